@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+#include "actors/owner.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+#include "core/thread.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define OWNER_OF(mail, member)                                                                     \
+    ((ferry__owner *)(void *)((char *)(mail)-offsetof(ferry__owner, member)))
+
+static void supervise(ferry__mail *mail, bool receiver_gone);
+static void stop(ferry__mail *mail, bool receiver_gone);
+
+int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supervisor,
+                        ferry__owner **ret_owner)
+{
+    ferry__owner *owner = ferry__allocate_zeroed(sizeof *owner);
+    if (owner == NULL)
+        return -ENOMEM;
+    atomic_init(&owner->refs, 1);
+    atomic_init(&owner->holds, 1);
+    ferry__wake_init(&owner->wake);
+    (void)snprintf(owner->name, sizeof owner->name, "%s", name);
+    owner->stack_bytes = stack_bytes;
+    owner->poller = FERRY__POLLER_CLOSED;
+    owner->stop_mail.deliver = stop;
+    owner->supervisor_mail.deliver = supervise;
+    if (supervisor != NULL) {
+        owner->supervisor = ferry__owner_ref(supervisor);
+        ferry__owner_hold(supervisor);
+        (void)ferry__owner_ref(owner); /* the supervisor's, until it has joined the thread */
+        ferry__wake_announce(&owner->wake);
+    }
+    *ret_owner = owner;
+    return 0;
+}
+
+ferry__owner *ferry__owner_ref(ferry__owner *owner)
+{
+    atomic_fetch_add_explicit(&owner->refs, 1, memory_order_relaxed);
+    return owner;
+}
+
+void ferry__owner_unref(ferry__owner *owner)
+{
+    if (owner == NULL || atomic_fetch_sub_explicit(&owner->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    ferry__poller_close(&owner->poller);
+    ferry__wake_deinit(&owner->wake);
+    ferry__owner_unref(owner->supervisor);
+    ferry__release(owner);
+}
+
+bool ferry__owner_is_current(const ferry__owner *owner)
+{
+    return ferry__thread_current()->owner == owner;
+}
+
+void ferry__owner_hold(ferry__owner *owner)
+{
+    unsigned before = atomic_fetch_add(&owner->holds, 1);
+    assert(before > 0 && "an owner that has ended cannot be held");
+    (void)before;
+}
+
+void ferry__owner_release(ferry__owner *owner)
+{
+    atomic_fetch_sub(&owner->holds, 1);
+}
+
+void ferry__owner_post(ferry__owner *owner, ferry__mail *mail)
+{
+    ferry__mailbox_push(&owner->mailbox, mail);
+    if (!ferry__wake_claim(&owner->wake))
+        return;
+    if (owner->supervisor == NULL || atomic_load(&owner->has_thread))
+        ferry__wake_ring(&owner->wake);
+    else
+        ferry__owner_post(owner->supervisor, &owner->supervisor_mail);
+}
+
+void ferry__owner_schedule(ferry__owner *owner, ferry__task *task)
+{
+    assert(ferry__owner_is_current(owner) && "only an owner schedules its tasks");
+    if (task->scheduled)
+        return;
+    task->scheduled = true;
+    task->next = NULL;
+    *(owner->last_runnable != NULL ? &owner->last_runnable->next : &owner->first_runnable) = task;
+    owner->last_runnable = task;
+}
+
+int ferry__owner_need_poller(ferry__owner *owner)
+{
+    if (owner->poller.epoll_fd >= 0)
+        return 0;
+    int wake_fd = ferry__wake_fd(&owner->wake);
+    return wake_fd < 0 ? wake_fd : ferry__poller_open(&owner->poller, wake_fd);
+}
+
+int ferry__owner_watch(ferry__owner *owner, ferry__watch *watch, uint32_t events)
+{
+    assert(ferry__owner_is_current(owner) && "only an owner watches its fds");
+    int error = ferry__owner_need_poller(owner);
+    return error != 0 ? error : ferry__poller_watch(&owner->poller, watch, events);
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+static bool deliver_mail(ferry__owner *owner)
+{
+    ferry__mail *chain = ferry__mailbox_take(&owner->mailbox);
+    bool any = chain != NULL;
+    for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL;)
+        mail->deliver(mail, false);
+    return any;
+}
+
+/* One turn to each task that was runnable when the round began. */
+static void give_turns(ferry__owner *owner)
+{
+    ferry__task *last = owner->last_runnable;
+    for (bool more = last != NULL; more;) {
+        ferry__task *task = owner->first_runnable;
+        more = task != last;
+        owner->first_runnable = task->next;
+        if (owner->first_runnable == NULL)
+            owner->last_runnable = NULL;
+        task->scheduled = false;
+        if (task->turn(task) == FERRY__TURN_AGAIN)
+            ferry__owner_schedule(owner, task);
+    }
+}
+
+static void sleep_until_needed(ferry__owner *owner)
+{
+    ferry__wake_announce(&owner->wake);
+    if (!deliver_mail(owner) && owner->first_runnable == NULL) {
+        int64_t deadline = ferry__timers_nearest(&owner->timers);
+        if (owner->poller.epoll_fd >= 0)
+            ferry__poller_wait(&owner->poller, deadline);
+        else
+            ferry__wake_sleep(&owner->wake, deadline);
+    }
+    ferry__wake_retract(&owner->wake);
+}
+
+static void run_round(ferry__owner *owner)
+{
+    (void)deliver_mail(owner);
+    give_turns(owner);
+    ferry__timers_fire(&owner->timers);
+    ferry__ringer_flush(&owner->ringer);
+}
+
+static void *run(void *arg)
+{
+    ferry__owner *owner = arg;
+    ferry__thread_current()->owner = owner;
+    (void)pthread_setname_np(pthread_self(), owner->name);
+    while (atomic_load(&owner->holds) > 0) {
+        run_round(owner);
+        if (owner->first_runnable != NULL) {
+            if (owner->poller.epoll_fd >= 0)
+                ferry__poller_wait(&owner->poller, 0);
+        } else if (atomic_load(&owner->holds) > 0) {
+            sleep_until_needed(owner);
+        }
+    }
+    ferry__ringer_flush(&owner->ringer);
+    if (owner->supervisor != NULL)
+        ferry__owner_post(owner->supervisor, &owner->supervisor_mail);
+    return NULL;
+}
+
+/* ---- starting and ending --------------------------------------------------------------------- */
+
+/* Invariant guest: a signal of the host's is handled by the host's threads. SIGPIPE, which
+ * sendfile(2) raises, stays pending here and dies with the thread. */
+static void block_signals(sigset_t *mask)
+{
+    static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+    (void)sigfillset(mask);
+    for (size_t i = 0; i < sizeof synchronous / sizeof synchronous[0]; i++)
+        (void)sigdelset(mask, synchronous[i]);
+}
+
+/* What was asked for, but not less than a thread needs here: a host with large static TLS has a
+ * larger minimum than PTHREAD_STACK_MIN. */
+static size_t usable_stack(size_t wanted)
+{
+    enum { HEADROOM = 64 * 1024 }; /* the loop's own deepest call needs about 24 KiB */
+    long least = sysconf(_SC_THREAD_STACK_MIN);
+    size_t minimum = (least > 0 ? (size_t)least : 0) + HEADROOM;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t size = wanted > minimum ? wanted : minimum;
+    return (size + page - 1) / page * page;
+}
+
+int ferry__owner_start(ferry__owner *owner)
+{
+    sigset_t mask;
+    block_signals(&mask);
+    pthread_attr_t attributes;
+    int error = pthread_attr_init(&attributes);
+    if (error != 0)
+        return -error;
+    error = pthread_attr_setstacksize(&attributes, usable_stack(owner->stack_bytes));
+    if (error == 0)
+        error = pthread_attr_setsigmask_np(&attributes, &mask);
+    if (error == 0) {
+        atomic_store(&owner->has_thread, true); /* before it can look for itself */
+        error = pthread_create(&owner->thread, &attributes, run, owner);
+        if (error != 0)
+            atomic_store(&owner->has_thread, false);
+    }
+    (void)pthread_attr_destroy(&attributes);
+    return -error;
+}
+
+static void stop(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry__owner_release(OWNER_OF(mail, stop_mail));
+}
+
+void ferry__owner_stop(ferry__owner *owner)
+{
+    ferry__owner_post(owner, &owner->stop_mail);
+}
+
+void ferry__owner_join(ferry__owner *owner)
+{
+    (void)pthread_join(owner->thread, NULL);
+}
+
+/* On the supervisor's thread, in the owner's name: every task refuses what it was given. */
+static void refuse_work(ferry__owner *owner, int error)
+{
+    ferry__log(FERRY_LOG_ERROR, "no thread for %s: pthread_create failed with error %d",
+               owner->name, -error);
+    ferry__thread *thread = ferry__thread_current();
+    const void *self = thread->owner;
+    thread->owner = owner;
+    owner->start_error = error;
+    do {
+        do
+            run_round(owner);
+        while (owner->first_runnable != NULL);
+        if (atomic_load(&owner->holds) == 0)
+            break; /* it has ended: nobody is to wake it again */
+        ferry__wake_announce(&owner->wake);
+        /* Mail that came before the announcement has nobody else; later mail asks for a start. */
+    } while (deliver_mail(owner) && ferry__wake_claim(&owner->wake));
+    owner->start_error = 0;
+    thread->owner = self;
+}
+
+/* The last of a supervised owner, on the supervisor's thread. */
+static void lay_down(ferry__owner *owner)
+{
+    ferry__owner_release(owner->supervisor);
+    ferry__owner_unref(owner);
+}
+
+void ferry__owner_abandon(ferry__owner *owner)
+{
+    atomic_store(&owner->holds, 0);
+    lay_down(owner);
+}
+
+static void supervise(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* a supervisor outlives those whom it supervises: they hold it */
+    ferry__owner *owner = OWNER_OF(mail, supervisor_mail);
+    if (atomic_load(&owner->has_thread)) {
+        (void)pthread_join(owner->thread, NULL);
+        lay_down(owner);
+        return;
+    }
+    int error = ferry__owner_start(owner);
+    if (error == 0)
+        return;
+    refuse_work(owner, error);
+    if (atomic_load(&owner->holds) == 0)
+        lay_down(owner);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Owners: the actor threads. An owner has a mailbox, tasks that take turns, timers and an epoll
+ * set; whatever is given to it is touched by its thread alone.
+ *
+ *   loop: take all mail at once and deliver it -> one turn to each runnable task -> fire timers
+ *         -> ring the inboxes that got something -> sleep until mail, readiness or a timer
+ *
+ * An owner lives as long as somebody holds it: each task that it owns, and whoever may still give
+ * it tasks. When the last hold is released its thread ends.
+ *
+ * A supervised owner (a dedicated one) starts no thread until its first mail. It begins as a
+ * sleeper whose waker, instead of ringing, asks the supervisor to start the thread; when the thread
+ * has ended the supervisor joins it. If no thread can be made the supervisor lets the tasks take
+ * their turns on its own thread, with ferry__owner_start_error telling them to refuse their work;
+ * the owner is then a sleeper again, and the next mail is another try.
+ */
+#ifndef FERRY_ACTORS_OWNER_H
+#define FERRY_ACTORS_OWNER_H
+
+#include "actors/poller.h"
+#include "actors/timers.h"
+#include "core/inbox.h"
+#include "core/mailbox.h"
+
+#include <pthread.h>
+
+typedef struct ferry__owner ferry__owner;
+
+typedef enum ferry__turn {
+    FERRY__TURN_AGAIN, /* there is more to do: another turn, after everybody else's */
+    FERRY__TURN_OVER   /* nothing to do until it is scheduled again */
+} ferry__turn;
+
+/* Something that takes turns on an owner. Embedded in what it runs. */
+typedef struct ferry__task {
+    ferry__turn (*turn)(struct ferry__task *); /* one bounded piece of work; may free the task if it
+                                                  says TURN_OVER */
+    struct ferry__task *next;                  /* in the owner's queue */
+    bool scheduled;                            /* it is in the queue */
+} ferry__task;
+
+struct ferry__owner {
+    /* Any thread. */
+    atomic_uint refs;  /* keeps the memory */
+    atomic_uint holds; /* keeps the thread */
+    atomic_bool has_thread;
+    ferry__mailbox mailbox;
+    ferry__wake wake;
+
+    /* Set when it is made. */
+    char name[16]; /* the thread's; 15 characters is what the kernel keeps */
+    size_t stack_bytes;
+    ferry__owner
+        *supervisor; /* starts and joins it; holds one of its holds. NULL: its maker does */
+
+    ferry__mail stop_mail; /* the maker's last */
+
+    /* The supervisor's. */
+    pthread_t thread;
+    ferry__mail supervisor_mail; /* "start me", later "join me": never both at once */
+
+    /* The owner's thread. */
+    ferry__task *first_runnable;
+    ferry__task *last_runnable;
+    ferry__timers timers;
+    ferry__poller poller;
+    ferry__ringer ringer; /* flushed once a round, and always before it sleeps */
+    int start_error;      /* 0, or why no thread could be started for this round */
+};
+
+/*
+ * Makes an owner with one reference and one hold, both the caller's, and no thread.
+ * @param supervisor NULL: call ferry__owner_start and, after the last release, ferry__owner_join.
+ */
+int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supervisor,
+                        ferry__owner **ret_owner);
+
+/* Any thread. */
+ferry__owner *ferry__owner_ref(ferry__owner *owner);
+void ferry__owner_unref(ferry__owner *owner);
+
+/* Starts the thread of an owner that has no supervisor. @return 0, or pthread_create's error,
+ * negated. */
+int ferry__owner_start(ferry__owner *owner);
+
+/*
+ * Its maker, once, for an owner that runs and has no supervisor: releases the maker's hold, so that
+ * the thread ends with the last task.
+ */
+void ferry__owner_stop(ferry__owner *owner);
+
+/* Undoes ferry__owner_create for a supervised owner that never got mail. The reference stays. */
+void ferry__owner_abandon(ferry__owner *owner);
+
+/* Waits until the thread of an owner that has no supervisor has ended. */
+void ferry__owner_join(ferry__owner *owner);
+
+/* Any thread that knows of another hold. One more reason to live. */
+void ferry__owner_hold(ferry__owner *owner);
+
+/* The owner's thread, or whoever knows that another hold remains. */
+void ferry__owner_release(ferry__owner *owner);
+
+/* Any thread that holds a reference. The mail is delivered on the owner's thread. */
+void ferry__owner_post(ferry__owner *owner, ferry__mail *mail);
+
+/* Whether the calling thread is the one that may touch what this owner owns. */
+bool ferry__owner_is_current(const ferry__owner *owner);
+
+/* The rest: the owner's thread only. */
+
+/* Gives the task a turn, if it does not wait for one already. */
+void ferry__owner_schedule(ferry__owner *owner, ferry__task *task);
+
+/*
+ * Makes the epoll set, if there is none: then watching cannot fail for want of fds. Also allowed
+ * before the owner has got its first mail. @return 0, or a negative errno.
+ */
+int ferry__owner_need_poller(ferry__owner *owner);
+
+/* As ferry__poller_watch, making the epoll set first if need be. */
+int ferry__owner_watch(ferry__owner *owner, ferry__watch *watch, uint32_t events);
+
+#endif

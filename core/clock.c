@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/clock.h"
+
+int64_t ferry__clock_now(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * FERRY__NS_PER_S + now.tv_nsec;
+}
+
+int64_t ferry__clock_deadline(int64_t timeout_ms)
+{
+    int64_t deadline;
+    if (timeout_ms < 0 || __builtin_mul_overflow(timeout_ms, FERRY__NS_PER_MS, &deadline) ||
+        __builtin_add_overflow(deadline, ferry__clock_now(), &deadline))
+        return FERRY__NEVER;
+    return deadline;
+}
+
+struct timespec ferry__clock_left(int64_t deadline)
+{
+    int64_t left = deadline - ferry__clock_now();
+    if (left < 0)
+        left = 0;
+    return (struct timespec){.tv_sec = left / FERRY__NS_PER_S, .tv_nsec = left % FERRY__NS_PER_S};
+}

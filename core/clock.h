@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Time: nanoseconds of CLOCK_MONOTONIC. A deadline is such a time; FERRY__NEVER is the one that
+ * does not come.
+ */
+#ifndef FERRY_CORE_CLOCK_H
+#define FERRY_CORE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+#define FERRY__NEVER INT64_MAX
+
+enum { FERRY__NS_PER_MS = 1000 * 1000, FERRY__NS_PER_S = 1000 * 1000 * 1000 };
+
+/* Reads the clock: about 25 ns, no system call. */
+int64_t ferry__clock_now(void);
+
+/* The deadline timeout_ms from now; -1 is never, and so is what would overflow. */
+int64_t ferry__clock_deadline(int64_t timeout_ms);
+
+/* Time left until a deadline, at least 0. Not for FERRY__NEVER. */
+struct timespec ferry__clock_left(int64_t deadline);
+
+#endif

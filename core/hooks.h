@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory and messages, by way of the host's hooks. All of ferry allocates and logs here only. */
+#ifndef FERRY_CORE_HOOKS_H
+#define FERRY_CORE_HOOKS_H
+
+#include <ferry/hooks.h>
+
+/* Gives size bytes, uninitialised, or NULL. */
+void *ferry__allocate(size_t size);
+
+/* Gives size bytes, zeroed, or NULL. */
+void *ferry__allocate_zeroed(size_t size);
+
+/* Takes memory back; NULL is fine. */
+void ferry__release(void *memory);
+
+/* Tells the host one line, printf(3)-like and cut at 200 characters. Says nothing without a hook.
+ */
+__attribute__((format(printf, 2, 3))) void ferry__log(ferry_log_level level, const char *format,
+                                                      ...);
+
+#endif

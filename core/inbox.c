@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/inbox.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+#include "core/thread.h"
+
+#include <ferry/inbox.h>
+
+#include <errno.h>
+#include <pthread.h>
+
+static pthread_key_t thread_end;
+static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
+static int thread_end_error;
+
+static void discard_mail(ferry__inbox *inbox)
+{
+    ferry__mail *chain = ferry__mailbox_take(&inbox->mailbox);
+    for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL;)
+        mail->deliver(mail, true);
+}
+
+static void close_inbox(void *arg)
+{
+    ferry__inbox *inbox = arg;
+    ferry__thread_current()->inbox = NULL;
+    atomic_store(&inbox->closed, true);
+    discard_mail(inbox);
+    ferry__inbox_unref(inbox);
+}
+
+static void watch_thread_ends(void)
+{
+    thread_end_error = pthread_key_create(&thread_end, close_inbox);
+}
+
+static ferry__inbox *inbox_create(void)
+{
+    (void)ferry__process_generation(); /* from here on, a fork is noticed */
+    (void)pthread_once(&thread_end_once, watch_thread_ends);
+    if (thread_end_error != 0)
+        return NULL;
+    ferry__inbox *inbox = ferry__allocate_zeroed(sizeof *inbox);
+    if (inbox == NULL)
+        return NULL;
+    atomic_init(&inbox->refs, 1);
+    ferry__wake_init(&inbox->wake);
+    if (pthread_setspecific(thread_end, inbox) != 0) {
+        ferry__release(inbox);
+        return NULL;
+    }
+    return inbox;
+}
+
+ferry__inbox *ferry__inbox_current(void)
+{
+    ferry__thread *thread = ferry__thread_current();
+    if (thread->inbox == NULL)
+        thread->inbox = inbox_create();
+    return thread->inbox;
+}
+
+ferry__inbox *ferry__inbox_ref(ferry__inbox *inbox)
+{
+    atomic_fetch_add_explicit(&inbox->refs, 1, memory_order_relaxed);
+    return inbox;
+}
+
+void ferry__inbox_unref(ferry__inbox *inbox)
+{
+    if (inbox == NULL || atomic_fetch_sub_explicit(&inbox->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    ferry__wake_deinit(&inbox->wake);
+    ferry__release(inbox);
+}
+
+void ferry__inbox_ring(ferry__inbox *inbox, ferry__ringer *ringer)
+{
+    if (!ferry__wake_claim(&inbox->wake))
+        return;
+    if (ringer == NULL) {
+        ferry__wake_ring(&inbox->wake);
+        return;
+    }
+    if (ringer->count == sizeof ringer->inboxes / sizeof ringer->inboxes[0])
+        ferry__ringer_flush(ringer);
+    ringer->inboxes[ringer->count++] = ferry__inbox_ref(inbox);
+}
+
+void ferry__inbox_post(ferry__inbox *inbox, ferry__mail *mail, ferry__ringer *ringer)
+{
+    ferry__mailbox_push(&inbox->mailbox, mail);
+    if (atomic_load(&inbox->closed))
+        discard_mail(inbox);
+    else
+        ferry__inbox_ring(inbox, ringer);
+}
+
+void ferry__ringer_flush(ferry__ringer *ringer)
+{
+    for (unsigned i = 0; i < ringer->count; i++) {
+        ferry__wake_ring(&ringer->inboxes[i]->wake);
+        ferry__inbox_unref(ringer->inboxes[i]);
+    }
+    ringer->count = 0;
+}
+
+static int run_mail(ferry__inbox *inbox)
+{
+    int count = 0;
+    ferry__thread *thread = ferry__thread_current();
+    thread->in_callback = true;
+    ferry__mail *chain = ferry__mailbox_take(&inbox->mailbox);
+    for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL; count++)
+        mail->deliver(mail, false);
+    thread->in_callback = false;
+    return count;
+}
+
+int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *context,
+                     int64_t deadline)
+{
+    /* Announced before each look: what is posted later rings, and so makes the fd readable. */
+    ferry__wake_clear(&inbox->wake);
+    ferry__wake_announce(&inbox->wake);
+    int count = run_mail(inbox);
+    while (count == 0 && !done(context) && deadline != 0 &&
+           (deadline == FERRY__NEVER || ferry__clock_now() < deadline)) {
+        ferry__wake_sleep(&inbox->wake, deadline);
+        ferry__wake_clear(&inbox->wake);
+        ferry__wake_announce(&inbox->wake);
+        count = run_mail(inbox);
+    }
+    /* Without an fd nobody waits for a ring between two calls: spare the posters the system call.
+     */
+    if (atomic_load(&inbox->wake.fd) < 0)
+        ferry__wake_retract(&inbox->wake);
+    return count;
+}
+
+int ferry_inbox_fd(void)
+{
+    if (ferry__thread_current()->owner != NULL)
+        return -EDEADLK;
+    ferry__inbox *inbox = ferry__inbox_current();
+    if (inbox == NULL)
+        return -ENOMEM;
+    bool first = atomic_load(&inbox->wake.fd) < 0;
+    int fd = ferry__wake_fd(&inbox->wake);
+    if (fd < 0 || !first)
+        return fd;
+    /* What was posted before there was an fd is announced by it too. */
+    ferry__wake_announce(&inbox->wake);
+    if (!ferry__mailbox_looks_empty(&inbox->mailbox) && ferry__wake_claim(&inbox->wake))
+        ferry__wake_ring(&inbox->wake);
+    return fd;
+}
+
+static bool never_done(void *context)
+{
+    (void)context;
+    return false;
+}
+
+int ferry_inbox_run(int64_t timeout_ms)
+{
+    if (timeout_ms < -1)
+        return -EINVAL;
+    if (ferry__thread_may_not_wait())
+        return -EDEADLK;
+    ferry__inbox *inbox = ferry__inbox_current();
+    if (inbox == NULL)
+        return -ENOMEM;
+    return ferry__inbox_run(inbox, never_done, NULL,
+                            timeout_ms == 0 ? 0 : ferry__clock_deadline(timeout_ms));
+}

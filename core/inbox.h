@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An inbox: a thread's mailbox, the wake-up beside it, and what happens once the thread has ended.
+ *
+ * The thread holds one reference until it ends; every promise that has this inbox as its home and
+ * every mail under way hold one each, so a poster never meets freed memory. When the thread ends
+ * its inbox is closed: whoever posts from then on empties it again and tells each mail that its
+ * receiver is gone. Close and post are ordered as sleeper and waker are (core/wake.h): either the
+ * closer's last take finds the mail, or the poster finds the inbox closed.
+ */
+#ifndef FERRY_CORE_INBOX_H
+#define FERRY_CORE_INBOX_H
+
+#include "core/mailbox.h"
+#include "core/wake.h"
+
+typedef struct ferry__inbox {
+    /* Any thread. */
+    atomic_uint refs;
+    atomic_bool closed; /* the thread has ended */
+    ferry__mailbox mailbox;
+    ferry__wake wake;
+} ferry__inbox;
+
+/*
+ * The wake-ups a thread owes, collected so that a batch of completions rings each inbox once.
+ * Zero-initialised, it is empty. Used by one thread; flushed before that thread blocks. An array,
+ * not a list through the inboxes: an inbox that woke by itself may be claimed again, by another
+ * thread's ringer, while it still stands in this one.
+ */
+typedef struct ferry__ringer {
+    ferry__inbox *inboxes[16]; /* a reference each; more than 16 threads: flushed in between */
+    unsigned count;
+} ferry__ringer;
+
+/* The calling thread's inbox, made on first use; NULL if there is no memory for it. Not counted. */
+ferry__inbox *ferry__inbox_current(void);
+
+ferry__inbox *ferry__inbox_ref(ferry__inbox *inbox);
+void ferry__inbox_unref(ferry__inbox *inbox);
+
+/*
+ * Any thread that holds a reference. Posts mail and rings: at once, or, with a ringer, when that is
+ * flushed.
+ */
+void ferry__inbox_post(ferry__inbox *inbox, ferry__mail *mail, ferry__ringer *ringer);
+
+/* Any thread that holds a reference. Wakes the inbox's thread without mail: look at your flag. */
+void ferry__inbox_ring(ferry__inbox *inbox, ferry__ringer *ringer);
+
+/* Rings what was collected. */
+void ferry__ringer_flush(ferry__ringer *ringer);
+
+/*
+ * The inbox's own thread. Runs what waits; if nothing does and done() is false, sleeps until mail,
+ * a ring or the deadline, and runs what waits then. Gives how many ran.
+ * @param done whether what the caller waits for has happened: asked after announcing sleep.
+ */
+int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *context,
+                     int64_t deadline);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Hooks for the two things a library should not decide for its host: where memory comes from and
+ * where messages go. Without hooks ferry uses malloc(3) and says nothing.
+ */
+#ifndef FERRY_HOOKS_H
+#define FERRY_HOOKS_H
+
+#include <ferry/api.h>
+
+FERRY_BEGIN
+
+typedef enum ferry_log_level {
+    FERRY_LOG_ERROR,   /* something failed that no promise can carry */
+    FERRY_LOG_WARNING, /* the host probably did not intend this */
+    FERRY_LOG_DEBUG    /* for people who look for a fault */
+} ferry_log_level;
+
+typedef struct ferry_hooks {
+    void *(*allocate)(size_t size, void *context); /* like malloc(3); may return NULL */
+    void (*release)(void *memory, void *context);  /* like free(3); never gets NULL */
+    void (*log)(ferry_log_level level, const char *message,
+                void *context); /* one line, no newline */
+    void *context;              /* handed to each of the three */
+} ferry_hooks;
+
+/*
+ * Installs the hooks of this process's ferry, before anything else is asked of it.
+ *
+ * Threads: call it once, while no other thread uses ferry; the hooks themselves are called on any
+ * thread, at any time, ferry's own included, and must not call ferry.
+ * Borrows: nothing; *hooks is copied. context must stay valid while the process uses ferry.
+ * @param hooks allocate and release come together or not at all; a NULL member keeps the default.
+ * @return 0; -EINVAL if hooks is NULL or has only one of allocate and release; -EBUSY once ferry
+ * has allocated anything, since memory must be released by the side that gave it.
+ */
+FERRY_API int ferry_hooks_set(const ferry_hooks *hooks);
+
+FERRY_END
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inboxes: where completions wait for a thread of the program's.
+ *
+ * Every thread that submits or registers a callback has one, made on first use and closed when the
+ * thread ends. Nothing runs behind the thread's back: callbacks run when the thread calls
+ * ferry_inbox_run, or awaits a promise of its own. A thread with an event loop watches
+ * ferry_inbox_fd for readability and calls ferry_inbox_run(0) when it is readable.
+ *
+ * A thread that ends with callbacks still to come loses them (the log hook is told, once a
+ * callback); the outcomes themselves stay available to ferry_promise_await elsewhere.
+ */
+#ifndef FERRY_INBOX_H
+#define FERRY_INBOX_H
+
+#include <ferry/api.h>
+
+FERRY_BEGIN
+
+/*
+ * Gives the fd that is readable while completions wait for the calling thread. Watch it with poll,
+ * epoll or any event loop, level- or edge-triggered, and call ferry_inbox_run when it is readable;
+ * do not read, write or close it. It may now and then be readable with nothing to run.
+ *
+ * Threads: any but ferry's own; each has its own fd, the same on every call, closed when it ends.
+ * @return the fd (close-on-exec); -EMFILE, -ENFILE, -ENOMEM: it could not be made; -EDEADLK: called
+ *         on an owner thread, which has no inbox.
+ * Source: eventfd(2).
+ */
+FERRY_API int ferry_inbox_fd(void);
+
+/*
+ * Runs the callbacks that wait for the calling thread, in the order in which their promises
+ * settled, and returns. Callbacks that those callbacks cause are left for the next call, so that it
+ * always comes to an end.
+ *
+ * Threads: any but ferry's own; not inside a callback.
+ * @param timeout_ms how long to wait for the first callback if none waits; 0: not at all; -1: no
+ *        limit.
+ * @return how many ran, 0 if there were none in time; -EDEADLK: inside a callback or on an owner
+ *         thread; -ENOMEM: the inbox could not be made; -EINVAL: timeout_ms is below -1.
+ */
+FERRY_API int ferry_inbox_run(int64_t timeout_ms);
+
+FERRY_END
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The outcome of one request: what happened, how much of it, and where in the stream's byte order.
+ *
+ * The receipt is the pair (stream_offset, sent): the request's bytes are the stream's bytes
+ * stream_offset up to stream_offset + sent. The receipts of successive requests on one stream are
+ * contiguous, so they add up to what the peer reads.
+ */
+#ifndef FERRY_RESULT_H
+#define FERRY_RESULT_H
+
+#include <ferry/api.h>
+
+FERRY_BEGIN
+
+/* Where a request ended. Success carries FERRY_PHASE_DONE. */
+typedef enum ferry_phase {
+    FERRY_PHASE_DONE,   /* it did all that was asked */
+    FERRY_PHASE_QUEUE,  /* refused or called off before it began */
+    FERRY_PHASE_OPEN,   /* while opening and checking its files */
+    FERRY_PHASE_SOURCE, /* while reading from its source */
+    FERRY_PHASE_SINK,   /* while giving bytes to the stream's fd */
+    FERRY_PHASE_CLOSE   /* while shutting down or closing the stream's fd */
+} ferry_phase;
+
+/* How a request's bytes were moved. Where parts used several, the slowest: the last in this list.
+ */
+typedef enum ferry_method {
+    FERRY_METHOD_NONE,     /* no byte was moved */
+    FERRY_METHOD_MEMORY,   /* sendmsg(2) or writev(2) from memory */
+    FERRY_METHOD_SENDFILE, /* sendfile(2) */
+    FERRY_METHOD_COPY      /* read and written through a buffer: sendfile refused source or sink */
+} ferry_method;
+
+typedef struct ferry_result {
+    int error;           /* 0, or a negative errno */
+    ferry_phase phase;   /* where it ended */
+    ferry_method method; /* how its bytes were moved */
+    uint64_t sent;       /* bytes of this request that the kernel accepted */
+    uint64_t remaining;  /* planned bytes that did not leave: sent + remaining is what was planned.
+                            A source of unknown size counts as planned only as far as it was read */
+    uint64_t
+        stream_offset; /* offset of this request's first byte in the stream, from 0 at adoption */
+    uint64_t sequence; /* this request's number in the stream's order, from 0 at adoption */
+    int64_t queued_ns; /* from the submit call until its turn came */
+    int64_t active_ns; /* from then until it settled */
+} ferry_result;
+
+/* Names a phase in one lower-case word ("open"). Threads: any. @return a static string. */
+FERRY_API const char *ferry_phase_name(ferry_phase phase);
+
+/* Names a method in one lower-case word ("sendfile"). Threads: any. @return a static string. */
+FERRY_API const char *ferry_method_name(ferry_method method);
+
+/*
+ * Writes a result as one line for people: "ENOENT in open: No such file or directory (0 bytes
+ * sent, 10 remaining)", or "1024 bytes sent by sendfile".
+ *
+ * Threads: any. Never allocates.
+ * @param result what to describe; @param buffer gets at most size bytes, NUL included.
+ * @return the length of the whole line without its NUL, as snprintf(3): size or more means that it
+ *         was cut short. -EINVAL if result is NULL, or buffer is NULL while size is not 0.
+ */
+FERRY_API int ferry_result_format(const ferry_result *result, char *buffer, size_t size);
+
+FERRY_END
+
+#endif

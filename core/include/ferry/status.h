@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Status codes: 0, or a negative errno. ferry has no error numbers of its own; this header names
+ * the ones that it gives a meaning of its own, and turns any of them into words.
+ *
+ *   -EAGAIN      the stream's queue is at its limit, or no thread could be started for it
+ *   -ECANCELED   not carried out: the stream was aborted, its service destroyed, or an earlier
+ *                request failed after some of its bytes had left (the stream is poisoned)
+ *   -ECHILD      the object belongs to the parent of this forked process
+ *   -EDEADLK     waiting here would deadlock: in a callback, or on one of ferry's own threads
+ *   -ENODATA     the source ended before the planned length
+ *   -ESHUTDOWN   the stream is closed, or was half-closed, for new requests
+ *   -ETIMEDOUT   the time given for waiting ran out; nothing else changed
+ */
+#ifndef FERRY_STATUS_H
+#define FERRY_STATUS_H
+
+#include <ferry/api.h>
+
+FERRY_BEGIN
+
+/*
+ * Gives a status its symbolic name, for logs and tests: "OK", "ENODATA", "EPIPE".
+ *
+ * Threads: any. Never blocks, never allocates.
+ * @param status 0, a negative errno, or (for convenience) a positive one.
+ * @return a static string; "EUNKNOWN" for a number that is no errno.
+ */
+FERRY_API const char *ferry_status_name(int status);
+
+/*
+ * Gives a status a sentence a person can read: "the source ended before the planned length".
+ *
+ * Threads: any; unlike strerror(3) the string is static and never overwritten. Not localised.
+ * @param status 0, a negative errno, or (for convenience) a positive one.
+ * @return a static string; "unknown error" for a number that is no errno.
+ * Source: strerrordesc_np(3), except for the codes listed at the top of this header.
+ */
+FERRY_API const char *ferry_status_message(int status);
+
+FERRY_END
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/mailbox.h"
+
+#include <ck_pr.h>
+#include <ck_stack.h>
+#include <stddef.h>
+
+/*
+ * The build defines FERRY_TSAN for this file, and leaves -fsanitize=thread away, where the rest is
+ * built with ThreadSanitizer.
+ */
+#ifdef FERRY_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define HANDED_OVER(mail) __tsan_release(mail)
+#define TAKEN_OVER(mail)  __tsan_acquire(mail)
+#else
+#define HANDED_OVER(mail) ((void)0)
+#define TAKEN_OVER(mail)  ((void)0)
+#endif
+
+_Static_assert(sizeof(struct ck_stack) == sizeof(ferry__mailbox), "a mailbox is a ck_stack");
+_Static_assert(sizeof(struct ck_stack_entry) == sizeof(void *), "a link is a ck_stack_entry");
+_Static_assert(offsetof(ferry__mail, link) == 0, "a mail begins with its link");
+
+static struct ck_stack *stack_of(ferry__mailbox *mailbox)
+{
+    return (struct ck_stack *)(void *)mailbox;
+}
+
+static struct ck_stack_entry *entry_of(ferry__mail *mail)
+{
+    return (struct ck_stack_entry *)(void *)mail;
+}
+
+static ferry__mail *mail_of(struct ck_stack_entry *entry)
+{
+    return (ferry__mail *)(void *)entry;
+}
+
+/* Newest first becomes oldest first. */
+static struct ck_stack_entry *reverse(struct ck_stack_entry *entry)
+{
+    struct ck_stack_entry *reversed = NULL;
+    while (entry != NULL) {
+        struct ck_stack_entry *older = entry->next;
+        entry->next = reversed;
+        reversed = entry;
+        entry = older;
+    }
+    return reversed;
+}
+
+void ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail)
+{
+    HANDED_OVER(mail);
+    ck_stack_push_upmc(stack_of(mailbox), entry_of(mail));
+    /* P0: push, then read whether the receiver sleeps. Pairs with T0: if that take missed this
+     * mail, what its thread wrote before (that it sleeps) is seen here. Free on x86. */
+    ck_pr_fence_atomic_load();
+}
+
+ferry__mail *ferry__mailbox_take(ferry__mailbox *mailbox)
+{
+    /* T0: the receiver wrote that it sleeps, then takes. A read-modify-write, not a load: a plain
+     * look at the head may be satisfied before that store is visible, and the wake-up is lost. */
+    ck_pr_fence_store_atomic();
+    return mail_of(reverse(ck_stack_batch_pop_upmc(stack_of(mailbox))));
+}
+
+bool ferry__mailbox_looks_empty(const ferry__mailbox *mailbox)
+{
+    return ck_pr_load_ptr(&mailbox->stack[0]) == NULL;
+}
+
+ferry__mail *ferry__mail_next(ferry__mail **chain)
+{
+    ferry__mail *mail = *chain;
+    if (mail == NULL)
+        return NULL;
+    TAKEN_OVER(mail);
+    *chain = mail_of(entry_of(mail)->next);
+    return mail;
+}

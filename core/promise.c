@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/promise.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+#include "core/thread.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+
+/* promise->state */
+enum {
+    SETTLED = 1,          /* result is there, and constant */
+    AWAITED_HOME = 2,     /* the home thread may sleep on its inbox for it */
+    AWAITED_ELSEWHERE = 4 /* other threads may sleep on the state itself */
+};
+
+/* What observers points to once the promise is settled: registrations post for themselves. */
+static ferry__observer settled_mark;
+
+void ferry__promise_init(ferry_promise *promise, ferry__inbox *home,
+                         void (*destroy)(ferry_promise *))
+{
+    atomic_init(&promise->refs, 1);
+    atomic_init(&promise->state, 0);
+    atomic_init(&promise->observers, NULL);
+    atomic_init(&promise->first_observer_taken, false);
+    promise->generation = ferry__process_generation();
+    atomic_init(&promise->home, home != NULL ? ferry__inbox_ref(home) : NULL);
+    promise->destroy = destroy;
+    promise->result = (ferry_result){0};
+}
+
+void ferry__promise_set_home(ferry_promise *promise, ferry__inbox *home)
+{
+    ferry__inbox *none = NULL;
+    (void)ferry__inbox_ref(home);
+    if (!atomic_compare_exchange_strong(&promise->home, &none, home))
+        ferry__inbox_unref(home);
+}
+
+ferry_promise *ferry_promise_ref(ferry_promise *promise)
+{
+    if (promise != NULL)
+        atomic_fetch_add_explicit(&promise->refs, 1, memory_order_relaxed);
+    return promise;
+}
+
+ferry_promise *ferry_promise_unref(ferry_promise *promise)
+{
+    if (promise == NULL)
+        return NULL;
+    unsigned before = atomic_fetch_sub_explicit(&promise->refs, 1, memory_order_acq_rel);
+    assert(before > 0 && "ferry_promise_unref: more references given back than taken");
+    if (before == 1) {
+        ferry__inbox_unref(atomic_load(&promise->home));
+        promise->destroy(promise);
+    }
+    return NULL;
+}
+
+static bool is_settled(const ferry_promise *promise)
+{
+    return (atomic_load(&promise->state) & SETTLED) != 0;
+}
+
+/* Runs on the observer's thread, or releases it where that has ended. */
+static void observer_deliver(ferry__mail *mail, bool receiver_gone)
+{
+    ferry__observer *observer = (ferry__observer *)mail;
+    ferry_promise *promise = observer->promise;
+    if (receiver_gone)
+        ferry__log(FERRY_LOG_WARNING,
+                   "a thread ended before a callback that it had registered could run");
+    else
+        observer->callback(promise, &promise->result, observer->arg);
+    ferry__inbox_unref(observer->inbox);
+    if (observer != &promise->first_observer)
+        ferry__release(observer);
+    (void)ferry_promise_unref(promise);
+}
+
+/* Hands an observer of a settled promise to its thread. The mail may be gone when this returns. */
+static void observer_post(ferry__observer *observer, ferry__ringer *ringer)
+{
+    ferry__inbox *inbox = ferry__inbox_ref(observer->inbox);
+    ferry__inbox_post(inbox, &observer->mail, ringer);
+    ferry__inbox_unref(inbox);
+}
+
+static ferry__observer *oldest_first(ferry__observer *observer)
+{
+    ferry__observer *reversed = NULL;
+    while (observer != NULL) {
+        ferry__observer *older = observer->next;
+        observer->next = reversed;
+        reversed = observer;
+        observer = older;
+    }
+    return reversed;
+}
+
+void ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
+{
+    unsigned before = atomic_fetch_or(&promise->state, SETTLED);
+    assert((before & SETTLED) == 0 && "a promise settles once");
+    if (before & AWAITED_HOME)
+        ferry__inbox_ring(atomic_load(&promise->home), ringer);
+    if (before & AWAITED_ELSEWHERE)
+        ferry__futex_wake_all(&promise->state);
+
+    ferry__observer *observer = atomic_exchange(&promise->observers, &settled_mark);
+    for (observer = oldest_first(observer); observer != NULL;) {
+        ferry__observer *next = observer->next; /* read before the mail is out of our hands */
+        observer_post(observer, ringer);
+        observer = next;
+    }
+}
+
+static ferry__observer *observer_create(ferry_promise *promise)
+{
+    if (!atomic_exchange(&promise->first_observer_taken, true))
+        return &promise->first_observer;
+    return ferry__allocate(sizeof(ferry__observer));
+}
+
+int ferry_promise_then(ferry_promise *promise, ferry_callback *callback, void *arg)
+{
+    if (promise == NULL || callback == NULL)
+        return -EINVAL;
+    if (ferry__thread_current()->owner != NULL)
+        return -EDEADLK;
+    if (!is_settled(promise) && promise->generation != ferry__process_generation())
+        return -ECHILD;
+    ferry__inbox *inbox = ferry__inbox_current();
+    if (inbox == NULL)
+        return -ENOMEM;
+    ferry__observer *observer = observer_create(promise);
+    if (observer == NULL)
+        return -ENOMEM;
+    *observer = (ferry__observer){
+        .mail = {.deliver = observer_deliver},
+        .promise = ferry_promise_ref(promise),
+        .inbox = ferry__inbox_ref(inbox),
+        .callback = callback,
+        .arg = arg,
+    };
+
+    ferry__observer *newest = atomic_load(&promise->observers);
+    do {
+        if (newest == &settled_mark) {
+            observer_post(observer, NULL);
+            return 0;
+        }
+        observer->next = newest;
+    } while (!atomic_compare_exchange_weak(&promise->observers, &newest, observer));
+    return 0;
+}
+
+static bool settled_by_now(void *promise)
+{
+    return is_settled(promise);
+}
+
+/* At home: sleep on the inbox, so that callbacks run meanwhile. */
+static void await_home(ferry_promise *promise, ferry__inbox *home, int64_t deadline)
+{
+    atomic_fetch_or(&promise->state, AWAITED_HOME);
+    while (!is_settled(promise) && (deadline == FERRY__NEVER || ferry__clock_now() < deadline))
+        (void)ferry__inbox_run(home, settled_by_now, promise, deadline);
+}
+
+/* Elsewhere: sleep on the promise's own state. */
+static void await_elsewhere(ferry_promise *promise, int64_t deadline)
+{
+    unsigned state = atomic_fetch_or(&promise->state, AWAITED_ELSEWHERE) | AWAITED_ELSEWHERE;
+    while ((state & SETTLED) == 0 && (deadline == FERRY__NEVER || ferry__clock_now() < deadline)) {
+        ferry__futex_wait(&promise->state, state, deadline);
+        state = atomic_load(&promise->state);
+    }
+}
+
+int ferry__promise_await_until(ferry_promise *promise, int64_t deadline)
+{
+    if (is_settled(promise))
+        return 0;
+    if (promise->generation != ferry__process_generation())
+        return -ECHILD;
+    ferry__inbox *home = atomic_load(&promise->home);
+    if (home != NULL && home == ferry__thread_current()->inbox)
+        await_home(promise, home, deadline);
+    else
+        await_elsewhere(promise, deadline);
+    return is_settled(promise) ? 0 : -ETIMEDOUT;
+}
+
+/* A look without waiting: allowed everywhere, and it runs no callback. */
+static int poll_settled(ferry_promise *promise)
+{
+    if (is_settled(promise))
+        return 0;
+    return promise->generation != ferry__process_generation() ? -ECHILD : -ETIMEDOUT;
+}
+
+int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms, ferry_result *ret_result)
+{
+    if (promise == NULL || timeout_ms < -1)
+        return -EINVAL;
+    if (timeout_ms != 0 && ferry__thread_may_not_wait())
+        return -EDEADLK;
+    int error = timeout_ms == 0
+                    ? poll_settled(promise)
+                    : ferry__promise_await_until(promise, ferry__clock_deadline(timeout_ms));
+    if (error == 0 && ret_result != NULL)
+        *ret_result = promise->result;
+    return error;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* Results in words. */
+#include <ferry/result.h>
+#include <ferry/status.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+const char *ferry_phase_name(ferry_phase phase)
+{
+    switch (phase) {
+    case FERRY_PHASE_DONE:
+        return "done";
+    case FERRY_PHASE_QUEUE:
+        return "queue";
+    case FERRY_PHASE_OPEN:
+        return "open";
+    case FERRY_PHASE_SOURCE:
+        return "source";
+    case FERRY_PHASE_SINK:
+        return "sink";
+    case FERRY_PHASE_CLOSE:
+        return "close";
+    }
+    return "unknown";
+}
+
+const char *ferry_method_name(ferry_method method)
+{
+    switch (method) {
+    case FERRY_METHOD_NONE:
+        return "none";
+    case FERRY_METHOD_MEMORY:
+        return "memory";
+    case FERRY_METHOD_SENDFILE:
+        return "sendfile";
+    case FERRY_METHOD_COPY:
+        return "copy";
+    }
+    return "unknown";
+}
+
+int ferry_result_format(const ferry_result *result, char *buffer, size_t size)
+{
+    if (result == NULL || (buffer == NULL && size > 0))
+        return -EINVAL;
+    if (result->error == 0)
+        return snprintf(buffer, size, "%" PRIu64 " bytes sent by %s", result->sent,
+                        ferry_method_name(result->method));
+    return snprintf(buffer, size, "%s in %s: %s (%" PRIu64 " bytes sent, %" PRIu64 " remaining)",
+                    ferry_status_name(result->error), ferry_phase_name(result->phase),
+                    ferry_status_message(result->error), result->sent, result->remaining);
+}

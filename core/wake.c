@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/wake.h"
+
+#include "core/clock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+void ferry__futex_wait(atomic_uint *word, unsigned expected, int64_t deadline)
+{
+    /* A wait with a bitset takes an absolute time, so a restart does not stretch it. */
+    struct timespec until = {.tv_sec = deadline / FERRY__NS_PER_S,
+                             .tv_nsec = deadline % FERRY__NS_PER_S};
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected,
+                  deadline == FERRY__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+void ferry__futex_wake_all(atomic_uint *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, NULL, NULL, 0);
+}
+
+void ferry__wake_init(ferry__wake *wake)
+{
+    atomic_init(&wake->asleep, 0);
+    atomic_init(&wake->fd, -1);
+}
+
+void ferry__wake_deinit(ferry__wake *wake)
+{
+    int fd = atomic_load(&wake->fd);
+    if (fd >= 0)
+        (void)close(fd);
+    atomic_store(&wake->fd, -1);
+}
+
+bool ferry__wake_claim(ferry__wake *wake)
+{
+    /* Read first: an awake receiver costs no write to a line that every waker shares. */
+    return atomic_load(&wake->asleep) != 0 && atomic_exchange(&wake->asleep, 0) != 0;
+}
+
+void ferry__wake_ring(ferry__wake *wake)
+{
+    int fd = atomic_load(&wake->fd);
+    if (fd < 0) {
+        ferry__futex_wake_all(&wake->asleep);
+        return;
+    }
+    /* EAGAIN would mean a counter near 2^64: readable already. */
+    uint64_t one = 1;
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {
+    }
+}
+
+int ferry__wake_fd(ferry__wake *wake)
+{
+    int fd = atomic_load(&wake->fd);
+    if (fd >= 0)
+        return fd;
+    fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    atomic_store(&wake->fd, fd);
+    return fd;
+}
+
+void ferry__wake_announce(ferry__wake *wake)
+{
+    (void)atomic_exchange(&wake->asleep, 1);
+}
+
+void ferry__wake_retract(ferry__wake *wake)
+{
+    atomic_store(&wake->asleep, 0);
+}
+
+void ferry__wake_sleep(ferry__wake *wake, int64_t deadline)
+{
+    int fd = atomic_load(&wake->fd);
+    if (fd < 0) {
+        ferry__futex_wait(&wake->asleep, 1, deadline);
+        return;
+    }
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    struct timespec left;
+    if (deadline != FERRY__NEVER)
+        left = ferry__clock_left(deadline);
+    (void)ppoll(&readable, 1, deadline == FERRY__NEVER ? NULL : &left, NULL);
+}
+
+void ferry__wake_clear(ferry__wake *wake)
+{
+    int fd = atomic_load(&wake->fd);
+    uint64_t rings;
+    if (fd >= 0)
+        while (read(fd, &rings, sizeof rings) < 0 && errno == EINTR) {
+        }
+}

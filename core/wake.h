@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Wake-ups: how a thread sleeps until somebody has something for it, at the price of a system call
+ * only when it really sleeps.
+ *
+ *   sleeper                              waker
+ *   S1 ferry__wake_announce (asleep=1)   W1 publish (push the mail, set the flag)
+ *   S2 look once more; found: _retract   W2 ferry__wake_claim: asleep 1 -> 0? then the duty is ours
+ *   S3 ferry__wake_sleep                 W3 ferry__wake_ring
+ *
+ * S1 before S2 and W1 before W2 are full barriers: either the sleeper sees what was published, or
+ * the waker sees it asleep. Only one waker wins the claim; whoever does must ring, soon but not at
+ * once: owners collect their duties and ring once a batch.
+ *
+ * It is a futex word. Where an fd is wanted (an owner's epoll set, a program's event loop) it also
+ * gets an eventfd, for good, and rings that instead.
+ */
+#ifndef FERRY_CORE_WAKE_H
+#define FERRY_CORE_WAKE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct ferry__wake {
+    atomic_uint asleep; /* 1: announced, and not yet claimed by a waker; the futex word */
+    atomic_int fd;      /* the eventfd, or -1 */
+} ferry__wake;
+
+void ferry__wake_init(ferry__wake *wake);
+void ferry__wake_deinit(ferry__wake *wake);
+
+/* Any thread. Whether the caller has to ring: it published, and found the sleeper asleep. */
+bool ferry__wake_claim(ferry__wake *wake);
+
+/* Any thread, after a claim that said so. Never blocks. */
+void ferry__wake_ring(ferry__wake *wake);
+
+/*
+ * Sleeper only. Gives the eventfd, made on the first call; negative errno if it cannot be made.
+ * The sleeper must look once more afterwards: what was claimed earlier may ring the futex.
+ */
+int ferry__wake_fd(ferry__wake *wake);
+
+/* Sleeper only. Announces sleep: from here on wakers ring. */
+void ferry__wake_announce(ferry__wake *wake);
+
+/* Sleeper only. Takes the announcement back. */
+void ferry__wake_retract(ferry__wake *wake);
+
+/*
+ * Sleeper only, after announcing. Sleeps until rung or until the deadline (ferry__clock_now's
+ * time); may also return for no reason.
+ */
+void ferry__wake_sleep(ferry__wake *wake, int64_t deadline);
+
+/* Sleeper only. Makes the eventfd, if there is one, unreadable until the next ring. */
+void ferry__wake_clear(ferry__wake *wake);
+
+/* The two futex(2) operations, for whoever waits on a word of its own. */
+void ferry__futex_wait(atomic_uint *word, unsigned expected, int64_t deadline);
+void ferry__futex_wake_all(atomic_uint *word);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ferry: ordered writes and file transfers from any thread, outcomes as promises.
+ *
+ * The whole interface. Begin with <ferry/service.h> and <ferry/stream.h>; outcomes are in
+ * <ferry/promise.h>, <ferry/result.h> and <ferry/inbox.h>.
+ */
+#ifndef FERRY_FERRY_H
+#define FERRY_FERRY_H
+
+#include <ferry/file.h>
+#include <ferry/hooks.h>
+#include <ferry/inbox.h>
+#include <ferry/part.h>
+#include <ferry/promise.h>
+#include <ferry/result.h>
+#include <ferry/service.h>
+#include <ferry/status.h>
+#include <ferry/stream.h>
+
+#endif

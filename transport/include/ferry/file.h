@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Files to transfer: which one, from where, how much of it.
+ *
+ * Make one with ferry_file_at or ferry_file_fd, which fill in the defaults (from the current
+ * position, to the end), then set what differs:
+ *
+ *     ferry_file file = ferry_file_at("/srv/data.bin");
+ *     file.offset = 4096;
+ *     file.length = 100;
+ */
+#ifndef FERRY_FILE_H
+#define FERRY_FILE_H
+
+#include <ferry/api.h>
+
+#include <fcntl.h>
+
+FERRY_BEGIN
+
+/* offset: start at the fd's current position and advance it by what was sent. */
+#define FERRY_CURRENT ((int64_t)-1)
+
+/* length: up to the end of the file, as it is when the request starts. */
+#define FERRY_TO_END ((int64_t)-1)
+
+/* flags: who closes fd. Without either, ferry takes a duplicate at submit: close yours at will. */
+#define FERRY_FD_GIVE 1u   /* ferry closes it, once, when the request settles. Not if submit fails \
+                            */
+#define FERRY_FD_BORROW 2u /* it stays yours; keep it open until the request settles */
+
+/* flags: path must not lead outside dirfd, by "..", by a symbolic link or otherwise (openat2(2),
+ * RESOLVE_BENEATH); if it does the request fails with -EXDEV in phase open. */
+#define FERRY_FILE_BENEATH 4u
+
+/*
+ * A range of a file. Either path names it or fd is one; with both, or neither, a submit answers
+ * -EINVAL.
+ *
+ * A path is copied at submit and opened by the stream's owner when the request starts, relative to
+ * dirfd (duplicated at submit) or, with AT_FDCWD, to the working directory of that moment.
+ *
+ * length 0 means zero bytes: the file is still opened, and its errors reported.
+ *
+ * Where the size is known (a regular file whose size is not 0) a range that ends beyond it fails
+ * with -ENODATA, phase source, before its first byte. Where it is not (a pipe, a socket, a
+ * character device, most files of /proc) FERRY_TO_END reads until the source ends.
+ */
+typedef struct ferry_file {
+    const char *path; /* or NULL */
+    int dirfd;        /* what path is relative to; AT_FDCWD */
+    int fd;           /* or a negative number */
+    unsigned flags;   /* FERRY_FD_..., FERRY_FILE_... */
+    int64_t offset;   /* bytes from the file's start (leaves an fd's position alone), or
+                         FERRY_CURRENT */
+    int64_t length;   /* bytes, or FERRY_TO_END */
+} ferry_file;
+
+/* The whole of the file that a path names. Borrows path until it was handed to a submit. */
+static inline ferry_file ferry_file_at(const char *path)
+{
+    ferry_file file = {path, AT_FDCWD, -1, 0, FERRY_CURRENT, FERRY_TO_END};
+    return file;
+}
+
+/* An open file, from its current position to its end. */
+static inline ferry_file ferry_file_fd(int fd)
+{
+    ferry_file file = {NULL, AT_FDCWD, fd, 0, FERRY_CURRENT, FERRY_TO_END};
+    return file;
+}
+
+FERRY_END
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A service: one instance of ferry in a process, with its actor threads and streams. Several may
+ * live side by side; a program usually has one for as long as it runs.
+ *
+ * create -> adopt streams, use them from any thread -> (drain) -> destroy. Promises, and stream
+ * handles the program still holds, outlive the service safely: each was settled, and a submit
+ * answers -ESHUTDOWN.
+ *
+ * Placement decides which threads carry requests out:
+ *   FERRY_DEDICATED  every stream has an actor thread of its own, started with its first request,
+ *                    and sendfile(2) really blocks in it: a slow peer or a cold disk delays nobody
+ *                    else. About 31 KB a stream at work. For tens to a few thousand streams.
+ *   FERRY_SHARED     a fixed number of actor threads own all streams, each stream pinned to the one
+ *                    that had the fewest; sockets are non-blocking and streams take turns, a
+ * bounded chunk at a time. For thousands of streams, mostly idle or short.
+ */
+#ifndef FERRY_SERVICE_H
+#define FERRY_SERVICE_H
+
+#include <ferry/api.h>
+
+FERRY_BEGIN
+
+typedef struct ferry_service ferry_service;
+
+typedef enum ferry_placement { FERRY_DEDICATED, FERRY_SHARED } ferry_placement;
+
+typedef struct ferry_service_options {
+    ferry_placement placement;
+    unsigned shared_owners; /* FERRY_SHARED: how many threads; 0: one for each usable processor */
+    size_t stack_bytes;     /* of each actor thread; 0: 256 KiB. Raised to what a thread needs */
+    size_t chunk_bytes;     /* the most that one turn of a stream moves; 0: 1 MiB. Smaller is
+                               fairer among streams of one thread; below 256 KiB costs speed */
+} ferry_service_options;
+
+/*
+ * Starts a service. Its first threads start here: the shared owners or, for dedicated placement,
+ * the one front owner that starts and joins the others.
+ *
+ * Threads: any but ferry's own. Gives: a service, to be destroyed with ferry_service_destroy.
+ * @param options NULL: dedicated placement with all defaults.
+ * @return 0; -ENOMEM; -EMFILE or -ENFILE: no fds for the epoll sets; -EAGAIN: a thread could not be
+ *         started; -EINVAL: ret_service is NULL, or options has an unknown placement, more than
+ *         1024 shared owners, or a stack or chunk of more than 1 GiB.
+ */
+FERRY_API int ferry_service_create(const ferry_service_options *options,
+                                   ferry_service **ret_service);
+
+/*
+ * Waits until everything that was submitted to any stream of the service before this call has
+ * settled. Changes nothing else: streams stay open, and other threads may go on submitting.
+ * On the calling thread its waiting callbacks run meanwhile.
+ *
+ * Threads: any but ferry's own; not inside a callback.
+ * @param timeout_ms milliseconds to wait; 0: look only; -1: no limit.
+ * @return 0; -ETIMEDOUT: some of it is still under way; -EDEADLK: on an owner thread or in a
+ *         callback; -ENOMEM; -EINVAL: service is NULL or timeout_ms below -1; -ECHILD: after fork.
+ */
+FERRY_API int ferry_service_drain(ferry_service *service, int64_t timeout_ms);
+
+/*
+ * Ends a service: aborts every stream that is still open (settling what it has queued with
+ * -ECANCELED), waits for the threads to end, closes the fds. When it returns no thread of the
+ * service runs, none of its fds is open and every promise it made is settled. Peers of stalled
+ * streams do not delay it. To end in order: close the streams, ferry_service_drain, then destroy.
+ *
+ * Threads: any but ferry's own (asserted in debug builds; elsewhere it logs an error and does
+ * nothing), inside callbacks of the program's threads too; no other call on the service (adopting,
+ * draining) may be under way, or follow. Calls on its streams and promises may.
+ * In a forked child it does nothing: the threads are the parent's.
+ */
+FERRY_API void ferry_service_destroy(ferry_service *service);
+
+FERRY_END
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Streams: a connected socket, or any other writable fd, that ferry owns and any thread may post
+ * to.
+ *
+ * Life: ferry_stream_adopt -> writes, transfers, flushes, from any threads -> (shutdown) -> close,
+ * or abort -> ferry_stream_unref. Dropping the last reference without closing closes after what is
+ * queued.
+ *
+ * Order: if a submit returned before another began, on any threads, its bytes leave first. A
+ * request's bytes are contiguous. There is nothing to flush: what is submitted leaves as soon as
+ * the fd takes it. Small writes that wait together leave together, and each still settles with its
+ * own result.
+ *
+ * Acceptance and outcome: a submit returns 0 if the request was queued, and then its promise
+ * settles exactly once; or a negative errno, and then nothing was queued, no buffer or fd was
+ * taken, and nothing settles. ret_promise may be NULL: fire and forget. "Sent" means accepted by
+ * the kernel: the peer need not have it yet, and a file may be changed only once the peer has all
+ * of it.
+ *
+ * Failure: a request that fails before its first byte (a missing file) leaves the stream healthy.
+ * One that fails after some of its bytes left would desynchronise the peer: the stream is poisoned,
+ * and later requests settle with -ECANCELED and send nothing. Close works on any stream.
+ *
+ * Outcomes that every data request can carry, beside those of its sources:
+ *   -EPIPE, -ECONNRESET, ... phase sink    what the fd said; SIGPIPE is never delivered
+ *   -ENOSPC, -EFBIG, -EIO    phase sink    likewise, where the stream is a file
+ *   -EMSGSIZE                phase sink    a part is too large for one SEQPACKET message
+ *   -ECANCELED               any phase     the stream was aborted or poisoned, the service
+ * destroyed; phase queue if the request had not begun -ESHUTDOWN               phase queue   it was
+ * submitted while another thread closed or shut down -EAGAIN                  phase queue   no
+ * thread could be started for a dedicated stream
+ *
+ * Errors that every submit can return: -EINVAL (a NULL stream), -ESHUTDOWN (the stream is closed,
+ * shut down, aborted, or its service is gone), -EAGAIN (the queue is at a limit of
+ * ferry_stream_options), -EOVERFLOW (lengths that add up beyond what can be counted), -ENOMEM,
+ * -ECHILD (the stream belongs to the parent of this forked process).
+ */
+#ifndef FERRY_STREAM_H
+#define FERRY_STREAM_H
+
+#include <ferry/file.h>
+#include <ferry/part.h>
+#include <ferry/promise.h>
+#include <ferry/service.h>
+
+FERRY_BEGIN
+
+typedef struct ferry_stream ferry_stream;
+
+typedef struct ferry_stream_options {
+    uint32_t limit_requests;  /* requests queued at once; 0: 65,536; at most 1,000,000 */
+    uint64_t limit_bytes;     /* bytes of memory queued at once; 0: 64 MiB; at most 2^39. A single
+                                 larger request is still taken when nothing is queued */
+    int64_t close_timeout_ms; /* confirmed close: how long ferry_stream_close waits, after sending
+                                 FIN, for the peer's own; 0: it does not wait. Sockets only */
+    uint64_t close_bytes; /* confirmed close: how many bytes of the peer's it reads away meanwhile;
+                             0: 1 MiB */
+} ferry_stream_options;
+
+/* What may be asked of a single request. NULL, or zero-initialised: nothing. */
+typedef struct ferry_request_options {
+    /*
+     * Called on the stream's owner when the request has settled, before anything else is sent: for
+     * submitting what comes next without a detour over another thread. It must not block, and
+     * cannot wait (ferry_promise_await answers -EDEADLK); submitting and aborting are fine.
+     */
+    ferry_callback *on_owner;
+    void *on_owner_arg;
+} ferry_request_options;
+
+/* A look at a stream's queue: right when it was taken, perhaps not when it is read. */
+typedef struct ferry_stream_status {
+    uint64_t sent_bytes;      /* accepted by the kernel since adoption */
+    uint64_t queued_bytes;    /* of memory, in requests that have not settled */
+    uint32_t queued_requests; /* that have not settled */
+} ferry_stream_status;
+
+/*
+ * Hands a connected socket, or another writable fd, to the service.
+ *
+ * TCP, unix stream, and unix SEQPACKET sockets (each write one message; files in messages of at
+ * most 64 KiB), pipes, regular files, terminals and character devices are taken. A socket that is
+ * still connecting is fine: requests wait in order. The fd's O_NONBLOCK is set as the placement
+ * needs it, and restored before it is closed, since other processes may share it.
+ *
+ * Threads: any. Takes: fd, unless it fails; from then on only ferry uses or closes it.
+ * Gives: a reference to a stream.
+ * @param options NULL: all defaults.
+ * @return 0; -EBADF: fd is not open, or not for writing; -EISDIR: a directory; -ESOCKTNOSUPPORT: a
+ *         datagram or raw socket; -EINVAL: service or ret_stream is NULL, a listening socket, or an
+ *         option out of its range; -ENOTSOCK: close_timeout_ms on something that is no socket;
+ *         -ENOMEM, -EMFILE, -ENFILE: what the stream needs could not be made; -ECHILD: after fork.
+ */
+FERRY_API int ferry_stream_adopt(ferry_service *service, int fd,
+                                 const ferry_stream_options *options, ferry_stream **ret_stream);
+
+/*
+ * Writes a copy of memory. A length of 0 is a marker: it settles in its turn and sends nothing. For
+ * memory that is not to be copied use ferry_stream_send with ferry_part_borrow or ferry_part_give.
+ *
+ * Threads: any. Never blocks. Borrows: data, during this call.
+ * Settles: when this write's last byte was accepted by the kernel, even if more is queued behind
+ * it.
+ * @return as every submit; -EINVAL also if data is NULL while length is not 0.
+ * Outcome: as every data request. Source: sendmsg(2) with MSG_NOSIGNAL, writev(2).
+ */
+FERRY_API int ferry_stream_write(ferry_stream *stream, const void *data, size_t length,
+                                 const ferry_request_options *options, ferry_promise **ret_promise);
+
+/*
+ * Transfers a range of a file.
+ *
+ * Threads: any. Never blocks: the owner opens and reads. Borrows: file, and its path, during this
+ * call; its fd according to its flags.
+ * Settles: when the last byte was accepted by the kernel, or it failed.
+ * @return as every submit; -EINVAL also if file is NULL, names both a path and an fd or neither,
+ * has flags that are unknown or do not go with it, GIVE and BORROW at once, or a negative offset or
+ * length that is not FERRY_CURRENT or FERRY_TO_END; -EBADF: its fd or dirfd is not open; -EMFILE,
+ * -ENFILE: it could not be duplicated; -EOVERFLOW: offset + length overflow; -ENAMETOOLONG: a path
+ * of more than 4095 bytes. Outcome: as every data request, and -ENOENT, -EACCES, ... phase open
+ * what open(2) said; -EXDEV: it leads outside dirfd -EISDIR               phase open    it is a
+ * directory -EBADF                phase open    its fd is not open for reading -ENODATA phase
+ * source  the range ends beyond the file (nothing was sent), or the file was cut short meanwhile
+ *   -ESPIPE               phase open    an explicit offset in a pipe, socket or terminal
+ *   -EIO, ...             phase source  what reading said
+ * Where sendfile refuses the source or the sink, ferry goes on at the same byte by reading and
+ * writing: same outcome, ret_result->method says FERRY_METHOD_COPY.
+ * Source: sendfile(2), openat(2), openat2(2), pread(2).
+ */
+FERRY_API int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file,
+                                    const ferry_request_options *options,
+                                    ferry_promise **ret_promise);
+
+/*
+ * Sends several parts, memory and files, as one request: contiguous, one promise, one result. All
+ * its files are opened and checked before its first byte leaves, so a missing file costs nothing
+ * but this request. No parts at all make a marker.
+ *
+ * Threads: any. Never blocks. Borrows: parts, during this call. Takes: what each part says, unless
+ * it fails.
+ * Settles: when the last part's last byte was accepted by the kernel, or a part failed.
+ * @param count how many parts; @return as every submit and as ferry_stream_sendfile; -EINVAL also
+ * if parts is NULL while count is not 0, or a part is of an unknown kind. Outcome: as
+ * ferry_stream_sendfile.
+ */
+FERRY_API int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t count,
+                                const ferry_request_options *options, ferry_promise **ret_promise);
+
+/*
+ * Marks a place in the stream: settles when all that was submitted before it has settled. Nothing
+ * waits for it to leave; it is for knowing, not for pushing.
+ *
+ * Threads: any. Never blocks. @return as every submit; allowed after shutdown.
+ * Outcome: 0, -ECANCELED, -ESHUTDOWN, -EAGAIN.
+ */
+FERRY_API int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise);
+
+/*
+ * Ends the writing direction after what is queued: the peer reads an end of file. Data submitted
+ * afterwards is refused with -ESHUTDOWN; flush and close still work. May be repeated.
+ *
+ * Threads: any. Never blocks. @return as every submit; -ENOTSOCK: the stream is no socket: close it
+ * instead.
+ * Outcome: 0; what shutdown(2) said, phase close; -ECANCELED.
+ */
+FERRY_API int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise);
+
+/*
+ * Closes the stream after what is queued. Everything submitted afterwards is refused with
+ * -ESHUTDOWN. Closing again is fine: it gives the same promise.
+ *
+ * With close_timeout_ms in its options the close is confirmed: ferry sends FIN and reads away what
+ * the peer still sends until the peer ends too. Without it, input that nobody read makes the kernel
+ * answer with a reset, which can destroy the tail of what was sent before the peer has read it.
+ *
+ * Threads: any. Never blocks.
+ * Settles: when the fd is closed, which it always is, also by an abort or with its service.
+ * @return 0; -EINVAL, -ENOMEM, -ECHILD.
+ * Outcome: 0; phase close: what close(2) said, -ETIMEDOUT: the peer did not end in time, -EMSGSIZE:
+ * it sent more than close_bytes, -ECONNRESET: it reset the connection; -ECANCELED: aborted.
+ */
+FERRY_API int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise);
+
+/*
+ * Closes the stream now: nothing more is sent, a blocked call is got out, what is queued settles
+ * with -ECANCELED (exactly counted), the peer of a TCP connection gets a reset.
+ *
+ * Threads: any. Never blocks. NULL is fine, and so is aborting again or after close.
+ * Source: shutdown(2), SO_LINGER in socket(7).
+ */
+FERRY_API void ferry_stream_abort(ferry_stream *stream);
+
+/*
+ * Looks at the stream's queue. Threads: any. Never blocks.
+ * @return 0; -EINVAL: an argument is NULL.
+ */
+FERRY_API int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_status);
+
+/* Takes one more reference. Threads: any that holds one. @return stream; NULL for NULL. */
+FERRY_API ferry_stream *ferry_stream_ref(ferry_stream *stream);
+
+/*
+ * Gives one reference back; the last one closes the stream after what is queued. Threads: any.
+ * @return NULL, so that s = ferry_stream_unref(s) forgets it.
+ */
+FERRY_API ferry_stream *ferry_stream_unref(ferry_stream *stream);
+
+FERRY_END
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/request.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a request needs beside its parts, and whether it can be counted. */
+typedef struct needs {
+    size_t size;           /* of the whole allocation */
+    uint64_t memory_bytes; /* in memory parts, copied or not */
+    uint64_t file_bytes;   /* of explicit lengths */
+} needs;
+
+static int add_part_needs(needs *sum, const ferry_part *part)
+{
+    size_t stored = 0;
+    bool overflow = false;
+    switch (part->kind) {
+    case FERRY_PART_COPY:
+        stored = part->length;
+        /* fall through */
+    case FERRY_PART_BORROW:
+    case FERRY_PART_GIVE:
+        if (part->data == NULL && part->length > 0)
+            return -EINVAL;
+        overflow = __builtin_add_overflow(sum->memory_bytes, part->length, &sum->memory_bytes);
+        break;
+    case FERRY_PART_FILE:
+        if (part->file.path != NULL) {
+            stored = strnlen(part->file.path, PATH_MAX) + 1;
+            if (stored > PATH_MAX)
+                return -ENAMETOOLONG;
+        }
+        if (part->file.length > 0)
+            overflow = __builtin_add_overflow(sum->file_bytes, (uint64_t)part->file.length,
+                                              &sum->file_bytes);
+        break;
+    default:
+        return -EINVAL;
+    }
+    overflow |= __builtin_add_overflow(sum->size, stored, &sum->size);
+    return overflow || sum->size > PTRDIFF_MAX ? -EOVERFLOW : 0;
+}
+
+static int add_needs(needs *sum, const ferry_part parts[], size_t count)
+{
+    if (parts == NULL && count > 0)
+        return -EINVAL;
+    if (__builtin_mul_overflow(count, sizeof(ferry__part), &sum->size) ||
+        __builtin_add_overflow(sum->size, sizeof(ferry__request), &sum->size))
+        return -EOVERFLOW;
+    for (size_t i = 0; i < count; i++) {
+        int error = add_part_needs(sum, &parts[i]);
+        if (error != 0)
+            return error;
+    }
+    uint64_t total;
+    if (__builtin_add_overflow(sum->memory_bytes, sum->file_bytes, &total) || total > INT64_MAX)
+        return -EOVERFLOW;
+    return 0;
+}
+
+static void free_memory(void *data, void *arg)
+{
+    (void)arg;
+    free(data);
+}
+
+/* Fills in one part; what is copied goes to *store, which moves on. */
+static int take_part(ferry__part *part, const ferry_part *wanted, unsigned char **store)
+{
+    part->is_file = wanted->kind == FERRY_PART_FILE;
+    part->sent = 0;
+    if (part->is_file) {
+        const char *path = wanted->file.path;
+        if (path != NULL) {
+            size_t size = strlen(path) + 1;
+            path = memcpy(*store, path, size);
+            *store += size;
+        }
+        part->left = wanted->file.length > 0 ? (uint64_t)wanted->file.length : 0;
+        return ferry__source_take(&part->source, &wanted->file, path);
+    }
+    part->left = wanted->length;
+    part->memory.data = wanted->data;
+    part->memory.release = NULL;
+    if (wanted->kind == FERRY_PART_GIVE) {
+        part->memory.release = wanted->release != NULL ? wanted->release : free_memory;
+        part->memory.release_arg = wanted->arg;
+    } else if (wanted->kind == FERRY_PART_COPY && wanted->length > 0) {
+        part->memory.data = memcpy(*store, wanted->data, wanted->length);
+        *store += wanted->length;
+    }
+    return 0;
+}
+
+static void give_back_parts(ferry__request *request, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (request->parts[i].is_file)
+            ferry__source_give_back(&request->parts[i].source);
+    }
+}
+
+static int take_parts(ferry__request *request, const ferry_part parts[], size_t count)
+{
+    unsigned char *store = (unsigned char *)&request->parts[count];
+    for (size_t i = 0; i < count; i++) {
+        int error = take_part(&request->parts[i], &parts[i], &store);
+        if (error != 0) {
+            give_back_parts(request, i);
+            return error;
+        }
+    }
+    return 0;
+}
+
+static void destroy(ferry_promise *promise)
+{
+    ferry__release(promise);
+}
+
+int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],
+                          size_t count, const ferry_request_options *options, ferry__inbox *home,
+                          ferry__request **ret_request)
+{
+    needs sum = {0};
+    int error = add_needs(&sum, parts, count);
+    if (error != 0)
+        return error;
+    ferry__request *request = ferry__allocate(sum.size);
+    if (request == NULL)
+        return -ENOMEM;
+    memset(request, 0, sizeof *request);
+    error = take_parts(request, parts, count);
+    if (error != 0) {
+        ferry__release(request);
+        return error;
+    }
+    ferry__promise_init(&request->promise, home, destroy);
+    request->stream = stream;
+    request->kind = kind;
+    request->memory_bytes = sum.memory_bytes;
+    request->part_count = count;
+    request->submitted_at = ferry__clock_now();
+    if (options != NULL) {
+        request->on_owner = options->on_owner;
+        request->on_owner_arg = options->on_owner_arg;
+    }
+    *ret_request = request;
+    return 0;
+}
+
+void ferry__request_discard(ferry__request *request)
+{
+    give_back_parts(request, request->part_count);
+    (void)ferry_promise_unref(&request->promise);
+}
+
+ferry__request *ferry__request_of_mail(ferry__mail *mail)
+{
+    return (ferry__request *)(void *)((char *)mail - offsetof(ferry__request, mail));
+}
+
+/* ---- on the owner ---------------------------------------------------------------------------- */
+
+int ferry__request_prepare(ferry__request *request)
+{
+    if (request->is_prepared)
+        return request->prepare_error;
+    request->is_prepared = true;
+    for (size_t i = 0; i < request->part_count; i++) {
+        ferry__part *part = &request->parts[i];
+        if (!part->is_file)
+            continue;
+        uint64_t length;
+        request->prepare_error =
+            ferry__source_open(&part->source, &length, &request->prepare_phase);
+        if (request->prepare_error != 0)
+            break;
+        part->left = length;
+    }
+    return request->prepare_error;
+}
+
+static bool has_ended(const ferry__part *part)
+{
+    return part->left == 0 && !(part->is_file && part->source.is_open_ended);
+}
+
+ferry__part *ferry__request_current_part(ferry__request *request)
+{
+    while (request->current < request->part_count && has_ended(&request->parts[request->current]))
+        request->current++;
+    return request->current < request->part_count ? &request->parts[request->current] : NULL;
+}
+
+void ferry__request_release_parts(ferry__request *request)
+{
+    /* Last first: where two parts used one fd's position, the earlier one's word is the last. */
+    for (size_t i = request->part_count; i-- > 0;) {
+        ferry__part *part = &request->parts[i];
+        request->promise.result.remaining += part->left;
+        if (part->is_file)
+            ferry__source_close(&part->source, part->sent);
+        else if (part->memory.release != NULL)
+            part->memory.release((void *)part->memory.data, part->memory.release_arg);
+    }
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests: what a submit makes, a mailbox carries and an owner carries out.
+ *
+ * A request, its promise, its parts, its copied memory and its paths are one allocation, freed with
+ * the promise's last reference. What its parts hold (fds, given buffers) is released earlier, just
+ * before it settles.
+ *
+ *   any thread: create -> posted    owner: prepare -> begin -> bytes move -> finish -> settled
+ */
+#ifndef FERRY_TRANSPORT_REQUEST_H
+#define FERRY_TRANSPORT_REQUEST_H
+
+#include "core/promise.h"
+#include "transport/source.h"
+
+#include <ferry/stream.h>
+
+/* One part under way. */
+typedef struct ferry__part {
+    bool is_file;
+    uint64_t sent; /* bytes that left */
+    uint64_t left; /* planned bytes that did not yet; 0 for an open-ended source */
+    union {
+        struct {
+            const unsigned char *data; /* its first byte */
+            ferry_release *release;    /* given memory: how to give it back; NULL otherwise */
+            void *release_arg;
+        } memory;
+        ferry__source source;
+    };
+} ferry__part;
+
+typedef enum ferry__request_kind {
+    FERRY__SEND,     /* parts, or none: a marker */
+    FERRY__SHUTDOWN, /* end the writing direction */
+    FERRY__CLOSE     /* the stream's own, one each */
+} ferry__request_kind;
+
+typedef struct ferry__request {
+    ferry_promise promise; /* first: a promise is its request */
+
+    /* Set at submit. */
+    ferry__mail mail;
+    ferry_stream *stream; /* valid until it settles */
+    ferry__request_kind kind;
+    ferry_callback *on_owner;
+    void *on_owner_arg;
+    int64_t submitted_at;
+    uint64_t memory_bytes; /* what it counts for in its stream's limit */
+
+    /* The owner's. */
+    struct ferry__request *next; /* in the stream's queue, then among its finished ones */
+    int64_t began_at;
+    bool is_prepared; /* its sources are open, or prepare_error says why not */
+    bool has_begun;   /* its receipt is given */
+    int prepare_error;
+    ferry_phase prepare_phase;
+    size_t current; /* the first part with bytes to come */
+
+    size_t part_count;
+    ferry__part parts[];
+} ferry__request;
+
+/*
+ * Makes a request of parts, checking and taking all they hold. @param home the inbox to report to,
+ * or NULL.
+ * @return 0, or the errnos of ferry_stream_send, with nothing taken.
+ */
+int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],
+                          size_t count, const ferry_request_options *options, ferry__inbox *home,
+                          ferry__request **ret_request);
+
+/* Unmakes a request that was not posted: what was given is the caller's again. */
+void ferry__request_discard(ferry__request *request);
+
+/* Opens all its sources, once; an error is kept for when its turn comes. @return that error. */
+int ferry__request_prepare(ferry__request *request);
+
+/* The part whose bytes come next; NULL if none are left. Only a prepared request's. */
+ferry__part *ferry__request_current_part(ferry__request *request);
+
+/* Releases what its parts hold, and completes its result but for error and phase. */
+void ferry__request_release_parts(ferry__request *request);
+
+/* ferry__request of a promise, or of a mail. */
+ferry__request *ferry__request_of_mail(ferry__mail *mail);
+
+#endif

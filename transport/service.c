@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/service.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+#include "core/thread.h"
+#include "transport/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+
+/* Limits of the options, and their defaults. */
+enum {
+    MOST_OWNERS = 1024,
+    DEFAULT_STACK = 256 * 1024,  /* small enough for thousands, large enough for callbacks */
+    DEFAULT_CHUNK = 1024 * 1024, /* as fast as one call for everything; 64 KiB costs 10 to 30 % */
+};
+static const size_t MOST_SIZE = 1u << 30;
+
+/* ---- references ------------------------------------------------------------------------------ */
+
+ferry_service *ferry__service_ref(ferry_service *service)
+{
+    atomic_fetch_add_explicit(&service->refs, 1, memory_order_relaxed);
+    return service;
+}
+
+void ferry__service_unref(ferry_service *service)
+{
+    if (atomic_fetch_sub_explicit(&service->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (unsigned i = 0; i < service->owner_count; i++)
+        ferry__owner_unref(service->owners[i]);
+    (void)pthread_mutex_destroy(&service->mutex);
+    ferry__release(service->owners);
+    ferry__release(service);
+}
+
+bool ferry__service_is_foreign(const ferry_service *service)
+{
+    return service->generation != ferry__process_generation();
+}
+
+/* ---- creating -------------------------------------------------------------------------------- */
+
+static int check_options(const ferry_service_options *options)
+{
+    if ((options->placement != FERRY_DEDICATED && options->placement != FERRY_SHARED) ||
+        options->shared_owners > MOST_OWNERS || options->stack_bytes > MOST_SIZE ||
+        options->chunk_bytes > MOST_SIZE)
+        return -EINVAL;
+    return 0;
+}
+
+static unsigned usable_processors(void)
+{
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count < 1 ? 1 : (unsigned)count;
+}
+
+static ferry_service_options with_defaults(ferry_service_options options)
+{
+    if (options.placement == FERRY_DEDICATED)
+        options.shared_owners = 1; /* the front owner */
+    else if (options.shared_owners == 0)
+        options.shared_owners = usable_processors();
+    if (options.stack_bytes == 0)
+        options.stack_bytes = DEFAULT_STACK;
+    if (options.chunk_bytes == 0)
+        options.chunk_bytes = DEFAULT_CHUNK;
+    return options;
+}
+
+/* Lets go of owners that run: they end with their last stream. */
+static void release_owners(ferry_service *service)
+{
+    for (unsigned i = 0; i < service->owner_count; i++)
+        ferry__owner_stop(service->owners[i]);
+    for (unsigned i = 0; i < service->owner_count; i++)
+        ferry__owner_join(service->owners[i]);
+}
+
+static int start_owner(const ferry_service *service, unsigned number, ferry__owner **ret_owner)
+{
+    char name[24];
+    if (service->options.placement == FERRY_DEDICATED)
+        (void)snprintf(name, sizeof name, "ferry-front");
+    else
+        (void)snprintf(name, sizeof name, "ferry-owner-%u", number);
+    ferry__owner *owner;
+    int error = ferry__owner_create(name, service->options.stack_bytes, NULL, &owner);
+    if (error != 0)
+        return error;
+    error = ferry__owner_need_poller(owner);
+    if (error == 0)
+        error = ferry__owner_start(owner);
+    if (error != 0) {
+        ferry__owner_unref(owner);
+        return error;
+    }
+    *ret_owner = owner;
+    return 0;
+}
+
+int ferry_service_create(const ferry_service_options *options, ferry_service **ret_service)
+{
+    static const ferry_service_options defaults;
+    if (ret_service == NULL)
+        return -EINVAL;
+    int error = check_options(options != NULL ? options : &defaults);
+    if (error != 0)
+        return error;
+    ferry_service *service = ferry__allocate_zeroed(sizeof *service);
+    if (service == NULL)
+        return -ENOMEM;
+    atomic_init(&service->refs, 1);
+    (void)pthread_mutex_init(&service->mutex, NULL);
+    service->generation = ferry__process_generation();
+    service->options = with_defaults(options != NULL ? *options : defaults);
+    service->owners =
+        ferry__allocate_zeroed(service->options.shared_owners * sizeof(ferry__owner *));
+    error = service->owners != NULL ? 0 : -ENOMEM;
+    while (error == 0 && service->owner_count < service->options.shared_owners) {
+        error = start_owner(service, service->owner_count, &service->owners[service->owner_count]);
+        if (error == 0)
+            service->owner_count++;
+    }
+    if (error != 0) {
+        release_owners(service);
+        ferry__service_unref(service);
+        return error;
+    }
+    *ret_service = service;
+    return 0;
+}
+
+/* ---- placing streams ------------------------------------------------------------------------- */
+
+/* The owner with the fewest holds. Two adopters at once may choose the same: no harm. */
+static ferry__owner *least_loaded(const ferry_service *service)
+{
+    ferry__owner *best = service->owners[0];
+    for (unsigned i = 1; i < service->owner_count; i++) {
+        if (atomic_load(&service->owners[i]->holds) < atomic_load(&best->holds))
+            best = service->owners[i];
+    }
+    return best;
+}
+
+int ferry__service_place(ferry_service *service, ferry__owner **ret_owner)
+{
+    if (service->options.placement == FERRY_DEDICATED) {
+        char name[24];
+        (void)snprintf(name, sizeof name, "ferry-%u", atomic_fetch_add(&service->names_given, 1));
+        return ferry__owner_create(name, service->options.stack_bytes, service->owners[0],
+                                   ret_owner);
+    }
+    ferry__owner *owner = least_loaded(service);
+    ferry__owner_hold(owner);
+    *ret_owner = ferry__owner_ref(owner);
+    return 0;
+}
+
+void ferry__service_unplace(ferry_service *service, ferry__owner *owner)
+{
+    if (service->options.placement == FERRY_DEDICATED)
+        ferry__owner_abandon(owner);
+    else
+        ferry__owner_release(owner);
+    ferry__owner_unref(owner);
+}
+
+void ferry__service_remember(ferry_service *service, ferry_stream *stream)
+{
+    (void)pthread_mutex_lock(&service->mutex);
+    stream->next = service->first_stream;
+    if (stream->next != NULL)
+        stream->next->previous = stream;
+    service->first_stream = stream;
+    service->stream_count++;
+    (void)pthread_mutex_unlock(&service->mutex);
+}
+
+void ferry__service_forget(ferry_service *service, ferry_stream *stream)
+{
+    (void)pthread_mutex_lock(&service->mutex);
+    *(stream->previous != NULL ? &stream->previous->next : &service->first_stream) = stream->next;
+    if (stream->next != NULL)
+        stream->next->previous = stream->previous;
+    service->stream_count--;
+    (void)pthread_mutex_unlock(&service->mutex);
+}
+
+/* ---- draining -------------------------------------------------------------------------------- */
+
+/* Gives a reference to every stream that has not ended; their number in *ret_count. */
+static ferry_stream **snapshot(ferry_service *service, size_t *ret_count)
+{
+    (void)pthread_mutex_lock(&service->mutex);
+    size_t count = 0;
+    ferry_stream **streams =
+        ferry__allocate((service->stream_count + 1) * sizeof(ferry_stream *)); /* + 1: never 0 */
+    for (ferry_stream *s = service->first_stream; s != NULL && streams != NULL; s = s->next)
+        streams[count++] = ferry__stream_ref(s);
+    (void)pthread_mutex_unlock(&service->mutex);
+    *ret_count = count;
+    return streams;
+}
+
+/* A promise that settles after all that the stream was given so far. */
+static int promise_quiet(ferry_stream *stream, ferry_promise **ret_promise)
+{
+    int error = ferry__stream_mark(stream, false, ret_promise);
+    if (error != -ESHUTDOWN)
+        return error;
+    *ret_promise = ferry_promise_ref(&stream->close_request->promise);
+    return 0;
+}
+
+/* Waits for one stream. */
+static int drain_stream(ferry_stream *stream, int64_t deadline)
+{
+    ferry_promise *quiet;
+    int error = promise_quiet(stream, &quiet);
+    if (error == 0) {
+        error = ferry__promise_await_until(quiet, deadline);
+        (void)ferry_promise_unref(quiet);
+    }
+    return error;
+}
+
+int ferry_service_drain(ferry_service *service, int64_t timeout_ms)
+{
+    if (service == NULL || timeout_ms < -1)
+        return -EINVAL;
+    if (ferry__thread_may_not_wait())
+        return -EDEADLK;
+    if (ferry__service_is_foreign(service))
+        return -ECHILD;
+    int64_t deadline = ferry__clock_deadline(timeout_ms);
+    size_t count;
+    ferry_stream **streams = snapshot(service, &count);
+    if (streams == NULL)
+        return -ENOMEM;
+    int error = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (error == 0)
+            error = drain_stream(streams[i], deadline);
+        ferry__stream_unref(streams[i]);
+    }
+    ferry__release(streams);
+    return error;
+}
+
+/* ---- destroying ------------------------------------------------------------------------------ */
+
+static void abort_all(ferry_service *service)
+{
+    (void)pthread_mutex_lock(&service->mutex);
+    /* An abort posts mail, and so cannot end a stream here: the list stays as it is. */
+    for (ferry_stream *stream = service->first_stream; stream != NULL; stream = stream->next)
+        ferry_stream_abort(stream);
+    (void)pthread_mutex_unlock(&service->mutex);
+}
+
+void ferry_service_destroy(ferry_service *service)
+{
+    if (service == NULL || ferry__service_is_foreign(service))
+        return;
+    assert(ferry__thread_current()->owner == NULL &&
+           "ferry_service_destroy: a service cannot be destroyed on its own threads");
+    if (ferry__thread_current()->owner != NULL) {
+        ferry__log(FERRY_LOG_ERROR, "ferry_service_destroy was called on one of ferry's threads");
+        return;
+    }
+    abort_all(service);
+    release_owners(service);
+    ferry__service_unref(service);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* sink->gate */
+enum { OUTSIDE, IN_CALL, CUTTING, CUT };
+
+static int get_option(int fd, int name)
+{
+    int value = 0;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+}
+
+static int init_socket(ferry__sink *sink)
+{
+    int type = get_option(sink->fd, SO_TYPE);
+    if (type != SOCK_STREAM && type != SOCK_SEQPACKET)
+        return -ESOCKTNOSUPPORT;
+    if (get_option(sink->fd, SO_ACCEPTCONN) == 1)
+        return -EINVAL;
+    sink->is_socket = true;
+    sink->is_message = type == SOCK_SEQPACKET;
+    sink->is_tcp = get_option(sink->fd, SO_PROTOCOL) == IPPROTO_TCP;
+    return 0;
+}
+
+/* A socket whose connection is still being made: a blocking call on it could not be got out. */
+static bool is_connecting(const ferry__sink *sink)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    return sink->is_tcp && getsockopt(sink->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+           info.tcpi_state == TCP_SYN_SENT;
+}
+
+static int set_flags(const ferry__sink *sink, bool blocking)
+{
+    int flags = blocking ? sink->original_flags & ~O_NONBLOCK : sink->original_flags | O_NONBLOCK;
+    if (flags == sink->original_flags)
+        return 0;
+    return fcntl(sink->fd, F_SETFL, flags) == 0 ? 0 : -errno;
+}
+
+int ferry__sink_init(ferry__sink *sink, int fd, bool may_block)
+{
+    struct stat status;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fstat(fd, &status) < 0)
+        return -EBADF;
+    if (S_ISDIR(status.st_mode))
+        return -EISDIR;
+    if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0)
+        return -EBADF;
+    *sink = (ferry__sink){.fd = fd, .original_flags = flags};
+    int error = S_ISSOCK(status.st_mode) ? init_socket(sink) : 0;
+    if (error != 0)
+        return error;
+    sink->is_blocking = sink->is_socket && may_block && !is_connecting(sink);
+    return set_flags(sink, sink->is_blocking);
+}
+
+void ferry__sink_restore(ferry__sink *sink)
+{
+    if (((sink->original_flags & O_NONBLOCK) == 0) != sink->is_blocking)
+        (void)fcntl(sink->fd, F_SETFL, sink->original_flags);
+}
+
+/* ---- the gate -------------------------------------------------------------------------------- */
+
+static void leave_call(ferry__sink *sink)
+{
+    unsigned expected = IN_CALL;
+    if (!sink->is_blocking || atomic_compare_exchange_strong(&sink->gate, &expected, OUTSIDE))
+        return;
+    while (atomic_load(&sink->gate) != CUT) /* for as long as one shutdown(2) takes */
+        (void)sched_yield();
+    atomic_store(&sink->gate, OUTSIDE);
+}
+
+/* Whether the call may be made; then leave_call must follow it. */
+static bool enter_call(ferry__sink *sink)
+{
+    if (sink->is_blocking)
+        (void)atomic_exchange(&sink->gate, IN_CALL);
+    if (!atomic_load(&sink->cut))
+        return true;
+    leave_call(sink);
+    return false;
+}
+
+void ferry__sink_cut(ferry__sink *sink)
+{
+    (void)atomic_exchange(&sink->cut, true);
+    unsigned expected = IN_CALL;
+    if (!atomic_compare_exchange_strong(&sink->gate, &expected, CUTTING))
+        return;
+    (void)shutdown(sink->fd, SHUT_RDWR);
+    atomic_store(&sink->gate, CUT);
+}
+
+/* Blocks until a blocking sink takes bytes again. It answered -EAGAIN, because the program set
+ * SO_SNDTIMEO, or somebody who shares the description O_NONBLOCK: neither is a failure. */
+static void wait_writable(const ferry__sink *sink)
+{
+    struct pollfd writable = {.fd = sink->fd, .events = POLLOUT};
+    (void)poll(&writable, 1, -1);
+}
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+static ssize_t write_once(const ferry__sink *sink, const struct iovec pieces[], int count,
+                          bool more)
+{
+    if (!sink->is_socket)
+        return writev(sink->fd, pieces, count);
+    struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
+    return sendmsg(sink->fd, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+}
+
+/* Whether a call that answered done is to be made again, in the same visit. */
+static bool again(const ferry__sink *sink, ssize_t done)
+{
+    if (done >= 0)
+        return false;
+    if (errno == EINTR)
+        return true;
+    if (errno != EAGAIN || !sink->is_blocking || atomic_load(&sink->cut))
+        return false;
+    wait_writable(sink);
+    return true;
+}
+
+ssize_t ferry__sink_write(ferry__sink *sink, const struct iovec pieces[], int count, bool more)
+{
+    if (!enter_call(sink))
+        return -ECANCELED;
+    ssize_t written;
+    do
+        written = write_once(sink, pieces, count, more);
+    while (again(sink, written));
+    int error = errno;
+    leave_call(sink);
+    sink->is_holding_back = more && sink->is_tcp;
+    return written >= 0 ? written : -error;
+}
+
+ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, size_t length)
+{
+    if (!enter_call(sink))
+        return -ECANCELED;
+    off_t position = *offset;
+    ssize_t sent;
+    do
+        sent = sendfile(sink->fd, source_fd, &position, length);
+    while (again(sink, sent));
+    int error = errno;
+    leave_call(sink);
+    if (sent < 0)
+        return -error;
+    *offset = position;
+    if (sent > 0)
+        sink->is_holding_back = false;
+    return sent;
+}
+
+void ferry__sink_push(ferry__sink *sink)
+{
+    if (!sink->is_holding_back || sink->fd < 0)
+        return;
+    sink->is_holding_back = false;
+    /* Setting TCP_NODELAY sends at once what MSG_MORE held back; then it is put back as it was. */
+    int original = 0;
+    socklen_t size = sizeof original;
+    int on = 1;
+    if (getsockopt(sink->fd, IPPROTO_TCP, TCP_NODELAY, &original, &size) == 0 &&
+        setsockopt(sink->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0)
+        (void)setsockopt(sink->fd, IPPROTO_TCP, TCP_NODELAY, &original, sizeof original);
+}
+
+ssize_t ferry__sink_discard_input(ferry__sink *sink, size_t length)
+{
+    char scrap[16 * 1024];
+    ssize_t count;
+    do
+        count = recv(sink->fd, scrap, length < sizeof scrap ? length : sizeof scrap, MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR);
+    return count >= 0 ? count : -errno;
+}
+
+int ferry__sink_shutdown(ferry__sink *sink)
+{
+    return shutdown(sink->fd, SHUT_WR) == 0 ? 0 : -errno;
+}
+
+int ferry__sink_close(ferry__sink *sink, bool reset)
+{
+    if (reset && sink->is_tcp) {
+        struct linger now = {.l_onoff = 1, .l_linger = 0};
+        (void)setsockopt(sink->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    }
+    ferry__sink_restore(sink);
+    int error = close(sink->fd) == 0 || errno == EINTR ? 0 : -errno;
+    sink->fd = -1;
+    return error;
+}

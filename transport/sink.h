@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A sink: the fd that a stream writes to, and the one place that makes system calls on it.
+ *
+ * Blocking or not: sockets of dedicated streams block in the call; everything else is non-blocking
+ * and answers -EAGAIN. Sinks without shutdown(2) (pipes, terminals) are never blocking, since a
+ * call blocked on one could not be got out.
+ *
+ * The gate lets another thread get a blocked call out, by shutdown(2), and never lets it touch the
+ * fd at any other time:
+ *
+ *   owner: OUTSIDE -> IN_CALL, then look at cut     cutter: set cut, then IN_CALL -> CUTTING?
+ *          the system call                                  shutdown(2)
+ *          IN_CALL -> OUTSIDE, or wait for CUT              CUTTING -> CUT
+ *
+ * Both first steps are full barriers: either the owner sees that it is cut, or the cutter sees it
+ * in the call. The owner leaves only after the cutter has, so the fd is not closed under it.
+ */
+#ifndef FERRY_TRANSPORT_SINK_H
+#define FERRY_TRANSPORT_SINK_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+typedef struct ferry__sink {
+    /* Any thread. */
+    atomic_uint gate; /* sink.c's states */
+    atomic_bool cut;  /* no call is to begin any more */
+
+    /* Set when it is made. */
+    bool is_socket;
+    bool is_message; /* SEQPACKET: one write, one message */
+    bool is_tcp;
+    bool is_blocking;
+    int original_flags; /* O_NONBLOCK as it was before, put back at the end */
+
+    /* The owner's. */
+    int fd;               /* -1 once closed */
+    bool is_holding_back; /* the last write said that more follows */
+} ferry__sink;
+
+/*
+ * Looks at fd and sets its O_NONBLOCK. @param may_block whether a socket's calls may block.
+ * @return 0, or the errnos of ferry_stream_adopt, with the fd as it was.
+ */
+int ferry__sink_init(ferry__sink *sink, int fd, bool may_block);
+
+/* Puts O_NONBLOCK back as it was, for a stream that could not be adopted after all. */
+void ferry__sink_restore(ferry__sink *sink);
+
+/* Any thread. Gets a blocked call out, and lets no other begin. */
+void ferry__sink_cut(ferry__sink *sink);
+
+/* The rest: the owner only. They answer a count, or a negative errno: -EAGAIN where the sink is
+ * full, -ECANCELED where it was cut. EINTR never shows. */
+
+/* @param more that more follows at once: it may be held back to leave together. */
+ssize_t ferry__sink_write(ferry__sink *sink, const struct iovec pieces[], int count, bool more);
+
+/* @param offset advanced by what was sent; the fd's own position stays. */
+ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, size_t length);
+
+/* Lets out what was held back for something that does not follow after all. */
+void ferry__sink_push(ferry__sink *sink);
+
+/* Reads away up to length bytes of input; 0 at its end. */
+ssize_t ferry__sink_discard_input(ferry__sink *sink, size_t length);
+
+int ferry__sink_shutdown(ferry__sink *sink);
+
+/* Closes the fd; with reset a TCP peer gets RST. The fd is gone whatever this answers. */
+int ferry__sink_close(ferry__sink *sink, bool reset);
+
+#endif

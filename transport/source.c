@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/source.h"
+
+#include "core/hooks.h"
+
+#include <errno.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { FD_FLAGS = FERRY_FD_GIVE | FERRY_FD_BORROW, PATH_FLAGS = FERRY_FILE_BENEATH };
+
+/* ---- at submit ------------------------------------------------------------------------------- */
+
+static int check(const ferry_file *file)
+{
+    if ((file->path != NULL) == (file->fd >= 0))
+        return -EINVAL;
+    unsigned allowed = file->path != NULL ? PATH_FLAGS : FD_FLAGS;
+    if ((file->flags & ~allowed) != 0 || (file->flags & FD_FLAGS) == FD_FLAGS)
+        return -EINVAL;
+    if (file->offset < 0 && file->offset != FERRY_CURRENT)
+        return -EINVAL;
+    if (file->length < 0 && file->length != FERRY_TO_END)
+        return -EINVAL;
+    int64_t end;
+    if (file->offset > 0 && file->length > 0 &&
+        __builtin_add_overflow(file->offset, file->length, &end))
+        return -EOVERFLOW;
+    return 0;
+}
+
+/* A close-on-exec duplicate: the caller may close its own at once. */
+static int duplicate(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return copy >= 0 ? copy : -errno;
+}
+
+static int take_fd(const ferry_file *file)
+{
+    if ((file->flags & (FERRY_FD_GIVE | FERRY_FD_BORROW)) == 0)
+        return duplicate(file->fd);
+    return fcntl(file->fd, F_GETFD) >= 0 ? file->fd : -EBADF;
+}
+
+int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path)
+{
+    int error = check(file);
+    if (error != 0)
+        return error;
+    *source = (ferry__source){
+        .path = path,
+        .dirfd = AT_FDCWD,
+        .fd = -1,
+        .flags = file->flags,
+        .asked_offset = file->offset,
+        .asked_length = file->length,
+        .restore_from = -1,
+    };
+    int taken = 0;
+    if (file->path == NULL)
+        taken = source->fd = take_fd(file);
+    else if (file->dirfd != AT_FDCWD)
+        taken = source->dirfd = duplicate(file->dirfd);
+    return taken < 0 ? taken : 0;
+}
+
+void ferry__source_give_back(ferry__source *source)
+{
+    if ((source->flags & FERRY_FD_GIVE) != 0)
+        source->fd = -1;
+    ferry__source_close(source, 0);
+}
+
+/* ---- on the owner ---------------------------------------------------------------------------- */
+
+/* Non-blocking, so that a fifo without a writer does not hold up the owner: it is polled instead.
+ */
+static int open_path(const ferry__source *source)
+{
+    enum { HOW = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
+    int fd;
+    do {
+        if ((source->flags & FERRY_FILE_BENEATH) == 0) {
+            fd = openat(source->dirfd, source->path, HOW);
+        } else {
+            struct open_how how = {.flags = HOW, .resolve = RESOLVE_BENEATH};
+            fd = (int)syscall(SYS_openat2, source->dirfd, source->path, &how, sizeof how);
+        }
+    } while (fd < 0 && (errno == EINTR || ((source->flags & FERRY_FILE_BENEATH) != 0 &&
+                                           errno == EAGAIN))); /* a rename raced with "..": again */
+    return fd >= 0 ? fd : -errno;
+}
+
+/* Where reading begins, and whether there is such a thing. */
+static int find_start(ferry__source *source)
+{
+    off_t position = lseek(source->fd, 0, SEEK_CUR);
+    source->is_seekable = position >= 0;
+    if (source->asked_offset == FERRY_CURRENT)
+        source->offset = position >= 0 ? position : 0;
+    else if (source->is_seekable)
+        source->offset = source->asked_offset;
+    else
+        return -ESPIPE;
+    return 0;
+}
+
+/* Decides how many bytes are planned. Pseudo-files say that they are empty and are not. */
+static int plan_length(ferry__source *source, const struct stat *status, uint64_t *ret_length)
+{
+    bool known = S_ISREG(status->st_mode) && status->st_size > 0;
+    int64_t available = known ? status->st_size - source->offset : INT64_MAX;
+    if (source->asked_length == FERRY_TO_END) {
+        if (available < 0)
+            return -ENODATA;
+        source->is_open_ended = !known;
+        *ret_length = known ? (uint64_t)available : 0;
+        return 0;
+    }
+    if (source->asked_length > 0 && source->asked_length > available)
+        return -ENODATA;
+    *ret_length = (uint64_t)source->asked_length;
+    return 0;
+}
+
+static void reserve(ferry__source *source, uint64_t length)
+{
+    if (source->path != NULL || source->asked_offset != FERRY_CURRENT || !source->is_seekable)
+        return;
+    source->restore_from = source->offset;
+    (void)lseek(source->fd, source->offset + (off_t)length, SEEK_SET);
+}
+
+int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase *ret_phase)
+{
+    *ret_phase = FERRY_PHASE_OPEN;
+    if (source->path != NULL) {
+        int fd = open_path(source);
+        if (fd < 0)
+            return fd;
+        source->fd = fd;
+    }
+    struct stat status;
+    if (fstat(source->fd, &status) < 0)
+        return -errno;
+    if (S_ISDIR(status.st_mode))
+        return -EISDIR;
+    int flags = fcntl(source->fd, F_GETFL);
+    if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY || (flags & O_PATH) != 0)
+        return -EBADF;
+    int error = find_start(source);
+    if (error != 0)
+        return error;
+    *ret_phase = FERRY_PHASE_SOURCE;
+    error = plan_length(source, &status, ret_length);
+    if (error != 0)
+        return error;
+    reserve(source, *ret_length);
+    source->is_copied = !source->is_seekable;
+    source->is_opened = true;
+    return 0;
+}
+
+void ferry__source_close(ferry__source *source, uint64_t sent)
+{
+    if (source->restore_from >= 0)
+        (void)lseek(source->fd, source->restore_from + (off_t)sent, SEEK_SET);
+    if (source->fd >= 0 && (source->flags & FERRY_FD_BORROW) == 0)
+        (void)close(source->fd);
+    if (source->dirfd >= 0)
+        (void)close(source->dirfd);
+    ferry__release(source->buffer);
+    source->buffer = NULL;
+    source->fd = -1;
+    source->dirfd = AT_FDCWD;
+    source->restore_from = -1;
+}

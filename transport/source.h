@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A source: the file range of one part, from submit (take) over the moment its request starts
+ * (open) to its end (close). Between open and close the owner moves its bytes (transport/move.h).
+ *
+ * FERRY_CURRENT: open reserves the range by moving the fd's position to its end, so that the next
+ * part that reads the same fd finds its own; close moves it back to what was really sent.
+ */
+#ifndef FERRY_TRANSPORT_SOURCE_H
+#define FERRY_TRANSPORT_SOURCE_H
+
+#include <ferry/file.h>
+#include <ferry/result.h>
+
+typedef struct ferry__source {
+    /* What was asked for. */
+    const char *path; /* in the request's own memory; NULL: fd */
+    int dirfd;        /* ferry's own, or AT_FDCWD */
+    int fd;           /* -1 until opened, for a path */
+    unsigned flags;
+    int64_t asked_offset;
+    int64_t asked_length;
+
+    /* The owner's, once opened. */
+    bool is_opened;
+    bool is_seekable;
+    bool is_open_ended;    /* read until it ends: its size is not known */
+    bool is_copied;        /* sendfile refused it: read and write */
+    int64_t offset;        /* of the next byte to read */
+    int64_t restore_from;  /* position to go back to, plus what was sent; -1: leave it */
+    unsigned char *buffer; /* copying: bytes read and not yet sent; NULL until needed */
+    size_t buffer_begin;
+    size_t buffer_end;
+} ferry__source;
+
+/*
+ * At submit. Checks what was asked and takes the fds. @param path where path's copy will stand.
+ * @return 0, or the errnos of ferry_stream_sendfile, with nothing taken.
+ */
+int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path);
+
+/* After a later failure of the same submit: takes it back, leaving a given fd to the caller. */
+void ferry__source_give_back(ferry__source *source);
+
+/*
+ * On the owner, as its request starts. Opens and checks. @param ret_length gets how many bytes are
+ * planned; 0 for an open-ended source.
+ * @return 0, or an errno to settle with; ret_phase then gets the phase.
+ */
+int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase *ret_phase);
+
+/* When its request settles, opened or not. @param sent how many of its bytes left. */
+void ferry__source_close(ferry__source *source, uint64_t sent);
+
+#endif

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+/* A stream's face to any thread. */
+#include "transport/stream.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+#include "core/thread.h"
+#include "transport/service.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+
+/* Limits of the options, and their defaults. */
+enum {
+    DEFAULT_LIMIT_REQUESTS = 65536, /* about 30 MB of requests */
+    MOST_REQUESTS = 1000 * 1000,    /* half of what the admission word counts */
+    DEFAULT_LIMIT_BYTES = 64 << 20,
+    DEFAULT_CLOSE_BYTES = 1 << 20,
+};
+static const uint64_t MOST_BYTES = UINT64_C(1) << 39; /* half of what the admission word counts */
+
+/* ---- adopting -------------------------------------------------------------------------------- */
+
+static int check_options(const ferry_stream_options *options)
+{
+    if (options->limit_requests > MOST_REQUESTS || options->limit_bytes > MOST_BYTES ||
+        options->close_timeout_ms < 0 || options->close_bytes > MOST_BYTES)
+        return -EINVAL;
+    return 0;
+}
+
+static ferry_stream_options with_defaults(ferry_stream_options options)
+{
+    if (options.limit_requests == 0)
+        options.limit_requests = DEFAULT_LIMIT_REQUESTS;
+    if (options.limit_bytes == 0)
+        options.limit_bytes = DEFAULT_LIMIT_BYTES;
+    if (options.close_bytes == 0)
+        options.close_bytes = DEFAULT_CLOSE_BYTES;
+    return options;
+}
+
+/* Everything but its owner. Takes nothing but memory. */
+static int create(const ferry_stream_options *options, ferry_stream **ret_stream)
+{
+    ferry_stream *stream = ferry__allocate_zeroed(sizeof *stream);
+    if (stream == NULL)
+        return -ENOMEM;
+    int error =
+        ferry__request_create(stream, FERRY__CLOSE, NULL, 0, NULL, NULL, &stream->close_request);
+    if (error != 0) {
+        ferry__release(stream);
+        return error;
+    }
+    (void)ferry_promise_ref(&stream->close_request->promise); /* one to settle, one to hand out */
+    atomic_init(&stream->refs, 2);
+    atomic_init(&stream->users, 1);
+    stream->options = with_defaults(*options);
+    stream->close_request->mail.deliver = ferry__stream_deliver_request;
+    stream->abort_mail.deliver = ferry__stream_deliver_abort;
+    stream->task.turn = ferry__stream_turn;
+    stream->sink_watch.ready = ferry__stream_sink_ready;
+    stream->source_watch.ready = ferry__stream_source_ready;
+    stream->close_timer.fire = ferry__stream_close_timeout;
+    *ret_stream = stream;
+    return 0;
+}
+
+static void free_stream(ferry_stream *stream)
+{
+    (void)ferry_promise_unref(&stream->close_request->promise);
+    ferry__release(stream);
+}
+
+/* Undoes create. */
+static void discard(ferry_stream *stream)
+{
+    (void)ferry_promise_unref(&stream->close_request->promise);
+    free_stream(stream);
+}
+
+/* What waits on readiness gets its epoll set now, so that it cannot fail for want of fds later. */
+static bool needs_poller(const ferry_stream *stream)
+{
+    return !stream->sink.is_blocking || stream->options.close_timeout_ms > 0;
+}
+
+static int place(ferry_stream *stream, ferry_service *service)
+{
+    int error = ferry__service_place(service, &stream->owner);
+    if (error != 0)
+        return error;
+    if (service->options.placement == FERRY_DEDICATED && needs_poller(stream) &&
+        (error = ferry__owner_need_poller(stream->owner)) != 0) {
+        ferry__service_unplace(service, stream->owner);
+        return error;
+    }
+    stream->service = ferry__service_ref(service);
+    return 0;
+}
+
+int ferry_stream_adopt(ferry_service *service, int fd, const ferry_stream_options *options,
+                       ferry_stream **ret_stream)
+{
+    static const ferry_stream_options defaults;
+    if (service == NULL || ret_stream == NULL)
+        return -EINVAL;
+    if (ferry__service_is_foreign(service))
+        return -ECHILD;
+    if (options == NULL)
+        options = &defaults;
+    int error = check_options(options);
+    if (error != 0)
+        return error;
+
+    ferry_stream *stream;
+    error = create(options, &stream);
+    if (error != 0)
+        return error;
+    error = ferry__sink_init(&stream->sink, fd, service->options.placement == FERRY_DEDICATED);
+    if (error != 0)
+        goto undo_create;
+    if (options->close_timeout_ms > 0 && !stream->sink.is_socket) {
+        error = -ENOTSOCK;
+        goto undo_sink;
+    }
+    error = place(stream, service);
+    if (error != 0)
+        goto undo_sink;
+    ferry__service_remember(service, stream);
+    *ret_stream = stream;
+    return 0;
+
+undo_sink:
+    ferry__sink_restore(&stream->sink);
+undo_create:
+    discard(stream);
+    return error;
+}
+
+/* ---- references ------------------------------------------------------------------------------ */
+
+ferry_stream *ferry__stream_ref(ferry_stream *stream)
+{
+    atomic_fetch_add_explicit(&stream->refs, 1, memory_order_relaxed);
+    return stream;
+}
+
+void ferry__stream_unref(ferry_stream *stream)
+{
+    if (atomic_fetch_sub_explicit(&stream->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    ferry__owner_unref(stream->owner);
+    ferry__service_unref(stream->service);
+    free_stream(stream);
+}
+
+ferry_stream *ferry_stream_ref(ferry_stream *stream)
+{
+    if (stream != NULL)
+        atomic_fetch_add_explicit(&stream->users, 1, memory_order_relaxed);
+    return stream;
+}
+
+ferry_stream *ferry_stream_unref(ferry_stream *stream)
+{
+    if (stream == NULL)
+        return NULL;
+    unsigned before = atomic_fetch_sub_explicit(&stream->users, 1, memory_order_acq_rel);
+    assert(before > 0 && "ferry_stream_unref: more references given back than taken");
+    if (before == 1) {
+        (void)ferry_stream_close(stream, NULL);
+        ferry__stream_unref(stream);
+    }
+    return NULL;
+}
+
+/* ---- admission ------------------------------------------------------------------------------- */
+
+static bool exceeds_limits(const ferry_stream *stream, uint64_t admission, uint64_t bytes)
+{
+    uint64_t queued_bytes = admission & FERRY__MEMORY_MASK;
+    uint64_t requests = (admission & FERRY__REQUESTS_MASK) / FERRY__ONE_REQUEST;
+    return requests >= stream->options.limit_requests ||
+           (queued_bytes > 0 && queued_bytes + bytes > stream->options.limit_bytes);
+}
+
+/*
+ * Counts a request in, unless the stream has one of the flags in refused_by, and sets more flags
+ * with it. Compare-and-swap, not add and undo: a count that is there for a moment only would keep a
+ * closed stream from ending, and nobody would tell it afterwards. Pairs with E0 in carry.c.
+ */
+static int admit(ferry_stream *stream, uint64_t bytes, uint64_t refused_by, uint64_t set,
+                 bool limited)
+{
+    if (bytes > MOST_BYTES)
+        return -EOVERFLOW;
+    uint64_t before = atomic_load_explicit(&stream->admission, memory_order_relaxed);
+    do {
+        if ((before & refused_by) != 0)
+            return -ESHUTDOWN;
+        if (limited && exceeds_limits(stream, before, bytes))
+            return -EAGAIN;
+    } while (!atomic_compare_exchange_weak(&stream->admission, &before,
+                                           (before + FERRY__ONE_REQUEST + bytes) | set));
+    return 0;
+}
+
+/* ---- submitting ------------------------------------------------------------------------------ */
+
+static int check_usable(const ferry_stream *stream)
+{
+    if (stream == NULL)
+        return -EINVAL;
+    return ferry__service_is_foreign(stream->service) ? -ECHILD : 0;
+}
+
+/* Where a promise of the calling thread's reports to. Nowhere from an owner, which runs no inbox.
+ */
+static int find_home(bool wanted, ferry__inbox **ret_home)
+{
+    *ret_home = NULL;
+    if (!wanted || ferry__thread_current()->owner != NULL)
+        return 0;
+    *ret_home = ferry__inbox_current();
+    return *ret_home != NULL ? 0 : -ENOMEM;
+}
+
+/* What distinguishes one kind of submit from another. */
+typedef struct submission {
+    ferry__request_kind kind;
+    const ferry_part *parts;
+    size_t count;
+    const ferry_request_options *options;
+    uint64_t refused_by; /* admission flags */
+    uint64_t set;        /* likewise */
+    bool limited;
+} submission;
+
+static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
+{
+    int error = check_usable(stream);
+    if (error != 0)
+        return error;
+    if ((atomic_load_explicit(&stream->admission, memory_order_relaxed) & what->refused_by) != 0)
+        return -ESHUTDOWN;
+    ferry__inbox *home;
+    error = find_home(ret_promise != NULL, &home);
+    if (error != 0)
+        return error;
+    ferry__request *request;
+    error = ferry__request_create(stream, what->kind, what->parts, what->count, what->options, home,
+                                  &request);
+    if (error != 0)
+        return error;
+    error = admit(stream, request->memory_bytes, what->refused_by, what->set, what->limited);
+    if (error != 0) {
+        ferry__request_discard(request);
+        return error;
+    }
+    request->mail.deliver = ferry__stream_deliver_request;
+    if (ret_promise != NULL)
+        *ret_promise = ferry_promise_ref(&request->promise);
+    ferry__owner_post(stream->owner, &request->mail);
+    return 0;
+}
+
+int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t count,
+                      const ferry_request_options *options, ferry_promise **ret_promise)
+{
+    const submission what = {
+        .kind = FERRY__SEND,
+        .parts = parts,
+        .count = count,
+        .options = options,
+        .refused_by = FERRY__SHUT | FERRY__CLOSED,
+        .limited = true,
+    };
+    return submit(stream, &what, ret_promise);
+}
+
+int ferry_stream_write(ferry_stream *stream, const void *data, size_t length,
+                       const ferry_request_options *options, ferry_promise **ret_promise)
+{
+    ferry_part part = ferry_part_copy(data, length);
+    return ferry_stream_send(stream, &part, 1, options, ret_promise);
+}
+
+int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file,
+                          const ferry_request_options *options, ferry_promise **ret_promise)
+{
+    if (file == NULL)
+        return -EINVAL;
+    ferry_part part = ferry_part_file(*file);
+    return ferry_stream_send(stream, &part, 1, options, ret_promise);
+}
+
+int ferry__stream_mark(ferry_stream *stream, bool limited, ferry_promise **ret_promise)
+{
+    const submission what = {.kind = FERRY__SEND, .refused_by = FERRY__CLOSED, .limited = limited};
+    return submit(stream, &what, ret_promise);
+}
+
+int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise)
+{
+    return ferry__stream_mark(stream, true, ret_promise);
+}
+
+int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise)
+{
+    if (stream != NULL && !stream->sink.is_socket)
+        return -ENOTSOCK;
+    const submission what = {
+        .kind = FERRY__SHUTDOWN, .refused_by = FERRY__CLOSED, .set = FERRY__SHUT, .limited = true};
+    return submit(stream, &what, ret_promise);
+}
+
+/* ---- ending ---------------------------------------------------------------------------------- */
+
+int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
+{
+    int error = check_usable(stream);
+    if (error != 0)
+        return error;
+    ferry__inbox *home;
+    error = find_home(ret_promise != NULL, &home);
+    if (error != 0)
+        return error;
+    ferry__request *request = stream->close_request;
+    if (home != NULL)
+        ferry__promise_set_home(&request->promise, home);
+    if (ret_promise != NULL)
+        *ret_promise = ferry_promise_ref(&request->promise);
+    if (admit(stream, 0, FERRY__CLOSED, FERRY__CLOSED, false) == 0) {
+        request->submitted_at = ferry__clock_now();
+        ferry__owner_post(stream->owner, &request->mail);
+    }
+    return 0;
+}
+
+void ferry_stream_abort(ferry_stream *stream)
+{
+    if (check_usable(stream) != 0 || atomic_exchange(&stream->is_aborting, true))
+        return;
+    if (admit(stream, 0, FERRY__ENDED, FERRY__CLOSED, false) != 0)
+        return; /* it is closed already */
+    ferry__sink_cut(&stream->sink);
+    ferry__owner_post(stream->owner, &stream->abort_mail);
+}
+
+int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_status)
+{
+    if (stream == NULL || ret_status == NULL)
+        return -EINVAL;
+    uint64_t admission = atomic_load(&stream->admission);
+    *ret_status = (ferry_stream_status){
+        .sent_bytes = atomic_load_explicit(&stream->sent_bytes, memory_order_relaxed),
+        .queued_bytes = admission & FERRY__MEMORY_MASK,
+        .queued_requests = (uint32_t)((admission & FERRY__REQUESTS_MASK) / FERRY__ONE_REQUEST),
+    };
+    return 0;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A stream's inside. stream.c is its face to any thread: adopting, admitting and posting requests.
+ * carry.c is the owner's side: carrying them out, settling them, ending the stream.
+ *
+ * Admission is one word, changed by compare-and-swap: bytes of memory and number of requests that
+ * were admitted and have not settled, and flags. A submit is admitted first and posted then, so the
+ * count also covers mail that is still to come: a closed stream ends once the count is 0, and can
+ * be sure that nobody will post to its owner again.
+ *
+ * References: the program's all together are one of refs, the owner's side is another. When the
+ * program's last is given back the stream is closed after what is queued.
+ */
+#ifndef FERRY_TRANSPORT_STREAM_H
+#define FERRY_TRANSPORT_STREAM_H
+
+#include "actors/owner.h"
+#include "transport/request.h"
+#include "transport/sink.h"
+
+#include <ferry/stream.h>
+
+/* ferry_stream.admission: 40 bits of bytes, 21 of requests, 3 of flags. */
+#define FERRY__ONE_REQUEST   (UINT64_C(1) << 40)
+#define FERRY__MEMORY_MASK   (FERRY__ONE_REQUEST - 1)
+#define FERRY__REQUESTS_MASK (((UINT64_C(1) << 21) - 1) << 40)
+#define FERRY__SHUT          (UINT64_C(1) << 61) /* no more data: the writing direction ends */
+#define FERRY__CLOSED        (UINT64_C(1) << 62) /* no more requests: it is to be closed */
+#define FERRY__ENDED         (UINT64_C(1) << 63) /* not even an abort: nobody listens any more */
+
+/* Requests, oldest first, linked by their next. */
+typedef struct ferry__queue {
+    ferry__request *first;
+    ferry__request *last;
+} ferry__queue;
+
+typedef enum ferry__stream_state {
+    FERRY__OPEN,
+    FERRY__LINGERING, /* FIN is sent; the peer's is waited for */
+    FERRY__GONE       /* the fd is closed */
+} ferry__stream_state;
+
+struct ferry_stream {
+    /* Any thread. */
+    atomic_uint refs;
+    atomic_uint users; /* the program's references */
+    _Atomic uint64_t admission;
+    _Atomic uint64_t sent_bytes; /* written by the owner, for ferry_stream_get_status */
+    atomic_bool is_aborting;     /* ferry_stream_abort was called */
+    ferry__mail abort_mail;
+    ferry__sink sink; /* transport/sink.h says which thread may touch what */
+
+    /* Set at adoption. */
+    ferry_service *service;        /* a reference */
+    ferry__owner *owner;           /* a reference, and a hold until the stream ends */
+    ferry__request *close_request; /* made at once, so that closing cannot fail */
+    ferry_stream_options options;  /* with the defaults filled in */
+
+    /* The service's list, under its mutex. */
+    ferry_stream *previous;
+    ferry_stream *next;
+
+    /* The owner's. */
+    ferry__task task;
+    ferry__queue queue;    /* to be carried out */
+    ferry__queue finished; /* carried out, to be settled at the end of this turn */
+    uint64_t offset;       /* of the next byte in the stream's order */
+    uint64_t next_sequence;
+    int64_t turn_began_at;
+    bool is_poisoned;
+    ferry__stream_state state;
+    ferry__watch sink_watch;
+    ferry__watch source_watch; /* of the head's source, where that is a pipe or the like */
+    ferry__timer close_timer;
+    uint64_t lingered_bytes; /* input read away since FIN */
+    bool close_timed_out;
+    uint64_t released; /* admission to give back at the end of this turn */
+};
+
+ferry_stream *ferry__stream_ref(ferry_stream *stream);
+void ferry__stream_unref(ferry_stream *stream);
+
+/* The marker behind ferry_stream_flush, without its limits: for ferry_service_drain. */
+int ferry__stream_mark(ferry_stream *stream, bool limited, ferry_promise **ret_promise);
+
+/* carry.c: what the owner's loop calls. */
+ferry__turn ferry__stream_turn(ferry__task *task);
+void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone);
+void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone);
+void ferry__stream_sink_ready(ferry__watch *watch);
+void ferry__stream_source_ready(ferry__watch *watch);
+void ferry__stream_close_timeout(ferry__timer *timer);
+
+/* The stream's owner's thread is the caller's. */
+void ferry__stream_assert_owner(const ferry_stream *stream);
+
+#endif
