@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* Inboxes: the fd, the waiting, and threads that end. */
+#include "core/inbox.h"
+
+#include "core/hooks.h"
+#include "core/promise.h"
+#include "tests/harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+
+#include <ferry/inbox.h>
+
+static void destroy(ferry_promise *promise)
+{
+    ferry__release(promise);
+}
+
+static ferry_promise *promise_make(void)
+{
+    ferry_promise *promise = ferry__allocate(sizeof *promise);
+    check(promise != NULL);
+    ferry__promise_init(promise, NULL, destroy);
+    return promise;
+}
+
+static void count_up(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    ++*(unsigned *)arg;
+}
+
+static bool is_readable(int fd)
+{
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    return poll(&readable, 1, 0) == 1;
+}
+
+PROMISE(inbox, fd_is_readable_exactly_while_completions_wait)
+{
+    int fd = ferry_inbox_fd();
+    check(fd >= 0 && (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    check_eq(ferry_inbox_fd(), fd);
+    check(!is_readable(fd));
+    unsigned runs = 0;
+    for (unsigned i = 1; i <= 3; i++) {
+        ferry_promise *promise = promise_make();
+        check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+        check(!is_readable(fd));
+        ferry__promise_settle(promise, NULL);
+        ferry_promise_unref(promise);
+        check(is_readable(fd));
+        check_eq(ferry_inbox_run(0), 1);
+        check_eq(runs, i);
+        check(!is_readable(fd));
+    }
+}
+
+PROMISE(inbox, fd_made_late_announces_what_already_waits)
+{
+    unsigned runs = 0;
+    ferry_promise *promise = promise_make();
+    ferry__promise_settle(promise, NULL);
+    check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+    ferry_promise_unref(promise);
+    check(is_readable(ferry_inbox_fd()));
+    check_eq(ferry_inbox_run(0), 1);
+}
+
+PROMISE(inbox, run_waits_for_the_first_callback_only_as_long_as_asked)
+{
+    check_eq(ferry_inbox_run(0), 0);
+    check_eq(ferry_inbox_run(5), 0);
+}
+
+static void *settle_promises(void *arg)
+{
+    for (ferry_promise **promise = arg; *promise != NULL; promise++) {
+        ferry__promise_settle(*promise, NULL);
+        ferry_promise_unref(*promise);
+    }
+    return NULL;
+}
+
+/* A loop as a program's: poll the fd, run the inbox, and nothing else. */
+PROMISE(inbox, event_loop_on_the_fd_misses_nothing)
+{
+    enum { COUNT = 5000 };
+    static ferry_promise *promises[COUNT + 1];
+    int fd = ferry_inbox_fd();
+    unsigned runs = 0;
+    for (unsigned i = 0; i < COUNT; i++) {
+        promises[i] = promise_make();
+        check_eq(ferry_promise_then(promises[i], count_up, &runs), 0);
+    }
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, settle_promises, promises), 0);
+    while (runs < COUNT) {
+        struct pollfd readable = {.fd = fd, .events = POLLIN};
+        check_eq(poll(&readable, 1, -1), 1);
+        check(ferry_inbox_run(0) >= 0);
+    }
+    pthread_join(thread, NULL);
+}
+
+/* ---- threads that end ------------------------------------------------------------------------ */
+
+static unsigned runs_of_the_dead;
+
+static void *register_and_end(void *arg)
+{
+    ferry_promise *promise = arg;
+    check_eq(ferry_promise_then(promise, count_up, &runs_of_the_dead), 0);
+    check_eq(ferry_promise_then(promise, count_up, &runs_of_the_dead), 0);
+    check(ferry_inbox_fd() >= 0);
+    return NULL;
+}
+
+static void run_to_its_end(void *(*body)(void *), void *arg)
+{
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, body, arg), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+}
+
+PROMISE(inbox, callbacks_of_a_thread_that_ended_never_run_and_the_outcome_stays)
+{
+    ferry_promise *promise = promise_make();
+    run_to_its_end(register_and_end, promise);
+    unsigned long lines = lines_logged();
+    promise->result.sent = 5;
+    ferry__promise_settle(promise, NULL);
+    check_eq(runs_of_the_dead, 0);
+    check_eq(lines_logged() - lines, 2); /* the log hook is told, once a callback */
+    ferry_result result;
+    check_eq(ferry_promise_await(promise, 0, &result), 0);
+    check_eq(result.sent, 5);
+    ferry_promise_unref(promise);
+}
+
+static void *settle_for_itself_and_end(void *arg)
+{
+    check_eq(ferry_promise_then(arg, count_up, &runs_of_the_dead), 0);
+    ferry__promise_settle(arg, NULL);
+    return NULL;
+}
+
+PROMISE(inbox, callbacks_waiting_when_their_thread_ends_are_released)
+{
+    ferry_promise *promise = promise_make();
+    run_to_its_end(settle_for_itself_and_end, promise);
+    check_eq(runs_of_the_dead, 0);
+    ferry_promise_unref(promise);
+}
+
+static void *register_on_all(void *arg)
+{
+    for (ferry_promise **promise = arg; *promise != NULL; promise++)
+        check_eq(ferry_promise_then(*promise, count_up, &runs_of_the_dead), 0);
+    return NULL;
+}
+
+PROMISE(inbox, thread_may_end_while_its_completions_are_being_posted)
+{
+    enum { COUNT = 200 };
+    for (unsigned round = 0; round < 50; round++) {
+        ferry_promise *promises[COUNT + 1] = {0};
+        for (unsigned i = 0; i < COUNT; i++)
+            promises[i] = promise_make();
+        pthread_t registrant, settler;
+        check_eq(pthread_create(&registrant, NULL, register_on_all, promises), 0);
+        for (unsigned i = 0; i < COUNT; i++)
+            ferry_promise_ref(promises[i]);
+        check_eq(pthread_create(&settler, NULL, settle_promises, promises), 0);
+        pthread_join(settler, NULL);
+        pthread_join(registrant, NULL);
+        for (unsigned i = 0; i < COUNT; i++)
+            ferry_promise_unref(promises[i]);
+    }
+    check_eq(runs_of_the_dead, 0);
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/mailbox.h"
+
+#include "core/clock.h"
+#include "core/wake.h"
+#include "tests/harness.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+typedef struct letter {
+    ferry__mail mail;
+    unsigned producer;
+    unsigned number;
+} letter;
+
+PROMISE(mailbox, mail_is_taken_in_the_order_of_posting)
+{
+    ferry__mailbox mailbox = {0};
+    letter letters[5];
+    for (unsigned i = 0; i < 5; i++) {
+        letters[i].number = i;
+        ferry__mailbox_push(&mailbox, &letters[i].mail);
+    }
+    check(!ferry__mailbox_looks_empty(&mailbox));
+    ferry__mail *chain = ferry__mailbox_take(&mailbox);
+    check(ferry__mailbox_looks_empty(&mailbox));
+    for (unsigned i = 0; i < 5; i++)
+        check_eq(((letter *)ferry__mail_next(&chain))->number, i);
+    check(ferry__mail_next(&chain) == NULL);
+}
+
+PROMISE(mailbox, empty_mailbox_gives_nothing)
+{
+    ferry__mailbox mailbox = {0};
+    ferry__mail *chain = ferry__mailbox_take(&mailbox);
+    check(chain == NULL && ferry__mail_next(&chain) == NULL);
+}
+
+/* ---- many producers, one consumer that sleeps ------------------------------------------------ */
+
+enum { PRODUCERS = 8, LETTERS = 20000 };
+
+static struct {
+    ferry__mailbox mailbox;
+    ferry__wake wake;
+} post_office;
+
+static void *produce(void *arg)
+{
+    letter *letters = arg;
+    for (unsigned i = 0; i < LETTERS; i++) {
+        ferry__mailbox_push(&post_office.mailbox, &letters[i].mail);
+        if (ferry__wake_claim(&post_office.wake))
+            ferry__wake_ring(&post_office.wake);
+        if (i % 64 == 0)
+            sched_yield(); /* so that the consumer does run dry and sleep */
+    }
+    return NULL;
+}
+
+static ferry__mail *wait_for_mail(void)
+{
+    for (;;) {
+        ferry__mail *chain = ferry__mailbox_take(&post_office.mailbox);
+        if (chain != NULL)
+            return chain;
+        ferry__wake_announce(&post_office.wake);
+        chain = ferry__mailbox_take(&post_office.mailbox);
+        if (chain == NULL)
+            ferry__wake_sleep(&post_office.wake, FERRY__NEVER);
+        ferry__wake_retract(&post_office.wake);
+        ferry__wake_clear(&post_office.wake);
+        if (chain != NULL)
+            return chain;
+    }
+}
+
+static void exchange_letters(void)
+{
+    static letter letters[PRODUCERS][LETTERS];
+    pthread_t threads[PRODUCERS];
+    for (unsigned p = 0; p < PRODUCERS; p++) {
+        for (unsigned i = 0; i < LETTERS; i++)
+            letters[p][i] = (letter){.producer = p, .number = i};
+        check_eq(pthread_create(&threads[p], NULL, produce, letters[p]), 0);
+    }
+    unsigned next[PRODUCERS] = {0};
+    for (unsigned taken = 0; taken < PRODUCERS * LETTERS;) {
+        ferry__mail *chain = wait_for_mail();
+        for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL; taken++) {
+            const letter *taken_letter = (void *)mail;
+            check_eq(taken_letter->number, next[taken_letter->producer]);
+            next[taken_letter->producer]++;
+        }
+    }
+    for (unsigned p = 0; p < PRODUCERS; p++)
+        pthread_join(threads[p], NULL);
+    ferry__wake_deinit(&post_office.wake);
+}
+
+PROMISE(mailbox, no_mail_is_lost_or_reordered_and_no_wake_up_missed_by_futex)
+{
+    ferry__wake_init(&post_office.wake);
+    exchange_letters();
+}
+
+PROMISE(mailbox, no_mail_is_lost_or_reordered_and_no_wake_up_missed_by_eventfd)
+{
+    ferry__wake_init(&post_office.wake);
+    check(ferry__wake_fd(&post_office.wake) >= 0);
+    exchange_letters();
+}
+
+PROMISE(mailbox, sleep_ends_at_its_deadline)
+{
+    for (unsigned with_fd = 0; with_fd < 2; with_fd++) {
+        ferry__wake wake;
+        ferry__wake_init(&wake);
+        check(with_fd == 0 || ferry__wake_fd(&wake) >= 0);
+        int64_t deadline = ferry__clock_deadline(20);
+        ferry__wake_announce(&wake);
+        while (ferry__clock_now() < deadline)
+            ferry__wake_sleep(&wake, deadline);
+        ferry__wake_deinit(&wake);
+    }
+}
+
+PROMISE(mailbox, waker_of_an_awake_receiver_has_nothing_to_ring)
+{
+    ferry__wake wake;
+    ferry__wake_init(&wake);
+    check(!ferry__wake_claim(&wake));
+    ferry__wake_announce(&wake);
+    check(ferry__wake_claim(&wake)); /* and only one waker gets the duty */
+    check(!ferry__wake_claim(&wake));
+    ferry__wake_deinit(&wake);
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/* Promises by themselves, settled by a thread of the test's instead of an owner. */
+#include "core/promise.h"
+
+#include "core/hooks.h"
+#include "tests/harness.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+
+static void destroy(ferry_promise *promise)
+{
+    ferry__release(promise);
+}
+
+static ferry_promise *promise_make(ferry__inbox *home)
+{
+    ferry_promise *promise = ferry__allocate(sizeof *promise);
+    check(promise != NULL);
+    ferry__promise_init(promise, home, destroy);
+    return promise;
+}
+
+/* As an owner would: with a reference of its own, and a ringer for the batch. */
+static void settle(ferry_promise *promise, uint64_t sent)
+{
+    ferry__ringer ringer = {0};
+    promise->result.sent = sent;
+    ferry__promise_settle(promise, &ringer);
+    ferry__ringer_flush(&ringer);
+}
+
+static void *settle_on_thread(void *promise)
+{
+    sched_yield();
+    settle(promise, 7);
+    ferry_promise_unref(promise);
+    return NULL;
+}
+
+/* Settles promise on another thread, soon. */
+static pthread_t settle_elsewhere(ferry_promise *promise)
+{
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, settle_on_thread, ferry_promise_ref(promise)), 0);
+    return thread;
+}
+
+static void count_up(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    ++*(unsigned *)arg;
+}
+
+PROMISE(promise, await_gives_the_same_result_every_time)
+{
+    ferry_promise *promise = promise_make(ferry__inbox_current());
+    ferry_result result;
+    check_eq(ferry_promise_await(promise, 0, &result), -ETIMEDOUT);
+    pthread_t thread = settle_elsewhere(promise);
+    for (unsigned i = 0; i < 2; i++) {
+        result.sent = 0;
+        check_eq(ferry_promise_await(promise, -1, &result), 0);
+        check_eq(result.sent, 7);
+    }
+    check_eq(ferry_promise_await(promise, 0, NULL), 0);
+    pthread_join(thread, NULL);
+    ferry_promise_unref(promise);
+}
+
+PROMISE(promise, await_at_home_never_misses_the_settling)
+{
+    for (unsigned i = 0; i < 2000; i++) {
+        ferry_promise *promise = promise_make(ferry__inbox_current());
+        pthread_t thread = settle_elsewhere(promise);
+        check_eq(ferry_promise_await(promise, -1, NULL), 0);
+        pthread_join(thread, NULL);
+        ferry_promise_unref(promise);
+    }
+}
+
+PROMISE(promise, await_elsewhere_never_misses_the_settling)
+{
+    for (unsigned i = 0; i < 2000; i++) {
+        ferry_promise *promise = promise_make(NULL);
+        pthread_t thread = settle_elsewhere(promise);
+        check_eq(ferry_promise_await(promise, -1, NULL), 0);
+        pthread_join(thread, NULL);
+        ferry_promise_unref(promise);
+    }
+}
+
+static void *await_on_thread(void *arg)
+{
+    ferry_promise *promise = arg;
+    ferry_result result;
+    check_eq(ferry_promise_await(promise, -1, &result), 0);
+    check_eq(result.sent, 7);
+    return NULL;
+}
+
+PROMISE(promise, any_number_of_threads_may_await_one_promise)
+{
+    ferry_promise *promise = promise_make(ferry__inbox_current());
+    pthread_t waiters[8];
+    for (unsigned i = 0; i < 8; i++)
+        check_eq(pthread_create(&waiters[i], NULL, await_on_thread, promise), 0);
+    pthread_t thread = settle_elsewhere(promise);
+    await_on_thread(promise);
+    for (unsigned i = 0; i < 8; i++)
+        pthread_join(waiters[i], NULL);
+    pthread_join(thread, NULL);
+    ferry_promise_unref(promise);
+}
+
+PROMISE(promise, await_that_times_out_changes_nothing)
+{
+    for (unsigned at_home = 0; at_home < 2; at_home++) {
+        ferry_promise *promise = promise_make(at_home ? ferry__inbox_current() : NULL);
+        ferry_result result = {.sent = 99};
+        check_eq(ferry_promise_await(promise, 5, &result), -ETIMEDOUT);
+        check_eq(result.sent, 99);
+        settle(promise, 1);
+        check_eq(ferry_promise_await(promise, 5, &result), 0);
+        ferry_promise_unref(promise);
+    }
+}
+
+PROMISE(promise, bad_arguments_are_einval)
+{
+    ferry_promise *promise = promise_make(NULL);
+    check_eq(ferry_promise_await(NULL, 0, NULL), -EINVAL);
+    check_eq(ferry_promise_await(promise, -2, NULL), -EINVAL);
+    check_eq(ferry_promise_then(promise, NULL, NULL), -EINVAL);
+    check_eq(ferry_promise_then(NULL, count_up, NULL), -EINVAL);
+    check_eq(ferry_inbox_run(-2), -EINVAL);
+    check(ferry_promise_ref(NULL) == NULL);
+    check(ferry_promise_unref(NULL) == NULL);
+    check(ferry_promise_unref(promise) == NULL);
+}
+
+/* ---- callbacks ------------------------------------------------------------------------------- */
+
+PROMISE(promise, callback_never_runs_inside_then)
+{
+    ferry_promise *promise = promise_make(NULL);
+    unsigned runs = 0;
+    check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+    settle(promise, 1);
+    check_eq(ferry_promise_then(promise, count_up, &runs), 0); /* settled already */
+    check_eq(runs, 0);
+    check_eq(ferry_inbox_run(0), 2);
+    check_eq(runs, 2);
+    ferry_promise_unref(promise);
+}
+
+typedef struct record {
+    unsigned order[16];
+    unsigned count;
+} record;
+
+static record *recorded;
+
+static void note(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    recorded->order[recorded->count++] = (unsigned)(uintptr_t)arg;
+}
+
+PROMISE(promise, callbacks_run_in_the_order_of_settling_then_of_registration)
+{
+    record notes = {0};
+    recorded = &notes;
+    ferry_promise *first = promise_make(NULL), *second = promise_make(NULL);
+    check_eq(ferry_promise_then(second, note, (void *)3), 0);
+    check_eq(ferry_promise_then(first, note, (void *)1), 0);
+    check_eq(ferry_promise_then(second, note, (void *)4), 0);
+    check_eq(ferry_promise_then(first, note, (void *)2), 0);
+    settle(first, 0);
+    settle(second, 0);
+    ferry_promise_unref(first); /* observers keep it */
+    ferry_promise_unref(second);
+    check_eq(ferry_inbox_run(0), 4);
+    for (unsigned i = 0; i < 4; i++)
+        check_eq(notes.order[i], i + 1);
+}
+
+static void register_another(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)result;
+    check_eq(ferry_promise_then(promise, count_up, arg), 0);
+}
+
+PROMISE(promise, callback_caused_by_a_callback_is_left_for_the_next_run)
+{
+    ferry_promise *promise = promise_make(NULL);
+    unsigned runs = 0;
+    settle(promise, 0);
+    check_eq(ferry_promise_then(promise, register_another, &runs), 0);
+    ferry_promise_unref(promise);
+    check_eq(ferry_inbox_run(0), 1);
+    check_eq(runs, 0);
+    check_eq(ferry_inbox_run(0), 1);
+    check_eq(runs, 1);
+}
+
+static void settle_next(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    settle(arg, 0);
+}
+
+PROMISE(promise, awaiting_at_home_runs_the_callbacks_that_what_is_awaited_depends_on)
+{
+    ferry_promise *first = promise_make(NULL);
+    ferry_promise *last = promise_make(ferry__inbox_current());
+    check_eq(ferry_promise_then(first, settle_next, last), 0);
+    pthread_t thread = settle_elsewhere(first);
+    check_eq(ferry_promise_await(last, -1, NULL), 0);
+    pthread_join(thread, NULL);
+    ferry_promise_unref(first);
+    ferry_promise_unref(last);
+}
+
+PROMISE(promise, polling_runs_no_callback)
+{
+    ferry_promise *promise = promise_make(ferry__inbox_current());
+    unsigned runs = 0;
+    settle(promise, 0);
+    check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+    check_eq(ferry_promise_await(promise, 0, NULL), 0);
+    check_eq(runs, 0);
+    check_eq(ferry_inbox_run(0), 1);
+    ferry_promise_unref(promise);
+}
+
+/* Invariant no_silent_wait, in a callback. */
+static void try_to_wait(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)result;
+    check_eq(ferry_promise_await(arg, -1, NULL), -EDEADLK);
+    check_eq(ferry_promise_await(promise, 1, NULL), -EDEADLK); /* settled or not: always the same */
+    check_eq(ferry_promise_await(promise, 0, NULL), 0);        /* a look is no wait */
+    check_eq(ferry_inbox_run(0), -EDEADLK);
+}
+
+PROMISE(no_silent_wait, waiting_inside_a_callback_is_edeadlk_at_once)
+{
+    ferry_promise *settled = promise_make(ferry__inbox_current());
+    ferry_promise *pending = promise_make(ferry__inbox_current());
+    settle(settled, 0);
+    check_eq(ferry_promise_then(settled, try_to_wait, pending), 0);
+    check_eq(ferry_inbox_run(0), 1);
+    ferry_promise_unref(settled);
+    ferry_promise_unref(pending);
+}
+
+static void drop(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)result;
+    (void)arg;
+    ferry_promise_unref(promise);
+}
+
+PROMISE(promise, last_reference_may_be_dropped_in_its_own_callback)
+{
+    ferry_promise *promise = promise_make(NULL);
+    check_eq(ferry_promise_then(promise, drop, NULL), 0);
+    settle(promise, 0);
+    check_eq(ferry_inbox_run(0), 1);
+}
+
+PROMISE(promise, then_without_memory_is_enomem_and_registers_nothing)
+{
+    ferry_promise *promise = promise_make(NULL);
+    unsigned runs = 0;
+    check_eq(ferry_promise_then(promise, count_up, &runs), 0); /* the first needs no memory */
+    fail_allocation(1, false);
+    check_eq(ferry_promise_then(promise, count_up, &runs), -ENOMEM);
+    allow_allocations();
+    settle(promise, 0);
+    ferry_promise_unref(promise);
+    check_eq(ferry_inbox_run(0), 1);
+}
+
+/* ---- racing ---------------------------------------------------------------------------------- */
+
+enum { ROUNDS = 3000 };
+
+static void *settle_in_turn(void *arg)
+{
+    ferry_promise **promises = arg;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        settle(promises[i], 0);
+        ferry_promise_unref(promises[i]);
+    }
+    return NULL;
+}
+
+PROMISE(exactly_once, callback_runs_once_however_then_and_settling_race)
+{
+    static ferry_promise *promises[ROUNDS];
+    for (unsigned i = 0; i < ROUNDS; i++)
+        promises[i] = ferry_promise_ref(promise_make(NULL));
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, settle_in_turn, promises), 0);
+    unsigned runs = 0;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        check_eq(ferry_promise_then(promises[i], count_up, &runs), 0);
+        check_eq(ferry_promise_then(promises[i], count_up, &runs), 0);
+        ferry_promise_unref(promises[i]);
+        check(ferry_inbox_run(0) >= 0);
+    }
+    while (runs < 2 * ROUNDS)
+        check(ferry_inbox_run(-1) > 0);
+    pthread_join(thread, NULL);
+    check_eq(ferry_inbox_run(0), 0);
+    check_eq(runs, 2 * ROUNDS);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/harness.h"
+
+#include <errno.h>
+#include <string.h>
+
+PROMISE(status, codes_have_names_whatever_their_sign)
+{
+    check(strcmp(ferry_status_name(0), "OK") == 0);
+    check(strcmp(ferry_status_name(-ENODATA), "ENODATA") == 0);
+    check(strcmp(ferry_status_name(EPIPE), "EPIPE") == 0);
+    check(strcmp(ferry_status_name(-99999), "EUNKNOWN") == 0);
+}
+
+PROMISE(status, messages_say_what_ferry_means_by_a_code)
+{
+    check(strcmp(ferry_status_message(-ENODATA), "the source ended before the planned length") == 0);
+    check(strcmp(ferry_status_message(-ENOENT), "No such file or directory") == 0);
+    check(strcmp(ferry_status_message(-99999), "unknown error") == 0);
+}
+
+PROMISE(status, result_in_words_names_error_phase_and_counts)
+{
+    char line[200];
+    const ferry_result failed = {
+        .error = -ENOENT, .phase = FERRY_PHASE_OPEN, .sent = 0, .remaining = 10};
+    ferry_result_format(&failed, line, sizeof line);
+    check(strcmp(line, "ENOENT in open: No such file or directory (0 bytes sent, 10 remaining)") ==
+          0);
+    const ferry_result done = {.method = FERRY_METHOD_SENDFILE, .sent = 1024};
+    ferry_result_format(&done, line, sizeof line);
+    check(strcmp(line, "1024 bytes sent by sendfile") == 0);
+}
+
+PROMISE(status, result_in_words_tells_its_length_and_never_overruns)
+{
+    char line[8] = "0123456";
+    const ferry_result done = {.method = FERRY_METHOD_COPY, .sent = 7};
+    check_eq(ferry_result_format(&done, line, 5), strlen("7 bytes sent by copy"));
+    check(memcmp(line, "7 by\0"
+                       "56",
+                 8) == 0);
+    check_eq(ferry_result_format(&done, NULL, 0), strlen("7 bytes sent by copy"));
+    check_eq(ferry_result_format(NULL, line, 5), -EINVAL);
+    check_eq(ferry_result_format(&done, NULL, 5), -EINVAL);
+}

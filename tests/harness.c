@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/harness.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+void check_failed(const char *file, int line, const char *what)
+{
+    fprintf(stderr, "%s:%d: not so: %s\n", file, line, what);
+    abort();
+}
+
+void check_eq_failed(const char *file, int line, const char *what, long long got,
+                     long long expected)
+{
+    fprintf(stderr, "%s:%d: not so: %s: got %lld, expected %lld\n", file, line, what, got,
+            expected);
+    abort();
+}
+
+/* ---- allocator and log ----------------------------------------------------------------------- */
+
+static atomic_ulong made;
+static atomic_long outstanding;
+static atomic_ulong logged;
+static atomic_ulong failing_from; /* 0: none fails */
+static atomic_bool failing_persistently;
+
+static bool is_to_fail(unsigned long number)
+{
+    unsigned long from = atomic_load(&failing_from);
+    return from != 0 && (number == from || (number > from && atomic_load(&failing_persistently)));
+}
+
+static void *allocate(size_t size, void *context)
+{
+    (void)context;
+    if (is_to_fail(atomic_fetch_add(&made, 1) + 1))
+        return NULL;
+    atomic_fetch_add(&outstanding, 1);
+    return malloc(size);
+}
+
+static void release(void *memory, void *context)
+{
+    (void)context;
+    atomic_fetch_sub(&outstanding, 1);
+    free(memory);
+}
+
+static void count_line(ferry_log_level level, const char *message, void *context)
+{
+    (void)level;
+    (void)message;
+    (void)context;
+    atomic_fetch_add(&logged, 1);
+}
+
+void fail_allocation(unsigned long n, bool persistent)
+{
+    atomic_store(&failing_persistently, persistent);
+    atomic_store(&failing_from, atomic_load(&made) + n);
+}
+
+void allow_allocations(void)
+{
+    atomic_store(&failing_from, 0);
+}
+
+unsigned long allocations_made(void)
+{
+    return atomic_load(&made);
+}
+
+unsigned long lines_logged(void)
+{
+    return atomic_load(&logged);
+}
+
+/* ---- counts ---------------------------------------------------------------------------------- */
+
+static unsigned count_entries(const char *directory)
+{
+    DIR *dir = opendir(directory);
+    check(dir != NULL);
+    unsigned count = 0;
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        count += entry->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
+unsigned count_fds(void)
+{
+    return count_entries("/proc/self/fd");
+}
+
+unsigned count_threads(void)
+{
+    return count_entries("/proc/self/task");
+}
+
+/* A joined thread may stand in /proc for a moment longer: the kernel tells the joiner first. */
+static void wait_for_threads(unsigned expected)
+{
+    struct timespec begin, now;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    do {
+        if (count_threads() == expected)
+            return;
+        sched_yield();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (now.tv_sec - begin.tv_sec < 10);
+    check_eq(count_threads(), expected);
+}
+
+static void *run_body(void *arg)
+{
+    const test_body *body = arg;
+    if (body->plain != NULL)
+        body->plain();
+    else
+        body->placed(body->placement);
+    return NULL;
+}
+
+void harness_run(test_body body)
+{
+    const ferry_hooks hooks = {.allocate = allocate, .release = release, .log = count_line};
+    check_eq(ferry_hooks_set(&hooks), 0);
+    unsigned fds = count_fds();
+    unsigned threads = count_threads();
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, run_body, &body), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    wait_for_threads(threads);
+    check_eq(count_fds(), fds);
+    check_eq(atomic_load(&outstanding), 0);
+}
+
+/* ---- randomness ------------------------------------------------------------------------------ */
+
+uint64_t random_next(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+}
+
+uint64_t random_seed(void)
+{
+    const char *given = getenv("FERRY_SEED");
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t seed = given != NULL ? strtoull(given, NULL, 0)
+                                  : (uint64_t)now.tv_sec * 1000000007u + (uint64_t)now.tv_nsec;
+    fprintf(stderr, "FERRY_SEED=%" PRIu64 "\n", seed);
+    return seed;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a test is written. PROMISE(suite, name) is a test whose name says what a user may rely on;
+ * PROMISE_BOTH runs it once with each placement.
+ *
+ * Each test is a process of its own, run by Criterion, and its body runs on a thread of its own:
+ * when that has ended, inbox and all, the census must be what it was before: as many fds, threads
+ * and allocations of ferry's. A failed check ends the process, on whatever thread it fails.
+ *
+ * Criterion dies under ThreadSanitizer (its issue 274), so with FERRY_PLAIN_TESTS the same sources
+ * get a small main of our own instead (tests/plain_main.c), which also forks for each test.
+ */
+#ifndef FERRY_TESTS_HARNESS_H
+#define FERRY_TESTS_HARNESS_H
+
+#include <ferry/ferry.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TEST_TIMEOUT_S 120 /* a hang is a failure too; generous, for sanitizers on a busy machine */
+
+#ifdef FERRY_PLAIN_TESTS
+typedef struct plain_test {
+    const char *suite;
+    const char *name;
+    void (*body)(void);
+    struct plain_test *next;
+} plain_test;
+void plain_test_register(plain_test *test);
+#define HARNESS_TEST(suite_, name_)                                                                \
+    static void suite_##_##name_##_run(void);                                                      \
+    __attribute__((constructor)) static void suite_##_##name_##_register(void)                     \
+    {                                                                                              \
+        static plain_test test = {#suite_, #name_, suite_##_##name_##_run, NULL};                  \
+        plain_test_register(&test);                                                                \
+    }                                                                                              \
+    static void suite_##_##name_##_run(void)
+#else
+#include <criterion/criterion.h>
+#define HARNESS_TEST(suite_, name_) Test(suite_, name_, .timeout = TEST_TIMEOUT_S)
+#endif
+
+typedef struct test_body {
+    void (*plain)(void);
+    void (*placed)(ferry_placement placement);
+    ferry_placement placement;
+} test_body;
+
+/* Runs a body on a thread of its own, between two censuses. */
+void harness_run(test_body body);
+
+#define PROMISE(suite, name)                                                                       \
+    static void name##_body(void);                                                                 \
+    HARNESS_TEST(suite, name)                                                                      \
+    {                                                                                              \
+        harness_run((test_body){.plain = name##_body});                                            \
+    }                                                                                              \
+    static void name##_body(void)
+
+#define PROMISE_BOTH(suite, name)                                                                  \
+    static void name##_body(ferry_placement placement);                                            \
+    HARNESS_TEST(suite, name##_dedicated)                                                          \
+    {                                                                                              \
+        harness_run((test_body){.placed = name##_body, .placement = FERRY_DEDICATED});             \
+    }                                                                                              \
+    HARNESS_TEST(suite, name##_shared)                                                             \
+    {                                                                                              \
+        harness_run((test_body){.placed = name##_body, .placement = FERRY_SHARED});                \
+    }                                                                                              \
+    static void name##_body(ferry_placement placement)
+
+/* On any thread. */
+_Noreturn void check_failed(const char *file, int line, const char *what);
+_Noreturn void check_eq_failed(const char *file, int line, const char *what, long long got,
+                               long long expected);
+
+#define check(condition)                                                                           \
+    ((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition))
+
+#define check_eq(got, expected)                                                                    \
+    do {                                                                                           \
+        long long got_ = (long long)(got), expected_ = (long long)(expected);                      \
+        if (got_ != expected_)                                                                     \
+            check_eq_failed(__FILE__, __LINE__, #got " == " #expected, got_, expected_);           \
+    } while (0)
+
+/* ---- the allocator that the census counts by ---- */
+
+/* From now on, the n-th allocation of ferry's fails (1: the next), and if persistent all later ones. */
+void fail_allocation(unsigned long n, bool persistent);
+void allow_allocations(void);
+
+/* How many allocations ferry made so far, and how many lines it logged. */
+unsigned long allocations_made(void);
+unsigned long lines_logged(void);
+
+/* ---- counts ---- */
+
+unsigned count_fds(void);
+unsigned count_threads(void);
+
+/* The seed of this run's randomness: FERRY_SEED, or the clock. Printed. */
+uint64_t random_seed(void);
+
+/* The next number of a sequence (splitmix64). */
+uint64_t random_next(uint64_t *state);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/support.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <time.h>
+
+/* ---- content --------------------------------------------------------------------------------- */
+
+/* Eight bytes of content at a time: a hash of seed and position, so that no two places look alike. */
+static uint64_t content_word(uint64_t seed, uint64_t index)
+{
+    uint64_t state = seed * 0x2545f4914f6cdd1d + index;
+    return random_next(&state);
+}
+
+void fill_content(void *buffer, size_t size, uint64_t seed, uint64_t position)
+{
+    unsigned char *out = buffer;
+    size_t done = 0;
+    while (done < size) {
+        uint64_t word = content_word(seed, (position + done) / 8);
+        size_t skip = (size_t)((position + done) % 8);
+        size_t count = 8 - skip < size - done ? 8 - skip : size - done;
+        memcpy(out + done, (unsigned char *)&word + skip, count);
+        done += count;
+    }
+}
+
+uint64_t digest(uint64_t so_far, const void *data, size_t size)
+{
+    const unsigned char *bytes = data;
+    for (size_t i = 0; i < size; i++)
+        so_far = (so_far ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return so_far;
+}
+
+uint64_t digest_content(uint64_t so_far, uint64_t seed, uint64_t position, uint64_t size)
+{
+    unsigned char buffer[4096];
+    for (uint64_t done = 0; done < size;) {
+        size_t count = size - done < sizeof buffer ? (size_t)(size - done) : sizeof buffer;
+        fill_content(buffer, count, seed, position + done);
+        so_far = digest(so_far, buffer, count);
+        done += count;
+    }
+    return so_far;
+}
+
+/* ---- sockets --------------------------------------------------------------------------------- */
+
+pair unix_pair(int type)
+{
+    int fds[2];
+    check_eq(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
+    return (pair){fds[0], fds[1]};
+}
+
+pair tcp_pair(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(listener, (struct sockaddr *)&address, size), 0);
+    check_eq(listen(listener, 1), 0);
+    check_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    pair both = {.ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    check_eq(connect(both.ours, (struct sockaddr *)&address, size), 0);
+    both.theirs = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    check(both.theirs >= 0);
+    close(listener);
+    return both;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+test_file file_make(uint64_t size, uint64_t seed)
+{
+    test_file file = {.path = "/tmp/ferry-test-XXXXXX", .seed = seed, .size = size};
+    int out = mkostemp(file.path, O_CLOEXEC);
+    check(out >= 0);
+    static const size_t STEP = 1 << 20;
+    unsigned char *buffer = malloc(STEP);
+    for (uint64_t done = 0; done < size;) {
+        size_t count = size - done < STEP ? (size_t)(size - done) : STEP;
+        fill_content(buffer, count, seed, done);
+        check_eq(write(out, buffer, count), count);
+        done += count;
+    }
+    free(buffer);
+    close(out);
+    file.fd = open(file.path, O_RDONLY | O_CLOEXEC);
+    check(file.fd >= 0);
+    return file;
+}
+
+void file_remove(test_file *file)
+{
+    close(file->fd);
+    unlink(file->path);
+}
+
+/* ---- peers ----------------------------------------------------------------------------------- */
+
+static void take(reader *peer, const unsigned char *data, size_t size)
+{
+    if (peer->keep) {
+        peer->kept = realloc(peer->kept, peer->bytes + size);
+        memcpy(peer->kept + peer->bytes, data, size);
+    }
+    peer->digest = digest(peer->digest, data, size);
+    peer->bytes += size;
+}
+
+static void *read_to_end(void *arg)
+{
+    reader *peer = arg;
+    unsigned char *buffer = malloc(peer->step);
+    ssize_t count;
+    while ((count = read(peer->fd, buffer, peer->step)) > 0) {
+        take(peer, buffer, (size_t)count);
+        if (peer->slow_us > 0)
+            usleep(peer->slow_us);
+    }
+    peer->error = count < 0 ? errno : 0;
+    free(buffer);
+    close(peer->fd);
+    return NULL;
+}
+
+static reader *start(int fd, bool keep, size_t step, unsigned slow_us)
+{
+    reader *peer = calloc(1, sizeof *peer);
+    peer->fd = fd;
+    peer->keep = keep;
+    peer->step = step;
+    peer->slow_us = slow_us;
+    peer->digest = DIGEST_BEGIN;
+    check_eq(pthread_create(&peer->thread, NULL, read_to_end, peer), 0);
+    return peer;
+}
+
+reader *reader_start(int fd, bool keep)
+{
+    return start(fd, keep, 256 * 1024, 0);
+}
+
+reader *reader_start_slow(int fd, size_t step, unsigned slow_us)
+{
+    return start(fd, false, step, slow_us);
+}
+
+void reader_join(reader *peer)
+{
+    check_eq(pthread_join(peer->thread, NULL), 0);
+}
+
+void reader_free(reader *peer)
+{
+    free(peer->kept);
+    free(peer);
+}
+
+/* ---- ferry ----------------------------------------------------------------------------------- */
+
+ferry_service *service_start(ferry_placement placement)
+{
+    const ferry_service_options options = {.placement = placement, .shared_owners = 2};
+    ferry_service *service;
+    check_eq(ferry_service_create(&options, &service), 0);
+    return service;
+}
+
+ferry_stream *stream_adopt(ferry_service *service, int fd)
+{
+    ferry_stream *stream;
+    check_eq(ferry_stream_adopt(service, fd, NULL, &stream), 0);
+    return stream;
+}
+
+ferry_result outcome(ferry_promise *promise)
+{
+    ferry_result result;
+    check_eq(ferry_promise_await(promise, -1, &result), 0);
+    ferry_promise_unref(promise);
+    return result;
+}
+
+ferry_result close_stream(ferry_stream *stream)
+{
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    ferry_stream_unref(stream);
+    return outcome(closed);
+}
+
+ferry_promise *submit_write(ferry_stream *stream, const void *data, size_t size)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_write(stream, data, size, NULL, &promise), 0);
+    return promise;
+}
+
+ferry_promise *submit_file(ferry_stream *stream, ferry_file file)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_sendfile(stream, &file, NULL, &promise), 0);
+    return promise;
+}
+
+/* More than any socket buffer here takes: the rest of it stays with ferry. */
+static unsigned char stuck_data[32 << 20];
+
+ferry_promise *submit_stuck(ferry_stream *stream, uint64_t *ret_planned)
+{
+    const ferry_part part = ferry_part_borrow(stuck_data, sizeof stuck_data);
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, &part, 1, NULL, &promise), 0);
+    if (ret_planned != NULL)
+        *ret_planned = sizeof stuck_data;
+    wait_until_sent(stream, 1);
+    return promise;
+}
+
+void wait_until_sent(ferry_stream *stream, uint64_t bytes)
+{
+    ferry_stream_status status;
+    do {
+        check_eq(ferry_stream_get_status(stream, &status), 0);
+        sched_yield();
+    } while (status.sent_bytes < bytes);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* What transport tests need again and again: sockets, files with known content, reading peers. */
+#ifndef FERRY_TESTS_SUPPORT_H
+#define FERRY_TESTS_SUPPORT_H
+
+#include "tests/harness.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+/* ---- content ---- */
+
+/* The byte at a position of the content that a seed stands for; fills as many of them. */
+void fill_content(void *buffer, size_t size, uint64_t seed, uint64_t position);
+
+/* A running hash (FNV-1a, 64 bits) of all bytes since digest_begin. */
+#define DIGEST_BEGIN UINT64_C(0xcbf29ce484222325)
+uint64_t digest(uint64_t so_far, const void *data, size_t size);
+
+/* digest over content of a seed, from position on. */
+uint64_t digest_content(uint64_t so_far, uint64_t seed, uint64_t position, uint64_t size);
+
+/* ---- sockets ---- */
+
+typedef struct pair {
+    int ours;   /* to be adopted */
+    int theirs; /* the peer's */
+} pair;
+
+pair unix_pair(int type);
+pair tcp_pair(void);
+
+/* ---- files ---- */
+
+typedef struct test_file {
+    char path[64];
+    int fd; /* for reading, at position 0 */
+    uint64_t seed;
+    uint64_t size;
+} test_file;
+
+/* A real file with content; removed and closed by file_remove. */
+test_file file_make(uint64_t size, uint64_t seed);
+void file_remove(test_file *file);
+
+/* ---- peers ---- */
+
+/* Reads an fd to its end on a thread of its own, and says what came. */
+typedef struct reader {
+    pthread_t thread;
+    int fd;
+    size_t step;        /* bytes a read; small and slow_us > 0 make a slow peer */
+    unsigned slow_us;
+    unsigned char *kept; /* what came, if keep was asked for */
+    bool keep;
+    uint64_t bytes;
+    uint64_t digest;
+    int error; /* errno that ended it, 0 at an end of file */
+} reader;
+
+/* Starts one. Takes fd. */
+reader *reader_start(int fd, bool keep);
+reader *reader_start_slow(int fd, size_t step, unsigned slow_us);
+
+/* Waits for the end of file (or an error). The result is freed by reader_free. */
+void reader_join(reader *peer);
+void reader_free(reader *peer);
+
+/* ---- ferry ---- */
+
+ferry_service *service_start(ferry_placement placement);
+ferry_stream *stream_adopt(ferry_service *service, int fd);
+
+/* Waits, gives the reference back. */
+ferry_result outcome(ferry_promise *promise);
+
+/* Waits for a close of the stream, gives the reference back. */
+ferry_result close_stream(ferry_stream *stream);
+
+ferry_promise *submit_write(ferry_stream *stream, const void *data, size_t size);
+ferry_promise *submit_file(ferry_stream *stream, ferry_file file);
+
+/* Writes into a stream whose peer does not read until it is full: a request is then under way and
+ * blocked. @return that request's promise; *ret_planned gets its length. */
+ferry_promise *submit_stuck(ferry_stream *stream, uint64_t *ret_planned);
+
+/* Waits until at least so many of the stream's bytes were accepted by the kernel. */
+void wait_until_sent(ferry_stream *stream, uint64_t bytes);
+
+#endif
