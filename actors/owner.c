@@ -51,8 +51,6 @@ void ferry__owner_unref(ferry__owner *owner)
 {
     if (owner == NULL || atomic_fetch_sub_explicit(&owner->refs, 1, memory_order_acq_rel) != 1)
         return;
-    ferry__poller_close(&owner->poller);
-    ferry__wake_deinit(&owner->wake);
     ferry__owner_unref(owner->supervisor);
     ferry__release(owner);
 }
@@ -79,10 +77,12 @@ void ferry__owner_post(ferry__owner *owner, ferry__mail *mail)
     ferry__mailbox_push(&owner->mailbox, mail);
     if (!ferry__wake_claim(&owner->wake))
         return;
-    if (owner->supervisor == NULL || atomic_load(&owner->has_thread))
+    if (owner->supervisor == NULL || atomic_load(&owner->has_thread)) {
         ferry__wake_ring(&owner->wake);
-    else
+    } else {
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);
+        ferry__wake_disclaim(&owner->wake);
+    }
 }
 
 void ferry__owner_schedule(ferry__owner *owner, ferry__task *task)
@@ -235,9 +235,26 @@ void ferry__owner_stop(ferry__owner *owner)
     ferry__owner_post(owner, &owner->stop_mail);
 }
 
+/* Nobody sleeps or polls here any more. Handles of its streams may live on, but not its fds. */
+static void close_fds(ferry__owner *owner)
+{
+    ferry__wake_deinit(&owner->wake);
+    ferry__poller_close(&owner->poller);
+}
+
 void ferry__owner_join(ferry__owner *owner)
 {
     (void)pthread_join(owner->thread, NULL);
+    close_fds(owner);
+}
+
+/* Takes an announcement back, if no waker has claimed it. */
+static bool reclaim(ferry__owner *owner)
+{
+    if (!ferry__wake_claim(&owner->wake))
+        return false;
+    ferry__wake_disclaim(&owner->wake);
+    return true;
 }
 
 /* On the supervisor's thread, in the owner's name: every task refuses what it was given. */
@@ -257,7 +274,7 @@ static void refuse_work(ferry__owner *owner, int error)
             break; /* it has ended: nobody is to wake it again */
         ferry__wake_announce(&owner->wake);
         /* Mail that came before the announcement has nobody else; later mail asks for a start. */
-    } while (deliver_mail(owner) && ferry__wake_claim(&owner->wake));
+    } while (deliver_mail(owner) && reclaim(owner));
     owner->start_error = 0;
     thread->owner = self;
 }
@@ -265,6 +282,7 @@ static void refuse_work(ferry__owner *owner, int error)
 /* The last of a supervised owner, on the supervisor's thread. */
 static void lay_down(ferry__owner *owner)
 {
+    close_fds(owner);
     ferry__owner_release(owner->supervisor);
     ferry__owner_unref(owner);
 }
@@ -272,7 +290,10 @@ static void lay_down(ferry__owner *owner)
 void ferry__owner_abandon(ferry__owner *owner)
 {
     atomic_store(&owner->holds, 0);
-    lay_down(owner);
+    if (owner->supervisor != NULL)
+        lay_down(owner);
+    else
+        close_fds(owner);
 }
 
 static void supervise(ferry__mail *mail, bool receiver_gone)

@@ -90,7 +90,7 @@ int ferry__owner_start(ferry__owner *owner);
  */
 void ferry__owner_stop(ferry__owner *owner);
 
-/* Undoes ferry__owner_create for a supervised owner that never got mail. The reference stays. */
+/* Undoes ferry__owner_create for an owner that never got a thread or mail. The reference stays. */
 void ferry__owner_abandon(ferry__owner *owner);
 
 /* Waits until the thread of an owner that has no supervisor has ended. */

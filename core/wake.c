@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sched.h>
 #include <stddef.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -29,11 +30,14 @@ void ferry__futex_wake_all(atomic_uint *word)
 void ferry__wake_init(ferry__wake *wake)
 {
     atomic_init(&wake->asleep, 0);
+    atomic_init(&wake->owed, 0);
     atomic_init(&wake->fd, -1);
 }
 
 void ferry__wake_deinit(ferry__wake *wake)
 {
+    while (atomic_load(&wake->owed) > 0) /* for as long as a claimer takes to write(2) */
+        (void)sched_yield();
     int fd = atomic_load(&wake->fd);
     if (fd >= 0)
         (void)close(fd);
@@ -43,20 +47,38 @@ void ferry__wake_deinit(ferry__wake *wake)
 bool ferry__wake_claim(ferry__wake *wake)
 {
     /* Read first: an awake receiver costs no write to a line that every waker shares. */
-    return atomic_load(&wake->asleep) != 0 && atomic_exchange(&wake->asleep, 0) != 0;
+    if (atomic_load(&wake->asleep) == 0)
+        return false;
+    /* Owed before it is claimed: after its last announcement was claimed or retracted, a sleeper
+     * that finds nothing owed will not be rung any more. */
+    atomic_fetch_add(&wake->owed, 1);
+    if (atomic_exchange(&wake->asleep, 0) != 0)
+        return true;
+    atomic_fetch_sub(&wake->owed, 1);
+    return false;
+}
+
+void ferry__wake_disclaim(ferry__wake *wake)
+{
+    atomic_fetch_sub(&wake->owed, 1);
+}
+
+static void ring_fd(int fd)
+{
+    /* EAGAIN would mean a counter near 2^64: readable already. */
+    uint64_t one = 1;
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {
+    }
 }
 
 void ferry__wake_ring(ferry__wake *wake)
 {
     int fd = atomic_load(&wake->fd);
-    if (fd < 0) {
+    if (fd >= 0)
+        ring_fd(fd);
+    else
         ferry__futex_wake_all(&wake->asleep);
-        return;
-    }
-    /* EAGAIN would mean a counter near 2^64: readable already. */
-    uint64_t one = 1;
-    while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {
-    }
+    atomic_fetch_sub(&wake->owed, 1);
 }
 
 int ferry__wake_fd(ferry__wake *wake)

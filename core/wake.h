@@ -10,7 +10,9 @@
  *
  * S1 before S2 and W1 before W2 are full barriers: either the sleeper sees what was published, or
  * the waker sees it asleep. Only one waker wins the claim; whoever does must ring, soon but not at
- * once: owners collect their duties and ring once a batch.
+ * once: owners collect their duties and ring once a batch. The sleeper may wake by itself meanwhile,
+ * find what was published, and come to its end: so whoever closes the wake-up first waits for the
+ * rings that are still owed, lest they go to an fd number that somebody else has got.
  *
  * It is a futex word. Where an fd is wanted (an owner's epoll set, a program's event loop) it also
  * gets an eventfd, for good, and rings that instead.
@@ -24,10 +26,13 @@
 
 typedef struct ferry__wake {
     atomic_uint asleep; /* 1: announced, and not yet claimed by a waker; the futex word */
+    atomic_uint owed;   /* rings claimed and not yet made */
     atomic_int fd;      /* the eventfd, or -1 */
 } ferry__wake;
 
 void ferry__wake_init(ferry__wake *wake);
+
+/* The sleeper does not sleep any more. Waits for rings that are owed, then closes the eventfd. */
 void ferry__wake_deinit(ferry__wake *wake);
 
 /* Any thread. Whether the caller has to ring: it published, and found the sleeper asleep. */
@@ -35,6 +40,9 @@ bool ferry__wake_claim(ferry__wake *wake);
 
 /* Any thread, after a claim that said so. Never blocks. */
 void ferry__wake_ring(ferry__wake *wake);
+
+/* Instead of ring, after a claim: the sleeper is not one yet, and is told otherwise. */
+void ferry__wake_disclaim(ferry__wake *wake);
 
 /*
  * Sleeper only. Gives the eventfd, made on the first call; negative errno if it cannot be made.

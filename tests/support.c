@@ -2,9 +2,11 @@
 #include "tests/support.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <time.h>
 
@@ -212,25 +214,51 @@ ferry_promise *submit_file(ferry_stream *stream, ferry_file file)
     return promise;
 }
 
-/* More than any socket buffer here takes: the rest of it stays with ferry. */
-static unsigned char stuck_data[32 << 20];
+static unsigned char stuck_data[STUCK_BYTES];
 
-ferry_promise *submit_stuck(ferry_stream *stream, uint64_t *ret_planned)
+ferry_promise *submit_stuck(ferry_stream *stream, int theirs)
 {
     const ferry_part part = ferry_part_borrow(stuck_data, sizeof stuck_data);
     ferry_promise *promise;
     check_eq(ferry_stream_send(stream, &part, 1, NULL, &promise), 0);
-    if (ret_planned != NULL)
-        *ret_planned = sizeof stuck_data;
-    wait_until_sent(stream, 1);
+    wait_readable(theirs);
+    wait_until_asleep();
     return promise;
 }
 
-void wait_until_sent(ferry_stream *stream, uint64_t bytes)
+void wait_readable(int fd)
 {
-    ferry_stream_status status;
-    do {
-        check_eq(ferry_stream_get_status(stream, &status), 0);
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    check_eq(poll(&readable, 1, -1), 1);
+}
+
+/* Whether a thread is ferry's by its name, and its state, the word after it, is not S: sleeping. */
+static bool is_ferrys_and_awake(const char *id)
+{
+    char path[300], line[256] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%s/stat", id);
+    FILE *stat = fopen(path, "re");
+    if (stat == NULL)
+        return false; /* it has ended */
+    bool got = fgets(line, sizeof line, stat) != NULL;
+    fclose(stat);
+    const char *after_name = strrchr(line, ')');
+    return got && after_name != NULL && strstr(line, "(ferry-") != NULL && after_name[2] != 'S';
+}
+
+static bool any_awake(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    check(tasks != NULL);
+    bool awake = false;
+    for (const struct dirent *task; (task = readdir(tasks)) != NULL;)
+        awake |= task->d_name[0] != '.' && is_ferrys_and_awake(task->d_name);
+    closedir(tasks);
+    return awake;
+}
+
+void wait_until_asleep(void)
+{
+    while (any_awake())
         sched_yield();
-    } while (status.sent_bytes < bytes);
 }

@@ -83,11 +83,18 @@ ferry_result close_stream(ferry_stream *stream);
 ferry_promise *submit_write(ferry_stream *stream, const void *data, size_t size);
 ferry_promise *submit_file(ferry_stream *stream, ferry_file file);
 
-/* Writes into a stream whose peer does not read until it is full: a request is then under way and
- * blocked. @return that request's promise; *ret_planned gets its length. */
-ferry_promise *submit_stuck(ferry_stream *stream, uint64_t *ret_planned);
+/*
+ * A write larger than any socket takes, to a stream whose peer does not read: when this returns some
+ * of it has arrived at the peer, and the rest cannot leave. With dedicated placement its thread is
+ * then blocked in the call. @return the write's promise; its length is STUCK_BYTES.
+ */
+#define STUCK_BYTES (UINT64_C(32) << 20)
+ferry_promise *submit_stuck(ferry_stream *stream, int theirs);
 
-/* Waits until at least so many of the stream's bytes were accepted by the kernel. */
-void wait_until_sent(ferry_stream *stream, uint64_t bytes);
+/* Waits until fd has something to read. */
+void wait_readable(int fd);
+
+/* Waits until every thread of ferry's sleeps in the kernel: in a blocked call, or for work. */
+void wait_until_asleep(void);
 
 #endif

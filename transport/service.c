@@ -98,6 +98,7 @@ static int start_owner(const ferry_service *service, unsigned number, ferry__own
     if (error == 0)
         error = ferry__owner_start(owner);
     if (error != 0) {
+        ferry__owner_abandon(owner);
         ferry__owner_unref(owner);
         return error;
     }

@@ -134,5 +134,6 @@ PROMISE(mailbox, waker_of_an_awake_receiver_has_nothing_to_ring)
     ferry__wake_announce(&wake);
     check(ferry__wake_claim(&wake)); /* and only one waker gets the duty */
     check(!ferry__wake_claim(&wake));
+    ferry__wake_ring(&wake);
     ferry__wake_deinit(&wake);
 }

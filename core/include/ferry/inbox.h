@@ -22,7 +22,8 @@ FERRY_BEGIN
  * epoll or any event loop, level- or edge-triggered, and call ferry_inbox_run when it is readable;
  * do not read, write or close it. It may now and then be readable with nothing to run.
  *
- * Threads: any but ferry's own; each has its own fd, the same on every call, closed when it ends.
+ * Threads: any but ferry's own; each has its own fd, the same on every call, closed when the thread
+ * and the last promise that reports to it are gone.
  * @return the fd (close-on-exec); -EMFILE, -ENFILE, -ENOMEM: it could not be made; -EDEADLK: called
  *         on an owner thread, which has no inbox.
  * Source: eventfd(2).

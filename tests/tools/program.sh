@@ -1,0 +1,323 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# What the program `ferry` promises, tried out on loopback and unix sockets, against itself and
+# against nc and socat. usage: program.sh FERRY
+set -eu
+
+ferry=$(realpath "$1")
+work=$(mktemp -d)
+children=()
+
+cleanup() {
+    local pid
+    for pid in "${children[@]}"; do
+        kill -KILL "$pid" 2>/dev/null || true
+    done
+    wait 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+fail() {
+    echo "FAILED: $*" >&2
+    tail -n 20 "$work"/*.log >&2 || true
+    exit 1
+}
+
+for tool in nc socat sha256sum; do
+    command -v "$tool" >/dev/null || fail "this test needs $tool"
+done
+cd "$work"
+
+# ---- helpers -------------------------------------------------------------------------------------
+
+# wait_for COMMAND... : until it succeeds; 20 seconds are far more than anything here takes.
+wait_for() {
+    local deadline=$((SECONDS + 20))
+    until "$@"; do
+        [ $SECONDS -lt $deadline ] || fail "waited in vain for: $*"
+        sleep 0.02
+    done
+}
+
+# start NAME COMMAND... : in the background; its standard output in NAME.out, its standard error in
+# NAME.log, its pid in $pid.
+start() {
+    local name=$1
+    shift
+    : >"$name.log"
+    "$@" >"$name.out" 2>"$name.log" &
+    pid=$!
+    children+=("$pid")
+}
+
+# await_listening NAME : until that process says that it listens; its port, if any, in $port.
+await_listening() {
+    wait_for grep -qi 'listening on' "$1.log"
+    port=$(grep -i 'listening on' "$1.log" | head -n 1 | grep -oE '[0-9]+$' || true)
+}
+
+# expect STATUS COMMAND... : runs it to its end; output in out.log.
+expect() {
+    local wanted=$1 status=0
+    shift
+    timeout 60 "$@" >out.log 2>&1 </dev/null || status=$?
+    [ "$status" -eq "$wanted" ] || fail "exit status $status instead of $wanted: $*"
+}
+
+# expect_end STATUS PID : of a process that was started; STATUS may be "failure".
+expect_end() {
+    local status=0
+    wait_for has_ended "$2"
+    wait "$2" || status=$?
+    if [ "$1" = failure ]; then
+        [ "$status" -ne 0 ] || fail "process $2 ended well"
+    else
+        [ "$status" -eq "$1" ] || fail "exit status $status instead of $1, of process $2"
+    fi
+}
+
+has_ended() { ! kill -0 "$1" 2>/dev/null; }
+has_size() { [ "$(stat -c %s "$1" 2>/dev/null)" = "$2" ]; }
+same() {
+    [ "$(sha256sum <"$1")" = "$(sha256sum <"$2")" ] || fail "$1 and $2 differ"
+}
+ok() { echo "ok: $*"; }
+
+# ---- things to send ------------------------------------------------------------------------------
+
+head -c 30000001 /dev/urandom >large
+head -c 4097 /dev/urandom >small
+: >empty
+cat large empty small >all
+
+# ---- the command line ----------------------------------------------------------------------------
+
+for command in "" demo send recv; do
+    # shellcheck disable=SC2086
+    expect 0 "$ferry" $command --help
+    grep -q Usage: out.log || fail "no usage in the help of '$command'"
+done
+expect 0 "$ferry" --version
+grep -qE '^ferry [0-9]+\.[0-9]+' out.log || fail "no version"
+ok "--help and --version"
+
+expect 2 "$ferry" nonsense
+expect 2 "$ferry" --nonsense
+expect 2 "$ferry" send
+expect 2 "$ferry" send small
+expect 2 "$ferry" send --wait=soon small 127.0.0.1:1
+expect 2 "$ferry" recv
+expect 2 "$ferry" recv 127.0.0.1:0
+expect 2 "$ferry" recv 127.0.0.1:0 file another
+expect 2 "$ferry" demo --size huge
+for address in nonsense 127.0.0.1 :1 127.0.0.1: ::1:1 '[::1]' '[::1' unix:; do
+    expect 2 "$ferry" send small "$address"
+    expect 2 "$ferry" recv "$address" out
+done
+ok "bad usage, unreadable addresses"
+
+# ---- send to recv --------------------------------------------------------------------------------
+
+addresses=(127.0.0.1:0 "unix:$work/socket")
+[ -e /proc/net/if_inet6 ] && grep -q ' lo$' /proc/net/if_inet6 && addresses+=('[::1]:0')
+
+# transfer ADDRESS FILE... : by ferry on both ends, into the file out.
+transfer() {
+    local address=$1 receiver
+    shift
+    start recv "$ferry" recv "$address" out
+    receiver=$pid
+    await_listening recv
+    expect 0 "$ferry" send "$@" "${address%:0}${port:+:$port}"
+    expect_end 0 "$receiver"
+}
+
+for address in "${addresses[@]}"; do
+    transfer "$address" large
+    same large out
+    transfer "$address" large empty small
+    same all out
+    transfer "$address" empty
+    same empty out
+    [ ! -e socket ] || fail "the socket's path is still there"
+    ok "send to recv at $address: one file, several in order, an empty one"
+done
+
+start recv "$ferry" recv 127.0.0.1:0 -
+await_listening recv
+# shellcheck disable=SC2002 # it is to be a pipe
+cat large | "$ferry" send - empty small "127.0.0.1:$port" 2>send.log || fail "sending a pipe"
+expect_end 0 "$pid"
+same all recv.out
+ok "standard input and output"
+
+start recv "$ferry" recv "localhost:0" out
+await_listening recv
+expect 0 "$ferry" send small "localhost:$port"
+expect_end 0 "$pid"
+same small out
+ok "a host by name"
+
+# ---- failures ------------------------------------------------------------------------------------
+
+echo untouched >out
+start recv "$ferry" recv 127.0.0.1:0 out
+receiver=$pid
+await_listening recv
+expect 1 "$ferry" send small missing "127.0.0.1:$port"
+grep -q missing out.log || fail "the message does not name the file"
+expect 1 "$ferry" send small . "127.0.0.1:$port"
+grep -qi directory out.log || fail "the message does not name the reason"
+grep -q untouched out || fail "a transfer that never began emptied the file"
+kill -TERM "$receiver"
+expect_end 143 "$receiver"
+ok "a missing file and a directory: nothing is sent"
+
+start recv "$ferry" recv 127.0.0.1:0 out
+receiver=$pid
+await_listening recv
+expect 1 "$ferry" send small /proc/self/mem "127.0.0.1:$port" # its first byte cannot be read
+grep -q /proc/self/mem out.log || fail "the message does not name the file"
+expect_end 1 "$receiver"
+ok "a file that fails after others were sent: the receiver fails too"
+
+mkfifo fifo
+exec 9<>fifo
+start recv "$ferry" recv 127.0.0.1:0 out
+receiver=$pid
+await_listening recv
+start send "$ferry" send large fifo "127.0.0.1:$port"
+wait_for has_size out 30000001
+kill -TERM "$pid"
+expect_end 143 "$pid"
+expect_end 1 "$receiver"
+ok "a sender that is interrupted: the receiver fails too"
+
+start recv "$ferry" recv 127.0.0.1:0 out
+receiver=$pid
+await_listening recv
+start send "$ferry" send large fifo "127.0.0.1:$port"
+wait_for has_size out 30000001
+kill -TERM "$receiver"
+expect_end 143 "$receiver"
+echo more >&9
+expect_end 1 "$pid"
+ok "a receiver that is interrupted: the sender fails too"
+
+for file in large small; do
+    start recv "$ferry" recv 127.0.0.1:0 /dev/full
+    receiver=$pid
+    await_listening recv
+    expect 1 "$ferry" send "$file" "127.0.0.1:$port"
+    expect_end 1 "$receiver"
+    grep -q '/dev/full.*No space' recv.log || fail "the message does not name file and reason"
+done
+ok "a full disk: both ends fail"
+
+expect 1 "$ferry" recv 127.0.0.1:0 no/such/directory/out
+grep -q no/such/directory/out out.log || fail "the message does not name the file"
+expect 1 "$ferry" send small "unix:$work/nobody"
+expect 1 "$ferry" send small "127.0.0.1:$port" # whose listener is gone
+grep -q refused out.log || fail "the message does not name the reason"
+expect 1 "$ferry" send small "no-such-service.invalid:1"
+ok "nobody there, nowhere to store"
+
+# ---- paths of unix sockets -----------------------------------------------------------------------
+
+start recv "$ferry" recv "unix:$work/socket" out
+await_listening recv
+expect 1 "$ferry" recv "unix:$work/socket" other
+grep -q 'in use' out.log || fail "the message does not name the reason"
+[ -S socket ] || fail "the path of a live socket was removed"
+expect 0 "$ferry" send small "unix:$work/socket"
+expect_end 0 "$pid"
+same small out
+start recv "$ferry" recv "unix:$work/socket" out
+await_listening recv
+kill -KILL "$pid"
+expect_end 137 "$pid"
+[ -S socket ] || fail "this test expects a stale socket here"
+transfer "unix:$work/socket" small
+same small out
+echo precious >precious
+expect 1 "$ferry" recv "unix:$work/precious" out
+grep -q precious precious || fail "a file was replaced by a socket"
+start recv "$ferry" recv "unix:$work/socket" out
+await_listening recv
+kill -TERM "$pid"
+expect_end 143 "$pid"
+[ ! -e socket ] || fail "the socket's path is still there after an interruption"
+ok "stale sockets are replaced, live ones and files are not, one's own is removed"
+
+# ---- nc and socat at the other end ---------------------------------------------------------------
+
+start peer nc -lvn 127.0.0.1 0
+await_listening peer
+expect 0 "$ferry" send large empty small "127.0.0.1:$port"
+expect_end 0 "$pid"
+same all peer.out
+start peer nc -lvU "$work/socket"
+await_listening peer
+expect 0 "$ferry" send large empty small "unix:$work/socket"
+expect_end 0 "$pid"
+same all peer.out
+rm -f socket
+ok "send to nc"
+
+start peer socat -d -d -u TCP-LISTEN:0,bind=127.0.0.1 CREATE:out
+await_listening peer
+expect 0 "$ferry" send large empty small "127.0.0.1:$port"
+expect_end 0 "$pid"
+same all out
+start peer socat -d -d -u "UNIX-LISTEN:$work/socket" CREATE:out
+await_listening peer
+expect 0 "$ferry" send large empty small "unix:$work/socket"
+expect_end 0 "$pid"
+same all out
+ok "send to socat"
+
+start peer socat -d -d -t 60 TCP-LISTEN:0,bind=127.0.0.1 'OPEN:fifo,rdonly!!CREATE:out'
+await_listening peer
+expect 0 "$ferry" send --wait 1 large empty small "127.0.0.1:$port"
+grep -q 'has not ended' out.log || fail "no word about a receiver that goes on"
+wait_for has_size out "$(stat -c %s all)"
+same all out
+kill "$pid"
+ok "send to one that keeps its own direction open"
+
+start recv "$ferry" recv 127.0.0.1:0 out
+await_listening recv
+nc -N 127.0.0.1 "$port" <all
+expect_end 0 "$pid"
+same all out
+start recv "$ferry" recv "unix:$work/socket" out
+await_listening recv
+nc -NU "$work/socket" <all
+expect_end 0 "$pid"
+same all out
+ok "nc to recv"
+
+start recv "$ferry" recv 127.0.0.1:0 out
+await_listening recv
+socat -u OPEN:all "TCP:127.0.0.1:$port"
+expect_end 0 "$pid"
+same all out
+start recv "$ferry" recv "unix:$work/socket" out
+await_listening recv
+socat -u OPEN:all "UNIX-CONNECT:$work/socket"
+expect_end 0 "$pid"
+same all out
+ok "socat to recv"
+
+# ---- the demo ------------------------------------------------------------------------------------
+
+for placement in dedicated shared; do
+    mkdir -p tmp
+    expect 0 env TMPDIR="$work/tmp" "$ferry" demo --size small --placement "$placement"
+    grep -q 'Every byte arrived' out.log || fail "no verdict"
+    rmdir tmp || fail "the demo left files behind"
+done
+expect 1 env TMPDIR="$work/nowhere" "$ferry" demo --size small
+ok "demo"

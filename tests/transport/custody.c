@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/* Invariant custody: every fd and buffer has one owner, and is released once on every path. */
+#include "tests/support.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+
+/* ---- memory (CONFORMANCE W7) ----------------------------------------------------------------- */
+
+PROMISE_BOTH(custody, copied_memory_is_the_callers_again_at_once)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    char data[] = "first";
+    ferry_promise *promise = submit_write(stream, data, 5);
+    memcpy(data, "XXXXX", 5);
+    reader *peer = reader_start(both.theirs, true);
+    check_eq(outcome(stuck).error, 0);
+    check_eq(outcome(promise).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check(memcmp(peer->kept + STUCK_BYTES, "first", 5) == 0);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+static void count_release(void *data, void *arg)
+{
+    free(data);
+    atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+static ferry_promise *submit_given(ferry_stream *stream, atomic_uint *released)
+{
+    const ferry_part parts[] = {ferry_part_give(calloc(1, 1000), 1000, count_release, released),
+                                ferry_part_give(malloc(5), 0, count_release, released)};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    return promise;
+}
+
+PROMISE_BOTH(custody, given_memory_is_released_once_before_settling_on_every_path)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    atomic_uint sent = 0, called_off = 0;
+    check_eq(outcome(submit_given(stream, &sent)).error, 0);
+    check_eq(atomic_load(&sent), 2);
+
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    ferry_promise *behind = submit_given(stream, &called_off);
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    check_eq(outcome(behind).error, -ECANCELED);
+    check_eq(atomic_load(&called_off), 2);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(custody, refused_submit_takes_nothing)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(10, 1);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    atomic_uint released = 0;
+    void *data = malloc(10);
+    ferry_file given = ferry_file_fd(file.fd), bad = ferry_file_fd(-1);
+    given.flags = FERRY_FD_GIVE;
+    const ferry_part parts[] = {ferry_part_give(data, 10, count_release, &released),
+                                ferry_part_file(given), ferry_part_file(bad)};
+    unsigned fds = count_fds();
+    check_eq(ferry_stream_send(stream, parts, 3, NULL, NULL), -EINVAL);
+    check_eq(atomic_load(&released), 0);
+    check_eq(count_fds(), fds);
+    check(fcntl(file.fd, F_GETFD) >= 0);
+    fail_allocation(1, false);
+    check_eq(ferry_stream_send(stream, parts, 2, NULL, NULL), -ENOMEM);
+    allow_allocations();
+    check_eq(close_stream(stream).error, 0);
+    check_eq(atomic_load(&released), 0);
+    check(fcntl(file.fd, F_GETFD) >= 0);
+    free(data);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(custody, given_memory_without_a_release_function_goes_to_free)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_part part = ferry_part_give(calloc(1, 100), 100, NULL, NULL);
+    check_eq(ferry_stream_send(stream, &part, 1, NULL, NULL), 0);
+    check_eq(close_stream(stream).error, 0); /* LeakSanitizer tells */
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* ---- file fds -------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(custody, file_fd_may_be_closed_right_after_the_submit)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(100000, 9);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    ferry_promise *promise = submit_file(stream, ferry_file_fd(file.fd));
+    file_remove(&file);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(stuck).error, 0);
+    check_eq(outcome(promise).sent, 100000);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(custody, given_file_fd_is_closed_when_settled_and_borrowed_one_is_not)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(1000, 9);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_file given = ferry_file_fd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
+    ferry_file borrowed = ferry_file_fd(file.fd);
+    given.flags = FERRY_FD_GIVE;
+    given.offset = 0;
+    borrowed.flags = FERRY_FD_BORROW;
+    unsigned fds = count_fds();
+    check_eq(outcome(submit_file(stream, given)).sent, 1000);
+    check_eq(fcntl(given.fd, F_GETFD), -1);
+    check_eq(outcome(submit_file(stream, borrowed)).sent, 1000);
+    check(fcntl(file.fd, F_GETFD) >= 0);
+    check_eq(count_fds(), fds - 1);
+
+    /* Called off before it began: the same. */
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    given.fd = fcntl(file.fd, F_DUPFD_CLOEXEC, 0);
+    ferry_promise *behind = submit_file(stream, given);
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    check_eq(outcome(behind).error, -ECANCELED);
+    check_eq(fcntl(given.fd, F_GETFD), -1);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(custody, every_fd_ferry_makes_is_close_on_exec)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(8 << 20, 9);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check(ferry_inbox_fd() >= 0);
+    ferry_promise *by_path = submit_file(stream, ferry_file_at(file.path));
+    ferry_promise *by_fd = submit_file(stream, ferry_file_fd(file.fd));
+    wait_readable(both.theirs);
+    wait_until_asleep();
+    DIR *fds = opendir("/proc/self/fd");
+    unsigned seen = 0;
+    for (const struct dirent *entry; (entry = readdir(fds)) != NULL;) {
+        int fd = atoi(entry->d_name);
+        if (fd <= 2 || fd == dirfd(fds))
+            continue;
+        char target[256] = "";
+        check(readlinkat(dirfd(fds), entry->d_name, target, sizeof target - 1) > 0);
+        /* Criterion's own pipes and sockets are its own affair. */
+        if (strstr(target, "eventfd") != NULL || strstr(target, "eventpoll") != NULL ||
+            strstr(target, file.path) != NULL) {
+            check((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+            seen++;
+        }
+    }
+    closedir(fds);
+    check(seen >= 5); /* the test's own file, its duplicate, what was opened, and for waiting */
+    ferry_stream_abort(stream);
+    check_eq(outcome(by_path).error, -ECANCELED);
+    check_eq(outcome(by_fd).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    file_remove(&file);
+}
+
+/* ---- the stream's fd ------------------------------------------------------------------------- */
+
+PROMISE_BOTH(custody, refused_adoption_leaves_the_fd_as_it_was)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_DGRAM);
+    int flags = fcntl(both.ours, F_GETFL);
+    ferry_stream *stream = NULL;
+    check_eq(ferry_stream_adopt(service, both.ours, NULL, &stream), -ESOCKTNOSUPPORT);
+    check(stream == NULL);
+    check_eq(fcntl(both.ours, F_GETFL), flags);
+    close(both.ours);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(custody, nonblocking_flag_shared_with_others_is_put_back)
+{
+    ferry_service *service = service_start(placement);
+    for (unsigned nonblocking = 0; nonblocking < 2; nonblocking++) {
+        int fds[2];
+        check_eq(pipe2(fds, O_CLOEXEC | (nonblocking ? O_NONBLOCK : 0)), 0);
+        int other = fcntl(fds[1], F_DUPFD_CLOEXEC, 0); /* shares the description, as a child would */
+        int flags = fcntl(other, F_GETFL);
+        ferry_stream *stream = stream_adopt(service, fds[1]);
+        check((fcntl(other, F_GETFL) & O_NONBLOCK) != 0);
+        check_eq(close_stream(stream).error, 0);
+        check_eq(fcntl(other, F_GETFL), flags);
+        close(other);
+        close(fds[0]);
+    }
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(custody, dropping_the_last_reference_closes_after_what_is_queued)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check_eq(ferry_stream_write(stream, "queued", 6, NULL, NULL), 0);
+    ferry_stream_ref(stream);
+    check(ferry_stream_unref(stream) == NULL);
+    check_eq(ferry_stream_write(stream, " and more", 9, NULL, NULL), 0);
+    check(ferry_stream_unref(stream) == NULL);
+    reader *peer = reader_start(both.theirs, false);
+    reader_join(peer);
+    check_eq(peer->bytes, 15);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}

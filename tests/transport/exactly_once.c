@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/* Invariant exactly_once: a submit that returned 0 settles once, whatever happens. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+enum { COUNT = 200 };
+
+typedef struct tally {
+    unsigned accepted;
+    unsigned settled;
+    unsigned failed;
+} tally;
+
+static void count(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    tally *seen = arg;
+    seen->settled++;
+    seen->failed += result->error != 0;
+}
+
+/* Submits something and counts it in if it was accepted. */
+static void watch(tally *seen, int accepted, ferry_promise *promise)
+{
+    if (accepted != 0)
+        return;
+    seen->accepted++;
+    check_eq(ferry_promise_then(promise, count, seen), 0);
+    ferry_promise_unref(promise);
+}
+
+static void submit_some(ferry_stream *stream, const test_file *file, tally *seen)
+{
+    char data[100] = "data";
+    ferry_file range = ferry_file_fd(file->fd);
+    range.offset = 0;
+    const ferry_part parts[] = {ferry_part_copy(data, sizeof data), ferry_part_file(range)};
+    for (unsigned i = 0; i < COUNT; i++) {
+        ferry_promise *promise;
+        int accepted = i % 3 == 0   ? ferry_stream_write(stream, data, sizeof data, NULL, &promise)
+                       : i % 3 == 1 ? ferry_stream_sendfile(stream, &range, NULL, &promise)
+                                    : ferry_stream_send(stream, parts, 2, NULL, &promise);
+        watch(seen, accepted, promise);
+    }
+}
+
+static void run_until_all_settled(const tally *seen)
+{
+    while (seen->settled < seen->accepted)
+        check(ferry_inbox_run(-1) > 0);
+    check_eq(ferry_inbox_run(0), 0);
+    check_eq(seen->settled, seen->accepted);
+}
+
+PROMISE_BOTH(exactly_once, requests_settle_once_when_the_peer_resets)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(300000, 1);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    tally seen = {0};
+    submit_some(stream, &file, &seen);
+    wait_readable(both.theirs);
+    struct linger reset = {.l_onoff = 1};
+    setsockopt(both.theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(both.theirs);
+    run_until_all_settled(&seen);
+    check_eq(seen.accepted, COUNT);
+    check(seen.failed > 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(exactly_once, requests_settle_once_when_the_stream_is_aborted)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(300000, 1);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    tally seen = {0};
+    submit_some(stream, &file, &seen);
+    ferry_stream_abort(stream);
+    run_until_all_settled(&seen);
+    check_eq(seen.accepted, COUNT);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(exactly_once, requests_settle_once_when_the_service_is_destroyed)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(300000, 1);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    tally seen = {0};
+    submit_some(stream, &file, &seen);
+    ferry_service_destroy(service);
+    check_eq(ferry_inbox_run(0), seen.accepted); /* all is settled when destroy returns */
+    run_until_all_settled(&seen);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    file_remove(&file);
+}
+
+/* ---- submits that race with the end ---------------------------------------------------------- */
+
+typedef struct racer {
+    ferry_stream *stream;
+    atomic_bool *go;
+    tally seen;
+} racer;
+
+static void *submit_in_a_race(void *arg)
+{
+    racer *self = arg;
+    while (!atomic_load(self->go)) {
+    }
+    int accepted;
+    do {
+        ferry_promise *promise;
+        accepted = ferry_stream_write(self->stream, "x", 1, NULL, &promise);
+        watch(&self->seen, accepted, promise);
+    } while (accepted == 0 || accepted == -EAGAIN);
+    check_eq(accepted, -ESHUTDOWN);
+    run_until_all_settled(&self->seen);
+    return NULL;
+}
+
+typedef enum ending { BY_CLOSE, BY_ABORT, BY_DESTROY } ending;
+
+static void race(ferry_placement placement, ending how)
+{
+    enum { RACERS = 3, ROUNDS = 60 };
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        ferry_service *service = service_start(placement);
+        pair both = unix_pair(SOCK_STREAM);
+        reader *peer = reader_start(both.theirs, false);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        atomic_bool go = false;
+        racer racers[RACERS];
+        pthread_t threads[RACERS];
+        for (unsigned i = 0; i < RACERS; i++) {
+            racers[i] = (racer){.stream = stream, .go = &go};
+            check_eq(pthread_create(&threads[i], NULL, submit_in_a_race, &racers[i]), 0);
+        }
+        atomic_store(&go, true);
+        usleep(round * 20); /* the moment of the end varies from round to round */
+        if (how == BY_CLOSE)
+            check_eq(ferry_stream_close(stream, NULL), 0);
+        else if (how == BY_ABORT)
+            ferry_stream_abort(stream);
+        else
+            ferry_service_destroy(service);
+        for (unsigned i = 0; i < RACERS; i++)
+            pthread_join(threads[i], NULL);
+        ferry_stream_unref(stream);
+        if (how != BY_DESTROY)
+            ferry_service_destroy(service);
+        reader_join(peer);
+        reader_free(peer);
+    }
+}
+
+PROMISE_BOTH(exactly_once, submits_racing_with_close_are_refused_or_settle)
+{
+    race(placement, BY_CLOSE);
+}
+
+PROMISE_BOTH(exactly_once, submits_racing_with_abort_are_refused_or_settle)
+{
+    race(placement, BY_ABORT);
+}
+
+PROMISE_BOTH(exactly_once, submits_racing_with_destroy_are_refused_or_settle)
+{
+    race(placement, BY_DESTROY);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* One life of a stream with every kind of request. Which of them are refused is up to memory. */
+static void live_once(ferry_placement placement, const test_file *file, tally *seen)
+{
+    ferry_service *service;
+    const ferry_service_options options = {.placement = placement, .shared_owners = 1};
+    if (ferry_service_create(&options, &service) != 0)
+        return;
+    pair both = unix_pair(SOCK_STREAM);
+    reader *peer = reader_start(both.theirs, false);
+    ferry_stream *stream;
+    int adopted = ferry_stream_adopt(service, both.ours, NULL, &stream);
+    if (adopted != 0) {
+        check_eq(adopted, -ENOMEM);
+        close(both.ours);
+    } else {
+        ferry_promise *promise;
+        ferry_file range = ferry_file_at(file->path);
+        ferry_file pseudo = ferry_file_at("/proc/self/status"); /* is copied, through a buffer */
+        int accepted = ferry_stream_write(stream, "x", 1, NULL, &promise);
+        watch(seen, accepted, promise);
+        accepted = ferry_stream_sendfile(stream, &range, NULL, &promise);
+        watch(seen, accepted, promise);
+        accepted = ferry_stream_sendfile(stream, &pseudo, NULL, &promise);
+        watch(seen, accepted, promise);
+        accepted = ferry_stream_flush(stream, &promise);
+        watch(seen, accepted, promise);
+        accepted = ferry_stream_shutdown(stream, &promise);
+        watch(seen, accepted, promise);
+        ferry_stream_unref(stream);
+        int drained = ferry_service_drain(service, -1);
+        check(drained == 0 || drained == -ENOMEM);
+    }
+    ferry_service_destroy(service);
+    run_until_all_settled(seen);
+    reader_join(peer);
+    reader_free(peer);
+}
+
+PROMISE_BOTH(exactly_once, any_failing_allocation_is_refused_or_settles_and_leaks_nothing)
+{
+    test_file file = file_make(10000, 1);
+    check(ferry_inbox_run(0) == 0); /* this thread's inbox is there before memory runs out */
+    unsigned long needed;
+    unsigned failures = 0;
+    do {
+        unsigned long before = allocations_made();
+        fail_allocation(++failures, false);
+        tally seen = {0};
+        live_once(placement, &file, &seen);
+        needed = allocations_made() - before;
+        allow_allocations();
+    } while (failures <= needed);
+    check(failures > 8);
+    file_remove(&file);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* Invariant home: where and when callbacks run. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+typedef struct visit {
+    pthread_t thread;
+    atomic_uint runs;
+    bool in_call; /* the test's thread is inside a call of ferry's that must run no callback */
+    uint64_t last_sequence;
+} visit;
+
+static void note(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    visit *seen = arg;
+    check(!seen->in_call);
+    check(atomic_load(&seen->runs) == 0 || result->sequence == seen->last_sequence + 1);
+    seen->last_sequence = result->sequence;
+    seen->thread = pthread_self();
+    atomic_fetch_add(&seen->runs, 1);
+}
+
+PROMISE_BOTH(home, callbacks_run_on_the_registering_thread_in_settle_order_and_never_in_a_submit)
+{
+    enum { COUNT = 5000 };
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    reader *peer = reader_start(both.theirs, false);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    visit seen = {0};
+    for (unsigned i = 0; i < COUNT; i++) {
+        seen.in_call = true;
+        ferry_promise *promise = submit_write(stream, "abc", 3);
+        check_eq(ferry_promise_then(promise, note, &seen), 0);
+        seen.in_call = false;
+        ferry_promise_unref(promise);
+        if (i % 100 == 0)
+            check(ferry_inbox_run(0) >= 0);
+    }
+    while (atomic_load(&seen.runs) < COUNT)
+        check(ferry_inbox_run(-1) > 0);
+    check(pthread_equal(seen.thread, pthread_self()));
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+static void note_thread(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    visit *seen = arg;
+    seen->thread = pthread_self();
+    atomic_store(&seen->runs, 1);
+}
+
+static void *register_elsewhere(void *arg)
+{
+    ferry_promise *promise = ((void **)arg)[0];
+    visit *seen = ((void **)arg)[1];
+    check_eq(ferry_promise_then(promise, note_thread, seen), 0);
+    while (atomic_load(&seen->runs) == 0)
+        check(ferry_inbox_run(-1) >= 0);
+    check(pthread_equal(seen->thread, pthread_self()));
+    return NULL;
+}
+
+PROMISE_BOTH(home, callback_runs_where_it_was_registered_not_where_it_was_submitted)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    visit seen = {0};
+    ferry_promise *promise = submit_write(stream, "abc", 3);
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, register_elsewhere, (void *[]){promise, &seen}), 0);
+    pthread_join(thread, NULL);
+    check_eq(outcome(promise).error, 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* ---- on the owner ---------------------------------------------------------------------------- */
+
+static void note_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    check_eq(ferry_promise_await(promise, 0, NULL), 0); /* it has settled */
+    check_eq(result->sent, 3);
+    note_thread(promise, result, arg);
+}
+
+PROMISE_BOTH(home, callback_asked_for_on_the_owner_runs_there_once_it_has_settled)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    visit first = {0}, second = {0};
+    ferry_request_options options = {.on_owner = note_owner, .on_owner_arg = &first};
+    check_eq(ferry_stream_write(stream, "abc", 3, &options, NULL), 0);
+    options.on_owner_arg = &second;
+    check_eq(ferry_stream_write(stream, "def", 3, &options, NULL), 0);
+    check_eq(close_stream(stream).error, 0);
+    check(atomic_load(&first.runs) == 1 && atomic_load(&second.runs) == 1);
+    check(!pthread_equal(first.thread, pthread_self()));
+    check(pthread_equal(first.thread, second.thread));
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* Everything that an owner's callback may do to its own stream. */
+static void end_the_stream(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    ferry_stream *stream = arg;
+    check_eq(ferry_stream_write(stream, "more", 4, NULL, NULL), 0);
+    check_eq(ferry_stream_flush(stream, NULL), 0);
+    check_eq(ferry_stream_close(stream, NULL), 0);
+    ferry_stream_unref(stream);
+}
+
+PROMISE_BOTH(home, callback_on_the_owner_may_submit_close_and_drop_its_own_stream)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    reader *peer = reader_start(both.theirs, true);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_request_options options = {.on_owner = end_the_stream, .on_owner_arg = stream};
+    check_eq(ferry_stream_write(stream, "some ", 5, &options, NULL), 0);
+    reader_join(peer);
+    check_eq(peer->bytes, 9);
+    check(memcmp(peer->kept, "some more", 9) == 0);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+static void abort_the_stream(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    ferry_stream_abort(arg);
+}
+
+PROMISE_BOTH(home, callback_on_the_owner_may_abort_its_own_stream)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_request_options options = {.on_owner = abort_the_stream, .on_owner_arg = stream};
+    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
+    ferry_service_drain(service, -1);
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* ---- invariant no_silent_wait, on an owner --------------------------------------------------- */
+
+static void try_to_wait(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)result;
+    check_eq(ferry_promise_await(promise, -1, NULL), -EDEADLK);
+    check_eq(ferry_promise_then(promise, note_thread, arg), -EDEADLK);
+    check_eq(ferry_inbox_run(0), -EDEADLK);
+    check_eq(ferry_inbox_fd(), -EDEADLK);
+    check_eq(ferry_service_drain(arg, -1), -EDEADLK);
+}
+
+PROMISE_BOTH(no_silent_wait, waiting_on_an_owner_is_edeadlk_at_once)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_request_options options = {.on_owner = try_to_wait, .on_owner_arg = service};
+    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}

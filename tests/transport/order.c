@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/* Invariant order: what was submitted first leaves first. */
+#include "tests/support.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+
+/* Numbered records of four bytes, so that order shows in what the peer reads. */
+static void write_number(ferry_stream *stream, uint32_t number)
+{
+    check_eq(ferry_stream_write(stream, &number, sizeof number, NULL, NULL), 0);
+}
+
+static uint32_t number_at(const reader *peer, size_t index)
+{
+    uint32_t number;
+    memcpy(&number, peer->kept + index * sizeof number, sizeof number);
+    return number;
+}
+
+PROMISE_BOTH(order, submits_of_one_thread_keep_program_order)
+{
+    enum { COUNT = 20000 };
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    reader *peer = reader_start(both.theirs, true);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    for (uint32_t i = 0; i < COUNT; i++)
+        write_number(stream, i);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, COUNT * sizeof(uint32_t));
+    for (uint32_t i = 0; i < COUNT; i++)
+        check_eq(number_at(peer, i), i);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+/* Two threads that hand the turn to each other: each submit begins after the other's returned. */
+typedef struct turns {
+    ferry_stream *stream;
+    atomic_uint next;
+    unsigned total;
+} turns;
+
+typedef struct turn_taker {
+    turns *shared;
+    unsigned parity;
+} turn_taker;
+
+static void *take_turns(void *arg)
+{
+    const turn_taker *self = arg;
+    turns *shared = self->shared;
+    for (unsigned i = self->parity; i < shared->total; i += 2) {
+        while (atomic_load(&shared->next) != i)
+            sched_yield();
+        write_number(shared->stream, i);
+        atomic_store(&shared->next, i + 1);
+    }
+    return NULL;
+}
+
+PROMISE_BOTH(order, submit_that_began_after_another_threads_returned_leaves_after_it)
+{
+    enum { COUNT = 4000 };
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    reader *peer = reader_start(both.theirs, true);
+    turns shared = {.stream = stream_adopt(service, both.ours), .total = COUNT};
+    turn_taker takers[2] = {{&shared, 0}, {&shared, 1}};
+    pthread_t threads[2];
+    for (unsigned i = 0; i < 2; i++)
+        check_eq(pthread_create(&threads[i], NULL, take_turns, &takers[i]), 0);
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    check_eq(close_stream(shared.stream).error, 0);
+    reader_join(peer);
+    for (uint32_t i = 0; i < COUNT; i++)
+        check_eq(number_at(peer, i), i);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+/* A callback on the owner submits: it must not overtake what other threads queued before. */
+static void submit_more(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    check_eq(result->error, 0);
+    write_number(arg, UINT32_MAX);
+}
+
+PROMISE_BOTH(order, owners_own_submits_do_not_overtake_queued_ones)
+{
+    enum { COUNT = 1000 };
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    const ferry_request_options options = {.on_owner = submit_more, .on_owner_arg = stream};
+    check_eq(ferry_stream_write(stream, "", 0, &options, NULL), 0);
+    for (uint32_t i = 0; i < COUNT; i++)
+        write_number(stream, i);
+    reader *peer = reader_start(both.theirs, true);
+    check_eq(outcome(stuck).error, 0);
+    ferry_promise *flushed;
+    check_eq(ferry_stream_flush(stream, &flushed), 0);
+    check_eq(outcome(flushed).error, 0); /* the callback has run, so its write is queued */
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, STUCK_BYTES + (COUNT + 1) * sizeof(uint32_t));
+    for (uint32_t i = 0; i < COUNT; i++)
+        check_eq(number_at(peer, STUCK_BYTES / 4 + i), i);
+    check_eq(number_at(peer, STUCK_BYTES / 4 + COUNT), UINT32_MAX);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+/* ---- compounds ------------------------------------------------------------------------------- */
+
+enum { SENDERS = 4, COMPOUNDS = 300, PART = 700 };
+
+typedef struct sender {
+    ferry_stream *stream;
+    test_file *file;
+    unsigned char letter;
+} sender;
+
+static void *send_compounds(void *arg)
+{
+    const sender *self = arg;
+    char head[PART], tail[PART];
+    memset(head, self->letter, sizeof head);
+    memset(tail, self->letter + 1, sizeof tail);
+    ferry_file file = ferry_file_fd(self->file->fd);
+    file.offset = 0;
+    for (unsigned i = 0; i < COMPOUNDS; i++) {
+        const ferry_part parts[] = {ferry_part_copy(head, sizeof head), ferry_part_file(file),
+                                    ferry_part_copy(tail, sizeof tail)};
+        check_eq(ferry_stream_send(self->stream, parts, 3, NULL, NULL), 0);
+    }
+    return NULL;
+}
+
+static void check_all(const unsigned char *data, size_t size, unsigned char value)
+{
+    for (size_t i = 0; i < size; i++)
+        check_eq(data[i], value);
+}
+
+PROMISE_BOTH(order, parts_of_a_compound_are_contiguous_among_many_threads)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(PART, 11);
+    unsigned char content[PART];
+    fill_content(content, PART, 11, 0);
+    pair both = tcp_pair();
+    reader *peer = reader_start(both.theirs, true);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    sender senders[SENDERS];
+    pthread_t threads[SENDERS];
+    for (unsigned i = 0; i < SENDERS; i++) {
+        senders[i] = (sender){stream, &file, (unsigned char)('A' + 2 * i)};
+        check_eq(pthread_create(&threads[i], NULL, send_compounds, &senders[i]), 0);
+    }
+    for (unsigned i = 0; i < SENDERS; i++)
+        pthread_join(threads[i], NULL);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, SENDERS * COMPOUNDS * 3 * PART);
+    for (const unsigned char *at = peer->kept; at < peer->kept + peer->bytes; at += 3 * PART) {
+        check_all(at, PART, at[0]);
+        check(memcmp(at + PART, content, PART) == 0);
+        check_all(at + 2 * PART, PART, (unsigned char)(at[0] + 1));
+    }
+    reader_free(peer);
+    file_remove(&file);
+    ferry_service_destroy(service);
+}

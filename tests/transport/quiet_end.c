@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/* Invariants quiet_end and isolation: ending in every state, and stalled streams that hurt nobody. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+PROMISE_BOTH(quiet_end, destroy_leaves_no_thread_fd_or_pending_promise)
+{
+    unsigned threads = count_threads();
+    unsigned fds = count_fds();
+    ferry_service *service = service_start(placement);
+    enum { STREAMS = 20 };
+    pair pairs[STREAMS];
+    ferry_stream *streams[STREAMS];
+    ferry_promise *promises[STREAMS];
+    static const char data[1 << 20];
+    for (unsigned i = 0; i < STREAMS; i++) {
+        pairs[i] = i % 2 == 0 ? unix_pair(SOCK_STREAM) : tcp_pair();
+        streams[i] = stream_adopt(service, pairs[i].ours);
+        for (unsigned n = 0; n < 20; n++) { /* more than the sockets take: most are blocked */
+            const ferry_part part = ferry_part_borrow(data, sizeof data);
+            check_eq(ferry_stream_send(streams[i], &part, 1, NULL, NULL), 0);
+        }
+        promises[i] = submit_write(streams[i], "last", 4);
+    }
+    ferry_service_destroy(service);
+    while (count_threads() != threads) /* the kernel lists a joined thread for a moment longer */
+        usleep(100);
+    check_eq(count_fds(), fds + STREAMS); /* the peers' ends */
+    for (unsigned i = 0; i < STREAMS; i++) {
+        check_eq(ferry_promise_await(promises[i], 0, NULL), 0);
+        check_eq(outcome(promises[i]).error, -ECANCELED);
+        ferry_stream_unref(streams[i]);
+        close(pairs[i].theirs);
+    }
+}
+
+PROMISE_BOTH(quiet_end, handles_held_beyond_destroy_answer_eshutdown)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_service_destroy(service);
+    ferry_file file = ferry_file_at("/etc/passwd");
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_sendfile(stream, &file, NULL, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_flush(stream, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_shutdown(stream, NULL), -ESHUTDOWN);
+    ferry_stream_abort(stream);
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    check_eq(outcome(closed).error, -ECANCELED);
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(status.queued_requests, 0);
+    check(ferry_stream_unref(stream) == NULL);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(quiet_end, drain_waits_for_all_that_was_submitted_and_no_longer)
+{
+    ferry_service *service = service_start(placement);
+    enum { STREAMS = 5 };
+    ferry_promise *promises[STREAMS];
+    ferry_stream *streams[STREAMS];
+    reader *peers[STREAMS];
+    static const char data[3 << 20];
+    for (unsigned i = 0; i < STREAMS; i++) {
+        pair both = tcp_pair();
+        peers[i] = reader_start(both.theirs, false);
+        streams[i] = stream_adopt(service, both.ours);
+        promises[i] = submit_write(streams[i], data, sizeof data);
+    }
+    check_eq(ferry_service_drain(service, -1), 0);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        check_eq(ferry_promise_await(promises[i], 0, NULL), 0);
+        check_eq(outcome(promises[i]).error, 0);
+        check_eq(ferry_stream_write(streams[i], "open still", 10, NULL, NULL), 0);
+        ferry_stream_unref(streams[i]); /* closes: which drain waits for as well */
+    }
+    check_eq(ferry_service_drain(service, -1), 0);
+    check_eq(ferry_service_drain(service, 0), 0);
+    ferry_service_destroy(service);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        reader_join(peers[i]);
+        check_eq(peers[i]->bytes, sizeof data + 10);
+        reader_free(peers[i]);
+    }
+}
+
+PROMISE_BOTH(quiet_end, drain_that_times_out_says_so_and_changes_nothing)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_service_drain(service, 0), -ETIMEDOUT);
+    check_eq(ferry_service_drain(service, 20), -ETIMEDOUT);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(stuck).sent, STUCK_BYTES);
+    check_eq(ferry_service_drain(service, -1), 0);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(quiet_end, thousand_services_come_and_go)
+{
+    for (unsigned i = 0; i < 1000; i++) {
+        ferry_service *service = service_start(placement);
+        if (i % 4 == 0) {
+            pair both = unix_pair(SOCK_STREAM);
+            ferry_stream *stream = stream_adopt(service, both.ours);
+            check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), 0);
+            ferry_stream_unref(stream);
+            close(both.theirs);
+        }
+        ferry_service_destroy(service);
+    }
+}
+
+PROMISE_BOTH(quiet_end, services_live_side_by_side)
+{
+    ferry_service *one = service_start(placement), *other = service_start(FERRY_SHARED);
+    pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    ferry_stream *in_one = stream_adopt(one, first.ours);
+    ferry_stream *in_other = stream_adopt(other, second.ours);
+    ferry_service_destroy(one);
+    check_eq(outcome(submit_write(in_other, "x", 1)).error, 0);
+    check_eq(close_stream(in_other).error, 0);
+    ferry_stream_unref(in_one);
+    ferry_service_destroy(other);
+    close(first.theirs);
+    close(second.theirs);
+}
+
+/* ---- invariant isolation --------------------------------------------------------------------- */
+
+PROMISE_BOTH(isolation, stalled_streams_delay_nobody)
+{
+    /* One shared owner for all: streams of other owners are the easier case. */
+    const ferry_service_options options = {.placement = placement, .shared_owners = 1};
+    ferry_service *service;
+    check_eq(ferry_service_create(&options, &service), 0);
+    enum { STALLED = 8 };
+    pair pairs[STALLED];
+    ferry_stream *stalled[STALLED];
+    ferry_promise *stuck[STALLED];
+    for (unsigned i = 0; i < STALLED; i++) {
+        pairs[i] = i % 2 == 0 ? unix_pair(SOCK_STREAM) : tcp_pair();
+        stalled[i] = stream_adopt(service, pairs[i].ours);
+        stuck[i] = submit_stuck(stalled[i], pairs[i].theirs);
+    }
+    pair both = tcp_pair();
+    reader *peer = reader_start(both.theirs, false);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    for (unsigned i = 0; i < 200; i++)
+        check_eq(outcome(submit_write(stream, "quick", 5)).error, 0);
+    for (unsigned i = 0; i < STALLED; i++)
+        check_eq(ferry_promise_await(stuck[i], 0, NULL), -ETIMEDOUT);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_service_destroy(service);
+    for (unsigned i = 0; i < STALLED; i++) {
+        check_eq(outcome(stuck[i]).error, -ECANCELED);
+        ferry_stream_unref(stalled[i]);
+        close(pairs[i].theirs);
+    }
+}
+
+/* Two streams of one owner, both into /dev/null, which never fills: what keeps one from delaying
+ * the other is only that turns are bounded. */
+PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
+{
+    enum { CHUNK = 64 * 1024 };
+    const ferry_service_options options = {
+        .placement = FERRY_SHARED, .shared_owners = 1, .chunk_bytes = CHUNK};
+    ferry_service *service;
+    check_eq(ferry_service_create(&options, &service), 0);
+    ferry_stream *busy = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
+    ferry_stream *other = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
+    ferry_file endless = ferry_file_at("/dev/zero"); /* to its end: never done */
+    ferry_promise *unending = submit_file(busy, endless);
+    for (unsigned i = 0; i < 50; i++) {
+        ferry_stream_status before, after;
+        check_eq(ferry_stream_get_status(busy, &before), 0);
+        check_eq(outcome(submit_write(other, "x", 1)).error, 0);
+        check_eq(ferry_stream_get_status(busy, &after), 0);
+        check(after.sent_bytes >= before.sent_bytes);
+        check_eq(after.sent_bytes % CHUNK, 0);
+    }
+    check_eq(ferry_promise_await(unending, 0, NULL), -ETIMEDOUT);
+    ferry_stream_abort(busy);
+    ferry_result cut = outcome(unending);
+    check_eq(cut.error, -ECANCELED);
+    check(cut.sent > 0);
+    ferry_stream_unref(busy);
+    check_eq(close_stream(other).error, 0);
+    ferry_service_destroy(service);
+}
