@@ -10,9 +10,9 @@
  *
  * S1 before S2 and W1 before W2 are full barriers: either the sleeper sees what was published, or
  * the waker sees it asleep. Only one waker wins the claim; whoever does must ring, soon but not at
- * once: owners collect their duties and ring once a batch. The sleeper may wake by itself meanwhile,
- * find what was published, and come to its end: so whoever closes the wake-up first waits for the
- * rings that are still owed, lest they go to an fd number that somebody else has got.
+ * once: owners collect their duties and ring once a batch. The sleeper may wake by itself
+ * meanwhile, find what was published, and come to its end: so whoever closes the wake-up first
+ * waits for the rings that are still owed, lest they go to an fd number that somebody else has got.
  *
  * It is a futex word. Where an fd is wanted (an owner's epoll set, a program's event loop) it also
  * gets an eventfd, for good, and rings that instead.

@@ -18,7 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TEST_TIMEOUT_S 120 /* a hang is a failure too; generous, for sanitizers on a busy machine */
+#define TEST_TIMEOUT_S 120 /* a hang is a failure too; generous, for sanitizers on a busy machine  \
+                            */
 
 #ifdef FERRY_PLAIN_TESTS
 typedef struct plain_test {
@@ -75,8 +76,7 @@ _Noreturn void check_failed(const char *file, int line, const char *what);
 _Noreturn void check_eq_failed(const char *file, int line, const char *what, long long got,
                                long long expected);
 
-#define check(condition)                                                                           \
-    ((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition))
+#define check(condition) ((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition))
 
 #define check_eq(got, expected)                                                                    \
     do {                                                                                           \
@@ -87,7 +87,8 @@ _Noreturn void check_eq_failed(const char *file, int line, const char *what, lon
 
 /* ---- the allocator that the census counts by ---- */
 
-/* From now on, the n-th allocation of ferry's fails (1: the next), and if persistent all later ones. */
+/* From now on, the n-th allocation of ferry's fails (1: the next), and if persistent all later
+ * ones. */
 void fail_allocation(unsigned long n, bool persistent);
 void allow_allocations(void);
 

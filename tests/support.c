@@ -12,7 +12,8 @@
 
 /* ---- content --------------------------------------------------------------------------------- */
 
-/* Eight bytes of content at a time: a hash of seed and position, so that no two places look alike. */
+/* Eight bytes of content at a time: a hash of seed and position, so that no two places look alike.
+ */
 static uint64_t content_word(uint64_t seed, uint64_t index)
 {
     uint64_t state = seed * 0x2545f4914f6cdd1d + index;
@@ -63,8 +64,7 @@ pair unix_pair(int type)
 
 pair tcp_pair(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_eq(bind(listener, (struct sockaddr *)&address, size), 0);

@@ -52,7 +52,7 @@ void file_remove(test_file *file);
 typedef struct reader {
     pthread_t thread;
     int fd;
-    size_t step;        /* bytes a read; small and slow_us > 0 make a slow peer */
+    size_t step; /* bytes a read; small and slow_us > 0 make a slow peer */
     unsigned slow_us;
     unsigned char *kept; /* what came, if keep was asked for */
     bool keep;
@@ -84,9 +84,9 @@ ferry_promise *submit_write(ferry_stream *stream, const void *data, size_t size)
 ferry_promise *submit_file(ferry_stream *stream, ferry_file file);
 
 /*
- * A write larger than any socket takes, to a stream whose peer does not read: when this returns some
- * of it has arrived at the peer, and the rest cannot leave. With dedicated placement its thread is
- * then blocked in the call. @return the write's promise; its length is STUCK_BYTES.
+ * A write larger than any socket takes, to a stream whose peer does not read: when this returns
+ * some of it has arrived at the peer, and the rest cannot leave. With dedicated placement its
+ * thread is then blocked in the call. @return the write's promise; its length is STUCK_BYTES.
  */
 #define STUCK_BYTES (UINT64_C(32) << 20)
 ferry_promise *submit_stuck(ferry_stream *stream, int theirs);

@@ -109,8 +109,8 @@ void ferry__sink_cut(ferry__sink *sink)
     atomic_store(&sink->gate, CUT);
 }
 
-/* Blocks until a blocking sink takes bytes again. It answered -EAGAIN, because the program set
- * SO_SNDTIMEO, or somebody who shares the description O_NONBLOCK: neither is a failure. */
+/* Blocks until a blocking sink takes bytes again. It answered -EAGAIN to a write; or to sendfile,
+ * because the program set SO_SNDTIMEO, or somebody who shares the description O_NONBLOCK. */
 static void wait_writable(const ferry__sink *sink)
 {
     struct pollfd writable = {.fd = sink->fd, .events = POLLOUT};
@@ -125,7 +125,10 @@ static ssize_t write_once(const ferry__sink *sink, const struct iovec pieces[], 
     if (!sink->is_socket)
         return writev(sink->fd, pieces, count);
     struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
-    return sendmsg(sink->fd, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    /* Never blocking: several requests may leave together, and the first must settle when its bytes
+     * have left, even if the last ones do not. So the wait is for the next bytes, in poll(2). */
+    int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
+    return sendmsg(sink->fd, &message, flags);
 }
 
 /* Whether a call that answered done is to be made again, in the same visit. */

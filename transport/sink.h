@@ -2,9 +2,9 @@
 /*
  * A sink: the fd that a stream writes to, and the one place that makes system calls on it.
  *
- * Blocking or not: sockets of dedicated streams block in the call; everything else is non-blocking
- * and answers -EAGAIN. Sinks without shutdown(2) (pipes, terminals) are never blocking, since a
- * call blocked on one could not be got out.
+ * Blocking or not: sockets of dedicated streams block, in sendfile(2) itself or, for memory, in
+ * poll(2); everything else is non-blocking and answers -EAGAIN. Sinks without shutdown(2) (pipes,
+ * terminals) are never blocking, since a call blocked on one could not be got out.
  *
  * The gate lets another thread get a blocked call out, by shutdown(2), and never lets it touch the
  * fd at any other time:

@@ -57,7 +57,7 @@ int ferry__source_take(ferry__source *source, const ferry_file *file, const char
         .flags = file->flags,
         .asked_offset = file->offset,
         .asked_length = file->length,
-        .restore_from = -1,
+        .reserved_from = -1,
     };
     int taken = 0;
     if (file->path == NULL)
@@ -130,7 +130,8 @@ static void reserve(ferry__source *source, uint64_t length)
 {
     if (source->path != NULL || source->asked_offset != FERRY_CURRENT || !source->is_seekable)
         return;
-    source->restore_from = source->offset;
+    source->reserved_from = source->offset;
+    source->reserved_bytes = length;
     (void)lseek(source->fd, source->offset + (off_t)length, SEEK_SET);
 }
 
@@ -166,8 +167,8 @@ int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase 
 
 void ferry__source_close(ferry__source *source, uint64_t sent)
 {
-    if (source->restore_from >= 0)
-        (void)lseek(source->fd, source->restore_from + (off_t)sent, SEEK_SET);
+    if (source->reserved_from >= 0 && sent != source->reserved_bytes)
+        (void)lseek(source->fd, source->reserved_from + (off_t)sent, SEEK_SET);
     if (source->fd >= 0 && (source->flags & FERRY_FD_BORROW) == 0)
         (void)close(source->fd);
     if (source->dirfd >= 0)
@@ -176,5 +177,5 @@ void ferry__source_close(ferry__source *source, uint64_t sent)
     source->buffer = NULL;
     source->fd = -1;
     source->dirfd = AT_FDCWD;
-    source->restore_from = -1;
+    source->reserved_from = -1;
 }

@@ -4,7 +4,8 @@
  * (open) to its end (close). Between open and close the owner moves its bytes (transport/move.h).
  *
  * FERRY_CURRENT: open reserves the range by moving the fd's position to its end, so that the next
- * part that reads the same fd finds its own; close moves it back to what was really sent.
+ * part that reads the same fd finds its own; close moves it back to what was really sent, where
+ * that is less. (More, where the end was not known beforehand.)
  */
 #ifndef FERRY_TRANSPORT_SOURCE_H
 #define FERRY_TRANSPORT_SOURCE_H
@@ -24,11 +25,12 @@ typedef struct ferry__source {
     /* The owner's, once opened. */
     bool is_opened;
     bool is_seekable;
-    bool is_open_ended;    /* read until it ends: its size is not known */
-    bool is_copied;        /* sendfile refused it: read and write */
-    int64_t offset;        /* of the next byte to read */
-    int64_t restore_from;  /* position to go back to, plus what was sent; -1: leave it */
-    unsigned char *buffer; /* copying: bytes read and not yet sent; NULL until needed */
+    bool is_open_ended;      /* read until it ends: its size is not known */
+    bool is_copied;          /* sendfile refused it: read and write */
+    int64_t offset;          /* of the next byte to read */
+    int64_t reserved_from;   /* the fd's position was moved from here; -1: it was not */
+    uint64_t reserved_bytes; /* and by this much */
+    unsigned char *buffer;   /* copying: bytes read and not yet sent; NULL until needed */
     size_t buffer_begin;
     size_t buffer_end;
 } ferry__source;

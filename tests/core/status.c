@@ -14,7 +14,8 @@ PROMISE(status, codes_have_names_whatever_their_sign)
 
 PROMISE(status, messages_say_what_ferry_means_by_a_code)
 {
-    check(strcmp(ferry_status_message(-ENODATA), "the source ended before the planned length") == 0);
+    check(strcmp(ferry_status_message(-ENODATA), "the source ended before the planned length") ==
+          0);
     check(strcmp(ferry_status_message(-ENOENT), "No such file or directory") == 0);
     check(strcmp(ferry_status_message(-99999), "unknown error") == 0);
 }
@@ -37,8 +38,9 @@ PROMISE(status, result_in_words_tells_its_length_and_never_overruns)
     char line[8] = "0123456";
     const ferry_result done = {.method = FERRY_METHOD_COPY, .sent = 7};
     check_eq(ferry_result_format(&done, line, 5), strlen("7 bytes sent by copy"));
-    check(memcmp(line, "7 by\0"
-                       "56",
+    check(memcmp(line,
+                 "7 by\0"
+                 "56",
                  8) == 0);
     check_eq(ferry_result_format(&done, NULL, 0), strlen("7 bytes sent by copy"));
     check_eq(ferry_result_format(NULL, line, 5), -EINVAL);

@@ -215,7 +215,8 @@ PROMISE_BOTH(custody, nonblocking_flag_shared_with_others_is_put_back)
     for (unsigned nonblocking = 0; nonblocking < 2; nonblocking++) {
         int fds[2];
         check_eq(pipe2(fds, O_CLOEXEC | (nonblocking ? O_NONBLOCK : 0)), 0);
-        int other = fcntl(fds[1], F_DUPFD_CLOEXEC, 0); /* shares the description, as a child would */
+        int other =
+            fcntl(fds[1], F_DUPFD_CLOEXEC, 0); /* shares the description, as a child would */
         int flags = fcntl(other, F_GETFL);
         ferry_stream *stream = stream_adopt(service, fds[1]);
         check((fcntl(other, F_GETFL) & O_NONBLOCK) != 0);

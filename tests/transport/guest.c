@@ -24,8 +24,8 @@ static void hang_up_on(ferry_service *service, pair both, const test_file *file,
     int error = 0;
     for (unsigned i = 0; error == 0; i++) {
         check(i < 1000); /* TCP takes the first until the reset arrives */
-        ferry_result result = outcome(by_file ? submit_file(stream, range)
-                                              : submit_write(stream, "some data", 9));
+        ferry_result result =
+            outcome(by_file ? submit_file(stream, range) : submit_write(stream, "some data", 9));
         error = result.error;
         check(error == 0 || result.phase == FERRY_PHASE_SINK);
     }
@@ -84,8 +84,8 @@ static void check_blocked_signals(const char *id, const char *name)
     while (fgets(line, sizeof line, status) != NULL)
         sscanf(line, "SigBlk: %llx", &blocked);
     fclose(status);
-    static const int wanted[] = {SIGPIPE, SIGXFSZ, SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGALRM,
-                                 SIGUSR1};
+    static const int wanted[] = {SIGPIPE, SIGXFSZ, SIGTERM, SIGINT,
+                                 SIGHUP,  SIGCHLD, SIGALRM, SIGUSR1};
     static const int unwanted[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
     for (unsigned i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
         check((blocked & (1ull << (wanted[i] - 1))) != 0);

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+/* CONFORMANCE W1 to W5: writes, and what settles when. */
+#include "tests/support.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <linux/tcp.h> /* glibc's tcp_info lacks the count of segments */
+
+PROMISE_BOTH(write, settles_when_it_left_even_with_more_queued_behind) /* W1 */
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *first = submit_write(stream, "first", 5);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(outcome(first).error, 0);
+    check_eq(ferry_promise_await(stuck, 0, NULL), -ETIMEDOUT);
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(write, empty_write_and_flush_are_markers_that_settle_in_their_turn) /* W1 */
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs), *flushed;
+    ferry_promise *empty = submit_write(stream, NULL, 0);
+    check_eq(ferry_stream_flush(stream, &flushed), 0);
+    check_eq(ferry_promise_await(empty, 0, NULL), -ETIMEDOUT);
+    reader *peer = reader_start(both.theirs, false);
+    ferry_result result = outcome(flushed);
+    check(result.error == 0 && result.sent == 0 && result.sequence == 2);
+    check_eq(result.stream_offset, STUCK_BYTES);
+    check_eq(ferry_promise_await(empty, 0, NULL), 0);
+    check_eq(ferry_promise_await(stuck, 0, NULL), 0);
+    check_eq(outcome(empty).method, FERRY_METHOD_NONE);
+    check_eq(outcome(stuck).method, FERRY_METHOD_MEMORY);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+/* A connection that cannot be established yet: the listener's queue is full. */
+typedef struct slow_listener {
+    int fd;
+    int fillers[3];
+    struct sockaddr_in address;
+} slow_listener;
+
+static slow_listener listen_slowly(void)
+{
+    slow_listener made = {
+        .address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof made.address;
+    made.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(made.fd, (struct sockaddr *)&made.address, size), 0);
+    check_eq(listen(made.fd, 0), 0);
+    check_eq(getsockname(made.fd, (struct sockaddr *)&made.address, &size), 0);
+    return made;
+}
+
+static int connect_without_waiting(const slow_listener *listener)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error = connect(fd, (const struct sockaddr *)&listener->address, sizeof listener->address);
+    check(error == 0 || errno == EINPROGRESS);
+    return fd;
+}
+
+enum { SYN_SENT = 2 }; /* of tcp_info's tcpi_state */
+
+static int tcp_state(int fd)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    check_eq(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+    return info.tcpi_state;
+}
+
+PROMISE_BOTH(write, writes_before_the_connection_stands_are_kept_in_order) /* W2 */
+{
+    slow_listener listener = listen_slowly();
+    /* Fill the queue until a connection hangs: that is the one to adopt. */
+    int fillers[8], count = 0, fd;
+    for (;;) {
+        fd = connect_without_waiting(&listener);
+        if (tcp_state(fd) == SYN_SENT)
+            break;
+        check(count < 8);
+        fillers[count++] = fd;
+    }
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, fd);
+    ferry_promise *first = submit_write(stream, "one ", 4);
+    test_file file = file_make(50000, 6);
+    ferry_promise *second = submit_file(stream, ferry_file_at(file.path));
+    wait_until_asleep();
+    check_eq(ferry_promise_await(first, 0, NULL), -ETIMEDOUT);
+    for (int i = 0; i < count; i++) {
+        int accepted = accept(listener.fd, NULL, NULL);
+        check(accepted >= 0);
+        close(accepted);
+        close(fillers[i]);
+    }
+    int theirs = accept(listener.fd, NULL, NULL); /* the SYN's next repetition gets through */
+    check(theirs >= 0);
+    reader *peer = reader_start(theirs, false);
+    check_eq(outcome(first).error, 0);
+    check_eq(outcome(second).sent, 50000);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->digest, digest_content(digest(DIGEST_BEGIN, "one ", 4), 6, 0, 50000));
+    reader_free(peer);
+    ferry_service_destroy(service);
+    file_remove(&file);
+    close(listener.fd);
+}
+
+PROMISE_BOTH(write, abort_gets_a_stream_out_that_is_still_connecting)
+{
+    slow_listener listener = listen_slowly();
+    int fillers[8], count = 0, fd;
+    for (;;) {
+        fd = connect_without_waiting(&listener);
+        if (tcp_state(fd) == SYN_SENT)
+            break;
+        check(count < 8);
+        fillers[count++] = fd;
+    }
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, fd);
+    ferry_promise *promise = submit_write(stream, "x", 1);
+    wait_until_asleep();
+    ferry_stream_abort(stream);
+    check_eq(outcome(promise).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    while (count > 0)
+        close(fillers[--count]);
+    close(listener.fd);
+}
+
+PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show) /* W3 */
+{
+    enum { SIZE = 8 << 20 };
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    const struct timeval timeout = {.tv_usec = 1000}; /* SO_SNDTIMEO makes a blocked call EAGAIN */
+    check_eq(setsockopt(both.ours, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), 0);
+    int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    static unsigned char data[SIZE];
+    fill_content(data, SIZE, 8, 0);
+    const ferry_part part = ferry_part_borrow(data, SIZE);
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, &part, 1, NULL, &promise), 0);
+    test_file file = file_make(SIZE, 9);
+    ferry_promise *of_file = submit_file(stream, ferry_file_at(file.path));
+    wait_readable(both.theirs);
+    fcntl(other, F_SETFL, O_NONBLOCK); /* by somebody who shares the description */
+    reader *peer = reader_start_slow(both.theirs, 65536, 200);
+    check_eq(outcome(promise).sent, SIZE);
+    check_eq(outcome(of_file).sent, SIZE);
+    close(other);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->digest, digest_content(digest_content(DIGEST_BEGIN, 8, 0, SIZE), 9, 0, SIZE));
+    reader_free(peer);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt) /* W4 */
+{
+    enum { COUNT = 3000 };
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck =
+        submit_stuck(stream, both.theirs); /* so that all of them wait together */
+    ferry_promise *promises[COUNT];
+    for (unsigned i = 0; i < COUNT; i++)
+        promises[i] = submit_write(stream, "0123456789", i % 11);
+    reader *peer = reader_start(both.theirs, false);
+    uint64_t offset = outcome(stuck).sent;
+    for (unsigned i = 0; i < COUNT; i++) {
+        ferry_result result = outcome(promises[i]);
+        check_eq(result.error, 0);
+        check_eq(result.sent, i % 11);
+        check_eq(result.sequence, i + 1);
+        check_eq(result.stream_offset, offset);
+        offset += result.sent;
+    }
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, offset);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(write, when_the_peer_is_gone_every_coalesced_write_settles_in_order) /* W4, W5 */
+{
+    enum { COUNT = 100 };
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    ferry_promise *promises[COUNT];
+    for (unsigned i = 0; i < COUNT; i++)
+        promises[i] = submit_write(stream, "0123456789", 10);
+    close(both.theirs);
+    ferry_result cut = outcome(stuck);
+    check(cut.error == -EPIPE || cut.error == -ECONNRESET);
+    check_eq(cut.phase, FERRY_PHASE_SINK);
+    check(cut.sent > 0);
+    check_eq(cut.sent + cut.remaining, STUCK_BYTES);
+    for (unsigned i = 0; i < COUNT; i++) {
+        ferry_result result = outcome(promises[i]);
+        check_eq(result.error, -ECANCELED); /* the one before failed midway: poisoned */
+        check_eq(result.sent, 0);
+        check_eq(result.sequence, i + 1);
+    }
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(write, peer_gone_before_the_first_byte_is_epipe_for_each) /* W5 */
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    close(both.theirs);
+    for (unsigned i = 0; i < 3; i++) {
+        ferry_result result = outcome(submit_write(stream, "abc", 3));
+        check_eq(result.error, -EPIPE);
+        check_eq(result.phase, FERRY_PHASE_SINK);
+        check_eq(result.sent, 0);
+        check_eq(result.remaining, 3);
+    }
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+}
+
+/* ---- kinds of sinks -------------------------------------------------------------------------- */
+
+PROMISE_BOTH(write, each_write_to_a_seqpacket_is_one_message)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_SEQPACKET);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *last = NULL;
+    for (unsigned i = 1; i <= 20; i++) {
+        ferry_promise_unref(last);
+        last = submit_write(stream, "01234567890123456789", i);
+    }
+    check_eq(outcome(last).error, 0);
+    for (unsigned i = 1; i <= 20; i++) {
+        char data[64];
+        check_eq(recv(both.theirs, data, sizeof data, 0), i);
+    }
+    static const char huge[1 << 22];
+    ferry_result result = outcome(submit_write(stream, huge, sizeof huge));
+    check_eq(result.error, -EMSGSIZE);
+    check_eq(result.sent, 0);
+    test_file file = file_make(200000, 4);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(submit_file(stream, ferry_file_at(file.path))).sent, 200000);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->digest, digest_content(DIGEST_BEGIN, 4, 0, 200000));
+    reader_free(peer);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+static void send_all_kinds(ferry_placement placement, int sink, int source)
+{
+    ferry_service *service = service_start(placement);
+    reader *peer = source >= 0 ? reader_start_slow(source, 30000, 100) : NULL;
+    ferry_stream *stream = stream_adopt(service, sink);
+    test_file file = file_make(1 << 20, 4);
+    check_eq(ferry_stream_write(stream, "head", 4, NULL, NULL), 0);
+    check_eq(outcome(submit_file(stream, ferry_file_at(file.path))).sent, 1 << 20);
+    check_eq(outcome(submit_write(stream, "tail", 4)).sent, 4);
+    check_eq(ferry_stream_shutdown(stream, NULL), -ENOTSOCK);
+    check_eq(close_stream(stream).error, 0);
+    if (peer != NULL) {
+        reader_join(peer);
+        uint64_t expected = digest_content(digest(DIGEST_BEGIN, "head", 4), 4, 0, 1 << 20);
+        check_eq(peer->digest, digest(expected, "tail", 4));
+        reader_free(peer);
+    }
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(write, pipes_files_and_devices_take_writes_and_files)
+{
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    send_all_kinds(placement, fds[1], fds[0]);
+    send_all_kinds(placement, open("/dev/null", O_WRONLY | O_CLOEXEC), -1);
+    test_file sink = file_make(0, 0);
+    send_all_kinds(placement, open(sink.path, O_WRONLY | O_CLOEXEC), -1);
+    reader *peer = reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false);
+    reader_join(peer);
+    uint64_t expected = digest_content(digest(DIGEST_BEGIN, "head", 4), 4, 0, 1 << 20);
+    check_eq(peer->digest, digest(expected, "tail", 4));
+    reader_free(peer);
+    file_remove(&sink);
+}
+
+PROMISE_BOTH(write, full_device_is_enospc_in_the_sink)
+{
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, open("/dev/full", O_WRONLY | O_CLOEXEC));
+    ferry_result result = outcome(submit_write(stream, "abc", 3));
+    check_eq(result.error, -ENOSPC);
+    check_eq(result.phase, FERRY_PHASE_SINK);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+}
+
+/* ---- leaving together ------------------------------------------------------------------------ */
+
+static unsigned segments_out(int fd)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    check_eq(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
+    return info.tcpi_data_segs_out;
+}
+
+PROMISE_BOTH(write, head_leaves_in_one_segment_with_the_file_behind_it)
+{
+    test_file file = file_make(1000, 4);
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_part parts[] = {ferry_part_copy("head", 4),
+                                ferry_part_file(ferry_file_at(file.path))};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    check_eq(outcome(promise).sent, 1004);
+    check_eq(segments_out(watch), 1);
+    close(watch);
+    check_eq(close_stream(stream).error, 0);
+    close(both.theirs);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+/* Held back for 200 ms otherwise: the kernel's TCP_INFO says whether it was sent when it settled.
+ */
+PROMISE_BOTH(write, nothing_is_held_back_for_a_file_that_gives_no_byte)
+{
+    test_file empty = file_make(0, 4);
+    ferry_service *service = service_start(placement);
+    ferry_file sources[3] = {ferry_file_at(empty.path), ferry_file_at("/nowhere/at/all"),
+                             ferry_file_at("/proc/self/status")};
+    sources[2].offset = 1 << 30; /* of unknown size, and nothing is there */
+    for (unsigned i = 0; i < 3; i++) {
+        pair both = tcp_pair();
+        int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        check_eq(ferry_stream_write(stream, "head", 4, NULL, NULL), 0);
+        check_eq(outcome(submit_file(stream, sources[i])).sent, 0);
+        check_eq(segments_out(watch), 1);
+        close(watch);
+        check_eq(close_stream(stream).error, 0);
+        close(both.theirs);
+    }
+    ferry_service_destroy(service);
+    file_remove(&empty);
+}
