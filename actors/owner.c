@@ -72,9 +72,9 @@ void ferry__owner_release(ferry__owner *owner)
     atomic_fetch_sub(&owner->holds, 1);
 }
 
-void ferry__owner_post(ferry__owner *owner, ferry__mail *mail)
+/* Wakes the owner if it sleeps, or has it started if it never was. */
+static void rouse(ferry__owner *owner)
 {
-    ferry__mailbox_push(&owner->mailbox, mail);
     if (!ferry__wake_claim(&owner->wake))
         return;
     if (owner->supervisor == NULL || atomic_load(&owner->has_thread)) {
@@ -83,6 +83,12 @@ void ferry__owner_post(ferry__owner *owner, ferry__mail *mail)
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);
         ferry__wake_disclaim(&owner->wake);
     }
+}
+
+void ferry__owner_post(ferry__owner *owner, ferry__mail *mail)
+{
+    ferry__mailbox_push(&owner->mailbox, mail);
+    rouse(owner);
 }
 
 void ferry__owner_schedule(ferry__owner *owner, ferry__task *task)
@@ -135,6 +141,8 @@ static void give_turns(ferry__owner *owner)
         task->scheduled = false;
         if (task->turn(task) == FERRY__TURN_AGAIN)
             ferry__owner_schedule(owner, task);
+        /* Whoever waits for what this turn settled need not wait for the others' turns. */
+        ferry__ringer_flush(&owner->ringer);
     }
 }
 
@@ -149,6 +157,8 @@ static void sleep_until_needed(ferry__owner *owner)
             ferry__wake_sleep(&owner->wake, deadline);
     }
     ferry__wake_retract(&owner->wake);
+    if (owner->poller.epoll_fd < 0)
+        ferry__wake_clear(&owner->wake);
 }
 
 static void run_round(ferry__owner *owner)
@@ -156,7 +166,6 @@ static void run_round(ferry__owner *owner)
     (void)deliver_mail(owner);
     give_turns(owner);
     ferry__timers_fire(&owner->timers);
-    ferry__ringer_flush(&owner->ringer);
 }
 
 static void *run(void *arg)
@@ -173,7 +182,6 @@ static void *run(void *arg)
             sleep_until_needed(owner);
         }
     }
-    ferry__ringer_flush(&owner->ringer);
     if (owner->supervisor != NULL)
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);
     return NULL;
@@ -248,15 +256,6 @@ void ferry__owner_join(ferry__owner *owner)
     close_fds(owner);
 }
 
-/* Takes an announcement back, if no waker has claimed it. */
-static bool reclaim(ferry__owner *owner)
-{
-    if (!ferry__wake_claim(&owner->wake))
-        return false;
-    ferry__wake_disclaim(&owner->wake);
-    return true;
-}
-
 /* On the supervisor's thread, in the owner's name: every task refuses what it was given. */
 static void refuse_work(ferry__owner *owner, int error)
 {
@@ -266,17 +265,22 @@ static void refuse_work(ferry__owner *owner, int error)
     const void *self = thread->owner;
     thread->owner = owner;
     owner->start_error = error;
-    do {
-        do
-            run_round(owner);
-        while (owner->first_runnable != NULL);
-        if (atomic_load(&owner->holds) == 0)
-            break; /* it has ended: nobody is to wake it again */
-        ferry__wake_announce(&owner->wake);
-        /* Mail that came before the announcement has nobody else; later mail asks for a start. */
-    } while (deliver_mail(owner) && reclaim(owner));
+    (void)deliver_mail(owner); /* once: what a callback submits again is for another start */
+    while (owner->first_runnable != NULL)
+        give_turns(owner);
     owner->start_error = 0;
     thread->owner = self;
+}
+
+/*
+ * A sleeper again. Mail that came before the announcement woke nobody: it is the reason for another
+ * start, in its turn behind the supervisor's other work.
+ */
+static void await_another_start(ferry__owner *owner)
+{
+    ferry__wake_announce(&owner->wake);
+    if (!ferry__mailbox_is_empty(&owner->mailbox))
+        rouse(owner);
 }
 
 /* The last of a supervised owner, on the supervisor's thread. */
@@ -311,4 +315,6 @@ static void supervise(ferry__mail *mail, bool receiver_gone)
     refuse_work(owner, error);
     if (atomic_load(&owner->holds) == 0)
         lay_down(owner);
+    else
+        await_another_start(owner);
 }

@@ -3,8 +3,9 @@
  * Owners: the actor threads. An owner has a mailbox, tasks that take turns, timers and an epoll
  * set; whatever is given to it is touched by its thread alone.
  *
- *   loop: take all mail at once and deliver it -> one turn to each runnable task -> fire timers
- *         -> ring the inboxes that got something -> sleep until mail, readiness or a timer
+ *   loop: take all mail at once and deliver it -> one turn to each runnable task, after each of
+ * which the inboxes that got something are rung -> fire timers -> sleep until mail, readiness or a
+ * timer
  *
  * An owner lives as long as somebody holds it: each task that it owns, and whoever may still give
  * it tasks. When the last hold is released its thread ends.
@@ -65,7 +66,7 @@ struct ferry__owner {
     ferry__task *last_runnable;
     ferry__timers timers;
     ferry__poller poller;
-    ferry__ringer ringer; /* flushed once a round, and always before it sleeps */
+    ferry__ringer ringer; /* flushed after every turn */
     int start_error;      /* 0, or why no thread could be started for this round */
 };
 

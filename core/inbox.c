@@ -14,11 +14,15 @@ static pthread_key_t thread_end;
 static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
 static int thread_end_error;
 
-static void discard_mail(ferry__inbox *inbox)
+static void discard_chain(ferry__mail *chain)
 {
-    ferry__mail *chain = ferry__mailbox_take(&inbox->mailbox);
     for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL;)
         mail->deliver(mail, true);
+}
+
+static void discard_mail(ferry__inbox *inbox)
+{
+    discard_chain(ferry__mailbox_take(&inbox->mailbox));
 }
 
 static void close_inbox(void *arg)
@@ -26,6 +30,7 @@ static void close_inbox(void *arg)
     ferry__inbox *inbox = arg;
     ferry__thread_current()->inbox = NULL;
     atomic_store(&inbox->closed, true);
+    discard_chain(inbox->being_run);
     discard_mail(inbox);
     ferry__inbox_unref(inbox);
 }
@@ -75,14 +80,20 @@ void ferry__inbox_unref(ferry__inbox *inbox)
     ferry__release(inbox);
 }
 
+static void ring(ferry__inbox *inbox)
+{
+    if (ferry__wake_claim(&inbox->wake))
+        ferry__wake_ring(&inbox->wake);
+}
+
 void ferry__inbox_ring(ferry__inbox *inbox, ferry__ringer *ringer)
 {
-    if (!ferry__wake_claim(&inbox->wake))
-        return;
     if (ringer == NULL) {
-        ferry__wake_ring(&inbox->wake);
+        ring(inbox);
         return;
     }
+    if (ringer->count > 0 && ringer->inboxes[ringer->count - 1] == inbox)
+        return; /* most batches are for one thread */
     if (ringer->count == sizeof ringer->inboxes / sizeof ringer->inboxes[0])
         ferry__ringer_flush(ringer);
     ringer->inboxes[ringer->count++] = ferry__inbox_ref(inbox);
@@ -100,7 +111,7 @@ void ferry__inbox_post(ferry__inbox *inbox, ferry__mail *mail, ferry__ringer *ri
 void ferry__ringer_flush(ferry__ringer *ringer)
 {
     for (unsigned i = 0; i < ringer->count; i++) {
-        ferry__wake_ring(&ringer->inboxes[i]->wake);
+        ring(ringer->inboxes[i]);
         ferry__inbox_unref(ringer->inboxes[i]);
     }
     ringer->count = 0;
@@ -111,8 +122,8 @@ static int run_mail(ferry__inbox *inbox)
     int count = 0;
     ferry__thread *thread = ferry__thread_current();
     thread->in_callback = true;
-    ferry__mail *chain = ferry__mailbox_take(&inbox->mailbox);
-    for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL; count++)
+    inbox->being_run = ferry__mailbox_take(&inbox->mailbox);
+    for (ferry__mail *mail; (mail = ferry__mail_next(&inbox->being_run)) != NULL; count++)
         mail->deliver(mail, false);
     thread->in_callback = false;
     return count;
@@ -152,7 +163,7 @@ int ferry_inbox_fd(void)
         return fd;
     /* What was posted before there was an fd is announced by it too. */
     ferry__wake_announce(&inbox->wake);
-    if (!ferry__mailbox_looks_empty(&inbox->mailbox) && ferry__wake_claim(&inbox->wake))
+    if (!ferry__mailbox_is_empty(&inbox->mailbox) && ferry__wake_claim(&inbox->wake))
         ferry__wake_ring(&inbox->wake);
     return fd;
 }

@@ -20,13 +20,16 @@ typedef struct ferry__inbox {
     atomic_bool closed; /* the thread has ended */
     ferry__mailbox mailbox;
     ferry__wake wake;
+
+    /* Its own thread. */
+    ferry__mail *being_run; /* taken and not run yet: a callback may end the thread */
 } ferry__inbox;
 
 /*
- * The wake-ups a thread owes, collected so that a batch of completions rings each inbox once.
- * Zero-initialised, it is empty. Used by one thread; flushed before that thread blocks. An array,
- * not a list through the inboxes: an inbox that woke by itself may be claimed again, by another
- * thread's ringer, while it still stands in this one.
+ * The inboxes that a thread has posted to and not rung yet, collected so that a batch of
+ * completions rings each once. Zero-initialised, it is empty. Used by one thread; flushed before
+ * that thread does anything that takes time. The wake-up is claimed only when it is flushed: a duty
+ * that lies about unclaimed does not keep another thread from ringing at once.
  */
 typedef struct ferry__ringer {
     ferry__inbox *inboxes[16]; /* a reference each; more than 16 threads: flushed in between */

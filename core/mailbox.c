@@ -68,8 +68,9 @@ ferry__mail *ferry__mailbox_take(ferry__mailbox *mailbox)
     return mail_of(reverse(ck_stack_batch_pop_upmc(stack_of(mailbox))));
 }
 
-bool ferry__mailbox_looks_empty(const ferry__mailbox *mailbox)
+bool ferry__mailbox_is_empty(const ferry__mailbox *mailbox)
 {
+    ck_pr_fence_store_load(); /* as T0, for a plain look */
     return ck_pr_load_ptr(&mailbox->stack[0]) == NULL;
 }
 

@@ -49,8 +49,8 @@ void ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail);
  */
 ferry__mail *ferry__mailbox_take(ferry__mailbox *mailbox);
 
-/* Whether a take would find nothing: a hint, not ordered with anything. */
-bool ferry__mailbox_looks_empty(const ferry__mailbox *mailbox);
+/* Whether a take would find nothing. Ordered as a take is, after what the caller wrote before. */
+bool ferry__mailbox_is_empty(const ferry__mailbox *mailbox);
 
 /* Takes the oldest mail off a chain that ferry__mailbox_take gave; NULL at its end. */
 ferry__mail *ferry__mail_next(ferry__mail **chain);

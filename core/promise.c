@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stddef.h>
 
 /* promise->state */
@@ -65,20 +66,27 @@ static bool is_settled(const ferry_promise *promise)
     return (atomic_load(&promise->state) & SETTLED) != 0;
 }
 
-/* Runs on the observer's thread, or releases it where that has ended. */
-static void observer_deliver(ferry__mail *mail, bool receiver_gone)
+static void observer_release(void *arg)
 {
-    ferry__observer *observer = (ferry__observer *)mail;
+    ferry__observer *observer = arg;
     ferry_promise *promise = observer->promise;
-    if (receiver_gone)
-        ferry__log(FERRY_LOG_WARNING,
-                   "a thread ended before a callback that it had registered could run");
-    else
-        observer->callback(promise, &promise->result, observer->arg);
     ferry__inbox_unref(observer->inbox);
     if (observer != &promise->first_observer)
         ferry__release(observer);
     (void)ferry_promise_unref(promise);
+}
+
+/* Runs the callback on the observer's thread; where that has ended, only releases the observer. */
+static void observer_deliver(ferry__mail *mail, bool receiver_gone)
+{
+    ferry__observer *observer = (ferry__observer *)mail;
+    pthread_cleanup_push(observer_release, observer); /* the callback may end its thread */
+    if (receiver_gone)
+        ferry__log(FERRY_LOG_WARNING,
+                   "a thread ended before a callback that it had registered could run");
+    else
+        observer->callback(observer->promise, &observer->promise->result, observer->arg);
+    pthread_cleanup_pop(1);
 }
 
 /* Hands an observer of a settled promise to its thread. The mail may be gone when this returns. */
@@ -101,6 +109,15 @@ static ferry__observer *oldest_first(ferry__observer *observer)
     return reversed;
 }
 
+static void post_all(ferry__observer *newest, ferry__ringer *ringer)
+{
+    for (ferry__observer *observer = oldest_first(newest); observer != NULL;) {
+        ferry__observer *next = observer->next; /* read before the mail is out of our hands */
+        observer_post(observer, ringer);
+        observer = next;
+    }
+}
+
 void ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
 {
     unsigned before = atomic_fetch_or(&promise->state, SETTLED);
@@ -110,11 +127,12 @@ void ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
     if (before & AWAITED_ELSEWHERE)
         ferry__futex_wake_all(&promise->state);
 
-    ferry__observer *observer = atomic_exchange(&promise->observers, &settled_mark);
-    for (observer = oldest_first(observer); observer != NULL;) {
-        ferry__observer *next = observer->next; /* read before the mail is out of our hands */
-        observer_post(observer, ringer);
-        observer = next;
+    /* Posted first, closed last: a thread that finds the list closed posts for itself, and what it
+     * registered earlier must stand before that in its inbox. */
+    ferry__observer *none = NULL;
+    while (!atomic_compare_exchange_strong(&promise->observers, &none, &settled_mark)) {
+        post_all(atomic_exchange(&promise->observers, NULL), ringer);
+        none = NULL;
     }
 }
 

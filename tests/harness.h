@@ -18,8 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TEST_TIMEOUT_S 120 /* a hang is a failure too; generous, for sanitizers on a busy machine  \
-                            */
+#define TEST_TIMEOUT_S                                                                             \
+    120 /* a hang is a failure too; generous, for sanitizers on a busy machine                     \
+         */
 
 #ifdef FERRY_PLAIN_TESTS
 typedef struct plain_test {

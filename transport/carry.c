@@ -91,6 +91,7 @@ static void settle(ferry_stream *stream, ferry__request *request, int64_t now)
 static void settle_finished(ferry_stream *stream)
 {
     atomic_store_explicit(&stream->sent_bytes, stream->offset, memory_order_relaxed);
+    atomic_store(&stream->is_settling, stream->finished.first != NULL);
     if (stream->released > 0)
         atomic_fetch_sub(&stream->admission, stream->released);
     stream->released = 0;
@@ -99,6 +100,7 @@ static void settle_finished(ferry_stream *stream)
     int64_t now = ferry__clock_now();
     for (ferry__request *request; (request = remove_first(&stream->finished)) != NULL;)
         settle(stream, request, now);
+    atomic_store(&stream->is_settling, false);
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */
@@ -125,7 +127,8 @@ static bool start_lingering(ferry_stream *stream)
 {
     if (stream->options.close_timeout_ms == 0 || stream->owner->start_error != 0)
         return false;
-    if (ferry__sink_shutdown(&stream->sink) != 0 ||
+    int error = ferry__sink_shutdown(&stream->sink);
+    if ((error != 0 && error != -ENOTCONN) || /* ENOTCONN: it is over; reading tells how */
         ferry__owner_watch(stream->owner, &stream->sink_watch, EPOLLIN | EPOLLRDHUP) != 0)
         return false;
     ferry__timers_set(&stream->owner->timers, &stream->close_timer,
@@ -208,23 +211,32 @@ static bool is_cut(const ferry_stream *stream)
 }
 
 /* Why the head is not to be carried out at all; 0: it is. */
-static int refusal(const ferry_stream *stream, ferry__request_kind kind)
+static int refusal(const ferry_stream *stream, const ferry__request *request)
 {
     if (stream->state != FERRY__OPEN)
         return -ESHUTDOWN;
-    if (kind == FERRY__CLOSE)
+    if (request->kind == FERRY__CLOSE)
         return 0;
-    if (stream->owner->start_error != 0)
+    if (stream->is_poisoned)
+        return -ECANCELED;
+    if (request->kind == FERRY__SEND && stream->owner->start_error != 0)
         return stream->owner->start_error;
-    return stream->is_poisoned ? -ECANCELED : 0;
+    /* Admitted before the shutdown, and posted after it: as if it had come later altogether. */
+    return stream->is_shut && request->part_count > 0 ? -ESHUTDOWN : 0;
+}
+
+/* Whether what finished last wants to have its say on the owner before anything else is done. */
+static bool is_callback_due(const ferry_stream *stream)
+{
+    return stream->finished.last != NULL && stream->finished.last->on_owner != NULL;
 }
 
 /* Carries out whatever moves no bytes. Gives the part whose bytes are next, or NULL. */
 static ferry__part *find_next_part(ferry_stream *stream)
 {
     ferry__request *request;
-    while ((request = stream->queue.first) != NULL) {
-        int error = refusal(stream, request->kind);
+    while ((request = stream->queue.first) != NULL && !is_callback_due(stream)) {
+        int error = refusal(stream, request);
         if (error != 0) {
             finish(stream, error, FERRY_PHASE_QUEUE);
             continue;
@@ -235,6 +247,7 @@ static ferry__part *find_next_part(ferry_stream *stream)
             start_closing(stream);
             continue;
         case FERRY__SHUTDOWN:
+            stream->is_shut = true;
             error = ferry__sink_shutdown(&stream->sink);
             finish(stream, error, error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE);
             continue;
@@ -292,6 +305,8 @@ static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
 static bool wait_for(ferry_stream *stream, ferry__watch *watch, int fd, uint32_t events,
                      ferry_phase phase)
 {
+    if (watch->fd != fd) /* the next part: another source */
+        ferry__poller_unwatch(&stream->owner->poller, watch);
     watch->fd = fd;
     int error = ferry__owner_watch(stream->owner, watch, events);
     if (error == 0)
@@ -314,6 +329,7 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
     case FERRY__MOVED_SINK_FULL:
         return wait_for(stream, &stream->sink_watch, stream->sink.fd, EPOLLOUT, FERRY_PHASE_SINK);
     case FERRY__MOVED_SOURCE_DRY:
+        ferry__sink_push(&stream->sink); /* nothing follows for now */
         return wait_for(stream, &stream->source_watch, part->source.fd, EPOLLIN,
                         FERRY_PHASE_SOURCE);
     case FERRY__MOVED_FAILED:
@@ -328,7 +344,7 @@ static bool carry_out(ferry_stream *stream)
 {
     ferry__part *part = find_next_part(stream);
     if (part == NULL)
-        return stream->state == FERRY__LINGERING && linger(stream);
+        return stream->queue.first != NULL || (stream->state == FERRY__LINGERING && linger(stream));
     size_t chunk = stream->service->options.chunk_bytes;
     ferry__move move =
         part->is_file ? ferry__move_file(stream, part, chunk) : ferry__move_memory(stream, chunk);

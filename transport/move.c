@@ -74,10 +74,11 @@ static bool add_request(gather *all, ferry__request *request, bool is_message)
     return true;
 }
 
-/* A later request may join if it would not fail first. */
-static bool may_join(ferry__request *request)
+/* The next request may join if the one before has nothing to say first, and it would not fail. */
+static bool may_join(const ferry__request *before)
 {
-    return request->kind == FERRY__SEND && ferry__request_prepare(request) == 0;
+    return before->on_owner == NULL && before->next != NULL && before->next->kind == FERRY__SEND &&
+           ferry__request_prepare_ahead(before->next);
 }
 
 ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk)
@@ -89,10 +90,8 @@ ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk)
     all.more = false;
     ferry__sink *sink = &stream->sink;
     ferry__request *request = stream->queue.first;
-    do
-        if (!add_request(&all, request, sink->is_message))
-            break;
-    while ((request = request->next) != NULL && may_join(request));
+    while (add_request(&all, request, sink->is_message) && may_join(request))
+        request = request->next;
     return written(ferry__sink_write(sink, all.pieces, all.count, all.more), FERRY_METHOD_MEMORY);
 }
 

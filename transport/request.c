@@ -100,6 +100,14 @@ static int take_part(ferry__part *part, const ferry_part *wanted, unsigned char 
     return 0;
 }
 
+static void close_sources(ferry__request *request, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (request->parts[i].is_file)
+            ferry__source_close(&request->parts[i].source);
+    }
+}
+
 static void give_back_parts(ferry__request *request, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -189,6 +197,19 @@ int ferry__request_prepare(ferry__request *request)
     return request->prepare_error;
 }
 
+bool ferry__request_prepare_ahead(ferry__request *request)
+{
+    if (ferry__request_prepare(request) == 0)
+        return true;
+    for (size_t i = request->part_count; i-- > 0;) {
+        if (request->parts[i].is_file)
+            ferry__source_undo_open(&request->parts[i].source);
+    }
+    request->is_prepared = false;
+    request->prepare_error = 0;
+    return false;
+}
+
 static bool has_ended(const ferry__part *part)
 {
     return part->left == 0 && !(part->is_file && part->source.is_open_ended);
@@ -207,9 +228,12 @@ void ferry__request_release_parts(ferry__request *request)
     for (size_t i = request->part_count; i-- > 0;) {
         ferry__part *part = &request->parts[i];
         request->promise.result.remaining += part->left;
-        if (part->is_file)
-            ferry__source_close(&part->source, part->sent);
-        else if (part->memory.release != NULL)
+        if (part->is_file) {
+            request->promise.result.remaining += ferry__source_unsent(&part->source);
+            ferry__source_settle_position(&part->source, part->sent);
+        } else if (part->memory.release != NULL)
             part->memory.release((void *)part->memory.data, part->memory.release_arg);
     }
+    /* Only now: parts may share an fd that one of them was given. */
+    close_sources(request, request->part_count);
 }

@@ -77,6 +77,12 @@ void ferry__request_discard(ferry__request *request);
 /* Opens all its sources, once; an error is kept for when its turn comes. @return that error. */
 int ferry__request_prepare(ferry__request *request);
 
+/*
+ * Likewise, before its turn has come. Then a failure is undone: what is missing now may be there by
+ * its turn. Whether it is prepared.
+ */
+bool ferry__request_prepare_ahead(ferry__request *request);
+
 /* The part whose bytes come next; NULL if none are left. Only a prepared request's. */
 ferry__part *ferry__request_current_part(ferry__request *request);
 

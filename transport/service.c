@@ -218,12 +218,16 @@ static int promise_quiet(ferry_stream *stream, ferry_promise **ret_promise)
     if (error != -ESHUTDOWN)
         return error;
     *ret_promise = ferry_promise_ref(&stream->close_request->promise);
+    if (ferry__inbox_current() != NULL)
+        ferry__promise_set_home(*ret_promise, ferry__inbox_current());
     return 0;
 }
 
 /* Waits for one stream. */
 static int drain_stream(ferry_stream *stream, int64_t deadline)
 {
+    if (ferry__stream_is_quiet(stream))
+        return 0;
     ferry_promise *quiet;
     int error = promise_quiet(stream, &quiet);
     if (error == 0) {

@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -44,12 +45,39 @@ static bool is_connecting(const ferry__sink *sink)
            info.tcpi_state == TCP_SYN_SENT;
 }
 
-static int set_flags(const ferry__sink *sink, bool blocking)
+static int set_flags(const ferry__sink *sink)
 {
-    int flags = blocking ? sink->original_flags & ~O_NONBLOCK : sink->original_flags | O_NONBLOCK;
+    int flags =
+        sink->is_blocking ? sink->original_flags & ~O_NONBLOCK : sink->original_flags | O_NONBLOCK;
     if (flags == sink->original_flags)
         return 0;
     return fcntl(sink->fd, F_SETFL, flags) == 0 ? 0 : -errno;
+}
+
+static void restore_flags(const ferry__sink *sink)
+{
+    if (sink->shared_fd < 0 && ((sink->original_flags & O_NONBLOCK) == 0) != sink->is_blocking)
+        (void)fcntl(sink->fd, F_SETFL, sink->original_flags);
+}
+
+/* Whether a call on it could block for good, which for files and most devices it cannot. */
+static bool is_pipe_or_terminal(int fd, mode_t mode)
+{
+    return S_ISFIFO(mode) || (S_ISCHR(mode) && isatty(fd));
+}
+
+/* Gets a description of ferry's own; where that cannot be had (no /proc) the shared one must do. */
+static int own_description(ferry__sink *sink)
+{
+    char path[32];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", sink->fd);
+    int flags = (sink->original_flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK;
+    int own = open(path, flags | O_CLOEXEC | O_NOCTTY);
+    if (own < 0)
+        return set_flags(sink);
+    sink->shared_fd = sink->fd;
+    sink->fd = own;
+    return 0;
 }
 
 int ferry__sink_init(ferry__sink *sink, int fd, bool may_block)
@@ -62,18 +90,27 @@ int ferry__sink_init(ferry__sink *sink, int fd, bool may_block)
         return -EISDIR;
     if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0)
         return -EBADF;
-    *sink = (ferry__sink){.fd = fd, .original_flags = flags};
+    *sink = (ferry__sink){.fd = fd, .original_flags = flags, .shared_fd = -1};
     int error = S_ISSOCK(status.st_mode) ? init_socket(sink) : 0;
     if (error != 0)
         return error;
+    if (is_pipe_or_terminal(fd, status.st_mode))
+        return own_description(sink);
     sink->is_blocking = sink->is_socket && may_block && !is_connecting(sink);
-    return set_flags(sink, sink->is_blocking);
+    return set_flags(sink);
 }
 
-void ferry__sink_restore(ferry__sink *sink)
+void ferry__sink_commit(ferry__sink *sink)
 {
-    if (((sink->original_flags & O_NONBLOCK) == 0) != sink->is_blocking)
-        (void)fcntl(sink->fd, F_SETFL, sink->original_flags);
+    if (sink->shared_fd >= 0)
+        (void)close(sink->shared_fd);
+}
+
+void ferry__sink_revert(ferry__sink *sink)
+{
+    restore_flags(sink);
+    if (sink->shared_fd >= 0)
+        (void)close(sink->fd);
 }
 
 /* ---- the gate -------------------------------------------------------------------------------- */
@@ -81,7 +118,7 @@ void ferry__sink_restore(ferry__sink *sink)
 static void leave_call(ferry__sink *sink)
 {
     unsigned expected = IN_CALL;
-    if (!sink->is_blocking || atomic_compare_exchange_strong(&sink->gate, &expected, OUTSIDE))
+    if (!sink->is_socket || atomic_compare_exchange_strong(&sink->gate, &expected, OUTSIDE))
         return;
     while (atomic_load(&sink->gate) != CUT) /* for as long as one shutdown(2) takes */
         (void)sched_yield();
@@ -91,7 +128,7 @@ static void leave_call(ferry__sink *sink)
 /* Whether the call may be made; then leave_call must follow it. */
 static bool enter_call(ferry__sink *sink)
 {
-    if (sink->is_blocking)
+    if (sink->is_socket)
         (void)atomic_exchange(&sink->gate, IN_CALL);
     if (!atomic_load(&sink->cut))
         return true;
@@ -208,11 +245,11 @@ int ferry__sink_shutdown(ferry__sink *sink)
 
 int ferry__sink_close(ferry__sink *sink, bool reset)
 {
-    if (reset && sink->is_tcp) {
-        struct linger now = {.l_onoff = 1, .l_linger = 0};
-        (void)setsockopt(sink->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    if (sink->is_tcp) {
+        struct linger linger = {.l_onoff = reset, .l_linger = 0};
+        (void)setsockopt(sink->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     }
-    ferry__sink_restore(sink);
+    restore_flags(sink);
     int error = close(sink->fd) == 0 || errno == EINTR ? 0 : -errno;
     sink->fd = -1;
     return error;

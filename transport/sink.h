@@ -6,6 +6,11 @@
  * poll(2); everything else is non-blocking and answers -EAGAIN. Sinks without shutdown(2) (pipes,
  * terminals) are never blocking, since a call blocked on one could not be got out.
  *
+ * O_NONBLOCK belongs to the open file description, which others may share: other processes, or
+ * another stream, and any of them may clear it. A pipe or terminal is therefore opened anew, for a
+ * description of ferry's own. A socket cannot be; its memory is sent with MSG_DONTWAIT, and its
+ * sendfile is behind the gate even where it should not block.
+ *
  * The gate lets another thread get a blocked call out, by shutdown(2), and never lets it touch the
  * fd at any other time:
  *
@@ -36,6 +41,7 @@ typedef struct ferry__sink {
     bool is_tcp;
     bool is_blocking;
     int original_flags; /* O_NONBLOCK as it was before, put back at the end */
+    int shared_fd;      /* what was adopted, where fd is a description of ferry's own; else -1 */
 
     /* The owner's. */
     int fd;               /* -1 once closed */
@@ -43,13 +49,14 @@ typedef struct ferry__sink {
 } ferry__sink;
 
 /*
- * Looks at fd and sets its O_NONBLOCK. @param may_block whether a socket's calls may block.
+ * Looks at fd and makes it blocking or not. @param may_block whether a socket's calls may block.
  * @return 0, or the errnos of ferry_stream_adopt, with the fd as it was.
  */
 int ferry__sink_init(ferry__sink *sink, int fd, bool may_block);
 
-/* Puts O_NONBLOCK back as it was, for a stream that could not be adopted after all. */
-void ferry__sink_restore(ferry__sink *sink);
+/* Then either takes fd for good, or leaves it as it was. */
+void ferry__sink_commit(ferry__sink *sink);
+void ferry__sink_revert(ferry__sink *sink);
 
 /* Any thread. Gets a blocked call out, and lets no other begin. */
 void ferry__sink_cut(ferry__sink *sink);
@@ -71,7 +78,10 @@ ssize_t ferry__sink_discard_input(ferry__sink *sink, size_t length);
 
 int ferry__sink_shutdown(ferry__sink *sink);
 
-/* Closes the fd; with reset a TCP peer gets RST. The fd is gone whatever this answers. */
+/*
+ * Closes the fd; with reset a TCP peer gets RST. Without, it never waits: the program's SO_LINGER
+ * is switched off. The fd is gone whatever this answers.
+ */
 int ferry__sink_close(ferry__sink *sink, bool reset);
 
 #endif

@@ -71,26 +71,36 @@ void ferry__source_give_back(ferry__source *source)
 {
     if ((source->flags & FERRY_FD_GIVE) != 0)
         source->fd = -1;
-    ferry__source_close(source, 0);
+    ferry__source_close(source);
 }
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
 
 /* Non-blocking, so that a fifo without a writer does not hold up the owner: it is polled instead.
  */
+enum { HOW_TO_OPEN = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
+
+static int open_beneath(const ferry__source *source)
+{
+    enum { TRIES = 16 }; /* EAGAIN: a rename raced with ".."; endlessly only by intent */
+    struct open_how how = {.flags = HOW_TO_OPEN, .resolve = RESOLVE_BENEATH};
+    int fd = -1;
+    for (unsigned i = 0; i < TRIES; i++) {
+        fd = (int)syscall(SYS_openat2, source->dirfd, source->path, &how, sizeof how);
+        if (fd >= 0 || errno != EAGAIN)
+            break;
+    }
+    return fd;
+}
+
 static int open_path(const ferry__source *source)
 {
-    enum { HOW = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
     int fd;
-    do {
-        if ((source->flags & FERRY_FILE_BENEATH) == 0) {
-            fd = openat(source->dirfd, source->path, HOW);
-        } else {
-            struct open_how how = {.flags = HOW, .resolve = RESOLVE_BENEATH};
-            fd = (int)syscall(SYS_openat2, source->dirfd, source->path, &how, sizeof how);
-        }
-    } while (fd < 0 && (errno == EINTR || ((source->flags & FERRY_FILE_BENEATH) != 0 &&
-                                           errno == EAGAIN))); /* a rename raced with "..": again */
+    do
+        fd = (source->flags & FERRY_FILE_BENEATH) != 0
+                 ? open_beneath(source)
+                 : openat(source->dirfd, source->path, HOW_TO_OPEN);
+    while (fd < 0 && errno == EINTR);
     return fd >= 0 ? fd : -errno;
 }
 
@@ -105,6 +115,19 @@ static int find_start(ferry__source *source)
         source->offset = source->asked_offset;
     else
         return -ESPIPE;
+    return 0;
+}
+
+/* What may run dry is waited for by its fd's number, which another stream may have borrowed too. */
+static int make_watchable(ferry__source *source)
+{
+    if ((source->flags & FERRY_FD_BORROW) == 0)
+        return 0;
+    int own = duplicate(source->fd);
+    if (own < 0)
+        return own;
+    source->fd = own;
+    source->flags &= ~FERRY_FD_BORROW;
     return 0;
 }
 
@@ -153,6 +176,8 @@ int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase 
     if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY || (flags & O_PATH) != 0)
         return -EBADF;
     int error = find_start(source);
+    if (error == 0 && !source->is_seekable)
+        error = make_watchable(source);
     if (error != 0)
         return error;
     *ret_phase = FERRY_PHASE_SOURCE;
@@ -165,10 +190,30 @@ int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase 
     return 0;
 }
 
-void ferry__source_close(ferry__source *source, uint64_t sent)
+void ferry__source_undo_open(ferry__source *source)
+{
+    ferry__source_settle_position(source, 0);
+    if (source->path != NULL && source->fd >= 0) {
+        (void)close(source->fd);
+        source->fd = -1;
+    }
+    source->is_open_ended = false;
+}
+
+uint64_t ferry__source_unsent(const ferry__source *source)
+{
+    return source->is_open_ended ? source->buffer_end - source->buffer_begin : 0;
+}
+
+void ferry__source_settle_position(ferry__source *source, uint64_t sent)
 {
     if (source->reserved_from >= 0 && sent != source->reserved_bytes)
         (void)lseek(source->fd, source->reserved_from + (off_t)sent, SEEK_SET);
+    source->reserved_from = -1;
+}
+
+void ferry__source_close(ferry__source *source)
+{
     if (source->fd >= 0 && (source->flags & FERRY_FD_BORROW) == 0)
         (void)close(source->fd);
     if (source->dirfd >= 0)
@@ -177,5 +222,4 @@ void ferry__source_close(ferry__source *source, uint64_t sent)
     source->buffer = NULL;
     source->fd = -1;
     source->dirfd = AT_FDCWD;
-    source->reserved_from = -1;
 }

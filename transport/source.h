@@ -51,7 +51,17 @@ void ferry__source_give_back(ferry__source *source);
  */
 int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase *ret_phase);
 
-/* When its request settles, opened or not. @param sent how many of its bytes left. */
-void ferry__source_close(ferry__source *source, uint64_t sent);
+/* Undoes what open did, if it did: to be opened again. */
+void ferry__source_undo_open(ferry__source *source);
+
+/* Bytes of an open-ended source that were read and not sent: planned, as far as can be known. */
+uint64_t ferry__source_unsent(const ferry__source *source);
+
+/* When its request settles, before any source of it is closed: moves a position that was reserved
+ * to what was sent. @param sent how many of its bytes left. */
+void ferry__source_settle_position(ferry__source *source, uint64_t sent);
+
+/* When its request settles, opened or not. */
+void ferry__source_close(ferry__source *source);
 
 #endif

@@ -128,12 +128,14 @@ int ferry_stream_adopt(ferry_service *service, int fd, const ferry_stream_option
     error = place(stream, service);
     if (error != 0)
         goto undo_sink;
+    ferry__sink_commit(&stream->sink);
+    stream->sink_watch.fd = stream->sink.fd;
     ferry__service_remember(service, stream);
     *ret_stream = stream;
     return 0;
 
 undo_sink:
-    ferry__sink_restore(&stream->sink);
+    ferry__sink_revert(&stream->sink);
 undo_create:
     discard(stream);
     return error;
@@ -205,6 +207,14 @@ static int admit(ferry_stream *stream, uint64_t bytes, uint64_t refused_by, uint
     } while (!atomic_compare_exchange_weak(&stream->admission, &before,
                                            (before + FERRY__ONE_REQUEST + bytes) | set));
     return 0;
+}
+
+bool ferry__stream_is_quiet(ferry_stream *stream)
+{
+    /* In this order: what is not counted any more was announced as settling before. */
+    uint64_t admission = atomic_load(&stream->admission);
+    return (admission & (FERRY__REQUESTS_MASK | FERRY__CLOSED)) == 0 &&
+           !atomic_load(&stream->is_settling);
 }
 
 /* ---- submitting ------------------------------------------------------------------------------ */

@@ -46,6 +46,7 @@ struct ferry_stream {
     atomic_uint users; /* the program's references */
     _Atomic uint64_t admission;
     _Atomic uint64_t sent_bytes; /* written by the owner, for ferry_stream_get_status */
+    atomic_bool is_settling;     /* requests that are not counted any more are being settled */
     atomic_bool is_aborting;     /* ferry_stream_abort was called */
     ferry__mail abort_mail;
     ferry__sink sink; /* transport/sink.h says which thread may touch what */
@@ -68,6 +69,7 @@ struct ferry_stream {
     uint64_t next_sequence;
     int64_t turn_began_at;
     bool is_poisoned;
+    bool is_shut; /* the shutdown was carried out */
     ferry__stream_state state;
     ferry__watch sink_watch;
     ferry__watch source_watch; /* of the head's source, where that is a pipe or the like */
@@ -79,6 +81,9 @@ struct ferry_stream {
 
 ferry_stream *ferry__stream_ref(ferry_stream *stream);
 void ferry__stream_unref(ferry_stream *stream);
+
+/* Whether nothing is under way: it is open, and all that was submitted before has settled. */
+bool ferry__stream_is_quiet(ferry_stream *stream);
 
 /* The marker behind ferry_stream_flush, without its limits: for ferry_service_drain. */
 int ferry__stream_mark(ferry_stream *stream, bool limited, ferry_promise **ret_promise);

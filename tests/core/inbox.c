@@ -182,3 +182,28 @@ PROMISE(inbox, thread_may_end_while_its_completions_are_being_posted)
     }
     check_eq(runs_of_the_dead, 0);
 }
+
+static void end_the_thread(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    (void)arg;
+    pthread_exit(NULL);
+}
+
+static void *end_in_a_callback(void *arg)
+{
+    check_eq(ferry_promise_then(arg, end_the_thread, NULL), 0);
+    check_eq(ferry_promise_then(arg, count_up, &runs_of_the_dead), 0);
+    check_eq(ferry_inbox_run(-1), 0);
+    return NULL;
+}
+
+PROMISE(inbox, thread_that_ends_in_a_callback_loses_its_other_callbacks_and_nothing_else)
+{
+    ferry_promise *promise = promise_make();
+    ferry__promise_settle(promise, NULL);
+    run_to_its_end(end_in_a_callback, promise);
+    check_eq(runs_of_the_dead, 0);
+    ferry_promise_unref(promise);
+}

@@ -22,9 +22,9 @@ PROMISE(mailbox, mail_is_taken_in_the_order_of_posting)
         letters[i].number = i;
         ferry__mailbox_push(&mailbox, &letters[i].mail);
     }
-    check(!ferry__mailbox_looks_empty(&mailbox));
+    check(!ferry__mailbox_is_empty(&mailbox));
     ferry__mail *chain = ferry__mailbox_take(&mailbox);
-    check(ferry__mailbox_looks_empty(&mailbox));
+    check(ferry__mailbox_is_empty(&mailbox));
     for (unsigned i = 0; i < 5; i++)
         check_eq(((letter *)ferry__mail_next(&chain))->number, i);
     check(ferry__mail_next(&chain) == NULL);

@@ -209,23 +209,41 @@ PROMISE_BOTH(custody, refused_adoption_leaves_the_fd_as_it_was)
     ferry_service_destroy(service);
 }
 
-PROMISE_BOTH(custody, nonblocking_flag_shared_with_others_is_put_back)
+PROMISE_BOTH(custody, nonblocking_flag_that_others_share_is_put_back)
 {
     ferry_service *service = service_start(placement);
     for (unsigned nonblocking = 0; nonblocking < 2; nonblocking++) {
-        int fds[2];
-        check_eq(pipe2(fds, O_CLOEXEC | (nonblocking ? O_NONBLOCK : 0)), 0);
-        int other =
-            fcntl(fds[1], F_DUPFD_CLOEXEC, 0); /* shares the description, as a child would */
+        pair both = unix_pair(SOCK_STREAM | (nonblocking ? SOCK_NONBLOCK : 0));
+        int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0); /* shares it, as a child would */
         int flags = fcntl(other, F_GETFL);
-        ferry_stream *stream = stream_adopt(service, fds[1]);
-        check((fcntl(other, F_GETFL) & O_NONBLOCK) != 0);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        check_eq((fcntl(other, F_GETFL) & O_NONBLOCK) != 0, placement == FERRY_SHARED);
         check_eq(close_stream(stream).error, 0);
         check_eq(fcntl(other, F_GETFL), flags);
         close(other);
-        close(fds[0]);
+        close(both.theirs);
     }
     ferry_service_destroy(service);
+}
+
+/* As stdout and stderr are under 2>&1. */
+PROMISE_BOTH(custody, pipe_that_others_share_keeps_its_flags_and_can_always_be_got_out)
+{
+    ferry_service *service = service_start(placement);
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    int other = fcntl(fds[1], F_DUPFD_CLOEXEC, 0), third = fcntl(fds[1], F_DUPFD_CLOEXEC, 0);
+    ferry_stream *one = stream_adopt(service, fds[1]), *two = stream_adopt(service, other);
+    check_eq(fcntl(third, F_GETFL) & O_NONBLOCK, 0);
+    check_eq(close_stream(one).error, 0);
+    check_eq(fcntl(third, F_GETFL) & O_NONBLOCK, 0);
+    ferry_promise *stuck = submit_stuck(two, fds[0]);
+    ferry_stream_abort(two);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(two);
+    ferry_service_destroy(service);
+    close(fds[0]);
+    close(third);
 }
 
 PROMISE_BOTH(custody, dropping_the_last_reference_closes_after_what_is_queued)

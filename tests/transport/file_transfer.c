@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -224,6 +225,142 @@ PROMISE_BOTH(file, pseudo_file_that_claims_to_be_empty_is_sent_to_its_end)
     check_eq(peer->bytes, result.sent);
     check(memcmp(peer->kept, "Name:", 5) == 0);
     reader_free(peer);
+}
+
+/* A pipe that is fed when it is asked to be, and its reading end as a source. */
+typedef struct feed {
+    int in;
+    ferry_file source;
+} feed;
+
+static feed feed_make(void)
+{
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    feed made = {.in = fds[1], .source = ferry_file_fd(fds[0])};
+    made.source.flags = FERRY_FD_BORROW;
+    return made;
+}
+
+static void feed_end(feed *fed, const char *data)
+{
+    check_eq(write(fed->in, data, strlen(data)), strlen(data));
+    close(fed->in);
+}
+
+PROMISE_BOTH(file, sources_that_run_dry_one_after_another_are_each_waited_for)
+{
+    rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), true);
+    feed one = feed_make(), two = feed_make();
+    const ferry_part parts[] = {ferry_part_file(one.source), ferry_part_file(two.source)};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), 0);
+    wait_until_asleep();
+    feed_end(&one, "one ");
+    wait_until_asleep();
+    feed_end(&two, "two");
+    ferry_result result = outcome(promise);
+    check(result.error == 0 && result.sent == 7);
+    reader *peer = rig_finish(&rigged);
+    check(peer->bytes == 7 && memcmp(peer->kept, "one two", 7) == 0);
+    reader_free(peer);
+    close(one.source.fd);
+    close(two.source.fd);
+}
+
+PROMISE_BOTH(file, two_streams_may_wait_for_one_borrowed_pipe)
+{
+    ferry_service *service;
+    const ferry_service_options options = {.placement = placement, .shared_owners = 1};
+    check_eq(ferry_service_create(&options, &service), 0);
+    feed shared = feed_make();
+    pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    ferry_stream *streams[] = {stream_adopt(service, first.ours),
+                               stream_adopt(service, second.ours)};
+    ferry_promise *promises[] = {submit_file(streams[0], shared.source),
+                                 submit_file(streams[1], shared.source)};
+    wait_until_asleep();
+    feed_end(&shared, "");
+    for (unsigned i = 0; i < 2; i++) {
+        check_eq(outcome(promises[i]).error, 0);
+        check_eq(close_stream(streams[i]).error, 0);
+    }
+    ferry_service_destroy(service);
+    close(shared.source.fd);
+    close(first.theirs);
+    close(second.theirs);
+}
+
+PROMISE_BOTH(file, what_was_read_from_a_pipe_and_not_sent_counts_as_remaining)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    feed fed = feed_make();
+    static const char data[60000];
+    check_eq(write(fed.in, data, sizeof data), sizeof data);
+    ferry_promise *promise = submit_file(stream, fed.source);
+    unsigned char *scrap = malloc(STUCK_BYTES);
+    check_eq(recv(both.theirs, scrap, STUCK_BYTES, MSG_WAITALL), STUCK_BYTES);
+    check_eq(outcome(stuck).error, 0);
+    check(recv(both.theirs, scrap, 1, 0) == 1); /* the pipe's bytes are under way now */
+    ferry_stream_abort(stream);
+    ferry_result cut = outcome(promise);
+    if (cut.error != 0) /* a socket may have taken all of it at once */
+        check_eq(cut.error, -ECANCELED);
+    int left_in_pipe;
+    check_eq(ioctl(fed.source.fd, FIONREAD, &left_in_pipe), 0);
+    check_eq(cut.sent + cut.remaining + (unsigned)left_in_pipe, sizeof data);
+    free(scrap);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(fed.in);
+    close(fed.source.fd);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(file, parts_may_share_an_fd_that_one_of_them_was_given)
+{
+    test_file file = file_make(5000, 1);
+    rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), false);
+    ferry_file borrowed = ferry_file_fd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0)), given = borrowed;
+    borrowed.flags = FERRY_FD_BORROW;
+    given.flags = FERRY_FD_GIVE;
+    borrowed.length = given.length = 2000;
+    const ferry_part parts[] = {ferry_part_file(borrowed), ferry_part_file(given)};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), 0);
+    check_eq(outcome(promise).sent, 4000);
+    check_eq(fcntl(given.fd, F_GETFD), -1);
+    check_eq(lseek(file.fd, 0, SEEK_CUR), 4000);
+    reader_free(rig_finish(&rigged));
+    file_remove(&file);
+}
+
+static void make_file(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    int fd = open(arg, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    check_eq(write(fd, "made late", 9), 9);
+    close(fd);
+}
+
+PROMISE_BOTH(file, file_that_an_earlier_requests_callback_makes_is_found)
+{
+    char directory[] = "/tmp/ferry-late-XXXXXX", path[64];
+    check(mkdtemp(directory) != NULL);
+    snprintf(path, sizeof path, "%s/file", directory);
+    rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), true);
+    const ferry_request_options options = {.on_owner = make_file, .on_owner_arg = path};
+    check_eq(ferry_stream_write(rigged.stream, "head ", 5, &options, NULL), 0);
+    check_eq(outcome(submit_file(rigged.stream, ferry_file_at(path))).error, 0);
+    reader *peer = rig_finish(&rigged);
+    check(peer->bytes == 14 && memcmp(peer->kept, "head made late", 14) == 0);
+    reader_free(peer);
+    unlink(path);
+    rmdir(directory);
 }
 
 PROMISE_BOTH(file, fifo_by_path_waits_for_its_writer_and_delays_nobody)

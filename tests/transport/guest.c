@@ -102,9 +102,11 @@ PROMISE_BOTH(guest, ferrys_threads_are_named_and_block_all_signals_but_faults)
     pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
-    wait_until_asleep();
-    each_thread(check_blocked_signals);
-    check_eq(threads_looked_at, 2); /* the front owner and the stream's, or two shared ones */
+    do { /* until both have given themselves their names */
+        threads_looked_at = 0;
+        each_thread(check_blocked_signals);
+    } while (threads_looked_at < 2); /* the front owner and the stream's, or two shared ones */
+    check_eq(threads_looked_at, 2);
     pthread_sigmask(SIG_SETMASK, NULL, &after);
     check(memcmp(&before, &after, sizeof before) == 0);
     check_eq(close_stream(stream).error, 0);

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 PROMISE_BOTH(quiet_end, destroy_leaves_no_thread_fd_or_pending_promise)
 {
@@ -88,6 +90,21 @@ PROMISE_BOTH(quiet_end, drain_waits_for_all_that_was_submitted_and_no_longer)
         check_eq(peers[i]->bytes, sizeof data + 10);
         reader_free(peers[i]);
     }
+}
+
+PROMISE(quiet_end, drain_of_idle_streams_starts_no_thread_for_them)
+{
+    ferry_service *service = service_start(FERRY_DEDICATED);
+    ferry_stream *streams[10];
+    for (unsigned i = 0; i < 10; i++)
+        streams[i] = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
+    unsigned threads = count_threads();
+    check_eq(ferry_service_drain(service, 0), 0);
+    check_eq(ferry_service_drain(service, -1), 0);
+    check_eq(count_threads(), threads);
+    for (unsigned i = 0; i < 10; i++)
+        ferry_stream_unref(streams[i]);
+    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(quiet_end, drain_that_times_out_says_so_and_changes_nothing)
@@ -201,4 +218,98 @@ PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
     ferry_stream_unref(busy);
     check_eq(close_stream(other).error, 0);
     ferry_service_destroy(service);
+}
+
+/* Owner A's callback takes long, right after it settled something for this thread; what owner B
+ * settles for it must reach it all the same. */
+typedef struct slow_owner {
+    atomic_bool is_busy;
+    atomic_bool may_go_on;
+} slow_owner;
+
+static void be_busy(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    slow_owner *slow = arg;
+    atomic_store(&slow->is_busy, true);
+    while (!atomic_load(&slow->may_go_on))
+        sched_yield();
+}
+
+typedef struct feeder {
+    slow_owner *slow;
+    int first, second;
+} feeder;
+
+static void *let_go_one_after_the_other(void *arg)
+{
+    const feeder *self = arg;
+    reader *one = reader_start(self->first, false);
+    while (!atomic_load(&self->slow->is_busy))
+        sched_yield();
+    reader *two = reader_start(self->second, false);
+    reader_join(one);
+    reader_join(two);
+    reader_free(one);
+    reader_free(two);
+    return NULL;
+}
+
+static void ignore(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    (void)arg;
+}
+
+PROMISE_BOTH(isolation, busy_owner_does_not_keep_another_owners_completions_from_a_thread)
+{
+    ferry_service *service = service_start(placement);
+    pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    ferry_stream *busy = stream_adopt(service, first.ours);
+    ferry_stream *other = stream_adopt(service, second.ours); /* least loaded: the other owner */
+    ferry_promise *stuck[] = {submit_stuck(busy, first.theirs), submit_stuck(other, second.theirs)};
+    slow_owner slow = {0};
+    const ferry_request_options options = {.on_owner = be_busy, .on_owner_arg = &slow};
+    ferry_promise *mine = submit_write(busy, "x", 1);
+    check_eq(ferry_promise_then(mine, ignore, NULL), 0);
+    check_eq(ferry_stream_write(busy, "y", 1, &options, NULL), 0);
+    feeder feeding = {&slow, first.theirs, second.theirs};
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, let_go_one_after_the_other, &feeding), 0);
+    check_eq(outcome(stuck[1]).error, 0); /* would wait for busy's owner for ever otherwise */
+    atomic_store(&slow.may_go_on, true);
+    check_eq(outcome(stuck[0]).error, 0);
+    check_eq(outcome(mine).error, 0);
+    check_eq(close_stream(busy).error, 0);
+    check_eq(close_stream(other).error, 0);
+    pthread_join(thread, NULL);
+    ferry_service_destroy(service);
+}
+
+/* A thread that is cancelled in the middle of a submit must not leave the owner asleep for good. */
+static void *submit_with_a_cancel_pending(void *arg)
+{
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    wait_until_asleep();
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    pthread_cancel(pthread_self());
+    (void)ferry_stream_write(arg, "x", 1, NULL, NULL);
+    return NULL;
+}
+
+PROMISE_BOTH(quiet_end, thread_cancelled_in_a_submit_leaves_the_owner_awake)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, submit_with_a_cancel_pending, stream), 0);
+    pthread_join(thread, NULL);
+    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
 }

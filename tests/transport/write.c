@@ -381,3 +381,31 @@ PROMISE_BOTH(write, nothing_is_held_back_for_a_file_that_gives_no_byte)
     ferry_service_destroy(service);
     file_remove(&empty);
 }
+
+PROMISE_BOTH(write, nothing_is_held_back_for_a_source_that_is_dry)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    int fds[2], watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_file source = ferry_file_fd(fds[0]);
+    source.length = 4;
+    const ferry_part parts[] = {ferry_part_copy("head", 4), ferry_part_file(source)};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    ferry_stream_status status;
+    do
+        check_eq(ferry_stream_get_status(stream, &status), 0);
+    while (status.sent_bytes < 4);
+    wait_until_asleep();
+    check_eq(segments_out(watch), 1);
+    check_eq(write(fds[1], "late", 4), 4);
+    check_eq(outcome(promise).sent, 8);
+    close(watch);
+    close(fds[0]);
+    close(fds[1]);
+    check_eq(close_stream(stream).error, 0);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}

@@ -21,7 +21,7 @@ FERRY_BEGIN
 /* offset: start at the fd's current position and advance it by what was sent. */
 #define FERRY_CURRENT ((int64_t)-1)
 
-/* length: up to the end of the file, as it is when the request starts. */
+/* length: up to the end of the file, as it is when the file is opened (see below). */
 #define FERRY_TO_END ((int64_t)-1)
 
 /* flags: who closes fd. Without either, ferry takes a duplicate at submit: close yours at will. */
@@ -37,8 +37,10 @@ FERRY_BEGIN
  * A range of a file. Either path names it or fd is one; with both, or neither, a submit answers
  * -EINVAL.
  *
- * A path is copied at submit and opened by the stream's owner when the request starts, relative to
- * dirfd (duplicated at submit) or, with AT_FDCWD, to the working directory of that moment.
+ * A path is copied at submit and opened by the stream's owner when the request starts, or already
+ * while the write directly before it leaves, so that both may leave in one segment. It is relative to
+ * dirfd (duplicated at submit) or, with AT_FDCWD, to the working directory of that moment. If opening
+ * fails early it is tried again when the request starts.
  *
  * length 0 means zero bytes: the file is still opened, and its errors reported.
  *

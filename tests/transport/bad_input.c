@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/* Bad input answers with the errno that the headers document, and leaves everything as it was. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+
+PROMISE(bad_input, null_is_einval_where_it_is_not_allowed_and_nothing_where_it_is)
+{
+    ferry_file file = ferry_file_at("/etc/passwd");
+    ferry_service *service;
+    ferry_stream *stream;
+    ferry_stream_status status;
+    check_eq(ferry_service_create(NULL, NULL), -EINVAL);
+    check_eq(ferry_service_drain(NULL, 0), -EINVAL);
+    ferry_service_destroy(NULL);
+    check_eq(ferry_service_create(NULL, &service), 0);
+    check_eq(ferry_service_drain(service, -2), -EINVAL);
+    pair both = unix_pair(SOCK_STREAM);
+    check_eq(ferry_stream_adopt(NULL, both.ours, NULL, &stream), -EINVAL);
+    check_eq(ferry_stream_adopt(service, both.ours, NULL, NULL), -EINVAL);
+    stream = stream_adopt(service, both.ours);
+    check_eq(ferry_stream_write(NULL, "x", 1, NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_write(stream, NULL, 1, NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_sendfile(NULL, &file, NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_sendfile(stream, NULL, NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_send(NULL, NULL, 0, NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_send(stream, NULL, 1, NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_flush(NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_shutdown(NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_close(NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_get_status(NULL, &status), -EINVAL);
+    check_eq(ferry_stream_get_status(stream, NULL), -EINVAL);
+    ferry_stream_abort(NULL);
+    check(ferry_stream_ref(NULL) == NULL && ferry_stream_unref(NULL) == NULL);
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, NULL, 0, NULL, &promise), 0); /* a marker */
+    check_eq(outcome(promise).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE(bad_input, options_out_of_range_are_einval)
+{
+    const ferry_service_options bad_services[] = {
+        {.placement = (ferry_placement)7},
+        {.placement = FERRY_SHARED, .shared_owners = 1025},
+        {.stack_bytes = (1u << 30) + 1},
+        {.chunk_bytes = (1u << 30) + 1},
+    };
+    ferry_service *service = NULL;
+    for (unsigned i = 0; i < sizeof bad_services / sizeof bad_services[0]; i++)
+        check_eq(ferry_service_create(&bad_services[i], &service), -EINVAL);
+    check(service == NULL);
+    check_eq(ferry_service_create(NULL, &service), 0);
+    const ferry_stream_options bad_streams[] = {
+        {.limit_requests = 1000001},
+        {.limit_bytes = (UINT64_C(1) << 39) + 1},
+        {.close_timeout_ms = -1},
+        {.close_bytes = (UINT64_C(1) << 39) + 1},
+    };
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = NULL;
+    for (unsigned i = 0; i < sizeof bad_streams / sizeof bad_streams[0]; i++)
+        check_eq(ferry_stream_adopt(service, both.ours, &bad_streams[i], &stream), -EINVAL);
+    check(stream == NULL);
+    close(both.ours);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(bad_input, fd_that_cannot_be_a_stream_is_refused_with_its_reason)
+{
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = NULL;
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    int directory = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(listen(listener, 1), 0);
+    int datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int handle = open("/etc/passwd", O_PATH | O_CLOEXEC);
+    const ferry_stream_options confirming = {.close_timeout_ms = 1000};
+    check_eq(ferry_stream_adopt(service, -1, NULL, &stream), -EBADF);
+    check_eq(ferry_stream_adopt(service, 9999, NULL, &stream), -EBADF);
+    check_eq(ferry_stream_adopt(service, fds[0], NULL, &stream), -EBADF); /* the reading end */
+    check_eq(ferry_stream_adopt(service, handle, NULL, &stream), -EBADF);
+    check_eq(ferry_stream_adopt(service, directory, NULL, &stream), -EISDIR);
+    check_eq(ferry_stream_adopt(service, listener, NULL, &stream), -EINVAL);
+    check_eq(ferry_stream_adopt(service, datagram, NULL, &stream), -ESOCKTNOSUPPORT);
+    check_eq(ferry_stream_adopt(service, fds[1], &confirming, &stream), -ENOTSOCK);
+    check(stream == NULL);
+    ferry_service_destroy(service);
+    close(fds[0]);
+    close(fds[1]);
+    close(directory);
+    close(listener);
+    close(datagram);
+    close(handle);
+}
+
+PROMISE_BOTH(bad_input, unconnected_socket_fails_its_requests_not_its_adoption)
+{
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ferry_result result = outcome(submit_write(stream, "x", 1));
+    check(result.error == -EPIPE || result.error == -ENOTCONN);
+    check_eq(result.phase, FERRY_PHASE_SINK);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+}
+
+typedef struct bad_file {
+    ferry_file file;
+    int error;
+} bad_file;
+
+PROMISE_BOTH(bad_input, file_that_makes_no_sense_is_refused_at_submit)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    char long_path[PATH_MAX + 1];
+    memset(long_path, 'x', PATH_MAX);
+    long_path[PATH_MAX] = '\0';
+    const char *path = "/etc/passwd";
+    const bad_file bad[] = {
+        {{path, AT_FDCWD, 0, 0, 0, 1}, -EINVAL},              /* both */
+        {{NULL, AT_FDCWD, -1, 0, 0, 1}, -EINVAL},             /* neither */
+        {{path, AT_FDCWD, -1, 0, -2, 1}, -EINVAL},            /* a negative offset */
+        {{path, AT_FDCWD, -1, 0, 0, -2}, -EINVAL},            /* a negative length */
+        {{path, AT_FDCWD, -1, 64, 0, 1}, -EINVAL},            /* an unknown flag */
+        {{path, AT_FDCWD, -1, FERRY_FD_GIVE, 0, 1}, -EINVAL}, /* flags of the other kind */
+        {{NULL, AT_FDCWD, both.theirs, FERRY_FILE_BENEATH, 0, 1}, -EINVAL},
+        {{NULL, AT_FDCWD, both.theirs, FERRY_FD_GIVE | FERRY_FD_BORROW, 0, 1}, -EINVAL},
+        {{NULL, AT_FDCWD, 9999, 0, 0, 1}, -EBADF}, /* not open */
+        {{NULL, AT_FDCWD, 9999, FERRY_FD_GIVE, 0, 1}, -EBADF},
+        {{NULL, AT_FDCWD, 9999, FERRY_FD_BORROW, 0, 1}, -EBADF},
+        {{path, 9999, -1, 0, 0, 1}, -EBADF}, /* the directory is not */
+        {{path, AT_FDCWD, -1, 0, 1, INT64_MAX}, -EOVERFLOW},
+        {{long_path, AT_FDCWD, -1, 0, 0, 1}, -ENAMETOOLONG},
+    };
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        ferry_promise *promise = NULL;
+        check_eq(ferry_stream_sendfile(stream, &bad[i].file, NULL, &promise), bad[i].error);
+        check(promise == NULL);
+    }
+    const ferry_part unknown = {.kind = (ferry_part_kind)9};
+    check_eq(ferry_stream_send(stream, &unknown, 1, NULL, NULL), -EINVAL);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(bad_input, lengths_that_overflow_are_eoverflow)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_part halves[] = {ferry_part_borrow("x", SIZE_MAX / 2 + 1),
+                                 ferry_part_borrow("x", SIZE_MAX / 2 + 1)};
+    const ferry_part copy = ferry_part_copy("x", SIZE_MAX);
+    const ferry_part large = ferry_part_borrow("x", (size_t)1 << 40);
+    ferry_file file = ferry_file_at("/etc/passwd");
+    file.length = INT64_MAX;
+    const ferry_part files[] = {ferry_part_file(file), ferry_part_file(file)};
+    check_eq(ferry_stream_send(stream, halves, 2, NULL, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_send(stream, &copy, 1, NULL, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_send(stream, &large, 1, NULL, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_send(stream, files, 2, NULL, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_write(stream, "x", SIZE_MAX, NULL, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_send(stream, files, SIZE_MAX / 8, NULL, NULL), -EOVERFLOW);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+static void check_open_failure(ferry_stream *stream, ferry_file file, int error)
+{
+    ferry_result result = outcome(submit_file(stream, file));
+    check_eq(result.error, error);
+    check_eq(result.phase, FERRY_PHASE_OPEN);
+    check_eq(result.sent, 0);
+}
+
+PROMISE_BOTH(bad_input, file_that_cannot_be_read_fails_in_open_and_the_head_does_not_leave)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    test_file file = file_make(10, 1);
+    ferry_file write_only = ferry_file_fd(open(file.path, O_WRONLY | O_CLOEXEC));
+    ferry_file handle = ferry_file_fd(open(file.path, O_PATH | O_CLOEXEC));
+    ferry_file directory = ferry_file_at("/tmp");
+    ferry_file directory_fd = ferry_file_fd(open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ferry_file below_file = ferry_file_at("/etc/passwd/nothing");
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    ferry_file pipe_at = ferry_file_fd(fds[0]);
+    pipe_at.offset = 10;
+    check_open_failure(stream, write_only, -EBADF);
+    check_open_failure(stream, handle, -EBADF);
+    check_open_failure(stream, directory, -EISDIR);
+    check_open_failure(stream, directory_fd, -EISDIR);
+    check_open_failure(stream, below_file, -ENOTDIR);
+    check_open_failure(stream, pipe_at, -ESPIPE);
+    const ferry_part parts[] = {ferry_part_copy("head", 4), ferry_part_file(write_only)};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    ferry_result result = outcome(promise);
+    check(result.error == -EBADF && result.sent == 0);
+    check_eq(outcome(submit_write(stream, "healthy", 7)).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    char data[20];
+    check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 7);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    close(write_only.fd);
+    close(handle.fd);
+    close(directory_fd.fd);
+    close(fds[0]);
+    close(fds[1]);
+    file_remove(&file);
+}
+
+/* ---- limits: a full queue -------------------------------------------------------------------- */
+
+PROMISE_BOTH(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_settled)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    const ferry_stream_options options = {.limit_requests = 5};
+    ferry_stream *stream;
+    check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), 0);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    ferry_promise *last = NULL;
+    for (unsigned i = 1; i < 5; i++) {
+        ferry_promise_unref(last);
+        last = submit_write(stream, "x", 1);
+    }
+    ferry_promise *refused = NULL;
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, &refused), -EAGAIN);
+    check_eq(ferry_stream_flush(stream, &refused), -EAGAIN);
+    check(refused == NULL);
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(status.queued_requests, 5);
+    check_eq(status.queued_bytes, STUCK_BYTES + 4);
+    check_eq(ferry_service_drain(service, 0), -ETIMEDOUT); /* needs no room in the queue */
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(last).error, 0);
+    check_eq(outcome(stuck).error, 0);
+    for (unsigned i = 0; i < 50; i++) /* who learns that it settled finds its room given back */
+        for (unsigned n = 0; n < 4; n++)
+            check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    check_eq(close_stream(stream).error, 0); /* close needs no room either */
+    reader_join(peer);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(bounded, queued_memory_is_limited_but_one_large_request_is_taken_alone)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    const ferry_stream_options options = {.limit_bytes = 1000};
+    ferry_stream *stream;
+    check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), 0);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs); /* far beyond the limit, alone */
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
+    check_eq(ferry_stream_write(stream, "", 0, NULL, NULL), -EAGAIN);
+    ferry_promise *flushed;
+    check_eq(ferry_stream_flush(stream, &flushed), -EAGAIN);
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* ---- out of fds ------------------------------------------------------------------------------ */
+
+PROMISE_BOTH(bad_input, without_fds_submits_and_adoptions_are_emfile_and_nothing_breaks)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(1000, 1);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    ferry_file by_fd = ferry_file_fd(file.fd), by_path = ferry_file_at(file.path);
+    struct rlimit before, none = {0, 0};
+    getrlimit(RLIMIT_NOFILE, &before);
+    none.rlim_max = before.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &none);
+    int at_submit = ferry_stream_sendfile(stream, &by_fd, NULL, NULL);
+    ferry_promise *promise;
+    int accepted = ferry_stream_sendfile(stream, &by_path, NULL, &promise);
+    ferry_result opened = accepted == 0 ? outcome(promise) : (ferry_result){0};
+    ferry_service *other = NULL;
+    int created = ferry_service_create(NULL, &other);
+    setrlimit(RLIMIT_NOFILE, &before);
+    check_eq(at_submit, -EINVAL == at_submit ? -EINVAL : -EMFILE);
+    check_eq(accepted, 0);
+    check_eq(opened.error, -EMFILE);
+    check_eq(opened.phase, FERRY_PHASE_OPEN);
+    check_eq(created, -EMFILE);
+    check_eq(outcome(submit_file(stream, by_path)).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    file_remove(&file);
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/* CONFORMANCE C1 and C2: close, confirmed close, abort, half-close. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+
+static ferry_stream *adopt_confirming(ferry_service *service, int fd, int64_t timeout_ms,
+                                      uint64_t close_bytes)
+{
+    const ferry_stream_options options = {.close_timeout_ms = timeout_ms,
+                                          .close_bytes = close_bytes};
+    ferry_stream *stream;
+    check_eq(ferry_stream_adopt(service, fd, &options, &stream), 0);
+    return stream;
+}
+
+PROMISE_BOTH(close, closes_after_everything_queued)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs), *closed;
+    ferry_promise *last = submit_write(stream, "last", 4);
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
+    reader *peer = reader_start(both.theirs, true);
+    check_eq(outcome(closed).error, 0);
+    check_eq(ferry_promise_await(last, 0, NULL), 0);
+    check_eq(outcome(last).error, 0);
+    check_eq(outcome(stuck).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, STUCK_BYTES + 4);
+    check(memcmp(peer->kept + STUCK_BYTES, "last", 4) == 0);
+    reader_free(peer);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(close, is_idempotent_and_each_call_gives_the_same_promise)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *first, *second, *third;
+    check_eq(ferry_stream_close(stream, &first), 0);
+    check_eq(ferry_stream_close(stream, &second), 0);
+    check(first == second);
+    check_eq(outcome(first).error, 0);
+    check_eq(ferry_stream_close(stream, &third), 0); /* after its end, too */
+    check(third == second);
+    check_eq(outcome(second).error, 0);
+    check_eq(outcome(third).error, 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(close, submit_after_close_is_eshutdown) /* C2 */
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs), *promise = NULL;
+    ferry_file file = ferry_file_at("/etc/passwd");
+    check_eq(ferry_stream_close(stream, NULL), 0);
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, &promise), -ESHUTDOWN);
+    check_eq(ferry_stream_sendfile(stream, &file, NULL, &promise), -ESHUTDOWN);
+    check_eq(ferry_stream_flush(stream, &promise), -ESHUTDOWN);
+    check_eq(ferry_stream_shutdown(stream, &promise), -ESHUTDOWN);
+    check(promise == NULL);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(stuck).error, 0);
+    ferry_stream_unref(stream);
+    reader_join(peer);
+    check_eq(peer->bytes, STUCK_BYTES);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+/* ---- half-close ------------------------------------------------------------------------------ */
+
+PROMISE_BOTH(close, shutdown_ends_the_writing_direction_after_what_is_queued) /* C2 */
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0); /* keeps the connection beyond the stream */
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *shut, *again, *flushed;
+    check_eq(ferry_stream_write(stream, "data", 4, NULL, NULL), 0);
+    check_eq(ferry_stream_shutdown(stream, &shut), 0);
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_flush(stream, &flushed), 0);
+    check_eq(ferry_stream_shutdown(stream, &again), 0);
+    check_eq(outcome(shut).error, 0);
+    check_eq(outcome(flushed).error, 0);
+    check_eq(outcome(again).error, 0);
+    char data[10];
+    check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 4); /* and the end of file */
+    check_eq(write(both.theirs, "reply", 5), 5);                    /* the other direction stands */
+    check_eq(recv(other, data, sizeof data, 0), 5);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(other);
+    close(both.theirs);
+}
+
+/* ---- confirmed close ------------------------------------------------------------------------- */
+
+/* The pain it is for: input that nobody read turns close(2) into a reset, and eats the tail. */
+PROMISE_BOTH(close, confirmed_close_brings_the_tail_home_past_unread_input)
+{
+    enum { SIZE = 4 << 20 };
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(SIZE, 2);
+    pair both = tcp_pair();
+    check_eq(write(both.theirs, "nobody reads this", 17), 17);
+    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
+    ferry_file range = ferry_file_at(file.path);
+    check_eq(ferry_stream_sendfile(stream, &range, NULL, NULL), 0);
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    reader *peer = reader_start_slow(both.theirs, 100000, 500);
+    check_eq(outcome(closed).error, 0);
+    reader_join(peer);
+    check_eq(peer->error, 0);
+    check_eq(peer->bytes, SIZE);
+    check_eq(peer->digest, digest_content(DIGEST_BEGIN, 2, 0, SIZE));
+    reader_free(peer);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(close, confirmed_close_settles_only_once_the_peer_has_ended)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
+    ferry_promise *closed;
+    check_eq(ferry_stream_write(stream, "data", 4, NULL, NULL), 0);
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    char data[10];
+    check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 4); /* FIN has come */
+    check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
+    check_eq(write(both.theirs, "last words", 10), 10);
+    check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
+    close(both.theirs);
+    check_eq(outcome(closed).error, 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(close, confirmed_close_is_bounded_in_time)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = adopt_confirming(service, both.ours, 30, 0);
+    ferry_result result = close_stream(stream);
+    check_eq(result.error, -ETIMEDOUT);
+    check_eq(result.phase, FERRY_PHASE_CLOSE);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(close, confirmed_close_is_bounded_in_bytes)
+{
+    ferry_service *service = service_start(placement);
+    for (unsigned extra = 0; extra < 2; extra++) {
+        pair both = unix_pair(SOCK_STREAM);
+        ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 5000);
+        static const char data[5001];
+        check_eq(write(both.theirs, data, 5000 + extra), 5000 + extra);
+        shutdown(both.theirs, SHUT_WR);
+        check_eq(close_stream(stream).error, extra == 0 ? 0 : -EMSGSIZE);
+        close(both.theirs);
+    }
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(close, confirmed_close_names_the_peers_reset)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    char data;
+    check_eq(recv(both.theirs, &data, 1, 0), 0);
+    struct linger reset = {.l_onoff = 1};
+    setsockopt(both.theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(both.theirs);
+    check_eq(outcome(closed).error, -ECONNRESET);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(close, confirmed_close_names_a_reset_that_came_before_it)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
+    ferry_promise *sent;
+    check_eq(ferry_stream_write(stream, "data", 4, NULL, &sent), 0);
+    check_eq(outcome(sent).error, 0);
+    struct linger reset = {.l_onoff = 1};
+    setsockopt(both.theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(both.theirs);
+    struct pollfd gone = {.fd = watch};
+    check_eq(poll(&gone, 1, -1), 1);
+    check_eq(close_stream(stream).error, -ECONNRESET);
+    close(watch);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(close, programs_so_linger_does_not_block_an_owner)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    const struct linger for_ages = {.l_onoff = 1, .l_linger = 100000};
+    check_eq(setsockopt(both.ours, SOL_SOCKET, SO_LINGER, &for_ages, sizeof for_ages), 0);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    static const char data[1 << 20];
+    check_eq(outcome(submit_write(stream, data, sizeof data)).error, 0); /* which nobody reads */
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(close, abort_ends_a_confirmed_close_that_waits)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    char data;
+    check_eq(recv(both.theirs, &data, 1, 0), 0);
+    ferry_stream_abort(stream);
+    check_eq(outcome(closed).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* ---- abort ----------------------------------------------------------------------------------- */
+
+static void abort_blocked(ferry_placement placement, pair both, bool by_file, int expected_error)
+{
+    test_file file = file_make(16 << 20, 3);
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck, *closed;
+    if (by_file) {
+        stuck = submit_file(stream, ferry_file_at(file.path));
+        wait_readable(both.theirs);
+        wait_until_asleep();
+    } else {
+        stuck = submit_stuck(stream, both.theirs);
+    }
+    ferry_promise *behind = submit_write(stream, "behind", 6);
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    ferry_stream_abort(stream);
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    check_eq(outcome(behind).error, -ECANCELED);
+    check_eq(outcome(closed).error, -ECANCELED);
+    reader *peer = reader_start(both.theirs, false);
+    reader_join(peer);
+    check_eq(peer->error, expected_error);
+    reader_free(peer);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(abort, gets_a_blocked_call_out_and_resets_a_tcp_peer)
+{
+    abort_blocked(placement, tcp_pair(), false, ECONNRESET);
+    abort_blocked(placement, tcp_pair(), true, ECONNRESET);
+}
+
+PROMISE_BOTH(abort, gets_a_blocked_call_out_on_unix_sockets_and_pipes)
+{
+    abort_blocked(placement, unix_pair(SOCK_STREAM), false, 0);
+    abort_blocked(placement, unix_pair(SOCK_STREAM), true, 0);
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    abort_blocked(placement, (pair){.ours = fds[1], .theirs = fds[0]}, false, 0);
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    abort_blocked(placement, (pair){.ours = fds[1], .theirs = fds[0]}, true, 0);
+}
+
+PROMISE_BOTH(abort, gets_a_transfer_out_that_waits_for_its_source)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    check_eq(write(fds[1], "some", 4), 4);
+    ferry_promise *stuck = submit_file(stream, ferry_file_fd(fds[0]));
+    wait_readable(both.theirs);
+    wait_until_asleep();
+    ferry_stream_abort(stream);
+    ferry_result cut = outcome(stuck);
+    check_eq(cut.error, -ECANCELED);
+    check_eq(cut.sent, 4);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(fds[0]);
+    close(fds[1]);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(abort, of_an_idle_or_ended_stream_is_harmless)
+{
+    ferry_service *service = service_start(placement);
+    pair idle = tcp_pair(), ended = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, idle.ours);
+    ferry_stream_abort(stream);
+    check_eq(close_stream(stream).error, -ECANCELED);
+    char data;
+    check_eq(recv(idle.theirs, &data, 1, 0), -1);
+    check_eq(errno, ECONNRESET);
+    stream = stream_adopt(service, ended.ours);
+    check_eq(close_stream(ferry_stream_ref(stream)).error, 0);
+    ferry_stream_abort(stream);
+    ferry_stream_abort(NULL);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(idle.theirs);
+    close(ended.theirs);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* When pthread_create fails: requests settle, streams can be closed, and the next try may succeed.
+ */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+/* Linked with --wrap=pthread_create. Only ferry's own calls are to fail: the test sets how many. */
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *arg);
+
+static atomic_int failures; /* how many calls are still to fail; negative: all */
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
+                          void *arg)
+{
+    int left = atomic_load(&failures);
+    if (left != 0) {
+        if (left > 0)
+            atomic_fetch_sub(&failures, 1);
+        return EAGAIN;
+    }
+    return __real_pthread_create(thread, attributes, run, arg);
+}
+
+PROMISE(no_threads, service_that_cannot_start_its_threads_is_eagain_and_leaks_nothing)
+{
+    for (unsigned placement = 0; placement < 2; placement++) {
+        const ferry_service_options options = {.placement = (ferry_placement)placement,
+                                               .shared_owners = 3};
+        ferry_service *service = NULL;
+        atomic_store(&failures, -1);
+        check_eq(ferry_service_create(&options, &service), -EAGAIN);
+        atomic_store(&failures, 0);
+        check(service == NULL);
+    }
+}
+
+PROMISE(no_threads, requests_settle_with_eagain_and_later_ones_get_another_try)
+{
+    ferry_service *service = service_start(FERRY_DEDICATED);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    unsigned long lines = lines_logged();
+    atomic_store(&failures, -1);
+    for (unsigned i = 0; i < 3; i++) {
+        ferry_result result = outcome(submit_write(stream, "lost", 4));
+        check_eq(result.error, -EAGAIN);
+        check_eq(result.phase, FERRY_PHASE_QUEUE);
+        check_eq(result.sent, 0);
+        check_eq(result.remaining, 4);
+    }
+    check(lines_logged() > lines);
+    atomic_store(&failures, 0);
+    check_eq(outcome(submit_write(stream, "sent", 4)).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    char data[10];
+    check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 4);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE(no_threads, shutdown_close_abort_and_destroy_need_no_thread)
+{
+    ferry_service *service = service_start(FERRY_DEDICATED);
+    atomic_store(&failures, -1);
+    pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    pair third = unix_pair(SOCK_STREAM);
+    ferry_stream *to_close = stream_adopt(service, first.ours);
+    ferry_promise *shut;
+    check_eq(ferry_stream_shutdown(to_close, &shut), 0);
+    check_eq(outcome(shut).error, 0);
+    char data;
+    check_eq(recv(first.theirs, &data, 1, 0), 0); /* the end of file that was asked for */
+    check_eq(close_stream(to_close).error, 0);
+    ferry_stream *to_abort = stream_adopt(service, second.ours);
+    ferry_stream_abort(to_abort);
+    check_eq(close_stream(to_abort).error, -ECANCELED);
+    ferry_stream *left_open = stream_adopt(service, third.ours);
+    ferry_service_destroy(service);
+    ferry_stream_unref(left_open);
+    atomic_store(&failures, 0);
+    close(first.theirs);
+    close(second.theirs);
+    close(third.theirs);
+}
+
+/* A callback that answers -EAGAIN with the same request must not keep the front owner for itself.
+ */
+typedef struct stubborn {
+    ferry_stream *stream;
+    atomic_uint tries;
+    atomic_bool succeeded;
+} stubborn;
+
+static void try_again(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    stubborn *self = arg;
+    atomic_fetch_add(&self->tries, 1);
+    const ferry_request_options options = {.on_owner = try_again, .on_owner_arg = self};
+    if (result->error == -EAGAIN)
+        check_eq(ferry_stream_write(self->stream, "x", 1, &options, NULL), 0);
+    else
+        atomic_store(&self->succeeded, result->error == 0);
+}
+
+PROMISE(no_threads, callback_that_submits_again_gets_another_start_not_an_endless_loop)
+{
+    ferry_service *service = service_start(FERRY_DEDICATED);
+    pair both = unix_pair(SOCK_STREAM);
+    stubborn self = {.stream = stream_adopt(service, both.ours)};
+    const ferry_request_options options = {.on_owner = try_again, .on_owner_arg = &self};
+    atomic_store(&failures, 3);
+    check_eq(ferry_stream_write(self.stream, "x", 1, &options, NULL), 0);
+    char data;
+    check_eq(recv(both.theirs, &data, 1, 0), 1);
+    check_eq(close_stream(self.stream).error, 0);
+    check_eq(atomic_load(&self.tries), 4);
+    check(atomic_load(&self.succeeded));
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE(no_threads, submits_racing_with_failed_starts_settle_each)
+{
+    ferry_service *service = service_start(FERRY_DEDICATED);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    reader *peer = reader_start(both.theirs, false);
+    atomic_store(&failures, 500);
+    unsigned sent = 0;
+    for (unsigned i = 0; i < 2000; i++) {
+        ferry_promise *first = submit_write(stream, "x", 1), *second = submit_write(stream, "x", 1);
+        ferry_result results[] = {outcome(first), outcome(second)};
+        for (unsigned n = 0; n < 2; n++) {
+            check(results[n].error == 0 || results[n].error == -EAGAIN);
+            sent += results[n].error == 0;
+        }
+    }
+    check(sent > 0);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, sent);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
