@@ -130,8 +130,22 @@ static void *run_body(void *arg)
     return NULL;
 }
 
+static void *do_nothing(void *arg)
+{
+    return arg;
+}
+
+/* ThreadSanitizer starts a thread of its own with a process's first. */
+static void start_first_thread(void)
+{
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, do_nothing, NULL), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+}
+
 void harness_run(test_body body)
 {
+    start_first_thread();
     const ferry_hooks hooks = {.allocate = allocate, .release = release, .log = count_line};
     check_eq(ferry_hooks_set(&hooks), 0);
     unsigned fds = count_fds();

@@ -22,7 +22,7 @@ static bool passes(const plain_test *test)
     pid_t child = fork();
     check(child >= 0);
     if (child == 0) {
-        alarm(TEST_TIMEOUT_S * 5); /* ThreadSanitizer is that much slower */
+        alarm(TEST_TIMEOUT_S);
         test->body();
         exit(0);
     }

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* The owner loop, with tasks of the test's instead of streams. */
+#include "actors/owner.h"
+
+#include "core/clock.h"
+#include "tests/harness.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+/* A task that is sent work by mail, and does one piece a turn. */
+typedef struct worker {
+    ferry__task task;
+    ferry__mail mail;
+    ferry__owner *owner;
+    unsigned turns_left;
+    unsigned number;
+    unsigned *order; /* every turn's worker, in a row */
+    unsigned *count;
+    atomic_bool done;
+} worker;
+
+static ferry__turn work(ferry__task *task)
+{
+    worker *self = (worker *)task;
+    check(ferry__owner_is_current(self->owner));
+    if (self->order != NULL)
+        self->order[(*self->count)++] = self->number;
+    if (--self->turns_left > 0)
+        return FERRY__TURN_AGAIN;
+    ferry__owner_release(self->owner);
+    atomic_store(&self->done, true);
+    return FERRY__TURN_OVER;
+}
+
+static void begin_work(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    worker *self = (worker *)(void *)((char *)mail - offsetof(worker, mail));
+    ferry__owner_schedule(self->owner, &self->task);
+}
+
+static void give(ferry__owner *owner, worker *task)
+{
+    task->owner = owner;
+    task->task.turn = work;
+    task->mail.deliver = begin_work;
+    ferry__owner_hold(owner);
+    ferry__owner_post(owner, &task->mail);
+}
+
+static ferry__owner *owner_start(void)
+{
+    ferry__owner *owner;
+    check_eq(ferry__owner_create("ferry-test", 0, NULL, &owner), 0);
+    check_eq(ferry__owner_start(owner), 0);
+    return owner;
+}
+
+static void owner_end(ferry__owner *owner)
+{
+    ferry__owner_stop(owner);
+    ferry__owner_join(owner);
+    ferry__owner_unref(owner);
+}
+
+/* Keeps the owner in one turn until it is told to go on, so that mail piles up meanwhile. */
+static atomic_bool gate_open;
+
+static void wait_at_gate(ferry__mail *mail, bool receiver_gone)
+{
+    (void)mail;
+    (void)receiver_gone;
+    while (!atomic_load(&gate_open))
+        sched_yield();
+}
+
+PROMISE(owner, runnable_tasks_get_one_turn_each_in_a_round)
+{
+    ferry__owner *owner = owner_start();
+    unsigned order[9], count = 0;
+    worker workers[3] = {0};
+    ferry__mail gate = {.deliver = wait_at_gate};
+    ferry__owner_post(owner, &gate);
+    for (unsigned i = 0; i < 3; i++) {
+        workers[i] = (worker){.turns_left = 3, .number = i, .order = order, .count = &count};
+        give(owner, &workers[i]);
+    }
+    atomic_store(&gate_open, true);
+    owner_end(owner);
+    check_eq(count, 9);
+    for (unsigned i = 0; i < 9; i++)
+        check_eq(order[i], i % 3);
+}
+
+PROMISE(owner, thread_lives_until_the_last_hold_is_released)
+{
+    ferry__owner *owner = owner_start();
+    worker workers[50] = {0};
+    for (unsigned i = 0; i < 50; i++) {
+        workers[i].turns_left = 1000;
+        give(owner, &workers[i]);
+    }
+    owner_end(owner);
+    for (unsigned i = 0; i < 50; i++)
+        check(atomic_load(&workers[i].done));
+}
+
+PROMISE(owner, supervised_owner_starts_with_its_first_mail_and_is_joined_by_its_supervisor)
+{
+    ferry__owner *front = owner_start(), *owner;
+    unsigned threads = count_threads();
+    check_eq(ferry__owner_create("ferry-dedicated", 0, front, &owner), 0);
+    check_eq(count_threads(), threads);
+    worker task = {.turns_left = 5};
+    give(owner, &task);
+    ferry__owner_stop(owner);
+    ferry__owner_unref(owner);
+    owner_end(front); /* ends only when the other has ended and was joined */
+    check(atomic_load(&task.done));
+}
+
+PROMISE(owner, abandoned_owner_leaves_nothing)
+{
+    ferry__owner *front = owner_start(), *owner;
+    check_eq(ferry__owner_create("ferry-dedicated", 0, front, &owner), 0);
+    check_eq(ferry__owner_need_poller(owner), 0);
+    ferry__owner_abandon(owner);
+    ferry__owner_unref(owner);
+    owner_end(front);
+}
+
+/* ---- readiness ------------------------------------------------------------------------------- */
+
+typedef struct pipe_watch {
+    ferry__watch watch;
+    ferry__mail mail;
+    ferry__owner *owner;
+    atomic_uint calls;
+} pipe_watch;
+
+static void note_ready(ferry__watch *watch)
+{
+    pipe_watch *self = (pipe_watch *)watch;
+    check(ferry__owner_is_current(self->owner));
+    atomic_fetch_add(&self->calls, 1);
+}
+
+static void begin_watching(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    pipe_watch *self = (pipe_watch *)(void *)((char *)mail - offsetof(pipe_watch, mail));
+    check_eq(ferry__owner_watch(self->owner, &self->watch, EPOLLIN), 0);
+    check_eq(ferry__owner_watch(self->owner, &self->watch, EPOLLIN), 0); /* once is enough */
+}
+
+PROMISE(owner, readiness_that_was_there_before_watching_and_later_one_are_both_told)
+{
+    ferry__owner *owner = owner_start();
+    int fds[2];
+    check_eq(pipe(fds), 0);
+    check_eq(write(fds[1], "x", 1), 1);
+    pipe_watch watching = {.watch = {.fd = fds[0], .ready = note_ready},
+                           .mail = {.deliver = begin_watching},
+                           .owner = owner};
+    ferry__owner_post(owner, &watching.mail);
+    while (atomic_load(&watching.calls) < 1)
+        sched_yield();
+    unsigned calls = atomic_load(&watching.calls);
+    check_eq(write(fds[1], "y", 1), 1);
+    while (atomic_load(&watching.calls) <= calls)
+        sched_yield();
+    close(fds[0]); /* the only copy: which takes it out of the epoll set */
+    close(fds[1]);
+    owner_end(owner);
+}

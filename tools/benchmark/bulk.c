@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bulk: one large file, in the page cache, over loopback TCP: ferry_stream_sendfile against the
+ * loop that a program with nothing else to do would write.
+ *
+ * Both are timed from before the first call until the peer has read the end of the connection. The
+ * process that sends stays on one core and the peer on another, for both alike.
+ */
+#include "comparisons.h"
+
+#include "cores.h"
+#include "lane.h"
+#include "measure.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+static const size_t FILE_BYTES = (size_t)1 << 30;
+static const size_t QUICK_BYTES = (size_t)1 << 27;
+
+typedef struct bulk {
+    const peer *peer;
+    int file;
+    size_t length;
+    lane dedicated;
+    lane shared;
+} bulk;
+
+/* ---- the file -------------------------------------------------------------------------------- */
+
+static int fill(int fd, size_t length)
+{
+    static char block[1 << 20];
+    memset(block, 'f', sizeof block);
+    while (length > 0) {
+        ssize_t count = write(fd, block, length < sizeof block ? length : sizeof block);
+        if (count < 0 && errno != EINTR)
+            return -errno;
+        length -= count > 0 ? (size_t)count : 0;
+    }
+    /* On the disk too, so that writing it back does not disturb the first rounds. */
+    return fsync(fd) == 0 ? 0 : -errno;
+}
+
+/* Makes a file without a name, in the page cache. @return its fd, or a negative errno. */
+static int make_file(size_t length)
+{
+    const char *directory = getenv("TMPDIR");
+    char path[4096];
+    int size = snprintf(path, sizeof path, "%s/ferry-bench-XXXXXX",
+                        directory != NULL && directory[0] != '\0' ? directory : "/tmp");
+    if (size < 0 || (size_t)size >= sizeof path)
+        return -ENAMETOOLONG;
+    int fd = mkstemp(path);
+    if (fd < 0)
+        return -errno;
+    int error = unlink(path) == 0 ? fill(fd, length) : -errno;
+    if (error == 0)
+        return fd;
+    (void)close(fd);
+    return error;
+}
+
+/* ---- the entrants ---------------------------------------------------------------------------- */
+
+static void give_figures(const bulk *b, const stopwatch *watch, double ret_figures[FIGURES])
+{
+    lap taken = stopwatch_read(watch);
+    double gigabytes = (double)b->length / 1e9;
+    ret_figures[0] = gigabytes / taken.wall_s;
+    ret_figures[1] = taken.cpu_s / gigabytes;
+}
+
+static int send_all(int sink, int file, size_t length)
+{
+    off_t offset = 0;
+    while ((size_t)offset < length) {
+        ssize_t count = sendfile(sink, file, &offset, length - (size_t)offset);
+        if (count < 0 && errno != EINTR)
+            return -errno;
+        if (count == 0)
+            return -ENODATA;
+    }
+    return 0;
+}
+
+static int run_bare(void *context, double ret_figures[FIGURES])
+{
+    bulk *b = context;
+    stopwatch watch = stopwatch_start();
+    int fd = peer_connect(b->peer);
+    if (fd < 0)
+        return fd;
+    int error = send_all(fd, b->file, b->length);
+    (void)close(fd);
+    int check = peer_check(b->peer, b->length);
+    give_figures(b, &watch, ret_figures);
+    return error != 0 ? error : check;
+}
+
+static int send_file(bulk *b, ferry_stream *stream)
+{
+    ferry_file file = ferry_file_fd(b->file);
+    file.offset = 0;
+    file.length = (int64_t)b->length;
+    ferry_promise *sent;
+    int error = ferry_stream_sendfile(stream, &file, NULL, &sent);
+    return error != 0 ? error : lane_settle(sent, b->length);
+}
+
+static int run_lane(bulk *b, lane *l, double ret_figures[FIGURES])
+{
+    stopwatch watch = stopwatch_start();
+    int error = lane_open(l);
+    if (error != 0)
+        return error;
+    error = send_file(b, l->stream);
+    int check = lane_close(l, b->length);
+    give_figures(b, &watch, ret_figures);
+    return error != 0 ? error : check;
+}
+
+static int run_dedicated(void *context, double ret_figures[FIGURES])
+{
+    bulk *b = context;
+    return run_lane(b, &b->dedicated, ret_figures);
+}
+
+static int run_shared(void *context, double ret_figures[FIGURES])
+{
+    bulk *b = context;
+    return run_lane(b, &b->shared, ret_figures);
+}
+
+static int compare(bulk *b, const bench *settings)
+{
+    const entrant entrants[] = {
+        {"bare sendfile loop", b, run_bare},
+        {"ferry, dedicated", b, run_dedicated},
+        {"ferry, shared", b, run_shared},
+    };
+    char title[80];
+    (void)snprintf(title, sizeof title, "bulk: a file of %zu MiB over loopback TCP",
+                   b->length >> 20);
+    const contest what = {
+        .title = title,
+        .figure_names = {"GB/s", "CPU s/GB"},
+        .goal = "GB/s 0.98 or more, CPU 1.03 or less",
+        .entrants = entrants,
+        .entrant_count = sizeof entrants / sizeof entrants[0],
+    };
+    return contest_run(&what, settings);
+}
+
+/* Ferry's threads stay on the core that their service was made on. */
+static int init(bulk *b, const cores *all)
+{
+    int error = cores_pin(all, 0, 0);
+    if (error == 0)
+        error = cores_pin(all, b->peer->pid, 1);
+    if (error == 0)
+        error = lane_init(&b->dedicated, b->peer, FERRY_DEDICATED);
+    if (error == 0)
+        error = lane_init(&b->shared, b->peer, FERRY_SHARED);
+    return error;
+}
+
+static void deinit(bulk *b, const cores *all)
+{
+    lane_deinit(&b->shared);
+    lane_deinit(&b->dedicated);
+    (void)cores_unpin(all, b->peer->pid);
+    (void)cores_unpin(all, 0);
+}
+
+int bulk_compare(const bench *settings)
+{
+    bulk b = {
+        .peer = settings->peer,
+        .length = settings->quick ? QUICK_BYTES : FILE_BYTES,
+    };
+    cores all;
+    int error = cores_look(&all);
+    if (error != 0)
+        return complain("bulk: the cores", error);
+    b.file = make_file(b.length);
+    if (b.file < 0)
+        return complain("bulk: the file", b.file);
+    error = init(&b, &all);
+    error = error == 0 ? compare(&b, settings) : complain("bulk: a service", error);
+    deinit(&b, &all);
+    (void)close(b.file);
+    return error;
+}

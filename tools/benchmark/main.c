@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ferry-bench: what ferry costs, as ratios to the plainest program that does the same, taken in
+ * turns in one run. Figures of different runs, or machines, are not to be compared.
+ */
+#include "comparisons.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+enum { ROUNDS = 11, QUICK_ROUNDS = 3, USAGE_ERROR = 2 };
+
+/* Every comparison there is; also the order in which they run. */
+static const struct comparison {
+    const char *name;
+    const char *summary;
+    int (*compare)(const bench *);
+} comparisons[] = {
+    {"bulk", "a large file over TCP, against a bare sendfile loop", bulk_compare},
+    {"small", "64-byte writes from 1, 2, 4 threads, against send() under a mutex", small_compare},
+    {"roundtrip", "submit and await, against two eventfd hops and send()", roundtrip_compare},
+};
+enum { COMPARISONS = sizeof comparisons / sizeof comparisons[0] };
+
+static void print_usage(FILE *where)
+{
+    (void)fprintf(where, "usage: bench [COMPARISON]... [--rounds N] [--quick]\n"
+                         "Compares ferry with plain system calls. Without a name: everything.\n\n");
+    for (size_t i = 0; i < COMPARISONS; i++)
+        (void)fprintf(where, "  %-12s  %s\n", comparisons[i].name, comparisons[i].summary);
+    (void)fprintf(where,
+                  "\n  --rounds N    how many rounds to count (%d; with --quick %d)\n"
+                  "  --quick       an eighth of the work: for a look, not for a measurement\n"
+                  "  --help        this text\n\n"
+                  "Exits with 1 if anything failed, a byte that did not arrive included.\n",
+                  ROUNDS, QUICK_ROUNDS);
+}
+
+static _Noreturn void refuse(const char *what, const char *argument)
+{
+    (void)fprintf(stderr, "ferry-bench: %s: %s\n\n", what, argument);
+    print_usage(stderr);
+    exit(USAGE_ERROR);
+}
+
+static unsigned parse_rounds(const char *text)
+{
+    char *end;
+    errno = 0;
+    long rounds = strtol(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || rounds < 1 || rounds > MOST_ROUNDS)
+        refuse("not a number of rounds", text);
+    return (unsigned)rounds;
+}
+
+/* Reads the options; what is left from optind on are names. */
+static bench parse_options(int argc, char *argv[])
+{
+    static const struct option options[] = {
+        {"rounds", required_argument, NULL, 'r'},
+        {"quick", no_argument, NULL, 'q'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    bench settings = {0};
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (option) {
+        case 'r':
+            settings.rounds = parse_rounds(optarg);
+            break;
+        case 'q':
+            settings.quick = true;
+            break;
+        case 'h':
+            print_usage(stdout);
+            exit(EXIT_SUCCESS);
+        default:
+            print_usage(stderr);
+            exit(USAGE_ERROR);
+        }
+    }
+    if (settings.rounds == 0)
+        settings.rounds = settings.quick ? QUICK_ROUNDS : ROUNDS;
+    return settings;
+}
+
+static const struct comparison *find(const char *name)
+{
+    for (size_t i = 0; i < COMPARISONS; i++)
+        if (strcmp(comparisons[i].name, name) == 0)
+            return &comparisons[i];
+    refuse("no such comparison", name);
+}
+
+static void print_machine(void)
+{
+    struct utsname system;
+    const char *release = uname(&system) == 0 ? system.release : "unknown";
+#ifdef __clang__
+    const char *compiler = "";
+#else
+    const char *compiler = "gcc ";
+#endif
+    (void)printf("%ld cores, Linux %s, %s%s\n", sysconf(_SC_NPROCESSORS_ONLN), release, compiler,
+                 __VERSION__);
+    (void)fflush(stdout);
+}
+
+static int run_all(const bench *settings, char *const names[], size_t count)
+{
+    int error = 0;
+    for (size_t i = 0; i < (count > 0 ? count : COMPARISONS) && error == 0; i++)
+        error = (count > 0 ? find(names[i]) : &comparisons[i])->compare(settings);
+    return error;
+}
+
+int main(int argc, char *argv[])
+{
+    bench settings = parse_options(argc, argv);
+    for (int i = optind; i < argc; i++)
+        (void)find(argv[i]);
+    print_machine();
+    peer receiver;
+    int error = peer_start(&receiver);
+    if (error != 0) {
+        (void)complain("the receiving process", error);
+        return EXIT_FAILURE;
+    }
+    settings.peer = &receiver;
+    error = run_all(&settings, &argv[optind], (size_t)(argc - optind));
+    int stop_error = peer_stop(&receiver);
+    if (stop_error != 0)
+        (void)complain("the receiving process", stop_error);
+    return error == 0 && stop_error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * roundtrip: one thread submits 64 bytes and awaits the promise, again and again: ferry against the
+ * least that handing a write to another thread and hearing of it costs, namely two eventfd hops
+ * and the send(2) between them.
+ *
+ * Twice: with the thread that submits and the one that sends on one core, where the software
+ * counts; and on two, where waking a core that sleeps comes on top for both.
+ */
+#include "comparisons.h"
+
+#include "cores.h"
+#include "lane.h"
+#include "measure.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    WRITE_BYTES = 64,
+    TRIPS = 20 * 1000, /* a fraction of a second */
+    QUICK_TRIPS = TRIPS / 8,
+};
+
+static const char payload[WRITE_BYTES] = "there and back again";
+
+typedef struct roundtrip {
+    const peer *peer;
+    size_t trips;
+    cores cores;
+    unsigned sender_core; /* its number; the submitting thread is on 0 */
+    lane dedicated;
+    lane shared;
+
+    /* Of one run of the floor's. */
+    int socket;
+    int there; /* eventfd: 1 asks the helper to send */
+    int back;  /* eventfd: 1 says that it has */
+    int helper_error;
+} roundtrip;
+
+static void give_figures(const roundtrip *r, const stopwatch *watch, double ret_figures[FIGURES])
+{
+    lap taken = stopwatch_read(watch);
+    ret_figures[0] = taken.wall_s * 1e6 / (double)r->trips;
+    ret_figures[1] = taken.cpu_s * 1e6 / (double)r->trips;
+}
+
+static uint64_t all_bytes(const roundtrip *r)
+{
+    return (uint64_t)r->trips * WRITE_BYTES;
+}
+
+/* ---- the floor ------------------------------------------------------------------------------- */
+
+static int signal_to(int fd)
+{
+    return eventfd_write(fd, 1) == 0 ? 0 : -errno;
+}
+
+static int wait_on(int fd)
+{
+    eventfd_t value;
+    return eventfd_read(fd, &value) == 0 ? 0 : -errno;
+}
+
+static int send_one(int fd)
+{
+    ssize_t count = send(fd, payload, WRITE_BYTES, MSG_NOSIGNAL);
+    if (count == WRITE_BYTES)
+        return 0;
+    return count < 0 ? -errno : -EBADMSG;
+}
+
+static void *help(void *context)
+{
+    roundtrip *r = context;
+    r->helper_error = cores_pin(&r->cores, 0, r->sender_core);
+    for (size_t i = 0; i < r->trips; i++) {
+        int error = wait_on(r->there);
+        if (error == 0)
+            error = send_one(r->socket);
+        if (r->helper_error == 0)
+            r->helper_error = error; /* and go on: the other side waits */
+        (void)signal_to(r->back);
+    }
+    return NULL;
+}
+
+static int make_trips(const roundtrip *r)
+{
+    for (size_t i = 0; i < r->trips; i++) {
+        int error = signal_to(r->there);
+        if (error == 0)
+            error = wait_on(r->back);
+        if (error != 0)
+            return error;
+    }
+    return 0;
+}
+
+static int run_with_helper(roundtrip *r, double ret_figures[FIGURES])
+{
+    pthread_t helper;
+    int error = pthread_create(&helper, NULL, help, r);
+    if (error != 0)
+        return -error;
+    stopwatch watch = stopwatch_start();
+    error = make_trips(r);
+    give_figures(r, &watch, ret_figures);
+    (void)pthread_join(helper, NULL);
+    return error != 0 ? error : r->helper_error;
+}
+
+static int run_floor(void *context, double ret_figures[FIGURES])
+{
+    roundtrip *r = context;
+    r->there = eventfd(0, EFD_CLOEXEC);
+    r->back = eventfd(0, EFD_CLOEXEC);
+    r->socket = peer_connect(r->peer);
+    int error = r->socket < 0 ? r->socket : r->there < 0 || r->back < 0 ? -EMFILE : 0;
+    if (error == 0)
+        error = run_with_helper(r, ret_figures);
+    (void)close(r->there);
+    (void)close(r->back);
+    if (r->socket < 0)
+        return error;
+    (void)close(r->socket);
+    int check = peer_check(r->peer, all_bytes(r));
+    return error != 0 ? error : check;
+}
+
+/* ---- ferry ----------------------------------------------------------------------------------- */
+
+static int await_writes(const roundtrip *r, ferry_stream *stream)
+{
+    for (size_t i = 0; i < r->trips; i++) {
+        ferry_promise *written;
+        int error = ferry_stream_write(stream, payload, WRITE_BYTES, NULL, &written);
+        if (error == 0)
+            error = lane_settle(written, WRITE_BYTES);
+        if (error != 0)
+            return error;
+    }
+    return 0;
+}
+
+static int run_lane(const roundtrip *r, lane *l, double ret_figures[FIGURES])
+{
+    int error = lane_open(l);
+    if (error != 0)
+        return error;
+    stopwatch watch = stopwatch_start();
+    error = await_writes(r, l->stream);
+    give_figures(r, &watch, ret_figures);
+    int check = lane_close(l, all_bytes(r));
+    return error != 0 ? error : check;
+}
+
+static int run_dedicated(void *context, double ret_figures[FIGURES])
+{
+    roundtrip *r = context;
+    return run_lane(r, &r->dedicated, ret_figures);
+}
+
+static int run_shared(void *context, double ret_figures[FIGURES])
+{
+    roundtrip *r = context;
+    return run_lane(r, &r->shared, ret_figures);
+}
+
+/* ---- the contests ---------------------------------------------------------------------------- */
+
+static int compare_here(roundtrip *r, const bench *settings)
+{
+    const entrant entrants[] = {
+        {"two eventfd hops and send()", r, run_floor},
+        {"ferry, dedicated", r, run_dedicated},
+        {"ferry, shared", r, run_shared},
+    };
+    const contest what = {
+        .title = r->sender_core == 0 ? "roundtrip: 64 bytes, submitted and awaited, on one core"
+                                     : "roundtrip: 64 bytes, submitted and awaited, on two cores",
+        .figure_names = {"us each", "CPU us each"},
+        .goal = "us 2 or less, 1.3 wished",
+        .entrants = entrants,
+        .entrant_count = sizeof entrants / sizeof entrants[0],
+    };
+    return contest_run(&what, settings);
+}
+
+/* Ferry's threads stay on the core that their service was made on. */
+static int init_lanes(roundtrip *r)
+{
+    int error = cores_pin(&r->cores, 0, r->sender_core);
+    if (error == 0)
+        error = lane_init(&r->dedicated, r->peer, FERRY_DEDICATED);
+    if (error == 0)
+        error = lane_init(&r->shared, r->peer, FERRY_SHARED);
+    return error;
+}
+
+/* The submitting thread is on core 0, whoever sends on sender_core, the peer out of their way. */
+static int compare_on(roundtrip *r, const bench *settings)
+{
+    int error = init_lanes(r);
+    if (error == 0)
+        error = cores_pin(&r->cores, 0, 0);
+    if (error == 0)
+        error = cores_pin(&r->cores, r->peer->pid, r->sender_core + 1);
+    error = error == 0 ? compare_here(r, settings) : complain("roundtrip: its threads", error);
+    lane_deinit(&r->shared);
+    lane_deinit(&r->dedicated);
+    (void)cores_unpin(&r->cores, 0);
+    (void)cores_unpin(&r->cores, r->peer->pid);
+    return error;
+}
+
+int roundtrip_compare(const bench *settings)
+{
+    roundtrip r = {
+        .peer = settings->peer,
+        .trips = settings->quick ? QUICK_TRIPS : TRIPS,
+    };
+    int error = cores_look(&r.cores);
+    if (error != 0)
+        return complain("roundtrip: the cores", error);
+    for (r.sender_core = 0; r.sender_core < 2 && r.sender_core < r.cores.count && error == 0;
+         r.sender_core++)
+        error = compare_on(&r, settings);
+    return error;
+}

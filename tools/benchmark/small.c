@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * small: 64-byte writes from several threads into one TCP stream: ferry against the same threads
+ * calling send(2) under one mutex.
+ *
+ * ferry's threads keep a bounded window of writes whose outcome they do not know yet. "forget" asks
+ * for a promise only where a window ends, and looks at that one a window later; "promises" asks for
+ * one with every write and looks at each of them, a window later. Both begin with the threads'
+ * start and end when the peer has counted every byte. The sockets are as they come, with Nagle's
+ * algorithm, which favours send(2).
+ */
+#include "comparisons.h"
+
+#include "lane.h"
+#include "measure.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    WRITE_BYTES = 64,
+    WRITES = 1000 * 1000, /* of all threads together: seconds under a mutex */
+    QUICK_WRITES = WRITES / 8,
+    MOST_THREADS = 4,
+    WINDOW = 1024, /* two of them from four threads stay well below a stream's limit of 65,536 */
+};
+
+static const char payload[WRITE_BYTES] = "as small as a request for one page";
+
+typedef struct small {
+    const peer *peer;
+    peer_mood mood;
+    unsigned threads;
+    size_t writes; /* of each thread */
+    lane lane;
+
+    /* Of one run. */
+    int (*work)(struct small *); /* what each thread does; 0 or a negative errno */
+    pthread_barrier_t start;
+    pthread_mutex_t mutex; /* around send(2) on fd */
+    int fd;
+} small;
+
+/* ---- the crew: threads that begin together ----------------------------------------------------
+ */
+
+static void *crew_member(void *context)
+{
+    small *s = context;
+    (void)pthread_barrier_wait(&s->start);
+    return (void *)(intptr_t)s->work(s);
+}
+
+/* Starts the threads; without enough of them nothing can be measured, and waiting would not end. */
+static void crew_start(small *s, pthread_t crew[])
+{
+    for (unsigned i = 0; i < s->threads; i++) {
+        int error = pthread_create(&crew[i], NULL, crew_member, s);
+        if (error != 0) {
+            (void)complain("small: a thread", -error);
+            exit(EXIT_FAILURE);
+        }
+    }
+}
+
+static int crew_join(const small *s, const pthread_t crew[])
+{
+    int first_error = 0;
+    for (unsigned i = 0; i < s->threads; i++) {
+        void *outcome = NULL;
+        int error = pthread_join(crew[i], &outcome);
+        if (first_error == 0)
+            first_error = error != 0 ? -error : (int)(intptr_t)outcome;
+    }
+    return first_error;
+}
+
+/* Has every thread do its work. Gives the stopwatch that was started when they began. */
+static int crew_run(small *s, int (*work)(small *), stopwatch *ret_watch)
+{
+    pthread_t crew[MOST_THREADS];
+    s->work = work;
+    int error = pthread_barrier_init(&s->start, NULL, s->threads + 1);
+    if (error != 0)
+        return -error;
+    crew_start(s, crew);
+    *ret_watch = stopwatch_start();
+    (void)pthread_barrier_wait(&s->start);
+    error = crew_join(s, crew);
+    (void)pthread_barrier_destroy(&s->start);
+    return error;
+}
+
+static uint64_t all_bytes(const small *s)
+{
+    return (uint64_t)s->writes * s->threads * WRITE_BYTES;
+}
+
+static void give_figures(const small *s, const stopwatch *watch, double ret_figures[FIGURES])
+{
+    lap taken = stopwatch_read(watch);
+    double millions = (double)s->writes * s->threads / 1e6;
+    ret_figures[0] = millions / taken.wall_s;
+    ret_figures[1] = taken.cpu_s / millions;
+}
+
+/* ---- send(2) under a mutex --------------------------------------------------------------------
+ */
+
+static int send_one(small *s)
+{
+    (void)pthread_mutex_lock(&s->mutex);
+    ssize_t count = send(s->fd, payload, WRITE_BYTES, MSG_NOSIGNAL);
+    int error = count == WRITE_BYTES ? 0 : count < 0 ? -errno : -EBADMSG;
+    (void)pthread_mutex_unlock(&s->mutex);
+    return error;
+}
+
+static int work_mutex(small *s)
+{
+    int error = 0;
+    for (size_t i = 0; i < s->writes && error == 0; i++)
+        error = send_one(s);
+    return error;
+}
+
+static int run_mutex(void *context, double ret_figures[FIGURES])
+{
+    small *s = context;
+    s->fd = peer_connect(s->peer);
+    if (s->fd < 0)
+        return s->fd;
+    stopwatch watch;
+    int error = crew_run(s, work_mutex, &watch);
+    (void)close(s->fd);
+    int check = peer_check(s->peer, all_bytes(s));
+    give_figures(s, &watch, ret_figures);
+    return error != 0 ? error : check;
+}
+
+/* ---- ferry ----------------------------------------------------------------------------------- */
+
+static int write_one(small *s, ferry_promise **ret_promise)
+{
+    return ferry_stream_write(s->lane.stream, payload, WRITE_BYTES, NULL, ret_promise);
+}
+
+static int settle(ferry_promise *promise)
+{
+    return promise != NULL ? lane_settle(promise, WRITE_BYTES) : 0;
+}
+
+/* The last write of each window has a promise; it is looked at when the next window is full. */
+static int work_forget(small *s)
+{
+    ferry_promise *previous = NULL;
+    int error = 0;
+    for (size_t i = 1; i <= s->writes && error == 0; i++) {
+        if (i % WINDOW != 0 && i != s->writes) {
+            error = write_one(s, NULL);
+            continue;
+        }
+        ferry_promise *last = NULL;
+        error = write_one(s, &last);
+        int outcome = settle(previous);
+        previous = last;
+        error = error != 0 ? error : outcome;
+    }
+    int outcome = settle(previous);
+    return error != 0 ? error : outcome;
+}
+
+/* Every write has a promise; it is looked at when its place in the window is needed again. */
+static int work_promises(small *s)
+{
+    ferry_promise *window[WINDOW] = {NULL};
+    int error = 0;
+    for (size_t i = 0; i < s->writes && error == 0; i++) {
+        ferry_promise **place = &window[i % WINDOW];
+        error = settle(*place);
+        *place = NULL;
+        if (error == 0)
+            error = write_one(s, place);
+    }
+    for (size_t i = 0; i < WINDOW; i++) {
+        int outcome = settle(window[i]);
+        error = error != 0 ? error : outcome;
+    }
+    return error;
+}
+
+static int run_ferry(small *s, int (*work)(small *), double ret_figures[FIGURES])
+{
+    int error = lane_open(&s->lane);
+    if (error != 0)
+        return error;
+    stopwatch watch;
+    error = crew_run(s, work, &watch);
+    int check = lane_close(&s->lane, all_bytes(s));
+    give_figures(s, &watch, ret_figures);
+    return error != 0 ? error : check;
+}
+
+static int run_forget(void *context, double ret_figures[FIGURES])
+{
+    return run_ferry(context, work_forget, ret_figures);
+}
+
+static int run_promises(void *context, double ret_figures[FIGURES])
+{
+    return run_ferry(context, work_promises, ret_figures);
+}
+
+/* ---- the contests ---------------------------------------------------------------------------- */
+
+static int compare_with(small *s, const bench *settings)
+{
+    const entrant entrants[] = {
+        {"send() under a mutex", s, run_mutex},
+        {"ferry, forget", s, run_forget},
+        {"ferry, promises", s, run_promises},
+    };
+    char title[80];
+    (void)snprintf(title, sizeof title, "small: %d-byte writes from %u thread%s, %s peer",
+                   WRITE_BYTES, s->threads, s->threads == 1 ? "" : "s",
+                   s->mood == PEER_LAZY ? "lazy" : "eager");
+    const contest what = {
+        .title = title,
+        .figure_names = {"M writes/s", "CPU us each"},
+        .goal = s->threads == MOST_THREADS ? "writes/s 5 or more, 10 wished" : NULL,
+        .entrants = entrants,
+        .entrant_count = sizeof entrants / sizeof entrants[0],
+    };
+    return contest_run(&what, settings);
+}
+
+static int compare_threads(small *s, const bench *settings)
+{
+    int error = 0;
+    for (s->threads = 1; s->threads <= MOST_THREADS && error == 0; s->threads *= 2) {
+        s->writes = (settings->quick ? QUICK_WRITES : WRITES) / s->threads;
+        error = compare_with(s, settings);
+    }
+    return error;
+}
+
+/* Both ends of what a receiver may do to the cost of a small send(2): see peer.h. */
+static int compare_moods(small *s, const bench *settings)
+{
+    static const peer_mood moods[] = {PEER_EAGER, PEER_LAZY};
+    int error = 0;
+    for (size_t i = 0; i < sizeof moods / sizeof moods[0] && error == 0; i++) {
+        s->mood = moods[i];
+        peer_set_mood(s->peer, s->mood);
+        error = compare_threads(s, settings);
+    }
+    peer_set_mood(s->peer, PEER_LAZY);
+    return error;
+}
+
+int small_compare(const bench *settings)
+{
+    small s = {.peer = settings->peer, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    int error = lane_init(&s.lane, s.peer, FERRY_DEDICATED);
+    if (error != 0)
+        return complain("small: a service", error);
+    error = compare_moods(&s, settings);
+    lane_deinit(&s.lane);
+    return error;
+}

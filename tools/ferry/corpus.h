@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The files that the demo sends: random bytes, sizes from tiny to large, each four times the one
+ * before and none a multiple of a page, and a hash of each.
+ *
+ * They have no names: each is unlinked as soon as it is open, so that whatever ends the program,
+ * nothing is left behind.
+ */
+#ifndef TOOLS_FERRY_CORPUS_H
+#define TOOLS_FERRY_CORPUS_H
+
+#include <stdint.h>
+
+enum { CORPUS_FILES = 9 };
+
+struct corpus_file {
+    int fd;        /* open for reading, from any thread, at explicit offsets */
+    uint64_t size; /* bytes */
+    uint64_t hash; /* XXH3_64bits of them */
+};
+
+struct corpus {
+    struct corpus_file files[CORPUS_FILES]; /* the smallest first */
+};
+
+/*
+ * Makes the files in $TMPDIR, or /tmp, if there is room. Ends the program with a message if not.
+ * @param largest about how many bytes the largest has; all together have a third more.
+ */
+void corpus_create(struct corpus *corpus, uint64_t largest);
+
+/* Closes the files, which frees their room. */
+void corpus_destroy(struct corpus *corpus);
+
+#endif

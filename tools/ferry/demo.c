@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ferry demo: many threads send heads, files and tails over several connections at once, the far
+ * ends check every byte, and a bare sendfile loop does the same work for comparison.
+ *
+ * The two take turns, several times, so that whatever else the machine does meets both.
+ */
+#include "bare.h"
+#include "commands.h"
+#include "ferried.h"
+#include "units.h"
+
+#include <argp.h>
+#include <err.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ROUNDS = 3, /* of each carrier */
+    DEFAULT_THREADS = 2,
+    MOST_THREADS = 64, /* a record or more for each, and no more memory than that takes */
+};
+
+/* ---- the command line ------------------------------------------------------------------------ */
+
+/* How much to send. */
+struct demo_size {
+    const char *name;
+    uint64_t largest_file; /* bytes; one round of one carrier sends twelve times that */
+};
+
+static const struct demo_size sizes[] = {
+    {"small", UINT64_C(1) << 20},
+    {"medium", UINT64_C(144) << 20}, /* some seconds on two cores */
+    {"large", UINT64_C(1) << 30},
+};
+
+struct arguments {
+    const struct demo_size *size;
+    unsigned threads; /* that post to each stream */
+    ferry_placement placement;
+};
+
+static const struct argp_option options[] = {
+    {"size", 's', "SIZE", 0, "how much to send: small, medium (default) or large", 0},
+    {"threads", 't', "COUNT", 0, "threads that post to each stream (default 2)", 0},
+    {"placement", 'p', "PLACEMENT", 0,
+     "who carries requests out: a thread for each stream (dedicated, the default), or one for each "
+     "processor (shared)",
+     0},
+    {0},
+};
+
+static const char doc[] =
+    "Sends files from many threads over several connections, checks every byte at the far end, "
+    "and compares the speed with that of a bare sendfile loop."
+    "\vThe files are made in $TMPDIR, or /tmp, and vanish with the program.";
+
+static const struct demo_size *parse_size(const char *name, const struct argp_state *state)
+{
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (strcmp(sizes[i].name, name) == 0)
+            return &sizes[i];
+    argp_error(state, "--size is small, medium or large, not '%s'", name);
+    return NULL;
+}
+
+static unsigned parse_threads(const char *text, const struct argp_state *state)
+{
+    char *end;
+    long count = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || count < 1 || count > MOST_THREADS)
+        argp_error(state, "--threads is 1 to %d, not '%s'", MOST_THREADS, text);
+    return (unsigned)count;
+}
+
+static ferry_placement parse_placement(const char *name, const struct argp_state *state)
+{
+    if (strcmp(name, "shared") == 0)
+        return FERRY_SHARED;
+    if (strcmp(name, "dedicated") != 0)
+        argp_error(state, "--placement is dedicated or shared, not '%s'", name);
+    return FERRY_DEDICATED;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case 's':
+        arguments->size = parse_size(arg, state);
+        return 0;
+    case 't':
+        arguments->threads = parse_threads(arg, state);
+        return 0;
+    case 'p':
+        arguments->placement = parse_placement(arg, state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+/* A demo under way. */
+struct demo {
+    const struct arguments *arguments;
+    struct corpus corpus;
+    uint64_t round_bytes; /* of one carrier */
+    struct progress progress;
+    uint64_t done_bytes; /* in the trials that are over */
+    double ferry_s, bare_s;
+};
+
+/* Whether all arrived as it should. */
+static bool run_ferry(struct demo *demo)
+{
+    struct ferried *ferried = calloc(1, sizeof *ferried);
+    if (ferried == NULL)
+        err(EXIT_FAILURE, NULL);
+    const struct carrier carrier = ferried_carrier(
+        ferried, &demo->corpus, demo->arguments->placement, demo->arguments->threads);
+    struct trial *trial = trial_run(&demo->corpus, &carrier, &demo->progress, demo->done_bytes);
+    bool is_good = !trial->failed && ferried_check_receipts(ferried, trial);
+    demo->ferry_s += trial->seconds;
+    ferried_end(ferried);
+    free(ferried);
+    free(trial);
+    return is_good;
+}
+
+static bool run_bare(struct demo *demo)
+{
+    struct bare bare;
+    const struct carrier carrier = bare_carrier(&bare, &demo->corpus);
+    struct trial *trial = trial_run(&demo->corpus, &carrier, &demo->progress, demo->done_bytes);
+    bool is_good = !trial->failed;
+    demo->bare_s += trial->seconds;
+    free(trial);
+    return is_good;
+}
+
+static bool run_rounds(struct demo *demo)
+{
+    bool (*const runs[])(struct demo *) = {run_ferry, run_bare};
+    progress_start(&demo->progress, "carrying", demo->round_bytes * 2 * ROUNDS);
+    bool is_good = true;
+    for (unsigned i = 0; i < 2 * ROUNDS && is_good; i++) {
+        is_good = runs[i % 2](demo);
+        demo->done_bytes += demo->round_bytes;
+    }
+    (void)progress_end(&demo->progress);
+    return is_good;
+}
+
+static void print_table(const struct demo *demo)
+{
+    double gigabytes = (double)demo->round_bytes * ROUNDS / 1e9;
+    double ferry_rate = gigabytes / demo->ferry_s, bare_rate = gigabytes / demo->bare_s;
+    unsigned requests = LANE_RECORDS * TRIAL_LANES * ROUNDS;
+    const char *carriers = demo->arguments->placement == FERRY_SHARED ? "one per CPU" : "4";
+    _Static_assert(TRIAL_LANES == 4, "a dedicated thread for each");
+    struct units_text bytes = units_bytes(gigabytes * 1e9);
+    printf("%-18s %14s %14s\n", "", "ferry", "bare sendfile");
+    printf("%-18s %14s %14s\n", "bytes", bytes.text, bytes.text);
+    printf("%-18s %14u %14u\n", "requests", requests, requests);
+    printf("%-18s %14u %14d\n", "posting threads", demo->arguments->threads * TRIAL_LANES, 0);
+    printf("%-18s %14s %14d\n", "carrying threads", carriers, TRIAL_LANES);
+    printf("%-18s %14d %14d\n", "receiving threads", TRIAL_LANES, TRIAL_LANES);
+    printf("%-18s %14.2f %14.2f\n", "seconds", demo->ferry_s, demo->bare_s);
+    printf("%-18s %14.2f %14.2f\n", "GB/s", ferry_rate, bare_rate);
+    printf("%-18s %14.2f %14.2f\n", "ratio", ferry_rate / bare_rate, 1.0);
+    printf("\nEvery byte arrived as it was sent, and where its receipt says.\n");
+}
+
+int command_demo(int argc, char **argv)
+{
+    static const struct argp argp = {options, parse, "", doc, NULL, NULL, NULL};
+    struct arguments arguments = {
+        .size = &sizes[1],
+        .threads = DEFAULT_THREADS,
+        .placement = FERRY_DEDICATED,
+    };
+    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+
+    (void)signal(SIGPIPE, SIG_IGN); /* the bare loop's; ferry needs no such thing */
+    struct demo demo = {.arguments = &arguments};
+    corpus_create(&demo.corpus, arguments.size->largest_file);
+    demo.round_bytes = record_sum(&demo.corpus) * TRIAL_LANES;
+    const struct corpus_file *files = demo.corpus.files;
+    printf("%d files of %s to %s, over %d TCP and %d unix connections at once\n\n", CORPUS_FILES,
+           units_bytes((double)files[0].size).text,
+           units_bytes((double)files[CORPUS_FILES - 1].size).text, TRIAL_TCP_LANES,
+           TRIAL_LANES - TRIAL_TCP_LANES);
+    (void)fflush(stdout);
+    bool is_good = run_rounds(&demo);
+    if (is_good)
+        print_table(&demo);
+    corpus_destroy(&demo.corpus);
+    return is_good ? EXIT_SUCCESS : EXIT_FAILURE;
+}

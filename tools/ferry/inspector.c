@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include "inspector.h"
+#include "units.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+enum { BUFFER_BYTES = 256 * 1024 }; /* stays in the processor's cache until it is hashed */
+
+/* An inspector at work: what was read and not looked at yet. */
+struct reader {
+    struct inspector *inspector;
+    XXH3_state_t *hash; /* of the file that is coming */
+    size_t begin, end;  /* of the bytes in buffer */
+    uint64_t taken;     /* bytes looked at */
+    char buffer[BUFFER_BYTES];
+};
+
+/* Sees to it that the buffer is not empty. Whether it is not: false at the end. */
+static bool refill(struct reader *reader)
+{
+    if (reader->begin < reader->end)
+        return true;
+    ssize_t count = read(reader->inspector->fd, reader->buffer, BUFFER_BYTES);
+    if (count < 0)
+        reader->inspector->wrong = "the connection broke";
+    if (count <= 0)
+        return false;
+    reader->begin = 0;
+    reader->end = (size_t)count;
+    atomic_fetch_add_explicit(&reader->inspector->read_bytes, (uint64_t)count,
+                              memory_order_relaxed);
+    return true;
+}
+
+/* Takes up to length bytes out of a buffer that is not empty. */
+static const char *take(struct reader *reader, uint64_t length, size_t *ret_length)
+{
+    const char *bytes = reader->buffer + reader->begin;
+    size_t there = reader->end - reader->begin;
+    *ret_length = length < there ? (size_t)length : there;
+    reader->begin += *ret_length;
+    reader->taken += *ret_length;
+    return bytes;
+}
+
+static bool take_all(struct reader *reader, void *into, size_t length)
+{
+    char *to = into;
+    while (length > 0) {
+        if (!refill(reader))
+            return false;
+        size_t count;
+        const char *bytes = take(reader, length, &count);
+        memcpy(to, bytes, count);
+        to += count;
+        length -= count;
+    }
+    return true;
+}
+
+static bool hash_all(struct reader *reader, uint64_t length, uint64_t *ret_hash)
+{
+    (void)XXH3_64bits_reset(reader->hash);
+    while (length > 0) {
+        if (!refill(reader))
+            return false;
+        size_t count;
+        const char *bytes = take(reader, length, &count);
+        (void)XXH3_64bits_update(reader->hash, bytes, count);
+        length -= count;
+    }
+    *ret_hash = XXH3_64bits_digest(reader->hash);
+    return true;
+}
+
+/* Notes a fault, unless a deeper one was. @return false. */
+static bool fault(struct reader *reader, const char *what)
+{
+    if (reader->inspector->wrong == NULL)
+        reader->inspector->wrong = what;
+    return false;
+}
+
+static bool check_record(struct reader *reader)
+{
+    struct inspector *inspector = reader->inspector;
+    uint64_t start = reader->taken, hash;
+    struct record_head head;
+    struct record_tail tail;
+    if (!take_all(reader, &head, sizeof head))
+        return fault(reader, "it ended within a head");
+    if (!record_head_is_valid(&head, inspector->corpus))
+        return fault(reader, "a head is not what was sent");
+    if (inspector->has_seen[head.number])
+        return fault(reader, "a record came twice");
+    if (!hash_all(reader, head.length, &hash))
+        return fault(reader, "it ended within a file");
+    if (hash != inspector->corpus->files[head.file].hash)
+        return fault(reader, "a file's bytes have another hash than what was sent");
+    if (!take_all(reader, &tail, sizeof tail))
+        return fault(reader, "it ended within a tail");
+    if (!record_tail_is_valid(&tail, &head, inspector->corpus))
+        return fault(reader, "a tail is not what was sent");
+    inspector->starts[head.number] = start;
+    inspector->has_seen[head.number] = true;
+    inspector->count++;
+    return true;
+}
+
+static void check_all(struct reader *reader)
+{
+    while (refill(reader))
+        if (!check_record(reader))
+            return;
+    if (reader->inspector->count != LANE_RECORDS)
+        (void)fault(reader, "records are missing");
+}
+
+void inspector_run(struct inspector *inspector)
+{
+    struct reader *reader = calloc(1, sizeof *reader);
+    XXH3_state_t *hash = XXH3_createState();
+    if (reader == NULL || hash == NULL) {
+        inspector->wrong = "out of memory";
+    } else {
+        reader->inspector = inspector;
+        reader->hash = hash;
+        check_all(reader);
+    }
+    inspector->ended_at = units_now();
+    (void)shutdown(inspector->fd, SHUT_RDWR); /* lets go a sender that still has something to say */
+    (void)close(inspector->fd);
+    (void)XXH3_freeState(hash);
+    free(reader);
+}

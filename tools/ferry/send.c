@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ferry send: the bytes of files, one after the other, to whoever listens at an address.
+ *
+ * All files are opened before anything is connected, so that a missing one costs the receiver
+ * nothing. They are asked for one at a time: should one fail, the stream is aborted, which a TCP
+ * receiver sees as a reset and cannot take for the end. At the end the receiver is given time to
+ * end too, since only then has it surely read everything.
+ */
+#include "address.h"
+#include "commands.h"
+#include "interrupt.h"
+#include "progress.h"
+#include "units.h"
+
+#include <ferry/ferry.h>
+
+#include <argp.h>
+#include <err.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    DEFAULT_WAIT_S =
+        10, /* most end at once; this is for the disks of others, and for the patient */
+    LONGEST_WAIT_S = 7 * 24 * 3600,
+    MOST_INPUT = 64 << 20, /* bytes of the receiver's that are read away; it has nothing to say */
+};
+
+/* ---- the command line ------------------------------------------------------------------------ */
+
+struct arguments {
+    char **files;      /* their names, "-" for standard input */
+    size_t count;      /* how many */
+    struct address to; /* where to connect */
+    int64_t wait_ms;   /* for the receiver to end */
+};
+
+static const struct argp_option options[] = {
+    {"wait", 'w', "SECONDS", 0,
+     "wait at most so long for the receiver to end after the last byte (default 10; 0: do not "
+     "wait)",
+     0},
+    {0},
+};
+
+static const char doc[] =
+    "Connects to ADDRESS and sends the bytes of the FILEs, in order, with nothing between them."
+    "\vADDRESS is HOST:PORT, [V6]:PORT or unix:/path. A FILE of - is standard input.\n"
+    "If a file fails half-way the connection is reset, so that the receiver cannot take what it "
+    "got for the whole; a unix socket has no reset, there the exit status alone tells.";
+
+static void parse_names(int count, char **names, struct arguments *arguments,
+                        struct argp_state *state)
+{
+    if (count < 2)
+        argp_error(state, "it takes at least one FILE, and an ADDRESS");
+    arguments->files = names;
+    arguments->count = (size_t)count - 1;
+    const char *wrong = address_parse(names[count - 1], &arguments->to);
+    if (wrong != NULL)
+        argp_error(state, "address '%s': %s", names[count - 1], wrong);
+}
+
+static int64_t parse_wait(const char *text, const struct argp_state *state)
+{
+    char *end;
+    long seconds = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || seconds < 0 || seconds > LONGEST_WAIT_S)
+        argp_error(state, "--wait takes whole seconds, not '%s'", text);
+    return seconds * INT64_C(1000);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case 'w':
+        arguments->wait_ms = parse_wait(arg, state);
+        return 0;
+    case ARGP_KEY_ARGS:
+        parse_names(state->argc - state->next, state->argv + state->next, arguments, state);
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        parse_names(0, NULL, arguments, state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* An open file that is to be sent. */
+struct cargo {
+    const char *name;
+    int fd;
+    uint64_t size; /* from its position on; 0 where that is unknown */
+};
+
+/* All files are open at once: allow as many as the system lets us. */
+static void raise_fd_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static bool open_cargo(const char *name, struct cargo *ret_cargo)
+{
+    bool is_stdin = strcmp(name, "-") == 0;
+    int fd = is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : open(name, O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) != 0) {
+        warn("%s", name);
+        return false;
+    }
+    if (S_ISDIR(status.st_mode)) {
+        warnx("%s: %s", name, strerror(EISDIR));
+        return false;
+    }
+    off_t position = S_ISREG(status.st_mode) ? lseek(fd, 0, SEEK_CUR) : -1;
+    bool has_size = position >= 0 && position < status.st_size;
+    *ret_cargo = (struct cargo){name, fd, has_size ? (uint64_t)(status.st_size - position) : 0};
+    return true;
+}
+
+/* @return as many as arguments->count, for the rest of the program's life; NULL: it said why. */
+static struct cargo *open_all(const struct arguments *arguments, uint64_t *ret_total)
+{
+    struct cargo *all = calloc(arguments->count, sizeof *all);
+    if (all == NULL)
+        err(EXIT_FAILURE, NULL);
+    raise_fd_limit();
+    *ret_total = 0;
+    for (size_t i = 0; i < arguments->count; i++) {
+        if (!open_cargo(arguments->files[i], &all[i])) {
+            free(all);
+            return NULL;
+        }
+        *ret_total += all[i].size;
+    }
+    return all;
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+/* One connection at work. */
+struct voyage {
+    const struct arguments *arguments;
+    ferry_stream *stream;
+    struct progress progress;
+};
+
+/* A status in words. */
+static const char *words(int error)
+{
+    return error == -EINTR ? "interrupted" : ferry_status_message(error);
+}
+
+/* Awaits an outcome, showing progress; releases promise. @return 0, or a negative errno. */
+static int await(struct voyage *voyage, ferry_promise *promise, ferry_result *ret_result)
+{
+    int error;
+    ferry_stream_status status;
+    while ((error = ferry_promise_await(promise, PROGRESS_TICK_MS, ret_result)) == -ETIMEDOUT) {
+        if (interrupt_signal() != 0) {
+            error = -EINTR;
+            break;
+        }
+        (void)ferry_stream_get_status(voyage->stream, &status);
+        progress_show(&voyage->progress, status.sent_bytes);
+    }
+    (void)ferry_promise_unref(promise);
+    return error;
+}
+
+/* Takes the progress line away, and says what failed. @return false. */
+static bool complain(struct voyage *voyage, const char *what, const char *why)
+{
+    (void)progress_end(&voyage->progress);
+    warnx("%s: %s", what, why);
+    return false;
+}
+
+static bool send_one(struct voyage *voyage, const struct cargo *cargo)
+{
+    ferry_file file = ferry_file_fd(cargo->fd);
+    file.flags = FERRY_FD_GIVE;
+    ferry_promise *promise;
+    ferry_result result;
+    int error = ferry_stream_sendfile(voyage->stream, &file, NULL, &promise);
+    if (error == 0)
+        error = await(voyage, promise, &result);
+    if (error != 0)
+        return complain(voyage, cargo->name, words(error));
+    if (result.error == 0)
+        return true;
+    char why[256];
+    (void)ferry_result_format(&result, why, sizeof why);
+    bool is_receivers_doing = result.phase == FERRY_PHASE_SINK;
+    return complain(voyage, is_receivers_doing ? voyage->arguments->to.text : cargo->name, why);
+}
+
+/* Ends our direction, and waits until the receiver ends too. */
+static bool finish(struct voyage *voyage)
+{
+    const char *receiver = voyage->arguments->to.text;
+    ferry_promise *closed;
+    ferry_result result;
+    int error = ferry_stream_close(voyage->stream, &closed);
+    if (error == 0)
+        error = await(voyage, closed, &result);
+    if (error != 0)
+        return complain(voyage, receiver, words(error));
+    if (result.error == -ETIMEDOUT) { /* it may be one that never ends: no failure */
+        (void)complain(voyage, receiver, "everything was sent, but the receiver has not ended");
+        return true;
+    }
+    if (result.error != 0)
+        return complain(voyage, receiver, "it broke the connection and may not have everything");
+    return true;
+}
+
+static bool send_all(struct voyage *voyage, const struct cargo cargo[])
+{
+    for (size_t i = 0; i < voyage->arguments->count; i++)
+        if (!send_one(voyage, &cargo[i]))
+            return false;
+    return finish(voyage);
+}
+
+static bool run(const struct arguments *arguments, ferry_service *service, int fd,
+                const struct cargo cargo[], uint64_t total)
+{
+    const ferry_stream_options stream_options = {
+        .close_timeout_ms = arguments->wait_ms,
+        .close_bytes = MOST_INPUT,
+    };
+    struct voyage voyage = {.arguments = arguments};
+    int error = ferry_stream_adopt(service, fd, &stream_options, &voyage.stream);
+    if (error != 0) {
+        (void)close(fd);
+        warnx("%s: %s", arguments->to.text, ferry_status_message(error));
+        return false;
+    }
+    progress_start(&voyage.progress, "sending", total);
+    bool is_whole = send_all(&voyage, cargo);
+    if (!is_whole)
+        ferry_stream_abort(voyage.stream);
+    double seconds = progress_end(&voyage.progress);
+    ferry_stream_status status;
+    (void)ferry_stream_get_status(voyage.stream, &status);
+    if (is_whole)
+        units_print_summary("sent", status.sent_bytes, seconds);
+    (void)ferry_stream_unref(voyage.stream);
+    return is_whole;
+}
+
+int command_send(int argc, char **argv)
+{
+    static const struct argp argp = {options, parse, "FILE... ADDRESS", doc, NULL, NULL, NULL};
+    struct arguments arguments = {.wait_ms = DEFAULT_WAIT_S * 1000};
+    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+
+    interrupt_catch();
+    uint64_t total;
+    struct cargo *cargo = open_all(&arguments, &total);
+    if (cargo == NULL)
+        return EXIT_FAILURE;
+    bool is_whole = false;
+    int fd = address_connect(&arguments.to);
+    if (fd >= 0) {
+        ferry_service *service;
+        int error = ferry_service_create(NULL, &service);
+        if (error != 0)
+            errx(EXIT_FAILURE, "cannot start: %s", ferry_status_message(error));
+        is_whole = run(&arguments, service, fd, cargo, total);
+        ferry_service_destroy(service);
+    }
+    free(cargo);
+    return is_whole ? EXIT_SUCCESS : EXIT_FAILURE;
+}
