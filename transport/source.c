@@ -4,10 +4,13 @@
 #include "core/hooks.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+_Static_assert(FERRY_CWD == AT_FDCWD, "the headers' name for it");
 
 enum { FD_FLAGS = FERRY_FD_GIVE | FERRY_FD_BORROW, PATH_FLAGS = FERRY_FILE_BENEATH };
 
@@ -52,7 +55,7 @@ int ferry__source_take(ferry__source *source, const ferry_file *file, const char
         return error;
     *source = (ferry__source){
         .path = path,
-        .dirfd = AT_FDCWD,
+        .dirfd = FERRY_CWD,
         .fd = -1,
         .flags = file->flags,
         .asked_offset = file->offset,
@@ -62,7 +65,7 @@ int ferry__source_take(ferry__source *source, const ferry_file *file, const char
     int taken = 0;
     if (file->path == NULL)
         taken = source->fd = take_fd(file);
-    else if (file->dirfd != AT_FDCWD)
+    else if (file->dirfd != FERRY_CWD)
         taken = source->dirfd = duplicate(file->dirfd);
     return taken < 0 ? taken : 0;
 }
@@ -221,5 +224,5 @@ void ferry__source_close(ferry__source *source)
     ferry__release(source->buffer);
     source->buffer = NULL;
     source->fd = -1;
-    source->dirfd = AT_FDCWD;
+    source->dirfd = FERRY_CWD;
 }

@@ -16,7 +16,7 @@
 typedef struct ferry__source {
     /* What was asked for. */
     const char *path; /* in the request's own memory; NULL: fd */
-    int dirfd;        /* ferry's own, or AT_FDCWD */
+    int dirfd;        /* ferry's own, or FERRY_CWD */
     int fd;           /* -1 until opened, for a path */
     unsigned flags;
     int64_t asked_offset;

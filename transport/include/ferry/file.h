@@ -14,9 +14,10 @@
 
 #include <ferry/api.h>
 
-#include <fcntl.h>
-
 FERRY_BEGIN
+
+/* dirfd: the working directory. The same as AT_FDCWD, which strict C does not declare. */
+#define FERRY_CWD (-100)
 
 /* offset: start at the fd's current position and advance it by what was sent. */
 #define FERRY_CURRENT ((int64_t)-1)
@@ -25,7 +26,8 @@ FERRY_BEGIN
 #define FERRY_TO_END ((int64_t)-1)
 
 /* flags: who closes fd. Without either, ferry takes a duplicate at submit: close yours at will. */
-#define FERRY_FD_GIVE 1u   /* ferry closes it, once, when the request settles. Not if submit fails \
+#define FERRY_FD_GIVE                                                                              \
+    1u                     /* ferry closes it, once, when the request settles. Not if submit fails \
                             */
 #define FERRY_FD_BORROW 2u /* it stays yours; keep it open until the request settles */
 
@@ -38,9 +40,9 @@ FERRY_BEGIN
  * -EINVAL.
  *
  * A path is copied at submit and opened by the stream's owner when the request starts, or already
- * while the write directly before it leaves, so that both may leave in one segment. It is relative to
- * dirfd (duplicated at submit) or, with AT_FDCWD, to the working directory of that moment. If opening
- * fails early it is tried again when the request starts.
+ * while the write directly before it leaves, so that both may leave in one segment. It is relative
+ * to dirfd (duplicated at submit) or, with FERRY_CWD, to the working directory of that moment. If
+ * opening fails early it is tried again when the request starts.
  *
  * length 0 means zero bytes: the file is still opened, and its errors reported.
  *
@@ -50,7 +52,7 @@ FERRY_BEGIN
  */
 typedef struct ferry_file {
     const char *path; /* or NULL */
-    int dirfd;        /* what path is relative to; AT_FDCWD */
+    int dirfd;        /* what path is relative to; or FERRY_CWD */
     int fd;           /* or a negative number */
     unsigned flags;   /* FERRY_FD_..., FERRY_FILE_... */
     int64_t offset;   /* bytes from the file's start (leaves an fd's position alone), or
@@ -61,14 +63,14 @@ typedef struct ferry_file {
 /* The whole of the file that a path names. Borrows path until it was handed to a submit. */
 static inline ferry_file ferry_file_at(const char *path)
 {
-    ferry_file file = {path, AT_FDCWD, -1, 0, FERRY_CURRENT, FERRY_TO_END};
+    ferry_file file = {path, FERRY_CWD, -1, 0, FERRY_CURRENT, FERRY_TO_END};
     return file;
 }
 
 /* An open file, from its current position to its end. */
 static inline ferry_file ferry_file_fd(int fd)
 {
-    ferry_file file = {NULL, AT_FDCWD, fd, 0, FERRY_CURRENT, FERRY_TO_END};
+    ferry_file file = {NULL, FERRY_CWD, fd, 0, FERRY_CURRENT, FERRY_TO_END};
     return file;
 }
 

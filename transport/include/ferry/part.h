@@ -40,7 +40,7 @@ typedef struct ferry_part {
 static inline ferry_part ferry_part_memory_(ferry_part_kind kind, const void *data, size_t length,
                                             ferry_release *release, void *arg)
 {
-    ferry_part part = {kind, data, length, release, arg, {NULL, AT_FDCWD, -1, 0, 0, 0}};
+    ferry_part part = {kind, data, length, release, arg, {NULL, FERRY_CWD, -1, 0, 0, 0}};
     return part;
 }
 

@@ -82,8 +82,9 @@ typedef struct ferry_stream_status {
  * TCP, unix stream, and unix SEQPACKET sockets (each write one message; files in messages of at
  * most 64 KiB), pipes, regular files, terminals and character devices are taken. A socket that is
  * still connecting is fine: requests wait in order. A socket's O_NONBLOCK is set as the placement
- * needs it, and restored before it is closed, since other processes may share it; a pipe or terminal is
- * opened anew through /proc, so that theirs is left alone. A socket's SO_LINGER is not honoured.
+ * needs it, and restored before it is closed, since other processes may share it; a pipe or
+ * terminal is opened anew through /proc, so that theirs is left alone. A socket's SO_LINGER is not
+ * honoured.
  *
  * Threads: any. Takes: fd, unless it fails; from then on only ferry uses or closes it.
  * Gives: a reference to a stream.

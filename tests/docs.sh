@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What the documentation shows is what is built, and the example does what the README says it does.
+# Usage: docs.sh SOURCE_DIRECTORY EXAMPLE_PROGRAM
+set -eu
+source=$1 example=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+fail() {
+    echo "docs: $*" >&2
+    exit 1
+}
+
+awk '/^```c$/ { inside = 1; next } /^```$/ { if (inside) exit } inside' "$source/README.md" \
+    >"$work/shown.c"
+diff "$work/shown.c" "$source/tools/examples/first.c" >&2 ||
+    fail "README.md's first program is not tools/examples/first.c"
+[ "$(wc -l <"$work/shown.c")" -le 40 ] || fail "the first program has more than 40 lines"
+
+head -c 1000 /dev/zero >"$work/file"
+printf '%s: OK, 1000 bytes sent\nthe peer read 1006 bytes\n' "$work/file" >"$work/expected"
+"$example" "$work/file" >"$work/told"
+diff "$work/told" "$work/expected" >&2 || fail "the first program tells something else"
+
+# Every file, function and test that ARCHITECTURE.md names exists.
+grep -oE '`[a-z_]+/[a-zA-Z_/.]+`' "$source/ARCHITECTURE.md" | tr -d '`' | sort -u |
+    while read -r path; do
+        [ -e "$source/$path" ] || fail "ARCHITECTURE.md names $path, which is not there"
+    done
+grep -oE '`[a-z_]+::[a-z_]+`' "$source/ARCHITECTURE.md" | tr -d '`' | sort -u |
+    while read -r test; do
+        grep -qrE "\(${test%%::*}, ${test##*::}\)" "$source/tests" ||
+            fail "ARCHITECTURE.md names the test $test, which is not there"
+    done
+
+# Each public header stands alone.
+for header in "$source"/{core,transport}/include/ferry/*.h; do
+    echo "#include <ferry/$(basename "$header")>" |
+        ${CC:-cc} -std=c17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c - \
+            -I"$source/core/include" -I"$source/transport/include" ||
+        fail "$(basename "$header") does not stand alone"
+done
+echo "docs: shown and built agree"
