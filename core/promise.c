@@ -48,11 +48,28 @@ ferry_promise *ferry_promise_ref(ferry_promise *promise)
     return promise;
 }
 
+ferry_promise *ferry__promise_ref_unshared(ferry_promise *promise)
+{
+    /* No atomic addition: there is nobody to race with, and it is dear beside a small write. */
+    unsigned before = atomic_load_explicit(&promise->refs, memory_order_relaxed);
+    atomic_store_explicit(&promise->refs, before + 1, memory_order_relaxed);
+    return promise;
+}
+
+bool ferry__promise_is_forgotten(const ferry_promise *promise)
+{
+    /* Pairs with the release in every unref: what the others did with it is over. */
+    return atomic_load_explicit(&promise->refs, memory_order_acquire) == 1;
+}
+
 ferry_promise *ferry_promise_unref(ferry_promise *promise)
 {
     if (promise == NULL)
         return NULL;
-    unsigned before = atomic_fetch_sub_explicit(&promise->refs, 1, memory_order_acq_rel);
+    /* An only reference is not counted down, for the same reason: nobody can take another. */
+    unsigned before = 1;
+    if (!ferry__promise_is_forgotten(promise))
+        before = atomic_fetch_sub_explicit(&promise->refs, 1, memory_order_acq_rel);
     assert(before > 0 && "ferry_promise_unref: more references given back than taken");
     if (before == 1) {
         ferry__inbox_unref(atomic_load(&promise->home));
@@ -227,9 +244,9 @@ int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms, ferry_result
         return -EINVAL;
     if (timeout_ms != 0 && ferry__thread_may_not_wait())
         return -EDEADLK;
-    int error = timeout_ms == 0
-                    ? poll_settled(promise)
-                    : ferry__promise_await_until(promise, ferry__clock_deadline(timeout_ms));
+    int error = poll_settled(promise); /* first: what has settled costs no look at the clock */
+    if (error == -ETIMEDOUT && timeout_ms != 0)
+        error = ferry__promise_await_until(promise, ferry__clock_deadline(timeout_ms));
     if (error == 0 && ret_result != NULL)
         *ret_result = promise->result;
     return error;

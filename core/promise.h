@@ -3,8 +3,8 @@
  * The making and settling side of promises.
  *
  * A promise is the first member of the request it belongs to, so that both are one allocation;
- * destroy frees the whole. One thread settles it (the owner of its stream), once; all others await,
- * observe, ref and unref.
+ * destroy frees the whole. One thread settles it (the owner of its stream), once, or drops it where
+ * nobody can learn the outcome any more; all others await, observe, ref and unref.
  *
  *   settle                                   await at home / elsewhere / then
  *   1 write result                           1 state |= who waits, or push an observer
@@ -55,6 +55,12 @@ struct ferry_promise {
  */
 void ferry__promise_init(ferry_promise *promise, ferry__inbox *home,
                          void (*destroy)(ferry_promise *));
+
+/* As ferry_promise_ref, for a promise that no other thread has seen yet. */
+ferry_promise *ferry__promise_ref_unshared(ferry_promise *promise);
+
+/* Whether the caller's reference is the only one: nobody awaits it, observes it or can begin to. */
+bool ferry__promise_is_forgotten(const ferry_promise *promise);
 
 /* Any thread. Gives a promise that has no home one, taking a reference; otherwise does nothing. */
 void ferry__promise_set_home(ferry_promise *promise, ferry__inbox *home);

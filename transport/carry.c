@@ -76,7 +76,13 @@ static void finish(ferry_stream *stream, int error, ferry_phase phase)
     stream->released += FERRY__ONE_REQUEST + request->memory_bytes;
 }
 
-static void settle(ferry_stream *stream, ferry__request *request, int64_t now)
+/* Whether anybody may learn the outcome: a promise's holders, or the program's callback here. */
+static bool is_observable(const ferry__request *request)
+{
+    return request->on_owner != NULL || !ferry__promise_is_forgotten(&request->promise);
+}
+
+static void publish(ferry_stream *stream, ferry__request *request, int64_t now)
 {
     ferry_result *result = &request->promise.result;
     result->queued_ns = request->began_at - request->submitted_at;
@@ -84,6 +90,12 @@ static void settle(ferry_stream *stream, ferry__request *request, int64_t now)
     ferry__promise_settle(&request->promise, &stream->owner->ringer);
     if (request->on_owner != NULL)
         request->on_owner(&request->promise, result, request->on_owner_arg);
+}
+
+static void settle(ferry_stream *stream, ferry__request *request, int64_t now)
+{
+    if (is_observable(request))
+        publish(stream, request, now);
     (void)ferry_promise_unref(&request->promise);
 }
 
@@ -378,6 +390,8 @@ void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone; /* an owner lives as long as its streams admit requests */
     ferry__request *request = ferry__request_of_mail(mail);
+    /* Written on the submitter's core: on its way here while the other mail is delivered. */
+    __builtin_prefetch(request->parts);
     append(&request->stream->queue, request);
     schedule(request->stream);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/request.h"
 
-#include "core/clock.h"
 #include "core/hooks.h"
 
 #include <errno.h>
@@ -134,10 +133,22 @@ static void destroy(ferry_promise *promise)
     ferry__release(promise);
 }
 
+/* What the owner reads before it writes it. */
+static void init_progress(ferry__request *request)
+{
+    request->is_prepared = false;
+    request->has_begun = false;
+    request->prepare_error = 0;
+    request->current = 0;
+}
+
 int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],
                           size_t count, const ferry_request_options *options, ferry__inbox *home,
                           ferry__request **ret_request)
 {
+    static const ferry_request_options defaults;
+    if (options == NULL)
+        options = &defaults;
     needs sum = {0};
     int error = add_needs(&sum, parts, count);
     if (error != 0)
@@ -145,22 +156,20 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     ferry__request *request = ferry__allocate(sum.size);
     if (request == NULL)
         return -ENOMEM;
-    memset(request, 0, sizeof *request);
     error = take_parts(request, parts, count);
     if (error != 0) {
         ferry__release(request);
         return error;
     }
+    /* Field by field: zeroing the whole, observers included, shows in what a small write costs. */
     ferry__promise_init(&request->promise, home, destroy);
     request->stream = stream;
     request->kind = kind;
+    request->on_owner = options->on_owner;
+    request->on_owner_arg = options->on_owner_arg;
     request->memory_bytes = sum.memory_bytes;
     request->part_count = count;
-    request->submitted_at = ferry__clock_now();
-    if (options != NULL) {
-        request->on_owner = options->on_owner;
-        request->on_owner_arg = options->on_owner_arg;
-    }
+    init_progress(request);
     *ret_request = request;
     return 0;
 }

@@ -46,7 +46,7 @@ typedef struct ferry__request {
     ferry__request_kind kind;
     ferry_callback *on_owner;
     void *on_owner_arg;
-    int64_t submitted_at;
+    int64_t submitted_at;  /* neither set nor read where nobody can see the result */
     uint64_t memory_bytes; /* what it counts for in its stream's limit */
 
     /* The owner's. */
@@ -63,8 +63,9 @@ typedef struct ferry__request {
 } ferry__request;
 
 /*
- * Makes a request of parts, checking and taking all they hold. @param home the inbox to report to,
- * or NULL.
+ * Makes a request of parts, checking and taking all they hold. To be posted, it still needs
+ * mail.deliver and, where anybody can see its result, submitted_at.
+ * @param home the inbox to report to, or NULL.
  * @return 0, or the errnos of ferry_stream_send, with nothing taken.
  */
 int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],

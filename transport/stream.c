@@ -53,11 +53,13 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
         ferry__release(stream);
         return error;
     }
-    (void)ferry_promise_ref(&stream->close_request->promise); /* one to settle, one to hand out */
+    ferry__request *close_request = stream->close_request;
+    (void)ferry__promise_ref_unshared(&close_request->promise); /* one to settle, one to hand out */
+    close_request->submitted_at = ferry__clock_now(); /* for an abort, which submits no close */
+    close_request->mail.deliver = ferry__stream_deliver_request;
     atomic_init(&stream->refs, 2);
     atomic_init(&stream->users, 1);
     stream->options = with_defaults(*options);
-    stream->close_request->mail.deliver = ferry__stream_deliver_request;
     stream->abort_mail.deliver = ferry__stream_deliver_abort;
     stream->task.turn = ferry__stream_turn;
     stream->sink_watch.ready = ferry__stream_sink_ready;
@@ -270,8 +272,10 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
         return error;
     }
     request->mail.deliver = ferry__stream_deliver_request;
+    if (ret_promise != NULL || request->on_owner != NULL)
+        request->submitted_at = ferry__clock_now(); /* dear beside a small write: only if seen */
     if (ret_promise != NULL)
-        *ret_promise = ferry_promise_ref(&request->promise);
+        *ret_promise = ferry__promise_ref_unshared(&request->promise);
     ferry__owner_post(stream->owner, &request->mail);
     return 0;
 }

@@ -280,6 +280,21 @@ PROMISE_BOTH(write, each_write_to_a_seqpacket_is_one_message)
     file_remove(&file);
 }
 
+PROMISE_BOTH(write, message_is_never_cut_however_small_a_turn_is)
+{
+    const ferry_service_options options = {.placement = placement, .chunk_bytes = 1000};
+    ferry_service *service;
+    check_eq(ferry_service_create(&options, &service), 0);
+    pair both = unix_pair(SOCK_SEQPACKET);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    static char data[5000];
+    check_eq(outcome(submit_write(stream, data, sizeof data)).sent, 5000);
+    check_eq(recv(both.theirs, data, sizeof data, 0), 5000);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
 static void send_all_kinds(ferry_placement placement, int sink, int source)
 {
     ferry_service *service = service_start(placement);
