@@ -113,6 +113,7 @@ int ferry__owner_need_poller(ferry__owner *owner)
 int ferry__owner_watch(ferry__owner *owner, ferry__watch *watch, uint32_t events)
 {
     assert(ferry__owner_is_current(owner) && "only an owner watches its fds");
+    assert(owner->start_error == 0 && "without a thread nobody polls");
     int error = ferry__owner_need_poller(owner);
     return error != 0 ? error : ferry__poller_watch(&owner->poller, watch, events);
 }
@@ -148,6 +149,7 @@ static void give_turns(ferry__owner *owner)
 
 static void sleep_until_needed(ferry__owner *owner)
 {
+    assert(owner->ringer.count == 0 && "inboxes are rung before the owner sleeps");
     ferry__wake_announce(&owner->wake);
     if (!deliver_mail(owner) && owner->first_runnable == NULL) {
         int64_t deadline = ferry__timers_nearest(&owner->timers);

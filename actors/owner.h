@@ -13,8 +13,12 @@
  * A supervised owner (a dedicated one) starts no thread until its first mail. It begins as a
  * sleeper whose waker, instead of ringing, asks the supervisor to start the thread; when the thread
  * has ended the supervisor joins it. If no thread can be made the supervisor lets the tasks take
- * their turns on its own thread, with ferry__owner_start_error telling them to refuse their work;
- * the owner is then a sleeper again, and the next mail is another try.
+ * their turns on its own thread, with start_error telling them to refuse their work;
+ * the owner is then a sleeper again, and the next mail is another try. In such a turn nothing may be
+ * waited for: the supervisor looks at neither the owner's timers nor its epoll set.
+ *
+ * A turn that blocks stops mail and timers: what blocks must be got out by other means (a stream's
+ * by its sink's gate), and what needs a timer must not block.
  */
 #ifndef FERRY_ACTORS_OWNER_H
 #define FERRY_ACTORS_OWNER_H

@@ -33,7 +33,9 @@ int ferry__poller_open(ferry__poller *poller, int wake_fd);
 void ferry__poller_close(ferry__poller *poller);
 
 /*
- * Has watch->ready called at the next change towards any of events, and soon if one is there now.
+ * Has watch->ready called at the next change towards any of events, which replace those watched for
+ * before. Registered for these already, it tells nothing of what is there now: to be called after an
+ * EAGAIN.
  * @return 0; -EPERM: the fd is always ready (a regular file); or another negative errno.
  */
 int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t events);

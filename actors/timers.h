@@ -15,8 +15,10 @@ typedef struct ferry__timer {
     int64_t deadline; /* ferry__clock_now's time */
     struct ferry__timer *previous;
     struct ferry__timer *next;
-    bool set;                            /* it is in a list */
-    void (*fire)(struct ferry__timer *); /* called once, unset; may set it again */
+    bool set; /* it is in a list */
+    /* Called once, unset; may set it again, for later. Only notes and schedules, as a watch's ready
+     * does: what it settled would be rung only after the next turn. */
+    void (*fire)(struct ferry__timer *);
 } ferry__timer;
 
 /* Zero-initialised, there are none. */

@@ -29,13 +29,11 @@ void check_eq_failed(const char *file, int line, const char *what, long long got
 static atomic_ulong made;
 static atomic_long outstanding;
 static atomic_ulong logged;
-static atomic_ulong failing_from; /* 0: none fails */
-static atomic_bool failing_persistently;
+static atomic_ulong failing_at; /* 0: none fails */
 
 static bool is_to_fail(unsigned long number)
 {
-    unsigned long from = atomic_load(&failing_from);
-    return from != 0 && (number == from || (number > from && atomic_load(&failing_persistently)));
+    return number == atomic_load(&failing_at);
 }
 
 static void *allocate(size_t size, void *context)
@@ -62,20 +60,24 @@ static void count_line(ferry_log_level level, const char *message, void *context
     atomic_fetch_add(&logged, 1);
 }
 
-void fail_allocation(unsigned long n, bool persistent)
+void fail_allocation(unsigned long n)
 {
-    atomic_store(&failing_persistently, persistent);
-    atomic_store(&failing_from, atomic_load(&made) + n);
+    atomic_store(&failing_at, atomic_load(&made) + n);
 }
 
 void allow_allocations(void)
 {
-    atomic_store(&failing_from, 0);
+    atomic_store(&failing_at, 0);
 }
 
 unsigned long allocations_made(void)
 {
     return atomic_load(&made);
+}
+
+long allocations_outstanding(void)
+{
+    return atomic_load(&outstanding);
 }
 
 unsigned long lines_logged(void)
@@ -106,8 +108,7 @@ unsigned count_threads(void)
     return count_entries("/proc/self/task");
 }
 
-/* A joined thread may stand in /proc for a moment longer: the kernel tells the joiner first. */
-static void wait_for_threads(unsigned expected)
+void wait_for_threads(unsigned expected)
 {
     struct timespec begin, now;
     clock_gettime(CLOCK_MONOTONIC, &begin);

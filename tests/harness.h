@@ -87,19 +87,23 @@ _Noreturn void check_eq_failed(const char *file, int line, const char *what, lon
 
 /* ---- the allocator that the census counts by ---- */
 
-/* From now on, the n-th allocation of ferry's fails (1: the next), and if persistent all later
- * ones. */
-void fail_allocation(unsigned long n, bool persistent);
+/* From now on, the n-th allocation of ferry's fails (1: the next). */
+void fail_allocation(unsigned long n);
 void allow_allocations(void);
 
-/* How many allocations ferry made so far, and how many lines it logged. */
+/* How many allocations ferry made so far, how many of them it still has, how many lines it logged. */
 unsigned long allocations_made(void);
+long allocations_outstanding(void);
 unsigned long lines_logged(void);
 
 /* ---- counts ---- */
 
 unsigned count_fds(void);
 unsigned count_threads(void);
+
+/* Waits until so many threads are left. A joined one may stand in /proc for a moment longer: the
+ * kernel tells the joiner first. */
+void wait_for_threads(unsigned expected);
 
 /* The seed of this run's randomness: FERRY_SEED, or the clock. Printed. */
 uint64_t random_seed(void);

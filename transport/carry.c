@@ -16,7 +16,7 @@
 #define STREAM_OF(pointer, member)                                                                 \
     ((ferry_stream *)(void *)((char *)(pointer)-offsetof(ferry_stream, member)))
 
-void ferry__stream_assert_owner(const ferry_stream *stream)
+static void assert_owner(const ferry_stream *stream)
 {
     assert(ferry__owner_is_current(stream->owner) && "only its owner touches a stream");
     (void)stream;
@@ -57,15 +57,17 @@ static void forget_source_watch(ferry_stream *stream)
     ferry__poller_unwatch(&stream->owner->poller, &stream->source_watch);
 }
 
-/* Takes the head off the queue with its outcome; it settles at the end of the turn. */
+/* Takes the head off the queue with its outcome; it settles at the end of the turn. Only ever the
+ * head: receipts are given in the queue's order. */
 static void finish(ferry_stream *stream, int error, ferry_phase phase)
 {
+    assert_owner(stream);
     ferry__request *request = remove_first(&stream->queue);
     begin(stream, request);
     ferry_result *result = &request->promise.result;
     result->error = error;
     result->phase = phase;
-    forget_source_watch(stream);
+    forget_source_watch(stream); /* before its fd is closed: else epoll keeps it */
     ferry__request_release_parts(request);
     if (error != 0) {
         ferry__sink_push(&stream->sink);
@@ -179,6 +181,14 @@ static bool linger(ferry_stream *stream)
     return false;
 }
 
+/* What the head is at. */
+static ferry_phase phase_of_head(const ferry_stream *stream)
+{
+    if (!stream->queue.first->has_begun)
+        return FERRY_PHASE_QUEUE;
+    return stream->source_watch.events != 0 ? FERRY_PHASE_SOURCE : FERRY_PHASE_SINK;
+}
+
 /* Abort: everything queued is called off, the fd goes at once. */
 static void call_off(ferry_stream *stream)
 {
@@ -187,8 +197,7 @@ static void call_off(ferry_stream *stream)
             begin(stream, remove_first(&stream->queue));
             stream->released += FERRY__ONE_REQUEST;
         } else {
-            bool has_begun = stream->queue.first->has_begun;
-            finish(stream, -ECANCELED, has_begun ? FERRY_PHASE_SINK : FERRY_PHASE_QUEUE);
+            finish(stream, -ECANCELED, phase_of_head(stream));
         }
     }
     if (stream->state != FERRY__GONE)
@@ -271,7 +280,7 @@ static ferry__part *find_next_part(ferry_stream *stream)
             finish(stream, error, request->prepare_phase);
             continue;
         }
-        ferry__part *part = ferry__request_current_part(request);
+        ferry__part *part = ferry__request_find_part(request);
         if (part != NULL)
             return part;
         finish(stream, 0, FERRY_PHASE_DONE);
@@ -292,24 +301,21 @@ static uint64_t account_to_part(ferry_stream *stream, ferry__request *request, f
     return its;
 }
 
-/* Gives bytes that the sink took to the requests they belong to, from the head on. */
+/* Gives bytes that the sink took to the requests they belong to, from the head on: all of them are
+ * prepared, since moving joins no others. */
 static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
 {
-    ferry__request *request;
-    while ((request = stream->queue.first) != NULL) {
-        ferry__part *part = NULL;
-        if (request->kind == FERRY__SEND && request->is_prepared && request->prepare_error == 0)
-            part = ferry__request_current_part(request);
-        if (bytes == 0 && (part != NULL || !request->has_begun))
-            return;
+    while (bytes > 0) {
+        ferry__request *request = stream->queue.first;
         begin(stream, request);
-        if (part == NULL) {
-            finish(stream, 0, FERRY_PHASE_DONE);
-            continue;
+        ferry__part *part = ferry__request_find_part(request);
+        if (part != NULL) {
+            bytes -= account_to_part(stream, request, part, bytes);
+            if (request->promise.result.method < method)
+                request->promise.result.method = method;
         }
-        bytes -= account_to_part(stream, request, part, bytes);
-        if (request->promise.result.method < method)
-            request->promise.result.method = method;
+        if (ferry__request_find_part(request) == NULL)
+            finish(stream, 0, FERRY_PHASE_DONE);
     }
 }
 
@@ -366,7 +372,7 @@ static bool carry_out(ferry_stream *stream)
 ferry__turn ferry__stream_turn(ferry__task *task)
 {
     ferry_stream *stream = STREAM_OF(task, task);
-    ferry__stream_assert_owner(stream);
+    assert_owner(stream);
     stream->turn_began_at = ferry__clock_now();
     bool again = false;
     if (is_cut(stream))

@@ -77,7 +77,7 @@ static bool add_request(gather *all, ferry__request *request, bool is_message)
 }
 
 /* The next request may join if the one before has nothing to say first, and it would not fail. */
-static bool may_join(const ferry__request *before)
+static bool prepare_to_join(const ferry__request *before)
 {
     return before->on_owner == NULL && before->next != NULL && before->next->kind == FERRY__SEND &&
            ferry__request_prepare_ahead(before->next);
@@ -92,7 +92,7 @@ ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk)
     all.more = false;
     ferry__sink *sink = &stream->sink;
     ferry__request *request = stream->queue.first;
-    while (add_request(&all, request, sink->is_message) && may_join(request))
+    while (add_request(&all, request, sink->is_message) && prepare_to_join(request))
         request = request->next;
     return written(ferry__sink_write(sink, all.pieces, all.count, all.more), FERRY_METHOD_MEMORY);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Moving bytes: one bounded system call's worth from the head of a stream's queue into its sink.
- * Knows requests, parts, sources and sinks; settles nothing.
+ * Knows requests, parts, sources and sinks; may open the files of a request that follows; settles
+ * nothing.
  */
 #ifndef FERRY_TRANSPORT_MOVE_H
 #define FERRY_TRANSPORT_MOVE_H
@@ -10,7 +11,7 @@
 
 typedef enum ferry__moved {
     FERRY__MOVED_BYTES,      /* the sink took some */
-    FERRY__MOVED_TO_END,     /* an open-ended source has ended, or nothing was left to move */
+    FERRY__MOVED_TO_END,     /* an open-ended source has ended */
     FERRY__MOVED_SINK_FULL,  /* wait until the sink takes bytes again */
     FERRY__MOVED_SOURCE_DRY, /* wait until the source has bytes again */
     FERRY__MOVED_FAILED

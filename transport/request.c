@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Copies beyond this are allocations of their own: a promise that is kept keeps its request's memory,
+ * and that must not be much. */
+enum { MOST_INLINE = 1024 };
+
 /* What a request needs beside its parts, and whether it can be counted. */
 typedef struct needs {
     size_t size;           /* of the whole allocation */
@@ -22,7 +26,7 @@ static int add_part_needs(needs *sum, const ferry_part *part)
     bool overflow = false;
     switch (part->kind) {
     case FERRY_PART_COPY:
-        stored = part->length;
+        stored = part->length <= MOST_INLINE ? part->length : 0;
         /* fall through */
     case FERRY_PART_BORROW:
     case FERRY_PART_GIVE:
@@ -44,7 +48,7 @@ static int add_part_needs(needs *sum, const ferry_part *part)
         return -EINVAL;
     }
     overflow |= __builtin_add_overflow(sum->size, stored, &sum->size);
-    return overflow || sum->size > PTRDIFF_MAX ? -EOVERFLOW : 0;
+    return overflow || sum->size > PTRDIFF_MAX || sum->memory_bytes > PTRDIFF_MAX ? -EOVERFLOW : 0;
 }
 
 static int add_needs(needs *sum, const ferry_part parts[], size_t count)
@@ -71,32 +75,62 @@ static void free_memory(void *data, void *arg)
     free(data);
 }
 
+static void release_copy(void *data, void *arg)
+{
+    (void)arg;
+    ferry__release(data);
+}
+
+/* Copies memory: small pieces into *store, which moves on. */
+static int copy_memory(ferry__part *part, const ferry_part *wanted, unsigned char **store)
+{
+    if (wanted->length == 0)
+        return 0;
+    unsigned char *copy = *store;
+    if (wanted->length > MOST_INLINE) {
+        copy = ferry__allocate(wanted->length);
+        if (copy == NULL)
+            return -ENOMEM;
+        part->memory.release = release_copy;
+    } else {
+        *store += wanted->length;
+    }
+    part->memory.data = memcpy(copy, wanted->data, wanted->length);
+    return 0;
+}
+
+static int take_memory(ferry__part *part, const ferry_part *wanted, unsigned char **store)
+{
+    part->left = wanted->length;
+    part->memory.data = wanted->data;
+    part->memory.release = NULL;
+    if (wanted->kind == FERRY_PART_COPY)
+        return copy_memory(part, wanted, store);
+    if (wanted->kind == FERRY_PART_GIVE) {
+        part->memory.release = wanted->release != NULL ? wanted->release : free_memory;
+        part->memory.release_arg = wanted->arg;
+    }
+    return 0;
+}
+
+static int take_file(ferry__part *part, const ferry_file *wanted, unsigned char **store)
+{
+    const char *path = wanted->path;
+    if (path != NULL) {
+        size_t size = strlen(path) + 1;
+        path = memcpy(*store, path, size);
+        *store += size;
+    }
+    part->left = wanted->length > 0 ? (uint64_t)wanted->length : 0;
+    return ferry__source_take(&part->source, wanted, path);
+}
+
 /* Fills in one part; what is copied goes to *store, which moves on. */
 static int take_part(ferry__part *part, const ferry_part *wanted, unsigned char **store)
 {
     part->is_file = wanted->kind == FERRY_PART_FILE;
     part->sent = 0;
-    if (part->is_file) {
-        const char *path = wanted->file.path;
-        if (path != NULL) {
-            size_t size = strlen(path) + 1;
-            path = memcpy(*store, path, size);
-            *store += size;
-        }
-        part->left = wanted->file.length > 0 ? (uint64_t)wanted->file.length : 0;
-        return ferry__source_take(&part->source, &wanted->file, path);
-    }
-    part->left = wanted->length;
-    part->memory.data = wanted->data;
-    part->memory.release = NULL;
-    if (wanted->kind == FERRY_PART_GIVE) {
-        part->memory.release = wanted->release != NULL ? wanted->release : free_memory;
-        part->memory.release_arg = wanted->arg;
-    } else if (wanted->kind == FERRY_PART_COPY && wanted->length > 0) {
-        part->memory.data = memcpy(*store, wanted->data, wanted->length);
-        *store += wanted->length;
-    }
-    return 0;
+    return part->is_file ? take_file(part, &wanted->file, store) : take_memory(part, wanted, store);
 }
 
 static void close_sources(ferry__request *request, size_t count)
@@ -107,11 +141,15 @@ static void close_sources(ferry__request *request, size_t count)
     }
 }
 
+/* What was given stays the caller's; what was copied or duplicated is undone. */
 static void give_back_parts(ferry__request *request, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (request->parts[i].is_file)
-            ferry__source_give_back(&request->parts[i].source);
+        ferry__part *part = &request->parts[i];
+        if (part->is_file)
+            ferry__source_give_back(&part->source);
+        else if (part->memory.release == release_copy)
+            ferry__release((void *)part->memory.data);
     }
 }
 
@@ -224,7 +262,7 @@ static bool has_ended(const ferry__part *part)
     return part->left == 0 && !(part->is_file && part->source.is_open_ended);
 }
 
-ferry__part *ferry__request_current_part(ferry__request *request)
+ferry__part *ferry__request_find_part(ferry__request *request)
 {
     while (request->current < request->part_count && has_ended(&request->parts[request->current]))
         request->current++;

@@ -6,7 +6,8 @@
  * the promise's last reference. What its parts hold (fds, given buffers) is released earlier, just
  * before it settles.
  *
- *   any thread: create -> posted    owner: prepare -> begin -> bytes move -> finish -> settled
+ *   any thread: create -> posted    owner: begin (receipt) -> prepare (perhaps already ahead of its
+ * turn) -> bytes move -> finish -> settled
  */
 #ifndef FERRY_TRANSPORT_REQUEST_H
 #define FERRY_TRANSPORT_REQUEST_H
@@ -24,7 +25,7 @@ typedef struct ferry__part {
     union {
         struct {
             const unsigned char *data; /* its first byte */
-            ferry_release *release;    /* given memory: how to give it back; NULL otherwise */
+            ferry_release *release;    /* given memory and large copies: how; else NULL */
             void *release_arg;
         } memory;
         ferry__source source;
@@ -84,13 +85,14 @@ int ferry__request_prepare(ferry__request *request);
  */
 bool ferry__request_prepare_ahead(ferry__request *request);
 
-/* The part whose bytes come next; NULL if none are left. Only a prepared request's. */
-ferry__part *ferry__request_current_part(ferry__request *request);
+/* Finds the part whose bytes come next, passing over what has ended; NULL: none is left. Only a
+ * prepared request's. */
+ferry__part *ferry__request_find_part(ferry__request *request);
 
 /* Releases what its parts hold, and completes its result but for error and phase. */
 void ferry__request_release_parts(ferry__request *request);
 
-/* ferry__request of a promise, or of a mail. */
+/* The request that a mail is of. */
 ferry__request *ferry__request_of_mail(ferry__mail *mail);
 
 #endif

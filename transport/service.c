@@ -214,7 +214,7 @@ static ferry_stream **snapshot(ferry_service *service, size_t *ret_count)
 /* A promise that settles after all that the stream was given so far. */
 static int promise_quiet(ferry_stream *stream, ferry_promise **ret_promise)
 {
-    int error = ferry__stream_mark(stream, false, ret_promise);
+    int error = ferry_stream_flush(stream, ret_promise);
     if (error != -ESHUTDOWN)
         return error;
     *ret_promise = ferry_promise_ref(&stream->close_request->promise);
@@ -228,6 +228,8 @@ static int drain_stream(ferry_stream *stream, int64_t deadline)
 {
     if (ferry__stream_is_quiet(stream))
         return 0;
+    if (deadline != FERRY__NEVER && ferry__clock_now() >= deadline)
+        return -ETIMEDOUT; /* a mark would stay in the queue, one for every look */
     ferry_promise *quiet;
     int error = promise_quiet(stream, &quiet);
     if (error == 0) {

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 /* sink->gate */
-enum { OUTSIDE, IN_CALL, CUTTING, CUT };
+enum { OUTSIDE, IN_CALL, CUTTING, CUTTER_LEFT };
 
 static int get_option(int fd, int name)
 {
@@ -120,7 +120,7 @@ static void leave_call(ferry__sink *sink)
     unsigned expected = IN_CALL;
     if (!sink->is_socket || atomic_compare_exchange_strong(&sink->gate, &expected, OUTSIDE))
         return;
-    while (atomic_load(&sink->gate) != CUT) /* for as long as one shutdown(2) takes */
+    while (atomic_load(&sink->gate) != CUTTER_LEFT) /* for as long as one shutdown(2) takes */
         (void)sched_yield();
     atomic_store(&sink->gate, OUTSIDE);
 }
@@ -143,7 +143,7 @@ void ferry__sink_cut(ferry__sink *sink)
     if (!atomic_compare_exchange_strong(&sink->gate, &expected, CUTTING))
         return;
     (void)shutdown(sink->fd, SHUT_RDWR);
-    atomic_store(&sink->gate, CUT);
+    atomic_store(&sink->gate, CUTTER_LEFT);
 }
 
 /* Blocks until a blocking sink takes bytes again. It answered -EAGAIN to a write; or to sendfile,
@@ -168,10 +168,11 @@ static ssize_t write_once(const ferry__sink *sink, const struct iovec pieces[], 
     return sendmsg(sink->fd, &message, flags);
 }
 
-/* Whether a call that answered done is to be made again, in the same visit. */
-static bool again(const ferry__sink *sink, ssize_t done)
+/* Whether a call that answered so is to be made again, in the same visit: at once, or after waiting
+ * for room. */
+static bool wait_and_retry(const ferry__sink *sink, ssize_t bytes)
 {
-    if (done >= 0)
+    if (bytes >= 0)
         return false;
     if (errno == EINTR)
         return true;
@@ -188,7 +189,7 @@ ssize_t ferry__sink_write(ferry__sink *sink, const struct iovec pieces[], int co
     ssize_t written;
     do
         written = write_once(sink, pieces, count, more);
-    while (again(sink, written));
+    while (wait_and_retry(sink, written));
     int error = errno;
     leave_call(sink);
     sink->is_holding_back = more && sink->is_tcp;
@@ -203,7 +204,7 @@ ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, 
     ssize_t sent;
     do
         sent = sendfile(sink->fd, source_fd, &position, length);
-    while (again(sink, sent));
+    while (wait_and_retry(sink, sent));
     int error = errno;
     leave_call(sink);
     if (sent < 0)
@@ -245,6 +246,9 @@ int ferry__sink_shutdown(ferry__sink *sink)
 
 int ferry__sink_close(ferry__sink *sink, bool reset)
 {
+    /* The peer's end of file, even while a duplicate of the fd, or a forked child's, is still open. */
+    if (sink->is_socket && !reset)
+        (void)shutdown(sink->fd, SHUT_WR);
     if (sink->is_tcp) {
         struct linger linger = {.l_onoff = reset, .l_linger = 0};
         (void)setsockopt(sink->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);

@@ -16,10 +16,11 @@
  *
  *   owner: OUTSIDE -> IN_CALL, then look at cut     cutter: set cut, then IN_CALL -> CUTTING?
  *          the system call                                  shutdown(2)
- *          IN_CALL -> OUTSIDE, or wait for CUT              CUTTING -> CUT
+ *          IN_CALL -> OUTSIDE, or wait for CUTTER_LEFT      CUTTING -> CUTTER_LEFT
  *
  * Both first steps are full barriers: either the owner sees that it is cut, or the cutter sees it
  * in the call. The owner leaves only after the cutter has, so the fd is not closed under it.
+ * A cut is final: there is no way to get one call out and go on.
  */
 #ifndef FERRY_TRANSPORT_SINK_H
 #define FERRY_TRANSPORT_SINK_H

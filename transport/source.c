@@ -152,9 +152,15 @@ static int plan_length(ferry__source *source, const struct stat *status, uint64_
     return 0;
 }
 
+/* Whether it reads from an fd's own position, which others may use too. */
+static bool uses_position(const ferry__source *source)
+{
+    return source->path == NULL && source->asked_offset == FERRY_CURRENT && source->is_seekable;
+}
+
 static void reserve(ferry__source *source, uint64_t length)
 {
-    if (source->path != NULL || source->asked_offset != FERRY_CURRENT || !source->is_seekable)
+    if (!uses_position(source))
         return;
     source->reserved_from = source->offset;
     source->reserved_bytes = length;
@@ -187,9 +193,11 @@ int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase 
     error = plan_length(source, &status, ret_length);
     if (error != 0)
         return error;
-    reserve(source, *ret_length);
+    if (source->is_open_ended && uses_position(source))
+        source->is_seekable = false; /* there is no range to reserve: read(2) itself moves on */
+    else
+        reserve(source, *ret_length);
     source->is_copied = !source->is_seekable;
-    source->is_opened = true;
     return 0;
 }
 
@@ -212,6 +220,8 @@ void ferry__source_settle_position(ferry__source *source, uint64_t sent)
 {
     if (source->reserved_from >= 0 && sent != source->reserved_bytes)
         (void)lseek(source->fd, source->reserved_from + (off_t)sent, SEEK_SET);
+    else if (source->buffer_end > source->buffer_begin && !source->is_seekable)
+        (void)lseek(source->fd, -(off_t)(source->buffer_end - source->buffer_begin), SEEK_CUR);
     source->reserved_from = -1;
 }
 

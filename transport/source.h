@@ -4,7 +4,7 @@
  * (open) to its end (close). Between open and close the owner moves its bytes (transport/move.h).
  *
  * FERRY_CURRENT: open reserves the range by moving the fd's position to its end, so that the next
- * part that reads the same fd finds its own; close moves it back to what was really sent, where
+ * part that reads the same fd finds its own; settle_position moves it back to what was really sent, where
  * that is less. (More, where the end was not known beforehand.)
  */
 #ifndef FERRY_TRANSPORT_SOURCE_H
@@ -23,8 +23,7 @@ typedef struct ferry__source {
     int64_t asked_length;
 
     /* The owner's, once opened. */
-    bool is_opened;
-    bool is_seekable;
+    bool is_seekable;        /* read at offset; else from where its fd stands, with read(2) */
     bool is_open_ended;      /* read until it ends: its size is not known */
     bool is_copied;          /* sendfile refused it: read and write */
     int64_t offset;          /* of the next byte to read */
@@ -36,7 +35,7 @@ typedef struct ferry__source {
 } ferry__source;
 
 /*
- * At submit. Checks what was asked and takes the fds. @param path where path's copy will stand.
+ * At submit. Checks what was asked and takes the fds. @param path its path's copy, in the request.
  * @return 0, or the errnos of ferry_stream_sendfile, with nothing taken.
  */
 int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path);

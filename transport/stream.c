@@ -182,10 +182,20 @@ ferry_stream *ferry_stream_unref(ferry_stream *stream)
 
 /* ---- admission ------------------------------------------------------------------------------- */
 
-static bool exceeds_limits(const ferry_stream *stream, uint64_t admission, uint64_t bytes)
+/* What bounds the queue for a request. */
+typedef enum limit {
+    BY_OPTIONS, /* data: the stream's options */
+    BY_COUNT,   /* markers and the like, which are wanted most when the queue is full */
+    UNLIMITED   /* close and abort: once a stream each */
+} limit;
+
+static bool exceeds_limits(const ferry_stream *stream, uint64_t admission, uint64_t bytes,
+                           limit limited)
 {
     uint64_t queued_bytes = admission & FERRY__MEMORY_MASK;
     uint64_t requests = (admission & FERRY__REQUESTS_MASK) / FERRY__ONE_REQUEST;
+    if (limited == BY_COUNT)
+        return requests >= MOST_REQUESTS + MOST_REQUESTS / 2; /* far from the word's flags */
     return requests >= stream->options.limit_requests ||
            (queued_bytes > 0 && queued_bytes + bytes > stream->options.limit_bytes);
 }
@@ -196,7 +206,7 @@ static bool exceeds_limits(const ferry_stream *stream, uint64_t admission, uint6
  * closed stream from ending, and nobody would tell it afterwards. Pairs with E0 in carry.c.
  */
 static int admit(ferry_stream *stream, uint64_t bytes, uint64_t refused_by, uint64_t set,
-                 bool limited)
+                 limit limited)
 {
     if (bytes > MOST_BYTES)
         return -EOVERFLOW;
@@ -204,7 +214,7 @@ static int admit(ferry_stream *stream, uint64_t bytes, uint64_t refused_by, uint
     do {
         if ((before & refused_by) != 0)
             return -ESHUTDOWN;
-        if (limited && exceeds_limits(stream, before, bytes))
+        if (limited != UNLIMITED && exceeds_limits(stream, before, bytes, limited))
             return -EAGAIN;
     } while (!atomic_compare_exchange_weak(&stream->admission, &before,
                                            (before + FERRY__ONE_REQUEST + bytes) | set));
@@ -247,7 +257,7 @@ typedef struct submission {
     const ferry_request_options *options;
     uint64_t refused_by; /* admission flags */
     uint64_t set;        /* likewise */
-    bool limited;
+    limit limited;
 } submission;
 
 static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
@@ -289,7 +299,7 @@ int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t cou
         .count = count,
         .options = options,
         .refused_by = FERRY__SHUT | FERRY__CLOSED,
-        .limited = true,
+        .limited = BY_OPTIONS,
     };
     return submit(stream, &what, ret_promise);
 }
@@ -310,15 +320,10 @@ int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file,
     return ferry_stream_send(stream, &part, 1, options, ret_promise);
 }
 
-int ferry__stream_mark(ferry_stream *stream, bool limited, ferry_promise **ret_promise)
-{
-    const submission what = {.kind = FERRY__SEND, .refused_by = FERRY__CLOSED, .limited = limited};
-    return submit(stream, &what, ret_promise);
-}
-
 int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise)
 {
-    return ferry__stream_mark(stream, true, ret_promise);
+    const submission what = {.kind = FERRY__SEND, .refused_by = FERRY__CLOSED, .limited = BY_COUNT};
+    return submit(stream, &what, ret_promise);
 }
 
 int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise)
@@ -346,7 +351,7 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
         ferry__promise_set_home(&request->promise, home);
     if (ret_promise != NULL)
         *ret_promise = ferry_promise_ref(&request->promise);
-    if (admit(stream, 0, FERRY__CLOSED, FERRY__CLOSED, false) == 0) {
+    if (admit(stream, 0, FERRY__CLOSED, FERRY__CLOSED, UNLIMITED) == 0) {
         request->submitted_at = ferry__clock_now();
         ferry__owner_post(stream->owner, &request->mail);
     }
@@ -357,7 +362,7 @@ void ferry_stream_abort(ferry_stream *stream)
 {
     if (check_usable(stream) != 0 || atomic_exchange(&stream->is_aborting, true))
         return;
-    if (admit(stream, 0, FERRY__ENDED, FERRY__CLOSED, false) != 0)
+    if (admit(stream, 0, FERRY__ENDED, FERRY__CLOSED, UNLIMITED) != 0)
         return; /* it is closed already */
     ferry__sink_cut(&stream->sink);
     ferry__owner_post(stream->owner, &stream->abort_mail);

@@ -20,7 +20,7 @@
 
 #include <ferry/stream.h>
 
-/* ferry_stream.admission: 40 bits of bytes, 21 of requests, 3 of flags. */
+/* ferry_stream.admission: 40 bits of bytes, 21 of requests, 3 of flags. There is no bit to spare. */
 #define FERRY__ONE_REQUEST   (UINT64_C(1) << 40)
 #define FERRY__MEMORY_MASK   (FERRY__ONE_REQUEST - 1)
 #define FERRY__REQUESTS_MASK (((UINT64_C(1) << 21) - 1) << 40)
@@ -54,7 +54,7 @@ struct ferry_stream {
     /* Set at adoption. */
     ferry_service *service;        /* a reference */
     ferry__owner *owner;           /* a reference, and a hold until the stream ends */
-    ferry__request *close_request; /* made at once, so that closing cannot fail */
+    ferry__request *close_request; /* made at once: closing needs no memory */
     ferry_stream_options options;  /* with the defaults filled in */
 
     /* The service's list, under its mutex. */
@@ -85,9 +85,6 @@ void ferry__stream_unref(ferry_stream *stream);
 /* Whether nothing is under way: it is open, and all that was submitted before has settled. */
 bool ferry__stream_is_quiet(ferry_stream *stream);
 
-/* The marker behind ferry_stream_flush, without its limits: for ferry_service_drain. */
-int ferry__stream_mark(ferry_stream *stream, bool limited, ferry_promise **ret_promise);
-
 /* carry.c: what the owner's loop calls. */
 ferry__turn ferry__stream_turn(ferry__task *task);
 void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone);
@@ -95,8 +92,5 @@ void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone);
 void ferry__stream_sink_ready(ferry__watch *watch);
 void ferry__stream_source_ready(ferry__watch *watch);
 void ferry__stream_close_timeout(ferry__timer *timer);
-
-/* The stream's owner's thread is the caller's. */
-void ferry__stream_assert_owner(const ferry_stream *stream);
 
 #endif

@@ -36,7 +36,7 @@ PROMISE(hooks, service_creation_without_memory_is_enomem_and_leaks_nothing)
     int error;
     unsigned failures = 0;
     do {
-        fail_allocation(++failures, false);
+        fail_allocation(++failures);
         error = ferry_service_create(NULL, &service);
         check(error == 0 || error == -ENOMEM);
     } while (error != 0);

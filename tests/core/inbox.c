@@ -10,6 +10,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include <ferry/inbox.h>
 
@@ -104,6 +106,23 @@ PROMISE(inbox, event_loop_on_the_fd_misses_nothing)
         check(ferry_inbox_run(0) >= 0);
     }
     pthread_join(thread, NULL);
+}
+
+PROMISE(inbox, edge_triggered_watch_of_the_fd_gets_an_edge_for_each_batch)
+{
+    int epoll = epoll_create1(EPOLL_CLOEXEC), fd = ferry_inbox_fd();
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    check_eq(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), 0);
+    unsigned runs = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        ferry_promise *promise = promise_make();
+        check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+        ferry__promise_settle(promise, NULL);
+        ferry_promise_unref(promise);
+        check_eq(epoll_wait(epoll, &event, 1, -1), 1);
+        check_eq(ferry_inbox_run(0), 1);
+    }
+    close(epoll);
 }
 
 /* ---- threads that end ------------------------------------------------------------------------ */

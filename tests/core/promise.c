@@ -279,7 +279,7 @@ PROMISE(promise, then_without_memory_is_enomem_and_registers_nothing)
     ferry_promise *promise = promise_make(NULL);
     unsigned runs = 0;
     check_eq(ferry_promise_then(promise, count_up, &runs), 0); /* the first needs no memory */
-    fail_allocation(1, false);
+    fail_allocation(1);
     check_eq(ferry_promise_then(promise, count_up, &runs), -ENOMEM);
     allow_allocations();
     settle(promise, 0);

@@ -244,14 +244,17 @@ PROMISE_BOTH(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_set
     }
     ferry_promise *refused = NULL;
     check_eq(ferry_stream_write(stream, "x", 1, NULL, &refused), -EAGAIN);
-    check_eq(ferry_stream_flush(stream, &refused), -EAGAIN);
     check(refused == NULL);
     ferry_stream_status status;
+    for (unsigned i = 0; i < 3; i++) /* looking leaves nothing behind */
+        check_eq(ferry_service_drain(service, 0), -ETIMEDOUT);
     check_eq(ferry_stream_get_status(stream, &status), 0);
     check_eq(status.queued_requests, 5);
     check_eq(status.queued_bytes, STUCK_BYTES + 4);
-    check_eq(ferry_service_drain(service, 0), -ETIMEDOUT); /* needs no room in the queue */
+    ferry_promise *room;
+    check_eq(ferry_stream_flush(stream, &room), 0); /* to wait for room needs none */
     reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(room).error, 0);
     check_eq(outcome(last).error, 0);
     check_eq(outcome(stuck).error, 0);
     for (unsigned i = 0; i < 50; i++) /* who learns that it settled finds its room given back */
@@ -273,8 +276,6 @@ PROMISE_BOTH(bounded, queued_memory_is_limited_but_one_large_request_is_taken_al
     ferry_promise *stuck = submit_stuck(stream, both.theirs); /* far beyond the limit, alone */
     check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
     check_eq(ferry_stream_write(stream, "", 0, NULL, NULL), -EAGAIN);
-    ferry_promise *flushed;
-    check_eq(ferry_stream_flush(stream, &flushed), -EAGAIN);
     ferry_stream_abort(stream);
     check_eq(outcome(stuck).error, -ECANCELED);
     ferry_stream_unref(stream);
@@ -284,33 +285,57 @@ PROMISE_BOTH(bounded, queued_memory_is_limited_but_one_large_request_is_taken_al
 
 /* ---- out of fds ------------------------------------------------------------------------------ */
 
-PROMISE_BOTH(bad_input, without_fds_submits_and_adoptions_are_emfile_and_nothing_breaks)
+/* Takes every fd there is; gives them back. */
+typedef struct fd_hoard {
+    int fds[64];
+    unsigned count;
+    struct rlimit before;
+} fd_hoard;
+
+static void take_all_fds(fd_hoard *hoard)
+{
+    hoard->count = 0;
+    getrlimit(RLIMIT_NOFILE, &hoard->before);
+    struct rlimit few = {.rlim_cur = 48, .rlim_max = hoard->before.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+    for (int fd; (fd = open("/dev/null", O_WRONLY | O_CLOEXEC)) >= 0;)
+        hoard->fds[hoard->count++] = fd;
+    check_eq(errno, EMFILE);
+}
+
+static void give_all_back(fd_hoard *hoard)
+{
+    while (hoard->count > 0)
+        close(hoard->fds[--hoard->count]);
+    setrlimit(RLIMIT_NOFILE, &hoard->before);
+}
+
+PROMISE_BOTH(bad_input, without_fds_submits_adoptions_and_services_are_emfile_and_nothing_breaks)
 {
     ferry_service *service = service_start(placement);
     test_file file = file_make(1000, 1);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    pair both = unix_pair(SOCK_STREAM), spare = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours), *refused = NULL;
     check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
-    ferry_file by_fd = ferry_file_fd(file.fd), by_path = ferry_file_at(file.path);
-    struct rlimit before, none = {0, 0};
-    getrlimit(RLIMIT_NOFILE, &before);
-    none.rlim_max = before.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &none);
-    int at_submit = ferry_stream_sendfile(stream, &by_fd, NULL, NULL);
-    ferry_promise *promise;
-    int accepted = ferry_stream_sendfile(stream, &by_path, NULL, &promise);
-    ferry_result opened = accepted == 0 ? outcome(promise) : (ferry_result){0};
+    ferry_file by_fd = ferry_file_fd(file.fd);
+    const ferry_stream_options confirming = {.close_timeout_ms = 1000};
     ferry_service *other = NULL;
-    int created = ferry_service_create(NULL, &other);
-    setrlimit(RLIMIT_NOFILE, &before);
-    check_eq(at_submit, -EINVAL == at_submit ? -EINVAL : -EMFILE);
-    check_eq(accepted, 0);
+    fd_hoard hoard;
+    take_all_fds(&hoard);
+    check_eq(ferry_stream_sendfile(stream, &by_fd, NULL, NULL), -EMFILE);
+    ferry_result opened = outcome(submit_file(stream, ferry_file_at(file.path)));
+    check_eq(ferry_service_create(NULL, &other), -EMFILE);
+    if (placement == FERRY_DEDICATED) /* which needs an epoll set of its own for waiting */
+        check_eq(ferry_stream_adopt(service, spare.ours, &confirming, &refused), -EMFILE);
+    give_all_back(&hoard);
     check_eq(opened.error, -EMFILE);
     check_eq(opened.phase, FERRY_PHASE_OPEN);
-    check_eq(created, -EMFILE);
-    check_eq(outcome(submit_file(stream, by_path)).error, 0);
+    check(other == NULL && refused == NULL);
+    check_eq(outcome(submit_file(stream, ferry_file_at(file.path))).error, 0);
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);
     close(both.theirs);
+    close(spare.ours);
+    close(spare.theirs);
     file_remove(&file);
 }

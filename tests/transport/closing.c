@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* CONFORMANCE C1 and C2: close, confirmed close, abort, half-close. */
+/* close, confirmed close, abort, half-close. */
 #include "tests/support.h"
 
 #include <errno.h>
@@ -57,7 +57,7 @@ PROMISE_BOTH(close, is_idempotent_and_each_call_gives_the_same_promise)
     close(both.theirs);
 }
 
-PROMISE_BOTH(close, submit_after_close_is_eshutdown) /* C2 */
+PROMISE_BOTH(close, submit_after_close_is_eshutdown)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
@@ -79,9 +79,24 @@ PROMISE_BOTH(close, submit_after_close_is_eshutdown) /* C2 */
     ferry_service_destroy(service);
 }
 
+PROMISE_BOTH(close, peer_reads_the_end_even_while_a_duplicate_of_the_socket_is_open)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0); /* as a forked child may have one */
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check_eq(ferry_stream_write(stream, "data", 4, NULL, NULL), 0);
+    check_eq(close_stream(stream).error, 0);
+    char data[10];
+    check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 4);
+    ferry_service_destroy(service);
+    close(other);
+    close(both.theirs);
+}
+
 /* ---- half-close ------------------------------------------------------------------------------ */
 
-PROMISE_BOTH(close, shutdown_ends_the_writing_direction_after_what_is_queued) /* C2 */
+PROMISE_BOTH(close, shutdown_ends_the_writing_direction_after_what_is_queued)
 {
     ferry_service *service = service_start(placement);
     pair both = tcp_pair();

@@ -229,7 +229,7 @@ PROMISE_BOTH(exactly_once, any_failing_allocation_is_refused_or_settles_and_leak
     unsigned failures = 0;
     do {
         unsigned long before = allocations_made();
-        fail_allocation(++failures, false);
+        fail_allocation(++failures);
         tally seen = {0};
         live_once(placement, &file, &seen);
         needed = allocations_made() - before;

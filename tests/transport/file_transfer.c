@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* CONFORMANCE F1 to F10: file transfer. */
+/* file transfer. */
 #include "tests/support.h"
 
 #include <errno.h>
@@ -38,7 +38,7 @@ static void check_refused(ferry_stream *stream, ferry_file file, int error)
     check(promise == NULL);
 }
 
-PROMISE_BOTH(file, by_path_by_fd_and_never_both_or_neither) /* F1 */
+PROMISE_BOTH(file, by_path_by_fd_and_never_both_or_neither)
 {
     test_file file = file_make(5000, 1);
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), false);
@@ -54,7 +54,7 @@ PROMISE_BOTH(file, by_path_by_fd_and_never_both_or_neither) /* F1 */
     file_remove(&file);
 }
 
-PROMISE_BOTH(file, current_position_is_used_and_advanced_explicit_offset_is_not) /* F1 */
+PROMISE_BOTH(file, current_position_is_used_and_advanced_explicit_offset_is_not)
 {
     test_file file = file_make(5000, 1);
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), false);
@@ -119,7 +119,7 @@ PROMISE_BOTH(file, failure_leaves_the_position_at_what_was_sent)
     file_remove(&file);
 }
 
-PROMISE_BOTH(file, success_tells_the_total_and_the_method) /* F2 */
+PROMISE_BOTH(file, success_tells_the_total_and_the_method)
 {
     test_file file = file_make(100000, 1);
     rig rigged = rig_up(placement, tcp_pair(), false);
@@ -133,7 +133,7 @@ PROMISE_BOTH(file, success_tells_the_total_and_the_method) /* F2 */
     file_remove(&file);
 }
 
-/* ---- F3: a slow reader, on every path -------------------------------------------------------- */
+/* ---- a slow reader, on every path ------------------------------------------------------------ */
 
 static void send_to_slow_reader(ferry_placement placement, pair both, ferry_file range,
                                 ferry_method method, uint64_t seed)
@@ -225,6 +225,21 @@ PROMISE_BOTH(file, pseudo_file_that_claims_to_be_empty_is_sent_to_its_end)
     check_eq(peer->bytes, result.sent);
     check(memcmp(peer->kept, "Name:", 5) == 0);
     reader_free(peer);
+}
+
+PROMISE_BOTH(file, pseudo_files_position_is_continued_by_what_reads_it_next)
+{
+    rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), true);
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    const ferry_part parts[] = {ferry_part_file(ferry_file_fd(fd)),
+                                ferry_part_file(ferry_file_fd(fd))};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), 0);
+    ferry_result result = outcome(promise);
+    check_eq(result.error, 0);
+    check_eq(lseek(fd, 0, SEEK_CUR), result.sent); /* once, not twice */
+    reader_free(rig_finish(&rigged));
+    close(fd);
 }
 
 /* A pipe that is fed when it is asked to be, and its reading end as a source. */
@@ -338,6 +353,31 @@ PROMISE_BOTH(file, parts_may_share_an_fd_that_one_of_them_was_given)
     file_remove(&file);
 }
 
+/* Opened ahead of its turn, so as to leave with the write before it: in vain, and then again. */
+PROMISE_BOTH(file, file_that_was_missing_ahead_of_its_turn_is_looked_for_again)
+{
+    char directory[] = "/tmp/ferry-late-XXXXXX", path[64];
+    check(mkdtemp(directory) != NULL);
+    snprintf(path, sizeof path, "%s/file", directory);
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    ferry_promise *late = submit_file(stream, ferry_file_at(path));
+    test_file file = file_make(1000, 4);
+    check_eq(rename(file.path, path), 0);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(stuck).error, 0);
+    check_eq(outcome(late).sent, 1000);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_service_destroy(service);
+    unlink(path);
+    rmdir(directory);
+    file_remove(&file);
+}
+
 static void make_file(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     (void)promise;
@@ -389,7 +429,7 @@ PROMISE_BOTH(file, fifo_by_path_waits_for_its_writer_and_delays_nobody)
     rmdir(path);
 }
 
-/* ---- F4, F5 ---------------------------------------------------------------------------------- */
+/* ---- ranges that fail ---------------------------------------------------------------------------------- */
 
 static void check_failure(ferry_stream *stream, ferry_file range, int error, ferry_phase phase,
                           uint64_t remaining)
@@ -401,7 +441,7 @@ static void check_failure(ferry_stream *stream, ferry_file range, int error, fer
     check_eq(result.remaining, remaining);
 }
 
-PROMISE_BOTH(file, range_beyond_the_end_is_enodata_before_its_first_byte) /* F4 */
+PROMISE_BOTH(file, range_beyond_the_end_is_enodata_before_its_first_byte)
 {
     test_file file = file_make(1000, 1);
     rig rigged = rig_up(placement, tcp_pair(), true);
@@ -439,7 +479,7 @@ PROMISE_BOTH(file, empty_file_shorter_than_asked_is_enodata_and_does_not_spin)
     file_remove(&file);
 }
 
-PROMISE_BOTH(file, missing_file_fails_its_promise_in_open_and_leaves_the_stream_healthy) /* F5 */
+PROMISE_BOTH(file, missing_file_fails_its_promise_in_open_and_leaves_the_stream_healthy)
 {
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), true);
     check_failure(rigged.stream, ferry_file_at("/nowhere/at/all"), -ENOENT, FERRY_PHASE_OPEN, 0);
@@ -466,9 +506,9 @@ PROMISE_BOTH(file, path_that_leads_outside_its_directory_is_exdev_where_that_was
     reader_free(rig_finish(&rigged));
 }
 
-/* ---- F6 to F10 ------------------------------------------------------------------------------- */
+/* ---- many at once ------------------------------------------------------------------------------- */
 
-PROMISE_BOTH(file, one_fd_with_explicit_offsets_serves_many_streams_at_once) /* F6 */
+PROMISE_BOTH(file, one_fd_with_explicit_offsets_serves_many_streams_at_once)
 {
     enum { STREAMS = 4, SIZE = 3 << 20 };
     test_file file = file_make(SIZE, 31);
@@ -498,7 +538,7 @@ PROMISE_BOTH(file, one_fd_with_explicit_offsets_serves_many_streams_at_once) /* 
     file_remove(&file);
 }
 
-PROMISE_BOTH(file, file_file_eof_close_posted_at_once_arrive_in_that_order) /* F7 */
+PROMISE_BOTH(file, file_file_eof_close_posted_at_once_arrive_in_that_order)
 {
     test_file one = file_make(70000, 1), two = file_make(90000, 2);
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), false);
@@ -516,7 +556,7 @@ PROMISE_BOTH(file, file_file_eof_close_posted_at_once_arrive_in_that_order) /* F
     file_remove(&two);
 }
 
-PROMISE_BOTH(file, thirty_two_transfers_four_at_a_time_over_unix_sockets) /* F8 */
+PROMISE_BOTH(file, thirty_two_transfers_four_at_a_time_over_unix_sockets)
 {
     enum { TRANSFERS = 32, AT_ONCE = 4, SIZE = 2 << 20 };
     test_file file = file_make(SIZE, 41);
@@ -545,7 +585,7 @@ PROMISE_BOTH(file, thirty_two_transfers_four_at_a_time_over_unix_sockets) /* F8 
     file_remove(&file);
 }
 
-PROMISE_BOTH(file, empty_file_and_zero_length_complete_in_their_turn_with_errors_reported) /* F9 */
+PROMISE_BOTH(file, empty_file_and_zero_length_complete_in_their_turn_with_errors_reported)
 {
     test_file empty = file_make(0, 1), full = file_make(100, 1);
     rig rigged = rig_up(placement, tcp_pair(), true);
@@ -572,7 +612,7 @@ PROMISE_BOTH(file, empty_file_and_zero_length_complete_in_their_turn_with_errors
 }
 
 /* A sparse file, so that more than one call's 0x7ffff000 bytes cost no disk. The peer counts. */
-PROMISE_BOTH(file, more_than_two_gib_in_one_request) /* F10 */
+PROMISE_BOTH(file, more_than_two_gib_in_one_request)
 {
     const int64_t size = (INT64_C(2) << 30) + 12345;
     int fd = memfd_create("sparse", MFD_CLOEXEC);

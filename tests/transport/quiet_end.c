@@ -28,8 +28,7 @@ PROMISE_BOTH(quiet_end, destroy_leaves_no_thread_fd_or_pending_promise)
         promises[i] = submit_write(streams[i], "last", 4);
     }
     ferry_service_destroy(service);
-    while (count_threads() != threads) /* the kernel lists a joined thread for a moment longer */
-        usleep(100);
+    wait_for_threads(threads);
     check_eq(count_fds(), fds + STREAMS); /* the peers' ends */
     for (unsigned i = 0; i < STREAMS; i++) {
         check_eq(ferry_promise_await(promises[i], 0, NULL), 0);
@@ -104,6 +103,32 @@ PROMISE(quiet_end, drain_of_idle_streams_starts_no_thread_for_them)
     check_eq(count_threads(), threads);
     for (unsigned i = 0; i < 10; i++)
         ferry_stream_unref(streams[i]);
+    ferry_service_destroy(service);
+}
+
+static void count_run(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    ++*(unsigned *)arg;
+}
+
+PROMISE_BOTH(quiet_end, drain_runs_the_callbacks_that_come_while_it_waits)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    unsigned runs = 0;
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_promise_then(stuck, count_run, &runs), 0);
+    ferry_stream_unref(stream); /* closes: drain waits for that, too */
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(ferry_service_drain(service, -1), 0);
+    check(ferry_inbox_run(0) >= 0);
+    check_eq(runs, 1);
+    check_eq(outcome(stuck).error, 0);
+    reader_join(peer);
+    reader_free(peer);
     ferry_service_destroy(service);
 }
 
@@ -189,8 +214,33 @@ PROMISE_BOTH(isolation, stalled_streams_delay_nobody)
     }
 }
 
-/* Two streams of one owner, both into /dev/null, which never fills: what keeps one from delaying
- * the other is only that turns are bounded. */
+/* Two streams of one owner, both into /dev/null, which never fills. One sends without end; the other's
+ * writes are submitted anew by their own callback, on the owner, which looks how far the first came. */
+typedef struct pulse {
+    ferry_stream *stream;
+    ferry_stream *busy;
+    uint64_t last_seen;
+    uint64_t longest_delay;
+    unsigned left;
+} pulse;
+
+static void beat(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    check_eq(result->error, 0);
+    pulse *self = arg;
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(self->busy, &status), 0);
+    if (self->last_seen > 0 && status.sent_bytes - self->last_seen > self->longest_delay)
+        self->longest_delay = status.sent_bytes - self->last_seen;
+    self->last_seen = status.sent_bytes;
+    const ferry_request_options again = {.on_owner = beat, .on_owner_arg = self};
+    if (--self->left > 0)
+        check_eq(ferry_stream_write(self->stream, "x", 1, &again, NULL), 0);
+    else
+        check_eq(ferry_stream_close(self->stream, NULL), 0);
+}
+
 PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
 {
     enum { CHUNK = 64 * 1024 };
@@ -200,23 +250,27 @@ PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
     check_eq(ferry_service_create(&options, &service), 0);
     ferry_stream *busy = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
     ferry_stream *other = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
-    ferry_file endless = ferry_file_at("/dev/zero"); /* to its end: never done */
-    ferry_promise *unending = submit_file(busy, endless);
-    for (unsigned i = 0; i < 50; i++) {
-        ferry_stream_status before, after;
-        check_eq(ferry_stream_get_status(busy, &before), 0);
-        check_eq(outcome(submit_write(other, "x", 1)).error, 0);
-        check_eq(ferry_stream_get_status(busy, &after), 0);
-        check(after.sent_bytes >= before.sent_bytes);
-        check_eq(after.sent_bytes % CHUNK, 0);
-    }
+    ferry_promise *unending = submit_file(busy, ferry_file_at("/dev/zero")), *closed;
+    pulse beating = {.stream = other, .busy = busy, .left = 1000};
+    const ferry_request_options first = {.on_owner = beat, .on_owner_arg = &beating};
+    check_eq(ferry_stream_write(other, "x", 1, &first, NULL), 0);
+    int flushed;
+    do { /* until the last beat has closed it */
+        ferry_promise *before;
+        flushed = ferry_stream_flush(other, &before);
+        if (flushed == 0)
+            check_eq(outcome(before).error, 0);
+    } while (flushed == 0);
+    check_eq(flushed, -ESHUTDOWN);
+    check_eq(ferry_stream_close(other, &closed), 0);
+    check_eq(outcome(closed).error, 0);
     check_eq(ferry_promise_await(unending, 0, NULL), -ETIMEDOUT);
     ferry_stream_abort(busy);
-    ferry_result cut = outcome(unending);
-    check_eq(cut.error, -ECANCELED);
-    check(cut.sent > 0);
+    check_eq(outcome(unending).error, -ECANCELED);
+    check_eq(beating.left, 0);
+    check(beating.longest_delay > 0 && beating.longest_delay <= CHUNK);
     ferry_stream_unref(busy);
-    check_eq(close_stream(other).error, 0);
+    ferry_stream_unref(other);
     ferry_service_destroy(service);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* CONFORMANCE W1 to W5: writes, and what settles when. */
+/* writes, and what settles when. */
 #include "tests/support.h"
 
 #include <arpa/inet.h>
@@ -8,7 +8,7 @@
 #include <netinet/in.h>
 #include <linux/tcp.h> /* glibc's tcp_info lacks the count of segments */
 
-PROMISE_BOTH(write, settles_when_it_left_even_with_more_queued_behind) /* W1 */
+PROMISE_BOTH(write, settles_when_it_left_even_with_more_queued_behind)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
@@ -24,7 +24,7 @@ PROMISE_BOTH(write, settles_when_it_left_even_with_more_queued_behind) /* W1 */
     close(both.theirs);
 }
 
-PROMISE_BOTH(write, empty_write_and_flush_are_markers_that_settle_in_their_turn) /* W1 */
+PROMISE_BOTH(write, empty_write_and_flush_are_markers_that_settle_in_their_turn)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
@@ -84,7 +84,7 @@ static int tcp_state(int fd)
     return info.tcpi_state;
 }
 
-PROMISE_BOTH(write, writes_before_the_connection_stands_are_kept_in_order) /* W2 */
+PROMISE_BOTH(write, writes_before_the_connection_stands_are_kept_in_order)
 {
     slow_listener listener = listen_slowly();
     /* Fill the queue until a connection hangs: that is the one to adopt. */
@@ -147,7 +147,7 @@ PROMISE_BOTH(write, abort_gets_a_stream_out_that_is_still_connecting)
     close(listener.fd);
 }
 
-PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show) /* W3 */
+PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show)
 {
     enum { SIZE = 8 << 20 };
     ferry_service *service = service_start(placement);
@@ -177,7 +177,7 @@ PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show) /*
     file_remove(&file);
 }
 
-PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt) /* W4 */
+PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt)
 {
     enum { COUNT = 3000 };
     ferry_service *service = service_start(placement);
@@ -205,7 +205,7 @@ PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt)
     ferry_service_destroy(service);
 }
 
-PROMISE_BOTH(write, when_the_peer_is_gone_every_coalesced_write_settles_in_order) /* W4, W5 */
+PROMISE_BOTH(write, when_the_peer_is_gone_every_coalesced_write_settles_in_order)
 {
     enum { COUNT = 100 };
     ferry_service *service = service_start(placement);
@@ -231,7 +231,7 @@ PROMISE_BOTH(write, when_the_peer_is_gone_every_coalesced_write_settles_in_order
     ferry_service_destroy(service);
 }
 
-PROMISE_BOTH(write, peer_gone_before_the_first_byte_is_epipe_for_each) /* W5 */
+PROMISE_BOTH(write, peer_gone_before_the_first_byte_is_epipe_for_each)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
