@@ -131,17 +131,24 @@ static void *run_body(void *arg)
     return NULL;
 }
 
-static void *do_nothing(void *arg)
+static void *tell_id(void *arg)
 {
-    return arg;
+    *(pid_t *)arg = gettid();
+    return NULL;
 }
 
-/* ThreadSanitizer starts a thread of its own with a process's first. */
+/* ThreadSanitizer starts a thread of its own with a process's first. Ours is gone when this returns,
+ * from /proc too. */
 static void start_first_thread(void)
 {
     pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, do_nothing, NULL), 0);
+    pid_t id;
+    char path[64];
+    check_eq(pthread_create(&thread, NULL, tell_id, &id), 0);
     check_eq(pthread_join(thread, NULL), 0);
+    snprintf(path, sizeof path, "/proc/self/task/%d", (int)id);
+    while (access(path, F_OK) == 0)
+        sched_yield();
 }
 
 void harness_run(test_body body)

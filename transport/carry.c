@@ -52,6 +52,11 @@ static void begin(ferry_stream *stream, ferry__request *request)
     request->promise.result.stream_offset = stream->offset;
 }
 
+static bool is_poisoned(const ferry_stream *stream)
+{
+    return atomic_load_explicit(&stream->poison, memory_order_relaxed) != 0;
+}
+
 static void forget_source_watch(ferry_stream *stream)
 {
     ferry__poller_unwatch(&stream->owner->poller, &stream->source_watch);
@@ -72,7 +77,8 @@ static void finish(ferry_stream *stream, int error, ferry_phase phase)
     if (error != 0) {
         ferry__sink_push(&stream->sink);
         /* Invariant framing: the peer cannot tell where the next request's bytes would begin. */
-        stream->is_poisoned |= result->sent > 0;
+        if (result->sent > 0 && !is_poisoned(stream))
+            atomic_store(&stream->poison, error);
     }
     append(&stream->finished, request);
     stream->released += FERRY__ONE_REQUEST + request->memory_bytes;
@@ -238,7 +244,7 @@ static int refusal(const ferry_stream *stream, const ferry__request *request)
         return -ESHUTDOWN;
     if (request->kind == FERRY__CLOSE)
         return 0;
-    if (stream->is_poisoned)
+    if (is_poisoned(stream))
         return -ECANCELED;
     if (request->kind == FERRY__SEND && stream->owner->start_error != 0)
         return stream->owner->start_error;

@@ -377,6 +377,7 @@ int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_statu
         .sent_bytes = atomic_load_explicit(&stream->sent_bytes, memory_order_relaxed),
         .queued_bytes = admission & FERRY__MEMORY_MASK,
         .queued_requests = (uint32_t)((admission & FERRY__REQUESTS_MASK) / FERRY__ONE_REQUEST),
+        .error = atomic_load(&stream->poison),
     };
     return 0;
 }

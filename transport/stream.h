@@ -46,6 +46,7 @@ struct ferry_stream {
     atomic_uint users; /* the program's references */
     _Atomic uint64_t admission;
     _Atomic uint64_t sent_bytes; /* written by the owner, for ferry_stream_get_status */
+    atomic_int poison;           /* likewise: the error that poisoned it */
     atomic_bool is_settling;     /* requests that are not counted any more are being settled */
     atomic_bool is_aborting;     /* ferry_stream_abort was called */
     ferry__mail abort_mail;
@@ -68,7 +69,6 @@ struct ferry_stream {
     uint64_t offset;       /* of the next byte in the stream's order */
     uint64_t next_sequence;
     int64_t turn_began_at;
-    bool is_poisoned;
     bool is_shut; /* the shutdown was carried out */
     ferry__stream_state state;
     ferry__watch sink_watch;

@@ -41,6 +41,7 @@ PROMISE_BOTH(arithmetic, receipts_are_contiguous_and_add_up_to_what_the_peer_rea
     check_eq(status.sent_bytes, offset);
     check_eq(status.queued_requests, 0);
     check_eq(status.queued_bytes, 0);
+    check_eq(status.error, 0);
     check_eq(close_stream(stream).error, 0);
     reader_join(peer);
     check_eq(peer->bytes, offset);
@@ -128,7 +129,10 @@ PROMISE_BOTH(framing, request_that_fails_midway_poisons_the_stream)
         check_eq(result.phase, FERRY_PHASE_QUEUE);
         check_eq(result.sent, 0);
     }
-    check_eq(close_stream(stream).error, 0); /* a poisoned stream closes like any other */
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(status.error, -ENODATA);        /* says what happened to it */
+    check_eq(close_stream(stream).error, 0); /* and closes like any other */
     reader_join(peer);
     check_eq(peer->bytes, cut.sent);
     reader_free(peer);

@@ -7,7 +7,8 @@
  * ferry_inbox_run, or awaits a promise of its own. A thread with an event loop watches
  * ferry_inbox_fd for readability and calls ferry_inbox_run(0) when it is readable.
  *
- * A thread that ends with callbacks still to come loses them (the log hook is told, once a
+ * A thread that ends (by returning or pthread_exit; exit(3) ends no thread in order) with callbacks
+ * still to come loses them (the log hook is told, once a
  * callback); the outcomes themselves stay available to ferry_promise_await elsewhere.
  */
 #ifndef FERRY_INBOX_H

@@ -36,7 +36,8 @@ typedef void ferry_callback(ferry_promise *promise, const ferry_result *result, 
  *
  * On the promise's home thread (the one that submitted) it runs that thread's waiting callbacks
  * while it waits, so that what depends on callbacks makes progress; elsewhere it just waits.
- * With timeout_ms 0 it never waits and runs no callback: a poll, allowed everywhere.
+ * With timeout_ms 0 it never waits and runs no callback: a poll, allowed everywhere. When it returns,
+ * callbacks of promises that settled earlier may still be waiting: ferry_inbox_run(0) runs them.
  *
  * Threads: any but ferry's own; not inside a callback (timeout_ms 0 excepted).
  * @param timeout_ms milliseconds to wait; 0: look only; -1: no limit.
@@ -61,9 +62,9 @@ FERRY_API int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms,
  * then: the caller may drop its reference at once.
  * If this thread ends first, the callback never runs and the log hook is told; the outcome stays
  * available to ferry_promise_await elsewhere.
- * @return 0; -ENOMEM: nothing was registered; -EINVAL: promise or callback is NULL; -EDEADLK:
- * called on an owner thread, which runs no inbox; -ECHILD: pending, and made before this process
- *         was forked.
+ * @return 0; -ENOMEM: nothing was registered; -EINVAL: promise or callback is NULL; -EDEADLK: called
+ *         on an owner thread, which runs no inbox; -ECHILD: pending, and made before this process was
+ *         forked.
  * Example: tools/examples/first.c
  */
 FERRY_API int ferry_promise_then(ferry_promise *promise, ferry_callback *callback, void *arg);

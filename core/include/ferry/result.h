@@ -23,8 +23,7 @@ typedef enum ferry_phase {
     FERRY_PHASE_CLOSE   /* while shutting down or closing the stream's fd */
 } ferry_phase;
 
-/* How a request's bytes were moved. Where parts used several, the slowest: the last in this list.
- */
+/* How a request's bytes were moved. Where parts used several, the last of them in this list. */
 typedef enum ferry_method {
     FERRY_METHOD_NONE,     /* no byte was moved */
     FERRY_METHOD_MEMORY,   /* sendmsg(2) or writev(2) from memory */
@@ -38,12 +37,12 @@ typedef struct ferry_result {
     ferry_method method; /* how its bytes were moved */
     uint64_t sent;       /* bytes of this request that the kernel accepted */
     uint64_t remaining;  /* planned bytes that did not leave: sent + remaining is what was planned.
-                            A source of unknown size counts as planned only as far as it was read */
-    uint64_t
-        stream_offset; /* offset of this request's first byte in the stream, from 0 at adoption */
-    uint64_t sequence; /* this request's number in the stream's order, from 0 at adoption */
-    int64_t queued_ns; /* from the submit call until its turn came */
-    int64_t active_ns; /* from then until it settled */
+                               A source of unknown size is planned as far as it was read, and a file
+                               to its end, if it was never opened, not at all */
+    uint64_t stream_offset; /* of its first byte in the stream's order, from 0 at adoption */
+    uint64_t sequence;      /* its number in the stream's order, from 0 at adoption */
+    int64_t queued_ns;      /* from the submit call until its turn came */
+    int64_t active_ns;      /* from then until it settled */
 } ferry_result;
 
 /* Names a phase in one lower-case word ("open"). Threads: any. @return a static string. */
@@ -54,7 +53,7 @@ FERRY_API const char *ferry_method_name(ferry_method method);
 
 /*
  * Writes a result as one line for people: "ENOENT in open: No such file or directory (0 bytes
- * sent, 10 remaining)", or "1024 bytes sent by sendfile".
+ * sent, 10 remaining)", "1024 bytes sent by sendfile", or "nothing to send".
  *
  * Threads: any. Never allocates.
  * @param result what to describe; @param buffer gets at most size bytes, NUL included.

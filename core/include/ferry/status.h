@@ -10,7 +10,7 @@
  *   -EDEADLK     waiting here would deadlock: in a callback, or on one of ferry's own threads
  *   -ENODATA     the source ended before the planned length
  *   -ESHUTDOWN   the stream is closed, or was half-closed, for new requests
- *   -ETIMEDOUT   the time given for waiting ran out; nothing else changed
+ *   -ETIMEDOUT   a time limit passed: of a wait (nothing changed), of a confirmed close, or the peer's
  */
 #ifndef FERRY_STATUS_H
 #define FERRY_STATUS_H

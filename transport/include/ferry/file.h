@@ -19,25 +19,32 @@ FERRY_BEGIN
 /* dirfd: the working directory. The same as AT_FDCWD, which strict C does not declare. */
 #define FERRY_CWD (-100)
 
-/* offset: start at the fd's current position and advance it by what was sent. */
+/*
+ * offset: start at the fd's current position and advance it by what was sent. All who use the same open
+ * file share that position, ferry's duplicates included: to send one fd more than once, or to several
+ * streams, set offset = 0.
+ */
 #define FERRY_CURRENT ((int64_t)-1)
 
 /* length: up to the end of the file, as it is when the file is opened (see below). */
 #define FERRY_TO_END ((int64_t)-1)
 
 /* flags: who closes fd. Without either, ferry takes a duplicate at submit: close yours at will. */
-#define FERRY_FD_GIVE                                                                              \
-    1u                     /* ferry closes it, once, when the request settles. Not if submit fails \
-                            */
-#define FERRY_FD_BORROW 2u /* it stays yours; keep it open until the request settles */
+/* Ferry closes it, once, when the request settles; not if the submit fails. */
+#define FERRY_FD_GIVE 1u
+/* It stays yours; keep it open until the request settles. */
+#define FERRY_FD_BORROW 2u
 
-/* flags: path must not lead outside dirfd, by "..", by a symbolic link or otherwise (openat2(2),
- * RESOLVE_BENEATH); if it does the request fails with -EXDEV in phase open. */
+/*
+ * flags: path must not lead outside dirfd, by "..", by a symbolic link or otherwise (openat2(2),
+ * RESOLVE_BENEATH); if it does the request fails with -EXDEV in phase open.
+ */
 #define FERRY_FILE_BENEATH 4u
 
 /*
  * A range of a file. Either path names it or fd is one; with both, or neither, a submit answers
- * -EINVAL.
+ * -EINVAL. Begin with one of the functions below, not with zeros: fd 0 is standard input, and length 0
+ * no bytes.
  *
  * A path is copied at submit and opened by the stream's owner when the request starts, or already
  * while the write directly before it leaves, so that both may leave in one segment. It is relative
@@ -48,7 +55,8 @@ FERRY_BEGIN
  *
  * Where the size is known (a regular file whose size is not 0) a range that ends beyond it fails
  * with -ENODATA, phase source, before its first byte. Where it is not (a pipe, a socket, a
- * character device, most files of /proc) FERRY_TO_END reads until the source ends.
+ * character device, most files of /proc) FERRY_TO_END reads until the source ends; a fifo that
+ * nobody writes to holds up its stream until that is aborted.
  */
 typedef struct ferry_file {
     const char *path; /* or NULL */

@@ -10,10 +10,10 @@
  * Placement decides which threads carry requests out:
  *   FERRY_DEDICATED  every stream has an actor thread of its own, started with its first request,
  *                    and sendfile(2) really blocks in it: a slow peer or a cold disk delays nobody
- *                    else. About 31 KB a stream at work. For tens to a few thousand streams.
+ *                    else. It costs a thread. For tens to a few thousand streams.
  *   FERRY_SHARED     a fixed number of actor threads own all streams, each stream pinned to the one
  *                    that had the fewest; sockets are non-blocking and streams take turns, a
- * bounded chunk at a time. For thousands of streams, mostly idle or short.
+ *                    bounded chunk at a time. For thousands of streams, mostly idle or short.
  */
 #ifndef FERRY_SERVICE_H
 #define FERRY_SERVICE_H
@@ -49,7 +49,8 @@ FERRY_API int ferry_service_create(const ferry_service_options *options,
 
 /*
  * Waits until everything that was submitted to any stream of the service before this call has
- * settled. Changes nothing else: streams stay open, and other threads may go on submitting.
+ * settled. Streams stay open, and other threads may go on submitting; where it has to wait it submits
+ * a flush.
  * On the calling thread its waiting callbacks run meanwhile, except while all that is left to wait
  * for is a close that another thread asked for.
  *

@@ -1,40 +1,47 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Streams: a connected socket, or any other writable fd, that ferry owns and any thread may post
- * to.
+ * Streams: a connected socket, or any other writable fd, that ferry owns and any thread may post to.
  *
- * Life: ferry_stream_adopt -> writes, transfers, flushes, from any threads -> (shutdown) -> close,
- * or abort -> ferry_stream_unref. Dropping the last reference without closing closes after what is
+ * Life: ferry_stream_adopt -> writes, transfers, flushes, from any threads -> (shutdown) -> close, or
+ * abort -> ferry_stream_unref. Dropping the last reference without closing closes after what is
  * queued.
  *
  * Order: if a submit returned before another began, on any threads, its bytes leave first. A
- * request's bytes are contiguous. There is nothing to flush: what is submitted leaves as soon as
- * the fd takes it. Small writes that wait together leave together, and each still settles with its
- * own result.
+ * request's bytes are contiguous. There is nothing to flush: what is submitted leaves as soon as the
+ * fd takes it. Small writes that wait together leave together, and each settles with its own result.
  *
- * Acceptance and outcome: a submit returns 0 if the request was queued, and then its promise
- * settles exactly once; or a negative errno, and then nothing was queued, no buffer or fd was
- * taken, and nothing settles. ret_promise may be NULL: fire and forget. "Sent" means accepted by
- * the kernel: the peer need not have it yet, and a file may be changed only once the peer has all
- * of it.
+ * Acceptance and outcome: a submit returns 0 if the request was queued, and then its promise settles
+ * exactly once; or a negative errno, and then nothing was queued, no buffer or fd was taken, and
+ * nothing settles. ret_promise may be NULL: fire and forget. "Sent" means accepted by the kernel: the
+ * peer need not have it yet, and a file may be changed only once the peer has all of it. What has not
+ * settled when the service is destroyed, or the process exits, is not sent: drain first.
  *
  * Failure: a request that fails before its first byte (a missing file) leaves the stream healthy.
  * One that fails after some of its bytes left would desynchronise the peer: the stream is poisoned,
- * and later requests settle with -ECANCELED and send nothing. Close works on any stream.
+ * and later requests settle with -ECANCELED and send nothing; ferry_stream_status says why. Close
+ * works on any stream, and its outcome speaks of the closing only: 0 does not mean that what was
+ * queued before has arrived.
  *
  * Outcomes that every data request can carry, beside those of its sources:
- *   -EPIPE, -ECONNRESET, ... phase sink    what the fd said; SIGPIPE is never delivered
- *   -ENOSPC, -EFBIG, -EIO    phase sink    likewise, where the stream is a file
- *   -EMSGSIZE                phase sink    a part is too large for one SEQPACKET message
- *   -ECANCELED               any phase     the stream was aborted or poisoned, the service
- * destroyed; phase queue if the request had not begun -ESHUTDOWN               phase queue   it was
- * submitted while another thread closed or shut down -EAGAIN                  phase queue   no
- * thread could be started for a dedicated stream
+ *   -EPIPE, -ECONNRESET, ...  phase sink: what the fd said; SIGPIPE is never delivered
+ *   -ENOSPC, -EFBIG, ...      phase sink: likewise, where the stream is a file
+ *   -EIO                      phase source or sink: of a file that is sent to a file by sendfile(2)
+ *                             nobody can tell which
+ *   -EMSGSIZE                 phase sink: a part is too large for one SEQPACKET message
+ *   -EFAULT                   phase sink: borrowed or given memory is not there
+ *   -ECANCELED                any phase: the stream was aborted or poisoned, the service destroyed;
+ *                             phase queue if the request had not begun
+ *   -ESHUTDOWN                phase queue: submitted while another thread closed or shut down
+ *   -EAGAIN                   phase queue: no thread could be started for a dedicated stream
  *
- * Errors that every submit can return: -EINVAL (a NULL stream), -ESHUTDOWN (the stream is closed,
- * shut down, aborted, or its service is gone), -EAGAIN (the queue is at a limit of
- * ferry_stream_options), -EOVERFLOW (lengths that add up beyond what can be counted), -ENOMEM,
- * -ECHILD (the stream belongs to the parent of this forked process).
+ * Errors that every submit can return:
+ *   -EINVAL     stream is NULL
+ *   -ESHUTDOWN  the stream is closed, shut down or aborted, or its service is gone
+ *   -EAGAIN     the queue is at a limit of ferry_stream_options: await a request of your own, or
+ *               ferry_stream_flush, which needs no room, and try again
+ *   -EOVERFLOW  lengths that add up beyond what can be counted
+ *   -ENOMEM
+ *   -ECHILD     the stream belongs to the parent of this forked process
  */
 #ifndef FERRY_STREAM_H
 #define FERRY_STREAM_H
@@ -49,13 +56,13 @@ FERRY_BEGIN
 typedef struct ferry_stream ferry_stream;
 
 typedef struct ferry_stream_options {
-    uint32_t limit_requests;  /* requests queued at once; 0: 65,536; at most 1,000,000 */
+    uint32_t limit_requests;  /* requests that have not settled; 0: 65,536; at most 1,000,000 */
     uint64_t limit_bytes;     /* bytes of memory queued at once; 0: 64 MiB; at most 2^39. A single
                                  larger request is still taken when nothing is queued */
     int64_t close_timeout_ms; /* confirmed close: how long ferry_stream_close waits, after sending
                                  FIN, for the peer's own; 0: it does not wait. Sockets only */
-    uint64_t close_bytes; /* confirmed close: how many bytes of the peer's it reads away meanwhile;
-                             0: 1 MiB */
+    uint64_t close_bytes;     /* confirmed close: how much of the peer's input it reads away
+                                 meanwhile; 0: 1 MiB; at most 2^39 */
 } ferry_stream_options;
 
 /* What may be asked of a single request. NULL, or zero-initialised: nothing. */
@@ -69,11 +76,12 @@ typedef struct ferry_request_options {
     void *on_owner_arg;
 } ferry_request_options;
 
-/* A look at a stream's queue: right when it was taken, perhaps not when it is read. */
+/* A look at a stream and its queue: right when it was taken, perhaps not when it is read. */
 typedef struct ferry_stream_status {
     uint64_t sent_bytes;      /* accepted by the kernel since adoption */
     uint64_t queued_bytes;    /* of memory, in requests that have not settled */
     uint32_t queued_requests; /* that have not settled */
+    int error; /* what the request that poisoned the stream failed with; 0: healthy */
 } ferry_stream_status;
 
 /*
@@ -85,6 +93,10 @@ typedef struct ferry_stream_status {
  * needs it, and restored before it is closed, since other processes may share it; a pipe or
  * terminal is opened anew through /proc, so that theirs is left alone. A socket's SO_LINGER is not
  * honoured.
+ *
+ * To read from the socket as well, dup(2) it before adopting it and read from the duplicate, which is
+ * non-blocking too where ferry's must be. The stream's close ends the writing direction also while
+ * duplicates are open; an abort cannot reset a connection that has one.
  *
  * Threads: any. Takes: fd, unless it fails; from then on only ferry uses or closes it.
  * Gives: a reference to a stream.
@@ -102,8 +114,7 @@ FERRY_API int ferry_stream_adopt(ferry_service *service, int fd,
  * memory that is not to be copied use ferry_stream_send with ferry_part_borrow or ferry_part_give.
  *
  * Threads: any. Never blocks. Borrows: data, during this call.
- * Settles: when this write's last byte was accepted by the kernel, even if more is queued behind
- * it.
+ * Settles: when its last byte was accepted by the kernel, even if more is queued behind it.
  * @return as every submit; -EINVAL also if data is NULL while length is not 0.
  * Outcome: as every data request. Source: sendmsg(2) with MSG_NOSIGNAL, writev(2).
  */
@@ -116,16 +127,25 @@ FERRY_API int ferry_stream_write(ferry_stream *stream, const void *data, size_t 
  * Threads: any. Never blocks: the owner opens and reads. Borrows: file, and its path, during this
  * call; its fd according to its flags.
  * Settles: when the last byte was accepted by the kernel, or it failed.
- * @return as every submit; -EINVAL also if file is NULL, names both a path and an fd or neither,
- * has flags that are unknown or do not go with it, GIVE and BORROW at once, or a negative offset or
- * length that is not FERRY_CURRENT or FERRY_TO_END; -EBADF: its fd or dirfd is not open; -EMFILE,
- * -ENFILE: it could not be duplicated; -EOVERFLOW: offset + length overflow; -ENAMETOOLONG: a path
- * of more than 4095 bytes. Outcome: as every data request, and -ENOENT, -EACCES, ... phase open
- * what open(2) said; -EXDEV: it leads outside dirfd -EISDIR               phase open    it is a
- * directory -EBADF                phase open    its fd is not open for reading -ENODATA phase
- * source  the range ends beyond the file (nothing was sent), or the file was cut short meanwhile
- *   -ESPIPE               phase open    an explicit offset in a pipe, socket or terminal
- *   -EIO, ...             phase source  what reading said
+ * @return as every submit, and
+ *   -EINVAL        file is NULL, names both a path and an fd or neither, has flags that are unknown or
+ *                  do not go with it, GIVE and BORROW at once, or a negative offset or length that is
+ *                  not FERRY_CURRENT or FERRY_TO_END
+ *   -EBADF         its fd or dirfd is not open
+ *   -EMFILE        it could not be duplicated; likewise -ENFILE
+ *   -EOVERFLOW     offset + length overflow
+ *   -ENAMETOOLONG  a path of more than 4095 bytes
+ * Outcome: as every data request, and
+ *   -ENOENT, -EACCES, ...  phase open: what open(2) said
+ *   -EXDEV                 phase open: the path leads outside dirfd; -ENOSYS: openat2(2), which would
+ *                          tell, is not to be had (valgrind, some sandboxes)
+ *   -EISDIR                phase open: it is a directory
+ *   -EBADF                 phase open: its fd is not open for reading
+ *   -ESPIPE                phase open: an explicit offset in a pipe, socket or terminal
+ *   -ENODATA               phase source: the range ends, or begins, beyond the end of the file
+ *                          (nothing was sent), or the file was cut short meanwhile
+ *   -EMFILE, -ENOMEM       phase open or source: what waiting for a pipe, or copying, needs
+ *   -EIO, ...              phase source: what reading said
  * Where sendfile refuses the source or the sink, ferry goes on at the same byte by reading and
  * writing: same outcome, ret_result->method says FERRY_METHOD_COPY.
  * Source: sendfile(2), openat(2), openat2(2), pread(2).
@@ -142,16 +162,18 @@ FERRY_API int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file
  * Threads: any. Never blocks. Borrows: parts, during this call. Takes: what each part says, unless
  * it fails.
  * Settles: when the last part's last byte was accepted by the kernel, or a part failed.
- * @param count how many parts; @return as every submit and as ferry_stream_sendfile; -EINVAL also
- * if parts is NULL while count is not 0, or a part is of an unknown kind. Outcome: as
- * ferry_stream_sendfile.
+ * @param count how many parts.
+ * @return as every submit and as ferry_stream_sendfile; -EINVAL also if parts is NULL while count is
+ *         not 0, or a part is of an unknown kind.
+ * Outcome: as ferry_stream_sendfile.
  */
 FERRY_API int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t count,
                                 const ferry_request_options *options, ferry_promise **ret_promise);
 
 /*
  * Marks a place in the stream: settles when all that was submitted before it has settled. Nothing
- * waits for it to leave; it is for knowing, not for pushing.
+ * waits for it to leave; it is for knowing, not for pushing. It is taken beyond the stream's limits
+ * too, so that a thread can wait for room; -EAGAIN only with more than a million requests queued.
  *
  * Threads: any. Never blocks. @return as every submit; allowed after shutdown.
  * Outcome: 0, -ECANCELED, -ESHUTDOWN, -EAGAIN.
@@ -160,11 +182,12 @@ FERRY_API int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promi
 
 /*
  * Ends the writing direction after what is queued: the peer reads an end of file. Data submitted
- * afterwards is refused with -ESHUTDOWN; flush and close still work. May be repeated.
+ * afterwards is refused with -ESHUTDOWN; flush and close still work. May be repeated. Taken beyond the
+ * stream's limits, as flush is.
  *
- * Threads: any. Never blocks. @return as every submit; -ENOTSOCK: the stream is no socket: close it
- * instead.
- * Outcome: 0; what shutdown(2) said, phase close; -ECANCELED.
+ * Threads: any. Never blocks.
+ * @return as every submit; -ENOTSOCK: the stream is no socket: close it instead.
+ * Outcome: 0; phase close: what shutdown(2) said; -ECANCELED; -ESHUTDOWN.
  */
 FERRY_API int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise);
 
@@ -179,8 +202,12 @@ FERRY_API int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_pr
  * Threads: any. Never blocks.
  * Settles: when the fd is closed, which it always is, also by an abort or with its service.
  * @return 0; -EINVAL, -ENOMEM, -ECHILD.
- * Outcome: 0; phase close: what close(2) said, -ETIMEDOUT: the peer did not end in time, -EMSGSIZE:
- * it sent more than close_bytes, -ECONNRESET: it reset the connection; -ECANCELED: aborted.
+ * Outcome: 0, or in phase close
+ *   -ECANCELED             the stream was aborted, or its service destroyed
+ *   -ETIMEDOUT             confirmed: the peer did not end in time
+ *   -EMSGSIZE              confirmed: it sent more than close_bytes
+ *   -ECONNRESET            confirmed: it reset the connection
+ *   -EIO, -ENOSPC, ...     what close(2) said
  */
 FERRY_API int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise);
 
@@ -194,7 +221,7 @@ FERRY_API int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promi
 FERRY_API void ferry_stream_abort(ferry_stream *stream);
 
 /*
- * Looks at the stream's queue. Threads: any. Never blocks.
+ * Looks at the stream and its queue. Threads: any. Never blocks.
  * @return 0; -EINVAL: an argument is NULL.
  */
 FERRY_API int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_status);

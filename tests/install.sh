@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What is installed can be used as the README says: by pkg-config, and by CMake's find_package.
+# Usage: install.sh SOURCE_DIRECTORY BUILD_DIRECTORY
+set -eu
+source=$1 build=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cmake --install "$build" --prefix "$work/prefix" >"$work/log" || { cat "$work/log"; exit 1; }
+pc=$(find "$work/prefix" -name ferry.pc)
+libraries=$(dirname "$(dirname "$pc")")
+sed -i "s|^prefix=.*|prefix=$work/prefix|" "$pc"
+
+echo 1234567890 >"$work/file"
+check() {
+    LD_LIBRARY_PATH=$libraries "$@" "$work/file" | grep -qx 'the peer read 17 bytes' ||
+        { echo "install: $1 does not work" >&2; exit 1; }
+}
+
+export PKG_CONFIG_PATH=$libraries/pkgconfig
+# shellcheck disable=SC2046
+${CC:-cc} "$source/tools/examples/first.c" $(pkg-config --cflags --libs ferry) -o "$work/by_pc"
+check "$work/by_pc"
+
+mkdir "$work/user"
+cat >"$work/user/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.22)
+project(user LANGUAGES C)
+find_package(ferry 0.1 REQUIRED)
+foreach(kind shared static)
+    add_executable(by_\${kind} $source/tools/examples/first.c)
+    target_link_libraries(by_\${kind} PRIVATE ferry::\${kind})
+endforeach()
+END
+cmake -S "$work/user" -B "$work/user/build" -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/log" 2>&1 &&
+    cmake --build "$work/user/build" >>"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+check "$work/user/build/by_shared"
+check "$work/user/build/by_static"
+echo "install: usable by pkg-config and by find_package"
