@@ -137,6 +137,8 @@ static void post_all(ferry__observer *newest, ferry__ringer *ringer)
 
 void ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
 {
+    /* S0: publishes the result, then learns who waits. Pairs with H0 and E0: whoever announced that it
+     * waits is seen here, or sees SETTLED before it sleeps. */
     unsigned before = atomic_fetch_or(&promise->state, SETTLED);
     assert((before & SETTLED) == 0 && "a promise settles once");
     if (before & AWAITED_HOME)
@@ -201,7 +203,7 @@ static bool settled_by_now(void *promise)
 /* At home: sleep on the inbox, so that callbacks run meanwhile. */
 static void await_home(ferry_promise *promise, ferry__inbox *home, int64_t deadline)
 {
-    atomic_fetch_or(&promise->state, AWAITED_HOME);
+    atomic_fetch_or(&promise->state, AWAITED_HOME); /* H0, pairs with S0 */
     while (!is_settled(promise) && (deadline == FERRY__NEVER || ferry__clock_now() < deadline))
         (void)ferry__inbox_run(home, settled_by_now, promise, deadline);
 }
@@ -209,6 +211,7 @@ static void await_home(ferry_promise *promise, ferry__inbox *home, int64_t deadl
 /* Elsewhere: sleep on the promise's own state. */
 static void await_elsewhere(ferry_promise *promise, int64_t deadline)
 {
+    /* E0, pairs with S0; from then on futex(2) compares the state with what was seen. */
     unsigned state = atomic_fetch_or(&promise->state, AWAITED_ELSEWHERE) | AWAITED_ELSEWHERE;
     while ((state & SETTLED) == 0 && (deadline == FERRY__NEVER || ferry__clock_now() < deadline)) {
         ferry__futex_wait(&promise->state, state, deadline);

@@ -111,6 +111,7 @@ static void settle(ferry_stream *stream, ferry__request *request, int64_t now)
 static void settle_finished(ferry_stream *stream)
 {
     atomic_store_explicit(&stream->sent_bytes, stream->offset, memory_order_relaxed);
+    /* Q0: announced before it is not counted any more; pairs with ferry__stream_is_quiet. */
     atomic_store(&stream->is_settling, stream->finished.first != NULL);
     if (stream->released > 0)
         atomic_fetch_sub(&stream->admission, stream->released);

@@ -128,6 +128,7 @@ static void leave_call(ferry__sink *sink)
 /* Whether the call may be made; then leave_call must follow it. */
 static bool enter_call(ferry__sink *sink)
 {
+    /* A0: enter, then look at cut. Pairs with C0: one of the two sees the other. */
     if (sink->is_socket)
         (void)atomic_exchange(&sink->gate, IN_CALL);
     if (!atomic_load(&sink->cut))
@@ -138,7 +139,7 @@ static bool enter_call(ferry__sink *sink)
 
 void ferry__sink_cut(ferry__sink *sink)
 {
-    (void)atomic_exchange(&sink->cut, true);
+    (void)atomic_exchange(&sink->cut, true); /* C0: set cut, then look at the gate. Pairs with A0 */
     unsigned expected = IN_CALL;
     if (!atomic_compare_exchange_strong(&sink->gate, &expected, CUTTING))
         return;

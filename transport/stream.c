@@ -223,7 +223,7 @@ static int admit(ferry_stream *stream, uint64_t bytes, uint64_t refused_by, uint
 
 bool ferry__stream_is_quiet(ferry_stream *stream)
 {
-    /* In this order: what is not counted any more was announced as settling before. */
+    /* Q1: in this order; what is not counted any more was announced as settling before (Q0). */
     uint64_t admission = atomic_load(&stream->admission);
     return (admission & (FERRY__REQUESTS_MASK | FERRY__CLOSED)) == 0 &&
            !atomic_load(&stream->is_settling);

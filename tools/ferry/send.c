@@ -279,7 +279,9 @@ int command_send(int argc, char **argv)
     int fd = address_connect(&arguments.to);
     if (fd >= 0) {
         ferry_service *service;
-        int error = ferry_service_create(NULL, &service);
+        /* Progress is told once a chunk: on a slow line, a megabyte would be long in coming. */
+        const ferry_service_options service_options = {.chunk_bytes = 256 * 1024};
+        int error = ferry_service_create(&service_options, &service);
         if (error != 0)
             errx(EXIT_FAILURE, "cannot start: %s", ferry_status_message(error));
         is_whole = run(&arguments, service, fd, cargo, total);

@@ -30,8 +30,9 @@ typedef struct ferry_service_options {
     ferry_placement placement;
     unsigned shared_owners; /* FERRY_SHARED: how many threads; 0: one for each usable processor */
     size_t stack_bytes;     /* of each actor thread; 0: 256 KiB. Raised to what a thread needs */
-    size_t chunk_bytes;     /* the most that one turn of a stream moves; 0: 1 MiB. Smaller is
-                               fairer among streams of one thread; below 256 KiB costs speed */
+    size_t chunk_bytes;     /* the most that one turn of a stream moves; 0: 4 MiB dedicated, 1 MiB
+                               shared. Smaller is fairer among streams of one thread, and tells
+                               progress more often; below 256 KiB costs speed */
 } ferry_service_options;
 
 /*
