@@ -54,57 +54,57 @@ static void run_until_all_settled(const tally *seen)
     check_eq(seen->settled, seen->accepted);
 }
 
-PROMISE_BOTH(exactly_once, requests_settle_once_when_the_peer_resets)
+/* How the life of a stream may end with requests under way. */
+typedef enum ending { BY_CLOSE, BY_ABORT, BY_DESTROY, BY_RESET } ending;
+
+static void reset_by_peer(pair both)
 {
-    ferry_service *service = service_start(placement);
-    test_file file = file_make(300000, 1);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    tally seen = {0};
-    submit_some(stream, &file, &seen);
     wait_readable(both.theirs);
     struct linger reset = {.l_onoff = 1};
     setsockopt(both.theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     close(both.theirs);
-    run_until_all_settled(&seen);
+}
+
+static void end_with_much_under_way(ferry_placement placement, ending how)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(300000, 1);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    tally seen = {0};
+    submit_some(stream, &file, &seen);
     check_eq(seen.accepted, COUNT);
+    if (how == BY_RESET)
+        reset_by_peer(both);
+    else if (how == BY_ABORT)
+        ferry_stream_abort(stream);
+    else
+        ferry_service_destroy(service);
+    if (how == BY_DESTROY)
+        check_eq(ferry_inbox_run(0), seen.accepted); /* all is settled when destroy returns */
+    run_until_all_settled(&seen);
     check(seen.failed > 0);
     ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    if (how != BY_DESTROY)
+        ferry_service_destroy(service);
+    if (how != BY_RESET)
+        close(both.theirs);
     file_remove(&file);
+}
+
+PROMISE_BOTH(exactly_once, requests_settle_once_when_the_peer_resets)
+{
+    end_with_much_under_way(placement, BY_RESET);
 }
 
 PROMISE_BOTH(exactly_once, requests_settle_once_when_the_stream_is_aborted)
 {
-    ferry_service *service = service_start(placement);
-    test_file file = file_make(300000, 1);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    tally seen = {0};
-    submit_some(stream, &file, &seen);
-    ferry_stream_abort(stream);
-    run_until_all_settled(&seen);
-    check_eq(seen.accepted, COUNT);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
-    file_remove(&file);
+    end_with_much_under_way(placement, BY_ABORT);
 }
 
 PROMISE_BOTH(exactly_once, requests_settle_once_when_the_service_is_destroyed)
 {
-    ferry_service *service = service_start(placement);
-    test_file file = file_make(300000, 1);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    tally seen = {0};
-    submit_some(stream, &file, &seen);
-    ferry_service_destroy(service);
-    check_eq(ferry_inbox_run(0), seen.accepted); /* all is settled when destroy returns */
-    run_until_all_settled(&seen);
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    file_remove(&file);
+    end_with_much_under_way(placement, BY_DESTROY);
 }
 
 /* ---- submits that race with the end ---------------------------------------------------------- */
@@ -130,8 +130,6 @@ static void *submit_in_a_race(void *arg)
     run_until_all_settled(&self->seen);
     return NULL;
 }
-
-typedef enum ending { BY_CLOSE, BY_ABORT, BY_DESTROY } ending;
 
 static void race(ferry_placement placement, ending how)
 {

@@ -102,7 +102,8 @@ PROMISE_BOTH(guest, ferrys_threads_are_named_and_block_all_signals_but_faults)
     pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
-    do { /* until both have given themselves their names */
+    do { /* until both have named themselves, and the front is out of pthread_create's critical part */
+        wait_until_asleep();
         threads_looked_at = 0;
         each_thread(check_blocked_signals);
     } while (threads_looked_at < 2); /* the front owner and the stream's, or two shared ones */

@@ -47,69 +47,73 @@ PROMISE_BOTH(write, empty_write_and_flush_are_markers_that_settle_in_their_turn)
     ferry_service_destroy(service);
 }
 
-/* A connection that cannot be established yet: the listener's queue is full. */
-typedef struct slow_listener {
-    int fd;
-    int fillers[3];
-    struct sockaddr_in address;
-} slow_listener;
+/* A connection that cannot be established until those before it in a full queue are accepted. */
+typedef struct hanging {
+    int listener;
+    int fd; /* SYN is sent and not answered */
+    int before[8];
+    int count;
+} hanging;
 
-static slow_listener listen_slowly(void)
+static int listen_with_a_short_queue(struct sockaddr_in *ret_address)
 {
-    slow_listener made = {
-        .address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof made.address;
-    made.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check_eq(bind(made.fd, (struct sockaddr *)&made.address, size), 0);
-    check_eq(listen(made.fd, 0), 0);
-    check_eq(getsockname(made.fd, (struct sockaddr *)&made.address, &size), 0);
-    return made;
+    *ret_address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof *ret_address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(fd, (struct sockaddr *)ret_address, size), 0);
+    check_eq(listen(fd, 0), 0);
+    check_eq(getsockname(fd, (struct sockaddr *)ret_address, &size), 0);
+    return fd;
 }
 
-static int connect_without_waiting(const slow_listener *listener)
+static int connect_without_waiting(const struct sockaddr_in *address)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int error = connect(fd, (const struct sockaddr *)&listener->address, sizeof listener->address);
+    int error = connect(fd, (const struct sockaddr *)address, sizeof *address);
     check(error == 0 || errno == EINPROGRESS);
     return fd;
 }
 
-enum { SYN_SENT = 2 }; /* of tcp_info's tcpi_state */
-
-static int tcp_state(int fd)
+static bool is_connecting(int fd)
 {
+    enum { SYN_SENT = 2 };
     struct tcp_info info;
     socklen_t size = sizeof info;
     check_eq(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
-    return info.tcpi_state;
+    return info.tcpi_state == SYN_SENT;
+}
+
+static hanging connect_that_hangs(void)
+{
+    struct sockaddr_in address;
+    hanging made = {.listener = listen_with_a_short_queue(&address)};
+    while (!is_connecting(made.fd = connect_without_waiting(&address))) {
+        check(made.count < 8);
+        made.before[made.count++] = made.fd;
+    }
+    return made;
+}
+
+static void close_those_before(hanging *connection)
+{
+    while (connection->count > 0)
+        close(connection->before[--connection->count]);
 }
 
 PROMISE_BOTH(write, writes_before_the_connection_stands_are_kept_in_order)
 {
-    slow_listener listener = listen_slowly();
-    /* Fill the queue until a connection hangs: that is the one to adopt. */
-    int fillers[8], count = 0, fd;
-    for (;;) {
-        fd = connect_without_waiting(&listener);
-        if (tcp_state(fd) == SYN_SENT)
-            break;
-        check(count < 8);
-        fillers[count++] = fd;
-    }
+    hanging connection = connect_that_hangs();
     ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, fd);
+    ferry_stream *stream = stream_adopt(service, connection.fd);
     ferry_promise *first = submit_write(stream, "one ", 4);
     test_file file = file_make(50000, 6);
     ferry_promise *second = submit_file(stream, ferry_file_at(file.path));
     wait_until_asleep();
     check_eq(ferry_promise_await(first, 0, NULL), -ETIMEDOUT);
-    for (int i = 0; i < count; i++) {
-        int accepted = accept(listener.fd, NULL, NULL);
-        check(accepted >= 0);
-        close(accepted);
-        close(fillers[i]);
-    }
-    int theirs = accept(listener.fd, NULL, NULL); /* the SYN's next repetition gets through */
+    for (int i = 0; i < connection.count; i++)
+        close(accept(connection.listener, NULL, NULL));
+    int theirs = accept(connection.listener, NULL, NULL); /* SYN's next repetition gets through */
     check(theirs >= 0);
     reader *peer = reader_start(theirs, false);
     check_eq(outcome(first).error, 0);
@@ -120,31 +124,23 @@ PROMISE_BOTH(write, writes_before_the_connection_stands_are_kept_in_order)
     reader_free(peer);
     ferry_service_destroy(service);
     file_remove(&file);
-    close(listener.fd);
+    close_those_before(&connection);
+    close(connection.listener);
 }
 
 PROMISE_BOTH(write, abort_gets_a_stream_out_that_is_still_connecting)
 {
-    slow_listener listener = listen_slowly();
-    int fillers[8], count = 0, fd;
-    for (;;) {
-        fd = connect_without_waiting(&listener);
-        if (tcp_state(fd) == SYN_SENT)
-            break;
-        check(count < 8);
-        fillers[count++] = fd;
-    }
+    hanging connection = connect_that_hangs();
     ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, fd);
+    ferry_stream *stream = stream_adopt(service, connection.fd);
     ferry_promise *promise = submit_write(stream, "x", 1);
     wait_until_asleep();
     ferry_stream_abort(stream);
     check_eq(outcome(promise).error, -ECANCELED);
     ferry_stream_unref(stream);
     ferry_service_destroy(service);
-    while (count > 0)
-        close(fillers[--count]);
-    close(listener.fd);
+    close_those_before(&connection);
+    close(connection.listener);
 }
 
 PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show)
