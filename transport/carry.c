@@ -113,8 +113,10 @@ static void settle_finished(ferry_stream *stream)
     atomic_store_explicit(&stream->sent_bytes, stream->offset, memory_order_relaxed);
     /* Q0: announced before it is not counted any more; pairs with ferry__stream_is_quiet. */
     atomic_store(&stream->is_settling, stream->finished.first != NULL);
-    if (stream->released > 0)
+    if (stream->released > 0) {
         atomic_fetch_sub(&stream->admission, stream->released);
+        ferry__stream_tell_room(stream);
+    }
     stream->released = 0;
     if (stream->finished.first == NULL)
         return;

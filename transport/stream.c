@@ -210,7 +210,7 @@ static int admit(ferry_stream *stream, uint64_t bytes, uint64_t refused_by, uint
 {
     if (bytes > MOST_BYTES)
         return -EOVERFLOW;
-    uint64_t before = atomic_load_explicit(&stream->admission, memory_order_relaxed);
+    uint64_t before = atomic_load(&stream->admission); /* R1, see admit_in_time */
     do {
         if ((before & refused_by) != 0)
             return -ESHUTDOWN;
@@ -219,6 +219,40 @@ static int admit(ferry_stream *stream, uint64_t bytes, uint64_t refused_by, uint
     } while (!atomic_compare_exchange_weak(&stream->admission, &before,
                                            (before + FERRY__ONE_REQUEST + bytes) | set));
     return 0;
+}
+
+/*
+ * As admit, for a request that may wait for room until the deadline.
+ * R0: announces that it waits, then looks (R1) whether there is room. Pairs with N0: whoever gives
+ * room back, or sets a flag, sees that somebody waits, or is seen here.
+ */
+static int admit_in_time(ferry_stream *stream, uint64_t bytes, uint64_t refused_by,
+                         int64_t deadline)
+{
+    int error;
+    atomic_fetch_add(&stream->room_waiters, 1);
+    for (;;) {
+        unsigned news = atomic_load(&stream->room_news);
+        error = admit(stream, bytes, refused_by, 0, BY_OPTIONS);
+        if (error != -EAGAIN)
+            break;
+        if (deadline != FERRY__NEVER && ferry__clock_now() >= deadline) {
+            error = -ETIMEDOUT;
+            break;
+        }
+        ferry__futex_wait(&stream->room_news, news, deadline);
+    }
+    atomic_fetch_sub(&stream->room_waiters, 1);
+    return error;
+}
+
+void ferry__stream_tell_room(ferry_stream *stream)
+{
+    /* N0: after admission was changed. Pairs with R0. */
+    if (atomic_load(&stream->room_waiters) == 0)
+        return;
+    atomic_fetch_add(&stream->room_news, 1);
+    ferry__futex_wake_all(&stream->room_news);
 }
 
 bool ferry__stream_is_quiet(ferry_stream *stream)
@@ -260,9 +294,37 @@ typedef struct submission {
     limit limited;
 } submission;
 
+/* How long the submit may wait for room, as asked for. */
+static int64_t room_timeout(const submission *what)
+{
+    return what->options != NULL ? what->options->room_timeout_ms : 0;
+}
+
+static int check_waiting(const submission *what)
+{
+    int64_t timeout_ms = room_timeout(what);
+    if (timeout_ms < -1)
+        return -EINVAL;
+    return timeout_ms != 0 && ferry__thread_may_not_wait() ? -EDEADLK : 0;
+}
+
+/* Lets a request in, or waits for the room it needs. */
+static int let_in(ferry_stream *stream, const submission *what, uint64_t bytes)
+{
+    int error = admit(stream, bytes, what->refused_by, what->set, what->limited);
+    if (error == -EAGAIN && room_timeout(what) != 0)
+        error = admit_in_time(stream, bytes, what->refused_by,
+                              ferry__clock_deadline(room_timeout(what)));
+    if (error == 0 && what->set != 0)
+        ferry__stream_tell_room(stream); /* there will be none for those whom the flag refuses */
+    return error;
+}
+
 static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
 {
     int error = check_usable(stream);
+    if (error == 0)
+        error = check_waiting(what);
     if (error != 0)
         return error;
     if ((atomic_load_explicit(&stream->admission, memory_order_relaxed) & what->refused_by) != 0)
@@ -276,7 +338,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
                                   &request);
     if (error != 0)
         return error;
-    error = admit(stream, request->memory_bytes, what->refused_by, what->set, what->limited);
+    error = let_in(stream, what, request->memory_bytes);
     if (error != 0) {
         ferry__request_discard(request);
         return error;
@@ -353,6 +415,7 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
         *ret_promise = ferry_promise_ref(&request->promise);
     if (admit(stream, 0, FERRY__CLOSED, FERRY__CLOSED, UNLIMITED) == 0) {
         request->submitted_at = ferry__clock_now();
+        ferry__stream_tell_room(stream);
         ferry__owner_post(stream->owner, &request->mail);
     }
     return 0;
@@ -364,6 +427,7 @@ void ferry_stream_abort(ferry_stream *stream)
         return;
     if (admit(stream, 0, FERRY__ENDED, FERRY__CLOSED, UNLIMITED) != 0)
         return; /* it is closed already */
+    ferry__stream_tell_room(stream);
     ferry__sink_cut(&stream->sink);
     ferry__owner_post(stream->owner, &stream->abort_mail);
 }

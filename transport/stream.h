@@ -45,6 +45,8 @@ struct ferry_stream {
     atomic_uint refs;
     atomic_uint users; /* the program's references */
     _Atomic uint64_t admission;
+    atomic_uint room_waiters;    /* threads that wait in a submit for room */
+    atomic_uint room_news;       /* changes when there may be some: their futex word */
     _Atomic uint64_t sent_bytes; /* written by the owner, for ferry_stream_get_status */
     atomic_int poison;           /* likewise: the error that poisoned it */
     atomic_bool is_settling;     /* requests that are not counted any more are being settled */
@@ -81,6 +83,9 @@ struct ferry_stream {
 
 ferry_stream *ferry__stream_ref(ferry_stream *stream);
 void ferry__stream_unref(ferry_stream *stream);
+
+/* Any thread, after it changed admission: wakes those who wait for room, to look again. */
+void ferry__stream_tell_room(ferry_stream *stream);
 
 /* Whether nothing is under way: it is open, and all that was submitted before has settled. */
 bool ferry__stream_is_quiet(ferry_stream *stream);

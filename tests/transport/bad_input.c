@@ -227,62 +227,6 @@ PROMISE_BOTH(bad_input, file_that_cannot_be_read_fails_in_open_and_the_head_does
     file_remove(&file);
 }
 
-/* ---- limits: a full queue -------------------------------------------------------------------- */
-
-PROMISE_BOTH(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_settled)
-{
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    const ferry_stream_options options = {.limit_requests = 5};
-    ferry_stream *stream;
-    check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), 0);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    ferry_promise *last = NULL;
-    for (unsigned i = 1; i < 5; i++) {
-        ferry_promise_unref(last);
-        last = submit_write(stream, "x", 1);
-    }
-    ferry_promise *refused = NULL;
-    check_eq(ferry_stream_write(stream, "x", 1, NULL, &refused), -EAGAIN);
-    check(refused == NULL);
-    ferry_stream_status status;
-    for (unsigned i = 0; i < 3; i++) /* looking leaves nothing behind */
-        check_eq(ferry_service_drain(service, 0), -ETIMEDOUT);
-    check_eq(ferry_stream_get_status(stream, &status), 0);
-    check_eq(status.queued_requests, 5);
-    check_eq(status.queued_bytes, STUCK_BYTES + 4);
-    ferry_promise *room;
-    check_eq(ferry_stream_flush(stream, &room), 0); /* to wait for room needs none */
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(outcome(room).error, 0);
-    check_eq(outcome(last).error, 0);
-    check_eq(outcome(stuck).error, 0);
-    for (unsigned i = 0; i < 50; i++) /* who learns that it settled finds its room given back */
-        for (unsigned n = 0; n < 4; n++)
-            check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
-    check_eq(close_stream(stream).error, 0); /* close needs no room either */
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
-}
-
-PROMISE_BOTH(bounded, queued_memory_is_limited_but_one_large_request_is_taken_alone)
-{
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    const ferry_stream_options options = {.limit_bytes = 1000};
-    ferry_stream *stream;
-    check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), 0);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs); /* far beyond the limit, alone */
-    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
-    check_eq(ferry_stream_write(stream, "", 0, NULL, NULL), -EAGAIN);
-    ferry_stream_abort(stream);
-    check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
-}
-
 /* ---- out of fds ------------------------------------------------------------------------------ */
 
 /* Takes every fd there is; gives them back. */

@@ -35,10 +35,11 @@
  *   -EAGAIN                   phase queue: no thread could be started for a dedicated stream
  *
  * Errors that every submit can return:
- *   -EINVAL     stream is NULL
+ *   -EINVAL     stream is NULL, or room_timeout_ms below -1
  *   -ESHUTDOWN  the stream is closed, shut down or aborted, or its service is gone
- *   -EAGAIN     the queue is at a limit of ferry_stream_options: await a request of your own, or
- *               ferry_stream_flush, which needs no room, and try again
+ *   -EAGAIN     the queue is at a limit of ferry_stream_options, and the submit was not to wait for
+ *               room (room_timeout_ms)
+ *   -ETIMEDOUT  it waited for room in vain; -EDEADLK: it was to wait where that would deadlock
  *   -EOVERFLOW  lengths that add up beyond what can be counted
  *   -ENOMEM
  *   -ECHILD     the stream belongs to the parent of this forked process
@@ -74,6 +75,14 @@ typedef struct ferry_request_options {
      */
     ferry_callback *on_owner;
     void *on_owner_arg;
+
+    /*
+     * How long the submit itself may wait for room in a full queue: 0: not at all, -EAGAIN says so;
+     * otherwise milliseconds, or -1 for no limit, and then -ETIMEDOUT. A submit that may wait is
+     * refused with -EDEADLK on an owner thread and in a callback, whether there is room or not. No
+     * callback runs while it waits. It has its place in the stream's order once it has found room.
+     */
+    int64_t room_timeout_ms;
 } ferry_request_options;
 
 /* A look at a stream and its queue: right when it was taken, perhaps not when it is read. */
@@ -113,7 +122,7 @@ FERRY_API int ferry_stream_adopt(ferry_service *service, int fd,
  * Writes a copy of memory. A length of 0 is a marker: it settles in its turn and sends nothing. For
  * memory that is not to be copied use ferry_stream_send with ferry_part_borrow or ferry_part_give.
  *
- * Threads: any. Never blocks. Borrows: data, during this call.
+ * Threads: any. Never blocks, unless room_timeout_ms lets it. Borrows: data, during this call.
  * Settles: when its last byte was accepted by the kernel, even if more is queued behind it.
  * @return as every submit; -EINVAL also if data is NULL while length is not 0.
  * Outcome: as every data request. Source: sendmsg(2) with MSG_NOSIGNAL, writev(2).
@@ -124,7 +133,7 @@ FERRY_API int ferry_stream_write(ferry_stream *stream, const void *data, size_t 
 /*
  * Transfers a range of a file.
  *
- * Threads: any. Never blocks: the owner opens and reads. Borrows: file, and its path, during this
+ * Threads: any. Never blocks, unless room_timeout_ms lets it: the owner opens and reads. Borrows: file, and its path, during this
  * call; its fd according to its flags.
  * Settles: when the last byte was accepted by the kernel, or it failed.
  * @return as every submit, and
@@ -159,7 +168,7 @@ FERRY_API int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file
  * its files are opened and checked before its first byte leaves, so a missing file costs nothing
  * but this request. No parts at all make a marker.
  *
- * Threads: any. Never blocks. Borrows: parts, during this call. Takes: what each part says, unless
+ * Threads: any. Never blocks, unless room_timeout_ms lets it. Borrows: parts, during this call. Takes: what each part says, unless
  * it fails.
  * Settles: when the last part's last byte was accepted by the kernel, or a part failed.
  * @param count how many parts.
