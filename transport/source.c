@@ -107,10 +107,20 @@ static int open_path(const ferry__source *source)
     return fd >= 0 ? fd : -errno;
 }
 
-/* Where reading begins, and whether there is such a thing. */
-static int find_start(ferry__source *source)
+/* Whether its size is what it says: pseudo-files say that they are empty and are not. */
+static bool has_known_size(const struct stat *status)
 {
-    off_t position = lseek(source->fd, 0, SEEK_CUR);
+    return S_ISREG(status->st_mode) && status->st_size > 0;
+}
+
+/* Where reading begins, and whether there is such a thing. An ordinary file whose position does not
+ * matter is not asked: this is done for every file that is sent. */
+static int find_start(ferry__source *source, const struct stat *status)
+{
+    bool at_position = source->asked_offset == FERRY_CURRENT && source->path == NULL;
+    off_t position = 0;
+    if (at_position || !has_known_size(status))
+        position = lseek(source->fd, 0, SEEK_CUR);
     source->is_seekable = position >= 0;
     if (source->asked_offset == FERRY_CURRENT)
         source->offset = position >= 0 ? position : 0;
@@ -134,10 +144,10 @@ static int make_watchable(ferry__source *source)
     return 0;
 }
 
-/* Decides how many bytes are planned. Pseudo-files say that they are empty and are not. */
+/* Decides how many bytes are planned. */
 static int plan_length(ferry__source *source, const struct stat *status, uint64_t *ret_length)
 {
-    bool known = S_ISREG(status->st_mode) && status->st_size > 0;
+    bool known = has_known_size(status);
     int64_t available = known ? status->st_size - source->offset : INT64_MAX;
     if (source->asked_length == FERRY_TO_END) {
         if (available < 0)
@@ -167,6 +177,13 @@ static void reserve(ferry__source *source, uint64_t length)
     (void)lseek(source->fd, source->offset + (off_t)length, SEEK_SET);
 }
 
+/* Asked beforehand: sendfile would say so too, but after the head of a compound has left. */
+static bool is_readable(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_ACCMODE) != O_WRONLY && (flags & O_PATH) == 0;
+}
+
 int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase *ret_phase)
 {
     *ret_phase = FERRY_PHASE_OPEN;
@@ -181,10 +198,9 @@ int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase 
         return -errno;
     if (S_ISDIR(status.st_mode))
         return -EISDIR;
-    int flags = fcntl(source->fd, F_GETFL);
-    if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY || (flags & O_PATH) != 0)
+    if (source->path == NULL && !is_readable(source->fd))
         return -EBADF;
-    int error = find_start(source);
+    int error = find_start(source, &status);
     if (error == 0 && !source->is_seekable)
         error = make_watchable(source);
     if (error != 0)

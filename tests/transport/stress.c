@@ -13,11 +13,7 @@
 enum {
     THREADS = 8,
     STREAMS = 3,
-#ifdef FERRY_PLAIN_TESTS
-    REQUESTS = 2500, /* ThreadSanitizer is that much slower */
-#else
-    REQUESTS = 10000,
-#endif
+    REQUESTS = 10000, /* of each thread */
     MOST_BODY = 3000,
     FILE_SIZE = 64 * 1024,
     KEPT = 64, /* promises a thread keeps to look at, of each so many requests */
