@@ -34,6 +34,11 @@ grep -oE '`[a-z_]+::[a-z_]+`' "$source/ARCHITECTURE.md" | tr -d '`' | sort -u |
             fail "ARCHITECTURE.md names the test $test, which is not there"
     done
 
+# The headers and the build agree on the version.
+version=$(sed -n 's/^#define FERRY_VERSION "\(.*\)"$/\1/p' "$source/core/include/ferry/api.h")
+grep -q "^project(ferry VERSION $version " "$source/CMakeLists.txt" ||
+    fail "the headers say version $version, CMakeLists.txt another"
+
 # Each public header stands alone.
 for header in "$source"/{core,transport}/include/ferry/*.h; do
     echo "#include <ferry/$(basename "$header")>" |

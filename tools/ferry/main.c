@@ -3,6 +3,8 @@
 #include "commands.h"
 #include "interrupt.h"
 
+#include <ferry/api.h>
+
 #include <argp.h>
 #include <errno.h>
 #include <stdio.h>

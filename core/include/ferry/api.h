@@ -15,6 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The version of these headers. */
+#define FERRY_VERSION "0.1.0"
+
 #define FERRY_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus
