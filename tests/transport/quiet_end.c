@@ -38,6 +38,47 @@ PROMISE_BOTH(quiet_end, destroy_leaves_no_thread_fd_or_pending_promise)
     }
 }
 
+static void destroy_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    check_eq(result->error, 0);
+    check_eq(ferry_service_drain(arg, -1), -EDEADLK);
+    ferry_service_destroy(arg);
+}
+
+PROMISE_BOTH(quiet_end, service_may_be_destroyed_inside_a_callback_of_the_programs_thread)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *promise = submit_write(stream, "x", 1);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_promise_then(promise, destroy_in_callback, service), 0);
+    while (ferry_inbox_run(-1) == 0) {
+    }
+    check_eq(outcome(stuck).error, -ECANCELED);
+    check_eq(outcome(promise).error, 0);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+}
+
+PROMISE(quiet_end, threads_start_on_whatever_stack_is_asked_for)
+{
+    const ferry_service_options options = {.stack_bytes = 1, .placement = FERRY_DEDICATED};
+    ferry_service *service;
+    check_eq(ferry_service_create(&options, &service), 0);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    for (unsigned i = 0; i < 3000; i++) /* which leave in large gathers: the deepest stack */
+        check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), 0);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, 3000);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
 PROMISE_BOTH(quiet_end, handles_held_beyond_destroy_answer_eshutdown)
 {
     ferry_service *service = service_start(placement);

@@ -276,6 +276,31 @@ PROMISE_BOTH(write, each_write_to_a_seqpacket_is_one_message)
     file_remove(&file);
 }
 
+PROMISE_BOTH(write, file_goes_to_a_seqpacket_in_messages_of_at_most_64_kib)
+{
+    enum { MOST = 64 * 1024, SIZE = 300000 };
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_SEQPACKET);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    test_file file = file_make(SIZE, 4);
+    ferry_promise *promises[] = {submit_file(stream, ferry_file_at(file.path)),
+                                 submit_file(stream, ferry_file_at("/proc/self/status"))};
+    static char data[4 * MOST];
+    ssize_t bytes = 0;
+    while (bytes < SIZE) {
+        ssize_t count = recv(both.theirs, data, sizeof data, 0);
+        check(count > 0 && count <= MOST);
+        bytes += count;
+    }
+    check_eq(bytes, SIZE); /* and the second file's are messages of their own */
+    check_eq(outcome(promises[0]).sent, SIZE);
+    check_eq(outcome(promises[1]).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    file_remove(&file);
+}
+
 PROMISE_BOTH(write, message_is_never_cut_however_small_a_turn_is)
 {
     const ferry_service_options options = {.placement = placement, .chunk_bytes = 1000};
