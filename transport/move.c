@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum {
@@ -140,6 +141,20 @@ static bool is_dry(const ferry__source *source)
     return !source->is_seekable && poll(&readable, 1, 0) == 0;
 }
 
+/* As read(2), but EAGAIN where somebody else who reads the same pipe was faster: a read that blocks
+ * could not be got out. */
+static ssize_t read_now(int fd, void *buffer, size_t size)
+{
+    struct iovec piece = {.iov_base = buffer, .iov_len = size};
+    ssize_t count = preadv2(fd, &piece, 1, -1, RWF_NOWAIT);
+    if (count >= 0)
+        return count;
+    /* Where it is not known, or means a file that is not in memory yet: is_dry must do. */
+    bool is_no_answer = errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL ||
+                        (errno == EAGAIN && lseek(fd, 0, SEEK_CUR) >= 0);
+    return is_no_answer ? read(fd, buffer, size) : count;
+}
+
 /* Reads into the source's empty buffer. @return as read(2), with a negative errno. */
 static ssize_t fill_buffer(ferry__source *source, size_t size)
 {
@@ -150,7 +165,7 @@ static ssize_t fill_buffer(ferry__source *source, size_t size)
     ssize_t count;
     do
         count = source->is_seekable ? pread(source->fd, source->buffer, size, source->offset)
-                                    : read(source->fd, source->buffer, size);
+                                    : read_now(source->fd, source->buffer, size);
     while (count < 0 && errno == EINTR);
     if (count < 0)
         return -errno;

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -69,9 +70,12 @@ static bool is_pipe_or_terminal(int fd, mode_t mode)
 /* Gets a description of ferry's own; where that cannot be had (no /proc) the shared one must do. */
 static int own_description(ferry__sink *sink)
 {
+    unsigned number;
+    if (ioctl(sink->fd, TIOCGPTN, &number) == 0)
+        return set_flags(sink); /* a pty's master: to open it anew would make another pty */
     char path[32];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", sink->fd);
-    int flags = (sink->original_flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK;
+    int flags = (sink->original_flags & (O_ACCMODE | O_APPEND | O_DIRECT)) | O_NONBLOCK;
     int own = open(path, flags | O_CLOEXEC | O_NOCTTY);
     if (own < 0)
         return set_flags(sink);
@@ -94,8 +98,10 @@ int ferry__sink_init(ferry__sink *sink, int fd, bool may_block)
     int error = S_ISSOCK(status.st_mode) ? init_socket(sink) : 0;
     if (error != 0)
         return error;
-    if (is_pipe_or_terminal(fd, status.st_mode))
+    if (is_pipe_or_terminal(fd, status.st_mode)) {
+        sink->is_message = S_ISFIFO(status.st_mode) && (flags & O_DIRECT) != 0; /* "packet mode" */
         return own_description(sink);
+    }
     sink->is_blocking = sink->is_socket && may_block && !is_connecting(sink);
     return set_flags(sink);
 }

@@ -38,7 +38,7 @@ typedef struct ferry__sink {
 
     /* Set when it is made. */
     bool is_socket;
-    bool is_message; /* SEQPACKET: one write, one message */
+    bool is_message; /* SEQPACKET, O_DIRECT pipe: one write, one message */
     bool is_tcp;
     bool is_blocking;
     int original_flags; /* O_NONBLOCK as it was before, put back at the end */

@@ -102,8 +102,8 @@ static int place(ferry_stream *stream, ferry_service *service)
     return 0;
 }
 
-int ferry_stream_adopt(ferry_service *service, int fd, const ferry_stream_options *options,
-                       ferry_stream **ret_stream)
+static int adopt(ferry_service *service, int fd, const ferry_stream_options *options,
+                 ferry_stream **ret_stream)
 {
     static const ferry_stream_options defaults;
     if (service == NULL || ret_stream == NULL)
@@ -140,6 +140,18 @@ undo_sink:
     ferry__sink_revert(&stream->sink);
 undo_create:
     discard(stream);
+    return error;
+}
+
+int ferry_stream_adopt(ferry_service *service, int fd, const ferry_stream_options *options,
+                       ferry_stream **ret_stream)
+{
+    /* A thread that is cancelled in between, in close(2), would leave the service an owner to wait for
+     * and no stream that could end. */
+    int before;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    int error = adopt(service, fd, options, ret_stream);
+    (void)pthread_setcancelstate(before, NULL);
     return error;
 }
 
@@ -320,6 +332,15 @@ static int let_in(ferry_stream *stream, const submission *what, uint64_t bytes)
     return error;
 }
 
+/* Closes what was duplicated: not to be cancelled half-way either. */
+static void discard_request(ferry__request *request)
+{
+    int before;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    ferry__request_discard(request);
+    (void)pthread_setcancelstate(before, NULL);
+}
+
 static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
 {
     int error = check_usable(stream);
@@ -340,7 +361,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
         return error;
     error = let_in(stream, what, request->memory_bytes);
     if (error != 0) {
-        ferry__request_discard(request);
+        discard_request(request);
         return error;
     }
     request->mail.deliver = ferry__stream_deliver_request;
@@ -392,8 +413,10 @@ int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise)
 {
     if (stream != NULL && !stream->sink.is_socket)
         return -ENOTSOCK;
-    const submission what = {
-        .kind = FERRY__SHUTDOWN, .refused_by = FERRY__CLOSED, .set = FERRY__SHUT, .limited = true};
+    const submission what = {.kind = FERRY__SHUTDOWN,
+                             .refused_by = FERRY__CLOSED,
+                             .set = FERRY__SHUT,
+                             .limited = BY_COUNT};
     return submit(stream, &what, ret_promise);
 }
 

@@ -306,6 +306,31 @@ PROMISE_BOTH(file, two_streams_may_wait_for_one_borrowed_pipe)
     close(second.theirs);
 }
 
+PROMISE_BOTH(file, reader_that_comes_too_late_to_a_shared_pipe_can_be_got_out)
+{
+    enum { READERS = 4, ROUNDS = 100 };
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        ferry_service *service = service_start(placement);
+        feed shared = feed_make();
+        pair pairs[READERS];
+        ferry_stream *streams[READERS];
+        for (unsigned i = 0; i < READERS; i++) {
+            pairs[i] = unix_pair(SOCK_STREAM);
+            streams[i] = stream_adopt(service, pairs[i].ours);
+            check_eq(ferry_stream_sendfile(streams[i], &shared.source, NULL, NULL), 0);
+        }
+        wait_until_asleep();
+        check_eq(write(shared.in, "x", 1), 1); /* all see it, one gets it */
+        ferry_service_destroy(service);
+        for (unsigned i = 0; i < READERS; i++) {
+            ferry_stream_unref(streams[i]);
+            close(pairs[i].theirs);
+        }
+        close(shared.in);
+        close(shared.source.fd);
+    }
+}
+
 PROMISE_BOTH(file, what_was_read_from_a_pipe_and_not_sent_counts_as_remaining)
 {
     ferry_service *service = service_start(placement);

@@ -408,3 +408,25 @@ PROMISE_BOTH(quiet_end, thread_cancelled_in_a_submit_leaves_the_owner_awake)
     ferry_service_destroy(service);
     close(both.theirs);
 }
+
+static void *adopt_with_a_cancel_pending(void *arg)
+{
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    pthread_cancel(pthread_self());
+    ferry_stream *stream;
+    check_eq(ferry_stream_adopt(arg, fds[1], NULL, &stream), 0);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    ferry_stream_unref(stream);
+    close(fds[0]);
+    return NULL;
+}
+
+PROMISE_BOTH(quiet_end, thread_cancelled_while_it_adopts_leaves_a_service_that_can_be_destroyed)
+{
+    ferry_service *service = service_start(placement);
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, adopt_with_a_cancel_pending, service), 0);
+    pthread_join(thread, NULL);
+    ferry_service_destroy(service);
+}

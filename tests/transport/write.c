@@ -353,6 +353,42 @@ PROMISE_BOTH(write, pipes_files_and_devices_take_writes_and_files)
     file_remove(&sink);
 }
 
+PROMISE_BOTH(write, terminal_gets_it_whichever_side_was_adopted)
+{
+    ferry_service *service = service_start(placement);
+    for (unsigned by_master = 0; by_master < 2; by_master++) {
+        int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+        check(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+        int terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+        check(terminal >= 0);
+        int theirs = by_master ? terminal : master;
+        ferry_stream *stream = stream_adopt(service, by_master ? master : terminal);
+        check_eq(outcome(submit_write(stream, "hello\n", 6)).sent, 6);
+        char data[20];
+        ssize_t count = read(theirs, data, sizeof data);
+        check(count >= 6 && memcmp(data, "hello", 5) == 0); /* a master reads "\r\n" */
+        check_eq(close_stream(stream).error, 0);
+        close(theirs);
+    }
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(write, each_write_to_a_packet_pipe_is_one_packet)
+{
+    ferry_service *service = service_start(placement);
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC | O_DIRECT), 0);
+    ferry_stream *stream = stream_adopt(service, fds[1]);
+    for (unsigned i = 0; i < 3; i++)
+        check_eq(ferry_stream_write(stream, "ab", 2, NULL, NULL), 0);
+    check_eq(close_stream(stream).error, 0);
+    char data[20];
+    for (unsigned i = 0; i < 3; i++)
+        check_eq(read(fds[0], data, sizeof data), 2);
+    close(fds[0]);
+    ferry_service_destroy(service);
+}
+
 PROMISE_BOTH(write, full_device_is_enospc_in_the_sink)
 {
     ferry_service *service = service_start(placement);

@@ -80,7 +80,9 @@ typedef struct ferry_request_options {
      * How long the submit itself may wait for room in a full queue: 0: not at all, -EAGAIN says so;
      * otherwise milliseconds, or -1 for no limit, and then -ETIMEDOUT. A submit that may wait is
      * refused with -EDEADLK on an owner thread and in a callback, whether there is room or not. No
-     * callback runs while it waits. It has its place in the stream's order once it has found room.
+     * callback runs while it waits. It has its place in the stream's order once it has found room;
+     * those who wait have no order among themselves, and may find it before an on_owner callback
+     * that submits to the same stream does.
      */
     int64_t room_timeout_ms;
 } ferry_request_options;
@@ -97,7 +99,7 @@ typedef struct ferry_stream_status {
  * Hands a connected socket, or another writable fd, to the service.
  *
  * TCP, unix stream, and unix SEQPACKET sockets (each write one message; files in messages of at
- * most 64 KiB), pipes, regular files, terminals and character devices are taken. A socket that is
+ * most 64 KiB), pipes (in packet mode, O_DIRECT, likewise), regular files, terminals and character devices are taken. A socket that is
  * still connecting is fine: requests wait in order. A socket's O_NONBLOCK is set as the placement
  * needs it, and restored before it is closed, since other processes may share it; a pipe or
  * terminal is opened anew through /proc, so that theirs is left alone. A socket's SO_LINGER is not
