@@ -3,9 +3,9 @@
  * Owners: the actor threads. An owner has a mailbox, tasks that take turns, timers and an epoll
  * set; whatever is given to it is touched by its thread alone.
  *
- *   loop: take all mail at once and deliver it -> one turn to each runnable task, after each of
- * which the inboxes that got something are rung -> fire timers -> sleep until mail, readiness or a
- * timer
+ *   loop: take all mail at once and deliver it
+ *         -> one turn to each runnable task, and after each ring the inboxes that got something
+ *         -> fire timers -> sleep until mail, readiness or a timer
  *
  * An owner lives as long as somebody holds it: each task that it owns, and whoever may still give
  * it tasks. When the last hold is released its thread ends.

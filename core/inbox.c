@@ -143,8 +143,7 @@ int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *con
         ferry__wake_announce(&inbox->wake);
         count = run_mail(inbox);
     }
-    /* Without an fd nobody waits for a ring between two calls: spare the posters the system call.
-     */
+    /* Without an fd nobody waits for a ring between two calls: spare the posters the system call. */
     if (atomic_load(&inbox->wake.fd) < 0)
         ferry__wake_retract(&inbox->wake);
     return count;
@@ -163,8 +162,8 @@ int ferry_inbox_fd(void)
         return fd;
     /* What was posted before there was an fd is announced by it too. */
     ferry__wake_announce(&inbox->wake);
-    if (!ferry__mailbox_is_empty(&inbox->mailbox) && ferry__wake_claim(&inbox->wake))
-        ferry__wake_ring(&inbox->wake);
+    if (!ferry__mailbox_is_empty(&inbox->mailbox))
+        ring(inbox);
     return fd;
 }
 

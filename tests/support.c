@@ -12,8 +12,7 @@
 
 /* ---- content --------------------------------------------------------------------------------- */
 
-/* Eight bytes of content at a time: a hash of seed and position, so that no two places look alike.
- */
+/* Eight bytes of content at a time: a hash of seed and position, so that no two places look alike. */
 static uint64_t content_word(uint64_t seed, uint64_t index)
 {
     uint64_t state = seed * 0x2545f4914f6cdd1d + index;
@@ -181,6 +180,13 @@ ferry_stream *stream_adopt(ferry_service *service, int fd)
 {
     ferry_stream *stream;
     check_eq(ferry_stream_adopt(service, fd, NULL, &stream), 0);
+    return stream;
+}
+
+ferry_stream *stream_adopt_with(ferry_service *service, int fd, ferry_stream_options options)
+{
+    ferry_stream *stream;
+    check_eq(ferry_stream_adopt(service, fd, &options, &stream), 0);
     return stream;
 }
 

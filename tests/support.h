@@ -73,6 +73,7 @@ void reader_free(reader *peer);
 
 ferry_service *service_start(ferry_placement placement);
 ferry_stream *stream_adopt(ferry_service *service, int fd);
+ferry_stream *stream_adopt_with(ferry_service *service, int fd, ferry_stream_options options);
 
 /* Waits, gives the reference back. */
 ferry_result outcome(ferry_promise *promise);

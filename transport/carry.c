@@ -77,7 +77,7 @@ static void finish(ferry_stream *stream, int error, ferry_phase phase)
     if (error != 0) {
         ferry__sink_push(&stream->sink);
         /* Invariant framing: the peer cannot tell where the next request's bytes would begin. */
-        if (result->sent > 0 && !is_poisoned(stream))
+        if (result->sent > 0)
             atomic_store(&stream->poison, error);
     }
     append(&stream->finished, request);

@@ -113,8 +113,7 @@ static size_t portion(const ferry__part *part, size_t most)
     return part->source.is_open_ended || part->left > most ? most : (size_t)part->left;
 }
 
-/* Whether sendfile says that it cannot do this pair of fds, as opposed to: not now, not any more.
- */
+/* Whether sendfile says that it cannot do this pair of fds, as opposed to: not now, not any more. */
 static bool is_refusal(int error)
 {
     return error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP || error == -ESPIPE;

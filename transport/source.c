@@ -79,8 +79,7 @@ void ferry__source_give_back(ferry__source *source)
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
 
-/* Non-blocking, so that a fifo without a writer does not hold up the owner: it is polled instead.
- */
+/* Non-blocking, so that a fifo without a writer does not hold up the owner: it is polled instead. */
 enum { HOW_TO_OPEN = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
 
 static int open_beneath(const ferry__source *source)

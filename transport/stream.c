@@ -284,8 +284,7 @@ static int check_usable(const ferry_stream *stream)
     return ferry__service_is_foreign(stream->service) ? -ECHILD : 0;
 }
 
-/* Where a promise of the calling thread's reports to. Nowhere from an owner, which runs no inbox.
- */
+/* Where a promise of the calling thread's reports to. Nowhere from an owner, which runs no inbox. */
 static int find_home(bool wanted, ferry__inbox **ret_home)
 {
     *ret_home = NULL;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Invariants arithmetic and framing: exact counts, contiguous receipts, and what a failure leaves.
- */
+/* Invariants arithmetic and framing: exact counts, contiguous receipts, and what a failure leaves. */
 #include "tests/support.h"
 
 #include <errno.h>

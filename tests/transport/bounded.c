@@ -10,9 +10,8 @@ PROMISE_BOTH(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_set
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
-    const ferry_stream_options options = {.limit_requests = 5};
-    ferry_stream *stream;
-    check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), 0);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 5});
     ferry_promise *stuck = submit_stuck(stream, both.theirs);
     ferry_promise *last = NULL;
     for (unsigned i = 1; i < 5; i++) {
@@ -47,9 +46,8 @@ PROMISE_BOTH(bounded, queued_memory_is_limited_but_one_large_request_is_taken_al
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
-    const ferry_stream_options options = {.limit_bytes = 1000};
-    ferry_stream *stream;
-    check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), 0);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_bytes = 1000});
     ferry_promise *stuck = submit_stuck(stream, both.theirs); /* far beyond the limit, alone */
     check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
     check_eq(ferry_stream_write(stream, "", 0, NULL, NULL), -EAGAIN);
@@ -68,9 +66,8 @@ PROMISE_BOTH(bounded, submit_waits_for_room_as_long_as_it_was_told_to)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
-    const ferry_stream_options options = {.limit_requests = 1};
-    ferry_stream *stream;
-    check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), 0);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
     ferry_promise *stuck = submit_stuck(stream, both.theirs), *promise = NULL;
     const ferry_request_options briefly = {.room_timeout_ms = 5};
     const ferry_request_options wrong = {.room_timeout_ms = -2};
@@ -102,9 +99,8 @@ PROMISE_BOTH(bounded, crowd_of_waiting_submits_gets_through_a_narrow_queue)
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
     reader *peer = reader_start(both.theirs, false);
-    const ferry_stream_options options = {.limit_requests = 3, .limit_bytes = 25};
-    ferry_stream *stream;
-    check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), 0);
+    ferry_stream *stream = stream_adopt_with(
+        service, both.ours, (ferry_stream_options){.limit_requests = 3, .limit_bytes = 25});
     pthread_t crowd[CROWD];
     for (unsigned i = 0; i < CROWD; i++)
         check_eq(pthread_create(&crowd[i], NULL, write_through_a_narrow_queue, stream), 0);
@@ -130,9 +126,8 @@ PROMISE_BOTH(bounded, submit_that_waits_for_room_is_eshutdown_when_the_stream_en
     for (unsigned how = 0; how < 4; how++) {
         ferry_service *service = service_start(placement);
         pair both = unix_pair(SOCK_STREAM);
-        const ferry_stream_options options = {.limit_requests = 1};
-        ferry_stream *stream;
-        check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), 0);
+        ferry_stream *stream =
+            stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
         ferry_promise *stuck = submit_stuck(stream, both.theirs);
         pthread_t waiter;
         check_eq(pthread_create(&waiter, NULL, wait_for_room, stream), 0);

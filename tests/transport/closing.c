@@ -9,11 +9,9 @@
 static ferry_stream *adopt_confirming(ferry_service *service, int fd, int64_t timeout_ms,
                                       uint64_t close_bytes)
 {
-    const ferry_stream_options options = {.close_timeout_ms = timeout_ms,
-                                          .close_bytes = close_bytes};
-    ferry_stream *stream;
-    check_eq(ferry_stream_adopt(service, fd, &options, &stream), 0);
-    return stream;
+    return stream_adopt_with(
+        service, fd,
+        (ferry_stream_options){.close_timeout_ms = timeout_ms, .close_bytes = close_bytes});
 }
 
 PROMISE_BOTH(close, closes_after_everything_queued)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Invariants quiet_end and isolation: ending in every state, and stalled streams that hurt nobody.
- */
+/* Invariants quiet_end and isolation: ending in every state, and stalled streams that hurt nobody. */
 #include "tests/support.h"
 
 #include <errno.h>

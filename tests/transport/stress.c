@@ -202,8 +202,8 @@ PROMISE_BOTH(stress, many_threads_mixed_requests_every_byte_and_order_checked)
     pthread_t parsing[STREAMS], posting[THREADS];
     for (unsigned i = 0; i < STREAMS; i++) {
         pair both = any_pair(i);
-        const ferry_stream_options limits = {.limit_requests = 300};
-        check_eq(ferry_stream_adopt(service, both.ours, &limits, &streams[i]), 0);
+        streams[i] =
+            stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 300});
         parsers[i].fd = both.theirs;
         check_eq(pthread_create(&parsing[i], NULL, parse, &parsers[i]), 0);
     }

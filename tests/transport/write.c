@@ -430,8 +430,7 @@ PROMISE_BOTH(write, head_leaves_in_one_segment_with_the_file_behind_it)
     file_remove(&file);
 }
 
-/* Held back for 200 ms otherwise: the kernel's TCP_INFO says whether it was sent when it settled.
- */
+/* Held back for 200 ms otherwise: the kernel's TCP_INFO says whether it was sent when it settled. */
 PROMISE_BOTH(write, nothing_is_held_back_for_a_file_that_gives_no_byte)
 {
     test_file empty = file_make(0, 4);

@@ -11,9 +11,8 @@
 FERRY_BEGIN
 
 typedef enum ferry_log_level {
-    FERRY_LOG_ERROR,   /* something failed that no promise can carry */
-    FERRY_LOG_WARNING, /* the host probably did not intend this */
-    FERRY_LOG_DEBUG    /* for people who look for a fault */
+    FERRY_LOG_ERROR,  /* something failed that no promise can carry */
+    FERRY_LOG_WARNING /* the host probably did not intend this */
 } ferry_log_level;
 
 typedef struct ferry_hooks {
