@@ -35,7 +35,7 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
         owner->supervisor = ferry__owner_ref(supervisor);
         ferry__owner_hold(supervisor);
         (void)ferry__owner_ref(owner); /* the supervisor's, until it has joined the thread */
-        ferry__wake_announce(&owner->wake);
+        ferry__wake_announce(&owner->wake, FERRY__ON_FUTEX);
     }
     *ret_owner = owner;
     return 0;
@@ -75,10 +75,11 @@ void ferry__owner_release(ferry__owner *owner)
 /* Wakes the owner if it sleeps, or has it started if it never was. */
 static void rouse(ferry__owner *owner)
 {
-    if (!ferry__wake_claim(&owner->wake))
+    ferry__bed bed = ferry__wake_claim(&owner->wake);
+    if (bed == FERRY__AWAKE)
         return;
     if (owner->supervisor == NULL || atomic_load(&owner->has_thread)) {
-        ferry__wake_ring(&owner->wake);
+        ferry__wake_ring(&owner->wake, bed);
     } else {
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);
         ferry__wake_disclaim(&owner->wake);
@@ -150,17 +151,17 @@ static void give_turns(ferry__owner *owner)
 static void sleep_until_needed(ferry__owner *owner)
 {
     assert(owner->ringer.count == 0 && "inboxes are rung before the owner sleeps");
-    ferry__wake_announce(&owner->wake);
+    /* Where nothing but mail can come, a futex does: it is the cheaper of the two. */
+    ferry__bed bed = owner->poller.armed > 0 ? FERRY__ON_FD : FERRY__ON_FUTEX;
+    ferry__wake_announce(&owner->wake, bed);
     if (!deliver_mail(owner) && owner->first_runnable == NULL) {
         int64_t deadline = ferry__timers_nearest(&owner->timers);
-        if (owner->poller.epoll_fd >= 0)
+        if (bed == FERRY__ON_FD)
             ferry__poller_wait(&owner->poller, deadline);
         else
-            ferry__wake_sleep(&owner->wake, deadline);
+            ferry__wake_sleep(&owner->wake, bed, deadline);
     }
     ferry__wake_retract(&owner->wake);
-    if (owner->poller.epoll_fd < 0)
-        ferry__wake_clear(&owner->wake);
 }
 
 static void run_round(ferry__owner *owner)
@@ -178,7 +179,7 @@ static void *run(void *arg)
     while (atomic_load(&owner->holds) > 0) {
         run_round(owner);
         if (owner->first_runnable != NULL) {
-            if (owner->poller.epoll_fd >= 0)
+            if (owner->poller.armed > 0)
                 ferry__poller_wait(&owner->poller, 0);
         } else if (atomic_load(&owner->holds) > 0) {
             sleep_until_needed(owner);
@@ -280,7 +281,7 @@ static void refuse_work(ferry__owner *owner, int error)
  */
 static void await_another_start(ferry__owner *owner)
 {
-    ferry__wake_announce(&owner->wake);
+    ferry__wake_announce(&owner->wake, FERRY__ON_FUTEX);
     if (!ferry__mailbox_is_empty(&owner->mailbox))
         rouse(owner);
 }

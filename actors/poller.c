@@ -38,22 +38,30 @@ void ferry__poller_close(ferry__poller *poller)
 
 int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t events)
 {
-    if (watch->events == events)
-        return 0;
+    /* Edge-triggered, so that what happens while it is not armed wakes at most once. */
     struct epoll_event event = {.events = events | EPOLLET, .data.ptr = watch};
-    int operation = watch->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    int operation = watch->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     if (epoll_ctl(poller->epoll_fd, operation, watch->fd, &event) < 0)
         return -errno;
-    watch->events = events;
+    watch->is_registered = true;
+    poller->armed += !watch->is_armed;
+    watch->is_armed = true;
     return 0;
+}
+
+static void disarm(ferry__poller *poller, ferry__watch *watch)
+{
+    poller->armed -= watch->is_armed;
+    watch->is_armed = false;
 }
 
 void ferry__poller_unwatch(ferry__poller *poller, ferry__watch *watch)
 {
-    if (watch->events == 0)
+    if (!watch->is_registered)
         return;
     (void)epoll_ctl(poller->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
-    watch->events = 0;
+    watch->is_registered = false;
+    disarm(poller, watch);
 }
 
 /* Whole milliseconds, rounded up so that a timer is due when its owner wakes. */
@@ -76,7 +84,9 @@ void ferry__poller_wait(ferry__poller *poller, int64_t deadline)
     int count = epoll_wait(poller->epoll_fd, events, BATCH, timeout_until(deadline));
     for (int i = 0; i < count; i++) {
         ferry__watch *watch = events[i].data.ptr;
-        if (watch != NULL)
-            watch->ready(watch);
+        if (watch == NULL || !watch->is_armed)
+            continue;
+        disarm(poller, watch);
+        watch->ready(watch);
     }
 }

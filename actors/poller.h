@@ -1,29 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An owner's epoll set. Watches are edge-triggered and registered once: an fd is waited for after
- * an EAGAIN, and the kernel then reports the next change without another system call.
+ * An owner's epoll set. A watch is armed for one event at a time: an fd is waited for after an
+ * EAGAIN, and what is there already when it is armed is told as well, so that nothing is missed in
+ * between. It stays registered, for arming it again, until it is removed.
  *
  * Used by the owner's thread only; opening it may be done before that thread starts.
  */
 #ifndef FERRY_ACTORS_POLLER_H
 #define FERRY_ACTORS_POLLER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* One fd that is waited for. Embedded in what waits; it must be removed before its fd is closed. */
 typedef struct ferry__watch {
     int fd;
-    uint32_t events; /* EPOLLIN, EPOLLOUT: what is registered; 0: not registered */
+    bool is_registered; /* the epoll set knows it */
+    bool is_armed;      /* its next event is waited for */
 
     /*
-     * The fd changed. May only note and schedule: other watches of the same batch are still to be
-     * called, so nothing may be freed or removed here.
+     * The fd is ready; called once each time it was armed. May only note and schedule: other watches
+     * of the same batch are still to be called, so nothing may be freed or removed here.
      */
     void (*ready)(struct ferry__watch *watch);
 } ferry__watch;
 
 typedef struct ferry__poller {
-    int epoll_fd; /* -1: not open */
+    int epoll_fd;   /* -1: not open */
+    unsigned armed; /* watches that are: how many there is something to wait for */
 } ferry__poller;
 
 #define FERRY__POLLER_CLOSED ((ferry__poller){.epoll_fd = -1})
@@ -33,12 +37,12 @@ int ferry__poller_open(ferry__poller *poller, int wake_fd);
 void ferry__poller_close(ferry__poller *poller);
 
 /*
- * Has watch->ready called at the next change towards any of events, which replace those watched for
- * before. Registered for these already, it tells nothing of what is there now: to be called after an
- * EAGAIN.
+ * Has watch->ready called once, as soon as any of events (EPOLLIN, EPOLLOUT, ...) is there.
  * @return 0; -EPERM: the fd is always ready (a regular file); or another negative errno.
  */
 int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t events);
+
+/* Forgets a watch; it need not be known. */
 void ferry__poller_unwatch(ferry__poller *poller, ferry__watch *watch);
 
 /* Waits until anything changes, the wake-up rings, or the deadline; calls what is ready. */

@@ -82,8 +82,15 @@ void ferry__inbox_unref(ferry__inbox *inbox)
 
 static void ring(ferry__inbox *inbox)
 {
-    if (ferry__wake_claim(&inbox->wake))
-        ferry__wake_ring(&inbox->wake);
+    ferry__bed bed = ferry__wake_claim(&inbox->wake);
+    if (bed != FERRY__AWAKE)
+        ferry__wake_ring(&inbox->wake, bed);
+}
+
+/* What its thread sleeps on: once it has an fd, event loops sleep on that. */
+static ferry__bed bed_of(const ferry__inbox *inbox)
+{
+    return atomic_load(&inbox->wake.fd) >= 0 ? FERRY__ON_FD : FERRY__ON_FUTEX;
 }
 
 void ferry__inbox_ring(ferry__inbox *inbox, ferry__ringer *ringer)
@@ -132,19 +139,20 @@ static int run_mail(ferry__inbox *inbox)
 int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *context,
                      int64_t deadline)
 {
+    ferry__bed bed = bed_of(inbox);
     /* Announced before each look: what is posted later rings, and so makes the fd readable. */
     ferry__wake_clear(&inbox->wake);
-    ferry__wake_announce(&inbox->wake);
+    ferry__wake_announce(&inbox->wake, bed);
     int count = run_mail(inbox);
     while (count == 0 && !done(context) && deadline != 0 &&
            (deadline == FERRY__NEVER || ferry__clock_now() < deadline)) {
-        ferry__wake_sleep(&inbox->wake, deadline);
+        ferry__wake_sleep(&inbox->wake, bed, deadline);
         ferry__wake_clear(&inbox->wake);
-        ferry__wake_announce(&inbox->wake);
+        ferry__wake_announce(&inbox->wake, bed);
         count = run_mail(inbox);
     }
     /* Without an fd nobody waits for a ring between two calls: spare the posters the system call. */
-    if (atomic_load(&inbox->wake.fd) < 0)
+    if (bed_of(inbox) == FERRY__ON_FUTEX)
         ferry__wake_retract(&inbox->wake);
     return count;
 }
@@ -161,7 +169,7 @@ int ferry_inbox_fd(void)
     if (fd < 0 || !first)
         return fd;
     /* What was posted before there was an fd is announced by it too. */
-    ferry__wake_announce(&inbox->wake);
+    ferry__wake_announce(&inbox->wake, FERRY__ON_FD);
     if (!ferry__mailbox_is_empty(&inbox->mailbox))
         ring(inbox);
     return fd;

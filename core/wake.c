@@ -29,7 +29,7 @@ void ferry__futex_wake_all(atomic_uint *word)
 
 void ferry__wake_init(ferry__wake *wake)
 {
-    atomic_init(&wake->asleep, 0);
+    atomic_init(&wake->asleep, FERRY__AWAKE);
     atomic_init(&wake->owed, 0);
     atomic_init(&wake->fd, -1);
 }
@@ -44,18 +44,18 @@ void ferry__wake_deinit(ferry__wake *wake)
     atomic_store(&wake->fd, -1);
 }
 
-bool ferry__wake_claim(ferry__wake *wake)
+ferry__bed ferry__wake_claim(ferry__wake *wake)
 {
     /* Read first: an awake receiver costs no write to a line that every waker shares. */
-    if (atomic_load(&wake->asleep) == 0)
-        return false;
+    if (atomic_load(&wake->asleep) == FERRY__AWAKE)
+        return FERRY__AWAKE;
     /* Owed before it is claimed: after its last announcement was claimed or retracted, a sleeper
      * that finds nothing owed will not be rung any more. */
     atomic_fetch_add(&wake->owed, 1);
-    if (atomic_exchange(&wake->asleep, 0) != 0)
-        return true;
-    atomic_fetch_sub(&wake->owed, 1);
-    return false;
+    ferry__bed bed = atomic_exchange(&wake->asleep, FERRY__AWAKE);
+    if (bed == FERRY__AWAKE)
+        atomic_fetch_sub(&wake->owed, 1);
+    return bed;
 }
 
 void ferry__wake_disclaim(ferry__wake *wake)
@@ -73,11 +73,10 @@ static void ring_fd(int fd)
     }
 }
 
-void ferry__wake_ring(ferry__wake *wake)
+void ferry__wake_ring(ferry__wake *wake, ferry__bed bed)
 {
-    int fd = atomic_load(&wake->fd);
-    if (fd >= 0)
-        ring_fd(fd);
+    if (bed == FERRY__ON_FD)
+        ring_fd(atomic_load(&wake->fd));
     else
         ferry__futex_wake_all(&wake->asleep);
     atomic_fetch_sub(&wake->owed, 1);
@@ -95,24 +94,23 @@ int ferry__wake_fd(ferry__wake *wake)
     return fd;
 }
 
-void ferry__wake_announce(ferry__wake *wake)
+void ferry__wake_announce(ferry__wake *wake, ferry__bed bed)
 {
-    (void)atomic_exchange(&wake->asleep, 1);
+    (void)atomic_exchange(&wake->asleep, bed);
 }
 
 void ferry__wake_retract(ferry__wake *wake)
 {
-    atomic_store(&wake->asleep, 0);
+    atomic_store(&wake->asleep, FERRY__AWAKE);
 }
 
-void ferry__wake_sleep(ferry__wake *wake, int64_t deadline)
+void ferry__wake_sleep(ferry__wake *wake, ferry__bed bed, int64_t deadline)
 {
-    int fd = atomic_load(&wake->fd);
-    if (fd < 0) {
-        ferry__futex_wait(&wake->asleep, 1, deadline);
+    if (bed == FERRY__ON_FUTEX) {
+        ferry__futex_wait(&wake->asleep, FERRY__ON_FUTEX, deadline);
         return;
     }
-    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    struct pollfd readable = {.fd = atomic_load(&wake->fd), .events = POLLIN};
     struct timespec left;
     if (deadline != FERRY__NEVER)
         left = ferry__clock_left(deadline);

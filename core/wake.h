@@ -15,7 +15,9 @@
  * waits for the rings that are still owed, lest they go to an fd number that somebody else has got.
  *
  * It is a futex word. Where an fd is wanted (an owner's epoll set, a program's event loop) it also
- * gets an eventfd, for good, and rings that instead.
+ * gets an eventfd; the sleeper says with each announcement which of the two it sleeps on. A ring for
+ * an earlier announcement may come late, and on the other one: it does no harm, and is not needed,
+ * since the sleeper looked since.
  */
 #ifndef FERRY_CORE_WAKE_H
 #define FERRY_CORE_WAKE_H
@@ -24,10 +26,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What a sleeper sleeps on. */
+typedef enum ferry__bed {
+    FERRY__AWAKE, /* nothing: there is nobody to wake */
+    FERRY__ON_FUTEX,
+    FERRY__ON_FD /* its eventfd, in poll(2) or epoll_wait(2) */
+} ferry__bed;
+
 typedef struct ferry__wake {
-    atomic_uint asleep; /* 1: announced, and not yet claimed by a waker; the futex word */
-    atomic_uint owed;   /* rings claimed and not yet made */
-    atomic_int fd;      /* the eventfd, or -1 */
+    atomic_uint
+        asleep;       /* a ferry__bed: announced, and not yet claimed by a waker; the futex word */
+    atomic_uint owed; /* rings claimed and not yet made */
+    atomic_int fd;    /* the eventfd, or -1 */
 } ferry__wake;
 
 void ferry__wake_init(ferry__wake *wake);
@@ -35,11 +45,11 @@ void ferry__wake_init(ferry__wake *wake);
 /* The sleeper does not sleep any more. Waits for rings that are owed, then closes the eventfd. */
 void ferry__wake_deinit(ferry__wake *wake);
 
-/* Any thread. Whether the caller has to ring: it published, and found the sleeper asleep. */
-bool ferry__wake_claim(ferry__wake *wake);
+/* Any thread. What the caller has to ring: it published, and found the sleeper asleep there. */
+ferry__bed ferry__wake_claim(ferry__wake *wake);
 
-/* Any thread, after a claim that said so. Never blocks. */
-void ferry__wake_ring(ferry__wake *wake);
+/* Any thread, after a claim that gave this bed. Never blocks. */
+void ferry__wake_ring(ferry__wake *wake, ferry__bed bed);
 
 /* Instead of ring, after a claim: the sleeper is not one yet, and is told otherwise. */
 void ferry__wake_disclaim(ferry__wake *wake);
@@ -50,17 +60,17 @@ void ferry__wake_disclaim(ferry__wake *wake);
  */
 int ferry__wake_fd(ferry__wake *wake);
 
-/* Sleeper only. Announces sleep: from here on wakers ring. */
-void ferry__wake_announce(ferry__wake *wake);
+/* Sleeper only. Announces sleep: from here on wakers ring. ON_FD only where there is one. */
+void ferry__wake_announce(ferry__wake *wake, ferry__bed bed);
 
 /* Sleeper only. Takes the announcement back. */
 void ferry__wake_retract(ferry__wake *wake);
 
 /*
- * Sleeper only, after announcing. Sleeps until rung or until the deadline (ferry__clock_now's
- * time); may also return for no reason.
+ * Sleeper only, after announcing that bed. Sleeps until rung or until the deadline
+ * (ferry__clock_now's time); may also return for no reason.
  */
-void ferry__wake_sleep(ferry__wake *wake, int64_t deadline);
+void ferry__wake_sleep(ferry__wake *wake, ferry__bed bed, int64_t deadline);
 
 /* Sleeper only. Makes the eventfd, if there is one, unreadable until the next ring. */
 void ferry__wake_clear(ferry__wake *wake);

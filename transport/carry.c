@@ -151,8 +151,7 @@ static bool start_lingering(ferry_stream *stream)
     if (stream->options.close_timeout_ms == 0 || stream->owner->start_error != 0)
         return false;
     int error = ferry__sink_shutdown(&stream->sink);
-    if ((error != 0 && error != -ENOTCONN) || /* ENOTCONN: it is over; reading tells how */
-        ferry__owner_watch(stream->owner, &stream->sink_watch, EPOLLIN | EPOLLRDHUP) != 0)
+    if (error != 0 && error != -ENOTCONN) /* ENOTCONN: it is over; reading tells how */
         return false;
     ferry__timers_set(&stream->owner->timers, &stream->close_timer,
                       ferry__clock_deadline(stream->options.close_timeout_ms));
@@ -186,6 +185,10 @@ static bool linger(ferry_stream *stream)
         close_sink(stream, (int)count, false);
     } else if (stream->close_timed_out) {
         close_sink(stream, -ETIMEDOUT, false);
+    } else {
+        int error = ferry__owner_watch(stream->owner, &stream->sink_watch, EPOLLIN | EPOLLRDHUP);
+        if (error != 0)
+            close_sink(stream, error, false);
     }
     return false;
 }
@@ -195,7 +198,7 @@ static ferry_phase phase_of_head(const ferry_stream *stream)
 {
     if (!stream->queue.first->has_begun)
         return FERRY_PHASE_QUEUE;
-    return stream->source_watch.events != 0 ? FERRY_PHASE_SOURCE : FERRY_PHASE_SINK;
+    return stream->source_watch.is_armed ? FERRY_PHASE_SOURCE : FERRY_PHASE_SINK;
 }
 
 /* Abort: everything queued is called off, the fd goes at once. */

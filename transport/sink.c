@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -37,27 +36,16 @@ static int init_socket(ferry__sink *sink)
     return 0;
 }
 
-/* A socket whose connection is still being made: a blocking call on it could not be got out. */
-static bool is_connecting(const ferry__sink *sink)
+static int make_nonblocking(const ferry__sink *sink)
 {
-    struct tcp_info info;
-    socklen_t size = sizeof info;
-    return sink->is_tcp && getsockopt(sink->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
-           info.tcpi_state == TCP_SYN_SENT;
-}
-
-static int set_flags(const ferry__sink *sink)
-{
-    int flags =
-        sink->is_blocking ? sink->original_flags & ~O_NONBLOCK : sink->original_flags | O_NONBLOCK;
-    if (flags == sink->original_flags)
+    if ((sink->original_flags & O_NONBLOCK) != 0)
         return 0;
-    return fcntl(sink->fd, F_SETFL, flags) == 0 ? 0 : -errno;
+    return fcntl(sink->fd, F_SETFL, sink->original_flags | O_NONBLOCK) == 0 ? 0 : -errno;
 }
 
 static void restore_flags(const ferry__sink *sink)
 {
-    if (sink->shared_fd < 0 && ((sink->original_flags & O_NONBLOCK) == 0) != sink->is_blocking)
+    if (sink->shared_fd < 0 && (sink->original_flags & O_NONBLOCK) == 0)
         (void)fcntl(sink->fd, F_SETFL, sink->original_flags);
 }
 
@@ -72,19 +60,19 @@ static int own_description(ferry__sink *sink)
 {
     unsigned number;
     if (ioctl(sink->fd, TIOCGPTN, &number) == 0)
-        return set_flags(sink); /* a pty's master: to open it anew would make another pty */
+        return make_nonblocking(sink); /* a pty's master: to open it anew would make another pty */
     char path[32];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", sink->fd);
     int flags = (sink->original_flags & (O_ACCMODE | O_APPEND | O_DIRECT)) | O_NONBLOCK;
     int own = open(path, flags | O_CLOEXEC | O_NOCTTY);
     if (own < 0)
-        return set_flags(sink);
+        return make_nonblocking(sink);
     sink->shared_fd = sink->fd;
     sink->fd = own;
     return 0;
 }
 
-int ferry__sink_init(ferry__sink *sink, int fd, bool may_block)
+int ferry__sink_init(ferry__sink *sink, int fd)
 {
     struct stat status;
     int flags = fcntl(fd, F_GETFL);
@@ -102,8 +90,7 @@ int ferry__sink_init(ferry__sink *sink, int fd, bool may_block)
         sink->is_message = S_ISFIFO(status.st_mode) && (flags & O_DIRECT) != 0; /* "packet mode" */
         return own_description(sink);
     }
-    sink->is_blocking = sink->is_socket && may_block && !is_connecting(sink);
-    return set_flags(sink);
+    return make_nonblocking(sink);
 }
 
 void ferry__sink_commit(ferry__sink *sink)
@@ -153,14 +140,6 @@ void ferry__sink_cut(ferry__sink *sink)
     atomic_store(&sink->gate, CUTTER_LEFT);
 }
 
-/* Blocks until a blocking sink takes bytes again. It answered -EAGAIN to a write; or to sendfile,
- * because the program set SO_SNDTIMEO, or somebody who shares the description O_NONBLOCK. */
-static void wait_writable(const ferry__sink *sink)
-{
-    struct pollfd writable = {.fd = sink->fd, .events = POLLOUT};
-    (void)poll(&writable, 1, -1);
-}
-
 /* ---- calls ----------------------------------------------------------------------------------- */
 
 static ssize_t write_once(const ferry__sink *sink, const struct iovec pieces[], int count,
@@ -169,24 +148,8 @@ static ssize_t write_once(const ferry__sink *sink, const struct iovec pieces[], 
     if (!sink->is_socket)
         return writev(sink->fd, pieces, count);
     struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
-    /* Never blocking: several requests may leave together, and the first must settle when its bytes
-     * have left, even if the last ones do not. So the wait is for the next bytes, in poll(2). */
     int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
     return sendmsg(sink->fd, &message, flags);
-}
-
-/* Whether a call that answered so is to be made again, in the same visit: at once, or after waiting
- * for room. */
-static bool wait_and_retry(const ferry__sink *sink, ssize_t bytes)
-{
-    if (bytes >= 0)
-        return false;
-    if (errno == EINTR)
-        return true;
-    if (errno != EAGAIN || !sink->is_blocking || atomic_load(&sink->cut))
-        return false;
-    wait_writable(sink);
-    return true;
 }
 
 ssize_t ferry__sink_write(ferry__sink *sink, const struct iovec pieces[], int count, bool more)
@@ -196,7 +159,7 @@ ssize_t ferry__sink_write(ferry__sink *sink, const struct iovec pieces[], int co
     ssize_t written;
     do
         written = write_once(sink, pieces, count, more);
-    while (wait_and_retry(sink, written));
+    while (written < 0 && errno == EINTR);
     int error = errno;
     leave_call(sink);
     sink->is_holding_back = more && sink->is_tcp;
@@ -211,7 +174,7 @@ ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, 
     ssize_t sent;
     do
         sent = sendfile(sink->fd, source_fd, &position, length);
-    while (wait_and_retry(sink, sent));
+    while (sent < 0 && errno == EINTR);
     int error = errno;
     leave_call(sink);
     if (sent < 0)

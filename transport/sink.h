@@ -2,14 +2,13 @@
 /*
  * A sink: the fd that a stream writes to, and the one place that makes system calls on it.
  *
- * Blocking or not: sockets of dedicated streams block, in sendfile(2) itself or, for memory, in
- * poll(2); everything else is non-blocking and answers -EAGAIN. Sinks without shutdown(2) (pipes,
- * terminals) are never blocking, since a call blocked on one could not be got out.
+ * It is non-blocking: where it is full it answers -EAGAIN, and its owner waits for room in its epoll
+ * set, where it hears mail and timers as well. What may block is the other side, the disk.
  *
  * O_NONBLOCK belongs to the open file description, which others may share: other processes, or
  * another stream, and any of them may clear it. A pipe or terminal is therefore opened anew, for a
  * description of ferry's own. A socket cannot be; its memory is sent with MSG_DONTWAIT, and its
- * sendfile is behind the gate even where it should not block.
+ * sendfile, which would block where somebody cleared the flag, is behind a gate.
  *
  * The gate lets another thread get a blocked call out, by shutdown(2), and never lets it touch the
  * fd at any other time:
@@ -40,7 +39,6 @@ typedef struct ferry__sink {
     bool is_socket;
     bool is_message; /* SEQPACKET, O_DIRECT pipe: one write, one message */
     bool is_tcp;
-    bool is_blocking;
     int original_flags; /* O_NONBLOCK as it was before, put back at the end */
     int shared_fd;      /* what was adopted, where fd is a description of ferry's own; else -1 */
 
@@ -49,11 +47,9 @@ typedef struct ferry__sink {
     bool is_holding_back; /* the last write said that more follows */
 } ferry__sink;
 
-/*
- * Looks at fd and makes it blocking or not. @param may_block whether a socket's calls may block.
- * @return 0, or the errnos of ferry_stream_adopt, with the fd as it was.
- */
-int ferry__sink_init(ferry__sink *sink, int fd, bool may_block);
+/* Looks at fd and makes it non-blocking. @return 0, or the errnos of ferry_stream_adopt, with the fd
+ * as it was. */
+int ferry__sink_init(ferry__sink *sink, int fd);
 
 /* Then either takes fd for good, or leaves it as it was. */
 void ferry__sink_commit(ferry__sink *sink);

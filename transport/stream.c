@@ -82,19 +82,14 @@ static void discard(ferry_stream *stream)
     free_stream(stream);
 }
 
-/* What waits on readiness gets its epoll set now, so that it cannot fail for want of fds later. */
-static bool needs_poller(const ferry_stream *stream)
-{
-    return !stream->sink.is_blocking || stream->options.close_timeout_ms > 0;
-}
-
 static int place(ferry_stream *stream, ferry_service *service)
 {
     int error = ferry__service_place(service, &stream->owner);
     if (error != 0)
         return error;
-    if (service->options.placement == FERRY_DEDICATED && needs_poller(stream) &&
-        (error = ferry__owner_need_poller(stream->owner)) != 0) {
+    /* The epoll set is made now, so that waiting cannot fail for want of fds later. */
+    error = ferry__owner_need_poller(stream->owner);
+    if (error != 0) {
         ferry__service_unplace(service, stream->owner);
         return error;
     }
@@ -120,7 +115,7 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
     error = create(options, &stream);
     if (error != 0)
         return error;
-    error = ferry__sink_init(&stream->sink, fd, service->options.placement == FERRY_DEDICATED);
+    error = ferry__sink_init(&stream->sink, fd);
     if (error != 0)
         goto undo_create;
     if (options->close_timeout_ms > 0 && !stream->sink.is_socket) {

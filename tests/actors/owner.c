@@ -148,7 +148,7 @@ static void note_ready(ferry__watch *watch)
     atomic_fetch_add(&self->calls, 1);
 }
 
-static void begin_watching(ferry__mail *mail, bool receiver_gone)
+static void arm(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone;
     pipe_watch *self = (pipe_watch *)(void *)((char *)mail - offsetof(pipe_watch, mail));
@@ -156,23 +156,32 @@ static void begin_watching(ferry__mail *mail, bool receiver_gone)
     check_eq(ferry__owner_watch(self->owner, &self->watch, EPOLLIN), 0); /* once is enough */
 }
 
-PROMISE(owner, readiness_that_was_there_before_watching_and_later_one_are_both_told)
+static void await_calls(pipe_watch *watching, unsigned expected)
+{
+    while (atomic_load(&watching->calls) < expected)
+        sched_yield();
+}
+
+PROMISE(owner, armed_watch_is_told_once_of_what_was_there_before_and_of_what_comes_later)
 {
     ferry__owner *owner = owner_start();
     int fds[2];
+    char byte;
     check_eq(pipe(fds), 0);
     check_eq(write(fds[1], "x", 1), 1);
     pipe_watch watching = {.watch = {.fd = fds[0], .ready = note_ready},
-                           .mail = {.deliver = begin_watching},
+                           .mail = {.deliver = arm},
                            .owner = owner};
     ferry__owner_post(owner, &watching.mail);
-    while (atomic_load(&watching.calls) < 1)
-        sched_yield();
-    unsigned calls = atomic_load(&watching.calls);
+    await_calls(&watching, 1);
+    ferry__owner_post(owner, &watching.mail); /* it is still there: told again, once armed again */
+    await_calls(&watching, 2);
+    check_eq(read(fds[0], &byte, 1), 1);
+    ferry__owner_post(owner, &watching.mail); /* now there is nothing: told of what comes */
     check_eq(write(fds[1], "y", 1), 1);
-    while (atomic_load(&watching.calls) <= calls)
-        sched_yield();
+    await_calls(&watching, 3);
     close(fds[0]); /* the only copy: which takes it out of the epoll set */
     close(fds[1]);
     owner_end(owner);
+    check_eq(atomic_load(&watching.calls), 3);
 }

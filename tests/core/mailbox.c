@@ -51,24 +51,27 @@ static void *produce(void *arg)
     letter *letters = arg;
     for (unsigned i = 0; i < LETTERS; i++) {
         ferry__mailbox_push(&post_office.mailbox, &letters[i].mail);
-        if (ferry__wake_claim(&post_office.wake))
-            ferry__wake_ring(&post_office.wake);
+        ferry__bed bed = ferry__wake_claim(&post_office.wake);
+        if (bed != FERRY__AWAKE)
+            ferry__wake_ring(&post_office.wake, bed);
         if (i % 64 == 0)
             sched_yield(); /* so that the consumer does run dry and sleep */
     }
     return NULL;
 }
 
+/* On its fd, if it has one. */
 static ferry__mail *wait_for_mail(void)
 {
+    ferry__bed bed = atomic_load(&post_office.wake.fd) >= 0 ? FERRY__ON_FD : FERRY__ON_FUTEX;
     for (;;) {
         ferry__mail *chain = ferry__mailbox_take(&post_office.mailbox);
         if (chain != NULL)
             return chain;
-        ferry__wake_announce(&post_office.wake);
+        ferry__wake_announce(&post_office.wake, bed);
         chain = ferry__mailbox_take(&post_office.mailbox);
         if (chain == NULL)
-            ferry__wake_sleep(&post_office.wake, FERRY__NEVER);
+            ferry__wake_sleep(&post_office.wake, bed, FERRY__NEVER);
         ferry__wake_retract(&post_office.wake);
         ferry__wake_clear(&post_office.wake);
         if (chain != NULL)
@@ -119,9 +122,10 @@ PROMISE(mailbox, sleep_ends_at_its_deadline)
         ferry__wake_init(&wake);
         check(with_fd == 0 || ferry__wake_fd(&wake) >= 0);
         int64_t deadline = ferry__clock_deadline(20);
-        ferry__wake_announce(&wake);
+        ferry__bed bed = with_fd ? FERRY__ON_FD : FERRY__ON_FUTEX;
+        ferry__wake_announce(&wake, bed);
         while (ferry__clock_now() < deadline)
-            ferry__wake_sleep(&wake, deadline);
+            ferry__wake_sleep(&wake, bed, deadline);
         ferry__wake_deinit(&wake);
     }
 }
@@ -130,10 +134,10 @@ PROMISE(mailbox, waker_of_an_awake_receiver_has_nothing_to_ring)
 {
     ferry__wake wake;
     ferry__wake_init(&wake);
-    check(!ferry__wake_claim(&wake));
-    ferry__wake_announce(&wake);
-    check(ferry__wake_claim(&wake)); /* and only one waker gets the duty */
-    check(!ferry__wake_claim(&wake));
-    ferry__wake_ring(&wake);
+    check_eq(ferry__wake_claim(&wake), FERRY__AWAKE);
+    ferry__wake_announce(&wake, FERRY__ON_FUTEX);
+    check_eq(ferry__wake_claim(&wake), FERRY__ON_FUTEX); /* and only one waker gets the duty */
+    check_eq(ferry__wake_claim(&wake), FERRY__AWAKE);
+    ferry__wake_ring(&wake, FERRY__ON_FUTEX);
     ferry__wake_deinit(&wake);
 }

@@ -8,12 +8,13 @@
  * answers -ESHUTDOWN.
  *
  * Placement decides which threads carry requests out:
- *   FERRY_DEDICATED  every stream has an actor thread of its own, started with its first request,
- *                    and sendfile(2) really blocks in it: a slow peer or a cold disk delays nobody
- *                    else. It costs a thread. For tens to a few thousand streams.
+ *   FERRY_DEDICATED  every stream has an actor thread of its own, started with its first request:
+ *                    what blocks in it, a cold disk or a dead network file system, delays nobody
+ *                    else. It costs a thread and two fds. For tens to a few thousand streams.
  *   FERRY_SHARED     a fixed number of actor threads own all streams, each stream pinned to the one
- *                    that had the fewest; sockets are non-blocking and streams take turns, a
- *                    bounded chunk at a time. For thousands of streams, mostly idle or short.
+ *                    that had the fewest; streams take turns, a bounded chunk at a time. For
+ *                    thousands of streams, mostly idle or short.
+ * Either way sockets are non-blocking, and a peer that does not read delays nobody.
  */
 #ifndef FERRY_SERVICE_H
 #define FERRY_SERVICE_H

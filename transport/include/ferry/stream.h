@@ -100,13 +100,13 @@ typedef struct ferry_stream_status {
  *
  * TCP, unix stream, and unix SEQPACKET sockets (each write one message; files in messages of at
  * most 64 KiB), pipes (in packet mode, O_DIRECT, likewise), regular files, terminals and character devices are taken. A socket that is
- * still connecting is fine: requests wait in order. A socket's O_NONBLOCK is set as the placement
- * needs it, and restored before it is closed, since other processes may share it; a pipe or
+ * still connecting is fine: requests wait in order. A socket is made non-blocking, and what it was is
+ * restored before it is closed, since other processes may share it; a pipe or
  * terminal is opened anew through /proc, so that theirs is left alone. A socket's SO_LINGER is not
  * honoured.
  *
  * To read from the socket as well, dup(2) it before adopting it and read from the duplicate, which is
- * non-blocking too where ferry's must be. The stream's close ends the writing direction also while
+ * non-blocking too. The stream's close ends the writing direction also while
  * duplicates are open; an abort cannot reset a connection that has one.
  *
  * Threads: any. Takes: fd, unless it fails; from then on only ferry uses or closes it.
