@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The system calls that move data, open, poll, or make threads, as a table: whoever makes one of
+ * them makes it through a table that it was given. ferry__calls_real goes straight to the system;
+ * another table may answer otherwise (core/faults.h). So a failure that the kernel shows once in a
+ * million calls can be had at the third, in the very code that the library is made of.
+ *
+ * A table's functions get it as their first argument, so that it may carry state behind it. They
+ * answer as the system call does: -1 and errno; only start_thread, as pthread_create(3), answers a
+ * positive errno. None retries: EINTR shows.
+ *
+ * What only looks, sets options or closes (lseek, getsockopt, shutdown, close) is not in it: none
+ * of them can leave anything half done.
+ *
+ * Threads: any, at once. A table must be valid for as long as anything may call through it.
+ */
+#ifndef FERRY_CORE_CALLS_H
+#define FERRY_CORE_CALLS_H
+
+#include <poll.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+typedef struct ferry__calls ferry__calls;
+
+struct ferry__calls {
+    /* Data. */
+    ssize_t (*sendmsg)(ferry__calls *calls, int fd, const struct msghdr *message, int flags);
+    ssize_t (*writev)(ferry__calls *calls, int fd, const struct iovec pieces[], int count);
+    ssize_t (*sendfile)(ferry__calls *calls, int sink_fd, int source_fd, off_t *offset,
+                        size_t length);
+    /* The sink's own position is used: pipes and sockets have no other. */
+    ssize_t (*splice)(ferry__calls *calls, int source_fd, off_t *source_offset, int sink_fd,
+                      size_t length, unsigned flags);
+    /* offset -1: from the fd's position, which moves on. */
+    ssize_t (*preadv2)(ferry__calls *calls, int fd, const struct iovec pieces[], int count,
+                       off_t offset, int flags);
+    ssize_t (*recv)(ferry__calls *calls, int fd, void *buffer, size_t size, int flags);
+
+    /* Opening. */
+    /* openat(2) or, where resolve is not 0, openat2(2) with it. It creates nothing: there is no
+     * mode. */
+    int (*open)(ferry__calls *calls, int dirfd, const char *path, int flags, uint64_t resolve);
+    int (*fstat)(ferry__calls *calls, int fd, struct stat *ret_status);
+    int (*duplicate)(ferry__calls *calls, int fd);    /* close-on-exec */
+    int (*pipe)(ferry__calls *calls, int ret_fds[2]); /* close-on-exec and non-blocking */
+
+    /* Waiting. */
+    int (*poll)(ferry__calls *calls, struct pollfd fds[], nfds_t count, int timeout_ms);
+    int (*epoll_create)(ferry__calls *calls); /* close-on-exec */
+    int (*epoll_ctl)(ferry__calls *calls, int epoll_fd, int operation, int fd,
+                     struct epoll_event *event);
+    int (*epoll_wait)(ferry__calls *calls, int epoll_fd, struct epoll_event events[], int most,
+                      int timeout_ms);
+
+    /* Threads. */
+    int (*start_thread)(ferry__calls *calls, pthread_t *ret_thread,
+                        const pthread_attr_t *attributes, void *(*run)(void *), void *arg);
+};
+
+/* The system itself. Never written to; not const, since another table's functions may write to
+ * theirs. */
+extern ferry__calls ferry__calls_real;
+
+#endif
