@@ -18,7 +18,7 @@ static void supervise(ferry__mail *mail, bool receiver_gone);
 static void stop(ferry__mail *mail, bool receiver_gone);
 
 int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supervisor,
-                        ferry__owner **ret_owner)
+                        ferry__calls *calls, ferry__owner **ret_owner)
 {
     ferry__owner *owner = ferry__allocate_zeroed(sizeof *owner);
     if (owner == NULL)
@@ -28,6 +28,7 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
     ferry__wake_init(&owner->wake);
     (void)snprintf(owner->name, sizeof owner->name, "%s", name);
     owner->stack_bytes = stack_bytes;
+    owner->calls = calls;
     owner->poller = FERRY__POLLER_CLOSED;
     owner->stop_mail.deliver = stop;
     owner->supervisor_mail.deliver = supervise;
@@ -108,7 +109,7 @@ int ferry__owner_need_poller(ferry__owner *owner)
     if (owner->poller.epoll_fd >= 0)
         return 0;
     int wake_fd = ferry__wake_fd(&owner->wake);
-    return wake_fd < 0 ? wake_fd : ferry__poller_open(&owner->poller, wake_fd);
+    return wake_fd < 0 ? wake_fd : ferry__poller_open(&owner->poller, wake_fd, owner->calls);
 }
 
 int ferry__owner_watch(ferry__owner *owner, ferry__watch *watch, uint32_t events)
@@ -227,7 +228,7 @@ int ferry__owner_start(ferry__owner *owner)
         error = pthread_attr_setsigmask_np(&attributes, &mask);
     if (error == 0) {
         atomic_store(&owner->has_thread, true); /* before it can look for itself */
-        error = pthread_create(&owner->thread, &attributes, run, owner);
+        error = owner->calls->start_thread(owner->calls, &owner->thread, &attributes, run, owner);
         if (error != 0)
             atomic_store(&owner->has_thread, false);
     }

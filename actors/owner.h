@@ -57,7 +57,8 @@ struct ferry__owner {
     char name[16]; /* the thread's; 15 characters is what the kernel keeps */
     size_t stack_bytes;
     ferry__owner
-        *supervisor; /* starts and joins it; holds one of its holds. NULL: its maker does */
+        *supervisor;     /* starts and joins it; holds one of its holds. NULL: its maker does */
+    ferry__calls *calls; /* what its thread is started, and its epoll set used, through */
 
     ferry__mail stop_mail; /* the maker's last */
 
@@ -77,9 +78,10 @@ struct ferry__owner {
 /*
  * Makes an owner with one reference and one hold, both the caller's, and no thread.
  * @param supervisor NULL: call ferry__owner_start and, after the last release, ferry__owner_join.
+ * @param calls stays valid as long as the owner's last task, or its maker's hold.
  */
 int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supervisor,
-                        ferry__owner **ret_owner);
+                        ferry__calls *calls, ferry__owner **ret_owner);
 
 /* Any thread. */
 ferry__owner *ferry__owner_ref(ferry__owner *owner);

@@ -13,19 +13,20 @@ enum {
     BATCH = 128
 }; /* events taken a call: 1.5 KB of stack, and a fair share before mail is read */
 
-int ferry__poller_open(ferry__poller *poller, int wake_fd)
+int ferry__poller_open(ferry__poller *poller, int wake_fd, ferry__calls *calls)
 {
-    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    int epoll_fd = calls->epoll_create(calls);
     if (epoll_fd < 0)
         return -errno;
     /* Edge-triggered, and never read: each ring is a new edge. */
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
-    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) < 0) {
+    if (calls->epoll_ctl(calls, epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) < 0) {
         int error = -errno;
         (void)close(epoll_fd);
         return error;
     }
     poller->epoll_fd = epoll_fd;
+    poller->calls = calls;
     return 0;
 }
 
@@ -41,7 +42,7 @@ int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t eve
     /* Edge-triggered, so that what happens while it is not armed wakes at most once. */
     struct epoll_event event = {.events = events | EPOLLET, .data.ptr = watch};
     int operation = watch->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    if (epoll_ctl(poller->epoll_fd, operation, watch->fd, &event) < 0)
+    if (watch->calls->epoll_ctl(watch->calls, poller->epoll_fd, operation, watch->fd, &event) < 0)
         return -errno;
     watch->is_registered = true;
     poller->armed += !watch->is_armed;
@@ -81,7 +82,8 @@ static int timeout_until(int64_t deadline)
 void ferry__poller_wait(ferry__poller *poller, int64_t deadline)
 {
     struct epoll_event events[BATCH];
-    int count = epoll_wait(poller->epoll_fd, events, BATCH, timeout_until(deadline));
+    int count = poller->calls->epoll_wait(poller->calls, poller->epoll_fd, events, BATCH,
+                                          timeout_until(deadline));
     for (int i = 0; i < count; i++) {
         ferry__watch *watch = events[i].data.ptr;
         if (watch == NULL || !watch->is_armed)

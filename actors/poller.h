@@ -9,14 +9,17 @@
 #ifndef FERRY_ACTORS_POLLER_H
 #define FERRY_ACTORS_POLLER_H
 
+#include "core/calls.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 /* One fd that is waited for. Embedded in what waits; it must be removed before its fd is closed. */
 typedef struct ferry__watch {
     int fd;
-    bool is_registered; /* the epoll set knows it */
-    bool is_armed;      /* its next event is waited for */
+    ferry__calls *calls; /* what it is registered through */
+    bool is_registered;  /* the epoll set knows it */
+    bool is_armed;       /* its next event is waited for */
 
     /*
      * The fd is ready; called once each time it was armed. May only note and schedule: other watches
@@ -26,14 +29,15 @@ typedef struct ferry__watch {
 } ferry__watch;
 
 typedef struct ferry__poller {
-    int epoll_fd;   /* -1: not open */
-    unsigned armed; /* watches that are: how many there is something to wait for */
+    int epoll_fd;        /* -1: not open */
+    ferry__calls *calls; /* what it is made and waited in through */
+    unsigned armed;      /* watches that are: how many there is something to wait for */
 } ferry__poller;
 
 #define FERRY__POLLER_CLOSED ((ferry__poller){.epoll_fd = -1})
 
 /* Makes the set, with the wake-up's eventfd in it. @return 0 or a negative errno. */
-int ferry__poller_open(ferry__poller *poller, int wake_fd);
+int ferry__poller_open(ferry__poller *poller, int wake_fd, ferry__calls *calls);
 void ferry__poller_close(ferry__poller *poller);
 
 /*

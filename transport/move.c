@@ -134,37 +134,39 @@ static ferry_phase phase_of(int error)
     }
 }
 
-static bool is_dry(const ferry__source *source)
+static bool is_dry(const ferry__source *source, ferry__calls *calls)
 {
     struct pollfd readable = {.fd = source->fd, .events = POLLIN};
-    return !source->is_seekable && poll(&readable, 1, 0) == 0;
+    return !source->is_seekable && calls->poll(calls, &readable, 1, 0) == 0;
 }
 
 /* As read(2), but EAGAIN where somebody else who reads the same pipe was faster: a read that blocks
  * could not be got out. */
-static ssize_t read_now(int fd, void *buffer, size_t size)
+static ssize_t read_now(int fd, void *buffer, size_t size, ferry__calls *calls)
 {
     struct iovec piece = {.iov_base = buffer, .iov_len = size};
-    ssize_t count = preadv2(fd, &piece, 1, -1, RWF_NOWAIT);
+    ssize_t count = calls->preadv2(calls, fd, &piece, 1, -1, RWF_NOWAIT);
     if (count >= 0)
         return count;
     /* Where it is not known, or means a file that is not in memory yet: is_dry must do. */
     bool is_no_answer = errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL ||
                         (errno == EAGAIN && lseek(fd, 0, SEEK_CUR) >= 0);
-    return is_no_answer ? read(fd, buffer, size) : count;
+    return is_no_answer ? calls->preadv2(calls, fd, &piece, 1, -1, 0) : count;
 }
 
 /* Reads into the source's empty buffer. @return as read(2), with a negative errno. */
-static ssize_t fill_buffer(ferry__source *source, size_t size)
+static ssize_t fill_buffer(ferry__source *source, size_t size, ferry__calls *calls)
 {
     if (source->buffer == NULL && (source->buffer = ferry__allocate(COPY_BUFFER)) == NULL)
         return -ENOMEM;
-    if (is_dry(source))
+    if (is_dry(source, calls))
         return -EAGAIN;
+    struct iovec piece = {.iov_base = source->buffer, .iov_len = size};
     ssize_t count;
     do
-        count = source->is_seekable ? pread(source->fd, source->buffer, size, source->offset)
-                                    : read_now(source->fd, source->buffer, size);
+        count = source->is_seekable
+                    ? calls->preadv2(calls, source->fd, &piece, 1, source->offset, 0)
+                    : read_now(source->fd, source->buffer, size, calls);
     while (count < 0 && errno == EINTR);
     if (count < 0)
         return -errno;
@@ -178,8 +180,8 @@ static ferry__move copy(ferry__sink *sink, ferry__part *part, size_t chunk)
 {
     ferry__source *source = &part->source;
     if (source->buffer_begin == source->buffer_end) {
-        ssize_t count =
-            fill_buffer(source, portion(part, chunk < COPY_BUFFER ? chunk : COPY_BUFFER));
+        ssize_t count = fill_buffer(
+            source, portion(part, chunk < COPY_BUFFER ? chunk : COPY_BUFFER), sink->calls);
         if (count == 0)
             return source_ended(part);
         if (count == -EAGAIN)

@@ -2,6 +2,7 @@
 #include "transport/request.h"
 
 #include "core/hooks.h"
+#include "transport/stream.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -113,7 +114,8 @@ static int take_memory(ferry__part *part, const ferry_part *wanted, unsigned cha
     return 0;
 }
 
-static int take_file(ferry__part *part, const ferry_file *wanted, unsigned char **store)
+static int take_file(ferry__part *part, const ferry_file *wanted, unsigned char **store,
+                     ferry__calls *calls)
 {
     const char *path = wanted->path;
     if (path != NULL) {
@@ -122,15 +124,17 @@ static int take_file(ferry__part *part, const ferry_file *wanted, unsigned char 
         *store += size;
     }
     part->left = wanted->length > 0 ? (uint64_t)wanted->length : 0;
-    return ferry__source_take(&part->source, wanted, path);
+    return ferry__source_take(&part->source, wanted, path, calls);
 }
 
 /* Fills in one part; what is copied goes to *store, which moves on. */
-static int take_part(ferry__part *part, const ferry_part *wanted, unsigned char **store)
+static int take_part(ferry__part *part, const ferry_part *wanted, unsigned char **store,
+                     ferry__calls *calls)
 {
     part->is_file = wanted->kind == FERRY_PART_FILE;
     part->sent = 0;
-    return part->is_file ? take_file(part, &wanted->file, store) : take_memory(part, wanted, store);
+    return part->is_file ? take_file(part, &wanted->file, store, calls)
+                         : take_memory(part, wanted, store);
 }
 
 static void close_sources(ferry__request *request, size_t count)
@@ -153,11 +157,12 @@ static void give_back_parts(ferry__request *request, size_t count)
     }
 }
 
-static int take_parts(ferry__request *request, const ferry_part parts[], size_t count)
+static int take_parts(ferry__request *request, const ferry_part parts[], size_t count,
+                      ferry__calls *calls)
 {
     unsigned char *store = (unsigned char *)&request->parts[count];
     for (size_t i = 0; i < count; i++) {
-        int error = take_part(&request->parts[i], &parts[i], &store);
+        int error = take_part(&request->parts[i], &parts[i], &store, calls);
         if (error != 0) {
             give_back_parts(request, i);
             return error;
@@ -194,7 +199,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     ferry__request *request = ferry__allocate(sum.size);
     if (request == NULL)
         return -ENOMEM;
-    error = take_parts(request, parts, count);
+    error = take_parts(request, parts, count, stream->sink.calls);
     if (error != 0) {
         ferry__release(request);
         return error;
@@ -235,8 +240,8 @@ int ferry__request_prepare(ferry__request *request)
         if (!part->is_file)
             continue;
         uint64_t length;
-        request->prepare_error =
-            ferry__source_open(&part->source, &length, &request->prepare_phase);
+        request->prepare_error = ferry__source_open(&part->source, request->stream->sink.calls,
+                                                    &length, &request->prepare_phase);
         if (request->prepare_error != 0)
             break;
         part->left = length;

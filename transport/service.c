@@ -94,7 +94,8 @@ static int start_owner(const ferry_service *service, unsigned number, ferry__own
     else
         (void)snprintf(name, sizeof name, "ferry-owner-%u", number);
     ferry__owner *owner;
-    int error = ferry__owner_create(name, service->options.stack_bytes, NULL, &owner);
+    int error =
+        ferry__owner_create(name, service->options.stack_bytes, NULL, service->calls, &owner);
     if (error != 0)
         return error;
     error = ferry__owner_need_poller(owner);
@@ -123,6 +124,7 @@ int ferry_service_create(const ferry_service_options *options, ferry_service **r
     atomic_init(&service->refs, 1);
     (void)pthread_mutex_init(&service->mutex, NULL);
     service->generation = ferry__process_generation();
+    service->calls = &ferry__calls_real;
     service->options = with_defaults(options != NULL ? *options : defaults);
     service->owners =
         ferry__allocate_zeroed(service->options.shared_owners * sizeof(ferry__owner *));
@@ -154,12 +156,12 @@ static ferry__owner *least_loaded(const ferry_service *service)
     return best;
 }
 
-int ferry__service_place(ferry_service *service, ferry__owner **ret_owner)
+int ferry__service_place(ferry_service *service, ferry__calls *calls, ferry__owner **ret_owner)
 {
     if (service->options.placement == FERRY_DEDICATED) {
         char name[24];
         (void)snprintf(name, sizeof name, "ferry-%u", atomic_fetch_add(&service->names_given, 1));
-        return ferry__owner_create(name, service->options.stack_bytes, service->owners[0],
+        return ferry__owner_create(name, service->options.stack_bytes, service->owners[0], calls,
                                    ret_owner);
     }
     ferry__owner *owner = least_loaded(service);

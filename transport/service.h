@@ -21,6 +21,7 @@ struct ferry_service {
     atomic_uint names_given;
 
     /* Set when it is made. */
+    ferry__calls *calls;           /* what its owners make their system calls through */
     uint32_t generation;           /* of the process that made it (core/thread.h) */
     ferry_service_options options; /* with the defaults filled in */
     ferry__owner **owners;         /* references, and a hold each until it is destroyed */
@@ -39,9 +40,9 @@ bool ferry__service_is_foreign(const ferry_service *service);
 
 /*
  * Chooses or makes the owner of a new stream. Gives a reference and a hold.
- * @return 0, -ENOMEM.
+ * @param calls what an owner made for it is to use. @return 0, -ENOMEM.
  */
-int ferry__service_place(ferry_service *service, ferry__owner **ret_owner);
+int ferry__service_place(ferry_service *service, ferry__calls *calls, ferry__owner **ret_owner);
 
 /* Takes back what ferry__service_place gave, for a stream that came to nothing. */
 void ferry__service_unplace(ferry_service *service, ferry__owner *owner);

@@ -8,7 +8,6 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -72,7 +71,7 @@ static int own_description(ferry__sink *sink)
     return 0;
 }
 
-int ferry__sink_init(ferry__sink *sink, int fd)
+int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls)
 {
     struct stat status;
     int flags = fcntl(fd, F_GETFL);
@@ -82,7 +81,8 @@ int ferry__sink_init(ferry__sink *sink, int fd)
         return -EISDIR;
     if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0)
         return -EBADF;
-    *sink = (ferry__sink){.fd = fd, .original_flags = flags, .shared_fd = -1};
+    *sink = (ferry__sink){.fd = fd, .original_flags = flags, .shared_fd = -1, .calls = calls};
+    sink->outlet = ferry__outlet_kind_of(fd);
     int error = S_ISSOCK(status.st_mode) ? init_socket(sink) : 0;
     if (error != 0)
         return error;
@@ -146,10 +146,10 @@ static ssize_t write_once(const ferry__sink *sink, const struct iovec pieces[], 
                           bool more)
 {
     if (!sink->is_socket)
-        return writev(sink->fd, pieces, count);
+        return sink->calls->writev(sink->calls, sink->fd, pieces, count);
     struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
     int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
-    return sendmsg(sink->fd, &message, flags);
+    return sink->calls->sendmsg(sink->calls, sink->fd, &message, flags);
 }
 
 ssize_t ferry__sink_write(ferry__sink *sink, const struct iovec pieces[], int count, bool more)
@@ -173,7 +173,7 @@ ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, 
     off_t position = *offset;
     ssize_t sent;
     do
-        sent = sendfile(sink->fd, source_fd, &position, length);
+        sent = sink->calls->sendfile(sink->calls, sink->fd, source_fd, &position, length);
     while (sent < 0 && errno == EINTR);
     int error = errno;
     leave_call(sink);
@@ -204,7 +204,8 @@ ssize_t ferry__sink_discard_input(ferry__sink *sink, size_t length)
     char scrap[16 * 1024];
     ssize_t count;
     do
-        count = recv(sink->fd, scrap, length < sizeof scrap ? length : sizeof scrap, MSG_DONTWAIT);
+        count = sink->calls->recv(sink->calls, sink->fd, scrap,
+                                  length < sizeof scrap ? length : sizeof scrap, MSG_DONTWAIT);
     while (count < 0 && errno == EINTR);
     return count >= 0 ? count : -errno;
 }

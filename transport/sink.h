@@ -24,6 +24,9 @@
 #ifndef FERRY_TRANSPORT_SINK_H
 #define FERRY_TRANSPORT_SINK_H
 
+#include "core/calls.h"
+#include "transport/outlet.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,8 +42,10 @@ typedef struct ferry__sink {
     bool is_socket;
     bool is_message; /* SEQPACKET, O_DIRECT pipe: one write, one message */
     bool is_tcp;
-    int original_flags; /* O_NONBLOCK as it was before, put back at the end */
-    int shared_fd;      /* what was adopted, where fd is a description of ferry's own; else -1 */
+    ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
+    ferry__calls *calls;       /* the system, or a script of faults */
+    int original_flags;        /* O_NONBLOCK as it was before, put back at the end */
+    int shared_fd; /* what was adopted, where fd is a description of ferry's own; else -1 */
 
     /* The owner's. */
     int fd;               /* -1 once closed */
@@ -49,7 +54,7 @@ typedef struct ferry__sink {
 
 /* Looks at fd and makes it non-blocking. @return 0, or the errnos of ferry_stream_adopt, with the fd
  * as it was. */
-int ferry__sink_init(ferry__sink *sink, int fd);
+int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls);
 
 /* Then either takes fd for good, or leaves it as it was. */
 void ferry__sink_commit(ferry__sink *sink);

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 _Static_assert(FERRY_CWD == AT_FDCWD, "the headers' name for it");
@@ -35,20 +34,21 @@ static int check(const ferry_file *file)
 }
 
 /* A close-on-exec duplicate: the caller may close its own at once. */
-static int duplicate(int fd)
+static int duplicate(int fd, ferry__calls *calls)
 {
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    int copy = calls->duplicate(calls, fd);
     return copy >= 0 ? copy : -errno;
 }
 
-static int take_fd(const ferry_file *file)
+static int take_fd(const ferry_file *file, ferry__calls *calls)
 {
     if ((file->flags & (FERRY_FD_GIVE | FERRY_FD_BORROW)) == 0)
-        return duplicate(file->fd);
+        return duplicate(file->fd, calls);
     return fcntl(file->fd, F_GETFD) >= 0 ? file->fd : -EBADF;
 }
 
-int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path)
+int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path,
+                       ferry__calls *calls)
 {
     int error = check(file);
     if (error != 0)
@@ -64,9 +64,9 @@ int ferry__source_take(ferry__source *source, const ferry_file *file, const char
     };
     int taken = 0;
     if (file->path == NULL)
-        taken = source->fd = take_fd(file);
+        taken = source->fd = take_fd(file, calls);
     else if (file->dirfd != FERRY_CWD)
-        taken = source->dirfd = duplicate(file->dirfd);
+        taken = source->dirfd = duplicate(file->dirfd, calls);
     return taken < 0 ? taken : 0;
 }
 
@@ -82,27 +82,16 @@ void ferry__source_give_back(ferry__source *source)
 /* Non-blocking, so that a fifo without a writer does not hold up the owner: it is polled instead. */
 enum { HOW_TO_OPEN = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
 
-static int open_beneath(const ferry__source *source)
+static int open_path(const ferry__source *source, ferry__calls *calls)
 {
     enum { TRIES = 16 }; /* EAGAIN: a rename raced with ".."; endlessly only by intent */
-    struct open_how how = {.flags = HOW_TO_OPEN, .resolve = RESOLVE_BENEATH};
+    uint64_t resolve = (source->flags & FERRY_FILE_BENEATH) != 0 ? RESOLVE_BENEATH : 0;
     int fd = -1;
     for (unsigned i = 0; i < TRIES; i++) {
-        fd = (int)syscall(SYS_openat2, source->dirfd, source->path, &how, sizeof how);
-        if (fd >= 0 || errno != EAGAIN)
+        fd = calls->open(calls, source->dirfd, source->path, HOW_TO_OPEN, resolve);
+        if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
             break;
     }
-    return fd;
-}
-
-static int open_path(const ferry__source *source)
-{
-    int fd;
-    do
-        fd = (source->flags & FERRY_FILE_BENEATH) != 0
-                 ? open_beneath(source)
-                 : openat(source->dirfd, source->path, HOW_TO_OPEN);
-    while (fd < 0 && errno == EINTR);
     return fd >= 0 ? fd : -errno;
 }
 
@@ -131,11 +120,11 @@ static int find_start(ferry__source *source, const struct stat *status)
 }
 
 /* What may run dry is waited for by its fd's number, which another stream may have borrowed too. */
-static int make_watchable(ferry__source *source)
+static int make_watchable(ferry__source *source, ferry__calls *calls)
 {
     if ((source->flags & FERRY_FD_BORROW) == 0)
         return 0;
-    int own = duplicate(source->fd);
+    int own = duplicate(source->fd, calls);
     if (own < 0)
         return own;
     source->fd = own;
@@ -183,17 +172,18 @@ static bool is_readable(int fd)
     return flags >= 0 && (flags & O_ACCMODE) != O_WRONLY && (flags & O_PATH) == 0;
 }
 
-int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase *ret_phase)
+int ferry__source_open(ferry__source *source, ferry__calls *calls, uint64_t *ret_length,
+                       ferry_phase *ret_phase)
 {
     *ret_phase = FERRY_PHASE_OPEN;
     if (source->path != NULL) {
-        int fd = open_path(source);
+        int fd = open_path(source, calls);
         if (fd < 0)
             return fd;
         source->fd = fd;
     }
     struct stat status;
-    if (fstat(source->fd, &status) < 0)
+    if (calls->fstat(calls, source->fd, &status) < 0)
         return -errno;
     if (S_ISDIR(status.st_mode))
         return -EISDIR;
@@ -201,7 +191,7 @@ int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase 
         return -EBADF;
     int error = find_start(source, &status);
     if (error == 0 && !source->is_seekable)
-        error = make_watchable(source);
+        error = make_watchable(source, calls);
     if (error != 0)
         return error;
     *ret_phase = FERRY_PHASE_SOURCE;

@@ -10,6 +10,8 @@
 #ifndef FERRY_TRANSPORT_SOURCE_H
 #define FERRY_TRANSPORT_SOURCE_H
 
+#include "core/calls.h"
+
 #include <ferry/file.h>
 #include <ferry/result.h>
 
@@ -38,7 +40,8 @@ typedef struct ferry__source {
  * At submit. Checks what was asked and takes the fds. @param path its path's copy, in the request.
  * @return 0, or the errnos of ferry_stream_sendfile, with nothing taken.
  */
-int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path);
+int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path,
+                       ferry__calls *calls);
 
 /* After a later failure of the same submit: takes it back, leaving a given fd to the caller. */
 void ferry__source_give_back(ferry__source *source);
@@ -48,7 +51,8 @@ void ferry__source_give_back(ferry__source *source);
  * planned; 0 for an open-ended source.
  * @return 0, or an errno to settle with; ret_phase then gets the phase.
  */
-int ferry__source_open(ferry__source *source, uint64_t *ret_length, ferry_phase *ret_phase);
+int ferry__source_open(ferry__source *source, ferry__calls *calls, uint64_t *ret_length,
+                       ferry_phase *ret_phase);
 
 /* Undoes what open did, if it did: to be opened again. */
 void ferry__source_undo_open(ferry__source *source);

@@ -3,6 +3,7 @@
 #include "transport/stream.h"
 
 #include "core/clock.h"
+#include "core/faults.h"
 #include "core/hooks.h"
 #include "core/thread.h"
 #include "transport/service.h"
@@ -60,6 +61,7 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
     atomic_init(&stream->refs, 2);
     atomic_init(&stream->users, 1);
     stream->options = with_defaults(*options);
+    (void)ferry_faults_ref(options->faults);
     stream->abort_mail.deliver = ferry__stream_deliver_abort;
     stream->task.turn = ferry__stream_turn;
     stream->sink_watch.ready = ferry__stream_sink_ready;
@@ -71,6 +73,7 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
 
 static void free_stream(ferry_stream *stream)
 {
+    (void)ferry_faults_unref(stream->options.faults);
     (void)ferry_promise_unref(&stream->close_request->promise);
     ferry__release(stream);
 }
@@ -82,9 +85,16 @@ static void discard(ferry_stream *stream)
     free_stream(stream);
 }
 
+/* What its system calls are made through. */
+static ferry__calls *calls_of(const ferry_stream *stream, const ferry_service *service)
+{
+    ferry_faults *faults = stream->options.faults;
+    return faults != NULL ? &faults->calls : service->calls;
+}
+
 static int place(ferry_stream *stream, ferry_service *service)
 {
-    int error = ferry__service_place(service, &stream->owner);
+    int error = ferry__service_place(service, stream->sink.calls, &stream->owner);
     if (error != 0)
         return error;
     /* The epoll set is made now, so that waiting cannot fail for want of fds later. */
@@ -115,7 +125,7 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
     error = create(options, &stream);
     if (error != 0)
         return error;
-    error = ferry__sink_init(&stream->sink, fd);
+    error = ferry__sink_init(&stream->sink, fd, calls_of(stream, service));
     if (error != 0)
         goto undo_create;
     if (options->close_timeout_ms > 0 && !stream->sink.is_socket) {
@@ -127,6 +137,7 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
         goto undo_sink;
     ferry__sink_commit(&stream->sink);
     stream->sink_watch.fd = stream->sink.fd;
+    stream->sink_watch.calls = stream->source_watch.calls = stream->sink.calls;
     ferry__service_remember(service, stream);
     *ret_stream = stream;
     return 0;

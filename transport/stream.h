@@ -58,7 +58,7 @@ struct ferry_stream {
     ferry_service *service;        /* a reference */
     ferry__owner *owner;           /* a reference, and a hold until the stream ends */
     ferry__request *close_request; /* made at once: closing needs no memory */
-    ferry_stream_options options;  /* with the defaults filled in */
+    ferry_stream_options options;  /* with the defaults filled in; holds a reference to faults */
 
     /* The service's list, under its mutex. */
     ferry_stream *previous;

@@ -54,7 +54,7 @@ static void give(ferry__owner *owner, worker *task)
 static ferry__owner *owner_start(void)
 {
     ferry__owner *owner;
-    check_eq(ferry__owner_create("ferry-test", 0, NULL, &owner), 0);
+    check_eq(ferry__owner_create("ferry-test", 0, NULL, &ferry__calls_real, &owner), 0);
     check_eq(ferry__owner_start(owner), 0);
     return owner;
 }
@@ -112,7 +112,7 @@ PROMISE(owner, supervised_owner_starts_with_its_first_mail_and_is_joined_by_its_
 {
     ferry__owner *front = owner_start(), *owner;
     unsigned threads = count_threads();
-    check_eq(ferry__owner_create("ferry-dedicated", 0, front, &owner), 0);
+    check_eq(ferry__owner_create("ferry-dedicated", 0, front, &ferry__calls_real, &owner), 0);
     check_eq(count_threads(), threads);
     worker task = {.turns_left = 5};
     give(owner, &task);
@@ -125,7 +125,7 @@ PROMISE(owner, supervised_owner_starts_with_its_first_mail_and_is_joined_by_its_
 PROMISE(owner, abandoned_owner_leaves_nothing)
 {
     ferry__owner *front = owner_start(), *owner;
-    check_eq(ferry__owner_create("ferry-dedicated", 0, front, &owner), 0);
+    check_eq(ferry__owner_create("ferry-dedicated", 0, front, &ferry__calls_real, &owner), 0);
     check_eq(ferry__owner_need_poller(owner), 0);
     ferry__owner_abandon(owner);
     ferry__owner_unref(owner);
@@ -169,9 +169,10 @@ PROMISE(owner, armed_watch_is_told_once_of_what_was_there_before_and_of_what_com
     char byte;
     check_eq(pipe(fds), 0);
     check_eq(write(fds[1], "x", 1), 1);
-    pipe_watch watching = {.watch = {.fd = fds[0], .ready = note_ready},
-                           .mail = {.deliver = arm},
-                           .owner = owner};
+    pipe_watch watching = {
+        .watch = {.fd = fds[0], .calls = &ferry__calls_real, .ready = note_ready},
+        .mail = {.deliver = arm},
+        .owner = owner};
     ferry__owner_post(owner, &watching.mail);
     await_calls(&watching, 1);
     ferry__owner_post(owner, &watching.mail); /* it is still there: told again, once armed again */

@@ -47,6 +47,7 @@
 #ifndef FERRY_STREAM_H
 #define FERRY_STREAM_H
 
+#include <ferry/fault.h>
 #include <ferry/file.h>
 #include <ferry/part.h>
 #include <ferry/promise.h>
@@ -64,6 +65,7 @@ typedef struct ferry_stream_options {
                                  FIN, for the peer's own; 0: it does not wait. Sockets only */
     uint64_t close_bytes;     /* confirmed close: how much of the peer's input it reads away
                                  meanwhile; 0: 1 MiB; at most 2^39 */
+    ferry_faults *faults;     /* for tests: what is to go wrong (<ferry/fault.h>). NULL: nothing */
 } ferry_stream_options;
 
 /* What may be asked of a single request. NULL, or zero-initialised: nothing. */
