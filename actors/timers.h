@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An owner's timers: one ordered list, earliest first. A timer is embedded in what it is about.
+ * An owner's timers: a pairing heap, nearest deadline at its root. A timer is embedded in what it is
+ * about, so setting one never fails.
  *
- * New timers are placed by searching from the far end, since most are set for the longest of a few
- * fixed spans and so belong there. Used by the owner's thread only.
+ * A request may have a deadline of its own, so an owner can have many thousands of timers, in any
+ * order, and most are cancelled long before they are due. Setting costs O(1), cancelling mostly too,
+ * and taking the nearest O(log n), amortised. Used by the owner's thread only.
  */
 #ifndef FERRY_ACTORS_TIMERS_H
 #define FERRY_ACTORS_TIMERS_H
@@ -12,19 +14,22 @@
 #include <stdint.h>
 
 typedef struct ferry__timer {
-    int64_t deadline; /* ferry__clock_now's time */
-    struct ferry__timer *previous;
-    struct ferry__timer *next;
-    bool set; /* it is in a list */
-    /* Called once, unset; may set it again, for later. Only notes and schedules, as a watch's ready
-     * does: what it settled would be rung only after the next turn. */
+    int64_t deadline;               /* ferry__clock_now's time */
+    uint64_t order;                 /* which setting it was: equal deadlines fire in this order */
+    struct ferry__timer *child;     /* the first of those below it, none of them nearer */
+    struct ferry__timer *sibling;   /* the next one below the same parent */
+    struct ferry__timer **referrer; /* what points to it: the root, a child or a sibling */
+    bool set;                       /* it is in a heap */
+    /* Called once, unset; may set it again, for later, and set or cancel others, due ones included.
+     * Only notes and schedules, as a watch's ready does: what it settled would be rung only after the
+     * next turn. */
     void (*fire)(struct ferry__timer *);
 } ferry__timer;
 
-/* Zero-initialised, there are none. */
+/* Zero-initialised, there are none. Stays where it is while timers are set. */
 typedef struct ferry__timers {
-    ferry__timer *first;
-    ferry__timer *last;
+    ferry__timer *root; /* the nearest */
+    uint64_t settings;  /* how many there were so far */
 } ferry__timers;
 
 /* Sets a timer, or sets it anew. */
@@ -36,7 +41,8 @@ void ferry__timers_cancel(ferry__timers *timers, ferry__timer *timer);
 /* When the next one is due; FERRY__NEVER if there is none. */
 int64_t ferry__timers_nearest(const ferry__timers *timers);
 
-/* Fires all that are due. Reads the clock only if there are any. */
+/* Fires all that are due, those of equal deadlines in the order of setting. Reads the clock only if
+ * there are any timers. */
 void ferry__timers_fire(ferry__timers *timers);
 
 #endif

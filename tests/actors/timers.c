@@ -70,6 +70,160 @@ PROMISE(timers, timer_may_set_itself_again_when_it_fires)
     check_eq(ferry__timers_nearest(&timers), FERRY__NEVER - 1);
 }
 
+/* ---- against a model ------------------------------------------------------------------------- */
+
+enum { MODELLED = 200, MODEL_STEPS = 20000 };
+
+typedef struct modelled {
+    ferry__timer timer;
+    int64_t deadline; /* what the model says of it, as the next two */
+    unsigned order;
+    bool set;
+} modelled;
+
+/* The timers, and all that is known of them without a heap. */
+static struct model {
+    ferry__timers timers;
+    modelled each[MODELLED];
+    unsigned settings;
+    uint64_t random;
+} model;
+
+static uint64_t any_below(uint64_t limit)
+{
+    return random_next(&model.random) % limit;
+}
+
+static modelled *any(void)
+{
+    return &model.each[any_below(MODELLED)];
+}
+
+/* A few deadlines that all have come, or a few that never do: many are equal. */
+static int64_t past(void)
+{
+    return (int64_t)any_below(20);
+}
+
+static int64_t future(void)
+{
+    return FERRY__NEVER - 1 - (int64_t)any_below(20);
+}
+
+static void set(modelled *one, int64_t deadline)
+{
+    one->deadline = deadline;
+    one->order = model.settings++;
+    one->set = true;
+    ferry__timers_set(&model.timers, &one->timer, deadline);
+}
+
+static void cancel(modelled *one)
+{
+    one->set = false;
+    ferry__timers_cancel(&model.timers, &one->timer);
+}
+
+static modelled *expected_next(void)
+{
+    modelled *next = NULL;
+    for (modelled *one = model.each; one < model.each + MODELLED; one++)
+        if (one->set && (next == NULL || one->deadline < next->deadline ||
+                         (one->deadline == next->deadline && one->order < next->order)))
+            next = one;
+    return next;
+}
+
+static void check_nearest(void)
+{
+    const modelled *next = expected_next();
+    check_eq(ferry__timers_nearest(&model.timers), next != NULL ? next->deadline : FERRY__NEVER);
+}
+
+/* Fires as expected, then meddles with others, which may be due in the same batch. */
+static void fire_modelled(ferry__timer *timer)
+{
+    modelled *self = (modelled *)timer;
+    check(self == expected_next());
+    check(!timer->set);
+    self->set = false;
+    switch (any_below(6)) {
+    case 0:
+        set(self, future());
+        break;
+    case 1:
+        set(any(), past());
+        break;
+    case 2:
+        set(any(), future());
+        break;
+    case 3:
+        cancel(any());
+        cancel(any());
+        break;
+    default:
+        break;
+    }
+    check_nearest();
+}
+
+PROMISE(timers, any_mix_of_setting_cancelling_and_firing_does_what_a_plain_list_would)
+{
+    model.random = random_seed();
+    for (unsigned i = 0; i < MODELLED; i++)
+        model.each[i].timer.fire = fire_modelled;
+    for (unsigned step = 0; step < MODEL_STEPS; step++) {
+        uint64_t what = any_below(100);
+        if (what < 50)
+            set(any(), past());
+        else if (what < 70)
+            set(any(), future());
+        else if (what < 99)
+            cancel(any());
+        else
+            ferry__timers_fire(&model.timers);
+        check_nearest();
+    }
+    ferry__timers_fire(&model.timers);
+    const modelled *next = expected_next();
+    check(next == NULL || next->deadline > ferry__clock_now());
+}
+
+/* ---- many ------------------------------------------------------------------------------------ */
+
+enum { MANY = 100000 };
+
+static const alarm_clock *rung_last;
+static unsigned rung_count;
+
+static void ring_in_order(ferry__timer *timer)
+{
+    const alarm_clock *self = (const alarm_clock *)timer;
+    check(rung_last == NULL || rung_last->timer.deadline < timer->deadline ||
+          (rung_last->timer.deadline == timer->deadline && rung_last->number < self->number));
+    rung_last = self;
+    rung_count++;
+}
+
+PROMISE(timers, hundred_thousand_timers_in_any_order_fire_in_theirs)
+{
+    ferry__timers timers = {0};
+    uint64_t random = random_seed();
+    alarm_clock *clocks = calloc(MANY, sizeof *clocks);
+    check(clocks != NULL);
+    for (unsigned i = 0; i < MANY; i++) {
+        clocks[i].number = i;
+        clocks[i].timer.fire = ring_in_order;
+        ferry__timers_set(&timers, &clocks[i].timer, (int64_t)(random_next(&random) % MANY));
+    }
+    for (unsigned i = 0; i < MANY; i += 2)
+        ferry__timers_cancel(&timers, &clocks[i].timer);
+    ferry__timers_fire(&timers);
+    check_eq(rung_count, MANY / 2);
+    check_eq(ferry__timers_nearest(&timers), FERRY__NEVER);
+    free(clocks);
+}
+
 PROMISE(timers, deadlines_that_cannot_come_are_never)
 {
     check_eq(ferry__clock_deadline(-1), FERRY__NEVER);
