@@ -12,16 +12,17 @@
 
 /* promise->state */
 enum {
-    SETTLED = 1,          /* result is there, and constant */
-    AWAITED_HOME = 2,     /* the home thread may sleep on its inbox for it */
-    AWAITED_ELSEWHERE = 4 /* other threads may sleep on the state itself */
+    SETTLED = 1,           /* result is there, and constant */
+    AWAITED_HOME = 2,      /* the home thread may sleep on its inbox for it */
+    AWAITED_ELSEWHERE = 4, /* other threads may sleep on the state itself */
+    CANCELLED = 8          /* somebody asked for it to be called off */
 };
 
 /* What observers points to once the promise is settled: registrations post for themselves. */
 static ferry__observer settled_mark;
 
 void ferry__promise_init(ferry_promise *promise, ferry__inbox *home,
-                         void (*destroy)(ferry_promise *))
+                         const ferry__promise_type *type)
 {
     atomic_init(&promise->refs, 1);
     atomic_init(&promise->state, 0);
@@ -29,7 +30,7 @@ void ferry__promise_init(ferry_promise *promise, ferry__inbox *home,
     atomic_init(&promise->first_observer_taken, false);
     promise->generation = ferry__process_generation();
     atomic_init(&promise->home, home != NULL ? ferry__inbox_ref(home) : NULL);
-    promise->destroy = destroy;
+    promise->type = type;
     promise->result = (ferry_result){0};
 }
 
@@ -73,7 +74,7 @@ ferry_promise *ferry_promise_unref(ferry_promise *promise)
     assert(before > 0 && "ferry_promise_unref: more references given back than taken");
     if (before == 1) {
         ferry__inbox_unref(atomic_load(&promise->home));
-        promise->destroy(promise);
+        promise->type->destroy(promise);
     }
     return NULL;
 }
@@ -135,7 +136,7 @@ static void post_all(ferry__observer *newest, ferry__ringer *ringer)
     }
 }
 
-void ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
+bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
 {
     /* S0: publishes the result, then learns who waits. Pairs with H0 and E0: whoever announced that it
      * waits is seen here, or sees SETTLED before it sleeps. */
@@ -153,6 +154,27 @@ void ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
         post_all(atomic_exchange(&promise->observers, NULL), ringer);
         none = NULL;
     }
+    return (before & CANCELLED) != 0;
+}
+
+int ferry_promise_cancel(ferry_promise *promise)
+{
+    if (promise == NULL)
+        return -EINVAL;
+    if (is_settled(promise))
+        return -EALREADY;
+    if (promise->generation != ferry__process_generation())
+        return -ECHILD;
+    if (promise->type->cancel == NULL)
+        return -EOPNOTSUPP;
+    /* C0: pairs with S0. Either the settling thread sees the wish, and waits for it to arrive, or it
+     * is seen here that there is nothing to call off any more. */
+    unsigned before = atomic_fetch_or(&promise->state, CANCELLED);
+    if ((before & SETTLED) != 0)
+        return -EALREADY;
+    if ((before & CANCELLED) == 0)
+        promise->type->cancel(promise);
+    return 0;
 }
 
 static ferry__observer *observer_create(ferry_promise *promise)

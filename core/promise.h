@@ -29,6 +29,17 @@ typedef struct ferry__observer {
     void *arg;
 } ferry__observer;
 
+/* What a promise is part of: constant, one for each kind. */
+typedef struct ferry__promise_type {
+    void (*destroy)(ferry_promise *); /* frees what is around it */
+    /*
+     * Any thread, at most once, while it has not settled. Passes the wish on to whoever settles it,
+     * who learns from ferry__promise_settle that the wish was uttered and has to expect it. NULL: it
+     * cannot be cancelled.
+     */
+    void (*cancel)(ferry_promise *);
+} ferry__promise_type;
+
 struct ferry_promise {
     /* Any thread. */
     atomic_uint refs;
@@ -38,8 +49,8 @@ struct ferry_promise {
                                      Set at most once */
 
     /* Set when it is made. */
-    uint32_t generation;              /* of the process that made it (core/thread.h) */
-    void (*destroy)(ferry_promise *); /* frees the request around it */
+    uint32_t generation;             /* of the process that made it (core/thread.h) */
+    const ferry__promise_type *type; /* what it is part of */
 
     /* The first registered callback: most promises have one, and it costs no allocation. */
     atomic_bool first_observer_taken;
@@ -50,11 +61,11 @@ struct ferry_promise {
 };
 
 /*
- * Makes a pending promise with one reference. destroy is called with the last one.
+ * Makes a pending promise with one reference.
  * @param home the submitting thread's inbox, to which it takes a reference; may be NULL.
  */
 void ferry__promise_init(ferry_promise *promise, ferry__inbox *home,
-                         void (*destroy)(ferry_promise *));
+                         const ferry__promise_type *type);
 
 /* As ferry_promise_ref, for a promise that no other thread has seen yet. */
 ferry_promise *ferry__promise_ref_unshared(ferry_promise *promise);
@@ -74,7 +85,9 @@ int ferry__promise_await_until(ferry_promise *promise, int64_t deadline);
 /*
  * The settling thread, once: publishes promise->result, wakes who awaits it and posts the
  * callbacks. Collects the wake-ups in ringer, or rings at once if that is NULL.
+ * @return whether somebody asked before for it to be cancelled: type->cancel was called, is being
+ * called, or is about to be.
  */
-void ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer);
+bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer);
 
 #endif

@@ -98,6 +98,20 @@ ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk)
     return written(ferry__sink_write(sink, all.pieces, all.count, all.more), FERRY_METHOD_MEMORY);
 }
 
+ferry__move ferry__move_zeros(ferry_stream *stream, uint64_t length, size_t chunk)
+{
+    static const unsigned char zeros[COPY_BUFFER];
+    size_t left = length < chunk ? (size_t)length : chunk;
+    struct iovec pieces[16];
+    int count = 0;
+    for (; left > 0 && count < 16; count++) {
+        size_t size = left < sizeof zeros ? left : sizeof zeros;
+        pieces[count] = (struct iovec){.iov_base = (void *)zeros, .iov_len = size};
+        left -= size;
+    }
+    return written(ferry__sink_write(&stream->sink, pieces, count, false), FERRY_METHOD_MEMORY);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static ferry__move source_ended(const ferry__part *part)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/request.h"
 
+#include "core/clock.h"
 #include "core/hooks.h"
 #include "transport/stream.h"
 
@@ -52,13 +53,15 @@ static int add_part_needs(needs *sum, const ferry_part *part)
     return overflow || sum->size > PTRDIFF_MAX || sum->memory_bytes > PTRDIFF_MAX ? -EOVERFLOW : 0;
 }
 
-static int add_needs(needs *sum, const ferry_part parts[], size_t count)
+static int add_needs(needs *sum, const ferry_part parts[], size_t count, bool with_extras)
 {
     if (parts == NULL && count > 0)
         return -EINVAL;
     if (__builtin_mul_overflow(count, sizeof(ferry__part), &sum->size) ||
         __builtin_add_overflow(sum->size, sizeof(ferry__request), &sum->size))
         return -EOVERFLOW;
+    if (with_extras)
+        sum->size += sizeof(ferry__extras);
     for (size_t i = 0; i < count; i++) {
         int error = add_part_needs(sum, &parts[i]);
         if (error != 0)
@@ -158,9 +161,8 @@ static void give_back_parts(ferry__request *request, size_t count)
 }
 
 static int take_parts(ferry__request *request, const ferry_part parts[], size_t count,
-                      ferry__calls *calls)
+                      unsigned char *store, ferry__calls *calls)
 {
-    unsigned char *store = (unsigned char *)&request->parts[count];
     for (size_t i = 0; i < count; i++) {
         int error = take_part(&request->parts[i], &parts[i], &store, calls);
         if (error != 0) {
@@ -179,11 +181,33 @@ static void destroy(ferry_promise *promise)
 /* What the owner reads before it writes it. */
 static void init_progress(ferry__request *request)
 {
+    request->stage = FERRY__POSTED;
+    request->cancel_came = false;
     request->is_prepared = false;
     request->has_begun = false;
     request->prepare_error = 0;
     request->current = 0;
 }
+
+static bool needs_extras(const ferry_request_options *options)
+{
+    return options->timeout_ms != 0;
+}
+
+static void init_extras(ferry__request *request, ferry__extras *extras,
+                        const ferry_request_options *options)
+{
+    *extras = (ferry__extras){
+        .request = request,
+        .deadline =
+            options->timeout_ms != 0 ? ferry__clock_deadline(options->timeout_ms) : FERRY__NEVER,
+        .deadline_timer.fire = ferry__request_deadline,
+    };
+    request->extras = extras;
+}
+
+static const ferry__promise_type data_type = {destroy, ferry__request_cancel};
+static const ferry__promise_type end_type = {destroy, NULL};
 
 int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],
                           size_t count, const ferry_request_options *options, ferry__inbox *home,
@@ -192,26 +216,34 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     static const ferry_request_options defaults;
     if (options == NULL)
         options = &defaults;
+    if (options->timeout_ms < 0)
+        return -EINVAL;
     needs sum = {0};
-    int error = add_needs(&sum, parts, count);
+    bool with_extras = needs_extras(options);
+    int error = add_needs(&sum, parts, count, with_extras);
     if (error != 0)
         return error;
     ferry__request *request = ferry__allocate(sum.size);
     if (request == NULL)
         return -ENOMEM;
-    error = take_parts(request, parts, count, stream->sink.calls);
+    ferry__extras *extras = (ferry__extras *)(void *)&request->parts[count];
+    error = take_parts(request, parts, count, (unsigned char *)(extras + with_extras),
+                       stream->sink.calls);
     if (error != 0) {
         ferry__release(request);
         return error;
     }
     /* Field by field: zeroing the whole, observers included, shows in what a small write costs. */
-    ferry__promise_init(&request->promise, home, destroy);
+    ferry__promise_init(&request->promise, home, kind == FERRY__SEND ? &data_type : &end_type);
     request->stream = stream;
     request->kind = kind;
     request->on_owner = options->on_owner;
     request->on_owner_arg = options->on_owner_arg;
     request->memory_bytes = sum.memory_bytes;
     request->part_count = count;
+    request->extras = NULL;
+    if (with_extras)
+        init_extras(request, extras, options);
     init_progress(request);
     *ret_request = request;
     return 0;

@@ -8,10 +8,13 @@
  *
  *   any thread: create -> posted    owner: begin (receipt) -> prepare (perhaps already ahead of its
  * turn) -> bytes move -> finish -> settled
+ *
+ * It may finish before its turn, or midway: cancelled (by mail of its own) or out of time.
  */
 #ifndef FERRY_TRANSPORT_REQUEST_H
 #define FERRY_TRANSPORT_REQUEST_H
 
+#include "actors/timers.h"
 #include "core/promise.h"
 #include "transport/source.h"
 
@@ -38,6 +41,21 @@ typedef enum ferry__request_kind {
     FERRY__CLOSE     /* the stream's own, one each */
 } ferry__request_kind;
 
+/* Where a request is on its way. */
+typedef enum ferry__stage {
+    FERRY__POSTED,   /* not yet with its owner */
+    FERRY__QUEUED,   /* in its stream's queue */
+    FERRY__FINISHED, /* its outcome is known */
+    FERRY__SETTLED   /* and published */
+} ferry__stage;
+
+/* What only few requests need. In the request's allocation, where it was asked for. */
+typedef struct ferry__extras {
+    struct ferry__request *request;
+    int64_t deadline; /* for all of it; or FERRY__NEVER */
+    ferry__timer deadline_timer;
+} ferry__extras;
+
 typedef struct ferry__request {
     ferry_promise promise; /* first: a promise is its request */
 
@@ -47,11 +65,16 @@ typedef struct ferry__request {
     ferry__request_kind kind;
     ferry_callback *on_owner;
     void *on_owner_arg;
-    int64_t submitted_at;  /* neither set nor read where nobody can see the result */
-    uint64_t memory_bytes; /* what it counts for in its stream's limit */
+    int64_t submitted_at;    /* neither set nor read where nobody can see the result */
+    uint64_t memory_bytes;   /* what it counts for in its stream's limit */
+    ferry__extras *extras;   /* or NULL */
+    ferry__mail cancel_mail; /* posted by whoever cancels it */
 
     /* The owner's. */
-    struct ferry__request *next; /* in the stream's queue, then among its finished ones */
+    struct ferry__request *next;     /* in the stream's queue, then among its finished ones */
+    struct ferry__request *previous; /* likewise */
+    ferry__stage stage;
+    bool cancel_came; /* cancel_mail was delivered */
     int64_t began_at;
     bool is_prepared; /* its sources are open, or prepare_error says why not */
     bool has_begun;   /* its receipt is given */
@@ -91,6 +114,12 @@ ferry__part *ferry__request_find_part(ferry__request *request);
 
 /* Releases what its parts hold, and completes its result but for error and phase. */
 void ferry__request_release_parts(ferry__request *request);
+
+/* Any thread: the cancelling of its promise. carry.c's deliver_cancel hears of it. */
+void ferry__request_cancel(ferry_promise *promise);
+
+/* Its owner: it is out of time. */
+void ferry__request_deadline(ferry__timer *timer);
 
 /* The request that a mail is of. */
 ferry__request *ferry__request_of_mail(ferry__mail *mail);

@@ -26,7 +26,8 @@ static const uint64_t MOST_BYTES = UINT64_C(1) << 39; /* half of what the admiss
 static int check_options(const ferry_stream_options *options)
 {
     if (options->limit_requests > MOST_REQUESTS || options->limit_bytes > MOST_BYTES ||
-        options->close_timeout_ms < 0 || options->close_bytes > MOST_BYTES)
+        options->close_timeout_ms < 0 || options->close_bytes > MOST_BYTES ||
+        options->stall_timeout_ms < 0 || (unsigned)options->framing > FERRY_FRAMING_CONTINUE)
         return -EINVAL;
     return 0;
 }
@@ -67,6 +68,7 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
     stream->sink_watch.ready = ferry__stream_sink_ready;
     stream->source_watch.ready = ferry__stream_source_ready;
     stream->close_timer.fire = ferry__stream_close_timeout;
+    stream->stall.timer.fire = ferry__stream_stall_timeout;
     *ret_stream = stream;
     return 0;
 }
@@ -130,6 +132,10 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
         goto undo_create;
     if (options->close_timeout_ms > 0 && !stream->sink.is_socket) {
         error = -ENOTSOCK;
+        goto undo_sink;
+    }
+    if (options->framing == FERRY_FRAMING_PAD && stream->sink.is_message) {
+        error = -EINVAL;
         goto undo_sink;
     }
     error = place(stream, service);

@@ -34,6 +34,15 @@ typedef struct ferry__queue {
     ferry__request *last;
 } ferry__queue;
 
+/* Watching whether the peer still makes progress, while the sink is full. */
+typedef struct ferry__stall {
+    ferry__timer timer; /* set while the sink is full: when to look again */
+    bool is_due;        /* the time has come */
+    bool has_mark;      /* mark and marked_at are of this wait */
+    ferry__outlet mark; /* the last look that showed progress, or the first */
+    int64_t marked_at;  /* when that was */
+} ferry__stall;
+
 typedef enum ferry__stream_state {
     FERRY__OPEN,
     FERRY__LINGERING, /* FIN is sent; the peer's is waited for */
@@ -70,12 +79,15 @@ struct ferry_stream {
     ferry__queue finished; /* carried out, to be settled at the end of this turn */
     uint64_t offset;       /* of the next byte in the stream's order */
     uint64_t next_sequence;
+    uint64_t padding;     /* zeros owed to the peer, in place of what failed (FERRY_FRAMING_PAD) */
+    unsigned cancels_due; /* cancels of settled requests whose mail is still to come */
     int64_t turn_began_at;
     bool is_shut; /* the shutdown was carried out */
     ferry__stream_state state;
     ferry__watch sink_watch;
     ferry__watch source_watch; /* of the head's source, where that is a pipe or the like */
     ferry__timer close_timer;
+    ferry__stall stall;
     uint64_t lingered_bytes; /* input read away since FIN */
     bool close_timed_out;
     uint64_t released; /* admission to give back at the end of this turn */
@@ -97,5 +109,6 @@ void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone);
 void ferry__stream_sink_ready(ferry__watch *watch);
 void ferry__stream_source_ready(ferry__watch *watch);
 void ferry__stream_close_timeout(ferry__timer *timer);
+void ferry__stream_stall_timeout(ferry__timer *timer);
 
 #endif

@@ -20,11 +20,13 @@ static void destroy(ferry_promise *promise)
     ferry__release(promise);
 }
 
+static const ferry__promise_type type = {.destroy = destroy};
+
 static ferry_promise *promise_make(void)
 {
     ferry_promise *promise = ferry__allocate(sizeof *promise);
     check(promise != NULL);
-    ferry__promise_init(promise, NULL, destroy);
+    ferry__promise_init(promise, NULL, &type);
     return promise;
 }
 

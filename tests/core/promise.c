@@ -14,11 +14,13 @@ static void destroy(ferry_promise *promise)
     ferry__release(promise);
 }
 
+static const ferry__promise_type type = {.destroy = destroy};
+
 static ferry_promise *promise_make(ferry__inbox *home)
 {
     ferry_promise *promise = ferry__allocate(sizeof *promise);
     check(promise != NULL);
-    ferry__promise_init(promise, home, destroy);
+    ferry__promise_init(promise, home, &type);
     return promise;
 }
 

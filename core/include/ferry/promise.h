@@ -69,6 +69,19 @@ FERRY_API int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms,
  */
 FERRY_API int ferry_promise_then(ferry_promise *promise, ferry_callback *callback, void *arg);
 
+/*
+ * Asks for a request to be called off. It settles soon afterwards, once: with -ECANCELED and the
+ * exact count of what had left, or as it would have without, if it was faster. A request that still
+ * waits for its turn sends no byte and leaves its stream healthy; for one that is under way, whether
+ * the peer reads or not, the stream's framing policy says what follows (ferry_stream_options).
+ *
+ * Threads: any. Never blocks, never settles inside the call; callbacks run as ever.
+ * @return 0: asked for, now or before; -EALREADY: it has settled; -EOPNOTSUPP: a shutdown or a
+ *         close, which cannot be called off (ferry_stream_abort ends a close that lasts);
+ *         -EINVAL: promise is NULL; -ECHILD: pending, and made before this process was forked.
+ */
+FERRY_API int ferry_promise_cancel(ferry_promise *promise);
+
 /* Takes one more reference. Threads: any that holds one. @return promise; NULL for NULL. */
 FERRY_API ferry_promise *ferry_promise_ref(ferry_promise *promise);
 

@@ -17,8 +17,9 @@
  * settled when the service is destroyed, or the process exits, is not sent: drain first.
  *
  * Failure: a request that fails before its first byte (a missing file) leaves the stream healthy.
- * One that fails after some of its bytes left would desynchronise the peer: the stream is poisoned,
- * and later requests settle with -ECANCELED and send nothing; ferry_stream_status says why. Close
+ * One that fails after some of its bytes left would desynchronise the peer: by default the stream is
+ * poisoned, and later requests settle with -ECANCELED and send nothing; ferry_stream_status says why.
+ * ferry_framing has other policies. Close
  * works on any stream, and its outcome speaks of the closing only: 0 does not mean that what was
  * queued before has arrived.
  *
@@ -29,13 +30,14 @@
  *                             nobody can tell which
  *   -EMSGSIZE                 phase sink: a part is too large for one SEQPACKET message
  *   -EFAULT                   phase sink: borrowed or given memory is not there
- *   -ECANCELED                any phase: the stream was aborted or poisoned, the service destroyed;
- *                             phase queue if the request had not begun
+ *   -ECANCELED                any phase: it was cancelled, the stream aborted or poisoned, the service
+ *                             destroyed; phase queue if the request had not begun
+ *   -ETIMEDOUT                any phase: its timeout_ms was up; phase sink: the peer stalled
  *   -ESHUTDOWN                phase queue: submitted while another thread closed or shut down
  *   -EAGAIN                   phase queue: no thread could be started for a dedicated stream
  *
  * Errors that every submit can return:
- *   -EINVAL     stream is NULL, or room_timeout_ms below -1
+ *   -EINVAL     stream is NULL, room_timeout_ms below -1, or timeout_ms below 0
  *   -ESHUTDOWN  the stream is closed, shut down or aborted, or its service is gone
  *   -EAGAIN     the queue is at a limit of ferry_stream_options, and the submit was not to wait for
  *               room (room_timeout_ms)
@@ -57,6 +59,19 @@ FERRY_BEGIN
 
 typedef struct ferry_stream ferry_stream;
 
+/*
+ * What becomes of a stream when a request fails, or is cancelled, after some of its bytes have left.
+ * Either way its result says exactly how many, and the receipts stay contiguous.
+ */
+typedef enum ferry_framing {
+    FERRY_FRAMING_POISON,  /* nothing more is sent: the peer could not tell where it belongs */
+    FERRY_FRAMING_PAD,     /* zeros leave in place of the rest, so that the next request begins where
+                              it would have, had this one succeeded: at stream_offset + sent +
+                              remaining. Where the planned length is not known it poisons. Not for
+                              message sockets */
+    FERRY_FRAMING_CONTINUE /* the next request follows directly: the protocol copes */
+} ferry_framing;
+
 typedef struct ferry_stream_options {
     uint32_t limit_requests;  /* requests that have not settled; 0: 65,536; at most 1,000,000 */
     uint64_t limit_bytes;     /* bytes of memory queued at once; 0: 64 MiB; at most 2^39. A single
@@ -65,8 +80,19 @@ typedef struct ferry_stream_options {
                                  FIN, for the peer's own; 0: it does not wait. Sockets only */
     uint64_t close_bytes;     /* confirmed close: how much of the peer's input it reads away
                                  meanwhile; 0: 1 MiB; at most 2^39 */
+    ferry_framing framing;    /* what a failure midway means for the rest */
+    int64_t stall_timeout_ms; /* give the stream up when its peer has taken no byte for so long while
+                                 bytes waited for it; 0: never. See below */
     ferry_faults *faults;     /* for tests: what is to go wrong (<ferry/fault.h>). NULL: nothing */
 } ferry_stream_options;
+
+/*
+ * stall_timeout_ms: the request under way then fails with -ETIMEDOUT in phase sink, and the stream is
+ * poisoned whatever its framing policy. Progress is any byte that the peer takes. Of a peer on this
+ * host each byte it reads is seen. Of one on another host, its kernel's acknowledgements are: it may
+ * read for a while out of its own buffer before that tells (a sixteenth of the buffer, as Linux does
+ * it), so give slow readers time for that. Noticed a quarter to a half of the time late.
+ */
 
 /* What may be asked of a single request. NULL, or zero-initialised: nothing. */
 typedef struct ferry_request_options {
@@ -87,6 +113,12 @@ typedef struct ferry_request_options {
      * that submits to the same stream does.
      */
     int64_t room_timeout_ms;
+
+    /*
+     * The time that all of it may take, waiting for its turn included: milliseconds from the submit
+     * on; 0: no limit. When it is up the request fails with -ETIMEDOUT, as if it were cancelled.
+     */
+    int64_t timeout_ms;
 } ferry_request_options;
 
 /* A look at a stream and its queue: right when it was taken, perhaps not when it is read. */
@@ -115,8 +147,8 @@ typedef struct ferry_stream_status {
  * Gives: a reference to a stream.
  * @param options NULL: all defaults.
  * @return 0; -EBADF: fd is not open, or not for writing; -EISDIR: a directory; -ESOCKTNOSUPPORT: a
- *         datagram or raw socket; -EINVAL: service or ret_stream is NULL, a listening socket, or an
- *         option out of its range; -ENOTSOCK: close_timeout_ms on something that is no socket;
+ *         datagram or raw socket; -EINVAL: service or ret_stream is NULL, a listening socket, an
+ *         option out of its range, or FERRY_FRAMING_PAD for a message socket; -ENOTSOCK: close_timeout_ms on something that is no socket;
  *         -ENOMEM, -EMFILE, -ENFILE: what the stream needs could not be made; -ECHILD: after fork.
  */
 FERRY_API int ferry_stream_adopt(ferry_service *service, int fd,

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The owner's side of a stream, among its files: carry.c takes turns, outcome.c finishes and settles
+ * requests, stall.c watches the peer's progress, closing.c ends the stream. All of it runs on the
+ * stream's owner only.
+ */
+#ifndef FERRY_TRANSPORT_CARRY_H
+#define FERRY_TRANSPORT_CARRY_H
+
+#include "transport/stream.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#define STREAM_OF(pointer, member)                                                                 \
+    ((ferry_stream *)(void *)((char *)(pointer)-offsetof(ferry_stream, member)))
+
+static inline void ferry__stream_assert_owner(const ferry_stream *stream)
+{
+    assert(ferry__owner_is_current(stream->owner) && "only its owner touches a stream");
+    (void)stream;
+}
+
+static inline void ferry__stream_schedule(ferry_stream *stream)
+{
+    ferry__owner_schedule(stream->owner, &stream->task);
+}
+
+/* Whether it was aborted: the cut is made before the abort's mail is posted. */
+static inline bool ferry__stream_is_cut(const ferry_stream *stream)
+{
+    return atomic_load(&stream->sink.cut);
+}
+
+static inline bool ferry__stream_is_poisoned(const ferry_stream *stream)
+{
+    return atomic_load_explicit(&stream->poison, memory_order_relaxed) != 0;
+}
+
+/* ---- outcome.c ---- */
+
+/* Puts a request that has arrived at the end of the queue, with its number in the stream's order. */
+void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request);
+
+/* Takes it out of the queue, for an outcome that is not ferry__stream_finish's to give. */
+void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request);
+
+/* Gives a request its receipt: its turn has come. Does nothing the second time. */
+void ferry__stream_begin(ferry_stream *stream, ferry__request *request);
+
+/*
+ * Takes a request out of the queue with its outcome: the head, or one that is called off before its
+ * turn. It settles at the end of the turn. A failure midway has the consequences of the stream's
+ * framing policy.
+ */
+void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
+                          ferry_phase phase);
+
+/* What a queued request is at. */
+ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__request *request);
+
+/* Nothing more is to be sent, because of this error. */
+void ferry__stream_poison(ferry_stream *stream, int error);
+
+/* At the end of each turn: settles what was finished, and gives its room back. */
+void ferry__stream_settle_finished(ferry_stream *stream);
+
+/* Settles one request and drops the owner's reference to it. */
+void ferry__stream_settle(ferry_stream *stream, ferry__request *request, int64_t now);
+
+/* ---- stall.c ---- */
+
+/* The sink is full: from now on the peer's progress is watched, where that was asked for. */
+void ferry__stall_watch(ferry_stream *stream);
+
+/* The sink is not full any more, or nothing waits for it. */
+void ferry__stall_end(ferry_stream *stream);
+
+/* Whether the time to look has come, and the peer has made no progress for as long as is allowed. */
+bool ferry__stall_is_over(ferry_stream *stream);
+
+/* ---- closing.c ---- */
+
+/* The close request's turn has come: everything before it was carried out. */
+void ferry__closing_start(ferry_stream *stream);
+
+/* Confirmed close: reads the peer's last words away. Whether to go on at once. */
+bool ferry__closing_linger(ferry_stream *stream);
+
+/* Abort: everything queued is called off, the fd goes at once. */
+void ferry__closing_abort(ferry_stream *stream);
+
+/* Ends the stream if nothing can come any more. Whether it has: then it may be freed already. */
+bool ferry__closing_try_end(ferry_stream *stream);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* How a stream ends: closed after what is queued, perhaps confirmed by the peer; or aborted. */
+#include "core/clock.h"
+#include "transport/carry.h"
+#include "transport/service.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+static ferry_result *close_result(ferry_stream *stream)
+{
+    return &stream->close_request->promise.result;
+}
+
+/* Closes the fd. @param error the outcome of closing, if there is one before close(2) is asked. */
+static void close_sink(ferry_stream *stream, int error, bool reset)
+{
+    ferry__timers_cancel(&stream->owner->timers, &stream->close_timer);
+    ferry__poller_unwatch(&stream->owner->poller, &stream->sink_watch);
+    int close_error = ferry__sink_close(&stream->sink, reset);
+    close_result(stream)->error = error != 0 ? error : close_error;
+    close_result(stream)->phase =
+        close_result(stream)->error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE;
+    stream->state = FERRY__GONE;
+}
+
+/* Begins a confirmed close. Whether it could. */
+static bool start_lingering(ferry_stream *stream)
+{
+    if (stream->options.close_timeout_ms == 0 || stream->owner->start_error != 0)
+        return false;
+    int error = ferry__sink_shutdown(&stream->sink);
+    if (error != 0 && error != -ENOTCONN) /* ENOTCONN: it is over; reading tells how */
+        return false;
+    ferry__timers_set(&stream->owner->timers, &stream->close_timer,
+                      ferry__clock_deadline(stream->options.close_timeout_ms));
+    stream->state = FERRY__LINGERING;
+    return true;
+}
+
+static void take_close_request(ferry_stream *stream)
+{
+    ferry__stream_begin(stream, stream->close_request);
+    ferry__stream_dequeue(stream, stream->close_request);
+    stream->released += FERRY__ONE_REQUEST;
+}
+
+void ferry__closing_start(ferry_stream *stream)
+{
+    take_close_request(stream);
+    if (!start_lingering(stream))
+        close_sink(stream, 0, false);
+}
+
+bool ferry__closing_linger(ferry_stream *stream)
+{
+    uint64_t allowed = stream->options.close_bytes - stream->lingered_bytes;
+    ssize_t count = ferry__sink_discard_input(&stream->sink, (size_t)allowed + 1);
+    if (count > 0) {
+        stream->lingered_bytes += (uint64_t)count;
+        if ((uint64_t)count <= allowed)
+            return true;
+        close_sink(stream, -EMSGSIZE, false);
+    } else if (count == 0) {
+        close_sink(stream, 0, false);
+    } else if (count != -EAGAIN) {
+        close_sink(stream, (int)count, false);
+    } else if (stream->close_timed_out) {
+        close_sink(stream, -ETIMEDOUT, false);
+    } else {
+        int error = ferry__owner_watch(stream->owner, &stream->sink_watch, EPOLLIN | EPOLLRDHUP);
+        if (error != 0)
+            close_sink(stream, error, false);
+    }
+    return false;
+}
+
+void ferry__closing_abort(ferry_stream *stream)
+{
+    for (ferry__request *request; (request = stream->queue.first) != NULL;) {
+        if (request->kind == FERRY__CLOSE)
+            take_close_request(stream);
+        else
+            ferry__stream_finish(stream, request, -ECANCELED,
+                                 ferry__stream_phase_of(stream, request));
+    }
+    stream->padding = 0;
+    ferry__stall_end(stream);
+    if (stream->state != FERRY__GONE)
+        close_sink(stream, -ECANCELED, true);
+}
+
+/* E0: the flag goes up only while nobody is admitted; pairs with every admission in stream.c. */
+bool ferry__closing_try_end(ferry_stream *stream)
+{
+    uint64_t admission = atomic_load(&stream->admission);
+    if (stream->state != FERRY__GONE || stream->cancels_due > 0 ||
+        (admission & FERRY__REQUESTS_MASK) != 0 ||
+        !atomic_compare_exchange_strong(&stream->admission, &admission, admission | FERRY__ENDED))
+        return false;
+    ferry__request *close_request = stream->close_request;
+    if (close_request->stage == FERRY__POSTED) /* an abort closes without it */
+        close_request->promise.result.sequence = stream->next_sequence++;
+    ferry__stream_begin(stream, close_request);
+    ferry__stream_settle(stream, close_request, ferry__clock_now());
+    ferry__service_forget(stream->service, stream);
+    ferry__owner_release(stream->owner);
+    ferry__stream_unref(stream);
+    return true;
+}

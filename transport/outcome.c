@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* From a request's arrival at its stream's owner to its outcome. */
+#include "core/clock.h"
+#include "transport/carry.h"
+
+#include <errno.h>
+
+/* ---- queues ---------------------------------------------------------------------------------- */
+
+static void append(ferry__queue *queue, ferry__request *request)
+{
+    request->next = NULL;
+    request->previous = queue->last;
+    *(queue->last != NULL ? &queue->last->next : &queue->first) = request;
+    queue->last = request;
+}
+
+static void take_out(ferry__queue *queue, ferry__request *request)
+{
+    *(request->previous != NULL ? &request->previous->next : &queue->first) = request->next;
+    *(request->next != NULL ? &request->next->previous : &queue->last) = request->previous;
+}
+
+void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request)
+{
+    request->promise.result.sequence = stream->next_sequence++;
+    request->stage = FERRY__QUEUED;
+    append(&stream->queue, request);
+}
+
+void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request)
+{
+    take_out(&stream->queue, request);
+    request->stage = FERRY__FINISHED;
+}
+
+/* ---- beginning and finishing ----------------------------------------------------------------- */
+
+void ferry__stream_begin(ferry_stream *stream, ferry__request *request)
+{
+    if (request->has_begun)
+        return;
+    request->has_begun = true;
+    request->began_at = stream->turn_began_at;
+    request->promise.result.stream_offset = stream->offset;
+}
+
+void ferry__stream_poison(ferry_stream *stream, int error)
+{
+    if (!ferry__stream_is_poisoned(stream))
+        atomic_store(&stream->poison, error);
+}
+
+/* Whether it is known how many bytes were to be sent. */
+static bool has_known_length(const ferry__request *request)
+{
+    for (size_t i = 0; i < request->part_count; i++) {
+        if (request->parts[i].is_file && request->parts[i].source.is_open_ended)
+            return false;
+    }
+    return true;
+}
+
+/* Invariant framing: it failed midway, so the peer cannot tell where the next one would begin. */
+static void keep_framing(ferry_stream *stream, const ferry__request *request, bool known_length)
+{
+    const ferry_result *result = &request->promise.result;
+    switch (stream->options.framing) {
+    case FERRY_FRAMING_CONTINUE:
+        return;
+    case FERRY_FRAMING_PAD:
+        if (!known_length)
+            break;
+        stream->padding += result->remaining;
+        stream->offset += result->remaining;
+        return;
+    case FERRY_FRAMING_POISON:
+        break;
+    }
+    ferry__stream_poison(stream, result->error);
+}
+
+static void fail(ferry_stream *stream, ferry__request *request, bool is_whole, bool known_length)
+{
+    ferry__sink_push(&stream->sink);
+    if (request->promise.result.sent > 0 && !is_whole)
+        keep_framing(stream, request, known_length);
+}
+
+void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
+                          ferry_phase phase)
+{
+    ferry__stream_assert_owner(stream);
+    ferry__stream_begin(stream, request);
+    if (request == stream->queue.first) /* before the fd is closed: else epoll keeps it */
+        ferry__poller_unwatch(&stream->owner->poller, &stream->source_watch);
+    ferry__stream_dequeue(stream, request);
+    if (request->extras != NULL)
+        ferry__timers_cancel(&stream->owner->timers, &request->extras->deadline_timer);
+    request->promise.result.error = error;
+    request->promise.result.phase = phase;
+    bool is_whole = ferry__request_find_part(request) == NULL;
+    bool known_length = has_known_length(request);
+    ferry__request_release_parts(request);
+    if (error != 0)
+        fail(stream, request, is_whole, known_length);
+    append(&stream->finished, request);
+    stream->released += FERRY__ONE_REQUEST + request->memory_bytes;
+}
+
+ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__request *request)
+{
+    if (!request->has_begun)
+        return FERRY_PHASE_QUEUE;
+    return stream->source_watch.is_armed ? FERRY_PHASE_SOURCE : FERRY_PHASE_SINK;
+}
+
+/* ---- calling off ----------------------------------------------------------------------------- */
+
+/* Wherever it stands; not if its outcome is known already, or an abort is about to give it. */
+static void call_off(ferry_stream *stream, ferry__request *request, int error)
+{
+    if (request->stage != FERRY__QUEUED || ferry__stream_is_cut(stream))
+        return;
+    stream->turn_began_at = ferry__clock_now(); /* this is no turn: for its receipt */
+    ferry__stream_finish(stream, request, error, ferry__stream_phase_of(stream, request));
+    ferry__stream_schedule(stream);
+}
+
+void ferry__request_deadline(ferry__timer *timer)
+{
+    ferry__extras *extras =
+        (ferry__extras *)(void *)((char *)timer - offsetof(ferry__extras, deadline_timer));
+    call_off(extras->request->stream, extras->request, -ETIMEDOUT);
+}
+
+/* On the owner. The stream has not ended: it waits for cancels that settling has heard of. */
+static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry__request *request =
+        (ferry__request *)(void *)((char *)mail - offsetof(ferry__request, cancel_mail));
+    ferry_stream *stream = request->stream;
+    request->cancel_came = true;
+    if (request->stage == FERRY__SETTLED) {
+        stream->cancels_due--;
+        ferry__stream_schedule(stream);
+    } else {
+        call_off(stream, request, -ECANCELED);
+    }
+    (void)ferry_promise_unref(&request->promise);
+}
+
+void ferry__request_cancel(ferry_promise *promise)
+{
+    ferry__request *request = (ferry__request *)(void *)promise;
+    /* The stream does not end before the mail was delivered, but at once then: the post may still be
+     * looking at the owner. */
+    ferry__owner *owner = ferry__owner_ref(request->stream->owner);
+    (void)ferry_promise_ref(promise); /* the mail's */
+    request->cancel_mail.deliver = deliver_cancel;
+    ferry__owner_post(owner, &request->cancel_mail);
+    ferry__owner_unref(owner);
+}
+
+/* ---- settling -------------------------------------------------------------------------------- */
+
+/* Whether anybody may learn the outcome: a promise's holders, or the program's callback here. */
+static bool is_observable(const ferry__request *request)
+{
+    return request->on_owner != NULL || !ferry__promise_is_forgotten(&request->promise);
+}
+
+static void publish(ferry_stream *stream, ferry__request *request, int64_t now)
+{
+    ferry_result *result = &request->promise.result;
+    result->queued_ns = request->began_at - request->submitted_at;
+    result->active_ns = now - request->began_at;
+    if (ferry__promise_settle(&request->promise, &stream->owner->ringer) && !request->cancel_came)
+        stream->cancels_due++;
+    if (request->on_owner != NULL)
+        request->on_owner(&request->promise, result, request->on_owner_arg);
+}
+
+void ferry__stream_settle(ferry_stream *stream, ferry__request *request, int64_t now)
+{
+    request->stage = FERRY__SETTLED;
+    if (is_observable(request))
+        publish(stream, request, now);
+    (void)ferry_promise_unref(&request->promise);
+}
+
+/* Room is given back first: who learns that a request is done may at once submit another. */
+void ferry__stream_settle_finished(ferry_stream *stream)
+{
+    atomic_store_explicit(&stream->sent_bytes, stream->offset - stream->padding,
+                          memory_order_relaxed);
+    /* Q0: announced before it is not counted any more; pairs with ferry__stream_is_quiet. */
+    atomic_store(&stream->is_settling, stream->finished.first != NULL || stream->padding > 0);
+    if (stream->released > 0) {
+        atomic_fetch_sub(&stream->admission, stream->released);
+        ferry__stream_tell_room(stream);
+    }
+    stream->released = 0;
+    if (stream->finished.first == NULL)
+        return;
+    int64_t now = ferry__clock_now();
+    for (ferry__request *request; (request = stream->finished.first) != NULL;) {
+        take_out(&stream->finished, request);
+        ferry__stream_settle(stream, request, now);
+    }
+    atomic_store(&stream->is_settling, stream->padding > 0);
+}
