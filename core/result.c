@@ -35,6 +35,8 @@ const char *ferry_method_name(ferry_method method)
         return "memory";
     case FERRY_METHOD_SENDFILE:
         return "sendfile";
+    case FERRY_METHOD_SPLICE:
+        return "splice";
     case FERRY_METHOD_COPY:
         return "copy";
     }

@@ -76,13 +76,21 @@ static ferry__part *find_next_part(ferry_stream *stream)
 static uint64_t account_to_part(ferry_stream *stream, ferry__request *request, ferry__part *part,
                                 uint64_t bytes)
 {
-    bool is_open_ended = part->is_file && part->source.is_open_ended;
+    bool is_open_ended = part->source != NULL && part->source->is_open_ended;
     uint64_t its = is_open_ended || bytes < part->left ? bytes : part->left;
     part->sent += its;
     part->left -= is_open_ended ? 0 : its;
     request->promise.result.sent += its;
     stream->offset += its;
     return its;
+}
+
+/* A part has ended: whether its source stood by its word. */
+static int check_ended(const ferry_stream *stream, const ferry__part *part)
+{
+    if (part->source == NULL || part->left > 0 || part->source->is_open_ended)
+        return 0;
+    return ferry__source_check_stable(part->source, stream->sink.calls);
 }
 
 /* Gives bytes that the sink took to the requests they belong to, from the head on: all of them are
@@ -93,12 +101,16 @@ static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
         ferry__request *request = stream->queue.first;
         ferry__stream_begin(stream, request);
         ferry__part *part = ferry__request_find_part(request);
+        int error = 0;
         if (part != NULL) {
             bytes -= account_to_part(stream, request, part, bytes);
             if (request->promise.result.method < method)
                 request->promise.result.method = method;
+            error = check_ended(stream, part);
         }
-        if (ferry__request_find_part(request) == NULL)
+        if (error != 0)
+            ferry__stream_finish(stream, request, error, FERRY_PHASE_SOURCE);
+        else if (ferry__request_find_part(request) == NULL)
             ferry__stream_finish(stream, request, 0, FERRY_PHASE_DONE);
     }
 }
@@ -135,23 +147,47 @@ static bool wait_for_sink(ferry_stream *stream)
     return wait_for(stream, &stream->sink_watch, stream->sink.fd, EPOLLOUT, FERRY_PHASE_SINK);
 }
 
+/* How long to wait before the next look at a file that may grow: soon after it has, later if not. */
+static void look_again_later(ferry_stream *stream, ferry__source *source)
+{
+    enum { SOON = 10 * FERRY__NS_PER_MS, LATEST = 100 * FERRY__NS_PER_MS };
+    source->patience_ns = source->patience_ns == 0 ? SOON : 2 * source->patience_ns;
+    if (source->patience_ns > LATEST)
+        source->patience_ns = LATEST;
+    ferry__timers_set(&stream->owner->timers, &stream->follow_timer,
+                      ferry__clock_now() + source->patience_ns);
+}
+
+static bool wait_for_source(ferry_stream *stream, ferry__source *source)
+{
+    ferry__sink_push(&stream->sink); /* nothing follows for now */
+    stream->waits_for_source = true;
+    if (source->generate != NULL)
+        return false; /* until ferry_stream_resume */
+    if ((source->flags & FERRY_FILE_FOLLOW) == 0)
+        return wait_for(stream, &stream->source_watch, source->fd, EPOLLIN, FERRY_PHASE_SOURCE);
+    look_again_later(stream, source);
+    return false;
+}
+
 /* Draws the consequences of a move. Whether to go on at once. */
 static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move *move)
 {
     if (move->outcome == FERRY__MOVED_SINK_FULL)
         return wait_for_sink(stream);
     ferry__stall_end(stream);
+    stream->waits_for_source = false;
     switch (move->outcome) {
     case FERRY__MOVED_BYTES:
+        if (part->source != NULL)
+            part->source->patience_ns = 0;
         account(stream, move->bytes, move->method);
         return true;
     case FERRY__MOVED_TO_END:
-        part->source.is_open_ended = false;
+        part->source->is_open_ended = false;
         return true;
     case FERRY__MOVED_SOURCE_DRY:
-        ferry__sink_push(&stream->sink); /* nothing follows for now */
-        return wait_for(stream, &stream->source_watch, part->source.fd, EPOLLIN,
-                        FERRY_PHASE_SOURCE);
+        return wait_for_source(stream, part->source);
     case FERRY__MOVED_FAILED:
         if (!ferry__stream_is_cut(stream)) /* else it is the abort's doing, and settled as such */
             ferry__stream_finish(stream, stream->queue.first, move->error, move->phase);
@@ -188,8 +224,8 @@ static bool carry_out(ferry_stream *stream)
                (stream->state == FERRY__LINGERING && ferry__closing_linger(stream));
     }
     size_t chunk = stream->service->options.chunk_bytes;
-    ferry__move move =
-        part->is_file ? ferry__move_file(stream, part, chunk) : ferry__move_memory(stream, chunk);
+    ferry__move move = part->source != NULL ? ferry__move_source(stream, part, chunk)
+                                            : ferry__move_memory(stream, chunk);
     return conclude(stream, part, &move);
 }
 
@@ -244,6 +280,20 @@ void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone)
     ferry_stream *stream = STREAM_OF(mail, abort_mail);
     stream->released += FERRY__ONE_REQUEST;
     ferry__stream_schedule(stream);
+}
+
+void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry_stream *stream = STREAM_OF(mail, resume_mail);
+    atomic_store(&stream->is_resuming, false);
+    stream->released += FERRY__ONE_REQUEST;
+    ferry__stream_schedule(stream);
+}
+
+void ferry__stream_look_again(ferry__timer *timer)
+{
+    ferry__stream_schedule(STREAM_OF(timer, follow_timer));
 }
 
 void ferry__stream_sink_ready(ferry__watch *watch)

@@ -56,6 +56,9 @@ void ferry__stream_begin(ferry_stream *stream, ferry__request *request);
 void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
                           ferry_phase phase);
 
+/* Stops waiting for the head's source. */
+void ferry__stream_forget_source(ferry_stream *stream);
+
 /* What a queued request is at. */
 ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__request *request);
 

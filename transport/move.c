@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/move.h"
 
-#include "core/hooks.h"
-
 #include <errno.h>
-#include <poll.h>
+#include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 enum {
-    PIECES = 1024,           /* IOV_MAX: what one sendmsg(2) takes */
-    COPY_BUFFER = 64 * 1024, /* larger gains nothing; and one SEQPACKET message, as sendfile cuts */
+    PIECES = 1024,    /* IOV_MAX: what one sendmsg(2) takes */
+    ZEROS = 64 * 1024 /* enough for padding to be quick */
 };
 
 static ferry__move failed(int error, ferry_phase phase)
@@ -64,11 +62,11 @@ static bool add_request(gather *all, ferry__request *request, bool is_message)
 {
     for (size_t i = request->current; i < request->part_count; i++) {
         const ferry__part *part = &request->parts[i];
-        if (part->is_file && part->source.is_open_ended)
+        if (part->source != NULL && part->source->is_open_ended)
             return false; /* it may be empty: nothing is held back for it */
         if (part->left == 0)
             continue;
-        if (part->is_file || all->is_full) {
+        if (part->source != NULL || all->is_full) {
             all->more = !is_message;
             return false;
         }
@@ -100,7 +98,7 @@ ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk)
 
 ferry__move ferry__move_zeros(ferry_stream *stream, uint64_t length, size_t chunk)
 {
-    static const unsigned char zeros[COPY_BUFFER];
+    static const unsigned char zeros[ZEROS];
     size_t left = length < chunk ? (size_t)length : chunk;
     struct iovec pieces[16];
     int count = 0;
@@ -112,11 +110,11 @@ ferry__move ferry__move_zeros(ferry_stream *stream, uint64_t length, size_t chun
     return written(ferry__sink_write(&stream->sink, pieces, count, false), FERRY_METHOD_MEMORY);
 }
 
-/* ---- files ----------------------------------------------------------------------------------- */
+/* ---- sources --------------------------------------------------------------------------------- */
 
 static ferry__move source_ended(const ferry__part *part)
 {
-    if (part->source.is_open_ended)
+    if (part->source->is_open_ended)
         return (ferry__move){.outcome = FERRY__MOVED_TO_END};
     return failed(-ENODATA, FERRY_PHASE_SOURCE);
 }
@@ -124,7 +122,7 @@ static ferry__move source_ended(const ferry__part *part)
 /* How much to ask the source for. */
 static size_t portion(const ferry__part *part, size_t most)
 {
-    return part->source.is_open_ended || part->left > most ? most : (size_t)part->left;
+    return part->source->is_open_ended || part->left > most ? most : (size_t)part->left;
 }
 
 /* Whether sendfile says that it cannot do this pair of fds, as opposed to: not now, not any more. */
@@ -148,83 +146,134 @@ static ferry_phase phase_of(int error)
     }
 }
 
-static bool is_dry(const ferry__source *source, ferry__calls *calls)
+static ferry__move source_dry(void)
 {
-    struct pollfd readable = {.fd = source->fd, .events = POLLIN};
-    return !source->is_seekable && calls->poll(calls, &readable, 1, 0) == 0;
+    return (ferry__move){.outcome = FERRY__MOVED_SOURCE_DRY};
 }
 
-/* As read(2), but EAGAIN where somebody else who reads the same pipe was faster: a read that blocks
- * could not be got out. */
-static ssize_t read_now(int fd, void *buffer, size_t size, ferry__calls *calls)
+/* What a source that gave no byte comes to. */
+static ferry__move at_end(const ferry__part *part, ferry__calls *calls)
 {
-    struct iovec piece = {.iov_base = buffer, .iov_len = size};
-    ssize_t count = calls->preadv2(calls, fd, &piece, 1, -1, RWF_NOWAIT);
-    if (count >= 0)
-        return count;
-    /* Where it is not known, or means a file that is not in memory yet: is_dry must do. */
-    bool is_no_answer = errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL ||
-                        (errno == EAGAIN && lseek(fd, 0, SEEK_CUR) >= 0);
-    return is_no_answer ? calls->preadv2(calls, fd, &piece, 1, -1, 0) : count;
-}
-
-/* Reads into the source's empty buffer. @return as read(2), with a negative errno. */
-static ssize_t fill_buffer(ferry__source *source, size_t size, ferry__calls *calls)
-{
-    if (source->buffer == NULL && (source->buffer = ferry__allocate(COPY_BUFFER)) == NULL)
-        return -ENOMEM;
-    if (is_dry(source, calls))
-        return -EAGAIN;
-    struct iovec piece = {.iov_base = source->buffer, .iov_len = size};
-    ssize_t count;
-    do
-        count = source->is_seekable
-                    ? calls->preadv2(calls, source->fd, &piece, 1, source->offset, 0)
-                    : read_now(source->fd, source->buffer, size, calls);
-    while (count < 0 && errno == EINTR);
-    if (count < 0)
-        return -errno;
-    source->offset += count;
-    source->buffer_begin = 0;
-    source->buffer_end = (size_t)count;
-    return count;
+    if ((part->source->flags & FERRY_FILE_FOLLOW) == 0)
+        return source_ended(part);
+    int error = ferry__source_check_growth(part->source, calls);
+    return error == 0 ? source_dry() : failed(error, FERRY_PHASE_SOURCE);
 }
 
 static ferry__move copy(ferry__sink *sink, ferry__part *part, size_t chunk)
 {
-    ferry__source *source = &part->source;
+    ferry__source *source = part->source;
+    if ((source->flags & FERRY_FILE_ZERO_COPY) != 0)
+        return failed(-EOPNOTSUPP, FERRY_PHASE_SOURCE);
     if (source->buffer_begin == source->buffer_end) {
-        ssize_t count = fill_buffer(
-            source, portion(part, chunk < COPY_BUFFER ? chunk : COPY_BUFFER), sink->calls);
+        size_t most = chunk < FERRY__BUFFER_BYTES ? chunk : FERRY__BUFFER_BYTES;
+        ssize_t count = ferry__source_fill(source, portion(part, most), sink->calls);
         if (count == 0)
-            return source_ended(part);
+            return at_end(part, sink->calls);
         if (count == -EAGAIN)
-            return (ferry__move){.outcome = FERRY__MOVED_SOURCE_DRY};
+            return source_dry();
         if (count < 0)
             return failed((int)count, FERRY_PHASE_SOURCE);
     }
+    size_t size = source->buffer_end - source->buffer_begin;
     struct iovec piece = {.iov_base = source->buffer + source->buffer_begin,
-                          .iov_len = source->buffer_end - source->buffer_begin};
+                          .iov_len = size < chunk || sink->is_message ? size : chunk};
     ferry__move move = written(ferry__sink_write(sink, &piece, 1, false), FERRY_METHOD_COPY);
     if (move.outcome == FERRY__MOVED_BYTES)
         source->buffer_begin += move.bytes;
     return move;
 }
 
-ferry__move ferry__move_file(ferry_stream *stream, ferry__part *part, size_t chunk)
+/* Goes on by copying, at the same byte. */
+static ferry__move copy_instead(ferry__sink *sink, ferry__part *part, size_t chunk)
+{
+    part->source->way = FERRY__BY_COPY;
+    return copy(sink, part, chunk);
+}
+
+static ferry__move send_file(ferry__sink *sink, ferry__part *part, size_t chunk)
+{
+    ferry__source *source = part->source;
+    ssize_t sent = ferry__sink_sendfile(sink, source->fd, &source->offset, portion(part, chunk));
+    if (sent == 0)
+        return at_end(part, sink->calls);
+    if (sent > 0 || sent == -EAGAIN)
+        return written(sent, FERRY_METHOD_SENDFILE);
+    if (!is_refusal((int)sent))
+        return failed((int)sent, phase_of((int)sent));
+    return copy_instead(sink, part, chunk);
+}
+
+/* From a pipe. An EAGAIN may mean either side; no byte, that a fifo has no writer yet. */
+static ferry__move splice_pipe(ferry__sink *sink, ferry__part *part, size_t chunk)
+{
+    ssize_t sent = ferry__sink_splice(sink, part->source->fd, portion(part, chunk));
+    if ((sent == 0 || sent == -EAGAIN) && ferry__source_is_dry(part->source, sink->calls))
+        return source_dry();
+    if (sent == 0)
+        return source_ended(part);
+    if (sent > 0 || sent == -EAGAIN)
+        return written(sent, FERRY_METHOD_SPLICE);
+    if (!is_refusal((int)sent))
+        return failed((int)sent, FERRY_PHASE_SINK);
+    return copy_instead(sink, part, chunk);
+}
+
+/* From a socket into the pipe of ours, if that is empty. @return as splice(2); negative errno. */
+static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *calls)
+{
+    if (source->pipe[0] < 0 && calls->pipe(calls, source->pipe) < 0)
+        return -errno;
+    ssize_t count;
+    do
+        count = calls->splice(calls, source->fd, NULL, source->pipe[1], length,
+                              SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    while (count < 0 && errno == EINTR);
+    if (count < 0)
+        return -errno;
+    source->piped = (size_t)count;
+    return count;
+}
+
+static ferry__move splice_socket(ferry__sink *sink, ferry__part *part, size_t chunk)
+{
+    ferry__source *source = part->source;
+    if (source->piped == 0) {
+        ssize_t count = fill_pipe(source, portion(part, chunk), sink->calls);
+        if (count == 0)
+            return source_ended(part);
+        if (count == -EAGAIN)
+            return source_dry();
+        if (is_refusal((int)count) || count == -EMFILE || count == -ENFILE)
+            return copy_instead(sink, part, chunk);
+        if (count < 0)
+            return failed((int)count, FERRY_PHASE_SOURCE);
+    }
+    size_t size = source->piped < chunk ? source->piped : chunk;
+    ssize_t sent = ferry__sink_splice(sink, source->pipe[0], size);
+    if (sent > 0)
+        source->piped -= (size_t)sent;
+    if (sent > 0 || sent == -EAGAIN)
+        return written(sent, FERRY_METHOD_SPLICE);
+    if (sent == 0 || !is_refusal((int)sent))
+        return failed(sent == 0 ? -EIO : (int)sent, FERRY_PHASE_SINK);
+    return copy_instead(sink, part, chunk);
+}
+
+ferry__move ferry__move_source(ferry_stream *stream, ferry__part *part, size_t chunk)
 {
     ferry__sink *sink = &stream->sink;
-    ferry__source *source = &part->source;
-    if (!source->is_copied) {
-        ssize_t sent =
-            ferry__sink_sendfile(sink, source->fd, &source->offset, portion(part, chunk));
-        if (sent == 0)
-            return source_ended(part);
-        if (sent > 0 || sent == -EAGAIN)
-            return written(sent, FERRY_METHOD_SENDFILE);
-        if (!is_refusal((int)sent))
-            return failed((int)sent, phase_of((int)sent));
-        source->is_copied = true;
+    switch (part->source->way) {
+    case FERRY__BY_SENDFILE:
+        return send_file(sink, part, chunk);
+    case FERRY__BY_SPLICE:
+    case FERRY__BY_PIPE:
+        if (sink->is_message) /* splice(2) would cut messages where it likes */
+            return copy_instead(sink, part, chunk);
+        return part->source->way == FERRY__BY_SPLICE ? splice_pipe(sink, part, chunk)
+                                                     : splice_socket(sink, part, chunk);
+    case FERRY__BY_COPY:
+        break;
     }
     return copy(sink, part, chunk);
 }

@@ -32,8 +32,8 @@ typedef struct ferry__move {
  */
 ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk);
 
-/* Sends from the file that part is, which is the head's current one. */
-ferry__move ferry__move_file(ferry_stream *stream, ferry__part *part, size_t chunk);
+/* Sends from the source of part, which is the head's current one. */
+ferry__move ferry__move_source(ferry_stream *stream, ferry__part *part, size_t chunk);
 
 /* Sends zeros, for padding. @param length how many are wanted. */
 ferry__move ferry__move_zeros(ferry_stream *stream, uint64_t length, size_t chunk);

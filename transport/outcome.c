@@ -55,7 +55,7 @@ void ferry__stream_poison(ferry_stream *stream, int error)
 static bool has_known_length(const ferry__request *request)
 {
     for (size_t i = 0; i < request->part_count; i++) {
-        if (request->parts[i].is_file && request->parts[i].source.is_open_ended)
+        if (request->parts[i].source != NULL && request->parts[i].source->is_open_ended)
             return false;
     }
     return true;
@@ -92,8 +92,8 @@ void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int err
 {
     ferry__stream_assert_owner(stream);
     ferry__stream_begin(stream, request);
-    if (request == stream->queue.first) /* before the fd is closed: else epoll keeps it */
-        ferry__poller_unwatch(&stream->owner->poller, &stream->source_watch);
+    if (request == stream->queue.first)
+        ferry__stream_forget_source(stream);
     ferry__stream_dequeue(stream, request);
     if (request->extras != NULL)
         ferry__timers_cancel(&stream->owner->timers, &request->extras->deadline_timer);
@@ -108,11 +108,19 @@ void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int err
     stream->released += FERRY__ONE_REQUEST + request->memory_bytes;
 }
 
+void ferry__stream_forget_source(ferry_stream *stream)
+{
+    /* Before its fd is closed: else epoll keeps it. */
+    ferry__poller_unwatch(&stream->owner->poller, &stream->source_watch);
+    ferry__timers_cancel(&stream->owner->timers, &stream->follow_timer);
+    stream->waits_for_source = false;
+}
+
 ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__request *request)
 {
     if (!request->has_begun)
         return FERRY_PHASE_QUEUE;
-    return stream->source_watch.is_armed ? FERRY_PHASE_SOURCE : FERRY_PHASE_SINK;
+    return stream->waits_for_source ? FERRY_PHASE_SOURCE : FERRY_PHASE_SINK;
 }
 
 /* ---- calling off ----------------------------------------------------------------------------- */

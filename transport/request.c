@@ -18,6 +18,7 @@ enum { MOST_INLINE = 1024 };
 /* What a request needs beside its parts, and whether it can be counted. */
 typedef struct needs {
     size_t size;           /* of the whole allocation */
+    size_t sources;        /* how many parts have one */
     uint64_t memory_bytes; /* in memory parts, copied or not */
     uint64_t file_bytes;   /* of explicit lengths */
 } needs;
@@ -36,7 +37,14 @@ static int add_part_needs(needs *sum, const ferry_part *part)
             return -EINVAL;
         overflow = __builtin_add_overflow(sum->memory_bytes, part->length, &sum->memory_bytes);
         break;
+    case FERRY_PART_GENERATE:
+        sum->sources++;
+        if (part->generate_length > 0)
+            overflow = __builtin_add_overflow(sum->file_bytes, (uint64_t)part->generate_length,
+                                              &sum->file_bytes);
+        break;
     case FERRY_PART_FILE:
+        sum->sources++;
         if (part->file.path != NULL) {
             stored = strnlen(part->file.path, PATH_MAX) + 1;
             if (stored > PATH_MAX)
@@ -67,6 +75,7 @@ static int add_needs(needs *sum, const ferry_part parts[], size_t count, bool wi
         if (error != 0)
             return error;
     }
+    sum->size += sum->sources * sizeof(ferry__source);
     uint64_t total;
     if (__builtin_add_overflow(sum->memory_bytes, sum->file_bytes, &total) || total > INT64_MAX)
         return -EOVERFLOW;
@@ -117,34 +126,53 @@ static int take_memory(ferry__part *part, const ferry_part *wanted, unsigned cha
     return 0;
 }
 
-static int take_file(ferry__part *part, const ferry_file *wanted, unsigned char **store,
-                     ferry__calls *calls)
+/* Where the pieces of a request's allocation lie, from its parts on. */
+typedef struct layout {
+    ferry__source *sources; /* the next source; moves on */
+    unsigned char *store;   /* where the next copy goes; moves on */
+    ferry__calls *calls;
+} layout;
+
+static int take_file(ferry__part *part, const ferry_file *wanted, layout *rest)
 {
     const char *path = wanted->path;
     if (path != NULL) {
         size_t size = strlen(path) + 1;
-        path = memcpy(*store, path, size);
-        *store += size;
+        path = memcpy(rest->store, path, size);
+        rest->store += size;
     }
     part->left = wanted->length > 0 ? (uint64_t)wanted->length : 0;
-    return ferry__source_take(&part->source, wanted, path, calls);
+    part->source = rest->sources++;
+    return ferry__source_take(part->source, wanted, path, rest->calls);
 }
 
-/* Fills in one part; what is copied goes to *store, which moves on. */
-static int take_part(ferry__part *part, const ferry_part *wanted, unsigned char **store,
-                     ferry__calls *calls)
+static int take_generator(ferry__part *part, const ferry_part *wanted, layout *rest)
 {
-    part->is_file = wanted->kind == FERRY_PART_FILE;
+    part->left = wanted->generate_length > 0 ? (uint64_t)wanted->generate_length : 0;
+    part->source = rest->sources++;
+    return ferry__source_take_generator(part->source, wanted);
+}
+
+/* Fills in one part. */
+static int take_part(ferry__part *part, const ferry_part *wanted, layout *rest)
+{
     part->sent = 0;
-    return part->is_file ? take_file(part, &wanted->file, store, calls)
-                         : take_memory(part, wanted, store);
+    part->source = NULL;
+    switch (wanted->kind) {
+    case FERRY_PART_FILE:
+        return take_file(part, &wanted->file, rest);
+    case FERRY_PART_GENERATE:
+        return take_generator(part, wanted, rest);
+    default:
+        return take_memory(part, wanted, &rest->store);
+    }
 }
 
 static void close_sources(ferry__request *request, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (request->parts[i].is_file)
-            ferry__source_close(&request->parts[i].source);
+        if (request->parts[i].source != NULL)
+            ferry__source_close(request->parts[i].source);
     }
 }
 
@@ -153,18 +181,17 @@ static void give_back_parts(ferry__request *request, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         ferry__part *part = &request->parts[i];
-        if (part->is_file)
-            ferry__source_give_back(&part->source);
+        if (part->source != NULL)
+            ferry__source_give_back(part->source);
         else if (part->memory.release == release_copy)
             ferry__release((void *)part->memory.data);
     }
 }
 
-static int take_parts(ferry__request *request, const ferry_part parts[], size_t count,
-                      unsigned char *store, ferry__calls *calls)
+static int take_parts(ferry__request *request, const ferry_part parts[], size_t count, layout rest)
 {
     for (size_t i = 0; i < count; i++) {
-        int error = take_part(&request->parts[i], &parts[i], &store, calls);
+        int error = take_part(&request->parts[i], &parts[i], &rest);
         if (error != 0) {
             give_back_parts(request, i);
             return error;
@@ -227,8 +254,9 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     if (request == NULL)
         return -ENOMEM;
     ferry__extras *extras = (ferry__extras *)(void *)&request->parts[count];
-    error = take_parts(request, parts, count, (unsigned char *)(extras + with_extras),
-                       stream->sink.calls);
+    ferry__source *sources = (ferry__source *)(void *)(extras + with_extras);
+    layout rest = {sources, (unsigned char *)(sources + sum.sources), stream->sink.calls};
+    error = take_parts(request, parts, count, rest);
     if (error != 0) {
         ferry__release(request);
         return error;
@@ -269,10 +297,10 @@ int ferry__request_prepare(ferry__request *request)
     request->is_prepared = true;
     for (size_t i = 0; i < request->part_count; i++) {
         ferry__part *part = &request->parts[i];
-        if (!part->is_file)
+        if (part->source == NULL)
             continue;
         uint64_t length;
-        request->prepare_error = ferry__source_open(&part->source, request->stream->sink.calls,
+        request->prepare_error = ferry__source_open(part->source, request->stream->sink.calls,
                                                     &length, &request->prepare_phase);
         if (request->prepare_error != 0)
             break;
@@ -286,8 +314,8 @@ bool ferry__request_prepare_ahead(ferry__request *request)
     if (ferry__request_prepare(request) == 0)
         return true;
     for (size_t i = request->part_count; i-- > 0;) {
-        if (request->parts[i].is_file)
-            ferry__source_undo_open(&request->parts[i].source);
+        if (request->parts[i].source != NULL)
+            ferry__source_undo_open(request->parts[i].source);
     }
     request->is_prepared = false;
     request->prepare_error = 0;
@@ -296,7 +324,7 @@ bool ferry__request_prepare_ahead(ferry__request *request)
 
 static bool has_ended(const ferry__part *part)
 {
-    return part->left == 0 && !(part->is_file && part->source.is_open_ended);
+    return part->left == 0 && !(part->source != NULL && part->source->is_open_ended);
 }
 
 ferry__part *ferry__request_find_part(ferry__request *request)
@@ -312,12 +340,30 @@ void ferry__request_release_parts(ferry__request *request)
     for (size_t i = request->part_count; i-- > 0;) {
         ferry__part *part = &request->parts[i];
         request->promise.result.remaining += part->left;
-        if (part->is_file) {
-            request->promise.result.remaining += ferry__source_unsent(&part->source);
-            ferry__source_settle_position(&part->source, part->sent);
+        if (part->source != NULL) {
+            request->promise.result.remaining += ferry__source_unsent(part->source);
+            ferry__source_settle_position(part->source, part->sent);
         } else if (part->memory.release != NULL)
             part->memory.release((void *)part->memory.data, part->memory.release_arg);
     }
     /* Only now: parts may share an fd that one of them was given. */
     close_sources(request, request->part_count);
+}
+
+int ferry_promise_get_resume_token(const ferry_promise *promise, ferry_resume_token *ret_token)
+{
+    if (promise == NULL || ret_token == NULL || promise->type != &data_type)
+        return -EINVAL;
+    int error = ferry_promise_await((ferry_promise *)(uintptr_t)promise, 0, NULL);
+    if (error != 0)
+        return -EBUSY;
+    const ferry__request *request = (const ferry__request *)(const void *)promise;
+    if (promise->result.error == 0 || request->current == request->part_count)
+        return -ENODATA;
+    const ferry__part *part = &request->parts[request->current];
+    if (part->source == NULL || !part->source->has_identity)
+        return -ENODATA;
+    *ret_token = part->source->identity;
+    ret_token->offset += (int64_t)part->sent;
+    return 0;
 }

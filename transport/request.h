@@ -22,17 +22,14 @@
 
 /* One part under way. */
 typedef struct ferry__part {
-    bool is_file;
-    uint64_t sent; /* bytes that left */
-    uint64_t left; /* planned bytes that did not yet; 0 for an open-ended source */
-    union {
-        struct {
-            const unsigned char *data; /* its first byte */
-            ferry_release *release;    /* given memory and large copies: how; else NULL */
-            void *release_arg;
-        } memory;
-        ferry__source source;
-    };
+    uint64_t sent;         /* bytes that left */
+    uint64_t left;         /* planned bytes that did not yet; 0 for an open-ended source */
+    ferry__source *source; /* in the request's allocation; NULL: it is memory */
+    struct {
+        const unsigned char *data; /* its first byte */
+        ferry_release *release;    /* given memory and large copies: how; else NULL */
+        void *release_arg;
+    } memory;
 } ferry__part;
 
 typedef enum ferry__request_kind {

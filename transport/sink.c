@@ -185,6 +185,22 @@ ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, 
     return sent;
 }
 
+ssize_t ferry__sink_splice(ferry__sink *sink, int pipe_fd, size_t length)
+{
+    if (!enter_call(sink))
+        return -ECANCELED;
+    ssize_t sent;
+    do
+        sent = sink->calls->splice(sink->calls, pipe_fd, NULL, sink->fd, length,
+                                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    while (sent < 0 && errno == EINTR);
+    int error = errno;
+    leave_call(sink);
+    if (sent > 0)
+        sink->is_holding_back = false;
+    return sent >= 0 ? sent : -error;
+}
+
 void ferry__sink_push(ferry__sink *sink)
 {
     if (!sink->is_holding_back || sink->fd < 0)

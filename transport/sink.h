@@ -72,6 +72,9 @@ ssize_t ferry__sink_write(ferry__sink *sink, const struct iovec pieces[], int co
 /* @param offset advanced by what was sent; the fd's own position stays. */
 ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, size_t length);
 
+/* From a pipe. -EAGAIN: the sink is full, or the pipe empty. */
+ssize_t ferry__sink_splice(ferry__sink *sink, int pipe_fd, size_t length);
+
 /* Lets out what was held back for something that does not follow after all. */
 void ferry__sink_push(ferry__sink *sink);
 

@@ -1,36 +1,63 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/source.h"
 
+#include "core/clock.h"
 #include "core/hooks.h"
+#include "transport/shared_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 _Static_assert(FERRY_CWD == AT_FDCWD, "the headers' name for it");
 
-enum { FD_FLAGS = FERRY_FD_GIVE | FERRY_FD_BORROW, PATH_FLAGS = FERRY_FILE_BENEATH };
+enum {
+    FD_FLAGS = FERRY_FD_GIVE | FERRY_FD_BORROW,
+    PATH_FLAGS = FERRY_FILE_BENEATH,
+    ANY_FLAGS = FERRY_FILE_FOLLOW | FERRY_FILE_ZERO_COPY | FERRY_FILE_STABLE,
+    NOT_BOTH = FERRY_FILE_FOLLOW | FERRY_FILE_STABLE,
+};
 
 /* ---- at submit ------------------------------------------------------------------------------- */
 
-static int check(const ferry_file *file)
+static int check_flags(const ferry_file *file)
 {
-    if ((file->path != NULL) == (file->fd >= 0))
+    unsigned allowed = ANY_FLAGS;
+    if (file->path != NULL)
+        allowed |= PATH_FLAGS;
+    else if (file->fd >= 0)
+        allowed |= FD_FLAGS;
+    if ((file->flags & ~allowed) != 0 || (file->flags & FD_FLAGS) == FD_FLAGS ||
+        (file->flags & NOT_BOTH) == NOT_BOTH)
         return -EINVAL;
-    unsigned allowed = file->path != NULL ? PATH_FLAGS : FD_FLAGS;
-    if ((file->flags & ~allowed) != 0 || (file->flags & FD_FLAGS) == FD_FLAGS)
+    return 0;
+}
+
+static int check_range(int64_t offset, int64_t length)
+{
+    if (offset < 0 && offset != FERRY_CURRENT)
         return -EINVAL;
-    if (file->offset < 0 && file->offset != FERRY_CURRENT)
-        return -EINVAL;
-    if (file->length < 0 && file->length != FERRY_TO_END)
+    if (length < 0 && length != FERRY_TO_END)
         return -EINVAL;
     int64_t end;
-    if (file->offset > 0 && file->length > 0 &&
-        __builtin_add_overflow(file->offset, file->length, &end))
+    if (offset > 0 && length > 0 && __builtin_add_overflow(offset, length, &end))
         return -EOVERFLOW;
     return 0;
+}
+
+static int check(const ferry_file *file)
+{
+    if ((file->path != NULL) + (file->fd >= 0) + (file->shared != NULL) != 1)
+        return -EINVAL;
+    if (file->shared != NULL && file->offset == FERRY_CURRENT && file->resume == NULL)
+        return -EINVAL;
+    if (file->resume != NULL && (file->resume->offset < 0 || file->offset != FERRY_CURRENT))
+        return -EINVAL;
+    int error = check_flags(file);
+    return error != 0 ? error : check_range(file->offset, file->length);
 }
 
 /* A close-on-exec duplicate: the caller may close its own at once. */
@@ -61,7 +88,17 @@ int ferry__source_take(ferry__source *source, const ferry_file *file, const char
         .asked_offset = file->offset,
         .asked_length = file->length,
         .reserved_from = -1,
+        .pipe = {-1, -1},
     };
+    if (file->resume != NULL) {
+        source->is_resumed = true;
+        source->resumed = *file->resume;
+        source->asked_offset = file->resume->offset;
+    }
+    if (file->shared != NULL) {
+        source->shared = ferry_shared_file_ref(file->shared);
+        return 0;
+    }
     int taken = 0;
     if (file->path == NULL)
         taken = source->fd = take_fd(file, calls);
@@ -70,10 +107,28 @@ int ferry__source_take(ferry__source *source, const ferry_file *file, const char
     return taken < 0 ? taken : 0;
 }
 
+int ferry__source_take_generator(ferry__source *source, const ferry_part *part)
+{
+    if (part->generate == NULL)
+        return -EINVAL;
+    *source = (ferry__source){
+        .dirfd = FERRY_CWD,
+        .fd = -1,
+        .asked_length = part->generate_length,
+        .generate = part->generate,
+        .release = part->release,
+        .arg = part->arg,
+        .reserved_from = -1,
+        .pipe = {-1, -1},
+    };
+    return check_range(0, part->generate_length);
+}
+
 void ferry__source_give_back(ferry__source *source)
 {
     if ((source->flags & FERRY_FD_GIVE) != 0)
         source->fd = -1;
+    source->release = NULL;
     ferry__source_close(source);
 }
 
@@ -135,7 +190,7 @@ static int make_watchable(ferry__source *source, ferry__calls *calls)
 /* Decides how many bytes are planned. */
 static int plan_length(ferry__source *source, const struct stat *status, uint64_t *ret_length)
 {
-    bool known = has_known_size(status);
+    bool known = has_known_size(status) && (source->flags & FERRY_FILE_FOLLOW) == 0;
     int64_t available = known ? status->st_size - source->offset : INT64_MAX;
     if (source->asked_length == FERRY_TO_END) {
         if (available < 0)
@@ -172,72 +227,247 @@ static bool is_readable(int fd)
     return flags >= 0 && (flags & O_ACCMODE) != O_WRONLY && (flags & O_PATH) == 0;
 }
 
-int ferry__source_open(ferry__source *source, ferry__calls *calls, uint64_t *ret_length,
-                       ferry_phase *ret_phase)
+static int64_t in_ns(struct timespec time)
 {
-    *ret_phase = FERRY_PHASE_OPEN;
+    return (int64_t)time.tv_sec * FERRY__NS_PER_S + time.tv_nsec;
+}
+
+static void identify(ferry__source *source, const struct stat *status)
+{
+    source->has_identity = S_ISREG(status->st_mode);
+    source->modified_ns = in_ns(status->st_mtim);
+    source->identity = (ferry_resume_token){
+        .device = status->st_dev,
+        .inode = status->st_ino,
+        .size = (uint64_t)status->st_size,
+        .changed_ns = in_ns(status->st_ctim),
+        .offset = source->offset,
+    };
+}
+
+/* Whether two tokens are of the same file in the same state. */
+static bool is_same(const ferry_resume_token *one, const ferry_resume_token *other)
+{
+    return one->device == other->device && one->inode == other->inode && one->size == other->size &&
+           one->changed_ns == other->changed_ns;
+}
+
+static ferry__way choose_way(const ferry__source *source, const struct stat *status)
+{
+    if (source->is_seekable)
+        return FERRY__BY_SENDFILE;
+    if (S_ISFIFO(status->st_mode))
+        return FERRY__BY_SPLICE;
+    return S_ISSOCK(status->st_mode) ? FERRY__BY_PIPE : FERRY__BY_COPY;
+}
+
+/* Opens what is asked for by name, and looks at it. */
+static int find_file(ferry__source *source, ferry__calls *calls, struct stat *status)
+{
+    if (source->shared != NULL) {
+        source->fd = source->shared->fd;
+        *status = source->shared->status;
+        return 0;
+    }
     if (source->path != NULL) {
         int fd = open_path(source, calls);
         if (fd < 0)
             return fd;
         source->fd = fd;
     }
-    struct stat status;
-    if (calls->fstat(calls, source->fd, &status) < 0)
+    if (calls->fstat(calls, source->fd, status) < 0)
         return -errno;
-    if (S_ISDIR(status.st_mode))
+    if (S_ISDIR(status->st_mode))
         return -EISDIR;
-    if (source->path == NULL && !is_readable(source->fd))
-        return -EBADF;
-    int error = find_start(source, &status);
+    return source->path == NULL && !is_readable(source->fd) ? -EBADF : 0;
+}
+
+/* What is asked of only some files. */
+static int check_demands(const ferry__source *source)
+{
+    if (source->is_resumed &&
+        !(source->has_identity && is_same(&source->identity, &source->resumed)))
+        return -ESTALE;
+    if ((source->flags & (FERRY_FILE_STABLE | FERRY_FILE_FOLLOW)) != 0 && !source->has_identity)
+        return -EINVAL;
+    if ((source->flags & FERRY_FILE_ZERO_COPY) != 0 && source->way == FERRY__BY_COPY)
+        return -EOPNOTSUPP;
+    return 0;
+}
+
+static int open_generator(ferry__source *source, uint64_t *ret_length)
+{
+    source->way = FERRY__BY_COPY;
+    source->is_open_ended = source->asked_length == FERRY_TO_END;
+    *ret_length = source->is_open_ended ? 0 : (uint64_t)source->asked_length;
+    return 0;
+}
+
+int ferry__source_open(ferry__source *source, ferry__calls *calls, uint64_t *ret_length,
+                       ferry_phase *ret_phase)
+{
+    *ret_phase = FERRY_PHASE_OPEN;
+    if (source->generate != NULL)
+        return open_generator(source, ret_length);
+    struct stat status;
+    int error = find_file(source, calls, &status);
+    if (error == 0)
+        error = find_start(source, &status);
     if (error == 0 && !source->is_seekable)
         error = make_watchable(source, calls);
+    if (error != 0)
+        return error;
+    identify(source, &status);
+    source->way = choose_way(source, &status);
+    error = check_demands(source);
     if (error != 0)
         return error;
     *ret_phase = FERRY_PHASE_SOURCE;
     error = plan_length(source, &status, ret_length);
     if (error != 0)
         return error;
-    if (source->is_open_ended && uses_position(source))
+    if (source->is_open_ended && uses_position(source) &&
+        (source->flags & FERRY_FILE_FOLLOW) == 0) {
         source->is_seekable = false; /* there is no range to reserve: read(2) itself moves on */
-    else
+        source->way = FERRY__BY_COPY;
+    } else {
         reserve(source, *ret_length);
-    source->is_copied = !source->is_seekable;
+    }
     return 0;
 }
 
 void ferry__source_undo_open(ferry__source *source)
 {
     ferry__source_settle_position(source, 0);
-    if (source->path != NULL && source->fd >= 0) {
+    if (source->path != NULL && source->fd >= 0)
         (void)close(source->fd);
+    if (source->path != NULL || source->shared != NULL)
         source->fd = -1;
-    }
     source->is_open_ended = false;
 }
 
+/* ---- reading --------------------------------------------------------------------------------- */
+
+bool ferry__source_is_dry(const ferry__source *source, ferry__calls *calls)
+{
+    struct pollfd readable = {.fd = source->fd, .events = POLLIN};
+    return !source->is_seekable && calls->poll(calls, &readable, 1, 0) == 0;
+}
+
+/* As read(2), but EAGAIN where somebody else who reads the same pipe was faster: a read that blocks
+ * could not be got out. */
+static ssize_t read_now(int fd, const struct iovec *piece, ferry__calls *calls)
+{
+    ssize_t count = calls->preadv2(calls, fd, piece, 1, -1, RWF_NOWAIT);
+    if (count >= 0)
+        return count;
+    /* Where it is not known, or means a file that is not in memory yet: is_dry must do. */
+    bool is_no_answer = errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL ||
+                        (errno == EAGAIN && lseek(fd, 0, SEEK_CUR) >= 0);
+    return is_no_answer ? calls->preadv2(calls, fd, piece, 1, -1, 0) : count;
+}
+
+static ssize_t generate(ferry__source *source, size_t size)
+{
+    int64_t count = source->generate(source->buffer, size, source->arg);
+    return count <= (int64_t)size ? (ssize_t)count : -EOVERFLOW; /* it has written beyond the end */
+}
+
+static ssize_t read_bytes(ferry__source *source, size_t size, ferry__calls *calls)
+{
+    struct iovec piece = {.iov_base = source->buffer, .iov_len = size};
+    ssize_t count;
+    do {
+        if (source->piped > 0) /* what was spliced from a socket, and no further */
+            count = calls->preadv2(calls, source->pipe[0], &piece, 1, -1, 0);
+        else if (source->is_seekable)
+            count = calls->preadv2(calls, source->fd, &piece, 1, source->offset, 0);
+        else if (ferry__source_is_dry(source, calls))
+            return -EAGAIN;
+        else
+            count = read_now(source->fd, &piece, calls);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0)
+        return -errno;
+    if (source->piped > 0)
+        source->piped -= (size_t)count;
+    return count;
+}
+
+ssize_t ferry__source_fill(ferry__source *source, size_t size, ferry__calls *calls)
+{
+    if (source->buffer == NULL && (source->buffer = ferry__allocate(FERRY__BUFFER_BYTES)) == NULL)
+        return -ENOMEM;
+    ssize_t count =
+        source->generate != NULL ? generate(source, size) : read_bytes(source, size, calls);
+    if (count < 0)
+        return count;
+    source->offset += count;
+    source->buffer_begin = 0;
+    source->buffer_end = (size_t)count;
+    return count;
+}
+
+int ferry__source_check_growth(ferry__source *source, ferry__calls *calls)
+{
+    struct stat status;
+    if (calls->fstat(calls, source->fd, &status) < 0)
+        return -errno;
+    return status.st_size < source->offset ? -ENODATA : 0;
+}
+
+int ferry__source_check_stable(const ferry__source *source, ferry__calls *calls)
+{
+    if ((source->flags & FERRY_FILE_STABLE) == 0)
+        return 0;
+    struct stat status;
+    if (calls->fstat(calls, source->fd, &status) < 0)
+        return -errno;
+    ferry__source now = *source;
+    identify(&now, &status);
+    bool is_unchanged =
+        is_same(&now.identity, &source->identity) && now.modified_ns == source->modified_ns;
+    return is_unchanged ? 0 : -ESTALE;
+}
+
+/* ---- ending ---------------------------------------------------------------------------------- */
+
 uint64_t ferry__source_unsent(const ferry__source *source)
 {
-    return source->is_open_ended ? source->buffer_end - source->buffer_begin : 0;
+    return source->is_open_ended ? source->buffer_end - source->buffer_begin + source->piped : 0;
 }
 
 void ferry__source_settle_position(ferry__source *source, uint64_t sent)
 {
     if (source->reserved_from >= 0 && sent != source->reserved_bytes)
         (void)lseek(source->fd, source->reserved_from + (off_t)sent, SEEK_SET);
-    else if (source->buffer_end > source->buffer_begin && !source->is_seekable)
+    else if (source->buffer_end > source->buffer_begin && !source->is_seekable && source->fd >= 0)
         (void)lseek(source->fd, -(off_t)(source->buffer_end - source->buffer_begin), SEEK_CUR);
     source->reserved_from = -1;
 }
 
+static void close_pipe(ferry__source *source)
+{
+    for (unsigned end = 0; end < 2; end++) {
+        if (source->pipe[end] >= 0)
+            (void)close(source->pipe[end]);
+        source->pipe[end] = -1;
+    }
+}
+
 void ferry__source_close(ferry__source *source)
 {
-    if (source->fd >= 0 && (source->flags & FERRY_FD_BORROW) == 0)
+    if (source->fd >= 0 && source->shared == NULL && (source->flags & FERRY_FD_BORROW) == 0)
         (void)close(source->fd);
     if (source->dirfd >= 0)
         (void)close(source->dirfd);
+    close_pipe(source);
+    source->shared = ferry_shared_file_unref(source->shared);
     ferry__release(source->buffer);
     source->buffer = NULL;
     source->fd = -1;
     source->dirfd = FERRY_CWD;
+    if (source->release != NULL)
+        source->release(NULL, source->arg);
+    source->release = NULL;
 }

@@ -1,39 +1,61 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A source: the file range of one part, from submit (take) over the moment its request starts
- * (open) to its end (close). Between open and close the owner moves its bytes (transport/move.h).
+ * A source: where the bytes of one part come from that are not in memory: a file range, a pipe, a
+ * socket, a generator; from submit (take) over the moment its request starts (open) to its end
+ * (close). Between open and close the owner moves its bytes (transport/move.h).
  *
  * FERRY_CURRENT: open reserves the range by moving the fd's position to its end, so that the next
- * part that reads the same fd finds its own; settle_position moves it back to what was really sent, where
- * that is less. (More, where the end was not known beforehand.)
+ * part that reads the same fd finds its own; settle_position moves it back to what was really sent,
+ * where that is less. (More, where the end was not known beforehand.)
  */
 #ifndef FERRY_TRANSPORT_SOURCE_H
 #define FERRY_TRANSPORT_SOURCE_H
 
 #include "core/calls.h"
 
-#include <ferry/file.h>
+#include <ferry/part.h>
 #include <ferry/result.h>
+#include <stdbool.h>
+
+/* How its bytes get into the sink. */
+typedef enum ferry__way {
+    FERRY__BY_SENDFILE,
+    FERRY__BY_SPLICE, /* it is a pipe */
+    FERRY__BY_PIPE,   /* it is a socket: spliced into a pipe of ours, and from there */
+    FERRY__BY_COPY    /* through the buffer */
+} ferry__way;
 
 typedef struct ferry__source {
     /* What was asked for. */
     const char *path; /* in the request's own memory; NULL: fd */
     int dirfd;        /* ferry's own, or FERRY_CWD */
-    int fd;           /* -1 until opened, for a path */
+    int fd;           /* -1 until opened, for a path; -1 for a generator */
     unsigned flags;
     int64_t asked_offset;
     int64_t asked_length;
+    ferry_shared_file *shared;  /* a reference, or NULL */
+    ferry_resume_token resumed; /* the token that was given, */
+    bool is_resumed;            /* if one was */
+    ferry_generator *generate;  /* a generator; else NULL */
+    ferry_release *release;     /* a generator's */
+    void *arg;                  /* likewise */
 
     /* The owner's, once opened. */
-    bool is_seekable;        /* read at offset; else from where its fd stands, with read(2) */
-    bool is_open_ended;      /* read until it ends: its size is not known */
-    bool is_copied;          /* sendfile refused it: read and write */
-    int64_t offset;          /* of the next byte to read */
-    int64_t reserved_from;   /* the fd's position was moved from here; -1: it was not */
-    uint64_t reserved_bytes; /* and by this much */
-    unsigned char *buffer;   /* copying: bytes read and not yet sent; NULL until needed */
+    bool is_seekable;   /* read at offset; else from where its fd stands */
+    bool is_open_ended; /* read until it ends: its size is not known */
+    bool has_identity;  /* it is a regular file: identity and modified_ns say which */
+    ferry__way way;
+    int64_t offset;              /* of the next byte to read */
+    int64_t reserved_from;       /* the fd's position was moved from here; -1: it was not */
+    uint64_t reserved_bytes;     /* and by this much */
+    ferry_resume_token identity; /* as it was opened; offset: of its first byte to send */
+    int64_t modified_ns;         /* st_mtime, likewise */
+    int pipe[2];                 /* BY_PIPE: read and write end; -1 until needed */
+    size_t piped;                /* BY_PIPE: bytes in it */
+    unsigned char *buffer;       /* copying: bytes read and not yet sent; NULL until needed */
     size_t buffer_begin;
     size_t buffer_end;
+    int64_t patience_ns; /* following: how long to wait before the next look */
 } ferry__source;
 
 /*
@@ -43,7 +65,10 @@ typedef struct ferry__source {
 int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path,
                        ferry__calls *calls);
 
-/* After a later failure of the same submit: takes it back, leaving a given fd to the caller. */
+/* Likewise, for a generator part. */
+int ferry__source_take_generator(ferry__source *source, const ferry_part *part);
+
+/* After a later failure of the same submit: takes it back, leaving what was given to the caller. */
 void ferry__source_give_back(ferry__source *source);
 
 /*
@@ -56,6 +81,25 @@ int ferry__source_open(ferry__source *source, ferry__calls *calls, uint64_t *ret
 
 /* Undoes what open did, if it did: to be opened again. */
 void ferry__source_undo_open(ferry__source *source);
+
+/*
+ * Reads or generates up to size bytes into its empty buffer, of FERRY__BUFFER_BYTES. @return how
+ * many; 0: it has ended; -EAGAIN: it is dry; another negative errno.
+ */
+enum {
+    FERRY__BUFFER_BYTES = 64 * 1024
+}; /* larger gains nothing; and it is one SEQPACKET message,
+                                             as sendfile cuts them */
+ssize_t ferry__source_fill(ferry__source *source, size_t size, ferry__calls *calls);
+
+/* Whether it has nothing now, as opposed to: not any more. Never blocks. */
+bool ferry__source_is_dry(const ferry__source *source, ferry__calls *calls);
+
+/* Following: what 0 bytes read mean: 0: wait; or the errno to fail with. */
+int ferry__source_check_growth(ferry__source *source, ferry__calls *calls);
+
+/* When all of it was sent: 0, or -ESTALE where it was to be stable and was not. */
+int ferry__source_check_stable(const ferry__source *source, ferry__calls *calls);
 
 /* Bytes of an open-ended source that were read and not sent: planned, as far as can be known. */
 uint64_t ferry__source_unsent(const ferry__source *source);

@@ -64,6 +64,8 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
     stream->options = with_defaults(*options);
     (void)ferry_faults_ref(options->faults);
     stream->abort_mail.deliver = ferry__stream_deliver_abort;
+    stream->resume_mail.deliver = ferry__stream_deliver_resume;
+    stream->follow_timer.fire = ferry__stream_look_again;
     stream->task.turn = ferry__stream_turn;
     stream->sink_watch.ready = ferry__stream_sink_ready;
     stream->source_watch.ready = ferry__stream_source_ready;
@@ -464,6 +466,14 @@ void ferry_stream_abort(ferry_stream *stream)
     ferry__stream_tell_room(stream);
     ferry__sink_cut(&stream->sink);
     ferry__owner_post(stream->owner, &stream->abort_mail);
+}
+
+void ferry_stream_resume(ferry_stream *stream)
+{
+    if (check_usable(stream) != 0 || atomic_exchange(&stream->is_resuming, true))
+        return;
+    if (admit(stream, 0, FERRY__ENDED, 0, UNLIMITED) == 0)
+        ferry__owner_post(stream->owner, &stream->resume_mail);
 }
 
 int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_status)

@@ -61,6 +61,8 @@ struct ferry_stream {
     atomic_bool is_settling;     /* requests that are not counted any more are being settled */
     atomic_bool is_aborting;     /* ferry_stream_abort was called */
     ferry__mail abort_mail;
+    atomic_bool is_resuming; /* resume_mail is under way */
+    ferry__mail resume_mail;
     ferry__sink sink; /* transport/sink.h says which thread may touch what */
 
     /* Set at adoption. */
@@ -86,6 +88,8 @@ struct ferry_stream {
     ferry__stream_state state;
     ferry__watch sink_watch;
     ferry__watch source_watch; /* of the head's source, where that is a pipe or the like */
+    ferry__timer follow_timer; /* when to look again, where it is a file that grows */
+    bool waits_for_source;     /* the head's has nothing for now */
     ferry__timer close_timer;
     ferry__stall stall;
     uint64_t lingered_bytes; /* input read away since FIN */
@@ -106,6 +110,8 @@ bool ferry__stream_is_quiet(ferry_stream *stream);
 ferry__turn ferry__stream_turn(ferry__task *task);
 void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone);
 void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone);
+void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone);
+void ferry__stream_look_again(ferry__timer *timer);
 void ferry__stream_sink_ready(ferry__watch *watch);
 void ferry__stream_source_ready(ferry__watch *watch);
 void ferry__stream_close_timeout(ferry__timer *timer);

@@ -129,20 +129,21 @@ PROMISE_BOTH(bad_input, file_that_makes_no_sense_is_refused_at_submit)
     long_path[PATH_MAX] = '\0';
     const char *path = "/etc/passwd";
     const bad_file bad[] = {
-        {{path, AT_FDCWD, 0, 0, 0, 1}, -EINVAL},              /* both */
-        {{NULL, AT_FDCWD, -1, 0, 0, 1}, -EINVAL},             /* neither */
-        {{path, AT_FDCWD, -1, 0, -2, 1}, -EINVAL},            /* a negative offset */
-        {{path, AT_FDCWD, -1, 0, 0, -2}, -EINVAL},            /* a negative length */
-        {{path, AT_FDCWD, -1, 64, 0, 1}, -EINVAL},            /* an unknown flag */
-        {{path, AT_FDCWD, -1, FERRY_FD_GIVE, 0, 1}, -EINVAL}, /* flags of the other kind */
-        {{NULL, AT_FDCWD, both.theirs, FERRY_FILE_BENEATH, 0, 1}, -EINVAL},
-        {{NULL, AT_FDCWD, both.theirs, FERRY_FD_GIVE | FERRY_FD_BORROW, 0, 1}, -EINVAL},
-        {{NULL, AT_FDCWD, 9999, 0, 0, 1}, -EBADF}, /* not open */
-        {{NULL, AT_FDCWD, 9999, FERRY_FD_GIVE, 0, 1}, -EBADF},
-        {{NULL, AT_FDCWD, 9999, FERRY_FD_BORROW, 0, 1}, -EBADF},
-        {{path, 9999, -1, 0, 0, 1}, -EBADF}, /* the directory is not */
-        {{path, AT_FDCWD, -1, 0, 1, INT64_MAX}, -EOVERFLOW},
-        {{long_path, AT_FDCWD, -1, 0, 0, 1}, -ENAMETOOLONG},
+        {{path, AT_FDCWD, 0, 0, 0, 1, NULL, NULL}, -EINVAL},   /* both */
+        {{NULL, AT_FDCWD, -1, 0, 0, 1, NULL, NULL}, -EINVAL},  /* neither */
+        {{path, AT_FDCWD, -1, 0, -2, 1, NULL, NULL}, -EINVAL}, /* a negative offset */
+        {{path, AT_FDCWD, -1, 0, 0, -2, NULL, NULL}, -EINVAL}, /* a negative length */
+        {{path, AT_FDCWD, -1, 64, 0, 1, NULL, NULL}, -EINVAL}, /* an unknown flag */
+        {{path, AT_FDCWD, -1, FERRY_FD_GIVE, 0, 1, NULL, NULL},
+         -EINVAL}, /* flags of the other kind */
+        {{NULL, AT_FDCWD, both.theirs, FERRY_FILE_BENEATH, 0, 1, NULL, NULL}, -EINVAL},
+        {{NULL, AT_FDCWD, both.theirs, FERRY_FD_GIVE | FERRY_FD_BORROW, 0, 1, NULL, NULL}, -EINVAL},
+        {{NULL, AT_FDCWD, 9999, 0, 0, 1, NULL, NULL}, -EBADF}, /* not open */
+        {{NULL, AT_FDCWD, 9999, FERRY_FD_GIVE, 0, 1, NULL, NULL}, -EBADF},
+        {{NULL, AT_FDCWD, 9999, FERRY_FD_BORROW, 0, 1, NULL, NULL}, -EBADF},
+        {{path, 9999, -1, 0, 0, 1, NULL, NULL}, -EBADF}, /* the directory is not */
+        {{path, AT_FDCWD, -1, 0, 1, INT64_MAX, NULL, NULL}, -EOVERFLOW},
+        {{long_path, AT_FDCWD, -1, 0, 0, 1, NULL, NULL}, -ENAMETOOLONG},
     };
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         ferry_promise *promise = NULL;

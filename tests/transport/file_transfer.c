@@ -179,7 +179,7 @@ static void *feed_pipe(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(file, slow_reader_gets_every_byte_once_by_copy_from_a_pipe)
+PROMISE_BOTH(file, slow_reader_gets_every_byte_once_by_splice_from_a_pipe)
 {
     int fds[2];
     check_eq(pipe2(fds, O_CLOEXEC), 0);
@@ -187,7 +187,7 @@ PROMISE_BOTH(file, slow_reader_gets_every_byte_once_by_copy_from_a_pipe)
     check_eq(pthread_create(&feeder, NULL, feed_pipe, &fds[1]), 0);
     ferry_file source = ferry_file_fd(fds[0]);
     source.flags = FERRY_FD_GIVE;
-    send_to_slow_reader(placement, unix_pair(SOCK_STREAM), source, FERRY_METHOD_COPY, 22);
+    send_to_slow_reader(placement, unix_pair(SOCK_STREAM), source, FERRY_METHOD_SPLICE, 22);
     pthread_join(feeder, NULL);
 }
 

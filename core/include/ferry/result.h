@@ -28,7 +28,8 @@ typedef enum ferry_method {
     FERRY_METHOD_NONE,     /* no byte was moved */
     FERRY_METHOD_MEMORY,   /* sendmsg(2) or writev(2) from memory */
     FERRY_METHOD_SENDFILE, /* sendfile(2) */
-    FERRY_METHOD_COPY      /* read and written through a buffer: sendfile refused source or sink */
+    FERRY_METHOD_SPLICE,   /* splice(2): from a pipe or a socket */
+    FERRY_METHOD_COPY      /* read, or generated, and written through a buffer */
 } ferry_method;
 
 typedef struct ferry_result {

@@ -42,8 +42,44 @@ FERRY_BEGIN
 #define FERRY_FILE_BENEATH 4u
 
 /*
- * A range of a file. Either path names it or fd is one; with both, or neither, a submit answers
- * -EINVAL. Begin with one of the functions below, not with zeros: fd 0 is standard input, and length 0
+ * flags: the file may still be growing. At its end ferry waits for more, looking some ten times a
+ * second: with FERRY_TO_END until the request is cancelled or out of time, otherwise until length
+ * bytes were there. A file that has become shorter than what was sent fails with -ENODATA.
+ */
+#define FERRY_FILE_FOLLOW 8u
+
+/*
+ * flags: fail with -EOPNOTSUPP, phase open or source, rather than copy through a buffer what neither
+ * sendfile(2) nor splice(2) can move.
+ */
+#define FERRY_FILE_ZERO_COPY 16u
+
+/*
+ * flags: once the range has been sent, look whether the file is what it was when it was opened: size,
+ * time of modification, time of change. If it is not the request fails with -ESTALE, phase source: its
+ * bytes have left, but may be of two versions. Changes within the file system's clock tick (some
+ * milliseconds) of the opening can go unnoticed. Regular files only, and not with FERRY_FILE_FOLLOW.
+ */
+#define FERRY_FILE_STABLE 32u
+
+/*
+ * Where a failed transfer of a file can be taken up again: which file it was, and from where on it was
+ * not sent. Plain values, to be kept as long as you like, also beyond the process.
+ */
+typedef struct ferry_resume_token {
+    uint64_t device;    /* st_dev */
+    uint64_t inode;     /* st_ino */
+    uint64_t size;      /* bytes, when it was opened */
+    int64_t changed_ns; /* st_ctime */
+    int64_t offset;     /* of the first byte that was not sent */
+} ferry_resume_token;
+
+/* A file that is opened once and sent by many requests, at once if need be. */
+typedef struct ferry_shared_file ferry_shared_file;
+
+/*
+ * A range of a file. Either path names it, fd is one, or shared; with more of them, or none, a submit
+ * answers -EINVAL. Begin with one of the functions below, not with zeros: fd 0 is standard input, and length 0
  * no bytes.
  *
  * A path is copied at submit and opened by the stream's owner when the request starts, or already
@@ -66,21 +102,54 @@ typedef struct ferry_file {
     int64_t offset;   /* bytes from the file's start (leaves an fd's position alone), or
                          FERRY_CURRENT */
     int64_t length;   /* bytes, or FERRY_TO_END */
+    ferry_shared_file *shared;        /* or NULL. The request takes a reference of its own */
+    const ferry_resume_token *resume; /* or NULL: begin at its offset, offset being FERRY_CURRENT;
+                                         refuse with -ESTALE, phase open, a file that is another or
+                                         has changed. Borrowed until it was handed to a submit */
 } ferry_file;
 
 /* The whole of the file that a path names. Borrows path until it was handed to a submit. */
 static inline ferry_file ferry_file_at(const char *path)
 {
-    ferry_file file = {path, FERRY_CWD, -1, 0, FERRY_CURRENT, FERRY_TO_END};
+    ferry_file file = {path, FERRY_CWD, -1, 0, FERRY_CURRENT, FERRY_TO_END, NULL, NULL};
     return file;
 }
 
 /* An open file, from its current position to its end. */
 static inline ferry_file ferry_file_fd(int fd)
 {
-    ferry_file file = {NULL, FERRY_CWD, fd, 0, FERRY_CURRENT, FERRY_TO_END};
+    ferry_file file = {NULL, FERRY_CWD, fd, 0, FERRY_CURRENT, FERRY_TO_END, NULL, NULL};
     return file;
 }
+
+/* A shared file, from its beginning to its end. */
+static inline ferry_file ferry_file_shared(ferry_shared_file *shared)
+{
+    ferry_file file = {NULL, FERRY_CWD, -1, 0, 0, FERRY_TO_END, shared, NULL};
+    return file;
+}
+
+/*
+ * Opens a file to be shared. Requests that send it (ferry_file_shared) need no system call to open,
+ * look at or close it. Its size is taken here, once: a request that goes beyond it fails with
+ * -ENODATA, and what it has grown since is not sent.
+ *
+ * Threads: any. Blocks for as long as open(2) does. Borrows: file, during this call; its fd according
+ * to its flags (with FERRY_FD_BORROW until the last reference is gone). Gives: a reference.
+ * @param file by path or fd, whole: offset 0 or FERRY_CURRENT, length FERRY_TO_END. Of its flags
+ *        FERRY_FD_..., FERRY_FILE_BENEATH.
+ * @return 0; -EINVAL: not so, or no regular file; -EISDIR; -ENAMETOOLONG; -ENOMEM; what open(2) said.
+ */
+FERRY_API int ferry_shared_file_open(const ferry_file *file, ferry_shared_file **ret_shared);
+
+/* Its size in bytes, when it was opened. Threads: any. @return 0 for NULL, too. */
+FERRY_API uint64_t ferry_shared_file_size(const ferry_shared_file *shared);
+
+/* Takes one more reference. Threads: any that holds one. @return shared; NULL for NULL. */
+FERRY_API ferry_shared_file *ferry_shared_file_ref(ferry_shared_file *shared);
+
+/* Gives one reference back; with the last one it is closed. Threads: any. @return NULL. */
+FERRY_API ferry_shared_file *ferry_shared_file_unref(ferry_shared_file *shared);
 
 FERRY_END
 

@@ -22,25 +22,40 @@ typedef enum ferry_part_kind {
     FERRY_PART_COPY,   /* memory, copied at submit: yours again at once */
     FERRY_PART_BORROW, /* memory, stays yours: leave it unchanged until the request settles */
     FERRY_PART_GIVE,   /* memory, ferry's once the submit returned 0: released when it settles */
-    FERRY_PART_FILE    /* a range of a file */
+    FERRY_PART_FILE,   /* a range of a file */
+    FERRY_PART_GENERATE /* bytes that a function makes as they are needed */
 } ferry_part_kind;
 
 /* Takes given memory back; called exactly once, on any thread, before the request settles. */
 typedef void ferry_release(void *data, void *arg);
 
+/*
+ * Makes the next bytes of a part, up to size of them, in buffer. Called on the stream's owner, again
+ * and again, when the ones before have left. It must not block; it may submit to any stream.
+ *
+ * @return how many it made; 0: that was all; -EAGAIN: none yet, ask again after ferry_stream_resume
+ *         (until then the stream waits, other streams do not); another negative errno: it cannot go
+ *         on, and the request fails with that in phase source.
+ */
+typedef int64_t ferry_generator(void *buffer, size_t size, void *arg);
+
 typedef struct ferry_part {
     ferry_part_kind kind;
     const void *data;       /* memory: its first byte; may be NULL if length is 0 */
     size_t length;          /* memory: bytes */
-    ferry_release *release; /* given memory: what to call; NULL: free(3) */
-    void *arg;              /* given memory: handed to release */
+    ferry_release *release; /* given memory: what to call; NULL: free(3). A generator: called with
+                               data NULL when it is not needed any more; or NULL */
+    void *arg;              /* handed to release, and to generate */
     ferry_file file;        /* a file part: which */
+    ferry_generator *generate; /* a generator part */
+    int64_t generate_length;   /* likewise: bytes, or FERRY_TO_END: until it says that was all */
 } ferry_part;
 
 static inline ferry_part ferry_part_memory_(ferry_part_kind kind, const void *data, size_t length,
                                             ferry_release *release, void *arg)
 {
-    ferry_part part = {kind, data, length, release, arg, {NULL, FERRY_CWD, -1, 0, 0, 0}};
+    ferry_part part = {kind, data, length, release, arg, {NULL, FERRY_CWD, -1, 0, 0, 0, NULL, NULL},
+                       NULL, 0};
     return part;
 }
 
@@ -68,6 +83,21 @@ static inline ferry_part ferry_part_file(ferry_file file)
 {
     ferry_part part = ferry_part_memory_(FERRY_PART_FILE, NULL, 0, NULL, NULL);
     part.file = file;
+    return part;
+}
+
+/*
+ * What a function makes. @param length bytes, or FERRY_TO_END; with a length it is not asked for more,
+ * and if it ends before, the request fails with -ENODATA, phase source.
+ * @param release called once the part is over, before the request settles; not if the submit fails.
+ *        May be NULL.
+ */
+static inline ferry_part ferry_part_generate(ferry_generator *generate, void *arg, int64_t length,
+                                             ferry_release *release)
+{
+    ferry_part part = ferry_part_memory_(FERRY_PART_GENERATE, NULL, 0, release, arg);
+    part.generate = generate;
+    part.generate_length = length;
     return part;
 }
 

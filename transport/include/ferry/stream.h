@@ -187,13 +187,17 @@ FERRY_API int ferry_stream_write(ferry_stream *stream, const void *data, size_t 
  *   -EISDIR                phase open: it is a directory
  *   -EBADF                 phase open: its fd is not open for reading
  *   -ESPIPE                phase open: an explicit offset in a pipe, socket or terminal
+ *   -ESTALE                phase open: not the file of the resume token, or changed since; phase
+ *                          source: changed while it was sent (FERRY_FILE_STABLE)
+ *   -EOPNOTSUPP            phase open, source: it would have to be copied (FERRY_FILE_ZERO_COPY)
  *   -ENODATA               phase source: the range ends, or begins, beyond the end of the file
  *                          (nothing was sent), or the file was cut short meanwhile
  *   -EMFILE, -ENOMEM       phase open or source: what waiting for a pipe, or copying, needs
  *   -EIO, ...              phase source: what reading said
- * Where sendfile refuses the source or the sink, ferry goes on at the same byte by reading and
- * writing: same outcome, ret_result->method says FERRY_METHOD_COPY.
- * Source: sendfile(2), openat(2), openat2(2), pread(2).
+ * Pipes and sockets are spliced. Where sendfile or splice refuses the source or the sink, ferry goes
+ * on at the same byte by reading and writing: same outcome, ret_result->method says
+ * FERRY_METHOD_COPY.
+ * Source: sendfile(2), splice(2), openat(2), openat2(2), preadv2(2).
  */
 FERRY_API int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file,
                                     const ferry_request_options *options,
@@ -214,6 +218,26 @@ FERRY_API int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file
  */
 FERRY_API int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t count,
                                 const ferry_request_options *options, ferry_promise **ret_promise);
+
+/*
+ * Tells the stream that a generator which said -EAGAIN can go on. Without one it does nothing, so it
+ * is never too early; once after each -EAGAIN is enough.
+ *
+ * Threads: any, its owner's own callbacks included. Never blocks. NULL is fine.
+ */
+FERRY_API void ferry_stream_resume(ferry_stream *stream);
+
+/*
+ * Tells where a file transfer that failed can be taken up again (ferry_file.resume). In a request of
+ * several parts it is the one that was not sent to its end.
+ *
+ * Threads: any, callbacks included. Never blocks.
+ * @return 0; -ENODATA: there is nothing to take up: it did all that was asked, it failed before or
+ *         after a file, or the file is not a regular one or never was opened; -EBUSY: it has not
+ *         settled; -EINVAL: an argument is NULL, or the promise is not of a request with parts.
+ */
+FERRY_API int ferry_promise_get_resume_token(const ferry_promise *promise,
+                                             ferry_resume_token *ret_token);
 
 /*
  * Marks a place in the stream: settles when all that was submitted before it has settled. Nothing

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/shared_file.h"
+
+#include "core/hooks.h"
+#include "transport/source.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static int check(const ferry_file *file, ferry_shared_file **ret_shared)
+{
+    const unsigned allowed = FERRY_FD_GIVE | FERRY_FD_BORROW | FERRY_FILE_BENEATH;
+    if (file == NULL || ret_shared == NULL || file->shared != NULL || file->resume != NULL ||
+        (file->offset != 0 && file->offset != FERRY_CURRENT) || file->length != FERRY_TO_END ||
+        (file->flags & ~allowed) != 0)
+        return -EINVAL;
+    return file->path != NULL && strnlen(file->path, PATH_MAX) == PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* By way of a source, which knows how files are opened. */
+static int open_source(const ferry_file *file, ferry__source *source)
+{
+    ferry_file whole = *file;
+    whole.offset = 0;
+    int error = ferry__source_take(source, &whole, file->path, &ferry__calls_real);
+    if (error != 0)
+        return error;
+    uint64_t length;
+    ferry_phase phase;
+    error = ferry__source_open(source, &ferry__calls_real, &length, &phase);
+    if (error == 0 && !source->has_identity)
+        error = -EINVAL;
+    if (error != 0)
+        ferry__source_give_back(source);
+    return error;
+}
+
+int ferry_shared_file_open(const ferry_file *file, ferry_shared_file **ret_shared)
+{
+    int error = check(file, ret_shared);
+    if (error != 0)
+        return error;
+    ferry_shared_file *shared = ferry__allocate_zeroed(sizeof *shared);
+    if (shared == NULL)
+        return -ENOMEM;
+    ferry__source source;
+    error = open_source(file, &source);
+    if (error == 0 && fstat(source.fd, &shared->status) < 0) {
+        error = -errno;
+        ferry__source_give_back(&source);
+    }
+    if (error != 0) {
+        ferry__release(shared);
+        return error;
+    }
+    atomic_init(&shared->refs, 1);
+    shared->fd = source.fd;
+    shared->is_borrowed = (source.flags & FERRY_FD_BORROW) != 0;
+    source.fd = -1; /* it is the shared file's now */
+    ferry__source_close(&source);
+    *ret_shared = shared;
+    return 0;
+}
+
+uint64_t ferry_shared_file_size(const ferry_shared_file *shared)
+{
+    return shared != NULL ? (uint64_t)shared->status.st_size : 0;
+}
+
+ferry_shared_file *ferry_shared_file_ref(ferry_shared_file *shared)
+{
+    if (shared != NULL)
+        atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
+    return shared;
+}
+
+ferry_shared_file *ferry_shared_file_unref(ferry_shared_file *shared)
+{
+    if (shared == NULL || atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) != 1)
+        return NULL;
+    if (!shared->is_borrowed)
+        (void)close(shared->fd);
+    ferry__release(shared);
+    return NULL;
+}
