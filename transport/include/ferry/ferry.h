@@ -12,6 +12,7 @@
 #include <ferry/file.h>
 #include <ferry/hooks.h>
 #include <ferry/inbox.h>
+#include <ferry/limiter.h>
 #include <ferry/part.h>
 #include <ferry/promise.h>
 #include <ferry/result.h>
