@@ -244,6 +244,8 @@ ferry__turn ferry__stream_turn(ferry__task *task)
     ferry_stream *stream = STREAM_OF(task, task);
     ferry__stream_assert_owner(stream);
     stream->turn_began_at = ferry__clock_now();
+    if (stream->options.on_watermark != NULL)
+        ferry__watermark_look(stream);
     bool again = false;
     if (ferry__stream_is_cut(stream)) {
         ferry__closing_abort(stream);
@@ -253,6 +255,8 @@ ferry__turn ferry__stream_turn(ferry__task *task)
         again = carry_out(stream);
     }
     ferry__stream_settle_finished(stream);
+    if (stream->options.on_watermark != NULL)
+        ferry__watermark_look(stream);
     if (ferry__closing_try_end(stream))
         return FERRY__TURN_OVER;
     return again ? FERRY__TURN_AGAIN : FERRY__TURN_OVER;

@@ -105,7 +105,8 @@ void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int err
     if (error != 0)
         fail(stream, request, is_whole, known_length);
     append(&stream->finished, request);
-    stream->released += FERRY__ONE_REQUEST + request->memory_bytes;
+    stream->released += FERRY__ONE_REQUEST + request->cost.memory_bytes;
+    stream->released_source_bytes += request->cost.source_bytes;
 }
 
 void ferry__stream_forget_source(ferry_stream *stream)
@@ -205,11 +206,10 @@ void ferry__stream_settle_finished(ferry_stream *stream)
                           memory_order_relaxed);
     /* Q0: announced before it is not counted any more; pairs with ferry__stream_is_quiet. */
     atomic_store(&stream->is_settling, stream->finished.first != NULL || stream->padding > 0);
-    if (stream->released > 0) {
-        atomic_fetch_sub(&stream->admission, stream->released);
-        ferry__stream_tell_room(stream);
-    }
+    if (stream->released > 0)
+        ferry__admission_give_back(stream, stream->released, stream->released_source_bytes);
     stream->released = 0;
+    stream->released_source_bytes = 0;
     if (stream->finished.first == NULL)
         return;
     int64_t now = ferry__clock_now();

@@ -236,6 +236,18 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
 static const ferry__promise_type data_type = {destroy, ferry__request_cancel};
 static const ferry__promise_type end_type = {destroy, NULL};
 
+/* How many bytes its sources have, as far as that can be told before they are opened. */
+static uint64_t estimate(const ferry__request *request)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < request->part_count; i++) {
+        const ferry__part *part = &request->parts[i];
+        if (part->source != NULL)
+            sum += part->left > 0 ? part->left : ferry__source_estimate(part->source);
+    }
+    return sum <= INT64_MAX ? sum : INT64_MAX;
+}
+
 int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],
                           size_t count, const ferry_request_options *options, ferry__inbox *home,
                           ferry__request **ret_request)
@@ -267,8 +279,10 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     request->kind = kind;
     request->on_owner = options->on_owner;
     request->on_owner_arg = options->on_owner_arg;
-    request->memory_bytes = sum.memory_bytes;
     request->part_count = count;
+    request->cost = (ferry__cost){sum.memory_bytes, sum.file_bytes};
+    if (sum.sources > 0 && ferry__admission_counts_files(stream))
+        request->cost.source_bytes = estimate(request);
     request->extras = NULL;
     if (with_extras)
         init_extras(request, extras, options);
@@ -290,6 +304,19 @@ ferry__request *ferry__request_of_mail(ferry__mail *mail)
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
 
+/* Now that its sources are open: what they count for. */
+static void recount(ferry__request *request)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < request->part_count; i++) {
+        if (request->parts[i].source != NULL)
+            bytes += request->parts[i].left;
+    }
+    if (bytes != request->cost.source_bytes)
+        ferry__admission_recount(request->stream, request->cost.source_bytes, bytes);
+    request->cost.source_bytes = bytes;
+}
+
 int ferry__request_prepare(ferry__request *request)
 {
     if (request->is_prepared)
@@ -306,6 +333,8 @@ int ferry__request_prepare(ferry__request *request)
             break;
         part->left = length;
     }
+    if (request->prepare_error == 0)
+        recount(request);
     return request->prepare_error;
 }
 

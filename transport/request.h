@@ -16,6 +16,7 @@
 
 #include "actors/timers.h"
 #include "core/promise.h"
+#include "transport/admission.h"
 #include "transport/source.h"
 
 #include <ferry/stream.h>
@@ -62,8 +63,8 @@ typedef struct ferry__request {
     ferry__request_kind kind;
     ferry_callback *on_owner;
     void *on_owner_arg;
-    int64_t submitted_at;    /* neither set nor read where nobody can see the result */
-    uint64_t memory_bytes;   /* what it counts for in its stream's limit */
+    int64_t submitted_at; /* neither set nor read where nobody can see the result */
+    ferry__cost cost;     /* what it counts for in the limits; of sources: corrected by the owner */
     ferry__extras *extras;   /* or NULL */
     ferry__mail cancel_mail; /* posted by whoever cancels it */
 

@@ -36,6 +36,7 @@ void ferry__service_unref(ferry_service *service)
     for (unsigned i = 0; i < service->owner_count; i++)
         ferry__owner_unref(service->owners[i]);
     (void)pthread_mutex_destroy(&service->mutex);
+    (void)pthread_mutex_destroy(&service->room_mutex);
     ferry__release(service->owners);
     ferry__release(service);
 }
@@ -123,9 +124,12 @@ int ferry_service_create(const ferry_service_options *options, ferry_service **r
         return -ENOMEM;
     atomic_init(&service->refs, 1);
     (void)pthread_mutex_init(&service->mutex, NULL);
+    (void)pthread_mutex_init(&service->room_mutex, NULL);
     service->generation = ferry__process_generation();
     service->calls = &ferry__calls_real;
     service->options = with_defaults(options != NULL ? *options : defaults);
+    service->is_limited = service->options.limit_requests > 0 || service->options.limit_bytes > 0 ||
+                          service->options.limit_file_bytes > 0;
     service->owners =
         ferry__allocate_zeroed(service->options.shared_owners * sizeof(ferry__owner *));
     error = service->owners != NULL ? 0 : -ENOMEM;
@@ -265,6 +269,29 @@ int ferry_service_drain(ferry_service *service, int64_t timeout_ms)
     }
     ferry__release(streams);
     return error;
+}
+
+/* ---- status ---------------------------------------------------------------------------------- */
+
+int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_status)
+{
+    if (service == NULL || ret_status == NULL)
+        return -EINVAL;
+    if (ferry__service_is_foreign(service))
+        return -ECHILD;
+    ferry_service_status sum = {0};
+    (void)pthread_mutex_lock(&service->mutex);
+    for (ferry_stream *s = service->first_stream; s != NULL; s = s->next) {
+        ferry_stream_status status;
+        (void)ferry_stream_get_status(s, &status);
+        sum.queued_bytes += status.queued_bytes;
+        sum.queued_file_bytes += status.queued_file_bytes;
+        sum.queued_requests += status.queued_requests;
+        sum.streams++;
+    }
+    (void)pthread_mutex_unlock(&service->mutex);
+    *ret_status = sum;
+    return 0;
 }
 
 /* ---- destroying ------------------------------------------------------------------------------ */

@@ -11,6 +11,7 @@
 #define FERRY_TRANSPORT_SERVICE_H
 
 #include "actors/owner.h"
+#include "transport/admission.h"
 
 #include <ferry/service.h>
 #include <ferry/stream.h>
@@ -26,6 +27,14 @@ struct ferry_service {
     ferry_service_options options; /* with the defaults filled in */
     ferry__owner **owners;         /* references, and a hold each until it is destroyed */
     unsigned owner_count;
+
+    bool is_limited;      /* options has limits: counts is kept */
+    ferry__counts counts; /* any thread: all its streams' together */
+    ferry__room room;     /* any thread: who waits because of its limits */
+
+    pthread_mutex_t room_mutex;
+    struct room_promise *first_room_promise; /* under room_mutex: all its streams', oldest first */
+    struct room_promise *last_room_promise;  /* likewise */
 
     pthread_mutex_t mutex;
     ferry_stream *first_stream; /* under mutex */

@@ -174,6 +174,24 @@ static int find_start(ferry__source *source, const struct stat *status)
     return 0;
 }
 
+uint64_t ferry__source_estimate(const ferry__source *source)
+{
+    struct stat status;
+    if (source->asked_length != FERRY_TO_END || source->generate != NULL)
+        return 0;
+    if (source->shared != NULL)
+        status = source->shared->status;
+    else if ((source->path != NULL ? fstatat(source->dirfd, source->path, &status, 0)
+                                   : fstat(source->fd, &status)) < 0)
+        return 0;
+    int64_t start = source->asked_offset;
+    if (start == FERRY_CURRENT)
+        start = source->path != NULL ? 0 : lseek(source->fd, 0, SEEK_CUR);
+    return has_known_size(&status) && start >= 0 && start < status.st_size
+               ? (uint64_t)(status.st_size - start)
+               : 0;
+}
+
 /* What may run dry is waited for by its fd's number, which another stream may have borrowed too. */
 static int make_watchable(ferry__source *source, ferry__calls *calls)
 {

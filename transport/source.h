@@ -68,6 +68,10 @@ int ferry__source_take(ferry__source *source, const ferry_file *file, const char
 /* Likewise, for a generator part. */
 int ferry__source_take_generator(ferry__source *source, const ferry_part *part);
 
+/* At submit, where files are counted. How many bytes it would be if it were opened now; 0 where that
+ * is not known. Costs a system call, two where it begins at the fd's position. */
+uint64_t ferry__source_estimate(const ferry__source *source);
+
 /* After a later failure of the same submit: takes it back, leaving what was given to the caller. */
 void ferry__source_give_back(ferry__source *source);
 

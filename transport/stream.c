@@ -12,21 +12,22 @@
 #include <errno.h>
 #include <stddef.h>
 
-/* Limits of the options, and their defaults. */
+/* Defaults of the options. */
 enum {
     DEFAULT_LIMIT_REQUESTS = 65536, /* about 30 MB of requests */
-    MOST_REQUESTS = 1000 * 1000,    /* half of what the admission word counts */
     DEFAULT_LIMIT_BYTES = 64 << 20,
     DEFAULT_CLOSE_BYTES = 1 << 20,
 };
-static const uint64_t MOST_BYTES = UINT64_C(1) << 39; /* half of what the admission word counts */
 
 /* ---- adopting -------------------------------------------------------------------------------- */
 
 static int check_options(const ferry_stream_options *options)
 {
-    if (options->limit_requests > MOST_REQUESTS || options->limit_bytes > MOST_BYTES ||
-        options->close_timeout_ms < 0 || options->close_bytes > MOST_BYTES ||
+    if (options->limit_requests > FERRY__MOST_REQUESTS ||
+        options->limit_bytes > FERRY__MOST_BYTES || options->close_timeout_ms < 0 ||
+        options->close_bytes > FERRY__MOST_BYTES ||
+        options->low_watermark_bytes > options->high_watermark_bytes ||
+        (options->on_watermark != NULL && options->high_watermark_bytes == 0) ||
         options->stall_timeout_ms < 0 || (unsigned)options->framing > FERRY_FRAMING_CONTINUE)
         return -EINVAL;
     return 0;
@@ -77,6 +78,7 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
 
 static void free_stream(ferry_stream *stream)
 {
+    ferry__watermark_deinit(stream);
     (void)ferry_faults_unref(stream->options.faults);
     (void)ferry_promise_unref(&stream->close_request->promise);
     ferry__release(stream);
@@ -140,7 +142,9 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
         error = -EINVAL;
         goto undo_sink;
     }
-    error = place(stream, service);
+    error = ferry__watermark_init(stream);
+    if (error == 0)
+        error = place(stream, service);
     if (error != 0)
         goto undo_sink;
     ferry__sink_commit(&stream->sink);
@@ -206,81 +210,6 @@ ferry_stream *ferry_stream_unref(ferry_stream *stream)
     return NULL;
 }
 
-/* ---- admission ------------------------------------------------------------------------------- */
-
-/* What bounds the queue for a request. */
-typedef enum limit {
-    BY_OPTIONS, /* data: the stream's options */
-    BY_COUNT,   /* markers and the like, which are wanted most when the queue is full */
-    UNLIMITED   /* close and abort: once a stream each */
-} limit;
-
-static bool exceeds_limits(const ferry_stream *stream, uint64_t admission, uint64_t bytes,
-                           limit limited)
-{
-    uint64_t queued_bytes = admission & FERRY__MEMORY_MASK;
-    uint64_t requests = (admission & FERRY__REQUESTS_MASK) / FERRY__ONE_REQUEST;
-    if (limited == BY_COUNT)
-        return requests >= MOST_REQUESTS + MOST_REQUESTS / 2; /* far from the word's flags */
-    return requests >= stream->options.limit_requests ||
-           (queued_bytes > 0 && queued_bytes + bytes > stream->options.limit_bytes);
-}
-
-/*
- * Counts a request in, unless the stream has one of the flags in refused_by, and sets more flags
- * with it. Compare-and-swap, not add and undo: a count that is there for a moment only would keep a
- * closed stream from ending, and nobody would tell it afterwards. Pairs with E0 in carry.c.
- */
-static int admit(ferry_stream *stream, uint64_t bytes, uint64_t refused_by, uint64_t set,
-                 limit limited)
-{
-    if (bytes > MOST_BYTES)
-        return -EOVERFLOW;
-    uint64_t before = atomic_load(&stream->admission); /* R1, see admit_in_time */
-    do {
-        if ((before & refused_by) != 0)
-            return -ESHUTDOWN;
-        if (limited != UNLIMITED && exceeds_limits(stream, before, bytes, limited))
-            return -EAGAIN;
-    } while (!atomic_compare_exchange_weak(&stream->admission, &before,
-                                           (before + FERRY__ONE_REQUEST + bytes) | set));
-    return 0;
-}
-
-/*
- * As admit, for a request that may wait for room until the deadline.
- * R0: announces that it waits, then looks (R1) whether there is room. Pairs with N0: whoever gives
- * room back, or sets a flag, sees that somebody waits, or is seen here.
- */
-static int admit_in_time(ferry_stream *stream, uint64_t bytes, uint64_t refused_by,
-                         int64_t deadline)
-{
-    int error;
-    atomic_fetch_add(&stream->room_waiters, 1);
-    for (;;) {
-        unsigned news = atomic_load(&stream->room_news);
-        error = admit(stream, bytes, refused_by, 0, BY_OPTIONS);
-        if (error != -EAGAIN)
-            break;
-        if (deadline != FERRY__NEVER && ferry__clock_now() >= deadline) {
-            error = -ETIMEDOUT;
-            break;
-        }
-        ferry__futex_wait(&stream->room_news, news, deadline);
-    }
-    atomic_fetch_sub(&stream->room_waiters, 1);
-    return error;
-}
-
-void ferry__stream_tell_room(ferry_stream *stream)
-{
-    /* N0: after admission was changed. Pairs with R0. */
-    if (atomic_load(&stream->room_waiters) == 0)
-        return;
-    atomic_fetch_add(&stream->room_news, 1);
-    ferry__futex_wake_all(&stream->room_news);
-}
-
 bool ferry__stream_is_quiet(ferry_stream *stream)
 {
     /* Q1: in this order; what is not counted any more was announced as settling before (Q0). */
@@ -316,7 +245,7 @@ typedef struct submission {
     const ferry_request_options *options;
     uint64_t refused_by; /* admission flags */
     uint64_t set;        /* likewise */
-    limit limited;
+    ferry__limit limited;
 } submission;
 
 /* How long the submit may wait for room, as asked for. */
@@ -334,14 +263,14 @@ static int check_waiting(const submission *what)
 }
 
 /* Lets a request in, or waits for the room it needs. */
-static int let_in(ferry_stream *stream, const submission *what, uint64_t bytes)
+static int let_in(ferry_stream *stream, const submission *what, ferry__cost cost)
 {
-    int error = admit(stream, bytes, what->refused_by, what->set, what->limited);
+    int error = ferry__admit(stream, cost, what->refused_by, what->set, what->limited);
     if (error == -EAGAIN && room_timeout(what) != 0)
-        error = admit_in_time(stream, bytes, what->refused_by,
-                              ferry__clock_deadline(room_timeout(what)));
+        error = ferry__admit_in_time(stream, cost, what->refused_by,
+                                     ferry__clock_deadline(room_timeout(what)));
     if (error == 0 && what->set != 0)
-        ferry__stream_tell_room(stream); /* there will be none for those whom the flag refuses */
+        ferry__admission_tell_refusal(stream); /* there will be no room for those it refuses */
     return error;
 }
 
@@ -372,7 +301,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
                                   &request);
     if (error != 0)
         return error;
-    error = let_in(stream, what, request->memory_bytes);
+    error = let_in(stream, what, request->cost);
     if (error != 0) {
         discard_request(request);
         return error;
@@ -395,7 +324,7 @@ int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t cou
         .count = count,
         .options = options,
         .refused_by = FERRY__SHUT | FERRY__CLOSED,
-        .limited = BY_OPTIONS,
+        .limited = FERRY__BY_OPTIONS,
     };
     return submit(stream, &what, ret_promise);
 }
@@ -418,7 +347,8 @@ int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file,
 
 int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise)
 {
-    const submission what = {.kind = FERRY__SEND, .refused_by = FERRY__CLOSED, .limited = BY_COUNT};
+    const submission what = {
+        .kind = FERRY__SEND, .refused_by = FERRY__CLOSED, .limited = FERRY__BY_COUNT};
     return submit(stream, &what, ret_promise);
 }
 
@@ -429,9 +359,11 @@ int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise)
     const submission what = {.kind = FERRY__SHUTDOWN,
                              .refused_by = FERRY__CLOSED,
                              .set = FERRY__SHUT,
-                             .limited = BY_COUNT};
+                             .limited = FERRY__BY_COUNT};
     return submit(stream, &what, ret_promise);
 }
+
+static const ferry__cost nothing;
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 
@@ -449,9 +381,9 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
         ferry__promise_set_home(&request->promise, home);
     if (ret_promise != NULL)
         *ret_promise = ferry_promise_ref(&request->promise);
-    if (admit(stream, 0, FERRY__CLOSED, FERRY__CLOSED, UNLIMITED) == 0) {
+    if (ferry__admit(stream, nothing, FERRY__CLOSED, FERRY__CLOSED, FERRY__UNLIMITED) == 0) {
         request->submitted_at = ferry__clock_now();
-        ferry__stream_tell_room(stream);
+        ferry__admission_tell_refusal(stream);
         ferry__owner_post(stream->owner, &request->mail);
     }
     return 0;
@@ -461,9 +393,9 @@ void ferry_stream_abort(ferry_stream *stream)
 {
     if (check_usable(stream) != 0 || atomic_exchange(&stream->is_aborting, true))
         return;
-    if (admit(stream, 0, FERRY__ENDED, FERRY__CLOSED, UNLIMITED) != 0)
+    if (ferry__admit(stream, nothing, FERRY__ENDED, FERRY__CLOSED, FERRY__UNLIMITED) != 0)
         return; /* it is closed already */
-    ferry__stream_tell_room(stream);
+    ferry__admission_tell_refusal(stream);
     ferry__sink_cut(&stream->sink);
     ferry__owner_post(stream->owner, &stream->abort_mail);
 }
@@ -472,7 +404,7 @@ void ferry_stream_resume(ferry_stream *stream)
 {
     if (check_usable(stream) != 0 || atomic_exchange(&stream->is_resuming, true))
         return;
-    if (admit(stream, 0, FERRY__ENDED, 0, UNLIMITED) == 0)
+    if (ferry__admit(stream, nothing, FERRY__ENDED, 0, FERRY__UNLIMITED) == 0)
         ferry__owner_post(stream->owner, &stream->resume_mail);
 }
 
@@ -484,6 +416,7 @@ int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_statu
     *ret_status = (ferry_stream_status){
         .sent_bytes = atomic_load_explicit(&stream->sent_bytes, memory_order_relaxed),
         .queued_bytes = admission & FERRY__MEMORY_MASK,
+        .queued_file_bytes = atomic_load(&stream->source_bytes),
         .queued_requests = (uint32_t)((admission & FERRY__REQUESTS_MASK) / FERRY__ONE_REQUEST),
         .error = atomic_load(&stream->poison),
     };

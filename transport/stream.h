@@ -15,6 +15,8 @@
 #define FERRY_TRANSPORT_STREAM_H
 
 #include "actors/owner.h"
+#include "core/notice.h"
+#include "transport/admission.h"
 #include "transport/request.h"
 #include "transport/sink.h"
 
@@ -27,6 +29,10 @@
 #define FERRY__SHUT          (UINT64_C(1) << 61) /* no more data: the writing direction ends */
 #define FERRY__CLOSED        (UINT64_C(1) << 62) /* no more requests: it is to be closed */
 #define FERRY__ENDED         (UINT64_C(1) << 63) /* not even an abort: nobody listens any more */
+
+/* The most that options may ask for: half of what the word counts. */
+#define FERRY__MOST_REQUESTS UINT32_C(1000000)
+#define FERRY__MOST_BYTES    (UINT64_C(1) << 39)
 
 /* Requests, oldest first, linked by their next. */
 typedef struct ferry__queue {
@@ -43,6 +49,14 @@ typedef struct ferry__stall {
     int64_t marked_at;  /* when that was */
 } ferry__stall;
 
+/* Telling the program when the queue crosses its watermarks. */
+typedef struct ferry__watermark {
+    bool is_above;             /* the owner's */
+    atomic_bool above_for_all; /* the same, for whoever is told */
+    bool told;                 /* what the program was told last; its thread's */
+    ferry__notice notice;      /* without an inbox: told on the owner */
+} ferry__watermark;
+
 typedef enum ferry__stream_state {
     FERRY__OPEN,
     FERRY__LINGERING, /* FIN is sent; the peer's is waited for */
@@ -54,12 +68,12 @@ struct ferry_stream {
     atomic_uint refs;
     atomic_uint users; /* the program's references */
     _Atomic uint64_t admission;
-    atomic_uint room_waiters;    /* threads that wait in a submit for room */
-    atomic_uint room_news;       /* changes when there may be some: their futex word */
-    _Atomic uint64_t sent_bytes; /* written by the owner, for ferry_stream_get_status */
-    atomic_int poison;           /* likewise: the error that poisoned it */
-    atomic_bool is_settling;     /* requests that are not counted any more are being settled */
-    atomic_bool is_aborting;     /* ferry_stream_abort was called */
+    _Atomic uint64_t source_bytes; /* of sources, admitted and not settled, as far as known */
+    ferry__room room;              /* who waits because this stream is full */
+    _Atomic uint64_t sent_bytes;   /* written by the owner, for ferry_stream_get_status */
+    atomic_int poison;             /* likewise: the error that poisoned it */
+    atomic_bool is_settling;       /* requests that are not counted any more are being settled */
+    atomic_bool is_aborting;       /* ferry_stream_abort was called */
     ferry__mail abort_mail;
     atomic_bool is_resuming; /* resume_mail is under way */
     ferry__mail resume_mail;
@@ -94,14 +108,13 @@ struct ferry_stream {
     ferry__stall stall;
     uint64_t lingered_bytes; /* input read away since FIN */
     bool close_timed_out;
-    uint64_t released; /* admission to give back at the end of this turn */
+    uint64_t released;              /* admission to give back at the end of this turn */
+    uint64_t released_source_bytes; /* likewise */
+    ferry__watermark watermark;
 };
 
 ferry_stream *ferry__stream_ref(ferry_stream *stream);
 void ferry__stream_unref(ferry_stream *stream);
-
-/* Any thread, after it changed admission: wakes those who wait for room, to look again. */
-void ferry__stream_tell_room(ferry_stream *stream);
 
 /* Whether nothing is under way: it is open, and all that was submitted before has settled. */
 bool ferry__stream_is_quiet(ferry_stream *stream);
@@ -116,5 +129,10 @@ void ferry__stream_sink_ready(ferry__watch *watch);
 void ferry__stream_source_ready(ferry__watch *watch);
 void ferry__stream_close_timeout(ferry__timer *timer);
 void ferry__stream_stall_timeout(ferry__timer *timer);
+
+/* watermark.c. Any thread, at adoption; then the owner. */
+int ferry__watermark_init(ferry_stream *stream);
+void ferry__watermark_deinit(ferry_stream *stream);
+void ferry__watermark_look(ferry_stream *stream);
 
 #endif

@@ -95,14 +95,14 @@ typedef struct ferry_shared_file ferry_shared_file;
  * nobody writes to holds up its stream until that is aborted.
  */
 typedef struct ferry_file {
-    const char *path; /* or NULL */
-    int dirfd;        /* what path is relative to; or FERRY_CWD */
-    int fd;           /* or a negative number */
-    unsigned flags;   /* FERRY_FD_..., FERRY_FILE_... */
-    int64_t offset;   /* bytes from the file's start (leaves an fd's position alone), or
+    const char *path;          /* or NULL */
+    int dirfd;                 /* what path is relative to; or FERRY_CWD */
+    int fd;                    /* or a negative number */
+    unsigned flags;            /* FERRY_FD_..., FERRY_FILE_... */
+    int64_t offset;            /* bytes from the file's start (leaves an fd's position alone), or
                          FERRY_CURRENT */
-    int64_t length;   /* bytes, or FERRY_TO_END */
-    ferry_shared_file *shared;        /* or NULL. The request takes a reference of its own */
+    int64_t length;            /* bytes, or FERRY_TO_END */
+    ferry_shared_file *shared; /* or NULL. The request takes a reference of its own */
     const ferry_resume_token *resume; /* or NULL: begin at its offset, offset being FERRY_CURRENT;
                                          refuse with -ESTALE, phase open, a file that is another or
                                          has changed. Borrowed until it was handed to a submit */

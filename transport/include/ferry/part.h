@@ -19,10 +19,10 @@ FERRY_BEGIN
 
 /* What a part is, and who owns its memory. */
 typedef enum ferry_part_kind {
-    FERRY_PART_COPY,   /* memory, copied at submit: yours again at once */
-    FERRY_PART_BORROW, /* memory, stays yours: leave it unchanged until the request settles */
-    FERRY_PART_GIVE,   /* memory, ferry's once the submit returned 0: released when it settles */
-    FERRY_PART_FILE,   /* a range of a file */
+    FERRY_PART_COPY,    /* memory, copied at submit: yours again at once */
+    FERRY_PART_BORROW,  /* memory, stays yours: leave it unchanged until the request settles */
+    FERRY_PART_GIVE,    /* memory, ferry's once the submit returned 0: released when it settles */
+    FERRY_PART_FILE,    /* a range of a file */
     FERRY_PART_GENERATE /* bytes that a function makes as they are needed */
 } ferry_part_kind;
 

@@ -34,7 +34,21 @@ typedef struct ferry_service_options {
     size_t chunk_bytes;     /* the most that one turn of a stream moves; 0: 4 MiB dedicated, 1 MiB
                                shared. Smaller is fairer among streams of one thread, and tells
                                progress more often; below 256 KiB costs speed */
+    /* Limits for all its streams together, beside those of each (ferry_stream_options); 0: none. */
+    uint32_t limit_requests;   /* requests that have not settled */
+    uint64_t limit_bytes;      /* bytes of memory in them. A single larger request is still taken
+                                  when nothing is queued */
+    uint64_t limit_file_bytes; /* bytes of files, and other sources, as far as they are known;
+                                  likewise */
 } ferry_service_options;
+
+/* A look at all streams that have not ended: right when it was taken. */
+typedef struct ferry_service_status {
+    size_t streams;             /* that are open, or not closed yet */
+    uint64_t queued_requests;   /* that have not settled */
+    uint64_t queued_bytes;      /* of memory, in these */
+    uint64_t queued_file_bytes; /* of files and other sources, in these, as far as known */
+} ferry_service_status;
 
 /*
  * Starts a service. Its first threads start here: the shared owners or, for dedicated placement,
@@ -62,6 +76,12 @@ FERRY_API int ferry_service_create(const ferry_service_options *options,
  *         callback; -ENOMEM; -EINVAL: service is NULL or timeout_ms below -1; -ECHILD: after fork.
  */
 FERRY_API int ferry_service_drain(ferry_service *service, int64_t timeout_ms);
+
+/*
+ * Looks at a service's streams and queues. Threads: any. Walks all streams.
+ * @return 0; -EINVAL: an argument is NULL; -ECHILD: after fork.
+ */
+FERRY_API int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_status);
 
 /*
  * Ends a service: aborts every stream that is still open (settling what it has queued with

@@ -39,7 +39,7 @@
  * Errors that every submit can return:
  *   -EINVAL     stream is NULL, room_timeout_ms below -1, or timeout_ms below 0
  *   -ESHUTDOWN  the stream is closed, shut down or aborted, or its service is gone
- *   -EAGAIN     the queue is at a limit of ferry_stream_options, and the submit was not to wait for
+ *   -EAGAIN     the queue is at a limit of ferry_stream_options or ferry_service_options, and the submit was not to wait for
  *               room (room_timeout_ms)
  *   -ETIMEDOUT  it waited for room in vain; -EDEADLK: it was to wait where that would deadlock
  *   -EOVERFLOW  lengths that add up beyond what can be counted
@@ -54,6 +54,7 @@
 #include <ferry/part.h>
 #include <ferry/promise.h>
 #include <ferry/service.h>
+#include <stdbool.h>
 
 FERRY_BEGIN
 
@@ -64,26 +65,44 @@ typedef struct ferry_stream ferry_stream;
  * Either way its result says exactly how many, and the receipts stay contiguous.
  */
 typedef enum ferry_framing {
-    FERRY_FRAMING_POISON,  /* nothing more is sent: the peer could not tell where it belongs */
-    FERRY_FRAMING_PAD,     /* zeros leave in place of the rest, so that the next request begins where
+    FERRY_FRAMING_POISON, /* nothing more is sent: the peer could not tell where it belongs */
+    FERRY_FRAMING_PAD,    /* zeros leave in place of the rest, so that the next request begins where
                               it would have, had this one succeeded: at stream_offset + sent +
                               remaining. Where the planned length is not known it poisons. Not for
                               message sockets */
     FERRY_FRAMING_CONTINUE /* the next request follows directly: the protocol copes */
 } ferry_framing;
 
+/*
+ * Told when the queue (memory and files, in bytes) has reached the high watermark, and when it has
+ * come down to the low one. What is undone before it could be told is not: it always alternates.
+ * @param is_above whether it reached the high one. @param stream valid during the call.
+ */
+typedef void ferry_watermark_callback(ferry_stream *stream, bool is_above, void *arg);
+
 typedef struct ferry_stream_options {
-    uint32_t limit_requests;  /* requests that have not settled; 0: 65,536; at most 1,000,000 */
-    uint64_t limit_bytes;     /* bytes of memory queued at once; 0: 64 MiB; at most 2^39. A single
+    uint32_t limit_requests; /* requests that have not settled; 0: 65,536; at most 1,000,000 */
+    uint64_t limit_bytes;    /* bytes of memory queued at once; 0: 64 MiB; at most 2^39. A single
                                  larger request is still taken when nothing is queued */
+    uint64_t
+        limit_file_bytes; /* bytes of files, and other sources, queued at once, as far as known;
+                                  0: no limit. Likewise. Costs each submit of a file to its end a
+                                  look at its size */
+    uint64_t high_watermark_bytes;          /* of memory and files together */
+    uint64_t low_watermark_bytes;           /* at most the high one */
+    ferry_watermark_callback *on_watermark; /* or NULL. Runs on the thread that adopts the stream,
+                                               when it runs its inbox; on an owner, if one adopts
+                                               it */
+    void *on_watermark_arg;
     int64_t close_timeout_ms; /* confirmed close: how long ferry_stream_close waits, after sending
                                  FIN, for the peer's own; 0: it does not wait. Sockets only */
     uint64_t close_bytes;     /* confirmed close: how much of the peer's input it reads away
                                  meanwhile; 0: 1 MiB; at most 2^39 */
     ferry_framing framing;    /* what a failure midway means for the rest */
-    int64_t stall_timeout_ms; /* give the stream up when its peer has taken no byte for so long while
+    int64_t
+        stall_timeout_ms; /* give the stream up when its peer has taken no byte for so long while
                                  bytes waited for it; 0: never. See below */
-    ferry_faults *faults;     /* for tests: what is to go wrong (<ferry/fault.h>). NULL: nothing */
+    ferry_faults *faults; /* for tests: what is to go wrong (<ferry/fault.h>). NULL: nothing */
 } ferry_stream_options;
 
 /*
@@ -123,9 +142,10 @@ typedef struct ferry_request_options {
 
 /* A look at a stream and its queue: right when it was taken, perhaps not when it is read. */
 typedef struct ferry_stream_status {
-    uint64_t sent_bytes;      /* accepted by the kernel since adoption */
-    uint64_t queued_bytes;    /* of memory, in requests that have not settled */
-    uint32_t queued_requests; /* that have not settled */
+    uint64_t sent_bytes;        /* accepted by the kernel since adoption */
+    uint64_t queued_bytes;      /* of memory, in requests that have not settled */
+    uint64_t queued_file_bytes; /* of files and other sources, likewise, as far as known */
+    uint32_t queued_requests;   /* that have not settled */
     int error; /* what the request that poisoned the stream failed with; 0: healthy */
 } ferry_stream_status;
 
@@ -288,6 +308,19 @@ FERRY_API int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promi
  * Source: shutdown(2), SO_LINGER in socket(7).
  */
 FERRY_API void ferry_stream_abort(ferry_stream *stream);
+
+/*
+ * Promises room: for callers that must not wait in a submit, and do not want to try again and again.
+ * The promise settles with 0 once a request of so many bytes would be let in; oldest first, but
+ * nothing is kept for it: another submit may be faster, and then -EAGAIN asks for another promise.
+ *
+ * Threads: any. Never blocks. Cancel: it settles with -ECANCELED.
+ * @param memory_bytes, file_bytes what the request needs.
+ * @return 0; -EINVAL, -EOVERFLOW, -ENOMEM, -ECHILD.
+ * Outcome: 0; phase queue: -ESHUTDOWN: the stream is closed or shut down; -ECANCELED.
+ */
+FERRY_API int ferry_stream_promise_room(ferry_stream *stream, uint64_t memory_bytes,
+                                        uint64_t file_bytes, ferry_promise **ret_promise);
 
 /*
  * Looks at the stream and its queue. Threads: any. Never blocks.

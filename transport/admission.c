@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/admission.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+#include "core/thread.h"
+#include "transport/service.h"
+#include "transport/stream.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
+static uint64_t requests_in(uint64_t admission)
+{
+    return (admission & FERRY__REQUESTS_MASK) / FERRY__ONE_REQUEST;
+}
+
+/* A single request may exceed a limit where nothing is queued: else it could never be sent. */
+static bool is_too_much(uint64_t queued, uint64_t more, uint64_t most)
+{
+    return queued > 0 && (more > most || queued > most - more);
+}
+
+/* Likewise for bytes of sources: a request without any does not mind. */
+static bool is_too_much_file(uint64_t queued, uint64_t more, uint64_t most)
+{
+    return most > 0 && more > 0 && is_too_much(queued, more, most);
+}
+
+static bool exceeds_stream(const ferry_stream *stream, uint64_t admission, ferry__cost cost,
+                           ferry__limit limited)
+{
+    if (limited == FERRY__BY_COUNT) /* far from the word's flags */
+        return requests_in(admission) >= FERRY__MOST_REQUESTS + FERRY__MOST_REQUESTS / 2;
+    return requests_in(admission) >= stream->options.limit_requests ||
+           is_too_much(admission & FERRY__MEMORY_MASK, cost.memory_bytes,
+                       stream->options.limit_bytes);
+}
+
+static bool exceeds_service(const ferry_service *service, ferry__cost cost)
+{
+    const ferry__counts *counts = &service->counts;
+    const ferry_service_options *limits = &service->options;
+    return (limits->limit_requests > 0 &&
+            atomic_load(&counts->requests) > limits->limit_requests) ||
+           (limits->limit_bytes > 0 &&
+            is_too_much(atomic_load(&counts->memory_bytes) - cost.memory_bytes, cost.memory_bytes,
+                        limits->limit_bytes)) ||
+           is_too_much_file(atomic_load(&counts->source_bytes) - cost.source_bytes,
+                            cost.source_bytes, limits->limit_file_bytes);
+}
+
+static void add_counts(ferry__counts *counts, uint64_t requests, ferry__cost cost)
+{
+    atomic_fetch_add(&counts->requests, requests);
+    atomic_fetch_add(&counts->memory_bytes, cost.memory_bytes);
+    atomic_fetch_add(&counts->source_bytes, cost.source_bytes);
+}
+
+static void take_counts(ferry__counts *counts, uint64_t requests, ferry__cost cost)
+{
+    atomic_fetch_sub(&counts->requests, requests);
+    atomic_fetch_sub(&counts->memory_bytes, cost.memory_bytes);
+    atomic_fetch_sub(&counts->source_bytes, cost.source_bytes);
+}
+
+bool ferry__admission_counts_files(const ferry_stream *stream)
+{
+    return stream->options.limit_file_bytes > 0 || stream->options.on_watermark != NULL ||
+           stream->service->options.limit_file_bytes > 0;
+}
+
+/* ---- telling who waits ----------------------------------------------------------------------- */
+
+/* A promise of room. On the service's list until it settles. */
+typedef struct room_promise {
+    ferry_promise promise;  /* first */
+    ferry_service *service; /* a reference */
+    ferry_stream *stream;   /* a reference until it settles */
+    ferry__cost wanted;
+    bool is_listed; /* under the service's room_mutex, as the links are */
+    struct room_promise *previous;
+    struct room_promise *next;
+} room_promise;
+
+/* Whether a request of this cost would be let in: 0, -EAGAIN, -ESHUTDOWN. */
+static int find_room(ferry_stream *stream, ferry__cost wanted)
+{
+    uint64_t admission = atomic_load(&stream->admission);
+    if ((admission & (FERRY__SHUT | FERRY__CLOSED)) != 0)
+        return -ESHUTDOWN;
+    const ferry_service_options *limits = &stream->service->options;
+    const ferry__counts *counts = &stream->service->counts;
+    bool is_full =
+        exceeds_stream(stream, admission, wanted, FERRY__BY_OPTIONS) ||
+        is_too_much_file(atomic_load(&stream->source_bytes), wanted.source_bytes,
+                         stream->options.limit_file_bytes) ||
+        (limits->limit_requests > 0 && atomic_load(&counts->requests) >= limits->limit_requests) ||
+        (limits->limit_bytes > 0 && is_too_much(atomic_load(&counts->memory_bytes),
+                                                wanted.memory_bytes, limits->limit_bytes)) ||
+        (limits->limit_file_bytes > 0 &&
+         is_too_much(atomic_load(&counts->source_bytes), wanted.source_bytes,
+                     limits->limit_file_bytes));
+    return is_full ? -EAGAIN : 0;
+}
+
+static void unlist(ferry_service *service, room_promise *waiting)
+{
+    *(waiting->previous != NULL ? &waiting->previous->next : &service->first_room_promise) =
+        waiting->next;
+    *(waiting->next != NULL ? &waiting->next->previous : &service->last_room_promise) =
+        waiting->previous;
+    waiting->is_listed = false;
+    atomic_fetch_sub(&service->room.promises, 1);
+    atomic_fetch_sub(&waiting->stream->room.promises, 1);
+}
+
+static void settle(room_promise *waiting, int error)
+{
+    ferry_stream *stream = waiting->stream; /* read before the promise is out of our hands */
+    waiting->promise.result.error = error;
+    waiting->promise.result.phase = error == 0 ? FERRY_PHASE_DONE : FERRY_PHASE_QUEUE;
+    (void)ferry__promise_settle(&waiting->promise, NULL);
+    (void)ferry_promise_unref(&waiting->promise); /* the list's */
+    ferry__stream_unref(stream);
+}
+
+/* Takes off the list, oldest first, those for whom there is room, or will never be any. @param stream
+ * whose to look at; NULL: everybody's. @return them, linked by next, outcomes in their results. */
+static room_promise *take_lucky(ferry_service *service, const ferry_stream *stream)
+{
+    room_promise *lucky = NULL, **end = &lucky, *next;
+    (void)pthread_mutex_lock(&service->room_mutex);
+    for (room_promise *waiting = service->first_room_promise; waiting != NULL; waiting = next) {
+        next = waiting->next;
+        if (stream != NULL && waiting->stream != stream)
+            continue;
+        int error = find_room(waiting->stream, waiting->wanted);
+        if (error == -EAGAIN)
+            continue;
+        unlist(service, waiting);
+        waiting->promise.result.error = error;
+        waiting->next = NULL;
+        *end = waiting;
+        end = &waiting->next;
+    }
+    (void)pthread_mutex_unlock(&service->room_mutex);
+    return lucky;
+}
+
+static void tell_promises(ferry_service *service, const ferry_stream *stream)
+{
+    for (room_promise *lucky = take_lucky(service, stream), *next; lucky != NULL; lucky = next) {
+        next = lucky->next;
+        settle(lucky, lucky->promise.result.error);
+    }
+}
+
+/* N1. @param stream whose promises to look at; NULL: everybody's. */
+static void tell(ferry__room *room, ferry_service *service, const ferry_stream *stream)
+{
+    if (atomic_load(&room->waiters) > 0) {
+        atomic_fetch_add(&room->news, 1);
+        ferry__futex_wake_all(&room->news);
+    }
+    if (atomic_load(&room->promises) > 0)
+        tell_promises(service, stream);
+}
+
+static void tell_all(ferry_stream *stream)
+{
+    tell(&stream->room, stream->service, stream);
+    if (stream->service->is_limited)
+        tell(&stream->service->room, stream->service, NULL);
+}
+
+void ferry__admission_tell_refusal(ferry_stream *stream)
+{
+    tell_all(stream);
+}
+
+void ferry__admission_give_back(ferry_stream *stream, uint64_t word, uint64_t source_bytes)
+{
+    ferry_service *service = stream->service;
+    if (service->is_limited)
+        take_counts(&service->counts, requests_in(word),
+                    (ferry__cost){word & FERRY__MEMORY_MASK, source_bytes});
+    if (source_bytes > 0)
+        atomic_fetch_sub(&stream->source_bytes, source_bytes);
+    atomic_fetch_sub(&stream->admission, word);
+    tell_all(stream);
+}
+
+void ferry__admission_recount(ferry_stream *stream, uint64_t before, uint64_t now)
+{
+    atomic_fetch_add(&stream->source_bytes, now - before); /* modulo 2^64: may be less */
+    if (stream->service->is_limited)
+        atomic_fetch_add(&stream->service->counts.source_bytes, now - before);
+    if (now < before)
+        tell_all(stream);
+}
+
+/* ---- admitting ------------------------------------------------------------------------------- */
+
+/* Counts source bytes in, on the stream. Before its admission word, whose count covers it. */
+static int admit_source_bytes(ferry_stream *stream, uint64_t bytes, ferry__limit limited)
+{
+    if (bytes == 0)
+        return 0;
+    uint64_t most = stream->options.limit_file_bytes;
+    uint64_t before = atomic_load(&stream->source_bytes);
+    do {
+        if (limited == FERRY__BY_OPTIONS && is_too_much_file(before, bytes, most))
+            return -EAGAIN;
+    } while (!atomic_compare_exchange_weak(&stream->source_bytes, &before, before + bytes));
+    return 0;
+}
+
+/*
+ * Compare-and-swap, not add and undo: a count that is there for a moment only would keep a closed
+ * stream from ending, and nobody would tell it afterwards. Pairs with E0 in closing.c.
+ */
+static int admit_to_word(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, uint64_t set,
+                         ferry__limit limited)
+{
+    uint64_t before = atomic_load(&stream->admission); /* R1 */
+    do {
+        if ((before & refused_by) != 0)
+            return -ESHUTDOWN;
+        if (limited != FERRY__UNLIMITED && exceeds_stream(stream, before, cost, limited))
+            return -EAGAIN;
+    } while (!atomic_compare_exchange_weak(
+        &stream->admission, &before, (before + FERRY__ONE_REQUEST + cost.memory_bytes) | set));
+    return 0;
+}
+
+/* By the stream alone. */
+static int admit_to_stream(ferry_stream *stream, ferry__cost cost, uint64_t refused_by,
+                           uint64_t set, ferry__limit limited)
+{
+    int error = admit_source_bytes(stream, cost.source_bytes, limited);
+    if (error != 0)
+        return error;
+    error = admit_to_word(stream, cost, refused_by, set, limited);
+    if (error != 0 && cost.source_bytes > 0) {
+        atomic_fetch_sub(&stream->source_bytes, cost.source_bytes);
+        tell(&stream->room, stream->service, stream); /* somebody may have been refused meanwhile */
+    }
+    return error;
+}
+
+/* By its service first, which can be undone without harm. @param ret_full where there is no room. */
+static int admit(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, uint64_t set,
+                 ferry__limit limited, ferry__room **ret_full)
+{
+    if (cost.memory_bytes > FERRY__MOST_BYTES)
+        return -EOVERFLOW;
+    *ret_full = &stream->room;
+    ferry_service *service = stream->service;
+    if (!service->is_limited)
+        return admit_to_stream(stream, cost, refused_by, set, limited);
+    add_counts(&service->counts, 1, cost);
+    int error = 0;
+    if (limited == FERRY__BY_OPTIONS && exceeds_service(service, cost)) {
+        *ret_full = &service->room;
+        error = -EAGAIN;
+    }
+    if (error == 0)
+        error = admit_to_stream(stream, cost, refused_by, set, limited);
+    if (error != 0) {
+        take_counts(&service->counts, 1, cost);
+        tell(&service->room, service, NULL); /* somebody may have been refused meanwhile */
+    }
+    return error;
+}
+
+int ferry__admit(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, uint64_t set,
+                 ferry__limit limited)
+{
+    ferry__room *full;
+    return admit(stream, cost, refused_by, set, limited, &full);
+}
+
+/* Waits on one room until the request is let in, or another room is the full one. */
+static int admit_by_room(ferry_stream *stream, ferry__cost cost, uint64_t refused_by,
+                         int64_t deadline, ferry__room **room)
+{
+    ferry__room *waited_on = *room;
+    int error;
+    atomic_fetch_add(&waited_on->waiters, 1); /* R0 */
+    for (;;) {
+        unsigned news = atomic_load(&waited_on->news);
+        error = admit(stream, cost, refused_by, 0, FERRY__BY_OPTIONS, room);
+        if (error != -EAGAIN || *room != waited_on)
+            break;
+        if (deadline != FERRY__NEVER && ferry__clock_now() >= deadline) {
+            error = -ETIMEDOUT;
+            break;
+        }
+        ferry__futex_wait(&waited_on->news, news, deadline); /* R2 */
+    }
+    atomic_fetch_sub(&waited_on->waiters, 1);
+    return error;
+}
+
+int ferry__admit_in_time(ferry_stream *stream, ferry__cost cost, uint64_t refused_by,
+                         int64_t deadline)
+{
+    ferry__room *full = &stream->room;
+    int error;
+    do
+        error = admit_by_room(stream, cost, refused_by, deadline, &full);
+    while (error == -EAGAIN);
+    return error;
+}
+
+/* ---- promises of room ------------------------------------------------------------------------ */
+
+static void destroy(ferry_promise *promise)
+{
+    ferry__service_unref(((room_promise *)(void *)promise)->service);
+    ferry__release(promise);
+}
+
+/* Whoever takes it off the list settles it. */
+static void cancel(ferry_promise *promise)
+{
+    room_promise *waiting = (room_promise *)(void *)promise;
+    ferry_service *service = waiting->service;
+    (void)pthread_mutex_lock(&service->room_mutex);
+    bool is_ours = waiting->is_listed;
+    if (is_ours)
+        unlist(service, waiting);
+    (void)pthread_mutex_unlock(&service->room_mutex);
+    if (is_ours)
+        settle(waiting, -ECANCELED);
+}
+
+static const ferry__promise_type room_type = {destroy, cancel};
+
+static void list(ferry_service *service, room_promise *waiting)
+{
+    (void)pthread_mutex_lock(&service->room_mutex);
+    waiting->is_listed = true;
+    waiting->previous = service->last_room_promise;
+    waiting->next = NULL;
+    *(waiting->previous != NULL ? &waiting->previous->next : &service->first_room_promise) =
+        waiting;
+    service->last_room_promise = waiting;
+    atomic_fetch_add(&waiting->stream->room.promises, 1); /* R0 */
+    atomic_fetch_add(&service->room.promises, 1);
+    (void)pthread_mutex_unlock(&service->room_mutex);
+}
+
+int ferry_stream_promise_room(ferry_stream *stream, uint64_t memory_bytes, uint64_t file_bytes,
+                              ferry_promise **ret_promise)
+{
+    if (stream == NULL || ret_promise == NULL)
+        return -EINVAL;
+    if (ferry__service_is_foreign(stream->service))
+        return -ECHILD;
+    if (memory_bytes > FERRY__MOST_BYTES)
+        return -EOVERFLOW;
+    ferry__inbox *home = NULL;
+    if (ferry__thread_current()->owner == NULL && (home = ferry__inbox_current()) == NULL)
+        return -ENOMEM;
+    room_promise *waiting = ferry__allocate_zeroed(sizeof *waiting);
+    if (waiting == NULL)
+        return -ENOMEM;
+    ferry__promise_init(&waiting->promise, home, &room_type);
+    waiting->stream = ferry__stream_ref(stream);
+    waiting->service = ferry__service_ref(stream->service);
+    waiting->wanted = (ferry__cost){memory_bytes, file_bytes};
+    *ret_promise = ferry__promise_ref_unshared(&waiting->promise);
+    list(stream->service, waiting);
+    tell_promises(stream->service, stream); /* R1 */
+    return 0;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Watermarks: the owner looks at the level of the queue at the beginning and the end of each turn,
+ * and sends a notice to the thread that adopted the stream when it has crossed one.
+ */
+#include "core/thread.h"
+#include "transport/carry.h"
+
+#include <errno.h>
+
+static void hold(ferry__notice *notice)
+{
+    (void)ferry__stream_ref(STREAM_OF(notice, watermark.notice));
+}
+
+static void release(ferry__notice *notice)
+{
+    ferry__stream_unref(STREAM_OF(notice, watermark.notice));
+}
+
+static void tell(ferry__notice *notice)
+{
+    ferry_stream *stream = STREAM_OF(notice, watermark.notice);
+    bool is_above = atomic_load(&stream->watermark.above_for_all);
+    if (is_above == stream->watermark.told)
+        return; /* there and back again */
+    stream->watermark.told = is_above;
+    stream->options.on_watermark(stream, is_above, stream->options.on_watermark_arg);
+}
+
+int ferry__watermark_init(ferry_stream *stream)
+{
+    if (stream->options.on_watermark == NULL || ferry__thread_current()->owner != NULL)
+        return 0;
+    ferry__inbox *inbox = ferry__inbox_current();
+    if (inbox == NULL)
+        return -ENOMEM;
+    ferry__notice_init(&stream->watermark.notice, inbox);
+    stream->watermark.notice.hold = hold;
+    stream->watermark.notice.release = release;
+    stream->watermark.notice.tell = tell;
+    return 0;
+}
+
+void ferry__watermark_deinit(ferry_stream *stream)
+{
+    ferry__notice_deinit(&stream->watermark.notice);
+}
+
+/* Whether the queue is above, with hysteresis. */
+static bool is_above(const ferry_stream *stream)
+{
+    uint64_t level =
+        (atomic_load(&stream->admission) & FERRY__MEMORY_MASK) + atomic_load(&stream->source_bytes);
+    return stream->watermark.is_above ? level > stream->options.low_watermark_bytes
+                                      : level >= stream->options.high_watermark_bytes;
+}
+
+void ferry__watermark_look(ferry_stream *stream)
+{
+    ferry__watermark *watermark = &stream->watermark;
+    if (is_above(stream) == watermark->is_above)
+        return;
+    watermark->is_above = !watermark->is_above;
+    atomic_store(&watermark->above_for_all, watermark->is_above);
+    if (watermark->notice.inbox != NULL)
+        ferry__notice_post(&watermark->notice, &stream->owner->ringer);
+    else
+        tell(&watermark->notice);
+}
