@@ -35,11 +35,19 @@ static bool is_callback_due(const ferry_stream *stream)
     return stream->finished.last != NULL && stream->finished.last->on_owner != NULL;
 }
 
+/* Whether the fd must stay until what it has accepted is confirmed. */
+static bool waits_to_close(const ferry_stream *stream)
+{
+    return stream->confirming.first != NULL && stream->queue.first != NULL &&
+           stream->queue.first->kind == FERRY__CLOSE;
+}
+
 /* Carries out whatever moves no bytes. Gives the part whose bytes are next, or NULL. */
 static ferry__part *find_next_part(ferry_stream *stream)
 {
     ferry__request *request;
-    while ((request = stream->queue.first) != NULL && !is_callback_due(stream)) {
+    while ((request = stream->queue.first) != NULL && !is_callback_due(stream) &&
+           !waits_to_close(stream)) {
         int error = refusal(stream, request);
         if (error != 0) {
             ferry__stream_finish(stream, request, error, FERRY_PHASE_QUEUE);
@@ -82,6 +90,8 @@ static uint64_t account_to_part(ferry_stream *stream, ferry__request *request, f
     part->left -= is_open_ended ? 0 : its;
     request->promise.result.sent += its;
     stream->offset += its;
+    if (request->extras != NULL && request->extras->progress.callback != NULL)
+        ferry__progress_note(request, stream->turn_began_at, &stream->owner->ringer);
     return its;
 }
 
@@ -143,6 +153,7 @@ static bool wait_for(ferry_stream *stream, ferry__watch *watch, int fd, uint32_t
 
 static bool wait_for_sink(ferry_stream *stream)
 {
+    ferry__pace_rest(stream);
     ferry__stall_watch(stream);
     return wait_for(stream, &stream->sink_watch, stream->sink.fd, EPOLLOUT, FERRY_PHASE_SINK);
 }
@@ -179,6 +190,7 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
     stream->waits_for_source = false;
     switch (move->outcome) {
     case FERRY__MOVED_BYTES:
+        ferry__pace_use(stream, move->bytes);
         if (part->source != NULL)
             part->source->patience_ns = 0;
         account(stream, move->bytes, move->method);
@@ -199,31 +211,46 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
 }
 
 /* Sends some of the zeros that are owed. Whether to go on at once. */
-static bool pad(ferry_stream *stream)
+static bool pad(ferry_stream *stream, size_t chunk)
 {
-    ferry__move move =
-        ferry__move_zeros(stream, stream->padding, stream->service->options.chunk_bytes);
+    ferry__move move = ferry__move_zeros(stream, stream->padding, chunk);
     if (move.outcome == FERRY__MOVED_SINK_FULL)
         return wait_for_sink(stream);
     ferry__stall_end(stream);
-    if (move.outcome == FERRY__MOVED_BYTES)
+    if (move.outcome == FERRY__MOVED_BYTES) {
+        ferry__pace_use(stream, move.bytes);
         stream->padding -= move.bytes;
-    else if (!ferry__stream_is_cut(stream))
+    } else if (!ferry__stream_is_cut(stream)) {
         fail_head(stream, move.error, FERRY_PHASE_SINK);
+    }
     return true;
+}
+
+/* Nothing is to be sent. Whether to go on at once. */
+static bool rest(ferry_stream *stream)
+{
+    ferry__pace_rest(stream);
+    if (stream->confirming.first != NULL) {
+        ferry__stall_watch(stream);
+        return stream->queue.first != NULL && !waits_to_close(stream);
+    }
+    ferry__stall_end(stream);
+    return stream->queue.first != NULL ||
+           (stream->state == FERRY__LINGERING && ferry__closing_linger(stream));
 }
 
 static bool carry_out(ferry_stream *stream)
 {
-    if (stream->padding > 0)
-        return pad(stream);
-    ferry__part *part = find_next_part(stream);
-    if (part == NULL) {
+    ferry__part *part = stream->padding > 0 ? NULL : find_next_part(stream);
+    if (part == NULL && stream->padding == 0)
+        return rest(stream);
+    size_t chunk = ferry__pace_ask(stream, stream->service->options.chunk_bytes);
+    if (chunk == 0) {
         ferry__stall_end(stream);
-        return stream->queue.first != NULL ||
-               (stream->state == FERRY__LINGERING && ferry__closing_linger(stream));
+        return false;
     }
-    size_t chunk = stream->service->options.chunk_bytes;
+    if (part == NULL)
+        return pad(stream, chunk);
     ferry__move move = part->source != NULL ? ferry__move_source(stream, part, chunk)
                                             : ferry__move_memory(stream, chunk);
     return conclude(stream, part, &move);
@@ -236,6 +263,7 @@ static void give_up(ferry_stream *stream)
     if (stream->padding == 0 && head != NULL && head->kind == FERRY__SEND)
         ferry__stream_finish(stream, head, -ETIMEDOUT, FERRY_PHASE_SINK);
     stream->padding = 0;
+    ferry__confirm_give_up(stream, -ETIMEDOUT);
     ferry__stream_poison(stream, -ETIMEDOUT);
 }
 
@@ -253,6 +281,8 @@ ferry__turn ferry__stream_turn(ferry__task *task)
         if (ferry__stall_is_over(stream))
             give_up(stream);
         again = carry_out(stream);
+        if (stream->confirming.first != NULL)
+            ferry__confirm_look(stream);
     }
     ferry__stream_settle_finished(stream);
     if (stream->options.on_watermark != NULL)

@@ -59,6 +59,9 @@ void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int err
 /* Stops waiting for the head's source. */
 void ferry__stream_forget_source(ferry_stream *stream);
 
+/* Gives a request that was being confirmed its outcome. @param error 0: it is confirmed. */
+void ferry__stream_conclude_confirming(ferry_stream *stream, ferry__request *request, int error);
+
 /* What a queued request is at. */
 ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__request *request);
 
@@ -81,6 +84,31 @@ void ferry__stall_end(ferry_stream *stream);
 
 /* Whether the time to look has come, and the peer has made no progress for as long as is allowed. */
 bool ferry__stall_is_over(ferry_stream *stream);
+
+/* ---- pace.c ---- */
+
+/* How much of wanted bytes may be moved now; 0: none, and the stream has a turn when it may again. */
+size_t ferry__pace_ask(ferry_stream *stream, size_t wanted);
+
+/* So many were moved. */
+void ferry__pace_use(ferry_stream *stream, uint64_t bytes);
+
+/* There is nothing to send, or no room for it: others may have the stream's share. */
+void ferry__pace_rest(ferry_stream *stream);
+
+/* ---- confirm.c ---- */
+
+/* Whether a request that has succeeded is to be confirmed before it settles. */
+bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *request);
+
+/* A request has joined those to be confirmed: looks again soon. */
+void ferry__confirm_wait(ferry_stream *stream);
+
+/* Settles what is confirmed by now. */
+void ferry__confirm_look(ferry_stream *stream);
+
+/* Nothing will be confirmed any more, because of this error. */
+void ferry__confirm_give_up(ferry_stream *stream, int error);
 
 /* ---- closing.c ---- */
 

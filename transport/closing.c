@@ -16,6 +16,9 @@ static ferry_result *close_result(ferry_stream *stream)
 static void close_sink(ferry_stream *stream, int error, bool reset)
 {
     ferry__timers_cancel(&stream->owner->timers, &stream->close_timer);
+    ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
+    ferry__pace_rest(stream);
+    ferry__stall_end(stream);
     ferry__poller_unwatch(&stream->owner->poller, &stream->sink_watch);
     int close_error = ferry__sink_close(&stream->sink, reset);
     close_result(stream)->error = error != 0 ? error : close_error;
@@ -52,6 +55,29 @@ void ferry__closing_start(ferry_stream *stream)
         close_sink(stream, 0, false);
 }
 
+/* Waits for more of the peer's last words, or for its kernel to have all of ours. */
+static void linger_on(ferry_stream *stream, bool has_ended)
+{
+    bool is_acked = false;
+    if (stream->options.close_mode == FERRY_CLOSE_LINGERING) {
+        is_acked = ferry__outlet_unacked(stream->sink.fd, stream->sink.outlet) <= 0;
+        ferry__confirm_wait(stream);
+    }
+    if (is_acked || (has_ended && stream->options.close_mode == FERRY_CLOSE_CONFIRMED)) {
+        close_sink(stream, 0, false);
+        return;
+    }
+    int error = 0;
+    if (stream->close_timed_out)
+        error = -ETIMEDOUT;
+    else if (ferry__outlet_is_gone(stream->sink.fd, stream->sink.outlet) && has_ended)
+        error = -ECONNRESET;
+    else if (!has_ended)
+        error = ferry__owner_watch(stream->owner, &stream->sink_watch, EPOLLIN | EPOLLRDHUP);
+    if (error != 0)
+        close_sink(stream, error, false);
+}
+
 bool ferry__closing_linger(ferry_stream *stream)
 {
     uint64_t allowed = stream->options.close_bytes - stream->lingered_bytes;
@@ -61,16 +87,10 @@ bool ferry__closing_linger(ferry_stream *stream)
         if ((uint64_t)count <= allowed)
             return true;
         close_sink(stream, -EMSGSIZE, false);
-    } else if (count == 0) {
-        close_sink(stream, 0, false);
-    } else if (count != -EAGAIN) {
-        close_sink(stream, (int)count, false);
-    } else if (stream->close_timed_out) {
-        close_sink(stream, -ETIMEDOUT, false);
+    } else if (count == 0 || count == -EAGAIN) {
+        linger_on(stream, count == 0);
     } else {
-        int error = ferry__owner_watch(stream->owner, &stream->sink_watch, EPOLLIN | EPOLLRDHUP);
-        if (error != 0)
-            close_sink(stream, error, false);
+        close_sink(stream, (int)count, false);
     }
     return false;
 }
@@ -85,7 +105,7 @@ void ferry__closing_abort(ferry_stream *stream)
                                  ferry__stream_phase_of(stream, request));
     }
     stream->padding = 0;
-    ferry__stall_end(stream);
+    ferry__confirm_give_up(stream, -ECANCELED);
     if (stream->state != FERRY__GONE)
         close_sink(stream, -ECANCELED, true);
 }

@@ -87,6 +87,16 @@ static void fail(ferry_stream *stream, ferry__request *request, bool is_whole, b
         keep_framing(stream, request, known_length);
 }
 
+/* Its outcome is known: it settles, and its room is given back, at the end of the turn. */
+static void add_finished(ferry_stream *stream, ferry__request *request)
+{
+    if (request->extras != NULL)
+        ferry__timers_cancel(&stream->owner->timers, &request->extras->deadline_timer);
+    append(&stream->finished, request);
+    stream->released += FERRY__ONE_REQUEST + request->cost.memory_bytes;
+    stream->released_source_bytes += request->cost.source_bytes;
+}
+
 void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
                           ferry_phase phase)
 {
@@ -95,8 +105,6 @@ void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int err
     if (request == stream->queue.first)
         ferry__stream_forget_source(stream);
     ferry__stream_dequeue(stream, request);
-    if (request->extras != NULL)
-        ferry__timers_cancel(&stream->owner->timers, &request->extras->deadline_timer);
     request->promise.result.error = error;
     request->promise.result.phase = phase;
     bool is_whole = ferry__request_find_part(request) == NULL;
@@ -104,9 +112,22 @@ void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int err
     ferry__request_release_parts(request);
     if (error != 0)
         fail(stream, request, is_whole, known_length);
-    append(&stream->finished, request);
-    stream->released += FERRY__ONE_REQUEST + request->cost.memory_bytes;
-    stream->released_source_bytes += request->cost.source_bytes;
+    if (error == 0 && ferry__confirm_is_wanted(stream, request)) {
+        request->stage = FERRY__CONFIRMING;
+        append(&stream->confirming, request);
+        ferry__confirm_wait(stream);
+    } else {
+        add_finished(stream, request);
+    }
+}
+
+void ferry__stream_conclude_confirming(ferry_stream *stream, ferry__request *request, int error)
+{
+    take_out(&stream->confirming, request);
+    request->stage = FERRY__FINISHED;
+    request->promise.result.error = error;
+    request->promise.result.phase = error == 0 ? FERRY_PHASE_DONE : FERRY_PHASE_SINK;
+    add_finished(stream, request);
 }
 
 void ferry__stream_forget_source(ferry_stream *stream)
@@ -129,10 +150,15 @@ ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__requ
 /* Wherever it stands; not if its outcome is known already, or an abort is about to give it. */
 static void call_off(ferry_stream *stream, ferry__request *request, int error)
 {
-    if (request->stage != FERRY__QUEUED || ferry__stream_is_cut(stream))
+    if (ferry__stream_is_cut(stream))
         return;
     stream->turn_began_at = ferry__clock_now(); /* this is no turn: for its receipt */
-    ferry__stream_finish(stream, request, error, ferry__stream_phase_of(stream, request));
+    if (request->stage == FERRY__CONFIRMING)
+        ferry__stream_conclude_confirming(stream, request, error);
+    else if (request->stage == FERRY__QUEUED)
+        ferry__stream_finish(stream, request, error, ferry__stream_phase_of(stream, request));
+    else
+        return;
     ferry__stream_schedule(stream);
 }
 

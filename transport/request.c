@@ -202,6 +202,9 @@ static int take_parts(ferry__request *request, const ferry_part parts[], size_t 
 
 static void destroy(ferry_promise *promise)
 {
+    ferry__request *request = (ferry__request *)(void *)promise;
+    if (request->extras != NULL)
+        ferry__notice_deinit(&request->extras->progress.notice);
     ferry__release(promise);
 }
 
@@ -218,18 +221,22 @@ static void init_progress(ferry__request *request)
 
 static bool needs_extras(const ferry_request_options *options)
 {
-    return options->timeout_ms != 0;
+    return options->timeout_ms != 0 || options->completion != FERRY_ACCEPTED ||
+           options->on_progress != NULL;
 }
 
 static void init_extras(ferry__request *request, ferry__extras *extras,
-                        const ferry_request_options *options)
+                        const ferry_request_options *options, ferry__inbox *home)
 {
     *extras = (ferry__extras){
         .request = request,
+        .completion = options->completion,
         .deadline =
             options->timeout_ms != 0 ? ferry__clock_deadline(options->timeout_ms) : FERRY__NEVER,
         .deadline_timer.fire = ferry__request_deadline,
     };
+    if (options->on_progress != NULL)
+        ferry__progress_init(&extras->progress, options, home);
     request->extras = extras;
 }
 
@@ -255,7 +262,8 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     static const ferry_request_options defaults;
     if (options == NULL)
         options = &defaults;
-    if (options->timeout_ms < 0)
+    if (options->timeout_ms < 0 || options->progress_interval_ms < 0 ||
+        (unsigned)options->completion > FERRY_ACKED)
         return -EINVAL;
     needs sum = {0};
     bool with_extras = needs_extras(options);
@@ -285,7 +293,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
         request->cost.source_bytes = estimate(request);
     request->extras = NULL;
     if (with_extras)
-        init_extras(request, extras, options);
+        init_extras(request, extras, options, home);
     init_progress(request);
     *ret_request = request;
     return 0;

@@ -17,6 +17,7 @@
 #include "actors/timers.h"
 #include "core/promise.h"
 #include "transport/admission.h"
+#include "transport/progress.h"
 #include "transport/source.h"
 
 #include <ferry/stream.h>
@@ -41,10 +42,11 @@ typedef enum ferry__request_kind {
 
 /* Where a request is on its way. */
 typedef enum ferry__stage {
-    FERRY__POSTED,   /* not yet with its owner */
-    FERRY__QUEUED,   /* in its stream's queue */
-    FERRY__FINISHED, /* its outcome is known */
-    FERRY__SETTLED   /* and published */
+    FERRY__POSTED,     /* not yet with its owner */
+    FERRY__QUEUED,     /* in its stream's queue */
+    FERRY__CONFIRMING, /* accepted by the kernel, and to get further */
+    FERRY__FINISHED,   /* its outcome is known */
+    FERRY__SETTLED     /* and published */
 } ferry__stage;
 
 /* What only few requests need. In the request's allocation, where it was asked for. */
@@ -52,6 +54,8 @@ typedef struct ferry__extras {
     struct ferry__request *request;
     int64_t deadline; /* for all of it; or FERRY__NEVER */
     ferry__timer deadline_timer;
+    ferry_completion completion;
+    ferry__progress progress;
 } ferry__extras;
 
 typedef struct ferry__request {

@@ -28,7 +28,8 @@ static int check_options(const ferry_stream_options *options)
         options->close_bytes > FERRY__MOST_BYTES ||
         options->low_watermark_bytes > options->high_watermark_bytes ||
         (options->on_watermark != NULL && options->high_watermark_bytes == 0) ||
-        options->stall_timeout_ms < 0 || (unsigned)options->framing > FERRY_FRAMING_CONTINUE)
+        options->stall_timeout_ms < 0 || (unsigned)options->framing > FERRY_FRAMING_CONTINUE ||
+        (unsigned)options->close_mode > FERRY_CLOSE_LINGERING)
         return -EINVAL;
     return 0;
 }
@@ -72,6 +73,10 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
     stream->source_watch.ready = ferry__stream_source_ready;
     stream->close_timer.fire = ferry__stream_close_timeout;
     stream->stall.timer.fire = ferry__stream_stall_timeout;
+    stream->pace_timer.fire = ferry__stream_pace_timeout;
+    stream->confirm_timer.fire = ferry__stream_confirm_timeout;
+    stream->allotment.limiter = ferry_limiter_ref(options->limiter);
+    stream->free_bytes = options->limiter_free_bytes;
     *ret_stream = stream;
     return 0;
 }
@@ -79,6 +84,7 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
 static void free_stream(ferry_stream *stream)
 {
     ferry__watermark_deinit(stream);
+    (void)ferry_limiter_unref(stream->allotment.limiter);
     (void)ferry_faults_unref(stream->options.faults);
     (void)ferry_promise_unref(&stream->close_request->promise);
     ferry__release(stream);
@@ -123,6 +129,8 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
         return -ECHILD;
     if (options == NULL)
         options = &defaults;
+    if (options->limiter != NULL && ferry__limiter_is_foreign(options->limiter))
+        return -ECHILD;
     int error = check_options(options);
     if (error != 0)
         return error;
@@ -283,6 +291,12 @@ static void discard_request(ferry__request *request)
     (void)pthread_setcancelstate(before, NULL);
 }
 
+/* Whether the submitting thread is to hear of it. */
+static bool is_reported(const submission *what, ferry_promise **ret_promise)
+{
+    return ret_promise != NULL || (what->options != NULL && what->options->on_progress != NULL);
+}
+
 static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
 {
     int error = check_usable(stream);
@@ -293,7 +307,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
     if ((atomic_load_explicit(&stream->admission, memory_order_relaxed) & what->refused_by) != 0)
         return -ESHUTDOWN;
     ferry__inbox *home;
-    error = find_home(ret_promise != NULL, &home);
+    error = find_home(is_reported(what, ret_promise), &home);
     if (error != 0)
         return error;
     ferry__request *request;

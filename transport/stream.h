@@ -17,6 +17,7 @@
 #include "actors/owner.h"
 #include "core/notice.h"
 #include "transport/admission.h"
+#include "transport/limiter.h"
 #include "transport/request.h"
 #include "transport/sink.h"
 
@@ -105,6 +106,12 @@ struct ferry_stream {
     ferry__timer follow_timer; /* when to look again, where it is a file that grows */
     bool waits_for_source;     /* the head's has nothing for now */
     ferry__timer close_timer;
+    ferry__queue confirming;     /* accepted, and not yet as far as they are to get */
+    ferry__timer confirm_timer;  /* when to look how far they are */
+    int64_t confirm_patience_ns; /* and how long to wait before the look after that */
+    ferry__allotment allotment;  /* what the limiter, a reference of the stream's, lets it send */
+    uint64_t free_bytes;         /* that the limiter does not count */
+    ferry__timer pace_timer;     /* when to ask the limiter again */
     ferry__stall stall;
     uint64_t lingered_bytes; /* input read away since FIN */
     bool close_timed_out;
@@ -129,6 +136,8 @@ void ferry__stream_sink_ready(ferry__watch *watch);
 void ferry__stream_source_ready(ferry__watch *watch);
 void ferry__stream_close_timeout(ferry__timer *timer);
 void ferry__stream_stall_timeout(ferry__timer *timer);
+void ferry__stream_pace_timeout(ferry__timer *timer);
+void ferry__stream_confirm_timeout(ferry__timer *timer);
 
 /* watermark.c. Any thread, at adoption; then the owner. */
 int ferry__watermark_init(ferry_stream *stream);

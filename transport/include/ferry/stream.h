@@ -37,7 +37,7 @@
  *   -EAGAIN                   phase queue: no thread could be started for a dedicated stream
  *
  * Errors that every submit can return:
- *   -EINVAL     stream is NULL, room_timeout_ms below -1, or timeout_ms below 0
+ *   -EINVAL     stream is NULL, room_timeout_ms below -1, another option out of its range
  *   -ESHUTDOWN  the stream is closed, shut down or aborted, or its service is gone
  *   -EAGAIN     the queue is at a limit of ferry_stream_options or ferry_service_options, and the submit was not to wait for
  *               room (room_timeout_ms)
@@ -51,6 +51,7 @@
 
 #include <ferry/fault.h>
 #include <ferry/file.h>
+#include <ferry/limiter.h>
 #include <ferry/part.h>
 #include <ferry/promise.h>
 #include <ferry/service.h>
@@ -72,6 +73,13 @@ typedef enum ferry_framing {
                               message sockets */
     FERRY_FRAMING_CONTINUE /* the next request follows directly: the protocol copes */
 } ferry_framing;
+
+/* What ferry_stream_close waits for, where close_timeout_ms says that it waits. */
+typedef enum ferry_close_mode {
+    FERRY_CLOSE_CONFIRMED, /* the peer's end of file: it has read everything, and ended as well */
+    FERRY_CLOSE_LINGERING /* the peer's kernel has everything, the FIN included; for peers that keep
+                              their own direction open */
+} ferry_close_mode;
 
 /*
  * Told when the queue (memory and files, in bytes) has reached the high watermark, and when it has
@@ -98,7 +106,11 @@ typedef struct ferry_stream_options {
                                  FIN, for the peer's own; 0: it does not wait. Sockets only */
     uint64_t close_bytes;     /* confirmed close: how much of the peer's input it reads away
                                  meanwhile; 0: 1 MiB; at most 2^39 */
-    ferry_framing framing;    /* what a failure midway means for the rest */
+    ferry_close_mode close_mode; /* what a close with a timeout waits for */
+    ferry_limiter *limiter; /* how fast its bytes may leave, by itself or with others; NULL: as fast
+                                 as they can. The stream takes a reference of its own */
+    uint64_t limiter_free_bytes; /* how many of its first bytes the limiter does not count */
+    ferry_framing framing;       /* what a failure midway means for the rest */
     int64_t
         stall_timeout_ms; /* give the stream up when its peer has taken no byte for so long while
                                  bytes waited for it; 0: never. See below */
@@ -112,6 +124,25 @@ typedef struct ferry_stream_options {
  * read for a while out of its own buffer before that tells (a sixteenth of the buffer, as Linux does
  * it), so give slow readers time for that. Noticed a quarter to a half of the time late.
  */
+
+/*
+ * When a data request has succeeded. "Acked" is when a file may be changed that was sent to another
+ * host; a peer on this host shares the file's pages until it has read them. Looked for every 1 to 50
+ * milliseconds. Where there is no peer (files, terminals) all mean the same.
+ */
+typedef enum ferry_completion {
+    FERRY_ACCEPTED, /* the kernel has taken its last byte */
+    FERRY_DRAINED,  /* it has left this host's socket queue; unix socket, pipe: as acked */
+    FERRY_ACKED /* the peer's kernel has it; unix socket, pipe: the peer has read it (or thrown it
+                       away by closing) */
+} ferry_completion;
+
+/*
+ * Told how many bytes of a request have left so far. Never two at once, and the newest number where
+ * several came together; the last one before it settles need not be all. @param promise valid during
+ * the call, as a ferry_callback's.
+ */
+typedef void ferry_progress_callback(ferry_promise *promise, uint64_t sent_bytes, void *arg);
 
 /* What may be asked of a single request. NULL, or zero-initialised: nothing. */
 typedef struct ferry_request_options {
@@ -138,6 +169,24 @@ typedef struct ferry_request_options {
      * on; 0: no limit. When it is up the request fails with -ETIMEDOUT, as if it were cancelled.
      */
     int64_t timeout_ms;
+
+    /*
+     * When it has succeeded. If its connection is reset before, it fails with -ECONNRESET in phase sink,
+     * all its bytes being sent. timeout_ms holds for the waiting, too, and a cancel ends it. What
+     * comes after it leaves meanwhile; a flush, and a close, wait for it.
+     */
+    ferry_completion completion;
+
+    /*
+     * Called while its bytes leave: whenever progress_step_bytes more have left, and when
+     * progress_interval_ms have passed and any have; 0: not by that; both 0: with every system call.
+     * It runs on the submitting thread when that runs its inbox; on the stream's owner, if an owner
+     * submits it. May be NULL.
+     */
+    ferry_progress_callback *on_progress;
+    void *on_progress_arg;
+    uint64_t progress_step_bytes;
+    int64_t progress_interval_ms;
 } ferry_request_options;
 
 /* A look at a stream and its queue: right when it was taken, perhaps not when it is read. */
@@ -285,7 +334,7 @@ FERRY_API int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_pr
  * -ESHUTDOWN. Closing again is fine: it gives the same promise.
  *
  * With close_timeout_ms in its options the close is confirmed: ferry sends FIN and reads away what
- * the peer still sends until the peer ends too. Without it, input that nobody read makes the kernel
+ * the peer still sends until the peer ends too, or (FERRY_CLOSE_LINGERING) has everything. Without it, input that nobody read makes the kernel
  * answer with a reset, which can destroy the tail of what was sent before the peer has read it.
  *
  * Threads: any. Never blocks.

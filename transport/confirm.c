@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Confirming: requests whose bytes the kernel has accepted, but which are to settle only once the
+ * bytes have left this host, or the peer's kernel has them.
+ *
+ * No event tells of that, so the sink's outlet is looked at: at once, then after 1 ms, and ever less
+ * often up to every 50 ms. Of all bytes ever accepted the last ones are those still in the outlet: a
+ * request's have got through when no more are in there than were accepted after it.
+ *
+ * A marker that comes while others are being confirmed waits here for them: it promises that all
+ * before it has settled.
+ */
+#include "core/clock.h"
+#include "transport/carry.h"
+
+#include <errno.h>
+
+enum { SOONEST_NS = FERRY__NS_PER_MS, LATEST_NS = 50 * FERRY__NS_PER_MS };
+
+static ferry_completion level_of(const ferry__request *request)
+{
+    return request->extras != NULL ? request->extras->completion : FERRY_ACCEPTED;
+}
+
+bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *request)
+{
+    if (request->kind != FERRY__SEND)
+        return false;
+    if (request->part_count == 0)
+        return stream->confirming.first != NULL;
+    return level_of(request) != FERRY_ACCEPTED && request->promise.result.sent > 0 &&
+           stream->sink.outlet != FERRY__OUTLET_OTHER;
+}
+
+static void look_again_later(ferry_stream *stream)
+{
+    ferry__timers_set(&stream->owner->timers, &stream->confirm_timer,
+                      ferry__clock_now() + stream->confirm_patience_ns);
+    stream->confirm_patience_ns *= 2;
+    if (stream->confirm_patience_ns > LATEST_NS)
+        stream->confirm_patience_ns = LATEST_NS;
+}
+
+void ferry__confirm_wait(ferry_stream *stream)
+{
+    stream->confirm_patience_ns = SOONEST_NS;
+    look_again_later(stream);
+}
+
+/* How a request stands: 0: confirmed; -EAGAIN: not yet; another errno: it will not be. */
+static int look_at(const ferry_stream *stream, const ferry__request *request)
+{
+    if (request->part_count == 0)
+        return request == stream->confirming.first ? 0 : -EAGAIN;
+    const ferry__sink *sink = &stream->sink;
+    int64_t inside = level_of(request) == FERRY_DRAINED
+                         ? ferry__outlet_unsent(sink->fd, sink->outlet)
+                         : ferry__outlet_unacked(sink->fd, sink->outlet);
+    if (inside < 0)
+        return (int)inside;
+    const ferry_result *result = &request->promise.result;
+    uint64_t accepted_after =
+        stream->offset - stream->padding - result->stream_offset - result->sent;
+    if ((uint64_t)inside <= accepted_after)
+        return 0;
+    return ferry__outlet_is_gone(sink->fd, sink->outlet) ? -ECONNRESET : -EAGAIN;
+}
+
+void ferry__confirm_look(ferry_stream *stream)
+{
+    ferry__request *next;
+    for (ferry__request *request = stream->confirming.first; request != NULL; request = next) {
+        next = request->next;
+        int error = look_at(stream, request);
+        if (error != -EAGAIN)
+            ferry__stream_conclude_confirming(stream, request, error);
+    }
+    if (stream->confirming.first == NULL)
+        ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
+    else if (!stream->confirm_timer.set)
+        look_again_later(stream);
+}
+
+void ferry__confirm_give_up(ferry_stream *stream, int error)
+{
+    while (stream->confirming.first != NULL)
+        ferry__stream_conclude_confirming(stream, stream->confirming.first, error);
+    ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
+}
+
+void ferry__stream_confirm_timeout(ferry__timer *timer)
+{
+    ferry__stream_schedule(STREAM_OF(timer, confirm_timer));
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* Progress: telling the submitting thread how far a request has come, every so many bytes or so
+ * often, by a notice: never two at once, and the newest number when it is told. */
+#include "transport/progress.h"
+
+#include "core/clock.h"
+#include "transport/request.h"
+#include "transport/stream.h"
+
+static ferry__extras *extras_of(ferry__notice *notice)
+{
+    return (ferry__extras *)(void *)((char *)notice - offsetof(ferry__extras, progress.notice));
+}
+
+static void hold(ferry__notice *notice)
+{
+    (void)ferry_promise_ref(&extras_of(notice)->request->promise);
+}
+
+static void release(ferry__notice *notice)
+{
+    (void)ferry_promise_unref(&extras_of(notice)->request->promise);
+}
+
+static void tell(ferry__notice *notice)
+{
+    ferry__extras *extras = extras_of(notice);
+    uint64_t sent = atomic_load(&extras->progress.sent_bytes);
+    extras->progress.callback(&extras->request->promise, sent, extras->progress.arg);
+}
+
+void ferry__progress_init(ferry__progress *progress, const ferry_request_options *options,
+                          ferry__inbox *inbox)
+{
+    progress->callback = options->on_progress;
+    progress->arg = options->on_progress_arg;
+    progress->step_bytes = options->progress_step_bytes;
+    progress->interval_ns = options->progress_interval_ms * FERRY__NS_PER_MS;
+    if (inbox == NULL)
+        return;
+    ferry__notice_init(&progress->notice, inbox);
+    progress->notice.hold = hold;
+    progress->notice.release = release;
+    progress->notice.tell = tell;
+}
+
+static bool is_due(const ferry__progress *progress, uint64_t sent, int64_t now)
+{
+    if (progress->step_bytes == 0 && progress->interval_ns == 0)
+        return true;
+    return (progress->step_bytes > 0 && sent - progress->told_bytes >= progress->step_bytes) ||
+           (progress->interval_ns > 0 && now - progress->told_at >= progress->interval_ns);
+}
+
+void ferry__progress_note(ferry__request *request, int64_t now, ferry__ringer *ringer)
+{
+    ferry__progress *progress = &request->extras->progress;
+    uint64_t sent = request->promise.result.sent;
+    if (progress->told_at == 0)
+        progress->told_at = request->began_at;
+    if (!is_due(progress, sent, now))
+        return;
+    progress->told_bytes = sent;
+    progress->told_at = now;
+    atomic_store(&progress->sent_bytes, sent);
+    if (progress->notice.inbox != NULL)
+        ferry__notice_post(&progress->notice, ringer);
+    else
+        tell(&progress->notice);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* What a request that is to tell its progress has for it. */
+#ifndef FERRY_TRANSPORT_PROGRESS_H
+#define FERRY_TRANSPORT_PROGRESS_H
+
+#include "core/notice.h"
+
+#include <ferry/stream.h>
+
+typedef struct ferry__progress {
+    ferry_progress_callback *callback; /* NULL: nobody wants to know */
+    void *arg;
+    uint64_t step_bytes;
+    int64_t interval_ns;
+    _Atomic uint64_t sent_bytes; /* what there is to tell */
+    uint64_t told_bytes;         /* the owner's: when it posted last */
+    int64_t told_at;             /* likewise */
+    ferry__notice notice;        /* without an inbox: told on the owner */
+} ferry__progress;
+
+struct ferry__request;
+
+/* At submit. @param inbox the submitting thread's; NULL: an owner submits. */
+void ferry__progress_init(ferry__progress *progress, const ferry_request_options *options,
+                          ferry__inbox *inbox);
+
+/* The owner, when bytes of the request have left. */
+void ferry__progress_note(struct ferry__request *request, int64_t now, ferry__ringer *ringer);
+
+#endif
