@@ -129,7 +129,7 @@ static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
 static void fail_head(ferry_stream *stream, int error, ferry_phase phase)
 {
     if (stream->padding > 0) {
-        stream->padding = 0;
+        ferry__stream_drop_padding(stream);
         ferry__stream_poison(stream, error);
     } else {
         ferry__stream_finish(stream, stream->queue.first, error, phase);
@@ -262,7 +262,7 @@ static void give_up(ferry_stream *stream)
     ferry__request *head = stream->queue.first;
     if (stream->padding == 0 && head != NULL && head->kind == FERRY__SEND)
         ferry__stream_finish(stream, head, -ETIMEDOUT, FERRY_PHASE_SINK);
-    stream->padding = 0;
+    ferry__stream_drop_padding(stream);
     ferry__confirm_give_up(stream, -ETIMEDOUT);
     ferry__stream_poison(stream, -ETIMEDOUT);
 }

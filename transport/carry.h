@@ -68,6 +68,9 @@ ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__requ
 /* Nothing more is to be sent, because of this error. */
 void ferry__stream_poison(ferry_stream *stream, int error);
 
+/* What padding is owed will not leave: it is not counted as part of the stream any more. */
+void ferry__stream_drop_padding(ferry_stream *stream);
+
 /* At the end of each turn: settles what was finished, and gives its room back. */
 void ferry__stream_settle_finished(ferry_stream *stream);
 

@@ -104,7 +104,7 @@ void ferry__closing_abort(ferry_stream *stream)
             ferry__stream_finish(stream, request, -ECANCELED,
                                  ferry__stream_phase_of(stream, request));
     }
-    stream->padding = 0;
+    ferry__stream_drop_padding(stream);
     ferry__confirm_give_up(stream, -ECANCELED);
     if (stream->state != FERRY__GONE)
         close_sink(stream, -ECANCELED, true);

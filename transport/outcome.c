@@ -51,6 +51,12 @@ void ferry__stream_poison(ferry_stream *stream, int error)
         atomic_store(&stream->poison, error);
 }
 
+void ferry__stream_drop_padding(ferry_stream *stream)
+{
+    stream->offset -= stream->padding;
+    stream->padding = 0;
+}
+
 /* Whether it is known how many bytes were to be sent. */
 static bool has_known_length(const ferry__request *request)
 {
