@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Invariants arithmetic and framing: exact counts, contiguous receipts, and what a failure leaves. */
+/* Invariant arithmetic: exact counts and contiguous receipts. */
 #include "tests/support.h"
 
 #include <errno.h>
@@ -99,69 +99,4 @@ PROMISE_BOTH(arithmetic, count_of_an_aborted_file_is_what_a_unix_peer_reads)
     ferry_stream_unref(stream);
     ferry_service_destroy(service);
     file_remove(&file);
-}
-
-/* ---- invariant framing ----------------------------------------------------------------------- */
-
-PROMISE_BOTH(framing, request_that_fails_midway_poisons_the_stream)
-{
-    ferry_service *service = service_start(placement);
-    test_file file = file_make(8 << 20, 5);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *cut_short = submit_file(stream, ferry_file_at(file.path));
-    ferry_promise *write_behind = submit_write(stream, "behind", 6);
-    ferry_promise *file_behind = submit_file(stream, ferry_file_fd(file.fd));
-    wait_readable(both.theirs);
-    wait_until_asleep();
-    check_eq(truncate(file.path, 100), 0);
-    reader *peer = reader_start(both.theirs, false);
-    ferry_result cut = outcome(cut_short);
-    check_eq(cut.error, -ENODATA);
-    check_eq(cut.phase, FERRY_PHASE_SOURCE);
-    check(cut.sent > 0);
-    check_eq(cut.sent + cut.remaining, file.size);
-    ferry_promise *behind[] = {write_behind, file_behind, submit_write(stream, "later", 5)};
-    for (unsigned i = 0; i < 3; i++) {
-        ferry_result result = outcome(behind[i]);
-        check_eq(result.error, -ECANCELED);
-        check_eq(result.phase, FERRY_PHASE_QUEUE);
-        check_eq(result.sent, 0);
-    }
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
-    check_eq(status.error, -ENODATA);        /* says what happened to it */
-    check_eq(close_stream(stream).error, 0); /* and closes like any other */
-    reader_join(peer);
-    check_eq(peer->bytes, cut.sent);
-    reader_free(peer);
-    ferry_service_destroy(service);
-    file_remove(&file);
-}
-
-PROMISE_BOTH(framing, request_that_fails_before_its_first_byte_leaves_the_stream_healthy)
-{
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    reader *peer = reader_start(both.theirs, true);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    const ferry_part parts[] = {ferry_part_copy("head ", 5),
-                                ferry_part_file(ferry_file_at("/nowhere/at/all")),
-                                ferry_part_copy("tail ", 5)};
-    ferry_promise *compound, *before = submit_write(stream, "before ", 7);
-    check_eq(ferry_stream_send(stream, parts, 3, NULL, &compound), 0);
-    ferry_promise *after = submit_write(stream, "after", 5);
-    check_eq(outcome(before).error, 0);
-    ferry_result failed = outcome(compound);
-    check_eq(failed.error, -ENOENT);
-    check_eq(failed.phase, FERRY_PHASE_OPEN);
-    check_eq(failed.sent, 0);
-    check_eq(failed.remaining, 10); /* what of it could be known */
-    check_eq(outcome(after).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, 12);
-    check(memcmp(peer->kept, "before after", 12) == 0);
-    reader_free(peer);
-    ferry_service_destroy(service);
 }

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Invariant framing: after a failure midway the peer gets what the stream's policy says, and nothing
+ * else; a failure before the first byte costs nothing but the request.
+ */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+/* ---- any policy ------------------------------------------------------------------------------ */
+
+PROMISE_BOTH(framing, request_that_fails_midway_poisons_the_stream)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(8 << 20, 5);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *cut_short = submit_file(stream, ferry_file_at(file.path));
+    ferry_promise *write_behind = submit_write(stream, "behind", 6);
+    ferry_promise *file_behind = submit_file(stream, ferry_file_fd(file.fd));
+    wait_readable(both.theirs);
+    wait_until_asleep();
+    check_eq(truncate(file.path, 100), 0);
+    reader *peer = reader_start(both.theirs, false);
+    ferry_result cut = outcome(cut_short);
+    check_eq(cut.error, -ENODATA);
+    check_eq(cut.phase, FERRY_PHASE_SOURCE);
+    check(cut.sent > 0);
+    check_eq(cut.sent + cut.remaining, file.size);
+    ferry_promise *behind[] = {write_behind, file_behind, submit_write(stream, "later", 5)};
+    for (unsigned i = 0; i < 3; i++) {
+        ferry_result result = outcome(behind[i]);
+        check_eq(result.error, -ECANCELED);
+        check_eq(result.phase, FERRY_PHASE_QUEUE);
+        check_eq(result.sent, 0);
+    }
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(status.error, -ENODATA);        /* says what happened to it */
+    check_eq(close_stream(stream).error, 0); /* and closes like any other */
+    reader_join(peer);
+    check_eq(peer->bytes, cut.sent);
+    reader_free(peer);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(framing, request_that_fails_before_its_first_byte_leaves_the_stream_healthy)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    reader *peer = reader_start(both.theirs, true);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_part parts[] = {ferry_part_copy("head ", 5),
+                                ferry_part_file(ferry_file_at("/nowhere/at/all")),
+                                ferry_part_copy("tail ", 5)};
+    ferry_promise *compound, *before = submit_write(stream, "before ", 7);
+    check_eq(ferry_stream_send(stream, parts, 3, NULL, &compound), 0);
+    ferry_promise *after = submit_write(stream, "after", 5);
+    check_eq(outcome(before).error, 0);
+    ferry_result failed = outcome(compound);
+    check_eq(failed.error, -ENOENT);
+    check_eq(failed.phase, FERRY_PHASE_OPEN);
+    check_eq(failed.sent, 0);
+    check_eq(failed.remaining, 10); /* what of it could be known */
+    check_eq(outcome(after).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, 12);
+    check(memcmp(peer->kept, "before after", 12) == 0);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+/* ---- the policies ---------------------------------------------------------------------------- */
+
+enum { BIG = 12 << 20, SEED = 5 };
+
+/* How the request in the middle fails after its first bytes. */
+typedef enum failure { CUT_SHORT, UNREADABLE, CANCELLED, FAILURES } failure;
+
+static const int errors[] = {-ENODATA, -EIO, -ECANCELED};
+
+/* A stream that was told its policy, whose peer does not read yet. */
+typedef struct scene {
+    ferry_service *service;
+    ferry_stream *stream;
+    int theirs;
+    test_file file;
+} scene;
+
+static scene scene_open(ferry_placement placement, pair both, ferry_stream_options options)
+{
+    scene s = {
+        .service = service_start(placement), .theirs = both.theirs, .file = file_make(BIG, SEED)};
+    s.stream = stream_adopt_with(s.service, both.ours, options);
+    return s;
+}
+
+static scene scene_open_plain(ferry_placement placement, pair both, ferry_framing framing)
+{
+    return scene_open(placement, both, (ferry_stream_options){.framing = framing});
+}
+
+/* The second sendfile fails, or none. */
+static scene scene_open_failing(ferry_placement placement, pair both, ferry_framing framing,
+                                failure how)
+{
+    const ferry_fault script = {.call = FERRY_CALL_SENDFILE,
+                                .first = 2,
+                                .effect = how == CUT_SHORT ? FERRY_FAULT_EOF : FERRY_FAULT_ERROR,
+                                .error = EIO};
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(&script, how == CANCELLED ? 0 : 1, &faults), 0);
+    scene s =
+        scene_open(placement, both, (ferry_stream_options){.framing = framing, .faults = faults});
+    ferry_faults_unref(faults);
+    return s;
+}
+
+static void scene_close(scene *s)
+{
+    ferry_service_destroy(s->service);
+    file_remove(&s->file);
+}
+
+static ferry_stream_status status_of(const scene *s)
+{
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(s->stream, &status), 0);
+    return status;
+}
+
+/* Cancels a request when some of it has left and the rest cannot. */
+static ferry_result cancel_midway(const scene *s, ferry_promise *promise)
+{
+    wait_readable(s->theirs);
+    wait_until_asleep();
+    check_eq(ferry_promise_cancel(promise), 0);
+    return outcome(promise);
+}
+
+static ferry_result cancel_file_midway(const scene *s)
+{
+    return cancel_midway(s, submit_file(s->stream, ferry_file_at(s->file.path)));
+}
+
+static uint64_t digest_zeros(uint64_t so_far, uint64_t size)
+{
+    static const unsigned char zeros[4096];
+    for (; size > 0; size -= size < sizeof zeros ? size : sizeof zeros)
+        so_far = digest(so_far, zeros, size < sizeof zeros ? (size_t)size : sizeof zeros);
+    return so_far;
+}
+
+/* A compound request of "head", the file, "tail" fails in the file; what was queued behind it, and
+ * what is submitted later, are subject to the policy. */
+static void fail_midway(ferry_placement placement, pair both, ferry_framing framing, failure how)
+{
+    scene s = scene_open_failing(placement, both, framing, how);
+    const ferry_part parts[] = {ferry_part_copy("head", 4),
+                                ferry_part_file(ferry_file_at(s.file.path)),
+                                ferry_part_copy("tail", 4)};
+    ferry_promise *before = submit_write(s.stream, "before", 6), *compound;
+    check_eq(ferry_stream_send(s.stream, parts, 3, NULL, &compound), 0);
+    ferry_promise *later[3] = {submit_write(s.stream, "behind", 6)};
+    ferry_file range = ferry_file_at(s.file.path);
+    range.offset = 1000;
+    range.length = 5;
+    later[1] = submit_file(s.stream, range);
+    check_eq(outcome(before).error, 0);
+    ferry_result cut = how == CANCELLED ? cancel_midway(&s, compound) : outcome(compound);
+    check_eq(cut.error, errors[how]);
+    check_eq(cut.phase, how == CANCELLED ? FERRY_PHASE_SINK : FERRY_PHASE_SOURCE);
+    check_eq(cut.stream_offset, 6);
+    check(cut.sent > 4);
+    check_eq(cut.sent + cut.remaining, BIG + 8);
+    later[2] = submit_write(s.stream, "later", 5);
+
+    reader *peer = reader_start(s.theirs, false);
+    bool goes_on = framing != FERRY_FRAMING_POISON;
+    uint64_t padding = framing == FERRY_FRAMING_PAD ? cut.remaining : 0;
+    uint64_t offset = 6 + cut.sent + padding;
+    for (unsigned i = 0; i < 3; i++) {
+        ferry_result result = outcome(later[i]);
+        check_eq(result.error, goes_on ? 0 : -ECANCELED);
+        check_eq(result.sent, goes_on ? (i == 0 ? 6 : 5) : 0);
+        check_eq(result.sequence, i + 2);
+        check_eq(result.stream_offset, offset);
+        offset += result.sent;
+    }
+    check_eq(status_of(&s).error, goes_on ? 0 : errors[how]);
+    check_eq(status_of(&s).sent_bytes, offset);
+    check_eq(close_stream(s.stream).error, 0);
+    reader_join(peer);
+    uint64_t expected = digest(DIGEST_BEGIN, "beforehead", 10);
+    expected = digest_content(expected, SEED, 0, cut.sent - 4);
+    expected = digest_zeros(expected, padding);
+    if (goes_on) {
+        expected = digest(expected, "behind", 6);
+        expected = digest_content(expected, SEED, 1000, 5);
+        expected = digest(expected, "later", 5);
+    }
+    check_eq(peer->bytes, offset);
+    check_eq(peer->digest, expected);
+    reader_free(peer);
+    scene_close(&s);
+}
+
+static void fail_in_all_ways(ferry_placement placement, ferry_framing framing)
+{
+    for (failure how = CUT_SHORT; how < FAILURES; how++) {
+        fail_midway(placement, unix_pair(SOCK_STREAM), framing, how);
+        fail_midway(placement, tcp_pair(), framing, how);
+    }
+}
+
+PROMISE_BOTH(framing, poison_sends_nothing_more_however_it_failed)
+{
+    fail_in_all_ways(placement, FERRY_FRAMING_POISON);
+}
+
+PROMISE_BOTH(framing, pad_sends_zeros_in_place_of_the_rest_then_the_next_request_whole)
+{
+    fail_in_all_ways(placement, FERRY_FRAMING_PAD);
+}
+
+PROMISE_BOTH(framing, continue_sends_the_next_request_directly_behind)
+{
+    fail_in_all_ways(placement, FERRY_FRAMING_CONTINUE);
+}
+
+PROMISE(framing, unknown_policy_is_einval)
+{
+    ferry_service *service = service_start(FERRY_DEDICATED);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = NULL;
+    ferry_stream_options options = {.framing = (ferry_framing)3};
+    check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), -EINVAL);
+    check(stream == NULL);
+    close(both.ours);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+/* ---- padding --------------------------------------------------------------------------------- */
+
+static void refuse_padding(ferry_service *service, int fd)
+{
+    static const ferry_stream_options options = {.framing = FERRY_FRAMING_PAD};
+    ferry_stream *stream = NULL;
+    check_eq(ferry_stream_adopt(service, fd, &options, &stream), -EINVAL);
+    check(stream == NULL);
+    close(fd); /* still ours */
+}
+
+PROMISE_BOTH(framing, pad_is_einval_where_each_write_is_a_message)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_SEQPACKET);
+    int ends[2];
+    check_eq(pipe2(ends, O_CLOEXEC | O_DIRECT), 0);
+    refuse_padding(service, both.ours);
+    refuse_padding(service, ends[1]);
+    close(both.theirs);
+    close(ends[0]);
+    ferry_service_destroy(service);
+}
+
+/* A pipe that holds 100 bytes and stays open. Takes nothing; both ends are the caller's. */
+static void pipe_make(int ends[2])
+{
+    unsigned char data[100];
+    fill_content(data, sizeof data, SEED, 0);
+    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    check_eq(write(ends[1], data, sizeof data), sizeof data);
+}
+
+PROMISE_BOTH(framing, pad_poisons_where_the_planned_length_is_not_known)
+{
+    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
+    int ends[2];
+    pipe_make(ends);
+    ferry_result cut = cancel_midway(&s, submit_file(s.stream, ferry_file_fd(ends[0])));
+    check_eq(cut.error, -ECANCELED);
+    check_eq(cut.phase, FERRY_PHASE_SOURCE);
+    check_eq(cut.sent, 100);
+    check_eq(outcome(submit_write(s.stream, "later", 5)).error, -ECANCELED);
+    check_eq(status_of(&s).error, -ECANCELED);
+    check_eq(status_of(&s).sent_bytes, 100);
+    check_eq(close_stream(s.stream).error, 0);
+    reader *peer = reader_start(s.theirs, false);
+    reader_join(peer);
+    check_eq(peer->bytes, 100);
+    check_eq(peer->digest, digest_content(DIGEST_BEGIN, SEED, 0, 100));
+    reader_free(peer);
+    close(ends[0]);
+    close(ends[1]);
+    scene_close(&s);
+}
+
+PROMISE_BOTH(framing, pad_fills_up_a_range_of_a_pipe)
+{
+    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
+    int ends[2];
+    pipe_make(ends);
+    ferry_file range = ferry_file_fd(ends[0]);
+    range.length = 1000;
+    ferry_result cut = cancel_midway(&s, submit_file(s.stream, range));
+    check_eq(cut.sent, 100);
+    check_eq(cut.remaining, 900);
+    ferry_result later = outcome(submit_write(s.stream, "later", 5));
+    check_eq(later.error, 0);
+    check_eq(later.stream_offset, 1000);
+    check_eq(close_stream(s.stream).error, 0);
+    reader *peer = reader_start(s.theirs, false);
+    reader_join(peer);
+    uint64_t expected = digest_zeros(digest_content(DIGEST_BEGIN, SEED, 0, 100), 900);
+    check_eq(peer->bytes, 1005);
+    check_eq(peer->digest, digest(expected, "later", 5));
+    reader_free(peer);
+    close(ends[0]);
+    close(ends[1]);
+    scene_close(&s);
+}
+
+static void check_padded(reader *peer, const ferry_result *cut)
+{
+    check_eq(peer->error, 0);
+    check_eq(peer->bytes, cut->sent + cut->remaining);
+    uint64_t expected = digest_content(DIGEST_BEGIN, SEED, 0, cut->sent);
+    check_eq(peer->digest, digest_zeros(expected, cut->remaining));
+}
+
+static void close_while_owed(ferry_placement placement, pair both, bool shuts)
+{
+    scene s = scene_open_plain(placement, both, FERRY_FRAMING_PAD);
+    ferry_result cut = cancel_file_midway(&s);
+    ferry_promise *closed, *shut = NULL;
+    if (shuts)
+        check_eq(ferry_stream_shutdown(s.stream, &shut), 0);
+    check_eq(ferry_stream_close(s.stream, &closed), 0);
+    check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT); /* the peer has to read first */
+    reader *peer = reader_start(s.theirs, false);
+    check_eq(outcome(closed).error, 0);
+    if (shuts)
+        check_eq(outcome(shut).error, 0);
+    ferry_stream_unref(s.stream);
+    reader_join(peer);
+    check_padded(peer, &cut);
+    reader_free(peer);
+    scene_close(&s);
+}
+
+PROMISE_BOTH(framing, padding_leaves_before_the_end_of_file_does)
+{
+    for (unsigned shuts = 0; shuts < 2; shuts++) {
+        close_while_owed(placement, unix_pair(SOCK_STREAM), shuts);
+        close_while_owed(placement, tcp_pair(), shuts);
+    }
+}
+
+PROMISE_BOTH(framing, drain_waits_for_padding)
+{
+    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
+    ferry_result cut = cancel_file_midway(&s);
+    for (unsigned i = 0; i < 3; i++)
+        check_eq(ferry_service_drain(s.service, 0), -ETIMEDOUT);
+    check_eq(status_of(&s).queued_requests, 0); /* it is no request's any more */
+    check_eq(ferry_service_drain(s.service, 20), -ETIMEDOUT);
+    check(status_of(&s).sent_bytes < BIG);
+    reader *peer = reader_start(s.theirs, false);
+    check_eq(ferry_service_drain(s.service, -1), 0);
+    check_eq(status_of(&s).sent_bytes, BIG);
+    check_eq(status_of(&s).error, 0);
+    check_eq(close_stream(s.stream).error, 0);
+    reader_join(peer);
+    check_padded(peer, &cut);
+    reader_free(peer);
+    scene_close(&s);
+}
+
+/* What the peer got is what the status counts: of the padding only what the kernel has accepted. */
+static void check_counted(scene *s, const ferry_result *cut)
+{
+    reader *peer = reader_start(s->theirs, false);
+    reader_join(peer);
+    check(peer->bytes >= cut->sent && peer->bytes < BIG);
+    check_eq(status_of(s).sent_bytes, peer->bytes);
+    uint64_t expected = digest_content(DIGEST_BEGIN, SEED, 0, cut->sent);
+    check_eq(peer->digest, digest_zeros(expected, peer->bytes - cut->sent));
+    reader_free(peer);
+}
+
+PROMISE_BOTH(framing, abort_while_padding_is_owed_ends_the_stream_and_counts_what_left)
+{
+    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
+    ferry_result cut = cancel_file_midway(&s);
+    ferry_promise *behind = submit_write(s.stream, "behind", 6), *closed;
+    check_eq(ferry_stream_close(s.stream, &closed), 0);
+    wait_until_asleep();
+    check(status_of(&s).sent_bytes < BIG);
+    ferry_stream_abort(s.stream);
+    ferry_result result = outcome(behind);
+    check_eq(result.error, -ECANCELED);
+    check_eq(result.phase, FERRY_PHASE_QUEUE);
+    check_eq(outcome(closed).error, -ECANCELED);
+    check_counted(&s, &cut);
+    ferry_stream_unref(s.stream);
+    scene_close(&s);
+}
+
+PROMISE_BOTH(framing, service_may_end_while_padding_is_owed)
+{
+    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
+    ferry_result cut = cancel_file_midway(&s);
+    ferry_promise *behind = submit_write(s.stream, "behind", 6);
+    ferry_service_destroy(s.service);
+    check_eq(outcome(behind).error, -ECANCELED);
+    check_counted(&s, &cut);
+    ferry_stream_unref(s.stream);
+    file_remove(&s.file);
+}
+
+PROMISE_BOTH(framing, peer_that_hangs_up_on_the_padding_poisons_the_stream)
+{
+    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
+    ferry_result cut = cancel_file_midway(&s);
+    ferry_promise *behind = submit_write(s.stream, "behind", 6);
+    close(s.theirs);
+    check_eq(outcome(behind).error, -ECANCELED);
+    check(status_of(&s).error == -EPIPE || status_of(&s).error == -ECONNRESET);
+    check(status_of(&s).sent_bytes >= cut.sent && status_of(&s).sent_bytes < BIG);
+    check_eq(close_stream(s.stream).error, 0);
+    scene_close(&s);
+}
+
+PROMISE_BOTH(framing, peer_that_stalls_on_the_padding_poisons_the_stream)
+{
+    scene s =
+        scene_open(placement, unix_pair(SOCK_STREAM),
+                   (ferry_stream_options){.framing = FERRY_FRAMING_PAD, .stall_timeout_ms = 400});
+    ferry_result cut = cancel_file_midway(&s);
+    ferry_promise *behind = submit_write(s.stream, "behind", 6);
+    check_eq(cut.error, -ECANCELED);
+    check_eq(outcome(behind).error, -ECANCELED);
+    check_eq(status_of(&s).error, -ETIMEDOUT);
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(s.stream, &closed), 0);
+    check_eq(outcome(closed).error, 0);
+    check_counted(&s, &cut);
+    ferry_stream_unref(s.stream);
+    scene_close(&s);
+}
