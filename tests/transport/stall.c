@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stalls: a slow peer is served for as long as it takes, one that has stopped is given up, and
+ * nobody is blamed while no byte waits for the peer.
+ */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+
+enum { BIG = 16 << 20, SEED = 21 };
+
+/* ---- a peer that reads slowly, then not at all ----------------------------------------------- */
+
+/* Reads 1 KiB ten times a second, so that for seconds nothing shows on the sender's side, until it
+ * is stopped. */
+typedef struct dawdler {
+    pthread_t thread;
+    int fd; /* stays open */
+    atomic_bool stop;
+    uint64_t bytes;
+    uint64_t digest;
+} dawdler;
+
+static void *dawdle(void *arg)
+{
+    dawdler *self = arg;
+    unsigned char buffer[1024];
+    while (!atomic_load(&self->stop)) {
+        ssize_t count = read(self->fd, buffer, sizeof buffer);
+        check(count > 0);
+        self->bytes += (uint64_t)count;
+        self->digest = digest(self->digest, buffer, (size_t)count);
+        usleep(100 * 1000);
+    }
+    return NULL;
+}
+
+static dawdler *dawdler_start(int fd)
+{
+    dawdler *self = calloc(1, sizeof *self);
+    self->fd = fd;
+    self->digest = DIGEST_BEGIN;
+    check_eq(pthread_create(&self->thread, NULL, dawdle, self), 0);
+    return self;
+}
+
+static void dawdler_stop(dawdler *self)
+{
+    atomic_store(&self->stop, true);
+    pthread_join(self->thread, NULL);
+}
+
+/* Reads what is left, to the end. Frees it, closes its fd. */
+static void check_dawdler_got(dawdler *self, uint64_t size)
+{
+    unsigned char buffer[64 * 1024];
+    for (ssize_t count; (count = read(self->fd, buffer, sizeof buffer)) > 0;) {
+        self->bytes += (uint64_t)count;
+        self->digest = digest(self->digest, buffer, (size_t)count);
+    }
+    close(self->fd);
+    check_eq(self->bytes, size);
+    check_eq(self->digest, digest_content(DIGEST_BEGIN, SEED, 0, size));
+    free(self);
+}
+
+static int stream_error(ferry_stream *stream)
+{
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    return status.error;
+}
+
+static void dawdle_then_stop(ferry_placement placement, pair both, ferry_framing framing)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(BIG, SEED);
+    ferry_stream *stream = stream_adopt_with(
+        service, both.ours, (ferry_stream_options){.framing = framing, .stall_timeout_ms = 500});
+    ferry_promise *head = submit_file(stream, ferry_file_at(file.path));
+    ferry_promise *behind = submit_write(stream, "behind", 6);
+    dawdler *peer = dawdler_start(both.theirs);
+    check_eq(ferry_promise_await(head, 3000, NULL), -ETIMEDOUT);
+    check_eq(stream_error(stream), 0);
+
+    dawdler_stop(peer);
+    ferry_result given_up = outcome(head);
+    check_eq(given_up.error, -ETIMEDOUT);
+    check_eq(given_up.phase, FERRY_PHASE_SINK);
+    check(given_up.sent > 0);
+    check_eq(given_up.sent + given_up.remaining, BIG);
+    ferry_promise *later[] = {behind, submit_write(stream, "later", 5)};
+    for (unsigned i = 0; i < 2; i++) {
+        ferry_result result = outcome(later[i]);
+        check_eq(result.error, -ECANCELED);
+        check_eq(result.phase, FERRY_PHASE_QUEUE);
+        check_eq(result.sent, 0);
+    }
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(status.error, -ETIMEDOUT);
+    check_eq(status.sent_bytes, given_up.sent);
+    check_eq(close_stream(stream).error, 0);
+    check_dawdler_got(peer, given_up.sent);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(stall, slow_unix_peer_is_served_and_given_up_once_it_stops)
+{
+    dawdle_then_stop(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_POISON);
+}
+
+PROMISE_BOTH(stall, slow_tcp_peer_is_served_and_given_up_once_it_stops)
+{
+    dawdle_then_stop(placement, tcp_pair(), FERRY_FRAMING_POISON);
+}
+
+PROMISE_BOTH(stall, peer_that_stopped_is_given_up_whatever_the_framing_policy)
+{
+    dawdle_then_stop(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_CONTINUE);
+    dawdle_then_stop(placement, tcp_pair(), FERRY_FRAMING_PAD);
+}
+
+/* ---- no stall -------------------------------------------------------------------------------- */
+
+static const ferry_stream_options hasty = {.framing = FERRY_FRAMING_CONTINUE,
+                                           .stall_timeout_ms = 100};
+
+/* Far longer than it takes to give up a hasty stream's peer. */
+static void let_time_pass(void)
+{
+    usleep(600 * 1000);
+}
+
+PROMISE_BOTH(stall, peer_that_does_not_read_is_no_stall_while_nothing_waits_for_it)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt_with(service, both.ours, hasty);
+    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    let_time_pass();
+    check_eq(stream_error(stream), 0);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_promise_cancel(stuck), 0);
+    ferry_result cut = outcome(stuck); /* of both, whichever was first: no byte waits any more */
+    if (cut.error == -ECANCELED) {
+        let_time_pass();
+        check_eq(stream_error(stream), 0);
+        reader *peer = reader_start(both.theirs, false);
+        check_eq(outcome(submit_write(stream, "y", 1)).error, 0);
+        check_eq(close_stream(stream).error, 0);
+        reader_join(peer);
+        check_eq(peer->bytes, 1 + cut.sent + 1);
+        reader_free(peer);
+    } else {
+        check_eq(cut.error, -ETIMEDOUT);
+        check_eq(close_stream(stream).error, 0);
+        close(both.theirs);
+    }
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(stall, dry_source_is_no_stall)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt_with(service, both.ours, hasty);
+    int ends[2];
+    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    ferry_file source = ferry_file_fd(ends[0]);
+    source.flags = FERRY_FD_GIVE;
+    ferry_promise *dry = submit_file(stream, source);
+    check_eq(ferry_promise_await(dry, 600, NULL), -ETIMEDOUT);
+    check_eq(write(ends[1], "first", 5), 5);
+    wait_readable(both.theirs);
+    check_eq(ferry_promise_await(dry, 600, NULL), -ETIMEDOUT); /* what came has left */
+    check_eq(stream_error(stream), 0);
+    check_eq(write(ends[1], "last", 4), 4);
+    close(ends[1]);
+    ferry_result result = outcome(dry);
+    check_eq(result.error, 0);
+    check_eq(result.sent, 9);
+    check_eq(close_stream(stream).error, 0);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(stall, without_a_timeout_nobody_is_given_up)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_promise_await(stuck, 600, NULL), -ETIMEDOUT);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(stuck).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, STUCK_BYTES);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+/* ---- scripted, and refused ------------------------------------------------------------------- */
+
+PROMISE_BOTH(stall, scripted_stall_gives_the_stream_up_though_the_peer_reads)
+{
+    const ferry_fault script = {.call = FERRY_CALL_WRITE, .first = 2, .effect = FERRY_FAULT_STALL};
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    reader *peer = reader_start(both.theirs, true);
+    ferry_stream_options options = hasty;
+    check_eq(ferry_faults_create(&script, 1, &options.faults), 0);
+    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
+    check_eq(outcome(submit_write(stream, "first", 5)).error, 0);
+    ferry_result given_up = outcome(submit_write(stream, "second", 6));
+    check_eq(given_up.error, -ETIMEDOUT);
+    check_eq(given_up.phase, FERRY_PHASE_SINK);
+    check_eq(given_up.sent, 0);
+    check_eq(given_up.remaining, 6);
+    check(ferry_faults_get_injected(options.faults) > 0);
+    check_eq(outcome(submit_write(stream, "third", 5)).error, -ECANCELED);
+    check_eq(stream_error(stream), -ETIMEDOUT);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, 5);
+    check(memcmp(peer->kept, "first", 5) == 0);
+    reader_free(peer);
+    ferry_faults_unref(options.faults);
+    ferry_service_destroy(service);
+}
+
+PROMISE(stall, negative_timeout_is_einval)
+{
+    static const ferry_stream_options options = {.stall_timeout_ms = -1};
+    ferry_service *service = service_start(FERRY_DEDICATED);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = NULL;
+    check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), -EINVAL);
+    check(stream == NULL);
+    close(both.ours);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
