@@ -21,13 +21,18 @@ static ferry__move moved(ssize_t bytes, ferry_method method)
     return (ferry__move){.outcome = FERRY__MOVED_BYTES, .bytes = (uint64_t)bytes, .method = method};
 }
 
+static ferry__move sink_full(void)
+{
+    return (ferry__move){.outcome = FERRY__MOVED_SINK_FULL};
+}
+
 /* What a write to the sink came to. */
 static ferry__move written(ssize_t bytes, ferry_method method)
 {
     if (bytes >= 0)
         return moved(bytes, method);
     if (bytes == -EAGAIN)
-        return (ferry__move){.outcome = FERRY__MOVED_SINK_FULL};
+        return sink_full();
     return failed((int)bytes, FERRY_PHASE_SINK);
 }
 
@@ -243,7 +248,7 @@ static ferry__move splice_socket(ferry__sink *sink, ferry__part *part, size_t ch
         if (count == 0)
             return source_ended(part);
         if (count == -EAGAIN)
-            return source_dry();
+            return ferry__source_is_dry(source, sink->calls) ? source_dry() : sink_full();
         if (is_refusal((int)count) || count == -EMFILE || count == -ENFILE)
             return copy_instead(sink, part, chunk);
         if (count < 0)
