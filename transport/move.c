@@ -227,6 +227,8 @@ static ferry__move splice_pipe(ferry__sink *sink, ferry__part *part, size_t chun
 /* From a socket into the pipe of ours, if that is empty. @return as splice(2); negative errno. */
 static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *calls)
 {
+    if (ferry__source_is_dry(source, calls)) /* tcp(7) heeds its own O_NONBLOCK only, and blocks */
+        return -EAGAIN;
     if (source->pipe[0] < 0 && calls->pipe(calls, source->pipe) < 0)
         return -errno;
     ssize_t count;
