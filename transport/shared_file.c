@@ -31,8 +31,8 @@ static int open_source(const ferry_file *file, ferry__source *source)
     uint64_t length;
     ferry_phase phase;
     error = ferry__source_open(source, &ferry__calls_real, &length, &phase);
-    if (error == 0 && !source->has_identity)
-        error = -EINVAL;
+    if (error == -ESPIPE || (error == 0 && !source->has_identity))
+        error = -EINVAL; /* a pipe, or otherwise no regular file */
     if (error != 0)
         ferry__source_give_back(source);
     return error;
