@@ -208,7 +208,9 @@ static int make_watchable(ferry__source *source, ferry__calls *calls)
 /* Decides how many bytes are planned. */
 static int plan_length(ferry__source *source, const struct stat *status, uint64_t *ret_length)
 {
-    bool known = has_known_size(status) && (source->flags & FERRY_FILE_FOLLOW) == 0;
+    /* Of a shared file it was taken when that was opened, also if it was empty then. */
+    bool is_taken = source->shared != NULL || has_known_size(status);
+    bool known = is_taken && (source->flags & FERRY_FILE_FOLLOW) == 0;
     int64_t available = known ? status->st_size - source->offset : INT64_MAX;
     if (source->asked_length == FERRY_TO_END) {
         if (available < 0)
