@@ -181,6 +181,15 @@ static bool wait_for_source(ferry_stream *stream, ferry__source *source)
     return false;
 }
 
+/* A source whose size was not known has come to its end. */
+static void end_open_ended(ferry_stream *stream, ferry__part *part)
+{
+    part->source->is_open_ended = false;
+    int error = check_ended(stream, part);
+    if (error != 0)
+        ferry__stream_finish(stream, stream->queue.first, error, FERRY_PHASE_SOURCE);
+}
+
 /* Draws the consequences of a move. Whether to go on at once. */
 static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move *move)
 {
@@ -196,7 +205,7 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
         account(stream, move->bytes, move->method);
         return true;
     case FERRY__MOVED_TO_END:
-        part->source->is_open_ended = false;
+        end_open_ended(stream, part);
         return true;
     case FERRY__MOVED_SOURCE_DRY:
         return wait_for_source(stream, part->source);
