@@ -1,0 +1,1043 @@
+/* SPDX-License-Identifier: MIT */
+/* sources: pipes and sockets that are spliced, and generators. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+/* ---- where bytes come from and where they go ------------------------------------------------- */
+
+typedef enum source_kind { FROM_PIPE, FROM_UNIX, FROM_TCP, SOURCE_KINDS } source_kind;
+typedef enum sink_kind { TO_UNIX, TO_TCP, TO_PIPE, TO_FILE, SINK_KINDS } sink_kind;
+
+static pair pipe_pair(void)
+{
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    return (pair){.ours = fds[1], .theirs = fds[0]};
+}
+
+/* ours is written to by the test, theirs is what ferry reads. */
+static pair source_pair(source_kind kind)
+{
+    if (kind == FROM_PIPE)
+        return pipe_pair();
+    return kind == FROM_TCP ? tcp_pair() : unix_pair(SOCK_STREAM);
+}
+
+/* ours is adopted; theirs, what arrived is read from: of a file, once all has arrived. */
+static pair sink_pair(sink_kind kind)
+{
+    if (kind == TO_PIPE)
+        return pipe_pair();
+    if (kind != TO_FILE)
+        return kind == TO_TCP ? tcp_pair() : unix_pair(SOCK_STREAM);
+    test_file file = file_make(0, 0);
+    pair both = {.ours = open(file.path, O_WRONLY | O_CLOEXEC), .theirs = file.fd};
+    unlink(file.path);
+    return both;
+}
+
+/* Writes content to an fd, piece by piece, on a thread of its own. */
+typedef struct feeder {
+    pthread_t thread;
+    int fd;
+    uint64_t seed;
+    size_t size;
+    bool ends; /* and closes the fd then */
+} feeder;
+
+static void *feed(void *arg)
+{
+    const feeder *fed = arg;
+    unsigned char piece[50000];
+    for (size_t done = 0; done < fed->size;) {
+        size_t size = fed->size - done < sizeof piece ? fed->size - done : sizeof piece;
+        fill_content(piece, size, fed->seed, done);
+        for (size_t sent = 0; sent < size;) {
+            ssize_t count = write(fed->fd, piece + sent, size - sent);
+            check(count > 0);
+            sent += (size_t)count;
+        }
+        done += size;
+    }
+    if (fed->ends)
+        close(fed->fd);
+    return NULL;
+}
+
+static void feeder_start(feeder *fed)
+{
+    check_eq(pthread_create(&fed->thread, NULL, feed, fed), 0);
+}
+
+static void feeder_join(feeder *fed)
+{
+    check_eq(pthread_join(fed->thread, NULL), 0);
+}
+
+static ferry_file borrowed(int fd)
+{
+    ferry_file file = ferry_file_fd(fd);
+    file.flags = FERRY_FD_BORROW;
+    return file;
+}
+
+static void check_arrived(reader *peer, uint64_t seed, uint64_t size)
+{
+    reader_join(peer);
+    check_eq(peer->error, 0);
+    check_eq(peer->bytes, size);
+    check_eq(peer->digest, digest_content(DIGEST_BEGIN, seed, 0, size));
+    reader_free(peer);
+}
+
+static int unread_bytes(int fd)
+{
+    int count;
+    check_eq(ioctl(fd, FIONREAD, &count), 0);
+    return count;
+}
+
+/* ---- splice ---------------------------------------------------------------------------------- */
+
+enum { SPLICED = 3000000, BEYOND = 77 };
+
+/* One transfer to a slow reader. With a length, the source has some bytes more and does not end. */
+static void splice_through(ferry_placement placement, source_kind from, sink_kind to, bool to_end)
+{
+    pair source = source_pair(from), sink = sink_pair(to);
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, sink.ours);
+    reader *peer = to != TO_FILE ? reader_start_slow(sink.theirs, 100000, 300) : NULL;
+    feeder fed = {.fd = source.ours,
+                  .seed = 51 + from,
+                  .size = to_end ? SPLICED : SPLICED + BEYOND,
+                  .ends = to_end};
+    feeder_start(&fed);
+    ferry_file file = borrowed(source.theirs);
+    file.length = to_end ? FERRY_TO_END : SPLICED;
+    ferry_result result = outcome(submit_file(stream, file));
+    check_eq(result.error, 0);
+    check_eq(result.phase, FERRY_PHASE_DONE);
+    check_eq(result.method, FERRY_METHOD_SPLICE);
+    check_eq(result.sent, SPLICED);
+    check_eq(result.remaining, 0);
+    feeder_join(&fed);
+    check_eq(close_stream(stream).error, 0);
+    check_arrived(peer != NULL ? peer : reader_start(sink.theirs, false), fed.seed, SPLICED);
+    ferry_service_destroy(service);
+    if (!to_end) {
+        wait_readable(source.theirs);
+        check_eq(unread_bytes(source.theirs), BEYOND);
+        close(source.ours);
+    }
+    close(source.theirs);
+}
+
+static void splice_to_all_sinks(ferry_placement placement, source_kind from)
+{
+    for (sink_kind to = 0; to < SINK_KINDS; to++) {
+        splice_through(placement, from, to, true);
+        splice_through(placement, from, to, false);
+    }
+}
+
+PROMISE_BOTH(splice, pipe_is_spliced_to_every_kind_of_sink_byte_for_byte)
+{
+    splice_to_all_sinks(placement, FROM_PIPE);
+}
+
+PROMISE_BOTH(splice, unix_socket_is_spliced_to_every_kind_of_sink_byte_for_byte)
+{
+    splice_to_all_sinks(placement, FROM_UNIX);
+}
+
+PROMISE_BOTH(splice, tcp_socket_is_spliced_to_every_kind_of_sink_byte_for_byte)
+{
+    splice_to_all_sinks(placement, FROM_TCP);
+}
+
+PROMISE_BOTH(splice, source_that_ends_before_its_length_is_enodata_with_the_exact_count)
+{
+    for (source_kind from = 0; from < SOURCE_KINDS; from++) {
+        pair source = source_pair(from), sink = unix_pair(SOCK_STREAM);
+        ferry_service *service = service_start(placement);
+        ferry_stream *stream = stream_adopt(service, sink.ours);
+        reader *peer = reader_start(sink.theirs, false);
+        feeder fed = {.fd = source.ours, .seed = 5, .size = 200000, .ends = true};
+        feeder_start(&fed);
+        ferry_file file = borrowed(source.theirs);
+        file.length = 200001;
+        ferry_result result = outcome(submit_file(stream, file));
+        check_eq(result.error, -ENODATA);
+        check_eq(result.phase, FERRY_PHASE_SOURCE);
+        check_eq(result.sent, 200000);
+        check_eq(result.remaining, 1);
+        feeder_join(&fed);
+        check_eq(close_stream(stream).error, 0);
+        check_arrived(peer, 5, 200000);
+        ferry_service_destroy(service);
+        close(source.theirs);
+    }
+}
+
+/* ---- sources that have nothing for now ------------------------------------------------------- */
+
+static ferry_service *service_of_one_owner(ferry_placement placement)
+{
+    const ferry_service_options options = {.placement = placement, .shared_owners = 1};
+    ferry_service *service;
+    check_eq(ferry_service_create(&options, &service), 0);
+    return service;
+}
+
+PROMISE_BOTH(splice, source_that_runs_dry_holds_up_its_own_stream_only)
+{
+    for (source_kind from = 0; from < SOURCE_KINDS; from++) {
+        pair source = source_pair(from), sink = unix_pair(SOCK_STREAM), other = tcp_pair();
+        ferry_service *service = service_of_one_owner(placement);
+        ferry_stream *stream = stream_adopt(service, sink.ours);
+        ferry_stream *quick = stream_adopt(service, other.ours);
+        ferry_file file = borrowed(source.theirs);
+        file.length = 10;
+        ferry_promise *promise = submit_file(stream, file);
+        check_eq(write(source.ours, "first", 5), 5);
+        wait_readable(sink.theirs);
+        wait_until_asleep();
+        check_eq(outcome(submit_write(quick, "quick", 5)).error, 0);
+        check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
+        check_eq(write(source.ours, "other", 5), 5);
+        ferry_result result = outcome(promise);
+        check(result.error == 0 && result.sent == 10);
+        check_eq(close_stream(stream).error, 0);
+        check_eq(close_stream(quick).error, 0);
+        ferry_service_destroy(service);
+        close(source.ours);
+        close(source.theirs);
+        close(sink.theirs);
+        close(other.theirs);
+    }
+}
+
+PROMISE_BOTH(splice, dry_source_can_be_got_out_of_by_cancel_abort_and_destroy)
+{
+    for (unsigned i = 0; i < 3 * SOURCE_KINDS; i++) {
+        pair source = source_pair((source_kind)(i / 3)), sink = unix_pair(SOCK_STREAM);
+        ferry_service *service = service_start(placement);
+        ferry_stream *stream = stream_adopt(service, sink.ours);
+        ferry_promise *promise = submit_file(stream, borrowed(source.theirs));
+        check_eq(write(source.ours, "x", 1), 1);
+        wait_readable(sink.theirs);
+        wait_until_asleep();
+        if (i % 3 == 0)
+            check_eq(ferry_promise_cancel(promise), 0);
+        else if (i % 3 == 1)
+            ferry_stream_abort(stream);
+        else
+            ferry_service_destroy(service);
+        ferry_result result = outcome(promise);
+        check_eq(result.error, -ECANCELED);
+        check_eq(result.phase, FERRY_PHASE_SOURCE);
+        check_eq(result.sent, 1);
+        ferry_stream_unref(stream);
+        if (i % 3 != 2)
+            ferry_service_destroy(service);
+        close(source.ours);
+        close(source.theirs);
+        close(sink.theirs);
+    }
+}
+
+PROMISE_BOTH(splice, peer_that_hung_up_is_epipe_not_sigpipe)
+{
+    for (source_kind from = 0; from < SOURCE_KINDS; from++) {
+        pair source = source_pair(from), sink = unix_pair(SOCK_STREAM);
+        ferry_service *service = service_start(placement);
+        ferry_stream *stream = stream_adopt(service, sink.ours);
+        close(sink.theirs);
+        check_eq(write(source.ours, "x", 1), 1);
+        ferry_result result = outcome(submit_file(stream, borrowed(source.theirs)));
+        check_eq(result.error, -EPIPE);
+        check_eq(result.phase, FERRY_PHASE_SINK);
+        check_eq(result.sent, 0);
+        ferry_stream_abort(stream);
+        ferry_stream_unref(stream);
+        ferry_service_destroy(service);
+        close(source.ours);
+        close(source.theirs);
+    }
+}
+
+/* ---- where it is refused --------------------------------------------------------------------- */
+
+static ferry_stream *adopt_with_fault(ferry_service *service, int fd, ferry_fault fault,
+                                      ferry_faults **ret_faults)
+{
+    check_eq(ferry_faults_create(&fault, 1, ret_faults), 0);
+    return stream_adopt_with(service, fd, (ferry_stream_options){.faults = *ret_faults});
+}
+
+/* From the first-th splice on it is refused. @return whether there were so many. */
+static bool refuse_splice(ferry_placement placement, source_kind from, bool to_end, uint64_t first)
+{
+    enum { SIZE = 300000 };
+    const ferry_fault fault = {.call = FERRY_CALL_SPLICE,
+                               .first = first,
+                               .times = UINT64_MAX,
+                               .effect = FERRY_FAULT_ERROR,
+                               .error = EINVAL};
+    pair source = source_pair(from), sink = unix_pair(SOCK_STREAM);
+    ferry_service *service = service_start(placement);
+    ferry_faults *faults;
+    ferry_stream *stream = adopt_with_fault(service, sink.ours, fault, &faults);
+    reader *peer = reader_start(sink.theirs, false);
+    feeder fed = {.fd = source.ours, .seed = first, .size = SIZE, .ends = true};
+    feeder_start(&fed);
+    ferry_file file = borrowed(source.theirs);
+    file.length = to_end ? FERRY_TO_END : SIZE;
+    ferry_result result = outcome(submit_file(stream, file));
+    bool was_refused = ferry_faults_get_injected(faults) > 0;
+    check_eq(result.error, 0);
+    check_eq(result.sent, SIZE);
+    check_eq(result.remaining, 0);
+    /* Refused when all that was left to find was the end: nothing was copied. */
+    if (!was_refused)
+        check_eq(result.method, FERRY_METHOD_SPLICE);
+    else if (!to_end || first == 1)
+        check_eq(result.method, FERRY_METHOD_COPY);
+    feeder_join(&fed);
+    check_eq(close_stream(stream).error, 0);
+    check_arrived(peer, first, SIZE);
+    ferry_service_destroy(service);
+    ferry_faults_unref(faults);
+    close(source.theirs);
+    return was_refused;
+}
+
+PROMISE_BOTH(splice, refused_at_any_call_it_goes_on_at_the_same_byte_by_copying)
+{
+    for (source_kind from = 0; from < SOURCE_KINDS; from++) {
+        for (unsigned to_end = 0; to_end < 2; to_end++) {
+            uint64_t first = 1;
+            while (refuse_splice(placement, from, to_end == 1, first))
+                first++;
+            check(first > 2);
+        }
+    }
+}
+
+PROMISE_BOTH(splice, file_for_appending_refuses_it_and_gets_a_copy)
+{
+    pair source = pipe_pair();
+    test_file sink = file_make(0, 0);
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, open(sink.path, O_WRONLY | O_APPEND | O_CLOEXEC));
+    feeder fed = {.fd = source.ours, .seed = 8, .size = 300000, .ends = true};
+    feeder_start(&fed);
+    ferry_result result = outcome(submit_file(stream, borrowed(source.theirs)));
+    check_eq(result.error, 0);
+    check_eq(result.method, FERRY_METHOD_COPY);
+    check_eq(result.sent, 300000);
+    feeder_join(&fed);
+    check_eq(close_stream(stream).error, 0);
+    check_arrived(reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false), 8, 300000);
+    ferry_service_destroy(service);
+    close(source.theirs);
+    file_remove(&sink);
+}
+
+PROMISE_BOTH(splice, message_socket_gets_a_copy)
+{
+    for (source_kind from = 0; from < SOURCE_KINDS; from++) {
+        pair source = source_pair(from), sink = unix_pair(SOCK_SEQPACKET);
+        ferry_service *service = service_start(placement);
+        ferry_stream *stream = stream_adopt(service, sink.ours);
+        reader *peer = reader_start(sink.theirs, false);
+        feeder fed = {.fd = source.ours, .seed = 9, .size = 300000, .ends = true};
+        feeder_start(&fed);
+        ferry_result result = outcome(submit_file(stream, borrowed(source.theirs)));
+        check_eq(result.error, 0);
+        check_eq(result.method, FERRY_METHOD_COPY);
+        check_eq(result.sent, 300000);
+        feeder_join(&fed);
+        check_eq(close_stream(stream).error, 0);
+        check_arrived(peer, 9, 300000);
+        ferry_service_destroy(service);
+        close(source.theirs);
+    }
+}
+
+/* A socket's content goes through a pipe of ferry's. The number-th fd-making call fails.
+ * @return whether there was such a call; *ret_copied: and the transfer succeeded all the same. */
+static bool fail_opening(ferry_placement placement, uint64_t number, bool *ret_copied)
+{
+    const ferry_fault fault = {
+        .call = FERRY_CALL_OPEN, .first = number, .effect = FERRY_FAULT_ERROR, .error = EMFILE};
+    pair source = unix_pair(SOCK_STREAM), sink = unix_pair(SOCK_STREAM);
+    ferry_service *service = service_start(placement);
+    ferry_faults *faults;
+    ferry_stream *stream = adopt_with_fault(service, sink.ours, fault, &faults);
+    reader *peer = reader_start(sink.theirs, false);
+    feeder fed = {.fd = source.ours, .seed = 10, .size = 5000, .ends = true};
+    feeder_start(&fed);
+    feeder_join(&fed);
+    ferry_result result = outcome(submit_file(stream, borrowed(source.theirs)));
+    bool has_failed = ferry_faults_get_injected(faults) > 0;
+    *ret_copied = has_failed && result.error == 0;
+    if (*ret_copied)
+        check_eq(result.method, FERRY_METHOD_COPY);
+    else if (has_failed)
+        check(result.error == -EMFILE && result.phase == FERRY_PHASE_OPEN && result.sent == 0);
+    else
+        check(result.error == 0 && result.method == FERRY_METHOD_SPLICE);
+    check_eq(result.sent, result.error == 0 ? 5000 : 0);
+    check_eq(close_stream(stream).error, 0);
+    check_arrived(peer, 10, result.sent);
+    ferry_service_destroy(service);
+    ferry_faults_unref(faults);
+    close(source.theirs);
+    return has_failed;
+}
+
+PROMISE_BOTH(splice, no_fds_left_for_the_pipe_between_means_copying)
+{
+    unsigned copied_times = 0;
+    bool has_failed = true;
+    for (uint64_t number = 1; has_failed; number++) {
+        bool copied;
+        has_failed = fail_opening(placement, number, &copied);
+        copied_times += copied;
+    }
+    check_eq(copied_times, 1);
+}
+
+/* ---- FERRY_FILE_ZERO_COPY -------------------------------------------------------------------- */
+
+static ferry_result send_without_copying(ferry_stream *stream, ferry_file file)
+{
+    file.flags |= FERRY_FILE_ZERO_COPY;
+    return outcome(submit_file(stream, file));
+}
+
+PROMISE_BOTH(zero_copy, files_pipes_and_sockets_are_sent)
+{
+    test_file file = file_make(100000, 1);
+    for (source_kind from = 0; from < SOURCE_KINDS; from++) {
+        pair source = source_pair(from), sink = tcp_pair();
+        ferry_service *service = service_start(placement);
+        ferry_stream *stream = stream_adopt(service, sink.ours);
+        reader *peer = reader_start(sink.theirs, false);
+        ferry_result result = send_without_copying(stream, ferry_file_at(file.path));
+        check(result.error == 0 && result.method == FERRY_METHOD_SENDFILE);
+        feeder fed = {.fd = source.ours, .seed = 2, .size = 100000, .ends = true};
+        feeder_start(&fed);
+        result = send_without_copying(stream, borrowed(source.theirs));
+        check(result.error == 0 && result.method == FERRY_METHOD_SPLICE);
+        feeder_join(&fed);
+        check_eq(close_stream(stream).error, 0);
+        reader_join(peer);
+        check_eq(peer->bytes, 200000);
+        check_eq(peer->digest,
+                 digest_content(digest_content(DIGEST_BEGIN, 1, 0, 100000), 2, 0, 100000));
+        reader_free(peer);
+        ferry_service_destroy(service);
+        close(source.theirs);
+    }
+    file_remove(&file);
+}
+
+static void check_unsupported(ferry_result result)
+{
+    check_eq(result.error, -EOPNOTSUPP);
+    check(result.phase == FERRY_PHASE_OPEN || result.phase == FERRY_PHASE_SOURCE);
+    check_eq(result.sent, 0);
+}
+
+PROMISE_BOTH(zero_copy, what_would_have_to_be_copied_is_eopnotsupp_and_the_stream_healthy)
+{
+    pair source = pipe_pair(), sink = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_SEQPACKET);
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, sink.ours);
+    ferry_stream *of_messages = stream_adopt(service, messages.ours);
+    int status = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    int terminal = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    check_unsupported(send_without_copying(stream, ferry_file_at("/proc/self/status")));
+    check_unsupported(send_without_copying(stream, ferry_file_fd(status)));
+    check_unsupported(send_without_copying(stream, ferry_file_fd(terminal)));
+    check_eq(write(source.ours, "x", 1), 1);
+    check_unsupported(send_without_copying(of_messages, borrowed(source.theirs)));
+    check_eq(unread_bytes(source.theirs), 1);
+    check_eq(outcome(submit_write(stream, "healthy", 7)).error, 0);
+    check_eq(outcome(submit_write(of_messages, "healthy", 7)).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    check_eq(close_stream(of_messages).error, 0);
+    ferry_service_destroy(service);
+    close(status);
+    close(terminal);
+    close(source.ours);
+    close(source.theirs);
+    close(sink.theirs);
+    close(messages.theirs);
+}
+
+PROMISE_BOTH(zero_copy, sendfile_that_is_refused_is_eopnotsupp_at_whatever_byte)
+{
+    enum { SIZE = 2 << 20 };
+    test_file file = file_make(SIZE, 3);
+    for (uint64_t first = 1;; first++) {
+        const ferry_fault fault = {.call = FERRY_CALL_SENDFILE,
+                                   .first = first,
+                                   .times = UINT64_MAX,
+                                   .effect = FERRY_FAULT_ERROR,
+                                   .error = EINVAL};
+        pair sink = unix_pair(SOCK_STREAM);
+        ferry_service *service = service_start(placement);
+        ferry_faults *faults;
+        ferry_stream *stream = adopt_with_fault(service, sink.ours, fault, &faults);
+        reader *peer = reader_start(sink.theirs, false);
+        ferry_result result = send_without_copying(stream, ferry_file_at(file.path));
+        bool was_refused = ferry_faults_get_injected(faults) > 0;
+        check_eq(result.error, was_refused ? -EOPNOTSUPP : 0);
+        check_eq(result.sent + result.remaining, SIZE);
+        check_eq(first == 1, result.sent == 0);
+        ferry_stream_status status;
+        check_eq(ferry_stream_get_status(stream, &status), 0);
+        check_eq(status.error, result.sent > 0 ? result.error : 0);
+        check_eq(close_stream(stream).error, 0);
+        check_arrived(peer, 3, result.sent);
+        ferry_service_destroy(service);
+        ferry_faults_unref(faults);
+        if (!was_refused)
+            break;
+    }
+    file_remove(&file);
+}
+
+/* ---- generators ------------------------------------------------------------------------------ */
+
+/* Makes content. Also counts who asked, and how often it was released. */
+typedef struct maker {
+    uint64_t seed;
+    atomic_ullong size;      /* then it ends */
+    size_t most;             /* bytes at a time; 0: as many as there is room for */
+    int error;               /* instead of ending: negative errno, or 0 */
+    bool is_metered;         /* it makes no more than allowed */
+    atomic_ullong allowed;   /* bytes */
+    atomic_ullong made;      /* bytes */
+    atomic_uint suspensions; /* how often it said -EAGAIN */
+    atomic_uint releases;
+} maker;
+
+static int64_t make(void *buffer, size_t size, void *arg)
+{
+    maker *making = arg;
+    check_eq(making->releases, 0);
+    check(size > 0);
+    uint64_t made = making->made;
+    if (made == making->size)
+        return making->error;
+    uint64_t left = (making->is_metered ? making->allowed : making->size) - made;
+    if (left == 0) {
+        making->suspensions++;
+        return -EAGAIN;
+    }
+    if (size > left)
+        size = (size_t)left;
+    if (making->most > 0 && size > making->most)
+        size = making->most;
+    fill_content(buffer, size, making->seed, made);
+    making->made += size;
+    return (int64_t)size;
+}
+
+static void count_release(void *data, void *arg)
+{
+    check(data == NULL);
+    ((maker *)arg)->releases++;
+}
+
+static ferry_part part_of(maker *making, int64_t length)
+{
+    return ferry_part_generate(make, making, length, count_release);
+}
+
+static ferry_promise *submit_parts(ferry_stream *stream, const ferry_part *parts, size_t count)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, parts, count, NULL, &promise), 0);
+    return promise;
+}
+
+static ferry_promise *submit_maker(ferry_stream *stream, maker *making, int64_t length)
+{
+    const ferry_part part = part_of(making, length);
+    return submit_parts(stream, &part, 1);
+}
+
+PROMISE_BOTH(generator, what_it_makes_arrives_byte_for_byte_at_a_slow_reader)
+{
+    enum { SIZE = 3000001 };
+    const size_t most[] = {0, 1000, 65537};
+    for (sink_kind to = 0; to < SINK_KINDS; to++) {
+        for (unsigned i = 0; i < 6; i++) {
+            maker making = {.seed = 61 + i, .size = SIZE, .most = most[i / 2]};
+            pair sink = sink_pair(to);
+            ferry_service *service = service_start(placement);
+            ferry_stream *stream = stream_adopt(service, sink.ours);
+            reader *peer = to != TO_FILE ? reader_start_slow(sink.theirs, 200000, 100) : NULL;
+            int64_t length = i % 2 == 0 ? FERRY_TO_END : SIZE;
+            ferry_result result = outcome(submit_maker(stream, &making, length));
+            check_eq(making.releases, 1);
+            check_eq(result.error, 0);
+            check_eq(result.sent, SIZE);
+            check_eq(result.remaining, 0);
+            check_eq(close_stream(stream).error, 0);
+            check_arrived(peer != NULL ? peer : reader_start(sink.theirs, false), 61 + i, SIZE);
+            ferry_service_destroy(service);
+        }
+    }
+}
+
+typedef struct rig {
+    ferry_service *service;
+    ferry_stream *stream;
+    int theirs;
+} rig;
+
+static rig rig_up(ferry_placement placement)
+{
+    pair sink = unix_pair(SOCK_STREAM);
+    ferry_service *service = service_of_one_owner(placement);
+    return (rig){service, stream_adopt(service, sink.ours), sink.theirs};
+}
+
+static void rig_down(rig *rigged)
+{
+    ferry_stream_unref(rigged->stream);
+    ferry_service_destroy(rigged->service);
+    close(rigged->theirs);
+}
+
+PROMISE_BOTH(generator, with_a_length_it_is_not_asked_for_more)
+{
+    maker making = {.seed = 1, .size = 1000}, nothing = {.seed = 1, .size = 1000};
+    rig rigged = rig_up(placement);
+    check_eq(outcome(submit_maker(rigged.stream, &making, 600)).sent, 600);
+    check_eq(making.made, 600);
+    check_eq(making.releases, 1);
+    check_eq(outcome(submit_maker(rigged.stream, &nothing, 0)).error, 0);
+    check_eq(nothing.made, 0);
+    check_eq(nothing.releases, 1);
+    rig_down(&rigged);
+}
+
+PROMISE_BOTH(generator, that_ends_before_its_length_is_enodata_and_poisons_if_bytes_have_left)
+{
+    for (unsigned size = 0; size <= 5000; size += 5000) {
+        maker making = {.seed = 1, .size = size};
+        rig rigged = rig_up(placement);
+        ferry_result result = outcome(submit_maker(rigged.stream, &making, 5001));
+        check_eq(making.releases, 1);
+        check_eq(result.error, -ENODATA);
+        check_eq(result.phase, FERRY_PHASE_SOURCE);
+        check_eq(result.sent, size);
+        check_eq(result.remaining, 5001 - size);
+        result = outcome(submit_write(rigged.stream, "x", 1));
+        check_eq(result.error, size > 0 ? -ECANCELED : 0);
+        rig_down(&rigged);
+    }
+}
+
+PROMISE_BOTH(generator, that_fails_gives_its_error_and_poisons_if_bytes_have_left)
+{
+    for (unsigned size = 0; size <= 5000; size += 5000) {
+        maker making = {.seed = 1, .size = size, .error = -EIO};
+        rig rigged = rig_up(placement);
+        ferry_result result = outcome(submit_maker(rigged.stream, &making, FERRY_TO_END));
+        check_eq(making.releases, 1);
+        check_eq(result.error, -EIO);
+        check_eq(result.phase, FERRY_PHASE_SOURCE);
+        check_eq(result.sent, size);
+        ferry_stream_status status;
+        check_eq(ferry_stream_get_status(rigged.stream, &status), 0);
+        check_eq(status.error, size > 0 ? -EIO : 0);
+        result = outcome(submit_write(rigged.stream, "x", 1));
+        check_eq(result.error, size > 0 ? -ECANCELED : 0);
+        rig_down(&rigged);
+    }
+}
+
+PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
+{
+    test_file file = file_make(5000, 4);
+    maker making = {.seed = 2, .size = 70000, .most = 999}, none = {0};
+    pair sink = tcp_pair();
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, sink.ours);
+    reader *peer = reader_start(sink.theirs, false);
+    const ferry_part parts[] = {
+        ferry_part_copy("head", 4),
+        part_of(&making, FERRY_TO_END),
+        ferry_part_copy("middle", 6),
+        part_of(&none, FERRY_TO_END),
+        ferry_part_file(ferry_file_at(file.path)),
+        ferry_part_copy("tail", 4),
+    };
+    ferry_result result = outcome(submit_parts(stream, parts, sizeof parts / sizeof parts[0]));
+    check_eq(result.error, 0);
+    check_eq(result.sent, 75014);
+    check_eq(making.releases, 1);
+    check_eq(none.releases, 1);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    uint64_t expected = digest_content(digest(DIGEST_BEGIN, "head", 4), 2, 0, 70000);
+    expected = digest_content(digest(expected, "middle", 6), 4, 0, 5000);
+    check_eq(peer->bytes, 75014);
+    check_eq(peer->digest, digest(expected, "tail", 4));
+    reader_free(peer);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(generator, null_or_a_negative_length_is_einval_and_releases_nothing)
+{
+    maker making = {.seed = 1, .size = 10};
+    rig rigged = rig_up(placement);
+    ferry_part parts[] = {part_of(&making, 10), part_of(&making, 10)};
+    ferry_promise *promise = NULL;
+    parts[1].generate = NULL;
+    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), -EINVAL);
+    parts[1] = part_of(&making, -2);
+    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), -EINVAL);
+    parts[1] = part_of(&making, INT64_MAX);
+    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), -EOVERFLOW);
+    check(promise == NULL);
+    check_eq(making.releases, 0);
+    check_eq(making.made, 0);
+    rig_down(&rigged);
+}
+
+/* ---- suspended ------------------------------------------------------------------------------- */
+
+/* A maker that has said -EAGAIN, having made size bytes which the peer has. */
+static ferry_promise *submit_suspended(rig *rigged, maker *making, uint64_t size)
+{
+    making->is_metered = true;
+    making->size = 1 << 20;
+    making->allowed = size;
+    ferry_promise *promise = submit_maker(rigged->stream, making, FERRY_TO_END);
+    while (making->suspensions == 0)
+        sched_yield();
+    wait_until_asleep();
+    return promise;
+}
+
+/* Each byte is allowed only when the one before has arrived: a wake-up that gets lost hangs. */
+PROMISE_BOTH(generator, resume_by_another_thread_is_never_lost)
+{
+    enum { ROUNDS = 5000 };
+    maker making = {.seed = 3, .size = ROUNDS, .is_metered = true};
+    rig rigged = rig_up(placement);
+    ferry_promise *promise = submit_maker(rigged.stream, &making, FERRY_TO_END);
+    uint64_t got = DIGEST_BEGIN;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        making.allowed++;
+        ferry_stream_resume(rigged.stream);
+        unsigned char byte;
+        check_eq(recv(rigged.theirs, &byte, 1, 0), 1);
+        got = digest(got, &byte, 1);
+    }
+    ferry_result result = outcome(promise);
+    check(result.error == 0 && result.sent == ROUNDS);
+    check_eq(got, digest_content(DIGEST_BEGIN, 3, 0, ROUNDS));
+    rig_down(&rigged);
+}
+
+typedef struct resumer {
+    pthread_t thread;
+    maker *making;
+    ferry_stream *stream;
+    unsigned rounds;
+} resumer;
+
+static void *allow_and_resume(void *arg)
+{
+    const resumer *resuming = arg;
+    for (unsigned i = 0; i < resuming->rounds; i++) {
+        resuming->making->allowed++;
+        ferry_stream_resume(resuming->stream);
+    }
+    return NULL;
+}
+
+PROMISE_BOTH(generator, many_threads_may_resume_at_once)
+{
+    enum { THREADS = 3, ROUNDS = 20000 };
+    maker making = {.seed = 4, .size = THREADS * ROUNDS, .is_metered = true};
+    rig rigged = rig_up(placement);
+    reader *peer = reader_start(fcntl(rigged.theirs, F_DUPFD_CLOEXEC, 0), false);
+    ferry_promise *promise = submit_maker(rigged.stream, &making, FERRY_TO_END);
+    resumer resumers[THREADS];
+    for (unsigned i = 0; i < THREADS; i++) {
+        resumers[i] = (resumer){.making = &making, .stream = rigged.stream, .rounds = ROUNDS};
+        check_eq(pthread_create(&resumers[i].thread, NULL, allow_and_resume, &resumers[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++)
+        check_eq(pthread_join(resumers[i].thread, NULL), 0);
+    ferry_result result = outcome(promise);
+    check(result.error == 0 && result.sent == THREADS * ROUNDS);
+    rig_down(&rigged);
+    check_arrived(peer, 4, THREADS * ROUNDS);
+}
+
+static void allow_one(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    check_eq(result->error, 0);
+    resumer *resuming = arg;
+    resuming->making->allowed++;
+    ferry_stream_resume(resuming->stream);
+}
+
+PROMISE_BOTH(generator, resume_by_an_owners_callback_is_never_lost)
+{
+    enum { ROUNDS = 3000 };
+    maker making = {.seed = 5, .size = ROUNDS, .is_metered = true};
+    rig rigged = rig_up(placement); /* shared: of the same owner */
+    pair other = unix_pair(SOCK_STREAM);
+    ferry_stream *driver = stream_adopt(rigged.service, other.ours);
+    ferry_promise *promise = submit_maker(rigged.stream, &making, ROUNDS);
+    resumer resuming = {.making = &making, .stream = rigged.stream};
+    const ferry_request_options options = {.on_owner = allow_one, .on_owner_arg = &resuming};
+    uint64_t got = DIGEST_BEGIN;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        check_eq(ferry_stream_write(driver, NULL, 0, &options, NULL), 0);
+        unsigned char byte;
+        check_eq(recv(rigged.theirs, &byte, 1, 0), 1);
+        got = digest(got, &byte, 1);
+    }
+    check_eq(outcome(promise).sent, ROUNDS);
+    check_eq(got, digest_content(DIGEST_BEGIN, 5, 0, ROUNDS));
+    check_eq(close_stream(driver).error, 0);
+    close(other.theirs);
+    rig_down(&rigged);
+}
+
+/* Resumes itself, as if by another thread that is faster than its answer. */
+static int64_t make_hesitating(void *buffer, size_t size, void *arg)
+{
+    resumer *resuming = arg;
+    if (resuming->rounds++ % 2 == 1)
+        return make(buffer, size, resuming->making);
+    ferry_stream_resume(resuming->stream);
+    return -EAGAIN;
+}
+
+PROMISE_BOTH(generator, resume_that_comes_before_its_answer_counts)
+{
+    maker making = {.seed = 6, .size = 1000, .most = 1};
+    rig rigged = rig_up(placement);
+    reader *peer = reader_start(fcntl(rigged.theirs, F_DUPFD_CLOEXEC, 0), false);
+    resumer resuming = {.making = &making, .stream = rigged.stream};
+    const ferry_part part = ferry_part_generate(make_hesitating, &resuming, FERRY_TO_END, NULL);
+    check_eq(outcome(submit_parts(rigged.stream, &part, 1)).sent, 1000);
+    rig_down(&rigged);
+    check_arrived(peer, 6, 1000);
+}
+
+PROMISE_BOTH(generator, suspended_one_holds_up_its_own_stream_only)
+{
+    maker making = {.seed = 7};
+    rig rigged = rig_up(placement);
+    pair other = unix_pair(SOCK_STREAM);
+    ferry_stream *quick = stream_adopt(rigged.service, other.ours);
+    ferry_promise *promise = submit_suspended(&rigged, &making, 10);
+    ferry_promise *behind = submit_write(rigged.stream, "behind", 6);
+    for (unsigned i = 0; i < 100; i++)
+        check_eq(outcome(submit_write(quick, "quick", 5)).error, 0);
+    check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
+    check_eq(ferry_promise_await(behind, 0, NULL), -ETIMEDOUT);
+    making.size = 20;
+    making.allowed = 20;
+    ferry_stream_resume(rigged.stream);
+    check_eq(outcome(promise).sent, 20);
+    check_eq(outcome(behind).stream_offset, 20);
+    check_eq(close_stream(quick).error, 0);
+    close(other.theirs);
+    rig_down(&rigged);
+}
+
+PROMISE_BOTH(generator, resume_without_one_is_harmless)
+{
+    ferry_stream_resume(NULL);
+    rig rigged = rig_up(placement);
+    for (unsigned i = 0; i < 1000; i++)
+        ferry_stream_resume(rigged.stream);
+    check_eq(outcome(submit_write(rigged.stream, "x", 1)).error, 0);
+    ferry_stream_resume(rigged.stream);
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(rigged.stream, &closed), 0);
+    ferry_stream_resume(rigged.stream);
+    check_eq(outcome(closed).error, 0);
+    for (unsigned i = 0; i < 1000; i++)
+        ferry_stream_resume(rigged.stream);
+    ferry_service_destroy(rigged.service);
+    ferry_stream_resume(rigged.stream);
+    ferry_stream_unref(rigged.stream);
+    close(rigged.theirs);
+}
+
+/* ---- released exactly once ------------------------------------------------------------------- */
+
+PROMISE_BOTH(generator, cancelled_while_suspended_it_is_released_once_and_counted_exactly)
+{
+    for (unsigned size = 0; size <= 100; size += 100) {
+        maker making = {.seed = 8}, behind = {.seed = 8, .size = 10};
+        rig rigged = rig_up(placement);
+        ferry_promise *promise = submit_suspended(&rigged, &making, size);
+        ferry_promise *queued = submit_maker(rigged.stream, &behind, FERRY_TO_END);
+        check_eq(ferry_promise_cancel(queued), 0);
+        ferry_result result = outcome(queued);
+        check(result.error == -ECANCELED && result.phase == FERRY_PHASE_QUEUE);
+        check_eq(behind.releases, 1);
+        check_eq(behind.made, 0);
+        check_eq(making.releases, 0);
+        check_eq(ferry_promise_cancel(promise), 0);
+        result = outcome(promise);
+        check_eq(making.releases, 1);
+        check_eq(result.error, -ECANCELED);
+        check_eq(result.phase, FERRY_PHASE_SOURCE);
+        check_eq(result.sent, size);
+        ferry_stream_resume(rigged.stream);
+        check_eq(outcome(submit_write(rigged.stream, "x", 1)).error, size > 0 ? -ECANCELED : 0);
+        rig_down(&rigged);
+        check_eq(making.releases, 1);
+    }
+}
+
+PROMISE_BOTH(generator, aborted_or_destroyed_while_suspended_it_is_released_once)
+{
+    for (unsigned destroyed = 0; destroyed < 2; destroyed++) {
+        maker making = {.seed = 8}, behind = {.seed = 8, .size = 10};
+        rig rigged = rig_up(placement);
+        ferry_promise *promise = submit_suspended(&rigged, &making, 100);
+        ferry_promise *queued = submit_maker(rigged.stream, &behind, FERRY_TO_END);
+        if (destroyed == 1)
+            ferry_service_destroy(rigged.service);
+        else
+            ferry_stream_abort(rigged.stream);
+        ferry_result result = outcome(promise);
+        check_eq(making.releases, 1);
+        check(result.error == -ECANCELED && result.sent == 100);
+        check_eq(outcome(queued).error, -ECANCELED);
+        check_eq(behind.releases, 1);
+        ferry_stream_resume(rigged.stream);
+        ferry_stream_unref(rigged.stream);
+        if (destroyed == 0)
+            ferry_service_destroy(rigged.service);
+        close(rigged.theirs);
+        check(making.releases == 1 && behind.releases == 1 && behind.made == 0);
+    }
+}
+
+PROMISE_BOTH(generator, that_outlasts_its_time_is_etimedout_and_released_once)
+{
+    maker making = {.seed = 8, .size = 10, .is_metered = true, .allowed = 4};
+    rig rigged = rig_up(placement);
+    const ferry_part part = part_of(&making, 10);
+    const ferry_request_options options = {.timeout_ms = 20};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(rigged.stream, &part, 1, &options, &promise), 0);
+    ferry_result result = outcome(promise);
+    check_eq(making.releases, 1);
+    check_eq(result.error, -ETIMEDOUT);
+    check_eq(result.sent + result.remaining, 10);
+    rig_down(&rigged);
+}
+
+PROMISE_BOTH(generator, of_a_refused_submit_is_not_released)
+{
+    maker making = {.seed = 9, .size = 10};
+    rig rigged = rig_up(placement);
+    const ferry_part part = part_of(&making, 10);
+    fail_allocation(1);
+    check_eq(ferry_stream_send(rigged.stream, &part, 1, NULL, NULL), -ENOMEM);
+    allow_allocations();
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(rigged.stream, &closed), 0);
+    check_eq(ferry_stream_send(rigged.stream, &part, 1, NULL, NULL), -ESHUTDOWN);
+    check_eq(outcome(closed).error, 0);
+    rig_down(&rigged);
+    check_eq(making.releases, 0);
+    check_eq(making.made, 0);
+}
+
+PROMISE_BOTH(generator, behind_a_part_that_fails_it_is_released_once_and_never_asked)
+{
+    maker making = {.seed = 9, .size = 10};
+    rig rigged = rig_up(placement);
+    const ferry_part parts[] = {part_of(&making, 10),
+                                ferry_part_file(ferry_file_at("/nowhere/at/all"))};
+    ferry_result result = outcome(submit_parts(rigged.stream, parts, 2));
+    check(result.error == -ENOENT && result.phase == FERRY_PHASE_OPEN && result.sent == 0);
+    check_eq(making.releases, 1);
+    check_eq(making.made, 0);
+    rig_down(&rigged);
+}
+
+PROMISE_BOTH(generator, without_memory_for_its_buffer_it_fails_in_source_and_is_released_once)
+{
+    for (unsigned n = 1, failures = 0; n == 1 || failures > 0; n++) {
+        maker making = {.seed = 9, .size = 10};
+        rig rigged = rig_up(placement);
+        check_eq(outcome(submit_write(rigged.stream, "x", 1)).error, 0); /* all is set up */
+        const ferry_part part = part_of(&making, 10);
+        ferry_promise *promise = NULL;
+        fail_allocation(n);
+        failures = 0;
+        if (ferry_stream_send(rigged.stream, &part, 1, NULL, &promise) == -ENOMEM) {
+            failures = 1;
+            check_eq(making.releases, 0);
+        } else {
+            ferry_result result = outcome(promise);
+            check_eq(making.releases, 1);
+            failures = result.error != 0;
+            if (failures > 0)
+                check(result.error == -ENOMEM && result.phase == FERRY_PHASE_SOURCE);
+        }
+        allow_allocations();
+        rig_down(&rigged);
+    }
+}
+
+/* Submits while it is asked: to its own stream, behind itself. */
+static int64_t make_and_submit(void *buffer, size_t size, void *arg)
+{
+    resumer *resuming = arg;
+    if (resuming->rounds++ == 0)
+        check_eq(ferry_stream_write(resuming->stream, "behind", 6, NULL, NULL), 0);
+    return make(buffer, size, resuming->making);
+}
+
+PROMISE_BOTH(generator, may_submit_to_its_own_stream)
+{
+    maker making = {.seed = 10, .size = 1000, .most = 10};
+    rig rigged = rig_up(placement);
+    reader *peer = reader_start(fcntl(rigged.theirs, F_DUPFD_CLOEXEC, 0), false);
+    resumer resuming = {.making = &making, .stream = rigged.stream};
+    const ferry_part part = ferry_part_generate(make_and_submit, &resuming, FERRY_TO_END, NULL);
+    check_eq(outcome(submit_parts(rigged.stream, &part, 1)).sent, 1000);
+    ferry_promise *flushed;
+    check_eq(ferry_stream_flush(rigged.stream, &flushed), 0);
+    check_eq(outcome(flushed).error, 0);
+    rig_down(&rigged);
+    reader_join(peer);
+    check_eq(peer->bytes, 1006);
+    check_eq(peer->digest, digest(digest_content(DIGEST_BEGIN, 10, 0, 1000), "behind", 6));
+    reader_free(peer);
+}
