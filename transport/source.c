@@ -363,6 +363,7 @@ void ferry__source_undo_open(ferry__source *source)
         (void)close(source->fd);
     if (source->path != NULL || source->shared != NULL)
         source->fd = -1;
+    source->has_identity = false;
     source->is_open_ended = false;
 }
 
