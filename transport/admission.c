@@ -39,17 +39,40 @@ static bool exceeds_stream(const ferry_stream *stream, uint64_t admission, ferry
                        stream->options.limit_bytes);
 }
 
+static bool is_one_too_many(uint64_t queued, uint64_t more, uint64_t most)
+{
+    return most > 0 && queued + more > most;
+}
+
+static bool is_too_much_memory(uint64_t queued, uint64_t more, uint64_t most)
+{
+    return most > 0 && is_too_much(queued, more, most);
+}
+
 static bool exceeds_service(const ferry_service *service, ferry__cost cost)
 {
     const ferry__counts *counts = &service->counts;
     const ferry_service_options *limits = &service->options;
-    return (limits->limit_requests > 0 &&
-            atomic_load(&counts->requests) > limits->limit_requests) ||
-           (limits->limit_bytes > 0 &&
-            is_too_much(atomic_load(&counts->memory_bytes) - cost.memory_bytes, cost.memory_bytes,
-                        limits->limit_bytes)) ||
-           is_too_much_file(atomic_load(&counts->source_bytes) - cost.source_bytes,
-                            cost.source_bytes, limits->limit_file_bytes);
+    return is_one_too_many(atomic_load(&counts->requests), 1, limits->limit_requests) ||
+           is_too_much_memory(atomic_load(&counts->memory_bytes), cost.memory_bytes,
+                              limits->limit_bytes) ||
+           is_too_much_file(atomic_load(&counts->source_bytes), cost.source_bytes,
+                            limits->limit_file_bytes);
+}
+
+/* Whether the stream would let a request in: 0, -EAGAIN, -ESHUTDOWN. Touches nothing. */
+static int look_at_stream(const ferry_stream *stream, ferry__cost cost, uint64_t refused_by,
+                          ferry__limit limited)
+{
+    uint64_t admission = atomic_load(&stream->admission);
+    if ((admission & refused_by) != 0)
+        return -ESHUTDOWN;
+    bool is_full =
+        (limited != FERRY__UNLIMITED && exceeds_stream(stream, admission, cost, limited)) ||
+        (limited == FERRY__BY_OPTIONS &&
+         is_too_much_file(atomic_load(&stream->source_bytes), cost.source_bytes,
+                          stream->options.limit_file_bytes));
+    return is_full ? -EAGAIN : 0;
 }
 
 static void add_counts(ferry__counts *counts, uint64_t requests, ferry__cost cost)
@@ -86,24 +109,10 @@ typedef struct room_promise {
 } room_promise;
 
 /* Whether a request of this cost would be let in: 0, -EAGAIN, -ESHUTDOWN. */
-static int find_room(ferry_stream *stream, ferry__cost wanted)
+static int find_room(const ferry_stream *stream, ferry__cost wanted)
 {
-    uint64_t admission = atomic_load(&stream->admission);
-    if ((admission & (FERRY__SHUT | FERRY__CLOSED)) != 0)
-        return -ESHUTDOWN;
-    const ferry_service_options *limits = &stream->service->options;
-    const ferry__counts *counts = &stream->service->counts;
-    bool is_full =
-        exceeds_stream(stream, admission, wanted, FERRY__BY_OPTIONS) ||
-        is_too_much_file(atomic_load(&stream->source_bytes), wanted.source_bytes,
-                         stream->options.limit_file_bytes) ||
-        (limits->limit_requests > 0 && atomic_load(&counts->requests) >= limits->limit_requests) ||
-        (limits->limit_bytes > 0 && is_too_much(atomic_load(&counts->memory_bytes),
-                                                wanted.memory_bytes, limits->limit_bytes)) ||
-        (limits->limit_file_bytes > 0 &&
-         is_too_much(atomic_load(&counts->source_bytes), wanted.source_bytes,
-                     limits->limit_file_bytes));
-    return is_full ? -EAGAIN : 0;
+    int error = look_at_stream(stream, wanted, FERRY__SHUT | FERRY__CLOSED, FERRY__BY_OPTIONS);
+    return error == 0 && exceeds_service(stream->service, wanted) ? -EAGAIN : error;
 }
 
 static void unlist(ferry_service *service, room_promise *waiting)
@@ -204,18 +213,53 @@ void ferry__admission_recount(ferry_stream *stream, uint64_t before, uint64_t no
 
 /* ---- admitting ------------------------------------------------------------------------------- */
 
-/* Counts source bytes in, on the stream. Before its admission word, whose count covers it. */
-static int admit_source_bytes(ferry_stream *stream, uint64_t bytes, ferry__limit limited)
+/*
+ * What is undone after a refusal has to be told: somebody else may have been refused because of it.
+ * That wakes him who undoes, too, where he waits. So all of it is looked at first, and undone only
+ * where others were faster: else whoever waits would wake himself again and again.
+ */
+
+/* Counts in, unless it is too much. */
+static bool reserve(_Atomic uint64_t *count, uint64_t more, uint64_t most,
+                    bool (*exceeds)(uint64_t queued, uint64_t more, uint64_t most))
 {
-    if (bytes == 0)
-        return 0;
-    uint64_t most = stream->options.limit_file_bytes;
-    uint64_t before = atomic_load(&stream->source_bytes);
+    uint64_t before = atomic_load(count);
     do {
-        if (limited == FERRY__BY_OPTIONS && is_too_much_file(before, bytes, most))
-            return -EAGAIN;
-    } while (!atomic_compare_exchange_weak(&stream->source_bytes, &before, before + bytes));
-    return 0;
+        if (exceeds(before, more, most))
+            return false;
+    } while (!atomic_compare_exchange_weak(count, &before, before + more));
+    return true;
+}
+
+/* Counts source bytes in, on the stream. Before its admission word, whose count covers it. */
+static bool reserve_source_bytes(ferry_stream *stream, uint64_t bytes, ferry__limit limited)
+{
+    uint64_t most = limited == FERRY__BY_OPTIONS ? stream->options.limit_file_bytes : 0;
+    return reserve(&stream->source_bytes, bytes, most, is_too_much_file);
+}
+
+static bool reserve_in_service(ferry_service *service, ferry__cost cost, ferry__limit limited)
+{
+    ferry__counts *counts = &service->counts;
+    const ferry_service_options *limits = &service->options;
+    if (limited != FERRY__BY_OPTIONS) {
+        add_counts(counts, 1, cost);
+        return true;
+    }
+    if (exceeds_service(service, cost) ||
+        !reserve(&counts->requests, 1, limits->limit_requests, is_one_too_many))
+        return false;
+    ferry__cost counted = {0};
+    if (reserve(&counts->memory_bytes, cost.memory_bytes, limits->limit_bytes,
+                is_too_much_memory)) {
+        counted.memory_bytes = cost.memory_bytes;
+        if (reserve(&counts->source_bytes, cost.source_bytes, limits->limit_file_bytes,
+                    is_too_much_file))
+            return true;
+    }
+    take_counts(counts, 1, counted);
+    tell(&service->room, service, NULL);
+    return false;
 }
 
 /*
@@ -240,13 +284,17 @@ static int admit_to_word(ferry_stream *stream, ferry__cost cost, uint64_t refuse
 static int admit_to_stream(ferry_stream *stream, ferry__cost cost, uint64_t refused_by,
                            uint64_t set, ferry__limit limited)
 {
-    int error = admit_source_bytes(stream, cost.source_bytes, limited);
+    if (cost.source_bytes == 0)
+        return admit_to_word(stream, cost, refused_by, set, limited);
+    int error = look_at_stream(stream, cost, refused_by, limited);
     if (error != 0)
         return error;
+    if (!reserve_source_bytes(stream, cost.source_bytes, limited))
+        return -EAGAIN;
     error = admit_to_word(stream, cost, refused_by, set, limited);
-    if (error != 0 && cost.source_bytes > 0) {
+    if (error != 0) {
         atomic_fetch_sub(&stream->source_bytes, cost.source_bytes);
-        tell(&stream->room, stream->service, stream); /* somebody may have been refused meanwhile */
+        tell(&stream->room, stream->service, stream);
     }
     return error;
 }
@@ -261,17 +309,17 @@ static int admit(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, ui
     ferry_service *service = stream->service;
     if (!service->is_limited)
         return admit_to_stream(stream, cost, refused_by, set, limited);
-    add_counts(&service->counts, 1, cost);
-    int error = 0;
-    if (limited == FERRY__BY_OPTIONS && exceeds_service(service, cost)) {
+    int error = look_at_stream(stream, cost, refused_by, limited);
+    if (error != 0)
+        return error; /* also where the service is full: who waits for that learns of a close */
+    if (!reserve_in_service(service, cost, limited)) {
         *ret_full = &service->room;
-        error = -EAGAIN;
+        return -EAGAIN;
     }
-    if (error == 0)
-        error = admit_to_stream(stream, cost, refused_by, set, limited);
+    error = admit_to_stream(stream, cost, refused_by, set, limited);
     if (error != 0) {
         take_counts(&service->counts, 1, cost);
-        tell(&service->room, service, NULL); /* somebody may have been refused meanwhile */
+        tell(&service->room, service, NULL);
     }
     return error;
 }
