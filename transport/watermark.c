@@ -52,8 +52,10 @@ static bool is_above(const ferry_stream *stream)
 {
     uint64_t level =
         (atomic_load(&stream->admission) & FERRY__MEMORY_MASK) + atomic_load(&stream->source_bytes);
-    return stream->watermark.is_above ? level > stream->options.low_watermark_bytes
-                                      : level >= stream->options.high_watermark_bytes;
+    uint64_t high = stream->options.high_watermark_bytes;
+    /* The high one counts for both: they may be equal, and a level on them is not to alternate. */
+    return level >= high ||
+           (stream->watermark.is_above && level > stream->options.low_watermark_bytes);
 }
 
 void ferry__watermark_look(ferry_stream *stream)
