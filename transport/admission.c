@@ -295,6 +295,8 @@ static int admit_to_stream(ferry_stream *stream, ferry__cost cost, uint64_t refu
     if (error != 0) {
         atomic_fetch_sub(&stream->source_bytes, cost.source_bytes);
         tell(&stream->room, stream->service, stream);
+        if (stream->options.on_watermark != NULL)
+            ferry_stream_resume(stream); /* the owner may have seen these bytes: to look again */
     }
     return error;
 }
