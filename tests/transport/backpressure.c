@@ -400,3 +400,441 @@ PROMISE_BOTH(bounded, submit_that_waits_for_the_services_room_is_eshutdown_when_
         close(other.theirs);
     }
 }
+
+/* ---- a crowd --------------------------------------------------------------------------------- */
+
+enum { LINES = 3, CROWD = 6, EACH = 600 };
+
+typedef struct crowd {
+    line lines[LINES];
+    char path[64]; /* a file whose size changes all the time */
+    atomic_uint number;
+    atomic_ulong accepted;
+    atomic_ulong settled;
+    _Atomic uint64_t sent;
+    uint64_t seed;
+} crowd;
+
+static void note_settled(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    crowd *self = arg;
+    (void)promise;
+    (void)atomic_fetch_add(&self->sent, result->sent);
+    (void)atomic_fetch_add(&self->settled, 1);
+}
+
+static ferry_part any_part(const crowd *self, uint64_t random)
+{
+    ferry_file file = ferry_file_at(self->path);
+    switch (random % 5) {
+    case 0:
+        return ferry_part_copy(zeros, random / 8 % 20);
+    case 1:
+        return ferry_part_file(file);
+    case 2:
+        file.length = 50;
+        return ferry_part_file(file);
+    case 3:
+        return ferry_part_file(ferry_file_at("/tmp/ferry-test-that-is-missing"));
+    default:
+        return ferry_part_generate(generate_zeros, NULL, (int64_t)(random / 8 % 200), NULL);
+    }
+}
+
+/* Waits for room or not, changes its mind or not. */
+static void submit_any(crowd *self, uint64_t *random)
+{
+    const ferry_request_options options = {
+        .on_owner = note_settled,
+        .on_owner_arg = self,
+        .room_timeout_ms = random_next(random) % 4 == 0 ? 0 : -1,
+    };
+    const ferry_part parts[] = {any_part(self, random_next(random)),
+                                any_part(self, random_next(random))};
+    ferry_promise *promise;
+    int error = ferry_stream_send(self->lines[random_next(random) % LINES].stream, parts,
+                                  1 + random_next(random) % 2, &options, &promise);
+    check(error == 0 || (error == -EAGAIN && options.room_timeout_ms == 0));
+    if (error != 0)
+        return;
+    (void)atomic_fetch_add(&self->accepted, 1);
+    if (random_next(random) % 3 == 0)
+        (void)ferry_promise_cancel(promise);
+    ferry_promise_unref(promise);
+}
+
+static void *submit_many(void *arg)
+{
+    crowd *self = arg;
+    unsigned number = atomic_fetch_add(&self->number, 1);
+    uint64_t random = self->seed + number;
+    for (unsigned i = 0; i < EACH; i++) {
+        if (number == 0)
+            check_eq(truncate(self->path, (off_t)(random_next(&random) % 150)), 0);
+        submit_any(self, &random);
+    }
+    return NULL;
+}
+
+/* All of a service's room can be taken, and not more: its counts have not drifted. */
+static void check_room_is_whole(crowd *self)
+{
+    gate *shut = &self->lines[0].gate;
+    submit_gate(self->lines[0].stream, shut);
+    check_eq(try_write(self->lines[0].stream, 26), 0); /* alone */
+    check_eq(try_write(self->lines[1].stream, 0), -EAGAIN);
+    open_gate(self->lines[0].stream, shut);
+    check_eq(ferry_stream_flush(self->lines[0].stream, NULL), 0);
+    for (unsigned i = 0; i < LINES; i++) {
+        ferry_promise *quiet;
+        check_eq(ferry_stream_flush(self->lines[i].stream, &quiet), 0);
+        check_eq(outcome(quiet).error, 0);
+    }
+    submit_gate(self->lines[1].stream, &self->lines[1].gate);
+    check_eq(try_write(self->lines[1].stream, 25), 0);
+    check_eq(try_zeros(self->lines[1].stream, 300, NULL), 0);
+    check_eq(try_write(self->lines[2].stream, 1), -EAGAIN);
+    check_eq(try_zeros(self->lines[2].stream, 1, NULL), -EAGAIN);
+    submit_gate(self->lines[0].stream, shut); /* the fourth */
+    check_eq(try_gate(self->lines[2].stream, shut, NULL), -EAGAIN);
+    open_gate(self->lines[0].stream, shut);
+    open_gate(self->lines[1].stream, &self->lines[1].gate);
+}
+
+PROMISE_BOTH(bounded, crowd_gets_through_narrow_limits_and_leaves_them_as_they_were)
+{
+    static crowd self;
+    test_file file = file_make(150, 1);
+    memcpy(self.path, file.path, sizeof self.path);
+    self.seed = random_seed();
+    ferry_service *service = limited_service((ferry_service_options){
+        .placement = placement, .limit_requests = 4, .limit_bytes = 25, .limit_file_bytes = 300});
+    for (unsigned i = 0; i < LINES; i++)
+        self.lines[i] =
+            line_start(service, (ferry_stream_options){.framing = FERRY_FRAMING_CONTINUE,
+                                                       .limit_requests = 3,
+                                                       .limit_file_bytes = 250});
+    pthread_t threads[CROWD];
+    for (unsigned i = 0; i < CROWD; i++)
+        check_eq(pthread_create(&threads[i], NULL, submit_many, &self), 0);
+    for (unsigned i = 0; i < CROWD; i++)
+        check_eq(pthread_join(threads[i], NULL), 0);
+    check_nothing_queued(service);
+    check_eq(atomic_load(&self.settled), atomic_load(&self.accepted));
+    uint64_t sent = atomic_load(&self.sent), came = 0;
+    check_room_is_whole(&self);
+    check_nothing_queued(service);
+    for (unsigned i = 0; i < LINES; i++)
+        came += line_end(&self.lines[i]);
+    check_eq(came, sent + 26 + 25 + 300);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+/* ---- promises of room ------------------------------------------------------------------------ */
+
+static ferry_promise *promise_room(ferry_stream *stream, uint64_t memory, uint64_t file_bytes)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_promise_room(stream, memory, file_bytes, &promise), 0);
+    return promise;
+}
+
+static void check_pending(ferry_promise *promise)
+{
+    check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
+}
+
+PROMISE_BOTH(room, promise_settles_at_once_where_there_is_room)
+{
+    ferry_service *service = limited_service(
+        (ferry_service_options){.placement = placement, .limit_bytes = 10, .limit_file_bytes = 10});
+    line only = line_start(service, (ferry_stream_options){.limit_file_bytes = 10});
+    ferry_promise *room = promise_room(only.stream, 500, 500); /* a large one alone is taken */
+    ferry_result result;
+    check_eq(ferry_promise_await(room, 0, &result), 0);
+    check_eq(result.error, 0);
+    check_eq(result.phase, FERRY_PHASE_DONE);
+    check_eq(ferry_promise_cancel(room), -EALREADY);
+    ferry_promise_unref(room);
+    submit_gate(only.stream, &only.gate);
+    check_eq(try_zeros(only.stream, 500, NULL), 0);
+    check_eq(outcome(promise_room(only.stream, 10, 0)).error, 0); /* memory does not mind files */
+    room = promise_room(only.stream, 0, 1);
+    check_pending(room);
+    open_gate(only.stream, &only.gate);
+    check_eq(outcome(room).error, 0);
+    check_eq(line_end(&only), 500);
+    ferry_service_destroy(service);
+}
+
+/* What fills a queue, and what a request then finds no room for: of the stream or of the service. */
+PROMISE_BOTH(room, promise_settles_once_there_is_room_and_not_before)
+{
+    for (unsigned which = 0; which < 6; which++) {
+        const uint64_t most = 100;
+        const bool requests = which % 3 == 0, memory = which % 3 == 1, files = which % 3 == 2;
+        ferry_service_options narrow_service = {.placement = placement};
+        ferry_stream_options narrow = {0};
+        if (which < 3) {
+            narrow.limit_requests = requests ? 2 : 0;
+            narrow.limit_bytes = memory ? most : 0;
+            narrow.limit_file_bytes = files ? most : 0;
+        } else {
+            narrow_service.limit_requests = requests ? 2 : 0;
+            narrow_service.limit_bytes = memory ? most : 0;
+            narrow_service.limit_file_bytes = files ? most : 0;
+        }
+        ferry_service *service = limited_service(narrow_service);
+        line one = line_start(service, narrow), other = line_start(service, narrow);
+        ferry_stream *wanted = which < 3 ? one.stream : other.stream;
+        submit_gate(one.stream, &one.gate);
+        check_eq(memory ? try_write(one.stream, 60) : try_zeros(one.stream, 60, NULL), 0);
+        ferry_promise *room = promise_room(wanted, memory ? 41 : 0, files ? 41 : 0);
+        if (!requests)
+            check_eq(outcome(promise_room(wanted, memory ? 40 : 0, files ? 40 : 0)).error, 0);
+        check_pending(room);
+        open_gate(one.stream, &one.gate);
+        check_eq(outcome(room).error, 0);
+        ferry_promise *quiet;
+        check_eq(ferry_stream_flush(one.stream, &quiet), 0);
+        check_eq(outcome(quiet).error, 0);
+        check_eq(memory ? try_write(wanted, 41) : try_zeros(wanted, 41, NULL), 0);
+        check_eq(line_end(&one) + line_end(&other), 101);
+        ferry_service_destroy(service);
+    }
+}
+
+PROMISE_BOTH(room, promise_is_eshutdown_when_its_stream_ends_and_outlives_stream_and_service)
+{
+    for (unsigned way = 0; way < 2 * WAYS; way++) {
+        bool by_service = way >= WAYS;
+        ferry_service *service = limited_service(
+            (ferry_service_options){.placement = placement, .limit_requests = by_service ? 1 : 0});
+        pair one = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
+        const ferry_stream_options narrow = {.limit_requests = 1};
+        ferry_stream *full = stream_adopt_with(service, one.ours, narrow);
+        ferry_stream *ending = stream_adopt_with(service, other.ours, narrow);
+        gate shut;
+        submit_gate(by_service ? full : ending, &shut);
+        ferry_promise *room = promise_room(ending, 1, 0);
+        check_pending(room);
+        refuse_from_now_on(way % WAYS, service, ending);
+        ferry_promise *late = promise_room(ending, 1, 0);
+        ferry_stream_unref(ending);
+        ferry_stream_unref(full);
+        if (way % WAYS != DESTROY)
+            ferry_service_destroy(service);
+        check_eq(ferry_promise_await(room, 0, NULL), 0);
+        ferry_result result = outcome(room);
+        check_eq(result.error, -ESHUTDOWN);
+        check_eq(result.phase, FERRY_PHASE_QUEUE);
+        check_eq(outcome(late).error, -ESHUTDOWN);
+        close(one.theirs);
+        close(other.theirs);
+    }
+}
+
+PROMISE_BOTH(room, promise_can_be_cancelled_and_the_others_go_on_waiting)
+{
+    ferry_service *service = service_start(placement);
+    line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
+    submit_gate(only.stream, &only.gate);
+    ferry_promise *rooms[5];
+    for (unsigned i = 0; i < 5; i++)
+        rooms[i] = promise_room(only.stream, 1, 0);
+    cancel(rooms[2]);
+    cancel(rooms[0]);
+    cancel(rooms[4]);
+    check_pending(rooms[1]);
+    check_pending(rooms[3]);
+    open_gate(only.stream, &only.gate);
+    check_eq(outcome(rooms[1]).error, 0);
+    check_eq(outcome(rooms[3]).error, 0);
+    check_eq(line_end(&only), 0);
+    ferry_service_destroy(service);
+}
+
+typedef struct sequence {
+    unsigned count;
+    unsigned seen[8];
+} sequence;
+
+typedef struct sequenced {
+    sequence *all;
+    unsigned number;
+} sequenced;
+
+static void note_order(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    check_eq(result->error, 0);
+    sequenced *self = arg;
+    self->all->seen[self->all->count++] = self->number;
+}
+
+PROMISE_BOTH(room, promises_settle_oldest_first)
+{
+    ferry_service *service = service_start(placement);
+    line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
+    submit_gate(only.stream, &only.gate);
+    sequence all = {0};
+    sequenced each[8];
+    for (unsigned i = 0; i < 8; i++) {
+        each[i] = (sequenced){&all, i};
+        ferry_promise *room = promise_room(only.stream, i, 0);
+        check_eq(ferry_promise_then(room, note_order, &each[i]), 0);
+        ferry_promise_unref(room);
+    }
+    open_gate(only.stream, &only.gate);
+    while (all.count < 8)
+        check(ferry_inbox_run(-1) >= 0);
+    for (unsigned i = 0; i < 8; i++)
+        check_eq(all.seen[i], i);
+    check_eq(line_end(&only), 0);
+    ferry_service_destroy(service);
+}
+
+PROMISE(room, promise_with_bad_arguments_is_refused)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    line only = line_start(service, (ferry_stream_options){0});
+    ferry_promise *room = NULL;
+    check_eq(ferry_stream_promise_room(NULL, 1, 1, &room), -EINVAL);
+    check_eq(ferry_stream_promise_room(only.stream, 1, 1, NULL), -EINVAL);
+    check_eq(ferry_stream_promise_room(only.stream, UINT64_MAX, 1, &room), -EOVERFLOW);
+    fail_allocation(1);
+    check_eq(ferry_stream_promise_room(only.stream, 1, 1, &room), -ENOMEM);
+    allow_allocations();
+    check(room == NULL);
+    check_eq(line_end(&only), 0);
+    ferry_service_destroy(service);
+}
+
+/* One thread's promises of room are cancelled by another while room comes and goes. */
+typedef struct race {
+    ferry_promise *_Atomic contested;
+    atomic_bool is_over;
+} race;
+
+static void *cancel_what_comes(void *arg)
+{
+    race *self = arg;
+    while (!atomic_load(&self->is_over)) {
+        ferry_promise *promise = atomic_exchange(&self->contested, NULL);
+        if (promise == NULL)
+            continue;
+        int error = ferry_promise_cancel(promise);
+        check(error == 0 || error == -EALREADY);
+        ferry_promise_unref(promise);
+    }
+    return NULL;
+}
+
+PROMISE_BOTH(room, promise_that_is_cancelled_while_room_comes_settles_once)
+{
+    enum { ROUNDS = 3000 };
+    ferry_service *service =
+        limited_service((ferry_service_options){.placement = placement, .limit_requests = 1});
+    line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
+    race self = {0};
+    pthread_t canceller;
+    check_eq(pthread_create(&canceller, NULL, cancel_what_comes, &self), 0);
+    unsigned taken = 0;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        if (try_write(only.stream, 1) == 0)
+            taken++;
+        ferry_promise *room = promise_room(only.stream, 1, 0);
+        ferry_promise_unref(atomic_exchange(&self.contested, ferry_promise_ref(room)));
+        int error = outcome(room).error;
+        check(error == 0 || error == -ECANCELED);
+    }
+    atomic_store(&self.is_over, true);
+    check_eq(pthread_join(canceller, NULL), 0);
+    ferry_promise_unref(atomic_load(&self.contested));
+    check_eq(line_end(&only), taken);
+    ferry_service_destroy(service);
+}
+
+/* ---- a producer that never waits ------------------------------------------------------------- */
+
+enum { PRODUCERS = 2, REQUESTS = 10000 };
+
+typedef struct producer {
+    ferry_stream *stream;
+    uint32_t number;
+    uint32_t next;
+    unsigned waits; /* how often it found no room */
+} producer;
+
+typedef struct item {
+    uint32_t producer;
+    uint32_t number;
+} item;
+
+static void produce(producer *self);
+
+static void on_room(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    check_eq(result->error, 0);
+    produce(arg);
+}
+
+static void produce(producer *self)
+{
+    for (; self->next < REQUESTS; self->next++) {
+        const item made = {self->number, self->next};
+        int error = ferry_stream_write(self->stream, &made, sizeof made, NULL, NULL);
+        if (error != 0) {
+            check_eq(error, -EAGAIN);
+            self->waits++;
+            ferry_promise *room = promise_room(self->stream, sizeof made, 0);
+            check_eq(ferry_promise_then(room, on_room, self), 0);
+            ferry_promise_unref(room);
+            return;
+        }
+    }
+}
+
+static void *produce_all(void *arg)
+{
+    producer *self = arg;
+    produce(self);
+    while (self->next < REQUESTS)
+        check(ferry_inbox_run(-1) >= 0);
+    return NULL;
+}
+
+PROMISE_BOTH(room, producers_that_wait_for_promises_lose_nothing)
+{
+    ferry_service *service = service_start(placement);
+    line only = line_start(service, (ferry_stream_options){.limit_requests = 10});
+    producer all[PRODUCERS];
+    pthread_t threads[PRODUCERS];
+    submit_gate(only.stream, &only.gate); /* so that there is no room for a while, surely */
+    for (uint32_t i = 0; i < PRODUCERS; i++) {
+        all[i] = (producer){.stream = only.stream, .number = i};
+        check_eq(pthread_create(&threads[i], NULL, produce_all, &all[i]), 0);
+    }
+    while (status_of(only.stream).queued_requests < 10)
+        sched_yield();
+    open_gate(only.stream, &only.gate);
+    unsigned waits = 0;
+    for (unsigned i = 0; i < PRODUCERS; i++) {
+        check_eq(pthread_join(threads[i], NULL), 0);
+        waits += all[i].waits;
+    }
+    check(waits > 0);
+    check_eq(close_stream(only.stream).error, 0);
+    reader_join(only.peer);
+    check_eq(only.peer->bytes, PRODUCERS * REQUESTS * sizeof(item));
+    uint32_t next[PRODUCERS] = {0};
+    const item *items = (const item *)(const void *)only.peer->kept;
+    for (unsigned i = 0; i < PRODUCERS * REQUESTS; i++) {
+        check(items[i].producer < PRODUCERS);
+        check_eq(items[i].number, next[items[i].producer]++);
+    }
+    reader_free(only.peer);
+    ferry_service_destroy(service);
+}
