@@ -838,3 +838,457 @@ PROMISE_BOTH(room, producers_that_wait_for_promises_lose_nothing)
     reader_free(only.peer);
     ferry_service_destroy(service);
 }
+
+/* ---- watermarks ------------------------------------------------------------------------------ */
+
+/* What was told. Its thread's, unless it was told on an owner. */
+typedef struct told {
+    pthread_t thread; /* where it is to be told */
+    unsigned up;
+    unsigned down;
+} told;
+
+static void note_watermark(ferry_stream *stream, bool is_above, void *arg)
+{
+    told *self = arg;
+    check(stream != NULL);
+    check(pthread_equal(pthread_self(), self->thread));
+    check_eq(self->up - self->down, is_above ? 0 : 1); /* they alternate */
+    *(is_above ? &self->up : &self->down) += 1;
+}
+
+static ferry_stream_options watched(told *self, uint64_t high, uint64_t low)
+{
+    self->thread = pthread_self();
+    return (ferry_stream_options){.high_watermark_bytes = high,
+                                  .low_watermark_bytes = low,
+                                  .on_watermark = note_watermark,
+                                  .on_watermark_arg = self};
+}
+
+/* Returns when the owner has looked at the queue as it is now, and all that it told was told: what
+ * settles does so in a turn, cancelled or not, and the second turn begins after the first one's last
+ * look. */
+static void let_it_look(ferry_stream *stream)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        ferry_promise *marker = submit_write(stream, "", 0);
+        (void)ferry_promise_cancel(marker);
+        check(outcome(marker).sequence > 0);
+    }
+    check(ferry_inbox_run(0) >= 0);
+}
+
+#define check_told(told_, up_, down_)                                                              \
+    do {                                                                                           \
+        check_eq((told_).up, up_);                                                                 \
+        check_eq((told_).down, down_);                                                             \
+    } while (0)
+
+PROMISE_BOTH(watermark, is_told_once_up_and_once_down_and_not_in_between)
+{
+    ferry_service *service = service_start(placement);
+    told seen = {0};
+    line only = line_start(service, watched(&seen, 100, 40));
+    submit_gate(only.stream, &only.gate);
+    let_it_look(only.stream);
+    ferry_promise *forty = submit_write(only.stream, zeros, 40);
+    ferry_promise *most = submit_write(only.stream, zeros, 59);
+    let_it_look(only.stream);
+    check_told(seen, 0, 0); /* 99 */
+    ferry_promise *last = submit_write(only.stream, zeros, 1);
+    let_it_look(only.stream);
+    check_told(seen, 1, 0); /* 100 */
+    ferry_promise *more = submit_write(only.stream, zeros, 500);
+    let_it_look(only.stream);
+    cancel(more);
+    cancel(most);
+    let_it_look(only.stream);
+    check_told(seen, 1, 0); /* 41 */
+    more = submit_write(only.stream, zeros, 100);
+    let_it_look(only.stream);
+    cancel(more);
+    let_it_look(only.stream);
+    check_told(seen, 1, 0); /* 141, and 41 again */
+    cancel(last);
+    let_it_look(only.stream);
+    check_told(seen, 1, 1); /* 40 */
+    last = submit_write(only.stream, zeros, 59);
+    let_it_look(only.stream);
+    check_told(seen, 1, 1); /* 99 */
+    more = submit_write(only.stream, zeros, 1);
+    let_it_look(only.stream);
+    check_told(seen, 2, 1); /* 100 */
+    open_gate(only.stream, &only.gate);
+    check_eq(outcome(forty).error, 0);
+    check_eq(outcome(last).error, 0);
+    check_eq(outcome(more).error, 0);
+    let_it_look(only.stream);
+    check_told(seen, 2, 2);
+    check_eq(line_end(&only), 100);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(watermark, equal_marks_do_not_alternate_while_the_queue_stays_on_them)
+{
+    ferry_service *service = service_start(placement);
+    told seen = {0};
+    line only = line_start(service, watched(&seen, 100, 100));
+    submit_gate(only.stream, &only.gate);
+    ferry_promise *most = submit_write(only.stream, zeros, 99);
+    ferry_promise *last = submit_write(only.stream, zeros, 1);
+    for (unsigned i = 0; i < 10; i++) {
+        let_it_look(only.stream);
+        check_told(seen, 1, 0);
+    }
+    cancel(last);
+    let_it_look(only.stream);
+    check_told(seen, 1, 1);
+    cancel(most);
+    open_gate(only.stream, &only.gate);
+    check_eq(line_end(&only), 0);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(watermark, files_count_beside_memory)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(700, 1);
+    told seen = {0};
+    line only = line_start(service, watched(&seen, 650, 50));
+    submit_gate(only.stream, &only.gate);
+    ferry_promise *memory = submit_write(only.stream, zeros, 50);
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        ferry_part part = six_hundred(kind, &file);
+        ferry_promise *promise;
+        check_eq(ferry_stream_send(only.stream, &part, 1, NULL, &promise), 0);
+        let_it_look(only.stream);
+        check_told(seen, kind + 1, kind);
+        cancel(promise);
+        let_it_look(only.stream);
+        check_told(seen, kind + 1, kind + 1);
+    }
+    open_gate(only.stream, &only.gate);
+    check_eq(outcome(memory).error, 0);
+    check_eq(line_end(&only), 50);
+    file_remove(&file);
+    ferry_service_destroy(service);
+}
+
+/* Runs its inbox for a while, and is told nothing there: note_watermark looks at the thread. */
+static void *run_inbox(void *arg)
+{
+    ferry_promise *promise = submit_write(arg, zeros, 100);
+    ferry_promise *marker;
+    check_eq(ferry_stream_flush(arg, &marker), 0);
+    let_it_look(arg);
+    check(ferry_inbox_run(0) >= 0);
+    ferry_promise_unref(marker);
+    ferry_promise_unref(promise);
+    return NULL;
+}
+
+PROMISE_BOTH(watermark, is_told_on_the_adopting_thread_when_that_runs_its_inbox)
+{
+    ferry_service *service = service_start(placement);
+    told seen = {0};
+    line only = line_start(service, watched(&seen, 100, 0));
+    submit_gate(only.stream, &only.gate);
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, run_inbox, only.stream), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    check_told(seen, 0, 0);
+    check(ferry_inbox_run(0) >= 1);
+    check_told(seen, 1, 0);
+    open_gate(only.stream, &only.gate);
+    check_eq(line_end(&only), 100);
+    check(ferry_inbox_run(0) >= 0);
+    check_told(seen, 1, 1); /* the handle is gone; it is told nevertheless */
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(watermark, there_and_back_again_is_not_told)
+{
+    ferry_service *service = service_start(placement);
+    told seen = {0};
+    line only = line_start(service, watched(&seen, 100, 0));
+    submit_gate(only.stream, &only.gate);
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, run_inbox, only.stream), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    open_gate(only.stream, &only.gate);
+    check_eq(ferry_stream_close(only.stream, NULL), 0);
+    reader_join(only.peer);
+    ferry_service_destroy(service); /* awaits no promise: no inbox runs */
+    check(ferry_inbox_run(0) >= 0);
+    check_told(seen, 0, 0);
+    ferry_stream_unref(only.stream);
+    reader_free(only.peer);
+}
+
+/* Adopts another stream on the owner of the first one. */
+typedef struct adopter {
+    ferry_service *service;
+    int fd;
+    ferry_stream *stream;
+    atomic_uint up;
+    atomic_uint down;
+} adopter;
+
+static void note_on_owner(ferry_stream *stream, bool is_above, void *arg)
+{
+    adopter *self = arg;
+    check(stream == self->stream);
+    check_eq(ferry_inbox_run(0), -EDEADLK); /* it is an owner */
+    (void)atomic_fetch_add(is_above ? &self->up : &self->down, 1);
+}
+
+static void adopt_on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    adopter *self = arg;
+    self->stream = stream_adopt_with(self->service, self->fd,
+                                     (ferry_stream_options){.high_watermark_bytes = 100,
+                                                            .on_watermark = note_on_owner,
+                                                            .on_watermark_arg = self});
+}
+
+PROMISE_BOTH(watermark, is_told_on_the_owner_where_an_owner_adopted)
+{
+    ferry_service *service = service_start(placement);
+    line only = line_start(service, (ferry_stream_options){0});
+    pair both = unix_pair(SOCK_STREAM);
+    reader *peer = reader_start(both.theirs, false);
+    adopter self = {.service = service, .fd = both.ours};
+    const ferry_request_options options = {.on_owner = adopt_on_owner, .on_owner_arg = &self};
+    check_eq(ferry_stream_write(only.stream, "x", 1, &options, NULL), 0);
+    check_eq(line_end(&only), 1); /* settled after the callback ran */
+    gate shut;
+    submit_gate(self.stream, &shut);
+    ferry_promise *most = submit_write(self.stream, zeros, 100);
+    let_it_look(self.stream);
+    check_told(self, 1, 0);
+    cancel(most);
+    let_it_look(self.stream);
+    check_told(self, 1, 1);
+    open_gate(self.stream, &shut);
+    check_eq(close_stream(self.stream).error, 0);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+typedef struct guest {
+    ferry_service *service;
+    line line;
+    told seen;
+    bool runs_inbox;
+} guest;
+
+static void end_thread(ferry_stream *stream, bool is_above, void *arg)
+{
+    note_watermark(stream, is_above, arg);
+    pthread_exit(NULL);
+}
+
+static void *adopt_and_end(void *arg)
+{
+    guest *self = arg;
+    ferry_stream_options options = watched(&self->seen, 100, 0);
+    options.on_watermark = end_thread;
+    self->line = line_start(self->service, options);
+    submit_gate(self->line.stream, &self->line.gate);
+    check_eq(try_write(self->line.stream, 100), 0);
+    while (self->runs_inbox)
+        check(ferry_inbox_run(-1) >= 0);
+    return NULL;
+}
+
+PROMISE_BOTH(watermark, thread_that_ends_or_is_ended_by_what_it_is_told_is_not_missed)
+{
+    for (unsigned runs_inbox = 0; runs_inbox < 2; runs_inbox++) {
+        guest self = {.service = service_start(placement), .runs_inbox = runs_inbox};
+        pthread_t thread;
+        check_eq(pthread_create(&thread, NULL, adopt_and_end, &self), 0);
+        check_eq(pthread_join(thread, NULL), 0);
+        let_it_look(self.line.stream);
+        check_told(self.seen, runs_inbox, 0);
+        for (unsigned i = 0; i < 3; i++) {
+            ferry_promise *more = submit_write(self.line.stream, zeros, 200);
+            let_it_look(self.line.stream);
+            cancel(more);
+            let_it_look(self.line.stream);
+        }
+        open_gate(self.line.stream, &self.line.gate);
+        check_eq(line_end(&self.line), 100);
+        check_told(self.seen, runs_inbox, 0);
+        ferry_service_destroy(self.service);
+    }
+}
+
+/* Submits, and changes its mind, across the marks all the time. */
+static void *cross_the_marks(void *arg)
+{
+    crowd *self = arg;
+    uint64_t random = self->seed + atomic_fetch_add(&self->number, 1);
+    const ferry_request_options options = {.room_timeout_ms = -1};
+    for (unsigned i = 0; i < 2000; i++) {
+        uint64_t size = random_next(&random) % 300;
+        ferry_part part = random_next(&random) % 2 == 0
+                              ? ferry_part_copy(zeros, size)
+                              : ferry_part_generate(generate_zeros, NULL, (int64_t)size, NULL);
+        ferry_promise *promise;
+        check_eq(ferry_stream_send(self->lines[0].stream, &part, 1, &options, &promise), 0);
+        if (random_next(&random) % 4 == 0)
+            (void)ferry_promise_cancel(promise);
+        if (random_next(&random) % 16 == 0)
+            check_eq(ferry_promise_await(promise, -1, NULL), 0);
+        ferry_promise_unref(promise);
+    }
+    (void)atomic_fetch_add(&self->settled, 1);
+    return NULL;
+}
+
+PROMISE_BOTH(watermark, alternates_under_load_and_ends_below)
+{
+    static crowd self;
+    self.seed = random_seed();
+    ferry_service *service = service_start(placement);
+    told seen = {0};
+    ferry_stream_options options = watched(&seen, 400, 100);
+    options.framing = FERRY_FRAMING_CONTINUE;
+    options.limit_requests = 8;
+    options.limit_file_bytes = 500;
+    self.lines[0] = line_start(service, options);
+    pthread_t threads[CROWD];
+    for (unsigned i = 0; i < CROWD; i++)
+        check_eq(pthread_create(&threads[i], NULL, cross_the_marks, &self), 0);
+    while (atomic_load(&self.settled) < CROWD)
+        check(ferry_inbox_run(1) >= 0);
+    for (unsigned i = 0; i < CROWD; i++)
+        check_eq(pthread_join(threads[i], NULL), 0);
+    check_nothing_queued(service);
+    let_it_look(self.lines[0].stream);
+    check(seen.up > 0);
+    check_eq(seen.up, seen.down);
+    (void)line_end(&self.lines[0]);
+    ferry_service_destroy(service);
+}
+
+static void must_not_be_told(ferry_stream *stream, bool is_above, void *arg)
+{
+    (void)stream;
+    (void)is_above;
+    (void)arg;
+    check(false);
+}
+
+PROMISE(watermark, marks_that_make_no_sense_are_einval)
+{
+    const ferry_stream_options wrong[] = {
+        {.low_watermark_bytes = 1},
+        {.high_watermark_bytes = 9, .low_watermark_bytes = 10},
+        {.on_watermark = must_not_be_told},
+        {.on_watermark = must_not_be_told, .high_watermark_bytes = 9, .low_watermark_bytes = 10},
+    };
+    ferry_service *service = service_start(FERRY_SHARED);
+    pair both = unix_pair(SOCK_STREAM);
+    for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        ferry_stream *stream = NULL;
+        check_eq(ferry_stream_adopt(service, both.ours, &wrong[i], &stream), -EINVAL);
+        check(stream == NULL);
+    }
+    check_eq(write(both.ours, "x", 1), 1); /* it was not taken */
+    close(both.ours);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+/* ---- looking at the queue -------------------------------------------------------------------- */
+
+PROMISE_BOTH(status, queued_file_bytes_are_what_is_known_of_each_kind)
+{
+    for (unsigned limited = 0; limited < 2; limited++) {
+        ferry_service *service = service_start(placement);
+        test_file file = file_make(700, 1);
+        line only =
+            line_start(service, (ferry_stream_options){.limit_file_bytes = limited ? 1000000 : 0});
+        submit_gate(only.stream, &only.gate);
+        for (unsigned kind = 0; kind < KINDS; kind++) {
+            bool is_known = limited || kind == 0 || kind == 4; /* else nobody has to look */
+            ferry_part part = six_hundred(kind, &file);
+            ferry_promise *promise;
+            check_eq(ferry_stream_send(only.stream, &part, 1, NULL, &promise), 0);
+            check_eq(status_of(only.stream).queued_file_bytes, is_known ? 600 : 0);
+            cancel(promise);
+            check_eq(status_of(only.stream).queued_file_bytes, 0);
+        }
+        int ends[2];
+        check_eq(pipe2(ends, O_CLOEXEC), 0);
+        const ferry_part unknown[] = {
+            ferry_part_generate(generate_zeros, NULL, FERRY_TO_END, NULL),
+            ferry_part_file(ferry_file_fd(ends[0])),
+            ferry_part_file(ferry_file_at("/tmp/ferry-test-that-is-missing")),
+            ferry_part_file(ferry_file_at("/proc/self/status")),
+        };
+        ferry_promise *promise;
+        check_eq(ferry_stream_send(only.stream, unknown, 4, NULL, &promise), 0);
+        check_eq(status_of(only.stream).queued_file_bytes, 0);
+        cancel(promise);
+        close(ends[0]);
+        close(ends[1]);
+        open_gate(only.stream, &only.gate);
+        check_nothing_queued(service);
+        check_eq(line_end(&only), 0);
+        file_remove(&file);
+        ferry_service_destroy(service);
+    }
+}
+
+PROMISE_BOTH(status, queued_file_bytes_are_corrected_once_a_file_is_open)
+{
+    enum { LARGE = 8 << 20 };
+    for (unsigned way = 0; way < 4; way++) {
+        ferry_service *service = service_start(placement);
+        test_file file = file_make(600, 1);
+        pair both = unix_pair(SOCK_STREAM);
+        ferry_stream *stream = stream_adopt_with(
+            service, both.ours, (ferry_stream_options){.limit_file_bytes = 1000000});
+        gate shut;
+        submit_gate(stream, &shut);
+        ferry_file wanted = ferry_file_at(file.path);
+        wanted.flags = way == 1 ? FERRY_FILE_FOLLOW : 0;
+        ferry_promise *promise = submit_file(stream, wanted);
+        check_eq(status_of(stream).queued_file_bytes, 600);
+        check_eq(truncate(file.path, way == 2 ? 100 : LARGE), 0);
+        if (way == 3)
+            check_eq(unlink(file.path), 0);
+        open_gate(stream, &shut);
+        if (way < 2) { /* stuck in the socket, or it waits for more */
+            wait_readable(both.theirs);
+            wait_until_asleep();
+            check_eq(status_of(stream).queued_file_bytes, way == 0 ? LARGE : 0);
+            check_eq(try_zeros(stream, 1000000, NULL), way == 0 ? -EAGAIN : 0);
+            ferry_stream_abort(stream);
+        }
+        check_eq(outcome(promise).error, way < 2 ? -ECANCELED : way == 3 ? -ENOENT : 0);
+        check_nothing_queued(service);
+        check_eq(status_of(stream).queued_file_bytes, 0);
+        ferry_stream_unref(stream);
+        close(both.theirs);
+        file_remove(&file);
+        ferry_service_destroy(service);
+    }
+}
+
+PROMISE_BOTH(status, arguments_that_are_null_are_einval)
+{
+    ferry_service *service = service_start(placement);
+    ferry_service_status status;
+    check_eq(ferry_service_get_status(NULL, &status), -EINVAL);
+    check_eq(ferry_service_get_status(service, NULL), -EINVAL);
+    check_eq(ferry_service_get_status(service, &status), 0);
+    check_eq(status.streams, 0);
+    ferry_service_destroy(service);
+}
