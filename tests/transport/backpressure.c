@@ -380,12 +380,13 @@ PROMISE_BOTH(bounded, submit_that_waits_for_the_services_room_is_eshutdown_when_
 {
     for (unsigned way = 0; way < WAYS; way++) {
         ferry_service *service =
-            limited_service((ferry_service_options){.placement = placement, .limit_requests = 1});
+            limited_service((ferry_service_options){.placement = placement, .limit_requests = 2});
         pair one = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
         ferry_stream *full = stream_adopt(service, one.ours);
         ferry_stream *ending = stream_adopt(service, other.ours);
-        gate shut;
+        gate shut, shut_too;
         submit_gate(full, &shut);
+        submit_gate(ending, &shut_too); /* the end is behind it, and does not come */
         waiter waits;
         waiter_start(&waits, ending, ferry_part_copy(zeros, 1), -ESHUTDOWN);
         refuse_from_now_on(way, service, ending);
@@ -531,6 +532,44 @@ PROMISE_BOTH(bounded, crowd_gets_through_narrow_limits_and_leaves_them_as_they_w
     file_remove(&file);
 }
 
+/* Tries without waiting, so that many are refused by the stream after the service let them pass. */
+static void *jostle(void *arg)
+{
+    crowd *self = arg;
+    uint64_t random = self->seed + atomic_fetch_add(&self->number, 1);
+    for (unsigned i = 0; i < 20 * EACH; i++) {
+        bool is_file = random_next(&random) % 2 == 0;
+        int error = is_file ? try_zeros(self->lines[0].stream, 1, NULL)
+                            : try_write(self->lines[0].stream, 1);
+        check(error == 0 || error == -EAGAIN);
+        if (error == 0)
+            (void)atomic_fetch_add(&self->accepted, 1);
+    }
+    return NULL;
+}
+
+PROMISE_BOTH(bounded, submits_that_were_refused_are_not_counted)
+{
+    static crowd self;
+    self.seed = random_seed();
+    ferry_service *service = limited_service((ferry_service_options){
+        .placement = placement, .limit_requests = 4, .limit_bytes = 25, .limit_file_bytes = 300});
+    for (unsigned i = 0; i < LINES; i++)
+        self.lines[i] = line_start(service, (ferry_stream_options){.limit_requests = 3});
+    pthread_t threads[CROWD];
+    for (unsigned i = 0; i < CROWD; i++)
+        check_eq(pthread_create(&threads[i], NULL, jostle, &self), 0);
+    for (unsigned i = 0; i < CROWD; i++)
+        check_eq(pthread_join(threads[i], NULL), 0);
+    check_nothing_queued(service);
+    check_room_is_whole(&self);
+    uint64_t came = 0;
+    for (unsigned i = 0; i < LINES; i++)
+        came += line_end(&self.lines[i]);
+    check_eq(came, atomic_load(&self.accepted) + 26 + 25 + 300);
+    ferry_service_destroy(service);
+}
+
 /* ---- promises of room ------------------------------------------------------------------------ */
 
 static ferry_promise *promise_room(ferry_stream *stream, uint64_t memory, uint64_t file_bytes)
@@ -620,12 +659,12 @@ PROMISE_BOTH(room, promise_is_eshutdown_when_its_stream_ends_and_outlives_stream
         ferry_promise *room = promise_room(ending, 1, 0);
         check_pending(room);
         refuse_from_now_on(way % WAYS, service, ending);
+        check_eq(ferry_promise_await(room, -1, NULL), 0); /* what is queued need not move */
         ferry_promise *late = promise_room(ending, 1, 0);
         ferry_stream_unref(ending);
         ferry_stream_unref(full);
         if (way % WAYS != DESTROY)
             ferry_service_destroy(service);
-        check_eq(ferry_promise_await(room, 0, NULL), 0);
         ferry_result result = outcome(room);
         check_eq(result.error, -ESHUTDOWN);
         check_eq(result.phase, FERRY_PHASE_QUEUE);
@@ -693,6 +732,49 @@ PROMISE_BOTH(room, promises_settle_oldest_first)
         check_eq(all.seen[i], i);
     check_eq(line_end(&only), 0);
     ferry_service_destroy(service);
+}
+
+static int64_t hold_up_the_owner(void *buffer, size_t size, void *arg)
+{
+    (void)buffer;
+    (void)size;
+    while (!atomic_load(&((gate *)arg)->is_open))
+        sched_yield();
+    return 0;
+}
+
+PROMISE(room, promise_settles_when_a_file_turns_out_to_be_smaller)
+{
+    for (unsigned by_service = 0; by_service < 2; by_service++) {
+        ferry_service *service;
+        const ferry_service_options options = {.placement = FERRY_SHARED,
+                                               .shared_owners = 1,
+                                               .limit_file_bytes = by_service ? 600 : 0};
+        check_eq(ferry_service_create(&options, &service), 0);
+        line busy = line_start(service, (ferry_stream_options){0});
+        line only =
+            line_start(service, (ferry_stream_options){.limit_file_bytes = by_service ? 0 : 600});
+        test_file file = file_make(600, 1);
+        atomic_init(&busy.gate.is_open, false);
+        const ferry_part part =
+            ferry_part_generate(hold_up_the_owner, &busy.gate, FERRY_TO_END, NULL);
+        check_eq(ferry_stream_send(busy.stream, &part, 1, NULL, NULL), 0);
+        ferry_file followed = ferry_file_at(file.path);
+        followed.flags = FERRY_FILE_FOLLOW; /* counts for its size until it is open, then for 0 */
+        ferry_promise *never = submit_file(only.stream, followed);
+        ferry_promise *room = promise_room(only.stream, 0, 1);
+        check_pending(room);
+        open_gate(busy.stream, &busy.gate);
+        check_eq(outcome(room).error, 0);
+        cancel(never);
+        ferry_stream_abort(only.stream); /* some of it may have left */
+        (void)close_stream(only.stream);
+        reader_join(only.peer);
+        reader_free(only.peer);
+        check_eq(line_end(&busy), 0);
+        file_remove(&file);
+        ferry_service_destroy(service);
+    }
 }
 
 PROMISE(room, promise_with_bad_arguments_is_refused)
@@ -945,6 +1027,24 @@ PROMISE_BOTH(watermark, equal_marks_do_not_alternate_while_the_queue_stays_on_th
     let_it_look(only.stream);
     check_told(seen, 1, 1);
     cancel(most);
+    open_gate(only.stream, &only.gate);
+    check_eq(line_end(&only), 0);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(watermark, cancelling_is_enough_to_be_told_that_the_queue_is_below)
+{
+    ferry_service *service = service_start(placement);
+    told seen = {0};
+    line only = line_start(service, watched(&seen, 100, 0));
+    submit_gate(only.stream, &only.gate);
+    ferry_promise *most = submit_write(only.stream, zeros, 100);
+    while (seen.up == 0)
+        check(ferry_inbox_run(-1) >= 0);
+    cancel(most);
+    while (seen.down == 0) /* nothing else happens to the stream */
+        check(ferry_inbox_run(-1) >= 0);
+    check_told(seen, 1, 1);
     open_gate(only.stream, &only.gate);
     check_eq(line_end(&only), 0);
     ferry_service_destroy(service);
