@@ -363,7 +363,7 @@ FERRY_API void ferry_stream_abort(ferry_stream *stream);
  * The promise settles with 0 once a request of so many bytes would be let in; oldest first, but
  * nothing is kept for it: another submit may be faster, and then -EAGAIN asks for another promise.
  *
- * Threads: any. Never blocks. Cancel: it settles with -ECANCELED.
+ * Threads: any. Never blocks. Cancel: it settles with -ECANCELED, inside that call already.
  * @param memory_bytes, file_bytes what the request needs.
  * @return 0; -EINVAL, -EOVERFLOW, -ENOMEM, -ECHILD.
  * Outcome: 0; phase queue: -ESHUTDOWN: the stream is closed or shut down; -ECANCELED.
