@@ -10,11 +10,13 @@ static const struct {
     const char *message;
 } own_meanings[] = {
     {EAGAIN, "at the limit for now: try again later"},
+    {EALREADY, "it has settled already"},
     {ECANCELED, "called off before it was complete"},
     {ECHILD, "belongs to the parent of this forked process"},
     {EDEADLK, "waiting here would deadlock"},
     {ENODATA, "the source ended before the planned length"},
     {ESHUTDOWN, "the stream is closed for new requests"},
+    {ESTALE, "the file has changed, or is another"},
     {ETIMEDOUT, "the time given ran out"},
 };
 

@@ -8,9 +8,12 @@
  *                request failed after some of its bytes had left (the stream is poisoned)
  *   -ECHILD      the object belongs to the parent of this forked process
  *   -EDEADLK     waiting here would deadlock: in a callback, or on one of ferry's own threads
+ *   -EALREADY    it has settled: there is nothing to cancel
  *   -ENODATA     the source ended before the planned length
  *   -ESHUTDOWN   the stream is closed, or was half-closed, for new requests
- *   -ETIMEDOUT   a time limit passed: of a wait (nothing changed), of a confirmed close, or the peer's
+ *   -ESTALE      the file is not what it was: changed while it was sent, or since the resume token
+ *   -ETIMEDOUT   a time limit passed: of a wait (nothing changed), of a request, of a confirmed close,
+ *                or the peer's, which has stalled
  */
 #ifndef FERRY_STATUS_H
 #define FERRY_STATUS_H
