@@ -276,6 +276,14 @@ static void give_up(ferry_stream *stream)
     ferry__stream_poison(stream, -ETIMEDOUT);
 }
 
+/* Whether to go on at once: a close that waited for confirmation need not any more. */
+static bool look_at_confirming(ferry_stream *stream)
+{
+    bool waited = waits_to_close(stream);
+    ferry__confirm_look(stream);
+    return waited && !waits_to_close(stream);
+}
+
 ferry__turn ferry__stream_turn(ferry__task *task)
 {
     ferry_stream *stream = STREAM_OF(task, task);
@@ -291,7 +299,7 @@ ferry__turn ferry__stream_turn(ferry__task *task)
             give_up(stream);
         again = carry_out(stream);
         if (stream->confirming.first != NULL)
-            ferry__confirm_look(stream);
+            again |= look_at_confirming(stream);
     }
     ferry__stream_settle_finished(stream);
     if (stream->options.on_watermark != NULL)
