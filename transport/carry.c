@@ -50,7 +50,7 @@ static ferry__part *find_next_part(ferry_stream *stream)
            !waits_to_close(stream)) {
         int error = refusal(stream, request);
         if (error != 0) {
-            ferry__stream_finish(stream, request, error, FERRY_PHASE_QUEUE);
+            ferry__stream_refuse(stream, request, error);
             continue;
         }
         ferry__stream_begin(stream, request);

@@ -56,6 +56,9 @@ void ferry__stream_begin(ferry_stream *stream, ferry__request *request);
 void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
                           ferry_phase phase);
 
+/* Likewise the head's, which is not to be carried out: a marker still waits for its turn to settle. */
+void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int error);
+
 /* Stops waiting for the head's source. */
 void ferry__stream_forget_source(ferry_stream *stream);
 
@@ -101,7 +104,7 @@ void ferry__pace_rest(ferry_stream *stream);
 
 /* ---- confirm.c ---- */
 
-/* Whether a request that has succeeded is to be confirmed before it settles. */
+/* Whether a request that has succeeded, or a marker that was refused, is to wait before it settles. */
 bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *request);
 
 /* A request has joined those to be confirmed: looks again soon. */

@@ -47,11 +47,11 @@ void ferry__confirm_wait(ferry_stream *stream)
     look_again_later(stream);
 }
 
-/* How a request stands: 0: confirmed; -EAGAIN: not yet; another errno: it will not be. */
+/* How a request stands: -EAGAIN: not yet; else its outcome. */
 static int look_at(const ferry_stream *stream, const ferry__request *request)
 {
     if (request->part_count == 0)
-        return request == stream->confirming.first ? 0 : -EAGAIN;
+        return request == stream->confirming.first ? request->promise.result.error : -EAGAIN;
     const ferry__sink *sink = &stream->sink;
     int64_t inside = level_of(request) == FERRY_DRAINED
                          ? ferry__outlet_unsent(sink->fd, sink->outlet)

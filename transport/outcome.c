@@ -103,8 +103,15 @@ static void add_finished(ferry_stream *stream, ferry__request *request)
     stream->released_source_bytes += request->cost.source_bytes;
 }
 
-void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
-                          ferry_phase phase)
+static void add_confirming(ferry_stream *stream, ferry__request *request)
+{
+    request->stage = FERRY__CONFIRMING;
+    append(&stream->confirming, request);
+    ferry__confirm_wait(stream);
+}
+
+/* Gives a request that leaves the queue its result, and lets go of what it was made of. */
+static void conclude(ferry_stream *stream, ferry__request *request, int error, ferry_phase phase)
 {
     ferry__stream_assert_owner(stream);
     ferry__stream_begin(stream, request);
@@ -118,21 +125,36 @@ void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int err
     ferry__request_release_parts(request);
     if (error != 0)
         fail(stream, request, is_whole, known_length);
-    if (error == 0 && ferry__confirm_is_wanted(stream, request)) {
-        request->stage = FERRY__CONFIRMING;
-        append(&stream->confirming, request);
-        ferry__confirm_wait(stream);
-    } else {
+}
+
+void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
+                          ferry_phase phase)
+{
+    conclude(stream, request, error, phase);
+    if (error == 0 && ferry__confirm_is_wanted(stream, request))
+        add_confirming(stream, request);
+    else
         add_finished(stream, request);
-    }
+}
+
+void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int error)
+{
+    conclude(stream, request, error, FERRY_PHASE_QUEUE);
+    if (ferry__confirm_is_wanted(stream, request))
+        add_confirming(stream, request);
+    else
+        add_finished(stream, request);
 }
 
 void ferry__stream_conclude_confirming(ferry_stream *stream, ferry__request *request, int error)
 {
     take_out(&stream->confirming, request);
     request->stage = FERRY__FINISHED;
-    request->promise.result.error = error;
-    request->promise.result.phase = error == 0 ? FERRY_PHASE_DONE : FERRY_PHASE_SINK;
+    ferry_result *result = &request->promise.result;
+    if (error != result->error) {
+        result->error = error;
+        result->phase = FERRY_PHASE_SINK;
+    }
     add_finished(stream, request);
 }
 
