@@ -35,6 +35,7 @@ static bool start_lingering(ferry_stream *stream)
     int error = ferry__sink_shutdown(&stream->sink);
     if (error != 0 && error != -ENOTCONN) /* ENOTCONN: it is over; reading tells how */
         return false;
+    stream->was_reset = error != 0 && !stream->is_shut; /* nothing else ends it before its FIN */
     ferry__timers_set(&stream->owner->timers, &stream->close_timer,
                       ferry__clock_deadline(stream->options.close_timeout_ms));
     stream->state = FERRY__LINGERING;
@@ -58,6 +59,10 @@ void ferry__closing_start(ferry_stream *stream)
 /* Waits for more of the peer's last words, or for its kernel to have all of ours. */
 static void linger_on(ferry_stream *stream, bool has_ended)
 {
+    if (stream->was_reset && has_ended) { /* a write was told of it, so reading is not */
+        close_sink(stream, -ECONNRESET, false);
+        return;
+    }
     bool is_acked = false;
     if (stream->options.close_mode == FERRY_CLOSE_LINGERING) {
         is_acked = ferry__outlet_unacked(stream->sink.fd, stream->sink.outlet) <= 0;
