@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Limiters as the peers see them: what arrives between two moments. Time is what is promised here,
+ * so these tests do take some. Where a limiter must keep something back it gives a byte a second:
+ * then a test that passes has not waited for the limiter, and one that fails would do so for days.
+ */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+
+enum {
+    KB = 1000,
+    MB = 1000 * KB,
+    PERCENT = 5,  /* how far the measured rate may be from the setting */
+    STUCK_MS = 60 /* those who wait for a limiter look every 50 ms */
+};
+
+static const unsigned char zeros[64 * MB];
+
+/* ---- what the tests are made of -------------------------------------------------------------- */
+
+static ferry_limiter *limiter_make(uint64_t bytes_per_s, uint64_t burst_bytes,
+                                   ferry_limiter *parent)
+{
+    ferry_limiter *limiter;
+    const ferry_limiter_options options = {bytes_per_s, burst_bytes, parent};
+    check_eq(ferry_limiter_create(&options, &limiter), 0);
+    return limiter;
+}
+
+static ferry_stream *adopt_limited(ferry_service *service, int fd, ferry_limiter *limiter)
+{
+    return stream_adopt_with(service, fd, (ferry_stream_options){.limiter = limiter});
+}
+
+static ferry_promise *submit_zeros(ferry_stream *stream, size_t size)
+{
+    const ferry_part part = ferry_part_borrow(zeros, size);
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, &part, 1, NULL, &promise), 0);
+    return promise;
+}
+
+static void check_waits(ferry_promise *promise)
+{
+    check_eq(ferry_promise_await(promise, STUCK_MS, NULL), -ETIMEDOUT);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* A peer that reads whatever comes, and says how much that was so far. */
+typedef struct meter {
+    pthread_t thread;
+    int fd;
+    atomic_uint_fast64_t bytes;
+    uint64_t bytes_at_start;
+    int64_t started_at;
+} meter;
+
+static void *read_and_count(void *arg)
+{
+    meter *self = arg;
+    unsigned char *scrap = malloc(256 * 1024);
+    for (ssize_t count; (count = read(self->fd, scrap, 256 * 1024)) > 0;)
+        atomic_fetch_add(&self->bytes, (uint64_t)count);
+    free(scrap);
+    close(self->fd);
+    return NULL;
+}
+
+/* Takes fd. */
+static void meter_open(meter *self, int fd)
+{
+    self->fd = fd;
+    atomic_init(&self->bytes, 0);
+    check_eq(pthread_create(&self->thread, NULL, read_and_count, self), 0);
+}
+
+static void meters_join(meter meters[], unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        check_eq(pthread_join(meters[i].thread, NULL), 0);
+}
+
+static void meters_wait_for(meter meters[], unsigned count, uint64_t bytes)
+{
+    for (unsigned i = 0; i < count; i++)
+        while (atomic_load(&meters[i].bytes) < bytes)
+            usleep(1000);
+}
+
+/* Lets some time pass. @return what came meanwhile, in bytes per second, for each meter. */
+static void measure(meter meters[], unsigned count, unsigned ms, uint64_t ret_rates[])
+{
+    for (unsigned i = 0; i < count; i++) {
+        meters[i].bytes_at_start = atomic_load(&meters[i].bytes);
+        meters[i].started_at = now_ns();
+    }
+    usleep(ms * 1000);
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t came = atomic_load(&meters[i].bytes) - meters[i].bytes_at_start;
+        int64_t took = now_ns() - meters[i].started_at;
+        ret_rates[i] = (uint64_t)((double)came * 1e9 / (double)took);
+    }
+}
+
+static void check_rate(uint64_t got, uint64_t expected)
+{
+    fprintf(stderr, "rate %llu of %llu\n", (unsigned long long)got, (unsigned long long)expected);
+    if (got < expected - expected / 100 * PERCENT || got > expected + expected / 100 * PERCENT)
+        check_eq(got, expected);
+}
+
+/* ---- five seconds of everything -------------------------------------------------------------- */
+
+/* What feeds a pipe that is spliced. */
+static void *write_to_pipe(void *arg)
+{
+    const int *fd = arg;
+    sigset_t broken_pipe; /* which ends it */
+    sigemptyset(&broken_pipe);
+    sigaddset(&broken_pipe, SIGPIPE);
+    check_eq(pthread_sigmask(SIG_BLOCK, &broken_pipe, NULL), 0);
+    while (write(*fd, zeros, 64 * 1024) > 0)
+        continue;
+    return NULL;
+}
+
+static int64_t generate_zeros(void *buffer, size_t size, void *arg)
+{
+    (void)arg;
+    memset(buffer, 0, size);
+    return (int64_t)size;
+}
+
+static ferry_promise *submit_generated(ferry_stream *stream)
+{
+    const ferry_part part = {
+        .kind = FERRY_PART_GENERATE, .generate = generate_zeros, .generate_length = FERRY_TO_END};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, &part, 1, NULL, &promise), 0);
+    return promise;
+}
+
+/* A file of so many zeros that need no room. */
+static test_file hollow_file(int64_t size)
+{
+    test_file file = file_make(0, 1);
+    check_eq(truncate(file.path, size), 0);
+    return file;
+}
+
+enum { SENDFILE, MEMORY, SPLICE, COPY, MESSAGES, GROUPED, GROUPED_TOO, STREAMS };
+
+typedef struct everything {
+    test_file file;
+    int pipe_fds[2];
+    ferry_stream *streams[STREAMS];
+    ferry_promise *promises[STREAMS];
+    meter meters[STREAMS];
+} everything;
+
+static const uint64_t rates[] = {[SENDFILE] = 20 * MB,
+                                 [MEMORY] = 8 * MB,
+                                 [SPLICE] = 5 * MB,
+                                 [COPY] = 3 * MB,
+                                 [MESSAGES] = 2 * MB};
+enum { GROUP_RATE = 9 * MB, PARENT_RATE = 6 * MB };
+
+static void everything_adopt(everything *all, ferry_service *service, ferry_limiter *group)
+{
+    for (unsigned i = 0; i < STREAMS; i++) {
+        pair both = i == SENDFILE   ? tcp_pair()
+                    : i == MESSAGES ? unix_pair(SOCK_SEQPACKET)
+                                    : unix_pair(SOCK_STREAM);
+        ferry_limiter *own = i < GROUPED ? limiter_make(rates[i], 0, NULL) : NULL;
+        all->streams[i] = adopt_limited(service, both.ours, own != NULL ? own : group);
+        ferry_limiter_unref(own);
+        meter_open(&all->meters[i], both.theirs);
+    }
+}
+
+static void everything_submit(everything *all)
+{
+    ferry_file spliced = ferry_file_fd(all->pipe_fds[0]);
+    spliced.flags = FERRY_FD_GIVE;
+    const ferry_file file = ferry_file_at(all->file.path);
+    all->promises[SENDFILE] = submit_file(all->streams[SENDFILE], file);
+    all->promises[MEMORY] = submit_zeros(all->streams[MEMORY], sizeof zeros);
+    all->promises[SPLICE] = submit_file(all->streams[SPLICE], spliced);
+    all->promises[COPY] = submit_generated(all->streams[COPY]);
+    all->promises[MESSAGES] = submit_file(all->streams[MESSAGES], file);
+    all->promises[GROUPED] = submit_file(all->streams[GROUPED], file);
+    all->promises[GROUPED_TOO] = submit_zeros(all->streams[GROUPED_TOO], sizeof zeros);
+}
+
+static void everything_end(everything *all)
+{
+    static const ferry_method methods[] = {
+        [SENDFILE] = FERRY_METHOD_SENDFILE, [MEMORY] = FERRY_METHOD_MEMORY,
+        [SPLICE] = FERRY_METHOD_SPLICE,     [COPY] = FERRY_METHOD_COPY,
+        [MESSAGES] = FERRY_METHOD_SENDFILE, [GROUPED] = FERRY_METHOD_SENDFILE,
+        [GROUPED_TOO] = FERRY_METHOD_MEMORY};
+    for (unsigned i = 0; i < STREAMS; i++) {
+        ferry_stream_abort(all->streams[i]);
+        ferry_result result = outcome(all->promises[i]);
+        check_eq(result.error, -ECANCELED); /* it had enough to send all the while */
+        check_eq(result.method, methods[i]);
+        ferry_stream_unref(all->streams[i]);
+    }
+}
+
+PROMISE_BOTH(rate, is_within_5_percent_over_5_s_however_bytes_move_alone_and_in_groups)
+{
+    everything all = {.file = hollow_file(INT64_C(1) << 30)};
+    ferry_service *service = service_start(placement);
+    ferry_limiter *parent = limiter_make(PARENT_RATE, 0, NULL);
+    ferry_limiter *group = limiter_make(GROUP_RATE, 0, parent);
+    pthread_t feeder;
+    check_eq(pipe2(all.pipe_fds, O_CLOEXEC), 0);
+    check_eq(pthread_create(&feeder, NULL, write_to_pipe, &all.pipe_fds[1]), 0);
+    everything_adopt(&all, service, group);
+    everything_submit(&all);
+    meters_wait_for(all.meters, STREAMS, 256 * 1024); /* bursts are over */
+    uint64_t measured[STREAMS];
+    measure(all.meters, STREAMS, 5000, measured);
+    for (unsigned i = 0; i < GROUPED; i++)
+        check_rate(measured[i], rates[i]);
+    check_rate(measured[GROUPED] + measured[GROUPED_TOO], PARENT_RATE);
+    check(measured[GROUPED] > PARENT_RATE / 4 && measured[GROUPED_TOO] > PARENT_RATE / 4);
+    everything_end(&all); /* which closes the pipe */
+    check_eq(pthread_join(feeder, NULL), 0);
+    close(all.pipe_fds[1]);
+    meters_join(all.meters, STREAMS);
+    ferry_service_destroy(service);
+    ferry_limiter_unref(group);
+    ferry_limiter_unref(parent);
+    file_remove(&all.file);
+}
+
+PROMISE(rate, holds_for_streams_of_different_owners_and_services_together)
+{
+    enum { COUNT = 4, RATE = 8 * MB };
+    ferry_service *services[] = {service_start(FERRY_DEDICATED), service_start(FERRY_SHARED)};
+    ferry_limiter *limiter = limiter_make(RATE, 0, NULL);
+    ferry_stream *streams[COUNT];
+    meter meters[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        pair both = unix_pair(SOCK_STREAM);
+        streams[i] = adopt_limited(services[i % 2], both.ours, limiter);
+        meter_open(&meters[i], both.theirs);
+        ferry_promise_unref(submit_zeros(streams[i], sizeof zeros));
+    }
+    ferry_limiter_unref(limiter); /* the streams have theirs */
+    meters_wait_for(meters, COUNT, 256 * 1024);
+    uint64_t measured[COUNT], sum = 0;
+    measure(meters, COUNT, 1500, measured);
+    for (unsigned i = 0; i < COUNT; i++) {
+        sum += measured[i];
+        check(measured[i] > RATE / COUNT / 2); /* they take turns */
+    }
+    check_rate(sum, RATE);
+    for (unsigned i = 0; i < COUNT; i++)
+        ferry_stream_unref(streams[i]);
+    ferry_service_destroy(services[0]);
+    ferry_service_destroy(services[1]);
+    meters_join(meters, COUNT);
+}
+
+PROMISE_BOTH(rate, can_be_changed_up_and_down_while_bytes_leave)
+{
+    static const uint64_t settings[] = {2 * MB, 12 * MB, 4 * MB};
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_limiter *limiter = limiter_make(1 * MB, 0, NULL);
+    ferry_stream *stream = adopt_limited(service, both.ours, limiter);
+    meter peer;
+    meter_open(&peer, both.theirs);
+    ferry_promise *all = submit_zeros(stream, sizeof zeros);
+    for (unsigned i = 0; i < 3; i++) {
+        check_eq(ferry_limiter_set_rate(limiter, settings[i], 0), 0);
+        usleep(100 * 1000); /* twice as long as it may take */
+        uint64_t measured;
+        measure(&peer, 1, 1000, &measured);
+        check_rate(measured, settings[i]);
+    }
+    check_eq(ferry_promise_await(all, 0, NULL), -ETIMEDOUT);
+    check_eq(ferry_limiter_set_rate(limiter, 0, 0), 0);
+    check_eq(outcome(all).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    meters_join(&peer, 1);
+    check_eq(peer.bytes, sizeof zeros);
+    ferry_limiter_unref(limiter);
+    ferry_service_destroy(service);
+}
+
+/* ---- those who must not suffer --------------------------------------------------------------- */
+
+static int64_t have_nothing_yet(void *buffer, size_t size, void *arg)
+{
+    (void)buffer;
+    (void)size;
+    (void)arg;
+    return -EAGAIN;
+}
+
+PROMISE_BOTH(rate, members_whose_peer_or_source_stalls_leave_it_all_to_the_others)
+{
+    enum { RATE = 8 * MB };
+    ferry_service *service = service_start(placement);
+    ferry_limiter *limiter = limiter_make(RATE, 0, NULL);
+    pair stuck = unix_pair(SOCK_STREAM), dry = unix_pair(SOCK_STREAM),
+         busy = unix_pair(SOCK_STREAM);
+    ferry_stream *stalled = adopt_limited(service, stuck.ours, limiter);
+    ferry_stream *waiting = adopt_limited(service, dry.ours, limiter);
+    ferry_stream *stream = adopt_limited(service, busy.ours, limiter);
+    const ferry_part nothing = {
+        .kind = FERRY_PART_GENERATE, .generate = have_nothing_yet, .generate_length = FERRY_TO_END};
+    check_eq(ferry_stream_send(waiting, &nothing, 1, NULL, NULL), 0);
+    ferry_promise_unref(submit_zeros(stalled, sizeof zeros));
+    meter peer;
+    meter_open(&peer, busy.theirs);
+    ferry_promise_unref(submit_zeros(stream, sizeof zeros));
+    meters_wait_for(&peer, 1, 1 * MB); /* by then the other's socket is full */
+    uint64_t measured;
+    measure(&peer, 1, 1500, &measured);
+    check_rate(measured, RATE);
+    ferry_stream_abort(stream);
+    ferry_stream_unref(stream);
+    ferry_stream_unref(stalled);
+    ferry_stream_unref(waiting);
+    ferry_service_destroy(service);
+    meters_join(&peer, 1);
+    ferry_limiter_unref(limiter);
+    close(stuck.theirs);
+    close(dry.theirs);
+}
+
+PROMISE_BOTH(rate, stream_without_a_limiter_is_not_slowed_by_one_that_waits)
+{
+    ferry_service *service = service_start(placement);
+    ferry_limiter *limiter = limiter_make(1, 0, NULL);
+    pair slow = unix_pair(SOCK_STREAM), fast = unix_pair(SOCK_STREAM);
+    ferry_stream *limited = adopt_limited(service, slow.ours, limiter);
+    ferry_stream *stream = stream_adopt(service, fast.ours);
+    ferry_promise *waits = submit_zeros(limited, MB);
+    reader *peer = reader_start(fast.theirs, false);
+    check_eq(outcome(submit_zeros(stream, 16 * MB)).error, 0);
+    check_eq(ferry_promise_await(waits, 0, NULL), -ETIMEDOUT);
+    ferry_stream_abort(limited);
+    check_eq(outcome(waits).error, -ECANCELED);
+    check_eq(close_stream(stream).error, 0);
+    ferry_stream_unref(limited);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_limiter_unref(limiter);
+    ferry_service_destroy(service);
+    close(slow.theirs);
+}
+
+/* ---- what is let through at once ------------------------------------------------------------- */
+
+static void check_sent_between(ferry_stream *stream, uint64_t least, uint64_t most)
+{
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check(status.sent_bytes >= least && status.sent_bytes <= most);
+}
+
+static void so_much_leaves_at_once(ferry_placement placement, ferry_stream_options options,
+                                   uint64_t bytes)
+{
+    enum { SECONDS = TEST_TIMEOUT_S + 10 }; /* and a byte for each of them */
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(submit_zeros(stream, bytes / 2)).error, 0);
+    ferry_promise *crossing = submit_zeros(stream, bytes);
+    wait_until_asleep();
+    check_waits(crossing);
+    check_sent_between(stream, bytes, bytes + SECONDS);
+    ferry_stream_abort(stream);
+    ferry_result cut = outcome(crossing);
+    check_eq(cut.error, -ECANCELED);
+    check(bytes / 2 + cut.sent >= bytes && bytes / 2 + cut.sent <= bytes + SECONDS);
+    ferry_stream_unref(stream);
+    reader_join(peer);
+    check_eq(peer->bytes, bytes / 2 + cut.sent);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(rate, lets_the_burst_and_the_free_first_bytes_leave_at_once)
+{
+    ferry_limiter *bursting = limiter_make(1, 300000, NULL), *strict = limiter_make(1, 1, NULL);
+    so_much_leaves_at_once(placement, (ferry_stream_options){.limiter = bursting}, 300000);
+    so_much_leaves_at_once(placement,
+                           (ferry_stream_options){.limiter = strict, .limiter_free_bytes = 3000000},
+                           3000000);
+    ferry_limiter_unref(bursting);
+    ferry_limiter_unref(strict);
+}
+
+PROMISE_BOTH(rate, parent_limits_a_group_that_has_no_limit_of_its_own)
+{
+    ferry_limiter *parent = limiter_make(1, 50000, NULL), *group = limiter_make(0, 0, parent);
+    ferry_limiter_unref(parent);
+    so_much_leaves_at_once(placement, (ferry_stream_options){.limiter = group}, 50000);
+    ferry_limiter_unref(group);
+}
+
+PROMISE_BOTH(rate, no_limit_is_as_fast_as_no_limiter)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_limiter *limiter = limiter_make(0, 0, NULL);
+    ferry_stream *stream = adopt_limited(service, both.ours, limiter);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(submit_zeros(stream, 32 * MB)).error, 0);
+    check_eq(ferry_limiter_set_rate(limiter, 1, 0), 0); /* nothing was saved up meanwhile */
+    ferry_promise *waits = submit_zeros(stream, KB);
+    check_waits(waits);
+    ferry_limiter_unref(limiter);
+    ferry_stream_abort(stream);
+    check_eq(outcome(waits).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+/* ---- padding --------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(rate, padding_leaves_no_faster_than_what_it_stands_for)
+{
+    enum { RATE = 4 * MB, SIZE = 4 * MB };
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_limiter *limiter = limiter_make(RATE, 0, NULL);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours,
+                          (ferry_stream_options){.limiter = limiter, .framing = FERRY_FRAMING_PAD});
+    reader *peer = reader_start(both.theirs, false);
+    ferry_promise *cancelled = submit_zeros(stream, SIZE);
+    ferry_stream_status status;
+    do
+        check_eq(ferry_stream_get_status(stream, &status), 0);
+    while (status.sent_bytes == 0);
+    ferry_promise *next = submit_write(stream, "end", 3);
+    int64_t began = now_ns();
+    check_eq(ferry_promise_cancel(cancelled), 0);
+    ferry_result cut = outcome(cancelled);
+    check_eq(cut.error, -ECANCELED);
+    check_eq(cut.sent + cut.remaining, SIZE);
+    ferry_result result = outcome(next);
+    double seconds = (double)(now_ns() - began) / 1e9;
+    check_eq(result.error, 0);
+    check_eq(result.stream_offset, SIZE);
+    check(seconds > (double)cut.remaining / RATE * (100 - PERCENT) / 100 - 0.05);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, SIZE + 3);
+    reader_free(peer);
+    ferry_limiter_unref(limiter);
+    ferry_service_destroy(service);
+}
+
+/* ---- whoever waits for a limiter can be got out ---------------------------------------------- */
+
+typedef struct waiter {
+    ferry_service *service;
+    ferry_stream *stream;
+    ferry_promise *promise;
+    int theirs;
+} waiter;
+
+/* A stream of which a byte or so has left, and the rest waits for a limiter that nobody else has. */
+static waiter waiter_start(ferry_placement placement, ferry_framing framing)
+{
+    waiter self = {.service = service_start(placement)};
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_limiter *limiter = limiter_make(1, 1, NULL);
+    self.stream = stream_adopt_with(self.service, both.ours,
+                                    (ferry_stream_options){.limiter = limiter, .framing = framing});
+    ferry_limiter_unref(limiter);
+    self.theirs = both.theirs;
+    self.promise = submit_zeros(self.stream, MB);
+    wait_readable(self.theirs);
+    wait_until_asleep();
+    return self;
+}
+
+static void waiter_end(waiter *self)
+{
+    ferry_stream_unref(self->stream);
+    ferry_service_destroy(self->service);
+    close(self->theirs);
+}
+
+static void check_cut(ferry_promise *promise, int error)
+{
+    ferry_result result = outcome(promise);
+    check_eq(result.error, error);
+    check(result.sent >= 1 && result.sent < TEST_TIMEOUT_S);
+    check_eq(result.sent + result.remaining, MB);
+}
+
+PROMISE_BOTH(rate, cancel_and_timeout_end_the_waiting_for_a_limiter)
+{
+    waiter self = waiter_start(placement, FERRY_FRAMING_CONTINUE);
+    const ferry_request_options options = {.timeout_ms = 30};
+    ferry_promise *timed;
+    check_eq(ferry_stream_write(self.stream, "late", 4, &options, &timed), 0);
+    ferry_result late = outcome(timed);
+    check_eq(late.error, -ETIMEDOUT);
+    check_eq(late.sent, 0);
+    check_eq(ferry_promise_cancel(self.promise), 0);
+    check_cut(self.promise, -ECANCELED);
+    check_eq(close_stream(ferry_stream_ref(self.stream)).error,
+             0); /* nothing is left to wait for */
+    waiter_end(&self);
+}
+
+PROMISE_BOTH(rate, abort_ends_the_waiting_for_a_limiter)
+{
+    waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(self.stream, &closed), 0);
+    check_waits(closed); /* close itself sends what is queued first */
+    ferry_stream_abort(self.stream);
+    check_cut(self.promise, -ECANCELED);
+    check_eq(outcome(closed).error, -ECANCELED);
+    waiter_end(&self);
+}
+
+PROMISE_BOTH(rate, abort_ends_padding_that_waits_for_a_limiter)
+{
+    waiter self = waiter_start(placement, FERRY_FRAMING_PAD);
+    check_eq(ferry_promise_cancel(self.promise), 0);
+    check_cut(self.promise, -ECANCELED);
+    ferry_promise *behind = submit_write(self.stream, "behind", 6);
+    check_waits(behind);
+    ferry_stream_abort(self.stream);
+    check_eq(outcome(behind).error, -ECANCELED);
+    waiter_end(&self);
+}
+
+PROMISE_BOTH(rate, destroy_ends_the_waiting_for_a_limiter)
+{
+    waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
+    ferry_service_destroy(self.service);
+    check_cut(self.promise, -ECANCELED);
+    ferry_stream_unref(self.stream);
+    close(self.theirs);
+}
+
+PROMISE_BOTH(rate, new_rate_reaches_those_who_wait)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_limiter *parent = limiter_make(1, 1, NULL), *limiter = limiter_make(0, 0, parent);
+    ferry_stream *stream = adopt_limited(service, both.ours, limiter);
+    reader *peer = reader_start(both.theirs, false);
+    ferry_promise *waits = submit_zeros(stream, MB);
+    check_waits(waits);
+    check_eq(ferry_limiter_set_rate(parent, 100 * MB, 0), 0);
+    check_eq(outcome(waits).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, MB);
+    reader_free(peer);
+    ferry_limiter_unref(limiter);
+    ferry_limiter_unref(parent);
+    ferry_service_destroy(service);
+}
