@@ -12,6 +12,9 @@
 #include <stdatomic.h>
 #include <time.h>
 
+/* A burst that lasts for 50 ms: on a busy machine a thread may wake so late. */
+#define BURST_OF(rate) ((rate) / 20)
+
 enum {
     KB = 1000,
     MB = 1000 * KB,
@@ -182,7 +185,7 @@ static void everything_adopt(everything *all, ferry_service *service, ferry_limi
         pair both = i == SENDFILE   ? tcp_pair()
                     : i == MESSAGES ? unix_pair(SOCK_SEQPACKET)
                                     : unix_pair(SOCK_STREAM);
-        ferry_limiter *own = i < GROUPED ? limiter_make(rates[i], 0, NULL) : NULL;
+        ferry_limiter *own = i < GROUPED ? limiter_make(rates[i], BURST_OF(rates[i]), NULL) : NULL;
         all->streams[i] = adopt_limited(service, both.ours, own != NULL ? own : group);
         ferry_limiter_unref(own);
         meter_open(&all->meters[i], both.theirs);
@@ -223,14 +226,14 @@ PROMISE_BOTH(rate, is_within_5_percent_over_5_s_however_bytes_move_alone_and_in_
 {
     everything all = {.file = hollow_file(INT64_C(1) << 30)};
     ferry_service *service = service_start(placement);
-    ferry_limiter *parent = limiter_make(PARENT_RATE, 0, NULL);
-    ferry_limiter *group = limiter_make(GROUP_RATE, 0, parent);
+    ferry_limiter *parent = limiter_make(PARENT_RATE, BURST_OF(PARENT_RATE), NULL);
+    ferry_limiter *group = limiter_make(GROUP_RATE, BURST_OF(GROUP_RATE), parent);
     pthread_t feeder;
     check_eq(pipe2(all.pipe_fds, O_CLOEXEC), 0);
     check_eq(pthread_create(&feeder, NULL, write_to_pipe, &all.pipe_fds[1]), 0);
     everything_adopt(&all, service, group);
     everything_submit(&all);
-    meters_wait_for(all.meters, STREAMS, 256 * 1024); /* bursts are over */
+    meters_wait_for(all.meters, STREAMS, MB); /* bursts are over */
     uint64_t measured[STREAMS];
     measure(all.meters, STREAMS, 5000, measured);
     for (unsigned i = 0; i < GROUPED; i++)
@@ -251,7 +254,7 @@ PROMISE(rate, holds_for_streams_of_different_owners_and_services_together)
 {
     enum { COUNT = 4, RATE = 8 * MB };
     ferry_service *services[] = {service_start(FERRY_DEDICATED), service_start(FERRY_SHARED)};
-    ferry_limiter *limiter = limiter_make(RATE, 0, NULL);
+    ferry_limiter *limiter = limiter_make(RATE, BURST_OF(RATE), NULL);
     ferry_stream *streams[COUNT];
     meter meters[COUNT];
     for (unsigned i = 0; i < COUNT; i++) {
@@ -287,7 +290,7 @@ PROMISE_BOTH(rate, can_be_changed_up_and_down_while_bytes_leave)
     meter_open(&peer, both.theirs);
     ferry_promise *all = submit_zeros(stream, sizeof zeros);
     for (unsigned i = 0; i < 3; i++) {
-        check_eq(ferry_limiter_set_rate(limiter, settings[i], 0), 0);
+        check_eq(ferry_limiter_set_rate(limiter, settings[i], BURST_OF(settings[i])), 0);
         usleep(100 * 1000); /* twice as long as it may take */
         uint64_t measured;
         measure(&peer, 1, 1000, &measured);
@@ -317,7 +320,7 @@ PROMISE_BOTH(rate, members_whose_peer_or_source_stalls_leave_it_all_to_the_other
 {
     enum { RATE = 8 * MB };
     ferry_service *service = service_start(placement);
-    ferry_limiter *limiter = limiter_make(RATE, 0, NULL);
+    ferry_limiter *limiter = limiter_make(RATE, BURST_OF(RATE), NULL);
     pair stuck = unix_pair(SOCK_STREAM), dry = unix_pair(SOCK_STREAM),
          busy = unix_pair(SOCK_STREAM);
     ferry_stream *stalled = adopt_limited(service, stuck.ours, limiter);
