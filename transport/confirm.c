@@ -47,31 +47,50 @@ void ferry__confirm_wait(ferry_stream *stream)
     look_again_later(stream);
 }
 
+/* What the outlet says, asked once a look, and only what somebody wants to know. */
+typedef struct look {
+    int64_t inside[FERRY_ACKED + 1]; /* by level; -1: not asked yet */
+    int verdict; /* on what is not confirmed: -EAGAIN, or why it never will be; 0: not asked yet */
+} look;
+
+static int64_t bytes_inside(const ferry_stream *stream, ferry_completion level, look *now)
+{
+    const ferry__sink *sink = &stream->sink;
+    if (now->inside[level] == -1)
+        now->inside[level] = level == FERRY_DRAINED ? ferry__outlet_unsent(sink->fd, sink->outlet)
+                                                    : ferry__outlet_unacked(sink->fd, sink->outlet);
+    return now->inside[level];
+}
+
+static int verdict(const ferry_stream *stream, look *now)
+{
+    if (now->verdict == 0)
+        now->verdict =
+            ferry__outlet_is_gone(stream->sink.fd, stream->sink.outlet) ? -ECONNRESET : -EAGAIN;
+    return now->verdict;
+}
+
 /* How a request stands: -EAGAIN: not yet; else its outcome. */
-static int look_at(const ferry_stream *stream, const ferry__request *request)
+static int look_at(const ferry_stream *stream, const ferry__request *request, look *now)
 {
     if (request->part_count == 0)
         return request == stream->confirming.first ? request->promise.result.error : -EAGAIN;
-    const ferry__sink *sink = &stream->sink;
-    int64_t inside = level_of(request) == FERRY_DRAINED
-                         ? ferry__outlet_unsent(sink->fd, sink->outlet)
-                         : ferry__outlet_unacked(sink->fd, sink->outlet);
+    int64_t inside = bytes_inside(stream, level_of(request), now);
     if (inside < 0)
         return (int)inside;
     const ferry_result *result = &request->promise.result;
     uint64_t accepted_after =
         stream->offset - stream->padding - result->stream_offset - result->sent;
-    if ((uint64_t)inside <= accepted_after)
-        return 0;
-    return ferry__outlet_is_gone(sink->fd, sink->outlet) ? -ECONNRESET : -EAGAIN;
+    return (uint64_t)inside <= accepted_after ? 0 : verdict(stream, now);
 }
 
 void ferry__confirm_look(ferry_stream *stream)
 {
+    look now = {{-1, -1, -1}, 0};
     ferry__request *next;
     for (ferry__request *request = stream->confirming.first; request != NULL; request = next) {
         next = request->next;
-        int error = look_at(stream, request);
+        int error = look_at(stream, request, &now);
         if (error != -EAGAIN)
             ferry__stream_conclude_confirming(stream, request, error);
     }
