@@ -35,7 +35,9 @@ void ferry__progress_init(ferry__progress *progress, const ferry_request_options
     progress->callback = options->on_progress;
     progress->arg = options->on_progress_arg;
     progress->step_bytes = options->progress_step_bytes;
-    progress->interval_ns = options->progress_interval_ms * FERRY__NS_PER_MS;
+    if (__builtin_mul_overflow(options->progress_interval_ms, (int64_t)FERRY__NS_PER_MS,
+                               &progress->interval_ns))
+        progress->interval_ns = FERRY__NEVER; /* more than 292 years */
     if (inbox == NULL)
         return;
     ferry__notice_init(&progress->notice, inbox);
