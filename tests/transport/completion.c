@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/ioctl.h>
@@ -93,6 +94,20 @@ static void reset_by_peer(int theirs)
     close(theirs);
 }
 
+/* From now on the peer's kernel is deaf to us: what we send is lost, and sent again and again. */
+static void deafen(int theirs)
+{
+    struct sock_filter drop_all = {.code = BPF_RET | BPF_K, .k = 0};
+    const struct sock_fprog program = {.len = 1, .filter = &drop_all};
+    check_eq(setsockopt(theirs, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program), 0);
+}
+
+static void undeafen(int theirs)
+{
+    const int unused = 0;
+    check_eq(setsockopt(theirs, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused), 0);
+}
+
 /* ---- levels ---------------------------------------------------------------------------------- */
 
 static void levels_wait_for_reading(ferry_placement placement, pair both, uint64_t size)
@@ -134,6 +149,38 @@ PROMISE_BOTH(completion, tcp_peers_kernel_is_enough_for_acked)
     int unread;
     check_eq(ioctl(both.theirs, FIONREAD, &unread), 0);
     check_eq(unread, 2 * SIZE);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(completion, drained_is_sent_and_acked_is_received)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    deafen(both.theirs);
+    ferry_promise *acked = write_until(stream, SIZE, FERRY_ACKED);
+    check_sent(write_until(stream, SIZE, FERRY_DRAINED), SIZE);
+    check_stays_pending(acked);
+    undeafen(both.theirs);
+    check_sent(acked, SIZE);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(completion, is_not_delayed_by_what_was_accepted_after_it)
+{
+    ferry_service *service = service_start(placement);
+    pair both = narrow_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *first = write_until(stream, SIZE, FERRY_ACKED);
+    ferry_promise *large = write_until(stream, LARGE, FERRY_ACKED);
+    check_sent(first, SIZE);
+    check_stays_pending(large);
+    read_exactly(both.theirs, SIZE + LARGE);
+    check_sent(large, LARGE);
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);
     close(both.theirs);
@@ -533,6 +580,23 @@ PROMISE_BOTH(linger, waits_for_what_the_peers_kernel_has_not_taken)
         close(pairs[i].theirs);
     }
     ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(linger, waits_until_the_peers_kernel_has_the_fin)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = adopt_lingering(service, both.ours, 60000);
+    ferry_promise *closed;
+    check_sent(write_until(stream, SIZE, FERRY_ACKED), SIZE);
+    deafen(both.theirs);
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    check_stays_pending(closed);
+    undeafen(both.theirs);
+    check_eq(outcome(closed).error, 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
 }
 
 PROMISE_BOTH(linger, goes_on_after_the_peer_has_ended_its_direction)
