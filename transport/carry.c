@@ -172,6 +172,7 @@ static void look_again_later(ferry_stream *stream, ferry__source *source)
 static bool wait_for_source(ferry_stream *stream, ferry__source *source)
 {
     ferry__sink_push(&stream->sink); /* nothing follows for now */
+    ferry__pace_rest(stream);
     stream->waits_for_source = true;
     if (source->generate != NULL)
         return false; /* until ferry_stream_resume */

@@ -110,6 +110,9 @@ bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *
 /* A request has joined those to be confirmed: looks again soon. */
 void ferry__confirm_wait(ferry_stream *stream);
 
+/* Has a turn after a while; after twice that the next time. */
+void ferry__confirm_look_later(ferry_stream *stream);
+
 /* Settles what is confirmed by now. */
 void ferry__confirm_look(ferry_stream *stream);
 

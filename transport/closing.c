@@ -38,6 +38,7 @@ static bool start_lingering(ferry_stream *stream)
     stream->was_reset = error != 0 && !stream->is_shut; /* nothing else ends it before its FIN */
     ferry__timers_set(&stream->owner->timers, &stream->close_timer,
                       ferry__clock_deadline(stream->options.close_timeout_ms));
+    stream->confirm_patience_ns = 0;
     stream->state = FERRY__LINGERING;
     return true;
 }
@@ -66,7 +67,7 @@ static void linger_on(ferry_stream *stream, bool has_ended)
     bool is_acked = false;
     if (stream->options.close_mode == FERRY_CLOSE_LINGERING) {
         is_acked = ferry__outlet_unacked(stream->sink.fd, stream->sink.outlet) <= 0;
-        ferry__confirm_wait(stream);
+        ferry__confirm_look_later(stream);
     }
     if (is_acked || (has_ended && stream->options.close_mode == FERRY_CLOSE_CONFIRMED)) {
         close_sink(stream, 0, false);

@@ -32,8 +32,10 @@ bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *
            stream->sink.outlet != FERRY__OUTLET_OTHER;
 }
 
-static void look_again_later(ferry_stream *stream)
+void ferry__confirm_look_later(ferry_stream *stream)
 {
+    if (stream->confirm_patience_ns == 0)
+        stream->confirm_patience_ns = SOONEST_NS;
     ferry__timers_set(&stream->owner->timers, &stream->confirm_timer,
                       ferry__clock_now() + stream->confirm_patience_ns);
     stream->confirm_patience_ns *= 2;
@@ -43,8 +45,8 @@ static void look_again_later(ferry_stream *stream)
 
 void ferry__confirm_wait(ferry_stream *stream)
 {
-    stream->confirm_patience_ns = SOONEST_NS;
-    look_again_later(stream);
+    stream->confirm_patience_ns = 0;
+    ferry__confirm_look_later(stream);
 }
 
 /* What the outlet says, asked once a look, and only what somebody wants to know. */
@@ -97,7 +99,7 @@ void ferry__confirm_look(ferry_stream *stream)
     if (stream->confirming.first == NULL)
         ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
     else if (!stream->confirm_timer.set)
-        look_again_later(stream);
+        ferry__confirm_look_later(stream);
 }
 
 void ferry__confirm_give_up(ferry_stream *stream, int error)
