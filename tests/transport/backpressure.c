@@ -819,7 +819,7 @@ PROMISE_BOTH(room, promise_that_is_cancelled_while_room_comes_settles_once)
     ferry_service *service =
         limited_service((ferry_service_options){.placement = placement, .limit_requests = 1});
     line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
-    race self = {NULL};
+    race self = {.is_over = false};
     pthread_t canceller;
     check_eq(pthread_create(&canceller, NULL, cancel_what_comes, &self), 0);
     unsigned taken = 0;
