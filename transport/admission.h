@@ -12,7 +12,7 @@
  *
  *   waits                                       gives
  *   R0 waiters + 1                              N0 count given back, or flag set
- *   R1 look once more whether there is room     N1 waiters there? then news + 1, wake; settle promises
+ *   R1 look once more whether there is room     N1 waiters there? news + 1, wake; settle promises
  *   R2 sleep, unless there were news
  *
  * R0 before R1 and N0 before N1 are full barriers: room is seen by the one or the waiter by the other.

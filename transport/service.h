@@ -4,8 +4,8 @@
  *
  * owners[0] is the front owner: with dedicated placement the only one, which starts and joins the
  * streams' own; with shared placement one of those that own streams. The list is for whoever must
- * reach all streams (drain, destroy); its mutex is held for a few pointer writes per stream's life, and by drain and destroy for one
- * walk of the list.
+ * reach all streams (drain, destroy); its mutex is held for a few pointer writes per stream's life,
+ * and by drain and destroy for one walk of the list.
  */
 #ifndef FERRY_TRANSPORT_SERVICE_H
 #define FERRY_TRANSPORT_SERVICE_H

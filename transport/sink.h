@@ -2,8 +2,8 @@
 /*
  * A sink: the fd that a stream writes to, and the one place that makes system calls on it.
  *
- * It is non-blocking: where it is full it answers -EAGAIN, and its owner waits for room in its epoll
- * set, where it hears mail and timers as well. What may block is the other side, the disk.
+ * It is non-blocking: where it is full it answers -EAGAIN, and its owner waits for room in its
+ * epoll set, where it hears mail and timers as well. What may block is the other side, the disk.
  *
  * O_NONBLOCK belongs to the open file description, which others may share: other processes, or
  * another stream, and any of them may clear it. A pipe or terminal is therefore opened anew, for a

@@ -4,9 +4,9 @@
  *
  * The receipt is the pair (stream_offset, sent): the request's bytes are the stream's bytes
  * stream_offset up to stream_offset + sent. The receipts of successive requests on one stream are
- * contiguous, so they add up to what the peer reads. A request that was called off before its turn has
- * no byte and so no place in that order; zeros that stand in for what failed (FERRY_FRAMING_PAD) take the
- * place of its remaining bytes.
+ * contiguous, so they add up to what the peer reads. A request that was called off before its turn
+ * has no byte and so no place in that order; zeros that stand in for what failed
+ * (FERRY_FRAMING_PAD) take the place of its remaining bytes.
  */
 #ifndef FERRY_RESULT_H
 #define FERRY_RESULT_H

@@ -12,8 +12,8 @@
  *   -ENODATA     the source ended before the planned length
  *   -ESHUTDOWN   the stream is closed, or was half-closed, for new requests
  *   -ESTALE      the file is not what it was: changed while it was sent, or since the resume token
- *   -ETIMEDOUT   a time limit passed: of a wait (nothing changed), of a request, of a confirmed close,
- *                or the peer's, which has stalled
+ *   -ETIMEDOUT   a time limit passed: of a wait (nothing changed), of a request, of a confirmed
+ *                close, or the peer's, which has stalled
  */
 #ifndef FERRY_STATUS_H
 #define FERRY_STATUS_H

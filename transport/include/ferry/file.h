@@ -20,9 +20,9 @@ FERRY_BEGIN
 #define FERRY_CWD (-100)
 
 /*
- * offset: start at the fd's current position and advance it by what was sent. All who use the same open
- * file share that position, ferry's duplicates included: to send one fd more than once, or to several
- * streams, set offset = 0.
+ * offset: start at the fd's current position and advance it by what was sent. All who use the same
+ * open file share that position, ferry's duplicates included: to send one fd more than once, or to
+ * several streams, set offset = 0.
  */
 #define FERRY_CURRENT ((int64_t)-1)
 
@@ -49,22 +49,23 @@ FERRY_BEGIN
 #define FERRY_FILE_FOLLOW 8u
 
 /*
- * flags: fail with -EOPNOTSUPP, phase open or source, rather than copy through a buffer what neither
- * sendfile(2) nor splice(2) can move.
+ * flags: fail with -EOPNOTSUPP, phase open or source, rather than copy through a buffer what
+ * neither sendfile(2) nor splice(2) can move.
  */
 #define FERRY_FILE_ZERO_COPY 16u
 
 /*
- * flags: once the range has been sent, look whether the file is what it was when it was opened: size,
- * time of modification, time of change. If it is not the request fails with -ESTALE, phase source: its
- * bytes have left, but may be of two versions. Changes within the file system's clock tick (some
- * milliseconds) of the opening can go unnoticed. Regular files only, and not with FERRY_FILE_FOLLOW.
+ * flags: once the range has been sent, look whether the file is what it was when it was opened:
+ * size, time of modification, time of change. If it is not the request fails with -ESTALE, phase
+ * source: its bytes have left, but may be of two versions. Changes within the file system's clock
+ * tick (some milliseconds) of the opening can go unnoticed. Regular files only, and not with
+ * FERRY_FILE_FOLLOW.
  */
 #define FERRY_FILE_STABLE 32u
 
 /*
- * Where a failed transfer of a file can be taken up again: which file it was, and from where on it was
- * not sent. Plain values, to be kept as long as you like, also beyond the process.
+ * Where a failed transfer of a file can be taken up again: which file it was, and from where on it
+ * was not sent. Plain values, to be kept as long as you like, also beyond the process.
  */
 typedef struct ferry_resume_token {
     uint64_t device;    /* st_dev */
@@ -78,9 +79,9 @@ typedef struct ferry_resume_token {
 typedef struct ferry_shared_file ferry_shared_file;
 
 /*
- * A range of a file. Either path names it, fd is one, or shared; with more of them, or none, a submit
- * answers -EINVAL. Begin with one of the functions below, not with zeros: fd 0 is standard input, and length 0
- * no bytes.
+ * A range of a file. Either path names it, fd is one, or shared; with more of them, or none, a
+ * submit answers -EINVAL. Begin with one of the functions below, not with zeros: fd 0 is standard
+ * input, and length 0 no bytes.
  *
  * A path is copied at submit and opened by the stream's owner when the request starts, or already
  * while the write directly before it leaves, so that both may leave in one segment. It is relative
@@ -134,11 +135,13 @@ static inline ferry_file ferry_file_shared(ferry_shared_file *shared)
  * look at or close it. Its size is taken here, once: a request that goes beyond it fails with
  * -ENODATA, and what it has grown since is not sent.
  *
- * Threads: any. Blocks for as long as open(2) does. Borrows: file, during this call; its fd according
- * to its flags (with FERRY_FD_BORROW until the last reference is gone). Gives: a reference.
+ * Threads: any. Blocks for as long as open(2) does. Borrows: file, during this call; its fd
+ * according to its flags (with FERRY_FD_BORROW until the last reference is gone). Gives: a
+ * reference.
  * @param file by path or fd, whole: offset 0 or FERRY_CURRENT, length FERRY_TO_END. Of its flags
  *        FERRY_FD_..., FERRY_FILE_BENEATH.
- * @return 0; -EINVAL: not so, or no regular file; -EISDIR; -ENAMETOOLONG; -ENOMEM; what open(2) said.
+ * @return 0; -EINVAL: not so, or no regular file; -EISDIR; -ENAMETOOLONG; -ENOMEM; what open(2)
+ *         said.
  */
 FERRY_API int ferry_shared_file_open(const ferry_file *file, ferry_shared_file **ret_shared);
 

@@ -30,8 +30,8 @@ typedef enum ferry_part_kind {
 typedef void ferry_release(void *data, void *arg);
 
 /*
- * Makes the next bytes of a part, up to size of them, in buffer. Called on the stream's owner, again
- * and again, when the ones before have left. It must not block; it may submit to any stream.
+ * Makes the next bytes of a part, up to size of them, in buffer. Called on the stream's owner,
+ * again and again, when the ones before have left. It must not block; it may submit to any stream.
  *
  * @return how many it made; 0: that was all; -EAGAIN: none yet, ask again after ferry_stream_resume
  *         (until then the stream waits, other streams do not); another negative errno: it cannot go
@@ -87,8 +87,8 @@ static inline ferry_part ferry_part_file(ferry_file file)
 }
 
 /*
- * What a function makes. @param length bytes, or FERRY_TO_END; with a length it is not asked for more,
- * and if it ends before, the request fails with -ENODATA, phase source.
+ * What a function makes. @param length bytes, or FERRY_TO_END; with a length it is not asked for
+ * more, and if it ends before, the request fails with -ENODATA, phase source.
  * @param release called once the part is over, before the request settles; not if the submit fails.
  *        May be NULL.
  */

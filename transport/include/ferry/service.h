@@ -65,10 +65,9 @@ FERRY_API int ferry_service_create(const ferry_service_options *options,
 
 /*
  * Waits until everything that was submitted to any stream of the service before this call has
- * settled. Streams stay open, and other threads may go on submitting; where it has to wait it submits
- * a flush.
- * On the calling thread its waiting callbacks run meanwhile, except while all that is left to wait
- * for is a close that another thread asked for.
+ * settled. Streams stay open, and other threads may go on submitting; where it has to wait it
+ * submits a flush. On the calling thread its waiting callbacks run meanwhile, except while all that
+ * is left to wait for is a close that another thread asked for.
  *
  * Threads: any but ferry's own; not inside a callback.
  * @param timeout_ms milliseconds to wait; 0: look only; -1: no limit.

@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Streams: a connected socket, or any other writable fd, that ferry owns and any thread may post to.
+ * Streams: a connected socket, or any other writable fd, that ferry owns and any thread may post
+ * to.
  *
- * Life: ferry_stream_adopt -> writes, transfers, flushes, from any threads -> (shutdown) -> close, or
- * abort -> ferry_stream_unref. Dropping the last reference without closing closes after what is
+ * Life: ferry_stream_adopt -> writes, transfers, flushes, from any threads -> (shutdown) -> close,
+ * or abort -> ferry_stream_unref. Dropping the last reference without closing closes after what is
  * queued.
  *
  * Order: if a submit returned before another began, on any threads, its bytes leave first. A
- * request's bytes are contiguous. There is nothing to flush: what is submitted leaves as soon as the
- * fd takes it. Small writes that wait together leave together, and each settles with its own result.
+ * request's bytes are contiguous. There is nothing to flush: what is submitted leaves as soon as
+ * the fd takes it. Small writes that wait together leave together, and each settles with its own
+ * result.
  *
- * Acceptance and outcome: a submit returns 0 if the request was queued, and then its promise settles
- * exactly once; or a negative errno, and then nothing was queued, no buffer or fd was taken, and
- * nothing settles. ret_promise may be NULL: fire and forget. "Sent" means accepted by the kernel: the
- * peer need not have it yet, and a file may be changed only once the peer has all of it. What has not
- * settled when the service is destroyed, or the process exits, is not sent: drain first.
+ * Acceptance and outcome: a submit returns 0 if the request was queued, and then its promise
+ * settles exactly once; or a negative errno, and then nothing was queued, no buffer or fd was
+ * taken, and nothing settles. ret_promise may be NULL: fire and forget. "Sent" means accepted by
+ * the kernel: the peer need not have it yet, and a file may be changed only once the peer has all
+ * of it. What has not settled when the service is destroyed, or the process exits, is not sent:
+ * drain first.
  *
  * Failure: a request that fails before its first byte (a missing file) leaves the stream healthy.
- * One that fails after some of its bytes left would desynchronise the peer: by default the stream is
- * poisoned, and later requests settle with -ECANCELED and send nothing; ferry_stream_status says why.
- * ferry_framing has other policies. Close
- * works on any stream, and its outcome speaks of the closing only: 0 does not mean that what was
- * queued before has arrived.
+ * One that fails after some of its bytes left would desynchronise the peer: by default the stream
+ * is poisoned, and later requests settle with -ECANCELED and send nothing; ferry_stream_status says
+ * why. ferry_framing has other policies. Close works on any stream, and its outcome speaks of the
+ * closing only: 0 does not mean that what was queued before has arrived.
  *
  * Outcomes that every data request can carry, beside those of its sources:
  *   -EPIPE, -ECONNRESET, ...  phase sink: what the fd said; SIGPIPE is never delivered
@@ -30,8 +32,8 @@
  *                             nobody can tell which
  *   -EMSGSIZE                 phase sink: a part is too large for one SEQPACKET message
  *   -EFAULT                   phase sink: borrowed or given memory is not there
- *   -ECANCELED                any phase: it was cancelled, the stream aborted or poisoned, the service
- *                             destroyed; phase queue if the request had not begun
+ *   -ECANCELED                any phase: it was cancelled, the stream aborted or poisoned, the
+ *                             service destroyed; phase queue if the request had not begun
  *   -ETIMEDOUT                any phase: its timeout_ms was up; phase sink: the peer stalled
  *   -ESHUTDOWN                phase queue: submitted while another thread closed or shut down
  *   -EAGAIN                   phase queue: no thread could be started for a dedicated stream
@@ -39,8 +41,8 @@
  * Errors that every submit can return:
  *   -EINVAL     stream is NULL, room_timeout_ms below -1, another option out of its range
  *   -ESHUTDOWN  the stream is closed, shut down or aborted, or its service is gone
- *   -EAGAIN     the queue is at a limit of ferry_stream_options or ferry_service_options, and the submit was not to wait for
- *               room (room_timeout_ms)
+ *   -EAGAIN     the queue is at a limit of ferry_stream_options or ferry_service_options, and the
+ *               submit was not to wait for room (room_timeout_ms)
  *   -ETIMEDOUT  it waited for room in vain; -EDEADLK: it was to wait where that would deadlock
  *   -EOVERFLOW  lengths that add up beyond what can be counted
  *   -ENOMEM
@@ -62,8 +64,8 @@ FERRY_BEGIN
 typedef struct ferry_stream ferry_stream;
 
 /*
- * What becomes of a stream when a request fails, or is cancelled, after some of its bytes have left.
- * Either way its result says exactly how many, and the receipts stay contiguous.
+ * What becomes of a stream when a request fails, or is cancelled, after some of its bytes have
+ * left. Either way its result says exactly how many, and the receipts stay contiguous.
  */
 typedef enum ferry_framing {
     FERRY_FRAMING_POISON, /* nothing more is sent: the peer could not tell where it belongs */
@@ -89,46 +91,69 @@ typedef enum ferry_close_mode {
 typedef void ferry_watermark_callback(ferry_stream *stream, bool is_above, void *arg);
 
 typedef struct ferry_stream_options {
-    uint32_t limit_requests; /* requests that have not settled; 0: 65,536; at most 1,000,000 */
-    uint64_t limit_bytes;    /* bytes of memory queued at once; 0: 64 MiB; at most 2^39. A single
-                                 larger request is still taken when nothing is queued */
-    uint64_t
-        limit_file_bytes; /* bytes of files, and other sources, queued at once, as far as known;
-                                  0: no limit. Likewise. Costs each submit of a file to its end a
-                                  look at its size */
-    uint64_t high_watermark_bytes;          /* of memory and files together */
-    uint64_t low_watermark_bytes;           /* at most the high one */
-    ferry_watermark_callback *on_watermark; /* or NULL. Runs on the thread that adopts the stream,
-                                               when it runs its inbox; on an owner, if one adopts
-                                               it */
+    /* Requests that have not settled; 0: 65,536; at most 1,000,000. */
+    uint32_t limit_requests;
+
+    /*
+     * Bytes of memory queued at once; 0: 64 MiB; at most 2^39. A single larger request is still taken
+     * when nothing is queued.
+     */
+    uint64_t limit_bytes;
+
+    /*
+     * Bytes of files, and other sources, queued at once, as far as they are known; 0: no limit.
+     * Likewise. Costs each submit of a file to its end a look at its size.
+     */
+    uint64_t limit_file_bytes;
+
+    /*
+     * Watermarks of the queue, memory and files together; the low one is at most the high one.
+     * on_watermark may be NULL: nobody is told. It runs on the thread that adopts the stream, when
+     * that runs its inbox; on an owner, if one adopts it.
+     */
+    uint64_t high_watermark_bytes;
+    uint64_t low_watermark_bytes;
+    ferry_watermark_callback *on_watermark;
     void *on_watermark_arg;
-    int64_t close_timeout_ms; /* confirmed close: how long ferry_stream_close waits, after sending
-                                 FIN, for the peer's own; 0: it does not wait. Sockets only */
-    uint64_t close_bytes;     /* confirmed close: how much of the peer's input it reads away
-                                 meanwhile; 0: 1 MiB; at most 2^39 */
-    ferry_close_mode close_mode; /* what a close with a timeout waits for */
-    ferry_limiter *limiter; /* how fast its bytes may leave, by itself or with others; NULL: as fast
-                                 as they can. The stream takes a reference of its own */
-    uint64_t limiter_free_bytes; /* how many of its first bytes the limiter does not count */
-    ferry_framing framing;       /* what a failure midway means for the rest */
-    int64_t
-        stall_timeout_ms; /* give the stream up when its peer has taken no byte for so long while
-                                 bytes waited for it; 0: never. See below */
-    ferry_faults *faults; /* for tests: what is to go wrong (<ferry/fault.h>). NULL: nothing */
+
+    /*
+     * Confirmed close: how long ferry_stream_close waits, after sending FIN, for what close_mode says;
+     * 0: it does not wait. And how much of the peer's input it reads away meanwhile; 0: 1 MiB; at most
+     * 2^39. Sockets only.
+     */
+    int64_t close_timeout_ms;
+    uint64_t close_bytes;
+    ferry_close_mode close_mode;
+
+    /*
+     * How fast its bytes may leave, by itself or with others; NULL: as fast as they can. The stream
+     * takes a reference of its own. And how many of its first bytes the limiter does not count.
+     */
+    ferry_limiter *limiter;
+    uint64_t limiter_free_bytes;
+
+    /* What a failure midway means for the rest. */
+    ferry_framing framing;
+
+    /*
+     * Gives the stream up when its peer has taken no byte for so long while bytes waited for it; 0:
+     * never. The request under way then fails with -ETIMEDOUT in phase sink, and the stream is
+     * poisoned whatever its framing policy. Progress is any byte that the peer takes. Of a peer on
+     * this host each byte that it reads is seen. Of one on another host its kernel's acknowledgements
+     * are: it may read for a while out of its own buffer before that tells (a sixteenth of the buffer,
+     * as Linux does it), so give slow readers time for that. Noticed a quarter to a half of the time
+     * late.
+     */
+    int64_t stall_timeout_ms;
+
+    /* For tests: what is to go wrong (<ferry/fault.h>); NULL: nothing. */
+    ferry_faults *faults;
 } ferry_stream_options;
 
 /*
- * stall_timeout_ms: the request under way then fails with -ETIMEDOUT in phase sink, and the stream is
- * poisoned whatever its framing policy. Progress is any byte that the peer takes. Of a peer on this
- * host each byte it reads is seen. Of one on another host, its kernel's acknowledgements are: it may
- * read for a while out of its own buffer before that tells (a sixteenth of the buffer, as Linux does
- * it), so give slow readers time for that. Noticed a quarter to a half of the time late.
- */
-
-/*
  * When a data request has succeeded. "Acked" is when a file may be changed that was sent to another
- * host; a peer on this host shares the file's pages until it has read them. Looked for every 1 to 50
- * milliseconds. Where there is no peer (files, terminals) all mean the same.
+ * host; a peer on this host shares the file's pages until it has read them. Looked for every 1 to
+ * 50 milliseconds. Where there is no peer (files, terminals) all mean the same.
  */
 typedef enum ferry_completion {
     FERRY_ACCEPTED, /* the kernel has taken its last byte */
@@ -139,8 +164,8 @@ typedef enum ferry_completion {
 
 /*
  * Told how many bytes of a request have left so far. Never two at once, and the newest number where
- * several came together; the last one before it settles need not be all. @param promise valid during
- * the call, as a ferry_callback's.
+ * several came together; the last one before it settles need not be all. @param promise valid
+ * during the call, as a ferry_callback's.
  */
 typedef void ferry_progress_callback(ferry_promise *promise, uint64_t sent_bytes, void *arg);
 
@@ -202,23 +227,24 @@ typedef struct ferry_stream_status {
  * Hands a connected socket, or another writable fd, to the service.
  *
  * TCP, unix stream, and unix SEQPACKET sockets (each write one message; files in messages of at
- * most 64 KiB), pipes (in packet mode, O_DIRECT, likewise), regular files, terminals and character devices are taken. A socket that is
- * still connecting is fine: requests wait in order. A socket is made non-blocking, and what it was is
- * restored before it is closed, since other processes may share it; a pipe or
- * terminal is opened anew through /proc, so that theirs is left alone. A socket's SO_LINGER is not
- * honoured.
+ * most 64 KiB), pipes (in packet mode, O_DIRECT, likewise), regular files, terminals and character
+ * devices are taken. A socket that is still connecting is fine: requests wait in order. A socket is
+ * made non-blocking, and what it was is restored before it is closed, since other processes may
+ * share it; a pipe or terminal is opened anew through /proc, so that theirs is left alone. A
+ * socket's SO_LINGER is not honoured.
  *
- * To read from the socket as well, dup(2) it before adopting it and read from the duplicate, which is
- * non-blocking too. The stream's close ends the writing direction also while
- * duplicates are open; an abort cannot reset a connection that has one.
+ * To read from the socket as well, dup(2) it before adopting it and read from the duplicate, which
+ * is non-blocking too. The stream's close ends the writing direction also while duplicates are
+ * open; an abort cannot reset a connection that has one.
  *
  * Threads: any. Takes: fd, unless it fails; from then on only ferry uses or closes it.
  * Gives: a reference to a stream.
  * @param options NULL: all defaults.
  * @return 0; -EBADF: fd is not open, or not for writing; -EISDIR: a directory; -ESOCKTNOSUPPORT: a
  *         datagram or raw socket; -EINVAL: service or ret_stream is NULL, a listening socket, an
- *         option out of its range, or FERRY_FRAMING_PAD for a message socket; -ENOTSOCK: close_timeout_ms on something that is no socket;
- *         -ENOMEM, -EMFILE, -ENFILE: what the stream needs could not be made; -ECHILD: after fork.
+ *         option out of its range, or FERRY_FRAMING_PAD for a message socket; -ENOTSOCK:
+ *         close_timeout_ms on something that is no socket; -ENOMEM, -EMFILE, -ENFILE: what the
+ *         stream needs could not be made; -ECHILD: after fork.
  */
 FERRY_API int ferry_stream_adopt(ferry_service *service, int fd,
                                  const ferry_stream_options *options, ferry_stream **ret_stream);
@@ -238,21 +264,21 @@ FERRY_API int ferry_stream_write(ferry_stream *stream, const void *data, size_t 
 /*
  * Transfers a range of a file.
  *
- * Threads: any. Never blocks, unless room_timeout_ms lets it: the owner opens and reads. Borrows: file, and its path, during this
- * call; its fd according to its flags.
+ * Threads: any. Never blocks, unless room_timeout_ms lets it: the owner opens and reads. Borrows:
+ * file, and its path, during this call; its fd according to its flags.
  * Settles: when the last byte was accepted by the kernel, or it failed.
  * @return as every submit, and
- *   -EINVAL        file is NULL, names both a path and an fd or neither, has flags that are unknown or
- *                  do not go with it, GIVE and BORROW at once, or a negative offset or length that is
- *                  not FERRY_CURRENT or FERRY_TO_END
+ *   -EINVAL        file is NULL, names more than one of path, fd and shared or none, has flags that
+ *                  are unknown or do not go with it, GIVE and BORROW at once, or a negative offset
+ *                  or length that is not FERRY_CURRENT or FERRY_TO_END
  *   -EBADF         its fd or dirfd is not open
  *   -EMFILE        it could not be duplicated; likewise -ENFILE
  *   -EOVERFLOW     offset + length overflow
  *   -ENAMETOOLONG  a path of more than 4095 bytes
  * Outcome: as every data request, and
  *   -ENOENT, -EACCES, ...  phase open: what open(2) said
- *   -EXDEV                 phase open: the path leads outside dirfd; -ENOSYS: openat2(2), which would
- *                          tell, is not to be had (valgrind, some sandboxes)
+ *   -EXDEV                 phase open: the path leads outside dirfd; -ENOSYS: openat2(2), which
+ *                          would tell, is not to be had (valgrind, some sandboxes)
  *   -EISDIR                phase open: it is a directory
  *   -EBADF                 phase open: its fd is not open for reading
  *   -ESPIPE                phase open: an explicit offset in a pipe, socket or terminal
@@ -263,8 +289,8 @@ FERRY_API int ferry_stream_write(ferry_stream *stream, const void *data, size_t 
  *                          (nothing was sent), or the file was cut short meanwhile
  *   -EMFILE, -ENOMEM       phase open or source: what waiting for a pipe, or copying, needs
  *   -EIO, ...              phase source: what reading said
- * Pipes and sockets are spliced. Where sendfile or splice refuses the source or the sink, ferry goes
- * on at the same byte by reading and writing: same outcome, ret_result->method says
+ * Pipes and sockets are spliced. Where sendfile or splice refuses the source or the sink, ferry
+ * goes on at the same byte by reading and writing: same outcome, ret_result->method says
  * FERRY_METHOD_COPY.
  * Source: sendfile(2), splice(2), openat(2), openat2(2), preadv2(2).
  */
@@ -277,28 +303,28 @@ FERRY_API int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file
  * its files are opened and checked before its first byte leaves, so a missing file costs nothing
  * but this request. No parts at all make a marker.
  *
- * Threads: any. Never blocks, unless room_timeout_ms lets it. Borrows: parts, during this call. Takes: what each part says, unless
- * it fails.
+ * Threads: any. Never blocks, unless room_timeout_ms lets it. Borrows: parts, during this call.
+ * Takes: what each part says, unless it fails.
  * Settles: when the last part's last byte was accepted by the kernel, or a part failed.
  * @param count how many parts.
- * @return as every submit and as ferry_stream_sendfile; -EINVAL also if parts is NULL while count is
- *         not 0, or a part is of an unknown kind.
+ * @return as every submit and as ferry_stream_sendfile; -EINVAL also if parts is NULL while count
+ *         is not 0, or a part is of an unknown kind.
  * Outcome: as ferry_stream_sendfile.
  */
 FERRY_API int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t count,
                                 const ferry_request_options *options, ferry_promise **ret_promise);
 
 /*
- * Tells the stream that a generator which said -EAGAIN can go on. Without one it does nothing, so it
- * is never too early; once after each -EAGAIN is enough.
+ * Tells the stream that a generator which said -EAGAIN can go on. Without one it does nothing, so
+ * it is never too early; once after each -EAGAIN is enough.
  *
  * Threads: any, its owner's own callbacks included. Never blocks. NULL is fine.
  */
 FERRY_API void ferry_stream_resume(ferry_stream *stream);
 
 /*
- * Tells where a file transfer that failed can be taken up again (ferry_file.resume). In a request of
- * several parts it is the one that was not sent to its end.
+ * Tells where a file transfer that failed can be taken up again (ferry_file.resume). In a request
+ * of several parts it is the one that was not sent to its end.
  *
  * Threads: any, callbacks included. Never blocks.
  * @return 0; -ENODATA: there is nothing to take up: it did all that was asked, it failed before or
@@ -320,8 +346,8 @@ FERRY_API int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promi
 
 /*
  * Ends the writing direction after what is queued: the peer reads an end of file. Data submitted
- * afterwards is refused with -ESHUTDOWN; flush and close still work. May be repeated. Taken beyond the
- * stream's limits, as flush is.
+ * afterwards is refused with -ESHUTDOWN; flush and close still work. May be repeated. Taken beyond
+ * the stream's limits, as flush is.
  *
  * Threads: any. Never blocks.
  * @return as every submit; -ENOTSOCK: the stream is no socket: close it instead.
@@ -334,8 +360,9 @@ FERRY_API int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_pr
  * -ESHUTDOWN. Closing again is fine: it gives the same promise.
  *
  * With close_timeout_ms in its options the close is confirmed: ferry sends FIN and reads away what
- * the peer still sends until the peer ends too, or (FERRY_CLOSE_LINGERING) has everything. Without it, input that nobody read makes the kernel
- * answer with a reset, which can destroy the tail of what was sent before the peer has read it.
+ * the peer still sends until the peer ends too, or (FERRY_CLOSE_LINGERING) has everything. Without
+ * it, input that nobody read makes the kernel answer with a reset, which can destroy the tail of
+ * what was sent before the peer has read it.
  *
  * Threads: any. Never blocks.
  * Settles: when the fd is closed, which it always is, also by an abort or with its service.
@@ -359,9 +386,10 @@ FERRY_API int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promi
 FERRY_API void ferry_stream_abort(ferry_stream *stream);
 
 /*
- * Promises room: for callers that must not wait in a submit, and do not want to try again and again.
- * The promise settles with 0 once a request of so many bytes would be let in; oldest first, but
- * nothing is kept for it: another submit may be faster, and then -EAGAIN asks for another promise.
+ * Promises room: for callers that must not wait in a submit, and do not want to try again and
+ * again. The promise settles with 0 once a request of so many bytes would be let in; oldest first,
+ * but nothing is kept for it: another submit may be faster, and then -EAGAIN asks for another
+ * promise.
  *
  * Threads: any. Never blocks. Cancel: it settles with -ECANCELED, inside that call already.
  * @param memory_bytes, file_bytes what the request needs.
