@@ -256,7 +256,8 @@ static bool carry_out(ferry_stream *stream)
         return rest(stream);
     size_t chunk = ferry__pace_ask(stream, stream->service->options.chunk_bytes);
     if (chunk == 0) {
-        ferry__stall_end(stream);
+        if (!stream->sink_watch.is_armed) /* else it was full, and has not said that it has room */
+            ferry__stall_end(stream);
         return false;
     }
     if (part == NULL)

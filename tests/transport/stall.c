@@ -204,6 +204,38 @@ PROMISE_BOTH(stall, without_a_timeout_nobody_is_given_up)
     ferry_service_destroy(service);
 }
 
+/* ---- with a limiter -------------------------------------------------------------------------- */
+
+PROMISE_BOTH(stall, peer_that_stopped_is_given_up_though_its_stream_waits_for_a_busy_limiter)
+{
+    ferry_service *service = service_start(placement);
+    const ferry_limiter_options rate = {.bytes_per_s = 2 << 20};
+    ferry_limiter *limiter;
+    check_eq(ferry_limiter_create(&rate, &limiter), 0);
+    test_file file = file_make(BIG, SEED);
+    pair busy = unix_pair(SOCK_STREAM), stuck = unix_pair(SOCK_STREAM);
+    reader *peer = reader_start(busy.theirs, false);
+    ferry_stream *streams[2] = {
+        stream_adopt_with(service, busy.ours, (ferry_stream_options){.limiter = limiter}),
+        stream_adopt_with(service, stuck.ours,
+                          (ferry_stream_options){.limiter = limiter, .stall_timeout_ms = 200})};
+    ferry_promise *moving = submit_file(streams[0], ferry_file_at(file.path));
+    ferry_promise *head = submit_file(streams[1], ferry_file_at(file.path));
+    check_eq(ferry_promise_await(head, 3000, NULL), 0); /* the other one takes far longer */
+    check_eq(outcome(head).error, -ETIMEDOUT);
+    check_eq(ferry_promise_await(moving, 0, NULL), -ETIMEDOUT);
+    check_eq(ferry_promise_cancel(moving), 0);
+    check_eq(outcome(moving).error, -ECANCELED);
+    for (unsigned i = 0; i < 2; i++)
+        check_eq(close_stream(streams[i]).error, 0);
+    reader_join(peer);
+    reader_free(peer);
+    close(stuck.theirs);
+    ferry_limiter_unref(limiter);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
 /* ---- scripted, and refused ------------------------------------------------------------------- */
 
 PROMISE_BOTH(stall, scripted_stall_gives_the_stream_up_though_the_peer_reads)
