@@ -299,7 +299,8 @@ ferry__turn ferry__stream_turn(ferry__task *task)
     } else {
         if (ferry__stall_is_over(stream))
             give_up(stream);
-        again = carry_out(stream);
+        /* What was called off meanwhile settles first: any of it may have its say on the owner. */
+        again = stream->finished.first != NULL || carry_out(stream);
         if (stream->confirming.first != NULL)
             again |= look_at_confirming(stream);
     }

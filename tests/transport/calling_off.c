@@ -638,3 +638,54 @@ PROMISE_BOTH(calling_off, promise_may_be_dropped_right_after_its_cancel)
             ferry_service_destroy(service);
     }
 }
+
+/* ---- callbacks on the owner ------------------------------------------------------------------ */
+
+/* Keeps the owner until all deadlines are over, then has nothing. */
+static int64_t dawdle(void *buffer, size_t size, void *arg)
+{
+    (void)buffer;
+    (void)size;
+    (void)arg;
+    usleep(100 * 1000);
+    return -EAGAIN;
+}
+
+typedef struct witness {
+    int theirs;
+    bool came_first;
+} witness;
+
+static void look_for_bytes(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    witness *self = arg;
+    char byte;
+    (void)promise;
+    check_eq(result->error, -ETIMEDOUT);
+    self->came_first = recv(self->theirs, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+}
+
+PROMISE_BOTH(calling_off,
+             callback_on_the_owner_comes_before_what_follows_whatever_else_is_called_off)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    witness told = {.theirs = both.theirs};
+    const ferry_request_options soon = {.timeout_ms = 50};
+    const ferry_request_options heard = {
+        .timeout_ms = 50, .on_owner = look_for_bytes, .on_owner_arg = &told};
+    ferry_part dry = ferry_part_generate(dawdle, NULL, 5, NULL);
+    ferry_promise *sent[4];
+    check_eq(ferry_stream_send(stream, &dry, 1, &soon, &sent[0]), 0);
+    check_eq(ferry_stream_write(stream, "heard", 5, &heard, &sent[1]), 0);
+    check_eq(ferry_stream_write(stream, "other", 5, &soon, &sent[2]), 0);
+    sent[3] = submit_write(stream, "after", 5);
+    for (unsigned i = 0; i < 3; i++)
+        check_eq(outcome(sent[i]).error, -ETIMEDOUT);
+    check_eq(outcome(sent[3]).error, 0);
+    check(told.came_first);
+    check_eq(close_stream(stream).error, 0);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
