@@ -151,6 +151,15 @@ static bool wait_for(ferry_stream *stream, ferry__watch *watch, int fd, uint32_t
     return true;
 }
 
+/* Nothing is to be written for now; what was may still have to get to the peer. */
+static void end_stall_unless_confirming(ferry_stream *stream)
+{
+    if (stream->confirming.first != NULL)
+        ferry__stall_watch(stream);
+    else
+        ferry__stall_end(stream);
+}
+
 static bool wait_for_sink(ferry_stream *stream)
 {
     ferry__pace_rest(stream);
@@ -196,7 +205,10 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
 {
     if (move->outcome == FERRY__MOVED_SINK_FULL)
         return wait_for_sink(stream);
-    ferry__stall_end(stream);
+    if (move->outcome == FERRY__MOVED_SOURCE_DRY)
+        end_stall_unless_confirming(stream);
+    else
+        ferry__stall_end(stream);
     stream->waits_for_source = false;
     switch (move->outcome) {
     case FERRY__MOVED_BYTES:
@@ -240,11 +252,9 @@ static bool pad(ferry_stream *stream, size_t chunk)
 static bool rest(ferry_stream *stream)
 {
     ferry__pace_rest(stream);
-    if (stream->confirming.first != NULL) {
-        ferry__stall_watch(stream);
+    end_stall_unless_confirming(stream);
+    if (stream->confirming.first != NULL)
         return stream->queue.first != NULL && !waits_to_close(stream);
-    }
-    ferry__stall_end(stream);
     return stream->queue.first != NULL ||
            (stream->state == FERRY__LINGERING && ferry__closing_linger(stream));
 }
@@ -257,7 +267,7 @@ static bool carry_out(ferry_stream *stream)
     size_t chunk = ferry__pace_ask(stream, stream->service->options.chunk_bytes);
     if (chunk == 0) {
         if (!stream->sink_watch.is_armed) /* else it was full, and has not said that it has room */
-            ferry__stall_end(stream);
+            end_stall_unless_confirming(stream);
         return false;
     }
     if (part == NULL)

@@ -236,6 +236,31 @@ PROMISE_BOTH(stall, peer_that_stopped_is_given_up_though_its_stream_waits_for_a_
     file_remove(&file);
 }
 
+/* ---- while a confirmation is waited for ------------------------------------------------------ */
+
+PROMISE_BOTH(stall, peer_that_does_not_read_is_given_up_though_the_next_source_is_dry)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt_with(service, both.ours, hasty);
+    const ferry_request_options acked = {.completion = FERRY_ACKED};
+    int ends[2];
+    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    ferry_file source = ferry_file_fd(ends[0]);
+    source.flags = FERRY_FD_GIVE;
+    ferry_promise *written;
+    check_eq(ferry_stream_write(stream, "x", 1, &acked, &written), 0);
+    ferry_promise *dry = submit_file(stream, source);
+    check_eq(ferry_promise_await(written, 3000, NULL), 0);
+    check_eq(outcome(written).error, -ETIMEDOUT);
+    check_eq(outcome(dry).error, -ETIMEDOUT);
+    check_eq(stream_error(stream), -ETIMEDOUT);
+    check_eq(close_stream(stream).error, 0);
+    close(ends[1]);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
 /* ---- scripted, and refused ------------------------------------------------------------------- */
 
 PROMISE_BOTH(stall, scripted_stall_gives_the_stream_up_though_the_peer_reads)
