@@ -321,7 +321,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
         return error;
     }
     request->mail.deliver = ferry__stream_deliver_request;
-    if (ret_promise != NULL || request->on_owner != NULL)
+    if (is_reported(what, ret_promise) || request->on_owner != NULL)
         request->submitted_at = ferry__clock_now(); /* dear beside a small write: only if seen */
     if (ret_promise != NULL)
         *ret_promise = ferry__promise_ref_unshared(&request->promise);

@@ -480,3 +480,28 @@ PROMISE_BOTH(write, nothing_is_held_back_for_a_source_that_is_dry)
     close(both.theirs);
     ferry_service_destroy(service);
 }
+
+static void keep_promise(ferry_promise *promise, uint64_t sent_bytes, void *kept)
+{
+    (void)sent_bytes;
+    *(ferry_promise **)kept = ferry_promise_ref(promise);
+}
+
+PROMISE_BOTH(write, promise_that_only_a_progress_callback_gave_has_a_whole_result)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *kept = NULL;
+    const ferry_request_options options = {.on_progress = keep_promise, .on_progress_arg = &kept};
+    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
+    while (kept == NULL)
+        ferry_inbox_run(-1);
+    ferry_result result = outcome(kept);
+    check_eq(result.error, 0);
+    check_eq(result.sent, 1);
+    check(result.queued_ns >= 0 && result.queued_ns < INT64_C(10000000000));
+    check_eq(close_stream(stream).error, 0);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
