@@ -66,7 +66,7 @@ static void linger_on(ferry_stream *stream, bool has_ended)
     }
     bool is_acked = false;
     if (stream->options.close_mode == FERRY_CLOSE_LINGERING) {
-        is_acked = ferry__outlet_unacked(stream->sink.fd, stream->sink.outlet) <= 0;
+        is_acked = ferry__outlet_unacked(stream->sink.fd, stream->sink.outlet) == 0;
         ferry__confirm_look_later(stream);
     }
     if (is_acked || (has_ended && stream->options.close_mode == FERRY_CLOSE_CONFIRMED)) {
@@ -90,9 +90,9 @@ bool ferry__closing_linger(ferry_stream *stream)
     ssize_t count = ferry__sink_discard_input(&stream->sink, (size_t)allowed + 1);
     if (count > 0) {
         stream->lingered_bytes += (uint64_t)count;
-        if ((uint64_t)count <= allowed)
+        if ((uint64_t)count <= allowed && !stream->close_timed_out)
             return true;
-        close_sink(stream, -EMSGSIZE, false);
+        close_sink(stream, stream->close_timed_out ? -ETIMEDOUT : -EMSGSIZE, false);
     } else if (count == 0 || count == -EAGAIN) {
         linger_on(stream, count == 0);
     } else {
