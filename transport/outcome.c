@@ -86,11 +86,19 @@ static void keep_framing(ferry_stream *stream, const ferry__request *request, bo
     ferry__stream_poison(stream, result->error);
 }
 
-static void fail(ferry_stream *stream, ferry__request *request, bool is_whole, bool known_length)
+static void fail(ferry_stream *stream, ferry__request *request)
 {
     ferry__sink_push(&stream->sink);
+    bool is_whole = ferry__request_find_part(request) == NULL;
     if (request->promise.result.sent > 0 && !is_whole)
-        keep_framing(stream, request, known_length);
+        keep_framing(stream, request, has_known_length(request));
+}
+
+/* Whether anything is set up for waiting for the head's source: for most heads nothing is. */
+static bool is_source_known(const ferry_stream *stream)
+{
+    return stream->source_watch.is_registered || stream->follow_timer.set ||
+           stream->waits_for_source;
 }
 
 /* Its outcome is known: it settles, and its room is given back, at the end of the turn. */
@@ -115,16 +123,14 @@ static void conclude(ferry_stream *stream, ferry__request *request, int error, f
 {
     ferry__stream_assert_owner(stream);
     ferry__stream_begin(stream, request);
-    if (request == stream->queue.first)
+    if (request == stream->queue.first && is_source_known(stream))
         ferry__stream_forget_source(stream);
     ferry__stream_dequeue(stream, request);
     request->promise.result.error = error;
     request->promise.result.phase = phase;
-    bool is_whole = ferry__request_find_part(request) == NULL;
-    bool known_length = has_known_length(request);
     ferry__request_release_parts(request);
     if (error != 0)
-        fail(stream, request, is_whole, known_length);
+        fail(stream, request);
 }
 
 void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
