@@ -24,3 +24,10 @@ struct timespec ferry__clock_left(int64_t deadline)
         left = 0;
     return (struct timespec){.tv_sec = left / FERRY__NS_PER_S, .tv_nsec = left % FERRY__NS_PER_S};
 }
+
+int64_t ferry__clock_back_off(int64_t *patience_ns, int64_t soonest_ns, int64_t latest_ns)
+{
+    int64_t patience = *patience_ns == 0 ? soonest_ns : 2 * *patience_ns;
+    *patience_ns = patience < latest_ns ? patience : latest_ns;
+    return ferry__clock_now() + *patience_ns;
+}

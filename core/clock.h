@@ -19,6 +19,12 @@ int64_t ferry__clock_now(void);
 /* The deadline timeout_ms from now; -1 is never, and so is what would overflow. */
 int64_t ferry__clock_deadline(int64_t timeout_ms);
 
+/*
+ * The deadline of the next look at something that tells nobody when it changes: soonest_ns from now
+ * at first, then twice as long each time, up to latest_ns. @param patience_ns 0 before the first.
+ */
+int64_t ferry__clock_back_off(int64_t *patience_ns, int64_t soonest_ns, int64_t latest_ns);
+
 /* Time left until a deadline, at least 0. Not for FERRY__NEVER. */
 struct timespec ferry__clock_left(int64_t deadline);
 

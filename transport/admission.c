@@ -178,16 +178,11 @@ static void tell(ferry__room *room, ferry_service *service, const ferry_stream *
         tell_promises(service, stream);
 }
 
-static void tell_all(ferry_stream *stream)
+void ferry__admission_tell(ferry_stream *stream)
 {
     tell(&stream->room, stream->service, stream);
     if (stream->service->is_limited)
         tell(&stream->service->room, stream->service, NULL);
-}
-
-void ferry__admission_tell_refusal(ferry_stream *stream)
-{
-    tell_all(stream);
 }
 
 void ferry__admission_give_back(ferry_stream *stream, uint64_t word, uint64_t source_bytes)
@@ -199,7 +194,7 @@ void ferry__admission_give_back(ferry_stream *stream, uint64_t word, uint64_t so
     if (source_bytes > 0)
         atomic_fetch_sub(&stream->source_bytes, source_bytes);
     atomic_fetch_sub(&stream->admission, word);
-    tell_all(stream);
+    ferry__admission_tell(stream);
 }
 
 void ferry__admission_recount(ferry_stream *stream, uint64_t before, uint64_t now)
@@ -208,7 +203,7 @@ void ferry__admission_recount(ferry_stream *stream, uint64_t before, uint64_t no
     if (stream->service->is_limited)
         atomic_fetch_add(&stream->service->counts.source_bytes, now - before);
     if (now < before)
-        tell_all(stream);
+        ferry__admission_tell(stream);
 }
 
 /* ---- admitting ------------------------------------------------------------------------------- */

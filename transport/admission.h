@@ -71,8 +71,8 @@ void ferry__admission_give_back(struct ferry_stream *stream, uint64_t word, uint
 /* The owner. A source has turned out to be of another length: counts the difference. */
 void ferry__admission_recount(struct ferry_stream *stream, uint64_t before, uint64_t now);
 
-/* Any thread, after flags were set that refuse: wakes those who wait for room in vain. */
-void ferry__admission_tell_refusal(struct ferry_stream *stream);
+/* Any thread, after room was given back or flags were set that refuse: those who wait look again. */
+void ferry__admission_tell(struct ferry_stream *stream);
 
 /* Whether submits have to know how many bytes a file has, because they count. */
 bool ferry__admission_counts_files(const struct ferry_stream *stream);

@@ -171,11 +171,8 @@ static bool wait_for_sink(ferry_stream *stream)
 static void look_again_later(ferry_stream *stream, ferry__source *source)
 {
     enum { SOON = 10 * FERRY__NS_PER_MS, LATEST = 100 * FERRY__NS_PER_MS };
-    source->patience_ns = source->patience_ns == 0 ? SOON : 2 * source->patience_ns;
-    if (source->patience_ns > LATEST)
-        source->patience_ns = LATEST;
     ferry__timers_set(&stream->owner->timers, &stream->follow_timer,
-                      ferry__clock_now() + source->patience_ns);
+                      ferry__clock_back_off(&source->patience_ns, SOON, LATEST));
 }
 
 static bool wait_for_source(ferry_stream *stream, ferry__source *source)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The owner's side of a stream, among its files: carry.c takes turns, outcome.c finishes and
- * settles requests, stall.c watches the peer's progress, closing.c ends the stream. All of it runs
+ * settles requests, confirm.c waits for those that are to get further than the kernel, stall.c
+ * watches the peer's progress, pace.c asks the limiter, closing.c ends the stream. All of it runs
  * on the stream's owner only.
  */
 #ifndef FERRY_TRANSPORT_CARRY_H

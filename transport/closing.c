@@ -116,7 +116,7 @@ void ferry__closing_abort(ferry_stream *stream)
         close_sink(stream, -ECANCELED, true);
 }
 
-/* E0: the flag goes up only while nobody is admitted; pairs with every admission in stream.c. */
+/* E0: the flag goes up only while nobody is admitted; pairs with every admission in admission.c. */
 bool ferry__closing_try_end(ferry_stream *stream)
 {
     uint64_t admission = atomic_load(&stream->admission);

@@ -34,13 +34,8 @@ bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *
 
 void ferry__confirm_look_later(ferry_stream *stream)
 {
-    if (stream->confirm_patience_ns == 0)
-        stream->confirm_patience_ns = SOONEST_NS;
     ferry__timers_set(&stream->owner->timers, &stream->confirm_timer,
-                      ferry__clock_now() + stream->confirm_patience_ns);
-    stream->confirm_patience_ns *= 2;
-    if (stream->confirm_patience_ns > LATEST_NS)
-        stream->confirm_patience_ns = LATEST_NS;
+                      ferry__clock_back_off(&stream->confirm_patience_ns, SOONEST_NS, LATEST_NS));
 }
 
 void ferry__confirm_wait(ferry_stream *stream)

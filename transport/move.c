@@ -227,8 +227,6 @@ static ferry__move splice_pipe(ferry__sink *sink, ferry__part *part, size_t chun
 /* From a socket into the pipe of ours, if that is empty. @return as splice(2); negative errno. */
 static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *calls)
 {
-    if (ferry__source_is_dry(source, calls)) /* tcp(7) heeds its own O_NONBLOCK only, and blocks */
-        return -EAGAIN;
     if (source->pipe[0] < 0 && calls->pipe(calls, source->pipe) < 0)
         return -errno;
     ssize_t count;
@@ -246,11 +244,14 @@ static ferry__move splice_socket(ferry__sink *sink, ferry__part *part, size_t ch
 {
     ferry__source *source = part->source;
     if (source->piped == 0) {
+        /* Asked first: tcp(7) heeds the source's own O_NONBLOCK only, and blocks. */
+        if (ferry__source_is_dry(source, sink->calls))
+            return source_dry();
         ssize_t count = fill_pipe(source, portion(part, chunk), sink->calls);
         if (count == 0)
             return source_ended(part);
-        if (count == -EAGAIN)
-            return ferry__source_is_dry(source, sink->calls) ? source_dry() : sink_full();
+        if (count == -EAGAIN) /* though it had bytes: the pipe takes none, as a full sink would */
+            return sink_full();
         if (is_refusal((int)count) || count == -EMFILE || count == -ENFILE)
             return copy_instead(sink, part, chunk);
         if (count < 0)

@@ -133,23 +133,26 @@ static void conclude(ferry_stream *stream, ferry__request *request, int error, f
         fail(stream, request);
 }
 
-void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
-                          ferry_phase phase)
+/* Lets it settle now, or once it is confirmed, where that is wanted. */
+static void hand_on(ferry_stream *stream, ferry__request *request, bool may_wait)
 {
-    conclude(stream, request, error, phase);
-    if (error == 0 && ferry__confirm_is_wanted(stream, request))
+    if (may_wait && ferry__confirm_is_wanted(stream, request))
         add_confirming(stream, request);
     else
         add_finished(stream, request);
 }
 
+void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
+                          ferry_phase phase)
+{
+    conclude(stream, request, error, phase);
+    hand_on(stream, request, error == 0);
+}
+
 void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int error)
 {
     conclude(stream, request, error, FERRY_PHASE_QUEUE);
-    if (ferry__confirm_is_wanted(stream, request))
-        add_confirming(stream, request);
-    else
-        add_finished(stream, request);
+    hand_on(stream, request, true);
 }
 
 void ferry__stream_conclude_confirming(ferry_stream *stream, ferry__request *request, int error)

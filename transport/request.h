@@ -117,7 +117,7 @@ ferry__part *ferry__request_find_part(ferry__request *request);
 /* Releases what its parts hold, and completes its result but for error and phase. */
 void ferry__request_release_parts(ferry__request *request);
 
-/* Any thread: the cancelling of its promise. carry.c's deliver_cancel hears of it. */
+/* Any thread: the cancelling of its promise. outcome.c's deliver_cancel hears of it. */
 void ferry__request_cancel(ferry_promise *promise);
 
 /* Its owner: it is out of time. */

@@ -55,7 +55,7 @@ typedef struct ferry__source {
     unsigned char *buffer;       /* copying: bytes read and not yet sent; NULL until needed */
     size_t buffer_begin;
     size_t buffer_end;
-    int64_t patience_ns; /* following: how long to wait before the next look */
+    int64_t patience_ns; /* following: how long the last wait before a look was */
 } ferry__source;
 
 /*

@@ -278,7 +278,7 @@ static int let_in(ferry_stream *stream, const submission *what, ferry__cost cost
         error = ferry__admit_in_time(stream, cost, what->refused_by,
                                      ferry__clock_deadline(room_timeout(what)));
     if (error == 0 && what->set != 0)
-        ferry__admission_tell_refusal(stream); /* there will be no room for those it refuses */
+        ferry__admission_tell(stream); /* there will be no room for those it refuses */
     return error;
 }
 
@@ -377,9 +377,9 @@ int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise)
     return submit(stream, &what, ret_promise);
 }
 
-static const ferry__cost nothing;
-
 /* ---- ending ---------------------------------------------------------------------------------- */
+
+static const ferry__cost nothing;
 
 int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
 {
@@ -397,7 +397,7 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
         *ret_promise = ferry_promise_ref(&request->promise);
     if (ferry__admit(stream, nothing, FERRY__CLOSED, FERRY__CLOSED, FERRY__UNLIMITED) == 0) {
         request->submitted_at = ferry__clock_now();
-        ferry__admission_tell_refusal(stream);
+        ferry__admission_tell(stream);
         ferry__owner_post(stream->owner, &request->mail);
     }
     return 0;
@@ -409,7 +409,7 @@ void ferry_stream_abort(ferry_stream *stream)
         return;
     if (ferry__admit(stream, nothing, FERRY__ENDED, FERRY__CLOSED, FERRY__UNLIMITED) != 0)
         return; /* it is closed already */
-    ferry__admission_tell_refusal(stream);
+    ferry__admission_tell(stream);
     ferry__sink_cut(&stream->sink);
     ferry__owner_post(stream->owner, &stream->abort_mail);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stream's inside. stream.c is its face to any thread: adopting, admitting and posting requests.
- * carry.c is the owner's side: carrying them out, settling them, ending the stream.
+ * A stream's inside. stream.c is its face to any thread, adopting and posting requests, and
+ * admission.c what lets them in. transport/carry.h is the owner's side: carrying them out, settling
+ * them, ending the stream.
  *
  * Admission is one word, changed by compare-and-swap: bytes of memory and number of requests that
  * were admitted and have not settled, and flags. A submit is admitted first and posted then, so the
@@ -52,10 +53,9 @@ typedef struct ferry__stall {
 
 /* Telling the program when the queue crosses its watermarks. */
 typedef struct ferry__watermark {
-    bool is_above;             /* the owner's */
-    atomic_bool above_for_all; /* the same, for whoever is told */
-    bool told;                 /* what the program was told last; its thread's */
-    ferry__notice notice;      /* without an inbox: told on the owner */
+    atomic_bool is_above; /* written by the owner, read by whoever is told */
+    bool told;            /* what the program was told last; its thread's */
+    ferry__notice notice; /* without an inbox: told on the owner */
 } ferry__watermark;
 
 typedef enum ferry__stream_state {
@@ -108,14 +108,14 @@ struct ferry_stream {
     ferry__timer close_timer;
     ferry__queue confirming;     /* accepted, and not yet as far as they are to get */
     ferry__timer confirm_timer;  /* when to look how far they are */
-    int64_t confirm_patience_ns; /* and how long to wait before the look after that */
+    int64_t confirm_patience_ns; /* how long the last wait for that was */
     ferry__allotment allotment;  /* what the limiter, a reference of the stream's, lets it send */
     uint64_t free_bytes;         /* that the limiter does not count */
     ferry__timer pace_timer;     /* when to ask the limiter again */
     ferry__stall stall;
     uint64_t lingered_bytes; /* input read away since FIN */
     bool close_timed_out;
-    bool was_reset; /* the connection was over before FIN could be sent */
+    bool was_reset;                 /* the connection was over before FIN could be sent */
     uint64_t released;              /* admission to give back at the end of this turn */
     uint64_t released_source_bytes; /* likewise */
     ferry__watermark watermark;

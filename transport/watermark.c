@@ -21,7 +21,7 @@ static void release(ferry__notice *notice)
 static void tell(ferry__notice *notice)
 {
     ferry_stream *stream = STREAM_OF(notice, watermark.notice);
-    bool is_above = atomic_load(&stream->watermark.above_for_all);
+    bool is_above = atomic_load(&stream->watermark.is_above);
     if (is_above == stream->watermark.told)
         return; /* there and back again */
     stream->watermark.told = is_above;
@@ -54,17 +54,17 @@ static bool is_above(const ferry_stream *stream)
         (atomic_load(&stream->admission) & FERRY__MEMORY_MASK) + atomic_load(&stream->source_bytes);
     uint64_t high = stream->options.high_watermark_bytes;
     /* The high one counts for both: they may be equal, and a level on them is not to alternate. */
-    return level >= high ||
-           (stream->watermark.is_above && level > stream->options.low_watermark_bytes);
+    return level >= high || (atomic_load(&stream->watermark.is_above) &&
+                             level > stream->options.low_watermark_bytes);
 }
 
 void ferry__watermark_look(ferry_stream *stream)
 {
     ferry__watermark *watermark = &stream->watermark;
-    if (is_above(stream) == watermark->is_above)
+    bool now = is_above(stream);
+    if (now == atomic_load(&watermark->is_above))
         return;
-    watermark->is_above = !watermark->is_above;
-    atomic_store(&watermark->above_for_all, watermark->is_above);
+    atomic_store(&watermark->is_above, now);
     if (watermark->notice.inbox != NULL)
         ferry__notice_post(&watermark->notice, &stream->owner->ringer);
     else
