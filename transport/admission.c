@@ -279,15 +279,15 @@ static int admit_to_word(ferry_stream *stream, ferry__cost cost, uint64_t refuse
 static int admit_to_stream(ferry_stream *stream, ferry__cost cost, uint64_t refused_by,
                            uint64_t set, ferry__limit limited)
 {
-    if (cost.source_bytes == 0)
-        return admit_to_word(stream, cost, refused_by, set, limited);
-    int error = look_at_stream(stream, cost, refused_by, limited);
-    if (error != 0)
-        return error;
-    if (!reserve_source_bytes(stream, cost.source_bytes, limited))
-        return -EAGAIN;
-    error = admit_to_word(stream, cost, refused_by, set, limited);
-    if (error != 0) {
+    if (cost.source_bytes > 0) {
+        int error = look_at_stream(stream, cost, refused_by, limited);
+        if (error != 0)
+            return error;
+        if (!reserve_source_bytes(stream, cost.source_bytes, limited))
+            return -EAGAIN;
+    }
+    int error = admit_to_word(stream, cost, refused_by, set, limited);
+    if (error != 0 && cost.source_bytes > 0) {
         atomic_fetch_sub(&stream->source_bytes, cost.source_bytes);
         tell(&stream->room, stream->service, stream);
         if (stream->options.on_watermark != NULL)
@@ -304,17 +304,17 @@ static int admit(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, ui
         return -EOVERFLOW;
     *ret_full = &stream->room;
     ferry_service *service = stream->service;
-    if (!service->is_limited)
-        return admit_to_stream(stream, cost, refused_by, set, limited);
-    int error = look_at_stream(stream, cost, refused_by, limited);
-    if (error != 0)
-        return error; /* also where the service is full: who waits for that learns of a close */
-    if (!reserve_in_service(service, cost, limited)) {
-        *ret_full = &service->room;
-        return -EAGAIN;
+    if (service->is_limited) {
+        int error = look_at_stream(stream, cost, refused_by, limited);
+        if (error != 0)
+            return error; /* also where the service is full: who waits for that learns of a close */
+        if (!reserve_in_service(service, cost, limited)) {
+            *ret_full = &service->room;
+            return -EAGAIN;
+        }
     }
-    error = admit_to_stream(stream, cost, refused_by, set, limited);
-    if (error != 0) {
+    int error = admit_to_stream(stream, cost, refused_by, set, limited);
+    if (error != 0 && service->is_limited) {
         take_counts(&service->counts, 1, cost);
         tell(&service->room, service, NULL);
     }

@@ -47,7 +47,14 @@ void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request);
 void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request);
 
 /* Gives a request its receipt: its turn has come. Does nothing the second time. */
-void ferry__stream_begin(ferry_stream *stream, ferry__request *request);
+static inline void ferry__stream_begin(ferry_stream *stream, ferry__request *request)
+{
+    if (request->has_begun)
+        return;
+    request->has_begun = true;
+    request->began_at = stream->turn_began_at;
+    request->promise.result.stream_offset = stream->offset;
+}
 
 /*
  * Takes a request out of the queue with its outcome: the head, or one that is called off before its

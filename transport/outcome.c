@@ -36,15 +36,6 @@ void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request)
 
 /* ---- beginning and finishing ----------------------------------------------------------------- */
 
-void ferry__stream_begin(ferry_stream *stream, ferry__request *request)
-{
-    if (request->has_begun)
-        return;
-    request->has_begun = true;
-    request->began_at = stream->turn_began_at;
-    request->promise.result.stream_offset = stream->offset;
-}
-
 void ferry__stream_poison(ferry_stream *stream, int error)
 {
     if (!ferry__stream_is_poisoned(stream))
@@ -136,7 +127,9 @@ static void conclude(ferry_stream *stream, ferry__request *request, int error, f
 /* Lets it settle now, or once it is confirmed, where that is wanted. */
 static void hand_on(ferry_stream *stream, ferry__request *request, bool may_wait)
 {
-    if (may_wait && ferry__confirm_is_wanted(stream, request))
+    /* Asked here first: most requests are no markers, and have no extras. */
+    bool is_plain = request->extras == NULL && request->part_count > 0;
+    if (may_wait && !is_plain && ferry__confirm_is_wanted(stream, request))
         add_confirming(stream, request);
     else
         add_finished(stream, request);

@@ -209,11 +209,11 @@ static void destroy(ferry_promise *promise)
 }
 
 /* What the owner reads before it writes it. */
-static void init_progress(ferry__request *request)
+static void init_progress(ferry__request *request, bool has_sources)
 {
     request->stage = FERRY__POSTED;
     request->cancel_came = false;
-    request->is_prepared = false;
+    request->is_prepared = !has_sources; /* memory is there: nothing to open, nothing to recount */
     request->has_begun = false;
     request->prepare_error = 0;
     request->current = 0;
@@ -294,7 +294,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     request->extras = NULL;
     if (with_extras)
         init_extras(request, extras, options, home);
-    init_progress(request);
+    init_progress(request, sum.sources > 0);
     *ret_request = request;
     return 0;
 }
