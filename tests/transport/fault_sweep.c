@@ -208,6 +208,7 @@ static const kind kinds[] = {
     {FERRY_FAULT_SHORT, 0, 1},
     {FERRY_FAULT_SHORT, 0, 20},
     {FERRY_FAULT_EOF, 0, 1},
+    {FERRY_FAULT_EOF, 0, UINT64_MAX},
     {FERRY_FAULT_ERROR, EINTR, 1},
     {FERRY_FAULT_ERROR, EINTR, 5},
     {FERRY_FAULT_ERROR, EAGAIN, 1},
