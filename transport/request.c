@@ -202,9 +202,12 @@ static int take_parts(ferry__request *request, const ferry_part parts[], size_t 
 
 static void destroy(ferry_promise *promise)
 {
-    ferry__request *request = (ferry__request *)(void *)promise;
-    if (request->extras != NULL)
-        ferry__notice_deinit(&request->extras->progress.notice);
+    ferry__release(promise);
+}
+
+static void destroy_with_extras(ferry_promise *promise)
+{
+    ferry__notice_deinit(&((ferry__request *)(void *)promise)->extras->progress.notice);
     ferry__release(promise);
 }
 
@@ -240,8 +243,18 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
     request->extras = extras;
 }
 
+/* A type of their own for those with extras: to look for them when a promise is given back would cost
+ * each small write a line that is in nobody's cache any more. */
 static const ferry__promise_type data_type = {destroy, ferry__request_cancel};
+static const ferry__promise_type extras_type = {destroy_with_extras, ferry__request_cancel};
 static const ferry__promise_type end_type = {destroy, NULL};
+
+static const ferry__promise_type *choose_type(ferry__request_kind kind, bool with_extras)
+{
+    if (kind != FERRY__SEND)
+        return &end_type;
+    return with_extras ? &extras_type : &data_type;
+}
 
 /* How many bytes its sources have, as far as that can be told before they are opened. */
 static uint64_t estimate(const ferry__request *request)
@@ -282,7 +295,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
         return error;
     }
     /* Field by field: zeroing the whole, observers included, shows in what a small write costs. */
-    ferry__promise_init(&request->promise, home, kind == FERRY__SEND ? &data_type : &end_type);
+    ferry__promise_init(&request->promise, home, choose_type(kind, with_extras));
     request->stream = stream;
     request->kind = kind;
     request->on_owner = options->on_owner;
@@ -389,7 +402,8 @@ void ferry__request_release_parts(ferry__request *request)
 
 int ferry_promise_get_resume_token(const ferry_promise *promise, ferry_resume_token *ret_token)
 {
-    if (promise == NULL || ret_token == NULL || promise->type != &data_type)
+    if (promise == NULL || ret_token == NULL ||
+        (promise->type != &data_type && promise->type != &extras_type))
         return -EINVAL;
     int error = ferry_promise_await((ferry_promise *)(uintptr_t)promise, 0, NULL);
     if (error != 0)

@@ -58,31 +58,37 @@ typedef struct ferry__extras {
     ferry__progress progress;
 } ferry__extras;
 
+/*
+ * Ordered by when it is touched: a request comes from another core, and each line of it that the
+ * owner need not look at when it is delivered is one less to fetch.
+ */
 typedef struct ferry__request {
     ferry_promise promise; /* first: a promise is its request */
 
+    /* Delivering. */
+    ferry__mail mail;                /* set at submit, as the stream and the extras are */
+    ferry_stream *stream;            /* valid until it settles */
+    ferry__extras *extras;           /* or NULL */
+    struct ferry__request *next;     /* the owner's: in the stream's queue, then in another one */
+    struct ferry__request *previous; /* likewise */
+    ferry__stage stage;              /* the owner's */
+
+    /* The owner's: carrying out. */
+    bool cancel_came; /* cancel_mail was delivered */
+    bool is_prepared; /* its sources are open, or prepare_error says why not */
+    bool has_begun;   /* its receipt is given */
+    int64_t began_at;
+    size_t current; /* the first part with bytes to come */
+    int prepare_error;
+    ferry_phase prepare_phase;
+
     /* Set at submit. */
-    ferry__mail mail;
-    ferry_stream *stream; /* valid until it settles */
     ferry__request_kind kind;
     ferry_callback *on_owner;
     void *on_owner_arg;
     int64_t submitted_at; /* neither set nor read where nobody can see the result */
-    ferry__cost cost;     /* what it counts for in the limits; of sources: corrected by the owner */
-    ferry__extras *extras;   /* or NULL */
+    ferry__cost cost;     /* what it counts for in the limits; of sources: the owner corrects it */
     ferry__mail cancel_mail; /* posted by whoever cancels it */
-
-    /* The owner's. */
-    struct ferry__request *next;     /* in the stream's queue, then among its finished ones */
-    struct ferry__request *previous; /* likewise */
-    ferry__stage stage;
-    bool cancel_came; /* cancel_mail was delivered */
-    int64_t began_at;
-    bool is_prepared; /* its sources are open, or prepare_error says why not */
-    bool has_begun;   /* its receipt is given */
-    int prepare_error;
-    ferry_phase prepare_phase;
-    size_t current; /* the first part with bytes to come */
 
     size_t part_count;
     ferry__part parts[];
