@@ -74,9 +74,9 @@ void ferry__owner_release(ferry__owner *owner)
 }
 
 /* Wakes the owner if it sleeps, or has it started if it never was. */
-static void rouse(ferry__owner *owner)
+static void rouse(ferry__owner *owner, bool urgent)
 {
-    ferry__bed bed = ferry__wake_claim(&owner->wake);
+    ferry__bed bed = ferry__wake_claim(&owner->wake, urgent);
     if (bed == FERRY__AWAKE)
         return;
     if (owner->supervisor == NULL || atomic_load(&owner->has_thread)) {
@@ -90,7 +90,19 @@ static void rouse(ferry__owner *owner)
 void ferry__owner_post(ferry__owner *owner, ferry__mail *mail)
 {
     ferry__mailbox_push(&owner->mailbox, mail);
-    rouse(owner);
+    rouse(owner, true);
+}
+
+void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail)
+{
+    ferry__mailbox_push(&owner->mailbox, mail);
+    rouse(owner, false);
+}
+
+void ferry__owner_doze(ferry__owner *owner, bool allowed)
+{
+    assert(ferry__owner_is_current(owner) && "only an owner says when it dozes");
+    owner->may_doze = allowed && owner->supervisor != NULL;
 }
 
 void ferry__owner_schedule(ferry__owner *owner, ferry__task *task)
@@ -149,18 +161,25 @@ static void give_turns(ferry__owner *owner)
     }
 }
 
+/* Where nothing but mail can come, a futex does: it is the cheaper of the two. */
+static ferry__bed choose_bed(const ferry__owner *owner)
+{
+    if (owner->poller.armed == 0)
+        return FERRY__ON_FUTEX;
+    return owner->may_doze ? FERRY__DOZING : FERRY__ON_FD;
+}
+
 static void sleep_until_needed(ferry__owner *owner)
 {
     assert(owner->ringer.count == 0 && "inboxes are rung before the owner sleeps");
-    /* Where nothing but mail can come, a futex does: it is the cheaper of the two. */
-    ferry__bed bed = owner->poller.armed > 0 ? FERRY__ON_FD : FERRY__ON_FUTEX;
+    ferry__bed bed = choose_bed(owner);
     ferry__wake_announce(&owner->wake, bed);
     if (!deliver_mail(owner) && owner->first_runnable == NULL) {
         int64_t deadline = ferry__timers_nearest(&owner->timers);
-        if (bed == FERRY__ON_FD)
-            ferry__poller_wait(&owner->poller, deadline);
-        else
+        if (bed == FERRY__ON_FUTEX)
             ferry__wake_sleep(&owner->wake, bed, deadline);
+        else
+            ferry__poller_wait(&owner->poller, deadline);
     }
     ferry__wake_retract(&owner->wake);
 }
@@ -284,7 +303,7 @@ static void await_another_start(ferry__owner *owner)
 {
     ferry__wake_announce(&owner->wake, FERRY__ON_FUTEX);
     if (!ferry__mailbox_is_empty(&owner->mailbox))
-        rouse(owner);
+        rouse(owner, true);
 }
 
 /* The last of a supervised owner, on the supervisor's thread. */

@@ -73,6 +73,7 @@ struct ferry__owner {
     ferry__poller poller;
     ferry__ringer ringer; /* flushed after every turn */
     int start_error;      /* 0, or why no thread could be started for this round */
+    bool may_doze;        /* its only task could do nothing with mail that is not urgent */
 };
 
 /*
@@ -112,6 +113,9 @@ void ferry__owner_release(ferry__owner *owner);
 /* Any thread that holds a reference. The mail is delivered on the owner's thread. */
 void ferry__owner_post(ferry__owner *owner, ferry__mail *mail);
 
+/* Likewise, for mail that an owner need not be woken for which dozes (ferry__owner_doze). */
+void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
+
 /* Whether the calling thread is the one that may touch what this owner owns. */
 bool ferry__owner_is_current(const ferry__owner *owner);
 
@@ -125,6 +129,12 @@ void ferry__owner_schedule(ferry__owner *owner, ferry__task *task);
  * before the owner has got its first mail. @return 0, or a negative errno.
  */
 int ferry__owner_need_poller(ferry__owner *owner);
+
+/*
+ * Says whether the owner may sleep through unhurried mail, while one of its fds is watched. Only for
+ * a supervised owner, which has one task: that of several none knows what the others wait for.
+ */
+void ferry__owner_doze(ferry__owner *owner, bool allowed);
 
 /* As ferry__poller_watch, making the epoll set first if need be. */
 int ferry__owner_watch(ferry__owner *owner, ferry__watch *watch, uint32_t events);

@@ -82,7 +82,7 @@ void ferry__inbox_unref(ferry__inbox *inbox)
 
 static void ring(ferry__inbox *inbox)
 {
-    ferry__bed bed = ferry__wake_claim(&inbox->wake);
+    ferry__bed bed = ferry__wake_claim(&inbox->wake, true);
     if (bed != FERRY__AWAKE)
         ferry__wake_ring(&inbox->wake, bed);
 }

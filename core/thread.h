@@ -6,7 +6,9 @@
 #ifndef FERRY_CORE_THREAD_H
 #define FERRY_CORE_THREAD_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct ferry__inbox;
@@ -17,17 +19,34 @@ typedef struct ferry__thread {
     bool in_callback;           /* a callback of the program's runs on it */
 } ferry__thread;
 
+/* What the inline functions below read: every submit asks several of them. */
+extern _Thread_local ferry__thread ferry__thread_record;
+extern atomic_uint ferry__process_forks; /* 0: not watched yet */
+uint32_t ferry__process_watch_forks(void);
+
 /* The calling thread's record. */
-ferry__thread *ferry__thread_current(void);
+static inline ferry__thread *ferry__thread_current(void)
+{
+    return &ferry__thread_record;
+}
 
 /* Whether the calling thread must not wait: on an owner, or in a callback (invariant:
  * no_silent_wait). */
-bool ferry__thread_may_not_wait(void);
+static inline bool ferry__thread_may_not_wait(void)
+{
+    const ferry__thread *thread = ferry__thread_current();
+    return thread->owner != NULL || thread->in_callback;
+}
 
 /*
  * Which process this is, counted in forks: an object made in another generation belongs to the
  * parent, whose threads do not exist here.
  */
-uint32_t ferry__process_generation(void);
+static inline uint32_t ferry__process_generation(void)
+{
+    /* G0: all but the first calls do with one load. */
+    uint32_t known = atomic_load_explicit(&ferry__process_forks, memory_order_acquire);
+    return known != 0 ? known : ferry__process_watch_forks();
+}
 
 #endif

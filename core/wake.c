@@ -44,10 +44,11 @@ void ferry__wake_deinit(ferry__wake *wake)
     atomic_store(&wake->fd, -1);
 }
 
-ferry__bed ferry__wake_claim(ferry__wake *wake)
+ferry__bed ferry__wake_claim(ferry__wake *wake, bool urgent)
 {
     /* Read first: an awake receiver costs no write to a line that every waker shares. */
-    if (atomic_load(&wake->asleep) == FERRY__AWAKE)
+    ferry__bed seen = atomic_load(&wake->asleep);
+    if (seen == FERRY__AWAKE || (seen == FERRY__DOZING && !urgent))
         return FERRY__AWAKE;
     /* Owed before it is claimed: after its last announcement was claimed or retracted, a sleeper
      * that finds nothing owed will not be rung any more. */
@@ -75,10 +76,10 @@ static void ring_fd(int fd)
 
 void ferry__wake_ring(ferry__wake *wake, ferry__bed bed)
 {
-    if (bed == FERRY__ON_FD)
-        ring_fd(atomic_load(&wake->fd));
-    else
+    if (bed == FERRY__ON_FUTEX)
         ferry__futex_wake_all(&wake->asleep);
+    else
+        ring_fd(atomic_load(&wake->fd));
     atomic_fetch_sub(&wake->owed, 1);
 }
 

@@ -30,7 +30,9 @@
 typedef enum ferry__bed {
     FERRY__AWAKE, /* nothing: there is nobody to wake */
     FERRY__ON_FUTEX,
-    FERRY__ON_FD /* its eventfd, in poll(2) or epoll_wait(2) */
+    FERRY__ON_FD, /* its eventfd, in poll(2) or epoll_wait(2) */
+    FERRY__DOZING /* likewise, and only for what is urgent: the rest it could not do anything with,
+                     and looks for when something else has woken it */
 } ferry__bed;
 
 typedef struct ferry__wake {
@@ -45,8 +47,11 @@ void ferry__wake_init(ferry__wake *wake);
 /* The sleeper does not sleep any more. Waits for rings that are owed, then closes the eventfd. */
 void ferry__wake_deinit(ferry__wake *wake);
 
-/* Any thread. What the caller has to ring: it published, and found the sleeper asleep there. */
-ferry__bed ferry__wake_claim(ferry__wake *wake);
+/*
+ * Any thread. What the caller has to ring: it published, and found the sleeper asleep there.
+ * @param urgent whether what it published is also for a sleeper that dozes.
+ */
+ferry__bed ferry__wake_claim(ferry__wake *wake, bool urgent);
 
 /* Any thread, after a claim that gave this bed. Never blocks. */
 void ferry__wake_ring(ferry__wake *wake, ferry__bed bed);
@@ -60,7 +65,7 @@ void ferry__wake_disclaim(ferry__wake *wake);
  */
 int ferry__wake_fd(ferry__wake *wake);
 
-/* Sleeper only. Announces sleep: from here on wakers ring. ON_FD only where there is one. */
+/* Sleeper only. Announces sleep: from here on wakers ring. On its eventfd only where it has one. */
 void ferry__wake_announce(ferry__wake *wake, ferry__bed bed);
 
 /* Sleeper only. Takes the announcement back. */

@@ -164,7 +164,12 @@ static bool wait_for_sink(ferry_stream *stream)
 {
     ferry__pace_rest(stream);
     ferry__stall_watch(stream);
-    return wait_for(stream, &stream->sink_watch, stream->sink.fd, EPOLLOUT, FERRY_PHASE_SINK);
+    if (wait_for(stream, &stream->sink_watch, stream->sink.fd, EPOLLOUT, FERRY_PHASE_SINK))
+        return true;
+    /* Unless what is queued is to be told: then each request may be the one that reaches the mark. */
+    stream->waits_for_sink = stream->options.on_watermark == NULL;
+    ferry__owner_doze(stream->owner, stream->waits_for_sink);
+    return false;
 }
 
 /* How long to wait before the next look at a file that may grow: soon after it has, later if not. */
@@ -298,6 +303,8 @@ ferry__turn ferry__stream_turn(ferry__task *task)
     ferry_stream *stream = STREAM_OF(task, task);
     ferry__stream_assert_owner(stream);
     stream->turn_began_at = ferry__clock_now();
+    stream->waits_for_sink = false;
+    ferry__owner_doze(stream->owner, false);
     if (stream->options.on_watermark != NULL)
         ferry__watermark_look(stream);
     bool again = false;
@@ -332,7 +339,8 @@ void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone)
     if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
         ferry__timers_set(&stream->owner->timers, &request->extras->deadline_timer,
                           request->extras->deadline);
-    ferry__stream_schedule(stream);
+    if (!stream->waits_for_sink)
+        ferry__stream_schedule(stream);
 }
 
 void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone)

@@ -21,6 +21,16 @@ static void take_out(ferry__queue *queue, ferry__request *request)
     *(request->next != NULL ? &request->next->previous : &queue->last) = request->previous;
 }
 
+/* Of a queue that nothing else is taken out of. */
+static ferry__request *take_first(ferry__queue *queue)
+{
+    ferry__request *request = queue->first;
+    queue->first = request->next;
+    if (queue->first == NULL)
+        queue->last = NULL;
+    return request;
+}
+
 void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request)
 {
     request->promise.result.sequence = stream->next_sequence++;
@@ -269,9 +279,7 @@ void ferry__stream_settle_finished(ferry_stream *stream)
     if (stream->finished.first == NULL)
         return;
     int64_t now = ferry__clock_now();
-    for (ferry__request *request; (request = stream->finished.first) != NULL;) {
-        take_out(&stream->finished, request);
-        ferry__stream_settle(stream, request, now);
-    }
+    while (stream->finished.first != NULL)
+        ferry__stream_settle(stream, take_first(&stream->finished), now);
     atomic_store(&stream->is_settling, stream->padding > 0);
 }

@@ -338,10 +338,8 @@ static void recount(ferry__request *request)
     request->cost.source_bytes = bytes;
 }
 
-int ferry__request_prepare(ferry__request *request)
+int ferry__request_open(ferry__request *request)
 {
-    if (request->is_prepared)
-        return request->prepare_error;
     request->is_prepared = true;
     for (size_t i = 0; i < request->part_count; i++) {
         ferry__part *part = &request->parts[i];
@@ -359,33 +357,19 @@ int ferry__request_prepare(ferry__request *request)
     return request->prepare_error;
 }
 
-bool ferry__request_prepare_ahead(ferry__request *request)
+void ferry__request_undo_open(ferry__request *request)
 {
-    if (ferry__request_prepare(request) == 0)
-        return true;
     for (size_t i = request->part_count; i-- > 0;) {
         if (request->parts[i].source != NULL)
             ferry__source_undo_open(request->parts[i].source);
     }
     request->is_prepared = false;
     request->prepare_error = 0;
-    return false;
-}
-
-static bool has_ended(const ferry__part *part)
-{
-    return part->left == 0 && !(part->source != NULL && part->source->is_open_ended);
-}
-
-ferry__part *ferry__request_find_part(ferry__request *request)
-{
-    while (request->current < request->part_count && has_ended(&request->parts[request->current]))
-        request->current++;
-    return request->current < request->part_count ? &request->parts[request->current] : NULL;
 }
 
 void ferry__request_release_parts(ferry__request *request)
 {
+    bool has_sources = false;
     /* Last first: where two parts used one fd's position, the earlier one's word is the last. */
     for (size_t i = request->part_count; i-- > 0;) {
         ferry__part *part = &request->parts[i];
@@ -393,11 +377,13 @@ void ferry__request_release_parts(ferry__request *request)
         if (part->source != NULL) {
             request->promise.result.remaining += ferry__source_unsent(part->source);
             ferry__source_settle_position(part->source, part->sent);
+            has_sources = true;
         } else if (part->memory.release != NULL)
             part->memory.release((void *)part->memory.data, part->memory.release_arg);
     }
     /* Only now: parts may share an fd that one of them was given. */
-    close_sources(request, request->part_count);
+    if (has_sources)
+        close_sources(request, request->part_count);
 }
 
 int ferry_promise_get_resume_token(const ferry_promise *promise, ferry_resume_token *ret_token)

@@ -107,18 +107,46 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
 /* Unmakes a request that was not posted: what was given is the caller's again. */
 void ferry__request_discard(ferry__request *request);
 
+/* Opens all its sources. @return its prepare_error. */
+int ferry__request_open(ferry__request *request);
+
+/* Closes them again, to be opened anew. */
+void ferry__request_undo_open(ferry__request *request);
+
 /* Opens all its sources, once; an error is kept for when its turn comes. @return that error. */
-int ferry__request_prepare(ferry__request *request);
+static inline int ferry__request_prepare(ferry__request *request)
+{
+    return request->is_prepared ? request->prepare_error : ferry__request_open(request);
+}
 
 /*
  * Likewise, before its turn has come. Then a failure is undone: what is missing now may be there by
  * its turn. Whether it is prepared.
  */
-bool ferry__request_prepare_ahead(ferry__request *request);
+static inline bool ferry__request_prepare_ahead(ferry__request *request)
+{
+    if (ferry__request_prepare(request) == 0)
+        return true;
+    ferry__request_undo_open(request);
+    return false;
+}
+
+static inline bool ferry__part_has_ended(const ferry__part *part)
+{
+    return part->left == 0 && !(part->source != NULL && part->source->is_open_ended);
+}
 
 /* Finds the part whose bytes come next, passing over what has ended; NULL: none is left. Only a
  * prepared request's. */
-ferry__part *ferry__request_find_part(ferry__request *request);
+static inline ferry__part *ferry__request_find_part(ferry__request *request)
+{
+    for (; request->current < request->part_count; request->current++) {
+        ferry__part *part = &request->parts[request->current];
+        if (!ferry__part_has_ended(part))
+            return part;
+    }
+    return NULL;
+}
 
 /* Releases what its parts hold, and completes its result but for error and phase. */
 void ferry__request_release_parts(ferry__request *request);

@@ -41,11 +41,6 @@ void ferry__service_unref(ferry_service *service)
     ferry__release(service);
 }
 
-bool ferry__service_is_foreign(const ferry_service *service)
-{
-    return service->generation != ferry__process_generation();
-}
-
 /* ---- creating -------------------------------------------------------------------------------- */
 
 static int check_options(const ferry_service_options *options)

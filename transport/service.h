@@ -11,6 +11,7 @@
 #define FERRY_TRANSPORT_SERVICE_H
 
 #include "actors/owner.h"
+#include "core/thread.h"
 #include "transport/admission.h"
 
 #include <ferry/service.h>
@@ -45,7 +46,10 @@ ferry_service *ferry__service_ref(ferry_service *service);
 void ferry__service_unref(ferry_service *service);
 
 /* Whether it belongs to another process: this one was forked since. */
-bool ferry__service_is_foreign(const ferry_service *service);
+static inline bool ferry__service_is_foreign(const ferry_service *service)
+{
+    return service->generation != ferry__process_generation();
+}
 
 /*
  * Chooses or makes the owner of a new stream. Gives a reference and a hold.

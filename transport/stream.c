@@ -297,6 +297,19 @@ static bool is_reported(const submission *what, ferry_promise **ret_promise)
     return ret_promise != NULL || (what->options != NULL && what->options->on_progress != NULL);
 }
 
+/* Only a deadline has to be known while the sink is full: the rest waits behind the head anyway. */
+static void post(ferry_stream *stream, ferry__request *request)
+{
+    /* Its callback on the owner may give the last handle back, before the post has returned. */
+    ferry__owner *owner = stream->owner;
+    ferry__owner *kept = request->on_owner != NULL ? ferry__owner_ref(owner) : NULL;
+    if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
+        ferry__owner_post(owner, &request->mail);
+    else
+        ferry__owner_post_unhurried(owner, &request->mail);
+    ferry__owner_unref(kept);
+}
+
 static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
 {
     int error = check_usable(stream);
@@ -325,7 +338,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
         request->submitted_at = ferry__clock_now(); /* dear beside a small write: only if seen */
     if (ret_promise != NULL)
         *ret_promise = ferry__promise_ref_unshared(&request->promise);
-    ferry__owner_post(stream->owner, &request->mail);
+    post(stream, request);
     return 0;
 }
 

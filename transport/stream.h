@@ -105,6 +105,7 @@ struct ferry_stream {
     ferry__watch source_watch; /* of the head's source, where that is a pipe or the like */
     ferry__timer follow_timer; /* when to look again, where it is a file that grows */
     bool waits_for_source;     /* the head's has nothing for now */
+    bool waits_for_sink;       /* it is full: more requests change nothing */
     ferry__timer close_timer;
     ferry__queue confirming;     /* accepted, and not yet as far as they are to get */
     ferry__timer confirm_timer;  /* when to look how far they are */

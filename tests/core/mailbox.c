@@ -51,7 +51,7 @@ static void *produce(void *arg)
     letter *letters = arg;
     for (unsigned i = 0; i < LETTERS; i++) {
         ferry__mailbox_push(&post_office.mailbox, &letters[i].mail);
-        ferry__bed bed = ferry__wake_claim(&post_office.wake);
+        ferry__bed bed = ferry__wake_claim(&post_office.wake, true);
         if (bed != FERRY__AWAKE)
             ferry__wake_ring(&post_office.wake, bed);
         if (i % 64 == 0)
@@ -134,10 +134,26 @@ PROMISE(mailbox, waker_of_an_awake_receiver_has_nothing_to_ring)
 {
     ferry__wake wake;
     ferry__wake_init(&wake);
-    check_eq(ferry__wake_claim(&wake), FERRY__AWAKE);
+    check_eq(ferry__wake_claim(&wake, true), FERRY__AWAKE);
     ferry__wake_announce(&wake, FERRY__ON_FUTEX);
-    check_eq(ferry__wake_claim(&wake), FERRY__ON_FUTEX); /* and only one waker gets the duty */
-    check_eq(ferry__wake_claim(&wake), FERRY__AWAKE);
+    check_eq(ferry__wake_claim(&wake, true), FERRY__ON_FUTEX); /* and only one waker gets the duty */
+    check_eq(ferry__wake_claim(&wake, true), FERRY__AWAKE);
     ferry__wake_ring(&wake, FERRY__ON_FUTEX);
+    ferry__wake_deinit(&wake);
+}
+
+PROMISE(mailbox, dozing_receiver_is_rung_only_for_what_is_urgent)
+{
+    ferry__wake wake;
+    ferry__wake_init(&wake);
+    check(ferry__wake_fd(&wake) >= 0);
+    ferry__wake_announce(&wake, FERRY__DOZING);
+    check_eq(ferry__wake_claim(&wake, false), FERRY__AWAKE);
+    check_eq(ferry__wake_claim(&wake, true), FERRY__DOZING);
+    ferry__wake_ring(&wake, FERRY__DOZING);
+    ferry__wake_sleep(&wake, FERRY__DOZING, FERRY__NEVER); /* it was rung: its eventfd is readable */
+    ferry__wake_announce(&wake, FERRY__ON_FD);
+    check_eq(ferry__wake_claim(&wake, false), FERRY__ON_FD);
+    ferry__wake_ring(&wake, FERRY__ON_FD);
     ferry__wake_deinit(&wake);
 }
