@@ -66,12 +66,6 @@ ferry__inbox *ferry__inbox_current(void)
     return thread->inbox;
 }
 
-ferry__inbox *ferry__inbox_ref(ferry__inbox *inbox)
-{
-    atomic_fetch_add_explicit(&inbox->refs, 1, memory_order_relaxed);
-    return inbox;
-}
-
 void ferry__inbox_unref(ferry__inbox *inbox)
 {
     if (inbox == NULL || atomic_fetch_sub_explicit(&inbox->refs, 1, memory_order_acq_rel) != 1)

@@ -39,7 +39,12 @@ typedef struct ferry__ringer {
 /* The calling thread's inbox, made on first use; NULL if there is no memory for it. Not counted. */
 ferry__inbox *ferry__inbox_current(void);
 
-ferry__inbox *ferry__inbox_ref(ferry__inbox *inbox);
+static inline ferry__inbox *ferry__inbox_ref(ferry__inbox *inbox)
+{
+    atomic_fetch_add_explicit(&inbox->refs, 1, memory_order_relaxed);
+    return inbox;
+}
+
 void ferry__inbox_unref(ferry__inbox *inbox);
 
 /*

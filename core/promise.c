@@ -21,19 +21,6 @@ enum {
 /* What observers points to once the promise is settled: registrations post for themselves. */
 static ferry__observer settled_mark;
 
-void ferry__promise_init(ferry_promise *promise, ferry__inbox *home,
-                         const ferry__promise_type *type)
-{
-    atomic_init(&promise->refs, 1);
-    atomic_init(&promise->state, 0);
-    atomic_init(&promise->observers, NULL);
-    atomic_init(&promise->first_observer_taken, false);
-    promise->generation = ferry__process_generation();
-    atomic_init(&promise->home, home != NULL ? ferry__inbox_ref(home) : NULL);
-    promise->type = type;
-    promise->result = (ferry_result){0};
-}
-
 void ferry__promise_set_home(ferry_promise *promise, ferry__inbox *home)
 {
     ferry__inbox *none = NULL;
@@ -46,14 +33,6 @@ ferry_promise *ferry_promise_ref(ferry_promise *promise)
 {
     if (promise != NULL)
         atomic_fetch_add_explicit(&promise->refs, 1, memory_order_relaxed);
-    return promise;
-}
-
-ferry_promise *ferry__promise_ref_unshared(ferry_promise *promise)
-{
-    /* No atomic addition: there is nobody to race with, and it is dear beside a small write. */
-    unsigned before = atomic_load_explicit(&promise->refs, memory_order_relaxed);
-    atomic_store_explicit(&promise->refs, before + 1, memory_order_relaxed);
     return promise;
 }
 

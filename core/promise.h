@@ -16,6 +16,7 @@
 #define FERRY_CORE_PROMISE_H
 
 #include "core/inbox.h"
+#include "core/thread.h"
 
 #include <ferry/promise.h>
 
@@ -64,11 +65,27 @@ struct ferry_promise {
  * Makes a pending promise with one reference.
  * @param home the submitting thread's inbox, to which it takes a reference; may be NULL.
  */
-void ferry__promise_init(ferry_promise *promise, ferry__inbox *home,
-                         const ferry__promise_type *type);
+static inline void ferry__promise_init(ferry_promise *promise, ferry__inbox *home,
+                                       const ferry__promise_type *type)
+{
+    atomic_init(&promise->refs, 1);
+    atomic_init(&promise->state, 0);
+    atomic_init(&promise->observers, NULL);
+    atomic_init(&promise->first_observer_taken, false);
+    promise->generation = ferry__process_generation();
+    atomic_init(&promise->home, home != NULL ? ferry__inbox_ref(home) : NULL);
+    promise->type = type;
+    promise->result = (ferry_result){0};
+}
 
 /* As ferry_promise_ref, for a promise that no other thread has seen yet. */
-ferry_promise *ferry__promise_ref_unshared(ferry_promise *promise);
+static inline ferry_promise *ferry__promise_ref_unshared(ferry_promise *promise)
+{
+    /* No atomic addition: there is nobody to race with, and it is dear beside a small write. */
+    unsigned before = atomic_load_explicit(&promise->refs, memory_order_relaxed);
+    atomic_store_explicit(&promise->refs, before + 1, memory_order_relaxed);
+    return promise;
+}
 
 /* Whether the caller's reference is the only one: nobody awaits it, observes it or can begin to. */
 bool ferry__promise_is_forgotten(const ferry_promise *promise);

@@ -296,8 +296,9 @@ static int admit_to_stream(ferry_stream *stream, ferry__cost cost, uint64_t refu
     return error;
 }
 
-/* By its service first, which can be undone without harm. @param ret_full where there is no room. */
-static int admit(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, uint64_t set,
+/* By its service first, which can be undone without harm. @param ret_full where there is no room. Not
+ * inlined: what it keeps in registers, a plain write would have to save. */
+__attribute__((noinline)) static int admit(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, uint64_t set,
                  ferry__limit limited, ferry__room **ret_full)
 {
     if (cost.memory_bytes > FERRY__MOST_BYTES)
@@ -324,6 +325,9 @@ static int admit(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, ui
 int ferry__admit(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, uint64_t set,
                  ferry__limit limited)
 {
+    if (cost.source_bytes == 0 && !stream->service->is_limited &&
+        cost.memory_bytes <= FERRY__MOST_BYTES)
+        return admit_to_word(stream, cost, refused_by, set, limited); /* nothing else is counted */
     ferry__room *full;
     return admit(stream, cost, refused_by, set, limited, &full);
 }

@@ -11,14 +11,23 @@ static void append(ferry__queue *queue, ferry__request *request)
 {
     request->next = NULL;
     request->previous = queue->last;
-    *(queue->last != NULL ? &queue->last->next : &queue->first) = request;
+    if (queue->last != NULL)
+        queue->last->next = request;
+    else
+        queue->first = request;
     queue->last = request;
 }
 
 static void take_out(ferry__queue *queue, ferry__request *request)
 {
-    *(request->previous != NULL ? &request->previous->next : &queue->first) = request->next;
-    *(request->next != NULL ? &request->next->previous : &queue->last) = request->previous;
+    if (request->previous != NULL)
+        request->previous->next = request->next;
+    else
+        queue->first = request->next;
+    if (request->next != NULL)
+        request->next->previous = request->previous;
+    else
+        queue->last = request->previous;
 }
 
 /* Of a queue that nothing else is taken out of. */
@@ -87,7 +96,7 @@ static void keep_framing(ferry_stream *stream, const ferry__request *request, bo
     ferry__stream_poison(stream, result->error);
 }
 
-static void fail(ferry_stream *stream, ferry__request *request)
+__attribute__((cold)) static void fail(ferry_stream *stream, ferry__request *request)
 {
     ferry__sink_push(&stream->sink);
     bool is_whole = ferry__request_find_part(request) == NULL;

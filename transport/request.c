@@ -15,6 +15,9 @@
  * and that must not be much. */
 enum { MOST_INLINE = 1024 };
 
+/* More would take gigabytes; and so few cannot overflow a size. */
+enum { MOST_PARTS = INT_MAX / 64 };
+
 /* What a request needs beside its parts, and whether it can be counted. */
 typedef struct needs {
     size_t size;           /* of the whole allocation */
@@ -58,16 +61,16 @@ static int add_part_needs(needs *sum, const ferry_part *part)
         return -EINVAL;
     }
     overflow |= __builtin_add_overflow(sum->size, stored, &sum->size);
-    return overflow || sum->size > PTRDIFF_MAX || sum->memory_bytes > PTRDIFF_MAX ? -EOVERFLOW : 0;
+    return overflow ? -EOVERFLOW : 0;
 }
 
 static int add_needs(needs *sum, const ferry_part parts[], size_t count, bool with_extras)
 {
     if (parts == NULL && count > 0)
         return -EINVAL;
-    if (__builtin_mul_overflow(count, sizeof(ferry__part), &sum->size) ||
-        __builtin_add_overflow(sum->size, sizeof(ferry__request), &sum->size))
+    if (count > MOST_PARTS)
         return -EOVERFLOW;
+    sum->size = sizeof(ferry__request) + count * sizeof(ferry__part);
     if (with_extras)
         sum->size += sizeof(ferry__extras);
     for (size_t i = 0; i < count; i++) {
@@ -77,7 +80,8 @@ static int add_needs(needs *sum, const ferry_part parts[], size_t count, bool wi
     }
     sum->size += sum->sources * sizeof(ferry__source);
     uint64_t total;
-    if (__builtin_add_overflow(sum->memory_bytes, sum->file_bytes, &total) || total > INT64_MAX)
+    if (__builtin_add_overflow(sum->memory_bytes, sum->file_bytes, &total) || total > INT64_MAX ||
+        sum->size > PTRDIFF_MAX)
         return -EOVERFLOW;
     return 0;
 }

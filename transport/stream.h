@@ -65,6 +65,12 @@ typedef enum ferry__stream_state {
 } ferry__stream_state;
 
 struct ferry_stream {
+    /* Set at adoption. Every submit reads it: apart from what the owner writes with every call. */
+    ferry_service *service;        /* a reference */
+    ferry__owner *owner;           /* a reference, and a hold until the stream ends */
+    ferry__request *close_request; /* made at once: closing needs no memory */
+    ferry_stream_options options;  /* with the defaults filled in; holds a reference to faults */
+
     /* Any thread. */
     atomic_uint refs;
     atomic_uint users; /* the program's references */
@@ -79,12 +85,6 @@ struct ferry_stream {
     atomic_bool is_resuming; /* resume_mail is under way */
     ferry__mail resume_mail;
     ferry__sink sink; /* transport/sink.h says which thread may touch what */
-
-    /* Set at adoption. */
-    ferry_service *service;        /* a reference */
-    ferry__owner *owner;           /* a reference, and a hold until the stream ends */
-    ferry__request *close_request; /* made at once: closing needs no memory */
-    ferry_stream_options options;  /* with the defaults filled in; holds a reference to faults */
 
     /* The service's list, under its mutex. */
     ferry_stream *previous;
