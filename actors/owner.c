@@ -53,6 +53,7 @@ void ferry__owner_unref(ferry__owner *owner)
     if (owner == NULL || atomic_fetch_sub_explicit(&owner->refs, 1, memory_order_acq_rel) != 1)
         return;
     ferry__owner_unref(owner->supervisor);
+    ferry__release(owner->scratch);
     ferry__release(owner);
 }
 
@@ -132,6 +133,21 @@ int ferry__owner_watch(ferry__owner *owner, ferry__watch *watch, uint32_t events
     return error != 0 ? error : ferry__poller_watch(&owner->poller, watch, events);
 }
 
+int ferry__owner_await(ferry__owner *owner, ferry__watch *watch, uint32_t events)
+{
+    if (watch->registered == 0)
+        return ferry__owner_watch(owner, watch, events);
+    return ferry__poller_await(&owner->poller, watch, events);
+}
+
+void *ferry__owner_scratch(ferry__owner *owner)
+{
+    assert(ferry__owner_is_current(owner) && "only an owner uses its scratch memory");
+    if (owner->scratch == NULL)
+        owner->scratch = ferry__allocate(FERRY__SCRATCH_BYTES);
+    return owner->scratch;
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 static bool deliver_mail(ferry__owner *owner)
@@ -164,7 +180,7 @@ static void give_turns(ferry__owner *owner)
 /* Where nothing but mail can come, a futex does: it is the cheaper of the two. */
 static ferry__bed choose_bed(const ferry__owner *owner)
 {
-    if (owner->poller.armed == 0)
+    if (owner->poller.awaiting == 0)
         return FERRY__ON_FUTEX;
     return owner->may_doze ? FERRY__DOZING : FERRY__ON_FD;
 }
@@ -199,7 +215,7 @@ static void *run(void *arg)
     while (atomic_load(&owner->holds) > 0) {
         run_round(owner);
         if (owner->first_runnable != NULL) {
-            if (owner->poller.armed > 0)
+            if (owner->poller.awaiting > 0)
                 ferry__poller_wait(&owner->poller, 0);
         } else if (atomic_load(&owner->holds) > 0) {
             sleep_until_needed(owner);

@@ -73,6 +73,7 @@ struct ferry__owner {
     ferry__poller poller;
     ferry__ringer ringer; /* flushed after every turn */
     int start_error;      /* 0, or why no thread could be started for this round */
+    void *scratch;        /* NULL until needed */
     bool may_doze;        /* its only task could do nothing with mail that is not urgent */
 };
 
@@ -138,5 +139,15 @@ void ferry__owner_doze(ferry__owner *owner, bool allowed);
 
 /* As ferry__poller_watch, making the epoll set first if need be. */
 int ferry__owner_watch(ferry__owner *owner, ferry__watch *watch, uint32_t events);
+
+/* As ferry__poller_await, likewise. */
+int ferry__owner_await(ferry__owner *owner, ferry__watch *watch, uint32_t events);
+
+/*
+ * Memory for the length of a turn: what is read, before it is known how much of it will be kept.
+ * @return FERRY__SCRATCH_BYTES of it, the same each time; NULL if there is none.
+ */
+enum { FERRY__SCRATCH_BYTES = 64 * 1024 };
+void *ferry__owner_scratch(ferry__owner *owner);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -37,32 +38,56 @@ void ferry__poller_close(ferry__poller *poller)
     *poller = FERRY__POLLER_CLOSED;
 }
 
+static void set_awaited(ferry__poller *poller, ferry__watch *watch, uint32_t events)
+{
+    poller->awaiting -= watch->awaited != 0;
+    poller->awaiting += events != 0;
+    watch->awaited = events;
+}
+
 int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t events)
 {
-    /* Edge-triggered, so that what happens while it is not armed wakes at most once. */
-    struct epoll_event event = {.events = events | EPOLLET, .data.ptr = watch};
-    int operation = watch->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    /* Edge-triggered, so that what happens while nobody waits for it wakes at most once. */
+    uint32_t all = watch->registered | events;
+    struct epoll_event event = {.events = all | EPOLLET, .data.ptr = watch};
+    int operation = watch->registered != 0 ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     if (watch->calls->epoll_ctl(watch->calls, poller->epoll_fd, operation, watch->fd, &event) < 0)
         return -errno;
-    watch->is_registered = true;
-    poller->armed += !watch->is_armed;
-    watch->is_armed = true;
+    watch->registered = all;
+    set_awaited(poller, watch, watch->awaited | events);
     return 0;
 }
 
-static void disarm(ferry__poller *poller, ferry__watch *watch)
+int ferry__poller_await(ferry__poller *poller, ferry__watch *watch, uint32_t events)
 {
-    poller->armed -= watch->is_armed;
-    watch->is_armed = false;
+    /* A script's EAGAIN is followed by no edge: the fd was ready all along. */
+    bool is_real = watch->calls == &ferry__calls_real;
+    if (!is_real || (watch->registered & events) != events)
+        return ferry__poller_watch(poller, watch, events);
+    set_awaited(poller, watch, watch->awaited | events);
+    return 0;
 }
 
 void ferry__poller_unwatch(ferry__poller *poller, ferry__watch *watch)
 {
-    if (!watch->is_registered)
+    if (watch->registered == 0)
         return;
     (void)epoll_ctl(poller->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
-    watch->is_registered = false;
-    disarm(poller, watch);
+    watch->registered = 0;
+    set_awaited(poller, watch, 0);
+}
+
+static void tell(ferry__poller *poller, ferry__watch *watch, uint32_t events)
+{
+    enum { SIGNS = EPOLLERR | EPOLLHUP | EPOLLRDHUP | EPOLLPRI };
+    /* An error or a hang-up is told to whoever waits for anything. */
+    if ((events & (EPOLLERR | EPOLLHUP)) != 0)
+        events |= watch->awaited;
+    if ((watch->awaited & events) == 0)
+        return;
+    events &= watch->awaited | SIGNS;
+    set_awaited(poller, watch, watch->awaited & ~events);
+    watch->ready(watch, events);
 }
 
 /* Whole milliseconds, rounded up so that a timer is due when its owner wakes. */
@@ -85,10 +110,7 @@ void ferry__poller_wait(ferry__poller *poller, int64_t deadline)
     int count = poller->calls->epoll_wait(poller->calls, poller->epoll_fd, events, BATCH,
                                           timeout_until(deadline));
     for (int i = 0; i < count; i++) {
-        ferry__watch *watch = events[i].data.ptr;
-        if (watch == NULL || !watch->is_armed)
-            continue;
-        disarm(poller, watch);
-        watch->ready(watch);
+        if (events[i].data.ptr != NULL) /* NULL: the wake-up */
+            tell(poller, events[i].data.ptr, events[i].events);
     }
 }

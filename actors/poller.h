@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An owner's epoll set. A watch is armed for one event at a time: an fd is waited for after an
- * EAGAIN, and what is there already when it is armed is told as well, so that nothing is missed in
- * between. It stays registered, for arming it again, until it is removed.
+ * An owner's epoll set. An fd has one watch, on which each direction is waited for by itself: an
+ * event that is waited for is told once, and then has to be waited for again. The fd stays
+ * registered, edge-triggered, until the watch is removed.
+ *
+ * There are two ways to wait. ferry__poller_watch asks the kernel anew, so that what is there
+ * already is told as well. ferry__poller_await relies on the edge that is still to come: for whoever
+ * has just been told by the kernel that there is nothing, and so needs no system call.
  *
  * Used by the owner's thread only; opening it may be done before that thread starts.
  */
@@ -11,27 +15,28 @@
 
 #include "core/calls.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /* One fd that is waited for. Embedded in what waits; it must be removed before its fd is closed. */
 typedef struct ferry__watch {
     int fd;
     ferry__calls *calls; /* what it is registered through */
-    bool is_registered;  /* the epoll set knows it */
-    bool is_armed;       /* its next event is waited for */
+    uint32_t registered; /* the events that the epoll set knows it for; 0: it does not know it */
+    uint32_t awaited;    /* those of them that are waited for */
 
     /*
-     * The fd is ready; called once each time it was armed. May only note and schedule: other watches
-     * of the same batch are still to be called, so nothing may be freed or removed here.
+     * The fd is ready: events is what was waited for and is there, and not waited for any more; beside
+     * EPOLLERR, EPOLLHUP, EPOLLRDHUP and EPOLLPRI, which are told in any case. May only note and
+     * schedule: other watches of the same batch are still to be called, so nothing may be freed or
+     * removed here.
      */
-    void (*ready)(struct ferry__watch *watch);
+    void (*ready)(struct ferry__watch *watch, uint32_t events);
 } ferry__watch;
 
 typedef struct ferry__poller {
     int epoll_fd;        /* -1: not open */
     ferry__calls *calls; /* what it is made and waited in through */
-    unsigned armed;      /* watches that are: how many there is something to wait for */
+    unsigned awaiting;   /* watches on which something is waited for */
 } ferry__poller;
 
 #define FERRY__POLLER_CLOSED ((ferry__poller){.epoll_fd = -1})
@@ -41,10 +46,17 @@ int ferry__poller_open(ferry__poller *poller, int wake_fd, ferry__calls *calls);
 void ferry__poller_close(ferry__poller *poller);
 
 /*
- * Has watch->ready called once, as soon as any of events (EPOLLIN, EPOLLOUT, ...) is there.
+ * Has watch->ready called once, as soon as any of events (EPOLLIN, EPOLLOUT, ...) is there, beside
+ * what is waited for already.
  * @return 0; -EPERM: the fd is always ready (a regular file); or another negative errno.
  */
 int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t events);
+
+/*
+ * Likewise, once the kernel has said EAGAIN: from there on it is the next edge that counts, and where
+ * the events are registered already nothing is asked.
+ */
+int ferry__poller_await(ferry__poller *poller, ferry__watch *watch, uint32_t events);
 
 /* Forgets a watch; it need not be known. */
 void ferry__poller_unwatch(ferry__poller *poller, ferry__watch *watch);

@@ -298,8 +298,9 @@ static int admit_to_stream(ferry_stream *stream, ferry__cost cost, uint64_t refu
 
 /* By its service first, which can be undone without harm. @param ret_full where there is no room. Not
  * inlined: what it keeps in registers, a plain write would have to save. */
-__attribute__((noinline)) static int admit(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, uint64_t set,
-                 ferry__limit limited, ferry__room **ret_full)
+__attribute__((noinline)) static int admit(ferry_stream *stream, ferry__cost cost,
+                                           uint64_t refused_by, uint64_t set, ferry__limit limited,
+                                           ferry__room **ret_full)
 {
     if (cost.memory_bytes > FERRY__MOST_BYTES)
         return -EOVERFLOW;

@@ -6,6 +6,7 @@
 #include "transport/carry.h"
 
 #include "core/clock.h"
+#include "transport/intake.h"
 #include "transport/move.h"
 #include "transport/service.h"
 
@@ -65,6 +66,7 @@ static ferry__part *find_next_part(ferry_stream *stream)
                                  error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE);
             continue;
         case FERRY__SEND:
+        case FERRY__READ: /* never here: it has a queue of its own */
             break;
         }
         error = ferry__request_prepare(request);
@@ -164,7 +166,7 @@ static bool wait_for_sink(ferry_stream *stream)
 {
     ferry__pace_rest(stream);
     ferry__stall_watch(stream);
-    if (wait_for(stream, &stream->sink_watch, stream->sink.fd, EPOLLOUT, FERRY_PHASE_SINK))
+    if (wait_for(stream, &stream->watch, stream->sink.fd, EPOLLOUT, FERRY_PHASE_SINK))
         return true;
     /* Unless what is queued is to be told: then each request may be the one that reaches the mark. */
     stream->waits_for_sink = stream->options.on_watermark == NULL;
@@ -268,7 +270,8 @@ static bool carry_out(ferry_stream *stream)
         return rest(stream);
     size_t chunk = ferry__pace_ask(stream, stream->service->options.chunk_bytes);
     if (chunk == 0) {
-        if (!stream->sink_watch.is_armed) /* else it was full, and has not said that it has room */
+        if ((stream->watch.awaited & EPOLLOUT) ==
+            0) /* else it was full, and has not said that it has room */
             end_stall_unless_confirming(stream);
         return false;
     }
@@ -298,32 +301,49 @@ static bool look_at_confirming(ferry_stream *stream)
     return waited && !waits_to_close(stream);
 }
 
+/* The sending direction's share of a turn. Whether it can go on at once. */
+static bool send_some(ferry_stream *stream)
+{
+    stream->waits_for_sink = false;
+    ferry__owner_doze(stream->owner, false);
+    if (ferry__stall_is_over(stream))
+        give_up(stream);
+    /* What was called off meanwhile settles first: any of it may have its say on the owner. */
+    bool again = stream->finished.first != NULL || carry_out(stream);
+    if (stream->confirming.first != NULL)
+        again |= look_at_confirming(stream);
+    return again;
+}
+
+/* One share for each direction that has something to do. */
+static void give_shares(ferry_stream *stream)
+{
+    bool reads = stream->reading_is_due, sends = stream->sending_is_due;
+    stream->reading_is_due = stream->sending_is_due = false;
+    if (ferry__stream_is_cut(stream)) {
+        ferry__closing_abort(stream);
+        return;
+    }
+    if (reads && ferry__intake_take_in(stream))
+        stream->reading_is_due = true;
+    if (sends && send_some(stream))
+        stream->sending_is_due = true;
+}
+
 ferry__turn ferry__stream_turn(ferry__task *task)
 {
     ferry_stream *stream = STREAM_OF(task, task);
     ferry__stream_assert_owner(stream);
     stream->turn_began_at = ferry__clock_now();
-    stream->waits_for_sink = false;
-    ferry__owner_doze(stream->owner, false);
     if (stream->options.on_watermark != NULL)
         ferry__watermark_look(stream);
-    bool again = false;
-    if (ferry__stream_is_cut(stream)) {
-        ferry__closing_abort(stream);
-    } else {
-        if (ferry__stall_is_over(stream))
-            give_up(stream);
-        /* What was called off meanwhile settles first: any of it may have its say on the owner. */
-        again = stream->finished.first != NULL || carry_out(stream);
-        if (stream->confirming.first != NULL)
-            again |= look_at_confirming(stream);
-    }
+    give_shares(stream);
     ferry__stream_settle_finished(stream);
     if (stream->options.on_watermark != NULL)
         ferry__watermark_look(stream);
     if (ferry__closing_try_end(stream))
         return FERRY__TURN_OVER;
-    return again ? FERRY__TURN_AGAIN : FERRY__TURN_OVER;
+    return stream->sending_is_due || stream->reading_is_due ? FERRY__TURN_AGAIN : FERRY__TURN_OVER;
 }
 
 /* ---- what schedules a turn ------------------------------------------------------------------- */
@@ -365,13 +385,17 @@ void ferry__stream_look_again(ferry__timer *timer)
     ferry__stream_schedule(STREAM_OF(timer, follow_timer));
 }
 
-void ferry__stream_sink_ready(ferry__watch *watch)
+void ferry__stream_ready(ferry__watch *watch, uint32_t events)
 {
-    ferry__stream_schedule(STREAM_OF(watch, sink_watch));
+    ferry_stream *stream = STREAM_OF(watch, watch);
+    ferry__intake_ready(stream, events);
+    if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0 || stream->state == FERRY__LINGERING)
+        ferry__stream_schedule(stream);
 }
 
-void ferry__stream_source_ready(ferry__watch *watch)
+void ferry__stream_source_ready(ferry__watch *watch, uint32_t events)
 {
+    (void)events;
     ferry__stream_schedule(STREAM_OF(watch, source_watch));
 }
 

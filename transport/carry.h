@@ -22,8 +22,17 @@ static inline void ferry__stream_assert_owner(const ferry_stream *stream)
     (void)stream;
 }
 
+/* Has a turn for what is to be sent, confirmed or ended. */
 static inline void ferry__stream_schedule(ferry_stream *stream)
 {
+    stream->sending_is_due = true;
+    ferry__owner_schedule(stream->owner, &stream->task);
+}
+
+/* Likewise for what is to be read. */
+static inline void ferry__stream_schedule_reading(ferry_stream *stream)
+{
+    stream->reading_is_due = true;
     ferry__owner_schedule(stream->owner, &stream->task);
 }
 
@@ -72,6 +81,10 @@ void ferry__stream_forget_source(ferry_stream *stream);
 
 /* Gives a request that was being confirmed its outcome. @param error 0: it is confirmed. */
 void ferry__stream_conclude_confirming(ferry_stream *stream, ferry__request *request, int error);
+
+/* Gives a read its outcome, bytes and all being in its result: it settles at the end of the turn. */
+void ferry__stream_finish_read(ferry_stream *stream, ferry__request *request, int error,
+                               ferry_phase phase);
 
 /* What a queued request is at. */
 ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__request *request);

@@ -2,6 +2,7 @@
 /* How a stream ends: closed after what is queued, perhaps confirmed by the peer; or aborted. */
 #include "core/clock.h"
 #include "transport/carry.h"
+#include "transport/intake.h"
 #include "transport/service.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@ static void close_sink(ferry_stream *stream, int error, bool reset)
     ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
     ferry__pace_rest(stream);
     ferry__stall_end(stream);
-    ferry__poller_unwatch(&stream->owner->poller, &stream->sink_watch);
+    ferry__poller_unwatch(&stream->owner->poller, &stream->watch);
     int close_error = ferry__sink_close(&stream->sink, reset);
     close_result(stream)->error = error != 0 ? error : close_error;
     close_result(stream)->phase =
@@ -53,6 +54,7 @@ static void take_close_request(ferry_stream *stream)
 void ferry__closing_start(ferry_stream *stream)
 {
     take_close_request(stream);
+    ferry__intake_end(stream, -ECANCELED);
     if (!start_lingering(stream))
         close_sink(stream, 0, false);
 }
@@ -79,7 +81,7 @@ static void linger_on(ferry_stream *stream, bool has_ended)
     else if (ferry__outlet_is_gone(stream->sink.fd, stream->sink.outlet) && has_ended)
         error = -ECONNRESET;
     else if (!has_ended)
-        error = ferry__owner_watch(stream->owner, &stream->sink_watch, EPOLLIN | EPOLLRDHUP);
+        error = ferry__owner_watch(stream->owner, &stream->watch, EPOLLIN | EPOLLRDHUP);
     if (error != 0)
         close_sink(stream, error, false);
 }
@@ -112,6 +114,7 @@ void ferry__closing_abort(ferry_stream *stream)
     }
     ferry__stream_drop_padding(stream);
     ferry__confirm_give_up(stream, -ECANCELED);
+    ferry__intake_end(stream, -ECANCELED);
     if (stream->state != FERRY__GONE)
         close_sink(stream, -ECANCELED, true);
 }

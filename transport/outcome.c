@@ -2,54 +2,20 @@
 /* From a request's arrival at its stream's owner to its outcome. */
 #include "core/clock.h"
 #include "transport/carry.h"
+#include "transport/intake.h"
 
 #include <errno.h>
-
-/* ---- queues ---------------------------------------------------------------------------------- */
-
-static void append(ferry__queue *queue, ferry__request *request)
-{
-    request->next = NULL;
-    request->previous = queue->last;
-    if (queue->last != NULL)
-        queue->last->next = request;
-    else
-        queue->first = request;
-    queue->last = request;
-}
-
-static void take_out(ferry__queue *queue, ferry__request *request)
-{
-    if (request->previous != NULL)
-        request->previous->next = request->next;
-    else
-        queue->first = request->next;
-    if (request->next != NULL)
-        request->next->previous = request->previous;
-    else
-        queue->last = request->previous;
-}
-
-/* Of a queue that nothing else is taken out of. */
-static ferry__request *take_first(ferry__queue *queue)
-{
-    ferry__request *request = queue->first;
-    queue->first = request->next;
-    if (queue->first == NULL)
-        queue->last = NULL;
-    return request;
-}
 
 void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request)
 {
     request->promise.result.sequence = stream->next_sequence++;
     request->stage = FERRY__QUEUED;
-    append(&stream->queue, request);
+    ferry__queue_append(&stream->queue, request);
 }
 
 void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request)
 {
-    take_out(&stream->queue, request);
+    ferry__queue_remove(&stream->queue, request);
     request->stage = FERRY__FINISHED;
 }
 
@@ -107,7 +73,7 @@ __attribute__((cold)) static void fail(ferry_stream *stream, ferry__request *req
 /* Whether anything is set up for waiting for the head's source: for most heads nothing is. */
 static bool is_source_known(const ferry_stream *stream)
 {
-    return stream->source_watch.is_registered || stream->follow_timer.set ||
+    return stream->source_watch.registered != 0 || stream->follow_timer.set ||
            stream->waits_for_source;
 }
 
@@ -116,7 +82,7 @@ static void add_finished(ferry_stream *stream, ferry__request *request)
 {
     if (request->extras != NULL)
         ferry__timers_cancel(&stream->owner->timers, &request->extras->deadline_timer);
-    append(&stream->finished, request);
+    ferry__queue_append(&stream->finished, request);
     stream->released += FERRY__ONE_REQUEST + request->cost.memory_bytes;
     stream->released_source_bytes += request->cost.source_bytes;
 }
@@ -124,7 +90,7 @@ static void add_finished(ferry_stream *stream, ferry__request *request)
 static void add_confirming(ferry_stream *stream, ferry__request *request)
 {
     request->stage = FERRY__CONFIRMING;
-    append(&stream->confirming, request);
+    ferry__queue_append(&stream->confirming, request);
     ferry__confirm_wait(stream);
 }
 
@@ -167,9 +133,18 @@ void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int err
     hand_on(stream, request, true);
 }
 
+void ferry__stream_finish_read(ferry_stream *stream, ferry__request *request, int error,
+                               ferry_phase phase)
+{
+    request->stage = FERRY__FINISHED;
+    request->promise.result.error = error;
+    request->promise.result.phase = phase;
+    add_finished(stream, request);
+}
+
 void ferry__stream_conclude_confirming(ferry_stream *stream, ferry__request *request, int error)
 {
-    take_out(&stream->confirming, request);
+    ferry__queue_remove(&stream->confirming, request);
     request->stage = FERRY__FINISHED;
     ferry_result *result = &request->promise.result;
     if (error != result->error) {
@@ -204,6 +179,8 @@ static void call_off(ferry_stream *stream, ferry__request *request, int error)
     stream->turn_began_at = ferry__clock_now(); /* this is no turn: for its receipt */
     if (request->stage == FERRY__CONFIRMING)
         ferry__stream_conclude_confirming(stream, request, error);
+    else if (request->stage == FERRY__QUEUED && request->kind == FERRY__READ)
+        ferry__intake_call_off(stream, request, error);
     else if (request->stage == FERRY__QUEUED)
         ferry__stream_finish(stream, request, error, ferry__stream_phase_of(stream, request));
     else
@@ -289,6 +266,6 @@ void ferry__stream_settle_finished(ferry_stream *stream)
         return;
     int64_t now = ferry__clock_now();
     while (stream->finished.first != NULL)
-        ferry__stream_settle(stream, take_first(&stream->finished), now);
+        ferry__stream_settle(stream, ferry__queue_take_first(&stream->finished), now);
     atomic_store(&stream->is_settling, stream->padding > 0);
 }

@@ -255,7 +255,7 @@ static const ferry__promise_type end_type = {destroy, NULL};
 
 static const ferry__promise_type *choose_type(ferry__request_kind kind, bool with_extras)
 {
-    if (kind != FERRY__SEND)
+    if (kind == FERRY__SHUTDOWN || kind == FERRY__CLOSE)
         return &end_type;
     return with_extras ? &extras_type : &data_type;
 }
@@ -272,15 +272,38 @@ static uint64_t estimate(const ferry__request *request)
     return sum <= INT64_MAX ? sum : INT64_MAX;
 }
 
+static const ferry_request_options no_options;
+
+static int check_options(const ferry_request_options *options)
+{
+    if (options->timeout_ms < 0 || options->progress_interval_ms < 0 ||
+        (unsigned)options->completion > FERRY_ACKED)
+        return -EINVAL;
+    return 0;
+}
+
+/* Everything but its parts and what they cost. Field by field: zeroing the whole, observers included,
+ * shows in what a small write costs. @param extras where they are to be; NULL: it needs none. */
+static void init(ferry__request *request, ferry_stream *stream, ferry__request_kind kind,
+                 const ferry_request_options *options, ferry__inbox *home, ferry__extras *extras)
+{
+    ferry__promise_init(&request->promise, home, choose_type(kind, extras != NULL));
+    request->stream = stream;
+    request->kind = kind;
+    request->on_owner = options->on_owner;
+    request->on_owner_arg = options->on_owner_arg;
+    request->extras = NULL;
+    if (extras != NULL)
+        init_extras(request, extras, options, home);
+}
+
 int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],
                           size_t count, const ferry_request_options *options, ferry__inbox *home,
                           ferry__request **ret_request)
 {
-    static const ferry_request_options defaults;
     if (options == NULL)
-        options = &defaults;
-    if (options->timeout_ms < 0 || options->progress_interval_ms < 0 ||
-        (unsigned)options->completion > FERRY_ACKED)
+        options = &no_options;
+    if (check_options(options) != 0)
         return -EINVAL;
     needs sum = {0};
     bool with_extras = needs_extras(options);
@@ -298,20 +321,62 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
         ferry__release(request);
         return error;
     }
-    /* Field by field: zeroing the whole, observers included, shows in what a small write costs. */
-    ferry__promise_init(&request->promise, home, choose_type(kind, with_extras));
-    request->stream = stream;
-    request->kind = kind;
-    request->on_owner = options->on_owner;
-    request->on_owner_arg = options->on_owner_arg;
+    init(request, stream, kind, options, home, with_extras ? extras : NULL);
     request->part_count = count;
     request->cost = (ferry__cost){sum.memory_bytes, sum.file_bytes};
     if (sum.sources > 0 && ferry__admission_counts_files(stream))
         request->cost.source_bytes = estimate(request);
-    request->extras = NULL;
-    if (with_extras)
-        init_extras(request, extras, options, home);
     init_progress(request, sum.sources > 0);
+    *ret_request = request;
+    return 0;
+}
+
+static int check_read(const ferry_read *read, const ferry_request_options *options)
+{
+    if ((read->data == NULL && read->size > 0) || (unsigned)read->mode > FERRY_READ_TO_END ||
+        (read->mode == FERRY_READ_UNTIL &&
+         (read->delimiter == NULL || read->delimiter_length == 0)) ||
+        options->completion != FERRY_ACCEPTED || options->on_progress != NULL)
+        return -EINVAL;
+    return read->delimiter_length > PTRDIFF_MAX / 2 ? -ENOMEM : 0;
+}
+
+static size_t round_up(size_t size, size_t alignment)
+{
+    return (size + alignment - 1) / alignment * alignment;
+}
+
+int ferry__request_create_read(ferry_stream *stream, const ferry_read *read,
+                               const ferry_request_options *options, ferry__inbox *home,
+                               ferry__request **ret_request)
+{
+    if (options == NULL)
+        options = &no_options;
+    int error = check_options(options);
+    if (error == 0)
+        error = check_read(read, options);
+    if (error != 0)
+        return error;
+    size_t delimiter_length = read->mode == FERRY_READ_UNTIL ? read->delimiter_length : 0;
+    size_t size = sizeof(ferry__request) + sizeof(ferry__reading) + delimiter_length;
+    size_t extras_at = round_up(size, _Alignof(ferry__extras));
+    bool with_extras = needs_extras(options);
+    ferry__request *request =
+        ferry__allocate(with_extras ? extras_at + sizeof(ferry__extras) : size);
+    if (request == NULL)
+        return -ENOMEM;
+    ferry__extras *extras = (ferry__extras *)(void *)((char *)request + extras_at);
+    init(request, stream, FERRY__READ, options, home, with_extras ? extras : NULL);
+    request->part_count = 0;
+    request->cost = (ferry__cost){0};
+    init_progress(request, false);
+    ferry__reading *reading = ferry__request_reading(request);
+    *reading = (ferry__reading){.data = read->data,
+                                .size = read->size,
+                                .mode = read->mode,
+                                .delimiter_length = delimiter_length};
+    if (delimiter_length > 0)
+        memcpy(reading->delimiter, read->delimiter, delimiter_length);
     *ret_request = request;
     return 0;
 }

@@ -20,7 +20,7 @@
 #include "transport/progress.h"
 #include "transport/source.h"
 
-#include <ferry/stream.h>
+#include <ferry/read.h>
 
 /* One part under way. */
 typedef struct ferry__part {
@@ -37,7 +37,8 @@ typedef struct ferry__part {
 typedef enum ferry__request_kind {
     FERRY__SEND,     /* parts, or none: a marker */
     FERRY__SHUTDOWN, /* end the writing direction */
-    FERRY__CLOSE     /* the stream's own, one each */
+    FERRY__CLOSE,    /* the stream's own, one each */
+    FERRY__READ      /* in the other direction: it has a queue, and an order, of its own */
 } ferry__request_kind;
 
 /* Where a request is on its way. */
@@ -91,8 +92,24 @@ typedef struct ferry__request {
     ferry__mail cancel_mail; /* posted by whoever cancels it */
 
     size_t part_count;
-    ferry__part parts[];
+    ferry__part parts[]; /* a read has none: its particulars are here */
 } ferry__request;
+
+/* The particulars of a read. */
+typedef struct ferry__reading {
+    unsigned char *data; /* where it goes: the program's memory */
+    size_t size;
+    ferry_read_mode mode;
+    size_t filled;  /* bytes in it */
+    size_t scanned; /* of what is kept: no delimiter begins there */
+    size_t delimiter_length;
+    unsigned char delimiter[]; /* in the request's allocation */
+} ferry__reading;
+
+static inline ferry__reading *ferry__request_reading(ferry__request *request)
+{
+    return (ferry__reading *)(void *)request->parts;
+}
 
 /*
  * Makes a request of parts, checking and taking all they hold. To be posted, it still needs
@@ -103,6 +120,11 @@ typedef struct ferry__request {
 int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],
                           size_t count, const ferry_request_options *options, ferry__inbox *home,
                           ferry__request **ret_request);
+
+/* Makes a read, likewise. @return 0, -EINVAL, -ENOMEM. */
+int ferry__request_create_read(ferry_stream *stream, const ferry_read *read,
+                               const ferry_request_options *options, ferry__inbox *home,
+                               ferry__request **ret_request);
 
 /* Unmakes a request that was not posted: what was given is the caller's again. */
 void ferry__request_discard(ferry__request *request);

@@ -6,6 +6,7 @@
 #include "core/faults.h"
 #include "core/hooks.h"
 #include "core/thread.h"
+#include "transport/intake.h"
 #include "transport/service.h"
 
 #include <assert.h>
@@ -69,7 +70,7 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
     stream->resume_mail.deliver = ferry__stream_deliver_resume;
     stream->follow_timer.fire = ferry__stream_look_again;
     stream->task.turn = ferry__stream_turn;
-    stream->sink_watch.ready = ferry__stream_sink_ready;
+    stream->watch.ready = ferry__stream_ready;
     stream->source_watch.ready = ferry__stream_source_ready;
     stream->close_timer.fire = ferry__stream_close_timeout;
     stream->stall.timer.fire = ferry__stream_stall_timeout;
@@ -83,6 +84,7 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
 
 static void free_stream(ferry_stream *stream)
 {
+    ferry__intake_free(atomic_load(&stream->intake));
     ferry__watermark_deinit(stream);
     (void)ferry_limiter_unref(stream->allotment.limiter);
     (void)ferry_faults_unref(stream->options.faults);
@@ -156,8 +158,8 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
     if (error != 0)
         goto undo_sink;
     ferry__sink_commit(&stream->sink);
-    stream->sink_watch.fd = stream->sink.fd;
-    stream->sink_watch.calls = stream->source_watch.calls = stream->sink.calls;
+    stream->watch.fd = stream->sink.fd;
+    stream->watch.calls = stream->source_watch.calls = stream->sink.calls;
     ferry__service_remember(service, stream);
     *ret_stream = stream;
     return 0;
@@ -250,6 +252,7 @@ typedef struct submission {
     ferry__request_kind kind;
     const ferry_part *parts;
     size_t count;
+    const ferry_read *read; /* instead of parts */
     const ferry_request_options *options;
     uint64_t refused_by; /* admission flags */
     uint64_t set;        /* likewise */
@@ -303,11 +306,25 @@ static void post(ferry_stream *stream, ferry__request *request)
     /* Its callback on the owner may give the last handle back, before the post has returned. */
     ferry__owner *owner = stream->owner;
     ferry__owner *kept = request->on_owner != NULL ? ferry__owner_ref(owner) : NULL;
-    if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
+    if (request->kind == FERRY__READ)
+        atomic_fetch_add(&atomic_load(&stream->intake)->commands, 1);
+    if (request->kind == FERRY__READ ||
+        (request->extras != NULL && request->extras->deadline != FERRY__NEVER))
         ferry__owner_post(owner, &request->mail);
     else
         ferry__owner_post_unhurried(owner, &request->mail);
     ferry__owner_unref(kept);
+}
+
+static int create_request(ferry_stream *stream, const submission *what, ferry__inbox *home,
+                          ferry__request **ret_request)
+{
+    if (what->read == NULL)
+        return ferry__request_create(stream, what->kind, what->parts, what->count, what->options,
+                                     home, ret_request);
+    if (ferry__intake_need(stream) == NULL)
+        return -ENOMEM;
+    return ferry__request_create_read(stream, what->read, what->options, home, ret_request);
 }
 
 static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
@@ -324,8 +341,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
     if (error != 0)
         return error;
     ferry__request *request;
-    error = ferry__request_create(stream, what->kind, what->parts, what->count, what->options, home,
-                                  &request);
+    error = create_request(stream, what, home, &request);
     if (error != 0)
         return error;
     error = let_in(stream, what, request->cost);
@@ -333,7 +349,8 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
         discard_request(request);
         return error;
     }
-    request->mail.deliver = ferry__stream_deliver_request;
+    request->mail.deliver =
+        what->read != NULL ? ferry__intake_deliver_read : ferry__stream_deliver_request;
     if (is_reported(what, ret_promise) || request->on_owner != NULL)
         request->submitted_at = ferry__clock_now(); /* dear beside a small write: only if seen */
     if (ret_promise != NULL)
@@ -387,6 +404,21 @@ int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise)
                              .refused_by = FERRY__CLOSED,
                              .set = FERRY__SHUT,
                              .limited = FERRY__BY_COUNT};
+    return submit(stream, &what, ret_promise);
+}
+
+int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
+                      const ferry_request_options *options, ferry_promise **ret_promise)
+{
+    if (stream == NULL || read == NULL)
+        return -EINVAL;
+    if (!stream->sink.is_socket || stream->sink.is_message)
+        return -ENOTSOCK;
+    const submission what = {.kind = FERRY__READ,
+                             .read = read,
+                             .options = options,
+                             .refused_by = FERRY__CLOSED,
+                             .limited = FERRY__BY_OPTIONS};
     return submit(stream, &what, ret_promise);
 }
 

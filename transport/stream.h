@@ -19,7 +19,7 @@
 #include "core/notice.h"
 #include "transport/admission.h"
 #include "transport/limiter.h"
-#include "transport/request.h"
+#include "transport/queue.h"
 #include "transport/sink.h"
 
 #include <ferry/stream.h>
@@ -35,12 +35,6 @@
 /* The most that options may ask for: half of what the word counts. */
 #define FERRY__MOST_REQUESTS UINT32_C(1000000)
 #define FERRY__MOST_BYTES    (UINT64_C(1) << 39)
-
-/* Requests, oldest first, linked by their next. */
-typedef struct ferry__queue {
-    ferry__request *first;
-    ferry__request *last;
-} ferry__queue;
 
 /* Watching whether the peer still makes progress, while the sink is full. */
 typedef struct ferry__stall {
@@ -84,7 +78,8 @@ struct ferry_stream {
     ferry__mail abort_mail;
     atomic_bool is_resuming; /* resume_mail is under way */
     ferry__mail resume_mail;
-    ferry__sink sink; /* transport/sink.h says which thread may touch what */
+    _Atomic(struct ferry__intake *) intake; /* what reading needs; NULL until somebody reads */
+    ferry__sink sink;                       /* transport/sink.h says which thread may touch what */
 
     /* The service's list, under its mutex. */
     ferry_stream *previous;
@@ -101,11 +96,13 @@ struct ferry_stream {
     int64_t turn_began_at;
     bool is_shut; /* the shutdown was carried out */
     ferry__stream_state state;
-    ferry__watch sink_watch;
+    ferry__watch watch;        /* of its fd, both directions */
     ferry__watch source_watch; /* of the head's source, where that is a pipe or the like */
     ferry__timer follow_timer; /* when to look again, where it is a file that grows */
     bool waits_for_source;     /* the head's has nothing for now */
     bool waits_for_sink;       /* it is full: more requests change nothing */
+    bool sending_is_due;       /* the next turn is for what is to be sent */
+    bool reading_is_due;       /* likewise for what is to be read */
     ferry__timer close_timer;
     ferry__queue confirming;     /* accepted, and not yet as far as they are to get */
     ferry__timer confirm_timer;  /* when to look how far they are */
@@ -134,8 +131,8 @@ void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone);
 void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone);
 void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone);
 void ferry__stream_look_again(ferry__timer *timer);
-void ferry__stream_sink_ready(ferry__watch *watch);
-void ferry__stream_source_ready(ferry__watch *watch);
+void ferry__stream_ready(ferry__watch *watch, uint32_t events);
+void ferry__stream_source_ready(ferry__watch *watch, uint32_t events);
 void ferry__stream_close_timeout(ferry__timer *timer);
 void ferry__stream_stall_timeout(ferry__timer *timer);
 void ferry__stream_pace_timeout(ferry__timer *timer);

@@ -141,8 +141,9 @@ typedef struct pipe_watch {
     atomic_uint calls;
 } pipe_watch;
 
-static void note_ready(ferry__watch *watch)
+static void note_ready(ferry__watch *watch, uint32_t events)
 {
+    check((events & EPOLLIN) != 0);
     pipe_watch *self = (pipe_watch *)watch;
     check(ferry__owner_is_current(self->owner));
     atomic_fetch_add(&self->calls, 1);

@@ -28,7 +28,7 @@ typedef enum ferry_phase {
 /* How a request's bytes were moved. Where parts used several, the last of them in this list. */
 typedef enum ferry_method {
     FERRY_METHOD_NONE,     /* no byte was moved */
-    FERRY_METHOD_MEMORY,   /* sendmsg(2) or writev(2) from memory */
+    FERRY_METHOD_MEMORY,   /* sendmsg(2) or writev(2) from memory; recv(2) into it */
     FERRY_METHOD_SENDFILE, /* sendfile(2) */
     FERRY_METHOD_SPLICE,   /* splice(2): from a pipe or a socket */
     FERRY_METHOD_COPY      /* read, or generated, and written through a buffer */
@@ -38,12 +38,15 @@ typedef struct ferry_result {
     int error;           /* 0, or a negative errno */
     ferry_phase phase;   /* where it ended */
     ferry_method method; /* how its bytes were moved */
-    uint64_t sent;       /* bytes of this request that the kernel accepted */
+    bool at_end;         /* a read: the peer's end of file came before, or with, its last byte */
+    uint64_t sent;       /* bytes of this request that the kernel accepted; a read: that were read */
     uint64_t remaining;  /* planned bytes that did not leave: sent + remaining is what was planned.
                                A source of unknown size is planned as far as it was read, and a file
                                to its end, if it was never opened, not at all */
-    uint64_t stream_offset; /* of its first byte in the stream's order, from 0 at adoption */
-    uint64_t sequence;      /* its number in the stream's order, from 0 at adoption */
+    uint64_t stream_offset; /* of its first byte in the stream's order, from 0 at adoption; of a read:
+                               in what the peer sent */
+    uint64_t sequence;      /* its number in the stream's order, from 0 at adoption; reads have an
+                               order of their own */
     int64_t queued_ns;      /* from the submit call until its turn came */
     int64_t active_ns;      /* from then until it settled */
 } ferry_result;

@@ -15,6 +15,7 @@
 #include <ferry/limiter.h>
 #include <ferry/part.h>
 #include <ferry/promise.h>
+#include <ferry/read.h>
 #include <ferry/result.h>
 #include <ferry/service.h>
 #include <ferry/status.h>

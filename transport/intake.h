@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Intake: the reading direction of a stream, on its owner. It takes in what the kernel has when
+ * somebody wants it, gives it to the reads in their order, and what they leave to the subscriber
+ * (transport/subscriber.h).
+ *
+ * A stream has none until somebody reads: any thread may make it. Whatever else any thread asks
+ * (reading.c) comes by mail, in the order of the calls. commands counts what was posted, delivered
+ * what has arrived: while they differ something is under way that may change who is to be served,
+ * and the subscriber is not called.
+ *
+ * The kernel is asked, at most once a turn, until it has nothing more; then its next edge is waited
+ * for. Of a TCP socket a short count says as much, unless an end of file or urgent data may have cut it
+ * short.
+ */
+#ifndef FERRY_TRANSPORT_INTAKE_H
+#define FERRY_TRANSPORT_INTAKE_H
+
+#include "transport/bytes.h"
+#include "transport/queue.h"
+#include "transport/subscriber.h"
+
+/* How much may wait to be taken, where the program has not said. */
+enum { FERRY__DEFAULT_HIGH = 64 * 1024 };
+
+typedef struct ferry__intake {
+    /* Any thread. */
+    atomic_uint commands; /* posted so far */
+
+    /* Set when it is made. */
+    ferry_stream *stream; /* whose it is */
+
+    /* The owner's. */
+    unsigned delivered; /* commands, so far */
+    bool is_cut_short;  /* a short count does not say that there is nothing more */
+    bool is_full;       /* so much waits to be taken that nothing more is read for now */
+    bool has_ended;     /* nothing more comes, */
+    bool is_over;       /* and what had come is not to be had either, */
+    int error;          /* because of this; 0: the peer's end of file */
+    ferry__queue reads;
+    ferry__bytes kept;             /* come and not taken, beside what is on loan */
+    size_t declined;               /* so many of them the subscriber has seen and not taken */
+    bool declined_last;            /* although it was told that nothing comes behind them */
+    ferry__subscriber *subscriber; /* a reference; NULL: none */
+    ferry__subscriber *borrower;   /* whose loan is out; NULL: nobody's */
+    size_t lent;                   /* bytes of that */
+    int64_t shots;                 /* calls that the subscriber still wants; -1: no limit */
+    uint64_t offset;               /* of the next byte in what the peer sent */
+    uint64_t next_sequence;
+    int64_t deadline;   /* when reading ends with -ETIMEDOUT */
+    ferry__timer timer; /* set for no later than that */
+} ferry__intake;
+
+/* Any thread. The stream's intake, made if there is none; NULL: no memory for it. */
+ferry__intake *ferry__intake_need(ferry_stream *stream);
+
+/* When the stream is freed. NULL is fine. */
+void ferry__intake_free(ferry__intake *intake);
+
+/* The rest: the owner only. Those that take a stream are fine with one that has no intake. */
+
+/* Its share of a turn. Whether it can go on at once. */
+bool ferry__intake_take_in(ferry_stream *stream);
+
+/* The fd has something, or has come to an end. */
+void ferry__intake_ready(ferry_stream *stream, uint32_t events);
+
+/* Nothing more is read: whatever waits for it learns this error, and what is kept is dropped. */
+void ferry__intake_end(ferry_stream *stream, int error);
+
+/* A read has arrived. */
+void ferry__intake_deliver_read(ferry__mail *mail, bool receiver_gone);
+
+/* A queued read is called off: it consumes nothing. */
+void ferry__intake_call_off(ferry_stream *stream, ferry__request *request, int error);
+
+/* A command of reading.c's has arrived: it is not under way any more. */
+void ferry__intake_note_command(ferry__intake *intake);
+
+/* Replaces the subscriber; NULL: by none. Takes the reference. */
+void ferry__intake_subscribe(ferry__intake *intake, ferry__subscriber *subscriber);
+
+void ferry__intake_demand(ferry__intake *intake, int64_t shots);
+
+/* @param deadline FERRY__NEVER: none. */
+void ferry__intake_set_deadline(ferry__intake *intake, int64_t deadline);
+
+/* A loan has come back, with what was not taken of it. */
+void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower);
+
+#endif

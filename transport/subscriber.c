@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/subscriber.h"
+
+#include "core/hooks.h"
+#include "transport/intake.h"
+#include "transport/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+
+#define SUBSCRIBER_OF(mail, member)                                                                \
+    ((ferry__subscriber *)(void *)((char *)(mail)-offsetof(ferry__subscriber, member)))
+
+static void deliver_loan(ferry__mail *mail, bool receiver_gone);
+static void deliver_return(ferry__mail *mail, bool receiver_gone);
+static void deliver_end(ferry__mail *mail, bool receiver_gone);
+
+int ferry__subscriber_create(ferry_stream *stream, const ferry_reader *reader, ferry__inbox *home,
+                             ferry__subscriber **ret_subscriber)
+{
+    ferry__subscriber *subscriber = ferry__allocate_zeroed(sizeof *subscriber);
+    if (subscriber == NULL)
+        return -ENOMEM;
+    atomic_init(&subscriber->refs, 1);
+    subscriber->stream = ferry__stream_ref(stream);
+    (void)ferry_stream_ref(stream);
+    subscriber->reader = *reader;
+    subscriber->home = home != NULL ? ferry__inbox_ref(home) : NULL;
+    subscriber->loan_mail.deliver = deliver_loan;
+    subscriber->return_mail.deliver = deliver_return;
+    subscriber->end_mail.deliver = deliver_end;
+    *ret_subscriber = subscriber;
+    return 0;
+}
+
+static ferry__subscriber *ref(ferry__subscriber *subscriber)
+{
+    atomic_fetch_add_explicit(&subscriber->refs, 1, memory_order_relaxed);
+    return subscriber;
+}
+
+void ferry__subscriber_unref(ferry__subscriber *subscriber)
+{
+    if (atomic_fetch_sub_explicit(&subscriber->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    ferry__inbox_unref(subscriber->home);
+    ferry__release(subscriber->bytes.data);
+    ferry__stream_unref(subscriber->stream);
+    ferry__release(subscriber);
+}
+
+void ferry__subscriber_discard(ferry__subscriber *subscriber)
+{
+    (void)ferry_stream_unref(subscriber->stream);
+    ferry__subscriber_unref(subscriber);
+}
+
+/* ---- calling --------------------------------------------------------------------------------- */
+
+/* Whether nothing is under way that may change what it is to be called for. */
+static bool may_be_called(const ferry__subscriber *subscriber)
+{
+    ferry_stream *stream = subscriber->stream;
+    return subscriber->shots != 0 &&
+           atomic_load(&atomic_load(&stream->intake)->commands) == subscriber->commands &&
+           (atomic_load(&stream->admission) & FERRY__CLOSED) == 0;
+}
+
+size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned char *data,
+                               size_t length)
+{
+    const ferry_reader *reader = &subscriber->reader;
+    size_t taken = 0;
+    subscriber->was_declined = false;
+    while (taken < length && !subscriber->was_declined && may_be_called(subscriber)) {
+        subscriber->used_shots++;
+        if (subscriber->shots > 0)
+            subscriber->shots--;
+        size_t count = reader->on_read(subscriber->stream, data + taken, length - taken,
+                                       subscriber->at_end, reader->arg);
+        assert(count <= length - taken && "a reader takes what it was given");
+        taken += count;
+        subscriber->was_declined = count == 0;
+    }
+    return taken;
+}
+
+/* ---- a loan ---------------------------------------------------------------------------------- */
+
+void ferry__subscriber_lend(ferry__subscriber *subscriber)
+{
+    (void)ref(subscriber);
+    ferry__inbox_post(subscriber->home, &subscriber->loan_mail, &subscriber->stream->owner->ringer);
+}
+
+/* To the owner, which takes the reference over; unless nobody is there any more. */
+static void give_back(void *arg)
+{
+    ferry__subscriber *subscriber = arg;
+    ferry_stream *stream = subscriber->stream;
+    ferry__cost nothing = {0};
+    if (ferry__admit(stream, nothing, FERRY__ENDED, 0, FERRY__UNLIMITED) == 0)
+        ferry__owner_post(stream->owner, &subscriber->return_mail);
+    else
+        ferry__subscriber_unref(subscriber);
+}
+
+static void deliver_loan(ferry__mail *mail, bool receiver_gone)
+{
+    ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, loan_mail);
+    pthread_cleanup_push(give_back, subscriber); /* the callback may end its thread */
+    subscriber->is_gone = receiver_gone;
+    if (!receiver_gone) {
+        size_t taken = ferry__subscriber_offer(subscriber, ferry__bytes_first(&subscriber->bytes),
+                                               ferry__bytes_count(&subscriber->bytes));
+        ferry__bytes_take(&subscriber->bytes, taken);
+    }
+    pthread_cleanup_pop(1);
+}
+
+static void deliver_return(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* it was admitted, so the owner is there */
+    ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, return_mail);
+    ferry__intake_take_back(subscriber->stream, subscriber);
+    ferry__subscriber_unref(subscriber);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void let_go(void *arg)
+{
+    ferry__subscriber *subscriber = arg;
+    if (!subscriber->reader.keep_open)
+        (void)ferry_stream_close(subscriber->stream, NULL);
+    (void)ferry_stream_unref(subscriber->stream);
+    ferry__subscriber_unref(subscriber);
+}
+
+static void tell_end(ferry__subscriber *subscriber)
+{
+    const ferry_reader *reader = &subscriber->reader;
+    pthread_cleanup_push(let_go, subscriber);
+    if (reader->on_end != NULL)
+        reader->on_end(subscriber->stream, subscriber->error, reader->arg);
+    pthread_cleanup_pop(1);
+}
+
+static void deliver_end(ferry__mail *mail, bool receiver_gone)
+{
+    ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, end_mail);
+    if (!receiver_gone) {
+        tell_end(subscriber);
+        return;
+    }
+    ferry__log(FERRY_LOG_WARNING, "a thread ended before the end of what it read");
+    let_go(subscriber);
+}
+
+void ferry__subscriber_end(ferry__subscriber *subscriber, int error)
+{
+    subscriber->error = error;
+    if (subscriber->home != NULL)
+        ferry__inbox_post(subscriber->home, &subscriber->end_mail,
+                          &subscriber->stream->owner->ringer);
+    else
+        tell_end(subscriber);
+}
