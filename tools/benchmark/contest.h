@@ -25,6 +25,11 @@ typedef struct bench {
     peer *peer;      /* who receives */
     unsigned rounds; /* to be counted, after the warm-up */
     bool quick;      /* an eighth of the work: a look, not a measurement */
+
+    /* What to restrict serve to, as lists with commas; NULL: its own. */
+    const char *sizes;
+    const char *connections;
+    const char *servers;
 } bench;
 
 typedef struct entrant {
