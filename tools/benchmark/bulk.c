@@ -11,6 +11,7 @@
 #include "cores.h"
 #include "lane.h"
 #include "measure.h"
+#include "scratch.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -49,16 +50,14 @@ static int fill(int fd, size_t length)
 /* Makes a file without a name, in the page cache. @return its fd, or a negative errno. */
 static int make_file(size_t length)
 {
-    const char *directory = getenv("TMPDIR");
-    char path[4096];
-    int size = snprintf(path, sizeof path, "%s/ferry-bench-XXXXXX",
-                        directory != NULL && directory[0] != '\0' ? directory : "/tmp");
-    if (size < 0 || (size_t)size >= sizeof path)
-        return -ENAMETOOLONG;
+    char path[PATH_MAX];
+    int error = scratch_template(path, sizeof path);
+    if (error != 0)
+        return error;
     int fd = mkstemp(path);
     if (fd < 0)
         return -errno;
-    int error = unlink(path) == 0 ? fill(fd, length) : -errno;
+    error = unlink(path) == 0 ? fill(fd, length) : -errno;
     if (error == 0)
         return fd;
     (void)close(fd);

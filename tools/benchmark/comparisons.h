@@ -12,5 +12,6 @@
 int bulk_compare(const bench *settings);
 int small_compare(const bench *settings);
 int roundtrip_compare(const bench *settings);
+int serve_compare(const bench *settings);
 
 #endif

@@ -60,32 +60,51 @@ static int run_rounds(const contest *what, const readings *all)
     return error;
 }
 
-/* Turns the readings of all but the first entrant into ratios to the first's, and sums them up. */
-static spread ratios_of(const readings *all, size_t figure, size_t who)
+static double median_of(const readings *all, size_t figure, size_t who, double *scratch)
 {
-    const double *first = readings_of(all, figure, 0);
-    double *values = readings_of(all, figure, who);
-    for (size_t round = 0; round < all->round_count; round++)
-        values[round] /= first[round];
-    return spread_of(values, all->round_count);
+    memcpy(scratch, readings_of(all, figure, who), all->round_count * sizeof *scratch);
+    return spread_of(scratch, all->round_count).median;
 }
 
-static double median_of_copy(const double *values, size_t count, double *scratch)
+/* Prints what one entrant's figure is to another's, round by round. */
+static void print_ratio(const readings *all, size_t figure, size_t who, size_t to, double *scratch)
 {
-    memcpy(scratch, values, count * sizeof *values);
-    return spread_of(scratch, count).median;
+    for (size_t round = 0; round < all->round_count; round++)
+        scratch[round] = readings_of(all, figure, who)[round] / readings_of(all, figure, to)[round];
+    spread ratio = spread_of(scratch, all->round_count);
+    (void)printf("  %7.3f [%5.2f..%5.2f]", ratio.median, ratio.min, ratio.max);
 }
 
 static void print_figure(const readings *all, size_t figure, size_t who, double *scratch)
 {
-    (void)printf("  %10.3f",
-                 median_of_copy(readings_of(all, figure, who), all->round_count, scratch));
-    if (who == 0) {
+    (void)printf("  %10.3f", median_of(all, figure, who, scratch));
+    if (who == 0)
         (void)printf("%25s", "");
-        return;
+    else
+        print_ratio(all, figure, who, 0, scratch);
+}
+
+static size_t best_but(size_t subject, const readings *all, size_t figure, bool more_is_better,
+                       double *scratch)
+{
+    size_t best = 0; /* the subject is another */
+    for (size_t who = best + 1; who < all->entrant_count; who++) {
+        double by = median_of(all, figure, who, scratch) - median_of(all, figure, best, scratch);
+        if (who != subject && (more_is_better ? by > 0 : by < 0))
+            best = who;
     }
-    spread ratio = ratios_of(all, figure, who);
-    (void)printf("  %7.3f [%5.2f..%5.2f]", ratio.median, ratio.min, ratio.max);
+    return best;
+}
+
+static void print_subject(const contest *what, const readings *all, double *scratch)
+{
+    (void)printf("  %-28s", "  beside the best other");
+    for (size_t figure = 0; figure < FIGURES; figure++) {
+        size_t best = best_but(what->subject, all, figure, what->more_is_better[figure], scratch);
+        (void)printf("  %10s", what->entrants[best].name);
+        print_ratio(all, figure, what->subject, best, scratch);
+    }
+    (void)printf("\n");
 }
 
 static void print_table(const contest *what, const readings *all, double *scratch)
@@ -100,6 +119,8 @@ static void print_table(const contest *what, const readings *all, double *scratc
         for (size_t figure = 0; figure < FIGURES; figure++)
             print_figure(all, figure, who, scratch);
         (void)printf("\n");
+        if (who > 0 && who == what->subject)
+            print_subject(what, all, scratch);
     }
     (void)fflush(stdout);
 }

@@ -25,6 +25,11 @@ typedef struct bench {
     peer *peer;      /* who receives */
     unsigned rounds; /* to be counted, after the warm-up */
     bool quick;      /* an eighth of the work: a look, not a measurement */
+
+    /* What to restrict serve to, as lists with commas; NULL: its own. */
+    const char *sizes;
+    const char *connections;
+    const char *servers;
 } bench;
 
 typedef struct entrant {
@@ -41,6 +46,8 @@ typedef struct contest {
     const char *goal;                  /* what the ratios should be; may be NULL */
     const entrant *entrants;           /* the first is what the others are compared with */
     size_t entrant_count;
+    size_t subject;               /* an entrant to be compared with the best other, too; 0: none */
+    bool more_is_better[FIGURES]; /* what makes another the best: its median; for a subject */
 } contest;
 
 /* Runs a contest and prints its table. @return 0, or the first run's error. */

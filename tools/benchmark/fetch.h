@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* Fetching: one HTTP GET, to see that a server does what it is about to be measured at. */
+#ifndef BENCHMARK_FETCH_H
+#define BENCHMARK_FETCH_H
+
+#include <stddef.h>
+
+/* Connects to 127.0.0.1. @return the socket, or a negative errno. */
+int fetch_connect(unsigned port);
+
+/*
+ * Gets /name and checks the answer: status 200, the length in the head, and every byte.
+ * @return 0; -EBADMSG, and says so, if the answer is another; or another negative errno.
+ */
+int fetch_check(unsigned port, const char *name, const char *expected, size_t length);
+
+#endif

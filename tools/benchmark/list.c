@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#include "list.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* @return the number before *ret_end, or 0: there is none, or too large a one to be meant. */
+static size_t parse_value(const char *text, char **ret_end)
+{
+    unsigned long value = isdigit((unsigned char)text[0]) ? strtoul(text, ret_end, 10) : 0;
+    if (value == 0 || value > UINT32_MAX)
+        return 0;
+    unsigned shift = **ret_end == 'K' ? 10 : **ret_end == 'M' ? 20 : 0;
+    *ret_end += shift > 0 ? 1 : 0;
+    return value << shift;
+}
+
+int list_parse(const char *text, size_t most, list *ret_list)
+{
+    list result = {.count = 0};
+    for (char *end; result.count < LIST_MOST; text = end + 1) {
+        size_t value = parse_value(text, &end);
+        if (value == 0 || value > most || (*end != ',' && *end != '\0'))
+            break;
+        result.of[result.count++] = value;
+        if (*end == '\0') {
+            *ret_list = result;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+bool list_has(const char *text, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = text; at != NULL; at = strchr(at, ',')) {
+        at += *at == ',' ? 1 : 0;
+        if (strncmp(at, name, length) == 0 && (at[length] == ',' || at[length] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+size_t list_largest(const list *all)
+{
+    size_t result = 0;
+    for (size_t i = 0; i < all->count; i++)
+        result = all->of[i] > result ? all->of[i] : result;
+    return result;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "products.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- the products ---------------------------------------------------------------------------- */
+
+static const char nginx_config[] =
+    "@root user root root;\n"
+    "daemon off;\n"
+    "worker_processes @workers;\n"
+    "pid nginx.pid;\n"
+    "events { worker_connections 4096; }\n"
+    "http {\n"
+    "    access_log off;\n"
+    "    sendfile on;\n"
+    "    tcp_nopush on;\n"
+    "    keepalive_requests 1000000000;\n"
+    "    keepalive_timeout 1h;\n"
+    "    open_file_cache max=64 inactive=1h;\n"
+    "    open_file_cache_valid 1h;\n"
+    "    client_body_temp_path body;\n"
+    "    proxy_temp_path proxy;\n"
+    "    fastcgi_temp_path fastcgi;\n"
+    "    uwsgi_temp_path uwsgi;\n"
+    "    scgi_temp_path scgi;\n"
+    "    server { listen 127.0.0.1:@port backlog=4096; root @directory/files; }\n"
+    "}\n";
+
+/* It keeps what it knows of a file, and small ones open, for a second or two: "simple". */
+static const char lighttpd_config[] = "server.document-root = \"@directory/files\"\n"
+                                      "server.bind = \"127.0.0.1\"\n"
+                                      "server.port = @port\n"
+                                      "server.max-worker = @workers\n"
+                                      "server.max-connections = 4096\n"
+                                      "server.max-fds = 8192\n"
+                                      "server.listen-backlog = 4096\n"
+                                      "server.max-keep-alive-requests = 1000000000\n"
+                                      "server.max-keep-alive-idle = 3600\n"
+                                      "server.network-backend = \"sendfile\"\n"
+                                      "server.stat-cache-engine = \"simple\"\n"
+                                      "mimetype.assign = (\"\" => \"application/octet-stream\")\n";
+
+/* It decides by itself how to send, and keeps a file open from one turn of its loop to the end. */
+static const char h2o_config[] =
+    "@root user: root\n"
+    "num-threads: @workers\n"
+    "max-connections: 4096\n"
+    "http1-request-timeout: 3600\n"
+    "listen: {host: 127.0.0.1, port: @port}\n"
+    "hosts: {default: {paths: {/: {file.dir: \"@directory/files\"}}}}\n";
+
+const product products[PRODUCTS] = {
+    {"nginx", "nginx", {"-p", "@directory", "-c", "config", "-e", "stderr"}, nginx_config},
+    {"lighttpd", "lighttpd", {"-D", "-f", "@directory/config"}, lighttpd_config},
+    {"h2o", "h2o", {"-c", "@directory/config"}, h2o_config},
+    {"microhttpd",
+     "./ferry-bench-microhttpd",
+     {"@directory/files", "@port", "@workers", NULL},
+     NULL},
+    {"ferry",
+     "../ferry/ferry",
+     {"serve", "@directory/files", "--listen", "127.0.0.1:@port", "--threads", "@workers"},
+     NULL},
+};
+
+/* ---- finding them ---------------------------------------------------------------------------- */
+
+static bool find_beside(const char *name, char ret_path[PATH_MAX])
+{
+    char own[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", own, sizeof own - 1);
+    if (length < 0)
+        return false;
+    own[length] = '\0';
+    *strrchr(own, '/') = '\0';
+    int size = snprintf(ret_path, PATH_MAX, "%s/%s", own, name);
+    return size < PATH_MAX && access(ret_path, X_OK) == 0;
+}
+
+bool product_find(const char *name, char ret_path[PATH_MAX])
+{
+    if (strchr(name, '/') != NULL)
+        return find_beside(name, ret_path);
+    /* Where Debian has servers, and not everybody has it in PATH. */
+    char path[PATH_MAX];
+    const char *usual = getenv("PATH");
+    (void)snprintf(path, sizeof path, "%s:/usr/sbin", usual != NULL ? usual : "/usr/bin");
+    char *rest = path;
+    for (const char *directory; (directory = strsep(&rest, ":")) != NULL;) {
+        int size = snprintf(ret_path, PATH_MAX, "%s/%s", directory, name);
+        if (size < PATH_MAX && directory[0] == '/' && access(ret_path, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* ---- starting them --------------------------------------------------------------------------- */
+
+static bool skip(const char **text, const char *word)
+{
+    size_t length = strlen(word);
+    if (strncmp(*text, word, length) != 0)
+        return false;
+    *text += length;
+    return true;
+}
+
+static void expand(const char *text, const site *where, FILE *out)
+{
+    while (*text != '\0') {
+        if (skip(&text, "@directory"))
+            (void)fputs(where->directory, out);
+        else if (skip(&text, "@port"))
+            (void)fprintf(out, "%u", where->port);
+        else if (skip(&text, "@workers"))
+            (void)fprintf(out, "%u", where->workers);
+        else if (skip(&text, "@root "))
+            (void)fputs(geteuid() == 0 ? "" : "#", out);
+        else
+            (void)fputc(*text++, out);
+    }
+}
+
+/* @return the text, to be freed, or NULL. */
+static char *expand_argument(const char *text, const site *where)
+{
+    char *result = NULL;
+    size_t size;
+    FILE *out = open_memstream(&result, &size);
+    if (out == NULL)
+        return NULL;
+    expand(text, where, out);
+    return fclose(out) == 0 ? result : NULL;
+}
+
+int product_configure(const product *what, const site *where)
+{
+    char *path = what->config != NULL ? expand_argument("@directory/config", where) : NULL;
+    if (path == NULL)
+        return what->config != NULL ? -ENOMEM : 0;
+    FILE *file = fopen(path, "we");
+    int error = -errno;
+    free(path);
+    if (file == NULL)
+        return error;
+    expand(what->config, where, file);
+    return fclose(file) == 0 ? 0 : -errno;
+}
+
+_Noreturn void product_become(const product *what, const char *path, const site *where)
+{
+    char *command[MOST_ARGUMENTS + 2] = {strdup(path)};
+    for (size_t i = 0; i < MOST_ARGUMENTS && what->arguments[i] != NULL; i++)
+        command[i + 1] = expand_argument(what->arguments[i], where);
+    (void)execv(path, command);
+    perror(path);
+    _exit(EXIT_FAILURE);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * serve: `ferry serve` beside other servers of files, all with the same files, in the page cache,
+ * and the same client.
+ *
+ * A server is started for each run and stopped after it, so that the others have the machine to
+ * themselves. Before it is measured it has to give the file asked for, byte by byte; what is then
+ * counted is answers to wrk, and processor time of the server alone, a request.
+ */
+#include "comparisons.h"
+
+#include "cores.h"
+#include "fetch.h"
+#include "list.h"
+#include "load.h"
+#include "products.h"
+#include "scratch.h"
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char DEFAULT_SIZES[] = "1K,16K,128K,1M";
+static const char DEFAULT_CONNECTIONS[] = "1,64,1000";
+enum { DURATION_S = 3, QUICK_DURATION_S = 1 };
+
+enum { MOST_BYTES = 1 << 30 }; /* of a file; they are all in memory, too */
+
+typedef struct serve {
+    scratch scratch;
+    list sizes;       /* in bytes */
+    list connections; /* at a time */
+    unsigned workers; /* of each server */
+    char *content;    /* each file is a beginning of it */
+    load load;
+    size_t length; /* of the file that is asked for */
+    char name[24]; /* its name: length, in digits */
+} serve;
+
+typedef struct contender {
+    const serve *all;
+    const product *what;
+    char path[PATH_MAX]; /* of its program */
+} contender;
+
+/* ---- the command line ------------------------------------------------------------------------ */
+
+static bool is_product(const char *name, size_t length)
+{
+    for (size_t i = 0; i < PRODUCTS; i++)
+        if (strlen(products[i].name) == length && strncmp(products[i].name, name, length) == 0)
+            return true;
+    return false;
+}
+
+static bool are_products(const char *names)
+{
+    for (const char *end;; names = end + 1) {
+        end = strchrnul(names, ',');
+        if (!is_product(names, (size_t)(end - names)))
+            return false;
+        if (*end == '\0')
+            return true;
+    }
+}
+
+static int parse_lists(serve *s, const bench *settings)
+{
+    const char *sizes = settings->sizes != NULL ? settings->sizes : DEFAULT_SIZES;
+    const char *connections =
+        settings->connections != NULL ? settings->connections : DEFAULT_CONNECTIONS;
+    if (list_parse(sizes, MOST_BYTES, &s->sizes) != 0)
+        return complain(sizes, -EINVAL);
+    if (list_parse(connections, MOST_CONNECTIONS, &s->connections) != 0)
+        return complain(connections, -EINVAL);
+    if (settings->servers != NULL && !are_products(settings->servers))
+        return complain(settings->servers, -EINVAL);
+    return 0;
+}
+
+/* ---- the files ------------------------------------------------------------------------------- */
+
+/* No two places in it look alike. */
+static int make_content(serve *s)
+{
+    size_t length = list_largest(&s->sizes);
+    s->content = malloc(length);
+    if (s->content == NULL)
+        return -ENOMEM;
+    uint64_t state = 1;
+    for (size_t i = 0; i < length; i++) {
+        state = state * 6364136223846793005U + 1442695040888963407U; /* Knuth's, MMIX */
+        s->content[i] = (char)(state >> 56);
+    }
+    return 0;
+}
+
+static int make_file(int directory, const char *content, size_t length)
+{
+    char name[24];
+    (void)snprintf(name, sizeof name, "%zu", length);
+    int fd = openat(directory, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return -errno;
+    ssize_t count = write(fd, content, length);
+    int error = count < 0 ? -errno : (size_t)count == length ? 0 : -ENOSPC;
+    (void)close(fd);
+    return error;
+}
+
+static int make_files(serve *s)
+{
+    int error = make_content(s);
+    if (error != 0)
+        return error;
+    char path[PATH_MAX + 8];
+    (void)snprintf(path, sizeof path, "%s/files", s->scratch.directory);
+    int directory = mkdir(path, 0755) == 0 ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (directory < 0)
+        return -errno;
+    for (size_t i = 0; i < s->sizes.count && error == 0; i++)
+        error = make_file(directory, s->content, s->sizes.of[i]);
+    (void)close(directory);
+    return error;
+}
+
+/* ---- the entrants ---------------------------------------------------------------------------- */
+
+static int measure(const serve *all, const server *s, double ret_figures[FIGURES])
+{
+    int error = fetch_check(s->site.port, all->name, all->content, all->length);
+    if (error != 0)
+        return error;
+    load_result result;
+    double before_s = server_cpu_s(s);
+    error = load_run(&all->load, s->site.port, all->name, &result);
+    if (error != 0)
+        return error;
+    ret_figures[0] = result.requests_per_s;
+    ret_figures[1] = (server_cpu_s(s) - before_s) * 1e6 / result.requests;
+    return 0;
+}
+
+static int run(void *context, double ret_figures[FIGURES])
+{
+    const contender *c = context;
+    server s;
+    int error = server_start(c->what, c->path, &c->all->scratch, c->all->workers, &s);
+    if (error == 0) {
+        error = measure(c->all, &s, ret_figures);
+        int stop_error = server_stop(&s);
+        error = error != 0 ? error : stop_error;
+    }
+    if (error != 0)
+        server_show_log(&c->all->scratch);
+    return error;
+}
+
+/* Whom there is of those who are wanted, in the products' order. @return how many. */
+static size_t gather(const serve *s, const char *wanted, contender contenders[PRODUCTS])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < PRODUCTS; i++) {
+        const product *what = &products[i];
+        if (wanted != NULL && !list_has(wanted, what->name))
+            continue;
+        contender *c = &contenders[count];
+        *c = (contender){.all = s, .what = what};
+        if (product_find(what->program, c->path))
+            count++;
+        else
+            (void)printf("%s is not installed: left out\n", what->name);
+    }
+    return count;
+}
+
+/* ---- the contests ---------------------------------------------------------------------------- */
+
+/*
+ * What is under way at the end of a run was worked for, but is not counted: a run lasts long enough
+ * for that not to matter.
+ */
+static unsigned duration_s(size_t length, size_t connections, bool quick)
+{
+    enum { SHIFT = 28 }; /* 256 MiB: less than a tenth of what a server sends in the time */
+    size_t times = 1 + ((length * connections) >> SHIFT);
+    return (unsigned)times * (quick ? QUICK_DURATION_S : DURATION_S);
+}
+
+static void name_size(size_t bytes, char ret_text[16])
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB"};
+    size_t unit = 0;
+    for (; unit < 2 && bytes % 1024 == 0; unit++)
+        bytes /= 1024;
+    (void)snprintf(ret_text, 16, "%zu %s", bytes, units[unit]);
+}
+
+static int compare_one(const serve *s, contender contenders[], size_t count, const bench *settings)
+{
+    entrant entrants[PRODUCTS];
+    for (size_t i = 0; i < count; i++)
+        entrants[i] = (entrant){contenders[i].what->name, &contenders[i], run};
+    char size[16], title[80];
+    name_size(s->length, size);
+    (void)snprintf(title, sizeof title, "serve: a file of %s over %u connection%s", size,
+                   s->load.connections, s->load.connections == 1 ? "" : "s");
+    const bool has_ferry = strcmp(entrants[count - 1].name, "ferry") == 0;
+    const contest what = {
+        .title = title,
+        .figure_names = {"requests/s", "CPU us each"},
+        .more_is_better = {true, false},
+        .entrants = entrants,
+        .entrant_count = count,
+        .subject = has_ferry ? count - 1 : 0,
+    };
+    return contest_run(&what, settings);
+}
+
+static int compare_all(serve *s, const bench *settings)
+{
+    contender contenders[PRODUCTS];
+    size_t count = gather(s, settings->servers, contenders);
+    int error = count > 0 ? 0 : complain("serve: no server at all", -ENOENT);
+    for (size_t i = 0; i < s->sizes.count; i++) {
+        s->length = s->sizes.of[i];
+        (void)snprintf(s->name, sizeof s->name, "%zu", s->length);
+        for (size_t j = 0; j < s->connections.count && error == 0; j++) {
+            s->load.connections = (unsigned)s->connections.of[j];
+            s->load.duration_s = duration_s(s->length, s->load.connections, settings->quick);
+            error = compare_one(s, contenders, count, settings);
+        }
+    }
+    return error;
+}
+
+/* Servers and client have as many files open as they have connections, and some. */
+static int allow_files(size_t count)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -errno;
+    if (limit.rlim_max < count)
+        return -EMFILE;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? 0 : -errno;
+}
+
+static int compare_in_scratch(serve *s, const bench *settings)
+{
+    int error = scratch_init(&s->scratch);
+    if (error != 0)
+        return complain("serve: a temporary directory", error);
+    error = make_files(s);
+    error = error == 0 ? compare_all(s, settings) : complain("serve: the files", error);
+    int left = scratch_deinit(&s->scratch);
+    if (left != 0)
+        (void)complain(s->scratch.directory, left);
+    return error != 0 ? error : left;
+}
+
+int serve_compare(const bench *settings)
+{
+    enum { FEW = 100 };
+    serve s = {0};
+    char wrk[PATH_MAX];
+    if (!product_find("wrk", wrk))
+        return complain("serve: wrk", -ENOENT);
+    s.load.program = wrk;
+    int error = parse_lists(&s, settings);
+    if (error != 0)
+        return error;
+    cores all;
+    error = cores_look(&all);
+    if (error != 0)
+        return complain("serve: the cores", error);
+    s.workers = all.count;
+    error = allow_files(list_largest(&s.connections) + FEW);
+    if (error != 0)
+        return complain("serve: so many connections", error);
+    error = compare_in_scratch(&s, settings);
+    free(s.content);
+    return error;
+}
