@@ -129,7 +129,7 @@ bool ferry__closing_try_end(ferry_stream *stream)
         close_request->promise.result.sequence = stream->next_sequence++;
     ferry__stream_begin(stream, close_request);
     ferry__stream_settle(stream, close_request, ferry__clock_now());
-    ferry__service_forget(stream->service, stream);
+    ferry__service_forget(stream->service, &stream->member);
     ferry__owner_release(stream->owner);
     ferry__stream_unref(stream);
     return true;
