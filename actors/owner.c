@@ -68,6 +68,14 @@ void ferry__owner_hold(ferry__owner *owner)
     (void)before;
 }
 
+bool ferry__owner_try_hold(ferry__owner *owner)
+{
+    unsigned before = atomic_load(&owner->holds);
+    while (before > 0 && !atomic_compare_exchange_weak(&owner->holds, &before, before + 1)) {
+    }
+    return before > 0;
+}
+
 /* Wakes the owner if it sleeps, or has it started if it never was. */
 static void rouse(ferry__owner *owner, bool urgent)
 {

@@ -2,6 +2,7 @@
 /* How a stream ends: closed after what is queued, perhaps confirmed by the peer; or aborted. */
 #include "core/clock.h"
 #include "transport/carry.h"
+#include "transport/listener.h"
 #include "transport/service.h"
 
 #include <errno.h>
@@ -130,6 +131,8 @@ bool ferry__closing_try_end(ferry_stream *stream)
     ferry__stream_begin(stream, close_request);
     ferry__stream_settle(stream, close_request, ferry__clock_now());
     ferry__service_forget(stream->service, &stream->member);
+    if (stream->listener != NULL)
+        ferry__listener_stream_ended(stream->listener);
     ferry__owner_release(stream->owner);
     ferry__stream_unref(stream);
     return true;

@@ -48,6 +48,19 @@ static ferry_stream_options with_defaults(ferry_stream_options options)
     return options;
 }
 
+void ferry__stream_keep_options(ferry_stream_options *kept, const ferry_stream_options *options)
+{
+    *kept = options != NULL ? *options : (ferry_stream_options){0};
+    (void)ferry_faults_ref(kept->faults);
+    (void)ferry_limiter_ref(kept->limiter);
+}
+
+void ferry__stream_drop_options(ferry_stream_options *kept)
+{
+    (void)ferry_faults_unref(kept->faults);
+    (void)ferry_limiter_unref(kept->limiter);
+}
+
 static void abort_member(ferry__member *member)
 {
     ferry_stream_abort(ferry__stream_of_member(member));
@@ -281,8 +294,7 @@ static int check_usable(const ferry_stream *stream)
     return ferry__service_is_foreign(stream->service) ? -ECHILD : 0;
 }
 
-/* Where a promise of the calling thread's reports to. Nowhere from an owner, which runs no inbox. */
-static int find_home(bool wanted, ferry__inbox **ret_home)
+int ferry__find_home(bool wanted, ferry__inbox **ret_home)
 {
     *ret_home = NULL;
     if (!wanted || ferry__thread_current()->owner != NULL)
@@ -366,7 +378,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
     if ((atomic_load_explicit(&stream->admission, memory_order_relaxed) & what->refused_by) != 0)
         return -ESHUTDOWN;
     ferry__inbox *home;
-    error = find_home(is_reported(what, ret_promise), &home);
+    error = ferry__find_home(is_reported(what, ret_promise), &home);
     if (error != 0)
         return error;
     ferry__request *request;
@@ -446,7 +458,7 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
     if (error != 0)
         return error;
     ferry__inbox *home;
-    error = find_home(ret_promise != NULL, &home);
+    error = ferry__find_home(ret_promise != NULL, &home);
     if (error != 0)
         return error;
     ferry__request *request = stream->close_request;

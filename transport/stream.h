@@ -148,6 +148,16 @@ int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected
 int ferry__stream_check_options(const ferry_stream_options *options,
                                 const ferry__socket_sort *sort);
 
+/* Keeps options, or the defaults, for streams to come: takes references. And gives them back. */
+void ferry__stream_keep_options(ferry_stream_options *kept, const ferry_stream_options *options);
+void ferry__stream_drop_options(ferry_stream_options *kept);
+
+/*
+ * Gives the inbox that a promise, or a callback, of the calling thread's is for; NULL on an owner, which
+ * runs none, and where none is wanted. @return 0, -ENOMEM.
+ */
+int ferry__find_home(bool wanted, ferry__inbox **ret_home);
+
 /* What a stream's system calls, and those on its behalf, are made through. */
 ferry__calls *ferry__stream_choose_calls(const ferry_stream_options *options,
                                          const ferry_service *service);
