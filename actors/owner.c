@@ -69,9 +69,12 @@ void ferry__owner_hold(ferry__owner *owner)
     (void)before;
 }
 
-void ferry__owner_release(ferry__owner *owner)
+bool ferry__owner_try_hold(ferry__owner *owner)
 {
-    atomic_fetch_sub(&owner->holds, 1);
+    unsigned before = atomic_load(&owner->holds);
+    while (before > 0 && !atomic_compare_exchange_weak(&owner->holds, &before, before + 1)) {
+    }
+    return before > 0;
 }
 
 /* Wakes the owner if it sleeps, or has it started if it never was. */
@@ -86,6 +89,13 @@ static void rouse(ferry__owner *owner, bool urgent)
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);
         ferry__wake_disclaim(&owner->wake);
     }
+}
+
+void ferry__owner_release(ferry__owner *owner)
+{
+    /* L0: pairs with L1: it is seen asleep here, or sees that nobody holds it any more. */
+    if (atomic_fetch_sub(&owner->holds, 1) == 1 && !ferry__owner_is_current(owner))
+        rouse(owner, true);
 }
 
 void ferry__owner_post(ferry__owner *owner, ferry__mail *mail)
@@ -189,8 +199,8 @@ static void sleep_until_needed(ferry__owner *owner)
 {
     assert(owner->ringer.count == 0 && "inboxes are rung before the owner sleeps");
     ferry__bed bed = choose_bed(owner);
-    ferry__wake_announce(&owner->wake, bed);
-    if (!deliver_mail(owner) && owner->first_runnable == NULL) {
+    ferry__wake_announce(&owner->wake, bed); /* L1 */
+    if (!deliver_mail(owner) && owner->first_runnable == NULL && atomic_load(&owner->holds) > 0) {
         int64_t deadline = ferry__timers_nearest(&owner->timers);
         if (bed == FERRY__ON_FUTEX)
             ferry__wake_sleep(&owner->wake, bed, deadline);

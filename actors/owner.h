@@ -108,7 +108,11 @@ void ferry__owner_join(ferry__owner *owner);
 /* Any thread that knows of another hold. One more reason to live. */
 void ferry__owner_hold(ferry__owner *owner);
 
-/* The owner's thread, or whoever knows that another hold remains. */
+/* Any thread that holds a reference. Likewise, where there may be no other any more. Whether it could:
+ * else it has ended, or is about to. */
+bool ferry__owner_try_hold(ferry__owner *owner);
+
+/* Any thread that has a hold to give back and a reference to keep. The last one ends the thread. */
 void ferry__owner_release(ferry__owner *owner);
 
 /* Any thread that holds a reference. The mail is delivered on the owner's thread. */

@@ -73,6 +73,18 @@ static int real_pipe(ferry__calls *calls, int ret_fds[2])
     return pipe2(ret_fds, O_CLOEXEC | O_NONBLOCK);
 }
 
+static int real_accept(ferry__calls *calls, int fd, struct sockaddr *ret_peer, socklen_t *size)
+{
+    (void)calls;
+    return accept4(fd, ret_peer, size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+static int real_connect(ferry__calls *calls, int fd, const struct sockaddr *peer, socklen_t size)
+{
+    (void)calls;
+    return connect(fd, peer, size);
+}
+
 static int real_poll(ferry__calls *calls, struct pollfd fds[], nfds_t count, int timeout_ms)
 {
     (void)calls;
@@ -117,6 +129,8 @@ ferry__calls ferry__calls_real = {
     .fstat = real_fstat,
     .duplicate = real_duplicate,
     .pipe = real_pipe,
+    .accept = real_accept,
+    .connect = real_connect,
     .poll = real_poll,
     .epoll_create = real_epoll_create,
     .epoll_ctl = real_epoll_ctl,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The system calls that move data, open, poll, or make threads, as a table: whoever makes one of
- * them makes it through a table that it was given. ferry__calls_real goes straight to the system;
+ * The system calls that move data, open, connect, poll, or make threads, as a table: whoever makes
+ * one of them makes it through a table that it was given. ferry__calls_real goes straight to the system;
  * another table may answer otherwise (core/faults.h). So a failure that the kernel shows once in a
  * million calls can be had at the third, in the very code that the library is made of.
  *
@@ -50,6 +50,11 @@ struct ferry__calls {
     int (*fstat)(ferry__calls *calls, int fd, struct stat *ret_status);
     int (*duplicate)(ferry__calls *calls, int fd);    /* close-on-exec */
     int (*pipe)(ferry__calls *calls, int ret_fds[2]); /* close-on-exec and non-blocking */
+
+    /* Connecting. */
+    int (*accept)(ferry__calls *calls, int fd, struct sockaddr *ret_peer,
+                  socklen_t *size); /* close-on-exec and non-blocking */
+    int (*connect)(ferry__calls *calls, int fd, const struct sockaddr *peer, socklen_t size);
 
     /* Waiting. */
     int (*poll)(ferry__calls *calls, struct pollfd fds[], nfds_t count, int timeout_ms);

@@ -253,6 +253,22 @@ static int faulty_pipe(ferry__calls *calls, int ret_fds[2])
     return real->pipe(real, ret_fds);
 }
 
+/* ---- connecting ------------------------------------------------------------------------------ */
+
+static int faulty_accept(ferry__calls *calls, int fd, struct sockaddr *ret_peer, socklen_t *size)
+{
+    if (is_refused(calls, FERRY_CALL_ACCEPT))
+        return -1;
+    return real->accept(real, fd, ret_peer, size);
+}
+
+static int faulty_connect(ferry__calls *calls, int fd, const struct sockaddr *peer, socklen_t size)
+{
+    if (is_refused(calls, FERRY_CALL_CONNECT))
+        return -1;
+    return real->connect(real, fd, peer, size);
+}
+
 /* ---- waiting --------------------------------------------------------------------------------- */
 
 static bool is_stalled(ferry__calls *calls)
@@ -349,6 +365,8 @@ static const ferry__calls FAULTY = {
     .fstat = faulty_fstat,
     .duplicate = faulty_duplicate,
     .pipe = faulty_pipe,
+    .accept = faulty_accept,
+    .connect = faulty_connect,
     .poll = faulty_poll,
     .epoll_create = faulty_epoll_create,
     .epoll_ctl = faulty_epoll_ctl,

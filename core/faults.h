@@ -20,7 +20,7 @@
 #include <ferry/fault.h>
 #include <stdatomic.h>
 
-enum { FERRY__CALL_KINDS = FERRY_CALL_THREAD + 1 };
+enum { FERRY__CALL_KINDS = FERRY_CALL_CONNECT + 1 };
 
 struct ferry_faults {
     ferry__calls calls; /* first: its functions find the object by it. Constant */

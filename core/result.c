@@ -22,6 +22,16 @@ const char *ferry_phase_name(ferry_phase phase)
         return "sink";
     case FERRY_PHASE_CLOSE:
         return "close";
+    case FERRY_PHASE_RESOLVE:
+        return "resolve";
+    case FERRY_PHASE_SOCKET:
+        return "socket";
+    case FERRY_PHASE_BIND:
+        return "bind";
+    case FERRY_PHASE_LISTEN:
+        return "listen";
+    case FERRY_PHASE_CONNECT:
+        return "connect";
     }
     return "unknown";
 }

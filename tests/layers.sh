@@ -28,8 +28,8 @@ forbid() {
         complain "$layer includes from above"
     fi
 }
-forbid core 'actors/|transport/|tools/|tests/|ferry/(file|limiter|part|service|stream|ferry)\.h'
-forbid actors 'transport/|tools/|tests/|ferry/(file|limiter|part|service|stream|ferry)\.h'
+forbid core 'actors/|transport/|tools/|tests/|ferry/(connect|file|limiter|listen|part|service|stream|ferry)\.h'
+forbid actors 'transport/|tools/|tests/|ferry/(connect|file|limiter|listen|part|service|stream|ferry)\.h'
 forbid transport 'tools/|tests/'
 
 # libck stands in one file.

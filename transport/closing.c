@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "transport/carry.h"
 #include "transport/intake.h"
+#include "transport/listener.h"
 #include "transport/service.h"
 
 #include <errno.h>
@@ -132,7 +133,9 @@ bool ferry__closing_try_end(ferry_stream *stream)
         close_request->promise.result.sequence = stream->next_sequence++;
     ferry__stream_begin(stream, close_request);
     ferry__stream_settle(stream, close_request, ferry__clock_now());
-    ferry__service_forget(stream->service, stream);
+    ferry__service_forget(stream->service, &stream->member);
+    if (stream->listener != NULL)
+        ferry__listener_stream_ended(stream->listener);
     ferry__owner_release(stream->owner);
     ferry__stream_unref(stream);
     return true;

@@ -85,7 +85,7 @@ static void release_owners(ferry_service *service)
 static int start_owner(const ferry_service *service, unsigned number, ferry__owner **ret_owner)
 {
     char name[24];
-    if (service->options.placement == FERRY_DEDICATED)
+    if (ferry__service_is_dedicated(service))
         (void)snprintf(name, sizeof name, "ferry-front");
     else
         (void)snprintf(name, sizeof name, "ferry-owner-%u", number);
@@ -142,7 +142,7 @@ int ferry_service_create(const ferry_service_options *options, ferry_service **r
     return 0;
 }
 
-/* ---- placing streams ------------------------------------------------------------------------- */
+/* ---- owners ---------------------------------------------------------------------------------- */
 
 /* The owner with the fewest holds. Two adopters at once may choose the same: no harm. */
 static ferry__owner *least_loaded(const ferry_service *service)
@@ -155,48 +155,108 @@ static ferry__owner *least_loaded(const ferry_service *service)
     return best;
 }
 
+unsigned ferry__service_excess_of(const ferry_service *service, const ferry__owner *owner)
+{
+    unsigned its = atomic_load(&owner->holds);
+    unsigned least = atomic_load(&least_loaded(service)->holds);
+    return its > least ? its - least : 0;
+}
+
+int ferry__service_make_owner(ferry_service *service, const char *name, size_t stack_bytes,
+                              ferry__calls *calls, ferry__owner **ret_owner)
+{
+    if (stack_bytes < service->options.stack_bytes)
+        stack_bytes = service->options.stack_bytes;
+    (void)pthread_mutex_lock(&service->mutex);
+    int error = -ESHUTDOWN;
+    if (!service->is_ending)
+        error = ferry__owner_create(name, stack_bytes, service->owners[0], calls, ret_owner);
+    (void)pthread_mutex_unlock(&service->mutex);
+    return error;
+}
+
+int ferry__service_choose_owner(ferry_service *service, ferry__owner **ret_owner)
+{
+    (void)pthread_mutex_lock(&service->mutex);
+    bool is_ending = service->is_ending;
+    if (!is_ending) {
+        *ret_owner = least_loaded(service);
+        ferry__owner_hold(*ret_owner);
+    }
+    (void)pthread_mutex_unlock(&service->mutex);
+    return is_ending ? -ESHUTDOWN : 0;
+}
+
+int ferry__service_hold_owners(ferry_service *service)
+{
+    (void)pthread_mutex_lock(&service->mutex);
+    bool is_ending = service->is_ending;
+    for (unsigned i = 0; i < service->owner_count && !is_ending; i++)
+        ferry__owner_hold(service->owners[i]);
+    (void)pthread_mutex_unlock(&service->mutex);
+    return is_ending ? -ESHUTDOWN : 0;
+}
+
 int ferry__service_place(ferry_service *service, ferry__calls *calls, ferry__owner **ret_owner)
 {
-    if (service->options.placement == FERRY_DEDICATED) {
+    if (ferry__service_is_dedicated(service)) {
         char name[24];
         (void)snprintf(name, sizeof name, "ferry-%u", atomic_fetch_add(&service->names_given, 1));
-        return ferry__owner_create(name, service->options.stack_bytes, service->owners[0], calls,
-                                   ret_owner);
+        return ferry__service_make_owner(service, name, 0, calls, ret_owner);
     }
-    ferry__owner *owner = least_loaded(service);
-    ferry__owner_hold(owner);
-    *ret_owner = ferry__owner_ref(owner);
-    return 0;
+    int error = ferry__service_choose_owner(service, ret_owner);
+    if (error == 0)
+        (void)ferry__owner_ref(*ret_owner);
+    return error;
 }
 
 void ferry__service_unplace(ferry_service *service, ferry__owner *owner)
 {
-    if (service->options.placement == FERRY_DEDICATED)
+    if (ferry__service_is_dedicated(service))
         ferry__owner_abandon(owner);
     else
         ferry__owner_release(owner);
     ferry__owner_unref(owner);
 }
 
-void ferry__service_remember(ferry_service *service, ferry_stream *stream)
+/* ---- members --------------------------------------------------------------------------------- */
+
+static void list(ferry_service *service, ferry__member *member)
+{
+    member->previous = NULL;
+    member->next = service->first_member;
+    if (member->next != NULL)
+        member->next->previous = member;
+    service->first_member = member;
+    service->stream_count += member->is_stream;
+}
+
+int ferry__service_remember(ferry_service *service, ferry__member *member)
 {
     (void)pthread_mutex_lock(&service->mutex);
-    stream->next = service->first_stream;
-    if (stream->next != NULL)
-        stream->next->previous = stream;
-    service->first_stream = stream;
-    service->stream_count++;
+    bool is_ending = service->is_ending;
+    if (!is_ending)
+        list(service, member);
+    (void)pthread_mutex_unlock(&service->mutex);
+    return is_ending ? -ESHUTDOWN : 0;
+}
+
+void ferry__service_forget(ferry_service *service, ferry__member *member)
+{
+    (void)pthread_mutex_lock(&service->mutex);
+    *(member->previous != NULL ? &member->previous->next : &service->first_member) = member->next;
+    if (member->next != NULL)
+        member->next->previous = member->previous;
+    service->stream_count -= member->is_stream;
     (void)pthread_mutex_unlock(&service->mutex);
 }
 
-void ferry__service_forget(ferry_service *service, ferry_stream *stream)
+/* The next stream from here on; NULL: there is none. Under the mutex. */
+static ferry_stream *find_stream(ferry__member *member)
 {
-    (void)pthread_mutex_lock(&service->mutex);
-    *(stream->previous != NULL ? &stream->previous->next : &service->first_stream) = stream->next;
-    if (stream->next != NULL)
-        stream->next->previous = stream->previous;
-    service->stream_count--;
-    (void)pthread_mutex_unlock(&service->mutex);
+    while (member != NULL && !member->is_stream)
+        member = member->next;
+    return member != NULL ? ferry__stream_of_member(member) : NULL;
 }
 
 /* ---- draining -------------------------------------------------------------------------------- */
@@ -208,8 +268,9 @@ static ferry_stream **snapshot(ferry_service *service, size_t *ret_count)
     size_t count = 0;
     ferry_stream **streams =
         ferry__allocate((service->stream_count + 1) * sizeof(ferry_stream *)); /* + 1: never 0 */
-    for (ferry_stream *s = service->first_stream; s != NULL && streams != NULL; s = s->next)
-        streams[count++] = ferry__stream_ref(s);
+    ferry_stream *stream = streams != NULL ? find_stream(service->first_member) : NULL;
+    for (; stream != NULL; stream = find_stream(stream->member.next))
+        streams[count++] = ferry__stream_ref(stream);
     (void)pthread_mutex_unlock(&service->mutex);
     *ret_count = count;
     return streams;
@@ -276,9 +337,10 @@ int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_s
         return -ECHILD;
     ferry_service_status sum = {0};
     (void)pthread_mutex_lock(&service->mutex);
-    for (ferry_stream *s = service->first_stream; s != NULL; s = s->next) {
+    ferry_stream *stream = find_stream(service->first_member);
+    for (; stream != NULL; stream = find_stream(stream->member.next)) {
         ferry_stream_status status;
-        (void)ferry_stream_get_status(s, &status);
+        (void)ferry_stream_get_status(stream, &status);
         sum.queued_bytes += status.queued_bytes;
         sum.queued_file_bytes += status.queued_file_bytes;
         sum.queued_requests += status.queued_requests;
@@ -294,9 +356,10 @@ int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_s
 static void abort_all(ferry_service *service)
 {
     (void)pthread_mutex_lock(&service->mutex);
-    /* An abort posts mail, and so cannot end a stream here: the list stays as it is. */
-    for (ferry_stream *stream = service->first_stream; stream != NULL; stream = stream->next)
-        ferry_stream_abort(stream);
+    service->is_ending = true;
+    /* An abort posts mail, and nothing ends without leaving the list: it stays as it is. */
+    for (ferry__member *member = service->first_member; member != NULL; member = member->next)
+        member->abort(member);
     (void)pthread_mutex_unlock(&service->mutex);
 }
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A service's inside: its owners and the list of its streams.
+ * A service's inside: its owners and the list of its members.
  *
  * owners[0] is the front owner: with dedicated placement the only one, which starts and joins the
  * streams' own; with shared placement one of those that own streams. The list is for whoever must
- * reach all streams (drain, destroy); its mutex is held for a few pointer writes per stream's life,
- * and by drain and destroy for one walk of the list.
+ * reach all members (streams: drain; listeners and connects under way, too: destroy); its mutex is
+ * held for a few pointer writes per member's life, and by drain and destroy for one walk of the list.
+ *
+ * Once destroy has walked it nothing may join, since nobody would end it any more: is_ending is set
+ * under the same mutex. Owners are held under it too, so that nobody holds one that has ended.
  */
 #ifndef FERRY_TRANSPORT_SERVICE_H
 #define FERRY_TRANSPORT_SERVICE_H
@@ -17,9 +20,19 @@
 #include <ferry/service.h>
 #include <ferry/stream.h>
 
+/* What a service ends when it is destroyed. Embedded in it. */
+typedef struct ferry__member {
+    struct ferry__member *previous; /* in the service's list, under its mutex */
+    struct ferry__member *next;     /* likewise */
+    bool is_stream;                 /* else a listener, or a connect under way */
+
+    /* Any thread, under the service's mutex: has it end soon, but not inside this call. */
+    void (*abort)(struct ferry__member *member);
+} ferry__member;
+
 struct ferry_service {
     /* Any thread. */
-    atomic_uint refs; /* the program's until destroyed, and one for each stream */
+    atomic_uint refs; /* the program's until destroyed, and one for each member */
     atomic_uint names_given;
 
     /* Set when it is made. */
@@ -38,8 +51,9 @@ struct ferry_service {
     struct room_promise *last_room_promise;  /* likewise */
 
     pthread_mutex_t mutex;
-    ferry_stream *first_stream; /* under mutex */
-    size_t stream_count;        /* under mutex */
+    ferry__member *first_member; /* under mutex */
+    size_t stream_count;         /* under mutex */
+    bool is_ending;              /* under mutex: nothing can join it any more */
 };
 
 ferry_service *ferry__service_ref(ferry_service *service);
@@ -51,17 +65,39 @@ static inline bool ferry__service_is_foreign(const ferry_service *service)
     return service->generation != ferry__process_generation();
 }
 
+/* Whether each stream has an owner of its own. */
+static inline bool ferry__service_is_dedicated(const ferry_service *service)
+{
+    return service->options.placement == FERRY_DEDICATED;
+}
+
 /*
  * Chooses or makes the owner of a new stream. Gives a reference and a hold.
- * @param calls what an owner made for it is to use. @return 0, -ENOMEM.
+ * @param calls what an owner made for it is to use. @return 0, -ENOMEM, -ESHUTDOWN.
  */
 int ferry__service_place(ferry_service *service, ferry__calls *calls, ferry__owner **ret_owner);
 
 /* Takes back what ferry__service_place gave, for a stream that came to nothing. */
 void ferry__service_unplace(ferry_service *service, ferry__owner *owner);
 
-/* The list of streams. Any thread. */
-void ferry__service_remember(ferry_service *service, ferry_stream *stream);
-void ferry__service_forget(ferry_service *service, ferry_stream *stream);
+/*
+ * Makes a supervised owner for something that blocks. Gives a reference and a hold; so much stack at
+ * least. @return 0, -ENOMEM, -ESHUTDOWN.
+ */
+int ferry__service_make_owner(ferry_service *service, const char *name, size_t stack_bytes,
+                              ferry__calls *calls, ferry__owner **ret_owner);
+
+/* Chooses one of the service's own owners, the least loaded. Gives a hold. @return 0, -ESHUTDOWN. */
+int ferry__service_choose_owner(ferry_service *service, ferry__owner **ret_owner);
+
+/* Takes a hold of each of the service's own owners. @return 0, -ESHUTDOWN. */
+int ferry__service_hold_owners(ferry_service *service);
+
+/* How much more there is on one of its owners than on that with the least, counted in holds. */
+unsigned ferry__service_excess_of(const ferry_service *service, const ferry__owner *owner);
+
+/* The list of members. Any thread. @return 0; -ESHUTDOWN: the service is being destroyed. */
+int ferry__service_remember(ferry_service *service, ferry__member *member);
+void ferry__service_forget(ferry_service *service, ferry__member *member);
 
 #endif

@@ -22,17 +22,44 @@ static int get_option(int fd, int name)
     return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
 }
 
-static int init_socket(ferry__sink *sink)
+int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort)
 {
-    int type = get_option(sink->fd, SO_TYPE);
+    int type = get_option(fd, SO_TYPE);
     if (type != SOCK_STREAM && type != SOCK_SEQPACKET)
         return -ESOCKTNOSUPPORT;
+    *ret_sort = (ferry__socket_sort){
+        .is_message = type == SOCK_SEQPACKET,
+        .is_tcp = get_option(fd, SO_PROTOCOL) == IPPROTO_TCP,
+        .outlet = ferry__outlet_kind_of(fd),
+    };
+    return 0;
+}
+
+static void set_sort(ferry__sink *sink, ferry__socket_sort sort)
+{
+    sink->is_socket = true;
+    sink->is_message = sort.is_message;
+    sink->is_tcp = sort.is_tcp;
+    sink->outlet = sort.outlet;
+}
+
+static int init_socket(ferry__sink *sink)
+{
+    ferry__socket_sort sort;
+    int error = ferry__socket_sort_of(sink->fd, &sort);
+    if (error != 0)
+        return error;
     if (get_option(sink->fd, SO_ACCEPTCONN) == 1)
         return -EINVAL;
-    sink->is_socket = true;
-    sink->is_message = type == SOCK_SEQPACKET;
-    sink->is_tcp = get_option(sink->fd, SO_PROTOCOL) == IPPROTO_TCP;
+    set_sort(sink, sort);
     return 0;
+}
+
+void ferry__sink_init_known(ferry__sink *sink, int fd, ferry__socket_sort sort, ferry__calls *calls)
+{
+    *sink = (ferry__sink){
+        .fd = fd, .original_flags = O_RDWR | O_NONBLOCK, .shared_fd = -1, .calls = calls};
+    set_sort(sink, sort);
 }
 
 static int make_nonblocking(const ferry__sink *sink)
@@ -82,10 +109,11 @@ int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls)
     if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0)
         return -EBADF;
     *sink = (ferry__sink){.fd = fd, .original_flags = flags, .shared_fd = -1, .calls = calls};
+    if (S_ISSOCK(status.st_mode)) {
+        int error = init_socket(sink);
+        return error != 0 ? error : make_nonblocking(sink);
+    }
     sink->outlet = ferry__outlet_kind_of(fd);
-    int error = S_ISSOCK(status.st_mode) ? init_socket(sink) : 0;
-    if (error != 0)
-        return error;
     if (is_pipe_or_terminal(fd, status.st_mode)) {
         sink->is_message = S_ISFIFO(status.st_mode) && (flags & O_DIRECT) != 0; /* "packet mode" */
         return own_description(sink);

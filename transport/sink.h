@@ -52,6 +52,20 @@ typedef struct ferry__sink {
     bool is_holding_back; /* the last write said that more follows */
 } ferry__sink;
 
+/* What sort of socket it is; those that a listening one gives are of its own sort. */
+typedef struct ferry__socket_sort {
+    bool is_message;
+    bool is_tcp;
+    ferry__outlet_kind outlet;
+} ferry__socket_sort;
+
+/* Looks at a socket. @return 0; -ESOCKTNOSUPPORT: it is a datagram or raw socket. */
+int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort);
+
+/* For a socket of ferry's own making, non-blocking from birth: there is nothing to look at. */
+void ferry__sink_init_known(ferry__sink *sink, int fd, ferry__socket_sort sort,
+                            ferry__calls *calls);
+
 /* Looks at fd and makes it non-blocking. @return 0, or the errnos of ferry_stream_adopt, with the fd
  * as it was. */
 int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls);

@@ -22,8 +22,10 @@ enum {
 
 /* ---- adopting -------------------------------------------------------------------------------- */
 
-static int check_options(const ferry_stream_options *options)
+int ferry__stream_check_options(const ferry_stream_options *options, const ferry__socket_sort *sort)
 {
+    if (options->limiter != NULL && ferry__limiter_is_foreign(options->limiter))
+        return -ECHILD;
     if (options->limit_requests > FERRY__MOST_REQUESTS ||
         options->limit_bytes > FERRY__MOST_BYTES || options->close_timeout_ms < 0 ||
         options->close_bytes > FERRY__MOST_BYTES ||
@@ -32,7 +34,8 @@ static int check_options(const ferry_stream_options *options)
         options->stall_timeout_ms < 0 || (unsigned)options->framing > FERRY_FRAMING_CONTINUE ||
         (unsigned)options->close_mode > FERRY_CLOSE_LINGERING)
         return -EINVAL;
-    return 0;
+    bool is_message = sort != NULL && sort->is_message;
+    return options->framing == FERRY_FRAMING_PAD && is_message ? -EINVAL : 0;
 }
 
 static ferry_stream_options with_defaults(ferry_stream_options options)
@@ -44,6 +47,24 @@ static ferry_stream_options with_defaults(ferry_stream_options options)
     if (options.close_bytes == 0)
         options.close_bytes = DEFAULT_CLOSE_BYTES;
     return options;
+}
+
+void ferry__stream_keep_options(ferry_stream_options *kept, const ferry_stream_options *options)
+{
+    *kept = options != NULL ? *options : (ferry_stream_options){0};
+    (void)ferry_faults_ref(kept->faults);
+    (void)ferry_limiter_ref(kept->limiter);
+}
+
+void ferry__stream_drop_options(ferry_stream_options *kept)
+{
+    (void)ferry_faults_unref(kept->faults);
+    (void)ferry_limiter_unref(kept->limiter);
+}
+
+static void abort_member(ferry__member *member)
+{
+    ferry_stream_abort(ferry__stream_of_member(member));
 }
 
 /* Everything but its owner. Takes nothing but memory. */
@@ -66,6 +87,8 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
     atomic_init(&stream->users, 1);
     stream->options = with_defaults(*options);
     (void)ferry_faults_ref(options->faults);
+    stream->member.is_stream = true;
+    stream->member.abort = abort_member;
     stream->abort_mail.deliver = ferry__stream_deliver_abort;
     stream->resume_mail.deliver = ferry__stream_deliver_resume;
     stream->follow_timer.fire = ferry__stream_look_again;
@@ -99,26 +122,52 @@ static void discard(ferry_stream *stream)
     free_stream(stream);
 }
 
-/* What its system calls are made through. */
-static ferry__calls *calls_of(const ferry_stream *stream, const ferry_service *service)
+ferry__calls *ferry__stream_choose_calls(const ferry_stream_options *options,
+                                         const ferry_service *service)
 {
-    ferry_faults *faults = stream->options.faults;
-    return faults != NULL ? &faults->calls : service->calls;
+    return options->faults != NULL ? &options->faults->calls : service->calls;
 }
 
-static int place(ferry_stream *stream, ferry_service *service)
+/* @param owner the calling one, where that is to be its owner; NULL: whichever. */
+static int place(ferry_stream *stream, ferry_service *service, ferry__owner *owner)
 {
-    int error = ferry__service_place(service, stream->sink.calls, &stream->owner);
+    if (owner == NULL)
+        return ferry__service_place(service, stream->sink.calls, &stream->owner);
+    ferry__owner_hold(owner);
+    stream->owner = ferry__owner_ref(owner);
+    return 0;
+}
+
+/* Gives it its owner, its place in the service, and what telling needs: the last that can fail. */
+static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owner)
+{
+    int error = ferry__watermark_init(stream);
+    if (error == 0)
+        error = place(stream, service, owner);
     if (error != 0)
         return error;
     /* The epoll set is made now, so that waiting cannot fail for want of fds later. */
     error = ferry__owner_need_poller(stream->owner);
-    if (error != 0) {
-        ferry__service_unplace(service, stream->owner);
-        return error;
-    }
+    if (error != 0)
+        goto undo_place;
+    stream->watch.fd = stream->sink.fd;
+    stream->watch.calls = stream->source_watch.calls = stream->sink.calls;
     stream->service = ferry__service_ref(service);
-    return 0;
+    error = ferry__service_remember(service, &stream->member);
+    if (error == 0)
+        return 0;
+    ferry__service_unref(service);
+undo_place:
+    ferry__service_unplace(service, stream->owner);
+    return error;
+}
+
+/* What the options ask of the fd that it is to be. */
+static int check_sink(const ferry__sink *sink, const ferry_stream_options *options)
+{
+    if (options->close_timeout_ms > 0 && !sink->is_socket)
+        return -ENOTSOCK;
+    return options->framing == FERRY_FRAMING_PAD && sink->is_message ? -EINVAL : 0;
 }
 
 static int adopt(ferry_service *service, int fd, const ferry_stream_options *options,
@@ -131,9 +180,7 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
         return -ECHILD;
     if (options == NULL)
         options = &defaults;
-    if (options->limiter != NULL && ferry__limiter_is_foreign(options->limiter))
-        return -ECHILD;
-    int error = check_options(options);
+    int error = ferry__stream_check_options(options, NULL);
     if (error != 0)
         return error;
 
@@ -141,26 +188,18 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
     error = create(options, &stream);
     if (error != 0)
         return error;
-    error = ferry__sink_init(&stream->sink, fd, calls_of(stream, service));
+    error = ferry__sink_init(&stream->sink, fd, ferry__stream_choose_calls(options, service));
     if (error != 0)
         goto undo_create;
-    if (options->close_timeout_ms > 0 && !stream->sink.is_socket) {
-        error = -ENOTSOCK;
+    error = check_sink(&stream->sink, options);
+    if (error != 0)
         goto undo_sink;
-    }
-    if (options->framing == FERRY_FRAMING_PAD && stream->sink.is_message) {
-        error = -EINVAL;
-        goto undo_sink;
-    }
-    error = ferry__watermark_init(stream);
-    if (error == 0)
-        error = place(stream, service);
+    if (stream->sink.is_socket)
+        ferry__peer_ask(&stream->peer, fd);
+    error = join(stream, service, NULL);
     if (error != 0)
         goto undo_sink;
     ferry__sink_commit(&stream->sink);
-    stream->watch.fd = stream->sink.fd;
-    stream->watch.calls = stream->source_watch.calls = stream->sink.calls;
-    ferry__service_remember(service, stream);
     *ret_stream = stream;
     return 0;
 
@@ -169,6 +208,26 @@ undo_sink:
 undo_create:
     discard(stream);
     return error;
+}
+
+int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected *connected,
+                                  const ferry_stream_options *options, ferry_stream **ret_stream)
+{
+    ferry_stream *stream;
+    int error = create(options, &stream);
+    if (error != 0)
+        return error;
+    ferry__sink_init_known(&stream->sink, connected->fd, connected->sort,
+                           ferry__stream_choose_calls(options, service));
+    ferry__peer_set(&stream->peer, connected->peer);
+    stream->listener = connected->listener;
+    error = join(stream, service, connected->owner);
+    if (error != 0) {
+        discard(stream);
+        return error;
+    }
+    *ret_stream = stream;
+    return 0;
 }
 
 int ferry_stream_adopt(ferry_service *service, int fd, const ferry_stream_options *options,
@@ -237,8 +296,7 @@ static int check_usable(const ferry_stream *stream)
     return ferry__service_is_foreign(stream->service) ? -ECHILD : 0;
 }
 
-/* Where a promise of the calling thread's reports to. Nowhere from an owner, which runs no inbox. */
-static int find_home(bool wanted, ferry__inbox **ret_home)
+int ferry__find_home(bool wanted, ferry__inbox **ret_home)
 {
     *ret_home = NULL;
     if (!wanted || ferry__thread_current()->owner != NULL)
@@ -337,7 +395,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
     if ((atomic_load_explicit(&stream->admission, memory_order_relaxed) & what->refused_by) != 0)
         return -ESHUTDOWN;
     ferry__inbox *home;
-    error = find_home(is_reported(what, ret_promise), &home);
+    error = ferry__find_home(is_reported(what, ret_promise), &home);
     if (error != 0)
         return error;
     ferry__request *request;
@@ -432,7 +490,7 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
     if (error != 0)
         return error;
     ferry__inbox *home;
-    error = find_home(ret_promise != NULL, &home);
+    error = ferry__find_home(ret_promise != NULL, &home);
     if (error != 0)
         return error;
     ferry__request *request = stream->close_request;
@@ -465,6 +523,15 @@ void ferry_stream_resume(ferry_stream *stream)
         return;
     if (ferry__admit(stream, nothing, FERRY__ENDED, 0, FERRY__UNLIMITED) == 0)
         ferry__owner_post(stream->owner, &stream->resume_mail);
+}
+
+int ferry_stream_get_peer(ferry_stream *stream, char *buffer, size_t size)
+{
+    if (stream == NULL || (buffer == NULL && size > 0))
+        return -EINVAL;
+    if (!stream->sink.is_socket)
+        return -ENOTSOCK;
+    return ferry__peer_format(&stream->peer, buffer, size);
 }
 
 int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_status)

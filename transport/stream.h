@@ -17,12 +17,16 @@
 
 #include "actors/owner.h"
 #include "core/notice.h"
+#include "transport/address.h"
 #include "transport/admission.h"
 #include "transport/limiter.h"
 #include "transport/queue.h"
+#include "transport/service.h"
 #include "transport/sink.h"
 
+#include <assert.h>
 #include <ferry/stream.h>
+#include <stddef.h>
 
 /* ferry_stream.admission: 40 bits of bytes, 21 of requests, 3 of flags. There is no bit to spare. */
 #define FERRY__ONE_REQUEST   (UINT64_C(1) << 40)
@@ -81,9 +85,11 @@ struct ferry_stream {
     _Atomic(struct ferry__intake *) intake; /* what reading needs; NULL until somebody reads */
     ferry__sink sink;                       /* transport/sink.h says which thread may touch what */
 
-    /* The service's list, under its mutex. */
-    ferry_stream *previous;
-    ferry_stream *next;
+    /* Set at adoption, and of no concern to submits. */
+    ferry__member member;            /* of the service */
+    ferry__peer peer;                /* who is at the other end */
+    struct ferry_listener *listener; /* that counts it among its streams: a reference until it ends.
+                                        Or NULL */
 
     /* The owner's. */
     ferry__task task;
@@ -118,6 +124,46 @@ struct ferry_stream {
     uint64_t released_source_bytes; /* likewise */
     ferry__watermark watermark;
 };
+
+/* A connected socket of ferry's own making, and what is known of it. */
+typedef struct ferry__connected {
+    int fd; /* close-on-exec, non-blocking */
+    ferry__socket_sort sort;
+    const ferry__endpoint *peer;
+    ferry__owner *owner;             /* the calling one, to own the stream too; NULL: placed anew */
+    struct ferry_listener *listener; /* the stream's, which takes the caller's reference; or NULL */
+} ferry__connected;
+
+/*
+ * Makes a stream of it, as ferry_stream_adopt, with options that were checked. Any thread; where owner
+ * is given, on that. @return 0, or a negative errno, with nothing taken.
+ */
+int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected *connected,
+                                  const ferry_stream_options *options, ferry_stream **ret_stream);
+
+/* Checks options; the sort of socket, if it is known already. @return 0, -EINVAL, -ECHILD. */
+int ferry__stream_check_options(const ferry_stream_options *options,
+                                const ferry__socket_sort *sort);
+
+/* Keeps options, or the defaults, for streams to come: takes references. And gives them back. */
+void ferry__stream_keep_options(ferry_stream_options *kept, const ferry_stream_options *options);
+void ferry__stream_drop_options(ferry_stream_options *kept);
+
+/*
+ * Gives the inbox that a promise, or a callback, of the calling thread's is for; NULL on an owner, which
+ * runs none, and where none is wanted. @return 0, -ENOMEM.
+ */
+int ferry__find_home(bool wanted, ferry__inbox **ret_home);
+
+/* What a stream's system calls, and those on its behalf, are made through. */
+ferry__calls *ferry__stream_choose_calls(const ferry_stream_options *options,
+                                         const ferry_service *service);
+
+static inline ferry_stream *ferry__stream_of_member(ferry__member *member)
+{
+    assert(member->is_stream);
+    return (ferry_stream *)(void *)((char *)member - offsetof(ferry_stream, member));
+}
 
 ferry_stream *ferry__stream_ref(ferry_stream *stream);
 void ferry__stream_unref(ferry_stream *stream);

@@ -108,6 +108,18 @@ PROMISE(owner, thread_lives_until_the_last_hold_is_released)
         check(atomic_load(&workers[i].done));
 }
 
+PROMISE(owner, last_hold_released_by_another_thread_ends_a_sleeping_owner)
+{
+    for (unsigned round = 0; round < 200; round++) {
+        ferry__owner *owner = owner_start();
+        ferry__owner_hold(owner);
+        ferry__owner_stop(owner); /* its thread may be anywhere on its way to sleep */
+        ferry__owner_release(owner);
+        ferry__owner_join(owner);
+        ferry__owner_unref(owner);
+    }
+}
+
 PROMISE(owner, supervised_owner_starts_with_its_first_mail_and_is_joined_by_its_supervisor)
 {
     ferry__owner *front = owner_start(), *owner;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <netinet/in.h>
 #include <signal.h>
 
 /* ---- what the tests share -------------------------------------------------------------------- */
@@ -174,6 +175,28 @@ static void use_waiting_calls(ferry__calls *calls)
     close(both.theirs);
 }
 
+static void use_connecting_calls(ferry__calls *calls)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in peer;
+    socklen_t size = sizeof address, peer_size = sizeof peer;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(listener, (struct sockaddr *)&address, size), 0);
+    check_eq(listen(listener, 1), 0);
+    check_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    check_fails(calls->accept(calls, listener, NULL, NULL), EAGAIN);
+    check_eq(calls->connect(calls, ours, (struct sockaddr *)&address, size), 0);
+    int theirs = calls->accept(calls, listener, (struct sockaddr *)&peer, &peer_size);
+    check((fcntl(theirs, F_GETFD) & FD_CLOEXEC) != 0);
+    check((fcntl(theirs, F_GETFL) & O_NONBLOCK) != 0);
+    check_eq(getsockname(ours, (struct sockaddr *)&address, &size), 0);
+    check_eq(peer.sin_port, address.sin_port);
+    close(listener);
+    close(ours);
+    close(theirs);
+}
+
 static void use_thread_call(ferry__calls *calls)
 {
     pthread_t thread;
@@ -188,6 +211,7 @@ static void use_all_calls(ferry__calls *calls)
     use_data_calls(calls);
     use_opening_calls(calls);
     use_waiting_calls(calls);
+    use_connecting_calls(calls);
     use_thread_call(calls);
 }
 
@@ -204,7 +228,9 @@ PROMISE(faults, empty_script_only_counts_calls)
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_OPEN), 5);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_POLL), 4);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_THREAD), 1);
-    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_ANY), 18);
+    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_ACCEPT), 2);
+    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), 1);
+    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_ANY), 21);
     ferry_faults_unref(faults);
 }
 
@@ -286,11 +312,13 @@ PROMISE(faults, any_call_can_fail)
     check_fails(calls->duplicate(calls, bench.in), ENOMEM);
     check_fails(calls->pipe(calls, ends), ENOMEM);
     check(ends[0] == -1 && ends[1] == -1);
+    check_fails(calls->accept(calls, bench.in, NULL, NULL), ENOMEM);
+    check_fails(calls->connect(calls, bench.in, NULL, 0), ENOMEM);
     check_fails(calls->poll(calls, &writable, 1, -1), ENOMEM);
     check_fails(calls->epoll_create(calls), ENOMEM);
     check_fails(calls->epoll_ctl(calls, 0, EPOLL_CTL_ADD, bench.in, &event), ENOMEM);
     check_eq(calls->start_thread(calls, &thread, NULL, answer_arg, NULL), ENOMEM);
-    check_eq(injected(&bench), 14);
+    check_eq(injected(&bench), 16);
     bench_clear(&bench);
 }
 
@@ -666,7 +694,7 @@ PROMISE(faults, bad_scripts_are_einval)
     check_eq(ferry_faults_create(&good, 1, NULL), -EINVAL);
     check_eq(ferry_faults_create(NULL, 1, &faults), -EINVAL);
     ferry_fault bad = good;
-    bad.call = (ferry_fault_call)(FERRY_CALL_THREAD + 1);
+    bad.call = (ferry_fault_call)(FERRY_CALL_CONNECT + 1);
     check_eq(create_one(bad), -EINVAL);
     bad = good;
     bad.effect = (ferry_fault_effect)(FERRY_FAULT_STALL + 1);
@@ -696,7 +724,7 @@ PROMISE(faults, error_must_be_an_errno)
 
 PROMISE(faults, only_what_takes_room_can_be_stalled)
 {
-    for (unsigned call = 0; call <= FERRY_CALL_THREAD; call++) {
+    for (unsigned call = 0; call <= FERRY_CALL_CONNECT; call++) {
         const ferry_fault fault = {
             .call = (ferry_fault_call)call, .first = 1, .effect = FERRY_FAULT_STALL};
         bool takes_room = call <= FERRY_CALL_SPLICE; /* any, write, sendfile, splice */
@@ -709,6 +737,6 @@ PROMISE(faults, numbers_of_nothing_are_0)
     ferry_faults *faults = faults_make(NULL, 0);
     check_eq(ferry_faults_get_injected(NULL), 0);
     check_eq(ferry_faults_get_calls(NULL, FERRY_CALL_ANY), 0);
-    check_eq(ferry_faults_get_calls(faults, (ferry_fault_call)(FERRY_CALL_THREAD + 1)), 0);
+    check_eq(ferry_faults_get_calls(faults, (ferry_fault_call)(FERRY_CALL_CONNECT + 1)), 0);
     ferry_faults_unref(faults);
 }

@@ -20,6 +20,15 @@ PROMISE(status, messages_say_what_ferry_means_by_a_code)
     check(strcmp(ferry_status_message(-99999), "unknown error") == 0);
 }
 
+PROMISE(status, phases_have_names)
+{
+    static const char *const names[] = {"done",    "queue",  "open", "source", "sink",   "close",
+                                        "resolve", "socket", "bind", "listen", "connect"};
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        check(strcmp(ferry_phase_name((ferry_phase)i), names[i]) == 0);
+    check(strcmp(ferry_phase_name((ferry_phase)99), "unknown") == 0);
+}
+
 PROMISE(status, result_in_words_names_error_phase_and_counts)
 {
     char line[200];

@@ -8,7 +8,8 @@
  * outcomes, counts and phases that follow are those that a program gets when the kernel does the
  * same. Nothing is random: the same script and the same calls give the same faults.
  *
- * Life: ferry_faults_create -> the options of one stream -> ... -> ferry_faults_unref. The third
+ * Life: ferry_faults_create -> the options of one stream -> ... -> ferry_faults_unref. In the stream
+ * options of a listener or a connect it also stands before what these do themselves. The third
  * sendfile of a stream fails with EIO:
  *
  *     const ferry_fault script[] = {
@@ -44,7 +45,9 @@ typedef enum ferry_fault_call {
     FERRY_CALL_READ,     /* preadv2(2), recv(2) */
     FERRY_CALL_OPEN,     /* openat(2), openat2(2), fstat(2), duplicating an fd, pipe2(2) */
     FERRY_CALL_POLL,     /* poll(2), epoll_create1(2), epoll_ctl(2) */
-    FERRY_CALL_THREAD    /* pthread_create(3) */
+    FERRY_CALL_THREAD,   /* pthread_create(3) */
+    FERRY_CALL_ACCEPT,   /* accept4(2); a listener's (<ferry/listen.h>) */
+    FERRY_CALL_CONNECT   /* connect(2) of ferry_connect (<ferry/connect.h>) */
 } ferry_fault_call;
 
 /*

@@ -22,7 +22,14 @@ typedef enum ferry_phase {
     FERRY_PHASE_OPEN,   /* while opening and checking its files */
     FERRY_PHASE_SOURCE, /* while reading from its source */
     FERRY_PHASE_SINK,   /* while giving bytes to the stream's fd */
-    FERRY_PHASE_CLOSE   /* while shutting down or closing the stream's fd */
+    FERRY_PHASE_CLOSE,  /* while shutting down or closing the stream's fd */
+
+    /* The steps of listening and connecting (<ferry/listen.h>, <ferry/connect.h>). */
+    FERRY_PHASE_RESOLVE, /* finding what addresses a name has */
+    FERRY_PHASE_SOCKET, /* making the socket, taking over an inherited one, or making a stream of it */
+    FERRY_PHASE_BIND,   /* giving the socket its address */
+    FERRY_PHASE_LISTEN, /* beginning to listen */
+    FERRY_PHASE_CONNECT /* connecting */
 } ferry_phase;
 
 /* How a request's bytes were moved. Where parts used several, the last of them in this list. */

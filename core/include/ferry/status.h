@@ -13,7 +13,16 @@
  *   -ESHUTDOWN   the stream is closed, or was half-closed, for new requests
  *   -ESTALE      the file is not what it was: changed while it was sent, or since the resume token
  *   -ETIMEDOUT   a time limit passed: of a wait (nothing changed), of a request, of a confirmed
- *                close, or the peer's, which has stalled
+ *                close, of a connect, or the peer's, which has stalled
+ *
+ * In phase resolve an errno stands for what getaddrinfo(3) said:
+ *
+ *   -ENXIO         there is no such host, or it has no address, or no such service (EAI_NONAME,
+ *                  EAI_NODATA, EAI_ADDRFAMILY, EAI_SERVICE)
+ *   -EAGAIN        the name servers do not answer for now (EAI_AGAIN)
+ *   -EIO           they failed for good (EAI_FAIL, and what else there may be)
+ *   -ENAMETOOLONG  the name is too long (EAI_OVERFLOW)
+ *   -ENOMEM        EAI_MEMORY; EAI_SYSTEM is the errno that it comes with
  */
 #ifndef FERRY_STATUS_H
 #define FERRY_STATUS_H

@@ -2,7 +2,8 @@
 /*
  * ferry: ordered writes and file transfers from any thread, outcomes as promises.
  *
- * The whole interface. Begin with <ferry/service.h> and <ferry/stream.h>; outcomes are in
+ * The whole interface. Begin with <ferry/service.h> and <ferry/stream.h>; where streams come from is
+ * in <ferry/listen.h>; outcomes are in
  * <ferry/promise.h>, <ferry/result.h> and <ferry/inbox.h>. <ferry/fault.h> is for tests.
  */
 #ifndef FERRY_FERRY_H
@@ -13,6 +14,7 @@
 #include <ferry/hooks.h>
 #include <ferry/inbox.h>
 #include <ferry/limiter.h>
+#include <ferry/listen.h>
 #include <ferry/part.h>
 #include <ferry/promise.h>
 #include <ferry/read.h>

@@ -405,6 +405,19 @@ FERRY_API int ferry_stream_promise_room(ferry_stream *stream, uint64_t memory_by
  */
 FERRY_API int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_status);
 
+/*
+ * Tells who is at the other end: "127.0.0.1:4711", "[::1]:4711", "unix:/path", "unix:@name"; or just
+ * "unix:" where the peer's socket has no name, as those of most clients, or one of more than 25
+ * bytes. An IPv4 peer of a socket for both looks like one. It is what it was when the stream began.
+ *
+ * Threads: any. Never blocks. Also once the stream has ended.
+ * @param buffer gets at most size bytes, NUL included.
+ * @return the length of all of it without its NUL, as snprintf(3): size or more means that it was cut
+ *         short; -ENOTSOCK: the stream is no socket; -ENOTCONN: it was not connected when it was
+ *         adopted; -EINVAL: stream is NULL, or buffer is NULL while size is not 0.
+ */
+FERRY_API int ferry_stream_get_peer(ferry_stream *stream, char *buffer, size_t size);
+
 /* Takes one more reference. Threads: any that holds one. @return stream; NULL for NULL. */
 FERRY_API ferry_stream *ferry_stream_ref(ferry_stream *stream);
 

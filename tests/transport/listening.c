@@ -1,0 +1,1136 @@
+/* SPDX-License-Identifier: MIT */
+/* Listening: every connection becomes a stream, and nothing that goes wrong ends the listener. */
+#include "transport/listener.h"
+
+#include "tests/support.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* ---- what the tests share -------------------------------------------------------------------- */
+
+enum { MOST_STREAMS = 256 };
+
+/* Addresses of this process's own: tests run side by side. */
+static const char *at_path(void)
+{
+    static char text[64];
+    snprintf(text, sizeof text, "unix:/tmp/ferry-test-listen-%d", (int)getpid());
+    return text;
+}
+
+static const char *path(void)
+{
+    return at_path() + strlen("unix:");
+}
+
+static const char *at_name(void)
+{
+    static char text[64];
+    snprintf(text, sizeof text, "unix:@ferry-test-listen-%d", (int)getpid());
+    return text;
+}
+
+/* What on_stream saw. */
+typedef struct guests {
+    atomic_uint count;
+    ferry_stream *streams[MOST_STREAMS]; /* a reference each, if keep */
+    bool keep;
+    bool check_owner; /* it must be called on the stream's owner */
+    pthread_t home;   /* else on this thread */
+} guests;
+
+static void receive(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    guests *seen = arg;
+    check(listener != NULL);
+    if (seen->check_owner)
+        check(ferry__owner_is_current(stream->owner));
+    else
+        check(pthread_equal(pthread_self(), seen->home));
+    check_eq(ferry_stream_write(stream, "hello", 5, NULL, NULL), 0);
+    unsigned number = atomic_load(&seen->count);
+    if (seen->keep)
+        seen->streams[number] = ferry_stream_ref(stream);
+    atomic_store(&seen->count, number + 1);
+}
+
+static ferry_listen_options options_for(guests *seen, bool on_owner)
+{
+    seen->check_owner = on_owner;
+    seen->home = pthread_self();
+    return (ferry_listen_options){
+        .on_stream = receive, .on_stream_arg = seen, .on_owner = on_owner};
+}
+
+static ferry_listener *listen_with(ferry_service *service, const char *address,
+                                   ferry_listen_options options)
+{
+    ferry_listener *listener;
+    check_eq(ferry_listen(service, address, &options, &listener), 0);
+    return listener;
+}
+
+static ferry_listener *listen_at(ferry_service *service, const char *address, guests *seen,
+                                 bool on_owner)
+{
+    return listen_with(service, address, options_for(seen, on_owner));
+}
+
+/* Waits until so many were told of; where that is not on owners, on this thread. */
+static void await_guests(guests *seen, unsigned count)
+{
+    while (atomic_load(&seen->count) < count) {
+        if (seen->check_owner)
+            sched_yield();
+        else
+            ferry_inbox_run(-1);
+    }
+}
+
+static void drop_guests(guests *seen)
+{
+    for (unsigned i = 0; i < atomic_load(&seen->count) && seen->keep; i++)
+        ferry_stream_unref(seen->streams[i]);
+}
+
+static int dial_endpoint(const ferry__endpoint *endpoint)
+{
+    int fd = socket(endpoint->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check(fd >= 0);
+    if (connect(fd, &endpoint->address.any, endpoint->size) == 0)
+        return fd;
+    int error = errno;
+    close(fd);
+    return -error;
+}
+
+static int dial(const ferry_listener *listener)
+{
+    return dial_endpoint(&listener->binding.endpoint);
+}
+
+/* A listener's port at another address. */
+static int dial_at(const ferry_listener *listener, int family, const char *host)
+{
+    ferry__endpoint to = {.size = family == AF_INET ? sizeof to.address.v4 : sizeof to.address.v6};
+    to.address.any.sa_family = (sa_family_t)family;
+    in_port_t port = listener->binding.endpoint.address.v6.sin6_port; /* the same place as in v4 */
+    to.address.v4.sin_port = port;
+    check_eq(inet_pton(family, host,
+                       family == AF_INET ? (void *)&to.address.v4.sin_addr
+                                         : (void *)&to.address.v6.sin6_addr),
+             1);
+    return dial_endpoint(&to);
+}
+
+static void check_hello(int fd)
+{
+    char got[6] = "";
+    check(fd >= 0);
+    check_eq(recv(fd, got, 5, MSG_WAITALL), 5);
+    check(strcmp(got, "hello") == 0);
+}
+
+static void close_listener(ferry_listener *listener)
+{
+    ferry_promise *closed;
+    check_eq(ferry_listener_close(listener, &closed), 0);
+    ferry_listener_unref(listener);
+    check_eq(outcome(closed).error, 0);
+}
+
+static bool has_ipv6(void)
+{
+    const ferry__endpoint loopback = {
+        .size = sizeof loopback.address.v6,
+        .address.v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT}};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has = fd >= 0 && bind(fd, &loopback.address.any, loopback.size) == 0;
+    if (fd >= 0)
+        close(fd);
+    return has;
+}
+
+static void check_address(ferry_listener *listener, const char *expected)
+{
+    char text[200];
+    check_eq(ferry_listener_get_address(listener, text, sizeof text), strlen(expected));
+    check(strcmp(text, expected) == 0);
+}
+
+/* ---- connections become streams -------------------------------------------------------------- */
+
+static void serve_some(ferry_placement placement, const char *address, bool on_owner)
+{
+    ferry_service *service = service_start(placement);
+    guests seen = {0};
+    ferry_listener *listener = listen_at(service, address, &seen, on_owner);
+    for (unsigned i = 1; i <= 5; i++) {
+        int fd = dial(listener);
+        await_guests(&seen, i);
+        check_hello(fd);
+        check_eq(read(fd, &(char){0}, 1), 0); /* nobody kept the stream: it was closed */
+        close(fd);
+    }
+    close_listener(listener);
+    check_eq(atomic_load(&seen.count), 5);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(listening, connection_is_told_of_on_the_listening_thread)
+{
+    serve_some(placement, "127.0.0.1:0", false);
+}
+
+PROMISE_BOTH(listening, connection_is_told_of_on_its_streams_owner)
+{
+    serve_some(placement, "127.0.0.1:0", true);
+}
+
+PROMISE_BOTH(listening, unix_sockets_by_path_and_by_name_are_served)
+{
+    serve_some(placement, at_path(), true);
+    serve_some(placement, at_name(), false);
+    check(access(path(), F_OK) != 0);
+}
+
+PROMISE_BOTH(listening, accepted_stream_lives_on_when_its_listener_is_gone)
+{
+    ferry_service *service = service_start(placement);
+    guests seen = {.keep = true};
+    ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
+    int fd = dial(listener);
+    await_guests(&seen, 1);
+    close_listener(listener);
+    check_hello(fd);
+    check_eq(outcome(submit_write(seen.streams[0], "hello", 5)).error, 0);
+    check_hello(fd);
+    drop_guests(&seen);
+    close(fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, accepted_socket_is_known_without_being_asked)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {.keep = true};
+    ferry_listener *tcp = listen_at(service, "127.0.0.1:0", &seen, true);
+    int fd = dial(tcp);
+    await_guests(&seen, 1);
+    const ferry__sink *sink = &seen.streams[0]->sink;
+    check(sink->is_socket && sink->is_tcp && !sink->is_message);
+    check_eq(sink->outlet, FERRY__OUTLET_TCP);
+    check((fcntl(sink->fd, F_GETFL) & O_NONBLOCK) != 0);
+    check((fcntl(sink->fd, F_GETFD) & FD_CLOEXEC) != 0);
+    close_listener(tcp);
+    drop_guests(&seen);
+    close(fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(listening, owner_that_listens_is_told_on_owners)
+{
+    /* From a callback on an owner, where there is no inbox. */
+    ferry_service *service = service_start(placement);
+    guests seen = {.keep = true}, inner = {.check_owner = true};
+    ferry_listener *outer = listen_at(service, "127.0.0.1:0", &seen, true);
+    int fd = dial(outer);
+    await_guests(&seen, 1);
+    ferry__thread_current()->owner = seen.streams[0]->owner; /* as if this were one */
+    ferry_listen_options options = options_for(&inner, false);
+    inner.check_owner = true;
+    ferry_listener *listener;
+    check_eq(ferry_listen(service, "127.0.0.1:0", &options, &listener), 0);
+    ferry__thread_current()->owner = NULL;
+    int other = dial(listener);
+    await_guests(&inner, 1);
+    check_hello(other);
+    close(other);
+    close(fd);
+    drop_guests(&seen);
+    close_listener(listener);
+    close_listener(outer);
+    ferry_service_destroy(service);
+}
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+PROMISE(listening, port_0_is_one_that_is_free_and_can_be_read)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
+    char text[100], again[100];
+    int length = ferry_listener_get_address(listener, text, sizeof text);
+    check_eq(length, strlen(text));
+    check(strncmp(text, "127.0.0.1:", 10) == 0 && atoi(text + 10) > 0);
+    check_eq(ferry_listener_get_address(listener, again, 5), length);
+    check(strcmp(again, "127.") == 0);
+    check_eq(ferry_listener_get_address(listener, NULL, 0), length);
+    check_eq(ferry_listener_get_address(NULL, text, sizeof text), -EINVAL);
+    check_eq(ferry_listener_get_address(listener, NULL, 1), -EINVAL);
+    ferry_listener *kept = ferry_listener_ref(listener);
+    close_listener(listener);
+    check_address(kept, text); /* closed, too */
+    ferry_listener_unref(kept);
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, all_interfaces_are_ipv4_and_ipv6)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    for (unsigned form = 0; form < 2; form++) {
+        guests seen = {0};
+        ferry_listener *listener = listen_at(service, form == 0 ? ":0" : "*:0", &seen, true);
+        int fd = dial_at(listener, AF_INET, "127.0.0.1");
+        check_hello(fd);
+        close(fd);
+        if (has_ipv6()) {
+            fd = dial_at(listener, AF_INET6, "::1");
+            check_hello(fd);
+            close(fd);
+        }
+        close_listener(listener);
+    }
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, ipv6_alone_is_had_where_asked_for)
+{
+    if (!has_ipv6())
+        return;
+    ferry_service *service = service_start(FERRY_SHARED);
+    static const char *const forms[] = {"[::]:0", ":0"};
+    for (unsigned form = 0; form < 2; form++) {
+        guests seen = {0};
+        ferry_listen_options options = options_for(&seen, true);
+        options.only_v6 = true;
+        ferry_listener *listener = listen_with(service, forms[form], options);
+        check_eq(dial_at(listener, AF_INET, "127.0.0.1"), -ECONNREFUSED);
+        int fd = dial_at(listener, AF_INET6, "::1");
+        check_hello(fd);
+        close(fd);
+        close_listener(listener);
+    }
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, name_is_looked_up)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    ferry_listener *listener = listen_at(service, "localhost:0", &seen, true);
+    int fd = dial(listener);
+    check_hello(fd);
+    close(fd);
+    close_listener(listener);
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, peer_is_told_of_as_text)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {.keep = true};
+    ferry_listener *listener = listen_at(service, ":0", &seen, true);
+    ferry_listener *local = listen_at(service, at_name(), &seen, true);
+    int fd = dial_at(listener, AF_INET, "127.0.0.1");
+    struct sockaddr_in own;
+    socklen_t size = sizeof own;
+    char text[100], expected[100];
+    await_guests(&seen, 1);
+    check_eq(getsockname(fd, (struct sockaddr *)&own, &size), 0);
+    snprintf(expected, sizeof expected, "127.0.0.1:%u", ntohs(own.sin_port));
+    check_eq(ferry_stream_get_peer(seen.streams[0], text, sizeof text), strlen(expected));
+    check(strcmp(text, expected) == 0);
+    check_eq(ferry_stream_get_peer(seen.streams[0], NULL, 0), strlen(expected));
+    check_eq(ferry_stream_get_peer(seen.streams[0], NULL, 1), -EINVAL);
+    check_eq(ferry_stream_get_peer(NULL, text, sizeof text), -EINVAL);
+    int other = dial(local);
+    await_guests(&seen, 2);
+    check_eq(ferry_stream_get_peer(seen.streams[1], text, sizeof text), strlen("unix:"));
+    close(fd);
+    close(other);
+    close_listener(listener);
+    close_listener(local);
+    ferry_service_destroy(service);
+    check_eq(ferry_stream_get_peer(seen.streams[0], text, sizeof text), strlen(expected));
+    drop_guests(&seen);
+}
+
+PROMISE(listening, adopted_stream_knows_its_peer_and_what_is_no_socket_has_none)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    pair both = tcp_pair();
+    struct sockaddr_in theirs;
+    socklen_t size = sizeof theirs;
+    check_eq(getsockname(both.theirs, (struct sockaddr *)&theirs, &size), 0);
+    char text[100], expected[100];
+    snprintf(expected, sizeof expected, "127.0.0.1:%u", ntohs(theirs.sin_port));
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check_eq(ferry_stream_get_peer(stream, text, sizeof text), strlen(expected));
+    check(strcmp(text, expected) == 0);
+    ferry_stream_unref(stream);
+    int ends[2];
+    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    stream = stream_adopt(service, ends[1]);
+    check_eq(ferry_stream_get_peer(stream, text, sizeof text), -ENOTSOCK);
+    ferry_stream_unref(stream);
+    stream = stream_adopt(service, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    check_eq(ferry_stream_get_peer(stream, text, sizeof text), -ENOTCONN);
+    ferry_stream_unref(stream);
+    close(ends[0]);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+/* ---- refusals -------------------------------------------------------------------------------- */
+
+static void check_refused(ferry_service *service, const char *address, ferry_listen_options options,
+                          int error, ferry_phase phase)
+{
+    ferry_phase got = FERRY_PHASE_DONE;
+    ferry_listener *untouched = NULL;
+    options.ret_phase = &got;
+    check_eq(ferry_listen(service, address, &options, &untouched), error);
+    check_eq(got, phase);
+    check(untouched == NULL);
+}
+
+PROMISE(listening, failure_names_its_step)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    ferry_listen_options options = options_for(&seen, true);
+    char taken[100];
+    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+    ferry_listener_get_address(listener, taken, sizeof taken);
+    check_refused(service, "nonsense", options, -EINVAL, FERRY_PHASE_QUEUE);
+    check_refused(service, "127.0.0.1:nosuchservice", options, -ENXIO, FERRY_PHASE_RESOLVE);
+    check_refused(service, "systemd:0", options, -ENXIO, FERRY_PHASE_SOCKET);
+    check_refused(service, "fd:999", options, -EBADF, FERRY_PHASE_SOCKET);
+    check_refused(service, taken, options, -EADDRINUSE, FERRY_PHASE_BIND);
+    check_refused(service, "192.0.2.1:0", options, -EADDRNOTAVAIL, FERRY_PHASE_BIND);
+    check_refused(service, "unix:/nosuchdirectory/x", options, -ENOENT, FERRY_PHASE_BIND);
+    close_listener(listener);
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, bad_input_is_einval)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    ferry_listen_options good = options_for(&seen, true), bad = good;
+    const ferry_stream_options unlikely = {.close_timeout_ms = -1};
+    ferry_listener *listener;
+    check_eq(ferry_listen(NULL, ":0", &good, &listener), -EINVAL);
+    check_eq(ferry_listen(service, NULL, &good, &listener), -EINVAL);
+    check_eq(ferry_listen(service, ":0", NULL, &listener), -EINVAL);
+    check_eq(ferry_listen(service, ":0", &good, NULL), -EINVAL);
+    bad.on_stream = NULL;
+    check_refused(service, ":0", bad, -EINVAL, FERRY_PHASE_QUEUE);
+    bad = good;
+    bad.backlog = UINT32_MAX;
+    check_refused(service, ":0", bad, -EINVAL, FERRY_PHASE_QUEUE);
+    bad = good;
+    bad.unix_mode = 010000;
+    check_refused(service, ":0", bad, -EINVAL, FERRY_PHASE_QUEUE);
+    bad = good;
+    bad.stream = &unlikely;
+    check_refused(service, ":0", bad, -EINVAL, FERRY_PHASE_QUEUE);
+    check_eq(ferry_listener_close(NULL, NULL), -EINVAL);
+    check(ferry_listener_ref(NULL) == NULL);
+    check(ferry_listener_unref(NULL) == NULL);
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, forked_child_cannot_listen_nor_close)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    ferry_listen_options options = options_for(&seen, true);
+    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options), *other;
+    pid_t child = fork();
+    if (child == 0) {
+        bool is_refused = ferry_listen(service, ":0", &options, &other) == -ECHILD &&
+                          ferry_listener_close(listener, NULL) == -ECHILD;
+        ferry_listener_unref(listener);
+        _exit(is_refused ? 0 : 1);
+    }
+    int status;
+    check_eq(waitpid(child, &status, 0), child);
+    check_eq(status, 0);
+    close_listener(listener);
+    ferry_service_destroy(service);
+}
+
+/* ---- unix paths ------------------------------------------------------------------------------ */
+
+/* A socket bound to the path, in nobody's hands any more unless it is kept. */
+static int bind_path(bool keep)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, path());
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    check_eq(listen(fd, 5), 0);
+    if (!keep)
+        close(fd);
+    return fd;
+}
+
+PROMISE(listening, stale_path_is_replaced_and_a_live_one_is_eaddrinuse)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    unlink(path());
+    bind_path(false);
+    ferry_listener *listener = listen_at(service, at_path(), &seen, true);
+    int fd = dial(listener);
+    check_hello(fd);
+    close(fd);
+    check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
+    fd = dial(listener);
+    check_hello(fd); /* it noticed nothing, nor was it told of a connection */
+    await_guests(&seen, 2);
+    check_eq(atomic_load(&seen.count), 2);
+    close(fd);
+    close_listener(listener);
+    check(access(path(), F_OK) != 0);
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, what_is_no_socket_is_left_alone)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    unlink(path());
+    close(open(path(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
+    check_eq(access(path(), F_OK), 0);
+    unlink(path());
+    check_eq(symlink("/nowhere", path()), 0);
+    check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
+    unlink(path());
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, path_is_removed_only_if_it_is_still_ours)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    unlink(path());
+    ferry_listener *listener = listen_at(service, at_path(), &seen, true);
+    unlink(path());
+    int others = bind_path(true);
+    close_listener(listener);
+    check_eq(access(path(), F_OK), 0);
+    close(others);
+    unlink(path());
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, path_has_the_permissions_asked_for)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    struct stat status;
+    unlink(path());
+    mode_t before = umask(077);
+    ferry_listen_options options = options_for(&seen, true);
+    options.unix_mode = 0666;
+    ferry_listener *listener = listen_with(service, at_path(), options);
+    check_eq(stat(path(), &status), 0);
+    check_eq(status.st_mode & 07777, 0666);
+    close_listener(listener);
+    options.unix_mode = 0;
+    listener = listen_with(service, at_path(), options);
+    check_eq(stat(path(), &status), 0);
+    check_eq(status.st_mode & 0077, 0);
+    close_listener(listener);
+    umask(before);
+    ferry_service_destroy(service);
+}
+
+/* ---- inherited sockets ----------------------------------------------------------------------- */
+
+static int make_listening(void)
+{
+    const ferry__endpoint loopback = {
+        .size = sizeof loopback.address.v4,
+        .address.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    check_eq(bind(fd, &loopback.address.any, loopback.size), 0);
+    check_eq(listen(fd, 5), 0);
+    return fd;
+}
+
+PROMISE_BOTH(listening, inherited_socket_is_taken_over)
+{
+    ferry_service *service = service_start(placement);
+    guests seen = {0};
+    char address[20];
+    int fd = make_listening(), same = dup(fd);
+    snprintf(address, sizeof address, "fd:%d", fd);
+    ferry_listener *listener = listen_at(service, address, &seen, true);
+    check((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    check((fcntl(same, F_GETFL) & O_NONBLOCK) != 0);
+    int client = dial(listener);
+    check_hello(client);
+    close(client);
+    close_listener(listener);
+    check_eq(fcntl(fd, F_GETFD), -1);               /* closed */
+    check_eq(fcntl(same, F_GETFL) & O_NONBLOCK, 0); /* as it was, for those who share it */
+    close(same);
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, inherited_fd_that_does_not_listen_stays_the_callers)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    char address[20];
+    pair both = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_DGRAM);
+    int ends[2];
+    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    const struct {
+        int fd, error;
+    } cases[] = {{both.ours, -EINVAL}, {messages.ours, -ESOCKTNOSUPPORT}, {ends[0], -ENOTSOCK}};
+    for (unsigned i = 0; i < 3; i++) {
+        int flags = fcntl(cases[i].fd, F_GETFL);
+        snprintf(address, sizeof address, "fd:%d", cases[i].fd);
+        check_refused(service, address, options_for(&seen, true), cases[i].error,
+                      FERRY_PHASE_SOCKET);
+        check_eq(fcntl(cases[i].fd, F_GETFL), flags);
+    }
+    const int fds[] = {both.ours, both.theirs, messages.ours, messages.theirs, ends[0], ends[1]};
+    for (unsigned i = 0; i < 6; i++)
+        check_eq(close(fds[i]), 0);
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, message_socket_is_not_padded)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    const ferry_stream_options padded = {.framing = FERRY_FRAMING_PAD};
+    ferry_listen_options options = options_for(&seen, true);
+    options.stream = &padded;
+    struct sockaddr_un name = {.sun_family = AF_UNIX}; /* bound to any */
+    char address[20];
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    check_eq(bind(fd, (struct sockaddr *)&name, sizeof name.sun_family), 0);
+    check_eq(listen(fd, 5), 0);
+    snprintf(address, sizeof address, "fd:%d", fd);
+    check_refused(service, address, options, -EINVAL, FERRY_PHASE_SOCKET);
+    check_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+    close(fd);
+    ferry_service_destroy(service);
+}
+
+/* In a child, whose fds 3 and 4 may be anything. @return its exit status. */
+static int serve_as_a_systemd_service(void)
+{
+    char pid[16];
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    setenv("LISTEN_PID", pid, 1);
+    setenv("LISTEN_FDS", "2", 1);
+    setenv("LISTEN_FDNAMES", "other:web", 1);
+    int first = make_listening(), second = make_listening();
+    check_eq(dup2(second, 44), 44);
+    check_eq(dup2(first, 3), 3);
+    check_eq(dup2(44, 4), 4);
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    ferry_listener *by_name = listen_at(service, "systemd:web", &seen, true);
+    ferry_listener *by_place = listen_at(service, "systemd:0", &seen, true);
+    check_eq(by_name->binding.fd, 4);
+    check_eq(by_place->binding.fd, 3);
+    check((fcntl(3, F_GETFD) & FD_CLOEXEC) != 0);
+    int fd = dial(by_name);
+    check_hello(fd);
+    int other = dial(by_place);
+    check_hello(other);
+    check(strcmp(getenv("LISTEN_FDS"), "2") == 0);
+    close_listener(by_name);
+    close_listener(by_place);
+    ferry_service_destroy(service);
+    return 0;
+}
+
+PROMISE(listening, service_managers_sockets_are_taken_over)
+{
+    pid_t child = fork();
+    if (child == 0)
+        _exit(serve_as_a_systemd_service());
+    int status;
+    check_eq(waitpid(child, &status, 0), child);
+    check_eq(status, 0);
+}
+
+/* ---- what goes wrong ------------------------------------------------------------------------- */
+
+static ferry_listener *listen_with_faults(ferry_service *service, guests *seen, ferry_fault fault,
+                                          ferry_faults **ret_faults)
+{
+    check_eq(ferry_faults_create(&fault, 1, ret_faults), 0);
+    const ferry_stream_options stream = {.faults = *ret_faults};
+    ferry_listen_options options = options_for(seen, true);
+    options.stream = &stream;
+    return listen_with(service, "127.0.0.1:0", options);
+}
+
+static void get_over(ferry_placement placement, int error, unsigned times, unsigned lines)
+{
+    ferry_service *service = service_start(placement);
+    guests seen = {0};
+    ferry_faults *faults;
+    unsigned long logged = lines_logged();
+    ferry_listener *listener = listen_with_faults(
+        service, &seen, (ferry_fault){FERRY_CALL_ACCEPT, 1, times, FERRY_FAULT_ERROR, error},
+        &faults);
+    int fd = dial(listener);
+    check_hello(fd);
+    check_eq(ferry_faults_get_injected(faults), times);
+    check_eq(lines_logged() - logged, lines);
+    /* The first looks, those that failed, the one that did not, and those that found no more. */
+    check(ferry_faults_get_calls(faults, FERRY_CALL_ACCEPT) <= times + 10);
+    close(fd);
+    close_listener(listener);
+    ferry_faults_unref(faults);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(listening, connection_that_was_over_before_it_was_accepted_is_passed_over_in_silence)
+{
+    static const int errors[] = {ECONNABORTED, EINTR,  EPROTO,       ENETDOWN,   ENOPROTOOPT,
+                                 EHOSTDOWN,    ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH};
+    for (unsigned i = 0; i < sizeof errors / sizeof errors[0]; i++)
+        get_over(placement, errors[i], 3, 0);
+}
+
+PROMISE_BOTH(listening, shortage_is_told_of_once_and_got_over_without_spinning)
+{
+    static const int errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    for (unsigned i = 0; i < sizeof errors / sizeof errors[0]; i++)
+        get_over(placement, errors[i], 4, 1);
+}
+
+PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
+{
+    ferry_service *service = service_start(placement);
+    guests seen = {0};
+    ferry_faults *faults;
+    ferry_listener *listener = listen_with_faults(
+        service, &seen, (ferry_fault){FERRY_CALL_ACCEPT, UINT64_MAX, 1, FERRY_FAULT_ERROR, EIO},
+        &faults);
+    struct rlimit before;
+    check_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const ferry__endpoint *endpoint = &listener->binding.endpoint;
+    struct rlimit none = {.rlim_cur = (rlim_t)client + 1, .rlim_max = before.rlim_max};
+    int lowest = dup(client); /* those below are taken: find out */
+    none.rlim_cur = lowest < client ? (rlim_t)client + 1 : (rlim_t)lowest;
+    close(lowest);
+    check_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    check_eq(connect(client, &endpoint->address.any, endpoint->size), 0);
+    while (lines_logged() == 0)
+        sched_yield();
+    check_eq(atomic_load(&seen.count), 0);
+    check_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    check_hello(client);
+    check_eq(lines_logged(), 1);
+    close(client);
+    close_listener(listener);
+    ferry_faults_unref(faults);
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, connection_that_no_stream_can_be_made_of_is_closed_and_the_next_one_served)
+{
+    /* A dedicated owner needs an epoll set of its own. */
+    ferry_service *service = service_start(FERRY_DEDICATED);
+    guests seen = {0};
+    ferry_faults *faults;
+    ferry_listener *listener = listen_with_faults(
+        service, &seen, (ferry_fault){FERRY_CALL_POLL, 2, 1, FERRY_FAULT_ERROR, EMFILE}, &faults);
+    wait_until_asleep(); /* it has watched the socket: the first call */
+    int refused = dial(listener);
+    check_eq(read(refused, &(char){0}, 1), 0);
+    int fd = dial(listener);
+    check_hello(fd);
+    close(fd);
+    close(refused);
+    check_eq(lines_logged(), 1);
+    close_listener(listener);
+    ferry_faults_unref(faults);
+    ferry_service_destroy(service);
+}
+
+static void *listen_and_end(void *arg)
+{
+    ferry_service *service = ((void **)arg)[0];
+    guests *seen = ((void **)arg)[1];
+    ((void **)arg)[2] = listen_at(service, "127.0.0.1:0", seen, false);
+    return NULL;
+}
+
+PROMISE_BOTH(listening, connections_are_closed_once_the_thread_that_was_to_be_told_has_ended)
+{
+    ferry_service *service = service_start(placement);
+    guests seen = {0};
+    void *arguments[3] = {service, &seen, NULL};
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, listen_and_end, arguments), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    ferry_listener *listener = arguments[2];
+    int fd = dial(listener);
+    check_eq(read(fd, &(char){0}, 1), 0);
+    close(fd);
+    check_eq(lines_logged(), 1);
+    close_listener(listener);
+    check_eq(atomic_load(&seen.count), 0);
+    ferry_service_destroy(service);
+}
+
+/* ---- spreading and limiting ------------------------------------------------------------------ */
+
+static void spread(bool all_at_once)
+{
+    enum { OWNERS = 4, CLIENTS = 64, SLACK = 6 };
+    const ferry_service_options four = {.placement = FERRY_SHARED, .shared_owners = OWNERS};
+    ferry_service *service;
+    check_eq(ferry_service_create(&four, &service), 0);
+    guests seen = {.keep = true};
+    ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, false);
+    int clients[CLIENTS];
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        clients[i] = dial(listener);
+        check(clients[i] >= 0);
+        if (!all_at_once)
+            await_guests(&seen, i + 1);
+    }
+    await_guests(&seen, CLIENTS);
+    unsigned most = 0;
+    for (unsigned owner = 0; owner < OWNERS; owner++) {
+        unsigned its = 0;
+        for (unsigned i = 0; i < CLIENTS; i++)
+            its += seen.streams[i]->owner == service->owners[owner];
+        most = its > most ? its : most;
+    }
+    check(most <= CLIENTS / OWNERS + SLACK);
+    drop_guests(&seen);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        close(clients[i]);
+    close_listener(listener);
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, connections_one_by_one_are_spread_evenly_over_shared_owners)
+{
+    spread(false);
+}
+
+PROMISE(listening, flood_of_connections_is_spread_evenly_over_shared_owners)
+{
+    spread(true);
+}
+
+static atomic_bool blocked, let_go;
+
+static void block_owner(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    receive(listener, stream, arg);
+    if (!atomic_exchange(&blocked, true)) {
+        while (!atomic_load(&let_go))
+            sched_yield();
+    }
+}
+
+PROMISE(listening, busy_owner_holds_up_no_connection)
+{
+    /* One owner stays in its first callback, with the fewest streams: the other does not wait for it. */
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {.keep = true};
+    ferry_listen_options options = options_for(&seen, true);
+    options.on_stream = block_owner;
+    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+    int clients[20];
+    clients[0] = dial(listener);
+    while (!atomic_load(&blocked))
+        sched_yield();
+    for (unsigned i = 1; i < 20; i++) {
+        clients[i] = dial(listener);
+        check_hello(clients[i]);
+    }
+    atomic_store(&let_go, true);
+    close_listener(listener);
+    check_eq(atomic_load(&seen.count), 20);
+    drop_guests(&seen);
+    for (unsigned i = 0; i < 20; i++)
+        close(clients[i]);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(listening, limit_of_streams_makes_connections_wait_until_one_has_ended)
+{
+    enum { LIMIT = 3, CLIENTS = 12 };
+    ferry_service *service = service_start(placement);
+    guests seen = {.keep = true};
+    ferry_listen_options options = options_for(&seen, true);
+    options.limit_streams = LIMIT;
+    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+    int clients[CLIENTS];
+    for (unsigned i = 0; i < CLIENTS; i++)
+        clients[i] = dial(listener);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        unsigned there = i + LIMIT < CLIENTS ? i + LIMIT : CLIENTS;
+        await_guests(&seen, there);
+        wait_until_asleep();
+        check_eq(atomic_load(&seen.count), there);
+        check(atomic_load(&listener->streams) <= LIMIT);
+        check_eq(close_stream(seen.streams[i]).error, 0);
+    }
+    for (unsigned i = 0; i < CLIENTS; i++)
+        close(clients[i]);
+    close_listener(listener);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(listening, listener_at_its_limit_can_be_closed)
+{
+    ferry_service *service = service_start(placement);
+    guests seen = {.keep = true};
+    ferry_listen_options options = options_for(&seen, true);
+    options.limit_streams = 1;
+    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+    int first = dial(listener), second = dial(listener);
+    await_guests(&seen, 1);
+    wait_until_asleep();
+    close_listener(listener);
+    check_eq(close_stream(seen.streams[0]).error,
+             0); /* its listener's memory is still counted in */
+    close(first);
+    close(second);
+    ferry_service_destroy(service);
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(listening, closing_again_gives_the_same_promise)
+{
+    ferry_service *service = service_start(placement);
+    guests seen = {0};
+    ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
+    ferry_promise *first, *second;
+    check_eq(ferry_listener_close(listener, &first), 0);
+    check_eq(ferry_listener_close(listener, &second), 0);
+    check(first == second);
+    int cancelled = ferry_promise_cancel(first);
+    check(cancelled == -EOPNOTSUPP || cancelled == -EALREADY);
+    check_eq(outcome(first).error, 0);
+    check_eq(outcome(second).error, 0);
+    check(dial(listener) < 0);
+    check_eq(ferry_listener_close(listener, NULL), 0);
+    ferry_listener_unref(listener);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(listening, last_reference_closes)
+{
+    ferry_service *service = service_start(placement);
+    guests seen = {0};
+    ferry_listener *listener = listen_at(service, at_path(), &seen, true);
+    check(ferry_listener_ref(listener) == listener);
+    check(ferry_listener_unref(listener) == NULL);
+    int fd = dial(listener);
+    check_hello(fd);
+    close(fd);
+    ferry_listener_unref(listener);
+    while (access(path(), F_OK) == 0)
+        sched_yield();
+    ferry_service_destroy(service);
+}
+
+static void close_at_once(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    receive(listener, stream, arg);
+    check_eq(ferry_listener_close(listener, NULL), 0);
+    ferry_listener_unref(listener);
+}
+
+PROMISE_BOTH(listening, listener_can_be_closed_and_dropped_in_its_own_callback)
+{
+    for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
+        ferry_service *service = service_start(placement);
+        guests seen = {0};
+        ferry_listen_options options = options_for(&seen, on_owner != 0);
+        options.on_stream = close_at_once;
+        options.limit_streams = 1;
+        ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+        int fd = dial(listener);
+        await_guests(&seen, 1);
+        check_hello(fd);
+        close(fd);
+        ferry_service_destroy(service);
+    }
+}
+
+PROMISE_BOTH(listening, listener_outlives_its_service_as_a_handle)
+{
+    ferry_service *service = service_start(placement);
+    guests seen = {0};
+    ferry_listener *listener = listen_at(service, at_path(), &seen, true);
+    ferry_promise *closed;
+    ferry_service_destroy(service);
+    check(access(path(), F_OK) != 0);
+    check_eq(ferry_listener_close(listener, &closed), 0);
+    check_eq(ferry_promise_await(closed, 0, NULL), 0);
+    check_address(listener, at_path());
+    ferry_promise_unref(closed);
+    ferry_listener_unref(listener);
+}
+
+/* ---- races ----------------------------------------------------------------------------------- */
+
+typedef struct flood {
+    ferry__endpoint to;
+    atomic_bool over;
+    atomic_uint connected;
+} flood;
+
+static void *connect_again_and_again(void *arg)
+{
+    flood *self = arg;
+    while (!atomic_load(&self->over)) {
+        int fd = dial_endpoint(&self->to);
+        if (fd < 0)
+            continue;
+        atomic_fetch_add(&self->connected, 1);
+        close(fd);
+    }
+    return NULL;
+}
+
+static void count_guest(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener;
+    (void)stream;
+    atomic_fetch_add((atomic_uint *)arg, 1);
+}
+
+static void race(ferry_placement placement, bool on_owner, bool destroys)
+{
+    enum { FLOODERS = 2, ROUNDS = 15 };
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        ferry_service *service = service_start(placement);
+        atomic_uint told = 0;
+        const ferry_listen_options options = {.on_stream = count_guest,
+                                              .on_stream_arg = &told,
+                                              .on_owner = on_owner,
+                                              .limit_streams = round % 2 == 0 ? 0 : 5};
+        ferry_listener *listener = listen_with(service, at_name(), options);
+        flood water = {.to = listener->binding.endpoint};
+        pthread_t threads[FLOODERS];
+        for (unsigned i = 0; i < FLOODERS; i++)
+            check_eq(pthread_create(&threads[i], NULL, connect_again_and_again, &water), 0);
+        while (atomic_load(&water.connected) < round * 3)
+            sched_yield();
+        if (destroys) {
+            ferry_service_destroy(service);
+            ferry_listener_unref(listener);
+        } else {
+            close_listener(listener);
+        }
+        unsigned before = atomic_load(&told);
+        atomic_store(&water.over, true);
+        for (unsigned i = 0; i < FLOODERS; i++)
+            pthread_join(threads[i], NULL);
+        if (on_owner)
+            check_eq(atomic_load(&told), before); /* nobody is told of any once it is closed */
+        else
+            while (ferry_inbox_run(0) > 0) {
+            }
+        if (!destroys)
+            ferry_service_destroy(service);
+    }
+}
+
+PROMISE_BOTH(listening, close_races_with_a_flood_of_connections_told_of_on_owners)
+{
+    race(placement, true, false);
+}
+
+PROMISE_BOTH(listening, close_races_with_a_flood_of_connections_told_of_at_home)
+{
+    race(placement, false, false);
+}
+
+PROMISE_BOTH(listening, destroy_races_with_a_flood_of_connections_told_of_on_owners)
+{
+    race(placement, true, true);
+}
+
+PROMISE_BOTH(listening, destroy_races_with_a_flood_of_connections_told_of_at_home)
+{
+    race(placement, false, true);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* A guest whose stream has ended, or was never made, reads an end. */
+static void serve_one_if_memory_allows(ferry_placement placement, bool on_owner)
+{
+    ferry_service *service;
+    const ferry_service_options one = {.placement = placement, .shared_owners = 1};
+    if (ferry_service_create(&one, &service) != 0)
+        return;
+    atomic_uint told = 0;
+    ferry_phase phase;
+    const ferry_listen_options options = {.on_stream = count_guest,
+                                          .on_stream_arg = &told,
+                                          .on_owner = on_owner,
+                                          .limit_streams = 1,
+                                          .ret_phase = &phase};
+    ferry_listener *listener;
+    int error = ferry_listen(service, "127.0.0.1:0", &options, &listener);
+    if (error != 0) {
+        check_eq(error, -ENOMEM);
+        ferry_service_destroy(service);
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        int fd = dial(listener);
+        while (recv(fd, &(char){0}, 1, MSG_DONTWAIT) != 0) {
+            if (!on_owner)
+                check(ferry_inbox_run(0) >= 0);
+            sched_yield();
+        }
+        close(fd);
+    }
+    check(atomic_load(&told) >= 1); /* memory fails only once */
+    close_listener(listener);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(listening, any_failing_allocation_is_refused_or_got_over_and_leaks_nothing)
+{
+    check(ferry_inbox_run(0) == 0); /* this thread's inbox is there before memory runs out */
+    for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
+        unsigned long needed;
+        unsigned failures = 0;
+        do {
+            unsigned long before = allocations_made();
+            fail_allocation(++failures);
+            serve_one_if_memory_allows(placement, on_owner != 0);
+            needed = allocations_made() - before;
+            allow_allocations();
+        } while (failures <= needed);
+        check(failures > 5);
+    }
+}

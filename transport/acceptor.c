@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/* A listener's side on its owners: accepting, and handing streams to the program. */
+#include "transport/listener.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+#include "transport/service.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define ACCEPTOR_OF(pointer, member)                                                               \
+    ((ferry__acceptor *)(void *)((char *)(pointer)-offsetof(ferry__acceptor, member)))
+
+enum {
+    BATCH = 16, /* connections a turn: a flood of them delays the owner's streams by so much */
+    /* How much more than the least loaded one an owner may have and still take a connection at once:
+     * so few that it shows in no balance, and several for each time that the others are woken. */
+    SLACK = 4,
+    LONGEST_LEAVE_MS = 10, /* the others may be few, and busy with something long */
+};
+static const int64_t SOONEST_RETRY = 10 * FERRY__NS_PER_MS; /* as soon as an fd may be closed */
+static const int64_t LATEST_RETRY = FERRY__NS_PER_S;
+
+/* ---- room within the limit ------------------------------------------------------------------- */
+
+static bool reserve_room(ferry_listener *listener)
+{
+    unsigned before = atomic_load(&listener->streams);
+    do {
+        if (before >= listener->options.limit_streams)
+            return false;
+    } while (!atomic_compare_exchange_weak(&listener->streams, &before, before + 1));
+    return true;
+}
+
+/* Counts one more stream in. If there is no room a turn follows when there is. */
+static bool take_room(ferry__acceptor *acceptor)
+{
+    ferry_listener *listener = acceptor->listener;
+    if (listener->options.limit_streams == 0 || reserve_room(listener))
+        return true;
+    if (acceptor->waits_for_room)
+        return false;
+    acceptor->waits_for_room = true;
+    /* W0: wish, then look once more. Pairs with N0: one of the two sees the other. */
+    atomic_store(&acceptor->wants_room, true);
+    if (!reserve_room(listener))
+        return false;
+    if (atomic_exchange(&acceptor->wants_room, false))
+        acceptor->waits_for_room = false; /* else mail is on its way, and does no harm */
+    return true;
+}
+
+static void give_room_back(ferry_listener *listener)
+{
+    if (listener->options.limit_streams == 0)
+        return;
+    atomic_fetch_sub(&listener->streams, 1); /* N0 */
+    for (unsigned i = 0; i < listener->service->owner_count; i++) {
+        ferry__acceptor *acceptor = &listener->acceptors[i];
+        if (atomic_load(&acceptor->wants_room) && atomic_exchange(&acceptor->wants_room, false))
+            ferry__owner_post(acceptor->owner, &acceptor->room_mail);
+    }
+}
+
+void ferry__listener_stream_ended(ferry_listener *listener)
+{
+    give_room_back(listener);
+    ferry__listener_unref(listener);
+}
+
+/* ---- handing over ---------------------------------------------------------------------------- */
+
+/* A stream on its way to the thread that on_stream is called on. */
+typedef struct handover {
+    ferry__mail mail;
+    ferry_listener *listener; /* a reference */
+    ferry_stream *stream;     /* likewise */
+    ferry__owner *owner;      /* whose thread it is, a hold; NULL: the listening thread's inbox */
+} handover;
+
+static void tell(ferry_listener *listener, ferry_stream *stream)
+{
+    listener->options.on_stream(listener, stream, listener->options.on_stream_arg);
+}
+
+static void end_handover(void *arg)
+{
+    handover *given = arg;
+    (void)ferry_stream_unref(given->stream);
+    if (given->owner != NULL) {
+        ferry__listener_conclude(given->listener);
+        ferry__owner_release(given->owner);
+    }
+    ferry__listener_unref(given->listener);
+    ferry__release(given);
+}
+
+static void deliver_handover(ferry__mail *mail, bool receiver_gone)
+{
+    handover *given = (handover *)mail;
+    pthread_cleanup_push(end_handover, given); /* the callback may end its thread */
+    if (receiver_gone)
+        ferry__log(FERRY_LOG_WARNING,
+                   "a connection is closed: the thread that was to be told of it has ended");
+    else
+        tell(given->listener, given->stream);
+    pthread_cleanup_pop(1);
+}
+
+/* To the stream's own owner. Not if the service's end has got there first, and the stream is gone. */
+static void post_to_owner(handover *given)
+{
+    ferry__owner *owner = ferry__owner_ref(given->stream->owner);
+    if (ferry__owner_try_hold(owner)) {
+        given->owner = owner;
+        atomic_fetch_add(&given->listener->unsettled, 1);
+        ferry__owner_post(owner, &given->mail);
+    } else {
+        end_handover(given);
+    }
+    ferry__owner_unref(owner);
+}
+
+static void post_handover(ferry__acceptor *acceptor, handover *given, ferry_stream *stream)
+{
+    ferry_listener *listener = acceptor->listener;
+    *given = (handover){
+        .mail = {.deliver = deliver_handover},
+        .listener = ferry__listener_ref(listener),
+        .stream = stream,
+    };
+    if (listener->home != NULL)
+        ferry__inbox_post(listener->home, &given->mail, &acceptor->owner->ringer);
+    else
+        post_to_owner(given);
+}
+
+/* Whether a stream is accepted on the thread on which on_stream is called: then nothing is posted. */
+static bool is_told_here(const ferry_listener *listener)
+{
+    return listener->home == NULL && !ferry__service_is_dedicated(listener->service);
+}
+
+static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer,
+                       ferry_stream **ret_stream)
+{
+    ferry_listener *listener = acceptor->listener;
+    bool is_counted = listener->options.limit_streams > 0;
+    const ferry__connected connected = {
+        .fd = fd,
+        .sort = listener->binding.sort,
+        .peer = peer,
+        .owner = ferry__service_is_dedicated(listener->service) ? NULL : acceptor->owner,
+        .listener = is_counted ? ferry__listener_ref(listener) : NULL,
+    };
+    int error = ferry__stream_adopt_connected(listener->service, &connected,
+                                              &listener->stream_options, ret_stream);
+    if (error != 0 && is_counted)
+        ferry__listener_unref(listener);
+    return error;
+}
+
+/* Makes a stream of a connection, and gives it to the program. @return 0, or a negative errno, with
+ * nothing taken. */
+static int welcome(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer)
+{
+    handover *given = NULL;
+    bool here = is_told_here(acceptor->listener);
+    if (!here && (given = ferry__allocate(sizeof *given)) == NULL)
+        return -ENOMEM;
+    ferry_stream *stream;
+    int error = make_stream(acceptor, fd, peer, &stream);
+    if (error != 0) {
+        ferry__release(given);
+        return error;
+    }
+    if (!here) {
+        post_handover(acceptor, given, stream);
+        return 0;
+    }
+    tell(acceptor->listener, stream);
+    (void)ferry_stream_unref(stream);
+    return 0;
+}
+
+/* ---- accepting ------------------------------------------------------------------------------- */
+
+static void look_again(ferry__acceptor *acceptor, int64_t deadline)
+{
+    ferry__timers_set(&acceptor->owner->timers, &acceptor->timer, deadline);
+}
+
+/* Fds or memory have run out, or something that ferry knows no better answer to: waits for a while. */
+static void run_short(ferry__acceptor *acceptor, int error)
+{
+    if (!atomic_exchange(&acceptor->listener->is_short, true))
+        ferry__log(FERRY_LOG_ERROR, "accepting pauses: error %d; trying again until it succeeds",
+                   -error);
+    look_again(acceptor,
+               ferry__clock_back_off(&acceptor->patience_ns, SOONEST_RETRY, LATEST_RETRY));
+}
+
+/* Whether to leave a connection to others, for now. */
+static bool leave(ferry__acceptor *acceptor)
+{
+    unsigned excess = 0;
+    if (!acceptor->has_left)
+        excess = ferry__service_excess_of(acceptor->listener->service, acceptor->owner);
+    acceptor->has_left = false;
+    if (excess <= SLACK)
+        return false;
+    acceptor->is_leaving = true;
+    look_again(acceptor,
+               ferry__clock_deadline(excess < LONGEST_LEAVE_MS ? excess : LONGEST_LEAVE_MS));
+    return true;
+}
+
+/* Nobody waits to be accepted. */
+static void wait_for_more(ferry__acceptor *acceptor)
+{
+    if (atomic_load_explicit(&acceptor->listener->is_short, memory_order_relaxed))
+        atomic_store(&acceptor->listener->is_short, false);
+    int error = ferry__owner_watch(acceptor->owner, &acceptor->watch, EPOLLIN);
+    if (error != 0)
+        run_short(acceptor, error);
+}
+
+/* Whether it is about this connection only, which was over before it began (accept(2)). */
+static bool is_passing(int error)
+{
+    switch (error) {
+    case ECONNABORTED:
+    case EINTR:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* No connection was accepted. Whether to go on at once. */
+static bool cope_with(ferry__acceptor *acceptor, int error)
+{
+    give_room_back(acceptor->listener);
+    if (is_passing(error))
+        return true;
+    if (error == EAGAIN)
+        wait_for_more(acceptor);
+    else
+        run_short(acceptor, -error);
+    return false;
+}
+
+/* Whether to go on at once. */
+static bool accept_one(ferry__acceptor *acceptor)
+{
+    ferry_listener *listener = acceptor->listener;
+    if (atomic_load(&listener->is_closing) || leave(acceptor) || !take_room(acceptor))
+        return false;
+    ferry__endpoint peer = {.size = sizeof peer.address};
+    int fd = listener->calls->accept(listener->calls, listener->binding.fd, &peer.address.any,
+                                     &peer.size);
+    if (fd < 0)
+        return cope_with(acceptor, errno);
+    int error = welcome(acceptor, fd, &peer);
+    if (error == 0) {
+        acceptor->patience_ns = 0;
+        return true;
+    }
+    (void)close(fd);
+    give_room_back(listener);
+    if (error != -ESHUTDOWN) /* that is the service's: it is being destroyed, and this closed */
+        run_short(acceptor, error);
+    return false;
+}
+
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+/* The last of it, and perhaps of its listener; not yet where mail is on its way. */
+static void end(ferry__acceptor *acceptor)
+{
+    if (acceptor->waits_for_room && !atomic_exchange(&acceptor->wants_room, false))
+        return;
+    ferry_listener *listener = acceptor->listener;
+    ferry__owner *owner = acceptor->owner;
+    ferry__poller_unwatch(&owner->poller, &acceptor->watch);
+    ferry__timers_cancel(&owner->timers, &acceptor->timer);
+    if (atomic_fetch_sub(&listener->accepting, 1) == 1) {
+        ferry_result *result = &listener->closed.result;
+        result->error = ferry__binding_close(&listener->binding);
+        result->phase = result->error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE;
+        ferry__listener_conclude(listener);
+    }
+    ferry__owner_release(owner);
+}
+
+static ferry__turn take_turn(ferry__task *task)
+{
+    ferry__acceptor *acceptor = ACCEPTOR_OF(task, task);
+    if (!acceptor->has_started)
+        return FERRY__TURN_OVER;
+    if (acceptor->is_closing) {
+        end(acceptor);
+        return FERRY__TURN_OVER;
+    }
+    for (unsigned i = 0; i < BATCH; i++) {
+        if (!accept_one(acceptor))
+            return FERRY__TURN_OVER;
+    }
+    return FERRY__TURN_AGAIN;
+}
+
+static void schedule(ferry__acceptor *acceptor)
+{
+    ferry__owner_schedule(acceptor->owner, &acceptor->task);
+}
+
+static void deliver_start(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* an owner lives as long as its acceptors */
+    ferry__acceptor *acceptor = ACCEPTOR_OF(mail, start_mail);
+    acceptor->has_started = true;
+    schedule(acceptor);
+}
+
+static void deliver_close(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry__acceptor *acceptor = ACCEPTOR_OF(mail, close_mail);
+    acceptor->is_closing = true;
+    schedule(acceptor);
+}
+
+static void deliver_room(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry__acceptor *acceptor = ACCEPTOR_OF(mail, room_mail);
+    acceptor->waits_for_room = false;
+    schedule(acceptor);
+}
+
+static void be_ready(ferry__watch *watch, uint32_t events)
+{
+    (void)events;
+    schedule(ACCEPTOR_OF(watch, watch));
+}
+
+static void time_is_up(ferry__timer *timer)
+{
+    ferry__acceptor *acceptor = ACCEPTOR_OF(timer, timer);
+    acceptor->has_left = acceptor->is_leaving;
+    acceptor->is_leaving = false;
+    schedule(acceptor);
+}
+
+void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener, ferry__owner *owner)
+{
+    acceptor->listener = listener;
+    acceptor->owner = owner;
+    acceptor->room_mail.deliver = deliver_room;
+    acceptor->start_mail.deliver = deliver_start;
+    acceptor->close_mail.deliver = deliver_close;
+    acceptor->task.turn = take_turn;
+    acceptor->watch.fd = listener->binding.fd;
+    acceptor->watch.calls = listener->calls;
+    acceptor->watch.ready = be_ready;
+    acceptor->timer.fire = time_is_up;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/binding.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *path_of(const ferry__binding *binding)
+{
+    return binding->endpoint.address.local.sun_path;
+}
+
+/* ---- unix paths ------------------------------------------------------------------------------ */
+
+static bool is_path(const ferry__endpoint *endpoint)
+{
+    return endpoint->address.any.sa_family == AF_UNIX &&
+           endpoint->address.local.sun_path[0] != '\0';
+}
+
+/*
+ * Whether a path is a socket that no process has bound. Asked with a socket of another type: that is
+ * refused where nobody is, and where somebody is it fails without a connection that he would see.
+ */
+static bool is_stale(const ferry__endpoint *endpoint)
+{
+    struct stat status;
+    if (lstat(endpoint->address.local.sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
+        return false;
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool is_refused =
+        connect(fd, &endpoint->address.any, endpoint->size) < 0 && errno == ECONNREFUSED;
+    (void)close(fd);
+    return is_refused;
+}
+
+static int bind_to(int fd, const ferry__endpoint *endpoint)
+{
+    if (bind(fd, &endpoint->address.any, endpoint->size) == 0)
+        return 0;
+    int error = -errno;
+    if (error != -EADDRINUSE || !is_path(endpoint) || !is_stale(endpoint) ||
+        unlink(endpoint->address.local.sun_path) < 0)
+        return error;
+    return bind(fd, &endpoint->address.any, endpoint->size) == 0 ? 0 : -errno;
+}
+
+/* Notes which file the path is, and gives it its permissions: nobody can connect before listen(2). */
+static int own_path(ferry__binding *binding, unsigned mode)
+{
+    struct stat status;
+    if (lstat(path_of(binding), &status) < 0)
+        return -errno;
+    binding->has_path = true;
+    binding->path_device = status.st_dev;
+    binding->path_inode = status.st_ino;
+    return mode == 0 || chmod(path_of(binding), (mode_t)mode) == 0 ? 0 : -errno;
+}
+
+/* Before the socket is closed: until then nobody else takes the path for stale. */
+static void remove_path(ferry__binding *binding)
+{
+    struct stat status;
+    if (!binding->has_path || lstat(path_of(binding), &status) < 0)
+        return;
+    if (status.st_dev == binding->path_device && status.st_ino == binding->path_inode)
+        (void)unlink(path_of(binding));
+    binding->has_path = false;
+}
+
+/* ---- making a socket ------------------------------------------------------------------------- */
+
+static int set_option(int fd, int level, int name, int value)
+{
+    return setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
+}
+
+static int make_socket(const ferry__endpoint *endpoint, bool only_v6)
+{
+    int family = endpoint->address.any.sa_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    int error = 0;
+    if (family != AF_UNIX)
+        error = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (error == 0 && family == AF_INET6)
+        error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, only_v6);
+    if (error == 0)
+        return fd;
+    (void)close(fd);
+    return error;
+}
+
+/* The address as it turned out: with the port that was free. */
+static int find_out(ferry__binding *binding)
+{
+    binding->endpoint.size = sizeof binding->endpoint.address;
+    if (getsockname(binding->fd, &binding->endpoint.address.any, &binding->endpoint.size) < 0)
+        return -errno;
+    return ferry__socket_sort_of(binding->fd, &binding->sort);
+}
+
+static int bind_and_listen(ferry__binding *binding, const ferry__endpoint *endpoint,
+                           const ferry_listen_options *options, ferry_phase *ret_phase)
+{
+    *ret_phase = FERRY_PHASE_BIND;
+    int error = bind_to(binding->fd, endpoint);
+    if (error == 0)
+        error = find_out(binding);
+    if (error == 0 && is_path(endpoint))
+        error = own_path(binding, options->unix_mode);
+    if (error != 0)
+        return error;
+    *ret_phase = FERRY_PHASE_LISTEN;
+    int backlog = options->backlog == 0 ? SOMAXCONN : (int)options->backlog;
+    return listen(binding->fd, backlog) == 0 ? 0 : -errno;
+}
+
+static int open_one(const ferry__endpoint *endpoint, const ferry_listen_options *options,
+                    ferry__binding *ret_binding, ferry_phase *ret_phase)
+{
+    *ret_phase = FERRY_PHASE_SOCKET;
+    ferry__binding binding = {.fd = make_socket(endpoint, options->only_v6)};
+    if (binding.fd < 0)
+        return binding.fd;
+    int error = bind_and_listen(&binding, endpoint, options, ret_phase);
+    if (error != 0)
+        ferry__binding_revert(&binding);
+    else
+        *ret_binding = binding;
+    return error;
+}
+
+/* Whether this host merely has no such address: then the next one may do. */
+static bool is_not_here(int error)
+{
+    return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL || error == -EPROTONOSUPPORT;
+}
+
+static int open_by_address(const ferry__address *address, const ferry_listen_options *options,
+                           ferry__binding *ret_binding, ferry_phase *ret_phase)
+{
+    ferry__endpoints endpoints;
+    *ret_phase = FERRY_PHASE_RESOLVE;
+    int error = ferry__address_resolve(address, true, FERRY__EVERYWHERE, &endpoints);
+    if (error != 0)
+        return error;
+    bool is_any = address->kind == FERRY__ADDRESS_HOST && address->host[0] == '\0';
+    error = -EAFNOSUPPORT;
+    for (unsigned i = 0; i < endpoints.count && is_not_here(error); i++) {
+        const ferry__endpoint *endpoint = &endpoints.list[i];
+        if (!is_any || !options->only_v6 || endpoint->address.any.sa_family == AF_INET6)
+            error = open_one(endpoint, options, ret_binding, ret_phase);
+    }
+    return error;
+}
+
+/* ---- inheriting one -------------------------------------------------------------------------- */
+
+static int inherit(int fd, ferry__binding *ret_binding)
+{
+    int listens = 0;
+    socklen_t size = sizeof listens;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0)
+        return -errno;
+    ferry__binding binding = {.fd = fd, .is_inherited = true};
+    int error = find_out(&binding);
+    if (error != 0)
+        return error;
+    if (!listens)
+        return -EINVAL;
+    binding.original_flags = fcntl(fd, F_GETFL);
+    if (fcntl(fd, F_SETFL, binding.original_flags | O_NONBLOCK) < 0)
+        return -errno;
+    *ret_binding = binding;
+    return 0;
+}
+
+int ferry__binding_open(const ferry__address *address, const ferry_listen_options *options,
+                        ferry__binding *ret_binding, ferry_phase *ret_phase)
+{
+    if (address->kind == FERRY__ADDRESS_HOST || address->kind == FERRY__ADDRESS_UNIX)
+        return open_by_address(address, options, ret_binding, ret_phase);
+    *ret_phase = FERRY_PHASE_SOCKET;
+    int fd =
+        address->kind == FERRY__ADDRESS_FD ? address->number : ferry__address_find_passed(address);
+    return fd < 0 ? fd : inherit(fd, ret_binding);
+}
+
+/* ---- ending ---------------------------------------------------------------------------------- */
+
+static void restore_flags(const ferry__binding *binding)
+{
+    if (binding->is_inherited)
+        (void)fcntl(binding->fd, F_SETFL, binding->original_flags);
+}
+
+void ferry__binding_commit(ferry__binding *binding)
+{
+    if (binding->is_inherited)
+        (void)fcntl(binding->fd, F_SETFD, FD_CLOEXEC);
+}
+
+void ferry__binding_revert(ferry__binding *binding)
+{
+    restore_flags(binding);
+    if (binding->is_inherited)
+        return;
+    remove_path(binding);
+    (void)close(binding->fd);
+}
+
+int ferry__binding_close(ferry__binding *binding)
+{
+    restore_flags(binding);
+    remove_path(binding);
+    int error = close(binding->fd) == 0 || errno == EINTR ? 0 : -errno;
+    binding->fd = -1;
+    return error;
+}

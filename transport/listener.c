@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* A listener's face to any thread. */
+#include "transport/listener.h"
+
+#include "core/hooks.h"
+#include "transport/service.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+
+#define LISTENER_OF(pointer, member)                                                               \
+    ((ferry_listener *)(void *)((char *)(pointer)-offsetof(ferry_listener, member)))
+
+/* ---- references ------------------------------------------------------------------------------ */
+
+ferry_listener *ferry__listener_ref(ferry_listener *listener)
+{
+    atomic_fetch_add_explicit(&listener->refs, 1, memory_order_relaxed);
+    return listener;
+}
+
+void ferry__listener_unref(ferry_listener *listener)
+{
+    if (atomic_fetch_sub_explicit(&listener->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    ferry__stream_drop_options(&listener->stream_options);
+    ferry__inbox_unref(listener->home);
+    ferry__service_unref(listener->service);
+    ferry__release(listener);
+}
+
+ferry_listener *ferry_listener_ref(ferry_listener *listener)
+{
+    if (listener != NULL)
+        atomic_fetch_add_explicit(&listener->users, 1, memory_order_relaxed);
+    return listener;
+}
+
+ferry_listener *ferry_listener_unref(ferry_listener *listener)
+{
+    if (listener == NULL)
+        return NULL;
+    unsigned before = atomic_fetch_sub_explicit(&listener->users, 1, memory_order_acq_rel);
+    assert(before > 0 && "ferry_listener_unref: more references given back than taken");
+    if (before == 1) {
+        (void)ferry_listener_close(listener, NULL);
+        (void)ferry_promise_unref(&listener->closed); /* nobody can ask for it any more */
+        ferry__listener_unref(listener);
+    }
+    return NULL;
+}
+
+static void destroy_promise(ferry_promise *promise)
+{
+    ferry__listener_unref(LISTENER_OF(promise, closed));
+}
+
+static const ferry__promise_type closed_type = {destroy_promise, NULL};
+
+/* ---- listening ------------------------------------------------------------------------------- */
+
+static int check_options(const ferry_listen_options *options)
+{
+    static const ferry_stream_options defaults;
+    if (options->on_stream == NULL || options->backlog > INT_MAX || options->unix_mode > 07777)
+        return -EINVAL;
+    return ferry__stream_check_options(options->stream != NULL ? options->stream : &defaults, NULL);
+}
+
+static void start_closing(ferry_listener *listener)
+{
+    if (atomic_exchange(&listener->is_closing, true))
+        return;
+    for (unsigned i = 0; i < listener->service->owner_count; i++)
+        ferry__owner_post(listener->acceptors[i].owner, &listener->acceptors[i].close_mail);
+}
+
+static void abort_member(ferry__member *member)
+{
+    start_closing(LISTENER_OF(member, member));
+}
+
+/* Everything but its binding. Takes nothing but memory. */
+static int create(ferry_service *service, const ferry_listen_options *options,
+                  ferry_listener **ret_listener)
+{
+    ferry__inbox *home;
+    int error = ferry__find_home(!options->on_owner, &home);
+    if (error != 0)
+        return error;
+    unsigned count = service->owner_count;
+    ferry_listener *listener =
+        ferry__allocate_zeroed(sizeof *listener + count * sizeof listener->acceptors[0]);
+    if (listener == NULL)
+        return -ENOMEM;
+    atomic_init(&listener->refs, 3); /* the program's, the acceptors', the promise's */
+    atomic_init(&listener->users, 1);
+    atomic_init(&listener->accepting, count);
+    atomic_init(&listener->unsettled, 1);
+    ferry__promise_init(&listener->closed, NULL, &closed_type);
+    (void)ferry__promise_ref_unshared(&listener->closed); /* one to settle, one to hand out */
+    listener->service = ferry__service_ref(service);
+    listener->member.abort = abort_member;
+    listener->options = *options;
+    ferry__stream_keep_options(&listener->stream_options, options->stream);
+    listener->calls = ferry__stream_choose_calls(&listener->stream_options, service);
+    listener->home = home != NULL ? ferry__inbox_ref(home) : NULL;
+    *ret_listener = listener;
+    return 0;
+}
+
+/* Undoes create. */
+static void discard(ferry_listener *listener)
+{
+    (void)ferry_promise_unref(&listener->closed);
+    (void)ferry_promise_unref(&listener->closed);
+    ferry__listener_unref(listener);
+    ferry__listener_unref(listener);
+}
+
+/* Gives it its binding. */
+static int bind_to(ferry_listener *listener, const ferry__address *address, ferry_phase *ret_phase)
+{
+    int error = ferry__binding_open(address, &listener->options, &listener->binding, ret_phase);
+    if (error != 0)
+        return error;
+    *ret_phase = FERRY_PHASE_SOCKET;
+    error = ferry__stream_check_options(&listener->stream_options, &listener->binding.sort);
+    if (error != 0)
+        ferry__binding_revert(&listener->binding);
+    return error;
+}
+
+static void release_owners(ferry_service *service)
+{
+    for (unsigned i = 0; i < service->owner_count; i++)
+        ferry__owner_release(service->owners[i]);
+}
+
+/* Gives it its owners and its place in the service: the last that can fail. */
+static int join(ferry_listener *listener)
+{
+    ferry_service *service = listener->service;
+    int error = ferry__service_hold_owners(service);
+    if (error != 0)
+        return error;
+    for (unsigned i = 0; i < service->owner_count; i++)
+        ferry__acceptor_init(&listener->acceptors[i], listener, service->owners[i]);
+    error = ferry__service_remember(service, &listener->member);
+    if (error != 0)
+        release_owners(service);
+    return error;
+}
+
+static void start(ferry_listener *listener)
+{
+    ferry__binding_commit(&listener->binding);
+    /* Whatever happens meanwhile, no acceptor ends before it has got this. */
+    for (unsigned i = 0; i < listener->service->owner_count; i++)
+        ferry__owner_post(listener->acceptors[i].owner, &listener->acceptors[i].start_mail);
+}
+
+static int listen_at(ferry_service *service, const char *text, const ferry_listen_options *options,
+                     ferry_phase *ret_phase, ferry_listener **ret_listener)
+{
+    *ret_phase = FERRY_PHASE_QUEUE;
+    if (service == NULL || text == NULL || options == NULL || ret_listener == NULL)
+        return -EINVAL;
+    if (ferry__service_is_foreign(service))
+        return -ECHILD;
+    ferry__address address;
+    int error = check_options(options);
+    if (error == 0)
+        error = ferry__address_parse(text, &address);
+    if (error != 0)
+        return error;
+    ferry_listener *listener;
+    error = create(service, options, &listener);
+    if (error != 0)
+        return error;
+    error = bind_to(listener, &address, ret_phase);
+    if (error != 0)
+        goto undo_create;
+    *ret_phase = FERRY_PHASE_QUEUE;
+    error = join(listener);
+    if (error != 0)
+        goto undo_bind;
+    start(listener);
+    *ret_listener = listener;
+    return 0;
+
+undo_bind:
+    ferry__binding_revert(&listener->binding);
+undo_create:
+    discard(listener);
+    return error;
+}
+
+int ferry_listen(ferry_service *service, const char *address, const ferry_listen_options *options,
+                 ferry_listener **ret_listener)
+{
+    /* Looking up a name, and closing, are points where a thread may be cancelled. */
+    int before;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    ferry_phase phase;
+    int error = listen_at(service, address, options, &phase, ret_listener);
+    (void)pthread_setcancelstate(before, NULL);
+    if (error != 0 && options != NULL && options->ret_phase != NULL)
+        *options->ret_phase = phase;
+    return error;
+}
+
+int ferry_listener_get_address(ferry_listener *listener, char *buffer, size_t size)
+{
+    if (listener == NULL || (buffer == NULL && size > 0))
+        return -EINVAL;
+    return ferry__endpoint_format(&listener->binding.endpoint, buffer, size);
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
+void ferry__listener_conclude(ferry_listener *listener)
+{
+    if (atomic_fetch_sub(&listener->unsettled, 1) != 1)
+        return;
+    ferry__service_forget(listener->service, &listener->member);
+    (void)ferry__promise_settle(&listener->closed, NULL);
+    (void)ferry_promise_unref(&listener->closed);
+    ferry__listener_unref(listener); /* the acceptors' */
+}
+
+int ferry_listener_close(ferry_listener *listener, ferry_promise **ret_promise)
+{
+    if (listener == NULL)
+        return -EINVAL;
+    if (ferry__service_is_foreign(listener->service))
+        return -ECHILD;
+    ferry__inbox *home;
+    int error = ferry__find_home(ret_promise != NULL, &home);
+    if (error != 0)
+        return error;
+    if (home != NULL)
+        ferry__promise_set_home(&listener->closed, home);
+    if (ret_promise != NULL)
+        *ret_promise = ferry_promise_ref(&listener->closed);
+    start_closing(listener);
+    return 0;
+}

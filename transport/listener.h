@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A listener's inside. listener.c is its face to any thread, acceptor.c its owners' side.
+ *
+ * A listener has an acceptor on each of its service's own owners: on the front owner alone with
+ * dedicated placement, on every shared owner else. All of them watch one listening fd, each in its own
+ * epoll set, so that a connection wakes them all; one takes it, and its stream stays where it was
+ * taken: nothing is handed over. Who has more streams than the least loaded leaves it to the others
+ * for as many milliseconds as it has more, and takes it then, should nobody have done so: balanced,
+ * and nobody is waited for for long.
+ *
+ * Why not otherwise: EPOLLEXCLUSIVE wakes the one that was added last again and again, so that it gets
+ * nearly all, and a watch with it cannot be armed anew (EPOLL_CTL_MOD is EINVAL). SO_REUSEPORT gives
+ * each owner a queue of its own, filled by a hash of the peer's address: unevenly where there are few
+ * peers, and what is queued for an owner that is busy nobody else can take.
+ *
+ * What ends when:
+ *   close (any thread)   mail to each acceptor
+ *   each acceptor        stops watching, releases its owner; the last one closes the fd
+ *   accepting over, and no on_stream on its way to an owner: the close promise settles
+ *
+ * References: the program's all together are one of refs; the acceptors' together; the close
+ * promise's; each stream's that is counted; each on_stream's that is on its way.
+ */
+#ifndef FERRY_TRANSPORT_LISTENER_H
+#define FERRY_TRANSPORT_LISTENER_H
+
+#include "core/promise.h"
+#include "transport/binding.h"
+#include "transport/stream.h"
+
+#include <ferry/listen.h>
+
+/* A listener on one owner. */
+typedef struct ferry__acceptor {
+    /* Any thread. */
+    atomic_bool wants_room; /* it stopped at the limit: whoever makes room is to tell it */
+    ferry__mail room_mail;  /* posted by whoever takes that back */
+    ferry__mail start_mail; /* posted once, as the next one is */
+    ferry__mail close_mail;
+
+    /* Set when it is made. */
+    ferry_listener *listener;
+    ferry__owner *owner; /* a hold until it has ended */
+
+    /* The owner's. */
+    ferry__task task;
+    ferry__watch watch;
+    ferry__timer timer;  /* when to look again, where it does not watch */
+    int64_t patience_ns; /* how long the last wait for fds or memory was */
+    bool is_leaving;     /* it leaves a connection to the others, until the timer fires */
+    bool has_left;       /* it did for long enough: the next one is its */
+    bool waits_for_room; /* wants_room is set, or room_mail is on its way */
+    bool
+        has_started; /* start_mail has come; close_mail may be faster, where a service is destroyed */
+    bool is_closing; /* close_mail has come */
+} ferry__acceptor;
+
+struct ferry_listener {
+    /* Any thread. */
+    atomic_uint refs;
+    atomic_uint users;     /* the program's references */
+    atomic_uint accepting; /* acceptors that have not ended */
+    atomic_uint unsettled; /* what the close promise waits for: accepting, as one, and each
+                              on_stream on its way to an owner */
+    atomic_uint streams;   /* accepted and not ended; kept where there is a limit */
+    atomic_bool is_closing;
+    atomic_bool is_short; /* of fds or memory, and the log was told */
+    ferry_promise closed; /* keeps this memory as well */
+
+    /* Set when it is made. */
+    ferry_service *service; /* a reference */
+    ferry__member member;   /* of the service */
+    ferry__calls *calls;
+    ferry_listen_options options;
+    ferry_stream_options stream_options; /* with references */
+    ferry__inbox *home;          /* where on_stream is called, a reference; NULL: on owners */
+    ferry__binding binding;      /* closed by the last acceptor */
+    ferry__acceptor acceptors[]; /* one for each of the service's owners */
+};
+
+ferry_listener *ferry__listener_ref(ferry_listener *listener);
+void ferry__listener_unref(ferry_listener *listener);
+
+/* One thing less that the close promise waits for. */
+void ferry__listener_conclude(ferry_listener *listener);
+
+/* acceptor.c. Any thread: a stream that it counts has ended; takes the reference. */
+void ferry__listener_stream_ended(ferry_listener *listener);
+
+/* Sets one up; it starts with its first mail. */
+void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener, ferry__owner *owner);
+
+#endif
