@@ -33,7 +33,7 @@ need() {
 
 # What every build needs.
 need_to_build() {
-    need gcc libc6-dev cmake ninja-build libck-dev libxxhash-dev "$@"
+    need gcc libc6-dev cmake ninja-build libck-dev libxxhash-dev libhttp-parser-dev "$@"
 }
 
 # build NAME CMAKE_ARGUMENT... : configures and builds build/NAME. Prints only failures.
