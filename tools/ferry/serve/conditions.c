@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "conditions.h"
+
+#include "http_date.h"
+
+#include <string.h>
+
+/* ---- entity tags ----------------------------------------------------------------------------- */
+
+static bool is_same(struct slice one, struct slice other)
+{
+    return one.length == other.length && memcmp(one.at, other.at, one.length) == 0;
+}
+
+/* Takes the first of a list's tags. @return whether there is one. */
+static bool take_tag(struct slice *list, struct slice *ret_tag, bool *ret_is_weak)
+{
+    const char *at = list->at, *end = list->at + list->length;
+    while (at < end && (*at == ' ' || *at == '\t' || *at == ','))
+        at++;
+    *ret_is_weak = end - at >= 2 && at[0] == 'W' && at[1] == '/';
+    if (*ret_is_weak)
+        at += 2;
+    if (at == end || *at != '"')
+        return false;
+    const char *close = memchr(at + 1, '"', (size_t)(end - at - 1));
+    if (close == NULL)
+        return false;
+    *ret_tag = (struct slice){at, (size_t)(close + 1 - at)};
+    *list = (struct slice){close + 1, (size_t)(end - close - 1)};
+    return true;
+}
+
+/* @param takes_weak whether a weak tag is as good as a strong one. */
+static bool list_has(struct slice list, struct slice etag, bool takes_weak)
+{
+    if (list.length == 1 && *list.at == '*')
+        return true;
+    struct slice tag;
+    bool is_weak;
+    while (take_tag(&list, &tag, &is_weak))
+        if (is_same(tag, etag) && (takes_weak || !is_weak))
+            return true;
+    return false;
+}
+
+/* ---- conditions ------------------------------------------------------------------------------ */
+
+/* A date that is none is no condition. */
+static bool get_date(const struct request *request, enum request_field field, int64_t *ret_seconds)
+{
+    struct slice value = request_get(request, field);
+    return value.at != NULL && http_date_parse(value.at, value.length, ret_seconds);
+}
+
+static bool is_to_fail(const struct request *request, const struct validators *validators)
+{
+    struct slice list = request_get(request, REQUEST_IF_MATCH);
+    if (list.at != NULL)
+        return !list_has(list, validators->etag, false);
+    int64_t date;
+    return get_date(request, REQUEST_IF_UNMODIFIED_SINCE, &date) && validators->modified_s > date;
+}
+
+static bool is_not_modified(const struct request *request, const struct validators *validators)
+{
+    struct slice list = request_get(request, REQUEST_IF_NONE_MATCH);
+    if (list.at != NULL)
+        return list_has(list, validators->etag, true);
+    int64_t date;
+    return get_date(request, REQUEST_IF_MODIFIED_SINCE, &date) && validators->modified_s <= date;
+}
+
+int conditions_check(const struct request *request, const struct validators *validators)
+{
+    if (is_to_fail(request, validators))
+        return 412;
+    return is_not_modified(request, validators) ? 304 : 0;
+}
+
+bool conditions_allow_range(const struct request *request, const struct validators *validators,
+                            int64_t now_s)
+{
+    struct slice value = request_get(request, REQUEST_IF_RANGE);
+    int64_t date;
+    if (value.at == NULL) /* came twice: neither holds, so there is no proof of a version */
+        return !request->has_come[REQUEST_IF_RANGE];
+    if (http_date_parse(value.at, value.length, &date))
+        return date == validators->modified_s && date < now_s;
+    return is_same(value, validators->etag);
+}
