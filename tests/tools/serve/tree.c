@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/ferry/serve/tree.h"
+
+#include "tests/support.h"
+#include "tests/tools/serve/tree_support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/un.h>
+
+/* What opening and looking say alike. */
+static int try_open(const struct grown_tree *tree, const char *path)
+{
+    struct stat opened, seen;
+    int fd = tree_open(tree->site.root, path, &opened);
+    check_eq(tree_look(tree->site.root, path, &seen), fd < 0 ? fd : 0);
+    if (fd < 0)
+        return fd;
+    check_eq(opened.st_ino, seen.st_ino);
+    close(fd);
+    return 0;
+}
+
+PROMISE(tree, files_and_directories_are_opened)
+{
+    struct grown_tree tree = tree_grow();
+    tree_make_directory(&tree, "a");
+    tree_put(&tree, "a/file", "x");
+    check_eq(try_open(&tree, ""), 0);
+    check_eq(try_open(&tree, "a"), 0);
+    check_eq(try_open(&tree, "a/"), 0);
+    check_eq(try_open(&tree, "a/file"), 0);
+    check_eq(try_open(&tree, "a/none"), -ENOENT);
+    check_eq(try_open(&tree, "a/file/"), -ENOTDIR);
+    tree_fell(&tree);
+}
+
+PROMISE(tree, links_are_followed_where_they_stay_inside)
+{
+    struct grown_tree tree = tree_grow();
+    tree_make_directory(&tree, "a");
+    tree_put(&tree, "file", "x");
+    tree_link(&tree, "a/up", "../file");
+    tree_link(&tree, "down", "a");
+    check_eq(try_open(&tree, "a/up"), 0);
+    check_eq(try_open(&tree, "down/up"), 0);
+    tree_fell(&tree);
+}
+
+PROMISE(tree, nothing_leads_out)
+{
+    struct grown_tree tree = tree_grow();
+    tree_make_directory(&tree, "a");
+    tree_link(&tree, "absolute", "/etc/passwd");
+    tree_link(&tree, "inside_but_absolute", tree.path);
+    tree_link(&tree, "up", "..");
+    tree_link(&tree, "a/up", "../..");
+    tree_link(&tree, "out", tree.outside);
+    tree_link(&tree, "self", "/proc/self/root");
+    static const char *const paths[] = {"..",
+                                        "../",
+                                        "../etc",
+                                        "a/../..",
+                                        "absolute",
+                                        "up",
+                                        "a/up",
+                                        "a/up/etc/passwd",
+                                        "out",
+                                        "self",
+                                        "inside_but_absolute",
+                                        "/etc/passwd",
+                                        "/"};
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        check_eq(try_open(&tree, paths[i]), -EXDEV);
+    tree_fell(&tree);
+}
+
+PROMISE(tree, links_that_go_round_are_eloop)
+{
+    struct grown_tree tree = tree_grow();
+    tree_link(&tree, "a", "b");
+    tree_link(&tree, "b", "a");
+    check_eq(try_open(&tree, "a"), -ELOOP);
+    tree_fell(&tree);
+}
+
+PROMISE(tree, what_is_neither_file_nor_directory_is_refused_without_waiting)
+{
+    struct grown_tree tree = tree_grow();
+    struct stat status;
+    tree_make_fifo(&tree, "fifo");
+    check_eq(try_open(&tree, "fifo"), -EACCES);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/socket", tree.path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    check_eq(tree_look(tree.site.root, "socket", &status), -EACCES);
+    check_eq(tree_open(tree.site.root, "socket", &status), -ENXIO);
+    close(fd);
+    int devices = tree_open_root("/dev");
+    check_eq(tree_open(devices, "null", &status), -EACCES);
+    close(devices);
+    tree_fell(&tree);
+}
+
+PROMISE(tree, root_has_to_be_a_directory)
+{
+    struct grown_tree tree = tree_grow();
+    char path[128];
+    tree_put(&tree, "file", "x");
+    snprintf(path, sizeof path, "%s/file", tree.path);
+    check_eq(tree_open_root(path), -ENOTDIR);
+    check_eq(tree_open_root("/nowhere/at/all"), -ENOENT);
+    tree_fell(&tree);
+}

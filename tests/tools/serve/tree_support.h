@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* A directory to serve, made for one test. */
+#ifndef FERRY_TESTS_SERVE_TREE_SUPPORT_H
+#define FERRY_TESTS_SERVE_TREE_SUPPORT_H
+
+#include "tools/ferry/serve/site.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct grown_tree {
+    char path[64];    /* of the directory; files beside it are outside the site */
+    char outside[64]; /* another one, beside it */
+    struct media_types *types;
+    struct site site; /* shows nothing hidden, lists nothing */
+};
+
+/* Makes both directories. */
+struct grown_tree tree_grow(void);
+
+/* Removes all that is in them. */
+void tree_fell(struct grown_tree *tree);
+
+/* All paths are relative to the tree's directory. */
+void tree_put(const struct grown_tree *tree, const char *path, const char *content);
+void tree_put_content(const struct grown_tree *tree, const char *path, uint64_t size,
+                      uint64_t seed);
+void tree_make_directory(const struct grown_tree *tree, const char *path);
+void tree_make_fifo(const struct grown_tree *tree, const char *path);
+void tree_link(const struct grown_tree *tree, const char *path, const char *leads_to);
+void tree_rename(const struct grown_tree *tree, const char *path, const char *other);
+void tree_remove(const struct grown_tree *tree, const char *path);
+
+/* Sets the time of its last change. */
+void tree_set_time(const struct grown_tree *tree, const char *path, int64_t seconds);
+
+/* Waits until the second is another: what was cached is looked at anew. */
+void await_next_second(void);
+
+#endif

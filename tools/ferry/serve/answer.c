@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+#include "answer.h"
+
+#include "http_date.h"
+#include "listing.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define ALLOWED "Allow: GET, HEAD, OPTIONS\r\n"
+
+/* A request, and what becomes of it. */
+struct answering {
+    struct cache *cache;
+    const struct request *request;
+    struct response *response;
+    struct target target;
+};
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+static void add_page(struct text *page, int status)
+{
+    const char *reason = http_status_str((enum http_status)status);
+    text_add_string(page, "<!DOCTYPE html>\n<title>");
+    text_add_number(page, (uint64_t)status);
+    text_add_string(page, " ");
+    text_add_string(page, reason);
+    text_add_string(page, "</title>\n<h1>");
+    text_add_number(page, (uint64_t)status);
+    text_add_string(page, " ");
+    text_add_string(page, reason);
+    text_add_string(page, "</h1>\n");
+}
+
+/* Ends a head that was begun, with a page that says what its status does. */
+static void finish_with_page(struct response *response)
+{
+    char buffer[256];
+    struct text page = text_in(buffer, sizeof buffer);
+    add_page(&page, response->status);
+    text_add_string(&response->text, "Content-Type: text/html\r\n");
+    response_end_head(response, page.length);
+    if (!response->has_body)
+        return;
+    text_add(&response->text, page.data, page.length);
+    response_add_text(response);
+}
+
+/* @param fields lines of the head; or "". */
+static void answer_page(struct response *response, int status, const char *fields)
+{
+    response_begin_head(response, status);
+    text_add_string(&response->text, fields);
+    finish_with_page(response);
+}
+
+void answer_status(const struct request *request, int status, struct response *ret_response)
+{
+    response_begin(ret_response, request);
+    ret_response->keeps_alive = false;
+    answer_page(ret_response, status, status == 405 ? ALLOWED : "");
+}
+
+/* What a file's or a directory's error means to the client. */
+static int status_of(int error)
+{
+    switch (error) {
+    case -ENOENT:
+    case -ENOTDIR:
+    case -ENAMETOOLONG:
+        return 404;
+    case -EACCES:
+    case -EPERM:
+    case -EXDEV:
+    case -ELOOP:
+    case -ENXIO: /* a unix socket */
+    case -ENOTEMPTY:
+        return 403;
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+    case -EAGAIN:
+        return 503;
+    default:
+        return 500;
+    }
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static void add_slice(struct text *text, struct slice slice)
+{
+    text_add(text, slice.at, slice.length);
+}
+
+/* The most frequent answer by far: it is there already. */
+static void answer_with_image(struct response *response, struct entry *entry)
+{
+    response->status = 200;
+    response->content = response->has_body ? entry->size : 0;
+    response_add(response, entry_image_part(entry, response->has_body));
+}
+
+static void answer_with_head(struct response *response, struct entry *entry)
+{
+    response_begin_head(response, 200);
+    add_slice(&response->text, entry->fields);
+    response_end_head(response, entry->size);
+}
+
+static void answer_whole(struct response *response, struct entry *entry)
+{
+    bool has_image = response->is_1_1 && response->keeps_alive;
+    if (has_image)
+        answer_with_image(response, entry);
+    else
+        answer_with_head(response, entry);
+    bool is_complete = has_image && entry->shared == NULL;
+    if (response->has_body && entry->size > 0 && !is_complete)
+        response_add(response, entry_part(entry, 0, entry->size));
+}
+
+static void answer_not_modified(struct response *response, const struct entry *entry)
+{
+    response_begin_head(response, 304);
+    add_slice(&response->text, entry->validator_fields);
+    response_end_head_without_content(response);
+}
+
+/* ---- ranges ---------------------------------------------------------------------------------- */
+
+static void add_content_range(struct text *text, const struct range *range, uint64_t size)
+{
+    text_add_string(text, "Content-Range: bytes ");
+    text_add_number(text, range->first);
+    text_add_string(text, "-");
+    text_add_number(text, range->first + range->length - 1);
+    text_add_string(text, "/");
+    text_add_number(text, size);
+    text_add_string(text, "\r\n");
+}
+
+static void answer_unsatisfiable(struct response *response, const struct entry *entry)
+{
+    response_begin_head(response, 416);
+    text_add_string(&response->text, "Content-Range: bytes */");
+    text_add_number(&response->text, entry->size);
+    text_add_string(&response->text, "\r\n");
+    finish_with_page(response);
+}
+
+static void answer_range(struct response *response, struct entry *entry, const struct range *range)
+{
+    response_begin_head(response, 206);
+    add_slice(&response->text, entry->fields);
+    add_content_range(&response->text, range, entry->size);
+    response_end_head(response, range->length);
+    response_add(response, entry_part(entry, range->first, range->length));
+}
+
+/* What stands before, between and behind the ranges of a multipart answer. A boundary must not occur
+ * in the file; nobody can know that of a file that is not read, but nobody who wrote it could know
+ * the nanosecond of its change, which the tag tells. */
+static void add_boundary(struct text *text, const struct entry *entry)
+{
+    struct slice etag = entry->validators.etag;
+    text_add_string(text, "ferry-");
+    text_add(text, etag.at + 1, etag.length - 2);
+}
+
+static void add_range_head(struct text *text, const struct entry *entry, const struct range *range)
+{
+    text_add_string(text, "\r\n--");
+    add_boundary(text, entry);
+    text_add_string(text, "\r\nContent-Type: ");
+    text_add_string(text, entry->type);
+    text_add_string(text, "\r\n");
+    add_content_range(text, range, entry->size);
+    text_add_string(text, "\r\n");
+}
+
+static void add_range_end(struct text *text, const struct entry *entry)
+{
+    text_add_string(text, "\r\n--");
+    add_boundary(text, entry);
+    text_add_string(text, "--\r\n");
+}
+
+/* The texts are written twice: first for their length, which the head tells. */
+static uint64_t length_of_ranges(const struct entry *entry, const struct range *ranges, int count)
+{
+    char buffer[RESPONSE_TEXT_BYTES];
+    struct text text = text_in(buffer, sizeof buffer);
+    uint64_t length = 0;
+    for (int i = 0; i < count; i++) {
+        add_range_head(&text, entry, &ranges[i]);
+        length += ranges[i].length;
+    }
+    add_range_end(&text, entry);
+    return length + text.length;
+}
+
+static void answer_ranges(struct response *response, struct entry *entry,
+                          const struct range *ranges, int count)
+{
+    struct text *text = &response->text;
+    response_begin_head(response, 206);
+    text_add_string(text, "Content-Type: multipart/byteranges; boundary=");
+    add_boundary(text, entry);
+    text_add_string(text, "\r\n");
+    add_slice(text, entry->validator_fields);
+    response_end_head(response, length_of_ranges(entry, ranges, count));
+    for (int i = 0; i < count; i++) {
+        add_range_head(text, entry, &ranges[i]);
+        response_add_text(response);
+        response_add(response, entry_part(entry, ranges[i].first, ranges[i].length));
+    }
+    add_range_end(text, entry);
+    response_add_text(response);
+}
+
+/* ---- choosing -------------------------------------------------------------------------------- */
+
+/* How many ranges of the file are to be sent; or what ranges_parse says beside that. */
+static int find_ranges(const struct request *request, const struct entry *entry,
+                       struct range *ranges)
+{
+    struct slice value = request_get(request, REQUEST_RANGE);
+    int64_t now_s;
+    (void)http_date_now(&now_s);
+    if (value.at == NULL || !request_is(request, HTTP_GET) ||
+        !conditions_allow_range(request, &entry->validators, now_s))
+        return RANGES_WHOLE;
+    return ranges_parse(value.at, value.length, entry->size, ranges);
+}
+
+static void answer_with_entry(const struct answering *answering, struct entry *entry)
+{
+    struct response *response = answering->response;
+    struct range ranges[RANGES_LIMIT];
+    int status = conditions_check(answering->request, &entry->validators);
+    if (status == 304) {
+        answer_not_modified(response, entry);
+        return;
+    }
+    if (status != 0) {
+        answer_page(response, status, "");
+        return;
+    }
+    int count = find_ranges(answering->request, entry, ranges);
+    if (count == RANGES_UNSATISFIABLE)
+        answer_unsatisfiable(response, entry);
+    else if (count == RANGES_WHOLE)
+        answer_whole(response, entry);
+    else if (count == 1)
+        answer_range(response, entry, &ranges[0]);
+    else
+        answer_ranges(response, entry, ranges, count);
+}
+
+/* The path is written anew, so it begins with one slash, which makes it a path of this host, and has
+ * no line's end in it. */
+static void answer_redirect(const struct answering *answering)
+{
+    struct response *response = answering->response;
+    const struct target *target = &answering->target;
+    struct text *text = &response->text;
+    response_begin_head(response, 301);
+    text_add_string(text, "Location: /");
+    text_add_url(text, target->path, target->length);
+    text_add_string(text, "/");
+    text_add(text, target->query, target->query_length);
+    text_add_string(text, "\r\n");
+    finish_with_page(response);
+}
+
+static void answer_listing(const struct answering *answering)
+{
+    struct response *response = answering->response;
+    struct text page;
+    int error = listing_make(cache_site(answering->cache), &answering->target, &page);
+    if (error != 0) {
+        free(page.data);
+        answer_page(response, status_of(error), "");
+        return;
+    }
+    response_begin_head(response, 200);
+    text_add_string(&response->text, "Content-Type: text/html; charset=utf-8\r\n");
+    response_end_head(response, page.length);
+    if (response->has_body)
+        response_add(response, ferry_part_give(page.data, page.length, NULL, NULL));
+    else
+        free(page.data);
+}
+
+static void answer_target(struct answering *answering)
+{
+    const struct site *site = cache_site(answering->cache);
+    struct entry *entry;
+    int error = answering->target.is_hidden && !site->shows_hidden
+                    ? -ENOENT
+                    : cache_find(answering->cache, &answering->target, &entry);
+    if (error == 0)
+        answer_with_entry(answering, entry);
+    else if (error == -EISDIR)
+        answer_redirect(answering);
+    else if (error == -ENOTEMPTY && site->lists)
+        answer_listing(answering);
+    else
+        answer_page(answering->response, status_of(error), "");
+}
+
+static void answer_options(struct response *response)
+{
+    response_begin_head(response, 204);
+    text_add_string(&response->text, ALLOWED);
+    response_end_head_without_content(response);
+}
+
+static void answer_get(struct answering *answering)
+{
+    struct slice text = request_target(answering->request);
+    int status = target_parse(text.at, text.length, &answering->target);
+    if (status == 0)
+        answer_target(answering);
+    else
+        answer_page(answering->response, status, "");
+}
+
+void answer_request(struct cache *cache, const struct request *request,
+                    struct response *ret_response)
+{
+    struct answering answering; /* its target is large, and filled in where there is one */
+    answering.cache = cache;
+    answering.request = request;
+    answering.response = ret_response;
+    response_begin(ret_response, request);
+    if (request_is(request, HTTP_GET) || request_is(request, HTTP_HEAD))
+        answer_get(&answering);
+    else if (request_is(request, HTTP_OPTIONS))
+        answer_options(ret_response);
+    else
+        answer_page(ret_response, 405, ALLOWED);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "cache.h"
+
+#include "http_date.h"
+#include "tree.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* The name that is added to a directory's. */
+static const char index_name[] = "index.html";
+
+/* A place of the table: chained where hashes meet, and in a line by when it was last used. */
+struct place {
+    struct place *next;  /* of the same bucket */
+    struct place *newer; /* used after it; NULL: none was */
+    struct place *older; /* used before it; NULL: none was */
+    uint64_t hash;       /* of its path */
+    size_t length;       /* of its path, which is what the entry's file begins with */
+    struct entry *entry;
+};
+
+struct cache {
+    const struct site *site;
+    struct cache_limits limits;
+    struct cache_limits used; /* how much of each */
+    struct place *newest;
+    struct place *oldest;
+    size_t mask; /* the number of buckets, a power of two, less one */
+    struct place *buckets[];
+};
+
+/* ---- the line -------------------------------------------------------------------------------- */
+
+static void take_out_of_line(struct cache *cache, struct place *place)
+{
+    *(place->newer != NULL ? &place->newer->older : &cache->newest) = place->older;
+    *(place->older != NULL ? &place->older->newer : &cache->oldest) = place->newer;
+}
+
+static void put_in_front(struct cache *cache, struct place *place)
+{
+    place->newer = NULL;
+    place->older = cache->newest;
+    *(cache->newest != NULL ? &cache->newest->newer : &cache->oldest) = place;
+    cache->newest = place;
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+static struct place **bucket_of(struct cache *cache, uint64_t hash)
+{
+    return &cache->buckets[hash & cache->mask];
+}
+
+static bool is_of(const struct place *place, uint64_t hash, const struct target *target)
+{
+    return place->hash == hash && place->length == target->length &&
+           memcmp(place->entry->file, target->path, target->length) == 0;
+}
+
+static struct place *find(struct cache *cache, uint64_t hash, const struct target *target)
+{
+    struct place *place = *bucket_of(cache, hash);
+    while (place != NULL && !is_of(place, hash, target))
+        place = place->next;
+    return place;
+}
+
+/* Counts what an entry uses. @param sign 1 or -1. */
+static void count(struct cache *cache, const struct entry *entry, int sign)
+{
+    size_t one = (size_t)sign;
+    cache->used.entries += one;
+    cache->used.bytes += one * entry->image->length;
+    cache->used.files += entry->shared != NULL ? one : 0;
+}
+
+static void drop(struct cache *cache, struct place *place)
+{
+    struct place **link = bucket_of(cache, place->hash);
+    while (*link != place)
+        link = &(*link)->next;
+    *link = place->next;
+    take_out_of_line(cache, place);
+    count(cache, place->entry, -1);
+    entry_free(place->entry);
+    free(place);
+}
+
+static bool is_too_full(const struct cache *cache)
+{
+    return cache->used.entries > cache->limits.entries || cache->used.bytes > cache->limits.bytes ||
+           cache->used.files > cache->limits.files;
+}
+
+/* The newest one stays in any case: it is about to be sent. */
+static void make_room(struct cache *cache)
+{
+    while (is_too_full(cache) && cache->oldest != cache->newest)
+        drop(cache, cache->oldest);
+}
+
+/* Takes: entry. */
+static int put(struct cache *cache, uint64_t hash, size_t length, struct entry *entry)
+{
+    struct place *place = malloc(sizeof *place);
+    if (place == NULL) {
+        entry_free(entry);
+        return -ENOMEM;
+    }
+    struct place **bucket = bucket_of(cache, hash);
+    *place = (struct place){.next = *bucket, .hash = hash, .length = length, .entry = entry};
+    *bucket = place;
+    put_in_front(cache, place);
+    count(cache, entry, 1);
+    make_room(cache);
+    return 0;
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+/* Whether there is a directory that has no index, or nothing at all. */
+static int explain_missing_index(const struct cache *cache, const struct target *target)
+{
+    struct stat status;
+    int error = tree_look(cache->site->root, target->path, &status);
+    return error != 0 ? error : S_ISDIR(status.st_mode) ? -ENOTEMPTY : -ENOTDIR;
+}
+
+static int load_index(const struct cache *cache, const struct target *target,
+                      struct entry **ret_entry)
+{
+    char file[PATH_MAX];
+    if (target->length + sizeof index_name > sizeof file)
+        return -ENAMETOOLONG;
+    memcpy(file, target->path, target->length);
+    memcpy(file + target->length, index_name, sizeof index_name);
+    int error = entry_create(cache->site, file, ret_entry);
+    bool is_missing = error == -ENOENT || error == -EISDIR;
+    return is_missing ? explain_missing_index(cache, target) : error;
+}
+
+static int load_once(const struct cache *cache, const struct target *target,
+                     struct entry **ret_entry)
+{
+    return target->is_directory ? load_index(cache, target, ret_entry)
+                                : entry_create(cache->site, target->path, ret_entry);
+}
+
+/* Files that nobody has asked for lately give their fds to one that somebody does. */
+static int load(struct cache *cache, const struct target *target, struct entry **ret_entry)
+{
+    int error = load_once(cache, target, ret_entry);
+    while ((error == -EMFILE || error == -ENFILE) && cache->used.files > 0) {
+        drop(cache, cache->oldest);
+        error = load_once(cache, target, ret_entry);
+    }
+    return error;
+}
+
+/* ---- the cache ------------------------------------------------------------------------------- */
+
+int cache_find(struct cache *cache, const struct target *target, struct entry **ret_entry)
+{
+    uint64_t hash = XXH3_64bits(target->path, target->length);
+    struct place *place = find(cache, hash, target);
+    int64_t now_s;
+    (void)http_date_now(&now_s);
+    if (place != NULL && entry_is_valid(cache->site, place->entry, now_s)) {
+        take_out_of_line(cache, place);
+        put_in_front(cache, place);
+        *ret_entry = place->entry;
+        return 0;
+    }
+    if (place != NULL)
+        drop(cache, place);
+    struct entry *entry = NULL;
+    int error = load(cache, target, &entry);
+    if (error == 0)
+        error = put(cache, hash, target->length, entry);
+    if (error == 0)
+        *ret_entry = entry;
+    return error;
+}
+
+struct cache *cache_create(const struct site *site, const struct cache_limits *limits)
+{
+    size_t buckets = 16;
+    while (buckets < limits->entries)
+        buckets *= 2;
+    struct cache *cache = calloc(1, sizeof *cache + buckets * sizeof(struct place *));
+    if (cache == NULL)
+        return NULL;
+    cache->site = site;
+    cache->limits = *limits;
+    cache->mask = buckets - 1;
+    return cache;
+}
+
+void cache_free(struct cache *cache)
+{
+    if (cache == NULL)
+        return;
+    while (cache->oldest != NULL)
+        drop(cache, cache->oldest);
+    free(cache);
+}
+
+const struct site *cache_site(const struct cache *cache)
+{
+    return cache->site;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The directory that is served. All that is opened is opened here, and nothing that lies outside can
+ * be: the kernel resolves each path beneath the root, following neither "..", nor an absolute
+ * symbolic link, nor a relative one, to where it leads out (openat2(2), RESOLVE_BENEATH).
+ *
+ * It is what ferry does for FERRY_FILE_BENEATH. Here it is done by ourselves, since an answer needs
+ * to know what kind of file it is, and its validators, of the very file that is then sent.
+ */
+#ifndef TOOLS_FERRY_SERVE_TREE_H
+#define TOOLS_FERRY_SERVE_TREE_H
+
+#include <sys/stat.h>
+
+/* Opens the root. @return an fd; -ENOSYS: this kernel, or a sandbox, has no openat2(2); what else
+ * opening said. */
+int tree_open_root(const char *directory);
+
+/*
+ * Opens a regular file or a directory for reading. Never waits, as opening a fifo would.
+ * @param path relative to the root; "" is the root itself. One that ends in a slash is a directory.
+ * @return an fd; -EXDEV: it leads out; -EACCES: also for what is neither file nor directory; what
+ *         else opening said.
+ */
+int tree_open(int root, const char *path, struct stat *ret_status);
+
+/* Looks at what a path names without opening it. @return 0, or as tree_open. */
+int tree_look(int root, const char *path, struct stat *ret_status);
+
+#endif
