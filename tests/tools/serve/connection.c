@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections as their clients see them: real sockets, but no listener; a stream is put on its owner
+ * and begins there, as one that was accepted does. */
+#include "tools/ferry/serve/connection.h"
+
+#include "tests/support.h"
+#include "tests/tools/serve/tree_support.h"
+#include "tools/ferry/serve/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+enum { SEED = 7, MEDIUM_BYTES = 100000, LARGE_BYTES = 32 * 1024 * 1024, MANY_MS = 100000 };
+
+/* ---- the server ------------------------------------------------------------------------------ */
+
+struct serving {
+    struct grown_tree tree;
+    struct server_options options;
+    struct server *server;
+};
+
+/* Files to serve, and options to be changed before start. */
+static struct serving set_up(void)
+{
+    struct serving serving = {.tree = tree_grow()};
+    tree_put(&serving.tree, "a", "first");
+    tree_put(&serving.tree, "b", "the second");
+    tree_put_content(&serving.tree, "medium", MEDIUM_BYTES, SEED);
+    serving.options = (struct server_options){
+        .cache = {.entries = 100, .bytes = 1 << 20, .files = 10},
+        .owners = 1,
+        .times = {.head_ms = MANY_MS, .idle_ms = MANY_MS},
+    };
+    return serving;
+}
+
+static void start(struct serving *serving)
+{
+    serving->options.site = serving->tree.site;
+    check_eq(server_create(&serving->options, &serving->server), 0);
+}
+
+static void end(struct serving *serving)
+{
+    server_destroy(serving->server);
+    tree_fell(&serving->tree);
+}
+
+static struct serving begin(void)
+{
+    struct serving serving = set_up();
+    start(&serving);
+    return serving;
+}
+
+/* How many connections are left. */
+static size_t count_streams(const struct serving *serving)
+{
+    ferry_service_status status;
+    check_eq(ferry_service_get_status(server_service(serving->server), &status), 0);
+    return status.streams;
+}
+
+static void await_no_streams(const struct serving *serving)
+{
+    while (count_streams(serving) > 0) /* a hang is the harness's to notice */
+        (void)poll(NULL, 0, 1);
+}
+
+/* ---- clients --------------------------------------------------------------------------------- */
+
+/* What is needed to begin on the stream's owner. */
+struct beginning {
+    struct server *server;
+    ferry_stream *stream;
+};
+
+static void on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    struct beginning *beginning = arg;
+    (void)promise;
+    (void)result;
+    connection_begin(beginning->server, beginning->stream, "192.0.2.1:4711");
+}
+
+/* @return the client's socket. */
+static int join(const struct serving *serving)
+{
+    pair sockets = tcp_pair();
+    struct beginning beginning = {.server = serving->server};
+    check_eq(ferry_stream_adopt(server_service(serving->server), sockets.ours,
+                                server_stream_options(serving->server), &beginning.stream),
+             0);
+    const ferry_request_options options = {.on_owner = on_owner, .on_owner_arg = &beginning};
+    ferry_promise *promise;
+    check_eq(ferry_stream_write(beginning.stream, NULL, 0, &options, &promise), 0);
+    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    ferry_promise_unref(promise);
+    if (ferry_stream_flush(beginning.stream, &promise) == 0) { /* or on_owner has aborted it */
+        check_eq(ferry_promise_await(promise, -1, NULL), 0);   /* on_owner has been called */
+        ferry_promise_unref(promise);
+    }
+    ferry_stream_unref(beginning.stream);
+    return sockets.theirs;
+}
+
+static void say_bytes(int client, const void *data, size_t length)
+{
+    check_eq(send(client, data, length, MSG_NOSIGNAL), length);
+}
+
+static void say(int client, const char *text)
+{
+    say_bytes(client, text, strlen(text));
+}
+
+static void ask(int client, const char *path)
+{
+    char text[256];
+    snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path);
+    say(client, text);
+}
+
+/* An answer's head, as text. */
+struct head {
+    char text[4096];
+    int status;
+    uint64_t length; /* of the content */
+};
+
+/* A byte at a time, so that nothing of the content is read. */
+static struct head read_head(int client)
+{
+    struct head head = {0};
+    size_t length = 0;
+    while (strstr(head.text, "\r\n\r\n") == NULL) {
+        check(length < sizeof head.text - 1);
+        check_eq(read(client, head.text + length, 1), 1);
+        length++;
+    }
+    check_eq(sscanf(head.text, "HTTP/1.1 %d ", &head.status), 1);
+    const char *field = strstr(head.text, "\r\nContent-Length: ");
+    head.length = field != NULL ? strtoull(field + 18, NULL, 10) : 0;
+    return head;
+}
+
+static void read_all(int client, void *buffer, size_t length)
+{
+    check_eq(recv(client, buffer, length, MSG_WAITALL), length);
+}
+
+static void check_text(int client, const char *expected)
+{
+    char content[256];
+    struct head head = read_head(client);
+    check_eq(head.status, 200);
+    check_eq(head.length, strlen(expected));
+    read_all(client, content, head.length);
+    check(memcmp(content, expected, head.length) == 0);
+}
+
+static void check_content(int client, uint64_t position, uint64_t length)
+{
+    static char buffer[256 * 1024];
+    uint64_t sum = DIGEST_BEGIN, expected = digest_content(DIGEST_BEGIN, SEED, position, length);
+    while (length > 0) {
+        size_t step = length < sizeof buffer ? (size_t)length : sizeof buffer;
+        read_all(client, buffer, step);
+        sum = digest(sum, buffer, step);
+        length -= step;
+    }
+    check_eq(sum, expected);
+}
+
+static void check_file(int client, uint64_t length)
+{
+    struct head head = read_head(client);
+    check_eq(head.status, 200);
+    check_eq(head.length, length);
+    check_content(client, 0, length);
+}
+
+static void check_status(int client, int status)
+{
+    char content[1024];
+    struct head head = read_head(client);
+    check_eq(head.status, status);
+    check(head.length < sizeof content);
+    read_all(client, content, head.length);
+}
+
+static void check_end(int client)
+{
+    char byte;
+    check_eq(read(client, &byte, 1), 0);
+}
+
+static void reset(int client)
+{
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+    check_eq(setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
+    close(client);
+}
+
+/* ---- asking and answering -------------------------------------------------------------------- */
+
+PROMISE(connection, answers_and_stays_open)
+{
+    struct serving serving = begin();
+    int client = join(&serving);
+    for (int i = 0; i < 3; i++) {
+        ask(client, "/a");
+        check_text(client, "first");
+        ask(client, "/medium");
+        check_file(client, MEDIUM_BYTES);
+        ask(client, "/missing");
+        check_status(client, 404);
+    }
+    close(client);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, request_may_come_a_byte_at_a_time)
+{
+    struct serving serving = begin();
+    int client = join(&serving);
+    static const char text[] = "GET /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz";
+    const int on = 1;
+    check_eq(setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
+    for (int i = 0; i < 2; i++) {
+        for (const char *at = text; *at != '\0'; at++)
+            say_bytes(client, at, 1);
+        check_text(client, "first");
+    }
+    close(client);
+    end(&serving);
+}
+
+PROMISE(connection, requests_that_come_together_are_answered_in_order)
+{
+    struct serving serving = begin();
+    int client = join(&serving);
+    say(client, "GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /medium HTTP/1.1\r\nHost: h\r\n\r\n"
+                "HEAD /medium HTTP/1.1\r\nHost: h\r\n\r\nGET /missing HTTP/1.1\r\nHost: h\r\n\r\n"
+                "GET /medium HTTP/1.1\r\nHost: h\r\nRange: bytes=10-19\r\n\r\n"
+                "GET /b HTTP/1.1\r\nHo");
+    check_text(client, "first");
+    check_file(client, MEDIUM_BYTES);
+    check_eq(read_head(client).length, MEDIUM_BYTES);
+    check_status(client, 404);
+    check_eq(read_head(client).status, 206);
+    check_content(client, 10, 10);
+    say(client, "st: h\r\n\r\n");
+    check_text(client, "the second");
+    close(client);
+    end(&serving);
+}
+
+/* Asks many times, on a thread of its own, whether anybody reads or not. */
+struct insistence {
+    pthread_t thread;
+    int client;
+    int count;
+};
+
+static void *insist(void *arg)
+{
+    struct insistence *insistence = arg;
+    for (int i = 0; i < insistence->count; i++)
+        ask(insistence->client, i % 2 == 0 ? "/medium" : "/a");
+    return NULL;
+}
+
+PROMISE(connection, client_that_asks_without_reading_is_not_read_from_either)
+{
+    enum { COUNT = 4000, MOST = 33 }; /* as many answers as may wait, and the marker before them */
+    struct serving serving = begin();
+    struct insistence insistence = {.client = join(&serving), .count = COUNT};
+    check_eq(pthread_create(&insistence.thread, NULL, insist, &insistence), 0);
+    for (int i = 0; i < COUNT; i++) {
+        ferry_service_status status;
+        check_eq(ferry_service_get_status(server_service(serving.server), &status), 0);
+        check(status.queued_requests <= MOST);
+        if (i % 2 == 0)
+            check_file(insistence.client, MEDIUM_BYTES);
+        else
+            check_text(insistence.client, "first");
+    }
+    pthread_join(insistence.thread, NULL);
+    close(insistence.client);
+    end(&serving);
+}
+
+PROMISE(connection, client_that_awaits_a_continue_gets_one)
+{
+    struct serving serving = begin();
+    int client = join(&serving);
+    say(client, "GET /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    check_eq(read_head(client).status, 100);
+    say(client, "x");
+    say(client, "y");
+    check_text(client, "first");
+    ask(client, "/b");
+    check_text(client, "the second");
+    close(client);
+    end(&serving);
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+PROMISE(connection, closes_where_the_request_says_so)
+{
+    struct serving serving = begin();
+    static const char *const texts[] = {
+        "GET /a HTTP/1.0\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        int client = join(&serving);
+        say(client, texts[i]);
+        check_text(client, "first");
+        check_end(client);
+        close(client);
+    }
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, what_is_no_request_is_answered_and_closed)
+{
+    struct serving serving = begin();
+    int client = join(&serving);
+    ask(client, "/a");
+    say(client, "rub\x01" "bish\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n");
+    check_text(client, "first");
+    check_status(client, 400);
+    check_end(client);
+    close(client);
+    client = join(&serving);
+    say(client, "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nand so on");
+    check_status(client, 405);
+    check_end(client);
+    close(client);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, head_that_does_not_end_is_431)
+{
+    struct serving serving = begin();
+    int client = join(&serving);
+    char filler[1024];
+    memset(filler, 'x', sizeof filler);
+    say(client, "GET /a HTTP/1.1\r\nHost: h\r\nX: ");
+    for (int i = 0; i < 20; i++)
+        say_bytes(client, filler, sizeof filler);
+    check_status(client, 431);
+    check_end(client);
+    close(client);
+    end(&serving);
+}
+
+PROMISE(connection, client_that_ends_its_direction_gets_its_answers)
+{
+    struct serving serving = begin();
+    int client = join(&serving);
+    ask(client, "/medium");
+    ask(client, "/b");
+    say(client, "GET /a HT"); /* half a request is none */
+    check_eq(shutdown(client, SHUT_WR), 0);
+    check_file(client, MEDIUM_BYTES);
+    check_text(client, "the second");
+    check_end(client);
+    close(client);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, client_that_leaves_at_any_stage_leaves_nothing_behind)
+{
+    struct serving serving = begin();
+    tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
+    static const char text[] = "GET /large HTTP/1.1\r\nHost: h\r\n\r\nGET /a";
+    for (size_t length = 0; length < sizeof text; length++) {
+        for (int does_reset = 0; does_reset < 2; does_reset++) {
+            int client = join(&serving);
+            if (length > 0)
+                say_bytes(client, text, length);
+            if (does_reset)
+                reset(client);
+            else
+                close(client);
+        }
+    }
+    await_no_streams(&serving);
+    int client = join(&serving);
+    ask(client, "/large");
+    check_eq(read_head(client).length, LARGE_BYTES);
+    check_content(client, 0, 1000);
+    reset(client);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, file_that_is_cut_short_meanwhile_ends_it)
+{
+    struct serving serving = begin();
+    tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
+    int client = join(&serving);
+    ask(client, "/large");
+    check_eq(read_head(client).length, LARGE_BYTES);
+    tree_put(&serving.tree, "large", "short");
+    static char buffer[64 * 1024];
+    uint64_t total = 0;
+    ssize_t count;
+    while ((count = read(client, buffer, sizeof buffer)) > 0)
+        total += (uint64_t)count;
+    check(total < LARGE_BYTES);
+    check(count < 0 && errno == ECONNRESET);
+    close(client);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+PROMISE(connection, request_that_takes_too_long_is_408)
+{
+    struct serving serving = set_up();
+    serving.options.times.head_ms = 50;
+    start(&serving);
+    int client = join(&serving);
+    ask(client, "/a");
+    check_text(client, "first");
+    say(client, "GET /b HTTP/1.1\r\nHos");
+    check_status(client, 408);
+    check_end(client);
+    close(client);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, bytes_that_trickle_in_do_not_prolong_it)
+{
+    struct serving serving = set_up();
+    serving.options.times.head_ms = 100;
+    start(&serving);
+    int client = join(&serving);
+    struct pollfd answer = {.fd = client, .events = POLLIN};
+    say(client, "GET /a HTTP/1.1\r\nX: ");
+    while (poll(&answer, 1, 10) == 0) /* or it would go on until the head is too long */
+        say(client, "x");
+    check_status(client, 408);
+    reset(client);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, idle_one_is_closed_without_a_word)
+{
+    struct serving serving = set_up();
+    serving.options.times.idle_ms = 50;
+    start(&serving);
+    int fresh = join(&serving), used = join(&serving);
+    ask(used, "/a");
+    check_text(used, "first");
+    check_end(fresh);
+    check_end(used);
+    close(fresh);
+    close(used);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, download_that_takes_longer_than_one_may_be_idle_is_not_cut_off)
+{
+    struct serving serving = set_up();
+    serving.options.times.idle_ms = 200;
+    start(&serving);
+    tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
+    int client = join(&serving);
+    ask(client, "/large");
+    check_eq(read_head(client).length, LARGE_BYTES);
+    for (uint64_t position = 0; position < LARGE_BYTES; position += LARGE_BYTES / 16) {
+        (void)poll(NULL, 0, 30);
+        check_content(client, position, LARGE_BYTES / 16);
+    }
+    ask(client, "/a"); /* and it is still open */
+    check_text(client, "first");
+    close(client);
+    end(&serving);
+}
+
+/* ---- stopping -------------------------------------------------------------------------------- */
+
+PROMISE(connection, stop_closes_those_that_are_idle)
+{
+    struct serving serving = begin();
+    int fresh = join(&serving), used = join(&serving);
+    ask(used, "/a");
+    check_text(used, "first");
+    struct pollfd ends[] = {{.fd = fresh, .events = POLLIN}, {.fd = used, .events = POLLIN}};
+    check_eq(server_stop(serving.server, 0) == 0 || poll(ends, 2, -1) > 0, 1);
+    check_end(fresh);
+    check_end(used);
+    close(fresh);
+    close(used);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+static void *stop(void *arg)
+{
+    struct serving *serving = arg;
+    check_eq(server_stop(serving->server, -1), 0);
+    return NULL;
+}
+
+PROMISE(connection, stop_finishes_what_is_under_way)
+{
+    struct serving serving = begin();
+    pthread_t stopper;
+    tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
+    int client = join(&serving);
+    ask(client, "/large");
+    check_eq(read_head(client).length, LARGE_BYTES);
+    check_eq(pthread_create(&stopper, NULL, stop, &serving), 0);
+    check_content(client, 0, LARGE_BYTES);
+    check_end(client);
+    close(client);
+    pthread_join(stopper, NULL);
+    end(&serving);
+}
+
+PROMISE(connection, stop_does_not_wait_longer_than_it_is_told)
+{
+    struct serving serving = begin();
+    tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
+    int client = join(&serving);
+    ask(client, "/large");
+    check_eq(read_head(client).length, LARGE_BYTES);
+    check_eq(server_stop(serving.server, 20), -ETIMEDOUT);
+    end(&serving);
+    close(client);
+}
+
+PROMISE(connection, who_comes_while_it_stops_is_turned_away)
+{
+    struct serving serving = begin();
+    check_eq(server_stop(serving.server, -1), 0);
+    int client = join(&serving);
+    char byte;
+    check(read(client, &byte, 1) <= 0);
+    close(client);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+/* ---- the log --------------------------------------------------------------------------------- */
+
+PROMISE(connection, each_answer_is_a_line_of_the_log)
+{
+    struct serving serving = set_up();
+    char path[] = "/tmp/ferry-log-XXXXXX", lines[4096];
+    int log = mkstemp(path);
+    check(log >= 0);
+    check_eq(access_log_open(path, &serving.options.log), 0);
+    start(&serving);
+    int client = join(&serving);
+    say(client,
+        "GET /a?x=\"y HTTP/1.1\r\nHost: h\r\nUser-Agent: me \"\\ \xff\r\nReferer: r\r\n\r\n");
+    check_text(client, "first");
+    say(client, "HEAD /medium HTTP/1.0\r\n\r\n");
+    check_eq(read_head(client).status, 200);
+    check_end(client);
+    close(client);
+    client = join(&serving);
+    say(client, "\x01");
+    check_status(client, 400);
+    check_end(client);
+    close(client);
+    await_no_streams(&serving);
+    server_destroy(serving.server);
+    check_eq(access_log_close(serving.options.log), 0);
+    ssize_t length = read(log, lines, sizeof lines - 1);
+    check(length > 0);
+    lines[length] = '\0';
+    int day, year;
+    char month[8];
+    check_eq(sscanf(lines, "192.0.2.1 - - [%d/%3s/%d:", &day, month, &year), 3);
+    check(strstr(lines, "] \"GET /a?x=\\x22y HTTP/1.1\" 200 5 \"r\" "
+                        "\"me \\x22\\x5c \\xff\" 0.0") != NULL);
+    check(strstr(lines, "] \"HEAD /medium HTTP/1.0\" 200 0 \"-\" \"-\" 0.0") != NULL);
+    check(strstr(lines, "] \"-\" 400 ") != NULL);
+    size_t count = 0;
+    for (const char *at = lines; (at = strchr(at, '\n')) != NULL; at++)
+        count++;
+    check_eq(count, 3);
+    close(log);
+    unlink(path);
+    tree_fell(&serving.tree);
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+#include "connection.h"
+
+#include "answer.h"
+#include "http_date.h"
+#include "server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    PIPELINE = 32,            /* answers that may wait; more at once than any client asks for */
+    LONG_BYTES = 1024 * 1024, /* an answer that may well take longer than one may be idle */
+    OFTEN_SET_MS = 8000, /* shorter times are set with each request, longer ones once a second */
+    PEER_BYTES = 128     /* of an address as text, a unix socket's path included */
+};
+
+/* What reading waits for at most, besides bytes. */
+enum waiting {
+    WAITING_FREELY, /* an answer takes its time: no limit */
+    WAITING_IDLE,   /* for the next request */
+    WAITING_FOR_HEAD
+};
+
+struct connection {
+    struct connection_links links; /* under the server's lock */
+    struct server *server;
+    ferry_stream *stream;   /* a reference */
+    struct request request; /* the next one, as far as it has come */
+    unsigned holds;         /* reading, and answers that are watched */
+    unsigned asked;         /* answers since the queue was last looked at, and what was in it */
+    bool is_paused;         /* too many answers wait */
+    bool is_over;           /* no request is answered any more */
+    bool has_continued;     /* the request's client was told to go on */
+    enum waiting waiting;   /* which time limit is set */
+    int64_t set_s;          /* when it was */
+    char peer[PEER_BYTES];  /* for the log; "" where there is none */
+};
+
+/* An answer that the log is to know of. */
+struct logged {
+    struct connection *connection;
+    struct access_line line;
+};
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void let_go(struct connection *connection)
+{
+    if (--connection->holds > 0)
+        return;
+    server_leave(connection->server, connection);
+    (void)ferry_stream_unref(connection->stream);
+    free(connection);
+}
+
+static void close_stream(struct connection *connection)
+{
+    connection->is_over = true;
+    (void)ferry_stream_close(connection->stream, NULL);
+}
+
+void connection_finish(struct connection *connection)
+{
+    (void)ferry_stream_close(connection->stream, NULL);
+}
+
+struct connection_links *connection_links(struct connection *connection)
+{
+    return &connection->links;
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static void wait_freely(struct connection *connection)
+{
+    if (connection->waiting != WAITING_FREELY)
+        (void)ferry_stream_read_within(connection->stream, -1);
+    connection->waiting = WAITING_FREELY;
+}
+
+static void wait_idle(struct connection *connection)
+{
+    int64_t idle_ms = server_options_of(connection->server)->times.idle_ms, now_s;
+    (void)http_date_now(&now_s);
+    if (connection->waiting == WAITING_IDLE && connection->set_s == now_s && idle_ms > OFTEN_SET_MS)
+        return;
+    (void)ferry_stream_read_within(connection->stream, idle_ms);
+    connection->waiting = WAITING_IDLE;
+    connection->set_s = now_s;
+}
+
+/* From its first byte on: more bytes do not give it more time. */
+static void wait_for_head(struct connection *connection)
+{
+    if (connection->waiting != WAITING_FOR_HEAD)
+        (void)ferry_stream_read_within(connection->stream,
+                                       server_options_of(connection->server)->times.head_ms);
+    connection->waiting = WAITING_FOR_HEAD;
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+/* The last of the answers that were watched has left, and so has all before it. */
+static void resume(struct connection *connection)
+{
+    connection->asked = 0;
+    if (connection->is_over)
+        return;
+    wait_idle(connection);
+    if (!connection->is_paused)
+        return;
+    connection->is_paused = false;
+    (void)ferry_stream_demand(connection->stream, -1);
+}
+
+/* What failed midway cannot be mended: the client is to see that it is not whole. */
+static void settle(struct connection *connection, const ferry_result *result)
+{
+    if (result->error != 0)
+        ferry_stream_abort(connection->stream);
+    else if (connection->holds == 2)
+        resume(connection);
+    let_go(connection);
+}
+
+static void on_settled(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    settle(arg, result);
+}
+
+static void on_logged(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    struct logged *logged = arg;
+    (void)promise;
+    access_log_add(server_options_of(logged->connection->server)->log, &logged->line, result);
+    settle(logged->connection, result);
+    free(logged);
+}
+
+/* @return NULL: out of memory, and then the line is not written. */
+static struct logged *make_logged(struct connection *connection, const struct request *request,
+                                  const struct response *response)
+{
+    struct logged *logged = malloc(sizeof *logged);
+    if (logged == NULL)
+        return NULL;
+    logged->connection = connection;
+    logged->line.status = response->status;
+    logged->line.content = response->content;
+    access_line_begin(&logged->line, connection->peer, request);
+    return logged;
+}
+
+/* Whether as many answers wait as may. The queue is looked at only when it might be so. */
+static bool is_full(struct connection *connection)
+{
+    ferry_stream_status status;
+    if (++connection->asked < PIPELINE)
+        return false;
+    if (ferry_stream_get_status(connection->stream, &status) != 0)
+        return false;
+    connection->asked = status.queued_requests + 1;
+    return connection->asked >= PIPELINE;
+}
+
+/* An answer that reading waits for, one way or another. */
+static bool holds_up_reading(struct connection *connection, const struct response *response)
+{
+    connection->is_paused = is_full(connection);
+    return connection->is_paused || response->content >= LONG_BYTES;
+}
+
+/* Sends an answer, being told when it has left. */
+static int send_watched(struct connection *connection, const struct request *request,
+                        const struct response *response)
+{
+    struct logged *logged = server_options_of(connection->server)->log != NULL
+                                ? make_logged(connection, request, response)
+                                : NULL;
+    const ferry_request_options options = {
+        .on_owner = logged != NULL ? on_logged : on_settled,
+        .on_owner_arg = logged != NULL ? (void *)logged : connection,
+    };
+    connection->holds++;
+    int error =
+        ferry_stream_send(connection->stream, response->parts, response->count, &options, NULL);
+    if (error == 0)
+        return 0;
+    connection->holds--; /* reading has one */
+    free(logged);
+    return error;
+}
+
+/* What cannot fail is not watched: memory leaves, or the connection ends. */
+static int send_response(struct connection *connection, const struct request *request,
+                         const struct response *response)
+{
+    bool is_waited_for = holds_up_reading(connection, response);
+    bool is_logged = server_options_of(connection->server)->log != NULL;
+    if (is_waited_for || is_logged || response->has_file)
+        return send_watched(connection, request, response);
+    return ferry_stream_send(connection->stream, response->parts, response->count, NULL, NULL);
+}
+
+/* Sends an answer and does what follows from it. @return whether another request may be answered. */
+static bool deliver(struct connection *connection, const struct request *request,
+                    struct response *response)
+{
+    if (send_response(connection, request, response) != 0) {
+        response_drop(response);
+        response->keeps_alive = false;
+    }
+    if (!response->keeps_alive)
+        close_stream(connection);
+    else if (connection->is_paused || response->content >= LONG_BYTES)
+        wait_freely(connection);
+    else
+        wait_idle(connection);
+    if (connection->is_paused && !connection->is_over)
+        (void)ferry_stream_demand(connection->stream, 0);
+    return !connection->is_paused && !connection->is_over;
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static bool answer(struct connection *connection)
+{
+    struct response response;
+    struct cache *cache = server_cache(connection->server);
+    if (cache != NULL)
+        answer_request(cache, &connection->request, &response);
+    else
+        answer_status(&connection->request, 503, &response);
+    return deliver(connection, &connection->request, &response);
+}
+
+/* @param request NULL: nothing of it was understood. */
+static void refuse(struct connection *connection, const struct request *request, int status)
+{
+    struct response response;
+    answer_status(request, status, &response);
+    (void)deliver(connection, request, &response);
+}
+
+static void tell_to_continue(struct connection *connection)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    const ferry_part part = ferry_part_borrow(go_on, sizeof go_on - 1);
+    if (connection->has_continued || !request_awaits_continue(&connection->request))
+        return;
+    connection->has_continued = true;
+    (void)ferry_stream_send(connection->stream, &part, 1, NULL, NULL);
+}
+
+static void begin_request(struct connection *connection)
+{
+    request_begin(&connection->request);
+    connection->has_continued = false;
+}
+
+/* Answers as many requests as are whole and may be. @return how many bytes they had. */
+static size_t answer_all(struct connection *connection, const char *data, size_t length)
+{
+    size_t taken = 0;
+    while (taken < length && !connection->is_over) {
+        struct request *request = &connection->request;
+        enum request_state state = request_feed(request, data + taken, length - taken);
+        if (state == REQUEST_BAD) {
+            refuse(connection, request, request->status);
+            break;
+        }
+        if (state == REQUEST_PARTIAL) {
+            tell_to_continue(connection);
+            wait_for_head(connection);
+            return taken;
+        }
+        bool may_go_on = answer(connection);
+        taken += request->length;
+        begin_request(connection);
+        if (!may_go_on)
+            break;
+    }
+    return connection->is_over ? length : taken;
+}
+
+static size_t on_read(ferry_stream *stream, const void *data, size_t length, bool at_end, void *arg)
+{
+    (void)stream;
+    (void)at_end; /* half a request is none */
+    return answer_all(arg, data, length);
+}
+
+/* The client may have taken too long to ask: it is told so, if it has begun. */
+static void on_end(ferry_stream *stream, int error, void *arg)
+{
+    struct connection *connection = arg;
+    (void)stream;
+    if (error == -ETIMEDOUT && connection->waiting == WAITING_FOR_HEAD)
+        refuse(connection, NULL, 408);
+    close_stream(connection);
+    let_go(connection);
+}
+
+/* ---- beginning ------------------------------------------------------------------------------- */
+
+static struct connection *create(struct server *server, ferry_stream *stream, const char *peer)
+{
+    struct connection *connection = calloc(1, sizeof *connection);
+    if (connection == NULL)
+        return NULL;
+    connection->server = server;
+    connection->stream = ferry_stream_ref(stream);
+    connection->holds = 1;
+    begin_request(connection);
+    (void)snprintf(connection->peer, sizeof connection->peer, "%s", peer);
+    return connection;
+}
+
+void connection_begin(struct server *server, ferry_stream *stream, const char *peer)
+{
+    struct connection *connection = create(server, stream, peer);
+    if (connection == NULL || !server_enter(server, connection)) {
+        if (connection != NULL)
+            let_go(connection);
+        ferry_stream_abort(stream);
+        return;
+    }
+    const ferry_reader reader = {.on_read = on_read,
+                                 .on_end = on_end,
+                                 .arg = connection,
+                                 .on_owner = true,
+                                 .keep_open = true};
+    if (ferry_stream_set_reader(stream, &reader) == 0) {
+        wait_idle(connection);
+        return;
+    }
+    ferry_stream_abort(stream);
+    let_go(connection);
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+#include "server.h"
+
+#include <ferry/ferry.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+enum {
+    CLOSE_MS = 2000 /* a client that has read its last answer ends in this time, or never */
+};
+
+struct server {
+    struct server_options options;
+    ferry_service *service;
+    ferry_limiter *limiter;         /* NULL: none */
+    ferry_stream_options stream;    /* of every connection */
+    pthread_key_t cache;            /* each owner's */
+    pthread_mutex_t lock;           /* of what follows */
+    struct connection *connections; /* all that are open */
+    bool is_stopping;               /* no more are let in */
+};
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+const struct server_options *server_options_of(const struct server *server)
+{
+    return &server->options;
+}
+
+struct cache *server_cache(struct server *server)
+{
+    struct cache *cache = pthread_getspecific(server->cache);
+    if (cache != NULL)
+        return cache;
+    cache = cache_create(&server->options.site, &server->options.cache);
+    if (cache != NULL && pthread_setspecific(server->cache, cache) == 0)
+        return cache;
+    cache_free(cache);
+    return NULL;
+}
+
+ferry_service *server_service(struct server *server)
+{
+    return server->service;
+}
+
+const ferry_stream_options *server_stream_options(const struct server *server)
+{
+    return &server->stream;
+}
+
+static void free_cache(void *cache)
+{
+    cache_free(cache);
+}
+
+bool server_enter(struct server *server, struct connection *connection)
+{
+    struct connection_links *links = connection_links(connection);
+    (void)pthread_mutex_lock(&server->lock);
+    bool may_enter = !server->is_stopping;
+    if (may_enter) {
+        links->next = server->connections;
+        links->referrer = &server->connections;
+        if (links->next != NULL)
+            connection_links(links->next)->referrer = &links->next;
+        server->connections = connection;
+    }
+    (void)pthread_mutex_unlock(&server->lock);
+    return may_enter;
+}
+
+void server_leave(struct server *server, struct connection *connection)
+{
+    struct connection_links *links = connection_links(connection);
+    (void)pthread_mutex_lock(&server->lock);
+    if (links->referrer != NULL) {
+        *links->referrer = links->next;
+        if (links->next != NULL)
+            connection_links(links->next)->referrer = links->referrer;
+    }
+    (void)pthread_mutex_unlock(&server->lock);
+}
+
+static void finish_connections(struct server *server)
+{
+    (void)pthread_mutex_lock(&server->lock);
+    server->is_stopping = true;
+    struct connection *one = server->connections;
+    for (; one != NULL; one = connection_links(one)->next)
+        connection_finish(one);
+    (void)pthread_mutex_unlock(&server->lock);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static int create_limiter(struct server *server)
+{
+    const ferry_limiter_options options = {.bytes_per_s = server->options.rate_bytes_per_s};
+    return options.bytes_per_s == 0 ? 0 : ferry_limiter_create(&options, &server->limiter);
+}
+
+static int create_service(struct server *server)
+{
+    const ferry_service_options options = {.placement = FERRY_SHARED,
+                                           .shared_owners = server->options.owners};
+    return ferry_service_create(&options, &server->service);
+}
+
+static int set_up(struct server *server)
+{
+    int error = create_limiter(server);
+    if (error != 0)
+        return error;
+    server->stream = (ferry_stream_options){
+        .close_timeout_ms = CLOSE_MS,
+        .stall_timeout_ms = server->options.times.idle_ms,
+        .limiter = server->limiter,
+    };
+    error = -pthread_key_create(&server->cache, free_cache);
+    if (error != 0)
+        return error;
+    error = create_service(server);
+    if (error != 0)
+        (void)pthread_key_delete(server->cache);
+    return error;
+}
+
+int server_create(const struct server_options *options, struct server **ret_server)
+{
+    struct server *server = calloc(1, sizeof *server);
+    if (server == NULL)
+        return -ENOMEM;
+    server->options = *options;
+    (void)pthread_mutex_init(&server->lock, NULL);
+    int error = set_up(server);
+    if (error == 0) {
+        *ret_server = server;
+        return 0;
+    }
+    (void)ferry_limiter_unref(server->limiter);
+    free(server);
+    return error;
+}
+
+int server_stop(struct server *server, int64_t timeout_ms)
+{
+    finish_connections(server);
+    return ferry_service_drain(server->service, timeout_ms);
+}
+
+/* The owners free their caches when they end, so the key goes after them. */
+void server_destroy(struct server *server)
+{
+    if (server == NULL)
+        return;
+    ferry_service_destroy(server->service);
+    (void)pthread_key_delete(server->cache);
+    (void)ferry_limiter_unref(server->limiter);
+    (void)pthread_mutex_destroy(&server->lock);
+    free(server);
+}

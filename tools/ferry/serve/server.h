@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The server: a service of ferry's with shared owners, and all connections that are open. Who lets them
+ * in is gate.h's.
+ *
+ * Who runs where: one thread makes the server, starts it and stops it. Everything else, from
+ * accepting to answering, happens on ferry's owners, each connection on its own one, and each owner
+ * has a cache of its own. All that they share is the list of connections, touched once at each one's
+ * beginning and end, and what never changes.
+ */
+#ifndef TOOLS_FERRY_SERVE_SERVER_H
+#define TOOLS_FERRY_SERVE_SERVER_H
+
+#include "access_log.h"
+#include "cache.h"
+#include "connection.h"
+
+struct server_options {
+    struct site site;
+    struct cache_limits cache;     /* of each owner's */
+    unsigned owners;               /* threads; 0: one for each processor */
+    uint64_t rate_bytes_per_s;     /* of all answers together; 0: no limit */
+    struct access_log *log;        /* NULL: none. Borrowed */
+    struct connection_times times; /* how long clients may take */
+};
+
+struct server;
+
+/* Makes a server without connections. @return 0, or a negative errno. */
+int server_create(const struct server_options *options, struct server **ret_server);
+
+/* What new streams are to be put into, and with which options. */
+ferry_service *server_service(struct server *server);
+const ferry_stream_options *server_stream_options(const struct server *server);
+
+/*
+ * Ends in order: who comes now is turned away, idle connections are closed, answers under way are
+ * finished. @param timeout_ms for all that. @return 0; -ETIMEDOUT: some were not.
+ */
+int server_stop(struct server *server, int64_t timeout_ms);
+
+/* Ends what is left, and frees all. Takes NULL. */
+void server_destroy(struct server *server);
+
+/* ---- for connections, on the owners ---- */
+
+/* The calling owner's cache. @return NULL: out of memory. */
+struct cache *server_cache(struct server *server);
+
+const struct server_options *server_options_of(const struct server *server);
+
+/* Puts a connection on the list, or takes it off. @return whether it may begin: the server does not
+ * stop. */
+bool server_enter(struct server *server, struct connection *connection);
+void server_leave(struct server *server, struct connection *connection);
+
+#endif
