@@ -12,5 +12,6 @@ enum { EXIT_USAGE = 2 };
 int command_demo(int argc, char **argv);
 int command_recv(int argc, char **argv);
 int command_send(int argc, char **argv);
+int command_serve(int argc, char **argv);
 
 #endif
