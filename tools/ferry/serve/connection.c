@@ -102,16 +102,17 @@ static void wait_for_head(struct connection *connection)
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-/* The last of the answers that were watched has left, and so has all before it. */
+/* The last of the answers that are watched has left; where reading is paused for it, so has all that
+ * there was: it paused with the newest. */
 static void resume(struct connection *connection)
 {
-    connection->asked = 0;
     if (connection->is_over)
         return;
     wait_idle(connection);
     if (!connection->is_paused)
         return;
     connection->is_paused = false;
+    connection->asked = 0;
     (void)ferry_stream_demand(connection->stream, -1);
 }
 
