@@ -19,6 +19,7 @@ static const char doc[] =
     "Commands:\n"
     "  send FILE... ADDRESS   connect, and send the files' bytes\n"
     "  recv ADDRESS FILE      listen for one connection, and store what it sends\n"
+    "  serve DIR              serve the files in DIR over HTTP/1.1\n"
     "  demo                   send from many threads, check every byte, time it\n"
     "\n"
     "Without a command it runs the demo. `ferry COMMAND --help' says more.\n"
@@ -35,6 +36,7 @@ static const struct command commands[] = {
     {"demo", (char[]){"ferry demo"}, command_demo},
     {"recv", (char[]){"ferry recv"}, command_recv},
     {"send", (char[]){"ferry send"}, command_send},
+    {"serve", (char[]){"ferry serve"}, command_serve},
 };
 
 static const struct command *find_command(const char *name)

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ferry serve: the files of a directory, over HTTP/1.1. What it is made of stands in serve/; here are
+ * its command line and its signals.
+ */
+#include "commands.h"
+#include "serve/gate.h"
+#include "serve/server.h"
+#include "serve/tree.h"
+
+#include <ferry/ferry.h>
+
+#include <argp.h>
+#include <err.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    LISTENS = 16,             /* addresses at most */
+    HEAD_S = 10,              /* a head fits in one packet or a few */
+    IDLE_S = 60,              /* what browsers keep a connection for, about */
+    STOP_S = 30,              /* for downloads under way */
+    LONGEST_S = 24 * 60 * 60, /* so that milliseconds cannot overflow */
+    CACHED_FILES = 1024,      /* by each thread */
+    CACHED_BYTES = 16 << 20,  /* likewise: a thousand small files at their largest */
+    MOST_OPEN_FILES = 1024    /* likewise, of the large ones */
+};
+
+/* ---- the command line ------------------------------------------------------------------------ */
+
+struct arguments {
+    const char *directory;
+    const char *listens[LISTENS]; /* addresses */
+    size_t count;                 /* of them */
+    unsigned limit;               /* of connections, at each; 0: none */
+    const char *log;              /* NULL: none */
+    int64_t stop_ms;              /* how long a stop may take */
+    sigset_t signals;             /* that ask for it */
+    struct server_options server;
+};
+
+/* Options without a letter of their own. */
+enum { KEY_HIDDEN = 256, KEY_HEAD, KEY_IDLE, KEY_STOP, KEY_CONNECTIONS, KEY_RATE, KEY_LOG };
+
+static const struct argp_option options[] = {
+    {"listen", 'l', "ADDRESS", 0, "Listen there; may be repeated. Default: 127.0.0.1:8080", 0},
+    {"threads", 't', "N", 0, "Threads that serve. Default: one for each processor", 0},
+    {"list", 'i', NULL, 0, "Show what is in directories that have no index.html", 1},
+    {"hidden", KEY_HIDDEN, NULL, 0, "Serve names that begin with a dot, too", 1},
+    {"log", KEY_LOG, "FILE", 0, "Write a line for each answer to FILE; -: standard output", 1},
+    {"rate", KEY_RATE, "BYTES", 0, "Send at most that many bytes a second, all in all", 2},
+    {"max-connections", KEY_CONNECTIONS, "N", 0, "At most so many at a time, at each address", 2},
+    {"head-timeout", KEY_HEAD, "S", 0, "How long a request may take to come. Default: 10", 2},
+    {"idle-timeout", KEY_IDLE, "S", 0, "How long a client may do nothing. Default: 60", 2},
+    {"stop-timeout", KEY_STOP, "S", 0, "How long a stop waits for downloads. Default: 30", 2},
+    {0},
+};
+
+static const char doc[] =
+    "Serves the files in DIR over HTTP/1.1, until SIGINT or SIGTERM."
+    "\vADDRESS is HOST:PORT, [V6]:PORT or unix:/path; with port 0 the system chooses one. The "
+    "addresses are printed on standard error. What is under way when it is to stop is finished; a "
+    "second signal ends it at once.";
+
+/* @return a whole number from least to most; or it complains. */
+static uint64_t parse_number(const char *name, const char *text, uint64_t least, uint64_t most,
+                             const struct argp_state *state)
+{
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || number < least || number > most)
+        argp_error(state, "--%s takes a whole number from %llu to %llu, not '%s'", name,
+                   (unsigned long long)least, (unsigned long long)most, text);
+    return number;
+}
+
+static int64_t parse_seconds(const char *name, const char *text, uint64_t least,
+                             const struct argp_state *state)
+{
+    return (int64_t)parse_number(name, text, least, LONGEST_S, state) * 1000;
+}
+
+static void add_address(struct arguments *arguments, const char *address,
+                        const struct argp_state *state)
+{
+    if (arguments->count == LISTENS)
+        argp_error(state, "it listens at %d addresses at most", LISTENS);
+    arguments->listens[arguments->count++] = address;
+}
+
+static error_t parse_limit(int key, char *arg, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    struct server_options *server = &arguments->server;
+    switch (key) {
+    case KEY_HEAD:
+        server->times.head_ms = parse_seconds("head-timeout", arg, 1, state);
+        return 0;
+    case KEY_IDLE:
+        server->times.idle_ms = parse_seconds("idle-timeout", arg, 1, state);
+        return 0;
+    case KEY_STOP:
+        arguments->stop_ms = parse_seconds("stop-timeout", arg, 0, state);
+        return 0;
+    case KEY_CONNECTIONS:
+        arguments->limit = (unsigned)parse_number("max-connections", arg, 1, 1000000, state);
+        return 0;
+    case KEY_RATE:
+        server->rate_bytes_per_s = parse_number("rate", arg, 1, UINT64_C(1) << 50, state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case 'l':
+        add_address(arguments, arg, state);
+        return 0;
+    case 't':
+        arguments->server.owners = (unsigned)parse_number("threads", arg, 1, 1024, state);
+        return 0;
+    case 'i':
+        arguments->server.site.lists = true;
+        return 0;
+    case KEY_HIDDEN:
+        arguments->server.site.shows_hidden = true;
+        return 0;
+    case KEY_LOG:
+        arguments->log = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num > 0)
+            argp_error(state, "there is one argument too many: '%s'", arg);
+        arguments->directory = arg;
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "it takes a DIR");
+        return 0;
+    default:
+        return parse_limit(key, arg, state);
+    }
+}
+
+/* ---- serving --------------------------------------------------------------------------------- */
+
+/* Connections and open files are many. @return how many fds there may be. */
+static size_t raise_fd_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024; /* what systems start with */
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    return (size_t)limit.rlim_cur;
+}
+
+/* A quarter of all fds is for files that the threads keep open; the rest for connections. */
+static struct cache_limits choose_limits(unsigned owners, size_t fds)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t threads = owners > 0 ? owners : processors > 0 ? (size_t)processors : 1;
+    size_t files = fds / 4 / threads;
+    return (struct cache_limits){
+        .entries = CACHED_FILES,
+        .bytes = CACHED_BYTES,
+        .files = files < 1                 ? 1
+                 : files < MOST_OPEN_FILES ? files
+                                           : MOST_OPEN_FILES,
+    };
+}
+
+/* Signals are waited for, not handled: blocked before there are threads. */
+static void block_signals(sigset_t *ret_signals)
+{
+    (void)sigemptyset(ret_signals);
+    (void)sigaddset(ret_signals, SIGINT);
+    (void)sigaddset(ret_signals, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, ret_signals, NULL);
+}
+
+static bool listen_at(struct server *server, const char *address, unsigned limit,
+                      ferry_listener **ret_gate)
+{
+    char bound[256];
+    ferry_phase phase;
+    int error = gate_open(server, address, limit, bound, sizeof bound, &phase, ret_gate);
+    if (error == 0)
+        (void)fprintf(stderr, "listening on %s\n", bound);
+    else
+        warnx("cannot listen on %s: %s: %s", address, ferry_phase_name(phase),
+              ferry_status_message(error));
+    return error == 0;
+}
+
+/* Waits for a signal, and ends in order. The next signal ends the program, as it does by default. */
+static void serve_until_signal(struct server *server, ferry_listener **gates, size_t count,
+                               const struct arguments *arguments)
+{
+    int signal;
+    while (sigwait(&arguments->signals, &signal) != 0)
+        continue;
+    (void)sigprocmask(SIG_UNBLOCK, &arguments->signals, NULL);
+    for (size_t i = 0; i < count; i++)
+        gates[i] = gate_close(gates[i]);
+    if (server_stop(server, arguments->stop_ms) == -ETIMEDOUT)
+        warnx("not all answers could be finished in time");
+}
+
+static int serve(struct server *server, const struct arguments *arguments)
+{
+    ferry_listener *gates[LISTENS];
+    size_t count = 0;
+    while (count < arguments->count &&
+           listen_at(server, arguments->listens[count], arguments->limit, &gates[count]))
+        count++;
+    bool is_everywhere = count == arguments->count;
+    if (is_everywhere)
+        serve_until_signal(server, gates, count, arguments);
+    for (size_t i = 0; i < count; i++)
+        if (gates[i] != NULL)
+            (void)gate_close(gates[i]);
+    return is_everywhere ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int complain(const char *what, int error)
+{
+    warnx("%s: %s", what, ferry_status_message(error));
+    return EXIT_FAILURE;
+}
+
+static int run(struct arguments *arguments)
+{
+    struct access_log **log = &arguments->server.log;
+    struct server *server = NULL;
+    block_signals(&arguments->signals);
+    int error = arguments->log != NULL ? access_log_open(arguments->log, log) : 0;
+    if (error != 0)
+        return complain(arguments->log, error);
+    error = server_create(&arguments->server, &server);
+    int status = error != 0 ? complain("it cannot begin", error) : serve(server, arguments);
+    server_destroy(server);
+    uint64_t missed = access_log_close(*log);
+    if (missed > 0)
+        warnx("%llu lines are missing from the log: it was too slow", (unsigned long long)missed);
+    return status;
+}
+
+int command_serve(int argc, char **argv)
+{
+    static const struct argp argp = {
+        .options = options, .parser = parse, .args_doc = "DIR", .doc = doc};
+    struct arguments arguments = {
+        .stop_ms = STOP_S * 1000,
+        .server.times = {.head_ms = HEAD_S * 1000, .idle_ms = IDLE_S * 1000},
+    };
+    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    if (arguments.count == 0)
+        arguments.listens[arguments.count++] = "127.0.0.1:8080";
+
+    struct site *site = &arguments.server.site;
+    site->root = tree_open_root(arguments.directory);
+    if (site->root < 0)
+        return complain(arguments.directory, site->root);
+    struct media_types *types = media_types_load(MEDIA_TYPES_PATH);
+    if (types == NULL)
+        return complain("types", -ENOMEM);
+    site->types = types;
+    arguments.server.cache = choose_limits(arguments.server.owners, raise_fd_limit());
+    int status = run(&arguments);
+    media_types_free(types);
+    (void)close(site->root);
+    return status;
+}

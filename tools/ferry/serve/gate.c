@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#include "gate.h"
+
+#include "connection.h"
+
+enum { PEER_BYTES = 128 }; /* of an address; what is longer is cut */
+
+static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    struct server *server = arg;
+    char peer[PEER_BYTES] = "";
+    (void)listener;
+    if (server_options_of(server)->log != NULL)
+        (void)ferry_stream_get_peer(stream, peer, sizeof peer);
+    connection_begin(server, stream, peer);
+}
+
+int gate_open(struct server *server, const char *address, unsigned limit, char *bound, size_t size,
+              ferry_phase *ret_phase, ferry_listener **ret_gate)
+{
+    const ferry_listen_options options = {
+        .on_stream = on_stream,
+        .on_stream_arg = server,
+        .on_owner = true,
+        .stream = server_stream_options(server),
+        .limit_streams = limit,
+        .ret_phase = ret_phase,
+    };
+    int error = ferry_listen(server_service(server), address, &options, ret_gate);
+    if (error == 0)
+        (void)ferry_listener_get_address(*ret_gate, bound, size);
+    return error;
+}
+
+ferry_listener *gate_close(ferry_listener *gate)
+{
+    ferry_promise *closed;
+    if (ferry_listener_close(gate, &closed) == 0) {
+        (void)ferry_promise_await(closed, -1, NULL);
+        (void)ferry_promise_unref(closed);
+    }
+    return ferry_listener_unref(gate);
+}

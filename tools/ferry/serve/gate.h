@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Where the server lets clients in: a listener of ferry's, whose streams begin as connections. */
+#ifndef TOOLS_FERRY_SERVE_GATE_H
+#define TOOLS_FERRY_SERVE_GATE_H
+
+#include "server.h"
+
+#include <ferry/listen.h>
+
+/*
+ * Listens at an address, and serves who comes.
+ * @param limit connections at a time; 0: none. @param bound gets the address that it is, at most size
+ *        bytes. @param ret_phase what failed, if it did.
+ * @return 0, or a negative errno.
+ */
+int gate_open(struct server *server, const char *address, unsigned limit, char *bound, size_t size,
+              ferry_phase *ret_phase, ferry_listener **ret_gate);
+
+/* Closes it; when it returns nobody is let in any more. @return NULL. */
+ferry_listener *gate_close(ferry_listener *gate);
+
+#endif
