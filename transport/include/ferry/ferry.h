@@ -3,12 +3,13 @@
  * ferry: ordered writes and file transfers from any thread, outcomes as promises.
  *
  * The whole interface. Begin with <ferry/service.h> and <ferry/stream.h>; where streams come from is
- * in <ferry/listen.h>; outcomes are in
+ * in <ferry/listen.h> and <ferry/connect.h>; outcomes are in
  * <ferry/promise.h>, <ferry/result.h> and <ferry/inbox.h>. <ferry/fault.h> is for tests.
  */
 #ifndef FERRY_FERRY_H
 #define FERRY_FERRY_H
 
+#include <ferry/connect.h>
 #include <ferry/fault.h>
 #include <ferry/file.h>
 #include <ferry/hooks.h>

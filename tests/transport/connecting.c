@@ -1,0 +1,799 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Connecting: a promise of a stream, whatever the address.
+ *
+ * Linked with --wrap=getaddrinfo: names that begin with "test." are answered by the test, as it says;
+ * numbers, and the rest, by the library.
+ */
+#include "tests/support.h"
+#include "transport/stream.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <sched.h>
+
+/* ---- a resolver of the test's ---------------------------------------------------------------- */
+
+static struct {
+    int error;              /* what it answers; 0: hosts */
+    const char *hosts[20];  /* numeric, in order */
+    atomic_bool is_held_up; /* it does not answer for now */
+    atomic_uint asked;
+} names;
+
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **ret_list);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **ret_list);
+
+static int answer(const char *port, struct addrinfo **ret_list)
+{
+    const struct addrinfo numeric = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    struct addrinfo **end = ret_list;
+    for (unsigned i = 0; names.hosts[i] != NULL; i++) {
+        check_eq(__real_getaddrinfo(names.hosts[i], port, &numeric, end), 0);
+        end = &(*end)->ai_next;
+    }
+    return 0;
+}
+
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **ret_list)
+{
+    bool is_lookup =
+        host != NULL && strncmp(host, "test.", 5) == 0 && (hints->ai_flags & AI_NUMERICHOST) == 0;
+    if (!is_lookup)
+        return __real_getaddrinfo(host, port, hints, ret_list);
+    atomic_fetch_add(&names.asked, 1);
+    while (atomic_load(&names.is_held_up))
+        sched_yield();
+    errno = ENFILE; /* EAI_SYSTEM's */
+    return names.error != 0 ? names.error : answer(port, ret_list);
+}
+
+/* ---- servers --------------------------------------------------------------------------------- */
+
+typedef struct server {
+    int fd;
+    unsigned port;
+    char address[64]; /* as ferry_connect takes it */
+} server;
+
+static server server_at(const char *host, unsigned port, int backlog)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    socklen_t size = sizeof address;
+    const int on = 1;
+    server made = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    check_eq(inet_pton(AF_INET, host, &address.sin_addr), 1);
+    setsockopt(made.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    check_eq(bind(made.fd, (struct sockaddr *)&address, size), 0);
+    check_eq(listen(made.fd, backlog), 0);
+    check_eq(getsockname(made.fd, (struct sockaddr *)&address, &size), 0);
+    made.port = ntohs(address.sin_port);
+    snprintf(made.address, sizeof made.address, "%s:%u", host, made.port);
+    return made;
+}
+
+static server server_start(void)
+{
+    return server_at("127.0.0.1", 0, 16);
+}
+
+/* Abstract, of this process's own. */
+static server server_unix(int backlog)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    server made = {.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    int length =
+        snprintf(made.address, sizeof made.address, "unix:@ferry-test-connect-%d", (int)getpid());
+    size_t name = (size_t)length - strlen("unix:");
+    memcpy(address.sun_path, made.address + strlen("unix:"), name);
+    address.sun_path[0] = '\0';
+    check_eq(bind(made.fd, (struct sockaddr *)&address,
+                  (socklen_t)(offsetof(struct sockaddr_un, sun_path) + name)),
+             0);
+    check_eq(listen(made.fd, backlog), 0);
+    return made;
+}
+
+/* Connections that nobody accepts: as many as make the next one wait. */
+typedef struct crowd {
+    int fds[8];
+    unsigned count;
+} crowd;
+
+static crowd fill_backlog(const server *full)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    crowd made = {0};
+    check_eq(getsockname(full->fd, (struct sockaddr *)&address, &size), 0);
+    bool is_full = false;
+    while (!is_full) {
+        check(made.count < 8);
+        int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        is_full = connect(fd, (struct sockaddr *)&address, size) < 0 && errno == EAGAIN;
+        struct pollfd writable = {.fd = fd, .events = POLLOUT};
+        /* Loopback connects within the call, or not at all for a second: until SYN is sent again. */
+        is_full |= poll(&writable, 1, 200) == 0;
+        made.fds[made.count++] = fd;
+    }
+    return made;
+}
+
+static void disperse(crowd *waiting)
+{
+    for (unsigned i = 0; i < waiting->count; i++)
+        close(waiting->fds[i]);
+}
+
+/* ---- connecting ------------------------------------------------------------------------------ */
+
+static ferry_promise *connect_with(ferry_service *service, const char *address,
+                                   ferry_connect_options options)
+{
+    ferry_promise *promise;
+    check_eq(ferry_connect(service, address, &options, &promise), 0);
+    return promise;
+}
+
+static ferry_promise *connect_to(ferry_service *service, const char *address)
+{
+    return connect_with(service, address, (ferry_connect_options){0});
+}
+
+static void check_outcome(ferry_promise *promise, int error, ferry_phase phase)
+{
+    ferry_stream *none;
+    ferry_result result;
+    check_eq(ferry_promise_await(promise, -1, &result), 0);
+    check_eq(result.error, error);
+    check_eq(result.phase, phase);
+    if (error != 0)
+        check_eq(ferry_promise_get_stream(promise, &none), -ENODATA);
+    ferry_promise_unref(promise);
+}
+
+static ferry_stream *stream_of(ferry_promise *promise)
+{
+    ferry_stream *stream;
+    ferry_result result;
+    check_eq(ferry_promise_await(promise, -1, &result), 0);
+    check_eq(result.error, 0);
+    check_eq(result.phase, FERRY_PHASE_DONE);
+    check_eq(ferry_promise_get_stream(promise, &stream), 0);
+    ferry_promise_unref(promise);
+    return stream;
+}
+
+/* Accepts the connection of a stream, and sees that it is one. Drops the stream. */
+static void check_connected(ferry_stream *stream, const server *to)
+{
+    char got[6] = "", peer[64];
+    int fd = accept4(to->fd, NULL, NULL, SOCK_CLOEXEC);
+    check(fd >= 0);
+    check_eq(outcome(submit_write(stream, "hello", 5)).error, 0);
+    check_eq(recv(fd, got, 5, MSG_WAITALL), 5);
+    check(strcmp(got, "hello") == 0);
+    check(ferry_stream_get_peer(stream, peer, sizeof peer) > 0);
+    if (strlen(to->address) < 28)
+        check(strcmp(peer, to->address) == 0);
+    ferry_stream_unref(stream);
+    check_eq(read(fd, got, 1), 0);
+    close(fd);
+}
+
+static void connect_and_talk(ferry_placement placement, server to)
+{
+    ferry_service *service = service_start(placement);
+    check_connected(stream_of(connect_to(service, to.address)), &to);
+    close(to.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, number_gives_a_stream)
+{
+    connect_and_talk(placement, server_start());
+}
+
+PROMISE_BOTH(connecting, unix_socket_gives_a_stream)
+{
+    connect_and_talk(placement, server_unix(5));
+}
+
+PROMISE(connecting, no_host_is_this_host)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    server to = server_start();
+    char address[20];
+    snprintf(address, sizeof address, ":%u", to.port);
+    check_connected(stream_of(connect_to(service, address)), &to);
+    close(to.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, name_is_looked_up_on_a_thread_that_is_there_only_meanwhile)
+{
+    ferry_service *service = service_start(placement);
+    server to = server_start();
+    char address[40];
+    names.hosts[0] = "127.0.0.1";
+    snprintf(address, sizeof address, "test.name:%u", to.port);
+    unsigned threads = count_threads();
+    atomic_store(&names.is_held_up, true);
+    ferry_promise *promise = connect_to(service, address);
+    while (atomic_load(&names.asked) == 0)
+        sched_yield();
+    check_eq(count_threads(), threads + 1);
+    check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
+    check_connected(stream_of(connect_to(service, to.address)), &to); /* no owner waits for it */
+    atomic_store(&names.is_held_up, false);
+    check_connected(stream_of(promise), &to);
+    wait_for_threads(threads);
+    check_eq(atomic_load(&names.asked), 1);
+    close(to.fd);
+    ferry_service_destroy(service);
+}
+
+static void keep_stream(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    check_eq(result->error, 0);
+    check(ferry__thread_current()->owner != NULL);
+    ferry_stream *stream;
+    check_eq(ferry_promise_get_stream(promise, &stream), 0);
+    check_eq(ferry_stream_write(stream, "hello", 5, NULL, NULL), 0);
+    *(ferry_stream **)arg = stream;
+}
+
+PROMISE_BOTH(connecting, callback_on_the_owner_gets_the_stream)
+{
+    ferry_service *service = service_start(placement);
+    server to = server_start();
+    ferry_stream *stream;
+    char got[6] = "";
+    const ferry_connect_options options = {.on_owner = keep_stream, .on_owner_arg = &stream};
+    check_eq(ferry_connect(service, to.address, &options, NULL), 0);
+    int fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC);
+    check_eq(recv(fd, got, 5, MSG_WAITALL), 5);
+    ferry_stream_unref(stream);
+    close(fd);
+    close(to.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, stream_has_the_options_asked_for)
+{
+    ferry_service *service = service_start(placement);
+    server to = server_start();
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(NULL, 0, &faults), 0);
+    const ferry_stream_options of_stream = {.limit_requests = 7, .faults = faults};
+    ferry_stream *stream =
+        stream_of(connect_with(service, to.address, (ferry_connect_options){.stream = &of_stream}));
+    check_eq(stream->options.limit_requests, 7);
+    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), 1);
+    check_connected(stream, &to);
+    check(ferry_faults_get_calls(faults, FERRY_CALL_WRITE) >= 1);
+    ferry_faults_unref(faults);
+    close(to.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE(connecting, promise_gives_its_stream_again_and_keeps_it)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    server to = server_start();
+    ferry_promise *promise = connect_to(service, to.address);
+    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    ferry_stream *first, *second;
+    check_eq(ferry_promise_get_stream(promise, &first), 0);
+    ferry_stream_unref(first);
+    check_eq(ferry_promise_get_stream(promise, &second), 0);
+    check(first == second);
+    ferry_promise_unref(promise);
+    check_connected(second, &to);
+    close(to.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE(connecting, only_its_own_promise_has_a_stream)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours), *none;
+    ferry_promise *written = submit_write(stream, "x", 1);
+    names.hosts[0] = "127.0.0.1";
+    atomic_store(&names.is_held_up, true);
+    ferry_promise *pending = connect_to(service, "test.name:1");
+    check_eq(ferry_promise_get_stream(written, &none), -EINVAL);
+    check_eq(ferry_promise_get_stream(NULL, &none), -EINVAL);
+    check_eq(ferry_promise_get_stream(pending, NULL), -EINVAL);
+    check_eq(ferry_promise_get_stream(pending, &none), -EBUSY);
+    check_eq(ferry_promise_cancel(pending), 0);
+    atomic_store(&names.is_held_up, false);
+    ferry_promise_unref(pending);
+    ferry_promise_unref(written);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+/* ---- all addresses --------------------------------------------------------------------------- */
+
+static void set_hosts(const char *const hosts[], unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        names.hosts[i] = hosts[i];
+    names.hosts[count] = NULL;
+}
+
+PROMISE_BOTH(connecting, all_addresses_are_tried)
+{
+    ferry_service *service = service_start(placement);
+    server to = server_start();
+    char address[40];
+    set_hosts((const char *[]){"127.0.0.2", "127.0.0.3", "::1", "127.0.0.1"}, 4);
+    snprintf(address, sizeof address, "test.name:%u", to.port);
+    check_connected(stream_of(connect_to(service, address)), &to);
+    close(to.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE(connecting, address_that_does_not_answer_delays_the_next_by_a_quarter_of_a_second)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    server silent = server_at("127.0.0.2", 0, 0), to = server_at("127.0.0.1", silent.port, 5);
+    crowd waiting = fill_backlog(&silent);
+    char address[40];
+    set_hosts((const char *[]){"127.0.0.2", "127.0.0.1"}, 2);
+    snprintf(address, sizeof address, "test.name:%u", to.port);
+    ferry_promise *promise = connect_to(service, address);
+    ferry_result result;
+    check_eq(ferry_promise_await(promise, -1, &result), 0);
+    check(result.active_ns >= 250 * 1000 * 1000);
+    check_connected(stream_of(promise), &to);
+    disperse(&waiting);
+    close(silent.fd);
+    close(to.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE(connecting, families_take_turns_and_16_addresses_are_enough)
+{
+    ferry__address address;
+    ferry__endpoints found;
+    check_eq(ferry__address_parse("test.name:80", &address), 0);
+    set_hosts((const char *[]){"::1", "::2", "::3", "127.0.0.1", "127.0.0.2"}, 5);
+    check_eq(ferry__address_resolve(&address, false, FERRY__EVERYWHERE, &found), 0);
+    static const int families[] = {AF_INET6, AF_INET, AF_INET6, AF_INET, AF_INET6};
+    check_eq(found.count, 5);
+    for (unsigned i = 0; i < 5; i++)
+        check_eq(found.list[i].address.any.sa_family, families[i]);
+    for (unsigned i = 0; i < 19; i++)
+        names.hosts[i] = "127.0.0.1";
+    check_eq(ferry__address_resolve(&address, false, FERRY__EVERYWHERE, &found), 0);
+    check_eq(found.count, 16);
+}
+
+PROMISE_BOTH(connecting, failure_says_what_came_closest)
+{
+    ferry_service *service = service_start(placement);
+    const ferry_fault script[] = {
+        {FERRY_CALL_CONNECT, 1, 1, FERRY_FAULT_ERROR, ENETUNREACH},
+        {FERRY_CALL_CONNECT, 2, 1, FERRY_FAULT_ERROR, ECONNREFUSED},
+        {FERRY_CALL_CONNECT, 3, 1, FERRY_FAULT_ERROR, EHOSTUNREACH},
+    };
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(script, 3, &faults), 0);
+    const ferry_stream_options of_stream = {.faults = faults};
+    set_hosts((const char *[]){"127.0.0.1", "127.0.0.2", "127.0.0.3"}, 3);
+    check_outcome(
+        connect_with(service, "test.name:1", (ferry_connect_options){.stream = &of_stream}),
+        -ECONNREFUSED, FERRY_PHASE_CONNECT);
+    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), 3);
+    ferry_faults_unref(faults);
+    ferry_service_destroy(service);
+}
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(connecting, refused_is_econnrefused)
+{
+    ferry_service *service = service_start(placement);
+    server to = server_start();
+    close(to.fd);
+    check_outcome(connect_to(service, to.address), -ECONNREFUSED, FERRY_PHASE_CONNECT);
+    ferry_service_destroy(service);
+}
+
+PROMISE(connecting, unix_path_that_is_missing_is_enoent)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    check_outcome(connect_to(service, "unix:/nosuchdirectory/x"), -ENOENT, FERRY_PHASE_CONNECT);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, lookup_that_fails_is_an_errno_in_phase_resolve)
+{
+    static const int cases[][2] = {{EAI_NONAME, -ENXIO},          {EAI_NODATA, -ENXIO},
+                                   {EAI_ADDRFAMILY, -ENXIO},      {EAI_SERVICE, -ENXIO},
+                                   {EAI_AGAIN, -EAGAIN},          {EAI_FAIL, -EIO},
+                                   {EAI_MEMORY, -ENOMEM},         {EAI_FAMILY, -EIO},
+                                   {EAI_OVERFLOW, -ENAMETOOLONG}, {EAI_SYSTEM, -ENFILE}};
+    ferry_service *service = service_start(placement);
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        names.error = cases[i][0];
+        check_outcome(connect_to(service, "test.invalid:80"), cases[i][1], FERRY_PHASE_RESOLVE);
+    }
+    ferry_service_destroy(service);
+}
+
+static void fail_by_script(ferry_placement placement, const char *address, ferry_fault fault,
+                           ferry_phase phase)
+{
+    ferry_service *service = service_start(placement);
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(&fault, 1, &faults), 0);
+    const ferry_stream_options of_stream = {.faults = faults};
+    check_outcome(connect_with(service, address, (ferry_connect_options){.stream = &of_stream}),
+                  -fault.error, phase);
+    check_eq(ferry_faults_get_injected(faults), 1);
+    ferry_faults_unref(faults);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, without_a_thread_for_looking_up_it_fails_with_eagain)
+{
+    names.hosts[0] = "127.0.0.1";
+    fail_by_script(placement, "test.name:80",
+                   (ferry_fault){FERRY_CALL_THREAD, 1, 1, FERRY_FAULT_ERROR, EAGAIN},
+                   FERRY_PHASE_RESOLVE);
+}
+
+PROMISE(connecting, stream_that_cannot_be_made_is_a_failure_in_phase_socket)
+{
+    server to =
+        server_unix(5); /* connects at once: the first call is for the stream's own epoll set */
+    fail_by_script(FERRY_DEDICATED, to.address,
+                   (ferry_fault){FERRY_CALL_POLL, 1, 1, FERRY_FAULT_ERROR, EMFILE},
+                   FERRY_PHASE_SOCKET);
+    int fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC);
+    check_eq(read(fd, &(char){0}, 1), 0);
+    close(fd);
+    close(to.fd);
+}
+
+PROMISE(connecting, watch_that_cannot_be_made_is_a_failure_in_phase_connect)
+{
+    server to = server_start(); /* TCP: waits for its socket */
+    fail_by_script(FERRY_SHARED, to.address,
+                   (ferry_fault){FERRY_CALL_POLL, 1, 1, FERRY_FAULT_ERROR, ENOMEM},
+                   FERRY_PHASE_CONNECT);
+    close(to.fd);
+}
+
+PROMISE(connecting, bad_input_is_refused)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    const ferry_stream_options unlikely = {.close_timeout_ms = -1};
+    const ferry_connect_options bad_stream = {.stream = &unlikely}, bad_time = {.timeout_ms = -1};
+    ferry_promise *none = NULL;
+    check_eq(ferry_connect(NULL, ":1", NULL, &none), -EINVAL);
+    check_eq(ferry_connect(service, NULL, NULL, &none), -EINVAL);
+    check_eq(ferry_connect(service, "nonsense", NULL, &none), -EINVAL);
+    check_eq(ferry_connect(service, "systemd:0", NULL, &none), -EINVAL);
+    check_eq(ferry_connect(service, "fd:999", NULL, &none), -EBADF);
+    check_eq(ferry_connect(service, ":1", &bad_stream, &none), -EINVAL);
+    check_eq(ferry_connect(service, ":1", &bad_time, &none), -EINVAL);
+    check(none == NULL);
+    ferry_service_destroy(service);
+}
+
+/* ---- fds ------------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(connecting, inherited_fd_becomes_a_stream)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    char address[20], got[6] = "";
+    fcntl(both.ours, F_SETFD, 0);
+    snprintf(address, sizeof address, "fd:%d", both.ours);
+    ferry_stream *stream = stream_of(connect_to(service, address));
+    check((fcntl(both.ours, F_GETFD) & FD_CLOEXEC) != 0);
+    check_eq(outcome(submit_write(stream, "hello", 5)).error, 0);
+    check_eq(recv(both.theirs, got, 5, MSG_WAITALL), 5);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, inherited_fd_of_no_use_is_closed_and_fails_in_phase_socket)
+{
+    ferry_service *service = service_start(placement);
+    server listening = server_start();
+    char address[20];
+    snprintf(address, sizeof address, "fd:%d", listening.fd);
+    check_outcome(connect_to(service, address), -EINVAL, FERRY_PHASE_SOCKET);
+    check_eq(fcntl(listening.fd, F_GETFD), -1);
+    ferry_service_destroy(service);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+PROMISE_BOTH(connecting, deadline_passes_while_nobody_answers)
+{
+    ferry_service *service = service_start(placement);
+    server silent = server_at("127.0.0.1", 0, 0);
+    crowd waiting = fill_backlog(&silent);
+    check_outcome(connect_with(service, silent.address, (ferry_connect_options){.timeout_ms = 30}),
+                  -ETIMEDOUT, FERRY_PHASE_CONNECT);
+    disperse(&waiting);
+    close(silent.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, deadline_passes_while_a_unix_backlog_is_full)
+{
+    ferry_service *service = service_start(placement);
+    server full = server_unix(0);
+    crowd waiting = fill_backlog(&full);
+    check_outcome(connect_with(service, full.address, (ferry_connect_options){.timeout_ms = 30}),
+                  -ETIMEDOUT, FERRY_PHASE_CONNECT);
+    disperse(&waiting);
+    close(full.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, full_unix_backlog_is_waited_for)
+{
+    ferry_service *service = service_start(placement);
+    server full = server_unix(0);
+    crowd waiting = fill_backlog(&full);
+    ferry_promise *promise = connect_to(service, full.address);
+    check_eq(ferry_promise_await(promise, 20, NULL), -ETIMEDOUT);
+    for (unsigned i = 0; i + 1 < waiting.count; i++) /* the last one of the crowd did not get in */
+        close(accept4(full.fd, NULL, NULL, SOCK_CLOEXEC));
+    check_connected(stream_of(promise), &full);
+    disperse(&waiting);
+    close(full.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, deadline_passes_while_a_name_is_looked_up)
+{
+    ferry_service *service = service_start(placement);
+    names.hosts[0] = "127.0.0.1";
+    atomic_store(&names.is_held_up, true);
+    check_outcome(connect_with(service, "test.name:80", (ferry_connect_options){.timeout_ms = 20}),
+                  -ETIMEDOUT, FERRY_PHASE_RESOLVE);
+    atomic_store(&names.is_held_up, false);
+    ferry_service_destroy(service);
+}
+
+/* ---- calling off ----------------------------------------------------------------------------- */
+
+PROMISE_BOTH(connecting, cancel_settles_at_once_while_a_name_is_looked_up)
+{
+    ferry_service *service = service_start(placement);
+    names.hosts[0] = "127.0.0.1";
+    atomic_store(&names.is_held_up, true);
+    ferry_promise *promise = connect_to(service, "test.name:80");
+    while (atomic_load(&names.asked) == 0)
+        sched_yield();
+    check_eq(ferry_promise_cancel(promise), 0);
+    check_outcome(promise, -ECANCELED, FERRY_PHASE_RESOLVE);
+    atomic_store(&names.is_held_up, false);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, cancel_closes_the_sockets_that_wait_for_an_answer)
+{
+    ferry_service *service = service_start(placement);
+    server silent = server_at("127.0.0.1", 0, 0), full = server_unix(0);
+    crowd waiting = fill_backlog(&silent), others = fill_backlog(&full);
+    unsigned fds = count_fds();
+    ferry_promise *tcp = connect_to(service, silent.address);
+    ferry_promise *local = connect_to(service, full.address);
+    while (count_fds() < fds + 2)
+        sched_yield();
+    check_eq(ferry_promise_cancel(tcp), 0);
+    check_eq(ferry_promise_cancel(local), 0);
+    check_outcome(tcp, -ECANCELED, FERRY_PHASE_CONNECT);
+    check_outcome(local, -ECANCELED, FERRY_PHASE_CONNECT);
+    check_eq(count_fds(), fds);
+    disperse(&waiting);
+    disperse(&others);
+    close(silent.fd);
+    close(full.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, cancel_at_any_moment_settles_once_and_leaves_no_fd)
+{
+    ferry_service *service = service_start(placement);
+    server to = server_start();
+    char by_name[40];
+    names.hosts[0] = "127.0.0.1";
+    snprintf(by_name, sizeof by_name, "test.name:%u", to.port);
+    check_eq(fcntl(to.fd, F_SETFL, O_NONBLOCK), 0);
+    for (unsigned round = 0; round < 200; round++) {
+        char by_fd[20];
+        pair both = unix_pair(SOCK_STREAM);
+        snprintf(by_fd, sizeof by_fd, "fd:%d", both.ours);
+        const char *const addresses[] = {to.address, by_name, by_fd};
+        ferry_promise *promises[3];
+        for (unsigned i = 0; i < 3; i++)
+            promises[i] = connect_to(service, addresses[i]);
+        for (unsigned i = 0; i < round % 10; i++)
+            sched_yield();
+        for (unsigned i = 0; i < 3; i++) {
+            int asked = ferry_promise_cancel(promises[i]);
+            int error = outcome(promises[i]).error;
+            check(error == 0 || (error == -ECANCELED && asked == 0));
+        }
+        for (int fd; (fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0;)
+            close(fd);
+        check_eq(read(both.theirs, &(char){0}, 1), 0); /* closed, whatever the outcome */
+        close(both.theirs);
+    }
+    close(to.fd);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, connection_that_nobody_asks_for_is_closed)
+{
+    ferry_service *service = service_start(placement);
+    server to = server_start();
+    check_eq(ferry_connect(service, to.address, NULL, NULL), 0);
+    int fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC);
+    check_eq(read(fd, &(char){0}, 1), 0);
+    close(fd);
+    names.hosts[0] = "127.0.0.1";
+    char by_name[40];
+    snprintf(by_name, sizeof by_name, "test.name:%u", to.port);
+    atomic_store(&names.is_held_up, true);
+    ferry_promise_unref(connect_to(service, by_name));
+    atomic_store(&names.is_held_up, false);
+    fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC);
+    check_eq(read(fd, &(char){0}, 1), 0);
+    close(fd);
+    close(to.fd);
+    ferry_service_destroy(service);
+}
+
+static void *release_names(void *arg)
+{
+    ferry_promise *resolving = arg;
+    /* It is settled while getaddrinfo is still at it; destroy waits for that. */
+    check_eq(ferry_promise_await(resolving, -1, NULL), 0);
+    atomic_store(&names.is_held_up, false);
+    return NULL;
+}
+
+PROMISE_BOTH(connecting, destroy_ends_connects_at_every_stage)
+{
+    ferry_service *service = service_start(placement);
+    server silent = server_at("127.0.0.1", 0, 0), full = server_unix(0);
+    crowd waiting = fill_backlog(&silent), others = fill_backlog(&full);
+    names.hosts[0] = "127.0.0.1";
+    atomic_store(&names.is_held_up, true);
+    ferry_promise *resolving = connect_to(service, "test.name:80");
+    ferry_promise *tcp = connect_to(service, silent.address);
+    ferry_promise *local = connect_to(service, full.address);
+    while (atomic_load(&names.asked) == 0)
+        sched_yield();
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, release_names, resolving), 0);
+    ferry_service_destroy(service);
+    check_eq(pthread_join(thread, NULL), 0);
+    check_outcome(resolving, -ECANCELED, FERRY_PHASE_RESOLVE);
+    check_eq(ferry_promise_await(tcp, 0, NULL), 0);
+    check_eq(outcome(tcp).error, -ECANCELED);
+    check_eq(ferry_promise_await(local, 0, NULL), 0);
+    check_eq(outcome(local).error, -ECANCELED);
+    disperse(&waiting);
+    disperse(&others);
+    close(silent.fd);
+    close(full.fd);
+}
+
+PROMISE_BOTH(connecting, destroy_races_with_connects)
+{
+    enum { CONNECTS = 10, ROUNDS = 40 };
+    server to = server_at("127.0.0.1", 0, 1000);
+    char by_name[40];
+    names.hosts[0] = "127.0.0.1";
+    snprintf(by_name, sizeof by_name, "test.name:%u", to.port);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        ferry_service *service = service_start(placement);
+        ferry_promise *promises[CONNECTS];
+        for (unsigned i = 0; i < CONNECTS; i++)
+            promises[i] = connect_to(service, i % 3 == 0 ? by_name : to.address);
+        for (unsigned i = 0; i < round; i++)
+            sched_yield();
+        ferry_service_destroy(service);
+        for (unsigned i = 0; i < CONNECTS; i++) {
+            check_eq(ferry_promise_await(promises[i], 0, NULL), 0);
+            int error = outcome(promises[i]).error;
+            check(error == 0 || error == -ECANCELED);
+        }
+    }
+    close(to.fd);
+}
+
+/* A proxy: whoever is told of a connection connects on, while another thread destroys the service. */
+static void connect_on(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener;
+    int error = ferry_connect(stream->service, arg, NULL, NULL);
+    check(error == 0 || error == -ESHUTDOWN);
+}
+
+PROMISE_BOTH(connecting, destroy_races_with_connects_made_on_owners)
+{
+    server to = server_at("127.0.0.1", 0, 1000);
+    for (unsigned round = 0; round < 30; round++) {
+        ferry_service *service = service_start(placement);
+        const ferry_listen_options options = {
+            .on_stream = connect_on, .on_stream_arg = to.address, .on_owner = true};
+        ferry_listener *listener;
+        char address[64];
+        check_eq(ferry_listen(service, "127.0.0.1:0", &options, &listener), 0);
+        ferry_listener_get_address(listener, address, sizeof address);
+        for (unsigned i = 0; i < 10; i++)
+            check_eq(ferry_connect(service, address, NULL, NULL), 0);
+        for (unsigned i = 0; i < round * 2; i++)
+            sched_yield();
+        ferry_service_destroy(service);
+        ferry_listener_unref(listener);
+    }
+    close(to.fd);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void connect_if_memory_allows(ferry_placement placement, const char *address)
+{
+    ferry_service *service;
+    const ferry_service_options one = {.placement = placement, .shared_owners = 1};
+    if (ferry_service_create(&one, &service) != 0)
+        return;
+    ferry_promise *promise;
+    int error = ferry_connect(service, address, NULL, &promise);
+    if (error == 0) {
+        ferry_stream *stream;
+        error = ferry_promise_await(promise, -1, NULL);
+        check_eq(error, 0);
+        if (ferry_promise_get_stream(promise, &stream) == 0)
+            ferry_stream_unref(stream);
+        error = outcome(promise).error;
+    }
+    check(error == 0 || error == -ENOMEM);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, any_failing_allocation_is_refused_or_settles_and_leaks_nothing)
+{
+    check(ferry_inbox_run(0) == 0); /* this thread's inbox is there before memory runs out */
+    server to = server_at("127.0.0.1", 0, 1000);
+    char by_name[40];
+    names.hosts[0] = "127.0.0.1";
+    snprintf(by_name, sizeof by_name, "test.name:%u", to.port);
+    for (unsigned way = 0; way < 2; way++) {
+        unsigned long needed;
+        unsigned failures = 0;
+        do {
+            unsigned long before = allocations_made();
+            fail_allocation(++failures);
+            connect_if_memory_allows(placement, way == 0 ? to.address : by_name);
+            needed = allocations_made() - before;
+            allow_allocations();
+        } while (failures <= needed);
+        check(failures > 5);
+    }
+    close(to.fd);
+}
