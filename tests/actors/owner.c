@@ -113,7 +113,11 @@ PROMISE(owner, last_hold_released_by_another_thread_ends_a_sleeping_owner)
     for (unsigned round = 0; round < 200; round++) {
         ferry__owner *owner = owner_start();
         ferry__owner_hold(owner);
-        ferry__owner_stop(owner); /* its thread may be anywhere on its way to sleep */
+        ferry__owner_stop(owner);
+        while (atomic_load(&owner->holds) > 1)
+            sched_yield();
+        for (volatile unsigned spin = 0; spin < round * 20; spin++) {
+        } /* its thread may be anywhere on its way to sleep, or asleep */
         ferry__owner_release(owner);
         ferry__owner_join(owner);
         ferry__owner_unref(owner);

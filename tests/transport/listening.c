@@ -753,6 +753,7 @@ PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
     check_eq(connect(client, &endpoint->address.any, endpoint->size), 0);
     while (lines_logged() == 0)
         sched_yield();
+    wait_until_asleep(); /* it does not spin */
     check_eq(atomic_load(&seen.count), 0);
     check_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
     check_hello(client);
