@@ -225,7 +225,7 @@ static void wait_for_more(ferry__acceptor *acceptor)
 {
     if (atomic_load_explicit(&acceptor->listener->is_short, memory_order_relaxed))
         atomic_store(&acceptor->listener->is_short, false);
-    int error = ferry__owner_watch(acceptor->owner, &acceptor->watch, EPOLLIN);
+    int error = ferry__owner_await(acceptor->owner, &acceptor->watch, EPOLLIN);
     if (error != 0)
         run_short(acceptor, error);
 }

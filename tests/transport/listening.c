@@ -733,34 +733,67 @@ PROMISE_BOTH(listening, shortage_is_told_of_once_and_got_over_without_spinning)
         get_over(placement, errors[i], 4, 1);
 }
 
-PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
+PROMISE_BOTH(listening, listener_short_of_fds_sleeps_and_can_be_closed)
 {
     ferry_service *service = service_start(placement);
     guests seen = {0};
     ferry_faults *faults;
     ferry_listener *listener = listen_with_faults(
-        service, &seen, (ferry_fault){FERRY_CALL_ACCEPT, UINT64_MAX, 1, FERRY_FAULT_ERROR, EIO},
+        service, &seen, (ferry_fault){FERRY_CALL_ACCEPT, 1, UINT64_MAX, FERRY_FAULT_ERROR, EMFILE},
         &faults);
-    struct rlimit before;
-    check_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const ferry__endpoint *endpoint = &listener->binding.endpoint;
-    struct rlimit none = {.rlim_cur = (rlim_t)client + 1, .rlim_max = before.rlim_max};
-    int lowest = dup(client); /* those below are taken: find out */
-    none.rlim_cur = lowest < client ? (rlim_t)client + 1 : (rlim_t)lowest;
-    close(lowest);
-    check_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-    check_eq(connect(client, &endpoint->address.any, endpoint->size), 0);
+    int fd = dial(listener);
     while (lines_logged() == 0)
         sched_yield();
     wait_until_asleep(); /* it does not spin */
+    close_listener(listener);
+    check_eq(lines_logged(), 1);
+    close(fd);
+    ferry_faults_unref(faults);
+    ferry_service_destroy(service);
+}
+
+/* No fd can be made any more, until they are given back. */
+typedef struct famine {
+    struct rlimit before;
+    int fds[256];
+    unsigned count;
+} famine;
+
+static void use_up_fds(famine *made)
+{
+    check_eq(getrlimit(RLIMIT_NOFILE, &made->before), 0);
+    const struct rlimit few = {.rlim_cur = 256, .rlim_max = made->before.rlim_max};
+    check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    while ((made->fds[made->count] = dup(0)) >= 0)
+        made->count++;
+    check_eq(errno, EMFILE);
+}
+
+static void give_fds_back(const famine *made)
+{
+    check_eq(setrlimit(RLIMIT_NOFILE, &made->before), 0);
+    for (unsigned i = 0; i < made->count; i++)
+        close(made->fds[i]);
+}
+
+PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
+{
+    ferry_service *service = service_start(placement);
+    guests seen = {0};
+    ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
+    const ferry__endpoint *endpoint = &listener->binding.endpoint;
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    famine hunger = {0};
+    use_up_fds(&hunger);
+    check_eq(connect(client, &endpoint->address.any, endpoint->size), 0);
+    while (lines_logged() == 0)
+        sched_yield();
     check_eq(atomic_load(&seen.count), 0);
-    check_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    give_fds_back(&hunger);
     check_hello(client);
     check_eq(lines_logged(), 1);
     close(client);
     close_listener(listener);
-    ferry_faults_unref(faults);
     ferry_service_destroy(service);
 }
 
