@@ -84,13 +84,15 @@ FERRY_API int ferry_service_get_status(ferry_service *service, ferry_service_sta
 
 /*
  * Ends a service: aborts every stream that is still open (settling what it has queued with
- * -ECANCELED), waits for the threads to end, closes the fds. When it returns no thread of the
- * service runs, none of its fds is open and every promise it made is settled. Peers of stalled
+ * -ECANCELED), closes every listener, calls off every connect that is under way (waiting for a name
+ * that is being looked up), waits for the threads to end, closes the fds. When it returns no thread
+ * of the service runs, none of its fds is open and every promise it made is settled. Peers of stalled
  * streams do not delay it. To end in order: close the streams, ferry_service_drain, then destroy.
  *
  * Threads: any but ferry's own (asserted in debug builds; elsewhere it logs an error and does
  * nothing), inside callbacks of the program's threads too; no other call on the service (adopting,
- * draining) may be under way, or follow. Calls on its streams and promises may.
+ * draining) may be under way, or follow, but in callbacks on its own owners: there it is refused with
+ * -ESHUTDOWN. Calls on its streams and promises may.
  * In a forked child it does nothing: the threads are the parent's.
  */
 FERRY_API void ferry_service_destroy(ferry_service *service);

@@ -244,7 +244,8 @@ typedef struct ferry_stream_status {
  *         datagram or raw socket; -EINVAL: service or ret_stream is NULL, a listening socket, an
  *         option out of its range, or FERRY_FRAMING_PAD for a message socket; -ENOTSOCK:
  *         close_timeout_ms on something that is no socket; -ENOMEM, -EMFILE, -ENFILE: what the
- *         stream needs could not be made; -ECHILD: after fork.
+ *         stream needs could not be made; -ECHILD: after fork; -ESHUTDOWN: the service is
+ *         being destroyed.
  */
 FERRY_API int ferry_stream_adopt(ferry_service *service, int fd,
                                  const ferry_stream_options *options, ferry_stream **ret_stream);
