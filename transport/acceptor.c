@@ -17,8 +17,9 @@
 
 enum {
     BATCH = 16, /* connections a turn: a flood of them delays the owner's streams by so much */
-    /* How much more than the least loaded one an owner may have and still take a connection at once:
-     * so few that it shows in no balance, and several for each time that the others are woken. */
+    /* How much more than the least loaded one an owner may have and still take a connection at
+     * once: so few that it shows in no balance, and several for each time that the others are
+     * woken. */
     SLACK = 4,
     LONGEST_LEAVE_MS = 10, /* the others may be few, and busy with something long */
 };
@@ -112,7 +113,7 @@ static void deliver_handover(ferry__mail *mail, bool receiver_gone)
     pthread_cleanup_pop(1);
 }
 
-/* To the stream's own owner. Not if the service's end has got there first, and the stream is gone. */
+/* To the stream's own owner. Not if the service's end was faster, and the stream is gone. */
 static void post_to_owner(handover *given)
 {
     ferry__owner *owner = ferry__owner_ref(given->stream->owner);
@@ -140,7 +141,7 @@ static void post_handover(ferry__acceptor *acceptor, handover *given, ferry_stre
         post_to_owner(given);
 }
 
-/* Whether a stream is accepted on the thread on which on_stream is called: then nothing is posted. */
+/* Whether a stream is accepted where on_stream is called: then nothing is posted. */
 static bool is_told_here(const ferry_listener *listener)
 {
     return listener->home == NULL && !ferry__service_is_dedicated(listener->service);
@@ -195,7 +196,7 @@ static void look_again(ferry__acceptor *acceptor, int64_t deadline)
     ferry__timers_set(&acceptor->owner->timers, &acceptor->timer, deadline);
 }
 
-/* Fds or memory have run out, or something that ferry knows no better answer to: waits for a while. */
+/* Fds or memory have run out, or something that ferry knows no better answer to: waits. */
 static void run_short(ferry__acceptor *acceptor, int error)
 {
     if (!atomic_exchange(&acceptor->listener->is_short, true))

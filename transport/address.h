@@ -52,7 +52,7 @@ typedef struct ferry__address {
     ferry__endpoint local; /* FERRY__ADDRESS_UNIX */
 } ferry__address;
 
-/* Takes text apart. @return 0; -EINVAL; -ENAMETOOLONG: a unix path, host or name that is too long. */
+/* Takes text apart. @return 0; -EINVAL; -ENAMETOOLONG: a path, host or name that is too long. */
 int ferry__address_parse(const char *text, ferry__address *ret_address);
 
 /* Where to look for what a name stands for. */
@@ -72,8 +72,8 @@ int ferry__address_resolve(const ferry__address *address, bool is_to_bind, ferry
 /* Writes an address as text, as snprintf(3). */
 int ferry__endpoint_format(const ferry__endpoint *endpoint, char *buffer, size_t size);
 
-/* The fd that the service manager has passed under this number or name (sd_listen_fds(3)). @return it;
- * -ENXIO: there is none. */
+/* The fd that the service manager has passed under this number or name (sd_listen_fds(3)).
+ * @return it; -ENXIO: there is none. */
 int ferry__address_find_passed(const ferry__address *address);
 
 /* ---- peers ---- */

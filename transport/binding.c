@@ -21,8 +21,9 @@ static bool is_path(const ferry__endpoint *endpoint)
 }
 
 /*
- * Whether a path is a socket that no process has bound. Asked with a socket of another type: that is
- * refused where nobody is, and where somebody is it fails without a connection that he would see.
+ * Whether a path is a socket that no process has bound. Asked with a socket of another type: that
+ * is refused where nobody is, and where somebody is it fails without a connection that he would
+ * see.
  */
 static bool is_stale(const ferry__endpoint *endpoint)
 {
@@ -49,7 +50,7 @@ static int bind_to(int fd, const ferry__endpoint *endpoint)
     return bind(fd, &endpoint->address.any, endpoint->size) == 0 ? 0 : -errno;
 }
 
-/* Notes which file the path is, and gives it its permissions: nobody can connect before listen(2). */
+/* Notes which file it is, and gives it its permissions: nobody can connect before listen(2). */
 static int own_path(ferry__binding *binding, unsigned mode)
 {
     struct stat status;

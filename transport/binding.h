@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A binding: a listening socket, made or inherited, and what is to be put back when it is closed: the
- * path of a unix socket, the flags of an inherited one.
+ * A binding: a listening socket, made or inherited, and what is to be put back when it is closed:
+ * the path of a unix socket, the flags of an inherited one.
  */
 #ifndef FERRY_TRANSPORT_BINDING_H
 #define FERRY_TRANSPORT_BINDING_H

@@ -8,11 +8,11 @@
  *
  *   any thread: ferry_connect -> mail    owner: resolve (by mail to a thread of its own, and back)
  *                                               -> attempts -> the first that is connected: adopt
- *                                               -> settle -> end, once no mail is on its way any more
+ *                                               -> settle -> end, once no mail is on its way
  *
- * The promise is an allocation of its own, so that one that is kept for long costs little. It points to
- * the connection until that has ended; whoever cancels is sure of it, since a connection waits for the
- * cancel that settling has heard of.
+ * The promise is an allocation of its own, so that one that is kept for long costs little. It
+ * points to the connection until that has ended; whoever cancels is sure of it, since a connection
+ * waits for the cancel that settling has heard of.
  *
  * The resolver is a supervised owner that lives for one getaddrinfo(3): the front owner starts its
  * thread and joins it.
@@ -502,8 +502,8 @@ static void time_is_up(ferry__timer *timer)
 static void cancel(ferry_promise *promise)
 {
     connection *self = ((outcome *)(void *)promise)->connection;
-    /* It does not end before the mail was delivered, but soon then: the post may still be looking at
-     * the owner. */
+    /* It does not end before the mail was delivered, but soon then: the post may still be looking
+     * at the owner. */
     ferry__owner *owner = ferry__owner_ref(self->owner);
     ferry__owner_post(owner, &self->cancel_mail);
     ferry__owner_unref(owner);
@@ -609,7 +609,7 @@ static int check_options(const ferry_connect_options *options)
 
 static void post(connection *self)
 {
-    /* Its callback on the owner may give the service's last reference back before the post returns. */
+    /* It may be over, and its owner too, before the post returns. */
     ferry__owner *owner = ferry__owner_ref(self->owner);
     ferry__owner_post(owner, &self->start_mail);
     ferry__owner_unref(owner);

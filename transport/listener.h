@@ -3,16 +3,16 @@
  * A listener's inside. listener.c is its face to any thread, acceptor.c its owners' side.
  *
  * A listener has an acceptor on each of its service's own owners: on the front owner alone with
- * dedicated placement, on every shared owner else. All of them watch one listening fd, each in its own
- * epoll set, so that a connection wakes them all; one takes it, and its stream stays where it was
- * taken: nothing is handed over. Who has more streams than the least loaded leaves it to the others
- * for as many milliseconds as it has more, and takes it then, should nobody have done so: balanced,
- * and nobody is waited for for long.
+ * dedicated placement, on every shared owner else. All of them watch one listening fd, each in its
+ * own epoll set, so that a connection wakes them all; one takes it, and its stream stays where it
+ * was taken: nothing is handed over. Who has more streams than the least loaded leaves it to the
+ * others for as many milliseconds as it has more, and takes it then, should nobody have done so:
+ * balanced, and nobody is waited for for long.
  *
- * Why not otherwise: EPOLLEXCLUSIVE wakes the one that was added last again and again, so that it gets
- * nearly all, and a watch with it cannot be armed anew (EPOLL_CTL_MOD is EINVAL). SO_REUSEPORT gives
- * each owner a queue of its own, filled by a hash of the peer's address: unevenly where there are few
- * peers, and what is queued for an owner that is busy nobody else can take.
+ * Why not otherwise: EPOLLEXCLUSIVE wakes the one that was added last again and again, so that it
+ * gets nearly all, and a watch with it cannot be armed anew (EPOLL_CTL_MOD is EINVAL). SO_REUSEPORT
+ * gives each owner a queue of its own, filled by a hash of the peer's address: unevenly where there
+ * are few peers, and what is queued for an owner that is busy nobody else can take.
  *
  * What ends when:
  *   close (any thread)   mail to each acceptor
@@ -51,9 +51,8 @@ typedef struct ferry__acceptor {
     bool is_leaving;     /* it leaves a connection to the others, until the timer fires */
     bool has_left;       /* it did for long enough: the next one is its */
     bool waits_for_room; /* wants_room is set, or room_mail is on its way */
-    bool
-        has_started; /* start_mail has come; close_mail may be faster, where a service is destroyed */
-    bool is_closing; /* close_mail has come */
+    bool has_started;    /* start_mail has come: where a service is destroyed perhaps as the last */
+    bool is_closing;     /* close_mail has come */
 } ferry__acceptor;
 
 struct ferry_listener {

@@ -2,8 +2,8 @@
 /*
  * Connecting: a promise of a stream, whatever the address.
  *
- * Linked with --wrap=getaddrinfo: names that begin with "test." are answered by the test, as it says;
- * numbers, and the rest, by the library.
+ * Linked with --wrap=getaddrinfo: names that begin with "test." are answered by the test, as it
+ * says; numbers, and the rest, by the library.
  */
 #include "tests/support.h"
 #include "transport/stream.h"
@@ -118,7 +118,7 @@ static crowd fill_backlog(const server *full)
         int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         is_full = connect(fd, (struct sockaddr *)&address, size) < 0 && errno == EAGAIN;
         struct pollfd writable = {.fd = fd, .events = POLLOUT};
-        /* Loopback connects within the call, or not at all for a second: until SYN is sent again. */
+        /* Loopback connects within the call, or not for a second: until SYN is sent again. */
         is_full |= poll(&writable, 1, 200) == 0;
         made.fds[made.count++] = fd;
     }
@@ -725,7 +725,7 @@ PROMISE_BOTH(connecting, destroy_races_with_connects)
     close(to.fd);
 }
 
-/* A proxy: whoever is told of a connection connects on, while another thread destroys the service. */
+/* A proxy: who is told of a connection connects on, while another thread destroys the service. */
 static void connect_on(ferry_listener *listener, ferry_stream *stream, void *arg)
 {
     (void)listener;

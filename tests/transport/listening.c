@@ -900,7 +900,7 @@ static void block_owner(ferry_listener *listener, ferry_stream *stream, void *ar
 
 PROMISE(listening, busy_owner_holds_up_no_connection)
 {
-    /* One owner stays in its first callback, with the fewest streams: the other does not wait for it. */
+    /* One owner stays in its first callback, with the fewest streams. */
     ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {.keep = true};
     ferry_listen_options options = options_for(&seen, true);

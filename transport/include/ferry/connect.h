@@ -3,9 +3,9 @@
  * Connecting: a promise of a stream.
  *
  * ferry_connect -> the promise settles -> ferry_promise_get_stream. Addresses are as in
- * <ferry/listen.h>. Where a name has several they are all tried, IPv6 and IPv4 in turn: the next one
- * when one fails, or has not answered in 250 milliseconds; the first connection wins and the others
- * are closed (RFC 8305).
+ * <ferry/listen.h>. Where a name has several they are all tried, IPv6 and IPv4 in turn: the next
+ * one when one fails, or has not answered in 250 milliseconds; the first connection wins and the
+ * others are closed (RFC 8305).
  */
 #ifndef FERRY_CONNECT_H
 #define FERRY_CONNECT_H
@@ -17,12 +17,13 @@ FERRY_BEGIN
 
 typedef struct ferry_connect_options {
     /*
-     * Of the stream; NULL: all defaults. Copied. on_watermark runs on the stream's owner; faults are for
-     * connecting, too.
+     * Of the stream; NULL: all defaults. Copied. on_watermark runs on the stream's owner; faults
+     * are for connecting, too.
      */
     const ferry_stream_options *stream;
 
-    /* For all of it, resolving and trying every address: milliseconds; 0: no limit but the kernel's. */
+    /* For all of it, resolving and trying every address: milliseconds; 0: no limit but the
+     * kernel's. */
     int64_t timeout_ms;
 
     /* Called on the owner that connects when it has settled, as in ferry_request_options. */
@@ -33,15 +34,16 @@ typedef struct ferry_connect_options {
 /*
  * Connects to an address, and makes a stream of the connection.
  *
- * A host or service by name is looked up on a thread of its own, which is there only meanwhile. What
- * is under way there cannot be interrupted: a cancel or a timeout settles the promise at once, but
- * ferry_service_destroy waits for getaddrinfo(3) to return. A unix socket whose backlog is full is
- * tried again and again.
+ * A host or service by name is looked up on a thread of its own, which is there only meanwhile.
+ * What is under way there cannot be interrupted: a cancel or a timeout settles the promise at once,
+ * but ferry_service_destroy waits for getaddrinfo(3) to return. A unix socket whose backlog is full
+ * is tried again and again.
  *
- * Threads: any. Never blocks. Borrows: address and options, during this call. Takes: the fd of fd:N,
- * unless it is refused; it is close-on-exec from then on, and closed if the outcome is a failure.
- * Settles: when it is connected, or has failed. A connection that nobody asks for, since the promise
- * was dropped before it settled, is closed.
+ * Threads: any. Never blocks. Borrows: address and options, during this call. Takes: the fd of
+ * fd:N, unless it is refused; it is close-on-exec from then on, and closed if the outcome is a
+ * failure.
+ * Settles: when it is connected, or has failed. A connection that nobody asks for, since the
+ * promise was dropped before it settled, is closed.
  * Cancel: it settles with -ECANCELED, and all its sockets are closed.
  * @param options NULL: all defaults. @param ret_promise may be NULL.
  * @return 0
@@ -52,10 +54,10 @@ typedef struct ferry_connect_options {
  *   -ENOMEM, -ECHILD; -ESHUTDOWN: the service is being destroyed
  * Outcome: 0, and ferry_promise_get_stream gives the stream; or
  *   phase resolve  as <ferry/status.h> says; -EAGAIN also: no thread could be started
- *   phase socket   the errnos of socket(2), and of ferry_stream_adopt: what a stream needs could not
- *                  be made of it
- *   phase connect  what connect(2) said of the address that came closest (-ECONNREFUSED, rather than
- *                  -ENETUNREACH of another): -ENOENT: no such path; -EAFNOSUPPORT, ...
+ *   phase socket   the errnos of socket(2), and of ferry_stream_adopt: what a stream needs could
+ *                  not be made
+ *   phase connect  what connect(2) said of the address that came closest (-ECONNREFUSED, rather
+ *                  than -ENETUNREACH of another): -ENOENT: no such path; -EAFNOSUPPORT, ...
  *   phase queue, resolve, connect  -ETIMEDOUT: timeout_ms was up, or the kernel's own time;
  *                  -ECANCELED: cancelled, or the service destroyed
  * Source: connect(2), getaddrinfo(3), RFC 8305.

@@ -20,9 +20,10 @@
  * that accepted it. An owner with more to do than the others leaves a connection to them, but not
  * for longer than some milliseconds.
  *
- * What goes wrong while accepting ends no listener. A connection that was over before it was accepted
- * is passed over in silence; where fds or memory have run out accepting pauses for 10 milliseconds to
- * a second at a time, the log hook is told once, and it goes on by itself when there are some again.
+ * What goes wrong while accepting ends no listener. A connection that was over before it was
+ * accepted is passed over in silence; where fds or memory have run out accepting pauses for 10
+ * milliseconds to a second at a time, the log hook is told once, and it goes on by itself when
+ * there are some again.
  */
 #ifndef FERRY_LISTEN_H
 #define FERRY_LISTEN_H
@@ -35,10 +36,10 @@ FERRY_BEGIN
 typedef struct ferry_listener ferry_listener;
 
 /*
- * Told of each stream that was accepted. Both arguments are valid during the call: whoever keeps the
- * stream takes a reference; a stream that nobody keeps is closed when the call returns. On an owner
- * it must not block, and cannot wait; submitting, closing, and listening or connecting by number are
- * fine.
+ * Told of each stream that was accepted. Both arguments are valid during the call: whoever keeps
+ * the stream takes a reference; a stream that nobody keeps is closed when the call returns. On an
+ * owner it must not block, and cannot wait; submitting, closing, and listening or connecting by
+ * number are fine.
  */
 typedef void ferry_stream_callback(ferry_listener *listener, ferry_stream *stream, void *arg);
 
@@ -47,21 +48,21 @@ typedef struct ferry_listen_options {
     void *on_stream_arg;
 
     /*
-     * Where on_stream is called: on the accepted stream's owner, with no detour over another thread;
-     * else on the thread that listens, when that runs its inbox. If that thread has ended the streams
-     * are closed, and the log hook is told. Always on the owner if an owner listens.
+     * Where on_stream is called: on the accepted stream's owner, with no detour over another
+     * thread; else on the thread that listens, when that runs its inbox. If that thread has ended
+     * the streams are closed, and the log hook is told. Always on the owner if an owner listens.
      */
     bool on_owner;
 
     /*
-     * Of every accepted stream; NULL: all defaults. Copied. on_watermark runs on the stream's owner;
-     * faults are for accepting, too.
+     * Of every accepted stream; NULL: all defaults. Copied. on_watermark runs on the stream's
+     * owner; faults are for accepting, too.
      */
     const ferry_stream_options *stream;
 
     unsigned backlog; /* connections that wait to be accepted; 0: as many as the system allows */
 
-    /* Streams accepted and not ended; at the limit accepting pauses until one has ended. 0: none. */
+    /* Streams accepted and not ended; 0: no limit. At it accepting pauses until one has ended. */
     unsigned limit_streams;
 
     unsigned unix_mode; /* permissions of a unix socket's path; 0: as the umask has it */
@@ -73,19 +74,19 @@ typedef struct ferry_listen_options {
 /*
  * Listens at an address, and hands each connection to on_stream.
  *
- * A unix socket's path that no process listens at any more is replaced; closing removes the path, if
- * it is still the one that was made. So a relative path needs the same working directory then. An
- * inherited socket (fd:N, systemd:N) is ferry's from then on, as one that is adopted: close-on-exec,
- * non-blocking until it is closed, and its path is left alone. The environment is read
- * (sd_listen_fds(3)), never changed.
+ * A unix socket's path that no process listens at any more is replaced; closing removes the path,
+ * if it is still the one that was made. So a relative path needs the same working directory then.
+ * An inherited socket (fd:N, systemd:N) is ferry's from then on, as one that is adopted:
+ * close-on-exec, non-blocking until it is closed, and its path is left alone. The environment is
+ * read (sd_listen_fds(3)), never changed.
  *
  * Threads: any. Blocks while a host or service that is given by name is looked up; with numbers,
- * unix sockets and fds never. Borrows: address and options, during this call. Takes: an inherited fd,
- * unless it fails. Gives: a reference to a listener.
+ * unix sockets and fds never. Borrows: address and options, during this call. Takes: an inherited
+ * fd, unless it fails. Gives: a reference to a listener.
  * @return 0, or with *options->ret_phase
  *   queue (refused before anything was done):
- *     -EINVAL         service, address, options, on_stream or ret_listener is NULL, an option out of
- *                     its range (ferry_stream_adopt's too), or a malformed address
+ *     -EINVAL         service, address, options, on_stream or ret_listener is NULL, an option out
+ *                     of its range (ferry_stream_adopt's too), or a malformed address
  *     -ENAMETOOLONG   a host, name or path that is too long
  *     -ENOMEM, -ECHILD; -ESHUTDOWN: the service is being destroyed
  *   resolve: as <ferry/status.h> says
@@ -109,14 +110,14 @@ FERRY_API int ferry_listen(ferry_service *service, const char *address,
  *
  * Threads: any. Never blocks.
  * @param buffer gets at most size bytes, NUL included.
- * @return the length of all of it without its NUL, as snprintf(3): size or more means that it was cut
- *         short; -EINVAL: listener is NULL, or buffer is NULL while size is not 0.
+ * @return the length of all of it without its NUL, as snprintf(3): size or more means that it was
+ *         cut short; -EINVAL: listener is NULL, or buffer is NULL while size is not 0.
  */
 FERRY_API int ferry_listener_get_address(ferry_listener *listener, char *buffer, size_t size);
 
 /*
- * Stops listening. Connections that wait to be accepted are lost; streams that were accepted live on.
- * Closing again is fine: it gives the same promise.
+ * Stops listening. Connections that wait to be accepted are lost; streams that were accepted live
+ * on. Closing again is fine: it gives the same promise.
  *
  * Threads: any, on_stream included. Never blocks. Cancel: -EOPNOTSUPP.
  * Settles: when nothing is accepted any more, on_stream does not run on any owner any more, and the
