@@ -246,20 +246,22 @@ static void keep_stream(ferry_promise *promise, const ferry_result *result, void
     ferry_stream *stream;
     check_eq(ferry_promise_get_stream(promise, &stream), 0);
     check_eq(ferry_stream_write(stream, "hello", 5, NULL, NULL), 0);
-    *(ferry_stream **)arg = stream;
+    atomic_store((_Atomic(ferry_stream *) *)arg, stream);
 }
 
 PROMISE_BOTH(connecting, callback_on_the_owner_gets_the_stream)
 {
     ferry_service *service = service_start(placement);
     server to = server_start();
-    ferry_stream *stream;
+    _Atomic(ferry_stream *) stream = NULL;
     char got[6] = "";
     const ferry_connect_options options = {.on_owner = keep_stream, .on_owner_arg = &stream};
     check_eq(ferry_connect(service, to.address, &options, NULL), 0);
     int fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC);
     check_eq(recv(fd, got, 5, MSG_WAITALL), 5);
-    ferry_stream_unref(stream);
+    while (atomic_load(&stream) == NULL)
+        sched_yield();
+    ferry_stream_unref(atomic_load(&stream));
     close(fd);
     close(to.fd);
     ferry_service_destroy(service);

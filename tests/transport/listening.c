@@ -490,11 +490,12 @@ PROMISE(listening, stale_path_is_replaced_and_a_live_one_is_eaddrinuse)
     guests seen = {0};
     unlink(path());
     bind_path(false);
-    ferry_listener *listener = listen_at(service, at_path(), &seen, true);
+    const ferry_listen_options options = options_for(&seen, true);
+    ferry_listener *listener = listen_with(service, at_path(), options);
     int fd = dial(listener);
     check_hello(fd);
     close(fd);
-    check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
+    check_refused(service, at_path(), options, -EADDRINUSE, FERRY_PHASE_BIND);
     fd = dial(listener);
     check_hello(fd); /* it noticed nothing, nor was it told of a connection */
     await_guests(&seen, 2);
