@@ -100,7 +100,7 @@ static uint64_t account_to_part(ferry_stream *stream, ferry__request *request, f
 /* A part has ended: whether its source stood by its word. */
 static int check_ended(const ferry_stream *stream, const ferry__part *part)
 {
-    if (part->source == NULL || part->left > 0 || part->source->is_open_ended)
+    if (part->left > 0 || part->source->is_open_ended)
         return 0;
     return ferry__source_check_stable(part->source, stream->sink.calls);
 }
@@ -118,7 +118,8 @@ static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
             bytes -= account_to_part(stream, request, part, bytes);
             if (request->promise.result.method < method)
                 request->promise.result.method = method;
-            error = check_ended(stream, part);
+            if (part->source != NULL)
+                error = check_ended(stream, part);
         }
         if (error != 0)
             ferry__stream_finish(stream, request, error, FERRY_PHASE_SOURCE);
