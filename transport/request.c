@@ -284,9 +284,11 @@ static int check_options(const ferry_request_options *options)
 
 /* Everything but its parts and what they cost. Field by field: zeroing the whole, observers included,
  * shows in what a small write costs. @param extras where they are to be; NULL: it needs none. */
-__attribute__((always_inline)) static inline void
-init(ferry__request *request, ferry_stream *stream, ferry__request_kind kind,
-     const ferry_request_options *options, ferry__inbox *home, ferry__extras *extras)
+__attribute__((always_inline)) static inline void init(ferry__request *request,
+                                                       ferry_stream *stream,
+                                                       ferry__request_kind kind,
+                                                       const ferry_request_options *options,
+                                                       ferry__inbox *home, ferry__extras *extras)
 {
     ferry__promise_init(&request->promise, home, choose_type(kind, extras != NULL));
     request->stream = stream;
