@@ -231,7 +231,7 @@ static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *cal
         return -errno;
     ssize_t count;
     do
-        count = calls->splice(calls, source->fd, NULL, source->pipe[1], length,
+        count = calls->splice(calls, source->fd, NULL, source->pipe[1], NULL, length,
                               SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     while (count < 0 && errno == EINTR);
     if (count < 0)

@@ -191,7 +191,7 @@ ssize_t ferry__sink_splice(ferry__sink *sink, int pipe_fd, size_t length)
         return -ECANCELED;
     ssize_t sent;
     do
-        sent = sink->calls->splice(sink->calls, pipe_fd, NULL, sink->fd, length,
+        sent = sink->calls->splice(sink->calls, pipe_fd, NULL, sink->fd, NULL, length,
                                    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     while (sent < 0 && errno == EINTR);
     int error = errno;

@@ -143,7 +143,7 @@ static int open_path(const ferry__source *source, ferry__calls *calls)
     uint64_t resolve = (source->flags & FERRY_FILE_BENEATH) != 0 ? RESOLVE_BENEATH : 0;
     int fd = -1;
     for (unsigned i = 0; i < TRIES; i++) {
-        fd = calls->open(calls, source->dirfd, source->path, HOW_TO_OPEN, resolve);
+        fd = calls->open(calls, source->dirfd, source->path, HOW_TO_OPEN, 0, resolve);
         if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
             break;
     }
