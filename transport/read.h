@@ -84,4 +84,7 @@ struct ferry__read_type {
 /* Into memory. wanted: a ferry_read. */
 extern const ferry__read_type ferry__read_memory;
 
+/* Into a file. wanted: a ferry_file. */
+extern const ferry__read_type ferry__read_to_file;
+
 #endif
