@@ -27,10 +27,10 @@ static ssize_t real_sendfile(ferry__calls *calls, int sink_fd, int source_fd, of
 }
 
 static ssize_t real_splice(ferry__calls *calls, int source_fd, off_t *source_offset, int sink_fd,
-                           size_t length, unsigned flags)
+                           off_t *sink_offset, size_t length, unsigned flags)
 {
     (void)calls;
-    return splice(source_fd, source_offset, sink_fd, NULL, length, flags);
+    return splice(source_fd, source_offset, sink_fd, sink_offset, length, flags);
 }
 
 static ssize_t real_preadv2(ferry__calls *calls, int fd, const struct iovec pieces[], int count,
@@ -40,18 +40,26 @@ static ssize_t real_preadv2(ferry__calls *calls, int fd, const struct iovec piec
     return preadv2(fd, pieces, count, offset, flags);
 }
 
+static ssize_t real_pwritev2(ferry__calls *calls, int fd, const struct iovec pieces[], int count,
+                             off_t offset, int flags)
+{
+    (void)calls;
+    return pwritev2(fd, pieces, count, offset, flags);
+}
+
 static ssize_t real_recv(ferry__calls *calls, int fd, void *buffer, size_t size, int flags)
 {
     (void)calls;
     return recv(fd, buffer, size, flags);
 }
 
-static int real_open(ferry__calls *calls, int dirfd, const char *path, int flags, uint64_t resolve)
+static int real_open(ferry__calls *calls, int dirfd, const char *path, int flags, mode_t mode,
+                     uint64_t resolve)
 {
     (void)calls;
     if (resolve == 0)
-        return openat(dirfd, path, flags);
-    struct open_how how = {.flags = (unsigned)flags, .resolve = resolve};
+        return openat(dirfd, path, flags, mode);
+    struct open_how how = {.flags = (unsigned)flags, .mode = mode, .resolve = resolve};
     return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how); /* glibc has no wrapper */
 }
 
@@ -124,6 +132,7 @@ ferry__calls ferry__calls_real = {
     .sendfile = real_sendfile,
     .splice = real_splice,
     .preadv2 = real_preadv2,
+    .pwritev2 = real_pwritev2,
     .recv = real_recv,
     .open = real_open,
     .fstat = real_fstat,

@@ -35,18 +35,19 @@ struct ferry__calls {
     ssize_t (*writev)(ferry__calls *calls, int fd, const struct iovec pieces[], int count);
     ssize_t (*sendfile)(ferry__calls *calls, int sink_fd, int source_fd, off_t *offset,
                         size_t length);
-    /* The sink's own position is used: pipes and sockets have no other. */
     ssize_t (*splice)(ferry__calls *calls, int source_fd, off_t *source_offset, int sink_fd,
-                      size_t length, unsigned flags);
+                      off_t *sink_offset, size_t length, unsigned flags);
     /* offset -1: from the fd's position, which moves on. */
     ssize_t (*preadv2)(ferry__calls *calls, int fd, const struct iovec pieces[], int count,
                        off_t offset, int flags);
+    ssize_t (*pwritev2)(ferry__calls *calls, int fd, const struct iovec pieces[], int count,
+                        off_t offset, int flags); /* likewise */
     ssize_t (*recv)(ferry__calls *calls, int fd, void *buffer, size_t size, int flags);
 
     /* Opening. */
-    /* openat(2) or, where resolve is not 0, openat2(2) with it. It creates nothing: there is no
-     * mode. */
-    int (*open)(ferry__calls *calls, int dirfd, const char *path, int flags, uint64_t resolve);
+    /* openat(2) or, where resolve is not 0, openat2(2) with it. mode: of what O_CREAT makes; else 0. */
+    int (*open)(ferry__calls *calls, int dirfd, const char *path, int flags, mode_t mode,
+                uint64_t resolve);
     int (*fstat)(ferry__calls *calls, int fd, struct stat *ret_status);
     int (*duplicate)(ferry__calls *calls, int fd);    /* close-on-exec */
     int (*pipe)(ferry__calls *calls, int ret_fds[2]); /* close-on-exec and non-blocking */

@@ -193,13 +193,13 @@ static ssize_t faulty_sendfile(ferry__calls *calls, int sink_fd, int source_fd, 
 }
 
 static ssize_t faulty_splice(ferry__calls *calls, int source_fd, off_t *source_offset, int sink_fd,
-                             size_t length, unsigned flags)
+                             off_t *sink_offset, size_t length, unsigned flags)
 {
     course how = decide((ferry_faults *)calls, FERRY_CALL_SPLICE, sink_fd);
     if (is_answered(how))
         return answer(how);
-    return real->splice(real, source_fd, source_offset, sink_fd, shorten(calls, how, length),
-                        flags);
+    return real->splice(real, source_fd, source_offset, sink_fd, sink_offset,
+                        shorten(calls, how, length), flags);
 }
 
 static ssize_t faulty_preadv2(ferry__calls *calls, int fd, const struct iovec pieces[], int count,
@@ -214,6 +214,18 @@ static ssize_t faulty_preadv2(ferry__calls *calls, int fd, const struct iovec pi
     return real->preadv2(real, fd, pieces, count, offset, flags);
 }
 
+static ssize_t faulty_pwritev2(ferry__calls *calls, int fd, const struct iovec pieces[], int count,
+                               off_t offset, int flags)
+{
+    course how = decide((ferry_faults *)calls, FERRY_CALL_WRITE, fd);
+    if (is_answered(how))
+        return answer(how);
+    struct iovec byte;
+    if (shorten_pieces(calls, how, pieces, (size_t)count, &byte))
+        return real->pwritev2(real, fd, &byte, 1, offset, flags);
+    return real->pwritev2(real, fd, pieces, count, offset, flags);
+}
+
 static ssize_t faulty_recv(ferry__calls *calls, int fd, void *buffer, size_t size, int flags)
 {
     course how = decide((ferry_faults *)calls, FERRY_CALL_READ, -1);
@@ -224,12 +236,12 @@ static ssize_t faulty_recv(ferry__calls *calls, int fd, void *buffer, size_t siz
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static int faulty_open(ferry__calls *calls, int dirfd, const char *path, int flags,
+static int faulty_open(ferry__calls *calls, int dirfd, const char *path, int flags, mode_t mode,
                        uint64_t resolve)
 {
     if (is_refused(calls, FERRY_CALL_OPEN))
         return -1;
-    return real->open(real, dirfd, path, flags, resolve);
+    return real->open(real, dirfd, path, flags, mode, resolve);
 }
 
 static int faulty_fstat(ferry__calls *calls, int fd, struct stat *ret_status)
@@ -360,6 +372,7 @@ static const ferry__calls FAULTY = {
     .sendfile = faulty_sendfile,
     .splice = faulty_splice,
     .preadv2 = faulty_preadv2,
+    .pwritev2 = faulty_pwritev2,
     .recv = faulty_recv,
     .open = faulty_open,
     .fstat = faulty_fstat,

@@ -52,6 +52,24 @@ uint64_t digest_content(uint64_t so_far, uint64_t seed, uint64_t position, uint6
     return so_far;
 }
 
+uint64_t digest_file(uint64_t so_far, const char *path, uint64_t offset, uint64_t size)
+{
+    static const size_t STEP = 256 * 1024;
+    unsigned char *buffer = malloc(STEP);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    check(fd >= 0);
+    for (uint64_t done = 0; done < size;) {
+        size_t wanted = size - done < STEP ? (size_t)(size - done) : STEP;
+        ssize_t count = pread(fd, buffer, wanted, (off_t)(offset + done));
+        check(count > 0);
+        so_far = digest(so_far, buffer, (size_t)count);
+        done += (uint64_t)count;
+    }
+    close(fd);
+    free(buffer);
+    return so_far;
+}
+
 /* ---- sockets --------------------------------------------------------------------------------- */
 
 pair unix_pair(int type)
@@ -163,6 +181,43 @@ void reader_join(reader *peer)
 void reader_free(reader *peer)
 {
     free(peer->kept);
+    free(peer);
+}
+
+static void *write_content(void *arg)
+{
+    talker *peer = arg;
+    unsigned char *buffer = malloc(peer->step);
+    ssize_t count = 0;
+    for (uint64_t done = 0; done < peer->size && count >= 0; done += (uint64_t)count) {
+        uint64_t left = peer->size - done;
+        size_t size = left < peer->step ? (size_t)left : peer->step;
+        fill_content(buffer, size, peer->seed, done);
+        count = send(peer->fd, buffer, size, MSG_NOSIGNAL);
+        if (peer->slow_us > 0)
+            usleep(peer->slow_us);
+    }
+    free(buffer);
+    (void)shutdown(peer->fd, SHUT_WR);
+    return NULL;
+}
+
+talker *talker_start_slow(int fd, uint64_t seed, uint64_t size, size_t step, unsigned slow_us)
+{
+    talker *peer = calloc(1, sizeof *peer);
+    *peer = (talker){.fd = fd, .seed = seed, .size = size, .step = step, .slow_us = slow_us};
+    check_eq(pthread_create(&peer->thread, NULL, write_content, peer), 0);
+    return peer;
+}
+
+talker *talker_start(int fd, uint64_t seed, uint64_t size)
+{
+    return talker_start_slow(fd, seed, size, 256 * 1024, 0);
+}
+
+void talker_join(talker *peer)
+{
+    check_eq(pthread_join(peer->thread, NULL), 0);
     free(peer);
 }
 

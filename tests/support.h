@@ -23,6 +23,9 @@ uint64_t digest(uint64_t so_far, const void *data, size_t size);
 /* digest over content of a seed, from position on. */
 uint64_t digest_content(uint64_t so_far, uint64_t seed, uint64_t position, uint64_t size);
 
+/* digest over so many bytes of a file, from offset on; they must be there. */
+uint64_t digest_file(uint64_t so_far, const char *path, uint64_t offset, uint64_t size);
+
 /* ---- sockets ---- */
 
 typedef struct pair {
@@ -68,6 +71,23 @@ reader *reader_start_slow(int fd, size_t step, unsigned slow_us);
 /* Waits for the end of file (or an error). The result is freed by reader_free. */
 void reader_join(reader *peer);
 void reader_free(reader *peer);
+
+/* Sends content on a thread of its own, and then ends its direction. */
+typedef struct talker {
+    pthread_t thread;
+    int fd;
+    uint64_t seed;
+    uint64_t size;
+    size_t step; /* bytes a write; small and slow_us > 0 make a slow peer */
+    unsigned slow_us;
+} talker;
+
+/* Starts one. fd stays the caller's. An error ends it, too: what has arrived tells. */
+talker *talker_start(int fd, uint64_t seed, uint64_t size);
+talker *talker_start_slow(int fd, uint64_t seed, uint64_t size, size_t step, unsigned slow_us);
+
+/* Waits until it has sent everything, and frees it. */
+void talker_join(talker *peer);
 
 /* ---- ferry ---- */
 

@@ -4,17 +4,14 @@
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "transport/carry.h"
+#include "transport/read.h"
 #include "transport/service.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum {
-    READABLE = EPOLLIN | EPOLLRDHUP | EPOLLPRI,
-    PORTION = 16 * 1024 /* what is asked of the kernel where it is to be kept */
-};
+enum { READABLE = EPOLLIN | EPOLLRDHUP | EPOLLPRI };
 
 static void look_at_deadline(ferry__timer *timer);
 
@@ -63,14 +60,20 @@ static void update_fullness(ferry__intake *intake)
         intake->is_full = false;
 }
 
-static void take_kept(ferry__intake *intake, size_t size)
+void ferry__intake_take(ferry__intake *intake, size_t size)
 {
     ferry__bytes_take(&intake->kept, size);
     intake->declined = 0;
 }
 
-/* Nothing more comes from the kernel; what is kept is still to be had. */
-static void note_end(ferry__intake *intake, int error)
+void ferry__intake_put_back(ferry__intake *intake, const void *data, size_t size)
+{
+    if (ferry__bytes_prepend(&intake->kept, data, size) != 0)
+        ferry__intake_note_end(intake, -ENOMEM); /* there is a gap now */
+    intake->declined = 0;
+}
+
+void ferry__intake_note_end(ferry__intake *intake, int error)
 {
     if (intake->has_ended)
         return;
@@ -89,94 +92,47 @@ static void begin(const ferry__intake *intake, ferry__request *request)
     request->promise.result.stream_offset = intake->offset;
 }
 
+static const ferry__read_type *type_of(ferry__request *request)
+{
+    return ferry__request_read(request)->type;
+}
+
 static void finish(ferry__intake *intake, ferry__request *request, int error, ferry_phase phase)
 {
-    const ferry__reading *reading = ferry__request_reading(request);
     ferry_result *result = &request->promise.result;
     begin(intake, request);
     ferry__queue_remove(&intake->reads, request);
-    result->sent = reading->filled;
-    result->method = reading->filled > 0 ? FERRY_METHOD_MEMORY : FERRY_METHOD_NONE;
-    if (reading->mode == FERRY_READ_EXACTLY)
-        result->remaining = reading->size - reading->filled;
     result->at_end = error == 0 && intake->has_ended && intake->error == 0 &&
                      ferry__bytes_count(&intake->kept) == 0;
-    intake->offset += reading->filled;
+    type_of(request)->conclude(request, error);
+    intake->offset += result->sent;
     ferry__stream_finish_read(intake->stream, request, error, phase);
 }
 
-/* What it has got goes back: it consumes nothing. */
+/* What it has got and does not consume goes back. */
 static void fail(ferry__intake *intake, ferry__request *request, int error, ferry_phase phase)
 {
-    ferry__reading *reading = ferry__request_reading(request);
-    if (ferry__bytes_prepend(&intake->kept, reading->data, reading->filled) != 0)
-        note_end(intake, -ENOMEM); /* there is a gap now: nothing behind it may be read */
-    reading->filled = 0;
-    intake->declined = 0;
+    type_of(request)->undo(intake, request);
     finish(intake, request, error, phase);
 }
 
-/* Moves what is kept to where the read wants it. */
-static void fill(ferry__intake *intake, ferry__reading *reading, size_t most)
-{
-    size_t count = ferry__bytes_count(&intake->kept);
-    size_t room = reading->size - reading->filled;
-    size_t size = count < most ? count : most;
-    size = size < room ? size : room;
-    if (size == 0)
-        return;
-    memcpy(reading->data + reading->filled, ferry__bytes_first(&intake->kept), size);
-    reading->filled += size;
-    take_kept(intake, size);
-}
-
-/* How many of the bytes kept are up to the delimiter and with it; 0: it has not come. */
-static size_t find_delimiter(const ferry__intake *intake, ferry__reading *reading)
-{
-    const unsigned char *first = ferry__bytes_first(&intake->kept);
-    size_t count = ferry__bytes_count(&intake->kept);
-    if (count < reading->delimiter_length)
-        return 0;
-    const unsigned char *found = memmem(first + reading->scanned, count - reading->scanned,
-                                        reading->delimiter, reading->delimiter_length);
-    reading->scanned = count - reading->delimiter_length + 1;
-    return found != NULL ? (size_t)(found - first) + reading->delimiter_length : 0;
-}
-
-/* Gives the read what there is for it: 0: it is complete; -EAGAIN: not yet; -EMSGSIZE: it cannot be. */
-static int feed(ferry__intake *intake, ferry__reading *reading)
-{
-    if (reading->mode == FERRY_READ_UNTIL) {
-        size_t size = find_delimiter(intake, reading);
-        size_t count = ferry__bytes_count(&intake->kept);
-        if (size > reading->size || (size == 0 && count > 0 && count >= reading->size))
-            return -EMSGSIZE;
-        if (size > 0 || intake->has_ended)
-            fill(intake, reading, size > 0 ? size : count);
-        return size > 0 ? 0 : -EAGAIN;
-    }
-    fill(intake, reading, SIZE_MAX);
-    if (reading->mode == FERRY_READ_TO_END)
-        return ferry__bytes_count(&intake->kept) > 0 ? -EMSGSIZE : -EAGAIN;
-    bool is_enough = reading->mode == FERRY_READ_SOME && reading->filled > 0;
-    return is_enough || reading->filled == reading->size ? 0 : -EAGAIN;
-}
-
-/* Gives the first read what there is. Whether it was finished by that. */
-static bool satisfy(ferry__intake *intake)
+/* Gives the first read what there is. OVER: it was finished by that, and the next may have its own. */
+static ferry__read_state feed_first(ferry__intake *intake)
 {
     ferry__request *request = intake->reads.first;
+    const ferry__read_type *type = type_of(request);
     begin(intake, request);
-    int error = feed(intake, ferry__request_reading(request));
-    if (error == -EAGAIN && !intake->has_ended)
-        return false;
-    if (error == -EAGAIN)
-        error = intake->error; /* the end completes it, too, if it is one */
-    if (error == 0)
+    ferry__read_step step = type->feed(intake, request);
+    if (step.state == FERRY__READ_HUNGRY &&
+        intake->has_ended) /* that completes it, too, if it is one */
+        step = ferry__read_over(intake->error, FERRY_PHASE_SOURCE);
+    if (step.state != FERRY__READ_OVER)
+        return step.state;
+    if (step.error == 0)
         finish(intake, request, 0, FERRY_PHASE_DONE);
     else
-        fail(intake, request, error, FERRY_PHASE_SOURCE);
-    return true;
+        fail(intake, request, step.error, step.phase);
+    return type->is_dear ? FERRY__READ_BUSY : FERRY__READ_OVER;
 }
 
 static ferry_phase phase_of(const ferry__request *request)
@@ -184,9 +140,20 @@ static ferry_phase phase_of(const ferry__request *request)
     return request->has_begun ? FERRY_PHASE_SOURCE : FERRY_PHASE_QUEUE;
 }
 
+/* Whether others have it in hand, who are to be told that it is called off. */
+static bool is_passed_on(const ferry__intake *intake, ferry__request *request, int error)
+{
+    if (!intake->is_away || request != intake->reads.first)
+        return false;
+    type_of(request)->pass_on(request, error);
+    return true;
+}
+
 void ferry__intake_call_off(ferry_stream *stream, ferry__request *request, int error)
 {
-    fail(intake_of(stream), request, error, phase_of(request));
+    ferry__intake *intake = intake_of(stream);
+    if (!is_passed_on(intake, request, error))
+        fail(intake, request, error, phase_of(request));
     ferry__stream_schedule_reading(stream);
 }
 
@@ -321,13 +288,14 @@ static void serve_subscriber(ferry__intake *intake)
         end_subscription(intake, intake->error);
 }
 
-/* Gives what is kept to whoever wants it. */
-static void serve(ferry__intake *intake)
+/* Gives what is kept to whoever wants it. Whether there is more to do without asking the kernel. */
+static bool serve(ferry__intake *intake)
 {
     if (intake->borrower != NULL && !intake->is_over)
-        return; /* what is on loan comes first */
-    while (intake->reads.first != NULL && satisfy(intake)) {
-    }
+        return false; /* what is on loan comes first */
+    ferry__read_state state = FERRY__READ_OVER;
+    while (intake->reads.first != NULL && state == FERRY__READ_OVER)
+        state = feed_first(intake);
     if (intake->reads.first == NULL && intake->subscriber != NULL && !is_command_under_way(intake))
         serve_subscriber(intake);
     update_fullness(intake);
@@ -335,6 +303,7 @@ static void serve(ferry__intake *intake)
                     intake->declined > 0 && intake->declined == ferry__bytes_count(&intake->kept);
     if (is_stuck && !intake->has_ended)
         ferry__intake_end(intake->stream, -EMSGSIZE);
+    return state == FERRY__READ_BUSY;
 }
 
 void ferry__intake_note_command(ferry__intake *intake)
@@ -365,9 +334,10 @@ void ferry__intake_demand(ferry__intake *intake, int64_t shots)
 /* Whatever waits learns this error; what is kept is dropped. */
 static void refuse_all(ferry__intake *intake, int error)
 {
-    for (ferry__request *request; (request = intake->reads.first) != NULL;) {
-        ferry__request_reading(request)->filled = 0;
-        finish(intake, request, error, phase_of(request));
+    for (ferry__request *next, *request = intake->reads.first; request != NULL; request = next) {
+        next = request->next;
+        if (!is_passed_on(intake, request, error))
+            finish(intake, request, error, phase_of(request));
     }
     if (intake->subscriber != NULL && !is_command_under_way(intake))
         end_subscription(intake, error);
@@ -380,91 +350,74 @@ static void refuse_all(ferry__intake *intake, int error)
 /* Whether more bytes are wanted of the kernel. */
 static bool is_wanted(const ferry__intake *intake)
 {
-    if (intake->has_ended || intake->stream->state != FERRY__OPEN)
+    if (intake->has_ended || intake->is_away || intake->stream->state != FERRY__OPEN)
         return false;
     if (intake->reads.first != NULL)
         return intake->borrower == NULL || !intake->is_full;
     return intake->subscriber != NULL && intake->shots != 0 && !intake->is_full;
 }
 
-/* Where what comes next is to go. */
-typedef struct place {
-    unsigned char *data;
-    size_t size;
-    ferry__reading *reading; /* straight into its memory */
-    bool is_scratch;         /* to be offered, and only what is left is kept */
-} place;
-
-static place kept_place(ferry__intake *intake)
+ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size, bool *ret_short)
 {
-    if (ferry__bytes_reserve(&intake->kept, PORTION) != 0)
-        return (place){0};
-    return (place){.data = intake->kept.data + intake->kept.end, .size = PORTION};
-}
-
-static place find_place(ferry__intake *intake)
-{
-    if (ferry__bytes_count(&intake->kept) > 0 || intake->borrower != NULL)
-        return kept_place(intake);
-    if (intake->reads.first != NULL) {
-        ferry__reading *reading = ferry__request_reading(intake->reads.first);
-        size_t room = reading->size - reading->filled;
-        if (reading->mode == FERRY_READ_UNTIL || room == 0)
-            return kept_place(intake);
-        return (place){.data = reading->data + reading->filled, .size = room, .reading = reading};
-    }
-    if (intake->subscriber->home != NULL)
-        return kept_place(intake);
-    size_t high = intake->subscriber->reader.high_bytes;
-    return (place){.data = ferry__owner_scratch(intake->stream->owner),
-                   .size = high < FERRY__SCRATCH_BYTES ? high : FERRY__SCRATCH_BYTES,
-                   .is_scratch = true};
-}
-
-static ssize_t receive(const ferry_stream *stream, const place *where)
-{
-    ferry__calls *calls = stream->sink.calls;
+    const ferry__sink *sink = &intake->stream->sink;
     ssize_t count;
     do
-        count = calls->recv(calls, stream->sink.fd, where->data, where->size, MSG_DONTWAIT);
+        count = sink->calls->recv(sink->calls, sink->fd, data, size, MSG_DONTWAIT);
     while (count < 0 && errno == EINTR);
+    *ret_short = count > 0 && (size_t)count < size;
     return count >= 0 ? count : -errno;
 }
 
-/* What has come is where it was to go. */
-static void account(ferry__intake *intake, const place *where, size_t count)
+ssize_t ferry__intake_keep(ferry__intake *intake, size_t size, bool *ret_short)
 {
-    if (where->reading != NULL) {
-        where->reading->filled += count;
-        return;
-    }
-    if (!where->is_scratch) {
-        intake->kept.end += count;
-        return;
-    }
-    size_t taken = offer(intake, where->data, count);
-    if (taken < count &&
-        ferry__bytes_append(&intake->kept, where->data + taken, count - taken) != 0)
+    if (ferry__bytes_reserve(&intake->kept, size) != 0)
+        return -ENOMEM;
+    ssize_t count =
+        ferry__intake_receive(intake, intake->kept.data + intake->kept.end, size, ret_short);
+    if (count > 0)
+        intake->kept.end += (size_t)count;
+    else
+        ferry__bytes_take(&intake->kept, 0); /* room that was made in vain */
+    return count;
+}
+
+/* Offers what comes before it is kept: then only what is left of it has to be. */
+static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
+{
+    unsigned char *scratch = ferry__owner_scratch(intake->stream->owner);
+    if (scratch == NULL)
+        return -ENOMEM;
+    size_t high = intake->subscriber->reader.high_bytes;
+    size_t size = high < FERRY__SCRATCH_BYTES ? high : FERRY__SCRATCH_BYTES;
+    ssize_t count = ferry__intake_receive(intake, scratch, size, ret_short);
+    if (count <= 0)
+        return count;
+    size_t taken = offer(intake, scratch, (size_t)count), left = (size_t)count - taken;
+    if (ferry__bytes_append(&intake->kept, scratch + taken, left) != 0)
         ferry__intake_end(intake->stream, -ENOMEM);
+    return count;
+}
+
+static ssize_t ask_for_whoever_is_first(ferry__intake *intake, bool *ret_short)
+{
+    if (intake->borrower != NULL) /* behind the loan */
+        return ferry__intake_keep(intake, FERRY__PORTION, ret_short);
+    if (intake->reads.first != NULL)
+        return type_of(intake->reads.first)->ask(intake, intake->reads.first, ret_short);
+    if (intake->subscriber->home != NULL || ferry__bytes_count(&intake->kept) > 0)
+        return ferry__intake_keep(intake, FERRY__PORTION, ret_short);
+    return ask_for_subscriber(intake, ret_short);
 }
 
 /* Asks the kernel once. Whether it has nothing more for now. */
 static bool ask_kernel(ferry__intake *intake)
 {
-    ferry_stream *stream = intake->stream;
-    place where = find_place(intake);
-    if (where.data == NULL) {
-        ferry__intake_end(stream, -ENOMEM);
-        return false;
-    }
-    ssize_t count = receive(stream, &where);
-    if (count > 0) {
-        account(intake, &where, (size_t)count);
-        return stream->sink.is_tcp && !intake->is_cut_short && (size_t)count < where.size;
-    }
-    ferry__bytes_take(&intake->kept, 0); /* room that was made in vain */
+    bool is_short = false;
+    ssize_t count = ask_for_whoever_is_first(intake, &is_short);
+    if (count > 0)
+        return is_short && intake->stream->sink.is_tcp && !intake->is_cut_short;
     if (count != -EAGAIN)
-        note_end(intake, (int)count);
+        ferry__intake_note_end(intake, (int)count);
     return count == -EAGAIN;
 }
 
@@ -477,11 +430,13 @@ bool ferry__intake_take_in(ferry_stream *stream)
         refuse_all(intake, stream->owner->start_error);
     else if (stream->state != FERRY__OPEN) /* it came after the close */
         ferry__intake_end(stream, -ESHUTDOWN);
-    serve(intake);
+    if (serve(intake))
+        return true;
     if (!is_wanted(intake) || (stream->watch.awaited & EPOLLIN) != 0)
         return false;
     bool is_drained = ask_kernel(intake);
-    serve(intake);
+    if (serve(intake))
+        return true;
     if (!is_wanted(intake))
         return false;
     if (!is_drained)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Intake: the reading direction of a stream, on its owner. It takes in what the kernel has when
- * somebody wants it, gives it to the reads in their order, and what they leave to the subscriber
- * (transport/subscriber.h).
+ * somebody wants it, gives it to the reads (transport/read.h) in their order, and what they leave to
+ * the subscriber (transport/subscriber.h).
  *
  * A stream has none until somebody reads: any thread may make it. Whatever else any thread asks
  * (reading.c) comes by mail, in the order of the calls. commands counts what was posted, delivered
@@ -23,6 +23,9 @@
 /* How much may wait to be taken, where the program has not said. */
 enum { FERRY__DEFAULT_HIGH = 64 * 1024 };
 
+/* What is asked of the kernel where it is to be kept. */
+enum { FERRY__PORTION = 16 * 1024 };
+
 typedef struct ferry__intake {
     /* Any thread. */
     atomic_uint commands; /* posted so far */
@@ -33,6 +36,7 @@ typedef struct ferry__intake {
     /* The owner's. */
     unsigned delivered; /* commands, so far */
     bool is_cut_short;  /* a short count does not say that there is nothing more */
+    bool is_away;       /* the first read has the direction in other hands: nothing is read here */
     bool is_full;       /* so much waits to be taken that nothing more is read for now */
     bool has_ended;     /* nothing more comes, */
     bool is_over;       /* and what had come is not to be had either, */
@@ -71,7 +75,7 @@ void ferry__intake_end(ferry_stream *stream, int error);
 /* A read has arrived. */
 void ferry__intake_deliver_read(ferry__mail *mail, bool receiver_gone);
 
-/* A queued read is called off: it consumes nothing. */
+/* A queued read is called off: what it has not consumed is there for the next. */
 void ferry__intake_call_off(ferry_stream *stream, ferry__request *request, int error);
 
 /* A command of reading.c's has arrived: it is not under way any more. */
@@ -87,5 +91,21 @@ void ferry__intake_set_deadline(ferry__intake *intake, int64_t deadline);
 
 /* A loan has come back, with what was not taken of it. */
 void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower);
+
+/* For the kinds of reads: */
+
+/* Takes what is kept, so much of it. */
+void ferry__intake_take(ferry__intake *intake, size_t size);
+
+/* Puts in front of what is kept what was not consumed. If there is no memory for it reading ends:
+ * nothing may be read behind a gap. */
+void ferry__intake_put_back(ferry__intake *intake, const void *data, size_t size);
+
+/* Nothing more comes from the kernel, because of this; what is kept is still to be had. */
+void ferry__intake_note_end(ferry__intake *intake, int error);
+
+/* Asks the kernel once, into memory; or behind what is kept. Otherwise as a read's ask. */
+ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size, bool *ret_short);
+ssize_t ferry__intake_keep(ferry__intake *intake, size_t size, bool *ret_short);
 
 #endif

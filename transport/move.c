@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -231,13 +232,32 @@ static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *cal
         return -errno;
     ssize_t count;
     do
-        count = calls->splice(calls, source->fd, NULL, source->pipe[1], length,
+        count = calls->splice(calls, source->fd, NULL, source->pipe[1], NULL, length,
                               SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     while (count < 0 && errno == EINTR);
     if (count < 0)
         return -errno;
     source->piped = (size_t)count;
     return count;
+}
+
+/*
+ * Splice gave nothing of a socket that poll(2) says has something: recv(2) tells why. At urgent data
+ * it says for ever that there is nothing, or that this is the end, while reading passes over it.
+ */
+static ferry__move find_out_why(ferry__sink *sink, ferry__part *part, size_t chunk)
+{
+    ferry__calls *calls = sink->calls;
+    char byte;
+    ssize_t count;
+    do
+        count = calls->recv(calls, part->source->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR);
+    if (count == 0)
+        return source_ended(part);
+    if (count < 0)
+        return errno == EAGAIN ? source_dry() : failed(-errno, FERRY_PHASE_SOURCE);
+    return copy_instead(sink, part, chunk);
 }
 
 static ferry__move splice_socket(ferry__sink *sink, ferry__part *part, size_t chunk)
@@ -248,10 +268,8 @@ static ferry__move splice_socket(ferry__sink *sink, ferry__part *part, size_t ch
         if (ferry__source_is_dry(source, sink->calls))
             return source_dry();
         ssize_t count = fill_pipe(source, portion(part, chunk), sink->calls);
-        if (count == 0)
-            return source_ended(part);
-        if (count == -EAGAIN) /* though it had bytes: the pipe takes none, as a full sink would */
-            return sink_full();
+        if (count == 0 || count == -EAGAIN)
+            return find_out_why(sink, part, chunk);
         if (is_refusal((int)count) || count == -EMFILE || count == -ENFILE)
             return copy_instead(sink, part, chunk);
         if (count < 0)

@@ -3,6 +3,7 @@
 
 #include "core/clock.h"
 #include "core/hooks.h"
+#include "transport/read.h"
 #include "transport/stream.h"
 
 #include <errno.h>
@@ -334,38 +335,23 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     return 0;
 }
 
-static int check_read(const ferry_read *read, const ferry_request_options *options)
-{
-    if ((read->data == NULL && read->size > 0) || (unsigned)read->mode > FERRY_READ_TO_END ||
-        (read->mode == FERRY_READ_UNTIL &&
-         (read->delimiter == NULL || read->delimiter_length == 0)) ||
-        options->completion != FERRY_ACCEPTED || options->on_progress != NULL)
-        return -EINVAL;
-    return read->delimiter_length > PTRDIFF_MAX / 2 ? -ENOMEM : 0;
-}
-
 static size_t round_up(size_t size, size_t alignment)
 {
     return (size + alignment - 1) / alignment * alignment;
 }
 
-int ferry__request_create_read(ferry_stream *stream, const ferry_read *read,
+int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *type, size_t size,
                                const ferry_request_options *options, ferry__inbox *home,
                                ferry__request **ret_request)
 {
     if (options == NULL)
         options = &no_options;
-    int error = check_options(options);
-    if (error == 0)
-        error = check_read(read, options);
-    if (error != 0)
-        return error;
-    size_t delimiter_length = read->mode == FERRY_READ_UNTIL ? read->delimiter_length : 0;
-    size_t size = sizeof(ferry__request) + sizeof(ferry__reading) + delimiter_length;
-    size_t extras_at = round_up(size, _Alignof(ferry__extras));
+    if (check_options(options) != 0)
+        return -EINVAL;
+    size_t extras_at = round_up(sizeof(ferry__request) + size, _Alignof(ferry__extras));
     bool with_extras = needs_extras(options);
     ferry__request *request =
-        ferry__allocate(with_extras ? extras_at + sizeof(ferry__extras) : size);
+        ferry__allocate(extras_at + (with_extras ? sizeof(ferry__extras) : 0));
     if (request == NULL)
         return -ENOMEM;
     ferry__extras *extras = (ferry__extras *)(void *)((char *)request + extras_at);
@@ -373,13 +359,7 @@ int ferry__request_create_read(ferry_stream *stream, const ferry_read *read,
     request->part_count = 0;
     request->cost = (ferry__cost){0};
     init_progress(request, false);
-    ferry__reading *reading = ferry__request_reading(request);
-    *reading = (ferry__reading){.data = read->data,
-                                .size = read->size,
-                                .mode = read->mode,
-                                .delimiter_length = delimiter_length};
-    if (delimiter_length > 0)
-        memcpy(reading->delimiter, read->delimiter, delimiter_length);
+    ferry__request_read(request)->type = type;
     *ret_request = request;
     return 0;
 }
@@ -387,6 +367,8 @@ int ferry__request_create_read(ferry_stream *stream, const ferry_read *read,
 void ferry__request_discard(ferry__request *request)
 {
     give_back_parts(request, request->part_count);
+    if (request->kind == FERRY__READ && ferry__request_read(request)->type->give_back != NULL)
+        ferry__request_read(request)->type->give_back(request);
     (void)ferry_promise_unref(&request->promise);
 }
 

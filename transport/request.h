@@ -95,20 +95,16 @@ typedef struct ferry__request {
     ferry__part parts[]; /* a read has none: its particulars are here */
 } ferry__request;
 
-/* The particulars of a read. */
-typedef struct ferry__reading {
-    unsigned char *data; /* where it goes: the program's memory */
-    size_t size;
-    ferry_read_mode mode;
-    size_t filled;  /* bytes in it */
-    size_t scanned; /* of what is kept: no delimiter begins there */
-    size_t delimiter_length;
-    unsigned char delimiter[]; /* in the request's allocation */
-} ferry__reading;
+typedef struct ferry__read_type ferry__read_type; /* transport/read.h */
 
-static inline ferry__reading *ferry__request_reading(ferry__request *request)
+/* What the particulars of every read begin with. */
+typedef struct ferry__read {
+    const ferry__read_type *type;
+} ferry__read;
+
+static inline ferry__read *ferry__request_read(ferry__request *request)
 {
-    return (ferry__reading *)(void *)request->parts;
+    return (ferry__read *)(void *)request->parts;
 }
 
 /*
@@ -121,8 +117,11 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
                           size_t count, const ferry_request_options *options, ferry__inbox *home,
                           ferry__request **ret_request);
 
-/* Makes a read, likewise. @return 0, -EINVAL, -ENOMEM. */
-int ferry__request_create_read(ferry_stream *stream, const ferry_read *read,
+/*
+ * Makes a read, likewise, with its particulars to be filled in. @param size theirs, ferry__read
+ * included. @return 0, -EINVAL, -ENOMEM.
+ */
+int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *type, size_t size,
                                const ferry_request_options *options, ferry__inbox *home,
                                ferry__request **ret_request);
 

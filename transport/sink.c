@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -219,7 +220,7 @@ ssize_t ferry__sink_splice(ferry__sink *sink, int pipe_fd, size_t length)
         return -ECANCELED;
     ssize_t sent;
     do
-        sent = sink->calls->splice(sink->calls, pipe_fd, NULL, sink->fd, length,
+        sent = sink->calls->splice(sink->calls, pipe_fd, NULL, sink->fd, NULL, length,
                                    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     while (sent < 0 && errno == EINTR);
     int error = errno;
@@ -227,6 +228,24 @@ ssize_t ferry__sink_splice(ferry__sink *sink, int pipe_fd, size_t length)
     if (sent > 0)
         sink->is_holding_back = false;
     return sent >= 0 ? sent : -error;
+}
+
+ssize_t ferry__sink_splice_input(ferry__sink *sink, int pipe_fd, size_t length)
+{
+    /* Asked first: tcp(7) heeds O_NONBLOCK only, and not SPLICE_F_NONBLOCK. */
+    struct pollfd readable = {.fd = sink->fd, .events = POLLIN};
+    if (sink->calls->poll(sink->calls, &readable, 1, 0) == 0)
+        return -EAGAIN;
+    if (!enter_call(sink))
+        return -ECANCELED;
+    ssize_t count;
+    do
+        count = sink->calls->splice(sink->calls, sink->fd, NULL, pipe_fd, NULL, length,
+                                    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    while (count < 0 && errno == EINTR);
+    int error = errno;
+    leave_call(sink);
+    return count >= 0 ? count : -error;
 }
 
 void ferry__sink_push(ferry__sink *sink)

@@ -8,7 +8,7 @@
  * O_NONBLOCK belongs to the open file description, which others may share: other processes, or
  * another stream, and any of them may clear it. A pipe or terminal is therefore opened anew, for a
  * description of ferry's own. A socket cannot be; its memory is sent with MSG_DONTWAIT, and its
- * sendfile, which would block where somebody cleared the flag, is behind a gate.
+ * sendfile and splice, which would block where somebody cleared the flag, are behind a gate.
  *
  * The gate lets another thread get a blocked call out, by shutdown(2), and never lets it touch the
  * fd at any other time:
@@ -88,6 +88,9 @@ ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, 
 
 /* From a pipe. -EAGAIN: the sink is full, or the pipe empty. */
 ssize_t ferry__sink_splice(ferry__sink *sink, int pipe_fd, size_t length);
+
+/* What has come, into a pipe. -EAGAIN: nothing has, or urgent data is in the way, or the pipe is full. */
+ssize_t ferry__sink_splice_input(ferry__sink *sink, int pipe_fd, size_t length);
 
 /* Lets out what was held back for something that does not follow after all. */
 void ferry__sink_push(ferry__sink *sink);

@@ -3,19 +3,16 @@
 
 #include "core/clock.h"
 #include "core/hooks.h"
+#include "transport/file.h"
 #include "transport/shared_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-_Static_assert(FERRY_CWD == AT_FDCWD, "the headers' name for it");
-
 enum {
-    FD_FLAGS = FERRY_FD_GIVE | FERRY_FD_BORROW,
     PATH_FLAGS = FERRY_FILE_BENEATH,
     ANY_FLAGS = FERRY_FILE_FOLLOW | FERRY_FILE_ZERO_COPY | FERRY_FILE_STABLE,
     NOT_BOTH = FERRY_FILE_FOLLOW | FERRY_FILE_STABLE,
@@ -29,22 +26,10 @@ static int check_flags(const ferry_file *file)
     if (file->path != NULL)
         allowed |= PATH_FLAGS;
     else if (file->fd >= 0)
-        allowed |= FD_FLAGS;
-    if ((file->flags & ~allowed) != 0 || (file->flags & FD_FLAGS) == FD_FLAGS ||
+        allowed |= FERRY__FD_FLAGS;
+    if ((file->flags & ~allowed) != 0 || (file->flags & FERRY__FD_FLAGS) == FERRY__FD_FLAGS ||
         (file->flags & NOT_BOTH) == NOT_BOTH)
         return -EINVAL;
-    return 0;
-}
-
-static int check_range(int64_t offset, int64_t length)
-{
-    if (offset < 0 && offset != FERRY_CURRENT)
-        return -EINVAL;
-    if (length < 0 && length != FERRY_TO_END)
-        return -EINVAL;
-    int64_t end;
-    if (offset > 0 && length > 0 && __builtin_add_overflow(offset, length, &end))
-        return -EOVERFLOW;
     return 0;
 }
 
@@ -57,21 +42,7 @@ static int check(const ferry_file *file)
     if (file->resume != NULL && (file->resume->offset < 0 || file->offset != FERRY_CURRENT))
         return -EINVAL;
     int error = check_flags(file);
-    return error != 0 ? error : check_range(file->offset, file->length);
-}
-
-/* A close-on-exec duplicate: the caller may close its own at once. */
-static int duplicate(int fd, ferry__calls *calls)
-{
-    int copy = calls->duplicate(calls, fd);
-    return copy >= 0 ? copy : -errno;
-}
-
-static int take_fd(const ferry_file *file, ferry__calls *calls)
-{
-    if ((file->flags & (FERRY_FD_GIVE | FERRY_FD_BORROW)) == 0)
-        return duplicate(file->fd, calls);
-    return fcntl(file->fd, F_GETFD) >= 0 ? file->fd : -EBADF;
+    return error != 0 ? error : ferry__file_check_range(file->offset, file->length);
 }
 
 int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path,
@@ -99,12 +70,7 @@ int ferry__source_take(ferry__source *source, const ferry_file *file, const char
         source->shared = ferry_shared_file_ref(file->shared);
         return 0;
     }
-    int taken = 0;
-    if (file->path == NULL)
-        taken = source->fd = take_fd(file, calls);
-    else if (file->dirfd != FERRY_CWD)
-        taken = source->dirfd = duplicate(file->dirfd, calls);
-    return taken < 0 ? taken : 0;
+    return ferry__file_take(file, calls, &source->fd, &source->dirfd);
 }
 
 int ferry__source_take_generator(ferry__source *source, const ferry_part *part)
@@ -121,7 +87,7 @@ int ferry__source_take_generator(ferry__source *source, const ferry_part *part)
         .reserved_from = -1,
         .pipe = {-1, -1},
     };
-    return check_range(0, part->generate_length);
+    return ferry__file_check_range(0, part->generate_length);
 }
 
 void ferry__source_give_back(ferry__source *source)
@@ -133,22 +99,6 @@ void ferry__source_give_back(ferry__source *source)
 }
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
-
-/* Non-blocking, so that a fifo without a writer does not hold up the owner: it is polled instead. */
-enum { HOW_TO_OPEN = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK };
-
-static int open_path(const ferry__source *source, ferry__calls *calls)
-{
-    enum { TRIES = 16 }; /* EAGAIN: a rename raced with ".."; endlessly only by intent */
-    uint64_t resolve = (source->flags & FERRY_FILE_BENEATH) != 0 ? RESOLVE_BENEATH : 0;
-    int fd = -1;
-    for (unsigned i = 0; i < TRIES; i++) {
-        fd = calls->open(calls, source->dirfd, source->path, HOW_TO_OPEN, resolve);
-        if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
-            break;
-    }
-    return fd >= 0 ? fd : -errno;
-}
 
 /* Whether its size is what it says: pseudo-files say that they are empty and are not. */
 static bool has_known_size(const struct stat *status)
@@ -197,7 +147,7 @@ static int make_watchable(ferry__source *source, ferry__calls *calls)
 {
     if ((source->flags & FERRY_FD_BORROW) == 0)
         return 0;
-    int own = duplicate(source->fd, calls);
+    int own = ferry__file_duplicate(source->fd, calls);
     if (own < 0)
         return own;
     source->fd = own;
@@ -238,13 +188,6 @@ static void reserve(ferry__source *source, uint64_t length)
     source->reserved_from = source->offset;
     source->reserved_bytes = length;
     (void)lseek(source->fd, source->offset + (off_t)length, SEEK_SET);
-}
-
-/* Asked beforehand: sendfile would say so too, but after the head of a compound has left. */
-static bool is_readable(int fd)
-{
-    int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && (flags & O_ACCMODE) != O_WRONLY && (flags & O_PATH) == 0;
 }
 
 static int64_t in_ns(struct timespec time)
@@ -290,7 +233,7 @@ static int find_file(ferry__source *source, ferry__calls *calls, struct stat *st
         return 0;
     }
     if (source->path != NULL) {
-        int fd = open_path(source, calls);
+        int fd = ferry__file_open(source->dirfd, source->path, O_RDONLY, source->flags, calls);
         if (fd < 0)
             return fd;
         source->fd = fd;
@@ -299,7 +242,8 @@ static int find_file(ferry__source *source, ferry__calls *calls, struct stat *st
         return -errno;
     if (S_ISDIR(status->st_mode))
         return -EISDIR;
-    return source->path == NULL && !is_readable(source->fd) ? -EBADF : 0;
+    /* Asked beforehand: sendfile would say so too, but after the head of a compound has left. */
+    return source->path == NULL && !ferry__file_is_usable(source->fd, O_WRONLY) ? -EBADF : 0;
 }
 
 /* What is asked of only some files. */
@@ -478,16 +422,13 @@ static void close_pipe(ferry__source *source)
 
 void ferry__source_close(ferry__source *source)
 {
-    if (source->fd >= 0 && source->shared == NULL && (source->flags & FERRY_FD_BORROW) == 0)
-        (void)close(source->fd);
-    if (source->dirfd >= 0)
-        (void)close(source->dirfd);
+    if (source->shared != NULL)
+        source->fd = -1; /* its reference is what keeps it open */
+    ferry__file_close(&source->fd, &source->dirfd, source->flags);
     close_pipe(source);
     source->shared = ferry_shared_file_unref(source->shared);
     ferry__release(source->buffer);
     source->buffer = NULL;
-    source->fd = -1;
-    source->dirfd = FERRY_CWD;
     if (source->release != NULL)
         source->release(NULL, source->arg);
     source->release = NULL;

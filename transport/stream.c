@@ -6,7 +6,7 @@
 #include "core/faults.h"
 #include "core/hooks.h"
 #include "core/thread.h"
-#include "transport/intake.h"
+#include "transport/read.h"
 #include "transport/service.h"
 
 #include <assert.h>
@@ -310,7 +310,8 @@ typedef struct submission {
     ferry__request_kind kind;
     const ferry_part *parts;
     size_t count;
-    const ferry_read *read; /* instead of parts */
+    const ferry__read_type *read; /* instead of parts: a kind of read, */
+    const void *wanted;           /* and what it is made by */
     const ferry_request_options *options;
     uint64_t refused_by; /* admission flags */
     uint64_t set;        /* likewise */
@@ -382,7 +383,7 @@ static int create_request(ferry_stream *stream, const submission *what, ferry__i
                                      home, ret_request);
     if (ferry__intake_need(stream) == NULL)
         return -ENOMEM;
-    return ferry__request_create_read(stream, what->read, what->options, home, ret_request);
+    return what->read->create(stream, what->wanted, what->options, home, ret_request);
 }
 
 static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
@@ -465,15 +466,17 @@ int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise)
     return submit(stream, &what, ret_promise);
 }
 
-int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
-                      const ferry_request_options *options, ferry_promise **ret_promise)
+int ferry__stream_submit_read(ferry_stream *stream, const ferry__read_type *type,
+                              const void *wanted, const ferry_request_options *options,
+                              ferry_promise **ret_promise)
 {
-    if (stream == NULL || read == NULL)
+    if (stream == NULL)
         return -EINVAL;
     if (!stream->sink.is_socket || stream->sink.is_message)
         return -ENOTSOCK;
     const submission what = {.kind = FERRY__READ,
-                             .read = read,
+                             .read = type,
+                             .wanted = wanted,
                              .options = options,
                              .refused_by = FERRY__CLOSED,
                              .limited = FERRY__BY_OPTIONS};

@@ -171,6 +171,14 @@ void ferry__stream_unref(ferry_stream *stream);
 /* Whether nothing is under way: it is open, and all that was submitted before has settled. */
 bool ferry__stream_is_quiet(ferry_stream *stream);
 
+/*
+ * Any thread. Submits a read. @param wanted what its kind is told to create it by.
+ * @return as every submit, and as that; -ENOTSOCK: it is no socket, or one of messages.
+ */
+int ferry__stream_submit_read(ferry_stream *stream, const ferry__read_type *type,
+                              const void *wanted, const ferry_request_options *options,
+                              ferry_promise **ret_promise);
+
 /* carry.c: what the owner's loop calls. */
 ferry__turn ferry__stream_turn(ferry__task *task);
 void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone);

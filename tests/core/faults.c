@@ -128,7 +128,7 @@ static void use_data_calls(ferry__calls *calls)
     check_eq(calls->sendmsg(calls, both.ours, &message, MSG_NOSIGNAL), 4);
     check_eq(calls->recv(calls, both.theirs, buffer, sizeof buffer, 0), 4);
     check_eq(calls->writev(calls, ends[1], &piece, 1), 4);
-    check_eq(calls->splice(calls, ends[0], NULL, both.ours, 4, 0), 4);
+    check_eq(calls->splice(calls, ends[0], NULL, both.ours, NULL, 4, 0), 4);
     check_eq(calls->sendfile(calls, both.ours, file.fd, &offset, 20), 20);
     check_eq(offset, 30);
     check_eq(calls->preadv2(calls, file.fd, &into, 1, 95, 0), 5);
@@ -147,15 +147,43 @@ static void use_opening_calls(ferry__calls *calls)
 {
     test_file file = file_make(100, 1);
     struct stat status;
-    int fd = calls->open(calls, AT_FDCWD, file.path, O_RDONLY | O_CLOEXEC, 0);
+    int fd = calls->open(calls, AT_FDCWD, file.path, O_RDONLY | O_CLOEXEC, 0, 0);
     check_eq(calls->fstat(calls, fd, &status), 0);
     check_eq(status.st_size, 100);
     int copy = calls->duplicate(calls, fd);
     check(copy >= 0 && copy != fd && (fcntl(copy, F_GETFD) & FD_CLOEXEC) != 0);
-    check_fails(calls->open(calls, AT_FDCWD, "/", O_RDONLY, RESOLVE_BENEATH), EXDEV);
+    check_fails(calls->open(calls, AT_FDCWD, "/", O_RDONLY, 0, RESOLVE_BENEATH), EXDEV);
     close(fd);
     close(copy);
     file_remove(&file);
+}
+
+static void use_creating_calls(ferry__calls *calls)
+{
+    char path[] = "/tmp/ferry-test-XXXXXX";
+    close(mkostemp(path, O_CLOEXEC));
+    check_eq(unlink(path), 0);
+    int fd = calls->open(calls, AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600, 0);
+    struct stat status;
+    check_eq(calls->fstat(calls, fd, &status), 0);
+    check_eq(status.st_mode & 0777, 0600);
+    struct iovec piece = {.iov_base = (void *)"abcd", .iov_len = 4};
+    check_eq(calls->pwritev2(calls, fd, &piece, 1, 10, 0), 4);
+    check_eq(lseek(fd, 0, SEEK_CUR), 0);
+    check_eq(calls->pwritev2(calls, fd, &piece, 1, -1, 0), 4);
+    check_eq(lseek(fd, 0, SEEK_CUR), 4);
+    int ends[2];
+    off_t offset = 20;
+    check_eq(calls->pipe(calls, ends), 0);
+    check_eq(calls->writev(calls, ends[1], &piece, 1), 4);
+    check_eq(calls->splice(calls, ends[0], NULL, fd, &offset, 4, 0), 4);
+    check_eq(offset, 24);
+    check_eq(calls->fstat(calls, fd, &status), 0);
+    check_eq(status.st_size, 24);
+    close(ends[0]);
+    close(ends[1]);
+    close(fd);
+    unlink(path);
 }
 
 static void use_waiting_calls(ferry__calls *calls)
@@ -210,6 +238,7 @@ static void use_all_calls(ferry__calls *calls)
 {
     use_data_calls(calls);
     use_opening_calls(calls);
+    use_creating_calls(calls);
     use_waiting_calls(calls);
     use_connecting_calls(calls);
     use_thread_call(calls);
@@ -221,16 +250,16 @@ PROMISE(faults, empty_script_only_counts_calls)
     ferry_faults *faults = faults_make(NULL, 0);
     use_all_calls(&faults->calls);
     check_eq(ferry_faults_get_injected(faults), 0);
-    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_WRITE), 2);
+    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_WRITE), 5);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_SENDFILE), 1);
-    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_SPLICE), 1);
+    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_SPLICE), 2);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_READ), 4);
-    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_OPEN), 5);
+    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_OPEN), 9);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_POLL), 4);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_THREAD), 1);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_ACCEPT), 2);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), 1);
-    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_ANY), 21);
+    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_ANY), 29);
     ferry_faults_unref(faults);
 }
 
@@ -304,10 +333,11 @@ PROMISE(faults, any_call_can_fail)
     check_fails(send_text(&bench, "1"), ENOMEM);
     check_fails(write_text(&bench, "1"), ENOMEM);
     check_fails(send_file(&bench, bench.out, NULL, 1), ENOMEM);
-    check_fails(calls->splice(calls, bench.out, NULL, bench.in, 1, 0), ENOMEM);
+    check_fails(calls->splice(calls, bench.out, NULL, bench.in, NULL, 1, 0), ENOMEM);
     check_fails(read_at(&bench, bench.out, -1, &byte, 1), ENOMEM);
     check_fails(calls->recv(calls, bench.out, &byte, 1, 0), ENOMEM);
-    check_fails(calls->open(calls, AT_FDCWD, "/", O_RDONLY, 0), ENOMEM);
+    check_fails(calls->pwritev2(calls, bench.in, &(struct iovec){&byte, 1}, 1, -1, 0), ENOMEM);
+    check_fails(calls->open(calls, AT_FDCWD, "/", O_RDONLY, 0, 0), ENOMEM);
     check_fails(calls->fstat(calls, bench.in, &status), ENOMEM);
     check_fails(calls->duplicate(calls, bench.in), ENOMEM);
     check_fails(calls->pipe(calls, ends), ENOMEM);
@@ -318,7 +348,7 @@ PROMISE(faults, any_call_can_fail)
     check_fails(calls->epoll_create(calls), ENOMEM);
     check_fails(calls->epoll_ctl(calls, 0, EPOLL_CTL_ADD, bench.in, &event), ENOMEM);
     check_eq(calls->start_thread(calls, &thread, NULL, answer_arg, NULL), ENOMEM);
-    check_eq(injected(&bench), 16);
+    check_eq(injected(&bench), 17);
     bench_clear(&bench);
 }
 
@@ -406,7 +436,7 @@ PROMISE(faults, short_transfers_and_reads_move_one_byte)
     check_eq(injected(&bench), 0);
     check_eq(send_file(&bench, file.fd, &offset, 10), 1);
     check_eq(offset, 6);
-    check_eq(bench.calls->splice(bench.calls, ends[0], NULL, bench.in, 3, 0), 1);
+    check_eq(bench.calls->splice(bench.calls, ends[0], NULL, bench.in, NULL, 3, 0), 1);
     check_eq(arrived(&bench), 2);
     check_eq(bench.calls->recv(bench.calls, bench.out, got, sizeof got, 0), 1);
     check_eq(read_at(&bench, file.fd, 0, got, sizeof got), 1);
@@ -428,7 +458,7 @@ PROMISE(faults, source_that_ends_answers_0_and_nothing_moves)
     check_eq(injected(&bench), 0);
     check_eq(send_file(&bench, file.fd, &offset, 10), 0);
     check_eq(offset, 5);
-    check_eq(bench.calls->splice(bench.calls, file.fd, &offset, bench.in, 3, 0), 0);
+    check_eq(bench.calls->splice(bench.calls, file.fd, &offset, bench.in, NULL, 3, 0), 0);
     check_eq(read_at(&bench, file.fd, 0, got, sizeof got), 0);
     check_eq(bench.calls->recv(bench.calls, bench.out, got, sizeof got, 0), 0);
     check_eq(arrived(&bench), 3);
@@ -453,7 +483,8 @@ PROMISE(faults, stalled_sink_has_no_room_for_good)
         check_fails(send_text(&bench, "abc"), EAGAIN);
         check_fails(write_text(&bench, "abc"), EAGAIN);
         check_fails(send_file(&bench, file.fd, NULL, 1), EAGAIN);
-        check_fails(bench.calls->splice(bench.calls, bench.out, NULL, bench.in, 1, 0), EAGAIN);
+        check_fails(bench.calls->splice(bench.calls, bench.out, NULL, bench.in, NULL, 1, 0),
+                    EAGAIN);
     }
     check_eq(bench.calls->recv(bench.calls, bench.out, got, sizeof got, 0), 4);
     check_eq(injected(&bench), 40);

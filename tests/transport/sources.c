@@ -196,6 +196,28 @@ static ferry_service *service_of_one_owner(ferry_placement placement)
     return service;
 }
 
+PROMISE_BOTH(splice, urgent_data_of_a_source_is_passed_over)
+{
+    ferry_service *service = service_start(placement);
+    pair from = tcp_pair(), to = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, to.ours);
+    ferry_promise *all = submit_file(stream, ferry_file_fd(from.theirs));
+    check_eq(send(from.ours, "before", 6, MSG_NOSIGNAL), 6);
+    check_eq(send(from.ours, "!", 1, MSG_NOSIGNAL | MSG_OOB), 1);
+    check_eq(send(from.ours, "after", 5, MSG_NOSIGNAL), 5);
+    close(from.ours);
+    ferry_result result = outcome(all);
+    check_eq(result.error, 0);
+    check_eq(result.sent, 11);
+    char got[11];
+    check_eq(recv(to.theirs, got, sizeof got, MSG_WAITALL), sizeof got);
+    check(memcmp(got, "beforeafter", 11) == 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(from.theirs);
+    close(to.theirs);
+}
+
 PROMISE_BOTH(splice, source_that_runs_dry_holds_up_its_own_stream_only)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Files to transfer: which one, from where, how much of it.
+ * Files to transfer, or to receive into: which one, from where, how much of it.
  *
  * Make one with ferry_file_at or ferry_file_fd, which fill in the defaults (from the current
  * position, to the end), then set what differs:
@@ -62,6 +62,15 @@ FERRY_BEGIN
  * FERRY_FILE_FOLLOW.
  */
 #define FERRY_FILE_STABLE 32u
+
+/*
+ * flags of a path to receive into, as open(2) has them: make the file if there is none (O_CREAT, mode
+ * 0666 less the umask); fail with -EEXIST if there is one (O_EXCL; only with FERRY_FILE_CREATE);
+ * empty it first (O_TRUNC).
+ */
+#define FERRY_FILE_CREATE    64u
+#define FERRY_FILE_EXCLUSIVE 128u
+#define FERRY_FILE_TRUNCATE  256u
 
 /*
  * Where a failed transfer of a file can be taken up again: which file it was, and from where on it

@@ -154,8 +154,57 @@ typedef struct ferry_read {
  * Source: recv(2).
  */
 FERRY_API int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
-                                const ferry_request_options *options,
-                                ferry_promise **ret_promise);
+                                const ferry_request_options *options, ferry_promise **ret_promise);
+
+/*
+ * Stores the next bytes in a range of a file: file.length of them, or all that come until the peer
+ * ends (FERRY_TO_END). A range that lies beyond the file's end leaves a hole. By splice(2), without
+ * copying; where that is refused (a file open for appending, a device, a file system that cannot) it
+ * goes on at the same byte by copying. What has come and was kept is written first.
+ *
+ * Threads: any. Never blocks, unless room_timeout_ms lets it: the owner opens the file, when its turn
+ * has come, and writes. Borrows: file, and its path, during this call; its fd according to its flags.
+ * Settles: when the last byte was stored, the peer has ended, or it failed. Stored means accepted by
+ * the kernel: it is not on the disk before fsync(2).
+ * Cancel, and timeout_ms of the options: it stops after the bytes stored so far, which result.sent
+ * counts exactly; what comes behind them is there for the next read.
+ * @param file by path or fd. offset: FERRY_CURRENT uses and advances the fd's position, an explicit
+ *        one leaves it alone; a path is written from its beginning, but for an offset. flags:
+ *        FERRY_FD_GIVE, FERRY_FD_BORROW; FERRY_FILE_BENEATH, _CREATE, _EXCLUSIVE, _TRUNCATE of a
+ *        path; FERRY_FILE_ZERO_COPY.
+ * @param options on_owner, room_timeout_ms, timeout_ms, on_progress and what belongs to it; NULL:
+ *        none.
+ * @return as every submit, and
+ *   -EINVAL        file is NULL, names both path and fd or neither, shared, or resume; has flags that
+ *                  are unknown or do not go with it, EXCLUSIVE without CREATE, or a negative offset
+ *                  or length that is not FERRY_CURRENT or FERRY_TO_END; options has a completion
+ *   -EBADF         its fd or dirfd is not open
+ *   -EMFILE        it could not be duplicated; likewise -ENFILE
+ *   -EOVERFLOW     offset + length overflow
+ *   -ENAMETOOLONG  a path of more than 4095 bytes
+ *   -ENOTSOCK      the stream is no socket
+ * Outcome: 0: result.sent bytes were stored; at_end: the peer ended, and it may be fewer than wanted:
+ * result.remaining did not come. method: SPLICE, COPY, or MEMORY for what had come before. Otherwise
+ * result.sent were stored, and the next read goes on behind them:
+ *   -ENOENT, -EEXIST, ...  phase open: what open(2) said
+ *   -EXDEV                 phase open: the path leads outside dirfd
+ *   -EISDIR                phase open: it is a directory
+ *   -EBADF                 phase open: its fd is not open for writing
+ *   -EOPNOTSUPP            phase open: it is a pipe, a socket or a terminal: adopt it, and relay
+ *                          (ferry_stream_relay); phase sink: it would have to be copied
+ *                          (FERRY_FILE_ZERO_COPY)
+ *   -ESPIPE                phase open: an explicit offset in what has none
+ *   -ENOSPC, -EDQUOT, -EFBIG, -EIO, ...  phase sink: what writing said; SIGXFSZ is never delivered
+ *   -ECONNRESET, ...       phase source: what reading said
+ *   -ETIMEDOUT             its timeout_ms was up; or reading had ended with that
+ *   -ECANCELED             it was cancelled, the stream closed or aborted, the service destroyed
+ * Where there is no memory, or no way, to put back what was taken from the socket and not stored,
+ * reading ends with -ENOMEM, or what was said: a gap is never read over.
+ * Source: splice(2), openat(2), openat2(2), pwritev2(2), recv(2).
+ */
+FERRY_API int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
+                                   const ferry_request_options *options,
+                                   ferry_promise **ret_promise);
 
 FERRY_END
 

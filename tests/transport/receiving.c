@@ -1,0 +1,784 @@
+/* SPDX-License-Identifier: MIT */
+/* Receiving: what the peer sends, stored in files: every byte once, and none lost where storing fails. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#define MIB (UINT64_C(1) << 20)
+
+/* A directory of a test's own, removed with the files in it. */
+typedef struct folder {
+    char path[32];
+    int fd;
+} folder;
+
+static folder folder_make(void)
+{
+    folder made = {.path = "/tmp/ferry-test-XXXXXX"};
+    check(mkdtemp(made.path) != NULL);
+    made.fd = open(made.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    check(made.fd >= 0);
+    return made;
+}
+
+/* @param names what may be in it, ended by NULL. */
+static void folder_remove(folder *made, const char *const names[])
+{
+    for (; *names != NULL; names++)
+        (void)unlinkat(made->fd, *names, 0);
+    close(made->fd);
+    check_eq(rmdir(made->path), 0);
+}
+
+static const char *const ONE_FILE[] = {"file", NULL};
+
+/* A file in it to receive into: made if need be. */
+static ferry_file file_in(const folder *where, const char *name)
+{
+    ferry_file file = ferry_file_at(name);
+    file.dirfd = where->fd;
+    file.flags = FERRY_FILE_CREATE;
+    return file;
+}
+
+static uint64_t size_in(const folder *where, const char *name)
+{
+    struct stat status;
+    check_eq(fstatat(where->fd, name, &status, 0), 0);
+    return (uint64_t)status.st_size;
+}
+
+/* Whether a file's bytes are the content of seed from position on. */
+static void check_content(const folder *where, const char *name, uint64_t offset, uint64_t seed,
+                          uint64_t position, uint64_t size)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "%s/%s", where->path, name);
+    check(digest_file(DIGEST_BEGIN, path, offset, size) ==
+          digest_content(DIGEST_BEGIN, seed, position, size));
+}
+
+static ferry_promise *submit_receive(ferry_stream *stream, ferry_file file)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_receive(stream, &file, NULL, &promise), 0);
+    return promise;
+}
+
+static ferry_result read_exactly(ferry_stream *stream, void *data, size_t size)
+{
+    const ferry_read wanted = {.data = data, .size = size, .mode = FERRY_READ_EXACTLY};
+    ferry_promise *promise;
+    check_eq(ferry_stream_read(stream, &wanted, NULL, &promise), 0);
+    return outcome(promise);
+}
+
+/* Whether the next bytes that are read are content of seed at position. */
+static void check_next(ferry_stream *stream, uint64_t seed, uint64_t position)
+{
+    unsigned char got[100], expected[sizeof got];
+    fill_content(expected, sizeof expected, seed, position);
+    check_eq(read_exactly(stream, got, sizeof got).sent, sizeof got);
+    check(memcmp(got, expected, sizeof got) == 0);
+}
+
+/* What most tests begin with: a stream, its peer's fd, and a folder. */
+typedef struct scene {
+    ferry_service *service;
+    ferry_stream *stream;
+    int theirs;
+    folder where;
+} scene;
+
+static scene begin_with(ferry_placement placement, pair both, ferry_faults *faults)
+{
+    scene set = {
+        .service = service_start(placement), .theirs = both.theirs, .where = folder_make()};
+    set.stream =
+        stream_adopt_with(set.service, both.ours, (ferry_stream_options){.faults = faults});
+    return set;
+}
+
+static scene begin(ferry_placement placement)
+{
+    return begin_with(placement, tcp_pair(), NULL);
+}
+
+static void end(scene *set, const char *const names[])
+{
+    ferry_stream_unref(set->stream);
+    ferry_service_destroy(set->service);
+    if (set->theirs >= 0)
+        close(set->theirs);
+    folder_remove(&set->where, names);
+}
+
+/* ---- by every method ------------------------------------------------------------------------- */
+
+static void receive_much(ferry_placement placement, pair both, int appending, ferry_method method)
+{
+    scene set = begin_with(placement, both, NULL);
+    talker *peer = talker_start(set.theirs, 1, 64 * MIB);
+    int fd = openat(set.where.fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC | appending, 0600);
+    ferry_file file = ferry_file_fd(fd);
+    file.flags = FERRY_FD_GIVE;
+    ferry_result result = outcome(submit_receive(set.stream, file));
+    check_eq(result.error, 0);
+    check_eq(result.phase, FERRY_PHASE_DONE);
+    check_eq(result.sent, 64 * MIB);
+    check_eq(result.remaining, 0);
+    check_eq(result.method, method);
+    check(result.at_end);
+    talker_join(peer);
+    check_eq(size_in(&set.where, "file"), 64 * MIB);
+    check_content(&set.where, "file", 0, 1, 0, 64 * MIB);
+    end(&set, ONE_FILE);
+}
+
+PROMISE_BOTH(receiving, much_of_a_tcp_peers_is_spliced_into_a_file)
+{
+    receive_much(placement, tcp_pair(), 0, FERRY_METHOD_SPLICE);
+}
+
+PROMISE_BOTH(receiving, much_of_a_unix_peers_is_spliced_into_a_file)
+{
+    receive_much(placement, unix_pair(SOCK_STREAM), 0, FERRY_METHOD_SPLICE);
+}
+
+PROMISE_BOTH(receiving, file_open_for_appending_is_copied_into)
+{
+    receive_much(placement, tcp_pair(), O_APPEND, FERRY_METHOD_COPY);
+    receive_much(placement, unix_pair(SOCK_STREAM), O_APPEND, FERRY_METHOD_COPY);
+}
+
+PROMISE_BOTH(receiving, where_no_pipe_can_be_made_it_is_copied)
+{
+    /* After the duplicate of its folder, the file, and fstat(2). */
+    const ferry_fault script = {
+        .call = FERRY_CALL_OPEN, .first = 4, .effect = FERRY_FAULT_ERROR, .error = EMFILE};
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(&script, 1, &faults), 0);
+    scene set = begin_with(placement, tcp_pair(), faults);
+    talker *peer = talker_start(set.theirs, 1, MIB);
+    ferry_result result = outcome(submit_receive(set.stream, file_in(&set.where, "file")));
+    check_eq(result.error, 0);
+    check_eq(result.method, FERRY_METHOD_COPY);
+    check_eq(ferry_faults_get_injected(faults), 1);
+    talker_join(peer);
+    check_content(&set.where, "file", 0, 1, 0, MIB);
+    end(&set, ONE_FILE);
+    ferry_faults_unref(faults);
+}
+
+PROMISE_BOTH(receiving, zero_copy_is_refused_rather_than_copied_and_nothing_is_lost)
+{
+    scene set = begin(placement);
+    talker *peer = talker_start(set.theirs, 3, 1000);
+    int fd = openat(set.where.fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0600);
+    ferry_file file = ferry_file_fd(fd);
+    file.flags = FERRY_FD_BORROW | FERRY_FILE_ZERO_COPY;
+    ferry_result result = outcome(submit_receive(set.stream, file));
+    check_eq(result.error, -EOPNOTSUPP);
+    check_eq(result.phase, FERRY_PHASE_SINK);
+    check_eq(result.sent, 0);
+    check_next(set.stream, 3, 0);
+    close(fd);
+    talker_join(peer);
+    end(&set, ONE_FILE);
+}
+
+/* ---- ranges ---------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(receiving, each_takes_exactly_its_bytes_then_reads_and_a_reader_go_on)
+{
+    static const uint64_t lengths[] = {1, 1000, 65536, 0, 100001, 3 * MIB + 7};
+    static const char *const names[] = {"0", "1", "2", "3", "4", "5", "6", NULL};
+    enum { COUNT = sizeof lengths / sizeof lengths[0] };
+    scene set = begin(placement);
+    ferry_promise *promises[COUNT];
+    uint64_t total = 0;
+    for (int i = 0; i < COUNT; i++) {
+        ferry_file file = file_in(&set.where, names[i]);
+        file.length = (int64_t)lengths[i];
+        promises[i] = submit_receive(set.stream, file);
+        total += lengths[i];
+    }
+    talker *peer = talker_start(set.theirs, 5, total + 5000);
+    uint64_t position = 0;
+    for (int i = 0; i < COUNT; i++) {
+        ferry_result result = outcome(promises[i]);
+        check_eq(result.error, 0);
+        check_eq(result.sent, lengths[i]);
+        check_eq(result.stream_offset, position);
+        check_eq(result.sequence, i);
+        check_eq(size_in(&set.where, names[i]), lengths[i]);
+        check_content(&set.where, names[i], 0, 5, position, lengths[i]);
+        position += lengths[i];
+    }
+    check_next(set.stream, 5, total);
+    ferry_result result = outcome(submit_receive(set.stream, file_in(&set.where, "6")));
+    check_eq(result.sent, 4900);
+    check(result.at_end);
+    check_content(&set.where, "6", 0, 5, total + 100, 4900);
+    talker_join(peer);
+    end(&set, names);
+}
+
+PROMISE_BOTH(receiving, explicit_offset_leaves_the_position_and_current_moves_it_on)
+{
+    scene set = begin(placement);
+    talker *peer = talker_start(set.theirs, 6, 3 * MIB);
+    int fd = openat(set.where.fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    check_eq(lseek(fd, 10, SEEK_SET), 10);
+    ferry_file file = ferry_file_fd(fd); /* a duplicate shares the position */
+    file.offset = (int64_t)(2 * MIB);
+    file.length = (int64_t)MIB;
+    check_eq(outcome(submit_receive(set.stream, file)).sent, MIB);
+    check_eq(lseek(fd, 0, SEEK_CUR), 10);
+    file.offset = FERRY_CURRENT;
+    check_eq(outcome(submit_receive(set.stream, file)).sent, MIB);
+    check_eq(lseek(fd, 0, SEEK_CUR), 10 + MIB);
+    talker_join(peer);
+    check_eq(size_in(&set.where, "file"), 3 * MIB);
+    check_content(&set.where, "file", 2 * MIB, 6, 0, MIB);
+    check_content(&set.where, "file", 10, 6, MIB, MIB);
+    close(fd);
+    end(&set, ONE_FILE);
+}
+
+PROMISE_BOTH(receiving, what_was_kept_goes_first)
+{
+    scene set = begin(placement);
+    char line[16];
+    const ferry_read wanted = {line, sizeof line, FERRY_READ_UNTIL, "\n", 1};
+    ferry_promise *head;
+    check_eq(ferry_stream_read(set.stream, &wanted, NULL, &head), 0);
+    check_eq(send(set.theirs, "head\nkept", 9, MSG_NOSIGNAL), 9);
+    check_eq(outcome(head).sent, 5);
+    ferry_file file = file_in(&set.where, "file");
+    file.length = 2;
+    ferry_result result = outcome(submit_receive(set.stream, file));
+    check_eq(result.sent, 2);
+    check_eq(result.stream_offset, 5);
+    check_eq(result.method, FERRY_METHOD_MEMORY);
+    talker *peer = talker_start(set.theirs, 7, MIB);
+    file.length = FERRY_TO_END;
+    file.offset = 2;
+    result = outcome(submit_receive(set.stream, file));
+    check_eq(result.sent, 2 + MIB);
+    check_eq(result.method, FERRY_METHOD_SPLICE);
+    talker_join(peer);
+    check_content(&set.where, "file", 4, 7, 0, MIB);
+    end(&set, ONE_FILE);
+}
+
+PROMISE_BOTH(receiving, peer_that_ends_early_is_no_error_and_what_did_not_come_is_remaining)
+{
+    scene set = begin(placement);
+    talker *peer = talker_start(set.theirs, 8, 1000);
+    ferry_file file = file_in(&set.where, "file");
+    file.length = 1500;
+    ferry_result result = outcome(submit_receive(set.stream, file));
+    check_eq(result.error, 0);
+    check(result.at_end);
+    check_eq(result.sent, 1000);
+    check_eq(result.remaining, 500);
+    result = outcome(submit_receive(set.stream, file)); /* there is still nothing */
+    check_eq(result.error, 0);
+    check(result.at_end);
+    check_eq(result.remaining, 1500);
+    talker_join(peer);
+    end(&set, ONE_FILE);
+}
+
+PROMISE_BOTH(receiving, urgent_data_does_not_stop_it)
+{
+    scene set = begin(placement);
+    ferry_promise *all = submit_receive(set.stream, file_in(&set.where, "file"));
+    check_eq(send(set.theirs, "before", 6, MSG_NOSIGNAL), 6);
+    check_eq(send(set.theirs, "!", 1, MSG_NOSIGNAL | MSG_OOB), 1);
+    check_eq(send(set.theirs, "after", 5, MSG_NOSIGNAL), 5);
+    wait_until_asleep();
+    check_eq(shutdown(set.theirs, SHUT_WR), 0);
+    ferry_result result = outcome(all);
+    check_eq(result.error, 0);
+    check_eq(result.sent, 11);
+    end(&set, ONE_FILE);
+}
+
+/* ---- storing fails --------------------------------------------------------------------------- */
+
+PROMISE_BOTH(receiving, full_device_takes_nothing_and_nothing_is_lost)
+{
+    scene set = begin(placement);
+    talker *peer = talker_start(set.theirs, 9, 2 * MIB);
+    ferry_result result = outcome(submit_receive(set.stream, ferry_file_at("/dev/full")));
+    check_eq(result.error, -ENOSPC);
+    check_eq(result.phase, FERRY_PHASE_SINK);
+    check_eq(result.sent, 0);
+    result = outcome(submit_receive(set.stream, file_in(&set.where, "file")));
+    check_eq(result.error, 0);
+    check_eq(result.sent, 2 * MIB);
+    talker_join(peer);
+    check_content(&set.where, "file", 0, 9, 0, 2 * MIB);
+    end(&set, ONE_FILE);
+}
+
+PROMISE_BOTH(receiving, file_size_limit_is_efbig_and_the_next_file_goes_on_at_the_next_byte)
+{
+    enum { MOST = 300001 };
+    static const char *const names[] = {"file", "rest", NULL};
+    scene set = begin(placement);
+    talker *peer = talker_start(set.theirs, 10, 2 * MIB);
+    struct rlimit before, small;
+    check_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = (struct rlimit){MOST, before.rlim_max};
+    check_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    ferry_file file = file_in(&set.where, "file");
+    file.length = (int64_t)MIB;
+    ferry_result result = outcome(submit_receive(set.stream, file));
+    check_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    check_eq(result.error, -EFBIG);
+    check_eq(result.phase, FERRY_PHASE_SINK);
+    check_eq(result.sent, MOST);
+    check_eq(result.remaining, MIB - MOST);
+    result = outcome(submit_receive(set.stream, file_in(&set.where, "rest")));
+    check_eq(result.error, 0);
+    check_eq(result.stream_offset, MOST);
+    check_eq(result.sent, 2 * MIB - MOST);
+    talker_join(peer);
+    check_eq(size_in(&set.where, "file"), MOST);
+    check_content(&set.where, "file", 0, 10, 0, MOST);
+    check_content(&set.where, "rest", 0, 10, MOST, 2 * MIB - MOST);
+    end(&set, names);
+}
+
+/* Every second splice is into the file. */
+PROMISE_BOTH(receiving, full_disk_is_enospc_with_the_exact_count_and_the_next_goes_on)
+{
+    static const char *const names[] = {"file", "rest", NULL};
+    const ferry_fault script = {
+        .call = FERRY_CALL_SPLICE, .first = 6, .effect = FERRY_FAULT_ERROR, .error = ENOSPC};
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(&script, 1, &faults), 0);
+    scene set = begin_with(placement, unix_pair(SOCK_STREAM), faults);
+    talker *peer = talker_start(set.theirs, 11, 8 * MIB);
+    while (true) { /* enough has to be there for each splice to find some */
+        struct pollfd full = {.fd = set.theirs, .events = POLLOUT};
+        if (poll(&full, 1, 0) == 0)
+            break;
+    }
+    ferry_result result = outcome(submit_receive(set.stream, file_in(&set.where, "file")));
+    check_eq(result.error, -ENOSPC);
+    check_eq(result.phase, FERRY_PHASE_SINK);
+    check(result.sent > 0);
+    check_eq(result.sent, size_in(&set.where, "file"));
+    uint64_t stored = result.sent;
+    result = outcome(submit_receive(set.stream, file_in(&set.where, "rest")));
+    check_eq(result.error, 0);
+    check_eq(result.stream_offset, stored);
+    check_eq(result.sent, 8 * MIB - stored);
+    talker_join(peer);
+    check_content(&set.where, "file", 0, 11, 0, stored);
+    check_content(&set.where, "rest", 0, 11, stored, 8 * MIB - stored);
+    end(&set, names);
+    ferry_faults_unref(faults);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void check_refused(ferry_stream *stream, ferry_file file, int error)
+{
+    ferry_result result = outcome(submit_receive(stream, file));
+    check_eq(result.error, error);
+    check_eq(result.phase, FERRY_PHASE_OPEN);
+    check_eq(result.sent, 0);
+}
+
+PROMISE_BOTH(receiving, what_cannot_be_opened_fails_in_its_turn_and_consumes_nothing)
+{
+    static const char *const names[] = {"file", "link", NULL};
+    scene set = begin(placement);
+    int fd = openat(set.where.fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int reading = openat(set.where.fd, "file", O_RDONLY | O_CLOEXEC);
+    int ends[2];
+    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    check_eq(symlinkat("/tmp", set.where.fd, "link"), 0);
+    talker *peer = talker_start(set.theirs, 12, 1000);
+    ferry_file file = file_in(&set.where, "missing");
+    file.flags = 0;
+    check_refused(set.stream, file, -ENOENT);
+    check_refused(set.stream, ferry_file_at(set.where.path), -EISDIR);
+    file = file_in(&set.where, "file");
+    file.flags |= FERRY_FILE_EXCLUSIVE;
+    check_refused(set.stream, file, -EEXIST);
+    file = file_in(&set.where, "link/ferry-test-outside");
+    file.flags |= FERRY_FILE_BENEATH;
+    check_refused(set.stream, file, -EXDEV);
+    check_refused(set.stream, ferry_file_fd(reading), -EBADF);
+    check_refused(set.stream, ferry_file_fd(ends[1]), -EOPNOTSUPP);
+    check_next(set.stream, 12, 0);
+    talker_join(peer);
+    close(fd);
+    close(reading);
+    close(ends[0]);
+    close(ends[1]);
+    end(&set, names);
+}
+
+PROMISE_BOTH(receiving, truncate_empties_exclusive_makes_and_beneath_opens_what_is_beneath)
+{
+    static const char *const names[] = {"file", "new", NULL};
+    scene set = begin(placement);
+    int fd = openat(set.where.fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    check_eq(ftruncate(fd, 5000), 0);
+    close(fd);
+    talker *peer = talker_start(set.theirs, 13, 300);
+    ferry_file file = file_in(&set.where, "file");
+    file.flags = FERRY_FILE_BENEATH;
+    file.length = 100;
+    check_eq(outcome(submit_receive(set.stream, file)).error, 0);
+    check_eq(size_in(&set.where, "file"), 5000); /* it only was written over */
+    file.flags = FERRY_FILE_TRUNCATE;
+    check_eq(outcome(submit_receive(set.stream, file)).error, 0);
+    check_eq(size_in(&set.where, "file"), 100);
+    file = file_in(&set.where, "new");
+    file.flags |= FERRY_FILE_EXCLUSIVE | FERRY_FILE_BENEATH;
+    check_eq(outcome(submit_receive(set.stream, file)).sent, 100);
+    check_content(&set.where, "file", 0, 13, 100, 100);
+    check_content(&set.where, "new", 0, 13, 200, 100);
+    struct stat status;
+    check_eq(fstatat(set.where.fd, "new", &status, 0), 0);
+    mode_t mask = umask(0);
+    (void)umask(mask);
+    check_eq(status.st_mode & 0777, 0666 & ~mask);
+    talker_join(peer);
+    end(&set, names);
+}
+
+PROMISE_BOTH(receiving, what_makes_no_sense_is_einval_at_submit)
+{
+    scene set = begin(placement);
+    ferry_promise *none = NULL;
+    ferry_file file = file_in(&set.where, "file");
+    check_eq(ferry_stream_receive(set.stream, NULL, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_receive(NULL, &file, NULL, &none), -EINVAL);
+    static const unsigned of_no_path[] = {FERRY_FILE_FOLLOW, FERRY_FILE_STABLE,    FERRY_FD_GIVE,
+                                          FERRY_FD_BORROW,   FERRY_FILE_EXCLUSIVE, 1u << 30};
+    for (size_t i = 0; i < sizeof of_no_path / sizeof of_no_path[0]; i++) {
+        file.flags = of_no_path[i];
+        check_eq(ferry_stream_receive(set.stream, &file, NULL, &none), -EINVAL);
+    }
+    ferry_file both = file_in(&set.where, "file");
+    both.fd = set.where.fd;
+    check_eq(ferry_stream_receive(set.stream, &both, NULL, &none), -EINVAL);
+    ferry_file by_fd = ferry_file_fd(set.where.fd);
+    by_fd.flags = FERRY_FILE_CREATE;
+    check_eq(ferry_stream_receive(set.stream, &by_fd, NULL, &none), -EINVAL);
+    by_fd.flags = FERRY_FD_GIVE | FERRY_FD_BORROW;
+    check_eq(ferry_stream_receive(set.stream, &by_fd, NULL, &none), -EINVAL);
+    ferry_resume_token token = {0};
+    file = file_in(&set.where, "file");
+    file.resume = &token;
+    check_eq(ferry_stream_receive(set.stream, &file, NULL, &none), -EINVAL);
+    file.resume = NULL;
+    file.length = -2;
+    check_eq(ferry_stream_receive(set.stream, &file, NULL, &none), -EINVAL);
+    file.length = INT64_MAX;
+    file.offset = 1;
+    check_eq(ferry_stream_receive(set.stream, &file, NULL, &none), -EOVERFLOW);
+    file = file_in(&set.where, "file");
+    const ferry_request_options confirmed = {.completion = FERRY_ACKED};
+    check_eq(ferry_stream_receive(set.stream, &file, &confirmed, &none), -EINVAL);
+    check_eq(ferry_stream_sendfile(set.stream, &file, NULL, &none), -EINVAL); /* CREATE */
+    check(none == NULL);
+    end(&set, (const char *const[]){NULL});
+}
+
+/* ---- calling off ----------------------------------------------------------------------------- */
+
+typedef struct progress {
+    atomic_uint_least64_t bytes;
+    unsigned calls;
+} progress;
+
+static void note_progress(ferry_promise *promise, uint64_t bytes, void *arg)
+{
+    (void)promise;
+    progress *seen = arg;
+    check(bytes >= atomic_load(&seen->bytes));
+    atomic_store(&seen->bytes, bytes);
+    seen->calls++;
+}
+
+PROMISE_BOTH(receiving, cancelled_one_stops_after_what_is_stored_and_the_rest_is_there)
+{
+    scene set = begin(placement);
+    progress seen = {0};
+    const ferry_request_options told = {.on_progress = note_progress, .on_progress_arg = &seen};
+    ferry_file file = file_in(&set.where, "file");
+    ferry_promise *all;
+    check_eq(ferry_stream_receive(set.stream, &file, &told, &all), 0);
+    unsigned char bytes[1000];
+    fill_content(bytes, sizeof bytes, 14, 0);
+    check_eq(send(set.theirs, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
+    while (atomic_load(&seen.bytes) < sizeof bytes)
+        (void)ferry_inbox_run(-1);
+    check_eq(ferry_promise_cancel(all), 0);
+    ferry_result result = outcome(all);
+    check_eq(result.error, -ECANCELED);
+    check_eq(result.phase, FERRY_PHASE_SOURCE);
+    check_eq(result.sent, sizeof bytes);
+    check_eq(size_in(&set.where, "file"), sizeof bytes);
+    fill_content(bytes, sizeof bytes, 14, sizeof bytes);
+    check_eq(send(set.theirs, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
+    check_next(set.stream, 14, sizeof bytes);
+    end(&set, ONE_FILE);
+}
+
+PROMISE_BOTH(receiving, cancel_in_the_queue_and_time_that_is_up_consume_nothing)
+{
+    scene set = begin(placement);
+    const ferry_request_options short_lived = {.timeout_ms = 20};
+    ferry_file file = file_in(&set.where, "file");
+    ferry_promise *first, *second;
+    check_eq(ferry_stream_receive(set.stream, &file, &short_lived, &first), 0);
+    check_eq(ferry_stream_receive(set.stream, &file, NULL, &second), 0);
+    check_eq(ferry_promise_cancel(second), 0);
+    ferry_result result = outcome(second);
+    check_eq(result.error, -ECANCELED);
+    check_eq(result.phase, FERRY_PHASE_QUEUE);
+    check_eq(outcome(first).error, -ETIMEDOUT);
+    talker *peer = talker_start(set.theirs, 15, 100);
+    check_next(set.stream, 15, 0);
+    talker_join(peer);
+    end(&set, ONE_FILE);
+}
+
+PROMISE_BOTH(receiving, abort_and_destroy_under_way_settle_it_with_what_is_stored)
+{
+    for (int destroys = 0; destroys < 2; destroys++) {
+        scene set = begin(placement);
+        talker *peer = talker_start(set.theirs, 16, 256 * MIB);
+        progress seen = {0};
+        const ferry_request_options told = {.on_progress = note_progress, .on_progress_arg = &seen};
+        ferry_file file = file_in(&set.where, "file");
+        ferry_promise *all;
+        check_eq(ferry_stream_receive(set.stream, &file, &told, &all), 0);
+        while (atomic_load(&seen.bytes) < MIB)
+            (void)ferry_inbox_run(-1);
+        if (destroys == 1)
+            ferry_service_destroy(set.service);
+        else
+            ferry_stream_abort(set.stream);
+        ferry_result result = outcome(all);
+        check_eq(result.error, -ECANCELED);
+        check_eq(result.sent, size_in(&set.where, "file"));
+        check_content(&set.where, "file", 0, 16, 0, result.sent);
+        if (destroys == 1)
+            set.service = service_start(placement);
+        talker_join(peer);
+        end(&set, ONE_FILE);
+    }
+}
+
+/* A race of a cancel with everything else: whatever comes of it, no byte is lost. */
+PROMISE_BOTH(receiving, cancel_at_any_moment_loses_no_byte)
+{
+    enum { ROUNDS = 60 };
+    static const char *const names[] = {"file", "rest", NULL};
+    uint64_t seed = random_seed();
+    for (int i = 0; i < ROUNDS; i++) {
+        pair both = i % 2 == 0 ? tcp_pair() : unix_pair(SOCK_STREAM);
+        scene set = begin_with(placement, both, NULL);
+        talker *peer = talker_start(set.theirs, 17, MIB);
+        ferry_promise *first = submit_receive(set.stream, file_in(&set.where, "file"));
+        usleep((unsigned)(random_next(&seed) % 2000));
+        (void)ferry_promise_cancel(first);
+        ferry_result result = outcome(first);
+        uint64_t stored = result.sent;
+        check(result.error == 0 || result.error == -ECANCELED);
+        result = outcome(submit_receive(set.stream, file_in(&set.where, "rest")));
+        check_eq(result.error, 0);
+        check_eq(stored + result.sent, MIB);
+        if (stored > 0) /* else it may not even have been made */
+            check_content(&set.where, "file", 0, 17, 0, stored);
+        check_content(&set.where, "rest", 0, 17, stored, result.sent);
+        talker_join(peer);
+        end(&set, names);
+    }
+}
+
+/* ---- with others ----------------------------------------------------------------------------- */
+
+PROMISE_BOTH(receiving, slow_peers_bytes_arrive_whole)
+{
+    scene set = begin(placement);
+    talker *peer = talker_start_slow(set.theirs, 18, 100000, 997, 200);
+    ferry_result result = outcome(submit_receive(set.stream, file_in(&set.where, "file")));
+    check_eq(result.error, 0);
+    check_eq(result.sent, 100000);
+    talker_join(peer);
+    check_content(&set.where, "file", 0, 18, 0, 100000);
+    end(&set, ONE_FILE);
+}
+
+PROMISE_BOTH(receiving, many_connections_at_once_each_get_their_own)
+{
+    enum { COUNT = 8 };
+    static const char *const names[] = {"0", "1", "2", "3", "4", "5", "6", "7", NULL};
+    ferry_service *service = service_start(placement);
+    folder where = folder_make();
+    ferry_stream *streams[COUNT];
+    ferry_promise *promises[COUNT];
+    talker *peers[COUNT];
+    int theirs[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        pair both = i % 2 == 0 ? tcp_pair() : unix_pair(SOCK_STREAM);
+        theirs[i] = both.theirs;
+        streams[i] = stream_adopt(service, both.ours);
+        promises[i] = submit_receive(streams[i], file_in(&where, names[i]));
+        peers[i] = talker_start(theirs[i], 100 + i, 4 * MIB);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        ferry_result result = outcome(promises[i]);
+        check_eq(result.error, 0);
+        check_eq(result.sent, 4 * MIB);
+        check_content(&where, names[i], 0, 100 + i, 0, 4 * MIB);
+        talker_join(peers[i]);
+        close(theirs[i]);
+        ferry_stream_unref(streams[i]);
+    }
+    ferry_service_destroy(service);
+    folder_remove(&where, names);
+}
+
+/* Sends all it has before it reads any: who did likewise would be stuck with it. */
+static void *send_then_read(void *arg)
+{
+    int fd = *(int *)arg;
+    talker_join(talker_start(fd, 20, 64 * MIB));
+    reader *answer = reader_start(fd, false);
+    reader_join(answer);
+    return answer;
+}
+
+PROMISE_BOTH(receiving, peer_that_sends_much_before_it_reads_is_served_both_ways_at_once)
+{
+    for (int over_unix = 0; over_unix < 2; over_unix++) {
+        test_file sent = file_make(64 * MIB, 21);
+        scene set =
+            begin_with(placement, over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair(), NULL);
+        pthread_t peer;
+        check_eq(pthread_create(&peer, NULL, send_then_read, &set.theirs), 0);
+        ferry_promise *out = submit_file(set.stream, ferry_file_at(sent.path));
+        ferry_promise *in = submit_receive(set.stream, file_in(&set.where, "file"));
+        check_eq(ferry_stream_shutdown(set.stream, NULL), 0);
+        check_eq(outcome(in).sent, 64 * MIB);
+        check_eq(outcome(out).sent, 64 * MIB);
+        void *answer;
+        check_eq(pthread_join(peer, &answer), 0);
+        set.theirs = -1; /* the reader has closed it */
+        check_eq(((reader *)answer)->bytes, 64 * MIB);
+        check(((reader *)answer)->digest == digest_content(DIGEST_BEGIN, 21, 0, 64 * MIB));
+        check_content(&set.where, "file", 0, 20, 0, 64 * MIB);
+        reader_free(answer);
+        file_remove(&sent);
+        end(&set, ONE_FILE);
+    }
+}
+
+/* ---- the fault sweep ------------------------------------------------------------------------- */
+
+enum { SWEPT = 150000 };
+
+/* Whatever goes wrong: what is in the files is what the peer sent, in order and without a gap, and as
+ * much as the results say. @return how many calls the run needed. */
+static uint64_t receive_with(ferry_placement placement, const ferry_fault *fault, int appending)
+{
+    static const char *const names[] = {"0", "1", "2", NULL};
+    enum { COUNT = 3 };
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(fault, 1, &faults), 0);
+    pair both = unix_pair(SOCK_STREAM);
+    folder where = folder_make();
+    ferry_service *service = service_start(placement);
+    const ferry_stream_options options = {.faults = faults};
+    ferry_stream *stream = NULL;
+    talker *peer = talker_start(both.theirs, 22, SWEPT);
+    if (ferry_stream_adopt(service, both.ours, &options, &stream) != 0)
+        close(both.ours);
+    uint64_t position = 0;
+    for (int i = 0; i < COUNT && stream != NULL; i++) {
+        int fd = openat(where.fd, names[i], O_WRONLY | O_CREAT | O_CLOEXEC | appending, 0600);
+        ferry_file file = ferry_file_fd(fd);
+        file.flags = FERRY_FD_BORROW;
+        file.length = i < COUNT - 1 ? SWEPT / 3 : FERRY_TO_END;
+        ferry_promise *promise;
+        if (ferry_stream_receive(stream, &file, NULL, &promise) == 0) {
+            ferry_result result = outcome(promise);
+            check_eq(result.sent, size_in(&where, names[i]));
+            check_content(&where, names[i], 0, 22, position, result.sent);
+            if (result.sent > 0)
+                check_eq(result.stream_offset, position);
+            if (result.error == 0 && fault->effect != FERRY_FAULT_EOF)
+                check_eq(result.sent, i < COUNT - 1 ? SWEPT / 3 : SWEPT - position);
+            position += result.sent;
+        }
+        close(fd);
+    }
+    ferry_stream_abort(stream);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    talker_join(peer);
+    folder_remove(&where, names);
+    uint64_t calls = ferry_faults_get_calls(faults, FERRY_CALL_ANY);
+    ferry_faults_unref(faults);
+    return calls;
+}
+
+typedef struct kind {
+    ferry_fault_effect effect;
+    int error;
+    uint64_t times;
+} kind;
+
+static const kind kinds[] = {
+    {FERRY_FAULT_SHORT, 0, 1},      {FERRY_FAULT_SHORT, 0, 20},
+    {FERRY_FAULT_EOF, 0, 1},        {FERRY_FAULT_EOF, 0, UINT64_MAX},
+    {FERRY_FAULT_ERROR, EINTR, 1},  {FERRY_FAULT_ERROR, EINTR, 5},
+    {FERRY_FAULT_ERROR, EAGAIN, 1}, {FERRY_FAULT_ERROR, EAGAIN, 3},
+    {FERRY_FAULT_ERROR, EIO, 1},    {FERRY_FAULT_ERROR, EIO, UINT64_MAX},
+    {FERRY_FAULT_ERROR, ENOSPC, 1}, {FERRY_FAULT_ERROR, ENOSPC, UINT64_MAX},
+    {FERRY_FAULT_ERROR, EMFILE, 1}, {FERRY_FAULT_ERROR, EMFILE, UINT64_MAX},
+    {FERRY_FAULT_ERROR, EINVAL, 1}, {FERRY_FAULT_ERROR, EINVAL, UINT64_MAX},
+    {FERRY_FAULT_ERROR, ENOMEM, 1},
+};
+
+static void sweep(ferry_placement placement, int appending)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        uint64_t calls = 1;
+        for (uint64_t k = 1; k <= calls && k < 100; k++) {
+            const ferry_fault fault = {FERRY_CALL_ANY, k, kinds[i].times, kinds[i].effect,
+                                       kinds[i].error};
+            calls = receive_with(placement, &fault, appending);
+        }
+    }
+}
+
+PROMISE_BOTH(receiving, every_fault_at_every_call_leaves_a_true_prefix_when_spliced)
+{
+    sweep(placement, 0);
+}
+
+PROMISE_BOTH(receiving, every_fault_at_every_call_leaves_a_true_prefix_when_copied)
+{
+    sweep(placement, O_APPEND);
+}

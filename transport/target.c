@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/target.h"
+
+#include "transport/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- at submit ------------------------------------------------------------------------------- */
+
+static int check_flags(const ferry_file *file)
+{
+    unsigned allowed = FERRY_FILE_ZERO_COPY | FERRY__FD_FLAGS;
+    if (file->path != NULL)
+        allowed = FERRY_FILE_ZERO_COPY | FERRY_FILE_BENEATH | FERRY_FILE_CREATE |
+                  FERRY_FILE_EXCLUSIVE | FERRY_FILE_TRUNCATE;
+    bool is_exclusive = (file->flags & FERRY_FILE_EXCLUSIVE) != 0;
+    if ((file->flags & ~allowed) != 0 || (file->flags & FERRY__FD_FLAGS) == FERRY__FD_FLAGS ||
+        (is_exclusive && (file->flags & FERRY_FILE_CREATE) == 0))
+        return -EINVAL;
+    return 0;
+}
+
+static int check(const ferry_file *file)
+{
+    if ((file->path != NULL) + (file->fd >= 0) != 1 || file->shared != NULL || file->resume != NULL)
+        return -EINVAL;
+    int error = check_flags(file);
+    return error != 0 ? error : ferry__file_check_range(file->offset, file->length);
+}
+
+int ferry__target_take(ferry__target *target, const ferry_file *file, const char *path,
+                       ferry__calls *calls)
+{
+    int error = check(file);
+    if (error != 0)
+        return error;
+    *target = (ferry__target){
+        .path = path,
+        .dirfd = FERRY_CWD,
+        .fd = -1,
+        .flags = file->flags,
+        .offset = file->offset,
+    };
+    return ferry__file_take(file, calls, &target->fd, &target->dirfd);
+}
+
+void ferry__target_give_back(ferry__target *target)
+{
+    if ((target->flags & FERRY_FD_GIVE) != 0)
+        target->fd = -1;
+    ferry__target_close(target);
+}
+
+/* ---- on the owner ---------------------------------------------------------------------------- */
+
+static int open_path(ferry__target *target, ferry__calls *calls)
+{
+    int how = O_WRONLY;
+    if ((target->flags & FERRY_FILE_CREATE) != 0)
+        how |= O_CREAT;
+    if ((target->flags & FERRY_FILE_EXCLUSIVE) != 0)
+        how |= O_EXCL;
+    if ((target->flags & FERRY_FILE_TRUNCATE) != 0)
+        how |= O_TRUNC;
+    int fd = ferry__file_open(target->dirfd, target->path, how, target->flags, calls);
+    if (fd < 0)
+        return fd;
+    target->fd = fd;
+    return 0;
+}
+
+/* What a write to never waits for anybody: the owner must not be held up. */
+static bool is_storage(int fd, mode_t mode)
+{
+    return S_ISREG(mode) || S_ISBLK(mode) || (S_ISCHR(mode) && !isatty(fd));
+}
+
+int ferry__target_open(ferry__target *target, ferry__calls *calls)
+{
+    int error = target->path != NULL ? open_path(target, calls) : 0;
+    if (error != 0)
+        return error;
+    struct stat status;
+    if (calls->fstat(calls, target->fd, &status) < 0)
+        return -errno;
+    if (S_ISDIR(status.st_mode))
+        return -EISDIR;
+    if (!ferry__file_is_usable(target->fd, O_RDONLY))
+        return -EBADF;
+    if (!is_storage(target->fd, status.st_mode))
+        return -EOPNOTSUPP;
+    bool is_seekable = target->offset == FERRY_CURRENT || lseek(target->fd, 0, SEEK_CUR) >= 0;
+    return is_seekable ? 0 : -ESPIPE;
+}
+
+/* So many bytes were written, or it failed. */
+static ssize_t move_on(ferry__target *target, ssize_t count)
+{
+    if (count < 0)
+        return -errno;
+    if (target->offset != FERRY_CURRENT)
+        target->offset += count;
+    return count > 0 ? count : -EIO;
+}
+
+ssize_t ferry__target_write(ferry__target *target, const void *data, size_t size,
+                            ferry__calls *calls)
+{
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    ssize_t count;
+    do /* FERRY_CURRENT is -1, as pwritev2(2) has it */
+        count = calls->pwritev2(calls, target->fd, &piece, 1, target->offset, 0);
+    while (count < 0 && errno == EINTR);
+    return move_on(target, count);
+}
+
+ssize_t ferry__target_splice(ferry__target *target, int pipe_fd, size_t size, ferry__calls *calls)
+{
+    ssize_t count;
+    do {
+        off_t offset = target->offset;
+        count = calls->splice(calls, pipe_fd, NULL, target->fd,
+                              target->offset != FERRY_CURRENT ? &offset : NULL, size,
+                              SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    } while (count < 0 && errno == EINTR);
+    return move_on(target, count);
+}
+
+void ferry__target_close(ferry__target *target)
+{
+    ferry__file_close(&target->fd, &target->dirfd, target->flags);
+}
