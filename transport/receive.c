@@ -33,7 +33,7 @@ typedef struct storing {
     bool is_open;    /* the target is */
     bool by_copy;    /* splice(2) cannot do it */
     bool is_refused; /* and nothing else was allowed */
-    bool has_copied; /* what is kept was asked for by this one */
+    bool has_copied; /* because of that it has asked for bytes to be kept */
     int pipe[2];     /* read and write end; -1 until needed */
     size_t piped;    /* bytes in it */
     char path[];     /* in the request's allocation */
@@ -266,7 +266,7 @@ static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_sho
         return -EAGAIN;
     enum { MOST = 4 * FERRY__PORTION }; /* more gains nothing, and is memory */
     count = ferry__intake_keep(intake, size < MOST ? size : MOST, ret_short);
-    self->has_copied |= count > 0;
+    self->has_copied |= self->by_copy && count > 0;
     return count;
 }
 

@@ -735,8 +735,8 @@ static uint64_t receive_with(ferry_placement placement, const ferry_fault *fault
     ferry_stream_abort(stream);
     ferry_stream_unref(stream);
     ferry_service_destroy(service);
-    close(both.theirs);
     talker_join(peer);
+    close(both.theirs);
     folder_remove(&where, names);
     uint64_t calls = ferry_faults_get_calls(faults, FERRY_CALL_ANY);
     ferry_faults_unref(faults);

@@ -184,7 +184,8 @@ FERRY_API int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
  *   -ENAMETOOLONG  a path of more than 4095 bytes
  *   -ENOTSOCK      the stream is no socket
  * Outcome: 0: result.sent bytes were stored; at_end: the peer ended, and it may be fewer than wanted:
- * result.remaining did not come. method: SPLICE, COPY, or MEMORY for what had come before. Otherwise
+ * result.remaining did not come. method: SPLICE; COPY, where that was refused; MEMORY, where all of it
+ * had come before, or was hardly worth it. Otherwise
  * result.sent were stored, and the next read goes on behind them:
  *   -ENOENT, -EEXIST, ...  phase open: what open(2) said
  *   -EXDEV                 phase open: the path leads outside dirfd
