@@ -157,6 +157,14 @@ void ferry__intake_call_off(ferry_stream *stream, ferry__request *request, int e
     ferry__stream_schedule_reading(stream);
 }
 
+void ferry__intake_go_on(ferry__intake *intake, ferry__request *request, int error,
+                         ferry_phase phase)
+{
+    intake->is_away = false;
+    finish(intake, request, error, error != 0 ? phase : FERRY_PHASE_DONE);
+    ferry__stream_schedule_reading(intake->stream);
+}
+
 void ferry__intake_deliver_read(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone;

@@ -104,6 +104,10 @@ void ferry__intake_put_back(ferry__intake *intake, const void *data, size_t size
 /* Nothing more comes from the kernel, because of this; what is kept is still to be had. */
 void ferry__intake_note_end(ferry__intake *intake, int error);
 
+/* The first read, which was away, is over, and what it gave back is kept: goes on with the next. */
+void ferry__intake_go_on(ferry__intake *intake, ferry__request *request, int error,
+                         ferry_phase phase);
+
 /* Asks the kernel once, into memory; or behind what is kept. Otherwise as a read's ask. */
 ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size, bool *ret_short);
 ssize_t ferry__intake_keep(ferry__intake *intake, size_t size, bool *ret_short);

@@ -87,4 +87,7 @@ extern const ferry__read_type ferry__read_memory;
 /* Into a file. wanted: a ferry_file. */
 extern const ferry__read_type ferry__read_to_file;
 
+/* To another stream; wanted is relay.c's own. */
+extern const ferry__read_type ferry__read_to_stream;
+
 #endif

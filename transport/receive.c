@@ -118,20 +118,9 @@ static void account(ferry__request *request, size_t count, ferry_method method)
 /* Moves what is in the pipe to what is kept, where nothing is. */
 static void empty_pipe(ferry__intake *intake, storing *self)
 {
-    ferry__calls *calls = intake->stream->sink.calls;
     assert(self->piped == 0 || ferry__bytes_count(&intake->kept) == 0);
-    int error = self->piped > 0 ? ferry__bytes_reserve(&intake->kept, self->piped) : 0;
-    while (self->piped > 0 && error == 0) {
-        struct iovec piece = {.iov_base = intake->kept.data + intake->kept.end,
-                              .iov_len = self->piped};
-        ssize_t count = calls->preadv2(calls, self->pipe[0], &piece, 1, -1, 0);
-        if (count > 0) {
-            intake->kept.end += (size_t)count;
-            self->piped -= (size_t)count;
-        } else if (count == 0 || errno != EINTR) {
-            error = count == 0 ? -EIO : -errno;
-        }
-    }
+    int error = ferry__pipe_empty_into(&intake->kept, self->pipe[0], self->piped,
+                                       intake->stream->sink.calls);
     self->piped = 0;
     ferry__intake_take(intake, 0); /* it is all news, or there was no need for room */
     if (error != 0)

@@ -431,6 +431,7 @@ void ferry__request_release_parts(ferry__request *request)
         if (part->source != NULL) {
             request->promise.result.remaining += ferry__source_unsent(part->source);
             ferry__source_settle_position(part->source, part->sent);
+            ferry__source_rescue(part->source, request->stream->sink.calls);
             has_sources = true;
         } else if (part->memory.release != NULL)
             part->memory.release((void *)part->memory.data, part->memory.release_arg);

@@ -411,6 +411,37 @@ void ferry__source_settle_position(ferry__source *source, uint64_t sent)
     source->reserved_from = -1;
 }
 
+int ferry__pipe_empty_into(ferry__bytes *bytes, int pipe_fd, size_t piped, ferry__calls *calls)
+{
+    int error = piped > 0 ? ferry__bytes_reserve(bytes, piped) : 0;
+    while (piped > 0 && error == 0) {
+        struct iovec piece = {.iov_base = bytes->data + bytes->end, .iov_len = piped};
+        ssize_t count = calls->preadv2(calls, pipe_fd, &piece, 1, -1, 0);
+        if (count > 0) {
+            bytes->end += (size_t)count;
+            piped -= (size_t)count;
+        } else if (count == 0 || errno != EINTR) {
+            error = count == 0 ? -EIO : -errno;
+        }
+    }
+    return error;
+}
+
+/* What was copied comes before what is in the pipe still. */
+void ferry__source_rescue(ferry__source *source, ferry__calls *calls)
+{
+    ferry__leftover *left = source->leftover;
+    if (left == NULL)
+        return;
+    size_t copied = source->buffer_end - source->buffer_begin;
+    if (copied > 0)
+        left->error =
+            ferry__bytes_append(&left->bytes, source->buffer + source->buffer_begin, copied);
+    if (left->error == 0)
+        left->error = ferry__pipe_empty_into(&left->bytes, source->pipe[0], source->piped, calls);
+    ferry__bytes_take(&left->bytes, 0); /* room that was made in vain */
+}
+
 static void close_pipe(ferry__source *source)
 {
     for (unsigned end = 0; end < 2; end++) {

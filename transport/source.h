@@ -12,6 +12,7 @@
 #define FERRY_TRANSPORT_SOURCE_H
 
 #include "core/calls.h"
+#include "transport/bytes.h"
 
 #include <ferry/part.h>
 #include <ferry/result.h>
@@ -24,6 +25,13 @@ typedef enum ferry__way {
     FERRY__BY_PIPE,   /* it is a socket: spliced into a pipe of ours, and from there */
     FERRY__BY_COPY    /* through the buffer */
 } ferry__way;
+
+/* What a source has taken out of its fd and not sent, when its request settles: for whoever goes on
+ * reading there. */
+typedef struct ferry__leftover {
+    ferry__bytes bytes;
+    int error; /* why some of it is lost, behind those; 0: nothing is */
+} ferry__leftover;
 
 typedef struct ferry__source {
     /* What was asked for. */
@@ -55,7 +63,8 @@ typedef struct ferry__source {
     unsigned char *buffer;       /* copying: bytes read and not yet sent; NULL until needed */
     size_t buffer_begin;
     size_t buffer_end;
-    int64_t patience_ns; /* following: how long the last wait before a look was */
+    ferry__leftover *leftover; /* set at submit: where to put what is left over; NULL: nowhere */
+    int64_t patience_ns;       /* following: how long the last wait before a look was */
 } ferry__source;
 
 /*
@@ -111,6 +120,12 @@ uint64_t ferry__source_unsent(const ferry__source *source);
 /* When its request settles, before any source of it is closed: moves a position that was reserved
  * to what was sent. @param sent how many of its bytes left. */
 void ferry__source_settle_position(ferry__source *source, uint64_t sent);
+
+/* Appends what is in a pipe, so much, to bytes. @return 0, or why the rest of it is lost. */
+int ferry__pipe_empty_into(ferry__bytes *bytes, int pipe_fd, size_t piped, ferry__calls *calls);
+
+/* Likewise: puts what is left over where that was asked for. */
+void ferry__source_rescue(ferry__source *source, ferry__calls *calls);
 
 /* When its request settles, opened or not. */
 void ferry__source_close(ferry__source *source);

@@ -312,6 +312,7 @@ typedef struct submission {
     size_t count;
     const ferry__read_type *read; /* instead of parts: a kind of read, */
     const void *wanted;           /* and what it is made by */
+    ferry__leftover *leftover;    /* what the last part's source is to leave; NULL: nothing */
     const ferry_request_options *options;
     uint64_t refused_by; /* admission flags */
     uint64_t set;        /* likewise */
@@ -375,12 +376,24 @@ static void post(ferry_stream *stream, ferry__request *request)
     ferry__owner_unref(kept);
 }
 
+static int create_parts(ferry_stream *stream, const submission *what, ferry__inbox *home,
+                        ferry__request **ret_request)
+{
+    int error = ferry__request_create(stream, what->kind, what->parts, what->count, what->options,
+                                      home, ret_request);
+    if (error != 0 || what->leftover == NULL || what->count == 0)
+        return error;
+    ferry__source *last = (*ret_request)->parts[what->count - 1].source;
+    if (last != NULL)
+        last->leftover = what->leftover;
+    return 0;
+}
+
 static int create_request(ferry_stream *stream, const submission *what, ferry__inbox *home,
                           ferry__request **ret_request)
 {
     if (what->read == NULL)
-        return ferry__request_create(stream, what->kind, what->parts, what->count, what->options,
-                                     home, ret_request);
+        return create_parts(stream, what, home, ret_request);
     if (ferry__intake_need(stream) == NULL)
         return -ENOMEM;
     return what->read->create(stream, what->wanted, what->options, home, ret_request);
@@ -446,6 +459,22 @@ int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file,
         return -EINVAL;
     ferry_part part = ferry_part_file(*file);
     return ferry_stream_send(stream, &part, 1, options, ret_promise);
+}
+
+int ferry__stream_send_relayed(ferry_stream *stream, const ferry_part parts[], size_t count,
+                               const ferry_request_options *options, ferry__leftover *leftover,
+                               ferry_promise **ret_promise)
+{
+    const submission what = {
+        .kind = FERRY__SEND,
+        .parts = parts,
+        .count = count,
+        .options = options,
+        .leftover = leftover,
+        .refused_by = FERRY__SHUT | FERRY__CLOSED,
+        .limited = FERRY__BY_COUNT,
+    };
+    return submit(stream, &what, ret_promise);
 }
 
 int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise)

@@ -179,6 +179,14 @@ int ferry__stream_submit_read(ferry_stream *stream, const ferry__read_type *type
                               const void *wanted, const ferry_request_options *options,
                               ferry_promise **ret_promise);
 
+/*
+ * Any thread. As ferry_stream_send, let in beyond the stream's limits. @param leftover gets what the
+ * last part, if it is a file, has read and not sent; its owner's until the request settles.
+ */
+int ferry__stream_send_relayed(ferry_stream *stream, const ferry_part parts[], size_t count,
+                               const ferry_request_options *options, ferry__leftover *leftover,
+                               ferry_promise **ret_promise);
+
 /* carry.c: what the owner's loop calls. */
 ferry__turn ferry__stream_turn(ferry__task *task);
 void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone);

@@ -207,6 +207,46 @@ FERRY_API int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
                                    const ferry_request_options *options,
                                    ferry_promise **ret_promise);
 
+/* flags of a relay: do not shut the other stream down when the peer has ended. */
+#define FERRY_RELAY_KEEP_OPEN 1u
+
+/*
+ * Sends the next bytes that from's peer sends to another stream: length of them, or all until the
+ * peer ends (FERRY_TO_END); then to's writing direction is ended as well (ferry_stream_shutdown),
+ * unless flags say otherwise. Two relays, there and back, make a proxy; with to being from, an echo.
+ *
+ * It has its turn among the reads of from, and then becomes one request of to: in to's order, under
+ * its framing, its limiter and its stall timeout, its bytes spliced; but let in beyond to's limits,
+ * since from cannot be read by others meanwhile. When it has settled the next read goes on.
+ *
+ * Threads: any. Never blocks, unless room_timeout_ms lets it, for room among from's reads. Keeps both
+ * streams open, as a reference does, until it settles.
+ * Settles: when to's kernel has accepted the last byte, or as the completion of the options says.
+ * Cancel, and timeout_ms: as of to's request: if some of its bytes have left, to's framing says what
+ * becomes of to. What was not sent is there for from's next read.
+ * @param from a stream socket. @param to any stream, from itself included.
+ * @param flags FERRY_RELAY_KEEP_OPEN, or 0.
+ * @param options all of them; on_owner is called on from's owner, on_progress, if an owner submits
+ *        the relay, on to's. NULL: none.
+ * @return as every submit to from; -EINVAL also if to is NULL, length negative and not FERRY_TO_END,
+ *         or a flag unknown; -ENOTSOCK: from is no socket, or one of messages; -ECHILD.
+ * Outcome: 0: result.sent bytes were relayed; at_end: all until the peer's end. Otherwise result.sent
+ * have left, and from's next read goes on behind them:
+ *   -EPIPE, -ESHUTDOWN, -ECANCELED, ...  as every data request of to; from is not at fault
+ *   -ENODATA             phase source: the peer has ended before length bytes
+ *   -ECONNRESET, ...     phase source: what reading said; from's reading ends with that
+ *   -EMFILE, -ENFILE     phase open: no fd could be had for it
+ *   -EAGAIN              phase queue: to has more than a million requests
+ *   -ENOMEM              phase close: to could not be shut down
+ *   -ECANCELED, -ETIMEDOUT  it was called off; from or to closed or aborted; the service destroyed
+ * Where there is no memory to put back what had been taken from the socket and not sent, from's
+ * reading ends with -ENOMEM: a gap is never read over.
+ * Source: splice(2), shutdown(2).
+ */
+FERRY_API int ferry_stream_relay(ferry_stream *from, ferry_stream *to, int64_t length,
+                                 unsigned flags, const ferry_request_options *options,
+                                 ferry_promise **ret_promise);
+
 FERRY_END
 
 #endif

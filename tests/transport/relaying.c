@@ -1,0 +1,647 @@
+/* SPDX-License-Identifier: MIT */
+/* Relaying: from one stream's peer to another's, and what is left where that comes to nothing. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+
+#define MIB (UINT64_C(1) << 20)
+
+static ferry_promise *submit_relay(ferry_stream *from, ferry_stream *to, int64_t length)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_relay(from, to, length, 0, NULL, &promise), 0);
+    return promise;
+}
+
+static ferry_promise *submit_read(ferry_stream *stream, void *data, size_t size,
+                                  ferry_read_mode mode)
+{
+    const ferry_read wanted = {.data = data, .size = size, .mode = mode};
+    ferry_promise *promise;
+    check_eq(ferry_stream_read(stream, &wanted, NULL, &promise), 0);
+    return promise;
+}
+
+/* Whether the rest of what from's peer sends is content of seed from position on, size bytes in all. */
+static void check_rest(ferry_stream *from, uint64_t seed, uint64_t position, uint64_t size)
+{
+    uint64_t left = size - position;
+    unsigned char *got = malloc(left + 1);
+    ferry_result result = outcome(submit_read(from, got, left + 1, FERRY_READ_TO_END));
+    check_eq(result.error, 0);
+    check_eq(result.stream_offset, position);
+    check_eq(result.sent, left);
+    check(digest(DIGEST_BEGIN, got, left) == digest_content(DIGEST_BEGIN, seed, position, left));
+    free(got);
+}
+
+static void check_peer(reader *peer, uint64_t seed, uint64_t size)
+{
+    reader_join(peer);
+    check_eq(peer->bytes, size);
+    check(peer->digest == digest_content(DIGEST_BEGIN, seed, 0, size));
+    reader_free(peer);
+}
+
+/* What most tests begin with: a stream to read from, one to relay to, and their peers' fds. */
+typedef struct scene {
+    ferry_service *service;
+    ferry_stream *from, *to;
+    int source, sink;
+} scene;
+
+static scene begin_with(ferry_placement placement, pair in, pair out, ferry_stream_options options)
+{
+    scene set = {.service = service_start(placement), .source = in.theirs, .sink = out.theirs};
+    set.from = stream_adopt(set.service, in.ours);
+    set.to = stream_adopt_with(set.service, out.ours, options);
+    return set;
+}
+
+static scene begin(ferry_placement placement)
+{
+    return begin_with(placement, tcp_pair(), tcp_pair(), (ferry_stream_options){0});
+}
+
+static void end(scene *set)
+{
+    ferry_stream_unref(set->from);
+    ferry_stream_unref(set->to);
+    ferry_service_destroy(set->service);
+    close(set->source);
+    if (set->sink >= 0)
+        close(set->sink);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+static void relay_along_a_chain(ferry_placement placement, pair first, pair second, pair third)
+{
+    ferry_service *services[2] = {service_start(placement), service_start(placement)};
+    ferry_stream *a = stream_adopt(services[0], first.ours);
+    ferry_stream *b = stream_adopt(services[0], second.ours);
+    ferry_stream *c = stream_adopt(services[1], second.theirs);
+    ferry_stream *d = stream_adopt(services[0], third.ours);
+    ferry_promise *one = submit_relay(a, b, FERRY_TO_END);
+    ferry_promise *two = submit_relay(c, d, FERRY_TO_END); /* across services */
+    talker *source = talker_start(first.theirs, 1, 64 * MIB);
+    check_peer(reader_start(third.theirs, false), 1, 64 * MIB);
+    ferry_promise *both[] = {one, two};
+    for (int i = 0; i < 2; i++) {
+        ferry_result result = outcome(both[i]);
+        check_eq(result.error, 0);
+        check_eq(result.sent, 64 * MIB);
+        check_eq(result.remaining, 0);
+        check_eq(result.method, FERRY_METHOD_SPLICE);
+        check(result.at_end);
+    }
+    talker_join(source);
+    close(first.theirs);
+    ferry_stream *all[] = {a, b, c, d};
+    for (int i = 0; i < 4; i++)
+        ferry_stream_unref(all[i]);
+    ferry_service_destroy(services[0]);
+    ferry_service_destroy(services[1]);
+}
+
+PROMISE_BOTH(relaying, much_goes_along_a_chain_of_tcp_streams_and_its_end_too)
+{
+    relay_along_a_chain(placement, tcp_pair(), tcp_pair(), tcp_pair());
+}
+
+PROMISE_BOTH(relaying, much_goes_along_a_chain_of_unix_streams_and_its_end_too)
+{
+    relay_along_a_chain(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),
+                        unix_pair(SOCK_STREAM));
+}
+
+PROMISE_BOTH(relaying, stream_relayed_to_itself_is_an_echo)
+{
+    for (int over_unix = 0; over_unix < 2; over_unix++) {
+        ferry_service *service = service_start(placement);
+        pair both = over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair();
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        ferry_promise *echo = submit_relay(stream, stream, FERRY_TO_END);
+        ferry_stream_unref(stream); /* the relay keeps it open */
+        talker *source = talker_start(both.theirs, 2, 64 * MIB);
+        check_peer(reader_start(fcntl(both.theirs, F_DUPFD_CLOEXEC, 0), false), 2, 64 * MIB);
+        check_eq(outcome(echo).sent, 64 * MIB);
+        talker_join(source);
+        close(both.theirs);
+        check_eq(ferry_service_drain(service, -1), 0);
+        ferry_service_destroy(service);
+    }
+}
+
+PROMISE_BOTH(relaying, two_of_them_make_a_proxy_that_passes_each_end_on_and_ends)
+{
+    ferry_service *service = service_start(placement);
+    pair client = tcp_pair(), server = unix_pair(SOCK_STREAM);
+    ferry_stream *near = stream_adopt(service, client.ours);
+    ferry_stream *far = stream_adopt(service, server.ours);
+    ferry_promise *there = submit_relay(near, far, FERRY_TO_END);
+    ferry_promise *back = submit_relay(far, near, FERRY_TO_END);
+    ferry_stream_unref(near);
+    ferry_stream_unref(far);
+    talker *question = talker_start(client.theirs, 3, 3 * MIB); /* and then it is half closed */
+    int copy = fcntl(server.theirs, F_DUPFD_CLOEXEC, 0);
+    check_peer(reader_start(copy, false), 3, 3 * MIB); /* to its end: only then the answer */
+    talker_join(question);
+    check_eq(outcome(there).sent, 3 * MIB);
+    talker *answer = talker_start(server.theirs, 4, 8 * MIB);
+    check_peer(reader_start(client.theirs, false), 4, 8 * MIB);
+    talker_join(answer);
+    close(server.theirs);
+    check_eq(outcome(back).sent, 8 * MIB);
+    check_eq(ferry_service_drain(service, -1), 0); /* both streams have closed */
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(relaying, slow_sink_slows_its_source_and_nothing_is_lost)
+{
+    scene set = begin(placement);
+    ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
+    talker *source = talker_start(set.source, 5, 8 * MIB);
+    reader *peer = reader_start_slow(set.sink, 64 * 1024, 500);
+    set.sink = -1;
+    check_peer(peer, 5, 8 * MIB);
+    check_eq(outcome(all).sent, 8 * MIB);
+    talker_join(source);
+    end(&set);
+}
+
+PROMISE_BOTH(relaying, stream_that_is_no_socket_is_relayed_to_as_well)
+{
+    int ends[2];
+    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    scene set =
+        begin_with(placement, tcp_pair(), (pair){ends[1], ends[0]}, (ferry_stream_options){0});
+    ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
+    talker *source = talker_start(set.source, 6, MIB);
+    reader *peer = reader_start(set.sink, false);
+    set.sink = -1;
+    check_eq(outcome(all).error, 0);
+    check_eq(close_stream(set.to).error, 0); /* a pipe ends by closing only */
+    set.to = NULL;
+    check_peer(peer, 6, MIB);
+    talker_join(source);
+    end(&set);
+}
+
+/* ---- some of it ------------------------------------------------------------------------------ */
+
+PROMISE_BOTH(relaying, some_is_read_some_relayed_in_order_and_the_rest_read)
+{
+    scene set = begin(placement);
+    unsigned char head[100], tail[100];
+    ferry_promise *first = submit_read(set.from, head, 1, FERRY_READ_EXACTLY);
+    ferry_promise *second = submit_relay(set.from, set.to, 1000);
+    ferry_promise *third = submit_relay(set.from, set.to, 0);
+    ferry_promise *fourth = submit_relay(set.from, set.to, (int64_t)MIB);
+    ferry_promise *fifth = submit_read(set.from, tail, sizeof tail, FERRY_READ_EXACTLY);
+    ferry_promise *more = submit_write(set.to, "", 0);
+    talker *source = talker_start(set.source, 7, MIB + 2000);
+    check_eq(outcome(first).sent, 1);
+    ferry_result result = outcome(second);
+    check_eq(result.error, 0);
+    check_eq(result.sent, 1000);
+    check_eq(result.stream_offset, 1);
+    check_eq(result.sequence, 1);
+    check(!result.at_end);
+    check_eq(outcome(third).sent, 0);
+    result = outcome(fourth);
+    check_eq(result.sent, MIB);
+    check_eq(result.stream_offset, 1001);
+    check_eq(outcome(fifth).sent, sizeof tail);
+    unsigned char expected[sizeof tail];
+    fill_content(expected, sizeof expected, 7, MIB + 1001);
+    check(memcmp(tail, expected, sizeof tail) == 0);
+    check_rest(set.from, 7, MIB + 1101, MIB + 2000);
+    check_eq(outcome(more).error, 0);
+    talker_join(source);
+    check_eq(close_stream(set.to).error, 0);
+    set.to = NULL;
+    reader *peer = reader_start(set.sink, false);
+    set.sink = -1;
+    reader_join(peer);
+    check_eq(peer->bytes, MIB + 1000);
+    check(peer->digest == digest_content(DIGEST_BEGIN, 7, 1, MIB + 1000));
+    reader_free(peer);
+    end(&set);
+}
+
+PROMISE_BOTH(relaying, what_was_kept_goes_first_and_no_more_of_it_than_was_asked_for)
+{
+    scene set = begin(placement);
+    char line[16], rest[16];
+    const ferry_read wanted = {line, sizeof line, FERRY_READ_UNTIL, "\n", 1};
+    ferry_promise *head;
+    check_eq(ferry_stream_read(set.from, &wanted, NULL, &head), 0);
+    check_eq(send(set.source, "head\nabcdef", 11, MSG_NOSIGNAL), 11);
+    check_eq(outcome(head).sent, 5);
+    check_eq(outcome(submit_relay(set.from, set.to, 2)).sent, 2);
+    check_eq(outcome(submit_read(set.from, rest, 1, FERRY_READ_EXACTLY)).sent, 1);
+    ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
+    check_eq(send(set.source, "ghi", 3, MSG_NOSIGNAL), 3);
+    check_eq(shutdown(set.source, SHUT_WR), 0);
+    ferry_result result = outcome(all);
+    check_eq(result.sent, 6);
+    check_eq(result.stream_offset, 8);
+    check_eq(rest[0], 'c');
+    reader *peer = reader_start(set.sink, true);
+    set.sink = -1;
+    reader_join(peer);
+    check_eq(peer->bytes, 8);
+    check(memcmp(peer->kept, "abdefghi", 8) == 0);
+    reader_free(peer);
+    end(&set);
+}
+
+PROMISE_BOTH(relaying, peer_that_ends_early_is_enodata_and_keep_open_keeps_it_open)
+{
+    scene set = begin(placement);
+    check_eq(send(set.source, "short", 5, MSG_NOSIGNAL), 5);
+    check_eq(shutdown(set.source, SHUT_WR), 0);
+    ferry_promise *all;
+    check_eq(ferry_stream_relay(set.from, set.to, FERRY_TO_END, FERRY_RELAY_KEEP_OPEN, NULL, &all),
+             0);
+    ferry_result result = outcome(all);
+    check_eq(result.error, 0);
+    check_eq(result.sent, 5);
+    result = outcome(submit_relay(set.from, set.to, 10));
+    check_eq(result.error, -ENODATA);
+    check_eq(result.phase, FERRY_PHASE_SOURCE);
+    check_eq(result.sent, 0);
+    check_eq(result.remaining, 10);
+    check_eq(outcome(submit_write(set.to, "more", 4)).error, 0); /* it was not shut down */
+    end(&set);
+}
+
+PROMISE_BOTH(relaying, urgent_data_does_not_stop_it)
+{
+    scene set = begin(placement);
+    ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
+    check_eq(send(set.source, "before", 6, MSG_NOSIGNAL), 6);
+    check_eq(send(set.source, "!", 1, MSG_NOSIGNAL | MSG_OOB), 1);
+    check_eq(send(set.source, "after", 5, MSG_NOSIGNAL), 5);
+    wait_until_asleep();
+    check_eq(shutdown(set.source, SHUT_WR), 0);
+    ferry_result result = outcome(all);
+    check_eq(result.error, 0);
+    check_eq(result.sent, 11);
+    end(&set);
+}
+
+PROMISE_BOTH(relaying, full_queue_lets_it_in_all_the_same)
+{
+    scene set =
+        begin_with(placement, tcp_pair(), tcp_pair(), (ferry_stream_options){.limit_requests = 1});
+    ferry_promise *stuck = submit_stuck(set.to, set.sink);
+    ferry_promise *refused = NULL;
+    check_eq(ferry_stream_write(set.to, "x", 1, NULL, &refused), -EAGAIN);
+    ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
+    talker *source = talker_start(set.source, 8, MIB);
+    reader *peer = reader_start(set.sink, false);
+    set.sink = -1;
+    check_eq(outcome(stuck).error, 0);
+    check_eq(outcome(all).sent, MIB);
+    talker_join(source);
+    reader_join(peer);
+    check_eq(peer->bytes, STUCK_BYTES + MIB);
+    reader_free(peer);
+    end(&set);
+}
+
+PROMISE_BOTH(relaying, what_makes_no_sense_is_refused_at_submit)
+{
+    scene set = begin(placement);
+    ferry_promise *none = NULL;
+    check_eq(ferry_stream_relay(NULL, set.to, 1, 0, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_relay(set.from, NULL, 1, 0, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_relay(set.from, set.to, -2, 0, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_relay(set.from, set.to, 1, 2, NULL, &none), -EINVAL);
+    check(none == NULL);
+    end(&set);
+}
+
+typedef struct progress {
+    atomic_uint_least64_t bytes;
+    ferry_promise *promise;
+    pthread_t thread;
+} progress;
+
+static void note_progress(ferry_promise *promise, uint64_t bytes, void *arg)
+{
+    progress *seen = arg;
+    seen->promise = promise;
+    seen->thread = pthread_self();
+    atomic_store(&seen->bytes, bytes);
+}
+
+PROMISE_BOTH(relaying, its_progress_is_told_and_its_completion_is_tos)
+{
+    scene set =
+        begin_with(placement, tcp_pair(), unix_pair(SOCK_STREAM), (ferry_stream_options){0});
+    progress seen = {0};
+    const ferry_request_options options = {
+        .on_progress = note_progress, .on_progress_arg = &seen, .completion = FERRY_ACKED};
+    ferry_promise *all;
+    check_eq(ferry_stream_relay(set.from, set.to, 1000, 0, &options, &all), 0);
+    talker *source = talker_start(set.source, 9, 1000);
+    while (atomic_load(&seen.bytes) < 1000)
+        (void)ferry_inbox_run(-1);
+    check(seen.promise == all);
+    check(pthread_equal(seen.thread, pthread_self()));
+    check_eq(ferry_promise_await(all, 0, NULL), -ETIMEDOUT); /* the peer has not read it */
+    char got[1000];
+    check_eq(recv(set.sink, got, sizeof got, MSG_WAITALL), sizeof got);
+    check_eq(outcome(all).error, 0);
+    talker_join(source);
+    end(&set);
+}
+
+/* ---- failing and calling off ----------------------------------------------------------------- */
+
+PROMISE_BOTH(relaying, closed_sink_takes_nothing_and_the_source_goes_on)
+{
+    scene set = begin(placement);
+    talker *source = talker_start(set.source, 10, 5000);
+    check_eq(close_stream(ferry_stream_ref(set.to)).error, 0);
+    ferry_result result = outcome(submit_relay(set.from, set.to, FERRY_TO_END));
+    check_eq(result.error, -ESHUTDOWN);
+    check_eq(result.phase, FERRY_PHASE_QUEUE);
+    check_eq(result.sent, 0);
+    check_rest(set.from, 10, 0, 5000);
+    talker_join(source);
+    end(&set);
+}
+
+PROMISE_BOTH(relaying, sink_whose_peer_goes_away_fails_it_and_the_rest_is_there)
+{
+    for (int over_unix = 0; over_unix < 2; over_unix++) {
+        pair out = over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair();
+        scene set = begin_with(placement, tcp_pair(), out, (ferry_stream_options){0});
+        ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
+        talker *source = talker_start(set.source, 11, 32 * MIB);
+        wait_readable(set.sink);
+        wait_until_asleep(); /* it is full */
+        close(set.sink);
+        set.sink = -1;
+        ferry_result result = outcome(all);
+        check(result.error == -EPIPE || result.error == -ECONNRESET);
+        check_eq(result.phase, FERRY_PHASE_SINK);
+        check(result.sent > 0);
+        check_rest(set.from, 11, result.sent, 32 * MIB);
+        talker_join(source);
+        end(&set);
+    }
+}
+
+/* A race of a cancel with everything else: whatever comes of it, no byte is lost. */
+PROMISE_BOTH(relaying, cancel_at_any_moment_loses_no_byte)
+{
+    enum { ROUNDS = 60 };
+    uint64_t seed = random_seed();
+    for (int i = 0; i < ROUNDS; i++) {
+        scene set =
+            begin_with(placement, i % 2 == 0 ? tcp_pair() : unix_pair(SOCK_STREAM),
+                       i % 3 == 0 ? tcp_pair() : unix_pair(SOCK_STREAM), (ferry_stream_options){0});
+        talker *source = talker_start(set.source, 12, MIB);
+        reader *peer = reader_start(set.sink, false);
+        set.sink = -1;
+        ferry_promise *first = submit_relay(set.from, set.to, FERRY_TO_END);
+        usleep((unsigned)(random_next(&seed) % 2000));
+        (void)ferry_promise_cancel(first);
+        ferry_result result = outcome(first);
+        check(result.error == 0 || result.error == -ECANCELED);
+        check_rest(set.from, 12, result.sent, MIB);
+        check_eq(close_stream(set.to).phase, FERRY_PHASE_DONE);
+        set.to = NULL;
+        check_peer(peer, 12, result.sent);
+        talker_join(source);
+        end(&set);
+    }
+}
+
+PROMISE_BOTH(relaying, time_that_is_up_ends_it_while_both_peers_stall)
+{
+    scene set = begin(placement);
+    const ferry_request_options short_lived = {.timeout_ms = 20};
+    ferry_promise *all;
+    check_eq(ferry_stream_relay(set.from, set.to, FERRY_TO_END, 0, &short_lived, &all), 0);
+    check_eq(send(set.source, "abc", 3, MSG_NOSIGNAL), 3);
+    ferry_result result = outcome(all);
+    check_eq(result.error, -ETIMEDOUT);
+    check(result.sent == 3 || result.sent == 0);
+    check_eq(send(set.source, "d", 1, MSG_NOSIGNAL), 1);
+    char rest[4];
+    ferry_promise *read =
+        submit_read(set.from, rest, (size_t)(4 - result.sent), FERRY_READ_EXACTLY);
+    check_eq(outcome(read).sent, 4 - result.sent);
+    check(memcmp(rest, &"abcd"[result.sent], 4 - result.sent) == 0);
+    end(&set);
+}
+
+PROMISE_BOTH(relaying, cancel_in_the_queue_is_settled_at_once)
+{
+    scene set = begin(placement);
+    char scrap[10];
+    ferry_promise *read = submit_read(set.from, scrap, sizeof scrap, FERRY_READ_EXACTLY);
+    ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
+    check_eq(ferry_promise_cancel(all), 0);
+    ferry_result result = outcome(all);
+    check_eq(result.error, -ECANCELED);
+    check_eq(result.phase, FERRY_PHASE_QUEUE);
+    check_eq(ferry_promise_cancel(read), 0);
+    check_eq(outcome(read).error, -ECANCELED);
+    end(&set);
+}
+
+enum { ABORT_FROM, ABORT_TO, CLOSE_FROM, READ_WITHIN, DESTROY, ENDINGS };
+
+static void bring_to_an_end(scene *set, int how)
+{
+    switch (how) {
+    case ABORT_FROM:
+        ferry_stream_abort(set->from);
+        return;
+    case ABORT_TO:
+        ferry_stream_abort(set->to);
+        return;
+    case CLOSE_FROM:
+        check_eq(ferry_stream_close(set->from, NULL), 0);
+        return;
+    case READ_WITHIN:
+        check_eq(ferry_stream_read_within(set->from, 0), 0);
+        return;
+    default:
+        ferry_service_destroy(set->service);
+    }
+}
+
+/* @param moving whether bytes are under way at that moment, or both peers silent. */
+static void end_it(ferry_placement placement, int how, bool moving)
+{
+    scene set = begin(placement);
+    ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
+    ferry_promise *behind = submit_relay(set.from, set.to, 10);
+    talker *source = moving ? talker_start(set.source, 13, 256 * MIB) : NULL;
+    if (moving)
+        wait_readable(set.sink);
+    else
+        wait_until_asleep();
+    bring_to_an_end(&set, how);
+    ferry_result result = outcome(all);
+    if (result.error != -ESHUTDOWN || (how != ABORT_TO && how != DESTROY)) /* it had not begun */
+        check_eq(result.error, how == READ_WITHIN ? -ETIMEDOUT : -ECANCELED);
+    check(outcome(behind).error < 0 || how == ABORT_TO);
+    if (how == DESTROY)
+        set.service = service_start(placement);
+    ferry_stream_abort(set.from);
+    if (source != NULL)
+        talker_join(source);
+    end(&set);
+}
+
+PROMISE_BOTH(relaying, every_end_of_either_stream_settles_it)
+{
+    for (int how = 0; how < ENDINGS; how++) {
+        end_it(placement, how, false);
+        end_it(placement, how, true);
+    }
+}
+
+/* ---- sweeps ---------------------------------------------------------------------------------- */
+
+enum { SWEPT = 60000 };
+
+/* Whatever goes wrong: what to's peer gets and what is read afterwards are what from's peer sent, in
+ * order and without a gap. @return how many calls the run needed. */
+static uint64_t relay_with(ferry_placement placement, const ferry_fault *fault, bool at_from)
+{
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(fault, fault != NULL, &faults), 0);
+    pair in = unix_pair(SOCK_STREAM), out = unix_pair(SOCK_STREAM);
+    ferry_service *service = service_start(placement);
+    const ferry_stream_options faulty = {.faults = faults, .stall_timeout_ms = 20}, plain = {0};
+    ferry_stream *from = NULL, *to = NULL;
+    talker *source = talker_start(in.theirs, 14, SWEPT);
+    reader *peer = reader_start(out.theirs, false);
+    if (ferry_stream_adopt(service, in.ours, at_from ? &faulty : &plain, &from) != 0)
+        close(in.ours);
+    if (ferry_stream_adopt(service, out.ours, at_from ? &plain : &faulty, &to) != 0)
+        close(out.ours);
+    uint64_t sent = 0, got = 0;
+    static unsigned char rest[SWEPT + 1];
+    if (from != NULL && to != NULL) {
+        ferry_promise *promises[2] = {NULL, NULL}, *read = NULL;
+        (void)ferry_stream_relay(from, to, SWEPT / 3, 0, NULL, &promises[0]);
+        (void)ferry_stream_relay(from, to, FERRY_TO_END, 0, NULL, &promises[1]);
+        const ferry_read wanted = {rest, sizeof rest, FERRY_READ_TO_END, NULL, 0};
+        (void)ferry_stream_read(from, &wanted, NULL, &read);
+        for (int i = 0; i < 2; i++) {
+            ferry_result result = {0};
+            if (promises[i] != NULL)
+                result = outcome(promises[i]);
+            if (result.sent > 0)
+                check_eq(result.stream_offset, sent);
+            sent += result.sent;
+        }
+        if (read != NULL) {
+            ferry_result result = outcome(read);
+            got = result.sent;
+            check(digest(DIGEST_BEGIN, rest, got) == digest_content(DIGEST_BEGIN, 14, sent, got));
+            if (fault != NULL && result.error == 0 && fault->effect != FERRY_FAULT_EOF)
+                check_eq(sent + got, SWEPT);
+        }
+    }
+    ferry_stream_abort(from);
+    ferry_stream_unref(from);
+    ferry_stream_close(to, NULL);
+    ferry_stream_unref(to);
+    check_eq(ferry_service_drain(service, -1), 0);
+    ferry_service_destroy(service);
+    talker_join(source);
+    close(in.theirs);
+    check_peer(peer, 14, sent);
+    uint64_t calls = ferry_faults_get_calls(faults, FERRY_CALL_ANY);
+    ferry_faults_unref(faults);
+    return calls;
+}
+
+typedef struct kind {
+    ferry_fault_effect effect;
+    int error;
+    uint64_t times;
+} kind;
+
+static const kind kinds[] = {
+    {FERRY_FAULT_SHORT, 0, 1},      {FERRY_FAULT_SHORT, 0, 20},
+    {FERRY_FAULT_EOF, 0, 1},        {FERRY_FAULT_ERROR, EINTR, 3},
+    {FERRY_FAULT_ERROR, EAGAIN, 1}, {FERRY_FAULT_ERROR, EAGAIN, 3},
+    {FERRY_FAULT_ERROR, EIO, 1},    {FERRY_FAULT_ERROR, EIO, UINT64_MAX},
+    {FERRY_FAULT_ERROR, EMFILE, 1}, {FERRY_FAULT_ERROR, EMFILE, UINT64_MAX},
+    {FERRY_FAULT_ERROR, EINVAL, 1}, {FERRY_FAULT_ERROR, EPIPE, 1},
+    {FERRY_FAULT_ERROR, ENOMEM, 1}, {FERRY_FAULT_STALL, 0, 1},
+};
+
+PROMISE_BOTH(relaying, every_fault_at_every_call_of_either_stream_loses_no_byte)
+{
+    for (int at_from = 0; at_from < 2; at_from++) {
+        for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+            uint64_t calls = 1;
+            for (uint64_t k = 1; k <= calls && k < 60; k++) {
+                const ferry_fault fault = {FERRY_CALL_ANY, k, kinds[i].times, kinds[i].effect,
+                                           kinds[i].error};
+                calls = relay_with(placement, &fault, at_from != 0);
+            }
+        }
+    }
+}
+
+/* One relay's life with the n-th allocation failing. */
+static void live_once(ferry_placement placement)
+{
+    const ferry_service_options options = {.placement = placement, .shared_owners = 1};
+    pair in = unix_pair(SOCK_STREAM), out = unix_pair(SOCK_STREAM);
+    ferry_service *service = NULL;
+    ferry_stream *from = NULL, *to = NULL;
+    ferry_promise *all = NULL;
+    check_eq(send(in.theirs, "abc", 3, MSG_NOSIGNAL), 3);
+    check_eq(shutdown(in.theirs, SHUT_WR), 0);
+    if (ferry_service_create(&options, &service) != 0) {
+        close(in.ours);
+        close(out.ours);
+    } else {
+        if (ferry_stream_adopt(service, in.ours, NULL, &from) != 0)
+            close(in.ours);
+        if (ferry_stream_adopt(service, out.ours, NULL, &to) != 0)
+            close(out.ours);
+        if (from != NULL && to != NULL &&
+            ferry_stream_relay(from, to, FERRY_TO_END, 0, NULL, &all) == 0) {
+            ferry_result result = outcome(all);
+            check(result.error == 0 || result.error == -ENOMEM || result.error == -EAGAIN);
+            check(result.error != 0 || result.sent == 3);
+        }
+        ferry_stream_unref(from);
+        ferry_stream_unref(to);
+        ferry_service_destroy(service);
+    }
+    close(in.theirs);
+    close(out.theirs);
+}
+
+PROMISE_BOTH(relaying, any_failing_allocation_is_refused_or_settles_and_leaks_nothing)
+{
+    unsigned long failures = 0, needed;
+    do {
+        unsigned long before = allocations_made();
+        fail_allocation(++failures);
+        live_once(placement);
+        needed = allocations_made() - before;
+        allow_allocations();
+    } while (failures <= needed);
+    check(failures > 5);
+}
