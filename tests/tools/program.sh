@@ -94,7 +94,7 @@ cat large empty small >all
 
 # ---- the command line ----------------------------------------------------------------------------
 
-for command in "" demo send recv; do
+for command in "" demo send recv serve; do
     # shellcheck disable=SC2086
     expect 0 "$ferry" $command --help
     grep -q Usage: out.log || fail "no usage in the help of '$command'"
@@ -112,7 +112,7 @@ expect 2 "$ferry" recv
 expect 2 "$ferry" recv 127.0.0.1:0
 expect 2 "$ferry" recv 127.0.0.1:0 file another
 expect 2 "$ferry" demo --size huge
-for address in nonsense 127.0.0.1 :1 127.0.0.1: ::1:1 '[::1]' '[::1' unix:; do
+for address in nonsense 127.0.0.1 127.0.0.1: ::1:1 '[::1]' '[::1' unix:; do
     expect 2 "$ferry" send small "$address"
     expect 2 "$ferry" recv "$address" out
 done
@@ -159,6 +159,56 @@ expect 0 "$ferry" send small "localhost:$port"
 expect_end 0 "$pid"
 same small out
 ok "a host by name"
+
+# ---- many connections, and taking one up again ---------------------------------------------------
+
+start recv "$ferry" recv --keep 127.0.0.1:0 many
+receiver=$pid
+await_listening recv
+senders=()
+for file in large small empty all; do
+    start "send-$file" "$ferry" send "$file" "127.0.0.1:$port"
+    senders+=("$pid")
+done
+for sender in "${senders[@]}"; do
+    expect_end 0 "$sender"
+done
+expect 0 "$ferry" send small "127.0.0.1:$port"
+kill -TERM "$receiver"
+expect_end 0 "$receiver" # that is how it ends; everything was stored
+same small many.5
+[ "$(sha256sum many.? | cut -d' ' -f1 | sort)" = "$(sha256sum large small empty all small |
+    cut -d' ' -f1 | sort)" ] || fail "what was received is not what was sent"
+ok "recv --keep: connections at once and after each other, a file each"
+
+start peer socat -u "UNIX-LISTEN:$work/socket" SYSTEM:"head -c 1000000 >part"
+wait_for test -S socket
+expect 1 "$ferry" send large "unix:$work/socket"
+token=$(grep -oE -e '--resume=[0-9a-f:]+' out.log) || fail "no token"
+rm -f socket
+has_size part 1000000 || fail "this test expects a part of a file"
+start recv "$ferry" recv --append "unix:$work/socket" part
+await_listening recv
+expect 0 "$ferry" send "${token}1000000" large "unix:$work/socket"
+expect_end 0 "$pid"
+same large part
+touch -d tomorrow large
+start recv "$ferry" recv --append "unix:$work/socket" part
+receiver=$pid
+await_listening recv
+expect 1 "$ferry" send "${token}1000000" large "unix:$work/socket"
+expect_end 1 "$receiver"
+same large part
+expect 2 "$ferry" send "${token}" large "unix:$work/socket"
+expect 2 "$ferry" send "${token}1" large small "unix:$work/socket"
+ok "send --resume: the rest of a file that broke off; not of one that has changed"
+
+start recv sh -c "'$ferry' recv 127.0.0.1:0 - | cat"
+await_listening recv
+expect 0 "$ferry" send all "127.0.0.1:$port"
+expect_end 0 "$pid"
+same all recv.out
+ok "recv into a pipe"
 
 # ---- failures ------------------------------------------------------------------------------------
 

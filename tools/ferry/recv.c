@@ -1,178 +1,375 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ferry recv: takes one connection, and stores what it sends, up to its end, in a file.
+ * ferry recv: takes one connection, and stores what it sends, up to its end, in a file; or any
+ * number of them, each in a file of its own.
  *
- * The connection is closed only once the file is: a sender that waits for our end knows then that
+ * A connection is closed only once its file is: a sender that waits for our end knows then that
  * everything was stored. If storing fails the connection is reset, so that the sender knows too.
+ *
+ * Everything but the storing happens on this thread, in callbacks while it runs its inbox.
  */
 #include "commands.h"
 #include "interrupt.h"
-#include "listener.h"
 #include "progress.h"
 #include "units.h"
+
+#include <ferry/ferry.h>
 
 #include <argp.h>
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BUFFER_BYTES = 256 * 1024 }; /* larger leaves the processor's cache and gains nothing */
-
 /* ---- the command line ------------------------------------------------------------------------ */
 
 struct arguments {
-    struct address at; /* where to listen */
-    const char *file;  /* where to store; "-" for standard output */
+    const char *address; /* where to listen */
+    const char *file;    /* where to store; "-" for standard output */
+    bool keep;           /* take many connections, into FILE.1, FILE.2, ... */
+    bool append;         /* store behind what is there */
+};
+
+static const struct argp_option options[] = {
+    {"append", 'a', NULL, 0, "store behind what FILE has already, as for ferry send --resume", 0},
+    {"keep", 'k', NULL, 0,
+     "take any number of connections, at once if need be, and store them in FILE.1, FILE.2, ...; "
+     "until interrupted",
+     0},
+    {0},
 };
 
 static const char doc[] =
     "Listens on ADDRESS, takes one connection, and stores what it sends in FILE."
-    "\vADDRESS is HOST:PORT, [V6]:PORT or unix:/path; with port 0 the system chooses one. "
+    "\vADDRESS is HOST:PORT, [V6]:PORT, :PORT, unix:/path or unix:@name; with port 0 the system "
+    "chooses one. "
     "The address is printed on standard error. A FILE of - is standard output.";
+
+static void check(const struct arguments *arguments, const struct argp_state *state)
+{
+    if (state->arg_num < 2)
+        argp_error(state, "it takes an ADDRESS and a FILE");
+    if (strcmp(arguments->file, "-") == 0 && arguments->keep)
+        argp_error(state, "--keep stores in files, not in standard output");
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
-    const char *wrong;
     switch (key) {
+    case 'a':
+        arguments->append = true;
+        return 0;
+    case 'k':
+        arguments->keep = true;
+        return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 1)
             argp_error(state, "there is one argument too many: '%s'", arg);
-        if (state->arg_num == 1)
-            arguments->file = arg;
-        else if ((wrong = address_parse(arg, &arguments->at)) != NULL)
-            argp_error(state, "address '%s': %s", arg, wrong);
+        *(state->arg_num == 1 ? &arguments->file : &arguments->address) = arg;
         return 0;
     case ARGP_KEY_END:
-        if (state->arg_num < 2)
-            argp_error(state, "it takes an ADDRESS and a FILE");
+        check(arguments, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
 }
 
-/* ---- storing --------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static bool is_stdout(const char *name)
+{
+    return strcmp(name, "-") == 0;
+}
 
 /* What was there is kept until somebody connects. @return an fd, or -1: it has said why. */
 static int open_file(const char *name)
 {
-    int fd = strcmp(name, "-") == 0 ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
-                                    : open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    int fd = is_stdout(name) ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
+                             : open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0)
         warn("%s", name);
     return fd;
 }
 
 /* Standard output is left as the shell gave it: it may be appending. */
-static bool empty_file(int fd, const char *name)
+static bool set_beginning(int fd, const char *name, bool append)
 {
     struct stat status;
-    bool is_to_be_emptied =
-        strcmp(name, "-") != 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
-    return !is_to_be_emptied || ftruncate(fd, 0) == 0;
-}
-
-static bool write_all(int fd, const char *data, size_t length)
-{
-    while (length > 0) {
-        ssize_t written = write(fd, data, length);
-        if (written < 0 && errno == EINTR && interrupt_signal() == 0)
-            continue;
-        if (written < 0)
-            return false;
-        data += written;
-        length -= (size_t)written;
-    }
-    return true;
-}
-
-/* A read that waits longer gives EAGAIN: time to look at the clock, and at interruptions. */
-static void set_tick(int connection)
-{
-    const struct timeval tick = {.tv_usec = PROGRESS_TICK_MS * 1000};
-    (void)setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof tick);
-}
-
-/*
- * Copies all that comes. @return NULL; or the name of what failed, with errno.
- * @param ret_bytes bytes that were stored, also on failure.
- */
-static const char *copy(int connection, int file, const struct arguments *arguments,
-                        struct progress *progress, uint64_t *ret_bytes)
-{
-    static char buffer[BUFFER_BYTES];
-    for (*ret_bytes = 0; interrupt_signal() == 0; progress_show(progress, *ret_bytes)) {
-        ssize_t count = read(connection, buffer, sizeof buffer);
-        if (count == 0)
-            return NULL;
-        if (count < 0 && (errno == EAGAIN || errno == EINTR))
-            continue;
-        if (count < 0)
-            return arguments->at.text;
-        if (!write_all(file, buffer, (size_t)count))
-            return arguments->file;
-        *ret_bytes += (uint64_t)count;
-    }
-    errno = EINTR;
-    return arguments->at.text;
-}
-
-/* Closes so that the sender cannot think that all went well. */
-static void close_with_reset(int connection)
-{
-    const struct linger now = {.l_onoff = 1, .l_linger = 0};
-    (void)setsockopt(connection, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    (void)close(connection);
-}
-
-/* Takes both fds. */
-static bool store(int connection, int file, const struct arguments *arguments)
-{
-    struct progress progress;
-    uint64_t bytes = 0;
-    progress_start(&progress, "receiving", 0);
-    set_tick(connection);
-    const char *failed = arguments->file;
-    if (empty_file(file, arguments->file))
-        failed = copy(connection, file, arguments, &progress, &bytes);
-    int error = errno;
-    if (close(file) != 0 && failed == NULL) {
-        failed = arguments->file;
-        error = errno;
-    }
-    double seconds = progress_end(&progress);
-    if (failed == NULL) {
-        (void)close(connection);
-        units_print_summary("received", bytes, seconds);
+    if (is_stdout(name) || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))
         return true;
+    return append ? lseek(fd, 0, SEEK_END) >= 0 : ftruncate(fd, 0) == 0;
+}
+
+/* Whether it is what bytes can be received into; else it is a stream, to be relayed to. */
+static bool is_file(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && !S_ISFIFO(status.st_mode) && !S_ISSOCK(status.st_mode) &&
+           !isatty(fd);
+}
+
+/* ---- storing --------------------------------------------------------------------------------- */
+
+/* All that goes on. */
+struct reception {
+    const struct arguments *arguments;
+    ferry_service *service;
+    ferry_listener *listener; /* NULL once nobody else is to come */
+    char address[160];        /* where it listens */
+    int file;                 /* opened for the first connection; -1 once that has it */
+    unsigned arrivals;        /* connections so far */
+    unsigned under_way;       /* being stored */
+    struct arrival *first;    /* these */
+    bool has_failed;
+    struct progress progress;
+    uint64_t bytes; /* stored so far, of all of them */
+};
+
+/* One connection. */
+struct arrival {
+    struct reception *reception;
+    struct arrival *next;
+    char *name; /* of its file */
+    int fd;
+    ferry_stream *stream;
+    uint64_t bytes;
+    double began_at;
+};
+
+static void forget(struct arrival *arrival)
+{
+    struct arrival **link = &arrival->reception->first;
+    while (*link != arrival)
+        link = &(*link)->next;
+    *link = arrival->next;
+    arrival->reception->under_way--;
+    (void)ferry_stream_unref(arrival->stream);
+    free(arrival->name);
+    free(arrival);
+}
+
+/* @param what failed. */
+static void fail(struct arrival *arrival, const char *what, const char *why)
+{
+    struct reception *reception = arrival->reception;
+    (void)progress_end(&reception->progress);
+    warnx("%s: %s; only %llu bytes were stored", what, why, (unsigned long long)arrival->bytes);
+    reception->has_failed = true;
+    ferry_stream_abort(arrival->stream);
+}
+
+static void on_progress(ferry_promise *promise, uint64_t bytes, void *arg)
+{
+    struct arrival *arrival = arg;
+    (void)promise;
+    arrival->reception->bytes += bytes - arrival->bytes;
+    arrival->bytes = bytes;
+}
+
+/* Everything was stored, or as much as could be. */
+static void on_stored(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    struct arrival *arrival = arg;
+    struct reception *reception = arrival->reception;
+    on_progress(promise, result->sent, arrival);
+    bool is_closed = close(arrival->fd) == 0;
+    int close_error = errno;
+    bool is_files_doing = result->phase == FERRY_PHASE_SINK || result->phase == FERRY_PHASE_OPEN;
+    if (result->error != 0 && interrupt_signal() != 0)
+        fail(arrival, reception->address, "interrupted");
+    else if (result->error != 0)
+        fail(arrival, is_files_doing ? arrival->name : reception->address,
+             ferry_status_message(result->error));
+    else if (!is_closed)
+        fail(arrival, arrival->name, strerror(close_error));
+    else {
+        double seconds = units_now() - arrival->began_at;
+        (void)progress_end(&reception->progress);
+        if (reception->arguments->keep)
+            (void)fprintf(stderr, "%s: ", arrival->name);
+        units_print_summary("received", arrival->bytes, seconds);
+        (void)ferry_stream_close(arrival->stream, NULL);
     }
-    close_with_reset(connection);
-    warnx("%s: %s; only %llu bytes were stored", failed,
-          error == EINTR ? "interrupted" : strerror(error), (unsigned long long)bytes);
-    return false;
+    forget(arrival);
+}
+
+/* Into a file; or, where that is a pipe, a socket or a terminal, through a stream of its own. */
+static int store(struct arrival *arrival, ferry_promise **ret_stored)
+{
+    const ferry_request_options progress = {.on_progress = on_progress,
+                                            .on_progress_arg = arrival,
+                                            .progress_interval_ms = PROGRESS_TICK_MS};
+    if (is_file(arrival->fd)) {
+        ferry_file file = ferry_file_fd(arrival->fd);
+        file.flags = FERRY_FD_BORROW;
+        return ferry_stream_receive(arrival->stream, &file, &progress, ret_stored);
+    }
+    ferry_stream *sink;
+    int fd = fcntl(arrival->fd, F_DUPFD_CLOEXEC, 0);
+    int error = fd < 0 ? -errno : ferry_stream_adopt(arrival->reception->service, fd, NULL, &sink);
+    if (error != 0)
+        return error;
+    error = ferry_stream_relay(arrival->stream, sink, FERRY_TO_END, FERRY_RELAY_KEEP_OPEN,
+                               &progress, ret_stored);
+    (void)ferry_stream_unref(sink); /* which the relay keeps open */
+    return error;
+}
+
+/* @return NULL: it has said why. */
+static struct arrival *arrive(struct reception *reception, ferry_stream *stream)
+{
+    struct arrival *arrival = calloc(1, sizeof *arrival);
+    const char *file = reception->arguments->file;
+    reception->arrivals++;
+    if (arrival == NULL)
+        err(EXIT_FAILURE, NULL);
+    if (!reception->arguments->keep)
+        arrival->name = strdup(file);
+    else if (asprintf(&arrival->name, "%s.%u", file, reception->arrivals) < 0)
+        arrival->name = NULL;
+    if (arrival->name == NULL)
+        err(EXIT_FAILURE, NULL);
+    arrival->fd = reception->file >= 0 ? reception->file : open_file(arrival->name);
+    reception->file = -1;
+    if (arrival->fd < 0) {
+        free(arrival->name);
+        free(arrival);
+        return NULL;
+    }
+    arrival->reception = reception;
+    arrival->stream = ferry_stream_ref(stream);
+    arrival->began_at = units_now();
+    arrival->next = reception->first;
+    reception->first = arrival;
+    reception->under_way++;
+    return arrival;
+}
+
+static void close_listener(struct reception *reception)
+{
+    (void)ferry_listener_close(reception->listener, NULL);
+    reception->listener = ferry_listener_unref(reception->listener);
+}
+
+static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    struct reception *reception = arg;
+    (void)listener;
+    bool is_too_many = !reception->arguments->keep && reception->arrivals > 0;
+    struct arrival *arrival = is_too_many ? NULL : arrive(reception, stream);
+    if (arrival == NULL) {
+        reception->has_failed |= !is_too_many;
+        ferry_stream_abort(stream);
+        return;
+    }
+    if (!reception->arguments->keep)
+        close_listener(reception);
+    ferry_promise *stored;
+    int error =
+        set_beginning(arrival->fd, arrival->name, reception->arguments->append) ? 0 : -errno;
+    if (error == 0)
+        error = store(arrival, &stored);
+    if (error == 0) {
+        error = ferry_promise_then(stored, on_stored, arrival);
+        (void)ferry_promise_unref(stored);
+    }
+    if (error == 0)
+        return;
+    fail(arrival, arrival->name, ferry_status_message(error));
+    (void)close(arrival->fd);
+    forget(arrival);
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+/* Whether anything is still to come. */
+static bool is_at_work(const struct reception *reception)
+{
+    return reception->listener != NULL || reception->under_way > 0;
+}
+
+static void serve(struct reception *reception)
+{
+    while (is_at_work(reception) && interrupt_signal() == 0) {
+        (void)ferry_inbox_run(PROGRESS_TICK_MS);
+        if (reception->under_way > 0)
+            progress_show(&reception->progress, reception->bytes);
+    }
+    (void)progress_end(&reception->progress);
+}
+
+/* Whoever is interrupted says so to his peers. */
+static void give_up(struct reception *reception)
+{
+    if (reception->arrivals == 0)
+        warnx("interrupted before anybody connected");
+    if (reception->listener != NULL)
+        close_listener(reception);
+    for (struct arrival *arrival = reception->first; arrival != NULL; arrival = arrival->next)
+        ferry_stream_abort(arrival->stream);
+    while (reception->under_way > 0)
+        (void)ferry_inbox_run(-1);
+}
+
+/* @return an exit status. */
+static int listen_at(struct reception *reception)
+{
+    const char *address = reception->arguments->address;
+    ferry_phase phase = FERRY_PHASE_DONE;
+    const ferry_listen_options listen_options = {
+        .on_stream = on_stream, .on_stream_arg = reception, .ret_phase = &phase};
+    int error = ferry_listen(reception->service, address, &listen_options, &reception->listener);
+    if (error != 0) {
+        warnx("cannot listen on %s: %s (%s)", address, ferry_status_message(error),
+              ferry_phase_name(phase));
+        return error == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
+    }
+    (void)ferry_listener_get_address(reception->listener, reception->address,
+                                     sizeof reception->address);
+    if (!reception->arguments->keep &&
+        (reception->file = open_file(reception->arguments->file)) < 0) {
+        close_listener(reception);
+        return EXIT_FAILURE;
+    }
+    (void)fprintf(stderr, "listening on %s\n", reception->address);
+    return EXIT_SUCCESS;
+}
+
+static int receive(struct reception *reception)
+{
+    int status = listen_at(reception);
+    if (status != EXIT_SUCCESS)
+        return status;
+    serve(reception);
+    if (interrupt_signal() != 0)
+        give_up(reception);
+    bool is_whole =
+        !reception->has_failed && (reception->arguments->keep || reception->arrivals > 0);
+    return is_whole ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int command_recv(int argc, char **argv)
 {
-    static const struct argp argp = {.parser = parse, .args_doc = "ADDRESS FILE", .doc = doc};
+    static const struct argp argp = {options, parse, "ADDRESS FILE", doc, NULL, NULL, NULL};
     struct arguments arguments = {.file = NULL};
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
 
     interrupt_catch();
-    int file = open_file(arguments.file);
-    if (file < 0)
-        return EXIT_FAILURE;
-    struct listener listener;
-    if (!listener_open(&arguments.at, &listener))
-        return EXIT_FAILURE;
-    int connection = listener_accept(&listener);
-    listener_close(&listener);
-    if (connection < 0)
-        return EXIT_FAILURE;
-    return store(connection, file, &arguments) ? EXIT_SUCCESS : EXIT_FAILURE;
+    struct reception reception = {.arguments = &arguments, .file = -1};
+    int error = ferry_service_create(NULL, &reception.service);
+    if (error != 0)
+        errx(EXIT_FAILURE, "cannot start: %s", ferry_status_message(error));
+    progress_start(&reception.progress, "receiving", 0);
+    int status = receive(&reception);
+    (void)ferry_service_drain(reception.service, -1); /* what is closed is to be so in order */
+    ferry_service_destroy(reception.service);
+    if (reception.file >= 0)
+        (void)close(reception.file);
+    return status;
 }

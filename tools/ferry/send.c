@@ -6,8 +6,10 @@
  * nothing. They are asked for one at a time: should one fail, the stream is aborted, which a TCP
  * receiver sees as a reset and cannot take for the end. At the end the receiver is given time to
  * end too, since only then has it surely read everything.
+ *
+ * A file that broke off can be taken up again: the receiver knows how much it has stored, and the
+ * token that we print which file it was.
  */
-#include "address.h"
 #include "commands.h"
 #include "interrupt.h"
 #include "progress.h"
@@ -19,6 +21,8 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -35,10 +39,11 @@ enum {
 /* ---- the command line ------------------------------------------------------------------------ */
 
 struct arguments {
-    char **files;      /* their names, "-" for standard input */
-    size_t count;      /* how many */
-    struct address to; /* where to connect */
-    int64_t wait_ms;   /* for the receiver to end */
+    char **files;       /* their names, "-" for standard input */
+    size_t count;       /* how many */
+    const char *to;     /* where to connect */
+    int64_t wait_ms;    /* for the receiver to end */
+    const char *resume; /* a token, as text; or NULL */
 };
 
 static const struct argp_option options[] = {
@@ -46,12 +51,17 @@ static const struct argp_option options[] = {
      "wait at most so long for the receiver to end after the last byte (default 10; 0: do not "
      "wait)",
      0},
+    {"resume", 'r', "TOKEN", 0,
+     "take a single FILE up again, at byte STORED: TOKEN is what a send that failed has printed, "
+     "with "
+     "the number that the receiver has stored in place of STORED; fails if the file has changed",
+     0},
     {0},
 };
 
 static const char doc[] =
     "Connects to ADDRESS and sends the bytes of the FILEs, in order, with nothing between them."
-    "\vADDRESS is HOST:PORT, [V6]:PORT or unix:/path. A FILE of - is standard input.\n"
+    "\vADDRESS is HOST:PORT, [V6]:PORT, unix:/path or unix:@name. A FILE of - is standard input.\n"
     "If a file fails half-way the connection is reset, so that the receiver cannot take what it "
     "got for the whole; a unix socket has no reset, there the exit status alone tells.";
 
@@ -62,9 +72,9 @@ static void parse_names(int count, char **names, struct arguments *arguments,
         argp_error(state, "it takes at least one FILE, and an ADDRESS");
     arguments->files = names;
     arguments->count = (size_t)count - 1;
-    const char *wrong = address_parse(names[count - 1], &arguments->to);
-    if (wrong != NULL)
-        argp_error(state, "address '%s': %s", names[count - 1], wrong);
+    arguments->to = names[count - 1];
+    if (arguments->resume != NULL && count != 2)
+        argp_error(state, "--resume takes up a single FILE");
 }
 
 static int64_t parse_wait(const char *text, const struct argp_state *state)
@@ -82,6 +92,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'w':
         arguments->wait_ms = parse_wait(arg, state);
+        return 0;
+    case 'r':
+        arguments->resume = arg;
         return 0;
     case ARGP_KEY_ARGS:
         parse_names(state->argc - state->next, state->argv + state->next, arguments, state);
@@ -150,12 +163,38 @@ static struct cargo *open_all(const struct arguments *arguments, uint64_t *ret_t
     return all;
 }
 
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+/* Where a file can be taken up again, but for the place, which the receiver knows. */
+static void print_token(const char *name, const ferry_resume_token *token)
+{
+    (void)fprintf(stderr,
+                  "%s: to take it up again: --resume=%" PRIx64 ":%" PRIx64 ":%" PRIx64 ":%" PRIx64
+                  ":STORED, with the bytes that the receiver has stored\n",
+                  name, token->device, token->inode, token->size, (uint64_t)token->changed_ns);
+}
+
+static bool parse_token(const char *text, ferry_resume_token *ret_token)
+{
+    ferry_resume_token token = {0};
+    uint64_t changed;
+    int end = 0;
+    if (sscanf(text, "%" SCNx64 ":%" SCNx64 ":%" SCNx64 ":%" SCNx64 ":%" SCNd64 "%n", &token.device,
+               &token.inode, &token.size, &changed, &token.offset, &end) != 5 ||
+        text[end] != '\0' || token.offset < 0)
+        return false;
+    token.changed_ns = (int64_t)changed;
+    *ret_token = token;
+    return true;
+}
+
 /* ---- sending --------------------------------------------------------------------------------- */
 
 /* One connection at work. */
 struct voyage {
     const struct arguments *arguments;
-    ferry_stream *stream;
+    ferry_stream *stream;             /* NULL: not connected yet */
+    const ferry_resume_token *resume; /* or NULL */
     struct progress progress;
 };
 
@@ -165,20 +204,19 @@ static const char *words(int error)
     return error == -EINTR ? "interrupted" : ferry_status_message(error);
 }
 
-/* Awaits an outcome, showing progress; releases promise. @return 0, or a negative errno. */
+/* Awaits an outcome, showing progress. @return 0, or a negative errno. */
 static int await(struct voyage *voyage, ferry_promise *promise, ferry_result *ret_result)
 {
     int error;
-    ferry_stream_status status;
+    ferry_stream_status status = {0};
     while ((error = ferry_promise_await(promise, PROGRESS_TICK_MS, ret_result)) == -ETIMEDOUT) {
         if (interrupt_signal() != 0) {
             error = -EINTR;
             break;
         }
-        (void)ferry_stream_get_status(voyage->stream, &status);
-        progress_show(&voyage->progress, status.sent_bytes);
+        if (ferry_stream_get_status(voyage->stream, &status) == 0)
+            progress_show(&voyage->progress, status.sent_bytes);
     }
-    (void)ferry_promise_unref(promise);
     return error;
 }
 
@@ -194,30 +232,40 @@ static bool send_one(struct voyage *voyage, const struct cargo *cargo)
 {
     ferry_file file = ferry_file_fd(cargo->fd);
     file.flags = FERRY_FD_GIVE;
+    file.resume = voyage->resume;
     ferry_promise *promise;
     ferry_result result;
     int error = ferry_stream_sendfile(voyage->stream, &file, NULL, &promise);
-    if (error == 0)
-        error = await(voyage, promise, &result);
     if (error != 0)
         return complain(voyage, cargo->name, words(error));
-    if (result.error == 0)
-        return true;
-    char why[256];
-    (void)ferry_result_format(&result, why, sizeof why);
-    bool is_receivers_doing = result.phase == FERRY_PHASE_SINK;
-    return complain(voyage, is_receivers_doing ? voyage->arguments->to.text : cargo->name, why);
+    error = await(voyage, promise, &result);
+    bool is_sent = error == 0 && result.error == 0;
+    if (error != 0) {
+        (void)complain(voyage, cargo->name, words(error));
+    } else if (!is_sent) {
+        char why[256];
+        (void)ferry_result_format(&result, why, sizeof why);
+        bool is_receivers_doing = result.phase == FERRY_PHASE_SINK;
+        (void)complain(voyage, is_receivers_doing ? voyage->arguments->to : cargo->name, why);
+    }
+    ferry_resume_token token;
+    if (voyage->arguments->count == 1 && ferry_promise_get_resume_token(promise, &token) == 0)
+        print_token(cargo->name, &token);
+    (void)ferry_promise_unref(promise);
+    return is_sent;
 }
 
 /* Ends our direction, and waits until the receiver ends too. */
 static bool finish(struct voyage *voyage)
 {
-    const char *receiver = voyage->arguments->to.text;
+    const char *receiver = voyage->arguments->to;
     ferry_promise *closed;
     ferry_result result;
     int error = ferry_stream_close(voyage->stream, &closed);
-    if (error == 0)
+    if (error == 0) {
         error = await(voyage, closed, &result);
+        (void)ferry_promise_unref(closed);
+    }
     if (error != 0)
         return complain(voyage, receiver, words(error));
     if (result.error == -ETIMEDOUT) { /* it may be one that never ends: no failure */
@@ -237,31 +285,59 @@ static bool send_all(struct voyage *voyage, const struct cargo cargo[])
     return finish(voyage);
 }
 
-static bool run(const struct arguments *arguments, ferry_service *service, int fd,
-                const struct cargo cargo[], uint64_t total)
+/* @return an exit status: it has said why. */
+static int connect_to(struct voyage *voyage, ferry_service *service)
 {
+    const struct arguments *arguments = voyage->arguments;
     const ferry_stream_options stream_options = {
         .close_timeout_ms = arguments->wait_ms,
         .close_bytes = MOST_INPUT,
     };
-    struct voyage voyage = {.arguments = arguments};
-    int error = ferry_stream_adopt(service, fd, &stream_options, &voyage.stream);
+    const ferry_connect_options connect_options = {.stream = &stream_options};
+    ferry_promise *connected;
+    ferry_result result;
+    int error = ferry_connect(service, arguments->to, &connect_options, &connected);
     if (error != 0) {
-        (void)close(fd);
-        warnx("%s: %s", arguments->to.text, ferry_status_message(error));
-        return false;
+        warnx("address '%s': %s", arguments->to, ferry_status_message(error));
+        return error == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
     }
+    error = await(voyage, connected, &result);
+    if (error == 0)
+        error = result.error;
+    if (error == 0)
+        error = ferry_promise_get_stream(connected, &voyage->stream);
+    if (error != 0)
+        warnx("%s: %s", arguments->to, words(error));
+    (void)ferry_promise_unref(connected);
+    return error != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int run(const struct arguments *arguments, ferry_service *service,
+               const struct cargo cargo[], uint64_t total)
+{
+    struct voyage voyage = {.arguments = arguments};
+    ferry_resume_token token;
+    if (arguments->resume != NULL) {
+        if (!parse_token(arguments->resume, &token)) {
+            warnx("--resume: '%s' is no token with a number of bytes", arguments->resume);
+            return EXIT_USAGE;
+        }
+        voyage.resume = &token;
+    }
+    int status = connect_to(&voyage, service);
+    if (status != EXIT_SUCCESS)
+        return status;
     progress_start(&voyage.progress, "sending", total);
     bool is_whole = send_all(&voyage, cargo);
     if (!is_whole)
         ferry_stream_abort(voyage.stream);
     double seconds = progress_end(&voyage.progress);
-    ferry_stream_status status;
-    (void)ferry_stream_get_status(voyage.stream, &status);
+    ferry_stream_status sent;
+    (void)ferry_stream_get_status(voyage.stream, &sent);
     if (is_whole)
-        units_print_summary("sent", status.sent_bytes, seconds);
+        units_print_summary("sent", sent.sent_bytes, seconds);
     (void)ferry_stream_unref(voyage.stream);
-    return is_whole;
+    return is_whole ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int command_send(int argc, char **argv)
@@ -275,18 +351,14 @@ int command_send(int argc, char **argv)
     struct cargo *cargo = open_all(&arguments, &total);
     if (cargo == NULL)
         return EXIT_FAILURE;
-    bool is_whole = false;
-    int fd = address_connect(&arguments.to);
-    if (fd >= 0) {
-        ferry_service *service;
-        /* Progress is told once a chunk: on a slow line, a megabyte would be long in coming. */
-        const ferry_service_options service_options = {.chunk_bytes = 256 * 1024};
-        int error = ferry_service_create(&service_options, &service);
-        if (error != 0)
-            errx(EXIT_FAILURE, "cannot start: %s", ferry_status_message(error));
-        is_whole = run(&arguments, service, fd, cargo, total);
-        ferry_service_destroy(service);
-    }
+    ferry_service *service;
+    /* Progress is told once a chunk: on a slow line, a megabyte would be long in coming. */
+    const ferry_service_options service_options = {.chunk_bytes = 256 * 1024};
+    int error = ferry_service_create(&service_options, &service);
+    if (error != 0)
+        errx(EXIT_FAILURE, "cannot start: %s", ferry_status_message(error));
+    int status = run(&arguments, service, cargo, total);
+    ferry_service_destroy(service);
     free(cargo);
-    return is_whole ? EXIT_SUCCESS : EXIT_FAILURE;
+    return status;
 }
