@@ -118,6 +118,7 @@ static int set_up(struct server *server)
         .close_timeout_ms = CLOSE_MS,
         .stall_timeout_ms = server->options.times.idle_ms,
         .limiter = server->limiter,
+        .no_delay = true, /* an answer is one request: there is nothing to wait for behind it */
     };
     error = -pthread_key_create(&server->cache, free_cache);
     if (error != 0)
