@@ -356,6 +356,29 @@ PROMISE(connection, what_is_no_request_is_answered_and_closed)
     end(&serving);
 }
 
+PROMISE(connection, client_that_sends_all_of_a_body_before_it_reads_gets_its_answer)
+{
+    enum { STEPS = 128 };
+    static const char step[64 * 1024];
+    static const char *const heads[] = {"POST", "GET"};
+    static const int statuses[] = {405, 413};
+    struct serving serving = begin();
+    for (size_t i = 0; i < 2; i++) {
+        char head[256];
+        int client = join(&serving);
+        snprintf(head, sizeof head, "%s /a HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n",
+                 heads[i], STEPS * sizeof step);
+        say(client, head);
+        for (int j = 0; j < STEPS; j++)
+            say_bytes(client, step, sizeof step);
+        check_status(client, statuses[i]);
+        check_end(client);
+        close(client);
+    }
+    await_no_streams(&serving);
+    end(&serving);
+}
+
 PROMISE(connection, head_that_does_not_end_is_431)
 {
     struct serving serving = begin();
