@@ -490,6 +490,29 @@ PROMISE(connection, bytes_that_trickle_in_do_not_prolong_it)
     end(&serving);
 }
 
+PROMISE(connection, answer_that_leaves_meanwhile_does_not_prolong_it_either)
+{
+    struct serving serving = set_up();
+    serving.options.times.head_ms = 50;
+    start(&serving);
+    tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
+    static const char *const paths[] = {"/medium", "/large"}; /* which settles sooner, or later */
+    static const uint64_t sizes[] = {MEDIUM_BYTES, LARGE_BYTES};
+    for (size_t i = 0; i < 2; i++) {
+        char text[256];
+        int client = join(&serving);
+        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHos",
+                 paths[i]);
+        say(client, text);
+        check_file(client, sizes[i]);
+        check_status(client, 408);
+        check_end(client);
+        close(client);
+    }
+    await_no_streams(&serving);
+    end(&serving);
+}
+
 PROMISE(connection, idle_one_is_closed_without_a_word)
 {
     struct serving serving = set_up();
