@@ -619,6 +619,55 @@ PROMISE(connection, who_comes_while_it_stops_is_turned_away)
 
 /* ---- the log --------------------------------------------------------------------------------- */
 
+/* Adds a field whose value is long and needs escapes. @return how long the request is. */
+static size_t add_long_field(char *text, size_t size, size_t length, const char *name)
+{
+    length += (size_t)snprintf(text + length, size - length, "%s: ", name);
+    memset(text + length, '"', 4000);
+    length += 4000;
+    return length + (size_t)snprintf(text + length, size - length, "\r\n");
+}
+
+PROMISE(connection, line_of_the_log_is_one_however_long_the_clients_words_are)
+{
+    struct serving serving = set_up();
+    char path[] = "/tmp/ferry-log-XXXXXX", lines[64 * 1024], text[16 * 1024];
+    int log = mkstemp(path);
+    check(log >= 0);
+    check_eq(access_log_open(path, &serving.options.log), 0);
+    start(&serving);
+    enum { PATHS = 40 }; /* each a byte longer: at one of them it is exactly full */
+    int client = join(&serving);
+    for (int i = 0; i < PATHS; i++) {
+        size_t length = (size_t)snprintf(text, sizeof text, "GET /%0*d HTTP/1.1\r\nHost: h\r\n",
+                                         i % 2 == 0 ? 1 + i : 2000 + i, 0);
+        length = add_long_field(text, sizeof text, length, "Referer");
+        length = add_long_field(text, sizeof text, length, "User-Agent");
+        length += (size_t)snprintf(text + length, sizeof text - length, "\r\n");
+        say_bytes(client, text, length);
+        check_status(client, 404);
+    }
+    close(client);
+    await_no_streams(&serving);
+    server_destroy(serving.server);
+    check_eq(access_log_close(serving.options.log), 0);
+    size_t total = 0, quotes = 0, count = 0;
+    ssize_t got;
+    while ((got = read(log, lines, sizeof lines)) > 0) {
+        for (ssize_t i = 0; i < got; i++) {
+            quotes += lines[i] == '"';
+            count += lines[i] == '\n';
+        }
+        total += (size_t)got;
+    }
+    check_eq(count, PATHS);
+    check_eq(quotes, 6 * PATHS);
+    check(total < PATHS * 2200);
+    close(log);
+    unlink(path);
+    tree_fell(&serving.tree);
+}
+
 PROMISE(connection, each_answer_is_a_line_of_the_log)
 {
     struct serving serving = set_up();
