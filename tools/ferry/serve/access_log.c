@@ -14,9 +14,8 @@
 enum {
     WAITING_BYTES = 4 * 1024 * 1024, /* of lines; some seconds' worth on a busy server */
     CLOSE_MS = 2000,                 /* for a disk that is busy, not for a pipe that nobody reads */
-    QUOTES_BYTES =
-        32, /* room that a client's words leave for what ends them, and what ends a line */
-    NUMBERS_BYTES = 64 /* what is added when the answer has left: a status, bytes, seconds */
+    QUOTES_BYTES = 32,               /* what ends a client's words, and the line: it always fits */
+    NUMBERS_BYTES = 64               /* what is added in the end: a status, bytes, seconds */
 };
 
 struct access_log {
