@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,7 +81,7 @@ static int set_option(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
 }
 
-static int make_socket(const ferry__endpoint *endpoint, bool only_v6)
+static int make_socket(const ferry__endpoint *endpoint, const ferry_listen_options *options)
 {
     int family = endpoint->address.any.sa_family;
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -90,7 +91,10 @@ static int make_socket(const ferry__endpoint *endpoint, bool only_v6)
     if (family != AF_UNIX)
         error = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (error == 0 && family == AF_INET6)
-        error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, only_v6);
+        error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, options->only_v6);
+    /* What is accepted inherits it (tcp(7)): one call for all of them. */
+    if (error == 0 && family != AF_UNIX && options->stream != NULL && options->stream->no_delay)
+        error = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (error == 0)
         return fd;
     (void)close(fd);
@@ -126,7 +130,7 @@ static int open_one(const ferry__endpoint *endpoint, const ferry_listen_options 
                     ferry__binding *ret_binding, ferry_phase *ret_phase)
 {
     *ret_phase = FERRY_PHASE_SOCKET;
-    ferry__binding binding = {.fd = make_socket(endpoint, options->only_v6)};
+    ferry__binding binding = {.fd = make_socket(endpoint, options)};
     if (binding.fd < 0)
         return binding.fd;
     int error = bind_and_listen(&binding, endpoint, options, ret_phase);

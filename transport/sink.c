@@ -16,21 +16,28 @@
 /* sink->gate */
 enum { OUTSIDE, IN_CALL, CUTTING, CUTTER_LEFT };
 
-static int get_option(int fd, int name)
+static int get_option(int fd, int level, int name)
 {
     int value = 0;
     socklen_t size = sizeof value;
-    return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+    return getsockopt(fd, level, name, &value, &size) == 0 ? value : -1;
+}
+
+static int set_no_delay(int fd, int value)
+{
+    return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, sizeof value);
 }
 
 int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort)
 {
-    int type = get_option(fd, SO_TYPE);
+    int type = get_option(fd, SOL_SOCKET, SO_TYPE);
     if (type != SOCK_STREAM && type != SOCK_SEQPACKET)
         return -ESOCKTNOSUPPORT;
+    bool is_tcp = get_option(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_TCP;
     *ret_sort = (ferry__socket_sort){
         .is_message = type == SOCK_SEQPACKET,
-        .is_tcp = get_option(fd, SO_PROTOCOL) == IPPROTO_TCP,
+        .is_tcp = is_tcp,
+        .has_no_delay = is_tcp && get_option(fd, IPPROTO_TCP, TCP_NODELAY) > 0,
         .outlet = ferry__outlet_kind_of(fd),
     };
     return 0;
@@ -41,6 +48,7 @@ static void set_sort(ferry__sink *sink, ferry__socket_sort sort)
     sink->is_socket = true;
     sink->is_message = sort.is_message;
     sink->is_tcp = sort.is_tcp;
+    sink->has_no_delay = sort.has_no_delay;
     sink->outlet = sort.outlet;
 }
 
@@ -50,7 +58,7 @@ static int init_socket(ferry__sink *sink)
     int error = ferry__socket_sort_of(sink->fd, &sort);
     if (error != 0)
         return error;
-    if (get_option(sink->fd, SO_ACCEPTCONN) == 1)
+    if (get_option(sink->fd, SOL_SOCKET, SO_ACCEPTCONN) == 1)
         return -EINVAL;
     set_sort(sink, sort);
     return 0;
@@ -122,6 +130,12 @@ int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls)
     return make_nonblocking(sink);
 }
 
+void ferry__sink_set_no_delay(ferry__sink *sink)
+{
+    if (sink->is_tcp && !sink->has_no_delay)
+        sink->has_no_delay = sink->sets_no_delay = set_no_delay(sink->fd, 1) == 0;
+}
+
 void ferry__sink_commit(ferry__sink *sink)
 {
     if (sink->shared_fd >= 0)
@@ -131,6 +145,8 @@ void ferry__sink_commit(ferry__sink *sink)
 void ferry__sink_revert(ferry__sink *sink)
 {
     restore_flags(sink);
+    if (sink->sets_no_delay)
+        (void)set_no_delay(sink->fd, 0);
     if (sink->shared_fd >= 0)
         (void)close(sink->fd);
 }
@@ -254,12 +270,9 @@ void ferry__sink_push(ferry__sink *sink)
         return;
     sink->is_holding_back = false;
     /* Setting TCP_NODELAY sends at once what MSG_MORE held back; then it is put back as it was. */
-    int original = 0;
-    socklen_t size = sizeof original;
-    int on = 1;
-    if (getsockopt(sink->fd, IPPROTO_TCP, TCP_NODELAY, &original, &size) == 0 &&
-        setsockopt(sink->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0)
-        (void)setsockopt(sink->fd, IPPROTO_TCP, TCP_NODELAY, &original, sizeof original);
+    int original = get_option(sink->fd, IPPROTO_TCP, TCP_NODELAY);
+    if (set_no_delay(sink->fd, 1) == 0 && original == 0)
+        (void)set_no_delay(sink->fd, 0);
 }
 
 ssize_t ferry__sink_discard_input(ferry__sink *sink, size_t length)

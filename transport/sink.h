@@ -42,6 +42,8 @@ typedef struct ferry__sink {
     bool is_socket;
     bool is_message; /* SEQPACKET, O_DIRECT pipe: one write, one message */
     bool is_tcp;
+    bool has_no_delay;         /* TCP_NODELAY was set before, or now is */
+    bool sets_no_delay;        /* it was set here: what reverts takes it back */
     ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
     ferry__calls *calls;       /* the system, or a script of faults */
     int original_flags;        /* O_NONBLOCK as it was before, put back at the end */
@@ -56,6 +58,7 @@ typedef struct ferry__sink {
 typedef struct ferry__socket_sort {
     bool is_message;
     bool is_tcp;
+    bool has_no_delay; /* TCP_NODELAY; what a listening socket accepts inherits it */
     ferry__outlet_kind outlet;
 } ferry__socket_sort;
 
@@ -69,6 +72,9 @@ void ferry__sink_init_known(ferry__sink *sink, int fd, ferry__socket_sort sort,
 /* Looks at fd and makes it non-blocking. @return 0, or the errnos of ferry_stream_adopt, with the fd
  * as it was. */
 int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls);
+
+/* Has what little is written leave at once, where that is not so anyway. */
+void ferry__sink_set_no_delay(ferry__sink *sink);
 
 /* Then either takes fd for good, or leaves it as it was. */
 void ferry__sink_commit(ferry__sink *sink);

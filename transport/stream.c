@@ -194,6 +194,8 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
     error = check_sink(&stream->sink, options);
     if (error != 0)
         goto undo_sink;
+    if (options->no_delay)
+        ferry__sink_set_no_delay(&stream->sink);
     if (stream->sink.is_socket)
         ferry__peer_ask(&stream->peer, fd);
     error = join(stream, service, NULL);
@@ -219,6 +221,8 @@ int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected
         return error;
     ferry__sink_init_known(&stream->sink, connected->fd, connected->sort,
                            ferry__stream_choose_calls(options, service));
+    if (options->no_delay)
+        ferry__sink_set_no_delay(&stream->sink);
     ferry__peer_set(&stream->peer, connected->peer);
     stream->listener = connected->listener;
     error = join(stream, service, connected->owner);

@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdatomic.h>
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -227,6 +229,31 @@ PROMISE_BOTH(custody, refused_adoption_leaves_the_fd_as_it_was)
     check(stream == NULL);
     check_eq(fcntl(both.ours, F_GETFL), flags);
     close(both.ours);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(custody, adoption_that_memory_does_not_suffice_for_leaves_the_socket_as_it_was)
+{
+    static const ferry_stream_options options = {.no_delay = true};
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream;
+    unsigned long failures = 0;
+    int error;
+    do {
+        fail_allocation(++failures);
+        error = ferry_stream_adopt(service, both.ours, &options, &stream);
+        allow_allocations();
+        int no_delay = -1;
+        socklen_t size = sizeof no_delay;
+        check_eq(getsockopt(both.ours, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size), 0);
+        check_eq(no_delay != 0, error == 0);
+        check_eq((fcntl(both.ours, F_GETFL) & O_NONBLOCK) != 0, error == 0);
+    } while (error == -ENOMEM);
+    check_eq(error, 0);
+    check(failures > 2);
+    check_eq(close_stream(stream).error, 0);
     close(both.theirs);
     ferry_service_destroy(service);
 }

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -558,6 +559,45 @@ PROMISE(listening, path_has_the_permissions_asked_for)
     ferry_service_destroy(service);
 }
 
+static int no_delay_of(int fd)
+{
+    int value = -1;
+    socklen_t size = sizeof value;
+    check_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &size), 0);
+    return value != 0;
+}
+
+/* The next guest of a listener has the option set, and the kernel agrees. */
+static void check_guest_without_delay(const ferry_listener *listener, guests *seen)
+{
+    unsigned number = atomic_load(&seen->count);
+    int client = dial(listener);
+    await_guests(seen, number + 1);
+    check(seen->streams[number]->sink.has_no_delay);
+    check_eq(no_delay_of(seen->streams[number]->sink.fd), 1);
+    close(client);
+}
+
+PROMISE_BOTH(listening, small_writes_of_accepted_streams_leave_at_once_where_asked_for)
+{
+    static const ferry_stream_options stream = {.no_delay = true};
+    ferry_service *service = service_start(placement);
+    guests seen = {.keep = true};
+    ferry_listen_options options = options_for(&seen, true);
+    options.stream = &stream;
+    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+    check(listener->binding.sort.has_no_delay); /* so no stream of it costs a call */
+    check_guest_without_delay(listener, &seen);
+    close_listener(listener);
+    listener = listen_with(service, at_name(), options);
+    int client = dial(listener); /* a unix socket has no such option */
+    check_hello(client);
+    close(client);
+    close_listener(listener);
+    drop_guests(&seen);
+    ferry_service_destroy(service);
+}
+
 /* ---- inherited sockets ----------------------------------------------------------------------- */
 
 static int make_listening(void)
@@ -587,6 +627,26 @@ PROMISE_BOTH(listening, inherited_socket_is_taken_over)
     close_listener(listener);
     check_eq(fcntl(fd, F_GETFD), -1);               /* closed */
     check_eq(fcntl(same, F_GETFL) & O_NONBLOCK, 0); /* as it was, for those who share it */
+    close(same);
+    ferry_service_destroy(service);
+}
+
+/* Whose guests may have come before, when nothing was asked of it. */
+PROMISE_BOTH(listening, inherited_socket_is_left_as_it_is_and_its_streams_are_set_up)
+{
+    static const ferry_stream_options stream = {.no_delay = true};
+    ferry_service *service = service_start(placement);
+    guests seen = {.keep = true};
+    char address[20];
+    int fd = make_listening(), same = dup(fd);
+    snprintf(address, sizeof address, "fd:%d", fd);
+    ferry_listen_options options = options_for(&seen, true);
+    options.stream = &stream;
+    ferry_listener *listener = listen_with(service, address, options);
+    check_guest_without_delay(listener, &seen);
+    check_eq(no_delay_of(same), 0);
+    close_listener(listener);
+    drop_guests(&seen);
     close(same);
     ferry_service_destroy(service);
 }

@@ -481,6 +481,99 @@ PROMISE_BOTH(write, nothing_is_held_back_for_a_source_that_is_dry)
     ferry_service_destroy(service);
 }
 
+static int no_delay_of(int fd)
+{
+    int value = -1;
+    socklen_t size = sizeof value;
+    check_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &size), 0);
+    return value != 0;
+}
+
+/* Acknowledges nothing by itself for as long as the kernel lets it: 40 ms and more. */
+static void delay_acknowledgements(int fd)
+{
+    const int off = 0;
+    check_eq(setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off), 0);
+}
+
+PROMISE_BOTH(write, small_writes_leave_at_once_where_asked_for)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    delay_acknowledgements(both.theirs);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.no_delay = true});
+    check_eq(no_delay_of(watch), 1);
+    for (unsigned i = 1; i <= 3; i++) {
+        check_eq(outcome(submit_write(stream, "abc", 3)).sent, 3);
+        check_eq(segments_out(watch), i);
+    }
+    close(watch);
+    check_eq(close_stream(stream).error, 0);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(write, head_leaves_with_its_file_though_small_writes_leave_at_once)
+{
+    test_file file = file_make(1000, 4), empty = file_make(0, 4);
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.no_delay = true});
+    const ferry_part parts[] = {ferry_part_copy("head", 4),
+                                ferry_part_file(ferry_file_at(file.path))};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    check_eq(outcome(promise).sent, 1004);
+    check_eq(segments_out(watch), 1);
+    check_eq(ferry_stream_write(stream, "head", 4, NULL, NULL), 0);
+    check_eq(outcome(submit_file(stream, ferry_file_at(empty.path))).sent, 0);
+    check_eq(segments_out(watch), 2); /* not held back for a file that gave nothing */
+    check_eq(no_delay_of(watch), 1);
+    close(watch);
+    check_eq(close_stream(stream).error, 0);
+    close(both.theirs);
+    ferry_service_destroy(service);
+    file_remove(&file);
+    file_remove(&empty);
+}
+
+PROMISE_BOTH(write, delay_is_the_sockets_own_where_nothing_was_asked_for)
+{
+    ferry_service *service = service_start(placement);
+    test_file empty = file_make(0, 4);
+    for (int before = 0; before < 2; before++) {
+        pair both = tcp_pair();
+        int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+        check_eq(setsockopt(watch, IPPROTO_TCP, TCP_NODELAY, &before, sizeof before), 0);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        check_eq(ferry_stream_write(stream, "head", 4, NULL, NULL), 0);
+        check_eq(outcome(submit_file(stream, ferry_file_at(empty.path))).sent, 0);
+        check_eq(segments_out(watch), 1);
+        check_eq(no_delay_of(watch), before);
+        close(watch);
+        check_eq(close_stream(stream).error, 0);
+        close(both.theirs);
+    }
+    ferry_service_destroy(service);
+    file_remove(&empty);
+}
+
+PROMISE_BOTH(write, what_is_not_tcp_takes_any_options_of_tcp)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.no_delay = true});
+    check_eq(outcome(submit_write(stream, "abc", 3)).sent, 3);
+    check_eq(close_stream(stream).error, 0);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
 static void keep_promise(ferry_promise *promise, uint64_t sent_bytes, void *kept)
 {
     (void)sent_bytes;

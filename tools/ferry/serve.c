@@ -63,8 +63,9 @@ static const struct argp_option options[] = {
 
 static const char doc[] =
     "Serves the files in DIR over HTTP/1.1, until SIGINT or SIGTERM."
-    "\vADDRESS is HOST:PORT, [V6]:PORT or unix:/path; with port 0 the system chooses one. The "
-    "addresses are printed on standard error. What is under way when it is to stop is finished; a "
+    "\vADDRESS is HOST:PORT, [V6]:PORT, unix:/path, or systemd:N for a socket that the service "
+    "manager passes; with port 0 the system chooses one. The addresses are printed on standard "
+    "error. What is under way when it is to stop is finished; a "
     "second signal ends it at once.";
 
 /* @return a whole number from least to most; or it complains. */

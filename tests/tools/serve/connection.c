@@ -356,6 +356,29 @@ PROMISE(connection, what_is_no_request_is_answered_and_closed)
     end(&serving);
 }
 
+PROMISE(connection, client_that_sends_all_of_a_body_before_it_reads_gets_its_answer)
+{
+    enum { STEPS = 128 };
+    static const char step[64 * 1024];
+    static const char *const heads[] = {"POST", "GET"};
+    static const int statuses[] = {405, 413};
+    struct serving serving = begin();
+    for (size_t i = 0; i < 2; i++) {
+        char head[256];
+        int client = join(&serving);
+        snprintf(head, sizeof head, "%s /a HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n",
+                 heads[i], STEPS * sizeof step);
+        say(client, head);
+        for (int j = 0; j < STEPS; j++)
+            say_bytes(client, step, sizeof step);
+        check_status(client, statuses[i]);
+        check_end(client);
+        close(client);
+    }
+    await_no_streams(&serving);
+    end(&serving);
+}
+
 PROMISE(connection, head_that_does_not_end_is_431)
 {
     struct serving serving = begin();
@@ -467,6 +490,29 @@ PROMISE(connection, bytes_that_trickle_in_do_not_prolong_it)
     end(&serving);
 }
 
+PROMISE(connection, answer_that_leaves_meanwhile_does_not_prolong_it_either)
+{
+    struct serving serving = set_up();
+    serving.options.times.head_ms = 50;
+    start(&serving);
+    tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
+    static const char *const paths[] = {"/medium", "/large"}; /* which settles sooner, or later */
+    static const uint64_t sizes[] = {MEDIUM_BYTES, LARGE_BYTES};
+    for (size_t i = 0; i < 2; i++) {
+        char text[256];
+        int client = join(&serving);
+        snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHos",
+                 paths[i]);
+        say(client, text);
+        check_file(client, sizes[i]);
+        check_status(client, 408);
+        check_end(client);
+        close(client);
+    }
+    await_no_streams(&serving);
+    end(&serving);
+}
+
 PROMISE(connection, idle_one_is_closed_without_a_word)
 {
     struct serving serving = set_up();
@@ -572,6 +618,55 @@ PROMISE(connection, who_comes_while_it_stops_is_turned_away)
 }
 
 /* ---- the log --------------------------------------------------------------------------------- */
+
+/* Adds a field whose value is long and needs escapes. @return how long the request is. */
+static size_t add_long_field(char *text, size_t size, size_t length, const char *name)
+{
+    length += (size_t)snprintf(text + length, size - length, "%s: ", name);
+    memset(text + length, '"', 4000);
+    length += 4000;
+    return length + (size_t)snprintf(text + length, size - length, "\r\n");
+}
+
+PROMISE(connection, line_of_the_log_is_one_however_long_the_clients_words_are)
+{
+    struct serving serving = set_up();
+    char path[] = "/tmp/ferry-log-XXXXXX", lines[64 * 1024], text[16 * 1024];
+    int log = mkstemp(path);
+    check(log >= 0);
+    check_eq(access_log_open(path, &serving.options.log), 0);
+    start(&serving);
+    enum { PATHS = 40 }; /* each a byte longer: at one of them it is exactly full */
+    int client = join(&serving);
+    for (int i = 0; i < PATHS; i++) {
+        size_t length = (size_t)snprintf(text, sizeof text, "GET /%0*d HTTP/1.1\r\nHost: h\r\n",
+                                         i % 2 == 0 ? 1 + i : 2000 + i, 0);
+        length = add_long_field(text, sizeof text, length, "Referer");
+        length = add_long_field(text, sizeof text, length, "User-Agent");
+        length += (size_t)snprintf(text + length, sizeof text - length, "\r\n");
+        say_bytes(client, text, length);
+        check_status(client, 404);
+    }
+    close(client);
+    await_no_streams(&serving);
+    server_destroy(serving.server);
+    check_eq(access_log_close(serving.options.log), 0);
+    size_t total = 0, quotes = 0, count = 0;
+    ssize_t got;
+    while ((got = read(log, lines, sizeof lines)) > 0) {
+        for (ssize_t i = 0; i < got; i++) {
+            quotes += lines[i] == '"';
+            count += lines[i] == '\n';
+        }
+        total += (size_t)got;
+    }
+    check_eq(count, PATHS);
+    check_eq(quotes, 6 * PATHS);
+    check(total < PATHS * 2200);
+    close(log);
+    unlink(path);
+    tree_fell(&serving.tree);
+}
 
 PROMISE(connection, each_answer_is_a_line_of_the_log)
 {

@@ -14,7 +14,8 @@
 enum {
     WAITING_BYTES = 4 * 1024 * 1024, /* of lines; some seconds' worth on a busy server */
     CLOSE_MS = 2000,                 /* for a disk that is busy, not for a pipe that nobody reads */
-    TAIL_BYTES = 64                  /* what comes after the client's words: a number, at most */
+    QUOTES_BYTES = 32,               /* what ends a client's words, and the line: it always fits */
+    NUMBERS_BYTES = 64               /* what is added in the end: a status, bytes, seconds */
 };
 
 struct access_log {
@@ -25,9 +26,10 @@ struct access_log {
 
 /* ---- lines ----------------------------------------------------------------------------------- */
 
+/* As many of a client's words as there is room for. */
 static void add_escaped(struct text *text, struct slice words)
 {
-    for (size_t i = 0; i < words.length; i++) {
+    for (size_t i = 0; i < words.length && text->size - text->length > QUOTES_BYTES; i++) {
         unsigned char byte = (unsigned char)words.at[i];
         const char escaped[] = {'\\', 'x', "0123456789abcdef"[byte >> 4],
                                 "0123456789abcdef"[byte & 15]};
@@ -86,12 +88,10 @@ static void add_quoted_field(struct text *text, const struct request *request,
 void access_line_begin(struct access_line *line, const char *peer, const struct request *request)
 {
     struct text *text = &line->text;
-    *text = text_in(line->room, sizeof line->room - 2 * TAIL_BYTES);
+    *text = text_in(line->room, sizeof line->room);
     add_peer(text, peer);
     add_time(text);
     add_request_line(text, request);
-    if (text->is_cut) /* then so are the quotes */
-        text->is_cut = false;
     text_add_string(text, "\"");
     line->split = text->length;
     add_quoted_field(text, request, REQUEST_REFERER);
@@ -115,7 +115,7 @@ static void add_seconds(struct text *text, int64_t ns)
 
 void access_log_add(struct access_log *log, struct access_line *line, const ferry_result *result)
 {
-    char buffer[sizeof line->room];
+    char buffer[sizeof line->room + NUMBERS_BYTES];
     struct text whole = text_in(buffer, sizeof buffer);
     text_add(&whole, line->room, line->split);
     text_add_string(&whole, " ");

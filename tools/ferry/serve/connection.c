@@ -103,12 +103,13 @@ static void wait_for_head(struct connection *connection)
 /* ---- answers --------------------------------------------------------------------------------- */
 
 /* The last of the answers that are watched has left; where reading is paused for it, so has all that
- * there was: it paused with the newest. */
+ * there was: it paused with the newest. A request that has begun meanwhile keeps its own time. */
 static void resume(struct connection *connection)
 {
     if (connection->is_over)
         return;
-    wait_idle(connection);
+    if (connection->waiting != WAITING_FOR_HEAD)
+        wait_idle(connection);
     if (!connection->is_paused)
         return;
     connection->is_paused = false;

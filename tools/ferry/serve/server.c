@@ -8,7 +8,10 @@
 #include <stdlib.h>
 
 enum {
-    CLOSE_MS = 2000 /* a client that has read its last answer ends in this time, or never */
+    CLOSE_MS = 5000, /* a client that has read its last answer ends in this time, or never */
+    /* What may follow a request that was refused: many send all of a body before they look at the
+     * answer, and a reset would take it from them. */
+    CLOSE_BYTES = 64 * 1024 * 1024
 };
 
 struct server {
@@ -116,8 +119,10 @@ static int set_up(struct server *server)
         return error;
     server->stream = (ferry_stream_options){
         .close_timeout_ms = CLOSE_MS,
+        .close_bytes = CLOSE_BYTES,
         .stall_timeout_ms = server->options.times.idle_ms,
         .limiter = server->limiter,
+        .no_delay = true, /* an answer is one request: there is nothing to wait for behind it */
     };
     error = -pthread_key_create(&server->cache, free_cache);
     if (error != 0)

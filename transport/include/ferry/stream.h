@@ -132,6 +132,15 @@ typedef struct ferry_stream_options {
     ferry_limiter *limiter;
     uint64_t limiter_free_bytes;
 
+    /*
+     * TCP: what is submitted leaves at once, however little it is (TCP_NODELAY). Otherwise the kernel
+     * holds a small end of it back until the peer has acknowledged what went before (Nagle): fewer
+     * segments, and up to 40 ms more where question and answer alternate. Parts of one request, and
+     * requests that wait together, leave together either way. Sockets that are not TCP have nothing of
+     * the kind, and no need of it.
+     */
+    bool no_delay;
+
     /* What a failure midway means for the rest. */
     ferry_framing framing;
 
