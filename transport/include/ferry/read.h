@@ -3,11 +3,11 @@
  * Reading: what the peer sends. A stream's two directions know nothing of each other: a full socket
  * never keeps one from reading, and who floods does not starve who reads.
  *
- * Nothing is read before somebody wants it. There are two ways to want it, which may be mixed:
+ * Nothing is read before somebody wants it. There are ways to want it, which may be mixed:
  *   - a reader (ferry_stream_set_reader) is called with what has come, whenever something has, or as
  *     often as it asked for (ferry_stream_demand);
- *   - a read (ferry_stream_read) takes the next bytes into memory of yours, and says so by a
- *     promise.
+ *   - a read takes the next bytes into memory of yours (ferry_stream_read), into a file
+ *     (ferry_stream_receive) or to another stream (ferry_stream_relay), and says so by a promise.
  * Reads are served first, in the order of their submits; what they leave is the reader's. What has
  * come and nobody has taken yet is kept, and comes first next time.
  *
@@ -222,7 +222,8 @@ FERRY_API int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
  * Threads: any. Never blocks, unless room_timeout_ms lets it, for room among from's reads. Keeps both
  * streams open, as a reference does, until it settles.
  * Settles: when to's kernel has accepted the last byte, or as the completion of the options says.
- * Cancel, and timeout_ms: as of to's request: if some of its bytes have left, to's framing says what
+ * Closing from calls it off; closing to lets it finish first, as all that is queued there: an echo,
+ * therefore, too. Cancel, and timeout_ms: as of to's request: if some of its bytes have left, to's framing says what
  * becomes of to. What was not sent is there for from's next read.
  * @param from a stream socket. @param to any stream, from itself included.
  * @param flags FERRY_RELAY_KEEP_OPEN, or 0.
