@@ -46,18 +46,16 @@ typedef struct ferry_result {
     ferry_phase phase;   /* where it ended */
     ferry_method method; /* how its bytes were moved */
     bool at_end;         /* a read: the peer's end of file came before, or with, its last byte */
-    uint64_t sent; /* bytes of this request that the kernel accepted; a read: that were read, stored
-                               or relayed */
-    uint64_t remaining; /* planned bytes that did not leave: sent + remaining is what was planned.
+    uint64_t sent;       /* bytes of this request that the kernel accepted; a read: it consumed */
+    uint64_t remaining;  /* planned bytes that did not leave: sent + remaining is what was planned.
                                A source of unknown size is planned as far as it was read, and a file
                                to its end, if it was never opened, not at all */
-    uint64_t
-        stream_offset; /* of its first byte in the stream's order, from 0 at adoption; of a read:
+    uint64_t stream_offset; /* of its first byte in the stream's order, from 0 at adoption; of a read:
                                in what the peer sent */
-    uint64_t sequence; /* its number in the stream's order, from 0 at adoption; reads have an
+    uint64_t sequence;      /* its number in the stream's order, from 0 at adoption; reads have an
                                order of their own */
-    int64_t queued_ns; /* from the submit call until its turn came */
-    int64_t active_ns; /* from then until it settled */
+    int64_t queued_ns;      /* from the submit call until its turn came */
+    int64_t active_ns;      /* from then until it settled */
 } ferry_result;
 
 /* Names a phase in one lower-case word ("open"). Threads: any. @return a static string. */
