@@ -111,10 +111,26 @@ expect 2 "$ferry" send --wait=soon small 127.0.0.1:1
 expect 2 "$ferry" recv
 expect 2 "$ferry" recv 127.0.0.1:0
 expect 2 "$ferry" recv 127.0.0.1:0 file another
+expect 2 "$ferry" serve
+expect 2 "$ferry" serve . another
+expect 2 "$ferry" serve . --threads 0
+expect 2 "$ferry" serve . --threads many
+expect 2 "$ferry" serve . --rate 1e6
+expect 2 "$ferry" serve . --rate -1
+expect 2 "$ferry" serve . --max-connections 0
+expect 2 "$ferry" serve . --head-timeout 0
+expect 2 "$ferry" serve . --idle-timeout 99999999
+expect 2 "$ferry" serve . --nonsense
+expect 1 "$ferry" serve missing --listen 127.0.0.1:0
+grep -q missing out.log || fail "the message does not name the directory"
+expect 1 "$ferry" serve small --listen 127.0.0.1:0
+expect 1 "$ferry" serve . --listen 127.0.0.1:0 --log no/such/log
+grep -q no/such/log out.log || fail "the message does not name the log"
 expect 2 "$ferry" demo --size huge
 for address in nonsense 127.0.0.1 127.0.0.1: ::1:1 '[::1]' '[::1' unix:; do
     expect 2 "$ferry" send small "$address"
     expect 2 "$ferry" recv "$address" out
+    [ "$address" = :1 ] || expect 1 "$ferry" serve . --listen "$address"
 done
 ok "bad usage, unreadable addresses"
 
