@@ -518,6 +518,8 @@ static bool ask_kernel(ferry__intake *intake)
         return stream->sink.is_tcp && !intake->is_cut_short && (size_t)count < where.size;
     }
     ferry__bytes_take(&intake->kept, 0); /* room that was made in vain */
+    if (count == 0 && stream->was_told_of_reset)
+        count = -ECONNRESET; /* the write that was told took it away */
     if (count != -EAGAIN)
         note_end(intake, (int)count);
     return count == -EAGAIN;
