@@ -124,14 +124,24 @@ static void finish(ferry__intake *intake, ferry__request *request, int error, fe
     ferry__stream_finish_read(intake->stream, request, error, phase);
 }
 
+/* Without memory for it there is a gap: nothing behind it may be read. */
+static void put_back(ferry__intake *intake, const void *data, size_t size)
+{
+    intake->declined = 0;
+    if (ferry__bytes_prepend(&intake->kept, data, size) == 0)
+        return;
+    intake->has_ended = true;
+    intake->error = -ENOMEM;
+    ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
+}
+
 /* What it has got goes back: it consumes nothing. */
 static void fail(ferry__intake *intake, ferry__request *request, int error, ferry_phase phase)
 {
     ferry__reading *reading = ferry__request_reading(request);
-    if (ferry__bytes_prepend(&intake->kept, reading->data, reading->filled) != 0)
-        note_end(intake, -ENOMEM); /* there is a gap now: nothing behind it may be read */
+    if (reading->filled > 0)
+        put_back(intake, reading->data, reading->filled);
     reading->filled = 0;
-    intake->declined = 0;
     finish(intake, request, error, phase);
 }
 
@@ -299,6 +309,7 @@ void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower)
 {
     ferry__intake *intake = intake_of(stream);
     stream->released += FERRY__ONE_REQUEST;
+    stream->turn_began_at = ferry__clock_now(); /* this is no turn: for the receipts of an end */
     size_t left = ferry__bytes_count(&borrower->bytes);
     intake->offset += intake->lent - left;
     intake->borrower = NULL;
@@ -416,7 +427,7 @@ static void refuse_all(ferry__intake *intake, int error)
 {
     for (ferry__request *request; (request = intake->reads.first) != NULL;) {
         ferry__request_reading(request)->filled = 0;
-        finish(intake, request, error, phase_of(request));
+        finish(intake, request, error, error != 0 ? phase_of(request) : FERRY_PHASE_DONE);
     }
     if (intake->subscriber != NULL && !is_reader_under_way(intake))
         end_subscription(intake, error);
