@@ -47,16 +47,35 @@ static ferry__intake *intake_of(ferry_stream *stream)
 
 /* ---- what is kept ---------------------------------------------------------------------------- */
 
-/* Between the watermarks it stays as it was. */
+static size_t high_mark(const ferry__intake *intake)
+{
+    return intake->subscriber != NULL ? intake->subscriber->reader.high_bytes : FERRY__DEFAULT_HIGH;
+}
+
+static size_t low_mark(const ferry__intake *intake)
+{
+    return intake->subscriber != NULL ? intake->subscriber->reader.low_bytes
+                                      : FERRY__DEFAULT_HIGH / 2;
+}
+
+static size_t count_waiting(const ferry__intake *intake)
+{
+    return ferry__bytes_count(&intake->kept) + intake->lent;
+}
+
+/* Whether the subscriber waits for what comes behind. */
+static bool has_declined_all(const ferry__intake *intake)
+{
+    return intake->declined > 0 && intake->declined == ferry__bytes_count(&intake->kept);
+}
+
+/* Between the marks it stays as it was; unless what waits will not become less without more. */
 static void update_fullness(ferry__intake *intake)
 {
-    const ferry_reader *reader = intake->subscriber != NULL ? &intake->subscriber->reader : NULL;
-    size_t high = reader != NULL ? reader->high_bytes : FERRY__DEFAULT_HIGH;
-    size_t low = reader != NULL ? reader->low_bytes : FERRY__DEFAULT_HIGH / 2;
-    size_t waiting = ferry__bytes_count(&intake->kept) + intake->lent;
-    if (waiting >= high)
+    size_t waiting = count_waiting(intake);
+    if (waiting >= high_mark(intake))
         intake->is_full = true;
-    else if (waiting <= low)
+    else if (waiting <= low_mark(intake) || has_declined_all(intake))
         intake->is_full = false;
 }
 
@@ -68,9 +87,13 @@ void ferry__intake_take(ferry__intake *intake, size_t size)
 
 void ferry__intake_put_back(ferry__intake *intake, const void *data, size_t size)
 {
-    if (ferry__bytes_prepend(&intake->kept, data, size) != 0)
-        ferry__intake_note_end(intake, -ENOMEM); /* there is a gap now */
     intake->declined = 0;
+    if (ferry__bytes_prepend(&intake->kept, data, size) == 0)
+        return;
+    /* There is a gap now: nothing behind it may be read. */
+    intake->has_ended = true;
+    intake->error = -ENOMEM;
+    ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
 }
 
 void ferry__intake_note_end(ferry__intake *intake, int error)
@@ -188,11 +211,19 @@ static bool is_command_under_way(const ferry__intake *intake)
     return atomic_load(&intake->commands) != intake->delivered;
 }
 
+/* Whether it is replaced already, and the next one to be told of an end. */
+static bool is_reader_under_way(const ferry__intake *intake)
+{
+    return atomic_load(&intake->readers) != intake->readers_delivered;
+}
+
 /* What a call, or a loan, is made with. */
 static void instruct(const ferry__intake *intake, ferry__subscriber *subscriber)
 {
     subscriber->shots = intake->shots;
     subscriber->used_shots = 0;
+    subscriber->wishes = intake->wishes;
+    subscriber->resumptions = intake->resumptions;
     subscriber->commands = intake->delivered;
     subscriber->at_end = intake->has_ended;
 }
@@ -200,14 +231,16 @@ static void instruct(const ferry__intake *intake, ferry__subscriber *subscriber)
 /* What came of it. A demand that has arrived meanwhile says how many calls are wanted from there on. */
 static void count_shots(ferry__intake *intake, const ferry__subscriber *subscriber)
 {
-    if (intake->shots > 0 && subscriber->commands == intake->delivered)
+    if (intake->shots > 0 && subscriber->wishes == intake->wishes)
         intake->shots -= subscriber->used_shots;
 }
 
+/* What it declined before it was resumed it is to be offered again. */
 static void note_declined(ferry__intake *intake, const ferry__subscriber *subscriber, size_t left)
 {
-    intake->declined = subscriber->was_declined ? left : 0;
-    intake->declined_last = subscriber->was_declined && subscriber->at_end;
+    bool was_declined = subscriber->was_declined && subscriber->resumptions == intake->resumptions;
+    intake->declined = was_declined ? left : 0;
+    intake->declined_last = was_declined && subscriber->was_last;
 }
 
 /* Offers memory that is not kept yet. @return how many bytes of it were taken. */
@@ -245,6 +278,7 @@ void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower)
 {
     ferry__intake *intake = intake_of(stream);
     stream->released += FERRY__ONE_REQUEST;
+    stream->turn_began_at = ferry__clock_now(); /* this is no turn: for the receipts of an end */
     size_t left = ferry__bytes_count(&borrower->bytes);
     intake->offset += intake->lent - left;
     intake->borrower = NULL;
@@ -278,10 +312,17 @@ static bool has_news(const ferry__intake *intake)
     return count > 0 && intake->shots != 0 && is_new;
 }
 
+/* Whether the subscriber has taken nothing of as much as it may be offered. */
+static bool is_stuck(const ferry__intake *intake)
+{
+    return has_declined_all(intake) && intake->declined >= high_mark(intake) &&
+           !intake->declined_last;
+}
+
 /* Gives the subscriber what is kept, and then the end. */
 static void serve_subscriber(ferry__intake *intake)
 {
-    if (has_news(intake)) {
+    if (has_news(intake) && !is_stuck(intake)) {
         if (intake->subscriber->home != NULL) {
             lend(intake);
             return;
@@ -292,31 +333,38 @@ static void serve_subscriber(ferry__intake *intake)
     }
     /* What it has declined although nothing comes behind it is dropped; what it could not be called
      * for, being paused, is not. */
-    if (intake->has_ended && (ferry__bytes_count(&intake->kept) == 0 || intake->declined_last))
+    bool is_done = ferry__bytes_count(&intake->kept) == 0 || intake->declined_last;
+    if (is_stuck(intake))
+        ferry__intake_end(intake->stream, -EMSGSIZE);
+    else if (intake->has_ended && is_done)
         end_subscription(intake, intake->error);
 }
 
-/* Gives what is kept to whoever wants it. Whether there is more to do without asking the kernel. */
-static bool serve(ferry__intake *intake)
+static ferry__read_state serve_all(ferry__intake *intake)
 {
-    if (intake->borrower != NULL && !intake->is_over)
-        return false; /* what is on loan comes first */
     ferry__read_state state = FERRY__READ_OVER;
     while (intake->reads.first != NULL && state == FERRY__READ_OVER)
         state = feed_first(intake);
     if (intake->reads.first == NULL && intake->subscriber != NULL && !is_command_under_way(intake))
         serve_subscriber(intake);
-    update_fullness(intake);
-    bool is_stuck = intake->is_full && intake->subscriber != NULL && intake->reads.first == NULL &&
-                    intake->declined > 0 && intake->declined == ferry__bytes_count(&intake->kept);
-    if (is_stuck && !intake->has_ended)
-        ferry__intake_end(intake->stream, -EMSGSIZE);
-    return state == FERRY__READ_BUSY;
+    return state;
 }
 
-void ferry__intake_note_command(ferry__intake *intake)
+/*
+ * Gives what is kept to whoever wants it; but what is on loan comes first. Whether there is more to
+ * do without asking the kernel.
+ */
+static bool serve(ferry__intake *intake)
 {
-    intake->delivered++;
+    bool may_serve = intake->borrower == NULL || intake->is_over;
+    bool is_busy = may_serve && serve_all(intake) == FERRY__READ_BUSY;
+    update_fullness(intake);
+    return is_busy;
+}
+
+void ferry__intake_note_command(ferry__intake *intake, bool was_counted)
+{
+    intake->delivered += was_counted;
     intake->stream->released += FERRY__ONE_REQUEST;
     ferry__stream_schedule_reading(intake->stream);
 }
@@ -325,10 +373,15 @@ void ferry__intake_subscribe(ferry__intake *intake, ferry__subscriber *subscribe
 {
     ferry__subscriber *before = intake->subscriber;
     intake->subscriber = subscriber;
+    intake->readers_delivered++;
     intake->declined = 0;
     intake->declined_last = false;
-    if (subscriber != NULL)
+    intake->wishes++;
+    intake->is_paused = false;
+    if (subscriber != NULL) {
+        subscriber->number = intake->readers_delivered;
         intake->shots = subscriber->reader.shots > 0 ? subscriber->reader.shots : -1;
+    }
     if (before != NULL)
         ferry__subscriber_discard(before);
 }
@@ -336,7 +389,12 @@ void ferry__intake_subscribe(ferry__intake *intake, ferry__subscriber *subscribe
 void ferry__intake_demand(ferry__intake *intake, int64_t shots)
 {
     intake->shots = shots;
-    intake->declined = 0;
+    intake->wishes++;
+    if (shots != 0 && intake->is_paused) {
+        intake->declined = 0;
+        intake->resumptions++;
+    }
+    intake->is_paused = shots == 0;
 }
 
 /* Whatever waits learns this error; what is kept is dropped. */
@@ -345,9 +403,9 @@ static void refuse_all(ferry__intake *intake, int error)
     for (ferry__request *next, *request = intake->reads.first; request != NULL; request = next) {
         next = request->next;
         if (!is_passed_on(intake, request, error))
-            finish(intake, request, error, phase_of(request));
+            finish(intake, request, error, error != 0 ? phase_of(request) : FERRY_PHASE_DONE);
     }
-    if (intake->subscriber != NULL && !is_command_under_way(intake))
+    if (intake->subscriber != NULL && !is_reader_under_way(intake))
         end_subscription(intake, error);
     ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
     intake->declined = 0;
@@ -362,7 +420,9 @@ static bool is_wanted(const ferry__intake *intake)
         return false;
     if (intake->reads.first != NULL)
         return intake->borrower == NULL || !intake->is_full;
-    return intake->subscriber != NULL && intake->shots != 0 && !intake->is_full;
+    /* Whether a loan leaves calls to be made is known once it has come back. */
+    bool may_be_called = intake->shots < 0 || (intake->shots > 0 && intake->borrower == NULL);
+    return intake->subscriber != NULL && may_be_called && !intake->is_full;
 }
 
 ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size, bool *ret_short)
@@ -395,7 +455,7 @@ static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
     unsigned char *scratch = ferry__owner_scratch(intake->stream->owner);
     if (scratch == NULL)
         return -ENOMEM;
-    size_t high = intake->subscriber->reader.high_bytes;
+    size_t high = high_mark(intake);
     size_t size = high < FERRY__SCRATCH_BYTES ? high : FERRY__SCRATCH_BYTES;
     ssize_t count = ferry__intake_receive(intake, scratch, size, ret_short);
     if (count <= 0)
@@ -406,14 +466,22 @@ static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
     return count;
 }
 
+/* How much may be kept behind what waits. A read may want more than the subscriber is to be offered. */
+static size_t portion(const ferry__intake *intake)
+{
+    size_t left =
+        high_mark(intake) - count_waiting(intake); /* not 0: else nothing would be wanted */
+    return intake->reads.first == NULL && left < FERRY__PORTION ? left : FERRY__PORTION;
+}
+
 static ssize_t ask_for_whoever_is_first(ferry__intake *intake, bool *ret_short)
 {
     if (intake->borrower != NULL) /* behind the loan */
-        return ferry__intake_keep(intake, FERRY__PORTION, ret_short);
+        return ferry__intake_keep(intake, portion(intake), ret_short);
     if (intake->reads.first != NULL)
         return type_of(intake->reads.first)->ask(intake, intake->reads.first, ret_short);
     if (intake->subscriber->home != NULL || ferry__bytes_count(&intake->kept) > 0)
-        return ferry__intake_keep(intake, FERRY__PORTION, ret_short);
+        return ferry__intake_keep(intake, portion(intake), ret_short);
     return ask_for_subscriber(intake, ret_short);
 }
 
@@ -424,6 +492,8 @@ static bool ask_kernel(ferry__intake *intake)
     ssize_t count = ask_for_whoever_is_first(intake, &is_short);
     if (count > 0)
         return is_short && intake->stream->sink.is_tcp && !intake->is_cut_short;
+    if (count == 0 && intake->stream->was_told_of_reset)
+        count = -ECONNRESET; /* the write that was told took it away */
     if (count != -EAGAIN)
         ferry__intake_note_end(intake, (int)count);
     return count == -EAGAIN;
@@ -434,9 +504,11 @@ bool ferry__intake_take_in(ferry_stream *stream)
     ferry__intake *intake = intake_of(stream);
     if (intake == NULL)
         return false;
-    if (stream->owner->start_error != 0)
+    if (stream->owner->start_error != 0) {
         refuse_all(intake, stream->owner->start_error);
-    else if (stream->state != FERRY__OPEN) /* it came after the close */
+        return false; /* without a thread nobody polls for what may be wanted after all */
+    }
+    if (stream->state != FERRY__OPEN) /* it came after the close */
         ferry__intake_end(stream, -ESHUTDOWN);
     if (serve(intake))
         return true;

@@ -8,7 +8,8 @@
  *                                             way by now, or the stream is closed
  *   takes back what is left              ◀──  posts to the owner; where the stream has ended there is
  *                                             nobody to give them to, and they are dropped
- *   posts the end, after the last loan   ──▶  calls on_end, lets go of the stream
+ *   posts the end, after the last loan   ──▶  calls on_end, unless it was replaced by now; lets go of
+ *                                             the stream
  *
  * The owner waits for no loan when a stream is to end: the thread may never run its inbox. Both mails
  * keep the subscriber, and so the stream's memory. An inbox is in order, so the end comes last.
@@ -36,17 +37,22 @@ typedef struct ferry__subscriber {
     ferry__mail loan_mail;
     ferry__mail return_mail;
     ferry__bytes bytes;
-    int64_t shots;      /* calls that may be made; -1: no limit */
-    int64_t used_shots; /* that were made, once it has come back */
-    unsigned
-        commands; /* the intake's, when it was made: as long as there are no more it is valid */
-    bool at_end;  /* no bytes come behind these */
-    bool was_declined; /* the reader took nothing of what is left */
-    bool is_gone;      /* its thread has ended: it cannot be called any more */
+    int64_t shots;        /* calls that may be made; -1: no limit */
+    int64_t used_shots;   /* that were made, once it has come back */
+    unsigned wishes;      /* the intake's, when it was made */
+    unsigned resumptions; /* likewise */
+    unsigned commands;    /* likewise: as long as there are no more it is valid */
+    bool at_end;          /* no bytes come behind these */
+    size_t taken;         /* of them, by its calls so far */
+    bool was_declined;    /* the reader took nothing of what is left, */
+    bool was_last;        /* although it was told that nothing comes behind it */
+    bool is_gone;         /* its thread has ended: it cannot be called any more */
 
     /* The end: the owner's until it is posted. */
     ferry__mail end_mail;
     int error;
+    unsigned number; /* among the intake's readers: as long as there are no more it is told */
+    bool was_told;   /* on_end was called, or is being called */
 } ferry__subscriber;
 
 /* Any thread. Makes one, with one reference, and takes all it holds. @return 0, -ENOMEM. */
@@ -58,8 +64,8 @@ void ferry__subscriber_unref(ferry__subscriber *subscriber);
 void ferry__subscriber_discard(ferry__subscriber *subscriber);
 
 /*
- * The thread that it lives on. Offers bytes to the reader, again and again while it takes some and
- * may be called. @return how many it took. @param shots counted down.
+ * The thread that it lives on. Offers bytes to the reader, high_bytes of them at most, again and again
+ * while it takes some and may be called. @return how many it took. @param shots counted down.
  */
 size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned char *data,
                                size_t length);

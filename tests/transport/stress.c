@@ -185,11 +185,6 @@ static void *post(void *arg)
     return NULL;
 }
 
-static pair any_pair(unsigned number)
-{
-    return number % 2 == 0 ? tcp_pair() : unix_pair(SOCK_STREAM);
-}
-
 PROMISE_BOTH(stress, many_threads_mixed_requests_every_byte_and_order_checked)
 {
     const ferry_service_options options = {
@@ -201,7 +196,7 @@ PROMISE_BOTH(stress, many_threads_mixed_requests_every_byte_and_order_checked)
     parser parsers[STREAMS] = {0};
     pthread_t parsing[STREAMS], posting[THREADS];
     for (unsigned i = 0; i < STREAMS; i++) {
-        pair both = any_pair(i);
+        pair both = any_pair(i % 2 == 0);
         streams[i] =
             stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 300});
         parsers[i].fd = both.theirs;
