@@ -87,13 +87,14 @@ void ferry__intake_take(ferry__intake *intake, size_t size)
 
 void ferry__intake_put_back(ferry__intake *intake, const void *data, size_t size)
 {
+    if (size == 0)
+        return;
     intake->declined = 0;
     if (ferry__bytes_prepend(&intake->kept, data, size) == 0)
         return;
-    /* There is a gap now: nothing behind it may be read. */
+    ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
     intake->has_ended = true;
     intake->error = -ENOMEM;
-    ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
 }
 
 void ferry__intake_note_end(ferry__intake *intake, int error)
@@ -340,26 +341,23 @@ static void serve_subscriber(ferry__intake *intake)
         end_subscription(intake, intake->error);
 }
 
-static ferry__read_state serve_all(ferry__intake *intake)
+/* Whether there is more to do without asking the kernel. */
+static bool serve_all(ferry__intake *intake)
 {
     ferry__read_state state = FERRY__READ_OVER;
     while (intake->reads.first != NULL && state == FERRY__READ_OVER)
         state = feed_first(intake);
     if (intake->reads.first == NULL && intake->subscriber != NULL && !is_command_under_way(intake))
         serve_subscriber(intake);
-    return state;
+    return state == FERRY__READ_BUSY;
 }
 
-/*
- * Gives what is kept to whoever wants it; but what is on loan comes first. Whether there is more to
- * do without asking the kernel.
- */
+/* Gives what is kept to whoever wants it; but what is on loan comes first. Likewise. */
 static bool serve(ferry__intake *intake)
 {
-    bool may_serve = intake->borrower == NULL || intake->is_over;
-    bool is_busy = may_serve && serve_all(intake) == FERRY__READ_BUSY;
+    bool again = (intake->borrower == NULL || intake->is_over) && serve_all(intake);
     update_fullness(intake);
-    return is_busy;
+    return again;
 }
 
 void ferry__intake_note_command(ferry__intake *intake, bool was_counted)
@@ -466,22 +464,23 @@ static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
     return count;
 }
 
-/* How much may be kept behind what waits. A read may want more than the subscriber is to be offered. */
-static size_t portion(const ferry__intake *intake)
+/* Behind what is kept: for the subscriber no more than it is to be offered. */
+static ssize_t ask_to_keep(ferry__intake *intake, bool *ret_short)
 {
-    size_t left =
-        high_mark(intake) - count_waiting(intake); /* not 0: else nothing would be wanted */
-    return intake->reads.first == NULL && left < FERRY__PORTION ? left : FERRY__PORTION;
+    size_t size = FERRY__PORTION, waiting = count_waiting(intake), high = high_mark(intake);
+    if (intake->reads.first == NULL && high - waiting < size)
+        size = high - waiting; /* not 0: nothing is wanted of the kernel then */
+    return ferry__intake_keep(intake, size, ret_short);
 }
 
 static ssize_t ask_for_whoever_is_first(ferry__intake *intake, bool *ret_short)
 {
     if (intake->borrower != NULL) /* behind the loan */
-        return ferry__intake_keep(intake, portion(intake), ret_short);
+        return ask_to_keep(intake, ret_short);
     if (intake->reads.first != NULL)
         return type_of(intake->reads.first)->ask(intake, intake->reads.first, ret_short);
     if (intake->subscriber->home != NULL || ferry__bytes_count(&intake->kept) > 0)
-        return ferry__intake_keep(intake, portion(intake), ret_short);
+        return ask_to_keep(intake, ret_short);
     return ask_for_subscriber(intake, ret_short);
 }
 
