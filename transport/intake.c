@@ -47,16 +47,35 @@ static ferry__intake *intake_of(ferry_stream *stream)
 
 /* ---- what is kept ---------------------------------------------------------------------------- */
 
-/* Between the watermarks it stays as it was. */
+static size_t high_mark(const ferry__intake *intake)
+{
+    return intake->subscriber != NULL ? intake->subscriber->reader.high_bytes : FERRY__DEFAULT_HIGH;
+}
+
+static size_t low_mark(const ferry__intake *intake)
+{
+    return intake->subscriber != NULL ? intake->subscriber->reader.low_bytes
+                                      : FERRY__DEFAULT_HIGH / 2;
+}
+
+static size_t count_waiting(const ferry__intake *intake)
+{
+    return ferry__bytes_count(&intake->kept) + intake->lent;
+}
+
+/* Whether the subscriber waits for what comes behind. */
+static bool has_declined_all(const ferry__intake *intake)
+{
+    return intake->declined > 0 && intake->declined == ferry__bytes_count(&intake->kept);
+}
+
+/* Between the marks it stays as it was; unless what waits will not become less without more. */
 static void update_fullness(ferry__intake *intake)
 {
-    const ferry_reader *reader = intake->subscriber != NULL ? &intake->subscriber->reader : NULL;
-    size_t high = reader != NULL ? reader->high_bytes : FERRY__DEFAULT_HIGH;
-    size_t low = reader != NULL ? reader->low_bytes : FERRY__DEFAULT_HIGH / 2;
-    size_t waiting = ferry__bytes_count(&intake->kept) + intake->lent;
-    if (waiting >= high)
+    size_t waiting = count_waiting(intake);
+    if (waiting >= high_mark(intake))
         intake->is_full = true;
-    else if (waiting <= low)
+    else if (waiting <= low_mark(intake) || has_declined_all(intake))
         intake->is_full = false;
 }
 
@@ -207,7 +226,7 @@ static void count_shots(ferry__intake *intake, const ferry__subscriber *subscrib
 static void note_declined(ferry__intake *intake, const ferry__subscriber *subscriber, size_t left)
 {
     intake->declined = subscriber->was_declined ? left : 0;
-    intake->declined_last = subscriber->was_declined && subscriber->at_end;
+    intake->declined_last = subscriber->was_declined && subscriber->was_last;
 }
 
 /* Offers memory that is not kept yet. @return how many bytes of it were taken. */
@@ -278,10 +297,17 @@ static bool has_news(const ferry__intake *intake)
     return count > 0 && intake->shots != 0 && is_new;
 }
 
+/* Whether the subscriber has taken nothing of as much as it may be offered. */
+static bool is_stuck(const ferry__intake *intake)
+{
+    return has_declined_all(intake) && intake->declined >= high_mark(intake) &&
+           !intake->declined_last;
+}
+
 /* Gives the subscriber what is kept, and then the end. */
 static void serve_subscriber(ferry__intake *intake)
 {
-    if (has_news(intake)) {
+    if (has_news(intake) && !is_stuck(intake)) {
         if (intake->subscriber->home != NULL) {
             lend(intake);
             return;
@@ -292,26 +318,30 @@ static void serve_subscriber(ferry__intake *intake)
     }
     /* What it has declined although nothing comes behind it is dropped; what it could not be called
      * for, being paused, is not. */
-    if (intake->has_ended && (ferry__bytes_count(&intake->kept) == 0 || intake->declined_last))
+    bool is_done = ferry__bytes_count(&intake->kept) == 0 || intake->declined_last;
+    if (is_stuck(intake))
+        ferry__intake_end(intake->stream, -EMSGSIZE);
+    else if (intake->has_ended && is_done)
         end_subscription(intake, intake->error);
 }
 
-/* Gives what is kept to whoever wants it. Whether there is more to do without asking the kernel. */
-static bool serve(ferry__intake *intake)
+/* Whether there is more to do without asking the kernel. */
+static bool serve_all(ferry__intake *intake)
 {
-    if (intake->borrower != NULL && !intake->is_over)
-        return false; /* what is on loan comes first */
     ferry__read_state state = FERRY__READ_OVER;
     while (intake->reads.first != NULL && state == FERRY__READ_OVER)
         state = feed_first(intake);
     if (intake->reads.first == NULL && intake->subscriber != NULL && !is_command_under_way(intake))
         serve_subscriber(intake);
-    update_fullness(intake);
-    bool is_stuck = intake->is_full && intake->subscriber != NULL && intake->reads.first == NULL &&
-                    intake->declined > 0 && intake->declined == ferry__bytes_count(&intake->kept);
-    if (is_stuck && !intake->has_ended)
-        ferry__intake_end(intake->stream, -EMSGSIZE);
     return state == FERRY__READ_BUSY;
+}
+
+/* Gives what is kept to whoever wants it; but what is on loan comes first. Likewise. */
+static bool serve(ferry__intake *intake)
+{
+    bool again = (intake->borrower == NULL || intake->is_over) && serve_all(intake);
+    update_fullness(intake);
+    return again;
 }
 
 void ferry__intake_note_command(ferry__intake *intake)
@@ -395,7 +425,7 @@ static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
     unsigned char *scratch = ferry__owner_scratch(intake->stream->owner);
     if (scratch == NULL)
         return -ENOMEM;
-    size_t high = intake->subscriber->reader.high_bytes;
+    size_t high = high_mark(intake);
     size_t size = high < FERRY__SCRATCH_BYTES ? high : FERRY__SCRATCH_BYTES;
     ssize_t count = ferry__intake_receive(intake, scratch, size, ret_short);
     if (count <= 0)
@@ -406,14 +436,23 @@ static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
     return count;
 }
 
+/* Behind what is kept: for the subscriber no more than it is to be offered. */
+static ssize_t ask_to_keep(ferry__intake *intake, bool *ret_short)
+{
+    size_t size = FERRY__PORTION, waiting = count_waiting(intake), high = high_mark(intake);
+    if (intake->reads.first == NULL && high - waiting < size)
+        size = high - waiting; /* not 0: nothing is wanted of the kernel then */
+    return ferry__intake_keep(intake, size, ret_short);
+}
+
 static ssize_t ask_for_whoever_is_first(ferry__intake *intake, bool *ret_short)
 {
     if (intake->borrower != NULL) /* behind the loan */
-        return ferry__intake_keep(intake, FERRY__PORTION, ret_short);
+        return ask_to_keep(intake, ret_short);
     if (intake->reads.first != NULL)
         return type_of(intake->reads.first)->ask(intake, intake->reads.first, ret_short);
     if (intake->subscriber->home != NULL || ferry__bytes_count(&intake->kept) > 0)
-        return ferry__intake_keep(intake, FERRY__PORTION, ret_short);
+        return ask_to_keep(intake, ret_short);
     return ask_for_subscriber(intake, ret_short);
 }
 

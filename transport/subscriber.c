@@ -78,9 +78,12 @@ size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned cha
         subscriber->used_shots++;
         if (subscriber->shots > 0)
             subscriber->shots--;
-        size_t count = reader->on_read(subscriber->stream, data + taken, length - taken,
-                                       subscriber->at_end, reader->arg);
-        assert(count <= length - taken && "a reader takes what it was given");
+        size_t left = length - taken;
+        size_t size = left < reader->high_bytes ? left : reader->high_bytes;
+        subscriber->was_last = subscriber->at_end && size == left;
+        size_t count = reader->on_read(subscriber->stream, data + taken, size, subscriber->was_last,
+                                       reader->arg);
+        assert(count <= size && "a reader takes what it was given");
         taken += count;
         subscriber->was_declined = count == 0;
     }

@@ -41,7 +41,8 @@ typedef struct ferry__subscriber {
     unsigned
         commands; /* the intake's, when it was made: as long as there are no more it is valid */
     bool at_end;  /* no bytes come behind these */
-    bool was_declined; /* the reader took nothing of what is left */
+    bool was_declined; /* the reader took nothing of what is left, */
+    bool was_last;     /* although it was told that nothing comes behind it */
     bool is_gone;      /* its thread has ended: it cannot be called any more */
 
     /* The end: the owner's until it is posted. */
@@ -58,8 +59,8 @@ void ferry__subscriber_unref(ferry__subscriber *subscriber);
 void ferry__subscriber_discard(ferry__subscriber *subscriber);
 
 /*
- * The thread that it lives on. Offers bytes to the reader, again and again while it takes some and
- * may be called. @return how many it took. @param shots counted down.
+ * The thread that it lives on. Offers bytes to the reader, high_bytes of them at most, again and again
+ * while it takes some and may be called. @return how many it took. @param shots counted down.
  */
 size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned char *data,
                                size_t length);

@@ -134,3 +134,121 @@ PROMISE_BOTH(readers, reader_on_the_owner_may_answer)
 {
     answer_on_the_owner(placement);
 }
+
+/* ---- how much waits -------------------------------------------------------------------------- */
+
+/* A pair of unix or TCP sockets: what is about bytes is to hold for both. */
+static pair any_pair(int is_tcp)
+{
+    return is_tcp ? tcp_pair() : unix_pair(SOCK_STREAM);
+}
+
+PROMISE_BOTH(readers, reader_that_is_not_called_lets_the_peers_socket_fill)
+{
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        ferry_service *service = service_start(placement);
+        pair both = any_pair(is_tcp);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        notes seen = {0};
+        notes_set(stream, &seen, false);
+        size_t sent = fill_up(both.theirs); /* meanwhile this thread does not run its inbox */
+        close(both.theirs);
+        notes_await_end(&seen);
+        check_eq(seen.count, sent);
+        ferry_stream_unref(stream);
+        ferry_service_destroy(service);
+    }
+}
+
+static void offer_no_more_than(ferry_placement placement, bool on_owner, bool is_tcp)
+{
+    enum { LINE = 50, LINES = 400, HIGH = 120 };
+    ferry_service *service = service_start(placement);
+    pair both = any_pair(is_tcp);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    notes seen = {.delimiter = '\n'};
+    ferry_reader wanted = notes_reader(&seen, on_owner);
+    wanted.high_bytes = HIGH;
+    /* A read that was to take more than that leaves it behind. */
+    static char large[LINE * LINES], lines[LINE * LINES / 2 + 1];
+    for (unsigned i = 0; i < LINES / 2; i++)
+        snprintf(lines + (size_t)i * LINE, LINE + 1, "%*s\n", LINE - 1, "line");
+    ferry_promise *read =
+        submit_read(stream, (ferry_read){large, sizeof large, FERRY_READ_UNTIL, "\r", 1});
+    send_text(both.theirs, lines);
+    wait_until_asleep();
+    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    check_eq(ferry_promise_cancel(read), 0);
+    check_eq(outcome(read).error, -ECANCELED);
+    send_text(both.theirs, lines);
+    close(both.theirs);
+    notes_await_end(&seen);
+    check_eq(seen.error, 0);
+    check_eq(seen.count, LINE * LINES);
+    check(seen.longest <= HIGH);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(readers, more_than_high_bytes_is_never_offered)
+{
+    for (int i = 0; i < 4; i++)
+        offer_no_more_than(placement, i & 1, i & 2);
+}
+
+static void wait_between_the_marks(ferry_placement placement, bool on_owner)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    notes seen = {.delimiter = '\n'};
+    ferry_reader wanted = notes_reader(&seen, on_owner);
+    wanted.high_bytes = 20;
+    wanted.low_bytes = 5;
+    send_text(both.theirs, "a line\nhalf of one mo"); /* more than the low mark is left */
+    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    notes_await(&seen, 7);
+    run_until_quiet();
+    check_eq(seen.ends, 0);
+    send_text(both.theirs, "re\n");
+    notes_await(&seen, 24);
+    close(both.theirs);
+    notes_await_end(&seen);
+    check_eq(seen.error, 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(readers, reader_that_waits_for_more_between_the_marks_gets_it)
+{
+    wait_between_the_marks(placement, false);
+    wait_between_the_marks(placement, true);
+}
+
+static void take_nothing_of(const char *text, ferry_placement placement, bool on_owner, int error)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    notes seen = {.delimiter = '\n'};
+    ferry_reader wanted = notes_reader(&seen, on_owner);
+    wanted.high_bytes = 10;
+    send_text(both.theirs, text);
+    close(both.theirs);
+    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    notes_await_end(&seen);
+    check_eq(seen.error, error);
+    check_eq(seen.count, 0);
+    check_eq(seen.saw_end, error == 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(readers, taking_nothing_of_high_bytes_is_emsgsize)
+{
+    for (int on_owner = 0; on_owner < 2; on_owner++) {
+        take_nothing_of("nine bytes", placement, on_owner, -EMSGSIZE);
+        take_nothing_of("nine bytes and more", placement, on_owner, -EMSGSIZE);
+        take_nothing_of("9 bytes..", placement, on_owner, 0);
+    }
+}
