@@ -221,13 +221,69 @@ void talker_join(talker *peer)
     free(peer);
 }
 
+/* ---- ferry's threads ------------------------------------------------------------------------- */
+
+/* Whether a thread is ferry's by its name; and its state, the letter after that. */
+static bool is_ferrys(const char *id, char *ret_state)
+{
+    char path[300], line[256] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%s/stat", id);
+    FILE *stat = fopen(path, "re");
+    if (stat == NULL)
+        return false; /* it has ended */
+    bool got = fgets(line, sizeof line, stat) != NULL;
+    fclose(stat);
+    const char *after_name = strrchr(line, ')');
+    if (!got || after_name == NULL || strstr(line, "(ferry-") == NULL)
+        return false;
+    *ret_state = after_name[2];
+    return true;
+}
+
+/* How many threads of ferry's there are, and how many of them do not sleep. */
+static unsigned count_ferrys(unsigned *ret_awake)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    check(tasks != NULL);
+    unsigned count = 0;
+    *ret_awake = 0;
+    for (const struct dirent *task; (task = readdir(tasks)) != NULL;) {
+        char state;
+        if (task->d_name[0] == '.' || !is_ferrys(task->d_name, &state))
+            continue;
+        count++;
+        *ret_awake += state != 'S';
+    }
+    closedir(tasks);
+    return count;
+}
+
+void wait_until_asleep(void)
+{
+    for (unsigned awake = 1; awake > 0;) {
+        (void)count_ferrys(&awake);
+        if (awake > 0)
+            sched_yield();
+    }
+}
+
 /* ---- ferry ----------------------------------------------------------------------------------- */
+
+/* A thread that has not run yet has no name by which wait_until_asleep knows it. */
+static void wait_for_names(unsigned count)
+{
+    unsigned awake;
+    while (count_ferrys(&awake) < count)
+        sched_yield();
+}
 
 ferry_service *service_start(ferry_placement placement)
 {
-    const ferry_service_options options = {.placement = placement, .shared_owners = 2};
+    enum { OWNERS = 2 };
+    const ferry_service_options options = {.placement = placement, .shared_owners = OWNERS};
     ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
+    wait_for_names(placement == FERRY_SHARED ? OWNERS : 1);
     return service;
 }
 
@@ -291,35 +347,4 @@ void wait_readable(int fd)
 {
     struct pollfd readable = {.fd = fd, .events = POLLIN};
     check_eq(poll(&readable, 1, -1), 1);
-}
-
-/* Whether a thread is ferry's by its name, and its state, the word after it, is not S: sleeping. */
-static bool is_ferrys_and_awake(const char *id)
-{
-    char path[300], line[256] = "";
-    snprintf(path, sizeof path, "/proc/self/task/%s/stat", id);
-    FILE *stat = fopen(path, "re");
-    if (stat == NULL)
-        return false; /* it has ended */
-    bool got = fgets(line, sizeof line, stat) != NULL;
-    fclose(stat);
-    const char *after_name = strrchr(line, ')');
-    return got && after_name != NULL && strstr(line, "(ferry-") != NULL && after_name[2] != 'S';
-}
-
-static bool any_awake(void)
-{
-    DIR *tasks = opendir("/proc/self/task");
-    check(tasks != NULL);
-    bool awake = false;
-    for (const struct dirent *task; (task = readdir(tasks)) != NULL;)
-        awake |= task->d_name[0] != '.' && is_ferrys_and_awake(task->d_name);
-    closedir(tasks);
-    return awake;
-}
-
-void wait_until_asleep(void)
-{
-    while (any_awake())
-        sched_yield();
 }
