@@ -212,6 +212,7 @@ static void instruct(const ferry__intake *intake, ferry__subscriber *subscriber)
 {
     subscriber->shots = intake->shots;
     subscriber->used_shots = 0;
+    subscriber->wishes = intake->wishes;
     subscriber->commands = intake->delivered;
     subscriber->at_end = intake->has_ended;
 }
@@ -219,7 +220,7 @@ static void instruct(const ferry__intake *intake, ferry__subscriber *subscriber)
 /* What came of it. A demand that has arrived meanwhile says how many calls are wanted from there on. */
 static void count_shots(ferry__intake *intake, const ferry__subscriber *subscriber)
 {
-    if (intake->shots > 0 && subscriber->commands == intake->delivered)
+    if (intake->shots > 0 && subscriber->wishes == intake->wishes)
         intake->shots -= subscriber->used_shots;
 }
 
@@ -344,9 +345,9 @@ static bool serve(ferry__intake *intake)
     return again;
 }
 
-void ferry__intake_note_command(ferry__intake *intake)
+void ferry__intake_note_command(ferry__intake *intake, bool was_counted)
 {
-    intake->delivered++;
+    intake->delivered += was_counted;
     intake->stream->released += FERRY__ONE_REQUEST;
     ferry__stream_schedule_reading(intake->stream);
 }
@@ -357,6 +358,7 @@ void ferry__intake_subscribe(ferry__intake *intake, ferry__subscriber *subscribe
     intake->subscriber = subscriber;
     intake->declined = 0;
     intake->declined_last = false;
+    intake->wishes++;
     if (subscriber != NULL)
         intake->shots = subscriber->reader.shots > 0 ? subscriber->reader.shots : -1;
     if (before != NULL)
@@ -366,6 +368,7 @@ void ferry__intake_subscribe(ferry__intake *intake, ferry__subscriber *subscribe
 void ferry__intake_demand(ferry__intake *intake, int64_t shots)
 {
     intake->shots = shots;
+    intake->wishes++;
     intake->declined = 0;
 }
 
@@ -392,7 +395,9 @@ static bool is_wanted(const ferry__intake *intake)
         return false;
     if (intake->reads.first != NULL)
         return intake->borrower == NULL || !intake->is_full;
-    return intake->subscriber != NULL && intake->shots != 0 && !intake->is_full;
+    /* Whether a loan leaves calls to be made is known once it has come back. */
+    bool may_be_called = intake->shots < 0 || (intake->shots > 0 && intake->borrower == NULL);
+    return intake->subscriber != NULL && may_be_called && !intake->is_full;
 }
 
 ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size, bool *ret_short)

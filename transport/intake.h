@@ -5,9 +5,9 @@
  * the subscriber (transport/subscriber.h).
  *
  * A stream has none until somebody reads: any thread may make it. Whatever else any thread asks
- * (reading.c) comes by mail, in the order of the calls. commands counts what was posted, delivered
- * what has arrived: while they differ something is under way that may change who is to be served,
- * and the subscriber is not called.
+ * (reading.c) comes by mail, in the order of the calls. commands counts what was posted that may
+ * change who is to be served, delivered what has arrived of that: while they differ something is
+ * under way, and the subscriber is not called.
  *
  * The kernel is asked, at most once a turn, until it has nothing more; then its next edge is waited
  * for. Of a TCP socket a short count says as much, unless an end of file or urgent data may have cut it
@@ -49,6 +49,7 @@ typedef struct ferry__intake {
     ferry__subscriber *borrower;   /* whose loan is out; NULL: nobody's */
     size_t lent;                   /* bytes of that */
     int64_t shots;                 /* calls that the subscriber still wants; -1: no limit */
+    unsigned wishes;               /* how often that was said anew */
     uint64_t offset;               /* of the next byte in what the peer sent */
     uint64_t next_sequence;
     int64_t deadline;   /* when reading ends with -ETIMEDOUT */
@@ -79,7 +80,7 @@ void ferry__intake_deliver_read(ferry__mail *mail, bool receiver_gone);
 void ferry__intake_call_off(ferry_stream *stream, ferry__request *request, int error);
 
 /* A command of reading.c's has arrived: it is not under way any more. */
-void ferry__intake_note_command(ferry__intake *intake);
+void ferry__intake_note_command(ferry__intake *intake, bool was_counted);
 
 /* Replaces the subscriber; NULL: by none. Takes the reference. */
 void ferry__intake_subscribe(ferry__intake *intake, ferry__subscriber *subscriber);

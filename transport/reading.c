@@ -15,6 +15,7 @@ typedef struct command {
     ferry__mail mail;
     ferry_stream *stream;
     void (*carry_out)(ferry__intake *intake, const struct command *command);
+    bool is_counted; /* it may change who is to be served: nobody is called while it is under way */
     ferry__subscriber *subscriber; /* set_reader: a reference, or NULL */
     int64_t number;                /* demand: shots; read_within: a deadline */
 } command;
@@ -35,7 +36,7 @@ static void deliver(ferry__mail *mail, bool receiver_gone)
     command *what = (command *)mail;
     ferry__intake *intake = atomic_load(&what->stream->intake);
     what->carry_out(intake, what);
-    ferry__intake_note_command(intake);
+    ferry__intake_note_command(intake, what->is_counted);
     ferry__release(what);
 }
 
@@ -57,8 +58,8 @@ static int post(ferry_stream *stream, command wanted)
         ferry__release(posted);
         return error;
     }
-    (void)atomic_fetch_add(&intake->commands,
-                           1); /* before it is posted: whoever is called now knows */
+    if (wanted.is_counted) /* before it is posted: whoever is called now knows */
+        (void)atomic_fetch_add(&intake->commands, 1);
     /* What it causes may give the last handle back, before the post has returned. */
     ferry__owner *owner = ferry__owner_ref(stream->owner);
     ferry__owner_post(owner, &posted->mail);
@@ -120,7 +121,7 @@ int ferry_stream_set_reader(ferry_stream *stream, const ferry_reader *reader)
     int error = check_readable(stream);
     if (error != 0)
         return error;
-    command what = {.carry_out = carry_out_subscribe};
+    command what = {.carry_out = carry_out_subscribe, .is_counted = true};
     if (reader != NULL)
         error = create_subscriber(stream, reader, &what.subscriber);
     if (error == 0)
@@ -142,7 +143,8 @@ int ferry_stream_demand(ferry_stream *stream, int64_t shots)
         error = -EINVAL;
     if (error != 0)
         return error;
-    return post(stream, (command){.carry_out = carry_out_demand, .number = shots});
+    return post(stream,
+                (command){.carry_out = carry_out_demand, .is_counted = true, .number = shots});
 }
 
 static void carry_out_deadline(ferry__intake *intake, const command *what)

@@ -38,6 +38,7 @@ typedef struct ferry__subscriber {
     ferry__bytes bytes;
     int64_t shots;      /* calls that may be made; -1: no limit */
     int64_t used_shots; /* that were made, once it has come back */
+    unsigned wishes;    /* the intake's, when it was made */
     unsigned
         commands; /* the intake's, when it was made: as long as there are no more it is valid */
     bool at_end;  /* no bytes come behind these */

@@ -3,6 +3,8 @@
 #include "tests/notes.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 
 static void read_what_is_sent(ferry_placement placement, bool on_owner)
 {
@@ -250,5 +252,123 @@ PROMISE_BOTH(readers, taking_nothing_of_high_bytes_is_emsgsize)
         take_nothing_of("nine bytes", placement, on_owner, -EMSGSIZE);
         take_nothing_of("nine bytes and more", placement, on_owner, -EMSGSIZE);
         take_nothing_of("9 bytes..", placement, on_owner, 0);
+    }
+}
+
+/* ---- how often it is called ------------------------------------------------------------------ */
+
+/* Takes a byte a call, and says each time that the peer may take its time. */
+static size_t take_one(ferry_stream *stream, const void *data, size_t length, bool at_end,
+                       void *arg)
+{
+    check_eq(ferry_stream_read_within(stream, 60000), 0);
+    notes *self = arg;
+    (void)notes_read(stream, data, length < 2 ? length : 1, at_end, self);
+    return 1;
+}
+
+static void call_so_often(ferry_placement placement, bool on_owner)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    notes seen = {0};
+    ferry_reader wanted = notes_reader(&seen, on_owner);
+    wanted.on_read = take_one;
+    wanted.shots = 2;
+    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    send_text(both.theirs, "abcde");
+    notes_await(&seen, 2);
+    run_until_quiet();
+    check_eq(seen.calls, 2);
+    check_eq(ferry_stream_demand(stream, 3), 0);
+    notes_await(&seen, 5);
+    run_until_quiet();
+    check_eq(seen.calls, 5);
+    /* A demand is no addition: it says how often from now on. */
+    check_eq(ferry_stream_demand(stream, 5), 0);
+    check_eq(ferry_stream_demand(stream, 1), 0);
+    send_text(both.theirs, "fg");
+    notes_await(&seen, 6);
+    run_until_quiet();
+    check_eq(seen.calls, 6);
+    check_eq(ferry_stream_demand(stream, -1), 0);
+    notes_await(&seen, 7);
+    close(both.theirs);
+    notes_await_end(&seen);
+    check_eq(seen.error, 0);
+    check(memcmp(seen.taken, "abcdefg", 7) == 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(readers, reader_is_called_as_often_as_it_asked_for)
+{
+    call_so_often(placement, false);
+    call_so_often(placement, true);
+}
+
+static void pause_reader(ferry_placement placement, bool on_owner, bool is_tcp)
+{
+    ferry_service *service = service_start(placement);
+    pair both = any_pair(is_tcp);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    notes seen = {0};
+    ferry_reader wanted = notes_reader(&seen, on_owner);
+    wanted.shots = 1;
+    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    send_text(both.theirs, "x");
+    notes_await(&seen, 1);
+    run_until_quiet();
+    size_t sent = 1 + fill_up(both.theirs);
+    close(both.theirs);
+    run_until_quiet();
+    check_eq(seen.calls, 1);
+    check_eq(seen.ends, 0); /* the end is not noticed either */
+    check_eq(ferry_stream_demand(stream, -1), 0);
+    notes_await_end(&seen);
+    check_eq(seen.count, sent);
+    check_eq(seen.error, 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(readers, paused_reader_lets_the_peers_socket_fill_and_notices_no_end)
+{
+    for (int i = 0; i < 4; i++)
+        pause_reader(placement, i & 1, i & 2);
+}
+
+/* How many of the bytes that a unix socket has sent its peer has not read. */
+static int count_unread(int fd)
+{
+    int count;
+    check_eq(ioctl(fd, SIOCOUTQ, &count), 0);
+    return count;
+}
+
+PROMISE_BOTH(readers, nothing_is_read_behind_the_last_call_that_was_asked_for)
+{
+    for (int on_owner = 0; on_owner < 2; on_owner++) {
+        ferry_service *service = service_start(placement);
+        pair both = unix_pair(SOCK_STREAM);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        notes seen = {0};
+        ferry_reader wanted = notes_reader(&seen, on_owner);
+        wanted.shots = 1;
+        check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+        send_text(both.theirs, "for the call");
+        wait_until_asleep(); /* a reader of this thread has not been called yet */
+        send_text(both.theirs, "not for it");
+        wait_until_asleep();
+        check(count_unread(both.theirs) > 0);
+        run_until_quiet();
+        check_eq(seen.count, 12);
+        check(count_unread(both.theirs) > 0);
+        ferry_stream_abort(stream);
+        notes_await_end(&seen);
+        close(both.theirs);
+        ferry_stream_unref(stream);
+        ferry_service_destroy(service);
     }
 }
