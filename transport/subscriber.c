@@ -72,22 +72,22 @@ size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned cha
                                size_t length)
 {
     const ferry_reader *reader = &subscriber->reader;
-    size_t taken = 0;
+    subscriber->taken = 0;
     subscriber->was_declined = false;
-    while (taken < length && !subscriber->was_declined && may_be_called(subscriber)) {
+    while (subscriber->taken < length && !subscriber->was_declined && may_be_called(subscriber)) {
         subscriber->used_shots++;
         if (subscriber->shots > 0)
             subscriber->shots--;
-        size_t left = length - taken;
+        size_t left = length - subscriber->taken;
         size_t size = left < reader->high_bytes ? left : reader->high_bytes;
         subscriber->was_last = subscriber->at_end && size == left;
-        size_t count = reader->on_read(subscriber->stream, data + taken, size, subscriber->was_last,
-                                       reader->arg);
+        size_t count = reader->on_read(subscriber->stream, data + subscriber->taken, size,
+                                       subscriber->was_last, reader->arg);
         assert(count <= size && "a reader takes what it was given");
-        taken += count;
+        subscriber->taken += count;
         subscriber->was_declined = count == 0;
     }
-    return taken;
+    return subscriber->taken;
 }
 
 /* ---- a loan ---------------------------------------------------------------------------------- */
@@ -104,21 +104,27 @@ static void give_back(void *arg)
     ferry__subscriber *subscriber = arg;
     ferry_stream *stream = subscriber->stream;
     ferry__cost nothing = {0};
-    if (ferry__admit(stream, nothing, FERRY__ENDED, 0, FERRY__UNLIMITED) == 0)
-        ferry__owner_post(stream->owner, &subscriber->return_mail);
-    else
+    ferry__bytes_take(&subscriber->bytes, subscriber->taken);
+    if (ferry__admit(stream, nothing, FERRY__ENDED, 0, FERRY__UNLIMITED) != 0) {
         ferry__subscriber_unref(subscriber);
+        return;
+    }
+    /* The stream may be gone, and its owner, before the post has returned. */
+    ferry__owner *owner = ferry__owner_ref(stream->owner);
+    ferry__owner_post(owner, &subscriber->return_mail);
+    ferry__owner_unref(owner);
 }
 
 static void deliver_loan(ferry__mail *mail, bool receiver_gone)
 {
     ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, loan_mail);
-    pthread_cleanup_push(give_back, subscriber); /* the callback may end its thread */
-    subscriber->is_gone = receiver_gone;
+    subscriber->taken = 0;
+    subscriber->is_gone = true; /* as long as the reader may end its thread */
+    pthread_cleanup_push(give_back, subscriber);
     if (!receiver_gone) {
-        size_t taken = ferry__subscriber_offer(subscriber, ferry__bytes_first(&subscriber->bytes),
-                                               ferry__bytes_count(&subscriber->bytes));
-        ferry__bytes_take(&subscriber->bytes, taken);
+        (void)ferry__subscriber_offer(subscriber, ferry__bytes_first(&subscriber->bytes),
+                                      ferry__bytes_count(&subscriber->bytes));
+        subscriber->is_gone = false;
     }
     pthread_cleanup_pop(1);
 }

@@ -372,3 +372,97 @@ PROMISE_BOTH(readers, nothing_is_read_behind_the_last_call_that_was_asked_for)
         ferry_service_destroy(service);
     }
 }
+
+/* ---- threads that end ------------------------------------------------------------------------ */
+
+/* Takes a byte, and ends its thread in the second call. */
+static size_t take_one_and_exit(ferry_stream *stream, const void *data, size_t length, bool at_end,
+                                void *arg)
+{
+    notes *self = arg;
+    if (self->calls > 0)
+        pthread_exit(NULL);
+    (void)notes_read(stream, data, length < 2 ? length : 1, at_end, self);
+    return 1;
+}
+
+typedef struct home {
+    ferry_stream *stream;
+    notes *seen;
+    ferry_read_callback *on_read;
+    bool keep_open;
+} home;
+
+static void *be_home(void *arg)
+{
+    const home *self = arg;
+    ferry_reader wanted = notes_reader(self->seen, false);
+    wanted.on_read = self->on_read;
+    wanted.keep_open = self->keep_open;
+    check_eq(ferry_stream_set_reader(self->stream, &wanted), 0);
+    for (;;)
+        (void)ferry_inbox_run(-1);
+    return NULL;
+}
+
+PROMISE_BOTH(readers, thread_that_ends_in_a_call_ends_reading_and_what_it_took_is_taken)
+{
+    for (int keep_open = 0; keep_open < 2; keep_open++) {
+        ferry_service *service = service_start(placement);
+        pair both = unix_pair(SOCK_STREAM);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        notes seen = {0};
+        home self = {stream, &seen, take_one_and_exit, keep_open};
+        send_text(both.theirs, "abc");
+        unsigned long lines = lines_logged();
+        pthread_t thread;
+        check_eq(pthread_create(&thread, NULL, be_home, &self), 0);
+        check_eq(pthread_join(thread, NULL), 0);
+        wait_until_asleep();
+        check_eq(seen.count, 1);
+        check_eq(seen.ends, 0);
+        check_eq(lines_logged(), lines + 1);
+        char byte;
+        const ferry_read one = {&byte, 1, FERRY_READ_SOME, NULL, 0};
+        if (keep_open) {
+            ferry_result result = outcome(submit_read(stream, one));
+            check_eq(result.error, -ECANCELED);
+            check_eq(result.stream_offset, 1); /* the byte that was taken counts */
+            check_eq(outcome(submit_write(stream, "still open", 10)).error, 0);
+        } else {
+            check_eq(ferry_stream_read(stream, &one, NULL, NULL), -ESHUTDOWN);
+        }
+        ferry_stream_unref(stream);
+        close(both.theirs);
+        ferry_service_destroy(service);
+    }
+}
+
+static void *set_and_end(void *arg)
+{
+    home *self = arg;
+    notes_set(self->stream, self->seen, false);
+    return NULL;
+}
+
+PROMISE_BOTH(readers, thread_that_has_ended_ends_reading_with_the_next_bytes)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    notes seen = {0};
+    home self = {.stream = stream, .seen = &seen};
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, set_and_end, &self), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    ferry_stream_unref(stream);
+    unsigned long lines = lines_logged();
+    send_text(both.theirs, "for nobody");
+    char byte;
+    check(recv(both.theirs, &byte, 1, 0) <= 0); /* so the stream is closed */
+    check_eq(seen.calls, 0);
+    check_eq(seen.ends, 0);
+    check_eq(lines_logged(), lines + 1);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
