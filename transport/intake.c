@@ -356,11 +356,14 @@ void ferry__intake_subscribe(ferry__intake *intake, ferry__subscriber *subscribe
 {
     ferry__subscriber *before = intake->subscriber;
     intake->subscriber = subscriber;
+    intake->readers_delivered++;
     intake->declined = 0;
     intake->declined_last = false;
     intake->wishes++;
-    if (subscriber != NULL)
+    if (subscriber != NULL) {
+        subscriber->number = intake->readers_delivered;
         intake->shots = subscriber->reader.shots > 0 ? subscriber->reader.shots : -1;
+    }
     if (before != NULL)
         ferry__subscriber_discard(before);
 }

@@ -29,18 +29,20 @@ enum { FERRY__PORTION = 16 * 1024 };
 typedef struct ferry__intake {
     /* Any thread. */
     atomic_uint commands; /* posted so far */
+    atomic_uint readers;  /* of them, those that set one, or none */
 
     /* Set when it is made. */
     ferry_stream *stream; /* whose it is */
 
     /* The owner's. */
-    unsigned delivered; /* commands, so far */
-    bool is_cut_short;  /* a short count does not say that there is nothing more */
-    bool is_away;       /* the first read has the direction in other hands: nothing is read here */
-    bool is_full;       /* so much waits to be taken that nothing more is read for now */
-    bool has_ended;     /* nothing more comes, */
-    bool is_over;       /* and what had come is not to be had either, */
-    int error;          /* because of this; 0: the peer's end of file */
+    unsigned delivered;         /* commands, so far */
+    unsigned readers_delivered; /* likewise */
+    bool is_cut_short;          /* a short count does not say that there is nothing more */
+    bool is_away;   /* the first read has the direction in other hands: nothing is read */
+    bool is_full;   /* so much waits to be taken that nothing more is read for now */
+    bool has_ended; /* nothing more comes, */
+    bool is_over;   /* and what had come is not to be had either, */
+    int error;      /* because of this; 0: the peer's end of file */
     ferry__queue reads;
     ferry__bytes kept;             /* come and not taken, beside what is on loan */
     size_t declined;               /* so many of them the subscriber has seen and not taken */

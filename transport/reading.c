@@ -40,6 +40,11 @@ static void deliver(ferry__mail *mail, bool receiver_gone)
     ferry__release(what);
 }
 
+static void carry_out_subscribe(ferry__intake *intake, const command *what)
+{
+    ferry__intake_subscribe(intake, what->subscriber);
+}
+
 /* Posts a command. @return 0, or the errnos of ferry_stream_demand. */
 static int post(ferry_stream *stream, command wanted)
 {
@@ -58,7 +63,10 @@ static int post(ferry_stream *stream, command wanted)
         ferry__release(posted);
         return error;
     }
-    if (wanted.is_counted) /* before it is posted: whoever is called now knows */
+    /* Before it is posted: whoever is called now knows. */
+    if (wanted.carry_out == carry_out_subscribe)
+        (void)atomic_fetch_add(&intake->readers, 1);
+    if (wanted.is_counted)
         (void)atomic_fetch_add(&intake->commands, 1);
     /* What it causes may give the last handle back, before the post has returned. */
     ferry__owner *owner = ferry__owner_ref(stream->owner);
@@ -109,11 +117,6 @@ static int create_subscriber(ferry_stream *stream, const ferry_reader *reader,
         return error;
     ferry_reader complete = with_defaults(*reader);
     return ferry__subscriber_create(stream, &complete, home, ret_subscriber);
-}
-
-static void carry_out_subscribe(ferry__intake *intake, const command *what)
-{
-    ferry__intake_subscribe(intake, what->subscriber);
 }
 
 int ferry_stream_set_reader(ferry_stream *stream, const ferry_reader *reader)

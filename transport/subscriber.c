@@ -139,10 +139,16 @@ static void deliver_return(ferry__mail *mail, bool receiver_gone)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* Whether another reader was set since: then this one is not told, and does not close the stream. */
+static bool was_replaced(const ferry__subscriber *subscriber)
+{
+    return atomic_load(&atomic_load(&subscriber->stream->intake)->readers) != subscriber->number;
+}
+
 static void let_go(void *arg)
 {
     ferry__subscriber *subscriber = arg;
-    if (!subscriber->reader.keep_open)
+    if (subscriber->was_told && !subscriber->reader.keep_open)
         (void)ferry_stream_close(subscriber->stream, NULL);
     (void)ferry_stream_unref(subscriber->stream);
     ferry__subscriber_unref(subscriber);
@@ -152,7 +158,8 @@ static void tell_end(ferry__subscriber *subscriber)
 {
     const ferry_reader *reader = &subscriber->reader;
     pthread_cleanup_push(let_go, subscriber);
-    if (reader->on_end != NULL)
+    subscriber->was_told = !was_replaced(subscriber);
+    if (subscriber->was_told && reader->on_end != NULL)
         reader->on_end(subscriber->stream, subscriber->error, reader->arg);
     pthread_cleanup_pop(1);
 }
@@ -164,7 +171,9 @@ static void deliver_end(ferry__mail *mail, bool receiver_gone)
         tell_end(subscriber);
         return;
     }
-    ferry__log(FERRY_LOG_WARNING, "a thread ended before the end of what it read");
+    subscriber->was_told = !was_replaced(subscriber); /* as far as that can be */
+    if (subscriber->was_told)
+        ferry__log(FERRY_LOG_WARNING, "a thread ended before the end of what it read");
     let_go(subscriber);
 }
 

@@ -8,7 +8,8 @@
  *                                             way by now, or the stream is closed
  *   takes back what is left              ◀──  posts to the owner; where the stream has ended there is
  *                                             nobody to give them to, and they are dropped
- *   posts the end, after the last loan   ──▶  calls on_end, lets go of the stream
+ *   posts the end, after the last loan   ──▶  calls on_end, unless it was replaced by now; lets go of
+ *                                             the stream
  *
  * The owner waits for no loan when a stream is to end: the thread may never run its inbox. Both mails
  * keep the subscriber, and so the stream's memory. An inbox is in order, so the end comes last.
@@ -49,6 +50,8 @@ typedef struct ferry__subscriber {
     /* The end: the owner's until it is posted. */
     ferry__mail end_mail;
     int error;
+    unsigned number; /* among the intake's readers: as long as there are no more it is told */
+    bool was_told;   /* on_end was called, or is being called */
 } ferry__subscriber;
 
 /* Any thread. Makes one, with one reference, and takes all it holds. @return 0, -ENOMEM. */

@@ -466,3 +466,30 @@ PROMISE_BOTH(readers, thread_that_has_ended_ends_reading_with_the_next_bytes)
     close(both.theirs);
     ferry_service_destroy(service);
 }
+
+/* ---- replaced readers ------------------------------------------------------------------------ */
+
+PROMISE_BOTH(readers, reader_that_was_replaced_before_its_end_was_told_is_not_told)
+{
+    for (int is_none = 0; is_none < 2; is_none++) {
+        ferry_service *service = service_start(placement);
+        pair both = unix_pair(SOCK_STREAM);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        notes first = {0}, second = {0};
+        notes_set(stream, &first, false);
+        check_eq(shutdown(both.theirs, SHUT_WR), 0);
+        wait_until_asleep(); /* the end is in this thread's inbox */
+        if (is_none)
+            check_eq(ferry_stream_set_reader(stream, NULL), 0);
+        else
+            notes_set(stream, &second, false);
+        run_until_quiet();
+        check_eq(first.ends, 0);
+        check_eq(second.ends, !is_none);
+        /* Nor has it closed the stream. */
+        check_eq(ferry_stream_demand(stream, -1), is_none ? 0 : -ESHUTDOWN);
+        ferry_stream_unref(stream);
+        close(both.theirs);
+        ferry_service_destroy(service);
+    }
+}
