@@ -213,6 +213,7 @@ static void instruct(const ferry__intake *intake, ferry__subscriber *subscriber)
     subscriber->shots = intake->shots;
     subscriber->used_shots = 0;
     subscriber->wishes = intake->wishes;
+    subscriber->resumptions = intake->resumptions;
     subscriber->commands = intake->delivered;
     subscriber->at_end = intake->has_ended;
 }
@@ -224,10 +225,12 @@ static void count_shots(ferry__intake *intake, const ferry__subscriber *subscrib
         intake->shots -= subscriber->used_shots;
 }
 
+/* What it declined before it was resumed it is to be offered again. */
 static void note_declined(ferry__intake *intake, const ferry__subscriber *subscriber, size_t left)
 {
-    intake->declined = subscriber->was_declined ? left : 0;
-    intake->declined_last = subscriber->was_declined && subscriber->was_last;
+    bool was_declined = subscriber->was_declined && subscriber->resumptions == intake->resumptions;
+    intake->declined = was_declined ? left : 0;
+    intake->declined_last = was_declined && subscriber->was_last;
 }
 
 /* Offers memory that is not kept yet. @return how many bytes of it were taken. */
@@ -360,6 +363,7 @@ void ferry__intake_subscribe(ferry__intake *intake, ferry__subscriber *subscribe
     intake->declined = 0;
     intake->declined_last = false;
     intake->wishes++;
+    intake->is_paused = false;
     if (subscriber != NULL) {
         subscriber->number = intake->readers_delivered;
         intake->shots = subscriber->reader.shots > 0 ? subscriber->reader.shots : -1;
@@ -372,7 +376,11 @@ void ferry__intake_demand(ferry__intake *intake, int64_t shots)
 {
     intake->shots = shots;
     intake->wishes++;
-    intake->declined = 0;
+    if (shots != 0 && intake->is_paused) {
+        intake->declined = 0;
+        intake->resumptions++;
+    }
+    intake->is_paused = shots == 0;
 }
 
 /* Whatever waits learns this error; what is kept is dropped. */

@@ -52,6 +52,8 @@ typedef struct ferry__intake {
     size_t lent;                   /* bytes of that */
     int64_t shots;                 /* calls that the subscriber still wants; -1: no limit */
     unsigned wishes;               /* how often that was said anew */
+    bool is_paused;                /* the last time, that it wants none, */
+    unsigned resumptions;          /* how often that came to an end */
     uint64_t offset;               /* of the next byte in what the peer sent */
     uint64_t next_sequence;
     int64_t deadline;   /* when reading ends with -ETIMEDOUT */

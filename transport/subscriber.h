@@ -37,15 +37,16 @@ typedef struct ferry__subscriber {
     ferry__mail loan_mail;
     ferry__mail return_mail;
     ferry__bytes bytes;
-    int64_t shots;      /* calls that may be made; -1: no limit */
-    int64_t used_shots; /* that were made, once it has come back */
-    unsigned wishes;    /* the intake's, when it was made */
-    unsigned commands;  /* likewise: as long as there are no more it is valid */
-    bool at_end;        /* no bytes come behind these */
-    size_t taken;       /* of them, by its calls so far */
-    bool was_declined;  /* the reader took nothing of what is left, */
-    bool was_last;      /* although it was told that nothing comes behind it */
-    bool is_gone;       /* its thread has ended: it cannot be called any more */
+    int64_t shots;        /* calls that may be made; -1: no limit */
+    int64_t used_shots;   /* that were made, once it has come back */
+    unsigned wishes;      /* the intake's, when it was made */
+    unsigned resumptions; /* likewise */
+    unsigned commands;    /* likewise: as long as there are no more it is valid */
+    bool at_end;          /* no bytes come behind these */
+    size_t taken;         /* of them, by its calls so far */
+    bool was_declined;    /* the reader took nothing of what is left, */
+    bool was_last;        /* although it was told that nothing comes behind it */
+    bool is_gone;         /* its thread has ended: it cannot be called any more */
 
     /* The end: the owner's until it is posted. */
     ferry__mail end_mail;

@@ -493,3 +493,95 @@ PROMISE_BOTH(readers, reader_that_was_replaced_before_its_end_was_told_is_not_to
         ferry_service_destroy(service);
     }
 }
+
+/* ---- taking nothing -------------------------------------------------------------------------- */
+
+/* Asks for one call more, each time; takes a line. */
+static size_t take_line_and_demand(ferry_stream *stream, const void *data, size_t length,
+                                   bool at_end, void *arg)
+{
+    check_eq(ferry_stream_demand(stream, 1), 0);
+    return notes_read(stream, data, length, at_end, arg);
+}
+
+static void wait_for_a_line_by_demand(ferry_placement placement, bool on_owner)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    notes seen = {.delimiter = '\n'};
+    ferry_reader wanted = notes_reader(&seen, on_owner);
+    wanted.on_read = take_line_and_demand;
+    wanted.shots = 1;
+    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    send_text(both.theirs, "half a");
+    while (seen.calls == 0)
+        (void)ferry_inbox_run(1);
+    run_until_quiet(); /* not for ever: it is not asked about the same half again and again */
+    check_eq(seen.calls, 1);
+    send_text(both.theirs, " line\n");
+    notes_await(&seen, 12);
+    check_eq(seen.calls, 2);
+    close(both.theirs);
+    notes_await_end(&seen);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(readers, reader_that_takes_nothing_is_called_again_for_more_bytes_only)
+{
+    wait_for_a_line_by_demand(placement, false);
+    wait_for_a_line_by_demand(placement, true);
+}
+
+/* Can take nothing for now, and pauses. */
+static size_t pause_once(ferry_stream *stream, const void *data, size_t length, bool at_end,
+                         void *arg)
+{
+    notes *self = arg;
+    if (self->calls > 0)
+        return notes_read(stream, data, length, at_end, arg);
+    check_eq(ferry_stream_demand(stream, 0), 0);
+    atomic_fetch_add(&self->calls, 1);
+    return 0;
+}
+
+static size_t pause_and_resume_once(ferry_stream *stream, const void *data, size_t length,
+                                    bool at_end, void *arg)
+{
+    size_t taken = pause_once(stream, data, length, at_end, arg);
+    if (taken == 0) /* what it waited for is there before it has returned */
+        check_eq(ferry_stream_demand(stream, -1), 0);
+    return taken;
+}
+
+static void take_after_a_pause(ferry_placement placement, bool on_owner, bool is_early)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    notes seen = {0};
+    ferry_reader wanted = notes_reader(&seen, on_owner);
+    wanted.on_read = is_early ? pause_and_resume_once : pause_once;
+    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    send_text(both.theirs, "once");
+    while (seen.calls == 0)
+        (void)ferry_inbox_run(1);
+    run_until_quiet();
+    if (!is_early) {
+        check_eq(seen.count, 0);
+        check_eq(ferry_stream_demand(stream, -1), 0);
+    }
+    notes_await(&seen, 4); /* although nothing has come since */
+    check_eq(seen.calls, 2);
+    close(both.theirs);
+    notes_await_end(&seen);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(readers, what_was_not_taken_is_offered_again_after_a_pause)
+{
+    for (int i = 0; i < 4; i++)
+        take_after_a_pause(placement, i & 1, i & 2);
+}

@@ -97,7 +97,8 @@ FERRY_API int ferry_stream_set_reader(ferry_stream *stream, const ferry_reader *
 /*
  * Says how often the reader is called from now on. 0 pauses it: nothing is read, so the peer's
  * sending comes to a halt as well, and its end is not noticed. While it is called on another thread
- * it may be called once more.
+ * it may be called once more. After 0, a demand for more also offers again what it did not take; any
+ * other demand waits for what comes behind that.
  *
  * Threads: any.
  * @param shots so many calls more; 0: none for now; -1: without limit.
