@@ -207,6 +207,12 @@ static bool is_command_under_way(const ferry__intake *intake)
     return atomic_load(&intake->commands) != intake->delivered;
 }
 
+/* Whether it is replaced already, and the next one to be told of an end. */
+static bool is_reader_under_way(const ferry__intake *intake)
+{
+    return atomic_load(&intake->readers) != intake->readers_delivered;
+}
+
 /* What a call, or a loan, is made with. */
 static void instruct(const ferry__intake *intake, ferry__subscriber *subscriber)
 {
@@ -391,7 +397,7 @@ static void refuse_all(ferry__intake *intake, int error)
         if (!is_passed_on(intake, request, error))
             finish(intake, request, error, phase_of(request));
     }
-    if (intake->subscriber != NULL && !is_command_under_way(intake))
+    if (intake->subscriber != NULL && !is_reader_under_way(intake))
         end_subscription(intake, error);
     ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
     intake->declined = 0;
@@ -489,9 +495,11 @@ bool ferry__intake_take_in(ferry_stream *stream)
     ferry__intake *intake = intake_of(stream);
     if (intake == NULL)
         return false;
-    if (stream->owner->start_error != 0)
+    if (stream->owner->start_error != 0) {
         refuse_all(intake, stream->owner->start_error);
-    else if (stream->state != FERRY__OPEN) /* it came after the close */
+        return false; /* without a thread nobody polls for what may be wanted after all */
+    }
+    if (stream->state != FERRY__OPEN) /* it came after the close */
         ferry__intake_end(stream, -ESHUTDOWN);
     if (serve(intake))
         return true;

@@ -585,3 +585,70 @@ PROMISE_BOTH(readers, what_was_not_taken_is_offered_again_after_a_pause)
     for (int i = 0; i < 4; i++)
         take_after_a_pause(placement, i & 1, i & 2);
 }
+
+/* ---- without a thread ------------------------------------------------------------------------ */
+
+/* The first so many threads of a dedicated stream cannot be started. */
+static ferry_stream *adopt_without_thread(ferry_service *service, int fd, uint64_t times)
+{
+    const ferry_fault none = {
+        .call = FERRY_CALL_THREAD, .first = 1, .times = times, .error = EAGAIN};
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(&none, 1, &faults), 0);
+    ferry_stream *stream = stream_adopt_with(service, fd, (ferry_stream_options){.faults = faults});
+    (void)ferry_faults_unref(faults);
+    return stream;
+}
+
+PROMISE(readers, without_a_thread_reading_is_eagain_and_the_next_try_may_succeed)
+{
+    ferry_service *service = service_start(FERRY_DEDICATED);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = adopt_without_thread(service, both.ours, 2);
+    send_text(both.theirs, "abc");
+    char byte;
+    const ferry_read one = {&byte, 1, FERRY_READ_SOME, NULL, 0};
+    ferry_result result = outcome(submit_read(stream, one));
+    check_eq(result.error, -EAGAIN);
+    check_eq(result.phase, FERRY_PHASE_QUEUE);
+    notes seen = {0};
+    ferry_reader wanted = notes_reader(&seen, false);
+    wanted.keep_open = true;
+    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    notes_await_end(&seen);
+    check_eq(seen.error, -EAGAIN);
+    check_eq(outcome(submit_read(stream, one)).sent, 1);
+    check_eq(byte, 'a');
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+static void *demand_until_closed(void *arg)
+{
+    int error;
+    do
+        error = ferry_stream_demand(arg, -1);
+    while (error == 0 || error == -EAGAIN);
+    check_eq(error, -ESHUTDOWN);
+    return NULL;
+}
+
+PROMISE(readers, without_a_thread_whatever_is_asked_meanwhile_does_no_harm)
+{
+    ferry_service *service = service_start(FERRY_DEDICATED);
+    for (int i = 0; i < 100; i++) {
+        pair both = unix_pair(SOCK_STREAM);
+        ferry_stream *stream = adopt_without_thread(service, both.ours, UINT64_MAX);
+        pthread_t thread;
+        check_eq(pthread_create(&thread, NULL, demand_until_closed, stream), 0);
+        notes seen = {0};
+        notes_set(stream, &seen, i & 1);
+        notes_await_end(&seen);
+        check_eq(seen.error, -EAGAIN);
+        check_eq(pthread_join(thread, NULL), 0);
+        ferry_stream_unref(stream);
+        close(both.theirs);
+    }
+    ferry_service_destroy(service);
+}

@@ -89,7 +89,8 @@ typedef struct ferry_reader {
  * @param reader NULL: no reader any more; what comes is left to reads, or to the next one.
  * @return 0; -EINVAL: stream is NULL, on_read is, shots is negative, or low_bytes above high_bytes;
  *         -ENOTSOCK: the stream is no socket; -ESHUTDOWN: it is closed; -EDEADLK: on an owner, which
- *         has no inbox, without on_owner; -ENOMEM; -ECHILD: after fork.
+ *         has no inbox, without on_owner; -EAGAIN: a million requests and such calls are under way;
+ *         -ENOMEM; -ECHILD: after fork.
  * Source: recv(2).
  */
 FERRY_API int ferry_stream_set_reader(ferry_stream *stream, const ferry_reader *reader);
@@ -102,7 +103,8 @@ FERRY_API int ferry_stream_set_reader(ferry_stream *stream, const ferry_reader *
  *
  * Threads: any.
  * @param shots so many calls more; 0: none for now; -1: without limit.
- * @return 0; -EINVAL: stream is NULL, or shots below -1; -ENOTSOCK, -ESHUTDOWN, -ENOMEM, -ECHILD.
+ * @return 0; -EINVAL: stream is NULL, or shots below -1; -ENOTSOCK, -ESHUTDOWN, -EAGAIN, -ENOMEM,
+ *         -ECHILD.
  */
 FERRY_API int ferry_stream_demand(ferry_stream *stream, int64_t shots);
 
@@ -113,7 +115,8 @@ FERRY_API int ferry_stream_demand(ferry_stream *stream, int64_t shots);
  *
  * Threads: any. Costs next to nothing on the stream's owner.
  * @param timeout_ms milliseconds from now; -1: no limit.
- * @return 0; -EINVAL: stream is NULL, or timeout_ms below -1; -ENOTSOCK, -ESHUTDOWN, -ENOMEM, -ECHILD.
+ * @return 0; -EINVAL: stream is NULL, or timeout_ms below -1; -ENOTSOCK, -ESHUTDOWN, -EAGAIN, -ENOMEM,
+ *         -ECHILD.
  */
 FERRY_API int ferry_stream_read_within(ferry_stream *stream, int64_t timeout_ms);
 
@@ -143,8 +146,8 @@ typedef struct ferry_read {
  * Cancel, and timeout_ms of the options: it consumes nothing; what had come is there for the next.
  * @param options on_owner, room_timeout_ms, timeout_ms; NULL: none.
  * @return as every submit; -EINVAL also if read is NULL, its memory is while size is not 0, its mode
- *         is unknown, its delimiter empty, or options has a completion; -ENOTSOCK: the stream is no
- *         socket.
+ *         is unknown, its delimiter empty, or options has a completion or on_progress; -ENOTSOCK: the
+ *         stream is no socket.
  * Outcome: 0: result.sent bytes were read; at_end: the peer ended, and it may be fewer than wanted, or
  *         none. Otherwise nothing was consumed, phase source (phase queue: not even begun):
  *   -EMSGSIZE       the memory is full, and what was to complete it has not come
