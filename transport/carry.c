@@ -205,6 +205,12 @@ static void end_open_ended(ferry_stream *stream, ferry__part *part)
         ferry__stream_finish(stream, stream->queue.first, error, FERRY_PHASE_SOURCE);
 }
 
+/* A move has failed. */
+static void note_failure(ferry_stream *stream, const ferry__move *move)
+{
+    stream->was_told_of_reset |= move->phase == FERRY_PHASE_SINK && move->error == -ECONNRESET;
+}
+
 /* Draws the consequences of a move. Whether to go on at once. */
 static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move *move)
 {
@@ -228,6 +234,7 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
     case FERRY__MOVED_SOURCE_DRY:
         return wait_for_source(stream, part->source);
     case FERRY__MOVED_FAILED:
+        note_failure(stream, move);
         if (!ferry__stream_is_cut(stream)) /* else it is the abort's doing, and settled as such */
             ferry__stream_finish(stream, stream->queue.first, move->error, move->phase);
         return true;
@@ -248,6 +255,7 @@ static bool pad(ferry_stream *stream, size_t chunk)
         ferry__pace_use(stream, move.bytes);
         stream->padding -= move.bytes;
     } else if (!ferry__stream_is_cut(stream)) {
+        note_failure(stream, &move);
         fail_head(stream, move.error, FERRY_PHASE_SINK);
     }
     return true;

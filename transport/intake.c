@@ -485,6 +485,8 @@ static bool ask_kernel(ferry__intake *intake)
     ssize_t count = ask_for_whoever_is_first(intake, &is_short);
     if (count > 0)
         return is_short && intake->stream->sink.is_tcp && !intake->is_cut_short;
+    if (count == 0 && intake->stream->was_told_of_reset)
+        count = -ECONNRESET; /* the write that was told took it away */
     if (count != -EAGAIN)
         ferry__intake_note_end(intake, (int)count);
     return count == -EAGAIN;

@@ -119,8 +119,9 @@ struct ferry_stream {
     ferry__stall stall;
     uint64_t lingered_bytes; /* input read away since FIN */
     bool close_timed_out;
-    bool was_reset;                 /* the connection was over before FIN could be sent */
-    uint64_t released;              /* admission to give back at the end of this turn */
+    bool was_reset;         /* the connection was over before FIN could be sent */
+    bool was_told_of_reset; /* the kernel tells once: reading it only sees an end of file then */
+    uint64_t released;      /* admission to give back at the end of this turn */
     uint64_t released_source_bytes; /* likewise */
     ferry__watermark watermark;
 };

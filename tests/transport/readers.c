@@ -652,3 +652,78 @@ PROMISE(readers, without_a_thread_whatever_is_asked_meanwhile_does_no_harm)
     }
     ferry_service_destroy(service);
 }
+
+/* ---- how it ends ----------------------------------------------------------------------------- */
+
+/* The peer's last bytes, and then its reset. @param is_written to: then a write is told of it. */
+static void reset_by_peer(ferry_placement placement, bool on_owner, bool is_written)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    notes seen = {0};
+    ferry_reader wanted = notes_reader(&seen, on_owner);
+    wanted.shots = 1;
+    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    send_text(both.theirs, "x");
+    notes_await(&seen, 1);
+    run_until_quiet();
+    send_text(both.theirs, "last words");
+    close_with_reset(both.theirs);
+    if (is_written)
+        check_eq(outcome(submit_write(stream, "?", 1)).error, -ECONNRESET);
+    check_eq(ferry_stream_demand(stream, -1), 0);
+    notes_await_end(&seen);
+    check_eq(seen.count, 11);
+    check_eq(seen.error, -ECONNRESET); /* not an end of file: some of it may be missing */
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(readers, reset_is_econnreset_also_where_a_write_was_told_of_it_first)
+{
+    for (int i = 0; i < 4; i++)
+        reset_by_peer(placement, i & 1, i & 2);
+}
+
+PROMISE_BOTH(readers, end_of_file_is_one_also_where_a_reset_followed_it)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    send_text(both.theirs, "all of it");
+    close(both.theirs);
+    /* Nobody is there to read this: the first brings about a reset, one of the next is told. */
+    while (outcome(submit_write(stream, "?", 1)).error == 0) {
+    }
+    notes seen = {0};
+    notes_set(stream, &seen, false);
+    notes_await_end(&seen);
+    check_eq(seen.count, 9);
+    check_eq(seen.error, 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(readers, end_of_file_is_one_also_after_a_shutdown)
+{
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        ferry_service *service = service_start(placement);
+        pair both = any_pair(is_tcp);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        ferry_promise *shut;
+        check_eq(ferry_stream_shutdown(stream, &shut), 0);
+        check_eq(outcome(shut).error, 0);
+        char byte;
+        check_eq(recv(both.theirs, &byte, 1, 0), 0);
+        send_text(both.theirs, "answer");
+        close(both.theirs); /* both directions have ended: the connection is over */
+        notes seen = {0};
+        notes_set(stream, &seen, false);
+        notes_await_end(&seen);
+        check_eq(seen.count, 6);
+        check_eq(seen.error, 0);
+        ferry_stream_unref(stream);
+        ferry_service_destroy(service);
+    }
+}
