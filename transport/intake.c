@@ -87,9 +87,14 @@ void ferry__intake_take(ferry__intake *intake, size_t size)
 
 void ferry__intake_put_back(ferry__intake *intake, const void *data, size_t size)
 {
-    if (ferry__bytes_prepend(&intake->kept, data, size) != 0)
-        ferry__intake_note_end(intake, -ENOMEM); /* there is a gap now */
+    if (size == 0)
+        return;
     intake->declined = 0;
+    if (ferry__bytes_prepend(&intake->kept, data, size) == 0)
+        return;
+    ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
+    intake->has_ended = true;
+    intake->error = -ENOMEM;
 }
 
 void ferry__intake_note_end(ferry__intake *intake, int error)
@@ -274,6 +279,7 @@ void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower)
 {
     ferry__intake *intake = intake_of(stream);
     stream->released += FERRY__ONE_REQUEST;
+    stream->turn_began_at = ferry__clock_now(); /* this is no turn: for the receipts of an end */
     size_t left = ferry__bytes_count(&borrower->bytes);
     intake->offset += intake->lent - left;
     intake->borrower = NULL;
@@ -395,7 +401,7 @@ static void refuse_all(ferry__intake *intake, int error)
     for (ferry__request *next, *request = intake->reads.first; request != NULL; request = next) {
         next = request->next;
         if (!is_passed_on(intake, request, error))
-            finish(intake, request, error, phase_of(request));
+            finish(intake, request, error, error != 0 ? phase_of(request) : FERRY_PHASE_DONE);
     }
     if (intake->subscriber != NULL && !is_reader_under_way(intake))
         end_subscription(intake, error);

@@ -102,8 +102,8 @@ void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower);
 /* Takes what is kept, so much of it. */
 void ferry__intake_take(ferry__intake *intake, size_t size);
 
-/* Puts in front of what is kept what was not consumed. If there is no memory for it reading ends:
- * nothing may be read behind a gap. */
+/* Puts in front of what is kept what was not consumed. If there is no memory for it reading ends,
+ * and what is kept is dropped: nothing may be read behind a gap. */
 void ferry__intake_put_back(ferry__intake *intake, const void *data, size_t size);
 
 /* Nothing more comes from the kernel, because of this; what is kept is still to be had. */

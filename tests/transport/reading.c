@@ -3,6 +3,8 @@
 #include "tests/notes.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/wait.h>
 
 PROMISE_BOTH(reading, reads_take_the_next_bytes_in_the_order_of_their_submits)
 {
@@ -71,4 +73,483 @@ PROMISE_BOTH(reading, cancelled_read_consumes_nothing)
     ferry_stream_unref(stream);
     ferry_service_destroy(service);
     close(both.theirs);
+}
+
+/* ---- when a read is complete ----------------------------------------------------------------- */
+
+/* A stream, its peer, and memory to read into. */
+typedef struct scene {
+    ferry_service *service;
+    pair both;
+    ferry_stream *stream;
+    char data[64];
+} scene;
+
+static scene scene_begin(ferry_placement placement, int is_tcp)
+{
+    scene this = {.service = service_start(placement)};
+    this.both = is_tcp ? tcp_pair() : unix_pair(SOCK_STREAM);
+    this.stream = stream_adopt(this.service, this.both.ours);
+    return this;
+}
+
+static void scene_end(scene *this)
+{
+    ferry_stream_unref(this->stream);
+    ferry_service_destroy(this->service);
+    if (this->both.theirs >= 0)
+        close(this->both.theirs);
+}
+
+static void end_input(scene *this)
+{
+    close(this->both.theirs);
+    this->both.theirs = -1;
+}
+
+static ferry_promise *submit(scene *this, ferry_read_mode mode, size_t size)
+{
+    return submit_read(this->stream, (ferry_read){this->data, size, mode, NULL, 0});
+}
+
+static ferry_promise *submit_until(scene *this, const char *delimiter, size_t size)
+{
+    const ferry_read read = {this->data, size, FERRY_READ_UNTIL, delimiter, strlen(delimiter)};
+    return submit_read(this->stream, read);
+}
+
+/* It succeeded, with this. */
+static ferry_result gives(scene *this, ferry_promise *promise, const char *text)
+{
+    ferry_result result = outcome(promise);
+    check_eq(result.error, 0);
+    check_eq(result.phase, FERRY_PHASE_DONE);
+    check_eq(result.sent, strlen(text));
+    check(memcmp(this->data, text, strlen(text)) == 0);
+    return result;
+}
+
+/* It failed, and consumed nothing. */
+static void fails(ferry_promise *promise, int error, ferry_phase phase)
+{
+    ferry_result result = outcome(promise);
+    check_eq(result.error, error);
+    check_eq(result.phase, phase);
+    check_eq(result.sent, 0);
+    check(!result.at_end);
+}
+
+PROMISE_BOTH(reading, read_of_no_bytes_is_complete_at_once_unless_it_is_to_the_end)
+{
+    scene this = scene_begin(placement, 1);
+    const ferry_read some = {NULL, 0, FERRY_READ_SOME, NULL, 0};
+    gives(&this, submit_read(this.stream, some), "");
+    gives(&this, submit(&this, FERRY_READ_EXACTLY, 0), "");
+    ferry_promise *to_end = submit(&this, FERRY_READ_TO_END, 0);
+    wait_until_asleep();
+    check_eq(ferry_promise_await(to_end, 0, NULL), -ETIMEDOUT);
+    send_text(this.both.theirs, "x");
+    fails(to_end, -EMSGSIZE, FERRY_PHASE_SOURCE);
+    fails(submit_until(&this, "x", 0), -EMSGSIZE, FERRY_PHASE_SOURCE);
+    gives(&this, submit(&this, FERRY_READ_SOME, 2), "x");
+    end_input(&this);
+    check(gives(&this, submit(&this, FERRY_READ_TO_END, 0), "").at_end);
+    scene_end(&this);
+}
+
+PROMISE_BOTH(reading, delimiter_is_found_in_whatever_pieces_it_comes)
+{
+    static const char sent[] = "ab-ababaabac-abac|rest";
+    for (size_t step = 1; step < sizeof sent; step++) {
+        scene this = scene_begin(placement, 0);
+        ferry_promise *false_starts = submit_until(&this, "abac", sizeof this.data);
+        for (size_t i = 0; i < sizeof sent - 1; i += step) {
+            size_t left = sizeof sent - 1 - i;
+            check(send(this.both.theirs, sent + i, step < left ? step : left, 0) > 0);
+            if (step < 4)
+                wait_until_asleep();
+        }
+        gives(&this, false_starts, "ab-ababaabac");
+        gives(&this, submit_until(&this, "-", 2), "-");
+        gives(&this, submit_until(&this, "abac|", 5), "abac|"); /* it fits just so */
+        gives(&this, submit(&this, FERRY_READ_EXACTLY, 4), "rest");
+        scene_end(&this);
+    }
+}
+
+PROMISE_BOTH(reading, read_into_too_little_memory_is_emsgsize_and_takes_nothing)
+{
+    scene this = scene_begin(placement, 1);
+    send_text(this.both.theirs, "abcdef\n");
+    fails(submit_until(&this, "\n", 6), -EMSGSIZE, FERRY_PHASE_SOURCE);
+    fails(submit(&this, FERRY_READ_TO_END, 6), -EMSGSIZE, FERRY_PHASE_SOURCE);
+    fails(submit_until(&this, "f\n", 6), -EMSGSIZE, FERRY_PHASE_SOURCE);
+    ferry_result result = gives(&this, submit_until(&this, "\n", 7), "abcdef\n");
+    check_eq(result.stream_offset, 0);
+    send_text(this.both.theirs, "1234567");
+    ferry_promise *to_end = submit(&this, FERRY_READ_TO_END, 7);
+    end_input(&this);
+    check(gives(&this, to_end, "1234567").at_end); /* full, but the end came */
+    scene_end(&this);
+}
+
+PROMISE_BOTH(reading, end_of_file_completes_every_read_with_what_there_is)
+{
+    for (ferry_read_mode mode = FERRY_READ_SOME; mode <= FERRY_READ_TO_END; mode++) {
+        scene this = scene_begin(placement, mode & 1);
+        ferry_read wanted = {this.data, 10, mode, "\n", 1};
+        if (mode != FERRY_READ_SOME)
+            send_text(this.both.theirs, "part");
+        ferry_promise *promise = submit_read(this.stream, wanted);
+        wait_until_asleep();
+        end_input(&this);
+        ferry_result result = gives(&this, promise, mode != FERRY_READ_SOME ? "part" : "");
+        check(result.at_end);
+        check_eq(result.remaining, mode == FERRY_READ_EXACTLY ? 6 : 0);
+        /* And every later one, with nothing. */
+        result = gives(&this, submit_read(this.stream, wanted), "");
+        check(result.at_end);
+        scene_end(&this);
+    }
+}
+
+PROMISE_BOTH(reading, read_that_takes_the_last_bytes_knows_of_the_end_or_the_next_does)
+{
+    scene this = scene_begin(placement, 0);
+    send_text(this.both.theirs, "abcd");
+    ferry_promise *first = submit(&this, FERRY_READ_EXACTLY, 3);
+    (void)gives(&this, first, "abc");
+    end_input(&this);
+    ferry_result last = gives(&this, submit(&this, FERRY_READ_SOME, 10), "d");
+    if (!last.at_end)
+        check(gives(&this, submit(&this, FERRY_READ_SOME, 10), "").at_end);
+    scene_end(&this);
+}
+
+PROMISE_BOTH(reading, error_fails_the_read_and_what_had_come_is_the_next_ones)
+{
+    scene this = scene_begin(placement, 1);
+    ferry_promise *exactly = submit(&this, FERRY_READ_EXACTLY, 10);
+    send_text(this.both.theirs, "abc");
+    wait_until_asleep(); /* it is in that read's memory */
+    close_with_reset(this.both.theirs);
+    this.both.theirs = -1;
+    fails(exactly, -ECONNRESET, FERRY_PHASE_SOURCE);
+    fails(submit_until(&this, "\n", 10), -ECONNRESET, FERRY_PHASE_SOURCE);
+    gives(&this, submit(&this, FERRY_READ_SOME, 10), "abc");
+    fails(submit(&this, FERRY_READ_SOME, 10), -ECONNRESET, FERRY_PHASE_SOURCE);
+    scene_end(&this);
+}
+
+/* ---- calling off ----------------------------------------------------------------------------- */
+
+PROMISE_BOTH(reading, read_that_is_out_of_time_consumes_nothing)
+{
+    scene this = scene_begin(placement, 1);
+    const ferry_request_options soon = {.timeout_ms = 30};
+    const ferry_read exactly = {this.data, 10, FERRY_READ_EXACTLY, NULL, 0};
+    ferry_promise *first, *behind;
+    send_text(this.both.theirs, "abc");
+    check_eq(ferry_stream_read(this.stream, &exactly, &soon, &first), 0);
+    check_eq(ferry_stream_read(this.stream, &exactly, &soon, &behind), 0);
+    fails(first, -ETIMEDOUT, FERRY_PHASE_SOURCE);
+    ferry_result result =
+        outcome(behind); /* had it begun by then? the first is out of time first */
+    check_eq(result.error, -ETIMEDOUT);
+    check_eq(result.sent, 0);
+    result = gives(&this, submit(&this, FERRY_READ_SOME, 10), "abc");
+    check_eq(result.stream_offset, 0);
+    scene_end(&this);
+}
+
+PROMISE_BOTH(reading, any_queued_read_can_be_cancelled_and_the_others_do_not_notice)
+{
+    scene this = scene_begin(placement, 0);
+    char other[2][8];
+    ferry_promise *reads[5];
+    for (unsigned i = 0; i < 5; i++) {
+        char *where = i % 2 == 1 ? other[i / 2] : this.data;
+        const ferry_read four = {where, 4, FERRY_READ_EXACTLY, NULL, 0};
+        reads[i] = submit_read(this.stream, four);
+    }
+    send_text(this.both.theirs, "ab");
+    wait_until_asleep();
+    for (unsigned i = 0; i < 5; i += 2) {
+        check_eq(ferry_promise_cancel(reads[i]), 0);
+        fails(reads[i], -ECANCELED, i == 0 ? FERRY_PHASE_SOURCE : FERRY_PHASE_QUEUE);
+    }
+    send_text(this.both.theirs, "cdefgh");
+    check_eq(outcome(reads[1]).sent, 4);
+    check_eq(outcome(reads[3]).stream_offset, 4);
+    check(memcmp(other[0], "abcd", 4) == 0);
+    check(memcmp(other[1], "efgh", 4) == 0);
+    scene_end(&this);
+}
+
+PROMISE_BOTH(reading, close_abort_and_destroy_cancel_reads)
+{
+    for (int how = 0; how < 3; how++) {
+        scene this = scene_begin(placement, 1);
+        ferry_promise *first = submit(&this, FERRY_READ_EXACTLY, 10);
+        ferry_promise *second = submit(&this, FERRY_READ_EXACTLY, 10);
+        send_text(this.both.theirs, "abc");
+        wait_until_asleep();
+        if (how == 0)
+            check_eq(ferry_stream_close(this.stream, NULL), 0);
+        else if (how == 1)
+            ferry_stream_abort(this.stream);
+        else
+            ferry_service_destroy(this.service);
+        fails(first, -ECANCELED, FERRY_PHASE_SOURCE);
+        fails(second, -ECANCELED, FERRY_PHASE_QUEUE);
+        if (how == 2)
+            this.service = NULL;
+        scene_end(&this);
+    }
+}
+
+PROMISE_BOTH(reading, read_that_cannot_be_put_back_leaves_an_error_and_no_gap)
+{
+    unsigned failed = 0;
+    for (unsigned n = 1; n < 8; n++) {
+        scene this = scene_begin(placement, 0);
+        gives(&this, submit(&this, FERRY_READ_SOME, 0), ""); /* its thread is there */
+        ferry_promise *to_end = submit(&this, FERRY_READ_TO_END, 4);
+        wait_until_asleep();
+        fail_allocation(n);
+        send_text(this.both.theirs, "abcdef");
+        ferry_result result = outcome(to_end);
+        allow_allocations();
+        check(result.error == -EMSGSIZE || result.error == -ENOMEM);
+        result = outcome(submit(&this, FERRY_READ_EXACTLY, 2));
+        if (result.error == 0)
+            check(memcmp(this.data, "ab", 2) == 0);
+        else
+            check_eq(result.error, -ENOMEM);
+        failed += result.error != 0;
+        scene_end(&this);
+    }
+    check(failed > 1);
+}
+
+/* ---- whose turn it is ------------------------------------------------------------------------ */
+
+PROMISE_BOTH(reading, reads_are_served_before_the_reader)
+{
+    for (int on_owner = 0; on_owner < 2; on_owner++) {
+        scene this = scene_begin(placement, on_owner);
+        notes seen = {0};
+        notes_set(this.stream, &seen, on_owner);
+        ferry_promise *first = submit(&this, FERRY_READ_EXACTLY, 3);
+        send_text(this.both.theirs, "abcdef");
+        gives(&this, first, "abc");
+        notes_await(&seen, 3); /* what the read has left */
+        ferry_promise *second = submit_until(&this, "\n", 10);
+        send_text(this.both.theirs, "line\nand more");
+        gives(&this, second, "line\n");
+        notes_await(&seen, 11);
+        check(memcmp(seen.taken, "defand more", 11) == 0);
+        end_input(&this);
+        notes_await_end(&seen);
+        scene_end(&this);
+    }
+}
+
+typedef struct turn_taker {
+    scene *scene;
+    char data[4];
+    ferry_result result;
+} turn_taker;
+
+static void *submit_and_wait(void *arg)
+{
+    turn_taker *self = arg;
+    const ferry_read four = {self->data, 4, FERRY_READ_EXACTLY, NULL, 0};
+    self->result = outcome(submit_read(self->scene->stream, four));
+    return NULL;
+}
+
+/* Until so many requests are queued: the submits have returned. */
+static void wait_for_requests(ferry_stream *stream, uint32_t count)
+{
+    ferry_stream_status status;
+    do
+        check_eq(ferry_stream_get_status(stream, &status), 0);
+    while (status.queued_requests < count);
+}
+
+PROMISE_BOTH(reading, reads_of_several_threads_are_served_in_the_order_of_their_submits)
+{
+    enum { THREADS = 6 };
+    scene this = scene_begin(placement, 1);
+    turn_taker takers[THREADS];
+    pthread_t threads[THREADS];
+    for (unsigned i = 0; i < THREADS; i++) {
+        takers[i].scene = &this;
+        check_eq(pthread_create(&threads[i], NULL, submit_and_wait, &takers[i]), 0);
+        wait_for_requests(this.stream, i + 1);
+        wait_until_asleep(); /* counted a moment before it is posted */
+    }
+    send_text(this.both.theirs, "000011112222333344445555");
+    for (unsigned i = 0; i < THREADS; i++) {
+        check_eq(pthread_join(threads[i], NULL), 0);
+        check_eq(takers[i].result.stream_offset, 4 * i);
+        check_eq(takers[i].data[0], '0' + (int)i);
+    }
+    scene_end(&this);
+}
+
+static void chain(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    scene *this = arg;
+    if (result->at_end || result->error != 0)
+        return;
+    const ferry_request_options options = {.on_owner = chain, .on_owner_arg = this};
+    const ferry_read one = {this->data, 1, FERRY_READ_SOME, NULL, 0};
+    check_eq(ferry_stream_write(this->stream, this->data, result->sent, NULL, NULL), 0);
+    check_eq(ferry_stream_read(this->stream, &one, &options, NULL), 0);
+}
+
+PROMISE_BOTH(reading, callback_on_the_owner_may_read_on)
+{
+    scene this = scene_begin(placement, 1);
+    const ferry_request_options options = {.on_owner = chain, .on_owner_arg = &this};
+    const ferry_read one = {this.data, 1, FERRY_READ_SOME, NULL, 0};
+    check_eq(ferry_stream_read(this.stream, &one, &options, NULL), 0);
+    send_text(this.both.theirs, "echoed by the byte");
+    char back[18];
+    check_eq(recv(this.both.theirs, back, sizeof back, MSG_WAITALL), sizeof back);
+    check(memcmp(back, "echoed by the byte", sizeof back) == 0);
+    check_eq(shutdown(this.both.theirs, SHUT_WR), 0);
+    check_eq(close_stream(ferry_stream_ref(this.stream)).error, 0);
+    scene_end(&this);
+}
+
+/* ---- refusals -------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(reading, closed_stream_refuses_all_reading)
+{
+    scene this = scene_begin(placement, 0);
+    check_eq(close_stream(ferry_stream_ref(this.stream)).error, 0);
+    notes seen = {0};
+    const ferry_reader wanted = notes_reader(&seen, false);
+    const ferry_read one = {this.data, 1, FERRY_READ_SOME, NULL, 0};
+    check_eq(ferry_stream_set_reader(this.stream, &wanted), -ESHUTDOWN);
+    check_eq(ferry_stream_set_reader(this.stream, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_demand(this.stream, 1), -ESHUTDOWN);
+    check_eq(ferry_stream_read_within(this.stream, 1), -ESHUTDOWN);
+    check_eq(ferry_stream_read(this.stream, &one, NULL, NULL), -ESHUTDOWN);
+    scene_end(&this);
+}
+
+static void expect_no_socket(ferry_service *service, int fd)
+{
+    ferry_stream *stream = stream_adopt(service, fd);
+    notes seen = {0};
+    const ferry_reader wanted = notes_reader(&seen, false);
+    char byte;
+    const ferry_read one = {&byte, 1, FERRY_READ_SOME, NULL, 0};
+    check_eq(ferry_stream_set_reader(stream, &wanted), -ENOTSOCK);
+    check_eq(ferry_stream_demand(stream, 1), -ENOTSOCK);
+    check_eq(ferry_stream_read_within(stream, 1), -ENOTSOCK);
+    check_eq(ferry_stream_read(stream, &one, NULL, NULL), -ENOTSOCK);
+    ferry_stream_unref(stream);
+}
+
+PROMISE_BOTH(reading, pipes_and_sockets_of_messages_are_enotsock)
+{
+    ferry_service *service = service_start(placement);
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    expect_no_socket(service, fds[1]);
+    close(fds[0]);
+    pair messages = unix_pair(SOCK_SEQPACKET);
+    expect_no_socket(service, messages.ours);
+    close(messages.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE(reading, what_makes_no_sense_is_einval)
+{
+    scene this = scene_begin(FERRY_SHARED, 0);
+    notes seen = {0};
+    const ferry_reader good = notes_reader(&seen, false);
+    ferry_reader bad = good;
+    check_eq(ferry_stream_set_reader(NULL, &good), -EINVAL);
+    bad.on_read = NULL;
+    check_eq(ferry_stream_set_reader(this.stream, &bad), -EINVAL);
+    bad = good;
+    bad.shots = -1;
+    check_eq(ferry_stream_set_reader(this.stream, &bad), -EINVAL);
+    bad = good;
+    bad.low_bytes = 65537; /* above the default of the other */
+    check_eq(ferry_stream_set_reader(this.stream, &bad), -EINVAL);
+    bad.high_bytes = 65536;
+    check_eq(ferry_stream_set_reader(this.stream, &bad), -EINVAL);
+    check_eq(ferry_stream_demand(NULL, 1), -EINVAL);
+    check_eq(ferry_stream_demand(this.stream, -2), -EINVAL);
+    check_eq(ferry_stream_read_within(NULL, 1), -EINVAL);
+    check_eq(ferry_stream_read_within(this.stream, -2), -EINVAL);
+    const ferry_read fine = {this.data, 1, FERRY_READ_SOME, NULL, 0};
+    const ferry_read wrong[] = {
+        {NULL, 1, FERRY_READ_SOME, NULL, 0},
+        {this.data, 1, (ferry_read_mode)(FERRY_READ_TO_END + 1), NULL, 0},
+        {this.data, 1, FERRY_READ_UNTIL, NULL, 1},
+        {this.data, 1, FERRY_READ_UNTIL, "x", 0},
+    };
+    check_eq(ferry_stream_read(NULL, &fine, NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_read(this.stream, NULL, NULL, NULL), -EINVAL);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        check_eq(ferry_stream_read(this.stream, &wrong[i], NULL, NULL), -EINVAL);
+    const ferry_request_options completion = {.completion = FERRY_DRAINED};
+    check_eq(ferry_stream_read(this.stream, &fine, &completion, NULL), -EINVAL);
+    const ferry_request_options negative = {.timeout_ms = -1};
+    check_eq(ferry_stream_read(this.stream, &fine, &negative, NULL), -EINVAL);
+    scene_end(&this);
+}
+
+PROMISE_BOTH(reading, reads_count_as_requests)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
+    char data[2][1];
+    ferry_read one = {data[0], 1, FERRY_READ_SOME, NULL, 0};
+    ferry_promise *first = submit_read(stream, one), *second;
+    one.data = data[1];
+    check_eq(ferry_stream_read(stream, &one, NULL, NULL), -EAGAIN);
+    const ferry_request_options patient = {.room_timeout_ms = 10};
+    check_eq(ferry_stream_read(stream, &one, &patient, NULL), -ETIMEDOUT);
+    send_text(both.theirs, "a");
+    const ferry_request_options more_patient = {.room_timeout_ms = -1};
+    check_eq(ferry_stream_read(stream, &one, &more_patient, &second), 0);
+    check_eq(outcome(first).sent, 1);
+    send_text(both.theirs, "b");
+    check_eq(outcome(second).sent, 1);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(reading, after_fork_all_reading_is_echild)
+{
+    scene this = scene_begin(placement, 0);
+    gives(&this, submit(&this, FERRY_READ_SOME, 0), "");
+    pid_t child = fork();
+    if (child == 0) {
+        notes seen = {0};
+        const ferry_reader wanted = notes_reader(&seen, false);
+        const ferry_read one = {this.data, 1, FERRY_READ_SOME, NULL, 0};
+        bool all = ferry_stream_set_reader(this.stream, &wanted) == -ECHILD &&
+                   ferry_stream_demand(this.stream, 1) == -ECHILD &&
+                   ferry_stream_read_within(this.stream, 1) == -ECHILD &&
+                   ferry_stream_read(this.stream, &one, NULL, NULL) == -ECHILD;
+        _exit(all ? 0 : 1);
+    }
+    int status;
+    check_eq(waitpid(child, &status, 0), child);
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    scene_end(&this);
 }
