@@ -95,6 +95,11 @@ pair tcp_pair(void)
     return both;
 }
 
+pair any_pair(int is_tcp)
+{
+    return is_tcp ? tcp_pair() : unix_pair(SOCK_STREAM);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 test_file file_make(uint64_t size, uint64_t seed)

@@ -36,6 +36,9 @@ typedef struct pair {
 pair unix_pair(int type);
 pair tcp_pair(void);
 
+/* One or the other, of streams: what is about bytes is to hold for both. */
+pair any_pair(int is_tcp);
+
 /* ---- files ---- */
 
 typedef struct test_file {

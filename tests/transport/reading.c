@@ -88,7 +88,7 @@ typedef struct scene {
 static scene scene_begin(ferry_placement placement, int is_tcp)
 {
     scene this = {.service = service_start(placement)};
-    this.both = is_tcp ? tcp_pair() : unix_pair(SOCK_STREAM);
+    this.both = any_pair(is_tcp);
     this.stream = stream_adopt(this.service, this.both.ours);
     return this;
 }
