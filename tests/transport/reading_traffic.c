@@ -324,7 +324,8 @@ static void live_once(ferry_placement placement, bool on_owner, ferry_faults *fa
                                  .on_owner = on_owner,
                                  .high_bytes = 2 * LINE};
     error = ferry_stream_set_reader(stream, &wanted);
-    note_error(this, error);
+    if (error != 0)
+        note_error(this, error); /* else it is the reader's to note */
     while (error == 0 && atomic_load(&this->ends) == 0)
         (void)ferry_inbox_run(10);
     ferry_stream_unref(stream);
