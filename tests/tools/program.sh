@@ -5,52 +5,11 @@
 set -eu
 
 ferry=$(realpath "$1")
-work=$(mktemp -d)
-children=()
-
-cleanup() {
-    local pid
-    for pid in "${children[@]}"; do
-        kill -KILL "$pid" 2>/dev/null || true
-    done
-    wait 2>/dev/null || true
-    rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
-
-fail() {
-    echo "FAILED: $*" >&2
-    tail -n 20 "$work"/*.log >&2 || true
-    exit 1
-}
-
-for tool in nc socat sha256sum; do
-    command -v "$tool" >/dev/null || fail "this test needs $tool"
-done
-cd "$work"
+# shellcheck source=tests/tools/helpers.sh
+. "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/helpers.sh"
+need_tools nc socat sha256sum
 
 # ---- helpers -------------------------------------------------------------------------------------
-
-# wait_for COMMAND... : until it succeeds; 20 seconds are far more than anything here takes.
-wait_for() {
-    local deadline=$((SECONDS + 20))
-    until "$@"; do
-        [ $SECONDS -lt $deadline ] || fail "waited in vain for: $*"
-        sleep 0.02
-    done
-}
-
-# start NAME COMMAND... : in the background; its standard output in NAME.out, its standard error in
-# NAME.log, its pid in $pid.
-start() {
-    local name=$1
-    shift
-    : >"$name.log"
-    "$@" >"$name.out" 2>"$name.log" &
-    pid=$!
-    children+=("$pid")
-}
 
 # await_listening NAME : until that process says that it listens; its port, if any, in $port.
 await_listening() {
@@ -78,12 +37,7 @@ expect_end() {
     fi
 }
 
-has_ended() { ! kill -0 "$1" 2>/dev/null; }
 has_size() { [ "$(stat -c %s "$1" 2>/dev/null)" = "$2" ]; }
-same() {
-    [ "$(sha256sum <"$1")" = "$(sha256sum <"$2")" ] || fail "$1 and $2 differ"
-}
-ok() { echo "ok: $*"; }
 
 # ---- things to send ------------------------------------------------------------------------------
 

@@ -6,53 +6,11 @@ set -eu
 
 ferry=$(realpath "$1")
 clients=$(realpath "$2")
-work=$(mktemp -d)
-children=()
-
-cleanup() {
-    local pid
-    for pid in "${children[@]}"; do
-        kill -KILL "$pid" 2>/dev/null || true
-    done
-    wait 2>/dev/null || true
-    chmod -R u+rwX "$work"
-    rm -rf "$work"
-}
-trap cleanup EXIT
-trap 'exit 1' INT TERM
-
-fail() {
-    echo "FAILED: $*" >&2
-    tail -n 20 "$work"/*.log >&2 || true
-    exit 1
-}
-
-for tool in curl nc sha256sum; do
-    command -v "$tool" >/dev/null || fail "this test needs $tool"
-done
-cd "$work"
+# shellcheck source=tests/tools/helpers.sh
+. "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/helpers.sh"
+need_tools curl nc sha256sum
 
 # ---- helpers -------------------------------------------------------------------------------------
-
-# wait_for COMMAND... : until it succeeds; 30 seconds are far more than anything here takes.
-wait_for() {
-    local deadline=$((SECONDS + 30))
-    until "$@"; do
-        [ $SECONDS -lt $deadline ] || fail "waited in vain for: $*"
-        sleep 0.02
-    done
-}
-
-# start NAME COMMAND... : in the background; its standard output in NAME.out, its standard error in
-# NAME.log, its pid in $pid.
-start() {
-    local name=$1
-    shift
-    : >"$name.log"
-    "$@" >"$name.out" 2>"$name.log" &
-    pid=$!
-    children+=("$pid")
-}
 
 # serve NAME ARGUMENT... : site on a port of its own, in $port and $base; the pid in $pid.
 serve() {
@@ -63,8 +21,6 @@ serve() {
     port=$(grep -oE '[0-9]+$' "$name.log" | head -n 1)
     base=http://127.0.0.1:$port
 }
-
-has_ended() { ! kill -0 "$1" 2>/dev/null; }
 
 # stop STATUS PID [SIGNAL] : ends a server, which has to answer that status.
 stop() {
@@ -91,10 +47,6 @@ has_field() {
 }
 field() { tr -d '\r' <fields | sed -n "s/^$1: //Ip"; }
 
-same() {
-    [ "$(sha256sum <"$1")" = "$(sha256sum <"$2")" ] || fail "$1 and $2 differ"
-}
-
 # piece FILE FIRST LENGTH
 piece() { tail -c +$(($2 + 1)) "$1" | head -c "$3"; }
 
@@ -110,7 +62,6 @@ say() {
     [[ "$got" =~ ^HTTP/1.1\ $1$ ]] || fail "'$got' instead of $1 after '$2'"
 }
 
-ok() { echo "ok: $*"; }
 
 # ---- what is served ------------------------------------------------------------------------------
 
