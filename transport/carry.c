@@ -310,11 +310,17 @@ static bool look_at_confirming(ferry_stream *stream)
     return waited && !waits_to_close(stream);
 }
 
-/* The sending direction's share of a turn. Whether it can go on at once. */
-static bool send_some(ferry_stream *stream)
+/* From here on each request that arrives has a turn again. */
+static void stop_waiting_for_sink(ferry_stream *stream)
 {
     stream->waits_for_sink = false;
     ferry__owner_doze(stream->owner, false);
+}
+
+/* The sending direction's share of a turn. Whether it can go on at once. */
+static bool send_some(ferry_stream *stream)
+{
+    stop_waiting_for_sink(stream);
     if (ferry__stall_is_over(stream))
         give_up(stream);
     /* What was called off meanwhile settles first: any of it may have its say on the owner. */
@@ -330,6 +336,7 @@ static void give_shares(ferry_stream *stream)
     bool reads = stream->reading_is_due, sends = stream->sending_is_due;
     stream->reading_is_due = stream->sending_is_due = false;
     if (ferry__stream_is_cut(stream)) {
+        stop_waiting_for_sink(stream);
         ferry__closing_abort(stream);
         return;
     }
