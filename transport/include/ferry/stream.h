@@ -23,7 +23,9 @@
  * One that fails after some of its bytes left would desynchronise the peer: by default the stream
  * is poisoned, and later requests settle with -ECANCELED and send nothing; ferry_stream_status says
  * why. ferry_framing has other policies. Close works on any stream, and its outcome speaks of the
- * closing only: 0 does not mean that what was queued before has arrived.
+ * closing only: 0 does not mean that what was queued before has arrived. The close of a poisoned
+ * stream is an ordinary one: its peer reads an end of file where the bytes broke off. Where it must
+ * not take that for the whole, use ferry_stream_abort: a TCP peer gets a reset.
  *
  * Outcomes that every data request can carry, beside those of its sources:
  *   -EPIPE, -ECONNRESET, ...  phase sink: what the fd said; SIGPIPE is never delivered
