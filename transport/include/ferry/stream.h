@@ -230,7 +230,7 @@ typedef struct ferry_stream_status {
     uint64_t sent_bytes;        /* accepted by the kernel since adoption */
     uint64_t queued_bytes;      /* of memory, in requests that have not settled */
     uint64_t queued_file_bytes; /* of files and other sources, likewise, as far as known */
-    uint32_t queued_requests;   /* that have not settled */
+    uint32_t queued_requests;   /* that have not settled, reads too */
     int error; /* what the request that poisoned the stream failed with; 0: healthy */
 } ferry_stream_status;
 
@@ -347,7 +347,8 @@ FERRY_API int ferry_promise_get_resume_token(const ferry_promise *promise,
                                              ferry_resume_token *ret_token);
 
 /*
- * Marks a place in the stream: settles when all that was submitted before it has settled. Nothing
+ * Marks a place in the stream: settles when all that was submitted before it has settled, but for
+ * reads, which have an order of their own. Nothing
  * waits for it to leave; it is for knowing, not for pushing. It is taken beyond the stream's limits
  * too, so that a thread can wait for room; -EAGAIN only with more than a million requests queued.
  *
