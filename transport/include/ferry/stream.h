@@ -402,7 +402,8 @@ FERRY_API void ferry_stream_abort(ferry_stream *stream);
  * Promises room: for callers that must not wait in a submit, and do not want to try again and
  * again. The promise settles with 0 once a request of so many bytes would be let in; oldest first,
  * but nothing is kept for it: another submit may be faster, and then -EAGAIN asks for another
- * promise.
+ * promise. Not for callbacks on an owner, where ferry_promise_then is refused: there watermarks tell,
+ * or the on_owner of what is queued.
  *
  * Threads: any. Never blocks. Cancel: it settles with -ECANCELED, inside that call already.
  * @param memory_bytes, file_bytes what the request needs.
