@@ -348,9 +348,9 @@ FERRY_API int ferry_promise_get_resume_token(const ferry_promise *promise,
 
 /*
  * Marks a place in the stream: settles when all that was submitted before it has settled, but for
- * reads, which have an order of their own. Nothing
- * waits for it to leave; it is for knowing, not for pushing. It is taken beyond the stream's limits
- * too, so that a thread can wait for room; -EAGAIN only with more than a million requests queued.
+ * reads, which have an order of their own. Nothing waits for it to leave; it is for knowing, not
+ * for pushing. It is taken beyond the stream's limits too, so that a thread can wait for room;
+ * -EAGAIN only with more than a million requests queued.
  *
  * Threads: any. Never blocks. @return as every submit; allowed after shutdown.
  * Outcome: 0, -ECANCELED, -ESHUTDOWN, -EAGAIN.
