@@ -38,6 +38,7 @@ typedef void ferry_callback(ferry_promise *promise, const ferry_result *result, 
  * while it waits, so that what depends on callbacks makes progress; elsewhere it just waits.
  * With timeout_ms 0 it never waits and runs no callback: a poll, allowed everywhere. When it returns,
  * callbacks of promises that settled earlier may still be waiting: ferry_inbox_run(0) runs them.
+ * A signal does not end the wait. To cancel on Ctrl-C poll a signalfd(2) and ferry_inbox_fd instead.
  *
  * Threads: any but ferry's own; not inside a callback (timeout_ms 0 excepted).
  * @param timeout_ms milliseconds to wait; 0: look only; -1: no limit.

@@ -11,6 +11,9 @@
  * Reads are served first, in the order of their submits; what they leave is the reader's. What has
  * come and nobody has taken yet is kept, and comes first next time.
  *
+ * A reader and a relay keep the stream open, as a reference does. A read into memory or a file does
+ * not: keep a reference until it has settled, or the stream closes and it settles with -ECANCELED.
+ *
  * A reader is called on the thread that set it, when that runs its inbox; or, with on_owner, on the
  * stream's owner, which saves the way to another thread and back between a question and its answer.
  *

@@ -65,7 +65,8 @@ FERRY_API int ferry_service_create(const ferry_service_options *options,
 
 /*
  * Waits until everything that was submitted to any stream of the service before this call has
- * settled. Streams stay open, and other threads may go on submitting; where it has to wait it
+ * settled, but for reads, which it does not wait for: who knows when the peer sends. Streams stay
+ * open, and other threads may go on submitting; where it has to wait it
  * submits a flush. On the calling thread its waiting callbacks run meanwhile, except while all that
  * is left to wait for is a close that another thread asked for.
  *

@@ -23,7 +23,9 @@
  * One that fails after some of its bytes left would desynchronise the peer: by default the stream
  * is poisoned, and later requests settle with -ECANCELED and send nothing; ferry_stream_status says
  * why. ferry_framing has other policies. Close works on any stream, and its outcome speaks of the
- * closing only: 0 does not mean that what was queued before has arrived.
+ * closing only: 0 does not mean that what was queued before has arrived. The close of a poisoned
+ * stream is an ordinary one: its peer reads an end of file where the bytes broke off. Where it must
+ * not take that for the whole, use ferry_stream_abort: a TCP peer gets a reset.
  *
  * Outcomes that every data request can carry, beside those of its sources:
  *   -EPIPE, -ECONNRESET, ...  phase sink: what the fd said; SIGPIPE is never delivered
@@ -228,7 +230,7 @@ typedef struct ferry_stream_status {
     uint64_t sent_bytes;        /* accepted by the kernel since adoption */
     uint64_t queued_bytes;      /* of memory, in requests that have not settled */
     uint64_t queued_file_bytes; /* of files and other sources, likewise, as far as known */
-    uint32_t queued_requests;   /* that have not settled */
+    uint32_t queued_requests;   /* that have not settled, reads too */
     int error; /* what the request that poisoned the stream failed with; 0: healthy */
 } ferry_stream_status;
 
@@ -345,9 +347,10 @@ FERRY_API int ferry_promise_get_resume_token(const ferry_promise *promise,
                                              ferry_resume_token *ret_token);
 
 /*
- * Marks a place in the stream: settles when all that was submitted before it has settled. Nothing
- * waits for it to leave; it is for knowing, not for pushing. It is taken beyond the stream's limits
- * too, so that a thread can wait for room; -EAGAIN only with more than a million requests queued.
+ * Marks a place in the stream: settles when all that was submitted before it has settled, but for
+ * reads, which have an order of their own. Nothing waits for it to leave; it is for knowing, not
+ * for pushing. It is taken beyond the stream's limits too, so that a thread can wait for room;
+ * -EAGAIN only with more than a million requests queued.
  *
  * Threads: any. Never blocks. @return as every submit; allowed after shutdown.
  * Outcome: 0, -ECANCELED, -ESHUTDOWN, -EAGAIN.
@@ -399,7 +402,8 @@ FERRY_API void ferry_stream_abort(ferry_stream *stream);
  * Promises room: for callers that must not wait in a submit, and do not want to try again and
  * again. The promise settles with 0 once a request of so many bytes would be let in; oldest first,
  * but nothing is kept for it: another submit may be faster, and then -EAGAIN asks for another
- * promise.
+ * promise. Not for callbacks on an owner, where ferry_promise_then is refused: there watermarks tell,
+ * or the on_owner of what is queued.
  *
  * Threads: any. Never blocks. Cancel: it settles with -ECANCELED, inside that call already.
  * @param memory_bytes, file_bytes what the request needs.
