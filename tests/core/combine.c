@@ -561,7 +561,7 @@ typedef struct trial {
     ferry_promise *pending[16];
 } trial;
 
-static ferry_promise *start(size_t number, ferry_outcome *outcome, void *arg)
+static ferry_promise *start_trial(size_t number, ferry_outcome *outcome, void *arg)
 {
     trial *what = arg;
     check_eq(number, what->started++);
@@ -583,7 +583,7 @@ PROMISE(retry, is_repeated_until_it_succeeds_or_attempts_run_out)
     static const int errors[] = {-EIO, -EPIPE, -EIO, 0};
     for (unsigned attempts = 1; attempts <= 5; attempts++) {
         trial what = {.errors = errors, .at_once = attempts % 2 != 0};
-        const ferry_retry retry = {.start = start, .arg = &what, .attempts = attempts};
+        const ferry_retry retry = {.start = start_trial, .arg = &what, .attempts = attempts};
         ferry_promise *promise;
         check_eq(ferry_promise_retry(&retry, &promise), 0);
         check_eq(what.started, 0); /* not inside the call */
@@ -606,7 +606,7 @@ PROMISE(retry, ends_with_what_is_not_worth_another_attempt_and_with_cancelled_on
     for (unsigned i = 0; i < 2; i++) {
         trial what = {.errors = errors[i]};
         const ferry_retry retry = {
-            .start = start, .arg = &what, .is_worth = i == 0 ? is_eio : NULL};
+            .start = start_trial, .arg = &what, .is_worth = i == 0 ? is_eio : NULL};
         ferry_promise *promise;
         check_eq(ferry_promise_retry(&retry, &promise), 0);
         check_eq(ferry_promise_await(promise, -1, NULL), 0);
@@ -618,7 +618,8 @@ PROMISE(retry, pauses_double_up_to_a_limit)
 {
     static const int errors[] = {-EIO, -EIO, -EIO, -EIO, 0};
     trial what = {.errors = errors};
-    const ferry_retry retry = {.start = start, .arg = &what, .pause_ms = 2, .most_pause_ms = 5};
+    const ferry_retry retry = {
+        .start = start_trial, .arg = &what, .pause_ms = 2, .most_pause_ms = 5};
     ferry_promise *promise;
     int64_t begin = ferry__clock_now();
     check_eq(ferry_promise_retry(&retry, &promise), 0);
@@ -631,7 +632,7 @@ PROMISE(retry, cancelled_cancels_the_attempt_under_way_or_the_pause)
 {
     static const int pending[] = {1}, failing[] = {-EIO, -EIO};
     trial what = {.errors = pending};
-    ferry_retry retry = {.start = start, .arg = &what, .pause_ms = 1000 * 1000};
+    ferry_retry retry = {.start = start_trial, .arg = &what, .pause_ms = 1000 * 1000};
     ferry_promise *promise;
     check_eq(ferry_promise_retry(&retry, &promise), 0);
     run_all();
@@ -661,7 +662,7 @@ PROMISE(map, keeps_at_most_so_many_under_way_and_the_order_of_results)
     static const int errors[] = {1, 1, 1, 1, 1, 1};
     static const unsigned turns[] = {2, 0, 1, 4, 5, 3};
     trial what = {.errors = errors};
-    const ferry_map map = {.start = start, .arg = &what, .count = 6, .at_once = 3};
+    const ferry_map map = {.start = start_trial, .arg = &what, .count = 6, .at_once = 3};
     ferry_promise *promise;
     check_eq(ferry_promise_map(&map, &promise), 0);
     check_eq(what.started, 0); /* not inside the call */
@@ -684,7 +685,7 @@ PROMISE(map, failure_starts_none_after_and_cancels_the_others)
 {
     static const int errors[] = {1, 1, 1, 1};
     trial what = {.errors = errors};
-    const ferry_map map = {.start = start, .arg = &what, .count = 4, .at_once = 2};
+    const ferry_map map = {.start = start_trial, .arg = &what, .count = 4, .at_once = 2};
     ferry_promise *promise;
     check_eq(ferry_promise_map(&map, &promise), 0);
     run_all();
@@ -705,7 +706,7 @@ PROMISE(map, of_values_of_settled_promises_and_of_nothing_succeeds)
     static const int errors[] = {0, 0, 0, 0, 0, 0, 0};
     for (unsigned at_once = 0; at_once < 8; at_once++) {
         trial what = {.errors = errors, .at_once = at_once % 2 != 0};
-        ferry_map map = {.start = start, .arg = &what, .count = 7, .at_once = at_once};
+        ferry_map map = {.start = start_trial, .arg = &what, .count = 7, .at_once = at_once};
         ferry_promise *promise;
         check_eq(ferry_promise_map(&map, &promise), 0);
         expect(promise, 0, 28);
@@ -806,34 +807,43 @@ static void *make_many_and_end(void *arg)
     return NULL;
 }
 
-static void *settle_many(void *arg)
+/* Every other one, from the first or the second on. */
+static void *settle_half(void *arg)
 {
-    ferry_promise **promises = arg;
-    for (unsigned i = 0; i < CROWD; i++)
-        check_eq(ferry_promise_settle(promises[i], NULL), 0);
+    for (unsigned i = 0; i < CROWD; i += 2)
+        check_eq(ferry_promise_settle(((ferry_promise **)arg)[i], NULL), 0);
     return NULL;
 }
 
-static void *cancel_many(void *arg)
+static void *cancel_half(void *arg)
 {
-    ferry_promise **promises = arg;
-    for (unsigned i = 0; i < CROWD; i++)
-        (void)ferry_promise_cancel(promises[i]);
+    for (unsigned i = 0; i < CROWD; i += 2)
+        (void)ferry_promise_cancel(((ferry_promise **)arg)[i]);
     return NULL;
+}
+
+static void start(pthread_t *thread, void *(*body)(void *), void *arg)
+{
+    check_eq(pthread_create(thread, NULL, body, arg), 0);
 }
 
 PROMISE(exactly_once, thread_may_end_while_what_it_made_is_settled_and_cancelled)
 {
-    for (unsigned round = 0; round < 200; round++) {
+    for (unsigned round = 0; round < 400; round++) {
         ferry_promise *promises[2 * CROWD];
+        pthread_t threads[4];
         for (unsigned i = 0; i < CROWD; i++)
             promises[i] = make();
-        pthread_t threads[3];
-        check_eq(pthread_create(&threads[0], NULL, settle_many, promises), 0);
+        bool is_early = round % 2 != 0; /* before it ends, or after */
+        if (is_early)
+            start(&threads[0], settle_half, promises);
         run_to_its_end(make_many_and_end, promises);
-        check_eq(pthread_create(&threads[1], NULL, cancel_many, promises + CROWD), 0);
-        check_eq(pthread_create(&threads[2], NULL, cancel_many, promises + CROWD), 0);
-        for (unsigned i = 0; i < 3; i++)
+        if (!is_early)
+            start(&threads[0], settle_half, promises);
+        start(&threads[1], settle_half, promises + 1);
+        start(&threads[2], cancel_half, promises + CROWD);
+        start(&threads[3], cancel_half, promises + CROWD + 1);
+        for (unsigned i = 0; i < 4; i++)
             pthread_join(threads[i], NULL);
         for (unsigned i = 0; i < 2 * CROWD; i++) {
             check(!is_pending(promises[i]));
@@ -966,9 +976,9 @@ static int make_one_of_each(ferry_promise *first)
     static trial what;
     static script next;
     what = (trial){.errors = errors, .at_once = true};
-    const ferry_retry retry = {.start = start, .arg = &what, .attempts = 2};
+    const ferry_retry retry = {.start = start_trial, .arg = &what, .attempts = 2};
     trial items = {.errors = errors + 1, .at_once = true};
-    const ferry_map map = {.start = start, .arg = &items, .count = 1};
+    const ferry_map map = {.start = start_trial, .arg = &items, .count = 1};
     ferry_promise *made[5] = {NULL};
     int error = ferry_promise_and_then(first, play, &next, &made[0]);
     if (error == 0)
