@@ -196,7 +196,11 @@ static int settle(ferry_promise *promise, const ferry_outcome *outcome)
         return -EINVAL;
     if (ferry__promise_poll(promise) == -ECHILD)
         return -ECHILD;
-    switch (settle_as(promise, SETTLED, outcome)) {
+    /* Kept: whoever learns of the outcome may give back what is also this caller's reference. */
+    (void)ferry_promise_ref(promise);
+    claim before = settle_as(promise, SETTLED, outcome);
+    (void)ferry_promise_unref(promise);
+    switch (before) {
     case OPEN:
         return 0;
     case CALLED_OFF:

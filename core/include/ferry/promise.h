@@ -173,7 +173,8 @@ FERRY_API int ferry_promise_create(const ferry_promise_options *options,
  * Settles a promise of the program's own, once, and posts its callbacks: none runs inside the call.
  * After it was cancelled this has no effect and is no error: who does the work need not ask first.
  *
- * Threads: any, all at once: one of them settles it. Borrows: *result, during the call.
+ * Threads: any, all at once: one of them settles it. The reference that keeps it until then may be
+ * another thread's, who gives it back as soon as he has the outcome. Borrows: *result, during the call.
  * @param result error is 0 or a negative errno, all else as the program likes; NULL: success.
  * @return 0: settled, or it had been cancelled; -EALREADY: it has settled otherwise, and stays so;
  *         -EINVAL: it is NULL or none that ferry_promise_create made, or the error is positive;
