@@ -24,9 +24,9 @@
 #define FERRY_ACTORS_OWNER_H
 
 #include "actors/poller.h"
-#include "actors/timers.h"
 #include "core/inbox.h"
 #include "core/mailbox.h"
+#include "core/timers.h"
 
 #include <pthread.h>
 

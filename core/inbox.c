@@ -14,10 +14,25 @@ static pthread_key_t thread_end;
 static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
 static int thread_end_error;
 
+/* What this thread has to give back, of whatever inboxes. */
+static _Thread_local ferry__mailbox undeliverable;
+static _Thread_local bool is_giving_back;
+
+/*
+ * Tells each mail that its receiver is gone. That may make them post others, to inboxes that are
+ * closed as well, and so on: they are put beside, lest a long chain of promises make a deep stack.
+ */
 static void discard_chain(ferry__mail *chain)
 {
     for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL;)
-        mail->deliver(mail, true);
+        ferry__mailbox_push(&undeliverable, mail);
+    if (is_giving_back)
+        return;
+    is_giving_back = true;
+    while ((chain = ferry__mailbox_take(&undeliverable)) != NULL)
+        for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL;)
+            mail->deliver(mail, true);
+    is_giving_back = false;
 }
 
 static void discard_mail(ferry__inbox *inbox)
@@ -25,12 +40,22 @@ static void discard_mail(ferry__inbox *inbox)
     discard_chain(ferry__mailbox_take(&inbox->mailbox));
 }
 
+static void fire_all(ferry__timers *timers)
+{
+    for (ferry__timer *timer; (timer = timers->root) != NULL;) {
+        ferry__timers_cancel(timers, timer);
+        timer->fire(timer);
+    }
+}
+
 static void close_inbox(void *arg)
 {
     ferry__inbox *inbox = arg;
     ferry__thread_current()->inbox = NULL;
+    ferry__thread_current()->in_callback = false; /* one of them may have ended the thread */
     atomic_store(&inbox->closed, true);
     discard_chain(inbox->being_run);
+    fire_all(&inbox->timers);
     discard_mail(inbox);
     ferry__inbox_unref(inbox);
 }
@@ -51,6 +76,7 @@ static ferry__inbox *inbox_create(void)
         return NULL;
     atomic_init(&inbox->refs, 1);
     ferry__wake_init(&inbox->wake);
+    ferry__bell_init(&inbox->bell);
     if (pthread_setspecific(thread_end, inbox) != 0) {
         ferry__release(inbox);
         return NULL;
@@ -71,6 +97,7 @@ void ferry__inbox_unref(ferry__inbox *inbox)
     if (inbox == NULL || atomic_fetch_sub_explicit(&inbox->refs, 1, memory_order_acq_rel) != 1)
         return;
     ferry__wake_deinit(&inbox->wake);
+    ferry__bell_deinit(&inbox->bell);
     ferry__release(inbox);
 }
 
@@ -87,8 +114,17 @@ static ferry__bed bed_of(const ferry__inbox *inbox)
     return atomic_load(&inbox->wake.fd) >= 0 ? FERRY__ON_FD : FERRY__ON_FUTEX;
 }
 
+/* A thread that rings itself does not sleep; it only has to make the fd readable that its event loop
+ * sleeps on. */
+static bool needs_no_ring(const ferry__inbox *inbox)
+{
+    return inbox == ferry__thread_current()->inbox && bed_of(inbox) == FERRY__ON_FUTEX;
+}
+
 void ferry__inbox_ring(ferry__inbox *inbox, ferry__ringer *ringer)
 {
+    if (needs_no_ring(inbox))
+        return;
     if (ringer == NULL) {
         ring(inbox);
         return;
@@ -118,6 +154,29 @@ void ferry__ringer_flush(ferry__ringer *ringer)
     ringer->count = 0;
 }
 
+static void set_alarm(ferry__inbox *inbox)
+{
+    if (inbox->bell.fd >= 0)
+        ferry__bell_set_alarm(&inbox->bell, ferry__timers_nearest(&inbox->timers));
+}
+
+void ferry__inbox_set_timer(ferry__inbox *inbox, ferry__timer *timer, int64_t deadline)
+{
+    ferry__timers_set(&inbox->timers, timer, deadline);
+    set_alarm(inbox);
+}
+
+void ferry__inbox_cancel_timer(ferry__inbox *inbox, ferry__timer *timer)
+{
+    ferry__timers_cancel(&inbox->timers, timer);
+    set_alarm(inbox);
+}
+
+static int64_t earlier(int64_t one, int64_t other)
+{
+    return one < other ? one : other;
+}
+
 static int run_mail(ferry__inbox *inbox)
 {
     int count = 0;
@@ -130,20 +189,27 @@ static int run_mail(ferry__inbox *inbox)
     return count;
 }
 
+/* Runs what is due and what has come. Announced before the look: what is posted later rings, and so
+ * makes the fd readable. */
+static int run_what_waits(ferry__inbox *inbox, ferry__bed bed)
+{
+    ferry__timers_fire(&inbox->timers);
+    set_alarm(inbox);
+    ferry__wake_clear(&inbox->wake);
+    ferry__wake_announce(&inbox->wake, bed);
+    return run_mail(inbox);
+}
+
 int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *context,
                      int64_t deadline)
 {
     ferry__bed bed = bed_of(inbox);
-    /* Announced before each look: what is posted later rings, and so makes the fd readable. */
-    ferry__wake_clear(&inbox->wake);
-    ferry__wake_announce(&inbox->wake, bed);
-    int count = run_mail(inbox);
+    int count = run_what_waits(inbox, bed);
     while (count == 0 && !done(context) && deadline != 0 &&
            (deadline == FERRY__NEVER || ferry__clock_now() < deadline)) {
-        ferry__wake_sleep(&inbox->wake, bed, deadline);
-        ferry__wake_clear(&inbox->wake);
-        ferry__wake_announce(&inbox->wake, bed);
-        count = run_mail(inbox);
+        ferry__wake_sleep(&inbox->wake, bed,
+                          earlier(deadline, ferry__timers_nearest(&inbox->timers)));
+        count = run_what_waits(inbox, bed);
     }
     /* Without an fd nobody waits for a ring between two calls: spare the posters the system call. */
     if (bed_of(inbox) == FERRY__ON_FUTEX)
@@ -158,15 +224,17 @@ int ferry_inbox_fd(void)
     ferry__inbox *inbox = ferry__inbox_current();
     if (inbox == NULL)
         return -ENOMEM;
-    bool first = atomic_load(&inbox->wake.fd) < 0;
-    int fd = ferry__wake_fd(&inbox->wake);
-    if (fd < 0 || !first)
-        return fd;
+    if (inbox->bell.fd >= 0)
+        return inbox->bell.fd;
+    int error = ferry__bell_open(&inbox->bell, &inbox->wake);
+    if (error != 0)
+        return error;
+    set_alarm(inbox);
     /* What was posted before there was an fd is announced by it too. */
     ferry__wake_announce(&inbox->wake, FERRY__ON_FD);
     if (!ferry__mailbox_is_empty(&inbox->mailbox))
         ring(inbox);
-    return fd;
+    return inbox->bell.fd;
 }
 
 static bool never_done(void *context)

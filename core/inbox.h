@@ -7,12 +7,17 @@
  * its inbox is closed: whoever posts from then on empties it again and tells each mail that its
  * receiver is gone. Close and post are ordered as sleeper and waker are (core/wake.h): either the
  * closer's last take finds the mail, or the poster finds the inbox closed.
+ *
+ * A thread's timers are its inbox's: they fire just before its mail is delivered, so that what they
+ * settle is delivered with it; and all of them, as if they were due, when the thread ends.
  */
 #ifndef FERRY_CORE_INBOX_H
 #define FERRY_CORE_INBOX_H
 
 #include "core/mailbox.h"
+#include "core/timers.h"
 #include "core/wake.h"
+#include "core/bell.h"
 
 typedef struct ferry__inbox {
     /* Any thread. */
@@ -23,6 +28,8 @@ typedef struct ferry__inbox {
 
     /* Its own thread. */
     ferry__mail *being_run; /* taken and not run yet: a callback may end the thread */
+    ferry__timers timers;
+    ferry__bell bell; /* open once an event loop has asked for the fd */
 } ferry__inbox;
 
 /*
@@ -58,6 +65,16 @@ void ferry__inbox_ring(ferry__inbox *inbox, ferry__ringer *ringer);
 
 /* Rings what was collected. */
 void ferry__ringer_flush(ferry__ringer *ringer);
+
+/* The inbox's own thread. Sets a timer of its, or sets it anew; unsets it. */
+void ferry__inbox_set_timer(ferry__inbox *inbox, ferry__timer *timer, int64_t deadline);
+void ferry__inbox_cancel_timer(ferry__inbox *inbox, ferry__timer *timer);
+
+/* Any thread that holds a reference. Whether its thread has ended. */
+static inline bool ferry__inbox_is_closed(const ferry__inbox *inbox)
+{
+    return atomic_load(&inbox->closed);
+}
 
 /*
  * The inbox's own thread. Runs what waits; if nothing does and done() is false, sleeps until mail,

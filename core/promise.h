@@ -2,15 +2,19 @@
 /*
  * The making and settling side of promises.
  *
- * A promise is the first member of the request it belongs to, so that both are one allocation;
- * destroy frees the whole. One thread settles it (the owner of its stream), once, or drops it where
- * nobody can learn the outcome any more; all others await, observe, ref and unref.
+ * A promise is the first member of the request it belongs to, or of a ferry__own (core/own.h), so
+ * that both are one allocation; destroy frees the whole. One thread settles it, once, or drops it
+ * where nobody can learn the outcome any more; all others await, observe, ref and unref.
  *
  *   settle                                   await at home / elsewhere / then
  *   1 write result                           1 state |= who waits, or push an observer
  *   2 state |= SETTLED (exchange-like)       2 SETTLED there? then read result
  *   3 ring home, wake futex, as state says   3 sleep, again from 2
  *   4 close the list of observers, post them
+ *
+ * Observers hold references of their own, counted apart: those who hold any other may settle it, or
+ * have it settled. When the last of these goes and only observers are left, none of them would ever
+ * hear anything; the promise's type may then settle it (forsake).
  */
 #ifndef FERRY_CORE_PROMISE_H
 #define FERRY_CORE_PROMISE_H
@@ -20,12 +24,14 @@
 
 #include <ferry/promise.h>
 
-/* One registered callback: the mail that carries the outcome to its thread. */
+/* Somebody who is told: the mail that carries the outcome to its thread. */
 typedef struct ferry__observer {
     ferry__mail mail;             /* posted to inbox when the promise settles */
     struct ferry__observer *next; /* in the promise's list, newest first */
-    ferry_promise *promise;       /* a reference of this observer's own */
-    ferry__inbox *inbox;          /* likewise: where the callback runs */
+    ferry_promise *promise;       /* an observer's reference; given back by whoever delivers */
+    ferry__inbox *inbox;          /* where to; kept by whoever made the observer */
+
+    /* Of one that ferry_promise_then or _on_cancel made. */
     ferry_callback *callback;
     void *arg;
 } ferry__observer;
@@ -39,22 +45,42 @@ typedef struct ferry__promise_type {
      * cannot be cancelled.
      */
     void (*cancel)(ferry_promise *);
+    /*
+     * Any thread. It is pending and only observers will be left, once the caller has given back the
+     * reference that it still has. Perhaps more than once. NULL: somebody always holds one until it
+     * has settled.
+     */
+    void (*forsake)(ferry_promise *);
 } ferry__promise_type;
+
+/* promise->refs: all references, and how many of them are observers'. */
+#define FERRY__ONE_REFERENCE UINT64_C(1)
+#define FERRY__ONE_OBSERVER  ((UINT64_C(1) << 32) | FERRY__ONE_REFERENCE)
+
+/* promise->state */
+enum {
+    FERRY__IS_SETTLED = 1,          /* result is there, and constant */
+    FERRY__AWAITED_HOME = 2,        /* the home thread may sleep on its inbox for it */
+    FERRY__AWAITED_ELSEWHERE = 4,   /* other threads may sleep on the state itself */
+    FERRY__AWAITED_WITH_OTHERS = 8, /* other threads may sleep on their inboxes for it (await.c) */
+    FERRY__IS_CANCELLED = 16,       /* somebody asked for it to be called off */
+    FERRY__HAS_FIRST_OBSERVER = 32, /* first_observer is in use */
+    FERRY__WAS_SEEN = 64            /* in debug builds: somebody has learnt the outcome */
+};
 
 struct ferry_promise {
     /* Any thread. */
-    atomic_uint refs;
-    atomic_uint state; /* promise.c's flags; the futex word of those who await elsewhere */
+    _Atomic uint64_t refs;
+    atomic_uint state;   /* flags; the futex word of those who await elsewhere */
+    uint32_t generation; /* set when it is made: of the process that made it (core/thread.h) */
     _Atomic(ferry__observer *) observers;
     _Atomic(ferry__inbox *) home; /* the submitting thread's, a reference; NULL: it reports nowhere.
                                      Set at most once */
 
-    /* Set when it is made. */
-    uint32_t generation;             /* of the process that made it (core/thread.h) */
-    const ferry__promise_type *type; /* what it is part of */
+    const ferry__promise_type *type; /* what it is part of; set when it is made */
+    _Atomic(const char *) label;     /* what the program calls it, or NULL */
 
     /* The first registered callback: most promises have one, and it costs no allocation. */
-    atomic_bool first_observer_taken;
     ferry__observer first_observer;
 
     /* The settling thread's until it settles, then constant. */
@@ -68,13 +94,13 @@ struct ferry_promise {
 static inline void ferry__promise_init(ferry_promise *promise, ferry__inbox *home,
                                        const ferry__promise_type *type)
 {
-    atomic_init(&promise->refs, 1);
+    atomic_init(&promise->refs, FERRY__ONE_REFERENCE);
     atomic_init(&promise->state, 0);
     atomic_init(&promise->observers, NULL);
-    atomic_init(&promise->first_observer_taken, false);
     promise->generation = ferry__process_generation();
     atomic_init(&promise->home, home != NULL ? ferry__inbox_ref(home) : NULL);
     promise->type = type;
+    atomic_init(&promise->label, NULL);
     promise->result = (ferry_result){0};
 }
 
@@ -82,8 +108,8 @@ static inline void ferry__promise_init(ferry_promise *promise, ferry__inbox *hom
 static inline ferry_promise *ferry__promise_ref_unshared(ferry_promise *promise)
 {
     /* No atomic addition: there is nobody to race with, and it is dear beside a small write. */
-    unsigned before = atomic_load_explicit(&promise->refs, memory_order_relaxed);
-    atomic_store_explicit(&promise->refs, before + 1, memory_order_relaxed);
+    uint64_t before = atomic_load_explicit(&promise->refs, memory_order_relaxed);
+    atomic_store_explicit(&promise->refs, before + FERRY__ONE_REFERENCE, memory_order_relaxed);
     return promise;
 }
 
@@ -93,11 +119,22 @@ bool ferry__promise_is_forgotten(const ferry_promise *promise);
 /* Any thread. Gives a promise that has no home one, taking a reference; otherwise does nothing. */
 void ferry__promise_set_home(ferry_promise *promise, ferry__inbox *home);
 
+/* Any thread. Whether it has settled: then its result is constant. */
+static inline bool ferry__promise_is_settled(const ferry_promise *promise)
+{
+    return (atomic_load(&promise->state) & FERRY__IS_SETTLED) != 0;
+}
+
+/* Any thread. 0 if it has settled; -ETIMEDOUT: not yet; -ECHILD: it never will, in this process. */
+int ferry__promise_poll(const ferry_promise *promise);
+
 /*
- * Any thread that may wait. ferry_promise_await with a deadline instead of a timeout.
- * @return 0, -ETIMEDOUT, -ECHILD.
+ * Any thread. Has an observer's mail posted to its inbox once the promise has settled, at once if it
+ * has. The observer gets a reference; whoever delivers it gives that back with
+ * ferry__promise_unobserve. The caller sets mail.deliver and inbox.
  */
-int ferry__promise_await_until(ferry_promise *promise, int64_t deadline);
+void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer);
+void ferry__promise_unobserve(ferry_promise *promise);
 
 /*
  * The settling thread, once: publishes promise->result, wakes who awaits it and posts the

@@ -388,7 +388,7 @@ static void cancel(ferry_promise *promise)
         settle(waiting, -ECANCELED);
 }
 
-static const ferry__promise_type room_type = {destroy, cancel};
+static const ferry__promise_type room_type = {.destroy = destroy, .cancel = cancel};
 
 static void list(ferry_service *service, room_promise *waiting)
 {

@@ -57,7 +57,7 @@ static void destroy_promise(ferry_promise *promise)
     ferry__listener_unref(LISTENER_OF(promise, closed));
 }
 
-static const ferry__promise_type closed_type = {destroy_promise, NULL};
+static const ferry__promise_type closed_type = {.destroy = destroy_promise};
 
 /* ---- listening ------------------------------------------------------------------------------- */
 

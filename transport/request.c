@@ -250,9 +250,10 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
 
 /* A type of their own for those with extras: to look for them when a promise is given back would cost
  * each small write a line that is in nobody's cache any more. */
-static const ferry__promise_type data_type = {destroy, ferry__request_cancel};
-static const ferry__promise_type extras_type = {destroy_with_extras, ferry__request_cancel};
-static const ferry__promise_type end_type = {destroy, NULL};
+static const ferry__promise_type data_type = {.destroy = destroy, .cancel = ferry__request_cancel};
+static const ferry__promise_type extras_type = {.destroy = destroy_with_extras,
+                                                .cancel = ferry__request_cancel};
+static const ferry__promise_type end_type = {.destroy = destroy};
 
 static const ferry__promise_type *choose_type(ferry__request_kind kind, bool with_extras)
 {

@@ -14,8 +14,8 @@
 #ifndef FERRY_TRANSPORT_REQUEST_H
 #define FERRY_TRANSPORT_REQUEST_H
 
-#include "actors/timers.h"
 #include "core/promise.h"
+#include "core/timers.h"
 #include "transport/admission.h"
 #include "transport/progress.h"
 #include "transport/source.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/service.h"
 
+#include "core/await.h"
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "core/thread.h"

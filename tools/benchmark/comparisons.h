@@ -12,6 +12,7 @@
 int bulk_compare(const bench *settings);
 int small_compare(const bench *settings);
 int roundtrip_compare(const bench *settings);
+int promise_compare(const bench *settings);
 int serve_compare(const bench *settings);
 
 #endif

@@ -27,6 +27,8 @@ static const struct comparison {
      false},
     {"roundtrip", "submit and await, against two eventfd hops and send()", roundtrip_compare,
      false},
+    {"promise", "a promise of the program's own, against a mutex and a condition variable",
+     promise_compare, false},
     {"serve", "`ferry serve` and other servers of files, against nginx", serve_compare, true},
 };
 enum { COMPARISONS = sizeof comparisons / sizeof comparisons[0] };

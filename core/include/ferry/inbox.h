@@ -8,8 +8,8 @@
  * ferry_inbox_fd for readability and calls ferry_inbox_run(0) when it is readable.
  *
  * A thread that ends (by returning or pthread_exit; exit(3) ends no thread in order) with callbacks
- * still to come loses them (the log hook is told, once a
- * callback); the outcomes themselves stay available to ferry_promise_await elsewhere.
+ * still to come loses them (the log hook is told, once a callback); the outcomes themselves stay
+ * available to ferry_promise_await elsewhere.
  */
 #ifndef FERRY_INBOX_H
 #define FERRY_INBOX_H
@@ -19,7 +19,8 @@
 FERRY_BEGIN
 
 /*
- * Gives the fd that is readable while completions wait for the calling thread. Watch it with poll,
+ * Gives the fd that is readable while completions wait for the calling thread, or a time has come
+ * that it waits for (ferry_promise_after, and what is built on it). Watch it with poll,
  * epoll or any event loop, level- or edge-triggered, and call ferry_inbox_run when it is readable;
  * do not read, write or close it. It may now and then be readable with nothing to run.
  *
@@ -27,14 +28,15 @@ FERRY_BEGIN
  * and the last promise that reports to it are gone.
  * @return the fd (close-on-exec); -EMFILE, -ENFILE, -ENOMEM: it could not be made; -EDEADLK: called
  *         on an owner thread, which has no inbox.
- * Source: eventfd(2).
+ * Source: epoll(7) of an eventfd(2) and a timerfd_create(2).
  */
 FERRY_API int ferry_inbox_fd(void);
 
 /*
  * Runs the callbacks that wait for the calling thread, in the order in which their promises
  * settled, and returns. Callbacks that those callbacks cause are left for the next call, so that it
- * always comes to an end.
+ * always comes to an end. The steps of promises that were made of others here (<ferry/combine.h>)
+ * are such callbacks, too.
  *
  * Threads: any but ferry's own; not inside a callback.
  * @param timeout_ms how long to wait for the first callback if none waits; 0: not at all; -1: no

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Promises: the outcome of one request, on its way to whoever wants it.
+ * Promises: an outcome on its way to whoever wants it.
  *
  * A submit that returned 0 makes a promise that settles exactly once, whatever happens: success,
  * failure, abort, the end of the service. Until then it is pending; from then on its result never
  * changes. A promise is reference-counted and outlives the stream and the service that made it.
+ * A program can make promises of its own (ferry_promise_create), and others of those that there are
+ * (<ferry/combine.h>).
  *
  * Its home is the thread that submitted the request. There are two ways to learn the outcome:
  *   - ferry_promise_await blocks until it is there (on any thread but ferry's own);
@@ -23,6 +25,15 @@
 FERRY_BEGIN
 
 typedef struct ferry_promise ferry_promise;
+
+/* A result and, perhaps, something more that came of it. Zero-initialised: success, and no value. */
+typedef struct ferry_outcome {
+    ferry_result result;
+    void *value; /* whatever the promise is for; NULL: nothing */
+    void (*release)(
+        void *value); /* called once with value, when nothing can ask for it any more; any
+                                     thread. NULL: there is nothing to release */
+} ferry_outcome;
 
 /*
  * What ferry calls with an outcome. promise is valid during the call without a reference of the
@@ -71,17 +82,54 @@ FERRY_API int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms,
 FERRY_API int ferry_promise_then(ferry_promise *promise, ferry_callback *callback, void *arg);
 
 /*
- * Asks for a request to be called off. It settles soon afterwards, once: with -ECANCELED and the
+ * Waits until all of some promises have settled; looks at no outcome. While it waits it runs the
+ * calling thread's callbacks, wherever the promises' homes are. With timeout_ms 0 it only looks.
+ *
+ * Threads: any but ferry's own; not inside a callback (timeout_ms 0 excepted).
+ * Borrows: the array and its promises, during the call.
+ * @param timeout_ms milliseconds to wait for all of them together; 0: look only; -1: no limit.
+ * @return 0 once all have settled, and for none; -ETIMEDOUT: one is pending; -ECHILD: one is
+ *         pending, and made before this process was forked; -EDEADLK: called on an owner thread or
+ *         inside a callback; -EINVAL: a promise is NULL, or timeout_ms is below -1; -ENOMEM: the
+ *         thread's inbox could not be made.
+ */
+FERRY_API int ferry_promise_await_all(ferry_promise *const promises[], size_t count,
+                                      int64_t timeout_ms);
+
+/*
+ * Likewise, until one of them has settled.
+ * @param ret_index gets the place of the first in the array that has; may be NULL.
+ * @return as ferry_promise_await_all; -EINVAL also for none; -ECHILD only if none can settle here.
+ */
+FERRY_API int ferry_promise_await_any(ferry_promise *const promises[], size_t count,
+                                      int64_t timeout_ms, size_t *ret_index);
+
+/*
+ * Asks for it to be called off. A request settles soon afterwards, once: with -ECANCELED and the
  * exact count of what had left, or as it would have without, if it was faster. A request that still
  * waits for its turn sends no byte and leaves its stream healthy; for one that is under way, whether
  * the peer reads or not, the stream's framing policy says what follows (ferry_stream_options).
+ * A promise of the program's own settles with -ECANCELED at once. One that is made of others does
+ * when its home runs its inbox, and what it is waiting for is then cancelled too.
  *
- * Threads: any. Never blocks, never settles inside the call; callbacks run as ever.
+ * Threads: any. Never blocks; a request never settles inside the call; callbacks run as ever.
  * @return 0: asked for, now or before; -EALREADY: it has settled; -EOPNOTSUPP: a shutdown or a
  *         close, which cannot be called off (ferry_stream_abort ends a close that lasts);
  *         -EINVAL: promise is NULL; -ECHILD: pending, and made before this process was forked.
  */
 FERRY_API int ferry_promise_cancel(ferry_promise *promise);
+
+/*
+ * Has a callback run on the calling thread if the promise is cancelled: once it has settled with
+ * -ECANCELED. For whoever does the work behind a promise, and is to stop it. These hooks run in
+ * the reverse order of registration, those of one thread, and before its other callbacks. If it
+ * settles otherwise they are released without being run.
+ *
+ * Threads: any but ferry's own. Borrows: arg, until the promise has settled and, if it was
+ * cancelled, the hook has run. If this thread ends first, it never runs and the log hook is told.
+ * @return as ferry_promise_then.
+ */
+FERRY_API int ferry_promise_on_cancel(ferry_promise *promise, ferry_callback *callback, void *arg);
 
 /* Takes one more reference. Threads: any that holds one. @return promise; NULL for NULL. */
 FERRY_API ferry_promise *ferry_promise_ref(ferry_promise *promise);
@@ -91,6 +139,86 @@ FERRY_API ferry_promise *ferry_promise_ref(ferry_promise *promise);
  * callbacks run. Threads: any. @return NULL, so that p = ferry_promise_unref(p) forgets it.
  */
 FERRY_API ferry_promise *ferry_promise_unref(ferry_promise *promise);
+
+/* ---- promises of the program's own ----------------------------------------------------------- */
+
+typedef struct ferry_promise_options {
+    const char
+        *label; /* for reports: what it is; NULL: nothing. Must stay valid, as a literal does */
+    bool copy_label;  /* it is copied instead */
+    const char *site; /* where it is made: FERRY_HERE; NULL: unknown. Must stay valid */
+} ferry_promise_options;
+
+/* The place in the source where this stands, as a string: "serve.c:12". */
+#define FERRY_HERE           __FILE__ ":" FERRY_TEXT_(__LINE__)
+#define FERRY_TEXT_(line)    FERRY_TEXT_OF_(line)
+#define FERRY_TEXT_OF_(line) #line
+
+/*
+ * Makes a promise that the program itself settles, so that its own work composes with transfers. The
+ * calling thread is its home. One allocation.
+ *
+ * If the last reference is given back while it is pending nobody can settle it any more: it then
+ * settles with -ECANCELED if anybody observes it (a callback, a promise made of it). Debug builds
+ * tell the log hook.
+ *
+ * Threads: any; on an owner thread it has no home. Gives: a reference.
+ * @param options NULL: all defaults.
+ * @return 0; -ENOMEM; -EINVAL: ret_promise is NULL.
+ * Example: tests/core/own_promise.c
+ */
+FERRY_API int ferry_promise_create(const ferry_promise_options *options,
+                                   ferry_promise **ret_promise);
+
+/*
+ * Settles a promise of the program's own, once, and posts its callbacks: none runs inside the call.
+ * After it was cancelled this has no effect and is no error: who does the work need not ask first.
+ *
+ * Threads: any, all at once: one of them settles it. The reference that keeps it until then may be
+ * another thread's, who gives it back as soon as he has the outcome. Borrows: *result, during the call.
+ * @param result error is 0 or a negative errno, all else as the program likes; NULL: success.
+ * @return 0: settled, or it had been cancelled; -EALREADY: it has settled otherwise, and stays so;
+ *         -EINVAL: it is NULL or none that ferry_promise_create made, or the error is positive;
+ *         -ECHILD: made before this process was forked.
+ */
+FERRY_API int ferry_promise_settle(ferry_promise *promise, const ferry_result *result);
+
+/*
+ * Likewise with a value (ferry_promise_value). Takes: the value, if it returns 0, to be released with
+ * the promise; or at once, if the promise had been cancelled.
+ */
+FERRY_API int ferry_promise_settle_with(ferry_promise *promise, const ferry_outcome *outcome);
+
+/*
+ * Gives the value that a promise settled with; of one made of others, that of the one whose outcome
+ * it has. Stays valid as long as any of these promises. Threads: any.
+ * @return NULL if it has none, or is pending, or is NULL.
+ */
+FERRY_API void *ferry_promise_value(const ferry_promise *promise);
+
+/* ---- diagnostics ----------------------------------------------------------------------------- */
+
+/* What is known of a promise. */
+typedef struct ferry_promise_info {
+    const char *label; /* or NULL */
+    const char *site;  /* where it was made, or NULL */
+    bool is_settled;
+    int64_t created_ns; /* of CLOCK_MONOTONIC; 0: it is a request's, whose result has its times */
+    int64_t settled_ns; /* likewise; 0 also while it is pending */
+} ferry_promise_info;
+
+/* Tells what is known of a promise. Threads: any. @return 0; -EINVAL: one of the two is NULL. */
+FERRY_API int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret_info);
+
+/*
+ * Names any promise, a request's too, for reports. Debug builds (made without NDEBUG) tell the log
+ * hook of failures that nobody learnt of, by await, callback or combining, before the last reference
+ * was given back.
+ *
+ * Threads: any. Borrows: label, for as long as the promise is: best a literal. NULL: none.
+ * @return 0; -EINVAL: promise is NULL.
+ */
+FERRY_API int ferry_promise_set_label(ferry_promise *promise, const char *label);
 
 FERRY_END
 

@@ -9,6 +9,7 @@
 #ifndef FERRY_FERRY_H
 #define FERRY_FERRY_H
 
+#include <ferry/combine.h>
 #include <ferry/connect.h>
 #include <ferry/fault.h>
 #include <ferry/file.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "actors/timers.h"
+#include "core/timers.h"
 
 #include "core/clock.h"
 

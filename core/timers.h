@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An owner's timers: a pairing heap, nearest deadline at its root. A timer is embedded in what it is
+ * A thread's timers: a pairing heap, nearest deadline at its root. A timer is embedded in what it is
  * about, so setting one never fails.
  *
- * A request may have a deadline of its own, so an owner can have many thousands of timers, in any
+ * A request may have a deadline of its own, so a thread can have many thousands of timers, in any
  * order, and most are cancelled long before they are due. Setting costs O(1), cancelling mostly too,
- * and taking the nearest O(log n), amortised. Used by the owner's thread only.
+ * and taking the nearest O(log n), amortised. Used by one thread only.
  */
-#ifndef FERRY_ACTORS_TIMERS_H
-#define FERRY_ACTORS_TIMERS_H
+#ifndef FERRY_CORE_TIMERS_H
+#define FERRY_CORE_TIMERS_H
 
 #include <stdbool.h>
 #include <stdint.h>

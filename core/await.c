@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/await.h"
+
+#include "core/clock.h"
+#include "core/promise.h"
+#include "core/report.h"
+#include "core/thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+/* ---- one ------------------------------------------------------------------------------------- */
+
+static bool settled_by_now(void *promise)
+{
+    return ferry__promise_is_settled(promise);
+}
+
+static bool is_over(int64_t deadline)
+{
+    return deadline != FERRY__NEVER && ferry__clock_now() >= deadline;
+}
+
+/* At home: sleep on the inbox, so that callbacks run meanwhile. */
+static void await_home(ferry_promise *promise, ferry__inbox *home, int64_t deadline)
+{
+    atomic_fetch_or(&promise->state, FERRY__AWAITED_HOME); /* H0, pairs with S0 */
+    while (!ferry__promise_is_settled(promise) && !is_over(deadline))
+        (void)ferry__inbox_run(home, settled_by_now, promise, deadline);
+}
+
+/* Elsewhere: sleep on the promise's own state. */
+static void await_elsewhere(ferry_promise *promise, int64_t deadline)
+{
+    /* E0, pairs with S0; from then on futex(2) compares the state with what was seen. */
+    unsigned state = atomic_fetch_or(&promise->state, FERRY__AWAITED_ELSEWHERE);
+    state |= FERRY__AWAITED_ELSEWHERE;
+    while ((state & FERRY__IS_SETTLED) == 0 && !is_over(deadline)) {
+        ferry__futex_wait(&promise->state, state, deadline);
+        state = atomic_load(&promise->state);
+    }
+}
+
+int ferry__promise_await_until(ferry_promise *promise, int64_t deadline)
+{
+    int error = ferry__promise_poll(promise);
+    if (error != -ETIMEDOUT)
+        return error;
+    ferry__inbox *home = atomic_load(&promise->home);
+    if (home != NULL && home == ferry__thread_current()->inbox)
+        await_home(promise, home, deadline);
+    else
+        await_elsewhere(promise, deadline);
+    return ferry__promise_is_settled(promise) ? 0 : -ETIMEDOUT;
+}
+
+int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms, ferry_result *ret_result)
+{
+    if (promise == NULL || timeout_ms < -1)
+        return -EINVAL;
+    if (timeout_ms != 0 && ferry__thread_may_not_wait())
+        return -EDEADLK;
+    /* First a look without waiting: what has settled costs no look at the clock. */
+    int error = ferry__promise_poll(promise);
+    if (error == -ETIMEDOUT && timeout_ms != 0)
+        error = ferry__promise_await_until(promise, ferry__clock_deadline(timeout_ms));
+    if (error == 0 && ret_result != NULL) {
+        ferry__report_seen(promise);
+        *ret_result = promise->result;
+    }
+    return error;
+}
+
+/* ---- many ------------------------------------------------------------------------------------ */
+
+/* A thread that waits for many. On its stack. */
+typedef struct sleeper {
+    ferry__inbox *inbox;
+    struct sleeper **referrer; /* what points to it */
+    struct sleeper *next;
+} sleeper;
+
+static pthread_mutex_t sleepers_mutex = PTHREAD_MUTEX_INITIALIZER; /* guards the list */
+static sleeper *sleepers;
+
+void ferry__await_forked(void)
+{
+    sleepers_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* a thread may have held it */
+    sleepers = NULL;
+}
+
+void ferry__await_ring_all(void)
+{
+    (void)pthread_mutex_lock(&sleepers_mutex);
+    for (sleeper *each = sleepers; each != NULL; each = each->next)
+        ferry__inbox_ring(each->inbox, NULL);
+    (void)pthread_mutex_unlock(&sleepers_mutex);
+}
+
+static void enlist(sleeper *self)
+{
+    (void)pthread_mutex_lock(&sleepers_mutex);
+    self->referrer = &sleepers;
+    self->next = sleepers;
+    if (sleepers != NULL)
+        sleepers->referrer = &self->next;
+    sleepers = self;
+    (void)pthread_mutex_unlock(&sleepers_mutex);
+}
+
+static void delist(void *arg)
+{
+    sleeper *self = arg;
+    (void)pthread_mutex_lock(&sleepers_mutex);
+    *self->referrer = self->next;
+    if (self->next != NULL)
+        self->next->referrer = self->referrer;
+    (void)pthread_mutex_unlock(&sleepers_mutex);
+}
+
+/* Promises to wait for, and how far that has come. */
+typedef struct waiting {
+    ferry_promise *const *promises;
+    size_t count;
+    size_t settled; /* of all: those before this one have settled; of any: this one has, or none */
+    int (*look)(struct waiting *);
+} waiting;
+
+/* 0: they have all settled; -ETIMEDOUT: not yet; -ECHILD: one of them never will. */
+static int look_at_all(waiting *what)
+{
+    int error = 0;
+    while (what->settled < what->count && error == 0) {
+        error = ferry__promise_poll(what->promises[what->settled]);
+        if (error == 0)
+            what->settled++;
+    }
+    return error;
+}
+
+/* 0: one has settled; -ETIMEDOUT: not yet; -ECHILD: none of them ever will. */
+static int look_at_any(waiting *what)
+{
+    int error = -ECHILD;
+    for (size_t i = 0; i < what->count && error != 0; i++) {
+        int its_error = ferry__promise_poll(what->promises[i]);
+        if (its_error == 0)
+            what->settled = i;
+        if (its_error != -ECHILD)
+            error = its_error;
+    }
+    return error;
+}
+
+static bool is_decided(void *arg)
+{
+    waiting *what = arg;
+    return what->look(what) != -ETIMEDOUT;
+}
+
+/* Sleeps until it is decided. A callback that runs meanwhile may end the thread. */
+static int await_decision(waiting *what, ferry__inbox *inbox, int64_t deadline)
+{
+    sleeper self = {.inbox = inbox};
+    enlist(&self);
+    pthread_cleanup_push(delist, &self);
+    /* M0, pairs with S0: only once it is listed. */
+    for (size_t i = 0; i < what->count; i++)
+        atomic_fetch_or(&what->promises[i]->state, FERRY__AWAITED_WITH_OTHERS);
+    while (!is_decided(what) && !is_over(deadline))
+        (void)ferry__inbox_run(inbox, is_decided, what, deadline);
+    pthread_cleanup_pop(1);
+    return what->look(what);
+}
+
+static int await_many(waiting *what, int64_t timeout_ms)
+{
+    if ((what->promises == NULL && what->count > 0) || timeout_ms < -1)
+        return -EINVAL;
+    for (size_t i = 0; i < what->count; i++)
+        if (what->promises[i] == NULL)
+            return -EINVAL;
+    if (timeout_ms != 0 && ferry__thread_may_not_wait())
+        return -EDEADLK;
+    int error = what->look(what);
+    if (error != -ETIMEDOUT || timeout_ms == 0)
+        return error;
+    ferry__inbox *inbox = ferry__inbox_current();
+    if (inbox == NULL)
+        return -ENOMEM;
+    return await_decision(what, inbox, ferry__clock_deadline(timeout_ms));
+}
+
+int ferry_promise_await_all(ferry_promise *const promises[], size_t count, int64_t timeout_ms)
+{
+    waiting what = {.promises = promises, .count = count, .look = look_at_all};
+    return await_many(&what, timeout_ms);
+}
+
+int ferry_promise_await_any(ferry_promise *const promises[], size_t count, int64_t timeout_ms,
+                            size_t *ret_index)
+{
+    if (count == 0)
+        return -EINVAL;
+    waiting what = {.promises = promises, .count = count, .look = look_at_any};
+    int error = await_many(&what, timeout_ms);
+    if (error == 0 && ret_index != NULL)
+        *ret_index = what.settled;
+    return error;
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What can be made of promises: the rules of derived promises (core/derived.h), and the calls that
+ * make them. Each rule says what becomes of a part that has settled; none of them cares for
+ * cancelling, threads that end, or memory.
+ *
+ * The shortest passes the part's outcome on. It is all of race and without_cancel, and what every
+ * other rule does in the end.
+ */
+#include "core/derived.h"
+
+#include <errno.h>
+
+/* ---- rules that others are made of ----------------------------------------------------------- */
+
+static bool pass_on(ferry__derived *derived, size_t index, ferry_outcome *outcome)
+{
+    (void)derived;
+    (void)index;
+    (void)outcome;
+    return true;
+}
+
+static bool fail_with(ferry_outcome *outcome, int error)
+{
+    *outcome = (ferry_outcome){.result = {.error = error, .phase = FERRY_PHASE_QUEUE}};
+    return true;
+}
+
+/* Waits for a promise whose reference it takes; from then on another rule looks. */
+static bool wait_for(ferry__derived *derived, size_t index, ferry_promise *promise,
+                     ferry__rule *rule, ferry_outcome *outcome)
+{
+    derived->rule = rule;
+    int error = ferry__derived_wait(derived, index, promise);
+    (void)ferry_promise_unref(promise);
+    return error != 0 && fail_with(outcome, error);
+}
+
+static void count(ferry__derived *derived, const ferry_result *result)
+{
+    derived->sum.sent += result->sent;
+    derived->sum.remaining += result->remaining;
+}
+
+/* Succeeds with the bytes of all that was counted, unless something is still to come. */
+static bool sum_up(const ferry__derived *derived, ferry_outcome *outcome)
+{
+    *outcome = (ferry_outcome){.result = derived->sum};
+    return derived->waiting == 0;
+}
+
+/* ---- making them ----------------------------------------------------------------------------- */
+
+/* Gives a derived promise to the caller, if he wants it. */
+static int hand_out(ferry_promise *promise, ferry_promise **ret_derived)
+{
+    if (ret_derived != NULL)
+        *ret_derived = promise;
+    else
+        (void)ferry_promise_unref(promise);
+    return 0;
+}
+
+static int check_parts(ferry_promise *const promises[], size_t number)
+{
+    if (promises == NULL && number > 0)
+        return -EINVAL;
+    for (size_t i = 0; i < number; i++)
+        if (promises[i] == NULL)
+            return -EINVAL;
+    for (size_t i = 0; i < number; i++)
+        if (ferry__promise_poll(promises[i]) == -ECHILD)
+            return -ECHILD;
+    return 0;
+}
+
+/* The last so many parts are exempt from cancelling. */
+static void wait_for_all(ferry__derived *derived, ferry_promise *const promises[], size_t exempt)
+{
+    for (size_t i = 0; i < derived->link_count; i++) {
+        derived->links[i].is_exempt = i >= derived->link_count - exempt;
+        (void)ferry__derived_wait(derived, i, promises[i]); /* checked before */
+    }
+}
+
+/* Makes one that begins, on its home thread, without waiting for anything: a part has settled. */
+static int begin(ferry__derived *derived, ferry_promise **ret_derived)
+{
+    static const ferry_outcome nothing;
+    ferry_promise *start = ferry__own_create_settled(&nothing, NULL);
+    if (start == NULL) {
+        (void)ferry_promise_unref(&derived->own.promise);
+        return -ENOMEM;
+    }
+    (void)ferry__derived_wait(derived, 0, start);
+    (void)ferry_promise_unref(start);
+    return hand_out(&derived->own.promise, ret_derived);
+}
+
+/* ---- one after the other --------------------------------------------------------------------- */
+
+static ferry_block *choose_block(const ferry_chain *chain, const ferry_result *result)
+{
+    if (result->error == 0)
+        return chain->on_done;
+    bool is_meant = chain->error != 0 ? result->error == chain->error : result->error != -ECANCELED;
+    return is_meant ? chain->on_failed : NULL;
+}
+
+static bool follow(ferry__derived *derived, size_t index, ferry_outcome *outcome)
+{
+    const ferry_chain *chain = &derived->memory.chain;
+    ferry_block *block = choose_block(chain, &outcome->result);
+    if (block == NULL)
+        return true;
+    ferry_promise *next = block(derived->links[index].observer.promise, outcome, chain->arg);
+    return next == NULL || wait_for(derived, index, next, pass_on, outcome);
+}
+
+int ferry_promise_chain(ferry_promise *promise, const ferry_chain *chain,
+                        ferry_promise **ret_derived)
+{
+    if (chain == NULL || chain->error > 0)
+        return -EINVAL;
+    ferry__derived *derived;
+    int error = check_parts(&promise, 1);
+    if (error == 0)
+        error = ferry__derived_create(follow, 1, chain->label, &derived);
+    if (error != 0)
+        return error;
+    derived->memory.chain = *chain;
+    wait_for_all(derived, &promise, 0);
+    return hand_out(&derived->own.promise, ret_derived);
+}
+
+/* ---- several at once ------------------------------------------------------------------------- */
+
+static bool look_for_failure(ferry__derived *derived, size_t index, ferry_outcome *outcome)
+{
+    (void)index;
+    if (outcome->result.error != 0)
+        return true;
+    count(derived, &outcome->result);
+    return sum_up(derived, outcome);
+}
+
+static bool look_for_success(ferry__derived *derived, size_t index, ferry_outcome *outcome)
+{
+    (void)index;
+    return outcome->result.error == 0 || derived->waiting == 0;
+}
+
+static bool look_for_the_last(ferry__derived *derived, size_t index, ferry_outcome *outcome)
+{
+    (void)index;
+    count(derived, &outcome->result);
+    return sum_up(derived, outcome);
+}
+
+static int group(ferry__rule *rule, ferry_promise *const promises[], size_t number,
+                 const ferry_group *options, ferry_promise **ret_derived)
+{
+    static const ferry_group no_options;
+    if (options == NULL)
+        options = &no_options;
+    if (options->exempt_count > number)
+        return -EINVAL;
+    ferry__derived *derived;
+    int error = check_parts(promises, number);
+    if (error == 0)
+        error = ferry__derived_create(rule, number > 0 ? number : 1, options->label, &derived);
+    if (error != 0)
+        return error;
+    derived->keeps_parts = number > 0;
+    if (number == 0)
+        return begin(derived, ret_derived);
+    wait_for_all(derived, promises, options->exempt_count);
+    return hand_out(&derived->own.promise, ret_derived);
+}
+
+int ferry_promise_all(ferry_promise *const promises[], size_t number, const ferry_group *options,
+                      ferry_promise **ret_derived)
+{
+    return group(look_for_failure, promises, number, options, ret_derived);
+}
+
+int ferry_promise_any(ferry_promise *const promises[], size_t number, const ferry_group *options,
+                      ferry_promise **ret_derived)
+{
+    return number == 0 ? -EINVAL : group(look_for_success, promises, number, options, ret_derived);
+}
+
+int ferry_promise_race(ferry_promise *const promises[], size_t number, const ferry_group *options,
+                       ferry_promise **ret_derived)
+{
+    return number == 0 ? -EINVAL : group(pass_on, promises, number, options, ret_derived);
+}
+
+int ferry_promise_all_settled(ferry_promise *const promises[], size_t number,
+                              const ferry_group *options, ferry_promise **ret_derived)
+{
+    return group(look_for_the_last, promises, number, options, ret_derived);
+}
+
+int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise **ret_derived)
+{
+    static const ferry_group exempt = {.exempt_count = 1};
+    return ferry_promise_race(&promise, 1, &exempt, ret_derived);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+enum { TIMED, TIMER, TIMED_PARTS }; /* the two parts of a timeout */
+
+static bool watch_time(ferry__derived *derived, size_t index, ferry_outcome *outcome)
+{
+    (void)derived;
+    return index == TIMED || fail_with(outcome, -ETIMEDOUT);
+}
+
+int ferry_promise_timeout(ferry_promise *promise, int64_t timeout_ms, ferry_promise **ret_derived)
+{
+    ferry_promise *parts[TIMED_PARTS] = {[TIMED] = promise};
+    ferry__derived *derived;
+    int error = check_parts(&promise, 1);
+    if (error == 0)
+        error = ferry_promise_after(timeout_ms, &parts[TIMER]);
+    if (error != 0)
+        return error;
+    error = ferry__derived_create(watch_time, TIMED_PARTS, NULL, &derived);
+    if (error == 0)
+        wait_for_all(derived, parts, 0);
+    else
+        (void)ferry_promise_cancel(parts[TIMER]);
+    (void)ferry_promise_unref(parts[TIMER]);
+    return error == 0 ? hand_out(&derived->own.promise, ret_derived) : error;
+}
+
+/* ---- again ----------------------------------------------------------------------------------- */
+
+static ferry__rule attempt, judge;
+
+static bool is_worth_another(const ferry__derived *derived, const ferry_result *result)
+{
+    const ferry_retry *options = &derived->memory.retry.options;
+    return result->error != 0 && result->error != -ECANCELED &&
+           derived->memory.retry.attempts != options->attempts &&
+           (options->is_worth == NULL || options->is_worth(result, options->arg));
+}
+
+static int64_t next_pause(ferry__derived *derived)
+{
+    int64_t pause = derived->memory.retry.pause_ms, twice;
+    int64_t most = derived->memory.retry.options.most_pause_ms;
+    if (__builtin_mul_overflow(pause, 2, &twice))
+        twice = pause;
+    if (most > 0 && pause > most)
+        pause = most;
+    derived->memory.retry.pause_ms = twice;
+    return pause;
+}
+
+/* An attempt is over. */
+static bool judge(ferry__derived *derived, size_t index, ferry_outcome *outcome)
+{
+    if (!is_worth_another(derived, &outcome->result))
+        return true;
+    ferry_promise *pause;
+    int error = ferry_promise_after(next_pause(derived), &pause);
+    return error != 0 ? fail_with(outcome, error)
+                      : wait_for(derived, index, pause, attempt, outcome);
+}
+
+/* A pause is over. */
+static bool attempt(ferry__derived *derived, size_t index, ferry_outcome *outcome)
+{
+    const ferry_retry *options = &derived->memory.retry.options;
+    *outcome = (ferry_outcome){0};
+    ferry_promise *next = options->start(derived->memory.retry.attempts++, outcome, options->arg);
+    if (next == NULL) {
+        return judge(derived, index, outcome);
+    }
+    return wait_for(derived, index, next, judge, outcome);
+}
+
+int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_derived)
+{
+    if (retry == NULL || retry->start == NULL || retry->pause_ms < 0 || retry->most_pause_ms < 0)
+        return -EINVAL;
+    ferry__derived *derived;
+    int error = ferry__derived_create(attempt, 1, retry->label, &derived);
+    if (error != 0)
+        return error;
+    derived->memory.retry.options = *retry;
+    derived->memory.retry.pause_ms = retry->pause_ms;
+    return begin(derived, ret_derived);
+}
+
+/* ---- over a list ----------------------------------------------------------------------------- */
+
+/* Begins the work on the next item. Whether that has failed already, and how. */
+static bool start_item(ferry__derived *derived, ferry__rule *rule, ferry_outcome *outcome)
+{
+    const ferry_map *options = &derived->memory.map.options;
+    size_t number = derived->memory.map.started++;
+    *outcome = (ferry_outcome){0};
+    ferry_promise *item = options->start(number, outcome, options->arg);
+    if (item == NULL && outcome->result.error != 0)
+        return true;
+    if (item == NULL && (item = ferry__own_create_settled(outcome, NULL)) == NULL) {
+        if (outcome->release != NULL)
+            outcome->release(outcome->value);
+        return fail_with(outcome, -ENOMEM);
+    }
+    return wait_for(derived, number, item, rule, outcome);
+}
+
+/* An item is done. */
+static bool go_on(ferry__derived *derived, size_t index, ferry_outcome *outcome)
+{
+    (void)index;
+    if (outcome->result.error != 0)
+        return true;
+    count(derived, &outcome->result);
+    if (derived->memory.map.started < derived->memory.map.options.count &&
+        start_item(derived, go_on, outcome))
+        return true;
+    return sum_up(derived, outcome);
+}
+
+static bool start_first_items(ferry__derived *derived, size_t index, ferry_outcome *outcome)
+{
+    (void)index;
+    const ferry_map *options = &derived->memory.map.options;
+    bool fails = false;
+    while (!fails && derived->memory.map.started < options->count &&
+           (options->at_once == 0 || derived->waiting < options->at_once))
+        fails = start_item(derived, go_on, outcome);
+    derived->keeps_parts = true;
+    return fails || sum_up(derived, outcome);
+}
+
+int ferry_promise_map(const ferry_map *map, ferry_promise **ret_derived)
+{
+    if (map == NULL || map->start == NULL)
+        return -EINVAL;
+    ferry__derived *derived;
+    int error = ferry__derived_create(start_first_items, map->count > 0 ? map->count : 1,
+                                      map->label, &derived);
+    if (error != 0)
+        return error;
+    derived->memory.map.options = *map;
+    return begin(derived, ret_derived);
+}

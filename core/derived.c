@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/derived.h"
+
+#include "core/hooks.h"
+#include "core/report.h"
+#include "core/thread.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+
+static ferry__inbox *home_of(const ferry__derived *derived)
+{
+    return atomic_load(&derived->own.promise.home);
+}
+
+/* ---- settling -------------------------------------------------------------------------------- */
+
+static void cancel_waiting(ferry__derived *derived)
+{
+    for (size_t i = 0; i < derived->link_count && derived->waiting > 0; i++) {
+        const ferry__link *link = &derived->links[i];
+        if (link->is_waiting && !link->is_exempt)
+            (void)ferry_promise_cancel(link->observer.promise);
+    }
+}
+
+/* On the home thread. @param origin whose value the outcome has; NULL: it is given. */
+static void settle(ferry__derived *derived, const ferry_outcome *outcome, ferry_promise *origin)
+{
+    derived->is_settled = true;
+    ferry__own_settle(&derived->own, outcome, origin);
+    cancel_waiting(derived);
+}
+
+/* On any thread, since the home thread has ended or is ending in a block. */
+static void give_up(ferry__derived *derived)
+{
+    if (atomic_exchange(&derived->is_given_up, true) || derived->is_settled)
+        return;
+    derived->is_settled = true;
+    ferry__log(FERRY_LOG_WARNING, "a thread ended before a promise that it had made of others "
+                                  "could settle: cancelled");
+    ferry_outcome outcome = ferry__own_cancelled();
+    ferry__own_settle(&derived->own, &outcome, NULL);
+}
+
+/* ---- a part has settled ---------------------------------------------------------------------- */
+
+/* A link on its way through deliver. */
+typedef struct delivery {
+    ferry__derived *derived;
+    ferry_promise *part;
+    bool is_kept; /* the part's reference: by the link */
+} delivery;
+
+static bool apply_rule(ferry__derived *derived, const ferry__link *link, ferry_outcome *outcome)
+{
+    derived->is_in_rule = true;
+    bool settles = derived->rule(derived, (size_t)(link - derived->links), outcome);
+    derived->is_in_rule = false;
+    return settles;
+}
+
+static void keep_part(delivery *this, ferry__link *link)
+{
+    if (!this->derived->keeps_parts || link->is_waiting)
+        return; /* not wanted, or the link waits for another now */
+    link->kept = this->part;
+    this->is_kept = true;
+}
+
+static void look_at_part(delivery *this, ferry__link *link)
+{
+    ferry__derived *derived = this->derived;
+    if (derived->is_settled)
+        return;
+    link->is_waiting = false;
+    derived->waiting--;
+    ferry_outcome outcome = {this->part->result, ferry_promise_value(this->part), NULL};
+    const void *value = outcome.value;
+    bool settles = apply_rule(derived, link, &outcome);
+    keep_part(this, link);
+    bool is_parts = outcome.value == value && outcome.release == NULL;
+    if (settles)
+        settle(derived, &outcome, is_parts ? ferry__own_origin(this->part) : NULL);
+}
+
+static void finish_delivery(void *arg)
+{
+    delivery *this = arg;
+    if (this->derived->is_in_rule)
+        give_up(this->derived); /* a block has ended its thread */
+    if (!this->is_kept)
+        ferry__promise_unobserve(this->part);
+    (void)ferry_promise_unref(&this->derived->own.promise); /* the link's */
+}
+
+static void deliver(ferry__mail *mail, bool receiver_gone)
+{
+    ferry__link *link = (ferry__link *)(void *)mail;
+    delivery this = {.derived = link->derived, .part = link->observer.promise};
+    pthread_cleanup_push(finish_delivery, &this);
+    ferry__report_seen(this.part);
+    if (receiver_gone)
+        give_up(this.derived);
+    else
+        look_at_part(&this, link);
+    pthread_cleanup_pop(1);
+}
+
+/* ---- cancelling ------------------------------------------------------------------------------ */
+
+static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
+{
+    ferry__derived *derived =
+        (ferry__derived *)(void *)((char *)mail - offsetof(ferry__derived, cancel_mail));
+    if (receiver_gone) {
+        give_up(derived);
+    } else if (!derived->is_settled) {
+        ferry_outcome outcome = ferry__own_cancelled();
+        settle(derived, &outcome, NULL);
+    }
+    (void)ferry_promise_unref(&derived->own.promise); /* the mail's */
+}
+
+static void cancel(ferry_promise *promise)
+{
+    ferry__derived *derived = (ferry__derived *)(void *)promise;
+    ferry__inbox *home =
+        ferry__inbox_ref(home_of(derived)); /* the mail may be gone, and all with it */
+    (void)ferry_promise_ref(promise);       /* the mail's */
+    ferry__inbox_post(home, &derived->cancel_mail, NULL);
+    ferry__inbox_unref(home);
+}
+
+/* ---- making one ------------------------------------------------------------------------------ */
+
+static void drop_kept(ferry__link *link)
+{
+    if (link->kept != NULL)
+        ferry__promise_unobserve(link->kept);
+    link->kept = NULL;
+}
+
+static void deinit(ferry__own *own)
+{
+    ferry__derived *derived = (ferry__derived *)(void *)own;
+    for (size_t i = 0; i < derived->link_count; i++)
+        drop_kept(&derived->links[i]);
+}
+
+static const ferry__own_type derived_type = {
+    .promise = {.destroy = ferry__own_destroy, .cancel = cancel},
+    .deinit = deinit,
+};
+
+int ferry__derived_create(ferry__rule *rule, size_t link_count, const char *label,
+                          ferry__derived **ret_derived)
+{
+    if (ferry__thread_current()->owner != NULL)
+        return -EDEADLK;
+    ferry__inbox *home = ferry__inbox_current();
+    size_t links_size, size;
+    if (home == NULL || __builtin_mul_overflow(link_count, sizeof(ferry__link), &links_size) ||
+        __builtin_add_overflow(links_size, sizeof(ferry__derived), &size))
+        return -ENOMEM;
+    ferry__derived *derived = ferry__allocate_zeroed(size);
+    if (derived == NULL)
+        return -ENOMEM;
+    ferry__own_init(&derived->own, home, &derived_type, label);
+    derived->rule = rule;
+    derived->cancel_mail.deliver = deliver_cancel;
+    derived->link_count = link_count;
+    *ret_derived = derived;
+    return 0;
+}
+
+int ferry__derived_wait(ferry__derived *derived, size_t index, ferry_promise *part)
+{
+    ferry__link *link = &derived->links[index];
+    assert(!link->is_waiting);
+    if (part == &derived->own.promise)
+        return -EDEADLK;
+    if (ferry__promise_poll(part) == -ECHILD)
+        return -ECHILD;
+    drop_kept(link);
+    link->observer.mail.deliver = deliver;
+    link->observer.inbox = home_of(derived);
+    link->derived = derived;
+    link->is_waiting = true;
+    derived->waiting++;
+    (void)ferry_promise_ref(&derived->own.promise);
+    ferry__promise_observe(part, &link->observer);
+    return 0;
+}
+
+ferry_promise *ferry_promise_part(const ferry_promise *promise, size_t index)
+{
+    if (promise == NULL || promise->type != &derived_type.promise ||
+        !ferry__promise_is_settled(promise))
+        return NULL;
+    const ferry__derived *derived = (const ferry__derived *)(const void *)promise;
+    return index < derived->link_count ? derived->links[index].kept : NULL;
+}

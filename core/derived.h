@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Promises that are made of others: one state machine, whatever is made of them.
+ *
+ * A derived promise waits for parts, each on a link: the observer of that part. When a part settles
+ * its link is delivered to the thread that made the derived promise, its home, and the rule looks:
+ *
+ *   waiting --(a part settled; the rule: not yet)--> waiting
+ *           --(the rule waits for another promise on that link, or on others)--> waiting
+ *           --(the rule: settle with this)--> settled; parts that are still waited for are cancelled
+ *           --(cancelled)--> likewise, with -ECANCELED
+ *
+ * So everything but the posting happens on the home thread, in the order of its inbox, and needs no
+ * lock; parts that had settled before and parts that settle later come the same way. What differs
+ * between all, any, a chain or a map is the rule (combine.c), and a rule may be exchanged for
+ * another on the way: it is the state. A link, once delivered, may wait for another promise.
+ *
+ * Where the home thread has ended, mail is given back, on any threads at once: the first of them
+ * settles the derived promise with -ECANCELED, and nobody touches the links any more but each its
+ * own. Parts that are still under way then go on.
+ *
+ * References: each link that waits holds one to the derived promise, so that it lives on when the
+ * program has dropped it; and, as an observer, one to its part. A derived promise that keeps its parts
+ * holds the latter until its own end. No call here calls itself through another promise: outcomes
+ * and cancels travel as mail.
+ */
+#ifndef FERRY_CORE_DERIVED_H
+#define FERRY_CORE_DERIVED_H
+
+#include "core/own.h"
+
+#include <ferry/combine.h>
+
+typedef struct ferry__derived ferry__derived;
+
+/*
+ * Looks at a part that has settled, on the home thread. May run a block of the program's.
+ * @param index its link's number.
+ * @param outcome at first the part's, the value borrowed; what to settle with.
+ * @return whether to settle now. With a value in the outcome that is not the part's: it is taken.
+ */
+typedef bool ferry__rule(ferry__derived *derived, size_t index, ferry_outcome *outcome);
+
+/* What a derived promise waits for, or did. */
+typedef struct ferry__link {
+    ferry__observer observer; /* first; its promise is the part */
+    ferry__derived *derived;
+    bool is_waiting;
+    bool is_exempt;      /* the part is not cancelled with the derived promise */
+    ferry_promise *kept; /* the settled part, an observer's reference; or NULL */
+} ferry__link;
+
+/* What rules remember. */
+typedef union ferry__memory {
+    ferry_chain chain;
+    struct {
+        ferry_retry options;
+        size_t attempts; /* begun so far */
+        int64_t pause_ms;
+        ferry_outcome last; /* of the attempt before; its value is not kept */
+    } retry;
+    struct {
+        ferry_map options;
+        size_t started; /* items begun so far */
+    } map;
+} ferry__memory;
+
+struct ferry__derived {
+    ferry__own own; /* first */
+
+    /* The home thread's. */
+    ferry__rule *rule;
+    ferry__memory memory;
+    ferry_result sum; /* of parts that were counted: bytes sent and remaining */
+    size_t waiting;   /* links that wait */
+    bool is_settled;
+    bool keeps_parts;
+    bool is_in_rule; /* for the case that a block ends its thread */
+
+    atomic_bool is_given_up; /* any thread: the home thread has ended */
+    ferry__mail cancel_mail; /* posted by whoever cancels it */
+    size_t link_count;
+    ferry__link links[];
+};
+
+/*
+ * Makes a derived promise with one reference, the caller's, that waits for nothing yet. Home is the
+ * calling thread.
+ * @return 0; -EDEADLK: on an owner thread; -ENOMEM.
+ */
+int ferry__derived_create(ferry__rule *rule, size_t link_count, const char *label,
+                          ferry__derived **ret_derived);
+
+/*
+ * The home thread. Waits for a promise on a link that waits for none. Takes no reference of the
+ * caller's.
+ * @return 0; -ECHILD: it is pending, and of the parent process; -EDEADLK: it is derived itself.
+ */
+int ferry__derived_wait(ferry__derived *derived, size_t index, ferry_promise *part);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/own.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+#include "core/report.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+/* ---- what all of them have ------------------------------------------------------------------- */
+
+void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type *type,
+                     const char *label)
+{
+    assert(type->promise.destroy == ferry__own_destroy);
+    ferry__promise_init(&own->promise, home, &type->promise);
+    atomic_init(&own->promise.label, label);
+    own->created_ns = ferry__clock_now();
+    own->site = NULL;
+    own->settled_ns = 0;
+    own->value = NULL;
+    own->release = NULL;
+    own->origin = NULL;
+}
+
+void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_promise *origin)
+{
+    own->promise.result = outcome->result;
+    own->value = outcome->value;
+    own->release = outcome->release;
+    own->origin = ferry_promise_ref(origin);
+    own->settled_ns = ferry__clock_now();
+    (void)ferry__promise_settle(&own->promise, NULL);
+}
+
+ferry_outcome ferry__own_cancelled(void)
+{
+    return (ferry_outcome){.result = {.error = -ECANCELED, .phase = FERRY_PHASE_QUEUE}};
+}
+
+/* Those that this thread is about to take apart. */
+static _Thread_local ferry__own *to_go;
+static _Thread_local bool is_taking_apart;
+
+static void take_apart(ferry__own *own)
+{
+    const ferry__own_type *type = (const ferry__own_type *)(const void *)own->promise.type;
+    if (type->deinit != NULL)
+        type->deinit(own);
+    if (own->release != NULL)
+        own->release(own->value);
+    (void)ferry_promise_unref(own->origin);
+    ferry__release(own);
+}
+
+void ferry__own_destroy(ferry_promise *promise)
+{
+    ferry__own *own = (ferry__own *)(void *)promise;
+    own->next_to_go = to_go;
+    to_go = own;
+    if (is_taking_apart)
+        return;
+    is_taking_apart = true;
+    while ((own = to_go) != NULL) {
+        to_go = own->next_to_go;
+        take_apart(own);
+    }
+    is_taking_apart = false;
+}
+
+static ferry__own *own_of(ferry_promise *promise)
+{
+    return promise->type->destroy == ferry__own_destroy ? (ferry__own *)(void *)promise : NULL;
+}
+
+ferry_promise *ferry__own_origin(ferry_promise *promise)
+{
+    const ferry__own *own = own_of(promise);
+    if (own == NULL)
+        return NULL;
+    return own->value != NULL && own->origin == NULL ? promise : own->origin;
+}
+
+const char *ferry__own_site(const ferry_promise *promise)
+{
+    const ferry__own *own = own_of((ferry_promise *)(uintptr_t)promise);
+    return own != NULL ? own->site : NULL;
+}
+
+void *ferry_promise_value(const ferry_promise *promise)
+{
+    if (promise == NULL || !ferry__promise_is_settled(promise))
+        return NULL;
+    const ferry__own *own = own_of((ferry_promise *)(uintptr_t)promise);
+    return own != NULL ? own->value : NULL;
+}
+
+int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret_info)
+{
+    if (promise == NULL || ret_info == NULL)
+        return -EINVAL;
+    const ferry__own *own = own_of((ferry_promise *)(uintptr_t)promise);
+    bool is_settled = ferry__promise_is_settled(promise);
+    *ret_info = (ferry_promise_info){
+        .label = atomic_load_explicit(&promise->label, memory_order_acquire),
+        .site = own != NULL ? own->site : NULL,
+        .is_settled = is_settled,
+        .created_ns = own != NULL ? own->created_ns : 0,
+        .settled_ns = own != NULL && is_settled ? own->settled_ns : 0,
+    };
+    return 0;
+}
+
+/* ---- those that a program settles ------------------------------------------------------------ */
+
+/* Who settles it: whoever gets it from OPEN to another. */
+typedef enum claim {
+    OPEN,
+    SETTLED,   /* by the program */
+    CALLED_OFF /* by a cancel, or since nobody was left who could */
+} claim;
+
+typedef struct programs_own {
+    ferry__own own;    /* first */
+    atomic_uint claim; /* any thread */
+    char label[];      /* a copy, if one was asked for */
+} programs_own;
+
+static claim settle_as(ferry_promise *promise, claim how, const ferry_outcome *outcome)
+{
+    programs_own *mine = (programs_own *)(void *)promise;
+    unsigned before = OPEN;
+    if (atomic_compare_exchange_strong(&mine->claim, &before, how))
+        ferry__own_settle(&mine->own, outcome, NULL);
+    return (claim)before;
+}
+
+static void cancel(ferry_promise *promise)
+{
+    ferry_outcome outcome = ferry__own_cancelled();
+    (void)settle_as(promise, CALLED_OFF, &outcome);
+}
+
+static void forsake(ferry_promise *promise)
+{
+    ferry__report_dropped(promise);
+    cancel(promise);
+}
+
+static void report_if_pending(ferry__own *own)
+{
+    if (!ferry__promise_is_settled(&own->promise))
+        ferry__report_dropped(&own->promise);
+}
+
+static const ferry__own_type programs_type = {
+    .promise = {.destroy = ferry__own_destroy, .cancel = cancel, .forsake = forsake},
+    .deinit = report_if_pending,
+};
+
+static ferry__inbox *home_here(void)
+{
+    return ferry__thread_current()->owner == NULL ? ferry__inbox_current() : NULL;
+}
+
+int ferry_promise_create(const ferry_promise_options *options, ferry_promise **ret_promise)
+{
+    static const ferry_promise_options no_options;
+    if (ret_promise == NULL)
+        return -EINVAL;
+    if (options == NULL)
+        options = &no_options;
+    ferry__inbox *home = home_here();
+    if (home == NULL && ferry__thread_current()->owner == NULL)
+        return -ENOMEM;
+    size_t label_size =
+        options->copy_label && options->label != NULL ? strlen(options->label) + 1 : 0;
+    programs_own *mine = ferry__allocate(sizeof *mine + label_size);
+    if (mine == NULL)
+        return -ENOMEM;
+    if (label_size > 0)
+        memcpy(mine->label, options->label, label_size);
+    ferry__own_init(&mine->own, home, &programs_type,
+                    label_size > 0 ? mine->label : options->label);
+    mine->own.site = options->site;
+    atomic_init(&mine->claim, OPEN);
+    *ret_promise = &mine->own.promise;
+    return 0;
+}
+
+static int settle(ferry_promise *promise, const ferry_outcome *outcome)
+{
+    if (promise == NULL || promise->type != &programs_type.promise || outcome->result.error > 0)
+        return -EINVAL;
+    if (ferry__promise_poll(promise) == -ECHILD)
+        return -ECHILD;
+    /* Kept: whoever learns of the outcome may give back what is also this caller's reference. */
+    (void)ferry_promise_ref(promise);
+    claim before = settle_as(promise, SETTLED, outcome);
+    (void)ferry_promise_unref(promise);
+    switch (before) {
+    case OPEN:
+        return 0;
+    case CALLED_OFF:
+        if (outcome->release != NULL)
+            outcome->release(outcome->value);
+        return 0;
+    default:
+        return -EALREADY;
+    }
+}
+
+int ferry_promise_settle(ferry_promise *promise, const ferry_result *result)
+{
+    ferry_outcome outcome = {0};
+    if (result != NULL)
+        outcome.result = *result;
+    return settle(promise, &outcome);
+}
+
+int ferry_promise_settle_with(ferry_promise *promise, const ferry_outcome *outcome)
+{
+    return outcome != NULL ? settle(promise, outcome) : ferry_promise_settle(promise, NULL);
+}
+
+ferry_promise *ferry__own_create_settled(const ferry_outcome *outcome, const char *label)
+{
+    const ferry_promise_options options = {.label = label};
+    ferry_promise *promise;
+    if (ferry_promise_create(&options, &promise) != 0)
+        return NULL;
+    (void)settle_as(promise, SETTLED, outcome);
+    return promise;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Promises that are no request's: those that a program settles itself (own.c), and, on the same
+ * base, those that wait for a time (delay.c) or for others (derived.c).
+ *
+ * What they have in common is a value, times, and how they end: one that keeps others alive may be
+ * the last to do so, and these in turn; they are taken apart one after the other, not one inside the
+ * other.
+ */
+#ifndef FERRY_CORE_OWN_H
+#define FERRY_CORE_OWN_H
+
+#include "core/promise.h"
+
+typedef struct ferry__own {
+    ferry_promise promise; /* first */
+    int64_t created_ns;    /* ferry__clock_now's time */
+    const char *site;      /* where the program made it, or NULL */
+
+    /* The settling thread's until it settles, then constant. */
+    int64_t settled_ns;
+    void *value;
+    void (*release)(void *value); /* or NULL */
+    ferry_promise *origin;        /* whose value it is, a reference; NULL: its own */
+
+    struct ferry__own *next_to_go; /* of the thread that destroys it */
+} ferry__own;
+
+/* What kind it is. */
+typedef struct ferry__own_type {
+    ferry__promise_type promise;  /* first; destroy is ferry__own_destroy */
+    void (*deinit)(ferry__own *); /* lets go of what the kind adds; NULL: nothing */
+} ferry__own_type;
+
+/* Makes a pending one, with one reference, in memory from ferry__allocate. */
+void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type *type,
+                     const char *label);
+
+/*
+ * The settling thread, once. Takes the outcome's value.
+ * @param origin the promise whose value that is instead: it is kept for as long as this one; NULL.
+ */
+void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_promise *origin);
+
+/* The outcome of whoever was called off. */
+ferry_outcome ferry__own_cancelled(void);
+
+/* A type's destroy. */
+void ferry__own_destroy(ferry_promise *promise);
+
+/* Makes a promise that has settled already, with this outcome, whose value it takes. Without memory
+ * NULL, and nothing is taken. */
+ferry_promise *ferry__own_create_settled(const ferry_outcome *outcome, const char *label);
+
+/* Any thread. Whose value a settled promise has; NULL: it has none. */
+ferry_promise *ferry__own_origin(ferry_promise *promise);
+
+/* Where a promise was made, or NULL. */
+const char *ferry__own_site(const ferry_promise *promise);
+
+#endif

@@ -1,0 +1,544 @@
+/* SPDX-License-Identifier: MIT */
+/* Promises that a program settles itself: settling, values, hooks, awaiting many, reports. */
+#include "core/promise.h"
+
+#include "core/hooks.h"
+#include "tests/harness.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static ferry_promise *make(void)
+{
+    ferry_promise *promise;
+    check_eq(ferry_promise_create(NULL, &promise), 0);
+    return promise;
+}
+
+static void settle(ferry_promise *promise, int error)
+{
+    const ferry_result result = {.error = error};
+    check_eq(ferry_promise_settle(promise, &result), 0);
+}
+
+static ferry_result result_of(ferry_promise *promise)
+{
+    ferry_result result;
+    check_eq(ferry_promise_await(promise, 0, &result), 0);
+    return result;
+}
+
+static void count_up(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    ++*(unsigned *)arg;
+}
+
+/* ---- settling -------------------------------------------------------------------------------- */
+
+PROMISE(own_promise, is_pending_then_done_or_failed_or_cancelled_and_keeps_its_result)
+{
+    static const int errors[] = {0, -EIO};
+    for (unsigned i = 0; i < 2; i++) {
+        ferry_promise *promise = make();
+        check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
+        const ferry_result given = {.error = errors[i], .sent = 7, .sequence = 9};
+        check_eq(ferry_promise_settle(promise, &given), 0);
+        for (unsigned look = 0; look < 2; look++) {
+            ferry_result result = result_of(promise);
+            check_eq(result.error, errors[i]);
+            check_eq(result.sent, 7);
+            check_eq(result.sequence, 9);
+        }
+        check_eq(ferry_promise_cancel(promise), -EALREADY);
+        ferry_promise_unref(promise);
+    }
+    ferry_promise *promise = make();
+    check_eq(ferry_promise_cancel(promise), 0);
+    check_eq(result_of(promise).error, -ECANCELED);
+    check_eq(ferry_promise_cancel(promise), -EALREADY);
+    ferry_promise_unref(promise);
+}
+
+PROMISE(own_promise, settling_twice_is_refused_and_changes_nothing)
+{
+    ferry_promise *promise = make();
+    settle(promise, -EPIPE);
+    check_eq(ferry_promise_settle(promise, NULL), -EALREADY);
+    check_eq(result_of(promise).error, -EPIPE);
+    ferry_promise_unref(promise);
+}
+
+static unsigned released;
+
+static void note_release(void *value)
+{
+    ++*(unsigned *)value;
+}
+
+PROMISE(own_promise, settling_after_cancel_is_ignored_and_releases_the_value)
+{
+    ferry_promise *promise = make();
+    check_eq(ferry_promise_cancel(promise), 0);
+    const ferry_outcome outcome = {.value = &released, .release = note_release};
+    check_eq(ferry_promise_settle_with(promise, &outcome), 0);
+    check_eq(released, 1);
+    check_eq(ferry_promise_settle(promise, NULL), 0);
+    check_eq(result_of(promise).error, -ECANCELED);
+    check(ferry_promise_value(promise) == NULL);
+    ferry_promise_unref(promise);
+    check_eq(released, 1);
+}
+
+PROMISE(own_promise, value_lives_as_long_as_the_promise_and_is_released_once)
+{
+    ferry_promise *promise = make();
+    check(ferry_promise_value(promise) == NULL);
+    const ferry_outcome outcome = {.value = &released, .release = note_release};
+    check_eq(ferry_promise_settle_with(promise, &outcome), 0);
+    check_eq(ferry_promise_settle_with(promise, &outcome), -EALREADY); /* and not taken */
+    check(ferry_promise_value(promise) == &released);
+    check_eq(released, 0);
+    ferry_promise_unref(promise);
+    check_eq(released, 1);
+}
+
+PROMISE(own_promise, bad_arguments_are_einval)
+{
+    ferry_promise *promise = make();
+    const ferry_result positive = {.error = EIO};
+    size_t index;
+    check_eq(ferry_promise_create(NULL, NULL), -EINVAL);
+    check_eq(ferry_promise_settle(NULL, NULL), -EINVAL);
+    check_eq(ferry_promise_settle(promise, &positive), -EINVAL);
+    check_eq(ferry_promise_on_cancel(promise, NULL, NULL), -EINVAL);
+    check_eq(ferry_promise_on_cancel(NULL, count_up, NULL), -EINVAL);
+    check_eq(ferry_promise_set_label(NULL, "x"), -EINVAL);
+    check_eq(ferry_promise_describe(promise, NULL), -EINVAL);
+    check_eq(ferry_promise_await_all(NULL, 1, 0), -EINVAL);
+    check_eq(ferry_promise_await_all(&promise, 1, -2), -EINVAL);
+    check_eq(ferry_promise_await_any(&promise, 0, 0, &index), -EINVAL);
+    check(ferry_promise_value(NULL) == NULL);
+    settle(promise, 0);
+    ferry_promise_unref(promise);
+}
+
+PROMISE(own_promise, without_memory_is_enomem)
+{
+    ferry_promise *promise;
+    check(ferry_inbox_run(0) == 0); /* the inbox is there */
+    fail_allocation(1);
+    check_eq(ferry_promise_create(NULL, &promise), -ENOMEM);
+    allow_allocations();
+}
+
+PROMISE(own_promise, with_one_callback_is_one_allocation)
+{
+    check(ferry_inbox_run(0) == 0);
+    unsigned runs = 0;
+    unsigned long before = allocations_made();
+    ferry_promise *promise = make();
+    check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+    settle(promise, 0);
+    check_eq(ferry_inbox_run(0), 1);
+    ferry_promise_unref(promise);
+    check_eq(runs, 1);
+    check_eq(allocations_made() - before, 1);
+}
+
+static void *settle_and_cancel(void *arg)
+{
+    ferry_promise *const *promises = arg;
+    for (unsigned i = 0; promises[i] != NULL; i++) {
+        int error = i % 2 != 0 ? ferry_promise_cancel(promises[i])
+                               : ferry_promise_settle(promises[i], NULL);
+        check(error == 0 || error == -EALREADY);
+        ferry_promise_unref(promises[i]);
+    }
+    return NULL;
+}
+
+static void *cancel_and_settle(void *arg)
+{
+    ferry_promise *const *promises = arg;
+    for (unsigned i = 0; promises[i] != NULL; i++) {
+        int error = i % 3 != 0 ? ferry_promise_cancel(promises[i])
+                               : ferry_promise_settle(promises[i], NULL);
+        check(error == 0 || error == -EALREADY);
+        ferry_promise_unref(promises[i]);
+    }
+    return NULL;
+}
+
+PROMISE(exactly_once, own_promise_settles_once_however_threads_settle_and_cancel_it)
+{
+    enum { COUNT = 3000 };
+    static ferry_promise *promises[COUNT + 1];
+    unsigned runs = 0;
+    for (unsigned i = 0; i < COUNT; i++) {
+        promises[i] = ferry_promise_ref(make());
+        check_eq(ferry_promise_then(promises[i], count_up, &runs), 0);
+    }
+    pthread_t threads[2];
+    check_eq(pthread_create(&threads[0], NULL, settle_and_cancel, promises), 0);
+    check_eq(pthread_create(&threads[1], NULL, cancel_and_settle, promises), 0);
+    while (runs < COUNT)
+        check(ferry_inbox_run(-1) > 0);
+    pthread_join(threads[0], NULL);
+    pthread_join(threads[1], NULL);
+    check_eq(ferry_inbox_run(0), 0);
+    check_eq(runs, COUNT);
+}
+
+PROMISE(own_promise, of_a_parent_process_is_echild_in_its_child)
+{
+    ferry_promise *promise = make();
+    unsigned runs = 0;
+    check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+    pid_t child = fork();
+    check(child >= 0);
+    if (child == 0) {
+        bool right = ferry_promise_settle(promise, NULL) == -ECHILD &&
+                     ferry_promise_cancel(promise) == -ECHILD &&
+                     ferry_promise_await_all(&promise, 1, -1) == -ECHILD &&
+                     ferry_promise_await_any(&promise, 1, -1, NULL) == -ECHILD &&
+                     ferry_promise_without_cancel(promise, NULL) == -ECHILD;
+        ferry_promise_unref(promise); /* and nobody is told */
+        _exit(right && ferry_inbox_run(0) == 0 ? 0 : 1);
+    }
+    int status;
+    check(waitpid(child, &status, 0) == child);
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    settle(promise, 0);
+    check_eq(ferry_inbox_run(0), 1);
+    ferry_promise_unref(promise);
+}
+
+/* ---- dropped --------------------------------------------------------------------------------- */
+
+static void expect_cancelled(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    check_eq(result->error, -ECANCELED);
+    ++*(unsigned *)arg;
+}
+
+PROMISE(own_promise, dropped_while_pending_settles_as_cancelled_for_those_who_observe_it)
+{
+    unsigned runs = 0;
+    ferry_promise *promise = make();
+    check_eq(ferry_promise_then(promise, expect_cancelled, &runs), 0);
+    check_eq(ferry_promise_then(promise, expect_cancelled, &runs), 0);
+    ferry_promise_unref(promise);
+    check_eq(ferry_inbox_run(0), 2);
+    check_eq(runs, 2);
+}
+
+static void *drop_all(void *arg)
+{
+    for (ferry_promise *const *promises = arg; *promises != NULL; promises++)
+        ferry_promise_unref(*promises);
+    return NULL;
+}
+
+PROMISE(own_promise, dropped_by_two_threads_at_once_is_noticed)
+{
+    enum { COUNT = 3000 };
+    static ferry_promise *promises[COUNT + 1];
+    unsigned runs = 0;
+    for (unsigned i = 0; i < COUNT; i++) {
+        promises[i] = ferry_promise_ref(make());
+        check_eq(ferry_promise_then(promises[i], expect_cancelled, &runs), 0);
+    }
+    pthread_t threads[2];
+    for (unsigned i = 0; i < 2; i++)
+        check_eq(pthread_create(&threads[i], NULL, drop_all, promises), 0);
+    while (runs < COUNT)
+        check(ferry_inbox_run(-1) > 0);
+    for (unsigned i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* ---- hooks ----------------------------------------------------------------------------------- */
+
+static unsigned order[8], order_count;
+
+static void note(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    order[order_count++] = (unsigned)(uintptr_t)arg;
+}
+
+PROMISE(on_cancel, hooks_run_in_reverse_order_before_callbacks_and_not_inside_the_cancel)
+{
+    ferry_promise *promise = make();
+    check_eq(ferry_promise_then(promise, note, (void *)4), 0);
+    check_eq(ferry_promise_on_cancel(promise, note, (void *)3), 0);
+    check_eq(ferry_promise_on_cancel(promise, note, (void *)2), 0);
+    check_eq(ferry_promise_then(promise, note, (void *)5), 0);
+    check_eq(ferry_promise_on_cancel(promise, note, (void *)1), 0);
+    check_eq(ferry_promise_cancel(promise), 0);
+    check_eq(order_count, 0);
+    check_eq(ferry_inbox_run(0), 5);
+    for (unsigned i = 0; i < 5; i++)
+        check_eq(order[i], i + 1);
+    check_eq(ferry_promise_on_cancel(promise, note, (void *)6), 0); /* late: still told */
+    check_eq(ferry_inbox_run(0), 1);
+    check_eq(order[5], 6);
+    ferry_promise_unref(promise);
+}
+
+PROMISE(on_cancel, hooks_are_released_unrun_once_the_promise_is_ready)
+{
+    static const int errors[] = {0, -EIO};
+    for (unsigned i = 0; i < 2; i++) {
+        ferry_promise *promise = make();
+        long before = allocations_outstanding();
+        for (unsigned hook = 0; hook < 3; hook++)
+            check_eq(ferry_promise_on_cancel(promise, note, NULL), 0);
+        settle(promise, errors[i]);
+        check_eq(allocations_outstanding(), before);
+        check_eq(ferry_promise_on_cancel(promise, note, NULL), 0);
+        (void)ferry_inbox_run(0);
+        check_eq(order_count, 0);
+        (void)result_of(promise);
+        ferry_promise_unref(promise);
+    }
+}
+
+/* ---- awaiting many --------------------------------------------------------------------------- */
+
+typedef struct work {
+    ferry_promise *promises[8];
+    pthread_t thread;
+} work;
+
+static void *settle_in_turn(void *arg)
+{
+    work *all = arg;
+    for (unsigned i = 0; i < 8; i++) {
+        sched_yield();
+        settle(all->promises[(i * 3 + 5) % 8], 0);
+    }
+    return NULL;
+}
+
+static void *make_elsewhere(void *arg)
+{
+    for (unsigned i = 0; i < 8; i += 2)
+        ((work *)arg)->promises[i] = make();
+    return NULL;
+}
+
+/* Half of them at home here, half elsewhere. */
+static void work_init(work *all)
+{
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, make_elsewhere, all), 0);
+    pthread_join(thread, NULL);
+    for (unsigned i = 1; i < 8; i += 2)
+        all->promises[i] = make();
+}
+
+static void work_deinit(work *all)
+{
+    for (unsigned i = 0; i < 8; i++)
+        ferry_promise_unref(all->promises[i]);
+}
+
+PROMISE(await_many, all_and_any_never_miss_the_settling_wherever_the_promises_are_at_home)
+{
+    for (unsigned round = 0; round < 300; round++) {
+        work all;
+        work_init(&all);
+        check_eq(pthread_create(&all.thread, NULL, settle_in_turn, &all), 0);
+        size_t index = 99;
+        check_eq(ferry_promise_await_any(all.promises, 8, -1, &index), 0);
+        check_eq(ferry_promise_await(all.promises[index], 0, NULL), 0);
+        check_eq(ferry_promise_await_all(all.promises, 8, -1), 0);
+        for (unsigned i = 0; i < 8; i++)
+            check_eq(ferry_promise_await(all.promises[i], 0, NULL), 0);
+        pthread_join(all.thread, NULL);
+        work_deinit(&all);
+    }
+}
+
+PROMISE(await_many, times_out_and_then_changes_nothing)
+{
+    work all;
+    work_init(&all);
+    size_t index = 99;
+    check_eq(ferry_promise_await_all(all.promises, 8, 3), -ETIMEDOUT);
+    check_eq(ferry_promise_await_any(all.promises, 8, 3, &index), -ETIMEDOUT);
+    settle(all.promises[6], 0);
+    check_eq(ferry_promise_await_all(all.promises, 8, 3), -ETIMEDOUT);
+    check_eq(ferry_promise_await_all(all.promises, 8, 0), -ETIMEDOUT);
+    check_eq(index, 99);
+    check_eq(ferry_promise_await_any(all.promises, 8, 3, &index), 0);
+    check_eq(index, 6);
+    check_eq(ferry_promise_await_all(NULL, 0, -1), 0);
+    for (unsigned i = 0; i < 8; i++)
+        if (i != 6)
+            settle(all.promises[i], 0);
+    work_deinit(&all);
+}
+
+static void settle_the_other(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    settle(arg, 0);
+}
+
+PROMISE(await_many, runs_callbacks_that_the_others_depend_on)
+{
+    work all;
+    work_init(&all);
+    for (unsigned i = 1; i < 8; i++)
+        check_eq(ferry_promise_then(all.promises[i], settle_the_other, all.promises[i - 1]), 0);
+    settle(all.promises[7], 0);
+    check_eq(ferry_promise_await_all(all.promises, 8, -1), 0);
+    work_deinit(&all);
+}
+
+static void try_to_await_many(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)result;
+    ferry_promise *promises[] = {promise, arg};
+    check_eq(ferry_promise_await_all(promises, 2, -1), -EDEADLK);
+    check_eq(ferry_promise_await_any(promises, 2, 1, NULL), -EDEADLK);
+    check_eq(ferry_promise_await_any(promises, 2, 0, NULL), 0); /* a look is no wait */
+    check_eq(ferry_promise_await_all(promises, 2, 0), -ETIMEDOUT);
+}
+
+PROMISE(no_silent_wait, awaiting_many_inside_a_callback_is_edeadlk_at_once)
+{
+    ferry_promise *settled = make(), *pending = make();
+    settle(settled, 0);
+    check_eq(ferry_promise_then(settled, try_to_await_many, pending), 0);
+    check_eq(ferry_inbox_run(0), 1);
+    ferry_promise_unref(settled);
+    settle(pending, 0);
+    ferry_promise_unref(pending);
+}
+
+/* ---- long chains ----------------------------------------------------------------------------- */
+
+enum { LONG = 100 * 1000, SMALL_STACK = 64 * 1024 };
+
+static void run_on_small_stack(void *(*body)(void *))
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    check_eq(pthread_attr_init(&attributes), 0);
+    check_eq(pthread_attr_setstacksize(&attributes, SMALL_STACK), 0);
+    check_eq(pthread_create(&thread, &attributes, body, NULL), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    pthread_attr_destroy(&attributes);
+}
+
+static unsigned submitted;
+
+static void submit_again(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    if (++submitted == LONG)
+        return;
+    ferry_promise *next = make();
+    settle(next, 0);
+    check_eq(ferry_promise_then(next, submit_again, arg), 0);
+    ferry_promise_unref(next);
+}
+
+static void *submit_again_and_again(void *arg)
+{
+    ferry_promise *first = make();
+    settle(first, 0);
+    check_eq(ferry_promise_then(first, submit_again, arg), 0);
+    ferry_promise_unref(first);
+    while (submitted < LONG)
+        check_eq(ferry_inbox_run(-1), 1);
+    return NULL;
+}
+
+PROMISE(own_promise, long_chain_of_callbacks_that_submit_again_runs_on_a_small_stack)
+{
+    run_on_small_stack(submit_again_and_again);
+}
+
+/* ---- reports --------------------------------------------------------------------------------- */
+
+/* What the log hook is told in debug builds, and only there. */
+static void expect_lines(unsigned long before, unsigned long in_debug)
+{
+#ifdef NDEBUG
+    in_debug = 0;
+#endif
+    check_eq(lines_logged() - before, in_debug);
+}
+
+PROMISE(reports, promise_dropped_while_pending_is_reported_in_debug_builds)
+{
+    unsigned long before = lines_logged();
+    ferry_promise_unref(make());
+    expect_lines(before, 1);
+    unsigned runs = 0;
+    ferry_promise *promise = make();
+    check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+    ferry_promise_unref(promise);
+    expect_lines(before, 2);
+    check_eq(ferry_inbox_run(0), 1);
+    expect_lines(before, 2);
+}
+
+PROMISE(reports, failure_that_nobody_looked_at_is_reported_in_debug_builds)
+{
+    unsigned long before = lines_logged();
+    unsigned runs = 0;
+    for (unsigned way = 0; way < 4; way++) {
+        ferry_promise *promise = make();
+        settle(promise, -EIO);
+        if (way == 0)
+            (void)result_of(promise);
+        else if (way == 1)
+            check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+        else if (way == 2)
+            check_eq(ferry_promise_all_settled(&promise, 1, NULL, NULL), 0);
+        ferry_promise_unref(promise);
+        while (ferry_inbox_run(0) > 0) {
+        }
+    }
+    expect_lines(before, 1); /* the last, at which nobody looked */
+    ferry_promise *promise = make();
+    settle(promise, -ECANCELED);
+    ferry_promise_unref(promise);
+    expect_lines(before, 1);
+}
+
+PROMISE(reports, label_site_and_times_are_kept)
+{
+    char label[] = "upload 1";
+    const ferry_promise_options options = {.label = label, .copy_label = true, .site = FERRY_HERE};
+    ferry_promise *promise;
+    ferry_promise_info info;
+    check_eq(ferry_promise_create(&options, &promise), 0);
+    memset(label, 'x', strlen(label));
+    check_eq(ferry_promise_describe(promise, &info), 0);
+    check(strcmp(info.label, "upload 1") == 0);
+    check(strstr(info.site, "own_promise.c:") != NULL);
+    check(!info.is_settled && info.created_ns > 0 && info.settled_ns == 0);
+    settle(promise, 0);
+    check_eq(ferry_promise_describe(promise, &info), 0);
+    check(info.is_settled && info.settled_ns >= info.created_ns);
+    check_eq(ferry_promise_set_label(promise, "other"), 0);
+    check_eq(ferry_promise_describe(promise, &info), 0);
+    check(strcmp(info.label, "other") == 0);
+    ferry_promise_unref(promise);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * promise: one thread makes a promise, asks to be called back, settles it and runs the callback,
+ * again and again: what the bookkeeping costs, without a hop to another thread. Against the least
+ * that says "done" between threads, a mutex and a condition variable; and, where GLib was there when
+ * this was built, its GTask (promise_glib.c).
+ */
+#include "promise.h"
+
+#include "comparisons.h"
+#include "measure.h"
+
+#include <ferry/ferry.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+enum {
+    PROMISES = 500 * 1000, /* a fraction of a second */
+    QUICK_PROMISES = PROMISES / 8,
+};
+
+static size_t count_of(const void *context)
+{
+    return *(const size_t *)context;
+}
+
+void promise_give_figures(size_t count, const stopwatch *watch, double ret_figures[FIGURES])
+{
+    lap taken = stopwatch_read(watch);
+    ret_figures[0] = taken.wall_s * 1e9 / (double)count;
+    ret_figures[1] = taken.cpu_s * 1e9 / (double)count;
+}
+
+/* ---- a mutex and a condition variable -------------------------------------------------------- */
+
+typedef struct flag {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    bool is_done;
+} flag;
+
+static flag *flag_create(void)
+{
+    flag *f = malloc(sizeof *f);
+    if (f == NULL)
+        return NULL;
+    (void)pthread_mutex_init(&f->mutex, NULL);
+    (void)pthread_cond_init(&f->changed, NULL);
+    f->is_done = false;
+    return f;
+}
+
+static void flag_settle(flag *f)
+{
+    (void)pthread_mutex_lock(&f->mutex);
+    f->is_done = true;
+    (void)pthread_cond_broadcast(&f->changed);
+    (void)pthread_mutex_unlock(&f->mutex);
+}
+
+static void flag_await_and_destroy(flag *f)
+{
+    (void)pthread_mutex_lock(&f->mutex);
+    while (!f->is_done)
+        (void)pthread_cond_wait(&f->changed, &f->mutex);
+    (void)pthread_mutex_unlock(&f->mutex);
+    (void)pthread_cond_destroy(&f->changed);
+    (void)pthread_mutex_destroy(&f->mutex);
+    free(f);
+}
+
+static int run_flags(void *context, double ret_figures[FIGURES])
+{
+    size_t count = count_of(context);
+    stopwatch watch = stopwatch_start();
+    for (size_t i = 0; i < count; i++) {
+        flag *f = flag_create();
+        if (f == NULL)
+            return -ENOMEM;
+        flag_settle(f);
+        flag_await_and_destroy(f);
+    }
+    promise_give_figures(count, &watch, ret_figures);
+    return 0;
+}
+
+/* ---- ferry ----------------------------------------------------------------------------------- */
+
+static void count_up(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    ++*(size_t *)arg;
+}
+
+static int run_one(size_t *told)
+{
+    ferry_promise *promise;
+    int error = ferry_promise_create(NULL, &promise);
+    if (error != 0)
+        return error;
+    error = ferry_promise_then(promise, count_up, told);
+    if (error == 0)
+        error = ferry_promise_settle(promise, NULL);
+    (void)ferry_promise_unref(promise);
+    int count = error == 0 ? ferry_inbox_run(0) : error;
+    return count < 0 ? count : 0;
+}
+
+static int run_ferry(void *context, double ret_figures[FIGURES])
+{
+    size_t count = count_of(context), told = 0;
+    int error = 0;
+    stopwatch watch = stopwatch_start();
+    for (size_t i = 0; i < count && error == 0; i++)
+        error = run_one(&told);
+    promise_give_figures(count, &watch, ret_figures);
+    return error != 0 ? error : told == count ? 0 : -EBADMSG;
+}
+
+/* ---- the contest ----------------------------------------------------------------------------- */
+
+int promise_compare(const bench *settings)
+{
+    size_t count = settings->quick ? QUICK_PROMISES : PROMISES;
+    const entrant entrants[] = {
+        {"mutex and condition variable", &count, run_flags},
+        {"ferry", &count, run_ferry},
+        {"GLib's GTask", &count, promise_run_glib},
+    };
+    const contest what = {
+        .title = "promise: made, a callback registered, settled, run, on one thread",
+        .figure_names = {"ns each", "CPU ns each"},
+        .entrants = entrants,
+        .entrant_count = promise_has_glib ? 3 : 2,
+    };
+    return contest_run(&what, settings);
+}
