@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -241,6 +242,27 @@ static ssize_t fill_pipe(ferry__intake *intake, ferry__request *request, size_t 
 }
 
 /*
+ * Likewise where nothing may be copied: recv(2) only looks. What has come since is asked for again, and
+ * what splice(2) still does not give, it cannot.
+ */
+static ssize_t look_instead(ferry__intake *intake, ferry__request *request, size_t size)
+{
+    const ferry__sink *sink = &intake->stream->sink;
+    char first;
+    ssize_t there;
+    do
+        there = sink->calls->recv(sink->calls, sink->fd, &first, 1, MSG_DONTWAIT | MSG_PEEK);
+    while (there < 0 && errno == EINTR);
+    if (there <= 0)
+        return there == 0 ? 0 : -errno;
+    ssize_t count = fill_pipe(intake, request, size);
+    if (count != 0)
+        return count;
+    storing_of(request)->is_refused = true;
+    return -EAGAIN;
+}
+
+/*
  * Where splice(2) has nothing to give, recv(2) has the last word: at urgent data the one says that
  * there is nothing, or that it is the end, for ever, while the other passes over it.
  */
@@ -253,6 +275,8 @@ static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_sho
         return count;
     if (self->is_refused)
         return -EAGAIN;
+    if ((self->target.flags & FERRY_FILE_ZERO_COPY) != 0)
+        return look_instead(intake, request, size);
     enum { MOST = 4 * FERRY__PORTION }; /* more gains nothing, and is memory */
     count = ferry__intake_keep(intake, size < MOST ? size : MOST, ret_short);
     self->has_copied |= self->by_copy && count > 0;
