@@ -23,7 +23,7 @@ static const char doc[] =
     "  demo                   send from many threads, check every byte, time it\n"
     "\n"
     "Without a command it runs the demo. `ferry COMMAND --help' says more.\n"
-    "ADDRESS is HOST:PORT, [V6]:PORT or unix:/path.";
+    "ADDRESS is HOST:PORT, [V6]:PORT, :PORT, unix:/path or unix:@name.";
 
 /* A subcommand. */
 struct command {

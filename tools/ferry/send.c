@@ -170,7 +170,7 @@ static void print_token(const char *name, const ferry_resume_token *token)
 {
     (void)fprintf(stderr,
                   "%s: to take it up again: --resume=%" PRIx64 ":%" PRIx64 ":%" PRIx64 ":%" PRIx64
-                  ":STORED, with the bytes that the receiver has stored\n",
+                  ":STORED\n(STORED: how many bytes the receiver has stored)\n",
                   name, token->device, token->inode, token->size, (uint64_t)token->changed_ns);
 }
 
