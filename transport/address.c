@@ -306,8 +306,8 @@ static int find_name(const char *names, const char *wanted)
     for (int index = 0; names != NULL; index++) {
         if (strncmp(names, wanted, length) == 0 && (names[length] == ':' || names[length] == '\0'))
             return index;
-        names = strchr(names, ':');
-        names += names != NULL;
+        const char *colon = strchr(names, ':');
+        names = colon != NULL ? colon + 1 : NULL;
     }
     return -1;
 }
