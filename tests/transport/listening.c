@@ -39,7 +39,8 @@ static const char *at_name(void)
 
 /* What on_stream saw. */
 typedef struct guests {
-    atomic_uint count;
+    atomic_uint places; /* given to a guest: several owners may have one at once */
+    atomic_uint count;  /* guests that have taken theirs */
     ferry_stream *streams[MOST_STREAMS]; /* a reference each, if keep */
     bool keep;
     bool check_owner; /* it must be called on the stream's owner */
@@ -55,10 +56,10 @@ static void receive(ferry_listener *listener, ferry_stream *stream, void *arg)
     else
         check(pthread_equal(pthread_self(), seen->home));
     check_eq(ferry_stream_write(stream, "hello", 5, NULL, NULL), 0);
-    unsigned number = atomic_load(&seen->count);
+    unsigned number = atomic_fetch_add(&seen->places, 1);
     if (seen->keep)
         seen->streams[number] = ferry_stream_ref(stream);
-    atomic_store(&seen->count, number + 1);
+    atomic_fetch_add(&seen->count, 1);
 }
 
 static ferry_listen_options options_for(guests *seen, bool on_owner)
