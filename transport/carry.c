@@ -279,8 +279,8 @@ static bool carry_out(ferry_stream *stream)
         return rest(stream);
     size_t chunk = ferry__pace_ask(stream, stream->service->options.chunk_bytes);
     if (chunk == 0) {
-        if ((stream->watch.awaited & EPOLLOUT) ==
-            0) /* else it was full, and has not said that it has room */
+        /* Else it was full, and has not said that it has room. */
+        if ((stream->watch.awaited & EPOLLOUT) == 0)
             end_stall_unless_confirming(stream);
         return false;
     }
