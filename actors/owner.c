@@ -15,6 +15,7 @@
     ((ferry__owner *)(void *)((char *)(mail)-offsetof(ferry__owner, member)))
 
 static void supervise(ferry__mail *mail, bool receiver_gone);
+static void free_spares(ferry__timer *timer);
 static void stop(ferry__mail *mail, bool receiver_gone);
 
 int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supervisor,
@@ -32,6 +33,7 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
     owner->poller = FERRY__POLLER_CLOSED;
     owner->stop_mail.deliver = stop;
     owner->supervisor_mail.deliver = supervise;
+    owner->spares_timer.fire = free_spares;
     if (supervisor != NULL) {
         owner->supervisor = ferry__owner_ref(supervisor);
         ferry__owner_hold(supervisor);
@@ -53,6 +55,7 @@ void ferry__owner_unref(ferry__owner *owner)
     if (owner == NULL || atomic_fetch_sub_explicit(&owner->refs, 1, memory_order_acq_rel) != 1)
         return;
     ferry__owner_unref(owner->supervisor);
+    ferry__spares_free(&owner->pile, &owner->shelf);
     ferry__release(owner->scratch);
     ferry__release(owner);
 }
@@ -158,6 +161,32 @@ void *ferry__owner_scratch(ferry__owner *owner)
     return owner->scratch;
 }
 
+/* ---- blocks ---------------------------------------------------------------------------------- */
+
+void *ferry__owner_allocate_block(ferry__owner *owner)
+{
+    return ferry__shelf_take(&owner->shelf);
+}
+
+void ferry__owner_release_block(void *block)
+{
+    enum { KEPT_NS = 1000000000 };
+    ferry__owner *owner = ferry__thread_current()->owner;
+    if (owner == NULL) {
+        ferry__release(block);
+        return;
+    }
+    ferry__pile_add(&owner->pile, block);
+    if (!owner->spares_timer.set)
+        ferry__timers_set(&owner->timers, &owner->spares_timer, ferry__clock_now() + KEPT_NS);
+}
+
+static void free_spares(ferry__timer *timer)
+{
+    ferry__owner *owner = OWNER_OF(timer, spares_timer);
+    ferry__spares_free(&owner->pile, &owner->shelf);
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 static bool deliver_mail(ferry__owner *owner)
@@ -184,6 +213,7 @@ static void give_turns(ferry__owner *owner)
             ferry__owner_schedule(owner, task);
         /* Whoever waits for what this turn settled need not wait for the others' turns. */
         ferry__ringer_flush(&owner->ringer);
+        ferry__pile_put(&owner->pile, &owner->shelf);
     }
 }
 
@@ -311,7 +341,7 @@ static void refuse_work(ferry__owner *owner, int error)
     ferry__log(FERRY_LOG_ERROR, "no thread for %s: pthread_create failed with error %d",
                owner->name, -error);
     ferry__thread *thread = ferry__thread_current();
-    const void *self = thread->owner;
+    void *self = thread->owner;
     thread->owner = owner;
     owner->start_error = error;
     (void)deliver_mail(owner); /* once: what a callback submits again is for another start */

@@ -26,6 +26,7 @@
 #include "actors/poller.h"
 #include "core/inbox.h"
 #include "core/mailbox.h"
+#include "core/spares.h"
 #include "core/timers.h"
 
 #include <pthread.h>
@@ -52,6 +53,7 @@ struct ferry__owner {
     atomic_bool has_thread;
     ferry__mailbox mailbox;
     ferry__wake wake;
+    ferry__shelf shelf; /* what its pile gives to those who post to it */
 
     /* Set when it is made. */
     char name[16]; /* the thread's; 15 characters is what the kernel keeps */
@@ -71,10 +73,12 @@ struct ferry__owner {
     ferry__task *last_runnable;
     ferry__timers timers;
     ferry__poller poller;
-    ferry__ringer ringer; /* flushed after every turn */
-    int start_error;      /* 0, or why no thread could be started for this round */
-    void *scratch;        /* NULL until needed */
-    bool may_doze;        /* its only task could do nothing with mail that is not urgent */
+    ferry__ringer ringer;      /* flushed after every turn */
+    int start_error;           /* 0, or why no thread could be started for this round */
+    void *scratch;             /* NULL until needed */
+    ferry__pile pile;          /* put on the shelf after every turn */
+    ferry__timer spares_timer; /* frees both: what was of use a while ago may not be any more */
+    bool may_doze;             /* its only task could do nothing with mail that is not urgent */
 };
 
 /*
@@ -120,6 +124,15 @@ void ferry__owner_post(ferry__owner *owner, ferry__mail *mail);
 
 /* Likewise, for mail that an owner need not be woken for which dozes (ferry__owner_doze). */
 void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
+
+/*
+ * Any thread. Memory for a mail to this owner and what is around it, FERRY__SPARE_BYTES of it; NULL:
+ * there is none. Free it with ferry__owner_release_block.
+ */
+void *ferry__owner_allocate_block(ferry__owner *owner);
+
+/* Any thread. Keeps a block for those who will post to the owner whose thread this is; else frees it. */
+void ferry__owner_release_block(void *block);
 
 /* Whether the calling thread is the one that may touch what this owner owns. */
 bool ferry__owner_is_current(const ferry__owner *owner);

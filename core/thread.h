@@ -15,7 +15,7 @@ struct ferry__inbox;
 
 typedef struct ferry__thread {
     struct ferry__inbox *inbox; /* this thread's inbox; NULL until first used */
-    const void *owner;          /* the owner that this thread works for; NULL on the program's */
+    void *owner;                /* the owner that this thread works for; NULL on the program's */
     bool in_callback;           /* a callback of the program's runs on it */
 } ferry__thread;
 

@@ -19,50 +19,60 @@ enum { MOST_INLINE = 1024 };
 /* More would take gigabytes; and so few cannot overflow a size. */
 enum { MOST_PARTS = INT_MAX / 64 };
 
-/* What a request needs beside its parts, and whether it can be counted. */
+/* What a request needs beside its parts, and how many bytes it is to move. */
 typedef struct needs {
     size_t size;           /* of the whole allocation */
     size_t sources;        /* how many parts have one */
     uint64_t memory_bytes; /* in memory parts, copied or not */
-    uint64_t file_bytes;   /* of explicit lengths */
+    int64_t planned_bytes; /* these, and the explicit lengths of sources */
 } needs;
+
+static int plan(needs *sum, uint64_t bytes)
+{
+    return __builtin_add_overflow(sum->planned_bytes, bytes, &sum->planned_bytes) ? -EOVERFLOW : 0;
+}
+
+static int add_memory_needs(needs *sum, const ferry_part *part)
+{
+    if (part->data == NULL && part->length > 0)
+        return -EINVAL;
+    if (part->kind == FERRY_PART_COPY && part->length <= MOST_INLINE)
+        sum->size += part->length;
+    sum->memory_bytes += part->length;
+    return plan(sum, part->length);
+}
+
+static int add_file_needs(needs *sum, const ferry_file *file)
+{
+    sum->sources++;
+    if (file->path != NULL) {
+        size_t size = strnlen(file->path, PATH_MAX) + 1;
+        if (size > PATH_MAX)
+            return -ENAMETOOLONG;
+        sum->size += size;
+    }
+    return file->length > 0 ? plan(sum, (uint64_t)file->length) : 0;
+}
+
+static int add_generator_needs(needs *sum, int64_t length)
+{
+    sum->sources++;
+    return length > 0 ? plan(sum, (uint64_t)length) : 0;
+}
 
 static int add_part_needs(needs *sum, const ferry_part *part)
 {
-    size_t stored = 0;
-    bool overflow = false;
     switch (part->kind) {
     case FERRY_PART_COPY:
-        stored = part->length <= MOST_INLINE ? part->length : 0;
-        /* fall through */
     case FERRY_PART_BORROW:
     case FERRY_PART_GIVE:
-        if (part->data == NULL && part->length > 0)
-            return -EINVAL;
-        overflow = __builtin_add_overflow(sum->memory_bytes, part->length, &sum->memory_bytes);
-        break;
+        return add_memory_needs(sum, part);
     case FERRY_PART_GENERATE:
-        sum->sources++;
-        if (part->generate_length > 0)
-            overflow = __builtin_add_overflow(sum->file_bytes, (uint64_t)part->generate_length,
-                                              &sum->file_bytes);
-        break;
+        return add_generator_needs(sum, part->generate_length);
     case FERRY_PART_FILE:
-        sum->sources++;
-        if (part->file.path != NULL) {
-            stored = strnlen(part->file.path, PATH_MAX) + 1;
-            if (stored > PATH_MAX)
-                return -ENAMETOOLONG;
-        }
-        if (part->file.length > 0)
-            overflow = __builtin_add_overflow(sum->file_bytes, (uint64_t)part->file.length,
-                                              &sum->file_bytes);
-        break;
-    default:
-        return -EINVAL;
+        return add_file_needs(sum, &part->file);
     }
-    overflow |= __builtin_add_overflow(sum->size, stored, &sum->size);
-    return overflow ? -EOVERFLOW : 0;
+    return -EINVAL;
 }
 
 static int add_needs(needs *sum, const ferry_part parts[], size_t count, bool with_extras)
@@ -80,10 +90,6 @@ static int add_needs(needs *sum, const ferry_part parts[], size_t count, bool wi
             return error;
     }
     sum->size += sum->sources * sizeof(ferry__source);
-    uint64_t total;
-    if (__builtin_add_overflow(sum->memory_bytes, sum->file_bytes, &total) || total > INT64_MAX ||
-        sum->size > PTRDIFF_MAX)
-        return -EOVERFLOW;
     return 0;
 }
 
@@ -135,7 +141,7 @@ static int take_memory(ferry__part *part, const ferry_part *wanted, unsigned cha
 typedef struct layout {
     ferry__source *sources; /* the next source; moves on */
     unsigned char *store;   /* where the next copy goes; moves on */
-    ferry__calls *calls;
+    ferry_stream *stream;   /* whose request it is */
 } layout;
 
 static int take_file(ferry__part *part, const ferry_file *wanted, layout *rest)
@@ -148,7 +154,7 @@ static int take_file(ferry__part *part, const ferry_file *wanted, layout *rest)
     }
     part->left = wanted->length > 0 ? (uint64_t)wanted->length : 0;
     part->source = rest->sources++;
-    return ferry__source_take(part->source, wanted, path, rest->calls);
+    return ferry__source_take(part->source, wanted, path, rest->stream->sink.calls);
 }
 
 static int take_generator(ferry__part *part, const ferry_part *wanted, layout *rest)
@@ -210,6 +216,11 @@ static void destroy(ferry_promise *promise)
     ferry__release(promise);
 }
 
+static void destroy_small(ferry_promise *promise)
+{
+    ferry__owner_release_block(promise);
+}
+
 static void destroy_with_extras(ferry_promise *promise)
 {
     ferry__notice_deinit(&((ferry__request *)(void *)promise)->extras->progress.notice);
@@ -248,18 +259,23 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
     request->extras = extras;
 }
 
-/* A type of their own for those with extras: to look for them when a promise is given back would cost
- * each small write a line that is in nobody's cache any more. */
+/* Types of their own for small requests and for those with extras: to look for what they are when a
+ * promise is given back would cost each small write a line that is in nobody's cache any more. */
 static const ferry__promise_type data_type = {.destroy = destroy, .cancel = ferry__request_cancel};
+static const ferry__promise_type small_type = {.destroy = destroy_small,
+                                               .cancel = ferry__request_cancel};
 static const ferry__promise_type extras_type = {.destroy = destroy_with_extras,
                                                 .cancel = ferry__request_cancel};
 static const ferry__promise_type end_type = {.destroy = destroy};
 
-static const ferry__promise_type *choose_type(ferry__request_kind kind, bool with_extras)
+static const ferry__promise_type *choose_type(ferry__request_kind kind, bool with_extras,
+                                              size_t size)
 {
     if (kind == FERRY__SHUTDOWN || kind == FERRY__CLOSE)
         return &end_type;
-    return with_extras ? &extras_type : &data_type;
+    if (with_extras)
+        return &extras_type;
+    return size <= FERRY__SPARE_BYTES ? &small_type : &data_type;
 }
 
 /* How many bytes its sources have, as far as that can be told before they are opened. */
@@ -287,12 +303,13 @@ static int check_options(const ferry_request_options *options)
 /* Everything but its parts and what they cost. Field by field: zeroing the whole, observers included,
  * shows in what a small write costs. @param extras where they are to be; NULL: it needs none. */
 __attribute__((always_inline)) static inline void init(ferry__request *request,
+                                                       const ferry__promise_type *type,
                                                        ferry_stream *stream,
                                                        ferry__request_kind kind,
                                                        const ferry_request_options *options,
                                                        ferry__inbox *home, ferry__extras *extras)
 {
-    ferry__promise_init(&request->promise, home, choose_type(kind, extras != NULL));
+    ferry__promise_init(&request->promise, home, type);
     request->stream = stream;
     request->kind = kind;
     request->on_owner = options->on_owner;
@@ -315,20 +332,23 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     int error = add_needs(&sum, parts, count, with_extras);
     if (error != 0)
         return error;
-    ferry__request *request = ferry__allocate(sum.size);
+    const ferry__promise_type *type = choose_type(kind, with_extras, sum.size);
+    ferry__request *request = type == &small_type ? ferry__owner_allocate_block(stream->owner)
+                                                  : ferry__allocate(sum.size);
     if (request == NULL)
         return -ENOMEM;
     ferry__extras *extras = (ferry__extras *)(void *)&request->parts[count];
     ferry__source *sources = (ferry__source *)(void *)(extras + with_extras);
-    layout rest = {sources, (unsigned char *)(sources + sum.sources), stream->sink.calls};
+    layout rest = {sources, (unsigned char *)(sources + sum.sources), stream};
     error = take_parts(request, parts, count, rest);
     if (error != 0) {
         ferry__release(request);
         return error;
     }
-    init(request, stream, kind, options, home, with_extras ? extras : NULL);
+    init(request, type, stream, kind, options, home, with_extras ? extras : NULL);
     request->part_count = count;
-    request->cost = (ferry__cost){sum.memory_bytes, sum.file_bytes};
+    request->cost.memory_bytes = sum.memory_bytes;
+    request->cost.source_bytes = (uint64_t)sum.planned_bytes - sum.memory_bytes;
     if (sum.sources > 0 && ferry__admission_counts_files(stream))
         request->cost.source_bytes = estimate(request);
     init_progress(request, sum.sources > 0);
@@ -356,7 +376,8 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *typ
     if (request == NULL)
         return -ENOMEM;
     ferry__extras *extras = (ferry__extras *)(void *)((char *)request + extras_at);
-    init(request, stream, FERRY__READ, options, home, with_extras ? extras : NULL);
+    init(request, with_extras ? &extras_type : &data_type, stream, FERRY__READ, options, home,
+         with_extras ? extras : NULL);
     request->part_count = 0;
     request->cost = (ferry__cost){0};
     init_progress(request, false);

@@ -30,6 +30,29 @@ PROMISE_BOTH(custody, copied_memory_is_the_callers_again_at_once)
     ferry_service_destroy(service);
 }
 
+/* An owner keeps what it is done with for those who submit, but not for long. */
+PROMISE_BOTH(custody, memory_of_forgotten_writes_is_freed_while_the_stream_is_idle)
+{
+    enum { WRITES = 500 };
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    long idle = allocations_outstanding();
+    for (unsigned i = 0; i < WRITES; i++)
+        check_eq(ferry_stream_write(stream, "y", 1, NULL, NULL), 0);
+    check_eq(outcome(submit_write(stream, "z", 1)).error, 0);
+    while (allocations_outstanding() > idle)
+        usleep(10 * 1000); /* what hangs fails: every test has a time limit */
+
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, WRITES + 2);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
 static void count_release(void *data, void *arg)
 {
     free(data);

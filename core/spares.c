@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/spares.h"
+
+#include "core/hooks.h"
+
+/* So many there may be on a pile, and on a shelf: of a queue of 1,024 writes, which one sendmsg(2)
+ * takes, all. That is 512 KiB. */
+enum { MOST_PILED = 1024 };
+
+/* What is written to a spare is an error as much as what is written to freed memory. */
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ADDRESS_SANITIZER 1
+#endif
+#endif
+#ifdef WITH_ADDRESS_SANITIZER
+void __asan_poison_memory_region(const volatile void *address, size_t size);
+void __asan_unpoison_memory_region(const volatile void *address, size_t size);
+#define FORBID(block) __asan_poison_memory_region((block), FERRY__SPARE_BYTES)
+#define ALLOW(block)  __asan_unpoison_memory_region((block), FERRY__SPARE_BYTES)
+#else
+#define FORBID(block) ((void)0)
+#define ALLOW(block)  ((void)0)
+#endif
+
+/* C0. Whether it is the caller's. */
+static bool claim(ferry__shelf *shelf)
+{
+    return !atomic_exchange_explicit(&shelf->is_claimed, true, memory_order_acquire);
+}
+
+/* C2 */
+static void disclaim(ferry__shelf *shelf)
+{
+    atomic_store_explicit(&shelf->is_claimed, false, memory_order_release);
+}
+
+/* What lies there: without a claim, only a hint. */
+static ferry__spare *first_of(ferry__shelf *shelf)
+{
+    return atomic_load_explicit(&shelf->first, memory_order_relaxed);
+}
+
+static void set_first(ferry__shelf *shelf, ferry__spare *first)
+{
+    atomic_store_explicit(&shelf->first, first, memory_order_relaxed);
+}
+
+static ferry__spare *take_first(ferry__spare **chain)
+{
+    ferry__spare *spare = *chain;
+    ALLOW(spare);
+    *chain = spare->next;
+    return spare;
+}
+
+/* NULL: it is bare, or somebody else's. */
+static ferry__spare *try_take(ferry__shelf *shelf)
+{
+    if (first_of(shelf) == NULL || !claim(shelf))
+        return NULL;
+    ferry__spare *first = first_of(shelf), *spare = NULL;
+    if (first != NULL) {
+        spare = take_first(&first);
+        set_first(shelf, first);
+    }
+    disclaim(shelf);
+    return spare;
+}
+
+void *ferry__shelf_take(ferry__shelf *shelf)
+{
+    ferry__spare *spare = try_take(shelf);
+    return spare != NULL ? spare : ferry__allocate(FERRY__SPARE_BYTES);
+}
+
+void ferry__pile_add(ferry__pile *pile, void *block)
+{
+    if (pile->count >= MOST_PILED) {
+        ferry__release(block);
+        return;
+    }
+    ferry__spare *spare = block;
+    spare->next = pile->first;
+    pile->first = spare;
+    pile->count++;
+    FORBID(spare);
+}
+
+void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
+{
+    if (pile->first == NULL || first_of(shelf) != NULL || !claim(shelf))
+        return;
+    /* Only this thread puts: it is bare still. */
+    set_first(shelf, pile->first);
+    disclaim(shelf);
+    *pile = (ferry__pile){0};
+}
+
+static void free_chain(ferry__spare *chain)
+{
+    while (chain != NULL)
+        ferry__release(take_first(&chain));
+}
+
+void ferry__spares_free(ferry__pile *pile, ferry__shelf *shelf)
+{
+    free_chain(pile->first);
+    *pile = (ferry__pile){0};
+    if (!claim(shelf))
+        return;
+    ferry__spare *chain = first_of(shelf);
+    set_first(shelf, NULL);
+    disclaim(shelf);
+    free_chain(chain);
+}
