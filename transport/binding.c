@@ -81,6 +81,15 @@ static int set_option(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
 }
 
+/* What is accepted inherits them (tcp(7)): one call for all of them. */
+static int set_tcp_options(int fd, const ferry_stream_options *options)
+{
+    int error = options->no_delay ? set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) : 0;
+    if (error == 0 && options->limit_unsent_bytes != 0)
+        error = set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)options->limit_unsent_bytes);
+    return error;
+}
+
 static int make_socket(const ferry__endpoint *endpoint, const ferry_listen_options *options)
 {
     int family = endpoint->address.any.sa_family;
@@ -92,9 +101,8 @@ static int make_socket(const ferry__endpoint *endpoint, const ferry_listen_optio
         error = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (error == 0 && family == AF_INET6)
         error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, options->only_v6);
-    /* What is accepted inherits it (tcp(7)): one call for all of them. */
-    if (error == 0 && family != AF_UNIX && options->stream != NULL && options->stream->no_delay)
-        error = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (error == 0 && family != AF_UNIX && options->stream != NULL)
+        error = set_tcp_options(fd, options->stream);
     if (error == 0)
         return fd;
     (void)close(fd);

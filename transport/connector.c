@@ -509,8 +509,7 @@ static void cancel(ferry_promise *promise)
     ferry__owner_unref(owner);
 }
 
-static const ferry__promise_type stream_type = {.destroy = destroy_promise,
-                                                .cancel = cancel};
+static const ferry__promise_type stream_type = {.destroy = destroy_promise, .cancel = cancel};
 
 static void abort_member(ferry__member *member)
 {

@@ -28,6 +28,11 @@ static int set_no_delay(int fd, int value)
     return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, sizeof value);
 }
 
+static int set_unsent_bytes(int fd, int bytes)
+{
+    return setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+}
+
 int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort)
 {
     int type = get_option(fd, SOL_SOCKET, SO_TYPE);
@@ -38,6 +43,7 @@ int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort)
         .is_message = type == SOCK_SEQPACKET,
         .is_tcp = is_tcp,
         .has_no_delay = is_tcp && get_option(fd, IPPROTO_TCP, TCP_NODELAY) > 0,
+        .unsent_bytes = is_tcp ? get_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT) : 0,
         .outlet = ferry__outlet_kind_of(fd),
     };
     return 0;
@@ -49,6 +55,7 @@ static void set_sort(ferry__sink *sink, ferry__socket_sort sort)
     sink->is_message = sort.is_message;
     sink->is_tcp = sort.is_tcp;
     sink->has_no_delay = sort.has_no_delay;
+    sink->unsent_bytes = sort.unsent_bytes;
     sink->outlet = sort.outlet;
 }
 
@@ -136,6 +143,12 @@ void ferry__sink_set_no_delay(ferry__sink *sink)
         sink->has_no_delay = sink->sets_no_delay = set_no_delay(sink->fd, 1) == 0;
 }
 
+void ferry__sink_limit_unsent(ferry__sink *sink, uint32_t bytes)
+{
+    if (sink->is_tcp && bytes != 0 && sink->unsent_bytes != (int)bytes)
+        sink->limits_unsent = set_unsent_bytes(sink->fd, (int)bytes) == 0;
+}
+
 void ferry__sink_commit(ferry__sink *sink)
 {
     if (sink->shared_fd >= 0)
@@ -147,6 +160,8 @@ void ferry__sink_revert(ferry__sink *sink)
     restore_flags(sink);
     if (sink->sets_no_delay)
         (void)set_no_delay(sink->fd, 0);
+    if (sink->limits_unsent)
+        (void)set_unsent_bytes(sink->fd, sink->unsent_bytes);
     if (sink->shared_fd >= 0)
         (void)close(sink->fd);
 }

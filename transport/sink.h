@@ -44,6 +44,8 @@ typedef struct ferry__sink {
     bool is_tcp;
     bool has_no_delay;         /* TCP_NODELAY was set before, or now is */
     bool sets_no_delay;        /* it was set here: what reverts takes it back */
+    bool limits_unsent;        /* TCP_NOTSENT_LOWAT was set here; likewise, */
+    int unsent_bytes;          /* to what it was before */
     ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
     ferry__calls *calls;       /* the system, or a script of faults */
     int original_flags;        /* O_NONBLOCK as it was before, put back at the end */
@@ -58,7 +60,9 @@ typedef struct ferry__sink {
 typedef struct ferry__socket_sort {
     bool is_message;
     bool is_tcp;
-    bool has_no_delay; /* TCP_NODELAY; what a listening socket accepts inherits it */
+    /* What a listening socket accepts inherits. */
+    bool has_no_delay; /* TCP_NODELAY */
+    int unsent_bytes;  /* TCP_NOTSENT_LOWAT */
     ferry__outlet_kind outlet;
 } ferry__socket_sort;
 
@@ -75,6 +79,9 @@ int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls);
 
 /* Has what little is written leave at once, where that is not so anyway. */
 void ferry__sink_set_no_delay(ferry__sink *sink);
+
+/* Has the kernel hold about so many unsent bytes at most; 0: as it does anyway. */
+void ferry__sink_limit_unsent(ferry__sink *sink, uint32_t bytes);
 
 /* Then either takes fd for good, or leaves it as it was. */
 void ferry__sink_commit(ferry__sink *sink);

@@ -31,7 +31,8 @@ int ferry__stream_check_options(const ferry_stream_options *options, const ferry
         options->close_bytes > FERRY__MOST_BYTES ||
         options->low_watermark_bytes > options->high_watermark_bytes ||
         (options->on_watermark != NULL && options->high_watermark_bytes == 0) ||
-        options->stall_timeout_ms < 0 || (unsigned)options->framing > FERRY_FRAMING_CONTINUE ||
+        options->limit_unsent_bytes > INT32_MAX || options->stall_timeout_ms < 0 ||
+        (unsigned)options->framing > FERRY_FRAMING_CONTINUE ||
         (unsigned)options->close_mode > FERRY_CLOSE_LINGERING)
         return -EINVAL;
     bool is_message = sort != NULL && sort->is_message;
@@ -170,6 +171,13 @@ static int check_sink(const ferry__sink *sink, const ferry_stream_options *optio
     return options->framing == FERRY_FRAMING_PAD && sink->is_message ? -EINVAL : 0;
 }
 
+static void set_tcp_options(ferry__sink *sink, const ferry_stream_options *options)
+{
+    if (options->no_delay)
+        ferry__sink_set_no_delay(sink);
+    ferry__sink_limit_unsent(sink, options->limit_unsent_bytes);
+}
+
 static int adopt(ferry_service *service, int fd, const ferry_stream_options *options,
                  ferry_stream **ret_stream)
 {
@@ -194,8 +202,7 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
     error = check_sink(&stream->sink, options);
     if (error != 0)
         goto undo_sink;
-    if (options->no_delay)
-        ferry__sink_set_no_delay(&stream->sink);
+    set_tcp_options(&stream->sink, options);
     if (stream->sink.is_socket)
         ferry__peer_ask(&stream->peer, fd);
     error = join(stream, service, NULL);
@@ -221,8 +228,7 @@ int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected
         return error;
     ferry__sink_init_known(&stream->sink, connected->fd, connected->sort,
                            ferry__stream_choose_calls(options, service));
-    if (options->no_delay)
-        ferry__sink_set_no_delay(&stream->sink);
+    set_tcp_options(&stream->sink, options);
     ferry__peer_set(&stream->peer, connected->peer);
     stream->listener = connected->listener;
     error = join(stream, service, connected->owner);

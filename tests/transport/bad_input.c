@@ -62,6 +62,7 @@ PROMISE(bad_input, options_out_of_range_are_einval)
         {.limit_bytes = (UINT64_C(1) << 39) + 1},
         {.close_timeout_ms = -1},
         {.close_bytes = (UINT64_C(1) << 39) + 1},
+        {.limit_unsent_bytes = UINT32_C(1) << 31},
     };
     pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = NULL;

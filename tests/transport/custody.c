@@ -258,7 +258,8 @@ PROMISE_BOTH(custody, refused_adoption_leaves_the_fd_as_it_was)
 
 PROMISE_BOTH(custody, adoption_that_memory_does_not_suffice_for_leaves_the_socket_as_it_was)
 {
-    static const ferry_stream_options options = {.no_delay = true};
+    enum { UNSENT = 100000 };
+    static const ferry_stream_options options = {.no_delay = true, .limit_unsent_bytes = UNSENT};
     ferry_service *service = service_start(placement);
     pair both = tcp_pair();
     ferry_stream *stream;
@@ -268,8 +269,10 @@ PROMISE_BOTH(custody, adoption_that_memory_does_not_suffice_for_leaves_the_socke
         fail_allocation(++failures);
         error = ferry_stream_adopt(service, both.ours, &options, &stream);
         allow_allocations();
-        int no_delay = -1;
+        int no_delay = -1, unsent = -1;
         socklen_t size = sizeof no_delay;
+        check_eq(getsockopt(both.ours, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, &size), 0);
+        check_eq(unsent, error == 0 ? UNSENT : 0);
         check_eq(getsockopt(both.ours, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size), 0);
         check_eq(no_delay != 0, error == 0);
         check_eq((fcntl(both.ours, F_GETFL) & O_NONBLOCK) != 0, error == 0);

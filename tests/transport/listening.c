@@ -39,8 +39,8 @@ static const char *at_name(void)
 
 /* What on_stream saw. */
 typedef struct guests {
-    atomic_uint places; /* given to a guest: several owners may have one at once */
-    atomic_uint count;  /* guests that have taken theirs */
+    atomic_uint places;                  /* given to a guest: several owners may have one at once */
+    atomic_uint count;                   /* guests that have taken theirs */
     ferry_stream *streams[MOST_STREAMS]; /* a reference each, if keep */
     bool keep;
     bool check_owner; /* it must be called on the stream's owner */
@@ -560,35 +560,40 @@ PROMISE(listening, path_has_the_permissions_asked_for)
     ferry_service_destroy(service);
 }
 
-static int no_delay_of(int fd)
+/* What is asked of streams that only TCP knows. */
+static const ferry_stream_options of_tcp = {.no_delay = true, .limit_unsent_bytes = 100000};
+
+static int option_of(int fd, int name)
 {
     int value = -1;
     socklen_t size = sizeof value;
-    check_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &size), 0);
-    return value != 0;
+    check_eq(getsockopt(fd, IPPROTO_TCP, name, &value, &size), 0);
+    return value;
 }
 
-/* The next guest of a listener has the option set, and the kernel agrees. */
-static void check_guest_without_delay(const ferry_listener *listener, guests *seen)
+/* The next guest of a listener has the options set, and the kernel agrees. */
+static void check_tcp_options_of_guest(const ferry_listener *listener, guests *seen)
 {
     unsigned number = atomic_load(&seen->count);
     int client = dial(listener);
     await_guests(seen, number + 1);
     check(seen->streams[number]->sink.has_no_delay);
-    check_eq(no_delay_of(seen->streams[number]->sink.fd), 1);
+    check(option_of(seen->streams[number]->sink.fd, TCP_NODELAY) != 0);
+    check_eq(option_of(seen->streams[number]->sink.fd, TCP_NOTSENT_LOWAT),
+             of_tcp.limit_unsent_bytes);
     close(client);
 }
 
-PROMISE_BOTH(listening, small_writes_of_accepted_streams_leave_at_once_where_asked_for)
+PROMISE_BOTH(listening, accepted_streams_have_the_options_of_tcp_asked_for)
 {
-    static const ferry_stream_options stream = {.no_delay = true};
     ferry_service *service = service_start(placement);
     guests seen = {.keep = true};
     ferry_listen_options options = options_for(&seen, true);
-    options.stream = &stream;
+    options.stream = &of_tcp;
     ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
     check(listener->binding.sort.has_no_delay); /* so no stream of it costs a call */
-    check_guest_without_delay(listener, &seen);
+    check_eq(listener->binding.sort.unsent_bytes, of_tcp.limit_unsent_bytes);
+    check_tcp_options_of_guest(listener, &seen);
     close_listener(listener);
     listener = listen_with(service, at_name(), options);
     int client = dial(listener); /* a unix socket has no such option */
@@ -635,17 +640,17 @@ PROMISE_BOTH(listening, inherited_socket_is_taken_over)
 /* Whose guests may have come before, when nothing was asked of it. */
 PROMISE_BOTH(listening, inherited_socket_is_left_as_it_is_and_its_streams_are_set_up)
 {
-    static const ferry_stream_options stream = {.no_delay = true};
     ferry_service *service = service_start(placement);
     guests seen = {.keep = true};
     char address[20];
     int fd = make_listening(), same = dup(fd);
     snprintf(address, sizeof address, "fd:%d", fd);
     ferry_listen_options options = options_for(&seen, true);
-    options.stream = &stream;
+    options.stream = &of_tcp;
     ferry_listener *listener = listen_with(service, address, options);
-    check_guest_without_delay(listener, &seen);
-    check_eq(no_delay_of(same), 0);
+    check_tcp_options_of_guest(listener, &seen);
+    check_eq(option_of(same, TCP_NODELAY), 0);
+    check_eq(option_of(same, TCP_NOTSENT_LOWAT), 0);
     close_listener(listener);
     drop_guests(&seen);
     close(same);

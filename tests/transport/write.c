@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <linux/tcp.h> /* glibc's tcp_info lacks the count of segments */
+#include <sys/ioctl.h>
+#include <linux/sockios.h>
 
 PROMISE_BOTH(write, settles_when_it_left_even_with_more_queued_behind)
 {
@@ -562,12 +564,46 @@ PROMISE_BOTH(write, delay_is_the_sockets_own_where_nothing_was_asked_for)
     file_remove(&empty);
 }
 
+static int unsent_bytes(int fd)
+{
+    int count = -1;
+    check_eq(ioctl(fd, SIOCOUTQNSD, &count), 0);
+    return count;
+}
+
+PROMISE_BOTH(write, kernel_holds_about_as_many_unsent_bytes_as_asked_for)
+{
+    enum {
+        LIMIT = 64 * 1024,
+        ONE_PACKET = 64 * 1024
+    }; /* what was begun below the limit is added */
+    ferry_service *service = service_start(placement);
+    for (int is_limited = 0; is_limited < 2; is_limited++) {
+        pair both = tcp_pair();
+        int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+        ferry_stream *stream =
+            stream_adopt_with(service, both.ours,
+                              (ferry_stream_options){.limit_unsent_bytes = is_limited ? LIMIT : 0});
+        ferry_promise *stuck = submit_stuck(stream, both.theirs);
+        wait_until_asleep();
+        check_eq(unsent_bytes(watch) <= LIMIT + ONE_PACKET, is_limited);
+        reader *peer = reader_start(both.theirs, false);
+        check_eq(outcome(stuck).sent, STUCK_BYTES);
+        close(watch);
+        check_eq(close_stream(stream).error, 0);
+        reader_join(peer);
+        check_eq(peer->bytes, STUCK_BYTES);
+        reader_free(peer);
+    }
+    ferry_service_destroy(service);
+}
+
 PROMISE_BOTH(write, what_is_not_tcp_takes_any_options_of_tcp)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.no_delay = true});
+    ferry_stream *stream = stream_adopt_with(
+        service, both.ours, (ferry_stream_options){.no_delay = true, .limit_unsent_bytes = 1});
     check_eq(outcome(submit_write(stream, "abc", 3)).sent, 3);
     check_eq(close_stream(stream).error, 0);
     close(both.theirs);

@@ -143,6 +143,15 @@ typedef struct ferry_stream_options {
      */
     bool no_delay;
 
+    /*
+     * TCP: about how many bytes the kernel may hold that have not left this host yet
+     * (TCP_NOTSENT_LOWAT); 0: as the system has it, a whole send buffer, which grows to 4 MiB; at most
+     * 2^31 - 1. A slow peer then ties up so much of the kernel's memory less. Hundreds of them, each
+     * with a full buffer, bring all TCP of the host under memory pressure, and slow down the fast ones.
+     * A few 100 KiB cost a fast peer nothing. Other sockets have small buffers anyway.
+     */
+    uint32_t limit_unsent_bytes;
+
     /* What a failure midway means for the rest. */
     ferry_framing framing;
 
