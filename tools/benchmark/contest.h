@@ -30,6 +30,8 @@ typedef struct bench {
     const char *sizes;
     const char *connections;
     const char *servers;
+
+    unsigned slow; /* of serve: how many clients more there are that read slowly; 0: none */
 } bench;
 
 typedef struct entrant {

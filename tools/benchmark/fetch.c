@@ -14,7 +14,12 @@
 
 enum { MOST_HEAD = 4096 };
 
-int fetch_connect(unsigned port)
+static int set_receive_bytes(int fd, int bytes)
+{
+    return bytes == 0 ? 0 : setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+}
+
+static int dial(unsigned port, int receive_bytes)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET,
@@ -24,11 +29,17 @@ int fetch_connect(unsigned port)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
+    if (set_receive_bytes(fd, receive_bytes) == 0 &&
+        connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
         return fd;
     int error = -errno;
     (void)close(fd);
     return error;
+}
+
+int fetch_connect(unsigned port)
+{
+    return dial(port, 0);
 }
 
 static int ask(int fd, const char *name)
@@ -39,6 +50,17 @@ static int ask(int fd, const char *name)
     if (length < 0 || (size_t)length >= sizeof request)
         return -ENAMETOOLONG;
     return send(fd, request, (size_t)length, MSG_NOSIGNAL) == length ? 0 : -errno;
+}
+
+int fetch_begin(unsigned port, const char *name, int receive_bytes)
+{
+    int fd = dial(port, receive_bytes);
+    int error = fd < 0 ? fd : ask(fd, name);
+    if (error == 0)
+        return fd;
+    if (fd >= 0)
+        (void)close(fd);
+    return error;
 }
 
 /* Reads to the end, or until size bytes are there. @return how many, or a negative errno. */
@@ -86,10 +108,9 @@ int fetch_check(unsigned port, const char *name, const char *expected, size_t le
     char *answer = malloc(size);
     if (answer == NULL)
         return -ENOMEM;
-    int fd = fetch_connect(port);
-    int error = fd < 0 ? fd : ask(fd, name);
-    ssize_t got = error == 0 ? read_all(fd, answer, size) : error;
-    error = got < 0 ? (int)got : check(name, answer, (size_t)got, expected, length);
+    int fd = fetch_begin(port, name, 0);
+    ssize_t got = fd < 0 ? fd : read_all(fd, answer, size);
+    int error = got < 0 ? (int)got : check(name, answer, (size_t)got, expected, length);
     if (fd >= 0)
         (void)close(fd);
     free(answer);

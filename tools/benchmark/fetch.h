@@ -9,6 +9,13 @@
 int fetch_connect(unsigned port);
 
 /*
+ * Connects, and asks for /name.
+ * @param receive_bytes of the socket's buffer, as for SO_RCVBUF; 0: as the system has it.
+ * @return the socket, or a negative errno.
+ */
+int fetch_begin(unsigned port, const char *name, int receive_bytes);
+
+/*
  * Gets /name and checks the answer: status 200, the length in the head, and every byte.
  * @return 0; -EBADMSG, and says so, if the answer is another; or another negative errno.
  */

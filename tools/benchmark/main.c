@@ -4,6 +4,7 @@
  * turns in one run. Figures of different runs, or machines, are not to be compared.
  */
 #include "comparisons.h"
+#include "products.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -48,7 +49,8 @@ static void print_usage(FILE *where)
         "Of serve, each list with commas:\n"
         "  --sizes LIST        of the file (1K,16K,128K,1M)\n"
         "  --connections LIST  at a time (1,64,1000)\n"
-        "  --servers LIST      of nginx, lighttpd, h2o, microhttpd, ferry (all)\n\n"
+        "  --servers LIST      of nginx, lighttpd, h2o, microhttpd, ferry (all)\n"
+        "  --slow N            each server also among N clients that read 1 KB a second\n\n"
         "tools/bench serve installs those servers and wrk, which asks them: Debian's packages,\n"
         "which may start services of their own. A run of one takes 3 s (with --quick 1), and 12\n"
         "where 1,000 connections get 1 MiB at a time.\n\n"
@@ -63,33 +65,30 @@ static _Noreturn void refuse(const char *what, const char *argument)
     exit(USAGE_ERROR);
 }
 
-static unsigned parse_rounds(const char *text)
+static unsigned parse_count(const char *text, long most, const char *complaint)
 {
     char *end;
     errno = 0;
-    long rounds = strtol(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || rounds < 1 || rounds > MOST_ROUNDS)
-        refuse("not a number of rounds", text);
-    return (unsigned)rounds;
+    long count = strtol(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || count < 1 || count > most)
+        refuse(complaint, text);
+    return (unsigned)count;
 }
 
 /* Reads the options; what is left from optind on are names. */
 static bench parse_options(int argc, char *argv[])
 {
     static const struct option options[] = {
-        {"rounds", required_argument, NULL, 'r'},
-        {"quick", no_argument, NULL, 'q'},
-        {"sizes", required_argument, NULL, 's'},
-        {"connections", required_argument, NULL, 'c'},
-        {"servers", required_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"rounds", required_argument, NULL, 'r'},  {"quick", no_argument, NULL, 'q'},
+        {"sizes", required_argument, NULL, 's'},   {"connections", required_argument, NULL, 'c'},
+        {"servers", required_argument, NULL, 'v'}, {"slow", required_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
     bench settings = {0};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case 'r':
-            settings.rounds = parse_rounds(optarg);
+            settings.rounds = parse_count(optarg, MOST_ROUNDS, "not a number of rounds");
             break;
         case 'q':
             settings.quick = true;
@@ -102,6 +101,9 @@ static bench parse_options(int argc, char *argv[])
             break;
         case 'v':
             settings.servers = optarg;
+            break;
+        case 'w':
+            settings.slow = parse_count(optarg, MOST_CONNECTIONS, "not a number of slow clients");
             break;
         case 'h':
             print_usage(stdout);

@@ -16,6 +16,7 @@
 #include "products.h"
 #include "scratch.h"
 #include "server.h"
+#include "slow.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +41,7 @@ typedef struct serve {
     unsigned workers; /* of each server */
     char *content;    /* each file is a beginning of it */
     load load;
+    unsigned slow; /* clients that the servers are compared among; 0: none */
     size_t length; /* of the file that is asked for */
     char name[24]; /* its name: length, in digits */
 } serve;
@@ -48,6 +50,8 @@ typedef struct contender {
     const serve *all;
     const product *what;
     char path[PATH_MAX]; /* of its program */
+    bool is_among_slow;
+    char name[40];
 } contender;
 
 /* ---- the command line ------------------------------------------------------------------------ */
@@ -115,6 +119,19 @@ static int make_file(int directory, const char *content, size_t length)
     return error;
 }
 
+static const char SLOW_FILE[] = "slow";
+
+/* All zeros, and no block of a disk. */
+static int make_slow_file(int directory)
+{
+    int fd = openat(directory, SLOW_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return -errno;
+    int error = ftruncate(fd, SLOW_FILE_BYTES) < 0 ? -errno : 0;
+    (void)close(fd);
+    return error;
+}
+
 static int make_files(serve *s)
 {
     int error = make_content(s);
@@ -127,6 +144,8 @@ static int make_files(serve *s)
         return -errno;
     for (size_t i = 0; i < s->sizes.count && error == 0; i++)
         error = make_file(directory, s->content, s->sizes.of[i]);
+    if (error == 0)
+        error = make_slow_file(directory);
     (void)close(directory);
     return error;
 }
@@ -148,13 +167,25 @@ static int measure(const serve *all, const server *s, double ret_figures[FIGURES
     return 0;
 }
 
+static int measure_among_slow(const serve *all, const server *s, double ret_figures[FIGURES])
+{
+    pid_t slow;
+    int error = slow_start(s->site.port, SLOW_FILE, all->slow, &slow);
+    if (error != 0)
+        return error;
+    error = measure(all, s, ret_figures);
+    int stop_error = slow_stop(slow);
+    return error != 0 ? error : stop_error;
+}
+
 static int run(void *context, double ret_figures[FIGURES])
 {
     const contender *c = context;
     server s;
     int error = server_start(c->what, c->path, &c->all->scratch, c->all->workers, &s);
     if (error == 0) {
-        error = measure(c->all, &s, ret_figures);
+        error = c->is_among_slow ? measure_among_slow(c->all, &s, ret_figures)
+                                 : measure(c->all, &s, ret_figures);
         int stop_error = server_stop(&s);
         error = error != 0 ? error : stop_error;
     }
@@ -163,8 +194,22 @@ static int run(void *context, double ret_figures[FIGURES])
     return error;
 }
 
+enum { MOST_CONTENDERS = 2 * PRODUCTS };
+
+/* A server once more, among slow clients, where that is wanted. @return how many there are of it. */
+static size_t add_among_slow(contender *alone)
+{
+    if (alone->all->slow == 0)
+        return 1;
+    alone[1] = *alone;
+    alone[1].is_among_slow = true;
+    (void)snprintf(alone[1].name, sizeof alone[1].name, "%s among %u slow", alone->what->name,
+                   alone->all->slow);
+    return 2;
+}
+
 /* Whom there is of those who are wanted, in the products' order. @return how many. */
-static size_t gather(const serve *s, const char *wanted, contender contenders[PRODUCTS])
+static size_t gather(const serve *s, const char *wanted, contender contenders[MOST_CONTENDERS])
 {
     size_t count = 0;
     for (size_t i = 0; i < PRODUCTS; i++) {
@@ -173,8 +218,9 @@ static size_t gather(const serve *s, const char *wanted, contender contenders[PR
             continue;
         contender *c = &contenders[count];
         *c = (contender){.all = s, .what = what};
+        (void)snprintf(c->name, sizeof c->name, "%s", what->name);
         if (product_find(what->program, c->path))
-            count++;
+            count += add_among_slow(c);
         else
             (void)printf("%s is not installed: left out\n", what->name);
     }
@@ -205,14 +251,14 @@ static void name_size(size_t bytes, char ret_text[16])
 
 static int compare_one(const serve *s, contender contenders[], size_t count, const bench *settings)
 {
-    entrant entrants[PRODUCTS];
+    entrant entrants[MOST_CONTENDERS];
     for (size_t i = 0; i < count; i++)
-        entrants[i] = (entrant){contenders[i].what->name, &contenders[i], run};
+        entrants[i] = (entrant){contenders[i].name, &contenders[i], run};
     char size[16], title[80];
     name_size(s->length, size);
     (void)snprintf(title, sizeof title, "serve: a file of %s over %u connection%s", size,
                    s->load.connections, s->load.connections == 1 ? "" : "s");
-    const bool has_ferry = strcmp(entrants[count - 1].name, "ferry") == 0;
+    const bool has_ferry = s->slow == 0 && strcmp(entrants[count - 1].name, "ferry") == 0;
     const contest what = {
         .title = title,
         .figure_names = {"requests/s", "CPU us each"},
@@ -226,7 +272,7 @@ static int compare_one(const serve *s, contender contenders[], size_t count, con
 
 static int compare_all(serve *s, const bench *settings)
 {
-    contender contenders[PRODUCTS];
+    contender contenders[MOST_CONTENDERS];
     size_t count = gather(s, settings->servers, contenders);
     int error = count > 0 ? 0 : complain("serve: no server at all", -ENOENT);
     for (size_t i = 0; i < s->sizes.count; i++) {
@@ -282,7 +328,8 @@ int serve_compare(const bench *settings)
     if (error != 0)
         return complain("serve: the cores", error);
     s.workers = all.count;
-    error = allow_files(list_largest(&s.connections) + FEW);
+    s.slow = settings->slow;
+    error = allow_files(list_largest(&s.connections) + s.slow + FEW);
     if (error != 0)
         return complain("serve: so many connections", error);
     error = compare_in_scratch(&s, settings);
