@@ -58,7 +58,7 @@ int ferry_result_format(const ferry_result *result, char *buffer, size_t size)
     if (result == NULL || (buffer == NULL && size > 0))
         return -EINVAL;
     if (result->error == 0 && result->sent == 0)
-        return snprintf(buffer, size, "nothing to send");
+        return snprintf(buffer, size, "done");
     if (result->error == 0)
         return snprintf(buffer, size, "%" PRIu64 " bytes sent by %s", result->sent,
                         ferry_method_name(result->method));

@@ -66,9 +66,8 @@ FERRY_API const char *ferry_method_name(ferry_method method);
 
 /*
  * Writes a result as one line for people: "ENOENT in open: No such file or directory (0 bytes
- * sent, 10 remaining)", "1024 bytes sent by sendfile", or "nothing to send". The words are those of
- * sending: what a read has stored is "sent", too, and a connect or a close that succeeded is "nothing
- * to send".
+ * sent, 10 remaining)", "1024 bytes sent by sendfile", or, of success without a byte, "done". What a
+ * read has stored is "sent", too.
  *
  * Threads: any. Never allocates.
  * @param result what to describe; @param buffer gets at most size bytes, NUL included.
