@@ -55,7 +55,7 @@ void ferry__owner_unref(ferry__owner *owner)
     if (owner == NULL || atomic_fetch_sub_explicit(&owner->refs, 1, memory_order_acq_rel) != 1)
         return;
     ferry__owner_unref(owner->supervisor);
-    ferry__spares_free(&owner->pile, &owner->shelf);
+    (void)ferry__spares_free(&owner->pile, &owner->shelf);
     ferry__release(owner->scratch);
     ferry__release(owner);
 }
@@ -163,28 +163,41 @@ void *ferry__owner_scratch(ferry__owner *owner)
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
-void *ferry__owner_allocate_block(ferry__owner *owner)
+void *ferry__owner_allocate_block(ferry__owner *owner, size_t size)
 {
-    return ferry__shelf_take(&owner->shelf);
+    return ferry__shelf_take(&owner->shelf, size);
+}
+
+static void keep_spares(ferry__owner *owner)
+{
+    enum { KEPT_NS = 1000000000 };
+    ferry__timers_set(&owner->timers, &owner->spares_timer, ferry__clock_now() + KEPT_NS);
 }
 
 void ferry__owner_release_block(void *block)
 {
-    enum { KEPT_NS = 1000000000 };
     ferry__owner *owner = ferry__thread_current()->owner;
     if (owner == NULL) {
-        ferry__release(block);
+        ferry__spare_free(block);
         return;
     }
     ferry__pile_add(&owner->pile, block);
     if (!owner->spares_timer.set)
-        ferry__timers_set(&owner->timers, &owner->spares_timer, ferry__clock_now() + KEPT_NS);
+        keep_spares(owner);
 }
 
 static void free_spares(ferry__timer *timer)
 {
     ferry__owner *owner = OWNER_OF(timer, spares_timer);
-    ferry__spares_free(&owner->pile, &owner->shelf);
+    if (!ferry__spares_free(&owner->pile, &owner->shelf))
+        keep_spares(owner);
+}
+
+/* Its thread ends, or it has none: there will be no timer. */
+static void drop_spares(ferry__owner *owner)
+{
+    ferry__timers_cancel(&owner->timers, &owner->spares_timer);
+    (void)ferry__spares_free(&owner->pile, &owner->shelf);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -261,6 +274,7 @@ static void *run(void *arg)
             sleep_until_needed(owner);
         }
     }
+    drop_spares(owner);
     if (owner->supervisor != NULL)
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);
     return NULL;
@@ -349,6 +363,7 @@ static void refuse_work(ferry__owner *owner, int error)
         give_turns(owner);
     owner->start_error = 0;
     thread->owner = self;
+    drop_spares(owner);
 }
 
 /*

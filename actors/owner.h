@@ -77,7 +77,7 @@ struct ferry__owner {
     int start_error;           /* 0, or why no thread could be started for this round */
     void *scratch;             /* NULL until needed */
     ferry__pile pile;          /* put on the shelf after every turn */
-    ferry__timer spares_timer; /* frees both: what was of use a while ago may not be any more */
+    ferry__timer spares_timer; /* frees what is on both, a second after the first was piled up */
     bool may_doze;             /* its only task could do nothing with mail that is not urgent */
 };
 
@@ -126,10 +126,10 @@ void ferry__owner_post(ferry__owner *owner, ferry__mail *mail);
 void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
 
 /*
- * Any thread. Memory for a mail to this owner and what is around it, FERRY__SPARE_BYTES of it; NULL:
+ * Any thread. Memory for a mail to this owner and what is around it, FERRY__SPARE_BYTES at most; NULL:
  * there is none. Free it with ferry__owner_release_block.
  */
-void *ferry__owner_allocate_block(ferry__owner *owner);
+void *ferry__owner_allocate_block(ferry__owner *owner, size_t size);
 
 /* Any thread. Keeps a block for those who will post to the owner whose thread this is; else frees it. */
 void ferry__owner_release_block(void *block);

@@ -3,11 +3,14 @@
 
 #include "core/hooks.h"
 
-/* So many there may be on a pile, and on a shelf: of a queue of 1,024 writes, which one sendmsg(2)
- * takes, all. That is 512 KiB. */
+#include <assert.h>
+
+/* So many there may be on a pile, and as many on a shelf: of a queue of 1,024 writes, which one
+ * sendmsg(2) takes, all. That is half a MiB each. */
 enum { MOST_PILED = 1024 };
 
-/* What is written to a spare is an error as much as what is written to freed memory. */
+/* To write to a spare, or beyond what was asked for, is as much an error as with freed memory. The link
+ * stays readable: LeakSanitizer looks for it. */
 #if defined(__SANITIZE_ADDRESS__)
 #define WITH_ADDRESS_SANITIZER 1
 #elif defined(__has_feature)
@@ -18,11 +21,12 @@ enum { MOST_PILED = 1024 };
 #ifdef WITH_ADDRESS_SANITIZER
 void __asan_poison_memory_region(const volatile void *address, size_t size);
 void __asan_unpoison_memory_region(const volatile void *address, size_t size);
-#define FORBID(block) __asan_poison_memory_region((block), FERRY__SPARE_BYTES)
-#define ALLOW(block)  __asan_unpoison_memory_region((block), FERRY__SPARE_BYTES)
+#define FORBID_FROM(block, size)                                                                   \
+    __asan_poison_memory_region((char *)(block) + (size), FERRY__SPARE_BYTES - (size))
+#define ALLOW(block) __asan_unpoison_memory_region((block), FERRY__SPARE_BYTES)
 #else
-#define FORBID(block) ((void)0)
-#define ALLOW(block)  ((void)0)
+#define FORBID_FROM(block, size) ((void)0)
+#define ALLOW(block)             ((void)0)
 #endif
 
 /* C0. Whether it is the caller's. */
@@ -51,7 +55,6 @@ static void set_first(ferry__shelf *shelf, ferry__spare *first)
 static ferry__spare *take_first(ferry__spare **chain)
 {
     ferry__spare *spare = *chain;
-    ALLOW(spare);
     *chain = spare->next;
     return spare;
 }
@@ -70,23 +73,37 @@ static ferry__spare *try_take(ferry__shelf *shelf)
     return spare;
 }
 
-void *ferry__shelf_take(ferry__shelf *shelf)
+void *ferry__shelf_take(ferry__shelf *shelf, size_t size)
 {
-    ferry__spare *spare = try_take(shelf);
-    return spare != NULL ? spare : ferry__allocate(FERRY__SPARE_BYTES);
+    assert(size <= FERRY__SPARE_BYTES);
+    void *block = try_take(shelf);
+    if (block == NULL)
+        block = ferry__allocate(FERRY__SPARE_BYTES);
+    if (block == NULL)
+        return NULL;
+    ALLOW(block);
+    FORBID_FROM(block, size);
+    (void)size; /* for the sanitizer alone */
+    return block;
+}
+
+void ferry__spare_free(void *block)
+{
+    ALLOW(block);
+    ferry__release(block);
 }
 
 void ferry__pile_add(ferry__pile *pile, void *block)
 {
     if (pile->count >= MOST_PILED) {
-        ferry__release(block);
+        ferry__spare_free(block);
         return;
     }
     ferry__spare *spare = block;
     spare->next = pile->first;
     pile->first = spare;
     pile->count++;
-    FORBID(spare);
+    FORBID_FROM(spare, sizeof *spare);
 }
 
 void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
@@ -102,17 +119,18 @@ void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
 static void free_chain(ferry__spare *chain)
 {
     while (chain != NULL)
-        ferry__release(take_first(&chain));
+        ferry__spare_free(take_first(&chain));
 }
 
-void ferry__spares_free(ferry__pile *pile, ferry__shelf *shelf)
+bool ferry__spares_free(ferry__pile *pile, ferry__shelf *shelf)
 {
     free_chain(pile->first);
     *pile = (ferry__pile){0};
     if (!claim(shelf))
-        return;
+        return false;
     ferry__spare *chain = first_of(shelf);
     set_first(shelf, NULL);
     disclaim(shelf);
     free_chain(chain);
+    return true;
 }

@@ -42,9 +42,14 @@ typedef struct ferry__pile {
     size_t count;
 } ferry__pile;
 
-/* Any thread. A block: from the shelf, or else allocated; NULL: out of memory. To be given back by
- * ferry__pile_add, or by ferry__release. */
-void *ferry__shelf_take(ferry__shelf *shelf);
+/*
+ * Any thread. A block: from the shelf, or else allocated; NULL: out of memory.
+ * @param size how much of it may be used. To be given back by ferry__pile_add or ferry__spare_free.
+ */
+void *ferry__shelf_take(ferry__shelf *shelf, size_t size);
+
+/* Any thread. Frees a block. */
+void ferry__spare_free(void *block);
 
 /* The pile's thread. Adds a block, or frees it where there are plenty. */
 void ferry__pile_add(ferry__pile *pile, void *block);
@@ -52,7 +57,10 @@ void ferry__pile_add(ferry__pile *pile, void *block);
 /* The pile's thread. Puts the pile on the shelf, if that is bare. */
 void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf);
 
-/* The pile's thread. Frees all that are there, except what somebody is about to take. */
-void ferry__spares_free(ferry__pile *pile, ferry__shelf *shelf);
+/*
+ * The pile's thread. Frees all that are there. @return whether it could: else somebody has claimed the
+ * shelf just now, and what is on it stays.
+ */
+bool ferry__spares_free(ferry__pile *pile, ferry__shelf *shelf);
 
 #endif

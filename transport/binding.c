@@ -86,7 +86,8 @@ static int set_tcp_options(int fd, const ferry_stream_options *options)
 {
     int error = options->no_delay ? set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) : 0;
     if (error == 0 && options->limit_unsent_bytes != 0)
-        error = set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, (int)options->limit_unsent_bytes);
+        error = set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+                           ferry__unsent_limit(options->limit_unsent_bytes));
     return error;
 }
 

@@ -36,8 +36,9 @@ static int add_memory_needs(needs *sum, const ferry_part *part)
 {
     if (part->data == NULL && part->length > 0)
         return -EINVAL;
-    if (part->kind == FERRY_PART_COPY && part->length <= MOST_INLINE)
-        sum->size += part->length;
+    if (part->kind == FERRY_PART_COPY && part->length <= MOST_INLINE &&
+        __builtin_add_overflow(sum->size, part->length, &sum->size))
+        return -EOVERFLOW; /* 32 bits: of one piece of memory there may be many copies */
     sum->memory_bytes += part->length;
     return plan(sum, part->length);
 }
@@ -49,7 +50,8 @@ static int add_file_needs(needs *sum, const ferry_file *file)
         size_t size = strnlen(file->path, PATH_MAX) + 1;
         if (size > PATH_MAX)
             return -ENAMETOOLONG;
-        sum->size += size;
+        if (__builtin_add_overflow(sum->size, size, &sum->size))
+            return -EOVERFLOW;
     }
     return file->length > 0 ? plan(sum, (uint64_t)file->length) : 0;
 }
@@ -89,8 +91,9 @@ static int add_needs(needs *sum, const ferry_part parts[], size_t count, bool wi
         if (error != 0)
             return error;
     }
-    sum->size += sum->sources * sizeof(ferry__source);
-    return 0;
+    bool overflow =
+        __builtin_add_overflow(sum->size, sum->sources * sizeof(ferry__source), &sum->size);
+    return overflow ? -EOVERFLOW : 0;
 }
 
 static void free_memory(void *data, void *arg)
@@ -278,6 +281,21 @@ static const ferry__promise_type *choose_type(ferry__request_kind kind, bool wit
     return size <= FERRY__SPARE_BYTES ? &small_type : &data_type;
 }
 
+/* Its type tells where its memory is from. */
+static ferry__request *allocate(ferry_stream *stream, const ferry__promise_type *type, size_t size)
+{
+    return type == &small_type ? ferry__owner_allocate_block(stream->owner, size)
+                               : ferry__allocate(size);
+}
+
+static void release(ferry__request *request, const ferry__promise_type *type)
+{
+    if (type == &small_type)
+        ferry__owner_release_block(request);
+    else
+        ferry__release(request);
+}
+
 /* How many bytes its sources have, as far as that can be told before they are opened. */
 static uint64_t estimate(const ferry__request *request)
 {
@@ -333,8 +351,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     if (error != 0)
         return error;
     const ferry__promise_type *type = choose_type(kind, with_extras, sum.size);
-    ferry__request *request = type == &small_type ? ferry__owner_allocate_block(stream->owner)
-                                                  : ferry__allocate(sum.size);
+    ferry__request *request = allocate(stream, type, sum.size);
     if (request == NULL)
         return -ENOMEM;
     ferry__extras *extras = (ferry__extras *)(void *)&request->parts[count];
@@ -342,7 +359,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     layout rest = {sources, (unsigned char *)(sources + sum.sources), stream};
     error = take_parts(request, parts, count, rest);
     if (error != 0) {
-        ferry__release(request);
+        release(request, type);
         return error;
     }
     init(request, type, stream, kind, options, home, with_extras ? extras : NULL);
@@ -465,8 +482,7 @@ void ferry__request_release_parts(ferry__request *request)
 
 int ferry_promise_get_resume_token(const ferry_promise *promise, ferry_resume_token *ret_token)
 {
-    if (promise == NULL || ret_token == NULL ||
-        (promise->type != &data_type && promise->type != &extras_type))
+    if (promise == NULL || ret_token == NULL || promise->type->cancel != ferry__request_cancel)
         return -EINVAL;
     int error = ferry_promise_await((ferry_promise *)(uintptr_t)promise, 0, NULL);
     if (error != 0)

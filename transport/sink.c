@@ -55,7 +55,7 @@ static void set_sort(ferry__sink *sink, ferry__socket_sort sort)
     sink->is_message = sort.is_message;
     sink->is_tcp = sort.is_tcp;
     sink->has_no_delay = sort.has_no_delay;
-    sink->unsent_bytes = sort.unsent_bytes;
+    sink->original_unsent_bytes = sort.unsent_bytes;
     sink->outlet = sort.outlet;
 }
 
@@ -143,10 +143,19 @@ void ferry__sink_set_no_delay(ferry__sink *sink)
         sink->has_no_delay = sink->sets_no_delay = set_no_delay(sink->fd, 1) == 0;
 }
 
+int ferry__unsent_limit(uint32_t wanted)
+{
+    /* A packet over loopback has 64 KiB. Whatever of one sendfile(2) has left over the kernel keeps
+     * back, and if it then takes no more, nothing leaves for 200 ms. */
+    enum { LEAST = 128 * 1024 };
+    return wanted > LEAST ? (int)wanted : LEAST;
+}
+
 void ferry__sink_limit_unsent(ferry__sink *sink, uint32_t bytes)
 {
-    if (sink->is_tcp && bytes != 0 && sink->unsent_bytes != (int)bytes)
-        sink->limits_unsent = set_unsent_bytes(sink->fd, (int)bytes) == 0;
+    int limit = ferry__unsent_limit(bytes);
+    if (sink->is_tcp && bytes != 0 && sink->original_unsent_bytes != limit)
+        sink->limits_unsent = set_unsent_bytes(sink->fd, limit) == 0;
 }
 
 void ferry__sink_commit(ferry__sink *sink)
@@ -161,7 +170,7 @@ void ferry__sink_revert(ferry__sink *sink)
     if (sink->sets_no_delay)
         (void)set_no_delay(sink->fd, 0);
     if (sink->limits_unsent)
-        (void)set_unsent_bytes(sink->fd, sink->unsent_bytes);
+        (void)set_unsent_bytes(sink->fd, sink->original_unsent_bytes);
     if (sink->shared_fd >= 0)
         (void)close(sink->fd);
 }

@@ -45,7 +45,7 @@ typedef struct ferry__sink {
     bool has_no_delay;         /* TCP_NODELAY was set before, or now is */
     bool sets_no_delay;        /* it was set here: what reverts takes it back */
     bool limits_unsent;        /* TCP_NOTSENT_LOWAT was set here; likewise, */
-    int unsent_bytes;          /* to what it was before */
+    int original_unsent_bytes; /* to what it was before */
     ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
     ferry__calls *calls;       /* the system, or a script of faults */
     int original_flags;        /* O_NONBLOCK as it was before, put back at the end */
@@ -79,6 +79,9 @@ int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls);
 
 /* Has what little is written leave at once, where that is not so anyway. */
 void ferry__sink_set_no_delay(ferry__sink *sink);
+
+/* What is set where so many unsent bytes are asked for at most: enough for a packet to be whole. */
+int ferry__unsent_limit(uint32_t wanted);
 
 /* Has the kernel hold about so many unsent bytes at most; 0: as it does anyway. */
 void ferry__sink_limit_unsent(ferry__sink *sink, uint32_t bytes);

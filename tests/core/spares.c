@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/spares.h"
 
-#include "core/hooks.h"
 #include "core/mailbox.h"
 #include "tests/harness.h"
 
@@ -13,28 +12,29 @@ PROMISE(spares, block_on_the_shelf_is_taken_instead_of_allocated)
 {
     ferry__shelf shelf = {0};
     ferry__pile pile = {0};
-    void *first = ferry__shelf_take(&shelf), *second = ferry__shelf_take(&shelf);
+    void *first = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES),
+         *second = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES);
     ferry__pile_add(&pile, first);
     ferry__pile_add(&pile, second);
     ferry__pile_put(&pile, &shelf);
     check(pile.first == NULL && pile.count == 0);
 
     unsigned long made = allocations_made();
-    check(ferry__shelf_take(&shelf) == second);
-    check(ferry__shelf_take(&shelf) == first);
+    check(ferry__shelf_take(&shelf, FERRY__SPARE_BYTES) == second);
+    check(ferry__shelf_take(&shelf, FERRY__SPARE_BYTES) == first);
     check_eq(allocations_made(), made);
-    void *third = ferry__shelf_take(&shelf);
+    void *third = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES);
     check_eq(allocations_made(), made + 1);
-    ferry__release(first);
-    ferry__release(second);
-    ferry__release(third);
+    ferry__spare_free(first);
+    ferry__spare_free(second);
+    ferry__spare_free(third);
 }
 
 PROMISE(spares, bare_shelf_without_memory_gives_none)
 {
     ferry__shelf shelf = {0};
     fail_allocation(1);
-    check(ferry__shelf_take(&shelf) == NULL);
+    check(ferry__shelf_take(&shelf, FERRY__SPARE_BYTES) == NULL);
     allow_allocations();
 }
 
@@ -42,20 +42,21 @@ PROMISE(spares, pile_waits_while_there_is_something_on_the_shelf)
 {
     ferry__shelf shelf = {0};
     ferry__pile pile = {0};
-    void *first = ferry__shelf_take(&shelf), *second = ferry__shelf_take(&shelf);
+    void *first = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES),
+         *second = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES);
     ferry__pile_add(&pile, first);
     ferry__pile_put(&pile, &shelf);
     ferry__pile_add(&pile, second);
     ferry__pile_put(&pile, &shelf);
     check(pile.first == second);
-    check(ferry__shelf_take(&shelf) == first);
+    check(ferry__shelf_take(&shelf, FERRY__SPARE_BYTES) == first);
     ferry__pile_put(&pile, &shelf);
-    check(ferry__shelf_take(&shelf) == second);
-    ferry__release(first);
-    ferry__release(second);
+    check(ferry__shelf_take(&shelf, FERRY__SPARE_BYTES) == second);
+    ferry__spare_free(first);
+    ferry__spare_free(second);
 }
 
-/* What is piled up: at most half a MiB, however many there were. */
+/* However many there were: half a MiB on the pile, and as much on the shelf. */
 PROMISE(spares, what_is_more_than_plenty_is_freed)
 {
     enum { MANY = 5000, PLENTY = 512 * 1024 / FERRY__SPARE_BYTES };
@@ -64,11 +65,15 @@ PROMISE(spares, what_is_more_than_plenty_is_freed)
     ferry__pile pile = {0};
     long before = allocations_outstanding();
     for (unsigned i = 0; i < MANY; i++)
-        blocks[i] = ferry__shelf_take(&shelf);
-    for (unsigned i = 0; i < MANY; i++)
+        blocks[i] = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES);
+    for (unsigned i = 0; i < MANY / 2; i++)
         ferry__pile_add(&pile, blocks[i]);
-    check_eq(allocations_outstanding() - before, PLENTY);
-    ferry__spares_free(&pile, &shelf);
+    ferry__pile_put(&pile, &shelf);
+    for (unsigned i = MANY / 2; i < MANY; i++)
+        ferry__pile_add(&pile, blocks[i]);
+    ferry__pile_put(&pile, &shelf);
+    check_eq(allocations_outstanding() - before, 2 * PLENTY);
+    check(ferry__spares_free(&pile, &shelf));
     check_eq(allocations_outstanding(), before);
 }
 
@@ -93,7 +98,7 @@ static void *take_and_post(void *arg)
 {
     const unsigned *taker = arg;
     for (unsigned i = 0; i < LETTERS; i++) {
-        letter *taken = ferry__shelf_take(&counter.shelf);
+        letter *taken = ferry__shelf_take(&counter.shelf, sizeof *taken);
         check(taken != NULL);
         taken->taker = *taker;
         taken->number = i;
@@ -135,6 +140,6 @@ PROMISE(spares, block_has_one_user_at_a_time)
     }
     for (unsigned i = 0; i < TAKERS; i++)
         (void)pthread_join(threads[i], NULL);
-    ferry__spares_free(&pile, &counter.shelf);
+    check(ferry__spares_free(&pile, &counter.shelf));
     check_eq(allocations_outstanding(), before);
 }

@@ -561,7 +561,7 @@ PROMISE(listening, path_has_the_permissions_asked_for)
 }
 
 /* What is asked of streams that only TCP knows. */
-static const ferry_stream_options of_tcp = {.no_delay = true, .limit_unsent_bytes = 100000};
+static const ferry_stream_options of_tcp = {.no_delay = true, .limit_unsent_bytes = 200000};
 
 static int option_of(int fd, int name)
 {

@@ -564,6 +564,26 @@ PROMISE_BOTH(write, delay_is_the_sockets_own_where_nothing_was_asked_for)
     file_remove(&empty);
 }
 
+/*
+ * A head and a file that do not fill a packet are kept back by the kernel, and with a limit below one it
+ * would take no more, until it has waited for 200 ms.
+ */
+PROMISE_BOTH(write, limit_of_unsent_bytes_below_a_packet_is_raised)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0), limit;
+    socklen_t size = sizeof limit;
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_unsent_bytes = 1});
+    check_eq(getsockopt(watch, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, &size), 0);
+    check_eq(limit, 128 * 1024);
+    close(watch);
+    check_eq(close_stream(stream).error, 0);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
 static int unsent_bytes(int fd)
 {
     int count = -1;
@@ -574,7 +594,7 @@ static int unsent_bytes(int fd)
 PROMISE_BOTH(write, kernel_holds_about_as_many_unsent_bytes_as_asked_for)
 {
     enum {
-        LIMIT = 64 * 1024,
+        LIMIT = 128 * 1024,
         ONE_PACKET = 64 * 1024
     }; /* what was begun below the limit is added */
     ferry_service *service = service_start(placement);
