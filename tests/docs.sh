@@ -18,6 +18,10 @@ diff "$work/shown.c" "$source/tools/examples/first.c" >&2 ||
     fail "README.md's first program is not tools/examples/first.c"
 [ "$(wc -l <"$work/shown.c")" -le 40 ] || fail "the first program has more than 40 lines"
 
+for file in "$source"/tools/examples/*.{c,cpp}; do
+    [ "$(wc -l <"$file")" -lt 100 ] || fail "$(basename "$file") has 100 lines or more"
+done
+
 head -c 1000 /dev/zero >"$work/file"
 printf '%s: OK, 1000 bytes sent\nthe peer read 1006 bytes\n' "$work/file" >"$work/expected"
 "$example" "$work/file" >"$work/told"
