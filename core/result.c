@@ -59,6 +59,8 @@ int ferry_result_format(const ferry_result *result, char *buffer, size_t size)
         return -EINVAL;
     if (result->error == 0 && result->sent == 0)
         return snprintf(buffer, size, "done");
+    if (result->error == 0 && result->method == FERRY_METHOD_NONE)
+        return snprintf(buffer, size, "%" PRIu64 " bytes sent", result->sent);
     if (result->error == 0)
         return snprintf(buffer, size, "%" PRIu64 " bytes sent by %s", result->sent,
                         ferry_method_name(result->method));

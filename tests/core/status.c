@@ -40,6 +40,9 @@ PROMISE(status, result_in_words_names_error_phase_and_counts)
     const ferry_result done = {.method = FERRY_METHOD_SENDFILE, .sent = 1024};
     ferry_result_format(&done, line, sizeof line);
     check(strcmp(line, "1024 bytes sent by sendfile") == 0);
+    const ferry_result added_up = {.sent = 1024};
+    ferry_result_format(&added_up, line, sizeof line);
+    check(strcmp(line, "1024 bytes sent") == 0);
     const ferry_result marker = {0};
     ferry_result_format(&marker, line, sizeof line);
     check(strcmp(line, "done") == 0);

@@ -52,6 +52,19 @@ start() {
 }
 
 has_ended() { ! kill -0 "$1" 2>/dev/null; }
+
+# expect_end STATUS PID : of a process that was started; STATUS may be "failure".
+expect_end() {
+    local status=0
+    wait_for has_ended "$2"
+    wait "$2" 2>/dev/null || status=$?
+    if [ "$1" = failure ]; then
+        [ "$status" -ne 0 ] || fail "process $2 ended well"
+    else
+        [ "$status" -eq "$1" ] || fail "exit status $status instead of $1, of process $2"
+    fi
+}
+
 same() {
     [ "$(sha256sum <"$1")" = "$(sha256sum <"$2")" ] || fail "$1 and $2 differ"
 }

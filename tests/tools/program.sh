@@ -25,18 +25,6 @@ expect() {
     [ "$status" -eq "$wanted" ] || fail "exit status $status instead of $wanted: $*"
 }
 
-# expect_end STATUS PID : of a process that was started; STATUS may be "failure".
-expect_end() {
-    local status=0
-    wait_for has_ended "$2"
-    wait "$2" 2>/dev/null || status=$?
-    if [ "$1" = failure ]; then
-        [ "$status" -ne 0 ] || fail "process $2 ended well"
-    else
-        [ "$status" -eq "$1" ] || fail "exit status $status instead of $1, of process $2"
-    fi
-}
-
 has_size() { [ "$(stat -c %s "$1" 2>/dev/null)" = "$2" ]; }
 
 # ---- things to send ------------------------------------------------------------------------------

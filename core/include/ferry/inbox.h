@@ -29,6 +29,7 @@ FERRY_BEGIN
  * @return the fd (close-on-exec); -EMFILE, -ENFILE, -ENOMEM: it could not be made; -EDEADLK: called
  *         on an owner thread, which has no inbox.
  * Source: epoll(7) of an eventfd(2) and a timerfd_create(2).
+ * Example: tools/examples/epoll.c; libuv.c, glib.c and raii.cpp beside it.
  */
 FERRY_API int ferry_inbox_fd(void);
 

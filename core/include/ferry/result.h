@@ -34,7 +34,7 @@ typedef enum ferry_phase {
 
 /* How a request's bytes were moved. Where parts used several, the last of them in this list. */
 typedef enum ferry_method {
-    FERRY_METHOD_NONE,     /* no byte was moved */
+    FERRY_METHOD_NONE,     /* no byte was moved; or by several requests, added up */
     FERRY_METHOD_MEMORY,   /* sendmsg(2) or writev(2) from memory; recv(2) into it */
     FERRY_METHOD_SENDFILE, /* sendfile(2) */
     FERRY_METHOD_SPLICE,   /* splice(2): from a pipe or a socket */
@@ -66,8 +66,9 @@ FERRY_API const char *ferry_method_name(ferry_method method);
 
 /*
  * Writes a result as one line for people: "ENOENT in open: No such file or directory (0 bytes
- * sent, 10 remaining)", "1024 bytes sent by sendfile", or, of success without a byte, "done". What a
- * read has stored is "sent", too.
+ * sent, 10 remaining)", "1024 bytes sent by sendfile", "1024 bytes sent" where several requests' are
+ * added up (<ferry/combine.h>), or, of success without a byte, "done". What a read has stored is
+ * "sent", too.
  *
  * Threads: any. Never allocates.
  * @param result what to describe; @param buffer gets at most size bytes, NUL included.

@@ -24,10 +24,10 @@ FERRY_BEGIN
  * open file share that position, ferry's duplicates included: to send one fd more than once, or to
  * several streams, set offset = 0.
  */
-#define FERRY_CURRENT ((int64_t)-1)
+#define FERRY_CURRENT (INT64_C(-1))
 
 /* length: up to the end of the file, as it is when the file is opened (see below). */
-#define FERRY_TO_END ((int64_t)-1)
+#define FERRY_TO_END (INT64_C(-1))
 
 /* flags: who closes fd. Without either, ferry takes a duplicate at submit: close yours at will. */
 /* Ferry closes it, once, when the request settles; not if the submit fails. */
