@@ -1,43 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Promises that a program settles itself: settling, values, hooks, awaiting many, reports. */
-#include "core/promise.h"
+/* Promises that a program settles itself: settling, values, hooks, reports. */
+#include "tests/promises.h"
 
-#include "core/hooks.h"
-#include "tests/harness.h"
-
-#include <errno.h>
-#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static ferry_promise *make(void)
-{
-    ferry_promise *promise;
-    check_eq(ferry_promise_create(NULL, &promise), 0);
-    return promise;
-}
-
-static void settle(ferry_promise *promise, int error)
-{
-    const ferry_result result = {.error = error};
-    check_eq(ferry_promise_settle(promise, &result), 0);
-}
-
-static ferry_result result_of(ferry_promise *promise)
-{
-    ferry_result result;
-    check_eq(ferry_promise_await(promise, 0, &result), 0);
-    return result;
-}
-
-static void count_up(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)promise;
-    (void)result;
-    ++*(unsigned *)arg;
-}
 
 /* ---- settling -------------------------------------------------------------------------------- */
 
@@ -68,18 +36,13 @@ PROMISE(own_promise, is_pending_then_done_or_failed_or_cancelled_and_keeps_its_r
 PROMISE(own_promise, settling_twice_is_refused_and_changes_nothing)
 {
     ferry_promise *promise = make();
-    settle(promise, -EPIPE);
+    settle(promise, -EPIPE, 0);
     check_eq(ferry_promise_settle(promise, NULL), -EALREADY);
     check_eq(result_of(promise).error, -EPIPE);
     ferry_promise_unref(promise);
 }
 
 static unsigned released;
-
-static void note_release(void *value)
-{
-    ++*(unsigned *)value;
-}
 
 PROMISE(own_promise, settling_after_cancel_is_ignored_and_releases_the_value)
 {
@@ -124,7 +87,7 @@ PROMISE(own_promise, bad_arguments_are_einval)
     check_eq(ferry_promise_await_all(&promise, 1, -2), -EINVAL);
     check_eq(ferry_promise_await_any(&promise, 0, 0, &index), -EINVAL);
     check(ferry_promise_value(NULL) == NULL);
-    settle(promise, 0);
+    settle(promise, 0, 0);
     ferry_promise_unref(promise);
 }
 
@@ -144,7 +107,7 @@ PROMISE(own_promise, with_one_callback_is_one_allocation)
     unsigned long before = allocations_made();
     ferry_promise *promise = make();
     check_eq(ferry_promise_then(promise, count_up, &runs), 0);
-    settle(promise, 0);
+    settle(promise, 0, 0);
     check_eq(ferry_inbox_run(0), 1);
     ferry_promise_unref(promise);
     check_eq(runs, 1);
@@ -214,7 +177,7 @@ PROMISE(own_promise, of_a_parent_process_is_echild_in_its_child)
     int status;
     check(waitpid(child, &status, 0) == child);
     check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    settle(promise, 0);
+    settle(promise, 0, 0);
     check_eq(ferry_inbox_run(0), 1);
     ferry_promise_unref(promise);
 }
@@ -302,7 +265,7 @@ PROMISE(on_cancel, hooks_are_released_unrun_once_the_promise_is_ready)
         long before = allocations_outstanding();
         for (unsigned hook = 0; hook < 3; hook++)
             check_eq(ferry_promise_on_cancel(promise, note, NULL), 0);
-        settle(promise, errors[i]);
+        settle(promise, errors[i], 0);
         check_eq(allocations_outstanding(), before);
         check_eq(ferry_promise_on_cancel(promise, note, NULL), 0);
         (void)ferry_inbox_run(0);
@@ -312,136 +275,7 @@ PROMISE(on_cancel, hooks_are_released_unrun_once_the_promise_is_ready)
     }
 }
 
-/* ---- awaiting many --------------------------------------------------------------------------- */
-
-typedef struct work {
-    ferry_promise *promises[8];
-    pthread_t thread;
-} work;
-
-static void *settle_in_turn(void *arg)
-{
-    work *all = arg;
-    for (unsigned i = 0; i < 8; i++) {
-        sched_yield();
-        settle(all->promises[(i * 3 + 5) % 8], 0);
-    }
-    return NULL;
-}
-
-static void *make_elsewhere(void *arg)
-{
-    for (unsigned i = 0; i < 8; i += 2)
-        ((work *)arg)->promises[i] = make();
-    return NULL;
-}
-
-/* Half of them at home here, half elsewhere. */
-static void work_init(work *all)
-{
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, make_elsewhere, all), 0);
-    pthread_join(thread, NULL);
-    for (unsigned i = 1; i < 8; i += 2)
-        all->promises[i] = make();
-}
-
-static void work_deinit(work *all)
-{
-    for (unsigned i = 0; i < 8; i++)
-        ferry_promise_unref(all->promises[i]);
-}
-
-PROMISE(await_many, all_and_any_never_miss_the_settling_wherever_the_promises_are_at_home)
-{
-    for (unsigned round = 0; round < 300; round++) {
-        work all;
-        work_init(&all);
-        check_eq(pthread_create(&all.thread, NULL, settle_in_turn, &all), 0);
-        size_t index = 99;
-        check_eq(ferry_promise_await_any(all.promises, 8, -1, &index), 0);
-        check_eq(ferry_promise_await(all.promises[index], 0, NULL), 0);
-        check_eq(ferry_promise_await_all(all.promises, 8, -1), 0);
-        for (unsigned i = 0; i < 8; i++)
-            check_eq(ferry_promise_await(all.promises[i], 0, NULL), 0);
-        pthread_join(all.thread, NULL);
-        work_deinit(&all);
-    }
-}
-
-PROMISE(await_many, times_out_and_then_changes_nothing)
-{
-    work all;
-    work_init(&all);
-    size_t index = 99;
-    check_eq(ferry_promise_await_all(all.promises, 8, 3), -ETIMEDOUT);
-    check_eq(ferry_promise_await_any(all.promises, 8, 3, &index), -ETIMEDOUT);
-    settle(all.promises[6], 0);
-    check_eq(ferry_promise_await_all(all.promises, 8, 3), -ETIMEDOUT);
-    check_eq(ferry_promise_await_all(all.promises, 8, 0), -ETIMEDOUT);
-    check_eq(index, 99);
-    check_eq(ferry_promise_await_any(all.promises, 8, 3, &index), 0);
-    check_eq(index, 6);
-    check_eq(ferry_promise_await_all(NULL, 0, -1), 0);
-    for (unsigned i = 0; i < 8; i++)
-        if (i != 6)
-            settle(all.promises[i], 0);
-    work_deinit(&all);
-}
-
-static void settle_the_other(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)promise;
-    (void)result;
-    settle(arg, 0);
-}
-
-PROMISE(await_many, runs_callbacks_that_the_others_depend_on)
-{
-    work all;
-    work_init(&all);
-    for (unsigned i = 1; i < 8; i++)
-        check_eq(ferry_promise_then(all.promises[i], settle_the_other, all.promises[i - 1]), 0);
-    settle(all.promises[7], 0);
-    check_eq(ferry_promise_await_all(all.promises, 8, -1), 0);
-    work_deinit(&all);
-}
-
-static void try_to_await_many(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)result;
-    ferry_promise *promises[] = {promise, arg};
-    check_eq(ferry_promise_await_all(promises, 2, -1), -EDEADLK);
-    check_eq(ferry_promise_await_any(promises, 2, 1, NULL), -EDEADLK);
-    check_eq(ferry_promise_await_any(promises, 2, 0, NULL), 0); /* a look is no wait */
-    check_eq(ferry_promise_await_all(promises, 2, 0), -ETIMEDOUT);
-}
-
-PROMISE(no_silent_wait, awaiting_many_inside_a_callback_is_edeadlk_at_once)
-{
-    ferry_promise *settled = make(), *pending = make();
-    settle(settled, 0);
-    check_eq(ferry_promise_then(settled, try_to_await_many, pending), 0);
-    check_eq(ferry_inbox_run(0), 1);
-    ferry_promise_unref(settled);
-    settle(pending, 0);
-    ferry_promise_unref(pending);
-}
-
 /* ---- long chains ----------------------------------------------------------------------------- */
-
-enum { LONG = 100 * 1000, SMALL_STACK = 64 * 1024 };
-
-static void run_on_small_stack(void *(*body)(void *))
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    check_eq(pthread_attr_init(&attributes), 0);
-    check_eq(pthread_attr_setstacksize(&attributes, SMALL_STACK), 0);
-    check_eq(pthread_create(&thread, &attributes, body, NULL), 0);
-    check_eq(pthread_join(thread, NULL), 0);
-    pthread_attr_destroy(&attributes);
-}
 
 static unsigned submitted;
 
@@ -452,7 +286,7 @@ static void submit_again(ferry_promise *promise, const ferry_result *result, voi
     if (++submitted == LONG)
         return;
     ferry_promise *next = make();
-    settle(next, 0);
+    settle(next, 0, 0);
     check_eq(ferry_promise_then(next, submit_again, arg), 0);
     ferry_promise_unref(next);
 }
@@ -460,7 +294,7 @@ static void submit_again(ferry_promise *promise, const ferry_result *result, voi
 static void *submit_again_and_again(void *arg)
 {
     ferry_promise *first = make();
-    settle(first, 0);
+    settle(first, 0, 0);
     check_eq(ferry_promise_then(first, submit_again, arg), 0);
     ferry_promise_unref(first);
     while (submitted < LONG)
@@ -470,7 +304,7 @@ static void *submit_again_and_again(void *arg)
 
 PROMISE(own_promise, long_chain_of_callbacks_that_submit_again_runs_on_a_small_stack)
 {
-    run_on_small_stack(submit_again_and_again);
+    run_on_small_stack(submit_again_and_again, NULL);
 }
 
 /* ---- reports --------------------------------------------------------------------------------- */
@@ -504,7 +338,7 @@ PROMISE(reports, failure_that_nobody_looked_at_is_reported_in_debug_builds)
     unsigned runs = 0;
     for (unsigned way = 0; way < 4; way++) {
         ferry_promise *promise = make();
-        settle(promise, -EIO);
+        settle(promise, -EIO, 0);
         if (way == 0)
             (void)result_of(promise);
         else if (way == 1)
@@ -517,7 +351,7 @@ PROMISE(reports, failure_that_nobody_looked_at_is_reported_in_debug_builds)
     }
     expect_lines(before, 1); /* the last, at which nobody looked */
     ferry_promise *promise = make();
-    settle(promise, -ECANCELED);
+    settle(promise, -ECANCELED, 0);
     ferry_promise_unref(promise);
     expect_lines(before, 1);
 }
@@ -534,7 +368,7 @@ PROMISE(reports, label_site_and_times_are_kept)
     check(strcmp(info.label, "upload 1") == 0);
     check(strstr(info.site, "own_promise.c:") != NULL);
     check(!info.is_settled && info.created_ns > 0 && info.settled_ns == 0);
-    settle(promise, 0);
+    settle(promise, 0, 0);
     check_eq(ferry_promise_describe(promise, &info), 0);
     check(info.is_settled && info.settled_ns >= info.created_ns);
     check_eq(ferry_promise_set_label(promise, "other"), 0);
