@@ -57,7 +57,6 @@ typedef union ferry__memory {
         ferry_retry options;
         size_t attempts; /* begun so far */
         int64_t pause_ms;
-        ferry_outcome last; /* of the attempt before; its value is not kept */
     } retry;
     struct {
         ferry_map options;
