@@ -1,204 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Promises made of others, one after the other or several at once: conformance P, row by row. */
+/* Promises made of several at once: conformance P, row by row. */
 #include "tests/promises.h"
-
-/* ---- sequences ------------------------------------------------------------------------------- */
-
-PROMISE(chain, block_follows_success_or_failure_and_gives_a_value)
-{
-    for (unsigned early = 0; early < 2; early++) { /* settled before, or later: the same */
-        for (int error = 0; error >= -EIO; error -= EIO) {
-            script done = {.more = 1}, failed = {.more = 2}, either = {.more = 4, .error = -EPERM};
-            ferry_promise *first = make(), *and_then, *or_else, *followed_by;
-            if (early)
-                settle(first, error, 8);
-            check_eq(ferry_promise_and_then(first, play, &done, &and_then), 0);
-            check_eq(ferry_promise_or_else(first, play, &failed, &or_else), 0);
-            check_eq(ferry_promise_followed_by(first, play, &either, &followed_by), 0);
-            check(is_pending(and_then) && done.runs + failed.runs + either.runs == 0);
-            if (!early)
-                settle(first, error, 8);
-            check_eq(done.runs + failed.runs + either.runs, 0); /* not inside the call */
-            expect(and_then, error, error == 0 ? 9 : 8);
-            expect(or_else, 0, error == 0 ? 8 : 10);
-            expect(followed_by, -EPERM, 12);
-            check_eq(done.runs, error == 0);
-            check_eq(failed.runs, error != 0);
-            check_eq(either.runs, 1);
-            drop(first);
-        }
-    }
-}
-
-PROMISE(chain, block_gives_another_promise_which_is_waited_for)
-{
-    for (unsigned early = 0; early < 2; early++) {
-        ferry_promise *first = make_settled(0, 0), *sequence;
-        script next = {.next = early ? make_settled(-EPIPE, 5) : make()};
-        ferry_promise *second = ferry_promise_ref(next.next);
-        check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
-        if (!early) {
-            run_all();
-            check(is_pending(sequence));
-            settle(second, -EPIPE, 5);
-        }
-        expect(sequence, -EPIPE, 5);
-        drop(first);
-        drop(second);
-    }
-}
-
-PROMISE(chain, catch_is_by_error_and_passes_on_all_others)
-{
-    static const int errors[] = {0, -EIO, -ENOENT, -ECANCELED};
-    for (unsigned i = 0; i < 4; i++) {
-        script caught = {.more = 1};
-        ferry_promise *first = make_settled(errors[i], 0), *sequence;
-        check_eq(ferry_promise_catch(first, -ENOENT, play, &caught, &sequence), 0);
-        bool is_caught = errors[i] == -ENOENT;
-        expect(sequence, is_caught ? 0 : errors[i], is_caught);
-        check_eq(caught.runs, is_caught);
-        drop(first);
-    }
-}
-
-PROMISE(chain, on_a_cancelled_promise_is_cancelled_and_runs_no_block)
-{
-    script done = {0}, failed = {0}, either = {0}, asked_for = {0};
-    ferry_promise *first = make(), *derived[4];
-    check_eq(ferry_promise_and_then(first, play, &done, &derived[0]), 0);
-    check_eq(ferry_promise_or_else(first, play, &failed, &derived[1]), 0);
-    check_eq(ferry_promise_cancel(first), 0);
-    check_eq(ferry_promise_followed_by(first, play, &either, &derived[2]), 0);
-    check_eq(ferry_promise_catch(first, -ECANCELED, play, &asked_for, &derived[3]), 0);
-    for (unsigned i = 0; i < 3; i++)
-        expect(derived[i], -ECANCELED, 0);
-    expect(derived[3], 0, 0);
-    check_eq(done.runs + failed.runs + either.runs, 0);
-    check_eq(asked_for.runs, 1);
-    drop(first);
-}
-
-PROMISE(chain, cancelling_a_sequence_cancels_whichever_part_is_pending)
-{
-    script next = {.next = make()};
-    ferry_promise *first = make(), *second = ferry_promise_ref(next.next), *sequence;
-    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
-    settle(first, 0, 0);
-    run_all();
-    check_eq(ferry_promise_cancel(sequence), 0);
-    expect(sequence, -ECANCELED, 0);
-    expect(second, -ECANCELED, 0); /* the second part was pending */
-    drop(first);
-
-    script never = {0};
-    first = make();
-    ferry_promise *middle;
-    check_eq(ferry_promise_and_then(first, play, &never, &middle), 0);
-    check_eq(ferry_promise_and_then(middle, play, &never, &sequence), 0);
-    check_eq(ferry_promise_cancel(sequence), 0);
-    expect(sequence, -ECANCELED, 0);
-    expect(middle, -ECANCELED, 0); /* all the way down */
-    expect(first, -ECANCELED, 0);
-    check_eq(never.runs, 0);
-}
-
-static void *cancel_on_thread(void *promise)
-{
-    check_eq(ferry_promise_cancel(promise), 0);
-    return NULL;
-}
-
-PROMISE(chain, cancel_may_come_from_any_thread)
-{
-    script never = {0};
-    ferry_promise *first = make(), *sequence;
-    check_eq(ferry_promise_and_then(first, play, &never, &sequence), 0);
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, cancel_on_thread, sequence), 0);
-    check_eq(ferry_promise_await(sequence, -1, NULL), 0);
-    pthread_join(thread, NULL);
-    expect(sequence, -ECANCELED, 0);
-    expect(first, -ECANCELED, 0);
-}
-
-PROMISE(chain, dropping_the_sequence_breaks_neither_the_first_promise_nor_the_block)
-{
-    script next = {0};
-    ferry_promise *first = make(), *sequence;
-    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
-    drop(sequence);
-    check_eq(ferry_promise_and_then(first, play, &next, NULL), 0);
-    check(is_pending(first));
-    settle(first, 0, 3);
-    expect(first, 0, 3);
-    check_eq(next.runs, 2);
-}
-
-PROMISE(chain, block_that_gives_its_own_sequence_is_edeadlk)
-{
-    script next = {0};
-    ferry_promise *first = make_settled(0, 0), *sequence;
-    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
-    next.next = ferry_promise_ref(sequence);
-    expect(sequence, -EDEADLK, 0);
-    drop(first);
-}
-
-static ferry_promise *wait_in_vain(ferry_promise *settled, ferry_outcome *outcome, void *arg)
-{
-    (void)outcome;
-    check_eq(ferry_promise_await(settled, -1, NULL), -EDEADLK);
-    check_eq(ferry_promise_await_all(&settled, 1, -1), -EDEADLK);
-    check_eq(ferry_inbox_run(0), -EDEADLK);
-    ++*(unsigned *)arg;
-    return NULL;
-}
-
-PROMISE(no_silent_wait, waiting_inside_a_block_is_edeadlk_at_once)
-{
-    unsigned runs = 0;
-    ferry_promise *first = make_settled(0, 0);
-    check_eq(ferry_promise_and_then(first, wait_in_vain, &runs, NULL), 0);
-    run_all();
-    check_eq(runs, 1);
-    drop(first);
-}
-
-static unsigned released;
-
-static ferry_promise *put_value(ferry_promise *settled, ferry_outcome *outcome, void *arg)
-{
-    (void)settled;
-    outcome->value = arg;
-    outcome->release = note_release;
-    return NULL;
-}
-
-PROMISE(chain, value_is_passed_on_and_lives_as_long_as_any_promise_that_has_it)
-{
-    unsigned other = 0;
-    script same = {0};
-    ferry_promise *first = make(), *second, *third, *last;
-    check_eq(ferry_promise_and_then(first, play, &same, &second), 0);
-    check_eq(ferry_promise_race(&second, 1, NULL, &third), 0);
-    check_eq(ferry_promise_and_then(third, put_value, &other, &last), 0);
-    const ferry_outcome outcome = {.value = &released, .release = note_release};
-    check_eq(ferry_promise_settle_with(first, &outcome), 0);
-    drop(first);
-    drop(second);
-    run_all();
-    check(ferry_promise_value(third) == &released);
-    check_eq(released, 0);
-    drop(third);
-    check_eq(released, 1);
-    check(ferry_promise_value(last) == &other);
-    check_eq(other, 0);
-    drop(last);
-    check_eq(other, 1);
-}
-
-/* ---- groups ---------------------------------------------------------------------------------- */
 
 enum { PARTS = 4 };
 
@@ -292,17 +94,85 @@ PROMISE(group, parts_are_given_in_the_order_of_the_arguments)
     check(ferry_promise_part(all, 0) == NULL); /* pending */
     for (unsigned i = PARTS; i-- > 0;)
         settle(parts[i], 0, i);
-    for (unsigned i = 0; i < PARTS; i++)
-        drop(parts[i]);
-    run_all();
     for (unsigned i = 0; i < PARTS; i++) {
-        ferry_result result;
-        check_eq(ferry_promise_await(ferry_promise_part(all, i), 0, &result), 0);
-        check_eq(result.sent, i);
+        drop(parts[i]);
+        parts[i] = NULL; /* the array was borrowed, during the call */
     }
+    run_all();
+    for (unsigned i = 0; i < PARTS; i++)
+        check_eq(result_of(ferry_promise_part(all, i)).sent, i);
     check(ferry_promise_part(all, PARTS) == NULL && ferry_promise_part(NULL, 0) == NULL);
     check(ferry_promise_part(ferry_promise_part(all, 0), 0) == NULL); /* no derived one */
     drop(all);
+}
+
+PROMISE(group, first_and_last_are_so_in_time_not_in_the_array)
+{
+    static const int errors[] = {-EIO, -EPIPE, -EPERM, -ENOENT};
+    static make_group *const groups[] = {ferry_promise_all, ferry_promise_race, ferry_promise_any};
+    static const unsigned turns[] = {2, 0, 3, 1};
+    for (unsigned g = 0; g < 3; g++) {
+        ferry_promise *parts[PARTS], *promise;
+        for (unsigned i = 0; i < PARTS; i++)
+            parts[i] = make();
+        check_eq(groups[g](parts, PARTS, NULL, &promise), 0);
+        for (unsigned i = 0; i < PARTS; i++) {
+            settle(parts[turns[i]], errors[turns[i]], 0);
+            drop(parts[turns[i]]);
+        }
+        expect(promise, errors[groups[g] == ferry_promise_any ? 1 : 2], 0);
+    }
+}
+
+PROMISE(group, part_that_comes_after_the_group_has_settled_is_not_given)
+{
+    ferry_promise *parts[2] = {make_settled(0, 1), make_settled(0, 2)}, *race;
+    check_eq(ferry_promise_race(parts, 2, NULL, &race), 0);
+    run_all();
+    check(ferry_promise_part(race, 0) == parts[0]);
+    check(ferry_promise_part(race, 1) == NULL); /* though it had settled: nobody has looked */
+    expect(race, 0, 1);
+    drop(parts[0]);
+    drop(parts[1]);
+}
+
+PROMISE(group, only_groups_and_maps_have_parts)
+{
+    script next = {0};
+    ferry_promise *first = make_settled(0, 0), *derived[2];
+    check_eq(ferry_promise_and_then(first, play, &next, &derived[0]), 0);
+    check_eq(ferry_promise_timeout(first, 1000 * 1000, &derived[1]), 0);
+    run_all();
+    check(ferry_promise_part(first, 0) == NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        check(ferry_promise_part(derived[i], 0) == NULL);
+        expect(derived[i], 0, 0);
+    }
+    ferry_promise *none;
+    check_eq(ferry_promise_all(NULL, 0, NULL, &none), 0);
+    run_all();
+    check(ferry_promise_part(none, 0) == NULL);
+    expect(none, 0, 0);
+    drop(first);
+}
+
+PROMISE(group, one_promise_may_be_several_parts)
+{
+    ferry_promise *first = make(), *parts[3] = {first, first, make()}, *all, *settled;
+    check_eq(ferry_promise_all(parts, 2, NULL, &all), 0);
+    check_eq(ferry_promise_all_settled(parts, 3, NULL, &settled), 0);
+    settle(first, 0, 3);
+    expect(all, 0, 6);
+    check_eq(ferry_promise_cancel(settled), 0);
+    expect(settled, -ECANCELED, 0);
+    expect(parts[2], -ECANCELED, 0);
+
+    ferry_promise *other = make(), *twice[2] = {other, other};
+    check_eq(ferry_promise_all_settled(twice, 2, NULL, &settled), 0);
+    check_eq(ferry_promise_cancel(settled), 0);
+    expect(settled, -ECANCELED, 0);
+    expect(other, -ECANCELED, 0);
+    drop(first);
 }
 
 PROMISE(group, cancelling_it_cancels_its_parts_but_not_the_exempt)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What holds whatever promises are made into: threads that end, references, depth, memory. */
+#include "core/hooks.h"
+#include "core/promise.h"
 #include "tests/promises.h"
 
 /* ---- threads that end ------------------------------------------------------------------------ */
@@ -49,6 +51,26 @@ PROMISE(home, cancel_after_the_thread_ended_settles_and_leaves_the_parts)
         settle(left.parts[i], 0, 0);
         drop(left.parts[i]);
     }
+}
+
+static void *pause_and_end(void *arg)
+{
+    static const int errors[] = {-EIO, 0};
+    trial what = {.errors = errors};
+    const ferry_retry retry = {.start = start_trial, .arg = &what, .pause_ms = 1000 * 1000};
+    check_eq(ferry_promise_retry(&retry, arg), 0);
+    run_all();
+    check_eq(what.started, 1);
+    return NULL;
+}
+
+PROMISE(home, pause_of_a_thread_that_ended_is_over_and_no_attempt_follows)
+{
+    ferry_promise *promise;
+    unsigned long lines = lines_logged();
+    run_to_its_end(pause_and_end, &promise);
+    expect(promise, -ECANCELED, 0);
+    check_eq(lines_logged() - lines, 1);
 }
 
 static ferry_promise *end_the_thread(ferry_promise *settled, ferry_outcome *outcome, void *arg)
@@ -159,6 +181,98 @@ PROMISE(chain, last_reference_may_be_dropped_in_its_own_callback)
     check_eq(next.runs, 1);
 }
 
+/* ---- what cannot be cancelled ---------------------------------------------------------------- */
+
+static void destroy(ferry_promise *promise)
+{
+    ferry__release(promise);
+}
+
+static const ferry__promise_type uncancellable = {.destroy = destroy}; /* as a close's */
+
+PROMISE(group, settles_at_once_when_it_is_cancelled_though_a_part_cannot_be)
+{
+    ferry_promise *part = ferry__allocate(sizeof *part), *all;
+    check(part != NULL);
+    ferry__promise_init(part, NULL, &uncancellable);
+    check_eq(ferry_promise_cancel(part), -EOPNOTSUPP);
+    check_eq(ferry_promise_all(&part, 1, NULL, &all), 0);
+    check_eq(ferry_promise_cancel(all), 0);
+    expect(all, -ECANCELED, 0);
+    check(is_pending(part));
+    ferry__promise_settle(part, NULL);
+    run_all();
+    drop(part);
+}
+
+/* ---- racing ---------------------------------------------------------------------------------- */
+
+enum { RACERS = 2000 };
+
+typedef struct racetrack {
+    ferry_promise *first[RACERS];   /* a reference for whoever settles them, one who cancels them */
+    ferry_promise *derived[RACERS]; /* a reference each for two who cancel and drop them */
+} racetrack;
+
+static void *settle_first(void *arg)
+{
+    racetrack *all = arg;
+    for (unsigned i = 0; i < RACERS; i++) {
+        int error = ferry_promise_settle(all->first[i], NULL);
+        check(error == 0 || error == -EALREADY);
+        drop(all->first[i]);
+    }
+    return NULL;
+}
+
+static void *cancel_first(void *arg)
+{
+    racetrack *all = arg;
+    for (unsigned i = 0; i < RACERS; i++) {
+        if (i % 3 == 0)
+            (void)ferry_promise_cancel(all->first[i]);
+        drop(all->first[i]);
+    }
+    return NULL;
+}
+
+static void *cancel_derived(void *arg)
+{
+    racetrack *all = arg;
+    for (unsigned i = 0; i < RACERS; i++) {
+        if (i % 2 == 0)
+            (void)ferry_promise_cancel(all->derived[i]);
+        drop(all->derived[i]);
+    }
+    return NULL;
+}
+
+PROMISE(exactly_once, cancel_settling_and_the_last_drop_race_on_four_threads)
+{
+    static racetrack all;
+    static void *(*const racers[])(void *) = {settle_first, cancel_first, cancel_derived,
+                                              cancel_derived};
+    unsigned told = 0;
+    script next = {0};
+    for (unsigned i = 0; i < RACERS; i++) {
+        all.first[i] = ferry_promise_ref(make());
+        check_eq(ferry_promise_followed_by(all.first[i], play, &next, &all.derived[i]), 0);
+        (void)ferry_promise_ref(all.derived[i]);
+        check_eq(ferry_promise_then(all.first[i], count_up, &told), 0);
+        check_eq(ferry_promise_then(all.derived[i], count_up, &told), 0);
+    }
+    pthread_t threads[4];
+    for (unsigned i = 0; i < 4; i++)
+        start(&threads[i], racers[i], &all);
+    while (told < 2 * RACERS)
+        check(ferry_inbox_run(-1) > 0);
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    run_all();
+    check_eq(told, 2 * RACERS); /* each settled once, and told once */
+    check(next.runs <= RACERS);
+}
+
 /* ---- depth ----------------------------------------------------------------------------------- */
 
 static script each;
@@ -230,51 +344,99 @@ PROMISE(depth, long_chain_of_a_thread_that_ended_unwinds_on_a_small_stack)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-/* Makes one of each; gives the first refusal. */
-static int make_one_of_each(ferry_promise *first)
+enum { WAYS = 12 };
+
+/* What the promise is made with, and what the values that went into it have come to. */
+static script next;
+static trial what;
+static unsigned released;
+
+/* Makes one thing of first, which comes to its end without waiting for anything else. */
+static int make_one(unsigned way, ferry_promise *first, ferry_promise **ret_promise)
 {
-    static const int errors[] = {-EIO, 0};
-    static trial what;
-    static script next;
-    what = (trial){.errors = errors, .at_once = true};
-    const ferry_retry retry = {.start = start_trial, .arg = &what, .attempts = 2};
-    trial items = {.errors = errors + 1, .at_once = true};
-    const ferry_map map = {.start = start_trial, .arg = &items, .count = 1};
-    ferry_promise *made[5] = {NULL};
-    int error = ferry_promise_and_then(first, play, &next, &made[0]);
-    if (error == 0)
-        error = ferry_promise_all(&first, 1, NULL, &made[1]);
-    if (error == 0)
-        error = ferry_promise_timeout(first, 1000 * 1000, &made[2]);
-    if (error == 0)
-        error = ferry_promise_retry(&retry, &made[3]);
-    if (error == 0)
-        error = ferry_promise_map(&map, &made[4]);
-    for (unsigned i = 0; i < 5; i++) {
-        if (made[i] == NULL)
-            continue;
-        ferry_result result;
-        check_eq(ferry_promise_await(made[i], -1, &result), 0);
-        check(result.error == 0 || result.error == -ENOMEM);
-        error = error == 0 ? result.error : error;
-        drop(made[i]);
+    static const int errors[] = {-EIO, 0, 0};
+    released = 0;
+    next = (script){.next = way == 1 ? first : NULL};
+    what = (trial){.errors = errors + way % 2, .at_once = true, .value = &released};
+    const ferry_retry retry = {.start = start_trial, .arg = &what, .attempts = 3};
+    const ferry_map map = {.start = start_trial, .arg = &what, .count = 2, .at_once = 1};
+    ferry_promise *parts[] = {first, first};
+    switch (way) {
+    case 0:
+    case 1:
+        return ferry_promise_and_then(first, play, &next, ret_promise);
+    case 2:
+        return ferry_promise_all(parts, 2, NULL, ret_promise);
+    case 3:
+        return ferry_promise_any(parts, 2, NULL, ret_promise);
+    case 4:
+        return ferry_promise_race(parts, 2, NULL, ret_promise);
+    case 5:
+        return ferry_promise_all_settled(NULL, 0, NULL, ret_promise);
+    case 6:
+        return ferry_promise_without_cancel(first, ret_promise);
+    case 7:
+        return ferry_promise_timeout(first, 1000 * 1000, ret_promise);
+    case 8:
+    case 9: /* with a pause between, and without */
+        return ferry_promise_retry(&retry, ret_promise);
+    case 10:
+    case 11: /* that fails, and that does not */
+        return ferry_promise_map(&map, ret_promise);
+    default:
+        return -ENOSYS;
     }
+}
+
+/* Makes it and observes it twice. @return the first refusal, or what it came to. */
+static int observe_one(unsigned way, ferry_promise *first)
+{
+    ferry_promise *promise;
+    ferry_result result;
+    unsigned told = 0, hooked = 0;
+    int error = make_one(way, first, &promise);
+    if (error != 0)
+        return error;
+    error = ferry_promise_on_cancel(promise, count_up, &hooked);
+    int second_error = ferry_promise_then(promise, count_up, &told);
+    check_eq(ferry_promise_await(promise, -1, &result), 0);
+    drop(promise);
     run_all();
+    check_eq(told, second_error == 0);
+    check_eq(hooked, 0);
+    return error != 0 ? error : second_error != 0 ? second_error : result.error;
+}
+
+/* Likewise, and lets go of what it was made with. */
+static int try_one(unsigned way, ferry_promise *first)
+{
+    (void)ferry_promise_ref(first); /* the block's, perhaps */
+    int error = observe_one(way, first);
+    if (next.next == NULL || next.runs == 0)
+        drop(first);
+    run_all();
+    check_eq(released, what.started);
     return error;
 }
 
 PROMISE(exactly_once, any_failing_allocation_is_refused_or_an_outcome_and_leaks_nothing)
 {
     ferry_promise *first = make_settled(0, 0);
-    unsigned long most = allocations_made();
-    check_eq(make_one_of_each(first), 0);
-    most = allocations_made() - most;
-    for (unsigned long n = 1; n <= most; n++) {
-        unsigned long before = allocations_made();
-        fail_allocation(n);
-        int error = make_one_of_each(first);
-        allow_allocations();
-        check(error == -ENOMEM || allocations_made() - before < n);
+    for (unsigned way = 0; way < WAYS; way++) {
+        int without = try_one(way, first);
+        check_eq(without, way == 10 ? -EIO : 0);
+        long outstanding = allocations_outstanding();
+        unsigned long n = 0, before;
+        do {
+            before = allocations_made();
+            fail_allocation(++n);
+            int error = try_one(way, first);
+            bool has_failed = allocations_made() - before >= n;
+            allow_allocations();
+            check_eq(error, has_failed ? -ENOMEM : without);
+            check_eq(allocations_outstanding(), outstanding);
+        } while (allocations_made() - before >= n);
+        check(n > 2); /* what it is made of, and the second observer, at least */
     }
     drop(first);
 }

@@ -71,6 +71,35 @@ PROMISE(own_promise, value_lives_as_long_as_the_promise_and_is_released_once)
     check_eq(released, 1);
 }
 
+PROMISE(own_promise, settled_with_nothing_has_succeeded_and_has_no_value)
+{
+    for (unsigned way = 0; way < 3; way++) {
+        const ferry_outcome nothing = {0};
+        ferry_promise *promise = make();
+        check_eq(way == 0   ? ferry_promise_settle(promise, NULL)
+                 : way == 1 ? ferry_promise_settle_with(promise, NULL)
+                            : ferry_promise_settle_with(promise, &nothing),
+                 0);
+        check_eq(result_of(promise).error, 0);
+        check_eq(result_of(promise).phase, FERRY_PHASE_DONE);
+        check(ferry_promise_value(promise) == NULL);
+        drop(promise);
+    }
+}
+
+PROMISE(own_promise, only_an_own_promise_can_be_settled)
+{
+    ferry_promise *first = make(), *derived, *after;
+    check_eq(ferry_promise_without_cancel(first, &derived), 0);
+    check_eq(ferry_promise_after(0, &after), 0);
+    check_eq(ferry_promise_settle(derived, NULL), -EINVAL);
+    check_eq(ferry_promise_settle(after, NULL), -EINVAL);
+    settle(first, 0, 0);
+    drop(first);
+    expect(derived, 0, 0);
+    expect(after, 0, 0);
+}
+
 PROMISE(own_promise, bad_arguments_are_einval)
 {
     ferry_promise *promise = make();
@@ -82,7 +111,9 @@ PROMISE(own_promise, bad_arguments_are_einval)
     check_eq(ferry_promise_on_cancel(promise, NULL, NULL), -EINVAL);
     check_eq(ferry_promise_on_cancel(NULL, count_up, NULL), -EINVAL);
     check_eq(ferry_promise_set_label(NULL, "x"), -EINVAL);
+    ferry_promise_info info;
     check_eq(ferry_promise_describe(promise, NULL), -EINVAL);
+    check_eq(ferry_promise_describe(NULL, &info), -EINVAL);
     check_eq(ferry_promise_await_all(NULL, 1, 0), -EINVAL);
     check_eq(ferry_promise_await_all(&promise, 1, -2), -EINVAL);
     check_eq(ferry_promise_await_any(&promise, 0, 0, &index), -EINVAL);
@@ -108,6 +139,7 @@ PROMISE(own_promise, with_one_callback_is_one_allocation)
     ferry_promise *promise = make();
     check_eq(ferry_promise_then(promise, count_up, &runs), 0);
     settle(promise, 0, 0);
+    check_eq(runs, 0); /* never inside the call */
     check_eq(ferry_inbox_run(0), 1);
     ferry_promise_unref(promise);
     check_eq(runs, 1);
@@ -156,6 +188,27 @@ PROMISE(exactly_once, own_promise_settles_once_however_threads_settle_and_cancel
     pthread_join(threads[1], NULL);
     check_eq(ferry_inbox_run(0), 0);
     check_eq(runs, COUNT);
+}
+
+static void *settle_without_a_reference(void *promise)
+{
+    settle(promise, 0, 0);
+    return NULL;
+}
+
+PROMISE(own_promise, may_be_settled_on_the_reference_of_whoever_waits_for_it)
+{
+    for (unsigned i = 0; i < 1000; i++) {
+        ferry_promise *promise = make();
+        pthread_t thread;
+        start(&thread, settle_without_a_reference, promise);
+        if (i % 2 != 0)
+            check_eq(ferry_promise_await(promise, -1, NULL), 0);
+        else
+            check_eq(ferry_promise_await_all(&promise, 1, -1), 0);
+        drop(promise); /* while the other may still be in its call */
+        pthread_join(thread, NULL);
+    }
 }
 
 PROMISE(own_promise, of_a_parent_process_is_echild_in_its_child)
@@ -229,15 +282,6 @@ PROMISE(own_promise, dropped_by_two_threads_at_once_is_noticed)
 
 /* ---- hooks ----------------------------------------------------------------------------------- */
 
-static unsigned order[8], order_count;
-
-static void note(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)promise;
-    (void)result;
-    order[order_count++] = (unsigned)(uintptr_t)arg;
-}
-
 PROMISE(on_cancel, hooks_run_in_reverse_order_before_callbacks_and_not_inside_the_cancel)
 {
     ferry_promise *promise = make();
@@ -272,6 +316,28 @@ PROMISE(on_cancel, hooks_are_released_unrun_once_the_promise_is_ready)
         check_eq(order_count, 0);
         (void)result_of(promise);
         ferry_promise_unref(promise);
+    }
+}
+
+static void *hook_and_end(void *arg)
+{
+    check_eq(ferry_promise_on_cancel(arg, note, NULL), 0);
+    return NULL;
+}
+
+PROMISE(on_cancel, hooks_of_a_thread_that_ended_are_told_to_the_log_if_it_is_cancelled)
+{
+    for (unsigned cancelled = 0; cancelled < 2; cancelled++) {
+        ferry_promise *promise = make();
+        run_to_its_end(hook_and_end, promise);
+        unsigned long lines = lines_logged();
+        if (cancelled)
+            check_eq(ferry_promise_cancel(promise), 0);
+        else
+            settle(promise, 0, 0);
+        check_eq(lines_logged() - lines, cancelled);
+        check_eq(order_count, 0);
+        drop(promise);
     }
 }
 
@@ -354,6 +420,65 @@ PROMISE(reports, failure_that_nobody_looked_at_is_reported_in_debug_builds)
     settle(promise, -ECANCELED, 0);
     ferry_promise_unref(promise);
     expect_lines(before, 1);
+}
+
+PROMISE(reports, looking_without_asking_for_the_result_is_not_looking)
+{
+    unsigned long before = lines_logged();
+    ferry_promise *promise = make_settled(-EIO, 0);
+    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    check_eq(ferry_promise_await_all(&promise, 1, -1), 0);
+    drop(promise);
+    expect_lines(before, 1);
+}
+
+PROMISE(reports, failure_of_what_was_made_of_others_is_the_one_that_is_reported)
+{
+    unsigned long before = lines_logged();
+    ferry_promise *promise = make_settled(-EIO, 0), *sequence;
+    check_eq(ferry_promise_without_cancel(promise, &sequence), 0);
+    drop(promise);
+    run_all();
+    expect_lines(before, 0);
+    drop(sequence);
+    run_all();
+    expect_lines(before, 1);
+}
+
+static ferry_promise *succeed(size_t number, ferry_outcome *outcome, void *arg)
+{
+    (void)number;
+    (void)outcome;
+    (void)arg;
+    return NULL;
+}
+
+PROMISE(reports, what_is_made_of_others_has_label_and_times_too)
+{
+    const ferry_chain chain = {.label = "chain"};
+    const ferry_group group = {.label = "group"};
+    const ferry_retry retry = {.start = succeed, .label = "retry"};
+    const ferry_map map = {.start = succeed, .label = "map"};
+    static const char *const labels[] = {"chain", "group", "retry", "map"};
+    ferry_promise *first = make_settled(0, 0), *made[4];
+    check_eq(ferry_promise_chain(first, &chain, &made[0]), 0);
+    check_eq(ferry_promise_all(&first, 1, &group, &made[1]), 0);
+    check_eq(ferry_promise_retry(&retry, &made[2]), 0);
+    check_eq(ferry_promise_map(&map, &made[3]), 0);
+    ferry_promise_info before[4], after;
+    for (unsigned i = 0; i < 4; i++) {
+        check_eq(ferry_promise_describe(made[i], &before[i]), 0);
+        check(strcmp(before[i].label, labels[i]) == 0 && before[i].site == NULL);
+        check(!before[i].is_settled && before[i].created_ns > 0 && before[i].settled_ns == 0);
+    }
+    run_all();
+    for (unsigned i = 0; i < 4; i++) {
+        check_eq(ferry_promise_describe(made[i], &after), 0);
+        check(after.is_settled && after.settled_ns >= before[i].created_ns);
+        check_eq(after.created_ns, before[i].created_ns);
+        drop(made[i]);
+    }
+    drop(first);
 }
 
 PROMISE(reports, label_site_and_times_are_kept)

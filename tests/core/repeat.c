@@ -7,6 +7,12 @@
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
+static bool is_readable(int fd, int timeout_ms)
+{
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    return poll(&readable, 1, timeout_ms) == 1;
+}
+
 PROMISE(timeout, passes_the_outcome_on_if_that_is_in_time)
 {
     for (unsigned early = 0; early < 2; early++) {
@@ -27,6 +33,29 @@ PROMISE(timeout, is_etimedout_and_cancels_the_promise_when_time_is_up)
     check_eq(ferry_promise_await(limited, -1, NULL), 0);
     expect(limited, -ETIMEDOUT, 0);
     expect(first, -ECANCELED, 0);
+}
+
+PROMISE(timeout, of_no_time_passes_on_what_has_settled_and_fails_what_is_pending)
+{
+    ferry_promise *settled = make_settled(0, 3), *pending = make(), *limited[2];
+    check_eq(ferry_promise_timeout(settled, 0, &limited[0]), 0);
+    check_eq(ferry_promise_timeout(pending, 0, &limited[1]), 0);
+    check(is_pending(limited[0]) && is_pending(limited[1])); /* never inside the call */
+    expect(limited[0], 0, 3);
+    expect(limited[1], -ETIMEDOUT, 0);
+    expect(pending, -ECANCELED, 0);
+    drop(settled);
+}
+
+PROMISE(timeout, outcome_counts_where_both_it_and_the_time_have_come)
+{
+    ferry_promise *first = make(), *limited;
+    int fd = ferry_inbox_fd();
+    check_eq(ferry_promise_timeout(first, 1, &limited), 0);
+    check(is_readable(fd, -1)); /* the time has come, and nobody has looked */
+    settle(first, 0, 3);
+    expect(limited, 0, 3);
+    drop(first);
 }
 
 PROMISE(timeout, cancelled_is_cancelled_with_its_promise_and_its_timer)
@@ -53,12 +82,6 @@ PROMISE(after, settles_not_before_its_time_and_nearest_first)
         check(ferry__clock_now() - begin >= delays[i] * FERRY__NS_PER_MS);
         expect(promises[i], 0, 0);
     }
-}
-
-static bool is_readable(int fd, int timeout_ms)
-{
-    struct pollfd readable = {.fd = fd, .events = POLLIN};
-    return poll(&readable, 1, timeout_ms) == 1;
 }
 
 PROMISE(after, inbox_fd_is_readable_once_a_time_has_come_and_not_before)
@@ -99,6 +122,53 @@ PROMISE(after, inbox_run_that_waits_wakes_up_for_it)
     }
 }
 
+PROMISE(after, delay_beyond_all_time_never_comes_and_can_be_cancelled)
+{
+    ferry_promise *never;
+    check(ferry_inbox_fd() >= 0);
+    check_eq(ferry_promise_after(INT64_MAX, &never), 0);
+    check_eq(ferry_inbox_run(5), 0);
+    check_eq(ferry_promise_cancel(never), 0);
+    check_eq(ferry_promise_cancel(never), 0); /* again: asked for before */
+    expect(never, -ECANCELED, 0);
+}
+
+/* A thread that has promises of times, and does not run its inbox. */
+typedef struct sleepyhead {
+    ferry_promise *first;
+    ferry_promise *made[2];
+    pthread_barrier_t barrier; /* when it has made them; then when it may end */
+} sleepyhead;
+
+static void *make_and_sleep(void *arg)
+{
+    sleepyhead *self = arg;
+    check_eq(ferry_promise_after(0, &self->made[0]), 0);
+    check_eq(ferry_promise_timeout(self->first, 0, &self->made[1]), 0);
+    pthread_barrier_wait(&self->barrier);
+    pthread_barrier_wait(&self->barrier);
+    return NULL;
+}
+
+PROMISE(after, time_of_a_thread_that_never_runs_its_inbox_comes_only_with_its_end)
+{
+    sleepyhead self = {.first = make()};
+    pthread_t thread;
+    check_eq(pthread_barrier_init(&self.barrier, NULL, 2), 0);
+    start(&thread, make_and_sleep, &self);
+    pthread_barrier_wait(&self.barrier);
+    check_eq(ferry_promise_await_any(self.made, 2, 5, NULL), -ETIMEDOUT);
+    pthread_barrier_wait(&self.barrier);
+    check_eq(ferry_promise_await_all(self.made, 2, -1), 0);
+    pthread_join(thread, NULL);
+    expect(self.made[0], -ECANCELED, 0);
+    expect(self.made[1], -ECANCELED, 0);
+    check(is_pending(self.first)); /* that goes on */
+    settle(self.first, 0, 0);
+    drop(self.first);
+    pthread_barrier_destroy(&self.barrier);
+}
+
 /* ---- again and again ------------------------------------------------------------------------- */
 
 PROMISE(retry, is_repeated_until_it_succeeds_or_attempts_run_out)
@@ -106,9 +176,10 @@ PROMISE(retry, is_repeated_until_it_succeeds_or_attempts_run_out)
     static const int errors[] = {-EIO, -EPIPE, -EIO, 0};
     for (unsigned attempts = 1; attempts <= 5; attempts++) {
         trial what = {.errors = errors, .at_once = attempts % 2 != 0};
-        const ferry_retry retry = {.start = start_trial, .arg = &what, .attempts = attempts};
+        ferry_retry retry = {.start = start_trial, .arg = &what, .attempts = attempts};
         ferry_promise *promise;
         check_eq(ferry_promise_retry(&retry, &promise), 0);
+        retry = (ferry_retry){0};  /* it was borrowed, during the call */
         check_eq(what.started, 0); /* not inside the call */
         check_eq(ferry_promise_await(promise, -1, NULL), 0);
         unsigned expected = attempts < 4 ? attempts : 4;
@@ -137,7 +208,7 @@ PROMISE(retry, ends_with_what_is_not_worth_another_attempt_and_with_cancelled_on
     }
 }
 
-PROMISE(retry, pauses_double_up_to_a_limit)
+PROMISE(retry, pauses_double_up_to_the_limit)
 {
     static const int errors[] = {-EIO, -EIO, -EIO, -EIO, 0};
     trial what = {.errors = errors};
@@ -149,6 +220,21 @@ PROMISE(retry, pauses_double_up_to_a_limit)
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     check(ferry__clock_now() - begin >= (2 + 4 + 5 + 5) * FERRY__NS_PER_MS);
     expect(promise, 0, 5);
+}
+
+PROMISE(retry, pause_is_never_longer_than_the_limit_however_long_it_has_become)
+{
+    static const int errors[] = {-EIO, -EIO, -EIO, 0};
+    static const int64_t pauses[] = {1000 * 1000, INT64_MAX}; /* which would not come to an end */
+    for (unsigned i = 0; i < 2; i++) {
+        trial what = {.errors = errors};
+        const ferry_retry retry = {
+            .start = start_trial, .arg = &what, .pause_ms = pauses[i], .most_pause_ms = 1};
+        ferry_promise *promise;
+        check_eq(ferry_promise_retry(&retry, &promise), 0);
+        check_eq(ferry_promise_await(promise, -1, NULL), 0);
+        expect(promise, 0, 4);
+    }
 }
 
 PROMISE(retry, cancelled_cancels_the_attempt_under_way_or_the_pause)
@@ -172,6 +258,39 @@ PROMISE(retry, cancelled_cancels_the_attempt_under_way_or_the_pause)
     check_eq(what.started, 1);
 }
 
+PROMISE(retry, releases_the_value_of_an_attempt_that_is_followed_by_another)
+{
+    static const int errors[] = {-EIO, -EIO, 0};
+    unsigned released = 0;
+    trial what = {.errors = errors, .at_once = true, .value = &released};
+    const ferry_retry retry = {.start = start_trial, .arg = &what};
+    ferry_promise *promise;
+    check_eq(ferry_promise_retry(&retry, &promise), 0);
+    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    check_eq(released, 2);
+    check(ferry_promise_value(promise) == &released);
+    expect(promise, 0, 3);
+    check_eq(released, 3);
+}
+
+static ferry_promise *give_itself(size_t number, ferry_outcome *outcome, void *arg)
+{
+    (void)number;
+    (void)outcome;
+    return ferry_promise_ref(*(ferry_promise **)arg);
+}
+
+PROMISE(retry, or_map_that_is_given_to_itself_is_edeadlk)
+{
+    ferry_promise *itself;
+    const ferry_retry retry = {.start = give_itself, .arg = &itself, .attempts = 1};
+    const ferry_map map = {.start = give_itself, .arg = &itself, .count = 2};
+    check_eq(ferry_promise_retry(&retry, &itself), 0);
+    expect(itself, -EDEADLK, 0);
+    check_eq(ferry_promise_map(&map, &itself), 0);
+    expect(itself, -EDEADLK, 0);
+}
+
 static void finish_item(trial *what, unsigned number, int error)
 {
     what->settled++;
@@ -185,9 +304,10 @@ PROMISE(map, keeps_at_most_so_many_under_way_and_the_order_of_results)
     static const int errors[] = {1, 1, 1, 1, 1, 1};
     static const unsigned turns[] = {2, 0, 1, 4, 5, 3};
     trial what = {.errors = errors};
-    const ferry_map map = {.start = start_trial, .arg = &what, .count = 6, .at_once = 3};
+    ferry_map map = {.start = start_trial, .arg = &what, .count = 6, .at_once = 3};
     ferry_promise *promise;
     check_eq(ferry_promise_map(&map, &promise), 0);
+    map = (ferry_map){0};      /* it was borrowed, during the call */
     check_eq(what.started, 0); /* not inside the call */
     run_all();
     for (unsigned i = 0; i < 6; i++) {
@@ -224,17 +344,69 @@ PROMISE(map, failure_starts_none_after_and_cancels_the_others)
     check_eq(what.started, 2);
 }
 
+PROMISE(map, cancelled_cancels_what_is_under_way_and_starts_none_after)
+{
+    static const int errors[] = {1, 1, 1, 1};
+    trial what = {.errors = errors};
+    const ferry_map map = {.start = start_trial, .arg = &what, .count = 4, .at_once = 2};
+    ferry_promise *promise;
+    check_eq(ferry_promise_map(&map, &promise), 0);
+    run_all();
+    check_eq(ferry_promise_cancel(promise), 0);
+    expect(promise, -ECANCELED, 0);
+    check_eq(what.started, 2);
+    expect(what.pending[0], -ECANCELED, 0);
+    expect(what.pending[1], -ECANCELED, 0);
+}
+
+PROMISE(map, gives_each_item_it_came_to_as_a_part_whether_that_gave_a_promise_or_not)
+{
+    static const int errors[] = {0, 0, -EPIPE, 0};
+    for (unsigned first = 0; first < 3; first++) {
+        unsigned released = 0, items = 3 - first;
+        trial what = {.errors = errors + first, .at_once = true, .value = &released};
+        const ferry_map map = {.start = start_trial, .arg = &what, .count = items + 1};
+        ferry_promise *promise;
+        check_eq(ferry_promise_map(&map, &promise), 0);
+        run_all();
+        check_eq(what.started, items); /* the failure starts none after */
+        check(ferry_promise_value(promise) == &released);
+        for (unsigned i = 0; i < items; i++) {
+            ferry_promise *part = ferry_promise_part(promise, i);
+            check_eq(result_of(part).error, errors[first + i]);
+            check(ferry_promise_value(part) == &released);
+        }
+        check(ferry_promise_part(promise, items) == NULL);
+        check_eq(released, 0);
+        expect(promise, -EPIPE, items);
+        check_eq(released, items);
+    }
+}
+
+PROMISE(map, of_more_items_than_there_is_memory_for_is_enomem)
+{
+    trial what = {0};
+    const ferry_map map = {.start = start_trial, .arg = &what, .count = SIZE_MAX};
+    ferry_promise *promise;
+    check_eq(ferry_promise_map(&map, &promise), -ENOMEM);
+    check_eq(what.started, 0);
+}
+
 PROMISE(map, of_values_of_settled_promises_and_of_nothing_succeeds)
 {
     static const int errors[] = {0, 0, 0, 0, 0, 0, 0};
-    for (unsigned at_once = 0; at_once < 8; at_once++) {
+    for (unsigned at_once = 0; at_once < 10; at_once++) { /* also more than there are */
         trial what = {.errors = errors, .at_once = at_once % 2 != 0};
         ferry_map map = {.start = start_trial, .arg = &what, .count = 7, .at_once = at_once};
         ferry_promise *promise;
         check_eq(ferry_promise_map(&map, &promise), 0);
         expect(promise, 0, 28);
+        check_eq(what.started, 7);
         map.count = 0;
         check_eq(ferry_promise_map(&map, &promise), 0);
+        run_all();
+        check(ferry_promise_part(promise, 0) == NULL);
         expect(promise, 0, 0);
+        check_eq(what.started, 7);
     }
 }
