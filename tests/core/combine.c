@@ -237,5 +237,15 @@ PROMISE(group, bad_arguments_are_einval_and_touch_nothing)
     check_eq(ferry_promise_after(-1, &derived), -EINVAL);
     check_eq(ferry_promise_retry(&no_start, &derived), -EINVAL);
     check_eq(ferry_promise_map(&no_start_either, &derived), -EINVAL);
+    check_eq(ferry_promise_retry(NULL, &derived), -EINVAL);
+    check_eq(ferry_promise_map(NULL, &derived), -EINVAL);
+    check_eq(ferry_promise_retry(&(ferry_retry){.start = start_trial, .pause_ms = -1}, &derived),
+             -EINVAL);
+    check_eq(
+        ferry_promise_retry(&(ferry_retry){.start = start_trial, .most_pause_ms = -1}, &derived),
+        -EINVAL);
+    check_eq(ferry_promise_after(1, NULL), -EINVAL);
+    check_eq(ferry_promise_without_cancel(NULL, &derived), -EINVAL);
+    check_eq(ferry_promise_any(promises, 2, NULL, &derived), -EINVAL);
     drop(promises[0]);
 }
