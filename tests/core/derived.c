@@ -342,6 +342,74 @@ PROMISE(depth, long_chain_of_a_thread_that_ended_unwinds_on_a_small_stack)
     drop(ends[0]);
 }
 
+static void drop_value(void *value)
+{
+    ferry_promise_unref(value);
+}
+
+static void *drop_russian_dolls(void *arg)
+{
+    ferry_promise *innermost = make_settled(0, 0), *doll = innermost;
+    for (unsigned i = 0; i < LONG; i++) {
+        const ferry_outcome outcome = {.value = doll, .release = drop_value};
+        doll = make();
+        check_eq(ferry_promise_settle_with(doll, &outcome), 0);
+    }
+    drop(doll);
+    return arg;
+}
+
+PROMISE(depth, long_chain_of_promises_that_are_values_is_destroyed_on_a_small_stack)
+{
+    run_on_small_stack(drop_russian_dolls, NULL);
+}
+
+static ferry_promise *start_failing(size_t number, ferry_outcome *outcome, void *arg)
+{
+    bool at_once = *(bool *)arg;
+    int error = number + 1 < LONG ? -EIO : 0;
+    if (!at_once)
+        return make_settled(error, 1);
+    outcome->result = (ferry_result){.error = error, .sent = 1};
+    return NULL;
+}
+
+static ferry_promise *start_succeeding(size_t number, ferry_outcome *outcome, void *arg)
+{
+    bool at_once = *(bool *)arg;
+    (void)number;
+    if (!at_once)
+        return make_settled(0, 1);
+    outcome->result.sent = 1;
+    return NULL;
+}
+
+static void *repeat_for_long(void *arg)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        bool at_once = i % 2 != 0;
+        const ferry_map map = {
+            .start = start_succeeding, .arg = &at_once, .count = LONG, .at_once = i / 2};
+        ferry_promise *promise;
+        check_eq(ferry_promise_map(&map, &promise), 0);
+        expect(promise, 0, LONG);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        bool at_once = i != 0;
+        const ferry_retry retry = {.start = start_failing, .arg = &at_once};
+        ferry_promise *promise;
+        check_eq(ferry_promise_retry(&retry, &promise), 0);
+        check_eq(ferry_promise_await(promise, -1, NULL), 0);
+        expect(promise, 0, 1);
+    }
+    return arg;
+}
+
+PROMISE(depth, long_map_and_many_attempts_run_on_a_small_stack)
+{
+    run_on_small_stack(repeat_for_long, NULL);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 enum { WAYS = 12 };

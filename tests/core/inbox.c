@@ -2,6 +2,7 @@
 /* Inboxes: the fd, the waiting, and threads that end. */
 #include "core/inbox.h"
 
+#include "core/clock.h"
 #include "core/hooks.h"
 #include "core/promise.h"
 #include "tests/promises.h"
@@ -66,12 +67,6 @@ PROMISE(inbox, fd_made_late_announces_what_already_waits)
     check_eq(ferry_inbox_run(0), 1);
 }
 
-PROMISE(inbox, run_waits_for_the_first_callback_only_as_long_as_asked)
-{
-    check_eq(ferry_inbox_run(0), 0);
-    check_eq(ferry_inbox_run(5), 0);
-}
-
 static void *settle_promises(void *arg)
 {
     for (ferry_promise **promise = arg; *promise != NULL; promise++) {
@@ -79,6 +74,25 @@ static void *settle_promises(void *arg)
         ferry_promise_unref(*promise);
     }
     return NULL;
+}
+
+PROMISE(inbox, run_waits_for_the_first_callback_as_long_as_asked)
+{
+    int64_t begin = ferry__clock_now();
+    check_eq(ferry_inbox_run(0), 0);
+    check_eq(ferry_inbox_run(5), 0);
+    check(ferry__clock_now() - begin >= 5 * FERRY__NS_PER_MS);
+    static const int64_t long_enough[] = {-1, 1000 * 1000};
+    for (unsigned i = 0; i < 2; i++) {
+        ferry_promise *promises[] = {promise_make(), NULL};
+        unsigned runs = 0;
+        pthread_t thread;
+        check_eq(ferry_promise_then(promises[0], count_up, &runs), 0);
+        start(&thread, settle_promises, promises);
+        check_eq(ferry_inbox_run(long_enough[i]), 1);
+        check_eq(runs, 1);
+        pthread_join(thread, NULL);
+    }
 }
 
 /* A loop as a program's: poll the fd, run the inbox, and nothing else. */

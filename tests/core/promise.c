@@ -2,6 +2,7 @@
 /* Promises by themselves, settled by a thread of the test's instead of an owner. */
 #include "core/promise.h"
 
+#include "core/clock.h"
 #include "core/hooks.h"
 #include "tests/harness.h"
 
@@ -122,7 +123,9 @@ PROMISE(promise, await_that_times_out_changes_nothing)
     for (unsigned at_home = 0; at_home < 2; at_home++) {
         ferry_promise *promise = promise_make(at_home ? ferry__inbox_current() : NULL);
         ferry_result result = {.sent = 99};
+        int64_t begin = ferry__clock_now();
         check_eq(ferry_promise_await(promise, 5, &result), -ETIMEDOUT);
+        check(ferry__clock_now() - begin >= 5 * FERRY__NS_PER_MS);
         check_eq(result.sent, 99);
         settle(promise, 1);
         check_eq(ferry_promise_await(promise, 5, &result), 0);
