@@ -91,9 +91,12 @@ PROMISE(group, parts_are_given_in_the_order_of_the_arguments)
     for (unsigned i = 0; i < PARTS; i++)
         parts[i] = make();
     check_eq(ferry_promise_all(parts, PARTS, NULL, &all), 0);
-    check(ferry_promise_part(all, 0) == NULL); /* pending */
-    for (unsigned i = PARTS; i-- > 0;)
+    for (unsigned i = PARTS; i-- > 0;) {
+        run_all();
+        for (unsigned j = 0; j < PARTS; j++)
+            check(ferry_promise_part(all, j) == NULL); /* as long as it is pending */
         settle(parts[i], 0, i);
+    }
     for (unsigned i = 0; i < PARTS; i++) {
         drop(parts[i]);
         parts[i] = NULL; /* the array was borrowed, during the call */
