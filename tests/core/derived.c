@@ -97,6 +97,39 @@ PROMISE(home, block_may_end_its_thread_and_its_promise_is_cancelled)
     expect(sequence, -ECANCELED, 0);
 }
 
+static ferry_promise *end_at_the_second(size_t number, ferry_outcome *outcome, void *arg)
+{
+    (void)outcome;
+    if (number == 1)
+        pthread_exit(NULL);
+    return ferry_promise_ref(arg);
+}
+
+typedef struct testament {
+    ferry_promise *item;
+    ferry_promise *made;
+} testament;
+
+static void *end_amid_items(void *arg)
+{
+    testament *left = arg;
+    const ferry_map map = {.start = end_at_the_second, .arg = left->item, .count = 3};
+    check_eq(ferry_promise_map(&map, &left->made), 0);
+    check_eq(ferry_inbox_run(-1), 0);
+    return NULL;
+}
+
+PROMISE(home, map_may_end_its_thread_and_items_under_way_go_on)
+{
+    testament left = {.item = make()};
+    run_to_its_end(end_amid_items, &left);
+    check_eq(result_of(left.made).error, -ECANCELED);
+    check(is_pending(left.item));
+    settle(left.item, 0, 0);
+    expect(left.made, -ECANCELED, 0); /* as before */
+    drop(left.item);
+}
+
 enum { CROWD = 64 };
 
 static void *make_many_and_end(void *arg)

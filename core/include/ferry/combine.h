@@ -151,7 +151,8 @@ FERRY_API int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise
 
 /*
  * Makes a promise that succeeds when a time has passed. The calling thread must run its inbox for
- * it: ferry_inbox_run and the awaiting calls wake up in time, and ferry_inbox_fd is readable then.
+ * it: ferry_inbox_run, and the awaiting calls that run callbacks, wake up in time; ferry_inbox_fd is
+ * readable then. If it never does, the time comes only with the thread's end.
  *
  * Threads: any but ferry's own. Gives: a reference.
  * @return 0; -EINVAL: delay_ms is negative, or ret_promise is NULL; -ENOMEM; -EDEADLK: called on an
