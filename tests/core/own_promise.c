@@ -3,6 +3,7 @@
 #include "tests/promises.h"
 
 #include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -223,9 +224,12 @@ PROMISE(own_promise, of_a_parent_process_is_echild_in_its_child)
                      ferry_promise_cancel(promise) == -ECHILD &&
                      ferry_promise_await_all(&promise, 1, -1) == -ECHILD &&
                      ferry_promise_await_any(&promise, 1, -1, NULL) == -ECHILD &&
-                     ferry_promise_without_cancel(promise, NULL) == -ECHILD;
-        ferry_promise_unref(promise); /* and nobody is told */
-        _exit(right && ferry_inbox_run(0) == 0 ? 0 : 1);
+                     ferry_promise_without_cancel(promise, NULL) == -ECHILD &&
+                     ferry_promise_then(promise, count_up, &runs) == -ECHILD &&
+                     ferry_promise_on_cancel(promise, count_up, &runs) == -ECHILD;
+        unsigned long lines = lines_logged();
+        ferry_promise_unref(promise); /* and nobody is told, nor is it reported as dropped */
+        _exit(right && ferry_inbox_run(0) == 0 && lines_logged() == lines ? 0 : 1);
     }
     int status;
     check(waitpid(child, &status, 0) == child);
@@ -255,29 +259,52 @@ PROMISE(own_promise, dropped_while_pending_settles_as_cancelled_for_those_who_ob
     check_eq(runs, 2);
 }
 
-static void *drop_all(void *arg)
+enum { DROPS = 3000 };
+
+/* Promises that two threads drop: each at the same time as the other. */
+typedef struct dropping {
+    ferry_promise *promises[DROPS];
+    atomic_uint come[2]; /* how many each thread is about to have dropped */
+} dropping;
+
+static void drop_in_step(dropping *all, unsigned me)
 {
-    for (ferry_promise *const *promises = arg; *promises != NULL; promises++)
-        ferry_promise_unref(*promises);
+    for (unsigned i = 0; i < DROPS; i++) {
+        atomic_store(&all->come[me], i + 1);
+        for (unsigned looks = 0; atomic_load(&all->come[1 - me]) <= i; looks++)
+            if (looks > 1000) /* the other needs this processor, perhaps */
+                sched_yield();
+        ferry_promise_unref(all->promises[i]);
+    }
+}
+
+static void *drop_as_first(void *arg)
+{
+    drop_in_step(arg, 0);
+    return NULL;
+}
+
+static void *drop_as_second(void *arg)
+{
+    drop_in_step(arg, 1);
     return NULL;
 }
 
 PROMISE(own_promise, dropped_by_two_threads_at_once_is_noticed)
 {
-    enum { COUNT = 3000 };
-    static ferry_promise *promises[COUNT + 1];
+    static dropping all;
     unsigned runs = 0;
-    for (unsigned i = 0; i < COUNT; i++) {
-        promises[i] = ferry_promise_ref(make());
-        check_eq(ferry_promise_then(promises[i], expect_cancelled, &runs), 0);
+    for (unsigned i = 0; i < DROPS; i++) {
+        all.promises[i] = ferry_promise_ref(make());
+        check_eq(ferry_promise_then(all.promises[i], expect_cancelled, &runs), 0);
     }
     pthread_t threads[2];
-    for (unsigned i = 0; i < 2; i++)
-        check_eq(pthread_create(&threads[i], NULL, drop_all, promises), 0);
-    while (runs < COUNT)
-        check(ferry_inbox_run(-1) > 0);
+    start(&threads[0], drop_as_first, &all);
+    start(&threads[1], drop_as_second, &all);
     for (unsigned i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
+    run_all();
+    check_eq(runs, DROPS);
 }
 
 /* ---- hooks ----------------------------------------------------------------------------------- */
