@@ -218,6 +218,8 @@ PROMISE(await, of_what_cannot_settle_in_a_forked_child_is_echild_at_once)
         check_eq(index, 1);
         mixed[1] = make(); /* which may settle here */
         check_eq(ferry_promise_await_any(mixed, 2, 1, NULL), -ETIMEDOUT);
+        ferry_promise *pending_first[2] = {mixed[1], parents[0]};
+        check_eq(ferry_promise_await_any(pending_first, 2, 1, NULL), -ETIMEDOUT);
         _exit(0);
     }
     int status;
@@ -230,6 +232,10 @@ PROMISE(await, of_what_cannot_settle_in_a_forked_child_is_echild_at_once)
 }
 
 /* ---- signals --------------------------------------------------------------------------------- */
+
+/* ThreadSanitizer holds a signal back while its thread is in a system call that it does not know:
+ * in futex(2) the handler would not run before the wait is over. */
+#ifndef __SANITIZE_THREAD__
 
 static atomic_uint signals;
 
@@ -279,3 +285,5 @@ PROMISE(await, is_not_ended_by_a_signal)
         drop(other.promise);
     }
 }
+
+#endif

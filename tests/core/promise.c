@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 
 static void destroy(ferry_promise *promise)
 {
@@ -325,4 +326,51 @@ PROMISE(exactly_once, callback_runs_once_however_then_and_settling_race)
     pthread_join(thread, NULL);
     check_eq(ferry_inbox_run(0), 0);
     check_eq(runs, 2 * ROUNDS);
+}
+
+/* Promises that are settled just while callbacks are being registered on them. */
+typedef struct meeting {
+    ferry_promise *promises[ROUNDS];
+    atomic_uint begun; /* rounds */
+} meeting;
+
+static void *settle_as_they_begin(void *arg)
+{
+    meeting *all = arg;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        for (unsigned looks = 0; atomic_load(&all->begun) <= i; looks++)
+            if (looks > 1000) /* the other needs this processor, perhaps */
+                sched_yield();
+        settle(all->promises[i], 0);
+        ferry_promise_unref(all->promises[i]);
+    }
+    return NULL;
+}
+
+static void expect_in_order(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    check_eq((uintptr_t)arg, recorded->count++);
+}
+
+PROMISE(promise, callbacks_of_a_thread_run_in_its_order_of_registration_however_settling_races)
+{
+    enum { CALLBACKS = 16 };
+    static meeting all;
+    for (unsigned i = 0; i < ROUNDS; i++)
+        all.promises[i] = ferry_promise_ref(promise_make(NULL));
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, settle_as_they_begin, &all), 0);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        record run = {0};
+        recorded = &run;
+        atomic_store(&all.begun, i + 1);
+        for (uintptr_t number = 0; number < CALLBACKS; number++)
+            check_eq(ferry_promise_then(all.promises[i], expect_in_order, (void *)number), 0);
+        ferry_promise_unref(all.promises[i]);
+        while (run.count < CALLBACKS)
+            check(ferry_inbox_run(-1) > 0);
+    }
+    pthread_join(thread, NULL);
 }
