@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 
 static void destroy(ferry_promise *promise)
 {
@@ -328,25 +327,6 @@ PROMISE(exactly_once, callback_runs_once_however_then_and_settling_race)
     check_eq(runs, 2 * ROUNDS);
 }
 
-/* Promises that are settled just while callbacks are being registered on them. */
-typedef struct meeting {
-    ferry_promise *promises[ROUNDS];
-    atomic_uint begun; /* rounds */
-} meeting;
-
-static void *settle_as_they_begin(void *arg)
-{
-    meeting *all = arg;
-    for (unsigned i = 0; i < ROUNDS; i++) {
-        for (unsigned looks = 0; atomic_load(&all->begun) <= i; looks++)
-            if (looks > 1000) /* the other needs this processor, perhaps */
-                sched_yield();
-        settle(all->promises[i], 0);
-        ferry_promise_unref(all->promises[i]);
-    }
-    return NULL;
-}
-
 static void expect_in_order(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     (void)promise;
@@ -356,21 +336,25 @@ static void expect_in_order(ferry_promise *promise, const ferry_result *result, 
 
 PROMISE(promise, callbacks_of_a_thread_run_in_its_order_of_registration_however_settling_races)
 {
-    enum { CALLBACKS = 16 };
-    static meeting all;
-    for (unsigned i = 0; i < ROUNDS; i++)
-        all.promises[i] = ferry_promise_ref(promise_make(NULL));
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, settle_as_they_begin, &all), 0);
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    enum { BEFORE = 2000, AFTER = 20 }; /* so many take a while to post */
+    for (unsigned round = 0; round < 50; round++) {
         record run = {0};
         recorded = &run;
-        atomic_store(&all.begun, i + 1);
-        for (uintptr_t number = 0; number < CALLBACKS; number++)
-            check_eq(ferry_promise_then(all.promises[i], expect_in_order, (void *)number), 0);
-        ferry_promise_unref(all.promises[i]);
-        while (run.count < CALLBACKS)
+        ferry_promise *promise = promise_make(NULL);
+        uintptr_t count = 0;
+        while (count < BEFORE)
+            check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
+        pthread_t thread = settle_elsewhere(promise);
+        while (!ferry__promise_is_settled(promise)) {
+            check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
+            if (count % 64 == 0)
+                sched_yield(); /* the other may need this processor */
+        }
+        for (unsigned i = 0; i < AFTER; i++)
+            check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
+        while (run.count < count)
             check(ferry_inbox_run(-1) > 0);
+        pthread_join(thread, NULL);
+        ferry_promise_unref(promise);
     }
-    pthread_join(thread, NULL);
 }
