@@ -27,6 +27,13 @@ static bool fail_with(ferry_outcome *outcome, int error)
     return true;
 }
 
+/* Of what a block gave that nobody gets. */
+static void release_value(const ferry_outcome *outcome)
+{
+    if (outcome->release != NULL)
+        outcome->release(outcome->value);
+}
+
 /* Waits for a promise whose reference it takes; from then on another rule looks. */
 static bool wait_for(ferry__derived *derived, size_t index, ferry_promise *promise,
                      ferry__rule *rule, ferry_outcome *outcome)
@@ -266,6 +273,7 @@ static bool judge(ferry__derived *derived, size_t index, ferry_outcome *outcome)
 {
     if (!is_worth_another(derived, &outcome->result))
         return true;
+    release_value(outcome); /* of an attempt that came to its end at once */
     ferry_promise *pause;
     int error = ferry_promise_after(next_pause(derived), &pause);
     return error != 0 ? fail_with(outcome, error)
@@ -278,10 +286,8 @@ static bool attempt(ferry__derived *derived, size_t index, ferry_outcome *outcom
     const ferry_retry *options = &derived->memory.retry.options;
     *outcome = (ferry_outcome){0};
     ferry_promise *next = options->start(derived->memory.retry.attempts++, outcome, options->arg);
-    if (next == NULL) {
-        return judge(derived, index, outcome);
-    }
-    return wait_for(derived, index, next, judge, outcome);
+    return next == NULL ? judge(derived, index, outcome)
+                        : wait_for(derived, index, next, judge, outcome);
 }
 
 int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_derived)
@@ -299,20 +305,27 @@ int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_derived)
 
 /* ---- over a list ----------------------------------------------------------------------------- */
 
-/* Begins the work on the next item. Whether that has failed already, and how. */
+/* The promise of what an item came to at once; then it is like any other. Takes the value. */
+static ferry_promise *settle_item(const ferry_outcome *outcome)
+{
+    ferry_promise *item = ferry__own_create_settled(outcome, NULL);
+    if (item == NULL)
+        release_value(outcome);
+    return item;
+}
+
+/* Begins the work on the next item: one that fails at once is the last. Whether to settle, since it
+ * could not even be waited for. */
 static bool start_item(ferry__derived *derived, ferry__rule *rule, ferry_outcome *outcome)
 {
-    const ferry_map *options = &derived->memory.map.options;
+    ferry_map *options = &derived->memory.map.options;
     size_t number = derived->memory.map.started++;
     *outcome = (ferry_outcome){0};
     ferry_promise *item = options->start(number, outcome, options->arg);
     if (item == NULL && outcome->result.error != 0)
-        return true;
-    if (item == NULL && (item = ferry__own_create_settled(outcome, NULL)) == NULL) {
-        if (outcome->release != NULL)
-            outcome->release(outcome->value);
+        options->count = derived->memory.map.started;
+    if (item == NULL && (item = settle_item(outcome)) == NULL)
         return fail_with(outcome, -ENOMEM);
-    }
     return wait_for(derived, number, item, rule, outcome);
 }
 
@@ -320,6 +333,7 @@ static bool start_item(ferry__derived *derived, ferry__rule *rule, ferry_outcome
 static bool go_on(ferry__derived *derived, size_t index, ferry_outcome *outcome)
 {
     (void)index;
+    derived->keeps_parts = true; /* parts are items now, no more what began it */
     if (outcome->result.error != 0)
         return true;
     count(derived, &outcome->result);
@@ -333,12 +347,11 @@ static bool start_first_items(ferry__derived *derived, size_t index, ferry_outco
 {
     (void)index;
     const ferry_map *options = &derived->memory.map.options;
-    bool fails = false;
-    while (!fails && derived->memory.map.started < options->count &&
+    while (derived->memory.map.started < options->count &&
            (options->at_once == 0 || derived->waiting < options->at_once))
-        fails = start_item(derived, go_on, outcome);
-    derived->keeps_parts = true;
-    return fails || sum_up(derived, outcome);
+        if (start_item(derived, go_on, outcome))
+            return true;
+    return sum_up(derived, outcome);
 }
 
 int ferry_promise_map(const ferry_map *map, ferry_promise **ret_derived)

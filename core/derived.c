@@ -180,12 +180,11 @@ int ferry__derived_create(ferry__rule *rule, size_t link_count, const char *labe
 int ferry__derived_wait(ferry__derived *derived, size_t index, ferry_promise *part)
 {
     ferry__link *link = &derived->links[index];
-    assert(!link->is_waiting);
+    assert(!link->is_waiting && link->kept == NULL);
     if (part == &derived->own.promise)
         return -EDEADLK;
     if (ferry__promise_poll(part) == -ECHILD)
         return -ECHILD;
-    drop_kept(link);
     link->observer.mail.deliver = deliver;
     link->observer.inbox = home_of(derived);
     link->derived = derived;

@@ -35,19 +35,21 @@ typedef struct ferry__derived ferry__derived;
 
 /*
  * Looks at a part that has settled, on the home thread. May run a block of the program's.
- * @param index its link's number.
+ * @param index its link's number; the part is that link's observer.promise, unless the rule has it wait
+ *        for another.
  * @param outcome at first the part's, the value borrowed; what to settle with.
- * @return whether to settle now. With a value in the outcome that is not the part's: it is taken.
+ * @return whether to settle now. A value in the outcome that is not the part's is then taken; if not,
+ *         the rule has released it.
  */
 typedef bool ferry__rule(ferry__derived *derived, size_t index, ferry_outcome *outcome);
 
 /* What a derived promise waits for, or did. */
 typedef struct ferry__link {
     ferry__observer observer; /* first; its promise is the part */
-    ferry__derived *derived;
-    bool is_waiting;
-    bool is_exempt;      /* the part is not cancelled with the derived promise */
-    ferry_promise *kept; /* the settled part, an observer's reference; or NULL */
+    ferry__derived *derived;  /* whose link it is; while it waits, a reference */
+    bool is_waiting;          /* for the part, whose mail has not been delivered yet */
+    bool is_exempt;           /* the part is not cancelled with the derived promise */
+    ferry_promise *kept;      /* the settled part, an observer's reference; or NULL */
 } ferry__link;
 
 /* What rules remember. */
@@ -57,7 +59,6 @@ typedef union ferry__memory {
         ferry_retry options;
         size_t attempts; /* begun so far */
         int64_t pause_ms;
-        ferry_outcome last; /* of the attempt before; its value is not kept */
     } retry;
     struct {
         ferry_map options;
@@ -73,9 +74,9 @@ struct ferry__derived {
     ferry__memory memory;
     ferry_result sum; /* of parts that were counted: bytes sent and remaining */
     size_t waiting;   /* links that wait */
-    bool is_settled;
-    bool keeps_parts;
-    bool is_in_rule; /* for the case that a block ends its thread */
+    bool is_settled;  /* what comes from now on is only given back */
+    bool keeps_parts; /* those that settle before it does stay, for ferry_promise_part */
+    bool is_in_rule;  /* for the case that a block ends its thread */
 
     atomic_bool is_given_up; /* any thread: the home thread has ended */
     ferry__mail cancel_mail; /* posted by whoever cancels it */

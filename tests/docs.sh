@@ -32,9 +32,9 @@ grep -oE '`[a-z_]+/[a-zA-Z_/.]+`' "$source/ARCHITECTURE.md" | tr -d '`' | sort -
     while read -r path; do
         [ -e "$source/$path" ] || fail "ARCHITECTURE.md names $path, which is not there"
     done
-grep -oE '`[a-z_]+::[a-z_]+`' "$source/ARCHITECTURE.md" | tr -d '`' | sort -u |
+grep -oE '`[a-z_]+::[a-z_0-9]+`' "$source/ARCHITECTURE.md" | tr -d '`' | sort -u |
     while read -r test; do
-        grep -qrE "\(${test%%::*}, ${test##*::}\)" "$source/tests" ||
+        grep -qrzE "\(${test%%::*},\s+${test##*::}\)" "$source/tests" ||
             fail "ARCHITECTURE.md names the test $test, which is not there"
     done
 

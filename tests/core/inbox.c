@@ -2,15 +2,15 @@
 /* Inboxes: the fd, the waiting, and threads that end. */
 #include "core/inbox.h"
 
+#include "core/clock.h"
 #include "core/hooks.h"
 #include "core/promise.h"
-#include "tests/harness.h"
+#include "tests/promises.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <ferry/inbox.h>
@@ -28,13 +28,6 @@ static ferry_promise *promise_make(void)
     check(promise != NULL);
     ferry__promise_init(promise, NULL, &type);
     return promise;
-}
-
-static void count_up(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)promise;
-    (void)result;
-    ++*(unsigned *)arg;
 }
 
 static bool is_readable(int fd)
@@ -74,12 +67,6 @@ PROMISE(inbox, fd_made_late_announces_what_already_waits)
     check_eq(ferry_inbox_run(0), 1);
 }
 
-PROMISE(inbox, run_waits_for_the_first_callback_only_as_long_as_asked)
-{
-    check_eq(ferry_inbox_run(0), 0);
-    check_eq(ferry_inbox_run(5), 0);
-}
-
 static void *settle_promises(void *arg)
 {
     for (ferry_promise **promise = arg; *promise != NULL; promise++) {
@@ -87,6 +74,25 @@ static void *settle_promises(void *arg)
         ferry_promise_unref(*promise);
     }
     return NULL;
+}
+
+PROMISE(inbox, run_waits_for_the_first_callback_as_long_as_asked)
+{
+    int64_t begin = ferry__clock_now();
+    check_eq(ferry_inbox_run(0), 0);
+    check_eq(ferry_inbox_run(5), 0);
+    check(ferry__clock_now() - begin >= 5 * FERRY__NS_PER_MS);
+    static const int64_t long_enough[] = {-1, 1000 * 1000};
+    for (unsigned i = 0; i < 2; i++) {
+        ferry_promise *promises[] = {promise_make(), NULL};
+        unsigned runs = 0;
+        pthread_t thread;
+        check_eq(ferry_promise_then(promises[0], count_up, &runs), 0);
+        start(&thread, settle_promises, promises);
+        check_eq(ferry_inbox_run(long_enough[i]), 1);
+        check_eq(runs, 1);
+        pthread_join(thread, NULL);
+    }
 }
 
 /* A loop as a program's: poll the fd, run the inbox, and nothing else. */
@@ -138,13 +144,6 @@ static void *register_and_end(void *arg)
     check_eq(ferry_promise_then(promise, count_up, &runs_of_the_dead), 0);
     check(ferry_inbox_fd() >= 0);
     return NULL;
-}
-
-static void run_to_its_end(void *(*body)(void *), void *arg)
-{
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, body, arg), 0);
-    check_eq(pthread_join(thread, NULL), 0);
 }
 
 PROMISE(inbox, callbacks_of_a_thread_that_ended_never_run_and_the_outcome_stays)
@@ -227,4 +226,56 @@ PROMISE(inbox, thread_that_ends_in_a_callback_loses_its_other_callbacks_and_noth
     run_to_its_end(end_in_a_callback, promise);
     check_eq(runs_of_the_dead, 0);
     ferry_promise_unref(promise);
+}
+
+/* ---- what cannot be made --------------------------------------------------------------------- */
+
+static void *use_without_memory(void *arg)
+{
+    ferry_promise *promise = arg, *made;
+    static const ferry_chain chain;
+    for (unsigned call = 0; call < 7; call++) {
+        fail_allocation(1); /* the inbox: this thread has none yet */
+        check_eq(call == 0   ? ferry_inbox_run(0)
+                 : call == 1 ? ferry_inbox_fd()
+                 : call == 2 ? ferry_promise_then(promise, count_up, NULL)
+                 : call == 3 ? ferry_promise_on_cancel(promise, count_up, NULL)
+                 : call == 4 ? ferry_promise_create(NULL, &made)
+                 : call == 5 ? ferry_promise_after(0, &made)
+                             : ferry_promise_chain(promise, &chain, &made),
+                 -ENOMEM);
+    }
+    allow_allocations();
+    check_eq(ferry_inbox_run(0), 0); /* with memory again */
+    return NULL;
+}
+
+PROMISE(inbox, that_there_is_no_memory_for_is_enomem_from_every_call_that_needs_it)
+{
+    ferry_promise *promise = promise_make();
+    run_to_its_end(use_without_memory, promise);
+    ferry__promise_settle(promise, NULL);
+    ferry_promise_unref(promise);
+}
+
+PROMISE(inbox, fd_that_cannot_be_made_is_emfile_and_is_made_later)
+{
+    struct rlimit few, many;
+    unsigned runs = 0;
+    check_eq(ferry_inbox_run(0), 0);
+    check_eq(getrlimit(RLIMIT_NOFILE, &many), 0);
+    int lowest_free = dup(0);
+    close(lowest_free);
+    for (rlim_t more = 0; more < 3; more++) { /* it is three fds */
+        few = (struct rlimit){.rlim_cur = (rlim_t)lowest_free + more, .rlim_max = many.rlim_max};
+        check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+        check_eq(ferry_inbox_fd(), -EMFILE);
+    }
+    check_eq(setrlimit(RLIMIT_NOFILE, &many), 0);
+    ferry_promise *promise = promise_make();
+    check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+    ferry__promise_settle(promise, NULL);
+    ferry_promise_unref(promise);
+    check(is_readable(ferry_inbox_fd())); /* what came meanwhile included */
+    check_eq(ferry_inbox_run(0), 1);
 }

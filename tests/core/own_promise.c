@@ -1,43 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Promises that a program settles itself: settling, values, hooks, awaiting many, reports. */
-#include "core/promise.h"
+/* Promises that a program settles itself: settling, values, hooks, reports. */
+#include "tests/promises.h"
 
-#include "core/hooks.h"
-#include "tests/harness.h"
-
-#include <errno.h>
-#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static ferry_promise *make(void)
-{
-    ferry_promise *promise;
-    check_eq(ferry_promise_create(NULL, &promise), 0);
-    return promise;
-}
-
-static void settle(ferry_promise *promise, int error)
-{
-    const ferry_result result = {.error = error};
-    check_eq(ferry_promise_settle(promise, &result), 0);
-}
-
-static ferry_result result_of(ferry_promise *promise)
-{
-    ferry_result result;
-    check_eq(ferry_promise_await(promise, 0, &result), 0);
-    return result;
-}
-
-static void count_up(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)promise;
-    (void)result;
-    ++*(unsigned *)arg;
-}
 
 /* ---- settling -------------------------------------------------------------------------------- */
 
@@ -68,18 +37,13 @@ PROMISE(own_promise, is_pending_then_done_or_failed_or_cancelled_and_keeps_its_r
 PROMISE(own_promise, settling_twice_is_refused_and_changes_nothing)
 {
     ferry_promise *promise = make();
-    settle(promise, -EPIPE);
+    settle(promise, -EPIPE, 0);
     check_eq(ferry_promise_settle(promise, NULL), -EALREADY);
     check_eq(result_of(promise).error, -EPIPE);
     ferry_promise_unref(promise);
 }
 
 static unsigned released;
-
-static void note_release(void *value)
-{
-    ++*(unsigned *)value;
-}
 
 PROMISE(own_promise, settling_after_cancel_is_ignored_and_releases_the_value)
 {
@@ -108,6 +72,35 @@ PROMISE(own_promise, value_lives_as_long_as_the_promise_and_is_released_once)
     check_eq(released, 1);
 }
 
+PROMISE(own_promise, settled_with_nothing_has_succeeded_and_has_no_value)
+{
+    for (unsigned way = 0; way < 3; way++) {
+        const ferry_outcome nothing = {0};
+        ferry_promise *promise = make();
+        check_eq(way == 0   ? ferry_promise_settle(promise, NULL)
+                 : way == 1 ? ferry_promise_settle_with(promise, NULL)
+                            : ferry_promise_settle_with(promise, &nothing),
+                 0);
+        check_eq(result_of(promise).error, 0);
+        check_eq(result_of(promise).phase, FERRY_PHASE_DONE);
+        check(ferry_promise_value(promise) == NULL);
+        drop(promise);
+    }
+}
+
+PROMISE(own_promise, only_an_own_promise_can_be_settled)
+{
+    ferry_promise *first = make(), *derived, *after;
+    check_eq(ferry_promise_without_cancel(first, &derived), 0);
+    check_eq(ferry_promise_after(0, &after), 0);
+    check_eq(ferry_promise_settle(derived, NULL), -EINVAL);
+    check_eq(ferry_promise_settle(after, NULL), -EINVAL);
+    settle(first, 0, 0);
+    drop(first);
+    expect(derived, 0, 0);
+    expect(after, 0, 0);
+}
+
 PROMISE(own_promise, bad_arguments_are_einval)
 {
     ferry_promise *promise = make();
@@ -119,12 +112,14 @@ PROMISE(own_promise, bad_arguments_are_einval)
     check_eq(ferry_promise_on_cancel(promise, NULL, NULL), -EINVAL);
     check_eq(ferry_promise_on_cancel(NULL, count_up, NULL), -EINVAL);
     check_eq(ferry_promise_set_label(NULL, "x"), -EINVAL);
+    ferry_promise_info info;
     check_eq(ferry_promise_describe(promise, NULL), -EINVAL);
+    check_eq(ferry_promise_describe(NULL, &info), -EINVAL);
     check_eq(ferry_promise_await_all(NULL, 1, 0), -EINVAL);
     check_eq(ferry_promise_await_all(&promise, 1, -2), -EINVAL);
     check_eq(ferry_promise_await_any(&promise, 0, 0, &index), -EINVAL);
     check(ferry_promise_value(NULL) == NULL);
-    settle(promise, 0);
+    settle(promise, 0, 0);
     ferry_promise_unref(promise);
 }
 
@@ -144,7 +139,8 @@ PROMISE(own_promise, with_one_callback_is_one_allocation)
     unsigned long before = allocations_made();
     ferry_promise *promise = make();
     check_eq(ferry_promise_then(promise, count_up, &runs), 0);
-    settle(promise, 0);
+    settle(promise, 0, 0);
+    check_eq(runs, 0); /* never inside the call */
     check_eq(ferry_inbox_run(0), 1);
     ferry_promise_unref(promise);
     check_eq(runs, 1);
@@ -195,6 +191,27 @@ PROMISE(exactly_once, own_promise_settles_once_however_threads_settle_and_cancel
     check_eq(runs, COUNT);
 }
 
+static void *settle_without_a_reference(void *promise)
+{
+    settle(promise, 0, 0);
+    return NULL;
+}
+
+PROMISE(own_promise, may_be_settled_on_the_reference_of_whoever_waits_for_it)
+{
+    for (unsigned i = 0; i < 1000; i++) {
+        ferry_promise *promise = make();
+        pthread_t thread;
+        start(&thread, settle_without_a_reference, promise);
+        if (i % 2 != 0)
+            check_eq(ferry_promise_await(promise, -1, NULL), 0);
+        else
+            check_eq(ferry_promise_await_all(&promise, 1, -1), 0);
+        drop(promise); /* while the other may still be in its call */
+        pthread_join(thread, NULL);
+    }
+}
+
 PROMISE(own_promise, of_a_parent_process_is_echild_in_its_child)
 {
     ferry_promise *promise = make();
@@ -207,14 +224,17 @@ PROMISE(own_promise, of_a_parent_process_is_echild_in_its_child)
                      ferry_promise_cancel(promise) == -ECHILD &&
                      ferry_promise_await_all(&promise, 1, -1) == -ECHILD &&
                      ferry_promise_await_any(&promise, 1, -1, NULL) == -ECHILD &&
-                     ferry_promise_without_cancel(promise, NULL) == -ECHILD;
-        ferry_promise_unref(promise); /* and nobody is told */
-        _exit(right && ferry_inbox_run(0) == 0 ? 0 : 1);
+                     ferry_promise_without_cancel(promise, NULL) == -ECHILD &&
+                     ferry_promise_then(promise, count_up, &runs) == -ECHILD &&
+                     ferry_promise_on_cancel(promise, count_up, &runs) == -ECHILD;
+        unsigned long lines = lines_logged();
+        ferry_promise_unref(promise); /* and nobody is told, nor is it reported as dropped */
+        _exit(right && ferry_inbox_run(0) == 0 && lines_logged() == lines ? 0 : 1);
     }
     int status;
     check(waitpid(child, &status, 0) == child);
     check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    settle(promise, 0);
+    settle(promise, 0, 0);
     check_eq(ferry_inbox_run(0), 1);
     ferry_promise_unref(promise);
 }
@@ -239,41 +259,55 @@ PROMISE(own_promise, dropped_while_pending_settles_as_cancelled_for_those_who_ob
     check_eq(runs, 2);
 }
 
-static void *drop_all(void *arg)
+enum { DROPS = 3000 };
+
+/* Promises that two threads drop: each at the same time as the other. */
+typedef struct dropping {
+    ferry_promise *promises[DROPS];
+    atomic_uint come[2]; /* how many each thread is about to have dropped */
+} dropping;
+
+static void drop_in_step(dropping *all, unsigned me)
 {
-    for (ferry_promise *const *promises = arg; *promises != NULL; promises++)
-        ferry_promise_unref(*promises);
+    for (unsigned i = 0; i < DROPS; i++) {
+        atomic_store(&all->come[me], i + 1);
+        for (unsigned looks = 0; atomic_load(&all->come[1 - me]) <= i; looks++)
+            if (looks > 1000) /* the other needs this processor, perhaps */
+                sched_yield();
+        ferry_promise_unref(all->promises[i]);
+    }
+}
+
+static void *drop_as_first(void *arg)
+{
+    drop_in_step(arg, 0);
+    return NULL;
+}
+
+static void *drop_as_second(void *arg)
+{
+    drop_in_step(arg, 1);
     return NULL;
 }
 
 PROMISE(own_promise, dropped_by_two_threads_at_once_is_noticed)
 {
-    enum { COUNT = 3000 };
-    static ferry_promise *promises[COUNT + 1];
+    static dropping all;
     unsigned runs = 0;
-    for (unsigned i = 0; i < COUNT; i++) {
-        promises[i] = ferry_promise_ref(make());
-        check_eq(ferry_promise_then(promises[i], expect_cancelled, &runs), 0);
+    for (unsigned i = 0; i < DROPS; i++) {
+        all.promises[i] = ferry_promise_ref(make());
+        check_eq(ferry_promise_then(all.promises[i], expect_cancelled, &runs), 0);
     }
     pthread_t threads[2];
-    for (unsigned i = 0; i < 2; i++)
-        check_eq(pthread_create(&threads[i], NULL, drop_all, promises), 0);
-    while (runs < COUNT)
-        check(ferry_inbox_run(-1) > 0);
+    start(&threads[0], drop_as_first, &all);
+    start(&threads[1], drop_as_second, &all);
     for (unsigned i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
+    run_all();
+    check_eq(runs, DROPS);
 }
 
 /* ---- hooks ----------------------------------------------------------------------------------- */
-
-static unsigned order[8], order_count;
-
-static void note(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)promise;
-    (void)result;
-    order[order_count++] = (unsigned)(uintptr_t)arg;
-}
 
 PROMISE(on_cancel, hooks_run_in_reverse_order_before_callbacks_and_not_inside_the_cancel)
 {
@@ -302,7 +336,7 @@ PROMISE(on_cancel, hooks_are_released_unrun_once_the_promise_is_ready)
         long before = allocations_outstanding();
         for (unsigned hook = 0; hook < 3; hook++)
             check_eq(ferry_promise_on_cancel(promise, note, NULL), 0);
-        settle(promise, errors[i]);
+        settle(promise, errors[i], 0);
         check_eq(allocations_outstanding(), before);
         check_eq(ferry_promise_on_cancel(promise, note, NULL), 0);
         (void)ferry_inbox_run(0);
@@ -312,136 +346,29 @@ PROMISE(on_cancel, hooks_are_released_unrun_once_the_promise_is_ready)
     }
 }
 
-/* ---- awaiting many --------------------------------------------------------------------------- */
-
-typedef struct work {
-    ferry_promise *promises[8];
-    pthread_t thread;
-} work;
-
-static void *settle_in_turn(void *arg)
+static void *hook_and_end(void *arg)
 {
-    work *all = arg;
-    for (unsigned i = 0; i < 8; i++) {
-        sched_yield();
-        settle(all->promises[(i * 3 + 5) % 8], 0);
-    }
+    check_eq(ferry_promise_on_cancel(arg, note, NULL), 0);
     return NULL;
 }
 
-static void *make_elsewhere(void *arg)
+PROMISE(on_cancel, hooks_of_a_thread_that_ended_are_told_to_the_log_if_it_is_cancelled)
 {
-    for (unsigned i = 0; i < 8; i += 2)
-        ((work *)arg)->promises[i] = make();
-    return NULL;
-}
-
-/* Half of them at home here, half elsewhere. */
-static void work_init(work *all)
-{
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, make_elsewhere, all), 0);
-    pthread_join(thread, NULL);
-    for (unsigned i = 1; i < 8; i += 2)
-        all->promises[i] = make();
-}
-
-static void work_deinit(work *all)
-{
-    for (unsigned i = 0; i < 8; i++)
-        ferry_promise_unref(all->promises[i]);
-}
-
-PROMISE(await_many, all_and_any_never_miss_the_settling_wherever_the_promises_are_at_home)
-{
-    for (unsigned round = 0; round < 300; round++) {
-        work all;
-        work_init(&all);
-        check_eq(pthread_create(&all.thread, NULL, settle_in_turn, &all), 0);
-        size_t index = 99;
-        check_eq(ferry_promise_await_any(all.promises, 8, -1, &index), 0);
-        check_eq(ferry_promise_await(all.promises[index], 0, NULL), 0);
-        check_eq(ferry_promise_await_all(all.promises, 8, -1), 0);
-        for (unsigned i = 0; i < 8; i++)
-            check_eq(ferry_promise_await(all.promises[i], 0, NULL), 0);
-        pthread_join(all.thread, NULL);
-        work_deinit(&all);
+    for (unsigned cancelled = 0; cancelled < 2; cancelled++) {
+        ferry_promise *promise = make();
+        run_to_its_end(hook_and_end, promise);
+        unsigned long lines = lines_logged();
+        if (cancelled)
+            check_eq(ferry_promise_cancel(promise), 0);
+        else
+            settle(promise, 0, 0);
+        check_eq(lines_logged() - lines, cancelled);
+        check_eq(order_count, 0);
+        drop(promise);
     }
-}
-
-PROMISE(await_many, times_out_and_then_changes_nothing)
-{
-    work all;
-    work_init(&all);
-    size_t index = 99;
-    check_eq(ferry_promise_await_all(all.promises, 8, 3), -ETIMEDOUT);
-    check_eq(ferry_promise_await_any(all.promises, 8, 3, &index), -ETIMEDOUT);
-    settle(all.promises[6], 0);
-    check_eq(ferry_promise_await_all(all.promises, 8, 3), -ETIMEDOUT);
-    check_eq(ferry_promise_await_all(all.promises, 8, 0), -ETIMEDOUT);
-    check_eq(index, 99);
-    check_eq(ferry_promise_await_any(all.promises, 8, 3, &index), 0);
-    check_eq(index, 6);
-    check_eq(ferry_promise_await_all(NULL, 0, -1), 0);
-    for (unsigned i = 0; i < 8; i++)
-        if (i != 6)
-            settle(all.promises[i], 0);
-    work_deinit(&all);
-}
-
-static void settle_the_other(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)promise;
-    (void)result;
-    settle(arg, 0);
-}
-
-PROMISE(await_many, runs_callbacks_that_the_others_depend_on)
-{
-    work all;
-    work_init(&all);
-    for (unsigned i = 1; i < 8; i++)
-        check_eq(ferry_promise_then(all.promises[i], settle_the_other, all.promises[i - 1]), 0);
-    settle(all.promises[7], 0);
-    check_eq(ferry_promise_await_all(all.promises, 8, -1), 0);
-    work_deinit(&all);
-}
-
-static void try_to_await_many(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)result;
-    ferry_promise *promises[] = {promise, arg};
-    check_eq(ferry_promise_await_all(promises, 2, -1), -EDEADLK);
-    check_eq(ferry_promise_await_any(promises, 2, 1, NULL), -EDEADLK);
-    check_eq(ferry_promise_await_any(promises, 2, 0, NULL), 0); /* a look is no wait */
-    check_eq(ferry_promise_await_all(promises, 2, 0), -ETIMEDOUT);
-}
-
-PROMISE(no_silent_wait, awaiting_many_inside_a_callback_is_edeadlk_at_once)
-{
-    ferry_promise *settled = make(), *pending = make();
-    settle(settled, 0);
-    check_eq(ferry_promise_then(settled, try_to_await_many, pending), 0);
-    check_eq(ferry_inbox_run(0), 1);
-    ferry_promise_unref(settled);
-    settle(pending, 0);
-    ferry_promise_unref(pending);
 }
 
 /* ---- long chains ----------------------------------------------------------------------------- */
-
-enum { LONG = 100 * 1000, SMALL_STACK = 64 * 1024 };
-
-static void run_on_small_stack(void *(*body)(void *))
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    check_eq(pthread_attr_init(&attributes), 0);
-    check_eq(pthread_attr_setstacksize(&attributes, SMALL_STACK), 0);
-    check_eq(pthread_create(&thread, &attributes, body, NULL), 0);
-    check_eq(pthread_join(thread, NULL), 0);
-    pthread_attr_destroy(&attributes);
-}
 
 static unsigned submitted;
 
@@ -452,7 +379,7 @@ static void submit_again(ferry_promise *promise, const ferry_result *result, voi
     if (++submitted == LONG)
         return;
     ferry_promise *next = make();
-    settle(next, 0);
+    settle(next, 0, 0);
     check_eq(ferry_promise_then(next, submit_again, arg), 0);
     ferry_promise_unref(next);
 }
@@ -460,7 +387,7 @@ static void submit_again(ferry_promise *promise, const ferry_result *result, voi
 static void *submit_again_and_again(void *arg)
 {
     ferry_promise *first = make();
-    settle(first, 0);
+    settle(first, 0, 0);
     check_eq(ferry_promise_then(first, submit_again, arg), 0);
     ferry_promise_unref(first);
     while (submitted < LONG)
@@ -470,7 +397,7 @@ static void *submit_again_and_again(void *arg)
 
 PROMISE(own_promise, long_chain_of_callbacks_that_submit_again_runs_on_a_small_stack)
 {
-    run_on_small_stack(submit_again_and_again);
+    run_on_small_stack(submit_again_and_again, NULL);
 }
 
 /* ---- reports --------------------------------------------------------------------------------- */
@@ -504,7 +431,7 @@ PROMISE(reports, failure_that_nobody_looked_at_is_reported_in_debug_builds)
     unsigned runs = 0;
     for (unsigned way = 0; way < 4; way++) {
         ferry_promise *promise = make();
-        settle(promise, -EIO);
+        settle(promise, -EIO, 0);
         if (way == 0)
             (void)result_of(promise);
         else if (way == 1)
@@ -517,9 +444,68 @@ PROMISE(reports, failure_that_nobody_looked_at_is_reported_in_debug_builds)
     }
     expect_lines(before, 1); /* the last, at which nobody looked */
     ferry_promise *promise = make();
-    settle(promise, -ECANCELED);
+    settle(promise, -ECANCELED, 0);
     ferry_promise_unref(promise);
     expect_lines(before, 1);
+}
+
+PROMISE(reports, looking_without_asking_for_the_result_is_not_looking)
+{
+    unsigned long before = lines_logged();
+    ferry_promise *promise = make_settled(-EIO, 0);
+    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    check_eq(ferry_promise_await_all(&promise, 1, -1), 0);
+    drop(promise);
+    expect_lines(before, 1);
+}
+
+PROMISE(reports, failure_of_what_was_made_of_others_is_the_one_that_is_reported)
+{
+    unsigned long before = lines_logged();
+    ferry_promise *promise = make_settled(-EIO, 0), *sequence;
+    check_eq(ferry_promise_without_cancel(promise, &sequence), 0);
+    drop(promise);
+    run_all();
+    expect_lines(before, 0);
+    drop(sequence);
+    run_all();
+    expect_lines(before, 1);
+}
+
+static ferry_promise *succeed(size_t number, ferry_outcome *outcome, void *arg)
+{
+    (void)number;
+    (void)outcome;
+    (void)arg;
+    return NULL;
+}
+
+PROMISE(reports, what_is_made_of_others_has_label_and_times_too)
+{
+    const ferry_chain chain = {.label = "chain"};
+    const ferry_group group = {.label = "group"};
+    const ferry_retry retry = {.start = succeed, .label = "retry"};
+    const ferry_map map = {.start = succeed, .label = "map"};
+    static const char *const labels[] = {"chain", "group", "retry", "map"};
+    ferry_promise *first = make_settled(0, 0), *made[4];
+    check_eq(ferry_promise_chain(first, &chain, &made[0]), 0);
+    check_eq(ferry_promise_all(&first, 1, &group, &made[1]), 0);
+    check_eq(ferry_promise_retry(&retry, &made[2]), 0);
+    check_eq(ferry_promise_map(&map, &made[3]), 0);
+    ferry_promise_info before[4], after;
+    for (unsigned i = 0; i < 4; i++) {
+        check_eq(ferry_promise_describe(made[i], &before[i]), 0);
+        check(strcmp(before[i].label, labels[i]) == 0 && before[i].site == NULL);
+        check(!before[i].is_settled && before[i].created_ns > 0 && before[i].settled_ns == 0);
+    }
+    run_all();
+    for (unsigned i = 0; i < 4; i++) {
+        check_eq(ferry_promise_describe(made[i], &after), 0);
+        check(after.is_settled && after.settled_ns >= before[i].created_ns);
+        check_eq(after.created_ns, before[i].created_ns);
+        drop(made[i]);
+    }
+    drop(first);
 }
 
 PROMISE(reports, label_site_and_times_are_kept)
@@ -534,7 +520,7 @@ PROMISE(reports, label_site_and_times_are_kept)
     check(strcmp(info.label, "upload 1") == 0);
     check(strstr(info.site, "own_promise.c:") != NULL);
     check(!info.is_settled && info.created_ns > 0 && info.settled_ns == 0);
-    settle(promise, 0);
+    settle(promise, 0, 0);
     check_eq(ferry_promise_describe(promise, &info), 0);
     check(info.is_settled && info.settled_ns >= info.created_ns);
     check_eq(ferry_promise_set_label(promise, "other"), 0);

@@ -2,6 +2,7 @@
 /* Promises by themselves, settled by a thread of the test's instead of an owner. */
 #include "core/promise.h"
 
+#include "core/clock.h"
 #include "core/hooks.h"
 #include "tests/harness.h"
 
@@ -122,7 +123,9 @@ PROMISE(promise, await_that_times_out_changes_nothing)
     for (unsigned at_home = 0; at_home < 2; at_home++) {
         ferry_promise *promise = promise_make(at_home ? ferry__inbox_current() : NULL);
         ferry_result result = {.sent = 99};
+        int64_t begin = ferry__clock_now();
         check_eq(ferry_promise_await(promise, 5, &result), -ETIMEDOUT);
+        check(ferry__clock_now() - begin >= 5 * FERRY__NS_PER_MS);
         check_eq(result.sent, 99);
         settle(promise, 1);
         check_eq(ferry_promise_await(promise, 5, &result), 0);
@@ -322,4 +325,36 @@ PROMISE(exactly_once, callback_runs_once_however_then_and_settling_race)
     pthread_join(thread, NULL);
     check_eq(ferry_inbox_run(0), 0);
     check_eq(runs, 2 * ROUNDS);
+}
+
+static void expect_in_order(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    check_eq((uintptr_t)arg, recorded->count++);
+}
+
+PROMISE(promise, callbacks_of_a_thread_run_in_its_order_of_registration_however_settling_races)
+{
+    enum { BEFORE = 2000, AFTER = 20 }; /* so many take a while to post */
+    for (unsigned round = 0; round < 50; round++) {
+        record run = {0};
+        recorded = &run;
+        ferry_promise *promise = promise_make(NULL);
+        uintptr_t count = 0;
+        while (count < BEFORE)
+            check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
+        pthread_t thread = settle_elsewhere(promise);
+        while (!ferry__promise_is_settled(promise)) {
+            check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
+            if (count % 64 == 0)
+                sched_yield(); /* the other may need this processor */
+        }
+        for (unsigned i = 0; i < AFTER; i++)
+            check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
+        while (run.count < count)
+            check(ferry_inbox_run(-1) > 0);
+        pthread_join(thread, NULL);
+        ferry_promise_unref(promise);
+    }
 }

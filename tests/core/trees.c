@@ -65,11 +65,13 @@ typedef struct node {
     int parent; /* -1: none */
     unsigned parts[MOST_PARTS];
     unsigned count;
-    unsigned exempt;     /* of its parts, the last so many */
-    unsigned at_once;    /* of a map */
-    deed on_done;        /* of a chain */
-    deed on_failed;      /* likewise */
-    bool is_given_later; /* to a chain, a retry or a map: not from the beginning */
+    unsigned exempt;           /* of its parts, the last so many */
+    unsigned at_once;          /* of a map */
+    int instantly[MOST_PARTS]; /* of a retry, a map: what such an attempt or item comes to without a
+                                  promise; 1: it gives its part */
+    deed on_done;              /* of a chain */
+    deed on_failed;            /* likewise */
+    bool is_given_later;       /* to a chain, a retry or a map: not from the beginning */
     ferry_promise *promise;
     struct tree *tree;
 
@@ -81,7 +83,8 @@ typedef struct node {
     int error;
     uint64_t sent;
     uint64_t sum;
-    unsigned started; /* attempts, items */
+    unsigned started;          /* attempts, items */
+    bool has_come[MOST_PARTS]; /* of a group, a map: such a part, before it settled itself */
     unsigned waiting;
 } node;
 
@@ -95,11 +98,11 @@ typedef struct event {
 } event;
 
 /* The model's mail. */
-typedef enum letter_kind { ARRIVED, BEGIN, AGAIN, CALL_OFF } letter_kind;
+typedef enum letter_kind { ARRIVED, CAME_INSTANTLY, BEGIN, AGAIN, CALL_OFF } letter_kind;
 typedef struct letter {
     letter_kind what;
     unsigned to;
-    unsigned from;
+    unsigned from; /* a node; of what came instantly: the item's number */
 } letter;
 
 typedef struct post {
@@ -123,6 +126,12 @@ typedef struct tree {
 static unsigned below(uint64_t *state, unsigned limit)
 {
     return (unsigned)(random_next(state) % limit);
+}
+
+static int random_error(uint64_t *state)
+{
+    static const int errors[] = {0, 0, 0, -EIO, -EPIPE, -ECANCELED};
+    return errors[below(state, sizeof errors / sizeof errors[0])];
 }
 
 /* A random node that has no parent yet. */
@@ -156,6 +165,7 @@ static void grow_node(tree *grown, uint64_t *state, unsigned *orphans)
     self->count = part_count(self->kind, self, *orphans, state);
     for (unsigned i = 0; i < self->count; i++) {
         self->parts[i] = take_orphan(grown, state, number);
+        self->instantly[i] = below(state, 4) == 0 ? random_error(state) : 1;
         grown->nodes[self->parts[i]].is_given_later =
             self->kind == RETRY || self->kind == MAP || (self->kind == CHAIN && i == 1);
     }
@@ -168,8 +178,6 @@ static void grow_node(tree *grown, uint64_t *state, unsigned *orphans)
     *orphans -= self->count - 1;
 }
 
-static const int errors[] = {0, 0, 0, -EIO, -EPIPE, -ECANCELED};
-
 static void plan_events(tree *grown, uint64_t *state)
 {
     grown->event_count = grown->leaves + below(state, MOST_EVENTS - grown->leaves + 1);
@@ -178,7 +186,7 @@ static void plan_events(tree *grown, uint64_t *state)
         grown->events[i] = (event){
             .what = SETTLE,
             .node = leaf,
-            .error = errors[below(state, sizeof errors / sizeof errors[0])],
+            .error = random_error(state),
             .thread = below(state, THREADS),
         };
         if (below(state, 4) == 0) {
@@ -277,19 +285,64 @@ static void model_follow(tree *model, unsigned number, int error, uint64_t sent)
         model_settle(model, number, block == MEND ? 0 : block == BREAK ? -EPERM : error, sent);
 }
 
-static void model_start_item(tree *model, unsigned number)
+/* What an item brings that comes to its end instantly. */
+static uint64_t instant_bytes(unsigned item)
 {
-    model_wait(model, number, model->nodes[number].started++);
+    return UINT64_C(1) << (MOST_NODES + item);
 }
 
-static void model_arrived(tree *model, unsigned number, unsigned from)
+static void model_start_item(tree *model, unsigned number)
 {
     node *self = &model->nodes[number];
-    int error = model->nodes[from].error;
-    uint64_t sent = model->nodes[from].sent;
-    model->nodes[from].is_awaited = false;
+    unsigned item = self->started++;
+    if (self->instantly[item] > 0) {
+        model_wait(model, number, item);
+        return;
+    }
+    self->waiting++;
+    write_letter(&model->mail, CAME_INSTANTLY, number, item);
+    if (self->instantly[item] != 0)
+        self->started = self->count; /* none after it */
+}
+
+static void model_judge(tree *model, unsigned number, int error, uint64_t sent)
+{
+    const node *self = &model->nodes[number];
+    if (error == 0 || error == -ECANCELED || self->started == self->count)
+        model_settle(model, number, error, sent);
+    else
+        write_letter(&model->pauses, AGAIN, number, number);
+}
+
+static void model_attempt(tree *model, unsigned number)
+{
+    node *self = &model->nodes[number];
+    unsigned attempt = self->started++;
+    if (self->instantly[attempt] > 0)
+        model_wait(model, number, attempt);
+    else
+        model_judge(model, number, self->instantly[attempt], instant_bytes(attempt));
+}
+
+static bool has_parts(const node *self)
+{
+    return (self->kind >= ALL && self->kind <= SHIELD) || self->kind == MAP;
+}
+
+static unsigned part_number(const node *self, unsigned from)
+{
+    unsigned part = 0;
+    while (self->parts[part] != from)
+        part++;
+    return part;
+}
+
+static void model_look(tree *model, unsigned number, unsigned part, int error, uint64_t sent)
+{
+    node *self = &model->nodes[number];
     if (self->is_settled)
         return;
+    self->has_come[part] = has_parts(self);
     self->waiting--;
     self->sum += sent;
     switch (self->kind) {
@@ -315,14 +368,18 @@ static void model_arrived(tree *model, unsigned number, unsigned from)
             model_settle(model, number, 0, self->sum);
         break;
     case RETRY:
-        if (error == 0 || error == -ECANCELED || self->started == self->count)
-            model_settle(model, number, error, sent);
-        else
-            write_letter(&model->pauses, AGAIN, number, number);
+        model_judge(model, number, error, sent);
         break;
     default:
         model_settle(model, number, error, sent);
     }
+}
+
+static void model_arrived(tree *model, unsigned number, unsigned from)
+{
+    node *part = &model->nodes[from];
+    part->is_awaited = false;
+    model_look(model, number, part_number(&model->nodes[number], from), part->error, part->sent);
 }
 
 static void model_begin(tree *model, unsigned number)
@@ -330,7 +387,11 @@ static void model_begin(tree *model, unsigned number)
     node *self = &model->nodes[number];
     if (self->is_settled)
         return;
-    unsigned most = self->kind == RETRY ? 1 : self->at_once == 0 ? self->count : self->at_once;
+    if (self->kind == RETRY) {
+        model_attempt(model, number);
+        return;
+    }
+    unsigned most = self->at_once == 0 ? self->count : self->at_once;
     for (unsigned i = 0; i < most && self->started < self->count; i++)
         model_start_item(model, number);
 }
@@ -341,6 +402,9 @@ static void model_deliver(tree *model, letter mail)
     switch (mail.what) {
     case ARRIVED:
         model_arrived(model, mail.to, mail.from);
+        break;
+    case CAME_INSTANTLY:
+        model_look(model, mail.to, mail.from, self->instantly[mail.from], instant_bytes(mail.from));
         break;
     case CALL_OFF:
         if (!self->is_settled)
@@ -401,8 +465,12 @@ static ferry_promise *on_failed(ferry_promise *settled, ferry_outcome *outcome, 
 
 static ferry_promise *start(size_t number, ferry_outcome *outcome, void *arg)
 {
-    (void)outcome;
-    return ferry_promise_ref(part_of(arg, (unsigned)number));
+    const node *self = arg;
+    if (self->instantly[number] > 0)
+        return ferry_promise_ref(part_of(self, (unsigned)number));
+    outcome->result.error = self->instantly[number];
+    outcome->result.sent = instant_bytes((unsigned)number);
+    return NULL;
 }
 
 static int make_derived(node *self)
@@ -472,6 +540,22 @@ static void happen_in_model(tree *model, const event *what, bool was_dropped)
         model_settle(model, what->node, -ECANCELED, 0);
 }
 
+/* Whether such a part is a promise that the test still knows. */
+static bool is_known(const node *self, unsigned part)
+{
+    return part_of(self, part) != NULL && (self->kind != MAP || self->instantly[part] > 0);
+}
+
+static void compare_parts(const node *self)
+{
+    for (unsigned i = 0; i < MOST_PARTS; i++) {
+        const ferry_promise *part = ferry_promise_part(self->promise, i);
+        check_eq(part != NULL, self->is_settled && self->has_come[i]);
+        if (part != NULL && is_known(self, i))
+            check(part == part_of(self, i));
+    }
+}
+
 static void compare(const tree *both)
 {
     for (unsigned i = 0; i < both->count; i++) {
@@ -484,6 +568,7 @@ static void compare(const tree *both)
             check_eq(result.error, self->error);
             check_eq(result.sent, self->sent);
         }
+        compare_parts(self);
     }
 }
 
@@ -702,6 +787,13 @@ static void count_up(ferry_promise *promise, const ferry_result *result, void *a
     ++*(unsigned *)arg;
 }
 
+/* So that its parts explain all that it comes to. */
+static void let_it_give_its_parts(node *self)
+{
+    for (unsigned i = 0; i < self->count; i++)
+        self->instantly[i] = 1;
+}
+
 static void plant_and_let_race(void)
 {
     pthread_t threads[THREADS];
@@ -714,6 +806,8 @@ static void plant_and_let_race(void)
                 trees[i].events[number] = (event){.what = CANCEL,
                                                   .node = trees[i].events[number].node,
                                                   .thread = trees[i].events[number].thread};
+        for (unsigned n = 0; n < trees[i].count; n++)
+            let_it_give_its_parts(&trees[i].nodes[n]);
         make_leaves(&trees[i]);
         make_the_rest(&trees[i]);
         expected += trees[i].count;

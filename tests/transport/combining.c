@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Transfers made into others with <ferry/combine.h>, together with the program's own work. */
+#include "tests/promises.h"
 #include "tests/support.h"
-
-#include <errno.h>
 
 typedef struct job {
     ferry_stream *stream;
@@ -127,20 +126,69 @@ PROMISE_BOTH(combining, promises_made_of_others_outlive_their_service)
     close(both.theirs);
 }
 
+PROMISE_BOTH(reports, request_has_a_label_and_its_failure_that_nobody_saw_is_reported)
+{
+    for (unsigned looks = 0; looks < 2; looks++) {
+        ferry_service *service = service_start(placement);
+        pair both = unix_pair(SOCK_STREAM);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        ferry_promise *failing = submit_file(stream, ferry_file_at("/nowhere"));
+        unsigned long lines = lines_logged();
+        ferry_promise_info info;
+        ferry_result result;
+        check_eq(ferry_promise_set_label(failing, "upload"), 0);
+        check_eq(ferry_promise_await(failing, -1, looks ? &result : NULL), 0);
+        check_eq(ferry_promise_describe(failing, &info), 0);
+        check(strcmp(info.label, "upload") == 0 && info.site == NULL && info.is_settled);
+        check_eq(info.created_ns + info.settled_ns, 0); /* its result has its times */
+        ferry_promise_unref(failing);
+        ferry_stream_unref(stream);
+        ferry_service_destroy(service); /* the owner's reference is gone, too */
+#ifdef NDEBUG
+        check_eq(lines_logged() - lines, 0);
+#else
+        check_eq(lines_logged() - lines, !looks);
+#endif
+        close(both.theirs);
+    }
+}
+
+static ferry_promise *never_start(size_t number, ferry_outcome *outcome, void *arg)
+{
+    (void)number;
+    (void)outcome;
+    (void)arg;
+    abort();
+}
+
+static void never_called(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    (void)arg;
+    abort();
+}
+
 /* An owner runs no inbox: nothing is made of promises there, and nothing awaited. */
 static void try_on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     (void)result;
+    const ferry_retry retry = {.start = never_start};
+    const ferry_map map = {.start = never_start, .count = 1};
     ferry_promise *derived, *mine;
     check_eq(ferry_promise_and_then(promise, send_head, arg, &derived), -EDEADLK);
     check_eq(ferry_promise_all(&promise, 1, NULL, &derived), -EDEADLK);
+    check_eq(ferry_promise_all(NULL, 0, NULL, &derived), -EDEADLK);
+    check_eq(ferry_promise_timeout(promise, 1, &derived), -EDEADLK);
     check_eq(ferry_promise_after(1, &derived), -EDEADLK);
+    check_eq(ferry_promise_retry(&retry, &derived), -EDEADLK);
+    check_eq(ferry_promise_map(&map, &derived), -EDEADLK);
+    check_eq(ferry_promise_on_cancel(promise, never_called, NULL), -EDEADLK);
     check_eq(ferry_promise_await_all(&promise, 1, -1), -EDEADLK);
     check_eq(ferry_promise_await_any(&promise, 1, 1, NULL), -EDEADLK);
     check_eq(ferry_promise_create(NULL, &mine), 0); /* which somebody else may await */
-    check_eq(ferry_promise_settle(mine, NULL), 0);
-    ferry_promise_unref(mine);
-    check_eq(ferry_promise_settle(arg, NULL), 0);
+    const ferry_outcome outcome = {.value = mine};
+    check_eq(ferry_promise_settle_with(arg, &outcome), 0);
 }
 
 PROMISE_BOTH(no_silent_wait, combining_and_awaiting_many_on_an_owner_is_edeadlk_at_once)
@@ -153,9 +201,59 @@ PROMISE_BOTH(no_silent_wait, combining_and_awaiting_many_on_an_owner_is_edeadlk_
     check_eq(ferry_promise_create(NULL, &tried), 0);
     const ferry_request_options options = {.on_owner = try_on_owner, .on_owner_arg = tried};
     check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
-    check_eq(outcome(tried).error, 0);
+    check_eq(ferry_promise_await(tried, -1, NULL), 0);
+    ferry_promise *made_there = ferry_promise_value(tried);
+    check_eq(ferry_promise_await(made_there, 1, NULL), -ETIMEDOUT);
+    check_eq(ferry_promise_settle(made_there, NULL), 0);
+    check_eq(outcome(made_there).error, 0);
+    ferry_promise_unref(tried);
     (void)close_stream(stream);
     reader_join(peer);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+/* ---- depth ----------------------------------------------------------------------------------- */
+
+typedef struct relay_race {
+    ferry_stream *stream;
+    unsigned left; /* writes to submit */
+} relay_race;
+
+static void submit_again(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    relay_race *self = arg;
+    (void)promise;
+    check_eq(result->error, 0);
+    if (self->left == 0)
+        return;
+    self->left--;
+    ferry_promise *next = submit_write(self->stream, "x", 1);
+    check_eq(ferry_promise_then(next, submit_again, self), 0);
+    ferry_promise_unref(next);
+}
+
+static void *submit_again_and_again(void *arg)
+{
+    const ferry_result begin = {0};
+    relay_race *self = arg;
+    submit_again(NULL, &begin, self);
+    while (self->left > 0)
+        check(ferry_inbox_run(-1) > 0);
+    check_eq(ferry_inbox_run(-1), 1);
+    return NULL;
+}
+
+PROMISE_BOTH(depth, long_chain_of_callbacks_that_submit_again_runs_on_a_small_stack)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    reader *peer = reader_start(both.theirs, false);
+    relay_race self = {.stream = stream_adopt(service, both.ours), .left = LONG};
+    run_on_small_stack(submit_again_and_again, &self);
+    (void)close_stream(self.stream);
+    reader_join(peer);
+    check_eq(peer->bytes, LONG);
     reader_free(peer);
     ferry_service_destroy(service);
 }

@@ -31,12 +31,15 @@ FERRY_BEGIN
 
 /*
  * What is to happen when a promise has settled. Gives what comes of it in one of two ways: a promise,
- * a reference to which is taken, and whose outcome will be it; or NULL, and *outcome, as it leaves it,
- * is it. At first that is the settled promise's own outcome: a block that gives NULL and changes
- * nothing passes it on. A value that it puts there is taken, with its release. If it gives a promise
- * *outcome is not looked at.
+ * whose outcome will be it; or NULL, and *outcome, as it leaves it, is it. At first that is the
+ * settled promise's own outcome: a block that gives NULL and changes nothing passes it on. A value
+ * that it puts there is taken, with its release. If it gives a promise *outcome is not looked at.
  *
- * May call anything but what waits, and may end its thread.
+ * A reference to the promise that it gives is taken: who is to settle an own one keeps another. It may
+ * have settled before, and may be the settled one itself. One that waits in turn for what the block
+ * is part of never settles, nor does that, until one of them is cancelled.
+ *
+ * May call anything but what waits. May end its thread; then nothing that it gives is looked at.
  */
 typedef ferry_promise *ferry_block(ferry_promise *settled, ferry_outcome *outcome, void *arg);
 
@@ -57,7 +60,8 @@ typedef struct ferry_chain {
  * @return 0; -EINVAL: promise or chain is NULL, or error is positive; -ENOMEM; -EDEADLK: called on an
  *         owner thread, which runs no inbox; -ECHILD: pending, and made before this process was
  *         forked.
- * Outcome: the block's, or the promise's where none ran; -EDEADLK: a block gave its own sequence.
+ * Outcome: the block's, or the promise's where none ran; -EDEADLK: a block gave its own sequence;
+ *          -ECHILD: it gave one that is pending, and of the process before a fork.
  */
 FERRY_API int ferry_promise_chain(ferry_promise *promise, const ferry_chain *chain,
                                   ferry_promise **ret_derived);
@@ -129,9 +133,11 @@ FERRY_API int ferry_promise_all_settled(ferry_promise *const promises[], size_t 
                                         const ferry_group *options, ferry_promise **ret_derived);
 
 /*
- * Gives one of the promises that a settled group, or a map, was made of, with its outcome.
- * Threads: any. @return borrowed, for as long as derived is; NULL: it had not settled when derived did,
- * or there is none of that number, or derived is pending or something else.
+ * Gives one of the promises that a settled group, or a map, was made of, with its outcome; also of a
+ * map's item that gave no promise.
+ * Threads: any. @return borrowed, for as long as derived is; NULL: derived settled before its outcome
+ * had reached the home thread, or there is none of that number, or derived is pending or something
+ * else.
  */
 FERRY_API ferry_promise *ferry_promise_part(const ferry_promise *derived, size_t index);
 
@@ -145,7 +151,8 @@ FERRY_API int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise
 
 /*
  * Makes a promise that succeeds when a time has passed. The calling thread must run its inbox for
- * it: ferry_inbox_run and the awaiting calls wake up in time, and ferry_inbox_fd is readable then.
+ * it: ferry_inbox_run, and the awaiting calls that run callbacks, wake up in time; ferry_inbox_fd is
+ * readable then. If it never does, the time comes only with the thread's end.
  *
  * Threads: any but ferry's own. Gives: a reference.
  * @return 0; -EINVAL: delay_ms is negative, or ret_promise is NULL; -ENOMEM; -EDEADLK: called on an
@@ -156,7 +163,8 @@ FERRY_API int ferry_promise_after(int64_t delay_ms, ferry_promise **ret_promise)
 
 /*
  * Makes a promise that settles as another, or fails with -ETIMEDOUT once a time has passed; then the
- * other is cancelled.
+ * other is cancelled. If both have come when the calling thread runs its inbox, the outcome counts: so
+ * with timeout_ms 0 one that has settled is in time.
  * Threads, @return: as ferry_promise_chain; -EINVAL also if timeout_ms is negative.
  */
 FERRY_API int ferry_promise_timeout(ferry_promise *promise, int64_t timeout_ms,
@@ -166,7 +174,8 @@ FERRY_API int ferry_promise_timeout(ferry_promise *promise, int64_t timeout_ms,
 
 /*
  * Starts one attempt, or the work on one item; numbered from 0. Gives a promise, whose reference is
- * taken; or NULL, and *outcome, which at first is success, is what came of it at once.
+ * taken; or NULL, and *outcome, which at first is success, is what came of it at once. As a
+ * ferry_block in all else.
  */
 typedef ferry_promise *ferry_start(size_t number, ferry_outcome *outcome, void *arg);
 
@@ -187,7 +196,8 @@ typedef struct ferry_retry {
  * Threads: any but ferry's own. Borrows: *retry, during the call. Gives: a reference.
  * Cancel: of the attempt under way, or of the pause.
  * @return 0; -EINVAL: retry or start is NULL, or a time is negative; -ENOMEM; -EDEADLK.
- * Outcome: as the first attempt that succeeds, or as the last one; -ENOMEM: no memory for a pause.
+ * Outcome: as the first attempt that succeeds, or as the last one; -ENOMEM: no memory for a pause;
+ *          -EDEADLK, -ECHILD as of ferry_promise_chain.
  */
 FERRY_API int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_derived);
 
@@ -205,7 +215,9 @@ typedef struct ferry_map {
  * cancelled and none is begun any more. ferry_promise_part gives the outcomes in the items' order.
  *
  * Threads, Borrows, Gives: as ferry_promise_retry.
+ * Cancel: of all items that are under way; none is begun any more.
  * @return 0; -EINVAL: map or start is NULL; -ENOMEM; -EDEADLK.
+ * Outcome: also -ENOMEM: no memory for what an item came to at once; -EDEADLK, -ECHILD likewise.
  */
 FERRY_API int ferry_promise_map(const ferry_map *map, ferry_promise **ret_derived);
 

@@ -4,7 +4,7 @@
  *
  * Every thread that submits or registers a callback has one, made on first use and closed when the
  * thread ends. Nothing runs behind the thread's back: callbacks run when the thread calls
- * ferry_inbox_run, or awaits a promise of its own. A thread with an event loop watches
+ * ferry_inbox_run, awaits a promise of its own, or awaits several. A thread with an event loop watches
  * ferry_inbox_fd for readability and calls ferry_inbox_run(0) when it is readable.
  *
  * A thread that ends (by returning or pthread_exit; exit(3) ends no thread in order) with callbacks
@@ -34,10 +34,10 @@ FERRY_BEGIN
 FERRY_API int ferry_inbox_fd(void);
 
 /*
- * Runs the callbacks that wait for the calling thread, in the order in which their promises
- * settled, and returns. Callbacks that those callbacks cause are left for the next call, so that it
- * always comes to an end. The steps of promises that were made of others here (<ferry/combine.h>)
- * are such callbacks, too.
+ * Runs the callbacks that wait for the calling thread, in the order in which their promises settled
+ * (of those that had before: of registration), and returns. Callbacks that those callbacks cause are
+ * left for the next call, so that it always comes to an end. The steps of promises that were made of
+ * others here (<ferry/combine.h>) are such callbacks, too.
  *
  * Threads: any but ferry's own; not inside a callback.
  * @param timeout_ms how long to wait for the first callback if none waits; 0: not at all; -1: no

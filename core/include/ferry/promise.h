@@ -11,7 +11,7 @@
  * Its home is the thread that submitted the request. There are two ways to learn the outcome:
  *   - ferry_promise_await blocks until it is there (on any thread but ferry's own);
  *   - ferry_promise_then has a callback run on the registering thread, when that thread runs its
- *     inbox (<ferry/inbox.h>). Callbacks are always asynchronous: never inside the call that
+ *     inbox (<ferry/inbox.h>), or waits. Callbacks are always asynchronous: never inside the call that
  *     registers them, never inside a submit, never two at once on one thread.
  *
  *   pending --(request ends)--> settled --(home runs its inbox)--> callbacks run, in the order in
@@ -32,7 +32,8 @@ typedef struct ferry_outcome {
     void *value; /* whatever the promise is for; NULL: nothing */
     void (*release)(
         void *value); /* called once with value, when nothing can ask for it any more; any
-                                     thread. NULL: there is nothing to release */
+                                     thread, which it must neither end nor make wait. NULL: there
+                                     is nothing to release */
 } ferry_outcome;
 
 /*
@@ -45,8 +46,8 @@ typedef void ferry_callback(ferry_promise *promise, const ferry_result *result, 
  * Waits until a promise has settled and gives its result. May be called any number of times, by any
  * number of threads; each gets the same result.
  *
- * On the promise's home thread (the one that submitted) it runs that thread's waiting callbacks
- * while it waits, so that what depends on callbacks makes progress; elsewhere it just waits.
+ * On the promise's home thread (the one that submitted or made it) it runs that thread's waiting
+ * callbacks while it waits, so that what depends on them makes progress; elsewhere it just waits.
  * With timeout_ms 0 it never waits and runs no callback: a poll, allowed everywhere. When it returns,
  * callbacks of promises that settled earlier may still be waiting: ferry_inbox_run(0) runs them.
  * A signal does not end the wait. To cancel on Ctrl-C poll a signalfd(2) and ferry_inbox_fd instead.
@@ -69,7 +70,8 @@ FERRY_API int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms,
  * may be registered, from any threads; those of one thread run in the order of registration.
  *
  * Threads: any but ferry's own. The callback runs inside this thread's own calls of
- * ferry_inbox_run, or of ferry_promise_await on a promise whose home it is.
+ * ferry_inbox_run, of ferry_promise_await on a promise whose home it is, and of
+ * ferry_promise_await_all and _any, on whatever promises.
  * Borrows: arg must stay valid until the callback has run. The promise keeps itself alive until
  * then: the caller may drop its reference at once.
  * If this thread ends first, the callback never runs and the log hook is told; the outcome stays
@@ -121,12 +123,14 @@ FERRY_API int ferry_promise_cancel(ferry_promise *promise);
 
 /*
  * Has a callback run on the calling thread if the promise is cancelled: once it has settled with
- * -ECANCELED. For whoever does the work behind a promise, and is to stop it. These hooks run in
- * the reverse order of registration, those of one thread, and before its other callbacks. If it
- * settles otherwise they are released without being run.
+ * -ECANCELED. For whoever does the work behind a promise, and is to stop it. The hooks that one
+ * thread registers before it settles run in the reverse order of registration, and before its other
+ * callbacks; later ones run as any callback. If it settles otherwise they are released without being
+ * run.
  *
  * Threads: any but ferry's own. Borrows: arg, until the promise has settled and, if it was
- * cancelled, the hook has run. If this thread ends first, it never runs and the log hook is told.
+ * cancelled, the hook has run. If this thread ends first, it never runs; and the log hook is told, if
+ * the promise is cancelled.
  * @return as ferry_promise_then.
  */
 FERRY_API int ferry_promise_on_cancel(ferry_promise *promise, ferry_callback *callback, void *arg);
@@ -159,8 +163,8 @@ typedef struct ferry_promise_options {
  * calling thread is its home. One allocation.
  *
  * If the last reference is given back while it is pending nobody can settle it any more: it then
- * settles with -ECANCELED if anybody observes it (a callback, a promise made of it). Debug builds
- * tell the log hook.
+ * settles with -ECANCELED if anybody observes it (a callback, a promise made of it). Those hold none
+ * that counts here: whoever is to settle it keeps one. Debug builds tell the log hook.
  *
  * Threads: any; on an owner thread it has no home. Gives: a reference.
  * @param options NULL: all defaults.
@@ -174,8 +178,9 @@ FERRY_API int ferry_promise_create(const ferry_promise_options *options,
  * Settles a promise of the program's own, once, and posts its callbacks: none runs inside the call.
  * After it was cancelled this has no effect and is no error: who does the work need not ask first.
  *
- * Threads: any, all at once: one of them settles it. The reference that keeps it until then may be
- * another thread's, who gives it back as soon as he has the outcome. Borrows: *result, during the call.
+ * Threads: any, all at once: one of them settles it. Who alone may settle it, and nobody cancels it,
+ * needs no reference of his own: another thread's keeps it until then, who may give that back as soon
+ * as he has the outcome. All others hold one during the call. Borrows: *result, during the call.
  * @param result error is 0 or a negative errno, all else as the program likes; NULL: success.
  * @return 0: settled, or it had been cancelled; -EALREADY: it has settled otherwise, and stays so;
  *         -EINVAL: it is NULL or none that ferry_promise_create made, or the error is positive;
@@ -185,7 +190,7 @@ FERRY_API int ferry_promise_settle(ferry_promise *promise, const ferry_result *r
 
 /*
  * Likewise with a value (ferry_promise_value). Takes: the value, if it returns 0, to be released with
- * the promise; or at once, if the promise had been cancelled.
+ * the promise; or at once, if the promise had been cancelled. outcome NULL: success, and no value.
  */
 FERRY_API int ferry_promise_settle_with(ferry_promise *promise, const ferry_outcome *outcome);
 
@@ -212,8 +217,8 @@ FERRY_API int ferry_promise_describe(const ferry_promise *promise, ferry_promise
 
 /*
  * Names any promise, a request's too, for reports. Debug builds (made without NDEBUG) tell the log
- * hook of failures that nobody learnt of, by await, callback or combining, before the last reference
- * was given back.
+ * hook of failures that nobody learnt of (by ferry_promise_await with a ret_result, by a callback, by
+ * combining) before the last reference was given back.
  *
  * Threads: any. Borrows: label, for as long as the promise is: best a literal. NULL: none.
  * @return 0; -EINVAL: promise is NULL.

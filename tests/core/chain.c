@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/* Promises that follow another: conformance P, row by row. */
+#include "tests/promises.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+PROMISE(chain, block_follows_success_or_failure_and_gives_a_value)
+{
+    for (unsigned early = 0; early < 2; early++) { /* settled before, or later: the same */
+        for (int error = 0; error >= -EIO; error -= EIO) {
+            script done = {.more = 1}, failed = {.more = 2}, either = {.more = 4, .error = -EPERM};
+            ferry_promise *first = make(), *and_then, *or_else, *followed_by;
+            if (early)
+                settle(first, error, 8);
+            check_eq(ferry_promise_and_then(first, play, &done, &and_then), 0);
+            check_eq(ferry_promise_or_else(first, play, &failed, &or_else), 0);
+            check_eq(ferry_promise_followed_by(first, play, &either, &followed_by), 0);
+            check(is_pending(and_then) && done.runs + failed.runs + either.runs == 0);
+            if (!early)
+                settle(first, error, 8);
+            check_eq(done.runs + failed.runs + either.runs, 0); /* not inside the call */
+            expect(and_then, error, error == 0 ? 9 : 8);
+            expect(or_else, 0, error == 0 ? 8 : 10);
+            expect(followed_by, -EPERM, 12);
+            check_eq(done.runs, error == 0);
+            check_eq(failed.runs, error != 0);
+            check_eq(either.runs, 1);
+            drop(first);
+        }
+    }
+}
+
+PROMISE(chain, block_gives_another_promise_which_is_waited_for)
+{
+    for (unsigned early = 0; early < 2; early++) {
+        ferry_promise *first = make_settled(0, 0), *sequence;
+        script next = {.next = early ? make_settled(-EPIPE, 5) : make()};
+        ferry_promise *second = ferry_promise_ref(next.next);
+        check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+        if (!early) {
+            run_all();
+            check(is_pending(sequence));
+            settle(second, -EPIPE, 5);
+        }
+        expect(sequence, -EPIPE, 5);
+        drop(first);
+        drop(second);
+    }
+}
+
+PROMISE(chain, catch_is_by_error_and_passes_on_all_others)
+{
+    static const int errors[] = {0, -EIO, -ENOENT, -ECANCELED};
+    for (unsigned i = 0; i < 4; i++) {
+        script caught = {.more = 1};
+        ferry_promise *first = make_settled(errors[i], 0), *sequence;
+        check_eq(ferry_promise_catch(first, -ENOENT, play, &caught, &sequence), 0);
+        bool is_caught = errors[i] == -ENOENT;
+        expect(sequence, is_caught ? 0 : errors[i], is_caught);
+        check_eq(caught.runs, is_caught);
+        drop(first);
+    }
+}
+
+PROMISE(chain, catches_follow_one_another_each_for_its_own_error)
+{
+    script not_there = {.error = -EIO}, broken = {.more = 1}, again = {0};
+    ferry_promise *first = make_settled(-ENOENT, 0), *second, *third, *last;
+    check_eq(ferry_promise_catch(first, -ENOENT, play, &not_there, &second), 0);
+    check_eq(ferry_promise_catch(second, -ENOENT, play, &again, &third), 0);
+    check_eq(ferry_promise_catch(third, -EIO, play, &broken, &last), 0);
+    expect(last, 0, 1);
+    expect(third, -EIO, 0);
+    expect(second, -EIO, 0);
+    check_eq(not_there.runs + broken.runs, 2);
+    check_eq(again.runs, 0);
+    drop(first);
+}
+
+/* Two blocks of one chain. Each does what would call for the other, at once or by a promise. */
+typedef struct opposites {
+    bool at_once;
+    unsigned runs;
+} opposites;
+
+static ferry_promise *come_to(int error, ferry_outcome *outcome, opposites *what)
+{
+    what->runs++;
+    outcome->result.error = error;
+    return what->at_once ? NULL : make_settled(error, 0);
+}
+
+static ferry_promise *fail(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+{
+    (void)settled;
+    return come_to(-EPERM, outcome, arg);
+}
+
+static ferry_promise *mend(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+{
+    (void)settled;
+    return come_to(0, outcome, arg);
+}
+
+PROMISE(chain, one_of_its_blocks_runs_once_whatever_that_comes_to)
+{
+    for (unsigned at_once = 0; at_once < 2; at_once++) {
+        opposites what = {.at_once = at_once};
+        const ferry_chain chain = {.on_done = fail, .on_failed = mend, .arg = &what};
+        ferry_promise *done = make_settled(0, 0), *failed = make_settled(-EIO, 0), *sequence;
+        check_eq(ferry_promise_chain(done, &chain, &sequence), 0);
+        expect(sequence, -EPERM, 0);
+        check_eq(what.runs, 1);
+        check_eq(ferry_promise_chain(failed, &chain, &sequence), 0);
+        expect(sequence, 0, 0);
+        check_eq(what.runs, 2);
+        drop(done);
+        drop(failed);
+    }
+}
+
+PROMISE(chain, on_a_cancelled_promise_is_cancelled_and_runs_no_block)
+{
+    script done = {0}, failed = {0}, either = {0}, asked_for = {0};
+    ferry_promise *first = make(), *derived[4];
+    check_eq(ferry_promise_and_then(first, play, &done, &derived[0]), 0);
+    check_eq(ferry_promise_or_else(first, play, &failed, &derived[1]), 0);
+    check_eq(ferry_promise_cancel(first), 0);
+    check_eq(ferry_promise_followed_by(first, play, &either, &derived[2]), 0);
+    check_eq(ferry_promise_catch(first, -ECANCELED, play, &asked_for, &derived[3]), 0);
+    for (unsigned i = 0; i < 3; i++)
+        expect(derived[i], -ECANCELED, 0);
+    expect(derived[3], 0, 0);
+    check_eq(done.runs + failed.runs + either.runs, 0);
+    check_eq(asked_for.runs, 1);
+    drop(first);
+}
+
+PROMISE(chain, cancelling_a_sequence_cancels_whichever_part_is_pending)
+{
+    script next = {.next = make()};
+    ferry_promise *first = make(), *second = ferry_promise_ref(next.next), *sequence;
+    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+    settle(first, 0, 0);
+    run_all();
+    check_eq(ferry_promise_cancel(sequence), 0);
+    expect(sequence, -ECANCELED, 0);
+    expect(second, -ECANCELED, 0); /* the second part was pending */
+    drop(first);
+
+    script never = {0};
+    first = make();
+    ferry_promise *middle;
+    check_eq(ferry_promise_and_then(first, play, &never, &middle), 0);
+    check_eq(ferry_promise_and_then(middle, play, &never, &sequence), 0);
+    check_eq(ferry_promise_cancel(sequence), 0);
+    expect(sequence, -ECANCELED, 0);
+    expect(middle, -ECANCELED, 0); /* all the way down */
+    expect(first, -ECANCELED, 0);
+    check_eq(never.runs, 0);
+}
+
+PROMISE(chain, block_that_gives_what_is_cancelled_leaves_a_cancelled_sequence)
+{
+    for (unsigned by = 0; by < 3; by++) { /* before, later, without a promise */
+        script next = {.next = by < 2 ? make() : NULL, .error = -ECANCELED}, never = {0};
+        ferry_promise *first = make_settled(0, 0), *second = ferry_promise_ref(next.next);
+        ferry_promise *sequence, *more;
+        if (by == 0)
+            check_eq(ferry_promise_cancel(second), 0);
+        check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+        check_eq(ferry_promise_or_else(sequence, play, &never, &more), 0);
+        run_all();
+        if (by == 1)
+            check_eq(ferry_promise_cancel(second), 0);
+        expect(sequence, -ECANCELED, 0);
+        expect(more, -ECANCELED, 0);
+        check_eq(never.runs, 0);
+        drop(first);
+        drop(second);
+    }
+}
+
+/* Cancels its own sequence, and drops it where it is the only one to hold it. */
+typedef struct self_destroyer {
+    ferry_promise *sequence;
+    ferry_promise *next; /* NULL: succeeds at once */
+    bool drops;
+} self_destroyer;
+
+static ferry_promise *destroy_own_sequence(ferry_promise *settled, ferry_outcome *outcome,
+                                           void *arg)
+{
+    self_destroyer *self = arg;
+    (void)settled;
+    (void)outcome;
+    check_eq(ferry_promise_cancel(self->sequence), 0);
+    check(is_pending(self->sequence));
+    if (self->drops)
+        drop(self->sequence);
+    return ferry_promise_ref(self->next);
+}
+
+PROMISE(chain, block_may_cancel_its_own_sequence_and_so_what_it_gives)
+{
+    self_destroyer self = {.next = make()};
+    ferry_promise *first = make_settled(0, 0);
+    check_eq(ferry_promise_and_then(first, destroy_own_sequence, &self, &self.sequence), 0);
+    expect(self.sequence, -ECANCELED, 0);
+    expect(self.next, -ECANCELED, 0);
+
+    self.next = NULL; /* then it is too late: the block was faster */
+    check_eq(ferry_promise_and_then(first, destroy_own_sequence, &self, &self.sequence), 0);
+    expect(self.sequence, 0, 0);
+    drop(first);
+}
+
+PROMISE(chain, block_may_drop_the_last_reference_to_its_own_sequence)
+{
+    for (unsigned gives = 0; gives < 2; gives++) {
+        self_destroyer self = {.next = gives ? make() : NULL, .drops = true};
+        ferry_promise *first = make_settled(0, 0);
+        check_eq(ferry_promise_and_then(first, destroy_own_sequence, &self, &self.sequence), 0);
+        drop(first);
+        run_all();
+        if (gives)
+            expect(self.next, -ECANCELED, 0);
+    }
+}
+
+PROMISE(chain, hooks_of_whichever_part_is_pending_run_in_reverse_order_and_no_others)
+{
+    order_count = 0;
+    script next = {.next = make()};
+    ferry_promise *first = make(), *second = ferry_promise_ref(next.next), *sequence;
+    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+    check_eq(ferry_promise_on_cancel(first, note, (void *)9), 0);
+    check_eq(ferry_promise_on_cancel(second, note, (void *)4), 0);
+    check_eq(ferry_promise_on_cancel(second, note, (void *)3), 0);
+    check_eq(ferry_promise_on_cancel(sequence, note, (void *)2), 0);
+    check_eq(ferry_promise_on_cancel(sequence, note, (void *)1), 0);
+    settle(first, 0, 0);
+    run_all();
+    check_eq(ferry_promise_cancel(sequence), 0);
+    check_eq(order_count, 0);
+    expect(sequence, -ECANCELED, 0);
+    expect(second, -ECANCELED, 0);
+    check_eq(order_count, 4);
+    for (unsigned i = 0; i < 4; i++)
+        check_eq(order[i], i + 1);
+    drop(first);
+}
+
+PROMISE(chain, what_reaches_the_home_first_of_outcome_and_cancel_counts)
+{
+    for (unsigned cancel_first = 0; cancel_first < 2; cancel_first++) {
+        script next = {.more = 1};
+        ferry_promise *first = make(), *sequence;
+        check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+        if (cancel_first)
+            check_eq(ferry_promise_cancel(sequence), 0);
+        settle(first, 0, 3);
+        if (!cancel_first)
+            check_eq(ferry_promise_cancel(sequence), 0);
+        check_eq(ferry_promise_cancel(sequence), 0); /* once more: the same */
+        expect(sequence, cancel_first ? -ECANCELED : 0, cancel_first ? 0 : 4);
+        check_eq(next.runs, !cancel_first);
+        expect(first, 0, 3);
+    }
+}
+
+static void *cancel_on_thread(void *promise)
+{
+    check_eq(ferry_promise_cancel(promise), 0);
+    return NULL;
+}
+
+PROMISE(chain, cancel_may_come_from_any_thread)
+{
+    script never = {0};
+    ferry_promise *first = make(), *sequence;
+    check_eq(ferry_promise_and_then(first, play, &never, &sequence), 0);
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, cancel_on_thread, sequence), 0);
+    check_eq(ferry_promise_await(sequence, -1, NULL), 0);
+    pthread_join(thread, NULL);
+    expect(sequence, -ECANCELED, 0);
+    expect(first, -ECANCELED, 0);
+}
+
+PROMISE(chain, dropping_the_sequence_breaks_neither_the_first_promise_nor_the_block)
+{
+    script next = {0};
+    ferry_promise *first = make(), *sequence;
+    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+    drop(sequence);
+    check_eq(ferry_promise_and_then(first, play, &next, NULL), 0);
+    check(is_pending(first));
+    settle(first, 0, 3);
+    expect(first, 0, 3);
+    check_eq(next.runs, 2);
+}
+
+PROMISE(chain, block_that_gives_its_own_sequence_is_edeadlk)
+{
+    script next = {0};
+    ferry_promise *first = make_settled(0, 0), *sequence;
+    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+    next.next = ferry_promise_ref(sequence);
+    expect(sequence, -EDEADLK, 0);
+    drop(first);
+}
+
+PROMISE(chain, block_may_give_the_promise_that_it_follows)
+{
+    for (int error = 0; error >= -EIO; error -= EIO) {
+        ferry_promise *first = make_settled(error, 5), *sequence;
+        script same = {.next = ferry_promise_ref(first)};
+        check_eq(ferry_promise_followed_by(first, play, &same, &sequence), 0);
+        expect(sequence, error, 5);
+        check_eq(same.runs, 1);
+        drop(first);
+    }
+}
+
+PROMISE(chain, sequence_that_waits_for_what_waits_for_it_ends_by_a_cancel)
+{
+    for (unsigned which = 0; which < 2; which++) {
+        ferry_promise *first = make(), *ends[2]; /* the sequence, and what is made of it */
+        script next = {0};
+        check_eq(ferry_promise_and_then(first, play, &next, &ends[0]), 0);
+        check_eq(ferry_promise_race(&ends[0], 1, NULL, &ends[1]), 0);
+        next.next = ferry_promise_ref(ends[1]);
+        settle(first, 0, 0);
+        run_all();
+        check(is_pending(ends[0]) && is_pending(ends[1]));
+        check_eq(ferry_promise_cancel(ends[which]), 0);
+        expect(ends[0], -ECANCELED, 0);
+        expect(ends[1], -ECANCELED, 0);
+        drop(first);
+    }
+}
+
+PROMISE(chain, promise_whose_only_reference_a_block_gives_is_cancelled)
+{
+    script next = {.next = make()};
+    ferry_promise *first = make_settled(0, 0), *sequence;
+    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+    expect(sequence, -ECANCELED, 0); /* nobody is left who could settle it */
+    drop(first);
+}
+
+PROMISE(chain, block_that_gives_what_is_pending_in_the_parent_process_is_echild)
+{
+    ferry_promise *parents = make();
+    pid_t child = fork();
+    check(child >= 0);
+    if (child == 0) {
+        script next = {.next = parents};
+        ferry_promise *first = make_settled(0, 0), *sequence;
+        check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+        expect(sequence, -ECHILD, 0);
+        _exit(0);
+    }
+    int status;
+    check(waitpid(child, &status, 0) == child);
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    settle(parents, 0, 0);
+    drop(parents);
+}
+
+static ferry_promise *wait_in_vain(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+{
+    (void)outcome;
+    check_eq(ferry_promise_await(settled, -1, NULL), -EDEADLK);
+    check_eq(ferry_promise_await_all(&settled, 1, -1), -EDEADLK);
+    check_eq(ferry_inbox_run(0), -EDEADLK);
+    ++*(unsigned *)arg;
+    return NULL;
+}
+
+PROMISE(no_silent_wait, waiting_inside_a_block_is_edeadlk_at_once)
+{
+    unsigned runs = 0;
+    ferry_promise *first = make_settled(0, 0);
+    check_eq(ferry_promise_and_then(first, wait_in_vain, &runs, NULL), 0);
+    run_all();
+    check_eq(runs, 1);
+    drop(first);
+}
+
+static unsigned released;
+
+static ferry_promise *put_value(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+{
+    (void)settled;
+    outcome->value = arg;
+    outcome->release = note_release;
+    return NULL;
+}
+
+PROMISE(chain, value_is_passed_on_and_lives_as_long_as_any_promise_that_has_it)
+{
+    unsigned other = 0;
+    script same = {0};
+    ferry_promise *first = make(), *second, *third, *last;
+    check_eq(ferry_promise_and_then(first, play, &same, &second), 0);
+    check_eq(ferry_promise_race(&second, 1, NULL, &third), 0);
+    check_eq(ferry_promise_and_then(third, put_value, &other, &last), 0);
+    const ferry_outcome outcome = {.value = &released, .release = note_release};
+    check_eq(ferry_promise_settle_with(first, &outcome), 0);
+    drop(first);
+    drop(second);
+    run_all();
+    check(ferry_promise_value(third) == &released);
+    check_eq(released, 0);
+    drop(third);
+    check_eq(released, 1);
+    check(ferry_promise_value(last) == &other);
+    check_eq(other, 0);
+    drop(last);
+    check_eq(other, 1);
+}

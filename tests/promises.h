@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* What tests of promises need again and again: own ones, blocks, threads that end. */
+#ifndef FERRY_TESTS_PROMISES_H
+#define FERRY_TESTS_PROMISES_H
+
+#include "tests/harness.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+/* ---- promises of the test's own -------------------------------------------------------------- */
+
+static inline ferry_promise *make(void)
+{
+    ferry_promise *promise;
+    check_eq(ferry_promise_create(NULL, &promise), 0);
+    return promise;
+}
+
+static inline void settle(ferry_promise *promise, int error, uint64_t sent)
+{
+    const ferry_result result = {.error = error, .sent = sent};
+    check_eq(ferry_promise_settle(promise, &result), 0);
+}
+
+static inline ferry_promise *make_settled(int error, uint64_t sent)
+{
+    ferry_promise *promise = make();
+    settle(promise, error, sent);
+    return promise;
+}
+
+static inline void drop(ferry_promise *promise)
+{
+    ferry_promise_unref(promise);
+}
+
+/* ---- outcomes -------------------------------------------------------------------------------- */
+
+/* Runs this thread's callbacks, and those that they cause, until none waits. */
+static inline void run_all(void)
+{
+    while (ferry_inbox_run(0) > 0) {
+    }
+}
+
+static inline bool is_pending(ferry_promise *promise)
+{
+    return ferry_promise_await(promise, 0, NULL) == -ETIMEDOUT;
+}
+
+static inline ferry_result result_of(ferry_promise *promise)
+{
+    ferry_result result;
+    check_eq(ferry_promise_await(promise, 0, &result), 0);
+    return result;
+}
+
+/* Runs what waits, expects an outcome, gives the reference back. */
+static inline void expect(ferry_promise *promise, int error, uint64_t sent)
+{
+    run_all();
+    ferry_result result = result_of(promise);
+    check_eq(result.error, error);
+    check_eq(result.sent, sent);
+    drop(promise);
+}
+
+/* A callback: counts its runs in *arg. */
+static inline void count_up(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    ++*(unsigned *)arg;
+}
+
+/* A callback: notes arg, a number, in the order of running. */
+static unsigned order[8], order_count;
+
+static inline void note(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    check(order_count < sizeof order / sizeof order[0]);
+    order[order_count++] = (unsigned)(uintptr_t)arg;
+}
+
+/* A value's release: counts in the value itself. */
+static inline void note_release(void *value)
+{
+    ++*(unsigned *)value;
+}
+
+/* ---- blocks ---------------------------------------------------------------------------------- */
+
+/* What a block does, and how often it ran. */
+typedef struct script {
+    ferry_promise *next; /* to give; NULL: the outcome, changed thus: */
+    int error;
+    uint64_t more; /* added to what was sent */
+    unsigned runs;
+} script;
+
+static inline ferry_promise *play(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+{
+    script *what = arg;
+    check(!is_pending(settled));
+    what->runs++;
+    outcome->result.error = what->error;
+    outcome->result.sent += what->more;
+    return what->next;
+}
+
+/* What attempts, or items, come to. */
+typedef struct trial {
+    const int *errors; /* of each; 1: a promise that the test settles */
+    bool at_once;      /* without a promise */
+    unsigned *value;   /* which an outcome at once also has, released by note_release; NULL: none */
+    unsigned started;
+    unsigned most_pending;
+    unsigned settled;
+    ferry_promise *pending[16];
+} trial;
+
+static inline ferry_promise *start_trial(size_t number, ferry_outcome *outcome, void *arg)
+{
+    trial *what = arg;
+    check_eq(number, what->started++);
+    check_eq(outcome->result.error, 0);
+    if (what->started - what->settled > what->most_pending)
+        what->most_pending = what->started - what->settled;
+    int error = what->errors[number];
+    if (error > 0)
+        return ferry_promise_ref(what->pending[number] = make());
+    if (!what->at_once)
+        return make_settled(error, number + 1);
+    outcome->result.error = error;
+    outcome->result.sent = number + 1;
+    outcome->value = what->value;
+    outcome->release = what->value != NULL ? note_release : NULL;
+    return NULL;
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+static inline void run_to_its_end(void *(*body)(void *), void *arg)
+{
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, body, arg), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+}
+
+static inline void start(pthread_t *thread, void *(*body)(void *), void *arg)
+{
+    check_eq(pthread_create(thread, NULL, body, arg), 0);
+}
+
+/* How long chains are, that are to come out on a stack of this size. */
+enum { LONG = 100 * 1000, SMALL_STACK = 64 * 1024 };
+
+static inline void run_on_small_stack(void *(*body)(void *), void *arg)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    check_eq(pthread_attr_init(&attributes), 0);
+    check_eq(pthread_attr_setstacksize(&attributes, SMALL_STACK), 0);
+    check_eq(pthread_create(&thread, &attributes, body, arg), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    pthread_attr_destroy(&attributes);
+}
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* What a request with one callback costs beside the transfer: memory, and mail between threads. */
+#include "core/mailbox.h"
+#include "tests/promises.h"
+#include "tests/support.h"
+
+#include <stdatomic.h>
+
+/* Every hop of whatever kind is one push to a mailbox: counted on its way (-Wl,--wrap). */
+static atomic_uint hops;
+
+void __real_ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail);
+void __wrap_ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail);
+
+void __wrap_ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail)
+{
+    atomic_fetch_add(&hops, 1);
+    __real_ferry__mailbox_push(mailbox, mail);
+}
+
+static void write_and_be_told(ferry_stream *stream)
+{
+    unsigned told = 0;
+    ferry_promise *promise = submit_write(stream, "x", 1);
+    check_eq(ferry_promise_then(promise, count_up, &told), 0);
+    ferry_promise_unref(promise);
+    while (told == 0)
+        check(ferry_inbox_run(-1) > 0);
+}
+
+PROMISE_BOTH(cost, promise_with_one_callback_is_one_allocation_and_two_mailbox_hops)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    write_and_be_told(stream); /* threads start, the inbox is made */
+    for (unsigned i = 0; i < 20; i++) {
+        unsigned long allocations = allocations_made();
+        unsigned hops_before = atomic_load(&hops);
+        write_and_be_told(stream);
+        check_eq(allocations_made() - allocations, 1);
+        check_eq(atomic_load(&hops) - hops_before, 2); /* there, and back */
+    }
+    (void)close_stream(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
