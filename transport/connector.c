@@ -80,7 +80,6 @@ typedef struct connection {
     ferry_stream_options stream_options; /* with references */
     ferry_callback *on_owner;
     void *on_owner_arg;
-    int64_t submitted_at;
     int64_t deadline;
     ferry__address address;
     ferry__endpoints
@@ -208,7 +207,7 @@ static void settle(connection *self, int error, ferry_phase phase)
     ferry_result *result = &promise->result;
     result->error = error == -ESHUTDOWN ? -ECANCELED : error; /* the service is being destroyed */
     result->phase = phase;
-    result->active_ns = ferry__clock_now() - self->submitted_at;
+    result->active_ns = ferry__clock_now() - ferry__promise_created(promise);
     if (ferry__promise_settle(promise, &self->owner->ringer) && !self->cancel_came)
         self->mails_due++;
     if (self->on_owner != NULL)
@@ -509,8 +508,7 @@ static void cancel(ferry_promise *promise)
     ferry__owner_unref(owner);
 }
 
-static const ferry__promise_type stream_type = {.destroy = destroy_promise,
-                                                .cancel = cancel};
+static const ferry__promise_type stream_type = {.destroy = destroy_promise, .cancel = cancel};
 
 static void abort_member(ferry__member *member)
 {
@@ -541,7 +539,6 @@ static void init(connection *self, ferry_service *service, const ferry_connect_o
     self->calls = ferry__stream_choose_calls(&self->stream_options, service);
     self->on_owner = options->on_owner;
     self->on_owner_arg = options->on_owner_arg;
-    self->submitted_at = ferry__clock_now();
     self->deadline =
         options->timeout_ms > 0 ? ferry__clock_deadline(options->timeout_ms) : FERRY__NEVER;
     self->task.turn = take_turn;
@@ -563,6 +560,7 @@ static int create(ferry_service *service, const ferry_connect_options *options, 
         return -ENOMEM;
     }
     ferry__promise_init(&promised->promise, home, &stream_type);
+    ferry__promise_set_created(&promised->promise, ferry__clock_now());
     promised->connection = self;
     self->outcome = promised;
     init(self, service, options);
@@ -649,6 +647,7 @@ static int connect_to(ferry_service *service, const ferry__address *address,
 int ferry_connect(ferry_service *service, const char *address, const ferry_connect_options *options,
                   ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     static const ferry_connect_options defaults;
     if (service == NULL || address == NULL)
         return -EINVAL;

@@ -2,6 +2,7 @@
 /* A listener's face to any thread. */
 #include "transport/listener.h"
 
+#include "core/clock.h"
 #include "core/hooks.h"
 #include "transport/service.h"
 
@@ -73,6 +74,7 @@ static void start_closing(ferry_listener *listener)
 {
     if (atomic_exchange(&listener->is_closing, true))
         return;
+    ferry__promise_set_created(&listener->closed, ferry__clock_now());
     for (unsigned i = 0; i < listener->service->owner_count; i++)
         ferry__owner_post(listener->acceptors[i].owner, &listener->acceptors[i].close_mail);
 }
@@ -201,6 +203,7 @@ undo_create:
 int ferry_listen(ferry_service *service, const char *address, const ferry_listen_options *options,
                  ferry_listener **ret_listener)
 {
+    FERRY__REPORT_CALLER();
     /* Looking up a name, and closing, are points where a thread may be cancelled. */
     int before;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
@@ -226,6 +229,8 @@ void ferry__listener_conclude(ferry_listener *listener)
     if (atomic_fetch_sub(&listener->unsettled, 1) != 1)
         return;
     ferry__service_forget(listener->service, &listener->member);
+    listener->closed.result.active_ns =
+        ferry__clock_now() - ferry__promise_created(&listener->closed);
     (void)ferry__promise_settle(&listener->closed, NULL);
     (void)ferry_promise_unref(&listener->closed);
     ferry__listener_unref(listener); /* the acceptors' */

@@ -235,7 +235,7 @@ static bool is_observable(const ferry__request *request)
 static void publish(ferry_stream *stream, ferry__request *request, int64_t now)
 {
     ferry_result *result = &request->promise.result;
-    result->queued_ns = request->began_at - request->submitted_at;
+    result->queued_ns = request->began_at - ferry__promise_created(&request->promise);
     result->active_ns = now - request->began_at;
     if (ferry__promise_settle(&request->promise, &stream->owner->ringer) && !request->cancel_came)
         stream->cancels_due++;

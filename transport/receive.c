@@ -88,6 +88,7 @@ static void give_back(ferry__request *request)
 int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
                          const ferry_request_options *options, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     if (file == NULL)
         return -EINVAL;
     return ferry__stream_submit_read(stream, &ferry__read_to_file, file, options, ret_promise);

@@ -293,6 +293,7 @@ __attribute__((always_inline)) static inline void init(ferry__request *request,
                                                        ferry__inbox *home, ferry__extras *extras)
 {
     ferry__promise_init(&request->promise, home, choose_type(kind, extras != NULL));
+    atomic_store_explicit(&request->promise.label, options->label, memory_order_relaxed);
     request->stream = stream;
     request->kind = kind;
     request->on_owner = options->on_owner;

@@ -598,3 +598,28 @@ PROMISE_BOTH(write, promise_that_only_a_progress_callback_gave_has_a_whole_resul
     close(both.theirs);
     ferry_service_destroy(service);
 }
+
+PROMISE_BOTH(write, request_has_the_label_of_its_options_and_the_times_of_its_result)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_request_options options = {.label = "greeting"};
+    ferry_promise *promise, *room;
+    ferry_promise_info info;
+    check_eq(ferry_stream_write(stream, "x", 1, &options, &promise), 0);
+    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    check_eq(ferry_promise_describe(promise, &info), 0);
+    check(strcmp(info.label, "greeting") == 0);
+    ferry_result result = outcome(promise);
+    check(info.created_ns > 0);
+    check_eq(info.settled_ns, info.created_ns + result.queued_ns + result.active_ns);
+    check_eq(ferry_stream_promise_room(stream, 1, 0, &room), 0);
+    check_eq(ferry_promise_describe(room, &info), 0);
+    check(info.label == NULL && info.is_settled);
+    check(info.created_ns > 0 && info.settled_ns >= info.created_ns);
+    ferry_promise_unref(room);
+    check_eq(close_stream(stream).error, 0);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}

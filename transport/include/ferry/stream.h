@@ -223,6 +223,12 @@ typedef struct ferry_request_options {
     void *on_progress_arg;
     uint64_t progress_step_bytes;
     int64_t progress_interval_ms;
+
+    /*
+     * What it is called in reports and dumps, as by ferry_promise_set_label; NULL: nothing. Must stay
+     * valid for as long as the promise, and until the request has settled: best a literal.
+     */
+    const char *label;
 } ferry_request_options;
 
 /* A look at a stream and its queue: right when it was taken, perhaps not when it is read. */
