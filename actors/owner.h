@@ -23,6 +23,7 @@
 #ifndef FERRY_ACTORS_OWNER_H
 #define FERRY_ACTORS_OWNER_H
 
+#include "actors/activity.h"
 #include "actors/poller.h"
 #include "core/inbox.h"
 #include "core/mailbox.h"
@@ -65,6 +66,8 @@ struct ferry__owner {
     /* The supervisor's. */
     pthread_t thread;
     ferry__mail supervisor_mail; /* "start me", later "join me": never both at once */
+
+    ferry__activity activity; /* any thread looks at it */
 
     /* The owner's thread. */
     ferry__task *first_runnable;
@@ -120,6 +123,10 @@ void ferry__owner_post(ferry__owner *owner, ferry__mail *mail);
 
 /* Likewise, for mail that an owner need not be woken for which dozes (ferry__owner_doze). */
 void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
+
+/* Any thread. Whether there is a thread of its; whether that sleeps, or is about to. */
+bool ferry__owner_has_thread(const ferry__owner *owner);
+bool ferry__owner_is_asleep(const ferry__owner *owner);
 
 /* Whether the calling thread is the one that may touch what this owner owns. */
 bool ferry__owner_is_current(const ferry__owner *owner);

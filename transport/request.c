@@ -397,6 +397,7 @@ static void recount(ferry__request *request)
 int ferry__request_open(ferry__request *request)
 {
     request->is_prepared = true;
+    ferry__stream_do(request->stream, "opening files");
     for (size_t i = 0; i < request->part_count; i++) {
         ferry__part *part = &request->parts[i];
         if (part->source == NULL)
@@ -435,12 +436,16 @@ void ferry__request_release_parts(ferry__request *request)
             ferry__source_settle_position(part->source, part->sent);
             ferry__source_rescue(part->source, request->stream->sink.calls);
             has_sources = true;
-        } else if (part->memory.release != NULL)
+        } else if (part->memory.release != NULL) {
+            ferry__stream_do(request->stream, "releasing memory");
             part->memory.release((void *)part->memory.data, part->memory.release_arg);
+        }
     }
     /* Only now: parts may share an fd that one of them was given. */
-    if (has_sources)
+    if (has_sources) {
+        ferry__stream_do(request->stream, "closing files");
         close_sources(request, request->part_count);
+    }
 }
 
 int ferry_promise_get_resume_token(const ferry_promise *promise, ferry_resume_token *ret_token)

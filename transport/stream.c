@@ -62,11 +62,6 @@ void ferry__stream_drop_options(ferry_stream_options *kept)
     (void)ferry_limiter_unref(kept->limiter);
 }
 
-static void abort_member(ferry__member *member)
-{
-    ferry_stream_abort(ferry__stream_of_member(member));
-}
-
 /* Everything but its owner. Takes nothing but memory. */
 static int create(const ferry_stream_options *options, ferry_stream **ret_stream)
 {
@@ -88,8 +83,8 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
     atomic_init(&stream->users, 1);
     stream->options = with_defaults(*options);
     (void)ferry_faults_ref(options->faults);
-    stream->member.is_stream = true;
-    stream->member.abort = abort_member;
+    stream->member.type = &ferry__stream_member;
+    atomic_init(&stream->shown_head.number, FERRY__NO_HEAD);
     stream->abort_mail.deliver = ferry__stream_deliver_abort;
     stream->resume_mail.deliver = ferry__stream_deliver_resume;
     stream->follow_timer.fire = ferry__stream_look_again;
@@ -151,7 +146,7 @@ static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owne
     error = ferry__owner_need_poller(stream->owner);
     if (error != 0)
         goto undo_place;
-    stream->watch.fd = stream->sink.fd;
+    stream->watch.fd = stream->number = stream->sink.fd;
     stream->watch.calls = stream->source_watch.calls = stream->sink.calls;
     stream->service = ferry__service_ref(service);
     error = ferry__service_remember(service, &stream->member);

@@ -159,6 +159,12 @@ typedef struct ferry_stream_options {
 
     /* For tests: what is to go wrong (<ferry/fault.h>); NULL: nothing. */
     ferry_faults *faults;
+
+    /*
+     * What dumps call it (ferry_service_dump), beside its fd and its peer; NULL: nothing. Must stay
+     * valid until the service is destroyed, as a literal does.
+     */
+    const char *label;
 } ferry_stream_options;
 
 /*
