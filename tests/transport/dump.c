@@ -2,7 +2,8 @@
 /*
  * Dumps: what a service says it is at, above all when it hangs.
  *
- * Linked with --wrap=sendfile64, so that a call on a file can block as one on a dead disk does.
+ * Linked with --wrap of sendfile64 and writev, so that a call on a file can block as one on a dead
+ * disk does.
  */
 #include "tests/support.h"
 
@@ -11,6 +12,7 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -27,6 +29,16 @@ ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count)
     if (atomic_load(&is_dead))
         sem_wait(&revived);
     return __real_sendfile64(out, in, offset, count);
+}
+
+ssize_t __real_writev(int fd, const struct iovec pieces[], int count);
+ssize_t __wrap_writev(int fd, const struct iovec pieces[], int count);
+
+ssize_t __wrap_writev(int fd, const struct iovec pieces[], int count)
+{
+    if (atomic_load(&is_dead))
+        sem_wait(&revived);
+    return __real_writev(fd, pieces, count);
 }
 
 /* ---- looking --------------------------------------------------------------------------------- */
@@ -144,6 +156,10 @@ PROMISE_BOTH(dump, names_each_stream_with_its_queue_offset_and_age)
     check(strstr(find(&all, stream_of(idle.ours)), peer) != NULL);
     check(strstr(find(&all, stream_of(idle.ours)), ": 0 requests queued, 0 bytes") != NULL);
     check(strstr(find(&all, stream_of(idle.ours)), "sends request") == NULL);
+    const char *older = find(&all, stream_of(idle.ours)), *newer = find(&all, stream_of(both.ours));
+    bool is_dedicated = placement == FERRY_DEDICATED; /* each has an owner, and one a thread */
+    check(newer == older + sizeof all.lines[0]);
+    check_eq(strncmp(all.lines[all.count - 1], "owner ferry-1: ", 15) == 0, is_dedicated);
     check(strncmp(all.lines[0],
                   placement == FERRY_SHARED ? "service: shared, 2 streams; 2"
                                             : "service: dedicated, 2 streams; 2",
@@ -379,6 +395,26 @@ PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_
     ferry_service_destroy(service);
 }
 
+PROMISE_BOTH(dump, stream_to_a_file_whose_disk_is_dead_names_the_request_that_is_written)
+{
+    ferry_service *service = service_start(placement);
+    char path[] = "/tmp/ferry-dump-XXXXXX", name[64];
+    int fd = mkstemp(path);
+    ferry_stream *stream = stream_adopt(service, fd);
+    sem_init(&revived, 0, 0);
+    atomic_store(&is_dead, true);
+    ferry_promise *blocked = write_labelled(stream, "a line", 6, "the log");
+    snprintf(name, sizeof name, "stream fd %d", fd);
+    wait_for_owner(service, name, " ms: writing");
+    wait_for(service, name, ": 1 requests queued, 6 bytes", "sends request 0 'the log', for ");
+    atomic_store(&is_dead, false);
+    sem_post(&revived);
+    check_eq(outcome(blocked).error, 0);
+    close_stream(stream);
+    unlink(path);
+    ferry_service_destroy(service);
+}
+
 static void wait_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     (void)promise;
@@ -522,6 +558,13 @@ PROMISE_BOTH(dump, after_fork_it_is_echild)
     ferry_service_destroy(service);
 }
 
+static void look_again(const char *line, void *service)
+{
+    text all;
+    look(service, &all);
+    check(strlen(line) > 0 && all.count > 0);
+}
+
 static atomic_uint looks;
 
 static void look_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
@@ -534,13 +577,14 @@ static void look_in_callback(ferry_promise *promise, const ferry_result *result,
     atomic_fetch_add(&looks, 1);
 }
 
-PROMISE_BOTH(dump, works_in_callbacks_here_and_on_owners_and_there_while_it_is_destroyed)
+PROMISE_BOTH(dump, works_in_callbacks_its_own_too_and_on_owners_and_there_while_it_is_destroyed)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     const ferry_request_options options = {.on_owner = look_in_callback, .on_owner_arg = service};
     ferry_promise *promise;
+    check_eq(ferry_service_dump(service, look_again, service), 0);
     check_eq(ferry_stream_write(stream, "x", 1, &options, &promise), 0);
     check_eq(ferry_promise_then(promise, look_in_callback, service), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
