@@ -39,9 +39,11 @@ void ferry__report_made(ferry_promise *promise)
 static void format_caller(const void *caller, char *buffer, size_t size)
 {
     Dl_info module;
-    const char *call = (const char *)caller - 1; /* it returns behind the call */
     buffer[0] = '\0';
-    if (caller == NULL || dladdr(call, &module) == 0)
+    if (caller == NULL)
+        return;
+    const char *call = (const char *)caller - 1; /* it returns behind the call */
+    if (dladdr(call, &module) == 0)
         return;
     const char *slash = strrchr(module.dli_fname, '/');
     (void)snprintf(buffer, size, "%s+0x%zx", slash != NULL ? slash + 1 : module.dli_fname,

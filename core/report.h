@@ -39,7 +39,7 @@ static inline void ferry__report_dropped(const ferry_promise *promise)
 #else
 /* The first statement of a public function. The caller is known until it returns. */
 #define FERRY__REPORT_CALLER()                                                                     \
-    __attribute__((cleanup(ferry__report_leave))) const void *caller =                             \
+    __attribute__((cleanup(ferry__report_leave), unused)) const void *caller =                     \
         ferry__report_enter(__builtin_return_address(0))
 
 /* @return what ferry__report_leave is to get: NULL inside another such call. */

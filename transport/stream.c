@@ -233,7 +233,6 @@ int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected
 int ferry_stream_adopt(ferry_service *service, int fd, const ferry_stream_options *options,
                        ferry_stream **ret_stream)
 {
-    FERRY__REPORT_CALLER();
     /* A thread that is cancelled in between, in close(2), would leave the service an owner to wait for
      * and no stream that could end. */
     int before;
@@ -525,6 +524,7 @@ static const ferry__cost nothing;
 
 int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     int error = check_usable(stream);
     if (error != 0)
         return error;
@@ -539,6 +539,7 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
         *ret_promise = ferry_promise_ref(&request->promise);
     if (ferry__admit(stream, nothing, FERRY__CLOSED, FERRY__CLOSED, FERRY__UNLIMITED) == 0) {
         ferry__promise_set_created(&request->promise, ferry__clock_now());
+        ferry__report_made(&request->promise);
         ferry__admission_tell(stream);
         ferry__owner_post(stream->owner, &request->mail);
     }

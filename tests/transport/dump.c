@@ -600,6 +600,31 @@ PROMISE_BOTH(dump, works_in_callbacks_its_own_too_and_on_owners_and_there_while_
     close(both.theirs);
 }
 
+struct closer {
+    ferry_stream *stream; /* NULL: it is closed */
+    text all;
+};
+
+static void close_and_keep(const char *line, void *arg)
+{
+    struct closer *self = arg;
+    if (self->stream != NULL)
+        close_stream(self->stream);
+    self->stream = NULL;
+    keep(line, &self->all);
+}
+
+PROMISE_BOTH(dump, leaves_out_what_ends_while_it_is_written)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    struct closer closer = {.stream = stream_adopt(service, both.ours)};
+    check_eq(ferry_service_dump(service, close_and_keep, &closer), 0);
+    check(find(&closer.all, "service: ") != NULL && find(&closer.all, "stream") == NULL);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
 static void end_thread(const char *line, void *arg)
 {
     (void)line;
