@@ -65,6 +65,16 @@ bool ferry__owner_is_current(const ferry__owner *owner)
     return ferry__thread_current()->owner == owner;
 }
 
+bool ferry__owner_has_thread(const ferry__owner *owner)
+{
+    return atomic_load(&owner->has_thread);
+}
+
+bool ferry__owner_is_asleep(const ferry__owner *owner)
+{
+    return atomic_load(&owner->wake.asleep) != FERRY__AWAKE;
+}
+
 void ferry__owner_hold(ferry__owner *owner)
 {
     unsigned before = atomic_fetch_add(&owner->holds, 1);
@@ -222,8 +232,10 @@ static void give_turns(ferry__owner *owner)
         if (owner->first_runnable == NULL)
             owner->last_runnable = NULL;
         task->scheduled = false;
+        ferry__activity_begin(&owner->activity, task, ferry__clock_now());
         if (task->turn(task) == FERRY__TURN_AGAIN)
             ferry__owner_schedule(owner, task);
+        ferry__activity_end(&owner->activity);
         /* Whoever waits for what this turn settled need not wait for the others' turns. */
         ferry__ringer_flush(&owner->ringer);
         ferry__pile_put(&owner->pile, &owner->shelf);

@@ -23,6 +23,7 @@
 #ifndef FERRY_ACTORS_OWNER_H
 #define FERRY_ACTORS_OWNER_H
 
+#include "actors/activity.h"
 #include "actors/poller.h"
 #include "core/inbox.h"
 #include "core/mailbox.h"
@@ -67,6 +68,8 @@ struct ferry__owner {
     /* The supervisor's. */
     pthread_t thread;
     ferry__mail supervisor_mail; /* "start me", later "join me": never both at once */
+
+    ferry__activity activity; /* any thread looks at it */
 
     /* The owner's thread. */
     ferry__task *first_runnable;
@@ -133,6 +136,10 @@ void *ferry__owner_allocate_block(ferry__owner *owner, size_t size);
 
 /* Any thread. Keeps a block for those who will post to the owner whose thread this is; else frees it. */
 void ferry__owner_release_block(void *block);
+
+/* Any thread. Whether there is a thread of its; whether that sleeps, or is about to. */
+bool ferry__owner_has_thread(const ferry__owner *owner);
+bool ferry__owner_is_asleep(const ferry__owner *owner);
 
 /* Whether the calling thread is the one that may touch what this owner owns. */
 bool ferry__owner_is_current(const ferry__owner *owner);

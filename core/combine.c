@@ -128,6 +128,7 @@ static bool follow(ferry__derived *derived, size_t index, ferry_outcome *outcome
 int ferry_promise_chain(ferry_promise *promise, const ferry_chain *chain,
                         ferry_promise **ret_derived)
 {
+    FERRY__REPORT_CALLER();
     if (chain == NULL || chain->error > 0)
         return -EINVAL;
     ferry__derived *derived;
@@ -189,29 +190,34 @@ static int group(ferry__rule *rule, ferry_promise *const promises[], size_t numb
 int ferry_promise_all(ferry_promise *const promises[], size_t number, const ferry_group *options,
                       ferry_promise **ret_derived)
 {
+    FERRY__REPORT_CALLER();
     return group(look_for_failure, promises, number, options, ret_derived);
 }
 
 int ferry_promise_any(ferry_promise *const promises[], size_t number, const ferry_group *options,
                       ferry_promise **ret_derived)
 {
+    FERRY__REPORT_CALLER();
     return number == 0 ? -EINVAL : group(look_for_success, promises, number, options, ret_derived);
 }
 
 int ferry_promise_race(ferry_promise *const promises[], size_t number, const ferry_group *options,
                        ferry_promise **ret_derived)
 {
+    FERRY__REPORT_CALLER();
     return number == 0 ? -EINVAL : group(pass_on, promises, number, options, ret_derived);
 }
 
 int ferry_promise_all_settled(ferry_promise *const promises[], size_t number,
                               const ferry_group *options, ferry_promise **ret_derived)
 {
+    FERRY__REPORT_CALLER();
     return group(look_for_the_last, promises, number, options, ret_derived);
 }
 
 int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise **ret_derived)
 {
+    FERRY__REPORT_CALLER();
     static const ferry_group exempt = {.exempt_count = 1};
     return ferry_promise_race(&promise, 1, &exempt, ret_derived);
 }
@@ -228,6 +234,7 @@ static bool watch_time(ferry__derived *derived, size_t index, ferry_outcome *out
 
 int ferry_promise_timeout(ferry_promise *promise, int64_t timeout_ms, ferry_promise **ret_derived)
 {
+    FERRY__REPORT_CALLER();
     ferry_promise *parts[TIMED_PARTS] = {[TIMED] = promise};
     ferry__derived *derived;
     int error = check_parts(&promise, 1);
@@ -292,6 +299,7 @@ static bool attempt(ferry__derived *derived, size_t index, ferry_outcome *outcom
 
 int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_derived)
 {
+    FERRY__REPORT_CALLER();
     if (retry == NULL || retry->start == NULL || retry->pause_ms < 0 || retry->most_pause_ms < 0)
         return -EINVAL;
     ferry__derived *derived;
@@ -356,6 +364,7 @@ static bool start_first_items(ferry__derived *derived, size_t index, ferry_outco
 
 int ferry_promise_map(const ferry_map *map, ferry_promise **ret_derived)
 {
+    FERRY__REPORT_CALLER();
     if (map == NULL || map->start == NULL)
         return -EINVAL;
     ferry__derived *derived;

@@ -76,6 +76,7 @@ static const ferry__own_type delay_type = {
 
 int ferry_promise_after(int64_t delay_ms, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     if (delay_ms < 0 || ret_promise == NULL)
         return -EINVAL;
     if (ferry__thread_current()->owner != NULL)

@@ -17,7 +17,7 @@ void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type 
     assert(type->promise.destroy == ferry__own_destroy);
     ferry__promise_init(&own->promise, home, &type->promise);
     atomic_init(&own->promise.label, label);
-    own->created_ns = ferry__clock_now();
+    ferry__promise_set_created(&own->promise, ferry__clock_now());
     own->site = NULL;
     own->settled_ns = 0;
     own->value = NULL;
@@ -103,12 +103,17 @@ int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret
         return -EINVAL;
     const ferry__own *own = own_of((ferry_promise *)(uintptr_t)promise);
     bool is_settled = ferry__promise_is_settled(promise);
+    int64_t created_ns = ferry__promise_created(promise), settled_ns = 0;
+    if (is_settled) /* of others than these the result is ferry's, and says how long it took */
+        settled_ns = own != NULL
+                         ? own->settled_ns
+                         : created_ns + promise->result.queued_ns + promise->result.active_ns;
     *ret_info = (ferry_promise_info){
         .label = atomic_load_explicit(&promise->label, memory_order_acquire),
         .site = own != NULL ? own->site : NULL,
         .is_settled = is_settled,
-        .created_ns = own != NULL ? own->created_ns : 0,
-        .settled_ns = own != NULL && is_settled ? own->settled_ns : 0,
+        .created_ns = created_ns,
+        .settled_ns = settled_ns,
     };
     return 0;
 }
@@ -167,6 +172,7 @@ static ferry__inbox *home_here(void)
 
 int ferry_promise_create(const ferry_promise_options *options, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     static const ferry_promise_options no_options;
     if (ret_promise == NULL)
         return -EINVAL;

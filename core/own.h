@@ -14,7 +14,6 @@
 
 typedef struct ferry__own {
     ferry_promise promise; /* first */
-    int64_t created_ns;    /* ferry__clock_now's time */
     const char *site;      /* where the program made it, or NULL */
 
     /* The settling thread's until it settles, then constant. */

@@ -20,6 +20,7 @@
 #define FERRY_CORE_PROMISE_H
 
 #include "core/inbox.h"
+#include "core/report.h"
 #include "core/thread.h"
 
 #include <ferry/promise.h>
@@ -79,6 +80,10 @@ struct ferry_promise {
 
     const ferry__promise_type *type; /* what it is part of; set when it is made */
     _Atomic(const char *) label;     /* what the program calls it, or NULL */
+    _Atomic int64_t created_ns;      /* when it was made or submitted; 0: nobody can ask for it */
+#ifndef NDEBUG
+    const void *caller; /* set when it is made: where the program called from; NULL: unknown */
+#endif
 
     /* The first registered callback: most promises have one, and it costs no allocation. */
     ferry__observer first_observer;
@@ -101,7 +106,20 @@ static inline void ferry__promise_init(ferry_promise *promise, ferry__inbox *hom
     atomic_init(&promise->home, home != NULL ? ferry__inbox_ref(home) : NULL);
     promise->type = type;
     atomic_init(&promise->label, NULL);
+    atomic_init(&promise->created_ns, 0);
+    ferry__report_made(promise);
     promise->result = (ferry_result){0};
+}
+
+/* When it was made; for one that can be asked, before it is: by default nobody can. */
+static inline void ferry__promise_set_created(ferry_promise *promise, int64_t now)
+{
+    atomic_store_explicit(&promise->created_ns, now, memory_order_relaxed);
+}
+
+static inline int64_t ferry__promise_created(const ferry_promise *promise)
+{
+    return atomic_load_explicit(&promise->created_ns, memory_order_relaxed);
 }
 
 /* As ferry_promise_ref, for a promise that no other thread has seen yet. */

@@ -6,19 +6,61 @@
 
 #include <ferry/status.h>
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #ifndef NDEBUG
+
+/* Where the program called from, on this thread; NULL: it is in no such call. */
+static _Thread_local const void *caller_here;
+
+const void *ferry__report_enter(const void *caller)
+{
+    if (caller_here != NULL)
+        return NULL;
+    caller_here = caller;
+    return caller;
+}
+
+void ferry__report_leave(const void **caller)
+{
+    if (*caller != NULL)
+        caller_here = NULL;
+}
+
+void ferry__report_made(ferry_promise *promise)
+{
+    promise->caller = caller_here;
+}
+
+/* Gives a place in the code as "program+0x1234"; an empty string where it is in no known module. */
+static void format_caller(const void *caller, char *buffer, size_t size)
+{
+    Dl_info module;
+    buffer[0] = '\0';
+    if (caller == NULL)
+        return;
+    const char *call = (const char *)caller - 1; /* it returns behind the call */
+    if (dladdr(call, &module) == 0)
+        return;
+    const char *slash = strrchr(module.dli_fname, '/');
+    (void)snprintf(buffer, size, "%s+0x%zx", slash != NULL ? slash + 1 : module.dli_fname,
+                   (size_t)(call - (const char *)module.dli_fbase));
+}
 
 /* Names a promise: "'upload' (serve.c:12)", or as much of it as is known. */
 static void name(const ferry_promise *promise, char *buffer, size_t size)
 {
+    char caller[64];
+    format_caller(promise->caller, caller, sizeof caller);
     const char *label = atomic_load_explicit(&promise->label, memory_order_acquire);
-    const char *site = ferry__own_site(promise);
+    const char *site = ferry__own_site(promise) != NULL ? ferry__own_site(promise) : caller;
+    bool is_known = site[0] != '\0';
     (void)snprintf(buffer, size, "%s%s%s%s%s%s", label != NULL ? "'" : "a promise",
-                   label != NULL ? label : "", label != NULL ? "'" : "", site != NULL ? " (" : "",
-                   site != NULL ? site : "", site != NULL ? ")" : "");
+                   label != NULL ? label : "", label != NULL ? "'" : "", is_known ? " (" : "", site,
+                   is_known ? ")" : "");
 }
 
 void ferry__report_seen(ferry_promise *promise)

@@ -52,11 +52,16 @@ static void release(void *memory, void *context)
     free(memory);
 }
 
-static void count_line(ferry_log_level level, const char *message, void *context)
+static pthread_mutex_t last_line_mutex = PTHREAD_MUTEX_INITIALIZER;
+static char last_line[256];
+
+static void keep_line(ferry_log_level level, const char *message, void *context)
 {
     (void)level;
-    (void)message;
     (void)context;
+    (void)pthread_mutex_lock(&last_line_mutex);
+    (void)snprintf(last_line, sizeof last_line, "%s", message);
+    (void)pthread_mutex_unlock(&last_line_mutex);
     atomic_fetch_add(&logged, 1);
 }
 
@@ -83,6 +88,11 @@ long allocations_outstanding(void)
 unsigned long lines_logged(void)
 {
     return atomic_load(&logged);
+}
+
+const char *last_line_logged(void)
+{
+    return last_line;
 }
 
 /* ---- counts ---------------------------------------------------------------------------------- */
@@ -154,7 +164,7 @@ static void start_first_thread(void)
 void harness_run(test_body body)
 {
     start_first_thread();
-    const ferry_hooks hooks = {.allocate = allocate, .release = release, .log = count_line};
+    const ferry_hooks hooks = {.allocate = allocate, .release = release, .log = keep_line};
     check_eq(ferry_hooks_set(&hooks), 0);
     unsigned fds = count_fds();
     unsigned threads = count_threads();

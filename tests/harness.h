@@ -96,6 +96,9 @@ unsigned long allocations_made(void);
 long allocations_outstanding(void);
 unsigned long lines_logged(void);
 
+/* The last of these lines, while no other is logged. */
+const char *last_line_logged(void);
+
 /* ---- counts ---- */
 
 unsigned count_fds(void);

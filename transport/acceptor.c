@@ -89,6 +89,15 @@ static void tell(ferry_listener *listener, ferry_stream *stream)
     listener->options.on_stream(listener, stream, listener->options.on_stream_arg);
 }
 
+/* On an owner, as a turn of the stream's. */
+static void tell_on(ferry__owner *owner, ferry_listener *listener, ferry_stream *stream)
+{
+    ferry__activity_begin(&owner->activity, &stream->task, ferry__clock_now());
+    ferry__activity_do(&owner->activity, "calling on_stream");
+    tell(listener, stream);
+    ferry__activity_end(&owner->activity);
+}
+
 static void end_handover(void *arg)
 {
     handover *given = arg;
@@ -108,6 +117,8 @@ static void deliver_handover(ferry__mail *mail, bool receiver_gone)
     if (receiver_gone)
         ferry__log(FERRY_LOG_WARNING,
                    "a connection is closed: the thread that was to be told of it has ended");
+    else if (given->owner != NULL)
+        tell_on(given->owner, given->listener, given->stream);
     else
         tell(given->listener, given->stream);
     pthread_cleanup_pop(1);
@@ -184,7 +195,9 @@ static int welcome(ferry__acceptor *acceptor, int fd, const ferry__endpoint *pee
         post_handover(acceptor, given, stream);
         return 0;
     }
+    ferry__activity_do(&acceptor->owner->activity, "calling on_stream");
     tell(acceptor->listener, stream);
+    ferry__activity_do(&acceptor->owner->activity, NULL);
     (void)ferry_stream_unref(stream);
     return 0;
 }
@@ -278,6 +291,8 @@ static bool accept_one(ferry__acceptor *acceptor)
     int error = welcome(acceptor, fd, &peer);
     if (error == 0) {
         acceptor->patience_ns = 0;
+        uint64_t accepted = atomic_load_explicit(&acceptor->accepted, memory_order_relaxed) + 1;
+        atomic_store_explicit(&acceptor->accepted, accepted, memory_order_relaxed);
         return true;
     }
     (void)close(fd);

@@ -289,6 +289,24 @@ int ferry__endpoint_format(const ferry__endpoint *endpoint, char *buffer, size_t
     }
 }
 
+int ferry__address_format(const ferry__address *address, char *buffer, size_t size)
+{
+    switch (address->kind) {
+    case FERRY__ADDRESS_HOST:
+        return snprintf(buffer, size, strchr(address->host, ':') != NULL ? "[%s]:%s" : "%s:%s",
+                        address->host, address->port);
+    case FERRY__ADDRESS_UNIX:
+        return ferry__endpoint_format(&address->local, buffer, size);
+    case FERRY__ADDRESS_FD:
+        return snprintf(buffer, size, "fd:%d", address->number);
+    case FERRY__ADDRESS_SYSTEMD:
+        break;
+    }
+    if (address->host[0] != '\0')
+        return snprintf(buffer, size, "systemd:%s", address->host);
+    return snprintf(buffer, size, "systemd:%d", address->number);
+}
+
 /* ---- what a service manager passed ----------------------------------------------------------- */
 
 /* The value of a variable that is a number; -1: it is not. */

@@ -55,6 +55,9 @@ typedef struct ferry__address {
 /* Takes text apart. @return 0; -EINVAL; -ENAMETOOLONG: a path, host or name that is too long. */
 int ferry__address_parse(const char *text, ferry__address *ret_address);
 
+/* Writes it as it was before it was taken apart, as snprintf(3). */
+int ferry__address_format(const ferry__address *address, char *buffer, size_t size);
+
 /* Where to look for what a name stands for. */
 typedef enum ferry__lookup {
     FERRY__NUMERIC_ONLY, /* nowhere: it is a number, or -EAGAIN. Never blocks */

@@ -131,6 +131,8 @@ static void settle(room_promise *waiting, int error)
     ferry_stream *stream = waiting->stream; /* read before the promise is out of our hands */
     waiting->promise.result.error = error;
     waiting->promise.result.phase = error == 0 ? FERRY_PHASE_DONE : FERRY_PHASE_QUEUE;
+    waiting->promise.result.active_ns =
+        ferry__clock_now() - ferry__promise_created(&waiting->promise);
     (void)ferry__promise_settle(&waiting->promise, NULL);
     (void)ferry_promise_unref(&waiting->promise); /* the list's */
     ferry__stream_unref(stream);
@@ -407,6 +409,7 @@ static void list(ferry_service *service, room_promise *waiting)
 int ferry_stream_promise_room(ferry_stream *stream, uint64_t memory_bytes, uint64_t file_bytes,
                               ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     if (stream == NULL || ret_promise == NULL)
         return -EINVAL;
     if (ferry__service_is_foreign(stream->service))
@@ -420,6 +423,7 @@ int ferry_stream_promise_room(ferry_stream *stream, uint64_t memory_bytes, uint6
     if (waiting == NULL)
         return -ENOMEM;
     ferry__promise_init(&waiting->promise, home, &room_type);
+    ferry__promise_set_created(&waiting->promise, ferry__clock_now());
     waiting->stream = ferry__stream_ref(stream);
     waiting->service = ferry__service_ref(stream->service);
     waiting->wanted = (ferry__cost){memory_bytes, file_bytes};

@@ -69,6 +69,8 @@ static ferry__part *find_next_part(ferry_stream *stream)
         case FERRY__READ: /* never here: it has a queue of its own */
             break;
         }
+        if (!request->is_prepared)
+            ferry__stream_show_head(stream);
         error = ferry__request_prepare(request);
         if (error != 0) {
             ferry__stream_finish(stream, request, error, request->prepare_phase);
@@ -286,6 +288,7 @@ static bool carry_out(ferry_stream *stream)
     }
     if (part == NULL)
         return pad(stream, chunk);
+    ferry__stream_show_head(stream);
     ferry__move move = part->source != NULL ? ferry__move_source(stream, part, chunk)
                                             : ferry__move_memory(stream, chunk);
     return conclude(stream, part, &move);
@@ -350,13 +353,14 @@ ferry__turn ferry__stream_turn(ferry__task *task)
 {
     ferry_stream *stream = STREAM_OF(task, task);
     ferry__stream_assert_owner(stream);
-    stream->turn_began_at = ferry__clock_now();
+    stream->turn_began_at = ferry__activity_since(&stream->owner->activity);
     if (stream->options.on_watermark != NULL)
         ferry__watermark_look(stream);
     give_shares(stream);
     ferry__stream_settle_finished(stream);
     if (stream->options.on_watermark != NULL)
         ferry__watermark_look(stream);
+    ferry__stream_show(stream);
     if (ferry__closing_try_end(stream))
         return FERRY__TURN_OVER;
     return stream->sending_is_due || stream->reading_is_due ? FERRY__TURN_AGAIN : FERRY__TURN_OVER;

@@ -47,6 +47,14 @@ static inline bool ferry__stream_is_poisoned(const ferry_stream *stream)
     return atomic_load_explicit(&stream->poison, memory_order_relaxed) != 0;
 }
 
+/* ---- shown.c ---- */
+
+/* Shows which request is being sent: before something that may block, and at the end of a turn. */
+void ferry__stream_show_head(ferry_stream *stream);
+
+/* At the end of a turn: shows what both directions wait for. */
+void ferry__stream_show(ferry_stream *stream);
+
 /* ---- outcome.c ---- */
 
 /* Puts a request that has arrived at the end of the queue, with its number in the stream's order. */

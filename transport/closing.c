@@ -22,6 +22,7 @@ static void close_sink(ferry_stream *stream, int error, bool reset)
     ferry__pace_rest(stream);
     ferry__stall_end(stream);
     ferry__poller_unwatch(&stream->owner->poller, &stream->watch);
+    ferry__stream_do(stream, "closing its fd");
     int close_error = ferry__sink_close(&stream->sink, reset);
     close_result(stream)->error = error != 0 ? error : close_error;
     close_result(stream)->phase =

@@ -70,6 +70,9 @@ typedef struct connection {
     ferry__mail cancel_mail;
     ferry__mail abort_mail;
     atomic_bool is_aborted; /* abort_mail was posted; under the service's mutex */
+    atomic_uint refs;       /* its own, until it has ended; and of whoever looks at it */
+    atomic_uint state;      /* written by the owner, as the next one is */
+    _Atomic int64_t state_since;
 
     /* Set at submit. */
     outcome *outcome;       /* a reference to its promise */
@@ -80,7 +83,6 @@ typedef struct connection {
     ferry_stream_options stream_options; /* with references */
     ferry_callback *on_owner;
     void *on_owner_arg;
-    int64_t submitted_at;
     int64_t deadline;
     ferry__address address;
     ferry__endpoints
@@ -93,7 +95,6 @@ typedef struct connection {
     int resolve_error;
 
     /* The owner's. */
-    state state;
     ferry__task task;
     ferry__timer deadline_timer;
     ferry__timer next_timer; /* when to begin the next attempt, or the same one again */
@@ -122,11 +123,19 @@ static void destroy_promise(ferry_promise *promise)
     ferry__release(self);
 }
 
-static void free_connection(connection *self)
+static void unref(connection *self)
 {
+    if (atomic_fetch_sub_explicit(&self->refs, 1, memory_order_acq_rel) != 1)
+        return;
     ferry__stream_drop_options(&self->stream_options);
     ferry__service_unref(self->service);
     ferry__release(self);
+}
+
+static void enter(connection *self, state next)
+{
+    atomic_store(&self->state_since, ferry__clock_now());
+    atomic_store(&self->state, next);
 }
 
 /* ---- attempts -------------------------------------------------------------------------------- */
@@ -203,16 +212,19 @@ static void settle(connection *self, int error, ferry_phase phase)
     ferry__service_forget(self->service, &self->member);
     if (atomic_load(&self->is_aborted) && !self->abort_came)
         self->mails_due++;
-    self->state = SETTLED;
+    enter(self, SETTLED);
     ferry_promise *promise = &self->outcome->promise;
     ferry_result *result = &promise->result;
     result->error = error == -ESHUTDOWN ? -ECANCELED : error; /* the service is being destroyed */
     result->phase = phase;
-    result->active_ns = ferry__clock_now() - self->submitted_at;
+    result->active_ns = ferry__clock_now() - ferry__promise_created(promise);
     if (ferry__promise_settle(promise, &self->owner->ringer) && !self->cancel_came)
         self->mails_due++;
-    if (self->on_owner != NULL)
+    if (self->on_owner != NULL) {
+        ferry__activity_do(&self->owner->activity, "calling on_owner");
         self->on_owner(promise, result, self->on_owner_arg);
+        ferry__activity_do(&self->owner->activity, NULL);
+    }
     (void)ferry_promise_unref(promise);
 }
 
@@ -329,7 +341,7 @@ static void go_on_connecting(connection *self)
 
 static void start_connecting(connection *self)
 {
-    self->state = CONNECTING;
+    enter(self, CONNECTING);
     self->is_next_due = true;
     go_on_connecting(self);
 }
@@ -355,7 +367,7 @@ static void resolve(ferry__mail *mail, bool receiver_gone)
 
 static void start_resolving(connection *self)
 {
-    self->state = RESOLVING;
+    enter(self, RESOLVING);
     int error = ferry__service_make_owner(self->service, "ferry-resolve", RESOLVER_STACK,
                                           self->calls, &self->resolver);
     if (error != 0) {
@@ -420,7 +432,7 @@ static ferry__turn take_turn(ferry__task *task)
         advance(self);
     if (self->state == SETTLED && self->mails_due == 0) {
         ferry__owner_release(self->owner);
-        free_connection(self);
+        unref(self);
     }
     return FERRY__TURN_OVER;
 }
@@ -518,6 +530,57 @@ static void abort_member(ferry__member *member)
     ferry__owner_post(self->owner, &self->abort_mail);
 }
 
+static void ref_member(ferry__member *member)
+{
+    atomic_fetch_add_explicit(&CONNECTION_OF(member, member)->refs, 1, memory_order_relaxed);
+}
+
+static void unref_member(ferry__member *member)
+{
+    unref(CONNECTION_OF(member, member));
+}
+
+static const connection *connection_of(const ferry__member *member)
+{
+    return CONNECTION_OF((uintptr_t)member, member);
+}
+
+static bool is_subject(const ferry__member *member, const void *subject)
+{
+    return subject == &connection_of(member)->task;
+}
+
+static void add_name(const ferry__member *member, ferry__line *line)
+{
+    const connection *self = connection_of(member);
+    char address[sizeof(ferry__address)];
+    (void)ferry__address_format(&self->address, address, sizeof address);
+    ferry__line_add(line, "connect %s", address);
+    ferry__line_add_label(line, self->stream_options.label);
+}
+
+static bool add_state(ferry__member *member, ferry__line *line)
+{
+    static const char *const names[] = {
+        [POSTED] = "not begun", [RESOLVING] = "looks up the name", [CONNECTING] = "connects"};
+    connection *self = CONNECTION_OF(member, member);
+    unsigned now = atomic_load(&self->state);
+    if (now == SETTLED)
+        return false;
+    ferry__line_add(line, "%s", names[now]);
+    ferry__line_add_age(line, atomic_load(&self->state_since));
+    return true;
+}
+
+static const ferry__member_type connection_member = {
+    .abort = abort_member,
+    .ref = ref_member,
+    .unref = unref_member,
+    .is_subject = is_subject,
+    .add_name = add_name,
+    .add_state = add_state,
+};
+
 static void init_attempts(connection *self)
 {
     for (unsigned i = 0; i < MOST_ATTEMPTS; i++)
@@ -535,12 +598,13 @@ static void init(connection *self, ferry_service *service, const ferry_connect_o
     self->resolve_mail.deliver = resolve;
     self->resolved_mail.deliver = deliver_resolved;
     self->service = ferry__service_ref(service);
-    self->member.abort = abort_member;
+    self->member.type = &connection_member;
     ferry__stream_keep_options(&self->stream_options, options->stream);
     self->calls = ferry__stream_choose_calls(&self->stream_options, service);
+    atomic_init(&self->refs, 1);
+    enter(self, POSTED);
     self->on_owner = options->on_owner;
     self->on_owner_arg = options->on_owner_arg;
-    self->submitted_at = ferry__clock_now();
     self->deadline =
         options->timeout_ms > 0 ? ferry__clock_deadline(options->timeout_ms) : FERRY__NEVER;
     self->task.turn = take_turn;
@@ -562,6 +626,7 @@ static int create(ferry_service *service, const ferry_connect_options *options, 
         return -ENOMEM;
     }
     ferry__promise_init(&promised->promise, home, &stream_type);
+    ferry__promise_set_created(&promised->promise, ferry__clock_now());
     promised->connection = self;
     self->outcome = promised;
     init(self, service, options);
@@ -573,7 +638,7 @@ static int create(ferry_service *service, const ferry_connect_options *options, 
 static void discard(connection *self)
 {
     (void)ferry_promise_unref(&self->outcome->promise);
-    free_connection(self);
+    unref(self);
 }
 
 /* Finds out as much about the address as can be had without waiting. */
@@ -648,6 +713,7 @@ static int connect_to(ferry_service *service, const ferry__address *address,
 int ferry_connect(ferry_service *service, const char *address, const ferry_connect_options *options,
                   ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     static const ferry_connect_options defaults;
     if (service == NULL || address == NULL)
         return -EINVAL;

@@ -249,7 +249,9 @@ static size_t offer(ferry__intake *intake, const unsigned char *data, size_t len
 {
     ferry__subscriber *subscriber = intake->subscriber;
     instruct(intake, subscriber);
+    ferry__stream_do(intake->stream, "calling on_read");
     size_t taken = ferry__subscriber_offer(subscriber, data, length);
+    ferry__stream_do(intake->stream, NULL);
     count_shots(intake, subscriber);
     intake->offset += taken;
     note_declined(intake, subscriber, length - taken);
@@ -272,6 +274,8 @@ static void lend(ferry__intake *intake)
     intake->kept = (ferry__bytes){0};
     intake->declined = 0;
     intake->borrower = subscriber;
+    atomic_store_explicit(&intake->shown.since, intake->stream->turn_began_at,
+                          memory_order_relaxed); /* of each loan anew */
     ferry__subscriber_lend(subscriber);
 }
 
@@ -484,13 +488,24 @@ static ssize_t ask_for_whoever_is_first(ferry__intake *intake, bool *ret_short)
     return ask_for_subscriber(intake, ret_short);
 }
 
+/* What waits for more has waited since now. */
+static void show_received(ferry__intake *intake, size_t count)
+{
+    uint64_t before = atomic_load_explicit(&intake->received, memory_order_relaxed);
+    atomic_store_explicit(&intake->received, before + count, memory_order_relaxed);
+    atomic_store_explicit(&intake->shown.since, intake->stream->turn_began_at,
+                          memory_order_relaxed);
+}
+
 /* Asks the kernel once. Whether it has nothing more for now. */
 static bool ask_kernel(ferry__intake *intake)
 {
     bool is_short = false;
     ssize_t count = ask_for_whoever_is_first(intake, &is_short);
-    if (count > 0)
+    if (count > 0) {
+        show_received(intake, (size_t)count);
         return is_short && intake->stream->sink.is_tcp && !intake->is_cut_short;
+    }
     if (count == 0 && intake->stream->was_told_of_reset)
         count = -ECONNRESET; /* the write that was told took it away */
     if (count != -EAGAIN)

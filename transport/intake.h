@@ -18,6 +18,7 @@
 
 #include "transport/bytes.h"
 #include "transport/queue.h"
+#include "transport/shown.h"
 #include "transport/subscriber.h"
 
 /* How much may wait to be taken, where the program has not said. */
@@ -30,6 +31,10 @@ typedef struct ferry__intake {
     /* Any thread. */
     atomic_uint commands; /* posted so far */
     atomic_uint readers;  /* of them, those that set one, or none */
+
+    /* Written by the owner, for whoever looks. */
+    ferry__waiting shown;
+    _Atomic uint64_t received; /* bytes, so far */
 
     /* Set when it is made. */
     ferry_stream *stream; /* whose it is */

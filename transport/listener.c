@@ -2,11 +2,13 @@
 /* A listener's face to any thread. */
 #include "transport/listener.h"
 
+#include "core/clock.h"
 #include "core/hooks.h"
 #include "transport/service.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stddef.h>
 
@@ -73,6 +75,7 @@ static void start_closing(ferry_listener *listener)
 {
     if (atomic_exchange(&listener->is_closing, true))
         return;
+    ferry__promise_set_created(&listener->closed, ferry__clock_now());
     for (unsigned i = 0; i < listener->service->owner_count; i++)
         ferry__owner_post(listener->acceptors[i].owner, &listener->acceptors[i].close_mail);
 }
@@ -81,6 +84,67 @@ static void abort_member(ferry__member *member)
 {
     start_closing(LISTENER_OF(member, member));
 }
+
+static void ref_member(ferry__member *member)
+{
+    (void)ferry__listener_ref(LISTENER_OF(member, member));
+}
+
+static void unref_member(ferry__member *member)
+{
+    ferry__listener_unref(LISTENER_OF(member, member));
+}
+
+static const ferry_listener *listener_of(const ferry__member *member)
+{
+    return LISTENER_OF((uintptr_t)member, member);
+}
+
+static bool is_subject(const ferry__member *member, const void *subject)
+{
+    const ferry_listener *listener = listener_of(member);
+    for (unsigned i = 0; i < listener->service->owner_count; i++) {
+        if (subject == &listener->acceptors[i].task)
+            return true;
+    }
+    return false;
+}
+
+static void add_name(const ferry__member *member, ferry__line *line)
+{
+    char address[128];
+    (void)ferry__endpoint_format(&listener_of(member)->binding.endpoint, address, sizeof address);
+    ferry__line_add(line, "listener %s", address);
+    ferry__line_add_label(line, listener_of(member)->stream_options.label);
+}
+
+static bool add_state(ferry__member *member, ferry__line *line)
+{
+    ferry_listener *listener = LISTENER_OF(member, member);
+    if (atomic_load(&listener->accepting) == 0)
+        return false;
+    uint64_t accepted = 0;
+    for (unsigned i = 0; i < listener->service->owner_count; i++)
+        accepted += atomic_load_explicit(&listener->acceptors[i].accepted, memory_order_relaxed);
+    ferry__line_add(line, "%" PRIu64 " accepted", accepted);
+    if (listener->options.limit_streams > 0)
+        ferry__line_add(line, ", %u of %u open", atomic_load(&listener->streams),
+                        listener->options.limit_streams);
+    if (atomic_load(&listener->is_short))
+        ferry__line_add(line, "; out of fds or memory");
+    if (atomic_load(&listener->is_closing))
+        ferry__line_add(line, "; closing");
+    return true;
+}
+
+static const ferry__member_type listener_member = {
+    .abort = abort_member,
+    .ref = ref_member,
+    .unref = unref_member,
+    .is_subject = is_subject,
+    .add_name = add_name,
+    .add_state = add_state,
+};
 
 /* Everything but its binding. Takes nothing but memory. */
 static int create(ferry_service *service, const ferry_listen_options *options,
@@ -102,7 +166,7 @@ static int create(ferry_service *service, const ferry_listen_options *options,
     ferry__promise_init(&listener->closed, NULL, &closed_type);
     (void)ferry__promise_ref_unshared(&listener->closed); /* one to settle, one to hand out */
     listener->service = ferry__service_ref(service);
-    listener->member.abort = abort_member;
+    listener->member.type = &listener_member;
     listener->options = *options;
     ferry__stream_keep_options(&listener->stream_options, options->stream);
     listener->calls = ferry__stream_choose_calls(&listener->stream_options, service);
@@ -201,6 +265,7 @@ undo_create:
 int ferry_listen(ferry_service *service, const char *address, const ferry_listen_options *options,
                  ferry_listener **ret_listener)
 {
+    FERRY__REPORT_CALLER();
     /* Looking up a name, and closing, are points where a thread may be cancelled. */
     int before;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
@@ -226,6 +291,8 @@ void ferry__listener_conclude(ferry_listener *listener)
     if (atomic_fetch_sub(&listener->unsettled, 1) != 1)
         return;
     ferry__service_forget(listener->service, &listener->member);
+    listener->closed.result.active_ns =
+        ferry__clock_now() - ferry__promise_created(&listener->closed);
     (void)ferry__promise_settle(&listener->closed, NULL);
     (void)ferry_promise_unref(&listener->closed);
     ferry__listener_unref(listener); /* the acceptors' */

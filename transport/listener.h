@@ -38,6 +38,7 @@ typedef struct ferry__acceptor {
     ferry__mail room_mail;  /* posted by whoever takes that back */
     ferry__mail start_mail; /* posted once, as the next one is */
     ferry__mail close_mail;
+    _Atomic uint64_t accepted; /* connections that it made streams of; written by the owner */
 
     /* Set when it is made. */
     ferry_listener *listener;

@@ -99,6 +99,7 @@ ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk)
     ferry__request *request = stream->queue.first;
     while (add_request(&all, request, sink->is_message) && prepare_to_join(request))
         request = request->next;
+    ferry__stream_do(stream, "writing");
     return written(ferry__sink_write(sink, all.pieces, all.count, all.more), FERRY_METHOD_MEMORY);
 }
 
@@ -113,6 +114,7 @@ ferry__move ferry__move_zeros(ferry_stream *stream, uint64_t length, size_t chun
         pieces[count] = (struct iovec){.iov_base = (void *)zeros, .iov_len = size};
         left -= size;
     }
+    ferry__stream_do(stream, "writing");
     return written(ferry__sink_write(&stream->sink, pieces, count, false), FERRY_METHOD_MEMORY);
 }
 
@@ -289,6 +291,8 @@ static ferry__move splice_socket(ferry__sink *sink, ferry__part *part, size_t ch
 ferry__move ferry__move_source(ferry_stream *stream, ferry__part *part, size_t chunk)
 {
     ferry__sink *sink = &stream->sink;
+    ferry__stream_do(stream, part->source->generate != NULL ? "calling a generator"
+                                                            : "moving a source's bytes");
     switch (part->source->way) {
     case FERRY__BY_SENDFILE:
         return send_file(sink, part, chunk);

@@ -232,15 +232,24 @@ static bool is_observable(const ferry__request *request)
     return request->on_owner != NULL || !ferry__promise_is_forgotten(&request->promise);
 }
 
+/* Not inlined: it would keep ferry__stream_settle from being, which every small write goes through. */
+__attribute__((noinline)) static void call_on_owner(const ferry_stream *stream,
+                                                    ferry__request *request)
+{
+    ferry__stream_do(stream, "calling on_owner");
+    request->on_owner(&request->promise, &request->promise.result, request->on_owner_arg);
+    ferry__stream_do(stream, NULL);
+}
+
 static void publish(ferry_stream *stream, ferry__request *request, int64_t now)
 {
     ferry_result *result = &request->promise.result;
-    result->queued_ns = request->began_at - request->submitted_at;
+    result->queued_ns = request->began_at - ferry__promise_created(&request->promise);
     result->active_ns = now - request->began_at;
     if (ferry__promise_settle(&request->promise, &stream->owner->ringer) && !request->cancel_came)
         stream->cancels_due++;
     if (request->on_owner != NULL)
-        request->on_owner(&request->promise, result, request->on_owner_arg);
+        call_on_owner(stream, request);
 }
 
 void ferry__stream_settle(ferry_stream *stream, ferry__request *request, int64_t now)

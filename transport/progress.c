@@ -65,8 +65,11 @@ void ferry__progress_note(ferry__request *request, int64_t now, ferry__ringer *r
     progress->told_bytes = sent;
     progress->told_at = now;
     atomic_store(&progress->sent_bytes, sent);
-    if (progress->notice.inbox != NULL)
+    if (progress->notice.inbox != NULL) {
         ferry__notice_post(&progress->notice, ringer);
-    else
-        tell(&progress->notice);
+        return;
+    }
+    ferry__stream_do(request->stream, "calling on_progress");
+    tell(&progress->notice);
+    ferry__stream_do(request->stream, NULL);
 }

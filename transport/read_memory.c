@@ -64,6 +64,7 @@ static int create(ferry_stream *stream, const void *what, const ferry_request_op
 int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
                       const ferry_request_options *options, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     if (read == NULL)
         return -EINVAL;
     return ferry__stream_submit_read(stream, &ferry__read_memory, read, options, ret_promise);

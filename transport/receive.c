@@ -88,6 +88,7 @@ static void give_back(ferry__request *request)
 int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
                          const ferry_request_options *options, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     if (file == NULL)
         return -EINVAL;
     return ferry__stream_submit_read(stream, &ferry__read_to_file, file, options, ret_promise);
@@ -188,6 +189,7 @@ static int open_target(ferry__request *request, storing *self)
     if (self->is_open)
         return 0;
     self->is_open = true;
+    ferry__stream_do(request->stream, "opening files");
     return ferry__target_open(&self->target, request->stream->sink.calls);
 }
 
@@ -199,6 +201,7 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
         return ferry__read_over(error, FERRY_PHASE_OPEN);
     if (is_complete(request, self))
         return ferry__read_over(0, FERRY_PHASE_DONE);
+    ferry__stream_do(intake->stream, "storing what came");
     ssize_t count = store_piped(intake, request);
     if (self->is_refused)
         return ferry__read_over(-EOPNOTSUPP, FERRY_PHASE_SINK);
@@ -295,6 +298,7 @@ static void conclude(ferry__request *request, int error)
     ferry_result *result = &request->promise.result;
     if (self->length != FERRY_TO_END)
         result->remaining = (uint64_t)self->length - result->sent;
+    ferry__stream_do(request->stream, "closing files");
     ferry__target_close(&self->target);
     for (unsigned end = 0; end < 2; end++) {
         if (self->pipe[end] >= 0)

@@ -100,6 +100,7 @@ static void give_back(ferry__request *request)
 int ferry_stream_relay(ferry_stream *from, ferry_stream *to, int64_t length, unsigned flags,
                        const ferry_request_options *options, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     const order asked = {to, length, flags};
     return ferry__stream_submit_read(from, &ferry__read_to_stream, &asked, options, ret_promise);
 }
@@ -144,7 +145,11 @@ static void note_progress(ferry_promise *promise, uint64_t sent_bytes, void *arg
 
 static ferry_request_options options_of(ferry__request *request)
 {
-    ferry_request_options options = {.on_owner = note_outcome, .on_owner_arg = request};
+    ferry_request_options options = {
+        .on_owner = note_outcome,
+        .on_owner_arg = request,
+        .label = atomic_load_explicit(&request->promise.label, memory_order_acquire),
+    };
     if (request->extras == NULL)
         return options;
     options.completion = request->extras->completion;

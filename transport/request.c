@@ -328,6 +328,7 @@ __attribute__((always_inline)) static inline void init(ferry__request *request,
                                                        ferry__inbox *home, ferry__extras *extras)
 {
     ferry__promise_init(&request->promise, home, type);
+    atomic_store_explicit(&request->promise.label, options->label, memory_order_relaxed);
     request->stream = stream;
     request->kind = kind;
     request->on_owner = options->on_owner;
@@ -434,6 +435,7 @@ static void recount(ferry__request *request)
 int ferry__request_open(ferry__request *request)
 {
     request->is_prepared = true;
+    ferry__stream_do(request->stream, "opening files");
     for (size_t i = 0; i < request->part_count; i++) {
         ferry__part *part = &request->parts[i];
         if (part->source == NULL)
@@ -472,12 +474,16 @@ void ferry__request_release_parts(ferry__request *request)
             ferry__source_settle_position(part->source, part->sent);
             ferry__source_rescue(part->source, request->stream->sink.calls);
             has_sources = true;
-        } else if (part->memory.release != NULL)
+        } else if (part->memory.release != NULL) {
+            ferry__stream_do(request->stream, "releasing memory");
             part->memory.release((void *)part->memory.data, part->memory.release_arg);
+        }
     }
     /* Only now: parts may share an fd that one of them was given. */
-    if (has_sources)
+    if (has_sources) {
+        ferry__stream_do(request->stream, "closing files");
         close_sources(request, request->part_count);
+    }
 }
 
 int ferry_promise_get_resume_token(const ferry_promise *promise, ferry_resume_token *ret_token)

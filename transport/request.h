@@ -87,8 +87,7 @@ typedef struct ferry__request {
     ferry__request_kind kind;
     ferry_callback *on_owner;
     void *on_owner_arg;
-    int64_t submitted_at; /* neither set nor read where nobody can see the result */
-    ferry__cost cost;     /* what it counts for in the limits; of sources: the owner corrects it */
+    ferry__cost cost; /* what it counts for in the limits; of sources: the owner corrects it */
     ferry__mail cancel_mail; /* posted by whoever cancels it */
 
     size_t part_count;
@@ -109,7 +108,7 @@ static inline ferry__read *ferry__request_read(ferry__request *request)
 
 /*
  * Makes a request of parts, checking and taking all they hold. To be posted, it still needs
- * mail.deliver and, where anybody can see its result, submitted_at.
+ * mail.deliver and, where anybody can see its result, promise.created_ns.
  * @param home the inbox to report to, or NULL.
  * @return 0, or the errnos of ferry_stream_send, with nothing taken.
  */

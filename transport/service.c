@@ -229,7 +229,7 @@ static void list(ferry_service *service, ferry__member *member)
     if (member->next != NULL)
         member->next->previous = member;
     service->first_member = member;
-    service->stream_count += member->is_stream;
+    service->member_count++;
 }
 
 int ferry__service_remember(ferry_service *service, ferry__member *member)
@@ -248,34 +248,42 @@ void ferry__service_forget(ferry_service *service, ferry__member *member)
     *(member->previous != NULL ? &member->previous->next : &service->first_member) = member->next;
     if (member->next != NULL)
         member->next->previous = member->previous;
-    service->stream_count -= member->is_stream;
+    service->member_count--;
     (void)pthread_mutex_unlock(&service->mutex);
 }
 
 /* The next stream from here on; NULL: there is none. Under the mutex. */
 static ferry_stream *find_stream(ferry__member *member)
 {
-    while (member != NULL && !member->is_stream)
+    while (member != NULL && !member->type->is_stream)
         member = member->next;
     return member != NULL ? ferry__stream_of_member(member) : NULL;
 }
 
-/* ---- draining -------------------------------------------------------------------------------- */
-
-/* Gives a reference to every stream that has not ended; their number in *ret_count. */
-static ferry_stream **snapshot(ferry_service *service, size_t *ret_count)
+ferry__member **ferry__service_keep_members(ferry_service *service, size_t *ret_count)
 {
     (void)pthread_mutex_lock(&service->mutex);
     size_t count = 0;
-    ferry_stream **streams =
-        ferry__allocate((service->stream_count + 1) * sizeof(ferry_stream *)); /* + 1: never 0 */
-    ferry_stream *stream = streams != NULL ? find_stream(service->first_member) : NULL;
-    for (; stream != NULL; stream = find_stream(stream->member.next))
-        streams[count++] = ferry__stream_ref(stream);
+    ferry__member **members =
+        ferry__allocate((service->member_count + 1) * sizeof(ferry__member *)); /* + 1: never 0 */
+    ferry__member *member = members != NULL ? service->first_member : NULL;
+    for (; member != NULL; member = member->next) {
+        member->type->ref(member);
+        members[count++] = member;
+    }
     (void)pthread_mutex_unlock(&service->mutex);
     *ret_count = count;
-    return streams;
+    return members;
 }
+
+void ferry__service_let_go(ferry__member **members, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        members[i]->type->unref(members[i]);
+    ferry__release(members);
+}
+
+/* ---- draining -------------------------------------------------------------------------------- */
 
 /* A promise that settles after all that the stream was given so far. */
 static int promise_quiet(ferry_stream *stream, ferry_promise **ret_promise)
@@ -315,16 +323,15 @@ int ferry_service_drain(ferry_service *service, int64_t timeout_ms)
         return -ECHILD;
     int64_t deadline = ferry__clock_deadline(timeout_ms);
     size_t count;
-    ferry_stream **streams = snapshot(service, &count);
-    if (streams == NULL)
+    ferry__member **members = ferry__service_keep_members(service, &count);
+    if (members == NULL)
         return -ENOMEM;
     int error = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (error == 0)
-            error = drain_stream(streams[i], deadline);
-        ferry__stream_unref(streams[i]);
+    for (size_t i = 0; i < count && error == 0; i++) {
+        if (members[i]->type->is_stream)
+            error = drain_stream(ferry__stream_of_member(members[i]), deadline);
     }
-    ferry__release(streams);
+    ferry__service_let_go(members, count);
     return error;
 }
 
@@ -360,7 +367,7 @@ static void abort_all(ferry_service *service)
     service->is_ending = true;
     /* An abort posts mail, and nothing ends without leaving the list: it stays as it is. */
     for (ferry__member *member = service->first_member; member != NULL; member = member->next)
-        member->abort(member);
+        member->type->abort(member);
     (void)pthread_mutex_unlock(&service->mutex);
 }
 

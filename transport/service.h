@@ -4,8 +4,8 @@
  *
  * owners[0] is the front owner: with dedicated placement the only one, which starts and joins the
  * streams' own; with shared placement one of those that own streams. The list is for whoever must
- * reach all members (streams: drain; listeners and connects under way, too: destroy); its mutex is
- * held for a few pointer writes per member's life, and by drain and destroy for one walk of the list.
+ * reach all members (streams: drain; listeners and connects under way, too: destroy, dump); its mutex
+ * is held for a few pointer writes per member's life, and by these for one walk of the list.
  *
  * Once destroy has walked it nothing may join, since nobody would end it any more: is_ending is set
  * under the same mutex. Owners are held under it too, so that nobody holds one that has ended.
@@ -16,19 +16,40 @@
 #include "actors/owner.h"
 #include "core/thread.h"
 #include "transport/admission.h"
+#include "transport/dump.h"
 
 #include <ferry/service.h>
 #include <ferry/stream.h>
 
-/* What a service ends when it is destroyed. Embedded in it. */
-typedef struct ferry__member {
-    struct ferry__member *previous; /* in the service's list, under its mutex */
-    struct ferry__member *next;     /* likewise */
-    bool is_stream;                 /* else a listener, or a connect under way */
+typedef struct ferry__member ferry__member;
+
+/* What kind it is: constant, one for each. */
+typedef struct ferry__member_type {
+    bool is_stream; /* else a listener, or a connect under way */
 
     /* Any thread, under the service's mutex: has it end soon, but not inside this call. */
-    void (*abort)(struct ferry__member *member);
-} ferry__member;
+    void (*abort)(ferry__member *member);
+
+    /* Likewise: keeps its memory. And any thread: lets go of that. */
+    void (*ref)(ferry__member *member);
+    void (*unref)(ferry__member *member);
+
+    /* Any thread that keeps it. Whether the subject of an owner's activity is about it. */
+    bool (*is_subject)(const ferry__member *member, const void *subject);
+
+    /* Likewise. Adds what it is called: "stream fd 7". */
+    void (*add_name)(const ferry__member *member, ferry__line *line);
+
+    /* Likewise. Adds what it is at. @return whether it has anything to say: it has not ended. */
+    bool (*add_state)(ferry__member *member, ferry__line *line);
+} ferry__member_type;
+
+/* What a service ends when it is destroyed. Embedded in it. */
+struct ferry__member {
+    ferry__member *previous; /* in the service's list, under its mutex */
+    ferry__member *next;     /* likewise */
+    const ferry__member_type *type;
+};
 
 struct ferry_service {
     /* Any thread. */
@@ -52,7 +73,7 @@ struct ferry_service {
 
     pthread_mutex_t mutex;
     ferry__member *first_member; /* under mutex */
-    size_t stream_count;         /* under mutex */
+    size_t member_count;         /* under mutex */
     bool is_ending;              /* under mutex: nothing can join it any more */
 };
 
@@ -99,5 +120,10 @@ unsigned ferry__service_excess_of(const ferry_service *service, const ferry__own
 /* The list of members. Any thread. @return 0; -ESHUTDOWN: the service is being destroyed. */
 int ferry__service_remember(ferry_service *service, ferry__member *member);
 void ferry__service_forget(ferry_service *service, ferry__member *member);
+
+/* Any thread. Keeps all members, the newest first. @return in memory of its own, to be given back;
+ * NULL: out of memory. */
+ferry__member **ferry__service_keep_members(ferry_service *service, size_t *ret_count);
+void ferry__service_let_go(ferry__member **members, size_t count);
 
 #endif

@@ -63,11 +63,6 @@ void ferry__stream_drop_options(ferry_stream_options *kept)
     (void)ferry_limiter_unref(kept->limiter);
 }
 
-static void abort_member(ferry__member *member)
-{
-    ferry_stream_abort(ferry__stream_of_member(member));
-}
-
 /* Everything but its owner. Takes nothing but memory. */
 static int create(const ferry_stream_options *options, ferry_stream **ret_stream)
 {
@@ -82,14 +77,15 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
     }
     ferry__request *close_request = stream->close_request;
     (void)ferry__promise_ref_unshared(&close_request->promise); /* one to settle, one to hand out */
-    close_request->submitted_at = ferry__clock_now(); /* for an abort, which submits no close */
+    /* For an abort, which submits no close. */
+    ferry__promise_set_created(&close_request->promise, ferry__clock_now());
     close_request->mail.deliver = ferry__stream_deliver_request;
     atomic_init(&stream->refs, 2);
     atomic_init(&stream->users, 1);
     stream->options = with_defaults(*options);
     (void)ferry_faults_ref(options->faults);
-    stream->member.is_stream = true;
-    stream->member.abort = abort_member;
+    stream->member.type = &ferry__stream_member;
+    atomic_init(&stream->shown_head.number, FERRY__NO_HEAD);
     stream->abort_mail.deliver = ferry__stream_deliver_abort;
     stream->resume_mail.deliver = ferry__stream_deliver_resume;
     stream->follow_timer.fire = ferry__stream_look_again;
@@ -151,7 +147,7 @@ static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owne
     error = ferry__owner_need_poller(stream->owner);
     if (error != 0)
         goto undo_place;
-    stream->watch.fd = stream->sink.fd;
+    stream->watch.fd = stream->number = stream->sink.fd;
     stream->watch.calls = stream->source_watch.calls = stream->sink.calls;
     stream->service = ferry__service_ref(service);
     error = ferry__service_remember(service, &stream->member);
@@ -434,7 +430,8 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
     request->mail.deliver =
         what->read != NULL ? ferry__intake_deliver_read : ferry__stream_deliver_request;
     if (is_reported(what, ret_promise) || request->on_owner != NULL)
-        request->submitted_at = ferry__clock_now(); /* dear beside a small write: only if seen */
+        /* Dear beside a small write: only if seen. */
+        ferry__promise_set_created(&request->promise, ferry__clock_now());
     if (ret_promise != NULL)
         *ret_promise = ferry__promise_ref_unshared(&request->promise);
     post(stream, request);
@@ -444,6 +441,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
 int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t count,
                       const ferry_request_options *options, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     const submission what = {
         .kind = FERRY__SEND,
         .parts = parts,
@@ -458,6 +456,7 @@ int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t cou
 int ferry_stream_write(ferry_stream *stream, const void *data, size_t length,
                        const ferry_request_options *options, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     ferry_part part = ferry_part_copy(data, length);
     return ferry_stream_send(stream, &part, 1, options, ret_promise);
 }
@@ -465,6 +464,7 @@ int ferry_stream_write(ferry_stream *stream, const void *data, size_t length,
 int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file,
                           const ferry_request_options *options, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     if (file == NULL)
         return -EINVAL;
     ferry_part part = ferry_part_file(*file);
@@ -489,6 +489,7 @@ int ferry__stream_send_relayed(ferry_stream *stream, const ferry_part parts[], s
 
 int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     const submission what = {
         .kind = FERRY__SEND, .refused_by = FERRY__CLOSED, .limited = FERRY__BY_COUNT};
     return submit(stream, &what, ret_promise);
@@ -496,6 +497,7 @@ int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise)
 
 int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     if (stream != NULL && !stream->sink.is_socket)
         return -ENOTSOCK;
     const submission what = {.kind = FERRY__SHUTDOWN,
@@ -528,6 +530,7 @@ static const ferry__cost nothing;
 
 int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
 {
+    FERRY__REPORT_CALLER();
     int error = check_usable(stream);
     if (error != 0)
         return error;
@@ -541,7 +544,8 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
     if (ret_promise != NULL)
         *ret_promise = ferry_promise_ref(&request->promise);
     if (ferry__admit(stream, nothing, FERRY__CLOSED, FERRY__CLOSED, FERRY__UNLIMITED) == 0) {
-        request->submitted_at = ferry__clock_now();
+        ferry__promise_set_created(&request->promise, ferry__clock_now());
+        ferry__report_made(&request->promise);
         ferry__admission_tell(stream);
         ferry__owner_post(stream->owner, &request->mail);
     }

@@ -22,6 +22,7 @@
 #include "transport/limiter.h"
 #include "transport/queue.h"
 #include "transport/service.h"
+#include "transport/shown.h"
 #include "transport/sink.h"
 
 #include <assert.h>
@@ -85,8 +86,13 @@ struct ferry_stream {
     _Atomic(struct ferry__intake *) intake; /* what reading needs; NULL until somebody reads */
     ferry__sink sink;                       /* transport/sink.h says which thread may touch what */
 
+    /* Written by the owner, for whoever looks. */
+    ferry__shown_head shown_head;
+    ferry__waiting shown_sending;
+
     /* Set at adoption, and of no concern to submits. */
     ferry__member member;            /* of the service */
+    int number;                      /* its fd's, which is its name as well */
     ferry__peer peer;                /* who is at the other end */
     struct ferry_listener *listener; /* that counts it among its streams: a reference until it ends.
                                         Or NULL */
@@ -162,8 +168,15 @@ ferry__calls *ferry__stream_choose_calls(const ferry_stream_options *options,
 
 static inline ferry_stream *ferry__stream_of_member(ferry__member *member)
 {
-    assert(member->is_stream);
+    assert(member->type->is_stream);
     return (ferry_stream *)(void *)((char *)member - offsetof(ferry_stream, member));
+}
+
+/* The owner. Says what it does for the stream, where that may take long: a static string; NULL: nothing
+ * of the kind any more. */
+static inline void ferry__stream_do(const ferry_stream *stream, const char *step)
+{
+    ferry__activity_do(&stream->owner->activity, step);
 }
 
 ferry_stream *ferry__stream_ref(ferry_stream *stream);
@@ -200,6 +213,9 @@ void ferry__stream_close_timeout(ferry__timer *timer);
 void ferry__stream_stall_timeout(ferry__timer *timer);
 void ferry__stream_pace_timeout(ferry__timer *timer);
 void ferry__stream_confirm_timeout(ferry__timer *timer);
+
+/* shown.c. A stream as a member of its service. */
+extern const ferry__member_type ferry__stream_member;
 
 /* watermark.c. Any thread, at adoption; then the owner. */
 int ferry__watermark_init(ferry_stream *stream);

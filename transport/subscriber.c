@@ -180,9 +180,11 @@ static void deliver_end(ferry__mail *mail, bool receiver_gone)
 void ferry__subscriber_end(ferry__subscriber *subscriber, int error)
 {
     subscriber->error = error;
-    if (subscriber->home != NULL)
+    if (subscriber->home != NULL) {
         ferry__inbox_post(subscriber->home, &subscriber->end_mail,
                           &subscriber->stream->owner->ringer);
-    else
-        tell_end(subscriber);
+        return;
+    }
+    ferry__stream_do(subscriber->stream, "calling on_end");
+    tell_end(subscriber);
 }

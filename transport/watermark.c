@@ -65,8 +65,11 @@ void ferry__watermark_look(ferry_stream *stream)
     if (now == atomic_load(&watermark->is_above))
         return;
     atomic_store(&watermark->is_above, now);
-    if (watermark->notice.inbox != NULL)
+    if (watermark->notice.inbox != NULL) {
         ferry__notice_post(&watermark->notice, &stream->owner->ringer);
-    else
-        tell(&watermark->notice);
+        return;
+    }
+    ferry__stream_do(stream, "calling on_watermark");
+    tell(&watermark->notice);
+    ferry__stream_do(stream, NULL);
 }

@@ -2,6 +2,9 @@
 /* Promises that a program settles itself: settling, values, hooks, reports. */
 #include "tests/promises.h"
 
+#include "core/hooks.h"
+
+#include <dlfcn.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -528,3 +531,51 @@ PROMISE(reports, label_site_and_times_are_kept)
     check(strcmp(info.label, "other") == 0);
     ferry_promise_unref(promise);
 }
+
+#ifndef NDEBUG
+__attribute__((noinline)) static void drop_from_here(void)
+{
+    const ferry_promise_options options = {.label = "lost"};
+    ferry_promise *promise;
+    check_eq(ferry_promise_create(&options, &promise), 0);
+    ferry_promise_unref(promise);
+}
+
+/* Makes a promise that fails, of another: by a call that makes more calls inside. */
+__attribute__((noinline)) static void fail_from_here(void)
+{
+    ferry_promise *failed = make(), *derived;
+    settle(failed, -EIO, 0);
+    check_eq(ferry_promise_without_cancel(failed, &derived), 0);
+    ferry_promise_unref(failed);
+    check(ferry_inbox_run(0) > 0);
+    ferry_promise_unref(derived);
+}
+
+/* Whether the last report names a place in a function of this program. */
+static bool names_a_place_in(void (*function)(void))
+{
+    Dl_info module;
+    const char *place = strstr(last_line_logged(), "+0x");
+    check(place != NULL && dladdr((const void *)(uintptr_t)function, &module) != 0);
+    size_t begin = (uintptr_t)function - (uintptr_t)module.dli_fbase;
+    size_t offset = strtoul(strstr(place, "0x"), NULL, 16);
+    enum { LONGEST = 1000 }; /* sanitized, too */
+    return offset > begin && offset - begin < LONGEST;
+}
+
+PROMISE(reports, promise_is_named_by_its_label_and_by_the_place_that_made_it)
+{
+    const ferry_promise_options options = {.label = "upload", .site = FERRY_HERE};
+    ferry_promise *promise;
+    check_eq(ferry_promise_create(&options, &promise), 0);
+    ferry_promise_unref(promise);
+    check(strncmp(last_line_logged(), "'upload' (", 10) == 0);
+    check(strstr(last_line_logged(), "own_promise.c:") != NULL);
+    drop_from_here();
+    check(strncmp(last_line_logged(), "'lost' (", 8) == 0);
+    check(names_a_place_in(drop_from_here));
+    fail_from_here();
+    check(names_a_place_in(fail_from_here));
+}
+#endif

@@ -492,6 +492,32 @@ ask 200 "http://127.0.0.1:$(cat named.out)/a.txt"
 stop 0 "$pid"
 ok "socket activation"
 
+# ---- what it is at -------------------------------------------------------------------------------
+
+# local_port FD : of a socket of this shell's.
+local_port() {
+    local inode
+    inode=$(readlink "/proc/$$/fd/$1" | tr -dc 0-9)
+    echo $((16#$(awk -v inode="$inode" '$10 == inode { print substr($2, 10) }' /proc/net/tcp)))
+}
+
+# tells PATTERN : a dump of $pid's has such a line; it is asked for another one meanwhile.
+tells() { kill -USR1 "$pid" && grep -qE "$1" dumped.log; }
+
+serve dumped
+exec 8<>"/dev/tcp/127.0.0.1/$port"
+printf 'GET /large HTTP/1.1\r\nHost: h\r\n\r\n' >&8 # and it reads nothing
+wait_for tells "^stream fd [0-9]+, 127.0.0.1:$(local_port 8): 1 .*; waits for its sink, for [0-9]+ ms"
+wait_for tells '^service: shared, 1 streams; 1 requests queued'
+wait_for tells '^owner ferry-owner-0: '
+wait_for tells "^listener 127.0.0.1:$port: 1 accepted"
+kill -TERM "$pid"
+wait_for tells "^stream fd [0-9]+, 127.0.0.1:$(local_port 8): .*; closing; .* its sink" # why it lasts
+exec 8>&- 8<&-
+wait_for has_ended "$pid"
+wait "$pid" || fail "exit status $? after dumps"
+ok "SIGUSR1 tells which client has stalled, also while the server stops"
+
 # ---- stopping ------------------------------------------------------------------------------------
 
 refuses() { ! (exec 6<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }

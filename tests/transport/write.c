@@ -654,3 +654,54 @@ PROMISE_BOTH(write, promise_that_only_a_progress_callback_gave_has_a_whole_resul
     close(both.theirs);
     ferry_service_destroy(service);
 }
+
+PROMISE_BOTH(write, request_has_the_label_of_its_options_and_the_times_of_its_result)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_request_options options = {.label = "greeting"};
+    ferry_promise *promise, *room;
+    ferry_promise_info info;
+    check_eq(ferry_stream_write(stream, "x", 1, &options, &promise), 0);
+    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    check_eq(ferry_promise_describe(promise, &info), 0);
+    check(strcmp(info.label, "greeting") == 0);
+    ferry_result result = outcome(promise);
+    check(info.created_ns > 0);
+    check_eq(info.settled_ns, info.created_ns + result.queued_ns + result.active_ns);
+    check_eq(ferry_stream_promise_room(stream, 1, 0, &room), 0);
+    check_eq(ferry_promise_describe(room, &info), 0);
+    check(info.label == NULL && info.is_settled);
+    check(info.created_ns > 0 && info.settled_ns >= info.created_ns);
+    ferry_promise_unref(room);
+    check_eq(close_stream(stream).error, 0);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+#ifndef NDEBUG
+PROMISE_BOTH(write, failure_that_nobody_looked_at_is_reported_by_label_and_the_place_of_the_submit)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    const ferry_fault script[] = {{FERRY_CALL_WRITE, 1, 1, FERRY_FAULT_ERROR, EIO}};
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(script, 1, &faults), 0);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.faults = faults});
+    const ferry_request_options options = {.label = "greeting"};
+    ferry_promise *failed, *flushed;
+    check_eq(ferry_stream_write(stream, "x", 1, &options, &failed), 0);
+    check_eq(ferry_stream_flush(stream, &flushed), 0);
+    check_eq(outcome(flushed).error, 0); /* then the one before has settled */
+    ferry_promise_unref(failed);
+    check(strncmp(last_line_logged(), "'greeting' (", 12) == 0);
+    check(strstr(last_line_logged(), "+0x") != NULL);
+    check(strstr(last_line_logged(), ") failed with EIO, and nobody looked") != NULL);
+    check_eq(close_stream(stream).error, 0);
+    ferry_faults_unref(faults);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+#endif

@@ -4,6 +4,7 @@
  * its command line and its signals.
  */
 #include "commands.h"
+#include "serve/dumper.h"
 #include "serve/gate.h"
 #include "serve/server.h"
 #include "serve/tree.h"
@@ -66,7 +67,9 @@ static const char doc[] =
     "\vADDRESS is HOST:PORT, [V6]:PORT, unix:/path, or systemd:N for a socket that the service "
     "manager passes; with port 0 the system chooses one. The addresses are printed on standard "
     "error. What is under way when it is to stop is finished; a "
-    "second signal ends it at once.";
+    "second signal ends it at once. At SIGUSR1 it tells on standard error what each thread and "
+    "each "
+    "connection is at.";
 
 /* @return a whole number from least to most; or it complains. */
 static uint64_t parse_number(const char *name, const char *text, uint64_t least, uint64_t most,
@@ -181,13 +184,16 @@ static struct cache_limits choose_limits(unsigned owners, size_t fds)
     };
 }
 
-/* Signals are waited for, not handled: blocked before there are threads. */
-static void block_signals(sigset_t *ret_signals)
+/* Signals are waited for, not handled: blocked before there are threads. @param ret_stop those that
+ * ask for a stop. */
+static void block_signals(sigset_t *ret_stop)
 {
-    (void)sigemptyset(ret_signals);
-    (void)sigaddset(ret_signals, SIGINT);
-    (void)sigaddset(ret_signals, SIGTERM);
-    (void)sigprocmask(SIG_BLOCK, ret_signals, NULL);
+    (void)sigemptyset(ret_stop);
+    (void)sigaddset(ret_stop, SIGINT);
+    (void)sigaddset(ret_stop, SIGTERM);
+    sigset_t all = *ret_stop;
+    (void)sigaddset(&all, SIGUSR1); /* the dumper's */
+    (void)sigprocmask(SIG_BLOCK, &all, NULL);
 }
 
 static bool listen_at(struct server *server, const char *address, unsigned limit,
@@ -244,12 +250,16 @@ static int run(struct arguments *arguments)
 {
     struct access_log **log = &arguments->server.log;
     struct server *server = NULL;
+    struct dumper *dumper = NULL;
     block_signals(&arguments->signals);
     int error = arguments->log != NULL ? access_log_open(arguments->log, log) : 0;
     if (error != 0)
         return complain(arguments->log, error);
     error = server_create(&arguments->server, &server);
+    if (error == 0)
+        error = dumper_start(server_service(server), &dumper);
     int status = error != 0 ? complain("it cannot begin", error) : serve(server, arguments);
+    dumper_stop(dumper);
     server_destroy(server);
     uint64_t missed = access_log_close(*log);
     if (missed > 0)

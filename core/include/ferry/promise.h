@@ -150,7 +150,7 @@ typedef struct ferry_promise_options {
     const char
         *label; /* for reports: what it is; NULL: nothing. Must stay valid, as a literal does */
     bool copy_label;  /* it is copied instead */
-    const char *site; /* where it is made: FERRY_HERE; NULL: unknown. Must stay valid */
+    const char *site; /* where it is made: FERRY_HERE; NULL: not said. Must stay valid */
 } ferry_promise_options;
 
 /* The place in the source where this stands, as a string: "serve.c:12". */
@@ -208,17 +208,22 @@ typedef struct ferry_promise_info {
     const char *label; /* or NULL */
     const char *site;  /* where it was made, or NULL */
     bool is_settled;
-    int64_t created_ns; /* of CLOCK_MONOTONIC; 0: it is a request's, whose result has its times */
-    int64_t settled_ns; /* likewise; 0 also while it is pending */
+    int64_t created_ns; /* when it was made, or its request submitted: of CLOCK_MONOTONIC */
+    int64_t settled_ns; /* likewise, when it settled; 0 while it is pending */
 } ferry_promise_info;
 
 /* Tells what is known of a promise. Threads: any. @return 0; -EINVAL: one of the two is NULL. */
 FERRY_API int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret_info);
 
 /*
- * Names any promise, a request's too, for reports. Debug builds (made without NDEBUG) tell the log
- * hook of failures that nobody learnt of (by ferry_promise_await with a ret_result, by a callback, by
- * combining) before the last reference was given back.
+ * Names any promise, a request's too (whose options can do that at once), for reports and dumps
+ * (ferry_service_dump).
+ *
+ * Reports: debug builds (made without NDEBUG) tell the log hook of promises that were dropped while
+ * they were pending, and of failures that nobody learnt of (by ferry_promise_await with a ret_result,
+ * by a callback, by combining) before the last reference was given back. They name the promise by its
+ * label and by its site or, where none was given, the place that ferry was called from: "'upload'
+ * (program+0x1234) failed with EIO, and nobody looked"; addr2line(1) takes the number.
  *
  * Threads: any. Borrows: label, for as long as the promise is: best a literal. NULL: none.
  * @return 0; -EINVAL: promise is NULL.

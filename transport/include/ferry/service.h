@@ -83,6 +83,47 @@ FERRY_API int ferry_service_drain(ferry_service *service, int64_t timeout_ms);
  */
 FERRY_API int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_status);
 
+/* Takes one line of a dump: without a newline, printable. @param line valid during the call. */
+typedef void ferry_dump_line(const char *line, void *arg);
+
+/*
+ * Tells in lines of text what a service is at: for people who want to know why it hangs. It waits for
+ * none of ferry's threads, so it can be asked for while they are blocked, in a dead disk or in a
+ * callback of the program's. For numbers to be watched there are ferry_service_get_status and
+ * ferry_stream_get_status.
+ *
+ *   service: shared, 2 streams; 5 requests queued, 320 bytes and 31457280 of files
+ *   owner ferry-owner-0: asleep; its last turn began 20 ms ago
+ *   owner ferry-owner-1: in a turn of stream fd 9, unix: 'backup', for 5123 ms: opening files
+ *   listener 127.0.0.1:8080: 12 accepted, 1 of 100 open
+ *   connect example.org:80: looks up the name, for 1200 ms
+ *   stream fd 8, 127.0.0.1:4711: 4 requests queued, 320 bytes and 31457000 of files; 8192 bytes sent;
+ *     sends request 12 'answer', for 5200 ms; waits for its sink, for 5123 ms (in one line)
+ *
+ * There is a line for the service, for each of its owners, and then, the oldest first, for each
+ * listener, each connect under way and each stream that has not ended; with dedicated placement, behind
+ * a stream, for its own owner, if that has a thread. A stream is called by its fd, its peer and the
+ * label of its options. It tells
+ *   - its queue, and its offset: the bytes sent;
+ *   - poisoned by, closing: what its status and its end are, if there is anything to say;
+ *   - sends: the request under way, its number in the stream's order, and since when its turn has
+ *     come: the oldest one's age. Its label or, if it has none, the end of the path that it sends;
+ *   - waits for: its sink (its peer does not read), its source (which has nothing for now), its
+ *     limiter, confirmation, its peer's end; and for how long no byte has left because of it;
+ *   - received, once it has been read from: bytes; and what reading waits for: its peer, its reader
+ *     (on another thread, with what it was given), a relay.
+ * Of an owner: whose turn it is and for how long already, and what lasts within it, if anything does:
+ * opening files, moving a source's bytes, calling on_owner, ...
+ *
+ * Each line is right as far as nothing moves while it is written. The words are for people: they may
+ * change.
+ *
+ * Threads: any, callbacks and ferry's own included. Never blocks, unless write_line does. write_line
+ * is called on this thread, inside the call, with nothing locked; it may call ferry, and end the thread.
+ * @return 0; -EINVAL: service or write_line is NULL; -ENOMEM: nothing was told; -ECHILD: after fork.
+ */
+FERRY_API int ferry_service_dump(ferry_service *service, ferry_dump_line *write_line, void *arg);
+
 /*
  * Ends a service: aborts every stream that is still open (settling what it has queued with
  * -ECANCELED), closes every listener, calls off every connect that is under way (waiting for a name
@@ -92,7 +133,7 @@ FERRY_API int ferry_service_get_status(ferry_service *service, ferry_service_sta
  *
  * Threads: any but ferry's own (asserted in debug builds; elsewhere it logs an error and does
  * nothing), inside callbacks of the program's threads too; no other call on the service (adopting,
- * draining) may be under way, or follow, but in callbacks on its own owners: there it is refused with
+ * draining, dumping) may be under way, or follow, but in callbacks on its own owners: there it is refused with
  * -ESHUTDOWN. Calls on its streams and promises may.
  * In a forked child it does nothing: the threads are the parent's.
  */

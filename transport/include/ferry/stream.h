@@ -169,6 +169,12 @@ typedef struct ferry_stream_options {
 
     /* For tests: what is to go wrong (<ferry/fault.h>); NULL: nothing. */
     ferry_faults *faults;
+
+    /*
+     * What dumps call it (ferry_service_dump), beside its fd and its peer; NULL: nothing. Must stay
+     * valid until the service is destroyed, as a literal does.
+     */
+    const char *label;
 } ferry_stream_options;
 
 /*
@@ -233,6 +239,12 @@ typedef struct ferry_request_options {
     void *on_progress_arg;
     uint64_t progress_step_bytes;
     int64_t progress_interval_ms;
+
+    /*
+     * What it is called in reports and dumps, as by ferry_promise_set_label; NULL: nothing. Must stay
+     * valid for as long as the promise, and until the request has settled: best a literal.
+     */
+    const char *label;
 } ferry_request_options;
 
 /* A look at a stream and its queue: right when it was taken, perhaps not when it is read. */

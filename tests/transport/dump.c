@@ -1,0 +1,718 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Dumps: what a service says it is at, above all when it hangs.
+ *
+ * Linked with --wrap of sendfile64 and writev, so that a call on a file can block as one on a dead
+ * disk does.
+ */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+/* ---- a dead disk ----------------------------------------------------------------------------- */
+
+ssize_t __real_sendfile64(int out, int in, off_t *offset, size_t count);
+ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count);
+
+static atomic_bool is_dead; /* the disk */
+static sem_t revived;
+
+ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count)
+{
+    if (atomic_load(&is_dead))
+        sem_wait(&revived);
+    return __real_sendfile64(out, in, offset, count);
+}
+
+ssize_t __real_writev(int fd, const struct iovec pieces[], int count);
+ssize_t __wrap_writev(int fd, const struct iovec pieces[], int count);
+
+ssize_t __wrap_writev(int fd, const struct iovec pieces[], int count)
+{
+    if (atomic_load(&is_dead))
+        sem_wait(&revived);
+    return __real_writev(fd, pieces, count);
+}
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+/* A dump, kept. */
+typedef struct text {
+    unsigned count;
+    char lines[64][512];
+} text;
+
+static void keep(const char *line, void *arg)
+{
+    text *all = arg;
+    check(all->count < 64 && strlen(line) < 512);
+    strcpy(all->lines[all->count++], line);
+}
+
+static void look(ferry_service *service, text *ret_text)
+{
+    ret_text->count = 0;
+    check_eq(ferry_service_dump(service, keep, ret_text), 0);
+}
+
+/* The line that begins so; NULL: there is none. */
+static const char *find(const text *all, const char *beginning)
+{
+    for (unsigned i = 0; i < all->count; i++)
+        if (strncmp(all->lines[i], beginning, strlen(beginning)) == 0)
+            return all->lines[i];
+    return NULL;
+}
+
+/* Dumps until the line that begins so has all of these, in this order. */
+static void wait_for_line(ferry_service *service, const char *beginning, const char *const parts[])
+{
+    text all;
+    for (bool is_there = false; !is_there; sched_yield()) {
+        look(service, &all);
+        const char *place = find(&all, beginning);
+        for (unsigned i = 0; place != NULL && parts[i] != NULL; i++)
+            place = strstr(place, parts[i]);
+        is_there = place != NULL;
+    }
+}
+
+#define wait_for(service, beginning, ...)                                                          \
+    wait_for_line(service, beginning, (const char *const[]){__VA_ARGS__, NULL})
+
+/* How a stream's line begins, whose fd that is. */
+static const char *stream_of(int fd)
+{
+    static char name[32];
+    snprintf(name, sizeof name, "stream fd %d,", fd);
+    return name;
+}
+
+/* The owner that has the turn says so: its line begins with its name, which differs. */
+static void wait_for_owner(ferry_service *service, const char *turn_of, const char *step)
+{
+    text all;
+    for (bool is_there = false; !is_there; sched_yield()) {
+        look(service, &all);
+        for (unsigned i = 0; i < all.count && !is_there; i++) {
+            const char *turn = strstr(all.lines[i], "in a turn of ");
+            is_there = strncmp(all.lines[i], "owner ferry-", 12) == 0 && turn != NULL &&
+                       strstr(turn, turn_of) != NULL && strstr(turn, step) != NULL;
+        }
+    }
+}
+
+/* Dumps until what a line says after a phrase has lasted for some milliseconds. */
+static void wait_for_age(ferry_service *service, const char *beginning, const char *phrase)
+{
+    text all;
+    for (long age = 0; age < 3; sched_yield()) {
+        look(service, &all);
+        const char *line = find(&all, beginning);
+        const char *place = line != NULL ? strstr(line, phrase) : NULL;
+        const char *lasts = place != NULL ? strstr(place, ", for ") : NULL;
+        age = lasts != NULL ? strtol(lasts + 6, NULL, 10) : 0;
+    }
+}
+
+static ferry_promise *write_labelled(ferry_stream *stream, const void *data, size_t size,
+                                     const char *label)
+{
+    const ferry_request_options options = {.label = label};
+    ferry_promise *promise;
+    check_eq(ferry_stream_write(stream, data, size, &options, &promise), 0);
+    return promise;
+}
+
+/* ---- what streams are at --------------------------------------------------------------------- */
+
+PROMISE_BOTH(dump, names_each_stream_with_its_queue_offset_and_age)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM), idle = tcp_pair();
+    ferry_stream *quiet = stream_adopt(service, idle.ours);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.label = "backup"});
+    check_eq(outcome(submit_write(stream, "hello", 5)).error, 0);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    ferry_promise *marker = write_labelled(stream, NULL, 0, "marker");
+    wait_for(service, stream_of(both.ours),
+             " unix: 'backup': 2 requests queued, 33554432 bytes and 0", "sends request 1, for ");
+    text all;
+    look(service, &all);
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    char sent[64], peer[64];
+    snprintf(sent, sizeof sent, "; %llu bytes sent", (unsigned long long)status.sent_bytes);
+    check(strstr(find(&all, stream_of(both.ours)), sent) != NULL);
+    check_eq(ferry_stream_get_peer(quiet, peer, sizeof peer) > 0, 1);
+    check(strstr(find(&all, stream_of(idle.ours)), peer) != NULL);
+    check(strstr(find(&all, stream_of(idle.ours)), ": 0 requests queued, 0 bytes") != NULL);
+    check(strstr(find(&all, stream_of(idle.ours)), "sends request") == NULL);
+    const char *older = find(&all, stream_of(idle.ours)), *newer = find(&all, stream_of(both.ours));
+    bool is_dedicated = placement == FERRY_DEDICATED; /* each has an owner, and one a thread */
+    check(newer == older + sizeof all.lines[0]);
+    check_eq(strncmp(all.lines[all.count - 1], "owner ferry-1: ", 15) == 0, is_dedicated);
+    check(strncmp(all.lines[0],
+                  placement == FERRY_SHARED ? "service: shared, 2 streams; 2"
+                                            : "service: dedicated, 2 streams; 2",
+                  25) == 0);
+    wait_for_age(service, stream_of(both.ours), "sends request 1");
+    reader *peer_of_stream = reader_start(both.theirs, false);
+    check_eq(outcome(stuck).error, 0);
+    check_eq(outcome(marker).error, 0);
+    wait_for(service, stream_of(both.ours),
+             ": 0 requests queued, 0 bytes and 0 of files; 33554437");
+    close_stream(stream);
+    reader_join(peer_of_stream);
+    reader_free(peer_of_stream);
+    close_stream(quiet);
+    close(idle.theirs);
+    look(service, &all);
+    check(find(&all, "stream") == NULL);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(dump, stalled_peer_is_seen_as_a_wait_for_the_sink_and_moving_on_begins_it_anew)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    unsigned char *data = calloc(1, STUCK_BYTES);
+    ferry_promise *stuck = write_labelled(stream, data, STUCK_BYTES, "the film");
+    free(data);
+    wait_for(service, stream_of(both.ours), "sends request 0 'the film', for ",
+             "; waits for its sink, for ");
+    wait_for_age(service, stream_of(both.ours), "waits for its sink");
+    char some[64 * 1024];
+    text all;
+    long age = 3; /* now it comes down: the peer reads, and bytes leave */
+    while (age >= 3) {
+        (void)recv(both.theirs, some, sizeof some, MSG_DONTWAIT);
+        look(service, &all);
+        const char *wait = strstr(find(&all, stream_of(both.ours)), "waits for its sink, for ");
+        age = wait != NULL ? strtol(wait + 24, NULL, 10) : 0;
+    }
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+static int64_t nothing_yet(void *buffer, size_t size, void *arg)
+{
+    (void)buffer;
+    (void)size;
+    (void)arg;
+    return -EAGAIN;
+}
+
+PROMISE_BOTH(dump, stream_whose_source_is_dry_is_seen_so)
+{
+    ferry_service *service = service_start(placement);
+    int fds[2];
+    check_eq(pipe(fds), 0);
+    test_file file = file_make(10, 1);
+    ferry_file growing = ferry_file_at(file.path), piped = ferry_file_fd(fds[0]);
+    growing.flags = FERRY_FILE_FOLLOW;
+    piped.flags = FERRY_FD_BORROW;
+    const ferry_part parts[] = {ferry_part_file(piped), ferry_part_file(growing),
+                                ferry_part_generate(nothing_yet, NULL, FERRY_TO_END, NULL)};
+    for (unsigned i = 0; i < 3; i++) {
+        pair both = unix_pair(SOCK_STREAM);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        check_eq(ferry_stream_send(stream, &parts[i], 1, NULL, NULL), 0);
+        wait_for(service, stream_of(both.ours), "sends request 0", "; waits for its source, for ");
+        wait_for_age(service, stream_of(both.ours), "waits for its source");
+        /* What has no label is called by the end of its path. */
+        if (i == 1)
+            wait_for(service, stream_of(both.ours), "sends request 0 '", file.path);
+        ferry_stream_abort(stream);
+        ferry_stream_unref(stream);
+        close(both.theirs);
+    }
+    close(fds[0]);
+    close(fds[1]);
+    file_remove(&file);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_for_by_name)
+{
+    ferry_service *service = service_start(placement);
+    const ferry_limiter_options slow = {.bytes_per_s = 1};
+    ferry_limiter *limiter;
+    check_eq(ferry_limiter_create(&slow, &limiter), 0);
+    pair both = unix_pair(SOCK_STREAM);
+    const ferry_stream_options options = {.limiter = limiter, .close_timeout_ms = 100000};
+    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
+    check_eq(ferry_stream_write(stream, "much more than a byte", 21, NULL, NULL), 0);
+    wait_for(service, stream_of(both.ours), "waits for its limiter, for ");
+    check_eq(ferry_limiter_set_rate(limiter, 1 << 20, 1 << 20), 0);
+
+    const ferry_request_options acked = {.completion = FERRY_ACKED};
+    check_eq(ferry_stream_write(stream, "x", 1, &acked, NULL), 0);
+    wait_for(service, stream_of(both.ours), "waits for confirmation, for ");
+    char some[64];
+    check(recv(both.theirs, some, 22, MSG_WAITALL) == 22);
+
+    check_eq(ferry_stream_close(stream, NULL), 0);
+    wait_for(service, stream_of(both.ours), "22 bytes sent; closing",
+             "waits for its peer's end, for ");
+    ferry_stream_abort(stream);
+    ferry_stream_unref(stream);
+    ferry_limiter_unref(limiter);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+static size_t take_all(ferry_stream *stream, const void *data, size_t size, bool at_end, void *arg)
+{
+    (void)stream;
+    (void)data;
+    (void)at_end;
+    (void)arg;
+    return size;
+}
+
+PROMISE_BOTH(dump, reading_that_waits_for_the_peer_or_for_a_reader_elsewhere_or_a_relay_is_seen_so)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_stream *onward = stream_adopt(service, other.ours);
+    const ferry_reader elsewhere = {.on_read = take_all};
+    check_eq(ferry_stream_set_reader(stream, &elsewhere), 0);
+    wait_for(service, stream_of(both.ours), "; 0 bytes received; waits for its peer, for ");
+    check_eq(send(both.theirs, "hello", 5, 0), 5);
+    wait_for(service, stream_of(both.ours), "; 5 bytes received; waits for its reader, for ");
+    while (ferry_inbox_run(0) == 0)
+        sched_yield();
+    wait_for(service, stream_of(both.ours), "; 5 bytes received; waits for its peer, for ");
+    wait_for_age(service, stream_of(both.ours), "waits for its peer");
+    check_eq(ferry_stream_set_reader(stream, NULL), 0);
+    check_eq(ferry_stream_relay(stream, onward, FERRY_TO_END, 0, NULL, NULL), 0);
+    wait_for(service, stream_of(both.ours), "waits for a relay, for ");
+    wait_for(service, stream_of(other.ours), "waits for its source, for ");
+    ferry_stream_abort(stream);
+    ferry_stream_abort(onward);
+    ferry_stream_unref(stream);
+    ferry_stream_unref(onward);
+    close(both.theirs);
+    close(other.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(dump, poisoned_stream_says_by_what)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    const ferry_fault script[] = {{FERRY_CALL_WRITE, 1, 1, FERRY_FAULT_SHORT, 0},
+                                  {FERRY_CALL_WRITE, 2, 1, FERRY_FAULT_ERROR, EIO}};
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(script, 2, &faults), 0);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.faults = faults});
+    check_eq(outcome(submit_write(stream, "hello", 5)).error, -EIO);
+    wait_for(service, stream_of(both.ours), "; 1 bytes sent; poisoned by EIO");
+    close_stream(stream);
+    ferry_faults_unref(faults);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE(dump, label_is_printable_and_cut_and_may_be_gone_once_its_request_has_settled)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt_with(
+        service, both.ours,
+        (ferry_stream_options){.label = "a\nb\x1b[1m and quite a lot more, which is too much for it"
+                                        " as well as for you"});
+    const char *line = " 'a?b?[1m and quite a lot more, which is too much for it as we':";
+    wait_for(service, stream_of(both.ours), line);
+    char *label = strdup("a label of more than 31 bytes in all");
+    unsigned char *data = calloc(1, STUCK_BYTES);
+    ferry_promise *stuck = write_labelled(stream, data, STUCK_BYTES, label);
+    free(data);
+    wait_for(service, stream_of(both.ours),
+             "sends request 0 'a label of more than 31 bytes i', for");
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    free(label);
+    text all;
+    look(service, &all);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+/* ---- what owners are at ---------------------------------------------------------------------- */
+
+PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_named_with_how_long)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    test_file file = file_make(100000, 1);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    sem_init(&revived, 0, 0);
+    atomic_store(&is_dead, true);
+    ferry_promise *blocked = submit_file(stream, ferry_file_at(file.path));
+    ferry_promise *behind = submit_write(stream, "x", 1);
+    char name[64];
+    snprintf(name, sizeof name, "stream fd %d, unix:, for ", both.ours);
+    wait_for_owner(service, name, " ms: moving a source's bytes");
+    wait_for(service, stream_of(both.ours), ": 2 requests queued, 1 bytes and 100000 of files",
+             "sends request 0 '", file.path, "', for ");
+    wait_for_age(service, stream_of(both.ours), "sends request 0");
+    text all;
+    const char *turn = NULL;
+    for (long age = 0; age < 3; sched_yield()) {
+        look(service, &all);
+        for (unsigned i = 0; i < all.count; i++)
+            if ((turn = strstr(all.lines[i], name)) != NULL)
+                break;
+        check(turn != NULL);
+        age = strtol(turn + strlen(name), NULL, 10);
+    }
+    atomic_store(&is_dead, false);
+    sem_post(&revived);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(blocked).error, 0);
+    check_eq(outcome(behind).error, 0);
+    close_stream(stream);
+    reader_join(peer);
+    reader_free(peer);
+    file_remove(&file);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(dump, stream_to_a_file_whose_disk_is_dead_names_the_request_that_is_written)
+{
+    ferry_service *service = service_start(placement);
+    char path[] = "/tmp/ferry-dump-XXXXXX", name[64];
+    int fd = mkstemp(path);
+    ferry_stream *stream = stream_adopt(service, fd);
+    sem_init(&revived, 0, 0);
+    atomic_store(&is_dead, true);
+    ferry_promise *blocked = write_labelled(stream, "a line", 6, "the log");
+    snprintf(name, sizeof name, "stream fd %d", fd);
+    wait_for_owner(service, name, " ms: writing");
+    wait_for(service, name, ": 1 requests queued, 6 bytes", "sends request 0 'the log', for ");
+    atomic_store(&is_dead, false);
+    sem_post(&revived);
+    check_eq(outcome(blocked).error, 0);
+    close_stream(stream);
+    unlink(path);
+    ferry_service_destroy(service);
+}
+
+static void wait_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    sem_wait(arg);
+}
+
+PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    sem_t go_on;
+    sem_init(&go_on, 0, 0);
+    const ferry_request_options options = {.on_owner = wait_in_callback, .on_owner_arg = &go_on};
+    ferry_promise *promise;
+    check_eq(ferry_stream_write(stream, "x", 1, &options, &promise), 0);
+    char name[64];
+    snprintf(name, sizeof name, "stream fd %d,", both.ours);
+    wait_for_owner(service, name, " ms: calling on_owner");
+    sem_post(&go_on);
+    check_eq(outcome(promise).error, 0);
+    wait_for(service, placement == FERRY_SHARED ? "owner ferry-owner-0: " : "owner ferry-0: ",
+             "asleep; its last turn began ");
+    close_stream(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+static void wait_with_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener;
+    (void)stream;
+    sem_wait(arg);
+}
+
+/* At an abstract address; gives it as the kernel has it. */
+static struct sockaddr_un local_address(const char *what, socklen_t *ret_size)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "ferry-dump-%s-%d",
+                          what, (int)getpid());
+    *ret_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+    return address;
+}
+
+PROMISE_BOTH(dump,
+             listener_is_named_with_what_it_accepted_and_an_owner_that_hands_on_to_the_program)
+{
+    ferry_service *service = service_start(placement);
+    sem_t go_on;
+    sem_init(&go_on, 0, 0);
+    char text_address[64], line[128];
+    snprintf(text_address, sizeof text_address, "unix:@ferry-dump-gate-%d", (int)getpid());
+    snprintf(line, sizeof line, "listener %s: ", text_address);
+    const ferry_listen_options options = {.on_stream = wait_with_stream,
+                                          .on_stream_arg = &go_on,
+                                          .on_owner = true,
+                                          .limit_streams = 7};
+    ferry_listener *listener;
+    check_eq(ferry_listen(service, text_address, &options, &listener), 0);
+    wait_for(service, line, "0 accepted, 0 of 7 open");
+    socklen_t size;
+    struct sockaddr_un address = local_address("gate", &size);
+    int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(connect(client, (struct sockaddr *)&address, size), 0);
+    wait_for_owner(service, placement == FERRY_SHARED ? "listener unix:@" : "stream fd ",
+                   " ms: calling on_stream");
+    sem_post(&go_on);
+    wait_for(service, line, "1 accepted, ");
+    close(client);
+    ferry_promise *closed;
+    check_eq(ferry_listener_close(listener, &closed), 0);
+    check_eq(outcome(closed).error, 0);
+    text all;
+    look(service, &all);
+    check(find(&all, "listener") == NULL);
+    ferry_listener_unref(listener);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(dump, connect_under_way_is_named_with_its_step_and_how_long)
+{
+    ferry_service *service = service_start(placement);
+    socklen_t size;
+    struct sockaddr_un address = local_address("full", &size);
+    int full = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), waiting[3];
+    check_eq(bind(full, (struct sockaddr *)&address, size), 0);
+    check_eq(listen(full, 0), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        waiting[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)connect(waiting[i], (struct sockaddr *)&address, size); /* until there is no room */
+    }
+    char text_address[64], line[128];
+    snprintf(text_address, sizeof text_address, "unix:@ferry-dump-full-%d", (int)getpid());
+    snprintf(line, sizeof line, "connect %s: ", text_address);
+    ferry_promise *promise;
+    check_eq(ferry_connect(service, text_address, NULL, &promise), 0);
+    wait_for(service, line, "connects, for ");
+    wait_for_age(service, line, "connects");
+    check_eq(ferry_promise_cancel(promise), 0);
+    check_eq(outcome(promise).error, -ECANCELED);
+    text all;
+    look(service, &all);
+    check(find(&all, "connect") == NULL);
+    for (unsigned i = 0; i < 3; i++)
+        close(waiting[i]);
+    close(full);
+    ferry_service_destroy(service);
+}
+
+/* ---- when, and from where -------------------------------------------------------------------- */
+
+PROMISE(dump, bad_arguments_are_einval_and_without_memory_it_is_enomem_and_tells_nothing)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    text all = {0};
+    check_eq(ferry_service_dump(NULL, keep, &all), -EINVAL);
+    check_eq(ferry_service_dump(service, NULL, &all), -EINVAL);
+    fail_allocation(1);
+    check_eq(ferry_service_dump(service, keep, &all), -ENOMEM);
+    allow_allocations();
+    check_eq(all.count, 0);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(dump, after_fork_it_is_echild)
+{
+    ferry_service *service = service_start(placement);
+    pid_t child = fork();
+    if (child == 0) {
+        text all = {0};
+        alarm(60);
+        check_eq(ferry_service_dump(service, keep, &all), -ECHILD);
+        check_eq(all.count, 0);
+        _exit(0);
+    }
+    int status;
+    check_eq(waitpid(child, &status, 0), child);
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ferry_service_destroy(service);
+}
+
+static void look_again(const char *line, void *service)
+{
+    text all;
+    look(service, &all);
+    check(strlen(line) > 0 && all.count > 0);
+}
+
+static atomic_uint looks;
+
+static void look_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    text all;
+    look(arg, &all);
+    check(find(&all, "stream fd ") != NULL);
+    atomic_fetch_add(&looks, 1);
+}
+
+PROMISE_BOTH(dump, works_in_callbacks_its_own_too_and_on_owners_and_there_while_it_is_destroyed)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_request_options options = {.on_owner = look_in_callback, .on_owner_arg = service};
+    ferry_promise *promise;
+    check_eq(ferry_service_dump(service, look_again, service), 0);
+    check_eq(ferry_stream_write(stream, "x", 1, &options, &promise), 0);
+    check_eq(ferry_promise_then(promise, look_in_callback, service), 0);
+    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    (void)ferry_inbox_run(0);
+    check_eq(atomic_load(&looks), 2);
+    ferry_promise_unref(promise);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
+    ferry_service_destroy(service); /* the write is called off, and its callback looks */
+    check_eq(atomic_load(&looks), 3);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+}
+
+struct closer {
+    ferry_stream *stream; /* NULL: it is closed */
+    text all;
+};
+
+static void close_and_keep(const char *line, void *arg)
+{
+    struct closer *self = arg;
+    if (self->stream != NULL)
+        close_stream(self->stream);
+    self->stream = NULL;
+    keep(line, &self->all);
+}
+
+PROMISE_BOTH(dump, leaves_out_what_ends_while_it_is_written)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    struct closer closer = {.stream = stream_adopt(service, both.ours)};
+    check_eq(ferry_service_dump(service, close_and_keep, &closer), 0);
+    check(find(&closer.all, "service: ") != NULL && find(&closer.all, "stream") == NULL);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+static void end_thread(const char *line, void *arg)
+{
+    (void)line;
+    (void)arg;
+    pthread_exit(NULL);
+}
+
+static void *look_and_end(void *arg)
+{
+    (void)ferry_service_dump(arg, end_thread, NULL);
+    return NULL;
+}
+
+PROMISE_BOTH(dump, may_end_its_thread_midway_and_leaves_nothing_behind)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, look_and_end, service), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    close_stream(stream);
+    close(both.theirs);
+    ferry_service_destroy(service); /* the census would miss the stream */
+}
+
+typedef struct watcher {
+    ferry_service *service;
+    atomic_bool is_over;
+    unsigned long lines;
+} watcher;
+
+static void count_line(const char *line, void *arg)
+{
+    check(strncmp(line, "service: ", 9) == 0 || strncmp(line, "owner ferry-", 12) == 0 ||
+          strncmp(line, "stream fd ", 10) == 0);
+    ((watcher *)arg)->lines++;
+}
+
+static void *watch(void *arg)
+{
+    watcher *self = arg;
+    while (!atomic_load(&self->is_over))
+        check_eq(ferry_service_dump(self->service, count_line, self), 0);
+    return NULL;
+}
+
+static void live_and_die(ferry_service *service, unsigned number, const test_file *file)
+{
+    static const char *const labels[] = {"short", "one that is rather longer than it need be",
+                                         NULL};
+    pair both = unix_pair(SOCK_STREAM);
+    reader *peer = number % 3 != 0 ? reader_start(both.theirs, false) : NULL;
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_reader reads = {.on_read = take_all, .on_owner = true};
+    check_eq(ferry_stream_set_reader(stream, &reads), 0);
+    for (unsigned i = 0; i < 20; i++) {
+        const ferry_request_options options = {.label = labels[(number + i) % 3]};
+        const ferry_file range = ferry_file_at(file->path);
+        check_eq(ferry_stream_write(stream, "some bytes", 10, &options, NULL), 0);
+        check_eq(ferry_stream_sendfile(stream, &range, &options, NULL), 0);
+    }
+    if (peer == NULL || number % 2 == 0)
+        ferry_stream_abort(stream);
+    close_stream(stream);
+    if (peer == NULL) {
+        close(both.theirs);
+        return;
+    }
+    reader_join(peer);
+    reader_free(peer);
+}
+
+PROMISE_BOTH(dump, may_be_made_while_streams_begin_submit_close_and_abort)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(50000, 1);
+    watcher watchers[2] = {{.service = service}, {.service = service}};
+    pthread_t threads[2];
+    for (unsigned i = 0; i < 2; i++)
+        check_eq(pthread_create(&threads[i], NULL, watch, &watchers[i]), 0);
+    for (unsigned i = 0; i < 60; i++)
+        live_and_die(service, i, &file);
+    for (unsigned i = 0; i < 2; i++) {
+        atomic_store(&watchers[i].is_over, true);
+        check_eq(pthread_join(threads[i], NULL), 0);
+        check(watchers[i].lines > 0);
+    }
+    file_remove(&file);
+    ferry_service_destroy(service);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* Both sides of what is shown of a stream: its owner's, and that of whoever looks. */
+#include "transport/shown.h"
+
+#include "transport/carry.h"
+#include "transport/intake.h"
+
+#include <ferry/status.h>
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/* ---- the owner's ----------------------------------------------------------------------------- */
+
+enum { NAME_BYTES = sizeof((ferry__shown_head *)0)->name };
+
+/* What it is called; NULL: nothing. */
+static const char *name_of(const ferry__request *request)
+{
+    const char *label = atomic_load_explicit(&request->promise.label, memory_order_acquire);
+    if (label != NULL || request->current == request->part_count)
+        return label;
+    const ferry__source *source = request->parts[request->current].source;
+    if (source == NULL || source->path == NULL)
+        return NULL;
+    size_t length = strlen(source->path);
+    return source->path + (length < NAME_BYTES ? 0 : length - NAME_BYTES + 1);
+}
+
+static void show_name(ferry__shown_head *shown, const char *name)
+{
+    uint64_t words[NAME_BYTES / sizeof(uint64_t)] = {0};
+    memcpy(words, name, strnlen(name, NAME_BYTES - 1));
+    for (size_t i = 0; i < NAME_BYTES / sizeof(uint64_t); i++)
+        atomic_store_explicit(&shown->name[i], words[i], memory_order_relaxed);
+}
+
+void ferry__stream_show_head(ferry_stream *stream)
+{
+    ferry__shown_head *shown = &stream->shown_head;
+    const ferry__request *head = stream->queue.first;
+    if (head != NULL && !head->has_begun)
+        head = NULL;
+    uint64_t number = head != NULL ? head->promise.result.sequence : FERRY__NO_HEAD;
+    if (atomic_load_explicit(&shown->number, memory_order_relaxed) == number)
+        return;
+    if (head != NULL) {
+        const char *name = name_of(head);
+        show_name(shown, name != NULL ? name : "");
+        atomic_store_explicit(&shown->since, head->began_at, memory_order_relaxed);
+    }
+    atomic_store_explicit(&shown->number, number, memory_order_release);
+}
+
+static ferry__wait sending_waits_for(const ferry_stream *stream)
+{
+    if (stream->sending_is_due)
+        return FERRY__WAITS_FOR_NOTHING;
+    if (stream->queue.first == NULL && stream->padding == 0) {
+        if (stream->confirming.first != NULL)
+            return FERRY__WAITS_FOR_CONFIRMATION;
+        return stream->state == FERRY__LINGERING ? FERRY__WAITS_FOR_END : FERRY__WAITS_FOR_NOTHING;
+    }
+    if (stream->waits_for_source)
+        return FERRY__WAITS_FOR_SOURCE;
+    if ((stream->watch.awaited & EPOLLOUT) != 0)
+        return FERRY__WAITS_FOR_SINK;
+    if (stream->pace_timer.set)
+        return FERRY__WAITS_FOR_LIMITER;
+    return stream->confirming.first != NULL ? FERRY__WAITS_FOR_CONFIRMATION
+                                            : FERRY__WAITS_FOR_NOTHING;
+}
+
+static ferry__wait receiving_waits_for(const ferry__intake *intake)
+{
+    if (intake->borrower != NULL)
+        return FERRY__WAITS_FOR_READER;
+    if (intake->is_away)
+        return FERRY__WAITS_FOR_RELAY;
+    bool is_asked = !intake->has_ended && (intake->stream->watch.awaited & EPOLLIN) != 0;
+    return is_asked ? FERRY__WAITS_FOR_PEER : FERRY__WAITS_FOR_NOTHING;
+}
+
+static void show_wait(ferry__waiting *shown, ferry__wait what, int64_t now)
+{
+    if (atomic_load_explicit(&shown->what, memory_order_relaxed) == what)
+        return;
+    atomic_store_explicit(&shown->since, now, memory_order_relaxed);
+    atomic_store_explicit(&shown->what, what, memory_order_release);
+}
+
+void ferry__stream_show(ferry_stream *stream)
+{
+    ferry__stream_show_head(stream);
+    show_wait(&stream->shown_sending, sending_waits_for(stream), stream->turn_began_at);
+    ferry__intake *intake = atomic_load_explicit(&stream->intake, memory_order_acquire);
+    if (intake != NULL)
+        show_wait(&intake->shown, receiving_waits_for(intake), stream->turn_began_at);
+}
+
+/* ---- whoever looks --------------------------------------------------------------------------- */
+
+static void add_head(const ferry__shown_head *shown, ferry__line *line)
+{
+    uint64_t number = atomic_load_explicit(&shown->number, memory_order_acquire);
+    if (number == FERRY__NO_HEAD)
+        return;
+    uint64_t words[NAME_BYTES / sizeof(uint64_t)];
+    for (size_t i = 0; i < NAME_BYTES / sizeof(uint64_t); i++)
+        words[i] = atomic_load_explicit(&shown->name[i], memory_order_relaxed);
+    ferry__line_add(line, "; sends request %" PRIu64, number);
+    ferry__line_add_label(line, (const char *)words);
+    ferry__line_add_age(line, atomic_load_explicit(&shown->since, memory_order_relaxed));
+}
+
+static void add_wait(const ferry__waiting *shown, ferry__line *line)
+{
+    static const char *const names[] = {
+        [FERRY__WAITS_FOR_SINK] = "its sink",
+        [FERRY__WAITS_FOR_SOURCE] = "its source",
+        [FERRY__WAITS_FOR_LIMITER] = "its limiter",
+        [FERRY__WAITS_FOR_CONFIRMATION] = "confirmation",
+        [FERRY__WAITS_FOR_END] = "its peer's end",
+        [FERRY__WAITS_FOR_PEER] = "its peer",
+        [FERRY__WAITS_FOR_READER] = "its reader",
+        [FERRY__WAITS_FOR_RELAY] = "a relay",
+    };
+    unsigned what = atomic_load_explicit(&shown->what, memory_order_acquire);
+    if (what == FERRY__WAITS_FOR_NOTHING)
+        return;
+    ferry__line_add(line, "; waits for %s", names[what]);
+    ferry__line_add_age(line, atomic_load_explicit(&shown->since, memory_order_relaxed));
+}
+
+static void add_queue(ferry_stream *stream, uint64_t admission, ferry__line *line)
+{
+    ferry_stream_status status;
+    (void)ferry_stream_get_status(stream, &status);
+    ferry__line_add(line,
+                    "%" PRIu32 " requests queued, %" PRIu64 " bytes and %" PRIu64
+                    " of files; %" PRIu64 " bytes sent",
+                    status.queued_requests, status.queued_bytes, status.queued_file_bytes,
+                    status.sent_bytes);
+    if (status.error != 0)
+        ferry__line_add(line, "; poisoned by %s", ferry_status_name(status.error));
+    if ((admission & FERRY__CLOSED) != 0)
+        ferry__line_add(line, "; closing");
+}
+
+static bool add_state(ferry__member *member, ferry__line *line)
+{
+    ferry_stream *stream = ferry__stream_of_member(member);
+    uint64_t admission = atomic_load(&stream->admission);
+    if ((admission & FERRY__ENDED) != 0)
+        return false;
+    add_queue(stream, admission, line);
+    add_head(&stream->shown_head, line);
+    add_wait(&stream->shown_sending, line);
+    const ferry__intake *intake = atomic_load_explicit(&stream->intake, memory_order_acquire);
+    if (intake == NULL)
+        return true;
+    ferry__line_add(line, "; %" PRIu64 " bytes received",
+                    atomic_load_explicit(&intake->received, memory_order_relaxed));
+    add_wait(&intake->shown, line);
+    return true;
+}
+
+static const ferry_stream *stream_of(const ferry__member *member)
+{
+    return ferry__stream_of_member((ferry__member *)(uintptr_t)member);
+}
+
+static void add_name(const ferry__member *member, ferry__line *line)
+{
+    const ferry_stream *stream = stream_of(member);
+    char peer[128];
+    ferry__line_add(line, "stream fd %d", stream->number);
+    if (ferry__peer_format(&stream->peer, peer, sizeof peer) > 0)
+        ferry__line_add(line, ", %s", peer);
+    ferry__line_add_label(line, stream->options.label);
+}
+
+static bool is_subject(const ferry__member *member, const void *subject)
+{
+    return subject == &stream_of(member)->task;
+}
+
+/* ---- a member -------------------------------------------------------------------------------- */
+
+static void abort_member(ferry__member *member)
+{
+    ferry_stream_abort(ferry__stream_of_member(member));
+}
+
+static void ref_member(ferry__member *member)
+{
+    (void)ferry__stream_ref(ferry__stream_of_member(member));
+}
+
+static void unref_member(ferry__member *member)
+{
+    ferry__stream_unref(ferry__stream_of_member(member));
+}
+
+const ferry__member_type ferry__stream_member = {
+    .is_stream = true,
+    .abort = abort_member,
+    .ref = ref_member,
+    .unref = unref_member,
+    .is_subject = is_subject,
+    .add_name = add_name,
+    .add_state = add_state,
+};
