@@ -64,6 +64,10 @@ int ferry_result_format(const ferry_result *result, char *buffer, size_t size)
     if (result->error == 0)
         return snprintf(buffer, size, "%" PRIu64 " bytes sent by %s", result->sent,
                         ferry_method_name(result->method));
+    if (result->phase == FERRY_PHASE_DONE && result->sent == 0 && result->remaining == 0)
+        /* a program's own failure, which has none of them */
+        return snprintf(buffer, size, "%s: %s", ferry_status_name(result->error),
+                        ferry_status_message(result->error));
     return snprintf(buffer, size, "%s in %s: %s (%" PRIu64 " bytes sent, %" PRIu64 " remaining)",
                     ferry_status_name(result->error), ferry_phase_name(result->phase),
                     ferry_status_message(result->error), result->sent, result->remaining);

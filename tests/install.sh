@@ -22,6 +22,8 @@ export PKG_CONFIG_PATH=$libraries/pkgconfig
 ${CC:-cc} "$source/tools/examples/first.c" $(pkg-config --cflags --libs ferry) -o "$work/by_pc"
 check "$work/by_pc"
 
+[ -f "$work/prefix/share/doc/ferry/examples/first.c" ] || { echo "install: no examples" >&2; exit 1; }
+
 mkdir "$work/user"
 cat >"$work/user/CMakeLists.txt" <<END
 cmake_minimum_required(VERSION 3.22)

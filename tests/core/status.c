@@ -37,6 +37,9 @@ PROMISE(status, result_in_words_names_error_phase_and_counts)
     ferry_result_format(&failed, line, sizeof line);
     check(strcmp(line, "ENOENT in open: No such file or directory (0 bytes sent, 10 remaining)") ==
           0);
+    const ferry_result own = {.error = -EIO}; /* a program's, which has no phase */
+    ferry_result_format(&own, line, sizeof line);
+    check(strcmp(line, "EIO: Input/output error") == 0);
     const ferry_result done = {.method = FERRY_METHOD_SENDFILE, .sent = 1024};
     ferry_result_format(&done, line, sizeof line);
     check(strcmp(line, "1024 bytes sent by sendfile") == 0);

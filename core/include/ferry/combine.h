@@ -11,7 +11,10 @@
  *   - Making it takes no reference to them from the caller and none that the caller would have to
  *     keep: he may drop his at once, and that of the new promise too. Everything still runs.
  *   - Cancelling it cancels those that it is waiting for, and it settles with -ECANCELED, without
- *     waiting for their outcomes. So does what settles early: those that are left are cancelled.
+ *     waiting for their outcomes. So does what settles early: those that are left are cancelled. Where
+ *     they are made of others in turn, the cancel goes down a level each time their home runs its
+ *     inbox. So before memory goes away that a request borrows (a read's, a borrowed part's), await
+ *     the request itself; what is made of it may have settled long before.
  *   - A promise whose outcome is -ECANCELED is cancelled: what is to follow it is cancelled as well,
  *     and no block runs, except one that asks for just that error.
  *   - If the thread ends first, it settles with -ECANCELED as soon as one of those settles (at once,
@@ -163,7 +166,7 @@ FERRY_API int ferry_promise_after(int64_t delay_ms, ferry_promise **ret_promise)
 
 /*
  * Makes a promise that settles as another, or fails with -ETIMEDOUT once a time has passed; then the
- * other is cancelled. If both have come when the calling thread runs its inbox, the outcome counts: so
+ * other is cancelled, and may settle later: what it borrows is still in use. If both have come when the calling thread runs its inbox, the outcome counts: so
  * with timeout_ms 0 one that has settled is in time.
  * Threads, @return: as ferry_promise_chain; -EINVAL also if timeout_ms is negative.
  */

@@ -67,7 +67,8 @@ FERRY_API const char *ferry_method_name(ferry_method method);
 /*
  * Writes a result as one line for people: "ENOENT in open: No such file or directory (0 bytes
  * sent, 10 remaining)", "1024 bytes sent by sendfile", "1024 bytes sent" where several requests' are
- * added up (<ferry/combine.h>), or, of success without a byte, "done". What a read has stored is
+ * added up (<ferry/combine.h>), or, of success without a byte, "done"; without phase and counts where a
+ * program's own failure has none. What a read has stored is
  * "sent", too.
  *
  * Threads: any. Never allocates.

@@ -221,10 +221,13 @@ FERRY_API int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
  * Sends the next bytes that from's peer sends to another stream: length of them, or all until the
  * peer ends (FERRY_TO_END); then to's writing direction is ended as well (ferry_stream_shutdown),
  * unless flags say otherwise. Two relays, there and back, make a proxy; with to being from, an echo.
+ * When one of the two fails, abort both streams: to close them would look like a whole end to the peer.
  *
  * It has its turn among the reads of from, and then becomes one request of to: in to's order, under
  * its framing, its limiter and its stall timeout, its bytes spliced; but let in beyond to's limits,
- * since from cannot be read by others meanwhile. When it has settled the next read goes on.
+ * since from cannot be read by others meanwhile; until it settles it counts among the requests of both.
+ * It costs a duplicate of from's fd and, while bytes flow, a pipe; without fds for that it copies. When
+ * it has settled the next read goes on.
  *
  * Threads: any. Never blocks, unless room_timeout_ms lets it, for room among from's reads. Keeps both
  * streams open, as a reference does, until it settles.
