@@ -518,6 +518,43 @@ wait_for has_ended "$pid"
 wait "$pid" || fail "exit status $? after dumps"
 ok "SIGUSR1 tells which client has stalled, also while the server stops"
 
+# has_taken_signals : the dumper has, so what the one before made it write is written.
+has_taken_signals() { grep -qE '^ShdPnd:[[:space:]]+0+$' "/proc/$pid/status"; }
+
+# serve_into_pipe ARGUMENT... : as serve; its standard error is a pipe, which descriptor 5 reads.
+serve_into_pipe() {
+    local line
+    rm -f words
+    mkfifo words
+    "$ferry" serve site --listen 127.0.0.1:0 "$@" 2>words &
+    pid=$!
+    children+=("$pid")
+    exec 5<words
+    read -r -t 20 line <&5 || fail "it listens nowhere"
+    port=${line##*:}
+    base=http://127.0.0.1:$port
+}
+
+serve_into_pipe
+exec 5<&-
+for _ in 1 2; do
+    kill -USR1 "$pid"
+    wait_for has_taken_signals
+done
+ask 200 "$base/a.txt"
+stop 0 "$pid"
+
+serve_into_pipe --stop-timeout 0
+exec 8<>"/dev/tcp/127.0.0.1/$port"
+printf 'GET /large HTTP/1.1\r\nHost: h\r\n\r\n' >&8
+read -r -t 20 answer <&8
+dd if=/dev/zero of=words oflag=nonblock bs=4096 2>/dev/null || true # until it is full
+kill -USR1 "$pid"
+wait_for has_taken_signals
+stop 0 "$pid"
+exec 5<&- 8>&- 8<&-
+ok "nobody reads the dump: the server goes on, and stops in time"
+
 # ---- stopping ------------------------------------------------------------------------------------
 
 refuses() { ! (exec 6<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
