@@ -507,7 +507,8 @@ tells() { kill -USR1 "$pid" && grep -qE "$1" dumped.log; }
 serve dumped
 exec 8<>"/dev/tcp/127.0.0.1/$port"
 printf 'GET /large HTTP/1.1\r\nHost: h\r\n\r\n' >&8 # and it reads nothing
-wait_for tells "^stream fd [0-9]+, 127.0.0.1:$(local_port 8): 1 .*; waits for its sink, for [0-9]+ ms"
+client="stream fd [0-9]+, 127.0.0.1:$(local_port 8): 1 requests queued"
+wait_for tells "^$client.*; sends request 0 'large', for [0-9]+ ms; waits for its sink, for [0-9]+ ms"
 wait_for tells '^service: shared, 1 streams; 1 requests queued'
 wait_for tells '^owner ferry-owner-0: '
 wait_for tells "^listener 127.0.0.1:$port: 1 accepted"
@@ -517,6 +518,43 @@ exec 8>&- 8<&-
 wait_for has_ended "$pid"
 wait "$pid" || fail "exit status $? after dumps"
 ok "SIGUSR1 tells which client has stalled, also while the server stops"
+
+# has_taken_signals : the dumper has, so what the one before made it write is written.
+has_taken_signals() { grep -qE '^ShdPnd:[[:space:]]+0+$' "/proc/$pid/status"; }
+
+# serve_into_pipe ARGUMENT... : as serve; its standard error is a pipe, which descriptor 5 reads.
+serve_into_pipe() {
+    local line
+    rm -f words
+    mkfifo words
+    "$ferry" serve site --listen 127.0.0.1:0 "$@" 2>words &
+    pid=$!
+    children+=("$pid")
+    exec 5<words
+    read -r -t 20 line <&5 || fail "it listens nowhere"
+    port=${line##*:}
+    base=http://127.0.0.1:$port
+}
+
+serve_into_pipe
+exec 5<&-
+for _ in 1 2; do
+    kill -USR1 "$pid"
+    wait_for has_taken_signals
+done
+ask 200 "$base/a.txt"
+stop 0 "$pid"
+
+serve_into_pipe --stop-timeout 0
+exec 8<>"/dev/tcp/127.0.0.1/$port"
+printf 'GET /large HTTP/1.1\r\nHost: h\r\n\r\n' >&8
+read -r -t 20 answer <&8
+dd if=/dev/zero of=words oflag=nonblock bs=4096 2>/dev/null || true # until it is full
+kill -USR1 "$pid"
+wait_for has_taken_signals
+stop 0 "$pid"
+exec 5<&- 8>&- 8<&-
+ok "nobody reads the dump: the server goes on, and stops in time"
 
 # ---- stopping ------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@
 #include <argp.h>
 #include <err.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,8 +185,9 @@ static struct cache_limits choose_limits(unsigned owners, size_t fds)
     };
 }
 
-/* Signals are waited for, not handled: blocked before there are threads. @param ret_stop those that
- * ask for a stop. */
+/* Signals are waited for, not handled: blocked before there are threads, and before anything takes
+ * its time, so that none of them ends a server that has just begun. @param ret_stop those that ask
+ * for a stop. */
 static void block_signals(sigset_t *ret_stop)
 {
     (void)sigemptyset(ret_stop);
@@ -193,6 +195,8 @@ static void block_signals(sigset_t *ret_stop)
     (void)sigaddset(ret_stop, SIGTERM);
     sigset_t all = *ret_stop;
     (void)sigaddset(&all, SIGUSR1); /* the dumper's */
+    (void)sigaddset(&all,
+                    SIGPIPE); /* nobody reads standard error any more: that stops no service */
     (void)sigprocmask(SIG_BLOCK, &all, NULL);
 }
 
@@ -210,8 +214,9 @@ static bool listen_at(struct server *server, const char *address, unsigned limit
     return error == 0;
 }
 
-/* Waits for a signal, and ends in order. The next signal ends the program, as it does by default. */
-static void serve_until_signal(struct server *server, ferry_listener **gates, size_t count,
+/* Waits for a signal, and ends in order. The next signal ends the program, as it does by default.
+ * @return whether all answers were finished in time. */
+static bool serve_until_signal(struct server *server, ferry_listener **gates, size_t count,
                                const struct arguments *arguments)
 {
     int signal;
@@ -220,11 +225,11 @@ static void serve_until_signal(struct server *server, ferry_listener **gates, si
     (void)sigprocmask(SIG_UNBLOCK, &arguments->signals, NULL);
     for (size_t i = 0; i < count; i++)
         gates[i] = gate_close(gates[i]);
-    if (server_stop(server, arguments->stop_ms) == -ETIMEDOUT)
-        warnx("not all answers could be finished in time");
+    return server_stop(server, arguments->stop_ms) != -ETIMEDOUT;
 }
 
-static int serve(struct server *server, const struct arguments *arguments)
+/* @param ret_finished whether all answers were; untouched where it did not get that far. */
+static int serve(struct server *server, const struct arguments *arguments, bool *ret_finished)
 {
     ferry_listener *gates[LISTENS];
     size_t count = 0;
@@ -233,7 +238,7 @@ static int serve(struct server *server, const struct arguments *arguments)
         count++;
     bool is_everywhere = count == arguments->count;
     if (is_everywhere)
-        serve_until_signal(server, gates, count, arguments);
+        *ret_finished = serve_until_signal(server, gates, count, arguments);
     for (size_t i = 0; i < count; i++)
         if (gates[i] != NULL)
             (void)gate_close(gates[i]);
@@ -246,23 +251,33 @@ static int complain(const char *what, int error)
     return EXIT_FAILURE;
 }
 
+/* Whether a word on standard error would not block: at the end nothing waits for who reads it. */
+static bool may_speak(void)
+{
+    struct pollfd stream = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&stream, 1, 0) == 1 && (stream.revents & POLLOUT) != 0;
+}
+
 static int run(struct arguments *arguments)
 {
     struct access_log **log = &arguments->server.log;
     struct server *server = NULL;
     struct dumper *dumper = NULL;
-    block_signals(&arguments->signals);
     int error = arguments->log != NULL ? access_log_open(arguments->log, log) : 0;
     if (error != 0)
         return complain(arguments->log, error);
     error = server_create(&arguments->server, &server);
     if (error == 0)
         error = dumper_start(server_service(server), &dumper);
-    int status = error != 0 ? complain("it cannot begin", error) : serve(server, arguments);
+    bool has_finished = true;
+    int status =
+        error != 0 ? complain("it cannot begin", error) : serve(server, arguments, &has_finished);
     dumper_stop(dumper);
+    if (!has_finished && may_speak())
+        warnx("not all answers could be finished in time");
     server_destroy(server);
     uint64_t missed = access_log_close(*log);
-    if (missed > 0)
+    if (missed > 0 && may_speak())
         warnx("%llu lines are missing from the log: it was too slow", (unsigned long long)missed);
     return status;
 }
@@ -275,6 +290,7 @@ int command_serve(int argc, char **argv)
         .stop_ms = STOP_S * 1000,
         .server.times = {.head_ms = HEAD_S * 1000, .idle_ms = IDLE_S * 1000},
     };
+    block_signals(&arguments.signals);
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     if (arguments.count == 0)
         arguments.listens[arguments.count++] = "127.0.0.1:8080";

@@ -239,6 +239,7 @@ static void answer_with_entry(const struct answering *answering, struct entry *e
 {
     struct response *response = answering->response;
     struct range ranges[RANGES_LIMIT];
+    response->name = entry->file;
     int status = conditions_check(answering->request, &entry->validators);
     if (status == 304) {
         answer_not_modified(response, entry);

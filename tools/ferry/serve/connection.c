@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     PIPELINE = 32,            /* answers that may wait; more at once than any client asks for */
     LONG_BYTES = 1024 * 1024, /* an answer that may well take longer than one may be idle */
     OFTEN_SET_MS = 8000, /* shorter times are set with each request, longer ones once a second */
+    NAME_BYTES = 32,     /* of a label a dump shows no more */
     PEER_BYTES = 128     /* of an address as text, a unix socket's path included */
 };
 
@@ -35,6 +37,7 @@ struct connection {
     bool has_continued;     /* the request's client was told to go on */
     enum waiting waiting;   /* which time limit is set */
     int64_t set_s;          /* when it was */
+    char name[NAME_BYTES];  /* the label of an answer that is watched: the end of its file's path */
     char peer[PEER_BYTES];  /* for the log; "" where there is none */
 };
 
@@ -129,14 +132,14 @@ static void settle(struct connection *connection, const ferry_result *result)
 
 static void on_settled(ferry_promise *promise, const ferry_result *result, void *arg)
 {
-    (void)promise;
+    (void)ferry_promise_set_label(promise, NULL); /* the connection may go before it does */
     settle(arg, result);
 }
 
 static void on_logged(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     struct logged *logged = arg;
-    (void)promise;
+    (void)ferry_promise_set_label(promise, NULL);
     access_log_add(server_options_of(logged->connection->server)->log, &logged->line, result);
     settle(logged->connection, result);
     free(logged);
@@ -175,6 +178,19 @@ static bool holds_up_reading(struct connection *connection, const struct respons
     return connection->is_paused || response->content >= LONG_BYTES;
 }
 
+/* What dumps are to call an answer that is watched. The name lies in the connection, which outlives
+ * its answers and has room for one: what is pipelined behind that has no name. @return NULL: none. */
+static const char *name_answer(struct connection *connection, const struct response *response)
+{
+    bool is_alone = connection->holds == 1; /* reading's */
+    if (response->name == NULL || !is_alone)
+        return NULL;
+    size_t length = strlen(response->name), most = sizeof connection->name - 1;
+    const char *end = response->name + (length > most ? length - most : 0);
+    (void)stpcpy(connection->name, end);
+    return connection->name;
+}
+
 /* Sends an answer, being told when it has left. */
 static int send_watched(struct connection *connection, const struct request *request,
                         const struct response *response)
@@ -185,6 +201,7 @@ static int send_watched(struct connection *connection, const struct request *req
     const ferry_request_options options = {
         .on_owner = logged != NULL ? on_logged : on_settled,
         .on_owner_arg = logged != NULL ? (void *)logged : connection,
+        .label = name_answer(connection, response),
     };
     connection->holds++;
     int error =

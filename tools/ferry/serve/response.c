@@ -13,6 +13,7 @@ void response_begin(struct response *response, const struct request *request)
     response->has_body = request == NULL || !request_is(request, HTTP_HEAD);
     response->keeps_alive = request != NULL && request->keeps_alive;
     response->has_file = false;
+    response->name = NULL;
     response->content = 0;
     response->count = 0;
     response->mark = 0;

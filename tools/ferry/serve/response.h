@@ -24,6 +24,7 @@ struct response {
     bool has_body;    /* the request's method wants one */
     bool keeps_alive; /* the connection is to stay open after it */
     bool has_file;    /* a part of it is a file, which can fail where memory does not */
+    const char *name; /* of its file, for dumps: its path below the root; NULL: none. Borrowed */
     uint64_t content; /* bytes behind the head, as far as they are sent */
     size_t count;     /* of the parts */
     size_t mark;      /* where the text of the last part begins */
