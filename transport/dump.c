@@ -62,8 +62,7 @@ static void make_printable(ferry__line *line)
 
 typedef struct dump {
     ferry_service *service;
-    ferry__member **members; /* kept, the newest first */
-    size_t count;
+    ferry__kept_members kept; /* the newest first */
     ferry_dump_line *tell;
     void *arg;
 } dump;
@@ -92,8 +91,8 @@ static void write_service(const dump *all)
 /* Whose turn it is, where it is a member's that is kept. */
 static void add_subject(const dump *all, const void *subject, ferry__line *line)
 {
-    for (size_t i = 0; i < all->count; i++) {
-        const ferry__member *member = all->members[i];
+    for (size_t i = 0; i < all->kept.count; i++) {
+        const ferry__member *member = all->kept.members[i];
         if (member->type->is_subject(member, subject)) {
             ferry__line_add(line, " of ");
             member->type->add_name(member, line);
@@ -143,14 +142,8 @@ static void write_all(const dump *all)
     write_service(all);
     for (unsigned i = 0; i < all->service->owner_count; i++)
         write_owner(all, all->service->owners[i]);
-    for (size_t i = all->count; i > 0; i--)
-        write_member(all, all->members[i - 1]);
-}
-
-static void let_go(void *arg)
-{
-    dump *all = arg;
-    ferry__service_let_go(all->members, all->count);
+    for (size_t i = all->kept.count; i > 0; i--)
+        write_member(all, all->kept.members[i - 1]);
 }
 
 int ferry_service_dump(ferry_service *service, ferry_dump_line *tell, void *arg)
@@ -160,10 +153,9 @@ int ferry_service_dump(ferry_service *service, ferry_dump_line *tell, void *arg)
     if (ferry__service_is_foreign(service))
         return -ECHILD;
     dump all = {.service = service, .tell = tell, .arg = arg};
-    all.members = ferry__service_keep_members(service, &all.count);
-    if (all.members == NULL)
+    if (!ferry__service_keep_members(service, &all.kept))
         return -ENOMEM;
-    pthread_cleanup_push(let_go, &all); /* the program may end its thread while it writes */
+    pthread_cleanup_push(ferry__service_let_go, &all.kept); /* it may end the thread */
     write_all(&all);
     pthread_cleanup_pop(1);
     return 0;
