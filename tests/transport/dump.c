@@ -444,6 +444,40 @@ PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
     ferry_service_destroy(service);
 }
 
+static void wait_to_release(void *data, void *arg)
+{
+    (void)data;
+    sem_wait(arg);
+}
+
+PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_called_off_says_so)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    sem_t go_on;
+    sem_init(&go_on, 0, 0);
+    char name[64];
+    snprintf(name, sizeof name, "stream fd %d,", both.ours);
+    for (int by_deadline = 0; by_deadline < 2; by_deadline++) {
+        const ferry_part given = ferry_part_give("x", 1, wait_to_release, &go_on);
+        const ferry_request_options options = {.timeout_ms = by_deadline};
+        ferry_promise *promise;
+        check_eq(ferry_stream_send(stream, &given, 1, &options, &promise), 0);
+        if (!by_deadline)
+            check_eq(ferry_promise_cancel(promise), 0);
+        wait_for_owner(service, name, " ms: releasing memory");
+        sem_post(&go_on);
+        check_eq(outcome(promise).error, by_deadline ? -ETIMEDOUT : -ECANCELED);
+    }
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
 static void wait_with_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
 {
     (void)listener;

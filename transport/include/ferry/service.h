@@ -118,8 +118,10 @@ typedef void ferry_dump_line(const char *line, void *arg);
  * Each line is right as far as nothing moves while it is written. The words are for people: they may
  * change.
  *
- * Threads: any, callbacks and ferry's own included. Never blocks, unless write_line does. write_line
- * is called on this thread, inside the call, with nothing locked; it may call ferry, and end the thread.
+ * Threads: any, callbacks and ferry's own included; but not in a signal handler, since it allocates:
+ * where a signal is to cause it let a thread wait for that, by sigwait(3) or signalfd(2). Never blocks,
+ * unless write_line does. write_line is called on this thread, inside the call, with nothing locked; it
+ * may call ferry, and end the thread unless that is one of ferry's own.
  * @return 0; -EINVAL: service or write_line is NULL; -ENOMEM: nothing was told; -ECHILD: after fork.
  */
 FERRY_API int ferry_service_dump(ferry_service *service, ferry_dump_line *write_line, void *arg);
@@ -133,8 +135,8 @@ FERRY_API int ferry_service_dump(ferry_service *service, ferry_dump_line *write_
  *
  * Threads: any but ferry's own (asserted in debug builds; elsewhere it logs an error and does
  * nothing), inside callbacks of the program's threads too; no other call on the service (adopting,
- * draining, dumping) may be under way, or follow, but in callbacks on its own owners: there it is refused with
- * -ESHUTDOWN. Calls on its streams and promises may.
+ * draining, dumping) may be under way, or follow, but in callbacks on its own owners: there adopting
+ * is refused with -ESHUTDOWN, and a dump tells what is left. Calls on its streams and promises may.
  * In a forked child it does nothing: the threads are the parent's.
  */
 FERRY_API void ferry_service_destroy(ferry_service *service);
