@@ -83,7 +83,8 @@ FERRY_API int ferry_service_drain(ferry_service *service, int64_t timeout_ms);
  */
 FERRY_API int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_status);
 
-/* Takes one line of a dump: without a newline, printable. @param line valid during the call. */
+/* Takes one line of a dump: without a newline, printable, in UTF-8; what is not, of labels and names of
+ * others, and quotes in them, is '?' there. @param line valid during the call. */
 typedef void ferry_dump_line(const char *line, void *arg);
 
 /*
@@ -107,11 +108,12 @@ typedef void ferry_dump_line(const char *line, void *arg);
  *   - its queue, and its offset: the bytes sent;
  *   - poisoned by, closing: what its status and its end are, if there is anything to say;
  *   - sends: the request under way, its number in the stream's order, and since when its turn has
- *     come: the oldest one's age. Its label or, if it has none, the end of the path that it sends;
+ *     come: the oldest one's age. Its label or, if it has none, the end of the path of the file that it
+ *     sends or is about to;
  *   - waits for: its sink (its peer does not read), its source (which has nothing for now), its
  *     limiter, confirmation, its peer's end; and for how long no byte has left because of it;
- *   - received, once it has been read from: bytes; and what reading waits for: its peer, its reader
- *     (on another thread, with what it was given), a relay.
+ *   - received, once it has been read from: bytes; and what reading waits for: its peer (to send
+ *     something), its reader (on another thread, with what it was given), a relay.
  * Of an owner: whose turn it is and for how long already, and what lasts within it, if anything does:
  * opening files, moving a source's bytes, calling on_owner, ...
  *
