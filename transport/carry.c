@@ -222,7 +222,6 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
         end_stall_unless_confirming(stream);
     else
         ferry__stall_end(stream);
-    stream->waits_for_source = false;
     switch (move->outcome) {
     case FERRY__MOVED_BYTES:
         ferry__pace_use(stream, move->bytes);
@@ -279,6 +278,7 @@ static bool carry_out(ferry_stream *stream)
     ferry__part *part = stream->padding > 0 ? NULL : find_next_part(stream);
     if (part == NULL && stream->padding == 0)
         return rest(stream);
+    stream->waits_for_source = false; /* what it waits for is found out anew */
     size_t chunk = ferry__pace_ask(stream, stream->service->options.chunk_bytes);
     if (chunk == 0) {
         /* Else it was full, and has not said that it has room. */
@@ -358,9 +358,9 @@ ferry__turn ferry__stream_turn(ferry__task *task)
         ferry__watermark_look(stream);
     give_shares(stream);
     ferry__stream_settle_finished(stream);
+    ferry__stream_show(stream);
     if (stream->options.on_watermark != NULL)
         ferry__watermark_look(stream);
-    ferry__stream_show(stream);
     if (ferry__closing_try_end(stream))
         return FERRY__TURN_OVER;
     return stream->sending_is_due || stream->reading_is_due ? FERRY__TURN_AGAIN : FERRY__TURN_OVER;

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- a line ---------------------------------------------------------------------------------- */
 
@@ -31,11 +32,46 @@ void ferry__line_add(ferry__line *line, const char *format, ...)
         line->length += (size_t)count < room ? (size_t)count : room - 1;
 }
 
+void ferry__line_add_count(ferry__line *line, uint64_t count, const char *what)
+{
+    ferry__line_add(line, "%" PRIu64 " %s%s", count, what, count == 1 ? "" : "s");
+}
+
+size_t ferry__text_fit(const char *text, size_t most)
+{
+    size_t length = strnlen(text, most + 1);
+    if (length <= most)
+        return length;
+    length = most;
+    while (length > 0 && ferry__text_is_inside(text + length))
+        length--;
+    return length;
+}
+
+/* Adds so many bytes of text, with '?' for what would look like the line's own. */
+static void add_quoted(ferry__line *line, const char *text, size_t length, const char *own)
+{
+    size_t begin = line->length;
+    ferry__line_add(line, "%.*s", (int)length, text);
+    for (size_t i = begin; i < line->length; i++) {
+        if (strchr(own, line->text[i]) != NULL)
+            line->text[i] = '?';
+    }
+}
+
+void ferry__line_add_word(ferry__line *line, const char *word)
+{
+    add_quoted(line, word, strlen(word), " '");
+}
+
 void ferry__line_add_label(ferry__line *line, const char *label)
 {
     enum { MOST = 60 }; /* so that a long one leaves room for the rest of its line */
-    if (label != NULL && label[0] != '\0')
-        ferry__line_add(line, " '%.*s'", MOST, label);
+    if (label == NULL || label[0] == '\0')
+        return;
+    ferry__line_add(line, " '");
+    add_quoted(line, label, ferry__text_fit(label, MOST), "'");
+    ferry__line_add(line, "'");
 }
 
 /* What has begun since the line was is that old at least. */
@@ -49,21 +85,62 @@ void ferry__line_add_age(ferry__line *line, int64_t since)
     ferry__line_add(line, ", for %" PRId64 " ms", age_ms(line, since));
 }
 
+/* ---- what a terminal takes ------------------------------------------------------------------- */
+
+enum { NO_CHARACTER = 0x110000 };
+
+/* The character of UTF-8 there, in shortest form, and its length; or NO_CHARACTER, of one byte. */
+static uint32_t decode(const char *text, size_t *ret_length)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    unsigned char first = (unsigned char)text[0];
+    size_t length = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    uint32_t character = length == 1 ? first : first & (0x7fU >> length);
+    *ret_length = 1;
+    if (length == 0 || first >= 0xf8)
+        return NO_CHARACTER;
+    for (size_t i = 1; i < length; i++) {
+        if (!ferry__text_is_inside(text + i)) /* the end of the text, too */
+            return NO_CHARACTER;
+        character = character << 6 | ((unsigned char)text[i] & 0x3f);
+    }
+    bool is_surrogate = character >= 0xd800 && character < 0xe000;
+    if (character < least[length] || is_surrogate || character >= NO_CHARACTER)
+        return NO_CHARACTER;
+    *ret_length = length;
+    return character;
+}
+
+/* Whether it is one, and neither controls a terminal nor changes the order of what stands there. */
+static bool is_printable(uint32_t character)
+{
+    bool is_control = character < ' ' || (character >= 0x7f && character < 0xa0);
+    bool is_order = (character >= 0x202a && character <= 0x202e) ||
+                    (character >= 0x2066 && character <= 0x2069);
+    return !is_control && !is_order && character != NO_CHARACTER;
+}
+
 /* Labels, and the names of abstract sockets, may have any bytes in them. */
 static void make_printable(ferry__line *line)
 {
-    for (size_t i = 0; i < line->length; i++) {
-        if ((unsigned char)line->text[i] < ' ' || line->text[i] == '\x7f')
-            line->text[i] = '?';
+    size_t kept = 0, length;
+    for (size_t i = 0; i < line->length; i += length) {
+        if (is_printable(decode(line->text + i, &length))) {
+            memmove(line->text + kept, line->text + i, length);
+            kept += length;
+        } else {
+            line->text[kept++] = '?';
+        }
     }
+    line->length = kept;
+    line->text[kept] = '\0';
 }
 
 /* ---- a dump ---------------------------------------------------------------------------------- */
 
 typedef struct dump {
     ferry_service *service;
-    ferry__member **members; /* kept, the newest first */
-    size_t count;
+    ferry__kept_members kept; /* the newest first */
     ferry_dump_line *tell;
     void *arg;
 } dump;
@@ -80,20 +157,22 @@ static void write_service(const dump *all)
     ferry__line line;
     begin(&line);
     (void)ferry_service_get_status(all->service, &status);
-    ferry__line_add(&line,
-                    "service: %s, %zu streams; %" PRIu64 " requests queued, %" PRIu64
-                    " bytes and %" PRIu64 " of files",
-                    ferry__service_is_dedicated(all->service) ? "dedicated" : "shared",
-                    status.streams, status.queued_requests, status.queued_bytes,
-                    status.queued_file_bytes);
+    ferry__line_add(&line, "service: %s, ",
+                    ferry__service_is_dedicated(all->service) ? "dedicated" : "shared");
+    ferry__line_add_count(&line, status.streams, "stream");
+    ferry__line_add(&line, "; ");
+    ferry__line_add_count(&line, status.queued_requests, "request");
+    ferry__line_add(&line, " queued, ");
+    ferry__line_add_count(&line, status.queued_bytes, "byte");
+    ferry__line_add(&line, " and %" PRIu64 " of files", status.queued_file_bytes);
     write_line(all, &line);
 }
 
 /* Whose turn it is, where it is a member's that is kept. */
 static void add_subject(const dump *all, const void *subject, ferry__line *line)
 {
-    for (size_t i = 0; i < all->count; i++) {
-        const ferry__member *member = all->members[i];
+    for (size_t i = 0; i < all->kept.count; i++) {
+        const ferry__member *member = all->kept.members[i];
         if (member->type->is_subject(member, subject)) {
             ferry__line_add(line, " of ");
             member->type->add_name(member, line);
@@ -143,14 +222,8 @@ static void write_all(const dump *all)
     write_service(all);
     for (unsigned i = 0; i < all->service->owner_count; i++)
         write_owner(all, all->service->owners[i]);
-    for (size_t i = all->count; i > 0; i--)
-        write_member(all, all->members[i - 1]);
-}
-
-static void let_go(void *arg)
-{
-    dump *all = arg;
-    ferry__service_let_go(all->members, all->count);
+    for (size_t i = all->kept.count; i > 0; i--)
+        write_member(all, all->kept.members[i - 1]);
 }
 
 int ferry_service_dump(ferry_service *service, ferry_dump_line *tell, void *arg)
@@ -160,10 +233,9 @@ int ferry_service_dump(ferry_service *service, ferry_dump_line *tell, void *arg)
     if (ferry__service_is_foreign(service))
         return -ECHILD;
     dump all = {.service = service, .tell = tell, .arg = arg};
-    all.members = ferry__service_keep_members(service, &all.count);
-    if (all.members == NULL)
+    if (!ferry__service_keep_members(service, &all.kept))
         return -ENOMEM;
-    pthread_cleanup_push(let_go, &all); /* the program may end its thread while it writes */
+    pthread_cleanup_push(ferry__service_let_go, &all.kept); /* it may end the thread */
     write_all(&all);
     pthread_cleanup_pop(1);
     return 0;

@@ -9,8 +9,18 @@
 #ifndef FERRY_TRANSPORT_DUMP_H
 #define FERRY_TRANSPORT_DUMP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* Whether text goes on within a character of UTF-8 there. */
+static inline bool ferry__text_is_inside(const char *text)
+{
+    return ((unsigned char)*text & 0xc0) == 0x80;
+}
+
+/* How much of text fits into so many bytes, with its last character whole. */
+size_t ferry__text_fit(const char *text, size_t most);
 
 /* A line that grows, and is cut where it is too long. */
 typedef struct ferry__line {
@@ -22,7 +32,13 @@ typedef struct ferry__line {
 __attribute__((format(printf, 2, 3))) void ferry__line_add(ferry__line *line, const char *format,
                                                            ...);
 
-/* Adds a label in quotes, behind a blank; nothing for NULL and "". */
+/* Adds how many there are: "1 byte", "2 bytes". @param what one of them. */
+void ferry__line_add_count(ferry__line *line, uint64_t count, const char *what);
+
+/* Adds what somebody else has named, and is not to look like more: with '?' for blanks and quotes. */
+void ferry__line_add_word(ferry__line *line, const char *word);
+
+/* Adds a label in quotes, behind a blank, with '?' for quotes in it; nothing for NULL and "". */
 void ferry__line_add_label(ferry__line *line, const char *label);
 
 /* Adds how long something lasts: ", for 20 ms". */

@@ -284,6 +284,8 @@ void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower)
     ferry__intake *intake = intake_of(stream);
     stream->released += FERRY__ONE_REQUEST;
     stream->turn_began_at = ferry__clock_now(); /* this is no turn: for the receipts of an end */
+    /* But shown as one: an end is told to the program. */
+    ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
     size_t left = ferry__bytes_count(&borrower->bytes);
     intake->offset += intake->lent - left;
     intake->borrower = NULL;
@@ -298,6 +300,7 @@ void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower)
         if (borrower->is_gone)
             ferry__intake_end(stream, -ECANCELED);
     }
+    ferry__activity_end(&stream->owner->activity);
     ferry__stream_schedule_reading(stream);
 }
 

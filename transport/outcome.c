@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* From a request's arrival at its stream's owner to its outcome. */
 #include "core/clock.h"
+#include "core/report.h"
 #include "transport/carry.h"
 #include "transport/intake.h"
 
@@ -171,20 +172,27 @@ ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__requ
 
 /* ---- calling off ----------------------------------------------------------------------------- */
 
+/* Not before it has come, nor once its outcome is known. */
+static bool may_be_called_off(const ferry__request *request)
+{
+    return request->stage == FERRY__QUEUED || request->stage == FERRY__CONFIRMING;
+}
+
 /* Wherever it stands; not if its outcome is known already, or an abort is about to give it. */
 static void call_off(ferry_stream *stream, ferry__request *request, int error)
 {
-    if (ferry__stream_is_cut(stream))
+    if (ferry__stream_is_cut(stream) || !may_be_called_off(request))
         return;
     stream->turn_began_at = ferry__clock_now(); /* this is no turn: for its receipt */
+    /* But shown as one: what it lets go of may last. */
+    ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
     if (request->stage == FERRY__CONFIRMING)
         ferry__stream_conclude_confirming(stream, request, error);
     else if (request->stage == FERRY__QUEUED && request->kind == FERRY__READ)
         ferry__intake_call_off(stream, request, error);
-    else if (request->stage == FERRY__QUEUED)
-        ferry__stream_finish(stream, request, error, ferry__stream_phase_of(stream, request));
     else
-        return;
+        ferry__stream_finish(stream, request, error, ferry__stream_phase_of(stream, request));
+    ferry__activity_end(&stream->owner->activity);
     ferry__stream_schedule(stream);
 }
 
@@ -233,9 +241,11 @@ static bool is_observable(const ferry__request *request)
 }
 
 /* Not inlined: it would keep ferry__stream_settle from being, which every small write goes through. */
-__attribute__((noinline)) static void call_on_owner(const ferry_stream *stream,
-                                                    ferry__request *request)
+__attribute__((noinline)) static void call_on_owner(ferry_stream *stream, ferry__request *request)
 {
+    /* Before: what it then causes may end the label, as a relay's does. */
+    ferry__report_seen(&request->promise);
+    ferry__stream_show_head(stream); /* it may last, and this one is sent */
     ferry__stream_do(stream, "calling on_owner");
     request->on_owner(&request->promise, &request->promise.result, request->on_owner_arg);
     ferry__stream_do(stream, NULL);

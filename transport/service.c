@@ -260,7 +260,7 @@ static ferry_stream *find_stream(ferry__member *member)
     return member != NULL ? ferry__stream_of_member(member) : NULL;
 }
 
-ferry__member **ferry__service_keep_members(ferry_service *service, size_t *ret_count)
+bool ferry__service_keep_members(ferry_service *service, ferry__kept_members *ret_kept)
 {
     (void)pthread_mutex_lock(&service->mutex);
     size_t count = 0;
@@ -272,15 +272,16 @@ ferry__member **ferry__service_keep_members(ferry_service *service, size_t *ret_
         members[count++] = member;
     }
     (void)pthread_mutex_unlock(&service->mutex);
-    *ret_count = count;
-    return members;
+    *ret_kept = (ferry__kept_members){members, count};
+    return members != NULL;
 }
 
-void ferry__service_let_go(ferry__member **members, size_t count)
+void ferry__service_let_go(void *kept)
 {
-    for (size_t i = 0; i < count; i++)
-        members[i]->type->unref(members[i]);
-    ferry__release(members);
+    const ferry__kept_members *all = kept;
+    for (size_t i = 0; i < all->count; i++)
+        all->members[i]->type->unref(all->members[i]);
+    ferry__release(all->members);
 }
 
 /* ---- draining -------------------------------------------------------------------------------- */
@@ -297,6 +298,11 @@ static int promise_quiet(ferry_stream *stream, ferry_promise **ret_promise)
     return 0;
 }
 
+static void drop_promise(void *promise)
+{
+    (void)ferry_promise_unref(promise);
+}
+
 /* Waits for one stream. */
 static int drain_stream(ferry_stream *stream, int64_t deadline)
 {
@@ -306,9 +312,20 @@ static int drain_stream(ferry_stream *stream, int64_t deadline)
         return -ETIMEDOUT; /* a mark would stay in the queue, one for every look */
     ferry_promise *quiet;
     int error = promise_quiet(stream, &quiet);
-    if (error == 0) {
-        error = ferry__promise_await_until(quiet, deadline);
-        (void)ferry_promise_unref(quiet);
+    if (error != 0)
+        return error;
+    pthread_cleanup_push(drop_promise, quiet); /* a callback may end the thread */
+    error = ferry__promise_await_until(quiet, deadline);
+    pthread_cleanup_pop(1);
+    return error;
+}
+
+static int drain_members(const ferry__kept_members *kept, int64_t deadline)
+{
+    int error = 0;
+    for (size_t i = 0; i < kept->count && error == 0; i++) {
+        if (kept->members[i]->type->is_stream)
+            error = drain_stream(ferry__stream_of_member(kept->members[i]), deadline);
     }
     return error;
 }
@@ -322,16 +339,13 @@ int ferry_service_drain(ferry_service *service, int64_t timeout_ms)
     if (ferry__service_is_foreign(service))
         return -ECHILD;
     int64_t deadline = ferry__clock_deadline(timeout_ms);
-    size_t count;
-    ferry__member **members = ferry__service_keep_members(service, &count);
-    if (members == NULL)
+    ferry__kept_members kept;
+    if (!ferry__service_keep_members(service, &kept))
         return -ENOMEM;
-    int error = 0;
-    for (size_t i = 0; i < count && error == 0; i++) {
-        if (members[i]->type->is_stream)
-            error = drain_stream(ferry__stream_of_member(members[i]), deadline);
-    }
-    ferry__service_let_go(members, count);
+    int error;
+    pthread_cleanup_push(ferry__service_let_go, &kept); /* likewise */
+    error = drain_members(&kept, deadline);
+    pthread_cleanup_pop(1);
     return error;
 }
 

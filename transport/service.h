@@ -121,9 +121,16 @@ unsigned ferry__service_excess_of(const ferry_service *service, const ferry__own
 int ferry__service_remember(ferry_service *service, ferry__member *member);
 void ferry__service_forget(ferry_service *service, ferry__member *member);
 
-/* Any thread. Keeps all members, the newest first. @return in memory of its own, to be given back;
- * NULL: out of memory. */
-ferry__member **ferry__service_keep_members(ferry_service *service, size_t *ret_count);
-void ferry__service_let_go(ferry__member **members, size_t count);
+/* Members of a service, with a reference to each. */
+typedef struct ferry__kept_members {
+    ferry__member **members;
+    size_t count;
+} ferry__kept_members;
+
+/* Any thread. Keeps all members, the newest first, to be let go. @return false: out of memory. */
+bool ferry__service_keep_members(ferry_service *service, ferry__kept_members *ret_kept);
+
+/* Any thread. @param kept ferry__kept_members: for pthread_cleanup_push(3), too. */
+void ferry__service_let_go(void *kept);
 
 #endif

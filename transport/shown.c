@@ -15,25 +15,52 @@
 
 enum { NAME_BYTES = sizeof((ferry__shown_head *)0)->name };
 
-/* What it is called; NULL: nothing. */
-static const char *name_of(const ferry__request *request)
+/* The path of the file that it sends, or that comes soon: behind an answer's head. NULL: none. */
+static const char *path_of(const ferry__request *request)
 {
-    const char *label = atomic_load_explicit(&request->promise.label, memory_order_acquire);
-    if (label != NULL || request->current == request->part_count)
-        return label;
-    const ferry__source *source = request->parts[request->current].source;
-    if (source == NULL || source->path == NULL)
-        return NULL;
-    size_t length = strlen(source->path);
-    return source->path + (length < NAME_BYTES ? 0 : length - NAME_BYTES + 1);
+    enum { SOON = 4 };
+    size_t left = request->part_count - request->current;
+    const ferry__part *part = request->parts + request->current;
+    for (size_t i = 0; i < left && i < SOON; i++)
+        if (part[i].source != NULL && part[i].source->path != NULL)
+            return part[i].source->path;
+    return NULL;
+}
+
+/* The end of a path, as much as fits. */
+static const char *end_of(const char *path)
+{
+    size_t length = strlen(path);
+    if (length < NAME_BYTES)
+        return path;
+    path += length - NAME_BYTES + 1;
+    while (ferry__text_is_inside(path))
+        path++;
+    return path;
 }
 
 static void show_name(ferry__shown_head *shown, const char *name)
 {
     uint64_t words[NAME_BYTES / sizeof(uint64_t)] = {0};
-    memcpy(words, name, strnlen(name, NAME_BYTES - 1));
+    memcpy(words, name, ferry__text_fit(name, NAME_BYTES - 1));
     for (size_t i = 0; i < NAME_BYTES / sizeof(uint64_t); i++)
         atomic_store_explicit(&shown->name[i], words[i], memory_order_relaxed);
+}
+
+/* What it is called: by its label or, without one, by a path. */
+static void name_head(ferry__shown_head *shown, const ferry__request *head)
+{
+    shown->label = atomic_load_explicit(&head->promise.label, memory_order_acquire);
+    shown->part = head->current;
+    const char *path = shown->label == NULL ? path_of(head) : NULL;
+    show_name(shown, shown->label != NULL ? shown->label : path != NULL ? end_of(path) : "");
+}
+
+/* Whether it is still called the same. */
+static bool is_named(const ferry__shown_head *shown, const ferry__request *head)
+{
+    return shown->part == head->current &&
+           shown->label == atomic_load_explicit(&head->promise.label, memory_order_relaxed);
 }
 
 void ferry__stream_show_head(ferry_stream *stream)
@@ -43,11 +70,11 @@ void ferry__stream_show_head(ferry_stream *stream)
     if (head != NULL && !head->has_begun)
         head = NULL;
     uint64_t number = head != NULL ? head->promise.result.sequence : FERRY__NO_HEAD;
-    if (atomic_load_explicit(&shown->number, memory_order_relaxed) == number)
+    if (atomic_load_explicit(&shown->number, memory_order_relaxed) == number &&
+        (head == NULL || is_named(shown, head)))
         return;
     if (head != NULL) {
-        const char *name = name_of(head);
-        show_name(shown, name != NULL ? name : "");
+        name_head(shown, head);
         atomic_store_explicit(&shown->since, head->began_at, memory_order_relaxed);
     }
     atomic_store_explicit(&shown->number, number, memory_order_release);
@@ -114,7 +141,7 @@ static void add_head(const ferry__shown_head *shown, ferry__line *line)
     ferry__line_add_age(line, atomic_load_explicit(&shown->since, memory_order_relaxed));
 }
 
-static void add_wait(const ferry__waiting *shown, ferry__line *line)
+static void add_wait(const ferry__waiting *shown, const char *who, ferry__line *line)
 {
     static const char *const names[] = {
         [FERRY__WAITS_FOR_SINK] = "its sink",
@@ -129,7 +156,7 @@ static void add_wait(const ferry__waiting *shown, ferry__line *line)
     unsigned what = atomic_load_explicit(&shown->what, memory_order_acquire);
     if (what == FERRY__WAITS_FOR_NOTHING)
         return;
-    ferry__line_add(line, "; waits for %s", names[what]);
+    ferry__line_add(line, "; %s for %s", who, names[what]);
     ferry__line_add_age(line, atomic_load_explicit(&shown->since, memory_order_relaxed));
 }
 
@@ -137,11 +164,12 @@ static void add_queue(ferry_stream *stream, uint64_t admission, ferry__line *lin
 {
     ferry_stream_status status;
     (void)ferry_stream_get_status(stream, &status);
-    ferry__line_add(line,
-                    "%" PRIu32 " requests queued, %" PRIu64 " bytes and %" PRIu64
-                    " of files; %" PRIu64 " bytes sent",
-                    status.queued_requests, status.queued_bytes, status.queued_file_bytes,
-                    status.sent_bytes);
+    ferry__line_add_count(line, status.queued_requests, "request");
+    ferry__line_add(line, " queued, ");
+    ferry__line_add_count(line, status.queued_bytes, "byte");
+    ferry__line_add(line, " and %" PRIu64 " of files; ", status.queued_file_bytes);
+    ferry__line_add_count(line, status.sent_bytes, "byte");
+    ferry__line_add(line, " sent");
     if (status.error != 0)
         ferry__line_add(line, "; poisoned by %s", ferry_status_name(status.error));
     if ((admission & FERRY__CLOSED) != 0)
@@ -156,13 +184,15 @@ static bool add_state(ferry__member *member, ferry__line *line)
         return false;
     add_queue(stream, admission, line);
     add_head(&stream->shown_head, line);
-    add_wait(&stream->shown_sending, line);
+    add_wait(&stream->shown_sending, "waits", line);
     const ferry__intake *intake = atomic_load_explicit(&stream->intake, memory_order_acquire);
     if (intake == NULL)
         return true;
-    ferry__line_add(line, "; %" PRIu64 " bytes received",
-                    atomic_load_explicit(&intake->received, memory_order_relaxed));
-    add_wait(&intake->shown, line);
+    ferry__line_add(line, "; ");
+    ferry__line_add_count(line, atomic_load_explicit(&intake->received, memory_order_relaxed),
+                          "byte");
+    ferry__line_add(line, " received");
+    add_wait(&intake->shown, "reading waits", line);
     return true;
 }
 
@@ -176,8 +206,10 @@ static void add_name(const ferry__member *member, ferry__line *line)
     const ferry_stream *stream = stream_of(member);
     char peer[128];
     ferry__line_add(line, "stream fd %d", stream->number);
-    if (ferry__peer_format(&stream->peer, peer, sizeof peer) > 0)
-        ferry__line_add(line, ", %s", peer);
+    if (ferry__peer_format(&stream->peer, peer, sizeof peer) > 0) {
+        ferry__line_add(line, ", ");
+        ferry__line_add_word(line, peer);
+    }
     ferry__line_add_label(line, stream->options.label);
 }
 

@@ -9,6 +9,7 @@
 #define FERRY_TRANSPORT_SHOWN_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What a direction of a stream waits for. */
@@ -35,6 +36,10 @@ typedef struct ferry__shown_head {
     _Atomic int64_t since;   /* when its turn came */
     _Atomic uint64_t
         name[4]; /* a copy of its label, or of the end of its file's path; perhaps cut */
+
+    /* The owner's: what the name was taken from. */
+    const char *label; /* to be compared only */
+    size_t part;       /* the current one then */
 } ferry__shown_head;
 
 #define FERRY__NO_HEAD UINT64_MAX

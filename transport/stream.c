@@ -274,6 +274,7 @@ ferry_stream *ferry_stream_ref(ferry_stream *stream)
 
 ferry_stream *ferry_stream_unref(ferry_stream *stream)
 {
+    FERRY__REPORT_CALLER();
     if (stream == NULL)
         return NULL;
     unsigned before = atomic_fetch_sub_explicit(&stream->users, 1, memory_order_acq_rel);

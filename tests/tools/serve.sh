@@ -507,9 +507,9 @@ tells() { kill -USR1 "$pid" && grep -qE "$1" dumped.log; }
 serve dumped
 exec 8<>"/dev/tcp/127.0.0.1/$port"
 printf 'GET /large HTTP/1.1\r\nHost: h\r\n\r\n' >&8 # and it reads nothing
-client="stream fd [0-9]+, 127.0.0.1:$(local_port 8): 1 requests queued"
+client="stream fd [0-9]+, 127.0.0.1:$(local_port 8): 1 request queued"
 wait_for tells "^$client.*; sends request 0 'large', for [0-9]+ ms; waits for its sink, for [0-9]+ ms"
-wait_for tells '^service: shared, 1 streams; 1 requests queued'
+wait_for tells '^service: shared, 1 stream; 1 request queued'
 wait_for tells '^owner ferry-owner-0: '
 wait_for tells "^listener 127.0.0.1:$port: 1 accepted"
 kill -TERM "$pid"

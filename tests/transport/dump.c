@@ -75,13 +75,22 @@ static const char *find(const text *all, const char *beginning)
 static void wait_for_line(ferry_service *service, const char *beginning, const char *const parts[])
 {
     text all;
-    for (bool is_there = false; !is_there; sched_yield()) {
+    for (bool is_seen = false; !is_seen; sched_yield()) {
         look(service, &all);
         const char *place = find(&all, beginning);
         for (unsigned i = 0; place != NULL && parts[i] != NULL; i++)
             place = strstr(place, parts[i]);
-        is_there = place != NULL;
+        is_seen = place != NULL;
     }
+}
+
+/* Whether the line that begins so has this. */
+static bool is_there(ferry_service *service, const char *beginning, const char *part)
+{
+    text all;
+    look(service, &all);
+    const char *line = find(&all, beginning);
+    return line != NULL && strstr(line, part) != NULL;
 }
 
 #define wait_for(service, beginning, ...)                                                          \
@@ -99,12 +108,12 @@ static const char *stream_of(int fd)
 static void wait_for_owner(ferry_service *service, const char *turn_of, const char *step)
 {
     text all;
-    for (bool is_there = false; !is_there; sched_yield()) {
+    for (bool is_seen = false; !is_seen; sched_yield()) {
         look(service, &all);
-        for (unsigned i = 0; i < all.count && !is_there; i++) {
+        for (unsigned i = 0; i < all.count && !is_seen; i++) {
             const char *turn = strstr(all.lines[i], "in a turn of ");
-            is_there = strncmp(all.lines[i], "owner ferry-", 12) == 0 && turn != NULL &&
-                       strstr(turn, turn_of) != NULL && strstr(turn, step) != NULL;
+            is_seen = strncmp(all.lines[i], "owner ferry-", 12) == 0 && turn != NULL &&
+                      strstr(turn, turn_of) != NULL && strstr(turn, step) != NULL;
         }
     }
 }
@@ -120,6 +129,16 @@ static void wait_for_age(ferry_service *service, const char *beginning, const ch
         const char *lasts = place != NULL ? strstr(place, ", for ") : NULL;
         age = lasts != NULL ? strtol(lasts + 6, NULL, 10) : 0;
     }
+}
+
+/* At an abstract address; gives it as the kernel has it. */
+static struct sockaddr_un local_address(const char *what, socklen_t *ret_size)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "ferry-dump-%s-%d",
+                          what, (int)getpid());
+    *ret_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+    return address;
 }
 
 static ferry_promise *write_labelled(ferry_stream *stream, const void *data, size_t size,
@@ -245,6 +264,71 @@ PROMISE_BOTH(dump, stream_whose_source_is_dry_is_seen_so)
     ferry_service_destroy(service);
 }
 
+/* Reads at the peer's end, without waiting for more. */
+static void take_some(int theirs)
+{
+    char some[64 * 1024];
+    for (int i = 0; i < 100 && recv(theirs, some, sizeof some, MSG_DONTWAIT) > 0; i++)
+        sched_yield();
+}
+
+PROMISE_BOTH(dump, request_without_a_label_is_called_by_the_file_that_is_sent_or_comes_next)
+{
+    ferry_service *service = service_start(placement);
+    test_file one = file_make(10, 1), two = file_make(STUCK_BYTES, 2);
+    pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    unsigned char *head = calloc(1, STUCK_BYTES);
+    const ferry_part answer[] = {ferry_part_borrow(head, STUCK_BYTES),
+                                 ferry_part_file(ferry_file_at(one.path))};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, answer, 2, NULL, &promise), 0);
+    wait_for(service, stream_of(both.ours), "sends request 0 '", one.path, "', for ");
+    check_eq(ferry_promise_set_label(promise, "named later"), 0);
+    do /* bytes leave, and it has turns */
+        take_some(both.theirs);
+    while (!is_there(service, stream_of(both.ours), "sends request 0 'named later', for "));
+    ferry_stream_abort(stream);
+    check_eq(outcome(promise).error, -ECANCELED);
+    free(head);
+    ferry_stream_unref(stream);
+
+    stream = stream_adopt(service, other.ours);
+    const ferry_part files[] = {ferry_part_file(ferry_file_at(one.path)),
+                                ferry_part_file(ferry_file_at(two.path))};
+    check_eq(ferry_stream_send(stream, files, 2, NULL, NULL), 0);
+    wait_for(service, stream_of(other.ours), "sends request 0 '", two.path, "', for ");
+    ferry_stream_abort(stream);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    close(other.theirs);
+    file_remove(&one);
+    file_remove(&two);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(dump, relay_that_has_waited_for_its_source_is_seen_to_wait_for_a_full_sink)
+{
+    ferry_service *service = service_start(placement);
+    pair in = unix_pair(SOCK_STREAM), out = unix_pair(SOCK_STREAM);
+    ferry_stream *from = stream_adopt(service, in.ours), *to = stream_adopt(service, out.ours);
+    ferry_promise *relayed;
+    check_eq(ferry_stream_relay(from, to, FERRY_TO_END, 0, NULL, &relayed), 0);
+    wait_for(service, stream_of(out.ours), "waits for its source, for ");
+    static const char some[64 * 1024];
+    do
+        (void)send(in.theirs, some, sizeof some, MSG_DONTWAIT);
+    while (!is_there(service, stream_of(out.ours), "waits for its sink, for "));
+    ferry_stream_abort(to);
+    (void)outcome(relayed);
+    ferry_stream_abort(from);
+    ferry_stream_unref(from);
+    ferry_stream_unref(to);
+    close(in.theirs);
+    close(out.theirs);
+    ferry_service_destroy(service);
+}
+
 PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_for_by_name)
 {
     ferry_service *service = service_start(placement);
@@ -291,16 +375,17 @@ PROMISE_BOTH(dump, reading_that_waits_for_the_peer_or_for_a_reader_elsewhere_or_
     ferry_stream *onward = stream_adopt(service, other.ours);
     const ferry_reader elsewhere = {.on_read = take_all};
     check_eq(ferry_stream_set_reader(stream, &elsewhere), 0);
-    wait_for(service, stream_of(both.ours), "; 0 bytes received; waits for its peer, for ");
+    wait_for(service, stream_of(both.ours), "; 0 bytes received; reading waits for its peer, for ");
     check_eq(send(both.theirs, "hello", 5, 0), 5);
-    wait_for(service, stream_of(both.ours), "; 5 bytes received; waits for its reader, for ");
+    wait_for(service, stream_of(both.ours),
+             "; 5 bytes received; reading waits for its reader, for ");
     while (ferry_inbox_run(0) == 0)
         sched_yield();
-    wait_for(service, stream_of(both.ours), "; 5 bytes received; waits for its peer, for ");
-    wait_for_age(service, stream_of(both.ours), "waits for its peer");
+    wait_for(service, stream_of(both.ours), "; 5 bytes received; reading waits for its peer, for ");
+    wait_for_age(service, stream_of(both.ours), "reading waits for its peer");
     check_eq(ferry_stream_set_reader(stream, NULL), 0);
     check_eq(ferry_stream_relay(stream, onward, FERRY_TO_END, 0, NULL, NULL), 0);
-    wait_for(service, stream_of(both.ours), "waits for a relay, for ");
+    wait_for(service, stream_of(both.ours), "reading waits for a relay, for ");
     wait_for(service, stream_of(other.ours), "waits for its source, for ");
     ferry_stream_abort(stream);
     ferry_stream_abort(onward);
@@ -322,7 +407,7 @@ PROMISE_BOTH(dump, poisoned_stream_says_by_what)
     ferry_stream *stream =
         stream_adopt_with(service, both.ours, (ferry_stream_options){.faults = faults});
     check_eq(outcome(submit_write(stream, "hello", 5)).error, -EIO);
-    wait_for(service, stream_of(both.ours), "; 1 bytes sent; poisoned by EIO");
+    wait_for(service, stream_of(both.ours), "; 1 byte sent; poisoned by EIO");
     close_stream(stream);
     ferry_faults_unref(faults);
     close(both.theirs);
@@ -355,6 +440,57 @@ PROMISE(dump, label_is_printable_and_cut_and_may_be_gone_once_its_request_has_se
     ferry_service_destroy(service);
 }
 
+PROMISE(dump, is_utf8_that_controls_no_terminal_and_whose_names_look_like_nothing_else)
+{
+    static const struct {
+        const char *label, *shown;
+    } labels[] = {
+        {"x'; closing; 'y", "x?; closing; ?y"},
+        {"\xc2\x9b"
+         "31m|\x9b"
+         "31m|\u202e|\u2066|\u2069",
+         "?31m|?31m|?|?|?"},
+        {"\xc0\xaf|\xed\xa0\x80|\xf4\x90\x80\x80|\xf8|\xe2\x82|\xc3", "??|???|????|?|??|?"},
+        {"\u00e4\u20ac\U0001f600\u00a0", "\u00e4\u20ac\U0001f600\u00a0"},
+        {"\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac",
+         "\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac"},
+    };
+    ferry_service *service = service_start(FERRY_SHARED);
+    unsigned char *data = calloc(1, STUCK_BYTES);
+    for (unsigned i = 0; i < sizeof labels / sizeof *labels; i++) {
+        pair both = unix_pair(SOCK_STREAM);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        ferry_promise *stuck = write_labelled(stream, data, STUCK_BYTES, labels[i].label);
+        char shown[128];
+        snprintf(shown, sizeof shown, "sends request 0 '%s', for ", labels[i].shown);
+        wait_for(service, stream_of(both.ours), shown);
+        ferry_stream_abort(stream);
+        check_eq(outcome(stuck).error, -ECANCELED);
+        ferry_stream_unref(stream);
+        close(both.theirs);
+    }
+    free(data);
+    ferry_service_destroy(service);
+}
+
+PROMISE(dump, peers_name_is_one_word)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    struct sockaddr_un address = {.sun_family = AF_UNIX}; /* short: a long one is not kept */
+    int length = snprintf(address.sun_path + 1, 24, "a', 9 ms; b%d", (int)getpid());
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+    int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(listening, (struct sockaddr *)&address, size), 0);
+    check_eq(listen(listening, 1), 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(connect(fd, (struct sockaddr *)&address, size), 0);
+    ferry_stream *stream = stream_adopt(service, fd);
+    wait_for(service, stream_of(fd), " unix:@a?,?9?ms;?b");
+    close_stream(stream);
+    close(listening);
+    ferry_service_destroy(service);
+}
+
 /* ---- what owners are at ---------------------------------------------------------------------- */
 
 PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_named_with_how_long)
@@ -370,7 +506,7 @@ PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_
     char name[64];
     snprintf(name, sizeof name, "stream fd %d, unix:, for ", both.ours);
     wait_for_owner(service, name, " ms: moving a source's bytes");
-    wait_for(service, stream_of(both.ours), ": 2 requests queued, 1 bytes and 100000 of files",
+    wait_for(service, stream_of(both.ours), ": 2 requests queued, 1 byte and 100000 of files",
              "sends request 0 '", file.path, "', for ");
     wait_for_age(service, stream_of(both.ours), "sends request 0");
     text all;
@@ -406,7 +542,7 @@ PROMISE_BOTH(dump, stream_to_a_file_whose_disk_is_dead_names_the_request_that_is
     ferry_promise *blocked = write_labelled(stream, "a line", 6, "the log");
     snprintf(name, sizeof name, "stream fd %d", fd);
     wait_for_owner(service, name, " ms: writing");
-    wait_for(service, name, ": 1 requests queued, 6 bytes", "sends request 0 'the log', for ");
+    wait_for(service, name, ": 1 request queued, 6 bytes", "sends request 0 'the log', for ");
     atomic_store(&is_dead, false);
     sem_post(&revived);
     check_eq(outcome(blocked).error, 0);
@@ -435,6 +571,8 @@ PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
     char name[64];
     snprintf(name, sizeof name, "stream fd %d,", both.ours);
     wait_for_owner(service, name, " ms: calling on_owner");
+    /* It is sent: no request is under way any more. */
+    check(!is_there(service, stream_of(both.ours), "sends request"));
     sem_post(&go_on);
     check_eq(outcome(promise).error, 0);
     wait_for(service, placement == FERRY_SHARED ? "owner ferry-owner-0: " : "owner ferry-0: ",
@@ -444,21 +582,45 @@ PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
     ferry_service_destroy(service);
 }
 
+static void wait_to_release(void *data, void *arg)
+{
+    (void)data;
+    sem_wait(arg);
+}
+
+PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_called_off_says_so)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    sem_t go_on;
+    sem_init(&go_on, 0, 0);
+    char name[64];
+    snprintf(name, sizeof name, "stream fd %d,", both.ours);
+    for (int by_deadline = 0; by_deadline < 2; by_deadline++) {
+        const ferry_part given = ferry_part_give("x", 1, wait_to_release, &go_on);
+        const ferry_request_options options = {.timeout_ms = by_deadline};
+        ferry_promise *promise;
+        check_eq(ferry_stream_send(stream, &given, 1, &options, &promise), 0);
+        if (!by_deadline)
+            check_eq(ferry_promise_cancel(promise), 0);
+        wait_for_owner(service, name, " ms: releasing memory");
+        sem_post(&go_on);
+        check_eq(outcome(promise).error, by_deadline ? -ETIMEDOUT : -ECANCELED);
+    }
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
 static void wait_with_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
 {
     (void)listener;
     (void)stream;
     sem_wait(arg);
-}
-
-/* At an abstract address; gives it as the kernel has it. */
-static struct sockaddr_un local_address(const char *what, socklen_t *ret_size)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "ferry-dump-%s-%d",
-                          what, (int)getpid());
-    *ret_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
-    return address;
 }
 
 PROMISE_BOTH(dump,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 
@@ -170,6 +171,50 @@ PROMISE_BOTH(quiet_end, drain_runs_the_callbacks_that_come_while_it_waits)
     reader_join(peer);
     reader_free(peer);
     ferry_service_destroy(service);
+}
+
+static void end_thread(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    (void)arg;
+    pthread_exit(NULL);
+}
+
+typedef struct drainer {
+    ferry_service *service;
+    ferry_stream *stream;
+} drainer;
+
+static void *drain_and_end(void *arg)
+{
+    const drainer *self = arg;
+    ferry_promise *promise;
+    check_eq(ferry_stream_write(self->stream, "x", 1, NULL, &promise), 0);
+    check_eq(ferry_promise_then(promise, end_thread, NULL), 0);
+    ferry_promise_unref(promise);
+    (void)ferry_service_drain(self->service, -1);
+    abort(); /* the stuck stream holds it up until the callback has come */
+}
+
+PROMISE_BOTH(quiet_end, drain_may_end_with_its_thread_in_a_callback_and_leaves_nothing_behind)
+{
+    ferry_service *service = service_start(placement);
+    pair idle = unix_pair(SOCK_STREAM), both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, idle.ours);
+    ferry_stream *last = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(last, both.theirs);
+    drainer self = {service, stream};
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, drain_and_end, &self), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    ferry_stream_abort(last);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(last);
+    close_stream(stream);
+    close(idle.theirs);
+    close(both.theirs);
+    ferry_service_destroy(service); /* the census would miss the streams */
 }
 
 PROMISE_BOTH(quiet_end, drain_that_times_out_says_so_and_changes_nothing)

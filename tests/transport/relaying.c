@@ -645,3 +645,48 @@ PROMISE_BOTH(relaying, any_failing_allocation_is_refused_or_settles_and_leaks_no
     } while (failures <= needed);
     check(failures > 5);
 }
+
+/* ---- reports --------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(relaying,
+             one_that_fails_reports_nothing_of_its_own_and_its_label_may_go_with_its_promise)
+{
+    unsigned long before = lines_logged();
+    for (unsigned i = 0; i < 50; i++) {
+        scene set = begin_with(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),
+                               (ferry_stream_options){0});
+        close(set.sink);
+        set.sink = -1;
+        check_eq(send(set.source, "hello", 5, 0), 5);
+        char *label = strdup("a relay");
+        const ferry_request_options options = {.label = label};
+        ferry_promise *promise;
+        check_eq(ferry_stream_relay(set.from, set.to, FERRY_TO_END, 0, &options, &promise), 0);
+        check_eq(outcome(promise).error, -EPIPE);
+        free(label);
+        end(&set);
+    }
+    check_eq(lines_logged(), before);
+}
+
+static void note_error(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    atomic_store((atomic_int *)arg, result->error);
+}
+
+PROMISE_BOTH(relaying, failure_that_on_owner_was_told_of_is_not_reported)
+{
+    unsigned long before = lines_logged();
+    scene set = begin_with(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),
+                           (ferry_stream_options){0});
+    close(set.sink);
+    set.sink = -1;
+    atomic_int error = 0;
+    const ferry_request_options options = {.on_owner = note_error, .on_owner_arg = &error};
+    check_eq(ferry_stream_write(set.to, "x", 1, &options, NULL), 0);
+    check_eq(ferry_service_drain(set.service, -1), 0);
+    end(&set);
+    check_eq(atomic_load(&error), -EPIPE);
+    check_eq(lines_logged(), before);
+}

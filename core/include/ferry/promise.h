@@ -221,9 +221,10 @@ FERRY_API int ferry_promise_describe(const ferry_promise *promise, ferry_promise
  *
  * Reports: debug builds (made without NDEBUG) tell the log hook of promises that were dropped while
  * they were pending, and of failures that nobody learnt of (by ferry_promise_await with a ret_result,
- * by a callback, by combining) before the last reference was given back. They name the promise by its
- * label and by its site or, where none was given, the place that ferry was called from: "'upload'
- * (program+0x1234) failed with EIO, and nobody looked"; addr2line(1) takes the number.
+ * by a callback, a request's on_owner included, by combining) before the last reference was given
+ * back. They name the promise by its label and by its site or, where none was given, the place that
+ * ferry was called from: "'upload' (program+0x1234) failed with EIO, and nobody looked"; addr2line(1)
+ * takes the number.
  *
  * Threads: any. Borrows: label, for as long as the promise is: best a literal. NULL: none.
  * @return 0; -EINVAL: promise is NULL.

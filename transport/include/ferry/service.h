@@ -83,7 +83,8 @@ FERRY_API int ferry_service_drain(ferry_service *service, int64_t timeout_ms);
  */
 FERRY_API int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_status);
 
-/* Takes one line of a dump: without a newline, printable. @param line valid during the call. */
+/* Takes one line of a dump: without a newline, printable, in UTF-8; what is not, of labels and names of
+ * others, and quotes in them, is '?' there. @param line valid during the call. */
 typedef void ferry_dump_line(const char *line, void *arg);
 
 /*
@@ -107,19 +108,22 @@ typedef void ferry_dump_line(const char *line, void *arg);
  *   - its queue, and its offset: the bytes sent;
  *   - poisoned by, closing: what its status and its end are, if there is anything to say;
  *   - sends: the request under way, its number in the stream's order, and since when its turn has
- *     come: the oldest one's age. Its label or, if it has none, the end of the path that it sends;
+ *     come: the oldest one's age. Its label or, if it has none, the end of the path of the file that it
+ *     sends or is about to;
  *   - waits for: its sink (its peer does not read), its source (which has nothing for now), its
  *     limiter, confirmation, its peer's end; and for how long no byte has left because of it;
- *   - received, once it has been read from: bytes; and what reading waits for: its peer, its reader
- *     (on another thread, with what it was given), a relay.
+ *   - received, once it has been read from: bytes; and what reading waits for: its peer (to send
+ *     something), its reader (on another thread, with what it was given), a relay.
  * Of an owner: whose turn it is and for how long already, and what lasts within it, if anything does:
  * opening files, moving a source's bytes, calling on_owner, ...
  *
  * Each line is right as far as nothing moves while it is written. The words are for people: they may
  * change.
  *
- * Threads: any, callbacks and ferry's own included. Never blocks, unless write_line does. write_line
- * is called on this thread, inside the call, with nothing locked; it may call ferry, and end the thread.
+ * Threads: any, callbacks and ferry's own included; but not in a signal handler, since it allocates:
+ * where a signal is to cause it let a thread wait for that, by sigwait(3) or signalfd(2). Never blocks,
+ * unless write_line does. write_line is called on this thread, inside the call, with nothing locked; it
+ * may call ferry, and end the thread unless that is one of ferry's own.
  * @return 0; -EINVAL: service or write_line is NULL; -ENOMEM: nothing was told; -ECHILD: after fork.
  */
 FERRY_API int ferry_service_dump(ferry_service *service, ferry_dump_line *write_line, void *arg);
@@ -133,8 +137,8 @@ FERRY_API int ferry_service_dump(ferry_service *service, ferry_dump_line *write_
  *
  * Threads: any but ferry's own (asserted in debug builds; elsewhere it logs an error and does
  * nothing), inside callbacks of the program's threads too; no other call on the service (adopting,
- * draining, dumping) may be under way, or follow, but in callbacks on its own owners: there it is refused with
- * -ESHUTDOWN. Calls on its streams and promises may.
+ * draining, dumping) may be under way, or follow, but in callbacks on its own owners: there adopting
+ * is refused with -ESHUTDOWN, and a dump tells what is left. Calls on its streams and promises may.
  * In a forked child it does nothing: the threads are the parent's.
  */
 FERRY_API void ferry_service_destroy(ferry_service *service);
