@@ -180,8 +180,7 @@ void *ferry__owner_allocate_block(ferry__owner *owner, size_t size)
 
 static void keep_spares(ferry__owner *owner)
 {
-    enum { KEPT_NS = 1000000000 };
-    ferry__timers_set(&owner->timers, &owner->spares_timer, ferry__clock_now() + KEPT_NS);
+    ferry__timers_set(&owner->timers, &owner->spares_timer, ferry__clock_now() + FERRY__NS_PER_S);
 }
 
 void ferry__owner_release_block(void *block)

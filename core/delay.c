@@ -29,11 +29,6 @@ static delay *delay_of_mail(ferry__mail *mail)
     return (delay *)(void *)((char *)mail - offsetof(delay, cancel_mail));
 }
 
-static ferry__inbox *home_of(const delay *waiting)
-{
-    return atomic_load(&waiting->own.promise.home);
-}
-
 static void settle(delay *waiting, const ferry_outcome *outcome)
 {
     ferry__own_settle(&waiting->own, outcome, NULL);
@@ -44,7 +39,7 @@ static void fire(ferry__timer *timer)
 {
     delay *waiting = delay_of_timer(timer);
     ferry_outcome outcome = {0};
-    if (ferry__inbox_is_closed(home_of(waiting)))
+    if (ferry__inbox_is_closed(ferry__own_home(&waiting->own)))
         outcome = ferry__own_cancelled(); /* its time has not come: its thread has ended */
     settle(waiting, &outcome);
 }
@@ -54,7 +49,7 @@ static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
     delay *waiting = delay_of_mail(mail);
     if (!receiver_gone && waiting->timer.set) {
         ferry_outcome outcome = ferry__own_cancelled();
-        ferry__inbox_cancel_timer(home_of(waiting), &waiting->timer);
+        ferry__inbox_cancel_timer(ferry__own_home(&waiting->own), &waiting->timer);
         settle(waiting, &outcome);
     }
     (void)ferry_promise_unref(&waiting->own.promise); /* the mail's */
@@ -63,11 +58,7 @@ static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
 static void cancel(ferry_promise *promise)
 {
     delay *waiting = (delay *)(void *)promise;
-    ferry__inbox *home =
-        ferry__inbox_ref(home_of(waiting)); /* the mail may be gone, and all with it */
-    (void)ferry_promise_ref(promise);       /* the mail's */
-    ferry__inbox_post(home, &waiting->cancel_mail, NULL);
-    ferry__inbox_unref(home);
+    ferry__own_post_home(&waiting->own, &waiting->cancel_mail);
 }
 
 static const ferry__own_type delay_type = {

@@ -10,11 +10,6 @@
 #include <pthread.h>
 #include <stddef.h>
 
-static ferry__inbox *home_of(const ferry__derived *derived)
-{
-    return atomic_load(&derived->own.promise.home);
-}
-
 /* ---- settling -------------------------------------------------------------------------------- */
 
 static void cancel_waiting(ferry__derived *derived)
@@ -128,11 +123,7 @@ static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
 static void cancel(ferry_promise *promise)
 {
     ferry__derived *derived = (ferry__derived *)(void *)promise;
-    ferry__inbox *home =
-        ferry__inbox_ref(home_of(derived)); /* the mail may be gone, and all with it */
-    (void)ferry_promise_ref(promise);       /* the mail's */
-    ferry__inbox_post(home, &derived->cancel_mail, NULL);
-    ferry__inbox_unref(home);
+    ferry__own_post_home(&derived->own, &derived->cancel_mail);
 }
 
 /* ---- making one ------------------------------------------------------------------------------ */
@@ -186,7 +177,7 @@ int ferry__derived_wait(ferry__derived *derived, size_t index, ferry_promise *pa
     if (ferry__promise_poll(part) == -ECHILD)
         return -ECHILD;
     link->observer.mail.deliver = deliver;
-    link->observer.inbox = home_of(derived);
+    link->observer.inbox = ferry__own_home(&derived->own);
     link->derived = derived;
     link->is_waiting = true;
     derived->waiting++;

@@ -35,6 +35,19 @@ void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_prom
     (void)ferry__promise_settle(&own->promise, NULL);
 }
 
+ferry__inbox *ferry__own_home(const ferry__own *own)
+{
+    return atomic_load(&own->promise.home);
+}
+
+void ferry__own_post_home(ferry__own *own, ferry__mail *mail)
+{
+    ferry__inbox *home = ferry__inbox_ref(ferry__own_home(own)); /* all may be gone with the mail */
+    (void)ferry_promise_ref(&own->promise);                      /* the mail's */
+    ferry__inbox_post(home, mail, NULL);
+    ferry__inbox_unref(home);
+}
+
 ferry_outcome ferry__own_cancelled(void)
 {
     return (ferry_outcome){.result = {.error = -ECANCELED, .phase = FERRY_PHASE_QUEUE}};

@@ -41,6 +41,12 @@ void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type 
  */
 void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_promise *origin);
 
+/* The inbox of the thread that made it; NULL: an owner did. */
+ferry__inbox *ferry__own_home(const ferry__own *own);
+
+/* For a type's cancel: posts mail home, with a reference that whoever delivers it gives back. */
+void ferry__own_post_home(ferry__own *own, ferry__mail *mail);
+
 /* The outcome of whoever was called off. */
 ferry_outcome ferry__own_cancelled(void);
 

@@ -37,6 +37,15 @@ void ferry__line_add_count(ferry__line *line, uint64_t count, const char *what)
     ferry__line_add(line, "%" PRIu64 " %s%s", count, what, count == 1 ? "" : "s");
 }
 
+void ferry__line_add_queue(ferry__line *line, uint64_t requests, uint64_t bytes,
+                           uint64_t file_bytes)
+{
+    ferry__line_add_count(line, requests, "request");
+    ferry__line_add(line, " queued, ");
+    ferry__line_add_count(line, bytes, "byte");
+    ferry__line_add(line, " and %" PRIu64 " of files", file_bytes);
+}
+
 size_t ferry__text_fit(const char *text, size_t most)
 {
     size_t length = strnlen(text, most + 1);
@@ -161,10 +170,8 @@ static void write_service(const dump *all)
                     ferry__service_is_dedicated(all->service) ? "dedicated" : "shared");
     ferry__line_add_count(&line, status.streams, "stream");
     ferry__line_add(&line, "; ");
-    ferry__line_add_count(&line, status.queued_requests, "request");
-    ferry__line_add(&line, " queued, ");
-    ferry__line_add_count(&line, status.queued_bytes, "byte");
-    ferry__line_add(&line, " and %" PRIu64 " of files", status.queued_file_bytes);
+    ferry__line_add_queue(&line, status.queued_requests, status.queued_bytes,
+                          status.queued_file_bytes);
     write_line(all, &line);
 }
 

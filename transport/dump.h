@@ -35,6 +35,10 @@ __attribute__((format(printf, 2, 3))) void ferry__line_add(ferry__line *line, co
 /* Adds how many there are: "1 byte", "2 bytes". @param what one of them. */
 void ferry__line_add_count(ferry__line *line, uint64_t count, const char *what);
 
+/* Adds what is queued: "2 requests queued, 1 byte and 0 of files". */
+void ferry__line_add_queue(ferry__line *line, uint64_t requests, uint64_t bytes,
+                           uint64_t file_bytes);
+
 /* Adds what somebody else has named, and is not to look like more: with '?' for blanks and quotes. */
 void ferry__line_add_word(ferry__line *line, const char *word);
 

@@ -164,10 +164,9 @@ static void add_queue(ferry_stream *stream, uint64_t admission, ferry__line *lin
 {
     ferry_stream_status status;
     (void)ferry_stream_get_status(stream, &status);
-    ferry__line_add_count(line, status.queued_requests, "request");
-    ferry__line_add(line, " queued, ");
-    ferry__line_add_count(line, status.queued_bytes, "byte");
-    ferry__line_add(line, " and %" PRIu64 " of files; ", status.queued_file_bytes);
+    ferry__line_add_queue(line, status.queued_requests, status.queued_bytes,
+                          status.queued_file_bytes);
+    ferry__line_add(line, "; ");
     ferry__line_add_count(line, status.sent_bytes, "byte");
     ferry__line_add(line, " sent");
     if (status.error != 0)

@@ -106,13 +106,19 @@ static int make_content(serve *s)
     return 0;
 }
 
+static int open_new(int directory, const char *name)
+{
+    int fd = openat(directory, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    return fd < 0 ? -errno : fd;
+}
+
 static int make_file(int directory, const char *content, size_t length)
 {
     char name[24];
     (void)snprintf(name, sizeof name, "%zu", length);
-    int fd = openat(directory, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int fd = open_new(directory, name);
     if (fd < 0)
-        return -errno;
+        return fd;
     ssize_t count = write(fd, content, length);
     int error = count < 0 ? -errno : (size_t)count == length ? 0 : -ENOSPC;
     (void)close(fd);
@@ -124,9 +130,9 @@ static const char SLOW_FILE[] = "slow";
 /* All zeros, and no block of a disk. */
 static int make_slow_file(int directory)
 {
-    int fd = openat(directory, SLOW_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int fd = open_new(directory, SLOW_FILE);
     if (fd < 0)
-        return -errno;
+        return fd;
     int error = ftruncate(fd, SLOW_FILE_BYTES) < 0 ? -errno : 0;
     (void)close(fd);
     return error;
@@ -144,7 +150,7 @@ static int make_files(serve *s)
         return -errno;
     for (size_t i = 0; i < s->sizes.count && error == 0; i++)
         error = make_file(directory, s->content, s->sizes.of[i]);
-    if (error == 0)
+    if (error == 0 && s->slow > 0)
         error = make_slow_file(directory);
     (void)close(directory);
     return error;

@@ -68,9 +68,8 @@ static const char doc[] =
     "\vADDRESS is HOST:PORT, [V6]:PORT, unix:/path, or systemd:N for a socket that the service "
     "manager passes; with port 0 the system chooses one. The addresses are printed on standard "
     "error. What is under way when it is to stop is finished; a "
-    "second signal ends it at once. At SIGUSR1 it tells on standard error what each thread and "
-    "each "
-    "connection is at.";
+    "second signal ends it at once. At SIGUSR1 it tells on standard error what each thread "
+    "and each connection is at.";
 
 /* @return a whole number from least to most; or it complains. */
 static uint64_t parse_number(const char *name, const char *text, uint64_t least, uint64_t most,
@@ -195,8 +194,7 @@ static void block_signals(sigset_t *ret_stop)
     (void)sigaddset(ret_stop, SIGTERM);
     sigset_t all = *ret_stop;
     (void)sigaddset(&all, SIGUSR1); /* the dumper's */
-    (void)sigaddset(&all,
-                    SIGPIPE); /* nobody reads standard error any more: that stops no service */
+    (void)sigaddset(&all, SIGPIPE); /* who reads standard error may go: that stops no service */
     (void)sigprocmask(SIG_BLOCK, &all, NULL);
 }
 
