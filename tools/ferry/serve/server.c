@@ -12,7 +12,8 @@ enum {
     /* What may follow a request that was refused: many send all of a body before they look at the
      * answer, and a reset would take it from them. */
     CLOSE_BYTES = 64 * 1024 * 1024,
-    /* A hundred slow clients tie up 50 MiB so, and not 400; and a fast one does not notice. */
+    /* A hundred slow clients tie up 50 MiB so, and not 400; fast ones are slowed down by no more than
+     * `tools/bench serve` can tell. */
     UNSENT_BYTES = 512 * 1024
 };
 

@@ -147,9 +147,10 @@ typedef struct ferry_stream_options {
      * TCP: about how many bytes the kernel may hold that have not left this host yet
      * (TCP_NOTSENT_LOWAT); 0: as the system has it, a whole send buffer, which grows to 4 MiB; at most
      * 2^31 - 1; less than 128 KiB is raised to that, since the kernel sends packets of up to 64 KiB,
-     * and waits for the rest of one. A slow peer then ties up so much of the kernel's memory less. Hundreds of them, each
-     * with a full buffer, bring all TCP of the host under memory pressure, and slow down the fast ones.
-     * A few 100 KiB cost a fast peer nothing. Other sockets have small buffers anyway.
+     * and waits for the rest of one. A slow peer then ties up about that much of the kernel's memory,
+     * and not a whole buffer. Hundreds of full ones bring all TCP of the host under memory pressure,
+     * and slow down fast peers, too. The less it is, the more often a transfer to a fast peer has to be
+     * taken up again. Other sockets have small buffers anyway.
      */
     uint32_t limit_unsent_bytes;
 
