@@ -750,9 +750,11 @@ PROMISE_BOTH(dump, works_in_callbacks_its_own_too_and_on_owners_and_there_while_
     check_eq(ferry_stream_write(stream, "x", 1, &options, &promise), 0);
     check_eq(ferry_promise_then(promise, look_in_callback, service), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    ferry_promise_unref(promise);
+    check_eq(ferry_stream_flush(stream, &promise), 0);
+    check_eq(outcome(promise).error, 0); /* on_owner has run before this */
     (void)ferry_inbox_run(0);
     check_eq(atomic_load(&looks), 2);
-    ferry_promise_unref(promise);
     ferry_promise *stuck = submit_stuck(stream, both.theirs);
     check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
     ferry_service_destroy(service); /* the write is called off, and its callback looks */
