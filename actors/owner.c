@@ -11,6 +11,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
+/* So many spares are with an owner, and as many on its shelf: of a queue of 1,024 writes, which one
+ * sendmsg(2) takes, all. That is half a MiB each. */
+enum { MOST_SPARES = 1024 };
+
 #define OWNER_OF(mail, member)                                                                     \
     ((ferry__owner *)(void *)((char *)(mail)-offsetof(ferry__owner, member)))
 
@@ -55,7 +59,7 @@ void ferry__owner_unref(ferry__owner *owner)
     if (owner == NULL || atomic_fetch_sub_explicit(&owner->refs, 1, memory_order_acq_rel) != 1)
         return;
     ferry__owner_unref(owner->supervisor);
-    (void)ferry__spares_free(&owner->pile, &owner->shelf);
+    (void)ferry__shelf_free(&owner->shelf);
     ferry__release(owner->scratch);
     ferry__release(owner);
 }
@@ -175,7 +179,7 @@ void *ferry__owner_scratch(ferry__owner *owner)
 
 void *ferry__owner_allocate_block(ferry__owner *owner, size_t size)
 {
-    return ferry__shelf_take(&owner->shelf, size);
+    return ferry__spare_take(&ferry__thread_current()->spares, &owner->shelf, size);
 }
 
 static void keep_spares(ferry__owner *owner)
@@ -183,14 +187,13 @@ static void keep_spares(ferry__owner *owner)
     ferry__timers_set(&owner->timers, &owner->spares_timer, ferry__clock_now() + FERRY__NS_PER_S);
 }
 
-void ferry__owner_release_block(void *block)
+/* What was let go goes to those who submit. */
+static void put_spares(ferry__owner *owner)
 {
-    ferry__owner *owner = ferry__thread_current()->owner;
-    if (owner == NULL) {
-        ferry__spare_free(block);
+    ferry__pile *pile = &ferry__thread_current()->spares;
+    if (pile->first == NULL)
         return;
-    }
-    ferry__pile_add(&owner->pile, block);
+    ferry__pile_put(pile, &owner->shelf);
     if (!owner->spares_timer.set)
         keep_spares(owner);
 }
@@ -198,7 +201,8 @@ void ferry__owner_release_block(void *block)
 static void free_spares(ferry__timer *timer)
 {
     ferry__owner *owner = OWNER_OF(timer, spares_timer);
-    if (!ferry__spares_free(&owner->pile, &owner->shelf))
+    ferry__pile_free(&ferry__thread_current()->spares);
+    if (!ferry__shelf_free(&owner->shelf))
         keep_spares(owner);
 }
 
@@ -206,7 +210,8 @@ static void free_spares(ferry__timer *timer)
 static void drop_spares(ferry__owner *owner)
 {
     ferry__timers_cancel(&owner->timers, &owner->spares_timer);
-    (void)ferry__spares_free(&owner->pile, &owner->shelf);
+    ferry__pile_free(&ferry__thread_current()->spares);
+    (void)ferry__shelf_free(&owner->shelf);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -237,7 +242,7 @@ static void give_turns(ferry__owner *owner)
         ferry__activity_end(&owner->activity);
         /* Whoever waits for what this turn settled need not wait for the others' turns. */
         ferry__ringer_flush(&owner->ringer);
-        ferry__pile_put(&owner->pile, &owner->shelf);
+        put_spares(owner);
     }
 }
 
@@ -269,12 +274,14 @@ static void run_round(ferry__owner *owner)
     (void)deliver_mail(owner);
     give_turns(owner);
     ferry__timers_fire(&owner->timers);
+    put_spares(owner); /* of mail and timers */
 }
 
 static void *run(void *arg)
 {
     ferry__owner *owner = arg;
     ferry__thread_current()->owner = owner;
+    ferry__thread_current()->spares.most = MOST_SPARES;
     (void)pthread_setname_np(pthread_self(), owner->name);
     while (atomic_load(&owner->holds) > 0) {
         run_round(owner);
@@ -285,6 +292,7 @@ static void *run(void *arg)
             sleep_until_needed(owner);
         }
     }
+    ferry__thread_current()->spares.most = 0; /* whatever its thread's other ends let go */
     drop_spares(owner);
     if (owner->supervisor != NULL)
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);

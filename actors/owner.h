@@ -54,7 +54,7 @@ struct ferry__owner {
     atomic_bool has_thread;
     ferry__mailbox mailbox;
     ferry__wake wake;
-    ferry__shelf shelf; /* what its pile gives to those who post to it */
+    ferry__shelf shelf; /* what its thread let go, for those who post to it; put after every turn */
 
     /* Set when it is made. */
     char name[16]; /* the thread's; 15 characters is what the kernel keeps */
@@ -79,8 +79,8 @@ struct ferry__owner {
     ferry__ringer ringer;      /* flushed after every turn */
     int start_error;           /* 0, or why no thread could be started for this round */
     void *scratch;             /* NULL until needed */
-    ferry__pile pile;          /* put on the shelf after every turn */
-    ferry__timer spares_timer; /* frees what is on both, a second after the first was piled up */
+    ferry__timer spares_timer; /* frees what is on the shelf and the thread's pile, a second after
+                                  something was piled up */
     bool may_doze;             /* its only task could do nothing with mail that is not urgent */
 };
 
@@ -130,12 +130,9 @@ void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
 
 /*
  * Any thread. Memory for a mail to this owner and what is around it, FERRY__SPARE_BYTES at most; NULL:
- * there is none. Free it with ferry__owner_release_block.
+ * there is none. To be added to the pile of whichever thread lets it go.
  */
 void *ferry__owner_allocate_block(ferry__owner *owner, size_t size);
-
-/* Any thread. Keeps a block for those who will post to the owner whose thread this is; else frees it. */
-void ferry__owner_release_block(void *block);
 
 /* Any thread. Whether there is a thread of its; whether that sleeps, or is about to. */
 bool ferry__owner_has_thread(const ferry__owner *owner);

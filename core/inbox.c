@@ -10,6 +10,9 @@
 #include <errno.h>
 #include <pthread.h>
 
+/* So many spares a thread of the program's keeps as long as it lives: not much beside its stack. */
+enum { MOST_SPARES = 64 };
+
 static pthread_key_t thread_end;
 static pthread_once_t thread_end_once = PTHREAD_ONCE_INIT;
 static int thread_end_error;
@@ -58,6 +61,8 @@ static void close_inbox(void *arg)
     fire_all(&inbox->timers);
     discard_mail(inbox);
     ferry__inbox_unref(inbox);
+    ferry__thread_current()->spares.most = 0;
+    ferry__pile_free(&ferry__thread_current()->spares);
 }
 
 static void watch_thread_ends(void)
@@ -81,6 +86,7 @@ static ferry__inbox *inbox_create(void)
         ferry__release(inbox);
         return NULL;
     }
+    ferry__thread_current()->spares.most = MOST_SPARES;
     return inbox;
 }
 

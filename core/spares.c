@@ -5,10 +5,6 @@
 
 #include <assert.h>
 
-/* So many there may be on a pile, and as many on a shelf: of a queue of 1,024 writes, which one
- * sendmsg(2) takes, all. That is half a MiB each. */
-enum { MOST_PILED = 1024 };
-
 /* To write to a spare, or beyond what was asked for, is as much an error as with freed memory. The link
  * stays readable: LeakSanitizer looks for it. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -73,10 +69,28 @@ static ferry__spare *try_take(ferry__shelf *shelf)
     return spare;
 }
 
-void *ferry__shelf_take(ferry__shelf *shelf, size_t size)
+static void free_block(void *block)
+{
+    ALLOW(block);
+    ferry__release(block);
+}
+
+static void free_chain(ferry__spare *chain)
+{
+    while (chain != NULL)
+        free_block(take_first(&chain));
+}
+
+void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size)
 {
     assert(size <= FERRY__SPARE_BYTES);
-    void *block = try_take(shelf);
+    void *block;
+    if (pile->first != NULL) {
+        pile->count--;
+        block = take_first(&pile->first);
+    } else {
+        block = try_take(shelf);
+    }
     if (block == NULL)
         block = ferry__allocate(FERRY__SPARE_BYTES);
     if (block == NULL)
@@ -87,16 +101,10 @@ void *ferry__shelf_take(ferry__shelf *shelf, size_t size)
     return block;
 }
 
-void ferry__spare_free(void *block)
-{
-    ALLOW(block);
-    ferry__release(block);
-}
-
 void ferry__pile_add(ferry__pile *pile, void *block)
 {
-    if (pile->count >= MOST_PILED) {
-        ferry__spare_free(block);
+    if (pile->count >= pile->most) {
+        free_block(block);
         return;
     }
     ferry__spare *spare = block;
@@ -113,19 +121,19 @@ void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
     /* Only this thread puts: it is bare still. */
     set_first(shelf, pile->first);
     disclaim(shelf);
-    *pile = (ferry__pile){0};
+    pile->first = NULL;
+    pile->count = 0;
 }
 
-static void free_chain(ferry__spare *chain)
-{
-    while (chain != NULL)
-        ferry__spare_free(take_first(&chain));
-}
-
-bool ferry__spares_free(ferry__pile *pile, ferry__shelf *shelf)
+void ferry__pile_free(ferry__pile *pile)
 {
     free_chain(pile->first);
-    *pile = (ferry__pile){0};
+    pile->first = NULL;
+    pile->count = 0;
+}
+
+bool ferry__shelf_free(ferry__shelf *shelf)
+{
     if (!claim(shelf))
         return false;
     ferry__spare *chain = first_of(shelf);

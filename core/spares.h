@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Spares: blocks of memory, all of one size, that a thread is done with and others will want again.
+ * Spares: blocks of memory, all of one size, that a thread is done with and somebody will want again.
  *
- * A small write is allocated by the thread that submits it and, where nobody keeps its promise, freed
- * by the owner that carried it out. To an allocator that is the worst there is: each block goes to
- * the arena of another thread, under its lock, which both threads then fight for. (glibc's: more than
- * everything else that such a write costs.) So the owner piles up what it is done with, and puts the
+ * A small write is allocated by the thread that submits it. Where that keeps the promise it also frees
+ * it, many writes later: a thread's own pile gives it the block for its next write, still in its cache.
+ * Where nobody keeps the promise, the owner that carried it out frees it. To an allocator that is the
+ * worst there is: each block goes to the arena of another thread, under its lock, which both threads
+ * then fight for. (glibc's: more than everything else that such a write costs.) So an owner puts its
  * pile on a shelf, from which whoever submits to it takes.
  *
- *   any thread: take                              the owner: pile up; put: pile -> shelf, if it is bare
+ *   any thread: take, from its pile or from the shelf     any thread: pile up
+ *                                                         the owner: put, pile -> shelf, if it is bare
  *
  * The shelf is written by whoever has claimed it. Nobody waits for a claim: who does not get it
  * allocates, or leaves the pile for the next time.
@@ -36,31 +38,32 @@ typedef struct ferry__shelf {
     _Atomic(ferry__spare *) first;
 } ferry__shelf;
 
-/* One thread's. Zero-initialised, there is none. Apart from the shelf: not in the same cache line. */
+/* One thread's. Zero-initialised, it keeps none. */
 typedef struct ferry__pile {
     ferry__spare *first;
-    size_t count;
+    unsigned count;
+    unsigned most; /* how many it keeps */
 } ferry__pile;
 
 /*
- * Any thread. A block: from the shelf, or else allocated; NULL: out of memory.
- * @param size how much of it may be used. To be given back by ferry__pile_add or ferry__spare_free.
+ * The pile's thread. A block: from the pile, from the shelf, or else allocated; NULL: out of memory.
+ * @param size how much of it may be used. To be given back by ferry__pile_add, to any thread's pile.
  */
-void *ferry__shelf_take(ferry__shelf *shelf, size_t size);
+void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size);
 
-/* Any thread. Frees a block. */
-void ferry__spare_free(void *block);
-
-/* The pile's thread. Adds a block, or frees it where there are plenty. */
+/* The pile's thread. Keeps a block, or frees it where there are plenty. */
 void ferry__pile_add(ferry__pile *pile, void *block);
 
-/* The pile's thread. Puts the pile on the shelf, if that is bare. */
+/* The pile's thread, always the same for one shelf. Puts the pile on it, if it is bare. */
 void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf);
 
+/* The pile's thread. Frees what is on it. */
+void ferry__pile_free(ferry__pile *pile);
+
 /*
- * The pile's thread. Frees all that are there. @return whether it could: else somebody has claimed the
- * shelf just now, and what is on it stays.
+ * Who puts on it, or its last user. Frees what is on it. @return whether it could: else somebody has
+ * claimed it just now, and what is there stays.
  */
-bool ferry__spares_free(ferry__pile *pile, ferry__shelf *shelf);
+bool ferry__shelf_free(ferry__shelf *shelf);
 
 #endif

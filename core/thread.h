@@ -6,9 +6,8 @@
 #ifndef FERRY_CORE_THREAD_H
 #define FERRY_CORE_THREAD_H
 
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
+#include "core/spares.h"
+
 #include <stdint.h>
 
 struct ferry__inbox;
@@ -17,6 +16,7 @@ typedef struct ferry__thread {
     struct ferry__inbox *inbox; /* this thread's inbox; NULL until first used */
     void *owner;                /* the owner that this thread works for; NULL on the program's */
     bool in_callback;           /* a callback of the program's runs on it */
+    ferry__pile spares; /* what it let go; it keeps some while it has an inbox or an owner */
 } ferry__thread;
 
 /* What the inline functions below read: every submit asks several of them. */

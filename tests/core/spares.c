@@ -8,64 +8,94 @@
 #include <sched.h>
 #include <string.h>
 
+static const ferry__pile roomy = {.most = 8};
+
+/* By a thread whose own pile is bare. */
+static void *take_from(ferry__shelf *shelf)
+{
+    ferry__pile bare = {0};
+    return ferry__spare_take(&bare, shelf, FERRY__SPARE_BYTES);
+}
+
+/* By a thread that keeps none. */
+static void drop(void *block)
+{
+    ferry__pile none = {0};
+    ferry__pile_add(&none, block);
+}
+
 PROMISE(spares, block_on_the_shelf_is_taken_instead_of_allocated)
 {
     ferry__shelf shelf = {0};
-    ferry__pile pile = {0};
-    void *first = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES),
-         *second = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES);
+    ferry__pile pile = roomy;
+    void *first = take_from(&shelf), *second = take_from(&shelf);
     ferry__pile_add(&pile, first);
     ferry__pile_add(&pile, second);
     ferry__pile_put(&pile, &shelf);
     check(pile.first == NULL && pile.count == 0);
 
     unsigned long made = allocations_made();
-    check(ferry__shelf_take(&shelf, FERRY__SPARE_BYTES) == second);
-    check(ferry__shelf_take(&shelf, FERRY__SPARE_BYTES) == first);
+    check(take_from(&shelf) == second);
+    check(take_from(&shelf) == first);
     check_eq(allocations_made(), made);
-    void *third = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES);
+    void *third = take_from(&shelf);
     check_eq(allocations_made(), made + 1);
-    ferry__spare_free(first);
-    ferry__spare_free(second);
-    ferry__spare_free(third);
+    drop(first);
+    drop(second);
+    drop(third);
+}
+
+PROMISE(spares, block_on_the_own_pile_comes_before_those_on_the_shelf)
+{
+    ferry__shelf shelf = {0};
+    ferry__pile owners = roomy, own = roomy;
+    void *shelved = take_from(&shelf), *piled = take_from(&shelf);
+    ferry__pile_add(&owners, shelved);
+    ferry__pile_put(&owners, &shelf);
+    ferry__pile_add(&own, piled);
+
+    check(ferry__spare_take(&own, &shelf, 1) == piled);
+    check_eq(own.count, 0);
+    check(ferry__spare_take(&own, &shelf, 1) == shelved);
+    drop(shelved);
+    drop(piled);
 }
 
 PROMISE(spares, bare_shelf_without_memory_gives_none)
 {
     ferry__shelf shelf = {0};
     fail_allocation(1);
-    check(ferry__shelf_take(&shelf, FERRY__SPARE_BYTES) == NULL);
+    check(take_from(&shelf) == NULL);
     allow_allocations();
 }
 
 PROMISE(spares, pile_waits_while_there_is_something_on_the_shelf)
 {
     ferry__shelf shelf = {0};
-    ferry__pile pile = {0};
-    void *first = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES),
-         *second = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES);
+    ferry__pile pile = roomy;
+    void *first = take_from(&shelf), *second = take_from(&shelf);
     ferry__pile_add(&pile, first);
     ferry__pile_put(&pile, &shelf);
     ferry__pile_add(&pile, second);
     ferry__pile_put(&pile, &shelf);
     check(pile.first == second);
-    check(ferry__shelf_take(&shelf, FERRY__SPARE_BYTES) == first);
+    check(take_from(&shelf) == first);
     ferry__pile_put(&pile, &shelf);
-    check(ferry__shelf_take(&shelf, FERRY__SPARE_BYTES) == second);
-    ferry__spare_free(first);
-    ferry__spare_free(second);
+    check(take_from(&shelf) == second);
+    drop(first);
+    drop(second);
 }
 
-/* However many there were: half a MiB on the pile, and as much on the shelf. */
+/* However many there were: so many on the pile, and as many on the shelf; and none by default. */
 PROMISE(spares, what_is_more_than_plenty_is_freed)
 {
-    enum { MANY = 5000, PLENTY = 512 * 1024 / FERRY__SPARE_BYTES };
+    enum { MANY = 500, PLENTY = 100 };
     static void *blocks[MANY];
     ferry__shelf shelf = {0};
-    ferry__pile pile = {0};
+    ferry__pile pile = {.most = PLENTY};
     long before = allocations_outstanding();
     for (unsigned i = 0; i < MANY; i++)
-        blocks[i] = ferry__shelf_take(&shelf, FERRY__SPARE_BYTES);
+        blocks[i] = take_from(&shelf);
     for (unsigned i = 0; i < MANY / 2; i++)
         ferry__pile_add(&pile, blocks[i]);
     ferry__pile_put(&pile, &shelf);
@@ -73,7 +103,11 @@ PROMISE(spares, what_is_more_than_plenty_is_freed)
         ferry__pile_add(&pile, blocks[i]);
     ferry__pile_put(&pile, &shelf);
     check_eq(allocations_outstanding() - before, 2 * PLENTY);
-    check(ferry__spares_free(&pile, &shelf));
+    ferry__pile_free(&pile);
+    check_eq(allocations_outstanding() - before, PLENTY);
+    check(ferry__shelf_free(&shelf));
+    check_eq(allocations_outstanding(), before);
+    drop(take_from(&shelf));
     check_eq(allocations_outstanding(), before);
 }
 
@@ -98,7 +132,8 @@ static void *take_and_post(void *arg)
 {
     const unsigned *taker = arg;
     for (unsigned i = 0; i < LETTERS; i++) {
-        letter *taken = ferry__shelf_take(&counter.shelf, sizeof *taken);
+        ferry__pile bare = {0};
+        letter *taken = ferry__spare_take(&bare, &counter.shelf, sizeof *taken);
         check(taken != NULL);
         taken->taker = *taker;
         taken->number = i;
@@ -123,7 +158,7 @@ PROMISE(spares, block_has_one_user_at_a_time)
 {
     unsigned takers[TAKERS], expected[TAKERS] = {0};
     pthread_t threads[TAKERS];
-    ferry__pile pile = {0};
+    ferry__pile pile = {.most = 1024};
     long before = allocations_outstanding();
     for (unsigned i = 0; i < TAKERS; i++) {
         takers[i] = i;
@@ -140,6 +175,7 @@ PROMISE(spares, block_has_one_user_at_a_time)
     }
     for (unsigned i = 0; i < TAKERS; i++)
         (void)pthread_join(threads[i], NULL);
-    check(ferry__spares_free(&pile, &counter.shelf));
+    ferry__pile_free(&pile);
+    check(ferry__shelf_free(&counter.shelf));
     check_eq(allocations_outstanding(), before);
 }

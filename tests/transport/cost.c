@@ -28,7 +28,7 @@ static void write_and_be_told(ferry_stream *stream)
         check(ferry_inbox_run(-1) > 0);
 }
 
-PROMISE_BOTH(cost, promise_with_one_callback_is_one_allocation_and_two_mailbox_hops)
+PROMISE_BOTH(cost, promise_with_one_callback_is_at_most_one_allocation_and_two_mailbox_hops)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
@@ -38,7 +38,7 @@ PROMISE_BOTH(cost, promise_with_one_callback_is_one_allocation_and_two_mailbox_h
         unsigned long allocations = allocations_made();
         unsigned hops_before = atomic_load(&hops);
         write_and_be_told(stream);
-        check_eq(allocations_made() - allocations, 1);
+        check(allocations_made() - allocations <= 1); /* none, where a spare block was there */
         check_eq(atomic_load(&hops) - hops_before, 2); /* there, and back */
     }
     (void)close_stream(stream);

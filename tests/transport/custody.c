@@ -42,6 +42,58 @@ static void await_allocations(long most)
         usleep(10 * 1000); /* what hangs fails: every test has a time limit */
 }
 
+/* Whether the owner or the awaiting thread let go of a write last, the next is made of it. */
+PROMISE_BOTH(custody, writes_that_are_awaited_one_by_one_are_made_of_the_same_memory)
+{
+    enum { WRITES = 500 };
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    unsigned long made = allocations_made();
+    for (unsigned i = 0; i < WRITES; i++)
+        check_eq(outcome(submit_write(stream, "y", 1)).error, 0);
+    check(allocations_made() - made < WRITES / 10); /* some: when it was just changing hands */
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, 1 + WRITES);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
+static void await_flush(ferry_stream *stream)
+{
+    ferry_promise *flushed;
+    check_eq(ferry_stream_flush(stream, &flushed), 0);
+    check_eq(outcome(flushed).error, 0);
+}
+
+/* And all of it only until it ends, which is looked at after every test. */
+PROMISE_BOTH(custody, thread_keeps_little_of_the_promises_that_it_drops)
+{
+    enum { WRITES = 500, LITTLE = 64 };
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    reader *peer = reader_start(both.theirs, false);
+    await_flush(stream);
+    long idle = allocations_outstanding();
+    ferry_promise *kept[WRITES];
+    for (unsigned i = 0; i < WRITES; i++)
+        kept[i] = submit_write(stream, "y", 1);
+    await_flush(stream); /* the owner has let go of them */
+    check(allocations_outstanding() > idle + WRITES / 2);
+    for (unsigned i = 0; i < WRITES; i++)
+        ferry_promise_unref(kept[i]);
+    check(allocations_outstanding() <= idle + LITTLE);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, WRITES);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
 /* An owner keeps what it is done with for those who submit, but not for long; and of a dedicated one
  * that has ended nothing is left, though the stream's handle is kept. */
 PROMISE_BOTH(custody, memory_of_forgotten_writes_is_freed_while_the_stream_is_idle_and_when_it_ends)
@@ -140,17 +192,18 @@ PROMISE_BOTH(custody, kept_promise_does_not_keep_a_large_copy)
     reader *peer = reader_start(both.theirs, false);
     ferry_stream *stream = stream_adopt(service, both.ours);
     static const char data[100000];
-    ferry_promise *promise = submit_write(stream, data, sizeof data);
+    /* With a small copy beside it, so that the request is too large to be kept for the next one. */
+    const ferry_part parts[] = {ferry_part_copy(data, sizeof data), ferry_part_copy(data, 1000)};
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
-    ferry_promise *flushed;
-    check_eq(ferry_stream_flush(stream, &flushed), 0);
-    check_eq(outcome(flushed).error, 0);
+    await_flush(stream);
     long with_promise = allocations_outstanding();
     ferry_promise_unref(promise);
     check_eq(with_promise - allocations_outstanding(), 1); /* the request, without its payload */
     check_eq(close_stream(stream).error, 0);
     reader_join(peer);
-    check_eq(peer->bytes, sizeof data);
+    check_eq(peer->bytes, sizeof data + 1000);
     reader_free(peer);
     ferry_service_destroy(service);
 }
