@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* So many spares are with an owner, and as many on its shelf: of a queue of 1,024 writes, which one
- * sendmsg(2) takes, all. That is half a MiB each. */
+/* So many spares an owner keeps at once, of a queue of 1,024 writes, which one sendmsg(2) takes, all:
+ * half a MiB. On its shelf there may be twice that. */
 enum { MOST_SPARES = 1024 };
 
 #define OWNER_OF(mail, member)                                                                     \

@@ -64,6 +64,7 @@ static ferry__spare *try_take(ferry__shelf *shelf)
     if (first != NULL) {
         spare = take_first(&first);
         set_first(shelf, first);
+        shelf->count--;
     }
     disclaim(shelf);
     return spare;
@@ -109,27 +110,36 @@ void ferry__pile_add(ferry__pile *pile, void *block)
     }
     ferry__spare *spare = block;
     spare->next = pile->first;
+    if (pile->first == NULL)
+        pile->last = spare;
     pile->first = spare;
     pile->count++;
     FORBID_FROM(spare, sizeof *spare);
 }
 
-void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
+static void clear(ferry__pile *pile)
 {
-    if (pile->first == NULL || first_of(shelf) != NULL || !claim(shelf))
-        return;
-    /* Only this thread puts: it is bare still. */
-    set_first(shelf, pile->first);
-    disclaim(shelf);
     pile->first = NULL;
     pile->count = 0;
+}
+
+void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
+{
+    if (pile->first == NULL || !claim(shelf))
+        return;
+    if (shelf->count < pile->most) {
+        pile->last->next = first_of(shelf);
+        set_first(shelf, pile->first);
+        shelf->count += pile->count;
+        clear(pile);
+    }
+    disclaim(shelf);
 }
 
 void ferry__pile_free(ferry__pile *pile)
 {
     free_chain(pile->first);
-    pile->first = NULL;
-    pile->count = 0;
+    clear(pile);
 }
 
 bool ferry__shelf_free(ferry__shelf *shelf)
@@ -138,6 +148,7 @@ bool ferry__shelf_free(ferry__shelf *shelf)
         return false;
     ferry__spare *chain = first_of(shelf);
     set_first(shelf, NULL);
+    shelf->count = 0;
     disclaim(shelf);
     free_chain(chain);
     return true;

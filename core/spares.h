@@ -10,7 +10,7 @@
  * pile on a shelf, from which whoever submits to it takes.
  *
  *   any thread: take, from its pile or from the shelf     any thread: pile up
- *                                                         the owner: put, pile -> shelf, if it is bare
+ *                                                         the owner: put, pile -> shelf
  *
  * The shelf is written by whoever has claimed it. Nobody waits for a claim: who does not get it
  * allocates, or leaves the pile for the next time.
@@ -35,12 +35,14 @@ typedef struct ferry__spare {
 /* Zero-initialised, it is bare. */
 typedef struct ferry__shelf {
     atomic_bool is_claimed;
-    _Atomic(ferry__spare *) first;
+    unsigned count;                /* whoever has claimed it */
+    _Atomic(ferry__spare *) first; /* likewise; anybody may look whether there is one */
 } ferry__shelf;
 
 /* One thread's. Zero-initialised, it keeps none. */
 typedef struct ferry__pile {
     ferry__spare *first;
+    ferry__spare *last; /* if there is a first */
     unsigned count;
     unsigned most; /* how many it keeps */
 } ferry__pile;
@@ -54,15 +56,15 @@ void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size);
 /* The pile's thread. Keeps a block, or frees it where there are plenty. */
 void ferry__pile_add(ferry__pile *pile, void *block);
 
-/* The pile's thread, always the same for one shelf. Puts the pile on it, if it is bare. */
+/* The pile's thread. Puts all of the pile on the shelf, unless there are as many already. */
 void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf);
 
 /* The pile's thread. Frees what is on it. */
 void ferry__pile_free(ferry__pile *pile);
 
 /*
- * Who puts on it, or its last user. Frees what is on it. @return whether it could: else somebody has
- * claimed it just now, and what is there stays.
+ * Any thread. Frees what is on it. @return whether it could: else somebody has claimed it just now, and
+ * what is there stays.
  */
 bool ferry__shelf_free(ferry__shelf *shelf);
 

@@ -69,44 +69,62 @@ PROMISE(spares, bare_shelf_without_memory_gives_none)
     allow_allocations();
 }
 
-PROMISE(spares, pile_waits_while_there_is_something_on_the_shelf)
+PROMISE(spares, piles_are_put_on_top_of_one_another)
 {
     ferry__shelf shelf = {0};
     ferry__pile pile = roomy;
-    void *first = take_from(&shelf), *second = take_from(&shelf);
-    ferry__pile_add(&pile, first);
-    ferry__pile_put(&pile, &shelf);
-    ferry__pile_add(&pile, second);
-    ferry__pile_put(&pile, &shelf);
-    check(pile.first == second);
-    check(take_from(&shelf) == first);
-    ferry__pile_put(&pile, &shelf);
-    check(take_from(&shelf) == second);
-    drop(first);
-    drop(second);
+    void *blocks[4];
+    for (unsigned i = 0; i < 4; i++)
+        blocks[i] = take_from(&shelf);
+    for (unsigned i = 0; i < 4; i++) {
+        ferry__pile_add(&pile, blocks[i]);
+        if (i % 2 == 1)
+            ferry__pile_put(&pile, &shelf);
+    }
+    check(pile.first == NULL && pile.count == 0);
+    for (unsigned i = 4; i-- > 0;)
+        check(take_from(&shelf) == blocks[i]);
+    unsigned long made = allocations_made();
+    drop(take_from(&shelf));
+    check_eq(allocations_made(), made + 1);
+    for (unsigned i = 0; i < 4; i++)
+        drop(blocks[i]);
 }
 
-/* However many there were: so many on the pile, and as many on the shelf; and none by default. */
+static void pile_up(ferry__pile *pile, void *blocks[], unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        ferry__pile_add(pile, blocks[i]);
+}
+
+/* However many there were: two piles at most are put on the shelf, and a third one is kept. */
 PROMISE(spares, what_is_more_than_plenty_is_freed)
 {
-    enum { MANY = 500, PLENTY = 100 };
+    enum { PLENTY = 100, MANY = 5 * PLENTY };
     static void *blocks[MANY];
     ferry__shelf shelf = {0};
     ferry__pile pile = {.most = PLENTY};
     long before = allocations_outstanding();
     for (unsigned i = 0; i < MANY; i++)
         blocks[i] = take_from(&shelf);
-    for (unsigned i = 0; i < MANY / 2; i++)
-        ferry__pile_add(&pile, blocks[i]);
+    pile_up(&pile, blocks, PLENTY - 1);
     ferry__pile_put(&pile, &shelf);
-    for (unsigned i = MANY / 2; i < MANY; i++)
-        ferry__pile_add(&pile, blocks[i]);
+    pile_up(&pile, blocks + PLENTY - 1, PLENTY + 1); /* one too many */
     ferry__pile_put(&pile, &shelf);
-    check_eq(allocations_outstanding() - before, 2 * PLENTY);
+    check_eq(allocations_outstanding() - before, MANY - 1);
+    pile_up(&pile, blocks + 2 * PLENTY, 3 * PLENTY);
+    ferry__pile_put(&pile, &shelf);
+    check_eq(allocations_outstanding() - before, 3 * PLENTY - 1);
     ferry__pile_free(&pile);
-    check_eq(allocations_outstanding() - before, PLENTY);
+    check_eq(allocations_outstanding() - before, 2 * PLENTY - 1);
     check(ferry__shelf_free(&shelf));
     check_eq(allocations_outstanding(), before);
+}
+
+PROMISE(spares, pile_keeps_none_by_default)
+{
+    ferry__shelf shelf = {0};
+    long before = allocations_outstanding();
     drop(take_from(&shelf));
     check_eq(allocations_outstanding(), before);
 }
