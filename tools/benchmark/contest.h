@@ -31,6 +31,7 @@ typedef struct bench {
     const char *connections;
     const char *servers;
 
+    unsigned client_threads; /* of serve: how many ask; 0: one for each core */
     unsigned slow; /* of serve: how many clients more there are that read slowly; 0: none */
 } bench;
 

@@ -14,12 +14,13 @@
 
 static _Noreturn void become(const load *what, unsigned port, const char *name, int out)
 {
-    char connections[16], duration[16], url[256];
+    char threads[16], connections[16], duration[16], url[256];
+    (void)snprintf(threads, sizeof threads, "%u", what->threads);
     (void)snprintf(connections, sizeof connections, "%u", what->connections);
     (void)snprintf(duration, sizeof duration, "%u", what->duration_s);
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/%s", port, name);
     /* With many connections and large files an answer takes its time: slow is no error here. */
-    const char *command[] = {what->program, "--threads",  "1",      "--connections",
+    const char *command[] = {what->program, "--threads",  threads,  "--connections",
                              connections,   "--duration", duration, "--timeout",
                              "60",          url,          NULL};
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || dup2(out, STDOUT_FILENO) < 0 ||

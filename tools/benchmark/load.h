@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Load: wrk(1), asking for one file again and again over many connections that stay, in a single
- * thread, so that it takes one core and leaves the others to the server.
+ * Load: wrk(1), asking for one file again and again over many connections that stay. In one thread it
+ * is the first to be busy when files are large, and then the figures are its own.
  */
 #ifndef BENCHMARK_LOAD_H
 #define BENCHMARK_LOAD_H
 
 typedef struct load {
     const char *program; /* wrk */
+    unsigned threads;    /* no more than connections */
     unsigned connections;
     unsigned duration_s;
 } load;

@@ -50,6 +50,7 @@ static void print_usage(FILE *where)
         "  --sizes LIST        of the file (1K,16K,128K,1M)\n"
         "  --connections LIST  at a time (1,64,1000)\n"
         "  --servers LIST      of nginx, lighttpd, h2o, microhttpd, ferry (all)\n"
+        "  --client-threads N  that ask (one for each core)\n"
         "  --slow N            each server also among N clients that read 1 KB a second\n\n"
         "tools/bench serve installs those servers and wrk, which asks them: Debian's packages,\n"
         "which may start services of their own. A run of one takes 3 s (with --quick 1), and 12\n"
@@ -79,10 +80,15 @@ static unsigned parse_count(const char *text, long most, const char *complaint)
 static bench parse_options(int argc, char *argv[])
 {
     static const struct option options[] = {
-        {"rounds", required_argument, NULL, 'r'},  {"quick", no_argument, NULL, 'q'},
-        {"sizes", required_argument, NULL, 's'},   {"connections", required_argument, NULL, 'c'},
-        {"servers", required_argument, NULL, 'v'}, {"slow", required_argument, NULL, 'w'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"rounds", required_argument, NULL, 'r'},
+        {"quick", no_argument, NULL, 'q'},
+        {"sizes", required_argument, NULL, 's'},
+        {"connections", required_argument, NULL, 'c'},
+        {"servers", required_argument, NULL, 'v'},
+        {"client-threads", required_argument, NULL, 't'},
+        {"slow", required_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     bench settings = {0};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -101,6 +107,10 @@ static bench parse_options(int argc, char *argv[])
             break;
         case 'v':
             settings.servers = optarg;
+            break;
+        case 't':
+            settings.client_threads =
+                parse_count(optarg, MOST_CONNECTIONS, "not a number of client threads");
             break;
         case 'w':
             settings.slow = parse_count(optarg, MOST_CONNECTIONS, "not a number of slow clients");

@@ -39,7 +39,8 @@ typedef struct serve {
     list sizes;       /* in bytes */
     list connections; /* at a time */
     unsigned workers; /* of each server */
-    char *content;    /* each file is a beginning of it */
+    unsigned client_threads;
+    char *content; /* each file is a beginning of it */
     load load;
     unsigned slow; /* clients that the servers are compared among; 0: none */
     size_t length; /* of the file that is asked for */
@@ -286,6 +287,8 @@ static int compare_all(serve *s, const bench *settings)
         (void)snprintf(s->name, sizeof s->name, "%zu", s->length);
         for (size_t j = 0; j < s->connections.count && error == 0; j++) {
             s->load.connections = (unsigned)s->connections.of[j];
+            s->load.threads =
+                s->client_threads < s->load.connections ? s->client_threads : s->load.connections;
             s->load.duration_s = duration_s(s->length, s->load.connections, settings->quick);
             error = compare_one(s, contenders, count, settings);
         }
@@ -334,6 +337,7 @@ int serve_compare(const bench *settings)
     if (error != 0)
         return complain("serve: the cores", error);
     s.workers = all.count;
+    s.client_threads = settings->client_threads > 0 ? settings->client_threads : all.count;
     s.slow = settings->slow;
     error = allow_files(list_largest(&s.connections) + s.slow + FEW);
     if (error != 0)
