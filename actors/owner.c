@@ -194,7 +194,7 @@ static void put_spares(ferry__owner *owner)
     if (pile->first == NULL)
         return;
     ferry__pile_put(pile, &owner->shelf);
-    if (!owner->spares_timer.set)
+    if (!ferry__timer_is_set(&owner->spares_timer))
         keep_spares(owner);
 }
 

@@ -47,7 +47,7 @@ static void fire(ferry__timer *timer)
 static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
 {
     delay *waiting = delay_of_mail(mail);
-    if (!receiver_gone && waiting->timer.set) {
+    if (!receiver_gone && ferry__timer_is_set(&waiting->timer)) {
         ferry_outcome outcome = ferry__own_cancelled();
         ferry__inbox_cancel_timer(ferry__own_home(&waiting->own), &waiting->timer);
         settle(waiting, &outcome);

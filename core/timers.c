@@ -68,16 +68,15 @@ void ferry__timers_set(ferry__timers *timers, ferry__timer *timer, int64_t deadl
     timer->order = timers->settings++;
     timer->child = NULL;
     timer->sibling = NULL;
-    timer->set = true;
     hang(&timers->root, timers->root != NULL ? meld(timers->root, timer) : timer);
 }
 
 void ferry__timers_cancel(ferry__timers *timers, ferry__timer *timer)
 {
-    if (!timer->set)
+    if (!ferry__timer_is_set(timer))
         return;
-    timer->set = false;
     hang(timer->referrer, timer->sibling);
+    timer->referrer = NULL;
     ferry__timer *below = meld_siblings(timer->child);
     if (below != NULL)
         hang(&timers->root, timers->root != NULL ? meld(timers->root, below) : below);

@@ -11,15 +11,17 @@
 #define FERRY_CORE_TIMERS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct ferry__timer {
-    int64_t deadline;               /* ferry__clock_now's time */
-    uint64_t order;                 /* which setting it was: equal deadlines fire in this order */
-    struct ferry__timer *child;     /* the first of those below it, none of them nearer */
-    struct ferry__timer *sibling;   /* the next one below the same parent */
-    struct ferry__timer **referrer; /* what points to it: the root, a child or a sibling */
-    bool set;                       /* it is in a heap */
+    int64_t deadline;             /* ferry__clock_now's time */
+    uint64_t order;               /* which setting it was: equal deadlines fire in this order */
+    struct ferry__timer *child;   /* the first of those below it, none of them nearer */
+    struct ferry__timer *sibling; /* the next one below the same parent */
+    struct ferry__timer *
+        *referrer; /* what points to it: the root, a child or a sibling; NULL: it is in
+                                       no heap */
     /* Called once, unset; may set it again, for later, and set or cancel others, due ones included.
      * Only notes and schedules, as a watch's ready does: what it settled would be rung only after the
      * next turn. */
@@ -31,6 +33,11 @@ typedef struct ferry__timers {
     ferry__timer *root; /* the nearest */
     uint64_t settings;  /* how many there were so far */
 } ferry__timers;
+
+static inline bool ferry__timer_is_set(const ferry__timer *timer)
+{
+    return timer->referrer != NULL;
+}
 
 /* Sets a timer, or sets it anew. */
 void ferry__timers_set(ferry__timers *timers, ferry__timer *timer, int64_t deadline);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -28,6 +29,7 @@ void check_eq_failed(const char *file, int line, const char *what, long long got
 
 static atomic_ulong made;
 static atomic_long outstanding;
+static atomic_long outstanding_bytes;
 static atomic_ulong logged;
 static atomic_ulong failing_at; /* 0: none fails */
 
@@ -41,14 +43,19 @@ static void *allocate(size_t size, void *context)
     (void)context;
     if (is_to_fail(atomic_fetch_add(&made, 1) + 1))
         return NULL;
-    atomic_fetch_add(&outstanding, 1);
-    return malloc(size);
+    void *memory = malloc(size);
+    if (memory != NULL) {
+        atomic_fetch_add(&outstanding, 1);
+        atomic_fetch_add(&outstanding_bytes, (long)malloc_usable_size(memory));
+    }
+    return memory;
 }
 
 static void release(void *memory, void *context)
 {
     (void)context;
     atomic_fetch_sub(&outstanding, 1);
+    atomic_fetch_sub(&outstanding_bytes, (long)malloc_usable_size(memory));
     free(memory);
 }
 
@@ -83,6 +90,11 @@ unsigned long allocations_made(void)
 long allocations_outstanding(void)
 {
     return atomic_load(&outstanding);
+}
+
+long bytes_outstanding(void)
+{
+    return atomic_load(&outstanding_bytes);
 }
 
 unsigned long lines_logged(void)

@@ -170,8 +170,8 @@ static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint 
         .owner = ferry__service_is_dedicated(listener->service) ? NULL : acceptor->owner,
         .listener = is_counted ? ferry__listener_ref(listener) : NULL,
     };
-    int error = ferry__stream_adopt_connected(listener->service, &connected,
-                                              &listener->stream_options, ret_stream);
+    int error = ferry__stream_adopt_connected(listener->service, &connected, listener->settings,
+                                              ret_stream);
     if (error != 0 && is_counted)
         ferry__listener_unref(listener);
     return error;

@@ -34,9 +34,9 @@ static bool exceeds_stream(const ferry_stream *stream, uint64_t admission, ferry
 {
     if (limited == FERRY__BY_COUNT) /* far from the word's flags */
         return requests_in(admission) >= FERRY__MOST_REQUESTS + FERRY__MOST_REQUESTS / 2;
-    return requests_in(admission) >= stream->options.limit_requests ||
+    return requests_in(admission) >= stream->settings->options.limit_requests ||
            is_too_much(admission & FERRY__MEMORY_MASK, cost.memory_bytes,
-                       stream->options.limit_bytes);
+                       stream->settings->options.limit_bytes);
 }
 
 static bool is_one_too_many(uint64_t queued, uint64_t more, uint64_t most)
@@ -71,7 +71,7 @@ static int look_at_stream(const ferry_stream *stream, ferry__cost cost, uint64_t
         (limited != FERRY__UNLIMITED && exceeds_stream(stream, admission, cost, limited)) ||
         (limited == FERRY__BY_OPTIONS &&
          is_too_much_file(atomic_load(&stream->source_bytes), cost.source_bytes,
-                          stream->options.limit_file_bytes));
+                          stream->settings->options.limit_file_bytes));
     return is_full ? -EAGAIN : 0;
 }
 
@@ -91,7 +91,8 @@ static void take_counts(ferry__counts *counts, uint64_t requests, ferry__cost co
 
 bool ferry__admission_counts_files(const ferry_stream *stream)
 {
-    return stream->options.limit_file_bytes > 0 || stream->options.on_watermark != NULL ||
+    return stream->settings->options.limit_file_bytes > 0 ||
+           stream->settings->options.on_watermark != NULL ||
            stream->service->options.limit_file_bytes > 0;
 }
 
@@ -231,7 +232,7 @@ static bool reserve(_Atomic uint64_t *count, uint64_t more, uint64_t most,
 /* Counts source bytes in, on the stream. Before its admission word, whose count covers it. */
 static bool reserve_source_bytes(ferry_stream *stream, uint64_t bytes, ferry__limit limited)
 {
-    uint64_t most = limited == FERRY__BY_OPTIONS ? stream->options.limit_file_bytes : 0;
+    uint64_t most = limited == FERRY__BY_OPTIONS ? stream->settings->options.limit_file_bytes : 0;
     return reserve(&stream->source_bytes, bytes, most, is_too_much_file);
 }
 
@@ -292,7 +293,7 @@ static int admit_to_stream(ferry_stream *stream, ferry__cost cost, uint64_t refu
     if (error != 0 && cost.source_bytes > 0) {
         atomic_fetch_sub(&stream->source_bytes, cost.source_bytes);
         tell(&stream->room, stream->service, stream);
-        if (stream->options.on_watermark != NULL)
+        if (stream->settings->options.on_watermark != NULL)
             ferry_stream_resume(stream); /* the owner may have seen these bytes: to look again */
     }
     return error;

@@ -172,7 +172,7 @@ static bool wait_for_sink(ferry_stream *stream)
     if (wait_for(stream, &stream->watch, stream->sink.fd, EPOLLOUT, FERRY_PHASE_SINK))
         return true;
     /* Unless what is queued is to be told: then each request may be the one that reaches the mark. */
-    stream->waits_for_sink = stream->options.on_watermark == NULL;
+    stream->waits_for_sink = stream->watermark == NULL;
     ferry__owner_doze(stream->owner, stream->waits_for_sink);
     return false;
 }
@@ -354,12 +354,12 @@ ferry__turn ferry__stream_turn(ferry__task *task)
     ferry_stream *stream = STREAM_OF(task, task);
     ferry__stream_assert_owner(stream);
     stream->turn_began_at = ferry__activity_since(&stream->owner->activity);
-    if (stream->options.on_watermark != NULL)
+    if (stream->watermark != NULL)
         ferry__watermark_look(stream);
     give_shares(stream);
     ferry__stream_settle_finished(stream);
     ferry__stream_show(stream);
-    if (stream->options.on_watermark != NULL)
+    if (stream->watermark != NULL)
         ferry__watermark_look(stream);
     if (ferry__closing_try_end(stream))
         return FERRY__TURN_OVER;
@@ -417,11 +417,4 @@ void ferry__stream_source_ready(ferry__watch *watch, uint32_t events)
 {
     (void)events;
     ferry__stream_schedule(STREAM_OF(watch, source_watch));
-}
-
-void ferry__stream_close_timeout(ferry__timer *timer)
-{
-    ferry_stream *stream = STREAM_OF(timer, close_timer);
-    stream->close_timed_out = true;
-    ferry__stream_schedule(stream);
 }

@@ -17,7 +17,8 @@ static ferry_result *close_result(ferry_stream *stream)
 /* Closes the fd. @param error the outcome of closing, if there is one before close(2) is asked. */
 static void close_sink(ferry_stream *stream, int error, bool reset)
 {
-    ferry__timers_cancel(&stream->owner->timers, &stream->close_timer);
+    if (stream->linger != NULL)
+        ferry__timers_cancel(&stream->owner->timers, &stream->linger->timer);
     ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
     ferry__pace_rest(stream);
     ferry__stall_end(stream);
@@ -33,14 +34,15 @@ static void close_sink(ferry_stream *stream, int error, bool reset)
 /* Begins a confirmed close. Whether it could. */
 static bool start_lingering(ferry_stream *stream)
 {
-    if (stream->options.close_timeout_ms == 0 || stream->owner->start_error != 0)
+    ferry__linger *linger = stream->linger;
+    if (linger == NULL || stream->owner->start_error != 0)
         return false;
     int error = ferry__sink_shutdown(&stream->sink);
     if (error != 0 && error != -ENOTCONN) /* ENOTCONN: it is over; reading tells how */
         return false;
-    stream->was_reset = error != 0 && !stream->is_shut; /* nothing else ends it before its FIN */
-    ferry__timers_set(&stream->owner->timers, &stream->close_timer,
-                      ferry__clock_deadline(stream->options.close_timeout_ms));
+    linger->was_reset = error != 0 && !stream->is_shut; /* nothing else ends it before its FIN */
+    ferry__timers_set(&stream->owner->timers, &linger->timer,
+                      ferry__clock_deadline(stream->settings->options.close_timeout_ms));
     stream->confirm_patience_ns = 0;
     stream->state = FERRY__LINGERING;
     return true;
@@ -64,21 +66,21 @@ void ferry__closing_start(ferry_stream *stream)
 /* Waits for more of the peer's last words, or for its kernel to have all of ours. */
 static void linger_on(ferry_stream *stream, bool has_ended)
 {
-    if (stream->was_reset && has_ended) { /* a write was told of it, so reading is not */
+    if (stream->linger->was_reset && has_ended) { /* a write was told of it, so reading is not */
         close_sink(stream, -ECONNRESET, false);
         return;
     }
     bool is_acked = false;
-    if (stream->options.close_mode == FERRY_CLOSE_LINGERING) {
+    if (stream->settings->options.close_mode == FERRY_CLOSE_LINGERING) {
         is_acked = ferry__outlet_unacked(stream->sink.fd, stream->sink.outlet) == 0;
         ferry__confirm_look_later(stream);
     }
-    if (is_acked || (has_ended && stream->options.close_mode == FERRY_CLOSE_CONFIRMED)) {
+    if (is_acked || (has_ended && stream->settings->options.close_mode == FERRY_CLOSE_CONFIRMED)) {
         close_sink(stream, 0, false);
         return;
     }
     int error = 0;
-    if (stream->close_timed_out)
+    if (stream->linger->timed_out)
         error = -ETIMEDOUT;
     else if (ferry__outlet_is_gone(stream->sink.fd, stream->sink.outlet) && has_ended)
         error = -ECONNRESET;
@@ -90,19 +92,28 @@ static void linger_on(ferry_stream *stream, bool has_ended)
 
 bool ferry__closing_linger(ferry_stream *stream)
 {
-    uint64_t allowed = stream->options.close_bytes - stream->lingered_bytes;
+    ferry__linger *linger = stream->linger;
+    uint64_t allowed = stream->settings->options.close_bytes - linger->bytes;
     ssize_t count = ferry__sink_discard_input(&stream->sink, (size_t)allowed + 1);
     if (count > 0) {
-        stream->lingered_bytes += (uint64_t)count;
-        if ((uint64_t)count <= allowed && !stream->close_timed_out)
+        linger->bytes += (uint64_t)count;
+        if ((uint64_t)count <= allowed && !linger->timed_out)
             return true;
-        close_sink(stream, stream->close_timed_out ? -ETIMEDOUT : -EMSGSIZE, false);
+        close_sink(stream, linger->timed_out ? -ETIMEDOUT : -EMSGSIZE, false);
     } else if (count == 0 || count == -EAGAIN) {
         linger_on(stream, count == 0);
     } else {
         close_sink(stream, (int)count, false);
     }
     return false;
+}
+
+void ferry__linger_timeout(ferry__timer *timer)
+{
+    ferry__linger *linger =
+        (ferry__linger *)(void *)((char *)timer - offsetof(ferry__linger, timer));
+    linger->timed_out = true;
+    ferry__stream_schedule(linger->stream);
 }
 
 void ferry__closing_abort(ferry_stream *stream)

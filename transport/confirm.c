@@ -93,7 +93,7 @@ void ferry__confirm_look(ferry_stream *stream)
     }
     if (stream->confirming.first == NULL)
         ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
-    else if (!stream->confirm_timer.set)
+    else if (!ferry__timer_is_set(&stream->confirm_timer))
         ferry__confirm_look_later(stream);
 }
 

@@ -80,7 +80,7 @@ typedef struct connection {
     ferry__member member;   /* of the service, until it settles */
     ferry__owner *owner;    /* a hold */
     ferry__calls *calls;
-    ferry_stream_options stream_options; /* with references */
+    ferry__settings *settings; /* the stream's: a reference */
     ferry_callback *on_owner;
     void *on_owner_arg;
     int64_t deadline;
@@ -127,7 +127,7 @@ static void unref(connection *self)
 {
     if (atomic_fetch_sub_explicit(&self->refs, 1, memory_order_acq_rel) != 1)
         return;
-    ferry__stream_drop_options(&self->stream_options);
+    ferry__settings_unref(self->settings);
     ferry__service_unref(self->service);
     ferry__release(self);
 }
@@ -246,7 +246,7 @@ static void succeed(connection *self, attempt *try)
         .peer = endpoint_of(self, try),
         .owner = ferry__service_is_dedicated(self->service) ? NULL : self->owner,
     };
-    int error = ferry__stream_adopt_connected(self->service, &connected, &self->stream_options,
+    int error = ferry__stream_adopt_connected(self->service, &connected, self->settings,
                                               &self->outcome->stream);
     if (error != 0)
         (void)close(connected.fd);
@@ -383,8 +383,7 @@ static void start_resolving(connection *self)
 static void adopt_given(connection *self)
 {
     int fd = self->address.number;
-    int error =
-        ferry_stream_adopt(self->service, fd, &self->stream_options, &self->outcome->stream);
+    int error = ferry__stream_adopt_fd(self->service, fd, self->settings, &self->outcome->stream);
     if (error != 0)
         (void)close(fd);
     settle(self, error, error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE);
@@ -556,7 +555,7 @@ static void add_name(const ferry__member *member, ferry__line *line)
     char address[sizeof(ferry__address)];
     (void)ferry__address_format(&self->address, address, sizeof address);
     ferry__line_add(line, "connect %s", address);
-    ferry__line_add_label(line, self->stream_options.label);
+    ferry__line_add_label(line, self->settings->options.label);
 }
 
 static bool add_state(ferry__member *member, ferry__line *line)
@@ -599,8 +598,7 @@ static void init(connection *self, ferry_service *service, const ferry_connect_o
     self->resolved_mail.deliver = deliver_resolved;
     self->service = ferry__service_ref(service);
     self->member.type = &connection_member;
-    ferry__stream_keep_options(&self->stream_options, options->stream);
-    self->calls = ferry__stream_choose_calls(&self->stream_options, service);
+    self->calls = ferry__stream_choose_calls(self->settings, service);
     atomic_init(&self->refs, 1);
     enter(self, POSTED);
     self->on_owner = options->on_owner;
@@ -620,7 +618,9 @@ static int create(ferry_service *service, const ferry_connect_options *options, 
 {
     outcome *promised = ferry__allocate_zeroed(sizeof *promised);
     connection *self = ferry__allocate_zeroed(sizeof *self);
-    if (promised == NULL || self == NULL) {
+    ferry__settings *settings = ferry__settings_create(options->stream);
+    if (promised == NULL || self == NULL || settings == NULL) {
+        ferry__settings_unref(settings);
         ferry__release(promised);
         ferry__release(self);
         return -ENOMEM;
@@ -629,6 +629,7 @@ static int create(ferry_service *service, const ferry_connect_options *options, 
     ferry__promise_set_created(&promised->promise, ferry__clock_now());
     promised->connection = self;
     self->outcome = promised;
+    self->settings = settings;
     init(self, service, options);
     *ret_connection = self;
     return 0;
@@ -666,10 +667,9 @@ static int join(connection *self)
 
 static int check_options(const ferry_connect_options *options)
 {
-    static const ferry_stream_options defaults;
     if (options->timeout_ms < 0)
         return -EINVAL;
-    return ferry__stream_check_options(options->stream != NULL ? options->stream : &defaults, NULL);
+    return ferry__settings_check(options->stream, NULL);
 }
 
 static void post(connection *self)

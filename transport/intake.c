@@ -594,6 +594,6 @@ void ferry__intake_set_deadline(ferry__intake *intake, int64_t deadline)
         return;
     intake->deadline = deadline;
     ferry__timer *timer = &intake->timer;
-    if (deadline != FERRY__NEVER && (!timer->set || timer->deadline > deadline))
+    if (deadline != FERRY__NEVER && (!ferry__timer_is_set(timer) || timer->deadline > deadline))
         ferry__timers_set(&intake->stream->owner->timers, timer, deadline);
 }

@@ -27,7 +27,7 @@ void ferry__listener_unref(ferry_listener *listener)
 {
     if (atomic_fetch_sub_explicit(&listener->refs, 1, memory_order_acq_rel) != 1)
         return;
-    ferry__stream_drop_options(&listener->stream_options);
+    ferry__settings_unref(listener->settings);
     ferry__inbox_unref(listener->home);
     ferry__service_unref(listener->service);
     ferry__release(listener);
@@ -65,10 +65,9 @@ static const ferry__promise_type closed_type = {.destroy = destroy_promise};
 
 static int check_options(const ferry_listen_options *options)
 {
-    static const ferry_stream_options defaults;
     if (options->on_stream == NULL || options->backlog > INT_MAX || options->unix_mode > 07777)
         return -EINVAL;
-    return ferry__stream_check_options(options->stream != NULL ? options->stream : &defaults, NULL);
+    return ferry__settings_check(options->stream, NULL);
 }
 
 static void start_closing(ferry_listener *listener)
@@ -115,7 +114,7 @@ static void add_name(const ferry__member *member, ferry__line *line)
     char address[128];
     (void)ferry__endpoint_format(&listener_of(member)->binding.endpoint, address, sizeof address);
     ferry__line_add(line, "listener %s", address);
-    ferry__line_add_label(line, listener_of(member)->stream_options.label);
+    ferry__line_add_label(line, listener_of(member)->settings->options.label);
 }
 
 static bool add_state(ferry__member *member, ferry__line *line)
@@ -155,10 +154,14 @@ static int create(ferry_service *service, const ferry_listen_options *options,
     if (error != 0)
         return error;
     unsigned count = service->owner_count;
+    ferry__settings *settings = ferry__settings_create(options->stream);
     ferry_listener *listener =
         ferry__allocate_zeroed(sizeof *listener + count * sizeof listener->acceptors[0]);
-    if (listener == NULL)
+    if (settings == NULL || listener == NULL) {
+        ferry__settings_unref(settings);
+        ferry__release(listener);
         return -ENOMEM;
+    }
     atomic_init(&listener->refs, 3); /* the program's, the acceptors', the promise's */
     atomic_init(&listener->users, 1);
     atomic_init(&listener->accepting, count);
@@ -168,8 +171,8 @@ static int create(ferry_service *service, const ferry_listen_options *options,
     listener->service = ferry__service_ref(service);
     listener->member.type = &listener_member;
     listener->options = *options;
-    ferry__stream_keep_options(&listener->stream_options, options->stream);
-    listener->calls = ferry__stream_choose_calls(&listener->stream_options, service);
+    listener->settings = settings;
+    listener->calls = ferry__stream_choose_calls(listener->settings, service);
     listener->home = home != NULL ? ferry__inbox_ref(home) : NULL;
     *ret_listener = listener;
     return 0;
@@ -191,7 +194,7 @@ static int bind_to(ferry_listener *listener, const ferry__address *address, ferr
     if (error != 0)
         return error;
     *ret_phase = FERRY_PHASE_SOCKET;
-    error = ferry__stream_check_options(&listener->stream_options, &listener->binding.sort);
+    error = ferry__settings_check(&listener->settings->options, &listener->binding.sort);
     if (error != 0)
         ferry__binding_revert(&listener->binding);
     return error;

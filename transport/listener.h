@@ -73,7 +73,7 @@ struct ferry_listener {
     ferry__member member;   /* of the service */
     ferry__calls *calls;
     ferry_listen_options options;
-    ferry_stream_options stream_options; /* with references */
+    ferry__settings *settings;   /* its streams': a reference */
     ferry__inbox *home;          /* where on_stream is called, a reference; NULL: on owners */
     ferry__binding binding;      /* closed by the last acceptor */
     ferry__acceptor acceptors[]; /* one for each of the service's owners */

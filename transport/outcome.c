@@ -48,7 +48,7 @@ static bool has_known_length(const ferry__request *request)
 static void keep_framing(ferry_stream *stream, const ferry__request *request, bool known_length)
 {
     const ferry_result *result = &request->promise.result;
-    switch (stream->options.framing) {
+    switch (stream->settings->options.framing) {
     case FERRY_FRAMING_CONTINUE:
         return;
     case FERRY_FRAMING_PAD:
@@ -74,7 +74,7 @@ __attribute__((cold)) static void fail(ferry_stream *stream, ferry__request *req
 /* Whether anything is set up for waiting for the head's source: for most heads nothing is. */
 static bool is_source_known(const ferry_stream *stream)
 {
-    return stream->source_watch.registered != 0 || stream->follow_timer.set ||
+    return stream->source_watch.registered != 0 || ferry__timer_is_set(&stream->follow_timer) ||
            stream->waits_for_source;
 }
 

@@ -93,7 +93,7 @@ static ferry__wait sending_waits_for(const ferry_stream *stream)
         return FERRY__WAITS_FOR_SOURCE;
     if ((stream->watch.awaited & EPOLLOUT) != 0)
         return FERRY__WAITS_FOR_SINK;
-    if (stream->pace_timer.set)
+    if (stream->pace != NULL && ferry__timer_is_set(&stream->pace->timer))
         return FERRY__WAITS_FOR_LIMITER;
     return stream->confirming.first != NULL ? FERRY__WAITS_FOR_CONFIRMATION
                                             : FERRY__WAITS_FOR_NOTHING;
@@ -209,7 +209,7 @@ static void add_name(const ferry__member *member, ferry__line *line)
         ferry__line_add(line, ", ");
         ferry__line_add_word(line, peer);
     }
-    ferry__line_add_label(line, stream->options.label);
+    ferry__line_add_label(line, stream->settings->options.label);
 }
 
 static bool is_subject(const ferry__member *member, const void *subject)

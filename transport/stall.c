@@ -10,31 +10,37 @@
 
 enum { LOOKS = 4 };
 
+static int64_t timeout_ns(const ferry_stream *stream)
+{
+    return stream->settings->options.stall_timeout_ms * FERRY__NS_PER_MS;
+}
+
 static void look_again_later(ferry_stream *stream)
 {
-    int64_t timeout_ns = stream->options.stall_timeout_ms * FERRY__NS_PER_MS;
-    ferry__timers_set(&stream->owner->timers, &stream->stall.timer,
-                      ferry__clock_now() + timeout_ns / LOOKS);
+    ferry__timers_set(&stream->owner->timers, &stream->stall->timer,
+                      ferry__clock_now() + timeout_ns(stream) / LOOKS);
 }
 
 void ferry__stall_watch(ferry_stream *stream)
 {
-    if (stream->options.stall_timeout_ms == 0 || stream->stall.timer.set)
-        return;
-    look_again_later(stream);
+    if (stream->stall != NULL && !ferry__timer_is_set(&stream->stall->timer))
+        look_again_later(stream);
 }
 
 void ferry__stall_end(ferry_stream *stream)
 {
-    ferry__timers_cancel(&stream->owner->timers, &stream->stall.timer);
-    stream->stall.is_due = false;
-    stream->stall.has_mark = false;
+    ferry__stall *stall = stream->stall;
+    if (stall == NULL)
+        return;
+    ferry__timers_cancel(&stream->owner->timers, &stall->timer);
+    stall->is_due = false;
+    stall->has_mark = false;
 }
 
 bool ferry__stall_is_over(ferry_stream *stream)
 {
-    ferry__stall *stall = &stream->stall;
-    if (!stall->is_due)
+    ferry__stall *stall = stream->stall;
+    if (stall == NULL || !stall->is_due)
         return false;
     stall->is_due = false;
     int64_t now = ferry__clock_now();
@@ -43,16 +49,16 @@ bool ferry__stall_is_over(ferry_stream *stream)
         stall->has_mark = true;
         stall->mark = look;
         stall->marked_at = now;
-    } else if (now - stall->marked_at >= stream->options.stall_timeout_ms * FERRY__NS_PER_MS) {
+    } else if (now - stall->marked_at >= timeout_ns(stream)) {
         return true;
     }
     look_again_later(stream);
     return false;
 }
 
-void ferry__stream_stall_timeout(ferry__timer *timer)
+void ferry__stall_timeout(ferry__timer *timer)
 {
-    ferry_stream *stream = STREAM_OF(timer, stall.timer);
-    stream->stall.is_due = true;
-    ferry__stream_schedule(stream);
+    ferry__stall *stall = (ferry__stall *)(void *)((char *)timer - offsetof(ferry__stall, timer));
+    stall->is_due = true;
+    ferry__stream_schedule(stall->stream);
 }

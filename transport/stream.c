@@ -13,60 +13,63 @@
 #include <errno.h>
 #include <stddef.h>
 
-/* Defaults of the options. */
-enum {
-    DEFAULT_LIMIT_REQUESTS = 65536, /* about 30 MB of requests */
-    DEFAULT_LIMIT_BYTES = 64 << 20,
-    DEFAULT_CLOSE_BYTES = 1 << 20,
-};
-
 /* ---- adopting -------------------------------------------------------------------------------- */
 
-int ferry__stream_check_options(const ferry_stream_options *options, const ferry__socket_sort *sort)
+/* What the options ask for, behind the stream. */
+typedef struct pieces {
+    size_t stall, pace, linger, watermark; /* bytes of each: none where it is not asked for */
+} pieces;
+
+static pieces choose_pieces(const ferry_stream_options *options)
 {
-    if (options->limiter != NULL && ferry__limiter_is_foreign(options->limiter))
-        return -ECHILD;
-    if (options->limit_requests > FERRY__MOST_REQUESTS ||
-        options->limit_bytes > FERRY__MOST_BYTES || options->close_timeout_ms < 0 ||
-        options->close_bytes > FERRY__MOST_BYTES ||
-        options->low_watermark_bytes > options->high_watermark_bytes ||
-        (options->on_watermark != NULL && options->high_watermark_bytes == 0) ||
-        options->limit_unsent_bytes > INT32_MAX || options->stall_timeout_ms < 0 ||
-        (unsigned)options->framing > FERRY_FRAMING_CONTINUE ||
-        (unsigned)options->close_mode > FERRY_CLOSE_LINGERING)
-        return -EINVAL;
-    bool is_message = sort != NULL && sort->is_message;
-    return options->framing == FERRY_FRAMING_PAD && is_message ? -EINVAL : 0;
+    return (pieces){
+        .stall = options->stall_timeout_ms > 0 ? sizeof(ferry__stall) : 0,
+        .pace = options->limiter != NULL ? sizeof(ferry__pace) : 0,
+        .linger = options->close_timeout_ms > 0 ? sizeof(ferry__linger) : 0,
+        .watermark = options->on_watermark != NULL ? sizeof(ferry__watermark) : 0,
+    };
 }
 
-static ferry_stream_options with_defaults(ferry_stream_options options)
+static void *take_piece(char **memory, size_t size)
 {
-    if (options.limit_requests == 0)
-        options.limit_requests = DEFAULT_LIMIT_REQUESTS;
-    if (options.limit_bytes == 0)
-        options.limit_bytes = DEFAULT_LIMIT_BYTES;
-    if (options.close_bytes == 0)
-        options.close_bytes = DEFAULT_CLOSE_BYTES;
-    return options;
+    char *piece = *memory;
+    *memory += size;
+    return size > 0 ? piece : NULL;
 }
 
-void ferry__stream_keep_options(ferry_stream_options *kept, const ferry_stream_options *options)
+static void set_up_pieces(ferry_stream *stream, const pieces *wanted)
 {
-    *kept = options != NULL ? *options : (ferry_stream_options){0};
-    (void)ferry_faults_ref(kept->faults);
-    (void)ferry_limiter_ref(kept->limiter);
+    const ferry_stream_options *options = &stream->settings->options;
+    char *memory = (char *)(stream + 1);
+    if ((stream->stall = take_piece(&memory, wanted->stall)) != NULL) {
+        stream->stall->stream = stream;
+        stream->stall->timer.fire = ferry__stall_timeout;
+    }
+    if ((stream->pace = take_piece(&memory, wanted->pace)) != NULL) {
+        stream->pace->stream = stream;
+        stream->pace->timer.fire = ferry__pace_timeout;
+        stream->pace->allotment.limiter = options->limiter;
+        stream->pace->free_bytes = options->limiter_free_bytes;
+    }
+    if ((stream->linger = take_piece(&memory, wanted->linger)) != NULL) {
+        stream->linger->stream = stream;
+        stream->linger->timer.fire = ferry__linger_timeout;
+    }
+    if ((stream->watermark = take_piece(&memory, wanted->watermark)) != NULL)
+        stream->watermark->stream = stream;
 }
 
-void ferry__stream_drop_options(ferry_stream_options *kept)
+static ferry_stream *allocate(const pieces *wanted)
 {
-    (void)ferry_faults_unref(kept->faults);
-    (void)ferry_limiter_unref(kept->limiter);
+    return ferry__allocate_zeroed(sizeof(ferry_stream) + wanted->stall + wanted->pace +
+                                  wanted->linger + wanted->watermark);
 }
 
 /* Everything but its owner. Takes nothing but memory. */
-static int create(const ferry_stream_options *options, ferry_stream **ret_stream)
+static int create(ferry__settings *settings, ferry_stream **ret_stream)
 {
-    ferry_stream *stream = ferry__allocate_zeroed(sizeof *stream);
+    const pieces wanted = choose_pieces(&settings->options);
+    ferry_stream *stream = allocate(&wanted);
     if (stream == NULL)
         return -ENOMEM;
     int error =
@@ -82,8 +85,7 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
     close_request->mail.deliver = ferry__stream_deliver_request;
     atomic_init(&stream->refs, 2);
     atomic_init(&stream->users, 1);
-    stream->options = with_defaults(*options);
-    (void)ferry_faults_ref(options->faults);
+    stream->settings = ferry__settings_ref(settings);
     stream->member.type = &ferry__stream_member;
     atomic_init(&stream->shown_head.number, FERRY__NO_HEAD);
     stream->abort_mail.deliver = ferry__stream_deliver_abort;
@@ -92,12 +94,8 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
     stream->task.turn = ferry__stream_turn;
     stream->watch.ready = ferry__stream_ready;
     stream->source_watch.ready = ferry__stream_source_ready;
-    stream->close_timer.fire = ferry__stream_close_timeout;
-    stream->stall.timer.fire = ferry__stream_stall_timeout;
-    stream->pace_timer.fire = ferry__stream_pace_timeout;
     stream->confirm_timer.fire = ferry__stream_confirm_timeout;
-    stream->allotment.limiter = ferry_limiter_ref(options->limiter);
-    stream->free_bytes = options->limiter_free_bytes;
+    set_up_pieces(stream, &wanted);
     *ret_stream = stream;
     return 0;
 }
@@ -105,9 +103,9 @@ static int create(const ferry_stream_options *options, ferry_stream **ret_stream
 static void free_stream(ferry_stream *stream)
 {
     ferry__intake_free(atomic_load(&stream->intake));
-    ferry__watermark_deinit(stream);
-    (void)ferry_limiter_unref(stream->allotment.limiter);
-    (void)ferry_faults_unref(stream->options.faults);
+    if (stream->watermark != NULL)
+        ferry__watermark_deinit(stream);
+    ferry__settings_unref(stream->settings);
     (void)ferry_promise_unref(&stream->close_request->promise);
     ferry__release(stream);
 }
@@ -119,10 +117,11 @@ static void discard(ferry_stream *stream)
     free_stream(stream);
 }
 
-ferry__calls *ferry__stream_choose_calls(const ferry_stream_options *options,
+ferry__calls *ferry__stream_choose_calls(const ferry__settings *settings,
                                          const ferry_service *service)
 {
-    return options->faults != NULL ? &options->faults->calls : service->calls;
+    ferry_faults *faults = settings->options.faults;
+    return faults != NULL ? &faults->calls : service->calls;
 }
 
 /* @param owner the calling one, where that is to be its owner; NULL: whichever. */
@@ -138,7 +137,7 @@ static int place(ferry_stream *stream, ferry_service *service, ferry__owner *own
 /* Gives it its owner, its place in the service, and what telling needs: the last that can fail. */
 static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owner)
 {
-    int error = ferry__watermark_init(stream);
+    int error = stream->watermark != NULL ? ferry__watermark_init(stream) : 0;
     if (error == 0)
         error = place(stream, service, owner);
     if (error != 0)
@@ -174,31 +173,20 @@ static void set_tcp_options(ferry__sink *sink, const ferry_stream_options *optio
     ferry__sink_limit_unsent(sink, options->limit_unsent_bytes);
 }
 
-static int adopt(ferry_service *service, int fd, const ferry_stream_options *options,
-                 ferry_stream **ret_stream)
+int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *settings,
+                           ferry_stream **ret_stream)
 {
-    static const ferry_stream_options defaults;
-    if (service == NULL || ret_stream == NULL)
-        return -EINVAL;
-    if (ferry__service_is_foreign(service))
-        return -ECHILD;
-    if (options == NULL)
-        options = &defaults;
-    int error = ferry__stream_check_options(options, NULL);
-    if (error != 0)
-        return error;
-
     ferry_stream *stream;
-    error = create(options, &stream);
+    int error = create(settings, &stream);
     if (error != 0)
         return error;
-    error = ferry__sink_init(&stream->sink, fd, ferry__stream_choose_calls(options, service));
+    error = ferry__sink_init(&stream->sink, fd, ferry__stream_choose_calls(settings, service));
     if (error != 0)
         goto undo_create;
-    error = check_sink(&stream->sink, options);
+    error = check_sink(&stream->sink, &settings->options);
     if (error != 0)
         goto undo_sink;
-    set_tcp_options(&stream->sink, options);
+    set_tcp_options(&stream->sink, &settings->options);
     if (stream->sink.is_socket)
         ferry__peer_ask(&stream->peer, fd);
     error = join(stream, service, NULL);
@@ -215,16 +203,34 @@ undo_create:
     return error;
 }
 
+static int adopt(ferry_service *service, int fd, const ferry_stream_options *options,
+                 ferry_stream **ret_stream)
+{
+    if (service == NULL || ret_stream == NULL)
+        return -EINVAL;
+    if (ferry__service_is_foreign(service))
+        return -ECHILD;
+    int error = ferry__settings_check(options, NULL);
+    if (error != 0)
+        return error;
+    ferry__settings *settings = ferry__settings_create(options);
+    if (settings == NULL)
+        return -ENOMEM;
+    error = ferry__stream_adopt_fd(service, fd, settings, ret_stream);
+    ferry__settings_unref(settings);
+    return error;
+}
+
 int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected *connected,
-                                  const ferry_stream_options *options, ferry_stream **ret_stream)
+                                  ferry__settings *settings, ferry_stream **ret_stream)
 {
     ferry_stream *stream;
-    int error = create(options, &stream);
+    int error = create(settings, &stream);
     if (error != 0)
         return error;
     ferry__sink_init_known(&stream->sink, connected->fd, connected->sort,
-                           ferry__stream_choose_calls(options, service));
-    set_tcp_options(&stream->sink, options);
+                           ferry__stream_choose_calls(settings, service));
+    set_tcp_options(&stream->sink, &settings->options);
     ferry__peer_set(&stream->peer, connected->peer);
     stream->listener = connected->listener;
     error = join(stream, service, connected->owner);

@@ -21,6 +21,7 @@
 #include "transport/admission.h"
 #include "transport/limiter.h"
 #include "transport/queue.h"
+#include "transport/settings.h"
 #include "transport/service.h"
 #include "transport/shown.h"
 #include "transport/sink.h"
@@ -41,8 +42,14 @@
 #define FERRY__MOST_REQUESTS UINT32_C(1000000)
 #define FERRY__MOST_BYTES    (UINT64_C(1) << 39)
 
+/*
+ * What only some streams need, as their options say. Behind the stream, in its allocation: idle ones by
+ * the thousand are to be small.
+ */
+
 /* Watching whether the peer still makes progress, while the sink is full. */
 typedef struct ferry__stall {
+    ferry_stream *stream;
     ferry__timer timer; /* set while the sink is full: when to look again */
     bool is_due;        /* the time has come */
     bool has_mark;      /* mark and marked_at are of this wait */
@@ -50,8 +57,26 @@ typedef struct ferry__stall {
     int64_t marked_at;  /* when that was */
 } ferry__stall;
 
+/* Sending no faster than a limiter allows. */
+typedef struct ferry__pace {
+    ferry_stream *stream;
+    ferry__timer timer; /* when to ask the limiter again */
+    ferry__allotment allotment;
+    uint64_t free_bytes; /* that the limiter does not count */
+} ferry__pace;
+
+/* A confirmed close: waiting for the peer's end. */
+typedef struct ferry__linger {
+    ferry_stream *stream;
+    ferry__timer timer; /* when it has taken too long */
+    uint64_t bytes;     /* input read away since FIN */
+    bool timed_out;
+    bool was_reset; /* the connection was over before FIN could be sent */
+} ferry__linger;
+
 /* Telling the program when the queue crosses its watermarks. */
 typedef struct ferry__watermark {
+    ferry_stream *stream;
     atomic_bool is_above; /* written by the owner, read by whoever is told */
     bool told;            /* what the program was told last; its thread's */
     ferry__notice notice; /* without an inbox: told on the owner */
@@ -64,38 +89,38 @@ typedef enum ferry__stream_state {
 } ferry__stream_state;
 
 struct ferry_stream {
-    /* Set at adoption. Every submit reads it: apart from what the owner writes with every call. */
-    ferry_service *service;        /* a reference */
-    ferry__owner *owner;           /* a reference, and a hold until the stream ends */
-    ferry__request *close_request; /* made at once: closing needs no memory */
-    ferry_stream_options options;  /* with the defaults filled in; holds a reference to faults */
-
-    /* Any thread. */
-    atomic_uint refs;
-    atomic_uint users; /* the program's references */
-    _Atomic uint64_t admission;
-    _Atomic uint64_t source_bytes; /* of sources, admitted and not settled, as far as known */
-    ferry__room room;              /* who waits because this stream is full */
-    _Atomic uint64_t sent_bytes;   /* written by the owner, for ferry_stream_get_status */
-    atomic_int poison;             /* likewise: the error that poisoned it */
-    atomic_bool is_settling;       /* requests that are not counted any more are being settled */
-    atomic_bool is_aborting;       /* ferry_stream_abort was called */
-    ferry__mail abort_mail;
-    atomic_bool is_resuming; /* resume_mail is under way */
-    ferry__mail resume_mail;
-    _Atomic(struct ferry__intake *) intake; /* what reading needs; NULL until somebody reads */
-    ferry__sink sink;                       /* transport/sink.h says which thread may touch what */
-
-    /* Written by the owner, for whoever looks. */
-    ferry__shown_head shown_head;
-    ferry__waiting shown_sending;
-
-    /* Set at adoption, and of no concern to submits. */
+    /* Set at adoption. The owner reads the first of it all the time: in another cache line than the
+     * admission word, which submits write. */
+    ferry_service *service;          /* a reference */
+    ferry__owner *owner;             /* a reference, and a hold until the stream ends */
+    ferry__request *close_request;   /* made at once: closing needs no memory */
+    ferry__settings *settings;       /* a reference */
     ferry__member member;            /* of the service */
     int number;                      /* its fd's, which is its name as well */
     ferry__peer peer;                /* who is at the other end */
     struct ferry_listener *listener; /* that counts it among its streams: a reference until it ends.
                                         Or NULL */
+
+    /* Any thread. The admission word is every submit's, what is beside it few ones'. */
+    atomic_uint refs;
+    atomic_uint users; /* the program's references */
+    _Atomic uint64_t admission;
+    _Atomic uint64_t source_bytes; /* of sources, admitted and not settled, as far as known */
+    ferry__mail abort_mail;
+    ferry__mail resume_mail;
+    atomic_bool is_aborting; /* ferry_stream_abort was called */
+    atomic_bool is_resuming; /* resume_mail is under way */
+
+    /* Any thread; but the owner looks, or writes, each turn. */
+    ferry__room room;                       /* who waits because this stream is full */
+    atomic_int poison;                      /* written by the owner: the error that poisoned it */
+    _Atomic uint64_t sent_bytes;            /* likewise: for ferry_stream_get_status */
+    atomic_bool is_settling;                /* likewise: requests that are not counted any more are
+                                               being settled */
+    _Atomic(struct ferry__intake *) intake; /* what reading needs; NULL until somebody reads */
+    ferry__sink sink;                       /* transport/sink.h says which thread may touch what */
+    ferry__shown_head shown_head;           /* written by the owner, for whoever looks */
+    ferry__waiting shown_sending;           /* likewise */
 
     /* The owner's. */
     ferry__task task;
@@ -108,28 +133,25 @@ struct ferry_stream {
     int64_t turn_began_at;
     bool is_shut; /* the shutdown was carried out */
     ferry__stream_state state;
-    ferry__watch watch;        /* of its fd, both directions */
-    ferry__watch source_watch; /* of the head's source, where that is a pipe or the like */
-    ferry__timer follow_timer; /* when to look again, where it is a file that grows */
-    bool waits_for_source;     /* the head's has nothing for now */
-    bool waits_for_sink;       /* it is full: more requests change nothing */
-    bool sending_is_due;       /* the next turn is for what is to be sent */
-    bool reading_is_due;       /* likewise for what is to be read */
-    ferry__timer close_timer;
+    ferry__watch watch;          /* of its fd, both directions */
+    ferry__watch source_watch;   /* of the head's source, where that is a pipe or the like */
+    ferry__timer follow_timer;   /* when to look again, where it is a file that grows */
+    bool waits_for_source;       /* the head's has nothing for now */
+    bool waits_for_sink;         /* it is full: more requests change nothing */
+    bool sending_is_due;         /* the next turn is for what is to be sent */
+    bool reading_is_due;         /* likewise for what is to be read */
     ferry__queue confirming;     /* accepted, and not yet as far as they are to get */
     ferry__timer confirm_timer;  /* when to look how far they are */
     int64_t confirm_patience_ns; /* how long the last wait for that was */
-    ferry__allotment allotment;  /* what the limiter, a reference of the stream's, lets it send */
-    uint64_t free_bytes;         /* that the limiter does not count */
-    ferry__timer pace_timer;     /* when to ask the limiter again */
-    ferry__stall stall;
-    uint64_t lingered_bytes; /* input read away since FIN */
-    bool close_timed_out;
-    bool was_reset;         /* the connection was over before FIN could be sent */
     bool was_told_of_reset; /* the kernel tells once: reading it only sees an end of file then */
     uint64_t released;      /* admission to give back at the end of this turn */
     uint64_t released_source_bytes; /* likewise */
-    ferry__watermark watermark;
+
+    /* Each NULL, if the options do not ask for it. */
+    ferry__stall *stall;
+    ferry__pace *pace;
+    ferry__linger *linger;
+    ferry__watermark *watermark;
 };
 
 /* A connected socket of ferry's own making, and what is known of it. */
@@ -142,19 +164,15 @@ typedef struct ferry__connected {
 } ferry__connected;
 
 /*
- * Makes a stream of it, as ferry_stream_adopt, with options that were checked. Any thread; where owner
- * is given, on that. @return 0, or a negative errno, with nothing taken.
+ * Makes a stream of it, as ferry_stream_adopt. Any thread; where owner is given, on that.
+ * @return 0, or a negative errno, with nothing taken.
  */
 int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected *connected,
-                                  const ferry_stream_options *options, ferry_stream **ret_stream);
+                                  ferry__settings *settings, ferry_stream **ret_stream);
 
-/* Checks options; the sort of socket, if it is known already. @return 0, -EINVAL, -ECHILD. */
-int ferry__stream_check_options(const ferry_stream_options *options,
-                                const ferry__socket_sort *sort);
-
-/* Keeps options, or the defaults, for streams to come: takes references. And gives them back. */
-void ferry__stream_keep_options(ferry_stream_options *kept, const ferry_stream_options *options);
-void ferry__stream_drop_options(ferry_stream_options *kept);
+/* As ferry_stream_adopt, with settings. Any thread. */
+int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *settings,
+                           ferry_stream **ret_stream);
 
 /*
  * Gives the inbox that a promise, or a callback, of the calling thread's is for; NULL on an owner, which
@@ -163,7 +181,7 @@ void ferry__stream_drop_options(ferry_stream_options *kept);
 int ferry__find_home(bool wanted, ferry__inbox **ret_home);
 
 /* What a stream's system calls, and those on its behalf, are made through. */
-ferry__calls *ferry__stream_choose_calls(const ferry_stream_options *options,
+ferry__calls *ferry__stream_choose_calls(const ferry__settings *settings,
                                          const ferry_service *service);
 
 static inline ferry_stream *ferry__stream_of_member(ferry__member *member)
@@ -209,15 +227,15 @@ void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone);
 void ferry__stream_look_again(ferry__timer *timer);
 void ferry__stream_ready(ferry__watch *watch, uint32_t events);
 void ferry__stream_source_ready(ferry__watch *watch, uint32_t events);
-void ferry__stream_close_timeout(ferry__timer *timer);
-void ferry__stream_stall_timeout(ferry__timer *timer);
-void ferry__stream_pace_timeout(ferry__timer *timer);
+void ferry__stall_timeout(ferry__timer *timer);
+void ferry__pace_timeout(ferry__timer *timer);
+void ferry__linger_timeout(ferry__timer *timer);
 void ferry__stream_confirm_timeout(ferry__timer *timer);
 
 /* shown.c. A stream as a member of its service. */
 extern const ferry__member_type ferry__stream_member;
 
-/* watermark.c. Any thread, at adoption; then the owner. */
+/* watermark.c, of a stream that has one. Any thread, at adoption; then the owner. */
 int ferry__watermark_init(ferry_stream *stream);
 void ferry__watermark_deinit(ferry_stream *stream);
 void ferry__watermark_look(ferry_stream *stream);

@@ -8,43 +8,51 @@
 
 #include <errno.h>
 
+static ferry__watermark *watermark_of(ferry__notice *notice)
+{
+    return (ferry__watermark *)(void *)((char *)notice - offsetof(ferry__watermark, notice));
+}
+
 static void hold(ferry__notice *notice)
 {
-    (void)ferry__stream_ref(STREAM_OF(notice, watermark.notice));
+    (void)ferry__stream_ref(watermark_of(notice)->stream);
 }
 
 static void release(ferry__notice *notice)
 {
-    ferry__stream_unref(STREAM_OF(notice, watermark.notice));
+    ferry__stream_unref(watermark_of(notice)->stream);
 }
 
 static void tell(ferry__notice *notice)
 {
-    ferry_stream *stream = STREAM_OF(notice, watermark.notice);
-    bool is_above = atomic_load(&stream->watermark.is_above);
-    if (is_above == stream->watermark.told)
+    ferry__watermark *watermark = watermark_of(notice);
+    ferry_stream *stream = watermark->stream;
+    bool is_above = atomic_load(&watermark->is_above);
+    if (is_above == watermark->told)
         return; /* there and back again */
-    stream->watermark.told = is_above;
-    stream->options.on_watermark(stream, is_above, stream->options.on_watermark_arg);
+    watermark->told = is_above;
+    stream->settings->options.on_watermark(stream, is_above,
+                                           stream->settings->options.on_watermark_arg);
 }
 
 int ferry__watermark_init(ferry_stream *stream)
 {
-    if (stream->options.on_watermark == NULL || ferry__thread_current()->owner != NULL)
+    if (ferry__thread_current()->owner != NULL)
         return 0;
     ferry__inbox *inbox = ferry__inbox_current();
     if (inbox == NULL)
         return -ENOMEM;
-    ferry__notice_init(&stream->watermark.notice, inbox);
-    stream->watermark.notice.hold = hold;
-    stream->watermark.notice.release = release;
-    stream->watermark.notice.tell = tell;
+    ferry__notice *notice = &stream->watermark->notice;
+    ferry__notice_init(notice, inbox);
+    notice->hold = hold;
+    notice->release = release;
+    notice->tell = tell;
     return 0;
 }
 
 void ferry__watermark_deinit(ferry_stream *stream)
 {
-    ferry__notice_deinit(&stream->watermark.notice);
+    ferry__notice_deinit(&stream->watermark->notice);
 }
 
 /* Whether the queue is above, with hysteresis. */
@@ -52,15 +60,16 @@ static bool is_above(const ferry_stream *stream)
 {
     uint64_t level =
         (atomic_load(&stream->admission) & FERRY__MEMORY_MASK) + atomic_load(&stream->source_bytes);
-    uint64_t high = stream->options.high_watermark_bytes;
+    const ferry_stream_options *options = &stream->settings->options;
+    uint64_t high = options->high_watermark_bytes;
     /* The high one counts for both: they may be equal, and a level on them is not to alternate. */
-    return level >= high || (atomic_load(&stream->watermark.is_above) &&
-                             level > stream->options.low_watermark_bytes);
+    return level >= high ||
+           (atomic_load(&stream->watermark->is_above) && level > options->low_watermark_bytes);
 }
 
 void ferry__watermark_look(ferry_stream *stream)
 {
-    ferry__watermark *watermark = &stream->watermark;
+    ferry__watermark *watermark = stream->watermark;
     bool now = is_above(stream);
     if (now == atomic_load(&watermark->is_above))
         return;

@@ -16,7 +16,7 @@ static unsigned fired[16], fired_count;
 static void ring(ferry__timer *timer)
 {
     alarm_clock *self = (alarm_clock *)timer;
-    check(!timer->set);
+    check(!ferry__timer_is_set(timer));
     fired[fired_count++] = self->number;
     if (self->again) {
         self->again = false;
@@ -145,7 +145,7 @@ static void fire_modelled(ferry__timer *timer)
 {
     modelled *self = (modelled *)timer;
     check(self == expected_next());
-    check(!timer->set);
+    check(!ferry__timer_is_set(timer));
     self->set = false;
     switch (any_below(6)) {
     case 0:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a request with one callback costs beside the transfer: memory, and mail between threads. */
+/* What a request with one callback costs beside the transfer: memory, and mail between threads; and what
+ * a stream costs that does nothing. */
 #include "core/mailbox.h"
 #include "tests/promises.h"
 #include "tests/support.h"
@@ -38,10 +39,31 @@ PROMISE_BOTH(cost, promise_with_one_callback_is_at_most_one_allocation_and_two_m
         unsigned long allocations = allocations_made();
         unsigned hops_before = atomic_load(&hops);
         write_and_be_told(stream);
-        check(allocations_made() - allocations <= 1); /* none, where a spare block was there */
+        check(allocations_made() - allocations <= 1);  /* none, where a spare block was there */
         check_eq(atomic_load(&hops) - hops_before, 2); /* there, and back */
     }
     (void)close_stream(stream);
     close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE(cost, idle_stream_of_a_shared_owner_takes_a_kilobyte_at_most)
+{
+    enum { STREAMS = 100 };
+    ferry_service *service = service_start(FERRY_SHARED);
+    pair pairs[STREAMS + 1];
+    ferry_stream *streams[STREAMS + 1];
+    long before = 0;
+    for (unsigned i = 0; i <= STREAMS; i++) {
+        if (i == 1) /* the first one's owner has made its epoll set */
+            before = bytes_outstanding();
+        pairs[i] = unix_pair(SOCK_STREAM);
+        streams[i] = stream_adopt(service, pairs[i].ours);
+    }
+    check(bytes_outstanding() - before <= STREAMS * 1024L);
+    for (unsigned i = 0; i <= STREAMS; i++) {
+        (void)close_stream(streams[i]);
+        close(pairs[i].theirs);
+    }
     ferry_service_destroy(service);
 }

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/settings.h"
+
+#include "core/faults.h"
+#include "core/hooks.h"
+#include "transport/limiter.h"
+#include "transport/stream.h"
+
+#include <errno.h>
+
+#define DEFAULT_LIMIT_REQUESTS UINT32_C(65536) /* about 30 MB of requests */
+#define DEFAULT_LIMIT_BYTES    (UINT64_C(64) << 20)
+#define DEFAULT_CLOSE_BYTES    (UINT64_C(1) << 20)
+
+/* Everybody's who wants nothing special: never freed. */
+static ferry__settings defaults = {
+    .options = {.limit_requests = DEFAULT_LIMIT_REQUESTS,
+                .limit_bytes = DEFAULT_LIMIT_BYTES,
+                .close_bytes = DEFAULT_CLOSE_BYTES},
+    .refs = 1,
+};
+
+int ferry__settings_check(const ferry_stream_options *options, const ferry__socket_sort *sort)
+{
+    if (options == NULL)
+        return 0;
+    if (options->limiter != NULL && ferry__limiter_is_foreign(options->limiter))
+        return -ECHILD;
+    if (options->limit_requests > FERRY__MOST_REQUESTS ||
+        options->limit_bytes > FERRY__MOST_BYTES || options->close_timeout_ms < 0 ||
+        options->close_bytes > FERRY__MOST_BYTES ||
+        options->low_watermark_bytes > options->high_watermark_bytes ||
+        (options->on_watermark != NULL && options->high_watermark_bytes == 0) ||
+        options->limit_unsent_bytes > INT32_MAX || options->stall_timeout_ms < 0 ||
+        (unsigned)options->framing > FERRY_FRAMING_CONTINUE ||
+        (unsigned)options->close_mode > FERRY_CLOSE_LINGERING)
+        return -EINVAL;
+    bool is_message = sort != NULL && sort->is_message;
+    return options->framing == FERRY_FRAMING_PAD && is_message ? -EINVAL : 0;
+}
+
+static void fill_in_defaults(ferry_stream_options *options)
+{
+    if (options->limit_requests == 0)
+        options->limit_requests = DEFAULT_LIMIT_REQUESTS;
+    if (options->limit_bytes == 0)
+        options->limit_bytes = DEFAULT_LIMIT_BYTES;
+    if (options->close_bytes == 0)
+        options->close_bytes = DEFAULT_CLOSE_BYTES;
+}
+
+ferry__settings *ferry__settings_create(const ferry_stream_options *options)
+{
+    if (options == NULL)
+        return ferry__settings_ref(&defaults);
+    ferry__settings *settings = ferry__allocate(sizeof *settings);
+    if (settings == NULL)
+        return NULL;
+    settings->options = *options;
+    fill_in_defaults(&settings->options);
+    (void)ferry_faults_ref(options->faults);
+    (void)ferry_limiter_ref(options->limiter);
+    atomic_init(&settings->refs, 1);
+    return settings;
+}
+
+ferry__settings *ferry__settings_ref(ferry__settings *settings)
+{
+    atomic_fetch_add_explicit(&settings->refs, 1, memory_order_relaxed);
+    return settings;
+}
+
+void ferry__settings_unref(ferry__settings *settings)
+{
+    if (settings == NULL ||
+        atomic_fetch_sub_explicit(&settings->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    (void)ferry_faults_unref(settings->options.faults);
+    (void)ferry_limiter_unref(settings->options.limiter);
+    ferry__release(settings);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Settings: the options that streams were made with, complete, and shared by all that one adopt, one
+ * listener or one connect makes. Thousands of idle streams have one record of them.
+ */
+#ifndef FERRY_TRANSPORT_SETTINGS_H
+#define FERRY_TRANSPORT_SETTINGS_H
+
+#include "transport/sink.h"
+
+#include <ferry/stream.h>
+
+#include <stdatomic.h>
+
+typedef struct ferry__settings {
+    ferry_stream_options options; /* constant; defaults are filled in; with references */
+    atomic_uint refs; /* behind them: every submit reads those, and no submit writes this */
+} ferry__settings;
+
+/* Checks options, NULL for the defaults; the sort of socket, if it is known. @return 0, -EINVAL, -ECHILD. */
+int ferry__settings_check(const ferry_stream_options *options, const ferry__socket_sort *sort);
+
+/* Any thread. Makes settings of options that were checked, NULL for the defaults. NULL: no memory. */
+ferry__settings *ferry__settings_create(const ferry_stream_options *options);
+
+/* Any thread. */
+ferry__settings *ferry__settings_ref(ferry__settings *settings);
+void ferry__settings_unref(ferry__settings *settings); /* NULL: nothing */
+
+#endif
