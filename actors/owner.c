@@ -37,6 +37,7 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
     owner->poller = FERRY__POLLER_CLOSED;
     owner->stop_mail.deliver = stop;
     owner->supervisor_mail.deliver = supervise;
+    owner->pile.most = MOST_SPARES;
     owner->spares_timer.fire = free_spares;
     if (supervisor != NULL) {
         owner->supervisor = ferry__owner_ref(supervisor);
@@ -59,6 +60,7 @@ void ferry__owner_unref(ferry__owner *owner)
     if (owner == NULL || atomic_fetch_sub_explicit(&owner->refs, 1, memory_order_acq_rel) != 1)
         return;
     ferry__owner_unref(owner->supervisor);
+    ferry__pile_free(&owner->pile);
     (void)ferry__shelf_free(&owner->shelf);
     ferry__release(owner->scratch);
     ferry__release(owner);
@@ -179,7 +181,7 @@ void *ferry__owner_scratch(ferry__owner *owner)
 
 void *ferry__owner_allocate_block(ferry__owner *owner, size_t size)
 {
-    return ferry__spare_take(&ferry__thread_current()->spares, &owner->shelf, size);
+    return ferry__spare_take(ferry__thread_current()->pile, &owner->shelf, size);
 }
 
 static void keep_spares(ferry__owner *owner)
@@ -190,10 +192,9 @@ static void keep_spares(ferry__owner *owner)
 /* What was let go goes to those who submit. */
 static void put_spares(ferry__owner *owner)
 {
-    ferry__pile *pile = &ferry__thread_current()->spares;
-    if (pile->first == NULL)
+    if (owner->pile.first == NULL)
         return;
-    ferry__pile_put(pile, &owner->shelf);
+    ferry__pile_put(&owner->pile, &owner->shelf);
     if (!ferry__timer_is_set(&owner->spares_timer))
         keep_spares(owner);
 }
@@ -201,7 +202,7 @@ static void put_spares(ferry__owner *owner)
 static void free_spares(ferry__timer *timer)
 {
     ferry__owner *owner = OWNER_OF(timer, spares_timer);
-    ferry__pile_free(&ferry__thread_current()->spares);
+    ferry__pile_free(&owner->pile);
     if (!ferry__shelf_free(&owner->shelf))
         keep_spares(owner);
 }
@@ -210,7 +211,7 @@ static void free_spares(ferry__timer *timer)
 static void drop_spares(ferry__owner *owner)
 {
     ferry__timers_cancel(&owner->timers, &owner->spares_timer);
-    ferry__pile_free(&ferry__thread_current()->spares);
+    ferry__pile_free(&owner->pile);
     (void)ferry__shelf_free(&owner->shelf);
 }
 
@@ -281,7 +282,7 @@ static void *run(void *arg)
 {
     ferry__owner *owner = arg;
     ferry__thread_current()->owner = owner;
-    ferry__thread_current()->spares.most = MOST_SPARES;
+    ferry__thread_current()->pile = &owner->pile;
     (void)pthread_setname_np(pthread_self(), owner->name);
     while (atomic_load(&owner->holds) > 0) {
         run_round(owner);
@@ -292,7 +293,7 @@ static void *run(void *arg)
             sleep_until_needed(owner);
         }
     }
-    ferry__thread_current()->spares.most = 0; /* whatever its thread's other ends let go */
+    ferry__thread_current()->pile = NULL; /* what the thread's end lets go is freed */
     drop_spares(owner);
     if (owner->supervisor != NULL)
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);

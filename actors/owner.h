@@ -54,7 +54,7 @@ struct ferry__owner {
     atomic_bool has_thread;
     ferry__mailbox mailbox;
     ferry__wake wake;
-    ferry__shelf shelf; /* what its thread let go, for those who post to it; put after every turn */
+    ferry__shelf shelf; /* what its pile gives to those who post to it */
 
     /* Set when it is made. */
     char name[16]; /* the thread's; 15 characters is what the kernel keeps */
@@ -79,8 +79,8 @@ struct ferry__owner {
     ferry__ringer ringer;      /* flushed after every turn */
     int start_error;           /* 0, or why no thread could be started for this round */
     void *scratch;             /* NULL until needed */
-    ferry__timer spares_timer; /* frees what is on the shelf and the thread's pile, a second after
-                                  something was piled up */
+    ferry__pile pile;          /* put on the shelf after every turn */
+    ferry__timer spares_timer; /* frees what is on both, a second after the first was piled up */
     bool may_doze;             /* its only task could do nothing with mail that is not urgent */
 };
 

@@ -55,14 +55,14 @@ static void close_inbox(void *arg)
 {
     ferry__inbox *inbox = arg;
     ferry__thread_current()->inbox = NULL;
+    ferry__thread_current()->pile = NULL;
     ferry__thread_current()->in_callback = false; /* one of them may have ended the thread */
     atomic_store(&inbox->closed, true);
     discard_chain(inbox->being_run);
     fire_all(&inbox->timers);
     discard_mail(inbox);
+    ferry__pile_free(&inbox->pile);
     ferry__inbox_unref(inbox);
-    ferry__thread_current()->spares.most = 0;
-    ferry__pile_free(&ferry__thread_current()->spares);
 }
 
 static void watch_thread_ends(void)
@@ -82,19 +82,19 @@ static ferry__inbox *inbox_create(void)
     atomic_init(&inbox->refs, 1);
     ferry__wake_init(&inbox->wake);
     ferry__bell_init(&inbox->bell);
+    inbox->pile.most = MOST_SPARES;
     if (pthread_setspecific(thread_end, inbox) != 0) {
         ferry__release(inbox);
         return NULL;
     }
-    ferry__thread_current()->spares.most = MOST_SPARES;
     return inbox;
 }
 
 ferry__inbox *ferry__inbox_current(void)
 {
     ferry__thread *thread = ferry__thread_current();
-    if (thread->inbox == NULL)
-        thread->inbox = inbox_create();
+    if (thread->inbox == NULL && (thread->inbox = inbox_create()) != NULL)
+        thread->pile = &thread->inbox->pile;
     return thread->inbox;
 }
 

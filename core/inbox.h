@@ -15,6 +15,7 @@
 #define FERRY_CORE_INBOX_H
 
 #include "core/mailbox.h"
+#include "core/spares.h"
 #include "core/timers.h"
 #include "core/wake.h"
 #include "core/bell.h"
@@ -28,6 +29,7 @@ typedef struct ferry__inbox {
 
     /* Its own thread. */
     ferry__mail *being_run; /* taken and not run yet: a callback may end the thread */
+    ferry__pile pile;       /* of what it let go */
     ferry__timers timers;
     ferry__bell bell; /* open once an event loop has asked for the fd */
 } ferry__inbox;

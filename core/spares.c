@@ -86,7 +86,7 @@ void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size)
 {
     assert(size <= FERRY__SPARE_BYTES);
     void *block;
-    if (pile->first != NULL) {
+    if (pile != NULL && pile->first != NULL) {
         pile->count--;
         block = take_first(&pile->first);
     } else {
@@ -104,11 +104,12 @@ void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size)
 
 void ferry__pile_add(ferry__pile *pile, void *block)
 {
-    if (pile->count >= pile->most) {
+    if (pile == NULL || pile->count >= pile->most) {
         free_block(block);
         return;
     }
     ferry__spare *spare = block;
+    spare->references = 0;
     spare->next = pile->first;
     if (pile->first == NULL)
         pile->last = spare;

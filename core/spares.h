@@ -23,12 +23,15 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* A block: most small writes, request and promise included, fit; and few waste more than half. */
 enum { FERRY__SPARE_BYTES = 512 };
 
 /* What is in a block while nobody uses it. */
 typedef struct ferry__spare {
+    uint64_t
+        references; /* 0, where a promise has its own: who gives one back too many is found out */
     struct ferry__spare *next;
 } ferry__spare;
 
@@ -39,7 +42,7 @@ typedef struct ferry__shelf {
     _Atomic(ferry__spare *) first; /* likewise; anybody may look whether there is one */
 } ferry__shelf;
 
-/* One thread's. Zero-initialised, it keeps none. */
+/* One thread's. Zero-initialised but for most, it is empty. */
 typedef struct ferry__pile {
     ferry__spare *first;
     ferry__spare *last; /* if there is a first */
@@ -48,12 +51,12 @@ typedef struct ferry__pile {
 } ferry__pile;
 
 /*
- * The pile's thread. A block: from the pile, from the shelf, or else allocated; NULL: out of memory.
- * @param size how much of it may be used. To be given back by ferry__pile_add, to any thread's pile.
+ * The pile's thread. A block: from the pile, if there is one, from the shelf, or else allocated; NULL: out
+ * of memory. @param size how much of it may be used. To be given back by ferry__pile_add, to any thread's pile.
  */
 void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size);
 
-/* The pile's thread. Keeps a block, or frees it where there are plenty. */
+/* The pile's thread. Keeps a block; or frees it, where there are plenty, or no pile. */
 void ferry__pile_add(ferry__pile *pile, void *block);
 
 /* The pile's thread. Puts all of the pile on the shelf, unless there are as many already. */

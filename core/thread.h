@@ -6,17 +6,20 @@
 #ifndef FERRY_CORE_THREAD_H
 #define FERRY_CORE_THREAD_H
 
-#include "core/spares.h"
-
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct ferry__inbox;
+struct ferry__pile;
 
 typedef struct ferry__thread {
     struct ferry__inbox *inbox; /* this thread's inbox; NULL until first used */
     void *owner;                /* the owner that this thread works for; NULL on the program's */
     bool in_callback;           /* a callback of the program's runs on it */
-    ferry__pile spares; /* what it let go; it keeps some while it has an inbox or an owner */
+    struct ferry__pile
+        *pile; /* where it keeps what it lets go: its inbox's, or its owner's; or NULL */
 } ferry__thread;
 
 /* What the inline functions below read: every submit asks several of them. */

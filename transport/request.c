@@ -221,7 +221,7 @@ static void destroy(ferry_promise *promise)
 
 static void destroy_small(ferry_promise *promise)
 {
-    ferry__pile_add(&ferry__thread_current()->spares, promise);
+    ferry__pile_add(ferry__thread_current()->pile, promise);
 }
 
 static void destroy_with_extras(ferry_promise *promise)
@@ -291,7 +291,7 @@ static ferry__request *allocate(ferry_stream *stream, const ferry__promise_type 
 static void release(ferry__request *request, const ferry__promise_type *type)
 {
     if (type == &small_type)
-        ferry__pile_add(&ferry__thread_current()->spares, request);
+        ferry__pile_add(ferry__thread_current()->pile, request);
     else
         ferry__release(request);
 }

@@ -15,6 +15,12 @@
 
 /* ---- adopting -------------------------------------------------------------------------------- */
 
+_Static_assert(_Alignof(ferry__stall) == _Alignof(ferry_stream) &&
+                   _Alignof(ferry__pace) == _Alignof(ferry_stream) &&
+                   _Alignof(ferry__linger) == _Alignof(ferry_stream) &&
+                   _Alignof(ferry__watermark) == _Alignof(ferry_stream),
+               "each may lie behind any other");
+
 /* What the options ask for, behind the stream. */
 typedef struct pieces {
     size_t stall, pace, linger, watermark; /* bytes of each: none where it is not asked for */

@@ -10,18 +10,16 @@
 
 static const ferry__pile roomy = {.most = 8};
 
-/* By a thread whose own pile is bare. */
+/* By a thread that has no pile. */
 static void *take_from(ferry__shelf *shelf)
 {
-    ferry__pile bare = {0};
-    return ferry__spare_take(&bare, shelf, FERRY__SPARE_BYTES);
+    return ferry__spare_take(NULL, shelf, FERRY__SPARE_BYTES);
 }
 
-/* By a thread that keeps none. */
+/* Likewise. */
 static void drop(void *block)
 {
-    ferry__pile none = {0};
-    ferry__pile_add(&none, block);
+    ferry__pile_add(NULL, block);
 }
 
 PROMISE(spares, block_on_the_shelf_is_taken_instead_of_allocated)
@@ -121,7 +119,7 @@ PROMISE(spares, what_is_more_than_plenty_is_freed)
     check_eq(allocations_outstanding(), before);
 }
 
-PROMISE(spares, pile_keeps_none_by_default)
+PROMISE(spares, thread_without_a_pile_keeps_none)
 {
     ferry__shelf shelf = {0};
     long before = allocations_outstanding();
@@ -150,8 +148,7 @@ static void *take_and_post(void *arg)
 {
     const unsigned *taker = arg;
     for (unsigned i = 0; i < LETTERS; i++) {
-        ferry__pile bare = {0};
-        letter *taken = ferry__spare_take(&bare, &counter.shelf, sizeof *taken);
+        letter *taken = ferry__spare_take(NULL, &counter.shelf, sizeof *taken);
         check(taken != NULL);
         taken->taker = *taker;
         taken->number = i;

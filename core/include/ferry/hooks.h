@@ -28,6 +28,9 @@ typedef struct ferry_hooks {
  *
  * Threads: call it once, while no other thread uses ferry; the hooks themselves are called on any
  * thread, at any time, ferry's own included, and must not call ferry.
+ * Memory: all of it has been released when the services are destroyed, the promises given back and the
+ * threads ended that used ferry; a thread keeps its inbox until then, and 32 KiB at most of promises that
+ * it gave back, for its next requests.
  * Borrows: nothing; *hooks is copied. context must stay valid while the process uses ferry.
  * @param hooks allocate and release come together or not at all; a NULL member keeps the default.
  * @return 0; -EINVAL if hooks is NULL or has only one of allocate and release; -EBUSY once ferry
