@@ -364,7 +364,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
         return error;
     }
     init(request, type, stream, kind, options, home, with_extras ? extras : NULL);
-    request->part_count = (uint32_t)count; /* MOST_PARTS at most */
+    request->part_count = count;
     request->cost.memory_bytes = sum.memory_bytes;
     request->cost.source_bytes = (uint64_t)sum.planned_bytes - sum.memory_bytes;
     if (sum.sources > 0 && ferry__admission_counts_files(stream))

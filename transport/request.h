@@ -79,18 +79,18 @@ typedef struct ferry__request {
     bool is_prepared; /* its sources are open, or prepare_error says why not */
     bool has_begun;   /* its receipt is given */
     int64_t began_at;
-    uint32_t current; /* the first part with bytes to come */
+    size_t current; /* the first part with bytes to come */
     int prepare_error;
     ferry_phase prepare_phase;
 
     /* Set at submit. */
     ferry__request_kind kind;
-    uint32_t part_count;
     ferry_callback *on_owner;
     void *on_owner_arg;
     ferry__cost cost; /* what it counts for in the limits; of sources: the owner corrects it */
     ferry__mail cancel_mail; /* posted by whoever cancels it */
 
+    size_t part_count;
     ferry__part parts[]; /* a read has none: its particulars are here */
 } ferry__request;
 
