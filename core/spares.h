@@ -30,8 +30,7 @@ enum { FERRY__SPARE_BYTES = 512 };
 
 /* What is in a block while nobody uses it. */
 typedef struct ferry__spare {
-    uint64_t
-        references; /* 0, where a promise has its own: who gives one back too many is found out */
+    uint64_t references; /* 0, where a promise has its own: one too many given back is noticed */
     struct ferry__spare *next;
 } ferry__spare;
 

@@ -21,8 +21,8 @@
 #include "transport/admission.h"
 #include "transport/limiter.h"
 #include "transport/queue.h"
-#include "transport/settings.h"
 #include "transport/service.h"
+#include "transport/settings.h"
 #include "transport/shown.h"
 #include "transport/sink.h"
 
