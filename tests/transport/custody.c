@@ -94,6 +94,28 @@ PROMISE_BOTH(custody, thread_keeps_little_of_the_promises_that_it_drops)
     ferry_service_destroy(service);
 }
 
+/* A pile of 1,024, and what lies on its shelf: less than two of them. */
+PROMISE_BOTH(custody, owner_keeps_no_more_than_three_piles_however_many_writes_were_forgotten)
+{
+    enum { WRITES = 10000, MOST = 3 * 1024 };
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    long before = allocations_outstanding();
+    forget_writes(stream, WRITES);
+    check(allocations_outstanding() > before + WRITES / 2);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(outcome(stuck).error, 0);
+    await_flush(stream);
+    check(allocations_outstanding() <= before + MOST);
+    check_eq(close_stream(stream).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, STUCK_BYTES + WRITES);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
 /* An owner keeps what it is done with for those who submit, but not for long; and of a dedicated one
  * that has ended nothing is left, though the stream's handle is kept. */
 PROMISE_BOTH(custody, memory_of_forgotten_writes_is_freed_while_the_stream_is_idle_and_when_it_ends)
