@@ -7,7 +7,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <poll.h>
-#include <sched.h>
 #include <stddef.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -34,10 +33,37 @@ void ferry__wake_init(ferry__wake *wake)
     atomic_init(&wake->fd, -1);
 }
 
+/* In wake->owed: whoever closes it sleeps until nothing is owed any more. */
+#define CLOSER_WAITS (1u << 31)
+
+/*
+ * For as long as claimers take to write(2).
+ *
+ *   closer                                waker
+ *   D0 owed |= CLOSER_WAITS               P0 owed -= 1
+ *   D1 owed more? sleep while it is just  P1 nothing left, and CLOSER_WAITS? wake
+ *      that, again from D1
+ *
+ * All change one word, so D0 stands before the last P0, which then wakes, or after it, and D1 finds
+ * nothing owed. The word changes with each P0: futex(2) lets nobody sleep on an older one.
+ */
+static void wait_for_rings(ferry__wake *wake)
+{
+    unsigned owed = atomic_fetch_or(&wake->owed, CLOSER_WAITS) | CLOSER_WAITS;
+    for (; owed != CLOSER_WAITS; owed = atomic_load(&wake->owed))
+        ferry__futex_wait(&wake->owed, owed, FERRY__NEVER);
+}
+
+/* A ring that was owed has been made, or need not be. */
+static void pay(ferry__wake *wake)
+{
+    if (atomic_fetch_sub(&wake->owed, 1) == (CLOSER_WAITS | 1))
+        ferry__futex_wake_all(&wake->owed);
+}
+
 void ferry__wake_deinit(ferry__wake *wake)
 {
-    while (atomic_load(&wake->owed) > 0) /* for as long as a claimer takes to write(2) */
-        (void)sched_yield();
+    wait_for_rings(wake);
     int fd = atomic_load(&wake->fd);
     if (fd >= 0)
         (void)close(fd);
@@ -55,13 +81,13 @@ ferry__bed ferry__wake_claim(ferry__wake *wake, bool urgent)
     atomic_fetch_add(&wake->owed, 1);
     ferry__bed bed = atomic_exchange(&wake->asleep, FERRY__AWAKE);
     if (bed == FERRY__AWAKE)
-        atomic_fetch_sub(&wake->owed, 1);
+        pay(wake);
     return bed;
 }
 
 void ferry__wake_disclaim(ferry__wake *wake)
 {
-    atomic_fetch_sub(&wake->owed, 1);
+    pay(wake);
 }
 
 static void ring_fd(int fd)
@@ -80,7 +106,7 @@ void ferry__wake_ring(ferry__wake *wake, ferry__bed bed)
         ferry__futex_wake_all(&wake->asleep);
     else
         ring_fd(atomic_load(&wake->fd));
-    atomic_fetch_sub(&wake->owed, 1);
+    pay(wake);
 }
 
 int ferry__wake_fd(ferry__wake *wake)

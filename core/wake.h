@@ -12,7 +12,8 @@
  * the waker sees it asleep. Only one waker wins the claim; whoever does must ring, soon but not at
  * once: owners collect their duties and ring once a batch. The sleeper may wake by itself
  * meanwhile, find what was published, and come to its end: so whoever closes the wake-up first
- * waits for the rings that are still owed, lest they go to an fd number that somebody else has got.
+ * sleeps until the rings that are still owed are made, lest they go to an fd number that somebody
+ * else has got.
  *
  * It is a futex word. Where an fd is wanted (an owner's epoll set, a program's event loop) it also
  * gets an eventfd; the sleeper says with each announcement which of the two it sleeps on. A ring for
@@ -38,7 +39,7 @@ typedef enum ferry__bed {
 typedef struct ferry__wake {
     atomic_uint
         asleep;       /* a ferry__bed: announced, and not yet claimed by a waker; the futex word */
-    atomic_uint owed; /* rings claimed and not yet made */
+    atomic_uint owed; /* rings claimed and not yet made; a futex for whoever closes it */
     atomic_int fd;    /* the eventfd, or -1 */
 } ferry__wake;
 

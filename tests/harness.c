@@ -143,6 +143,23 @@ void wait_for_threads(unsigned expected)
     check_eq(count_threads(), expected);
 }
 
+static char state_of(int id)
+{
+    char path[64], state = '?';
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/stat", id);
+    FILE *stat = fopen(path, "re");
+    check(stat != NULL);
+    check_eq(fscanf(stat, "%*d (%*[^)]) %c", &state), 1);
+    (void)fclose(stat);
+    return state;
+}
+
+void wait_until_thread_sleeps(int id)
+{
+    while (state_of(id) != 'S')
+        sched_yield();
+}
+
 static void *run_body(void *arg)
 {
     const test_body *body = arg;

@@ -110,6 +110,9 @@ unsigned count_threads(void);
  * kernel tells the joiner first. */
 void wait_for_threads(unsigned expected);
 
+/* Waits until a thread of this process sleeps in the kernel, by its id. */
+void wait_until_thread_sleeps(int id);
+
 /* The seed of this run's randomness: FERRY_SEED, or the clock. Printed. */
 uint64_t random_seed(void);
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/sink.h"
 
+#include "core/clock.h"
+#include "core/wake.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -182,8 +184,8 @@ static void leave_call(ferry__sink *sink)
     unsigned expected = IN_CALL;
     if (!sink->is_socket || atomic_compare_exchange_strong(&sink->gate, &expected, OUTSIDE))
         return;
-    while (atomic_load(&sink->gate) != CUTTER_LEFT) /* for as long as one shutdown(2) takes */
-        (void)sched_yield();
+    while (atomic_load(&sink->gate) == CUTTING) /* L0: for as long as one shutdown(2) takes */
+        ferry__futex_wait(&sink->gate, CUTTING, FERRY__NEVER);
     atomic_store(&sink->gate, OUTSIDE);
 }
 
@@ -206,7 +208,10 @@ void ferry__sink_cut(ferry__sink *sink)
     if (!atomic_compare_exchange_strong(&sink->gate, &expected, CUTTING))
         return;
     (void)shutdown(sink->fd, SHUT_RDWR);
+    /* C1: leave, then wake. Pairs with L0: futex(2) puts the owner to sleep only where the gate is
+     * still CUTTING, and then this wakes it. The caller keeps the memory. */
     atomic_store(&sink->gate, CUTTER_LEFT);
+    ferry__futex_wake_all(&sink->gate);
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */

@@ -15,10 +15,12 @@
  *
  *   owner: OUTSIDE -> IN_CALL, then look at cut     cutter: set cut, then IN_CALL -> CUTTING?
  *          the system call                                  shutdown(2)
- *          IN_CALL -> OUTSIDE, or wait for CUTTER_LEFT      CUTTING -> CUTTER_LEFT
+ *          IN_CALL -> OUTSIDE, or sleep while CUTTING       CUTTING -> CUTTER_LEFT, wake
  *
  * Both first steps are full barriers: either the owner sees that it is cut, or the cutter sees it
- * in the call. The owner leaves only after the cutter has, so the fd is not closed under it.
+ * in the call. The owner leaves only after the cutter has, so the fd is not closed under it. It sleeps
+ * until then, the gate being a futex: a cutter of lower priority would never come to its end beside
+ * an owner that spins.
  * A cut is final: there is no way to get one call out and go on.
  */
 #ifndef FERRY_TRANSPORT_SINK_H
@@ -35,7 +37,7 @@
 
 typedef struct ferry__sink {
     /* Any thread. */
-    atomic_uint gate; /* sink.c's states */
+    atomic_uint gate; /* sink.c's states; a futex */
     atomic_bool cut;  /* no call is to begin any more */
 
     /* Set when it is made. */

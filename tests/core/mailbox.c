@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 typedef struct letter {
     ferry__mail mail;
@@ -136,7 +137,8 @@ PROMISE(mailbox, waker_of_an_awake_receiver_has_nothing_to_ring)
     ferry__wake_init(&wake);
     check_eq(ferry__wake_claim(&wake, true), FERRY__AWAKE);
     ferry__wake_announce(&wake, FERRY__ON_FUTEX);
-    check_eq(ferry__wake_claim(&wake, true), FERRY__ON_FUTEX); /* and only one waker gets the duty */
+    check_eq(ferry__wake_claim(&wake, true),
+             FERRY__ON_FUTEX); /* and only one waker gets the duty */
     check_eq(ferry__wake_claim(&wake, true), FERRY__AWAKE);
     ferry__wake_ring(&wake, FERRY__ON_FUTEX);
     ferry__wake_deinit(&wake);
@@ -151,9 +153,45 @@ PROMISE(mailbox, dozing_receiver_is_rung_only_for_what_is_urgent)
     check_eq(ferry__wake_claim(&wake, false), FERRY__AWAKE);
     check_eq(ferry__wake_claim(&wake, true), FERRY__DOZING);
     ferry__wake_ring(&wake, FERRY__DOZING);
-    ferry__wake_sleep(&wake, FERRY__DOZING, FERRY__NEVER); /* it was rung: its eventfd is readable */
+    ferry__wake_sleep(&wake, FERRY__DOZING,
+                      FERRY__NEVER); /* it was rung: its eventfd is readable */
     ferry__wake_announce(&wake, FERRY__ON_FD);
     check_eq(ferry__wake_claim(&wake, false), FERRY__ON_FD);
     ferry__wake_ring(&wake, FERRY__ON_FD);
     ferry__wake_deinit(&wake);
+}
+
+typedef struct closing {
+    ferry__wake wake;
+    atomic_int id;
+} closing;
+
+static void *close_wake(void *arg)
+{
+    closing *self = arg;
+    atomic_store(&self->id, gettid());
+    ferry__wake_deinit(&self->wake);
+    return NULL;
+}
+
+PROMISE(mailbox, who_closes_a_wake_up_sleeps_until_the_rings_owed_are_made)
+{
+    closing self = {.id = 0};
+    pthread_t closer;
+    ferry__wake_init(&self.wake);
+    check(ferry__wake_fd(&self.wake) >= 0);
+    ferry__wake_announce(&self.wake, FERRY__ON_FD);
+    check_eq(ferry__wake_claim(&self.wake, true), FERRY__ON_FD);
+    ferry__wake_announce(&self.wake, FERRY__ON_FUTEX);
+    check_eq(ferry__wake_claim(&self.wake, true), FERRY__ON_FUTEX);
+    check_eq(pthread_create(&closer, NULL, close_wake, &self), 0);
+    while (atomic_load(&self.id) == 0)
+        sched_yield();
+    wait_until_thread_sleeps(atomic_load(&self.id));
+    ferry__wake_disclaim(&self.wake);
+    wait_until_thread_sleeps(atomic_load(&self.id)); /* one is not all */
+    check(atomic_load(&self.wake.fd) >= 0);
+    ferry__wake_ring(&self.wake, FERRY__ON_FD);
+    check_eq(pthread_join(closer, NULL), 0);
+    check_eq(atomic_load(&self.wake.fd), -1);
 }

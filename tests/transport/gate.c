@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* The gate of a sink, one move at a time: by a table of calls, and a shutdown(2), of the test's. */
+#include "transport/sink.h"
+
+#include "tests/support.h"
+
+#include <errno.h>
+#include <sched.h>
+
+static ferry__calls scripted_calls;
+static atomic_bool in_call, may_return, has_returned;
+static atomic_int owner_id;
+
+static void wait_for(atomic_bool *flag)
+{
+    while (!atomic_load(flag))
+        sched_yield();
+}
+
+static ssize_t blocking_sendfile(ferry__calls *calls, int sink_fd, int source_fd, off_t *offset,
+                                 size_t length)
+{
+    (void)calls;
+    (void)sink_fd;
+    (void)source_fd;
+    (void)offset;
+    (void)length;
+    atomic_store(&in_call, true);
+    wait_for(&may_return);
+    atomic_store(&has_returned, true);
+    errno = EPIPE;
+    return -1;
+}
+
+/* Linked with --wrap=shutdown: it lasts until the owner has come out of its call, and sleeps. */
+int __wrap_shutdown(int fd, int how);
+int __wrap_shutdown(int fd, int how)
+{
+    (void)fd;
+    (void)how;
+    atomic_store(&may_return, true);
+    wait_for(&has_returned);
+    wait_until_thread_sleeps(atomic_load(&owner_id));
+    return 0;
+}
+
+static void *send_once(void *arg)
+{
+    ferry__sink *sink = arg;
+    int64_t offset = 0;
+    atomic_store(&owner_id, gettid());
+    check_eq(ferry__sink_sendfile(sink, -1, &offset, 1), -EPIPE);
+    check_eq(ferry__sink_sendfile(sink, -1, &offset, 1), -ECANCELED);
+    return NULL;
+}
+
+PROMISE(gate, owner_sleeps_until_who_cuts_has_left)
+{
+    scripted_calls = ferry__calls_real;
+    scripted_calls.sendfile = blocking_sendfile;
+    pair ends = unix_pair(SOCK_STREAM);
+    ferry__sink sink;
+    check_eq(ferry__sink_init(&sink, ends.ours, &scripted_calls), 0);
+    pthread_t owner;
+    check_eq(pthread_create(&owner, NULL, send_once, &sink), 0);
+    wait_for(&in_call);
+    ferry__sink_cut(&sink);
+    check_eq(pthread_join(owner, NULL), 0);
+    check_eq(ferry__sink_close(&sink, true), 0);
+    check_eq(close(ends.theirs), 0);
+}
