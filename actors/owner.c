@@ -6,7 +6,9 @@
 #include "core/thread.h"
 
 #include <assert.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -312,19 +314,60 @@ static void block_signals(sigset_t *mask)
         (void)sigdelset(mask, synchronous[i]);
 }
 
-/* What was asked for, but not less than a thread needs here: a host with large static TLS has a
- * larger minimum than PTHREAD_STACK_MIN. */
-static size_t usable_stack(size_t wanted)
+static size_t overhead_bytes; /* what of a thread's stack it does not have for itself */
+static pthread_once_t overhead_once = PTHREAD_ONCE_INIT;
+
+/*
+ * The C library takes a host's static TLS, which may be large, out of the stack that was asked for,
+ * and only a function that it does not declare tells how much that is. Looked up once, by the first
+ * service's maker: the loader's lock, which dlsym(3) takes, may be held by who waits for an owner.
+ */
+static void learn_overhead(void)
 {
-    enum { HEADROOM = 64 * 1024 }; /* the loop's own deepest call needs about 24 KiB */
-    long least = sysconf(_SC_THREAD_STACK_MIN);
-    size_t minimum = (least > 0 ? (size_t)least : 0) + HEADROOM;
+    size_t (*least_stack)(const pthread_attr_t *) =
+        (size_t(*)(const pthread_attr_t *))dlsym(RTLD_DEFAULT, "__pthread_get_minstack");
+    pthread_attr_t defaults;
+    if (least_stack != NULL && pthread_attr_init(&defaults) == 0) {
+        overhead_bytes = least_stack(&defaults);
+        (void)pthread_attr_destroy(&defaults);
+    } else {
+        long least = sysconf(_SC_THREAD_STACK_MIN);
+        overhead_bytes = least > 0 ? (size_t)least : 0;
+    }
+}
+
+/* A stack of which so much can be used, or what the loop needs. */
+static size_t stack_for(size_t wanted)
+{
+    enum { LEAST = 64 * 1024 }; /* the loop's own deepest call needs about 24 KiB */
+    (void)pthread_once(&overhead_once, learn_overhead);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t size = wanted > minimum ? wanted : minimum;
+    size_t size = (wanted > LEAST ? wanted : LEAST) + overhead_bytes;
     return (size + page - 1) / page * page;
 }
 
-int ferry__owner_start(ferry__owner *owner)
+/*
+ * Whether a thread made here would get a real-time policy. Other policies are inherited: one that is
+ * meant for the background may not even be left.
+ */
+static bool is_real_time(void)
+{
+    int policy;
+    struct sched_param unused;
+    return pthread_getschedparam(pthread_self(), &policy, &unused) == 0 &&
+           (policy == SCHED_FIFO || policy == SCHED_RR);
+}
+
+static int be_ordinary(pthread_attr_t *attributes)
+{
+    static const struct sched_param none = {0};
+    int error = pthread_attr_setinheritsched(attributes, PTHREAD_EXPLICIT_SCHED);
+    if (error == 0)
+        error = pthread_attr_setschedpolicy(attributes, SCHED_OTHER);
+    return error == 0 ? pthread_attr_setschedparam(attributes, &none) : error;
+}
+
+int ferry__owner_start(ferry__owner *owner, bool keeps_policy)
 {
     sigset_t mask;
     block_signals(&mask);
@@ -332,9 +375,11 @@ int ferry__owner_start(ferry__owner *owner)
     int error = pthread_attr_init(&attributes);
     if (error != 0)
         return -error;
-    error = pthread_attr_setstacksize(&attributes, usable_stack(owner->stack_bytes));
+    error = pthread_attr_setstacksize(&attributes, stack_for(owner->stack_bytes));
     if (error == 0)
         error = pthread_attr_setsigmask_np(&attributes, &mask);
+    if (error == 0 && !keeps_policy && is_real_time())
+        error = be_ordinary(&attributes);
     if (error == 0) {
         atomic_store(&owner->has_thread, true); /* before it can look for itself */
         error = owner->calls->start_thread(owner->calls, &owner->thread, &attributes, run, owner);
@@ -423,7 +468,7 @@ static void supervise(ferry__mail *mail, bool receiver_gone)
         lay_down(owner);
         return;
     }
-    int error = ferry__owner_start(owner);
+    int error = ferry__owner_start(owner, true); /* its supervisor's: that was chosen */
     if (error == 0)
         return;
     refuse_work(owner, error);

@@ -58,7 +58,7 @@ struct ferry__owner {
 
     /* Set when it is made. */
     char name[16]; /* the thread's; 15 characters is what the kernel keeps */
-    size_t stack_bytes;
+    size_t stack_bytes; /* that its thread can use */
     ferry__owner
         *supervisor;     /* starts and joins it; holds one of its holds. NULL: its maker does */
     ferry__calls *calls; /* what its thread is started, and its epoll set used, through */
@@ -96,9 +96,12 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
 ferry__owner *ferry__owner_ref(ferry__owner *owner);
 void ferry__owner_unref(ferry__owner *owner);
 
-/* Starts the thread of an owner that has no supervisor. @return 0, or pthread_create's error,
- * negated. */
-int ferry__owner_start(ferry__owner *owner);
+/*
+ * Starts the thread of an owner that has no supervisor.
+ * @param keeps_policy it has the caller's scheduling policy, also a real-time one.
+ * @return 0, or pthread_create's error, negated.
+ */
+int ferry__owner_start(ferry__owner *owner, bool keeps_policy);
 
 /*
  * Its maker, once, for an owner that runs and has no supervisor: releases the maker's hold, so that

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/service.h"
 
+#include "actors/processors.h"
 #include "core/await.h"
 #include "core/clock.h"
 #include "core/hooks.h"
@@ -9,7 +10,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 
 /* Limits of the options, and their defaults. */
@@ -53,11 +53,10 @@ static int check_options(const ferry_service_options *options)
     return 0;
 }
 
-static unsigned usable_processors(void)
+static unsigned default_owners(void)
 {
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return count < 1 ? 1 : (unsigned)count;
+    unsigned processors = ferry__usable_processors();
+    return processors < MOST_OWNERS ? processors : MOST_OWNERS;
 }
 
 static ferry_service_options with_defaults(ferry_service_options options)
@@ -65,7 +64,7 @@ static ferry_service_options with_defaults(ferry_service_options options)
     if (options.placement == FERRY_DEDICATED)
         options.shared_owners = 1; /* the front owner */
     else if (options.shared_owners == 0)
-        options.shared_owners = usable_processors();
+        options.shared_owners = default_owners();
     if (options.stack_bytes == 0)
         options.stack_bytes = DEFAULT_STACK;
     if (options.chunk_bytes == 0)
@@ -97,7 +96,7 @@ static int start_owner(const ferry_service *service, unsigned number, ferry__own
         return error;
     error = ferry__owner_need_poller(owner);
     if (error == 0)
-        error = ferry__owner_start(owner);
+        error = ferry__owner_start(owner, service->options.inherit_scheduling);
     if (error != 0) {
         ferry__owner_abandon(owner);
         ferry__owner_unref(owner);

@@ -55,7 +55,7 @@ static ferry__owner *owner_start(void)
 {
     ferry__owner *owner;
     check_eq(ferry__owner_create("ferry-test", 0, NULL, &ferry__calls_real, &owner), 0);
-    check_eq(ferry__owner_start(owner), 0);
+    check_eq(ferry__owner_start(owner, false), 0);
     return owner;
 }
 

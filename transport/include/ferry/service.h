@@ -14,7 +14,8 @@
  *   FERRY_SHARED     a fixed number of actor threads own all streams, each stream pinned to the one
  *                    that had the fewest; streams take turns, a bounded chunk at a time. For
  *                    thousands of streams, mostly idle or short.
- * Either way sockets are non-blocking, and a peer that does not read delays nobody.
+ * Either way sockets are non-blocking, and a peer that does not read delays nobody. No thread of
+ * ferry's spins: where one has to wait for another it sleeps, so that any mix of priorities gets on.
  */
 #ifndef FERRY_SERVICE_H
 #define FERRY_SERVICE_H
@@ -29,8 +30,11 @@ typedef enum ferry_placement { FERRY_DEDICATED, FERRY_SHARED } ferry_placement;
 
 typedef struct ferry_service_options {
     ferry_placement placement;
-    unsigned shared_owners; /* FERRY_SHARED: how many threads; 0: one for each usable processor */
-    size_t stack_bytes;     /* of each actor thread; 0: 256 KiB. Raised to what a thread needs */
+    unsigned shared_owners; /* FERRY_SHARED: how many threads; 0: one for each processor that the
+                               affinity mask has, but no more than the control groups' quota of
+                               processor time allows, rounded up */
+    size_t stack_bytes;     /* that each actor thread can use, beside the program's thread-local
+                               variables; 0: 256 KiB. Raised to what a thread needs */
     size_t chunk_bytes;     /* the most that one turn of a stream moves; 0: 4 MiB dedicated, 1 MiB
                                shared. Smaller is fairer among streams of one thread, and tells
                                progress more often; below 256 KiB costs speed */
@@ -40,6 +44,13 @@ typedef struct ferry_service_options {
                                   when nothing is queued */
     uint64_t limit_file_bytes; /* bytes of files, and other sources, as far as they are known;
                                   likewise */
+    /*
+     * Ferry's threads have the scheduling policy and priority of the thread that creates the service,
+     * also where that is a real-time policy. Otherwise they are ordinary ones then (SCHED_OTHER), lest
+     * work for peers gets ahead of what the priority was meant for. Policies that are not real-time,
+     * as SCHED_BATCH and SCHED_IDLE, and the nice value are inherited in either case, as threads do.
+     */
+    bool inherit_scheduling;
 } ferry_service_options;
 
 /* A look at all streams that have not ended: right when it was taken. */

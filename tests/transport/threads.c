@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* What ferry's threads are like: how much stack they have, and which scheduling policy. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <sched.h>
+
+/* ---- stacks ---------------------------------------------------------------------------------- */
+
+/* A host with large static TLS: it comes out of every thread's stack. */
+enum { STATIC_TLS = 600 * 1024, STACK = 256 * 1024 };
+static _Thread_local volatile char large[STATIC_TLS];
+
+/* Less than was asked for by what the loop has below a callback; and by what sanitizers need. */
+enum { USED = STACK - 48 * 1024 };
+
+static void use_the_stack(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)arg;
+    volatile char buffer[USED];
+    for (size_t i = 0; i < sizeof buffer; i += 1024)
+        buffer[i] = (char)result->error;
+    large[STATIC_TLS - 1] = buffer[0];
+}
+
+static void use_a_stack_of(ferry_placement placement, size_t stack_bytes)
+{
+    ferry_service_options options = {
+        .placement = placement, .shared_owners = 1, .stack_bytes = stack_bytes};
+    ferry_request_options request = {.on_owner = use_the_stack};
+    ferry_service *service;
+    ferry_promise *promise;
+    pair ends = unix_pair(SOCK_STREAM);
+    check_eq(ferry_service_create(&options, &service), 0);
+    ferry_stream *stream = stream_adopt(service, ends.ours);
+    check_eq(ferry_stream_write(stream, "x", 1, &request, &promise), 0);
+    check_eq(outcome(promise).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    check_eq(close(ends.theirs), 0);
+}
+
+PROMISE_BOTH(threads, stack_that_was_asked_for_is_there_beside_the_hosts_static_tls)
+{
+    use_a_stack_of(placement, 0); /* 256 KiB */
+    use_a_stack_of(placement, STACK);
+    use_a_stack_of(placement, STACK + 1);
+}
+
+PROMISE_BOTH(threads, connecting_by_name_gets_a_stack_beside_static_tls)
+{
+    ferry_service *service = service_start(placement);
+    ferry_promise *connected;
+    check_eq(ferry_connect(service, "localhost:1", NULL, &connected), 0);
+    check(outcome(connected).error != 0); /* nobody listens: but the look-up did not crash */
+    ferry_service_destroy(service);
+}
+
+/* ---- scheduling ------------------------------------------------------------------------------ */
+
+static void tell_policy(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    *(int *)arg = sched_getscheduler(0);
+}
+
+/* The policy of the thread that carries out a stream's requests. */
+static int policy_of_owner(ferry_placement placement, bool inherits)
+{
+    ferry_service_options options = {
+        .placement = placement, .shared_owners = 1, .inherit_scheduling = inherits};
+    int policy = -1;
+    ferry_request_options request = {.on_owner = tell_policy, .on_owner_arg = &policy};
+    ferry_service *service;
+    ferry_promise *promise;
+    pair ends = unix_pair(SOCK_STREAM);
+    check_eq(ferry_service_create(&options, &service), 0);
+    ferry_stream *stream = stream_adopt(service, ends.ours);
+    check_eq(ferry_stream_write(stream, "x", 1, &request, &promise), 0);
+    check_eq(outcome(promise).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    check_eq(close(ends.theirs), 0);
+    return policy;
+}
+
+/* Whether it is allowed here. */
+static bool take_policy(int policy, int priority)
+{
+    struct sched_param parameter = {.sched_priority = priority};
+    int error = pthread_setschedparam(pthread_self(), policy, &parameter);
+    check(error == 0 || error == EPERM);
+    return error == 0;
+}
+
+PROMISE_BOTH(threads, real_time_policy_is_not_inherited_unless_asked_for)
+{
+    static const int policies[] = {SCHED_FIFO, SCHED_RR};
+    for (int i = 0; i < 2; i++) {
+        if (!take_policy(policies[i], 5))
+            return; /* not privileged */
+        check_eq(policy_of_owner(placement, false), SCHED_OTHER);
+        check_eq(policy_of_owner(placement, true), policies[i]);
+    }
+}
+
+PROMISE_BOTH(threads, policies_for_the_background_are_inherited)
+{
+    check(take_policy(SCHED_BATCH, 0));
+    check_eq(policy_of_owner(placement, false), SCHED_BATCH);
+    check(take_policy(SCHED_IDLE, 0));
+    check_eq(policy_of_owner(placement, false), SCHED_IDLE);
+}
