@@ -107,11 +107,18 @@ static int begin(ferry__derived *derived, ferry_promise **ret_derived)
 
 /* ---- one after the other --------------------------------------------------------------------- */
 
+/* Whether somebody wanted it called off: then nothing is to be done about it. */
+static bool is_cancel(const ferry_result *result)
+{
+    return result->error == -ECANCELED &&
+           (result->cause == FERRY_CAUSE_CANCEL || result->cause == FERRY_CAUSE_NONE);
+}
+
 static ferry_block *choose_block(const ferry_chain *chain, const ferry_result *result)
 {
     if (result->error == 0)
         return chain->on_done;
-    bool is_meant = chain->error != 0 ? result->error == chain->error : result->error != -ECANCELED;
+    bool is_meant = chain->error != 0 ? result->error == chain->error : !is_cancel(result);
     return is_meant ? chain->on_failed : NULL;
 }
 
@@ -258,7 +265,7 @@ static ferry__rule attempt, judge;
 static bool is_worth_another(const ferry__derived *derived, const ferry_result *result)
 {
     const ferry_retry *options = &derived->memory.retry.options;
-    return result->error != 0 && result->error != -ECANCELED &&
+    return result->error != 0 && !is_cancel(result) &&
            derived->memory.retry.attempts != options->attempts &&
            (options->is_worth == NULL || options->is_worth(result, options->arg));
 }

@@ -40,7 +40,7 @@ static void fire(ferry__timer *timer)
     delay *waiting = delay_of_timer(timer);
     ferry_outcome outcome = {0};
     if (ferry__inbox_is_closed(ferry__own_home(&waiting->own)))
-        outcome = ferry__own_cancelled(); /* its time has not come: its thread has ended */
+        outcome = ferry__own_cancelled(FERRY_CAUSE_GONE); /* its time has not come */
     settle(waiting, &outcome);
 }
 
@@ -48,7 +48,7 @@ static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
 {
     delay *waiting = delay_of_mail(mail);
     if (!receiver_gone && ferry__timer_is_set(&waiting->timer)) {
-        ferry_outcome outcome = ferry__own_cancelled();
+        ferry_outcome outcome = ferry__own_cancelled(FERRY_CAUSE_CANCEL);
         ferry__inbox_cancel_timer(ferry__own_home(&waiting->own), &waiting->timer);
         settle(waiting, &outcome);
     }

@@ -37,7 +37,7 @@ static void give_up(ferry__derived *derived)
     derived->is_settled = true;
     ferry__log(FERRY_LOG_WARNING, "a thread ended before a promise that it had made of others "
                                   "could settle: cancelled");
-    ferry_outcome outcome = ferry__own_cancelled();
+    ferry_outcome outcome = ferry__own_cancelled(FERRY_CAUSE_GONE);
     ferry__own_settle(&derived->own, &outcome, NULL);
 }
 
@@ -114,7 +114,7 @@ static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
     if (receiver_gone) {
         give_up(derived);
     } else if (!derived->is_settled) {
-        ferry_outcome outcome = ferry__own_cancelled();
+        ferry_outcome outcome = ferry__own_cancelled(FERRY_CAUSE_CANCEL);
         settle(derived, &outcome, NULL);
     }
     (void)ferry_promise_unref(&derived->own.promise); /* the mail's */

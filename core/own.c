@@ -28,6 +28,9 @@ void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type 
 void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_promise *origin)
 {
     own->promise.result = outcome->result;
+    if (outcome->result.error != -ECANCELED)
+        own->promise.result.cause =
+            FERRY_CAUSE_NONE; /* of what a block has made something else of */
     own->value = outcome->value;
     own->release = outcome->release;
     own->origin = ferry_promise_ref(origin);
@@ -48,9 +51,10 @@ void ferry__own_post_home(ferry__own *own, ferry__mail *mail)
     ferry__inbox_unref(home);
 }
 
-ferry_outcome ferry__own_cancelled(void)
+ferry_outcome ferry__own_cancelled(ferry_cause cause)
 {
-    return (ferry_outcome){.result = {.error = -ECANCELED, .phase = FERRY_PHASE_QUEUE}};
+    return (ferry_outcome){
+        .result = {.error = -ECANCELED, .phase = FERRY_PHASE_QUEUE, .cause = cause}};
 }
 
 /* Those that this thread is about to take apart. */
@@ -155,16 +159,21 @@ static claim settle_as(ferry_promise *promise, claim how, const ferry_outcome *o
     return (claim)before;
 }
 
+static void call_off(ferry_promise *promise, ferry_cause cause)
+{
+    ferry_outcome outcome = ferry__own_cancelled(cause);
+    (void)settle_as(promise, CALLED_OFF, &outcome);
+}
+
 static void cancel(ferry_promise *promise)
 {
-    ferry_outcome outcome = ferry__own_cancelled();
-    (void)settle_as(promise, CALLED_OFF, &outcome);
+    call_off(promise, FERRY_CAUSE_CANCEL);
 }
 
 static void forsake(ferry_promise *promise)
 {
     ferry__report_dropped(promise);
-    cancel(promise);
+    call_off(promise, FERRY_CAUSE_GONE);
 }
 
 static void report_if_pending(ferry__own *own)

@@ -48,7 +48,7 @@ ferry__inbox *ferry__own_home(const ferry__own *own);
 void ferry__own_post_home(ferry__own *own, ferry__mail *mail);
 
 /* The outcome of whoever was called off. */
-ferry_outcome ferry__own_cancelled(void);
+ferry_outcome ferry__own_cancelled(ferry_cause cause);
 
 /* A type's destroy. */
 void ferry__own_destroy(ferry_promise *promise);

@@ -53,6 +53,34 @@ const char *ferry_method_name(ferry_method method)
     return "unknown";
 }
 
+/* Each cause in a word, and in the words of a sentence's end. */
+static const struct {
+    const char *name, *phrase;
+} causes[] = {
+    [FERRY_CAUSE_NONE] = {"none", ""},
+    [FERRY_CAUSE_CANCEL] = {"cancel", ": cancelled"},
+    [FERRY_CAUSE_CLOSE] = {"close", ": the stream was closed"},
+    [FERRY_CAUSE_ABORT] = {"abort", ": the stream was aborted"},
+    [FERRY_CAUSE_BROKEN] = {"broken", ": the stream had broken"},
+    [FERRY_CAUSE_DESTROY] = {"destroy", ": the service was destroyed"},
+    [FERRY_CAUSE_GONE] = {"gone", ": nobody was left to settle it"},
+};
+
+static bool is_known(ferry_cause cause)
+{
+    return (unsigned)cause < sizeof causes / sizeof causes[0];
+}
+
+const char *ferry_cause_name(ferry_cause cause)
+{
+    return is_known(cause) ? causes[cause].name : "unknown";
+}
+
+static const char *phrase_of(const ferry_result *result)
+{
+    return is_known(result->cause) ? causes[result->cause].phrase : "";
+}
+
 int ferry_result_format(const ferry_result *result, char *buffer, size_t size)
 {
     if (result == NULL || (buffer == NULL && size > 0))
@@ -66,9 +94,10 @@ int ferry_result_format(const ferry_result *result, char *buffer, size_t size)
                         ferry_method_name(result->method));
     if (result->phase == FERRY_PHASE_DONE && result->sent == 0 && result->remaining == 0)
         /* a program's own failure, which has none of them */
-        return snprintf(buffer, size, "%s: %s", ferry_status_name(result->error),
-                        ferry_status_message(result->error));
-    return snprintf(buffer, size, "%s in %s: %s (%" PRIu64 " bytes sent, %" PRIu64 " remaining)",
+        return snprintf(buffer, size, "%s: %s%s", ferry_status_name(result->error),
+                        ferry_status_message(result->error), phrase_of(result));
+    return snprintf(buffer, size, "%s in %s: %s%s (%" PRIu64 " bytes sent, %" PRIu64 " remaining)",
                     ferry_status_name(result->error), ferry_phase_name(result->phase),
-                    ferry_status_message(result->error), result->sent, result->remaining);
+                    ferry_status_message(result->error), phrase_of(result), result->sent,
+                    result->remaining);
 }

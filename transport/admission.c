@@ -387,8 +387,10 @@ static void cancel(ferry_promise *promise)
     if (is_ours)
         unlist(service, waiting);
     (void)pthread_mutex_unlock(&service->room_mutex);
-    if (is_ours)
-        settle(waiting, -ECANCELED);
+    if (!is_ours)
+        return;
+    waiting->promise.result.cause = FERRY_CAUSE_CANCEL;
+    settle(waiting, -ECANCELED);
 }
 
 static const ferry__promise_type room_type = {.destroy = destroy, .cancel = cancel};

@@ -51,6 +51,8 @@ static ferry__part *find_next_part(ferry_stream *stream)
            !waits_to_close(stream)) {
         int error = refusal(stream, request);
         if (error != 0) {
+            if (error == -ECANCELED)
+                request->promise.result.cause = FERRY_CAUSE_BROKEN;
             ferry__stream_refuse(stream, request, error);
             continue;
         }
@@ -301,7 +303,7 @@ static void give_up(ferry_stream *stream)
     if (stream->padding == 0 && head != NULL && head->kind == FERRY__SEND)
         ferry__stream_finish(stream, head, -ETIMEDOUT, FERRY_PHASE_SINK);
     ferry__stream_drop_padding(stream);
-    ferry__confirm_give_up(stream, -ETIMEDOUT);
+    ferry__confirm_give_up(stream, -ETIMEDOUT, FERRY_CAUSE_NONE);
     ferry__stream_poison(stream, -ETIMEDOUT);
 }
 

@@ -145,8 +145,8 @@ void ferry__confirm_look_later(ferry_stream *stream);
 /* Settles what is confirmed by now. */
 void ferry__confirm_look(ferry_stream *stream);
 
-/* Nothing will be confirmed any more, because of this error. */
-void ferry__confirm_give_up(ferry_stream *stream, int error);
+/* Nothing will be confirmed any more, because of this error. @param cause of -ECANCELED. */
+void ferry__confirm_give_up(ferry_stream *stream, int error, ferry_cause cause);
 
 /* ---- closing.c ---- */
 

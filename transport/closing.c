@@ -58,7 +58,7 @@ static void take_close_request(ferry_stream *stream)
 void ferry__closing_start(ferry_stream *stream)
 {
     take_close_request(stream);
-    ferry__intake_end(stream, -ECANCELED);
+    ferry__intake_abandon(stream, FERRY_CAUSE_CLOSE);
     if (!start_lingering(stream))
         close_sink(stream, 0, false);
 }
@@ -118,18 +118,22 @@ void ferry__linger_timeout(ferry__timer *timer)
 
 void ferry__closing_abort(ferry_stream *stream)
 {
+    ferry_cause cause = atomic_load(&stream->abort_cause);
     for (ferry__request *request; (request = stream->queue.first) != NULL;) {
-        if (request->kind == FERRY__CLOSE)
+        if (request->kind == FERRY__CLOSE) {
             take_close_request(stream);
-        else
-            ferry__stream_finish(stream, request, -ECANCELED,
-                                 ferry__stream_phase_of(stream, request));
+            continue;
+        }
+        request->promise.result.cause = cause;
+        ferry__stream_finish(stream, request, -ECANCELED, ferry__stream_phase_of(stream, request));
     }
     ferry__stream_drop_padding(stream);
-    ferry__confirm_give_up(stream, -ECANCELED);
-    ferry__intake_end(stream, -ECANCELED);
-    if (stream->state != FERRY__GONE)
-        close_sink(stream, -ECANCELED, true);
+    ferry__confirm_give_up(stream, -ECANCELED, cause);
+    ferry__intake_abandon(stream, cause);
+    if (stream->state == FERRY__GONE)
+        return;
+    close_result(stream)->cause = cause;
+    close_sink(stream, -ECANCELED, true);
 }
 
 /* E0: the flag goes up only while nobody is admitted; pairs with every admission in admission.c. */

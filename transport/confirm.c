@@ -97,10 +97,12 @@ void ferry__confirm_look(ferry_stream *stream)
         ferry__confirm_look_later(stream);
 }
 
-void ferry__confirm_give_up(ferry_stream *stream, int error)
+void ferry__confirm_give_up(ferry_stream *stream, int error, ferry_cause cause)
 {
-    while (stream->confirming.first != NULL)
+    while (stream->confirming.first != NULL) {
+        stream->confirming.first->promise.result.cause = cause;
         ferry__stream_conclude_confirming(stream, stream->confirming.first, error);
+    }
     ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
 }
 

@@ -216,6 +216,8 @@ static void settle(connection *self, int error, ferry_phase phase)
     ferry_promise *promise = &self->outcome->promise;
     ferry_result *result = &promise->result;
     result->error = error == -ESHUTDOWN ? -ECANCELED : error; /* the service is being destroyed */
+    if (result->error == -ECANCELED)
+        result->cause = self->cancel_came ? FERRY_CAUSE_CANCEL : FERRY_CAUSE_DESTROY;
     result->phase = phase;
     result->active_ns = ferry__clock_now() - ferry__promise_created(promise);
     if (ferry__promise_settle(promise, &self->owner->ringer) && !self->cancel_came)

@@ -121,6 +121,14 @@ static const ferry__read_type *type_of(ferry__request *request)
     return ferry__request_read(request)->type;
 }
 
+/* Its own, if it was cancelled or a relay's other stream says so; else why reading has ended. */
+static ferry_cause cause_of(const ferry__intake *intake, const ferry_result *result, int error)
+{
+    if (error != -ECANCELED)
+        return FERRY_CAUSE_NONE; /* a cancel that came too late */
+    return result->cause != FERRY_CAUSE_NONE ? result->cause : intake->cause;
+}
+
 static void finish(ferry__intake *intake, ferry__request *request, int error, ferry_phase phase)
 {
     ferry_result *result = &request->promise.result;
@@ -128,6 +136,7 @@ static void finish(ferry__intake *intake, ferry__request *request, int error, fe
     ferry__queue_remove(&intake->reads, request);
     result->at_end = error == 0 && intake->has_ended && intake->error == 0 &&
                      ferry__bytes_count(&intake->kept) == 0;
+    result->cause = cause_of(intake, result, error);
     type_of(request)->conclude(request, error);
     intake->offset += result->sent;
     ferry__stream_finish_read(intake->stream, request, error, phase);
@@ -298,7 +307,7 @@ void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower)
     if (borrower == intake->subscriber) {
         note_declined(intake, borrower, left);
         if (borrower->is_gone)
-            ferry__intake_end(stream, -ECANCELED);
+            ferry__intake_abandon(stream, FERRY_CAUSE_GONE);
     }
     ferry__activity_end(&stream->owner->activity);
     ferry__stream_schedule_reading(stream);
@@ -570,6 +579,16 @@ void ferry__intake_end(ferry_stream *stream, int error)
     intake->is_over = true;
     ferry__timers_cancel(&stream->owner->timers, &intake->timer);
     refuse_all(intake, intake->error);
+}
+
+void ferry__intake_abandon(ferry_stream *stream, ferry_cause cause)
+{
+    ferry__intake *intake = intake_of(stream);
+    if (intake == NULL)
+        return;
+    if (intake->cause == FERRY_CAUSE_NONE)
+        intake->cause = cause;
+    ferry__intake_end(stream, -ECANCELED);
 }
 
 static void look_at_deadline(ferry__timer *timer)

@@ -43,11 +43,12 @@ typedef struct ferry__intake {
     unsigned delivered;         /* commands, so far */
     unsigned readers_delivered; /* likewise */
     bool is_cut_short;          /* a short count does not say that there is nothing more */
-    bool is_away;   /* the first read has the direction in other hands: nothing is read */
-    bool is_full;   /* so much waits to be taken that nothing more is read for now */
-    bool has_ended; /* nothing more comes, */
-    bool is_over;   /* and what had come is not to be had either, */
-    int error;      /* because of this; 0: the peer's end of file */
+    bool is_away;      /* the first read has the direction in other hands: nothing is read */
+    bool is_full;      /* so much waits to be taken that nothing more is read for now */
+    bool has_ended;    /* nothing more comes, */
+    bool is_over;      /* and what had come is not to be had either, */
+    int error;         /* because of this; 0: the peer's end of file */
+    ferry_cause cause; /* if that is -ECANCELED: why */
     ferry__queue reads;
     ferry__bytes kept;             /* come and not taken, beside what is on loan */
     size_t declined;               /* so many of them the subscriber has seen and not taken */
@@ -81,6 +82,9 @@ void ferry__intake_ready(ferry_stream *stream, uint32_t events);
 
 /* Nothing more is read: whatever waits for it learns this error, and what is kept is dropped. */
 void ferry__intake_end(ferry_stream *stream, int error);
+
+/* Likewise with -ECANCELED, for this cause. */
+void ferry__intake_abandon(ferry_stream *stream, ferry_cause cause);
 
 /* A read has arrived. */
 void ferry__intake_deliver_read(ferry__mail *mail, bool receiver_gone);

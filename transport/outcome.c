@@ -183,6 +183,8 @@ static void call_off(ferry_stream *stream, ferry__request *request, int error)
 {
     if (ferry__stream_is_cut(stream) || !may_be_called_off(request))
         return;
+    if (error == -ECANCELED)
+        request->promise.result.cause = FERRY_CAUSE_CANCEL;
     stream->turn_began_at = ferry__clock_now(); /* this is no turn: for its receipt */
     /* But shown as one: what it lets go of may last. */
     ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);

@@ -269,6 +269,8 @@ static void deliver_return(ferry__mail *mail, bool receiver_gone)
     if (is_end_of_reading(&self->outcome))
         ferry__intake_note_end(intake, self->outcome.error);
     bool is_called_off = self->outcome.error == -ECANCELED && self->called_off != 0;
+    if (!is_called_off && self->outcome.error == -ECANCELED)
+        request->promise.result.cause = self->outcome.cause;
     ferry__intake_go_on(intake, request, is_called_off ? self->called_off : self->outcome.error,
                         self->outcome.phase);
 }

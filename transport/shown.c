@@ -221,7 +221,7 @@ static bool is_subject(const ferry__member *member, const void *subject)
 
 static void abort_member(ferry__member *member)
 {
-    ferry_stream_abort(ferry__stream_of_member(member));
+    ferry__stream_abort(ferry__stream_of_member(member), FERRY_CAUSE_DESTROY);
 }
 
 static void ref_member(ferry__member *member)

@@ -565,15 +565,22 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
     return 0;
 }
 
-void ferry_stream_abort(ferry_stream *stream)
+void ferry__stream_abort(ferry_stream *stream, ferry_cause cause)
 {
-    if (check_usable(stream) != 0 || atomic_exchange(&stream->is_aborting, true))
+    unsigned char none = FERRY_CAUSE_NONE;
+    if (!atomic_compare_exchange_strong(&stream->abort_cause, &none, (unsigned char)cause))
         return;
     if (ferry__admit(stream, nothing, FERRY__ENDED, FERRY__CLOSED, FERRY__UNLIMITED) != 0)
         return; /* it is closed already */
     ferry__admission_tell(stream);
     ferry__sink_cut(&stream->sink);
     ferry__owner_post(stream->owner, &stream->abort_mail);
+}
+
+void ferry_stream_abort(ferry_stream *stream)
+{
+    if (check_usable(stream) == 0)
+        ferry__stream_abort(stream, FERRY_CAUSE_ABORT);
 }
 
 void ferry_stream_resume(ferry_stream *stream)

@@ -108,8 +108,8 @@ struct ferry_stream {
     _Atomic uint64_t source_bytes; /* of sources, admitted and not settled, as far as known */
     ferry__mail abort_mail;
     ferry__mail resume_mail;
-    atomic_bool is_aborting; /* ferry_stream_abort was called */
-    atomic_bool is_resuming; /* resume_mail is under way */
+    atomic_uchar abort_cause; /* why it is aborted, a ferry_cause; FERRY_CAUSE_NONE: it is not */
+    atomic_bool is_resuming;  /* resume_mail is under way */
 
     /* Any thread; but the owner looks, or writes, each turn. */
     ferry__room room;                       /* who waits because this stream is full */
@@ -199,6 +199,9 @@ static inline void ferry__stream_do(const ferry_stream *stream, const char *step
 
 ferry_stream *ferry__stream_ref(ferry_stream *stream);
 void ferry__stream_unref(ferry_stream *stream);
+
+/* Any thread. As ferry_stream_abort, for this cause. */
+void ferry__stream_abort(ferry_stream *stream, ferry_cause cause);
 
 /* Whether nothing is under way: it is open, and all that was submitted before has settled. */
 bool ferry__stream_is_quiet(ferry_stream *stream);

@@ -63,6 +63,49 @@ PROMISE(chain, catch_is_by_error_and_passes_on_all_others)
     }
 }
 
+/* A settled promise of such a cause. */
+static ferry_promise *make_called_off(ferry_cause cause)
+{
+    const ferry_result result = {.error = -ECANCELED, .cause = cause};
+    ferry_promise *promise = make();
+    check_eq(ferry_promise_settle(promise, &result), 0);
+    return promise;
+}
+
+PROMISE(chain, failure_that_nobody_wanted_is_handled_and_a_cancel_is_passed_on)
+{
+    for (ferry_cause cause = FERRY_CAUSE_NONE; cause <= FERRY_CAUSE_GONE; cause++) {
+        bool is_cancel = cause == FERRY_CAUSE_NONE || cause == FERRY_CAUSE_CANCEL;
+        script any = {0}, just_that = {0};
+        ferry_promise *first = make_called_off(cause), *or_else, *caught;
+        check_eq(ferry_promise_or_else(first, play, &any, &or_else), 0);
+        check_eq(ferry_promise_catch(first, -ECANCELED, play, &just_that, &caught), 0);
+        expect(or_else, is_cancel ? -ECANCELED : 0, 0);
+        expect(caught, 0, 0);
+        check_eq(any.runs, !is_cancel);
+        check_eq(just_that.runs, 1);
+        drop(first);
+    }
+}
+
+PROMISE(chain, outcome_of_a_cancel_says_so)
+{
+    ferry_promise *first = make(), *forsaken = make(), *sequence, *timed, *followed;
+    script never = {0};
+    check_eq(ferry_promise_and_then(first, play, &never, &sequence), 0);
+    check_eq(ferry_promise_without_cancel(forsaken, &followed), 0);
+    check_eq(ferry_promise_after(1000 * 1000, &timed), 0);
+    check_eq(ferry_promise_cancel(sequence), 0);
+    check_eq(ferry_promise_cancel(timed), 0);
+    drop(forsaken); /* only what was made of it observes it any more */
+    run_all();
+    check_eq(result_of(sequence).cause, FERRY_CAUSE_CANCEL);
+    check_eq(result_of(first).cause, FERRY_CAUSE_CANCEL);
+    check_eq(result_of(timed).cause, FERRY_CAUSE_CANCEL);
+    check_eq(result_of(followed).cause, FERRY_CAUSE_GONE);
+    drop(first), drop(sequence), drop(timed), drop(followed);
+}
+
 PROMISE(chain, catches_follow_one_another_each_for_its_own_error)
 {
     script not_there = {.error = -EIO}, broken = {.more = 1}, again = {0};

@@ -161,8 +161,10 @@ PROMISE(after, time_of_a_thread_that_never_runs_its_inbox_comes_only_with_its_en
     pthread_barrier_wait(&self.barrier);
     check_eq(ferry_promise_await_all(self.made, 2, -1), 0);
     pthread_join(thread, NULL);
-    expect(self.made[0], -ECANCELED, 0);
-    expect(self.made[1], -ECANCELED, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        check_eq(result_of(self.made[i]).cause, FERRY_CAUSE_GONE);
+        expect(self.made[i], -ECANCELED, 0);
+    }
     check(is_pending(self.first)); /* that goes on */
     settle(self.first, 0, 0);
     drop(self.first);

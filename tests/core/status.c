@@ -40,6 +40,14 @@ PROMISE(status, result_in_words_names_error_phase_and_counts)
     const ferry_result own = {.error = -EIO}; /* a program's, which has no phase */
     ferry_result_format(&own, line, sizeof line);
     check(strcmp(line, "EIO: Input/output error") == 0);
+    const ferry_result broken = {.error = -ECANCELED,
+                                 .phase = FERRY_PHASE_QUEUE,
+                                 .remaining = 10,
+                                 .cause = FERRY_CAUSE_BROKEN};
+    ferry_result_format(&broken, line, sizeof line);
+    check(strcmp(line,
+                 "ECANCELED in queue: called off before it was complete: the stream had broken "
+                 "(0 bytes sent, 10 remaining)") == 0);
     const ferry_result done = {.method = FERRY_METHOD_SENDFILE, .sent = 1024};
     ferry_result_format(&done, line, sizeof line);
     check(strcmp(line, "1024 bytes sent by sendfile") == 0);
@@ -63,4 +71,12 @@ PROMISE(status, result_in_words_tells_its_length_and_never_overruns)
     check_eq(ferry_result_format(&done, NULL, 0), strlen("7 bytes sent by copy"));
     check_eq(ferry_result_format(NULL, line, 5), -EINVAL);
     check_eq(ferry_result_format(&done, NULL, 5), -EINVAL);
+}
+
+PROMISE(status, each_cause_has_a_name)
+{
+    check(strcmp(ferry_cause_name(FERRY_CAUSE_NONE), "none") == 0);
+    check(strcmp(ferry_cause_name(FERRY_CAUSE_GONE), "gone") == 0);
+    check(strcmp(ferry_cause_name((ferry_cause)(FERRY_CAUSE_GONE + 1)), "unknown") == 0);
+    check(strcmp(ferry_cause_name((ferry_cause)-1), "unknown") == 0);
 }

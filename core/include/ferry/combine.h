@@ -15,8 +15,9 @@
  *     they are made of others in turn, the cancel goes down a level each time their home runs its
  *     inbox. So before memory goes away that a request borrows (a read's, a borrowed part's), await
  *     the request itself; what is made of it may have settled long before.
- *   - A promise whose outcome is -ECANCELED is cancelled: what is to follow it is cancelled as well,
- *     and no block runs, except one that asks for just that error.
+ *   - A promise that was cancelled (-ECANCELED, of cause cancel or none) takes with it what is to
+ *     follow it: no block runs, except one that asks for just that error. -ECANCELED of another
+ *     cause (ferry_cause) is a failure like any other: a broken connection is worth another try.
  *   - If the thread ends first, it settles with -ECANCELED as soon as one of those settles (at once,
  *     if it waits for a time), and the log hook is told. The others go on.
  *
@@ -49,7 +50,7 @@ typedef ferry_promise *ferry_block(ferry_promise *settled, ferry_outcome *outcom
 typedef struct ferry_chain {
     ferry_block *on_done;   /* runs if it succeeded; NULL: the outcome is passed on */
     ferry_block *on_failed; /* runs if it failed; NULL: likewise */
-    int error;         /* on_failed runs for this negative errno only; 0: for any but -ECANCELED */
+    int error;         /* on_failed runs for this negative errno only; 0: for any but a cancel */
     void *arg;         /* handed to the block; must stay valid until it has run, or will not */
     const char *label; /* as ferry_promise_options' */
 } ferry_chain;
@@ -194,7 +195,8 @@ typedef struct ferry_retry {
 } ferry_retry;
 
 /*
- * Makes a promise of an attempt that is repeated until it succeeds. Cancelled attempts are not.
+ * Makes a promise of an attempt that is repeated until it succeeds. One that was cancelled is not;
+ * one that is -ECANCELED of another cause is, as after any failure.
  *
  * Threads: any but ferry's own. Borrows: *retry, during the call. Gives: a reference.
  * Cancel: of the attempt under way, or of the pause.

@@ -41,11 +41,26 @@ typedef enum ferry_method {
     FERRY_METHOD_COPY      /* read, or generated, and written through a buffer */
 } ferry_method;
 
+/* Why it is -ECANCELED. Nothing else has a cause. One byte: results are kept by the thousand. */
+typedef enum __attribute__((packed)) ferry_cause {
+    FERRY_CAUSE_NONE,   /* it is not; or a program said so, and no more: that counts as a cancel */
+    FERRY_CAUSE_CANCEL, /* ferry_promise_cancel, of it or of what was made of it; or a group, a
+                           timeout or a map that needed it no more */
+    FERRY_CAUSE_CLOSE,  /* a read: its stream was closed */
+    FERRY_CAUSE_ABORT,  /* its stream was aborted */
+    FERRY_CAUSE_BROKEN, /* its stream had broken before its turn: an earlier request failed after
+                           some of its bytes had left. ferry_stream_get_status says with what */
+    FERRY_CAUSE_DESTROY, /* its service was destroyed */
+    FERRY_CAUSE_GONE /* whoever was to settle it is gone: the thread that it was made on has ended,
+                            or the last reference to a promise of the program's own */
+} ferry_cause;
+
 typedef struct ferry_result {
     int error;           /* 0, or a negative errno */
     ferry_phase phase;   /* where it ended */
     ferry_method method; /* how its bytes were moved */
     bool at_end;         /* a read: the peer's end of file came before, or with, its last byte */
+    ferry_cause cause;   /* of -ECANCELED: why */
     uint64_t sent;       /* bytes of this request that the kernel accepted; a read: it consumed */
     uint64_t remaining;  /* planned bytes that did not leave: sent + remaining is what was planned.
                                A source of unknown size is planned as far as it was read, and a file
@@ -64,12 +79,15 @@ FERRY_API const char *ferry_phase_name(ferry_phase phase);
 /* Names a method in one lower-case word ("sendfile"). Threads: any. @return a static string. */
 FERRY_API const char *ferry_method_name(ferry_method method);
 
+/* Names a cause in one lower-case word ("broken"). Threads: any. @return a static string. */
+FERRY_API const char *ferry_cause_name(ferry_cause cause);
+
 /*
  * Writes a result as one line for people: "ENOENT in open: No such file or directory (0 bytes
- * sent, 10 remaining)", "1024 bytes sent by sendfile", "1024 bytes sent" where several requests' are
- * added up (<ferry/combine.h>), or, of success without a byte, "done"; without phase and counts where a
- * program's own failure has none. What a read has stored is
- * "sent", too.
+ * sent, 10 remaining)", "ECANCELED in queue: called off before it was complete: the stream had
+ * broken (0 bytes sent, 10 remaining)", "1024 bytes sent by sendfile", "1024 bytes sent" where
+ * several requests' are added up (<ferry/combine.h>), or, of success without a byte, "done"; without
+ * phase and counts where a program's own failure has none. What a read has stored is "sent", too.
  *
  * Threads: any. Never allocates.
  * @param result what to describe; @param buffer gets at most size bytes, NUL included.

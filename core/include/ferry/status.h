@@ -4,8 +4,9 @@
  * the ones that it gives a meaning of its own, and turns any of them into words.
  *
  *   -EAGAIN      the stream's queue is at its limit, or no thread could be started for it
- *   -ECANCELED   not carried out: the stream was aborted, its service destroyed, or an earlier
- *                request failed after some of its bytes had left (the stream is poisoned)
+ *   -ECANCELED   not carried out: it was cancelled, the stream closed or aborted, its service
+ *                destroyed, or an earlier request failed after some of its bytes had left (the
+ *                stream is poisoned); a result's cause tells which (<ferry/result.h>)
  *   -ECHILD      the object belongs to the parent of this forked process
  *   -EDEADLK     waiting here would deadlock: in a callback, or on one of ferry's own threads
  *   -EALREADY    it has settled: there is nothing to cancel

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+/* -ECANCELED always says why; and what was not cancelled by anybody may be tried again. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <sys/un.h>
+
+static void check_cause(ferry_promise *promise, ferry_cause cause)
+{
+    ferry_result result = outcome(promise);
+    check_eq(result.error, -ECANCELED);
+    check_eq(result.cause, cause);
+}
+
+static ferry_promise *submit_read(ferry_stream *stream, void *data, size_t size)
+{
+    const ferry_read what = {.data = data, .size = size, .mode = FERRY_READ_EXACTLY};
+    ferry_promise *promise;
+    check_eq(ferry_stream_read(stream, &what, NULL, &promise), 0);
+    return promise;
+}
+
+static ferry_promise *submit_relay(ferry_stream *from, ferry_stream *to)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_relay(from, to, FERRY_TO_END, 0, NULL, &promise), 0);
+    return promise;
+}
+
+/* A stream with a head that is stuck, a write behind it, and a read. */
+typedef struct scene {
+    ferry_service *service;
+    ferry_stream *stream;
+    int theirs;
+    ferry_promise *head, *behind, *read;
+    char memory[16];
+} scene;
+
+static void scene_open(scene *s, ferry_placement placement)
+{
+    pair both = unix_pair(SOCK_STREAM);
+    s->service = service_start(placement);
+    s->stream = stream_adopt(s->service, both.ours);
+    s->theirs = both.theirs;
+    s->head = submit_stuck(s->stream, both.theirs);
+    s->behind = submit_write(s->stream, "x", 1);
+    s->read = submit_read(s->stream, s->memory, sizeof s->memory);
+}
+
+static void scene_close(scene *s)
+{
+    close(s->theirs);
+    ferry_stream_unref(s->stream);
+    ferry_service_destroy(s->service);
+}
+
+PROMISE_BOTH(causes, cancel_is_cancel_and_what_waits_behind_a_poisoned_head_is_broken)
+{
+    scene s;
+    scene_open(&s, placement);
+    check_eq(ferry_promise_cancel(s.read), 0);
+    check_cause(s.read, FERRY_CAUSE_CANCEL);
+    check_eq(ferry_promise_cancel(s.head), 0); /* midway */
+    check_cause(s.head, FERRY_CAUSE_CANCEL);
+    check_cause(s.behind, FERRY_CAUSE_BROKEN);
+    scene_close(&s);
+}
+
+PROMISE_BOTH(causes, connection_that_breaks_is_an_error_of_the_head_and_a_cause_behind_it)
+{
+    scene s;
+    scene_open(&s, placement);
+    check_eq(ferry_promise_cancel(s.read), 0);
+    ferry_promise_unref(s.read);
+    close(s.theirs);
+    ferry_result head = outcome(s.head);
+    check(head.error == -EPIPE || head.error == -ECONNRESET);
+    check_eq(head.cause, FERRY_CAUSE_NONE);
+    check_cause(s.behind, FERRY_CAUSE_BROKEN);
+    ferry_stream_unref(s.stream);
+    ferry_service_destroy(s.service);
+}
+
+PROMISE_BOTH(causes, abort_is_abort_of_all_that_was_under_way)
+{
+    scene s;
+    ferry_promise *closed;
+    scene_open(&s, placement);
+    ferry_stream_abort(s.stream);
+    check_eq(ferry_stream_close(s.stream, &closed), 0);
+    check_cause(s.head, FERRY_CAUSE_ABORT);
+    check_cause(s.behind, FERRY_CAUSE_ABORT);
+    check_cause(s.read, FERRY_CAUSE_ABORT);
+    check_cause(closed, FERRY_CAUSE_ABORT);
+    scene_close(&s);
+}
+
+PROMISE_BOTH(causes, destroy_is_destroy_of_all_that_was_under_way)
+{
+    scene s;
+    ferry_promise *closed;
+    scene_open(&s, placement);
+    check_eq(ferry_stream_close(s.stream, &closed), 0);
+    ferry_service_destroy(s.service);
+    check_cause(s.head, FERRY_CAUSE_DESTROY);
+    check_cause(s.behind, FERRY_CAUSE_DESTROY);
+    check_cause(s.read, FERRY_CAUSE_DESTROY);
+    check_cause(closed, FERRY_CAUSE_DESTROY);
+    close(s.theirs);
+    ferry_stream_unref(s.stream);
+}
+
+PROMISE_BOTH(causes, abort_of_what_waits_for_confirmation_is_abort)
+{
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_request_options acked = {.completion = FERRY_ACKED};
+    ferry_promise *sent;
+    check_eq(ferry_stream_write(stream, "x", 1, &acked, &sent), 0);
+    wait_readable(both.theirs);
+    ferry_stream_abort(stream);
+    check_cause(sent, FERRY_CAUSE_ABORT);
+    close(both.theirs);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(causes, read_of_a_stream_that_is_closed_is_close)
+{
+    pair both = unix_pair(SOCK_STREAM);
+    char memory[16];
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *read = submit_read(stream, memory, sizeof memory);
+    check_eq(close_stream(stream).error, 0);
+    check_cause(read, FERRY_CAUSE_CLOSE);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+/* ---- relays ---------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(causes, relay_has_the_cause_of_whichever_stream_called_it_off)
+{
+    static const ferry_cause causes[] = {FERRY_CAUSE_CANCEL, FERRY_CAUSE_CLOSE, FERRY_CAUSE_ABORT,
+                                         FERRY_CAUSE_BROKEN};
+    for (unsigned i = 0; i < 4; i++) {
+        scene to;
+        pair both = unix_pair(SOCK_STREAM);
+        scene_open(&to, placement);
+        ferry_stream *from = stream_adopt(to.service, both.ours);
+        ferry_promise *relayed = submit_relay(from, to.stream);
+        check_eq(write(both.theirs, "abc", 3), 3);
+        wait_until_asleep();
+        if (causes[i] == FERRY_CAUSE_CANCEL)
+            check_eq(ferry_promise_cancel(relayed), 0);
+        else if (causes[i] == FERRY_CAUSE_CLOSE)
+            check_eq(ferry_stream_close(from, NULL), 0);
+        else if (causes[i] == FERRY_CAUSE_ABORT)
+            ferry_stream_abort(to.stream);
+        else
+            check_eq(ferry_promise_cancel(to.head), 0); /* which poisons to */
+        check_cause(relayed, causes[i]);
+        ferry_promise_unref(to.head);
+        ferry_promise_unref(to.behind);
+        ferry_promise_unref(to.read);
+        ferry_stream_unref(from);
+        close(both.theirs);
+        scene_close(&to);
+    }
+}
+
+/* ---- what is no stream's --------------------------------------------------------------------- */
+
+PROMISE_BOTH(causes, promise_of_room_that_is_cancelled_is_cancel)
+{
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
+    ferry_promise *head = submit_stuck(stream, both.theirs), *room;
+    check_eq(ferry_stream_promise_room(stream, 1, 0, &room), 0);
+    check_eq(ferry_promise_cancel(room), 0);
+    check_cause(room, FERRY_CAUSE_CANCEL);
+    ferry_promise_unref(head);
+    ferry_stream_abort(stream);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+/* A listening socket that nobody can connect to for now; its address in text. */
+static int full_listener(char *text, size_t size)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int length = snprintf(address.sun_path + 1, 60, "ferry-causes-%ld-%d", (long)getpid(), rand());
+    socklen_t bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+    int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(listening, (struct sockaddr *)&address, bytes), 0);
+    check_eq(listen(listening, 0), 0);
+    snprintf(text, size, "unix:@%s", address.sun_path + 1);
+    return listening;
+}
+
+PROMISE_BOTH(causes, connect_is_cancelled_or_goes_with_its_service)
+{
+    char address[96];
+    int listening = full_listener(address, sizeof address);
+    ferry_service *service = service_start(placement);
+    ferry_promise *first, *cancelled, *destroyed;
+    check_eq(ferry_connect(service, address, NULL, &first), 0);
+    check_eq(outcome(first).error, 0); /* that is the one that fits */
+    check_eq(ferry_connect(service, address, NULL, &cancelled), 0);
+    check_eq(ferry_connect(service, address, NULL, &destroyed), 0);
+    check_eq(ferry_promise_cancel(cancelled), 0);
+    check_cause(cancelled, FERRY_CAUSE_CANCEL);
+    ferry_service_destroy(service);
+    check_cause(destroyed, FERRY_CAUSE_DESTROY);
+    close(listening);
+}
+
+static size_t take_all(ferry_stream *stream, const void *data, size_t length, bool at_end,
+                       void *arg)
+{
+    (void)stream, (void)data, (void)at_end, (void)arg;
+    return length;
+}
+
+static void *set_reader_and_end(void *stream)
+{
+    const ferry_reader taker = {.on_read = take_all, .keep_open = true};
+    check_eq(ferry_stream_set_reader(stream, &taker), 0);
+    return NULL;
+}
+
+PROMISE_BOTH(causes, read_after_the_readers_thread_has_ended_is_gone)
+{
+    pair both = unix_pair(SOCK_STREAM);
+    char memory[16];
+    pthread_t thread;
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check_eq(pthread_create(&thread, NULL, set_reader_and_end, stream), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    check_eq(write(both.theirs, "abc", 3), 3); /* on loan to nobody */
+    wait_until_asleep();
+    check_cause(submit_read(stream, memory, sizeof memory), FERRY_CAUSE_GONE);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+/* ---- again ----------------------------------------------------------------------------------- */
+
+/* Two transfers over one connection, which breaks; each begins anew over another. */
+typedef struct transfer {
+    ferry_stream **stream;
+    ferry_promise *first; /* of the first attempt, which is made already */
+    unsigned attempts;
+} transfer;
+
+static ferry_promise *start_transfer(size_t number, ferry_outcome *outcome, void *arg)
+{
+    transfer *self = arg;
+    ferry_promise *sent = self->first;
+    self->attempts++;
+    if (number > 0)
+        outcome->result.error = ferry_stream_write(*self->stream, "x", 1, NULL, &sent);
+    return sent;
+}
+
+PROMISE_BOTH(causes, retry_tries_again_what_waited_behind_a_connection_that_broke)
+{
+    scene s;
+    scene_open(&s, placement);
+    check_eq(ferry_promise_cancel(s.read), 0);
+    ferry_promise_unref(s.read);
+    pair fresh = unix_pair(SOCK_STREAM);
+    ferry_stream *second = stream_adopt(s.service, fresh.ours);
+    transfer both[2] = {{.stream = &second, .first = s.head},
+                        {.stream = &second, .first = s.behind}};
+    ferry_promise *tried[2];
+    for (unsigned i = 0; i < 2; i++) {
+        const ferry_retry retry = {.start = start_transfer, .arg = &both[i]};
+        check_eq(ferry_promise_retry(&retry, &tried[i]), 0);
+    }
+    check_eq(ferry_inbox_run(-1), 2); /* both attempts are under way */
+    close(s.theirs);
+    for (unsigned i = 0; i < 2; i++) {
+        check_eq(outcome(tried[i]).error, 0);
+        check_eq(both[i].attempts, 2);
+    }
+    ferry_stream_unref(s.stream);
+    ferry_stream_unref(second);
+    close(fresh.theirs);
+    ferry_service_destroy(s.service);
+}
+
+PROMISE_BOTH(causes, retry_gives_up_what_was_cancelled)
+{
+    scene s;
+    scene_open(&s, placement);
+    transfer self = {.stream = &s.stream, .first = ferry_promise_ref(s.behind)};
+    const ferry_retry retry = {.start = start_transfer, .arg = &self};
+    ferry_promise *tried;
+    check_eq(ferry_promise_retry(&retry, &tried), 0);
+    check_eq(ferry_inbox_run(-1), 1);
+    check_eq(ferry_promise_cancel(s.behind), 0);
+    check_cause(s.behind, FERRY_CAUSE_CANCEL);
+    check_cause(tried, FERRY_CAUSE_CANCEL);
+    check_eq(self.attempts, 1);
+    ferry_promise_unref(s.head);
+    ferry_promise_unref(s.read);
+    ferry_stream_abort(s.stream);
+    scene_close(&s);
+}
