@@ -6,10 +6,9 @@ set -eu
 source=$1 build=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cmake --install "$build" --prefix "$work/prefix" >"$work/log" || { cat "$work/log"; exit 1; }
-pc=$(find "$work/prefix" -name ferry.pc)
-libraries=$(dirname "$(dirname "$pc")")
-sed -i "s|^prefix=.*|prefix=$work/prefix|" "$pc"
+cmake --install "$build" --prefix "$work/first" >"$work/log" || { cat "$work/log"; exit 1; }
+mv "$work/first" "$work/prefix" # it may be moved
+libraries=$(dirname "$(dirname "$(find "$work/prefix" -name ferry.pc)")")
 
 echo 1234567890 >"$work/file"
 check() {
@@ -21,6 +20,26 @@ export PKG_CONFIG_PATH=$libraries/pkgconfig
 # shellcheck disable=SC2046
 ${CC:-cc} "$source/tools/examples/first.c" $(pkg-config --cflags --libs ferry) -o "$work/by_pc"
 check "$work/by_pc"
+
+mkdir "$work/static"
+cp "$libraries/libferry.a" "$work/static"
+# shellcheck disable=SC2046
+${CC:-cc} "$source/tools/examples/first.c" -L"$work/static" \
+    $(pkg-config --static --cflags --libs ferry | sed "s|-L[^ ]*||") -o "$work/by_static_pc"
+check "$work/by_static_pc"
+
+# Wherever the libraries go to, by a relative or an absolute path: ferry.pc tells the places.
+for libdir in lib/some-arch "$work/elsewhere/lib"; do
+    cmake -S "$source" -B "$work/build" -DCMAKE_INSTALL_LIBDIR="$libdir" -DFERRY_BUILD_TESTS=OFF \
+        -DFERRY_BUILD_TOOLS=OFF >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+    cmake -DCMAKE_INSTALL_PREFIX="$work/other" -P "$work/build/install-pc.cmake" >"$work/log"
+    libdir=$(cd "$work" && mkdir -p other && cd other && realpath -m "$libdir")
+    for variable in "libdir $libdir" "includedir $work/other/include"; do
+        told=$(PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config --variable="${variable%% *}" ferry)
+        [ "$(realpath -m "$told")" = "$(realpath -m "${variable#* }")" ] ||
+            { echo "install: ferry.pc has $told as ${variable%% *}" >&2; exit 1; }
+    done
+done
 
 [ -f "$work/prefix/share/doc/ferry/examples/first.c" ] || { echo "install: no examples" >&2; exit 1; }
 
