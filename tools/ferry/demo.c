@@ -12,7 +12,6 @@
 
 #include <argp.h>
 #include <err.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,7 +185,6 @@ int command_demo(int argc, char **argv)
     };
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
 
-    (void)signal(SIGPIPE, SIG_IGN); /* the bare loop's; ferry needs no such thing */
     struct demo demo = {.arguments = &arguments};
     corpus_create(&demo.corpus, arguments.size->largest_file);
     demo.round_bytes = record_sum(&demo.corpus) * TRIAL_LANES;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The program `ferry`: finds the subcommand and hands it the rest of the command line. */
 #include "commands.h"
+#include "descriptors.h"
 #include "interrupt.h"
 
 #include <ferry/api.h>
@@ -23,7 +24,10 @@ static const char doc[] =
     "  demo                   send from many threads, check every byte, time it\n"
     "\n"
     "Without a command it runs the demo. `ferry COMMAND --help' says more.\n"
-    "ADDRESS is HOST:PORT, [V6]:PORT, :PORT, unix:/path or unix:@name.";
+    "ADDRESS is HOST:PORT, [V6]:PORT, :PORT, unix:/path or unix:@name.\n"
+    "\n"
+    "The exit status is 0 for success, 1 for failure, 2 for a command line that makes no sense. A "
+    "signal that ended a command before it was done ends the program, so that the shell knows.";
 
 /* A subcommand. */
 struct command {
@@ -70,6 +74,9 @@ int main(int argc, char **argv)
 {
     static const struct argp argp = {
         .parser = parse, .args_doc = "[COMMAND [ARGUMENT...]]", .doc = doc};
+    descriptors_begin();
+    interrupt_begin();
+    (void)atexit(descriptors_end);
     argp_err_exit_status = EXIT_USAGE;
     struct selection selected = {.command = find_command("demo"), .index = argc - 1};
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &selected);
@@ -77,5 +84,7 @@ int main(int argc, char **argv)
     argv[0] = selected.command->title;
     program_invocation_short_name = selected.command->title; /* for err(3) */
     int status = selected.command->run(argc - selected.index, argv);
-    return status != EXIT_SUCCESS && interrupt_signal() != 0 ? 128 + interrupt_signal() : status;
+    if (status != EXIT_SUCCESS && interrupt_signal() != 0)
+        interrupt_end(interrupt_signal());
+    return status;
 }

@@ -9,6 +9,7 @@
  * Everything but the storing happens on this thread, in callbacks while it runs its inbox.
  */
 #include "commands.h"
+#include "descriptors.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "units.h"
@@ -92,9 +93,10 @@ static int open_file(const char *name)
 {
     int fd = is_stdout(name) ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
                              : open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    if (fd < 0)
-        warn("%s", name);
-    return fd;
+    if (fd >= 0 && descriptors_may(fd, true))
+        return fd;
+    warn("%s", name);
+    return -1; /* there is one at most that is left open: standard output's */
 }
 
 /* Standard output is left as the shell gave it: it may be appending. */

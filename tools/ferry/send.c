@@ -11,6 +11,7 @@
  * token that we print which file it was.
  */
 #include "commands.h"
+#include "descriptors.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "units.h"
@@ -25,7 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -116,22 +116,12 @@ struct cargo {
     uint64_t size; /* from its position on; 0 where that is unknown */
 };
 
-/* All files are open at once: allow as many as the system lets us. */
-static void raise_fd_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static bool open_cargo(const char *name, struct cargo *ret_cargo)
 {
     bool is_stdin = strcmp(name, "-") == 0;
     int fd = is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : open(name, O_RDONLY | O_CLOEXEC);
     struct stat status;
-    if (fd < 0 || fstat(fd, &status) != 0) {
+    if (fd < 0 || !descriptors_may(fd, false) || fstat(fd, &status) != 0) {
         warn("%s", name);
         return false;
     }
@@ -151,7 +141,6 @@ static struct cargo *open_all(const struct arguments *arguments, uint64_t *ret_t
     struct cargo *all = calloc(arguments->count, sizeof *all);
     if (all == NULL)
         err(EXIT_FAILURE, NULL);
-    raise_fd_limit();
     *ret_total = 0;
     for (size_t i = 0; i < arguments->count; i++) {
         if (!open_cargo(arguments->files[i], &all[i])) {

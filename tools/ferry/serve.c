@@ -4,6 +4,7 @@
  * its command line and its signals.
  */
 #include "commands.h"
+#include "interrupt.h"
 #include "serve/dumper.h"
 #include "serve/gate.h"
 #include "serve/server.h"
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -157,18 +157,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 /* ---- serving --------------------------------------------------------------------------------- */
 
-/* Connections and open files are many. @return how many fds there may be. */
-static size_t raise_fd_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return 1024; /* what systems start with */
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-    (void)getrlimit(RLIMIT_NOFILE, &limit);
-    return (size_t)limit.rlim_cur;
-}
-
 /* A quarter of all fds is for files that the threads keep open; the rest for connections. */
 static struct cache_limits choose_limits(unsigned owners, size_t fds)
 {
@@ -184,17 +172,23 @@ static struct cache_limits choose_limits(unsigned owners, size_t fds)
     };
 }
 
+/* A signal that is blocked would come even if it is ignored. */
+static void add_unless_ignored(sigset_t *signals, int signal)
+{
+    if (!interrupt_is_ignored(signal))
+        (void)sigaddset(signals, signal);
+}
+
 /* Signals are waited for, not handled: blocked before there are threads, and before anything takes
  * its time, so that none of them ends a server that has just begun. @param ret_stop those that ask
  * for a stop. */
 static void block_signals(sigset_t *ret_stop)
 {
     (void)sigemptyset(ret_stop);
-    (void)sigaddset(ret_stop, SIGINT);
-    (void)sigaddset(ret_stop, SIGTERM);
+    add_unless_ignored(ret_stop, SIGINT);
+    add_unless_ignored(ret_stop, SIGTERM);
     sigset_t all = *ret_stop;
     (void)sigaddset(&all, SIGUSR1); /* the dumper's */
-    (void)sigaddset(&all, SIGPIPE); /* who reads standard error may go: that stops no service */
     (void)sigprocmask(SIG_BLOCK, &all, NULL);
 }
 
@@ -301,7 +295,7 @@ int command_serve(int argc, char **argv)
     if (types == NULL)
         return complain("types", -ENOMEM);
     site->types = types;
-    arguments.server.cache = choose_limits(arguments.server.owners, raise_fd_limit());
+    arguments.server.cache = choose_limits(arguments.server.owners, (size_t)sysconf(_SC_OPEN_MAX));
     int status = run(&arguments);
     media_types_free(types);
     (void)close(site->root);
