@@ -274,6 +274,17 @@ static int run(struct arguments *arguments)
     return status;
 }
 
+/* A relative path means what it means in the shell that the program was started by: it is to lead
+ * through the links that led there, when they are moved on. @return to be freed; NULL: no memory. */
+static char *make_absolute(const char *directory)
+{
+    char *path, *here = *directory != '/' ? get_current_dir_name() : NULL;
+    int length =
+        here != NULL ? asprintf(&path, "%s/%s", here, directory) : asprintf(&path, "%s", directory);
+    free(here);
+    return length >= 0 ? path : NULL;
+}
+
 int command_serve(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -288,7 +299,11 @@ int command_serve(int argc, char **argv)
         arguments.listens[arguments.count++] = "127.0.0.1:8080";
 
     struct site *site = &arguments.server.site;
-    site->root = tree_open_root(arguments.directory);
+    char *directory = make_absolute(arguments.directory);
+    if (directory == NULL)
+        return complain(arguments.directory, -ENOMEM);
+    site->directory = directory;
+    site->root = tree_open_root(directory);
     if (site->root < 0)
         return complain(arguments.directory, site->root);
     struct media_types *types = media_types_load(MEDIA_TYPES_PATH);
@@ -299,5 +314,6 @@ int command_serve(int argc, char **argv)
     int status = run(&arguments);
     media_types_free(types);
     (void)close(site->root);
+    free(directory);
     return status;
 }

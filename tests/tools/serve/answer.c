@@ -20,14 +20,22 @@ struct asking {
     struct response response;
 };
 
-static struct asking *begin(void)
+/* A cache that knows nothing yet, of the site as it is now. */
+static void begin_cache(struct asking *asking)
 {
     static const struct cache_limits plenty = {.entries = 100, .bytes = 1 << 20, .files = 10};
+    cache_free(asking->cache);
+    asking->cache = cache_create(&asking->tree.site, &plenty);
+}
+
+static struct asking *begin(void)
+{
     static const ferry_service_options options = {.placement = FERRY_SHARED, .shared_owners = 1};
     struct asking *asking = malloc(sizeof *asking);
     check(asking != NULL);
     asking->tree = tree_grow();
-    asking->cache = cache_create(&asking->tree.site, &plenty);
+    asking->cache = NULL;
+    begin_cache(asking);
     check_eq(ferry_service_create(&options, &asking->service), 0);
     tree_put(&asking->tree, "small.txt", "0123456789");
     tree_put(&asking->tree, "empty.txt", "");
@@ -36,6 +44,7 @@ static struct asking *begin(void)
     tree_set_time(&asking->tree, "large.bin", 784111777);
     tree_make_directory(&asking->tree, "sub");
     tree_put(&asking->tree, ".secret", "x");
+    await_tags();
     return asking;
 }
 
@@ -222,6 +231,7 @@ PROMISE(answer, what_is_not_there_or_not_to_be_seen_is_refused)
     ask(asking, "GET", "/%zz", "", 400);
     check(asking->response.keeps_alive);
     asking->tree.site.shows_hidden = true;
+    begin_cache(asking);
     ask(asking, "GET", "/.secret", "", 200);
     end(asking);
 }
@@ -288,6 +298,7 @@ PROMISE(answer, directory_is_its_index_or_a_list_where_that_is_allowed)
     struct asking *asking = begin();
     tree_put(&asking->tree, "sub/file", "x");
     asking->tree.site.lists = true;
+    begin_cache(asking);
     ask(asking, "GET", "/sub/", "", 200);
     check(strstr(asking->body, "\"./file\"") != NULL);
     check(has(asking, "Content-Type: text/html; charset=utf-8"));
@@ -452,6 +463,7 @@ PROMISE(answer, answer_that_is_dropped_gives_back_what_it_held)
     struct request request;
     static const char *const targets[] = {"/small.txt", "/sub/", "/large.bin"};
     asking->tree.site.lists = true;
+    begin_cache(asking);
     for (size_t i = 0; i < 3; i++) {
         char text[256];
         snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", targets[i]);

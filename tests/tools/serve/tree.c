@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/un.h>
 
 /* What opening and looking say alike. */
@@ -95,11 +97,92 @@ PROMISE(tree, what_is_neither_file_nor_directory_is_refused_without_waiting)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
     check_eq(tree_look(tree.site.root, "socket", &status), -EACCES);
-    check_eq(tree_open(tree.site.root, "socket", &status), -ENXIO);
+    check_eq(tree_open(tree.site.root, "socket", &status), -EACCES);
     close(fd);
     int devices = tree_open_root("/dev");
     check_eq(tree_open(devices, "null", &status), -EACCES);
     close(devices);
+    tree_fell(&tree);
+}
+
+/* Whether somebody has the fifo open for reading: only then a writer gets in. */
+static bool has_reader(const struct grown_tree *tree, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", tree->path, name);
+    int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+struct watching {
+    const struct grown_tree *tree;
+    atomic_bool is_over;
+    bool was_let_in;
+};
+
+static void *watch(void *arg)
+{
+    struct watching *watching = arg;
+    while (!watching->is_over && !watching->was_let_in)
+        watching->was_let_in = has_reader(watching->tree, "fifo");
+    return NULL;
+}
+
+PROMISE(tree, fifo_is_not_opened_for_a_moment_either)
+{
+    struct grown_tree tree = tree_grow();
+    struct watching watching = {.tree = &tree};
+    pthread_t thread;
+    tree_make_fifo(&tree, "fifo");
+    tree_link(&tree, "link", "fifo");
+    tree_put(&tree, "file", "x");
+    check_eq(pthread_create(&thread, NULL, watch, &watching), 0);
+    for (int i = 0; i < 2000; i++) {
+        check_eq(try_open(&tree, "fifo"), -EACCES);
+        check_eq(try_open(&tree, "link"), -EACCES);
+    }
+    watching.is_over = true;
+    pthread_join(thread, NULL);
+    check(!watching.was_let_in);
+    tree_fell(&tree);
+}
+
+/* Makes a name stand for a file and for a fifo in turn. */
+static void *swap(void *arg)
+{
+    struct watching *watching = arg;
+    while (!watching->is_over) {
+        tree_link(watching->tree, "next", "fifo");
+        tree_rename(watching->tree, "next", "name");
+        tree_link(watching->tree, "next", "file");
+        tree_rename(watching->tree, "next", "name");
+    }
+    return NULL;
+}
+
+PROMISE(tree, fifo_that_takes_a_files_place_meanwhile_is_not_opened)
+{
+    struct grown_tree tree = tree_grow();
+    struct watching watching = {.tree = &tree};
+    pthread_t watcher, swapper;
+    tree_make_fifo(&tree, "fifo");
+    tree_put(&tree, "file", "x");
+    tree_link(&tree, "name", "file");
+    check_eq(pthread_create(&watcher, NULL, watch, &watching), 0);
+    check_eq(pthread_create(&swapper, NULL, swap, &watching), 0);
+    for (int i = 0; i < 2000; i++) {
+        struct stat status;
+        int fd = tree_open(tree.site.root, "name", &status);
+        check(fd >= 0 || fd == -EACCES);
+        if (fd >= 0)
+            close(fd);
+    }
+    watching.is_over = true;
+    pthread_join(watcher, NULL);
+    pthread_join(swapper, NULL);
+    check(!watching.was_let_in);
     tree_fell(&tree);
 }
 

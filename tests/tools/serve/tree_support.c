@@ -17,7 +17,8 @@ struct grown_tree tree_grow(void)
     check(mkdtemp(tree.path) != NULL && mkdtemp(tree.outside) != NULL);
     tree.types = media_types_load(MEDIA_TYPES_PATH);
     check(tree.types != NULL);
-    tree.site = (struct site){.root = tree_open_root(tree.path), .types = tree.types};
+    tree.site = (struct site){
+        .directory = strdup(tree.path), .root = tree_open_root(tree.path), .types = tree.types};
     check(tree.site.root >= 0);
     return tree;
 }
@@ -33,6 +34,7 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
 void tree_fell(struct grown_tree *tree)
 {
     close(tree->site.root);
+    free((char *)(uintptr_t)tree->site.directory);
     media_types_free(tree->types);
     check_eq(nftw(tree->path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
     check_eq(nftw(tree->outside, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
@@ -119,4 +121,12 @@ void await_next_second(void)
     (void)http_date_now(&begin);
     for (now = begin; now == begin; (void)http_date_now(&now))
         (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+/* Twice the longest tick of a kernel's clock, by which files are stamped. */
+void await_tags(void)
+{
+    struct timespec left = {.tv_nsec = 40000000};
+    while (nanosleep(&left, &left) != 0)
+        continue;
 }

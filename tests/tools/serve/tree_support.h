@@ -37,4 +37,7 @@ void tree_set_time(const struct grown_tree *tree, const char *path, int64_t seco
 /* Waits until the second is another: what was cached is looked at anew. */
 void await_next_second(void);
 
+/* Waits until what was changed before is old enough to have an ETag. */
+void await_tags(void);
+
 #endif

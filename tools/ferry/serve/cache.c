@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 /* The name that is added to a directory's. */
@@ -23,7 +24,8 @@ struct place {
 };
 
 struct cache {
-    const struct site *site;
+    struct site site; /* with a root of its own */
+    int64_t looked_s; /* when it was last looked where the root is */
     struct cache_limits limits;
     struct cache_limits used; /* how much of each */
     struct place *newest;
@@ -126,7 +128,7 @@ static int put(struct cache *cache, uint64_t hash, size_t length, struct entry *
 static int explain_missing_index(const struct cache *cache, const struct target *target)
 {
     struct stat status;
-    int error = tree_look(cache->site->root, target->path, &status);
+    int error = tree_look(cache->site.root, target->path, &status);
     return error != 0 ? error : S_ISDIR(status.st_mode) ? -ENOTEMPTY : -ENOTDIR;
 }
 
@@ -138,7 +140,7 @@ static int load_index(const struct cache *cache, const struct target *target,
         return -ENAMETOOLONG;
     memcpy(file, target->path, target->length);
     memcpy(file + target->length, index_name, sizeof index_name);
-    int error = entry_create(cache->site, file, ret_entry);
+    int error = entry_create(&cache->site, file, ret_entry);
     bool is_missing = error == -ENOENT || error == -EISDIR;
     return is_missing ? explain_missing_index(cache, target) : error;
 }
@@ -147,7 +149,7 @@ static int load_once(const struct cache *cache, const struct target *target,
                      struct entry **ret_entry)
 {
     return target->is_directory ? load_index(cache, target, ret_entry)
-                                : entry_create(cache->site, target->path, ret_entry);
+                                : entry_create(&cache->site, target->path, ret_entry);
 }
 
 /* Files that nobody has asked for lately give their fds to one that somebody does. */
@@ -163,13 +165,24 @@ static int load(struct cache *cache, const struct target *target, struct entry *
 
 /* ---- the cache ------------------------------------------------------------------------------- */
 
+/* Whether there is a root, which may have been swapped, or made anew. */
+static bool has_root(struct cache *cache, int64_t now_s)
+{
+    if (cache->looked_s != now_s)
+        cache->site.root = tree_follow_root(cache->site.root, cache->site.directory);
+    cache->looked_s = now_s;
+    return cache->site.root >= 0;
+}
+
 int cache_find(struct cache *cache, const struct target *target, struct entry **ret_entry)
 {
-    uint64_t hash = XXH3_64bits(target->path, target->length);
-    struct place *place = find(cache, hash, target);
     int64_t now_s;
     (void)http_date_now(&now_s);
-    if (place != NULL && entry_is_valid(cache->site, place->entry, now_s)) {
+    if (!has_root(cache, now_s))
+        return -EAGAIN;
+    uint64_t hash = XXH3_64bits(target->path, target->length);
+    struct place *place = find(cache, hash, target);
+    if (place != NULL && entry_is_valid(&cache->site, place->entry, now_s)) {
         take_out_of_line(cache, place);
         put_in_front(cache, place);
         *ret_entry = place->entry;
@@ -194,7 +207,9 @@ struct cache *cache_create(const struct site *site, const struct cache_limits *l
     struct cache *cache = calloc(1, sizeof *cache + buckets * sizeof(struct place *));
     if (cache == NULL)
         return NULL;
-    cache->site = site;
+    cache->site = *site;
+    cache->site.root = tree_open_root(site->directory);
+    (void)http_date_now(&cache->looked_s);
     cache->limits = *limits;
     cache->mask = buckets - 1;
     return cache;
@@ -206,10 +221,12 @@ void cache_free(struct cache *cache)
         return;
     while (cache->oldest != NULL)
         drop(cache, cache->oldest);
+    if (cache->site.root >= 0)
+        (void)close(cache->site.root);
     free(cache);
 }
 
 const struct site *cache_site(const struct cache *cache)
 {
-    return cache->site;
+    return &cache->site;
 }

@@ -3,7 +3,8 @@
  * The files that one thread has served of late, by path. Each of ferry's owners has a cache of its
  * own, so that no lock and no shared cache line stands between a request and its answer.
  *
- * What a path names is looked at once a second at most: for so long an old version may be served.
+ * What a path names is looked at once a second at most: for so long an old version may be served. So
+ * is where the root is: while there is none nothing is served.
  * Whatever is not there is not remembered, so nobody can push files out by asking for names. Beyond
  * its limits it lets go of what was not asked for longest.
  */
@@ -21,7 +22,7 @@ struct cache_limits {
     size_t files;   /* that are kept open, which are the large ones */
 };
 
-/* @param site borrowed. @return NULL: out of memory. */
+/* @param site copied, its strings borrowed. @return NULL: out of memory. */
 struct cache *cache_create(const struct site *site, const struct cache_limits *limits);
 
 void cache_free(struct cache *cache); /* takes NULL */
@@ -32,7 +33,7 @@ const struct site *cache_site(const struct cache *cache);
  * Finds the file that a target names: of a directory, its index.html.
  * @param ret_entry valid until the next call.
  * @return 0; -EISDIR: it is a directory, asked for without its slash; -ENOTEMPTY: one that has no
- *         index.html; as entry_create.
+ *         index.html; -EAGAIN: the root is gone for now; as entry_create.
  */
 int cache_find(struct cache *cache, const struct target *target, struct entry **ret_entry);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is served, and how: it never changes while it is. */
+/* What is served, and how. But for root, of which each cache has its own, it never changes. */
 #ifndef TOOLS_FERRY_SERVE_SITE_H
 #define TOOLS_FERRY_SERVE_SITE_H
 
@@ -8,7 +8,8 @@
 #include <stdbool.h>
 
 struct site {
-    int root;                        /* the directory; see tree.h */
+    const char *directory;           /* the path of what is served, from / on */
+    int root;                        /* what it named when it was looked at; see tree.h */
     const struct media_types *types; /* what its files are */
     bool shows_hidden;               /* what begins with a dot is served like the rest */
     bool lists;                      /* a directory without an index.html shows what is in it */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -52,9 +54,50 @@ int tree_open_root(const char *directory)
     return error;
 }
 
+static bool is_same(int one, int other)
+{
+    struct stat a, b;
+    return fstat(one, &a) == 0 && fstat(other, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+int tree_follow_root(int root, const char *directory)
+{
+    int now = tree_open_root(directory);
+    bool is_unknown = now == -EMFILE || now == -ENFILE || now == -ENOMEM;
+    if (root >= 0 && (is_unknown || (now >= 0 && is_same(root, now)))) {
+        if (now >= 0)
+            (void)close(now);
+        return root;
+    }
+    if (root >= 0)
+        (void)close(root);
+    return now;
+}
+
+/* Opens for reading what an O_PATH fd stands for: the very same file, whatever its path names by now.
+ * @return an fd; -ENOENT: there is no /proc. */
+static int open_place(int place, bool is_directory)
+{
+    enum { FLAGS = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC }; /* a lease is not waited for */
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", place);
+    int fd = is_directory ? openat(place, ".", FLAGS | O_DIRECTORY) : open(path, FLAGS);
+    return fd < 0 ? -errno : fd;
+}
+
+/* To open a fifo lets the program go on that waits to write into it, and a device may do anything: so
+ * first it is found out what it is. Without /proc it is opened by its path, and looked at again. */
 int tree_open(int root, const char *path, struct stat *ret_status)
 {
-    return check(open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY), ret_status);
+    int place = check(open_beneath(root, path, O_PATH), ret_status);
+    if (place < 0)
+        return place;
+    int fd = open_place(place, S_ISDIR(ret_status->st_mode));
+    (void)close(place);
+    if (fd == -ENOENT)
+        fd = open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    return check(fd, ret_status);
 }
 
 int tree_look(int root, const char *path, struct stat *ret_status)

@@ -17,7 +17,16 @@
 int tree_open_root(const char *directory);
 
 /*
- * Opens a regular file or a directory for reading. Never waits, as opening a fifo would.
+ * Looks where the root's path leads by now: a deployment moves a link on, a build makes a directory
+ * anew. Takes: root, its fd so far, or a negative errno.
+ * @return root, if it is still what the path names, or if there is no fd to find out; else a new one,
+ *         or why there is none.
+ */
+int tree_follow_root(int root, const char *directory);
+
+/*
+ * Opens a regular file or a directory for reading. Never waits, and opens nothing else, not even for a
+ * moment.
  * @param path relative to the root; "" is the root itself. One that ends in a slash is a directory.
  * @return an fd; -EXDEV: it leads out; -EACCES: also for what is neither file nor directory; what
  *         else opening said.
