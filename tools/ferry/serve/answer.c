@@ -76,6 +76,7 @@ static int status_of(int error)
     case -ELOOP:
     case -ENXIO: /* a unix socket */
     case -ENOTEMPTY:
+    case -EFBIG:
         return 403;
     case -EMFILE:
     case -ENFILE:
@@ -161,12 +162,11 @@ static void answer_range(struct response *response, struct entry *entry, const s
 
 /* What stands before, between and behind the ranges of a multipart answer. A boundary must not occur
  * in the file; nobody can know that of a file that is not read, but nobody who wrote it could know
- * the nanosecond of its change, which the tag tells. */
+ * the nanosecond of its change, which is in its version. */
 static void add_boundary(struct text *text, const struct entry *entry)
 {
-    struct slice etag = entry->validators.etag;
     text_add_string(text, "ferry-");
-    text_add(text, etag.at + 1, etag.length - 2);
+    add_slice(text, entry->version);
 }
 
 static void add_range_head(struct text *text, const struct entry *entry, const struct range *range)

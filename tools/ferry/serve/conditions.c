@@ -59,7 +59,8 @@ static bool is_to_fail(const struct request *request, const struct validators *v
     if (list.at != NULL)
         return !list_has(list, validators->etag, false);
     int64_t date;
-    return get_date(request, REQUEST_IF_UNMODIFIED_SINCE, &date) && validators->modified_s > date;
+    return !validators->is_undated && get_date(request, REQUEST_IF_UNMODIFIED_SINCE, &date) &&
+           validators->modified_s > date;
 }
 
 static bool is_not_modified(const struct request *request, const struct validators *validators)
@@ -68,7 +69,8 @@ static bool is_not_modified(const struct request *request, const struct validato
     if (list.at != NULL)
         return list_has(list, validators->etag, true);
     int64_t date;
-    return get_date(request, REQUEST_IF_MODIFIED_SINCE, &date) && validators->modified_s <= date;
+    return !validators->is_undated && get_date(request, REQUEST_IF_MODIFIED_SINCE, &date) &&
+           validators->modified_s <= date;
 }
 
 int conditions_check(const struct request *request, const struct validators *validators)
@@ -86,6 +88,6 @@ bool conditions_allow_range(const struct request *request, const struct validato
     if (value.at == NULL) /* came twice: neither holds, so there is no proof of a version */
         return !request->has_come[REQUEST_IF_RANGE];
     if (http_date_parse(value.at, value.length, &date))
-        return date == validators->modified_s && date < now_s;
+        return !validators->is_undated && date == validators->modified_s && date < now_s;
     return is_same(value, validators->etag);
 }

@@ -10,8 +10,9 @@
 
 /* What tells one version of a file from another. */
 struct validators {
-    struct slice etag;  /* with its quotes; a strong one */
-    int64_t modified_s; /* seconds since 1970 */
+    struct slice etag;  /* with its quotes; a strong one. Empty: none is sure yet */
+    bool is_undated;    /* the time of its modification says nothing */
+    int64_t modified_s; /* else: seconds since 1970 */
 };
 
 /*

@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 /* ---- identity -------------------------------------------------------------------------------- */
 
@@ -33,10 +35,47 @@ bool entry_is_valid(const struct site *site, struct entry *entry, int64_t now_s)
     struct stat status;
     if (entry->checked_s == now_s)
         return true;
-    if (tree_look(site->root, entry->file, &status) != 0 || !is_same(&entry->identity, &status))
+    if (entry->is_provisional || tree_look(site->root, entry->file, &status) != 0 ||
+        !is_same(&entry->identity, &status))
         return false;
     entry->checked_s = now_s;
     return true;
+}
+
+/* ---- validators ------------------------------------------------------------------------------ */
+
+static int64_t nanoseconds(struct timespec time)
+{
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+/* Whether a file could change once more without its times telling: they are as coarse as the kernel's
+ * ticks, or as some file systems' seconds. */
+static bool is_fresh(const struct identity *identity)
+{
+    static const int64_t tick_ns = 20000000, coarse_ns = 2000000000;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    int64_t changed_ns = nanoseconds(identity->changed);
+    return nanoseconds(now) - changed_ns < (identity->changed.tv_nsec != 0 ? tick_ns : coarse_ns);
+}
+
+/* Whether the time of its modification tells one version from another. Not yet in the second of the
+ * modification, nor before 1980: archives and builds that want each file the same write 0, or 1, or
+ * the first day of 1980. And HTTP knows no dates in the future. */
+static bool is_dated(const struct identity *identity, int64_t now_s)
+{
+    static const int64_t first_s = 315705600; /* 3 January 1980: that day has passed everywhere */
+    return identity->modified.tv_sec >= first_s && identity->modified.tv_sec < now_s;
+}
+
+/* What is not known for sure today may be so in a second, when it is loaded anew. */
+static void judge(struct entry *entry, int64_t now_s)
+{
+    bool was_modified_now = entry->identity.modified.tv_sec == now_s;
+    entry->is_tagged = !entry->is_fickle && !is_fresh(&entry->identity);
+    entry->is_dated = !entry->is_fickle && is_dated(&entry->identity, now_s);
+    entry->is_provisional = !entry->is_tagged || was_modified_now;
 }
 
 /* ---- fields ---------------------------------------------------------------------------------- */
@@ -48,17 +87,13 @@ static void add_date(struct text *text, int64_t seconds)
     text_add(text, date, sizeof date);
 }
 
-/* The nanoseconds make a strong validator of it: they change with each write that is a clock tick
- * apart from the one before. */
-static void add_etag(struct text *text, const struct identity *identity)
+/* All that tells versions apart, in one number: times may be set, as cp -p does, and inodes are used
+ * again, but hardly both. */
+static void add_version(struct text *text, const struct identity *identity)
 {
-    uint64_t modified_ns =
-        (uint64_t)identity->modified.tv_sec * 1000000000 + (uint64_t)identity->modified.tv_nsec;
-    text_add_string(text, "\"");
-    text_add_hex(text, modified_ns);
+    text_add_hex(text, XXH3_64bits(identity, sizeof *identity));
     text_add_string(text, "-");
     text_add_hex(text, (uint64_t)identity->size);
-    text_add_string(text, "\"");
 }
 
 static struct slice since(const struct text *text, size_t mark)
@@ -66,58 +101,50 @@ static struct slice since(const struct text *text, size_t mark)
     return (struct slice){text->data + mark, text->length - mark};
 }
 
-/* No file was changed in the future: HTTP does not know such dates. */
-static int64_t modification(const struct identity *identity)
+static void add_last_modified(struct text *text, struct entry *entry)
 {
-    int64_t now_s;
-    (void)http_date_now(&now_s);
-    return identity->modified.tv_sec < now_s ? identity->modified.tv_sec : now_s;
+    entry->validators.is_undated = !entry->is_dated;
+    entry->validators.modified_s = entry->identity.modified.tv_sec;
+    if (!entry->is_dated)
+        return;
+    text_add_string(text, "Last-Modified: ");
+    add_date(text, entry->validators.modified_s);
+    text_add_string(text, "\r\n");
+}
+
+static void add_etag(struct text *text, struct entry *entry)
+{
+    if (!entry->is_tagged)
+        return;
+    text_add_string(text, "ETag: ");
+    size_t etag = text->length;
+    text_add_string(text, "\"");
+    text_add(text, entry->version.at, entry->version.length);
+    text_add_string(text, "\"");
+    entry->validators.etag = since(text, etag);
+    text_add_string(text, "\r\n");
 }
 
 static void write_fields(struct entry *entry, struct text *text)
 {
-    entry->validators.modified_s = modification(&entry->identity);
+    size_t version = text->length;
+    add_version(text, &entry->identity);
+    entry->version = since(text, version);
     size_t begin = text->length;
     text_add_string(text, "Content-Type: ");
     text_add_string(text, entry->type);
     text_add_string(text, "\r\nAccept-Ranges: bytes\r\n");
     size_t validators = text->length;
-    text_add_string(text, "Last-Modified: ");
-    add_date(text, entry->validators.modified_s);
-    text_add_string(text, "\r\nETag: ");
-    size_t etag = text->length;
-    add_etag(text, &entry->identity);
-    entry->validators.etag = since(text, etag);
-    text_add_string(text, "\r\n");
+    add_last_modified(text, entry);
+    add_etag(text, entry);
     entry->validator_fields = since(text, validators);
     entry->fields = since(text, begin);
 }
 
 /* ---- the image ------------------------------------------------------------------------------- */
 
-static bool read_all(int fd, char *buffer, size_t length)
-{
-    size_t count = 0;
-    while (count < length) {
-        ssize_t got = pread(fd, buffer + count, length - count, (off_t)count);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        count += (size_t)got;
-    }
-    return true;
-}
-
-/* @return 0; -EAGAIN: the file has changed meanwhile. */
-static int read_body(struct entry *entry, int fd)
-{
-    struct stat status;
-    bool is_whole = read_all(fd, image_body(entry->image), (size_t)entry->size);
-    return is_whole && fstat(fd, &status) == 0 && is_same(&entry->identity, &status) ? 0 : -EAGAIN;
-}
-
-static int make_image(struct entry *entry, size_t body_length)
+/* @param body what it is followed by in memory; empty if the file is shared. */
+static int make_image(struct entry *entry, const struct text *body)
 {
     enum { HEAD_BYTES = 1024 }; /* what is not a type's name is some 200 bytes */
     char buffer[HEAD_BYTES];
@@ -131,83 +158,166 @@ static int make_image(struct entry *entry, size_t body_length)
     text_add_string(&head, "\r\n\r\n");
     if (head.is_cut)
         return -EOVERFLOW;
-    entry->image = image_create(&head, body_length);
-    return entry->image != NULL ? 0 : -ENOMEM;
+    entry->image = image_create(&head, body->length);
+    if (entry->image == NULL)
+        return -ENOMEM;
+    if (body->length > 0)
+        memcpy(image_body(entry->image), body->data, body->length);
+    return 0;
+}
+
+/* ---- content --------------------------------------------------------------------------------- */
+
+/* What a file has to be sent. */
+struct content {
+    struct identity identity;  /* when it was opened */
+    uint64_t size;             /* bytes that are sent: as many as it had then, if they are there */
+    bool is_fickle;            /* what the file has tells nothing about what it will have */
+    ferry_shared_file *shared; /* or, if it is NULL, */
+    struct text body;          /* its bytes */
+};
+
+/* Reads up to its end, or most bytes. */
+static int read_body(int fd, uint64_t most, struct text *body)
+{
+    char buffer[8192];
+    while (body->length < most) {
+        uint64_t left = most - body->length;
+        ssize_t got = read(fd, buffer, left < sizeof buffer ? (size_t)left : sizeof buffer);
+        if (got < 0 && errno != EINTR)
+            return -errno;
+        if (got == 0)
+            break;
+        if (got > 0)
+            text_add(body, buffer, (size_t)got);
+    }
+    return body->is_cut ? -ENOMEM : 0;
+}
+
+/* A file that has another length than it says, as those of /proc and /sys: it is what was read. */
+static int believe_body(struct content *content)
+{
+    content->is_fickle = true;
+    content->size = content->body.length;
+    return content->size < ENTRY_FICKLE_BYTES ? 0 : -EFBIG;
+}
+
+/* @return 0; -EAGAIN: it has changed meanwhile, and its bytes may be of two versions. */
+static int take_small(struct content *content, int fd)
+{
+    struct stat after;
+    uint64_t most = content->size > 0 ? content->size : ENTRY_FICKLE_BYTES;
+    int error = read_body(fd, most, &content->body);
+    if (error != 0)
+        return error;
+    bool is_steady = fstat(fd, &after) == 0 && is_same(&content->identity, &after);
+    if (content->body.length == content->size && is_steady)
+        return 0;
+    if (is_steady)
+        return believe_body(content);
+    if (content->body.length > content->size)
+        content->body.length = (size_t)content->size; /* it was empty when it was opened */
+    content->size = content->body.length;
+    return -EAGAIN;
+}
+
+/* Takes: *fd, which is -1 then. @return 0; -EAGAIN: it has become shorter meanwhile. */
+static int take_large(struct content *content, int *fd)
+{
+    ferry_file file = ferry_file_fd(*fd);
+    file.flags = FERRY_FD_GIVE;
+    int error = ferry_shared_file_open(&file, &content->shared);
+    if (error != 0)
+        return error;
+    *fd = -1;
+    uint64_t size = ferry_shared_file_size(content->shared);
+    if (size >= content->size)
+        return 0;
+    content->size = size;
+    return -EAGAIN;
+}
+
+/* Takes: fd. */
+static int take(struct content *content, int fd, const struct stat *status)
+{
+    *content = (struct content){
+        .identity = identify(status), .size = (uint64_t)status->st_size, .body = text_growing()};
+    int error = S_ISDIR(status->st_mode)             ? -EISDIR
+                : content->size <= ENTRY_SMALL_BYTES ? take_small(content, fd)
+                                                     : take_large(content, &fd);
+    if (fd >= 0)
+        (void)close(fd);
+    return error;
+}
+
+static void drop(struct content *content)
+{
+    (void)ferry_shared_file_unref(content->shared);
+    free(content->body.data);
+}
+
+/* A file that is written to without pause never holds still: the last try's bytes are sent, for which
+ * nothing vouches. */
+static int take_content(const struct site *site, const char *file, struct content *ret_content)
+{
+    enum { TRIES = 3 };
+    for (int tries = 1;; tries++) {
+        struct stat status;
+        int fd = tree_open(site->root, file, &status);
+        if (fd < 0)
+            return fd;
+        int error = take(ret_content, fd, &status);
+        if (error == -EAGAIN && tries == TRIES) {
+            ret_content->is_fickle = true;
+            return 0;
+        }
+        if (error == 0)
+            return 0;
+        drop(ret_content);
+        if (error != -EAGAIN)
+            return error;
+    }
 }
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
-/* @return 0; -EAGAIN: the file has changed meanwhile. Takes: fd. */
-static int share(struct entry *entry, int fd)
-{
-    ferry_file file = ferry_file_fd(fd);
-    file.flags = FERRY_FD_GIVE;
-    int error = ferry_shared_file_open(&file, &entry->shared);
-    if (error != 0) {
-        (void)close(fd);
-        return error;
-    }
-    return ferry_shared_file_size(entry->shared) == entry->size ? 0 : -EAGAIN;
-}
-
-/* Takes: fd. */
-static int fill(struct entry *entry, int fd)
-{
-    bool is_small = entry->size <= ENTRY_SMALL_BYTES;
-    int error = make_image(entry, is_small ? (size_t)entry->size : 0);
-    if (error == 0 && !is_small)
-        return share(entry, fd);
-    if (error == 0)
-        error = read_body(entry, fd);
-    (void)close(fd);
-    return error;
-}
-
-static struct entry *allocate(const struct site *site, const char *file, const struct stat *status)
+static struct entry *allocate(const struct site *site, const char *file,
+                              const struct content *content)
 {
     const char *type = media_types_find(site->types, file);
-    enum { FIELDS_BYTES = 192 }; /* without the type: four names, a date, three numbers */
+    enum { FIELDS_BYTES = 256 }; /* without the type: five names, a date, five numbers */
     size_t path_bytes = strlen(file) + 1, size = path_bytes + strlen(type) + FIELDS_BYTES;
     struct entry *entry = malloc(sizeof *entry + size);
     if (entry == NULL)
         return NULL;
-    *entry = (struct entry){.identity = identify(status),
-                            .size = (uint64_t)status->st_size,
+    *entry = (struct entry){.identity = content->identity,
+                            .size = content->size,
+                            .is_fickle = content->is_fickle,
                             .file = entry->text,
                             .type = type};
     (void)http_date_now(&entry->checked_s);
+    judge(entry, entry->checked_s);
     struct text text = text_in(entry->text, size);
     text_add(&text, file, path_bytes);
     write_fields(entry, &text);
     return entry;
 }
 
-/* One try: a file may change while it is read. */
-static int try_create(const struct site *site, const char *file, struct entry **ret_entry)
-{
-    struct stat status;
-    int fd = tree_open(site->root, file, &status);
-    if (fd < 0)
-        return fd;
-    struct entry *entry = S_ISDIR(status.st_mode) ? NULL : allocate(site, file, &status);
-    if (entry == NULL) {
-        (void)close(fd);
-        return S_ISDIR(status.st_mode) ? -EISDIR : -ENOMEM;
-    }
-    int error = fill(entry, fd);
-    if (error == 0)
-        *ret_entry = entry;
-    else
-        entry_free(entry);
-    return error;
-}
-
 int entry_create(const struct site *site, const char *file, struct entry **ret_entry)
 {
-    enum { TRIES = 3 }; /* who writes to a file without end gets an error rather than our time */
-    int error = -EAGAIN;
-    for (int i = 0; i < TRIES && error == -EAGAIN; i++)
-        error = try_create(site, file, ret_entry);
+    struct content content;
+    int error = take_content(site, file, &content);
+    if (error != 0)
+        return error;
+    struct entry *entry = allocate(site, file, &content);
+    error = entry != NULL ? make_image(entry, &content.body) : -ENOMEM;
+    if (error == 0) {
+        entry->shared = ferry_shared_file_ref(content.shared);
+        *ret_entry = entry;
+    } else {
+        free(entry);
+    }
+    drop(&content);
     return error;
 }
 

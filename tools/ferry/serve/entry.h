@@ -18,7 +18,10 @@
 #include <sys/types.h>
 
 /* Up to here a file is cheaper to copy out of memory than to send by a system call of its own. */
-enum { ENTRY_SMALL_BYTES = 16 * 1024 };
+enum {
+    ENTRY_SMALL_BYTES = 16 * 1024,
+    ENTRY_FICKLE_BYTES = 4 * 1024 * 1024 /* what has no length, as files of /proc, is shorter */
+};
 
 /* By what it is known that a path still names the same version of the same file. */
 struct identity {
@@ -31,7 +34,11 @@ struct identity {
 
 struct entry {
     struct identity identity;
-    uint64_t size;             /* bytes of the file */
+    uint64_t size;             /* bytes of the file, as many as are sent */
+    bool is_fickle;            /* nothing vouches for these bytes: there are no validators */
+    bool is_tagged;            /* it has an ETag */
+    bool is_dated;             /* it has a Last-Modified */
+    bool is_provisional;       /* in another second it is to be loaded anew */
     ferry_shared_file *shared; /* NULL: the file is in the image */
     struct image *image;       /* the head of its answer in HTTP/1.1 that keeps the connection */
     const char *file;          /* its path below the root */
@@ -39,13 +46,15 @@ struct entry {
     struct slice fields;       /* what each answer's head with its bytes has, as lines */
     struct slice validator_fields; /* those of them that a 304 has too */
     struct validators validators;  /* the same for comparing */
+    struct slice version;          /* what the tag tells, also while there is none */
     int64_t checked_s;             /* when it was last known to be the path's */
     char text[];                   /* file, fields */
 };
 
 /*
  * Opens a file. @param file its path below the root.
- * @return 0; -EISDIR: it is a directory; -EAGAIN: it keeps changing while it is read; as tree_open.
+ * @return 0; -EISDIR: it is a directory; -EFBIG: it has no length, and no end; -EAGAIN: it cannot be
+ *         opened or read now without waiting; as tree_open.
  */
 int entry_create(const struct site *site, const char *file, struct entry **ret_entry);
 
