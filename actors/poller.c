@@ -100,7 +100,7 @@ static int timeout_until(int64_t deadline)
     int64_t left = deadline - ferry__clock_now();
     if (left <= 0)
         return 0;
-    int64_t left_ms = (left + FERRY__NS_PER_MS - 1) / FERRY__NS_PER_MS;
+    int64_t left_ms = left / FERRY__NS_PER_MS + (left % FERRY__NS_PER_MS > 0);
     return left_ms < INT_MAX ? (int)left_ms : INT_MAX;
 }
 

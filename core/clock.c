@@ -8,13 +8,23 @@ int64_t ferry__clock_now(void)
     return (int64_t)now.tv_sec * FERRY__NS_PER_S + now.tv_nsec;
 }
 
+int64_t ferry__clock_span(int64_t span_ms)
+{
+    int64_t span;
+    return __builtin_mul_overflow(span_ms, FERRY__NS_PER_MS, &span) ? FERRY__NEVER : span;
+}
+
+int64_t ferry__clock_later(int64_t moment, int64_t span_ns)
+{
+    int64_t later;
+    return __builtin_add_overflow(moment, span_ns, &later) ? FERRY__NEVER : later;
+}
+
 int64_t ferry__clock_deadline(int64_t timeout_ms)
 {
-    int64_t deadline;
-    if (timeout_ms < 0 || __builtin_mul_overflow(timeout_ms, FERRY__NS_PER_MS, &deadline) ||
-        __builtin_add_overflow(deadline, ferry__clock_now(), &deadline))
+    if (timeout_ms < 0)
         return FERRY__NEVER;
-    return deadline;
+    return ferry__clock_later(ferry__clock_now(), ferry__clock_span(timeout_ms));
 }
 
 struct timespec ferry__clock_left(int64_t deadline)

@@ -44,10 +44,17 @@ static bool wait_for(ferry__derived *derived, size_t index, ferry_promise *promi
     return error != 0 && fail_with(outcome, error);
 }
 
+/* A program's own results may have any numbers. */
+static uint64_t add(uint64_t one, uint64_t other)
+{
+    uint64_t sum;
+    return __builtin_add_overflow(one, other, &sum) ? UINT64_MAX : sum;
+}
+
 static void count(ferry__derived *derived, const ferry_result *result)
 {
-    derived->sum.sent += result->sent;
-    derived->sum.remaining += result->remaining;
+    derived->sum.sent = add(derived->sum.sent, result->sent);
+    derived->sum.remaining = add(derived->sum.remaining, result->remaining);
 }
 
 /* Succeeds with the bytes of all that was counted, unless something is still to come. */

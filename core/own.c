@@ -31,6 +31,8 @@ void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_prom
     if (outcome->result.error != -ECANCELED)
         own->promise.result.cause =
             FERRY_CAUSE_NONE; /* of what a block has made something else of */
+    if (outcome->result.error > 0) /* a block's: none could tell it from a count */
+        own->promise.result.error = -EINVAL;
     own->value = outcome->value;
     own->release = outcome->release;
     own->origin = ferry_promise_ref(origin);

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+enum { MOST_ERRNO = 4095 }; /* the kernel's */
+
 static const struct {
     int error;
     const char *message;
@@ -20,17 +22,25 @@ static const struct {
     {ETIMEDOUT, "the time given ran out"},
 };
 
+/* The errno that a status stands for; -1: none, and INT_MIN has no negative. */
+static int errno_of(int status)
+{
+    if (status >= 0)
+        return status;
+    return status >= -MOST_ERRNO ? -status : -1;
+}
+
 const char *ferry_status_name(int status)
 {
     if (status == 0)
         return "OK";
-    const char *name = strerrorname_np(status < 0 ? -status : status);
+    const char *name = strerrorname_np(errno_of(status));
     return name != NULL ? name : "EUNKNOWN";
 }
 
 const char *ferry_status_message(int status)
 {
-    int error = status < 0 ? -status : status;
+    int error = errno_of(status);
     for (size_t i = 0; i < sizeof own_meanings / sizeof own_meanings[0]; i++) {
         if (own_meanings[i].error == error)
             return own_meanings[i].message;

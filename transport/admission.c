@@ -23,10 +23,11 @@ static bool is_too_much(uint64_t queued, uint64_t more, uint64_t most)
     return queued > 0 && (more > most || queued > most - more);
 }
 
-/* Likewise for bytes of sources: a request without any does not mind. */
+/* Likewise for bytes of sources: a request without any does not mind. No limit is what can be counted:
+ * a file may say that it has 2^63 bytes. */
 static bool is_too_much_file(uint64_t queued, uint64_t more, uint64_t most)
 {
-    return most > 0 && more > 0 && is_too_much(queued, more, most);
+    return more > 0 && is_too_much(queued, more, most > 0 ? most : UINT64_MAX);
 }
 
 static bool exceeds_stream(const ferry_stream *stream, uint64_t admission, ferry__cost cost,

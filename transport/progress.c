@@ -35,9 +35,7 @@ void ferry__progress_init(ferry__progress *progress, const ferry_request_options
     progress->callback = options->on_progress;
     progress->arg = options->on_progress_arg;
     progress->step_bytes = options->progress_step_bytes;
-    if (__builtin_mul_overflow(options->progress_interval_ms, (int64_t)FERRY__NS_PER_MS,
-                               &progress->interval_ns))
-        progress->interval_ns = FERRY__NEVER; /* more than 292 years */
+    progress->interval_ns = ferry__clock_span(options->progress_interval_ms);
     if (inbox == NULL)
         return;
     ferry__notice_init(&progress->notice, inbox);

@@ -419,14 +419,25 @@ ferry__request *ferry__request_of_mail(ferry__mail *mail)
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
 
-/* Now that its sources are open: what they count for. */
-static void recount(ferry__request *request)
+/* How many bytes its sources have, now that they are open. -EOVERFLOW: with what is in memory it is
+ * more than can be counted. */
+static int add_up_sources(const ferry__request *request, uint64_t *ret_bytes)
 {
-    uint64_t bytes = 0;
+    int64_t all = 0;
+    *ret_bytes = 0;
     for (size_t i = 0; i < request->part_count; i++) {
-        if (request->parts[i].source != NULL)
-            bytes += request->parts[i].left;
+        const ferry__part *part = &request->parts[i];
+        if (__builtin_add_overflow(all, part->left, &all))
+            return -EOVERFLOW;
+        if (part->source != NULL)
+            *ret_bytes += part->left;
     }
+    return 0;
+}
+
+/* Its sources have turned out to be so long. */
+static void recount(ferry__request *request, uint64_t bytes)
+{
     if (bytes != request->cost.source_bytes)
         ferry__admission_recount(request->stream, request->cost.source_bytes, bytes);
     request->cost.source_bytes = bytes;
@@ -447,8 +458,13 @@ int ferry__request_open(ferry__request *request)
             break;
         part->left = length;
     }
+    if (request->prepare_error != 0)
+        return request->prepare_error;
+    uint64_t bytes;
+    request->prepare_phase = FERRY_PHASE_SOURCE;
+    request->prepare_error = add_up_sources(request, &bytes);
     if (request->prepare_error == 0)
-        recount(request);
+        recount(request, bytes);
     return request->prepare_error;
 }
 

@@ -42,7 +42,8 @@ static int check(const ferry_file *file)
     if (file->resume != NULL && (file->resume->offset < 0 || file->offset != FERRY_CURRENT))
         return -EINVAL;
     int error = check_flags(file);
-    return error != 0 ? error : ferry__file_check_range(file->offset, file->length);
+    int64_t offset = file->resume != NULL ? file->resume->offset : file->offset;
+    return error != 0 ? error : ferry__file_check_range(offset, file->length);
 }
 
 int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path,
@@ -161,7 +162,7 @@ static int plan_length(ferry__source *source, const struct stat *status, uint64_
     /* Of a shared file it was taken when that was opened, also if it was empty then. */
     bool is_taken = source->shared != NULL || has_known_size(status);
     bool known = is_taken && (source->flags & FERRY_FILE_FOLLOW) == 0;
-    int64_t available = known ? status->st_size - source->offset : INT64_MAX;
+    int64_t available = (known ? status->st_size : INT64_MAX) - source->offset;
     if (source->asked_length == FERRY_TO_END) {
         if (available < 0)
             return -ENODATA;
@@ -170,7 +171,7 @@ static int plan_length(ferry__source *source, const struct stat *status, uint64_
         return 0;
     }
     if (source->asked_length > 0 && source->asked_length > available)
-        return -ENODATA;
+        return known ? -ENODATA : -EOVERFLOW;
     *ret_length = (uint64_t)source->asked_length;
     return 0;
 }
@@ -334,8 +335,11 @@ static ssize_t read_now(int fd, const struct iovec *piece, ferry__calls *calls)
 
 static ssize_t generate(ferry__source *source, size_t size)
 {
+    enum { MOST_ERRNO = 4095 };
     int64_t count = source->generate(source->buffer, size, source->arg);
-    return count <= (int64_t)size ? (ssize_t)count : -EOVERFLOW; /* it has written beyond the end */
+    if (count > (int64_t)size)
+        return -EOVERFLOW; /* it has written beyond the end */
+    return count >= -MOST_ERRNO ? (ssize_t)count : -EINVAL;
 }
 
 static ssize_t read_bytes(ferry__source *source, size_t size, ferry__calls *calls)

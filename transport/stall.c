@@ -12,13 +12,13 @@ enum { LOOKS = 4 };
 
 static int64_t timeout_ns(const ferry_stream *stream)
 {
-    return stream->settings->options.stall_timeout_ms * FERRY__NS_PER_MS;
+    return ferry__clock_span(stream->settings->options.stall_timeout_ms);
 }
 
 static void look_again_later(ferry_stream *stream)
 {
     ferry__timers_set(&stream->owner->timers, &stream->stall->timer,
-                      ferry__clock_now() + timeout_ns(stream) / LOOKS);
+                      ferry__clock_later(ferry__clock_now(), timeout_ns(stream) / LOOKS));
 }
 
 void ferry__stall_watch(ferry_stream *stream)

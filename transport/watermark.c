@@ -58,8 +58,9 @@ void ferry__watermark_deinit(ferry_stream *stream)
 /* Whether the queue is above, with hysteresis. */
 static bool is_above(const ferry_stream *stream)
 {
-    uint64_t level =
-        (atomic_load(&stream->admission) & FERRY__MEMORY_MASK) + atomic_load(&stream->source_bytes);
+    uint64_t memory = atomic_load(&stream->admission) & FERRY__MEMORY_MASK, level;
+    if (__builtin_add_overflow(memory, atomic_load(&stream->source_bytes), &level))
+        level = UINT64_MAX;
     const ferry_stream_options *options = &stream->settings->options;
     uint64_t high = options->high_watermark_bytes;
     /* The high one counts for both: they may be equal, and a level on them is not to alternate. */

@@ -37,7 +37,8 @@ FERRY_BEGIN
  * What is to happen when a promise has settled. Gives what comes of it in one of two ways: a promise,
  * whose outcome will be it; or NULL, and *outcome, as it leaves it, is it. At first that is the
  * settled promise's own outcome: a block that gives NULL and changes nothing passes it on. A value
- * that it puts there is taken, with its release. If it gives a promise *outcome is not looked at.
+ * that it puts there is taken, with its release. An error that it puts there is a negative errno; a
+ * positive one becomes -EINVAL. If it gives a promise *outcome is not looked at.
  *
  * A reference to the promise that it gives is taken: who is to settle an own one keeps another. It may
  * have settled before, and may be the settled one itself. One that waits in turn for what the block
@@ -110,7 +111,8 @@ typedef struct ferry_group {
 } ferry_group;
 
 /*
- * Makes a promise of all of several: it succeeds once all have, with their bytes added up, and fails
+ * Makes a promise of all of several: it succeeds once all have, with their bytes added up (to
+ * UINT64_MAX at most), and fails
  * as the first of them that does; the others are then cancelled. Of none it succeeds.
  * ferry_promise_part gives the outcomes, in the order of the array.
  *

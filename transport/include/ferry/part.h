@@ -35,7 +35,9 @@ typedef void ferry_release(void *data, void *arg);
  *
  * @return how many it made; 0: that was all; -EAGAIN: none yet, ask again after ferry_stream_resume
  *         (until then the stream waits, other streams do not); another negative errno: it cannot go
- *         on, and the request fails with that in phase source.
+ *         on, and the request fails with that in phase source. So it does with -EOVERFLOW where it
+ *         says that it made more than size, and with -EINVAL where a negative number is no errno
+ *         (below -4095).
  */
 typedef int64_t ferry_generator(void *buffer, size_t size, void *arg);
 

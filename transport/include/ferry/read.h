@@ -38,7 +38,7 @@ FERRY_BEGIN
  *
  * @param data, length what has come, at least one byte; valid during the call.
  * @param at_end nothing comes behind it: whatever is not taken now is gone.
- * @return how many bytes it takes, from the first one on.
+ * @return how many bytes it takes, from the first one on; more than length are all of them.
  */
 typedef size_t ferry_read_callback(ferry_stream *stream, const void *data, size_t length,
                                    bool at_end, void *arg);

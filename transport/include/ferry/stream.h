@@ -308,7 +308,7 @@ FERRY_API int ferry_stream_write(ferry_stream *stream, const void *data, size_t 
  *                  or length that is not FERRY_CURRENT or FERRY_TO_END
  *   -EBADF         its fd or dirfd is not open
  *   -EMFILE        it could not be duplicated; likewise -ENFILE
- *   -EOVERFLOW     offset + length overflow
+ *   -EOVERFLOW     offset + length overflow; so does a resume token's offset
  *   -ENAMETOOLONG  a path of more than 4095 bytes
  * Outcome: as every data request, and
  *   -ENOENT, -EACCES, ...  phase open: what open(2) said
@@ -322,6 +322,8 @@ FERRY_API int ferry_stream_write(ferry_stream *stream, const void *data, size_t 
  *   -EOPNOTSUPP            phase open, source: it would have to be copied (FERRY_FILE_ZERO_COPY)
  *   -ENODATA               phase source: the range ends, or begins, beyond the end of the file
  *                          (nothing was sent), or the file was cut short meanwhile
+ *   -EOVERFLOW             phase source: the fd's position + length, or the files' lengths together,
+ *                          overflow
  *   -EMFILE, -ENOMEM       phase open or source: what waiting for a pipe, or copying, needs
  *   -EIO, ...              phase source: what reading said
  * Pipes and sockets are spliced. Where sendfile or splice refuses the source or the sink, ferry

@@ -1,0 +1,1289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every number that a program can give ferry, at its extremes. A row of the table has a number, by the
+ * name of its field or argument, and what comes of each value: 0, and it works; or the errno.
+ * tests/extremes.sh fails where a header has a number that no row names.
+ *
+ * "It works" is tried: a time as long as the type holds does not come, bytes arrive, nobody hangs.
+ */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stddef.h>
+
+typedef struct trial {
+    ferry_service *service;
+    ferry_placement placement;
+    int64_t value; /* of a uint64_t, what has the same bits */
+} trial;
+
+typedef struct expectation {
+    int64_t value;
+    int outcome;
+} expectation;
+
+typedef struct row {
+    const char *number;
+    int (*try)(const trial *);
+    expectation expected[12]; /* to the first without a value and an outcome, but for the first */
+} row;
+
+#define MOST_U64 ((int64_t)UINT64_MAX)
+#define IS_TIME                                                                                    \
+    {                                                                                              \
+        {0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_MAX / 1000000, 0}, {INT64_MAX / 1000000 + 1, 0},      \
+            {INT64_MAX / 1000, 0}, {INT64_MAX, 0}, {-1, -EINVAL}, {INT_MIN, -EINVAL},              \
+            {INT64_MIN, -EINVAL},                                                                  \
+    }
+/* -1: without limit. */
+#define IS_WAIT                                                                                    \
+    {                                                                                              \
+        {0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_MAX / 1000000, 0}, {INT64_MAX / 1000000 + 1, 0},      \
+            {INT64_MAX, 0}, {-1, 0}, {-2, -EINVAL}, {INT_MIN, -EINVAL}, {INT64_MIN, -EINVAL},      \
+    }
+#define IS_ANY_U64                                                                                 \
+    {                                                                                              \
+        {0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_MAX, 0}, {INT64_MIN, 0}, {MOST_U64, 0},               \
+    }
+
+/* ---- streams --------------------------------------------------------------------------------- */
+
+/* More than a socket holds. */
+static const unsigned char plenty[1 << 20];
+
+/* Sends plenty to a peer that reads only once ferry has nothing else to do. */
+static int send_late(const trial *this, const ferry_stream_options *options,
+                     const ferry_request_options *request, bool is_patient)
+{
+    pair ends = unix_pair(SOCK_STREAM);
+    ferry_stream *stream;
+    int error = ferry_stream_adopt(this->service, ends.ours, options, &stream);
+    if (error != 0) {
+        close(ends.ours);
+        close(ends.theirs);
+        return error;
+    }
+    const ferry_part part = ferry_part_borrow(plenty, sizeof plenty);
+    ferry_promise *promise;
+    error = ferry_stream_send(stream, &part, 1, request, &promise);
+    if (error == 0 && is_patient) {
+        wait_readable(ends.theirs);
+        wait_until_asleep();
+        check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
+    }
+    reader *peer = reader_start(ends.theirs, false);
+    if (error == 0) {
+        ferry_result result = outcome(promise);
+        check(result.error == 0 || !is_patient);
+        check_eq(result.sent + result.remaining, sizeof plenty);
+    }
+    ferry_stream_abort(stream);
+    ferry_stream_unref(stream);
+    reader_join(peer);
+    check(error != 0 || !is_patient || peer->bytes == sizeof plenty);
+    reader_free(peer);
+    return error;
+}
+
+static void ignore_watermark(ferry_stream *stream, bool is_above, void *arg)
+{
+    (void)stream;
+    (void)is_above;
+    (void)arg;
+}
+
+#define STREAM_OPTION(name, ...)                                                                   \
+    static int try_stream_##name(const trial *this)                                                \
+    {                                                                                              \
+        ferry_stream_options options = {__VA_ARGS__};                                              \
+        return send_late(this, &options, NULL, this->value != 1);                                  \
+    }
+STREAM_OPTION(limit_requests, .limit_requests = (uint32_t)this->value)
+STREAM_OPTION(limit_bytes, .limit_bytes = (uint64_t)this->value)
+STREAM_OPTION(limit_file_bytes, .limit_file_bytes = (uint64_t)this->value)
+STREAM_OPTION(high_watermark_bytes, .high_watermark_bytes = (uint64_t)this->value,
+              .on_watermark = ignore_watermark)
+STREAM_OPTION(low_watermark_bytes, .low_watermark_bytes = (uint64_t)this->value,
+              .high_watermark_bytes = UINT64_MAX, .on_watermark = ignore_watermark)
+STREAM_OPTION(low_above_high, .low_watermark_bytes = (uint64_t)this->value)
+STREAM_OPTION(close_timeout_ms, .close_timeout_ms = this->value)
+STREAM_OPTION(close_bytes, .close_bytes = (uint64_t)this->value, .close_timeout_ms = 1)
+STREAM_OPTION(limit_unsent_bytes, .limit_unsent_bytes = (uint32_t)this->value)
+STREAM_OPTION(stall_timeout_ms, .stall_timeout_ms = this->value)
+
+static int try_limiter(const trial *this, ferry_limiter_options wanted, uint64_t free_bytes)
+{
+    ferry_limiter *limiter;
+    int error = ferry_limiter_create(&wanted, &limiter);
+    if (error != 0)
+        return error;
+    ferry_stream_options options = {.limiter = limiter, .limiter_free_bytes = free_bytes};
+    error = send_late(this, &options, NULL, true);
+    ferry_limiter_unref(limiter);
+    return error;
+}
+
+static int try_limiter_free_bytes(const trial *this)
+{
+    return try_limiter(this, (ferry_limiter_options){UINT64_C(1) << 40, 0, NULL},
+                       (uint64_t)this->value);
+}
+
+/* A byte a second would take its time: all but the smallest are tried with bytes. */
+static int try_bytes_per_s(const trial *this)
+{
+    uint64_t free_bytes = this->value == 1 || this->value == INT_MAX ? UINT64_MAX : 0;
+    return try_limiter(this, (ferry_limiter_options){(uint64_t)this->value, 0, NULL}, free_bytes);
+}
+
+static int try_burst_bytes(const trial *this)
+{
+    return try_limiter(this,
+                       (ferry_limiter_options){UINT64_C(1) << 40, (uint64_t)this->value, NULL}, 0);
+}
+
+static int set_rate(uint64_t bytes_per_s, uint64_t burst_bytes)
+{
+    ferry_limiter *limiter;
+    check_eq(ferry_limiter_create(NULL, &limiter), 0);
+    int error = ferry_limiter_set_rate(limiter, bytes_per_s, burst_bytes);
+    ferry_limiter_unref(limiter);
+    return error;
+}
+
+static int try_set_bytes_per_s(const trial *this)
+{
+    return set_rate((uint64_t)this->value, 0);
+}
+
+static int try_set_burst_bytes(const trial *this)
+{
+    return set_rate(1, (uint64_t)this->value);
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static void ignore_progress(ferry_promise *promise, uint64_t sent_bytes, void *arg)
+{
+    (void)promise;
+    (void)sent_bytes;
+    (void)arg;
+}
+
+#define REQUEST_OPTION(name, ...)                                                                  \
+    static int try_request_##name(const trial *this)                                               \
+    {                                                                                              \
+        ferry_request_options options = {__VA_ARGS__};                                             \
+        return send_late(this, NULL, &options, this->value != 1);                                  \
+    }
+REQUEST_OPTION(room_timeout_ms, .room_timeout_ms = this->value)
+REQUEST_OPTION(timeout_ms, .timeout_ms = this->value)
+REQUEST_OPTION(progress_step_bytes, .progress_step_bytes = (uint64_t)this->value,
+               .on_progress = ignore_progress)
+REQUEST_OPTION(progress_interval_ms, .progress_interval_ms = this->value,
+               .on_progress = ignore_progress)
+
+/* A stream to submit to, and its peer. */
+typedef struct bench {
+    ferry_stream *stream;
+    int theirs;
+} bench;
+
+static bench bench_make(const trial *this)
+{
+    pair ends = unix_pair(SOCK_STREAM);
+    return (bench){stream_adopt(this->service, ends.ours), ends.theirs};
+}
+
+static void bench_end(bench on)
+{
+    ferry_stream_abort(on.stream);
+    ferry_stream_unref(on.stream);
+    check_eq(close(on.theirs), 0);
+}
+
+/* What a submit answered or, where it was taken, how it went. */
+static int ended(int error, ferry_promise *const *promise)
+{
+    return error != 0 ? error : outcome(*promise).error;
+}
+
+static int submit(const trial *this, const ferry_part *part, size_t count)
+{
+    bench on = bench_make(this);
+    ferry_promise *promise = NULL;
+    int error = ended(ferry_stream_send(on.stream, part, count, NULL, &promise), &promise);
+    bench_end(on);
+    return error;
+}
+
+static int try_write_length(const trial *this)
+{
+    bench on = bench_make(this);
+    ferry_promise *promise = NULL;
+    int error =
+        ended(ferry_stream_write(on.stream, "x", (size_t)this->value, NULL, &promise), &promise);
+    bench_end(on);
+    return error;
+}
+
+static int try_part_length(const trial *this)
+{
+    ferry_part part = ferry_part_borrow("x", (size_t)this->value);
+    return submit(this, &part, 1);
+}
+
+static int try_part_count(const trial *this)
+{
+    ferry_part part = ferry_part_borrow("x", 1);
+    return submit(this, &part, (size_t)this->value);
+}
+
+static int64_t make_ten(void *buffer, size_t size, void *arg)
+{
+    (void)arg;
+    size_t count = size < 10 ? size : 10;
+    memset(buffer, 'x', count);
+    return (int64_t)count;
+}
+
+static int try_generate_length(const trial *this)
+{
+    bench on = bench_make(this);
+    ferry_part part = ferry_part_generate(make_ten, NULL, this->value, NULL);
+    ferry_promise *promise = NULL;
+    int error = ferry_stream_send(on.stream, &part, 1, NULL, &promise);
+    if (error == 0) { /* the largest have no end */
+        (void)ferry_promise_cancel(promise);
+        int outcome_error = outcome(promise).error;
+        check(outcome_error == 0 || outcome_error == -ECANCELED);
+    }
+    bench_end(on);
+    return error;
+}
+
+static int64_t answer_value(void *buffer, size_t size, void *arg)
+{
+    (void)buffer;
+    (void)size;
+    return *(const int64_t *)arg;
+}
+
+/* Ten bytes come before it. */
+static int try_generator(const trial *this)
+{
+    ferry_part parts[] = {
+        ferry_part_generate(make_ten, NULL, 10, NULL),
+        ferry_part_generate(answer_value, (void *)(uintptr_t) & this->value, 25, NULL),
+    };
+    return submit(this, parts, 2);
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+enum { FILE_BYTES = 100 };
+
+/* Sends a file, or receives into it. */
+static int transfer(const trial *this, ferry_file file, bool is_received)
+{
+    bench on = bench_make(this);
+    ferry_promise *promise = NULL;
+    int error;
+    if (is_received) {
+        check_eq(write(on.theirs, "x", 1), 1);
+        check_eq(shutdown(on.theirs, SHUT_WR), 0);
+        error = ferry_stream_receive(on.stream, &file, NULL, &promise);
+    } else {
+        error = ferry_stream_sendfile(on.stream, &file, NULL, &promise);
+    }
+    error = ended(error, &promise);
+    bench_end(on);
+    return error;
+}
+
+/* Of which field a value is. */
+typedef enum field { OFFSET, LENGTH, POSITION } field;
+
+static int try_range(const trial *this, field which, bool is_received)
+{
+    test_file made = file_make(FILE_BYTES, 1);
+    ferry_file file = ferry_file_at(made.path);
+    file.offset = which == OFFSET ? this->value : 1;
+    file.length = which == LENGTH ? this->value : 1;
+    if (which == POSITION) {
+        file = ferry_file_fd(made.fd);
+        file.length = this->value;
+        file.flags = is_received ? 0 : FERRY_FILE_FOLLOW;
+        check_eq(lseek(made.fd, 1, SEEK_SET), 1);
+    }
+    int error = transfer(this, file, is_received);
+    file_remove(&made);
+    return error;
+}
+
+static int try_sent_offset(const trial *this)
+{
+    return try_range(this, OFFSET, false);
+}
+
+static int try_sent_length(const trial *this)
+{
+    return try_range(this, LENGTH, false);
+}
+
+static int try_received_offset(const trial *this)
+{
+    return try_range(this, OFFSET, true);
+}
+
+static int try_received_length(const trial *this)
+{
+    return try_range(this, LENGTH, true);
+}
+
+static int try_length_from_position(const trial *this)
+{
+    return try_range(this, POSITION, false);
+}
+
+static int try_file_number(const trial *this, size_t field_offset)
+{
+    test_file made = file_make(FILE_BYTES, 1);
+    ferry_file file = field_offset == offsetof(ferry_file, fd) ? ferry_file_fd((int)this->value)
+                                                               : ferry_file_at(made.path);
+    if (field_offset == offsetof(ferry_file, flags))
+        file.flags = (unsigned)this->value;
+    if (field_offset == offsetof(ferry_file, dirfd))
+        file.dirfd = (int)this->value;
+    int error = transfer(this, file, false);
+    file_remove(&made);
+    return error;
+}
+
+static int try_file_fd(const trial *this)
+{
+    return try_file_number(this, offsetof(ferry_file, fd));
+}
+
+static int try_file_dirfd(const trial *this)
+{
+    return try_file_number(this, offsetof(ferry_file, dirfd));
+}
+
+static int try_file_flags(const trial *this)
+{
+    return try_file_number(this, offsetof(ferry_file, flags));
+}
+
+/* A token with one number changed in it: of another file, or none. */
+static int try_token(const trial *this, size_t field_offset, int64_t length)
+{
+    test_file made = file_make(FILE_BYTES, 1);
+    ferry_resume_token token = {0};
+    memcpy((char *)&token + field_offset, &this->value, sizeof this->value);
+    ferry_file file = ferry_file_at(made.path);
+    file.resume = &token;
+    file.length = length;
+    int error = transfer(this, file, false);
+    file_remove(&made);
+    return error;
+}
+
+#define TOKEN(name)                                                                                \
+    static int try_token_##name(const trial *this)                                                 \
+    {                                                                                              \
+        return try_token(this, offsetof(ferry_resume_token, name), FERRY_TO_END);                  \
+    }
+TOKEN(device)
+TOKEN(inode)
+TOKEN(size)
+TOKEN(changed_ns)
+TOKEN(offset)
+
+static int try_token_offset_and_length(const trial *this)
+{
+    return try_token(this, offsetof(ferry_resume_token, offset), 10);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static size_t take_all(ferry_stream *stream, const void *data, size_t length, bool at_end,
+                       void *arg)
+{
+    (void)stream;
+    (void)data;
+    (void)at_end;
+    return arg == NULL ? length : *(const size_t *)arg;
+}
+
+/* The peer says something, and ends. */
+static int read_with(const trial *this, ferry_reader handler)
+{
+    bench on = bench_make(this);
+    handler.on_owner = true;
+    int error = ferry_stream_set_reader(on.stream, &handler);
+    check_eq(write(on.theirs, "xxxxxxxxxx", 10), 10);
+    check_eq(shutdown(on.theirs, SHUT_WR), 0);
+    char byte;
+    if (error == 0)
+        check_eq(read(on.theirs, &byte, 1), 0); /* closed behind the end */
+    bench_end(on);
+    return error;
+}
+
+/* The least have nothing left to be told with. */
+static int try_shots(const trial *this)
+{
+    bench on = bench_make(this);
+    ferry_reader handler = {.on_read = take_all, .on_owner = true, .shots = this->value};
+    int error = ferry_stream_set_reader(on.stream, &handler);
+    bench_end(on);
+    return error;
+}
+
+static int try_high_bytes(const trial *this)
+{
+    return read_with(this, (ferry_reader){.on_read = take_all, .high_bytes = (size_t)this->value});
+}
+
+static int try_low_bytes(const trial *this)
+{
+    return read_with(
+        this,
+        (ferry_reader){.on_read = take_all, .high_bytes = 100, .low_bytes = (size_t)this->value});
+}
+
+static int try_on_read(const trial *this)
+{
+    size_t answer = (size_t)this->value;
+    return read_with(this, (ferry_reader){.on_read = take_all, .arg = &answer});
+}
+
+static int try_demand(const trial *this)
+{
+    bench on = bench_make(this);
+    int error = ferry_stream_demand(on.stream, this->value);
+    bench_end(on);
+    return error;
+}
+
+static int try_read_within(const trial *this)
+{
+    bench on = bench_make(this);
+    int error = ferry_stream_read_within(on.stream, this->value);
+    char byte;
+    if (this->value > INT_MAX) { /* its time does not come: what is read then comes through */
+        ferry_read all = {.data = &byte, .size = 1, .mode = FERRY_READ_EXACTLY};
+        ferry_promise *promise;
+        check_eq(ferry_stream_read(on.stream, &all, NULL, &promise), 0);
+        wait_until_asleep();
+        check_eq(write(on.theirs, "x", 1), 1);
+        check_eq(outcome(promise).error, 0);
+    }
+    bench_end(on);
+    return error;
+}
+
+/* Memory of any size that the program says it has; little comes. */
+static int try_read_size(const trial *this)
+{
+    bench on = bench_make(this);
+    char memory[8];
+    ferry_read some = {.data = memory, .size = (size_t)this->value, .mode = FERRY_READ_SOME};
+    ferry_promise *promise = NULL;
+    check_eq(write(on.theirs, "x", 1), 1);
+    int error = ended(ferry_stream_read(on.stream, &some, NULL, &promise), &promise);
+    bench_end(on);
+    return error;
+}
+
+static int try_delimiter_length(const trial *this)
+{
+    bench on = bench_make(this);
+    char memory[8];
+    ferry_read line = {memory, sizeof memory, FERRY_READ_UNTIL, "\n", (size_t)this->value};
+    ferry_promise *promise = NULL;
+    check_eq(write(on.theirs, "\n", 1), 1);
+    int error = ended(ferry_stream_read(on.stream, &line, NULL, &promise), &promise);
+    bench_end(on);
+    return error;
+}
+
+static int try_relay(const trial *this, int64_t length, unsigned flags)
+{
+    bench from = bench_make(this), to = bench_make(this);
+    ferry_promise *promise = NULL;
+    check_eq(write(from.theirs, "x", 1), 1);
+    check_eq(shutdown(from.theirs, SHUT_WR), 0);
+    int error =
+        ended(ferry_stream_relay(from.stream, to.stream, length, flags, NULL, &promise), &promise);
+    bench_end(from);
+    bench_end(to);
+    return error;
+}
+
+static int try_relay_length(const trial *this)
+{
+    return try_relay(this, this->value, 0);
+}
+
+static int try_relay_flags(const trial *this)
+{
+    return try_relay(this, 1, (unsigned)this->value);
+}
+
+/* ---- services, listeners, connects ----------------------------------------------------------- */
+
+static int make_service(const trial *this, ferry_service_options options)
+{
+    options.placement = this->placement;
+    if (options.shared_owners == 0)
+        options.shared_owners = 1;
+    trial with_it = *this;
+    int error = ferry_service_create(&options, &with_it.service);
+    if (error != 0)
+        return error;
+    error = send_late(&with_it, NULL, NULL, false);
+    ferry_service_destroy(with_it.service);
+    return error;
+}
+
+#define SERVICE_OPTION(name, type)                                                                 \
+    static int try_service_##name(const trial *this)                                               \
+    {                                                                                              \
+        return make_service(this, (ferry_service_options){.name = (type)this->value});             \
+    }
+SERVICE_OPTION(shared_owners, unsigned)
+SERVICE_OPTION(stack_bytes, size_t)
+SERVICE_OPTION(chunk_bytes, size_t)
+SERVICE_OPTION(limit_requests, uint32_t)
+SERVICE_OPTION(limit_bytes, uint64_t)
+SERVICE_OPTION(limit_file_bytes, uint64_t)
+
+static int try_drain(const trial *this)
+{
+    check_eq(ferry_service_drain(this->service, -1), 0); /* what earlier rows have left */
+    return ferry_service_drain(this->service, this->value);
+}
+
+static void keep_nothing(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener;
+    (void)stream;
+    (void)arg;
+}
+
+/* Listens, is connected to, and tells its address. */
+static int listen_with(const trial *this, ferry_listen_options options, const char *address,
+                       int64_t connect_timeout_ms)
+{
+    options.on_stream = keep_nothing;
+    options.on_owner = true;
+    ferry_connect_options connecting = {.timeout_ms = connect_timeout_ms};
+    ferry_listener *listener;
+    ferry_promise *connected = NULL;
+    char there[64];
+    int error = ferry_listen(this->service, address, &options, &listener);
+    if (error != 0)
+        return error;
+    check(ferry_listener_get_address(listener, there, sizeof there) < (int)sizeof there);
+    error = ferry_connect(this->service, there, &connecting, &connected);
+    if (error == 0) {
+        error = outcome(connected).error;
+        if (connect_timeout_ms == 1 && error == -ETIMEDOUT)
+            error = 0; /* it may be too short */
+    }
+    ferry_promise *closed;
+    check_eq(ferry_listener_close(listener, &closed), 0);
+    check_eq(outcome(closed).error, 0);
+    ferry_listener_unref(listener);
+    return error;
+}
+
+#define LOOPBACK "127.0.0.1:0"
+
+static int try_backlog(const trial *this)
+{
+    return listen_with(this, (ferry_listen_options){.backlog = (unsigned)this->value}, LOOPBACK, 0);
+}
+
+static int try_limit_streams(const trial *this)
+{
+    return listen_with(this, (ferry_listen_options){.limit_streams = (unsigned)this->value},
+                       LOOPBACK, 0);
+}
+
+static int try_unix_mode(const trial *this)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "unix:/tmp/ferry-extremes-%d", (int)getpid());
+    return listen_with(this, (ferry_listen_options){.unix_mode = (unsigned)this->value}, path, 0);
+}
+
+static int try_connect_timeout(const trial *this)
+{
+    return listen_with(this, (ferry_listen_options){0}, LOOPBACK, this->value);
+}
+
+/* Numbers of addresses are text. @return whether they are taken apart, whatever comes of it then. */
+static int try_address(const trial *this)
+{
+    char address[64];
+    ferry_promise *promise = NULL;
+    (void)snprintf(address, sizeof address, "127.0.0.1:%lld", (long long)this->value);
+    int error = ferry_connect(this->service, address, NULL, &promise);
+    if (error == 0)
+        (void)outcome(promise);
+    return error;
+}
+
+static int try_address_fd(const trial *this)
+{
+    char address[64];
+    (void)snprintf(address, sizeof address, "fd:%lld", (long long)this->value);
+    return ferry_connect(this->service, address, NULL, NULL);
+}
+
+static int try_adopted_fd(const trial *this)
+{
+    ferry_stream *stream;
+    return ferry_stream_adopt(this->service, (int)this->value, NULL, &stream);
+}
+
+/* ---- promises -------------------------------------------------------------------------------- */
+
+static ferry_promise *promise_make(void)
+{
+    ferry_promise *promise;
+    check_eq(ferry_promise_create(NULL, &promise), 0);
+    return promise;
+}
+
+static ferry_promise *promise_settled(const ferry_result *result)
+{
+    ferry_promise *promise = promise_make();
+    check_eq(ferry_promise_settle(promise, result), 0);
+    return promise;
+}
+
+static int try_await(const trial *this)
+{
+    ferry_promise *promise = promise_settled(NULL);
+    int error = ferry_promise_await(promise, this->value, NULL);
+    ferry_promise_unref(promise);
+    return error;
+}
+
+static int try_await_all(const trial *this)
+{
+    ferry_promise *promise = promise_settled(NULL);
+    int error = ferry_promise_await_all(&promise, 1, this->value);
+    ferry_promise_unref(promise);
+    return error;
+}
+
+static int try_await_any(const trial *this)
+{
+    ferry_promise *promise = promise_settled(NULL);
+    int error = ferry_promise_await_any(&promise, 1, this->value, NULL);
+    ferry_promise_unref(promise);
+    return error;
+}
+
+static void ignore(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    (void)arg;
+}
+
+static int try_inbox_run(const trial *this)
+{
+    ferry_promise *promise = promise_settled(NULL);
+    check_eq(ferry_promise_then(promise, ignore, NULL), 0);
+    ferry_promise_unref(promise);
+    int ran = ferry_inbox_run(this->value);
+    if (ran < 0)
+        check_eq(ferry_inbox_run(0), 1);
+    return ran > 0 ? 0 : ran;
+}
+
+/* Whether its time, if it is long, does not come, whatever the inbox sleeps on. */
+static int check_pending(int error, ferry_promise *const *made, int64_t value)
+{
+    if (error != 0)
+        return error;
+    ferry_promise *promise = *made;
+    struct pollfd bell = {.fd = ferry_inbox_fd(), .events = POLLIN};
+    check(bell.fd >= 0);
+    if (value > INT_MAX) {
+        check_eq(ferry_promise_await(promise, 1, NULL), -ETIMEDOUT);
+        (void)ferry_inbox_run(0);
+        check_eq(poll(&bell, 1, 1), 0);
+        check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
+    }
+    (void)ferry_promise_cancel(promise);
+    (void)outcome(promise);
+    return 0;
+}
+
+static int try_after(const trial *this)
+{
+    ferry_promise *promise = NULL;
+    int error = ferry_promise_after(this->value, &promise);
+    return check_pending(error, &promise, this->value);
+}
+
+static int try_timeout(const trial *this)
+{
+    ferry_promise *pending = promise_make(), *promise = NULL;
+    int error = ferry_promise_timeout(pending, this->value, &promise);
+    error = check_pending(error, &promise, this->value);
+    ferry_promise_unref(pending);
+    return error;
+}
+
+static ferry_promise *fail_twice(size_t number, ferry_outcome *outcome, void *arg)
+{
+    (void)arg;
+    outcome->result.error = number < 2 ? -EIO : 0;
+    return NULL;
+}
+
+static int retry_with(ferry_retry retry, int64_t pause)
+{
+    ferry_promise *promise = NULL;
+    retry.start = fail_twice;
+    return check_pending(ferry_promise_retry(&retry, &promise), &promise, pause);
+}
+
+static int try_pause(const trial *this)
+{
+    return retry_with((ferry_retry){.pause_ms = this->value}, this->value);
+}
+
+static int try_most_pause(const trial *this)
+{
+    return retry_with((ferry_retry){.pause_ms = INT64_MAX, .most_pause_ms = this->value},
+                      this->value);
+}
+
+static int try_attempts(const trial *this)
+{
+    return retry_with((ferry_retry){.attempts = (size_t)this->value}, 0);
+}
+
+static ferry_promise *give_value(size_t number, ferry_outcome *outcome, void *arg)
+{
+    (void)number;
+    outcome->result.error = *(const int *)arg;
+    return NULL;
+}
+
+/* A block's error: what its promise settles with. */
+static int try_block_error(const trial *this)
+{
+    int error = (int)this->value;
+    ferry_map map = {.start = give_value, .arg = &error, .count = 1};
+    ferry_promise *promise = NULL;
+    check_eq(ferry_promise_map(&map, &promise), 0);
+    return outcome(promise).error;
+}
+
+static ferry_promise *pass_error(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+{
+    (void)settled;
+    outcome->result.error = *(const int *)arg;
+    return NULL;
+}
+
+static int try_chain_error(const trial *this)
+{
+    ferry_promise *failed = promise_settled(&(ferry_result){.error = INT_MIN}), *promise = NULL;
+    int none = 0;
+    ferry_chain chain = {.on_failed = pass_error, .arg = &none, .error = (int)this->value};
+    int error = ended(ferry_promise_chain(failed, &chain, &promise), &promise);
+    ferry_promise_unref(failed);
+    return error;
+}
+
+static int map_with(size_t count, size_t at_once)
+{
+    int none = 0;
+    ferry_map map = {.start = give_value, .arg = &none, .count = count, .at_once = at_once};
+    ferry_promise *promise = NULL;
+    return ended(ferry_promise_map(&map, &promise), &promise);
+}
+
+static int try_map_count(const trial *this)
+{
+    return map_with((size_t)this->value, 0);
+}
+
+static int try_map_at_once(const trial *this)
+{
+    return map_with(3, (size_t)this->value);
+}
+
+static int try_exempt_count(const trial *this)
+{
+    ferry_promise *part = promise_settled(NULL), *promise = NULL;
+    ferry_group group = {.exempt_count = (size_t)this->value};
+    int error = ended(ferry_promise_all(&part, 1, &group, &promise), &promise);
+    ferry_promise_unref(part);
+    return error;
+}
+
+/* Sums of a program's own numbers do not wrap. */
+static int try_sums(const trial *this)
+{
+    ferry_result result = {.sent = (uint64_t)this->value, .remaining = (uint64_t)this->value};
+    ferry_promise *parts[] = {promise_settled(&result), promise_settled(&result)}, *all;
+    check_eq(ferry_promise_all_settled(parts, 2, NULL, &all), 0);
+    ferry_promise_unref(parts[0]);
+    ferry_promise_unref(parts[1]);
+    result = outcome(all);
+    check(result.sent >= (uint64_t)this->value && result.remaining == result.sent);
+    return result.error;
+}
+
+static int try_part_index(const trial *this)
+{
+    ferry_promise *part = promise_settled(NULL), *all;
+    check_eq(ferry_promise_all(&part, 1, NULL, &all), 0);
+    check_eq(ferry_promise_await(all, -1, NULL), 0);
+    bool is_there = ferry_promise_part(all, (size_t)this->value) != NULL;
+    ferry_promise_unref(part);
+    ferry_promise_unref(all);
+    return is_there ? 0 : -ENODATA;
+}
+
+/* An error of the program's, to its words. */
+static int try_settled_error(const trial *this)
+{
+    ferry_result result = {.error = (int)this->value};
+    ferry_promise *promise = promise_make();
+    int error = ferry_promise_settle(promise, &result);
+    if (error != 0)
+        check_eq(ferry_promise_settle(promise, NULL), 0);
+    result = outcome(promise);
+    char text[128];
+    check(ferry_result_format(&result, text, sizeof text) > 0);
+    return error != 0 ? error : result.error;
+}
+
+static int try_status_name(const trial *this)
+{
+    bool is_known = strcmp(ferry_status_name((int)this->value), "EUNKNOWN") != 0;
+    return is_known ? 0 : -ENOENT;
+}
+
+static int try_status_message(const trial *this)
+{
+    bool is_known = strcmp(ferry_status_message((int)this->value), "unknown error") != 0;
+    return is_known ? 0 : -ENOENT;
+}
+
+/* Numbers of a result, to its words. */
+static int try_result_numbers(const trial *this)
+{
+    ferry_result result = {.error = -EIO,
+                           .phase = (ferry_phase)this->value,
+                           .method = (ferry_method)this->value,
+                           .sent = (uint64_t)this->value,
+                           .remaining = (uint64_t)this->value};
+    char text[256];
+    int length = ferry_result_format(&result, text, sizeof text);
+    result.error = 0;
+    return length > 0 && ferry_result_format(&result, text, sizeof text) > 0 ? 0 : length;
+}
+
+/* Less memory than a text needs: the length is told, and nothing is written beyond. */
+static int try_format_size(const trial *this)
+{
+    char text[256] = {[1] = '!'};
+    ferry_result result = {.error = -EIO};
+    size_t size = (size_t)this->value < sizeof text ? (size_t)this->value : sizeof text;
+    int length = ferry_result_format(&result, text, size);
+    check(length > 1 && (size > 1 || text[1] == '!'));
+    return 0;
+}
+
+static int try_peer_size(const trial *this)
+{
+    bench on = bench_make(this);
+    char text[256] = {[1] = '!'};
+    size_t size = (size_t)this->value < sizeof text ? (size_t)this->value : sizeof text;
+    int length = ferry_stream_get_peer(on.stream, text, size);
+    check(length > 1 && (size > 1 || text[1] == '!'));
+    bench_end(on);
+    return 0;
+}
+
+static int try_room(const trial *this, uint64_t memory_bytes, uint64_t file_bytes)
+{
+    bench on = bench_make(this);
+    ferry_promise *room = NULL;
+    int error = ended(ferry_stream_promise_room(on.stream, memory_bytes, file_bytes, &room), &room);
+    bench_end(on);
+    return error;
+}
+
+static int try_room_memory(const trial *this)
+{
+    return try_room(this, (uint64_t)this->value, 0);
+}
+
+static int try_room_file(const trial *this)
+{
+    return try_room(this, 0, (uint64_t)this->value);
+}
+
+/* ---- faults ---------------------------------------------------------------------------------- */
+
+static int with_fault(const trial *this, ferry_fault fault)
+{
+    fault.call = FERRY_CALL_WRITE;
+    ferry_faults *faults;
+    int error = ferry_faults_create(&fault, 1, &faults);
+    if (error != 0)
+        return error;
+    ferry_stream_options options = {.faults = faults};
+    error = send_late(this, &options, NULL, false);
+    ferry_faults_unref(faults);
+    return error;
+}
+
+static int try_fault_first(const trial *this)
+{
+    return with_fault(this,
+                      (ferry_fault){.first = (uint64_t)this->value, .effect = FERRY_FAULT_SHORT});
+}
+
+static int try_fault_times(const trial *this)
+{
+    return with_fault(this, (ferry_fault){.first = 2,
+                                          .times = (uint64_t)this->value,
+                                          .effect = FERRY_FAULT_ERROR,
+                                          .error = EIO});
+}
+
+static int try_fault_error(const trial *this)
+{
+    return with_fault(
+        this, (ferry_fault){.first = 1, .effect = FERRY_FAULT_ERROR, .error = (int)this->value});
+}
+
+static int try_fault_count(const trial *this)
+{
+    ferry_faults *faults;
+    int error = ferry_faults_create(NULL, (size_t)this->value, &faults);
+    if (error == 0)
+        ferry_faults_unref(faults);
+    return error;
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+#define MOST_BYTES (INT64_C(1) << 39) /* of memory that is counted */
+#define MOST_RATE  (INT64_C(1) << 50)
+
+static const row table[] = {
+    {"ferry_service_options.shared_owners",
+     try_service_shared_owners,
+     {{0, 0}, {1, 0}, {1025, -EINVAL}, {INT_MAX, -EINVAL}, {UINT_MAX, -EINVAL}}},
+    {"ferry_service_options.stack_bytes",
+     try_service_stack_bytes,
+     {{0, 0}, {1, 0}, {(1 << 30) + 1, -EINVAL}, {INT64_MAX, -EINVAL}, {MOST_U64, -EINVAL}}},
+    {"ferry_service_options.chunk_bytes",
+     try_service_chunk_bytes,
+     {{0, 0}, {4096, 0}, {1 << 30, 0}, {(1 << 30) + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
+    {"ferry_service_options.limit_requests",
+     try_service_limit_requests,
+     {{0, 0}, {1, 0}, {INT_MAX, 0}, {UINT_MAX, 0}}},
+    {"ferry_service_options.limit_bytes", try_service_limit_bytes, IS_ANY_U64},
+    {"ferry_service_options.limit_file_bytes", try_service_limit_file_bytes, IS_ANY_U64},
+
+    {"ferry_stream_options.limit_requests",
+     try_stream_limit_requests,
+     {{0, 0}, {1, 0}, {1000000, 0}, {1000001, -EINVAL}, {INT_MAX, -EINVAL}, {UINT_MAX, -EINVAL}}},
+    {"ferry_stream_options.limit_bytes",
+     try_stream_limit_bytes,
+     {{0, 0}, {1, 0}, {MOST_BYTES, 0}, {MOST_BYTES + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
+    {"ferry_stream_options.limit_file_bytes", try_stream_limit_file_bytes, IS_ANY_U64},
+    {"ferry_stream_options.high_watermark_bytes",
+     try_stream_high_watermark_bytes,
+     {{0, -EINVAL}, {1, 0}, {INT_MAX, 0}, {INT64_MAX, 0}, {MOST_U64, 0}}},
+    {"ferry_stream_options.low_watermark_bytes", try_stream_low_watermark_bytes, IS_ANY_U64},
+    {"ferry_stream_options.low_watermark_bytes",
+     try_stream_low_above_high,
+     {{0, 0}, {1, -EINVAL}, {MOST_U64, -EINVAL}}},
+    {"ferry_stream_options.close_timeout_ms", try_stream_close_timeout_ms, IS_TIME},
+    {"ferry_stream_options.close_bytes",
+     try_stream_close_bytes,
+     {{0, 0}, {1, 0}, {MOST_BYTES, 0}, {MOST_BYTES + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
+    {"ferry_stream_options.limiter_free_bytes", try_limiter_free_bytes, IS_ANY_U64},
+    {"ferry_stream_options.limit_unsent_bytes",
+     try_stream_limit_unsent_bytes,
+     {{0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_C(1) << 31, -EINVAL}, {UINT_MAX, -EINVAL}}},
+    {"ferry_stream_options.stall_timeout_ms", try_stream_stall_timeout_ms, IS_TIME},
+    {"ferry_limiter_options.bytes_per_s",
+     try_bytes_per_s,
+     {{0, 0}, {1, 0}, {INT_MAX, 0}, {MOST_RATE, 0}, {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
+    {"ferry_limiter_options.burst_bytes",
+     try_burst_bytes,
+     {{0, 0}, {1, 0}, {INT_MAX, 0}, {MOST_RATE, 0}, {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
+    {"ferry_limiter_set_rate(bytes_per_s)",
+     try_set_bytes_per_s,
+     {{0, 0}, {1, 0}, {MOST_RATE, 0}, {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
+    {"ferry_limiter_set_rate(burst_bytes)",
+     try_set_burst_bytes,
+     {{0, 0}, {1, 0}, {MOST_RATE, 0}, {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
+
+    {"ferry_request_options.room_timeout_ms", try_request_room_timeout_ms, IS_WAIT},
+    {"ferry_request_options.timeout_ms", try_request_timeout_ms, IS_TIME},
+    {"ferry_request_options.progress_step_bytes", try_request_progress_step_bytes, IS_ANY_U64},
+    {"ferry_request_options.progress_interval_ms", try_request_progress_interval_ms, IS_TIME},
+    {"ferry_stream_write(length)",
+     try_write_length,
+     {{0, 0}, {1, 0}, {MOST_U64, -EOVERFLOW}, {INT64_MIN, -EOVERFLOW}}},
+    {"ferry_part.length",
+     try_part_length,
+     {{0, 0},
+      {1, 0},
+      {MOST_BYTES + 1, -EOVERFLOW},
+      {INT64_MAX, -EOVERFLOW},
+      {MOST_U64, -EOVERFLOW}}},
+    {"ferry_stream_send(count)",
+     try_part_count,
+     {{0, 0}, {1, 0}, {INT_MAX, -EOVERFLOW}, {INT64_MAX, -EOVERFLOW}, {MOST_U64, -EOVERFLOW}}},
+    {"ferry_part.generate_length",
+     try_generate_length,
+     {{0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_MAX, 0}, {-1, 0}, {-2, -EINVAL}, {INT64_MIN, -EINVAL}}},
+    {"ferry_generator",
+     try_generator,
+     {{0, -ENODATA},
+      {-1, -1},
+      {-4095, -4095},
+      {-4096, -EINVAL},
+      {INT_MIN, -EINVAL},
+      {-(INT64_C(1) << 32), -EINVAL},
+      {INT64_MIN, -EINVAL},
+      {26, -EOVERFLOW},
+      {INT64_C(1) << 32, -EOVERFLOW},
+      {INT64_MAX, -EOVERFLOW}}},
+
+    {"ferry_file.offset",
+     try_sent_offset,
+     {{0, 0},
+      {FILE_BYTES - 1, 0},
+      {FILE_BYTES, -ENODATA},
+      {INT_MAX, -ENODATA},
+      {INT64_MAX - 1, -ENODATA},
+      {INT64_MAX, -EOVERFLOW},
+      {-1, 0},
+      {-2, -EINVAL},
+      {INT_MIN, -EINVAL},
+      {INT64_MIN, -EINVAL}}},
+    {"ferry_file.length",
+     try_sent_length,
+     {{0, 0},
+      {FILE_BYTES - 1, 0},
+      {FILE_BYTES, -ENODATA},
+      {INT_MAX, -ENODATA},
+      {INT64_MAX - 1, -ENODATA},
+      {INT64_MAX, -EOVERFLOW},
+      {-1, 0},
+      {-2, -EINVAL},
+      {INT_MIN, -EINVAL},
+      {INT64_MIN, -EINVAL}}},
+    {"ferry_file.length",
+     try_length_from_position,
+     {{0, 0}, {FILE_BYTES - 1, 0}, {INT64_MAX, -EOVERFLOW}, {-2, -EINVAL}, {INT64_MIN, -EINVAL}}},
+    {"ferry_file.offset",
+     try_received_offset,
+     {{0, 0},
+      {1, 0},
+      {INT_MAX, 0},
+      {INT64_MAX, -EOVERFLOW},
+      {-1, 0},
+      {-2, -EINVAL},
+      {INT64_MIN, -EINVAL}}},
+    {"ferry_file.length",
+     try_received_length,
+     {{0, 0},
+      {1, 0},
+      {INT64_MAX - 1, 0},
+      {INT64_MAX, -EOVERFLOW},
+      {-1, 0},
+      {-2, -EINVAL},
+      {INT64_MIN, -EINVAL}}},
+    {"ferry_file.fd",
+     try_file_fd,
+     {{-1, -EINVAL}, {INT_MIN, -EINVAL}, {INT_MAX, -EBADF}, {1 << 20, -EBADF}}},
+    {"ferry_file.dirfd", try_file_dirfd, {{-1, -EBADF}, {INT_MIN, -EBADF}, {INT_MAX, -EBADF}}},
+    {"ferry_file.flags", try_file_flags, {{0, 0}, {1 << 9, -EINVAL}, {UINT_MAX, -EINVAL}}},
+    {"ferry_resume_token.device", try_token_device, {{0, -ESTALE}, {MOST_U64, -ESTALE}}},
+    {"ferry_resume_token.inode", try_token_inode, {{0, -ESTALE}, {MOST_U64, -ESTALE}}},
+    {"ferry_resume_token.size", try_token_size, {{0, -ESTALE}, {MOST_U64, -ESTALE}}},
+    {"ferry_resume_token.changed_ns",
+     try_token_changed_ns,
+     {{0, -ESTALE}, {INT64_MAX, -ESTALE}, {INT64_MIN, -ESTALE}}},
+    {"ferry_resume_token.offset",
+     try_token_offset,
+     {{0, -ESTALE}, {1, -ESTALE}, {INT64_MAX, -ESTALE}, {-1, -EINVAL}, {INT64_MIN, -EINVAL}}},
+    {"ferry_resume_token.offset",
+     try_token_offset_and_length,
+     {{0, -ESTALE},
+      {INT64_MAX - 10, -ESTALE},
+      {INT64_MAX - 9, -EOVERFLOW},
+      {INT64_MAX, -EOVERFLOW}}},
+
+    {"ferry_reader.shots",
+     try_shots,
+     {{0, 0}, {1, 0}, {INT64_MAX, 0}, {-1, -EINVAL}, {INT64_MIN, -EINVAL}}},
+    {"ferry_reader.high_bytes", try_high_bytes, IS_ANY_U64},
+    {"ferry_reader.low_bytes",
+     try_low_bytes,
+     {{0, 0}, {1, 0}, {100, 0}, {101, -EINVAL}, {MOST_U64, -EINVAL}}},
+    {"ferry_read_callback",
+     try_on_read,
+     {{1, 0}, {10, 0}, {11, 0}, {INT_MAX, 0}, {INT64_MAX, 0}, {MOST_U64, 0}}},
+    {"ferry_stream_demand(shots)",
+     try_demand,
+     {{0, 0}, {1, 0}, {INT64_MAX, 0}, {-1, 0}, {-2, -EINVAL}, {INT64_MIN, -EINVAL}}},
+    {"ferry_stream_read_within(timeout_ms)", try_read_within, IS_WAIT},
+    {"ferry_read.size", try_read_size, {{1, 0}, {8, 0}}},
+    {"ferry_read.delimiter_length",
+     try_delimiter_length,
+     {{0, -EINVAL}, {1, 0}, {INT64_MAX, -ENOMEM}, {MOST_U64, -ENOMEM}}},
+    {"ferry_stream_relay(length)",
+     try_relay_length,
+     {{0, 0},
+      {1, 0},
+      {2, -ENODATA},
+      {INT64_MAX, -ENODATA},
+      {-1, 0},
+      {-2, -EINVAL},
+      {INT64_MIN, -EINVAL}}},
+    {"ferry_stream_relay(flags)",
+     try_relay_flags,
+     {{0, 0}, {1, 0}, {2, -EINVAL}, {UINT_MAX, -EINVAL}}},
+
+    {"ferry_service_drain(timeout_ms)", try_drain, IS_WAIT},
+    {"ferry_listen_options.backlog",
+     try_backlog,
+     {{0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_C(1) << 31, -EINVAL}, {UINT_MAX, -EINVAL}}},
+    {"ferry_listen_options.limit_streams",
+     try_limit_streams,
+     {{0, 0}, {1, 0}, {INT_MAX, 0}, {UINT_MAX, 0}}},
+    {"ferry_listen_options.unix_mode",
+     try_unix_mode,
+     {{0, 0}, {0700, 0}, {07777, 0}, {010000, -EINVAL}, {UINT_MAX, -EINVAL}}},
+    {"ferry_connect_options.timeout_ms", try_connect_timeout, IS_TIME},
+    {"ferry_connect(address)",
+     try_address,
+     {{1, 0}, {65535, 0}, {65536, -EINVAL}, {INT_MAX, -EINVAL}, {INT64_MAX, -EINVAL}}},
+    {"ferry_connect(address)",
+     try_address_fd,
+     {{1 << 20, -EBADF},
+      {INT_MAX, -EBADF},
+      {INT64_MAX, -EINVAL},
+      {-1, -EINVAL},
+      {(INT64_C(1) << 32) + 1, -EINVAL}}},
+    {"ferry_stream_adopt(fd)",
+     try_adopted_fd,
+     {{-1, -EBADF}, {INT_MIN, -EBADF}, {INT_MAX, -EBADF}}},
+
+    {"ferry_promise_await(timeout_ms)", try_await, IS_WAIT},
+    {"ferry_promise_await_all(timeout_ms)", try_await_all, IS_WAIT},
+    {"ferry_promise_await_any(timeout_ms)", try_await_any, IS_WAIT},
+    {"ferry_inbox_run(timeout_ms)", try_inbox_run, IS_WAIT},
+    {"ferry_promise_after(delay_ms)", try_after, IS_TIME},
+    {"ferry_promise_timeout(timeout_ms)", try_timeout, IS_TIME},
+    {"ferry_retry.pause_ms", try_pause, IS_TIME},
+    {"ferry_retry.most_pause_ms", try_most_pause, IS_TIME},
+    {"ferry_retry.attempts", try_attempts, IS_ANY_U64},
+    {"ferry_start",
+     try_block_error,
+     {{0, 0}, {-1, -1}, {-4096, -4096}, {INT_MIN, INT_MIN}, {1, -EINVAL}, {INT_MAX, -EINVAL}}},
+    {"ferry_chain.error",
+     try_chain_error,
+     {{0, 0}, {INT_MIN, 0}, {-1, INT_MIN}, {1, -EINVAL}, {INT_MAX, -EINVAL}}},
+    {"ferry_map.count",
+     try_map_count,
+     {{0, 0}, {1, 0}, {100, 0}, {INT64_MAX, -ENOMEM}, {MOST_U64, -ENOMEM}}},
+    {"ferry_map.at_once", try_map_at_once, IS_ANY_U64},
+    {"ferry_group.exempt_count",
+     try_exempt_count,
+     {{0, 0}, {1, 0}, {2, -EINVAL}, {MOST_U64, -EINVAL}}},
+    {"ferry_result.sent", try_sums, IS_ANY_U64},
+    {"ferry_promise_part(index)",
+     try_part_index,
+     {{0, 0}, {1, -ENODATA}, {INT64_MAX, -ENODATA}, {MOST_U64, -ENODATA}}},
+    {"ferry_result.error",
+     try_settled_error,
+     {{0, 0},
+      {-1, -1},
+      {-4095, -4095},
+      {-4096, -4096},
+      {INT_MIN, INT_MIN},
+      {1, -EINVAL},
+      {INT_MAX, -EINVAL}}},
+    {"ferry_result.remaining", try_result_numbers, IS_ANY_U64},
+    {"ferry_status_name(status)",
+     try_status_name,
+     {{0, 0}, {EIO, 0}, {-EIO, 0}, {-4096, -ENOENT}, {INT_MAX, -ENOENT}, {INT_MIN, -ENOENT}}},
+    {"ferry_status_message(status)",
+     try_status_message,
+     {{0, 0}, {EIO, 0}, {-EIO, 0}, {-4096, -ENOENT}, {INT_MAX, -ENOENT}, {INT_MIN, -ENOENT}}},
+    {"ferry_result_format(size)", try_format_size, {{0, 0}, {1, 0}, {256, 0}}},
+    {"ferry_stream_get_peer(size)", try_peer_size, {{0, 0}, {1, 0}, {256, 0}}},
+    {"ferry_stream_promise_room(memory_bytes)",
+     try_room_memory,
+     {{0, 0}, {1, 0}, {MOST_BYTES, 0}, {MOST_BYTES + 1, -EOVERFLOW}, {MOST_U64, -EOVERFLOW}}},
+    {"ferry_stream_promise_room(file_bytes)", try_room_file, IS_ANY_U64},
+
+    {"ferry_fault.first", try_fault_first, {{0, -EINVAL}, {1, 0}, {INT64_MAX, 0}, {MOST_U64, 0}}},
+    {"ferry_fault.times", try_fault_times, IS_ANY_U64},
+    {"ferry_fault.error",
+     try_fault_error,
+     {{EIO, 0},
+      {-EIO, 0},
+      {4095, 0},
+      {0, -EINVAL},
+      {4096, -EINVAL},
+      {INT_MAX, -EINVAL},
+      {-4096, -EINVAL},
+      {INT_MIN, -EINVAL}}},
+    {"ferry_faults_create(count)",
+     try_fault_count,
+     {{0, 0}, {1, -EINVAL}, {INT64_MAX, -EINVAL}, {MOST_U64, -EINVAL}}},
+};
+
+static void try_row(const row *one, const trial *with)
+{
+    enum { MOST = sizeof one->expected / sizeof one->expected[0] };
+    for (size_t i = 0; i < MOST; i++) {
+        const expectation *expected = &one->expected[i];
+        if (i > 0 && expected->value == 0 && expected->outcome == 0)
+            break;
+        trial this = *with;
+        this.value = expected->value;
+        int got = one->try(&this);
+        if (got != expected->outcome)
+            fprintf(stderr, "%s = %lld\n", one->number, (long long)expected->value);
+        check_eq(got, expected->outcome);
+    }
+}
+
+PROMISE_BOTH(extremes, every_number_is_taken_or_refused_as_documented_at_its_extremes)
+{
+    trial with = {.service = service_start(placement), .placement = placement};
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        try_row(&table[i], &with);
+    ferry_service_destroy(with.service);
+}
