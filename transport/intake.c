@@ -14,6 +14,7 @@
 enum { READABLE = EPOLLIN | EPOLLRDHUP | EPOLLPRI };
 
 static void look_at_deadline(ferry__timer *timer);
+static void deliver_asked(ferry__mail *mail, bool receiver_gone);
 
 ferry__intake *ferry__intake_need(ferry_stream *stream)
 {
@@ -26,9 +27,11 @@ ferry__intake *ferry__intake_need(ferry_stream *stream)
     intake->stream = stream;
     intake->deadline = FERRY__NEVER;
     intake->timer.fire = look_at_deadline;
+    intake->asked_mail.deliver = deliver_asked;
+    (void)pthread_mutex_init(&intake->mutex, NULL);
     if (atomic_compare_exchange_strong(&stream->intake, &there, intake))
         return intake;
-    ferry__release(intake); /* another thread was faster */
+    ferry__intake_free(intake); /* another thread was faster */
     return there;
 }
 
@@ -36,6 +39,7 @@ void ferry__intake_free(ferry__intake *intake)
 {
     if (intake == NULL)
         return;
+    (void)pthread_mutex_destroy(&intake->mutex);
     ferry__release(intake->kept.data);
     ferry__release(intake);
 }
@@ -376,31 +380,25 @@ static bool serve(ferry__intake *intake)
     return again;
 }
 
-void ferry__intake_note_command(ferry__intake *intake, bool was_counted)
-{
-    intake->delivered += was_counted;
-    intake->stream->released += FERRY__ONE_REQUEST;
-    ferry__stream_schedule_reading(intake->stream);
-}
-
-void ferry__intake_subscribe(ferry__intake *intake, ferry__subscriber *subscriber)
+/* Replaces it; NULL: by none. Takes the reference. */
+static void subscribe(ferry__intake *intake, ferry__subscriber *subscriber, unsigned number)
 {
     ferry__subscriber *before = intake->subscriber;
     intake->subscriber = subscriber;
-    intake->readers_delivered++;
+    intake->readers_delivered = number;
     intake->declined = 0;
     intake->declined_last = false;
     intake->wishes++;
     intake->is_paused = false;
     if (subscriber != NULL) {
-        subscriber->number = intake->readers_delivered;
+        subscriber->number = number;
         intake->shots = subscriber->reader.shots > 0 ? subscriber->reader.shots : -1;
     }
     if (before != NULL)
         ferry__subscriber_discard(before);
 }
 
-void ferry__intake_demand(ferry__intake *intake, int64_t shots)
+static void demand(ferry__intake *intake, int64_t shots)
 {
     intake->shots = shots;
     intake->wishes++;
@@ -409,6 +407,34 @@ void ferry__intake_demand(ferry__intake *intake, int64_t shots)
         intake->resumptions++;
     }
     intake->is_paused = shots == 0;
+}
+
+static ferry__asked take_asked(ferry__intake *intake)
+{
+    (void)pthread_mutex_lock(&intake->mutex);
+    ferry__asked asked = intake->asked;
+    intake->asked = (ferry__asked){0};
+    (void)pthread_mutex_unlock(&intake->mutex);
+    return asked;
+}
+
+static void deliver_asked(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* it was admitted, so the owner is there */
+    ferry__intake *intake =
+        (ferry__intake *)(void *)((char *)mail - offsetof(ferry__intake, asked_mail));
+    const ferry__asked asked = take_asked(intake);
+    if (asked.has_reader)
+        subscribe(intake, asked.subscriber, asked.reader_number);
+    if (asked.was_paused)
+        demand(intake, 0);
+    if (asked.has_demand)
+        demand(intake, asked.shots);
+    if (asked.has_deadline)
+        ferry__intake_set_deadline(intake, asked.deadline);
+    intake->delivered += asked.commands;
+    intake->stream->released += FERRY__ONE_REQUEST;
+    ferry__stream_schedule_reading(intake->stream);
 }
 
 /* Whatever waits learns this error; what is kept is dropped. */

@@ -5,9 +5,10 @@
  * the subscriber (transport/subscriber.h).
  *
  * A stream has none until somebody reads: any thread may make it. Whatever else any thread asks
- * (reading.c) comes by mail, in the order of the calls. commands counts what was posted that may
- * change who is to be served, delivered what has arrived of that: while they differ something is
- * under way, and the subscriber is not called.
+ * (reading.c) comes by mail, of which one is under way at most: the newest wish of each kind counts.
+ * commands counts what was asked that may change who is to be served, reads too, delivered what has
+ * arrived of that: while they differ something is under way, and the subscriber is not called. So it
+ * makes no difference that a wish may overtake reads.
  *
  * The kernel is asked, at most once a turn, until it has nothing more; then its next edge is waited
  * for. Of a TCP socket a short count says as much, unless an end of file or urgent data may have cut it
@@ -21,8 +22,27 @@
 #include "transport/shown.h"
 #include "transport/subscriber.h"
 
+#include <pthread.h>
+
 /* How much may wait to be taken, where the program has not said. */
 enum { FERRY__DEFAULT_HIGH = 64 * 1024 };
+
+/*
+ * What was asked of an intake, beside reads, and has not come into force yet. Under its mutex.
+ * is_posted and the mail are admission's: the stream does not end before it has arrived.
+ */
+typedef struct ferry__asked {
+    bool is_posted;                /* asked_mail is under way */
+    bool has_reader;               /* set_reader: */
+    bool has_demand;               /* after that, demand: */
+    bool was_paused;               /* before the last one, or by it */
+    bool has_deadline;             /* read_within: */
+    ferry__subscriber *subscriber; /* a reference, or NULL: none is wanted any more */
+    int64_t shots;
+    int64_t deadline;
+    unsigned commands;      /* so many calls of those that count as commands */
+    unsigned reader_number; /* what readers was, at the last set_reader */
+} ferry__asked;
 
 /* What is asked of the kernel where it is to be kept. */
 enum { FERRY__PORTION = 16 * 1024 };
@@ -31,6 +51,9 @@ typedef struct ferry__intake {
     /* Any thread. */
     atomic_uint commands; /* posted so far */
     atomic_uint readers;  /* of them, those that set one, or none */
+    pthread_mutex_t mutex;
+    ferry__asked asked; /* under mutex */
+    ferry__mail asked_mail;
 
     /* Written by the owner, for whoever looks. */
     ferry__waiting shown;
@@ -41,7 +64,7 @@ typedef struct ferry__intake {
 
     /* The owner's. */
     unsigned delivered;         /* commands, so far */
-    unsigned readers_delivered; /* likewise */
+    unsigned readers_delivered; /* likewise, of readers: the number of the last */
     bool is_cut_short;          /* a short count does not say that there is nothing more */
     bool is_away;      /* the first read has the direction in other hands: nothing is read */
     bool is_full;      /* so much waits to be taken that nothing more is read for now */
@@ -91,14 +114,6 @@ void ferry__intake_deliver_read(ferry__mail *mail, bool receiver_gone);
 
 /* A queued read is called off: what it has not consumed is there for the next. */
 void ferry__intake_call_off(ferry_stream *stream, ferry__request *request, int error);
-
-/* A command of reading.c's has arrived: it is not under way any more. */
-void ferry__intake_note_command(ferry__intake *intake, bool was_counted);
-
-/* Replaces the subscriber; NULL: by none. Takes the reference. */
-void ferry__intake_subscribe(ferry__intake *intake, ferry__subscriber *subscriber);
-
-void ferry__intake_demand(ferry__intake *intake, int64_t shots);
 
 /* @param deadline FERRY__NEVER: none. */
 void ferry__intake_set_deadline(ferry__intake *intake, int64_t deadline);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The reading direction's face to any thread: what is asked of it goes to the owner by mail. */
+/*
+ * The reading direction's face to any thread: what is asked of it goes to the owner by mail, of which
+ * one is under way at most. What is asked meanwhile joins it: so asking is never refused, and takes no
+ * memory, however far behind the owner is.
+ */
 #include "core/clock.h"
-#include "core/hooks.h"
 #include "core/thread.h"
 #include "transport/intake.h"
 #include "transport/service.h"
@@ -9,16 +12,6 @@
 
 #include <errno.h>
 #include <stddef.h>
-
-/* One thing asked of a stream's intake that settles nothing. */
-typedef struct command {
-    ferry__mail mail;
-    ferry_stream *stream;
-    void (*carry_out)(ferry__intake *intake, const struct command *command);
-    bool is_counted; /* it may change who is to be served: nobody is called while it is under way */
-    ferry__subscriber *subscriber; /* set_reader: a reference, or NULL */
-    int64_t number;                /* demand: shots; read_within: a deadline */
-} command;
 
 static int check_readable(const ferry_stream *stream)
 {
@@ -30,49 +23,77 @@ static int check_readable(const ferry_stream *stream)
     return stream->sink.is_socket && !stream->sink.is_message ? 0 : -ENOTSOCK;
 }
 
-static void deliver(ferry__mail *mail, bool receiver_gone)
+/* The newest of each kind is what counts. Gives the reader that never gets to the owner, or NULL. */
+static ferry__subscriber *merge(ferry__asked *asked, const ferry__asked *wanted)
 {
-    (void)receiver_gone; /* it was admitted, so the owner is there */
-    command *what = (command *)mail;
-    ferry__intake *intake = atomic_load(&what->stream->intake);
-    what->carry_out(intake, what);
-    ferry__intake_note_command(intake, what->is_counted);
-    ferry__release(what);
+    ferry__subscriber *replaced = NULL;
+    if (wanted->has_reader) {
+        replaced = asked->subscriber;
+        asked->has_reader = true;
+        asked->subscriber = wanted->subscriber;
+        asked->has_demand = asked->was_paused = false; /* it says itself how often it is called */
+    }
+    if (wanted->has_demand) {
+        asked->has_demand = true;
+        asked->was_paused |= wanted->shots == 0;
+        asked->shots = wanted->shots;
+    }
+    if (wanted->has_deadline) {
+        asked->has_deadline = true;
+        asked->deadline = wanted->deadline;
+    }
+    return replaced;
 }
 
-static void carry_out_subscribe(ferry__intake *intake, const command *what)
+/* Whoever is called from now on knows of it. Under the mutex. */
+static void count(ferry__intake *intake, const ferry__asked *wanted)
 {
-    ferry__intake_subscribe(intake, what->subscriber);
+    if (wanted->has_reader)
+        intake->asked.reader_number = atomic_fetch_add(&intake->readers, 1) + 1;
+    if (wanted->has_reader || wanted->has_demand) {
+        (void)atomic_fetch_add(&intake->commands, 1);
+        intake->asked.commands++;
+    }
 }
 
-/* Posts a command. @return 0, or the errnos of ferry_stream_demand. */
-static int post(ferry_stream *stream, command wanted)
+/* Has the mail carry it, unless nothing can be asked any more. Under the mutex. */
+static int add_to_mail(ferry__intake *intake, const ferry__asked *wanted,
+                       ferry__subscriber **ret_replaced, bool *ret_is_first)
 {
     static const ferry__cost nothing;
+    *ret_is_first = !intake->asked.is_posted;
+    int error = !*ret_is_first
+                    ? 0
+                    : ferry__admit(intake->stream, nothing, FERRY__CLOSED, 0, FERRY__UNLIMITED);
+    if (error != 0)
+        return error;
+    intake->asked.is_posted = true;
+    *ret_replaced = merge(&intake->asked, wanted);
+    count(intake, wanted);
+    return 0;
+}
+
+/* Asks something of the stream's intake. @return 0, or the errnos of ferry_stream_demand. */
+static int ask(ferry_stream *stream, const ferry__asked *wanted)
+{
+    if ((atomic_load(&stream->admission) & FERRY__CLOSED) != 0)
+        return -ESHUTDOWN;
     ferry__intake *intake = ferry__intake_need(stream);
     if (intake == NULL)
         return -ENOMEM;
-    command *posted = ferry__allocate(sizeof *posted);
-    if (posted == NULL)
-        return -ENOMEM;
-    *posted = wanted;
-    posted->mail.deliver = deliver;
-    posted->stream = stream;
-    int error = ferry__admit(stream, nothing, FERRY__CLOSED, 0, FERRY__BY_COUNT);
-    if (error != 0) {
-        ferry__release(posted);
-        return error;
-    }
-    /* Before it is posted: whoever is called now knows. */
-    if (wanted.carry_out == carry_out_subscribe)
-        (void)atomic_fetch_add(&intake->readers, 1);
-    if (wanted.is_counted)
-        (void)atomic_fetch_add(&intake->commands, 1);
     /* What it causes may give the last handle back, before the post has returned. */
     ferry__owner *owner = ferry__owner_ref(stream->owner);
-    ferry__owner_post(owner, &posted->mail);
+    ferry__subscriber *replaced = NULL;
+    bool is_first;
+    (void)pthread_mutex_lock(&intake->mutex);
+    int error = add_to_mail(intake, wanted, &replaced, &is_first);
+    (void)pthread_mutex_unlock(&intake->mutex);
+    if (error == 0 && is_first)
+        ferry__owner_post(owner, &intake->asked_mail);
     ferry__owner_unref(owner);
-    return 0;
+    if (replaced != NULL)
+        ferry__subscriber_discard(replaced);
+    return error;
 }
 
 /* ---- readers --------------------------------------------------------------------------------- */
@@ -124,19 +145,14 @@ int ferry_stream_set_reader(ferry_stream *stream, const ferry_reader *reader)
     int error = check_readable(stream);
     if (error != 0)
         return error;
-    command what = {.carry_out = carry_out_subscribe, .is_counted = true};
+    ferry__asked wanted = {.has_reader = true};
     if (reader != NULL)
-        error = create_subscriber(stream, reader, &what.subscriber);
+        error = create_subscriber(stream, reader, &wanted.subscriber);
     if (error == 0)
-        error = post(stream, what);
-    if (error != 0 && what.subscriber != NULL)
-        ferry__subscriber_discard(what.subscriber);
+        error = ask(stream, &wanted);
+    if (error != 0 && wanted.subscriber != NULL)
+        ferry__subscriber_discard(wanted.subscriber);
     return error;
-}
-
-static void carry_out_demand(ferry__intake *intake, const command *what)
-{
-    ferry__intake_demand(intake, what->number);
 }
 
 int ferry_stream_demand(ferry_stream *stream, int64_t shots)
@@ -146,13 +162,7 @@ int ferry_stream_demand(ferry_stream *stream, int64_t shots)
         error = -EINVAL;
     if (error != 0)
         return error;
-    return post(stream,
-                (command){.carry_out = carry_out_demand, .is_counted = true, .number = shots});
-}
-
-static void carry_out_deadline(ferry__intake *intake, const command *what)
-{
-    ferry__intake_set_deadline(intake, what->number);
+    return ask(stream, &(ferry__asked){.has_demand = true, .shots = shots});
 }
 
 int ferry_stream_read_within(ferry_stream *stream, int64_t timeout_ms)
@@ -164,7 +174,7 @@ int ferry_stream_read_within(ferry_stream *stream, int64_t timeout_ms)
         return error;
     int64_t deadline = ferry__clock_deadline(timeout_ms);
     if (!ferry__owner_is_current(stream->owner))
-        return post(stream, (command){.carry_out = carry_out_deadline, .number = deadline});
+        return ask(stream, &(ferry__asked){.has_deadline = true, .deadline = deadline});
     if ((atomic_load(&stream->admission) & FERRY__CLOSED) != 0)
         return -ESHUTDOWN;
     ferry__intake *intake = ferry__intake_need(stream);

@@ -92,8 +92,7 @@ typedef struct ferry_reader {
  * @param reader NULL: no reader any more; what comes is left to reads, or to the next one.
  * @return 0; -EINVAL: stream is NULL, on_read is, shots is negative, or low_bytes above high_bytes;
  *         -ENOTSOCK: the stream is no socket; -ESHUTDOWN: it is closed; -EDEADLK: on an owner, which
- *         has no inbox, without on_owner; -EAGAIN: a million requests and such calls are under way;
- *         -ENOMEM; -ECHILD: after fork.
+ *         has no inbox, without on_owner; -ENOMEM; -ECHILD: after fork.
  * Source: recv(2).
  */
 FERRY_API int ferry_stream_set_reader(ferry_stream *stream, const ferry_reader *reader);
@@ -106,8 +105,7 @@ FERRY_API int ferry_stream_set_reader(ferry_stream *stream, const ferry_reader *
  *
  * Threads: any.
  * @param shots so many calls more; 0: none for now; -1: without limit.
- * @return 0; -EINVAL: stream is NULL, or shots below -1; -ENOTSOCK, -ESHUTDOWN, -EAGAIN, -ENOMEM,
- *         -ECHILD.
+ * @return 0; -EINVAL: stream is NULL, or shots below -1; -ENOTSOCK, -ESHUTDOWN, -ENOMEM, -ECHILD.
  */
 FERRY_API int ferry_stream_demand(ferry_stream *stream, int64_t shots);
 
@@ -118,7 +116,7 @@ FERRY_API int ferry_stream_demand(ferry_stream *stream, int64_t shots);
  *
  * Threads: any. Costs next to nothing on the stream's owner.
  * @param timeout_ms milliseconds from now; -1: no limit.
- * @return 0; -EINVAL: stream is NULL, or timeout_ms below -1; -ENOTSOCK, -ESHUTDOWN, -EAGAIN, -ENOMEM,
+ * @return 0; -EINVAL: stream is NULL, or timeout_ms below -1; -ENOTSOCK, -ESHUTDOWN, -ENOMEM,
  *         -ECHILD.
  */
 FERRY_API int ferry_stream_read_within(ferry_stream *stream, int64_t timeout_ms);
