@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "core/thread.h"
+#include "transport/intake.h"
 #include "transport/service.h"
 #include "transport/stream.h"
 
@@ -182,11 +183,27 @@ static void tell(ferry__room *room, ferry_service *service, const ferry_stream *
         tell_promises(service, stream);
 }
 
-void ferry__admission_tell(ferry_stream *stream)
+/* There may be room. */
+static void tell_senders(ferry_stream *stream)
 {
     tell(&stream->room, stream->service, stream);
     if (stream->service->is_limited)
         tell(&stream->service->room, stream->service, NULL);
+}
+
+/* Likewise for reads. */
+static void tell_readers(ferry_stream *stream)
+{
+    ferry__intake *intake = atomic_load(&stream->intake);
+    if (intake != NULL)
+        tell(&intake->room, stream->service, NULL);
+}
+
+void ferry__admission_refuse(ferry_stream *stream, uint64_t flags)
+{
+    (void)atomic_fetch_or(&stream->admission, flags);
+    tell_senders(stream);
+    tell_readers(stream);
 }
 
 void ferry__admission_give_back(ferry_stream *stream, uint64_t word, uint64_t source_bytes)
@@ -198,7 +215,30 @@ void ferry__admission_give_back(ferry_stream *stream, uint64_t word, uint64_t so
     if (source_bytes > 0)
         atomic_fetch_sub(&stream->source_bytes, source_bytes);
     atomic_fetch_sub(&stream->admission, word);
-    ferry__admission_tell(stream);
+    tell_senders(stream);
+}
+
+void ferry__admission_end_visits(ferry_stream *stream, uint32_t visits)
+{
+    atomic_fetch_sub(&stream->visits, visits);
+    if ((visits & FERRY__READS_MASK) != 0)
+        tell_readers(stream);
+}
+
+/*
+ * The owner looks again once it is not counted any more: it may wait for just that to end the stream,
+ * or have seen a watermark reached. The stream may end before the resume: that does nothing then.
+ */
+void ferry__admission_undo(ferry_stream *stream, ferry__cost cost)
+{
+    ferry__admission_give_back(stream, FERRY__ONE_REQUEST + cost.memory_bytes, cost.source_bytes);
+    ferry_stream_resume(stream);
+}
+
+void ferry__admission_undo_read(ferry_stream *stream)
+{
+    ferry__admission_end_visits(stream, FERRY__ONE_READ);
+    ferry_stream_resume(stream);
 }
 
 void ferry__admission_recount(ferry_stream *stream, uint64_t before, uint64_t now)
@@ -207,7 +247,7 @@ void ferry__admission_recount(ferry_stream *stream, uint64_t before, uint64_t no
     if (stream->service->is_limited)
         atomic_fetch_add(&stream->service->counts.source_bytes, now - before);
     if (now < before)
-        ferry__admission_tell(stream);
+        tell_senders(stream);
 }
 
 /* ---- admitting ------------------------------------------------------------------------------- */
@@ -263,7 +303,8 @@ static bool reserve_in_service(ferry_service *service, ferry__cost cost, ferry__
 
 /*
  * Compare-and-swap, not add and undo: a count that is there for a moment only would keep a closed
- * stream from ending, and nobody would tell it afterwards. Pairs with E0 in closing.c.
+ * stream from ending, and nobody would tell it afterwards. So it is with visits, too. Pairs with E0 in
+ * closing.c.
  */
 static int admit_to_word(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, uint64_t set,
                          ferry__limit limited)
@@ -337,6 +378,59 @@ int ferry__admit(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, ui
     return admit(stream, cost, refused_by, set, limited, &full);
 }
 
+static int look_for_read(const ferry_stream *stream, uint32_t visits)
+{
+    if ((atomic_load(&stream->admission) & FERRY__CLOSED) != 0 || (visits & FERRY__ENDED) != 0)
+        return -ESHUTDOWN;
+    return (visits & FERRY__READS_MASK) / FERRY__ONE_READ >= FERRY__MOST_READS ? -EAGAIN : 0;
+}
+
+/* A close that comes in between has the owner refuse it: as if it had come later altogether. */
+int ferry__admit_read(ferry_stream *stream)
+{
+    uint32_t before = atomic_load(&stream->visits); /* R1 */
+    do {
+        int error = look_for_read(stream, before);
+        if (error != 0)
+            return error;
+    } while (!atomic_compare_exchange_weak(&stream->visits, &before, before + FERRY__ONE_READ));
+    return 0;
+}
+
+bool ferry__admit_message(ferry_stream *stream)
+{
+    uint32_t before = atomic_load(&stream->visits);
+    do {
+        if ((before & FERRY__ENDED) != 0)
+            return false;
+    } while (!atomic_compare_exchange_weak(&stream->visits, &before, before + FERRY__ONE_MESSAGE));
+    return true;
+}
+
+/* Whether the time is up. Sleeps until there are news, if it is not. */
+static bool wait_for_news(ferry__room *room, unsigned news, int64_t deadline)
+{
+    if (deadline != FERRY__NEVER && ferry__clock_now() >= deadline)
+        return true;
+    ferry__futex_wait(&room->news, news, deadline); /* R2 */
+    return false;
+}
+
+int ferry__admit_read_in_time(ferry_stream *stream, int64_t deadline)
+{
+    ferry__room *room = &atomic_load(&stream->intake)->room;
+    int error;
+    bool is_late;
+    atomic_fetch_add(&room->waiters, 1); /* R0 */
+    do {
+        unsigned news = atomic_load(&room->news);
+        error = ferry__admit_read(stream);
+        is_late = error == -EAGAIN && wait_for_news(room, news, deadline);
+    } while (error == -EAGAIN && !is_late);
+    atomic_fetch_sub(&room->waiters, 1);
+    return is_late ? -ETIMEDOUT : error;
+}
+
 /* Waits on one room until the request is let in, or another room is the full one. */
 static int admit_by_room(ferry_stream *stream, ferry__cost cost, uint64_t refused_by,
                          int64_t deadline, ferry__room **room)
@@ -349,11 +443,10 @@ static int admit_by_room(ferry_stream *stream, ferry__cost cost, uint64_t refuse
         error = admit(stream, cost, refused_by, 0, FERRY__BY_OPTIONS, room);
         if (error != -EAGAIN || *room != waited_on)
             break;
-        if (deadline != FERRY__NEVER && ferry__clock_now() >= deadline) {
+        if (wait_for_news(waited_on, news, deadline)) {
             error = -ETIMEDOUT;
             break;
         }
-        ferry__futex_wait(&waited_on->news, news, deadline); /* R2 */
     }
     atomic_fetch_sub(&waited_on->waiters, 1);
     return error;

@@ -2,12 +2,16 @@
 /*
  * Admission: what is let into a stream's queue, and how those wait who are not.
  *
- * Three things are counted, per stream and, where a service has limits, per service: requests, bytes
- * of memory, and bytes of sources as far as they are known. A stream's requests and memory are one
- * word (transport/stream.h), so that a plain submit is one compare-and-swap.
+ * Three things are counted of what is to be sent, per stream and, where a service has limits, per
+ * service: requests, bytes of memory, and bytes of sources as far as they are known. A stream's
+ * requests and memory are one word (transport/stream.h), so that a plain submit is one
+ * compare-and-swap. Reads are counted apart, and have a bound of their own.
  *
- * Who finds no room waits on a room: the stream's or the service's, whichever is full; a thread on
- * its futex word, a promise in the service's list. Whoever gives room back, or sets a flag that
+ * A submit is let in before it copies, allocates or duplicates anything: who waits for room, or is
+ * refused, holds nothing. What fails after that gives its room back.
+ *
+ * Who finds no room waits on a room: the stream's, the service's or the intake's (for reads),
+ * whichever is full; a thread on its futex word, a promise in the service's list. Whoever gives room back, or sets a flag that
  * refuses, looks whether somebody waits.
  *
  *   waits                                       gives
@@ -65,14 +69,30 @@ int ferry__admit(struct ferry_stream *stream, ferry__cost cost, uint64_t refused
 int ferry__admit_in_time(struct ferry_stream *stream, ferry__cost cost, uint64_t refused_by,
                          int64_t deadline);
 
+/* Any thread. Counts a read in, of a stream that has an intake. @return 0, -ESHUTDOWN, -EAGAIN. */
+int ferry__admit_read(struct ferry_stream *stream);
+
+/* Likewise, waiting for room until the deadline: -ETIMEDOUT instead of -EAGAIN. */
+int ferry__admit_read_in_time(struct ferry_stream *stream, int64_t deadline);
+
+/* Any thread. Counts a message in. Whether it may be posted: the stream has not ended. */
+bool ferry__admit_message(struct ferry_stream *stream);
+
+/* Any thread. Sets flags that refuse, for good. */
+void ferry__admission_refuse(struct ferry_stream *stream, uint64_t flags);
+
 /* The owner. Gives back what was admitted. @param word what to take from the admission word. */
 void ferry__admission_give_back(struct ferry_stream *stream, uint64_t word, uint64_t source_bytes);
 
+/* Likewise. @param visits what to take from that word. */
+void ferry__admission_end_visits(struct ferry_stream *stream, uint32_t visits);
+
+/* Any thread: what was admitted comes to nothing, and is not posted. */
+void ferry__admission_undo(struct ferry_stream *stream, ferry__cost cost);
+void ferry__admission_undo_read(struct ferry_stream *stream);
+
 /* The owner. A source has turned out to be of another length: counts the difference. */
 void ferry__admission_recount(struct ferry_stream *stream, uint64_t before, uint64_t now);
-
-/* Any thread, after room was given back or flags were set that refuse: those who wait look again. */
-void ferry__admission_tell(struct ferry_stream *stream);
 
 /* Whether submits have to know how many bytes a file has, because they count. */
 bool ferry__admission_counts_files(const struct ferry_stream *stream);

@@ -389,7 +389,7 @@ void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone;
     ferry_stream *stream = STREAM_OF(mail, abort_mail);
-    stream->released += FERRY__ONE_REQUEST;
+    stream->released_visits += FERRY__ONE_MESSAGE;
     ferry__stream_schedule(stream);
 }
 
@@ -398,7 +398,7 @@ void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone)
     (void)receiver_gone;
     ferry_stream *stream = STREAM_OF(mail, resume_mail);
     atomic_store(&stream->is_resuming, false);
-    stream->released += FERRY__ONE_REQUEST;
+    stream->released_visits += FERRY__ONE_MESSAGE;
     ferry__stream_schedule(stream);
 }
 

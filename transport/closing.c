@@ -136,13 +136,14 @@ void ferry__closing_abort(ferry_stream *stream)
     close_sink(stream, -ECANCELED, true);
 }
 
-/* E0: the flag goes up only while nobody is admitted; pairs with every admission in admission.c. */
+/* E0: gone, it was closed before, so that nothing is added to admission any more; the flag goes up only
+ * while nobody visits. Pairs with every admission in admission.c. */
 bool ferry__closing_try_end(ferry_stream *stream)
 {
-    uint64_t admission = atomic_load(&stream->admission);
+    uint32_t nobody = 0;
     if (stream->state != FERRY__GONE || stream->cancels_due > 0 ||
-        (admission & FERRY__REQUESTS_MASK) != 0 ||
-        !atomic_compare_exchange_strong(&stream->admission, &admission, admission | FERRY__ENDED))
+        (atomic_load(&stream->admission) & FERRY__REQUESTS_MASK) != 0 ||
+        !atomic_compare_exchange_strong(&stream->visits, &nobody, FERRY__ENDED))
         return false;
     ferry__request *close_request = stream->close_request;
     if (close_request->stage == FERRY__POSTED) /* an abort closes without it */

@@ -172,6 +172,11 @@ static void write_service(const dump *all)
     ferry__line_add(&line, "; ");
     ferry__line_add_queue(&line, status.queued_requests, status.queued_bytes,
                           status.queued_file_bytes);
+    if (status.pending_reads > 0) {
+        ferry__line_add(&line, "; ");
+        ferry__line_add_count(&line, status.pending_reads, "read");
+        ferry__line_add(&line, " pending");
+    }
     write_line(all, &line);
 }
 

@@ -295,7 +295,7 @@ static void lend(ferry__intake *intake)
 void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower)
 {
     ferry__intake *intake = intake_of(stream);
-    stream->released += FERRY__ONE_REQUEST;
+    stream->released_visits += FERRY__ONE_MESSAGE;
     stream->turn_began_at = ferry__clock_now(); /* this is no turn: for the receipts of an end */
     /* But shown as one: an end is told to the program. */
     ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
@@ -433,7 +433,7 @@ static void deliver_asked(ferry__mail *mail, bool receiver_gone)
     if (asked.has_deadline)
         ferry__intake_set_deadline(intake, asked.deadline);
     intake->delivered += asked.commands;
-    intake->stream->released += FERRY__ONE_REQUEST;
+    intake->stream->released_visits += FERRY__ONE_MESSAGE;
     ferry__stream_schedule_reading(intake->stream);
 }
 

@@ -17,6 +17,7 @@
 #ifndef FERRY_TRANSPORT_INTAKE_H
 #define FERRY_TRANSPORT_INTAKE_H
 
+#include "transport/admission.h"
 #include "transport/bytes.h"
 #include "transport/queue.h"
 #include "transport/shown.h"
@@ -54,6 +55,7 @@ typedef struct ferry__intake {
     pthread_mutex_t mutex;
     ferry__asked asked; /* under mutex */
     ferry__mail asked_mail;
+    ferry__room room; /* who waits because too many reads wait */
 
     /* Written by the owner, for whoever looks. */
     ferry__waiting shown;

@@ -240,6 +240,7 @@ static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *cal
     if (count < 0)
         return -errno;
     source->piped = (size_t)count;
+    ferry__source_note_taken(source, (size_t)count);
     return count;
 }
 

@@ -78,12 +78,18 @@ static bool is_source_known(const ferry_stream *stream)
            stream->waits_for_source;
 }
 
-/* Its outcome is known: it settles, and its room is given back, at the end of the turn. */
-static void add_finished(ferry_stream *stream, ferry__request *request)
+/* Its outcome is known: it settles at the end of the turn. */
+static void add_settling(ferry_stream *stream, ferry__request *request)
 {
     if (request->extras != NULL)
         ferry__timers_cancel(&stream->owner->timers, &request->extras->deadline_timer);
     ferry__queue_append(&stream->finished, request);
+}
+
+/* Likewise, of what is sent; and its room is given back then. */
+static void add_finished(ferry_stream *stream, ferry__request *request)
+{
+    add_settling(stream, request);
     stream->released += FERRY__ONE_REQUEST + request->cost.memory_bytes;
     stream->released_source_bytes += request->cost.source_bytes;
 }
@@ -140,7 +146,8 @@ void ferry__stream_finish_read(ferry_stream *stream, ferry__request *request, in
     request->stage = FERRY__FINISHED;
     request->promise.result.error = error;
     request->promise.result.phase = phase;
-    add_finished(stream, request);
+    add_settling(stream, request);
+    stream->released_visits += FERRY__ONE_READ;
 }
 
 void ferry__stream_conclude_confirming(ferry_stream *stream, ferry__request *request, int error)
@@ -283,6 +290,9 @@ void ferry__stream_settle_finished(ferry_stream *stream)
         ferry__admission_give_back(stream, stream->released, stream->released_source_bytes);
     stream->released = 0;
     stream->released_source_bytes = 0;
+    if (stream->released_visits > 0)
+        ferry__admission_end_visits(stream, stream->released_visits);
+    stream->released_visits = 0;
     if (stream->finished.first == NULL)
         return;
     int64_t now = ferry__clock_now();

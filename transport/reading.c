@@ -60,13 +60,9 @@ static void count(ferry__intake *intake, const ferry__asked *wanted)
 static int add_to_mail(ferry__intake *intake, const ferry__asked *wanted,
                        ferry__subscriber **ret_replaced, bool *ret_is_first)
 {
-    static const ferry__cost nothing;
     *ret_is_first = !intake->asked.is_posted;
-    int error = !*ret_is_first
-                    ? 0
-                    : ferry__admit(intake->stream, nothing, FERRY__CLOSED, 0, FERRY__UNLIMITED);
-    if (error != 0)
-        return error;
+    if (*ret_is_first && !ferry__admit_message(intake->stream))
+        return -ESHUTDOWN;
     intake->asked.is_posted = true;
     *ret_replaced = merge(&intake->asked, wanted);
     count(intake, wanted);

@@ -84,6 +84,7 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
     *self = (relay){
         .read = self->read,
         .asked = *asked,
+        .left.taken = &atomic_load(&stream->intake)->received,
         .return_mail.deliver = deliver_return,
     };
     (void)ferry_stream_ref(stream);

@@ -365,6 +365,7 @@ int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_s
         sum.queued_bytes += status.queued_bytes;
         sum.queued_file_bytes += status.queued_file_bytes;
         sum.queued_requests += status.queued_requests;
+        sum.pending_reads += status.pending_reads;
         sum.streams++;
     }
     (void)pthread_mutex_unlock(&service->mutex);

@@ -160,37 +160,41 @@ static void add_wait(const ferry__waiting *shown, const char *who, ferry__line *
     ferry__line_add_age(line, atomic_load_explicit(&shown->since, memory_order_relaxed));
 }
 
-static void add_queue(ferry_stream *stream, uint64_t admission, ferry__line *line)
+static void add_queue(const ferry_stream *stream, const ferry_stream_status *status,
+                      ferry__line *line)
 {
-    ferry_stream_status status;
-    (void)ferry_stream_get_status(stream, &status);
-    ferry__line_add_queue(line, status.queued_requests, status.queued_bytes,
-                          status.queued_file_bytes);
+    ferry__line_add_queue(line, status->queued_requests, status->queued_bytes,
+                          status->queued_file_bytes);
     ferry__line_add(line, "; ");
-    ferry__line_add_count(line, status.sent_bytes, "byte");
+    ferry__line_add_count(line, status->sent_bytes, "byte");
     ferry__line_add(line, " sent");
-    if (status.error != 0)
-        ferry__line_add(line, "; poisoned by %s", ferry_status_name(status.error));
-    if ((admission & FERRY__CLOSED) != 0)
+    if (status->error != 0)
+        ferry__line_add(line, "; poisoned by %s", ferry_status_name(status->error));
+    if ((atomic_load(&stream->admission) & FERRY__CLOSED) != 0)
         ferry__line_add(line, "; closing");
 }
 
 static bool add_state(ferry__member *member, ferry__line *line)
 {
     ferry_stream *stream = ferry__stream_of_member(member);
-    uint64_t admission = atomic_load(&stream->admission);
-    if ((admission & FERRY__ENDED) != 0)
+    if ((atomic_load(&stream->visits) & FERRY__ENDED) != 0)
         return false;
-    add_queue(stream, admission, line);
+    ferry_stream_status status;
+    (void)ferry_stream_get_status(stream, &status);
+    add_queue(stream, &status, line);
     add_head(&stream->shown_head, line);
     add_wait(&stream->shown_sending, "waits", line);
     const ferry__intake *intake = atomic_load_explicit(&stream->intake, memory_order_acquire);
     if (intake == NULL)
         return true;
     ferry__line_add(line, "; ");
-    ferry__line_add_count(line, atomic_load_explicit(&intake->received, memory_order_relaxed),
-                          "byte");
+    ferry__line_add_count(line, status.received_bytes, "byte");
     ferry__line_add(line, " received");
+    if (status.pending_reads > 0) {
+        ferry__line_add(line, ", ");
+        ferry__line_add_count(line, status.pending_reads, "read");
+        ferry__line_add(line, " pending");
+    }
     add_wait(&intake->shown, "reading waits", line);
     return true;
 }

@@ -360,6 +360,8 @@ static ssize_t read_bytes(ferry__source *source, size_t size, ferry__calls *call
         return -errno;
     if (source->piped > 0)
         source->piped -= (size_t)count;
+    else
+        ferry__source_note_taken(source, (size_t)count);
     return count;
 }
 

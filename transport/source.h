@@ -16,6 +16,7 @@
 
 #include <ferry/part.h>
 #include <ferry/result.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 /* How its bytes get into the sink. */
@@ -26,9 +27,10 @@ typedef enum ferry__way {
     FERRY__BY_COPY    /* through the buffer */
 } ferry__way;
 
-/* What a source has taken out of its fd and not sent, when its request settles: for whoever goes on
- * reading there. */
+/* For whoever goes on reading where a source did: what it has taken out of its fd and not sent, when
+ * its request settles; and a count of all that it takes out. */
 typedef struct ferry__leftover {
+    _Atomic uint64_t *taken; /* set beforehand */
     ferry__bytes bytes;
     int error; /* why some of it is lost, behind those; 0: nothing is */
 } ferry__leftover;
@@ -104,6 +106,13 @@ enum {
 }; /* larger gains nothing; and it is one SEQPACKET message,
                                              as sendfile cuts them */
 ssize_t ferry__source_fill(ferry__source *source, size_t size, ferry__calls *calls);
+
+/* So many bytes have come out of its fd. */
+static inline void ferry__source_note_taken(const ferry__source *source, size_t count)
+{
+    if (source->leftover != NULL)
+        atomic_fetch_add_explicit(source->leftover->taken, count, memory_order_relaxed);
+}
 
 /* Whether it has nothing now, as opposed to: not any more. Never blocks. */
 bool ferry__source_is_dry(const ferry__source *source, ferry__calls *calls);

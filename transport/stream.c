@@ -352,15 +352,25 @@ static int check_waiting(const submission *what)
     return timeout_ms != 0 && ferry__thread_may_not_wait() ? -EDEADLK : 0;
 }
 
+static int let_read_in(ferry_stream *stream, const submission *what)
+{
+    int error = ferry__admit_read(stream);
+    if (error == -EAGAIN && room_timeout(what) != 0)
+        error = ferry__admit_read_in_time(stream, ferry__clock_deadline(room_timeout(what)));
+    return error;
+}
+
 /* Lets a request in, or waits for the room it needs. */
 static int let_in(ferry_stream *stream, const submission *what, ferry__cost cost)
 {
+    if (what->read != NULL)
+        return let_read_in(stream, what);
     int error = ferry__admit(stream, cost, what->refused_by, what->set, what->limited);
     if (error == -EAGAIN && room_timeout(what) != 0)
         error = ferry__admit_in_time(stream, cost, what->refused_by,
                                      ferry__clock_deadline(room_timeout(what)));
     if (error == 0 && what->set != 0)
-        ferry__admission_tell(stream); /* there will be no room for those it refuses */
+        ferry__admission_refuse(stream, what->set);
     return error;
 }
 
@@ -559,7 +569,7 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
     if (ferry__admit(stream, nothing, FERRY__CLOSED, FERRY__CLOSED, FERRY__UNLIMITED) == 0) {
         ferry__promise_set_created(&request->promise, ferry__clock_now());
         ferry__report_made(&request->promise);
-        ferry__admission_tell(stream);
+        ferry__admission_refuse(stream, FERRY__CLOSED);
         ferry__owner_post(stream->owner, &request->mail);
     }
     return 0;
@@ -570,9 +580,9 @@ void ferry__stream_abort(ferry_stream *stream, ferry_cause cause)
     unsigned char none = FERRY_CAUSE_NONE;
     if (!atomic_compare_exchange_strong(&stream->abort_cause, &none, (unsigned char)cause))
         return;
-    if (ferry__admit(stream, nothing, FERRY__ENDED, FERRY__CLOSED, FERRY__UNLIMITED) != 0)
-        return; /* it is closed already */
-    ferry__admission_tell(stream);
+    if (!ferry__admit_message(stream))
+        return; /* it has ended already */
+    ferry__admission_refuse(stream, FERRY__CLOSED);
     ferry__sink_cut(&stream->sink);
     ferry__owner_post(stream->owner, &stream->abort_mail);
 }
@@ -587,7 +597,7 @@ void ferry_stream_resume(ferry_stream *stream)
 {
     if (check_usable(stream) != 0 || atomic_exchange(&stream->is_resuming, true))
         return;
-    if (ferry__admit(stream, nothing, FERRY__ENDED, 0, FERRY__UNLIMITED) == 0)
+    if (ferry__admit_message(stream))
         ferry__owner_post(stream->owner, &stream->resume_mail);
 }
 
@@ -605,11 +615,16 @@ int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_statu
     if (stream == NULL || ret_status == NULL)
         return -EINVAL;
     uint64_t admission = atomic_load(&stream->admission);
+    uint32_t visits = atomic_load(&stream->visits);
+    const ferry__intake *intake = atomic_load(&stream->intake);
     *ret_status = (ferry_stream_status){
         .sent_bytes = atomic_load_explicit(&stream->sent_bytes, memory_order_relaxed),
         .queued_bytes = admission & FERRY__MEMORY_MASK,
         .queued_file_bytes = atomic_load(&stream->source_bytes),
         .queued_requests = (uint32_t)((admission & FERRY__REQUESTS_MASK) / FERRY__ONE_REQUEST),
+        .pending_reads = (visits & FERRY__READS_MASK) / FERRY__ONE_READ,
+        .received_bytes =
+            intake != NULL ? atomic_load_explicit(&intake->received, memory_order_relaxed) : 0,
         .error = atomic_load(&stream->poison),
     };
     return 0;

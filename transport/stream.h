@@ -4,10 +4,17 @@
  * admission.c what lets them in. transport/carry.h is the owner's side: carrying them out, settling
  * them, ending the stream.
  *
- * Admission is one word, changed by compare-and-swap: bytes of memory and number of requests that
- * were admitted and have not settled, and flags. A submit is admitted first and posted then, so the
- * count also covers mail that is still to come: a closed stream ends once the count is 0, and can
- * be sure that nobody will post to its owner again.
+ * Two words count what was let in, one for each direction, so that neither can refuse the other.
+ * Both are changed by compare-and-swap, and what is counted is posted to the owner then: so they also
+ * cover mail that is still to come.
+ *   admission  what is to be sent: requests that have not settled and bytes of memory in them; and
+ *              flags. Nothing gets in once it is closed, so then it only falls.
+ *   visits     everything else that posts to the owner: reads that have not settled, and messages
+ *              (abort, resume, what is asked of reading, a loan that comes back), of each of which one
+ *              is under way at most, so that no limit ever refuses one.
+ * A stream ends (E0 in closing.c) when it is closed, admission counts nothing, and visits goes from
+ * nothing to FERRY__ENDED in one step. Whoever has got into visits is waited for, whoever comes later
+ * is refused, and into admission nobody comes any more: nobody will post to its owner again.
  *
  * References: the program's all together are one of refs, the owner's side is another. When the
  * program's last is given back the stream is closed after what is queued.
@@ -30,17 +37,25 @@
 #include <ferry/stream.h>
 #include <stddef.h>
 
-/* ferry_stream.admission: 40 bits of bytes, 21 of requests, 3 of flags. There is no bit to spare. */
+/* ferry_stream.admission: 40 bits of bytes, 21 of requests, 2 of flags. */
 #define FERRY__ONE_REQUEST   (UINT64_C(1) << 40)
 #define FERRY__MEMORY_MASK   (FERRY__ONE_REQUEST - 1)
 #define FERRY__REQUESTS_MASK (((UINT64_C(1) << 21) - 1) << 40)
 #define FERRY__SHUT          (UINT64_C(1) << 61) /* no more data: the writing direction ends */
 #define FERRY__CLOSED        (UINT64_C(1) << 62) /* no more requests: it is to be closed */
-#define FERRY__ENDED         (UINT64_C(1) << 63) /* not even an abort: nobody listens any more */
+
+/* ferry_stream.visits: 8 bits of messages, 23 of reads, a flag. */
+#define FERRY__ONE_MESSAGE UINT32_C(1)
+#define FERRY__ONE_READ    (UINT32_C(1) << 8)
+#define FERRY__READS_MASK  (((UINT32_C(1) << 23) - 1) << 8)
+#define FERRY__ENDED       (UINT32_C(1) << 31) /* not even an abort: nobody listens any more */
 
 /* The most that options may ask for: half of what the word counts. */
 #define FERRY__MOST_REQUESTS UINT32_C(1000000)
 #define FERRY__MOST_BYTES    (UINT64_C(1) << 39)
+
+/* The most reads that may wait. As many as requests by default. */
+#define FERRY__MOST_READS UINT32_C(65536)
 
 /*
  * What only some streams need, as their options say. Behind the stream, in its allocation: idle ones by
@@ -113,6 +128,7 @@ struct ferry_stream {
 
     /* Any thread; but the owner looks, or writes, each turn. */
     ferry__room room;                       /* who waits because this stream is full */
+    _Atomic uint32_t visits;                /* admitted beside what is to be sent */
     atomic_int poison;                      /* written by the owner: the error that poisoned it */
     _Atomic uint64_t sent_bytes;            /* likewise: for ferry_stream_get_status */
     atomic_bool is_settling;                /* likewise: requests that are not counted any more are
@@ -130,6 +146,7 @@ struct ferry_stream {
     uint64_t next_sequence;
     uint64_t padding;     /* zeros owed to the peer, in place of what failed (FERRY_FRAMING_PAD) */
     unsigned cancels_due; /* cancels of settled requests whose mail is still to come */
+    uint32_t released_visits; /* to give back at the end of this turn, as the next ones */
     int64_t turn_began_at;
     bool is_shut; /* the shutdown was carried out */
     ferry__stream_state state;

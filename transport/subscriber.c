@@ -101,9 +101,8 @@ static void give_back(void *arg)
 {
     ferry__subscriber *subscriber = arg;
     ferry_stream *stream = subscriber->stream;
-    ferry__cost nothing = {0};
     ferry__bytes_take(&subscriber->bytes, subscriber->taken);
-    if (ferry__admit(stream, nothing, FERRY__ENDED, 0, FERRY__UNLIMITED) != 0) {
+    if (!ferry__admit_message(stream)) {
         ferry__subscriber_unref(subscriber);
         return;
     }

@@ -369,13 +369,13 @@ static void *submit_and_wait(void *arg)
     return NULL;
 }
 
-/* Until so many requests are queued: the submits have returned. */
-static void wait_for_requests(ferry_stream *stream, uint32_t count)
+/* Until so many reads are pending: the submits have returned. */
+static void wait_for_reads(ferry_stream *stream, uint32_t count)
 {
     ferry_stream_status status;
     do
         check_eq(ferry_stream_get_status(stream, &status), 0);
-    while (status.queued_requests < count);
+    while (status.pending_reads < count);
 }
 
 PROMISE_BOTH(reading, reads_of_several_threads_are_served_in_the_order_of_their_submits)
@@ -387,7 +387,7 @@ PROMISE_BOTH(reading, reads_of_several_threads_are_served_in_the_order_of_their_
     for (unsigned i = 0; i < THREADS; i++) {
         takers[i].scene = &this;
         check_eq(pthread_create(&threads[i], NULL, submit_and_wait, &takers[i]), 0);
-        wait_for_requests(this.stream, i + 1);
+        wait_for_reads(this.stream, i + 1);
         wait_until_asleep(); /* counted a moment before it is posted */
     }
     send_text(this.both.theirs, "000011112222333344445555");
@@ -507,30 +507,6 @@ PROMISE(reading, what_makes_no_sense_is_einval)
     const ferry_request_options negative = {.timeout_ms = -1};
     check_eq(ferry_stream_read(this.stream, &fine, &negative, NULL), -EINVAL);
     scene_end(&this);
-}
-
-PROMISE_BOTH(reading, reads_count_as_requests)
-{
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
-    char data[2][1];
-    ferry_read one = {data[0], 1, FERRY_READ_SOME, NULL, 0};
-    ferry_promise *first = submit_read(stream, one), *second;
-    one.data = data[1];
-    check_eq(ferry_stream_read(stream, &one, NULL, NULL), -EAGAIN);
-    const ferry_request_options patient = {.room_timeout_ms = 10};
-    check_eq(ferry_stream_read(stream, &one, &patient, NULL), -ETIMEDOUT);
-    send_text(both.theirs, "a");
-    const ferry_request_options more_patient = {.room_timeout_ms = -1};
-    check_eq(ferry_stream_read(stream, &one, &more_patient, &second), 0);
-    check_eq(outcome(first).sent, 1);
-    send_text(both.theirs, "b");
-    check_eq(outcome(second).sent, 1);
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(reading, after_fork_all_reading_is_echild)

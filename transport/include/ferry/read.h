@@ -11,6 +11,10 @@
  * Reads are served first, in the order of their submits; what they leave is the reader's. What has
  * come and nobody has taken yet is kept, and comes first next time.
  *
+ * At most 65,536 reads of a stream can wait; the next one is -EAGAIN, or waits for room
+ * (room_timeout_ms). They count against no limit of ferry_stream_options or ferry_service_options, which
+ * are those of sending. Readers, and what is asked of them, are never refused for want of room.
+ *
  * A reader and a relay keep the stream open, as a reference does. A read into memory or a file does
  * not: keep a reference until it has settled, or the stream closes and it settles with -ECANCELED.
  *
@@ -223,7 +227,8 @@ FERRY_API int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
  *
  * It has its turn among the reads of from, and then becomes one request of to: in to's order, under
  * its framing, its limiter and its stall timeout, its bytes spliced; but let in beyond to's limits,
- * since from cannot be read by others meanwhile; until it settles it counts among the requests of both.
+ * since from cannot be read by others meanwhile; until it settles it counts among from's reads and, once
+ * its turn has come, among to's requests.
  * It costs a duplicate of from's fd and, while bytes flow, a pipe; without fds for that it copies. When
  * it has settled the next read goes on.
  *

@@ -38,8 +38,9 @@ typedef struct ferry_service_options {
     size_t chunk_bytes;     /* the most that one turn of a stream moves; 0: 4 MiB dedicated, 1 MiB
                                shared. Smaller is fairer among streams of one thread, and tells
                                progress more often; below 256 KiB costs speed */
-    /* Limits for all its streams together, beside those of each (ferry_stream_options); 0: none. */
-    uint32_t limit_requests;   /* requests that have not settled */
+    /* Limits for all its streams together, beside those of each (ferry_stream_options), of what is to
+     * be sent; 0: none. */
+    uint32_t limit_requests;   /* requests that have not settled, but for reads */
     uint64_t limit_bytes;      /* bytes of memory in them. A single larger request is still taken
                                   when nothing is queued */
     uint64_t limit_file_bytes; /* bytes of files, and other sources, as far as they are known;
@@ -56,9 +57,10 @@ typedef struct ferry_service_options {
 /* A look at all streams that have not ended: right when it was taken. */
 typedef struct ferry_service_status {
     size_t streams;             /* that are open, or not closed yet */
-    uint64_t queued_requests;   /* that have not settled */
+    uint64_t queued_requests;   /* that have not settled, but for reads */
     uint64_t queued_bytes;      /* of memory, in these */
     uint64_t queued_file_bytes; /* of files and other sources, in these, as far as known */
+    uint64_t pending_reads;     /* reads that have not settled */
 } ferry_service_status;
 
 /*
@@ -123,8 +125,9 @@ typedef void ferry_dump_line(const char *line, void *arg);
  *     sends or is about to;
  *   - waits for: its sink (its peer does not read), its source (which has nothing for now), its
  *     limiter, confirmation, its peer's end; and for how long no byte has left because of it;
- *   - received, once it has been read from: bytes; and what reading waits for: its peer (to send
- *     something), its reader (on another thread, with what it was given), a relay.
+ *   - received, once it has been read from: bytes, and how many reads are pending; and what reading
+ *     waits for: its peer (to send something), its reader (on another thread, with what it was given),
+ *     a relay.
  * Of an owner: whose turn it is and for how long already, and what lasts within it, if anything does:
  * opening files, moving a source's bytes, calling on_owner, ...
  *

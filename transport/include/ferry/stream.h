@@ -93,7 +93,11 @@ typedef enum ferry_close_mode {
 typedef void ferry_watermark_callback(ferry_stream *stream, bool is_above, void *arg);
 
 typedef struct ferry_stream_options {
-    /* Requests that have not settled; 0: 65,536; at most 1,000,000. */
+    /*
+     * Requests that have not settled; 0: 65,536; at most 1,000,000. Reads are not counted: they have a
+     * bound of their own (<ferry/read.h>). Nothing that is asked of reading ever refuses a write, and
+     * nothing that waits to be sent a read.
+     */
     uint32_t limit_requests;
 
     /*
@@ -253,7 +257,10 @@ typedef struct ferry_stream_status {
     uint64_t sent_bytes;        /* accepted by the kernel since adoption */
     uint64_t queued_bytes;      /* of memory, in requests that have not settled */
     uint64_t queued_file_bytes; /* of files and other sources, likewise, as far as known */
-    uint32_t queued_requests;   /* that have not settled, reads too */
+    uint32_t queued_requests;   /* that have not settled, but for reads */
+    uint32_t pending_reads;     /* reads that have not settled */
+    uint64_t received_bytes;    /* taken out of the socket since adoption, for whomever; what is kept
+                                   until somebody takes it, too */
     int error; /* what the request that poisoned the stream failed with; 0: healthy */
 } ferry_stream_status;
 

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/* A stream's two directions are counted apart: what is asked of one never refuses the other. */
+#include "tests/notes.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <semaphore.h>
+
+static const ferry_stream_options narrow = {.limit_requests = 1};
+
+static ferry_stream_status status_of(ferry_stream *stream)
+{
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    return status;
+}
+
+static ferry_promise *submit_some(ferry_stream *stream, char *byte)
+{
+    return submit_read(stream, (ferry_read){byte, 1, FERRY_READ_SOME, NULL, 0});
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static void keep_apart(ferry_service *service, ferry_stream_options options)
+{
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
+    char byte;
+    ferry_promise *read = submit_some(stream, &byte);
+    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    check_eq(status_of(stream).queued_requests, 0);
+    check_eq(status_of(stream).pending_reads, 1);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
+    char bytes[3];
+    const ferry_request_options patient = {.room_timeout_ms = -1};
+    const ferry_read some = {bytes, 1, FERRY_READ_SOME, NULL, 0};
+    check_eq(ferry_stream_read(stream, &some, &patient, NULL),
+             0); /* no room is needed: it returns */
+    check_eq(status_of(stream).queued_requests, 1);
+    check_eq(status_of(stream).pending_reads, 2);
+    ferry_service_status sum;
+    check_eq(ferry_service_get_status(service, &sum), 0);
+    check_eq(sum.queued_requests, 1);
+    check_eq(sum.pending_reads, 2);
+    send_text(both.theirs, "y");
+    check_eq(outcome(read).sent, 1); /* while the other direction is full */
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
+    check_eq(status_of(stream).received_bytes, 1);
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(directions, pending_read_refuses_no_write_and_a_full_queue_no_read)
+{
+    ferry_service *service = service_start(placement);
+    keep_apart(service, narrow);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(directions, limits_of_a_service_are_those_of_sending)
+{
+    const ferry_service_options options = {
+        .placement = placement, .shared_owners = 1, .limit_requests = 1};
+    ferry_service *service;
+    check_eq(ferry_service_create(&options, &service), 0);
+    keep_apart(service, (ferry_stream_options){0});
+    ferry_service_destroy(service);
+}
+
+/* Whatever is asked just before, and is still under way: nothing is queued. */
+PROMISE_BOTH(directions, what_is_asked_of_reading_refuses_no_write)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt_with(service, both.ours, narrow);
+    notes seen = {0};
+    notes_set(stream, &seen, true);
+    for (unsigned i = 0; i < 1000; i++) {
+        check_eq(ferry_stream_demand(stream, -1), 0);
+        check_eq(ferry_stream_read_within(stream, 100000), 0);
+        ferry_stream_resume(stream);
+        if (i % 10 == 0)
+            notes_set(stream, &seen, i % 20 == 0); /* its loans, too */
+        send_text(both.theirs, "q");
+        check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+        char byte;
+        check_eq(recv(both.theirs, &byte, 1, 0), 1);
+    }
+    notes_await(&seen, 1000);
+    check_eq(status_of(stream).queued_requests, 0);
+    check_eq(status_of(stream).received_bytes, 1000);
+    check_eq(close_stream(stream).error, 0);
+    notes_await_end(&seen);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* ---- bounds of its own ----------------------------------------------------------------------- */
+
+enum { MOST_READS = 65536 };
+
+static void *read_as_soon_as_there_is_room(void *arg)
+{
+    static char byte;
+    const ferry_request_options patient = {.room_timeout_ms = -1};
+    const ferry_read some = {&byte, 1, FERRY_READ_SOME, NULL, 0};
+    check_eq(ferry_stream_read(arg, &some, &patient, NULL), 0);
+    return NULL;
+}
+
+static void *read_in_vain(void *arg)
+{
+    static char byte;
+    const ferry_request_options patient = {.room_timeout_ms = -1};
+    const ferry_read some = {&byte, 1, FERRY_READ_SOME, NULL, 0};
+    check_eq(ferry_stream_read(arg, &some, &patient, NULL), -ESHUTDOWN);
+    return NULL;
+}
+
+PROMISE_BOTH(directions, reads_have_a_bound_of_their_own_and_wait_for_it)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt_with(service, both.ours, narrow);
+    static char byte;
+    const ferry_read some = {&byte, 1, FERRY_READ_SOME, NULL, 0};
+    ferry_promise *first = submit_some(stream, &byte);
+    for (unsigned i = 1; i < MOST_READS; i++)
+        check_eq(ferry_stream_read(stream, &some, NULL, NULL), 0);
+    long before = bytes_outstanding();
+    const ferry_request_options briefly = {.room_timeout_ms = 5};
+    check_eq(ferry_stream_read(stream, &some, NULL, NULL), -EAGAIN);
+    check_eq(ferry_stream_read(stream, &some, &briefly, NULL), -ETIMEDOUT);
+    check_eq(bytes_outstanding(), before);
+    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    check_eq(ferry_stream_demand(stream, -1), 0);
+    pthread_t waiter;
+    check_eq(pthread_create(&waiter, NULL, read_as_soon_as_there_is_room, stream), 0);
+    check_eq(ferry_promise_cancel(first), 0);
+    check_eq(outcome(first).error, -ECANCELED);
+    check_eq(pthread_join(waiter, NULL), 0);
+    check_eq(ferry_stream_read(stream, &some, NULL, NULL), -EAGAIN);
+    check_eq(pthread_create(&waiter, NULL, read_in_vain, stream), 0);
+    check_eq(close_stream(stream).error, 0);
+    check_eq(pthread_join(waiter, NULL), 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* Holds up an owner. */
+typedef struct hold {
+    sem_t is_held;
+    sem_t may_go_on;
+} hold;
+
+static void wait_on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    hold *self = arg;
+    sem_post(&self->is_held);
+    check_eq(sem_wait(&self->may_go_on), 0);
+}
+
+static void hold_up(ferry_stream *stream, hold *self)
+{
+    sem_init(&self->is_held, 0, 0);
+    sem_init(&self->may_go_on, 0, 0);
+    const ferry_request_options options = {.on_owner = wait_on_owner, .on_owner_arg = self};
+    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
+    check_eq(sem_wait(&self->is_held), 0);
+}
+
+static void let_go_on(ferry_stream *stream, hold *self)
+{
+    ferry_promise *over;
+    check_eq(ferry_stream_flush(stream, &over), 0);
+    sem_post(&self->may_go_on);
+    check_eq(outcome(over).error, 0);
+    sem_destroy(&self->is_held);
+    sem_destroy(&self->may_go_on);
+}
+
+static size_t read_never(ferry_stream *stream, const void *data, size_t length, bool at_end,
+                         void *arg)
+{
+    (void)stream, (void)data, (void)length, (void)at_end, (void)arg;
+    check(false);
+    return 0;
+}
+
+/* The owner is held up meanwhile. What comes of it is what the last calls asked for. */
+PROMISE_BOTH(directions, what_is_asked_of_reading_takes_no_memory_however_often)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt_with(service, both.ours, narrow);
+    notes seen = {0};
+    notes_set(stream, &seen, true);
+    hold held;
+    hold_up(stream, &held);
+    send_text(both.theirs, "abc");
+    const ferry_reader other = {.on_read = read_never, .on_owner = true};
+    ferry_reader last = notes_reader(&seen, true);
+    long before = 0;
+    for (unsigned i = 0; i < 10000; i++) {
+        check_eq(ferry_stream_set_reader(stream, &other), 0);
+        check_eq(ferry_stream_set_reader(stream, NULL), 0);
+        check_eq(ferry_stream_set_reader(stream, &last), 0);
+        check_eq(ferry_stream_demand(stream, 1), 0);
+        check_eq(ferry_stream_demand(stream, 0), 0);
+        check_eq(ferry_stream_read_within(stream, 0), 0);
+        check_eq(ferry_stream_read_within(stream, -1), 0);
+        check_eq(ferry_stream_demand(stream, 7), 0);
+        if (i == 0)
+            before = bytes_outstanding();
+    }
+    check_eq(bytes_outstanding(), before);
+    check_eq(status_of(stream).queued_requests, 0);
+    let_go_on(stream, &held);
+    notes_await(&seen, 3);
+    check_eq(seen.ends, 0); /* the deadline was put off in time */
+    check(memcmp(seen.taken, "abc", 3) == 0);
+    check_eq(close_stream(stream).error, 0);
+    notes_await_end(&seen);
+    check_eq(seen.ends, 1);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* A pause and its end, asked for in one go: what was declined before is offered again. */
+PROMISE_BOTH(directions, pause_that_is_over_before_the_owner_hears_of_it_is_still_one)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt_with(service, both.ours, narrow);
+    notes seen = {.least = 4};
+    notes_set(stream, &seen, true);
+    send_text(both.theirs, "ab");
+    while (seen.calls == 0)
+        sched_yield();
+    for (unsigned i = 0; i < 100; i++) {
+        hold held;
+        hold_up(stream, &held);
+        size_t calls = seen.calls;
+        check_eq(ferry_stream_demand(stream, 0), 0);
+        check_eq(ferry_stream_demand(stream, -1), 0);
+        let_go_on(stream, &held);
+        while (seen.calls == calls)
+            sched_yield();
+    }
+    check_eq(close_stream(stream).error, 0);
+    notes_await_end(&seen);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* ---- what is received ------------------------------------------------------------------------ */
+
+static void await_received(ferry_stream *stream, uint64_t bytes)
+{
+    while (status_of(stream).received_bytes < bytes)
+        sched_yield();
+    check_eq(status_of(stream).received_bytes, bytes);
+}
+
+PROMISE_BOTH(status, received_bytes_are_all_that_came_whoever_got_them)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_stream *to = stream_adopt(service, other.ours);
+    check_eq(status_of(stream).received_bytes, 0);
+    char bytes[4];
+    send_text(both.theirs, "1234");
+    const ferry_read four = {bytes, 4, FERRY_READ_EXACTLY, NULL, 0};
+    check_eq(outcome(submit_read(stream, four)).error, 0);
+    check_eq(status_of(stream).received_bytes, 4);
+    test_file file = file_make(10, 1);
+    ferry_file target = ferry_file_at(file.path);
+    target.length = 5;
+    ferry_promise *promise;
+    check_eq(ferry_stream_receive(stream, &target, NULL, &promise), 0);
+    send_text(both.theirs, "12345");
+    check_eq(outcome(promise).sent, 5);
+    check_eq(status_of(stream).received_bytes, 9);
+    check_eq(ferry_stream_relay(stream, to, FERRY_TO_END, 0, NULL, &promise), 0);
+    send_text(both.theirs, "123456");
+    await_received(stream, 15); /* while the relay is under way */
+    check_eq(status_of(to).received_bytes, 0);
+    check_eq(ferry_promise_cancel(promise), 0);
+    check_eq(outcome(promise).error, -ECANCELED);
+    notes seen = {0};
+    notes_set(stream, &seen, true);
+    send_text(both.theirs, "1");
+    notes_await(&seen, 1);
+    check_eq(status_of(stream).received_bytes, 16);
+    check_eq(status_of(stream).pending_reads, 0);
+    file_remove(&file);
+    check_eq(close_stream(stream).error, 0);
+    notes_await_end(&seen);
+    ferry_stream_abort(to);
+    ferry_stream_unref(to);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    close(other.theirs);
+}
