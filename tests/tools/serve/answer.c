@@ -122,7 +122,7 @@ static void ask_raw(struct asking *asking, const char *text, int status)
     check_status_line(asking, status);
     check_eq(asking->response.content, body_length(asking));
     const char *field = strstr(asking->answer, "\r\nContent-Length: ");
-    if (!request_is(&request, HTTP_HEAD) && field != NULL)
+    if (!request_is(&request, REQUEST_HEAD) && field != NULL)
         check_eq(atoll(field + 18), body_length(asking));
     check_eq(field == NULL, status == 204 || status == 304);
 }
@@ -248,6 +248,10 @@ PROMISE(answer, methods_that_are_not_served_are_405_and_options_tells_which_are)
     check(has(asking, "Allow: GET, HEAD, OPTIONS"));
     check_eq(body_length(asking), 0);
     ask(asking, "OPTIONS", "/small.txt", "", 204);
+    ask(asking, "OPTIONS", "/missing", "", 204);
+    ask(asking, "OPTIONS", "http://h", "", 204);
+    ask(asking, "OPTIONS", "http://a..b/", "", 400);
+    ask(asking, "OPTIONS", "/..", "", 400);
     ask(asking, "GET", "*", "", 400);
     end(asking);
 }
@@ -266,6 +270,8 @@ PROMISE(answer, directory_without_its_slash_is_sent_there)
     check(has(asking, "Location: /sub/"));
     ask(asking, "GET", "/a%20b%3a%c3%a9", "", 301);
     check(has(asking, "Location: /a%20b%3A%C3%A9/"));
+    ask(asking, "GET", "/a%20b:\xc3\xa9?\xc3\xa9", "", 301);
+    check(has(asking, "Location: /a%20b%3A%C3%A9/?%C3%A9"));
     end(asking);
 }
 

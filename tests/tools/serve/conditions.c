@@ -125,8 +125,26 @@ PROMISE(conditions, date_does_not_name_a_version_that_may_still_change)
     check(conditions_allow_range(request, &version, MODIFIED_S + 1));
 }
 
-PROMISE(conditions, of_a_condition_that_came_twice_neither_holds)
+PROMISE(conditions, tags_in_several_lines_are_one_list)
 {
-    check_eq(status("If-None-Match: \"a,b\"\r\nIf-None-Match: \"a,b\"\r\n"), 0);
+    check_eq(status("If-None-Match: \"x\"\r\nX: y\r\nif-none-match: W/\"a,b\"\r\n"), 304);
+    check_eq(status("If-None-Match: \"a,b\"\r\nIf-None-Match: \"x\"\r\n"), 304);
+    check_eq(status("If-None-Match: \"x\"\r\nIf-None-Match: \"y\"\r\n"), 0);
+    check_eq(status("If-None-Match:\r\nIf-None-Match: , \r\nIf-None-Match: ,\"a,b\"\r\n"), 304);
+    check_eq(status("If-Match: \"x\"\r\nIf-Match: \"y\", \"a,b\"\r\n"), 0);
+    check_eq(status("If-Match: \"x\"\r\nIf-Match: W/\"a,b\"\r\n"), 412);
+}
+
+PROMISE(conditions, list_is_read_as_far_as_it_is_one)
+{
+    check_eq(status("If-None-Match: *\r\nIf-None-Match: *\r\n"), 0); /* it stands alone */
+    check_eq(status("If-None-Match: x\r\nIf-None-Match: \"a,b\"\r\n"), 0);
+    check_eq(status("If-None-Match: \"a\r\nIf-None-Match: b\"\r\n"), 0);
+    check_eq(status("If-Match: *\r\nIf-Match: *\r\n"), 412);
+}
+
+PROMISE(conditions, date_or_if_range_that_came_twice_does_not_hold)
+{
+    check_eq(status("If-Modified-Since: " LATER "\r\nIf-Modified-Since: " LATER "\r\n"), 0);
     check(!allows_range("If-Range: \"a,b\"\r\nIf-Range: \"a,b\"\r\n"));
 }

@@ -22,8 +22,8 @@ static void check_slice(const struct request *request, struct slice slice)
 {
     if (slice.at == NULL)
         return;
-    check(slice.at > request->data && slice.length < request->parsed);
-    check(slice.at + slice.length < request->data + request->parsed);
+    check(slice.at > request->data && slice.length < request->head.length);
+    check(slice.at + slice.length < request->data + request->head.length);
     check(memchr(slice.at, '\n', slice.length) == NULL);
 }
 
@@ -46,7 +46,7 @@ static void check_target(struct slice text)
 
 static void check_whole(const struct request *request, size_t size)
 {
-    check(request->length <= size && request->parsed <= request->length);
+    check(request->length <= size && request->head.length <= request->length);
     for (int field = 0; field < REQUEST_FIELDS; field++)
         check_slice(request, request_get(request, (enum request_field)field));
     check_slice(request, request_target(request));

@@ -44,6 +44,28 @@ PROMISE(target, percent_encoding_is_decoded_once)
     check_path("/100%25", "100%");
 }
 
+PROMISE(target, bytes_beyond_ascii_are_what_they_are)
+{
+    check_path("/\xc3\xa9/%c3\xa9?\xff", "\xc3\xa9/\xc3\xa9");
+    check_path("/\x80\xfe\xff", "\x80\xfe\xff");
+}
+
+PROMISE(target, absolute_one_wants_a_host)
+{
+    static const char *const none[] = {
+        "http://",         "http:///",     "http:///a",     "http://:80/",   "http://a:b/",
+        "http://a:80:80/", "http://[::1/", "http://a..b/",  "http://a%zz/",  "http://u@a/",
+        "http://u:p@a/",   "http://a,b/",  "http://?a",     "http://#a",     "http:/a",
+        "http:a",          "ftp://a/",     "https://a:b/c", "http://[::1]a", "http://\xc3\xa9/",
+    };
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        check_bad(none[i]);
+    check_path("http://a:80/b", "b");
+    check_path("HTTPS://[::1]:80", "");
+    check_path("http://a?b", "");
+    check_path("http://a:/b", "b");
+}
+
 PROMISE(target, plus_stays_a_plus)
 {
     check_path("/a+b", "a+b");

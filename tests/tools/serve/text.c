@@ -61,3 +61,12 @@ PROMISE(text, url_has_only_unreserved_characters_and_slashes)
     text_add_url(&text, path, sizeof path - 1);
     check_text(&text, "dir/a%20b%25%3F%23%0D%0A%3A%C3%A9-._~");
 }
+
+PROMISE(text, query_stays_as_it_is_but_for_what_no_url_has)
+{
+    char buffer[128];
+    struct text text = text_in(buffer, sizeof buffer);
+    static const char query[] = "?a=%C3%A9&b=\xc3\xa9\"|+/#\r\n \x7f";
+    text_add_query(&text, query, sizeof query - 1);
+    check_text(&text, "?a=%C3%A9&b=%C3%A9\"|+/#%0D%0A%20%7F");
+}

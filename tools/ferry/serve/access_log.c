@@ -40,13 +40,17 @@ static void add_escaped(struct text *text, struct slice words)
     }
 }
 
-/* The address alone; what has no port stays as it is. */
+/* The address alone, without the brackets that only a port behind it asks for: tools that read logs
+ * do not know them. What has no port stays as it is. */
 static void add_peer(struct text *text, const char *peer)
 {
     const char *colon = strrchr(peer, ':');
     bool has_port = colon != NULL && strncmp(peer, "unix:", 5) != 0;
+    bool has_brackets = has_port && *peer == '[' && colon[-1] == ']';
     if (*peer == '\0')
         text_add_string(text, "-");
+    else if (has_brackets)
+        text_add(text, peer + 1, (size_t)(colon - peer) - 2);
     else
         text_add(text, peer, has_port ? (size_t)(colon - peer) : strlen(peer));
 }
@@ -68,10 +72,11 @@ static void add_request_line(struct text *text, const struct request *request)
         text_add_string(text, "-");
         return;
     }
-    text_add_string(text, http_method_str((enum http_method)request->parser.method));
+    add_escaped(text, head_method(&request->head, request->data));
     text_add_string(text, " ");
     add_escaped(text, target);
-    text_add_string(text, request->is_1_1 ? " HTTP/1.1" : " HTTP/1.0");
+    text_add_string(text, " ");
+    add_escaped(text, head_version(&request->head, request->data));
 }
 
 static void add_quoted_field(struct text *text, const struct request *request,

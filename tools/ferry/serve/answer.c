@@ -21,7 +21,7 @@ struct answering {
 
 static void add_page(struct text *page, int status)
 {
-    const char *reason = http_status_str((enum http_status)status);
+    const char *reason = response_reason(status);
     text_add_string(page, "<!DOCTYPE html>\n<title>");
     text_add_number(page, (uint64_t)status);
     text_add_string(page, " ");
@@ -229,7 +229,7 @@ static int find_ranges(const struct request *request, const struct entry *entry,
     struct slice value = request_get(request, REQUEST_RANGE);
     int64_t now_s;
     (void)http_date_now(&now_s);
-    if (value.at == NULL || !request_is(request, HTTP_GET) ||
+    if (value.at == NULL || !request_is(request, REQUEST_GET) ||
         !conditions_allow_range(request, &entry->validators, now_s))
         return RANGES_WHOLE;
     return ranges_parse(value.at, value.length, entry->size, ranges);
@@ -271,7 +271,7 @@ static void answer_redirect(const struct answering *answering)
     text_add_string(text, "Location: /");
     text_add_url(text, target->path, target->length);
     text_add_string(text, "/");
-    text_add(text, target->query, target->query_length);
+    text_add_query(text, target->query, target->query_length);
     text_add_string(text, "\r\n");
     finish_with_page(response);
 }
@@ -312,8 +312,23 @@ static void answer_target(struct answering *answering)
         answer_page(answering->response, status_of(error), "");
 }
 
-static void answer_options(struct response *response)
+/* @return 0, or the status to answer. */
+static int find_target(struct answering *answering)
 {
+    struct slice text = request_target(answering->request);
+    return target_parse(text.at, text.length, &answering->target);
+}
+
+/* Of the server ("*") or of anything that could be in it. */
+static void answer_options(struct answering *answering)
+{
+    struct response *response = answering->response;
+    bool is_for_all = slice_is(request_target(answering->request), "*");
+    int status = is_for_all ? 0 : find_target(answering);
+    if (status != 0) {
+        answer_page(response, status, "");
+        return;
+    }
     response_begin_head(response, 204);
     text_add_string(&response->text, ALLOWED);
     response_end_head_without_content(response);
@@ -321,8 +336,7 @@ static void answer_options(struct response *response)
 
 static void answer_get(struct answering *answering)
 {
-    struct slice text = request_target(answering->request);
-    int status = target_parse(text.at, text.length, &answering->target);
+    int status = find_target(answering);
     if (status == 0)
         answer_target(answering);
     else
@@ -337,10 +351,10 @@ void answer_request(struct cache *cache, const struct request *request,
     answering.request = request;
     answering.response = ret_response;
     response_begin(ret_response, request);
-    if (request_is(request, HTTP_GET) || request_is(request, HTTP_HEAD))
+    if (request_is(request, REQUEST_GET) || request_is(request, REQUEST_HEAD))
         answer_get(&answering);
-    else if (request_is(request, HTTP_OPTIONS))
-        answer_options(ret_response);
+    else if (request_is(request, REQUEST_OPTIONS))
+        answer_options(&answering);
     else
         answer_page(ret_response, 405, ALLOWED);
 }

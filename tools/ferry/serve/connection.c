@@ -293,7 +293,8 @@ static size_t answer_all(struct connection *connection, const char *data, size_t
         }
         if (state == REQUEST_PARTIAL) {
             tell_to_continue(connection);
-            wait_for_head(connection);
+            if (request_has_begun(request)) /* an empty line is no request yet: it stays idle */
+                wait_for_head(connection);
             return taken;
         }
         bool may_go_on = answer(connection);

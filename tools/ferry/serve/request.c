@@ -1,47 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "request.h"
 
+#include "authority.h"
+
 #include <string.h>
 #include <strings.h>
-
-/* ---- pieces ---------------------------------------------------------------------------------- */
-
-static struct slice slice_of(const struct request *request, const struct request_piece *piece)
-{
-    if (!piece->is_there)
-        return (struct slice){.at = NULL};
-    return (struct slice){.at = request->data + piece->offset, .length = piece->length};
-}
-
-/*
- * Begins a piece, or makes it longer where the parser gives it bit by bit.
- * @return whether it is in one piece, as it is not where a field's value is folded.
- */
-static bool extend(const struct request *request, struct request_piece *piece, const char *at,
-                   size_t length)
-{
-    uint32_t offset = (uint32_t)(at - request->data);
-    if (!piece->is_there)
-        *piece = (struct request_piece){.offset = offset, .is_there = true};
-    bool is_contiguous = offset == piece->offset + piece->length;
-    piece->length += (uint32_t)length;
-    return is_contiguous;
-}
-
-static size_t end_of(const struct request_piece *piece)
-{
-    return (size_t)piece->offset + piece->length;
-}
-
-/* For on_headers_complete to return: go on, but expect no body. */
-enum { SKIP_BODY = 1 };
-
-/* Gives up. @return what makes the parser stop. */
-static int refuse(struct request *request, int status)
-{
-    request->status = status;
-    return -1;
-}
 
 /* ---- fields ---------------------------------------------------------------------------------- */
 
@@ -64,9 +27,12 @@ static const struct known_field known_fields[] = {
     KNOWN("Referer", REQUEST_REFERER),
     KNOWN("If-Range", REQUEST_IF_RANGE),
     KNOWN("If-Match", REQUEST_IF_MATCH),
+    KNOWN("Connection", REQUEST_CONNECTION),
     KNOWN("User-Agent", REQUEST_USER_AGENT),
     KNOWN("If-None-Match", REQUEST_IF_NONE_MATCH),
+    KNOWN("Content-Length", REQUEST_CONTENT_LENGTH),
     KNOWN("If-Modified-Since", REQUEST_IF_MODIFIED_SINCE),
+    KNOWN("Transfer-Encoding", REQUEST_TRANSFER_ENCODING),
     KNOWN("If-Unmodified-Since", REQUEST_IF_UNMODIFIED_SINCE),
 };
 
@@ -80,254 +46,205 @@ static enum request_field find_field(struct slice name)
     return REQUEST_OTHER;
 }
 
-/*
- * The field whose name has come gets its value. Twice the same field cannot be told from an attempt
- * to show two servers two requests: Host is refused then, and of the others neither holds, which
- * gives the whole file, an answer that is never wrong.
- */
-static enum request_field begin_value(struct request *request)
+static void keep_field(struct request *request, const struct head_field *line)
 {
-    struct slice name = slice_of(request, &request->name);
-    request->has_bad_field |= memchr(name.at, ' ', name.length) != NULL;
-    enum request_field field = find_field(name);
-    if (field == REQUEST_OTHER)
-        return field;
-    bool is_first = !request->has_come[field];
-    request->has_come[field] = true;
-    if (is_first)
-        return field;
-    request->has_bad_field |= field == REQUEST_HOST;
-    request->fields[field].is_there = false;
-    return REQUEST_OTHER;
+    enum request_field field = find_field(line->name);
+    if (field == REQUEST_OTHER || request->counts[field]++ > 0)
+        return;
+    request->fields[field] = (struct request_piece){
+        .offset = (uint32_t)(line->value.at - request->data),
+        .length = (uint32_t)line->value.length,
+    };
 }
 
-/* Whether a Host could be one: a name or an address, and a port. */
-static bool is_host(struct slice host)
+static void keep_fields(struct request *request)
 {
-    for (size_t i = 0; i < host.length; i++)
-        if (host.at[i] <= ' ' || host.at[i] == 0x7f || strchr("/\\?#@,\"<>", host.at[i]) != NULL)
-            return false;
-    return true;
+    struct head_field line;
+    uint32_t at = 0;
+    while (head_next_field(&request->head, request->data, &at, &line))
+        keep_field(request, &line);
 }
 
-/* ---- what the parser tells ------------------------------------------------------------------- */
-
-static int on_url(http_parser *parser, const char *at, size_t length)
+bool request_next(const struct request *request, enum request_field field, uint32_t *at,
+                  struct slice *ret_value)
 {
-    struct request *request = parser->data;
-    (void)extend(request, &request->target, at, length);
-    return request->target.length > REQUEST_TARGET_BYTES ? refuse(request, 414) : 0;
-}
-
-static int on_header_field(http_parser *parser, const char *at, size_t length)
-{
-    struct request *request = parser->data;
-    if (request->value.is_there) { /* the field before is over */
-        request->name.is_there = false;
-        request->value.is_there = false;
+    struct head_field line;
+    if (request->counts[field] == 0)
+        return false;
+    while (head_next_field(&request->head, request->data, at, &line)) {
+        if (find_field(line.name) == field) {
+            *ret_value = line.value;
+            return true;
+        }
     }
-    (void)extend(request, &request->name, at, length);
-    return end_of(&request->name) > REQUEST_HEAD_BYTES ? refuse(request, 431) : 0;
+    return false;
 }
 
-/* Between a name and its value there is one line, as within a value. */
-static bool is_folded_before(const struct request *request, const char *at)
+/* Whether a field's list has an element. @param is_other counts those that are not this one. */
+static bool list_has(const struct request *request, enum request_field field, const char *element,
+                     bool is_other)
 {
-    const char *name_end = request->data + end_of(&request->name);
-    return memchr(name_end, '\n', (size_t)(at - name_end)) != NULL;
+    struct slice list, found;
+    uint32_t at = 0;
+    while (request_next(request, field, &at, &list))
+        while (slice_take_element(&list, &found))
+            if (slice_is(found, element) != is_other)
+                return true;
+    return false;
 }
 
-static int on_header_value(http_parser *parser, const char *at, size_t length)
+/* ---- what they say --------------------------------------------------------------------------- */
+
+static bool keeps_alive(const struct request *request)
 {
-    struct request *request = parser->data;
-    if (!request->value.is_there) {
-        if (is_folded_before(request, at) && length > 0)
-            return refuse(request, 400);
-        request->field = begin_value(request);
-    }
-    if (!extend(request, &request->value, at, length))
-        return refuse(request, 400);
-    if (request->field != REQUEST_OTHER)
-        request->fields[request->field] = request->value;
-    return end_of(&request->value) > REQUEST_HEAD_BYTES ? refuse(request, 431) : 0;
+    return !list_has(request, REQUEST_CONNECTION, "close", false) &&
+           (request->is_1_1 || list_has(request, REQUEST_CONNECTION, "keep-alive", false));
 }
 
-/* The parser takes more for a target than a URL may have. */
-static bool is_target(struct slice target)
-{
-    for (size_t i = 0; i < target.length; i++)
-        if (target.at[i] <= ' ' || target.at[i] >= 0x7f)
-            return false;
-    return true;
-}
-
-static int check_version(const http_parser *parser)
-{
-    return parser->http_major == 0 ? 400 : parser->http_major != 1 ? 505 : 0;
-}
-
-static int check_fields(const struct request *request)
+/* An empty one is for targets without a host. Twice the same cannot be told from an attempt to show
+ * two servers two requests. */
+static int check_host(const struct request *request)
 {
     struct slice host = request_get(request, REQUEST_HOST);
-    if (request->has_bad_field || !is_target(request_target(request)) ||
-        (host.at == NULL ? request->is_1_1 : !is_host(host)))
-        return 400;
-    static const char expected[] = "100-continue";
-    const size_t length = sizeof expected - 1;
-    struct slice expect = request_get(request, REQUEST_EXPECT);
-    bool is_continue = expect.length == length && strncasecmp(expect.at, expected, length) == 0;
-    return expect.at != NULL && request->is_1_1 && !is_continue ? 417 : 0;
+    uint32_t count = request->counts[REQUEST_HOST];
+    bool is_fine = count == 0 ? !request->is_1_1
+                              : count == 1 && (host.length == 0 || authority_is_valid(host));
+    return is_fine ? 0 : 400;
 }
 
-static bool has_body(const http_parser *parser)
+static int check_expectations(const struct request *request)
 {
-    return parser->uses_transfer_encoding ||
-           (parser->content_length != 0 && parser->content_length != UINT64_MAX);
+    return request->is_1_1 && list_has(request, REQUEST_EXPECT, "100-continue", true) ? 417 : 0;
 }
 
-static bool awaits_continue(const struct request *request)
+/* ---- the body -------------------------------------------------------------------------------- */
+
+/* @return whether it is a number, and nothing but. */
+static bool read_length(struct slice text, uint64_t *ret_length)
 {
-    return request->is_1_1 && has_body(&request->parser) &&
-           request_get(request, REQUEST_EXPECT).at != NULL;
+    uint64_t length = 0;
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned digit = (unsigned)(text.at[i] - '0');
+        if (digit > 9 || length > (UINT64_MAX - digit) / 10)
+            return false;
+        length = length * 10 + digit;
+    }
+    *ret_length = length;
+    return text.length > 0;
+}
+
+/* @return whether chunked is the last of its codings, and no other of them. */
+static bool ends_chunked(struct slice codings)
+{
+    struct slice coding = {.at = NULL};
+    bool is_chunked = false;
+    while (!is_chunked && slice_take_element(&codings, &coding))
+        is_chunked = slice_is(coding, "chunked");
+    return is_chunked && !slice_take_element(&codings, &coding);
+}
+
+/* Where the body ends must not be open to debate (RFC 9112, 6.3). Both readers are asked. */
+static bool is_framed(const struct request *request, const struct parsed_head *parsed)
+{
+    uint32_t lengths = request->counts[REQUEST_CONTENT_LENGTH];
+    uint32_t encodings = request->counts[REQUEST_TRANSFER_ENCODING];
+    uint64_t length = 0;
+    if (lengths + encodings > 1 || parsed->has_length != (lengths == 1) ||
+        parsed->has_encoding != (encodings == 1))
+        return false;
+    if (encodings == 1)
+        return request->is_1_1 && parsed->is_chunked &&
+               ends_chunked(request_get(request, REQUEST_TRANSFER_ENCODING));
+    return lengths == 0 || (read_length(request_get(request, REQUEST_CONTENT_LENGTH), &length) &&
+                            length == parsed->length);
+}
+
+static bool expects_continue(const struct request *request)
+{
+    return request->is_1_1 && request->counts[REQUEST_EXPECT] > 0;
 }
 
 /* A body that is not worth waiting for is the end, and then it is said what is wrong in general. */
-static int check_body(const struct request *request)
+static int check_body(const struct request *request, const struct parsed_head *parsed)
 {
-    const http_parser *parser = &request->parser;
-    if (!has_body(parser))
+    if (!parsed->has_encoding && parsed->length == 0)
         return 0;
-    bool is_short = !parser->uses_transfer_encoding && parser->content_length <= REQUEST_BODY_BYTES;
-    bool is_method = request_is(request, HTTP_GET) || request_is(request, HTTP_HEAD) ||
-                     request_is(request, HTTP_OPTIONS);
-    if (parser->uses_transfer_encoding && (parser->flags & F_CHUNKED) == 0)
-        return 400;
-    if (!is_method && (!is_short || awaits_continue(request)))
+    bool is_short = !parsed->has_encoding && parsed->length <= REQUEST_BODY_BYTES;
+    if (parsed->method == REQUEST_ANOTHER && (!is_short || expects_continue(request)))
         return 405;
-    return is_short ? 0 : parser->uses_transfer_encoding ? 411 : 413;
+    return is_short ? 0 : parsed->has_encoding ? 411 : 413;
 }
 
-/* The head has come but for its very last byte. The body, if there is one, is none of the parser's
- * business. */
-static int on_headers_complete(http_parser *parser)
+/* ---- the head -------------------------------------------------------------------------------- */
+
+/* @return 0, or the status of a bad one. */
+static int read_head(struct request *request)
 {
-    struct request *request = parser->data;
-    request->is_1_1 = parser->http_minor > 0;
-    request->keeps_alive = http_should_keep_alive(parser) != 0;
-    int status = check_version(parser);
+    struct parsed_head parsed;
+    int status = parser_read(&request->head, request->data, &parsed);
+    if (status != 0)
+        return status;
+    struct slice version = head_version(&request->head, request->data);
+    request->is_1_1 = version.at[version.length - 1] > '0';
+    request->method = parsed.method;
+    keep_fields(request);
+    request->keeps_alive = keeps_alive(request);
+    status = is_framed(request, &parsed) ? check_host(request) : 400;
     if (status == 0)
-        status = check_fields(request);
+        status = check_expectations(request);
     if (status == 0)
-        status = check_body(request);
-    return status == 0 ? SKIP_BODY : refuse(request, status);
+        status = check_body(request, &parsed);
+    request->body = status == 0 ? (uint32_t)parsed.length : 0;
+    request->length = request->head.length + request->body;
+    request->has_head = status == 0;
+    return status;
 }
 
-/* Here it stops: what follows is the body, or the next request. */
-static int on_message_complete(http_parser *parser)
+/* Even the answer to a request that is refused unparsed depends on whether it may have a body. */
+static int read_refused(struct request *request)
 {
-    struct request *request = parser->data;
-    request->has_head = true;
-    http_parser_pause(parser, 1);
-    return 0;
+    struct slice method = head_method(&request->head, request->data);
+    bool is_head = method.length == 4 && memcmp(method.at, "HEAD", 4) == 0;
+    request->method = is_head ? REQUEST_HEAD : REQUEST_ANOTHER;
+    return request->head.status;
 }
-
-static const http_parser_settings settings = {
-    .on_url = on_url,
-    .on_header_field = on_header_field,
-    .on_header_value = on_header_value,
-    .on_headers_complete = on_headers_complete,
-    .on_message_complete = on_message_complete,
-};
-
-/* ---- feeding --------------------------------------------------------------------------------- */
 
 void request_begin(struct request *request)
 {
     memset(request, 0, sizeof *request);
-    http_parser_init(&request->parser, HTTP_REQUEST);
-}
-
-static bool is_token(const char *at, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        bool is_letter =
-            ((at[i] | 32) >= 'a' && (at[i] | 32) <= 'z') || (at[i] >= '0' && at[i] <= '9');
-        if (!is_letter && (at[i] == '\0' || strchr("!#$%&'*+-.^_`|~", at[i]) == NULL))
-            return false;
-    }
-    return length > 0;
-}
-
-/* A method that the parser does not know is one all the same, if it looks like one. */
-static int status_of_method(const struct request *request, size_t length)
-{
-    const char *space = memchr(request->data, ' ', length);
-    return space != NULL && is_token(request->data, (size_t)(space - request->data)) ? 501 : 400;
-}
-
-/* What the parser's complaint is to be answered with. */
-static int status_of_error(const struct request *request, size_t length)
-{
-    if (request->status != 0)
-        return request->status;
-    switch (HTTP_PARSER_ERRNO(&request->parser)) {
-    case HPE_INVALID_METHOD:
-        return status_of_method(request, length);
-    case HPE_HEADER_OVERFLOW:
-        return 431;
-    default:
-        return 400;
-    }
-}
-
-/* Without its strict mode the parser takes any byte for the one that ends the head. */
-static int check_head(const struct request *request)
-{
-    if (request->parsed > REQUEST_HEAD_BYTES)
-        return 431;
-    return request->has_head && request->data[request->parsed - 1] != '\n' ? 400 : 0;
-}
-
-/* @return 0, or the status of a bad one. */
-static int parse(struct request *request, size_t length)
-{
-    http_parser *parser = &request->parser;
-    parser->data = request;
-    request->parsed += (uint32_t)http_parser_execute(
-        parser, &settings, request->data + request->parsed, length - request->parsed);
-    bool is_fine = request->has_head || HTTP_PARSER_ERRNO(parser) == HPE_OK;
-    int status = is_fine ? check_head(request) : status_of_error(request, length);
-    if (status == 0 && request->has_head)
-        request->length =
-            request->parsed + (has_body(parser) ? (uint32_t)parser->content_length : 0);
-    return status;
+    head_begin(&request->head);
 }
 
 enum request_state request_feed(struct request *request, const char *data, size_t length)
 {
+    struct request_head *head = &request->head;
     request->data = data;
-    if (!request->has_head && length > request->parsed) /* no bytes mean the end to the parser */
-        request->status = parse(request, length);
+    head_scan(head, data, length);
+    if (head->state == HEAD_WHOLE && !request->has_head && request->status == 0)
+        request->status = read_head(request);
+    else if (head->state == HEAD_REFUSED)
+        request->status = read_refused(request);
     if (request->status != 0)
         return REQUEST_BAD;
     return request->has_head && length >= request->length ? REQUEST_WHOLE : REQUEST_PARTIAL;
 }
 
+/* ---- what is known of it --------------------------------------------------------------------- */
+
 bool request_awaits_continue(const struct request *request)
 {
-    return request->has_head && awaits_continue(request);
+    return request->has_head && request->body > 0 && expects_continue(request);
 }
 
 struct slice request_target(const struct request *request)
 {
-    return slice_of(request, &request->target);
+    return head_target(&request->head, request->data);
 }
 
 struct slice request_get(const struct request *request, enum request_field field)
 {
-    struct slice value = slice_of(request, &request->fields[field]);
-    while (value.length > 0 &&
-           (value.at[value.length - 1] == ' ' || value.at[value.length - 1] == '\t'))
-        value.length--;
-    return value;
+    const struct request_piece *piece = &request->fields[field];
+    if (request->counts[field] != 1)
+        return (struct slice){.at = NULL};
+    return (struct slice){request->data + piece->offset, piece->length};
 }

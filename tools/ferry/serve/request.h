@@ -2,38 +2,35 @@
 /*
  * One HTTP/1 request: from bytes, as they come, to what it asks for.
  *
- * The parser is http-parser 2.9.4. A parser of one's own is where servers get robbed, so it is to be
- * one that many have attacked and that somebody mends: this one was Node's for ten years, and Debian
- * maintains it. Its successor llhttp is not in Debian 12, nor is picohttpparser. It refuses what
- * smuggles requests past proxies: both lengths at once, lengths twice, lengths that are no numbers.
- *
- * Debian builds it without its strict mode. What that and RFC 9112 demand, and it lets pass, is
- * refused here: blanks within a field's name, folded fields, bytes in a target that no URL has, an
- * end of the head that is none, a missing or repeated Host, HTTP/0.9. And since its chunks are not
- * strict either, a body has a Content-Length or is refused.
+ * Its lines are found twice, by head.h and by llhttp (parser.h), and must be the same. What they
+ * mean is decided here, and by what is refused no proxy in front can be led astray (RFC 9112, 6.3):
+ * two lengths, a length and a Transfer-Encoding, a length that is no number, an encoding whose end
+ * is not chunked, or in HTTP/1.0; a missing, repeated or malformed Host. A body that is chunked is
+ * understood, but not wanted: 411.
  *
  * Nothing is copied. Whoever reads keeps the request's bytes in one piece until it is whole, body
- * included, and feeds it again when more have come; each byte is parsed once. That bounds a request
- * by what the reader keeps, so head and body have limits here. A body means nothing to a server of
- * files: it is there to be skipped.
+ * included, and feeds it again when more have come. That bounds a request by what the reader keeps,
+ * so head and body have limits here. A body means nothing to a server of files: it is there to be
+ * skipped.
  */
 #ifndef TOOLS_FERRY_SERVE_REQUEST_H
 #define TOOLS_FERRY_SERVE_REQUEST_H
 
-#include <http_parser.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "head.h"
+#include "parser.h"
 
 enum {
-    REQUEST_TARGET_BYTES = 8 * 1024, /* what RFC 9112 wants understood at least; longer: 414 */
-    REQUEST_HEAD_BYTES = 16 * 1024,  /* twice that; a longer one: 431 */
-    REQUEST_BODY_BYTES = 16 * 1024   /* a longer one: 413 */
+    REQUEST_TARGET_BYTES = HEAD_MOST_TARGET_BYTES,
+    REQUEST_HEAD_BYTES = HEAD_MOST_BYTES,
+    REQUEST_BODY_BYTES = 16 * 1024 /* a longer one: 413 */
 };
 
 /* The fields that somebody asks for. */
 enum request_field {
     REQUEST_HOST,
+    REQUEST_CONNECTION,
+    REQUEST_CONTENT_LENGTH,
+    REQUEST_TRANSFER_ENCODING,
     REQUEST_RANGE,
     REQUEST_IF_RANGE,
     REQUEST_IF_MATCH,
@@ -53,34 +50,23 @@ enum request_state {
     REQUEST_BAD      /* it is to be answered with status; what follows cannot be understood */
 };
 
-/* A piece of the request. */
-struct slice {
-    const char *at; /* NULL: it is not there */
-    size_t length;
-};
-
-/* Where a piece lies: the bytes may move until all have come. */
+/* Where a field's value lies: the bytes may move until all have come. */
 struct request_piece {
     uint32_t offset; /* from the request's first byte */
     uint32_t length;
-    bool is_there;
 };
 
 struct request {
-    http_parser parser;                          /* its state between two feeds */
+    struct request_head head;                    /* its lines, as far as they have come */
     const char *data;                            /* the request's first byte, at the last feed */
-    uint32_t parsed;                             /* bytes that the parser has seen: of the head */
     uint32_t length;                             /* of all of it, once its head is whole */
-    struct request_piece name;                   /* of the field that it is at */
-    struct request_piece value;                  /* likewise, once it has begun */
-    enum request_field field;                    /* which field that is, then */
-    struct request_piece target;                 /* as the client wrote it */
-    struct request_piece fields[REQUEST_FIELDS]; /* each one's value */
-    bool has_come[REQUEST_FIELDS];               /* whether it was there at all */
+    uint32_t body;                               /* bytes of its body, once its head is whole */
+    enum request_method method;                  /* of a refused one: whether it is HEAD */
+    struct request_piece fields[REQUEST_FIELDS]; /* each one's value, of several the first */
+    uint32_t counts[REQUEST_FIELDS];             /* how often each came */
     bool is_1_1;                                 /* of HTTP/1.1, not 1.0 */
     bool keeps_alive;                            /* the connection is to stay open */
-    bool has_head;                               /* its head is whole */
-    bool has_bad_field;                          /* one that no request may have */
+    bool has_head;                               /* its head is whole, and nothing wrong with it */
     int status;                                  /* of a bad one: what to answer; else 0 */
 };
 
@@ -97,21 +83,29 @@ enum request_state request_feed(struct request *request, const char *data, size_
 /* Of a partial one: whether its client waits for a "100 Continue" before it sends the body. */
 bool request_awaits_continue(const struct request *request);
 
-/* Whether any of it has come. */
+/* Whether any of it has come. Empty lines, which may precede it, are none of it. */
 static inline bool request_has_begun(const struct request *request)
 {
-    return request->parsed > 0;
+    return head_has_begun(&request->head);
 }
 
-static inline bool request_is(const struct request *request, enum http_method method)
+static inline bool request_is(const struct request *request, enum request_method method)
 {
-    return request->parser.method == (unsigned)method;
+    return request->method == method;
 }
 
-/* Its target, as the client wrote it. */
+/* Its target, as the client wrote it; of a bad one it may not be there. */
 struct slice request_target(const struct request *request);
 
-/* A field's value, without blanks around it; not there if it did not come, or twice. */
+/* A field's value, without blanks around it; not there if it did not come, or twice: nobody can know
+ * then which of them is meant. */
 struct slice request_get(const struct request *request, enum request_field field);
+
+/*
+ * Finds the next line of a field that is a list: its lines together are the list (RFC 9110, 5.3).
+ * @param at where to look, moved on; 0: at the first. @return whether there is one.
+ */
+bool request_next(const struct request *request, enum request_field field, uint32_t *at,
+                  struct slice *ret_value);
 
 #endif

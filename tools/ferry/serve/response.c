@@ -6,11 +6,45 @@
 #include <assert.h>
 #include <stdlib.h>
 
+const char *response_reason(int status)
+{
+    static const struct {
+        int status;
+        const char *reason;
+    } known[] = {
+        {200, "OK"},
+        {204, "No Content"},
+        {206, "Partial Content"},
+        {301, "Moved Permanently"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {408, "Request Timeout"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {505, "HTTP Version Not Supported"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (known[i].status == status)
+            return known[i].reason;
+    return "Unknown"; /* a reason may be anything */
+}
+
 void response_begin(struct response *response, const struct request *request)
 {
     response->status = 0;
     response->is_1_1 = request == NULL || request->is_1_1;
-    response->has_body = request == NULL || !request_is(request, HTTP_HEAD);
+    response->has_body = request == NULL || !request_is(request, REQUEST_HEAD);
     response->keeps_alive = request != NULL && request->keeps_alive;
     response->has_file = false;
     response->name = NULL;
@@ -36,7 +70,7 @@ void response_begin_head(struct response *response, int status)
     text_add_string(text, "HTTP/1.1 ");
     text_add_number(text, (uint64_t)status);
     text_add_string(text, " ");
-    text_add_string(text, http_status_str((enum http_status)status));
+    text_add_string(text, response_reason(status));
     text_add_string(text, "\r\nDate: ");
     text_add(text, http_date_now(NULL), HTTP_DATE_LENGTH);
     text_add_string(text, "\r\n");

@@ -33,6 +33,9 @@ struct response {
     char room[RESPONSE_TEXT_BYTES];
 };
 
+/* What a status is called (RFC 9110, 15). */
+const char *response_reason(int status);
+
 /* Begins the answer to a request. @param request NULL: to something that is none; it closes. */
 void response_begin(struct response *response, const struct request *request);
 

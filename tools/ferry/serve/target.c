@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "target.h"
 
+#include "authority.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -91,11 +93,11 @@ static bool skip_origin(const char **at, const char *end)
     const char *host = length >= 7 && strncasecmp(*at, "http://", 7) == 0    ? *at + 7
                        : length >= 8 && strncasecmp(*at, "https://", 8) == 0 ? *at + 8
                                                                              : NULL;
-    if (host == NULL || host == end || memchr("/?#", *host, 3) != NULL)
+    if (host == NULL)
         return false;
     for (*at = host; *at < end && memchr("/?#", **at, 3) == NULL;)
         ++*at;
-    return true;
+    return authority_is_valid((struct slice){host, (size_t)(*at - host)});
 }
 
 static const char *find(const char *at, const char *end, char c)

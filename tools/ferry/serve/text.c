@@ -86,14 +86,29 @@ static bool stays_in_url(char c)
            (c != '\0' && strchr("-._~/", c) != NULL);
 }
 
+static void add_encoded(struct text *text, char c)
+{
+    unsigned char byte = (unsigned char)c;
+    const char encoded[] = {'%', "0123456789ABCDEF"[byte >> 4], "0123456789ABCDEF"[byte & 15]};
+    text_add(text, encoded, sizeof encoded);
+}
+
 void text_add_url(struct text *text, const char *path, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
-        unsigned char byte = (unsigned char)path[i];
-        const char encoded[] = {'%', "0123456789ABCDEF"[byte >> 4], "0123456789ABCDEF"[byte & 15]};
         if (stays_in_url(path[i]))
             text_add(text, path + i, 1);
         else
-            text_add(text, encoded, sizeof encoded);
+            add_encoded(text, path[i]);
+    }
+}
+
+void text_add_query(struct text *text, const char *query, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (query[i] > ' ' && query[i] < 0x7f)
+            text_add(text, query + i, 1);
+        else
+            add_encoded(text, query[i]);
     }
 }
