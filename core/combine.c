@@ -102,7 +102,7 @@ static void wait_for_all(ferry__derived *derived, ferry_promise *const promises[
 static int begin(ferry__derived *derived, ferry_promise **ret_derived)
 {
     static const ferry_outcome nothing;
-    ferry_promise *start = ferry__own_create_settled(&nothing, NULL);
+    ferry_promise *start = ferry__own_create_settled(&nothing);
     if (start == NULL) {
         (void)ferry_promise_unref(&derived->own.promise);
         return -ENOMEM;
@@ -330,7 +330,7 @@ int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_derived)
 /* The promise of what an item came to at once; then it is like any other. Takes the value. */
 static ferry_promise *settle_item(const ferry_outcome *outcome)
 {
-    ferry_promise *item = ferry__own_create_settled(outcome, NULL);
+    ferry_promise *item = ferry__own_create_settled(outcome);
     if (item == NULL)
         release_value(outcome);
     return item;

@@ -157,10 +157,14 @@ int ferry__derived_create(ferry__rule *rule, size_t link_count, const char *labe
     if (home == NULL || __builtin_mul_overflow(link_count, sizeof(ferry__link), &links_size) ||
         __builtin_add_overflow(links_size, sizeof(ferry__derived), &size))
         return -ENOMEM;
-    ferry__derived *derived = ferry__allocate_zeroed(size);
-    if (derived == NULL)
+    ferry__label *named;
+    int error = ferry__label_create(label, &named);
+    ferry__derived *derived = error == 0 ? ferry__allocate_zeroed(size) : NULL;
+    if (derived == NULL) {
+        ferry__label_free(named);
         return -ENOMEM;
-    ferry__own_init(&derived->own, home, &derived_type, label);
+    }
+    ferry__own_init(&derived->own, home, &derived_type, named);
     derived->rule = rule;
     derived->cancel_mail.deliver = deliver_cancel;
     derived->link_count = link_count;

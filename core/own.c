@@ -7,12 +7,11 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <string.h>
 
 /* ---- what all of them have ------------------------------------------------------------------- */
 
 void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type *type,
-                     const char *label)
+                     ferry__label *label)
 {
     assert(type->promise.destroy == ferry__own_destroy);
     ferry__promise_init(&own->promise, home, &type->promise);
@@ -128,7 +127,7 @@ int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret
                          ? own->settled_ns
                          : created_ns + promise->result.queued_ns + promise->result.active_ns;
     *ret_info = (ferry_promise_info){
-        .label = atomic_load_explicit(&promise->label, memory_order_acquire),
+        .label = ferry__promise_label(promise),
         .site = own != NULL ? own->site : NULL,
         .is_settled = is_settled,
         .created_ns = created_ns,
@@ -149,7 +148,6 @@ typedef enum claim {
 typedef struct programs_own {
     ferry__own own;    /* first */
     atomic_uint claim; /* any thread */
-    char label[];      /* a copy, if one was asked for */
 } programs_own;
 
 static claim settle_as(ferry_promise *promise, claim how, const ferry_outcome *outcome)
@@ -178,15 +176,8 @@ static void forsake(ferry_promise *promise)
     call_off(promise, FERRY_CAUSE_GONE);
 }
 
-static void report_if_pending(ferry__own *own)
-{
-    if (!ferry__promise_is_settled(&own->promise))
-        ferry__report_dropped(&own->promise);
-}
-
 static const ferry__own_type programs_type = {
     .promise = {.destroy = ferry__own_destroy, .cancel = cancel, .forsake = forsake},
-    .deinit = report_if_pending,
 };
 
 static ferry__inbox *home_here(void)
@@ -205,15 +196,14 @@ int ferry_promise_create(const ferry_promise_options *options, ferry_promise **r
     ferry__inbox *home = home_here();
     if (home == NULL && ferry__thread_current()->owner == NULL)
         return -ENOMEM;
-    size_t label_size =
-        options->copy_label && options->label != NULL ? strlen(options->label) + 1 : 0;
-    programs_own *mine = ferry__allocate(sizeof *mine + label_size);
-    if (mine == NULL)
+    ferry__label *label;
+    int error = ferry__label_create(options->label, &label);
+    programs_own *mine = error == 0 ? ferry__allocate(sizeof *mine) : NULL;
+    if (mine == NULL) {
+        ferry__label_free(label);
         return -ENOMEM;
-    if (label_size > 0)
-        memcpy(mine->label, options->label, label_size);
-    ferry__own_init(&mine->own, home, &programs_type,
-                    label_size > 0 ? mine->label : options->label);
+    }
+    ferry__own_init(&mine->own, home, &programs_type, label);
     mine->own.site = options->site;
     atomic_init(&mine->claim, OPEN);
     *ret_promise = &mine->own.promise;
@@ -255,11 +245,10 @@ int ferry_promise_settle_with(ferry_promise *promise, const ferry_outcome *outco
     return outcome != NULL ? settle(promise, outcome) : ferry_promise_settle(promise, NULL);
 }
 
-ferry_promise *ferry__own_create_settled(const ferry_outcome *outcome, const char *label)
+ferry_promise *ferry__own_create_settled(const ferry_outcome *outcome)
 {
-    const ferry_promise_options options = {.label = label};
     ferry_promise *promise;
-    if (ferry_promise_create(&options, &promise) != 0)
+    if (ferry_promise_create(NULL, &promise) != 0)
         return NULL;
     (void)settle_as(promise, SETTLED, outcome);
     return promise;

@@ -31,9 +31,9 @@ typedef struct ferry__own_type {
     void (*deinit)(ferry__own *); /* lets go of what the kind adds; NULL: nothing */
 } ferry__own_type;
 
-/* Makes a pending one, with one reference, in memory from ferry__allocate. */
+/* Makes a pending one, with one reference, in memory from ferry__allocate. Takes the label. */
 void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type *type,
-                     const char *label);
+                     ferry__label *label);
 
 /*
  * The settling thread, once. Takes the outcome's value.
@@ -55,7 +55,7 @@ void ferry__own_destroy(ferry_promise *promise);
 
 /* Makes a promise that has settled already, with this outcome, whose value it takes. Without memory
  * NULL, and nothing is taken. */
-ferry_promise *ferry__own_create_settled(const ferry_outcome *outcome, const char *label);
+ferry_promise *ferry__own_create_settled(const ferry_outcome *outcome);
 
 /* Any thread. Whose value a settled promise has; NULL: it has none. */
 ferry_promise *ferry__own_origin(ferry_promise *promise);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <string.h>
 
 /* What observers points to once the promise is settled: registrations post for themselves. */
 static ferry__observer settled_mark;
@@ -72,6 +73,7 @@ static void destroy(ferry_promise *promise)
 {
     ferry__report_end(promise);
     ferry__inbox_unref(atomic_load(&promise->home));
+    ferry__label_free(atomic_load_explicit(&promise->label, memory_order_relaxed));
     promise->type->destroy(promise);
 }
 
@@ -282,6 +284,16 @@ int ferry_promise_set_label(ferry_promise *promise, const char *label)
 {
     if (promise == NULL)
         return -EINVAL;
-    atomic_store_explicit(&promise->label, label, memory_order_release);
+    ferry__label *added, *newest = atomic_load_explicit(&promise->label, memory_order_acquire);
+    const char *wanted = label != NULL ? label : "";
+    if (newest == NULL ? label == NULL : strncmp(newest->text, wanted, FERRY__LABEL_BYTES) == 0)
+        return 0; /* it is called that already */
+    int error = ferry__label_create(wanted, &added);
+    if (error != 0)
+        return error;
+    do
+        added->replaced = newest;
+    while (!atomic_compare_exchange_weak_explicit(&promise->label, &newest, added,
+                                                  memory_order_acq_rel, memory_order_acquire));
     return 0;
 }

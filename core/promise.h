@@ -20,6 +20,7 @@
 #define FERRY_CORE_PROMISE_H
 
 #include "core/inbox.h"
+#include "core/label.h"
 #include "core/report.h"
 #include "core/thread.h"
 
@@ -79,7 +80,7 @@ struct ferry_promise {
                                      Set at most once */
 
     const ferry__promise_type *type; /* what it is part of; set when it is made */
-    _Atomic(const char *) label;     /* what the program calls it, or NULL */
+    _Atomic(ferry__label *) label;   /* what the program calls it, and did; or NULL */
     _Atomic int64_t created_ns;      /* when it was made or submitted; 0: nobody can ask for it */
 #ifndef NDEBUG
     const void *caller; /* set when it is made: where the program called from; NULL: unknown */
@@ -109,6 +110,12 @@ static inline void ferry__promise_init(ferry_promise *promise, ferry__inbox *hom
     atomic_init(&promise->created_ns, 0);
     ferry__report_made(promise);
     promise->result = (ferry_result){0};
+}
+
+/* Any thread. What the program calls it, valid as long as it is; NULL: nothing. */
+static inline const char *ferry__promise_label(const ferry_promise *promise)
+{
+    return ferry__label_text(atomic_load_explicit(&promise->label, memory_order_acquire));
 }
 
 /* When it was made; for one that can be asked, before it is: by default nobody can. */

@@ -55,7 +55,7 @@ static void name(const ferry_promise *promise, char *buffer, size_t size)
 {
     char caller[64];
     format_caller(promise->caller, caller, sizeof caller);
-    const char *label = atomic_load_explicit(&promise->label, memory_order_acquire);
+    const char *label = ferry__promise_label(promise);
     const char *site = ferry__own_site(promise) != NULL ? ferry__own_site(promise) : caller;
     bool is_known = site[0] != '\0';
     (void)snprintf(buffer, size, "%s%s%s%s%s%s", label != NULL ? "'" : "a promise",
@@ -73,8 +73,13 @@ void ferry__report_seen(ferry_promise *promise)
 void ferry__report_end(const ferry_promise *promise)
 {
     unsigned state = atomic_load(&promise->state);
+    if ((state & FERRY__IS_SETTLED) == 0) {
+        if (promise->type->forsake != NULL) /* the program was to settle it */
+            ferry__report_dropped(promise);
+        return;
+    }
     int error = promise->result.error;
-    if ((state & FERRY__IS_SETTLED) == 0 || error == 0 || error == -ECANCELED ||
+    if (error == 0 || error == -ECANCELED ||
         (state & (FERRY__WAS_SEEN | FERRY__IS_CANCELLED)) != 0)
         return;
     char named[120];

@@ -52,7 +52,8 @@ void ferry__report_made(ferry_promise *promise);
 /* Any thread. Somebody has learnt the outcome: there will be nothing to report. */
 void ferry__report_seen(ferry_promise *promise);
 
-/* Its last reference is gone: reports a failure that nobody has seen. */
+/* Its last reference is gone: reports a failure that nobody has seen, or that the program was to
+ * settle it. */
 void ferry__report_end(const ferry_promise *promise);
 
 /* Nobody is left who could settle it. */

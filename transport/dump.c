@@ -46,17 +46,6 @@ void ferry__line_add_queue(ferry__line *line, uint64_t requests, uint64_t bytes,
     ferry__line_add(line, " and %" PRIu64 " of files", file_bytes);
 }
 
-size_t ferry__text_fit(const char *text, size_t most)
-{
-    size_t length = strnlen(text, most + 1);
-    if (length <= most)
-        return length;
-    length = most;
-    while (length > 0 && ferry__text_is_inside(text + length))
-        length--;
-    return length;
-}
-
 /* Adds so many bytes of text, with '?' for what would look like the line's own. */
 static void add_quoted(ferry__line *line, const char *text, size_t length, const char *own)
 {

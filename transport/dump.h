@@ -9,18 +9,11 @@
 #ifndef FERRY_TRANSPORT_DUMP_H
 #define FERRY_TRANSPORT_DUMP_H
 
+#include "core/label.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* Whether text goes on within a character of UTF-8 there. */
-static inline bool ferry__text_is_inside(const char *text)
-{
-    return ((unsigned char)*text & 0xc0) == 0x80;
-}
-
-/* How much of text fits into so many bytes, with its last character whole. */
-size_t ferry__text_fit(const char *text, size_t most);
 
 /* A line that grows, and is cut where it is too long. */
 typedef struct ferry__line {

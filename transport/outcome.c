@@ -252,7 +252,6 @@ static bool is_observable(const ferry__request *request)
 /* Not inlined: it would keep ferry__stream_settle from being, which every small write goes through. */
 __attribute__((noinline)) static void call_on_owner(ferry_stream *stream, ferry__request *request)
 {
-    /* Before: what it then causes may end the label, as a relay's does. */
     ferry__report_seen(&request->promise);
     ferry__stream_show_head(stream); /* it may last, and this one is sent */
     ferry__stream_do(stream, "calling on_owner");

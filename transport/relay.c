@@ -149,7 +149,7 @@ static ferry_request_options options_of(ferry__request *request)
     ferry_request_options options = {
         .on_owner = note_outcome,
         .on_owner_arg = request,
-        .label = atomic_load_explicit(&request->promise.label, memory_order_acquire),
+        .label = ferry__promise_label(&request->promise),
     };
     if (request->extras == NULL)
         return options;

@@ -319,16 +319,15 @@ static int check_options(const ferry_request_options *options)
 }
 
 /* Everything but its parts and what they cost. Field by field: zeroing the whole, observers included,
- * shows in what a small write costs. @param extras where they are to be; NULL: it needs none. */
-__attribute__((always_inline)) static inline void init(ferry__request *request,
-                                                       const ferry__promise_type *type,
-                                                       ferry_stream *stream,
-                                                       ferry__request_kind kind,
-                                                       const ferry_request_options *options,
-                                                       ferry__inbox *home, ferry__extras *extras)
+ * shows in what a small write costs. @param extras where they are to be; NULL: it needs none.
+ * @param label taken. */
+__attribute__((always_inline)) static inline void init(
+    ferry__request *request, const ferry__promise_type *type, ferry_stream *stream,
+    ferry__request_kind kind, const ferry_request_options *options, ferry__inbox *home,
+    ferry__extras *extras, ferry__label *label)
 {
     ferry__promise_init(&request->promise, home, type);
-    atomic_store_explicit(&request->promise.label, options->label, memory_order_relaxed);
+    atomic_store_explicit(&request->promise.label, label, memory_order_relaxed);
     request->stream = stream;
     request->kind = kind;
     request->on_owner = options->on_owner;
@@ -351,19 +350,26 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     int error = add_needs(&sum, parts, count, with_extras);
     if (error != 0)
         return error;
+    ferry__label *label;
+    error = ferry__label_create(options->label, &label);
+    if (error != 0)
+        return error;
     const ferry__promise_type *type = choose_type(kind, with_extras, sum.size);
     ferry__request *request = allocate(stream, type, sum.size);
-    if (request == NULL)
+    if (request == NULL) {
+        ferry__label_free(label);
         return -ENOMEM;
+    }
     ferry__extras *extras = (ferry__extras *)(void *)&request->parts[count];
     ferry__source *sources = (ferry__source *)(void *)(extras + with_extras);
     layout rest = {sources, (unsigned char *)(sources + sum.sources), stream};
     error = take_parts(request, parts, count, rest);
     if (error != 0) {
+        ferry__label_free(label);
         release(request, type);
         return error;
     }
-    init(request, type, stream, kind, options, home, with_extras ? extras : NULL);
+    init(request, type, stream, kind, options, home, with_extras ? extras : NULL, label);
     request->part_count = count;
     request->cost.memory_bytes = sum.memory_bytes;
     request->cost.source_bytes = (uint64_t)sum.planned_bytes - sum.memory_bytes;
@@ -389,13 +395,19 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *typ
         return -EINVAL;
     size_t extras_at = round_up(sizeof(ferry__request) + size, _Alignof(ferry__extras));
     bool with_extras = needs_extras(options);
+    ferry__label *label;
+    int error = ferry__label_create(options->label, &label);
+    if (error != 0)
+        return error;
     ferry__request *request =
         ferry__allocate(extras_at + (with_extras ? sizeof(ferry__extras) : 0));
-    if (request == NULL)
+    if (request == NULL) {
+        ferry__label_free(label);
         return -ENOMEM;
+    }
     ferry__extras *extras = (ferry__extras *)(void *)((char *)request + extras_at);
     init(request, with_extras ? &extras_type : &data_type, stream, FERRY__READ, options, home,
-         with_extras ? extras : NULL);
+         with_extras ? extras : NULL, label);
     request->part_count = 0;
     request->cost = (ferry__cost){0};
     init_progress(request, false);

@@ -53,10 +53,16 @@ ferry__settings *ferry__settings_create(const ferry_stream_options *options)
 {
     if (options == NULL)
         return ferry__settings_ref(&defaults);
-    ferry__settings *settings = ferry__allocate(sizeof *settings);
-    if (settings == NULL)
+    ferry__label *label;
+    int error = ferry__label_create(options->label, &label);
+    ferry__settings *settings = error == 0 ? ferry__allocate(sizeof *settings) : NULL;
+    if (settings == NULL) {
+        ferry__label_free(label);
         return NULL;
+    }
     settings->options = *options;
+    settings->options.label = ferry__label_text(label);
+    settings->label = label;
     fill_in_defaults(&settings->options);
     (void)ferry_faults_ref(options->faults);
     (void)ferry_limiter_ref(options->limiter);
@@ -77,5 +83,6 @@ void ferry__settings_unref(ferry__settings *settings)
         return;
     (void)ferry_faults_unref(settings->options.faults);
     (void)ferry_limiter_unref(settings->options.limiter);
+    ferry__label_free(settings->label);
     ferry__release(settings);
 }

@@ -6,6 +6,7 @@
 #ifndef FERRY_TRANSPORT_SETTINGS_H
 #define FERRY_TRANSPORT_SETTINGS_H
 
+#include "core/label.h"
 #include "transport/sink.h"
 
 #include <ferry/stream.h>
@@ -14,6 +15,7 @@
 
 typedef struct ferry__settings {
     ferry_stream_options options; /* constant; defaults are filled in; with references */
+    ferry__label *label;          /* the options' copy, or NULL */
     atomic_uint refs; /* behind them: every submit reads those, and no submit writes this */
 } ferry__settings;
 

@@ -50,7 +50,7 @@ static void show_name(ferry__shown_head *shown, const char *name)
 /* What it is called: by its label or, without one, by a path. */
 static void name_head(ferry__shown_head *shown, const ferry__request *head)
 {
-    shown->label = atomic_load_explicit(&head->promise.label, memory_order_acquire);
+    shown->label = ferry__promise_label(&head->promise);
     shown->part = head->current;
     const char *path = shown->label == NULL ? path_of(head) : NULL;
     show_name(shown, shown->label != NULL ? shown->label : path != NULL ? end_of(path) : "");
@@ -59,8 +59,7 @@ static void name_head(ferry__shown_head *shown, const ferry__request *head)
 /* Whether it is still called the same. */
 static bool is_named(const ferry__shown_head *shown, const ferry__request *head)
 {
-    return shown->part == head->current &&
-           shown->label == atomic_load_explicit(&head->promise.label, memory_order_relaxed);
+    return shown->part == head->current && shown->label == ferry__promise_label(&head->promise);
 }
 
 void ferry__stream_show_head(ferry_stream *stream)

@@ -511,6 +511,127 @@ PROMISE(reports, what_is_made_of_others_has_label_and_times_too)
     drop(first);
 }
 
+/* A label that is gone, and would be seen to be, as soon as the call has returned. */
+static char *short_lived(const char *text)
+{
+    return strdup(text);
+}
+
+static void end_life(char *label)
+{
+    memset(label, 'Z', strlen(label));
+    free(label);
+}
+
+static void check_label(const ferry_promise *promise, const char *label)
+{
+    ferry_promise_info info;
+    check_eq(ferry_promise_describe(promise, &info), 0);
+    check((info.label == NULL) == (label == NULL));
+    check(label == NULL || strcmp(info.label, label) == 0);
+}
+
+PROMISE(reports, labels_are_copied_whatever_they_are_given_by)
+{
+    ferry_promise *first = make_settled(0, 0), *made[5];
+    char *label = short_lived("mine");
+    const ferry_promise_options options = {.label = label};
+    const ferry_chain chain = {.label = label};
+    const ferry_group group = {.label = label};
+    const ferry_retry retry = {.start = succeed, .label = label};
+    const ferry_map map = {.start = succeed, .label = label};
+    check_eq(ferry_promise_create(&options, &made[0]), 0);
+    check_eq(ferry_promise_chain(first, &chain, &made[1]), 0);
+    check_eq(ferry_promise_all(&first, 1, &group, &made[2]), 0);
+    check_eq(ferry_promise_retry(&retry, &made[3]), 0);
+    check_eq(ferry_promise_map(&map, &made[4]), 0);
+    end_life(label);
+    settle(made[0], 0, 0);
+    run_all();
+    for (unsigned i = 0; i < 5; i++) {
+        check_label(made[i], "mine");
+        drop(made[i]);
+    }
+    drop(first);
+}
+
+PROMISE(reports, label_that_was_replaced_is_still_there_for_who_has_looked_before)
+{
+    ferry_promise *promise = make_settled(0, 0);
+    ferry_promise_info before;
+    char *label = short_lived("one");
+    check_label(promise, NULL);
+    check_eq(ferry_promise_set_label(promise, NULL), 0);
+    check_eq(ferry_promise_set_label(promise, label), 0);
+    end_life(label);
+    check_eq(ferry_promise_describe(promise, &before), 0);
+    check_eq(ferry_promise_set_label(promise, "another"), 0);
+    check_label(promise, "another");
+    check_eq(ferry_promise_set_label(promise, NULL), 0);
+    check_label(promise, NULL);
+    check(strcmp(before.label, "one") == 0);
+    drop(promise);
+}
+
+PROMISE(reports, label_is_cut_at_63_bytes_and_a_whole_character)
+{
+    ferry_promise *promise = make_settled(0, 0);
+    char label[101] = {0};
+    memset(label, 'a', 100);
+    check_eq(ferry_promise_set_label(promise, label), 0);
+    label[63] = '\0';
+    check_label(promise, label);
+    unsigned long made = allocations_made();
+    check_eq(ferry_promise_set_label(promise, label), 0); /* the same: nothing is added */
+    check_eq(allocations_made(), made);
+    memcpy(label + 61, "\xe2\x82\xac", 4); /* three bytes of one character, the last beyond */
+    check_eq(ferry_promise_set_label(promise, label), 0);
+    label[61] = '\0';
+    check_label(promise, label);
+    drop(promise);
+}
+
+PROMISE(reports, label_without_memory_is_enomem_and_changes_nothing)
+{
+    const ferry_promise_options options = {.label = "mine"};
+    ferry_promise *promise = make_settled(0, 0), *none;
+    check_eq(ferry_promise_set_label(promise, "one"), 0);
+    fail_allocation(1);
+    check_eq(ferry_promise_set_label(promise, "two"), -ENOMEM);
+    fail_allocation(1);
+    check_eq(ferry_promise_create(&options, &none), -ENOMEM);
+    allow_allocations();
+    check_label(promise, "one");
+    drop(promise);
+}
+
+static void *relabel(void *promise)
+{
+    char label[16];
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(label, sizeof label, "label %u", i);
+        check_eq(ferry_promise_set_label(promise, label), 0);
+    }
+    return NULL;
+}
+
+PROMISE(reports, labels_are_set_by_several_threads_while_others_look)
+{
+    ferry_promise *promise = make_settled(0, 0);
+    pthread_t threads[2];
+    for (unsigned i = 0; i < 2; i++)
+        check_eq(pthread_create(&threads[i], NULL, relabel, promise), 0);
+    for (unsigned i = 0; i < 1000; i++) {
+        ferry_promise_info info;
+        check_eq(ferry_promise_describe(promise, &info), 0);
+        check(info.label == NULL || strncmp(info.label, "label ", 6) == 0);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        check_eq(pthread_join(threads[i], NULL), 0);
+    check_label(promise, "label 999");
+    drop(promise);
+}
+
 PROMISE(reports, label_site_and_times_are_kept)
 {
     char label[] = "upload 1";

@@ -152,6 +152,36 @@ static ferry_promise *write_labelled(ferry_stream *stream, const void *data, siz
 
 /* ---- what streams are at --------------------------------------------------------------------- */
 
+/* Ends a label that was given: what was copied of it is as it was. */
+static void end_label(char *label)
+{
+    memset(label, 'Z', strlen(label));
+    free(label);
+}
+
+PROMISE_BOTH(dump, labels_of_streams_and_requests_are_copied)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    char *label = strdup("short-lived");
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.label = label});
+    ferry_promise *head = submit_stuck(stream, both.theirs);
+    ferry_promise *behind = write_labelled(stream, "x", 1, label);
+    end_label(label);
+    wait_for(service, stream_of(both.ours), " 'short-lived': 2 requests", "sends request 0, for");
+    label = strdup("and another");
+    check_eq(ferry_promise_set_label(head, label), 0);
+    end_label(label);
+    ferry_promise_unref(head); /* nobody's but the owner's any more */
+    ferry_promise_unref(behind);
+    reader *peer = reader_start(both.theirs, false);
+    close_stream(stream);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_service_destroy(service);
+}
+
 PROMISE_BOTH(dump, names_each_stream_with_its_queue_offset_and_age)
 {
     ferry_service *service = service_start(placement);

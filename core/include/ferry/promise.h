@@ -147,9 +147,8 @@ FERRY_API ferry_promise *ferry_promise_unref(ferry_promise *promise);
 /* ---- promises of the program's own ----------------------------------------------------------- */
 
 typedef struct ferry_promise_options {
-    const char
-        *label; /* for reports: what it is; NULL: nothing. Must stay valid, as a literal does */
-    bool copy_label;  /* it is copied instead */
+    const char *label; /* for reports: what it is, as by ferry_promise_set_label; NULL: nothing */
+    bool copy_label;   /* has no effect: labels always are copied */
     const char *site; /* where it is made: FERRY_HERE; NULL: not said. Must stay valid */
 } ferry_promise_options;
 
@@ -205,7 +204,7 @@ FERRY_API void *ferry_promise_value(const ferry_promise *promise);
 
 /* What is known of a promise. */
 typedef struct ferry_promise_info {
-    const char *label; /* or NULL */
+    const char *label; /* or NULL; valid as long as the promise is */
     const char *site;  /* where it was made, or NULL */
     bool is_settled;
     int64_t created_ns; /* when it was made, or its request submitted: of CLOCK_MONOTONIC */
@@ -226,8 +225,12 @@ FERRY_API int ferry_promise_describe(const ferry_promise *promise, ferry_promise
  * ferry was called from: "'upload' (program+0x1234) failed with EIO, and nobody looked"; addr2line(1)
  * takes the number.
  *
- * Threads: any. Borrows: label, for as long as the promise is: best a literal. NULL: none.
- * @return 0; -EINVAL: promise is NULL.
+ * Labels are copied, these and those of all options: 63 bytes of them at most, and whole characters
+ * of UTF-8. Labels that were replaced go with their promise, so that who looks never meets one that is
+ * gone: change it now and then, not a thousand times.
+ *
+ * Threads: any, also while others look. Borrows: label, during the call. NULL: none.
+ * @return 0; -EINVAL: promise is NULL; -ENOMEM.
  */
 FERRY_API int ferry_promise_set_label(ferry_promise *promise, const char *label);
 

@@ -176,8 +176,8 @@ typedef struct ferry_stream_options {
     ferry_faults *faults;
 
     /*
-     * What dumps call it (ferry_service_dump), beside its fd and its peer; NULL: nothing. Must stay
-     * valid until the service is destroyed, as a literal does.
+     * What dumps call it (ferry_service_dump), beside its fd and its peer; NULL: nothing. Copied, as
+     * ferry_promise_set_label says.
      */
     const char *label;
 } ferry_stream_options;
@@ -246,8 +246,7 @@ typedef struct ferry_request_options {
     int64_t progress_interval_ms;
 
     /*
-     * What it is called in reports and dumps, as by ferry_promise_set_label; NULL: nothing. Must stay
-     * valid for as long as the promise, and until the request has settled: best a literal.
+     * What it is called in reports and dumps, as by ferry_promise_set_label; NULL: nothing.
      */
     const char *label;
 } ferry_request_options;
