@@ -38,6 +38,7 @@ static inline void ferry__activity_begin(ferry__activity *activity, const void *
 static inline void ferry__activity_end(ferry__activity *activity)
 {
     atomic_store_explicit(&activity->subject, NULL, memory_order_relaxed);
+    atomic_store_explicit(&activity->step, NULL, memory_order_relaxed);
 }
 
 /* From here on this is being done. */

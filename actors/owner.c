@@ -284,6 +284,7 @@ static void *run(void *arg)
 {
     ferry__owner *owner = arg;
     ferry__thread_current()->owner = owner;
+    ferry__thread_current()->step = &owner->activity.step;
     ferry__thread_current()->pile = &owner->pile;
     (void)pthread_setname_np(pthread_self(), owner->name);
     while (atomic_load(&owner->holds) > 0) {
@@ -295,7 +296,8 @@ static void *run(void *arg)
             sleep_until_needed(owner);
         }
     }
-    ferry__thread_current()->pile = NULL; /* what the thread's end lets go is freed */
+    ferry__thread_current()->pile = NULL; /* what the thread's end lets go is freed, */
+    ferry__thread_current()->step = NULL; /* and told to nobody: the owner may be gone */
     drop_spares(owner);
     if (owner->supervisor != NULL)
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);

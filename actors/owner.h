@@ -57,7 +57,7 @@ struct ferry__owner {
     ferry__shelf shelf; /* what its pile gives to those who post to it */
 
     /* Set when it is made. */
-    char name[16]; /* the thread's; 15 characters is what the kernel keeps */
+    char name[16];      /* the thread's; 15 characters is what the kernel keeps */
     size_t stack_bytes; /* that its thread can use */
     ferry__owner
         *supervisor;     /* starts and joins it; holds one of its holds. NULL: its maker does */

@@ -152,6 +152,8 @@ int ferry_promise_chain(ferry_promise *promise, const ferry_chain *chain,
     if (error != 0)
         return error;
     derived->memory.chain = *chain;
+    derived->arg = chain->arg;
+    derived->release = chain->release;
     wait_for_all(derived, &promise, 0);
     return hand_out(&derived->own.promise, ret_derived);
 }
@@ -321,6 +323,8 @@ int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_derived)
     if (error != 0)
         return error;
     derived->memory.retry.options = *retry;
+    derived->arg = retry->arg;
+    derived->release = retry->release;
     derived->memory.retry.pause_ms = retry->pause_ms;
     return begin(derived, ret_derived);
 }
@@ -387,5 +391,7 @@ int ferry_promise_map(const ferry_map *map, ferry_promise **ret_derived)
     if (error != 0)
         return error;
     derived->memory.map.options = *map;
+    derived->arg = map->arg;
+    derived->release = map->release;
     return begin(derived, ret_derived);
 }

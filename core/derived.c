@@ -25,6 +25,7 @@ static void cancel_waiting(ferry__derived *derived)
 static void settle(ferry__derived *derived, const ferry_outcome *outcome, ferry_promise *origin)
 {
     derived->is_settled = true;
+    ferry__release_arg(derived->release, derived->arg); /* no block runs any more */
     ferry__own_settle(&derived->own, outcome, origin);
     cancel_waiting(derived);
 }
@@ -38,6 +39,7 @@ static void give_up(ferry__derived *derived)
     ferry__log(FERRY_LOG_WARNING, "a thread ended before a promise that it had made of others "
                                   "could settle: cancelled");
     ferry_outcome outcome = ferry__own_cancelled(FERRY_CAUSE_GONE);
+    ferry__release_arg(derived->release, derived->arg);
     ferry__own_settle(&derived->own, &outcome, NULL);
 }
 

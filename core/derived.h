@@ -72,11 +72,13 @@ struct ferry__derived {
     /* The home thread's. */
     ferry__rule *rule;
     ferry__memory memory;
-    ferry_result sum; /* of parts that were counted: bytes sent and remaining */
-    size_t waiting;   /* links that wait */
-    bool is_settled;  /* what comes from now on is only given back */
-    bool keeps_parts; /* those that settle before it does stay, for ferry_promise_part */
-    bool is_in_rule;  /* for the case that a block ends its thread */
+    void *arg;              /* the blocks' */
+    ferry_release *release; /* of it, or NULL: called before it settles */
+    ferry_result sum;       /* of parts that were counted: bytes sent and remaining */
+    size_t waiting;         /* links that wait */
+    bool is_settled;        /* what comes from now on is only given back */
+    bool keeps_parts;       /* those that settle before it does stay, for ferry_promise_part */
+    bool is_in_rule;        /* for the case that a block ends its thread */
 
     atomic_bool is_given_up; /* any thread: the home thread has ended */
     ferry__mail cancel_mail; /* posted by whoever cancels it */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/hooks.h"
 
+#include "core/thread.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -78,5 +80,16 @@ void ferry__log(ferry_log_level level, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
+    const char *before = ferry__thread_do("calling the log hook");
     hooks.log(level, line, hooks.context);
+    (void)ferry__thread_do(before);
+}
+
+void ferry__release_arg(ferry_release *release, void *arg)
+{
+    if (release == NULL)
+        return;
+    const char *before = ferry__thread_do("calling a release");
+    release(NULL, arg);
+    (void)ferry__thread_do(before);
 }

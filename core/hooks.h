@@ -18,4 +18,7 @@ void ferry__release(void *memory);
 __attribute__((format(printf, 2, 3))) void ferry__log(ferry_log_level level, const char *format,
                                                       ...);
 
+/* Releases the arg of a callback, if it has a release. */
+void ferry__release_arg(ferry_release *release, void *arg);
+
 #endif

@@ -67,8 +67,11 @@ static void take_apart(ferry__own *own)
     const ferry__own_type *type = (const ferry__own_type *)(const void *)own->promise.type;
     if (type->deinit != NULL)
         type->deinit(own);
-    if (own->release != NULL)
+    if (own->release != NULL) {
+        const char *before = ferry__thread_do("calling a release");
         own->release(own->value);
+        (void)ferry__thread_do(before);
+    }
     (void)ferry_promise_unref(own->origin);
     ferry__release(own);
 }

@@ -127,10 +127,18 @@ void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer)
     } while (!atomic_compare_exchange_weak(&promise->observers, &newest, observer));
 }
 
+/* One that has an allocation of its own: the first one has none, and no release. */
+typedef struct further_observer {
+    ferry__observer observer; /* first */
+    ferry_release *release;   /* of its arg, or NULL */
+} further_observer;
+
 static void callback_release(void *arg)
 {
     ferry__observer *observer = arg;
     ferry_promise *promise = observer->promise;
+    if (observer != &promise->first_observer)
+        ferry__release_arg(((further_observer *)(void *)observer)->release, observer->arg);
     ferry__inbox_unref(observer->inbox);
     if (observer != &promise->first_observer)
         ferry__release(observer);
@@ -238,17 +246,28 @@ int ferry_promise_cancel(ferry_promise *promise)
     return 0;
 }
 
-static ferry__observer *observer_create(ferry_promise *promise)
+static ferry__observer *further_create(ferry_release *release)
 {
+    further_observer *further = ferry__allocate(sizeof *further);
+    if (further == NULL)
+        return NULL;
+    further->release = release;
+    return &further->observer;
+}
+
+static ferry__observer *observer_create(ferry_promise *promise, ferry_release *release)
+{
+    if (release != NULL)
+        return further_create(release);
     unsigned before = atomic_fetch_or(&promise->state, FERRY__HAS_FIRST_OBSERVER);
     if ((before & FERRY__HAS_FIRST_OBSERVER) == 0)
         return &promise->first_observer;
-    return ferry__allocate(sizeof(ferry__observer));
+    return further_create(NULL);
 }
 
 /* Registers a callback that is delivered so. */
 static int register_callback(ferry_promise *promise, ferry_callback *callback, void *arg,
-                             void (*deliver)(ferry__mail *, bool))
+                             ferry_release *release, void (*deliver)(ferry__mail *, bool))
 {
     if (promise == NULL || callback == NULL)
         return -EINVAL;
@@ -259,7 +278,7 @@ static int register_callback(ferry_promise *promise, ferry_callback *callback, v
     ferry__inbox *inbox = ferry__inbox_current();
     if (inbox == NULL)
         return -ENOMEM;
-    ferry__observer *observer = observer_create(promise);
+    ferry__observer *observer = observer_create(promise, release);
     if (observer == NULL)
         return -ENOMEM;
     observer->mail.deliver = deliver;
@@ -272,12 +291,24 @@ static int register_callback(ferry_promise *promise, ferry_callback *callback, v
 
 int ferry_promise_then(ferry_promise *promise, ferry_callback *callback, void *arg)
 {
-    return register_callback(promise, callback, arg, callback_deliver);
+    return register_callback(promise, callback, arg, NULL, callback_deliver);
+}
+
+int ferry_promise_then_release(ferry_promise *promise, ferry_callback *callback, void *arg,
+                               ferry_release *release)
+{
+    return register_callback(promise, callback, arg, release, callback_deliver);
 }
 
 int ferry_promise_on_cancel(ferry_promise *promise, ferry_callback *callback, void *arg)
 {
-    return register_callback(promise, callback, arg, hook_deliver);
+    return register_callback(promise, callback, arg, NULL, hook_deliver);
+}
+
+int ferry_promise_on_cancel_release(ferry_promise *promise, ferry_callback *callback, void *arg,
+                                    ferry_release *release)
+{
+    return register_callback(promise, callback, arg, release, hook_deliver);
 }
 
 int ferry_promise_set_label(ferry_promise *promise, const char *label)

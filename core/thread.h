@@ -20,6 +20,8 @@ typedef struct ferry__thread {
     bool in_callback;           /* a callback of the program's runs on it */
     struct ferry__pile
         *pile; /* where it keeps what it lets go: its inbox's, or its owner's; or NULL */
+    _Atomic(const char *)
+        *step; /* where it says what it does that may last, its owner's; or NULL */
 } ferry__thread;
 
 /* What the inline functions below read: every submit asks several of them. */
@@ -31,6 +33,20 @@ uint32_t ferry__process_watch_forks(void);
 static inline ferry__thread *ferry__thread_current(void)
 {
     return &ferry__thread_record;
+}
+
+/*
+ * Says what the calling thread does that may take long, for dumps, if it is an owner's: a static
+ * string; NULL: nothing of the kind any more. @return what it has said before.
+ */
+static inline const char *ferry__thread_do(const char *step)
+{
+    _Atomic(const char *) *place = ferry__thread_current()->step;
+    if (place == NULL)
+        return NULL;
+    const char *before = atomic_load_explicit(place, memory_order_relaxed);
+    atomic_store_explicit(place, step, memory_order_relaxed);
+    return before;
 }
 
 /* Whether the calling thread must not wait: on an owner, or in a callback (invariant:

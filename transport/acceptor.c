@@ -102,6 +102,7 @@ static void end_handover(void *arg)
 {
     handover *given = arg;
     (void)ferry_stream_unref(given->stream);
+    ferry__listener_stop_telling(given->listener);
     if (given->owner != NULL) {
         ferry__listener_conclude(given->listener);
         ferry__owner_release(given->owner);
@@ -146,6 +147,7 @@ static void post_handover(ferry__acceptor *acceptor, handover *given, ferry_stre
         .listener = ferry__listener_ref(listener),
         .stream = stream,
     };
+    atomic_fetch_add(&listener->telling, 1);
     if (listener->home != NULL)
         ferry__inbox_post(listener->home, &given->mail, &acceptor->owner->ringer);
     else
@@ -317,6 +319,7 @@ static void end(ferry__acceptor *acceptor)
         ferry_result *result = &listener->closed.result;
         result->error = ferry__binding_close(&listener->binding);
         result->phase = result->error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE;
+        ferry__listener_stop_telling(listener);
         ferry__listener_conclude(listener);
     }
     ferry__owner_release(owner);

@@ -83,6 +83,7 @@ typedef struct connection {
     ferry__settings *settings; /* the stream's: a reference */
     ferry_callback *on_owner;
     void *on_owner_arg;
+    ferry_release *on_owner_release; /* or NULL */
     int64_t deadline;
     ferry__address address;
     ferry__endpoints
@@ -227,6 +228,7 @@ static void settle(connection *self, int error, ferry_phase phase)
         self->on_owner(promise, result, self->on_owner_arg);
         ferry__activity_do(&self->owner->activity, NULL);
     }
+    ferry__release_arg(self->on_owner_release, self->on_owner_arg);
     (void)ferry_promise_unref(promise);
 }
 
@@ -605,6 +607,7 @@ static void init(connection *self, ferry_service *service, const ferry_connect_o
     enter(self, POSTED);
     self->on_owner = options->on_owner;
     self->on_owner_arg = options->on_owner_arg;
+    self->on_owner_release = options->on_owner_release;
     self->deadline =
         options->timeout_ms > 0 ? ferry__clock_deadline(options->timeout_ms) : FERRY__NEVER;
     self->task.turn = take_turn;
@@ -704,6 +707,7 @@ static int connect_to(ferry_service *service, const ferry__address *address,
         (void)ferry_promise_unref(promise);
         return error;
     }
+    ferry__settings_commit(self->settings);
     post(self);
     if (ret_promise != NULL)
         *ret_promise = promise;

@@ -196,6 +196,8 @@ static void write_owner(const dump *all, const ferry__owner *owner)
         ferry__line_add_age(&line, seen.since);
         if (seen.step != NULL)
             ferry__line_add(&line, ": %s", seen.step);
+    } else if (seen.step != NULL) { /* of what a mail or a timer causes */
+        ferry__line_add(&line, "between turns: %s", seen.step);
     } else {
         ferry__line_add(&line, ferry__owner_is_asleep(owner) ? "asleep" : "between turns");
         if (seen.since != 0)

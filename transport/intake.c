@@ -394,8 +394,12 @@ static void subscribe(ferry__intake *intake, ferry__subscriber *subscriber, unsi
         subscriber->number = number;
         intake->shots = subscriber->reader.shots > 0 ? subscriber->reader.shots : -1;
     }
-    if (before != NULL)
-        ferry__subscriber_discard(before);
+    if (before == NULL)
+        return;
+    ferry_stream *stream = intake->stream; /* shown as a turn of its: an arg may be released */
+    ferry__activity_begin(&stream->owner->activity, &stream->task, ferry__clock_now());
+    ferry__subscriber_replace(before);
+    ferry__activity_end(&stream->owner->activity);
 }
 
 static void demand(ferry__intake *intake, int64_t shots)
@@ -628,8 +632,11 @@ static void look_at_deadline(ferry__timer *timer)
         ferry__timers_set(&stream->owner->timers, timer, intake->deadline);
         return;
     }
-    stream->turn_began_at = ferry__clock_now();
+    stream->turn_began_at =
+        ferry__clock_now(); /* this is no turn, but shown as one: an end is told */
+    ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
     ferry__intake_end(stream, -ETIMEDOUT);
+    ferry__activity_end(&stream->owner->activity);
     ferry__stream_schedule_reading(stream);
 }
 

@@ -145,6 +145,33 @@ static const ferry__member_type listener_member = {
     .add_state = add_state,
 };
 
+static void release_arg(const ferry_listener *listener)
+{
+    ferry__release_arg(listener->options.on_stream_release, listener->options.on_stream_arg);
+}
+
+static void deliver_release(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* then it is given back here */
+    ferry_listener *listener = LISTENER_OF(mail, release_mail);
+    release_arg(listener);
+    ferry__listener_unref(listener);
+}
+
+void ferry__listener_stop_telling(ferry_listener *listener)
+{
+    if (atomic_fetch_sub(&listener->telling, 1) != 1 || listener->options.on_stream_release == NULL)
+        return;
+    if (listener->home == NULL) {
+        release_arg(listener);
+        return;
+    }
+    ferry__inbox *home = ferry__inbox_ref(listener->home); /* it may be gone with the mail */
+    (void)ferry__listener_ref(listener);
+    ferry__inbox_post(home, &listener->release_mail, NULL);
+    ferry__inbox_unref(home);
+}
+
 /* Everything but its binding. Takes nothing but memory. */
 static int create(ferry_service *service, const ferry_listen_options *options,
                   ferry_listener **ret_listener)
@@ -166,6 +193,8 @@ static int create(ferry_service *service, const ferry_listen_options *options,
     atomic_init(&listener->users, 1);
     atomic_init(&listener->accepting, count);
     atomic_init(&listener->unsettled, 1);
+    atomic_init(&listener->telling, 1);
+    listener->release_mail.deliver = deliver_release;
     ferry__promise_init(&listener->closed, NULL, &closed_type);
     (void)ferry__promise_ref_unshared(&listener->closed); /* one to settle, one to hand out */
     listener->service = ferry__service_ref(service);
@@ -254,6 +283,7 @@ static int listen_at(ferry_service *service, const char *text, const ferry_liste
     error = join(listener);
     if (error != 0)
         goto undo_bind;
+    ferry__settings_commit(listener->settings);
     start(listener);
     *ret_listener = listener;
     return 0;

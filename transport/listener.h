@@ -63,10 +63,13 @@ struct ferry_listener {
     atomic_uint accepting; /* acceptors that have not ended */
     atomic_uint unsettled; /* what the close promise waits for: accepting, as one, and each
                               on_stream on its way to an owner */
-    atomic_uint streams;   /* accepted and not ended; kept where there is a limit */
+    atomic_uint telling; /* what may still call on_stream: accepting, as one, and each stream on its
+                              way there */
+    atomic_uint streams; /* accepted and not ended; kept where there is a limit */
     atomic_bool is_closing;
-    atomic_bool is_short; /* of fds or memory, and the log was told */
-    ferry_promise closed; /* keeps this memory as well */
+    atomic_bool is_short;     /* of fds or memory, and the log was told */
+    ferry_promise closed;     /* keeps this memory as well */
+    ferry__mail release_mail; /* to home: on_stream's arg is to be released there */
 
     /* Set when it is made. */
     ferry_service *service; /* a reference */
@@ -84,6 +87,9 @@ void ferry__listener_unref(ferry_listener *listener);
 
 /* One thing less that the close promise waits for. */
 void ferry__listener_conclude(ferry_listener *listener);
+
+/* One thing less that may call on_stream; after the last one its arg is released. */
+void ferry__listener_stop_telling(ferry_listener *listener);
 
 /* acceptor.c. Any thread: a stream that it counts has ended; takes the reference. */
 void ferry__listener_stream_ended(ferry_listener *listener);

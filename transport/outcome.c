@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* From a request's arrival at its stream's owner to its outcome. */
 #include "core/clock.h"
+#include "core/hooks.h"
 #include "core/report.h"
 #include "transport/carry.h"
 #include "transport/intake.h"
@@ -270,11 +271,20 @@ static void publish(ferry_stream *stream, ferry__request *request, int64_t now)
         call_on_owner(stream, request);
 }
 
+/* Nothing is called any more. */
+static void release_args(ferry_stream *stream, ferry__request *request)
+{
+    ferry__release_arg(request->extras->on_owner_release, request->on_owner_arg);
+    ferry__progress_end(&request->extras->progress, &stream->owner->ringer);
+}
+
 void ferry__stream_settle(ferry_stream *stream, ferry__request *request, int64_t now)
 {
     request->stage = FERRY__SETTLED;
     if (is_observable(request))
         publish(stream, request, now);
+    if (request->extras != NULL)
+        release_args(stream, request);
     (void)ferry_promise_unref(&request->promise);
 }
 

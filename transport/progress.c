@@ -4,6 +4,8 @@
 #include "transport/progress.h"
 
 #include "core/clock.h"
+#include "core/hooks.h"
+#include "core/thread.h"
 #include "transport/request.h"
 #include "transport/stream.h"
 
@@ -17,14 +19,30 @@ static void hold(ferry__notice *notice)
     (void)ferry_promise_ref(&extras_of(notice)->request->promise);
 }
 
+/*
+ * Nothing comes any more: gives the arg back, once. Not while another notice is under way, which
+ * may still tell: that does it, then.
+ */
+static void release_if_over(ferry__progress *progress)
+{
+    /* In this order: once it is over nothing but the last notice is posted any more. */
+    if (!atomic_load(&progress->is_over) || atomic_load(&progress->notice.is_posted) ||
+        !atomic_exchange(&progress->is_over, false))
+        return;
+    ferry__release_arg(progress->release, progress->arg);
+}
+
 static void release(ferry__notice *notice)
 {
+    release_if_over(&extras_of(notice)->progress);
     (void)ferry_promise_unref(&extras_of(notice)->request->promise);
 }
 
 static void tell(ferry__notice *notice)
 {
     ferry__extras *extras = extras_of(notice);
+    if (!atomic_exchange(&extras->progress.has_news, false))
+        return;
     uint64_t sent = atomic_load(&extras->progress.sent_bytes);
     extras->progress.callback(&extras->request->promise, sent, extras->progress.arg);
 }
@@ -34,6 +52,7 @@ void ferry__progress_init(ferry__progress *progress, const ferry_request_options
 {
     progress->callback = options->on_progress;
     progress->arg = options->on_progress_arg;
+    progress->release = options->on_progress_release;
     progress->step_bytes = options->progress_step_bytes;
     progress->interval_ns = ferry__clock_span(options->progress_interval_ms);
     if (inbox == NULL)
@@ -63,11 +82,23 @@ void ferry__progress_note(ferry__request *request, int64_t now, ferry__ringer *r
     progress->told_bytes = sent;
     progress->told_at = now;
     atomic_store(&progress->sent_bytes, sent);
+    atomic_store(&progress->has_news, true);
     if (progress->notice.inbox != NULL) {
         ferry__notice_post(&progress->notice, ringer);
         return;
     }
-    ferry__stream_do(request->stream, "calling on_progress");
+    (void)ferry__thread_do("calling on_progress"); /* a relay's other stream's owner, perhaps */
     tell(&progress->notice);
-    ferry__stream_do(request->stream, NULL);
+    (void)ferry__thread_do(NULL);
+}
+
+void ferry__progress_end(ferry__progress *progress, ferry__ringer *ringer)
+{
+    if (progress->release == NULL)
+        return;
+    atomic_store(&progress->is_over, true);
+    if (progress->notice.inbox != NULL)
+        ferry__notice_post(&progress->notice, ringer);
+    else
+        release_if_over(progress);
 }

@@ -10,9 +10,12 @@
 typedef struct ferry__progress {
     ferry_progress_callback *callback; /* NULL: nobody wants to know */
     void *arg;
+    ferry_release *release; /* of arg, or NULL */
     uint64_t step_bytes;
     int64_t interval_ns;
-    _Atomic uint64_t sent_bytes; /* what there is to tell */
+    _Atomic uint64_t sent_bytes; /* what there is to tell, */
+    atomic_bool has_news;        /* if it was not told yet */
+    atomic_bool is_over;         /* it has settled: arg is to be released */
     uint64_t told_bytes;         /* the owner's: when it posted last */
     int64_t told_at;             /* likewise */
     ferry__notice notice;        /* without an inbox: told on the owner */
@@ -26,5 +29,8 @@ void ferry__progress_init(ferry__progress *progress, const ferry_request_options
 
 /* The owner, when bytes of the request have left. */
 void ferry__progress_note(struct ferry__request *request, int64_t now, ferry__ringer *ringer);
+
+/* The owner, once, when it has settled: arg is released behind the last call. */
+void ferry__progress_end(ferry__progress *progress, ferry__ringer *ringer);
 
 #endif

@@ -244,7 +244,8 @@ static void init_progress(ferry__request *request, bool has_sources)
 static bool needs_extras(const ferry_request_options *options)
 {
     return options->timeout_ms != 0 || options->completion != FERRY_ACCEPTED ||
-           options->on_progress != NULL;
+           options->on_progress != NULL || options->on_owner_release != NULL ||
+           options->on_progress_release != NULL;
 }
 
 static void init_extras(ferry__request *request, ferry__extras *extras,
@@ -256,8 +257,9 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
         .deadline =
             options->timeout_ms != 0 ? ferry__clock_deadline(options->timeout_ms) : FERRY__NEVER,
         .deadline_timer.fire = ferry__request_deadline,
+        .on_owner_release = options->on_owner_release,
     };
-    if (options->on_progress != NULL)
+    if (options->on_progress != NULL || options->on_progress_release != NULL)
         ferry__progress_init(&extras->progress, options, home);
     request->extras = extras;
 }

@@ -57,6 +57,7 @@ typedef struct ferry__extras {
     ferry__timer deadline_timer;
     ferry_completion completion;
     ferry__progress progress;
+    ferry_release *on_owner_release; /* or NULL */
 } ferry__extras;
 
 /*

@@ -63,11 +63,18 @@ ferry__settings *ferry__settings_create(const ferry_stream_options *options)
     settings->options = *options;
     settings->options.label = ferry__label_text(label);
     settings->label = label;
+    settings->release = NULL;
     fill_in_defaults(&settings->options);
     (void)ferry_faults_ref(options->faults);
     (void)ferry_limiter_ref(options->limiter);
     atomic_init(&settings->refs, 1);
     return settings;
+}
+
+void ferry__settings_commit(ferry__settings *settings)
+{
+    if (settings != &defaults)
+        settings->release = settings->options.on_watermark_release;
 }
 
 ferry__settings *ferry__settings_ref(ferry__settings *settings)
@@ -84,5 +91,6 @@ void ferry__settings_unref(ferry__settings *settings)
     (void)ferry_faults_unref(settings->options.faults);
     (void)ferry_limiter_unref(settings->options.limiter);
     ferry__label_free(settings->label);
+    ferry__release_arg(settings->release, settings->options.on_watermark_arg);
     ferry__release(settings);
 }

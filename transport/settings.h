@@ -16,6 +16,7 @@
 typedef struct ferry__settings {
     ferry_stream_options options; /* constant; defaults are filled in; with references */
     ferry__label *label;          /* the options' copy, or NULL */
+    ferry_release *release;       /* of on_watermark_arg, once it is taken; or NULL */
     atomic_uint refs; /* behind them: every submit reads those, and no submit writes this */
 } ferry__settings;
 
@@ -24,6 +25,9 @@ int ferry__settings_check(const ferry_stream_options *options, const ferry__sock
 
 /* Any thread. Makes settings of options that were checked, NULL for the defaults. NULL: no memory. */
 ferry__settings *ferry__settings_create(const ferry_stream_options *options);
+
+/* Whoever made them, while it has its reference: the call succeeds that they are of, and takes args. */
+void ferry__settings_commit(ferry__settings *settings);
 
 /* Any thread. */
 ferry__settings *ferry__settings_ref(ferry__settings *settings);

@@ -466,7 +466,6 @@ void ferry__source_close(ferry__source *source)
     source->shared = ferry_shared_file_unref(source->shared);
     ferry__release(source->buffer);
     source->buffer = NULL;
-    if (source->release != NULL)
-        source->release(NULL, source->arg);
+    ferry__release_arg(source->release, source->arg);
     source->release = NULL;
 }

@@ -223,6 +223,8 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
     if (settings == NULL)
         return -ENOMEM;
     error = ferry__stream_adopt_fd(service, fd, settings, ret_stream);
+    if (error == 0)
+        ferry__settings_commit(settings);
     ferry__settings_unref(settings);
     return error;
 }
@@ -386,7 +388,9 @@ static void discard_request(ferry__request *request)
 /* Whether the submitting thread is to hear of it. */
 static bool is_reported(const submission *what, ferry_promise **ret_promise)
 {
-    return ret_promise != NULL || (what->options != NULL && what->options->on_progress != NULL);
+    return ret_promise != NULL ||
+           (what->options != NULL &&
+            (what->options->on_progress != NULL || what->options->on_progress_release != NULL));
 }
 
 /* Only a deadline has to be known while the sink is full: the rest waits behind the head anyway. */

@@ -2,6 +2,7 @@
 #include "transport/subscriber.h"
 
 #include "core/hooks.h"
+#include "core/thread.h"
 #include "transport/intake.h"
 #include "transport/stream.h"
 
@@ -48,6 +49,24 @@ void ferry__subscriber_unref(ferry__subscriber *subscriber)
     ferry__release(subscriber->bytes.data);
     ferry__stream_unref(subscriber->stream);
     ferry__release(subscriber);
+}
+
+static void release_arg(const ferry__subscriber *subscriber)
+{
+    ferry__release_arg(subscriber->reader.release, subscriber->reader.arg);
+}
+
+void ferry__subscriber_replace(ferry__subscriber *subscriber)
+{
+    ferry_stream *stream = subscriber->stream;
+    if (subscriber->home == NULL || subscriber->reader.release == NULL) {
+        release_arg(subscriber);
+        ferry__subscriber_discard(subscriber);
+        return;
+    }
+    subscriber->is_replaced = true; /* its arg may be in use there: behind its last loan */
+    ferry__inbox_post(subscriber->home, &subscriber->end_mail, &stream->owner->ringer);
+    (void)ferry_stream_unref(stream);
 }
 
 void ferry__subscriber_discard(ferry__subscriber *subscriber)
@@ -147,6 +166,7 @@ static void let_go(void *arg)
     ferry__subscriber *subscriber = arg;
     if (subscriber->was_told && !subscriber->reader.keep_open)
         (void)ferry_stream_close(subscriber->stream, NULL);
+    release_arg(subscriber);
     (void)ferry_stream_unref(subscriber->stream);
     ferry__subscriber_unref(subscriber);
 }
@@ -164,6 +184,11 @@ static void tell_end(ferry__subscriber *subscriber)
 static void deliver_end(ferry__mail *mail, bool receiver_gone)
 {
     ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, end_mail);
+    if (subscriber->is_replaced) {
+        release_arg(subscriber);
+        ferry__subscriber_unref(subscriber);
+        return;
+    }
     if (!receiver_gone) {
         tell_end(subscriber);
         return;
@@ -182,6 +207,7 @@ void ferry__subscriber_end(ferry__subscriber *subscriber, int error)
                           &subscriber->stream->owner->ringer);
         return;
     }
-    ferry__stream_do(subscriber->stream, "calling on_end");
+    (void)ferry__thread_do("calling on_end");
     tell_end(subscriber);
+    (void)ferry__thread_do(NULL);
 }

@@ -51,8 +51,9 @@ typedef struct ferry__subscriber {
     /* The end: the owner's until it is posted. */
     ferry__mail end_mail;
     int error;
-    unsigned number; /* among the intake's readers: as long as there are no more it is told */
-    bool was_told;   /* on_end was called, or is being called */
+    unsigned number;  /* among the intake's readers: as long as there are no more it is told */
+    bool is_replaced; /* its arg alone is to be released */
+    bool was_told;    /* on_end was called, or is being called */
 } ferry__subscriber;
 
 /* Any thread. Makes one, with one reference, and takes all it holds. @return 0, -ENOMEM. */
@@ -60,7 +61,10 @@ int ferry__subscriber_create(ferry_stream *stream, const ferry_reader *reader, f
                              ferry__subscriber **ret_subscriber);
 void ferry__subscriber_unref(ferry__subscriber *subscriber);
 
-/* Gives back what it holds without telling it: it never got to the owner, or was replaced there. */
+/* The owner. Another has come instead: lets go of it, behind its last call. */
+void ferry__subscriber_replace(ferry__subscriber *subscriber);
+
+/* Gives back what it holds but its arg, without telling it: it never got to the owner. */
 void ferry__subscriber_discard(ferry__subscriber *subscriber);
 
 /*

@@ -47,10 +47,11 @@ static Handle make(int (*function)(Parameters...), Arguments... arguments)
 template <class Function> static void then(const Promise &promise, Function function)
 {
     const auto call = [](ferry_promise *, const ferry_result *result, void *arg) noexcept {
-        (*std::unique_ptr<Function>(static_cast<Function *>(arg)))(*result);
+        (*static_cast<Function *>(arg))(*result);
     };
+    const auto end = [](void *, void *arg) { delete static_cast<Function *>(arg); };
     auto kept = std::make_unique<Function>(std::move(function));
-    check(ferry_promise_then(promise.get(), call, kept.get()));
+    check(ferry_promise_then_release(promise.get(), call, kept.get(), end));
     (void)kept.release();
 }
 

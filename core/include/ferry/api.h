@@ -28,4 +28,19 @@
 #define FERRY_END
 #endif
 
+FERRY_BEGIN
+
+/*
+ * Takes back what was handed to ferry. Given memory is data. The arg of a callback comes alone, with
+ * data NULL: wherever a callback has an arg it may have a release as well, which is called exactly
+ * once, after the last use of arg, whether the callback ran, will not run any more, or never can,
+ * since its thread has ended. It runs where the callback would have, or else on the thread that gives
+ * up: any, ferry's own included. It must neither block nor end its thread; submitting is fine. A call
+ * that returned a negative errno took nothing and releases nothing. A forked child releases nothing
+ * that its parent was to.
+ */
+typedef void ferry_release(void *data, void *arg);
+
+FERRY_END
+
 #endif

@@ -54,6 +54,7 @@ typedef struct ferry_chain {
     int error;         /* on_failed runs for this negative errno only; 0: for any but a cancel */
     void *arg;         /* handed to the block; must stay valid until it has run, or will not */
     const char *label; /* as ferry_promise_options' */
+    ferry_release *release; /* of arg, before the sequence settles; NULL: none */
 } ferry_chain;
 
 /*
@@ -75,7 +76,7 @@ FERRY_API int ferry_promise_chain(ferry_promise *promise, const ferry_chain *cha
 static inline int ferry_promise_and_then(ferry_promise *promise, ferry_block *block, void *arg,
                                          ferry_promise **ret_derived)
 {
-    const ferry_chain chain = {block, NULL, 0, arg, NULL};
+    const ferry_chain chain = {block, NULL, 0, arg, NULL, NULL};
     return ferry_promise_chain(promise, &chain, ret_derived);
 }
 
@@ -83,7 +84,7 @@ static inline int ferry_promise_and_then(ferry_promise *promise, ferry_block *bl
 static inline int ferry_promise_or_else(ferry_promise *promise, ferry_block *block, void *arg,
                                         ferry_promise **ret_derived)
 {
-    const ferry_chain chain = {NULL, block, 0, arg, NULL};
+    const ferry_chain chain = {NULL, block, 0, arg, NULL, NULL};
     return ferry_promise_chain(promise, &chain, ret_derived);
 }
 
@@ -91,7 +92,7 @@ static inline int ferry_promise_or_else(ferry_promise *promise, ferry_block *blo
 static inline int ferry_promise_catch(ferry_promise *promise, int error, ferry_block *block,
                                       void *arg, ferry_promise **ret_derived)
 {
-    const ferry_chain chain = {NULL, block, error, arg, NULL};
+    const ferry_chain chain = {NULL, block, error, arg, NULL, NULL};
     return ferry_promise_chain(promise, &chain, ret_derived);
 }
 
@@ -99,7 +100,7 @@ static inline int ferry_promise_catch(ferry_promise *promise, int error, ferry_b
 static inline int ferry_promise_followed_by(ferry_promise *promise, ferry_block *block, void *arg,
                                             ferry_promise **ret_derived)
 {
-    const ferry_chain chain = {block, block, 0, arg, NULL};
+    const ferry_chain chain = {block, block, 0, arg, NULL, NULL};
     return ferry_promise_chain(promise, &chain, ret_derived);
 }
 
@@ -193,7 +194,8 @@ typedef struct ferry_retry {
     int64_t most_pause_ms; /* but never longer; 0: no limit */
     bool (*is_worth)(const ferry_result *result, void *arg); /* whether to try again after such a
                                                                 failure; NULL: always */
-    const char *label;                                       /* as ferry_promise_options' */
+    const char *label;      /* as ferry_promise_options' */
+    ferry_release *release; /* of arg, before the promise settles; NULL: none */
 } ferry_retry;
 
 /*
@@ -214,6 +216,7 @@ typedef struct ferry_map {
     size_t count;      /* of the items */
     size_t at_once;    /* how many may be under way at most; 0: all */
     const char *label; /* as ferry_promise_options' */
+    ferry_release *release; /* of arg, before the promise settles; NULL: none */
 } ferry_map;
 
 /*

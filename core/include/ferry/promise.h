@@ -83,6 +83,10 @@ FERRY_API int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms,
  */
 FERRY_API int ferry_promise_then(ferry_promise *promise, ferry_callback *callback, void *arg);
 
+/* Likewise; arg is released (ferry_release) when the callback has run, or never will. */
+FERRY_API int ferry_promise_then_release(ferry_promise *promise, ferry_callback *callback, void *arg,
+                                         ferry_release *release);
+
 /*
  * Waits until all of some promises have settled; looks at no outcome. While it waits it runs the
  * calling thread's callbacks, wherever the promises' homes are. With timeout_ms 0 it only looks.
@@ -134,6 +138,11 @@ FERRY_API int ferry_promise_cancel(ferry_promise *promise);
  * @return as ferry_promise_then.
  */
 FERRY_API int ferry_promise_on_cancel(ferry_promise *promise, ferry_callback *callback, void *arg);
+
+/* Likewise; arg is released when the hook has run, or never will: if it settles otherwise, on the
+ * thread that settles it. */
+FERRY_API int ferry_promise_on_cancel_release(ferry_promise *promise, ferry_callback *callback,
+                                              void *arg, ferry_release *release);
 
 /* Takes one more reference. Threads: any that holds one. @return promise; NULL for NULL. */
 FERRY_API ferry_promise *ferry_promise_ref(ferry_promise *promise);

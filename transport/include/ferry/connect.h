@@ -29,6 +29,8 @@ typedef struct ferry_connect_options {
     /* Called on the owner that connects when it has settled, as in ferry_request_options. */
     ferry_callback *on_owner;
     void *on_owner_arg;
+
+    ferry_release *on_owner_release; /* of on_owner_arg, on that owner, once it has settled; or NULL */
 } ferry_connect_options;
 
 /*

@@ -69,6 +69,9 @@ typedef struct ferry_listen_options {
     bool only_v6;       /* [::] and all interfaces: no IPv4 */
 
     ferry_phase *ret_phase; /* gets the step that failed: see ferry_listen. May be NULL */
+
+    /* Of on_stream_arg, once on_stream is not called any more; NULL: none. */
+    ferry_release *on_stream_release;
 } ferry_listen_options;
 
 /*

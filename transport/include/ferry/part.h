@@ -26,9 +26,6 @@ typedef enum ferry_part_kind {
     FERRY_PART_GENERATE /* bytes that a function makes as they are needed */
 } ferry_part_kind;
 
-/* Takes given memory back; called exactly once, on any thread, before the request settles. */
-typedef void ferry_release(void *data, void *arg);
-
 /*
  * Makes the next bytes of a part, up to size of them, in buffer. Called on the stream's owner,
  * again and again, when the ones before have left. It must not block; it may submit to any stream.
@@ -45,7 +42,8 @@ typedef struct ferry_part {
     ferry_part_kind kind;
     const void *data;       /* memory: its first byte; may be NULL if length is 0 */
     size_t length;          /* memory: bytes */
-    ferry_release *release; /* given memory: what to call; NULL: free(3). A generator: called with
+    ferry_release *release; /* given memory: what to call, on any thread, before the request settles;
+                               NULL: free(3). A generator: called with
                                data NULL when it is not needed any more; or NULL */
     void *arg;              /* handed to release, and to generate */
     ferry_file file;        /* a file part: which */

@@ -83,6 +83,8 @@ typedef struct ferry_reader {
      */
     size_t high_bytes;
     size_t low_bytes;
+
+    ferry_release *release; /* of arg: after on_end, or when another reader is set; NULL: none */
 } ferry_reader;
 
 /*

@@ -180,6 +180,12 @@ typedef struct ferry_stream_options {
      * ferry_promise_set_label says.
      */
     const char *label;
+
+    /*
+     * Of on_watermark_arg; NULL: none. On any thread, when the last stream is gone that these options
+     * are of, with all references to it; a listener's, once that is, too.
+     */
+    ferry_release *on_watermark_release;
 } ferry_stream_options;
 
 /*
@@ -249,6 +255,10 @@ typedef struct ferry_request_options {
      * What it is called in reports and dumps, as by ferry_promise_set_label; NULL: nothing.
      */
     const char *label;
+
+    ferry_release *on_owner_release;    /* of on_owner_arg: on the stream's owner; NULL: none */
+    ferry_release *on_progress_release; /* of on_progress_arg: when it has settled, and no call is
+                                           under way; NULL: none */
 } ferry_request_options;
 
 /* A look at a stream and its queue: right when it was taken, perhaps not when it is read. */

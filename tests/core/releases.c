@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/* What callbacks and blocks are handed is released once, whatever becomes of them. */
+#include "tests/promises.h"
+
+#include <stdatomic.h>
+
+/* An arg: counts how often it was used and released; use after release fails. */
+typedef struct kept {
+    script what; /* first: what a block does */
+    atomic_uint used, released;
+    pthread_t releaser;
+} kept;
+
+static void release_kept(void *data, void *arg)
+{
+    kept *self = arg;
+    check(data == NULL);
+    self->releaser = pthread_self();
+    atomic_fetch_add(&self->released, 1);
+}
+
+static void use(kept *self)
+{
+    check_eq(atomic_load(&self->released), 0);
+    atomic_fetch_add(&self->used, 1);
+}
+
+static void use_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise, (void)result;
+    use(arg);
+}
+
+static ferry_promise *use_in_block(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+{
+    kept *self = arg;
+    (void)settled, (void)outcome;
+    use(self);
+    return self->what.next;
+}
+
+static ferry_promise *use_in_start(size_t number, ferry_outcome *outcome, void *arg)
+{
+    kept *self = arg;
+    use(self);
+    outcome->result.error = number < 2 ? self->what.error : 0;
+    return NULL;
+}
+
+static void check_kept(const kept *self, unsigned used, unsigned released)
+{
+    check_eq(atomic_load(&self->used), used);
+    check_eq(atomic_load(&self->released), released);
+}
+
+/* Runs a function on a thread of its own to its end. */
+static void run_elsewhere(void *(*function)(void *), void *arg)
+{
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, function, arg), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+}
+
+/* ---- observers ------------------------------------------------------------------------------- */
+
+PROMISE(releases, callbacks_arg_is_released_when_it_has_run_each_its_own)
+{
+    for (unsigned early = 0; early < 2; early++) {
+        ferry_promise *promise = early ? make_settled(0, 0) : make();
+        kept args[3] = {0};
+        for (unsigned i = 0; i < 3; i++)
+            check_eq(ferry_promise_then_release(promise, use_in_callback, &args[i], release_kept),
+                     0);
+        if (!early)
+            settle(promise, 0, 0);
+        for (unsigned i = 0; i < 3; i++)
+            check_kept(&args[i], 0, 0); /* not inside a call */
+        run_all();
+        for (unsigned i = 0; i < 3; i++) {
+            check_kept(&args[i], 1, 1);
+            check(pthread_equal(args[i].releaser, pthread_self()));
+        }
+        drop(promise);
+    }
+}
+
+PROMISE(releases, hooks_arg_is_released_whether_it_was_cancelled_or_not)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        kept arg = {0};
+        ferry_promise *promise = make();
+        if (i == 2)
+            settle(promise, 0, 0);
+        check_eq(ferry_promise_on_cancel_release(promise, use_in_callback, &arg, release_kept), 0);
+        if (i == 0)
+            check_eq(ferry_promise_cancel(promise), 0);
+        else if (i == 1)
+            settle(promise, -EIO, 0);
+        run_all();
+        check_kept(&arg, i == 0, 1);
+        drop(promise);
+    }
+}
+
+PROMISE(releases, refused_call_releases_nothing)
+{
+    kept arg = {0};
+    ferry_promise *promise = make_settled(0, 0), *none;
+    const ferry_chain chain = {
+        .on_done = use_in_block, .error = 1, .arg = &arg, .release = release_kept};
+    const ferry_retry retry = {.arg = &arg, .release = release_kept};
+    const ferry_map map = {.arg = &arg, .release = release_kept};
+    check_eq(ferry_promise_then_release(NULL, use_in_callback, &arg, release_kept), -EINVAL);
+    check_eq(ferry_promise_then_release(promise, NULL, &arg, release_kept), -EINVAL);
+    check_eq(ferry_promise_on_cancel_release(promise, NULL, &arg, release_kept), -EINVAL);
+    check_eq(ferry_promise_chain(promise, &chain, &none), -EINVAL);
+    check_eq(ferry_promise_retry(&retry, &none), -EINVAL);
+    check_eq(ferry_promise_map(&map, &none), -EINVAL);
+    for (unsigned long n = 1; n <= 3; n++) {
+        const ferry_retry repeated = {.start = use_in_start, .arg = &arg, .release = release_kept};
+        fail_allocation(n);
+        if (ferry_promise_retry(&repeated, &none) == 0) {
+            allow_allocations();
+            expect(none, 0, 0);
+            check_kept(&arg, 1, 1);
+            drop(promise);
+            return;
+        }
+        check_kept(&arg, 0, 0);
+    }
+    check(false);
+}
+
+/* ---- threads that end ------------------------------------------------------------------------ */
+
+typedef struct scene {
+    ferry_promise *promise;
+    kept args[5];
+} scene;
+
+static void *register_all_and_end(void *arg)
+{
+    scene *s = arg;
+    const ferry_chain chain = {
+        .on_done = use_in_block, .arg = &s->args[2], .release = release_kept};
+    const ferry_retry retry = {.start = use_in_start, .arg = &s->args[3], .release = release_kept};
+    const ferry_map map = {
+        .start = use_in_start, .arg = &s->args[4], .count = 1, .release = release_kept};
+    check_eq(ferry_promise_then_release(s->promise, use_in_callback, &s->args[0], release_kept), 0);
+    check_eq(
+        ferry_promise_on_cancel_release(s->promise, use_in_callback, &s->args[1], release_kept), 0);
+    check_eq(ferry_promise_chain(s->promise, &chain, NULL), 0);
+    check_eq(ferry_promise_retry(&retry, NULL), 0);
+    check_eq(ferry_promise_map(&map, NULL), 0);
+    return NULL;
+}
+
+PROMISE(releases, thread_that_ends_before_releases_all_that_it_registered)
+{
+    for (unsigned early = 0; early < 2; early++) {
+        scene s = {.promise = early ? make_settled(0, 0) : make()};
+        run_elsewhere(register_all_and_end, &s);
+        if (!early)
+            settle(s.promise, 0, 0);
+        for (unsigned i = 0; i < 5; i++)
+            check_kept(&s.args[i], 0, 1);
+        drop(s.promise);
+    }
+}
+
+static void end_thread_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise, (void)result;
+    use(arg);
+    pthread_exit(NULL);
+}
+
+static ferry_promise *end_thread_in_block(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+{
+    (void)settled, (void)outcome;
+    use(arg);
+    pthread_exit(NULL);
+}
+
+static void *end_in_a_callback(void *arg)
+{
+    scene *s = arg;
+    check_eq(
+        ferry_promise_then_release(s->promise, end_thread_in_callback, &s->args[0], release_kept),
+        0);
+    (void)ferry_inbox_run(-1);
+    return NULL;
+}
+
+static void *end_in_a_block(void *arg)
+{
+    scene *s = arg;
+    const ferry_chain chain = {
+        .on_done = end_thread_in_block, .arg = &s->args[1], .release = release_kept};
+    check_eq(ferry_promise_chain(s->promise, &chain, NULL), 0);
+    (void)ferry_inbox_run(-1);
+    return NULL;
+}
+
+PROMISE(releases, callback_or_block_that_ends_its_thread_has_its_arg_released)
+{
+    scene s = {.promise = make_settled(0, 0)};
+    run_elsewhere(end_in_a_callback, &s);
+    run_elsewhere(end_in_a_block, &s);
+    check_kept(&s.args[0], 1, 1);
+    check_kept(&s.args[1], 1, 1);
+    drop(s.promise);
+}
+
+/* ---- blocks ---------------------------------------------------------------------------------- */
+
+PROMISE(releases, chains_arg_is_released_before_the_sequence_settles_whether_a_block_ran_or_not)
+{
+    for (int error = 0; error >= -EIO; error -= EIO) {
+        kept arg = {0};
+        ferry_promise *first = make_settled(error, 0), *sequence;
+        arg.what.next = error == 0 ? make_settled(0, 0) : NULL;
+        const ferry_chain chain = {.on_done = use_in_block, .arg = &arg, .release = release_kept};
+        check_eq(ferry_promise_chain(first, &chain, &sequence), 0);
+        expect(sequence, error, 0);
+        check_kept(&arg, error == 0, 1);
+        drop(first);
+    }
+}
+
+PROMISE(releases, chain_that_is_cancelled_has_its_arg_released)
+{
+    kept arg = {0};
+    ferry_promise *first = make(), *sequence;
+    const ferry_chain chain = {.on_done = use_in_block, .arg = &arg, .release = release_kept};
+    check_eq(ferry_promise_chain(first, &chain, &sequence), 0);
+    check_eq(ferry_promise_cancel(sequence), 0);
+    expect(sequence, -ECANCELED, 0);
+    check_kept(&arg, 0, 1);
+    drop(first);
+}
+
+PROMISE(releases, retrys_and_maps_arg_is_released_after_the_last_use)
+{
+    kept args[2] = {{.what.error = -EIO}, {.what.error = 0}};
+    const ferry_retry retry = {.start = use_in_start, .arg = &args[0], .release = release_kept};
+    const ferry_map map = {
+        .start = use_in_start, .arg = &args[1], .count = 4, .release = release_kept};
+    ferry_promise *tried, *mapped;
+    check_eq(ferry_promise_retry(&retry, &tried), 0);
+    check_eq(ferry_promise_map(&map, &mapped), 0);
+    check_eq(ferry_promise_await(tried, -1, NULL), 0);
+    expect(tried, 0, 0);
+    expect(mapped, 0, 0);
+    check_kept(&args[0], 3, 1);
+    check_kept(&args[1], 4, 1);
+}
