@@ -199,13 +199,13 @@ static int full_listener(char *text, size_t size)
     int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_eq(bind(listening, (struct sockaddr *)&address, bytes), 0);
     check_eq(listen(listening, 0), 0);
-    snprintf(text, size, "unix:@%s", address.sun_path + 1);
+    snprintf(text, size, "unix:@%.*s", length, address.sun_path + 1);
     return listening;
 }
 
 PROMISE_BOTH(causes, connect_is_cancelled_or_goes_with_its_service)
 {
-    char address[96];
+    char address[160];
     int listening = full_listener(address, sizeof address);
     ferry_service *service = service_start(placement);
     ferry_promise *first, *cancelled, *destroyed;
