@@ -646,6 +646,72 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_c
     ferry_service_destroy(service);
 }
 
+static void wait_at_end(ferry_stream *stream, int error, void *arg)
+{
+    (void)stream, (void)error;
+    sem_wait(arg);
+}
+
+PROMISE_BOTH(dump, owner_that_is_held_up_by_an_end_that_time_has_brought_says_so)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    sem_t go_on;
+    sem_init(&go_on, 0, 0);
+    const ferry_reader reads = {
+        .on_read = take_all, .on_end = wait_at_end, .arg = &go_on, .on_owner = true};
+    check_eq(ferry_stream_set_reader(stream, &reads), 0);
+    check_eq(ferry_stream_read_within(stream, 1), 0);
+    char name[64];
+    snprintf(name, sizeof name, "stream fd %d,", both.ours);
+    wait_for_owner(service, name, " ms: calling on_end");
+    sem_post(&go_on);
+    close_stream(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+static int64_t generate_nothing(void *buffer, size_t size, void *arg)
+{
+    (void)buffer, (void)size, (void)arg;
+    return 0;
+}
+
+/* What is released there, as an arg: of a request that is sent, of a reader that is replaced, of a
+ * generator that has ended. */
+PROMISE_BOTH(dump, owner_that_is_held_up_by_the_release_of_an_arg_says_so)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    sem_t go_on;
+    sem_init(&go_on, 0, 0);
+    const ferry_request_options options = {.on_owner_arg = &go_on,
+                                           .on_owner_release = wait_to_release};
+    const ferry_reader reads = {
+        .on_read = take_all, .arg = &go_on, .on_owner = true, .release = wait_to_release};
+    const ferry_part nothing =
+        ferry_part_generate(generate_nothing, &go_on, FERRY_TO_END, wait_to_release);
+    char name[64];
+    snprintf(name, sizeof name, "stream fd %d,", both.ours);
+    for (unsigned i = 0; i < 3; i++) {
+        if (i == 0)
+            check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
+        else if (i == 1)
+            check_eq(ferry_stream_set_reader(stream, &reads), 0);
+        else
+            check_eq(ferry_stream_send(stream, &nothing, 1, NULL, NULL), 0);
+        if (i == 1)
+            check_eq(ferry_stream_set_reader(stream, NULL), 0);
+        wait_for_owner(service, name, " ms: calling a release");
+        sem_post(&go_on);
+    }
+    close_stream(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
 static void wait_with_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
 {
     (void)listener;
