@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "actors/owner.h"
 
+#include "core/cancel.h"
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "core/thread.h"
@@ -412,6 +413,7 @@ static void close_fds(ferry__owner *owner)
 
 void ferry__owner_join(ferry__owner *owner)
 {
+    FERRY__HOLD_OFF_CANCEL();
     (void)pthread_join(owner->thread, NULL);
     close_fds(owner);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "actors/poller.h"
 
+#include "core/cancel.h"
 #include "core/clock.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@ int ferry__poller_open(ferry__poller *poller, int wake_fd, ferry__calls *calls)
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
     if (calls->epoll_ctl(calls, epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) < 0) {
         int error = -errno;
-        (void)close(epoll_fd);
+        (void)ferry__close(epoll_fd);
         return error;
     }
     poller->epoll_fd = epoll_fd;
@@ -34,7 +35,7 @@ int ferry__poller_open(ferry__poller *poller, int wake_fd, ferry__calls *calls)
 void ferry__poller_close(ferry__poller *poller)
 {
     if (poller->epoll_fd >= 0)
-        (void)close(poller->epoll_fd);
+        (void)ferry__close(poller->epoll_fd);
     *poller = FERRY__POLLER_CLOSED;
 }
 

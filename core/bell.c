@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/bell.h"
 
+#include "core/cancel.h"
+
 #include "core/clock.h"
 
 #include <errno.h>
@@ -16,7 +18,7 @@ void ferry__bell_init(ferry__bell *bell)
 static void close_fd(int *fd)
 {
     if (*fd >= 0)
-        (void)close(*fd);
+        (void)ferry__close(*fd);
     *fd = -1;
 }
 

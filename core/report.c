@@ -79,8 +79,7 @@ void ferry__report_end(const ferry_promise *promise)
         return;
     }
     int error = promise->result.error;
-    if (error == 0 || error == -ECANCELED ||
-        (state & (FERRY__WAS_SEEN | FERRY__IS_CANCELLED)) != 0)
+    if (error == 0 || error == -ECANCELED || (state & (FERRY__WAS_SEEN | FERRY__IS_CANCELLED)) != 0)
         return;
     char named[120];
     name(promise, named, sizeof named);

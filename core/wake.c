@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/wake.h"
 
+#include "core/cancel.h"
+
 #include "core/clock.h"
 
 #include <errno.h>
@@ -66,7 +68,7 @@ void ferry__wake_deinit(ferry__wake *wake)
     wait_for_rings(wake);
     int fd = atomic_load(&wake->fd);
     if (fd >= 0)
-        (void)close(fd);
+        (void)ferry__close(fd);
     atomic_store(&wake->fd, -1);
 }
 
@@ -141,6 +143,7 @@ void ferry__wake_sleep(ferry__wake *wake, ferry__bed bed, int64_t deadline)
     struct timespec left;
     if (deadline != FERRY__NEVER)
         left = ferry__clock_left(deadline);
+    FERRY__HOLD_OFF_CANCEL();
     (void)ppoll(&readable, 1, deadline == FERRY__NEVER ? NULL : &left, NULL);
 }
 
@@ -149,6 +152,6 @@ void ferry__wake_clear(ferry__wake *wake)
     int fd = atomic_load(&wake->fd);
     uint64_t rings;
     if (fd >= 0)
-        while (read(fd, &rings, sizeof rings) < 0 && errno == EINTR) {
+        while (syscall(SYS_read, fd, &rings, sizeof rings) < 0 && errno == EINTR) {
         }
 }

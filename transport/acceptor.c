@@ -2,6 +2,7 @@
 /* A listener's side on its owners: accepting, and handing streams to the program. */
 #include "transport/listener.h"
 
+#include "core/cancel.h"
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "transport/service.h"
@@ -297,7 +298,7 @@ static bool accept_one(ferry__acceptor *acceptor)
         atomic_store_explicit(&acceptor->accepted, accepted, memory_order_relaxed);
         return true;
     }
-    (void)close(fd);
+    (void)ferry__close(fd);
     give_room_back(listener);
     if (error != -ESHUTDOWN) /* that is the service's: it is being destroyed, and this closed */
         run_short(acceptor, error);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/binding.h"
 
+#include "core/cancel.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -36,7 +38,7 @@ static bool is_stale(const ferry__endpoint *endpoint)
         return false;
     bool is_refused =
         connect(fd, &endpoint->address.any, endpoint->size) < 0 && errno == ECONNREFUSED;
-    (void)close(fd);
+    (void)ferry__close(fd);
     return is_refused;
 }
 
@@ -106,7 +108,7 @@ static int make_socket(const ferry__endpoint *endpoint, const ferry_listen_optio
         error = set_tcp_options(fd, options->stream);
     if (error == 0)
         return fd;
-    (void)close(fd);
+    (void)ferry__close(fd);
     return error;
 }
 
@@ -226,14 +228,14 @@ void ferry__binding_revert(ferry__binding *binding)
     if (binding->is_inherited)
         return;
     remove_path(binding);
-    (void)close(binding->fd);
+    (void)ferry__close(binding->fd);
 }
 
 int ferry__binding_close(ferry__binding *binding)
 {
     restore_flags(binding);
     remove_path(binding);
-    int error = close(binding->fd) == 0 || errno == EINTR ? 0 : -errno;
+    int error = ferry__close(binding->fd) == 0 || errno == EINTR ? 0 : -errno;
     binding->fd = -1;
     return error;
 }

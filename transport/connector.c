@@ -17,6 +17,7 @@
  * The resolver is a supervised owner that lives for one getaddrinfo(3): the front owner starts its
  * thread and joins it.
  */
+#include "core/cancel.h"
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "transport/service.h"
@@ -177,7 +178,7 @@ static int take_fd(connection *self, attempt *try)
 static void drop(connection *self, attempt *try)
 {
     if (try->watch.fd >= 0)
-        (void)close(take_fd(self, try));
+        (void)ferry__close(take_fd(self, try));
 }
 
 static const ferry__endpoint *endpoint_of(const connection *self, const attempt *try)
@@ -253,7 +254,7 @@ static void succeed(connection *self, attempt *try)
     int error = ferry__stream_adopt_connected(self->service, &connected, self->settings,
                                               &self->outcome->stream);
     if (error != 0)
-        (void)close(connected.fd);
+        (void)ferry__close(connected.fd);
     settle(self, error, error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE);
 }
 
@@ -389,7 +390,7 @@ static void adopt_given(connection *self)
     int fd = self->address.number;
     int error = ferry__stream_adopt_fd(self->service, fd, self->settings, &self->outcome->stream);
     if (error != 0)
-        (void)close(fd);
+        (void)ferry__close(fd);
     settle(self, error, error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE);
 }
 
@@ -408,7 +409,7 @@ static void start(connection *self)
 static void call_off(connection *self, int error)
 {
     if (self->state == POSTED && self->address.kind == FERRY__ADDRESS_FD)
-        (void)close(self->address.number);
+        (void)ferry__close(self->address.number);
     settle(self, error, phase_of(self));
 }
 

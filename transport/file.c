@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/file.h"
 
+#include "core/cancel.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -51,9 +53,9 @@ int ferry__file_take(const ferry_file *file, ferry__calls *calls, int *ret_fd, i
 void ferry__file_close(int *fd, int *dirfd, unsigned flags)
 {
     if (*fd >= 0 && (flags & FERRY_FD_BORROW) == 0)
-        (void)close(*fd);
+        (void)ferry__close(*fd);
     if (*dirfd >= 0)
-        (void)close(*dirfd);
+        (void)ferry__close(*dirfd);
     *fd = -1;
     *dirfd = FERRY_CWD;
 }

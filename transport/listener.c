@@ -2,6 +2,7 @@
 /* A listener's face to any thread. */
 #include "transport/listener.h"
 
+#include "core/cancel.h"
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "transport/service.h"
@@ -299,12 +300,9 @@ int ferry_listen(ferry_service *service, const char *address, const ferry_listen
                  ferry_listener **ret_listener)
 {
     FERRY__REPORT_CALLER();
-    /* Looking up a name, and closing, are points where a thread may be cancelled. */
-    int before;
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    FERRY__HOLD_OFF_CANCEL(); /* while a name is looked up */
     ferry_phase phase;
     int error = listen_at(service, address, options, &phase, ret_listener);
-    (void)pthread_setcancelstate(before, NULL);
     if (error != 0 && options != NULL && options->ret_phase != NULL)
         *options->ret_phase = phase;
     return error;

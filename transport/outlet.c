@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/outlet.h"
 
+#include "core/cancel.h"
+
 #include <errno.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -245,6 +247,6 @@ ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind)
         return look;
     look.unread =
         kind == FERRY__OUTLET_UNIX ? unread_by_unix_peer(diag, fd) : unread_by_tcp_peer(diag, fd);
-    (void)close(diag);
+    (void)ferry__close(diag);
     return look;
 }

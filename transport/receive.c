@@ -8,6 +8,8 @@
  * it comes before whatever is kept later, and goes back there if it cannot be stored.
  */
 #include "transport/progress.h"
+
+#include "core/cancel.h"
 #include "transport/read.h"
 #include "transport/service.h"
 #include "transport/stream.h"
@@ -302,7 +304,7 @@ static void conclude(ferry__request *request, int error)
     ferry__target_close(&self->target);
     for (unsigned end = 0; end < 2; end++) {
         if (self->pipe[end] >= 0)
-            (void)close(self->pipe[end]);
+            (void)ferry__close(self->pipe[end]);
     }
 }
 

@@ -19,6 +19,7 @@
  * to's limits: an owner cannot wait for room, there is one for each stream that is read from, and its
  * bytes wait with their sender.
  */
+#include "core/cancel.h"
 #include "core/clock.h"
 #include "transport/carry.h"
 #include "transport/file.h"
@@ -206,7 +207,7 @@ static int hand_over(ferry__intake *intake, ferry__request *request, ferry_phase
     int error = submit(request, ferry__bytes_first(&intake->kept), fd);
     if (error != 0) {
         if (fd >= 0)
-            (void)close(fd);
+            (void)ferry__close(fd);
         return error;
     }
     self->kept = intake->kept;

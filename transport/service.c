@@ -2,6 +2,7 @@
 #include "transport/service.h"
 
 #include "actors/processors.h"
+#include "core/cancel.h"
 #include "core/await.h"
 #include "core/clock.h"
 #include "core/hooks.h"
@@ -108,6 +109,7 @@ static int start_owner(const ferry_service *service, unsigned number, ferry__own
 
 int ferry_service_create(const ferry_service_options *options, ferry_service **ret_service)
 {
+    FERRY__HOLD_OFF_CANCEL();
     static const ferry_service_options defaults;
     if (ret_service == NULL)
         return -EINVAL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/shared_file.h"
 
+#include "core/cancel.h"
 #include "core/hooks.h"
 #include "transport/source.h"
 
@@ -40,6 +41,7 @@ static int open_source(const ferry_file *file, ferry__source *source)
 
 int ferry_shared_file_open(const ferry_file *file, ferry_shared_file **ret_shared)
 {
+    FERRY__HOLD_OFF_CANCEL();
     int error = check(file, ret_shared);
     if (error != 0)
         return error;
@@ -82,7 +84,7 @@ ferry_shared_file *ferry_shared_file_unref(ferry_shared_file *shared)
     if (shared == NULL || atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) != 1)
         return NULL;
     if (!shared->is_borrowed)
-        (void)close(shared->fd);
+        (void)ferry__close(shared->fd);
     ferry__release(shared);
     return NULL;
 }

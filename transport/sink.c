@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/sink.h"
 
+#include "core/cancel.h"
 #include "core/clock.h"
 #include "core/wake.h"
 
@@ -163,7 +164,7 @@ void ferry__sink_limit_unsent(ferry__sink *sink, uint32_t bytes)
 void ferry__sink_commit(ferry__sink *sink)
 {
     if (sink->shared_fd >= 0)
-        (void)close(sink->shared_fd);
+        (void)ferry__close(sink->shared_fd);
 }
 
 void ferry__sink_revert(ferry__sink *sink)
@@ -174,7 +175,7 @@ void ferry__sink_revert(ferry__sink *sink)
     if (sink->limits_unsent)
         (void)set_unsent_bytes(sink->fd, sink->original_unsent_bytes);
     if (sink->shared_fd >= 0)
-        (void)close(sink->fd);
+        (void)ferry__close(sink->fd);
 }
 
 /* ---- the gate -------------------------------------------------------------------------------- */
@@ -330,7 +331,7 @@ int ferry__sink_close(ferry__sink *sink, bool reset)
         (void)setsockopt(sink->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     }
     restore_flags(sink);
-    int error = close(sink->fd) == 0 || errno == EINTR ? 0 : -errno;
+    int error = ferry__close(sink->fd) == 0 || errno == EINTR ? 0 : -errno;
     sink->fd = -1;
     return error;
 }

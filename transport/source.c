@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/source.h"
 
+#include "core/cancel.h"
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "transport/file.h"
@@ -305,7 +306,7 @@ void ferry__source_undo_open(ferry__source *source)
 {
     ferry__source_settle_position(source, 0);
     if (source->path != NULL && source->fd >= 0)
-        (void)close(source->fd);
+        (void)ferry__close(source->fd);
     if (source->path != NULL || source->shared != NULL)
         source->fd = -1;
     source->has_identity = false;
@@ -452,7 +453,7 @@ static void close_pipe(ferry__source *source)
 {
     for (unsigned end = 0; end < 2; end++) {
         if (source->pipe[end] >= 0)
-            (void)close(source->pipe[end]);
+            (void)ferry__close(source->pipe[end]);
         source->pipe[end] = -1;
     }
 }

@@ -2,6 +2,7 @@
 /* A stream's face to any thread. */
 #include "transport/stream.h"
 
+#include "core/cancel.h"
 #include "core/clock.h"
 #include "core/faults.h"
 #include "core/hooks.h"
@@ -253,13 +254,8 @@ int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected
 int ferry_stream_adopt(ferry_service *service, int fd, const ferry_stream_options *options,
                        ferry_stream **ret_stream)
 {
-    /* A thread that is cancelled in between, in close(2), would leave the service an owner to wait for
-     * and no stream that could end. */
-    int before;
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-    int error = adopt(service, fd, options, ret_stream);
-    (void)pthread_setcancelstate(before, NULL);
-    return error;
+    FERRY__HOLD_OFF_CANCEL(); /* a pipe, or a terminal, is opened anew */
+    return adopt(service, fd, options, ret_stream);
 }
 
 /* ---- references ------------------------------------------------------------------------------ */
@@ -376,15 +372,6 @@ static int let_in(ferry_stream *stream, const submission *what, ferry__cost cost
     return error;
 }
 
-/* Closes what was duplicated: not to be cancelled half-way either. */
-static void discard_request(ferry__request *request)
-{
-    int before;
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-    ferry__request_discard(request);
-    (void)pthread_setcancelstate(before, NULL);
-}
-
 /* Whether the submitting thread is to hear of it. */
 static bool is_reported(const submission *what, ferry_promise **ret_promise)
 {
@@ -451,7 +438,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
         return error;
     error = let_in(stream, what, request->cost);
     if (error != 0) {
-        discard_request(request);
+        ferry__request_discard(request);
         return error;
     }
     request->mail.deliver =

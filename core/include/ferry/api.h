@@ -7,6 +7,12 @@
  * named ret_..., and stay untouched on failure. Option structs are valid when
  * zero-initialised, and NULL means "all defaults". Units stand in names: _ms, _ns, _bytes.
  * Every ..._unref and ..._destroy accepts NULL.
+ *
+ * Threads that end: a thread may end by itself at any time, in its callbacks, too (pthread_exit(3)),
+ * but not on ferry's own threads. No call is a point of cancellation: pthread_cancel(3) takes effect
+ * before it, or after it, or inside a callback of the program's at a point of that one's own, and never
+ * in between. So it ends no thread that waits in a call: settle or cancel what that waits for. A
+ * thread whose cancelling is asynchronous (PTHREAD_CANCEL_ASYNCHRONOUS) must not call ferry.
  */
 #ifndef FERRY_API_H
 #define FERRY_API_H

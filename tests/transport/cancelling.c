@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/* pthread_cancel: no call is a point of cancellation. A thread that is to be cancelled makes them all. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+
+/* What the calls need, made before: each call of libc's that makes it may be such a point itself. */
+typedef struct scene {
+    ferry_placement placement;
+    pair first, second;
+    int pipe[2];
+    int directory;
+    test_file file;
+    char stored[80];
+    const char *reached; /* the last call that returned */
+} scene;
+
+static void scene_open(scene *s, ferry_placement placement)
+{
+    *s = (scene){.placement = placement, .reached = "nothing"};
+    s->first = unix_pair(SOCK_STREAM);
+    s->second = unix_pair(SOCK_STREAM);
+    s->file = file_make(1000, 5);
+    check_eq(pipe2(s->pipe, O_CLOEXEC), 0);
+    s->directory = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    snprintf(s->stored, sizeof s->stored, "%s.stored", s->file.path);
+    check_eq(write(s->first.theirs, "abcdef", 6), 6);
+    check_eq(write(s->second.theirs, "abcdef", 6), 6);
+}
+
+static void scene_close(scene *s)
+{
+    close(s->first.theirs);
+    close(s->second.theirs);
+    close(s->pipe[0]);
+    close(s->pipe[1]);
+    close(s->directory);
+    unlink(s->stored);
+    file_remove(&s->file);
+}
+
+/* Runs cancelled: whatever is asked of it takes place all the same. */
+static void run_cancelled(void *(*function)(void *), scene *s)
+{
+    pthread_t thread;
+    void *result;
+    check_eq(pthread_create(&thread, NULL, function, s), 0);
+    check_eq(pthread_join(thread, &result), 0);
+    check_eq(strcmp(s->reached, "the end"), 0);
+    check(result == PTHREAD_CANCELED);
+}
+
+static void *end(scene *s)
+{
+    s->reached = "the end";
+    pthread_testcancel();
+    return NULL;
+}
+
+static void await(ferry_promise *promise, int error)
+{
+    ferry_result result;
+    check_eq(ferry_promise_await(promise, -1, &result), 0);
+    check_eq(result.error, error);
+    ferry_promise_unref(promise);
+}
+
+static void no_line(const char *line, void *arg)
+{
+    (void)line, (void)arg;
+}
+
+static size_t take_all(ferry_stream *stream, const void *data, size_t length, bool at_end,
+                       void *arg)
+{
+    (void)stream, (void)data, (void)at_end, (void)arg;
+    return length;
+}
+
+static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener, (void)stream;
+    ++*(unsigned *)arg;
+}
+
+/* ---- services, streams, requests ------------------------------------------------------------- */
+
+static void send_and_receive(scene *s, ferry_stream *stream)
+{
+    char memory[3];
+    ferry_promise *promise;
+    ferry_shared_file *shared;
+    const ferry_file whole = ferry_file_at(s->file.path), stored = ferry_file_at(s->stored);
+    ferry_file by_fd = ferry_file_fd(s->file.fd), part = stored;
+    const ferry_read what = {.data = memory, .size = 3, .mode = FERRY_READ_EXACTLY};
+    const ferry_reader taker = {.on_read = take_all, .keep_open = true};
+    by_fd.offset = 0;
+    part.length = 3;
+    part.flags = FERRY_FILE_CREATE;
+    check_eq(ferry_stream_write(stream, "abc", 3, NULL, &promise), 0);
+    await(promise, 0);
+    check_eq(ferry_stream_sendfile(stream, &by_fd, NULL, &promise), 0);
+    await(promise, 0);
+    check_eq(ferry_shared_file_open(&whole, &shared), 0);
+    ferry_shared_file_unref(shared);
+    s->reached = "sending";
+    check_eq(ferry_stream_read(stream, &what, NULL, &promise), 0);
+    await(promise, 0);
+    check_eq(ferry_stream_receive(stream, &part, NULL, &promise), 0);
+    await(promise, 0);
+    check_eq(ferry_stream_set_reader(stream, &taker), 0);
+    check_eq(ferry_stream_read_within(stream, 1), 0);
+    check_eq(ferry_stream_demand(stream, 1), 0);
+    check_eq(ferry_stream_flush(stream, &promise), 0);
+    await(promise, 0);
+    s->reached = "receiving";
+}
+
+/* What is refused gives back what it had duplicated. */
+static void be_refused(scene *s, ferry_stream *stream)
+{
+    static char much[8 << 20];
+    ferry_file by_fd = ferry_file_fd(s->file.fd);
+    by_fd.offset = 0;
+    const ferry_request_options patient = {.room_timeout_ms = 1};
+    const ferry_part parts[] = {ferry_part_file(by_fd), ferry_part_file(ferry_file_fd(-1))};
+    ferry_promise *stuck, *room;
+    check_eq(ferry_stream_send(stream, parts, 2, NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_write(stream, much, sizeof much, NULL, &stuck), 0);
+    check_eq(ferry_stream_sendfile(stream, &by_fd, NULL, NULL), -EAGAIN);
+    check_eq(ferry_stream_sendfile(stream, &by_fd, &patient, NULL), -ETIMEDOUT);
+    check_eq(ferry_stream_promise_room(stream, 1, 0, &room), 0);
+    check_eq(ferry_promise_await(room, 1, NULL), -ETIMEDOUT);
+    ferry_promise_unref(room);
+    ferry_stream_abort(stream);
+    await(stuck, -ECANCELED);
+    s->reached = "being refused";
+}
+
+static void *make_all_calls(void *arg)
+{
+    scene *s = arg;
+    ferry_service *service;
+    ferry_stream *stream, *other, *into_pipe, *none;
+    ferry_promise *promise;
+    ferry_stream_status status;
+    const ferry_service_options options = {.placement = s->placement};
+    const ferry_stream_options narrow = {.limit_requests = 1};
+    check_eq(pthread_cancel(pthread_self()), 0);
+    check(ferry_inbox_fd() >= 0); /* from now on it is what waiting waits for */
+    check_eq(ferry_service_create(&options, &service), 0);
+    check_eq(ferry_stream_adopt(service, s->first.ours, NULL, &stream), 0);
+    check_eq(ferry_stream_adopt(service, s->second.ours, &narrow, &other), 0);
+    check_eq(ferry_stream_adopt(service, s->pipe[1], NULL, &into_pipe), 0);
+    check_eq(ferry_stream_adopt(service, s->directory, NULL, &none), -EISDIR);
+    s->reached = "adopting";
+    send_and_receive(s, stream);
+    be_refused(s, other);
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(ferry_service_dump(service, no_line, NULL), 0);
+    check_eq(ferry_inbox_run(5) >= 0, 1);
+    check_eq(ferry_service_drain(service, -1), 0);
+    s->reached = "draining";
+    check_eq(ferry_stream_close(stream, &promise), 0);
+    await(promise, 0);
+    ferry_stream_unref(stream);
+    ferry_stream_unref(other);
+    ferry_stream_unref(into_pipe);
+    ferry_service_destroy(service);
+    return end(s);
+}
+
+PROMISE_BOTH(cancelling, no_call_of_a_services_or_a_streams_is_a_point_of_cancellation)
+{
+    scene s;
+    scene_open(&s, placement);
+    run_cancelled(make_all_calls, &s);
+    s.pipe[1] = open("/dev/null", O_WRONLY | O_CLOEXEC); /* it was taken */
+    scene_close(&s);
+}
+
+/* ---- listening, connecting ------------------------------------------------------------------- */
+
+static void *listen_and_connect(void *arg)
+{
+    scene *s = arg;
+    ferry_service *service;
+    ferry_listener *listener, *none;
+    ferry_promise *connected, *closed;
+    char address[64];
+    unsigned streams = 0;
+    const ferry_service_options options = {.placement = s->placement};
+    const ferry_listen_options listens = {.on_stream = on_stream, .on_stream_arg = &streams};
+    check_eq(pthread_cancel(pthread_self()), 0);
+    check(ferry_inbox_fd() >= 0);
+    check_eq(ferry_service_create(&options, &service), 0);
+    check_eq(ferry_listen(service, "localhost:0", &listens, &listener), 0);
+    check(ferry_listener_get_address(listener, address, sizeof address) > 0);
+    check_eq(ferry_listen(service, address, &listens, &none), -EADDRINUSE);
+    check_eq(ferry_connect(service, address, NULL, &connected), 0);
+    check_eq(ferry_connect(service, "fd:1000000", NULL, NULL), -EBADF);
+    check_eq(ferry_promise_await_any(&connected, 1, -1, NULL), 0);
+    await(connected, 0);
+    while (streams == 0)
+        check(ferry_inbox_run(-1) >= 0);
+    check_eq(ferry_listener_close(listener, &closed), 0);
+    await(closed, 0);
+    ferry_listener_unref(listener);
+    ferry_service_destroy(service);
+    return end(s);
+}
+
+PROMISE_BOTH(cancelling, no_call_of_a_listeners_or_a_connects_is_a_point_of_cancellation)
+{
+    scene s = {.placement = placement, .reached = "nothing"};
+    run_cancelled(listen_and_connect, &s);
+}
+
+/* ---- callbacks ------------------------------------------------------------------------------- */
+
+static void be_cancelled(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise, (void)result;
+    atomic_fetch_add((atomic_uint *)arg, 1);
+    pthread_testcancel();
+}
+
+static void count_release(void *data, void *arg)
+{
+    (void)data;
+    atomic_fetch_add((atomic_uint *)arg, 16);
+}
+
+static void *await_with_a_callback(void *counts)
+{
+    ferry_promise *promise;
+    check_eq(ferry_promise_create(NULL, &promise), 0);
+    check_eq(ferry_promise_settle(promise, NULL), 0);
+    check_eq(ferry_promise_then_release(promise, be_cancelled, counts, count_release), 0);
+    check_eq(ferry_promise_then_release(promise, be_cancelled, counts, count_release), 0);
+    ferry_promise_unref(promise);
+    check_eq(pthread_cancel(pthread_self()), 0);
+    (void)ferry_inbox_run(-1);
+    return NULL; /* never */
+}
+
+PROMISE(cancelling, callback_may_be_a_point_of_cancellation_and_loses_nothing)
+{
+    pthread_t thread;
+    void *result;
+    atomic_uint counts = 0;
+    check_eq(pthread_create(&thread, NULL, await_with_a_callback, &counts), 0);
+    check_eq(pthread_join(thread, &result), 0);
+    check(result == PTHREAD_CANCELED);
+    check_eq(atomic_load(&counts), 1 + 2 * 16); /* one ran; both were released */
+}
