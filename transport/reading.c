@@ -88,7 +88,7 @@ static int ask(ferry_stream *stream, const ferry__asked *wanted)
         ferry__owner_post(owner, &intake->asked_mail);
     ferry__owner_unref(owner);
     if (replaced != NULL)
-        ferry__subscriber_discard(replaced);
+        ferry__subscriber_give_up(replaced);
     return error;
 }
 

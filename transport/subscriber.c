@@ -56,12 +56,17 @@ static void release_arg(const ferry__subscriber *subscriber)
     ferry__release_arg(subscriber->reader.release, subscriber->reader.arg);
 }
 
+void ferry__subscriber_give_up(ferry__subscriber *subscriber)
+{
+    release_arg(subscriber);
+    ferry__subscriber_discard(subscriber);
+}
+
 void ferry__subscriber_replace(ferry__subscriber *subscriber)
 {
     ferry_stream *stream = subscriber->stream;
     if (subscriber->home == NULL || subscriber->reader.release == NULL) {
-        release_arg(subscriber);
-        ferry__subscriber_discard(subscriber);
+        ferry__subscriber_give_up(subscriber);
         return;
     }
     subscriber->is_replaced = true; /* its arg may be in use there: behind its last loan */

@@ -64,6 +64,9 @@ void ferry__subscriber_unref(ferry__subscriber *subscriber);
 /* The owner. Another has come instead: lets go of it, behind its last call. */
 void ferry__subscriber_replace(ferry__subscriber *subscriber);
 
+/* Gives back all it holds, without telling it: no call of it is under way. */
+void ferry__subscriber_give_up(ferry__subscriber *subscriber);
+
 /* Gives back what it holds but its arg, without telling it: it never got to the owner. */
 void ferry__subscriber_discard(ferry__subscriber *subscriber);
 

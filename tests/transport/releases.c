@@ -3,6 +3,7 @@
 #include "tests/support.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 /* An arg: counts how often it was used and released; use after release fails. */
@@ -153,6 +154,39 @@ PROMISE_BOTH(releases, readers_arg_is_released_when_its_thread_has_ended)
         ferry_stream_unref(self.stream);
         close(both.theirs);
         ferry_service_destroy(self.service);
+    }
+}
+
+static void wait_on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise, (void)result;
+    sem_wait(arg);
+}
+
+PROMISE_BOTH(releases, arg_of_a_reader_that_is_replaced_before_it_gets_to_the_owner_is_released)
+{
+    for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
+        kept args[3] = {0};
+        sem_t go_on;
+        pair both = unix_pair(SOCK_STREAM);
+        ferry_service *service = service_start(placement);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        const ferry_request_options holds_up = {.on_owner = wait_on_owner, .on_owner_arg = &go_on};
+        check_eq(sem_init(&go_on, 0, 0), 0);
+        check_eq(ferry_stream_write(stream, "x", 1, &holds_up, NULL), 0);
+        wait_readable(both.theirs);
+        for (unsigned i = 0; i < 3; i++) {
+            const ferry_reader next = reader_of(&args[i], on_owner);
+            check_eq(ferry_stream_set_reader(stream, &next), 0);
+        }
+        check_eq(sem_post(&go_on), 0);
+        ferry_stream_abort(stream);
+        for (unsigned i = 0; i < 3; i++)
+            wait_until_released(&args[i]);
+        check_eq(atomic_load(&args[0].used) + atomic_load(&args[1].used), 0);
+        ferry_stream_unref(stream);
+        close(both.theirs);
+        ferry_service_destroy(service);
     }
 }
 
