@@ -72,7 +72,8 @@ FERRY_API int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms,
  * Threads: any but ferry's own. The callback runs inside this thread's own calls of
  * ferry_inbox_run, of ferry_promise_await on a promise whose home it is, and of
  * ferry_promise_await_all and _any, on whatever promises.
- * Borrows: arg must stay valid until the callback has run. The promise keeps itself alive until
+ * Borrows: arg must stay valid until the callback has run, or never can: ferry_promise_then_release
+ * tells. The promise keeps itself alive until
  * then: the caller may drop its reference at once.
  * If this thread ends first, the callback never runs and the log hook is told; the outcome stays
  * available to ferry_promise_await elsewhere.
