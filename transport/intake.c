@@ -125,12 +125,16 @@ static const ferry__read_type *type_of(ferry__request *request)
     return ferry__request_read(request)->type;
 }
 
-/* Its own, if it was cancelled or a relay's other stream says so; else why reading has ended. */
+/* Its own, if it was cancelled or a relay's other stream says so; else why reading has ended, or is
+ * about to: an abort gets a call out that has not seen it coming. */
 static ferry_cause cause_of(const ferry__intake *intake, const ferry_result *result, int error)
 {
     if (error != -ECANCELED)
         return FERRY_CAUSE_NONE; /* a cancel that came too late */
-    return result->cause != FERRY_CAUSE_NONE ? result->cause : intake->cause;
+    if (result->cause != FERRY_CAUSE_NONE)
+        return result->cause;
+    return intake->cause != FERRY_CAUSE_NONE ? intake->cause
+                                             : atomic_load(&intake->stream->abort_cause);
 }
 
 static void finish(ferry__intake *intake, ferry__request *request, int error, ferry_phase phase)
