@@ -131,7 +131,7 @@ static void ask_raw(struct asking *asking, const char *text, int status)
 static void ask(struct asking *asking, const char *method, const char *target, const char *fields,
                 int status)
 {
-    char text[1024];
+    static char text[8 * 1024];
     snprintf(text, sizeof text, "%s %s HTTP/1.1\r\nHost: h\r\n%s\r\n", method, target, fields);
     ask_raw(asking, text, status);
 }
@@ -381,12 +381,48 @@ PROMISE(answer, several_ranges_are_a_multipart_answer)
 PROMISE(answer, as_many_ranges_as_are_allowed_have_room)
 {
     struct asking *asking = begin();
-    char fields[256] = "Range: bytes=0-0";
+    char fields[16 * RANGES_LIMIT] = "Range: bytes=0-0";
     for (int i = 1; i < RANGES_LIMIT; i++)
         strcat(fields, ",99998-");
     strcat(fields, "\r\n");
     ask(asking, "GET", "/large.bin", fields, 206);
     check_eq(asking->response.count, RESPONSE_PARTS);
+    end(asking);
+}
+
+/* A type that no registry would take: the heads of many ranges have no room with it. */
+PROMISE(answer, ranges_whose_heads_have_no_room_are_the_whole_file)
+{
+    static const struct cache_limits plenty = {.entries = 100, .bytes = 1 << 20, .files = 10};
+    struct asking *asking = begin();
+    char list[] = "/tmp/ferry-types-XXXXXX";
+    int fd = mkstemp(list);
+    check(fd >= 0);
+    check(dprintf(fd, "x/%0*d bin\n", 600, 0) > 0);
+    struct media_types *types = media_types_load(list);
+    asking->tree.site.types = types;
+    cache_free(asking->cache);
+    asking->cache = cache_create(&asking->tree.site, &plenty);
+    char fields[16 * RANGES_LIMIT] = "Range: bytes=0-0";
+    for (int i = 1; i < 100; i++)
+        sprintf(fields + strlen(fields), ",%d-%d", 2 * i, 2 * i);
+    strcat(fields, "\r\n");
+    ask(asking, "GET", "/large.bin", fields, 200);
+    check_eq(body_length(asking), LARGE_BYTES);
+    ask(asking, "GET", "/large.bin", "Range: bytes=0-0,2-2\r\n", 206);
+    check(has_field(asking, "Content-Type"));
+    close(fd);
+    unlink(list);
+    end(asking);
+    media_types_free(types);
+}
+
+PROMISE(answer, last_bytes_of_an_empty_file_are_all_of_it)
+{
+    struct asking *asking = begin();
+    ask(asking, "GET", "/empty.txt", "Range: bytes=-5\r\n", 200);
+    check_body(asking, "");
+    ask(asking, "GET", "/empty.txt", "Range: bytes=-0\r\n", 416);
     end(asking);
 }
 

@@ -84,6 +84,72 @@ PROMISE(media_types, systems_list_knows_what_a_site_is_made_of)
     media_types_free(types);
 }
 
+/* Whatever a list says of them, or if there is none. */
+PROMISE(media_types, what_the_web_means_is_said_even_where_the_list_says_otherwise)
+{
+    static const char *const cases[][2] = {
+        {"a.ts", "video/mp2t"},
+        {"a.m2ts", "video/mp2t"},
+        {"A.MTS", "video/mp2t"},
+        {"a.js", "text/javascript"},
+        {"a.mjs", "text/javascript"},
+        {"a.wasm", "application/wasm"},
+        {"a.js.map", "application/json"},
+        {"a.webmanifest", "application/manifest+json"},
+        {"a.m3u8", "application/vnd.apple.mpegurl"},
+        {"a.m4s", "video/iso.segment"},
+        {"a.m4a", "audio/mp4"},
+        {"a.weba", "audio/webm"},
+        {"a.mid", "audio/midi"},
+        {"a.ass", "text/plain"},
+        {"a.rs", "text/plain"},
+        {"a.rss", "application/rss+xml"},
+        {"a.svg", "image/svg+xml"},
+        {"a.avif", "image/avif"},
+        {"a.woff2", "font/woff2"},
+    };
+    struct media_types *lists[] = {
+        media_types_load(MEDIA_TYPES_PATH), media_types_load("/nowhere"),
+        load("text/vnd.trolltech.linguist ts\napplication/javascript js mjs\nx/y wasm map\n")};
+    for (size_t list = 0; list < sizeof lists / sizeof lists[0]; list++) {
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+            check_type(lists[list], cases[i][0], cases[i][1]);
+        media_types_free(lists[list]);
+    }
+}
+
+/* What a site is made of beside that: the list is right here. */
+PROMISE(media_types, systems_list_is_right_of_the_rest)
+{
+    static const char *const cases[][2] = {
+        {"a.html", "text/html"},
+        {"a.htm", "text/html"},
+        {"a.css", "text/css"},
+        {"a.txt", "text/plain"},
+        {"a.json", "application/json"},
+        {"a.xml", "application/xml"},
+        {"a.pdf", "application/pdf"},
+        {"a.png", "image/png"},
+        {"a.jpg", "image/jpeg"},
+        {"a.gif", "image/gif"},
+        {"a.webp", "image/webp"},
+        {"a.mp4", "video/mp4"},
+        {"a.webm", "video/webm"},
+        {"a.vtt", "text/vtt"},
+        {"a.csv", "text/csv"},
+        {"a.opus", "audio/ogg"},
+        {"a.flac", "audio/flac"},
+        {"a.mp3", "audio/mpeg"},
+        {"a.md", "text/markdown"},
+        {"a.ico", "image/vnd.microsoft.icon"},
+        {"a.mpd", "application/dash+xml"},
+    };
+    struct media_types *types = media_types_load(MEDIA_TYPES_PATH);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        check_type(types, cases[i][0], cases[i][1]);
+    media_types_free(types);
+}
+
 PROMISE(media_types, list_of_rubbish_is_survived)
 {
     media_types_free(load(" \n\t\n#\n##\n\x01\x02\xff x y z\n/ /\n"));

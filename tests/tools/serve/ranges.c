@@ -61,11 +61,28 @@ PROMISE(ranges, beyond_the_end_is_unsatisfiable)
     check_eq(parse("bytes=100-,200-", 100), RANGES_UNSATISFIABLE);
 }
 
-PROMISE(ranges, of_an_empty_file_all_is_unsatisfiable)
+PROMISE(ranges, of_an_empty_file_its_last_bytes_are_all_and_others_unsatisfiable)
 {
     check_eq(parse("bytes=0-", 0), RANGES_UNSATISFIABLE);
     check_eq(parse("bytes=0-0", 0), RANGES_UNSATISFIABLE);
-    check_eq(parse("bytes=-1", 0), RANGES_UNSATISFIABLE);
+    check_eq(parse("bytes=-0", 0), RANGES_UNSATISFIABLE);
+    check_eq(parse("bytes=-1", 0), RANGES_WHOLE);
+    check_eq(parse("bytes=-5", 0), RANGES_WHOLE);
+    check_eq(parse("bytes=0-,-5", 0), RANGES_WHOLE);
+}
+
+/* As readers of archives do: many, small, apart from each other, in any order. */
+PROMISE(ranges, many_small_ones_are_honoured)
+{
+    for (int count = 20; count <= 100; count += 40) {
+        char text[4096] = "bytes=";
+        for (int i = 0; i < count; i++)
+            sprintf(text + strlen(text), "%s%d-%d", i > 0 ? "," : "", (count - i) * 100,
+                    (count - i) * 100 + 9);
+        check_eq(parse(text, 100000), count);
+        for (int i = 0; i < count; i++)
+            check_range(i, (uint64_t)(count - i) * 100, 10);
+    }
 }
 
 PROMISE(ranges, several_keep_their_order)
@@ -108,12 +125,12 @@ PROMISE(ranges, malformed_and_foreign_ones_are_ignored)
 
 PROMISE(ranges, more_than_the_limit_are_ignored)
 {
-    char text[256] = "bytes=0-0";
+    char text[16 + 4 * RANGES_LIMIT] = "bytes=0-0";
     for (int i = 1; i < RANGES_LIMIT; i++)
         strcat(text, ",0-0");
-    check_eq(parse(text, 100), RANGES_LIMIT);
+    check_eq(parse(text, 1000), RANGES_LIMIT);
     strcat(text, ",0-0");
-    check_eq(parse(text, 100), RANGES_WHOLE);
+    check_eq(parse(text, 1000), RANGES_WHOLE);
 }
 
 PROMISE(ranges, together_longer_than_the_file_they_are_ignored)

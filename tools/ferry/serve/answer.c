@@ -187,30 +187,42 @@ static void add_range_end(struct text *text, const struct entry *entry)
     text_add_string(text, "--\r\n");
 }
 
-/* The texts are written twice: first for their length, which the head tells. */
-static uint64_t length_of_ranges(const struct entry *entry, const struct range *ranges, int count)
+/* The texts are written twice: first for their length, which the head tells. @param ret_length of the
+ * content. @return whether there is room for them. */
+static bool measure_ranges(const struct entry *entry, const struct range *ranges, int count,
+                           uint64_t *ret_length)
 {
-    char buffer[RESPONSE_TEXT_BYTES];
-    struct text text = text_in(buffer, sizeof buffer);
-    uint64_t length = 0;
-    for (int i = 0; i < count; i++) {
-        add_range_head(&text, entry, &ranges[i]);
-        length += ranges[i].length;
+    char buffer[1024]; /* for one, with room for a type as long as types may be */
+    uint64_t texts = 0;
+    *ret_length = 0;
+    for (int i = 0; i <= count; i++) {
+        struct text text = text_in(buffer, sizeof buffer);
+        if (i < count)
+            add_range_head(&text, entry, &ranges[i]);
+        else
+            add_range_end(&text, entry);
+        texts += text.is_cut ? RESPONSE_TEXT_BYTES : text.length;
+        *ret_length += i < count ? ranges[i].length : 0;
     }
-    add_range_end(&text, entry);
-    return length + text.length;
+    *ret_length += texts;
+    return texts <= RESPONSE_TEXT_BYTES - RESPONSE_HEAD_BYTES;
 }
 
 static void answer_ranges(struct response *response, struct entry *entry,
                           const struct range *ranges, int count)
 {
     struct text *text = &response->text;
+    uint64_t length;
+    if (!measure_ranges(entry, ranges, count, &length)) {
+        answer_whole(response, entry);
+        return;
+    }
     response_begin_head(response, 206);
     text_add_string(text, "Content-Type: multipart/byteranges; boundary=");
     add_boundary(text, entry);
     text_add_string(text, "\r\n");
     add_slice(text, entry->validator_fields);
-    response_end_head(response, length_of_ranges(entry, ranges, count));
+    response_end_head(response, length);
     for (int i = 0; i < count; i++) {
         add_range_head(text, entry, &ranges[i]);
         response_add_text(response);

@@ -7,20 +7,41 @@
 #include <string.h>
 #include <strings.h>
 
+/* What stands before any list, and so counts. Lists are kept by what is registered, or by what a desktop
+ * opens such files with; where that is not what the web means by an extension, or says nothing of what
+ * browsers insist on, it is said here. */
+static const char corrections[] =
+    "text/javascript js mjs cjs es\n" /* application/javascript is obsolete (RFC 9239); modules must
+                                           have a type of JavaScript's */
+    "application/wasm wasm\n"         /* browsers compile nothing else while it comes */
+    "application/json map\n"          /* source maps */
+    "application/manifest+json webmanifest\n"
+    "video/mp2t ts m2ts mts\n"             /* HLS segments, not Qt's translations or 3D models */
+    "application/vnd.apple.mpegurl m3u8\n" /* a playlist of video, not audio/mpegurl */
+    "video/iso.segment m4s\n"
+    "audio/mp4 m4a\n"
+    "audio/webm weba\n"
+    "audio/midi mid midi\n"       /* audio/sp-midi is the format of old telephones */
+    "text/plain ass ssa log rs\n" /* subtitles, not AAC audio; logs; Rust, not IETF's lists */
+    "application/rss+xml rss\n"   /* what feed readers look for, without the list's x- */
+    "application/yaml yaml yml\n" /* RFC 9512 */
+    "image/svg+xml svg\n"         /* old lists have text/xml */
+    "image/avif avif\n"
+    "font/woff woff\n"
+    "font/woff2 woff2\n";
+
 static const char fallback[] = "text/html html htm\n"
                                "text/css css\n"
-                               "text/javascript js mjs\n"
                                "text/plain txt\n"
                                "application/json json\n"
                                "application/xml xml\n"
                                "application/pdf pdf\n"
-                               "application/wasm wasm\n"
-                               "image/svg+xml svg\n"
                                "image/png png\n"
                                "image/jpeg jpg jpeg\n"
                                "image/gif gif\n"
                                "image/webp webp\n"
-                               "font/woff2 woff2\n";
+                               "video/mp4 mp4\n"
+                               "audio/mpeg mp3\n";
 
 /* An extension and its type, both in the list's text. */
 struct media_type {
@@ -52,6 +73,16 @@ static char *read_file(const char *path)
         return text;
     free(text);
     return NULL;
+}
+
+/* All lists, one behind the other: of an extension that is in several, the first counts. */
+static char *read_text(const char *path)
+{
+    char *list = read_file(path), *text;
+    if (asprintf(&text, "%s%s", corrections, list != NULL ? list : fallback) < 0)
+        text = NULL;
+    free(list);
+    return text;
 }
 
 static bool add(struct media_types *types, const char *extension, const char *type)
@@ -122,9 +153,7 @@ struct media_types *media_types_load(const char *path)
     struct media_types *types = calloc(1, sizeof *types);
     if (types == NULL)
         return NULL;
-    types->text = read_file(path);
-    if (types->text == NULL)
-        types->text = strdup(fallback);
+    types->text = read_text(path);
     if (types->text == NULL || !read_lines(types)) {
         media_types_free(types);
         return NULL;

@@ -4,7 +4,8 @@
  *
  * The list is the system's /etc/mime.types: Debian's package media-types keeps it by what IANA
  * registers, which no list of ours would for long. Where there is no such file, in a container say,
- * a dozen types are known that a site does not work without. It is read once, and never changes.
+ * a dozen types are known that a site does not work without. What the web means otherwise than the
+ * list, ".ts" say, is corrected here. It is read once, and never changes.
  */
 #ifndef TOOLS_FERRY_SERVE_MEDIA_TYPES_H
 #define TOOLS_FERRY_SERVE_MEDIA_TYPES_H

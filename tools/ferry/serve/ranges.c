@@ -79,11 +79,17 @@ struct finding {
     int seen;       /* ranges that were asked for */
 };
 
+/* Whether it is satisfied by no bytes at all (RFC 9110, 14.1.2). */
+static bool is_all_of_nothing(const struct wanted *wanted, uint64_t size)
+{
+    return size == 0 && !wanted->has_first && wanted->last > 0;
+}
+
 /* @return whether there may be one range more, and together they are not longer than the file. */
 static bool add(struct finding *finding, const struct wanted *wanted)
 {
     struct range range;
-    if (++finding->seen > RANGES_LIMIT)
+    if (++finding->seen > RANGES_LIMIT || is_all_of_nothing(wanted, finding->size))
         return false;
     if (!resolve(wanted, finding->size, &range))
         return true;

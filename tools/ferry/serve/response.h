@@ -10,13 +10,19 @@
 #include "request.h"
 #include "text.h"
 
+#include <assert.h>
 #include <ferry/part.h>
 
 enum {
     RESPONSE_PARTS = 2 * RANGES_LIMIT + 2, /* each range and what stands before it; head and end */
-    /* A head, with a target as long as it may be, encoded anew; or the heads of all ranges. */
-    RESPONSE_TEXT_BYTES = 3 * REQUEST_TARGET_BYTES + 1024
+    RESPONSE_HEAD_BYTES = 1024,            /* of a head but for a target */
+    /* Behind that a target as long as it may be, encoded anew; or the heads of all ranges, of which
+     * each has 200 bytes or so. */
+    RESPONSE_TEXT_BYTES = RESPONSE_HEAD_BYTES + 32 * 1024
 };
+
+static_assert(RESPONSE_TEXT_BYTES >= RESPONSE_HEAD_BYTES + 3 * REQUEST_TARGET_BYTES,
+              "a target of encoded bytes has room");
 
 struct response {
     int status;
