@@ -31,22 +31,22 @@ need_tools() {
     done
 }
 
-# wait_for COMMAND... : until it succeeds; 30 seconds are far more than anything here takes.
+# wait_for COMMAND... : until it succeeds; two minutes are far more than anything here takes.
 wait_for() {
-    local deadline=$((SECONDS + 30))
+    local deadline=$((SECONDS + 120))
     until "$@"; do
         [ $SECONDS -lt $deadline ] || fail "waited in vain for: $*"
         sleep 0.02
     done
 }
 
-# start NAME COMMAND... : in the background; its standard output in NAME.out, its standard error in
+# start NAME COMMAND... : in the background, but not deaf to SIGINT; standard output in NAME.out, standard error in
 # NAME.log, its pid in $pid.
 start() {
     local name=$1
     shift
     : >"$name.log"
-    "$@" >"$name.out" 2>"$name.log" &
+    env --default-signal=INT,QUIT "$@" >"$name.out" 2>"$name.log" &
     pid=$!
     children+=("$pid")
 }
