@@ -110,7 +110,7 @@ test_libuv() {
     run libuv unix:libuv.socket large 3
     server=$pid
     wait_for has_ticked libuv '0 of 3' 1
-    before=$(fds "$server")
+    before=$(find "/proc/$server/fd" -type l ! -lname '*/large' | wc -l) # it may be adding up still
     slowly got nc -U libuv.socket
     client=$pid
     goes_on libuv "$server" '0 of 3'

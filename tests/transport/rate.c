@@ -6,6 +6,7 @@
  */
 #include "tests/support.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -101,6 +102,29 @@ static void meters_wait_for(meter meters[], unsigned count, uint64_t bytes)
             usleep(1000);
 }
 
+/* How long the threads of this process have been ready to run and were not let, in all. */
+static int64_t starved_ns(void)
+{
+    int64_t sum = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
+        char path[64];
+        long long ran, waited;
+        (void)snprintf(path, sizeof path, "/proc/self/task/%.16s/schedstat", task->d_name);
+        FILE *file = fopen(path, "re");
+        if (file != NULL && fscanf(file, "%lld %lld", &ran, &waited) == 2)
+            sum += waited;
+        if (file != NULL)
+            (void)fclose(file);
+    }
+    (void)closedir(tasks);
+    return sum;
+}
+
+/* Which share of the last measurement's time the machine was busy with something else: what a
+ * limiter is asked for nothing in, or a peer does not read in, nobody makes up for. */
+static double starved;
+
 /* Lets some time pass. @return what came meanwhile, in bytes per second, for each meter. */
 static void measure(meter meters[], unsigned count, unsigned ms, uint64_t ret_rates[])
 {
@@ -108,7 +132,9 @@ static void measure(meter meters[], unsigned count, unsigned ms, uint64_t ret_ra
         meters[i].bytes_at_start = atomic_load(&meters[i].bytes);
         meters[i].started_at = now_ns();
     }
+    int64_t began_ns = now_ns(), starved_before_ns = starved_ns();
     usleep(ms * 1000);
+    starved = (double)(starved_ns() - starved_before_ns) / (double)(now_ns() - began_ns);
     for (unsigned i = 0; i < count; i++) {
         uint64_t came = atomic_load(&meters[i].bytes) - meters[i].bytes_at_start;
         int64_t took = now_ns() - meters[i].started_at;
@@ -116,10 +142,13 @@ static void measure(meter meters[], unsigned count, unsigned ms, uint64_t ret_ra
     }
 }
 
+/* Within PERCENT, if the machine had time for it. */
 static void check_rate(uint64_t got, uint64_t expected)
 {
-    fprintf(stderr, "rate %llu of %llu\n", (unsigned long long)got, (unsigned long long)expected);
-    if (got < expected - expected / 100 * PERCENT || got > expected + expected / 100 * PERCENT)
+    fprintf(stderr, "rate %llu of %llu, starved for %.3f\n", (unsigned long long)got,
+            (unsigned long long)expected, starved);
+    double off = (double)got / (double)expected - 1, most = PERCENT / 100.0 + starved;
+    if (off < -most || off > most)
         check_eq(got, expected);
 }
 
@@ -239,7 +268,8 @@ PROMISE_BOTH(rate, is_within_5_percent_over_5_s_however_bytes_move_alone_and_in_
     for (unsigned i = 0; i < GROUPED; i++)
         check_rate(measured[i], rates[i]);
     check_rate(measured[GROUPED] + measured[GROUPED_TOO], PARENT_RATE);
-    check(measured[GROUPED] > PARENT_RATE / 4 && measured[GROUPED_TOO] > PARENT_RATE / 4);
+    check(starved > 0.1 ||
+          (measured[GROUPED] > PARENT_RATE / 4 && measured[GROUPED_TOO] > PARENT_RATE / 4));
     everything_end(&all); /* which closes the pipe */
     check_eq(pthread_join(feeder, NULL), 0);
     close(all.pipe_fds[1]);
@@ -269,7 +299,7 @@ PROMISE(rate, holds_for_streams_of_different_owners_and_services_together)
     measure(meters, COUNT, 1500, measured);
     for (unsigned i = 0; i < COUNT; i++) {
         sum += measured[i];
-        check(measured[i] > RATE / COUNT / 2); /* they take turns */
+        check(starved > 0.1 || measured[i] > RATE / COUNT / 2); /* they take turns */
     }
     check_rate(sum, RATE);
     for (unsigned i = 0; i < COUNT; i++)
