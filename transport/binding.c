@@ -7,8 +7,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define LOCK_SUFFIX ".ferry-lock"
 
 static const char *path_of(const ferry__binding *binding)
 {
@@ -42,15 +46,61 @@ static bool is_stale(const ferry__endpoint *endpoint)
     return is_refused;
 }
 
+/* Whether an open file is still the one of that name. */
+static bool is_named(int fd, const char *name)
+{
+    struct stat open_one, named_one;
+    return fstat(fd, &open_one) == 0 && lstat(name, &named_one) == 0 &&
+           open_one.st_dev == named_one.st_dev && open_one.st_ino == named_one.st_ino;
+}
+
+/*
+ * Of two that start at once both may find a path stale, and the slower one must not remove what the
+ * other has bound since. So it is replaced under a lock, on a file beside it that is there only
+ * meanwhile. Who finds it locked has come too late, and who ends in the middle leaves nothing that
+ * holds anybody up. @return an fd; -1: somebody else has it, or here can none be made.
+ */
+static int lock(const char *name)
+{
+    int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && is_named(fd, name))
+        return fd;
+    if (fd >= 0)
+        (void)close(fd);
+    return -1;
+}
+
+static void unlock(int fd, const char *name)
+{
+    (void)unlink(name);
+    (void)flock(fd, LOCK_UN); /* a child of the program's may have this fd for longer */
+    (void)close(fd);
+}
+
+static int bind_at(int fd, const ferry__endpoint *endpoint)
+{
+    return bind(fd, &endpoint->address.any, endpoint->size) == 0 ? 0 : -errno;
+}
+
+static int replace(int fd, const ferry__endpoint *endpoint)
+{
+    const char *path = endpoint->address.local.sun_path;
+    char name[sizeof endpoint->address.local.sun_path + sizeof LOCK_SUFFIX];
+    (void)snprintf(name, sizeof name, "%s" LOCK_SUFFIX, path);
+    int locked = lock(name), error = -EADDRINUSE;
+    if (locked < 0)
+        return error;
+    if (is_stale(endpoint) && unlink(path) == 0)
+        error = bind_at(fd, endpoint);
+    unlock(locked, name);
+    return error;
+}
+
 static int bind_to(int fd, const ferry__endpoint *endpoint)
 {
-    if (bind(fd, &endpoint->address.any, endpoint->size) == 0)
-        return 0;
-    int error = -errno;
-    if (error != -EADDRINUSE || !is_path(endpoint) || !is_stale(endpoint) ||
-        unlink(endpoint->address.local.sun_path) < 0)
-        return error;
-    return bind(fd, &endpoint->address.any, endpoint->size) == 0 ? 0 : -errno;
+    int error = bind_at(fd, endpoint);
+    bool may_replace = error == -EADDRINUSE && is_path(endpoint) && is_stale(endpoint);
+    return may_replace ? replace(fd, endpoint) : error;
 }
 
 /* Notes which file it is, and gives it its permissions: nobody can connect before listen(2). */

@@ -508,6 +508,93 @@ PROMISE(listening, stale_path_is_replaced_and_a_live_one_is_eaddrinuse)
     ferry_service_destroy(service);
 }
 
+int __real_unlink(const char *name);
+static void (*before_unlink)(const char *name);
+
+int __wrap_unlink(const char *name);
+int __wrap_unlink(const char *name)
+{
+    if (before_unlink != NULL)
+        before_unlink(name);
+    return __real_unlink(name);
+}
+
+static int late_comers;
+
+/* Another one starts when the first has found the path stale, and has not removed it yet. */
+static void start_another(const char *name)
+{
+    (void)name;
+    before_unlink = NULL;
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
+    ferry_service_destroy(service);
+    late_comers++;
+}
+
+static void check_no_lock(void)
+{
+    char lock[128];
+    snprintf(lock, sizeof lock, "%s.ferry-lock", path());
+    check(access(lock, F_OK) != 0);
+}
+
+PROMISE(listening, of_two_that_replace_a_stale_path_at_once_one_listens)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    bind_path(false);
+    before_unlink = start_another;
+    ferry_listener *listener = listen_at(service, at_path(), &seen, true);
+    check_eq(late_comers, 1);
+    check_no_lock();
+    int fd = dial(listener);
+    check_hello(fd);
+    close(fd);
+    close_listener(listener);
+    ferry_service_destroy(service);
+}
+
+static unsigned steps_left;
+
+static void end_at_a_step(const char *name)
+{
+    (void)name;
+    if (steps_left-- == 0)
+        (void)kill(getpid(), SIGKILL);
+}
+
+/* Whoever is killed while it replaces a path leaves one that can be replaced. */
+PROMISE(listening, stale_path_is_replaced_whatever_became_of_who_tried_before)
+{
+    enum { UNLINKS = 2 }; /* of the path, and of the lock */
+    for (unsigned step = 0; step < UNLINKS; step++) {
+        const char *address = at_path(); /* the child's would be its own */
+        bind_path(false);
+        pid_t child = fork();
+        if (child == 0) {
+            before_unlink = end_at_a_step;
+            steps_left = step;
+            guests nobody = {0};
+            (void)listen_at(service_start(FERRY_SHARED), address, &nobody, true);
+            _exit(1);
+        }
+        int status;
+        check_eq(waitpid(child, &status, 0), child);
+        check(WIFSIGNALED(status));
+        ferry_service *service = service_start(FERRY_SHARED);
+        guests seen = {0};
+        ferry_listener *listener = listen_at(service, address, &seen, true);
+        check_no_lock();
+        int fd = dial(listener);
+        check_hello(fd);
+        close(fd);
+        close_listener(listener);
+        ferry_service_destroy(service);
+    }
+}
+
 PROMISE(listening, what_is_no_socket_is_left_alone)
 {
     ferry_service *service = service_start(FERRY_SHARED);

@@ -77,8 +77,9 @@ typedef struct ferry_listen_options {
 /*
  * Listens at an address, and hands each connection to on_stream.
  *
- * A unix socket's path that no process listens at any more is replaced; closing removes the path,
- * if it is still the one that was made. So a relative path needs the same working directory then.
+ * A unix socket's path that no process listens at any more is replaced, by one of those who try it at
+ * once: there is a file PATH.ferry-lock meanwhile. Closing removes the path, if it is still the one
+ * that was made. So a relative path needs the same working directory then.
  * An inherited socket (fd:N, systemd:N) is ferry's from then on, as one that is adopted:
  * close-on-exec, non-blocking until it is closed, and its path is left alone. The environment is
  * read (sd_listen_fds(3)), never changed.
@@ -99,7 +100,8 @@ typedef struct ferry_listen_options {
  *     -EINVAL         it does not listen; or FERRY_FRAMING_PAD for a message socket
  *     -EMFILE, -ENFILE, -EAFNOSUPPORT, ...  what socket(2) said
  *   bind:
- *     -EADDRINUSE     somebody listens there, or the path is something else than a socket
+ *     -EADDRINUSE     somebody listens there, or is just about to, or the path is something else
+ *                     than a socket, or must not be removed
  *     -EADDRNOTAVAIL, -EACCES, -ENOENT, ...  what bind(2), chmod(2) said
  *   listen: what listen(2) said
  * Source: bind(2), listen(2), accept4(2), getaddrinfo(3), ipv6(7), unix(7).
