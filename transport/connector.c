@@ -211,9 +211,6 @@ static void stop_all(connection *self)
 static void settle(connection *self, int error, ferry_phase phase)
 {
     stop_all(self);
-    ferry__service_forget(self->service, &self->member);
-    if (atomic_load(&self->is_aborted) && !self->abort_came)
-        self->mails_due++;
     enter(self, SETTLED);
     ferry_promise *promise = &self->outcome->promise;
     ferry_result *result = &promise->result;
@@ -230,6 +227,10 @@ static void settle(connection *self, int error, ferry_phase phase)
         ferry__activity_do(&self->owner->activity, NULL);
     }
     ferry__release_arg(self->on_owner_release, self->on_owner_arg);
+    /* Only now: what it calls is named after it. */
+    ferry__service_forget(self->service, &self->member);
+    if (atomic_load(&self->is_aborted) && !self->abort_came)
+        self->mails_due++;
     (void)ferry_promise_unref(promise);
 }
 

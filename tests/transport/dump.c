@@ -646,6 +646,31 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_c
     ferry_service_destroy(service);
 }
 
+PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_connect_calls_says_so)
+{
+    ferry_service *service = service_start(placement);
+    sem_t go_on;
+    sem_init(&go_on, 0, 0);
+    socklen_t size;
+    struct sockaddr_un address = local_address("callee", &size);
+    int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(listening, (struct sockaddr *)&address, size), 0);
+    check_eq(listen(listening, 1), 0);
+    char text_address[64];
+    snprintf(text_address, sizeof text_address, "unix:@ferry-dump-callee-%d", (int)getpid());
+    const ferry_connect_options options = {
+        .on_owner = wait_in_callback, .on_owner_arg = &go_on, .on_owner_release = wait_to_release};
+    ferry_promise *promise;
+    check_eq(ferry_connect(service, text_address, &options, &promise), 0);
+    wait_for_owner(service, "connect unix:@", " ms: calling on_owner");
+    sem_post(&go_on);
+    wait_for_owner(service, "connect unix:@", " ms: calling a release");
+    sem_post(&go_on);
+    check_eq(outcome(promise).error, 0);
+    close(listening);
+    ferry_service_destroy(service);
+}
+
 static void wait_at_end(ferry_stream *stream, int error, void *arg)
 {
     (void)stream, (void)error;
