@@ -63,22 +63,22 @@ void ferry__closing_start(ferry_stream *stream)
         close_sink(stream, 0, false);
 }
 
-/* Waits for more of the peer's last words, or for its kernel to have all of ours. */
+/* Waits for more of the peer's last words, or for its kernel to have all of ours. Its end alone does not
+ * say that it has read everything: it may have come long before ours. */
 static void linger_on(ferry_stream *stream, bool has_ended)
 {
     if (stream->linger->was_reset && has_ended) { /* a write was told of it, so reading is not */
         close_sink(stream, -ECONNRESET, false);
         return;
     }
-    bool is_acked = false;
-    if (stream->settings->options.close_mode == FERRY_CLOSE_LINGERING) {
-        is_acked = ferry__outlet_unacked(stream->sink.fd, stream->sink.outlet) == 0;
-        ferry__confirm_look_later(stream);
-    }
-    if (is_acked || (has_ended && stream->settings->options.close_mode == FERRY_CLOSE_CONFIRMED)) {
+    bool may_be_over = has_ended || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
+    bool is_acked = may_be_over && ferry__outlet_unacked(stream->sink.fd, stream->sink.outlet) == 0;
+    if (is_acked) {
         close_sink(stream, 0, false);
         return;
     }
+    if (may_be_over)
+        ferry__confirm_look_later(stream);
     int error = 0;
     if (stream->linger->timed_out)
         error = -ETIMEDOUT;

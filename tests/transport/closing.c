@@ -165,6 +165,35 @@ PROMISE_BOTH(close, confirmed_close_settles_only_once_the_peer_has_ended)
     ferry_service_destroy(service);
 }
 
+/* It asks, ends its direction, and reads the answer when it likes: what of that the kernel alone still
+ * has when the fd is closed, it may drop where memory is short. */
+PROMISE_BOTH(close, confirmed_close_waits_for_a_peer_that_ended_first_to_have_everything)
+{
+    enum { SIZE = 300 * 1000, SMALL = 4096 };
+    static const int sizes[] = {SMALL, 4 * SIZE};
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(SIZE, 2);
+    pair both = tcp_pair();
+    check_eq(setsockopt(both.theirs, SOL_SOCKET, SO_RCVBUF, &sizes[0], sizeof sizes[0]), 0);
+    check_eq(setsockopt(both.ours, SOL_SOCKET, SO_SNDBUF, &sizes[1], sizeof sizes[1]), 0);
+    check_eq(shutdown(both.theirs, SHUT_WR), 0);
+    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
+    ferry_file range = ferry_file_at(file.path);
+    ferry_promise *sent, *closed;
+    check_eq(ferry_stream_sendfile(stream, &range, NULL, &sent), 0);
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    check_eq(outcome(sent).error, 0); /* the kernel has it all; the peer's does not */
+    check_eq(ferry_promise_await(closed, 50, NULL), -ETIMEDOUT);
+    reader *peer = reader_start(both.theirs, true);
+    check_eq(outcome(closed).error, 0);
+    reader_join(peer);
+    check_eq(peer->digest, digest_content(DIGEST_BEGIN, 2, 0, SIZE));
+    reader_free(peer);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
 PROMISE_BOTH(close, confirmed_close_is_bounded_in_time)
 {
     ferry_service *service = service_start(placement);

@@ -14,5 +14,6 @@ while IFS= read -r seed; do
     # shellcheck disable=SC2059
     printf "\\x1d$seed" >"$work/seeds/$count"
 done <"$here/http.seeds"
-"$fuzzer" -max_total_time="$2" -max_len=2048 -timeout=5 -print_final_stats=0 \
+# A minute for one input: a busy machine may leave it waiting for long.
+"$fuzzer" -max_total_time="$2" -max_len=2048 -timeout=60 -print_final_stats=0 \
     -artifact_prefix="${3:-.}/" -dict="$here/http.dict" "${3:-$work/found}" "$work/seeds"

@@ -80,7 +80,8 @@ typedef enum ferry_framing {
 
 /* What ferry_stream_close waits for, where close_timeout_ms says that it waits. */
 typedef enum ferry_close_mode {
-    FERRY_CLOSE_CONFIRMED, /* the peer's end of file: it has read everything, and ended as well */
+    FERRY_CLOSE_CONFIRMED, /* the peer's end of file: it has read everything, and ended as well. Where
+                              it ended before: its kernel has everything, too */
     FERRY_CLOSE_LINGERING /* the peer's kernel has everything, the FIN included; for peers that keep
                               their own direction open */
 } ferry_close_mode;
