@@ -62,7 +62,7 @@ static void give_room_back(ferry_listener *listener)
     if (listener->options.limit_streams == 0)
         return;
     atomic_fetch_sub(&listener->streams, 1); /* N0 */
-    for (unsigned i = 0; i < listener->service->owner_count; i++) {
+    for (unsigned i = 0; i < listener->acceptor_count; i++) {
         ferry__acceptor *acceptor = &listener->acceptors[i];
         if (atomic_load(&acceptor->wants_room) && atomic_exchange(&acceptor->wants_room, false))
             ferry__owner_post(acceptor->owner, &acceptor->room_mail);
@@ -168,7 +168,7 @@ static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint 
     bool is_counted = listener->options.limit_streams > 0;
     const ferry__connected connected = {
         .fd = fd,
-        .sort = listener->binding.sort,
+        .sort = acceptor->binding->sort,
         .peer = peer,
         .owner = ferry__service_is_dedicated(listener->service) ? NULL : acceptor->owner,
         .listener = is_counted ? ferry__listener_ref(listener) : NULL,
@@ -287,7 +287,7 @@ static bool accept_one(ferry__acceptor *acceptor)
     if (atomic_load(&listener->is_closing) || leave(acceptor) || !take_room(acceptor))
         return false;
     ferry__endpoint peer = {.size = sizeof peer.address};
-    int fd = listener->calls->accept(listener->calls, listener->binding.fd, &peer.address.any,
+    int fd = listener->calls->accept(listener->calls, acceptor->binding->fd, &peer.address.any,
                                      &peer.size);
     if (fd < 0)
         return cope_with(acceptor, errno);
@@ -318,7 +318,7 @@ static void end(ferry__acceptor *acceptor)
     ferry__timers_cancel(&owner->timers, &acceptor->timer);
     if (atomic_fetch_sub(&listener->accepting, 1) == 1) {
         ferry_result *result = &listener->closed.result;
-        result->error = ferry__binding_close(&listener->binding);
+        result->error = ferry__bindings_close(&listener->bindings);
         result->phase = result->error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE;
         ferry__listener_stop_telling(listener);
         ferry__listener_conclude(listener);
@@ -385,15 +385,17 @@ static void time_is_up(ferry__timer *timer)
     schedule(acceptor);
 }
 
-void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener, ferry__owner *owner)
+void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,
+                          const ferry__binding *binding, ferry__owner *owner)
 {
     acceptor->listener = listener;
+    acceptor->binding = binding;
     acceptor->owner = owner;
     acceptor->room_mail.deliver = deliver_room;
     acceptor->start_mail.deliver = deliver_start;
     acceptor->close_mail.deliver = deliver_close;
     acceptor->task.turn = take_turn;
-    acceptor->watch.fd = listener->binding.fd;
+    acceptor->watch.fd = binding->fd;
     acceptor->watch.calls = listener->calls;
     acceptor->watch.ready = be_ready;
     acceptor->timer.fire = time_is_up;

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_ENDPOINTS = sizeof((ferry__endpoints *)0)->list / sizeof(ferry__endpoint) };
 static const socklen_t PATH_OFFSET = offsetof(struct sockaddr_un, sun_path);
 
 /* ---- taking apart ---------------------------------------------------------------------------- */
@@ -193,7 +192,7 @@ static const struct addrinfo *take_next(const struct addrinfo **next, int family
 
 static void add(ferry__endpoints *endpoints, const struct addrinfo *found)
 {
-    if (found == NULL || endpoints->count == MOST_ENDPOINTS)
+    if (found == NULL || endpoints->count == FERRY__MOST_ENDPOINTS)
         return;
     ferry__endpoint *endpoint = &endpoints->list[endpoints->count++];
     endpoint->size = found->ai_addrlen;

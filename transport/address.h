@@ -30,10 +30,12 @@ typedef struct ferry__endpoint {
     } address;
 } ferry__endpoint;
 
-/* What a name stands for: as many as are worth trying, in the order of trying. */
+enum { FERRY__MOST_ENDPOINTS = 16 }; /* as many as are worth trying */
+
+/* What a name stands for, in the order of trying. */
 typedef struct ferry__endpoints {
     unsigned count;
-    ferry__endpoint list[16];
+    ferry__endpoint list[FERRY__MOST_ENDPOINTS];
 } ferry__endpoints;
 
 typedef enum ferry__address_kind {

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -66,7 +67,7 @@ static int lock(const char *name)
     if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && is_named(fd, name))
         return fd;
     if (fd >= 0)
-        (void)close(fd);
+        (void)ferry__close(fd);
     return -1;
 }
 
@@ -74,7 +75,7 @@ static void unlock(int fd, const char *name)
 {
     (void)unlink(name);
     (void)flock(fd, LOCK_UN); /* a child of the program's may have this fd for longer */
-    (void)close(fd);
+    (void)ferry__close(fd);
 }
 
 static int bind_at(int fd, const ferry__endpoint *endpoint)
@@ -124,6 +125,21 @@ static void remove_path(ferry__binding *binding)
     if (status.st_dev == binding->path_device && status.st_ino == binding->path_inode)
         (void)unlink(path_of(binding));
     binding->has_path = false;
+}
+
+static void restore_flags(const ferry__binding *binding)
+{
+    if (binding->is_inherited)
+        (void)fcntl(binding->fd, F_SETFL, binding->original_flags);
+}
+
+static void revert(ferry__binding *binding)
+{
+    restore_flags(binding);
+    if (binding->is_inherited)
+        return;
+    remove_path(binding);
+    (void)ferry__close(binding->fd);
 }
 
 /* ---- making a socket ------------------------------------------------------------------------- */
@@ -196,7 +212,7 @@ static int open_one(const ferry__endpoint *endpoint, const ferry_listen_options 
         return binding.fd;
     int error = bind_and_listen(&binding, endpoint, options, ret_phase);
     if (error != 0)
-        ferry__binding_revert(&binding);
+        revert(&binding);
     else
         *ret_binding = binding;
     return error;
@@ -208,22 +224,92 @@ static bool is_not_here(int error)
     return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL || error == -EPROTONOSUPPORT;
 }
 
-static int open_by_address(const ferry__address *address, const ferry_listen_options *options,
-                           ferry__binding *ret_binding, ferry_phase *ret_phase)
+static in_port_t *port_of(ferry__endpoint *endpoint)
 {
-    ferry__endpoints endpoints;
+    return endpoint->address.any.sa_family == AF_INET6 ? &endpoint->address.v6.sin6_port
+                                                       : &endpoint->address.v4.sin_port;
+}
+
+/* At all, or at none. */
+static int open_all(const ferry__endpoints *endpoints, const ferry_listen_options *options,
+                    ferry__bindings *ret_bindings, ferry_phase *ret_phase)
+{
+    ferry__bindings bindings = {0};
+    int error = 0, absence = -EAFNOSUPPORT;
+    for (unsigned i = 0; i < endpoints->count && error == 0; i++) {
+        ferry__endpoint endpoint = endpoints->list[i];
+        if (bindings.count > 0)
+            *port_of(&endpoint) = *port_of(&bindings.list[0].endpoint);
+        error = open_one(&endpoint, options, &bindings.list[bindings.count], ret_phase);
+        bindings.count += error == 0;
+        if (is_not_here(error)) {
+            absence = error;
+            error = 0;
+        }
+    }
+    if (error == 0 && bindings.count == 0)
+        error = absence;
+    if (error != 0)
+        ferry__bindings_revert(&bindings);
+    else
+        *ret_bindings = bindings;
+    return error;
+}
+
+/* A port that is free at the first address may be taken at the next. */
+static int open_at_one_port(ferry__endpoints *endpoints, const ferry_listen_options *options,
+                            ferry__bindings *ret_bindings, ferry_phase *ret_phase)
+{
+    unsigned tries = 100; /* more than that are taken only where nearly all are */
+    bool is_any_port = endpoints->count > 1 && *port_of(&endpoints->list[0]) == 0;
+    int error;
+    do
+        error = open_all(endpoints, options, ret_bindings, ret_phase);
+    while (error == -EADDRINUSE && is_any_port && tries-- > 0);
+    return error;
+}
+
+/* All interfaces need one socket, of the first family that is there: that of IPv6 does for both. */
+static int open_everywhere(const ferry__endpoints *endpoints, const ferry_listen_options *options,
+                           ferry__bindings *ret_bindings, ferry_phase *ret_phase)
+{
+    int error = -EAFNOSUPPORT;
+    for (unsigned i = 0; i < endpoints->count && is_not_here(error); i++) {
+        const ferry__endpoint *endpoint = &endpoints->list[i];
+        if (!options->only_v6 || endpoint->address.any.sa_family == AF_INET6)
+            error = open_one(endpoint, options, &ret_bindings->list[0], ret_phase);
+    }
+    ret_bindings->count = error == 0;
+    return error;
+}
+
+/* /etc/hosts may well name one twice. */
+static void drop_repeated(ferry__endpoints *endpoints)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < endpoints->count; i++) {
+        unsigned same = 0;
+        while (same < kept &&
+               memcmp(&endpoints->list[same], &endpoints->list[i], sizeof endpoints->list[i]) != 0)
+            same++;
+        if (same == kept)
+            endpoints->list[kept++] = endpoints->list[i];
+    }
+    endpoints->count = kept;
+}
+
+static int open_by_address(const ferry__address *address, const ferry_listen_options *options,
+                           ferry__bindings *ret_bindings, ferry_phase *ret_phase)
+{
+    ferry__endpoints endpoints = {0};
     *ret_phase = FERRY_PHASE_RESOLVE;
     int error = ferry__address_resolve(address, true, FERRY__EVERYWHERE, &endpoints);
     if (error != 0)
         return error;
-    bool is_any = address->kind == FERRY__ADDRESS_HOST && address->host[0] == '\0';
-    error = -EAFNOSUPPORT;
-    for (unsigned i = 0; i < endpoints.count && is_not_here(error); i++) {
-        const ferry__endpoint *endpoint = &endpoints.list[i];
-        if (!is_any || !options->only_v6 || endpoint->address.any.sa_family == AF_INET6)
-            error = open_one(endpoint, options, ret_binding, ret_phase);
-    }
-    return error;
+    if (address->kind == FERRY__ADDRESS_HOST && address->host[0] == '\0')
+        return open_everywhere(&endpoints, options, ret_bindings, ret_phase);
+    drop_repeated(&endpoints);
+    return open_at_one_port(&endpoints, options, ret_bindings, ret_phase);
 }
 
 /* ---- inheriting one -------------------------------------------------------------------------- */
@@ -247,45 +333,50 @@ static int inherit(int fd, ferry__binding *ret_binding)
     return 0;
 }
 
-int ferry__binding_open(const ferry__address *address, const ferry_listen_options *options,
-                        ferry__binding *ret_binding, ferry_phase *ret_phase)
+int ferry__bindings_open(const ferry__address *address, const ferry_listen_options *options,
+                         ferry__bindings *ret_bindings, ferry_phase *ret_phase)
 {
     if (address->kind == FERRY__ADDRESS_HOST || address->kind == FERRY__ADDRESS_UNIX)
-        return open_by_address(address, options, ret_binding, ret_phase);
+        return open_by_address(address, options, ret_bindings, ret_phase);
     *ret_phase = FERRY_PHASE_SOCKET;
     int fd =
         address->kind == FERRY__ADDRESS_FD ? address->number : ferry__address_find_passed(address);
-    return fd < 0 ? fd : inherit(fd, ret_binding);
+    int error = fd < 0 ? fd : inherit(fd, &ret_bindings->list[0]);
+    ret_bindings->count = error == 0;
+    return error;
 }
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 
-static void restore_flags(const ferry__binding *binding)
-{
-    if (binding->is_inherited)
-        (void)fcntl(binding->fd, F_SETFL, binding->original_flags);
-}
-
-void ferry__binding_commit(ferry__binding *binding)
-{
-    if (binding->is_inherited)
-        (void)fcntl(binding->fd, F_SETFD, FD_CLOEXEC);
-}
-
-void ferry__binding_revert(ferry__binding *binding)
-{
-    restore_flags(binding);
-    if (binding->is_inherited)
-        return;
-    remove_path(binding);
-    (void)ferry__close(binding->fd);
-}
-
-int ferry__binding_close(ferry__binding *binding)
+static int close_one(ferry__binding *binding)
 {
     restore_flags(binding);
     remove_path(binding);
     int error = ferry__close(binding->fd) == 0 || errno == EINTR ? 0 : -errno;
     binding->fd = -1;
+    return error;
+}
+
+void ferry__bindings_commit(ferry__bindings *bindings)
+{
+    for (unsigned i = 0; i < bindings->count; i++)
+        if (bindings->list[i].is_inherited)
+            (void)fcntl(bindings->list[i].fd, F_SETFD, FD_CLOEXEC);
+}
+
+void ferry__bindings_revert(ferry__bindings *bindings)
+{
+    for (unsigned i = 0; i < bindings->count; i++)
+        revert(&bindings->list[i]);
+}
+
+int ferry__bindings_close(ferry__bindings *bindings)
+{
+    int error = 0;
+    for (unsigned i = 0; i < bindings->count; i++) {
+        int one = close_one(&bindings->list[i]);
+        if (error == 0)
+            error = one;
+    }
     return error;
 }

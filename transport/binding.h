@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A binding: a listening socket, made or inherited, and what is to be put back when it is closed:
- * the path of a unix socket, the flags of an inherited one.
+ * the path of a unix socket, the flags of an inherited one. A listener has several where its name
+ * has several addresses, since whoever looks that up may try any of them.
  */
 #ifndef FERRY_TRANSPORT_BINDING_H
 #define FERRY_TRANSPORT_BINDING_H
@@ -22,18 +23,25 @@ typedef struct ferry__binding {
     ino_t path_inode;
 } ferry__binding;
 
+/* One for each address that a name stands for. */
+typedef struct ferry__bindings {
+    unsigned count;
+    ferry__binding list[FERRY__MOST_ENDPOINTS];
+} ferry__bindings;
+
 /*
- * Gives a listening socket at an address. Blocks while names are looked up.
+ * Gives listening sockets at an address: at all that it stands for and this host has, all at the
+ * same port. Blocks while names are looked up.
  * @param ret_phase where it failed. @return 0, or the errnos of ferry_listen in its phases.
  */
-int ferry__binding_open(const ferry__address *address, const ferry_listen_options *options,
-                        ferry__binding *ret_binding, ferry_phase *ret_phase);
+int ferry__bindings_open(const ferry__address *address, const ferry_listen_options *options,
+                         ferry__bindings *ret_bindings, ferry_phase *ret_phase);
 
 /* Then either takes an inherited fd for good, or leaves everything as it was. */
-void ferry__binding_commit(ferry__binding *binding);
-void ferry__binding_revert(ferry__binding *binding);
+void ferry__bindings_commit(ferry__bindings *bindings);
+void ferry__bindings_revert(ferry__bindings *bindings);
 
-/* Closes it, and removes its path. @return 0, or what close(2) said. */
-int ferry__binding_close(ferry__binding *binding);
+/* Closes them, and removes their paths. @return 0, or what close(2) said. */
+int ferry__bindings_close(ferry__bindings *bindings);
 
 #endif

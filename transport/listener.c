@@ -28,6 +28,7 @@ void ferry__listener_unref(ferry_listener *listener)
 {
     if (atomic_fetch_sub_explicit(&listener->refs, 1, memory_order_acq_rel) != 1)
         return;
+    ferry__release(listener->acceptors);
     ferry__settings_unref(listener->settings);
     ferry__inbox_unref(listener->home);
     ferry__service_unref(listener->service);
@@ -76,7 +77,7 @@ static void start_closing(ferry_listener *listener)
     if (atomic_exchange(&listener->is_closing, true))
         return;
     ferry__promise_set_created(&listener->closed, ferry__clock_now());
-    for (unsigned i = 0; i < listener->service->owner_count; i++)
+    for (unsigned i = 0; i < listener->acceptor_count; i++)
         ferry__owner_post(listener->acceptors[i].owner, &listener->acceptors[i].close_mail);
 }
 
@@ -103,7 +104,7 @@ static const ferry_listener *listener_of(const ferry__member *member)
 static bool is_subject(const ferry__member *member, const void *subject)
 {
     const ferry_listener *listener = listener_of(member);
-    for (unsigned i = 0; i < listener->service->owner_count; i++) {
+    for (unsigned i = 0; i < listener->acceptor_count; i++) {
         if (subject == &listener->acceptors[i].task)
             return true;
     }
@@ -113,7 +114,8 @@ static bool is_subject(const ferry__member *member, const void *subject)
 static void add_name(const ferry__member *member, ferry__line *line)
 {
     char address[128];
-    (void)ferry__endpoint_format(&listener_of(member)->binding.endpoint, address, sizeof address);
+    (void)ferry__endpoint_format(&listener_of(member)->bindings.list[0].endpoint, address,
+                                 sizeof address);
     ferry__line_add(line, "listener %s", address);
     ferry__line_add_label(line, listener_of(member)->settings->options.label);
 }
@@ -124,7 +126,7 @@ static bool add_state(ferry__member *member, ferry__line *line)
     if (atomic_load(&listener->accepting) == 0)
         return false;
     uint64_t accepted = 0;
-    for (unsigned i = 0; i < listener->service->owner_count; i++)
+    for (unsigned i = 0; i < listener->acceptor_count; i++)
         accepted += atomic_load_explicit(&listener->acceptors[i].accepted, memory_order_relaxed);
     ferry__line_add(line, "%" PRIu64 " accepted", accepted);
     if (listener->options.limit_streams > 0)
@@ -173,7 +175,7 @@ void ferry__listener_stop_telling(ferry_listener *listener)
     ferry__inbox_unref(home);
 }
 
-/* Everything but its binding. Takes nothing but memory. */
+/* Everything but its bindings and acceptors. Takes nothing but memory. */
 static int create(ferry_service *service, const ferry_listen_options *options,
                   ferry_listener **ret_listener)
 {
@@ -181,10 +183,8 @@ static int create(ferry_service *service, const ferry_listen_options *options,
     int error = ferry__find_home(!options->on_owner, &home);
     if (error != 0)
         return error;
-    unsigned count = service->owner_count;
     ferry__settings *settings = ferry__settings_create(options->stream);
-    ferry_listener *listener =
-        ferry__allocate_zeroed(sizeof *listener + count * sizeof listener->acceptors[0]);
+    ferry_listener *listener = ferry__allocate_zeroed(sizeof *listener);
     if (settings == NULL || listener == NULL) {
         ferry__settings_unref(settings);
         ferry__release(listener);
@@ -192,7 +192,6 @@ static int create(ferry_service *service, const ferry_listen_options *options,
     }
     atomic_init(&listener->refs, 3); /* the program's, the acceptors', the promise's */
     atomic_init(&listener->users, 1);
-    atomic_init(&listener->accepting, count);
     atomic_init(&listener->unsettled, 1);
     atomic_init(&listener->telling, 1);
     listener->release_mail.deliver = deliver_release;
@@ -217,45 +216,72 @@ static void discard(ferry_listener *listener)
     ferry__listener_unref(listener);
 }
 
-/* Gives it its binding. */
+/* Gives it its bindings. */
 static int bind_to(ferry_listener *listener, const ferry__address *address, ferry_phase *ret_phase)
 {
-    int error = ferry__binding_open(address, &listener->options, &listener->binding, ret_phase);
+    int error = ferry__bindings_open(address, &listener->options, &listener->bindings, ret_phase);
     if (error != 0)
         return error;
     *ret_phase = FERRY_PHASE_SOCKET;
-    error = ferry__settings_check(&listener->settings->options, &listener->binding.sort);
+    error = ferry__settings_check(&listener->settings->options, &listener->bindings.list[0].sort);
     if (error != 0)
-        ferry__binding_revert(&listener->binding);
+        ferry__bindings_revert(&listener->bindings);
     return error;
 }
 
-static void release_owners(ferry_service *service)
+static void release_owners(const ferry_listener *listener, unsigned bindings)
 {
-    for (unsigned i = 0; i < service->owner_count; i++)
-        ferry__owner_release(service->owners[i]);
+    for (unsigned i = 0; i < bindings * listener->service->owner_count; i++)
+        ferry__owner_release(listener->acceptors[i].owner);
+}
+
+/* For each acceptor one. */
+static int hold_owners(const ferry_listener *listener)
+{
+    for (unsigned i = 0; i < listener->bindings.count; i++) {
+        int error = ferry__service_hold_owners(listener->service);
+        if (error != 0) {
+            release_owners(listener, i);
+            return error;
+        }
+    }
+    return 0;
+}
+
+static int make_acceptors(ferry_listener *listener)
+{
+    ferry_service *service = listener->service;
+    unsigned owners = service->owner_count, count = owners * listener->bindings.count;
+    listener->acceptors = ferry__allocate_zeroed(count * sizeof listener->acceptors[0]);
+    if (listener->acceptors == NULL)
+        return -ENOMEM;
+    listener->acceptor_count = count;
+    atomic_init(&listener->accepting, count);
+    for (unsigned i = 0; i < count; i++)
+        ferry__acceptor_init(&listener->acceptors[i], listener,
+                             &listener->bindings.list[i / owners], service->owners[i % owners]);
+    return 0;
 }
 
 /* Gives it its owners and its place in the service: the last that can fail. */
 static int join(ferry_listener *listener)
 {
-    ferry_service *service = listener->service;
-    int error = ferry__service_hold_owners(service);
+    int error = make_acceptors(listener);
+    if (error == 0)
+        error = hold_owners(listener);
     if (error != 0)
         return error;
-    for (unsigned i = 0; i < service->owner_count; i++)
-        ferry__acceptor_init(&listener->acceptors[i], listener, service->owners[i]);
-    error = ferry__service_remember(service, &listener->member);
+    error = ferry__service_remember(listener->service, &listener->member);
     if (error != 0)
-        release_owners(service);
+        release_owners(listener, listener->bindings.count);
     return error;
 }
 
 static void start(ferry_listener *listener)
 {
-    ferry__binding_commit(&listener->binding);
+    ferry__bindings_commit(&listener->bindings);
     /* Whatever happens meanwhile, no acceptor ends before it has got this. */
-    for (unsigned i = 0; i < listener->service->owner_count; i++)
+    for (unsigned i = 0; i < listener->acceptor_count; i++)
         ferry__owner_post(listener->acceptors[i].owner, &listener->acceptors[i].start_mail);
 }
 
@@ -290,7 +316,7 @@ static int listen_at(ferry_service *service, const char *text, const ferry_liste
     return 0;
 
 undo_bind:
-    ferry__binding_revert(&listener->binding);
+    ferry__bindings_revert(&listener->bindings);
 undo_create:
     discard(listener);
     return error;
@@ -312,7 +338,7 @@ int ferry_listener_get_address(ferry_listener *listener, char *buffer, size_t si
 {
     if (listener == NULL || (buffer == NULL && size > 0))
         return -EINVAL;
-    return ferry__endpoint_format(&listener->binding.endpoint, buffer, size);
+    return ferry__endpoint_format(&listener->bindings.list[0].endpoint, buffer, size);
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
 /*
  * A listener's inside. listener.c is its face to any thread, acceptor.c its owners' side.
  *
- * A listener has an acceptor on each of its service's own owners: on the front owner alone with
+ * A listener has an acceptor for each of its bindings on each of its service's own owners: on the front owner alone with
  * dedicated placement, on every shared owner else. All of them watch one listening fd, each in its
  * own epoll set, so that a connection wakes them all; one takes it, and its stream stays where it
  * was taken: nothing is handed over. Who has more streams than the least loaded leaves it to the
@@ -31,7 +31,7 @@
 
 #include <ferry/listen.h>
 
-/* A listener on one owner. */
+/* One binding of a listener's on one owner. */
 typedef struct ferry__acceptor {
     /* Any thread. */
     atomic_bool wants_room; /* it stopped at the limit: whoever makes room is to tell it */
@@ -42,7 +42,8 @@ typedef struct ferry__acceptor {
 
     /* Set when it is made. */
     ferry_listener *listener;
-    ferry__owner *owner; /* a hold until it has ended */
+    const ferry__binding *binding; /* of the listener's */
+    ferry__owner *owner;           /* a hold until it has ended */
 
     /* The owner's. */
     ferry__task task;
@@ -76,10 +77,11 @@ struct ferry_listener {
     ferry__member member;   /* of the service */
     ferry__calls *calls;
     ferry_listen_options options;
-    ferry__settings *settings;   /* its streams': a reference */
-    ferry__inbox *home;          /* where on_stream is called, a reference; NULL: on owners */
-    ferry__binding binding;      /* closed by the last acceptor */
-    ferry__acceptor acceptors[]; /* one for each of the service's owners */
+    ferry__settings *settings; /* its streams': a reference */
+    ferry__inbox *home;        /* where on_stream is called, a reference; NULL: on owners */
+    ferry__bindings bindings;  /* closed by the last acceptor */
+    unsigned acceptor_count;
+    ferry__acceptor *acceptors; /* those of a binding are in the order of the service's owners */
 };
 
 ferry_listener *ferry__listener_ref(ferry_listener *listener);
@@ -95,6 +97,7 @@ void ferry__listener_stop_telling(ferry_listener *listener);
 void ferry__listener_stream_ended(ferry_listener *listener);
 
 /* Sets one up; it starts with its first mail. */
-void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener, ferry__owner *owner);
+void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,
+                          const ferry__binding *binding, ferry__owner *owner);
 
 #endif

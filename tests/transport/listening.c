@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/resource.h>
@@ -114,7 +115,7 @@ static int dial_endpoint(const ferry__endpoint *endpoint)
 
 static int dial(const ferry_listener *listener)
 {
-    return dial_endpoint(&listener->binding.endpoint);
+    return dial_endpoint(&listener->bindings.list[0].endpoint);
 }
 
 /* A listener's port at another address. */
@@ -122,7 +123,8 @@ static int dial_at(const ferry_listener *listener, int family, const char *host)
 {
     ferry__endpoint to = {.size = family == AF_INET ? sizeof to.address.v4 : sizeof to.address.v6};
     to.address.any.sa_family = (sa_family_t)family;
-    in_port_t port = listener->binding.endpoint.address.v6.sin6_port; /* the same place as in v4 */
+    in_port_t port =
+        listener->bindings.list[0].endpoint.address.v6.sin6_port; /* the same place as in v4 */
     to.address.v4.sin_port = port;
     check_eq(inet_pton(family, host,
                        family == AF_INET ? (void *)&to.address.v4.sin_addr
@@ -423,6 +425,60 @@ PROMISE(listening, failure_names_its_step)
     ferry_service_destroy(service);
 }
 
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **ret_list);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **ret_list);
+
+/* What the name "several" stands for: one of them twice, and one that is not this host's. */
+static const char *const several[] = {"192.0.2.1", "127.0.0.1", "127.0.0.2", "127.0.0.1", NULL};
+
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **ret_list)
+{
+    if (host == NULL || strcmp(host, "several") != 0)
+        return __real_getaddrinfo(host, port, hints, ret_list);
+    for (unsigned i = 0; several[i] != NULL; i++, ret_list = &(*ret_list)->ai_next)
+        check_eq(__real_getaddrinfo(several[i], port, hints, ret_list), 0);
+    return 0;
+}
+
+PROMISE_BOTH(listening, name_with_several_addresses_is_had_at_each)
+{
+    static const char *const hosts[] = {"127.0.0.1", "127.0.0.2"};
+    ferry_service *service = service_start(placement);
+    guests seen = {0};
+    ferry_listen_options options = options_for(&seen, true);
+    options.limit_streams = 2;
+    ferry_listener *listener = listen_with(service, "several:0", options);
+    for (unsigned i = 0; i < 8; i++) {
+        int fd = dial_at(listener, AF_INET, hosts[i % 2]);
+        check_hello(fd);
+        close(fd);
+    }
+    ferry__endpoint second = listener->bindings.list[1].endpoint;
+    close_listener(listener);
+    check_eq(dial_endpoint(&second), -ECONNREFUSED);
+    ferry_service_destroy(service);
+}
+
+PROMISE(listening, name_is_had_at_all_its_addresses_or_at_none)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    guests seen = {0};
+    ferry_listen_options options = options_for(&seen, true);
+    ferry_listener *taken = listen_with(service, "127.0.0.2:0", options);
+    char name[64], other[64];
+    unsigned port = ntohs(taken->bindings.list[0].endpoint.address.v4.sin_port);
+    (void)snprintf(name, sizeof name, "several:%u", port);
+    (void)snprintf(other, sizeof other, "127.0.0.1:%u", port);
+    check_refused(service, name, options, -EADDRINUSE, FERRY_PHASE_BIND);
+    close_listener(listen_with(service, other, options));
+    close_listener(taken);
+    close_listener(listen_with(service, name, options));
+    ferry_service_destroy(service);
+}
+
 PROMISE(listening, bad_input_is_einval)
 {
     ferry_service *service = service_start(FERRY_SHARED);
@@ -678,8 +734,8 @@ PROMISE_BOTH(listening, accepted_streams_have_the_options_of_tcp_asked_for)
     ferry_listen_options options = options_for(&seen, true);
     options.stream = &of_tcp;
     ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
-    check(listener->binding.sort.has_no_delay); /* so no stream of it costs a call */
-    check_eq(listener->binding.sort.unsent_bytes, of_tcp.limit_unsent_bytes);
+    check(listener->bindings.list[0].sort.has_no_delay); /* so no stream of it costs a call */
+    check_eq(listener->bindings.list[0].sort.unsent_bytes, of_tcp.limit_unsent_bytes);
     check_tcp_options_of_guest(listener, &seen);
     close_listener(listener);
     listener = listen_with(service, at_name(), options);
@@ -823,8 +879,8 @@ PROMISE(listening, service_managers_sockets_are_taken_over)
     guests seen = {0};
     ferry_listener *by_name = listen_at(service, "systemd:web", &seen, true);
     ferry_listener *by_place = listen_at(service, "systemd:0", &seen, true);
-    check_eq(by_name->binding.fd, 4);
-    check_eq(by_place->binding.fd, 3);
+    check_eq(by_name->bindings.list[0].fd, 4);
+    check_eq(by_place->bindings.list[0].fd, 3);
     check((fcntl(3, F_GETFD) & FD_CLOEXEC) != 0);
     int clients[2] = {dial(by_name), dial(by_place)};
     for (unsigned i = 0; i < 2; i++) {
@@ -935,7 +991,7 @@ PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
     ferry_service *service = service_start(placement);
     guests seen = {0};
     ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
-    const ferry__endpoint *endpoint = &listener->binding.endpoint;
+    const ferry__endpoint *endpoint = &listener->bindings.list[0].endpoint;
     int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     famine hunger = {0};
     use_up_fds(&hunger);
@@ -1235,7 +1291,7 @@ static void race(ferry_placement placement, bool on_owner, bool destroys)
                                               .on_owner = on_owner,
                                               .limit_streams = round % 2 == 0 ? 0 : 5};
         ferry_listener *listener = listen_with(service, at_name(), options);
-        flood water = {.to = listener->binding.endpoint};
+        flood water = {.to = listener->bindings.list[0].endpoint};
         pthread_t threads[FLOODERS];
         for (unsigned i = 0; i < FLOODERS; i++)
             check_eq(pthread_create(&threads[i], NULL, connect_again_and_again, &water), 0);

@@ -77,6 +77,9 @@ typedef struct ferry_listen_options {
 /*
  * Listens at an address, and hands each connection to on_stream.
  *
+ * A name that stands for several addresses is listened at on all of them that this host has, at one
+ * port: clients may try any. If one of them is taken it fails.
+ *
  * A unix socket's path that no process listens at any more is replaced, by one of those who try it at
  * once: there is a file PATH.ferry-lock meanwhile. Closing removes the path, if it is still the one
  * that was made. So a relative path needs the same working directory then.
@@ -110,8 +113,8 @@ FERRY_API int ferry_listen(ferry_service *service, const char *address,
                            const ferry_listen_options *options, ferry_listener **ret_listener);
 
 /*
- * Tells where a listener listens: "127.0.0.1:4711", "[::]:4711", "unix:/path", "unix:@name". Also
- * once it is closed.
+ * Tells where a listener listens: "127.0.0.1:4711", "[::]:4711", "unix:/path", "unix:@name". Of
+ * several addresses, the first. Also once it is closed.
  *
  * Threads: any. Never blocks.
  * @param buffer gets at most size bytes, NUL included.
