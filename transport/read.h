@@ -45,15 +45,16 @@ static inline ferry__read_step ferry__read_over(int error, ferry_phase phase)
 
 /* A kind of read: constant, one for each. */
 struct ferry__read_type {
+    /* Any thread, at submit. Checks what is asked for, before anything is taken. @param wanted as its
+     * kind has it. @return 0, or those errnos of its submit. */
+    int (*check)(const void *wanted, const ferry_request_options *options);
+
     /*
-     * Any thread, at submit. Makes one, taking all it holds. @param wanted what was asked for, as its
-     * kind has it. @return 0, or the errnos of its submit with nothing taken.
+     * Likewise, once it is let in. Makes one, taking all it holds.
+     * @return 0, or the errnos of its submit with nothing taken.
      */
     int (*create)(ferry_stream *stream, const void *wanted, const ferry_request_options *options,
                   ferry__inbox *home, ferry__request **ret_request);
-
-    /* Likewise, if the submit fails after that: gives everything back. May be NULL. */
-    void (*give_back)(ferry__request *request);
 
     /* The rest: the owner only. */
 

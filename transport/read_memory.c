@@ -25,8 +25,9 @@ static reading *reading_of(ferry__request *request)
 
 /* ---- at submit ------------------------------------------------------------------------------- */
 
-static int check(const ferry_read *wanted, const ferry_request_options *options)
+static int check(const void *what, const ferry_request_options *options)
 {
+    const ferry_read *wanted = what;
     if ((wanted->data == NULL && wanted->size > 0) || (unsigned)wanted->mode > FERRY_READ_TO_END ||
         (wanted->mode == FERRY_READ_UNTIL &&
          (wanted->delimiter == NULL || wanted->delimiter_length == 0)))
@@ -40,11 +41,8 @@ static int create(ferry_stream *stream, const void *what, const ferry_request_op
                   ferry__inbox *home, ferry__request **ret_request)
 {
     const ferry_read *wanted = what;
-    int error = check(wanted, options);
-    if (error != 0)
-        return error;
     size_t delimiter_length = wanted->mode == FERRY_READ_UNTIL ? wanted->delimiter_length : 0;
-    error =
+    int error =
         ferry__request_create_read(stream, &ferry__read_memory, sizeof(reading) + delimiter_length,
                                    options, home, ret_request);
     if (error != 0)
@@ -164,6 +162,7 @@ static void conclude(ferry__request *request, int error)
 }
 
 const ferry__read_type ferry__read_memory = {
+    .check = check,
     .create = create,
     .feed = feed,
     .ask = ask,

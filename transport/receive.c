@@ -59,15 +59,21 @@ static int take(storing *self, const ferry_file *file, size_t path_size, ferry__
     return ferry__target_take(&self->target, file, path, calls);
 }
 
-static int create(ferry_stream *stream, const void *wanted, const ferry_request_options *options,
-                  ferry__inbox *home, ferry__request **ret_request)
+static int check(const void *wanted, const ferry_request_options *options)
 {
     const ferry_file *file = wanted;
     if (options != NULL && options->completion != FERRY_ACCEPTED)
         return -EINVAL;
-    size_t path_size = file->path != NULL ? strnlen(file->path, PATH_MAX) + 1 : 0;
-    if (path_size > PATH_MAX)
+    if (file->path != NULL && strnlen(file->path, PATH_MAX) == PATH_MAX)
         return -ENAMETOOLONG;
+    return ferry__target_check(file);
+}
+
+static int create(ferry_stream *stream, const void *wanted, const ferry_request_options *options,
+                  ferry__inbox *home, ferry__request **ret_request)
+{
+    const ferry_file *file = wanted;
+    size_t path_size = file->path != NULL ? strlen(file->path) + 1 : 0;
     ferry__request *request;
     int error = ferry__request_create_read(stream, &ferry__read_to_file,
                                            sizeof(storing) + path_size, options, home, &request);
@@ -80,11 +86,6 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
     }
     *ret_request = request;
     return 0;
-}
-
-static void give_back(ferry__request *request)
-{
-    ferry__target_give_back(&storing_of(request)->target);
 }
 
 int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
@@ -309,8 +310,8 @@ static void conclude(ferry__request *request, int error)
 }
 
 const ferry__read_type ferry__read_to_file = {
+    .check = check,
     .create = create,
-    .give_back = give_back,
     .feed = feed,
     .ask = ask,
     .undo = undo,

@@ -63,8 +63,10 @@ static void deliver_return(ferry__mail *mail, bool receiver_gone);
 
 /* ---- at submit ------------------------------------------------------------------------------- */
 
-static int check(const order *asked)
+static int check(const void *wanted, const ferry_request_options *options)
 {
+    (void)options;
+    const order *asked = wanted;
     if (asked->to == NULL || (asked->length < 0 && asked->length != FERRY_TO_END) ||
         (asked->flags & ~FERRY_RELAY_KEEP_OPEN) != 0)
         return -EINVAL;
@@ -75,9 +77,7 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
                   ferry__inbox *home, ferry__request **ret_request)
 {
     const order *asked = wanted;
-    int error = check(asked);
-    if (error == 0)
-        error = ferry__request_create_read(stream, &ferry__read_to_stream, sizeof(relay), options,
+    int error = ferry__request_create_read(stream, &ferry__read_to_stream, sizeof(relay), options,
                                            home, ret_request);
     if (error != 0)
         return error;
@@ -91,12 +91,6 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
     (void)ferry_stream_ref(stream);
     (void)ferry_stream_ref(asked->to);
     return 0;
-}
-
-static void give_back(ferry__request *request)
-{
-    (void)ferry_stream_unref(relay_of(request)->asked.to);
-    (void)ferry_stream_unref(request->stream);
 }
 
 int ferry_stream_relay(ferry_stream *from, ferry_stream *to, int64_t length, unsigned flags,
@@ -293,12 +287,13 @@ static void conclude(ferry__request *request, int error)
     result->method = self->outcome.method;
     result->remaining = to_end ? 0 : (uint64_t)self->asked.length - result->sent;
     result->at_end = error == 0 && to_end;
-    give_back(request);
+    (void)ferry_stream_unref(self->asked.to);
+    (void)ferry_stream_unref(request->stream);
 }
 
 const ferry__read_type ferry__read_to_stream = {
+    .check = check,
     .create = create,
-    .give_back = give_back,
     .feed = feed,
     .undo = undo,
     .conclude = conclude,

@@ -19,32 +19,27 @@ enum { MOST_INLINE = 1024 };
 /* More would take gigabytes; and so few cannot overflow a size. */
 enum { MOST_PARTS = INT_MAX / 64 };
 
-/* What a request needs beside its parts, and how many bytes it is to move. */
-typedef struct needs {
-    size_t size;           /* of the whole allocation */
-    size_t sources;        /* how many parts have one */
-    uint64_t memory_bytes; /* in memory parts, copied or not */
-    int64_t planned_bytes; /* these, and the explicit lengths of sources */
-} needs;
-
-static int plan(needs *sum, uint64_t bytes)
+static int plan(ferry__plan *sum, uint64_t bytes)
 {
     return __builtin_add_overflow(sum->planned_bytes, bytes, &sum->planned_bytes) ? -EOVERFLOW : 0;
 }
 
-static int add_memory_needs(needs *sum, const ferry_part *part)
+static int add_memory_needs(ferry__plan *sum, const ferry_part *part)
 {
     if (part->data == NULL && part->length > 0)
         return -EINVAL;
     if (part->kind == FERRY_PART_COPY && part->length <= MOST_INLINE &&
         __builtin_add_overflow(sum->size, part->length, &sum->size))
         return -EOVERFLOW; /* 32 bits: of one piece of memory there may be many copies */
-    sum->memory_bytes += part->length;
+    sum->cost.memory_bytes += part->length;
     return plan(sum, part->length);
 }
 
-static int add_file_needs(needs *sum, const ferry_file *file)
+static int add_file_needs(ferry__plan *sum, const ferry_file *file)
 {
+    int error = ferry__source_check(file);
+    if (error != 0)
+        return error;
     sum->sources++;
     if (file->path != NULL) {
         size_t size = strnlen(file->path, PATH_MAX) + 1;
@@ -56,13 +51,16 @@ static int add_file_needs(needs *sum, const ferry_file *file)
     return file->length > 0 ? plan(sum, (uint64_t)file->length) : 0;
 }
 
-static int add_generator_needs(needs *sum, int64_t length)
+static int add_generator_needs(ferry__plan *sum, const ferry_part *part)
 {
+    int64_t length = part->generate_length;
+    if (part->generate == NULL || (length < 0 && length != FERRY_TO_END))
+        return -EINVAL;
     sum->sources++;
     return length > 0 ? plan(sum, (uint64_t)length) : 0;
 }
 
-static int add_part_needs(needs *sum, const ferry_part *part)
+static int add_part_needs(ferry__plan *sum, const ferry_part *part)
 {
     switch (part->kind) {
     case FERRY_PART_COPY:
@@ -70,14 +68,14 @@ static int add_part_needs(needs *sum, const ferry_part *part)
     case FERRY_PART_GIVE:
         return add_memory_needs(sum, part);
     case FERRY_PART_GENERATE:
-        return add_generator_needs(sum, part->generate_length);
+        return add_generator_needs(sum, part);
     case FERRY_PART_FILE:
         return add_file_needs(sum, &part->file);
     }
     return -EINVAL;
 }
 
-static int add_needs(needs *sum, const ferry_part parts[], size_t count, bool with_extras)
+static int add_needs(ferry__plan *sum, const ferry_part parts[], size_t count, bool with_extras)
 {
     if (parts == NULL && count > 0)
         return -EINVAL;
@@ -164,7 +162,8 @@ static int take_generator(ferry__part *part, const ferry_part *wanted, layout *r
 {
     part->left = wanted->generate_length > 0 ? (uint64_t)wanted->generate_length : 0;
     part->source = rest->sources++;
-    return ferry__source_take_generator(part->source, wanted);
+    ferry__source_take_generator(part->source, wanted);
+    return 0;
 }
 
 /* Fills in one part. */
@@ -298,25 +297,45 @@ static void release(ferry__request *request, const ferry__promise_type *type)
         ferry__release(request);
 }
 
-/* How many bytes its sources have, as far as that can be told before they are opened. */
-static uint64_t estimate(const ferry__request *request)
+/* How many bytes the sources have, as far as that can be told before they are opened. */
+static uint64_t estimate(const ferry_part parts[], size_t count)
 {
     uint64_t sum = 0;
-    for (size_t i = 0; i < request->part_count; i++) {
-        const ferry__part *part = &request->parts[i];
-        if (part->source != NULL)
-            sum += part->left > 0 ? part->left : ferry__source_estimate(part->source);
+    for (size_t i = 0; i < count; i++) {
+        const ferry_part *part = &parts[i];
+        if (part->kind == FERRY_PART_FILE)
+            sum += ferry__source_estimate(&part->file);
+        else if (part->kind == FERRY_PART_GENERATE && part->generate_length > 0)
+            sum += (uint64_t)part->generate_length;
     }
     return sum <= INT64_MAX ? sum : INT64_MAX;
 }
 
 static const ferry_request_options no_options;
 
-static int check_options(const ferry_request_options *options)
+int ferry__request_check_options(const ferry_request_options *options)
 {
+    if (options == NULL)
+        return 0;
     if (options->timeout_ms < 0 || options->progress_interval_ms < 0 ||
         (unsigned)options->completion > FERRY_ACKED)
         return -EINVAL;
+    return 0;
+}
+
+int ferry__request_plan(const ferry_stream *stream, const ferry_part parts[], size_t count,
+                        const ferry_request_options *options, ferry__plan *ret_plan)
+{
+    if (ferry__request_check_options(options) != 0)
+        return -EINVAL;
+    *ret_plan = (ferry__plan){0};
+    int error = add_needs(ret_plan, parts, count, options != NULL && needs_extras(options));
+    if (error != 0)
+        return error;
+    ferry__cost *cost = &ret_plan->cost;
+    cost->source_bytes = (uint64_t)ret_plan->planned_bytes - cost->memory_bytes;
+    if (ret_plan->sources > 0 && ferry__admission_counts_files(stream))
+        cost->source_bytes = estimate(parts, count);
     return 0;
 }
 
@@ -340,31 +359,26 @@ __attribute__((always_inline)) static inline void init(
 }
 
 int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],
-                          size_t count, const ferry_request_options *options, ferry__inbox *home,
+                          size_t count, const ferry__plan *plan,
+                          const ferry_request_options *options, ferry__inbox *home,
                           ferry__request **ret_request)
 {
     if (options == NULL)
         options = &no_options;
-    if (check_options(options) != 0)
-        return -EINVAL;
-    needs sum = {0};
     bool with_extras = needs_extras(options);
-    int error = add_needs(&sum, parts, count, with_extras);
-    if (error != 0)
-        return error;
     ferry__label *label;
-    error = ferry__label_create(options->label, &label);
+    int error = ferry__label_create(options->label, &label);
     if (error != 0)
         return error;
-    const ferry__promise_type *type = choose_type(kind, with_extras, sum.size);
-    ferry__request *request = allocate(stream, type, sum.size);
+    const ferry__promise_type *type = choose_type(kind, with_extras, plan->size);
+    ferry__request *request = allocate(stream, type, plan->size);
     if (request == NULL) {
         ferry__label_free(label);
         return -ENOMEM;
     }
     ferry__extras *extras = (ferry__extras *)(void *)&request->parts[count];
     ferry__source *sources = (ferry__source *)(void *)(extras + with_extras);
-    layout rest = {sources, (unsigned char *)(sources + sum.sources), stream};
+    layout rest = {sources, (unsigned char *)(sources + plan->sources), stream};
     error = take_parts(request, parts, count, rest);
     if (error != 0) {
         ferry__label_free(label);
@@ -373,11 +387,8 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     }
     init(request, type, stream, kind, options, home, with_extras ? extras : NULL, label);
     request->part_count = count;
-    request->cost.memory_bytes = sum.memory_bytes;
-    request->cost.source_bytes = (uint64_t)sum.planned_bytes - sum.memory_bytes;
-    if (sum.sources > 0 && ferry__admission_counts_files(stream))
-        request->cost.source_bytes = estimate(request);
-    init_progress(request, sum.sources > 0);
+    request->cost = plan->cost;
+    init_progress(request, plan->sources > 0);
     *ret_request = request;
     return 0;
 }
@@ -393,8 +404,6 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *typ
 {
     if (options == NULL)
         options = &no_options;
-    if (check_options(options) != 0)
-        return -EINVAL;
     size_t extras_at = round_up(sizeof(ferry__request) + size, _Alignof(ferry__extras));
     bool with_extras = needs_extras(options);
     ferry__label *label;
@@ -416,14 +425,6 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *typ
     ferry__request_read(request)->type = type;
     *ret_request = request;
     return 0;
-}
-
-void ferry__request_discard(ferry__request *request)
-{
-    give_back_parts(request, request->part_count);
-    if (request->kind == FERRY__READ && ferry__request_read(request)->type->give_back != NULL)
-        ferry__request_read(request)->type->give_back(request);
-    (void)ferry_promise_unref(&request->promise);
 }
 
 ferry__request *ferry__request_of_mail(ferry__mail *mail)

@@ -6,7 +6,7 @@
  * the promise's last reference. What its parts hold (fds, given buffers) is released earlier, just
  * before it settles.
  *
- *   any thread: create -> posted    owner: begin (receipt) -> prepare (perhaps already ahead of its
+ *   any thread: plan -> admitted -> create -> posted    owner: begin (receipt) -> prepare (perhaps already ahead of its
  * turn) -> bytes move -> finish -> settled
  *
  * It may finish before its turn, or midway: cancelled (by mail of its own) or out of time.
@@ -107,26 +107,39 @@ static inline ferry__read *ferry__request_read(ferry__request *request)
     return (ferry__read *)(void *)request->parts;
 }
 
+/* What a request of parts takes: known before anything of it is taken, or allocated. */
+typedef struct ferry__plan {
+    size_t size;           /* of the whole allocation */
+    size_t sources;        /* how many parts have one */
+    int64_t planned_bytes; /* in memory parts, and the explicit lengths of sources */
+    ferry__cost cost;      /* what it is to be admitted with */
+} ferry__plan;
+
+/* Checks what is asked for, and plans it. @return 0, -EINVAL, -EOVERFLOW, -ENAMETOOLONG. */
+int ferry__request_plan(const ferry_stream *stream, const ferry_part parts[], size_t count,
+                        const ferry_request_options *options, ferry__plan *ret_plan);
+
+/* Checks the options of a read. @return 0, -EINVAL. */
+int ferry__request_check_options(const ferry_request_options *options);
+
 /*
- * Makes a request of parts, checking and taking all they hold. To be posted, it still needs
+ * Makes a request of parts as planned, taking all they hold. To be posted, it still needs
  * mail.deliver and, where anybody can see its result, promise.created_ns.
  * @param home the inbox to report to, or NULL.
  * @return 0, or the errnos of ferry_stream_send, with nothing taken.
  */
 int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],
-                          size_t count, const ferry_request_options *options, ferry__inbox *home,
+                          size_t count, const ferry__plan *plan,
+                          const ferry_request_options *options, ferry__inbox *home,
                           ferry__request **ret_request);
 
 /*
  * Makes a read, likewise, with its particulars to be filled in. @param size theirs, ferry__read
- * included. @return 0, -EINVAL, -ENOMEM.
+ * included. @return 0, -ENOMEM.
  */
 int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *type, size_t size,
                                const ferry_request_options *options, ferry__inbox *home,
                                ferry__request **ret_request);
-
-/* Unmakes a request that was not posted: what was given is the caller's again. */
-void ferry__request_discard(ferry__request *request);
 
 /* Opens all its sources. @return its prepare_error. */
 int ferry__request_open(ferry__request *request);

@@ -26,7 +26,9 @@ static int open_source(const ferry_file *file, ferry__source *source)
 {
     ferry_file whole = *file;
     whole.offset = 0;
-    int error = ferry__source_take(source, &whole, file->path, &ferry__calls_real);
+    int error = ferry__source_check(&whole);
+    if (error == 0)
+        error = ferry__source_take(source, &whole, file->path, &ferry__calls_real);
     if (error != 0)
         return error;
     uint64_t length;

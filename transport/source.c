@@ -34,7 +34,7 @@ static int check_flags(const ferry_file *file)
     return 0;
 }
 
-static int check(const ferry_file *file)
+int ferry__source_check(const ferry_file *file)
 {
     if ((file->path != NULL) + (file->fd >= 0) + (file->shared != NULL) != 1)
         return -EINVAL;
@@ -50,9 +50,6 @@ static int check(const ferry_file *file)
 int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path,
                        ferry__calls *calls)
 {
-    int error = check(file);
-    if (error != 0)
-        return error;
     *source = (ferry__source){
         .path = path,
         .dirfd = FERRY_CWD,
@@ -75,10 +72,8 @@ int ferry__source_take(ferry__source *source, const ferry_file *file, const char
     return ferry__file_take(file, calls, &source->fd, &source->dirfd);
 }
 
-int ferry__source_take_generator(ferry__source *source, const ferry_part *part)
+void ferry__source_take_generator(ferry__source *source, const ferry_part *part)
 {
-    if (part->generate == NULL)
-        return -EINVAL;
     *source = (ferry__source){
         .dirfd = FERRY_CWD,
         .fd = -1,
@@ -89,7 +84,6 @@ int ferry__source_take_generator(ferry__source *source, const ferry_part *part)
         .reserved_from = -1,
         .pipe = {-1, -1},
     };
-    return ferry__file_check_range(0, part->generate_length);
 }
 
 void ferry__source_give_back(ferry__source *source)
@@ -126,19 +120,19 @@ static int find_start(ferry__source *source, const struct stat *status)
     return 0;
 }
 
-uint64_t ferry__source_estimate(const ferry__source *source)
+uint64_t ferry__source_estimate(const ferry_file *file)
 {
     struct stat status;
-    if (source->asked_length != FERRY_TO_END || source->generate != NULL)
+    if (file->length != FERRY_TO_END)
+        return (uint64_t)file->length;
+    if (file->shared != NULL)
+        status = file->shared->status;
+    else if ((file->path != NULL ? fstatat(file->dirfd, file->path, &status, 0)
+                                 : fstat(file->fd, &status)) < 0)
         return 0;
-    if (source->shared != NULL)
-        status = source->shared->status;
-    else if ((source->path != NULL ? fstatat(source->dirfd, source->path, &status, 0)
-                                   : fstat(source->fd, &status)) < 0)
-        return 0;
-    int64_t start = source->asked_offset;
+    int64_t start = file->resume != NULL ? file->resume->offset : file->offset;
     if (start == FERRY_CURRENT)
-        start = source->path != NULL ? 0 : lseek(source->fd, 0, SEEK_CUR);
+        start = file->path != NULL ? 0 : lseek(file->fd, 0, SEEK_CUR);
     return has_known_size(&status) && start >= 0 && start < status.st_size
                ? (uint64_t)(status.st_size - start)
                : 0;

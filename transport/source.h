@@ -69,19 +69,23 @@ typedef struct ferry__source {
     int64_t patience_ns;       /* following: how long the last wait before a look was */
 } ferry__source;
 
+/* At submit, before anything is taken. Checks what is asked for. @return 0, -EINVAL, -EOVERFLOW. */
+int ferry__source_check(const ferry_file *file);
+
 /*
- * At submit. Checks what was asked and takes the fds. @param path its path's copy, in the request.
+ * At submit, once it is checked. Takes the fds. @param path its path's copy, in the request.
  * @return 0, or the errnos of ferry_stream_sendfile, with nothing taken.
  */
 int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path,
                        ferry__calls *calls);
 
 /* Likewise, for a generator part. */
-int ferry__source_take_generator(ferry__source *source, const ferry_part *part);
+void ferry__source_take_generator(ferry__source *source, const ferry_part *part);
 
-/* At submit, where files are counted. How many bytes it would be if it were opened now; 0 where that
- * is not known. Costs a system call, two where it begins at the fd's position. */
-uint64_t ferry__source_estimate(const ferry__source *source);
+/* At submit, where files are counted. How many bytes it is to be: its length or, to its end, what that
+ * would be if it were opened now; 0 where that is not known, which costs a system call, two where it
+ * begins at the fd's position. */
+uint64_t ferry__source_estimate(const ferry_file *file);
 
 /* After a later failure of the same submit: takes it back, leaving what was given to the caller. */
 void ferry__source_give_back(ferry__source *source);

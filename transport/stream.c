@@ -79,8 +79,9 @@ static int create(ferry__settings *settings, ferry_stream **ret_stream)
     ferry_stream *stream = allocate(&wanted);
     if (stream == NULL)
         return -ENOMEM;
-    int error =
-        ferry__request_create(stream, FERRY__CLOSE, NULL, 0, NULL, NULL, &stream->close_request);
+    const ferry__plan plan = {.size = sizeof(ferry__request)};
+    int error = ferry__request_create(stream, FERRY__CLOSE, NULL, 0, &plan, NULL, NULL,
+                                      &stream->close_request);
     if (error != 0) {
         ferry__release(stream);
         return error;
@@ -332,7 +333,7 @@ typedef struct submission {
     ferry__leftover *leftover;    /* what the last part's source is to leave; NULL: nothing */
     const ferry_request_options *options;
     uint64_t refused_by; /* admission flags */
-    uint64_t set;        /* likewise */
+    uint64_t set;        /* likewise: once nothing can fail any more */
     ferry__limit limited;
 } submission;
 
@@ -363,13 +364,20 @@ static int let_in(ferry_stream *stream, const submission *what, ferry__cost cost
 {
     if (what->read != NULL)
         return let_read_in(stream, what);
-    int error = ferry__admit(stream, cost, what->refused_by, what->set, what->limited);
+    int error = ferry__admit(stream, cost, what->refused_by, 0, what->limited);
     if (error == -EAGAIN && room_timeout(what) != 0)
         error = ferry__admit_in_time(stream, cost, what->refused_by,
                                      ferry__clock_deadline(room_timeout(what)));
-    if (error == 0 && what->set != 0)
-        ferry__admission_refuse(stream, what->set);
     return error;
+}
+
+/* It comes to nothing after all. */
+static void undo_let_in(ferry_stream *stream, const submission *what, ferry__cost cost)
+{
+    if (what->read != NULL)
+        ferry__admission_undo_read(stream);
+    else
+        ferry__admission_undo(stream, cost);
 }
 
 /* Whether the submitting thread is to hear of it. */
@@ -396,11 +404,27 @@ static void post(ferry_stream *stream, ferry__request *request)
     ferry__owner_unref(kept);
 }
 
-static int create_parts(ferry_stream *stream, const submission *what, ferry__inbox *home,
-                        ferry__request **ret_request)
+/* Checks everything, and takes nothing. */
+static int plan(ferry_stream *stream, const submission *what, ferry__plan *ret_plan)
 {
-    int error = ferry__request_create(stream, what->kind, what->parts, what->count, what->options,
-                                      home, ret_request);
+    if (what->read == NULL)
+        return ferry__request_plan(stream, what->parts, what->count, what->options, ret_plan);
+    *ret_plan = (ferry__plan){0};
+    int error = ferry__request_check_options(what->options);
+    if (error == 0)
+        error = what->read->check(what->wanted, what->options);
+    if (error != 0)
+        return error;
+    return ferry__intake_need(stream) != NULL ? 0 : -ENOMEM;
+}
+
+static int create_request(ferry_stream *stream, const submission *what, const ferry__plan *plan,
+                          ferry__inbox *home, ferry__request **ret_request)
+{
+    if (what->read != NULL)
+        return what->read->create(stream, what->wanted, what->options, home, ret_request);
+    int error = ferry__request_create(stream, what->kind, what->parts, what->count, plan,
+                                      what->options, home, ret_request);
     if (error != 0 || what->leftover == NULL || what->count == 0)
         return error;
     ferry__source *last = (*ret_request)->parts[what->count - 1].source;
@@ -409,38 +433,41 @@ static int create_parts(ferry_stream *stream, const submission *what, ferry__inb
     return 0;
 }
 
-static int create_request(ferry_stream *stream, const submission *what, ferry__inbox *home,
-                          ferry__request **ret_request)
-{
-    if (what->read == NULL)
-        return create_parts(stream, what, home, ret_request);
-    if (ferry__intake_need(stream) == NULL)
-        return -ENOMEM;
-    return what->read->create(stream, what->wanted, what->options, home, ret_request);
-}
-
-static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
+/* What no submit may be made with. */
+static int check(ferry_stream *stream, const submission *what)
 {
     int error = check_usable(stream);
     if (error == 0)
         error = check_waiting(what);
     if (error != 0)
         return error;
-    if ((atomic_load_explicit(&stream->admission, memory_order_relaxed) & what->refused_by) != 0)
-        return -ESHUTDOWN;
+    bool is_refused =
+        (atomic_load_explicit(&stream->admission, memory_order_relaxed) & what->refused_by) != 0;
+    return is_refused ? -ESHUTDOWN : 0;
+}
+
+/* Let in first, made then: who waits for room, or finds none, holds nothing. */
+static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
+{
     ferry__inbox *home;
-    error = ferry__find_home(is_reported(what, ret_promise), &home);
+    ferry__plan planned;
+    int error = check(stream, what);
+    if (error == 0)
+        error = ferry__find_home(is_reported(what, ret_promise), &home);
+    if (error == 0)
+        error = plan(stream, what, &planned);
+    if (error == 0)
+        error = let_in(stream, what, planned.cost);
     if (error != 0)
         return error;
     ferry__request *request;
-    error = create_request(stream, what, home, &request);
-    if (error != 0)
-        return error;
-    error = let_in(stream, what, request->cost);
+    error = create_request(stream, what, &planned, home, &request);
     if (error != 0) {
-        ferry__request_discard(request);
+        undo_let_in(stream, what, planned.cost);
         return error;
     }
+    if (what->set != 0)
+        ferry__admission_refuse(stream, what->set);
     request->mail.deliver =
         what->read != NULL ? ferry__intake_deliver_read : ferry__stream_deliver_request;
     if (is_reported(what, ret_promise) || request->on_owner != NULL)

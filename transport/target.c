@@ -23,7 +23,7 @@ static int check_flags(const ferry_file *file)
     return 0;
 }
 
-static int check(const ferry_file *file)
+int ferry__target_check(const ferry_file *file)
 {
     if ((file->path != NULL) + (file->fd >= 0) != 1 || file->shared != NULL || file->resume != NULL)
         return -EINVAL;
@@ -34,9 +34,6 @@ static int check(const ferry_file *file)
 int ferry__target_take(ferry__target *target, const ferry_file *file, const char *path,
                        ferry__calls *calls)
 {
-    int error = check(file);
-    if (error != 0)
-        return error;
     *target = (ferry__target){
         .path = path,
         .dirfd = FERRY_CWD,
@@ -45,13 +42,6 @@ int ferry__target_take(ferry__target *target, const ferry_file *file, const char
         .offset = file->offset,
     };
     return ferry__file_take(file, calls, &target->fd, &target->dirfd);
-}
-
-void ferry__target_give_back(ferry__target *target)
-{
-    if ((target->flags & FERRY_FD_GIVE) != 0)
-        target->fd = -1;
-    ferry__target_close(target);
 }
 
 /* ---- on the owner ---------------------------------------------------------------------------- */

@@ -21,15 +21,15 @@ typedef struct ferry__target {
     int64_t offset; /* of the next byte to write; or FERRY_CURRENT */
 } ferry__target;
 
+/* At submit, before anything is taken. Checks what is asked for. @return 0, -EINVAL, -EOVERFLOW. */
+int ferry__target_check(const ferry_file *file);
+
 /*
- * At submit. Checks what was asked and takes the fds. @param path its path's copy, in the request.
+ * At submit, once it is checked. Takes the fds. @param path its path's copy, in the request.
  * @return 0, or the errnos of ferry_stream_receive, with nothing taken.
  */
 int ferry__target_take(ferry__target *target, const ferry_file *file, const char *path,
                        ferry__calls *calls);
-
-/* After a later failure of the same submit: takes it back, leaving what was given to the caller. */
-void ferry__target_give_back(ferry__target *target);
 
 /* On the owner, as its request starts. Opens and checks. @return 0, or an errno to settle with. */
 int ferry__target_open(ferry__target *target, ferry__calls *calls);

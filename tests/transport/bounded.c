@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Invariant bounded: queues have limits, and reaching one is an answer, or a wait that ends. */
-#include "tests/support.h"
+#include "core/hooks.h"
+#include "tests/notes.h"
+#include "transport/stream.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <semaphore.h>
 
 /* ---- limits: a full queue -------------------------------------------------------------------- */
 
@@ -171,4 +175,238 @@ PROMISE_BOTH(no_silent_wait, submit_that_may_wait_is_edeadlk_in_a_callback_and_o
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);
     close(both.theirs);
+}
+
+/* ---- let in first, made then ----------------------------------------------------------------- */
+
+enum { LARGE = 16 << 20, WAITERS = 40 };
+
+static int64_t generate_nothing(void *buffer, size_t size, void *arg)
+{
+    (void)buffer, (void)size, (void)arg;
+    return 0;
+}
+
+static void must_not_be_released(void *data, void *arg)
+{
+    (void)data, (void)arg;
+    check(false);
+}
+
+typedef struct wish {
+    ferry_stream *stream;
+    const char *memory; /* LARGE bytes */
+    int fd;
+} wish;
+
+/* A copy, a duplicate, and what would be the stream's. */
+static int send_all_kinds(const wish *self, const ferry_request_options *options)
+{
+    ferry_file given = ferry_file_fd(self->fd);
+    given.flags = FERRY_FD_GIVE;
+    const ferry_part parts[] = {
+        ferry_part_copy(self->memory, LARGE),
+        ferry_part_file(ferry_file_fd(self->fd)),
+        ferry_part_file(given),
+        ferry_part_give((void *)(uintptr_t)self->memory, 1, must_not_be_released, NULL),
+        ferry_part_generate(generate_nothing, NULL, 10, must_not_be_released),
+    };
+    return ferry_stream_send(self->stream, parts, sizeof parts / sizeof parts[0], options, NULL);
+}
+
+static void *wait_with_all_kinds(void *arg)
+{
+    check_eq(send_all_kinds(arg, &without_limit), -ESHUTDOWN);
+    return NULL;
+}
+
+static void await_waiters(ferry_stream *stream, unsigned count)
+{
+    while (atomic_load(&stream->room.waiters) < count)
+        sched_yield();
+}
+
+PROMISE_BOTH(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_fd)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    test_file file = file_make(10, 1);
+    char *memory = malloc(LARGE);
+    check(memory != NULL);
+    wish wanted = {NULL, memory, file.fd};
+    wanted.stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_bytes = 1 << 20});
+    ferry_promise *stuck = submit_stuck(wanted.stream, both.theirs);
+    unsigned long allocations = allocations_made();
+    long bytes = bytes_outstanding();
+    unsigned fds = count_fds();
+    for (unsigned i = 0; i < 100; i++) {
+        check_eq(ferry_stream_write(wanted.stream, memory, LARGE, NULL, NULL), -EAGAIN);
+        check_eq(send_all_kinds(&wanted, NULL), -EAGAIN);
+    }
+    pthread_t waiters[WAITERS];
+    for (unsigned i = 0; i < WAITERS; i++)
+        check_eq(pthread_create(&waiters[i], NULL, wait_with_all_kinds, &wanted), 0);
+    await_waiters(wanted.stream, WAITERS);
+    check_eq(allocations_made(), allocations);
+    check_eq(bytes_outstanding(), bytes);
+    check_eq(count_fds(), fds);
+    ferry_stream_abort(wanted.stream);
+    for (unsigned i = 0; i < WAITERS; i++)
+        check_eq(pthread_join(waiters[i], NULL), 0);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(wanted.stream);
+    file_remove(&file);
+    free(memory);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(bounded, what_can_never_be_let_in_does_not_wait_for_room)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    ferry_part parts[] = {ferry_part_borrow("", (size_t)INT64_MAX),
+                          ferry_part_borrow("", (size_t)INT64_MAX)};
+    check_eq(ferry_stream_send(stream, parts, 2, &without_limit, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_send(stream, parts, 1, &without_limit, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_write(stream, NULL, 1, &without_limit, NULL), -EINVAL);
+    parts[0] = ferry_part_generate(NULL, NULL, 1, NULL);
+    check_eq(ferry_stream_send(stream, parts, 1, &without_limit, NULL), -EINVAL);
+    parts[0] = ferry_part_generate(generate_nothing, NULL, -7, NULL);
+    check_eq(ferry_stream_send(stream, parts, 1, &without_limit, NULL), -EINVAL);
+    ferry_file file = ferry_file_at("/dev/null");
+    file.offset = file.length = INT64_MAX;
+    check_eq(ferry_stream_sendfile(stream, &file, &without_limit, NULL), -EOVERFLOW);
+    file = ferry_file_at("/dev/null");
+    file.flags = ~0u;
+    check_eq(ferry_stream_sendfile(stream, &file, &without_limit, NULL), -EINVAL);
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* An allocation of about so many bytes takes until it is told how it ends (-Wl,--wrap). */
+enum { SLOW = 77777 };
+static sem_t slow_began, slow_may_end;
+static atomic_bool slow_fails;
+
+void *__real_ferry__allocate(size_t size);
+void *__wrap_ferry__allocate(size_t size);
+
+void *__wrap_ferry__allocate(size_t size)
+{
+    if (size < SLOW || size > SLOW + 1000)
+        return __real_ferry__allocate(size);
+    sem_post(&slow_began);
+    check_eq(sem_wait(&slow_may_end), 0);
+    return atomic_load(&slow_fails) ? NULL : __real_ferry__allocate(size);
+}
+
+typedef struct slow_submit {
+    pthread_t thread;
+    ferry_stream *stream;
+    bool is_read;
+    ferry_promise *promise;
+    int answer;
+} slow_submit;
+
+static void *submit_slowly(void *arg)
+{
+    static char memory[SLOW];
+    slow_submit *self = arg;
+    const ferry_read until = {memory, 1, FERRY_READ_UNTIL, memory, SLOW};
+    self->answer = self->is_read
+                       ? ferry_stream_read(self->stream, &until, NULL, NULL)
+                       : ferry_stream_write(self->stream, memory, SLOW, NULL, &self->promise);
+    return NULL;
+}
+
+/* It is let in, and being made when this returns. */
+static void begin_slowly(slow_submit *self, ferry_stream *stream, bool is_read, bool fails)
+{
+    *self = (slow_submit){.stream = stream, .is_read = is_read};
+    sem_init(&slow_began, 0, 0);
+    sem_init(&slow_may_end, 0, 0);
+    atomic_store(&slow_fails, fails);
+    check_eq(pthread_create(&self->thread, NULL, submit_slowly, self), 0);
+    check_eq(sem_wait(&slow_began), 0);
+}
+
+static int end_slowly(slow_submit *self)
+{
+    sem_post(&slow_may_end);
+    check_eq(pthread_join(self->thread, NULL), 0);
+    return self->answer;
+}
+
+static void *write_when_there_is_room(void *arg)
+{
+    check_eq(ferry_stream_write(arg, "x", 1, &without_limit, NULL), 0);
+    return NULL;
+}
+
+PROMISE_BOTH(bounded, submit_that_fails_after_it_was_let_in_gives_its_room_to_those_who_wait)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
+    slow_submit failing;
+    begin_slowly(&failing, stream, false, true);
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
+    ferry_promise *room;
+    check_eq(ferry_stream_promise_room(stream, 1, 0, &room), 0);
+    pthread_t waiter;
+    check_eq(pthread_create(&waiter, NULL, write_when_there_is_room, stream), 0);
+    await_waiters(stream, 1);
+    check_eq(end_slowly(&failing), -ENOMEM);
+    check_eq(pthread_join(waiter, NULL), 0);
+    check_eq(outcome(room).error, 0);
+    check_eq(ferry_service_drain(service, -1), 0);
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(status.queued_requests, 0);
+    check_eq(status.queued_bytes, 0);
+    char byte;
+    check_eq(recv(both.theirs, &byte, 1, 0), 1);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* The owner has closed the fd by then, and waits for the submit: without a word it would for ever. */
+static void close_meanwhile(ferry_placement placement, bool is_read, bool fails)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    slow_submit slow;
+    begin_slowly(&slow, stream, is_read, fails);
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    char byte;
+    check_eq(recv(both.theirs, &byte, 1, 0), 0);
+    wait_until_asleep();
+    check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
+    check_eq(end_slowly(&slow), fails ? -ENOMEM : 0);
+    check_eq(outcome(closed).error, 0);
+    if (slow.promise != NULL)
+        check_eq(outcome(slow.promise).error, -ESHUTDOWN);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(bounded, stream_that_is_closed_while_a_submit_is_made_ends)
+{
+    close_meanwhile(placement, false, true);
+    close_meanwhile(placement, false, false);
+    close_meanwhile(placement, true, true);
+    close_meanwhile(placement, true, false);
 }

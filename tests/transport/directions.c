@@ -132,9 +132,11 @@ PROMISE_BOTH(directions, reads_have_a_bound_of_their_own_and_wait_for_it)
     for (unsigned i = 1; i < MOST_READS; i++)
         check_eq(ferry_stream_read(stream, &some, NULL, NULL), 0);
     long before = bytes_outstanding();
+    unsigned long allocations = allocations_made();
     const ferry_request_options briefly = {.room_timeout_ms = 5};
     check_eq(ferry_stream_read(stream, &some, NULL, NULL), -EAGAIN);
     check_eq(ferry_stream_read(stream, &some, &briefly, NULL), -ETIMEDOUT);
+    check_eq(allocations_made(), allocations);
     check_eq(bytes_outstanding(), before);
     check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
     check_eq(ferry_stream_demand(stream, -1), 0);

@@ -222,7 +222,8 @@ typedef struct ferry_request_options {
      * How long the submit itself may wait for room in a full queue: 0: not at all, -EAGAIN says so;
      * otherwise milliseconds, or -1 for no limit, and then -ETIMEDOUT. A submit that may wait is
      * refused with -EDEADLK on an owner thread and in a callback, whether there is room or not. No
-     * callback runs while it waits. It has its place in the stream's order once it has found room;
+     * callback runs while it waits, and it holds nothing: what it is to send is copied, allocated or
+     * duplicated once it has found room. It has its place in the stream's order then;
      * those who wait have no order among themselves, and may find it before an on_owner callback
      * that submits to the same stream does.
      */
