@@ -9,13 +9,13 @@
 #include "serve/gate.h"
 #include "serve/server.h"
 #include "serve/tree.h"
+#include "serve/words.h"
 
 #include <ferry/ferry.h>
 
 #include <argp.h>
 #include <err.h>
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,7 +67,8 @@ static const char doc[] =
     "Serves the files in DIR over HTTP/1.1, until SIGINT or SIGTERM."
     "\vADDRESS is HOST:PORT, [V6]:PORT, unix:/path, or systemd:N for a socket that the service "
     "manager passes; with port 0 the system chooses one. The addresses are printed on standard "
-    "error. What is under way when it is to stop is finished; a "
+    "error. At SIGHUP the log's FILE is opened anew; without a log it stops, as at SIGTERM. What "
+    "is under way when it is to stop is finished; a "
     "second signal ends it at once. At SIGUSR1 it tells on standard error what each thread "
     "and each connection is at.";
 
@@ -181,13 +182,14 @@ static void add_unless_ignored(sigset_t *signals, int signal)
 
 /* Signals are waited for, not handled: blocked before there are threads, and before anything takes
  * its time, so that none of them ends a server that has just begun. @param ret_stop those that ask
- * for a stop. */
+ * for a stop; SIGHUP does so only where there is no log. */
 static void block_signals(sigset_t *ret_stop)
 {
     (void)sigemptyset(ret_stop);
     add_unless_ignored(ret_stop, SIGINT);
     add_unless_ignored(ret_stop, SIGTERM);
     sigset_t all = *ret_stop;
+    (void)sigaddset(&all, SIGHUP);
     (void)sigaddset(&all, SIGUSR1); /* the dumper's */
     (void)sigprocmask(SIG_BLOCK, &all, NULL);
 }
@@ -206,14 +208,31 @@ static bool listen_at(struct server *server, const char *address, unsigned limit
     return error == 0;
 }
 
+/* With a log SIGHUP means that it was moved away, also where nohup(1) had it ignored; without one that
+ * the terminal is gone. */
+static void await_stop(const struct arguments *arguments)
+{
+    struct log_writer *log = arguments->server.log;
+    sigset_t signals = arguments->signals;
+    if (log != NULL)
+        (void)sigaddset(&signals, SIGHUP);
+    else
+        add_unless_ignored(&signals, SIGHUP);
+    for (int signal;;) {
+        if (sigwait(&signals, &signal) != 0)
+            continue;
+        if (signal != SIGHUP || log == NULL)
+            return;
+        log_writer_reopen(log);
+    }
+}
+
 /* Waits for a signal, and ends in order. The next signal ends the program, as it does by default.
  * @return whether all answers were finished in time. */
 static bool serve_until_signal(struct server *server, ferry_listener **gates, size_t count,
                                const struct arguments *arguments)
 {
-    int signal;
-    while (sigwait(&arguments->signals, &signal) != 0)
-        continue;
+    await_stop(arguments);
     (void)sigprocmask(SIG_UNBLOCK, &arguments->signals, NULL);
     for (size_t i = 0; i < count; i++)
         gates[i] = gate_close(gates[i]);
@@ -243,19 +262,12 @@ static int complain(const char *what, int error)
     return EXIT_FAILURE;
 }
 
-/* Whether a word on standard error would not block: at the end nothing waits for who reads it. */
-static bool may_speak(void)
-{
-    struct pollfd stream = {.fd = STDERR_FILENO, .events = POLLOUT};
-    return poll(&stream, 1, 0) == 1 && (stream.revents & POLLOUT) != 0;
-}
-
 static int run(struct arguments *arguments)
 {
-    struct access_log **log = &arguments->server.log;
+    struct log_writer **log = &arguments->server.log;
     struct server *server = NULL;
     struct dumper *dumper = NULL;
-    int error = arguments->log != NULL ? access_log_open(arguments->log, log) : 0;
+    int error = arguments->log != NULL ? log_writer_start(arguments->log, log) : 0;
     if (error != 0)
         return complain(arguments->log, error);
     error = server_create(&arguments->server, &server);
@@ -265,12 +277,12 @@ static int run(struct arguments *arguments)
     int status =
         error != 0 ? complain("it cannot begin", error) : serve(server, arguments, &has_finished);
     dumper_stop(dumper);
-    if (!has_finished && may_speak())
-        warnx("not all answers could be finished in time");
+    if (!has_finished)
+        words_say("not all answers could be finished in time");
     server_destroy(server);
-    uint64_t missed = access_log_close(*log);
-    if (missed > 0 && may_speak())
-        warnx("%llu lines are missing from the log: it was too slow", (unsigned long long)missed);
+    uint64_t missed = log_writer_stop(*log);
+    if (missed > 0)
+        words_say("%llu lines are missing from the log", (unsigned long long)missed);
     return status;
 }
 

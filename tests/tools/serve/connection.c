@@ -634,7 +634,7 @@ PROMISE(connection, line_of_the_log_is_one_however_long_the_clients_words_are)
     char path[] = "/tmp/ferry-log-XXXXXX", lines[64 * 1024], text[16 * 1024];
     int log = mkstemp(path);
     check(log >= 0);
-    check_eq(access_log_open(path, &serving.options.log), 0);
+    check_eq(log_writer_start(path, &serving.options.log), 0);
     start(&serving);
     enum { PATHS = 40 }; /* each a byte longer: at one of them it is exactly full */
     int client = join(&serving);
@@ -650,7 +650,7 @@ PROMISE(connection, line_of_the_log_is_one_however_long_the_clients_words_are)
     close(client);
     await_no_streams(&serving);
     server_destroy(serving.server);
-    check_eq(access_log_close(serving.options.log), 0);
+    check_eq(log_writer_stop(serving.options.log), 0);
     size_t total = 0, quotes = 0, count = 0;
     ssize_t got;
     while ((got = read(log, lines, sizeof lines)) > 0) {
@@ -674,7 +674,7 @@ PROMISE(connection, each_answer_is_a_line_of_the_log)
     char path[] = "/tmp/ferry-log-XXXXXX", lines[4096];
     int log = mkstemp(path);
     check(log >= 0);
-    check_eq(access_log_open(path, &serving.options.log), 0);
+    check_eq(log_writer_start(path, &serving.options.log), 0);
     start(&serving);
     int client = join(&serving);
     say(client,
@@ -691,7 +691,7 @@ PROMISE(connection, each_answer_is_a_line_of_the_log)
     close(client);
     await_no_streams(&serving);
     server_destroy(serving.server);
-    check_eq(access_log_close(serving.options.log), 0);
+    check_eq(log_writer_stop(serving.options.log), 0);
     ssize_t length = read(log, lines, sizeof lines - 1);
     check(length > 0);
     lines[length] = '\0';

@@ -1,30 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "access_log.h"
 
-#include <ferry/ferry.h>
-
-#include <errno.h>
-#include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 enum {
-    WAITING_BYTES = 4 * 1024 * 1024, /* of lines; some seconds' worth on a busy server */
-    CLOSE_MS = 2000,                 /* for a disk that is busy, not for a pipe that nobody reads */
-    QUOTES_BYTES = 32,               /* what ends a client's words, and the line: it always fits */
-    NUMBERS_BYTES = 64               /* what is added in the end: a status, bytes, seconds */
+    QUOTES_BYTES = 32, /* what ends a client's words, and the line: it always fits */
+    NUMBERS_BYTES = 64 /* what is added in the end: a status, bytes, seconds */
 };
-
-struct access_log {
-    ferry_service *service;      /* of the one stream */
-    ferry_stream *stream;        /* the file */
-    atomic_uint_fast64_t missed; /* lines that were left out */
-};
-
-/* ---- lines ----------------------------------------------------------------------------------- */
 
 /* As many of a client's words as there is room for. */
 static void add_escaped(struct text *text, struct slice words)
@@ -118,7 +101,7 @@ static void add_seconds(struct text *text, int64_t ns)
     text_add(text, buffer, (size_t)length);
 }
 
-void access_log_add(struct access_log *log, struct access_line *line, const ferry_result *result)
+void access_log_add(struct log_writer *log, struct access_line *line, const ferry_result *result)
 {
     char buffer[sizeof line->room + NUMBERS_BYTES];
     struct text whole = text_in(buffer, sizeof buffer);
@@ -129,51 +112,5 @@ void access_log_add(struct access_log *log, struct access_line *line, const ferr
     text_add_number(&whole, content_sent(line, result));
     text_add(&whole, line->room + line->split, line->text.length - line->split);
     add_seconds(&whole, result->queued_ns + result->active_ns);
-    if (ferry_stream_write(log->stream, whole.data, whole.length, NULL, NULL) != 0)
-        atomic_fetch_add_explicit(&log->missed, 1, memory_order_relaxed);
-}
-
-/* ---- the log --------------------------------------------------------------------------------- */
-
-static int adopt(struct access_log *log, int fd)
-{
-    static const ferry_service_options service = {.placement = FERRY_DEDICATED};
-    static const ferry_stream_options stream = {.limit_bytes = WAITING_BYTES};
-    int error = ferry_service_create(&service, &log->service);
-    if (error != 0)
-        return error;
-    error = ferry_stream_adopt(log->service, fd, &stream, &log->stream);
-    if (error != 0)
-        ferry_service_destroy(log->service);
-    return error;
-}
-
-int access_log_open(const char *path, struct access_log **ret_log)
-{
-    int fd = strcmp(path, "-") == 0 ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
-                                    : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return -errno;
-    struct access_log *log = calloc(1, sizeof *log);
-    int error = log != NULL ? adopt(log, fd) : -ENOMEM;
-    if (error == 0) {
-        *ret_log = log;
-        return 0;
-    }
-    free(log);
-    (void)close(fd);
-    return error;
-}
-
-uint64_t access_log_close(struct access_log *log)
-{
-    if (log == NULL)
-        return 0;
-    (void)ferry_stream_close(log->stream, NULL);
-    (void)ferry_service_drain(log->service, CLOSE_MS);
-    ferry_service_destroy(log->service);
-    (void)ferry_stream_unref(log->stream);
-    uint64_t missed = atomic_load(&log->missed);
-    free(log);
-    return missed;
+    log_writer_add(log, whole.data, whole.length);
 }

@@ -1,68 +1,82 @@
 /* SPDX-License-Identifier: MIT */
 #include "dumper.h"
 
+#include "words.h"
+
 #include <ferry/status.h>
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 struct dumper {
     pthread_t thread;
     ferry_service *service;
+    atomic_bool is_over; /* the next signal ends it */
+    int end;             /* an eventfd, readable then: nobody reads what it writes, perhaps */
 };
 
-/* Not by stdio: a write that blocks would hold its lock, and whoever else has a word to say would
- * wait for it. A line that cannot be written is lost. */
 static void write_line(const char *line, void *arg)
 {
-    (void)arg;
-    const struct iovec pieces[] = {{(void *)(uintptr_t)line, strlen(line)}, {"\n", 1}};
-    ssize_t written = writev(STDERR_FILENO, pieces, 2);
-    (void)written;
+    const struct dumper *dumper = arg;
+    words_write(line, strlen(line), dumper->end);
+}
+
+static void dump(struct dumper *dumper)
+{
+    int error = ferry_service_dump(dumper->service, write_line, dumper);
+    if (error != 0)
+        words_say("no dump: %s", ferry_status_message(error));
 }
 
 static void *dump_at_signals(void *arg)
 {
-    const struct dumper *dumper = arg;
+    struct dumper *dumper = arg;
     sigset_t signals;
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGUSR1);
-    for (int signal;;) {
-        if (sigwait(&signals, &signal) != 0)
-            continue;
-        int error = ferry_service_dump(dumper->service, write_line, NULL);
-        if (error != 0)
-            (void)dprintf(STDERR_FILENO, "no dump: %s\n", ferry_status_message(error));
+    for (int signal; !atomic_load(&dumper->is_over);) {
+        if (sigwait(&signals, &signal) == 0 && !atomic_load(&dumper->is_over))
+            dump(dumper);
     }
     return NULL;
 }
 
 int dumper_start(ferry_service *service, struct dumper **ret_dumper)
 {
-    struct dumper *dumper = malloc(sizeof *dumper);
+    struct dumper *dumper = calloc(1, sizeof *dumper);
     if (dumper == NULL)
         return -ENOMEM;
     dumper->service = service;
-    int error = pthread_create(&dumper->thread, NULL, dump_at_signals, dumper);
-    if (error != 0) {
-        free(dumper);
-        return -error;
+    dumper->end = eventfd(0, EFD_CLOEXEC);
+    int error =
+        dumper->end < 0 ? errno : pthread_create(&dumper->thread, NULL, dump_at_signals, dumper);
+    if (error == 0) {
+        *ret_dumper = dumper;
+        return 0;
     }
-    *ret_dumper = dumper;
-    return 0;
+    if (dumper->end >= 0)
+        (void)close(dumper->end);
+    free(dumper);
+    return -error;
 }
 
+/* Not by pthread_cancel: that unwinds the thread's stack without its returning, so AddressSanitizer
+ * takes what was marked there for a fault of whoever has the memory next. */
 void dumper_stop(struct dumper *dumper)
 {
     if (dumper == NULL)
         return;
-    (void)pthread_cancel(dumper->thread); /* nothing else gets it out of a write that blocks */
+    atomic_store(&dumper->is_over, true);
+    (void)eventfd_write(dumper->end, 1);
+    (void)pthread_kill(dumper->thread, SIGUSR1);
     (void)pthread_join(dumper->thread, NULL);
+    (void)close(dumper->end);
     free(dumper);
 }

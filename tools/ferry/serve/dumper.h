@@ -10,8 +10,7 @@
 
 struct dumper;
 
-/* Starts one. SIGUSR1 has to be blocked in all threads, and SIGPIPE in this one, for it inherits
- * that: who reads standard error may be gone. @return 0, or a negative errno. */
+/* Starts one. SIGUSR1 has to be blocked in all threads. @return 0, or a negative errno. */
 int dumper_start(ferry_service *service, struct dumper **ret_dumper);
 
 /* Ends it, even amid a dump; before the service is destroyed. Takes NULL. */

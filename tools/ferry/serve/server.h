@@ -20,7 +20,7 @@ struct server_options {
     struct cache_limits cache;     /* of each owner's */
     unsigned owners;               /* threads; 0: one for each processor */
     uint64_t rate_bytes_per_s;     /* of all answers together; 0: no limit */
-    struct access_log *log;        /* NULL: none. Borrowed */
+    struct log_writer *log;        /* NULL: none. Borrowed */
     struct connection_times times; /* how long clients may take */
 };
 

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* Words on standard error, from any thread, that hold nobody up: who reads them may be gone, or slow. */
+#ifndef TOOLS_FERRY_SERVE_WORDS_H
+#define TOOLS_FERRY_SERVE_WORDS_H
+
+#include <stddef.h>
+
+/* Says a line, with the program's name before it; it is lost where it would have to wait. */
+__attribute__((format(printf, 1, 2))) void words_say(const char *format, ...);
+
+/* Writes a line, which waits for who reads it until an fd is readable. Adds: the newline. */
+void words_write(const char *line, size_t length, int until);
+
+#endif
