@@ -28,7 +28,8 @@ bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *
         return false;
     if (request->part_count == 0)
         return stream->confirming.first != NULL;
-    return level_of(request) != FERRY_ACCEPTED && request->promise.result.sent > 0 &&
+    /* One that is empty marks a place: what lies before it is to be confirmed. */
+    return level_of(request) != FERRY_ACCEPTED && request->promise.result.error == 0 &&
            stream->sink.outlet != FERRY__OUTLET_OTHER;
 }
 

@@ -258,6 +258,21 @@ PROMISE_BOTH(completion, nothing_to_send_is_nothing_to_confirm)
     file_remove(&empty);
 }
 
+PROMISE_BOTH(completion, what_lies_before_an_empty_one_is_confirmed)
+{
+    ferry_service *service = service_start(placement);
+    pair both = narrow_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check_sent(write_until(stream, LARGE, FERRY_ACCEPTED), LARGE);
+    ferry_promise *marker = write_until(stream, 0, FERRY_ACKED);
+    check_stays_pending(marker);
+    read_exactly(both.theirs, LARGE);
+    check_sent(marker, 0);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
 PROMISE_BOTH(completion, request_that_fails_is_not_confirmed_first)
 {
     ferry_service *service = service_start(placement);

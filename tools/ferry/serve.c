@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 enum {
-    LISTENS = 16,             /* addresses at most */
+    LISTENS = SERVER_PLACES,  /* addresses at most */
     HEAD_S = 10,              /* a head fits in one packet or a few */
     IDLE_S = 60,              /* what browsers keep a connection for, about */
     STOP_S = 30,              /* for downloads under way */
@@ -39,7 +39,7 @@ struct arguments {
     const char *directory;
     const char *listens[LISTENS]; /* addresses */
     size_t count;                 /* of them */
-    unsigned limit;               /* of connections, at each; 0: none */
+    unsigned limit;               /* of connections, at each; 0: as many as fds allow */
     const char *log;              /* NULL: none */
     int64_t stop_ms;              /* how long a stop may take */
     sigset_t signals;             /* that ask for it */
@@ -56,7 +56,8 @@ static const struct argp_option options[] = {
     {"hidden", KEY_HIDDEN, NULL, 0, "Serve names that begin with a dot, too", 1},
     {"log", KEY_LOG, "FILE", 0, "Write a line for each answer to FILE; -: standard output", 1},
     {"rate", KEY_RATE, "BYTES", 0, "Send at most that many bytes a second, all in all", 2},
-    {"max-connections", KEY_CONNECTIONS, "N", 0, "At most so many at a time, at each address", 2},
+    {"max-connections", KEY_CONNECTIONS, "N", 0,
+     "At most so many at a time, at each address; idle ones leave for others", 2},
     {"head-timeout", KEY_HEAD, "S", 0, "How long a request may take to come. Default: 10", 2},
     {"idle-timeout", KEY_IDLE, "S", 0, "How long a client may do nothing. Default: 60", 2},
     {"stop-timeout", KEY_STOP, "S", 0, "How long a stop waits for downloads. Default: 30", 2},
@@ -178,6 +179,19 @@ static void add_unless_ignored(sigset_t *signals, int signal)
 {
     if (!interrupt_is_ignored(signal))
         (void)sigaddset(signals, signal);
+}
+
+/* So many connections, at each address, that they do not use up the fds: who comes when all are taken
+ * could not even be accepted then. */
+static unsigned choose_limit(const struct arguments *arguments, size_t fds)
+{
+    enum { OWN_FDS = 16, OWNER_FDS = 4, MOST = 1000000 };
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t threads = arguments->server.owners > 0 ? arguments->server.owners : (size_t)processors;
+    size_t others =
+        fds / 4 + OWN_FDS + threads * OWNER_FDS + arguments->count * (1 + PLACES_WAITING);
+    size_t most = fds > others ? (fds - others) / arguments->count : 0;
+    return most < 1 ? 1 : most < MOST ? (unsigned)most : MOST;
 }
 
 /* Signals are waited for, not handled: blocked before there are threads, and before anything takes
@@ -322,7 +336,10 @@ int command_serve(int argc, char **argv)
     if (types == NULL)
         return complain("types", -ENOMEM);
     site->types = types;
-    arguments.server.cache = choose_limits(arguments.server.owners, (size_t)sysconf(_SC_OPEN_MAX));
+    size_t fds = (size_t)sysconf(_SC_OPEN_MAX);
+    arguments.server.cache = choose_limits(arguments.server.owners, fds);
+    if (arguments.limit == 0)
+        arguments.limit = choose_limit(&arguments, fds);
     int status = run(&arguments);
     media_types_free(types);
     (void)close(site->root);

@@ -22,6 +22,8 @@ struct serving {
     struct grown_tree tree;
     struct server_options options;
     struct server *server;
+    unsigned limit; /* of connections; 0: none */
+    struct places *places;
 };
 
 /* Files to serve, and options to be changed before start. */
@@ -43,6 +45,8 @@ static void start(struct serving *serving)
 {
     serving->options.site = serving->tree.site;
     check_eq(server_create(&serving->options, &serving->server), 0);
+    serving->places = server_add_places(serving->server, serving->limit);
+    check(serving->places != NULL);
 }
 
 static void end(struct serving *serving)
@@ -76,7 +80,7 @@ static void await_no_streams(const struct serving *serving)
 
 /* What is needed to begin on the stream's owner. */
 struct beginning {
-    struct server *server;
+    struct places *places;
     ferry_stream *stream;
 };
 
@@ -85,14 +89,14 @@ static void on_owner(ferry_promise *promise, const ferry_result *result, void *a
     struct beginning *beginning = arg;
     (void)promise;
     (void)result;
-    connection_begin(beginning->server, beginning->stream, "192.0.2.1:4711");
+    connection_begin(beginning->places, beginning->stream, "192.0.2.1:4711");
 }
 
 /* @return the client's socket. */
 static int join(const struct serving *serving)
 {
     pair sockets = tcp_pair();
-    struct beginning beginning = {.server = serving->server};
+    struct beginning beginning = {.places = serving->places};
     check_eq(ferry_stream_adopt(server_service(serving->server), sockets.ours,
                                 server_stream_options(serving->server), &beginning.stream),
              0);
@@ -550,6 +554,129 @@ PROMISE(connection, download_that_takes_longer_than_one_may_be_idle_is_not_cut_o
              digest_content(DIGEST_BEGIN, SEED, 0, LARGE_BYTES));
     close(client);
     end(&serving);
+}
+
+/* ---- places ---------------------------------------------------------------------------------- */
+
+/* Serves so many at a time. */
+static struct serving begin_limited(unsigned limit)
+{
+    struct serving serving = set_up();
+    serving.limit = limit;
+    start(&serving);
+    return serving;
+}
+
+/* Lets time pass for those that count it: the clock is as coarse as ticks. */
+static void await_tick(void)
+{
+    struct timespec begin, now;
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &begin);
+    do
+        (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    while (now.tv_nsec == begin.tv_nsec);
+}
+
+static void ask_and_check(int client)
+{
+    ask(client, "/a");
+    check_text(client, "first");
+    await_tick();
+}
+
+PROMISE(connection, longest_idle_one_leaves_for_one_that_comes)
+{
+    enum { COUNT = 3 };
+    struct serving serving = begin_limited(COUNT);
+    int clients[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        clients[i] = join(&serving);
+    ask_and_check(clients[0]);
+    ask_and_check(clients[2]);
+    ask_and_check(clients[1]);
+    static const int order[COUNT] = {0, 2, 1};
+    for (int i = 0; i < COUNT; i++) {
+        int newcomer = join(&serving);
+        ask_and_check(newcomer);
+        check_end(clients[order[i]]);
+        close(clients[order[i]]);
+        clients[order[i]] = newcomer;
+    }
+    for (int i = 0; i < COUNT; i++)
+        close(clients[i]);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, one_that_is_at_a_request_or_an_answer_does_not_leave)
+{
+    struct serving serving = begin_limited(2);
+    tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
+    int asks = join(&serving), reads = join(&serving);
+    say(asks, "GET /b HTTP/1.1\r\nHos");
+    ask(reads, "/large");
+    check_eq(read_head(reads).length, LARGE_BYTES);
+    int newcomer = join(&serving);
+    ask(newcomer, "/a");
+    struct pollfd early = {.fd = newcomer, .events = POLLIN};
+    check_eq(poll(&early, 1, 50), 0);
+    say(asks, "t: h\r\n\r\n");
+    check_text(asks, "the second");
+    check_text(newcomer, "first"); /* now somebody is idle */
+    check_end(asks);
+    check_content(reads, 0, LARGE_BYTES);
+    close(asks);
+    close(reads);
+    close(newcomer);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, answer_that_lies_in_the_kernel_is_not_taken_away)
+{
+    struct serving serving = begin_limited(1);
+    int slow = join(&serving);
+    const int small =
+        4096; /* bytes: the rest stays on this side, though the server is done with it */
+    check_eq(setsockopt(slow, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    ask(slow, "/medium");
+    check_eq(read_head(slow).length, MEDIUM_BYTES);
+    int newcomer = join(&serving);
+    ask(newcomer, "/a");
+    check_content(slow, 0, MEDIUM_BYTES);
+    check_text(newcomer, "first");
+    check_end(slow);
+    close(slow);
+    close(newcomer);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, those_that_wait_get_their_places_in_turn_and_end_with_the_server)
+{
+    enum { COUNT = 8 };
+    struct serving serving = begin_limited(1);
+    tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
+    int busy = join(&serving), clients[COUNT];
+    ask(busy, "/large");
+    check_eq(read_head(busy).length, LARGE_BYTES);
+    for (int i = 0; i < COUNT; i++) {
+        clients[i] = join(&serving);
+        ask(clients[i], "/a");
+    }
+    close(clients[0]); /* one has had enough */
+    close(busy);
+    for (int i = 1; i < COUNT - 1; i++) {
+        check_text(clients[i], "first");
+        check_end(clients[i]);
+        close(clients[i]);
+    }
+    check_text(clients[COUNT - 1], "first");
+    say(clients[COUNT - 1], "GET /b"); /* it does not leave any more */
+    int last = join(&serving);
+    end(&serving);
+    close(last);
+    close(clients[COUNT - 1]);
 }
 
 /* ---- stopping -------------------------------------------------------------------------------- */

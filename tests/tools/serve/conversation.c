@@ -32,6 +32,7 @@ struct conversation {
 struct serving {
     struct grown_tree tree;
     struct server *server;
+    struct places *places;
 };
 
 static struct serving begin(void)
@@ -49,6 +50,8 @@ static struct serving begin(void)
         .times = {.head_ms = 100000, .idle_ms = 100000},
     };
     check_eq(server_create(&options, &serving.server), 0);
+    serving.places = server_add_places(serving.server, 0);
+    check(serving.places != NULL);
     return serving;
 }
 
@@ -59,7 +62,7 @@ static void end(struct serving *serving)
 }
 
 struct beginning {
-    struct server *server;
+    struct places *places;
     ferry_stream *stream;
 };
 
@@ -68,14 +71,14 @@ static void on_owner(ferry_promise *promise, const ferry_result *result, void *a
     struct beginning *beginning = arg;
     (void)promise;
     (void)result;
-    connection_begin(beginning->server, beginning->stream, "192.0.2.1:4711");
+    connection_begin(beginning->places, beginning->stream, "192.0.2.1:4711");
 }
 
 /* @return the client's socket. */
 static int join(const struct serving *serving)
 {
     pair sockets = tcp_pair();
-    struct beginning beginning = {.server = serving->server};
+    struct beginning beginning = {.places = serving->places};
     check_eq(ferry_stream_adopt(server_service(serving->server), sockets.ours,
                                 server_stream_options(serving->server), &beginning.stream),
              0);

@@ -3,9 +3,11 @@
 
 #include "answer.h"
 #include "http_date.h"
+#include "places.h"
 #include "server.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +28,7 @@ enum waiting {
 };
 
 struct connection {
-    struct connection_links links; /* under the server's lock */
+    struct seat seat;
     struct server *server;
     ferry_stream *stream;   /* a reference */
     struct request request; /* the next one, as far as it has come */
@@ -34,6 +36,8 @@ struct connection {
     unsigned asked;         /* answers since the queue was last looked at, and what was in it */
     bool is_paused;         /* too many answers wait */
     bool is_over;           /* no request is answered any more */
+    bool is_leaving;        /* another client gets its place */
+    atomic_uint calls;      /* of call_back that have not come; begun under its places' lock */
     bool has_continued;     /* the request's client was told to go on */
     enum waiting waiting;   /* which time limit is set */
     int64_t set_s;          /* when it was */
@@ -49,13 +53,20 @@ struct logged {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static void destroy(struct connection *connection)
+{
+    (void)ferry_stream_unref(connection->stream);
+    free(connection);
+}
+
+/* Once it has left its place nobody calls it back any more but who has begun to. */
 static void let_go(struct connection *connection)
 {
     if (--connection->holds > 0)
         return;
-    server_leave(connection->server, connection);
-    (void)ferry_stream_unref(connection->stream);
-    free(connection);
+    places_leave(&connection->seat);
+    if (atomic_load(&connection->calls) == 0)
+        destroy(connection);
 }
 
 static void close_stream(struct connection *connection)
@@ -69,15 +80,11 @@ void connection_finish(struct connection *connection)
     (void)ferry_stream_close(connection->stream, NULL);
 }
 
-struct connection_links *connection_links(struct connection *connection)
-{
-    return &connection->links;
-}
-
 /* ---- time ------------------------------------------------------------------------------------ */
 
 static void wait_freely(struct connection *connection)
 {
+    places_is_busy(&connection->seat);
     if (connection->waiting != WAITING_FREELY)
         (void)ferry_stream_read_within(connection->stream, -1);
     connection->waiting = WAITING_FREELY;
@@ -86,6 +93,7 @@ static void wait_freely(struct connection *connection)
 static void wait_idle(struct connection *connection)
 {
     int64_t idle_ms = server_options_of(connection->server)->times.idle_ms, now_s;
+    places_is_idle(&connection->seat);
     (void)http_date_now(&now_s);
     if (connection->waiting == WAITING_IDLE && connection->set_s == now_s && idle_ms > OFTEN_SET_MS)
         return;
@@ -97,6 +105,7 @@ static void wait_idle(struct connection *connection)
 /* From its first byte on: more bytes do not give it more time. */
 static void wait_for_head(struct connection *connection)
 {
+    places_is_busy(&connection->seat);
     if (connection->waiting != WAITING_FOR_HEAD)
         (void)ferry_stream_read_within(connection->stream,
                                        server_options_of(connection->server)->times.head_ms);
@@ -320,8 +329,78 @@ static void on_end(ferry_stream *stream, int error, void *arg)
     (void)stream;
     if (error == -ETIMEDOUT && connection->waiting == WAITING_FOR_HEAD)
         refuse(connection, NULL, 408);
-    close_stream(connection);
+    if (connection->is_leaving)
+        ferry_stream_abort(connection->stream);
+    else
+        close_stream(connection);
     let_go(connection);
+}
+
+/* ---- places ---------------------------------------------------------------------------------- */
+
+/* Submits nothing, so as to be called back on the owner, behind all that is queued. Where that is
+ * refused the stream has ended, and on_end comes. */
+static void call_back(struct connection *connection, ferry_callback *callback,
+                      const ferry_request_options *extra)
+{
+    const ferry_part nothing = ferry_part_copy(NULL, 0);
+    ferry_request_options options = *extra;
+    options.on_owner = callback;
+    options.on_owner_arg = connection;
+    atomic_fetch_add(&connection->calls, 1);
+    if (ferry_stream_send(connection->stream, &nothing, 1, &options, NULL) != 0)
+        atomic_fetch_sub(&connection->calls, 1);
+}
+
+static void end_call(struct connection *connection)
+{
+    if (atomic_fetch_sub(&connection->calls, 1) == 1 && connection->holds == 0)
+        destroy(connection);
+}
+
+static void on_seated(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    struct connection *connection = arg;
+    (void)promise;
+    if (result->error == 0 && !connection->is_over) {
+        wait_idle(connection);
+        (void)ferry_stream_demand(connection->stream, -1);
+    }
+    end_call(connection);
+}
+
+void connection_be_seated(struct connection *connection)
+{
+    static const ferry_request_options none;
+    call_back(connection, on_seated, &none);
+}
+
+/* Its client's kernel has all of it, so the reset that comes behind the end, if the client does not end
+ * as well, takes nothing from it. */
+static void leave(struct connection *connection)
+{
+    enum { ENDING_MS = 50 };
+    connection->is_over = connection->is_leaving = true;
+    (void)ferry_stream_shutdown(connection->stream, NULL);
+    (void)ferry_stream_read_within(connection->stream, ENDING_MS);
+}
+
+static void on_asked(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    struct connection *connection = arg;
+    (void)promise;
+    if (result->error == 0 && !connection->is_over && places_is_to_leave(&connection->seat))
+        leave(connection);
+    else
+        places_stay(&connection->seat);
+    end_call(connection);
+}
+
+void connection_ask_to_leave(struct connection *connection)
+{
+    /* Whoever has not all of its last answer in this time is not idle. */
+    static const ferry_request_options once_acked = {.completion = FERRY_ACKED, .timeout_ms = 500};
+    call_back(connection, on_asked, &once_acked);
 }
 
 /* ---- beginning ------------------------------------------------------------------------------- */
@@ -339,12 +418,22 @@ static struct connection *create(struct server *server, ferry_stream *stream, co
     return connection;
 }
 
-void connection_begin(struct server *server, ferry_stream *stream, const char *peer)
+/* Without a place it is not read from. */
+static void take_place(struct connection *connection, struct places *places)
 {
-    struct connection *connection = create(server, stream, peer);
-    if (connection == NULL || !server_enter(server, connection)) {
-        if (connection != NULL)
-            let_go(connection);
+    bool is_taken;
+    if (!places_enter(places, connection, &connection->seat, &is_taken))
+        ferry_stream_abort(connection->stream);
+    else if (is_taken)
+        wait_idle(connection);
+    else
+        (void)ferry_stream_demand(connection->stream, 0);
+}
+
+void connection_begin(struct places *places, ferry_stream *stream, const char *peer)
+{
+    struct connection *connection = create(places_server(places), stream, peer);
+    if (connection == NULL) {
         ferry_stream_abort(stream);
         return;
     }
@@ -354,7 +443,7 @@ void connection_begin(struct server *server, ferry_stream *stream, const char *p
                                  .on_owner = true,
                                  .keep_open = true};
     if (ferry_stream_set_reader(stream, &reader) == 0) {
-        wait_idle(connection);
+        take_place(connection, places);
         return;
     }
     ferry_stream_abort(stream);

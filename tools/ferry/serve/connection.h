@@ -14,7 +14,7 @@
 
 #include <ferry/read.h>
 
-struct server;
+struct places;
 
 /* How long a client may take, in milliseconds. */
 struct connection_times {
@@ -22,21 +22,22 @@ struct connection_times {
     int64_t idle_ms; /* until the next one; and to take any byte of an answer */
 };
 
-/* Its place in the server's list. */
-struct connection_links {
-    struct connection *next;
-    struct connection **referrer; /* what points to it; NULL: it is not in the list */
-};
-
 struct connection;
 
-/* Begins to serve a stream; the caller may give its reference back. Threads: the stream's owner.
- * @param peer its address, for the log; "": unknown. Copied. */
-void connection_begin(struct server *server, ferry_stream *stream, const char *peer);
+/* Begins to serve a stream, as soon as it has a place; the caller may give its reference back. Threads:
+ * the stream's owner. @param peer its address, for the log; "": unknown. Copied. */
+void connection_begin(struct places *places, ferry_stream *stream, const char *peer);
 
-/* Closes it after the answers that are under way. Threads: any that keeps it from leaving the list. */
+/* ---- for its places; threads: any that keeps it from leaving them ---- */
+
+/* Closes it after the answers that are under way. */
 void connection_finish(struct connection *connection);
 
-struct connection_links *connection_links(struct connection *connection);
+/* It has a place now. */
+void connection_be_seated(struct connection *connection);
+
+/* Somebody waits for its place: it ends if it has been idle until it is told, and its client has all
+ * answers; else it stays. */
+void connection_ask_to_leave(struct connection *connection);
 
 #endif

@@ -9,7 +9,7 @@
 
 /*
  * Listens at an address, and serves who comes.
- * @param limit connections at a time; 0: none. @param bound gets the address that it is, at most size
+ * @param limit connections at a time; 0: none. More wait, and those that are idle leave for them. @param bound gets the address that it is, at most size
  *        bytes. @param ret_phase what failed, if it did.
  * @return 0, or a negative errno.
  */

@@ -20,12 +20,11 @@ enum {
 struct server {
     struct server_options options;
     ferry_service *service;
-    ferry_limiter *limiter;         /* NULL: none */
-    ferry_stream_options stream;    /* of every connection */
-    pthread_key_t cache;            /* each owner's */
-    pthread_mutex_t lock;           /* of what follows */
-    struct connection *connections; /* all that are open */
-    bool is_stopping;               /* no more are let in */
+    ferry_limiter *limiter;               /* NULL: none */
+    ferry_stream_options stream;          /* of every connection */
+    pthread_key_t cache;                  /* each owner's */
+    struct places *places[SERVER_PLACES]; /* at each address */
+    size_t place_count;
 };
 
 /* ---- connections ----------------------------------------------------------------------------- */
@@ -62,42 +61,20 @@ static void free_cache(void *cache)
     cache_free(cache);
 }
 
-bool server_enter(struct server *server, struct connection *connection)
+struct places *server_add_places(struct server *server, unsigned limit)
 {
-    struct connection_links *links = connection_links(connection);
-    (void)pthread_mutex_lock(&server->lock);
-    bool may_enter = !server->is_stopping;
-    if (may_enter) {
-        links->next = server->connections;
-        links->referrer = &server->connections;
-        if (links->next != NULL)
-            connection_links(links->next)->referrer = &links->next;
-        server->connections = connection;
-    }
-    (void)pthread_mutex_unlock(&server->lock);
-    return may_enter;
-}
-
-void server_leave(struct server *server, struct connection *connection)
-{
-    struct connection_links *links = connection_links(connection);
-    (void)pthread_mutex_lock(&server->lock);
-    if (links->referrer != NULL) {
-        *links->referrer = links->next;
-        if (links->next != NULL)
-            connection_links(links->next)->referrer = links->referrer;
-    }
-    (void)pthread_mutex_unlock(&server->lock);
+    if (server->place_count == SERVER_PLACES)
+        return NULL;
+    struct places *places = places_create(server, limit);
+    if (places != NULL)
+        server->places[server->place_count++] = places;
+    return places;
 }
 
 static void finish_connections(struct server *server)
 {
-    (void)pthread_mutex_lock(&server->lock);
-    server->is_stopping = true;
-    struct connection *one = server->connections;
-    for (; one != NULL; one = connection_links(one)->next)
-        connection_finish(one);
-    (void)pthread_mutex_unlock(&server->lock);
+    for (size_t i = 0; i < server->place_count; i++)
+        places_close(server->places[i]);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -143,7 +120,6 @@ int server_create(const struct server_options *options, struct server **ret_serv
     if (server == NULL)
         return -ENOMEM;
     server->options = *options;
-    (void)pthread_mutex_init(&server->lock, NULL);
     int error = set_up(server);
     if (error == 0) {
         *ret_server = server;
@@ -168,6 +144,7 @@ void server_destroy(struct server *server)
     ferry_service_destroy(server->service);
     (void)pthread_key_delete(server->cache);
     (void)ferry_limiter_unref(server->limiter);
-    (void)pthread_mutex_destroy(&server->lock);
+    for (size_t i = 0; i < server->place_count; i++)
+        places_free(server->places[i]);
     free(server);
 }

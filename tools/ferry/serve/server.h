@@ -5,8 +5,8 @@
  *
  * Who runs where: one thread makes the server, starts it and stops it. Everything else, from
  * accepting to answering, happens on ferry's owners, each connection on its own one, and each owner
- * has a cache of its own. All that they share is the list of connections, touched once at each one's
- * beginning and end, and what never changes.
+ * has a cache of its own. All that they share is the places for connections (places.h), and what
+ * never changes.
  */
 #ifndef TOOLS_FERRY_SERVE_SERVER_H
 #define TOOLS_FERRY_SERVE_SERVER_H
@@ -14,6 +14,9 @@
 #include "access_log.h"
 #include "cache.h"
 #include "connection.h"
+#include "places.h"
+
+enum { SERVER_PLACES = 16 }; /* as many addresses as it may listen at */
 
 struct server_options {
     struct site site;
@@ -28,6 +31,10 @@ struct server;
 
 /* Makes a server without connections. @return 0, or a negative errno. */
 int server_create(const struct server_options *options, struct server **ret_server);
+
+/* Makes places for connections. @param limit how many; 0: any number. Gives: they are the server's.
+ * @return NULL: out of memory, or too many of them. */
+struct places *server_add_places(struct server *server, unsigned limit);
 
 /* What new streams are to be put into, and with which options. */
 ferry_service *server_service(struct server *server);
@@ -48,10 +55,5 @@ void server_destroy(struct server *server);
 struct cache *server_cache(struct server *server);
 
 const struct server_options *server_options_of(const struct server *server);
-
-/* Puts a connection on the list, or takes it off. @return whether it may begin: the server does not
- * stop. */
-bool server_enter(struct server *server, struct connection *connection);
-void server_leave(struct server *server, struct connection *connection);
 
 #endif

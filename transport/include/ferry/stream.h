@@ -238,7 +238,8 @@ typedef struct ferry_request_options {
     /*
      * When it has succeeded. If its connection is reset before, it fails with -ECONNRESET in phase sink,
      * all its bytes being sent. timeout_ms holds for the waiting, too, and a cancel ends it. What
-     * comes after it leaves meanwhile; a flush, and a close, wait for it.
+     * comes after it leaves meanwhile; a flush, and a close, wait for it. An empty one speaks of what
+     * was sent before it.
      */
     ferry_completion completion;
 

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The places for connections at one address. When all are taken, and one more client comes, it waits,
+ * and the connection that has been idle for longest is asked to leave. Nobody is asked amid a request
+ * or an answer.
+ *
+ * Threads: connections enter, leave and say what they are at on their owners, any at a time; a lock
+ * guards the lists. That a connection is idle, or not any more, costs a store. Of very many
+ * connections only some are looked at: the one that leaves has been idle for longest among them.
+ */
+#ifndef TOOLS_FERRY_SERVE_PLACES_H
+#define TOOLS_FERRY_SERVE_PLACES_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+enum {
+    PLACES_WAITING = 16
+}; /* clients that may wait beside the limit; the kernel has the others */
+
+struct connection;
+struct server;
+struct places;
+
+/* What each connection has of it. */
+struct seat {
+    TAILQ_ENTRY(seat) line;
+    struct connection *connection;
+    struct places *places;             /* NULL: it has not entered */
+    bool is_taken;                     /* else it waits in line */
+    bool is_asked;                     /* to leave, and has not answered yet */
+    int64_t asked_ns;                  /* how long it had been idle then, as idle_since_ns */
+    atomic_int_fast64_t idle_since_ns; /* 0: it is at a request, or an answer */
+};
+
+/* @param limit connections at a time; 0: none. @return NULL: out of memory. */
+struct places *places_create(struct server *server, unsigned limit);
+
+void places_free(struct places *places); /* takes NULL */
+
+struct server *places_server(const struct places *places);
+unsigned places_limit(const struct places *places);
+
+/* Finishes all connections, and lets in no more. */
+void places_close(struct places *places);
+
+/* Lets a connection in. @param ret_is_taken whether it has a place at once; else connection_be_seated
+ * is called when it has. @return whether it may enter. */
+bool places_enter(struct places *places, struct connection *connection, struct seat *seat,
+                  bool *ret_is_taken);
+
+void places_leave(struct seat *seat);
+
+/* It was asked to leave: whether it is to, since it has been idle until now. */
+bool places_is_to_leave(struct seat *seat);
+
+/* It was asked to leave, and does not: others are. */
+void places_stay(struct seat *seat);
+
+/* Tell what it is at. */
+void places_is_idle(struct seat *seat);
+
+static inline void places_is_busy(struct seat *seat)
+{
+    atomic_store_explicit(&seat->idle_since_ns, 0, memory_order_relaxed);
+}
+
+#endif
