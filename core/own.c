@@ -29,7 +29,7 @@ void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_prom
     own->promise.result = outcome->result;
     if (outcome->result.error != -ECANCELED)
         own->promise.result.cause =
-            FERRY_CAUSE_NONE; /* of what a block has made something else of */
+            FERRY_CAUSE_NONE;      /* of what a block has made something else of */
     if (outcome->result.error > 0) /* a block's: none could tell it from a count */
         own->promise.result.error = -EINVAL;
     own->value = outcome->value;
@@ -162,21 +162,17 @@ static claim settle_as(ferry_promise *promise, claim how, const ferry_outcome *o
     return (claim)before;
 }
 
-static void call_off(ferry_promise *promise, ferry_cause cause)
+static void cancel(ferry_promise *promise)
 {
-    ferry_outcome outcome = ferry__own_cancelled(cause);
+    ferry_outcome outcome = ferry__own_cancelled(FERRY_CAUSE_CANCEL);
     (void)settle_as(promise, CALLED_OFF, &outcome);
 }
 
-static void cancel(ferry_promise *promise)
-{
-    call_off(promise, FERRY_CAUSE_CANCEL);
-}
-
+/* Who lets go of the last reference by which it could be settled has called it off. */
 static void forsake(ferry_promise *promise)
 {
     ferry__report_dropped(promise);
-    call_off(promise, FERRY_CAUSE_GONE);
+    cancel(promise);
 }
 
 static const ferry__own_type programs_type = {

@@ -63,7 +63,7 @@ static const struct {
     [FERRY_CAUSE_ABORT] = {"abort", ": the stream was aborted"},
     [FERRY_CAUSE_BROKEN] = {"broken", ": the stream had broken"},
     [FERRY_CAUSE_DESTROY] = {"destroy", ": the service was destroyed"},
-    [FERRY_CAUSE_GONE] = {"gone", ": nobody was left to settle it"},
+    [FERRY_CAUSE_GONE] = {"gone", ": its thread has ended"},
 };
 
 static bool is_known(ferry_cause cause)

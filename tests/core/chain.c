@@ -102,7 +102,7 @@ PROMISE(chain, outcome_of_a_cancel_says_so)
     check_eq(result_of(sequence).cause, FERRY_CAUSE_CANCEL);
     check_eq(result_of(first).cause, FERRY_CAUSE_CANCEL);
     check_eq(result_of(timed).cause, FERRY_CAUSE_CANCEL);
-    check_eq(result_of(followed).cause, FERRY_CAUSE_GONE);
+    check_eq(result_of(followed).cause, FERRY_CAUSE_CANCEL);
     drop(first), drop(sequence), drop(timed), drop(followed);
 }
 

@@ -44,15 +44,15 @@ typedef enum ferry_method {
 /* Why it is -ECANCELED. Nothing else has a cause. One byte: results are kept by the thousand. */
 typedef enum __attribute__((packed)) ferry_cause {
     FERRY_CAUSE_NONE,   /* it is not; or a program said so, and no more: that counts as a cancel */
-    FERRY_CAUSE_CANCEL, /* ferry_promise_cancel, of it or of what was made of it; or a group, a
-                           timeout or a map that needed it no more */
+    FERRY_CAUSE_CANCEL, /* ferry_promise_cancel, of it or of what was made of it; a group, a timeout or
+                           a map that needed it no more; or a promise of the program's own that was
+                           dropped while it was pending */
     FERRY_CAUSE_CLOSE,  /* a read: its stream was closed */
     FERRY_CAUSE_ABORT,  /* its stream was aborted */
     FERRY_CAUSE_BROKEN, /* its stream had broken before its turn: an earlier request failed after
                            some of its bytes had left. ferry_stream_get_status says with what */
     FERRY_CAUSE_DESTROY, /* its service was destroyed */
-    FERRY_CAUSE_GONE /* whoever was to settle it is gone: the thread that it was made on has ended,
-                            or the last reference to a promise of the program's own */
+    FERRY_CAUSE_GONE     /* the thread has ended that it was made on, or read by */
 } ferry_cause;
 
 typedef struct ferry_result {
