@@ -727,8 +727,10 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_the_release_of_an_arg_says_so)
             check_eq(ferry_stream_set_reader(stream, &reads), 0);
         else
             check_eq(ferry_stream_send(stream, &nothing, 1, NULL, NULL), 0);
-        if (i == 1)
+        if (i == 1) { /* else it is never the owner's, and released here */
+            wait_for(service, stream_of(both.ours), "reading waits for its peer");
             check_eq(ferry_stream_set_reader(stream, NULL), 0);
+        }
         wait_for_owner(service, name, " ms: calling a release");
         sem_post(&go_on);
     }
