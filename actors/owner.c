@@ -3,6 +3,7 @@
 
 #include "core/cancel.h"
 #include "core/clock.h"
+#include "core/handover.h"
 #include "core/hooks.h"
 #include "core/thread.h"
 
@@ -60,7 +61,7 @@ ferry__owner *ferry__owner_ref(ferry__owner *owner)
 
 void ferry__owner_unref(ferry__owner *owner)
 {
-    if (owner == NULL || atomic_fetch_sub_explicit(&owner->refs, 1, memory_order_acq_rel) != 1)
+    if (owner == NULL || ferry__refs_drop(&owner->refs) != 1)
         return;
     ferry__owner_unref(owner->supervisor);
     ferry__pile_free(&owner->pile);

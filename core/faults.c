@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/faults.h"
 
+#include "core/handover.h"
 #include "core/hooks.h"
 
 #include <assert.h>
@@ -458,7 +459,7 @@ ferry_faults *ferry_faults_unref(ferry_faults *faults)
 {
     if (faults == NULL)
         return NULL;
-    unsigned before = atomic_fetch_sub_explicit(&faults->refs, 1, memory_order_acq_rel);
+    unsigned before = ferry__refs_drop(&faults->refs);
     assert(before > 0 && "ferry_faults_unref: more references given back than taken");
     if (before == 1)
         ferry__release(faults);

@@ -2,6 +2,7 @@
 #include "core/inbox.h"
 
 #include "core/clock.h"
+#include "core/handover.h"
 #include "core/hooks.h"
 #include "core/thread.h"
 
@@ -100,7 +101,7 @@ ferry__inbox *ferry__inbox_current(void)
 
 void ferry__inbox_unref(ferry__inbox *inbox)
 {
-    if (inbox == NULL || atomic_fetch_sub_explicit(&inbox->refs, 1, memory_order_acq_rel) != 1)
+    if (inbox == NULL || ferry__refs_drop(&inbox->refs) != 1)
         return;
     ferry__wake_deinit(&inbox->wake);
     ferry__bell_deinit(&inbox->bell);

@@ -1,23 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/mailbox.h"
 
+#include "core/handover.h"
+
 #include <ck_pr.h>
 #include <ck_stack.h>
 #include <stddef.h>
-
-/*
- * The build defines FERRY_TSAN for this file, and leaves -fsanitize=thread away, where the rest is
- * built with ThreadSanitizer.
- */
-#ifdef FERRY_TSAN
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-#define HANDED_OVER(mail) __tsan_release(mail)
-#define TAKEN_OVER(mail)  __tsan_acquire(mail)
-#else
-#define HANDED_OVER(mail) ((void)0)
-#define TAKEN_OVER(mail)  ((void)0)
-#endif
 
 _Static_assert(sizeof(struct ck_stack) == sizeof(ferry__mailbox), "a mailbox is a ck_stack");
 _Static_assert(sizeof(struct ck_stack_entry) == sizeof(void *), "a link is a ck_stack_entry");
@@ -53,7 +41,7 @@ static struct ck_stack_entry *reverse(struct ck_stack_entry *entry)
 
 void ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail)
 {
-    HANDED_OVER(mail);
+    ferry__handed_over(mail);
     ck_stack_push_upmc(stack_of(mailbox), entry_of(mail));
     /* P0: push, then read whether the receiver sleeps. Pairs with T0: if that take missed this
      * mail, what its thread wrote before (that it sleeps) is seen here. Free on x86. */
@@ -79,7 +67,7 @@ ferry__mail *ferry__mail_next(ferry__mail **chain)
     ferry__mail *mail = *chain;
     if (mail == NULL)
         return NULL;
-    TAKEN_OVER(mail);
+    ferry__taken_over(mail);
     *chain = mail_of(entry_of(mail)->next);
     return mail;
 }

@@ -14,7 +14,8 @@
  * A mail is embedded in what it announces; posting allocates nothing and cannot fail.
  *
  * mailbox.c is the one file that uses libck. Its inline assembly is invisible to ThreadSanitizer,
- * so that file is built without it and tells it about each hand-over by name instead.
+ * so that file is built without it and tells it about each hand-over by name instead
+ * (core/handover.h).
  */
 #ifndef FERRY_CORE_MAILBOX_H
 #define FERRY_CORE_MAILBOX_H

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/notice.h"
 
+#include "core/handover.h"
+
 #include <pthread.h>
 
 static void release(void *arg)
@@ -14,6 +16,7 @@ static void deliver(ferry__mail *mail, bool receiver_gone)
     ferry__notice *notice = (ferry__notice *)mail;
     /* Not under way any more before it looks: what changes from here on is posted anew. */
     (void)atomic_exchange(&notice->is_posted, false);
+    ferry__taken_over(&notice->is_posted);
     pthread_cleanup_push(release, notice); /* the callback may end its thread */
     if (!receiver_gone)
         notice->tell(notice);
@@ -35,6 +38,7 @@ void ferry__notice_deinit(ferry__notice *notice)
 
 void ferry__notice_post(ferry__notice *notice, ferry__ringer *ringer)
 {
+    ferry__handed_over(&notice->is_posted);
     if (atomic_exchange(&notice->is_posted, true))
         return;
     ferry__inbox *inbox = ferry__inbox_ref(notice->inbox); /* the notice may be told, and gone */

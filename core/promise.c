@@ -42,7 +42,17 @@ ferry_promise *ferry_promise_ref(ferry_promise *promise)
 bool ferry__promise_is_forgotten(const ferry_promise *promise)
 {
     /* Pairs with the release in every unref: what the others did with it is over. */
-    return atomic_load_explicit(&promise->refs, memory_order_acquire) == FERRY__ONE_REFERENCE;
+    if (atomic_load_explicit(&promise->refs, memory_order_acquire) != FERRY__ONE_REFERENCE)
+        return false;
+    ferry__taken_over(&promise->refs);
+    return true;
+}
+
+/* Counts references down. @return how many there were. */
+static uint64_t count_down(ferry_promise *promise, uint64_t references)
+{
+    ferry__handed_over(&promise->refs);
+    return atomic_fetch_sub_explicit(&promise->refs, references, memory_order_acq_rel);
 }
 
 static bool is_last_but_observers(uint64_t refs)
@@ -57,6 +67,7 @@ static bool is_last_but_observers(uint64_t refs)
  */
 static uint64_t let_go(ferry_promise *promise)
 {
+    ferry__handed_over(&promise->refs);
     uint64_t refs = atomic_load_explicit(&promise->refs, memory_order_acquire);
     while (!is_last_but_observers(refs)) {
         if (atomic_compare_exchange_weak_explicit(&promise->refs, &refs,
@@ -66,11 +77,12 @@ static uint64_t let_go(ferry_promise *promise)
     }
     if (ferry__promise_poll(promise) == -ETIMEDOUT)
         promise->type->forsake(promise);
-    return atomic_fetch_sub_explicit(&promise->refs, FERRY__ONE_REFERENCE, memory_order_acq_rel);
+    return count_down(promise, FERRY__ONE_REFERENCE);
 }
 
 static void destroy(ferry_promise *promise)
 {
+    ferry__taken_over(&promise->refs);
     ferry__report_end(promise);
     ferry__inbox_unref(atomic_load(&promise->home));
     ferry__label_free(atomic_load_explicit(&promise->label, memory_order_relaxed));
@@ -87,8 +99,7 @@ ferry_promise *ferry_promise_unref(ferry_promise *promise)
         if (promise->type->forsake != NULL && !ferry__promise_is_settled(promise))
             before = let_go(promise);
         else
-            before = atomic_fetch_sub_explicit(&promise->refs, FERRY__ONE_REFERENCE,
-                                               memory_order_acq_rel);
+            before = count_down(promise, FERRY__ONE_REFERENCE);
     }
     assert((uint32_t)before > 0 && "ferry_promise_unref: more references given back than taken");
     if (before == FERRY__ONE_REFERENCE)
@@ -98,8 +109,7 @@ ferry_promise *ferry_promise_unref(ferry_promise *promise)
 
 void ferry__promise_unobserve(ferry_promise *promise)
 {
-    if (atomic_fetch_sub_explicit(&promise->refs, FERRY__ONE_OBSERVER, memory_order_acq_rel) ==
-        FERRY__ONE_OBSERVER)
+    if (count_down(promise, FERRY__ONE_OBSERVER) == FERRY__ONE_OBSERVER)
         destroy(promise);
 }
 
@@ -120,6 +130,7 @@ void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer)
     ferry__observer *newest = atomic_load(&promise->observers);
     do {
         if (newest == &settled_mark) {
+            ferry__taken_over(promise);
             observer_post(observer, NULL);
             return;
         }
@@ -206,6 +217,7 @@ bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
 {
     /* S0: publishes the result, then learns who waits. Pairs with H0, E0 and M0: whoever announced that
      * it waits is seen here, or sees that it has settled before it sleeps. */
+    ferry__handed_over(promise);
     unsigned before = atomic_fetch_or(&promise->state, FERRY__IS_SETTLED);
     assert((before & FERRY__IS_SETTLED) == 0 && "a promise settles once");
     if (before & FERRY__AWAITED_HOME)

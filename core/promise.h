@@ -19,6 +19,7 @@
 #ifndef FERRY_CORE_PROMISE_H
 #define FERRY_CORE_PROMISE_H
 
+#include "core/handover.h"
 #include "core/inbox.h"
 #include "core/label.h"
 #include "core/report.h"
@@ -147,7 +148,10 @@ void ferry__promise_set_home(ferry_promise *promise, ferry__inbox *home);
 /* Any thread. Whether it has settled: then its result is constant. */
 static inline bool ferry__promise_is_settled(const ferry_promise *promise)
 {
-    return (atomic_load(&promise->state) & FERRY__IS_SETTLED) != 0;
+    bool is_settled = (atomic_load(&promise->state) & FERRY__IS_SETTLED) != 0;
+    if (is_settled)
+        ferry__taken_over(promise);
+    return is_settled;
 }
 
 /* Any thread. 0 if it has settled; -ETIMEDOUT: not yet; -ECHILD: it never will, in this process. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/spares.h"
 
+#include "core/handover.h"
 #include "core/hooks.h"
 
 #include <assert.h>
@@ -28,12 +29,16 @@ void __asan_unpoison_memory_region(const volatile void *address, size_t size);
 /* C0. Whether it is the caller's. */
 static bool claim(ferry__shelf *shelf)
 {
-    return !atomic_exchange_explicit(&shelf->is_claimed, true, memory_order_acquire);
+    if (atomic_exchange_explicit(&shelf->is_claimed, true, memory_order_acquire))
+        return false;
+    ferry__taken_over(shelf);
+    return true;
 }
 
 /* C2 */
 static void disclaim(ferry__shelf *shelf)
 {
+    ferry__handed_over(shelf);
     atomic_store_explicit(&shelf->is_claimed, false, memory_order_release);
 }
 

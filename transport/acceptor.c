@@ -4,6 +4,7 @@
 
 #include "core/cancel.h"
 #include "core/clock.h"
+#include "core/handover.h"
 #include "core/hooks.h"
 #include "transport/service.h"
 
@@ -316,7 +317,7 @@ static void end(ferry__acceptor *acceptor)
     ferry__owner *owner = acceptor->owner;
     ferry__poller_unwatch(&owner->poller, &acceptor->watch);
     ferry__timers_cancel(&owner->timers, &acceptor->timer);
-    if (atomic_fetch_sub(&listener->accepting, 1) == 1) {
+    if (ferry__refs_drop(&listener->accepting) == 1) {
         ferry_result *result = &listener->closed.result;
         result->error = ferry__bindings_close(&listener->bindings);
         result->phase = result->error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE;

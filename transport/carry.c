@@ -6,6 +6,7 @@
 #include "transport/carry.h"
 
 #include "core/clock.h"
+#include "core/handover.h"
 #include "transport/intake.h"
 #include "transport/move.h"
 #include "transport/service.h"
@@ -397,7 +398,9 @@ void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone;
     ferry_stream *stream = STREAM_OF(mail, resume_mail);
-    atomic_store(&stream->is_resuming, false);
+    /* Pairs with every resume, those that post nothing, too: what they made ready is there now. */
+    (void)atomic_exchange(&stream->is_resuming, false);
+    ferry__taken_over(&stream->is_resuming);
     stream->released_visits += FERRY__ONE_MESSAGE;
     ferry__stream_schedule(stream);
 }

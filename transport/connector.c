@@ -19,6 +19,7 @@
  */
 #include "core/cancel.h"
 #include "core/clock.h"
+#include "core/handover.h"
 #include "core/hooks.h"
 #include "transport/service.h"
 #include "transport/stream.h"
@@ -127,7 +128,7 @@ static void destroy_promise(ferry_promise *promise)
 
 static void unref(connection *self)
 {
-    if (atomic_fetch_sub_explicit(&self->refs, 1, memory_order_acq_rel) != 1)
+    if (ferry__refs_drop(&self->refs) != 1)
         return;
     ferry__settings_unref(self->settings);
     ferry__service_unref(self->service);

@@ -2,6 +2,7 @@
 #include "transport/limiter.h"
 
 #include "core/clock.h"
+#include "core/handover.h"
 #include "core/hooks.h"
 #include "core/thread.h"
 
@@ -238,7 +239,7 @@ ferry_limiter *ferry_limiter_ref(ferry_limiter *limiter)
 /* Gives one reference back. @return the parent to go on with, if it was the last. */
 static ferry_limiter *unref_one(ferry_limiter *limiter)
 {
-    unsigned before = atomic_fetch_sub_explicit(&limiter->refs, 1, memory_order_acq_rel);
+    unsigned before = ferry__refs_drop(&limiter->refs);
     assert(before > 0 && "ferry_limiter_unref: more references given back than taken");
     if (before != 1)
         return NULL;

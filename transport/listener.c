@@ -4,6 +4,7 @@
 
 #include "core/cancel.h"
 #include "core/clock.h"
+#include "core/handover.h"
 #include "core/hooks.h"
 #include "transport/service.h"
 
@@ -26,7 +27,7 @@ ferry_listener *ferry__listener_ref(ferry_listener *listener)
 
 void ferry__listener_unref(ferry_listener *listener)
 {
-    if (atomic_fetch_sub_explicit(&listener->refs, 1, memory_order_acq_rel) != 1)
+    if (ferry__refs_drop(&listener->refs) != 1)
         return;
     ferry__release(listener->acceptors);
     ferry__settings_unref(listener->settings);
@@ -46,7 +47,7 @@ ferry_listener *ferry_listener_unref(ferry_listener *listener)
 {
     if (listener == NULL)
         return NULL;
-    unsigned before = atomic_fetch_sub_explicit(&listener->users, 1, memory_order_acq_rel);
+    unsigned before = ferry__refs_drop(&listener->users);
     assert(before > 0 && "ferry_listener_unref: more references given back than taken");
     if (before == 1) {
         (void)ferry_listener_close(listener, NULL);
@@ -345,7 +346,7 @@ int ferry_listener_get_address(ferry_listener *listener, char *buffer, size_t si
 
 void ferry__listener_conclude(ferry_listener *listener)
 {
-    if (atomic_fetch_sub(&listener->unsettled, 1) != 1)
+    if (ferry__refs_drop(&listener->unsettled) != 1)
         return;
     ferry__service_forget(listener->service, &listener->member);
     listener->closed.result.active_ns =

@@ -5,6 +5,7 @@
 #include "core/cancel.h"
 #include "core/await.h"
 #include "core/clock.h"
+#include "core/handover.h"
 #include "core/hooks.h"
 #include "core/thread.h"
 #include "transport/stream.h"
@@ -33,7 +34,7 @@ ferry_service *ferry__service_ref(ferry_service *service)
 
 void ferry__service_unref(ferry_service *service)
 {
-    if (atomic_fetch_sub_explicit(&service->refs, 1, memory_order_acq_rel) != 1)
+    if (ferry__refs_drop(&service->refs) != 1)
         return;
     for (unsigned i = 0; i < service->owner_count; i++)
         ferry__owner_unref(service->owners[i]);

@@ -2,6 +2,7 @@
 #include "transport/settings.h"
 
 #include "core/faults.h"
+#include "core/handover.h"
 #include "core/hooks.h"
 #include "transport/limiter.h"
 #include "transport/stream.h"
@@ -86,7 +87,7 @@ ferry__settings *ferry__settings_ref(ferry__settings *settings)
 void ferry__settings_unref(ferry__settings *settings)
 {
     if (settings == NULL ||
-        atomic_fetch_sub_explicit(&settings->refs, 1, memory_order_acq_rel) != 1)
+        ferry__refs_drop(&settings->refs) != 1)
         return;
     (void)ferry_faults_unref(settings->options.faults);
     (void)ferry_limiter_unref(settings->options.limiter);

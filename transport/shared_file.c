@@ -2,6 +2,7 @@
 #include "transport/shared_file.h"
 
 #include "core/cancel.h"
+#include "core/handover.h"
 #include "core/hooks.h"
 #include "transport/source.h"
 
@@ -83,7 +84,7 @@ ferry_shared_file *ferry_shared_file_ref(ferry_shared_file *shared)
 
 ferry_shared_file *ferry_shared_file_unref(ferry_shared_file *shared)
 {
-    if (shared == NULL || atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) != 1)
+    if (shared == NULL || ferry__refs_drop(&shared->refs) != 1)
         return NULL;
     if (!shared->is_borrowed)
         (void)ferry__close(shared->fd);

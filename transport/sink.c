@@ -3,6 +3,7 @@
 
 #include "core/cancel.h"
 #include "core/clock.h"
+#include "core/handover.h"
 #include "core/wake.h"
 
 #include <errno.h>
@@ -187,6 +188,7 @@ static void leave_call(ferry__sink *sink)
         return;
     while (atomic_load(&sink->gate) == CUTTING) /* L0: for as long as one shutdown(2) takes */
         ferry__futex_wait(&sink->gate, CUTTING, FERRY__NEVER);
+    ferry__taken_over(&sink->gate);
     atomic_store(&sink->gate, OUTSIDE);
 }
 
@@ -211,6 +213,7 @@ void ferry__sink_cut(ferry__sink *sink)
     (void)shutdown(sink->fd, SHUT_RDWR);
     /* C1: leave, then wake. Pairs with L0: futex(2) puts the owner to sleep only where the gate is
      * still CUTTING, and then this wakes it. The caller keeps the memory. */
+    ferry__handed_over(&sink->gate);
     atomic_store(&sink->gate, CUTTER_LEFT);
     ferry__futex_wake_all(&sink->gate);
 }

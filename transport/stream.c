@@ -5,6 +5,7 @@
 #include "core/cancel.h"
 #include "core/clock.h"
 #include "core/faults.h"
+#include "core/handover.h"
 #include "core/hooks.h"
 #include "core/thread.h"
 #include "transport/read.h"
@@ -269,7 +270,7 @@ ferry_stream *ferry__stream_ref(ferry_stream *stream)
 
 void ferry__stream_unref(ferry_stream *stream)
 {
-    if (atomic_fetch_sub_explicit(&stream->refs, 1, memory_order_acq_rel) != 1)
+    if (ferry__refs_drop(&stream->refs) != 1)
         return;
     ferry__owner_unref(stream->owner);
     ferry__service_unref(stream->service);
@@ -288,7 +289,7 @@ ferry_stream *ferry_stream_unref(ferry_stream *stream)
     FERRY__REPORT_CALLER();
     if (stream == NULL)
         return NULL;
-    unsigned before = atomic_fetch_sub_explicit(&stream->users, 1, memory_order_acq_rel);
+    unsigned before = ferry__refs_drop(&stream->users);
     assert(before > 0 && "ferry_stream_unref: more references given back than taken");
     if (before == 1) {
         (void)ferry_stream_close(stream, NULL);
@@ -613,7 +614,10 @@ void ferry_stream_abort(ferry_stream *stream)
 
 void ferry_stream_resume(ferry_stream *stream)
 {
-    if (check_usable(stream) != 0 || atomic_exchange(&stream->is_resuming, true))
+    if (check_usable(stream) != 0)
+        return;
+    ferry__handed_over(&stream->is_resuming);
+    if (atomic_exchange(&stream->is_resuming, true))
         return;
     if (ferry__admit_message(stream))
         ferry__owner_post(stream->owner, &stream->resume_mail);

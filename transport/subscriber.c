@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/subscriber.h"
 
+#include "core/handover.h"
 #include "core/hooks.h"
 #include "core/thread.h"
 #include "transport/intake.h"
@@ -43,7 +44,7 @@ static ferry__subscriber *ref(ferry__subscriber *subscriber)
 
 void ferry__subscriber_unref(ferry__subscriber *subscriber)
 {
-    if (atomic_fetch_sub_explicit(&subscriber->refs, 1, memory_order_acq_rel) != 1)
+    if (ferry__refs_drop(&subscriber->refs) != 1)
         return;
     ferry__inbox_unref(subscriber->home);
     ferry__release(subscriber->bytes.data);
