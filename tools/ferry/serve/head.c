@@ -119,18 +119,17 @@ static void enter(struct request_head *head, enum head_state state, const char *
 static bool is_too_long(const struct request_head *head)
 {
     return head->state == HEAD_TARGET &&
-           head->length - head->begins[HEAD_TARGET] >= HEAD_MOST_TARGET_BYTES;
+           head->length - head->begins[HEAD_TARGET] > HEAD_MOST_TARGET_BYTES;
 }
 
-static void scan_byte(struct request_head *head, const char *data)
+/* Most bytes go on with what the ones before began. @return where one does not, or the end. */
+static uint32_t skip(const struct request_head *head, const char *data, uint32_t end)
 {
-    unsigned char byte = (unsigned char)data[head->length];
-    enum head_state state = next_states[head->state][classes[byte]];
-    if (state != head->state)
-        enter(head, state, data);
-    else if (is_too_long(head))
-        refuse(head, 414);
-    head->length++;
+    const uint8_t *next = next_states[head->state], state = (uint8_t)head->state;
+    uint32_t at = head->length;
+    while (at < end && next[classes[(unsigned char)data[at]]] == state)
+        at++;
+    return at;
 }
 
 static bool is_over(const struct request_head *head)
@@ -138,10 +137,23 @@ static bool is_over(const struct request_head *head)
     return head->state == HEAD_REFUSED || head->state == HEAD_WHOLE;
 }
 
+static void scan_piece(struct request_head *head, const char *data, uint32_t end)
+{
+    head->length = skip(head, data, end);
+    if (is_too_long(head)) {
+        refuse(head, 414);
+    } else if (head->length < end) {
+        unsigned char byte = (unsigned char)data[head->length];
+        enter(head, next_states[head->state][classes[byte]], data);
+        head->length++;
+    }
+}
+
 void head_scan(struct request_head *head, const char *data, size_t length)
 {
-    while (head->length < length && head->length < HEAD_MOST_BYTES && !is_over(head))
-        scan_byte(head, data);
+    uint32_t end = length < HEAD_MOST_BYTES ? (uint32_t)length : HEAD_MOST_BYTES;
+    while (head->length < end && !is_over(head))
+        scan_piece(head, data, end);
     if (!is_over(head) && head->length < length)
         refuse(head, 431);
 }
