@@ -446,7 +446,7 @@ same body site/medium
 if [ ${#addresses[@]} -gt 2 ]; then
     ask 200 "http://[::1]:$(grep -oE '\[::1\]:[0-9]+' many.log | grep -oE '[0-9]+$')/a.txt"
     same body site/a.txt
-    wait_for grep -q '^\[::1\] - - ' many.out
+    wait_for grep -q '^::1 - - ' many.out
 fi
 wait_for grep -q '^127.0.0.1 - - .*GET /a.txt' many.out
 wait_for grep -q '^[^[0-9].* - - .*GET /medium' many.out
