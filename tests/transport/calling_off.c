@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -643,12 +644,14 @@ PROMISE_BOTH(calling_off, promise_may_be_dropped_right_after_its_cancel)
 
 /* ---- callbacks on the owner ------------------------------------------------------------------ */
 
-/* Keeps the owner until all deadlines are over, then has nothing. */
+/* Keeps the owner until all is submitted, and all deadlines are over; then it has nothing. */
 static int64_t dawdle(void *buffer, size_t size, void *arg)
 {
+    const atomic_bool *is_all_submitted = arg;
     (void)buffer;
     (void)size;
-    (void)arg;
+    while (!atomic_load(is_all_submitted))
+        sched_yield();
     usleep(100 * 1000);
     return -EAGAIN;
 }
@@ -677,12 +680,14 @@ PROMISE_BOTH(calling_off,
     const ferry_request_options soon = {.timeout_ms = 50};
     const ferry_request_options heard = {
         .timeout_ms = 50, .on_owner = look_for_bytes, .on_owner_arg = &told};
-    ferry_part dry = ferry_part_generate(dawdle, NULL, 5, NULL);
+    atomic_bool is_all_submitted = false;
+    ferry_part dry = ferry_part_generate(dawdle, &is_all_submitted, 5, NULL);
     ferry_promise *sent[4];
     check_eq(ferry_stream_send(stream, &dry, 1, &soon, &sent[0]), 0);
     check_eq(ferry_stream_write(stream, "heard", 5, &heard, &sent[1]), 0);
     check_eq(ferry_stream_write(stream, "other", 5, &soon, &sent[2]), 0);
     sent[3] = submit_write(stream, "after", 5);
+    atomic_store(&is_all_submitted, true);
     for (unsigned i = 0; i < 3; i++)
         check_eq(outcome(sent[i]).error, -ETIMEDOUT);
     check_eq(outcome(sent[3]).error, 0);
