@@ -21,7 +21,7 @@ await_listening() {
 expect() {
     local wanted=$1 status=0
     shift
-    timeout 60 "$@" >out.log 2>&1 </dev/null || status=$?
+    timeout 300 "$@" >out.log 2>&1 </dev/null || status=$?
     [ "$status" -eq "$wanted" ] || fail "exit status $status instead of $wanted: $*"
 }
 
