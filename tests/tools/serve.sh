@@ -36,7 +36,7 @@ ask() {
     local wanted=$1 status
     shift
     : >body
-    status=$(curl -sS --max-time 30 --path-as-is -D fields -o body -w '%{http_code}' "$@") ||
+    status=$(curl -sS --max-time 300 --path-as-is -D fields -o body -w '%{http_code}' "$@") ||
         fail "curl failed: $*"
     [ "$status" = "$wanted" ] || fail "status $status instead of $wanted: $*"
 }
@@ -55,7 +55,7 @@ piece() { tail -c +$(($2 + 1)) "$1" | head -c "$3"; }
 say() {
     local got
     # shellcheck disable=SC2059 # it is a format
-    printf "$2" | timeout 20 "$clients" say "$port" >said 2>said.log ||
+    printf "$2" | timeout 120 "$clients" say "$port" >said 2>said.log ||
         fail "no end, or a reset, after '$2': $(cat said.log)"
     got=$(head -c 12 said | tr -d '\0')
     [ "$1" = - ] && [ -z "$got" ] && return
@@ -165,7 +165,7 @@ same body site/a.txt
 has_field Connection close
 ask 200 --http1.0 -H 'Connection: keep-alive' "$base/a.txt"
 has_field Connection keep-alive
-opened=$(curl -sS --max-time 30 -w '%{num_connects}' -o /dev/null "$base/a.txt" -o /dev/null \
+opened=$(curl -sS --max-time 300 -w '%{num_connects}' -o /dev/null "$base/a.txt" -o /dev/null \
     "$base/medium" -o /dev/null "$base/nothing" -o /dev/null "$base/sub/")
 [ "$opened" = 1000 ] || fail "connections for each of four answers: $opened"
 ok "HTTP/1.0, connections that are kept"
@@ -207,8 +207,8 @@ boundary=$(field Content-Type | sed -n 's/^multipart\/byteranges; boundary=//p')
 } >wanted
 same body wanted
 rm -f resumed
-curl -sS --max-time 30 -r 0-9999999 -o resumed "$base/large"
-curl -sS --max-time 30 -C - -o resumed "$base/large"
+curl -sS --max-time 300 -r 0-9999999 -o resumed "$base/large"
+curl -sS --max-time 300 -C - -o resumed "$base/large"
 same resumed site/large
 ok "ranges: one, several, the end, none, a download taken up again"
 
@@ -278,7 +278,7 @@ for path in /../outside/secret /sub/../../outside/secret /%2e%2e/outside/secret 
     //../outside/secret /%2e%2e%2e/x /outside/secret /out /absolute /outside/ /loop /proc/self/mem \
     /a.txt%00 /fifo /socket /device; do
     [ "$path" != /device ] || [ -e site/device ] || continue
-    status=$(curl -sS --max-time 20 --path-as-is -o body -w '%{http_code}' "$base$path") ||
+    status=$(curl -sS --max-time 300 --path-as-is -o body -w '%{http_code}' "$base$path") ||
         fail "it does not answer $path"
     [[ "$status" =~ ^40[034]$ ]] || fail "status $status of $path"
     ! grep -q secret body || fail "$path leads out"
@@ -361,7 +361,7 @@ fi
 # The slow ones want far more than buffers hold, so they are at it until they are told to end.
 mkfifo orders
 ulimit -n "$(ulimit -Hn)"
-timeout 60 "$clients" slow "$port" /large site/large 500 <orders >slow.out 2>slow.log &
+timeout 300 "$clients" slow "$port" /large site/large 500 <orders >slow.out 2>slow.log &
 slow=$!
 children+=("$slow")
 exec 8>orders
@@ -476,7 +476,7 @@ read -r -t 20 answer <&7
 [[ "$answer" = 'HTTP/1.1 200 OK'* ]] || fail "no answer to the first"
 ask 200 "$base/medium" # the first is idle, and gives way
 same body site/medium
-timeout 20 cat <&7 >answers || fail "who has given way is not told"
+timeout 120 cat <&7 >answers || fail "who has given way is not told"
 exec 7>&- 7<&-
 stop 0 "$pid"
 ok "--hidden, --max-connections"
@@ -582,7 +582,7 @@ refuses() { ! (exec 6<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
 # begin_download RATE : in the background, and under way when this returns.
 begin_download() {
     rm -f download
-    curl -sS --max-time 60 --limit-rate "$1" -o download "$base/large" 2>curl.log &
+    curl -sS --max-time 300 --limit-rate "$1" -o download "$base/large" 2>curl.log &
     download=$!
     children+=("$download")
     wait_for test -s download
@@ -593,7 +593,7 @@ exec 7<>"/dev/tcp/127.0.0.1/$port"
 printf 'GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n' >&7
 begin_download 15M
 kill -TERM "$pid"
-timeout 20 cat <&7 >answers || fail "an idle connection is not closed by a stop"
+timeout 120 cat <&7 >answers || fail "an idle connection is not closed by a stop"
 exec 7>&- 7<&-
 wait_for refuses
 wait "$download" || fail "a stop cut a download off: $(cat curl.log)"

@@ -533,13 +533,22 @@ PROMISE_BOTH(connecting, inherited_fd_of_no_use_is_closed_and_fails_in_phase_soc
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
+/* On a busy machine the time may be up before it has come so far. */
+static void check_out_of_time(ferry_service *service, const char *address, ferry_phase phase)
+{
+    ferry_result result = {0};
+    for (int64_t ms = 30; result.phase != phase; ms *= 2) {
+        result = outcome(connect_with(service, address, (ferry_connect_options){.timeout_ms = ms}));
+        check_eq(result.error, -ETIMEDOUT);
+    }
+}
+
 PROMISE_BOTH(connecting, deadline_passes_while_nobody_answers)
 {
     ferry_service *service = service_start(placement);
     server silent = server_at("127.0.0.1", 0, 0);
     crowd waiting = fill_backlog(&silent);
-    check_outcome(connect_with(service, silent.address, (ferry_connect_options){.timeout_ms = 30}),
-                  -ETIMEDOUT, FERRY_PHASE_CONNECT);
+    check_out_of_time(service, silent.address, FERRY_PHASE_CONNECT);
     disperse(&waiting);
     close(silent.fd);
     ferry_service_destroy(service);
@@ -550,8 +559,7 @@ PROMISE_BOTH(connecting, deadline_passes_while_a_unix_backlog_is_full)
     ferry_service *service = service_start(placement);
     server full = server_unix(0);
     crowd waiting = fill_backlog(&full);
-    check_outcome(connect_with(service, full.address, (ferry_connect_options){.timeout_ms = 30}),
-                  -ETIMEDOUT, FERRY_PHASE_CONNECT);
+    check_out_of_time(service, full.address, FERRY_PHASE_CONNECT);
     disperse(&waiting);
     close(full.fd);
     ferry_service_destroy(service);
@@ -577,8 +585,7 @@ PROMISE_BOTH(connecting, deadline_passes_while_a_name_is_looked_up)
     ferry_service *service = service_start(placement);
     names.hosts[0] = "127.0.0.1";
     atomic_store(&names.is_held_up, true);
-    check_outcome(connect_with(service, "test.name:80", (ferry_connect_options){.timeout_ms = 20}),
-                  -ETIMEDOUT, FERRY_PHASE_RESOLVE);
+    check_out_of_time(service, "test.name:80", FERRY_PHASE_RESOLVE);
     atomic_store(&names.is_held_up, false);
     ferry_service_destroy(service);
 }
