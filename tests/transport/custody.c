@@ -294,6 +294,41 @@ PROMISE_BOTH(custody, given_file_fd_is_closed_when_settled_and_borrowed_one_is_n
     file_remove(&file);
 }
 
+/* A stream of fd 0 sends a file; another one sends the file that is fd 0; ferry's own may be fd 0. */
+PROMISE_BOTH(custody, fd_0_is_one_like_any_other)
+{
+    enum { SIZE = 1000 };
+    int saved = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    test_file file = file_make(SIZE, 3);
+    pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    ferry_service *service = service_start(placement);
+    check_eq(dup2(first.ours, 0), 0);
+    close(first.ours);
+    ferry_stream *stream = stream_adopt(service, 0);
+    check_eq(outcome(submit_file(stream, ferry_file_at(file.path))).sent, SIZE);
+    check_eq(close_stream(stream).error, 0);
+    check_eq(open(file.path, O_RDONLY | O_CLOEXEC), 0); /* it was closed */
+    stream = stream_adopt(service, second.ours);
+    ferry_file given = ferry_file_fd(0);
+    given.flags = FERRY_FD_GIVE;
+    check_eq(outcome(submit_file(stream, given)).sent, SIZE);
+    check_eq(fcntl(0, F_GETFD), -1);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    service = service_start(placement); /* whose own begin there now */
+    pair third = unix_pair(SOCK_STREAM);
+    stream = stream_adopt(service, third.ours);
+    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(first.theirs);
+    close(second.theirs);
+    close(third.theirs);
+    file_remove(&file);
+    check_eq(dup2(saved, 0), 0);
+    close(saved);
+}
+
 PROMISE_BOTH(custody, every_fd_ferry_makes_is_close_on_exec)
 {
     ferry_service *service = service_start(placement);
