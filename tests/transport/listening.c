@@ -612,6 +612,8 @@ PROMISE(listening, of_two_that_replace_a_stale_path_at_once_one_listens)
     ferry_service_destroy(service);
 }
 
+#ifndef FERRY_PLAIN_TESTS /* ThreadSanitizer starts no thread in a child of a process with threads */
+
 static unsigned steps_left;
 
 static void end_at_a_step(const char *name)
@@ -650,6 +652,8 @@ PROMISE(listening, stale_path_is_replaced_whatever_became_of_who_tried_before)
         ferry_service_destroy(service);
     }
 }
+
+#endif
 
 PROMISE(listening, what_is_no_socket_is_left_alone)
 {
