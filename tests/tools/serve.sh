@@ -457,7 +457,7 @@ ask 200 "$base/plain/%3Cb%3E%26%22quoted%22.txt"
 ask 200 "$base/"
 same body site/index.html
 threads=$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l)
-serve more --threads 3 --log -
+serve more --threads 3 --list --log -
 ask 200 "$base/a.txt"
 [ "$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l)" -eq $((threads + 2)) ] ||
     fail "not the threads that were asked for"

@@ -5,6 +5,7 @@
 
 #include "tests/support.h"
 #include "tests/tools/serve/tree_support.h"
+#include "tools/ferry/serve/listing.h"
 #include "tools/ferry/serve/server.h"
 
 #include <errno.h>
@@ -271,13 +272,16 @@ struct insistence {
     pthread_t thread;
     int client;
     int count;
+    const char *path; /* NULL: two in turn */
 };
 
 static void *insist(void *arg)
 {
     struct insistence *insistence = arg;
     for (int i = 0; i < insistence->count; i++)
-        ask(insistence->client, i % 2 == 0 ? "/medium" : "/a");
+        ask(insistence->client, insistence->path != NULL ? insistence->path
+                                : i % 2 == 0             ? "/medium"
+                                                         : "/a");
     return NULL;
 }
 
@@ -315,6 +319,128 @@ PROMISE(connection, client_that_awaits_a_continue_gets_one)
     check_text(client, "first");
     ask(client, "/b");
     check_text(client, "the second");
+    close(client);
+    end(&serving);
+}
+
+/* ---- listings ---------------------------------------------------------------------------------- */
+
+enum { NAMES = 3000 };
+
+/* A server that lists, and has a directory with many names. */
+static struct serving begin_listing(void)
+{
+    struct serving serving = set_up();
+    serving.tree.site.lists = true;
+    tree_make_directory(&serving.tree, "many");
+    for (int i = 0; i < NAMES; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "many/a name of forty bytes or so, %08d", i);
+        tree_put(&serving.tree, name, "");
+    }
+    start(&serving);
+    return serving;
+}
+
+static void check_listing(int client)
+{
+    struct head head = read_head(client);
+    check_eq(head.status, 200);
+    check(strstr(head.text, "text/html; charset=utf-8") != NULL);
+    char *page = calloc(1, head.length + 1);
+    check(page != NULL);
+    read_all(client, page, head.length);
+    check(strstr(page, "<!DOCTYPE html>") == page && strstr(page, "</table>") != NULL);
+    size_t names = 0;
+    for (const char *at = page; (at = strstr(at, "<a href=\"./a%20name")) != NULL; at++)
+        names++;
+    check_eq(names, NAMES);
+    free(page);
+}
+
+PROMISE(connection, listings_come_in_order_between_other_answers)
+{
+    struct serving serving = begin_listing();
+    int client = join(&serving);
+    ask(client, "/a");
+    ask(client, "/many/");
+    ask(client, "/many/");
+    say(client, "HEAD /many/ HTTP/1.1\r\nHost: h\r\n\r\n");
+    ask(client, "/b");
+    say(client, "GET /many/ HTTP/1.0\r\n\r\n");
+    check_text(client, "first");
+    check_listing(client);
+    check_listing(client);
+    check(read_head(client).length > 0);
+    check_text(client, "the second");
+    check_listing(client);
+    check_end(client);
+    close(client);
+    await_no_streams(&serving);
+    end(&serving);
+}
+
+PROMISE(connection, listings_that_wait_take_the_memory_of_one)
+{
+    enum { CLIENTS = 10, ASKED = 31 };
+    struct serving serving = begin_listing();
+    int clients[CLIENTS], other = join(&serving);
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = join(&serving);
+        for (int j = 0; j < ASKED; j++)
+            ask(clients[i], "/many/");
+    }
+    for (int i = 0; i < CLIENTS; i++)
+        check_eq(read_head(clients[i]).status, 200); /* and no more of it */
+    ask(other, "/a");
+    check_text(other, "first");
+    ferry_service_status status;
+    check_eq(ferry_service_get_status(server_service(serving.server), &status), 0);
+    check(status.queued_bytes < 1024 * 1024);
+    check(listing_bytes_in_all() <= (CLIENTS + 1) * NAMES * 100);
+    for (int i = 0; i < CLIENTS; i++)
+        close(clients[i]); /* amid all that */
+    await_no_streams(&serving);
+    close(other);
+    end(&serving);
+    check_eq(listing_bytes_in_all(), 0);
+}
+
+PROMISE(connection, answers_that_wait_in_memory_are_bounded_in_bytes)
+{
+    enum { BYTES = 16000 };
+    struct serving serving = begin();
+    tree_put_content(&serving.tree, "small", BYTES, SEED);
+    int client = join(&serving);
+    struct insistence insistence = {.client = client, .count = 2000, .path = "/small"};
+    check_eq(pthread_create(&insistence.thread, NULL, insist, &insistence), 0);
+    for (int i = 0; i < insistence.count; i++) {
+        ferry_service_status status;
+        check_eq(ferry_service_get_status(server_service(serving.server), &status), 0);
+        check(status.queued_bytes < 2 * 128 * 1024 + 2 * BYTES); /* waiting, and just leaving */
+        check_file(client, BYTES);
+    }
+    pthread_join(insistence.thread, NULL);
+    close(client);
+    end(&serving);
+}
+
+PROMISE(connection, listing_that_cannot_be_made_is_an_error_page)
+{
+    struct serving serving = begin_listing();
+    char path[128];
+    int client = join(&serving);
+    tree_make_directory(&serving.tree, "sub");
+    ask(client, "/sub/");
+    check_eq(read_head(client).status, 200);
+    snprintf(path, sizeof path, "%s/sub", serving.tree.path);
+    close(client);
+    check_eq(rmdir(path), 0);
+    client = join(&serving);
+    ask(client, "/sub/");
+    check_status(client, 404);
+    ask(client, "/a");
+    check_text(client, "first");
     close(client);
     end(&serving);
 }

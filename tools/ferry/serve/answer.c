@@ -2,7 +2,7 @@
 #include "answer.h"
 
 #include "http_date.h"
-#include "listing.h"
+#include "late_page.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -288,23 +288,22 @@ static void answer_redirect(const struct answering *answering)
     finish_with_page(response);
 }
 
+static void explain(struct response *response, int error)
+{
+    answer_page(response, status_of(error), "");
+}
+
 static void answer_listing(const struct answering *answering)
 {
     struct response *response = answering->response;
-    struct text page;
-    int error = listing_make(cache_site(answering->cache), &answering->target, &page);
-    if (error != 0) {
-        free(page.data);
-        answer_page(response, status_of(error), "");
+    response->late =
+        late_page_create(cache_site(answering->cache), answering->target.path, response, explain);
+    if (response->late == NULL) {
+        answer_page(response, 503, "");
         return;
     }
-    response_begin_head(response, 200);
-    text_add_string(&response->text, "Content-Type: text/html; charset=utf-8\r\n");
-    response_end_head(response, page.length);
-    if (response->has_body)
-        response_add(response, ferry_part_give(page.data, page.length, NULL, NULL));
-    else
-        free(page.data);
+    response->status = 200; /* unless it turns out otherwise */
+    response_add(response, late_page_part(response->late));
 }
 
 static void answer_target(struct answering *answering)

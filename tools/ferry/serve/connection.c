@@ -3,6 +3,7 @@
 
 #include "answer.h"
 #include "http_date.h"
+#include "late_page.h"
 #include "places.h"
 #include "server.h"
 
@@ -13,8 +14,9 @@
 #include <string.h>
 
 enum {
-    PIPELINE = 32,            /* answers that may wait; more at once than any client asks for */
-    LONG_BYTES = 1024 * 1024, /* an answer that may well take longer than one may be idle */
+    PIPELINE = 32,               /* answers that may wait; more at once than any client asks for */
+    PIPELINE_BYTES = 128 * 1024, /* of memory in them; one answer more has what it has */
+    LONG_BYTES = 1024 * 1024,    /* an answer that may well take longer than one may be idle */
     OFTEN_SET_MS = 8000, /* shorter times are set with each request, longer ones once a second */
     NAME_BYTES = 32,     /* of a label a dump shows no more */
     PEER_BYTES = 128     /* of an address as text, a unix socket's path included */
@@ -34,6 +36,7 @@ struct connection {
     struct request request; /* the next one, as far as it has come */
     unsigned holds;         /* reading, and answers that are watched */
     unsigned asked;         /* answers since the queue was last looked at, and what was in it */
+    uint64_t asked_bytes;   /* likewise, of their memory */
     bool is_paused;         /* too many answers wait */
     bool is_over;           /* no request is answered any more */
     bool is_leaving;        /* another client gets its place */
@@ -48,6 +51,7 @@ struct connection {
 /* An answer that the log is to know of. */
 struct logged {
     struct connection *connection;
+    struct late_page *late; /* a reference; NULL: what is to be known is in the line */
     struct access_line line;
 };
 
@@ -126,6 +130,7 @@ static void resume(struct connection *connection)
         return;
     connection->is_paused = false;
     connection->asked = 0;
+    connection->asked_bytes = 0;
     (void)ferry_stream_demand(connection->stream, -1);
 }
 
@@ -145,13 +150,24 @@ static void on_settled(ferry_promise *promise, const ferry_result *result, void 
     settle(arg, result);
 }
 
+static void free_logged(struct logged *logged)
+{
+    if (logged != NULL)
+        (void)late_page_unref(logged->late);
+    free(logged);
+}
+
 static void on_logged(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     struct logged *logged = arg;
     (void)ferry_promise_set_label(promise, NULL);
+    if (logged->late != NULL) {
+        logged->line.status = late_page_status(logged->late);
+        logged->line.content = late_page_sent(logged->late, result) + result->remaining;
+    }
     access_log_add(server_options_of(logged->connection->server)->log, &logged->line, result);
     settle(logged->connection, result);
-    free(logged);
+    free_logged(logged);
 }
 
 /* @return NULL: out of memory, and then the line is not written. */
@@ -162,29 +178,49 @@ static struct logged *make_logged(struct connection *connection, const struct re
     if (logged == NULL)
         return NULL;
     logged->connection = connection;
+    logged->late = response->late != NULL ? late_page_ref(response->late) : NULL;
     logged->line.status = response->status;
     logged->line.content = response->content;
     access_line_begin(&logged->line, connection->peer, request);
     return logged;
 }
 
-/* Whether as many answers wait as may. The queue is looked at only when it might be so. */
-static bool is_full(struct connection *connection)
+/* Bytes of memory that an answer keeps while it waits. */
+static uint64_t count_bytes(const struct response *response)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < response->count; i++)
+        bytes += response->parts[i].length;
+    return bytes;
+}
+
+/* Whether as many answers, or bytes of them, wait as may. The queue is looked at only when it might be
+ * so. */
+static bool is_full(struct connection *connection, const struct response *response)
 {
     ferry_stream_status status;
-    if (++connection->asked < PIPELINE)
+    connection->asked++;
+    connection->asked_bytes += count_bytes(response);
+    if (connection->asked < PIPELINE && connection->asked_bytes < PIPELINE_BYTES)
         return false;
     if (ferry_stream_get_status(connection->stream, &status) != 0)
         return false;
     connection->asked = status.queued_requests + 1;
-    return connection->asked >= PIPELINE;
+    connection->asked_bytes = status.queued_bytes + count_bytes(response);
+    return connection->asked >= PIPELINE || connection->asked_bytes >= PIPELINE_BYTES;
+}
+
+/* Whether an answer may well take longer than one may be idle. */
+static bool is_long(const struct response *response)
+{
+    return response->late != NULL || response->content >= LONG_BYTES;
 }
 
 /* An answer that reading waits for, one way or another. */
 static bool holds_up_reading(struct connection *connection, const struct response *response)
 {
-    connection->is_paused = is_full(connection);
-    return connection->is_paused || response->content >= LONG_BYTES;
+    connection->is_paused = is_full(connection, response);
+    return connection->is_paused || is_long(response);
 }
 
 /* What dumps are to call an answer that is watched. The name lies in the connection, which outlives
@@ -218,7 +254,7 @@ static int send_watched(struct connection *connection, const struct request *req
     if (error == 0)
         return 0;
     connection->holds--; /* reading has one */
-    free(logged);
+    free_logged(logged);
     return error;
 }
 
@@ -227,6 +263,8 @@ static int send_response(struct connection *connection, const struct request *re
                          const struct response *response)
 {
     bool is_waited_for = holds_up_reading(connection, response);
+    if (response->late != NULL)
+        late_page_send_on(response->late, connection->stream);
     bool is_logged = server_options_of(connection->server)->log != NULL;
     if (is_waited_for || is_logged || response->has_file)
         return send_watched(connection, request, response);
@@ -243,7 +281,7 @@ static bool deliver(struct connection *connection, const struct request *request
     }
     if (!response->keeps_alive)
         close_stream(connection);
-    else if (connection->is_paused || response->content >= LONG_BYTES)
+    else if (connection->is_paused || is_long(response))
         wait_freely(connection);
     else
         wait_idle(connection);

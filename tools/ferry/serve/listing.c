@@ -5,46 +5,66 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
 /* One line of the page. */
 struct name {
-    char *text; /* without a slash */
+    size_t text; /* where its name begins, without a slash, in texts */
     bool is_directory;
     uint64_t size;     /* bytes, of a file */
     time_t modified_s; /* seconds since 1970 */
 };
 
-struct names {
-    struct name *all;
+struct listing {
+    atomic_uint refs;
+    char *path;
+    uint64_t length; /* of the page */
+    size_t bytes;    /* that it takes */
+    struct name *names;
     size_t count;
-    size_t size;     /* for how many there is room */
-    bool has_failed; /* out of memory */
-    bool is_cut;     /* there are more than LISTING_NAMES */
+    size_t size;       /* for how many there is room */
+    struct text texts; /* their names, each with its NUL */
+    bool has_failed;   /* out of memory */
+    bool is_cut;       /* there are more than LISTING_NAMES */
 };
+
+static atomic_size_t bytes_in_all;
+
+size_t listing_bytes_in_all(void)
+{
+    return atomic_load_explicit(&bytes_in_all, memory_order_relaxed);
+}
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static void add(struct names *names, const char *text, const struct stat *status)
+static bool make_room(struct listing *listing)
 {
-    if (names->count == names->size) {
-        size_t size = names->size > 0 ? names->size * 2 : 64;
-        struct name *all = realloc(names->all, size * sizeof *all);
-        names->has_failed = all == NULL;
-        if (names->has_failed)
-            return;
-        names->all = all;
-        names->size = size;
-    }
-    struct name name = {.text = strdup(text),
+    if (listing->count < listing->size)
+        return true;
+    size_t size = listing->size > 0 ? listing->size * 2 : 64;
+    struct name *names = realloc(listing->names, size * sizeof *names);
+    if (names == NULL)
+        return false;
+    listing->names = names;
+    listing->size = size;
+    return true;
+}
+
+static void add(struct listing *listing, const char *text, const struct stat *status)
+{
+    struct name name = {.text = listing->texts.length,
                         .is_directory = S_ISDIR(status->st_mode),
                         .size = (uint64_t)status->st_size,
                         .modified_s = status->st_mtim.tv_sec};
-    names->has_failed = name.text == NULL;
-    if (name.text != NULL)
-        names->all[names->count++] = name;
+    text_add(&listing->texts, text, strlen(text) + 1);
+    listing->has_failed = listing->texts.is_cut || !make_room(listing);
+    if (!listing->has_failed)
+        listing->names[listing->count++] = name;
 }
 
 static bool is_to_be_shown(const struct site *site, const char *name)
@@ -54,56 +74,59 @@ static bool is_to_be_shown(const struct site *site, const char *name)
 }
 
 /* By its path from the root, not from its directory: a link may lead from one to another. */
-static bool look(const struct site *site, const struct target *target, const char *name,
+static bool look(const struct site *site, const char *directory, const char *name,
                  struct stat *ret_status)
 {
     char path[PATH_MAX];
-    size_t length = strlen(name);
-    if (target->length + length >= sizeof path)
-        return false;
-    memcpy(path, target->path, target->length);
-    memcpy(path + target->length, name, length + 1);
-    return tree_look(site->root, path, ret_status) == 0;
+    int length = snprintf(path, sizeof path, "%s%s", directory, name);
+    return length < (int)sizeof path && tree_look(site->root, path, ret_status) == 0;
 }
 
-static void read_names(const struct site *site, const struct target *target, DIR *directory,
-                       struct names *names)
+static void read_names(const struct site *site, DIR *directory, struct listing *listing)
 {
     const struct dirent *one;
-    while (!names->has_failed && !names->is_cut && (one = readdir(directory)) != NULL) {
+    while (!listing->has_failed && !listing->is_cut && (one = readdir(directory)) != NULL) {
         struct stat status;
-        if (!is_to_be_shown(site, one->d_name) || !look(site, target, one->d_name, &status))
+        if (!is_to_be_shown(site, one->d_name) || !look(site, listing->path, one->d_name, &status))
             continue;
-        names->is_cut = names->count == LISTING_NAMES;
-        if (!names->is_cut)
-            add(names, one->d_name, &status);
+        listing->is_cut = listing->count == LISTING_NAMES;
+        if (!listing->is_cut)
+            add(listing, one->d_name, &status);
     }
 }
 
-static int compare(const void *one, const void *other)
+static int compare(const void *one, const void *other, void *texts)
 {
     const struct name *a = one, *b = other;
+    const char *text = texts;
     return a->is_directory != b->is_directory ? b->is_directory - a->is_directory
-                                              : strcmp(a->text, b->text);
+                                              : strcmp(text + a->text, text + b->text);
 }
 
-static void free_names(struct names *names)
+static int open_directory(const struct site *site, const char *path, DIR **ret_directory)
 {
-    for (size_t i = 0; i < names->count; i++)
-        free(names->all[i].text);
-    free(names->all);
+    struct stat status;
+    int fd = tree_open(site->root, path, &status);
+    if (fd < 0)
+        return fd;
+    *ret_directory = fdopendir(fd);
+    if (*ret_directory != NULL)
+        return 0;
+    int error = -errno;
+    (void)close(fd);
+    return error;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static void write_link(struct text *page, const struct name *name)
+static void write_link(struct text *page, const char *name, bool is_directory)
 {
-    const char *slash = name->is_directory ? "/" : "";
+    const char *slash = is_directory ? "/" : "";
     text_add_string(page, "<a href=\"./"); /* or a name with a colon would be taken for a scheme */
-    text_add_url(page, name->text, strlen(name->text));
+    text_add_url(page, name, strlen(name));
     text_add_string(page, slash);
     text_add_string(page, "\">");
-    text_add_html(page, name->text);
+    text_add_html(page, name);
     text_add_string(page, slash);
     text_add_string(page, "</a>");
 }
@@ -117,10 +140,10 @@ static void write_date(struct text *page, time_t seconds)
     text_add(page, date, length);
 }
 
-static void write_name(struct text *page, const struct name *name)
+static void write_name(const struct listing *listing, const struct name *name, struct text *page)
 {
     text_add_string(page, "<tr><td>");
-    write_link(page, name);
+    write_link(page, listing->texts.data + name->text, name->is_directory);
     text_add_string(page, "</td><td class=\"size\">");
     if (name->is_directory)
         text_add_string(page, "-");
@@ -131,42 +154,128 @@ static void write_name(struct text *page, const struct name *name)
     text_add_string(page, "</td></tr>\n");
 }
 
-static void write_page(struct text *page, const struct target *target, const struct names *names)
+static void write_beginning(const struct listing *listing, struct text *page)
 {
     text_add_string(page, "<!DOCTYPE html>\n<meta charset=\"utf-8\">\n<title>/");
-    text_add_html(page, target->path);
+    text_add_html(page, listing->path);
     text_add_string(page, "</title>\n<style>td { padding-right: 2em } .size { text-align: right }"
                           "</style>\n<h1>/");
-    text_add_html(page, target->path);
+    text_add_html(page, listing->path);
     text_add_string(page, "</h1>\n<table>\n");
-    if (target->length > 0)
+    if (*listing->path != '\0')
         text_add_string(page, "<tr><td><a href=\"../\">../</a></td></tr>\n");
-    for (size_t i = 0; i < names->count; i++)
-        write_name(page, &names->all[i]);
+}
+
+static void write_end(const struct listing *listing, struct text *page)
+{
     text_add_string(page, "</table>\n");
-    if (names->is_cut)
+    if (listing->is_cut)
         text_add_string(page, "<p>There is more, which is not shown.</p>\n");
 }
 
-int listing_make(const struct site *site, const struct target *target, struct text *ret_page)
+/* Between the beginning and the end there is a row for each name. @return whether there is such a row. */
+static bool write_row(const struct listing *listing, size_t row, struct text *page)
 {
-    struct stat status;
-    *ret_page = text_growing();
-    int fd = tree_open(site->root, target->path, &status);
-    if (fd < 0)
-        return fd;
-    DIR *directory = fdopendir(fd);
-    if (directory == NULL) {
-        int error = -errno;
-        (void)close(fd);
-        return error;
+    if (row == 0)
+        write_beginning(listing, page);
+    else if (row <= listing->count)
+        write_name(listing, &listing->names[row - 1], page);
+    else if (row == listing->count + 1)
+        write_end(listing, page);
+    else
+        return false;
+    return true;
+}
+
+int64_t listing_write(const struct listing *listing, struct listing_place *place, char *buffer,
+                      size_t size)
+{
+    struct text row = text_growing();
+    size_t count = 0;
+    while (count < size && write_row(listing, place->row, &row) && !row.is_cut) {
+        size_t left = row.length - place->offset;
+        size_t step = left < size - count ? left : size - count;
+        memcpy(buffer + count, row.data + place->offset, step);
+        count += step;
+        *place = step < left ? (struct listing_place){place->row, place->offset + step}
+                             : (struct listing_place){place->row + 1, 0};
+        row.length = 0;
     }
-    struct names names = {0};
-    read_names(site, target, directory, &names);
+    free(row.data);
+    return row.is_cut ? -ENOMEM : (int64_t)count;
+}
+
+/* Writes all of it once: its head tells the length. */
+static int measure(struct listing *listing)
+{
+    char buffer[8192];
+    struct listing_place place = {0};
+    int64_t count;
+    while ((count = listing_write(listing, &place, buffer, sizeof buffer)) > 0)
+        listing->length += (uint64_t)count;
+    return (int)count;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static int fill(const struct site *site, struct listing *listing)
+{
+    DIR *directory;
+    int error = open_directory(site, listing->path, &directory);
+    if (error != 0)
+        return error;
+    read_names(site, directory, listing);
     (void)closedir(directory);
-    if (names.count > 0)
-        qsort(names.all, names.count, sizeof *names.all, compare);
-    write_page(ret_page, target, &names);
-    free_names(&names);
-    return names.has_failed || ret_page->is_cut ? -ENOMEM : 0;
+    if (listing->has_failed)
+        return -ENOMEM;
+    if (listing->count > 0)
+        qsort_r(listing->names, listing->count, sizeof *listing->names, compare,
+                listing->texts.data);
+    return measure(listing);
+}
+
+int listing_read(const struct site *site, const char *path, struct listing **ret_listing)
+{
+    struct listing *listing = calloc(1, sizeof *listing);
+    if (listing == NULL)
+        return -ENOMEM;
+    atomic_init(&listing->refs, 1);
+    listing->texts = text_growing();
+    listing->path = strdup(path);
+    int error = listing->path != NULL ? fill(site, listing) : -ENOMEM;
+    listing->bytes = listing->size * sizeof *listing->names + listing->texts.size;
+    atomic_fetch_add(&bytes_in_all, listing->bytes);
+    if (error == 0)
+        *ret_listing = listing;
+    else
+        (void)listing_unref(listing);
+    return error;
+}
+
+struct listing *listing_ref(struct listing *listing)
+{
+    atomic_fetch_add_explicit(&listing->refs, 1, memory_order_relaxed);
+    return listing;
+}
+
+struct listing *listing_unref(struct listing *listing)
+{
+    if (listing == NULL || atomic_fetch_sub_explicit(&listing->refs, 1, memory_order_acq_rel) > 1)
+        return NULL;
+    atomic_fetch_sub(&bytes_in_all, listing->bytes);
+    free(listing->path);
+    free(listing->names);
+    free(listing->texts.data);
+    free(listing);
+    return NULL;
+}
+
+const char *listing_path(const struct listing *listing)
+{
+    return listing->path;
+}
+
+uint64_t listing_length(const struct listing *listing)
+{
+    return listing->length;
 }

@@ -49,6 +49,7 @@ void response_begin(struct response *response, const struct request *request)
     response->has_file = false;
     response->name = NULL;
     response->content = 0;
+    response->late = NULL;
     response->count = 0;
     response->mark = 0;
     response->text = text_in(response->room, sizeof response->room);
@@ -104,7 +105,7 @@ void response_add_text(struct response *response)
 void response_add(struct response *response, ferry_part part)
 {
     assert(response->count < RESPONSE_PARTS);
-    response->has_file |= part.kind == FERRY_PART_FILE;
+    response->has_file |= part.kind == FERRY_PART_FILE || part.kind == FERRY_PART_GENERATE;
     response->parts[response->count++] = part;
 }
 
@@ -113,7 +114,7 @@ void response_drop(struct response *response)
 {
     for (size_t i = 0; i < response->count; i++) {
         const ferry_part *part = &response->parts[i];
-        if (part->kind != FERRY_PART_GIVE)
+        if (part->kind != FERRY_PART_GIVE && part->kind != FERRY_PART_GENERATE)
             continue;
         if (part->release != NULL)
             part->release((void *)part->data, part->arg);

@@ -24,14 +24,18 @@ enum {
 static_assert(RESPONSE_TEXT_BYTES >= RESPONSE_HEAD_BYTES + 3 * REQUEST_TARGET_BYTES,
               "a target of encoded bytes has room");
 
+struct late_page;
+
 struct response {
     int status;
     bool is_1_1;      /* the request's version */
     bool has_body;    /* the request's method wants one */
     bool keeps_alive; /* the connection is to stay open after it */
-    bool has_file;    /* a part of it is a file, which can fail where memory does not */
+    bool has_file;    /* a part of it is a file, or made, which can fail where memory does not */
     const char *name; /* of its file, for dumps: its path below the root; NULL: none. Borrowed */
     uint64_t content; /* bytes behind the head, as far as they are sent */
+    struct late_page
+        *late;        /* its only part, of which all this is known later; NULL: none. A reference */
     size_t count;     /* of the parts */
     size_t mark;      /* where the text of the last part begins */
     struct text text; /* in room: what is copied when it is sent */

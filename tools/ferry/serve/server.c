@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "server.h"
 
+#include "lister.h"
+
 #include <ferry/ferry.h>
 
 #include <errno.h>
@@ -8,6 +10,9 @@
 #include <stdlib.h>
 
 enum {
+    /* Of answers that wait in memory, all together. Each connection stops at far less; this is for very
+     * many that do not read: what goes beyond is refused, and its connection ended. */
+    WAITING_BYTES = 512 * 1024 * 1024,
     CLOSE_MS = 5000, /* a client that has read its last answer ends in this time, or never */
     /* What may follow a request that was refused: many send all of a body before they look at the
      * answer, and a reset would take it from them. */
@@ -88,8 +93,19 @@ static int create_limiter(struct server *server)
 static int create_service(struct server *server)
 {
     const ferry_service_options options = {.placement = FERRY_SHARED,
-                                           .shared_owners = server->options.owners};
+                                           .shared_owners = server->options.owners,
+                                           .limit_bytes = WAITING_BYTES};
     return ferry_service_create(&options, &server->service);
+}
+
+static int start_lister(struct server *server)
+{
+    int error = lister_start(&server->options.site, &server->options.site.lister);
+    if (error == 0)
+        return 0;
+    ferry_service_destroy(server->service);
+    (void)pthread_key_delete(server->cache);
+    return error;
 }
 
 static int set_up(struct server *server)
@@ -111,6 +127,8 @@ static int set_up(struct server *server)
     error = create_service(server);
     if (error != 0)
         (void)pthread_key_delete(server->cache);
+    else if (server->options.site.lists)
+        error = start_lister(server);
     return error;
 }
 
@@ -142,6 +160,7 @@ void server_destroy(struct server *server)
     if (server == NULL)
         return;
     ferry_service_destroy(server->service);
+    lister_stop(server->options.site.lister);
     (void)pthread_key_delete(server->cache);
     (void)ferry_limiter_unref(server->limiter);
     for (size_t i = 0; i < server->place_count; i++)
