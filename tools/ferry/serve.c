@@ -242,19 +242,20 @@ static void await_stop(const struct arguments *arguments)
 }
 
 /* Waits for a signal, and ends in order. The next signal ends the program, as it does by default.
- * @return whether all answers were finished in time. */
-static bool serve_until_signal(struct server *server, ferry_listener **gates, size_t count,
-                               const struct arguments *arguments)
+ * @return how many connections were not finished in time. */
+static size_t serve_until_signal(struct server *server, ferry_listener **gates, size_t count,
+                                 const struct arguments *arguments)
 {
     await_stop(arguments);
     (void)sigprocmask(SIG_UNBLOCK, &arguments->signals, NULL);
     for (size_t i = 0; i < count; i++)
         gates[i] = gate_close(gates[i]);
-    return server_stop(server, arguments->stop_ms) != -ETIMEDOUT;
+    return server_stop(server, arguments->stop_ms);
 }
 
-/* @param ret_finished whether all answers were; untouched where it did not get that far. */
-static int serve(struct server *server, const struct arguments *arguments, bool *ret_finished)
+/* @param ret_left how many connections were not finished in time; untouched where it did not get that
+ * far. */
+static int serve(struct server *server, const struct arguments *arguments, size_t *ret_left)
 {
     ferry_listener *gates[LISTENS];
     size_t count = 0;
@@ -263,11 +264,11 @@ static int serve(struct server *server, const struct arguments *arguments, bool 
         count++;
     bool is_everywhere = count == arguments->count;
     if (is_everywhere)
-        *ret_finished = serve_until_signal(server, gates, count, arguments);
+        *ret_left = serve_until_signal(server, gates, count, arguments);
     for (size_t i = 0; i < count; i++)
         if (gates[i] != NULL)
             (void)gate_close(gates[i]);
-    return is_everywhere ? EXIT_SUCCESS : EXIT_FAILURE;
+    return is_everywhere && *ret_left == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int complain(const char *what, int error)
@@ -287,12 +288,11 @@ static int run(struct arguments *arguments)
     error = server_create(&arguments->server, &server);
     if (error == 0)
         error = dumper_start(server_service(server), &dumper);
-    bool has_finished = true;
-    int status =
-        error != 0 ? complain("it cannot begin", error) : serve(server, arguments, &has_finished);
+    size_t left = 0;
+    int status = error != 0 ? complain("it cannot begin", error) : serve(server, arguments, &left);
     dumper_stop(dumper);
-    if (!has_finished)
-        words_say("not all answers could be finished in time");
+    if (left > 0)
+        words_say("not all answers could be finished in time: %zu connections are cut off", left);
     server_destroy(server);
     uint64_t missed = log_writer_stop(*log);
     if (missed > 0)

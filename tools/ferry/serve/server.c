@@ -148,10 +148,14 @@ int server_create(const struct server_options *options, struct server **ret_serv
     return error;
 }
 
-int server_stop(struct server *server, int64_t timeout_ms)
+size_t server_stop(struct server *server, int64_t timeout_ms)
 {
+    ferry_service_status status;
     finish_connections(server);
-    return ferry_service_drain(server->service, timeout_ms);
+    if (ferry_service_drain(server->service, timeout_ms) != -ETIMEDOUT ||
+        ferry_service_get_status(server->service, &status) != 0)
+        return 0;
+    return status.streams;
 }
 
 /* The owners free their caches when they end, so the key goes after them. */

@@ -42,9 +42,9 @@ const ferry_stream_options *server_stream_options(const struct server *server);
 
 /*
  * Ends in order: who comes now is turned away, idle connections are closed, answers under way are
- * finished. @param timeout_ms for all that. @return 0; -ETIMEDOUT: some were not.
+ * finished. @param timeout_ms for all that. @return how many connections were not.
  */
-int server_stop(struct server *server, int64_t timeout_ms);
+size_t server_stop(struct server *server, int64_t timeout_ms);
 
 /* Ends what is left, and frees all. Takes NULL. */
 void server_destroy(struct server *server);
