@@ -57,10 +57,6 @@ typedef enum kind {
     KINDS
 } kind;
 
-/* In the model: -ECANCELED because nobody was left to settle it. That is no cancel: blocks run, and
- * attempts are repeated. */
-enum { FORSAKEN = -10000 };
-
 /* What a chain's block does: changes nothing, makes it succeed, or fail, gives its second part. */
 typedef enum deed { NO_BLOCK, PASS, MEND, BREAK, GIVE, DEEDS } deed;
 
@@ -541,7 +537,7 @@ static void happen_in_model(tree *model, const event *what, bool was_dropped)
     else if (what->what == CANCEL)
         model_cancel(model, what->node);
     else if (self->parent >= 0)
-        model_settle(model, what->node, FORSAKEN, 0);
+        model_settle(model, what->node, -ECANCELED, 0);
 }
 
 /* Whether such a part is a promise that the test still knows. */
@@ -569,8 +565,7 @@ static void compare(const tree *both)
             continue;
         check_eq(ferry_promise_await(self->promise, 0, &result), self->is_settled ? 0 : -ETIMEDOUT);
         if (self->is_settled) {
-            check_eq(result.error, self->error == FORSAKEN ? -ECANCELED : self->error);
-            check_eq(result.cause == FERRY_CAUSE_GONE, self->error == FORSAKEN);
+            check_eq(result.error, self->error);
             check_eq(result.sent, self->sent);
         }
         compare_parts(self);
