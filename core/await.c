@@ -191,6 +191,16 @@ static int await_many(waiting *what, int64_t timeout_ms)
     return await_decision(what, inbox, ferry__clock_deadline(timeout_ms));
 }
 
+int ferry__promise_await_running(ferry_promise *promise, int64_t deadline)
+{
+    waiting what = {.promises = &promise, .count = 1, .look = look_at_all};
+    int error = what.look(&what);
+    if (error != -ETIMEDOUT)
+        return error;
+    ferry__inbox *inbox = ferry__inbox_current();
+    return inbox != NULL ? await_decision(&what, inbox, deadline) : -ENOMEM;
+}
+
 int ferry_promise_await_all(ferry_promise *const promises[], size_t count, int64_t timeout_ms)
 {
     waiting what = {.promises = promises, .count = count, .look = look_at_all};

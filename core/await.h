@@ -19,6 +19,12 @@
  */
 int ferry__promise_await_until(ferry_promise *promise, int64_t deadline);
 
+/*
+ * Likewise, and runs the calling thread's callbacks meanwhile wherever the promise's home is.
+ * @return 0, -ETIMEDOUT, -ECHILD, -ENOMEM.
+ */
+int ferry__promise_await_running(ferry_promise *promise, int64_t deadline);
+
 /* The settling thread: rings all who wait for many promises. */
 void ferry__await_ring_all(void);
 

@@ -18,6 +18,7 @@ typedef struct ferry__thread {
     struct ferry__inbox *inbox; /* this thread's inbox; NULL until first used */
     void *owner;                /* the owner that this thread works for; NULL on the program's */
     bool in_callback;           /* a callback of the program's runs on it */
+    unsigned submits;           /* how much its callbacks have submitted: for who waits on it */
     struct ferry__pile
         *pile; /* where it keeps what it lets go: its inbox's, or its owner's; or NULL */
     _Atomic(const char *)
@@ -55,6 +56,14 @@ static inline bool ferry__thread_may_not_wait(void)
 {
     const ferry__thread *thread = ferry__thread_current();
     return thread->owner != NULL || thread->in_callback;
+}
+
+/* Something was submitted here: perhaps in a callback that runs while this thread waits. */
+static inline void ferry__thread_note_submit(void)
+{
+    ferry__thread *thread = ferry__thread_current();
+    if (thread->in_callback)
+        thread->submits++;
 }
 
 /*

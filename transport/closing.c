@@ -116,8 +116,25 @@ void ferry__linger_timeout(ferry__timer *timer)
     ferry__stream_schedule(linger->stream);
 }
 
+/* Whether anything is left that has bytes to send. */
+static bool has_more_to_send(const ferry_stream *stream)
+{
+    const ferry__request *request = stream->queue.first;
+    while (request != NULL && (request->kind != FERRY__SEND || request->part_count == 0))
+        request = request->next;
+    return request != NULL || stream->padding > 0;
+}
+
+/* Whether a peer that reads an end of file now would take a part for the whole. */
+static bool cuts_off(const ferry_stream *stream)
+{
+    return atomic_load(&stream->abort_cause) != FERRY_CAUSE_DESTROY ||
+           ferry__stream_is_poisoned(stream) || has_more_to_send(stream);
+}
+
 void ferry__closing_abort(ferry_stream *stream)
 {
+    bool reset = cuts_off(stream);
     ferry_cause cause = atomic_load(&stream->abort_cause);
     for (ferry__request *request; (request = stream->queue.first) != NULL;) {
         if (request->kind == FERRY__CLOSE) {
@@ -133,7 +150,7 @@ void ferry__closing_abort(ferry_stream *stream)
     if (stream->state == FERRY__GONE)
         return;
     close_result(stream)->cause = cause;
-    close_sink(stream, -ECANCELED, true);
+    close_sink(stream, -ECANCELED, reset);
 }
 
 /* E0: gone, it was closed before, so that nothing is added to admission any more; the flag goes up only
@@ -149,10 +166,11 @@ bool ferry__closing_try_end(ferry_stream *stream)
     if (close_request->stage == FERRY__POSTED) /* an abort closes without it */
         close_request->promise.result.sequence = stream->next_sequence++;
     ferry__stream_begin(stream, close_request);
-    ferry__stream_settle(stream, close_request, ferry__clock_now());
-    ferry__service_forget(stream->service, &stream->member);
+    bool is_in_order = close_result(stream)->error == 0;
     if (stream->listener != NULL)
         ferry__listener_stream_ended(stream->listener);
+    ferry__stream_settle(stream, close_request, ferry__clock_now());
+    ferry__service_forget(stream->service, &stream->member, is_in_order);
     ferry__owner_release(stream->owner);
     ferry__stream_unref(stream);
     return true;

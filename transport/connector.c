@@ -228,8 +228,8 @@ static void settle(connection *self, int error, ferry_phase phase)
         ferry__activity_do(&self->owner->activity, NULL);
     }
     ferry__release_arg(self->on_owner_release, self->on_owner_arg);
-    /* Only now: what it calls is named after it. */
-    ferry__service_forget(self->service, &self->member);
+    /* Only now: what it calls is named after it, and a stop waits for that. */
+    ferry__service_forget(self->service, &self->member, true);
     if (atomic_load(&self->is_aborted) && !self->abort_came)
         self->mails_due++;
     (void)ferry_promise_unref(promise);
@@ -532,8 +532,8 @@ static const ferry__promise_type stream_type = {.destroy = destroy_promise, .can
 static void abort_member(ferry__member *member)
 {
     connection *self = CONNECTION_OF(member, member);
-    atomic_store(&self->is_aborted, true);
-    ferry__owner_post(self->owner, &self->abort_mail);
+    if (!atomic_exchange(&self->is_aborted, true))
+        ferry__owner_post(self->owner, &self->abort_mail);
 }
 
 static void ref_member(ferry__member *member)
@@ -579,6 +579,7 @@ static bool add_state(ferry__member *member, ferry__line *line)
 }
 
 static const ferry__member_type connection_member = {
+    .close = abort_member, /* it has nothing that would have to come first */
     .abort = abort_member,
     .ref = ref_member,
     .unref = unref_member,

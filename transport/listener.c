@@ -82,7 +82,7 @@ static void start_closing(ferry_listener *listener)
         ferry__owner_post(listener->acceptors[i].owner, &listener->acceptors[i].close_mail);
 }
 
-static void abort_member(ferry__member *member)
+static void close_member(ferry__member *member)
 {
     start_closing(LISTENER_OF(member, member));
 }
@@ -141,7 +141,8 @@ static bool add_state(ferry__member *member, ferry__line *line)
 }
 
 static const ferry__member_type listener_member = {
-    .abort = abort_member,
+    .close = close_member,
+    .abort = close_member,
     .ref = ref_member,
     .unref = unref_member,
     .is_subject = is_subject,
@@ -348,10 +349,10 @@ void ferry__listener_conclude(ferry_listener *listener)
 {
     if (ferry__refs_drop(&listener->unsettled) != 1)
         return;
-    ferry__service_forget(listener->service, &listener->member);
     listener->closed.result.active_ns =
         ferry__clock_now() - ferry__promise_created(&listener->closed);
     (void)ferry__promise_settle(&listener->closed, NULL);
+    ferry__service_forget(listener->service, &listener->member, true);
     (void)ferry_promise_unref(&listener->closed);
     ferry__listener_unref(listener); /* the acceptors' */
 }

@@ -10,8 +10,11 @@
 #include "core/thread.h"
 #include "transport/stream.h"
 
+#include <ferry/inbox.h>
+
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 
 /* Limits of the options, and their defaults. */
@@ -45,6 +48,14 @@ void ferry__service_unref(ferry_service *service)
 }
 
 /* ---- creating -------------------------------------------------------------------------------- */
+
+/* It is a part of its service, which whoever awaits it keeps. */
+static void destroy_emptied(ferry_promise *promise)
+{
+    (void)promise;
+}
+
+static const ferry__promise_type emptied_type = {.destroy = destroy_emptied};
 
 static int check_options(const ferry_service_options *options)
 {
@@ -123,6 +134,7 @@ int ferry_service_create(const ferry_service_options *options, ferry_service **r
     atomic_init(&service->refs, 1);
     (void)pthread_mutex_init(&service->mutex, NULL);
     (void)pthread_mutex_init(&service->room_mutex, NULL);
+    ferry__promise_init(&service->emptied, NULL, &emptied_type);
     service->generation = ferry__process_generation();
     service->calls = &ferry__calls_real;
     service->options = with_defaults(options != NULL ? *options : defaults);
@@ -244,20 +256,31 @@ int ferry__service_remember(ferry_service *service, ferry__member *member)
     return is_ending ? -ESHUTDOWN : 0;
 }
 
-void ferry__service_forget(ferry_service *service, ferry__member *member)
+/* Under the mutex. Whether nobody is left, and nobody will come. */
+static bool is_emptied(const ferry_service *service)
+{
+    return service->is_ending && service->first_member == NULL;
+}
+
+void ferry__service_forget(ferry_service *service, ferry__member *member, bool in_order)
 {
     (void)pthread_mutex_lock(&service->mutex);
     *(member->previous != NULL ? &member->previous->next : &service->first_member) = member->next;
     if (member->next != NULL)
         member->next->previous = member->previous;
     service->member_count--;
+    service->disordered += service->is_ending && !in_order;
+    bool is_last = is_emptied(service);
     (void)pthread_mutex_unlock(&service->mutex);
+    if (is_last)
+        (void)ferry__promise_settle(&service->emptied, NULL);
 }
 
-/* The next stream from here on; NULL: there is none. Under the mutex. */
+/* The next stream from here on that has not ended; NULL: there is none. Under the mutex. */
 static ferry_stream *find_stream(ferry__member *member)
 {
-    while (member != NULL && !member->type->is_stream)
+    while (member != NULL &&
+           (!member->type->is_stream || ferry__stream_has_ended(ferry__stream_of_member(member))))
         member = member->next;
     return member != NULL ? ferry__stream_of_member(member) : NULL;
 }
@@ -286,40 +309,106 @@ void ferry__service_let_go(void *kept)
     ferry__release(all->members);
 }
 
-/* ---- draining -------------------------------------------------------------------------------- */
-
-/* A promise that settles after all that the stream was given so far. */
-static int promise_quiet(ferry_stream *stream, ferry_promise **ret_promise)
+/* Has every member end, and lets nobody else become one. @param end how: of a type's the one or the
+ * other. */
+static void end_all(ferry_service *service, void (*end)(ferry__member *member))
 {
-    int error = ferry_stream_flush(stream, ret_promise);
-    if (error != -ESHUTDOWN)
-        return error;
-    *ret_promise = ferry_promise_ref(&stream->close_request->promise);
-    if (ferry__inbox_current() != NULL)
-        ferry__promise_set_home(*ret_promise, ferry__inbox_current());
-    return 0;
+    (void)pthread_mutex_lock(&service->mutex);
+    bool was_ending = service->is_ending;
+    service->is_ending = true;
+    /* It posts mail, and nothing ends without leaving the list: that stays as it is. */
+    for (ferry__member *member = service->first_member; member != NULL; member = member->next)
+        end(member);
+    bool is_empty = !was_ending && is_emptied(service);
+    (void)pthread_mutex_unlock(&service->mutex);
+    if (is_empty)
+        (void)ferry__promise_settle(&service->emptied, NULL);
 }
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+/* Whether a call that waits may do so. */
+static int check_waiting(const ferry_service *service, int64_t timeout_ms)
+{
+    if (service == NULL || timeout_ms < -1)
+        return -EINVAL;
+    if (ferry__thread_may_not_wait())
+        return -EDEADLK;
+    if (ferry__service_is_foreign(service))
+        return -ECHILD;
+    return ferry__inbox_current() != NULL ? 0 : -ENOMEM;
+}
+
+static bool is_over(int64_t deadline)
+{
+    return deadline != FERRY__NEVER && ferry__clock_now() >= deadline;
+}
+
+/* Runs the callbacks that wait, and those that they cause, while there is time. */
+static void run_callbacks(int64_t deadline)
+{
+    while (!is_over(deadline) && ferry_inbox_run(0) > 0) {
+    }
+}
+
+/* ---- draining -------------------------------------------------------------------------------- */
 
 static void drop_promise(void *promise)
 {
     (void)ferry_promise_unref(promise);
 }
 
+/* Not one that others wait for as well. */
+static void call_off(void *promise)
+{
+    (void)ferry_promise_cancel(promise);
+    (void)ferry_promise_unref(promise);
+}
+
+/* @param drop what becomes of the promise afterwards: also where a callback ends the thread. */
+static int await_and(void (*drop)(void *promise), ferry_promise *promise, int64_t deadline)
+{
+    int error;
+    pthread_cleanup_push(drop, promise);
+    error = ferry__promise_await_running(promise, deadline);
+    pthread_cleanup_pop(1);
+    return error;
+}
+
+/* Waits until a million requests that leave no room even for a mark have become less. */
+static int await_room(ferry_stream *stream, int64_t deadline)
+{
+    ferry_promise *room;
+    int error = ferry_stream_promise_room(stream, 0, 0, &room);
+    return error != 0 ? error : await_and(call_off, room, deadline);
+}
+
+/* A promise that settles after all that the stream was given so far. @return also -EAGAIN. */
+static int promise_quiet(ferry_stream *stream, ferry_promise **ret_promise)
+{
+    int error = ferry_stream_flush(stream, ret_promise);
+    if (error != -ESHUTDOWN)
+        return error;
+    *ret_promise = ferry_promise_ref(&stream->close_request->promise);
+    return 0;
+}
+
 /* Waits for one stream. */
 static int drain_stream(ferry_stream *stream, int64_t deadline)
 {
-    if (ferry__stream_is_quiet(stream))
-        return 0;
-    if (deadline != FERRY__NEVER && ferry__clock_now() >= deadline)
-        return -ETIMEDOUT; /* a mark would stay in the queue, one for every look */
-    ferry_promise *quiet;
-    int error = promise_quiet(stream, &quiet);
-    if (error != 0)
-        return error;
-    pthread_cleanup_push(drop_promise, quiet); /* a callback may end the thread */
-    error = ferry__promise_await_until(quiet, deadline);
-    pthread_cleanup_pop(1);
-    return error;
+    while (!ferry__stream_is_quiet(stream)) {
+        if (is_over(deadline))
+            return -ETIMEDOUT; /* a mark would stay in the queue, one for every look */
+        ferry_promise *quiet;
+        int error = promise_quiet(stream, &quiet);
+        if (error == 0)
+            return await_and(drop_promise, quiet, deadline);
+        if (error == -EAGAIN)
+            error = await_room(stream, deadline);
+        if (error != 0)
+            return error;
+    }
+    return 0;
 }
 
 static int drain_members(const ferry__kept_members *kept, int64_t deadline)
@@ -332,23 +421,70 @@ static int drain_members(const ferry__kept_members *kept, int64_t deadline)
     return error;
 }
 
-int ferry_service_drain(ferry_service *service, int64_t timeout_ms)
+/* Waits for what all streams were given so far. */
+static int drain_all(ferry_service *service, int64_t deadline)
 {
-    if (service == NULL || timeout_ms < -1)
-        return -EINVAL;
-    if (ferry__thread_may_not_wait())
-        return -EDEADLK;
-    if (ferry__service_is_foreign(service))
-        return -ECHILD;
-    int64_t deadline = ferry__clock_deadline(timeout_ms);
     ferry__kept_members kept;
     if (!ferry__service_keep_members(service, &kept))
         return -ENOMEM;
     int error;
-    pthread_cleanup_push(ferry__service_let_go, &kept); /* likewise */
+    pthread_cleanup_push(ferry__service_let_go, &kept); /* a callback may end the thread */
     error = drain_members(&kept, deadline);
     pthread_cleanup_pop(1);
     return error;
+}
+
+int ferry_service_drain(ferry_service *service, int64_t timeout_ms)
+{
+    int error = check_waiting(service, timeout_ms);
+    int64_t deadline = ferry__clock_deadline(timeout_ms);
+    unsigned seen = ferry__thread_current()->submits - 1;
+    while (error == 0 && seen != ferry__thread_current()->submits) {
+        seen = ferry__thread_current()->submits;
+        error = drain_all(service, deadline);
+        if (error == 0)
+            run_callbacks(deadline); /* of what was waited for: they may submit more */
+    }
+    return error;
+}
+
+/* ---- stopping -------------------------------------------------------------------------------- */
+
+/*
+ * Every member is closed, and nobody joins any more: so the end of the last one is the end of all.
+ * Streams that have ended are counted as they go, those that have not when time is up.
+ */
+
+static void close_member(ferry__member *member)
+{
+    member->type->close(member);
+}
+
+/* How many streams have not ended, or not in order. */
+static int count_disorder(ferry_service *service)
+{
+    (void)pthread_mutex_lock(&service->mutex);
+    size_t count = service->disordered;
+    ferry_stream *stream = find_stream(service->first_member);
+    for (; stream != NULL; stream = find_stream(stream->member.next))
+        count++;
+    (void)pthread_mutex_unlock(&service->mutex);
+    return count < INT_MAX ? (int)count : INT_MAX;
+}
+
+int ferry_service_stop(ferry_service *service, int64_t timeout_ms)
+{
+    FERRY__REPORT_CALLER();
+    int error = check_waiting(service, timeout_ms);
+    if (error != 0)
+        return error;
+    int64_t deadline = ferry__clock_deadline(timeout_ms);
+    end_all(service, close_member);
+    error = ferry__promise_await_running(&service->emptied, deadline);
+    if (error == -ECHILD)
+        return error;
+    run_callbacks(deadline); /* of what the last of them told, too */
+    return count_disorder(service);
 }
 
 /* ---- status ---------------------------------------------------------------------------------- */
@@ -378,14 +514,9 @@ int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_s
 
 /* ---- destroying ------------------------------------------------------------------------------ */
 
-static void abort_all(ferry_service *service)
+static void abort_member(ferry__member *member)
 {
-    (void)pthread_mutex_lock(&service->mutex);
-    service->is_ending = true;
-    /* An abort posts mail, and nothing ends without leaving the list: it stays as it is. */
-    for (ferry__member *member = service->first_member; member != NULL; member = member->next)
-        member->type->abort(member);
-    (void)pthread_mutex_unlock(&service->mutex);
+    member->type->abort(member);
 }
 
 void ferry_service_destroy(ferry_service *service)
@@ -398,7 +529,7 @@ void ferry_service_destroy(ferry_service *service)
         ferry__log(FERRY_LOG_ERROR, "ferry_service_destroy was called on one of ferry's threads");
         return;
     }
-    abort_all(service);
+    end_all(service, abort_member);
     release_owners(service);
     ferry__service_unref(service);
 }

@@ -4,16 +4,18 @@
  *
  * owners[0] is the front owner: with dedicated placement the only one, which starts and joins the
  * streams' own; with shared placement one of those that own streams. The list is for whoever must
- * reach all members (streams: drain; listeners and connects under way, too: destroy, dump); its mutex
- * is held for a few pointer writes per member's life, and by these for one walk of the list.
+ * reach all members (streams: drain; listeners and connects under way, too: stop, destroy, dump); its
+ * mutex is held for a few pointer writes per member's life, and by these for one walk of the list.
  *
- * Once destroy has walked it nothing may join, since nobody would end it any more: is_ending is set
- * under the same mutex. Owners are held under it too, so that nobody holds one that has ended.
+ * Once stop or destroy has walked it nothing may join, since nobody would end it any more: is_ending
+ * is set under the same mutex, and from then on the list only gets shorter. Owners are held under it
+ * too, so that nobody holds one that has ended.
  */
 #ifndef FERRY_TRANSPORT_SERVICE_H
 #define FERRY_TRANSPORT_SERVICE_H
 
 #include "actors/owner.h"
+#include "core/promise.h"
 #include "core/thread.h"
 #include "transport/admission.h"
 #include "transport/dump.h"
@@ -27,7 +29,9 @@ typedef struct ferry__member ferry__member;
 typedef struct ferry__member_type {
     bool is_stream; /* else a listener, or a connect under way */
 
-    /* Any thread, under the service's mutex: has it end soon, but not inside this call. */
+    /* Any thread, under the service's mutex; perhaps again. Has it end, but not inside this call: in
+     * its order, behind what a stream has queued; or soon, with the service. */
+    void (*close)(ferry__member *member);
     void (*abort)(ferry__member *member);
 
     /* Likewise: keeps its memory. And any thread: lets go of that. */
@@ -44,7 +48,7 @@ typedef struct ferry__member_type {
     bool (*add_state)(ferry__member *member, ferry__line *line);
 } ferry__member_type;
 
-/* What a service ends when it is destroyed. Embedded in it. */
+/* What a service ends when it is stopped or destroyed. Embedded in it. */
 struct ferry__member {
     ferry__member *previous; /* in the service's list, under its mutex */
     ferry__member *next;     /* likewise */
@@ -75,6 +79,8 @@ struct ferry_service {
     ferry__member *first_member; /* under mutex */
     size_t member_count;         /* under mutex */
     bool is_ending;              /* under mutex: nothing can join it any more */
+    size_t disordered;           /* under mutex: streams that have ended since, and not in order */
+    ferry_promise emptied;       /* settles when the last member has left since; only awaited */
 };
 
 ferry_service *ferry__service_ref(ferry_service *service);
@@ -117,9 +123,11 @@ int ferry__service_hold_owners(ferry_service *service);
 /* How much more there is on one of its owners than on that with the least, counted in holds. */
 unsigned ferry__service_excess_of(const ferry_service *service, const ferry__owner *owner);
 
-/* The list of members. Any thread. @return 0; -ESHUTDOWN: the service is being destroyed. */
+/* The list of members. Any thread. @return 0; -ESHUTDOWN: the service is stopped or being destroyed. */
 int ferry__service_remember(ferry_service *service, ferry__member *member);
-void ferry__service_forget(ferry_service *service, ferry__member *member);
+
+/* Once its outcome was told. @param in_order whether it came to its end as it was meant to. */
+void ferry__service_forget(ferry_service *service, ferry__member *member, bool in_order);
 
 /* Members of a service, with a reference to each. */
 typedef struct ferry__kept_members {

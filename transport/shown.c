@@ -176,7 +176,7 @@ static void add_queue(const ferry_stream *stream, const ferry_stream_status *sta
 static bool add_state(ferry__member *member, ferry__line *line)
 {
     ferry_stream *stream = ferry__stream_of_member(member);
-    if ((atomic_load(&stream->visits) & FERRY__ENDED) != 0)
+    if (ferry__stream_has_ended(stream))
         return false;
     ferry_stream_status status;
     (void)ferry_stream_get_status(stream, &status);
@@ -222,6 +222,11 @@ static bool is_subject(const ferry__member *member, const void *subject)
 
 /* ---- a member -------------------------------------------------------------------------------- */
 
+static void close_member(ferry__member *member)
+{
+    (void)ferry_stream_close(ferry__stream_of_member(member), NULL);
+}
+
 static void abort_member(ferry__member *member)
 {
     ferry__stream_abort(ferry__stream_of_member(member), FERRY_CAUSE_DESTROY);
@@ -239,6 +244,7 @@ static void unref_member(ferry__member *member)
 
 const ferry__member_type ferry__stream_member = {
     .is_stream = true,
+    .close = close_member,
     .abort = abort_member,
     .ref = ref_member,
     .unref = unref_member,

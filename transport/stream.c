@@ -302,6 +302,8 @@ bool ferry__stream_is_quiet(ferry_stream *stream)
 {
     /* Q1: in this order; what is not counted any more was announced as settling before (Q0). */
     uint64_t admission = atomic_load(&stream->admission);
+    if (ferry__stream_has_ended(stream))
+        return ferry__promise_is_settled(&stream->close_request->promise); /* the last to */
     return (admission & (FERRY__REQUESTS_MASK | FERRY__CLOSED)) == 0 &&
            !atomic_load(&stream->is_settling);
 }
@@ -476,6 +478,8 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
         ferry__promise_set_created(&request->promise, ferry__clock_now());
     if (ret_promise != NULL)
         *ret_promise = ferry__promise_ref_unshared(&request->promise);
+    if (what->read == NULL) /* which nobody waits for without being asked to */
+        ferry__thread_note_submit();
     post(stream, request);
     return 0;
 }
@@ -589,6 +593,7 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
         ferry__promise_set_created(&request->promise, ferry__clock_now());
         ferry__report_made(&request->promise);
         ferry__admission_refuse(stream, FERRY__CLOSED);
+        ferry__thread_note_submit();
         ferry__owner_post(stream->owner, &request->mail);
     }
     return 0;

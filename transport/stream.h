@@ -217,10 +217,17 @@ static inline void ferry__stream_do(const ferry_stream *stream, const char *step
 ferry_stream *ferry__stream_ref(ferry_stream *stream);
 void ferry__stream_unref(ferry_stream *stream);
 
-/* Any thread. As ferry_stream_abort, for this cause. */
+/* Any thread. As ferry_stream_abort, for this cause. With FERRY_CAUSE_DESTROY a peer is reset only where it
+ * would take a part for the whole: else it reads an end of file, as after a close. */
 void ferry__stream_abort(ferry_stream *stream, ferry_cause cause);
 
-/* Whether nothing is under way: it is open, and all that was submitted before has settled. */
+/* Any thread. Whether it has ended: its close is about to settle, or has. */
+static inline bool ferry__stream_has_ended(const ferry_stream *stream)
+{
+    return (atomic_load(&stream->visits) & FERRY__ENDED) != 0;
+}
+
+/* Whether nothing is under way: all that was submitted before has settled, a close too. */
 bool ferry__stream_is_quiet(ferry_stream *stream);
 
 /*

@@ -53,7 +53,7 @@ typedef struct ferry_connect_options {
  *                  too), the address is malformed, or systemd:
  *   -ENAMETOOLONG  a host or path that is too long
  *   -EBADF         fd:N is not open
- *   -ENOMEM, -ECHILD; -ESHUTDOWN: the service is being destroyed
+ *   -ENOMEM, -ECHILD; -ESHUTDOWN: the service is stopped, or being destroyed
  * Outcome: 0, and ferry_promise_get_stream gives the stream; or
  *   phase resolve  as <ferry/status.h> says; -EAGAIN also: no thread could be started
  *   phase socket   the errnos of socket(2), and of ferry_stream_adopt: what a stream needs could
@@ -61,7 +61,7 @@ typedef struct ferry_connect_options {
  *   phase connect  what connect(2) said of the address that came closest (-ECONNREFUSED, rather
  *                  than -ENETUNREACH of another): -ENOENT: no such path; -EAFNOSUPPORT, ...
  *   phase queue, resolve, connect  -ETIMEDOUT: timeout_ms was up, or the kernel's own time;
- *                  -ECANCELED: cancelled, or the service destroyed
+ *                  -ECANCELED: cancelled, or the service stopped or destroyed
  * Source: connect(2), getaddrinfo(3), RFC 8305.
  */
 FERRY_API int ferry_connect(ferry_service *service, const char *address,

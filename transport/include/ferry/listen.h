@@ -95,7 +95,7 @@ typedef struct ferry_listen_options {
  *     -EINVAL         service, address, options, on_stream or ret_listener is NULL, an option out
  *                     of its range (ferry_stream_adopt's too), or a malformed address
  *     -ENAMETOOLONG   a host, name or path that is too long
- *     -ENOMEM, -ECHILD; -ESHUTDOWN: the service is being destroyed
+ *     -ENOMEM, -ECHILD; -ESHUTDOWN: the service is stopped, or being destroyed
  *   resolve: as <ferry/status.h> says
  *   socket:
  *     -ENXIO          no such socket was passed by the service manager

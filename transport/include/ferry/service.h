@@ -3,9 +3,9 @@
  * A service: one instance of ferry in a process, with its actor threads and streams. Several may
  * live side by side; a program usually has one for as long as it runs.
  *
- * create -> adopt streams, use them from any thread -> (drain) -> destroy. Promises, and stream
- * handles the program still holds, outlive the service safely: each was settled, and a submit
- * answers -ESHUTDOWN.
+ * create -> adopt streams, use them from any thread -> stop -> destroy. Stop loses nothing that was
+ * queued; destroy alone calls it off. Promises, and stream handles the program still holds, outlive
+ * the service safely: each was settled, and a submit answers -ESHUTDOWN.
  *
  * Placement decides which threads carry requests out:
  *   FERRY_DEDICATED  every stream has an actor thread of its own, started with its first request:
@@ -56,7 +56,7 @@ typedef struct ferry_service_options {
 
 /* A look at all streams that have not ended: right when it was taken. */
 typedef struct ferry_service_status {
-    size_t streams;             /* that are open, or not closed yet */
+    size_t streams;             /* that are open, or whose close has not settled */
     uint64_t queued_requests;   /* that have not settled, but for reads */
     uint64_t queued_bytes;      /* of memory, in these */
     uint64_t queued_file_bytes; /* of files and other sources, in these, as far as known */
@@ -79,9 +79,10 @@ FERRY_API int ferry_service_create(const ferry_service_options *options,
 /*
  * Waits until everything that was submitted to any stream of the service before this call has
  * settled, but for reads, which it does not wait for: who knows when the peer sends. Streams stay
- * open, and other threads may go on submitting; where it has to wait it
- * submits a flush. On the calling thread its waiting callbacks run meanwhile, except while all that
- * is left to wait for is a close that another thread asked for.
+ * open, and other threads may go on submitting; where it has to wait it submits a flush.
+ *
+ * The calling thread's callbacks run meanwhile, those of what it waited for included. What they
+ * submit, a close above all, is waited for as well.
  *
  * Threads: any but ferry's own; not inside a callback.
  * @param timeout_ms milliseconds to wait; 0: look only; -1: no limit.
@@ -143,11 +144,47 @@ typedef void ferry_dump_line(const char *line, void *arg);
 FERRY_API int ferry_service_dump(ferry_service *service, ferry_dump_line *write_line, void *arg);
 
 /*
- * Ends a service: aborts every stream that is still open (settling what it has queued with
- * -ECANCELED), closes every listener, calls off every connect that is under way (waiting for a name
- * that is being looked up), waits for the threads to end, closes the fds. When it returns no thread
- * of the service runs, none of its fds is open and every promise it made is settled. Peers of stalled
- * streams do not delay it. To end in order: close the streams, ferry_service_drain, then destroy.
+ * Ends all work of a service in order, and tells how that went; then destroy it.
+ *
+ * Listeners are closed. Connections that nobody has accepted yet are not: the kernel resets them,
+ * unless another process listens on the same socket, which then gets them. Connects that are under
+ * way are called off (-ECANCELED). Each stream is closed as by ferry_stream_close: what is queued is
+ * sent first, its close is confirmed if its options say so, and what waits to be read is not waited
+ * for. Nothing can be begun any more, for good: submits, adopting, listening and connecting answer
+ * -ESHUTDOWN, also in callbacks that run meanwhile. An on_stream that was on its way still comes, with
+ * a stream that is closing. Whoever sends an answer in several steps calls ferry_service_drain first.
+ *
+ * It waits until every stream has ended, and all listeners and connects have, or time is up. The
+ * calling thread's callbacks run meanwhile; once all have ended, those that tell of it have run.
+ *
+ * It counts the streams, of all that were open when the service was first stopped, that
+ *   - have not ended when time is up: ferry_service_get_status and ferry_service_dump tell what they
+ *     still have; they go on, so that another stop waits for them again; destroy aborts them; or
+ *   - have ended with an outcome of their close that is not 0: a confirmed one failed (its peer did
+ *     not answer in time, or was gone), or the program aborted it. Their peers may lack something.
+ * A request that failed has its own outcome, and does not count if its stream could be closed, as that
+ * of a poisoned one can.
+ *
+ * Threads: any but ferry's own, several at once too; not inside a callback. May be repeated.
+ * @param timeout_ms milliseconds to wait; 0: not at all; -1: no limit.
+ * @return 0: all have ended in order; so many streams, as said above; -EDEADLK: on an owner thread or
+ *         in a callback; -ENOMEM; -EINVAL: service is NULL or timeout_ms below -1; -ECHILD: after
+ *         fork. After an error that was returned at once nothing was stopped.
+ * Example: tools/examples/epoll.c.
+ */
+FERRY_API int ferry_service_stop(ferry_service *service, int64_t timeout_ms);
+
+/*
+ * Ends a service at once: ends every stream that is still open, closes every listener, calls off every
+ * connect that is under way (waiting for a name that is being looked up), waits for the threads to end,
+ * closes the fds. When it returns no thread of the service runs, none of its fds is open and every
+ * promise it made is settled. Peers of stalled streams do not delay it. To end in order:
+ * ferry_service_stop first.
+ *
+ * What a stream still has queued settles with -ECANCELED, and if any of that was to be sent, or the
+ * stream is poisoned, it is aborted: a TCP peer gets a reset, and does not take a part for the whole.
+ * Otherwise its peer gets all that was sent, and an end of file, as from a close without confirmation.
+ * The outcome of its close is -ECANCELED either way.
  *
  * Threads: any but ferry's own (asserted in debug builds; elsewhere it logs an error and does
  * nothing), inside callbacks of the program's threads too; no other call on the service (adopting,

@@ -17,7 +17,7 @@
  * taken, and nothing settles. ret_promise may be NULL: fire and forget. "Sent" means accepted by
  * the kernel: the peer need not have it yet, and a file may be changed only once the peer has all
  * of it. What has not settled when the service is destroyed, or the process exits, is not sent:
- * drain first.
+ * ferry_service_stop first.
  *
  * Failure: a request that fails before its first byte (a missing file) leaves the stream healthy.
  * One that fails after some of its bytes left would desynchronise the peer: by default the stream
@@ -297,8 +297,8 @@ typedef struct ferry_stream_status {
  *         datagram or raw socket; -EINVAL: service or ret_stream is NULL, a listening socket, an
  *         option out of its range, or FERRY_FRAMING_PAD for a message socket; -ENOTSOCK:
  *         close_timeout_ms on something that is no socket; -ENOMEM, -EMFILE, -ENFILE: what the
- *         stream needs could not be made; -ECHILD: after fork; -ESHUTDOWN: the service is
- *         being destroyed.
+ *         stream needs could not be made; -ECHILD: after fork; -ESHUTDOWN: the service is stopped,
+ *         or being destroyed.
  */
 FERRY_API int ferry_stream_adopt(ferry_service *service, int fd,
                                  const ferry_stream_options *options, ferry_stream **ret_stream);

@@ -1,0 +1,802 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ends that lose nothing: what was told as sent arrives, however late it is read, and a stopped service
+ * sends all that is queued.
+ *
+ * A late reader here is one that reads nothing before the service is gone. Its receive buffer is small,
+ * so that most of what was sent lies in the sending kernel by then, where a reset would destroy it.
+ */
+#include "transport/listener.h"
+#include "transport/service.h"
+
+#include "tests/support.h"
+
+#include <ferry/connect.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/un.h>
+
+/* ---- what the tests share -------------------------------------------------------------------- */
+
+enum { LATE_BYTES = 200000 }; /* a socket takes so much of which nothing is read */
+
+static pair late_pair(void)
+{
+    pair both = tcp_pair();
+    const int small = 4096;
+    check_eq(setsockopt(both.theirs, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    return both;
+}
+
+static ferry_promise *submit_content(ferry_stream *stream, uint64_t seed, size_t size)
+{
+    unsigned char *content = malloc(size);
+    fill_content(content, size, seed, 0);
+    ferry_promise *promise = submit_write(stream, content, size);
+    free(content);
+    return promise;
+}
+
+/* Reads to the end of file. */
+static void check_content(int fd, uint64_t seed, uint64_t size)
+{
+    reader *peer = reader_start(fd, false);
+    reader_join(peer);
+    check_eq(peer->error, 0);
+    check_eq(peer->bytes, size);
+    check(peer->digest == digest_content(DIGEST_BEGIN, seed, 0, size));
+    reader_free(peer);
+}
+
+/* More than ever comes. */
+static ferry_promise *submit_endless_read(ferry_stream *stream)
+{
+    static char memory[16];
+    const ferry_read wanted = {.data = memory, .size = sizeof memory, .mode = FERRY_READ_EXACTLY};
+    ferry_promise *promise;
+    check_eq(ferry_stream_read(stream, &wanted, NULL, &promise), 0);
+    return promise;
+}
+
+static void check_reset(int fd)
+{
+    reader *peer = reader_start(fd, false);
+    reader_join(peer);
+    check_eq(peer->error, ECONNRESET);
+    reader_free(peer);
+}
+
+static size_t count_streams(ferry_service *service)
+{
+    ferry_service_status status;
+    check_eq(ferry_service_get_status(service, &status), 0);
+    return status.streams;
+}
+
+static void note(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    *(int *)arg = result->error;
+}
+
+/* ---- stop ------------------------------------------------------------------------------------ */
+
+PROMISE_BOTH(stop, sends_all_that_is_queued_and_each_peer_reads_its_end)
+{
+    ferry_service *service = service_start(placement);
+    enum { STREAMS = 6 };
+    ferry_stream *streams[STREAMS];
+    reader *peers[STREAMS];
+    uint64_t expected[STREAMS];
+    for (unsigned i = 0; i < STREAMS; i++) {
+        pair both = any_pair(i % 2);
+        streams[i] = stream_adopt(service, both.ours);
+        ferry_promise_unref(submit_content(streams[i], i, 3 << 20));
+        expected[i] = digest_content(DIGEST_BEGIN, i, 0, 3 << 20);
+        peers[i] = reader_start(both.theirs, false);
+    }
+    check_eq(ferry_service_stop(service, -1), 0);
+    check_eq(count_streams(service), 0);
+    ferry_service_destroy(service);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        reader_join(peers[i]);
+        check_eq(peers[i]->error, 0);
+        check(peers[i]->digest == expected[i]);
+        reader_free(peers[i]);
+        ferry_stream_unref(streams[i]);
+    }
+}
+
+PROMISE_BOTH(stop, late_reader_has_every_byte)
+{
+    ferry_service *service = service_start(placement);
+    pair both = late_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *sent = submit_content(stream, 1, LATE_BYTES);
+    check_eq(ferry_service_stop(service, -1), 0);
+    check_eq(ferry_promise_await(sent, 0, NULL), 0);
+    check_eq(outcome(sent).sent, LATE_BYTES);
+    ferry_service_destroy(service);
+    check_content(both.theirs, 1, LATE_BYTES);
+    ferry_stream_unref(stream);
+}
+
+PROMISE_BOTH(stop, counts_the_streams_that_are_left_and_waits_for_them_again)
+{
+    ferry_service *service = service_start(placement);
+    pair idle = unix_pair(SOCK_STREAM), first = unix_pair(SOCK_STREAM), second = tcp_pair();
+    ferry_stream *streams[] = {stream_adopt(service, idle.ours), stream_adopt(service, first.ours),
+                               stream_adopt(service, second.ours)};
+    ferry_promise *stuck[] = {submit_stuck(streams[1], first.theirs),
+                              submit_stuck(streams[2], second.theirs)};
+    check(ferry_service_stop(service, 0) >= 2); /* the idle one perhaps as well */
+    do                                          /* until that has ended */
+        check(ferry_service_stop(service, 20) >= 2);
+    while (count_streams(service) > 2);
+    check_eq(ferry_service_stop(service, 1), 2);
+    reader *peer = reader_start(first.theirs, false);
+    check_eq(outcome(stuck[0]).error, 0);
+    reader_join(peer);
+    check_eq(peer->bytes, STUCK_BYTES);
+    reader_free(peer);
+    peer = reader_start(second.theirs, false);
+    check_eq(ferry_service_stop(service, -1), 0);
+    check_eq(ferry_service_stop(service, 0), 0);
+    reader_join(peer);
+    check_eq(peer->bytes, STUCK_BYTES);
+    reader_free(peer);
+    check_eq(outcome(stuck[1]).error, 0);
+    for (unsigned i = 0; i < 3; i++)
+        ferry_stream_unref(streams[i]);
+    ferry_service_destroy(service);
+    close(idle.theirs);
+}
+
+PROMISE_BOTH(stop, what_is_left_when_time_is_up_is_aborted_by_destroy)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_service_stop(service, 1), 1);
+    ferry_service_status status;
+    check_eq(ferry_service_get_status(service, &status), 0);
+    check_eq(status.streams, 1);
+    check_eq(status.queued_bytes, STUCK_BYTES);
+    ferry_service_destroy(service);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    check_reset(both.theirs);
+    ferry_stream_unref(stream);
+}
+
+PROMISE_BOTH(stop, confirmed_close_is_waited_for_and_counts_if_it_fails)
+{
+    const ferry_stream_options patient = {.close_timeout_ms = 60000};
+    const ferry_stream_options hasty = {.close_timeout_ms = 1};
+    ferry_service *service = service_start(placement);
+    pair kept = tcp_pair(), broken = tcp_pair();
+    ferry_stream *one = stream_adopt_with(service, kept.ours, patient);
+    ferry_stream *other = stream_adopt_with(service, broken.ours, hasty);
+    ferry_promise *closed;
+    check(ferry_service_stop(service, 0) > 0);
+    check_eq(ferry_stream_close(other, &closed), 0);
+    check_eq(outcome(closed).error, -ETIMEDOUT);
+    check_eq(ferry_service_stop(service, 1), 2); /* one has not ended, the other not in order */
+    close(kept.theirs);
+    check_eq(ferry_service_stop(service, -1), 1);
+    check_eq(ferry_service_stop(service, 0), 1);
+    check_eq(count_streams(service), 0);
+    ferry_stream_unref(one);
+    ferry_stream_unref(other);
+    ferry_service_destroy(service);
+    close(broken.theirs);
+}
+
+PROMISE_BOTH(stop, stream_that_the_program_aborts_meanwhile_counts)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_service_stop(service, 1), 1);
+    ferry_stream_abort(stream);
+    check_eq(ferry_service_stop(service, -1), 1);
+    check_eq(count_streams(service), 0);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(stop, poisoned_stream_that_closes_is_in_order_and_so_is_one_that_ended_before)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM), gone = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_stream *aborted = stream_adopt(service, gone.ours);
+    ferry_stream_abort(aborted);
+    check_eq(close_stream(aborted).error, -ECANCELED);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_promise_cancel(stuck), 0);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(status.error, -ECANCELED);
+    check_eq(ferry_service_stop(service, -1), 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    close(gone.theirs);
+}
+
+PROMISE_BOTH(stop, read_that_nobody_will_satisfy_does_not_hold_it_up)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair(), from = tcp_pair(), to = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_stream *source = stream_adopt(service, from.ours);
+    ferry_stream *sink = stream_adopt(service, to.ours);
+    ferry_promise *read = submit_endless_read(stream), *relayed;
+    check_eq(ferry_stream_relay(source, sink, FERRY_TO_END, 0, NULL, &relayed), 0);
+    check_eq(ferry_service_stop(service, -1), 0);
+    check_eq(outcome(read).error, -ECANCELED);
+    int error = outcome(relayed).error; /* as the one end or the other was closed first */
+    check(error == -ECANCELED || error == -ESHUTDOWN);
+    ferry_stream_unref(stream);
+    ferry_stream_unref(source);
+    ferry_stream_unref(sink);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    close(from.theirs);
+    close(to.theirs);
+}
+
+static void on_no_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener;
+    (void)arg;
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN);
+}
+
+PROMISE_BOTH(stop, nothing_can_begin_any_more)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM), another = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours), *none;
+    const ferry_listen_options options = {.on_stream = on_no_stream};
+    ferry_listener *listener;
+    ferry_promise *promise;
+    check_eq(ferry_service_stop(service, -1), 0);
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_flush(stream, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_adopt(service, another.ours, NULL, &none), -ESHUTDOWN);
+    check_eq(ferry_listen(service, "127.0.0.1:0", &options, &listener), -ESHUTDOWN);
+    check_eq(ferry_connect(service, "127.0.0.1:1", NULL, &promise), -ESHUTDOWN);
+    check_eq(ferry_connect(service, "localhost:1", NULL, &promise), -ESHUTDOWN);
+    check_eq(ferry_service_drain(service, -1), 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    close(another.ours);
+    close(another.theirs);
+}
+
+PROMISE_BOTH(stop, answers_what_its_arguments_deserve)
+{
+    ferry_service *service = service_start(placement);
+    check_eq(ferry_service_stop(NULL, 0), -EINVAL);
+    check_eq(ferry_service_stop(service, -2), -EINVAL);
+    check_eq(ferry_service_stop(service, INT64_MIN), -EINVAL);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check_eq(outcome(submit_write(stream, "x", 1)).error, 0); /* nothing was stopped */
+    check_eq(ferry_service_stop(service, INT64_MAX), 0);
+    check_eq(ferry_service_stop(service, -1), 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+static void stop_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    check_eq(result->error, 0);
+    check_eq(ferry_service_stop(arg, 0), -EDEADLK);
+}
+
+PROMISE_BOTH(stop, is_edeadlk_in_callbacks_and_on_owners)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_request_options there = {.on_owner = stop_in_callback, .on_owner_arg = service};
+    check_eq(ferry_stream_write(stream, "x", 1, &there, NULL), 0);
+    ferry_promise *promise = submit_write(stream, "x", 1);
+    check_eq(ferry_promise_then(promise, stop_in_callback, service), 0);
+    while (ferry_inbox_run(-1) == 0) {
+    }
+    check_eq(outcome(promise).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE(stop, without_memory_for_an_inbox_nothing_is_stopped)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    fail_allocation(1);
+    check_eq(ferry_service_stop(service, -1), -ENOMEM);
+    allow_allocations();
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check_eq(ferry_service_stop(service, -1), 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+/* A promise of a promise of a write's outcome: its callback comes in three steps. */
+static ferry_promise *go_on(ferry_promise *promise, ferry_outcome *outcome, void *arg)
+{
+    (void)promise;
+    outcome->result.error = *(int *)arg;
+    return NULL;
+}
+
+PROMISE_BOTH(stop, runs_this_threads_callbacks_whatever_they_are_made_of)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *sent = submit_stuck(stream, both.theirs), *first, *second, *closed;
+    int error = -EXDEV, told = 0, told_closed = 1;
+    check_eq(ferry_promise_and_then(sent, go_on, &error, &first), 0);
+    check_eq(ferry_promise_or_else(first, go_on, &error, &second), 0);
+    check_eq(ferry_promise_then(second, note, &told), 0);
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    check_eq(ferry_promise_then(closed, note, &told_closed), 0);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(ferry_service_stop(service, -1), 0);
+    check_eq(told, -EXDEV);
+    check_eq(told_closed, 0);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_promise_unref(sent);
+    ferry_promise_unref(first);
+    ferry_promise_unref(second);
+    ferry_promise_unref(closed);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+static void *stop_elsewhere(void *service)
+{
+    check_eq(ferry_service_stop(service, -1), 0);
+    return NULL;
+}
+
+PROMISE_BOTH(stop, several_threads_may_stop_at_once)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    pthread_t threads[4];
+    for (unsigned i = 0; i < 4; i++)
+        check_eq(pthread_create(&threads[i], NULL, stop_elsewhere, service), 0);
+    check_eq(ferry_service_stop(service, 1), 1);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(ferry_service_stop(service, -1), 0);
+    for (unsigned i = 0; i < 4; i++)
+        check_eq(pthread_join(threads[i], NULL), 0);
+    reader_join(peer);
+    reader_free(peer);
+    check_eq(outcome(stuck).error, 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+static void end_thread(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    (void)arg;
+    pthread_exit(NULL);
+}
+
+typedef struct stopper {
+    ferry_service *service;
+    ferry_stream *stream;
+} stopper;
+
+static void *stop_and_end(void *arg)
+{
+    const stopper *self = arg;
+    ferry_promise *promise = submit_write(self->stream, "x", 1);
+    check_eq(ferry_promise_then(promise, end_thread, NULL), 0);
+    ferry_promise_unref(promise);
+    (void)ferry_service_stop(self->service, -1);
+    abort(); /* the stuck stream holds it up until the callback has come */
+}
+
+PROMISE_BOTH(stop, thread_may_end_in_a_callback_meanwhile)
+{
+    ferry_service *service = service_start(placement);
+    pair idle = unix_pair(SOCK_STREAM), both = unix_pair(SOCK_STREAM);
+    ferry_stream *stuck_stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stuck_stream, both.theirs);
+    stopper self = {service, stream_adopt(service, idle.ours)};
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, stop_and_end, &self), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(ferry_service_stop(service, -1), 0);
+    check_eq(outcome(stuck).error, 0);
+    reader_join(peer);
+    reader_free(peer);
+    ferry_stream_unref(stuck_stream);
+    ferry_stream_unref(self.stream);
+    ferry_service_destroy(service);
+    close(idle.theirs);
+}
+
+/* ---- stop, and where streams come from ------------------------------------------------------- */
+
+typedef struct door {
+    atomic_uint told;
+    atomic_uint refused; /* of these, writes that came too late */
+} door;
+
+static void greet(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener;
+    door *seen = arg;
+    int error = ferry_stream_write(stream, "hello", 5, NULL, NULL);
+    check(error == 0 || error == -ESHUTDOWN);
+    atomic_fetch_add(&seen->refused, error != 0);
+    atomic_fetch_add(&seen->told, 1);
+}
+
+static ferry_listener *open_door(ferry_service *service, door *seen, bool on_owner)
+{
+    const ferry_listen_options options = {
+        .on_stream = greet, .on_stream_arg = seen, .on_owner = on_owner};
+    ferry_listener *listener;
+    check_eq(ferry_listen(service, "127.0.0.1:0", &options, &listener), 0);
+    return listener;
+}
+
+static int knock(const ferry_listener *listener)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, &listener->bindings.list[0].endpoint.address.any,
+                listener->bindings.list[0].endpoint.size) == 0)
+        return fd;
+    check(errno == ECONNREFUSED || errno == ECONNRESET); /* it may be closed meanwhile */
+    close(fd);
+    return -1;
+}
+
+PROMISE_BOTH(stop, listeners_are_closed_though_the_program_still_has_them)
+{
+    ferry_service *service = service_start(placement);
+    door seen = {0};
+    ferry_listener *listener = open_door(service, &seen, true);
+    int fd = knock(listener);
+    while (atomic_load(&seen.told) == 0)
+        (void)sched_yield();
+    check_eq(ferry_service_stop(service, -1), 0);
+    check_eq(knock(listener), -1);
+    char got[8];
+    check_eq(recv(fd, got, sizeof got, MSG_WAITALL), 5); /* and the end of file */
+    ferry_promise *closed;
+    check_eq(ferry_listener_close(listener, &closed), 0);
+    check_eq(ferry_promise_await(closed, 0, NULL), 0);
+    check_eq(outcome(closed).error, 0);
+    ferry_listener_unref(listener);
+    ferry_service_destroy(service);
+    close(fd);
+}
+
+PROMISE_BOTH(stop, stream_that_is_still_to_be_told_of_ends_in_order)
+{
+    ferry_service *service = service_start(placement);
+    door seen = {0};
+    ferry_listener *listener = open_door(service, &seen, false);
+    int fd = knock(listener);
+    while (count_streams(service) == 0)
+        (void)sched_yield();
+    check_eq(ferry_service_stop(service, -1), 0); /* which runs this thread's callbacks */
+    check_eq(atomic_load(&seen.told), 1);
+    check_eq(atomic_load(&seen.refused), 1);
+    char got;
+    check_eq(recv(fd, &got, 1, 0), 0);
+    ferry_listener_unref(listener);
+    ferry_service_destroy(service);
+    close(fd);
+}
+
+typedef struct visitors {
+    const ferry_listener *listener;
+    atomic_uint came;
+} visitors;
+
+/* Comes again and again: each connection is refused, reset, or ends in order. */
+static void *visit(void *arg)
+{
+    visitors *self = arg;
+    int fd;
+    while ((fd = knock(self->listener)) >= 0) {
+        char got[8];
+        ssize_t count = recv(fd, got, sizeof got, MSG_WAITALL);
+        check(count == 5 || count == 0 || (count < 0 && errno == ECONNRESET));
+        close(fd);
+        atomic_fetch_add(&self->came, 1);
+    }
+    return NULL;
+}
+
+PROMISE_BOTH(stop, connections_that_come_meanwhile_do_no_harm)
+{
+    for (unsigned round = 0; round < 20; round++) {
+        ferry_service *service = service_start(placement);
+        door seen = {0};
+        ferry_listener *listener = open_door(service, &seen, round % 2 == 0);
+        visitors crowd = {.listener = listener};
+        pthread_t threads[3];
+        for (unsigned i = 0; i < 3; i++)
+            check_eq(pthread_create(&threads[i], NULL, visit, &crowd), 0);
+        while (atomic_load(&crowd.came) < 10)
+            check(ferry_inbox_run(1) >= 0);
+        check_eq(ferry_service_stop(service, -1), 0);
+        check_eq(count_streams(service), 0);
+        for (unsigned i = 0; i < 3; i++)
+            check_eq(pthread_join(threads[i], NULL), 0);
+        ferry_listener_unref(listener);
+        ferry_service_destroy(service);
+    }
+}
+
+PROMISE_BOTH(stop, connect_that_is_under_way_is_called_off)
+{
+    ferry_service *service = service_start(placement);
+    /* A unix socket whose backlog is full: it is tried again and again. */
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char text[64];
+    int length = snprintf(text, sizeof text, "unix:@ferry-test-stop-%d", (int)getpid());
+    memcpy(address.sun_path + 1, text + 6, (size_t)length - 6);
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)length - 5);
+    int full = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(full, (struct sockaddr *)&address, size), 0);
+    check_eq(listen(full, 0), 0);
+    int first = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(connect(first, (struct sockaddr *)&address, size), 0);
+    ferry_promise *connected;
+    int told = 0;
+    check_eq(ferry_connect(service, text, NULL, &connected), 0);
+    check_eq(ferry_promise_then(connected, note, &told), 0);
+    check_eq(ferry_service_stop(service, -1), 0);
+    check_eq(told, -ECANCELED);
+    check_eq(outcome(connected).error, -ECANCELED);
+    ferry_service_destroy(service);
+    close(first);
+    close(full);
+}
+
+/* ---- destroy --------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(destroy, late_reader_of_a_stream_with_nothing_queued_has_every_byte)
+{
+    ferry_service *service = service_start(placement);
+    pair both = late_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check_eq(outcome(submit_content(stream, 2, LATE_BYTES)).error, 0);
+    ferry_promise *read = submit_endless_read(stream); /* which sends nothing */
+    ferry_service_destroy(service);
+    check_content(both.theirs, 2, LATE_BYTES);
+    check_eq(outcome(read).error, -ECANCELED);
+    check_eq(close_stream(stream).error, -ECANCELED);
+}
+
+PROMISE_BOTH(destroy, late_reader_of_a_close_that_nobody_awaited_has_every_byte)
+{
+    for (unsigned confirmed = 0; confirmed < 2; confirmed++) {
+        ferry_service *service = service_start(placement);
+        pair both = late_pair();
+        ferry_stream *stream = stream_adopt_with(
+            service, both.ours, (ferry_stream_options){.close_timeout_ms = confirmed * 60000});
+        check_eq(outcome(submit_content(stream, 3, LATE_BYTES)).error, 0);
+        ferry_stream_unref(stream);
+        ferry_service_destroy(service);
+        check_content(both.theirs, 3, LATE_BYTES);
+    }
+}
+
+PROMISE_BOTH(destroy, late_reader_whose_close_is_being_confirmed_has_every_byte)
+{
+    ferry_service *service = service_start(placement);
+    pair both = late_pair();
+    ferry_stream *stream =
+        stream_adopt_with(service, both.ours, (ferry_stream_options){.close_timeout_ms = 60000});
+    ferry_promise *closed;
+    check_eq(outcome(submit_content(stream, 4, LATE_BYTES)).error, 0);
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    wait_until_asleep(); /* its end of file is sent, and the peer's waited for */
+    ferry_service_destroy(service);
+    check_eq(outcome(closed).error, -ECANCELED);
+    check_content(both.theirs, 4, LATE_BYTES);
+    ferry_stream_unref(stream);
+}
+
+PROMISE_BOTH(destroy, late_reader_of_what_is_not_acknowledged_yet_has_every_byte)
+{
+    ferry_service *service = service_start(placement);
+    pair both = late_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_request_options acked = {.completion = FERRY_ACKED};
+    unsigned char *content = malloc(LATE_BYTES);
+    fill_content(content, LATE_BYTES, 5, 0);
+    ferry_promise *promise;
+    check_eq(ferry_stream_write(stream, content, LATE_BYTES, &acked, &promise), 0);
+    check_eq(outcome(submit_write(stream, "", 0)).error, 0); /* all of it was accepted */
+    free(content);
+    ferry_service_destroy(service);
+    check_eq(outcome(promise).error, -ECANCELED);
+    check_content(both.theirs, 5, LATE_BYTES);
+    ferry_stream_unref(stream);
+}
+
+PROMISE_BOTH(destroy, peer_of_a_stream_with_something_queued_is_reset)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_stream_close(stream, NULL), 0);
+    ferry_service_destroy(service);
+    check_reset(both.theirs);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+}
+
+PROMISE_BOTH(destroy, peer_of_a_poisoned_stream_is_reset)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(ferry_promise_cancel(stuck), 0);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_service_destroy(service);
+    check_reset(both.theirs);
+    ferry_stream_unref(stream);
+}
+
+PROMISE_BOTH(destroy, peer_of_a_stream_that_was_aborted_before_is_reset)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    check_eq(outcome(submit_write(stream, "data", 4)).error, 0);
+    ferry_stream_abort(stream);
+    ferry_service_destroy(service);
+    check_reset(both.theirs);
+    ferry_stream_unref(stream);
+}
+
+/* ---- drain and status ------------------------------------------------------------------------ */
+
+typedef struct chain {
+    ferry_stream *stream;
+    ferry_promise *last; /* what the last callback has submitted */
+    unsigned left;       /* how many more */
+} chain;
+
+/* Sends more than the socket takes, again and again, and closes at last. */
+static void send_next(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    chain *self = arg;
+    check_eq(result->error, 0);
+    ferry_promise_unref(promise);
+    if (self->left-- == 0) {
+        check_eq(ferry_stream_close(self->stream, &self->last), 0);
+        return;
+    }
+    ferry_promise *next = submit_content(self->stream, self->left, 1 << 20);
+    check_eq(ferry_promise_then(next, send_next, self), 0);
+}
+
+PROMISE_BOTH(drain, waits_for_what_callbacks_submit_meanwhile_and_for_the_close_they_ask_for)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    chain self = {.stream = stream_adopt(service, both.ours), .left = 5};
+    ferry_promise *first = submit_write(self.stream, "x", 1);
+    check_eq(ferry_promise_then(first, send_next, &self), 0);
+    reader *peer = reader_start(both.theirs, false);
+    check_eq(ferry_service_drain(service, -1), 0);
+    check(self.last != NULL);
+    check_eq(ferry_promise_await(self.last, 0, NULL), 0);
+    ferry_service_destroy(service);
+    reader_join(peer);
+    check_eq(peer->bytes, (5 << 20) + 1);
+    reader_free(peer);
+    check_eq(outcome(self.last).error, 0);
+    ferry_stream_unref(self.stream);
+}
+
+static void *close_elsewhere(void *stream)
+{
+    ferry_promise *closed; /* whose home is this thread */
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    ferry_promise_unref(closed);
+    return NULL;
+}
+
+typedef struct late_peer {
+    int fd;
+    reader *peer;
+} late_peer;
+
+static void start_reading(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    late_peer *late = arg;
+    late->peer = reader_start(late->fd, false);
+}
+
+PROMISE_BOTH(drain, runs_callbacks_while_only_another_threads_close_is_left)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs), *due;
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, close_elsewhere, stream), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    /* Only what this callback does lets the close come about. */
+    late_peer late = {.fd = both.theirs};
+    check_eq(ferry_promise_after(1, &due), 0);
+    check_eq(ferry_promise_then(due, start_reading, &late), 0);
+    check_eq(ferry_service_drain(service, -1), 0);
+    check_eq(outcome(stuck).error, 0);
+    ferry_promise_unref(due);
+    reader_join(late.peer);
+    reader_free(late.peer);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(drain, queue_that_has_no_room_for_its_mark_is_waited_for)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    /* As if there were two million requests. */
+    atomic_fetch_add(&stream->admission, 2000000 * FERRY__ONE_REQUEST);
+    check_eq(ferry_stream_flush(stream, NULL), -EAGAIN);
+    check_eq(ferry_service_drain(service, 0), -ETIMEDOUT);
+    check_eq(ferry_service_drain(service, 1), -ETIMEDOUT);
+    atomic_fetch_sub(&stream->admission, 2000000 * FERRY__ONE_REQUEST);
+    check_eq(ferry_service_drain(service, -1), 0);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
+PROMISE_BOTH(status, stream_whose_close_has_settled_is_not_counted)
+{
+    ferry_service *service = service_start(placement);
+    for (unsigned i = 0; i < 300; i++) {
+        pair both = unix_pair(SOCK_STREAM);
+        check_eq(close_stream(stream_adopt(service, both.ours)).error, 0);
+        check_eq(count_streams(service), 0);
+        close(both.theirs);
+    }
+    ferry_service_destroy(service);
+}
