@@ -23,7 +23,7 @@ enum {
      * once: so few that it shows in no balance, and several for each time that the others are
      * woken. */
     SLACK = 4,
-    LONGEST_LEAVE_MS = 10, /* the others may be few, and busy with something long */
+    LEAVE_MS = 10, /* whoever it is left to has been called: he comes at once, if he can */
 };
 static const int64_t SOONEST_RETRY = 10 * FERRY__NS_PER_MS; /* as soon as an fd may be closed */
 static const int64_t LATEST_RETRY = FERRY__NS_PER_S;
@@ -223,18 +223,62 @@ static void run_short(ferry__acceptor *acceptor, int error)
                ferry__clock_back_off(&acceptor->patience_ns, SOONEST_RETRY, LATEST_RETRY));
 }
 
-/* Whether to leave a connection to others, for now. */
+static unsigned load_of(const ferry__acceptor *acceptor)
+{
+    return atomic_load(&acceptor->owner->holds);
+}
+
+/* Whether its owner does something that may last, and so may not come soon. */
+static bool is_held_up(const ferry__acceptor *acceptor)
+{
+    ferry__activity_seen seen = ferry__activity_look(&acceptor->owner->activity);
+    return seen.subject != NULL && seen.step != NULL;
+}
+
+/* The one to leave a connection to: the least loaded that can come. NULL: it has hardly less to do. */
+static ferry__acceptor *find_better(ferry__acceptor *acceptor)
+{
+    ferry_listener *listener = acceptor->listener;
+    unsigned owners = listener->service->owner_count;
+    ptrdiff_t number = acceptor - listener->acceptors;
+    ferry__acceptor *first = acceptor - number % owners, *least = acceptor; /* of its binding */
+    for (ferry__acceptor *other = first; other < first + owners; other++) {
+        if (load_of(other) < load_of(least) && !is_held_up(other))
+            least = other;
+    }
+    return load_of(least) + SLACK < load_of(acceptor) ? least : NULL;
+}
+
+/*
+ * Any owner of the listener's. Has another acceptor look whether a connection waits: it may have left
+ * that one itself, when it had more to do, and then no event of the fd's tells it.
+ */
+static void call(ferry__acceptor *other)
+{
+    if (!atomic_exchange(&other->is_called, true)) /* K0: else it is still to look, or has ended */
+        ferry__owner_post(other->owner, &other->call_mail);
+}
+
+static void stop_leaving(ferry__acceptor *acceptor)
+{
+    if (acceptor->is_leaving)
+        ferry__timers_cancel(&acceptor->owner->timers, &acceptor->timer);
+    acceptor->is_leaving = false;
+}
+
+/* Whether to leave a connection to another, for now. */
 static bool leave(ferry__acceptor *acceptor)
 {
-    unsigned excess = 0;
-    if (!acceptor->has_left)
-        excess = ferry__service_excess_of(acceptor->listener->service, acceptor->owner);
+    ferry__acceptor *better = acceptor->has_left ? NULL : find_better(acceptor);
     acceptor->has_left = false;
-    if (excess <= SLACK)
+    if (better == NULL) {
+        stop_leaving(acceptor);
         return false;
+    }
+    call(better);
+    if (!acceptor->is_leaving) /* else the time runs already: calls do not make it longer */
+        look_again(acceptor, ferry__clock_deadline(LEAVE_MS));
     acceptor->is_leaving = true;
-    look_again(acceptor,
-               ferry__clock_deadline(excess < LONGEST_LEAVE_MS ? excess : LONGEST_LEAVE_MS));
     return true;
 }
 
@@ -313,6 +357,9 @@ static void end(ferry__acceptor *acceptor)
 {
     if (acceptor->waits_for_room && !atomic_exchange(&acceptor->wants_room, false))
         return;
+    acceptor->waits_for_room = false;
+    if (atomic_exchange(&acceptor->is_called, true)) /* from here on nobody calls it any more */
+        return;
     ferry_listener *listener = acceptor->listener;
     ferry__owner *owner = acceptor->owner;
     ferry__poller_unwatch(&owner->poller, &acceptor->watch);
@@ -372,6 +419,14 @@ static void deliver_room(ferry__mail *mail, bool receiver_gone)
     schedule(acceptor);
 }
 
+static void deliver_call(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry__acceptor *acceptor = ACCEPTOR_OF(mail, call_mail);
+    atomic_store(&acceptor->is_called, false); /* K1: before it looks. Pairs with K0 */
+    schedule(acceptor);
+}
+
 static void be_ready(ferry__watch *watch, uint32_t events)
 {
     (void)events;
@@ -393,6 +448,7 @@ void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,
     acceptor->binding = binding;
     acceptor->owner = owner;
     acceptor->room_mail.deliver = deliver_room;
+    acceptor->call_mail.deliver = deliver_call;
     acceptor->start_mail.deliver = deliver_start;
     acceptor->close_mail.deliver = deliver_close;
     acceptor->task.turn = take_turn;

@@ -5,9 +5,14 @@
  * A listener has an acceptor for each of its bindings on each of its service's own owners: on the front owner alone with
  * dedicated placement, on every shared owner else. All of them watch one listening fd, each in its
  * own epoll set, so that a connection wakes them all; one takes it, and its stream stays where it
- * was taken: nothing is handed over. Who has more streams than the least loaded leaves it to the
- * others for as many milliseconds as it has more, and takes it then, should nobody have done so:
- * balanced, and nobody is waited for for long.
+ * was taken: nothing is handed over.
+ *
+ * For balance, who has some more streams than the least loaded leaves the connection to that one, and
+ * calls it, by mail. The call is what keeps a connection from being left by everybody: who has left one
+ * hears of no later one by the fd, which is edge-triggered, until it has found nobody waiting. So after
+ * each leave somebody looks once more, and the least loaded never leaves. Nobody calls an owner that is
+ * in something long (a callback, a disk), and whoever it was left to has 10 milliseconds, lest he get
+ * into something long just then.
  *
  * Why not otherwise: EPOLLEXCLUSIVE wakes the one that was added last again and again, so that it
  * gets nearly all, and a watch with it cannot be armed anew (EPOLL_CTL_MOD is EINVAL). SO_REUSEPORT
@@ -36,6 +41,8 @@ typedef struct ferry__acceptor {
     /* Any thread. */
     atomic_bool wants_room; /* it stopped at the limit: whoever makes room is to tell it */
     ferry__mail room_mail;  /* posted by whoever takes that back */
+    atomic_bool is_called;  /* call_mail is on its way; or it has ended */
+    ferry__mail call_mail;  /* posted by who leaves a connection to it */
     ferry__mail start_mail; /* posted once, as the next one is */
     ferry__mail close_mail;
     _Atomic uint64_t accepted; /* connections that it made streams of; written by the owner */
@@ -50,7 +57,7 @@ typedef struct ferry__acceptor {
     ferry__watch watch;
     ferry__timer timer;  /* when to look again, where it does not watch */
     int64_t patience_ns; /* how long the last wait for fds or memory was */
-    bool is_leaving;     /* it leaves a connection to the others, until the timer fires */
+    bool is_leaving;     /* it leaves a connection to another, until the timer fires */
     bool has_left;       /* it did for long enough: the next one is its */
     bool waits_for_room; /* wants_room is set, or room_mail is on its way */
     bool has_started;    /* start_mail has come: where a service is destroyed perhaps as the last */

@@ -170,13 +170,6 @@ static ferry__owner *least_loaded(const ferry_service *service)
     return best;
 }
 
-unsigned ferry__service_excess_of(const ferry_service *service, const ferry__owner *owner)
-{
-    unsigned its = atomic_load(&owner->holds);
-    unsigned least = atomic_load(&least_loaded(service)->holds);
-    return its > least ? its - least : 0;
-}
-
 int ferry__service_make_owner(ferry_service *service, const char *name, size_t stack_bytes,
                               ferry__calls *calls, ferry__owner **ret_owner)
 {

@@ -120,9 +120,6 @@ int ferry__service_choose_owner(ferry_service *service, ferry__owner **ret_owner
 /* Takes a hold of each of the service's own owners. @return 0, -ESHUTDOWN. */
 int ferry__service_hold_owners(ferry_service *service);
 
-/* How much more there is on one of its owners than on that with the least, counted in holds. */
-unsigned ferry__service_excess_of(const ferry_service *service, const ferry__owner *owner);
-
 /* The list of members. Any thread. @return 0; -ESHUTDOWN: the service is stopped or being destroyed. */
 int ferry__service_remember(ferry_service *service, ferry__member *member);
 

@@ -17,8 +17,8 @@
  *
  * Who accepts: with dedicated placement the service's front owner, and each stream gets an owner of
  * its own. With shared placement all owners watch the same socket, and a stream stays on the owner
- * that accepted it. An owner with more to do than the others leaves a connection to them, but not
- * for longer than some milliseconds.
+ * that accepted it. An owner with more streams than another leaves a connection to that one, unless it
+ * is held up, in a callback for instance.
  *
  * What goes wrong while accepting ends no listener. A connection that was over before it was
  * accepted is passed over in silence; where fds or memory have run out accepting pauses for 10

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * No acceptor sleeps while a connection waits and an owner has nothing to do.
+ *
+ * Linked with --wrap=ferry__timers_set: acceptors' timers never fire here. So whatever would be put right
+ * by looking again after a while waits for ever, and its test does not end.
+ */
+#include "tests/support.h"
+#include "transport/listener.h"
+#include "transport/service.h"
+
+#include <errno.h>
+#include <sched.h>
+
+/* ---- what the tests share -------------------------------------------------------------------- */
+
+static _Atomic(ferry_listener *) timeless; /* whose acceptors' timers never fire */
+
+void __real_ferry__timers_set(ferry__timers *timers, ferry__timer *timer, int64_t deadline);
+void __wrap_ferry__timers_set(ferry__timers *timers, ferry__timer *timer, int64_t deadline);
+
+static bool is_acceptors(const ferry__timer *timer)
+{
+    const ferry_listener *listener = atomic_load(&timeless);
+    for (unsigned i = 0;
+         listener != NULL && i < listener->service->owner_count * listener->bindings.count; i++) {
+        if (timer == &listener->acceptors[i].timer)
+            return true;
+    }
+    return false;
+}
+
+void __wrap_ferry__timers_set(ferry__timers *timers, ferry__timer *timer, int64_t deadline)
+{
+    /* Far away, and not never: that is how it looks when it is not set. */
+    __real_ferry__timers_set(timers, timer, is_acceptors(timer) ? INT64_MAX / 2 : deadline);
+}
+
+static void greet(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener;
+    (void)arg;
+    check_eq(ferry_stream_write(stream, "hello", 5, NULL, NULL), 0);
+}
+
+static ferry_listener *open_door(ferry_service *service, ferry_listen_options options)
+{
+    ferry_listener *listener;
+    if (options.on_stream == NULL)
+        options.on_stream = greet;
+    options.on_owner = true;
+    check_eq(ferry_listen(service, "127.0.0.1:0", &options, &listener), 0);
+    atomic_store(&timeless, listener);
+    return listener;
+}
+
+/* No acceptor sets a timer once its service is gone. */
+static void shut_door(ferry_service *service, ferry_listener *listener)
+{
+    ferry_service_destroy(service);
+    atomic_store(&timeless, NULL);
+    ferry_listener_unref(listener);
+}
+
+/* Comes, is greeted and goes. */
+static void visit(const ferry_listener *listener)
+{
+    char got[8];
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const ferry__endpoint *to = &listener->bindings.list[0].endpoint;
+    check_eq(connect(fd, &to->address.any, to->size), 0);
+    check_eq(recv(fd, got, sizeof got, MSG_WAITALL), 5);
+    close(fd);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+PROMISE(accepting, who_left_one_connection_takes_the_next_that_is_left_to_it)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    ferry_listener *listener = open_door(service, (ferry_listen_options){0});
+    unsigned given[2] = {0, 0};
+    for (unsigned i = 0; i < 20; i++) {
+        /* Now the one owner seems to have far more to do, now the other. */
+        unsigned more = i == 0 ? 50 : 100;
+        atomic_fetch_add(&service->owners[i % 2]->holds, more);
+        given[i % 2] += more;
+        visit(listener);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        atomic_fetch_sub(&service->owners[i]->holds, given[i]);
+    shut_door(service, listener);
+}
+
+typedef struct visitor {
+    const ferry_listener *listener;
+    pthread_t thread;
+} visitor;
+
+static void *visit_again_and_again(void *arg)
+{
+    const visitor *self = arg;
+    for (unsigned i = 0; i < 300; i++)
+        visit(self->listener);
+    return NULL;
+}
+
+static void be_visited(ferry_placement placement, unsigned limit_streams)
+{
+    enum { VISITORS = 12 };
+    ferry_service *service = service_start(placement);
+    const ferry_listen_options options = {.limit_streams = limit_streams};
+    ferry_listener *listener = open_door(service, options);
+    visitor crowd[VISITORS];
+    for (unsigned i = 0; i < VISITORS; i++) {
+        crowd[i].listener = listener;
+        check_eq(pthread_create(&crowd[i].thread, NULL, visit_again_and_again, &crowd[i]), 0);
+    }
+    for (unsigned i = 0; i < VISITORS; i++)
+        check_eq(pthread_join(crowd[i].thread, NULL), 0);
+    shut_door(service, listener);
+}
+
+PROMISE_BOTH(accepting, short_connections_many_at_a_time_are_all_served)
+{
+    be_visited(placement, 0);
+}
+
+PROMISE_BOTH(accepting, short_connections_within_a_limit_are_all_served)
+{
+    be_visited(placement, 7);
+}
+
+static atomic_bool is_held, may_go_on;
+
+static void hold_up(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    greet(listener, stream, arg);
+    if (atomic_exchange(&is_held, true))
+        return;
+    while (!atomic_load(&may_go_on))
+        (void)sched_yield();
+}
+
+static void *visit_once(void *listener)
+{
+    visit(listener);
+    return NULL;
+}
+
+PROMISE(accepting, nothing_is_left_to_an_owner_that_is_in_a_callback)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    ferry_listener *listener = open_door(service, (ferry_listen_options){.on_stream = hold_up});
+    pthread_t first;
+    check_eq(pthread_create(&first, NULL, visit_once, listener), 0);
+    while (!atomic_load(&is_held))
+        (void)sched_yield();
+    /* The other one seems to have far more to do than the one that is held up, whichever that is. */
+    const void *subject = ferry__activity_look(&service->owners[0]->activity).subject;
+    ferry__owner *free_one = service->owners[subject == NULL ? 0 : 1];
+    atomic_fetch_add(&free_one->holds, 50);
+    for (unsigned i = 0; i < 20; i++)
+        visit(listener);
+    atomic_fetch_sub(&free_one->holds, 50);
+    atomic_store(&may_go_on, true);
+    check_eq(pthread_join(first, NULL), 0);
+    shut_door(service, listener);
+}
