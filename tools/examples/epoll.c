@@ -92,8 +92,8 @@ int main(int argc, char **argv)
         else
             is_over = true;
     }
-    (void)ferry_listener_unref(listener);
-    (void)ferry_service_drain(service, 2000);
-    ferry_service_destroy(service);
+    if (ferry_service_stop(service, 2000) > 0) /* it sends what is queued, and closes everything */
+        (void)printf("not every client has got it all\n");
+    (void)ferry_listener_unref(listener), ferry_service_destroy(service);
     (void)ferry_inbox_run(0); /* tells of what was not sent by then */
 }

@@ -92,6 +92,6 @@ int main(int argc, char **argv)
     g_print("%s: %s\n", fetch.copy, line);
     (void)ferry_promise_unref(fetched), (void)ferry_promise_unref(received);
     (void)ferry_promise_unref(connected);
-    ferry_service_destroy(service);
+    (void)ferry_service_stop(service, 1000), ferry_service_destroy(service);
     return result.error != 0;
 }

@@ -93,7 +93,7 @@ int main(int argc, char **argv)
     while (served < wanted)
         (void)uv_run(loop, UV_RUN_ONCE);
     (void)ferry_listener_unref(listener);
-    (void)ferry_service_drain(service, 5000);
+    (void)ferry_service_stop(service, 5000); /* the last ones are still being sent to */
     ferry_service_destroy(service);
     (void)ferry_promise_unref(summed);
 }

@@ -7,26 +7,22 @@
 #include <ferry/ferry.h>
 #include <future>
 #include <iostream>
-#include <list>
 #include <memory>
 #include <poll.h>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <vector>
 
+static void end(ferry_service *service) // sends what is queued, and runs callbacks meanwhile
+{
+    (void)ferry_service_stop(service, 5000);
+    ferry_service_destroy(service);
+}
+
 template <auto *release> using Release = std::integral_constant<decltype(release), release>;
-using Service = std::unique_ptr<ferry_service, Release<ferry_service_destroy>>;
+using Service = std::unique_ptr<ferry_service, Release<end>>;
 using Stream = std::unique_ptr<ferry_stream, Release<ferry_stream_unref>>;
 using Promise = std::unique_ptr<ferry_promise, Release<ferry_promise_unref>>;
-
-struct Thread : std::thread { // is joined by its end, as C++20's jthread
-    using std::thread::thread;
-    ~Thread()
-    {
-        join();
-    }
-};
 
 static void check(int status)
 {
@@ -66,19 +62,17 @@ static Promise send(const Stream &stream, const std::string &name)
 
 int main(int argc, char **argv)
 try {
+    int failures = 0; // what callbacks use lives longer than the service
+    bool is_closed = false;
     const Service service = make<Service>(ferry_service_create, nullptr);
     const Promise connected = make<Promise>(ferry_connect, service.get(), argv[1], nullptr);
     ferry_result result;
     check(ferry_promise_await(connected.get(), -1, &result)), check(result.error);
     const Stream stream = make<Stream>(ferry_promise_get_stream, connected.get());
-    std::vector<std::future<Promise>> sent;
-    std::list<Thread> threads;
-    for (int i = 2; i < argc; i++) {
-        std::packaged_task<Promise()> task([&, name = argv[i]] { return send(stream, name); });
-        sent.push_back(task.get_future());
-        threads.emplace_back(std::move(task));
-    }
-    int failures = 0;
+    std::vector<std::future<Promise>> sent; // each waits for its thread when it goes
+    for (int i = 2; i < argc; i++)
+        sent.push_back(
+            std::async(std::launch::async, [&, name = argv[i]] { return send(stream, name); }));
     for (size_t i = 0; i < sent.size(); i++)
         then(sent[i].get(), [&failures, name = argv[i + 2]](const ferry_result &outcome) {
             failures += outcome.error != 0;
@@ -86,7 +80,6 @@ try {
         });
     const Promise closed = make<Promise>(ferry_stream_close, stream.get());
     pollfd inbox = {ferry_inbox_fd(), POLLIN, 0};
-    bool is_closed = false;
     then(closed, [&](const ferry_result &) { is_closed = true; });
     while (!is_closed)
         if (poll(&inbox, 1, 200) == 0)

@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Listens; each client names files, in one line; it gets them in that order, then "EOF", and the
- * connection is closed once all of it has been sent. What became of it is told on this thread.
+ * connection is closed once all of it has been sent. What became of it is told on this thread. SIGTERM
+ * or Ctrl-C ends it once what is under way has been sent, in 5 seconds at most.
  *
  *     sender unix:/tmp/sender.socket &
  *     echo "a.txt b.txt" | nc -U /tmp/sender.socket
  */
 #include <ferry/ferry.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+
+static volatile sig_atomic_t is_over;
+
+static void end(int number)
+{
+    (void)number;
+    is_over = true;
+}
 
 static void tell(ferry_promise *promise, const ferry_result *result, void *arg)
 {
@@ -57,13 +67,16 @@ int main(int argc, char **argv)
     ferry_service *service;
     ferry_listener *listener;
     const ferry_listen_options options = {.on_stream = on_stream};
+    (void)signal(SIGINT, end), (void)signal(SIGTERM, end);
     if (argc != 2 || ferry_service_create(NULL, &service) < 0 ||
         ferry_listen(service, argv[1], &options, &listener) < 0)
         return 1;
     char address[128];
     (void)ferry_listener_get_address(listener, address, sizeof address);
     (void)fprintf(stderr, "listening on %s\n", address);
-    while (ferry_inbox_run(-1) >= 0)
+    while (!is_over && ferry_inbox_run(200) >= 0)
         (void)fflush(stdout);
-    return 1;
+    (void)ferry_service_stop(service, 5000);
+    (void)ferry_listener_unref(listener), ferry_service_destroy(service);
+    return 0;
 }

@@ -125,5 +125,6 @@ bool ferried_check_receipts(const struct ferried *ferried, const struct trial *t
 
 void ferried_end(struct ferried *ferried)
 {
+    (void)ferry_service_stop(ferried->service, -1);
     ferry_service_destroy(ferried->service);
 }

@@ -369,7 +369,7 @@ int command_recv(int argc, char **argv)
         errx(EXIT_FAILURE, "cannot start: %s", ferry_status_message(error));
     progress_start(&reception.progress, "receiving", 0);
     int status = receive(&reception);
-    (void)ferry_service_drain(reception.service, -1); /* what is closed is to be so in order */
+    (void)ferry_service_stop(reception.service, -1); /* what is closed is to be so in order */
     ferry_service_destroy(reception.service);
     if (reception.file >= 0)
         (void)close(reception.file);

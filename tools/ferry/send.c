@@ -347,6 +347,7 @@ int command_send(int argc, char **argv)
     if (error != 0)
         errx(EXIT_FAILURE, "cannot start: %s", ferry_status_message(error));
     int status = run(&arguments, service, cargo, total);
+    (void)ferry_service_stop(service, 1000); /* its stream has been closed, or aborted */
     ferry_service_destroy(service);
     free(cargo);
     return status;
