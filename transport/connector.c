@@ -29,6 +29,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -57,6 +58,7 @@ typedef struct attempt {
     ferry__watch watch; /* its fd; -1: not begun, or over */
     struct connection *connection;
     bool is_ready; /* the kernel knows how it went */
+    bool is_again; /* it is to be begun once more, when it is time for the next one */
 } attempt;
 
 typedef enum state {
@@ -171,7 +173,7 @@ static int take_fd(connection *self, attempt *try)
     int fd = try->watch.fd;
     ferry__poller_unwatch(&self->owner->poller, &try->watch);
     try->watch.fd = -1;
-    try->is_ready = false;
+    try->is_ready = try->is_again = false;
     return fd;
 }
 
@@ -243,6 +245,24 @@ static ferry_phase phase_of(const connection *self)
     return self->state == CONNECTING ? FERRY_PHASE_CONNECT : FERRY_PHASE_QUEUE;
 }
 
+/* Gets a name of a socket's: its own, or its peer's. */
+typedef int get_name(int fd, struct sockaddr *restrict name, socklen_t *restrict size);
+
+static bool look_up(int fd, get_name *get, ferry__endpoint *ret_name)
+{
+    *ret_name = (ferry__endpoint){.size = sizeof ret_name->address};
+    return get(fd, &ret_name->address.any, &ret_name->size) == 0;
+}
+
+/* Whether TCP has met itself: nobody listened at the port, and the kernel chose just that one for the
+ * socket's own end. */
+static bool is_own_peer(int fd, const ferry__endpoint *peer)
+{
+    ferry__endpoint own;
+    return !is_local(peer) && look_up(fd, getsockname, &own) && own.size == peer->size &&
+           memcmp(&own.address, &peer->address, own.size) == 0;
+}
+
 /* A socket is connected. */
 static void succeed(connection *self, attempt *try)
 {
@@ -284,14 +304,33 @@ static void wait_for(connection *self, attempt *try)
 /* The same one once more, after a while. */
 static void retry(connection *self, attempt *try)
 {
-    self->next = (unsigned)(try - self->attempts);
+    try->is_again = true;
+    self->under_way++;
     begin_next_at(self,
                   ferry__clock_back_off(&self->retry_patience_ns, SOONEST_RETRY, LATEST_RETRY));
+}
+
+/* A socket says that it is connected. */
+static void check_connected(connection *self, attempt *try)
+{
+    ferry__endpoint peer;
+    if (!look_up(try->watch.fd, getpeername, &peer)) {
+        retry(self, try); /* a script said so, and the call was not made */
+    } else if (is_own_peer(try->watch.fd, &peer)) {
+        const struct linger reset = {.l_onoff = 1}; /* so that its port is free again */
+        (void)setsockopt(try->watch.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        drop(self, try);
+        note_error(self, -ECONNREFUSED, FERRY_PHASE_CONNECT);
+        self->is_next_due = true;
+    } else {
+        succeed(self, try);
+    }
 }
 
 static void begin(connection *self, attempt *try)
 {
     const ferry__endpoint *endpoint = endpoint_of(self, try);
+    try->is_again = false;
     if (try->watch.fd < 0) {
         int fd = make_socket(endpoint);
         if (fd < 0) {
@@ -302,13 +341,13 @@ static void begin(connection *self, attempt *try)
     }
     if (self->calls->connect(self->calls, try->watch.fd, &endpoint->address.any, endpoint->size) ==
         0) {
-        succeed(self, try);
+        check_connected(self, try);
         return;
     }
     int error = errno;
     if (error == EINPROGRESS || error == EINTR) {
         wait_for(self, try);
-    } else if (error == EAGAIN && is_local(endpoint)) {
+    } else if (error == EAGAIN) {
         retry(self, try);
     } else {
         drop(self, try);
@@ -322,15 +361,27 @@ static void conclude(connection *self, attempt *try)
     int error = 0;
     socklen_t size = sizeof error;
     self->under_way--;
+    try->is_ready = false;
     if (getsockopt(try->watch.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
         error = errno;
     if (error == 0) {
-        succeed(self, try);
+        check_connected(self, try);
         return;
     }
     drop(self, try);
     note_error(self, -error, FERRY_PHASE_CONNECT);
     self->is_next_due = true; /* at once */
+}
+
+/* Those that are to be begun once more. */
+static void begin_again(connection *self)
+{
+    for (unsigned i = 0; i < MOST_ATTEMPTS && self->state == CONNECTING; i++) {
+        if (!self->attempts[i].is_again)
+            continue;
+        self->under_way--;
+        begin(self, &self->attempts[i]);
+    }
 }
 
 static void go_on_connecting(connection *self)
@@ -339,6 +390,8 @@ static void go_on_connecting(connection *self)
         if (self->attempts[i].is_ready)
             conclude(self, &self->attempts[i]);
     }
+    if (self->is_next_due)
+        begin_again(self);
     while (self->state == CONNECTING && self->is_next_due && self->next < self->endpoints.count)
         begin(self, &self->attempts[self->next++]);
     bool is_over = self->under_way == 0 && self->next == self->endpoints.count;

@@ -11,9 +11,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 
 /* ---- a resolver of the test's ---------------------------------------------------------------- */
 
@@ -768,6 +770,89 @@ PROMISE_BOTH(connecting, destroy_races_with_connects_made_on_owners)
         ferry_listener_unref(listener);
     }
     close(to.fd);
+}
+
+/* ---- connected, or not ----------------------------------------------------------------------- */
+
+/* What says that it is under way, or was interrupted, without the call being made. */
+static void connect_by_script(ferry_service *service, server to, int error, unsigned times)
+{
+    const ferry_fault script[] = {{.call = FERRY_CALL_CONNECT,
+                                   .first = 1,
+                                   .times = times,
+                                   .effect = FERRY_FAULT_ERROR,
+                                   .error = error}};
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(script, 1, &faults), 0);
+    const ferry_stream_options of_stream = {.faults = faults};
+    const ferry_connect_options options = {.stream = &of_stream};
+    check_connected(stream_of(connect_with(service, to.address, options)), &to);
+    check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), times + 1);
+    ferry_faults_unref(faults);
+    close(to.fd);
+}
+
+PROMISE_BOTH(connecting, stream_of_a_promise_is_connected_whatever_a_script_says)
+{
+    static const int errors[] = {EINPROGRESS, EINTR, EAGAIN};
+    ferry_service *service = service_start(placement);
+    for (unsigned i = 0; i < 3; i++)
+        for (unsigned times = 1; times < 4; times += 2) {
+            connect_by_script(service, server_start(), errors[i], times);
+            connect_by_script(service, server_unix(5), errors[i], times);
+        }
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(connecting, connection_that_is_never_made_can_be_cancelled)
+{
+    const ferry_fault script[] = {{.call = FERRY_CALL_CONNECT,
+                                   .first = 1,
+                                   .times = UINT64_MAX,
+                                   .effect = FERRY_FAULT_ERROR,
+                                   .error = EINPROGRESS}};
+    ferry_service *service = service_start(placement);
+    server to = server_start();
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(script, 1, &faults), 0);
+    const ferry_stream_options of_stream = {.faults = faults};
+    const ferry_connect_options options = {.stream = &of_stream};
+    ferry_promise *promise = connect_with(service, to.address, options);
+    while (ferry_faults_get_calls(faults, FERRY_CALL_CONNECT) < 3)
+        sched_yield();
+    check_eq(ferry_promise_cancel(promise), 0);
+    check_outcome(promise, -ECANCELED, FERRY_PHASE_CONNECT);
+    close(to.fd);
+    ferry_service_destroy(service);
+    ferry_faults_unref(faults);
+}
+
+/* A network of this thread's own, and of those that it starts, with one port for whoever connects.
+ * Whether it may have one. */
+static bool enter_network_of_one_port(unsigned port)
+{
+    if (unshare(CLONE_NEWNET) < 0)
+        return false;
+    struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    check_eq(ioctl(fd, SIOCSIFFLAGS, &loopback), 0);
+    close(fd);
+    FILE *range = fopen("/proc/sys/net/ipv4/ip_local_port_range", "we");
+    if (range == NULL)
+        return false;
+    (void)fprintf(range, "%u %u\n", port, port);
+    return fclose(range) == 0;
+}
+
+PROMISE_BOTH(connecting, connection_that_meets_itself_is_refused)
+{
+    if (!enter_network_of_one_port(20000))
+        return;
+    ferry_service *service = service_start(placement);
+    for (unsigned i = 0; i < 3; i++) /* and its port is free again */
+        check_outcome(connect_to(service, "127.0.0.1:20000"), -ECONNREFUSED, FERRY_PHASE_CONNECT);
+    check_outcome(connect_to(service, ":20000"), -ECONNREFUSED, FERRY_PHASE_CONNECT);
+    ferry_service_destroy(service);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

@@ -59,7 +59,8 @@ typedef struct ferry_connect_options {
  *   phase socket   the errnos of socket(2), and of ferry_stream_adopt: what a stream needs could
  *                  not be made
  *   phase connect  what connect(2) said of the address that came closest (-ECONNREFUSED, rather
- *                  than -ENETUNREACH of another): -ENOENT: no such path; -EAFNOSUPPORT, ...
+ *                  than -ENETUNREACH of another), also where TCP would be
+ *                  connected to itself, nobody listening there; -ENOENT: no such path; -EAFNOSUPPORT, ...
  *   phase queue, resolve, connect  -ETIMEDOUT: timeout_ms was up, or the kernel's own time;
  *                  -ECANCELED: cancelled, or the service stopped or destroyed
  * Source: connect(2), getaddrinfo(3), RFC 8305.
