@@ -178,8 +178,8 @@ static ferry__move copy(ferry__sink *sink, ferry__part *part, size_t chunk)
         ssize_t count = ferry__source_fill(source, portion(part, most), sink->calls);
         if (count == 0)
             return at_end(part, sink->calls);
-        if (count == -EAGAIN)
-            return source_dry();
+        if (count == -EAGAIN) /* what is in the pipe of ours cannot run dry: a script says so */
+            return source->piped > 0 ? moved(0, FERRY_METHOD_COPY) : source_dry();
         if (count < 0)
             return failed((int)count, FERRY_PHASE_SOURCE);
     }

@@ -17,6 +17,7 @@ enum {
     PATH_FLAGS = FERRY_FILE_BENEATH,
     ANY_FLAGS = FERRY_FILE_FOLLOW | FERRY_FILE_ZERO_COPY | FERRY_FILE_STABLE,
     NOT_BOTH = FERRY_FILE_FOLLOW | FERRY_FILE_STABLE,
+    BLOCK = 4096, /* whole for O_DIRECT, on whatever disk */
 };
 
 /* ---- at submit ------------------------------------------------------------------------------- */
@@ -312,7 +313,7 @@ void ferry__source_undo_open(ferry__source *source)
 bool ferry__source_is_dry(const ferry__source *source, ferry__calls *calls)
 {
     struct pollfd readable = {.fd = source->fd, .events = POLLIN};
-    return !source->is_seekable && calls->poll(calls, &readable, 1, 0) == 0;
+    return !source->is_seekable && calls->poll(calls, &readable, 1, 0) <= 0;
 }
 
 /* As read(2), but EAGAIN where somebody else who reads the same pipe was faster: a read that blocks
@@ -328,9 +329,33 @@ static ssize_t read_now(int fd, const struct iovec *piece, ferry__calls *calls)
     return is_no_answer ? calls->preadv2(calls, fd, piece, 1, -1, 0) : count;
 }
 
+/* Whether an O_DIRECT fd has refused bytes that are no whole blocks: then it is to be asked for such. */
+static bool turns_out_direct(ferry__source *source)
+{
+    bool is_new = errno == EINVAL && source->is_seekable && !source->is_direct;
+    int flags = is_new ? fcntl(source->fd, F_GETFL) : -1;
+    source->is_direct |= flags >= 0 && (flags & O_DIRECT) != 0;
+    return is_new && source->is_direct;
+}
+
+/* Reads the blocks around its next bytes. @return how many of those there are; as preadv2(2). */
+static ssize_t read_blocks(ferry__source *source, size_t size, ferry__calls *calls)
+{
+    size_t begin = (size_t)(-(uintptr_t)source->buffer % BLOCK); /* memory is to be whole, too */
+    size_t before = (size_t)source->offset % BLOCK;
+    struct iovec piece = {.iov_base = source->buffer + begin, .iov_len = FERRY__BUFFER_BYTES};
+    ssize_t count = calls->preadv2(calls, source->fd, &piece, 1, source->offset - (off_t)before, 0);
+    if (count < 0)
+        return count;
+    source->buffer_begin = begin + before;
+    size_t there = (size_t)count > before ? (size_t)count - before : 0;
+    return (ssize_t)(there < size ? there : size);
+}
+
 static ssize_t generate(ferry__source *source, size_t size)
 {
     enum { MOST_ERRNO = 4095 };
+    source->buffer_begin = 0;
     int64_t count = source->generate(source->buffer, size, source->arg);
     if (count > (int64_t)size)
         return -EOVERFLOW; /* it has written beyond the end */
@@ -341,16 +366,19 @@ static ssize_t read_bytes(ferry__source *source, size_t size, ferry__calls *call
 {
     struct iovec piece = {.iov_base = source->buffer, .iov_len = size};
     ssize_t count;
+    source->buffer_begin = 0;
     do {
         if (source->piped > 0) /* what was spliced from a socket, and no further */
             count = calls->preadv2(calls, source->pipe[0], &piece, 1, -1, 0);
+        else if (source->is_direct)
+            count = read_blocks(source, size, calls);
         else if (source->is_seekable)
             count = calls->preadv2(calls, source->fd, &piece, 1, source->offset, 0);
         else if (ferry__source_is_dry(source, calls))
             return -EAGAIN;
         else
             count = read_now(source->fd, &piece, calls);
-    } while (count < 0 && errno == EINTR);
+    } while (count < 0 && (errno == EINTR || turns_out_direct(source)));
     if (count < 0)
         return -errno;
     if (source->piped > 0)
@@ -362,15 +390,15 @@ static ssize_t read_bytes(ferry__source *source, size_t size, ferry__calls *call
 
 ssize_t ferry__source_fill(ferry__source *source, size_t size, ferry__calls *calls)
 {
-    if (source->buffer == NULL && (source->buffer = ferry__allocate(FERRY__BUFFER_BYTES)) == NULL)
+    if (source->buffer == NULL &&
+        (source->buffer = ferry__allocate(FERRY__BUFFER_BYTES + BLOCK)) == NULL)
         return -ENOMEM;
     ssize_t count =
         source->generate != NULL ? generate(source, size) : read_bytes(source, size, calls);
     if (count < 0)
         return count;
     source->offset += count;
-    source->buffer_begin = 0;
-    source->buffer_end = (size_t)count;
+    source->buffer_end = source->buffer_begin + (size_t)count;
     return count;
 }
 
@@ -421,6 +449,8 @@ int ferry__pipe_empty_into(ferry__bytes *bytes, int pipe_fd, size_t piped, ferry
         if (count > 0) {
             bytes->end += (size_t)count;
             piped -= (size_t)count;
+        } else if (count < 0 && errno == EAGAIN) {
+            calls = &ferry__calls_real; /* a script says so: the bytes are there */
         } else if (count == 0 || errno != EINTR) {
             error = count == 0 ? -EIO : -errno;
         }

@@ -65,6 +65,7 @@ typedef struct ferry__source {
     unsigned char *buffer;       /* copying: bytes read and not yet sent; NULL until needed */
     size_t buffer_begin;
     size_t buffer_end;
+    bool is_direct;            /* its fd is open with O_DIRECT, which takes whole blocks only */
     ferry__leftover *leftover; /* set at submit: where to put what is left over; NULL: nowhere */
     int64_t patience_ns;       /* following: how long the last wait before a look was */
 } ferry__source;
