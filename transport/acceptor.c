@@ -331,9 +331,8 @@ static bool accept_one(ferry__acceptor *acceptor)
     ferry_listener *listener = acceptor->listener;
     if (atomic_load(&listener->is_closing) || leave(acceptor) || !take_room(acceptor))
         return false;
-    ferry__endpoint peer = {.size = sizeof peer.address};
-    int fd = listener->calls->accept(listener->calls, acceptor->binding->fd, &peer.address.any,
-                                     &peer.size);
+    ferry__endpoint peer = {0};
+    int fd = ferry__binding_accept(acceptor->binding, listener->calls, &peer);
     if (fd < 0)
         return cope_with(acceptor, errno);
     int error = welcome(acceptor, fd, &peer);
@@ -442,7 +441,7 @@ static void time_is_up(ferry__timer *timer)
 }
 
 void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,
-                          const ferry__binding *binding, ferry__owner *owner)
+                          ferry__binding *binding, ferry__owner *owner)
 {
     acceptor->listener = listener;
     acceptor->binding = binding;

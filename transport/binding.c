@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -127,15 +128,8 @@ static void remove_path(ferry__binding *binding)
     binding->has_path = false;
 }
 
-static void restore_flags(const ferry__binding *binding)
-{
-    if (binding->is_inherited)
-        (void)fcntl(binding->fd, F_SETFL, binding->original_flags);
-}
-
 static void revert(ferry__binding *binding)
 {
-    restore_flags(binding);
     if (binding->is_inherited)
         return;
     remove_path(binding);
@@ -326,9 +320,6 @@ static int inherit(int fd, ferry__binding *ret_binding)
         return error;
     if (!listens)
         return -EINVAL;
-    binding.original_flags = fcntl(fd, F_GETFL);
-    if (fcntl(fd, F_SETFL, binding.original_flags | O_NONBLOCK) < 0)
-        return -errno;
     *ret_binding = binding;
     return 0;
 }
@@ -346,22 +337,62 @@ int ferry__bindings_open(const ferry__address *address, const ferry_listen_optio
     return error;
 }
 
+/* ---- accepting ------------------------------------------------------------------------------- */
+
+static bool has_waiting(int fd)
+{
+    struct pollfd waiting = {.fd = fd, .events = POLLIN};
+    return poll(&waiting, 1, 0) > 0;
+}
+
+static void make_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && (flags & O_NONBLOCK) == 0)
+        (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+int ferry__binding_accept(ferry__binding *binding, ferry__calls *calls, ferry__endpoint *ret_peer)
+{
+    ret_peer->size = sizeof ret_peer->address;
+    if (!binding->is_inherited)
+        return calls->accept(calls, binding->fd, &ret_peer->address.any, &ret_peer->size);
+    int fd = -1, error = EAGAIN;
+    (void)pthread_mutex_lock(&binding->accepting);
+    if (has_waiting(binding->fd)) {
+        make_nonblocking(binding->fd);
+        fd = calls->accept(calls, binding->fd, &ret_peer->address.any, &ret_peer->size);
+        error = errno;
+    }
+    (void)pthread_mutex_unlock(&binding->accepting);
+    errno = error;
+    return fd;
+}
+
 /* ---- ending ---------------------------------------------------------------------------------- */
 
 static int close_one(ferry__binding *binding)
 {
-    restore_flags(binding);
     remove_path(binding);
+    if (binding->is_inherited)
+        (void)pthread_mutex_destroy(&binding->accepting);
     int error = ferry__close(binding->fd) == 0 || errno == EINTR ? 0 : -errno;
     binding->fd = -1;
     return error;
 }
 
+static void commit(ferry__binding *binding)
+{
+    if (!binding->is_inherited)
+        return;
+    (void)pthread_mutex_init(&binding->accepting, NULL);
+    (void)fcntl(binding->fd, F_SETFD, FD_CLOEXEC);
+}
+
 void ferry__bindings_commit(ferry__bindings *bindings)
 {
     for (unsigned i = 0; i < bindings->count; i++)
-        if (bindings->list[i].is_inherited)
-            (void)fcntl(bindings->list[i].fd, F_SETFD, FD_CLOEXEC);
+        commit(&bindings->list[i]);
 }
 
 void ferry__bindings_revert(ferry__bindings *bindings)

@@ -44,6 +44,24 @@ static bool waits_to_close(const ferry_stream *stream)
            stream->queue.first->kind == FERRY__CLOSE;
 }
 
+/* A file of its cannot be opened yet: somebody has a lease on it, and was asked to give it back. open(2)
+ * would wait for that, and hold up others. */
+static void wait_for_lease(ferry_stream *stream, ferry__request *request)
+{
+    enum { LOOK = 20 * FERRY__NS_PER_MS }; /* a lease is given back in anything up to 45 s */
+    ferry__request_undo_open(request);
+    ferry__sink_push(&stream->sink);
+    stream->waits_for_source = true;
+    ferry__timers_set(&stream->owner->timers, &stream->follow_timer, ferry__clock_now() + LOOK);
+}
+
+static void shut_down(ferry_stream *stream, ferry__request *request)
+{
+    stream->is_shut = true;
+    int error = ferry__sink_shutdown(&stream->sink);
+    ferry__stream_finish(stream, request, error, error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE);
+}
+
 /* Carries out whatever moves no bytes. Gives the part whose bytes are next, or NULL. */
 static ferry__part *find_next_part(ferry_stream *stream)
 {
@@ -63,10 +81,7 @@ static ferry__part *find_next_part(ferry_stream *stream)
             ferry__closing_start(stream);
             continue;
         case FERRY__SHUTDOWN:
-            stream->is_shut = true;
-            error = ferry__sink_shutdown(&stream->sink);
-            ferry__stream_finish(stream, request, error,
-                                 error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE);
+            shut_down(stream, request);
             continue;
         case FERRY__SEND:
         case FERRY__READ: /* never here: it has a queue of its own */
@@ -75,6 +90,10 @@ static ferry__part *find_next_part(ferry_stream *stream)
         if (!request->is_prepared)
             ferry__stream_show_head(stream);
         error = ferry__request_prepare(request);
+        if (error == -EAGAIN && request->prepare_phase == FERRY_PHASE_OPEN) {
+            wait_for_lease(stream, request);
+            return NULL;
+        }
         if (error != 0) {
             ferry__stream_finish(stream, request, error, request->prepare_phase);
             continue;
@@ -213,6 +232,8 @@ static void end_open_ended(ferry_stream *stream, ferry__part *part)
 /* A move has failed. */
 static void note_failure(ferry_stream *stream, const ferry__move *move)
 {
+    if (move->phase == FERRY_PHASE_SINK && !ferry__stream_is_cut(stream))
+        ferry__stream_note_death(stream, move->error);
     stream->was_told_of_reset |= move->phase == FERRY_PHASE_SINK && move->error == -ECONNRESET;
 }
 
@@ -270,6 +291,8 @@ static bool rest(ferry_stream *stream)
 {
     ferry__pace_rest(stream);
     end_stall_unless_confirming(stream);
+    if (stream->waits_for_source) /* for a lease */
+        return false;
     if (stream->confirming.first != NULL)
         return stream->queue.first != NULL && !waits_to_close(stream);
     return stream->queue.first != NULL ||
@@ -278,10 +301,10 @@ static bool rest(ferry_stream *stream)
 
 static bool carry_out(ferry_stream *stream)
 {
+    stream->waits_for_source = false; /* what it waits for is found out anew */
     ferry__part *part = stream->padding > 0 ? NULL : find_next_part(stream);
     if (part == NULL && stream->padding == 0)
         return rest(stream);
-    stream->waits_for_source = false; /* what it waits for is found out anew */
     size_t chunk = ferry__pace_ask(stream, stream->service->options.chunk_bytes);
     if (chunk == 0) {
         /* Else it was full, and has not said that it has room. */

@@ -100,6 +100,10 @@ ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__requ
 /* Nothing more is to be sent, because of this error. */
 void ferry__stream_poison(ferry_stream *stream, int error);
 
+/* Something was told this error by its fd: where that means that the connection is over, so does its
+ * status. */
+void ferry__stream_note_death(ferry_stream *stream, int error);
+
 /* What padding is owed will not leave: it is not counted as part of the stream any more. */
 void ferry__stream_drop_padding(ferry_stream *stream);
 

@@ -107,6 +107,7 @@ void ferry__intake_note_end(ferry__intake *intake, int error)
         return;
     intake->has_ended = true;
     intake->error = error;
+    ferry__stream_note_death(intake->stream, error);
 }
 
 /* ---- reads ----------------------------------------------------------------------------------- */
@@ -141,6 +142,7 @@ static void finish(ferry__intake *intake, ferry__request *request, int error, fe
 {
     ferry_result *result = &request->promise.result;
     begin(intake, request);
+    intake->is_waiting &= request != intake->reads.first;
     ferry__queue_remove(&intake->reads, request);
     result->at_end = error == 0 && intake->has_ended && intake->error == 0 &&
                      ferry__bytes_count(&intake->kept) == 0;
@@ -167,6 +169,7 @@ static ferry__read_state feed_first(ferry__intake *intake)
     if (step.state == FERRY__READ_HUNGRY &&
         intake->has_ended) /* that completes it, too, if it is one */
         step = ferry__read_over(intake->error, FERRY_PHASE_SOURCE);
+    intake->is_waiting = step.state == FERRY__READ_WAITING;
     if (step.state != FERRY__READ_OVER)
         return step.state;
     if (step.error == 0)
@@ -467,7 +470,7 @@ static bool is_wanted(const ferry__intake *intake)
     if (intake->has_ended || intake->is_away || intake->stream->state != FERRY__OPEN)
         return false;
     if (intake->reads.first != NULL)
-        return intake->borrower == NULL || !intake->is_full;
+        return !intake->is_waiting && (intake->borrower == NULL || !intake->is_full);
     /* Whether a loan leaves calls to be made is known once it has come back. */
     bool may_be_called = intake->shots < 0 || (intake->shots > 0 && intake->borrower == NULL);
     return intake->subscriber != NULL && may_be_called && !intake->is_full;

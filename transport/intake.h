@@ -84,6 +84,7 @@ typedef struct ferry__intake {
     int64_t shots;                 /* calls that the subscriber still wants; -1: no limit */
     unsigned wishes;               /* how often that was said anew */
     bool is_paused;                /* the last time, that it wants none, */
+    bool is_waiting;               /* the first read is, for something else than bytes */
     unsigned resumptions;          /* how often that came to an end */
     uint64_t offset;               /* of the next byte in what the peer sent */
     uint64_t next_sequence;

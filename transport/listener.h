@@ -49,8 +49,8 @@ typedef struct ferry__acceptor {
 
     /* Set when it is made. */
     ferry_listener *listener;
-    const ferry__binding *binding; /* of the listener's */
-    ferry__owner *owner;           /* a hold until it has ended */
+    ferry__binding *binding; /* of the listener's */
+    ferry__owner *owner;     /* a hold until it has ended */
 
     /* The owner's. */
     ferry__task task;
@@ -105,6 +105,6 @@ void ferry__listener_stream_ended(ferry_listener *listener);
 
 /* Sets one up; it starts with its first mail. */
 void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,
-                          const ferry__binding *binding, ferry__owner *owner);
+                          ferry__binding *binding, ferry__owner *owner);
 
 #endif

@@ -29,6 +29,14 @@ void ferry__stream_poison(ferry_stream *stream, int error)
         atomic_store(&stream->poison, error);
 }
 
+void ferry__stream_note_death(ferry_stream *stream, int error)
+{
+    bool is_over = error == -EPIPE || error == -ECONNRESET || error == -ECONNABORTED ||
+                   error == -ETIMEDOUT || error == -ENOTCONN;
+    if (is_over && atomic_load_explicit(&stream->death, memory_order_relaxed) == 0)
+        atomic_store(&stream->death, error);
+}
+
 void ferry__stream_drop_padding(ferry_stream *stream)
 {
     stream->offset -= stream->padding;
@@ -157,6 +165,7 @@ void ferry__stream_conclude_confirming(ferry_stream *stream, ferry__request *req
     request->stage = FERRY__FINISHED;
     ferry_result *result = &request->promise.result;
     if (error != result->error) {
+        ferry__stream_note_death(stream, error == -ECONNRESET ? error : 0);
         result->error = error;
         result->phase = FERRY_PHASE_SINK;
     }
@@ -175,6 +184,8 @@ ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__requ
 {
     if (!request->has_begun)
         return FERRY_PHASE_QUEUE;
+    if (!request->is_prepared) /* or it cannot be opened yet */
+        return FERRY_PHASE_OPEN;
     return stream->waits_for_source ? FERRY_PHASE_SOURCE : FERRY_PHASE_SINK;
 }
 

@@ -4,6 +4,7 @@
 #include "core/cancel.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -12,6 +13,8 @@
 #include <linux/tcp.h> /* not netinet/tcp.h: its tcp_info ends before bytes_acked */
 #include <linux/unix_diag.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -63,6 +66,32 @@ int64_t ferry__outlet_unsent(int fd, ferry__outlet_kind kind)
     if (kind == FERRY__OUTLET_TCP)
         return count_bytes(fd, SIOCOUTQNSD);
     return ferry__outlet_unacked(fd, kind);
+}
+
+static uint32_t read_number(const char *path, uint32_t otherwise)
+{
+    char text[32] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return otherwise;
+    ssize_t size = read(fd, text, sizeof text - 1);
+    (void)ferry__close(fd);
+    return size > 0 ? (uint32_t)strtoul(text, NULL, 10) : otherwise;
+}
+
+uint32_t ferry__outlet_unsent_limit(int fd)
+{
+    static atomic_uint of_system; /* 0: not asked for yet */
+    uint32_t limit = 0;
+    socklen_t size = sizeof limit;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, &size) == 0 && limit != 0)
+        return limit;
+    limit = atomic_load_explicit(&of_system, memory_order_relaxed);
+    if (limit != 0)
+        return limit;
+    limit = read_number("/proc/sys/net/ipv4/tcp_notsent_lowat", UINT32_MAX);
+    atomic_store_explicit(&of_system, limit, memory_order_relaxed);
+    return limit;
 }
 
 /* What an older kernel does not tell stays 0, and so never differs. */

@@ -61,6 +61,10 @@ int64_t ferry__outlet_unacked(int fd, ferry__outlet_kind kind);
 /* Counts what has not left this host's queue. TCP: not sent even once; all others: as unacked. */
 int64_t ferry__outlet_unsent(int fd, ferry__outlet_kind kind);
 
+/* TCP: from how many unsent bytes on the kernel takes no more of them; UINT32_MAX: from any. Of one that
+ * has no TCP_NOTSENT_LOWAT it is the system's, as that was when it was first asked for. */
+uint32_t ferry__outlet_unsent_limit(int fd);
+
 /* A few system calls, on fd alone. */
 ferry__outlet ferry__outlet_look(int fd, ferry__outlet_kind kind);
 

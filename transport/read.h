@@ -9,6 +9,7 @@
  *                                          ◀──     hungry, busy, away, or over
  *   hungry: asks the kernel, on its behalf ──▶     ask: into wherever it likes best
  *   busy: another turn, for more of the same
+ *   waiting: nothing is asked or fed, until it says so
  *   away: waits                            ◀──     ferry__intake_go_on
  *   over: gives it its result              ──▶     undo, if it failed; conclude
  *   it is cancelled, the stream closed, ... ─▶     pass_on, if it is away; else as over
@@ -20,10 +21,11 @@
 #include "transport/request.h"
 
 typedef enum ferry__read_state {
-    FERRY__READ_HUNGRY, /* it wants more than there is */
-    FERRY__READ_BUSY,   /* it has had its share of this turn */
-    FERRY__READ_AWAY,   /* the direction is in other hands, which give it back */
-    FERRY__READ_OVER    /* its outcome is known */
+    FERRY__READ_HUNGRY,  /* it wants more than there is */
+    FERRY__READ_BUSY,    /* it has had its share of this turn */
+    FERRY__READ_WAITING, /* for something else than bytes; it has the direction scheduled then */
+    FERRY__READ_AWAY,    /* the direction is in other hands, which give it back */
+    FERRY__READ_OVER     /* its outcome is known */
 } ferry__read_state;
 
 typedef struct ferry__read_step {

@@ -7,6 +7,8 @@
  * The pipe is empty whenever the kernel is asked, and filled only while nothing is kept; so what is in
  * it comes before whatever is kept later, and goes back there if it cannot be stored.
  */
+#include "core/clock.h"
+#include "transport/carry.h"
 #include "transport/progress.h"
 
 #include "core/cancel.h"
@@ -19,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,14 +35,17 @@ enum {
 typedef struct storing {
     ferry__read read; /* first */
     ferry__target target;
-    int64_t length;  /* bytes, or FERRY_TO_END */
-    bool is_open;    /* the target is */
-    bool by_copy;    /* splice(2) cannot do it */
-    bool is_refused; /* and nothing else was allowed */
-    bool has_copied; /* because of that it has asked for bytes to be kept */
-    int pipe[2];     /* read and write end; -1 until needed */
-    size_t piped;    /* bytes in it */
-    char path[];     /* in the request's allocation */
+    int64_t length;      /* bytes, or FERRY_TO_END */
+    bool is_open;        /* the target is */
+    bool by_copy;        /* splice(2) cannot do it */
+    bool is_refused;     /* and nothing else was allowed */
+    bool has_copied;     /* because of that it has asked for bytes to be kept */
+    int pipe[2];         /* read and write end; -1 until needed */
+    size_t piped;        /* bytes in it */
+    ferry__timer again;  /* the target takes nothing now: when to ask it anew */
+    int64_t patience_ns; /* how long the last such wait was */
+    ferry__request *request;
+    char path[]; /* in the request's allocation */
 } storing;
 
 static storing *storing_of(ferry__request *request)
@@ -49,6 +55,13 @@ static storing *storing_of(ferry__request *request)
 
 /* ---- at submit ------------------------------------------------------------------------------- */
 
+/* Time to ask the target once more. */
+static void look_again(ferry__timer *timer)
+{
+    storing *self = (storing *)(void *)((char *)timer - offsetof(storing, again));
+    ferry__stream_schedule_reading(self->request->stream);
+}
+
 static int take(storing *self, const ferry_file *file, size_t path_size, ferry__calls *calls)
 {
     const char *path = file->path != NULL ? memcpy(self->path, file->path, path_size) : NULL;
@@ -56,6 +69,8 @@ static int take(storing *self, const ferry_file *file, size_t path_size, ferry__
     self->is_open = self->by_copy = self->is_refused = self->has_copied = false;
     self->pipe[0] = self->pipe[1] = -1;
     self->piped = 0;
+    self->patience_ns = 0;
+    self->again = (ferry__timer){.fire = look_again};
     return ferry__target_take(&self->target, file, path, calls);
 }
 
@@ -79,6 +94,7 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
                                            sizeof(storing) + path_size, options, home, &request);
     if (error != 0)
         return error;
+    storing_of(request)->request = request;
     error = take(storing_of(request), file, path_size, stream->sink.calls);
     if (error != 0) {
         (void)ferry_promise_unref(&request->promise);
@@ -191,15 +207,29 @@ static int open_target(ferry__request *request, storing *self)
 {
     if (self->is_open)
         return 0;
-    self->is_open = true;
     ferry__stream_do(request->stream, "opening files");
-    return ferry__target_open(&self->target, request->stream->sink.calls);
+    int error = ferry__target_open(&self->target, request->stream->sink.calls);
+    self->is_open = error == 0;
+    return error;
+}
+
+/* It is full for now, or somebody has a lease on it: open(2) and write(2) would wait. */
+static ferry__read_step wait_for_target(storing *self)
+{
+    enum { SOON = FERRY__NS_PER_MS, LATEST = 50 * FERRY__NS_PER_MS };
+    ferry__timers_set(&self->request->stream->owner->timers, &self->again,
+                      ferry__clock_back_off(&self->patience_ns, SOON, LATEST));
+    return ferry__read_is(FERRY__READ_WAITING);
 }
 
 static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
 {
     storing *self = storing_of(request);
+    if (ferry__timer_is_set(&self->again))
+        return ferry__read_is(FERRY__READ_WAITING);
     int error = open_target(request, self);
+    if (error == -EAGAIN)
+        return wait_for_target(self);
     if (error != 0)
         return ferry__read_over(error, FERRY_PHASE_OPEN);
     if (is_complete(request, self))
@@ -210,8 +240,11 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
         return ferry__read_over(-EOPNOTSUPP, FERRY_PHASE_SINK);
     if (count == 0)
         count = store_kept(intake, request);
+    if (count == -EAGAIN)
+        return wait_for_target(self);
     if (count < 0)
         return ferry__read_over((int)count, FERRY_PHASE_SINK);
+    self->patience_ns = 0;
     if (is_complete(request, self))
         return ferry__read_over(0, FERRY_PHASE_DONE);
     bool has_more = self->piped > 0 || ferry__bytes_count(&intake->kept) > 0;
@@ -301,6 +334,7 @@ static void conclude(ferry__request *request, int error)
     ferry_result *result = &request->promise.result;
     if (self->length != FERRY_TO_END)
         result->remaining = (uint64_t)self->length - result->sent;
+    ferry__timers_cancel(&request->stream->owner->timers, &self->again);
     ferry__stream_do(request->stream, "closing files");
     ferry__target_close(&self->target);
     for (unsigned end = 0; end < 2; end++) {

@@ -2,14 +2,17 @@
 #include "transport/shared_file.h"
 
 #include "core/cancel.h"
+#include "core/clock.h"
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "core/thread.h"
 #include "transport/source.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 static int check(const ferry_file *file, ferry_shared_file **ret_shared)
@@ -20,6 +23,20 @@ static int check(const ferry_file *file, ferry_shared_file **ret_shared)
         (file->flags & ~allowed) != 0)
         return -EINVAL;
     return file->path != NULL && strnlen(file->path, PATH_MAX) == PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* Waits for a lease on it to be given back, as open(2) does; but not where others would have to wait. */
+static int open_waiting(ferry__source *source, uint64_t *ret_length, ferry_phase *ret_phase)
+{
+    const struct timespec a_while = {.tv_nsec = 10 * FERRY__NS_PER_MS};
+    int error;
+    while ((error = ferry__source_open(source, &ferry__calls_real, ret_length, ret_phase)) ==
+               -EAGAIN &&
+           *ret_phase == FERRY_PHASE_OPEN && !ferry__thread_may_not_wait()) {
+        ferry__source_undo_open(source);
+        (void)nanosleep(&a_while, NULL);
+    }
+    return error;
 }
 
 /* By way of a source, which knows how files are opened. */
@@ -34,7 +51,7 @@ static int open_source(const ferry_file *file, ferry__source *source)
         return error;
     uint64_t length;
     ferry_phase phase;
-    error = ferry__source_open(source, &ferry__calls_real, &length, &phase);
+    error = open_waiting(source, &length, &phase);
     if (error == -ESPIPE || (error == 0 && !source->has_identity))
         error = -EINVAL; /* a pipe, or otherwise no regular file */
     if (error != 0)

@@ -167,8 +167,10 @@ static void add_queue(const ferry_stream *stream, const ferry_stream_status *sta
     ferry__line_add(line, "; ");
     ferry__line_add_count(line, status->sent_bytes, "byte");
     ferry__line_add(line, " sent");
-    if (status->error != 0)
+    if (ferry__stream_is_poisoned(stream))
         ferry__line_add(line, "; poisoned by %s", ferry_status_name(status->error));
+    else if (status->error != 0)
+        ferry__line_add(line, "; its connection is over: %s", ferry_status_name(status->error));
     if ((atomic_load(&stream->admission) & FERRY__CLOSED) != 0)
         ferry__line_add(line, "; closing");
 }

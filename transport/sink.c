@@ -5,9 +5,11 @@
 #include "core/clock.h"
 #include "core/handover.h"
 #include "core/wake.h"
+#include "transport/survivor.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -15,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* sink->gate */
@@ -72,50 +75,43 @@ static int init_socket(ferry__sink *sink)
     if (get_option(sink->fd, SOL_SOCKET, SO_ACCEPTCONN) == 1)
         return -EINVAL;
     set_sort(sink, sort);
+    bool is_measured = sort.outlet == FERRY__OUTLET_TCP || sort.outlet == FERRY__OUTLET_UNIX;
+    sink->guard = is_measured ? FERRY__GUARD_ROOM : FERRY__GUARD_FLAG;
     return 0;
 }
 
 void ferry__sink_init_known(ferry__sink *sink, int fd, ferry__socket_sort sort, ferry__calls *calls)
 {
-    *sink = (ferry__sink){
-        .fd = fd, .original_flags = O_RDWR | O_NONBLOCK, .shared_fd = -1, .calls = calls};
+    *sink = (ferry__sink){.fd = fd, .shared_fd = -1, .calls = calls};
     set_sort(sink, sort);
 }
 
-static int make_nonblocking(const ferry__sink *sink)
-{
-    if ((sink->original_flags & O_NONBLOCK) != 0)
-        return 0;
-    return fcntl(sink->fd, F_SETFL, sink->original_flags | O_NONBLOCK) == 0 ? 0 : -errno;
-}
-
-static void restore_flags(const ferry__sink *sink)
-{
-    if (sink->shared_fd < 0 && (sink->original_flags & O_NONBLOCK) == 0)
-        (void)fcntl(sink->fd, F_SETFL, sink->original_flags);
-}
-
-/* Whether a call on it could block for good, which for files and most devices it cannot. */
-static bool is_pipe_or_terminal(int fd, mode_t mode)
-{
-    return S_ISFIFO(mode) || (S_ISCHR(mode) && isatty(fd));
-}
-
-/* Gets a description of ferry's own; where that cannot be had (no /proc) the shared one must do. */
-static int own_description(ferry__sink *sink)
+/* Gets a description of ferry's own. Whether it could. */
+static bool own_description(ferry__sink *sink, int flags)
 {
     unsigned number;
     if (ioctl(sink->fd, TIOCGPTN, &number) == 0)
-        return make_nonblocking(sink); /* a pty's master: to open it anew would make another pty */
+        return false; /* a pty's master: to open it anew would make another pty */
     char path[32];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", sink->fd);
-    int flags = (sink->original_flags & (O_ACCMODE | O_APPEND | O_DIRECT)) | O_NONBLOCK;
-    int own = open(path, flags | O_CLOEXEC | O_NOCTTY);
+    flags &= O_ACCMODE | O_APPEND | O_DIRECT;
+    int own = open(path, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (own < 0)
-        return make_nonblocking(sink);
+        return false; /* there is no /proc, or it is another user's */
     sink->shared_fd = sink->fd;
     sink->fd = own;
-    return 0;
+    return true;
+}
+
+/* For what cannot be opened anew, or need not be. */
+static ferry__guard guard_of(const struct stat *status)
+{
+    enum { MEMORY = 1 }; /* the major number of /dev/null and its like */
+    if (S_ISFIFO(status->st_mode))
+        return FERRY__GUARD_CALL;
+    bool never_waits = S_ISREG(status->st_mode) || S_ISBLK(status->st_mode) ||
+                       (S_ISCHR(status->st_mode) && major(status->st_rdev) == MEMORY);
+    return never_waits ? FERRY__GUARD_NONE : FERRY__GUARD_FLAG;
 }
 
 int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls)
@@ -128,17 +124,15 @@ int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls)
         return -EISDIR;
     if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0)
         return -EBADF;
-    *sink = (ferry__sink){.fd = fd, .original_flags = flags, .shared_fd = -1, .calls = calls};
-    if (S_ISSOCK(status.st_mode)) {
-        int error = init_socket(sink);
-        return error != 0 ? error : make_nonblocking(sink);
-    }
+    *sink = (ferry__sink){.fd = fd, .is_adopted = true, .shared_fd = -1, .calls = calls};
+    if (S_ISSOCK(status.st_mode))
+        return init_socket(sink);
     sink->outlet = ferry__outlet_kind_of(fd);
-    if (is_pipe_or_terminal(fd, status.st_mode)) {
-        sink->is_message = S_ISFIFO(status.st_mode) && (flags & O_DIRECT) != 0; /* "packet mode" */
-        return own_description(sink);
-    }
-    return make_nonblocking(sink);
+    sink->is_message = S_ISFIFO(status.st_mode) && (flags & O_DIRECT) != 0; /* "packet mode" */
+    bool may_be_opened = S_ISFIFO(status.st_mode) || (S_ISCHR(status.st_mode) && isatty(fd));
+    if (!may_be_opened || !own_description(sink, flags))
+        sink->guard = guard_of(&status);
+    return 0;
 }
 
 void ferry__sink_set_no_delay(ferry__sink *sink)
@@ -168,13 +162,18 @@ void ferry__sink_commit(ferry__sink *sink)
         (void)ferry__close(sink->shared_fd);
 }
 
-void ferry__sink_revert(ferry__sink *sink)
+/* Before it is let go of: its options, for those who share it. */
+static void put_options_back(const ferry__sink *sink)
 {
-    restore_flags(sink);
     if (sink->sets_no_delay)
         (void)set_no_delay(sink->fd, 0);
     if (sink->limits_unsent)
         (void)set_unsent_bytes(sink->fd, sink->original_unsent_bytes);
+}
+
+void ferry__sink_revert(ferry__sink *sink)
+{
+    put_options_back(sink);
     if (sink->shared_fd >= 0)
         (void)ferry__close(sink->fd);
 }
@@ -218,16 +217,90 @@ void ferry__sink_cut(ferry__sink *sink)
     ferry__futex_wake_all(&sink->gate);
 }
 
+/* ---- not to wait ----------------------------------------------------------------------------- */
+
+/* Sets O_NONBLOCK for one call, where nothing else keeps it from waiting. @return the flags to put
+ * back after it; -1: none. */
+static int borrow_flag(const ferry__sink *sink)
+{
+    if (sink->guard != FERRY__GUARD_FLAG)
+        return -1;
+    int flags = fcntl(sink->fd, F_GETFL);
+    bool is_set = flags < 0 || (flags & O_NONBLOCK) != 0;
+    return !is_set && fcntl(sink->fd, F_SETFL, flags | O_NONBLOCK) == 0 ? flags : -1;
+}
+
+/* Leaves errno alone. */
+static void give_flag_back(const ferry__sink *sink, int flags)
+{
+    int error = errno;
+    if (flags >= 0)
+        (void)fcntl(sink->fd, F_SETFL, flags);
+    errno = error;
+}
+
+/* Whether a call would do something at once: send a little, or tell of the end. */
+static bool is_ready(int fd)
+{
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    return poll(&room, 1, 0) != 0;
+}
+
+/* Of so much room: what TCP takes before it waits for what is unsent to leave. */
+static size_t cut_to_unsent(const ferry__sink *sink, size_t room)
+{
+    uint32_t limit = ferry__outlet_unsent_limit(sink->fd);
+    if (limit == UINT32_MAX)
+        return room;
+    int64_t left = (int64_t)limit - ferry__outlet_unsent(sink->fd, sink->outlet);
+    if (left < 0)
+        return 0;
+    return (uint64_t)left < room ? (size_t)left : room;
+}
+
+/*
+ * Cuts *length to what a socket has room for, so that sendfile(2) and splice(2), which heed O_NONBLOCK
+ * only, cannot wait in it. Part of the room is left: a packet takes more memory than its bytes.
+ * @return whether there is any.
+ */
+static bool limit_to_room(ferry__sink *sink, size_t *length)
+{
+    if (sink->guard != FERRY__GUARD_ROOM)
+        return true;
+    uint32_t memory[SK_MEMINFO_VARS];
+    socklen_t size = sizeof memory;
+    if (getsockopt(sink->fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0) {
+        sink->guard = FERRY__GUARD_FLAG;
+        return true;
+    }
+    uint32_t total = memory[SK_MEMINFO_SNDBUF];
+    uint32_t used = memory[sink->is_tcp ? SK_MEMINFO_WMEM_QUEUED : SK_MEMINFO_WMEM_ALLOC];
+    size_t free = used < total ? total - used : 0;
+    size_t room = sink->is_tcp ? cut_to_unsent(sink, free / 2) : free - free / 4;
+    if (room < total / 16 && room < *length && !is_ready(sink->fd))
+        return false;
+    if (room == 0)
+        room = 1;
+    *length = room < *length ? room : *length;
+    return true;
+}
+
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-static ssize_t write_once(const ferry__sink *sink, const struct iovec pieces[], int count,
-                          bool more)
+static ssize_t write_once(ferry__sink *sink, const struct iovec pieces[], int count, bool more)
 {
-    if (!sink->is_socket)
-        return sink->calls->writev(sink->calls, sink->fd, pieces, count);
     struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
     int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
-    return sink->calls->sendmsg(sink->calls, sink->fd, &message, flags);
+    if (sink->is_socket)
+        return sink->calls->sendmsg(sink->calls, sink->fd, &message, flags);
+    if (sink->guard != FERRY__GUARD_CALL)
+        return sink->calls->writev(sink->calls, sink->fd, pieces, count);
+    ssize_t written = sink->calls->pwritev2(sink->calls, sink->fd, pieces, count, -1, RWF_NOWAIT);
+    if (written >= 0 || errno != EOPNOTSUPP)
+        return written;
+    sink->guard = FERRY__GUARD_FLAG; /* Linux before 6.4 */
+    errno = EINTR;                   /* once more */
+    return -1;
 }
 
 ssize_t ferry__sink_write(ferry__sink *sink, const struct iovec pieces[], int count, bool more)
@@ -235,24 +308,39 @@ ssize_t ferry__sink_write(ferry__sink *sink, const struct iovec pieces[], int co
     if (!enter_call(sink))
         return -ECANCELED;
     ssize_t written;
-    do
+    do {
+        int flags = sink->is_socket ? -1 : borrow_flag(sink);
         written = write_once(sink, pieces, count, more);
-    while (written < 0 && errno == EINTR);
+        give_flag_back(sink, flags);
+    } while (written < 0 && errno == EINTR);
     int error = errno;
     leave_call(sink);
     sink->is_holding_back = more && sink->is_tcp;
     return written >= 0 ? written : -error;
 }
 
+/* Into a pipe splice(2) does the same, and can be told not to wait. */
+static ssize_t sendfile_once(const ferry__sink *sink, int source_fd, off_t *position, size_t length)
+{
+    if (sink->guard == FERRY__GUARD_CALL)
+        return sink->calls->splice(sink->calls, source_fd, position, sink->fd, NULL, length,
+                                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    return sink->calls->sendfile(sink->calls, sink->fd, source_fd, position, length);
+}
+
 ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, size_t length)
 {
+    if (!limit_to_room(sink, &length))
+        return -EAGAIN;
     if (!enter_call(sink))
         return -ECANCELED;
     off_t position = *offset;
+    int flags = borrow_flag(sink);
     ssize_t sent;
     do
-        sent = sink->calls->sendfile(sink->calls, sink->fd, source_fd, &position, length);
+        sent = sendfile_once(sink, source_fd, &position, length);
     while (sent < 0 && errno == EINTR);
+    give_flag_back(sink, flags);
     int error = errno;
     leave_call(sink);
     if (sent < 0)
@@ -265,13 +353,17 @@ ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, 
 
 ssize_t ferry__sink_splice(ferry__sink *sink, int pipe_fd, size_t length)
 {
+    if (!limit_to_room(sink, &length))
+        return -EAGAIN;
     if (!enter_call(sink))
         return -ECANCELED;
+    int flags = borrow_flag(sink);
     ssize_t sent;
     do
         sent = sink->calls->splice(sink->calls, pipe_fd, NULL, sink->fd, NULL, length,
                                    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     while (sent < 0 && errno == EINTR);
+    give_flag_back(sink, flags);
     int error = errno;
     leave_call(sink);
     if (sent > 0)
@@ -283,7 +375,7 @@ ssize_t ferry__sink_splice_input(ferry__sink *sink, int pipe_fd, size_t length)
 {
     /* Asked first: tcp(7) heeds O_NONBLOCK only, and not SPLICE_F_NONBLOCK. */
     struct pollfd readable = {.fd = sink->fd, .events = POLLIN};
-    if (sink->calls->poll(sink->calls, &readable, 1, 0) == 0)
+    if (sink->calls->poll(sink->calls, &readable, 1, 0) <= 0)
         return -EAGAIN;
     if (!enter_call(sink))
         return -ECANCELED;
@@ -324,17 +416,34 @@ int ferry__sink_shutdown(ferry__sink *sink)
     return shutdown(sink->fd, SHUT_WR) == 0 ? 0 : -errno;
 }
 
+/* Closes the fd, SO_LINGER being so for that moment. @return as close(2). */
+static int close_lingering(const ferry__sink *sink, struct linger wanted)
+{
+    struct linger before = {0};
+    socklen_t size = sizeof before;
+    if (sink->is_adopted)
+        (void)getsockopt(sink->fd, SOL_SOCKET, SO_LINGER, &before, &size);
+    bool is_so = before.l_onoff == wanted.l_onoff && (!wanted.l_onoff || before.l_linger == 0);
+    if (sink->is_adopted && is_so)
+        return ferry__close(sink->fd);
+    int mark = sink->is_adopted ? ferry__survivor_mark(sink->fd) : -1;
+    (void)setsockopt(sink->fd, SOL_SOCKET, SO_LINGER, &wanted, sizeof wanted);
+    int result = ferry__close(sink->fd);
+    int error = errno;
+    ferry__survivor_set_linger(mark, &before);
+    errno = error;
+    return result;
+}
+
 int ferry__sink_close(ferry__sink *sink, bool reset)
 {
     /* The peer's end of file, even while a duplicate of the fd, or a forked child's, is still open. */
     if (sink->is_socket && !reset)
         (void)shutdown(sink->fd, SHUT_WR);
-    if (sink->is_tcp) {
-        struct linger linger = {.l_onoff = reset, .l_linger = 0};
-        (void)setsockopt(sink->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
-    }
-    restore_flags(sink);
-    int error = ferry__close(sink->fd) == 0 || errno == EINTR ? 0 : -errno;
+    if (sink->is_adopted)
+        put_options_back(sink);
+    int result = sink->is_tcp ? close_lingering(sink, (struct linger){.l_onoff = reset})
+                              : ferry__close(sink->fd);
     sink->fd = -1;
-    return error;
+    return result == 0 || errno == EINTR ? 0 : -errno;
 }

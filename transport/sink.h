@@ -2,16 +2,32 @@
 /*
  * A sink: the fd that a stream writes to, and the one place that makes system calls on it.
  *
- * It is non-blocking: where it is full it answers -EAGAIN, and its owner waits for room in its
- * epoll set, where it hears mail and timers as well. What may block is the other side, the disk.
+ * No call on it waits: where it is full it answers -EAGAIN, and its owner waits for room in its epoll
+ * set, where it hears mail and timers as well. What may block is the other side, the disk.
  *
- * O_NONBLOCK belongs to the open file description, which others may share: other processes, or
- * another stream, and any of them may clear it. A pipe or terminal is therefore opened anew, for a
- * description of ferry's own. A socket cannot be; its memory is sent with MSG_DONTWAIT, and its
- * sendfile and splice, which would block where somebody cleared the flag, are behind a gate.
+ * O_NONBLOCK cannot see to that: it belongs to the open file description, which other processes may
+ * share, or another stream. They would see it set, also after this process was killed, and may clear
+ * it at any moment. So it is left alone (ferry__guard): what is asked of a socket is as much as it has
+ * room for, a pipe is called with flags of the call, or opened anew.
  *
- * The gate lets another thread get a blocked call out, by shutdown(2), and never lets it touch the
- * fd at any other time:
+ * What ferry sets, who else sees it, and what becomes of it:
+ *
+ *   O_NONBLOCK of a terminal or device     whoever shares it; for one call at a time, and put back
+ *   O_NONBLOCK of an inherited listening   whoever shares it; set for good, since others of ferry's may
+ *     socket (transport/binding.h)           rely on it, and set again before each accept4(2)
+ *   TCP_NODELAY, TCP_NOTSENT_LOWAT         whoever shares the socket, while the stream is open, if its
+ *                                            options ask for it; put back before it is closed
+ *   SO_LINGER                              nobody: set for close(2) only, and put back where the socket
+ *                                            survives that (transport/survivor.h)
+ *   shutdown(2) at a close or shutdown     all who share the socket: it is what they ask for
+ *   the position of a file                 whoever shares it, where FERRY_CURRENT asks for that
+ *
+ * What a killed process leaves of these: those of "for good", the options, and a flag if it was killed
+ * within the call. Sockets, pipes and files that ferry makes itself nobody shares.
+ *
+ * The gate is for what is left: a socket whose room somebody else fills in the moment between asking
+ * and sending, blocks sendfile(2), which has no MSG_DONTWAIT. It lets another thread get such a call
+ * out, by shutdown(2), and never lets it touch the fd at any other time:
  *
  *   owner: OUTSIDE -> IN_CALL, then look at cut     cutter: set cut, then IN_CALL -> CUTTING?
  *          the system call                                  shutdown(2)
@@ -35,6 +51,14 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+/* What keeps a call from waiting. */
+typedef enum ferry__guard {
+    FERRY__GUARD_NONE, /* nothing need: a file; or O_NONBLOCK, in a description of ferry's own */
+    FERRY__GUARD_ROOM, /* a socket that others may share: no more is sent than there is room for */
+    FERRY__GUARD_CALL, /* a pipe that others share: RWF_NOWAIT, SPLICE_F_NONBLOCK */
+    FERRY__GUARD_FLAG  /* anything else that others may share: O_NONBLOCK, for one call at a time */
+} ferry__guard;
+
 typedef struct ferry__sink {
     /* Any thread. */
     atomic_uint gate; /* sink.c's states; a futex */
@@ -50,10 +74,11 @@ typedef struct ferry__sink {
     int original_unsent_bytes; /* to what it was before */
     ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
     ferry__calls *calls;       /* the system, or a script of faults */
-    int original_flags;        /* O_NONBLOCK as it was before, put back at the end */
+    bool is_adopted;           /* it was made by the program, who may have duplicates of it */
     int shared_fd; /* what was adopted, where fd is a description of ferry's own; else -1 */
 
     /* The owner's. */
+    ferry__guard guard;
     int fd;               /* -1 once closed */
     bool is_holding_back; /* the last write said that more follows */
 } ferry__sink;
@@ -75,8 +100,7 @@ int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort);
 void ferry__sink_init_known(ferry__sink *sink, int fd, ferry__socket_sort sort,
                             ferry__calls *calls);
 
-/* Looks at fd and makes it non-blocking. @return 0, or the errnos of ferry_stream_adopt, with the fd
- * as it was. */
+/* Looks at fd, which stays as it is. @return 0, or the errnos of ferry_stream_adopt. */
 int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls);
 
 /* Has what little is written leave at once, where that is not so anyway. */
@@ -119,8 +143,9 @@ ssize_t ferry__sink_discard_input(ferry__sink *sink, size_t length);
 int ferry__sink_shutdown(ferry__sink *sink);
 
 /*
- * Closes the fd; with reset a TCP peer gets RST. Without, it never waits: the program's SO_LINGER
- * is switched off. The fd is gone whatever this answers.
+ * Closes the fd; with reset a TCP peer gets RST, unless a duplicate is left. Without, it never waits:
+ * the program's SO_LINGER is not honoured. Who holds a duplicate finds its options as they were. The
+ * fd is gone whatever this answers.
  */
 int ferry__sink_close(ferry__sink *sink, bool reset);
 

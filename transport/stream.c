@@ -637,6 +637,13 @@ int ferry_stream_get_peer(ferry_stream *stream, char *buffer, size_t size)
     return ferry__peer_format(&stream->peer, buffer, size);
 }
 
+/* Whatever was first to end its sending, where a request's failing tells more. */
+static int error_of(ferry_stream *stream)
+{
+    int poison = atomic_load(&stream->poison);
+    return poison != 0 ? poison : atomic_load(&stream->death);
+}
+
 int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_status)
 {
     if (stream == NULL || ret_status == NULL)
@@ -652,7 +659,7 @@ int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_statu
         .pending_reads = (visits & FERRY__READS_MASK) / FERRY__ONE_READ,
         .received_bytes =
             intake != NULL ? atomic_load_explicit(&intake->received, memory_order_relaxed) : 0,
-        .error = atomic_load(&stream->poison),
+        .error = error_of(stream),
     };
     return 0;
 }

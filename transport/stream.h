@@ -130,6 +130,7 @@ struct ferry_stream {
     ferry__room room;                       /* who waits because this stream is full */
     _Atomic uint32_t visits;                /* admitted beside what is to be sent */
     atomic_int poison;                      /* written by the owner: the error that poisoned it */
+    atomic_int death;                       /* likewise: what told that its connection is over */
     _Atomic uint64_t sent_bytes;            /* likewise: for ferry_stream_get_status */
     atomic_bool is_settling;                /* likewise: requests that are not counted any more are
                                                being settled */

@@ -70,7 +70,7 @@ static bool is_storage(int fd, mode_t mode)
 
 int ferry__target_open(ferry__target *target, ferry__calls *calls)
 {
-    int error = target->path != NULL ? open_path(target, calls) : 0;
+    int error = target->path != NULL && target->fd < 0 ? open_path(target, calls) : 0;
     if (error != 0)
         return error;
     struct stat status;

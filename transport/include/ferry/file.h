@@ -29,7 +29,14 @@ FERRY_BEGIN
 /* length: up to the end of the file, as it is when the file is opened (see below). */
 #define FERRY_TO_END (INT64_C(-1))
 
-/* flags: who closes fd. Without either, ferry takes a duplicate at submit: close yours at will. */
+/*
+ * flags: who closes fd. Without either, ferry takes a duplicate at submit: close yours at will.
+ *
+ * Mind POSIX record locks (fcntl(2), F_SETLK; lockf(3)): a process loses all those that it has on a file
+ * as soon as it closes any fd of that file. So ferry drops them when it closes its duplicate, the fd that
+ * it was given, or the same file opened by its path. Open file description locks (F_OFD_SETLK) and
+ * flock(2) are not touched by that; with FERRY_FD_BORROW ferry closes nothing.
+ */
 /* Ferry closes it, once, when the request settles; not if the submit fails. */
 #define FERRY_FD_GIVE 1u
 /* It stays yours; keep it open until the request settles. */
@@ -99,6 +106,10 @@ typedef struct ferry_shared_file ferry_shared_file;
  *
  * length 0 means zero bytes: the file is still opened, and its errors reported.
  *
+ * A file on which another process has a lease (fcntl(2), F_SETLEASE) is waited for, as by open(2); a
+ * cancel, or timeout_ms, ends that. An fd that is open with O_DIRECT may be sent from any byte on:
+ * what sendfile(2) refuses of it is copied.
+ *
  * Where the size is known (a regular file whose size is not 0) a range that ends beyond it fails
  * with -ENODATA, phase source, before its first byte. Where it is not (a pipe, a socket, a
  * character device, most files of /proc) FERRY_TO_END reads until the source ends; a fifo that
@@ -150,7 +161,8 @@ static inline ferry_file ferry_file_shared(ferry_shared_file *shared)
  * @param file by path or fd, whole: offset 0 or FERRY_CURRENT, length FERRY_TO_END. Of its flags
  *        FERRY_FD_..., FERRY_FILE_BENEATH.
  * @return 0; -EINVAL: not so, or no regular file; -EISDIR; -ENAMETOOLONG; -ENOMEM; what open(2)
- *         said.
+ *         said; -EAGAIN: another process has a lease on it, and this is an owner's thread or a callback,
+ *         which may not wait for that.
  */
 FERRY_API int ferry_shared_file_open(const ferry_file *file, ferry_shared_file **ret_shared);
 

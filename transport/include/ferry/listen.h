@@ -83,9 +83,10 @@ typedef struct ferry_listen_options {
  * A unix socket's path that no process listens at any more is replaced, by one of those who try it at
  * once: there is a file PATH.ferry-lock meanwhile. Closing removes the path, if it is still the one
  * that was made. So a relative path needs the same working directory then.
- * An inherited socket (fd:N, systemd:N) is ferry's from then on, as one that is adopted:
- * close-on-exec, non-blocking until it is closed, and its path is left alone. The environment is
- * read (sd_listen_fds(3)), never changed.
+ * An inherited socket (fd:N, systemd:N) is ferry's from then on: close-on-exec, and its path is left
+ * alone. It is made non-blocking, and stays so when it is closed: other listeners may share it, also of
+ * other processes, and would block for ever. Who clears that flag meanwhile does no harm. The
+ * environment is read (sd_listen_fds(3)), never changed.
  *
  * Threads: any. Blocks while a host or service that is given by name is looked up; with numbers,
  * unix sockets and fds never. Borrows: address and options, during this call. Takes: an inherited

@@ -14,7 +14,7 @@
  *   FERRY_SHARED     a fixed number of actor threads own all streams, each stream pinned to the one
  *                    that had the fewest; streams take turns, a bounded chunk at a time. For
  *                    thousands of streams, mostly idle or short.
- * Either way sockets are non-blocking, and a peer that does not read delays nobody. No thread of
+ * Either way no call waits for a socket, and a peer that does not read delays nobody. No thread of
  * ferry's spins: where one has to wait for another it sleeps, so that any mix of priorities gets on.
  */
 #ifndef FERRY_SERVICE_H

@@ -273,7 +273,10 @@ typedef struct ferry_stream_status {
     uint32_t pending_reads;     /* reads that have not settled */
     uint64_t received_bytes;    /* taken out of the socket since adoption, for whomever; what is kept
                                    until somebody takes it, too */
-    int error; /* what the request that poisoned the stream failed with; 0: healthy */
+    int error; /* what the request that poisoned the stream failed with; or what its fd said, to a
+                  request that failed before its first byte or to a read, when the connection was over:
+                  -EPIPE, -ECONNRESET, -ECONNABORTED, -ETIMEDOUT, -ENOTCONN. 0: healthy, as far as it
+                  is known: nobody has asked the fd since, perhaps */
 } ferry_stream_status;
 
 /*
@@ -281,14 +284,16 @@ typedef struct ferry_stream_status {
  *
  * TCP, unix stream, and unix SEQPACKET sockets (each write one message; files in messages of at
  * most 64 KiB), pipes (in packet mode, O_DIRECT, likewise), regular files, terminals and character
- * devices are taken. A socket that is still connecting is fine: requests wait in order. A socket is
- * made non-blocking, and what it was is restored before it is closed, since other processes may
- * share it; a pipe or terminal is opened anew through /proc, so that theirs is left alone. A
- * socket's SO_LINGER is not honoured.
+ * devices are taken. A socket that is still connecting is fine: requests wait in order.
  *
- * To read from the socket as well, dup(2) it before adopting it and read from the duplicate, which
- * is non-blocking too. The stream's close ends the writing direction also while duplicates are
- * open; an abort cannot reset a connection that has one.
+ * Who shares it, a duplicate of yours or another process, finds it as it was: O_NONBLOCK is left alone,
+ * whichever way it is set, and may be changed at any time (a terminal or device that cannot be opened
+ * anew through /proc is non-blocking for the time of a write). What no_delay and limit_unsent_bytes set
+ * is put back at the close. A socket's SO_LINGER is neither honoured nor changed.
+ *
+ * To read from the socket as well, dup(2) it before adopting it and read from the duplicate. The
+ * stream's close ends the writing direction also while duplicates are open; an abort cannot reset a
+ * connection that has one.
  *
  * Threads: any. Takes: fd, unless it fails; from then on only ferry uses or closes it.
  * Gives: a reference to a stream.
@@ -330,7 +335,8 @@ FERRY_API int ferry_stream_write(ferry_stream *stream, const void *data, size_t 
  *   -EOVERFLOW     offset + length overflow; so does a resume token's offset
  *   -ENAMETOOLONG  a path of more than 4095 bytes
  * Outcome: as every data request, and
- *   -ENOENT, -EACCES, ...  phase open: what open(2) said
+ *   -ENOENT, -EACCES, ...  phase open: what open(2) said. While another process has a lease on it
+ *                          (fcntl(2), F_SETLEASE) the request waits, as open(2) does
  *   -EXDEV                 phase open: the path leads outside dirfd; -ENOSYS: openat2(2), which
  *                          would tell, is not to be had (valgrind, some sandboxes)
  *   -EISDIR                phase open: it is a directory

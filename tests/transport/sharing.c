@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: MIT */
+/* What others share is left as it was, and what they do to it meanwhile holds up nobody. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define MIB (UINT64_C(1) << 20)
+
+static int duplicate(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    check(copy >= 0);
+    return copy;
+}
+
+static bool is_nonblocking(int fd)
+{
+    return (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0;
+}
+
+/* Somebody who clears O_NONBLOCK of what he shares, as often as he can. */
+typedef struct clearer {
+    pthread_t thread;
+    int fd; /* his duplicate */
+    atomic_bool stops;
+} clearer;
+
+static void *keep_clearing(void *arg)
+{
+    clearer *self = arg;
+    int flags = fcntl(self->fd, F_GETFL) & ~O_NONBLOCK;
+    while (!atomic_load(&self->stops))
+        check_eq(fcntl(self->fd, F_SETFL, flags), 0);
+    return NULL;
+}
+
+static void clearer_start(clearer *self, int fd)
+{
+    self->fd = duplicate(fd);
+    atomic_init(&self->stops, false);
+    check_eq(pthread_create(&self->thread, NULL, keep_clearing, self), 0);
+}
+
+static void clearer_stop(clearer *self)
+{
+    atomic_store(&self->stops, true);
+    check_eq(pthread_join(self->thread, NULL), 0);
+    close(self->fd);
+}
+
+/* A service with one owner, so that whatever blocks it is seen by all streams. */
+static ferry_service *service_of_one(ferry_placement placement)
+{
+    ferry_service *service;
+    const ferry_service_options options = {.placement = placement, .shared_owners = 1};
+    check_eq(ferry_service_create(&options, &service), 0);
+    return service;
+}
+
+/* ---- O_NONBLOCK of sockets ------------------------------------------------------------------- */
+
+PROMISE_BOTH(sharing, flags_of_a_socket_are_left_alone_meanwhile_and_afterwards)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(3 * MIB, 11);
+    for (int i = 0; i < 4; i++) {
+        pair both = any_pair(i & 1);
+        check_eq(fcntl(both.ours, F_SETFL, (i & 2) != 0 ? O_RDWR | O_NONBLOCK : O_RDWR), 0);
+        int other = duplicate(both.ours), flags = fcntl(other, F_GETFL);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        check_eq(fcntl(other, F_GETFL), flags);
+        ferry_promise *promise = submit_file(stream, ferry_file_at(file.path));
+        wait_readable(both.theirs);
+        check_eq(fcntl(other, F_GETFL), flags);
+        reader *peer = reader_start(both.theirs, false);
+        check_eq(outcome(promise).method, FERRY_METHOD_SENDFILE);
+        check_eq(close_stream(stream).error, 0);
+        check_eq(fcntl(other, F_GETFL), flags);
+        reader_join(peer);
+        check_eq(peer->digest, digest_content(DIGEST_BEGIN, 11, 0, file.size));
+        reader_free(peer);
+        close(other);
+    }
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+/* No call of an owner blocks: a cancel gets through, and so do the owner's other streams. */
+static void send_to_one_who_does_not_read(ferry_placement placement, int is_tcp)
+{
+    ferry_service *service = service_of_one(placement);
+    pair both = any_pair(is_tcp), beside = unix_pair(SOCK_STREAM);
+    clearer somebody;
+    clearer_start(&somebody, both.ours);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_stream *other = stream_adopt(service, beside.ours);
+    test_file file = file_make(32 * MIB, 12);
+    ferry_promise *stuck = submit_file(stream, ferry_file_at(file.path));
+    wait_readable(both.theirs);
+    for (int i = 0; i < 200; i++)
+        check_eq(outcome(submit_write(other, "beside", 6)).error, 0);
+    check_eq(ferry_promise_cancel(stuck), 0);
+    ferry_result result = outcome(stuck);
+    check_eq(result.error, -ECANCELED);
+    check_eq(result.sent + result.remaining, file.size);
+    clearer_stop(&somebody);
+    check_eq(close_stream(other).error, 0);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    close(beside.theirs);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(sharing, unix_socket_that_somebody_makes_blocking_all_the_time_holds_up_nobody)
+{
+    send_to_one_who_does_not_read(placement, 0);
+}
+
+PROMISE_BOTH(sharing, tcp_socket_that_somebody_makes_blocking_all_the_time_holds_up_nobody)
+{
+    send_to_one_who_does_not_read(placement, 1);
+}
+
+/* With what little room a socket can have, and with a limit of what is unsent: all of it gets through. */
+PROMISE_BOTH(sharing, file_gets_through_a_blocking_socket_however_little_room_it_has)
+{
+    ferry_service *service = service_start(placement);
+    test_file file = file_make(2 * MIB, 13);
+    for (int i = 0; i < 4; i++) {
+        const int least = 1, unsent = 4096;
+        pair both = any_pair(i != 0);
+        if (i < 2)
+            setsockopt(both.ours, SOL_SOCKET, SO_SNDBUF, &least, sizeof least);
+        if (i == 3)
+            setsockopt(both.ours, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        reader *peer = reader_start(both.theirs, false);
+        ferry_result result = outcome(submit_file(stream, ferry_file_at(file.path)));
+        check_eq(result.error, 0);
+        check_eq(close_stream(stream).error, 0);
+        reader_join(peer);
+        check_eq(peer->digest, digest_content(DIGEST_BEGIN, 13, 0, file.size));
+        reader_free(peer);
+    }
+    ferry_service_destroy(service);
+    file_remove(&file);
+}
+
+/* ---- options of sockets ---------------------------------------------------------------------- */
+
+static void check_linger(int fd, struct linger expected)
+{
+    struct linger found;
+    socklen_t size = sizeof found;
+    check_eq(getsockopt(fd, SOL_SOCKET, SO_LINGER, &found, &size), 0);
+    check_eq(found.l_onoff, expected.l_onoff);
+    check_eq(found.l_linger, expected.l_linger);
+}
+
+/* What a process with a duplicate finds once it is told that the stream has ended. */
+static pid_t hold_elsewhere(int fd, struct linger expected, int told)
+{
+    pid_t child = fork();
+    check(child >= 0);
+    if (child != 0)
+        return child;
+    alarm(60);
+    char byte;
+    check_eq(read(told, &byte, 1), 1);
+    check_linger(fd, expected);
+    check_eq(write(fd, "mine", 4), 4);
+    _exit(0);
+}
+
+static void end(ferry_stream *stream, bool aborts)
+{
+    ferry_promise *closed;
+    if (aborts)
+        ferry_stream_abort(stream);
+    check_eq(ferry_stream_close(stream, &closed), 0);
+    (void)outcome(closed);
+    ferry_stream_unref(stream);
+}
+
+static const struct linger LINGERS[] = {{0, 0}, {1, 0}, {1, 7}};
+
+PROMISE_BOTH(sharing, so_linger_of_a_duplicate_is_as_it_was_however_the_stream_ends)
+{
+    ferry_service *service = service_start(placement);
+    for (int i = 0; i < 6; i++) {
+        pair both = tcp_pair();
+        check_eq(setsockopt(both.ours, SOL_SOCKET, SO_LINGER, &LINGERS[i / 2], sizeof LINGERS[0]),
+                 0);
+        int other = duplicate(both.ours);
+        end(stream_adopt(service, both.ours), i & 1);
+        check_linger(other, LINGERS[i / 2]);
+        close(other);
+        close(both.theirs);
+    }
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(sharing, connection_that_another_process_holds_survives_an_abort_as_it_was)
+{
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    int told[2], status;
+    check_eq(pipe2(told, O_CLOEXEC), 0);
+    pid_t holder = hold_elsewhere(both.ours, LINGERS[0], told[0]);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    end(stream, true);
+    check_eq(write(told[1], "!", 1), 1);
+    check_eq(waitpid(holder, &status, 0), holder);
+    check_eq(status, 0);
+    char mine[8];
+    check_eq(recv(both.theirs, mine, sizeof mine, MSG_WAITALL), 4); /* and then its end of file */
+    close(told[0]);
+    close(told[1]);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(sharing, tcp_options_of_a_duplicate_are_put_back)
+{
+    ferry_service *service = service_start(placement);
+    const ferry_stream_options options = {.no_delay = true, .limit_unsent_bytes = 300000};
+    for (int aborts = 0; aborts < 2; aborts++) {
+        pair both = tcp_pair();
+        int other = duplicate(both.ours), no_delay = -1, unsent = -1;
+        socklen_t size = sizeof unsent;
+        end(stream_adopt_with(service, both.ours, options), aborts);
+        check_eq(getsockopt(other, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size), 0);
+        check_eq(getsockopt(other, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, &size), 0);
+        check_eq(no_delay, 0);
+        check_eq(unsent, 0);
+        close(other);
+        close(both.theirs);
+    }
+    ferry_service_destroy(service);
+}
+
+/* ---- pipes and terminals --------------------------------------------------------------------- */
+
+/* As a program that does not run as the pipe's user: this thread alone. */
+static ferry_stream *adopt_as_stranger(ferry_service *service, int fd)
+{
+    (void)syscall(SYS_setresuid, -1, 65534, -1); /* where it may not, the pipe is opened anew */
+    ferry_stream *stream = stream_adopt(service, fd);
+    (void)syscall(SYS_setresuid, -1, 0, -1);
+    return stream;
+}
+
+PROMISE_BOTH(sharing, pipe_that_cannot_be_opened_anew_is_left_alone)
+{
+    ferry_service *service = service_of_one(placement);
+    pair beside = unix_pair(SOCK_STREAM);
+    int ends[2];
+    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    int other = duplicate(ends[1]);
+    ferry_stream *stream = adopt_as_stranger(service, ends[1]);
+    ferry_stream *free = stream_adopt(service, beside.ours);
+    check(!is_nonblocking(other));
+    test_file file = file_make(MIB, 14);
+    static unsigned char data[MIB];
+    fill_content(data, sizeof data, 15, 0);
+    ferry_promise *written = submit_write(stream, data, sizeof data);
+    ferry_promise *sent = submit_file(stream, ferry_file_at(file.path));
+    wait_readable(ends[0]);
+    check_eq(outcome(submit_write(free, "beside", 6)).error, 0);
+    check(!is_nonblocking(other));
+    reader *peer = reader_start(ends[0], false);
+    check_eq(outcome(written).error, 0);
+    check_eq(outcome(sent).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    check(!is_nonblocking(other));
+    close(other);
+    reader_join(peer);
+    check_eq(peer->digest, digest_content(digest_content(DIGEST_BEGIN, 15, 0, MIB), 14, 0, MIB));
+    reader_free(peer);
+    check_eq(close_stream(free).error, 0);
+    ferry_service_destroy(service);
+    close(beside.theirs);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(sharing, terminal_that_cannot_be_opened_anew_is_left_alone)
+{
+    ferry_service *service = service_start(placement);
+    static const char data[MIB];
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    check(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    int other = duplicate(master);
+    ferry_stream *stream = stream_adopt(service, master);
+    ferry_promise *stuck = submit_write(stream, data, sizeof data); /* nobody reads it */
+    (void)ferry_promise_await(stuck, 50, NULL);
+    check(!is_nonblocking(other));
+    check_eq(ferry_promise_cancel(stuck), 0);
+    (void)outcome(stuck);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    check(!is_nonblocking(other));
+    close(other);
+}
+
+/* ---- listening sockets ----------------------------------------------------------------------- */
+
+static void greet(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener;
+    (void)arg;
+    check_eq(ferry_stream_write(stream, "hi", 2, NULL, NULL), 0);
+    check_eq(ferry_stream_close(stream, NULL), 0);
+}
+
+static ferry_listener *listen_at_duplicate(ferry_service *service, int fd)
+{
+    char address[20];
+    ferry_listener *listener;
+    const ferry_listen_options options = {.on_stream = greet, .on_owner = true};
+    snprintf(address, sizeof address, "fd:%d", duplicate(fd));
+    check_eq(ferry_listen(service, address, &options, &listener), 0);
+    return listener;
+}
+
+static int listen_somewhere(struct sockaddr_in *ret_address)
+{
+    socklen_t size = sizeof *ret_address;
+    *ret_address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(fd, (struct sockaddr *)ret_address, size), 0);
+    check_eq(listen(fd, 100), 0);
+    check_eq(getsockname(fd, (struct sockaddr *)ret_address, &size), 0);
+    return fd;
+}
+
+static void ask(const struct sockaddr_in *address, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++) {
+        char answer[4];
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        check_eq(connect(fd, (const struct sockaddr *)address, sizeof *address), 0);
+        check_eq(recv(fd, answer, sizeof answer, MSG_WAITALL), 2);
+        close(fd);
+    }
+}
+
+PROMISE_BOTH(sharing, listener_goes_on_when_another_one_of_the_same_socket_has_closed)
+{
+    struct sockaddr_in address;
+    int fd = listen_somewhere(&address);
+    ferry_service *one = service_start(placement), *two = service_start(placement);
+    ferry_listener *first = listen_at_duplicate(one, fd), *second = listen_at_duplicate(two, fd);
+    ask(&address, 10);
+    ferry_listener_unref(first);
+    ferry_service_destroy(one);
+    check_eq(fcntl(fd, F_SETFL, O_RDWR), 0); /* as others do, on their way out */
+    ask(&address, 10);
+    ferry_listener_unref(second);
+    ferry_service_destroy(two);
+    close(fd);
+}
+
+PROMISE_BOTH(sharing, listening_socket_that_somebody_makes_blocking_all_the_time_holds_up_nobody)
+{
+    struct sockaddr_in address;
+    int fd = listen_somewhere(&address);
+    ferry_service *service = service_start(placement);
+    clearer somebody;
+    clearer_start(&somebody, fd);
+    ferry_listener *listener = listen_at_duplicate(service, fd);
+    ask(&address, 200);
+    ferry_listener_unref(listener);
+    ferry_service_destroy(service);
+    clearer_stop(&somebody);
+    close(fd);
+}
+
+/* ---- files under a lease --------------------------------------------------------------------- */
+
+/* Takes a lease on a file. @return its fd; -1: the file system has none. */
+static int lease(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    check(fd >= 0);
+    check_eq(fcntl(fd, F_SETSIG, SIGURG), 0); /* which is ignored: not SIGIO, which kills */
+    if (fcntl(fd, F_SETLEASE, F_WRLCK) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* Waits until somebody has asked for it: then it is on its way to none. */
+static void wait_until_asked_for(int fd)
+{
+    while (fcntl(fd, F_GETLEASE) == F_WRLCK)
+        (void)sched_yield();
+}
+
+PROMISE_BOTH(sharing, file_under_a_lease_is_waited_for_and_holds_up_nobody_else)
+{
+    test_file file = file_make(100, 16);
+    int leased = lease(file.path);
+    if (leased < 0)
+        return file_remove(&file);
+    ferry_service *service = service_of_one(placement);
+    pair both = unix_pair(SOCK_STREAM), beside = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_stream *other = stream_adopt(service, beside.ours);
+    ferry_promise *sent = submit_file(stream, ferry_file_at(file.path));
+    ferry_promise *behind = submit_write(stream, "behind", 6);
+    wait_until_asked_for(leased);
+    check_eq(outcome(submit_write(other, "beside", 6)).error, 0);
+    check_eq(ferry_promise_await(sent, 0, NULL), -ETIMEDOUT);
+    check_eq(ferry_promise_await(behind, 0, NULL), -ETIMEDOUT);
+    check_eq(fcntl(leased, F_SETLEASE, F_UNLCK), 0);
+    check_eq(outcome(sent).sent, 100);
+    check_eq(outcome(behind).error, 0);
+    check_eq(close_stream(stream).error, 0);
+    check_eq(close_stream(other).error, 0);
+    ferry_service_destroy(service);
+    close(leased);
+    close(both.theirs);
+    close(beside.theirs);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(sharing, waiting_for_a_lease_can_be_cancelled_and_runs_out_of_time)
+{
+    test_file file = file_make(100, 17);
+    int leased = lease(file.path);
+    if (leased < 0)
+        return file_remove(&file);
+    ferry_service *service = service_of_one(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_request_options options = {.timeout_ms = 60};
+    ferry_file by_path = ferry_file_at(file.path);
+    ferry_promise *late, *sent = submit_file(stream, by_path);
+    wait_until_asked_for(leased);
+    check_eq(ferry_promise_cancel(sent), 0);
+    ferry_result result = outcome(sent);
+    check_eq(result.error, -ECANCELED);
+    check_eq(result.phase, FERRY_PHASE_OPEN);
+    check_eq(ferry_stream_sendfile(stream, &by_path, &options, &late), 0);
+    check_eq(outcome(late).error, -ETIMEDOUT);
+    check_eq(outcome(submit_write(stream, "healthy", 7)).error, 0);
+    ferry_promise *received;
+    check_eq(ferry_stream_receive(stream, &by_path, NULL, &received), 0);
+    check_eq(ferry_promise_await(received, 100, NULL), -ETIMEDOUT);
+    check_eq(fcntl(leased, F_SETLEASE, F_UNLCK), 0);
+    check_eq(write(both.theirs, "bytes", 5), 5);
+    check_eq(shutdown(both.theirs, SHUT_WR), 0);
+    check_eq(outcome(received).sent, 5);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+    close(leased);
+    close(both.theirs);
+    file_remove(&file);
+}
+
+static void *give_lease_back(void *arg)
+{
+    int fd = *(int *)arg;
+    wait_until_asked_for(fd);
+    check_eq(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
+    return NULL;
+}
+
+PROMISE(sharing, file_under_a_lease_is_waited_for_where_it_is_to_be_shared)
+{
+    test_file file = file_make(100, 18);
+    int leased = lease(file.path);
+    if (leased < 0)
+        return file_remove(&file);
+    pthread_t holder;
+    check_eq(pthread_create(&holder, NULL, give_lease_back, &leased), 0);
+    ferry_file by_path = ferry_file_at(file.path);
+    ferry_shared_file *shared;
+    check_eq(ferry_shared_file_open(&by_path, &shared), 0);
+    check_eq(ferry_shared_file_size(shared), 100);
+    ferry_shared_file_unref(shared);
+    check_eq(pthread_join(holder, NULL), 0);
+    close(leased);
+    file_remove(&file);
+}
+
+/* ---- O_DIRECT -------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(sharing, o_direct_source_is_sent_whole_from_any_byte_on)
+{
+    enum { SIZE = 1000003 };
+    test_file file = file_make(SIZE, 19);
+    int direct = open(file.path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+    if (direct < 0)
+        return file_remove(&file);
+    ferry_service *service = service_start(placement);
+    static const struct {
+        int64_t offset, length;
+    } ranges[] = {{0, FERRY_TO_END}, {777, FERRY_TO_END},    {4096, 5},           {4095, 2},
+                  {SIZE - 1, 1},     {65536 * 3 - 1, 65537}, {SIZE, FERRY_TO_END}};
+    for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        pair both = any_pair(i & 1);
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        reader *peer = reader_start(both.theirs, false);
+        ferry_file part = ferry_file_fd(direct);
+        part.offset = ranges[i].offset;
+        part.length = ranges[i].length;
+        uint64_t expected = (uint64_t)(part.length < 0 ? SIZE - part.offset : part.length);
+        ferry_result result = outcome(submit_file(stream, part));
+        check_eq(result.error, 0);
+        check_eq(result.sent, expected);
+        check_eq(close_stream(stream).error, 0);
+        reader_join(peer);
+        check_eq(peer->digest, digest_content(DIGEST_BEGIN, 19, (uint64_t)part.offset, expected));
+        reader_free(peer);
+    }
+    ferry_service_destroy(service);
+    close(direct);
+    file_remove(&file);
+}
+
+/* ---- outcomes -------------------------------------------------------------------------------- */
+
+static int status_error(ferry_stream *stream)
+{
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    return status.error;
+}
+
+PROMISE_BOTH(sharing, stream_whose_connection_is_over_says_so_in_its_status)
+{
+    ferry_service *service = service_start(placement);
+    for (int reads = 0; reads < 2; reads++) {
+        pair both = tcp_pair();
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        check_eq(status_error(stream), 0);
+        check_eq(setsockopt(both.theirs, SOL_SOCKET, SO_LINGER, &LINGERS[1], sizeof LINGERS[1]), 0);
+        close(both.theirs);
+        char byte;
+        ferry_promise *promise;
+        int error = 0;
+        if (reads) {
+            const ferry_read one = {&byte, 1, FERRY_READ_SOME, NULL, 0};
+            check_eq(ferry_stream_read(stream, &one, NULL, &promise), 0);
+            error = outcome(promise).error;
+        }
+        while (error == 0) /* until the reset has arrived */
+            error = outcome(submit_write(stream, "x", 1)).error;
+        check(error == -ECONNRESET || error == -EPIPE);
+        check_eq(status_error(stream), error);
+        (void)close_stream(stream);
+    }
+    int ends[2];
+    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    ferry_stream *stream = stream_adopt(service, ends[1]);
+    close(ends[0]);
+    check_eq(outcome(submit_write(stream, "x", 1)).error, -EPIPE);
+    check_eq(status_error(stream), -EPIPE);
+    check_eq(close_stream(stream).error, 0);
+    ferry_service_destroy(service);
+}
+
+/* A full target is soon tried again, and neither gives an error nor loses a byte. */
+PROMISE_BOTH(sharing, target_that_says_eagain_gets_every_byte)
+{
+    static const ferry_fault_call calls[] = {FERRY_CALL_WRITE, FERRY_CALL_SPLICE, FERRY_CALL_READ,
+                                             FERRY_CALL_OPEN};
+    ferry_service *service = service_start(placement);
+    for (unsigned i = 0; i < 12; i++) {
+        const ferry_fault script[] = {{.call = calls[i / 3],
+                                       .first = 1 + i % 3,
+                                       .times = 5,
+                                       .effect = FERRY_FAULT_ERROR,
+                                       .error = EAGAIN}};
+        ferry_faults *faults;
+        check_eq(ferry_faults_create(script, 1, &faults), 0);
+        test_file file = file_make(0, 20);
+        pair both = any_pair(i & 1);
+        ferry_stream *stream =
+            stream_adopt_with(service, both.ours, (ferry_stream_options){.faults = faults});
+        ferry_file into = ferry_file_at(file.path);
+        ferry_promise *received;
+        check_eq(ferry_stream_receive(stream, &into, NULL, &received), 0);
+        talker *peer = talker_start(both.theirs, 20, 100000);
+        ferry_result result = outcome(received);
+        check_eq(result.error, 0);
+        check_eq(result.sent, 100000);
+        talker_join(peer);
+        check_eq(digest_file(DIGEST_BEGIN, file.path, 0, 100000),
+                 digest_content(DIGEST_BEGIN, 20, 0, 100000));
+        check_eq(close_stream(stream).error, 0);
+        close(both.theirs);
+        ferry_faults_unref(faults);
+        file_remove(&file);
+    }
+    ferry_service_destroy(service);
+}
