@@ -306,6 +306,23 @@ static void answer_listing(const struct answering *answering)
     response_add(response, late_page_part(response->late));
 }
 
+/* Another process has a lease on the file. Nothing at all is sent of it, once it can be opened. */
+static void answer_later(const struct answering *answering)
+{
+    struct response *response = answering->response;
+    const struct target *target = &answering->target;
+    text_add(&response->text, target->path, target->length);
+    text_add_string(&response->text, target->is_directory ? "index.html" : "");
+    text_add(&response->text, "", 1);
+    ferry_file file = ferry_file_at(response->text.data);
+    file.dirfd = cache_site(answering->cache)->root;
+    file.flags = FERRY_FILE_BENEATH;
+    file.length = 0;
+    response->is_later = true;
+    response->mark = response->text.length; /* it is no text to be sent */
+    response_add(response, ferry_part_file(file));
+}
+
 static void answer_target(struct answering *answering)
 {
     const struct site *site = cache_site(answering->cache);
@@ -317,6 +334,8 @@ static void answer_target(struct answering *answering)
         answer_with_entry(answering, entry);
     else if (error == -EISDIR)
         answer_redirect(answering);
+    else if (error == -EBUSY)
+        answer_later(answering);
     else if (error == -ENOTEMPTY && site->lists)
         answer_listing(answering);
     else

@@ -38,6 +38,7 @@ struct connection {
     unsigned asked;         /* answers since the queue was last looked at, and what was in it */
     uint64_t asked_bytes;   /* likewise, of their memory */
     bool is_paused;         /* too many answers wait */
+    bool is_put_off;        /* the request is to be answered later: it stays with what is read */
     bool is_over;           /* no request is answered any more */
     bool is_leaving;        /* another client gets its place */
     atomic_uint calls;      /* of call_back that have not come; begun under its places' lock */
@@ -290,6 +291,35 @@ static bool deliver(struct connection *connection, const struct request *request
     return !connection->is_paused && !connection->is_over;
 }
 
+/* The file may be opened now, or it is known why not: what was read is offered again. */
+static void on_opened(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    struct connection *connection = arg;
+    (void)promise;
+    if (result->error == -EBUSY) /* it would be asked for for ever */
+        ferry_stream_abort(connection->stream);
+    else if (connection->holds == 2)
+        resume(connection);
+    let_go(connection);
+}
+
+/* Somebody has a lease on the file that was asked for: its request waits for that. */
+static bool put_off(struct connection *connection, const struct response *response)
+{
+    const ferry_request_options options = {.on_owner = on_opened, .on_owner_arg = connection};
+    connection->holds++;
+    if (ferry_stream_send(connection->stream, response->parts, response->count, &options, NULL) !=
+        0) {
+        connection->holds--; /* reading has one */
+        close_stream(connection);
+        return false;
+    }
+    connection->is_paused = true;
+    wait_freely(connection);
+    (void)ferry_stream_demand(connection->stream, 0);
+    return false;
+}
+
 /* ---- requests -------------------------------------------------------------------------------- */
 
 static bool answer(struct connection *connection)
@@ -300,7 +330,9 @@ static bool answer(struct connection *connection)
         answer_request(cache, &connection->request, &response);
     else
         answer_status(&connection->request, 503, &response);
-    return deliver(connection, &connection->request, &response);
+    connection->is_put_off = response.is_later;
+    return response.is_later ? put_off(connection, &response)
+                             : deliver(connection, &connection->request, &response);
 }
 
 /* @param request NULL: nothing of it was understood. */
@@ -345,7 +377,7 @@ static size_t answer_all(struct connection *connection, const char *data, size_t
             return taken;
         }
         bool may_go_on = answer(connection);
-        taken += request->length;
+        taken += connection->is_put_off ? 0 : request->length;
         begin_request(connection);
         if (!may_go_on)
             break;

@@ -46,6 +46,7 @@ void response_begin(struct response *response, const struct request *request)
     response->is_1_1 = request == NULL || request->is_1_1;
     response->has_body = request == NULL || !request_is(request, REQUEST_HEAD);
     response->keeps_alive = request != NULL && request->keeps_alive;
+    response->is_later = false;
     response->has_file = false;
     response->name = NULL;
     response->content = 0;

@@ -31,6 +31,7 @@ struct response {
     bool is_1_1;      /* the request's version */
     bool has_body;    /* the request's method wants one */
     bool keeps_alive; /* the connection is to stay open after it */
+    bool is_later;    /* it is none: its part is done once the request can be answered */
     bool has_file;    /* a part of it is a file, or made, which can fail where memory does not */
     const char *name; /* of its file, for dumps: its path below the root; NULL: none. Borrowed */
     uint64_t content; /* bytes behind the head, as far as they are sent */

@@ -97,7 +97,7 @@ int tree_open(int root, const char *path, struct stat *ret_status)
     (void)close(place);
     if (fd == -ENOENT)
         fd = open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-    return check(fd, ret_status);
+    return check(fd == -EAGAIN ? -EBUSY : fd, ret_status);
 }
 
 int tree_look(int root, const char *path, struct stat *ret_status)

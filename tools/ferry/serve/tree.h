@@ -28,7 +28,8 @@ int tree_follow_root(int root, const char *directory);
  * Opens a regular file or a directory for reading. Never waits, and opens nothing else, not even for a
  * moment.
  * @param path relative to the root; "" is the root itself. One that ends in a slash is a directory.
- * @return an fd; -EXDEV: it leads out; -EACCES: also for what is neither file nor directory; what
+ * @return an fd; -EBUSY: another process has a lease on it, and was asked to give it back; -EXDEV: it
+ *         leads out; -EACCES: also for what is neither file nor directory; what
  *         else opening said.
  */
 int tree_open(int root, const char *path, struct stat *ret_status);
