@@ -165,7 +165,7 @@ test_glib() {
     open_gate
     expect_end 0 "$server"
     same copy small
-    tells glib 'copy: ECANCELED in queue: called off before it was complete (0 bytes sent, 0 remaining)'
+    tells glib 'copy: ECANCELED in queue: called off before it was complete: cancelled (0 bytes sent, 0 remaining)'
 
     offer small wait_at_gate
     server=$pid
