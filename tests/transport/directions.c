@@ -112,12 +112,14 @@ static void *read_as_soon_as_there_is_room(void *arg)
     return NULL;
 }
 
+/* @param arg a reference. */
 static void *read_in_vain(void *arg)
 {
     static char byte;
     const ferry_request_options patient = {.room_timeout_ms = -1};
     const ferry_read some = {&byte, 1, FERRY_READ_SOME, NULL, 0};
     check_eq(ferry_stream_read(arg, &some, &patient, NULL), -ESHUTDOWN);
+    (void)ferry_stream_unref(arg);
     return NULL;
 }
 
@@ -146,7 +148,7 @@ PROMISE_BOTH(directions, reads_have_a_bound_of_their_own_and_wait_for_it)
     check_eq(outcome(first).error, -ECANCELED);
     check_eq(pthread_join(waiter, NULL), 0);
     check_eq(ferry_stream_read(stream, &some, NULL, NULL), -EAGAIN);
-    check_eq(pthread_create(&waiter, NULL, read_in_vain, stream), 0);
+    check_eq(pthread_create(&waiter, NULL, read_in_vain, ferry_stream_ref(stream)), 0);
     check_eq(close_stream(stream).error, 0);
     check_eq(pthread_join(waiter, NULL), 0);
     ferry_service_destroy(service);

@@ -563,6 +563,15 @@ SERVICE_OPTION(limit_requests, uint32_t)
 SERVICE_OPTION(limit_bytes, uint64_t)
 SERVICE_OPTION(limit_file_bytes, uint64_t)
 
+/* Of a service of its own: nothing else can be done with one that was stopped. */
+static int try_stop(const trial *this)
+{
+    ferry_service *service = service_start(this->placement);
+    int error = ferry_service_stop(service, this->value);
+    ferry_service_destroy(service);
+    return error;
+}
+
 static int try_drain(const trial *this)
 {
     check_eq(ferry_service_drain(this->service, -1), 0); /* what earlier rows have left */
@@ -1174,6 +1183,7 @@ static const row table[] = {
      {{0, 0}, {1, 0}, {2, -EINVAL}, {UINT_MAX, -EINVAL}}},
 
     {"ferry_service_drain(timeout_ms)", try_drain, IS_WAIT},
+    {"ferry_service_stop(timeout_ms)", try_stop, IS_WAIT},
     {"ferry_listen_options.backlog",
      try_backlog,
      {{0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_C(1) << 31, -EINVAL}, {UINT_MAX, -EINVAL}}},
