@@ -355,7 +355,6 @@ static ssize_t read_blocks(ferry__source *source, size_t size, ferry__calls *cal
 static ssize_t generate(ferry__source *source, size_t size)
 {
     enum { MOST_ERRNO = 4095 };
-    source->buffer_begin = 0;
     int64_t count = source->generate(source->buffer, size, source->arg);
     if (count > (int64_t)size)
         return -EOVERFLOW; /* it has written beyond the end */
@@ -366,7 +365,6 @@ static ssize_t read_bytes(ferry__source *source, size_t size, ferry__calls *call
 {
     struct iovec piece = {.iov_base = source->buffer, .iov_len = size};
     ssize_t count;
-    source->buffer_begin = 0;
     do {
         if (source->piped > 0) /* what was spliced from a socket, and no further */
             count = calls->preadv2(calls, source->pipe[0], &piece, 1, -1, 0);
@@ -393,6 +391,7 @@ ssize_t ferry__source_fill(ferry__source *source, size_t size, ferry__calls *cal
     if (source->buffer == NULL &&
         (source->buffer = ferry__allocate(FERRY__BUFFER_BYTES + BLOCK)) == NULL)
         return -ENOMEM;
+    source->buffer_begin = source->buffer_end = 0; /* empty, also where nothing comes */
     ssize_t count =
         source->generate != NULL ? generate(source, size) : read_bytes(source, size, calls);
     if (count < 0)
