@@ -614,4 +614,12 @@ begin_download 1M
 stop 1 "$pid"
 grep -q 'not all answers.*: 1 connections' stopped.log || fail "no word about answers that were not finished"
 kill "$download" 2>/dev/null || true
+
+serve stopped --stop-timeout 0
+exec 7<>"/dev/tcp/127.0.0.1/$port"
+printf 'GET /a.txt HTTP/1.1\r\nHost: h\r\n\r\n' >&7
+read -r -t 20 answer <&7
+stop 0 "$pid" # it has its answer, so nothing is cut off though it does not end
+exec 7>&- 7<&-
+[ "$(wc -l <stopped.log)" -eq 1 ] || fail "it complains of an idle client: $(cat stopped.log)"
 ok "a stop finishes what is under way; a second signal, or the time, ends it"

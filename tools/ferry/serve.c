@@ -243,13 +243,10 @@ static void await_stop(const struct arguments *arguments)
 
 /* Waits for a signal, and ends in order. The next signal ends the program, as it does by default.
  * @return how many connections were not finished in time. */
-static size_t serve_until_signal(struct server *server, ferry_listener **gates, size_t count,
-                                 const struct arguments *arguments)
+static size_t serve_until_signal(struct server *server, const struct arguments *arguments)
 {
     await_stop(arguments);
     (void)sigprocmask(SIG_UNBLOCK, &arguments->signals, NULL);
-    for (size_t i = 0; i < count; i++)
-        gates[i] = gate_close(gates[i]);
     return server_stop(server, arguments->stop_ms);
 }
 
@@ -264,10 +261,9 @@ static int serve(struct server *server, const struct arguments *arguments, size_
         count++;
     bool is_everywhere = count == arguments->count;
     if (is_everywhere)
-        *ret_left = serve_until_signal(server, gates, count, arguments);
+        *ret_left = serve_until_signal(server, arguments);
     for (size_t i = 0; i < count; i++)
-        if (gates[i] != NULL)
-            (void)gate_close(gates[i]);
+        (void)ferry_listener_unref(gates[i]);
     return is_everywhere && *ret_left == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

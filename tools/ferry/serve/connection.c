@@ -45,7 +45,6 @@ struct connection {
     bool has_continued;     /* the request's client was told to go on */
     enum waiting waiting;   /* which time limit is set */
     int64_t set_s;          /* when it was */
-    char name[NAME_BYTES];  /* the label of an answer that is watched: the end of its file's path */
     char peer[PEER_BYTES];  /* for the log; "" where there is none */
 };
 
@@ -80,9 +79,12 @@ static void close_stream(struct connection *connection)
     (void)ferry_stream_close(connection->stream, NULL);
 }
 
-void connection_finish(struct connection *connection)
+bool connection_has_answers(const struct connection *connection)
 {
-    (void)ferry_stream_close(connection->stream, NULL);
+    enum { CLOSE = 1 }; /* is a request, too */
+    ferry_stream_status status;
+    return ferry_stream_get_status(connection->stream, &status) == 0 &&
+           status.queued_requests > CLOSE;
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -147,7 +149,7 @@ static void settle(struct connection *connection, const ferry_result *result)
 
 static void on_settled(ferry_promise *promise, const ferry_result *result, void *arg)
 {
-    (void)ferry_promise_set_label(promise, NULL); /* the connection may go before it does */
+    (void)promise;
     settle(arg, result);
 }
 
@@ -161,7 +163,7 @@ static void free_logged(struct logged *logged)
 static void on_logged(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     struct logged *logged = arg;
-    (void)ferry_promise_set_label(promise, NULL);
+    (void)promise;
     if (logged->late != NULL) {
         logged->line.status = late_page_status(logged->late);
         logged->line.content = late_page_sent(logged->late, result) + result->remaining;
@@ -224,17 +226,11 @@ static bool holds_up_reading(struct connection *connection, const struct respons
     return connection->is_paused || is_long(response);
 }
 
-/* What dumps are to call an answer that is watched. The name lies in the connection, which outlives
- * its answers and has room for one: what is pipelined behind that has no name. @return NULL: none. */
-static const char *name_answer(struct connection *connection, const struct response *response)
+/* What dumps are to call an answer: the end of its file's path, which tells most. @return NULL: nothing. */
+static const char *name_answer(const struct response *response)
 {
-    bool is_alone = connection->holds == 1; /* reading's */
-    if (response->name == NULL || !is_alone)
-        return NULL;
-    size_t length = strlen(response->name), most = sizeof connection->name - 1;
-    const char *end = response->name + (length > most ? length - most : 0);
-    (void)stpcpy(connection->name, end);
-    return connection->name;
+    size_t length = response->name != NULL ? strlen(response->name) : 0;
+    return length < NAME_BYTES ? response->name : response->name + length - (NAME_BYTES - 1);
 }
 
 /* Sends an answer, being told when it has left. */
@@ -247,7 +243,7 @@ static int send_watched(struct connection *connection, const struct request *req
     const ferry_request_options options = {
         .on_owner = logged != NULL ? on_logged : on_settled,
         .on_owner_arg = logged != NULL ? (void *)logged : connection,
-        .label = name_answer(connection, response),
+        .label = name_answer(response),
     };
     connection->holds++;
     int error =
@@ -491,10 +487,7 @@ static struct connection *create(struct server *server, ferry_stream *stream, co
 /* Without a place it is not read from. */
 static void take_place(struct connection *connection, struct places *places)
 {
-    bool is_taken;
-    if (!places_enter(places, connection, &connection->seat, &is_taken))
-        ferry_stream_abort(connection->stream);
-    else if (is_taken)
+    if (places_enter(places, connection, &connection->seat))
         wait_idle(connection);
     else
         (void)ferry_stream_demand(connection->stream, 0);

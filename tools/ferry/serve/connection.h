@@ -30,8 +30,8 @@ void connection_begin(struct places *places, ferry_stream *stream, const char *p
 
 /* ---- for its places; threads: any that keeps it from leaving them ---- */
 
-/* Closes it after the answers that are under way. */
-void connection_finish(struct connection *connection);
+/* Of one whose stream is closing: whether there are answers that have not been sent. */
+bool connection_has_answers(const struct connection *connection);
 
 /* It has a place now. */
 void connection_be_seated(struct connection *connection);

@@ -36,13 +36,3 @@ int gate_open(struct server *server, const char *address, unsigned limit, char *
         (void)ferry_listener_get_address(*ret_gate, bound, size);
     return error;
 }
-
-ferry_listener *gate_close(ferry_listener *gate)
-{
-    ferry_promise *closed;
-    if (ferry_listener_close(gate, &closed) == 0) {
-        (void)ferry_promise_await(closed, -1, NULL);
-        (void)ferry_promise_unref(closed);
-    }
-    return ferry_listener_unref(gate);
-}

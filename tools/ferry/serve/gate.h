@@ -9,14 +9,13 @@
 
 /*
  * Listens at an address, and serves who comes.
- * @param limit connections at a time; 0: none. More wait, and those that are idle leave for them. @param bound gets the address that it is, at most size
- *        bytes. @param ret_phase what failed, if it did.
+ * @param limit connections at a time; 0: none. More wait, and those that are idle leave for them.
+ * @param bound gets the address that it is, at most size bytes.
+ * @param ret_phase what failed, if it did.
+ * @param ret_gate a reference; the last one closes it, as a stop of the server does.
  * @return 0, or a negative errno.
  */
 int gate_open(struct server *server, const char *address, unsigned limit, char *bound, size_t size,
               ferry_phase *ret_phase, ferry_listener **ret_gate);
-
-/* Closes it; when it returns nobody is let in any more. @return NULL. */
-ferry_listener *gate_close(ferry_listener *gate);
 
 #endif

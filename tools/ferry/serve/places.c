@@ -19,8 +19,7 @@ struct places {
     struct line waiting;  /* who has none yet, first come first */
     unsigned count;       /* of taken */
     unsigned asked;       /* of those, how many are asked to leave */
-    bool is_closed;
-    atomic_uint waits; /* how many wait: to be looked at without the lock */
+    atomic_uint waits;    /* how many wait: to be looked at without the lock */
 };
 
 struct places *places_create(struct server *server, unsigned limit)
@@ -54,23 +53,22 @@ unsigned places_limit(const struct places *places)
     return places->limit;
 }
 
-void places_close(struct places *places)
+size_t places_count_unfinished(struct places *places)
 {
-    struct seat *seat;
+    const struct seat *seat;
+    size_t count = 0;
     (void)pthread_mutex_lock(&places->lock);
-    places->is_closed = true;
     TAILQ_FOREACH(seat, &places->taken, line)
-    connection_finish(seat->connection);
-    TAILQ_FOREACH(seat, &places->waiting, line)
-    connection_finish(seat->connection);
+    count += connection_has_answers(seat->connection);
     (void)pthread_mutex_unlock(&places->lock);
+    return count;
 }
 
 /* ---- who is to leave ------------------------------------------------------------------------- */
 
 static bool is_longer_idle(struct seat *seat, const struct seat *best, int64_t best_ns)
 {
-    int64_t since_ns = atomic_load_explicit(&seat->idle_since_ns, memory_order_relaxed);
+    int64_t since_ns = atomic_load(&seat->idle_since_ns);
     return !seat->is_asked && since_ns != 0 && (best == NULL || since_ns < best_ns);
 }
 
@@ -110,23 +108,30 @@ bool places_is_to_leave(struct seat *seat)
     return atomic_load_explicit(&seat->idle_since_ns, memory_order_relaxed) == seat->asked_ns;
 }
 
+static void forget_asking(struct places *places, struct seat *seat)
+{
+    places->asked -= seat->is_asked;
+    seat->is_asked = false;
+}
+
 void places_stay(struct seat *seat)
 {
     struct places *places = seat->places;
     (void)pthread_mutex_lock(&places->lock);
-    places->asked -= seat->is_asked;
-    seat->is_asked = false;
+    forget_asking(places, seat);
     ask_to_leave(places);
     (void)pthread_mutex_unlock(&places->lock);
 }
 
 void places_is_idle(struct seat *seat)
 {
+    enum { TIMES = 1024 }; /* in nanoseconds a moment, and more than fit in one tick */
     struct places *places = seat->places;
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     int64_t now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + 1;
-    atomic_store_explicit(&seat->idle_since_ns, now_ns, memory_order_seq_cst);
+    /* S0: who is idle says so before it looks whether anybody waits. */
+    atomic_store(&seat->idle_since_ns, now_ns + seat->times++ % TIMES);
     if (atomic_load(&places->waits) == 0)
         return;
     (void)pthread_mutex_lock(&places->lock);
@@ -146,7 +151,7 @@ static void take(struct places *places, struct seat *seat)
 static void wait_in_line(struct places *places, struct seat *seat)
 {
     TAILQ_INSERT_TAIL(&places->waiting, seat, line);
-    atomic_fetch_add(&places->waits, 1);
+    atomic_fetch_add(&places->waits, 1); /* before it looks who is idle: pairs with S0 */
     ask_to_leave(places);
 }
 
@@ -156,23 +161,18 @@ static void take_out_of_line(struct places *places, struct seat *seat)
     atomic_fetch_sub(&places->waits, 1);
 }
 
-bool places_enter(struct places *places, struct connection *connection, struct seat *seat,
-                  bool *ret_is_taken)
+bool places_enter(struct places *places, struct connection *connection, struct seat *seat)
 {
+    seat->connection = connection;
+    seat->places = places;
     (void)pthread_mutex_lock(&places->lock);
-    bool may_enter = !places->is_closed;
     bool has_place = places->limit == 0 || places->count < places->limit;
-    if (may_enter) {
-        seat->connection = connection;
-        seat->places = places;
-        if (has_place)
-            take(places, seat);
-        else
-            wait_in_line(places, seat);
-    }
+    if (has_place)
+        take(places, seat);
+    else
+        wait_in_line(places, seat);
     (void)pthread_mutex_unlock(&places->lock);
-    *ret_is_taken = has_place;
-    return may_enter;
+    return has_place;
 }
 
 static void seat_next(struct places *places)
@@ -194,7 +194,7 @@ void places_leave(struct seat *seat)
     if (seat->is_taken) {
         TAILQ_REMOVE(&places->taken, seat, line);
         places->count--;
-        places->asked -= seat->is_asked;
+        forget_asking(places, seat); /* its answer may still come */
         seat_next(places);
     } else {
         take_out_of_line(places, seat);

@@ -13,12 +13,12 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
-enum {
-    PLACES_WAITING = 16
-}; /* clients that may wait beside the limit; the kernel has the others */
+/* Clients that may wait beside the limit; the kernel has the others. */
+enum { PLACES_WAITING = 16 };
 
 struct connection;
 struct server;
@@ -33,6 +33,8 @@ struct seat {
     bool is_asked;                     /* to leave, and has not answered yet */
     int64_t asked_ns;                  /* how long it had been idle then, as idle_since_ns */
     atomic_int_fast64_t idle_since_ns; /* 0: it is at a request, or an answer */
+    unsigned
+        times; /* that it was; the owner's. Two of them within a tick of the clock differ by it */
 };
 
 /* @param limit connections at a time; 0: none. @return NULL: out of memory. */
@@ -43,20 +45,19 @@ void places_free(struct places *places); /* takes NULL */
 struct server *places_server(const struct places *places);
 unsigned places_limit(const struct places *places);
 
-/* Finishes all connections, and lets in no more. */
-void places_close(struct places *places);
+/* How many connections have answers that have not been sent. Their streams are closing. */
+size_t places_count_unfinished(struct places *places);
 
-/* Lets a connection in. @param ret_is_taken whether it has a place at once; else connection_be_seated
- * is called when it has. @return whether it may enter. */
-bool places_enter(struct places *places, struct connection *connection, struct seat *seat,
-                  bool *ret_is_taken);
+/* Lets a connection in. @return whether it has a place at once; else connection_be_seated is called
+ * when it has. */
+bool places_enter(struct places *places, struct connection *connection, struct seat *seat);
 
-void places_leave(struct seat *seat);
+void places_leave(struct seat *seat); /* also one that has not entered */
 
 /* It was asked to leave: whether it is to, since it has been idle until now. */
 bool places_is_to_leave(struct seat *seat);
 
-/* It was asked to leave, and does not: others are. */
+/* It was asked to leave, and does not: others are. Also for one that has left. */
 void places_stay(struct seat *seat);
 
 /* Tell what it is at. */

@@ -41,8 +41,8 @@ ferry_service *server_service(struct server *server);
 const ferry_stream_options *server_stream_options(const struct server *server);
 
 /*
- * Ends in order: who comes now is turned away, idle connections are closed, answers under way are
- * finished. @param timeout_ms for all that. @return how many connections were not.
+ * Ends in order: nobody is let in any more, idle connections are closed, answers under way are
+ * finished. @param timeout_ms for all that. @return how many connections still have answers to send.
  */
 size_t server_stop(struct server *server, int64_t timeout_ms);
 
