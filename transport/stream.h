@@ -149,20 +149,20 @@ struct ferry_stream {
     unsigned cancels_due; /* cancels of settled requests whose mail is still to come */
     uint32_t released_visits; /* to give back at the end of this turn, as the next ones */
     int64_t turn_began_at;
-    bool is_shut; /* the shutdown was carried out */
-    ferry__stream_state state;
-    ferry__watch watch;          /* of its fd, both directions */
-    ferry__watch source_watch;   /* of the head's source, where that is a pipe or the like */
-    ferry__timer follow_timer;   /* when to look again, where it is a file that grows */
-    bool waits_for_source;       /* the head's has nothing for now */
-    bool waits_for_sink;         /* it is full: more requests change nothing */
-    bool sending_is_due;         /* the next turn is for what is to be sent */
-    bool reading_is_due;         /* likewise for what is to be read */
-    ferry__queue confirming;     /* accepted, and not yet as far as they are to get */
-    ferry__timer confirm_timer;  /* when to look how far they are */
-    int64_t confirm_patience_ns; /* how long the last wait for that was */
+    bool is_shut;           /* the shutdown was carried out */
     bool was_told_of_reset; /* the kernel tells once: reading it only sees an end of file then */
-    uint64_t released;      /* admission to give back at the end of this turn */
+    ferry__stream_state state;
+    ferry__watch watch;             /* of its fd, both directions */
+    ferry__watch source_watch;      /* of the head's source, where that is a pipe or the like */
+    ferry__timer follow_timer;      /* when to look again, where it is a file that grows */
+    bool waits_for_source;          /* the head's has nothing for now */
+    bool waits_for_sink;            /* it is full: more requests change nothing */
+    bool sending_is_due;            /* the next turn is for what is to be sent */
+    bool reading_is_due;            /* likewise for what is to be read */
+    ferry__queue confirming;        /* accepted, and not yet as far as they are to get */
+    ferry__timer confirm_timer;     /* when to look how far they are */
+    int64_t confirm_patience_ns;    /* how long the last wait for that was */
+    uint64_t released;              /* admission to give back at the end of this turn */
     uint64_t released_source_bytes; /* likewise */
 
     /* Each NULL, if the options do not ask for it. */
