@@ -30,8 +30,7 @@ static bool fail_with(ferry_outcome *outcome, int error)
 /* Of what a block gave that nobody gets. */
 static void release_value(const ferry_outcome *outcome)
 {
-    if (outcome->release != NULL)
-        outcome->release(outcome->value);
+    ferry__own_release_value(outcome->release, outcome->value);
 }
 
 /* Waits for a promise whose reference it takes; from then on another rule looks. */

@@ -40,7 +40,7 @@ static void fire(ferry__timer *timer)
     delay *waiting = delay_of_timer(timer);
     ferry_outcome outcome = {0};
     if (ferry__inbox_is_closed(ferry__own_home(&waiting->own)))
-        outcome = ferry__own_cancelled(FERRY_CAUSE_GONE); /* its time has not come */
+        outcome = ferry__own_gone(&waiting->own); /* its time has not come */
     settle(waiting, &outcome);
 }
 

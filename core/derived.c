@@ -38,7 +38,7 @@ static void give_up(ferry__derived *derived)
     derived->is_settled = true;
     ferry__log(FERRY_LOG_WARNING, "a thread ended before a promise that it had made of others "
                                   "could settle: cancelled");
-    ferry_outcome outcome = ferry__own_cancelled(FERRY_CAUSE_GONE);
+    ferry_outcome outcome = ferry__own_gone(&derived->own);
     ferry__release_arg(derived->release, derived->arg);
     ferry__own_settle(&derived->own, &outcome, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/hooks.h"
 
+#include "core/cancel.h"
 #include "core/thread.h"
 
 #include <errno.h>
@@ -80,6 +81,7 @@ void ferry__log(ferry_log_level level, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
+    FERRY__HOLD_OFF_CANCEL(); /* it may well write a file */
     const char *before = ferry__thread_do("calling the log hook");
     hooks.log(level, line, hooks.context);
     (void)ferry__thread_do(before);
@@ -89,6 +91,7 @@ void ferry__release_arg(ferry_release *release, void *arg)
 {
     if (release == NULL)
         return;
+    FERRY__HOLD_OFF_CANCEL(); /* it may well close a file */
     const char *before = ferry__thread_do("calling a release");
     release(NULL, arg);
     (void)ferry__thread_do(before);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/own.h"
 
+#include "core/cancel.h"
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "core/report.h"
@@ -58,6 +59,22 @@ ferry_outcome ferry__own_cancelled(ferry_cause cause)
         .result = {.error = -ECANCELED, .phase = FERRY_PHASE_QUEUE, .cause = cause}};
 }
 
+ferry_outcome ferry__own_gone(const ferry__own *own)
+{
+    bool is_cancelled = ferry__promise_is_cancelled(&own->promise);
+    return ferry__own_cancelled(is_cancelled ? FERRY_CAUSE_CANCEL : FERRY_CAUSE_GONE);
+}
+
+void ferry__own_release_value(void (*release)(void *value), void *value)
+{
+    if (release == NULL)
+        return;
+    FERRY__HOLD_OFF_CANCEL(); /* it may well close a file */
+    const char *before = ferry__thread_do("calling a release");
+    release(value);
+    (void)ferry__thread_do(before);
+}
+
 /* Those that this thread is about to take apart. */
 static _Thread_local ferry__own *to_go;
 static _Thread_local bool is_taking_apart;
@@ -67,11 +84,7 @@ static void take_apart(ferry__own *own)
     const ferry__own_type *type = (const ferry__own_type *)(const void *)own->promise.type;
     if (type->deinit != NULL)
         type->deinit(own);
-    if (own->release != NULL) {
-        const char *before = ferry__thread_do("calling a release");
-        own->release(own->value);
-        (void)ferry__thread_do(before);
-    }
+    ferry__own_release_value(own->release, own->value);
     (void)ferry_promise_unref(own->origin);
     ferry__release(own);
 }
@@ -223,8 +236,7 @@ static int settle(ferry_promise *promise, const ferry_outcome *outcome)
     case OPEN:
         return 0;
     case CALLED_OFF:
-        if (outcome->release != NULL)
-            outcome->release(outcome->value);
+        ferry__own_release_value(outcome->release, outcome->value);
         return 0;
     default:
         return -EALREADY;

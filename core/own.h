@@ -50,6 +50,12 @@ void ferry__own_post_home(ferry__own *own, ferry__mail *mail);
 /* The outcome of whoever was called off. */
 ferry_outcome ferry__own_cancelled(ferry_cause cause);
 
+/* Likewise where its thread has ended: unless somebody has cancelled it before, for that. */
+ferry_outcome ferry__own_gone(const ferry__own *own);
+
+/* Calls the release of a value, if it has one. */
+void ferry__own_release_value(void (*release)(void *value), void *value);
+
 /* A type's destroy. */
 void ferry__own_destroy(ferry_promise *promise);
 

@@ -154,6 +154,12 @@ static inline bool ferry__promise_is_settled(const ferry_promise *promise)
     return is_settled;
 }
 
+/* Any thread. Whether somebody has asked for it to be called off. */
+static inline bool ferry__promise_is_cancelled(const ferry_promise *promise)
+{
+    return (atomic_load(&promise->state) & FERRY__IS_CANCELLED) != 0;
+}
+
 /* Any thread. 0 if it has settled; -ETIMEDOUT: not yet; -ECHILD: it never will, in this process. */
 int ferry__promise_poll(const ferry_promise *promise);
 

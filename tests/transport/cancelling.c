@@ -256,3 +256,49 @@ PROMISE(cancelling, callback_may_be_a_point_of_cancellation_and_loses_nothing)
     check(result == PTHREAD_CANCELED);
     check_eq(atomic_load(&counts), 1 + 2 * 16); /* one ran; both were released */
 }
+
+static void close_a_file(void *data, void *arg)
+{
+    (void)data;
+    atomic_fetch_add((atomic_uint *)arg, 1);
+    pthread_testcancel(); /* as fclose(3), or close(2), is */
+}
+
+static void close_its_file(void *value)
+{
+    close_a_file(NULL, value);
+}
+
+static ferry_promise *pass_on(ferry_promise *promise, ferry_outcome *outcome, void *arg)
+{
+    (void)promise, (void)outcome, (void)arg;
+    return NULL;
+}
+
+static void *have_args_released(void *counts)
+{
+    const ferry_chain chain = {.on_done = pass_on, .arg = counts, .release = close_a_file};
+    const ferry_outcome valued = {.value = counts, .release = close_its_file};
+    ferry_promise *promise, *derived;
+    check_eq(ferry_promise_create(NULL, &promise), 0);
+    check_eq(ferry_promise_settle_with(promise, &valued), 0);
+    check_eq(ferry_promise_chain(promise, &chain, &derived), 0);
+    check_eq(pthread_cancel(pthread_self()), 0);
+    check_eq(ferry_promise_await(derived, -1, NULL), 0);
+    ferry_promise_unref(derived);
+    ferry_promise_unref(promise);
+    atomic_fetch_add((atomic_uint *)counts, 16);
+    pthread_testcancel();
+    return NULL; /* never */
+}
+
+PROMISE(cancelling, release_is_no_point_of_cancellation)
+{
+    pthread_t thread;
+    void *result;
+    atomic_uint counts = 0;
+    check_eq(pthread_create(&thread, NULL, have_args_released, &counts), 0);
+    check_eq(pthread_join(thread, &result), 0);
+    check(result == PTHREAD_CANCELED);
+    check_eq(atomic_load(&counts), 2 + 16); /* the chain's arg and the value; and it got there */
+}

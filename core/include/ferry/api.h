@@ -11,8 +11,9 @@
  * Threads that end: a thread may end by itself at any time, in its callbacks, too (pthread_exit(3)),
  * but not on ferry's own threads. No call is a point of cancellation: pthread_cancel(3) takes effect
  * before it, or after it, or inside a callback of the program's at a point of that one's own, and never
- * in between. So it ends no thread that waits in a call: settle or cancel what that waits for. A
- * thread whose cancelling is asynchronous (PTHREAD_CANCEL_ASYNCHRONOUS) must not call ferry.
+ * in between, nor in a release or the log hook. So it ends no thread that waits in a call: settle or
+ * cancel what that waits for. A thread whose cancelling is asynchronous
+ * (PTHREAD_CANCEL_ASYNCHRONOUS) must not call ferry.
  */
 #ifndef FERRY_API_H
 #define FERRY_API_H
