@@ -366,7 +366,9 @@ static void give_shares(ferry_stream *stream)
     stream->reading_is_due = stream->sending_is_due = false;
     if (ferry__stream_is_cut(stream)) {
         stop_waiting_for_sink(stream);
-        ferry__closing_abort(stream);
+        /* Not before its mail has come: what was submitted before it has come then, too. */
+        if (stream->abort_came)
+            ferry__closing_abort(stream);
         return;
     }
     if (reads && ferry__intake_take_in(stream))
@@ -413,6 +415,7 @@ void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone;
     ferry_stream *stream = STREAM_OF(mail, abort_mail);
+    stream->abort_came = true;
     stream->released_visits += FERRY__ONE_MESSAGE;
     ferry__stream_schedule(stream);
 }

@@ -200,7 +200,7 @@ static bool may_be_called_off(const ferry__request *request)
 /* Wherever it stands; not if its outcome is known already, or an abort is about to give it. */
 static void call_off(ferry_stream *stream, ferry__request *request, int error)
 {
-    if (ferry__stream_is_cut(stream) || !may_be_called_off(request))
+    if (stream->abort_came || !may_be_called_off(request))
         return;
     if (error == -ECANCELED)
         request->promise.result.cause = FERRY_CAUSE_CANCEL;

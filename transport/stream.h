@@ -150,6 +150,7 @@ struct ferry_stream {
     uint32_t released_visits; /* to give back at the end of this turn, as the next ones */
     int64_t turn_began_at;
     bool is_shut;           /* the shutdown was carried out */
+    bool abort_came;        /* abort_mail was delivered */
     bool was_told_of_reset; /* the kernel tells once: reading it only sees an end of file then */
     ferry__stream_state state;
     ferry__watch watch;             /* of its fd, both directions */

@@ -3,6 +3,7 @@
 #include "tests/support.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <sys/un.h>
 
 static void check_cause(ferry_promise *promise, ferry_cause cause)
@@ -93,6 +94,68 @@ PROMISE_BOTH(causes, abort_is_abort_of_all_that_was_under_way)
     check_cause(s.read, FERRY_CAUSE_ABORT);
     check_cause(closed, FERRY_CAUSE_ABORT);
     scene_close(&s);
+}
+
+/* Holds its owner in a turn until it is told to go on. */
+typedef struct doorman {
+    sem_t is_there, may_go;
+} doorman;
+
+static void hold_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise, (void)result;
+    doorman *self = arg;
+    check_eq(sem_post(&self->is_there), 0);
+    while (sem_wait(&self->may_go) < 0) {
+    }
+}
+
+static void hold_by(doorman *self, ferry_stream *stream)
+{
+    const ferry_request_options options = {.on_owner = hold_owner, .on_owner_arg = self};
+    check_eq(sem_init(&self->is_there, 0, 0), 0);
+    check_eq(sem_init(&self->may_go, 0, 0), 0);
+    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
+}
+
+static void wait_for(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) < 0) {
+    }
+}
+
+/* The owner is between the round's mail and the stream's turn when both are posted: it sees the cut
+ * before it has got either. */
+PROMISE(causes,
+        what_was_submitted_before_an_abort_is_called_off_by_it_and_cancelled_before_it_by_that)
+{
+    const ferry_service_options one = {.placement = FERRY_SHARED, .shared_owners = 1};
+    ferry_service *service;
+    pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    doorman outer, inner;
+    check_eq(ferry_service_create(&one, &service), 0);
+    ferry_stream *other = stream_adopt(service, first.ours);
+    ferry_stream *stream = stream_adopt(service, second.ours);
+    ferry_promise *head = submit_stuck(stream, second.theirs);
+    ferry_promise *behind = submit_write(stream, "x", 1);
+    hold_by(&outer, other);
+    wait_for(&outer.is_there);
+    hold_by(&inner, other); /* in the next round, both have a turn: */
+    ferry_stream_resume(stream);
+    check_eq(sem_post(&outer.may_go), 0);
+    wait_for(&inner.is_there);
+    ferry_promise *last = submit_write(stream, "y", 1);
+    check_eq(ferry_promise_cancel(behind), 0);
+    ferry_stream_abort(stream);
+    check_eq(sem_post(&inner.may_go), 0);
+    check_cause(head, FERRY_CAUSE_ABORT);
+    check_cause(behind, FERRY_CAUSE_CANCEL);
+    check_cause(last, FERRY_CAUSE_ABORT);
+    ferry_stream_unref(other);
+    ferry_stream_unref(stream);
+    close(first.theirs);
+    close(second.theirs);
+    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(causes, destroy_is_destroy_of_all_that_was_under_way)
@@ -249,6 +312,40 @@ PROMISE_BOTH(causes, read_after_the_readers_thread_has_ended_is_gone)
     ferry_stream_unref(stream);
     close(both.theirs);
     ferry_service_destroy(service);
+}
+
+static void *make_and_end(void *arg)
+{
+    doorman *self = arg;
+    ferry_promise **made = (ferry_promise **)(void *)(self + 1);
+    check_eq(ferry_promise_after(1000000, &made[0]), 0);
+    check_eq(ferry_promise_after(1000000, &made[1]), 0);
+    check_eq(ferry_promise_without_cancel(made[0], &made[2]), 0);
+    check_eq(ferry_promise_without_cancel(made[1], &made[3]), 0);
+    check_eq(sem_post(&self->is_there), 0);
+    wait_for(&self->may_go);
+    return NULL;
+}
+
+PROMISE(causes, cancel_that_the_ended_thread_has_not_heard_of_is_cancel)
+{
+    struct {
+        doorman door;
+        ferry_promise *made[4]; /* two that take time, and what is made of them */
+    } s;
+    pthread_t thread;
+    check_eq(sem_init(&s.door.is_there, 0, 0), 0);
+    check_eq(sem_init(&s.door.may_go, 0, 0), 0);
+    check_eq(pthread_create(&thread, NULL, make_and_end, &s), 0);
+    wait_for(&s.door.is_there);
+    check_eq(ferry_promise_cancel(s.made[0]), 0);
+    check_eq(ferry_promise_cancel(s.made[2]), 0);
+    check_eq(sem_post(&s.door.may_go), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+    check_cause(s.made[0], FERRY_CAUSE_CANCEL);
+    check_cause(s.made[1], FERRY_CAUSE_GONE);
+    check_cause(s.made[2], FERRY_CAUSE_CANCEL);
+    check_cause(s.made[3], FERRY_CAUSE_GONE);
 }
 
 /* ---- again ----------------------------------------------------------------------------------- */
