@@ -78,8 +78,10 @@ static void start_closing(ferry_listener *listener)
     if (atomic_exchange(&listener->is_closing, true))
         return;
     ferry__promise_set_created(&listener->closed, ferry__clock_now());
+    (void)ferry__listener_ref(listener); /* what this causes may give the last handle back */
     for (unsigned i = 0; i < listener->acceptor_count; i++)
         ferry__owner_post(listener->acceptors[i].owner, &listener->acceptors[i].close_mail);
+    ferry__listener_unref(listener);
 }
 
 static void close_member(ferry__member *member)

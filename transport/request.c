@@ -63,11 +63,14 @@ static int add_generator_needs(ferry__plan *sum, const ferry_part *part)
 static int add_part_needs(ferry__plan *sum, const ferry_part *part)
 {
     switch (part->kind) {
+    case FERRY_PART_GIVE:
+        sum->calls_back = true;
+        return add_memory_needs(sum, part);
     case FERRY_PART_COPY:
     case FERRY_PART_BORROW:
-    case FERRY_PART_GIVE:
         return add_memory_needs(sum, part);
     case FERRY_PART_GENERATE:
+        sum->calls_back = true;
         return add_generator_needs(sum, part);
     case FERRY_PART_FILE:
         return add_file_needs(sum, &part->file);
@@ -328,7 +331,7 @@ int ferry__request_plan(const ferry_stream *stream, const ferry_part parts[], si
 {
     if (ferry__request_check_options(options) != 0)
         return -EINVAL;
-    *ret_plan = (ferry__plan){0};
+    *ret_plan = (ferry__plan){.calls_back = options != NULL};
     int error = add_needs(ret_plan, parts, count, options != NULL && needs_extras(options));
     if (error != 0)
         return error;

@@ -116,6 +116,7 @@ typedef struct ferry__plan {
     size_t sources;        /* how many parts have one */
     int64_t planned_bytes; /* in memory parts, and the explicit lengths of sources */
     ferry__cost cost;      /* what it is to be admitted with */
+    bool calls_back;       /* its owner may call the program because of it */
 } ferry__plan;
 
 /* Checks what is asked for, and plans it. @return 0, -EINVAL, -EOVERFLOW, -ENAMETOOLONG. */

@@ -279,8 +279,10 @@ void ferry__stream_unref(ferry_stream *stream)
 
 ferry_stream *ferry_stream_ref(ferry_stream *stream)
 {
-    if (stream != NULL)
-        atomic_fetch_add_explicit(&stream->users, 1, memory_order_relaxed);
+    /* A callback may be handed a stream whose last handle another thread has just given back: it is
+     * closed then, and may be kept all the same. */
+    if (stream != NULL && atomic_fetch_add_explicit(&stream->users, 1, memory_order_relaxed) == 0)
+        (void)ferry__stream_ref(stream);
     return stream;
 }
 
@@ -391,12 +393,19 @@ static bool is_reported(const submission *what, ferry_promise **ret_promise)
             (what->options->on_progress != NULL || what->options->on_progress_release != NULL));
 }
 
-/* Only a deadline has to be known while the sink is full: the rest waits behind the head anyway. */
-static void post(ferry_stream *stream, ferry__request *request)
+/* What the owner then calls may give the last handle back, before the post has returned. */
+static void post_mail(ferry_stream *stream, ferry__mail *mail)
 {
-    /* Its callback on the owner may give the last handle back, before the post has returned. */
+    ferry__owner *owner = ferry__owner_ref(stream->owner);
+    ferry__owner_post(owner, mail);
+    ferry__owner_unref(owner);
+}
+
+/* Only a deadline has to be known while the sink is full: the rest waits behind the head anyway. */
+static void post(ferry_stream *stream, ferry__request *request, bool calls_back)
+{
     ferry__owner *owner = stream->owner;
-    ferry__owner *kept = request->on_owner != NULL ? ferry__owner_ref(owner) : NULL;
+    ferry__owner *kept = calls_back ? ferry__owner_ref(owner) : NULL; /* as above */
     if (request->kind == FERRY__READ)
         atomic_fetch_add(&atomic_load(&stream->intake)->commands, 1);
     if (request->kind == FERRY__READ ||
@@ -412,7 +421,7 @@ static int plan(ferry_stream *stream, const submission *what, ferry__plan *ret_p
 {
     if (what->read == NULL)
         return ferry__request_plan(stream, what->parts, what->count, what->options, ret_plan);
-    *ret_plan = (ferry__plan){0};
+    *ret_plan = (ferry__plan){.calls_back = what->options != NULL};
     int error = ferry__request_check_options(what->options);
     if (error == 0)
         error = what->read->check(what->wanted, what->options);
@@ -480,7 +489,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
         *ret_promise = ferry__promise_ref_unshared(&request->promise);
     if (what->read == NULL) /* which nobody waits for without being asked to */
         ferry__thread_note_submit();
-    post(stream, request);
+    post(stream, request, planned.calls_back);
     return 0;
 }
 
@@ -594,7 +603,7 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
         ferry__report_made(&request->promise);
         ferry__admission_refuse(stream, FERRY__CLOSED);
         ferry__thread_note_submit();
-        ferry__owner_post(stream->owner, &request->mail);
+        post_mail(stream, &request->mail);
     }
     return 0;
 }
@@ -608,7 +617,7 @@ void ferry__stream_abort(ferry_stream *stream, ferry_cause cause)
         return; /* it has ended already */
     ferry__admission_refuse(stream, FERRY__CLOSED);
     ferry__sink_cut(&stream->sink);
-    ferry__owner_post(stream->owner, &stream->abort_mail);
+    post_mail(stream, &stream->abort_mail);
 }
 
 void ferry_stream_abort(ferry_stream *stream)
@@ -625,7 +634,7 @@ void ferry_stream_resume(ferry_stream *stream)
     if (atomic_exchange(&stream->is_resuming, true))
         return;
     if (ferry__admit_message(stream))
-        ferry__owner_post(stream->owner, &stream->resume_mail);
+        post_mail(stream, &stream->resume_mail);
 }
 
 int ferry_stream_get_peer(ferry_stream *stream, char *buffer, size_t size)

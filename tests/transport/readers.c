@@ -418,3 +418,37 @@ PROMISE_BOTH(readers, what_was_not_taken_is_offered_again_after_a_pause)
     for (int i = 0; i < 4; i++)
         take_after_a_pause(placement, i & 1, i & 2);
 }
+
+/* ---- the last handle ------------------------------------------------------------------------- */
+
+/* While it is called here the owner replaces it, and gives its handle back, which is the last. */
+static size_t keep_what_nobody_has(ferry_stream *stream, const void *data, size_t length,
+                                   bool at_end, void *arg)
+{
+    (void)data, (void)at_end;
+    ferry_stream **kept = arg;
+    check_eq(ferry_stream_set_reader(stream, NULL), 0);
+    ferry_stream_unref(*kept);
+    wait_until_asleep();
+    *kept = ferry_stream_ref(stream);
+    return length;
+}
+
+PROMISE_BOTH(readers, stream_whose_last_handle_went_meanwhile_may_be_kept_by_whom_it_is_handed_to)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_reader keeper = {.on_read = keep_what_nobody_has, .arg = &stream};
+    check_eq(ferry_stream_set_reader(stream, &keeper), 0);
+    send_text(both.theirs, "x");
+    check(ferry_inbox_run(-1) > 0);
+    wait_until_asleep();
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(status.received_bytes, 1);
+    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN); /* it is closed */
+    ferry_stream_unref(stream);
+    close(both.theirs);
+    ferry_service_destroy(service);
+}
