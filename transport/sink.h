@@ -70,11 +70,11 @@ typedef struct ferry__sink {
     bool is_tcp;
     bool has_no_delay;         /* TCP_NODELAY was set before, or now is */
     bool sets_no_delay;        /* it was set here: what reverts takes it back */
+    bool is_adopted;           /* it was made by the program, who may have duplicates of it */
     bool limits_unsent;        /* TCP_NOTSENT_LOWAT was set here; likewise, */
     int original_unsent_bytes; /* to what it was before */
     ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
     ferry__calls *calls;       /* the system, or a script of faults */
-    bool is_adopted;           /* it was made by the program, who may have duplicates of it */
     int shared_fd; /* what was adopted, where fd is a description of ferry's own; else -1 */
 
     /* The owner's. */

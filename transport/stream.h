@@ -131,9 +131,9 @@ struct ferry_stream {
     _Atomic uint32_t visits;                /* admitted beside what is to be sent */
     atomic_int poison;                      /* written by the owner: the error that poisoned it */
     atomic_int death;                       /* likewise: what told that its connection is over */
-    _Atomic uint64_t sent_bytes;            /* likewise: for ferry_stream_get_status */
     atomic_bool is_settling;                /* likewise: requests that are not counted any more are
                                                being settled */
+    _Atomic uint64_t sent_bytes;            /* likewise: for ferry_stream_get_status */
     _Atomic(struct ferry__intake *) intake; /* what reading needs; NULL until somebody reads */
     ferry__sink sink;                       /* transport/sink.h says which thread may touch what */
     ferry__shown_head shown_head;           /* written by the owner, for whoever looks */
