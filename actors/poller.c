@@ -52,7 +52,12 @@ int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t eve
     uint32_t all = watch->registered | events;
     struct epoll_event event = {.events = all | EPOLLET, .data.ptr = watch};
     int operation = watch->registered != 0 ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    if (watch->calls->epoll_ctl(watch->calls, poller->epoll_fd, operation, watch->fd, &event) < 0)
+    int result, tries = 100; /* only a script says EAGAIN or EINTR; for ever, if it likes */
+    do
+        result =
+            watch->calls->epoll_ctl(watch->calls, poller->epoll_fd, operation, watch->fd, &event);
+    while (result < 0 && (errno == EAGAIN || errno == EINTR) && tries-- > 0);
+    if (result < 0)
         return -errno;
     watch->registered = all;
     set_awaited(poller, watch, watch->awaited | events);

@@ -23,6 +23,14 @@
 /* sink->gate */
 enum { OUTSIDE, IN_CALL, CUTTING, CUTTER_LEFT };
 
+enum {
+    PAGE = 4096,            /* or larger */
+    FILE_PIECE = 16 * PAGE, /* what sendfile(2) hands on at a time */
+    PIPE_PIECE = PAGE,      /* splice(2): as many buffers, which may be small */
+    /* Memory that a piece takes beside its bytes: 768 to 832 were seen, and TCP may halve it. */
+    PIECE_OVERHEAD = 2048
+};
+
 static int get_option(int fd, int level, int name)
 {
     int value = 0;
@@ -246,24 +254,45 @@ static bool is_ready(int fd)
     return poll(&room, 1, 0) != 0;
 }
 
-/* Of so much room: what TCP takes before it waits for what is unsent to leave. */
-static size_t cut_to_unsent(const ferry__sink *sink, size_t room)
+/* A unix socket looks for room before each piece, and not whether all of it fits. */
+static size_t unix_room(int64_t free, size_t piece)
 {
-    uint32_t limit = ferry__outlet_unsent_limit(sink->fd);
+    return free > 0 ? ((size_t)free / (piece + PIECE_OVERHEAD) + 1) * piece : 0;
+}
+
+/* What TCP takes before it waits for what is unsent to leave. */
+static size_t cut_to_unsent(int fd, size_t room)
+{
+    uint32_t limit = ferry__outlet_unsent_limit(fd);
     if (limit == UINT32_MAX)
         return room;
-    int64_t left = (int64_t)limit - ferry__outlet_unsent(sink->fd, sink->outlet);
+    int64_t left = (int64_t)limit - ferry__outlet_unsent(fd, FERRY__OUTLET_TCP);
     if (left < 0)
         return 0;
     return (uint64_t)left < room ? (size_t)left : room;
 }
 
+/* TCP takes pieces of a segment at least, and may split those that it has: a part is left for that. */
+static size_t tcp_room(int fd, int64_t free, uint32_t total, size_t piece)
+{
+    int64_t usable = free - total / 16;
+    if (usable <= 0)
+        return 0;
+    int segment = get_option(fd, IPPROTO_TCP, TCP_MAXSEG);
+    if (segment > 0 && (size_t)segment < piece)
+        piece = (size_t)segment;
+    size_t room = (size_t)usable / (piece + PIECE_OVERHEAD) * piece;
+    if (room == 0) /* one piece is begun, if at all, while there is room left */
+        room = (size_t)usable < piece ? (size_t)usable : piece;
+    return cut_to_unsent(fd, room);
+}
+
 /*
  * Cuts *length to what a socket has room for, so that sendfile(2) and splice(2), which heed O_NONBLOCK
- * only, cannot wait in it. Part of the room is left: a packet takes more memory than its bytes.
- * @return whether there is any.
+ * only, cannot wait in it. @param piece what the kernel takes at a time, at least. @return whether
+ * there is room.
  */
-static bool limit_to_room(ferry__sink *sink, size_t *length)
+static bool limit_to_room(ferry__sink *sink, size_t piece, size_t *length)
 {
     if (sink->guard != FERRY__GUARD_ROOM)
         return true;
@@ -273,14 +302,14 @@ static bool limit_to_room(ferry__sink *sink, size_t *length)
         sink->guard = FERRY__GUARD_FLAG;
         return true;
     }
-    uint32_t total = memory[SK_MEMINFO_SNDBUF];
     uint32_t used = memory[sink->is_tcp ? SK_MEMINFO_WMEM_QUEUED : SK_MEMINFO_WMEM_ALLOC];
-    size_t free = used < total ? total - used : 0;
-    size_t room = sink->is_tcp ? cut_to_unsent(sink, free / 2) : free - free / 4;
-    if (room < total / 16 && room < *length && !is_ready(sink->fd))
+    int64_t free = (int64_t)memory[SK_MEMINFO_SNDBUF] - used;
+    size_t room = sink->is_tcp ? tcp_room(sink->fd, free, memory[SK_MEMINFO_SNDBUF], piece)
+                               : unix_room(free, piece);
+    if (room == 0 && !is_ready(sink->fd))
         return false;
     if (room == 0)
-        room = 1;
+        room = 1; /* for the call to tell what it is ready for: an error */
     *length = room < *length ? room : *length;
     return true;
 }
@@ -330,7 +359,8 @@ static ssize_t sendfile_once(const ferry__sink *sink, int source_fd, off_t *posi
 
 ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, size_t length)
 {
-    if (!limit_to_room(sink, &length))
+    /* The first of its pages may be a part of one. */
+    if (!limit_to_room(sink, FILE_PIECE - (size_t)*offset % PAGE, &length))
         return -EAGAIN;
     if (!enter_call(sink))
         return -ECANCELED;
@@ -353,7 +383,7 @@ ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, 
 
 ssize_t ferry__sink_splice(ferry__sink *sink, int pipe_fd, size_t length)
 {
-    if (!limit_to_room(sink, &length))
+    if (!limit_to_room(sink, PIPE_PIECE, &length))
         return -EAGAIN;
     if (!enter_call(sink))
         return -ECANCELED;

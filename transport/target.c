@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/target.h"
 
+#include "core/cancel.h"
 #include "transport/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,6 +40,7 @@ int ferry__target_take(ferry__target *target, const ferry_file *file, const char
         .path = path,
         .dirfd = FERRY_CWD,
         .fd = -1,
+        .buffered_fd = -1,
         .flags = file->flags,
         .offset = file->offset,
     };
@@ -68,6 +71,18 @@ static bool is_storage(int fd, mode_t mode)
     return S_ISREG(mode) || S_ISBLK(mode) || (S_ISCHR(mode) && !isatty(fd));
 }
 
+/* Where it cannot be, writing says what O_DIRECT does not take. */
+static void open_buffered(ferry__target *target)
+{
+    int flags = fcntl(target->fd, F_GETFL);
+    if (flags < 0 || (flags & O_DIRECT) == 0)
+        return;
+    char path[32];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", target->fd);
+    target->buffered_fd =
+        open(path, (flags & (O_ACCMODE | O_APPEND | O_SYNC | O_DSYNC)) | O_NONBLOCK | O_CLOEXEC);
+}
+
 int ferry__target_open(ferry__target *target, ferry__calls *calls)
 {
     int error = target->path != NULL && target->fd < 0 ? open_path(target, calls) : 0;
@@ -83,7 +98,21 @@ int ferry__target_open(ferry__target *target, ferry__calls *calls)
     if (!is_storage(target->fd, status.st_mode))
         return -EOPNOTSUPP;
     bool is_seekable = target->offset == FERRY_CURRENT || lseek(target->fd, 0, SEEK_CUR) >= 0;
+    if (is_seekable)
+        open_buffered(target);
     return is_seekable ? 0 : -ESPIPE;
+}
+
+static int fd_of(const ferry__target *target)
+{
+    return target->buffered_fd >= 0 ? target->buffered_fd : target->fd;
+}
+
+/* Where the next byte goes to; FERRY_CURRENT: the position of fd_of. */
+static off_t place_of(const ferry__target *target)
+{
+    bool has_position_elsewhere = target->offset == FERRY_CURRENT && target->buffered_fd >= 0;
+    return has_position_elsewhere ? lseek(target->fd, 0, SEEK_CUR) : target->offset;
 }
 
 /* So many bytes were written, or it failed. */
@@ -93,6 +122,8 @@ static ssize_t move_on(ferry__target *target, ssize_t count)
         return -errno;
     if (target->offset != FERRY_CURRENT)
         target->offset += count;
+    else if (target->buffered_fd >= 0)
+        (void)lseek(target->fd, count, SEEK_CUR);
     return count > 0 ? count : -EIO;
 }
 
@@ -102,7 +133,7 @@ ssize_t ferry__target_write(ferry__target *target, const void *data, size_t size
     struct iovec piece = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
     ssize_t count;
     do /* FERRY_CURRENT is -1, as pwritev2(2) has it */
-        count = calls->pwritev2(calls, target->fd, &piece, 1, target->offset, 0);
+        count = calls->pwritev2(calls, fd_of(target), &piece, 1, place_of(target), 0);
     while (count < 0 && errno == EINTR);
     return move_on(target, count);
 }
@@ -111,9 +142,9 @@ ssize_t ferry__target_splice(ferry__target *target, int pipe_fd, size_t size, fe
 {
     ssize_t count;
     do {
-        off_t offset = target->offset;
-        count = calls->splice(calls, pipe_fd, NULL, target->fd,
-                              target->offset != FERRY_CURRENT ? &offset : NULL, size,
+        off_t place = place_of(target);
+        count = calls->splice(calls, pipe_fd, NULL, fd_of(target),
+                              place != FERRY_CURRENT ? &place : NULL, size,
                               SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     } while (count < 0 && errno == EINTR);
     return move_on(target, count);
@@ -121,5 +152,7 @@ ssize_t ferry__target_splice(ferry__target *target, int pipe_fd, size_t size, fe
 
 void ferry__target_close(ferry__target *target)
 {
+    if (target->buffered_fd >= 0)
+        (void)ferry__close(target->buffered_fd);
     ferry__file_close(&target->fd, &target->dirfd, target->flags);
 }

@@ -4,6 +4,9 @@
  * request starts (open) to its end (close).
  *
  * With FERRY_CURRENT it is the fd's own position that is written at, and that moves on.
+ *
+ * O_DIRECT takes whole blocks only, and what comes does not come so. The flag is the description's,
+ * which others may share, and so is left alone: the file is opened once more without it.
  */
 #ifndef FERRY_TRANSPORT_TARGET_H
 #define FERRY_TRANSPORT_TARGET_H
@@ -17,6 +20,7 @@ typedef struct ferry__target {
     const char *path; /* in the request's own memory; NULL: fd */
     int dirfd;        /* ferry's own, or FERRY_CWD */
     int fd;           /* -1 until opened, for a path */
+    int buffered_fd;  /* the same file, where fd is open with O_DIRECT; else -1 */
     unsigned flags;
     int64_t offset; /* of the next byte to write; or FERRY_CURRENT */
 } ferry__target;

@@ -66,6 +66,18 @@ static ferry_service *service_of_one(ferry_placement placement)
     return service;
 }
 
+static int listen_somewhere(struct sockaddr_in *ret_address)
+{
+    socklen_t size = sizeof *ret_address;
+    *ret_address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(fd, (struct sockaddr *)ret_address, size), 0);
+    check_eq(listen(fd, 100), 0);
+    check_eq(getsockname(fd, (struct sockaddr *)ret_address, &size), 0);
+    return fd;
+}
+
 /* ---- O_NONBLOCK of sockets ------------------------------------------------------------------- */
 
 PROMISE_BOTH(sharing, flags_of_a_socket_are_left_alone_meanwhile_and_afterwards)
@@ -129,6 +141,31 @@ PROMISE_BOTH(sharing, unix_socket_that_somebody_makes_blocking_all_the_time_hold
 PROMISE_BOTH(sharing, tcp_socket_that_somebody_makes_blocking_all_the_time_holds_up_nobody)
 {
     send_to_one_who_does_not_read(placement, 1);
+}
+
+/* TCP has room for the fewer bytes, the less its peer takes at a time: each of its segments costs memory. */
+PROMISE_BOTH(sharing, tcp_socket_of_a_peer_with_a_small_window_holds_up_nobody)
+{
+    ferry_service *service = service_of_one(placement);
+    const int least = 1;
+    struct sockaddr_in address;
+    int listening = listen_somewhere(&address);
+    check_eq(setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &least, sizeof least), 0);
+    pair both = {.ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    check_eq(connect(both.ours, (struct sockaddr *)&address, sizeof address), 0);
+    both.theirs = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    test_file file = file_make(32 * MIB, 12);
+    ferry_promise *stuck = submit_file(stream, ferry_file_at(file.path));
+    wait_readable(both.theirs);
+    (void)ferry_promise_await(stuck, 100, NULL);
+    check_eq(ferry_promise_cancel(stuck), 0);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+    close(listening);
+    file_remove(&file);
 }
 
 /* With what little room a socket can have, and with a limit of what is unsent: all of it gets through. */
@@ -332,18 +369,6 @@ static ferry_listener *listen_at_duplicate(ferry_service *service, int fd)
     return listener;
 }
 
-static int listen_somewhere(struct sockaddr_in *ret_address)
-{
-    socklen_t size = sizeof *ret_address;
-    *ret_address =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check_eq(bind(fd, (struct sockaddr *)ret_address, size), 0);
-    check_eq(listen(fd, 100), 0);
-    check_eq(getsockname(fd, (struct sockaddr *)ret_address, &size), 0);
-    return fd;
-}
-
 static void ask(const struct sockaddr_in *address, unsigned times)
 {
     for (unsigned i = 0; i < times; i++) {
@@ -530,6 +555,42 @@ PROMISE_BOTH(sharing, o_direct_source_is_sent_whole_from_any_byte_on)
     file_remove(&file);
 }
 
+PROMISE_BOTH(sharing, o_direct_target_gets_every_byte_at_any_place)
+{
+    enum { SIZE = 300001, BEFORE = 777 };
+    ferry_service *service = service_start(placement);
+    for (unsigned i = 0; i < 4; i++) {
+        test_file file = file_make(BEFORE, 21);
+        pair both = any_pair(i & 1);
+        ferry_file into = ferry_file_fd(open(file.path, O_WRONLY | O_DIRECT | O_CLOEXEC));
+        if (into.fd < 0) { /* this file system has none */
+            ferry_service_destroy(service);
+            return file_remove(&file);
+        }
+        bool has_place = (i & 2) != 0;
+        check_eq(lseek(into.fd, has_place ? 5 : BEFORE, SEEK_SET), has_place ? 5 : BEFORE);
+        if (has_place)
+            into.offset = BEFORE;
+        ferry_stream *stream = stream_adopt(service, both.ours);
+        ferry_promise *received;
+        check_eq(ferry_stream_receive(stream, &into, NULL, &received), 0);
+        talker *peer = talker_start(both.theirs, 22, SIZE);
+        ferry_result result = outcome(received);
+        check_eq(result.error, 0);
+        check_eq(result.sent, SIZE);
+        talker_join(peer);
+        check_eq(lseek(into.fd, 0, SEEK_CUR), has_place ? 5 : BEFORE + SIZE);
+        check((fcntl(into.fd, F_GETFL) & O_DIRECT) != 0);
+        check_eq(digest_file(DIGEST_BEGIN, file.path, BEFORE, SIZE),
+                 digest_content(DIGEST_BEGIN, 22, 0, SIZE));
+        check_eq(close_stream(stream).error, 0);
+        close(into.fd);
+        close(both.theirs);
+        file_remove(&file);
+    }
+    ferry_service_destroy(service);
+}
+
 /* ---- outcomes -------------------------------------------------------------------------------- */
 
 static int status_error(ferry_stream *stream)
@@ -576,11 +637,12 @@ PROMISE_BOTH(sharing, stream_whose_connection_is_over_says_so_in_its_status)
 PROMISE_BOTH(sharing, target_that_says_eagain_gets_every_byte)
 {
     static const ferry_fault_call calls[] = {FERRY_CALL_WRITE, FERRY_CALL_SPLICE, FERRY_CALL_READ,
-                                             FERRY_CALL_OPEN};
+                                             FERRY_CALL_OPEN, FERRY_CALL_POLL};
     ferry_service *service = service_start(placement);
-    for (unsigned i = 0; i < 12; i++) {
+    for (unsigned i = 0; i < 15; i++) {
+        /* Of FERRY_CALL_POLL the first two may be those that give the stream an owner. */
         const ferry_fault script[] = {{.call = calls[i / 3],
-                                       .first = 1 + i % 3,
+                                       .first = 1 + i % 3 + (i / 3 == 4 ? 2 : 0),
                                        .times = 5,
                                        .effect = FERRY_FAULT_ERROR,
                                        .error = EAGAIN}};

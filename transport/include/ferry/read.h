@@ -171,7 +171,8 @@ FERRY_API int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
  * Stores the next bytes in a range of a file: file.length of them, or all that come until the peer
  * ends (FERRY_TO_END). A range that lies beyond the file's end leaves a hole. By splice(2), without
  * copying; where that is refused (a file open for appending, a device, a file system that cannot) it
- * goes on at the same byte by copying. What has come and was kept is written first.
+ * goes on at the same byte by copying. What has come and was kept is written first. An fd that is
+ * open with O_DIRECT gets every byte, too, where its file can be opened anew without that.
  *
  * Threads: any. Never blocks, unless room_timeout_ms lets it: the owner opens the file, when its turn
  * has come, and writes. Borrows: file, and its path, during this call; its fd according to its flags.
