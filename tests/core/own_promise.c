@@ -635,7 +635,7 @@ PROMISE(reports, labels_are_set_by_several_threads_while_others_look)
 PROMISE(reports, label_site_and_times_are_kept)
 {
     char label[] = "upload 1";
-    const ferry_promise_options options = {.label = label, .copy_label = true, .site = FERRY_HERE};
+    const ferry_promise_options options = {.label = label, .site = FERRY_HERE};
     ferry_promise *promise;
     ferry_promise_info info;
     check_eq(ferry_promise_create(&options, &promise), 0);

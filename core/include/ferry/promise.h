@@ -158,8 +158,7 @@ FERRY_API ferry_promise *ferry_promise_unref(ferry_promise *promise);
 
 typedef struct ferry_promise_options {
     const char *label; /* for reports: what it is, as by ferry_promise_set_label; NULL: nothing */
-    bool copy_label;   /* has no effect: labels always are copied */
-    const char *site; /* where it is made: FERRY_HERE; NULL: not said. Must stay valid */
+    const char *site;  /* where it is made: FERRY_HERE; NULL: not said. Must stay valid */
 } ferry_promise_options;
 
 /* The place in the source where this stands, as a string: "serve.c:12". */
