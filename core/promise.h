@@ -130,6 +130,14 @@ static inline int64_t ferry__promise_created(const ferry_promise *promise)
     return atomic_load_explicit(&promise->created_ns, memory_order_relaxed);
 }
 
+/* An observer's reference, of a promise that no other thread has seen yet: for who is to settle it, so
+ * that its type's forsake is told when the program has let go of it. */
+static inline void ferry__promise_watch_unshared(ferry_promise *promise)
+{
+    uint64_t before = atomic_load_explicit(&promise->refs, memory_order_relaxed);
+    atomic_store_explicit(&promise->refs, before + FERRY__ONE_OBSERVER, memory_order_relaxed);
+}
+
 /* As ferry_promise_ref, for a promise that no other thread has seen yet. */
 static inline ferry_promise *ferry__promise_ref_unshared(ferry_promise *promise)
 {
@@ -141,6 +149,12 @@ static inline ferry_promise *ferry__promise_ref_unshared(ferry_promise *promise)
 
 /* Whether the caller's reference is the only one: nobody awaits it, observes it or can begin to. */
 bool ferry__promise_is_forgotten(const ferry_promise *promise);
+
+/* For a type's forsake. Whether there is a single observer: whoever was to settle it, if that is one. */
+static inline bool ferry__promise_has_one_observer(const ferry_promise *promise)
+{
+    return atomic_load_explicit(&promise->refs, memory_order_acquire) >> 32 == 1;
+}
 
 /* Any thread. Gives a promise that has no home one, taking a reference; otherwise does nothing. */
 void ferry__promise_set_home(ferry_promise *promise, ferry__inbox *home);

@@ -100,7 +100,7 @@ bool ferry__admission_counts_files(const ferry_stream *stream)
 
 /* ---- telling who waits ----------------------------------------------------------------------- */
 
-/* A promise of room. On the service's list until it settles. */
+/* A promise of room. On the service's list, as an observer of its own, until it settles. */
 typedef struct room_promise {
     ferry_promise promise;  /* first */
     ferry_service *service; /* a reference */
@@ -137,7 +137,7 @@ static void settle(room_promise *waiting, int error)
     waiting->promise.result.active_ns =
         ferry__clock_now() - ferry__promise_created(&waiting->promise);
     (void)ferry__promise_settle(&waiting->promise, NULL);
-    (void)ferry_promise_unref(&waiting->promise); /* the list's */
+    ferry__promise_unobserve(&waiting->promise); /* the list's */
     ferry__stream_unref(stream);
 }
 
@@ -487,7 +487,15 @@ static void cancel(ferry_promise *promise)
     settle(waiting, -ECANCELED);
 }
 
-static const ferry__promise_type room_type = {.destroy = destroy, .cancel = cancel};
+/* Kept for those who are to be called back; with nobody left to tell it leaves the list. */
+static void forsake(ferry_promise *promise)
+{
+    if (ferry__promise_has_one_observer(promise))
+        cancel(promise);
+}
+
+static const ferry__promise_type room_type = {
+    .destroy = destroy, .cancel = cancel, .forsake = forsake};
 
 static void list(ferry_service *service, room_promise *waiting)
 {
@@ -524,7 +532,8 @@ int ferry_stream_promise_room(ferry_stream *stream, uint64_t memory_bytes, uint6
     waiting->stream = ferry__stream_ref(stream);
     waiting->service = ferry__service_ref(stream->service);
     waiting->wanted = (ferry__cost){memory_bytes, file_bytes};
-    *ret_promise = ferry__promise_ref_unshared(&waiting->promise);
+    ferry__promise_watch_unshared(&waiting->promise); /* the list's */
+    *ret_promise = &waiting->promise;
     list(stream->service, waiting);
     tell_promises(stream->service, stream); /* R1 */
     return 0;

@@ -376,14 +376,16 @@ static int await_room(ferry_stream *stream, int64_t deadline)
     return error != 0 ? error : await_and(call_off, room, deadline);
 }
 
-/* A promise that settles after all that the stream was given so far. @return also -EAGAIN. */
-static int promise_quiet(ferry_stream *stream, ferry_promise **ret_promise)
+/* Waits for all that the stream was given so far. The mark is taken back when time is up: else each call
+ * would leave one in a queue that is stuck. @return also -EAGAIN: there is no room for it. */
+static int await_mark(ferry_stream *stream, int64_t deadline)
 {
-    int error = ferry_stream_flush(stream, ret_promise);
-    if (error != -ESHUTDOWN)
-        return error;
-    *ret_promise = ferry_promise_ref(&stream->close_request->promise);
-    return 0;
+    ferry_promise *mark;
+    int error = ferry_stream_flush(stream, &mark);
+    if (error == -ESHUTDOWN)
+        return await_and(drop_promise, ferry_promise_ref(&stream->close_request->promise),
+                         deadline);
+    return error != 0 ? error : await_and(call_off, mark, deadline);
 }
 
 /* Waits for one stream. */
@@ -391,13 +393,11 @@ static int drain_stream(ferry_stream *stream, int64_t deadline)
 {
     while (!ferry__stream_is_quiet(stream)) {
         if (is_over(deadline))
-            return -ETIMEDOUT; /* a mark would stay in the queue, one for every look */
-        ferry_promise *quiet;
-        int error = promise_quiet(stream, &quiet);
-        if (error == 0)
-            return await_and(drop_promise, quiet, deadline);
-        if (error == -EAGAIN)
-            error = await_room(stream, deadline);
+            return -ETIMEDOUT; /* looking alone wakes nobody */
+        int error = await_mark(stream, deadline);
+        if (error != -EAGAIN)
+            return error;
+        error = await_room(stream, deadline);
         if (error != 0)
             return error;
     }

@@ -694,6 +694,39 @@ PROMISE_BOTH(room, promise_can_be_cancelled_and_the_others_go_on_waiting)
     ferry_service_destroy(service);
 }
 
+static void count_call(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    check_eq(result->error, 0);
+    ++*(unsigned *)arg;
+}
+
+/* By programs that ask again and again, as with a short timeout. */
+PROMISE_BOTH(room, promise_that_is_dropped_is_kept_only_for_its_callbacks)
+{
+    ferry_service *service = service_start(placement);
+    line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
+    submit_gate(only.stream, &only.gate);
+    ferry_promise *kept = promise_room(only.stream, 1, 0);
+    ferry_promise *observed = promise_room(only.stream, 1, 0);
+    unsigned calls = 0;
+    check_eq(ferry_promise_then(observed, count_call, &calls), 0);
+    ferry_promise_unref(observed);
+    wait_until_asleep();
+    long before = allocations_outstanding();
+    for (unsigned i = 0; i < 100; i++)
+        ferry_promise_unref(promise_room(only.stream, 1, 0));
+    check_eq(allocations_outstanding(), before);
+    check_pending(kept);
+    open_gate(only.stream, &only.gate);
+    check_eq(outcome(kept).error, 0);
+    while (calls == 0)
+        (void)ferry_inbox_run(-1);
+    check_eq(calls, 1);
+    check_eq(line_end(&only), 0);
+    ferry_service_destroy(service);
+}
+
 typedef struct sequence {
     unsigned count;
     unsigned seen[8];
@@ -793,20 +826,21 @@ PROMISE(room, promise_with_bad_arguments_is_refused)
     ferry_service_destroy(service);
 }
 
-/* One thread's promises of room are cancelled by another while room comes and goes. */
+/* One thread's promises of room are cancelled, or let go of, by another while room comes and goes. */
 typedef struct race {
     ferry_promise *_Atomic contested;
     atomic_bool is_over;
+    bool only_drops;
 } race;
 
-static void *cancel_what_comes(void *arg)
+static void *call_off_what_comes(void *arg)
 {
     race *self = arg;
     while (!atomic_load(&self->is_over)) {
         ferry_promise *promise = atomic_exchange(&self->contested, NULL);
         if (promise == NULL)
             continue;
-        int error = ferry_promise_cancel(promise);
+        int error = self->only_drops ? 0 : ferry_promise_cancel(promise);
         check(error == 0 || error == -EALREADY);
         ferry_promise_unref(promise);
     }
@@ -821,7 +855,7 @@ PROMISE_BOTH(room, promise_that_is_cancelled_while_room_comes_settles_once)
     line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
     race self = {.is_over = false};
     pthread_t canceller;
-    check_eq(pthread_create(&canceller, NULL, cancel_what_comes, &self), 0);
+    check_eq(pthread_create(&canceller, NULL, call_off_what_comes, &self), 0);
     unsigned taken = 0;
     for (unsigned i = 0; i < ROUNDS; i++) {
         if (try_write(only.stream, 1) == 0)
@@ -833,6 +867,30 @@ PROMISE_BOTH(room, promise_that_is_cancelled_while_room_comes_settles_once)
     }
     atomic_store(&self.is_over, true);
     check_eq(pthread_join(canceller, NULL), 0);
+    ferry_promise_unref(atomic_load(&self.contested));
+    check_eq(line_end(&only), taken);
+    ferry_service_destroy(service);
+}
+
+PROMISE_BOTH(room, promise_that_is_dropped_while_room_comes_leaves_nothing_behind)
+{
+    enum { ROUNDS = 3000 };
+    ferry_service *service =
+        limited_service((ferry_service_options){.placement = placement, .limit_requests = 1});
+    line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
+    race self = {.is_over = false, .only_drops = true};
+    pthread_t dropper;
+    check_eq(pthread_create(&dropper, NULL, call_off_what_comes, &self), 0);
+    unsigned taken = 0;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        if (try_write(only.stream, 1) == 0)
+            taken++;
+        ferry_promise *room = promise_room(only.stream, 1, 0);
+        ferry_promise_unref(atomic_exchange(&self.contested, ferry_promise_ref(room)));
+        ferry_promise_unref(room);
+    }
+    atomic_store(&self.is_over, true);
+    check_eq(pthread_join(dropper, NULL), 0);
     ferry_promise_unref(atomic_load(&self.contested));
     check_eq(line_end(&only), taken);
     ferry_service_destroy(service);

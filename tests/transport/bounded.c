@@ -62,6 +62,28 @@ PROMISE_BOTH(bounded, queued_memory_is_limited_but_one_large_request_is_taken_al
     close(both.theirs);
 }
 
+/* As by a program that looks after its streams with a short timeout. */
+PROMISE_BOTH(bounded, drain_that_times_out_leaves_nothing_in_the_queue)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_promise *stuck = submit_stuck(stream, both.theirs), *last;
+    for (unsigned i = 0; i < 10; i++)
+        check_eq(ferry_service_drain(service, 5), -ETIMEDOUT);
+    check_eq(ferry_stream_flush(stream, &last), 0);
+    check_eq(ferry_promise_cancel(last), 0); /* once that is through, so are the others */
+    check_eq(outcome(last).error, -ECANCELED);
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(status.queued_requests, 1);
+    ferry_stream_abort(stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
+}
+
 /* ---- waiting for room ------------------------------------------------------------------------ */
 
 static const ferry_request_options without_limit = {.room_timeout_ms = -1};

@@ -79,7 +79,8 @@ FERRY_API int ferry_service_create(const ferry_service_options *options,
 /*
  * Waits until everything that was submitted to any stream of the service before this call has
  * settled, but for reads, which it does not wait for: who knows when the peer sends. Streams stay
- * open, and other threads may go on submitting; where it has to wait it submits a flush.
+ * open, and other threads may go on submitting; where it has to wait it submits a flush, which it takes
+ * back when time is up: so it may be called as often as you like.
  *
  * The calling thread's callbacks run meanwhile, those of what it waited for included. What they
  * submit, a close above all, is waited for as well.

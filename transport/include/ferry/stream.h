@@ -271,7 +271,7 @@ typedef struct ferry_stream_status {
     uint64_t queued_file_bytes; /* of files and other sources, likewise, as far as known */
     uint32_t queued_requests;   /* that have not settled, but for reads */
     uint32_t pending_reads;     /* reads that have not settled */
-    uint64_t received_bytes;    /* taken out of the socket since adoption, for whomever; what is kept
+    uint64_t received_bytes; /* taken out of the socket since adoption, for whomever; what is kept
                                    until somebody takes it, too */
     int error; /* what the request that poisoned the stream failed with; or what its fd said, to a
                   request that failed before its first byte or to a read, when the connection was over:
@@ -455,7 +455,9 @@ FERRY_API void ferry_stream_abort(ferry_stream *stream);
  * promise. Not for callbacks on an owner, where ferry_promise_then is refused: there watermarks tell,
  * or the on_owner of what is queued.
  *
- * Threads: any. Never blocks. Cancel: it settles with -ECANCELED, inside that call already.
+ * Threads: any. Never blocks. Cancel: it settles with -ECANCELED, inside that call already. So it does
+ * when its last reference is given back and nobody is to be called back: whoever asks often, and waits
+ * for a short time only, leaves nothing behind.
  * @param memory_bytes, file_bytes what the request needs.
  * @return 0; -EINVAL, -EOVERFLOW, -ENOMEM, -ECHILD.
  * Outcome: 0; phase queue: -ESHUTDOWN: the stream is closed or shut down; -ECANCELED.
