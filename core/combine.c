@@ -8,6 +8,7 @@
  * other rule does in the end.
  */
 #include "core/derived.h"
+#include "core/sum.h"
 
 #include <errno.h>
 
@@ -44,16 +45,10 @@ static bool wait_for(ferry__derived *derived, size_t index, ferry_promise *promi
 }
 
 /* A program's own results may have any numbers. */
-static uint64_t add(uint64_t one, uint64_t other)
-{
-    uint64_t sum;
-    return __builtin_add_overflow(one, other, &sum) ? UINT64_MAX : sum;
-}
-
 static void count(ferry__derived *derived, const ferry_result *result)
 {
-    derived->sum.sent = add(derived->sum.sent, result->sent);
-    derived->sum.remaining = add(derived->sum.remaining, result->remaining);
+    derived->sum.sent = ferry__sum(derived->sum.sent, result->sent);
+    derived->sum.remaining = ferry__sum(derived->sum.remaining, result->remaining);
 }
 
 /* Succeeds with the bytes of all that was counted, unless something is still to come. */

@@ -77,13 +77,6 @@ static int look_at_stream(const ferry_stream *stream, ferry__cost cost, uint64_t
     return is_full ? -EAGAIN : 0;
 }
 
-static void add_counts(ferry__counts *counts, uint64_t requests, ferry__cost cost)
-{
-    atomic_fetch_add(&counts->requests, requests);
-    atomic_fetch_add(&counts->memory_bytes, cost.memory_bytes);
-    atomic_fetch_add(&counts->source_bytes, cost.source_bytes);
-}
-
 static void take_counts(ferry__counts *counts, uint64_t requests, ferry__cost cost)
 {
     atomic_fetch_sub(&counts->requests, requests);
@@ -241,13 +234,36 @@ void ferry__admission_undo_read(ferry_stream *stream)
     ferry_stream_resume(stream);
 }
 
-void ferry__admission_recount(ferry_stream *stream, uint64_t before, uint64_t now)
+/* Counts in what can be counted. @return how much that is. */
+static uint64_t add_some(_Atomic uint64_t *count, uint64_t more)
 {
-    atomic_fetch_add(&stream->source_bytes, now - before); /* modulo 2^64: may be less */
+    uint64_t before = atomic_load(count), some;
+    do
+        some = more < UINT64_MAX - before ? more : UINT64_MAX - before;
+    while (!atomic_compare_exchange_weak(count, &before, before + some));
+    return some;
+}
+
+static uint64_t count_more(ferry_stream *stream, uint64_t more)
+{
+    _Atomic uint64_t *of_service = &stream->service->counts.source_bytes;
+    if (!stream->service->is_limited)
+        return add_some(&stream->source_bytes, more);
+    uint64_t by_service = add_some(of_service, more);
+    uint64_t by_both = add_some(&stream->source_bytes, by_service);
+    atomic_fetch_sub(of_service, by_service - by_both);
+    return by_both;
+}
+
+uint64_t ferry__admission_recount(ferry_stream *stream, uint64_t before, uint64_t now)
+{
+    if (now > before)
+        return before + count_more(stream, now - before);
+    atomic_fetch_sub(&stream->source_bytes, before - now);
     if (stream->service->is_limited)
-        atomic_fetch_add(&stream->service->counts.source_bytes, now - before);
-    if (now < before)
-        tell_senders(stream);
+        atomic_fetch_sub(&stream->service->counts.source_bytes, before - now);
+    tell_senders(stream);
+    return now;
 }
 
 /* ---- admitting ------------------------------------------------------------------------------- */
@@ -282,7 +298,10 @@ static bool reserve_in_service(ferry_service *service, ferry__cost cost, ferry__
     ferry__counts *counts = &service->counts;
     const ferry_service_options *limits = &service->options;
     if (limited != FERRY__BY_OPTIONS) {
-        add_counts(counts, 1, cost);
+        if (!reserve(&counts->source_bytes, cost.source_bytes, UINT64_MAX, is_too_much_file))
+            return false;
+        atomic_fetch_add(&counts->requests, 1);
+        atomic_fetch_add(&counts->memory_bytes, cost.memory_bytes);
         return true;
     }
     if (exceeds_service(service, cost) ||

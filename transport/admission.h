@@ -91,8 +91,9 @@ void ferry__admission_end_visits(struct ferry_stream *stream, uint32_t visits);
 void ferry__admission_undo(struct ferry_stream *stream, ferry__cost cost);
 void ferry__admission_undo_read(struct ferry_stream *stream);
 
-/* The owner. A source has turned out to be of another length: counts the difference. */
-void ferry__admission_recount(struct ferry_stream *stream, uint64_t before, uint64_t now);
+/* The owner. A source has turned out to be of another length: counts the difference. @return what it is
+ * counted for now: less than that where the counts would go beyond their end. */
+uint64_t ferry__admission_recount(struct ferry_stream *stream, uint64_t before, uint64_t now);
 
 /* Whether submits have to know how many bytes a file has, because they count. */
 bool ferry__admission_counts_files(const struct ferry_stream *stream);

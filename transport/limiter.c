@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "core/sum.h"
 #include "core/thread.h"
 
 #include <assert.h>
@@ -370,8 +371,7 @@ static void withdraw(ferry__allotment *allotment)
 /* What it would take to move so much: what is owed comes first. */
 static uint64_t with_debt(const ferry__allotment *allotment, uint64_t wanted)
 {
-    uint64_t sum;
-    return __builtin_add_overflow(wanted, allotment->debt, &sum) ? UINT64_MAX : sum;
+    return ferry__sum(wanted, allotment->debt);
 }
 
 /* Takes a new place in each line of the chain. */

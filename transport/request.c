@@ -3,6 +3,7 @@
 
 #include "core/clock.h"
 #include "core/hooks.h"
+#include "core/sum.h"
 #include "transport/read.h"
 #include "transport/stream.h"
 
@@ -307,9 +308,9 @@ static uint64_t estimate(const ferry_part parts[], size_t count)
     for (size_t i = 0; i < count; i++) {
         const ferry_part *part = &parts[i];
         if (part->kind == FERRY_PART_FILE)
-            sum += ferry__source_estimate(&part->file);
+            sum = ferry__sum(sum, ferry__source_estimate(&part->file));
         else if (part->kind == FERRY_PART_GENERATE && part->generate_length > 0)
-            sum += (uint64_t)part->generate_length;
+            sum = ferry__sum(sum, (uint64_t)part->generate_length);
     }
     return sum <= INT64_MAX ? sum : INT64_MAX;
 }
@@ -457,8 +458,8 @@ static int add_up_sources(const ferry__request *request, uint64_t *ret_bytes)
 static void recount(ferry__request *request, uint64_t bytes)
 {
     if (bytes != request->cost.source_bytes)
-        ferry__admission_recount(request->stream, request->cost.source_bytes, bytes);
-    request->cost.source_bytes = bytes;
+        request->cost.source_bytes =
+            ferry__admission_recount(request->stream, request->cost.source_bytes, bytes);
 }
 
 int ferry__request_open(ferry__request *request)

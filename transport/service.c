@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "core/sum.h"
 #include "core/thread.h"
 #include "transport/stream.h"
 
@@ -495,7 +496,7 @@ int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_s
         ferry_stream_status status;
         (void)ferry_stream_get_status(stream, &status);
         sum.queued_bytes += status.queued_bytes;
-        sum.queued_file_bytes += status.queued_file_bytes;
+        sum.queued_file_bytes = ferry__sum(sum.queued_file_bytes, status.queued_file_bytes);
         sum.queued_requests += status.queued_requests;
         sum.pending_reads += status.pending_reads;
         sum.streams++;

@@ -3,6 +3,7 @@
  * Watermarks: the owner looks at the level of the queue at the beginning and the end of each turn,
  * and sends a notice to the thread that adopted the stream when it has crossed one.
  */
+#include "core/sum.h"
 #include "core/thread.h"
 #include "transport/carry.h"
 
@@ -58,9 +59,8 @@ void ferry__watermark_deinit(ferry_stream *stream)
 /* Whether the queue is above, with hysteresis. */
 static bool is_above(const ferry_stream *stream)
 {
-    uint64_t memory = atomic_load(&stream->admission) & FERRY__MEMORY_MASK, level;
-    if (__builtin_add_overflow(memory, atomic_load(&stream->source_bytes), &level))
-        level = UINT64_MAX;
+    uint64_t memory = atomic_load(&stream->admission) & FERRY__MEMORY_MASK;
+    uint64_t level = ferry__sum(memory, atomic_load(&stream->source_bytes));
     const ferry_stream_options *options = &stream->settings->options;
     uint64_t high = options->high_watermark_bytes;
     /* The high one counts for both: they may be equal, and a level on them is not to alternate. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <sys/mman.h>
 
 /* ---- limits: a full queue -------------------------------------------------------------------- */
 
@@ -60,6 +61,86 @@ PROMISE_BOTH(bounded, queued_memory_is_limited_but_one_large_request_is_taken_al
     ferry_stream_unref(stream);
     ferry_service_destroy(service);
     close(both.theirs);
+}
+
+static int64_t wait_for_the_word(void *buffer, size_t size, void *arg)
+{
+    (void)buffer;
+    (void)size;
+    return atomic_load((atomic_bool *)arg) ? 0 : -EAGAIN;
+}
+
+static int try_largest(ferry_stream *stream)
+{
+    const ferry_part part = ferry_part_generate(wait_for_the_word, NULL, INT64_MAX, NULL);
+    return ferry_stream_send(stream, &part, 1, NULL, NULL);
+}
+
+/* As large as sizes can be, and what turns out to be so only once it is open. */
+PROMISE_BOTH(bounded, counts_of_files_end_at_the_largest_number)
+{
+    ferry_service *service;
+    const ferry_service_options options = {
+        .placement = placement, .shared_owners = 2, .limit_file_bytes = UINT64_MAX};
+    check_eq(ferry_service_create(&options, &service), 0);
+    pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    ferry_stream *another = stream_adopt(service, other.ours);
+    atomic_bool word = false;
+    const ferry_part gate = ferry_part_generate(wait_for_the_word, &word, FERRY_TO_END, NULL);
+    check_eq(ferry_stream_send(stream, &gate, 1, NULL, NULL), 0);
+    int file = memfd_create("grows", MFD_CLOEXEC);
+    check(file >= 0);
+    const ferry_file grows = ferry_file_fd(file);
+    check_eq(ferry_stream_sendfile(stream, &grows, NULL, NULL), 0);
+    check_eq(try_largest(stream), 0);
+    check_eq(try_largest(stream), 0);
+    check_eq(ftruncate(file, INT64_MAX), 0);
+    atomic_store(&word, true);
+    ferry_stream_resume(stream);
+    wait_readable(both.theirs); /* it is open, and counted */
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check(status.queued_file_bytes == UINT64_MAX);
+    check_eq(try_largest(another), -EAGAIN);
+    ferry_service_status all;
+    check_eq(ferry_service_get_status(service, &all), 0);
+    check(all.queued_file_bytes == UINT64_MAX);
+    ferry_stream_abort(stream);
+    check_eq(close_stream(stream).error, -ECANCELED);
+    check(atomic_load(&service->counts.source_bytes) == 0);
+    ferry_stream_abort(another);
+    ferry_stream_unref(another);
+    ferry_service_destroy(service);
+    close(file);
+    close(both.theirs);
+    close(other.theirs);
+}
+
+/* Each stream counts to the end, and so does their sum. */
+PROMISE_BOTH(bounded, status_of_a_service_adds_up_to_the_largest_number)
+{
+    enum { STREAMS = 3 };
+    ferry_service *service = service_start(placement);
+    ferry_stream *streams[STREAMS];
+    pair pairs[STREAMS];
+    atomic_bool word = false;
+    const ferry_part gate = ferry_part_generate(wait_for_the_word, &word, FERRY_TO_END, NULL);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        pairs[i] = unix_pair(SOCK_STREAM);
+        streams[i] = stream_adopt(service, pairs[i].ours);
+        check_eq(ferry_stream_send(streams[i], &gate, 1, NULL, NULL), 0);
+        check_eq(try_largest(streams[i]), 0);
+    }
+    ferry_service_status all;
+    check_eq(ferry_service_get_status(service, &all), 0);
+    check(all.queued_file_bytes == UINT64_MAX);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        ferry_stream_abort(streams[i]);
+        ferry_stream_unref(streams[i]);
+        close(pairs[i].theirs);
+    }
+    ferry_service_destroy(service);
 }
 
 /* As by a program that looks after its streams with a short timeout. */
