@@ -42,9 +42,11 @@ static int create(ferry_stream *stream, const void *what, const ferry_request_op
 {
     const ferry_read *wanted = what;
     size_t delimiter_length = wanted->mode == FERRY_READ_UNTIL ? wanted->delimiter_length : 0;
-    int error =
-        ferry__request_create_read(stream, &ferry__read_memory, sizeof(reading) + delimiter_length,
-                                   options, home, ret_request);
+    /* One that does not fit is never looked for: so what is copied is no more than the program's own
+     * memory, by which reads that wait are bounded. */
+    size_t copied = delimiter_length <= wanted->size ? delimiter_length : 0;
+    int error = ferry__request_create_read(stream, &ferry__read_memory, sizeof(reading) + copied,
+                                           options, home, ret_request);
     if (error != 0)
         return error;
     reading *self = reading_of(*ret_request);
@@ -54,8 +56,8 @@ static int create(ferry_stream *stream, const void *what, const ferry_request_op
     self->filled = 0;
     self->scanned = 0;
     self->delimiter_length = delimiter_length;
-    if (delimiter_length > 0)
-        memcpy(self->delimiter, wanted->delimiter, delimiter_length);
+    if (copied > 0)
+        memcpy(self->delimiter, wanted->delimiter, copied);
     return 0;
 }
 
@@ -89,7 +91,7 @@ static size_t find_delimiter(const ferry__intake *intake, reading *self)
 {
     const unsigned char *first = ferry__bytes_first(&intake->kept);
     size_t count = ferry__bytes_count(&intake->kept);
-    if (count < self->delimiter_length)
+    if (count < self->delimiter_length || self->delimiter_length > self->size)
         return 0;
     const unsigned char *found = memmem(first + self->scanned, count - self->scanned,
                                         self->delimiter, self->delimiter_length);

@@ -423,7 +423,7 @@ static void *submit_slowly(void *arg)
 {
     static char memory[SLOW];
     slow_submit *self = arg;
-    const ferry_read until = {memory, 1, FERRY_READ_UNTIL, memory, SLOW};
+    const ferry_read until = {memory, SLOW, FERRY_READ_UNTIL, memory, SLOW};
     self->answer = self->is_read
                        ? ferry_stream_read(self->stream, &until, NULL, NULL)
                        : ferry_stream_write(self->stream, memory, SLOW, NULL, &self->promise);

@@ -50,6 +50,29 @@ PROMISE_BOTH(reading, reads_take_the_next_bytes_in_the_order_of_their_submits)
     ferry_service_destroy(service);
 }
 
+/* So reads that wait never hold more than memory that the program has set aside for them. */
+PROMISE_BOTH(reading, delimiter_that_does_not_fit_is_not_kept_and_never_found)
+{
+    enum { LONG = 1 << 20 };
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    char data[8], *delimiter = calloc(LONG, 1);
+    check(delimiter != NULL);
+    wait_until_asleep();
+    long before = bytes_outstanding();
+    ferry_promise *read =
+        submit_read(stream, (ferry_read){data, sizeof data, FERRY_READ_UNTIL, delimiter, LONG});
+    check(bytes_outstanding() - before < LONG);
+    free(delimiter);
+    check_eq(write(both.theirs, "\0\0\0\0\0\0\0\0", sizeof data), sizeof data);
+    ferry_result result = outcome(read);
+    check_eq(result.error, -EMSGSIZE);
+    close(both.theirs);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+}
+
 PROMISE_BOTH(reading, cancelled_read_consumes_nothing)
 {
     ferry_service *service = service_start(placement);

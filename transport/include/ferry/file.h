@@ -31,6 +31,9 @@ FERRY_BEGIN
 
 /*
  * flags: who closes fd. Without either, ferry takes a duplicate at submit: close yours at will.
+ * It has that until the request settles, so as many are open as requests of files are queued: what
+ * bounds them is limit_requests of the stream and its service. Many requests of one file share one fd
+ * by ferry_file_shared.
  *
  * Mind POSIX record locks (fcntl(2), F_SETLK; lockf(3)): a process loses all those that it has on a file
  * as soon as it closes any fd of that file. So ferry drops them when it closes its duplicate, the fd that

@@ -140,7 +140,8 @@ typedef struct ferry_read {
     void *data;  /* memory of yours; may be NULL if size is 0 */
     size_t size; /* bytes of it */
     ferry_read_mode mode;
-    const void *delimiter;   /* FERRY_READ_UNTIL: at least one byte. Copied */
+    const void *delimiter;   /* FERRY_READ_UNTIL: at least one byte. Copied, if it fits
+                                in the memory: else it cannot come */
     size_t delimiter_length; /* likewise */
 } ferry_read;
 

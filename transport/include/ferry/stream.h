@@ -103,7 +103,9 @@ typedef struct ferry_stream_options {
 
     /*
      * Bytes of memory queued at once; 0: 64 MiB; at most 2^39. A single larger request is still taken
-     * when nothing is queued.
+     * when nothing is queued. What a request takes beside its bytes is not counted: about 400 bytes, 50
+     * more for each part, and 300 and its path for each file; nor are fds, one for each file that is
+     * queued by fd, or by a path relative to a dirfd. Of those limit_requests bounds how many there are.
      */
     uint64_t limit_bytes;
 
@@ -271,7 +273,7 @@ typedef struct ferry_stream_status {
     uint64_t queued_file_bytes; /* of files and other sources, likewise, as far as known */
     uint32_t queued_requests;   /* that have not settled, but for reads */
     uint32_t pending_reads;     /* reads that have not settled */
-    uint64_t received_bytes; /* taken out of the socket since adoption, for whomever; what is kept
+    uint64_t received_bytes;    /* taken out of the socket since adoption, for whomever; what is kept
                                    until somebody takes it, too */
     int error; /* what the request that poisoned the stream failed with; or what its fd said, to a
                   request that failed before its first byte or to a read, when the connection was over:
