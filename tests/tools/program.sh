@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # What the program `ferry` promises, tried out on loopback and unix sockets, against itself and
-# against nc and socat. usage: program.sh FERRY
+# against nc and socat. usage: program.sh FERRY FERRY_BENCH
 set -eu
 
 ferry=$(realpath "$1")
+bench=$(realpath "$2")
 # shellcheck source=tests/tools/helpers.sh
 . "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/helpers.sh"
 need_tools nc socat sha256sum
@@ -49,7 +50,6 @@ expect 2 "$ferry" nonsense
 expect 2 "$ferry" --nonsense
 expect 2 "$ferry" send
 expect 2 "$ferry" send small
-expect 2 "$ferry" send --wait=soon small 127.0.0.1:1
 expect 2 "$ferry" recv
 expect 2 "$ferry" recv 127.0.0.1:0
 expect 2 "$ferry" recv 127.0.0.1:0 file another
@@ -75,6 +75,33 @@ for address in nonsense 127.0.0.1 127.0.0.1: ::1:1 '[::1]' '[::1' unix:; do
     [ "$address" = :1 ] || expect 1 "$ferry" serve . --listen "$address"
 done
 ok "bad usage, unreadable addresses"
+
+# Numbers are digits that mean what they say: nobody gets another number than he typed.
+bad=('' ' 1' '1 ' +1 -1 0x1 1e3 1.5 many 18446744073709551617 99999999999999999999)
+for number in "${bad[@]}"; do
+    for option in "send --wait" "demo --threads" "serve --threads" "serve --rate" "serve --max-connections" \
+        "serve --head-timeout" "serve --idle-timeout" "serve --stop-timeout"; do
+        operands=(.)
+        case $option in
+        send*) operands=(small 127.0.0.1:1) ;;
+        demo*) operands=() ;;
+        esac
+        expect 2 "$ferry" "${option% *}" "${option#* }=$number" "${operands[@]}"
+        grep -q -e "${option#* } takes a whole number from" out.log || fail "no clear message for $option=$number"
+    done
+done
+for token in '' 1 1:2:3:4 1:2:3:4: 1:2:3:4:-1 1:2:3:4:+5 '1:2:3:4: 5' ' 1:2:3:4:5' 1:2:3:4:5x 0x1:2:3:4:5 \
+    -1:2:3:4:5 10000000000000000:2:3:4:5 1:2:3:4:9223372036854775808 1:2:3:4:18446744073709551617 1:2:3:4:5:6; do
+    expect 2 "$ferry" send --resume="$token" small 127.0.0.1:1
+    grep -q -e '--resume takes a token' out.log || fail "no clear message for the token $token"
+done
+for option in --rounds --client-threads --slow --sizes --connections; do
+    for number in "${bad[@]}" 0 1G 1,; do
+        expect 2 "$bench" serve "$option" "$number"
+        grep -qF "not a" out.log || fail "no clear message for $option $number"
+    done
+done
+ok "numbers that are none, or too large"
 
 # ---- send to recv --------------------------------------------------------------------------------
 

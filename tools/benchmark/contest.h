@@ -10,6 +10,7 @@
 #ifndef BENCHMARK_CONTEST_H
 #define BENCHMARK_CONTEST_H
 
+#include "list.h"
 #include "peer.h"
 
 #include <stdbool.h>
@@ -26,13 +27,12 @@ typedef struct bench {
     unsigned rounds; /* to be counted, after the warm-up */
     bool quick;      /* an eighth of the work: a look, not a measurement */
 
-    /* What to restrict serve to, as lists with commas; NULL: its own. */
-    const char *sizes;
-    const char *connections;
-    const char *servers;
-
-    unsigned client_threads; /* of serve: how many ask; 0: one for each core */
-    unsigned slow; /* of serve: how many clients more there are that read slowly; 0: none */
+    /* Of serve. */
+    list sizes;              /* of the file, in bytes */
+    list connections;        /* at a time */
+    const char *servers;     /* a list with commas; NULL: all */
+    unsigned client_threads; /* how many ask; 0: one for each core */
+    unsigned slow;           /* how many clients more there are that read slowly; 0: none */
 } bench;
 
 typedef struct entrant {

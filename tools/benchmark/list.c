@@ -1,27 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 #include "list.h"
 
-#include <ctype.h>
+#include "../number.h"
+
 #include <errno.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* @return the number before *ret_end, or 0: there is none, or too large a one to be meant. */
-static size_t parse_value(const char *text, char **ret_end)
+static size_t parse_value(const char *text, const char **ret_end)
 {
-    unsigned long value = isdigit((unsigned char)text[0]) ? strtoul(text, ret_end, 10) : 0;
-    if (value == 0 || value > UINT32_MAX)
+    uint64_t value;
+    const char *end = number_read(text, 10, UINT32_MAX, &value);
+    if (end == NULL)
         return 0;
-    unsigned shift = **ret_end == 'K' ? 10 : **ret_end == 'M' ? 20 : 0;
-    *ret_end += shift > 0 ? 1 : 0;
+    unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : 0;
+    *ret_end = end + (shift > 0 ? 1 : 0);
     return value << shift;
 }
 
 int list_parse(const char *text, size_t most, list *ret_list)
 {
     list result = {.count = 0};
-    for (char *end; result.count < LIST_MOST; text = end + 1) {
+    for (const char *end; result.count < LIST_MOST; text = end + 1) {
         size_t value = parse_value(text, &end);
         if (value == 0 || value > most || (*end != ',' && *end != '\0'))
             break;

@@ -5,8 +5,8 @@
  */
 #include "comparisons.h"
 #include "products.h"
+#include "../number.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,14 +66,20 @@ static _Noreturn void refuse(const char *what, const char *argument)
     exit(USAGE_ERROR);
 }
 
-static unsigned parse_count(const char *text, long most, const char *complaint)
+static unsigned parse_count(const char *text, unsigned most, const char *complaint)
 {
-    char *end;
-    errno = 0;
-    long count = strtol(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || count < 1 || count > most)
+    uint64_t count;
+    if (!number_parse(text, 1, most, &count))
         refuse(complaint, text);
     return (unsigned)count;
+}
+
+static list parse_list(const char *text, size_t most, const char *complaint)
+{
+    list numbers;
+    if (list_parse(text, most, &numbers) != 0)
+        refuse(complaint, text);
+    return numbers;
 }
 
 /* Reads the options; what is left from optind on are names. */
@@ -90,7 +96,10 @@ static bench parse_options(int argc, char *argv[])
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    bench settings = {0};
+    bench settings = {
+        .sizes = {{1 << 10, 16 << 10, 128 << 10, 1 << 20}, 4},
+        .connections = {{1, 64, 1000}, 3},
+    };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case 'r':
@@ -100,10 +109,11 @@ static bench parse_options(int argc, char *argv[])
             settings.quick = true;
             break;
         case 's':
-            settings.sizes = optarg;
+            settings.sizes = parse_list(optarg, MOST_BYTES, "not a list of sizes");
             break;
         case 'c':
-            settings.connections = optarg;
+            settings.connections =
+                parse_list(optarg, MOST_CONNECTIONS, "not a list of connections");
             break;
         case 'v':
             settings.servers = optarg;

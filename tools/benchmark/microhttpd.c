@@ -3,6 +3,8 @@
  * ferry-bench-microhttpd DIRECTORY PORT THREADS: the least program that serves files with GNU
  * libmicrohttpd, on 127.0.0.1, until it is killed. It is there to be compared with.
  */
+#include "../number.h"
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <microhttpd.h>
@@ -55,7 +57,10 @@ static enum MHD_Result handle(void *directory, struct MHD_Connection *connection
 int main(int argc, char *argv[])
 {
     enum { CONNECTIONS = 8192, BACKLOG = 4096 };
-    int directory = argc == 4 ? open(argv[1], O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    uint64_t port, threads;
+    bool is_clear = argc == 4 && number_parse(argv[2], 1, UINT16_MAX, &port) &&
+                    number_parse(argv[3], 1, 1024, &threads);
+    int directory = is_clear ? open(argv[1], O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (directory < 0) {
         (void)fprintf(stderr, "usage: ferry-bench-microhttpd DIRECTORY PORT THREADS\n");
         return EXIT_FAILURE;
@@ -63,13 +68,12 @@ int main(int argc, char *argv[])
     struct sockaddr_in address = {
         .sin_family = AF_INET,
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-        .sin_port = htons((uint16_t)strtoul(argv[2], NULL, 10)),
+        .sin_port = htons((uint16_t)port),
     };
-    unsigned threads = (unsigned)strtoul(argv[3], NULL, 10);
     const struct MHD_Daemon *daemon =
         MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle,
                          &directory, MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_THREAD_POOL_SIZE,
-                         threads, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
+                         (unsigned)threads, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS,
                          MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)BACKLOG, MHD_OPTION_END);
     if (daemon == NULL)
         return EXIT_FAILURE;

@@ -15,6 +15,7 @@
 enum {
     PRODUCTS = 5,
     MOST_ARGUMENTS = 6,
+    MOST_BYTES = 1 << 30,   /* of a file; they are all in memory, too */
     MOST_CONNECTIONS = 4000 /* what the products are told to be ready for, a little rounded */
 };
 

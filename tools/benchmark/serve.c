@@ -28,16 +28,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char DEFAULT_SIZES[] = "1K,16K,128K,1M";
-static const char DEFAULT_CONNECTIONS[] = "1,64,1000";
 enum { DURATION_S = 3, QUICK_DURATION_S = 1 };
-
-enum { MOST_BYTES = 1 << 30 }; /* of a file; they are all in memory, too */
 
 typedef struct serve {
     scratch scratch;
-    list sizes;       /* in bytes */
-    list connections; /* at a time */
+    list sizes;
+    list connections;
     unsigned workers; /* of each server */
     unsigned client_threads;
     char *content; /* each file is a beginning of it */
@@ -74,20 +70,6 @@ static bool are_products(const char *names)
         if (*end == '\0')
             return true;
     }
-}
-
-static int parse_lists(serve *s, const bench *settings)
-{
-    const char *sizes = settings->sizes != NULL ? settings->sizes : DEFAULT_SIZES;
-    const char *connections =
-        settings->connections != NULL ? settings->connections : DEFAULT_CONNECTIONS;
-    if (list_parse(sizes, MOST_BYTES, &s->sizes) != 0)
-        return complain(sizes, -EINVAL);
-    if (list_parse(connections, MOST_CONNECTIONS, &s->connections) != 0)
-        return complain(connections, -EINVAL);
-    if (settings->servers != NULL && !are_products(settings->servers))
-        return complain(settings->servers, -EINVAL);
-    return 0;
 }
 
 /* ---- the files ------------------------------------------------------------------------------- */
@@ -329,11 +311,12 @@ int serve_compare(const bench *settings)
     if (!product_find("wrk", wrk))
         return complain("serve: wrk", -ENOENT);
     s.load.program = wrk;
-    int error = parse_lists(&s, settings);
-    if (error != 0)
-        return error;
+    if (settings->servers != NULL && !are_products(settings->servers))
+        return complain(settings->servers, -EINVAL);
+    s.sizes = settings->sizes;
+    s.connections = settings->connections;
     cores all;
-    error = cores_look(&all);
+    int error = cores_look(&all);
     if (error != 0)
         return complain("serve: the cores", error);
     s.workers = all.count;

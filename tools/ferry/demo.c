@@ -8,6 +8,7 @@
 #include "bare.h"
 #include "commands.h"
 #include "ferried.h"
+#include "option.h"
 #include "units.h"
 
 #include <argp.h>
@@ -66,15 +67,6 @@ static const struct demo_size *parse_size(const char *name, const struct argp_st
     return NULL;
 }
 
-static unsigned parse_threads(const char *text, const struct argp_state *state)
-{
-    char *end;
-    long count = strtol(text, &end, 10);
-    if (end == text || *end != '\0' || count < 1 || count > MOST_THREADS)
-        argp_error(state, "--threads is 1 to %d, not '%s'", MOST_THREADS, text);
-    return (unsigned)count;
-}
-
 static ferry_placement parse_placement(const char *name, const struct argp_state *state)
 {
     if (strcmp(name, "shared") == 0)
@@ -92,7 +84,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         arguments->size = parse_size(arg, state);
         return 0;
     case 't':
-        arguments->threads = parse_threads(arg, state);
+        arguments->threads = (unsigned)option_number("threads", arg, 1, MOST_THREADS, state);
         return 0;
     case 'p':
         arguments->placement = parse_placement(arg, state);

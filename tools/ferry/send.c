@@ -13,7 +13,9 @@
 #include "commands.h"
 #include "descriptors.h"
 #include "interrupt.h"
+#include "option.h"
 #include "progress.h"
+#include "../number.h"
 #include "units.h"
 
 #include <ferry/ferry.h>
@@ -39,11 +41,12 @@ enum {
 /* ---- the command line ------------------------------------------------------------------------ */
 
 struct arguments {
-    char **files;       /* their names, "-" for standard input */
-    size_t count;       /* how many */
-    const char *to;     /* where to connect */
-    int64_t wait_ms;    /* for the receiver to end */
-    const char *resume; /* a token, as text; or NULL */
+    char **files;              /* their names, "-" for standard input */
+    size_t count;              /* how many */
+    const char *to;            /* where to connect */
+    int64_t wait_ms;           /* for the receiver to end */
+    bool resumes;              /* the only file, */
+    ferry_resume_token resume; /* from there on */
 };
 
 static const struct argp_option options[] = {
@@ -73,17 +76,35 @@ static void parse_names(int count, char **names, struct arguments *arguments,
     arguments->files = names;
     arguments->count = (size_t)count - 1;
     arguments->to = names[count - 1];
-    if (arguments->resume != NULL && count != 2)
+    if (arguments->resumes && count != 2)
         argp_error(state, "--resume takes up a single FILE");
 }
 
-static int64_t parse_wait(const char *text, const struct argp_state *state)
+/* What print_token prints, STORED being a number. */
+static bool read_token(const char *text, ferry_resume_token *ret_token)
 {
-    char *end;
-    long seconds = strtol(text, &end, 10);
-    if (end == text || *end != '\0' || seconds < 0 || seconds > LONGEST_WAIT_S)
-        argp_error(state, "--wait takes whole seconds, not '%s'", text);
-    return seconds * INT64_C(1000);
+    enum { FIELDS = 5 };
+    uint64_t fields[FIELDS];
+    for (unsigned i = 0; i < FIELDS; i++) {
+        bool is_last = i == FIELDS - 1;
+        text = number_read(text, is_last ? 10 : 16, is_last ? INT64_MAX : UINT64_MAX, &fields[i]);
+        if (text == NULL || *text++ != (is_last ? '\0' : ':'))
+            return false;
+    }
+    *ret_token = (ferry_resume_token){.device = fields[0],
+                                      .inode = fields[1],
+                                      .size = fields[2],
+                                      .changed_ns = (int64_t)fields[3],
+                                      .offset = (int64_t)fields[4]};
+    return true;
+}
+
+static void parse_token(const char *text, struct arguments *arguments,
+                        const struct argp_state *state)
+{
+    if (!read_token(text, &arguments->resume))
+        argp_error(state, "--resume takes a token with a number of bytes, not '%s'", text);
+    arguments->resumes = true;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -91,10 +112,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct arguments *arguments = state->input;
     switch (key) {
     case 'w':
-        arguments->wait_ms = parse_wait(arg, state);
+        arguments->wait_ms = option_seconds("wait", arg, 0, LONGEST_WAIT_S, state);
         return 0;
     case 'r':
-        arguments->resume = arg;
+        parse_token(arg, arguments, state);
         return 0;
     case ARGP_KEY_ARGS:
         parse_names(state->argc - state->next, state->argv + state->next, arguments, state);
@@ -163,27 +184,12 @@ static void print_token(const char *name, const ferry_resume_token *token)
                   name, token->device, token->inode, token->size, (uint64_t)token->changed_ns);
 }
 
-static bool parse_token(const char *text, ferry_resume_token *ret_token)
-{
-    ferry_resume_token token = {0};
-    uint64_t changed;
-    int end = 0;
-    if (sscanf(text, "%" SCNx64 ":%" SCNx64 ":%" SCNx64 ":%" SCNx64 ":%" SCNd64 "%n", &token.device,
-               &token.inode, &token.size, &changed, &token.offset, &end) != 5 ||
-        text[end] != '\0' || token.offset < 0)
-        return false;
-    token.changed_ns = (int64_t)changed;
-    *ret_token = token;
-    return true;
-}
-
 /* ---- sending --------------------------------------------------------------------------------- */
 
 /* One connection at work. */
 struct voyage {
     const struct arguments *arguments;
-    ferry_stream *stream;             /* NULL: not connected yet */
-    const ferry_resume_token *resume; /* or NULL */
+    ferry_stream *stream; /* NULL: not connected yet */
     struct progress progress;
 };
 
@@ -221,7 +227,7 @@ static bool send_one(struct voyage *voyage, const struct cargo *cargo)
 {
     ferry_file file = ferry_file_fd(cargo->fd);
     file.flags = FERRY_FD_GIVE;
-    file.resume = voyage->resume;
+    file.resume = voyage->arguments->resumes ? &voyage->arguments->resume : NULL;
     ferry_promise *promise;
     ferry_result result;
     int error = ferry_stream_sendfile(voyage->stream, &file, NULL, &promise);
@@ -305,14 +311,6 @@ static int run(const struct arguments *arguments, ferry_service *service,
                const struct cargo cargo[], uint64_t total)
 {
     struct voyage voyage = {.arguments = arguments};
-    ferry_resume_token token;
-    if (arguments->resume != NULL) {
-        if (!parse_token(arguments->resume, &token)) {
-            warnx("--resume: '%s' is no token with a number of bytes", arguments->resume);
-            return EXIT_USAGE;
-        }
-        voyage.resume = &token;
-    }
     int status = connect_to(&voyage, service);
     if (status != EXIT_SUCCESS)
         return status;

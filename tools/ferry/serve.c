@@ -5,6 +5,7 @@
  */
 #include "commands.h"
 #include "interrupt.h"
+#include "option.h"
 #include "serve/dumper.h"
 #include "serve/gate.h"
 #include "serve/server.h"
@@ -73,23 +74,10 @@ static const char doc[] =
     "second signal ends it at once. At SIGUSR1 it tells on standard error what each thread "
     "and each connection is at.";
 
-/* @return a whole number from least to most; or it complains. */
-static uint64_t parse_number(const char *name, const char *text, uint64_t least, uint64_t most,
-                             const struct argp_state *state)
-{
-    char *end;
-    errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || number < least || number > most)
-        argp_error(state, "--%s takes a whole number from %llu to %llu, not '%s'", name,
-                   (unsigned long long)least, (unsigned long long)most, text);
-    return number;
-}
-
 static int64_t parse_seconds(const char *name, const char *text, uint64_t least,
                              const struct argp_state *state)
 {
-    return (int64_t)parse_number(name, text, least, LONGEST_S, state) * 1000;
+    return option_seconds(name, text, least, LONGEST_S, state);
 }
 
 static void add_address(struct arguments *arguments, const char *address,
@@ -115,10 +103,10 @@ static error_t parse_limit(int key, char *arg, struct argp_state *state)
         arguments->stop_ms = parse_seconds("stop-timeout", arg, 0, state);
         return 0;
     case KEY_CONNECTIONS:
-        arguments->limit = (unsigned)parse_number("max-connections", arg, 1, 1000000, state);
+        arguments->limit = (unsigned)option_number("max-connections", arg, 1, 1000000, state);
         return 0;
     case KEY_RATE:
-        server->rate_bytes_per_s = parse_number("rate", arg, 1, UINT64_C(1) << 50, state);
+        server->rate_bytes_per_s = option_number("rate", arg, 1, UINT64_C(1) << 50, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -133,7 +121,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         add_address(arguments, arg, state);
         return 0;
     case 't':
-        arguments->server.owners = (unsigned)parse_number("threads", arg, 1, 1024, state);
+        arguments->server.owners = (unsigned)option_number("threads", arg, 1, 1024, state);
         return 0;
     case 'i':
         arguments->server.site.lists = true;
