@@ -28,23 +28,47 @@ enum {
 static const int64_t SOONEST_RETRY = 10 * FERRY__NS_PER_MS; /* as soon as an fd may be closed */
 static const int64_t LATEST_RETRY = FERRY__NS_PER_S;
 
-/* ---- room within the limit ------------------------------------------------------------------- */
+/* ---- room within the limits ------------------------------------------------------------------ */
 
+static bool count_in(atomic_uint *count, unsigned most)
+{
+    unsigned before = atomic_load(count);
+    do {
+        if (before >= most)
+            return false;
+    } while (!atomic_compare_exchange_weak(count, &before, before + 1));
+    return true;
+}
+
+/* Whether streams are handed over to a thread, which may not run its inbox for long. */
+static bool is_told_by_mail(const ferry_listener *listener)
+{
+    return listener->home != NULL;
+}
+
+static bool is_bounded(const ferry_listener *listener)
+{
+    return listener->options.limit_streams > 0 || is_told_by_mail(listener);
+}
+
+/* Nobody is told of what is undone here: all that is handed over tells of its end. */
 static bool reserve_room(ferry_listener *listener)
 {
-    unsigned before = atomic_load(&listener->streams);
-    do {
-        if (before >= listener->options.limit_streams)
-            return false;
-    } while (!atomic_compare_exchange_weak(&listener->streams, &before, before + 1));
-    return true;
+    unsigned limit = listener->options.limit_streams;
+    if (limit > 0 && !count_in(&listener->streams, limit))
+        return false;
+    if (!is_told_by_mail(listener) || count_in(&listener->handovers, FERRY__MOST_HANDOVERS))
+        return true;
+    if (limit > 0)
+        atomic_fetch_sub(&listener->streams, 1);
+    return false;
 }
 
 /* Counts one more stream in. If there is no room a turn follows when there is. */
 static bool take_room(ferry__acceptor *acceptor)
 {
     ferry_listener *listener = acceptor->listener;
-    if (listener->options.limit_streams == 0 || reserve_room(listener))
+    if (reserve_room(listener))
         return true;
     if (acceptor->waits_for_room)
         return false;
@@ -58,11 +82,9 @@ static bool take_room(ferry__acceptor *acceptor)
     return true;
 }
 
-static void give_room_back(ferry_listener *listener)
+/* After N0: something is not counted any more. */
+static void tell_of_room(ferry_listener *listener)
 {
-    if (listener->options.limit_streams == 0)
-        return;
-    atomic_fetch_sub(&listener->streams, 1); /* N0 */
     for (unsigned i = 0; i < listener->acceptor_count; i++) {
         ferry__acceptor *acceptor = &listener->acceptors[i];
         if (atomic_load(&acceptor->wants_room) && atomic_exchange(&acceptor->wants_room, false))
@@ -70,9 +92,21 @@ static void give_room_back(ferry_listener *listener)
     }
 }
 
+static void give_room_back(ferry_listener *listener)
+{
+    if (!is_bounded(listener))
+        return;
+    if (listener->options.limit_streams > 0)
+        atomic_fetch_sub(&listener->streams, 1); /* N0 */
+    if (is_told_by_mail(listener))
+        atomic_fetch_sub(&listener->handovers, 1); /* N0 */
+    tell_of_room(listener);
+}
+
 void ferry__listener_stream_ended(ferry_listener *listener)
 {
-    give_room_back(listener);
+    atomic_fetch_sub(&listener->streams, 1); /* N0 */
+    tell_of_room(listener);
     ferry__listener_unref(listener);
 }
 
@@ -108,6 +142,10 @@ static void end_handover(void *arg)
     if (given->owner != NULL) {
         ferry__listener_conclude(given->listener);
         ferry__owner_release(given->owner);
+    }
+    if (is_told_by_mail(given->listener)) {
+        atomic_fetch_sub(&given->listener->handovers, 1); /* N0 */
+        tell_of_room(given->listener);
     }
     ferry__listener_unref(given->listener);
     ferry__release(given);
@@ -150,7 +188,7 @@ static void post_handover(ferry__acceptor *acceptor, handover *given, ferry_stre
         .stream = stream,
     };
     atomic_fetch_add(&listener->telling, 1);
-    if (listener->home != NULL)
+    if (is_told_by_mail(listener))
         ferry__inbox_post(listener->home, &given->mail, &acceptor->owner->ringer);
     else
         post_to_owner(given);
@@ -159,7 +197,7 @@ static void post_handover(ferry__acceptor *acceptor, handover *given, ferry_stre
 /* Whether a stream is accepted where on_stream is called: then nothing is posted. */
 static bool is_told_here(const ferry_listener *listener)
 {
-    return listener->home == NULL && !ferry__service_is_dedicated(listener->service);
+    return !is_told_by_mail(listener) && !ferry__service_is_dedicated(listener->service);
 }
 
 static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer,

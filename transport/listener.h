@@ -36,6 +36,10 @@
 
 #include <ferry/listen.h>
 
+/* Streams on their way to the listening thread, at most: several times what comes while a thread with an
+ * event loop is at something else; and few, in fds and memory, where it is for long. */
+#define FERRY__MOST_HANDOVERS 256u
+
 /* One binding of a listener's on one owner. */
 typedef struct ferry__acceptor {
     /* Any thread. */
@@ -74,6 +78,7 @@ struct ferry_listener {
     atomic_uint telling; /* what may still call on_stream: accepting, as one, and each stream on its
                               way there */
     atomic_uint streams; /* accepted and not ended; kept where there is a limit */
+    atomic_uint handovers; /* on their way to home's thread; kept where there is one */
     atomic_bool is_closing;
     atomic_bool is_short;     /* of fds or memory, and the log was told */
     ferry_promise closed;     /* keeps this memory as well */

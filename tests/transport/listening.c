@@ -1161,6 +1161,77 @@ PROMISE_BOTH(listening, limit_of_streams_makes_connections_wait_until_one_has_en
     ferry_service_destroy(service);
 }
 
+static void count_told(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener;
+    (void)stream;
+    ++*(unsigned *)arg;
+}
+
+/* More clients than the listening thread is told of at once. */
+static void dial_many(const ferry_listener *listener, int clients[], unsigned count)
+{
+    struct rlimit limit;
+    check_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    check_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (unsigned i = 0; i < count; i++)
+        clients[i] = dial(listener);
+}
+
+static void check_open(ferry_service *service, unsigned count)
+{
+    ferry_service_status status;
+    wait_until_asleep();
+    check_eq(ferry_service_get_status(service, &status), 0);
+    check_eq(status.streams, count);
+}
+
+PROMISE_BOTH(bounded, connections_wait_in_the_kernel_while_the_listening_thread_is_elsewhere)
+{
+    enum { CLIENTS = FERRY__MOST_HANDOVERS + 40 };
+    ferry_service *service = service_start(placement);
+    unsigned told = 0;
+    ferry_listener *listener =
+        listen_with(service, at_path(),
+                    (ferry_listen_options){.on_stream = count_told, .on_stream_arg = &told});
+    int clients[CLIENTS];
+    dial_many(listener, clients, CLIENTS);
+    check_open(service, FERRY__MOST_HANDOVERS);
+    while (told < CLIENTS)
+        (void)ferry_inbox_run(-1);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        char byte;
+        check_eq(read(clients[i], &byte, 1), 0); /* nobody has kept it */
+        close(clients[i]);
+    }
+    close_listener(listener);
+    ferry_service_destroy(service);
+}
+
+/* What it has accepted by then is told of, or closed with the thread; the rest is the kernel's. */
+PROMISE_BOTH(bounded, listener_that_waits_for_its_thread_can_be_closed)
+{
+    enum { CLIENTS = FERRY__MOST_HANDOVERS + 1 };
+    ferry_service *service = service_start(placement);
+    unsigned told = 0;
+    ferry_listener *listener =
+        listen_with(service, at_path(),
+                    (ferry_listen_options){.on_stream = count_told, .on_stream_arg = &told});
+    int clients[CLIENTS];
+    dial_many(listener, clients, CLIENTS);
+    check_open(service, FERRY__MOST_HANDOVERS);
+    ferry_promise *closed;
+    check_eq(ferry_listener_close(listener, &closed), 0);
+    ferry_listener_unref(listener);
+    check_eq(outcome(closed).error, 0);
+    while (told < FERRY__MOST_HANDOVERS)
+        (void)ferry_inbox_run(-1);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        close(clients[i]);
+    ferry_service_destroy(service);
+}
+
 PROMISE_BOTH(listening, listener_at_its_limit_can_be_closed)
 {
     ferry_service *service = service_start(placement);

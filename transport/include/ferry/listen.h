@@ -51,6 +51,8 @@ typedef struct ferry_listen_options {
      * Where on_stream is called: on the accepted stream's owner, with no detour over another
      * thread; else on the thread that listens, when that runs its inbox. If that thread has ended
      * the streams are closed, and the log hook is told. Always on the owner if an owner listens.
+     * At most 256 streams are on their way to a thread: while it does not run its inbox accepting
+     * pauses, and further connections wait in the kernel's backlog.
      */
     bool on_owner;
 
