@@ -7,6 +7,9 @@
  * ferry_inbox_run, awaits a promise of its own, or awaits several. A thread with an event loop watches
  * ferry_inbox_fd for readability and calls ferry_inbox_run(0) when it is readable.
  *
+ * What waits for a thread that does not run its inbox is kept for it: one record for each callback and
+ * promise of others that it has made itself. What others send it is bounded (<ferry/listen.h>).
+ *
  * A thread that ends (by returning or pthread_exit; exit(3) ends no thread in order) with callbacks
  * still to come loses them (the log hook is told, once a callback); the outcomes themselves stay
  * available to ferry_promise_await elsewhere.

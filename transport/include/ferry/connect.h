@@ -41,6 +41,10 @@ typedef struct ferry_connect_options {
  * but ferry_service_destroy waits for getaddrinfo(3) to return. A unix socket whose backlog is full
  * is tried again and again.
  *
+ * Nothing but the system bounds how many are under way, and what it refuses is an outcome: each has a
+ * few KB, a socket for each address that it tries at once, and that thread. A promise that is dropped
+ * ends none of this. ferry_promise_map has so many at once as you like.
+ *
  * Threads: any. Never blocks. Borrows: address and options, during this call. Takes: the fd of
  * fd:N, unless it is refused; it is close-on-exec from then on, and closed if the outcome is a
  * failure.
