@@ -17,12 +17,12 @@ enum {
 
 int ferry__poller_open(ferry__poller *poller, int wake_fd, ferry__calls *calls)
 {
-    int epoll_fd = calls->epoll_create(calls);
+    int epoll_fd = (int)TEMP_FAILURE_RETRY(calls->epoll_create(calls));
     if (epoll_fd < 0)
         return -errno;
     /* Edge-triggered, and never read: each ring is a new edge. */
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
-    if (calls->epoll_ctl(calls, epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) < 0) {
+    if (TEMP_FAILURE_RETRY(calls->epoll_ctl(calls, epoll_fd, EPOLL_CTL_ADD, wake_fd, &event)) < 0) {
         int error = -errno;
         (void)ferry__close(epoll_fd);
         return error;

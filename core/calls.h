@@ -7,7 +7,7 @@
  *
  * A table's functions get it as their first argument, so that it may carry state behind it. They
  * answer as the system call does: -1 and errno; only start_thread, as pthread_create(3), answers a
- * positive errno. None retries: EINTR shows.
+ * positive errno. None retries: EINTR shows, and whoever calls makes the call again.
  *
  * What only looks, sets options or closes (lseek, getsockopt, shutdown, close) is not in it: none
  * of them can leave anything half done.

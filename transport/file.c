@@ -26,7 +26,7 @@ int ferry__file_check_range(int64_t offset, int64_t length)
 
 int ferry__file_duplicate(int fd, ferry__calls *calls)
 {
-    int copy = calls->duplicate(calls, fd);
+    int copy = (int)TEMP_FAILURE_RETRY(calls->duplicate(calls, fd));
     return copy >= 0 ? copy : -errno;
 }
 

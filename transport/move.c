@@ -230,7 +230,7 @@ static ferry__move splice_pipe(ferry__sink *sink, ferry__part *part, size_t chun
 /* From a socket into the pipe of ours, if that is empty. @return as splice(2); negative errno. */
 static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *calls)
 {
-    if (source->pipe[0] < 0 && calls->pipe(calls, source->pipe) < 0)
+    if (source->pipe[0] < 0 && TEMP_FAILURE_RETRY(calls->pipe(calls, source->pipe)) < 0)
         return -errno;
     ssize_t count;
     do

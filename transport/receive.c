@@ -255,7 +255,7 @@ static int make_pipe(storing *self, size_t wanted, ferry__calls *calls)
 {
     if (self->pipe[0] >= 0)
         return 0;
-    if (calls->pipe(calls, self->pipe) < 0)
+    if (TEMP_FAILURE_RETRY(calls->pipe(calls, self->pipe)) < 0)
         return -errno;
     if (wanted > SMALL_PIPE_BYTES) /* fewer calls; where it is not granted, more of them */
         (void)fcntl(self->pipe[1], F_SETPIPE_SZ, PIPE_BYTES);

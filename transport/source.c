@@ -235,7 +235,7 @@ static int find_file(ferry__source *source, ferry__calls *calls, struct stat *st
             return fd;
         source->fd = fd;
     }
-    if (calls->fstat(calls, source->fd, status) < 0)
+    if (TEMP_FAILURE_RETRY(calls->fstat(calls, source->fd, status)) < 0)
         return -errno;
     if (S_ISDIR(status->st_mode))
         return -EISDIR;
@@ -404,7 +404,7 @@ ssize_t ferry__source_fill(ferry__source *source, size_t size, ferry__calls *cal
 int ferry__source_check_growth(ferry__source *source, ferry__calls *calls)
 {
     struct stat status;
-    if (calls->fstat(calls, source->fd, &status) < 0)
+    if (TEMP_FAILURE_RETRY(calls->fstat(calls, source->fd, &status)) < 0)
         return -errno;
     return status.st_size < source->offset ? -ENODATA : 0;
 }
@@ -414,7 +414,7 @@ int ferry__source_check_stable(const ferry__source *source, ferry__calls *calls)
     if ((source->flags & FERRY_FILE_STABLE) == 0)
         return 0;
     struct stat status;
-    if (calls->fstat(calls, source->fd, &status) < 0)
+    if (TEMP_FAILURE_RETRY(calls->fstat(calls, source->fd, &status)) < 0)
         return -errno;
     ferry__source now = *source;
     identify(&now, &status);

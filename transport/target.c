@@ -89,7 +89,7 @@ int ferry__target_open(ferry__target *target, ferry__calls *calls)
     if (error != 0)
         return error;
     struct stat status;
-    if (calls->fstat(calls, target->fd, &status) < 0)
+    if (TEMP_FAILURE_RETRY(calls->fstat(calls, target->fd, &status)) < 0)
         return -errno;
     if (S_ISDIR(status.st_mode))
         return -EISDIR;

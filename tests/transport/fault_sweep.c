@@ -122,6 +122,12 @@ static void tell(told *all, const void *bytes, uint64_t count)
     all->count += count;
 }
 
+/* Of a call that is made again: nothing comes of it. */
+static bool is_interruption(const ferry_fault *fault)
+{
+    return fault->error == EINTR && fault->call != FERRY_CALL_ANY;
+}
+
 static void check_item(const item *one, const ferry_result *result, const ferry_fault *fault,
                        ferry_framing framing, told *all)
 {
@@ -131,6 +137,8 @@ static void check_item(const item *one, const ferry_result *result, const ferry_
     /* Where the length is not known, a source that seems to end has ended. */
     if (result->error == 0 && !(one->is_open_ended && fault->effect == FERRY_FAULT_EOF))
         check_eq(result->sent, one->planned);
+    if (is_interruption(fault))
+        check_eq(result->error, 0);
     if (result->sent > 0)
         check_eq(result->stream_offset, all->count); /* contiguous, padding included */
     tell(all, one->bytes, result->sent);
@@ -253,5 +261,20 @@ PROMISE_BOTH(fault_sweep, every_fault_at_every_call_keeps_all_promises_with_ever
     }
     (void)fprintf(stderr, "fault sweep: %llu faults injected\n", (unsigned long long)injected);
     check(injected > 2000);
+    file_remove(&file);
+}
+
+PROMISE_BOTH(fault_sweep, every_call_that_is_interrupted_is_made_again)
+{
+    file = file_make(SIZE, 7);
+    fill_content(content, SIZE, 7, 0);
+    for (ferry_fault_call call = FERRY_CALL_WRITE; call <= FERRY_CALL_POLL; call++) {
+        uint64_t injected = 1;
+        for (uint64_t k = 1; injected > 0; k++) {
+            ferry_fault fault = {call, k, 3, FERRY_FAULT_ERROR, EINTR};
+            injected = 0;
+            (void)run_once(placement, FERRY_FRAMING_POISON, &fault, &injected);
+        }
+    }
     file_remove(&file);
 }

@@ -755,6 +755,8 @@ static uint64_t receive_with(ferry_placement placement, const ferry_fault *fault
         ferry_promise *promise;
         if (ferry_stream_receive(stream, &file, NULL, &promise) == 0) {
             ferry_result result = outcome(promise);
+            if (fault->error == EINTR && fault->call != FERRY_CALL_ANY)
+                check_eq(result.error, 0);
             check_eq(result.sent, size_in(&where, names[i]));
             check_content(&where, names[i], 0, 22, position, result.sent);
             if (result.sent > 0)
@@ -814,4 +816,14 @@ PROMISE_BOTH(receiving, every_fault_at_every_call_leaves_a_true_prefix_when_spli
 PROMISE_BOTH(receiving, every_fault_at_every_call_leaves_a_true_prefix_when_copied)
 {
     sweep(placement, O_APPEND);
+}
+
+PROMISE_BOTH(receiving, every_call_that_is_interrupted_is_made_again)
+{
+    for (ferry_fault_call call = FERRY_CALL_WRITE; call <= FERRY_CALL_POLL; call++) {
+        for (uint64_t k = 1; k <= 12; k++) {
+            const ferry_fault fault = {call, k, 3, FERRY_FAULT_ERROR, EINTR};
+            (void)receive_with(placement, &fault, k % 2 == 0 ? O_APPEND : 0);
+        }
+    }
 }

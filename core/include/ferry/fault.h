@@ -57,7 +57,9 @@ typedef enum ferry_fault_call {
 typedef enum ferry_fault_effect {
     /*
      * The call fails with error, and is not made. Any call. EAGAIN and EINTR are answered although
-     * the fd is ready: the call is soon made again, with the next number.
+     * the fd is ready: the call is soon made again, with the next number; so do not script them for
+     * ever. They are failures as any other of starting a thread, and EAGAIN is of fstat(2), pipe2(2),
+     * epoll_create1(2) and of duplicating an fd, none of which waits for anything.
      */
     FERRY_FAULT_ERROR,
 

@@ -116,8 +116,8 @@ typedef struct ferry_stream_options {
     uint64_t limit_file_bytes;
 
     /*
-     * Watermarks of the queue, memory and files together; the low one is at most the high one.
-     * on_watermark may be NULL: nobody is told. It runs on the thread that adopts the stream, when
+     * Watermarks of the queue, memory and files together; the low one is at most the high one, and
+     * the high one is not 0 where there is an on_watermark. That may be NULL: nobody is told. It runs on the thread that adopts the stream, when
      * that runs its inbox; on an owner, if one adopts it.
      */
     uint64_t high_watermark_bytes;
@@ -273,7 +273,7 @@ typedef struct ferry_stream_status {
     uint64_t queued_file_bytes; /* of files and other sources, likewise, as far as known */
     uint32_t queued_requests;   /* that have not settled, but for reads */
     uint32_t pending_reads;     /* reads that have not settled */
-    uint64_t received_bytes;    /* taken out of the socket since adoption, for whomever; what is kept
+    uint64_t received_bytes; /* taken out of the socket since adoption, for whomever; what is kept
                                    until somebody takes it, too */
     int error; /* what the request that poisoned the stream failed with; or what its fd said, to a
                   request that failed before its first byte or to a read, when the connection was over:
