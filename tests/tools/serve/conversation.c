@@ -25,6 +25,7 @@ struct conversation {
 #define HOST       "Host: h\r\n"
 #define GET(path)  "GET " path " HTTP/1.1\r\n" HOST
 #define END        "\r\n"
+#define CHUNKED    "Transfer-Encoding: chunked\r\n\r\n"
 #define A          GET("/a") END
 
 /* ---- the server and its client --------------------------------------------------------------- */
@@ -193,11 +194,19 @@ PROMISE(conversation, messages_end_where_they_say_and_nowhere_else)
          {400},
          true,
          NULL},
-        {SAID(GET("/a") "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" A), {411}, true, NULL},
-        {SAID(GET("/a") "Transfer-Encoding: chunked\r\n\r\n1;x=\"\n\"\r\na\r\n0\r\nX: y\r\n\r\n"),
-         {411},
-         true,
+        {SAID(GET("/a") CHUNKED "0\r\n\r\n" A), {200, 200}, false, NULL},
+        {SAID(GET("/a") CHUNKED "3;x=\"y\"\r\nGET\r\n0\r\nHost: i\r\n\r\n" A),
+         {200, 200},
+         false,
          NULL},
+        {SAID("POST /a HTTP/1.1\r\n" HOST CHUNKED "1\r\na\r\n0\r\n\r\n" A),
+         {405, 200},
+         false,
+         NULL},
+        {SAID(GET("/a") CHUNKED "1\r\na\r\n"), {0}, false, NULL},
+        {SAID(GET("/a") CHUNKED "1;x=\"\n\"\r\na\r\n0\r\n\r\n" A), {400}, true, NULL},
+        {SAID(GET("/a") CHUNKED "ffffffffffffffff0\r\n" A), {413}, true, NULL},
+        {SAID(GET("/a") "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" A), {501}, true, NULL},
         {SAID(GET("/a") "Transfer-Encoding: xchunked\r\n\r\n" A), {400}, true, NULL},
         {SAID("GET /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), {400}, true, NULL},
         {SAID("POST /a HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc" A),

@@ -11,6 +11,7 @@
 #include "tools/ferry/serve/request.h"
 #include "tools/ferry/serve/target.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +101,31 @@ static void check_bytes(const char *at, const char *end)
     }
 }
 
+/* Behind a line that it must have. */
+static const char *skip_line(const char *at, const char *end)
+{
+    const char *line_end = memmem(at, (size_t)(end - at), "\r\n", 2);
+    check(line_end != NULL);
+    return line_end + 2;
+}
+
+/* A chunk's size and its data end in a line's end each; what follows them in an empty line. */
+static void check_chunks(const char *at, const char *end)
+{
+    unsigned long size = 1;
+    while (size > 0) {
+        const char *data = skip_line(at, end);
+        check(isxdigit((unsigned char)*at));
+        size = strtoul(at, NULL, 16);
+        check(size < (unsigned long)(end - data));
+        at = size > 0 ? data + size + 2 : data;
+        check(size == 0 || memcmp(data + size, "\r\n", 2) == 0);
+    }
+    while (memcmp(at, "\r\n", 2) != 0)
+        at = skip_line(at, end);
+    check(at + 2 == end);
+}
+
 static void check_lines(const struct request *request)
 {
     struct other other = {0};
@@ -113,8 +139,11 @@ static void check_lines(const struct request *request)
         read_line(&other, line, memmem(line, (size_t)(end - line), "\r\n", 2));
     check(line + 2 == end && memcmp(line, "\r\n", 2) == 0);
     check(other.hosts == 1 || (other.hosts == 0 && !request->is_1_1));
-    check(other.encodings == 0 && other.lengths <= 1);
-    check(request->length == request->head.length + other.length);
+    check(other.encodings + other.lengths <= 1);
+    if (other.encodings > 0)
+        check_chunks(end, request->data + request->length);
+    else
+        check(request->length == request->head.length + other.length);
 }
 
 /* ---- a connection ---------------------------------------------------------------------------- */

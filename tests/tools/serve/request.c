@@ -229,11 +229,39 @@ PROMISE(request, large_body_is_413_at_once)
     check_eq(feed("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 16384\r\n\r\n"), REQUEST_PARTIAL);
 }
 
-PROMISE(request, body_without_a_length_is_411)
+PROMISE(request, body_in_chunks_is_skipped)
 {
-    check_refused(get_with("Transfer-Encoding: chunked\r\n"), 411);
-    check_refused(get_with("Transfer-Encoding: gzip, chunked\r\n"), 411);
-    check_refused("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", 405);
+    static const char head[] =
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \tChunked \r\n\r\n";
+    static const char *const bodies[] = {"0\r\n\r\n",
+                                         "2;x=\"y\"\r\nab\r\n01\r\n\n\r\n0\r\nHost: i\r\n\r\n"};
+    char text[256];
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        snprintf(text, sizeof text, "%s%sGET ", head, bodies[i]);
+        check_whole(text, strlen(head) + strlen(bodies[i]));
+        check_is(request_get(&request, REQUEST_HOST), "h");
+    }
+    check_eq(feed(head), REQUEST_PARTIAL);
+}
+
+PROMISE(request, chunks_that_are_malformed_are_400)
+{
+    check_refused(get_with("Transfer-Encoding: chunked\r\n\r\n1\na\r\n0\r\n\r\n"), 400);
+    check_refused(get_with("Transfer-Encoding: chunked\r\n\r\n0\r\nA : b\r\n"), 400);
+}
+
+PROMISE(request, chunks_that_are_too_long_are_413_at_once)
+{
+    static const char another[] =
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4001\r\n";
+    check_refused(get_with("Transfer-Encoding: chunked\r\n\r\n4001\r\n"), 413);
+    check_refused(another, 405); /* what is wrong in general */
+}
+
+PROMISE(request, coding_that_is_not_known_is_501)
+{
+    check_refused(get_with("Transfer-Encoding: gzip, chunked\r\n"), 501);
+    check_refused(get_with("Transfer-Encoding: identity,\tchunked\r\n"), 501);
 }
 
 PROMISE(request, body_that_is_not_wanted_is_405_where_it_would_be_waited_for)
@@ -249,6 +277,9 @@ PROMISE(request, client_that_awaits_a_continue_is_noticed)
     static const char text[] = "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n"
                                "Expect: 100-Continue\r\n\r\n";
     check_eq(feed(text), REQUEST_PARTIAL);
+    check(request_awaits_continue(&request));
+    check_eq(feed(get_with("Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n")),
+             REQUEST_PARTIAL);
     check(request_awaits_continue(&request));
     check_eq(feed("GET / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"),
              REQUEST_PARTIAL);

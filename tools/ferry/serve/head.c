@@ -75,6 +75,11 @@ void head_begin(struct request_head *head)
     *head = (struct request_head){.state = HEAD_BEFORE};
 }
 
+void head_begin_trailer(struct request_head *head)
+{
+    *head = (struct request_head){.state = HEAD_LINE};
+}
+
 static void refuse(struct request_head *head, int status)
 {
     head->state = HEAD_REFUSED;

@@ -58,6 +58,9 @@ struct head_field {
 /* Begins a head. */
 void head_begin(struct request_head *head);
 
+/* Begins what follows a chunked body: fields as in a head, and its end, without a request line. */
+void head_begin_trailer(struct request_head *head);
+
 /* Goes on with a head. @param data all of its bytes so far, and what follows it perhaps. */
 void head_scan(struct request_head *head, const char *data, size_t length);
 

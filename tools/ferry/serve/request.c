@@ -133,30 +133,42 @@ static bool read_length(struct slice text, uint64_t *ret_length)
     return text.length > 0;
 }
 
-/* @return whether chunked is the last of its codings, and no other of them. */
-static bool ends_chunked(struct slice codings)
+/* @param ret_count how many codings there are. @return whether chunked is the last of them, and no
+ * other. */
+static bool ends_chunked(struct slice codings, int *ret_count)
 {
     struct slice coding = {.at = NULL};
     bool is_chunked = false;
-    while (!is_chunked && slice_take_element(&codings, &coding))
+    *ret_count = 0;
+    for (; !is_chunked && slice_take_element(&codings, &coding); ++*ret_count)
         is_chunked = slice_is(coding, "chunked");
     return is_chunked && !slice_take_element(&codings, &coding);
 }
 
+/* What is not chunked, or in HTTP/1.0, has no end that all agree on. */
+static int check_codings(const struct request *request, const struct parsed_head *parsed)
+{
+    int count;
+    bool is_chunked = request->is_1_1 && parsed->is_chunked &&
+                      ends_chunked(request_get(request, REQUEST_TRANSFER_ENCODING), &count);
+    return !is_chunked ? 400 : count > 1 ? 501 : 0;
+}
+
 /* Where the body ends must not be open to debate (RFC 9112, 6.3). Both readers are asked. */
-static bool is_framed(const struct request *request, const struct parsed_head *parsed)
+static int check_framing(const struct request *request, const struct parsed_head *parsed)
 {
     uint32_t lengths = request->counts[REQUEST_CONTENT_LENGTH];
     uint32_t encodings = request->counts[REQUEST_TRANSFER_ENCODING];
     uint64_t length = 0;
     if (lengths + encodings > 1 || parsed->has_length != (lengths == 1) ||
         parsed->has_encoding != (encodings == 1))
-        return false;
+        return 400;
     if (encodings == 1)
-        return request->is_1_1 && parsed->is_chunked &&
-               ends_chunked(request_get(request, REQUEST_TRANSFER_ENCODING));
-    return lengths == 0 || (read_length(request_get(request, REQUEST_CONTENT_LENGTH), &length) &&
-                            length == parsed->length);
+        return check_codings(request, parsed);
+    bool is_known =
+        lengths == 0 || (read_length(request_get(request, REQUEST_CONTENT_LENGTH), &length) &&
+                         length == parsed->length);
+    return is_known ? 0 : 400;
 }
 
 static bool expects_continue(const struct request *request)
@@ -169,10 +181,19 @@ static int check_body(const struct request *request, const struct parsed_head *p
 {
     if (!parsed->has_encoding && parsed->length == 0)
         return 0;
-    bool is_short = !parsed->has_encoding && parsed->length <= REQUEST_BODY_BYTES;
-    if (parsed->method == REQUEST_ANOTHER && (!is_short || expects_continue(request)))
+    bool is_long = parsed->length > REQUEST_BODY_BYTES;
+    if (parsed->method == REQUEST_ANOTHER && (is_long || expects_continue(request)))
         return 405;
-    return is_short ? 0 : parsed->has_encoding ? 411 : 413;
+    return is_long ? 413 : 0;
+}
+
+/* Goes on with chunks. @return 0, or the status to answer: as above. */
+static int read_chunks(struct request *request, size_t length)
+{
+    struct chunks *chunks = &request->chunks;
+    chunks_scan(chunks, request->data + request->head.length, length - request->head.length);
+    bool is_long = chunks->status == 413;
+    return is_long && request_is(request, REQUEST_ANOTHER) ? 405 : chunks->status;
 }
 
 /* ---- the head -------------------------------------------------------------------------------- */
@@ -189,13 +210,15 @@ static int read_head(struct request *request)
     request->method = parsed.method;
     keep_fields(request);
     request->keeps_alive = keeps_alive(request);
-    status = is_framed(request, &parsed) ? check_host(request) : 400;
+    status = check_framing(request, &parsed);
+    if (status == 0)
+        status = check_host(request);
     if (status == 0)
         status = check_expectations(request);
     if (status == 0)
         status = check_body(request, &parsed);
     request->body = status == 0 ? (uint32_t)parsed.length : 0;
-    request->length = request->head.length + request->body;
+    request->is_chunked = parsed.has_encoding;
     request->has_head = status == 0;
     return status;
 }
@@ -213,6 +236,20 @@ void request_begin(struct request *request)
 {
     memset(request, 0, sizeof *request);
     head_begin(&request->head);
+    chunks_begin(&request->chunks);
+}
+
+/* @return whether it is there. */
+static bool read_body(struct request *request, size_t length)
+{
+    if (!request->is_chunked) {
+        request->length = request->head.length + request->body;
+        return length >= request->length;
+    }
+    request->status = read_chunks(request, length);
+    request->body = request->chunks.length;
+    request->length = request->head.length + request->body;
+    return request->chunks.state == CHUNKS_WHOLE;
 }
 
 enum request_state request_feed(struct request *request, const char *data, size_t length)
@@ -224,16 +261,16 @@ enum request_state request_feed(struct request *request, const char *data, size_
         request->status = read_head(request);
     else if (head->state == HEAD_REFUSED)
         request->status = read_refused(request);
-    if (request->status != 0)
-        return REQUEST_BAD;
-    return request->has_head && length >= request->length ? REQUEST_WHOLE : REQUEST_PARTIAL;
+    bool is_whole = request->has_head && request->status == 0 && read_body(request, length);
+    return request->status != 0 ? REQUEST_BAD : is_whole ? REQUEST_WHOLE : REQUEST_PARTIAL;
 }
 
 /* ---- what is known of it --------------------------------------------------------------------- */
 
 bool request_awaits_continue(const struct request *request)
 {
-    return request->has_head && request->body > 0 && expects_continue(request);
+    return request->has_head && (request->is_chunked || request->body > 0) &&
+           expects_continue(request);
 }
 
 struct slice request_target(const struct request *request)

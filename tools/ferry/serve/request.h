@@ -5,8 +5,8 @@
  * Its lines are found twice, by head.h and by llhttp (parser.h), and must be the same. What they
  * mean is decided here, and by what is refused no proxy in front can be led astray (RFC 9112, 6.3):
  * two lengths, a length and a Transfer-Encoding, a length that is no number, an encoding whose end
- * is not chunked, or in HTTP/1.0; a missing, repeated or malformed Host. A body that is chunked is
- * understood, but not wanted: 411.
+ * is not chunked, or in HTTP/1.0; a missing, repeated or malformed Host. Of encodings it knows chunked
+ * alone: 501 with another one before.
  *
  * Nothing is copied. Whoever reads keeps the request's bytes in one piece until it is whole, body
  * included, and feeds it again when more have come. That bounds a request by what the reader keeps,
@@ -16,13 +16,14 @@
 #ifndef TOOLS_FERRY_SERVE_REQUEST_H
 #define TOOLS_FERRY_SERVE_REQUEST_H
 
+#include "chunks.h"
 #include "head.h"
 #include "parser.h"
 
 enum {
     REQUEST_TARGET_BYTES = HEAD_MOST_TARGET_BYTES,
     REQUEST_HEAD_BYTES = HEAD_MOST_BYTES,
-    REQUEST_BODY_BYTES = 16 * 1024 /* a longer one: 413 */
+    REQUEST_BODY_BYTES = CHUNKS_MOST_BYTES /* a longer one: 413 */
 };
 
 /* The fields that somebody asks for. */
@@ -59,13 +60,15 @@ struct request_piece {
 struct request {
     struct request_head head;                    /* its lines, as far as they have come */
     const char *data;                            /* the request's first byte, at the last feed */
-    uint32_t length;                             /* of all of it, once its head is whole */
-    uint32_t body;                               /* bytes of its body, once its head is whole */
+    struct chunks chunks;                        /* its body, if it is chunked */
+    uint32_t length;                             /* of all of it, once it is whole */
+    uint32_t body;                               /* bytes of its body, as far as they are known */
     enum request_method method;                  /* of a refused one: whether it is HEAD */
     struct request_piece fields[REQUEST_FIELDS]; /* each one's value, of several the first */
     uint32_t counts[REQUEST_FIELDS];             /* how often each came */
     bool is_1_1;                                 /* of HTTP/1.1, not 1.0 */
     bool keeps_alive;                            /* the connection is to stay open */
+    bool is_chunked;                             /* its body comes in chunks */
     bool has_head;                               /* its head is whole, and nothing wrong with it */
     int status;                                  /* of a bad one: what to answer; else 0 */
 };
