@@ -66,7 +66,8 @@ PROMISE(text, query_stays_as_it_is_but_for_what_no_url_has)
 {
     char buffer[128];
     struct text text = text_in(buffer, sizeof buffer);
-    static const char query[] = "?a=%C3%A9&b=\xc3\xa9\"|+/#\r\n \x7f";
+    static const char query[] = "?a=%C3%A9&b=\xc3\xa9\"|+/#\r\n \x7f<>[]{}\\^`-._~!$'()*,;:@?";
     text_add_query(&text, query, sizeof query - 1);
-    check_text(&text, "?a=%C3%A9&b=%C3%A9\"|+/#%0D%0A%20%7F");
+    check_text(&text, "?a=%C3%A9&b=%C3%A9%22%7C+/%23%0D%0A%20%7F%3C%3E%5B%5D%7B%7D%5C%5E%60"
+                      "-._~!$'()*,;:@?");
 }

@@ -80,10 +80,21 @@ void text_add_html(struct text *text, const char *string)
     }
 }
 
-static bool stays_in_url(char c)
+static bool is_letter_digit_or(char c, const char *string)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("-._~/", c) != NULL);
+           (c != '\0' && strchr(string, c) != NULL);
+}
+
+static bool stays_in_url(char c)
+{
+    return is_letter_digit_or(c, "-._~/");
+}
+
+/* What a query may have (RFC 3986, 3.4). */
+static bool stays_in_query(char c)
+{
+    return is_letter_digit_or(c, "-._~!$&'()*+,;=:@/?%");
 }
 
 static void add_encoded(struct text *text, char c)
@@ -106,7 +117,7 @@ void text_add_url(struct text *text, const char *path, size_t length)
 void text_add_query(struct text *text, const char *query, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
-        if (query[i] > ' ' && query[i] < 0x7f)
+        if (stays_in_query(query[i]))
             text_add(text, query + i, 1);
         else
             add_encoded(text, query[i]);
