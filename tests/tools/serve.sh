@@ -513,6 +513,11 @@ ask 200 "http://127.0.0.1:$(cat named.out)/a.txt"
 stop 0 "$pid"
 ok "socket activation"
 
+# An empty name is no directory, above all not the one that it is started in.
+! timeout 120 "$ferry" serve '' --listen 127.0.0.1:0 2>unnamed.log || fail "it serves ''"
+grep -q 'No such file' unnamed.log || fail "another complaint about '': $(cat unnamed.log)"
+ok "a directory has a name"
+
 # ---- what it is at -------------------------------------------------------------------------------
 
 # local_port FD : of a socket of this shell's.

@@ -285,10 +285,12 @@ static int run(struct arguments *arguments)
 }
 
 /* A relative path means what it means in the shell that the program was started by: it is to lead
- * through the links that led there, when they are moved on. @return to be freed; NULL: no memory. */
+ * through the links that led there, when they are moved on. An empty one stays so: there is no such
+ * directory. @return to be freed; NULL: no memory. */
 static char *make_absolute(const char *directory)
 {
-    char *path, *here = *directory != '/' ? get_current_dir_name() : NULL;
+    bool is_relative = *directory != '/' && *directory != '\0';
+    char *path, *here = is_relative ? get_current_dir_name() : NULL;
     int length =
         here != NULL ? asprintf(&path, "%s/%s", here, directory) : asprintf(&path, "%s", directory);
     free(here);
