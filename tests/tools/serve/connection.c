@@ -725,27 +725,57 @@ PROMISE(connection, idle_one_is_closed_without_a_word)
     end(&serving);
 }
 
-PROMISE(connection, download_that_takes_longer_than_one_may_be_idle_is_not_cut_off)
+/* Reads so much, or less where the end comes before. @return how much it was. */
+static size_t read_most(int client, char *data, size_t length)
 {
-    enum { IDLE_MS = 1000, STEPS = 16, STEP_BYTES = LARGE_BYTES / STEPS };
-    static char content[LARGE_BYTES]; /* looked at in the end: the last step must not take long */
+    size_t count = 0;
+    ssize_t more = 1;
+    while (count < length && more > 0) {
+        more = recv(client, data + count, length - count, 0);
+        count += more > 0 ? (size_t)more : 0;
+    }
+    return count;
+}
+
+/* A download that takes a quarter longer than one may be idle. @return whether it was whole. */
+static bool slow_download_is_whole(int idle_ms)
+{
+    enum { STEPS = 16, STEP_BYTES = LARGE_BYTES / STEPS };
+    static char answer[4096 + LARGE_BYTES]; /* looked at in the end: no step is to take long */
     struct serving serving = set_up();
-    serving.options.times.idle_ms = IDLE_MS;
+    serving.options.times.idle_ms = idle_ms;
     start(&serving);
     tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
     int client = join(&serving);
     ask(client, "/large");
-    check_eq(read_head(client).length, LARGE_BYTES);
+    size_t count = 0;
     for (int i = 0; i < STEPS; i++) {
-        (void)poll(NULL, 0, IDLE_MS * 5 / 4 / STEPS);
-        read_all(client, content + i * STEP_BYTES, STEP_BYTES);
+        (void)poll(NULL, 0, idle_ms * 5 / 4 / STEPS);
+        count += read_most(client, answer + count, STEP_BYTES);
     }
-    ask(client, "/a"); /* and it is still open */
-    check_text(client, "first");
-    check_eq(digest(DIGEST_BEGIN, content, LARGE_BYTES),
-             digest_content(DIGEST_BEGIN, SEED, 0, LARGE_BYTES));
+    const char *blank = memmem(answer, count, "\r\n\r\n", 4);
+    size_t head = blank != NULL ? (size_t)(blank + 4 - answer) : 0;
+    count += read_most(client, answer + count, head + LARGE_BYTES - count);
+    bool is_whole = blank != NULL && count == head + LARGE_BYTES &&
+                    digest(DIGEST_BEGIN, answer + head, LARGE_BYTES) ==
+                        digest_content(DIGEST_BEGIN, SEED, 0, LARGE_BYTES);
+    if (is_whole) {
+        ask(client, "/a"); /* and it is still open */
+        check_text(client, "first");
+    }
     close(client);
     end(&serving);
+    return is_whole;
+}
+
+/* It is to hold for any time. On a machine that gives nobody a turn for a second a client is idle for
+ * as long, rightly; so then a longer time is looked at. */
+PROMISE(connection, download_that_takes_longer_than_one_may_be_idle_is_not_cut_off)
+{
+    enum { LONGEST_MS = 8000 };
+    int idle_ms = 1000;
+    while (!slow_download_is_whole(idle_ms))
+        check((idle_ms *= 2) <= LONGEST_MS);
 }
 
 /* ---- places ---------------------------------------------------------------------------------- */
