@@ -90,10 +90,13 @@ typedef struct scene {
     test_file file;
 } scene;
 
+/* A turn moves so little that the second one is made while there is room. */
 static scene scene_open(ferry_placement placement, pair both, ferry_stream_options options)
 {
-    scene s = {
-        .service = service_start(placement), .theirs = both.theirs, .file = file_make(BIG, SEED)};
+    const ferry_service_options small_turns = {
+        .placement = placement, .shared_owners = 2, .chunk_bytes = 16 * 1024};
+    scene s = {.theirs = both.theirs, .file = file_make(BIG, SEED)};
+    check_eq(ferry_service_create(&small_turns, &s.service), 0);
     s.stream = stream_adopt_with(s.service, both.ours, options);
     return s;
 }
