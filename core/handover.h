@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Telling ThreadSanitizer of hand-overs. A host that is built with it mostly has ferry as an ordinary
- * library, whose atomics it does not see: what a thread wrote before a submit, and a callback reads on
- * an owner, would look like a race of the host's. So wherever one thread hands something over to
+ * Telling ThreadSanitizer and helgrind of hand-overs. A host that is built with the one, or run in the
+ * other, mostly has ferry as an ordinary library, whose atomics neither sees: what a thread wrote before
+ * a submit, and a callback reads on an owner, would look like a race of the host's. So wherever one thread hands something over to
  * another by atomics both say so, by an address that both know. A real race in the host is still seen:
  * nothing is told but what ferry orders.
  *
@@ -10,13 +10,14 @@
  * with ThreadSanitizer nothing is told: its own atomics are to prove themselves. But for mailbox.c,
  * whose inline assembly cannot be seen; the build leaves -fsanitize=thread away there.
  *
- * helgrind and DRD could be told as well, but know no atomics: they report ferry's own words by the
- * hundred, whatever the host does.
+ * helgrind knows no atomics: it would also report ferry's own words, whatever the host does. So it is
+ * told which memory is ferry's.
  */
 #ifndef FERRY_CORE_HANDOVER_H
 #define FERRY_CORE_HANDOVER_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,14 @@
 #define FERRY__IS_INSTRUMENTED 1
 #endif
 #endif
+
+/* Whether anybody listens: set before main, and not again. */
+extern bool ferry__is_watched __attribute__((visibility("hidden")));
+
+/* handover.c: what those below do then. */
+__attribute__((cold)) void ferry__tell_handed_over(const void *address);
+__attribute__((cold)) void ferry__tell_taken_over(const void *address);
+__attribute__((cold)) void ferry__tell_own(void *memory, size_t size);
 
 #ifdef FERRY__IS_INSTRUMENTED
 static inline void ferry__handed_over(const void *address)
@@ -39,24 +48,27 @@ static inline void ferry__taken_over(const void *address)
     (void)address;
 }
 #else
-/* Defined by ThreadSanitizer's runtime, if the program has it. */
-__attribute__((weak)) void __tsan_acquire(void *address);
-__attribute__((weak)) void __tsan_release(void *address);
-
 /* Before what lets another thread have it. */
 static inline void ferry__handed_over(const void *address)
 {
-    if (__builtin_expect(__tsan_release != NULL, 0))
-        __tsan_release((void *)(uintptr_t)address);
+    if (__builtin_expect(ferry__is_watched, false))
+        ferry__tell_handed_over(address);
 }
 
 /* After what got it from another thread. */
 static inline void ferry__taken_over(const void *address)
 {
-    if (__builtin_expect(__tsan_acquire != NULL, 0))
-        __tsan_acquire((void *)(uintptr_t)address);
+    if (__builtin_expect(ferry__is_watched, false))
+        ferry__tell_taken_over(address);
 }
 #endif
+
+/* Memory is ferry's own: no race in it is the host's. NULL is fine. */
+static inline void ferry__own_memory(void *memory, size_t size)
+{
+    if (__builtin_expect(ferry__is_watched, false))
+        ferry__tell_own(memory, size);
+}
 
 /* Gives a reference back. @return how many there were: with 1 all that others did is over, and seen. */
 static inline unsigned ferry__refs_drop(atomic_uint *refs)

@@ -2,6 +2,7 @@
 #include "core/hooks.h"
 
 #include "core/cancel.h"
+#include "core/handover.h"
 #include "core/thread.h"
 
 #include <errno.h>
@@ -55,7 +56,9 @@ void *ferry__allocate(size_t size)
 {
     if (!atomic_load_explicit(&in_use, memory_order_relaxed))
         atomic_store_explicit(&in_use, true, memory_order_relaxed);
-    return hooks.allocate(size, hooks.context);
+    void *memory = hooks.allocate(size, hooks.context);
+    ferry__own_memory(memory, size);
+    return memory;
 }
 
 void *ferry__allocate_zeroed(size_t size)

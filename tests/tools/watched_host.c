@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A host that is built with ThreadSanitizer and has ferry as an ordinary library: all that its callbacks
+ * A host that ThreadSanitizer or helgrind watches, and that has ferry as an ordinary library: all that its callbacks
  * touch is plain memory, and only ferry orders who does when. Correct, so nothing may be reported; with
  * the argument "racy" it has one race of its own, which must be.
  */
@@ -259,7 +259,7 @@ static void listen_and_connect(ferry_service *service)
     ferry_listener *listener;
     ferry_listen_options options = {
         .on_stream = count_stream, .on_stream_arg = count, .on_owner = true};
-    must(ferry_listen(service, "unix:@ferry-tsan-host", &options, &listener) == 0);
+    must(ferry_listen(service, "127.0.0.1:0", &options, &listener) == 0);
     must(ferry_listener_get_address(listener, address, sizeof address) > 0);
     for (int i = 0; i < ROUNDS / 10; i++) {
         ferry_promise *connected, *said;
