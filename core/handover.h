@@ -33,9 +33,9 @@
 extern bool ferry__is_watched __attribute__((visibility("hidden")));
 
 /* handover.c: what those below do then. */
-__attribute__((cold)) void ferry__tell_handed_over(const void *address);
-__attribute__((cold)) void ferry__tell_taken_over(const void *address);
-__attribute__((cold)) void ferry__tell_own(void *memory, size_t size);
+void ferry__tell_handed_over(const void *address);
+void ferry__tell_taken_over(const void *address);
+void ferry__tell_own(void *memory, size_t size);
 
 #ifdef FERRY__IS_INSTRUMENTED
 static inline void ferry__handed_over(const void *address)

@@ -39,13 +39,27 @@ static struct ck_stack_entry *reverse(struct ck_stack_entry *entry)
     return reversed;
 }
 
-void ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail)
+static inline void push(ferry__mailbox *mailbox, ferry__mail *mail)
 {
-    ferry__handed_over(mail);
     ck_stack_push_upmc(stack_of(mailbox), entry_of(mail));
     /* P0: push, then read whether the receiver sleeps. Pairs with T0: if that take missed this
      * mail, what its thread wrote before (that it sleeps) is seen here. Free on x86. */
     ck_pr_fence_atomic_load();
+}
+
+/* Apart, so that what it needs to remember is not saved where nobody listens. */
+static __attribute__((noinline)) void push_watched(ferry__mailbox *mailbox, ferry__mail *mail)
+{
+    ferry__handed_over(mail);
+    push(mailbox, mail);
+}
+
+void ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail)
+{
+    if (__builtin_expect(ferry__is_watched, false))
+        push_watched(mailbox, mail);
+    else
+        push(mailbox, mail);
 }
 
 ferry__mail *ferry__mailbox_take(ferry__mailbox *mailbox)
@@ -62,12 +76,18 @@ bool ferry__mailbox_is_empty(const ferry__mailbox *mailbox)
     return ck_pr_load_ptr(&mailbox->stack[0]) == NULL;
 }
 
+/* Likewise. */
+static __attribute__((noinline)) ferry__mail *hand_watched(ferry__mail *mail)
+{
+    ferry__taken_over(mail);
+    return mail;
+}
+
 ferry__mail *ferry__mail_next(ferry__mail **chain)
 {
     ferry__mail *mail = *chain;
     if (mail == NULL)
         return NULL;
-    ferry__taken_over(mail);
-    *chain = mail_of(entry_of(mail)->next);
-    return mail;
+    *chain = mail_of(entry_of(mail)->next); /* the mailbox's own: handed over by its atomics */
+    return __builtin_expect(ferry__is_watched, false) ? hand_watched(mail) : mail;
 }

@@ -282,8 +282,8 @@ static void publish(ferry_stream *stream, ferry__request *request, int64_t now)
         call_on_owner(stream, request);
 }
 
-/* Nothing is called any more. */
-static void release_args(ferry_stream *stream, ferry__request *request)
+/* Nothing is called any more. Not inlined, either. */
+__attribute__((noinline)) static void release_args(ferry_stream *stream, ferry__request *request)
 {
     ferry__release_arg(request->extras->on_owner_release, request->on_owner_arg);
     ferry__progress_end(&request->extras->progress, &stream->owner->ringer);

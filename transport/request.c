@@ -370,8 +370,8 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     if (options == NULL)
         options = &no_options;
     bool with_extras = needs_extras(options);
-    ferry__label *label;
-    int error = ferry__label_create(options->label, &label);
+    ferry__label *label = NULL;
+    int error = options->label != NULL ? ferry__label_create(options->label, &label) : 0;
     if (error != 0)
         return error;
     const ferry__promise_type *type = choose_type(kind, with_extras, plan->size);
@@ -410,8 +410,8 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *typ
         options = &no_options;
     size_t extras_at = round_up(sizeof(ferry__request) + size, _Alignof(ferry__extras));
     bool with_extras = needs_extras(options);
-    ferry__label *label;
-    int error = ferry__label_create(options->label, &label);
+    ferry__label *label = NULL;
+    int error = options->label != NULL ? ferry__label_create(options->label, &label) : 0;
     if (error != 0)
         return error;
     ferry__request *request =
