@@ -297,6 +297,26 @@ static char *make_absolute(const char *directory)
     return length >= 0 ? path : NULL;
 }
 
+/* Serves the directory, once it is known by what name. @return the exit status. */
+static int serve_directory(struct arguments *arguments, const char *directory)
+{
+    struct site *site = &arguments->server.site;
+    site->directory = directory;
+    site->root = tree_open_root(directory);
+    if (site->root < 0)
+        return complain(arguments->directory, site->root);
+    struct media_types *types = media_types_load(MEDIA_TYPES_PATH);
+    site->types = types;
+    size_t fds = (size_t)sysconf(_SC_OPEN_MAX);
+    arguments->server.cache = choose_limits(arguments->server.owners, fds);
+    if (arguments->limit == 0)
+        arguments->limit = choose_limit(arguments, fds);
+    int status = types != NULL ? run(arguments) : complain("types", -ENOMEM);
+    media_types_free(types);
+    (void)close(site->root);
+    return status;
+}
+
 int command_serve(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -310,25 +330,10 @@ int command_serve(int argc, char **argv)
     if (arguments.count == 0)
         arguments.listens[arguments.count++] = "127.0.0.1:8080";
 
-    struct site *site = &arguments.server.site;
     char *directory = make_absolute(arguments.directory);
     if (directory == NULL)
         return complain(arguments.directory, -ENOMEM);
-    site->directory = directory;
-    site->root = tree_open_root(directory);
-    if (site->root < 0)
-        return complain(arguments.directory, site->root);
-    struct media_types *types = media_types_load(MEDIA_TYPES_PATH);
-    if (types == NULL)
-        return complain("types", -ENOMEM);
-    site->types = types;
-    size_t fds = (size_t)sysconf(_SC_OPEN_MAX);
-    arguments.server.cache = choose_limits(arguments.server.owners, fds);
-    if (arguments.limit == 0)
-        arguments.limit = choose_limit(&arguments, fds);
-    int status = run(&arguments);
-    media_types_free(types);
-    (void)close(site->root);
+    int status = serve_directory(&arguments, directory);
     free(directory);
     return status;
 }
