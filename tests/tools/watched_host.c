@@ -329,7 +329,8 @@ static void race(ferry_service *service)
 int main(int argc, char **argv)
 {
     for (int placement = FERRY_DEDICATED; placement <= FERRY_SHARED; placement++) {
-        ferry_service_options options = {.placement = placement, .shared_owners = 2};
+        ferry_service_options options = {.placement = (ferry_placement)placement,
+                                         .shared_owners = 2};
         ferry_service *service;
         must(ferry_service_create(&options, &service) == 0);
         if (argc > 1 && strcmp(argv[1], "racy") == 0) {
