@@ -125,7 +125,7 @@ const char *ferry__own_site(const ferry_promise *promise)
 
 void *ferry_promise_value(const ferry_promise *promise)
 {
-    if (promise == NULL || !ferry__promise_is_settled(promise))
+    if (promise == NULL || ferry__promise_poll(promise) != 0)
         return NULL;
     const ferry__own *own = own_of((ferry_promise *)(uintptr_t)promise);
     return own != NULL ? own->value : NULL;
@@ -136,7 +136,7 @@ int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret
     if (promise == NULL || ret_info == NULL)
         return -EINVAL;
     const ferry__own *own = own_of((ferry_promise *)(uintptr_t)promise);
-    bool is_settled = ferry__promise_is_settled(promise);
+    bool is_settled = ferry__promise_poll(promise) == 0;
     int64_t created_ns = ferry__promise_created(promise), settled_ns = 0;
     if (is_settled) /* of others than these the result is ferry's, and says how long it took */
         settled_ns = own != NULL

@@ -25,7 +25,7 @@ void ferry__promise_set_home(ferry_promise *promise, ferry__inbox *home)
 
 int ferry__promise_poll(const ferry_promise *promise)
 {
-    if (ferry__promise_is_settled(promise))
+    if (ferry__promise_is_settled(promise) || promise == ferry__thread_current()->told)
         return 0;
     return promise->generation != ferry__process_generation() ? -ECHILD : -ETIMEDOUT;
 }
@@ -211,6 +211,15 @@ static void post_all(ferry__observer *newest, ferry__ringer *ringer)
         next = observer->next;
         observer_post(observer, ringer);
     }
+}
+
+void ferry__promise_tell(ferry_promise *promise, ferry_callback *callback, void *arg)
+{
+    ferry__report_seen(promise);
+    ferry__thread *thread = ferry__thread_current();
+    thread->told = promise;
+    callback(promise, &promise->result, arg);
+    thread->told = NULL;
 }
 
 bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)

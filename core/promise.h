@@ -186,6 +186,12 @@ void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer);
 void ferry__promise_unobserve(ferry_promise *promise);
 
 /*
+ * The settling thread, before it settles it: calls a callback of the program's with the outcome, for
+ * which it counts as settled.
+ */
+void ferry__promise_tell(ferry_promise *promise, ferry_callback *callback, void *arg);
+
+/*
  * The settling thread, once: publishes promise->result, wakes who awaits it and posts the
  * callbacks. Collects the wake-ups in ringer, or rings at once if that is NULL.
  * @return whether somebody asked before for it to be cancelled: type->cancel was called, is being

@@ -222,14 +222,14 @@ static void settle(connection *self, int error, ferry_phase phase)
         result->cause = self->cancel_came ? FERRY_CAUSE_CANCEL : FERRY_CAUSE_DESTROY;
     result->phase = phase;
     result->active_ns = ferry__clock_now() - ferry__promise_created(promise);
-    if (ferry__promise_settle(promise, &self->owner->ringer) && !self->cancel_came)
-        self->mails_due++;
     if (self->on_owner != NULL) {
         ferry__activity_do(&self->owner->activity, "calling on_owner");
-        self->on_owner(promise, result, self->on_owner_arg);
+        ferry__promise_tell(promise, self->on_owner, self->on_owner_arg);
         ferry__activity_do(&self->owner->activity, NULL);
     }
     ferry__release_arg(self->on_owner_release, self->on_owner_arg);
+    if (ferry__promise_settle(promise, &self->owner->ringer) && !self->cancel_came)
+        self->mails_due++;
     /* Only now: what it calls is named after it, and a stop waits for that. */
     ferry__service_forget(self->service, &self->member, true);
     if (atomic_load(&self->is_aborted) && !self->abort_came)

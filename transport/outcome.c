@@ -261,41 +261,46 @@ static bool is_observable(const ferry__request *request)
     return request->on_owner != NULL || !ferry__promise_is_forgotten(&request->promise);
 }
 
-/* Not inlined: it would keep ferry__stream_settle from being, which every small write goes through. */
-__attribute__((noinline)) static void call_on_owner(ferry_stream *stream, ferry__request *request)
-{
-    ferry__report_seen(&request->promise);
-    ferry__stream_show_head(stream); /* it may last, and this one is sent */
-    ferry__stream_do(stream, "calling on_owner");
-    request->on_owner(&request->promise, &request->promise.result, request->on_owner_arg);
-    ferry__stream_do(stream, NULL);
-}
-
-static void publish(ferry_stream *stream, ferry__request *request, int64_t now)
+static void note_times(ferry__request *request, int64_t now)
 {
     ferry_result *result = &request->promise.result;
     result->queued_ns = request->began_at - ferry__promise_created(&request->promise);
     result->active_ns = now - request->began_at;
-    if (ferry__promise_settle(&request->promise, &stream->owner->ringer) && !request->cancel_came)
-        stream->cancels_due++;
-    if (request->on_owner != NULL)
-        call_on_owner(stream, request);
 }
 
-/* Nothing is called any more. Not inlined, either. */
-__attribute__((noinline)) static void release_args(ferry_stream *stream, ferry__request *request)
+static void call_on_owner(ferry_stream *stream, ferry__request *request)
 {
-    ferry__release_arg(request->extras->on_owner_release, request->on_owner_arg);
-    ferry__progress_end(&request->extras->progress, &stream->owner->ringer);
+    ferry__stream_show_head(stream); /* it may last, and this one is sent */
+    ferry__stream_do(stream, "calling on_owner");
+    ferry__promise_tell(&request->promise, request->on_owner, request->on_owner_arg);
+    ferry__stream_do(stream, NULL);
+}
+
+/*
+ * Before it settles: who awaits it finds that call over, and the arg released. Not inlined: it would
+ * keep ferry__stream_settle from being, which every small write goes through.
+ */
+__attribute__((noinline)) static void tell_owner(ferry_stream *stream, ferry__request *request)
+{
+    if (request->on_owner != NULL)
+        call_on_owner(stream, request);
+    if (request->extras != NULL)
+        ferry__release_arg(request->extras->on_owner_release, request->on_owner_arg);
 }
 
 void ferry__stream_settle(ferry_stream *stream, ferry__request *request, int64_t now)
 {
+    ferry__ringer *ringer = &stream->owner->ringer;
+    bool observable = is_observable(request);
     request->stage = FERRY__SETTLED;
-    if (is_observable(request))
-        publish(stream, request, now);
+    if (observable)
+        note_times(request, now);
+    if (request->on_owner != NULL || request->extras != NULL)
+        tell_owner(stream, request);
+    if (observable && ferry__promise_settle(&request->promise, ringer) && !request->cancel_came)
+        stream->cancels_due++;
     if (request->extras != NULL)
-        release_args(stream, request);
+        ferry__progress_end(&request->extras->progress, ringer);
     (void)ferry_promise_unref(&request->promise);
 }
 

@@ -3,6 +3,7 @@
 #include "tests/support.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 typedef struct visit {
@@ -110,6 +111,74 @@ PROMISE_BOTH(home, callback_asked_for_on_the_owner_runs_there_once_it_has_settle
     check(pthread_equal(first.thread, second.thread));
     ferry_service_destroy(service);
     close(both.theirs);
+}
+
+/* A callback on an owner that lasts until it is let go. */
+typedef struct lasting {
+    sem_t has_begun, may_end;
+    int error;        /* of what it was called with; plain, as is released */
+    bool is_released; /* behind the callback */
+} lasting;
+
+static void begin_lasting(lasting *this)
+{
+    *this = (lasting){.error = 1};
+    check_eq(sem_init(&this->has_begun, 0, 0), 0);
+    check_eq(sem_init(&this->may_end, 0, 0), 0);
+}
+
+static void last(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    lasting *this = arg;
+    ferry_result again;
+    check_eq(ferry_promise_await(promise, 0, &again), 0); /* to it, it has settled */
+    check_eq(again.error, result->error);
+    check_eq(ferry_promise_cancel(promise), -EALREADY);
+    ferry_promise_info info;
+    check_eq(ferry_promise_describe(promise, &info), 0);
+    check(info.is_settled);
+    check_eq(sem_post(&this->has_begun), 0);
+    check_eq(sem_wait(&this->may_end), 0);
+    this->error = result->error;
+}
+
+static void be_released(void *data, void *arg)
+{
+    (void)data;
+    ((lasting *)arg)->is_released = true;
+}
+
+/* Nobody sees the promise settle while its callback lasts; whoever does finds it over. */
+static void settle_behind_the_callback(ferry_promise *promise, lasting *this)
+{
+    check_eq(sem_wait(&this->has_begun), 0);
+    check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
+    check_eq(sem_post(&this->may_end), 0);
+    check_eq(outcome(promise).error, this->error);
+    check(this->is_released);
+}
+
+PROMISE_BOTH(home, promise_settles_once_the_callback_on_the_owner_is_over)
+{
+    ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    lasting seen;
+    begin_lasting(&seen);
+    const ferry_request_options options = {
+        .on_owner = last, .on_owner_arg = &seen, .on_owner_release = be_released};
+    ferry_promise *promise;
+    check_eq(ferry_stream_write(stream, "abc", 3, &options, &promise), 0);
+    settle_behind_the_callback(promise, &seen);
+    ferry_stream_unref(stream);
+    close(both.theirs);
+
+    begin_lasting(&seen);
+    const ferry_connect_options refused = {
+        .on_owner = last, .on_owner_arg = &seen, .on_owner_release = be_released};
+    check_eq(ferry_connect(service, "unix:/nowhere/to/be/found", &refused, &promise), 0);
+    settle_behind_the_callback(promise, &seen);
+    ferry_service_destroy(service);
 }
 
 /* Everything that an owner's callback may do to its own stream. */

@@ -30,7 +30,7 @@ typedef struct ferry_connect_options {
     ferry_callback *on_owner;
     void *on_owner_arg;
 
-    ferry_release *on_owner_release; /* of on_owner_arg, on that owner, once it has settled; or NULL */
+    ferry_release *on_owner_release; /* of on_owner_arg, on that owner, behind that call; or NULL */
 } ferry_connect_options;
 
 /*

@@ -213,9 +213,11 @@ typedef void ferry_progress_callback(ferry_promise *promise, uint64_t sent_bytes
 /* What may be asked of a single request. NULL, or zero-initialised: nothing. */
 typedef struct ferry_request_options {
     /*
-     * Called on the stream's owner when the request has settled, before what follows is sent: for
-     * submitting what comes next without a detour over another thread. It must not block, and
-     * cannot wait (ferry_promise_await answers -EDEADLK); submitting and aborting are fine.
+     * Called on the stream's owner when the request is done, before what follows is sent: for
+     * submitting what comes next without a detour over another thread. Others see the promise
+     * settle once it has returned and on_owner_release was called: who awaits the promise may use what
+     * it wrote. It must not block, and cannot wait (ferry_promise_await answers -EDEADLK but
+     * with a timeout of 0); submitting and aborting are fine.
      */
     ferry_callback *on_owner;
     void *on_owner_arg;
