@@ -327,9 +327,25 @@ int ferry__request_check_options(const ferry_request_options *options)
     return 0;
 }
 
+/* A small copy and no options, which most requests by far are. */
+static bool is_plain(const ferry_part parts[], size_t count, const ferry_request_options *options)
+{
+    return options == NULL && count == 1 && parts != NULL && parts->kind == FERRY_PART_COPY &&
+           parts->length <= MOST_INLINE && parts->data != NULL;
+}
+
+static const ferry__plan plain_plan = {.size = sizeof(ferry__request) + sizeof(ferry__part)};
+
 int ferry__request_plan(const ferry_stream *stream, const ferry_part parts[], size_t count,
                         const ferry_request_options *options, ferry__plan *ret_plan)
 {
+    if (is_plain(parts, count, options)) {
+        *ret_plan = plain_plan;
+        ret_plan->size += parts->length;
+        ret_plan->planned_bytes = (int64_t)parts->length;
+        ret_plan->cost.memory_bytes = parts->length;
+        return 0;
+    }
     if (ferry__request_check_options(options) != 0)
         return -EINVAL;
     *ret_plan = (ferry__plan){.calls_back = options != NULL};
@@ -369,7 +385,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
 {
     if (options == NULL)
         options = &no_options;
-    bool with_extras = needs_extras(options);
+    bool with_extras = options != &no_options && needs_extras(options);
     ferry__label *label = NULL;
     int error = options->label != NULL ? ferry__label_create(options->label, &label) : 0;
     if (error != 0)
@@ -409,7 +425,7 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *typ
     if (options == NULL)
         options = &no_options;
     size_t extras_at = round_up(sizeof(ferry__request) + size, _Alignof(ferry__extras));
-    bool with_extras = needs_extras(options);
+    bool with_extras = options != &no_options && needs_extras(options);
     ferry__label *label = NULL;
     int error = options->label != NULL ? ferry__label_create(options->label, &label) : 0;
     if (error != 0)
