@@ -15,7 +15,7 @@ static ferry_result *close_result(ferry_stream *stream)
 }
 
 /* Closes the fd. @param error the outcome of closing, if there is one before close(2) is asked. */
-static void close_sink(ferry_stream *stream, int error, bool reset)
+static void close_sink(ferry_stream *stream, int error, ferry__ending ending)
 {
     if (stream->linger != NULL)
         ferry__timers_cancel(&stream->owner->timers, &stream->linger->timer);
@@ -24,7 +24,7 @@ static void close_sink(ferry_stream *stream, int error, bool reset)
     ferry__stall_end(stream);
     ferry__poller_unwatch(&stream->owner->poller, &stream->watch);
     ferry__stream_do(stream, "closing its fd");
-    int close_error = ferry__sink_close(&stream->sink, reset);
+    int close_error = ferry__sink_close(&stream->sink, ending);
     close_result(stream)->error = error != 0 ? error : close_error;
     close_result(stream)->phase =
         close_result(stream)->error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE;
@@ -60,7 +60,7 @@ void ferry__closing_start(ferry_stream *stream)
     take_close_request(stream);
     ferry__intake_abandon(stream, FERRY_CAUSE_CLOSE);
     if (!start_lingering(stream))
-        close_sink(stream, 0, false);
+        close_sink(stream, 0, FERRY__END_SENDING);
 }
 
 /* Waits for more of the peer's last words, or for its kernel to have all of ours. Its end alone does not
@@ -68,13 +68,13 @@ void ferry__closing_start(ferry_stream *stream)
 static void linger_on(ferry_stream *stream, bool has_ended)
 {
     if (stream->linger->was_reset && has_ended) { /* a write was told of it, so reading is not */
-        close_sink(stream, -ECONNRESET, false);
+        close_sink(stream, -ECONNRESET, FERRY__END_SENDING);
         return;
     }
     bool may_be_over = has_ended || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
     bool is_acked = may_be_over && ferry__outlet_unacked(stream->sink.fd, stream->sink.outlet) == 0;
     if (is_acked) {
-        close_sink(stream, 0, false);
+        close_sink(stream, 0, FERRY__END_SENDING);
         return;
     }
     if (may_be_over)
@@ -87,7 +87,7 @@ static void linger_on(ferry_stream *stream, bool has_ended)
     else if (!has_ended)
         error = ferry__owner_watch(stream->owner, &stream->watch, EPOLLIN | EPOLLRDHUP);
     if (error != 0)
-        close_sink(stream, error, false);
+        close_sink(stream, error, FERRY__END_SENDING);
 }
 
 bool ferry__closing_linger(ferry_stream *stream)
@@ -99,11 +99,11 @@ bool ferry__closing_linger(ferry_stream *stream)
         linger->bytes += (uint64_t)count;
         if ((uint64_t)count <= allowed && !linger->timed_out)
             return true;
-        close_sink(stream, linger->timed_out ? -ETIMEDOUT : -EMSGSIZE, false);
+        close_sink(stream, linger->timed_out ? -ETIMEDOUT : -EMSGSIZE, FERRY__END_SENDING);
     } else if (count == 0 || count == -EAGAIN) {
         linger_on(stream, count == 0);
     } else {
-        close_sink(stream, (int)count, false);
+        close_sink(stream, (int)count, FERRY__END_SENDING);
     }
     return false;
 }
@@ -134,7 +134,7 @@ static bool cuts_off(const ferry_stream *stream)
 
 void ferry__closing_abort(ferry_stream *stream)
 {
-    bool reset = cuts_off(stream);
+    ferry__ending ending = cuts_off(stream) ? FERRY__RESET : FERRY__LET_GO;
     ferry_cause cause = atomic_load(&stream->abort_cause);
     for (ferry__request *request; (request = stream->queue.first) != NULL;) {
         if (request->kind == FERRY__CLOSE) {
@@ -150,7 +150,7 @@ void ferry__closing_abort(ferry_stream *stream)
     if (stream->state == FERRY__GONE)
         return;
     close_result(stream)->cause = cause;
-    close_sink(stream, -ECANCELED, reset);
+    close_sink(stream, -ECANCELED, ending);
 }
 
 /* E0: gone, it was closed before, so that nothing is added to admission any more; the flag goes up only

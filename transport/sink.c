@@ -465,15 +465,17 @@ static int close_lingering(const ferry__sink *sink, struct linger wanted)
     return result;
 }
 
-int ferry__sink_close(ferry__sink *sink, bool reset)
+int ferry__sink_close(ferry__sink *sink, ferry__ending ending)
 {
-    /* The peer's end of file, even while a duplicate of the fd, or a forked child's, is still open. */
-    if (sink->is_socket && !reset)
+    bool ends_sending =
+        ending == FERRY__END_SENDING || (ending == FERRY__LET_GO && !sink->is_adopted);
+    if (sink->is_socket && ends_sending)
         (void)shutdown(sink->fd, SHUT_WR);
     if (sink->is_adopted)
         put_options_back(sink);
-    int result = sink->is_tcp ? close_lingering(sink, (struct linger){.l_onoff = reset})
-                              : ferry__close(sink->fd);
+    int result = sink->is_tcp
+                     ? close_lingering(sink, (struct linger){.l_onoff = ending == FERRY__RESET})
+                     : ferry__close(sink->fd);
     sink->fd = -1;
     return result == 0 || errno == EINTR ? 0 : -errno;
 }

@@ -142,11 +142,17 @@ ssize_t ferry__sink_discard_input(ferry__sink *sink, size_t length);
 
 int ferry__sink_shutdown(ferry__sink *sink);
 
+/* What the fd's close means to the peer. */
+typedef enum ferry__ending {
+    FERRY__END_SENDING, /* an end of file, also while duplicates are left */
+    FERRY__LET_GO,      /* likewise, but a duplicate of an adopted socket may go on */
+    FERRY__RESET        /* a TCP peer gets RST, unless a duplicate is left */
+} ferry__ending;
+
 /*
- * Closes the fd; with reset a TCP peer gets RST, unless a duplicate is left. Without, it never waits:
- * the program's SO_LINGER is not honoured. Who holds a duplicate finds its options as they were. The
- * fd is gone whatever this answers.
+ * Closes the fd. It never waits: the program's SO_LINGER is not honoured. Who holds a duplicate finds
+ * its options as they were. The fd is gone whatever this answers.
  */
-int ferry__sink_close(ferry__sink *sink, bool reset);
+int ferry__sink_close(ferry__sink *sink, ferry__ending ending);
 
 #endif

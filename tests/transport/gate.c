@@ -66,6 +66,6 @@ PROMISE(gate, owner_sleeps_until_who_cuts_has_left)
     wait_for(&in_call);
     ferry__sink_cut(&sink);
     check_eq(pthread_join(owner, NULL), 0);
-    check_eq(ferry__sink_close(&sink, true), 0);
+    check_eq(ferry__sink_close(&sink, FERRY__RESET), 0);
     check_eq(close(ends.theirs), 0);
 }

@@ -184,8 +184,9 @@ FERRY_API int ferry_service_stop(ferry_service *service, int64_t timeout_ms);
  *
  * What a stream still has queued settles with -ECANCELED, and if any of that was to be sent, or the
  * stream is poisoned, it is aborted: a TCP peer gets a reset, and does not take a part for the whole.
- * Otherwise its peer gets all that was sent, and an end of file, as from a close without confirmation.
- * The outcome of its close is -ECANCELED either way.
+ * Otherwise its peer gets all that was sent, and an end of file, as from a close without confirmation;
+ * but where a duplicate of an adopted socket is open, the connection goes on with that. The outcome of
+ * its close is -ECANCELED either way.
  *
  * Threads: any but ferry's own (asserted in debug builds; elsewhere it logs an error and does
  * nothing), inside callbacks of the program's threads too; no other call on the service (adopting,
