@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/promise.h"
 #include "core/report.h"
+#include "core/sleepers.h"
 #include "core/thread.h"
 
 #include <errno.h>
@@ -73,51 +74,6 @@ int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms, ferry_result
 
 /* ---- many ------------------------------------------------------------------------------------ */
 
-/* A thread that waits for many. On its stack. */
-typedef struct sleeper {
-    ferry__inbox *inbox;
-    struct sleeper **referrer; /* what points to it */
-    struct sleeper *next;
-} sleeper;
-
-static pthread_mutex_t sleepers_mutex = PTHREAD_MUTEX_INITIALIZER; /* guards the list */
-static sleeper *sleepers;
-
-void ferry__await_forked(void)
-{
-    sleepers_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* a thread may have held it */
-    sleepers = NULL;
-}
-
-void ferry__await_ring_all(void)
-{
-    (void)pthread_mutex_lock(&sleepers_mutex);
-    for (sleeper *each = sleepers; each != NULL; each = each->next)
-        ferry__inbox_ring(each->inbox, NULL);
-    (void)pthread_mutex_unlock(&sleepers_mutex);
-}
-
-static void enlist(sleeper *self)
-{
-    (void)pthread_mutex_lock(&sleepers_mutex);
-    self->referrer = &sleepers;
-    self->next = sleepers;
-    if (sleepers != NULL)
-        sleepers->referrer = &self->next;
-    sleepers = self;
-    (void)pthread_mutex_unlock(&sleepers_mutex);
-}
-
-static void delist(void *arg)
-{
-    sleeper *self = arg;
-    (void)pthread_mutex_lock(&sleepers_mutex);
-    *self->referrer = self->next;
-    if (self->next != NULL)
-        self->next->referrer = self->referrer;
-    (void)pthread_mutex_unlock(&sleepers_mutex);
-}
-
 /* Promises to wait for, and how far that has come. */
 typedef struct waiting {
     ferry_promise *const *promises;
@@ -152,6 +108,11 @@ static int look_at_any(waiting *what)
     return error;
 }
 
+static void stop_sleeping(void *sleeper)
+{
+    ferry__sleepers_remove(sleeper);
+}
+
 static bool is_decided(void *arg)
 {
     waiting *what = arg;
@@ -161,10 +122,10 @@ static bool is_decided(void *arg)
 /* Sleeps until it is decided. A callback that runs meanwhile may end the thread. */
 static int await_decision(waiting *what, ferry__inbox *inbox, int64_t deadline)
 {
-    sleeper self = {.inbox = inbox};
-    enlist(&self);
-    pthread_cleanup_push(delist, &self);
-    /* M0, pairs with S0: only once it is listed. */
+    ferry__sleeper self = {.inbox = inbox};
+    ferry__sleepers_add(&self);
+    pthread_cleanup_push(stop_sleeping, &self);
+    /* M0, pairs with S0: only once it is rung. */
     for (size_t i = 0; i < what->count; i++)
         atomic_fetch_or(&what->promises[i]->state, FERRY__AWAITED_WITH_OTHERS);
     while (!is_decided(what) && !is_over(deadline))

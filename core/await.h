@@ -4,9 +4,8 @@
  *
  * A thread sleeps where the promise's flags say. Alone for one promise: on its inbox, if that is the
  * promise's home, since callbacks are to run meanwhile; else on the promise's own state, a futex
- * word. For many it always sleeps on its inbox, and stands on a list of those who do: who settles a
- * promise that somebody awaits with others rings all of that list. Each looks for itself; nothing is
- * registered on a promise that would have to be taken off again.
+ * word. For many it always sleeps on its inbox: whoever settles a promise that somebody awaits with
+ * others rings all who do (core/sleepers.h).
  */
 #ifndef FERRY_CORE_AWAIT_H
 #define FERRY_CORE_AWAIT_H
@@ -24,11 +23,5 @@ int ferry__promise_await_until(ferry_promise *promise, int64_t deadline);
  * @return 0, -ETIMEDOUT, -ECHILD, -ENOMEM.
  */
 int ferry__promise_await_running(ferry_promise *promise, int64_t deadline);
-
-/* The settling thread: rings all who wait for many promises. */
-void ferry__await_ring_all(void);
-
-/* In a forked child: none of them is here. */
-void ferry__await_forked(void);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/promise.h"
 
-#include "core/await.h"
 #include "core/hooks.h"
 #include "core/report.h"
+#include "core/sleepers.h"
 #include "core/thread.h"
 
 #include <assert.h>
@@ -234,7 +234,7 @@ bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
     if (before & FERRY__AWAITED_ELSEWHERE)
         ferry__futex_wake_all(&promise->state);
     if (before & FERRY__AWAITED_WITH_OTHERS)
-        ferry__await_ring_all();
+        ferry__sleepers_ring();
 
     /* Posted first, closed last: a thread that finds the list closed posts for itself, and what it
      * registered earlier must stand before that in its inbox. */

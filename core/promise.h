@@ -65,7 +65,7 @@ enum {
     FERRY__IS_SETTLED = 1,          /* result is there, and constant */
     FERRY__AWAITED_HOME = 2,        /* the home thread may sleep on its inbox for it */
     FERRY__AWAITED_ELSEWHERE = 4,   /* other threads may sleep on the state itself */
-    FERRY__AWAITED_WITH_OTHERS = 8, /* other threads may sleep on their inboxes for it (await.c) */
+    FERRY__AWAITED_WITH_OTHERS = 8, /* others may sleep on their inboxes for it (sleepers.h) */
     FERRY__IS_CANCELLED = 16,       /* somebody asked for it to be called off */
     FERRY__HAS_FIRST_OBSERVER = 32, /* first_observer is in use */
     FERRY__WAS_SEEN = 64            /* in debug builds: somebody has learnt the outcome */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/thread.h"
 
-#include "core/await.h"
-
 #include <pthread.h>
 
 _Thread_local ferry__thread ferry__thread_record;
@@ -14,7 +12,6 @@ static void forked(void)
 {
     atomic_fetch_add(&ferry__process_forks, 1);
     ferry__thread_record = (ferry__thread){0};
-    ferry__await_forked();
 }
 
 static void watch_forks(void)
