@@ -3,7 +3,6 @@
 
 #include "core/clock.h"
 #include "core/promise.h"
-#include "core/report.h"
 #include "core/sleepers.h"
 #include "core/thread.h"
 
@@ -66,7 +65,7 @@ int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms, ferry_result
     if (error == -ETIMEDOUT && timeout_ms != 0)
         error = ferry__promise_await_until(promise, ferry__clock_deadline(timeout_ms));
     if (error == 0 && ret_result != NULL) {
-        ferry__report_seen(promise);
+        ferry__promise_note_seen(promise);
         *ret_result = promise->result;
     }
     return error;

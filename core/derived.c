@@ -2,7 +2,6 @@
 #include "core/derived.h"
 
 #include "core/hooks.h"
-#include "core/report.h"
 #include "core/thread.h"
 
 #include <assert.h>
@@ -99,7 +98,7 @@ static void deliver(ferry__mail *mail, bool receiver_gone)
     ferry__link *link = (ferry__link *)(void *)mail;
     delivery this = {.derived = link->derived, .part = link->observer.promise};
     pthread_cleanup_push(finish_delivery, &this);
-    ferry__report_seen(this.part);
+    ferry__promise_note_seen(this.part);
     if (receiver_gone)
         give_up(this.derived);
     else

@@ -18,7 +18,6 @@ void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type 
     ferry__promise_init(&own->promise, home, &type->promise);
     atomic_init(&own->promise.label, label);
     ferry__promise_set_created(&own->promise, ferry__clock_now());
-    own->site = NULL;
     own->settled_ns = 0;
     own->value = NULL;
     own->release = NULL;
@@ -117,12 +116,6 @@ ferry_promise *ferry__own_origin(ferry_promise *promise)
     return own->value != NULL && own->origin == NULL ? promise : own->origin;
 }
 
-const char *ferry__own_site(const ferry_promise *promise)
-{
-    const ferry__own *own = own_of((ferry_promise *)(uintptr_t)promise);
-    return own != NULL ? own->site : NULL;
-}
-
 void *ferry_promise_value(const ferry_promise *promise)
 {
     if (promise == NULL || ferry__promise_poll(promise) != 0)
@@ -144,7 +137,7 @@ int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret
                          : created_ns + promise->result.queued_ns + promise->result.active_ns;
     *ret_info = (ferry_promise_info){
         .label = ferry__promise_label(promise),
-        .site = own != NULL ? own->site : NULL,
+        .site = ferry__promise_site(promise),
         .is_settled = is_settled,
         .created_ns = created_ns,
         .settled_ns = settled_ns,
@@ -163,6 +156,7 @@ typedef enum claim {
 
 typedef struct programs_own {
     ferry__own own;    /* first */
+    const char *site;  /* where the program made it, or NULL */
     atomic_uint claim; /* any thread */
 } programs_own;
 
@@ -184,12 +178,20 @@ static void cancel(ferry_promise *promise)
 /* Who lets go of the last reference by which it could be settled has called it off. */
 static void forsake(ferry_promise *promise)
 {
-    ferry__report_dropped(promise);
+    ferry__promise_report_dropped(promise);
     cancel(promise);
 }
 
+static const char *site_of(const ferry_promise *promise)
+{
+    return ((const programs_own *)(const void *)promise)->site;
+}
+
 static const ferry__own_type programs_type = {
-    .promise = {.destroy = ferry__own_destroy, .cancel = cancel, .forsake = forsake},
+    .promise = {.destroy = ferry__own_destroy,
+                .cancel = cancel,
+                .forsake = forsake,
+                .site = site_of},
 };
 
 static ferry__inbox *home_here(void)
@@ -216,7 +218,7 @@ int ferry_promise_create(const ferry_promise_options *options, ferry_promise **r
         return -ENOMEM;
     }
     ferry__own_init(&mine->own, home, &programs_type, label);
-    mine->own.site = options->site;
+    mine->site = options->site;
     atomic_init(&mine->claim, OPEN);
     *ret_promise = &mine->own.promise;
     return 0;

@@ -14,7 +14,6 @@
 
 typedef struct ferry__own {
     ferry_promise promise; /* first */
-    const char *site;      /* where the program made it, or NULL */
 
     /* The settling thread's until it settles, then constant. */
     int64_t settled_ns;
@@ -65,8 +64,5 @@ ferry_promise *ferry__own_create_settled(const ferry_outcome *outcome);
 
 /* Any thread. Whose value a settled promise has; NULL: it has none. */
 ferry_promise *ferry__own_origin(ferry_promise *promise);
-
-/* Where a promise was made, or NULL. */
-const char *ferry__own_site(const ferry_promise *promise);
 
 #endif

@@ -30,6 +30,55 @@ int ferry__promise_poll(const ferry_promise *promise)
     return promise->generation != ferry__process_generation() ? -ECHILD : -ETIMEDOUT;
 }
 
+/* ---- what debug builds report ---------------------------------------------------------------- */
+
+#ifdef NDEBUG
+void ferry__promise_report_dropped(const ferry_promise *promise)
+{
+    (void)promise;
+}
+
+static void report_end(const ferry_promise *promise)
+{
+    (void)promise;
+}
+#else
+static ferry__report_name name_of(const ferry_promise *promise)
+{
+    return (ferry__report_name){
+        .label = ferry__promise_label(promise),
+        .site = ferry__promise_site(promise),
+        .caller = promise->caller,
+    };
+}
+
+void ferry__promise_report_dropped(const ferry_promise *promise)
+{
+    const ferry__report_name name = name_of(promise);
+    ferry__report_dropped(&name);
+}
+
+static bool is_failure_unseen(const ferry_promise *promise, unsigned state)
+{
+    int error = promise->result.error;
+    return error != 0 && error != -ECANCELED &&
+           (state & (FERRY__WAS_SEEN | FERRY__IS_CANCELLED)) == 0;
+}
+
+/* Its last reference is gone. */
+static void report_end(const ferry_promise *promise)
+{
+    unsigned state = atomic_load(&promise->state);
+    const ferry__report_name name = name_of(promise);
+    if ((state & FERRY__IS_SETTLED) != 0) {
+        if (is_failure_unseen(promise, state))
+            ferry__report_failed(&name, promise->result.error);
+    } else if (promise->type->forsake != NULL) { /* the program was to settle it */
+        ferry__report_dropped(&name);
+    }
+}
+#endif
+
 /* ---- references ------------------------------------------------------------------------------ */
 
 ferry_promise *ferry_promise_ref(ferry_promise *promise)
@@ -83,7 +132,7 @@ static uint64_t let_go(ferry_promise *promise)
 static void destroy(ferry_promise *promise)
 {
     ferry__taken_over(&promise->refs);
-    ferry__report_end(promise);
+    report_end(promise);
     ferry__inbox_unref(atomic_load(&promise->home));
     ferry__label_free(atomic_load_explicit(&promise->label, memory_order_relaxed));
     promise->type->destroy(promise);
@@ -165,7 +214,7 @@ static void callback_deliver(ferry__mail *mail, bool receiver_gone)
         ferry__log(FERRY_LOG_WARNING,
                    "a thread ended before a callback that it had registered could run");
     } else {
-        ferry__report_seen(observer->promise);
+        ferry__promise_note_seen(observer->promise);
         observer->callback(observer->promise, &observer->promise->result, observer->arg);
     }
     pthread_cleanup_pop(1);
@@ -215,7 +264,7 @@ static void post_all(ferry__observer *newest, ferry__ringer *ringer)
 
 void ferry__promise_tell(ferry_promise *promise, ferry_callback *callback, void *arg)
 {
-    ferry__report_seen(promise);
+    ferry__promise_note_seen(promise);
     ferry__thread *thread = ferry__thread_current();
     thread->told = promise;
     callback(promise, &promise->result, arg);

@@ -54,6 +54,8 @@ typedef struct ferry__promise_type {
      * has settled.
      */
     void (*forsake)(ferry_promise *);
+    /* Where the program made it, as it says itself; NULL: it never does. */
+    const char *(*site)(const ferry_promise *);
 } ferry__promise_type;
 
 /* promise->refs: all references, and how many of them are observers'. */
@@ -94,6 +96,31 @@ struct ferry_promise {
     ferry_result result;
 };
 
+/* Debug builds: notes who has it made, on this thread; that somebody has learnt the outcome. */
+#ifdef NDEBUG
+static inline void ferry__promise_note_caller(ferry_promise *promise)
+{
+    (void)promise;
+}
+
+static inline void ferry__promise_note_seen(ferry_promise *promise)
+{
+    (void)promise;
+}
+#else
+static inline void ferry__promise_note_caller(ferry_promise *promise)
+{
+    promise->caller = ferry__report_caller();
+}
+
+static inline void ferry__promise_note_seen(ferry_promise *promise)
+{
+    /* Read first: a store to a line that others may be reading would cost. */
+    if ((atomic_load(&promise->state) & FERRY__WAS_SEEN) == 0)
+        atomic_fetch_or(&promise->state, FERRY__WAS_SEEN);
+}
+#endif
+
 /*
  * Makes a pending promise with one reference.
  * @param home the submitting thread's inbox, to which it takes a reference; may be NULL.
@@ -109,7 +136,7 @@ static inline void ferry__promise_init(ferry_promise *promise, ferry__inbox *hom
     promise->type = type;
     atomic_init(&promise->label, NULL);
     atomic_init(&promise->created_ns, 0);
-    ferry__report_made(promise);
+    ferry__promise_note_caller(promise);
     promise->result = (ferry_result){0};
 }
 
@@ -117,6 +144,12 @@ static inline void ferry__promise_init(ferry_promise *promise, ferry__inbox *hom
 static inline const char *ferry__promise_label(const ferry_promise *promise)
 {
     return ferry__label_text(atomic_load_explicit(&promise->label, memory_order_acquire));
+}
+
+/* Any thread. Where the program made it, as it says itself; NULL: it does not. */
+static inline const char *ferry__promise_site(const ferry_promise *promise)
+{
+    return promise->type->site != NULL ? promise->type->site(promise) : NULL;
 }
 
 /* When it was made; for one that can be asked, before it is: by default nobody can. */
@@ -155,6 +188,9 @@ static inline bool ferry__promise_has_one_observer(const ferry_promise *promise)
 {
     return atomic_load_explicit(&promise->refs, memory_order_acquire) >> 32 == 1;
 }
+
+/* Debug builds: reports that nobody is left who could settle it. */
+void ferry__promise_report_dropped(const ferry_promise *promise);
 
 /* Any thread. Gives a promise that has no home one, taking a reference; otherwise does nothing. */
 void ferry__promise_set_home(ferry_promise *promise, ferry__inbox *home);

@@ -2,40 +2,18 @@
 /*
  * What debug builds (without NDEBUG) tell the log hook about promises: failures that nobody has
  * learnt of, and promises that were dropped while they were pending. Most often a mistake. In other
- * builds none of this exists.
+ * builds none of this exists. When there is something to tell is core/promise.c's to know.
  *
- * Such a promise is named by its label and by where the program made it: the FERRY_HERE that it gave,
- * else the place that it called ferry from, as module+offset, which addr2line(1) takes. Each public
- * call that makes promises begins with FERRY__REPORT_CALLER; where they call one another the
+ * Such a promise is named by its label and by where the program made it: the FERRY_HERE that it
+ * gave, else the place that it called ferry from, as module+offset, which addr2line(1) takes. Each
+ * public call that makes promises begins with FERRY__REPORT_CALLER; where they call one another the
  * outermost counts.
  */
 #ifndef FERRY_CORE_REPORT_H
 #define FERRY_CORE_REPORT_H
 
-#include <ferry/promise.h>
-
 #ifdef NDEBUG
 #define FERRY__REPORT_CALLER() (void)0
-
-static inline void ferry__report_made(ferry_promise *promise)
-{
-    (void)promise;
-}
-
-static inline void ferry__report_seen(ferry_promise *promise)
-{
-    (void)promise;
-}
-
-static inline void ferry__report_end(const ferry_promise *promise)
-{
-    (void)promise;
-}
-
-static inline void ferry__report_dropped(const ferry_promise *promise)
-{
-    (void)promise;
-}
 #else
 /* The first statement of a public function. The caller is known until it returns. */
 #define FERRY__REPORT_CALLER()                                                                     \
@@ -46,18 +24,21 @@ static inline void ferry__report_dropped(const ferry_promise *promise)
 const void *ferry__report_enter(const void *caller);
 void ferry__report_leave(const void **caller);
 
-/* Any thread. It is being made: notes who has it made. */
-void ferry__report_made(ferry_promise *promise);
+/* Where the program called from, on this thread; NULL: it is in no such call. */
+const void *ferry__report_caller(void);
 
-/* Any thread. Somebody has learnt the outcome: there will be nothing to report. */
-void ferry__report_seen(ferry_promise *promise);
+/* What a promise is named by. Each may be NULL: unknown. */
+typedef struct ferry__report_name {
+    const char *label;
+    const char *site;   /* its FERRY_HERE */
+    const void *caller; /* ferry__report_caller when it was made; counts where there is no site */
+} ferry__report_name;
 
-/* Its last reference is gone: reports a failure that nobody has seen, or that the program was to
- * settle it. */
-void ferry__report_end(const ferry_promise *promise);
+/* It has failed, and nobody has looked. */
+void ferry__report_failed(const ferry__report_name *name, int error);
 
 /* Nobody is left who could settle it. */
-void ferry__report_dropped(const ferry_promise *promise);
+void ferry__report_dropped(const ferry__report_name *name);
 #endif
 
 #endif

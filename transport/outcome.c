@@ -2,7 +2,6 @@
 /* From a request's arrival at its stream's owner to its outcome. */
 #include "core/clock.h"
 #include "core/hooks.h"
-#include "core/report.h"
 #include "transport/carry.h"
 #include "transport/intake.h"
 

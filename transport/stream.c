@@ -600,7 +600,7 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
         *ret_promise = ferry_promise_ref(&request->promise);
     if (ferry__admit(stream, nothing, FERRY__CLOSED, FERRY__CLOSED, FERRY__UNLIMITED) == 0) {
         ferry__promise_set_created(&request->promise, ferry__clock_now());
-        ferry__report_made(&request->promise);
+        ferry__promise_note_caller(&request->promise);
         ferry__admission_refuse(stream, FERRY__CLOSED);
         ferry__thread_note_submit();
         post_mail(stream, &request->mail);
