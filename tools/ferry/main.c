@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The program `ferry`: finds the subcommand and hands it the rest of the command line. */
-#include "commands.h"
-#include "descriptors.h"
-#include "interrupt.h"
+#include "common/commands.h"
+#include "common/descriptors.h"
+#include "common/interrupt.h"
 
 #include <ferry/api.h>
 

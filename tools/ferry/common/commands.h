@@ -3,8 +3,8 @@
  * The program's subcommands. Each parses its own arguments (argv[0] is "ferry NAME"), prints its
  * own complaints, and returns the program's exit status.
  */
-#ifndef TOOLS_FERRY_COMMANDS_H
-#define TOOLS_FERRY_COMMANDS_H
+#ifndef TOOLS_FERRY_COMMON_COMMANDS_H
+#define TOOLS_FERRY_COMMON_COMMANDS_H
 
 /* What the program exits with where the command line makes no sense; a failure is EXIT_FAILURE. */
 enum { EXIT_USAGE = 2 };

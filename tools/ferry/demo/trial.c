@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "trial.h"
+
 #include "lane.h"
-#include "units.h"
+#include "../common/units.h"
 
 #include <err.h>
 #include <errno.h>

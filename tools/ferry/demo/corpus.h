@@ -6,8 +6,8 @@
  * They have no names: each is unlinked as soon as it is open, so that whatever ends the program,
  * nothing is left behind.
  */
-#ifndef TOOLS_FERRY_CORPUS_H
-#define TOOLS_FERRY_CORPUS_H
+#ifndef TOOLS_FERRY_DEMO_CORPUS_H
+#define TOOLS_FERRY_DEMO_CORPUS_H
 
 #include <stdint.h>
 

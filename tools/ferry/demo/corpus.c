@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "corpus.h"
-#include "units.h"
+
+#include "../common/units.h"
 
 #include <err.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "inspector.h"
-#include "units.h"
+
+#include "../common/units.h"
 
 #include <stdlib.h>
 #include <string.h>

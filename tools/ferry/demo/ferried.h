@@ -3,8 +3,8 @@
  * The carrier that the demo shows: several threads post records to each stream, each as one request
  * of three parts, and keep the receipts, to be compared with what the far end saw.
  */
-#ifndef TOOLS_FERRY_FERRIED_H
-#define TOOLS_FERRY_FERRIED_H
+#ifndef TOOLS_FERRY_DEMO_FERRIED_H
+#define TOOLS_FERRY_DEMO_FERRIED_H
 
 #include "trial.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "option.h"
 
-#include "../number.h"
+#include "../../number.h"
 
 uint64_t option_number(const char *name, const char *text, uint64_t least, uint64_t most,
                        const struct argp_state *state)

@@ -6,8 +6,8 @@
  * Why XXH3: what is looked for is a fault of ours, not an attack; it catches any such fault but
  * for one in 2^64, at several times the speed of the transfer it watches.
  */
-#ifndef TOOLS_FERRY_INSPECTOR_H
-#define TOOLS_FERRY_INSPECTOR_H
+#ifndef TOOLS_FERRY_DEMO_INSPECTOR_H
+#define TOOLS_FERRY_DEMO_INSPECTOR_H
 
 #include "record.h"
 

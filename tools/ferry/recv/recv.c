@@ -8,11 +8,11 @@
  *
  * Everything but the storing happens on this thread, in callbacks while it runs its inbox.
  */
-#include "commands.h"
-#include "descriptors.h"
-#include "interrupt.h"
-#include "progress.h"
-#include "units.h"
+#include "../common/commands.h"
+#include "../common/descriptors.h"
+#include "../common/interrupt.h"
+#include "../common/progress.h"
+#include "../common/units.h"
 
 #include <ferry/ferry.h>
 

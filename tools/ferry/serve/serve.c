@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ferry serve: the files of a directory, over HTTP/1.1. What it is made of stands in serve/; here are
- * its command line and its signals.
+ * ferry serve: the files of a directory, over HTTP/1.1. Here are its command line and its signals.
  */
-#include "commands.h"
-#include "interrupt.h"
-#include "option.h"
-#include "serve/dumper.h"
-#include "serve/gate.h"
-#include "serve/server.h"
-#include "serve/tree.h"
-#include "serve/words.h"
+#include "dumper.h"
+#include "gate.h"
+#include "server.h"
+#include "tree.h"
+#include "words.h"
+#include "../common/commands.h"
+#include "../common/interrupt.h"
+#include "../common/option.h"
 
 #include <ferry/ferry.h>
 

@@ -4,11 +4,11 @@
  * sender threads to an inspector's thread. How they are sent is a carrier's business, so that two
  * carriers can be compared at the same work.
  */
-#ifndef TOOLS_FERRY_TRIAL_H
-#define TOOLS_FERRY_TRIAL_H
+#ifndef TOOLS_FERRY_DEMO_TRIAL_H
+#define TOOLS_FERRY_DEMO_TRIAL_H
 
 #include "inspector.h"
-#include "progress.h"
+#include "../common/progress.h"
 
 enum { TRIAL_LANES = 4, TRIAL_TCP_LANES = 2 }; /* the others are unix sockets */
 

@@ -6,8 +6,8 @@
  *
  * What it was started with as ignored stays so: by nohup(1), or in a script's background.
  */
-#ifndef TOOLS_FERRY_INTERRUPT_H
-#define TOOLS_FERRY_INTERRUPT_H
+#ifndef TOOLS_FERRY_COMMON_INTERRUPT_H
+#define TOOLS_FERRY_COMMON_INTERRUPT_H
 
 #include <stdbool.h>
 

@@ -5,8 +5,8 @@
  *
  * start -> show, as often as convenient -> end. One thread uses it.
  */
-#ifndef TOOLS_FERRY_PROGRESS_H
-#define TOOLS_FERRY_PROGRESS_H
+#ifndef TOOLS_FERRY_COMMON_PROGRESS_H
+#define TOOLS_FERRY_COMMON_PROGRESS_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
  * The carrier that the demo compares ferry with: the least code that does the work, one thread for
  * each connection, in a blocking loop around sendfile(2).
  */
-#ifndef TOOLS_FERRY_BARE_H
-#define TOOLS_FERRY_BARE_H
+#ifndef TOOLS_FERRY_DEMO_BARE_H
+#define TOOLS_FERRY_DEMO_BARE_H
 
 #include "trial.h"
 

@@ -6,10 +6,10 @@
  * The two take turns, several times, so that whatever else the machine does meets both.
  */
 #include "bare.h"
-#include "commands.h"
 #include "ferried.h"
-#include "option.h"
-#include "units.h"
+#include "../common/commands.h"
+#include "../common/option.h"
+#include "../common/units.h"
 
 #include <argp.h>
 #include <err.h>

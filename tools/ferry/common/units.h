@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Quantities as people read them, and the clock behind them. */
-#ifndef TOOLS_FERRY_UNITS_H
-#define TOOLS_FERRY_UNITS_H
+#ifndef TOOLS_FERRY_COMMON_UNITS_H
+#define TOOLS_FERRY_COMMON_UNITS_H
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A connection within the demo's own process, by TCP over loopback or by a unix socket. */
-#ifndef TOOLS_FERRY_LANE_H
-#define TOOLS_FERRY_LANE_H
+#ifndef TOOLS_FERRY_DEMO_LANE_H
+#define TOOLS_FERRY_DEMO_LANE_H
 
 typedef enum lane_kind { LANE_TCP, LANE_UNIX } lane_kind;
 

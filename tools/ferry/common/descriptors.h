@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The file descriptors that the program begins with. */
-#ifndef TOOLS_FERRY_DESCRIPTORS_H
-#define TOOLS_FERRY_DESCRIPTORS_H
+#ifndef TOOLS_FERRY_COMMON_DESCRIPTORS_H
+#define TOOLS_FERRY_COMMON_DESCRIPTORS_H
 
 #include <stdbool.h>
 

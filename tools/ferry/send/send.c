@@ -10,13 +10,13 @@
  * A file that broke off can be taken up again: the receiver knows how much it has stored, and the
  * token that we print which file it was.
  */
-#include "commands.h"
-#include "descriptors.h"
-#include "interrupt.h"
-#include "option.h"
-#include "progress.h"
-#include "../number.h"
-#include "units.h"
+#include "../common/commands.h"
+#include "../common/descriptors.h"
+#include "../common/interrupt.h"
+#include "../common/option.h"
+#include "../common/progress.h"
+#include "../common/units.h"
+#include "../../number.h"
 
 #include <ferry/ferry.h>
 

@@ -5,8 +5,8 @@
  *
  *     | record_head | file's bytes | record_tail |
  */
-#ifndef TOOLS_FERRY_RECORD_H
-#define TOOLS_FERRY_RECORD_H
+#ifndef TOOLS_FERRY_DEMO_RECORD_H
+#define TOOLS_FERRY_DEMO_RECORD_H
 
 #include "corpus.h"
 

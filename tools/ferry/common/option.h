@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the values of options have in common, whatever the command. */
-#ifndef TOOLS_FERRY_OPTION_H
-#define TOOLS_FERRY_OPTION_H
+#ifndef TOOLS_FERRY_COMMON_OPTION_H
+#define TOOLS_FERRY_COMMON_OPTION_H
 
 #include <argp.h>
 #include <stdint.h>
