@@ -5,8 +5,8 @@
  *
  * The two take turns, several times, so that whatever else the machine does meets both.
  */
-#include "bare.h"
-#include "ferried.h"
+#include "with_sendfile.h"
+#include "with_ferry.h"
 #include "../common/commands.h"
 #include "../common/option.h"
 #include "../common/units.h"
@@ -20,7 +20,7 @@
 enum {
     ROUNDS = 3, /* of each carrier */
     DEFAULT_THREADS = 2,
-    MOST_THREADS = 64, /* a record or more for each, and no more memory than that takes */
+    MOST_THREADS = 64, /* a message or more for each, and no more memory than that takes */
 };
 
 /* ---- the command line ------------------------------------------------------------------------ */
@@ -99,38 +99,38 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 /* A demo under way. */
 struct demo {
     const struct arguments *arguments;
-    struct corpus corpus;
+    struct sample_files samples;
     uint64_t round_bytes; /* of one carrier */
     struct progress progress;
-    uint64_t done_bytes; /* in the trials that are over */
+    uint64_t done_bytes; /* in the rounds that are over */
     double ferry_s, bare_s;
 };
 
 /* Whether all arrived as it should. */
 static bool run_ferry(struct demo *demo)
 {
-    struct ferried *ferried = calloc(1, sizeof *ferried);
-    if (ferried == NULL)
+    struct with_ferry *with_ferry = calloc(1, sizeof *with_ferry);
+    if (with_ferry == NULL)
         err(EXIT_FAILURE, NULL);
-    const struct carrier carrier = ferried_carrier(
-        ferried, &demo->corpus, demo->arguments->placement, demo->arguments->threads);
-    struct trial *trial = trial_run(&demo->corpus, &carrier, &demo->progress, demo->done_bytes);
-    bool is_good = !trial->failed && ferried_check_receipts(ferried, trial);
-    demo->ferry_s += trial->seconds;
-    ferried_end(ferried);
-    free(ferried);
-    free(trial);
+    const struct carrier carrier = with_ferry_begin(
+        with_ferry, &demo->samples, demo->arguments->placement, demo->arguments->threads);
+    struct round *round = round_run(&demo->samples, &carrier, &demo->progress, demo->done_bytes);
+    bool is_good = !round->failed && with_ferry_check_receipts(with_ferry, round);
+    demo->ferry_s += round->seconds;
+    with_ferry_end(with_ferry);
+    free(with_ferry);
+    free(round);
     return is_good;
 }
 
 static bool run_bare(struct demo *demo)
 {
-    struct bare bare;
-    const struct carrier carrier = bare_carrier(&bare, &demo->corpus);
-    struct trial *trial = trial_run(&demo->corpus, &carrier, &demo->progress, demo->done_bytes);
-    bool is_good = !trial->failed;
-    demo->bare_s += trial->seconds;
-    free(trial);
+    struct with_sendfile with_sendfile;
+    const struct carrier carrier = with_sendfile_carrier(&with_sendfile, &demo->samples);
+    struct round *round = round_run(&demo->samples, &carrier, &demo->progress, demo->done_bytes);
+    bool is_good = !round->failed;
+    demo->bare_s += round->seconds;
+    free(round);
     return is_good;
 }
 
@@ -151,16 +151,16 @@ static void print_table(const struct demo *demo)
 {
     double gigabytes = (double)demo->round_bytes * ROUNDS / 1e9;
     double ferry_rate = gigabytes / demo->ferry_s, bare_rate = gigabytes / demo->bare_s;
-    unsigned requests = LANE_RECORDS * TRIAL_LANES * ROUNDS;
+    unsigned requests = MESSAGES * CONNECTIONS * ROUNDS;
     const char *carriers = demo->arguments->placement == FERRY_SHARED ? "one per CPU" : "4";
-    _Static_assert(TRIAL_LANES == 4, "a dedicated thread for each");
+    _Static_assert(CONNECTIONS == 4, "a dedicated thread for each");
     struct units_text bytes = units_bytes(gigabytes * 1e9);
     printf("%-18s %14s %14s\n", "", "ferry", "bare sendfile");
     printf("%-18s %14s %14s\n", "bytes", bytes.text, bytes.text);
     printf("%-18s %14u %14u\n", "requests", requests, requests);
-    printf("%-18s %14u %14d\n", "posting threads", demo->arguments->threads * TRIAL_LANES, 0);
-    printf("%-18s %14s %14d\n", "carrying threads", carriers, TRIAL_LANES);
-    printf("%-18s %14d %14d\n", "receiving threads", TRIAL_LANES, TRIAL_LANES);
+    printf("%-18s %14u %14d\n", "posting threads", demo->arguments->threads * CONNECTIONS, 0);
+    printf("%-18s %14s %14d\n", "carrying threads", carriers, CONNECTIONS);
+    printf("%-18s %14d %14d\n", "receiving threads", CONNECTIONS, CONNECTIONS);
     printf("%-18s %14.2f %14.2f\n", "seconds", demo->ferry_s, demo->bare_s);
     printf("%-18s %14.2f %14.2f\n", "GB/s", ferry_rate, bare_rate);
     printf("%-18s %14.2f %14.2f\n", "ratio", ferry_rate / bare_rate, 1.0);
@@ -178,17 +178,17 @@ int command_demo(int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
 
     struct demo demo = {.arguments = &arguments};
-    corpus_create(&demo.corpus, arguments.size->largest_file);
-    demo.round_bytes = record_sum(&demo.corpus) * TRIAL_LANES;
-    const struct corpus_file *files = demo.corpus.files;
-    printf("%d files of %s to %s, over %d TCP and %d unix connections at once\n\n", CORPUS_FILES,
+    sample_files_create(&demo.samples, arguments.size->largest_file);
+    demo.round_bytes = message_sum(&demo.samples) * CONNECTIONS;
+    const struct sample_file *files = demo.samples.files;
+    printf("%d files of %s to %s, over %d TCP and %d unix connections at once\n\n", SAMPLE_FILES,
            units_bytes((double)files[0].size).text,
-           units_bytes((double)files[CORPUS_FILES - 1].size).text, TRIAL_TCP_LANES,
-           TRIAL_LANES - TRIAL_TCP_LANES);
+           units_bytes((double)files[SAMPLE_FILES - 1].size).text, TCP_CONNECTIONS,
+           CONNECTIONS - TCP_CONNECTIONS);
     (void)fflush(stdout);
     bool is_good = run_rounds(&demo);
     if (is_good)
         print_table(&demo);
-    corpus_destroy(&demo.corpus);
+    sample_files_destroy(&demo.samples);
     return is_good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

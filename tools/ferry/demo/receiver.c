@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "inspector.h"
+#include "receiver.h"
 
 #include "../common/units.h"
 
@@ -11,9 +11,9 @@
 
 enum { BUFFER_BYTES = 256 * 1024 }; /* stays in the processor's cache until it is hashed */
 
-/* An inspector at work: what was read and not looked at yet. */
+/* An receiver at work: what was read and not looked at yet. */
 struct reader {
-    struct inspector *inspector;
+    struct receiver *receiver;
     XXH3_state_t *hash; /* of the file that is coming */
     size_t begin, end;  /* of the bytes in buffer */
     uint64_t taken;     /* bytes looked at */
@@ -25,15 +25,14 @@ static bool refill(struct reader *reader)
 {
     if (reader->begin < reader->end)
         return true;
-    ssize_t count = read(reader->inspector->fd, reader->buffer, BUFFER_BYTES);
+    ssize_t count = read(reader->receiver->fd, reader->buffer, BUFFER_BYTES);
     if (count < 0)
-        reader->inspector->wrong = "the connection broke";
+        reader->receiver->wrong = "the connection broke";
     if (count <= 0)
         return false;
     reader->begin = 0;
     reader->end = (size_t)count;
-    atomic_fetch_add_explicit(&reader->inspector->read_bytes, (uint64_t)count,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&reader->receiver->read_bytes, (uint64_t)count, memory_order_relaxed);
     return true;
 }
 
@@ -81,60 +80,60 @@ static bool hash_all(struct reader *reader, uint64_t length, uint64_t *ret_hash)
 /* Notes a fault, unless a deeper one was. @return false. */
 static bool fault(struct reader *reader, const char *what)
 {
-    if (reader->inspector->wrong == NULL)
-        reader->inspector->wrong = what;
+    if (reader->receiver->wrong == NULL)
+        reader->receiver->wrong = what;
     return false;
 }
 
-static bool check_record(struct reader *reader)
+static bool check_message(struct reader *reader)
 {
-    struct inspector *inspector = reader->inspector;
+    struct receiver *receiver = reader->receiver;
     uint64_t start = reader->taken, hash;
-    struct record_head head;
-    struct record_tail tail;
+    struct message_head head;
+    struct message_tail tail;
     if (!take_all(reader, &head, sizeof head))
         return fault(reader, "it ended within a head");
-    if (!record_head_is_valid(&head, inspector->corpus))
+    if (!message_head_is_valid(&head, receiver->samples))
         return fault(reader, "a head is not what was sent");
-    if (inspector->has_seen[head.number])
-        return fault(reader, "a record came twice");
+    if (receiver->has_seen[head.number])
+        return fault(reader, "a message came twice");
     if (!hash_all(reader, head.length, &hash))
         return fault(reader, "it ended within a file");
-    if (hash != inspector->corpus->files[head.file].hash)
+    if (hash != receiver->samples->files[head.file].hash)
         return fault(reader, "a file's bytes have another hash than what was sent");
     if (!take_all(reader, &tail, sizeof tail))
         return fault(reader, "it ended within a tail");
-    if (!record_tail_is_valid(&tail, &head, inspector->corpus))
+    if (!message_tail_is_valid(&tail, &head, receiver->samples))
         return fault(reader, "a tail is not what was sent");
-    inspector->starts[head.number] = start;
-    inspector->has_seen[head.number] = true;
-    inspector->count++;
+    receiver->starts[head.number] = start;
+    receiver->has_seen[head.number] = true;
+    receiver->count++;
     return true;
 }
 
 static void check_all(struct reader *reader)
 {
     while (refill(reader))
-        if (!check_record(reader))
+        if (!check_message(reader))
             return;
-    if (reader->inspector->count != LANE_RECORDS)
-        (void)fault(reader, "records are missing");
+    if (reader->receiver->count != MESSAGES)
+        (void)fault(reader, "messages are missing");
 }
 
-void inspector_run(struct inspector *inspector)
+void receiver_run(struct receiver *receiver)
 {
     struct reader *reader = calloc(1, sizeof *reader);
     XXH3_state_t *hash = XXH3_createState();
     if (reader == NULL || hash == NULL) {
-        inspector->wrong = "out of memory";
+        receiver->wrong = "out of memory";
     } else {
-        reader->inspector = inspector;
+        reader->receiver = receiver;
         reader->hash = hash;
         check_all(reader);
     }
-    inspector->ended_at = units_now();
-    (void)shutdown(inspector->fd, SHUT_RDWR); /* lets go a sender that still has something to say */
-    (void)close(inspector->fd);
+    receiver->ended_at = units_now();
+    (void)shutdown(receiver->fd, SHUT_RDWR); /* lets go a sender that still has something to say */
+    (void)close(receiver->fd);
     (void)XXH3_freeState(hash);
     free(reader);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "corpus.h"
+#include "sample_files.h"
 
 #include "../common/units.h"
 
@@ -62,7 +62,7 @@ static void write_all(int fd, const char *data, size_t length)
     }
 }
 
-static void fill(struct corpus_file *file, uint64_t seed)
+static void fill(struct sample_file *file, uint64_t seed)
 {
     static uint64_t block[BLOCK_WORDS];
     XXH3_state_t *hash = XXH3_createState();
@@ -81,23 +81,23 @@ static void fill(struct corpus_file *file, uint64_t seed)
     (void)XXH3_freeState(hash);
 }
 
-void corpus_create(struct corpus *corpus, uint64_t largest)
+void sample_files_create(struct sample_files *samples, uint64_t largest)
 {
     const char *directory = temporary_directory();
     uint64_t needed = 0;
-    for (unsigned i = 0; i < CORPUS_FILES; i++) {
-        corpus->files[i].size = (largest >> (2 * (CORPUS_FILES - 1 - i))) + 13; /* no whole page */
-        needed += corpus->files[i].size;
+    for (unsigned i = 0; i < SAMPLE_FILES; i++) {
+        samples->files[i].size = (largest >> (2 * (SAMPLE_FILES - 1 - i))) + 13; /* no whole page */
+        needed += samples->files[i].size;
     }
     check_room(directory, needed);
-    for (unsigned i = 0; i < CORPUS_FILES; i++) {
-        corpus->files[i].fd = open_nameless(directory);
-        fill(&corpus->files[i], i);
+    for (unsigned i = 0; i < SAMPLE_FILES; i++) {
+        samples->files[i].fd = open_nameless(directory);
+        fill(&samples->files[i], i);
     }
 }
 
-void corpus_destroy(struct corpus *corpus)
+void sample_files_destroy(struct sample_files *samples)
 {
-    for (unsigned i = 0; i < CORPUS_FILES; i++)
-        (void)close(corpus->files[i].fd);
+    for (unsigned i = 0; i < SAMPLE_FILES; i++)
+        (void)close(samples->files[i].fd);
 }

@@ -6,30 +6,30 @@
  * They have no names: each is unlinked as soon as it is open, so that whatever ends the program,
  * nothing is left behind.
  */
-#ifndef TOOLS_FERRY_DEMO_CORPUS_H
-#define TOOLS_FERRY_DEMO_CORPUS_H
+#ifndef TOOLS_FERRY_DEMO_SAMPLE_FILES_H
+#define TOOLS_FERRY_DEMO_SAMPLE_FILES_H
 
 #include <stdint.h>
 
-enum { CORPUS_FILES = 9 };
+enum { SAMPLE_FILES = 9 };
 
-struct corpus_file {
+struct sample_file {
     int fd;        /* open for reading, from any thread, at explicit offsets */
     uint64_t size; /* bytes */
     uint64_t hash; /* XXH3_64bits of them */
 };
 
-struct corpus {
-    struct corpus_file files[CORPUS_FILES]; /* the smallest first */
+struct sample_files {
+    struct sample_file files[SAMPLE_FILES]; /* the smallest first */
 };
 
 /*
  * Makes the files in $TMPDIR, or /tmp, if there is room. Ends the program with a message if not.
  * @param largest about how many bytes the largest has; all together have a third more.
  */
-void corpus_create(struct corpus *corpus, uint64_t largest);
+void sample_files_create(struct sample_files *samples, uint64_t largest);
 
 /* Closes the files, which frees their room. */
-void corpus_destroy(struct corpus *corpus);
+void sample_files_destroy(struct sample_files *samples);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "lane.h"
+#include "socket_pair.h"
 
 #include <err.h>
 #include <netinet/in.h>
@@ -30,10 +30,10 @@ static void open_tcp(int *ret_near, int *ret_far)
     (void)close(listening);
 }
 
-void lane_open(lane_kind kind, int *ret_near, int *ret_far)
+void socket_pair_open(socket_pair_kind kind, int *ret_near, int *ret_far)
 {
     int pair[2];
-    if (kind == LANE_TCP) {
+    if (kind == SOCKET_PAIR_TCP) {
         open_tcp(ret_near, ret_far);
         return;
     }
