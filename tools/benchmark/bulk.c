@@ -9,7 +9,7 @@
 #include "comparisons.h"
 
 #include "cores.h"
-#include "lane.h"
+#include "peer_stream.h"
 #include "measure.h"
 #include "scratch.h"
 
@@ -27,8 +27,8 @@ typedef struct bulk {
     const peer *peer;
     int file;
     size_t length;
-    lane dedicated;
-    lane shared;
+    peer_stream dedicated;
+    peer_stream shared;
 } bulk;
 
 /* ---- the file -------------------------------------------------------------------------------- */
@@ -108,17 +108,17 @@ static int send_file(bulk *b, ferry_stream *stream)
     file.length = (int64_t)b->length;
     ferry_promise *sent;
     int error = ferry_stream_sendfile(stream, &file, NULL, &sent);
-    return error != 0 ? error : lane_settle(sent, b->length);
+    return error != 0 ? error : peer_stream_settle(sent, b->length);
 }
 
-static int run_lane(bulk *b, lane *l, double ret_figures[FIGURES])
+static int run_ferry(bulk *b, peer_stream *over, double ret_figures[FIGURES])
 {
     stopwatch watch = stopwatch_start();
-    int error = lane_open(l);
+    int error = peer_stream_open(over);
     if (error != 0)
         return error;
-    error = send_file(b, l->stream);
-    int check = lane_close(l, b->length);
+    error = send_file(b, over->stream);
+    int check = peer_stream_close(over, b->length);
     give_figures(b, &watch, ret_figures);
     return error != 0 ? error : check;
 }
@@ -126,13 +126,13 @@ static int run_lane(bulk *b, lane *l, double ret_figures[FIGURES])
 static int run_dedicated(void *context, double ret_figures[FIGURES])
 {
     bulk *b = context;
-    return run_lane(b, &b->dedicated, ret_figures);
+    return run_ferry(b, &b->dedicated, ret_figures);
 }
 
 static int run_shared(void *context, double ret_figures[FIGURES])
 {
     bulk *b = context;
-    return run_lane(b, &b->shared, ret_figures);
+    return run_ferry(b, &b->shared, ret_figures);
 }
 
 static int compare(bulk *b, const bench *settings)
@@ -162,16 +162,16 @@ static int init(bulk *b, const cores *all)
     if (error == 0)
         error = cores_pin(all, b->peer->pid, 1);
     if (error == 0)
-        error = lane_init(&b->dedicated, b->peer, FERRY_DEDICATED);
+        error = peer_stream_init(&b->dedicated, b->peer, FERRY_DEDICATED);
     if (error == 0)
-        error = lane_init(&b->shared, b->peer, FERRY_SHARED);
+        error = peer_stream_init(&b->shared, b->peer, FERRY_SHARED);
     return error;
 }
 
 static void deinit(bulk *b, const cores *all)
 {
-    lane_deinit(&b->shared);
-    lane_deinit(&b->dedicated);
+    peer_stream_deinit(&b->shared);
+    peer_stream_deinit(&b->dedicated);
     (void)cores_unpin(all, b->peer->pid);
     (void)cores_unpin(all, 0);
 }

@@ -10,7 +10,7 @@
 #ifndef BENCHMARK_CONTEST_H
 #define BENCHMARK_CONTEST_H
 
-#include "list.h"
+#include "comma_list.h"
 #include "peer.h"
 
 #include <stdbool.h>
@@ -28,8 +28,8 @@ typedef struct bench {
     bool quick;      /* an eighth of the work: a look, not a measurement */
 
     /* Of serve. */
-    list sizes;              /* of the file, in bytes */
-    list connections;        /* at a time */
+    comma_list sizes;        /* of the file, in bytes */
+    comma_list connections;  /* at a time */
     const char *servers;     /* a list with commas; NULL: all */
     unsigned client_threads; /* how many ask; 0: one for each core */
     unsigned slow;           /* how many clients more there are that read slowly; 0: none */

@@ -4,7 +4,7 @@
  * turns in one run. Figures of different runs, or machines, are not to be compared.
  */
 #include "comparisons.h"
-#include "products.h"
+#include "http_servers.h"
 #include "../number.h"
 
 #include <getopt.h>
@@ -74,10 +74,10 @@ static unsigned parse_count(const char *text, unsigned most, const char *complai
     return (unsigned)count;
 }
 
-static list parse_list(const char *text, size_t most, const char *complaint)
+static comma_list parse_list(const char *text, size_t most, const char *complaint)
 {
-    list numbers;
-    if (list_parse(text, most, &numbers) != 0)
+    comma_list numbers;
+    if (comma_list_parse(text, most, &numbers) != 0)
         refuse(complaint, text);
     return numbers;
 }

@@ -10,7 +10,7 @@
 #include "comparisons.h"
 
 #include "cores.h"
-#include "lane.h"
+#include "peer_stream.h"
 #include "measure.h"
 
 #include <errno.h>
@@ -33,8 +33,8 @@ typedef struct roundtrip {
     size_t trips;
     cores cores;
     unsigned sender_core; /* its number; the submitting thread is on 0 */
-    lane dedicated;
-    lane shared;
+    peer_stream dedicated;
+    peer_stream shared;
 
     /* Of one run of the floor's. */
     int socket;
@@ -142,35 +142,35 @@ static int await_writes(const roundtrip *r, ferry_stream *stream)
         ferry_promise *written;
         int error = ferry_stream_write(stream, payload, WRITE_BYTES, NULL, &written);
         if (error == 0)
-            error = lane_settle(written, WRITE_BYTES);
+            error = peer_stream_settle(written, WRITE_BYTES);
         if (error != 0)
             return error;
     }
     return 0;
 }
 
-static int run_lane(const roundtrip *r, lane *l, double ret_figures[FIGURES])
+static int run_ferry(const roundtrip *r, peer_stream *over, double ret_figures[FIGURES])
 {
-    int error = lane_open(l);
+    int error = peer_stream_open(over);
     if (error != 0)
         return error;
     stopwatch watch = stopwatch_start();
-    error = await_writes(r, l->stream);
+    error = await_writes(r, over->stream);
     give_figures(r, &watch, ret_figures);
-    int check = lane_close(l, all_bytes(r));
+    int check = peer_stream_close(over, all_bytes(r));
     return error != 0 ? error : check;
 }
 
 static int run_dedicated(void *context, double ret_figures[FIGURES])
 {
     roundtrip *r = context;
-    return run_lane(r, &r->dedicated, ret_figures);
+    return run_ferry(r, &r->dedicated, ret_figures);
 }
 
 static int run_shared(void *context, double ret_figures[FIGURES])
 {
     roundtrip *r = context;
-    return run_lane(r, &r->shared, ret_figures);
+    return run_ferry(r, &r->shared, ret_figures);
 }
 
 /* ---- the contests ---------------------------------------------------------------------------- */
@@ -198,9 +198,9 @@ static int init_lanes(roundtrip *r)
 {
     int error = cores_pin(&r->cores, 0, r->sender_core);
     if (error == 0)
-        error = lane_init(&r->dedicated, r->peer, FERRY_DEDICATED);
+        error = peer_stream_init(&r->dedicated, r->peer, FERRY_DEDICATED);
     if (error == 0)
-        error = lane_init(&r->shared, r->peer, FERRY_SHARED);
+        error = peer_stream_init(&r->shared, r->peer, FERRY_SHARED);
     return error;
 }
 
@@ -213,8 +213,8 @@ static int compare_on(roundtrip *r, const bench *settings)
     if (error == 0)
         error = cores_pin(&r->cores, r->peer->pid, r->sender_core + 1);
     error = error == 0 ? compare_here(r, settings) : complain("roundtrip: its threads", error);
-    lane_deinit(&r->shared);
-    lane_deinit(&r->dedicated);
+    peer_stream_deinit(&r->shared);
+    peer_stream_deinit(&r->dedicated);
     (void)cores_unpin(&r->cores, 0);
     (void)cores_unpin(&r->cores, r->peer->pid);
     return error;

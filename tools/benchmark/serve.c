@@ -11,12 +11,12 @@
 
 #include "cores.h"
 #include "fetch.h"
-#include "list.h"
+#include "comma_list.h"
 #include "load.h"
-#include "products.h"
+#include "http_servers.h"
 #include "scratch.h"
-#include "server.h"
-#include "slow.h"
+#include "server_process.h"
+#include "slow_clients.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,8 +32,8 @@ enum { DURATION_S = 3, QUICK_DURATION_S = 1 };
 
 typedef struct serve {
     scratch scratch;
-    list sizes;
-    list connections;
+    comma_list sizes;
+    comma_list connections;
     unsigned workers; /* of each server */
     unsigned client_threads;
     char *content; /* each file is a beginning of it */
@@ -45,7 +45,7 @@ typedef struct serve {
 
 typedef struct contender {
     const serve *all;
-    const product *what;
+    const http_server *what;
     char path[PATH_MAX]; /* of its program */
     bool is_among_slow;
     char name[40];
@@ -53,19 +53,20 @@ typedef struct contender {
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
-static bool is_product(const char *name, size_t length)
+static bool is_http_server(const char *name, size_t length)
 {
-    for (size_t i = 0; i < PRODUCTS; i++)
-        if (strlen(products[i].name) == length && strncmp(products[i].name, name, length) == 0)
+    for (size_t i = 0; i < HTTP_SERVERS; i++)
+        if (strlen(http_servers[i].name) == length &&
+            strncmp(http_servers[i].name, name, length) == 0)
             return true;
     return false;
 }
 
-static bool are_products(const char *names)
+static bool are_http_servers(const char *names)
 {
     for (const char *end;; names = end + 1) {
         end = strchrnul(names, ',');
-        if (!is_product(names, (size_t)(end - names)))
+        if (!is_http_server(names, (size_t)(end - names)))
             return false;
         if (*end == '\0')
             return true;
@@ -77,7 +78,7 @@ static bool are_products(const char *names)
 /* No two places in it look alike. */
 static int make_content(serve *s)
 {
-    size_t length = list_largest(&s->sizes);
+    size_t length = comma_list_largest(&s->sizes);
     s->content = malloc(length);
     if (s->content == NULL)
         return -ENOMEM;
@@ -141,49 +142,50 @@ static int make_files(serve *s)
 
 /* ---- the entrants ---------------------------------------------------------------------------- */
 
-static int measure(const serve *all, const server *s, double ret_figures[FIGURES])
+static int measure(const serve *all, const server_process *s, double ret_figures[FIGURES])
 {
     int error = fetch_check(s->site.port, all->name, all->content, all->length);
     if (error != 0)
         return error;
     load_result result;
-    double before_s = server_cpu_s(s);
+    double before_s = server_process_cpu_s(s);
     error = load_run(&all->load, s->site.port, all->name, &result);
     if (error != 0)
         return error;
     ret_figures[0] = result.requests_per_s;
-    ret_figures[1] = (server_cpu_s(s) - before_s) * 1e6 / result.requests;
+    ret_figures[1] = (server_process_cpu_s(s) - before_s) * 1e6 / result.requests;
     return 0;
 }
 
-static int measure_among_slow(const serve *all, const server *s, double ret_figures[FIGURES])
+static int measure_among_slow(const serve *all, const server_process *s,
+                              double ret_figures[FIGURES])
 {
     pid_t slow;
-    int error = slow_start(s->site.port, SLOW_FILE, all->slow, &slow);
+    int error = slow_clients_start(s->site.port, SLOW_FILE, all->slow, &slow);
     if (error != 0)
         return error;
     error = measure(all, s, ret_figures);
-    int stop_error = slow_stop(slow);
+    int stop_error = slow_clients_stop(slow);
     return error != 0 ? error : stop_error;
 }
 
 static int run(void *context, double ret_figures[FIGURES])
 {
     const contender *c = context;
-    server s;
-    int error = server_start(c->what, c->path, &c->all->scratch, c->all->workers, &s);
+    server_process s;
+    int error = server_process_start(c->what, c->path, &c->all->scratch, c->all->workers, &s);
     if (error == 0) {
         error = c->is_among_slow ? measure_among_slow(c->all, &s, ret_figures)
                                  : measure(c->all, &s, ret_figures);
-        int stop_error = server_stop(&s);
+        int stop_error = server_process_stop(&s);
         error = error != 0 ? error : stop_error;
     }
     if (error != 0)
-        server_show_log(&c->all->scratch);
+        server_process_show_log(&c->all->scratch);
     return error;
 }
 
-enum { MOST_CONTENDERS = 2 * PRODUCTS };
+enum { MOST_CONTENDERS = 2 * HTTP_SERVERS };
 
 /* A server once more, among slow clients, where that is wanted. @return how many there are of it. */
 static size_t add_among_slow(contender *alone)
@@ -197,18 +199,18 @@ static size_t add_among_slow(contender *alone)
     return 2;
 }
 
-/* Whom there is of those who are wanted, in the products' order. @return how many. */
+/* Whom there is of those who are wanted, in the table's order. @return how many. */
 static size_t gather(const serve *s, const char *wanted, contender contenders[MOST_CONTENDERS])
 {
     size_t count = 0;
-    for (size_t i = 0; i < PRODUCTS; i++) {
-        const product *what = &products[i];
-        if (wanted != NULL && !list_has(wanted, what->name))
+    for (size_t i = 0; i < HTTP_SERVERS; i++) {
+        const http_server *what = &http_servers[i];
+        if (wanted != NULL && !comma_list_has(wanted, what->name))
             continue;
         contender *c = &contenders[count];
         *c = (contender){.all = s, .what = what};
         (void)snprintf(c->name, sizeof c->name, "%s", what->name);
-        if (product_find(what->program, c->path))
+        if (http_server_find(what->program, c->path))
             count += add_among_slow(c);
         else
             (void)printf("%s is not installed: left out\n", what->name);
@@ -308,10 +310,10 @@ int serve_compare(const bench *settings)
     enum { FEW = 100 };
     serve s = {0};
     char wrk[PATH_MAX];
-    if (!product_find("wrk", wrk))
+    if (!http_server_find("wrk", wrk))
         return complain("serve: wrk", -ENOENT);
     s.load.program = wrk;
-    if (settings->servers != NULL && !are_products(settings->servers))
+    if (settings->servers != NULL && !are_http_servers(settings->servers))
         return complain(settings->servers, -EINVAL);
     s.sizes = settings->sizes;
     s.connections = settings->connections;
@@ -322,7 +324,7 @@ int serve_compare(const bench *settings)
     s.workers = all.count;
     s.client_threads = settings->client_threads > 0 ? settings->client_threads : all.count;
     s.slow = settings->slow;
-    error = allow_files(list_largest(&s.connections) + s.slow + FEW);
+    error = allow_files(comma_list_largest(&s.connections) + s.slow + FEW);
     if (error != 0)
         return complain("serve: so many connections", error);
     error = compare_in_scratch(&s, settings);

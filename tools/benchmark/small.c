@@ -11,7 +11,7 @@
  */
 #include "comparisons.h"
 
-#include "lane.h"
+#include "peer_stream.h"
 #include "measure.h"
 
 #include <errno.h>
@@ -36,7 +36,7 @@ typedef struct small {
     peer_mood mood;
     unsigned threads;
     size_t writes; /* of each thread */
-    lane lane;
+    peer_stream to_peer;
 
     /* Of one run. */
     int (*work)(struct small *); /* what each thread does; 0 or a negative errno */
@@ -144,12 +144,12 @@ static int run_mutex(void *context, double ret_figures[FIGURES])
 
 static int write_one(small *s, ferry_promise **ret_promise)
 {
-    return ferry_stream_write(s->lane.stream, payload, WRITE_BYTES, NULL, ret_promise);
+    return ferry_stream_write(s->to_peer.stream, payload, WRITE_BYTES, NULL, ret_promise);
 }
 
 static int settle(ferry_promise *promise)
 {
-    return promise != NULL ? lane_settle(promise, WRITE_BYTES) : 0;
+    return promise != NULL ? peer_stream_settle(promise, WRITE_BYTES) : 0;
 }
 
 /* The last write of each window has a promise; it is looked at when the next window is full. */
@@ -193,12 +193,12 @@ static int work_promises(small *s)
 
 static int run_ferry(small *s, int (*work)(small *), double ret_figures[FIGURES])
 {
-    int error = lane_open(&s->lane);
+    int error = peer_stream_open(&s->to_peer);
     if (error != 0)
         return error;
     stopwatch watch;
     error = crew_run(s, work, &watch);
-    int check = lane_close(&s->lane, all_bytes(s));
+    int check = peer_stream_close(&s->to_peer, all_bytes(s));
     give_figures(s, &watch, ret_figures);
     return error != 0 ? error : check;
 }
@@ -263,10 +263,10 @@ static int compare_moods(small *s, const bench *settings)
 int small_compare(const bench *settings)
 {
     small s = {.peer = settings->peer, .mutex = PTHREAD_MUTEX_INITIALIZER};
-    int error = lane_init(&s.lane, s.peer, FERRY_DEDICATED);
+    int error = peer_stream_init(&s.to_peer, s.peer, FERRY_DEDICATED);
     if (error != 0)
         return complain("small: a service", error);
     error = compare_moods(&s, settings);
-    lane_deinit(&s.lane);
+    peer_stream_deinit(&s.to_peer);
     return error;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "slow.h"
+#include "slow_clients.h"
 
 #include "fetch.h"
 
@@ -63,7 +63,7 @@ static _Noreturn void become(unsigned port, const char *name, unsigned count, in
     _exit(EXIT_FAILURE);
 }
 
-int slow_start(unsigned port, const char *name, unsigned count, pid_t *ret_pid)
+int slow_clients_start(unsigned port, const char *name, unsigned count, pid_t *ret_pid)
 {
     int ends[2];
     if (pipe(ends) < 0)
@@ -75,7 +75,7 @@ int slow_start(unsigned port, const char *name, unsigned count, pid_t *ret_pid)
     (void)close(ends[1]);
     char begun;
     if (error == 0 && read(ends[0], &begun, 1) != 1) {
-        (void)slow_stop(pid);
+        (void)slow_clients_stop(pid);
         error = -EIO;
     }
     (void)close(ends[0]);
@@ -84,7 +84,7 @@ int slow_start(unsigned port, const char *name, unsigned count, pid_t *ret_pid)
     return error;
 }
 
-int slow_stop(pid_t pid)
+int slow_clients_stop(pid_t pid)
 {
     int status;
     (void)kill(pid, SIGKILL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "list.h"
+#include "comma_list.h"
 
 #include "../number.h"
 
@@ -18,10 +18,10 @@ static size_t parse_value(const char *text, const char **ret_end)
     return value << shift;
 }
 
-int list_parse(const char *text, size_t most, list *ret_list)
+int comma_list_parse(const char *text, size_t most, comma_list *ret_list)
 {
-    list result = {.count = 0};
-    for (const char *end; result.count < LIST_MOST; text = end + 1) {
+    comma_list result = {.count = 0};
+    for (const char *end; result.count < COMMA_LIST_MOST; text = end + 1) {
         size_t value = parse_value(text, &end);
         if (value == 0 || value > most || (*end != ',' && *end != '\0'))
             break;
@@ -34,7 +34,7 @@ int list_parse(const char *text, size_t most, list *ret_list)
     return -EINVAL;
 }
 
-bool list_has(const char *text, const char *name)
+bool comma_list_has(const char *text, const char *name)
 {
     size_t length = strlen(name);
     for (const char *at = text; at != NULL; at = strchr(at, ',')) {
@@ -45,7 +45,7 @@ bool list_has(const char *text, const char *name)
     return false;
 }
 
-size_t list_largest(const list *all)
+size_t comma_list_largest(const comma_list *all)
 {
     size_t result = 0;
     for (size_t i = 0; i < all->count; i++)

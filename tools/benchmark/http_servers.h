@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The products: the servers that are compared, each with what makes it serve files as fast as it
+ * The servers that are compared, each with what makes it serve files as fast as it
  * can: as many workers as processors, sendfile, full segments, no access log, connections that
  * stay for as long as the client likes, and open files kept at hand where the server knows how.
  *
- * To add one: a line in products.c.
+ * To add one: a line in http_servers.c.
  */
-#ifndef BENCHMARK_PRODUCTS_H
-#define BENCHMARK_PRODUCTS_H
+#ifndef BENCHMARK_HTTP_SERVERS_H
+#define BENCHMARK_HTTP_SERVERS_H
 
 #include <limits.h>
 #include <stdbool.h>
 
 enum {
-    PRODUCTS = 5,
+    HTTP_SERVERS = 5,
     MOST_ARGUMENTS = 6,
     MOST_BYTES = 1 << 30,   /* of a file; they are all in memory, too */
-    MOST_CONNECTIONS = 4000 /* what the products are told to be ready for, a little rounded */
+    MOST_CONNECTIONS = 4000 /* what the servers are told to be ready for, a little rounded */
 };
 
 /*
- * What a server is to know; in the texts of a product @directory, @port and @workers. A line that
+ * What a server is to know; in the texts of one @directory, @port and @workers. A line that
  * begins with @root counts only for root, and tells a server to stay root: it could not read a
  * temporary directory of root's otherwise.
  */
@@ -30,22 +30,22 @@ typedef struct site {
     unsigned workers;      /* processes or threads */
 } site;
 
-typedef struct product {
+typedef struct http_server {
     const char *name;
     const char *program;                   /* in PATH; with a slash: beside the benchmark */
     const char *arguments[MOST_ARGUMENTS]; /* the rest is NULL */
     const char *config;                    /* of the file @directory/config; NULL: it has none */
-} product;
+} http_server;
 
-extern const product products[PRODUCTS];
+extern const http_server http_servers[HTTP_SERVERS];
 
-/* Looks for a program. @param name as product.program. @return whether it is there. */
-bool product_find(const char *name, char ret_path[PATH_MAX]);
+/* Looks for a program. @param name as http_server.program. @return whether it is there. */
+bool http_server_find(const char *name, char ret_path[PATH_MAX]);
 
-/* Writes the product's configuration. @return 0 or a negative errno. */
-int product_configure(const product *what, const site *where);
+/* Writes its configuration. @return 0 or a negative errno. */
+int http_server_configure(const http_server *what, const site *where);
 
-/* Replaces the calling process by the product's program. */
-_Noreturn void product_become(const product *what, const char *path, const site *where);
+/* Replaces the calling process by its program. */
+_Noreturn void http_server_become(const http_server *what, const char *path, const site *where);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "server.h"
+#include "server_process.h"
 
 #include "fetch.h"
 
@@ -26,7 +26,7 @@ static int open_log(const scratch *where, int flags)
     return log >= 0 ? log : error;
 }
 
-void server_show_log(const scratch *where)
+void server_process_show_log(const scratch *where)
 {
     int log = open_log(where, O_RDONLY);
     char text[4096];
@@ -54,7 +54,7 @@ static int find_port(void)
 }
 
 /* In the child, which tells the keeper itself: there is no moment at which nobody would end it. */
-static _Noreturn void become(const server *s, const product *what, const char *path)
+static _Noreturn void become(const server_process *s, const http_server *what, const char *path)
 {
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int log = open_log(s->scratch, O_WRONLY | O_CREAT | O_TRUNC);
@@ -62,17 +62,17 @@ static _Noreturn void become(const server *s, const product *what, const char *p
         dup2(nothing, STDIN_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0 ||
         dup2(log, STDERR_FILENO) < 0)
         _exit(EXIT_FAILURE);
-    product_become(what, path, &s->site);
+    http_server_become(what, path, &s->site);
 }
 
-static bool has_ended(const server *s)
+static bool has_ended(const server_process *s)
 {
     siginfo_t info = {0};
     return waitid(P_PID, (id_t)s->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid != 0;
 }
 
 /* No server says when it is ready. */
-static int await_listener(const server *s)
+static int await_listener(const server_process *s)
 {
     enum { TRIES = 2000, NAP_NS = 5 * 1000 * 1000 }; /* ten seconds: something is wrong */
     for (int i = 0; i < TRIES && !has_ended(s); i++) {
@@ -84,14 +84,14 @@ static int await_listener(const server *s)
     return -ECONNREFUSED;
 }
 
-int server_start(const product *what, const char *path, const scratch *where, unsigned workers,
-                 server *ret_server)
+int server_process_start(const http_server *what, const char *path, const scratch *where,
+                         unsigned workers, server_process *ret_server)
 {
     int port = find_port();
     if (port < 0)
         return port;
-    server s = {.scratch = where, .site = {where->directory, (unsigned)port, workers}};
-    int error = product_configure(what, &s.site);
+    server_process s = {.scratch = where, .site = {where->directory, (unsigned)port, workers}};
+    int error = http_server_configure(what, &s.site);
     if (error != 0)
         return error;
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || (s.pid = fork()) < 0)
@@ -103,11 +103,11 @@ int server_start(const product *what, const char *path, const scratch *where, un
     if (error == 0)
         *ret_server = s;
     else
-        (void)server_stop(&s);
+        (void)server_process_stop(&s);
     return error;
 }
 
-int server_stop(server *s)
+int server_process_stop(server_process *s)
 {
     int error = has_ended(s) ? -ESRCH : 0;
     (void)kill(s->pid, SIGTERM);
@@ -140,7 +140,7 @@ static unsigned long ticks_of(const char *pid, pid_t group)
     return its_group == group ? user + system + children_user + children_system : 0;
 }
 
-double server_cpu_s(const server *s)
+double server_process_cpu_s(const server_process *s)
 {
     DIR *processes = opendir("/proc");
     if (processes == NULL)

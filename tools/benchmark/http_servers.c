@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "products.h"
+#include "http_servers.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- the products ---------------------------------------------------------------------------- */
+/* ---- the servers ----------------------------------------------------------------------------- */
 
 static const char nginx_config[] =
     "@root user root root;\n"
@@ -54,7 +54,7 @@ static const char h2o_config[] =
     "listen: {host: 127.0.0.1, port: @port}\n"
     "hosts: {default: {paths: {/: {file.dir: \"@directory/files\"}}}}\n";
 
-const product products[PRODUCTS] = {
+const http_server http_servers[HTTP_SERVERS] = {
     {"nginx", "nginx", {"-p", "@directory", "-c", "config", "-e", "stderr"}, nginx_config},
     {"lighttpd", "lighttpd", {"-D", "-f", "@directory/config"}, lighttpd_config},
     {"h2o", "h2o", {"-c", "@directory/config"}, h2o_config},
@@ -82,7 +82,7 @@ static bool find_beside(const char *name, char ret_path[PATH_MAX])
     return size < PATH_MAX && access(ret_path, X_OK) == 0;
 }
 
-bool product_find(const char *name, char ret_path[PATH_MAX])
+bool http_server_find(const char *name, char ret_path[PATH_MAX])
 {
     if (strchr(name, '/') != NULL)
         return find_beside(name, ret_path);
@@ -138,7 +138,7 @@ static char *expand_argument(const char *text, const site *where)
     return fclose(out) == 0 ? result : NULL;
 }
 
-int product_configure(const product *what, const site *where)
+int http_server_configure(const http_server *what, const site *where)
 {
     char *path = what->config != NULL ? expand_argument("@directory/config", where) : NULL;
     if (path == NULL)
@@ -152,7 +152,7 @@ int product_configure(const product *what, const site *where)
     return fclose(file) == 0 ? 0 : -errno;
 }
 
-_Noreturn void product_become(const product *what, const char *path, const site *where)
+_Noreturn void http_server_become(const http_server *what, const char *path, const site *where)
 {
     char *command[MOST_ARGUMENTS + 2] = {strdup(path)};
     for (size_t i = 0; i < MOST_ARGUMENTS && what->arguments[i] != NULL; i++)
