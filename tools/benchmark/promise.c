@@ -3,11 +3,10 @@
  * promise: one thread makes a promise, asks to be called back, settles it and runs the callback,
  * again and again: what the bookkeeping costs, without a hop to another thread. Against the least
  * that says "done" between threads, a mutex and a condition variable; and, where GLib was there when
- * this was built, its GTask (promise_glib.c).
+ * this was built, its GTask (glib_task.c).
  */
-#include "promise.h"
-
 #include "comparisons.h"
+#include "glib_task.h"
 #include "measure.h"
 
 #include <ferry/ferry.h>
@@ -26,9 +25,9 @@ static size_t count_of(const void *context)
     return *(const size_t *)context;
 }
 
-void promise_give_figures(size_t count, const stopwatch *watch, double ret_figures[FIGURES])
+/* What so many promises took, as figures. */
+static void give_figures(size_t count, lap taken, double ret_figures[FIGURES])
 {
-    lap taken = stopwatch_read(watch);
     ret_figures[0] = taken.wall_s * 1e9 / (double)count;
     ret_figures[1] = taken.cpu_s * 1e9 / (double)count;
 }
@@ -82,7 +81,7 @@ static int run_flags(void *context, double ret_figures[FIGURES])
         flag_settle(f);
         flag_await_and_destroy(f);
     }
-    promise_give_figures(count, &watch, ret_figures);
+    give_figures(count, stopwatch_read(&watch), ret_figures);
     return 0;
 }
 
@@ -116,8 +115,19 @@ static int run_ferry(void *context, double ret_figures[FIGURES])
     stopwatch watch = stopwatch_start();
     for (size_t i = 0; i < count && error == 0; i++)
         error = run_one(&told);
-    promise_give_figures(count, &watch, ret_figures);
+    give_figures(count, stopwatch_read(&watch), ret_figures);
     return error != 0 ? error : told == count ? 0 : -EBADMSG;
+}
+
+/* ---- GLib ------------------------------------------------------------------------------------ */
+
+static int run_glib(void *context, double ret_figures[FIGURES])
+{
+    size_t count = count_of(context);
+    lap taken = {0};
+    int error = glib_task_run(count, &taken);
+    give_figures(count, taken, ret_figures);
+    return error;
 }
 
 /* ---- the contest ----------------------------------------------------------------------------- */
@@ -128,13 +138,13 @@ int promise_compare(const bench *settings)
     const entrant entrants[] = {
         {"mutex and condition variable", &count, run_flags},
         {"ferry", &count, run_ferry},
-        {"GLib's GTask", &count, promise_run_glib},
+        {"GLib's GTask", &count, run_glib},
     };
     const contest what = {
         .title = "promise: made, a callback registered, settled, run, on one thread",
         .figure_names = {"ns each", "CPU ns each"},
         .entrants = entrants,
-        .entrant_count = promise_has_glib ? 3 : 2,
+        .entrant_count = glib_task_is_there ? 3 : 2,
     };
     return contest_run(&what, settings);
 }
