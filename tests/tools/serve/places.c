@@ -3,33 +3,38 @@
 #include "tools/ferry/serve/places.h"
 
 #include "tests/support.h"
-#include "tools/ferry/serve/connection.h"
 
 struct connection {
-    struct seat seat;
-    int asked; /* how often it was asked to leave */
+    struct seat seat; /* first */
+    int asked;        /* how often it was asked to leave */
     bool is_seated;
 };
 
-void connection_ask_to_leave(struct connection *connection)
+static struct connection *connection_of(struct seat *seat)
 {
-    connection->asked++;
+    return (struct connection *)(void *)seat;
 }
 
-void connection_be_seated(struct connection *connection)
+static bool has_answers(const struct seat *seat)
 {
-    connection->is_seated = true;
-}
-
-bool connection_has_answers(const struct connection *connection)
-{
-    (void)connection;
+    (void)seat;
     return false;
+}
+
+static void be_seated(struct seat *seat)
+{
+    connection_of(seat)->is_seated = true;
+}
+
+static void ask_to_leave(struct seat *seat)
+{
+    connection_of(seat)->asked++;
 }
 
 static bool enter(struct places *places, struct connection *connection)
 {
-    return places_enter(places, connection, &connection->seat);
+    static const struct seat_calls calls = {has_answers, be_seated, ask_to_leave};
+    return places_enter(places, &connection->seat, &calls);
 }
 
 PROMISE(places, who_leaves_before_it_answers_is_not_counted_twice)

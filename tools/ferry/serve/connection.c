@@ -7,6 +7,8 @@
 #include "places.h"
 #include "server.h"
 
+#include <ferry/read.h>
+
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -30,7 +32,7 @@ enum waiting {
 };
 
 struct connection {
-    struct seat seat;
+    struct seat seat; /* first */
     struct server *server;
     ferry_stream *stream;   /* a reference */
     struct request request; /* the next one, as far as it has come */
@@ -77,14 +79,6 @@ static void close_stream(struct connection *connection)
 {
     connection->is_over = true;
     (void)ferry_stream_close(connection->stream, NULL);
-}
-
-bool connection_has_answers(const struct connection *connection)
-{
-    enum { CLOSE = 1 }; /* is a request, too */
-    ferry_stream_status status;
-    return ferry_stream_get_status(connection->stream, &status) == 0 &&
-           status.queued_requests > CLOSE;
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -404,6 +398,20 @@ static void on_end(ferry_stream *stream, int error, void *arg)
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
+static struct connection *connection_of(struct seat *seat)
+{
+    return (struct connection *)(void *)seat;
+}
+
+static bool has_answers(const struct seat *seat)
+{
+    enum { CLOSE = 1 }; /* is a request, too */
+    const struct connection *connection = (const struct connection *)(const void *)seat;
+    ferry_stream_status status;
+    return ferry_stream_get_status(connection->stream, &status) == 0 &&
+           status.queued_requests > CLOSE;
+}
+
 /* Submits nothing, so as to be called back on the owner, behind all that is queued. Where that is
  * refused the stream has ended, and on_end comes. */
 static void call_back(struct connection *connection, ferry_callback *callback,
@@ -435,10 +443,10 @@ static void on_seated(ferry_promise *promise, const ferry_result *result, void *
     end_call(connection);
 }
 
-void connection_be_seated(struct connection *connection)
+static void be_seated(struct seat *seat)
 {
     static const ferry_request_options none;
-    call_back(connection, on_seated, &none);
+    call_back(connection_of(seat), on_seated, &none);
 }
 
 /* Its client's kernel has all of it, so the reset that comes behind the end, if the client does not end
@@ -462,12 +470,18 @@ static void on_asked(ferry_promise *promise, const ferry_result *result, void *a
     end_call(connection);
 }
 
-void connection_ask_to_leave(struct connection *connection)
+static void ask_to_leave(struct seat *seat)
 {
     /* Whoever has not all of its last answer in this time is not idle. */
     static const ferry_request_options once_acked = {.completion = FERRY_ACKED, .timeout_ms = 500};
-    call_back(connection, on_asked, &once_acked);
+    call_back(connection_of(seat), on_asked, &once_acked);
 }
+
+static const struct seat_calls seat_calls = {
+    .has_answers = has_answers,
+    .be_seated = be_seated,
+    .ask_to_leave = ask_to_leave,
+};
 
 /* ---- beginning ------------------------------------------------------------------------------- */
 
@@ -487,7 +501,7 @@ static struct connection *create(struct server *server, ferry_stream *stream, co
 /* Without a place it is not read from. */
 static void take_place(struct connection *connection, struct places *places)
 {
-    if (places_enter(places, connection, &connection->seat))
+    if (places_enter(places, &connection->seat, &seat_calls))
         wait_idle(connection);
     else
         (void)ferry_stream_demand(connection->stream, 0);

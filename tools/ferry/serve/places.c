@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "places.h"
 
-#include "connection.h"
-
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -59,7 +57,7 @@ size_t places_count_unfinished(struct places *places)
     size_t count = 0;
     (void)pthread_mutex_lock(&places->lock);
     TAILQ_FOREACH(seat, &places->taken, line)
-    count += connection_has_answers(seat->connection);
+    count += seat->calls->has_answers(seat);
     (void)pthread_mutex_unlock(&places->lock);
     return count;
 }
@@ -99,7 +97,7 @@ static void ask_to_leave(struct places *places)
         seat->is_asked = true;
         seat->asked_ns = since_ns;
         places->asked++;
-        connection_ask_to_leave(seat->connection);
+        seat->calls->ask_to_leave(seat);
     }
 }
 
@@ -161,9 +159,9 @@ static void take_out_of_line(struct places *places, struct seat *seat)
     atomic_fetch_sub(&places->waits, 1);
 }
 
-bool places_enter(struct places *places, struct connection *connection, struct seat *seat)
+bool places_enter(struct places *places, struct seat *seat, const struct seat_calls *calls)
 {
-    seat->connection = connection;
+    seat->calls = calls;
     seat->places = places;
     (void)pthread_mutex_lock(&places->lock);
     bool has_place = places->limit == 0 || places->count < places->limit;
@@ -182,7 +180,7 @@ static void seat_next(struct places *places)
         return;
     take_out_of_line(places, seat);
     take(places, seat);
-    connection_be_seated(seat->connection);
+    seat->calls->be_seated(seat);
 }
 
 void places_leave(struct seat *seat)

@@ -20,14 +20,25 @@
 /* Clients that may wait beside the limit; the kernel has the others. */
 enum { PLACES_WAITING = 16 };
 
-struct connection;
 struct server;
 struct places;
+struct seat;
+
+/* What a connection is asked and told; while its seat cannot leave, on any thread. */
+struct seat_calls {
+    /* Its stream is closing: whether there are answers that have not been sent. */
+    bool (*has_answers)(const struct seat *);
+    /* It has a place now. */
+    void (*be_seated)(struct seat *);
+    /* Somebody waits for its place: it ends if it has been idle until it is told, and its client has
+     * all answers; else it stays. */
+    void (*ask_to_leave)(struct seat *);
+};
 
 /* What each connection has of it. */
 struct seat {
     TAILQ_ENTRY(seat) line;
-    struct connection *connection;
+    const struct seat_calls *calls;
     struct places *places;             /* NULL: it has not entered */
     bool is_taken;                     /* else it waits in line */
     bool is_asked;                     /* to leave, and has not answered yet */
@@ -48,9 +59,8 @@ unsigned places_limit(const struct places *places);
 /* How many connections have answers that have not been sent. Their streams are closing. */
 size_t places_count_unfinished(struct places *places);
 
-/* Lets a connection in. @return whether it has a place at once; else connection_be_seated is called
- * when it has. */
-bool places_enter(struct places *places, struct connection *connection, struct seat *seat);
+/* Lets a connection in. @return whether it has a place at once; else be_seated is called when it has. */
+bool places_enter(struct places *places, struct seat *seat, const struct seat_calls *calls);
 
 void places_leave(struct seat *seat); /* also one that has not entered */
 

@@ -13,18 +13,26 @@
 
 #include "access_log.h"
 #include "cache.h"
-#include "connection.h"
 #include "places.h"
+
+#include <ferry/service.h>
+#include <ferry/stream.h>
 
 enum { SERVER_PLACES = 16 }; /* as many addresses as it may listen at */
 
+/* How long a client may take, in milliseconds. */
+struct client_times {
+    int64_t head_ms; /* for a request, once it has begun; then it is told 408 */
+    int64_t idle_ms; /* until the next one; and to take any byte of an answer */
+};
+
 struct server_options {
     struct site site;
-    struct cache_limits cache;     /* of each owner's */
-    unsigned owners;               /* threads; 0: one for each processor */
-    uint64_t rate_bytes_per_s;     /* of all answers together; 0: no limit */
-    struct log_writer *log;        /* NULL: none. Borrowed */
-    struct connection_times times; /* how long clients may take */
+    struct cache_limits cache; /* of each owner's */
+    unsigned owners;           /* threads; 0: one for each processor */
+    uint64_t rate_bytes_per_s; /* of all answers together; 0: no limit */
+    struct log_writer *log;    /* NULL: none. Borrowed */
+    struct client_times times;
 };
 
 struct server;
