@@ -27,16 +27,28 @@ printf '%s: OK, 1000 bytes sent\nthe peer read 1006 bytes\n' "$work/file" >"$wor
 "$example" "$work/file" >"$work/told"
 diff "$work/told" "$work/expected" >&2 || fail "the first program tells something else"
 
-# Every file, function and test that ARCHITECTURE.md names exists.
-grep -oE '`[a-z_]+/[a-zA-Z_/.]+`' "$source/ARCHITECTURE.md" | tr -d '`' | sort -u |
-    while read -r path; do
-        [ -e "$source/$path" ] || fail "ARCHITECTURE.md names $path, which is not there"
+# Every file that these pages name exists, and every link leads somewhere.
+for page in ARCHITECTURE.md CONTRIBUTING.md README.md docs/{ownership,shutdown,words}.md; do
+    grep -oE '`[a-z_]+/[a-zA-Z_/.]+`' "$source/$page" | tr -d '`' | sort -u |
+        while read -r path; do
+            [ -e "$source/$path" ] || fail "$page names $path, which is not there"
+        done
+done
+find "$source" -path "$source/build" -prune -o -name '*.md' -print |
+    while read -r page; do
+        { grep -oE '\]\([^)#: ]+\)' "$page" || true; } | tr -d '()]' |
+            while read -r link; do
+                [ -e "$(dirname "$page")/$link" ] || fail "${page#"$source/"} links to $link"
+            done
     done
-grep -oE '`[a-z_]+::[a-z_0-9]+`' "$source/ARCHITECTURE.md" | tr -d '`' | sort -u |
-    while read -r test; do
-        grep -qrzE "\(${test%%::*},\s+${test##*::}\)" "$source/tests" ||
-            fail "ARCHITECTURE.md names the test $test, which is not there"
-    done
+
+# Each invariant has tests that say so, and no test says so of anything else.
+sed -n '/^## Invariants/,/^## /s/^- \*\*\([a-z_]*\)\*\*.*/\1/p' "$source/ARCHITECTURE.md" | sort \
+    >"$work/invariants"
+grep -rhoE '/\* Pins: [a-z_]+\. \*/' "$source/tests" | sed 's/.*: \(.*\)\..*/\1/' | sort -u \
+    >"$work/pinned"
+diff "$work/invariants" "$work/pinned" >&2 ||
+    fail "ARCHITECTURE.md's invariants (<) and those that tests pin (>) differ"
 
 # The headers and the build agree on the version.
 version=$(sed -n 's/^#define FERRY_VERSION "\(.*\)"$/\1/p' "$source/core/include/ferry/api.h")

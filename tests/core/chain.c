@@ -423,6 +423,7 @@ static ferry_promise *wait_in_vain(ferry_promise *settled, ferry_outcome *outcom
     return NULL;
 }
 
+/* Pins: no_silent_wait. */
 PROMISE(no_silent_wait, waiting_inside_a_block_is_edeadlk_at_once)
 {
     unsigned runs = 0;

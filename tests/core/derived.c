@@ -21,6 +21,7 @@ static void *make_and_end(void *arg)
     return NULL;
 }
 
+/* Pins: home. */
 PROMISE(home, promises_made_by_a_thread_that_ended_are_cancelled_and_the_log_is_told)
 {
     legacy left = {.parts = {make(), make()}};
@@ -280,6 +281,7 @@ static void *cancel_derived(void *arg)
     return NULL;
 }
 
+/* Pins: exactly_once. */
 PROMISE(exactly_once, cancel_settling_and_the_last_drop_race_on_four_threads)
 {
     static racetrack all;

@@ -174,6 +174,7 @@ static void *cancel_and_settle(void *arg)
     return NULL;
 }
 
+/* Pins: exactly_once. */
 PROMISE(exactly_once, own_promise_settles_once_however_threads_settle_and_cancel_it)
 {
     enum { COUNT = 3000 };

@@ -148,6 +148,7 @@ PROMISE(promise, bad_arguments_are_einval)
 
 /* ---- callbacks ------------------------------------------------------------------------------- */
 
+/* Pins: home. */
 PROMISE(promise, callback_never_runs_inside_then)
 {
     ferry_promise *promise = promise_make(NULL);
@@ -253,6 +254,7 @@ static void try_to_wait(ferry_promise *promise, const ferry_result *result, void
     check_eq(ferry_inbox_run(0), -EDEADLK);
 }
 
+/* Pins: no_silent_wait. */
 PROMISE(no_silent_wait, waiting_inside_a_callback_is_edeadlk_at_once)
 {
     ferry_promise *settled = promise_make(ferry__inbox_current());

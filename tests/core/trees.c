@@ -712,6 +712,7 @@ static void grow_and_compare(void)
     }
 }
 
+/* Pins: exactly_once. */
 PROMISE(trees, outcomes_are_those_of_a_sequential_model_whoever_settles_and_cancels)
 {
     seed = random_seed();

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+/* Pins: arithmetic. */
 PROMISE_BOTH(arithmetic, receipts_are_contiguous_and_add_up_to_what_the_peer_reads)
 {
     enum { COUNT = 500 };
@@ -72,6 +73,7 @@ static void abort_midway(ferry_placement placement, pair both)
     close(both.theirs);
 }
 
+/* Pins: arithmetic. */
 PROMISE_BOTH(arithmetic, aborted_write_says_exactly_how_much_left)
 {
     abort_midway(placement, unix_pair(SOCK_STREAM));

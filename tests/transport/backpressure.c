@@ -270,6 +270,7 @@ PROMISE_BOTH(custody, submit_that_is_refused_for_want_of_room_takes_nothing)
 
 /* ---- limits of a service --------------------------------------------------------------------- */
 
+/* Pins: bounded. */
 PROMISE_BOTH(bounded, service_limits_count_all_its_streams_together)
 {
     ferry_service *service = limited_service((ferry_service_options){.placement = placement,
@@ -946,6 +947,7 @@ static void *produce_all(void *arg)
     return NULL;
 }
 
+/* Pins: bounded. */
 PROMISE_BOTH(room, producers_that_wait_for_promises_lose_nothing)
 {
     ferry_service *service = service_start(placement);

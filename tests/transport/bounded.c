@@ -11,6 +11,7 @@
 
 /* ---- limits: a full queue -------------------------------------------------------------------- */
 
+/* Pins: bounded. */
 PROMISE_BOTH(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_settled)
 {
     ferry_service *service = service_start(placement);
@@ -201,6 +202,7 @@ static void *write_through_a_narrow_queue(void *arg)
     return NULL;
 }
 
+/* Pins: bounded. */
 PROMISE_BOTH(bounded, crowd_of_waiting_submits_gets_through_a_narrow_queue)
 {
     ferry_service *service = service_start(placement);

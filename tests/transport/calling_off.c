@@ -260,6 +260,7 @@ PROMISE_BOTH(calling_off, request_in_flight_to_a_unix_peer_that_reads_nothing_is
         cancel_in_flight(placement, unix_pair(SOCK_STREAM), by);
 }
 
+/* Pins: bounded_in_time. */
 PROMISE_BOTH(calling_off, request_in_flight_to_a_tcp_peer_that_reads_nothing_is_counted_exactly)
 {
     for (way by = BY_MEMORY; by < WAYS; by++)
@@ -405,6 +406,7 @@ PROMISE_BOTH(calling_off, cancel_in_a_forked_child_is_echild_and_touches_nothing
 
 /* ---- deadlines ------------------------------------------------------------------------------- */
 
+/* Pins: bounded_in_time. */
 PROMISE_BOTH(calling_off, deadline_of_a_queued_request_passes_though_the_head_is_stuck)
 {
     scene s = scene_open(placement);
@@ -598,6 +600,7 @@ static void race_once(ferry_placement placement, ending how, uint64_t *random)
         ferry_service_destroy(service);
 }
 
+/* Pins: exactly_once. */
 PROMISE_BOTH(calling_off, race_of_cancel_completion_and_end_settles_once_with_the_right_count)
 {
     uint64_t random = random_seed();

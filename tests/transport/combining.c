@@ -191,6 +191,7 @@ static void try_on_owner(ferry_promise *promise, const ferry_result *result, voi
     check_eq(ferry_promise_settle_with(arg, &outcome), 0);
 }
 
+/* Pins: no_silent_wait. */
 PROMISE_BOTH(no_silent_wait, combining_and_awaiting_many_on_an_owner_is_edeadlk_at_once)
 {
     ferry_service *service = service_start(placement);

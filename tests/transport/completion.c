@@ -155,6 +155,7 @@ PROMISE_BOTH(completion, tcp_peers_kernel_is_enough_for_acked)
     close(both.theirs);
 }
 
+/* Pins: honest_done. */
 PROMISE_BOTH(completion, drained_is_sent_and_acked_is_received)
 {
     ferry_service *service = service_start(placement);

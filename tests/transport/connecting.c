@@ -222,6 +222,7 @@ PROMISE(connecting, no_host_is_this_host)
     ferry_service_destroy(service);
 }
 
+/* Pins: no_wait_on_an_owner. */
 PROMISE_BOTH(connecting, name_is_looked_up_on_a_thread_that_is_there_only_meanwhile)
 {
     ferry_service *service = service_start(placement);
@@ -594,6 +595,7 @@ PROMISE_BOTH(connecting, deadline_passes_while_a_name_is_looked_up)
 
 /* ---- calling off ----------------------------------------------------------------------------- */
 
+/* Pins: no_wait_on_an_owner. */
 PROMISE_BOTH(connecting, cancel_settles_at_once_while_a_name_is_looked_up)
 {
     ferry_service *service = service_start(placement);

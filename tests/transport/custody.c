@@ -158,6 +158,7 @@ static ferry_promise *submit_given(ferry_stream *stream, atomic_uint *released)
     return promise;
 }
 
+/* Pins: custody. */
 PROMISE_BOTH(custody, given_memory_is_released_once_before_settling_on_every_path)
 {
     ferry_service *service = service_start(placement);
@@ -329,6 +330,7 @@ PROMISE_BOTH(custody, fd_0_is_one_like_any_other)
     close(saved);
 }
 
+/* Pins: custody. */
 PROMISE_BOTH(custody, every_fd_ferry_makes_is_close_on_exec)
 {
     ferry_service *service = service_start(placement);

@@ -523,6 +523,7 @@ PROMISE(dump, peers_name_is_one_word)
 
 /* ---- what owners are at ---------------------------------------------------------------------- */
 
+/* Pins: told_when_it_hangs. */
 PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_named_with_how_long)
 {
     ferry_service *service = service_start(placement);
@@ -588,6 +589,7 @@ static void wait_in_callback(ferry_promise *promise, const ferry_result *result,
     sem_wait(arg);
 }
 
+/* Pins: told_when_it_hangs. */
 PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
 {
     ferry_service *service = service_start(placement);
@@ -985,6 +987,7 @@ static void live_and_die(ferry_service *service, unsigned number, const test_fil
     reader_free(peer);
 }
 
+/* Pins: told_when_it_hangs. */
 PROMISE_BOTH(dump, may_be_made_while_streams_begin_submit_close_and_abort)
 {
     ferry_service *service = service_start(placement);

@@ -174,6 +174,7 @@ PROMISE_BOTH(exactly_once, submits_racing_with_abort_are_refused_or_settle)
     race(placement, BY_ABORT);
 }
 
+/* Pins: exactly_once. */
 PROMISE_BOTH(exactly_once, submits_racing_with_destroy_are_refused_or_settle)
 {
     race(placement, BY_DESTROY);
@@ -219,6 +220,7 @@ static void live_once(ferry_placement placement, const test_file *file, tally *s
     reader_free(peer);
 }
 
+/* Pins: exactly_once. */
 PROMISE_BOTH(exactly_once, any_failing_allocation_is_refused_or_settles_and_leaks_nothing)
 {
     test_file file = file_make(10000, 1);

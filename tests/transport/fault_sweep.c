@@ -248,6 +248,7 @@ static uint64_t sweep_kind(ferry_placement placement, ferry_framing framing, con
     return injected;
 }
 
+/* Pins: exactly_once. */
 PROMISE_BOTH(fault_sweep, every_fault_at_every_call_keeps_all_promises_with_every_framing)
 {
     file = file_make(SIZE, 7);

@@ -10,6 +10,7 @@
 
 /* ---- any policy ------------------------------------------------------------------------------ */
 
+/* Pins: framing. */
 PROMISE_BOTH(framing, request_that_fails_midway_poisons_the_stream)
 {
     ferry_service *service = service_start(placement);
@@ -46,6 +47,7 @@ PROMISE_BOTH(framing, request_that_fails_midway_poisons_the_stream)
     file_remove(&file);
 }
 
+/* Pins: framing. */
 PROMISE_BOTH(framing, request_that_fails_before_its_first_byte_leaves_the_stream_healthy)
 {
     ferry_service *service = service_start(placement);
@@ -224,11 +226,13 @@ PROMISE_BOTH(framing, poison_sends_nothing_more_however_it_failed)
     fail_in_all_ways(placement, FERRY_FRAMING_POISON);
 }
 
+/* Pins: framing. */
 PROMISE_BOTH(framing, pad_sends_zeros_in_place_of_the_rest_then_the_next_request_whole)
 {
     fail_in_all_ways(placement, FERRY_FRAMING_PAD);
 }
 
+/* Pins: framing. */
 PROMISE_BOTH(framing, continue_sends_the_next_request_directly_behind)
 {
     fail_in_all_ways(placement, FERRY_FRAMING_CONTINUE);

@@ -32,6 +32,7 @@ static void hang_up_on(ferry_service *service, pair both, const test_file *file,
     close_stream(stream);
 }
 
+/* Pins: guest. */
 PROMISE_BOTH(guest, peer_hangup_is_epipe_not_sigpipe)
 {
     struct sigaction counting = {.sa_handler = count_sigpipe}, before;
@@ -93,6 +94,7 @@ static void check_blocked_signals(const char *id, const char *name)
     threads_looked_at++;
 }
 
+/* Pins: guest. */
 PROMISE_BOTH(guest, ferrys_threads_are_named_and_block_all_signals_but_faults)
 {
     sigset_t before, after;
@@ -157,6 +159,7 @@ static void misuse_in_child(ferry_service *service, ferry_stream *stream, ferry_
     ferry_service_destroy(own);
 }
 
+/* Pins: guest. */
 PROMISE_BOTH(guest, calls_in_a_forked_child_fail_at_once_and_leave_the_parent_alone)
 {
     ferry_service *service = service_start(placement);

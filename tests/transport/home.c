@@ -24,6 +24,7 @@ static void note(ferry_promise *promise, const ferry_result *result, void *arg)
     atomic_fetch_add(&seen->runs, 1);
 }
 
+/* Pins: home. */
 PROMISE_BOTH(home, callbacks_run_on_the_registering_thread_in_settle_order_and_never_in_a_submit)
 {
     enum { COUNT = 5000 };
@@ -267,6 +268,7 @@ static void try_to_wait(ferry_promise *promise, const ferry_result *result, void
     check_eq(ferry_service_drain(arg, -1), -EDEADLK);
 }
 
+/* Pins: no_silent_wait. */
 PROMISE_BOTH(no_silent_wait, waiting_on_an_owner_is_edeadlk_at_once)
 {
     ferry_service *service = service_start(placement);

@@ -947,6 +947,7 @@ PROMISE_BOTH(listening, shortage_is_told_of_once_and_got_over_without_spinning)
         get_over(placement, errors[i], 4, 1);
 }
 
+/* Pins: kept_listening. */
 PROMISE_BOTH(listening, listener_short_of_fds_sleeps_and_can_be_closed)
 {
     ferry_service *service = service_start(placement);
@@ -990,6 +991,7 @@ static void give_fds_back(const famine *made)
         close(made->fds[i]);
 }
 
+/* Pins: kept_listening. */
 PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
 {
     ferry_service *service = service_start(placement);
@@ -1137,6 +1139,7 @@ PROMISE(listening, busy_owner_holds_up_no_connection)
     ferry_service_destroy(service);
 }
 
+/* Pins: kept_listening. */
 PROMISE_BOTH(listening, limit_of_streams_makes_connections_wait_until_one_has_ended)
 {
     enum { LIMIT = 3, CLIENTS = 12 };

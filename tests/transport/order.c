@@ -18,6 +18,7 @@ static uint32_t number_at(const reader *peer, size_t index)
     return number;
 }
 
+/* Pins: order. */
 PROMISE_BOTH(order, submits_of_one_thread_keep_program_order)
 {
     enum { COUNT = 20000 };
@@ -61,6 +62,7 @@ static void *take_turns(void *arg)
     return NULL;
 }
 
+/* Pins: order. */
 PROMISE_BOTH(order, submit_that_began_after_another_threads_returned_leaves_after_it)
 {
     enum { COUNT = 4000 };
@@ -148,6 +150,7 @@ static void check_all(const unsigned char *data, size_t size, unsigned char valu
         check_eq(data[i], value);
 }
 
+/* Pins: order. */
 PROMISE_BOTH(order, parts_of_a_compound_are_contiguous_among_many_threads)
 {
     ferry_service *service = service_start(placement);

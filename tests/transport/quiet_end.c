@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+/* Pins: quiet_end. */
 PROMISE_BOTH(quiet_end, destroy_leaves_no_thread_fd_or_pending_promise)
 {
     unsigned threads = count_threads();
@@ -266,6 +267,7 @@ PROMISE_BOTH(quiet_end, services_live_side_by_side)
 
 /* ---- invariant isolation --------------------------------------------------------------------- */
 
+/* Pins: isolation. */
 PROMISE_BOTH(isolation, stalled_streams_delay_nobody)
 {
     /* One shared owner for all: streams of other owners are the easier case. */
@@ -326,6 +328,7 @@ static void beat(ferry_promise *promise, const ferry_result *result, void *arg)
         check_eq(ferry_stream_close(self->stream, NULL), 0);
 }
 
+/* Pins: isolation. */
 PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
 {
     enum { CHUNK = 64 * 1024 };

@@ -148,6 +148,7 @@ PROMISE_BOTH(stall, slow_unix_peer_is_served_and_given_up_once_it_stops)
     dawdle_then_stop(placement, unix_stream_pair, FERRY_FRAMING_POISON);
 }
 
+/* Pins: bounded_in_time. */
 PROMISE_BOTH(stall, slow_tcp_peer_is_served_and_given_up_once_it_stops)
 {
     dawdle_then_stop(placement, tcp_pair, FERRY_FRAMING_POISON);

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <linux/sockios.h>
 
+/* Pins: honest_done. */
 PROMISE_BOTH(write, settles_when_it_left_even_with_more_queued_behind)
 {
     ferry_service *service = service_start(placement);
