@@ -3,16 +3,17 @@
  * Promises: an outcome on its way to whoever wants it.
  *
  * A submit that returned 0 makes a promise that settles exactly once, whatever happens: success,
- * failure, abort, the end of the service. Until then it is pending; from then on its result never
- * changes. A promise is reference-counted and outlives the stream and the service that made it.
- * A program can make promises of its own (ferry_promise_create), and others of those that there are
- * (<ferry/combine.h>).
+ * failure, abort, the end of the service. Until then it is pending. From then on its result never
+ * changes. A promise is reference-counted, and outlives the stream and the service that made it.
+ * A program can make promises of its own (ferry_promise_create), and make promises of other
+ * promises (<ferry/combine.h>).
  *
- * Its home is the thread that submitted the request. There are two ways to learn the outcome:
- *   - ferry_promise_await blocks until it is there (on any thread but ferry's own);
- *   - ferry_promise_then has a callback run on the registering thread, when that thread runs its
- *     inbox (<ferry/inbox.h>), or waits. Callbacks are always asynchronous: never inside the call that
- *     registers them, never inside a submit, never two at once on one thread.
+ * A promise's home is the thread that submitted the request. There are two ways to learn the
+ * outcome:
+ *   - ferry_promise_await blocks until the promise has settled (on any thread but ferry's own);
+ *   - ferry_promise_then has a callback run on the thread that registers it, when that thread runs
+ *     its inbox (<ferry/inbox.h>) or waits. Callbacks are always asynchronous. They never run
+ *     inside the call that registers them, never inside a submit, never two at once on one thread.
  *
  *   pending --(request ends)--> settled --(home runs its inbox)--> callbacks run, in the order in
  *   which the promises settled
@@ -26,122 +27,177 @@ FERRY_BEGIN
 
 typedef struct ferry_promise ferry_promise;
 
-/* A result and, perhaps, something more that came of it. Zero-initialised: success, and no value. */
+/* A result and, perhaps, a value that came of it. Zero-initialised: success, and no value. */
 typedef struct ferry_outcome {
     ferry_result result;
     void *value; /* whatever the promise is for; NULL: nothing */
     void (*release)(
-        void *value); /* called once with value, when nothing can ask for it any more; any
-                                     thread, which it must neither end nor make wait. NULL: there
-                                     is nothing to release */
+        void *value); /* called once with value, when nobody can ask for it any more. It runs
+                                     on any thread, and must neither end that thread nor make it
+                                     wait. NULL: there is nothing to release */
 } ferry_outcome;
 
 /*
- * What ferry calls with an outcome. promise is valid during the call without a reference of the
- * callee's own (take one with ferry_promise_ref to keep it); result likewise.
+ * Tells an outcome to the program. promise and result are valid during the call. To keep the
+ * promise take a reference with ferry_promise_ref; to keep the result copy it.
  */
 typedef void ferry_callback(ferry_promise *promise, const ferry_result *result, void *arg);
 
 /*
- * Waits until a promise has settled and gives its result. May be called any number of times, by any
- * number of threads; each gets the same result.
+ * Waits until a promise has settled, and gives its result. It may be called any number of times, by
+ * any number of threads. Each gets the same result.
  *
- * On the promise's home thread (the one that submitted or made it) it runs that thread's waiting
- * callbacks while it waits, so that what depends on them makes progress; elsewhere it just waits.
- * With timeout_ms 0 it never waits and runs no callback: a poll, allowed everywhere. When it returns,
- * callbacks of promises that settled earlier may still be waiting: ferry_inbox_run(0) runs them.
- * A signal does not end the wait. To cancel on Ctrl-C poll a signalfd(2) and ferry_inbox_fd instead.
+ * On the promise's home thread (the one that submitted or made it) the call runs that thread's
+ * waiting callbacks while it waits, so that what depends on them makes progress. Elsewhere it just
+ * waits. With timeout_ms 0 it never waits and runs no callback: that is a poll, and is allowed
+ * everywhere. When the call returns, callbacks of promises that settled earlier may still be
+ * waiting; ferry_inbox_run(0) runs them.
+ * A signal does not end the wait. To cancel on Ctrl-C poll a signalfd(2) and ferry_inbox_fd
+ * instead.
  *
- * Threads: any but ferry's own; not inside a callback (timeout_ms 0 excepted).
+ * Threads: any but ferry's own; not inside a callback. With timeout_ms 0: any, and anywhere.
  * @param timeout_ms milliseconds to wait; 0: look only; -1: no limit.
  * @param ret_result gets the outcome; may be NULL.
- * @return 0 once it has settled, whatever the outcome is: look at ret_result->error.
- *         -ETIMEDOUT: still pending. -EDEADLK: called on an owner thread or inside a callback.
- *         -ECHILD: pending, and made before this process was forked. -EINVAL: promise is NULL, or
- *         timeout_ms is below -1.
+ * @return 0: it has settled. That is no success of the request: look at ret_result->error.
+ *         -ETIMEDOUT: it is still pending.
+ *         -EDEADLK: called on an owner thread or inside a callback, with a timeout that is not 0.
+ *         -ECHILD: it is pending, and was made before this process was forked.
+ *         -EINVAL: promise is NULL, or timeout_ms is below -1.
  * Source: futex(2).
  */
 FERRY_API int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms,
                                   ferry_result *ret_result);
 
 /*
- * Has a callback run on the calling thread once the promise has settled. Registering on a settled
- * promise is fine: the callback still runs later, never inside this call. Any number of callbacks
- * may be registered, from any threads; those of one thread run in the order of registration.
+ * Has a callback run on the calling thread once the promise has settled. If it has settled already,
+ * the callback still runs later, never inside this call. Any number of callbacks may be registered,
+ * from any threads. The callbacks of one thread run in the order of registration.
  *
- * Threads: any but ferry's own. The callback runs inside this thread's own calls of
- * ferry_inbox_run, of ferry_promise_await on a promise whose home it is, and of
- * ferry_promise_await_all and _any, on whatever promises.
- * Borrows: arg must stay valid until the callback has run, or never can: ferry_promise_then_release
- * tells. The promise keeps itself alive until
- * then: the caller may drop its reference at once.
- * If this thread ends first, the callback never runs and the log hook is told; the outcome stays
+ * Threads: any but ferry's own. The callback runs inside this thread's own calls: of
+ * ferry_inbox_run, of ferry_promise_await on a promise whose home is this thread, and of
+ * ferry_promise_await_all and ferry_promise_await_any on any promises.
+ * Borrows: arg, until the callback has run or never can run any more. To learn when that is, use
+ * ferry_promise_then_release. The promise keeps itself alive until then: the caller may drop its
+ * reference at once.
+ * If this thread ends first, the callback never runs and the log hook is told. The outcome stays
  * available to ferry_promise_await elsewhere.
- * @return 0; -ENOMEM: nothing was registered; -EINVAL: promise or callback is NULL; -EDEADLK: called
- *         on an owner thread, which runs no inbox; -ECHILD: pending, and made before this process was
- *         forked.
+ * @return 0;
+ *         -ENOMEM: nothing was registered.
+ *         -EINVAL: promise or callback is NULL.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: it is pending, and was made before this process was forked.
  * Example: tools/examples/first.c
  */
 FERRY_API int ferry_promise_then(ferry_promise *promise, ferry_callback *callback, void *arg);
 
-/* Likewise; arg is released (ferry_release) when the callback has run, or never will. */
+/*
+ * Has a callback run on the calling thread once the promise has settled, and releases arg
+ * afterwards. ferry_promise_then says when and where the callback runs.
+ *
+ * Threads: any but ferry's own.
+ * Takes: arg, if the call returns 0. release (a ferry_release) is called with it once, when the
+ * callback has run or never will run. release may be NULL.
+ * @return 0;
+ *         -ENOMEM: nothing was registered.
+ *         -EINVAL: promise or callback is NULL.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: it is pending, and was made before this process was forked.
+ */
 FERRY_API int ferry_promise_then_release(ferry_promise *promise, ferry_callback *callback, void *arg,
                                          ferry_release *release);
 
 /*
- * Waits until all of some promises have settled; looks at no outcome. While it waits it runs the
- * calling thread's callbacks, wherever the promises' homes are. With timeout_ms 0 it only looks.
+ * Waits until all of several promises have settled. It looks at no outcome. While it waits it runs
+ * the calling thread's callbacks, wherever the promises' homes are. With timeout_ms 0 it only
+ * looks.
  *
- * Threads: any but ferry's own; not inside a callback (timeout_ms 0 excepted).
+ * Threads: any but ferry's own; not inside a callback. With timeout_ms 0: any, and anywhere.
  * Borrows: the array and its promises, during the call.
  * @param timeout_ms milliseconds to wait for all of them together; 0: look only; -1: no limit.
- * @return 0 once all have settled, and for none; -ETIMEDOUT: one is pending; -ECHILD: one is
- *         pending, and made before this process was forked; -EDEADLK: called on an owner thread or
- *         inside a callback; -EINVAL: a promise is NULL, or timeout_ms is below -1; -ENOMEM: the
- *         thread's inbox could not be made.
+ * @return 0: all have settled, or there are none.
+ *         -ETIMEDOUT: one is still pending.
+ *         -ECHILD: one is pending, and was made before this process was forked.
+ *         -EDEADLK: called on an owner thread or inside a callback, with a timeout that is not 0.
+ *         -EINVAL: a promise is NULL, or timeout_ms is below -1.
+ *         -ENOMEM: the thread's inbox could not be made.
  */
 FERRY_API int ferry_promise_await_all(ferry_promise *const promises[], size_t count,
                                       int64_t timeout_ms);
 
 /*
- * Likewise, until one of them has settled.
- * @param ret_index gets the place of the first in the array that has; may be NULL.
- * @return as ferry_promise_await_all; -EINVAL also for none; -ECHILD only if none can settle here.
+ * Waits until one of several promises has settled. It looks at no outcome. While it waits it runs
+ * the calling thread's callbacks, wherever the promises' homes are. With timeout_ms 0 it only
+ * looks.
+ *
+ * Threads: any but ferry's own; not inside a callback. With timeout_ms 0: any, and anywhere.
+ * Borrows: the array and its promises, during the call.
+ * @param timeout_ms milliseconds to wait; 0: look only; -1: no limit.
+ * @param ret_index gets the index of the first promise in the array that has settled; may be NULL.
+ * @return 0: one has settled.
+ *         -ETIMEDOUT: all are still pending.
+ *         -ECHILD: none of them can settle here: all were made before this process was forked.
+ *         -EDEADLK: called on an owner thread or inside a callback, with a timeout that is not 0.
+ *         -EINVAL: count is 0, a promise is NULL, or timeout_ms is below -1.
+ *         -ENOMEM: the thread's inbox could not be made.
  */
 FERRY_API int ferry_promise_await_any(ferry_promise *const promises[], size_t count,
                                       int64_t timeout_ms, size_t *ret_index);
 
 /*
- * Asks for it to be called off. A request settles soon afterwards, once: with -ECANCELED and the
- * exact count of what had left, or as it would have without, if it was faster. A request that still
- * waits for its turn sends no byte and leaves its stream healthy; for one that is under way, whether
- * the peer reads or not, the stream's framing policy says what follows (ferry_stream_options).
- * A promise of the program's own settles with -ECANCELED at once. One that is made of others does
- * when its home runs its inbox, and what it is waiting for is then cancelled too.
+ * Asks for a promise to be called off.
  *
- * Threads: any. Never blocks; a request never settles inside the call; callbacks run as ever.
- * @return 0: asked for, now or before; -EALREADY: it has settled; -EOPNOTSUPP: a shutdown or a
- *         close, which cannot be called off (ferry_stream_abort ends a close that lasts);
- *         -EINVAL: promise is NULL; -ECHILD: pending, and made before this process was forked.
+ * A request settles soon afterwards, once: with -ECANCELED and the exact count of what had left,
+ * or, if it was faster, with the outcome that it would have had anyway. A request that still waits
+ * for its turn sends no byte and leaves its stream healthy. For a request that is under way,
+ * whether the peer reads or not, the stream's framing policy says what follows
+ * (ferry_stream_options). A promise of the program's own settles with -ECANCELED at once. A promise
+ * that is made of others settles when its home runs its inbox; the promises that it waits for are
+ * then cancelled, too.
+ *
+ * Threads: any. Never blocks. A request never settles inside the call. Callbacks run as ever.
+ * @return 0: it was asked for, by this call or an earlier one.
+ *         -EALREADY: it has settled.
+ *         -EOPNOTSUPP: a shutdown or a close cannot be called off. ferry_stream_abort ends a close
+ *         that lasts.
+ *         -EINVAL: promise is NULL.
+ *         -ECHILD: it is pending, and was made before this process was forked.
  */
 FERRY_API int ferry_promise_cancel(ferry_promise *promise);
 
 /*
  * Has a callback run on the calling thread if the promise is cancelled: once it has settled with
- * -ECANCELED. For whoever does the work behind a promise, and is to stop it. The hooks that one
- * thread registers before it settles run in the reverse order of registration, and before its other
- * callbacks; later ones run as any callback. If it settles otherwise they are released without being
- * run.
+ * -ECANCELED. It is for code that does the work behind a promise, and has to stop that work.
  *
- * Threads: any but ferry's own. Borrows: arg, until the promise has settled and, if it was
- * cancelled, the hook has run. If this thread ends first, it never runs; and the log hook is told, if
- * the promise is cancelled.
- * @return as ferry_promise_then.
+ * The hooks that one thread registers before the promise settles run in the reverse order of
+ * registration, and before that thread's other callbacks. Hooks that are registered later run in
+ * the order of all callbacks. If the promise settles otherwise the hooks do not run.
+ *
+ * Threads: any but ferry's own.
+ * Borrows: arg, until the promise has settled and, if it was cancelled, the hook has run.
+ * If this thread ends first, the hook never runs. The log hook is told, if the promise is
+ * cancelled.
+ * @return 0;
+ *         -ENOMEM: nothing was registered.
+ *         -EINVAL: promise or callback is NULL.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: it is pending, and was made before this process was forked.
  */
 FERRY_API int ferry_promise_on_cancel(ferry_promise *promise, ferry_callback *callback, void *arg);
 
-/* Likewise; arg is released when the hook has run, or never will: if it settles otherwise, on the
- * thread that settles it. */
+/*
+ * Has a callback run on the calling thread if the promise is cancelled, and releases arg
+ * afterwards. ferry_promise_on_cancel says when and where the callback runs.
+ *
+ * Threads: any but ferry's own.
+ * Takes: arg, if the call returns 0. release (a ferry_release) is called with it once, when the
+ * hook has run or never will run. If the promise settles otherwise, that is on the thread that
+ * settles it. release may be NULL.
+ * @return 0;
+ *         -ENOMEM: nothing was registered.
+ *         -EINVAL: promise or callback is NULL.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: it is pending, and was made before this process was forked.
+ */
 FERRY_API int ferry_promise_on_cancel_release(ferry_promise *promise, ferry_callback *callback,
                                               void *arg, ferry_release *release);
 
@@ -149,7 +205,7 @@ FERRY_API int ferry_promise_on_cancel_release(ferry_promise *promise, ferry_call
 FERRY_API ferry_promise *ferry_promise_ref(ferry_promise *promise);
 
 /*
- * Gives one reference back. Dropping the last one cancels nothing: the request goes on and its
+ * Gives one reference back. Dropping the last one cancels nothing: the request goes on, and its
  * callbacks run. Threads: any. @return NULL, so that p = ferry_promise_unref(p) forgets it.
  */
 FERRY_API ferry_promise *ferry_promise_unref(ferry_promise *promise);
@@ -157,7 +213,7 @@ FERRY_API ferry_promise *ferry_promise_unref(ferry_promise *promise);
 /* ---- promises of the program's own ----------------------------------------------------------- */
 
 typedef struct ferry_promise_options {
-    const char *label; /* for reports: what it is, as by ferry_promise_set_label; NULL: nothing */
+    const char *label; /* what reports call it; NULL: nothing. Copied, up to 63 bytes */
     const char *site;  /* where it is made: FERRY_HERE; NULL: not said. Must stay valid */
 } ferry_promise_options;
 
@@ -167,14 +223,15 @@ typedef struct ferry_promise_options {
 #define FERRY_TEXT_OF_(line) #line
 
 /*
- * Makes a promise that the program itself settles, so that its own work composes with transfers. The
- * calling thread is its home. One allocation.
+ * Makes a promise that the program itself settles, so that its own work composes with transfers.
+ * The calling thread is its home. It takes one allocation.
  *
- * If the last reference is given back while it is pending nobody can settle it any more: it then
- * settles with -ECANCELED if anybody observes it (a callback, a promise made of it). Those hold none
- * that counts here: whoever is to settle it keeps one. Debug builds tell the log hook.
+ * Observers (callbacks, and promises made of this one) do not keep it settleable. Keep a reference
+ * until you have settled it. If the last reference is given back while the promise is pending,
+ * nobody can settle it any more: it then settles with -ECANCELED, if anybody observes it. Debug
+ * builds tell the log hook.
  *
- * Threads: any; on an owner thread it has no home. Gives: a reference.
+ * Threads: any. On an owner thread the promise has no home. Gives: a reference.
  * @param options NULL: all defaults.
  * @return 0; -ENOMEM; -EINVAL: ret_promise is NULL.
  * Example: tests/core/own_promise.c
@@ -183,29 +240,49 @@ FERRY_API int ferry_promise_create(const ferry_promise_options *options,
                                    ferry_promise **ret_promise);
 
 /*
- * Settles a promise of the program's own, once, and posts its callbacks: none runs inside the call.
- * After it was cancelled this has no effect and is no error: who does the work need not ask first.
+ * Settles a promise of the program's own, once, and posts its callbacks. None of them runs inside
+ * the call. After the promise was cancelled the call has no effect and is no error: the code that
+ * does the work need not ask first.
  *
- * Threads: any, all at once: one of them settles it. Who alone may settle it, and nobody cancels it,
- * needs no reference of his own: another thread's keeps it until then, who may give that back as soon
- * as he has the outcome. All others hold one during the call. Borrows: *result, during the call.
+ * Threads: any, also several at once: one of them settles it.
+ * Borrows: *result, during the call. And a reference: if you are the only one who can settle the
+ * promise and nobody can cancel it, you may rely on another thread's reference; that thread may
+ * drop it once it sees the outcome. Otherwise hold your own reference during the call.
  * @param result error is 0 or a negative errno, all else as the program likes; NULL: success.
- * @return 0: settled, or it had been cancelled; -EALREADY: it has settled otherwise, and stays so;
- *         -EINVAL: it is NULL or none that ferry_promise_create made, or the error is positive;
- *         -ECHILD: made before this process was forked.
+ * @return 0: settled, or it had been cancelled.
+ *         -EALREADY: it has settled otherwise, and stays so.
+ *         -EINVAL: promise is NULL, or was not made by ferry_promise_create, or the error is
+ *         positive.
+ *         -ECHILD: it was made before this process was forked.
  */
 FERRY_API int ferry_promise_settle(ferry_promise *promise, const ferry_result *result);
 
 /*
- * Likewise with a value (ferry_promise_value). Takes: the value, if it returns 0, to be released with
- * the promise; or at once, if the promise had been cancelled. outcome NULL: success, and no value.
+ * Settles a promise of the program's own, once, with a value (ferry_promise_value), and posts its
+ * callbacks. None of them runs inside the call. After the promise was cancelled the call has no
+ * other effect than to release the value, and is no error.
+ *
+ * Threads: any, also several at once: one of them settles it.
+ * Takes: the value, if the call returns 0. It is released with the promise; or at once, if the
+ * promise had been cancelled.
+ * Borrows: *outcome, during the call. And a reference: if you are the only one who can settle the
+ * promise and nobody can cancel it, you may rely on another thread's reference; that thread may
+ * drop it once it sees the outcome. Otherwise hold your own reference during the call.
+ * @param outcome its result's error is 0 or a negative errno; NULL: success, and no value.
+ * @return 0: settled, or it had been cancelled.
+ *         -EALREADY: it has settled otherwise, and stays so.
+ *         -EINVAL: promise is NULL, or was not made by ferry_promise_create, or the error is
+ *         positive.
+ *         -ECHILD: it was made before this process was forked.
  */
 FERRY_API int ferry_promise_settle_with(ferry_promise *promise, const ferry_outcome *outcome);
 
 /*
- * Gives the value that a promise settled with; of one made of others, that of the one whose outcome
- * it has. Stays valid as long as any of these promises. Threads: any.
- * @return NULL if it has none, or is pending, or is NULL.
+ * Gives the value that a promise settled with. A promise that is made of others has the value of
+ * the promise whose outcome it has. The value stays valid as long as any of these promises.
+ *
+ * Threads: any. Never blocks.
+ * @return NULL: it has no value, or is pending, or is NULL.
  */
 FERRY_API void *ferry_promise_value(const ferry_promise *promise);
 
@@ -217,28 +294,32 @@ typedef struct ferry_promise_info {
     const char *site;  /* where it was made, or NULL */
     bool is_settled;
     int64_t created_ns; /* when it was made, or its request submitted: of CLOCK_MONOTONIC */
-    int64_t settled_ns; /* likewise, when it settled; 0 while it is pending */
+    int64_t settled_ns; /* when it settled, of CLOCK_MONOTONIC; 0 while it is pending */
 } ferry_promise_info;
 
-/* Tells what is known of a promise. Threads: any. @return 0; -EINVAL: one of the two is NULL. */
+/*
+ * Tells what is known of a promise. Threads: any. Never blocks.
+ * @return 0; -EINVAL: promise or ret_info is NULL.
+ */
 FERRY_API int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret_info);
 
 /*
- * Names any promise, a request's too (whose options can do that at once), for reports and dumps
- * (ferry_service_dump).
+ * Names a promise, for reports and dumps (ferry_service_dump). It may be any promise. A request's
+ * promise can also be named by the request's options.
  *
  * Reports: debug builds (made without NDEBUG) tell the log hook of promises that were dropped while
- * they were pending, and of failures that nobody learnt of (by ferry_promise_await with a ret_result,
- * by a callback, a request's on_owner included, by combining) before the last reference was given
- * back. They name the promise by its label and by its site or, where none was given, the place that
- * ferry was called from: "'upload' (program+0x1234) failed with EIO, and nobody looked"; addr2line(1)
- * takes the number.
+ * they were pending. They also tell of failures that nobody had learnt of when the last reference
+ * was given back. A failure is learnt of by ferry_promise_await with a ret_result, by a callback (a
+ * request's on_owner included), or by combining. A report names the promise by its label, and by
+ * its site or, if none was given, the place that ferry was called from: "'upload' (program+0x1234)
+ * failed with EIO, and nobody looked". addr2line(1) takes the number.
  *
- * Labels are copied, these and those of all options: 63 bytes of them at most, and whole characters
- * of UTF-8. Labels that were replaced go with their promise, so that who looks never meets one that is
- * gone: change it now and then, not a thousand times.
+ * Labels are copied, these and those of all options: at most 63 bytes of them, and whole characters
+ * of UTF-8. A label that is replaced is kept until its promise goes, so that a thread that looks
+ * never meets one that is gone. So change a label now and then, not a thousand times.
  *
- * Threads: any, also while others look. Borrows: label, during the call. NULL: none.
+ * Threads: any, also while other threads look. Borrows: label, during the call.
+ * @param label NULL: none.
  * @return 0; -EINVAL: promise is NULL; -ENOMEM.
  */
 FERRY_API int ferry_promise_set_label(ferry_promise *promise, const char *label);
