@@ -2,18 +2,20 @@
 /*
  * What every public header of ferry shares.
  *
- * Conventions of the whole interface: functions return 0 (or a count) when a call was accepted and
- * a negative errno when it was not; errno itself carries nothing. Out-parameters come last, are
- * named ret_..., and stay untouched on failure. Option structs are valid when
- * zero-initialised, and NULL means "all defaults". Units stand in names: _ms, _ns, _bytes.
- * Every ..._unref and ..._destroy accepts NULL.
+ * Conventions of the whole interface: a function returns 0 (or a count) if the call was accepted,
+ * and a negative errno if it was not. errno itself carries nothing. Out-parameters come last, are
+ * named ret_..., and stay untouched on failure. Option structs are valid when they are
+ * zero-initialised, and NULL means "all defaults". Units stand in names: _ms, _ns, _bytes. Every
+ * ..._unref and ..._destroy accepts NULL.
  *
- * Threads that end: a thread may end by itself at any time, in its callbacks, too (pthread_exit(3)),
- * but not on ferry's own threads. No call is a point of cancellation: pthread_cancel(3) takes effect
- * before it, or after it, or inside a callback of the program's at a point of that one's own, and never
- * in between, nor in a release or the log hook. So it ends no thread that waits in a call: settle or
- * cancel what that waits for. A thread whose cancelling is asynchronous
- * (PTHREAD_CANCEL_ASYNCHRONOUS) must not call ferry.
+ * Threads that end: a thread of the program's may end by itself at any time (pthread_exit(3)), also
+ * in its callbacks. ferry's own threads must not be ended, so callbacks that run on them return.
+ *
+ * Threads that are cancelled: no call is a point of cancellation. pthread_cancel(3) takes effect
+ * before a call, after it, or inside a callback of the program's, at a cancellation point of the
+ * callback's own. It takes effect neither in a release nor in the log hook. So it ends no thread
+ * that waits in a call: settle or cancel what the thread waits for. A thread whose cancelling is
+ * asynchronous (PTHREAD_CANCEL_ASYNCHRONOUS) must not call ferry.
  */
 #ifndef FERRY_API_H
 #define FERRY_API_H
@@ -38,13 +40,17 @@
 FERRY_BEGIN
 
 /*
- * Takes back what was handed to ferry. Given memory is data. The arg of a callback comes alone, with
- * data NULL: wherever a callback has an arg it may have a release as well, which is called exactly
- * once, after the last use of arg, whether the callback ran, will not run any more, or never can,
- * since its thread has ended. It runs where the callback would have, or else on the thread that gives
- * up: any, ferry's own included. It must neither block nor end its thread; submitting is fine. A call
- * that returned a negative errno took nothing and releases nothing. A forked child releases nothing
- * that its parent was to.
+ * Takes back what was handed to ferry: given memory, or the arg of a callback.
+ *
+ * Given memory is data. The arg of a callback comes alone, with data NULL. Wherever a callback has
+ * an arg, it may have a release as well. The release is called exactly once, after the last use of
+ * arg: the callback has run, will not run any more, or never can, since its thread has ended.
+ *
+ * Threads: it runs where the callback would have run, or on the thread that gives the callback up.
+ * That may be any thread, ferry's own included. It must neither block nor end its thread. It may
+ * submit.
+ * A call that returned a negative errno took nothing, and releases nothing. A forked child releases
+ * nothing that its parent is to release.
  */
 typedef void ferry_release(void *data, void *arg);
 

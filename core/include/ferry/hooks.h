@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hooks for the two things a library should not decide for its host: where memory comes from and
- * where messages go. Without hooks ferry uses malloc(3) and says nothing.
+ * Hooks for the two things that a library should not decide for its host: where memory comes from,
+ * and where messages go. Without hooks ferry uses malloc(3) and says nothing.
  */
 #ifndef FERRY_HOOKS_H
 #define FERRY_HOOKS_H
@@ -26,15 +26,17 @@ typedef struct ferry_hooks {
 /*
  * Installs the hooks of this process's ferry, before anything else is asked of it.
  *
- * Threads: call it once, while no other thread uses ferry; the hooks themselves are called on any
- * thread, at any time, ferry's own included, and must not call ferry.
- * Memory: all of it has been released when the services are destroyed, the promises given back and the
- * threads ended that used ferry; a thread keeps its inbox until then, and 32 KiB at most of promises that
- * it gave back, for its next requests.
- * Borrows: nothing; *hooks is copied. context must stay valid while the process uses ferry.
- * @param hooks allocate and release come together or not at all; a NULL member keeps the default.
- * @return 0; -EINVAL if hooks is NULL or has only one of allocate and release; -EBUSY once ferry
- * has allocated anything, since memory must be released by the side that gave it.
+ * Threads: call it once, while no other thread uses ferry. The hooks themselves are called on any
+ * thread, ferry's own included, at any time, and must not call ferry.
+ * Memory: all of it has been released when the services are destroyed, the promises are given back,
+ * and the threads that used ferry have ended. Until it ends, a thread keeps its inbox and at most
+ * 32 KiB of promises that it gave back, for its next requests.
+ * Borrows: *hooks, during this call: it is copied. context, as long as the process uses ferry.
+ * @param hooks allocate and release come together or not at all. A NULL member keeps the default.
+ * @return 0;
+ *         -EINVAL: hooks is NULL, or has only one of allocate and release.
+ *         -EBUSY: ferry has allocated something already. Memory must be released by the side that
+ *         gave it.
  */
 FERRY_API int ferry_hooks_set(const ferry_hooks *hooks);
 
