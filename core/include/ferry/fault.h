@@ -3,14 +3,14 @@
  * Faults: a script of what is to go wrong, so that a test can see what the program then does.
  *
  * A ferry_faults object stands between a stream and the system. It numbers the stream's system
- * calls and, at those that the script names, answers an error, does less than was asked, or finds
- * no room any more. All other calls are the real ones, and so is everything above them: the
- * outcomes, counts and phases that follow are those that a program gets when the kernel does the
- * same. Nothing is random: the same script and the same calls give the same faults.
+ * calls. At those that the script names it answers an error, does less than was asked, or finds no
+ * room any more. All other calls are the real ones, and so is everything above them: the outcomes,
+ * counts and phases that follow are those that a program gets when the kernel does the same.
+ * Nothing is random: the same script and the same calls give the same faults.
  *
- * Life: ferry_faults_create -> the options of one stream -> ... -> ferry_faults_unref. In the stream
- * options of a listener or a connect it also stands before what these do themselves. The third
- * sendfile of a stream fails with EIO:
+ * Life: ferry_faults_create -> the options of one stream -> ... -> ferry_faults_unref. In the
+ * stream options of a listener or a connect the object also stands before the calls of the listener
+ * or the connect itself. In this example the third sendfile of a stream fails with EIO:
  *
  *     const ferry_fault script[] = {
  *         {.call = FERRY_CALL_SENDFILE, .first = 3, .effect = FERRY_FAULT_ERROR, .error = EIO},
@@ -18,11 +18,11 @@
  *     ferry_faults *faults;
  *     int error = ferry_faults_create(script, 1, &faults);
  *
- * Calls are numbered per object, from 1, each kind by itself and all together. Give each stream an
- * object of its own: one that several share numbers their calls as they come. How many calls a
- * request takes is not promised. It depends on how soon the peer reads and on what leaves together:
- * ferry_faults_get_calls counts them, and ferry_faults_get_injected says how many were tampered
- * with.
+ * Calls are numbered for each object, from 1, each kind by itself and all together. Give each
+ * stream an object of its own: an object that several streams share numbers their calls as they
+ * come. How many calls a request takes is not promised. It depends on how soon the peer reads, and
+ * on what leaves together. ferry_faults_get_calls counts the calls, and ferry_faults_get_injected
+ * says how many were tampered with.
  *
  * The system calls that are not listed below, waiting in epoll_wait(2) among them, are neither
  * numbered nor tampered with.
@@ -50,37 +50,35 @@ typedef enum ferry_fault_call {
     FERRY_CALL_CONNECT   /* connect(2) of ferry_connect (<ferry/connect.h>) */
 } ferry_fault_call;
 
-/*
- * What happens instead. Where an effect has no meaning for a call, the script is as if it did not
- * have it.
- */
+/* What happens instead. An effect that has no meaning for a call is left out. */
 typedef enum ferry_fault_effect {
     /*
-     * The call fails with error, and is not made. Any call. EAGAIN and EINTR are answered although
-     * the fd is ready: the call is soon made again, with the next number; so do not script them for
-     * ever. They are failures as any other of starting a thread, and EAGAIN is of fstat(2), pipe2(2),
-     * epoll_create1(2) and of duplicating an fd, none of which waits for anything.
+     * The call fails with error, and is not made. For any call. EAGAIN and EINTR are answered
+     * although the fd is ready. The call is soon made again, with the next number, so do not script
+     * them for ever. Some calls wait for nothing and are not made again: starting a thread fails
+     * with either of the two, and fstat(2), pipe2(2), epoll_create1(2) and duplicating an fd fail
+     * with EAGAIN.
      */
     FERRY_FAULT_ERROR,
 
     /*
-     * The call is made, with 1 byte at most. Write, sendfile, splice and read, of more than 1 byte.
-     * For streams of bytes: a SEQPACKET message would arrive cut.
+     * The call is made, with 1 byte at most. For write, sendfile, splice and read, of more than
+     * 1 byte. Use it with streams of bytes only: a SEQPACKET message would arrive cut.
      */
     FERRY_FAULT_SHORT,
 
     /*
-     * The call answers 0, and is not made: its source has ended. Sendfile, splice and read; a write
-     * has no source that could end.
+     * The call answers 0, and is not made: its source has ended. For sendfile, splice and read. A
+     * write has no source that could end.
      */
     FERRY_FAULT_EOF,
 
     /*
      * From this call on there is no room, for good: every write, sendfile and splice answers
      * EAGAIN, whatever else the script has for it, and waiting for room waits in vain. What ends
-     * the connection is seen all the same: the peer's hanging up, an abort. Only with
-     * FERRY_CALL_ANY, _WRITE, _SENDFILE and _SPLICE; and not for a stream that is a regular file,
-     * since the kernel has no way to wait for one.
+     * the connection is seen all the same: a peer that hangs up, an abort. Only with
+     * FERRY_CALL_ANY, FERRY_CALL_WRITE, FERRY_CALL_SENDFILE and FERRY_CALL_SPLICE. Not for a stream
+     * that is a regular file, since the kernel has no way to wait for one.
      */
     FERRY_FAULT_STALL
 } ferry_fault_effect;
@@ -88,22 +86,25 @@ typedef enum ferry_fault_effect {
 /* One thing that is to go wrong. */
 typedef struct ferry_fault {
     ferry_fault_call call; /* what is counted */
-    uint64_t first;        /* the how-manieth such call it begins with, from 1 */
+    uint64_t first;        /* the number of the first call that fails, counted from 1 */
     uint64_t times;        /* how many such calls in a row; 0: 1; UINT64_MAX: all from first on */
     ferry_fault_effect effect; /* what happens instead */
     int error;                 /* FERRY_FAULT_ERROR: an errno, positive or negative; at most 4095 */
 } ferry_fault;
 
 /*
- * Makes a script into an object that a stream can be given. Where several faults are meant for one
- * call, the first in the script that has a meaning for it takes place.
+ * Makes an object of a script, to be given to a stream. If the script has several faults for one
+ * call, the first of them that has a meaning for the call takes place.
  *
  * Threads: any. Never blocks. Borrows: script, during this call: it is copied.
  * Gives: a reference.
- * @param count how many faults; 0, script then being allowed to be NULL: calls are only counted.
- * @return 0; -EINVAL: ret_faults is NULL, or script while count is not 0; a call or effect is
+ * @param script may be NULL if count is 0.
+ * @param count how many faults; 0: calls are only counted.
+ * @return 0;
+ *         -EINVAL: ret_faults is NULL; script is NULL while count is not 0; a call or an effect is
  *         unknown; first is 0; an error is no errno; or FERRY_FAULT_STALL goes with a call that
- *         takes no room; -ENOMEM.
+ *         takes no room.
+ *         -ENOMEM.
  */
 FERRY_API int ferry_faults_create(const ferry_fault script[], size_t count,
                                   ferry_faults **ret_faults);
@@ -119,7 +120,7 @@ FERRY_API ferry_faults *ferry_faults_unref(ferry_faults *faults);
 
 /*
  * Tells how many of this object's calls were tampered with so far: answered without being made, cut
- * short, or kept from waiting for room. Threads: any. Never blocks. @return 0 for NULL, too.
+ * short, or kept from finding room. Threads: any. Never blocks. @return the number; 0 for NULL.
  */
 FERRY_API uint64_t ferry_faults_get_injected(const ferry_faults *faults);
 
@@ -127,8 +128,8 @@ FERRY_API uint64_t ferry_faults_get_injected(const ferry_faults *faults);
  * Tells how many calls of a kind were made through this object so far, tampered with or not.
  *
  * Threads: any. Never blocks.
- * @param call FERRY_CALL_ANY: of all kinds.
- * @return 0 for NULL and for an unknown kind, too.
+ * @param call which kind; FERRY_CALL_ANY: all kinds.
+ * @return the number; 0 for NULL and for an unknown kind.
  */
 FERRY_API uint64_t ferry_faults_get_calls(const ferry_faults *faults, ferry_fault_call call);
 

@@ -2,11 +2,11 @@
 /*
  * The outcome of one request: what happened, how much of it, and where in the stream's byte order.
  *
- * The receipt is the pair (stream_offset, sent): the request's bytes are the stream's bytes
+ * The receipt is the pair (stream_offset, sent): the request's bytes are the stream's bytes from
  * stream_offset up to stream_offset + sent. The receipts of successive requests on one stream are
  * contiguous, so they add up to what the peer reads. A request that was called off before its turn
- * has no byte and so no place in that order; zeros that stand in for what failed
- * (FERRY_FRAMING_PAD) take the place of its remaining bytes.
+ * has no byte, and so no place in that order. Zeros that stand in for what failed
+ * (FERRY_FRAMING_PAD) take the place of the request's remaining bytes.
  */
 #ifndef FERRY_RESULT_H
 #define FERRY_RESULT_H
@@ -32,27 +32,34 @@ typedef enum ferry_phase {
     FERRY_PHASE_CONNECT /* connecting */
 } ferry_phase;
 
-/* How a request's bytes were moved. Where parts used several, the last of them in this list. */
+/*
+ * How a request's bytes were moved. If its parts used several methods: the last of them in this
+ * list.
+ */
 typedef enum ferry_method {
-    FERRY_METHOD_NONE,     /* no byte was moved; or by several requests, added up */
+    FERRY_METHOD_NONE,     /* no byte was moved; or the bytes of several requests are added up */
     FERRY_METHOD_MEMORY,   /* sendmsg(2) or writev(2) from memory; recv(2) into it */
     FERRY_METHOD_SENDFILE, /* sendfile(2) */
     FERRY_METHOD_SPLICE,   /* splice(2): from a pipe or a socket */
     FERRY_METHOD_COPY      /* read, or generated, and written through a buffer */
 } ferry_method;
 
-/* Why it is -ECANCELED. Nothing else has a cause. One byte: results are kept by the thousand. */
+/*
+ * Why a result is -ECANCELED. No other error has a cause. One byte: results are kept by the
+ * thousand.
+ */
 typedef enum __attribute__((packed)) ferry_cause {
-    FERRY_CAUSE_NONE,   /* it is not; or a program said so, and no more: that counts as a cancel */
-    FERRY_CAUSE_CANCEL, /* ferry_promise_cancel, of it or of what was made of it; a group, a timeout or
-                           a map that needed it no more; or a promise of the program's own that was
-                           dropped while it was pending */
+    FERRY_CAUSE_NONE,   /* the error is not -ECANCELED; or the program gave -ECANCELED and no cause,
+                           which counts as a cancel */
+    FERRY_CAUSE_CANCEL, /* ferry_promise_cancel was called, on this promise or on one made of it; or a
+                           group, a timeout or a map did not need it any more; or a promise of the
+                           program's own was dropped while it was pending */
     FERRY_CAUSE_CLOSE,  /* a read: its stream was closed */
     FERRY_CAUSE_ABORT,  /* its stream was aborted */
     FERRY_CAUSE_BROKEN, /* its stream had broken before its turn: an earlier request failed after
-                           some of its bytes had left. ferry_stream_get_status says with what */
+                           some of its bytes had left. ferry_stream_get_status has that error */
     FERRY_CAUSE_DESTROY, /* its service was destroyed */
-    FERRY_CAUSE_GONE     /* the thread has ended that it was made on, or read by */
+    FERRY_CAUSE_GONE     /* the thread that it was made on, or read by, has ended */
 } ferry_cause;
 
 typedef struct ferry_result {
@@ -60,15 +67,15 @@ typedef struct ferry_result {
     ferry_phase phase;   /* where it ended */
     ferry_method method; /* how its bytes were moved */
     bool at_end;         /* a read: the peer's end of file came before, or with, its last byte */
-    ferry_cause cause;   /* of -ECANCELED: why */
-    uint64_t sent;       /* bytes of this request that the kernel accepted; a read: it consumed */
+    ferry_cause cause;   /* if error is -ECANCELED: why */
+    uint64_t sent;       /* bytes of this request that the kernel accepted; of a read: that it took */
     uint64_t remaining;  /* planned bytes that did not leave: sent + remaining is what was planned.
-                               A source of unknown size is planned as far as it was read, and a file
-                               to its end, if it was never opened, not at all */
-    uint64_t stream_offset; /* of its first byte in the stream's order, from 0 at adoption; of a read:
-                               in what the peer sent */
-    uint64_t sequence;      /* its number in the stream's order, from 0 at adoption; reads have an
-                               order of their own */
+                               A source of unknown size counts as planned as far as it was read. A
+                               file to its end that was never opened counts 0 */
+    uint64_t stream_offset; /* where its first byte lies in the stream's order, from 0 at adoption; of a
+                               read: in what the peer sent */
+    uint64_t sequence;      /* its number in the stream's order, from 0 at adoption; reads are numbered
+                               in an order of their own */
     int64_t queued_ns;      /* from the submit call until its turn came */
     int64_t active_ns;      /* from then until it settled */
 } ferry_result;
@@ -83,16 +90,24 @@ FERRY_API const char *ferry_method_name(ferry_method method);
 FERRY_API const char *ferry_cause_name(ferry_cause cause);
 
 /*
- * Writes a result as one line for people: "ENOENT in open: No such file or directory (0 bytes
- * sent, 10 remaining)", "ECANCELED in queue: called off before it was complete: the stream had
- * broken (0 bytes sent, 10 remaining)", "1024 bytes sent by sendfile", "1024 bytes sent" where
- * several requests' are added up (<ferry/combine.h>), or, of success without a byte, "done"; without
- * phase and counts where a program's own failure has none. What a read has stored is "sent", too.
+ * Writes a result as one line for people, for instance:
  *
- * Threads: any. Never allocates.
- * @param result what to describe; @param buffer gets at most size bytes, NUL included.
- * @return the length of the whole line without its NUL, as snprintf(3): size or more means that it
- *         was cut short. -EINVAL if result is NULL, or buffer is NULL while size is not 0.
+ *   ENOENT in open: No such file or directory (0 bytes sent, 10 remaining)
+ *   ECANCELED in queue: called off before it was complete: the stream had broken (0 bytes sent, 10
+ *     remaining)
+ *   1024 bytes sent by sendfile
+ *   1024 bytes sent       several requests' bytes are added up (<ferry/combine.h>)
+ *   done                  success without a byte
+ *
+ * A failure of the program's own that has no phase and no counts is written without them. The bytes
+ * that a read has stored are called "sent", too.
+ *
+ * Threads: any. Never blocks, never allocates.
+ * @param result what to describe.
+ * @param buffer gets at most size bytes, NUL included.
+ * @return the length of the whole line without its NUL, as snprintf(3) gives it: size or more means
+ *         that the line was cut short.
+ *         -EINVAL: result is NULL, or buffer is NULL while size is not 0.
  */
 FERRY_API int ferry_result_format(const ferry_result *result, char *buffer, size_t size);
 
