@@ -4,24 +4,28 @@
  * again, over a list.
  *
  * What is made is a promise like any other: await it, observe it, cancel it, make others of it. The
- * thread that makes it is its home; blocks, which are the program's functions, run there when it runs
- * its inbox (<ferry/inbox.h>), never inside the call that makes it, never two at once. It makes no
- * difference whether the promises it is made of have settled before or settle later.
+ * thread that makes it is its home. Blocks, which are the program's functions, run there, when that
+ * thread runs its inbox (<ferry/inbox.h>). They never run inside the call that makes the promise,
+ * and never two at once. It makes no difference whether the promises that it is made of have
+ * settled before or settle later.
  *
- *   - Making it takes no reference to them from the caller and none that the caller would have to
- *     keep: he may drop his at once, and that of the new promise too. Everything still runs.
- *   - Cancelling it cancels those that it is waiting for, and it settles with -ECANCELED, without
- *     waiting for their outcomes. So does what settles early: those that are left are cancelled. Where
- *     they are made of others in turn, the cancel goes down a level each time their home runs its
- *     inbox. So before memory goes away that a request borrows (a read's, a borrowed part's), await
- *     the request itself; what is made of it may have settled long before.
- *   - A promise that was cancelled (-ECANCELED, of cause cancel or none) takes with it what is to
- *     follow it: no block runs, except one that asks for just that error. -ECANCELED of another
- *     cause (ferry_cause) is a failure like any other: a broken connection is worth another try.
- *   - If the thread ends first, it settles with -ECANCELED as soon as one of those settles (at once,
- *     if it waits for a time), and the log hook is told. The others go on.
+ *   - References: the call takes none of the caller's. He may drop his references to the promises
+ *     at once, and that to the new promise, too. Everything still runs.
+ *   - Cancelling the new promise cancels those that it waits for. It settles with -ECANCELED,
+ *     without waiting for their outcomes. A promise that settles early also cancels those that are
+ *     left. If those are made of others in turn, the cancel goes down one level each time their
+ *     home runs its inbox. So before memory goes away that a request borrows (a read's, a borrowed
+ *     part's), await the request itself: what is made of it may have settled long before.
+ *   - A promise that was cancelled (-ECANCELED, with the cause cancel or none) takes with it what
+ *     is to follow it: no block runs, except one that asks for just that error. -ECANCELED with
+ *     another cause (ferry_cause) is a failure like any other: a broken connection is worth another
+ *     try.
+ *   - If the home thread ends first, the promise settles with -ECANCELED as soon as one of those
+ *     that it waits for settles; or at once, if it waits for a time. The log hook is told. The
+ *     others go on.
  *
- *   what it is made of --(settles)--> the home thread's inbox --(the rule, perhaps a block)--> settles
+ *   what it is made of --(settles)--> the home thread's inbox --(the rule, perhaps a block)-->
+ *   settles
  *                                                             --> waits for what the block gave
  */
 #ifndef FERRY_COMBINE_H
@@ -34,45 +38,59 @@ FERRY_BEGIN
 /* ---- one after the other --------------------------------------------------------------------- */
 
 /*
- * What is to happen when a promise has settled. Gives what comes of it in one of two ways: a promise,
- * whose outcome will be it; or NULL, and *outcome, as it leaves it, is it. At first that is the
- * settled promise's own outcome: a block that gives NULL and changes nothing passes it on. A value
- * that it puts there is taken, with its release. An error that it puts there is a negative errno; a
- * positive one becomes -EINVAL. If it gives a promise *outcome is not looked at.
+ * Says what comes of a promise that has settled. It returns a promise, and the sequence settles as
+ * that does; or NULL, and the sequence settles with *outcome.
  *
- * A reference to the promise that it gives is taken: who is to settle an own one keeps another. It may
- * have settled before, and may be the settled one itself. One that waits in turn for what the block
- * is part of never settles, nor does that, until one of them is cancelled.
+ * *outcome is at first the settled promise's own outcome: a block that returns NULL and changes
+ * nothing passes it on. A value that the block puts there is taken, with its release. An error that
+ * it puts there is a negative errno; a positive one becomes -EINVAL. If the block returns a
+ * promise, *outcome is not looked at.
  *
- * May call anything but what waits. May end its thread; then nothing that it gives is looked at.
+ * Takes: a reference to the promise that it returns. If that is a promise of the program's own,
+ * keep another reference to settle it with. The promise may have settled before, and may be the
+ * settled one itself. Do not return a promise that waits for this sequence: neither would settle
+ * until one of them is cancelled.
+ *
+ * It may call anything but what waits. It may end its thread; then nothing that it gives is looked
+ * at.
  */
 typedef ferry_promise *ferry_block(ferry_promise *settled, ferry_outcome *outcome, void *arg);
 
 typedef struct ferry_chain {
     ferry_block *on_done;   /* runs if it succeeded; NULL: the outcome is passed on */
-    ferry_block *on_failed; /* runs if it failed; NULL: likewise */
+    ferry_block *on_failed; /* runs if it failed; NULL: the outcome is passed on */
     int error;         /* on_failed runs for this negative errno only; 0: for any but a cancel */
     void *arg;         /* handed to the block; must stay valid until it has run, or will not */
-    const char *label; /* as ferry_promise_options' */
+    const char *label; /* what reports call the sequence; NULL: nothing. Copied, up to 63 bytes */
     ferry_release *release; /* of arg, before the sequence settles; NULL: none */
 } ferry_chain;
 
 /*
- * Makes a promise of what follows another: a sequence. At most one of the blocks runs, once.
+ * Makes a sequence: a promise of what follows another promise. At most one of the blocks runs,
+ * once.
  *
- * Threads: any but ferry's own. Gives: a reference to the sequence.
- * Cancel: of whatever part of it is pending: the promise before, or what a block gave.
+ * Threads: any but ferry's own. Borrows: *chain, during the call. Gives: a reference to the
+ * sequence.
+ * Cancel: cancels the part of it that is pending: the promise before, or what a block gave.
  * @param ret_derived may be NULL: nobody will ask.
- * @return 0; -EINVAL: promise or chain is NULL, or error is positive; -ENOMEM; -EDEADLK: called on an
- *         owner thread, which runs no inbox; -ECHILD: pending, and made before this process was
+ * @return 0;
+ *         -EINVAL: promise or chain is NULL, or error is positive.
+ *         -ENOMEM.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: promise is pending, and was made before this process was forked.
+ * Outcome: the block's; if none ran, the promise's. Also
+ *         -EDEADLK: a block gave its own sequence.
+ *         -ECHILD: a block gave a promise that is pending, and was made before this process was
  *         forked.
- * Outcome: the block's, or the promise's where none ran; -EDEADLK: a block gave its own sequence;
- *          -ECHILD: it gave one that is pending, and of the process before a fork.
  */
 FERRY_API int ferry_promise_chain(ferry_promise *promise, const ferry_chain *chain,
                                   ferry_promise **ret_derived);
 
-/* Has a block follow success. As ferry_promise_chain. */
+/*
+ * Has a block follow success: a ferry_promise_chain with on_done alone.
+ * @return 0; -EINVAL: promise is NULL; -ENOMEM; -EDEADLK: on an owner thread; -ECHILD: after a
+ *         fork.
+ */
 static inline int ferry_promise_and_then(ferry_promise *promise, ferry_block *block, void *arg,
                                          ferry_promise **ret_derived)
 {
@@ -80,7 +98,11 @@ static inline int ferry_promise_and_then(ferry_promise *promise, ferry_block *bl
     return ferry_promise_chain(promise, &chain, ret_derived);
 }
 
-/* Has a block follow failure. */
+/*
+ * Has a block follow failure, but for a cancel: a ferry_promise_chain with on_failed alone.
+ * @return 0; -EINVAL: promise is NULL; -ENOMEM; -EDEADLK: on an owner thread; -ECHILD: after a
+ *         fork.
+ */
 static inline int ferry_promise_or_else(ferry_promise *promise, ferry_block *block, void *arg,
                                         ferry_promise **ret_derived)
 {
@@ -88,7 +110,12 @@ static inline int ferry_promise_or_else(ferry_promise *promise, ferry_block *blo
     return ferry_promise_chain(promise, &chain, ret_derived);
 }
 
-/* Has a block follow failure with one error. @param error a negative errno. */
+/*
+ * Has a block follow failure with one error: a ferry_promise_chain with on_failed and error.
+ * @param error a negative errno; 0: any but a cancel.
+ * @return 0; -EINVAL: promise is NULL, or error is positive; -ENOMEM; -EDEADLK: on an owner thread;
+ *         -ECHILD: after a fork.
+ */
 static inline int ferry_promise_catch(ferry_promise *promise, int error, ferry_block *block,
                                       void *arg, ferry_promise **ret_derived)
 {
@@ -96,7 +123,11 @@ static inline int ferry_promise_catch(ferry_promise *promise, int error, ferry_b
     return ferry_promise_chain(promise, &chain, ret_derived);
 }
 
-/* Has a block follow in either case. */
+/*
+ * Has a block follow success or failure, but for a cancel: a ferry_promise_chain with both blocks.
+ * @return 0; -EINVAL: promise is NULL; -ENOMEM; -EDEADLK: on an owner thread; -ECHILD: after a
+ *         fork.
+ */
 static inline int ferry_promise_followed_by(ferry_promise *promise, ferry_block *block, void *arg,
                                             ferry_promise **ret_derived)
 {
@@ -107,50 +138,102 @@ static inline int ferry_promise_followed_by(ferry_promise *promise, ferry_block 
 /* ---- several at once ------------------------------------------------------------------------- */
 
 typedef struct ferry_group {
-    const char *label;   /* as ferry_promise_options' */
+    const char *label;   /* what reports call the group; NULL: nothing. Copied, up to 63 bytes */
     size_t exempt_count; /* the last so many promises are never cancelled with the group */
 } ferry_group;
 
 /*
- * Makes a promise of all of several: it succeeds once all have, with their bytes added up (to
- * UINT64_MAX at most), and fails
- * as the first of them that does; the others are then cancelled. Of none it succeeds.
- * ferry_promise_part gives the outcomes, in the order of the array.
+ * Makes a promise of all of several promises. It succeeds once all of them have, with their bytes
+ * added up (to UINT64_MAX at most). It fails as the first of them that fails; the others are then
+ * cancelled. Of no promises it succeeds. ferry_promise_part gives the outcomes, in the order of the
+ * array.
  *
  * Threads: any but ferry's own. Borrows: the array, during the call. Gives: a reference.
- * @param options NULL: all defaults. @param ret_derived may be NULL.
- * @return 0; -EINVAL: a promise is NULL, or more are exempt than there are; -ENOMEM, -EDEADLK,
- *         -ECHILD as ferry_promise_chain. If it is refused nothing happens to the promises.
+ * @param options NULL: all defaults.
+ * @param ret_derived may be NULL.
+ * @return 0; or a negative errno, and nothing has happened to the promises:
+ *         -EINVAL: a promise is NULL, or more are exempt than there are.
+ *         -ENOMEM.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: a promise is pending, and was made before this process was forked.
  */
 FERRY_API int ferry_promise_all(ferry_promise *const promises[], size_t count,
                                 const ferry_group *options, ferry_promise **ret_derived);
 
-/* Likewise: succeeds as the first that does, and the others are cancelled; fails once all have, as the
- * last of them. @return -EINVAL also for none: it could not succeed. */
+/*
+ * Makes a promise of any of several promises. It succeeds as the first of them that succeeds; the
+ * others are then cancelled. It fails once all of them have failed, as the last of them.
+ * ferry_promise_part gives the outcomes, in the order of the array.
+ *
+ * Threads: any but ferry's own. Borrows: the array, during the call. Gives: a reference.
+ * @param options NULL: all defaults.
+ * @param ret_derived may be NULL.
+ * @return 0; or a negative errno, and nothing has happened to the promises:
+ *         -EINVAL: count is 0 (it could not succeed), a promise is NULL, or more are exempt than
+ *         there are.
+ *         -ENOMEM.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: a promise is pending, and was made before this process was forked.
+ */
 FERRY_API int ferry_promise_any(ferry_promise *const promises[], size_t count,
                                 const ferry_group *options, ferry_promise **ret_derived);
 
-/* Likewise: settles as the first that does, in whatever way, and the others are cancelled.
- * @return -EINVAL also for none: it would never settle. */
+/*
+ * Makes a promise of the first of several promises. It settles as the first of them that settles,
+ * in whatever way; the others are then cancelled. ferry_promise_part gives the outcomes, in the
+ * order of the array.
+ *
+ * Threads: any but ferry's own. Borrows: the array, during the call. Gives: a reference.
+ * @param options NULL: all defaults.
+ * @param ret_derived may be NULL.
+ * @return 0; or a negative errno, and nothing has happened to the promises:
+ *         -EINVAL: count is 0 (it would never settle), a promise is NULL, or more are exempt than
+ *         there are.
+ *         -ENOMEM.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: a promise is pending, and was made before this process was forked.
+ */
 FERRY_API int ferry_promise_race(ferry_promise *const promises[], size_t count,
                                  const ferry_group *options, ferry_promise **ret_derived);
 
-/* Likewise: succeeds once all have settled, in whatever way, with their bytes added up. */
+/*
+ * Makes a promise of the end of several promises. It succeeds once all of them have settled, in
+ * whatever way, with their bytes added up (to UINT64_MAX at most). Of no promises it succeeds.
+ * ferry_promise_part gives the outcomes, in the order of the array.
+ *
+ * Threads: any but ferry's own. Borrows: the array, during the call. Gives: a reference.
+ * @param options NULL: all defaults.
+ * @param ret_derived may be NULL.
+ * @return 0; or a negative errno, and nothing has happened to the promises:
+ *         -EINVAL: a promise is NULL, or more are exempt than there are.
+ *         -ENOMEM.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: a promise is pending, and was made before this process was forked.
+ */
 FERRY_API int ferry_promise_all_settled(ferry_promise *const promises[], size_t count,
                                         const ferry_group *options, ferry_promise **ret_derived);
 
 /*
- * Gives one of the promises that a settled group, or a map, was made of, with its outcome; also of a
- * map's item that gave no promise.
- * Threads: any. @return borrowed, for as long as derived is; NULL: derived settled before its outcome
- * had reached the home thread, or there is none of that number, or derived is pending or something
- * else.
+ * Gives one of the promises that a settled group, or a settled map, was made of, with its outcome.
+ * A map's item that gave no promise has one here, too.
+ *
+ * Threads: any. Never blocks.
+ * @return the promise, borrowed for as long as derived is; NULL: derived settled before this
+ *         outcome had reached the home thread, or there is none of that index, or derived is
+ *         pending, or is neither a group nor a map.
  */
 FERRY_API ferry_promise *ferry_promise_part(const ferry_promise *derived, size_t index);
 
 /*
- * Makes a promise that settles as another, and whose cancel leaves that one alone.
- * Threads, @return: as ferry_promise_chain.
+ * Makes a promise that settles as another does, and whose cancel leaves the other alone.
+ *
+ * Threads: any but ferry's own. Gives: a reference.
+ * @param ret_derived may be NULL.
+ * @return 0;
+ *         -EINVAL: promise is NULL.
+ *         -ENOMEM.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: promise is pending, and was made before this process was forked.
  */
 FERRY_API int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise **ret_derived);
 
@@ -158,21 +241,37 @@ FERRY_API int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise
 
 /*
  * Makes a promise that succeeds when a time has passed. The calling thread must run its inbox for
- * it: ferry_inbox_run, and the awaiting calls that run callbacks, wake up in time; ferry_inbox_fd is
- * readable then. If it never does, the time comes only with the thread's end.
+ * it: ferry_inbox_run, and the awaiting calls that run callbacks, wake up in time; ferry_inbox_fd
+ * is readable then. If the thread never does, the time comes only with the thread's end.
+ *
+ * Dropping it does not end it: it stays in memory until its time has come. Cancel it first, and it
+ * goes when the thread next runs its inbox.
  *
  * Threads: any but ferry's own. Gives: a reference.
- * @return 0; -EINVAL: delay_ms is negative, or ret_promise is NULL; -ENOMEM; -EDEADLK: called on an
- *         owner thread.
- * Outcome: -ECANCELED also if the thread ended before.
+ * @param delay_ms milliseconds from now.
+ * @return 0;
+ *         -EINVAL: delay_ms is negative, or ret_promise is NULL.
+ *         -ENOMEM.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ * Outcome: 0; -ECANCELED: it was cancelled, or the thread ended before the time had passed.
  */
 FERRY_API int ferry_promise_after(int64_t delay_ms, ferry_promise **ret_promise);
 
 /*
- * Makes a promise that settles as another, or fails with -ETIMEDOUT once a time has passed; then the
- * other is cancelled, and may settle later: what it borrows is still in use. If both have come when the calling thread runs its inbox, the outcome counts: so
- * with timeout_ms 0 one that has settled is in time.
- * Threads, @return: as ferry_promise_chain; -EINVAL also if timeout_ms is negative.
+ * Makes a promise that settles as another does, or fails with -ETIMEDOUT once a time has passed.
+ * Then the other is cancelled. It may settle later: what it borrows is still in use. If both the
+ * outcome and the time have come when the calling thread runs its inbox, the outcome counts. So
+ * with timeout_ms 0 a promise that has settled is in time.
+ *
+ * Threads: any but ferry's own. Gives: a reference.
+ * Cancel: cancels the other promise.
+ * @param timeout_ms milliseconds from now.
+ * @param ret_derived may be NULL.
+ * @return 0;
+ *         -EINVAL: promise is NULL, or timeout_ms is negative.
+ *         -ENOMEM.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: promise is pending, and was made before this process was forked.
  */
 FERRY_API int ferry_promise_timeout(ferry_promise *promise, int64_t timeout_ms,
                                     ferry_promise **ret_derived);
@@ -180,9 +279,16 @@ FERRY_API int ferry_promise_timeout(ferry_promise *promise, int64_t timeout_ms,
 /* ---- again and again ------------------------------------------------------------------------- */
 
 /*
- * Starts one attempt, or the work on one item; numbered from 0. Gives a promise, whose reference is
- * taken; or NULL, and *outcome, which at first is success, is what came of it at once. As a
- * ferry_block in all else.
+ * Starts one attempt, or the work on one item. It returns a promise, and the attempt settles as
+ * that does; or NULL, and *outcome is what came of it at once. *outcome is at first success.
+ *
+ * A value that it puts into *outcome is taken, with its release. An error that it puts there is a
+ * negative errno; a positive one becomes -EINVAL.
+ * Takes: a reference to the promise that it returns. If that is a promise of the program's own,
+ * keep another reference to settle it with.
+ * It may call anything but what waits. It may end its thread; then nothing that it gives is looked
+ * at.
+ * @param number which attempt or item it is, from 0.
  */
 typedef ferry_promise *ferry_start(size_t number, ferry_outcome *outcome, void *arg);
 
@@ -194,19 +300,26 @@ typedef struct ferry_retry {
     int64_t most_pause_ms; /* but never longer; 0: no limit */
     bool (*is_worth)(const ferry_result *result, void *arg); /* whether to try again after such a
                                                                 failure; NULL: always */
-    const char *label;      /* as ferry_promise_options' */
+    const char *label;      /* what reports call it; NULL: nothing. Copied, up to 63 bytes */
     ferry_release *release; /* of arg, before the promise settles; NULL: none */
 } ferry_retry;
 
 /*
- * Makes a promise of an attempt that is repeated until it succeeds. One that was cancelled is not;
- * one that is -ECANCELED of another cause is, as after any failure.
+ * Makes a promise of an attempt that is repeated until it succeeds. An attempt that was cancelled
+ * is not repeated. One that settled with -ECANCELED of another cause is, as after any failure.
  *
  * Threads: any but ferry's own. Borrows: *retry, during the call. Gives: a reference.
- * Cancel: of the attempt under way, or of the pause.
- * @return 0; -EINVAL: retry or start is NULL, or a time is negative; -ENOMEM; -EDEADLK.
- * Outcome: as the first attempt that succeeds, or as the last one; -ENOMEM: no memory for a pause;
- *          -EDEADLK, -ECHILD as of ferry_promise_chain.
+ * Cancel: cancels the attempt that is under way, or the pause.
+ * @param ret_derived may be NULL.
+ * @return 0;
+ *         -EINVAL: retry or start is NULL, or a time is negative.
+ *         -ENOMEM.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ * Outcome: that of the first attempt that succeeds, or of the last one. Also
+ *         -ENOMEM: there was no memory for a pause.
+ *         -EDEADLK: start gave the promise that is being made.
+ *         -ECHILD: start gave a promise that is pending, and was made before this process was
+ *         forked.
  */
 FERRY_API int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_derived);
 
@@ -215,19 +328,28 @@ typedef struct ferry_map {
     void *arg;         /* handed to start */
     size_t count;      /* of the items */
     size_t at_once;    /* how many may be under way at most; 0: all */
-    const char *label; /* as ferry_promise_options' */
+    const char *label; /* what reports call it; NULL: nothing. Copied, up to 63 bytes */
     ferry_release *release; /* of arg, before the promise settles; NULL: none */
 } ferry_map;
 
 /*
- * Makes a promise of the work on a list of items, begun in order, so many at once: it succeeds once
- * all have, with their bytes added up, and fails as the first that does; then the others are
- * cancelled and none is begun any more. ferry_promise_part gives the outcomes in the items' order.
+ * Makes a promise of the work on a list of items. The items are begun in order, and so many are
+ * under way at once. The promise succeeds once all items have, with their bytes added up. It fails
+ * as the first item that fails; then the others are cancelled, and none is begun any more.
+ * ferry_promise_part gives the outcomes, in the order of the items.
  *
- * Threads, Borrows, Gives: as ferry_promise_retry.
- * Cancel: of all items that are under way; none is begun any more.
- * @return 0; -EINVAL: map or start is NULL; -ENOMEM; -EDEADLK.
- * Outcome: also -ENOMEM: no memory for what an item came to at once; -EDEADLK, -ECHILD likewise.
+ * Threads: any but ferry's own. Borrows: *map, during the call. Gives: a reference.
+ * Cancel: cancels all items that are under way; none is begun any more.
+ * @param ret_derived may be NULL.
+ * @return 0;
+ *         -EINVAL: map or start is NULL.
+ *         -ENOMEM.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ * Outcome: as said above. Also
+ *         -ENOMEM: there was no memory for what an item came to at once.
+ *         -EDEADLK: start gave the promise that is being made.
+ *         -ECHILD: start gave a promise that is pending, and was made before this process was
+ *         forked.
  */
 FERRY_API int ferry_promise_map(const ferry_map *map, ferry_promise **ret_derived);
 

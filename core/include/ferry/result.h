@@ -26,7 +26,7 @@ typedef enum ferry_phase {
 
     /* The steps of listening and connecting (<ferry/listen.h>, <ferry/connect.h>). */
     FERRY_PHASE_RESOLVE, /* finding what addresses a name has */
-    FERRY_PHASE_SOCKET, /* making the socket, taking over an inherited one, or making a stream of it */
+    FERRY_PHASE_SOCKET, /* making or taking over the socket, or making a stream of it */
     FERRY_PHASE_BIND,   /* giving the socket its address */
     FERRY_PHASE_LISTEN, /* beginning to listen */
     FERRY_PHASE_CONNECT /* connecting */
@@ -51,9 +51,9 @@ typedef enum ferry_method {
 typedef enum __attribute__((packed)) ferry_cause {
     FERRY_CAUSE_NONE,   /* the error is not -ECANCELED; or the program gave -ECANCELED and no cause,
                            which counts as a cancel */
-    FERRY_CAUSE_CANCEL, /* ferry_promise_cancel was called, on this promise or on one made of it; or a
-                           group, a timeout or a map did not need it any more; or a promise of the
-                           program's own was dropped while it was pending */
+    FERRY_CAUSE_CANCEL, /* ferry_promise_cancel was called, on this promise or on one made of it;
+                           or a group, a timeout or a map did not need it any more; or a promise of
+                           the program's own was dropped while it was pending */
     FERRY_CAUSE_CLOSE,  /* a read: its stream was closed */
     FERRY_CAUSE_ABORT,  /* its stream was aborted */
     FERRY_CAUSE_BROKEN, /* its stream had broken before its turn: an earlier request failed after
@@ -68,14 +68,14 @@ typedef struct ferry_result {
     ferry_method method; /* how its bytes were moved */
     bool at_end;         /* a read: the peer's end of file came before, or with, its last byte */
     ferry_cause cause;   /* if error is -ECANCELED: why */
-    uint64_t sent;       /* bytes of this request that the kernel accepted; of a read: that it took */
+    uint64_t sent;       /* bytes of this request that the kernel accepted; a read's: taken */
     uint64_t remaining;  /* planned bytes that did not leave: sent + remaining is what was planned.
                                A source of unknown size counts as planned as far as it was read. A
                                file to its end that was never opened counts 0 */
-    uint64_t stream_offset; /* where its first byte lies in the stream's order, from 0 at adoption; of a
-                               read: in what the peer sent */
-    uint64_t sequence;      /* its number in the stream's order, from 0 at adoption; reads are numbered
-                               in an order of their own */
+    uint64_t stream_offset; /* where its first byte lies in the stream's order, from 0 at adoption;
+                               of a read: in what the peer sent */
+    uint64_t sequence;      /* its number in the stream's order, from 0 at adoption; reads have an
+                               order of their own */
     int64_t queued_ns;      /* from the submit call until its turn came */
     int64_t active_ns;      /* from then until it settled */
 } ferry_result;
