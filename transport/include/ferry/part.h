@@ -19,22 +19,24 @@ FERRY_BEGIN
 
 /* What a part is, and who owns its memory. */
 typedef enum ferry_part_kind {
-    FERRY_PART_COPY,    /* memory, copied at submit: yours again at once */
-    FERRY_PART_BORROW,  /* memory, stays yours: leave it unchanged until the request settles */
-    FERRY_PART_GIVE,    /* memory, ferry's once the submit returned 0: released when it settles */
+    FERRY_PART_COPY,    /* memory that is copied at submit: yours again at once */
+    FERRY_PART_BORROW,  /* memory that stays yours: leave it unchanged until the request settles */
+    FERRY_PART_GIVE,    /* memory that is ferry's once the submit returned 0; then it is released */
     FERRY_PART_FILE,    /* a range of a file */
     FERRY_PART_GENERATE /* bytes that a function makes as they are needed */
 } ferry_part_kind;
 
 /*
- * Makes the next bytes of a part, up to size of them, in buffer. Called on the stream's owner,
- * again and again, when the ones before have left. It must not block; it may submit to any stream.
+ * Makes the next bytes of a part, up to size of them, in buffer. It is called on the stream's
+ * owner, again and again, when the bytes before have left. It must not block. It may submit to any
+ * stream.
  *
- * @return how many it made; 0: that was all; -EAGAIN: none yet, ask again after ferry_stream_resume
- *         (until then the stream waits, other streams do not); another negative errno: it cannot go
- *         on, and the request fails with that in phase source. So it does with -EOVERFLOW where it
- *         says that it made more than size, and with -EINVAL where a negative number is no errno
- *         (below -4095).
+ * @return how many bytes it made; 0: that was all;
+ *         -EAGAIN: there are none yet. The stream waits until ferry_stream_resume, other streams do
+ *         not; then it is asked again.
+ *         Another negative errno: it cannot go on. The request fails with that errno, in phase
+ *         source. If it returns more than size, the request fails with -EOVERFLOW. If it returns a
+ *         negative number that is no errno (below -4095), the request fails with -EINVAL.
  */
 typedef int64_t ferry_generator(void *buffer, size_t size, void *arg);
 
@@ -42,13 +44,14 @@ typedef struct ferry_part {
     ferry_part_kind kind;
     const void *data;       /* memory: its first byte; may be NULL if length is 0 */
     size_t length;          /* memory: bytes */
-    ferry_release *release; /* given memory: what to call, on any thread, before the request settles;
-                               NULL: free(3). A generator: called with
-                               data NULL when it is not needed any more; or NULL */
+    ferry_release *release; /* given memory: called on any thread, before the request settles;
+                               NULL: free(3). A generator: called with data NULL when the generator
+                               is not needed any more; NULL: nothing is called */
     void *arg;              /* handed to release, and to generate */
-    ferry_file file;        /* a file part: which */
-    ferry_generator *generate; /* a generator part */
-    int64_t generate_length;   /* likewise: bytes, or FERRY_TO_END: until it says that was all */
+    ferry_file file;        /* a file part: which file */
+    ferry_generator *generate; /* a generator part: the function that makes its bytes */
+    int64_t generate_length;   /* a generator part: how many bytes, or FERRY_TO_END: until it says
+                                  that was all */
 } ferry_part;
 
 static inline ferry_part ferry_part_memory_(ferry_part_kind kind, const void *data, size_t length,
@@ -87,10 +90,12 @@ static inline ferry_part ferry_part_file(ferry_file file)
 }
 
 /*
- * What a function makes. @param length bytes, or FERRY_TO_END; with a length it is not asked for
- * more, and if it ends before, the request fails with -ENODATA, phase source.
- * @param release called once the part is over, before the request settles; not if the submit fails.
- *        May be NULL.
+ * What a function makes.
+ * @param length how many bytes: it is not asked for more, and if it ends before, the request fails
+ *        with
+ *        -ENODATA in phase source. FERRY_TO_END: until it says that was all.
+ * @param release called with arg once the part is over, before the request settles; not called if
+ *        the submit fails. May be NULL.
  */
 static inline ferry_part ferry_part_generate(ferry_generator *generate, void *arg, int64_t length,
                                              ferry_release *release)
