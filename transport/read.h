@@ -84,13 +84,4 @@ struct ferry__read_type {
     bool is_dear;
 };
 
-/* Into memory. wanted: a ferry_read. */
-extern const ferry__read_type ferry__read_memory;
-
-/* Into a file. wanted: a ferry_file. */
-extern const ferry__read_type ferry__read_to_file;
-
-/* To another stream; wanted is relay.c's own. */
-extern const ferry__read_type ferry__read_to_stream;
-
 #endif

@@ -18,6 +18,8 @@ typedef struct reading {
     unsigned char delimiter[]; /* in the request's allocation */
 } reading;
 
+static const ferry__read_type into_memory; /* below; wanted: a ferry_read */
+
 static reading *reading_of(ferry__request *request)
 {
     return (reading *)(void *)ferry__request_read(request);
@@ -45,8 +47,8 @@ static int create(ferry_stream *stream, const void *what, const ferry_request_op
     /* One that does not fit is never looked for: so what is copied is no more than the program's own
      * memory, by which reads that wait are bounded. */
     size_t copied = delimiter_length <= wanted->size ? delimiter_length : 0;
-    int error = ferry__request_create_read(stream, &ferry__read_memory, sizeof(reading) + copied,
-                                           options, home, ret_request);
+    int error = ferry__request_create_read(stream, &into_memory, sizeof(reading) + copied, options,
+                                           home, ret_request);
     if (error != 0)
         return error;
     reading *self = reading_of(*ret_request);
@@ -67,7 +69,7 @@ int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
     FERRY__REPORT_CALLER();
     if (read == NULL)
         return -EINVAL;
-    return ferry__stream_submit_read(stream, &ferry__read_memory, read, options, ret_promise);
+    return ferry__stream_submit_read(stream, &into_memory, read, options, ret_promise);
 }
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
@@ -163,7 +165,7 @@ static void conclude(ferry__request *request, int error)
         result->remaining = self->size - self->filled;
 }
 
-const ferry__read_type ferry__read_memory = {
+static const ferry__read_type into_memory = {
     .check = check,
     .create = create,
     .feed = feed,

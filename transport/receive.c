@@ -48,6 +48,8 @@ typedef struct storing {
     char path[]; /* in the request's allocation */
 } storing;
 
+static const ferry__read_type into_file; /* below; wanted: a ferry_file */
+
 static storing *storing_of(ferry__request *request)
 {
     return (storing *)(void *)ferry__request_read(request);
@@ -90,8 +92,8 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
     const ferry_file *file = wanted;
     size_t path_size = file->path != NULL ? strlen(file->path) + 1 : 0;
     ferry__request *request;
-    int error = ferry__request_create_read(stream, &ferry__read_to_file,
-                                           sizeof(storing) + path_size, options, home, &request);
+    int error = ferry__request_create_read(stream, &into_file, sizeof(storing) + path_size, options,
+                                           home, &request);
     if (error != 0)
         return error;
     storing_of(request)->request = request;
@@ -110,7 +112,7 @@ int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
     FERRY__REPORT_CALLER();
     if (file == NULL)
         return -EINVAL;
-    return ferry__stream_submit_read(stream, &ferry__read_to_file, file, options, ret_promise);
+    return ferry__stream_submit_read(stream, &into_file, file, options, ret_promise);
 }
 
 /* ---- storing --------------------------------------------------------------------------------- */
@@ -343,7 +345,7 @@ static void conclude(ferry__request *request, int error)
     }
 }
 
-const ferry__read_type ferry__read_to_file = {
+static const ferry__read_type into_file = {
     .check = check,
     .create = create,
     .feed = feed,

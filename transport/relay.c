@@ -54,6 +54,8 @@ typedef struct relay {
     ferry__mail return_mail;
 } relay;
 
+static const ferry__read_type to_stream; /* below; wanted: an order */
+
 static relay *relay_of(ferry__request *request)
 {
     return (relay *)(void *)ferry__request_read(request);
@@ -77,8 +79,8 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
                   ferry__inbox *home, ferry__request **ret_request)
 {
     const order *asked = wanted;
-    int error = ferry__request_create_read(stream, &ferry__read_to_stream, sizeof(relay), options,
-                                           home, ret_request);
+    int error =
+        ferry__request_create_read(stream, &to_stream, sizeof(relay), options, home, ret_request);
     if (error != 0)
         return error;
     relay *self = relay_of(*ret_request);
@@ -98,7 +100,7 @@ int ferry_stream_relay(ferry_stream *from, ferry_stream *to, int64_t length, uns
 {
     FERRY__REPORT_CALLER();
     const order asked = {to, length, flags};
-    return ferry__stream_submit_read(from, &ferry__read_to_stream, &asked, options, ret_promise);
+    return ferry__stream_submit_read(from, &to_stream, &asked, options, ret_promise);
 }
 
 /* ---- on to's owner --------------------------------------------------------------------------- */
@@ -291,7 +293,7 @@ static void conclude(ferry__request *request, int error)
     (void)ferry_stream_unref(request->stream);
 }
 
-const ferry__read_type ferry__read_to_stream = {
+static const ferry__read_type to_stream = {
     .check = check,
     .create = create,
     .feed = feed,
