@@ -2,6 +2,8 @@
 #include "transport/file.h"
 
 #include "core/cancel.h"
+#include "core/handover.h"
+#include "core/hooks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,6 +60,30 @@ void ferry__file_close(int *fd, int *dirfd, unsigned flags)
         (void)ferry__close(*dirfd);
     *fd = -1;
     *dirfd = FERRY_CWD;
+}
+
+/* ---- shared files ---------------------------------------------------------------------------- */
+
+uint64_t ferry_shared_file_size(const ferry_shared_file *shared)
+{
+    return shared != NULL ? (uint64_t)shared->status.st_size : 0;
+}
+
+ferry_shared_file *ferry_shared_file_ref(ferry_shared_file *shared)
+{
+    if (shared != NULL)
+        atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
+    return shared;
+}
+
+ferry_shared_file *ferry_shared_file_unref(ferry_shared_file *shared)
+{
+    if (shared == NULL || ferry__refs_drop(&shared->refs) != 1)
+        return NULL;
+    if (!shared->is_borrowed)
+        (void)ferry__close(shared->fd);
+    ferry__release(shared);
+    return NULL;
 }
 
 /* ---- on the owner ---------------------------------------------------------------------------- */

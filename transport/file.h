@@ -11,7 +11,17 @@
 #include "core/calls.h"
 
 #include <ferry/file.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/stat.h>
+
+/* A shared file: constant from its opening on (shared_file.c), but for the references. */
+struct ferry_shared_file {
+    atomic_uint refs;
+    int fd;
+    bool is_borrowed;   /* fd is the program's to close */
+    struct stat status; /* as it was opened */
+};
 
 /* Who closes fd: not both. */
 #define FERRY__FD_FLAGS (FERRY_FD_GIVE | FERRY_FD_BORROW)

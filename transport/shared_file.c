@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#include "transport/shared_file.h"
-
+/* Opening a file once, for many requests to send: by way of a source, which knows how files are opened. */
 #include "core/cancel.h"
 #include "core/clock.h"
-#include "core/handover.h"
 #include "core/hooks.h"
 #include "core/thread.h"
+#include "transport/file.h"
 #include "transport/source.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/types.h>
 #include <time.h>
-#include <unistd.h>
 
 static int check(const ferry_file *file, ferry_shared_file **ret_shared)
 {
@@ -39,7 +36,6 @@ static int open_waiting(ferry__source *source, uint64_t *ret_length, ferry_phase
     return error;
 }
 
-/* By way of a source, which knows how files are opened. */
 static int open_source(const ferry_file *file, ferry__source *source)
 {
     ferry_file whole = *file;
@@ -85,26 +81,4 @@ int ferry_shared_file_open(const ferry_file *file, ferry_shared_file **ret_share
     ferry__source_close(&source);
     *ret_shared = shared;
     return 0;
-}
-
-uint64_t ferry_shared_file_size(const ferry_shared_file *shared)
-{
-    return shared != NULL ? (uint64_t)shared->status.st_size : 0;
-}
-
-ferry_shared_file *ferry_shared_file_ref(ferry_shared_file *shared)
-{
-    if (shared != NULL)
-        atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
-    return shared;
-}
-
-ferry_shared_file *ferry_shared_file_unref(ferry_shared_file *shared)
-{
-    if (shared == NULL || ferry__refs_drop(&shared->refs) != 1)
-        return NULL;
-    if (!shared->is_borrowed)
-        (void)ferry__close(shared->fd);
-    ferry__release(shared);
-    return NULL;
 }

@@ -5,7 +5,6 @@
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "transport/file.h"
-#include "transport/shared_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
