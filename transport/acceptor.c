@@ -103,8 +103,10 @@ static void give_room_back(ferry_listener *listener)
     tell_of_room(listener);
 }
 
-void ferry__listener_stream_ended(ferry_listener *listener)
+void ferry__listener_stream_ended(ferry__counter *counter)
 {
+    ferry_listener *listener =
+        (ferry_listener *)(void *)((char *)counter - offsetof(ferry_listener, counter));
     atomic_fetch_sub(&listener->streams, 1); /* N0 */
     tell_of_room(listener);
     ferry__listener_unref(listener);
@@ -210,7 +212,7 @@ static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint 
         .sort = acceptor->binding->sort,
         .peer = peer,
         .owner = ferry__service_is_dedicated(listener->service) ? NULL : acceptor->owner,
-        .listener = is_counted ? ferry__listener_ref(listener) : NULL,
+        .counter = is_counted ? &ferry__listener_ref(listener)->counter : NULL,
     };
     int error = ferry__stream_adopt_connected(listener->service, &connected, listener->settings,
                                               ret_stream);

@@ -3,7 +3,6 @@
 #include "core/clock.h"
 #include "transport/carry.h"
 #include "transport/intake.h"
-#include "transport/listener.h"
 #include "transport/service.h"
 
 #include <errno.h>
@@ -167,8 +166,8 @@ bool ferry__closing_try_end(ferry_stream *stream)
         close_request->promise.result.sequence = stream->next_sequence++;
     ferry__stream_begin(stream, close_request);
     bool is_in_order = close_result(stream)->error == 0;
-    if (stream->listener != NULL)
-        ferry__listener_stream_ended(stream->listener);
+    if (stream->counter != NULL)
+        stream->counter->stream_ended(stream->counter);
     ferry__stream_settle(stream, close_request, ferry__clock_now());
     ferry__service_forget(stream->service, &stream->member, is_in_order);
     ferry__owner_release(stream->owner);

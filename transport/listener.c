@@ -203,6 +203,7 @@ static int create(ferry_service *service, const ferry_listen_options *options,
     (void)ferry__promise_ref_unshared(&listener->closed); /* one to settle, one to hand out */
     listener->service = ferry__service_ref(service);
     listener->member.type = &listener_member;
+    listener->counter.stream_ended = ferry__listener_stream_ended;
     listener->options = *options;
     listener->settings = settings;
     listener->calls = ferry__stream_choose_calls(listener->settings, service);

@@ -87,6 +87,7 @@ struct ferry_listener {
     /* Set when it is made. */
     ferry_service *service; /* a reference */
     ferry__member member;   /* of the service */
+    ferry__counter counter; /* of its streams, where there is a limit */
     ferry__calls *calls;
     ferry_listen_options options;
     ferry__settings *settings; /* its streams': a reference */
@@ -105,8 +106,8 @@ void ferry__listener_conclude(ferry_listener *listener);
 /* One thing less that may call on_stream; after the last one its arg is released. */
 void ferry__listener_stop_telling(ferry_listener *listener);
 
-/* acceptor.c. Any thread: a stream that it counts has ended; takes the reference. */
-void ferry__listener_stream_ended(ferry_listener *listener);
+/* acceptor.c. A stream that it counts has ended. */
+void ferry__listener_stream_ended(ferry__counter *counter);
 
 /* Sets one up; it starts with its first mail. */
 void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,

@@ -86,8 +86,7 @@ ferry__settings *ferry__settings_ref(ferry__settings *settings)
 
 void ferry__settings_unref(ferry__settings *settings)
 {
-    if (settings == NULL ||
-        ferry__refs_drop(&settings->refs) != 1)
+    if (settings == NULL || ferry__refs_drop(&settings->refs) != 1)
         return;
     (void)ferry_faults_unref(settings->options.faults);
     (void)ferry_limiter_unref(settings->options.limiter);

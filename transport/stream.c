@@ -243,7 +243,7 @@ int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected
                            ferry__stream_choose_calls(settings, service));
     set_tcp_options(&stream->sink, &settings->options);
     ferry__peer_set(&stream->peer, connected->peer);
-    stream->listener = connected->listener;
+    stream->counter = connected->counter;
     error = join(stream, service, connected->owner);
     if (error != 0) {
         discard(stream);

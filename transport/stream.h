@@ -97,6 +97,13 @@ typedef struct ferry__watermark {
     ferry__notice notice; /* without an inbox: told on the owner */
 } ferry__watermark;
 
+/* Counts streams, and is told of the end of each. Part of a listener. */
+typedef struct ferry__counter ferry__counter;
+struct ferry__counter {
+    /* The stream's owner, once for each stream: it has ended. Takes the stream's reference. */
+    void (*stream_ended)(ferry__counter *counter);
+};
+
 typedef enum ferry__stream_state {
     FERRY__OPEN,
     FERRY__LINGERING, /* FIN is sent; the peer's is waited for */
@@ -106,15 +113,14 @@ typedef enum ferry__stream_state {
 struct ferry_stream {
     /* Set at adoption. The owner reads the first of it all the time: in another cache line than the
      * admission word, which submits write. */
-    ferry_service *service;          /* a reference */
-    ferry__owner *owner;             /* a reference, and a hold until the stream ends */
-    ferry__request *close_request;   /* made at once: closing needs no memory */
-    ferry__settings *settings;       /* a reference */
-    ferry__member member;            /* of the service */
-    int number;                      /* its fd's, which is its name as well */
-    ferry__peer peer;                /* who is at the other end */
-    struct ferry_listener *listener; /* that counts it among its streams: a reference until it ends.
-                                        Or NULL */
+    ferry_service *service;        /* a reference */
+    ferry__owner *owner;           /* a reference, and a hold until the stream ends */
+    ferry__request *close_request; /* made at once: closing needs no memory */
+    ferry__settings *settings;     /* a reference */
+    ferry__member member;          /* of the service */
+    int number;                    /* its fd's, which is its name as well */
+    ferry__peer peer;              /* who is at the other end */
+    ferry__counter *counter;       /* who counts it: a reference until it ends. Or NULL */
 
     /* Any thread. The admission word is every submit's, what is beside it few ones'. */
     atomic_uint refs;
@@ -178,8 +184,8 @@ typedef struct ferry__connected {
     int fd; /* close-on-exec, non-blocking */
     ferry__socket_sort sort;
     const ferry__endpoint *peer;
-    ferry__owner *owner;             /* the calling one, to own the stream too; NULL: placed anew */
-    struct ferry_listener *listener; /* the stream's, which takes the caller's reference; or NULL */
+    ferry__owner *owner;     /* the calling one, to own the stream too; NULL: placed anew */
+    ferry__counter *counter; /* the stream's, which takes the caller's reference; or NULL */
 } ferry__connected;
 
 /*
