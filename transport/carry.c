@@ -116,8 +116,7 @@ static uint64_t account_to_part(ferry_stream *stream, ferry__request *request, f
     part->left -= is_open_ended ? 0 : its;
     request->promise.result.sent += its;
     stream->offset += its;
-    if (request->extras != NULL && request->extras->progress.callback != NULL)
-        ferry__progress_note(request, stream->turn_began_at, &stream->owner->ringer);
+    ferry__request_note_progress(request, stream->turn_began_at, &stream->owner->ringer);
     return its;
 }
 

@@ -6,17 +6,17 @@
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "core/thread.h"
-#include "transport/request.h"
-#include "transport/stream.h"
 
-static ferry__extras *extras_of(ferry__notice *notice)
+#include <stddef.h>
+
+static ferry__progress *progress_of(ferry__notice *notice)
 {
-    return (ferry__extras *)(void *)((char *)notice - offsetof(ferry__extras, progress.notice));
+    return (ferry__progress *)(void *)((char *)notice - offsetof(ferry__progress, notice));
 }
 
 static void hold(ferry__notice *notice)
 {
-    (void)ferry_promise_ref(&extras_of(notice)->request->promise);
+    (void)ferry_promise_ref(progress_of(notice)->promise);
 }
 
 /*
@@ -34,22 +34,23 @@ static void release_if_over(ferry__progress *progress)
 
 static void release(ferry__notice *notice)
 {
-    release_if_over(&extras_of(notice)->progress);
-    (void)ferry_promise_unref(&extras_of(notice)->request->promise);
+    ferry__progress *progress = progress_of(notice);
+    release_if_over(progress);
+    (void)ferry_promise_unref(progress->promise);
 }
 
 static void tell(ferry__notice *notice)
 {
-    ferry__extras *extras = extras_of(notice);
-    if (!atomic_exchange(&extras->progress.has_news, false))
+    ferry__progress *progress = progress_of(notice);
+    if (!atomic_exchange(&progress->has_news, false))
         return;
-    uint64_t sent = atomic_load(&extras->progress.sent_bytes);
-    extras->progress.callback(&extras->request->promise, sent, extras->progress.arg);
+    progress->callback(progress->promise, atomic_load(&progress->sent_bytes), progress->arg);
 }
 
-void ferry__progress_init(ferry__progress *progress, const ferry_request_options *options,
-                          ferry__inbox *inbox)
+void ferry__progress_init(ferry__progress *progress, ferry_promise *promise,
+                          const ferry_request_options *options, ferry__inbox *inbox)
 {
+    progress->promise = promise;
     progress->callback = options->on_progress;
     progress->arg = options->on_progress_arg;
     progress->release = options->on_progress_release;
@@ -71,12 +72,12 @@ static bool is_due(const ferry__progress *progress, uint64_t sent, int64_t now)
            (progress->interval_ns > 0 && now - progress->told_at >= progress->interval_ns);
 }
 
-void ferry__progress_note(ferry__request *request, int64_t now, ferry__ringer *ringer)
+void ferry__progress_note(ferry__progress *progress, int64_t began_at, int64_t now,
+                          ferry__ringer *ringer)
 {
-    ferry__progress *progress = &request->extras->progress;
-    uint64_t sent = request->promise.result.sent;
+    uint64_t sent = progress->promise->result.sent;
     if (progress->told_at == 0)
-        progress->told_at = request->began_at;
+        progress->told_at = began_at;
     if (!is_due(progress, sent, now))
         return;
     progress->told_bytes = sent;

@@ -4,12 +4,14 @@
 #define FERRY_TRANSPORT_PROGRESS_H
 
 #include "core/notice.h"
+#include "core/promise.h"
 
 #include <ferry/stream.h>
 
 typedef struct ferry__progress {
     ferry_progress_callback *callback; /* NULL: nobody wants to know */
     void *arg;
+    ferry_promise *promise; /* whose it is */
     ferry_release *release; /* of arg, or NULL */
     uint64_t step_bytes;
     int64_t interval_ns;
@@ -21,14 +23,13 @@ typedef struct ferry__progress {
     ferry__notice notice;        /* without an inbox: told on the owner */
 } ferry__progress;
 
-struct ferry__request;
-
 /* At submit. @param inbox the submitting thread's; NULL: an owner submits. */
-void ferry__progress_init(ferry__progress *progress, const ferry_request_options *options,
-                          ferry__inbox *inbox);
+void ferry__progress_init(ferry__progress *progress, ferry_promise *promise,
+                          const ferry_request_options *options, ferry__inbox *inbox);
 
-/* The owner, when bytes of the request have left. */
-void ferry__progress_note(struct ferry__request *request, int64_t now, ferry__ringer *ringer);
+/* The owner, when bytes of it have left: its result says how many. @param began_at when its turn came. */
+void ferry__progress_note(ferry__progress *progress, int64_t began_at, int64_t now,
+                          ferry__ringer *ringer);
 
 /* The owner, once, when it has settled: arg is released behind the last call. */
 void ferry__progress_end(ferry__progress *progress, ferry__ringer *ringer);

@@ -7,11 +7,9 @@
  * The pipe is empty whenever the kernel is asked, and filled only while nothing is kept; so what is in
  * it comes before whatever is kept later, and goes back there if it cannot be stored.
  */
+#include "core/cancel.h"
 #include "core/clock.h"
 #include "transport/carry.h"
-#include "transport/progress.h"
-
-#include "core/cancel.h"
 #include "transport/read.h"
 #include "transport/service.h"
 #include "transport/stream.h"
@@ -134,8 +132,7 @@ static void account(ferry__request *request, size_t count, ferry_method method)
     result->sent += count;
     if (result->method < method)
         result->method = method;
-    if (request->extras != NULL && request->extras->progress.callback != NULL)
-        ferry__progress_note(request, stream->turn_began_at, &stream->owner->ringer);
+    ferry__request_note_progress(request, stream->turn_began_at, &stream->owner->ringer);
 }
 
 /* Moves what is in the pipe to what is kept, where nothing is. */

@@ -136,7 +136,8 @@ static void note_progress(ferry_promise *promise, uint64_t sent_bytes, void *arg
     (void)promise;
     ferry__request *request = arg;
     request->promise.result.sent = sent_bytes;
-    ferry__progress_note(request, ferry__clock_now(), &relay_of(request)->asked.to->owner->ringer);
+    ferry__request_note_progress(request, ferry__clock_now(),
+                                 &relay_of(request)->asked.to->owner->ringer);
 }
 
 /* ---- on from's owner ------------------------------------------------------------------------- */

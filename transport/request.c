@@ -263,7 +263,7 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
         .on_owner_release = options->on_owner_release,
     };
     if (options->on_progress != NULL || options->on_progress_release != NULL)
-        ferry__progress_init(&extras->progress, options, home);
+        ferry__progress_init(&extras->progress, &request->promise, options, home);
     request->extras = extras;
 }
 

@@ -194,6 +194,14 @@ void ferry__request_release_parts(ferry__request *request);
 /* Any thread: the cancelling of its promise. outcome.c's deliver_cancel hears of it. */
 void ferry__request_cancel(ferry_promise *promise);
 
+/* The owner, when bytes of it have moved: tells how far it is, if anybody wants to know. */
+static inline void ferry__request_note_progress(ferry__request *request, int64_t now,
+                                                ferry__ringer *ringer)
+{
+    if (request->extras != NULL && request->extras->progress.callback != NULL)
+        ferry__progress_note(&request->extras->progress, request->began_at, now, ringer);
+}
+
 /* Its owner: it is out of time. */
 void ferry__request_deadline(ferry__timer *timer);
 
