@@ -376,6 +376,33 @@ static void give_shares(ferry_stream *stream)
         stream->sending_is_due = true;
 }
 
+static ferry__wait waits_for(const ferry_stream *stream)
+{
+    if (stream->sending_is_due)
+        return FERRY__WAITS_FOR_NOTHING;
+    if (stream->queue.first == NULL && stream->padding == 0) {
+        if (stream->confirming.first != NULL)
+            return FERRY__WAITS_FOR_CONFIRMATION;
+        return stream->state == FERRY__LINGERING ? FERRY__WAITS_FOR_END : FERRY__WAITS_FOR_NOTHING;
+    }
+    if (stream->waits_for_source)
+        return FERRY__WAITS_FOR_SOURCE;
+    if ((stream->watch.awaited & EPOLLOUT) != 0)
+        return FERRY__WAITS_FOR_SINK;
+    if (stream->pace != NULL && ferry__timer_is_set(&stream->pace->timer))
+        return FERRY__WAITS_FOR_LIMITER;
+    return stream->confirming.first != NULL ? FERRY__WAITS_FOR_CONFIRMATION
+                                            : FERRY__WAITS_FOR_NOTHING;
+}
+
+/* What both directions are at, for whoever looks. */
+static void show(ferry_stream *stream)
+{
+    ferry__stream_show_head(stream);
+    ferry__show_wait(&stream->shown_sending, waits_for(stream), stream->turn_began_at);
+    ferry__intake_show(stream);
+}
+
 ferry__turn ferry__stream_turn(ferry__task *task)
 {
     ferry_stream *stream = STREAM_OF(task, task);
@@ -385,7 +412,7 @@ ferry__turn ferry__stream_turn(ferry__task *task)
         ferry__watermark_look(stream);
     give_shares(stream);
     ferry__stream_settle_finished(stream);
-    ferry__stream_show(stream);
+    show(stream);
     if (stream->watermark != NULL)
         ferry__watermark_look(stream);
     if (ferry__closing_try_end(stream))

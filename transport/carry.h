@@ -10,50 +10,10 @@
 
 #include "transport/stream.h"
 
-#include <assert.h>
 #include <stddef.h>
 
 #define STREAM_OF(pointer, member)                                                                 \
     ((ferry_stream *)(void *)((char *)(pointer)-offsetof(ferry_stream, member)))
-
-static inline void ferry__stream_assert_owner(const ferry_stream *stream)
-{
-    assert(ferry__owner_is_current(stream->owner) && "only its owner touches a stream");
-    (void)stream;
-}
-
-/* Has a turn for what is to be sent, confirmed or ended. */
-static inline void ferry__stream_schedule(ferry_stream *stream)
-{
-    stream->sending_is_due = true;
-    ferry__owner_schedule(stream->owner, &stream->task);
-}
-
-/* Likewise for what is to be read. */
-static inline void ferry__stream_schedule_reading(ferry_stream *stream)
-{
-    stream->reading_is_due = true;
-    ferry__owner_schedule(stream->owner, &stream->task);
-}
-
-/* Whether it was aborted: the cut is made before the abort's mail is posted. */
-static inline bool ferry__stream_is_cut(const ferry_stream *stream)
-{
-    return atomic_load(&stream->sink.cut);
-}
-
-static inline bool ferry__stream_is_poisoned(const ferry_stream *stream)
-{
-    return atomic_load_explicit(&stream->poison, memory_order_relaxed) != 0;
-}
-
-/* ---- shown.c ---- */
-
-/* Shows which request is being sent: before something that may block, and at the end of a turn. */
-void ferry__stream_show_head(ferry_stream *stream);
-
-/* At the end of a turn: shows what both directions wait for. */
-void ferry__stream_show(ferry_stream *stream);
 
 /* ---- outcome.c ---- */
 

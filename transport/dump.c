@@ -1,140 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-#include "transport/dump.h"
-
-#include "core/clock.h"
+/*
+ * Dumps: a service's owners and members as lines of text. What each member has to say its own file
+ * says (ferry__member_type in transport/service.h).
+ *
+ * Whoever writes one runs on any thread, beside the owners: it reads what they show, and what never
+ * changes, and waits for nobody.
+ */
+#include "transport/line.h"
 #include "transport/service.h"
-#include "transport/stream.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-
-/* ---- a line ---------------------------------------------------------------------------------- */
-
-static void begin(ferry__line *line)
-{
-    line->now = ferry__clock_now();
-    line->length = 0;
-    line->text[0] = '\0';
-}
-
-void ferry__line_add(ferry__line *line, const char *format, ...)
-{
-    size_t room = sizeof line->text - line->length;
-    va_list arguments;
-    va_start(arguments, format);
-    int count = vsnprintf(line->text + line->length, room, format, arguments);
-    va_end(arguments);
-    if (count > 0)
-        line->length += (size_t)count < room ? (size_t)count : room - 1;
-}
-
-void ferry__line_add_count(ferry__line *line, uint64_t count, const char *what)
-{
-    ferry__line_add(line, "%" PRIu64 " %s%s", count, what, count == 1 ? "" : "s");
-}
-
-void ferry__line_add_queue(ferry__line *line, uint64_t requests, uint64_t bytes,
-                           uint64_t file_bytes)
-{
-    ferry__line_add_count(line, requests, "request");
-    ferry__line_add(line, " queued, ");
-    ferry__line_add_count(line, bytes, "byte");
-    ferry__line_add(line, " and %" PRIu64 " of files", file_bytes);
-}
-
-/* Adds so many bytes of text, with '?' for what would look like the line's own. */
-static void add_quoted(ferry__line *line, const char *text, size_t length, const char *own)
-{
-    size_t begin = line->length;
-    ferry__line_add(line, "%.*s", (int)length, text);
-    for (size_t i = begin; i < line->length; i++) {
-        if (strchr(own, line->text[i]) != NULL)
-            line->text[i] = '?';
-    }
-}
-
-void ferry__line_add_word(ferry__line *line, const char *word)
-{
-    add_quoted(line, word, strlen(word), " '");
-}
-
-void ferry__line_add_label(ferry__line *line, const char *label)
-{
-    enum { MOST = 60 }; /* so that a long one leaves room for the rest of its line */
-    if (label == NULL || label[0] == '\0')
-        return;
-    ferry__line_add(line, " '");
-    add_quoted(line, label, ferry__text_fit(label, MOST), "'");
-    ferry__line_add(line, "'");
-}
-
-/* What has begun since the line was is that old at least. */
-static int64_t age_ms(const ferry__line *line, int64_t since)
-{
-    return since < line->now ? (line->now - since) / FERRY__NS_PER_MS : 0;
-}
-
-void ferry__line_add_age(ferry__line *line, int64_t since)
-{
-    ferry__line_add(line, ", for %" PRId64 " ms", age_ms(line, since));
-}
-
-/* ---- what a terminal takes ------------------------------------------------------------------- */
-
-enum { NO_CHARACTER = 0x110000 };
-
-/* The character of UTF-8 there, in shortest form, and its length; or NO_CHARACTER, of one byte. */
-static uint32_t decode(const char *text, size_t *ret_length)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    unsigned char first = (unsigned char)text[0];
-    size_t length = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    uint32_t character = length == 1 ? first : first & (0x7fU >> length);
-    *ret_length = 1;
-    if (length == 0 || first >= 0xf8)
-        return NO_CHARACTER;
-    for (size_t i = 1; i < length; i++) {
-        if (!ferry__text_is_inside(text + i)) /* the end of the text, too */
-            return NO_CHARACTER;
-        character = character << 6 | ((unsigned char)text[i] & 0x3f);
-    }
-    bool is_surrogate = character >= 0xd800 && character < 0xe000;
-    if (character < least[length] || is_surrogate || character >= NO_CHARACTER)
-        return NO_CHARACTER;
-    *ret_length = length;
-    return character;
-}
-
-/* Whether it is one, and neither controls a terminal nor changes the order of what stands there. */
-static bool is_printable(uint32_t character)
-{
-    bool is_control = character < ' ' || (character >= 0x7f && character < 0xa0);
-    bool is_order = (character >= 0x202a && character <= 0x202e) ||
-                    (character >= 0x2066 && character <= 0x2069);
-    return !is_control && !is_order && character != NO_CHARACTER;
-}
-
-/* Labels, and the names of abstract sockets, may have any bytes in them. */
-static void make_printable(ferry__line *line)
-{
-    size_t kept = 0, length;
-    for (size_t i = 0; i < line->length; i += length) {
-        if (is_printable(decode(line->text + i, &length))) {
-            memmove(line->text + kept, line->text + i, length);
-            kept += length;
-        } else {
-            line->text[kept++] = '?';
-        }
-    }
-    line->length = kept;
-    line->text[kept] = '\0';
-}
-
-/* ---- a dump ---------------------------------------------------------------------------------- */
 
 typedef struct dump {
     ferry_service *service;
@@ -145,7 +22,7 @@ typedef struct dump {
 
 static void write_line(const dump *all, ferry__line *line)
 {
-    make_printable(line);
+    ferry__line_make_printable(line);
     all->tell(line->text, all->arg);
 }
 
@@ -153,7 +30,7 @@ static void write_service(const dump *all)
 {
     ferry_service_status status;
     ferry__line line;
-    begin(&line);
+    ferry__line_begin(&line);
     (void)ferry_service_get_status(all->service, &status);
     ferry__line_add(&line, "service: %s, ",
                     ferry__service_is_dedicated(all->service) ? "dedicated" : "shared");
@@ -185,7 +62,7 @@ static void add_subject(const dump *all, const void *subject, ferry__line *line)
 static void write_owner(const dump *all, const ferry__owner *owner)
 {
     ferry__line line;
-    begin(&line);
+    ferry__line_begin(&line);
     ferry__activity_seen seen = ferry__activity_look(&owner->activity);
     if (seen.subject == NULL && !ferry__owner_has_thread(owner))
         return;
@@ -202,7 +79,7 @@ static void write_owner(const dump *all, const ferry__owner *owner)
         ferry__line_add(&line, ferry__owner_is_asleep(owner) ? "asleep" : "between turns");
         if (seen.since != 0)
             ferry__line_add(&line, "; its last turn began %" PRId64 " ms ago",
-                            age_ms(&line, seen.since));
+                            ferry__line_age_ms(&line, seen.since));
     }
     write_line(all, &line);
 }
@@ -210,14 +87,16 @@ static void write_owner(const dump *all, const ferry__owner *owner)
 static void write_member(const dump *all, ferry__member *member)
 {
     ferry__line line;
-    begin(&line);
+    ferry__line_begin(&line);
     member->type->add_name(member, &line);
     ferry__line_add(&line, ": ");
     if (!member->type->add_state(member, &line))
         return;
     write_line(all, &line);
-    if (member->type->is_stream && ferry__service_is_dedicated(all->service))
-        write_owner(all, ferry__stream_of_member(member)->owner);
+    const ferry__owner *own =
+        member->type->own_owner != NULL ? member->type->own_owner(member) : NULL;
+    if (own != NULL)
+        write_owner(all, own);
 }
 
 static void write_all(const dump *all)

@@ -601,6 +601,23 @@ void ferry__intake_ready(ferry_stream *stream, uint32_t events)
         ferry__stream_schedule_reading(stream);
 }
 
+static ferry__wait waits_for(const ferry__intake *intake)
+{
+    if (intake->borrower != NULL)
+        return FERRY__WAITS_FOR_READER;
+    if (intake->is_away)
+        return FERRY__WAITS_FOR_RELAY;
+    bool is_asked = !intake->has_ended && (intake->stream->watch.awaited & EPOLLIN) != 0;
+    return is_asked ? FERRY__WAITS_FOR_PEER : FERRY__WAITS_FOR_NOTHING;
+}
+
+void ferry__intake_show(ferry_stream *stream)
+{
+    ferry__intake *intake = intake_of(stream);
+    if (intake != NULL)
+        ferry__show_wait(&intake->shown, waits_for(intake), stream->turn_began_at);
+}
+
 /* ---- the end --------------------------------------------------------------------------------- */
 
 void ferry__intake_end(ferry_stream *stream, int error)

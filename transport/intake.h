@@ -106,6 +106,9 @@ bool ferry__intake_take_in(ferry_stream *stream);
 /* The fd has something, or has come to an end. */
 void ferry__intake_ready(ferry_stream *stream, uint32_t events);
 
+/* Shows what it waits for, at the end of a turn. */
+void ferry__intake_show(ferry_stream *stream);
+
 /* Nothing more is read: whatever waits for it learns this error, and what is kept is dropped. */
 void ferry__intake_end(ferry_stream *stream, int error);
 

@@ -7,9 +7,7 @@
 #include "core/clock.h"
 #include "core/handover.h"
 #include "core/hooks.h"
-#include "core/sum.h"
 #include "core/thread.h"
-#include "transport/stream.h"
 
 #include <ferry/inbox.h>
 
@@ -270,15 +268,6 @@ void ferry__service_forget(ferry_service *service, ferry__member *member, bool i
         (void)ferry__promise_settle(&service->emptied, NULL);
 }
 
-/* The next stream from here on that has not ended; NULL: there is none. Under the mutex. */
-static ferry_stream *find_stream(ferry__member *member)
-{
-    while (member != NULL &&
-           (!member->type->is_stream || ferry__stream_has_ended(ferry__stream_of_member(member))))
-        member = member->next;
-    return member != NULL ? ferry__stream_of_member(member) : NULL;
-}
-
 bool ferry__service_keep_members(ferry_service *service, ferry__kept_members *ret_kept)
 {
     (void)pthread_mutex_lock(&service->mutex);
@@ -347,70 +336,12 @@ static void run_callbacks(int64_t deadline)
 
 /* ---- draining -------------------------------------------------------------------------------- */
 
-static void drop_promise(void *promise)
-{
-    (void)ferry_promise_unref(promise);
-}
-
-/* Not one that others wait for as well. */
-static void call_off(void *promise)
-{
-    (void)ferry_promise_cancel(promise);
-    (void)ferry_promise_unref(promise);
-}
-
-/* @param drop what becomes of the promise afterwards: also where a callback ends the thread. */
-static int await_and(void (*drop)(void *promise), ferry_promise *promise, int64_t deadline)
-{
-    int error;
-    pthread_cleanup_push(drop, promise);
-    error = ferry__promise_await_running(promise, deadline);
-    pthread_cleanup_pop(1);
-    return error;
-}
-
-/* Waits until a million requests that leave no room even for a mark have become less. */
-static int await_room(ferry_stream *stream, int64_t deadline)
-{
-    ferry_promise *room;
-    int error = ferry_stream_promise_room(stream, 0, 0, &room);
-    return error != 0 ? error : await_and(call_off, room, deadline);
-}
-
-/* Waits for all that the stream was given so far. The mark is taken back when time is up: else each call
- * would leave one in a queue that is stuck. @return also -EAGAIN: there is no room for it. */
-static int await_mark(ferry_stream *stream, int64_t deadline)
-{
-    ferry_promise *mark;
-    int error = ferry_stream_flush(stream, &mark);
-    if (error == -ESHUTDOWN)
-        return await_and(drop_promise, ferry_promise_ref(&stream->close_request->promise),
-                         deadline);
-    return error != 0 ? error : await_and(call_off, mark, deadline);
-}
-
-/* Waits for one stream. */
-static int drain_stream(ferry_stream *stream, int64_t deadline)
-{
-    while (!ferry__stream_is_quiet(stream)) {
-        if (is_over(deadline))
-            return -ETIMEDOUT; /* looking alone wakes nobody */
-        int error = await_mark(stream, deadline);
-        if (error != -EAGAIN)
-            return error;
-        error = await_room(stream, deadline);
-        if (error != 0)
-            return error;
-    }
-    return 0;
-}
-
 static int drain_members(const ferry__kept_members *kept, int64_t deadline)
 {
     int error = 0;
     for (size_t i = 0; i < kept->count && error == 0; i++) {
-        if (kept->members[i]->type->is_stream)
-            error = drain_stream(ferry__stream_of_member(kept->members[i]), deadline);
+        if (kept->members[i]->type->drain != NULL)
+            error = kept->members[i]->type->drain(kept->members[i], deadline);
     }
     return error;
 }
@@ -442,6 +373,31 @@ int ferry_service_drain(ferry_service *service, int64_t timeout_ms)
     return error;
 }
 
+/* ---- status ---------------------------------------------------------------------------------- */
+
+/* Under the mutex. */
+static ferry_service_status sum_up(const ferry_service *service)
+{
+    ferry_service_status sum = {0};
+    for (ferry__member *member = service->first_member; member != NULL; member = member->next) {
+        if (member->type->add_status != NULL)
+            member->type->add_status(member, &sum);
+    }
+    return sum;
+}
+
+int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_status)
+{
+    if (service == NULL || ret_status == NULL)
+        return -EINVAL;
+    if (ferry__service_is_foreign(service))
+        return -ECHILD;
+    (void)pthread_mutex_lock(&service->mutex);
+    *ret_status = sum_up(service);
+    (void)pthread_mutex_unlock(&service->mutex);
+    return 0;
+}
+
 /* ---- stopping -------------------------------------------------------------------------------- */
 
 /*
@@ -458,10 +414,7 @@ static void close_member(ferry__member *member)
 static int count_disorder(ferry_service *service)
 {
     (void)pthread_mutex_lock(&service->mutex);
-    size_t count = service->disordered;
-    ferry_stream *stream = find_stream(service->first_member);
-    for (; stream != NULL; stream = find_stream(stream->member.next))
-        count++;
+    size_t count = service->disordered + sum_up(service).streams;
     (void)pthread_mutex_unlock(&service->mutex);
     return count < INT_MAX ? (int)count : INT_MAX;
 }
@@ -479,31 +432,6 @@ int ferry_service_stop(ferry_service *service, int64_t timeout_ms)
         return error;
     run_callbacks(deadline); /* of what the last of them told, too */
     return count_disorder(service);
-}
-
-/* ---- status ---------------------------------------------------------------------------------- */
-
-int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_status)
-{
-    if (service == NULL || ret_status == NULL)
-        return -EINVAL;
-    if (ferry__service_is_foreign(service))
-        return -ECHILD;
-    ferry_service_status sum = {0};
-    (void)pthread_mutex_lock(&service->mutex);
-    ferry_stream *stream = find_stream(service->first_member);
-    for (; stream != NULL; stream = find_stream(stream->member.next)) {
-        ferry_stream_status status;
-        (void)ferry_stream_get_status(stream, &status);
-        sum.queued_bytes += status.queued_bytes;
-        sum.queued_file_bytes = ferry__sum(sum.queued_file_bytes, status.queued_file_bytes);
-        sum.queued_requests += status.queued_requests;
-        sum.pending_reads += status.pending_reads;
-        sum.streams++;
-    }
-    (void)pthread_mutex_unlock(&service->mutex);
-    *ret_status = sum;
-    return 0;
 }
 
 /* ---- destroying ------------------------------------------------------------------------------ */

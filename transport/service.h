@@ -18,7 +18,7 @@
 #include "core/promise.h"
 #include "core/thread.h"
 #include "transport/admission.h"
-#include "transport/dump.h"
+#include "transport/line.h"
 
 #include <ferry/service.h>
 #include <ferry/stream.h>
@@ -27,8 +27,6 @@ typedef struct ferry__member ferry__member;
 
 /* What kind it is: constant, one for each. */
 typedef struct ferry__member_type {
-    bool is_stream; /* else a listener, or a connect under way */
-
     /* Any thread, under the service's mutex; perhaps again. Has it end, but not inside this call: in
      * its order, behind what a stream has queued; or soon, with the service. */
     void (*close)(ferry__member *member);
@@ -46,6 +44,18 @@ typedef struct ferry__member_type {
 
     /* Likewise. Adds what it is at. @return whether it has anything to say: it has not ended. */
     bool (*add_state)(ferry__member *member, ferry__line *line);
+
+    /* Streams only; NULL: it is none. */
+
+    /* Likewise, where that may wait. Waits for all that it was given so far, running the thread's
+     * callbacks meanwhile. @return 0, -ETIMEDOUT, or the errnos of a submit. */
+    int (*drain)(ferry__member *member, int64_t deadline);
+
+    /* Likewise, or under the service's mutex. Adds itself to a sum, unless it has ended. */
+    void (*add_status)(ferry__member *member, ferry_service_status *sum);
+
+    /* Likewise. The owner that is its alone; NULL: it shares one. */
+    const ferry__owner *(*own_owner)(const ferry__member *member);
 } ferry__member_type;
 
 /* What a service ends when it is stopped or destroyed. Embedded in it. */

@@ -8,6 +8,7 @@
 #ifndef FERRY_TRANSPORT_SHOWN_H
 #define FERRY_TRANSPORT_SHOWN_H
 
+#include <ferry/stream.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,5 +44,14 @@ typedef struct ferry__shown_head {
 } ferry__shown_head;
 
 #define FERRY__NO_HEAD UINT64_MAX
+
+enum { FERRY__SHOWN_NAME_BYTES = sizeof((ferry__shown_head *)0)->name };
+
+/* The owner. Shows what it waits for, unless that is what it did before. */
+void ferry__show_wait(ferry__waiting *shown, ferry__wait what, int64_t now);
+
+/* The owner. Shows which request is being sent: before something that may block, and at the end of a
+ * turn. */
+void ferry__stream_show_head(ferry_stream *stream);
 
 #endif

@@ -211,7 +211,7 @@ ferry__calls *ferry__stream_choose_calls(const ferry__settings *settings,
 
 static inline ferry_stream *ferry__stream_of_member(ferry__member *member)
 {
-    assert(member->type->is_stream);
+    assert(member->type->drain != NULL && "only streams are drained");
     return (ferry_stream *)(void *)((char *)member - offsetof(ferry_stream, member));
 }
 
@@ -220,6 +220,38 @@ static inline ferry_stream *ferry__stream_of_member(ferry__member *member)
 static inline void ferry__stream_do(const ferry_stream *stream, const char *step)
 {
     ferry__activity_do(&stream->owner->activity, step);
+}
+
+/* Has a turn for what is to be sent, confirmed or ended. */
+static inline void ferry__stream_schedule(ferry_stream *stream)
+{
+    stream->sending_is_due = true;
+    ferry__owner_schedule(stream->owner, &stream->task);
+}
+
+/* Likewise for what is to be read. */
+static inline void ferry__stream_schedule_reading(ferry_stream *stream)
+{
+    stream->reading_is_due = true;
+    ferry__owner_schedule(stream->owner, &stream->task);
+}
+
+static inline void ferry__stream_assert_owner(const ferry_stream *stream)
+{
+    assert(ferry__owner_is_current(stream->owner) && "only its owner touches a stream");
+    (void)stream;
+}
+
+/* Any thread. Whether it was aborted: the cut is made before the abort's mail is posted. */
+static inline bool ferry__stream_is_cut(const ferry_stream *stream)
+{
+    return atomic_load(&stream->sink.cut);
+}
+
+/* Any thread. Whether nothing more is sent, because a request failed midway. */
+static inline bool ferry__stream_is_poisoned(const ferry_stream *stream)
+{
+    return atomic_load_explicit(&stream->poison, memory_order_relaxed) != 0;
 }
 
 ferry_stream *ferry__stream_ref(ferry_stream *stream);
@@ -267,7 +299,7 @@ void ferry__pace_timeout(ferry__timer *timer);
 void ferry__linger_timeout(ferry__timer *timer);
 void ferry__stream_confirm_timeout(ferry__timer *timer);
 
-/* shown.c. A stream as a member of its service. */
+/* member.c. A stream as a member of its service. */
 extern const ferry__member_type ferry__stream_member;
 
 /* watermark.c, of a stream that has one. Any thread, at adoption; then the owner. */

@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Dumps: a service's owners and members as lines of text. What each member has to say its own file
- * says (ferry__member_type in transport/service.h); here is what a line is made with.
- *
- * Whoever writes one runs on any thread, beside the owners: it reads what they show, and what never
- * changes, and waits for nobody.
- */
-#ifndef FERRY_TRANSPORT_DUMP_H
-#define FERRY_TRANSPORT_DUMP_H
+/* A line of a dump (dump.c): what those who have something to say in it make it with. */
+#ifndef FERRY_TRANSPORT_LINE_H
+#define FERRY_TRANSPORT_LINE_H
 
 #include "core/label.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +14,12 @@ typedef struct ferry__line {
     size_t length;
     char text[512];
 } ferry__line;
+
+/* Makes it empty. */
+void ferry__line_begin(ferry__line *line);
+
+/* Replaces whatever does something to a terminal, or is no UTF-8: labels may have any bytes in them. */
+void ferry__line_make_printable(ferry__line *line);
 
 __attribute__((format(printf, 2, 3))) void ferry__line_add(ferry__line *line, const char *format,
                                                            ...);
@@ -37,6 +36,9 @@ void ferry__line_add_word(ferry__line *line, const char *word);
 
 /* Adds a label in quotes, behind a blank, with '?' for quotes in it; nothing for NULL and "". */
 void ferry__line_add_label(ferry__line *line, const char *label);
+
+/* How long ago that was; 0 for what has begun since the line was. */
+int64_t ferry__line_age_ms(const ferry__line *line, int64_t since);
 
 /* Adds how long something lasts: ", for 20 ms". */
 void ferry__line_add_age(ferry__line *line, int64_t since);
