@@ -10,6 +10,7 @@
 #include "transport/intake.h"
 #include "transport/move.h"
 #include "transport/service.h"
+#include "transport/settle.h"
 
 #include <errno.h>
 #include <sys/epoll.h>

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The owner's side of a stream, among its files: carry.c takes turns, outcome.c finishes and
- * settles requests, confirm.c waits for those that are to get further than the kernel, stall.c
- * watches the peer's progress, pace.c asks the limiter, closing.c ends the stream. All of it runs
- * on the stream's owner only.
+ * The sending side of a stream on its owner, among its files: carry.c takes turns, outcome.c gives
+ * requests their outcomes, conditions.c asks the limiter, watches the peer's progress and waits for what
+ * is to get further than the kernel, closing.c ends the stream. All of it runs on the stream's owner only.
  */
 #ifndef FERRY_TRANSPORT_CARRY_H
 #define FERRY_TRANSPORT_CARRY_H
@@ -47,44 +46,13 @@ void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int err
 /* Stops waiting for the head's source. */
 void ferry__stream_forget_source(ferry_stream *stream);
 
-/* Gives a request that was being confirmed its outcome. @param error 0: it is confirmed. */
-void ferry__stream_conclude_confirming(ferry_stream *stream, ferry__request *request, int error);
-
-/* Gives a read its outcome, bytes and all being in its result: it settles at the end of the turn. */
-void ferry__stream_finish_read(ferry_stream *stream, ferry__request *request, int error,
-                               ferry_phase phase);
-
 /* What a queued request is at. */
 ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__request *request);
-
-/* Nothing more is to be sent, because of this error. */
-void ferry__stream_poison(ferry_stream *stream, int error);
-
-/* Something was told this error by its fd: where that means that the connection is over, so does its
- * status. */
-void ferry__stream_note_death(ferry_stream *stream, int error);
 
 /* What padding is owed will not leave: it is not counted as part of the stream any more. */
 void ferry__stream_drop_padding(ferry_stream *stream);
 
-/* At the end of each turn: settles what was finished, and gives its room back. */
-void ferry__stream_settle_finished(ferry_stream *stream);
-
-/* Settles one request and drops the owner's reference to it. */
-void ferry__stream_settle(ferry_stream *stream, ferry__request *request, int64_t now);
-
-/* ---- stall.c ---- */
-
-/* The sink is full: from now on the peer's progress is watched, where that was asked for. */
-void ferry__stall_watch(ferry_stream *stream);
-
-/* The sink is not full any more, or nothing waits for it. */
-void ferry__stall_end(ferry_stream *stream);
-
-/* Whether the time to look has come, and the peer has made no progress for as long as is allowed. */
-bool ferry__stall_is_over(ferry_stream *stream);
-
-/* ---- pace.c ---- */
+/* ---- conditions.c ---- */
 
 /* How much of wanted bytes may be moved now; 0: none, and the stream has a turn when it may again. */
 size_t ferry__pace_ask(ferry_stream *stream, size_t wanted);
@@ -95,7 +63,14 @@ void ferry__pace_use(ferry_stream *stream, uint64_t bytes);
 /* There is nothing to send, or no room for it: others may have the stream's share. */
 void ferry__pace_rest(ferry_stream *stream);
 
-/* ---- confirm.c ---- */
+/* The sink is full: from now on the peer's progress is watched, where that was asked for. */
+void ferry__stall_watch(ferry_stream *stream);
+
+/* The sink is not full any more, or nothing waits for it. */
+void ferry__stall_end(ferry_stream *stream);
+
+/* Whether the time to look has come, and the peer has made no progress for as long as is allowed. */
+bool ferry__stall_is_over(ferry_stream *stream);
 
 /* Whether a request that has succeeded, or a marker that was refused, is to wait before it settles. */
 bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *request);
@@ -108,6 +83,9 @@ void ferry__confirm_look_later(ferry_stream *stream);
 
 /* Settles what is confirmed by now. */
 void ferry__confirm_look(ferry_stream *stream);
+
+/* Gives a request that was being confirmed its outcome. @param error 0: it is confirmed. */
+void ferry__confirm_conclude(ferry_stream *stream, ferry__request *request, int error);
 
 /* Nothing will be confirmed any more, because of this error. @param cause of -ECANCELED. */
 void ferry__confirm_give_up(ferry_stream *stream, int error, ferry_cause cause);

@@ -4,6 +4,7 @@
 #include "transport/carry.h"
 #include "transport/intake.h"
 #include "transport/service.h"
+#include "transport/settle.h"
 
 #include <errno.h>
 #include <sys/epoll.h>

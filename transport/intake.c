@@ -3,9 +3,8 @@
 
 #include "core/clock.h"
 #include "core/hooks.h"
-#include "transport/carry.h"
 #include "transport/read.h"
-#include "transport/service.h"
+#include "transport/settle.h"
 
 #include <errno.h>
 #include <sys/epoll.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* From a request's arrival at its stream's owner to its outcome. */
+/* From a request's arrival at its stream's owner to its outcome. It settles then: settle.c. */
 #include "core/clock.h"
-#include "core/hooks.h"
 #include "transport/carry.h"
 #include "transport/intake.h"
+#include "transport/settle.h"
 
 #include <errno.h>
 
@@ -21,20 +21,6 @@ void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request)
 }
 
 /* ---- beginning and finishing ----------------------------------------------------------------- */
-
-void ferry__stream_poison(ferry_stream *stream, int error)
-{
-    if (!ferry__stream_is_poisoned(stream))
-        atomic_store(&stream->poison, error);
-}
-
-void ferry__stream_note_death(ferry_stream *stream, int error)
-{
-    bool is_over = error == -EPIPE || error == -ECONNRESET || error == -ECONNABORTED ||
-                   error == -ETIMEDOUT || error == -ENOTCONN;
-    if (is_over && atomic_load_explicit(&stream->death, memory_order_relaxed) == 0)
-        atomic_store(&stream->death, error);
-}
 
 void ferry__stream_drop_padding(ferry_stream *stream)
 {
@@ -86,22 +72,6 @@ static bool is_source_known(const ferry_stream *stream)
            stream->waits_for_source;
 }
 
-/* Its outcome is known: it settles at the end of the turn. */
-static void add_settling(ferry_stream *stream, ferry__request *request)
-{
-    if (request->extras != NULL)
-        ferry__timers_cancel(&stream->owner->timers, &request->extras->deadline_timer);
-    ferry__queue_append(&stream->finished, request);
-}
-
-/* Likewise, of what is sent; and its room is given back then. */
-static void add_finished(ferry_stream *stream, ferry__request *request)
-{
-    add_settling(stream, request);
-    stream->released += FERRY__ONE_REQUEST + request->cost.memory_bytes;
-    stream->released_source_bytes += request->cost.source_bytes;
-}
-
 static void add_confirming(ferry_stream *stream, ferry__request *request)
 {
     request->stage = FERRY__CONFIRMING;
@@ -132,7 +102,7 @@ static void hand_on(ferry_stream *stream, ferry__request *request, bool may_wait
     if (may_wait && !is_plain && ferry__confirm_is_wanted(stream, request))
         add_confirming(stream, request);
     else
-        add_finished(stream, request);
+        ferry__stream_add_finished(stream, request);
 }
 
 void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
@@ -146,29 +116,6 @@ void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int err
 {
     conclude(stream, request, error, FERRY_PHASE_QUEUE);
     hand_on(stream, request, true);
-}
-
-void ferry__stream_finish_read(ferry_stream *stream, ferry__request *request, int error,
-                               ferry_phase phase)
-{
-    request->stage = FERRY__FINISHED;
-    request->promise.result.error = error;
-    request->promise.result.phase = phase;
-    add_settling(stream, request);
-    stream->released_visits += FERRY__ONE_READ;
-}
-
-void ferry__stream_conclude_confirming(ferry_stream *stream, ferry__request *request, int error)
-{
-    ferry__queue_remove(&stream->confirming, request);
-    request->stage = FERRY__FINISHED;
-    ferry_result *result = &request->promise.result;
-    if (error != result->error) {
-        ferry__stream_note_death(stream, error == -ECONNRESET ? error : 0);
-        result->error = error;
-        result->phase = FERRY_PHASE_SINK;
-    }
-    add_finished(stream, request);
 }
 
 void ferry__stream_forget_source(ferry_stream *stream)
@@ -207,7 +154,7 @@ static void call_off(ferry_stream *stream, ferry__request *request, int error)
     /* But shown as one: what it lets go of may last. */
     ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
     if (request->stage == FERRY__CONFIRMING)
-        ferry__stream_conclude_confirming(stream, request, error);
+        ferry__confirm_conclude(stream, request, error);
     else if (request->stage == FERRY__QUEUED && request->kind == FERRY__READ)
         ferry__intake_call_off(stream, request, error);
     else
@@ -250,77 +197,4 @@ void ferry__request_cancel(ferry_promise *promise)
     request->cancel_mail.deliver = deliver_cancel;
     ferry__owner_post(owner, &request->cancel_mail);
     ferry__owner_unref(owner);
-}
-
-/* ---- settling -------------------------------------------------------------------------------- */
-
-/* Whether anybody may learn the outcome: a promise's holders, or the program's callback here. */
-static bool is_observable(const ferry__request *request)
-{
-    return request->on_owner != NULL || !ferry__promise_is_forgotten(&request->promise);
-}
-
-static void note_times(ferry__request *request, int64_t now)
-{
-    ferry_result *result = &request->promise.result;
-    result->queued_ns = request->began_at - ferry__promise_created(&request->promise);
-    result->active_ns = now - request->began_at;
-}
-
-static void call_on_owner(ferry_stream *stream, ferry__request *request)
-{
-    ferry__stream_show_head(stream); /* it may last, and this one is sent */
-    ferry__stream_do(stream, "calling on_owner");
-    ferry__promise_tell(&request->promise, request->on_owner, request->on_owner_arg);
-    ferry__stream_do(stream, NULL);
-}
-
-/*
- * Before it settles: who awaits it finds that call over, and the arg released. Not inlined: it would
- * keep ferry__stream_settle from being, which every small write goes through.
- */
-__attribute__((noinline)) static void tell_owner(ferry_stream *stream, ferry__request *request)
-{
-    if (request->on_owner != NULL)
-        call_on_owner(stream, request);
-    if (request->extras != NULL)
-        ferry__release_arg(request->extras->on_owner_release, request->on_owner_arg);
-}
-
-void ferry__stream_settle(ferry_stream *stream, ferry__request *request, int64_t now)
-{
-    ferry__ringer *ringer = &stream->owner->ringer;
-    bool observable = is_observable(request);
-    request->stage = FERRY__SETTLED;
-    if (observable)
-        note_times(request, now);
-    if (request->on_owner != NULL || request->extras != NULL)
-        tell_owner(stream, request);
-    if (observable && ferry__promise_settle(&request->promise, ringer) && !request->cancel_came)
-        stream->cancels_due++;
-    if (request->extras != NULL)
-        ferry__progress_end(&request->extras->progress, ringer);
-    (void)ferry_promise_unref(&request->promise);
-}
-
-/* Room is given back first: who learns that a request is done may at once submit another. */
-void ferry__stream_settle_finished(ferry_stream *stream)
-{
-    atomic_store_explicit(&stream->sent_bytes, stream->offset - stream->padding,
-                          memory_order_relaxed);
-    /* Q0: announced before it is not counted any more; pairs with ferry__stream_is_quiet. */
-    atomic_store(&stream->is_settling, stream->finished.first != NULL || stream->padding > 0);
-    if (stream->released > 0)
-        ferry__admission_give_back(stream, stream->released, stream->released_source_bytes);
-    stream->released = 0;
-    stream->released_source_bytes = 0;
-    if (stream->released_visits > 0)
-        ferry__admission_end_visits(stream, stream->released_visits);
-    stream->released_visits = 0;
-    if (stream->finished.first == NULL)
-        return;
-    int64_t now = ferry__clock_now();
-    while (stream->finished.first != NULL)
-        ferry__stream_settle(stream, ferry__queue_take_first(&stream->finished), now);
-    atomic_store(&stream->is_settling, stream->padding > 0);
 }

@@ -9,7 +9,6 @@
  */
 #include "core/cancel.h"
 #include "core/clock.h"
-#include "transport/carry.h"
 #include "transport/read.h"
 #include "transport/service.h"
 #include "transport/stream.h"

@@ -21,7 +21,6 @@
  */
 #include "core/cancel.h"
 #include "core/clock.h"
-#include "transport/carry.h"
 #include "transport/file.h"
 #include "transport/read.h"
 #include "transport/service.h"
