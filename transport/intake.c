@@ -284,6 +284,8 @@ static void offer_kept(ferry__intake *intake)
     ferry__bytes_take(&intake->kept, taken);
 }
 
+static void deliver_return(ferry__mail *mail, bool receiver_gone);
+
 static void lend(ferry__intake *intake)
 {
     ferry__subscriber *subscriber = intake->subscriber;
@@ -293,12 +295,14 @@ static void lend(ferry__intake *intake)
     intake->kept = (ferry__bytes){0};
     intake->declined = 0;
     intake->borrower = subscriber;
+    subscriber->return_mail.deliver = deliver_return;
     atomic_store_explicit(&intake->shown.since, intake->stream->turn_began_at,
                           memory_order_relaxed); /* of each loan anew */
     ferry__subscriber_lend(subscriber);
 }
 
-void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower)
+/* A loan has come back, with what was not taken of it. */
+static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
 {
     ferry__intake *intake = intake_of(stream);
     stream->released_visits += FERRY__ONE_MESSAGE;
@@ -321,6 +325,15 @@ void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower)
     }
     ferry__activity_end(&stream->owner->activity);
     ferry__stream_schedule_reading(stream);
+}
+
+static void deliver_return(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* it was admitted, so the owner is there */
+    ferry__subscriber *borrower =
+        (ferry__subscriber *)(void *)((char *)mail - offsetof(ferry__subscriber, return_mail));
+    take_back(borrower->stream, borrower);
+    ferry__subscriber_unref(borrower);
 }
 
 static void end_subscription(ferry__intake *intake, int error)
@@ -398,6 +411,8 @@ static void subscribe(ferry__intake *intake, ferry__subscriber *subscriber, unsi
     intake->is_paused = false;
     if (subscriber != NULL) {
         subscriber->number = number;
+        subscriber->all_readers = &intake->readers;
+        subscriber->all_commands = &intake->commands;
         intake->shots = subscriber->reader.shots > 0 ? subscriber->reader.shots : -1;
     }
     if (before == NULL)

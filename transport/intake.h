@@ -124,9 +124,6 @@ void ferry__intake_call_off(ferry_stream *stream, ferry__request *request, int e
 /* @param deadline FERRY__NEVER: none. */
 void ferry__intake_set_deadline(ferry__intake *intake, int64_t deadline);
 
-/* A loan has come back, with what was not taken of it. */
-void ferry__intake_take_back(ferry_stream *stream, ferry__subscriber *borrower);
-
 /* For the kinds of reads: */
 
 /* Takes what is kept, so much of it. */

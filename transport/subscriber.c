@@ -4,7 +4,6 @@
 #include "core/handover.h"
 #include "core/hooks.h"
 #include "core/thread.h"
-#include "transport/intake.h"
 #include "transport/stream.h"
 
 #include <errno.h>
@@ -15,7 +14,6 @@
     ((ferry__subscriber *)(void *)((char *)(mail)-offsetof(ferry__subscriber, member)))
 
 static void deliver_loan(ferry__mail *mail, bool receiver_gone);
-static void deliver_return(ferry__mail *mail, bool receiver_gone);
 static void deliver_end(ferry__mail *mail, bool receiver_gone);
 
 int ferry__subscriber_create(ferry_stream *stream, const ferry_reader *reader, ferry__inbox *home,
@@ -30,7 +28,6 @@ int ferry__subscriber_create(ferry_stream *stream, const ferry_reader *reader, f
     subscriber->reader = *reader;
     subscriber->home = home != NULL ? ferry__inbox_ref(home) : NULL;
     subscriber->loan_mail.deliver = deliver_loan;
-    subscriber->return_mail.deliver = deliver_return;
     subscriber->end_mail.deliver = deliver_end;
     *ret_subscriber = subscriber;
     return 0;
@@ -88,7 +85,7 @@ static bool may_be_called(const ferry__subscriber *subscriber)
 {
     ferry_stream *stream = subscriber->stream;
     return subscriber->shots != 0 &&
-           atomic_load(&atomic_load(&stream->intake)->commands) == subscriber->commands &&
+           atomic_load(subscriber->all_commands) == subscriber->commands &&
            (atomic_load(&stream->admission) & FERRY__CLOSED) == 0;
 }
 
@@ -151,20 +148,12 @@ static void deliver_loan(ferry__mail *mail, bool receiver_gone)
     pthread_cleanup_pop(1);
 }
 
-static void deliver_return(ferry__mail *mail, bool receiver_gone)
-{
-    (void)receiver_gone; /* it was admitted, so the owner is there */
-    ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, return_mail);
-    ferry__intake_take_back(subscriber->stream, subscriber);
-    ferry__subscriber_unref(subscriber);
-}
-
 /* ---- the end --------------------------------------------------------------------------------- */
 
 /* Whether another reader was set since: then this one is not told, and does not close the stream. */
 static bool was_replaced(const ferry__subscriber *subscriber)
 {
-    return atomic_load(&atomic_load(&subscriber->stream->intake)->readers) != subscriber->number;
+    return atomic_load(subscriber->all_readers) != subscriber->number;
 }
 
 static void let_go(void *arg)

@@ -35,25 +35,27 @@ typedef struct ferry__subscriber {
 
     /* The loan: the side's that has it. */
     ferry__mail loan_mail;
-    ferry__mail return_mail;
+    ferry__mail return_mail; /* its deliver is the intake's, who lends */
     ferry__bytes bytes;
-    int64_t shots;        /* calls that may be made; -1: no limit */
-    int64_t used_shots;   /* that were made, once it has come back */
-    unsigned wishes;      /* the intake's, when it was made */
-    unsigned resumptions; /* likewise */
-    unsigned commands;    /* likewise: as long as there are no more it is valid */
-    bool at_end;          /* no bytes come behind these */
-    size_t taken;         /* of them, by its calls so far */
-    bool was_declined;    /* the reader took nothing of what is left, */
-    bool was_last;        /* although it was told that nothing comes behind it */
-    bool is_gone;         /* its thread has ended: it cannot be called any more */
+    int64_t shots;                   /* calls that may be made; -1: no limit */
+    int64_t used_shots;              /* that were made, once it has come back */
+    unsigned wishes;                 /* the intake's, when it was made */
+    unsigned resumptions;            /* likewise */
+    unsigned commands;               /* likewise: as long as there are no more it is valid */
+    const atomic_uint *all_commands; /* the intake's count of them; set when it has come to it */
+    bool at_end;                     /* no bytes come behind these */
+    size_t taken;                    /* of them, by its calls so far */
+    bool was_declined;               /* the reader took nothing of what is left, */
+    bool was_last;                   /* although it was told that nothing comes behind it */
+    bool is_gone;                    /* its thread has ended: it cannot be called any more */
 
     /* The end: the owner's until it is posted. */
     ferry__mail end_mail;
     int error;
-    unsigned number;  /* among the intake's readers: as long as there are no more it is told */
-    bool is_replaced; /* its arg alone is to be released */
-    bool was_told;    /* on_end was called, or is being called */
+    unsigned number; /* among the intake's readers: as long as there are no more it is told */
+    const atomic_uint *all_readers; /* the intake's count of them; set with the number */
+    bool is_replaced;               /* its arg alone is to be released */
+    bool was_told;                  /* on_end was called, or is being called */
 } ferry__subscriber;
 
 /* Any thread. Makes one, with one reference, and takes all it holds. @return 0, -ENOMEM. */
@@ -77,7 +79,8 @@ void ferry__subscriber_discard(ferry__subscriber *subscriber);
 size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned char *data,
                                size_t length);
 
-/* The owner, where it lives on another thread. Posts the loan that is filled in. */
+/* The owner, where it lives on another thread. Posts the loan that is filled in. It comes back by
+ * return_mail, with a reference. */
 void ferry__subscriber_lend(ferry__subscriber *subscriber);
 
 /* The owner. Tells it the end, here or by mail, and gives back what it holds. */
