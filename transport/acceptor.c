@@ -6,6 +6,7 @@
 #include "core/clock.h"
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "transport/adopt.h"
 #include "transport/service.h"
 
 #include <errno.h>

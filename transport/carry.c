@@ -431,9 +431,7 @@ void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone)
     __builtin_prefetch(request->parts);
     ferry_stream *stream = request->stream;
     ferry__stream_enqueue(stream, request);
-    if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
-        ferry__timers_set(&stream->owner->timers, &request->extras->deadline_timer,
-                          request->extras->deadline);
+    ferry__stream_heed_deadline(stream, request);
     if (!stream->waits_for_sink)
         ferry__stream_schedule(stream);
 }

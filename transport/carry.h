@@ -14,7 +14,29 @@
 #define STREAM_OF(pointer, member)                                                                 \
     ((ferry_stream *)(void *)((char *)(pointer)-offsetof(ferry_stream, member)))
 
+/* carry.c: what the owner's loop calls. */
+ferry__turn ferry__stream_turn(ferry__task *task);
+void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone);
+void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone);
+void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone);
+void ferry__stream_look_again(ferry__timer *timer);
+void ferry__stream_ready(ferry__watch *watch, uint32_t events);
+void ferry__stream_source_ready(ferry__watch *watch, uint32_t events);
+void ferry__stall_timeout(ferry__timer *timer);
+void ferry__pace_timeout(ferry__timer *timer);
+void ferry__linger_timeout(ferry__timer *timer);
+void ferry__stream_confirm_timeout(ferry__timer *timer);
+
+/* ---- watermark.c ---- */
+
+/* Of a stream that has one. Any thread, at adoption; then the owner. */
+int ferry__watermark_init(ferry_stream *stream);
+void ferry__watermark_look(ferry_stream *stream);
+
 /* ---- outcome.c ---- */
+
+/* What requests of parts are called off by. */
+extern const ferry__request_types ferry__sent_requests;
 
 /* Puts a request that has arrived at the end of the queue, with its number in the stream's order. */
 void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request);

@@ -159,8 +159,8 @@ bool ferry__closing_try_end(ferry_stream *stream)
 {
     uint32_t nobody = 0;
     if (stream->state != FERRY__GONE || stream->cancels_due > 0 ||
-        (atomic_load(&stream->admission) & FERRY__REQUESTS_MASK) != 0 ||
-        !atomic_compare_exchange_strong(&stream->visits, &nobody, FERRY__ENDED))
+        (atomic_load(&stream->admission.word) & FERRY__REQUESTS_MASK) != 0 ||
+        !atomic_compare_exchange_strong(&stream->admission.visits, &nobody, FERRY__ENDED))
         return false;
     ferry__request *close_request = stream->close_request;
     if (close_request->stage == FERRY__POSTED) /* an abort closes without it */

@@ -22,7 +22,7 @@
 #include "core/handover.h"
 #include "core/hooks.h"
 #include "transport/service.h"
-#include "transport/stream.h"
+#include "transport/adopt.h"
 
 #include <ferry/connect.h>
 

@@ -15,37 +15,32 @@ enum { READABLE = EPOLLIN | EPOLLRDHUP | EPOLLPRI };
 static void look_at_deadline(ferry__timer *timer);
 static void deliver_asked(ferry__mail *mail, bool receiver_gone);
 
-ferry__intake *ferry__intake_need(ferry_stream *stream)
+static void free_intake(ferry__incoming *incoming)
 {
-    ferry__intake *there = atomic_load(&stream->intake);
-    if (there != NULL)
-        return there;
-    ferry__intake *intake = ferry__allocate_zeroed(sizeof *intake);
-    if (intake == NULL)
-        return NULL;
-    intake->stream = stream;
-    intake->deadline = FERRY__NEVER;
-    intake->timer.fire = look_at_deadline;
-    intake->asked_mail.deliver = deliver_asked;
-    (void)pthread_mutex_init(&intake->mutex, NULL);
-    if (atomic_compare_exchange_strong(&stream->intake, &there, intake))
-        return intake;
-    ferry__intake_free(intake); /* another thread was faster */
-    return there;
-}
-
-void ferry__intake_free(ferry__intake *intake)
-{
-    if (intake == NULL)
-        return;
+    ferry__intake *intake = (ferry__intake *)incoming;
     (void)pthread_mutex_destroy(&intake->mutex);
     ferry__release(intake->kept.data);
     ferry__release(intake);
 }
 
-static ferry__intake *intake_of(ferry_stream *stream)
+ferry__intake *ferry__intake_need(ferry_stream *stream)
 {
-    return atomic_load_explicit(&stream->intake, memory_order_acquire);
+    ferry__incoming *there = atomic_load(&stream->incoming);
+    if (there != NULL)
+        return (ferry__intake *)there;
+    ferry__intake *intake = ferry__allocate_zeroed(sizeof *intake);
+    if (intake == NULL)
+        return NULL;
+    intake->seen.free = free_intake;
+    intake->stream = stream;
+    intake->deadline = FERRY__NEVER;
+    intake->timer.fire = look_at_deadline;
+    intake->asked_mail.deliver = deliver_asked;
+    (void)pthread_mutex_init(&intake->mutex, NULL);
+    if (atomic_compare_exchange_strong(&stream->incoming, &there, &intake->seen))
+        return intake;
+    free_intake(&intake->seen); /* another thread was faster */
+    return (ferry__intake *)there;
 }
 
 /* ---- what is kept ---------------------------------------------------------------------------- */
@@ -148,7 +143,11 @@ static void finish(ferry__intake *intake, ferry__request *request, int error, fe
     result->cause = cause_of(intake, result, error);
     type_of(request)->conclude(request, error);
     intake->offset += result->sent;
-    ferry__stream_finish_read(intake->stream, request, error, phase);
+    result->error = error;
+    result->phase = phase;
+    request->stage = FERRY__FINISHED;
+    ferry__stream_add_settling(intake->stream, request);
+    intake->stream->released_visits += FERRY__ONE_READ;
 }
 
 /* What it has got and does not consume goes back. */
@@ -192,13 +191,16 @@ static bool is_passed_on(const ferry__intake *intake, ferry__request *request, i
     return true;
 }
 
-void ferry__intake_call_off(ferry_stream *stream, ferry__request *request, int error)
+/* What it has not consumed is there for the next. */
+static void call_off(ferry_stream *stream, ferry__request *request, int error)
 {
-    ferry__intake *intake = intake_of(stream);
+    ferry__intake *intake = ferry__intake_of(stream);
     if (!is_passed_on(intake, request, error))
         fail(intake, request, error, phase_of(request));
     ferry__stream_schedule_reading(stream);
 }
+
+const ferry__request_types ferry__intake_requests = FERRY__REQUEST_TYPES(call_off);
 
 void ferry__intake_go_on(ferry__intake *intake, ferry__request *request, int error,
                          ferry_phase phase)
@@ -213,13 +215,11 @@ void ferry__intake_deliver_read(ferry__mail *mail, bool receiver_gone)
     (void)receiver_gone;
     ferry__request *request = ferry__request_of_mail(mail);
     ferry_stream *stream = request->stream;
-    ferry__intake *intake = intake_of(stream);
+    ferry__intake *intake = ferry__intake_of(stream);
     request->promise.result.sequence = intake->next_sequence++;
     request->stage = FERRY__QUEUED;
     ferry__queue_append(&intake->reads, request);
-    if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
-        ferry__timers_set(&stream->owner->timers, &request->extras->deadline_timer,
-                          request->extras->deadline);
+    ferry__stream_heed_deadline(stream, request);
     intake->delivered++;
     ferry__stream_schedule_reading(stream);
 }
@@ -296,7 +296,7 @@ static void lend(ferry__intake *intake)
     intake->declined = 0;
     intake->borrower = subscriber;
     subscriber->return_mail.deliver = deliver_return;
-    atomic_store_explicit(&intake->shown.since, intake->stream->turn_began_at,
+    atomic_store_explicit(&intake->seen.shown.since, intake->stream->turn_began_at,
                           memory_order_relaxed); /* of each loan anew */
     ferry__subscriber_lend(subscriber);
 }
@@ -304,7 +304,7 @@ static void lend(ferry__intake *intake)
 /* A loan has come back, with what was not taken of it. */
 static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
 {
-    ferry__intake *intake = intake_of(stream);
+    ferry__intake *intake = ferry__intake_of(stream);
     stream->released_visits += FERRY__ONE_MESSAGE;
     stream->turn_began_at = ferry__clock_now(); /* this is no turn: for the receipts of an end */
     /* But shown as one: an end is told to the program. */
@@ -554,9 +554,9 @@ static ssize_t ask_for_whoever_is_first(ferry__intake *intake, bool *ret_short)
 /* What waits for more has waited since now. */
 static void show_received(ferry__intake *intake, size_t count)
 {
-    uint64_t before = atomic_load_explicit(&intake->received, memory_order_relaxed);
-    atomic_store_explicit(&intake->received, before + count, memory_order_relaxed);
-    atomic_store_explicit(&intake->shown.since, intake->stream->turn_began_at,
+    uint64_t before = atomic_load_explicit(&intake->seen.received, memory_order_relaxed);
+    atomic_store_explicit(&intake->seen.received, before + count, memory_order_relaxed);
+    atomic_store_explicit(&intake->seen.shown.since, intake->stream->turn_began_at,
                           memory_order_relaxed);
 }
 
@@ -578,7 +578,7 @@ static bool ask_kernel(ferry__intake *intake)
 
 bool ferry__intake_take_in(ferry_stream *stream)
 {
-    ferry__intake *intake = intake_of(stream);
+    ferry__intake *intake = ferry__intake_of(stream);
     if (intake == NULL)
         return false;
     if (stream->owner->start_error != 0) {
@@ -606,7 +606,7 @@ bool ferry__intake_take_in(ferry_stream *stream)
 
 void ferry__intake_ready(ferry_stream *stream, uint32_t events)
 {
-    ferry__intake *intake = intake_of(stream);
+    ferry__intake *intake = ferry__intake_of(stream);
     if (intake == NULL)
         return;
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0)
@@ -627,16 +627,16 @@ static ferry__wait waits_for(const ferry__intake *intake)
 
 void ferry__intake_show(ferry_stream *stream)
 {
-    ferry__intake *intake = intake_of(stream);
+    ferry__intake *intake = ferry__intake_of(stream);
     if (intake != NULL)
-        ferry__show_wait(&intake->shown, waits_for(intake), stream->turn_began_at);
+        ferry__show_wait(&intake->seen.shown, waits_for(intake), stream->turn_began_at);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
 void ferry__intake_end(ferry_stream *stream, int error)
 {
-    ferry__intake *intake = intake_of(stream);
+    ferry__intake *intake = ferry__intake_of(stream);
     if (intake == NULL)
         return;
     size_t count = ferry__bytes_count(&intake->kept);
@@ -651,7 +651,7 @@ void ferry__intake_end(ferry_stream *stream, int error)
 
 void ferry__intake_abandon(ferry_stream *stream, ferry_cause cause)
 {
-    ferry__intake *intake = intake_of(stream);
+    ferry__intake *intake = ferry__intake_of(stream);
     if (intake == NULL)
         return;
     if (intake->cause == FERRY_CAUSE_NONE)

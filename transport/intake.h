@@ -17,10 +17,8 @@
 #ifndef FERRY_TRANSPORT_INTAKE_H
 #define FERRY_TRANSPORT_INTAKE_H
 
-#include "transport/admission.h"
 #include "transport/bytes.h"
-#include "transport/queue.h"
-#include "transport/shown.h"
+#include "transport/stream.h"
 #include "transport/subscriber.h"
 
 #include <pthread.h>
@@ -49,17 +47,14 @@ typedef struct ferry__asked {
 enum { FERRY__PORTION = 16 * 1024 };
 
 typedef struct ferry__intake {
+    ferry__incoming seen; /* first */
+
     /* Any thread. */
     atomic_uint commands; /* posted so far */
     atomic_uint readers;  /* of them, those that set one, or none */
     pthread_mutex_t mutex;
     ferry__asked asked; /* under mutex */
     ferry__mail asked_mail;
-    ferry__room room; /* who waits because too many reads wait */
-
-    /* Written by the owner, for whoever looks. */
-    ferry__waiting shown;
-    _Atomic uint64_t received; /* bytes, so far */
 
     /* Set when it is made. */
     ferry_stream *stream; /* whose it is */
@@ -92,11 +87,17 @@ typedef struct ferry__intake {
     ferry__timer timer; /* set for no later than that */
 } ferry__intake;
 
+/* What reads are called off by. */
+extern const ferry__request_types ferry__intake_requests;
+
 /* Any thread. The stream's intake, made if there is none; NULL: no memory for it. */
 ferry__intake *ferry__intake_need(ferry_stream *stream);
 
-/* When the stream is freed. NULL is fine. */
-void ferry__intake_free(ferry__intake *intake);
+/* Any thread. The same where there is one; else NULL. */
+static inline ferry__intake *ferry__intake_of(const ferry_stream *stream)
+{
+    return (ferry__intake *)atomic_load_explicit(&stream->incoming, memory_order_acquire);
+}
 
 /* The rest: the owner only. Those that take a stream are fine with one that has no intake. */
 
@@ -117,9 +118,6 @@ void ferry__intake_abandon(ferry_stream *stream, ferry_cause cause);
 
 /* A read has arrived. */
 void ferry__intake_deliver_read(ferry__mail *mail, bool receiver_gone);
-
-/* A queued read is called off: what it has not consumed is there for the next. */
-void ferry__intake_call_off(ferry_stream *stream, ferry__request *request, int error);
 
 /* @param deadline FERRY__NEVER: none. */
 void ferry__intake_set_deadline(ferry__intake *intake, int64_t deadline);

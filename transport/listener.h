@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A listener's inside. listener.c is its face to any thread, acceptor.c its owners' side.
+ * A listener's record: references, its close, what it says as a member of its service. acceptor.c is its
+ * owners' side, listen.c makes it.
  *
  * A listener has an acceptor for each of its bindings on each of its service's own owners: on the front owner alone with
  * dedicated placement, on every shared owner else. All of them watch one listening fd, each in its
@@ -96,6 +97,9 @@ struct ferry_listener {
     unsigned acceptor_count;
     ferry__acceptor *acceptors; /* those of a binding are in the order of the service's owners */
 };
+
+/* What of it is there from the beginning, and needs nothing. */
+void ferry__listener_init(ferry_listener *listener);
 
 ferry_listener *ferry__listener_ref(ferry_listener *listener);
 void ferry__listener_unref(ferry_listener *listener);

@@ -3,14 +3,18 @@
 #include "core/await.h"
 #include "core/clock.h"
 #include "core/sum.h"
-#include "transport/intake.h"
-#include "transport/stream.h"
+#include "transport/adopt.h"
 
 #include <ferry/status.h>
 
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+
+static ferry_stream *stream_of(const ferry__member *member)
+{
+    return (ferry_stream *)(void *)((uintptr_t)member - offsetof(ferry_stream, member));
+}
 
 /* ---- what it says of itself ------------------------------------------------------------------ */
 
@@ -58,13 +62,13 @@ static void add_queue(const ferry_stream *stream, const ferry_stream_status *sta
         ferry__line_add(line, "; poisoned by %s", ferry_status_name(status->error));
     else if (status->error != 0)
         ferry__line_add(line, "; its connection is over: %s", ferry_status_name(status->error));
-    if ((atomic_load(&stream->admission) & FERRY__CLOSED) != 0)
+    if ((atomic_load(&stream->admission.word) & FERRY__CLOSED) != 0)
         ferry__line_add(line, "; closing");
 }
 
 static bool add_state(ferry__member *member, ferry__line *line)
 {
-    ferry_stream *stream = ferry__stream_of_member(member);
+    ferry_stream *stream = stream_of(member);
     if (ferry__stream_has_ended(stream))
         return false;
     ferry_stream_status status;
@@ -72,8 +76,8 @@ static bool add_state(ferry__member *member, ferry__line *line)
     add_queue(stream, &status, line);
     add_head(&stream->shown_head, line);
     add_wait(&stream->shown_sending, "waits", line);
-    const ferry__intake *intake = atomic_load_explicit(&stream->intake, memory_order_acquire);
-    if (intake == NULL)
+    const ferry__incoming *incoming = atomic_load_explicit(&stream->incoming, memory_order_acquire);
+    if (incoming == NULL)
         return true;
     ferry__line_add(line, "; ");
     ferry__line_add_count(line, status.received_bytes, "byte");
@@ -83,13 +87,8 @@ static bool add_state(ferry__member *member, ferry__line *line)
         ferry__line_add_count(line, status.pending_reads, "read");
         ferry__line_add(line, " pending");
     }
-    add_wait(&intake->shown, "reading waits", line);
+    add_wait(&incoming->shown, "reading waits", line);
     return true;
-}
-
-static const ferry_stream *stream_of(const ferry__member *member)
-{
-    return ferry__stream_of_member((ferry__member *)(uintptr_t)member);
 }
 
 static void add_name(const ferry__member *member, ferry__line *line)
@@ -111,7 +110,7 @@ static bool is_subject(const ferry__member *member, const void *subject)
 
 static void add_status(ferry__member *member, ferry_service_status *sum)
 {
-    ferry_stream *stream = ferry__stream_of_member(member);
+    ferry_stream *stream = stream_of(member);
     if (ferry__stream_has_ended(stream))
         return;
     ferry_stream_status status;
@@ -175,7 +174,7 @@ static int await_mark(ferry_stream *stream, int64_t deadline)
 
 static int drain(ferry__member *member, int64_t deadline)
 {
-    ferry_stream *stream = ferry__stream_of_member(member);
+    ferry_stream *stream = stream_of(member);
     while (!ferry__stream_is_quiet(stream)) {
         if (ferry__clock_now() >= deadline)
             return -ETIMEDOUT; /* looking alone wakes nobody */
@@ -193,22 +192,22 @@ static int drain(ferry__member *member, int64_t deadline)
 
 static void close_member(ferry__member *member)
 {
-    (void)ferry_stream_close(ferry__stream_of_member(member), NULL);
+    (void)ferry_stream_close(stream_of(member), NULL);
 }
 
 static void abort_member(ferry__member *member)
 {
-    ferry__stream_abort(ferry__stream_of_member(member), FERRY_CAUSE_DESTROY);
+    ferry__stream_abort(stream_of(member), FERRY_CAUSE_DESTROY);
 }
 
 static void ref_member(ferry__member *member)
 {
-    (void)ferry__stream_ref(ferry__stream_of_member(member));
+    (void)ferry__stream_ref(stream_of(member));
 }
 
 static void unref_member(ferry__member *member)
 {
-    ferry__stream_unref(ferry__stream_of_member(member));
+    ferry__stream_unref(stream_of(member));
 }
 
 const ferry__member_type ferry__stream_member = {

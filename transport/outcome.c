@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* From a request's arrival at its stream's owner to its outcome. It settles then: settle.c. */
-#include "core/clock.h"
 #include "transport/carry.h"
 #include "transport/intake.h"
 #include "transport/settle.h"
@@ -135,66 +134,31 @@ ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__requ
     return stream->waits_for_source ? FERRY_PHASE_SOURCE : FERRY_PHASE_SINK;
 }
 
-/* ---- calling off ----------------------------------------------------------------------------- */
-
-/* Not before it has come, nor once its outcome is known. */
-static bool may_be_called_off(const ferry__request *request)
-{
-    return request->stage == FERRY__QUEUED || request->stage == FERRY__CONFIRMING;
-}
-
-/* Wherever it stands; not if its outcome is known already, or an abort is about to give it. */
+/* Wherever it stands. */
 static void call_off(ferry_stream *stream, ferry__request *request, int error)
 {
-    if (stream->abort_came || !may_be_called_off(request))
-        return;
-    if (error == -ECANCELED)
-        request->promise.result.cause = FERRY_CAUSE_CANCEL;
-    stream->turn_began_at = ferry__clock_now(); /* this is no turn: for its receipt */
-    /* But shown as one: what it lets go of may last. */
-    ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
     if (request->stage == FERRY__CONFIRMING)
         ferry__confirm_conclude(stream, request, error);
-    else if (request->stage == FERRY__QUEUED && request->kind == FERRY__READ)
-        ferry__intake_call_off(stream, request, error);
     else
         ferry__stream_finish(stream, request, error, ferry__stream_phase_of(stream, request));
-    ferry__activity_end(&stream->owner->activity);
-    ferry__stream_schedule(stream);
 }
 
-void ferry__request_deadline(ferry__timer *timer)
-{
-    ferry__extras *extras =
-        (ferry__extras *)(void *)((char *)timer - offsetof(ferry__extras, deadline_timer));
-    call_off(extras->request->stream, extras->request, -ETIMEDOUT);
-}
+const ferry__request_types ferry__sent_requests = FERRY__REQUEST_TYPES(call_off);
 
-/* On the owner. The stream has not ended: it waits for cancels that settling has heard of. */
-static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
+int ferry_promise_get_resume_token(const ferry_promise *promise, ferry_resume_token *ret_token)
 {
-    (void)receiver_gone;
-    ferry__request *request =
-        (ferry__request *)(void *)((char *)mail - offsetof(ferry__request, cancel_mail));
-    ferry_stream *stream = request->stream;
-    request->cancel_came = true;
-    if (request->stage == FERRY__SETTLED) {
-        stream->cancels_due--;
-        ferry__stream_schedule(stream);
-    } else {
-        call_off(stream, request, -ECANCELED);
-    }
-    (void)ferry_promise_unref(&request->promise);
-}
-
-void ferry__request_cancel(ferry_promise *promise)
-{
-    ferry__request *request = (ferry__request *)(void *)promise;
-    /* The stream does not end before the mail was delivered, but at once then: the post may still be
-     * looking at the owner. */
-    ferry__owner *owner = ferry__owner_ref(request->stream->owner);
-    (void)ferry_promise_ref(promise); /* the mail's */
-    request->cancel_mail.deliver = deliver_cancel;
-    ferry__owner_post(owner, &request->cancel_mail);
-    ferry__owner_unref(owner);
+    if (promise == NULL || ret_token == NULL || promise->type->cancel != ferry__request_cancel)
+        return -EINVAL;
+    int error = ferry_promise_await((ferry_promise *)(uintptr_t)promise, 0, NULL);
+    if (error != 0)
+        return -EBUSY;
+    const ferry__request *request = (const ferry__request *)(const void *)promise;
+    if (promise->result.error == 0 || request->current == request->part_count)
+        return -ENODATA;
+    const ferry__part *part = &request->parts[request->current];
+    if (part->source == NULL || !part->source->has_identity)
+        return -ENODATA;
+    *ret_token = part->source->identity;
+    ret_token->offset += (int64_t)part->sent;
+    return 0;
 }

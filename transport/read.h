@@ -46,7 +46,7 @@ static inline ferry__read_step ferry__read_over(int error, ferry_phase phase)
 }
 
 /* A kind of read: constant, one for each. */
-struct ferry__read_type {
+typedef struct ferry__read_type {
     /* Any thread, at submit. Checks what is asked for, before anything is taken. @param wanted as its
      * kind has it. @return 0, or those errnos of its submit. */
     int (*check)(const void *wanted, const ferry_request_options *options);
@@ -82,6 +82,30 @@ struct ferry__read_type {
 
     /* It makes system calls of its own: one of them is enough for a turn. */
     bool is_dear;
-};
+} ferry__read_type;
+
+/* What the particulars of every read begin with. */
+typedef struct ferry__read {
+    const ferry__read_type *type;
+} ferry__read;
+
+static inline ferry__read *ferry__request_read(ferry__request *request)
+{
+    return (ferry__read *)(void *)request->parts;
+}
+
+/* For create: makes one of such a type, with its particulars to be filled in. @param size theirs,
+ * ferry__read included. @return 0, -ENOMEM. */
+int ferry__read_create(ferry_stream *stream, const ferry__read_type *type, size_t size,
+                       const ferry_request_options *options, ferry__inbox *home,
+                       ferry__request **ret_request);
+
+/*
+ * Any thread. Submits a read. @param wanted what its kind is told to create it by.
+ * @return as every submit, and as that; -ENOTSOCK: it is no socket, or one of messages.
+ */
+int ferry__stream_submit_read(ferry_stream *stream, const ferry__read_type *type,
+                              const void *wanted, const ferry_request_options *options,
+                              ferry_promise **ret_promise);
 
 #endif

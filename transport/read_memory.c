@@ -47,8 +47,8 @@ static int create(ferry_stream *stream, const void *what, const ferry_request_op
     /* One that does not fit is never looked for: so what is copied is no more than the program's own
      * memory, by which reads that wait are bounded. */
     size_t copied = delimiter_length <= wanted->size ? delimiter_length : 0;
-    int error = ferry__request_create_read(stream, &into_memory, sizeof(reading) + copied, options,
-                                           home, ret_request);
+    int error = ferry__read_create(stream, &into_memory, sizeof(reading) + copied, options, home,
+                                   ret_request);
     if (error != 0)
         return error;
     reading *self = reading_of(*ret_request);

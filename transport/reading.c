@@ -7,20 +7,22 @@
 #include "core/clock.h"
 #include "core/thread.h"
 #include "transport/intake.h"
-#include "transport/service.h"
-#include "transport/stream.h"
+#include "transport/read.h"
+#include "transport/room.h"
 
 #include <errno.h>
 #include <stddef.h>
 
+/* A stream of bytes would lose where messages end. */
+static bool has_bytes_to_read(const ferry_stream *stream)
+{
+    return stream->sink.is_socket && !stream->sink.is_message;
+}
+
 static int check_readable(const ferry_stream *stream)
 {
-    if (stream == NULL)
-        return -EINVAL;
-    if (ferry__service_is_foreign(stream->service))
-        return -ECHILD;
-    /* A stream of bytes would lose where messages end. */
-    return stream->sink.is_socket && !stream->sink.is_message ? 0 : -ENOTSOCK;
+    int error = ferry__stream_check(stream);
+    return error == 0 && !has_bytes_to_read(stream) ? -ENOTSOCK : error;
 }
 
 /* The newest of each kind is what counts. Gives the reader that never gets to the owner, or NULL. */
@@ -61,7 +63,7 @@ static int add_to_mail(ferry__intake *intake, const ferry__asked *wanted,
                        ferry__subscriber **ret_replaced, bool *ret_is_first)
 {
     *ret_is_first = !intake->asked.is_posted;
-    if (*ret_is_first && !ferry__admit_message(intake->stream))
+    if (*ret_is_first && !ferry__admit_message(&intake->stream->admission))
         return -ESHUTDOWN;
     intake->asked.is_posted = true;
     *ret_replaced = merge(&intake->asked, wanted);
@@ -72,7 +74,7 @@ static int add_to_mail(ferry__intake *intake, const ferry__asked *wanted,
 /* Asks something of the stream's intake. @return 0, or the errnos of ferry_stream_demand. */
 static int ask(ferry_stream *stream, const ferry__asked *wanted)
 {
-    if ((atomic_load(&stream->admission) & FERRY__CLOSED) != 0)
+    if ((atomic_load(&stream->admission.word) & FERRY__CLOSED) != 0)
         return -ESHUTDOWN;
     ferry__intake *intake = ferry__intake_need(stream);
     if (intake == NULL)
@@ -171,11 +173,91 @@ int ferry_stream_read_within(ferry_stream *stream, int64_t timeout_ms)
     int64_t deadline = ferry__clock_deadline(timeout_ms);
     if (!ferry__owner_is_current(stream->owner))
         return ask(stream, &(ferry__asked){.has_deadline = true, .deadline = deadline});
-    if ((atomic_load(&stream->admission) & FERRY__CLOSED) != 0)
+    if ((atomic_load(&stream->admission.word) & FERRY__CLOSED) != 0)
         return -ESHUTDOWN;
     ferry__intake *intake = ferry__intake_need(stream);
     if (intake == NULL)
         return -ENOMEM;
     ferry__intake_set_deadline(intake, deadline);
+    return 0;
+}
+
+/* ---- reads ----------------------------------------------------------------------------------- */
+
+static bool is_closed(const ferry_stream *stream)
+{
+    return (atomic_load(&stream->admission.word) & FERRY__CLOSED) != 0;
+}
+
+/* What no read may be submitted with. */
+static int check(const ferry_stream *stream, const ferry_request_options *options)
+{
+    if (stream == NULL)
+        return -EINVAL;
+    if (!has_bytes_to_read(stream))
+        return -ENOTSOCK;
+    int error = ferry__stream_check(stream);
+    if (error == 0)
+        error = ferry__request_check_waiting(options);
+    return error == 0 && is_closed(stream) ? -ESHUTDOWN : error;
+}
+
+static int let_in(ferry_stream *stream, const ferry_request_options *options)
+{
+    int64_t timeout_ms = ferry__request_room_timeout(options);
+    int error = ferry__admit_read(&stream->admission);
+    if (error == -EAGAIN && timeout_ms != 0)
+        error = ferry__room_await_read(stream, ferry__clock_deadline(timeout_ms));
+    return error;
+}
+
+int ferry__read_create(ferry_stream *stream, const ferry__read_type *type, size_t size,
+                       const ferry_request_options *options, ferry__inbox *home,
+                       ferry__request **ret_request)
+{
+    int error = ferry__request_create_read(stream, &ferry__intake_requests, size, options, home,
+                                           ret_request);
+    if (error == 0)
+        ferry__request_read(*ret_request)->type = type;
+    return error;
+}
+
+/* What the owner then calls may give the last handle back, before the post has returned. */
+static void post(ferry_stream *stream, ferry__request *request, bool calls_back)
+{
+    ferry__owner *kept = calls_back ? ferry__owner_ref(stream->owner) : NULL;
+    atomic_fetch_add(&ferry__intake_of(stream)->commands, 1);
+    ferry__owner_post(stream->owner, &request->mail);
+    ferry__owner_unref(kept);
+}
+
+int ferry__stream_submit_read(ferry_stream *stream, const ferry__read_type *type,
+                              const void *wanted, const ferry_request_options *options,
+                              ferry_promise **ret_promise)
+{
+    ferry__inbox *home;
+    int error = check(stream, options);
+    if (error == 0)
+        error = ferry__find_home(ferry__request_is_reported(options, ret_promise), &home);
+    if (error == 0)
+        error = ferry__request_check_options(options);
+    if (error == 0)
+        error = type->check(wanted, options);
+    if (error == 0 && ferry__intake_need(stream) == NULL)
+        error = -ENOMEM;
+    if (error == 0)
+        error = let_in(stream, options);
+    if (error != 0)
+        return error;
+    ferry__request *request;
+    error = type->create(stream, wanted, options, home, &request);
+    if (error != 0) {
+        ferry__stream_end_visits(stream, FERRY__ONE_READ);
+        ferry_stream_resume(stream); /* the owner may wait for just that to end the stream */
+        return error;
+    }
+    request->mail.deliver = ferry__intake_deliver_read;
+    ferry__request_hand_out(request, options, ret_promise);
+    post(stream, request, options != NULL);
     return 0;
 }

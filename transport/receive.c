@@ -89,8 +89,8 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
     const ferry_file *file = wanted;
     size_t path_size = file->path != NULL ? strlen(file->path) + 1 : 0;
     ferry__request *request;
-    int error = ferry__request_create_read(stream, &into_file, sizeof(storing) + path_size, options,
-                                           home, &request);
+    int error = ferry__read_create(stream, &into_file, sizeof(storing) + path_size, options, home,
+                                   &request);
     if (error != 0)
         return error;
     storing_of(request)->request = request;

@@ -24,7 +24,7 @@
 #include "transport/file.h"
 #include "transport/read.h"
 #include "transport/service.h"
-#include "transport/stream.h"
+#include "transport/submit.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -78,15 +78,14 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
                   ferry__inbox *home, ferry__request **ret_request)
 {
     const order *asked = wanted;
-    int error =
-        ferry__request_create_read(stream, &to_stream, sizeof(relay), options, home, ret_request);
+    int error = ferry__read_create(stream, &to_stream, sizeof(relay), options, home, ret_request);
     if (error != 0)
         return error;
     relay *self = relay_of(*ret_request);
     *self = (relay){
         .read = self->read,
         .asked = *asked,
-        .left.taken = &atomic_load(&stream->intake)->received,
+        .left.taken = &atomic_load(&stream->incoming)->received,
         .return_mail.deliver = deliver_return,
     };
     (void)ferry_stream_ref(stream);
@@ -261,7 +260,7 @@ static void deliver_return(ferry__mail *mail, bool receiver_gone)
     relay *self = (relay *)(void *)((char *)mail - offsetof(relay, return_mail));
     ferry__request *request =
         (ferry__request *)(void *)((char *)self - offsetof(ferry__request, parts));
-    ferry__intake *intake = atomic_load(&request->stream->intake);
+    ferry__intake *intake = ferry__intake_of(request->stream);
     self->inner = ferry_promise_unref(self->inner);
     take_back(intake, self);
     if (is_end_of_reading(&self->outcome))

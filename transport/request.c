@@ -4,7 +4,6 @@
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "core/sum.h"
-#include "transport/read.h"
 #include "transport/stream.h"
 
 #include <errno.h>
@@ -217,17 +216,17 @@ static int take_parts(ferry__request *request, const ferry_part parts[], size_t 
     return 0;
 }
 
-static void destroy(ferry_promise *promise)
+void ferry__request_destroy(ferry_promise *promise)
 {
     ferry__release(promise);
 }
 
-static void destroy_small(ferry_promise *promise)
+void ferry__request_destroy_small(ferry_promise *promise)
 {
     ferry__pile_add(ferry__thread_current()->pile, promise);
 }
 
-static void destroy_with_extras(ferry_promise *promise)
+void ferry__request_destroy_with_extras(ferry_promise *promise)
 {
     ferry__notice_deinit(&((ferry__request *)(void *)promise)->extras->progress.notice);
     ferry__release(promise);
@@ -259,7 +258,6 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
         .completion = options->completion,
         .deadline =
             options->timeout_ms != 0 ? ferry__clock_deadline(options->timeout_ms) : FERRY__NEVER,
-        .deadline_timer.fire = ferry__request_deadline,
         .on_owner_release = options->on_owner_release,
     };
     if (options->on_progress != NULL || options->on_progress_release != NULL)
@@ -267,42 +265,37 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
     request->extras = extras;
 }
 
-/* Types of their own for small requests and for those with extras: to look for what they are when a
- * promise is given back would cost each small write a line that is in nobody's cache any more. */
-static const ferry__promise_type data_type = {.destroy = destroy, .cancel = ferry__request_cancel};
-static const ferry__promise_type small_type = {.destroy = destroy_small,
-                                               .cancel = ferry__request_cancel};
-static const ferry__promise_type extras_type = {.destroy = destroy_with_extras,
-                                                .cancel = ferry__request_cancel};
-static const ferry__promise_type end_type = {.destroy = destroy};
+/* Of a shutdown, and a close: nothing calls it off. */
+static const ferry__promise_type end_type = {.destroy = ferry__request_destroy};
 
-static const ferry__promise_type *choose_type(ferry__request_kind kind, bool with_extras,
+/* @param types its direction's; NULL: nothing calls it off. */
+static const ferry__promise_type *choose_type(const ferry__request_types *types, bool with_extras,
                                               size_t size)
 {
-    if (kind == FERRY__SHUTDOWN || kind == FERRY__CLOSE)
+    if (types == NULL)
         return &end_type;
     if (with_extras)
-        return &extras_type;
-    return size <= FERRY__SPARE_BYTES ? &small_type : &data_type;
+        return &types->with_extras.promise;
+    return size <= FERRY__SPARE_BYTES ? &types->small.promise : &types->large.promise;
 }
 
 /* Its type tells where its memory is from. */
 static ferry__request *allocate(ferry_stream *stream, const ferry__promise_type *type, size_t size)
 {
-    return type == &small_type ? ferry__owner_allocate_block(stream->owner, size)
-                               : ferry__allocate(size);
+    return type->destroy == ferry__request_destroy_small
+               ? ferry__owner_allocate_block(stream->owner, size)
+               : ferry__allocate(size);
 }
 
 static void release(ferry__request *request, const ferry__promise_type *type)
 {
-    if (type == &small_type)
+    if (type->destroy == ferry__request_destroy_small)
         ferry__pile_add(ferry__thread_current()->pile, request);
     else
         ferry__release(request);
 }
 
-/* How many bytes the sources have, as far as that can be told before they are opened. */
-static uint64_t estimate(const ferry_part parts[], size_t count)
+uint64_t ferry__request_estimate(const ferry_part parts[], size_t count)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < count; i++) {
@@ -327,6 +320,14 @@ int ferry__request_check_options(const ferry_request_options *options)
     return 0;
 }
 
+int ferry__request_check_waiting(const ferry_request_options *options)
+{
+    int64_t timeout_ms = ferry__request_room_timeout(options);
+    if (timeout_ms < -1)
+        return -EINVAL;
+    return timeout_ms != 0 && ferry__thread_may_not_wait() ? -EDEADLK : 0;
+}
+
 /* A small copy and no options, which most requests by far are. */
 static bool is_plain(const ferry_part parts[], size_t count, const ferry_request_options *options)
 {
@@ -336,7 +337,7 @@ static bool is_plain(const ferry_part parts[], size_t count, const ferry_request
 
 static const ferry__plan plain_plan = {.size = sizeof(ferry__request) + sizeof(ferry__part)};
 
-int ferry__request_plan(const ferry_stream *stream, const ferry_part parts[], size_t count,
+int ferry__request_plan(const ferry_part parts[], size_t count,
                         const ferry_request_options *options, ferry__plan *ret_plan)
 {
     if (is_plain(parts, count, options)) {
@@ -354,8 +355,6 @@ int ferry__request_plan(const ferry_stream *stream, const ferry_part parts[], si
         return error;
     ferry__cost *cost = &ret_plan->cost;
     cost->source_bytes = (uint64_t)ret_plan->planned_bytes - cost->memory_bytes;
-    if (ret_plan->sources > 0 && ferry__admission_counts_files(stream))
-        cost->source_bytes = estimate(parts, count);
     return 0;
 }
 
@@ -378,10 +377,10 @@ __attribute__((always_inline)) static inline void init(
         init_extras(request, extras, options, home);
 }
 
-int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],
-                          size_t count, const ferry__plan *plan,
-                          const ferry_request_options *options, ferry__inbox *home,
-                          ferry__request **ret_request)
+int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
+                          const ferry__request_types *types, const ferry_part parts[], size_t count,
+                          const ferry__plan *plan, const ferry_request_options *options,
+                          ferry__inbox *home, ferry__request **ret_request)
 {
     if (options == NULL)
         options = &no_options;
@@ -390,7 +389,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const 
     int error = options->label != NULL ? ferry__label_create(options->label, &label) : 0;
     if (error != 0)
         return error;
-    const ferry__promise_type *type = choose_type(kind, with_extras, plan->size);
+    const ferry__promise_type *type = choose_type(types, with_extras, plan->size);
     ferry__request *request = allocate(stream, type, plan->size);
     if (request == NULL) {
         ferry__label_free(label);
@@ -418,7 +417,7 @@ static size_t round_up(size_t size, size_t alignment)
     return (size + alignment - 1) / alignment * alignment;
 }
 
-int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *type, size_t size,
+int ferry__request_create_read(ferry_stream *stream, const ferry__request_types *types, size_t size,
                                const ferry_request_options *options, ferry__inbox *home,
                                ferry__request **ret_request)
 {
@@ -437,12 +436,12 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *typ
         return -ENOMEM;
     }
     ferry__extras *extras = (ferry__extras *)(void *)((char *)request + extras_at);
-    init(request, with_extras ? &extras_type : &data_type, stream, FERRY__READ, options, home,
-         with_extras ? extras : NULL, label);
+    const ferry__request_type *type = with_extras ? &types->with_extras : &types->large;
+    init(request, &type->promise, stream, FERRY__READ, options, home, with_extras ? extras : NULL,
+         label);
     request->part_count = 0;
     request->cost = (ferry__cost){0};
     init_progress(request, false);
-    ferry__request_read(request)->type = type;
     *ret_request = request;
     return 0;
 }
@@ -474,8 +473,8 @@ static int add_up_sources(const ferry__request *request, uint64_t *ret_bytes)
 static void recount(ferry__request *request, uint64_t bytes)
 {
     if (bytes != request->cost.source_bytes)
-        request->cost.source_bytes =
-            ferry__admission_recount(request->stream, request->cost.source_bytes, bytes);
+        request->cost.source_bytes = ferry__admission_recount(&request->stream->admission,
+                                                              request->cost.source_bytes, bytes);
 }
 
 int ferry__request_open(ferry__request *request)
@@ -535,22 +534,4 @@ void ferry__request_release_parts(ferry__request *request)
         ferry__stream_do(request->stream, "closing files");
         close_sources(request, request->part_count);
     }
-}
-
-int ferry_promise_get_resume_token(const ferry_promise *promise, ferry_resume_token *ret_token)
-{
-    if (promise == NULL || ret_token == NULL || promise->type->cancel != ferry__request_cancel)
-        return -EINVAL;
-    int error = ferry_promise_await((ferry_promise *)(uintptr_t)promise, 0, NULL);
-    if (error != 0)
-        return -EBUSY;
-    const ferry__request *request = (const ferry__request *)(const void *)promise;
-    if (promise->result.error == 0 || request->current == request->part_count)
-        return -ENODATA;
-    const ferry__part *part = &request->parts[request->current];
-    if (part->source == NULL || !part->source->has_identity)
-        return -ENODATA;
-    *ret_token = part->source->identity;
-    ret_token->offset += (int64_t)part->sent;
-    return 0;
 }

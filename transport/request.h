@@ -14,13 +14,12 @@
 #ifndef FERRY_TRANSPORT_REQUEST_H
 #define FERRY_TRANSPORT_REQUEST_H
 
+#include "core/clock.h"
 #include "core/promise.h"
 #include "core/timers.h"
 #include "transport/admission.h"
 #include "transport/progress.h"
 #include "transport/source.h"
-
-#include <ferry/read.h>
 
 /* One part under way. */
 typedef struct ferry__part {
@@ -100,17 +99,27 @@ typedef struct ferry__request {
 _Static_assert(sizeof(ferry__request) % 16 == 0, "a copied payload begins at a multiple of 16");
 #endif
 
-typedef struct ferry__read_type ferry__read_type; /* transport/read.h */
+/* What its promise is of: constant, by its direction and by how its memory is freed. */
+typedef struct ferry__request_type {
+    ferry__promise_type promise; /* first */
 
-/* What the particulars of every read begin with. */
-typedef struct ferry__read {
-    const ferry__read_type *type;
-} ferry__read;
+    /* Its owner. It is cancelled, or out of time, while it waits there or is carried out. */
+    void (*call_off)(ferry_stream *stream, ferry__request *request, int error);
+} ferry__request_type;
 
-static inline ferry__read *ferry__request_read(ferry__request *request)
-{
-    return (ferry__read *)(void *)request->parts;
-}
+/*
+ * A direction's. Types of their own for small requests and for those with extras: to look for what they
+ * are when a promise is given back would cost each small write a line that is in nobody's cache any more.
+ */
+typedef struct ferry__request_types {
+    ferry__request_type large;
+    ferry__request_type small;
+    ferry__request_type with_extras;
+} ferry__request_types;
+
+void ferry__request_destroy(ferry_promise *promise);
+void ferry__request_destroy_small(ferry_promise *promise);
+void ferry__request_destroy_with_extras(ferry_promise *promise);
 
 /* What a request of parts takes: known before anything of it is taken, or allocated. */
 typedef struct ferry__plan {
@@ -122,30 +131,65 @@ typedef struct ferry__plan {
 } ferry__plan;
 
 /* Checks what is asked for, and plans it. @return 0, -EINVAL, -EOVERFLOW, -ENAMETOOLONG. */
-int ferry__request_plan(const ferry_stream *stream, const ferry_part parts[], size_t count,
+int ferry__request_plan(const ferry_part parts[], size_t count,
                         const ferry_request_options *options, ferry__plan *ret_plan);
 
-/* Checks the options of a read. @return 0, -EINVAL. */
+/* How many bytes its sources have, as far as that can be told before they are opened. */
+uint64_t ferry__request_estimate(const ferry_part parts[], size_t count);
+
+/* What options say of any request; NULL: nothing. */
+
+/* Checks them. @return 0, -EINVAL. */
 int ferry__request_check_options(const ferry_request_options *options);
+
+/* How long the submit may wait for room. */
+static inline int64_t ferry__request_room_timeout(const ferry_request_options *options)
+{
+    return options != NULL ? options->room_timeout_ms : 0;
+}
+
+/* Whether it may, on this thread. @return 0, -EINVAL, -EDEADLK. */
+int ferry__request_check_waiting(const ferry_request_options *options);
+
+/* Whether the submitting thread is to hear of it. */
+static inline bool ferry__request_is_reported(const ferry_request_options *options,
+                                              ferry_promise **ret_promise)
+{
+    return ret_promise != NULL || (options != NULL && (options->on_progress != NULL ||
+                                                       options->on_progress_release != NULL));
+}
 
 /*
  * Makes a request of parts as planned, taking all they hold. To be posted, it still needs
  * mail.deliver and, where anybody can see its result, promise.created_ns.
- * @param home the inbox to report to, or NULL.
+ * @param types what it is called off by; NULL: nothing. @param home the inbox to report to, or NULL.
  * @return 0, or the errnos of ferry_stream_send, with nothing taken.
  */
-int ferry__request_create(ferry_stream *stream, ferry__request_kind kind, const ferry_part parts[],
-                          size_t count, const ferry__plan *plan,
-                          const ferry_request_options *options, ferry__inbox *home,
-                          ferry__request **ret_request);
+int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
+                          const ferry__request_types *types, const ferry_part parts[], size_t count,
+                          const ferry__plan *plan, const ferry_request_options *options,
+                          ferry__inbox *home, ferry__request **ret_request);
 
 /*
- * Makes a read, likewise, with its particulars to be filled in. @param size theirs, ferry__read
- * included. @return 0, -ENOMEM.
+ * Makes a read, likewise, with its particulars to be filled in where parts would be. @param size theirs.
+ * @return 0, -ENOMEM.
  */
-int ferry__request_create_read(ferry_stream *stream, const ferry__read_type *type, size_t size,
+int ferry__request_create_read(ferry_stream *stream, const ferry__request_types *types, size_t size,
                                const ferry_request_options *options, ferry__inbox *home,
                                ferry__request **ret_request);
+
+/* Notes when it was submitted, and hands its promise out, where somebody is to have that: before it is
+ * posted. */
+static inline void ferry__request_hand_out(ferry__request *request,
+                                           const ferry_request_options *options,
+                                           ferry_promise **ret_promise)
+{
+    if (ferry__request_is_reported(options, ret_promise) || request->on_owner != NULL)
+        /* Dear beside a small write: only if seen. */
+        ferry__promise_set_created(&request->promise, ferry__clock_now());
+    if (ret_promise != NULL)
+        *ret_promise = ferry__promise_ref_unshared(&request->promise);
+}
 
 /* Opens all its sources. @return its prepare_error. */
 int ferry__request_open(ferry__request *request);
@@ -191,9 +235,6 @@ static inline ferry__part *ferry__request_find_part(ferry__request *request)
 /* Releases what its parts hold, and completes its result but for error and phase. */
 void ferry__request_release_parts(ferry__request *request);
 
-/* Any thread: the cancelling of its promise. outcome.c's deliver_cancel hears of it. */
-void ferry__request_cancel(ferry_promise *promise);
-
 /* The owner, when bytes of it have moved: tells how far it is, if anybody wants to know. */
 static inline void ferry__request_note_progress(ferry__request *request, int64_t now,
                                                 ferry__ringer *ringer)
@@ -201,9 +242,6 @@ static inline void ferry__request_note_progress(ferry__request *request, int64_t
     if (request->extras != NULL && request->extras->progress.callback != NULL)
         ferry__progress_note(&request->extras->progress, request->began_at, now, ringer);
 }
-
-/* Its owner: it is out of time. */
-void ferry__request_deadline(ferry__timer *timer);
 
 /* The request that a mail is of. */
 ferry__request *ferry__request_of_mail(ferry__mail *mail);

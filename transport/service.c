@@ -41,7 +41,7 @@ void ferry__service_unref(ferry_service *service)
     for (unsigned i = 0; i < service->owner_count; i++)
         ferry__owner_unref(service->owners[i]);
     (void)pthread_mutex_destroy(&service->mutex);
-    (void)pthread_mutex_destroy(&service->room_mutex);
+    ferry__total_deinit(&service->total);
     ferry__release(service->owners);
     ferry__release(service);
 }
@@ -83,6 +83,15 @@ static ferry_service_options with_defaults(ferry_service_options options)
         options.chunk_bytes =
             options.placement == FERRY_DEDICATED ? DEFAULT_DEDICATED_CHUNK : DEFAULT_SHARED_CHUNK;
     return options;
+}
+
+static ferry__limits limits_of(const ferry_service_options *options)
+{
+    return (ferry__limits){
+        .requests = options->limit_requests,
+        .memory_bytes = options->limit_bytes,
+        .source_bytes = options->limit_file_bytes,
+    };
 }
 
 /* Lets go of owners that run: they end with their last stream. */
@@ -132,13 +141,11 @@ int ferry_service_create(const ferry_service_options *options, ferry_service **r
         return -ENOMEM;
     atomic_init(&service->refs, 1);
     (void)pthread_mutex_init(&service->mutex, NULL);
-    (void)pthread_mutex_init(&service->room_mutex, NULL);
     ferry__promise_init(&service->emptied, NULL, &emptied_type);
     service->generation = ferry__process_generation();
     service->calls = &ferry__calls_real;
     service->options = with_defaults(options != NULL ? *options : defaults);
-    service->is_limited = service->options.limit_requests > 0 || service->options.limit_bytes > 0 ||
-                          service->options.limit_file_bytes > 0;
+    ferry__total_init(&service->total, limits_of(&service->options));
     service->owners =
         ferry__allocate_zeroed(service->options.shared_owners * sizeof(ferry__owner *));
     error = service->owners != NULL ? 0 : -ENOMEM;

@@ -77,13 +77,7 @@ struct ferry_service {
     ferry__owner **owners;         /* references, and a hold each until it is destroyed */
     unsigned owner_count;
 
-    bool is_limited;      /* options has limits: counts is kept */
-    ferry__counts counts; /* any thread: all its streams' together */
-    ferry__room room;     /* any thread: who waits because of its limits */
-
-    pthread_mutex_t room_mutex;
-    struct room_promise *first_room_promise; /* under room_mutex: all its streams', oldest first */
-    struct room_promise *last_room_promise;  /* likewise */
+    ferry__total total; /* any thread: what all its streams have let in */
 
     pthread_mutex_t mutex;
     ferry__member *first_member; /* under mutex */

@@ -5,7 +5,6 @@
 #include "core/handover.h"
 #include "core/hooks.h"
 #include "transport/limiter.h"
-#include "transport/stream.h"
 
 #include <errno.h>
 
@@ -18,6 +17,7 @@ static ferry__settings defaults = {
     .options = {.limit_requests = DEFAULT_LIMIT_REQUESTS,
                 .limit_bytes = DEFAULT_LIMIT_BYTES,
                 .close_bytes = DEFAULT_CLOSE_BYTES},
+    .limits = {.requests = DEFAULT_LIMIT_REQUESTS, .memory_bytes = DEFAULT_LIMIT_BYTES},
     .refs = 1,
 };
 
@@ -66,6 +66,11 @@ ferry__settings *ferry__settings_create(const ferry_stream_options *options)
     settings->label = label;
     settings->release = NULL;
     fill_in_defaults(&settings->options);
+    settings->limits = (ferry__limits){
+        .requests = settings->options.limit_requests,
+        .memory_bytes = settings->options.limit_bytes,
+        .source_bytes = settings->options.limit_file_bytes,
+    };
     (void)ferry_faults_ref(options->faults);
     (void)ferry_limiter_ref(options->limiter);
     atomic_init(&settings->refs, 1);

@@ -7,6 +7,7 @@
 #define FERRY_TRANSPORT_SETTINGS_H
 
 #include "core/label.h"
+#include "transport/admission.h"
 #include "transport/sink.h"
 
 #include <ferry/stream.h>
@@ -15,6 +16,7 @@
 
 typedef struct ferry__settings {
     ferry_stream_options options; /* constant; defaults are filled in; with references */
+    ferry__limits limits;         /* those of the options */
     ferry__label *label;          /* the options' copy, or NULL */
     ferry_release *release;       /* of on_watermark_arg, once it is taken; or NULL */
     atomic_uint refs; /* behind them: every submit reads those, and no submit writes this */

@@ -20,15 +20,72 @@ void ferry__stream_note_death(ferry_stream *stream, int error)
         atomic_store(&stream->death, error);
 }
 
-void ferry__stream_finish_read(ferry_stream *stream, ferry__request *request, int error,
-                               ferry_phase phase)
+/* ---- calling off ----------------------------------------------------------------------------- */
+
+/* Not before it has come, nor once its outcome is known. */
+static bool may_be_called_off(const ferry__request *request)
 {
-    request->stage = FERRY__FINISHED;
-    request->promise.result.error = error;
-    request->promise.result.phase = phase;
-    ferry__stream_add_settling(stream, request);
-    stream->released_visits += FERRY__ONE_READ;
+    return request->stage == FERRY__QUEUED || request->stage == FERRY__CONFIRMING;
 }
+
+/* Not if its outcome is known already, or an abort is about to give it. */
+static void call_off(ferry_stream *stream, ferry__request *request, int error)
+{
+    if (stream->abort_came || !may_be_called_off(request))
+        return;
+    if (error == -ECANCELED)
+        request->promise.result.cause = FERRY_CAUSE_CANCEL;
+    stream->turn_began_at = ferry__clock_now(); /* this is no turn: for its receipt */
+    /* But shown as one: what it lets go of may last. */
+    ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
+    ((const ferry__request_type *)request->promise.type)->call_off(stream, request, error);
+    ferry__activity_end(&stream->owner->activity);
+    ferry__stream_schedule(stream);
+}
+
+static void out_of_time(ferry__timer *timer)
+{
+    ferry__extras *extras =
+        (ferry__extras *)(void *)((char *)timer - offsetof(ferry__extras, deadline_timer));
+    call_off(extras->request->stream, extras->request, -ETIMEDOUT);
+}
+
+void ferry__stream_set_deadline(ferry_stream *stream, ferry__extras *extras)
+{
+    extras->deadline_timer.fire = out_of_time;
+    ferry__timers_set(&stream->owner->timers, &extras->deadline_timer, extras->deadline);
+}
+
+/* On the owner. The stream has not ended: it waits for cancels that settling has heard of. */
+static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry__request *request =
+        (ferry__request *)(void *)((char *)mail - offsetof(ferry__request, cancel_mail));
+    ferry_stream *stream = request->stream;
+    request->cancel_came = true;
+    if (request->stage == FERRY__SETTLED) {
+        stream->cancels_due--;
+        ferry__stream_schedule(stream);
+    } else {
+        call_off(stream, request, -ECANCELED);
+    }
+    (void)ferry_promise_unref(&request->promise);
+}
+
+void ferry__request_cancel(ferry_promise *promise)
+{
+    ferry__request *request = (ferry__request *)(void *)promise;
+    /* The stream does not end before the mail was delivered, but at once then: the post may still be
+     * looking at the owner. */
+    ferry__owner *owner = ferry__owner_ref(request->stream->owner);
+    (void)ferry_promise_ref(promise); /* the mail's */
+    request->cancel_mail.deliver = deliver_cancel;
+    ferry__owner_post(owner, &request->cancel_mail);
+    ferry__owner_unref(owner);
+}
+
+/* ---- settling -------------------------------------------------------------------------------- */
 
 /* Whether anybody may learn the outcome: a promise's holders, or the program's callback here. */
 static bool is_observable(const ferry__request *request)
@@ -87,11 +144,12 @@ void ferry__stream_settle_finished(ferry_stream *stream)
     /* Q0: announced before it is not counted any more; pairs with ferry__stream_is_quiet. */
     atomic_store(&stream->is_settling, stream->finished.first != NULL || stream->padding > 0);
     if (stream->released > 0)
-        ferry__admission_give_back(stream, stream->released, stream->released_source_bytes);
+        ferry__admission_give_back(&stream->admission, stream->released,
+                                   stream->released_source_bytes);
     stream->released = 0;
     stream->released_source_bytes = 0;
     if (stream->released_visits > 0)
-        ferry__admission_end_visits(stream, stream->released_visits);
+        ferry__stream_end_visits(stream, stream->released_visits);
     stream->released_visits = 0;
     if (stream->finished.first == NULL)
         return;

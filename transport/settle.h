@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Settling: requests whose outcome is known wait on the stream's list for the end of the turn. Then
- * their room is given back, and each promise settles. Both directions' requests do so. All of it runs
- * on the stream's owner only.
+ * Settling, and calling off: what both directions' requests have in common on their stream's owner.
+ * Those whose outcome is known wait on the stream's list for the end of the turn. Then their room is given
+ * back, and each promise settles. All of it runs on the stream's owner only, if nothing else is said.
  */
 #ifndef FERRY_TRANSPORT_SETTLE_H
 #define FERRY_TRANSPORT_SETTLE_H
@@ -15,6 +15,29 @@ void ferry__stream_poison(ferry_stream *stream, int error);
 /* Something was told this error by its fd: where that means that the connection is over, so does its
  * status. */
 void ferry__stream_note_death(ferry_stream *stream, int error);
+
+/* Any thread: what cancels a request's promise. */
+void ferry__request_cancel(ferry_promise *promise);
+
+/* A direction's ferry__request_types. */
+#define FERRY__REQUEST_TYPES(function)                                                             \
+    {                                                                                              \
+        .large = {{.destroy = ferry__request_destroy, .cancel = ferry__request_cancel},            \
+                  .call_off = (function)},                                                         \
+        .small = {{.destroy = ferry__request_destroy_small, .cancel = ferry__request_cancel},      \
+                  .call_off = (function)},                                                         \
+        .with_extras = {                                                                           \
+            {.destroy = ferry__request_destroy_with_extras, .cancel = ferry__request_cancel},      \
+            .call_off = (function)},                                                               \
+    }
+
+/* A request has arrived: from now on its deadline is heeded, if it has one. */
+void ferry__stream_set_deadline(ferry_stream *stream, ferry__extras *extras);
+static inline void ferry__stream_heed_deadline(ferry_stream *stream, ferry__request *request)
+{
+    if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
+        ferry__stream_set_deadline(stream, request->extras);
+}
 
 /* A request's outcome is known: it settles at the end of the turn. */
 static inline void ferry__stream_add_settling(ferry_stream *stream, ferry__request *request)
@@ -31,10 +54,6 @@ static inline void ferry__stream_add_finished(ferry_stream *stream, ferry__reque
     stream->released += FERRY__ONE_REQUEST + request->cost.memory_bytes;
     stream->released_source_bytes += request->cost.source_bytes;
 }
-
-/* Gives a read its outcome, bytes and all being in its result: it settles at the end of the turn. */
-void ferry__stream_finish_read(ferry_stream *stream, ferry__request *request, int error,
-                               ferry_phase phase);
 
 /* At the end of each turn: settles what was finished, and gives its room back. */
 void ferry__stream_settle_finished(ferry_stream *stream);

@@ -1,20 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stream's inside. stream.c is its face to any thread, adopting and posting requests, and
- * admission.c what lets them in. transport/carry.h is the owner's side: carrying them out, settling
- * them, ending the stream.
- *
- * Two words count what was let in, one for each direction, so that neither can refuse the other.
- * Both are changed by compare-and-swap, and what is counted is posted to the owner then: so they also
- * cover mail that is still to come.
- *   admission  what is to be sent: requests that have not settled and bytes of memory in them; and
- *              flags. Nothing gets in once it is closed, so then it only falls.
- *   visits     everything else that posts to the owner: reads that have not settled, and messages
- *              (abort, resume, what is asked of reading, a loan that comes back), of each of which one
- *              is under way at most, so that no limit ever refuses one.
- * A stream ends (E0 in closing.c) when it is closed, admission counts nothing, and visits goes from
- * nothing to FERRY__ENDED in one step. Whoever has got into visits is waited for, whoever comes later
- * is refused, and into admission nobody comes any more: nobody will post to its owner again.
+ * A stream's record, and what any thread may do to it that makes nothing: references, closing, aborting,
+ * its status. Where streams come from and what else happens to them stands above, in files that know
+ * this one.
  *
  * References: the program's all together are one of refs, the owner's side is another. When the
  * program's last is given back the stream is closed after what is queued.
@@ -34,28 +22,9 @@
 #include "transport/sink.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <ferry/stream.h>
 #include <stddef.h>
-
-/* ferry_stream.admission: 40 bits of bytes, 21 of requests, 2 of flags. */
-#define FERRY__ONE_REQUEST   (UINT64_C(1) << 40)
-#define FERRY__MEMORY_MASK   (FERRY__ONE_REQUEST - 1)
-#define FERRY__REQUESTS_MASK (((UINT64_C(1) << 21) - 1) << 40)
-#define FERRY__SHUT          (UINT64_C(1) << 61) /* no more data: the writing direction ends */
-#define FERRY__CLOSED        (UINT64_C(1) << 62) /* no more requests: it is to be closed */
-
-/* ferry_stream.visits: 8 bits of messages, 23 of reads, a flag. */
-#define FERRY__ONE_MESSAGE UINT32_C(1)
-#define FERRY__ONE_READ    (UINT32_C(1) << 8)
-#define FERRY__READS_MASK  (((UINT32_C(1) << 23) - 1) << 8)
-#define FERRY__ENDED       (UINT32_C(1) << 31) /* not even an abort: nobody listens any more */
-
-/* The most that options may ask for: half of what the word counts. */
-#define FERRY__MOST_REQUESTS UINT32_C(1000000)
-#define FERRY__MOST_BYTES    (UINT64_C(1) << 39)
-
-/* The most reads that may wait. As many as requests by default. */
-#define FERRY__MOST_READS UINT32_C(65536)
 
 /*
  * What only some streams need, as their options say. Behind the stream, in its allocation: idle ones by
@@ -104,6 +73,17 @@ struct ferry__counter {
     void (*stream_ended)(ferry__counter *counter);
 };
 
+/* What is known of a reading direction beside reading: the first member of its intake. */
+typedef struct ferry__incoming ferry__incoming;
+struct ferry__incoming {
+    void (*free)(ferry__incoming *incoming); /* once, with the stream */
+    ferry__room room;                        /* any thread: who waits because too many reads wait */
+
+    /* Written by the owner, for whoever looks. */
+    ferry__waiting shown;
+    _Atomic uint64_t received; /* bytes, so far */
+};
+
 typedef enum ferry__stream_state {
     FERRY__OPEN,
     FERRY__LINGERING, /* FIN is sent; the peer's is waited for */
@@ -122,28 +102,25 @@ struct ferry_stream {
     ferry__peer peer;              /* who is at the other end */
     ferry__counter *counter;       /* who counts it: a reference until it ends. Or NULL */
 
-    /* Any thread. The admission word is every submit's, what is beside it few ones'. */
+    /* Any thread. The admission's word is every submit's, what is beside it few ones'. */
     atomic_uint refs;
     atomic_uint users; /* the program's references */
-    _Atomic uint64_t admission;
-    _Atomic uint64_t source_bytes; /* of sources, admitted and not settled, as far as known */
+    ferry__admission admission;
     ferry__mail abort_mail;
     ferry__mail resume_mail;
     atomic_uchar abort_cause; /* why it is aborted, a ferry_cause; FERRY_CAUSE_NONE: it is not */
     atomic_bool is_resuming;  /* resume_mail is under way */
 
     /* Any thread; but the owner looks, or writes, each turn. */
-    ferry__room room;                       /* who waits because this stream is full */
-    _Atomic uint32_t visits;                /* admitted beside what is to be sent */
-    atomic_int poison;                      /* written by the owner: the error that poisoned it */
-    atomic_int death;                       /* likewise: what told that its connection is over */
-    atomic_bool is_settling;                /* likewise: requests that are not counted any more are
+    atomic_int poison;                   /* written by the owner: the error that poisoned it */
+    atomic_int death;                    /* likewise: what told that its connection is over */
+    atomic_bool is_settling;             /* likewise: requests that are not counted any more are
                                                being settled */
-    _Atomic uint64_t sent_bytes;            /* likewise: for ferry_stream_get_status */
-    _Atomic(struct ferry__intake *) intake; /* what reading needs; NULL until somebody reads */
-    ferry__sink sink;                       /* transport/sink.h says which thread may touch what */
-    ferry__shown_head shown_head;           /* written by the owner, for whoever looks */
-    ferry__waiting shown_sending;           /* likewise */
+    _Atomic uint64_t sent_bytes;         /* likewise: for ferry_stream_get_status */
+    _Atomic(ferry__incoming *) incoming; /* what reading needs; NULL until somebody reads */
+    ferry__sink sink;                    /* transport/sink.h says which thread may touch what */
+    ferry__shown_head shown_head;        /* written by the owner, for whoever looks */
+    ferry__waiting shown_sending;        /* likewise */
 
     /* The owner's. */
     ferry__task task;
@@ -179,40 +156,17 @@ struct ferry_stream {
     ferry__watermark *watermark;
 };
 
-/* A connected socket of ferry's own making, and what is known of it. */
-typedef struct ferry__connected {
-    int fd; /* close-on-exec, non-blocking */
-    ferry__socket_sort sort;
-    const ferry__endpoint *peer;
-    ferry__owner *owner;     /* the calling one, to own the stream too; NULL: placed anew */
-    ferry__counter *counter; /* the stream's, which takes the caller's reference; or NULL */
-} ferry__connected;
-
-/*
- * Makes a stream of it, as ferry_stream_adopt. Any thread; where owner is given, on that.
- * @return 0, or a negative errno, with nothing taken.
- */
-int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected *connected,
-                                  ferry__settings *settings, ferry_stream **ret_stream);
-
-/* As ferry_stream_adopt, with settings. Any thread. */
-int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *settings,
-                           ferry_stream **ret_stream);
-
 /*
  * Gives the inbox that a promise, or a callback, of the calling thread's is for; NULL on an owner, which
  * runs none, and where none is wanted. @return 0, -ENOMEM.
  */
-int ferry__find_home(bool wanted, ferry__inbox **ret_home);
-
-/* What a stream's system calls, and those on its behalf, are made through. */
-ferry__calls *ferry__stream_choose_calls(const ferry__settings *settings,
-                                         const ferry_service *service);
-
-static inline ferry_stream *ferry__stream_of_member(ferry__member *member)
+static inline int ferry__find_home(bool wanted, ferry__inbox **ret_home)
 {
-    assert(member->type->drain != NULL && "only streams are drained");
-    return (ferry_stream *)(void *)((char *)member - offsetof(ferry_stream, member));
+    *ret_home = NULL;
+    if (!wanted || ferry__thread_current()->owner != NULL)
+        return 0;
+    *ret_home = ferry__inbox_current();
+    return *ret_home != NULL ? 0 : -ENOMEM;
 }
 
 /* The owner. Says what it does for the stream, where that may take long: a static string; NULL: nothing
@@ -254,8 +208,25 @@ static inline bool ferry__stream_is_poisoned(const ferry_stream *stream)
     return atomic_load_explicit(&stream->poison, memory_order_relaxed) != 0;
 }
 
+/* Any thread. Whether it may be used: 0; -EINVAL: it is NULL; -ECHILD: it is another process's. */
+static inline int ferry__stream_check(const ferry_stream *stream)
+{
+    if (stream == NULL)
+        return -EINVAL;
+    return ferry__service_is_foreign(stream->service) ? -ECHILD : 0;
+}
+
 ferry_stream *ferry__stream_ref(ferry_stream *stream);
 void ferry__stream_unref(ferry_stream *stream);
+
+/* What is left of one that has no owner and no service, or has them no more. */
+void ferry__stream_free(ferry_stream *stream);
+
+/* Any thread. Sets flags of its admission that refuse, for good: wakes whoever waits for room. */
+void ferry__stream_let_no_more_in(ferry_stream *stream, uint64_t flags);
+
+/* Any thread. Takes from its admission's visits, once they are over. */
+void ferry__stream_end_visits(ferry_stream *stream, uint32_t visits);
 
 /* Any thread. As ferry_stream_abort, for this cause. With FERRY_CAUSE_DESTROY a peer is reset only where it
  * would take a part for the whole: else it reads an end of file, as after a close. */
@@ -264,47 +235,10 @@ void ferry__stream_abort(ferry_stream *stream, ferry_cause cause);
 /* Any thread. Whether it has ended: its close is about to settle, or has. */
 static inline bool ferry__stream_has_ended(const ferry_stream *stream)
 {
-    return (atomic_load(&stream->visits) & FERRY__ENDED) != 0;
+    return (atomic_load(&stream->admission.visits) & FERRY__ENDED) != 0;
 }
 
 /* Whether nothing is under way: all that was submitted before has settled, a close too. */
 bool ferry__stream_is_quiet(ferry_stream *stream);
-
-/*
- * Any thread. Submits a read. @param wanted what its kind is told to create it by.
- * @return as every submit, and as that; -ENOTSOCK: it is no socket, or one of messages.
- */
-int ferry__stream_submit_read(ferry_stream *stream, const ferry__read_type *type,
-                              const void *wanted, const ferry_request_options *options,
-                              ferry_promise **ret_promise);
-
-/*
- * Any thread. As ferry_stream_send, let in beyond the stream's limits. @param leftover gets what the
- * last part, if it is a file, has read and not sent; its owner's until the request settles.
- */
-int ferry__stream_send_relayed(ferry_stream *stream, const ferry_part parts[], size_t count,
-                               const ferry_request_options *options, ferry__leftover *leftover,
-                               ferry_promise **ret_promise);
-
-/* carry.c: what the owner's loop calls. */
-ferry__turn ferry__stream_turn(ferry__task *task);
-void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone);
-void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone);
-void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone);
-void ferry__stream_look_again(ferry__timer *timer);
-void ferry__stream_ready(ferry__watch *watch, uint32_t events);
-void ferry__stream_source_ready(ferry__watch *watch, uint32_t events);
-void ferry__stall_timeout(ferry__timer *timer);
-void ferry__pace_timeout(ferry__timer *timer);
-void ferry__linger_timeout(ferry__timer *timer);
-void ferry__stream_confirm_timeout(ferry__timer *timer);
-
-/* member.c. A stream as a member of its service. */
-extern const ferry__member_type ferry__stream_member;
-
-/* watermark.c, of a stream that has one. Any thread, at adoption; then the owner. */
-int ferry__watermark_init(ferry_stream *stream);
-void ferry__watermark_deinit(ferry_stream *stream);
-void ferry__watermark_look(ferry_stream *stream);
 
 #endif

@@ -86,7 +86,7 @@ static bool may_be_called(const ferry__subscriber *subscriber)
     ferry_stream *stream = subscriber->stream;
     return subscriber->shots != 0 &&
            atomic_load(subscriber->all_commands) == subscriber->commands &&
-           (atomic_load(&stream->admission) & FERRY__CLOSED) == 0;
+           (atomic_load(&stream->admission.word) & FERRY__CLOSED) == 0;
 }
 
 size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned char *data,
@@ -124,7 +124,7 @@ static void give_back(void *arg)
     ferry__subscriber *subscriber = arg;
     ferry_stream *stream = subscriber->stream;
     ferry__bytes_take(&subscriber->bytes, subscriber->taken);
-    if (!ferry__admit_message(stream)) {
+    if (!ferry__admit_message(&stream->admission)) {
         ferry__subscriber_unref(subscriber);
         return;
     }

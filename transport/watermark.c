@@ -51,16 +51,12 @@ int ferry__watermark_init(ferry_stream *stream)
     return 0;
 }
 
-void ferry__watermark_deinit(ferry_stream *stream)
-{
-    ferry__notice_deinit(&stream->watermark->notice);
-}
-
 /* Whether the queue is above, with hysteresis. */
 static bool is_above(const ferry_stream *stream)
 {
-    uint64_t memory = atomic_load(&stream->admission) & FERRY__MEMORY_MASK;
-    uint64_t level = ferry__sum(memory, atomic_load(&stream->source_bytes));
+    const ferry__admission *admission = &stream->admission;
+    uint64_t memory = atomic_load(&admission->word) & FERRY__MEMORY_MASK;
+    uint64_t level = ferry__sum(memory, atomic_load(&admission->source_bytes));
     const ferry_stream_options *options = &stream->settings->options;
     uint64_t high = options->high_watermark_bytes;
     /* The high one counts for both: they may be equal, and a level on them is not to alternate. */

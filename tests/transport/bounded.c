@@ -109,7 +109,7 @@ PROMISE_BOTH(bounded, counts_of_files_end_at_the_largest_number)
     check(all.queued_file_bytes == UINT64_MAX);
     ferry_stream_abort(stream);
     check_eq(close_stream(stream).error, -ECANCELED);
-    check(atomic_load(&service->counts.source_bytes) == 0);
+    check(atomic_load(&service->total.source_bytes) == 0);
     ferry_stream_abort(another);
     ferry_stream_unref(another);
     ferry_service_destroy(service);
@@ -327,7 +327,7 @@ static void *wait_with_all_kinds(void *arg)
 
 static void await_waiters(ferry_stream *stream, unsigned count)
 {
-    while (atomic_load(&stream->room.waiters) < count)
+    while (atomic_load(&stream->admission.room.waiters) < count)
         sched_yield();
 }
 

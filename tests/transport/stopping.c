@@ -778,11 +778,11 @@ PROMISE_BOTH(drain, queue_that_has_no_room_for_its_mark_is_waited_for)
     pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     /* As if there were two million requests. */
-    atomic_fetch_add(&stream->admission, 2000000 * FERRY__ONE_REQUEST);
+    atomic_fetch_add(&stream->admission.word, 2000000 * FERRY__ONE_REQUEST);
     check_eq(ferry_stream_flush(stream, NULL), -EAGAIN);
     check_eq(ferry_service_drain(service, 0), -ETIMEDOUT);
     check_eq(ferry_service_drain(service, 1), -ETIMEDOUT);
-    atomic_fetch_sub(&stream->admission, 2000000 * FERRY__ONE_REQUEST);
+    atomic_fetch_sub(&stream->admission.word, 2000000 * FERRY__ONE_REQUEST);
     check_eq(ferry_service_drain(service, -1), 0);
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);
