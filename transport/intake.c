@@ -3,7 +3,6 @@
 
 #include "core/clock.h"
 #include "core/hooks.h"
-#include "transport/read.h"
 #include "transport/settle.h"
 
 #include <errno.h>

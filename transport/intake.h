@@ -18,6 +18,7 @@
 #define FERRY_TRANSPORT_INTAKE_H
 
 #include "transport/bytes.h"
+#include "transport/read.h"
 #include "transport/stream.h"
 #include "transport/subscriber.h"
 
@@ -46,7 +47,7 @@ typedef struct ferry__asked {
 /* What is asked of the kernel where it is to be kept. */
 enum { FERRY__PORTION = 16 * 1024 };
 
-typedef struct ferry__intake {
+struct ferry__intake {
     ferry__incoming seen; /* first */
 
     /* Any thread. */
@@ -85,7 +86,7 @@ typedef struct ferry__intake {
     uint64_t next_sequence;
     int64_t deadline;   /* when reading ends with -ETIMEDOUT */
     ferry__timer timer; /* set for no later than that */
-} ferry__intake;
+};
 
 /* What reads are called off by. */
 extern const ferry__request_types ferry__intake_requests;

@@ -17,8 +17,11 @@
 #ifndef FERRY_TRANSPORT_READ_H
 #define FERRY_TRANSPORT_READ_H
 
-#include "transport/intake.h"
 #include "transport/request.h"
+
+#include <ferry/read.h>
+
+typedef struct ferry__intake ferry__intake; /* transport/intake.h */
 
 typedef enum ferry__read_state {
     FERRY__READ_HUNGRY,  /* it wants more than there is */

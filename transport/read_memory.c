@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads into the program's memory. */
-#include "transport/read.h"
+#include "transport/intake.h"
 #include "transport/stream.h"
 
 #include <errno.h>

@@ -7,7 +7,6 @@
 #include "core/clock.h"
 #include "core/thread.h"
 #include "transport/intake.h"
-#include "transport/read.h"
 #include "transport/room.h"
 
 #include <errno.h>

@@ -9,7 +9,7 @@
  */
 #include "core/cancel.h"
 #include "core/clock.h"
-#include "transport/read.h"
+#include "transport/intake.h"
 #include "transport/service.h"
 #include "transport/stream.h"
 #include "transport/target.h"

@@ -22,7 +22,7 @@
 #include "core/cancel.h"
 #include "core/clock.h"
 #include "transport/file.h"
-#include "transport/read.h"
+#include "transport/intake.h"
 #include "transport/service.h"
 #include "transport/submit.h"
 

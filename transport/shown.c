@@ -2,8 +2,6 @@
 /* The owner's side of what is shown of a stream. member.c has that of whoever looks. */
 #include "transport/shown.h"
 
-#include "transport/stream.h"
-
 #include <string.h>
 
 /* The path of the file that it sends, or that comes soon: behind an answer's head. NULL: none. */
@@ -53,10 +51,8 @@ static bool is_named(const ferry__shown_head *shown, const ferry__request *head)
     return shown->part == head->current && shown->label == ferry__promise_label(&head->promise);
 }
 
-void ferry__stream_show_head(ferry_stream *stream)
+void ferry__show_head(ferry__shown_head *shown, const ferry__request *head)
 {
-    ferry__shown_head *shown = &stream->shown_head;
-    const ferry__request *head = stream->queue.first;
     if (head != NULL && !head->has_begun)
         head = NULL;
     uint64_t number = head != NULL ? head->promise.result.sequence : FERRY__NO_HEAD;

@@ -8,7 +8,8 @@
 #ifndef FERRY_TRANSPORT_SHOWN_H
 #define FERRY_TRANSPORT_SHOWN_H
 
-#include <ferry/stream.h>
+#include "transport/request.h"
+
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -50,8 +51,7 @@ enum { FERRY__SHOWN_NAME_BYTES = sizeof((ferry__shown_head *)0)->name };
 /* The owner. Shows what it waits for, unless that is what it did before. */
 void ferry__show_wait(ferry__waiting *shown, ferry__wait what, int64_t now);
 
-/* The owner. Shows which request is being sent: before something that may block, and at the end of a
- * turn. */
-void ferry__stream_show_head(ferry_stream *stream);
+/* The owner. Shows which request is being sent. @param head the first one that waits, or NULL. */
+void ferry__show_head(ferry__shown_head *shown, const ferry__request *head);
 
 #endif

@@ -190,6 +190,13 @@ static inline void ferry__stream_schedule_reading(ferry_stream *stream)
     ferry__owner_schedule(stream->owner, &stream->task);
 }
 
+/* The owner. Shows which request is being sent: before something that may block, and at the end of a
+ * turn. */
+static inline void ferry__stream_show_head(ferry_stream *stream)
+{
+    ferry__show_head(&stream->shown_head, stream->queue.first);
+}
+
 static inline void ferry__stream_assert_owner(const ferry_stream *stream)
 {
     assert(ferry__owner_is_current(stream->owner) && "only its owner touches a stream");
