@@ -6,8 +6,8 @@
  * by looking again after a while waits for ever, and its test does not end.
  */
 #include "tests/support.h"
-#include "transport/listener.h"
-#include "transport/service.h"
+#include "transport/reach/listener.h"
+#include "transport/service/service.h"
 
 #include <errno.h>
 #include <sched.h>

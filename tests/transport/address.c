@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Addresses as text, and what they are taken for. */
-#include "transport/address.h"
+#include "transport/edge/address.h"
 
 #include "tests/harness.h"
 

@@ -2,7 +2,7 @@
 /* Invariant bounded: queues have limits, and reaching one is an answer, or a wait that ends. */
 #include "core/hooks.h"
 #include "tests/notes.h"
-#include "transport/stream.h"
+#include "transport/stream/stream.h"
 
 #include <errno.h>
 #include <sched.h>

@@ -6,7 +6,7 @@
  * says; numbers, and the rest, by the library.
  */
 #include "tests/support.h"
-#include "transport/stream.h"
+#include "transport/stream/stream.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The gate of a sink, one move at a time: by a table of calls, and a shutdown(2), of the test's. */
-#include "transport/sink.h"
+#include "transport/edge/sink.h"
 
 #include "tests/support.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Limiters, on a clock of the test's own: nothing here sleeps or measures. */
-#include "transport/limiter.h"
+#include "transport/limit/limiter.h"
 
 #include "core/clock.h"
 #include "tests/harness.h"

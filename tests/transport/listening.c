@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Listening: every connection becomes a stream, and nothing that goes wrong ends the listener. */
-#include "transport/listener.h"
+#include "transport/reach/listener.h"
 
 #include "tests/support.h"
 

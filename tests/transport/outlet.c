@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How far a peer has come, seen from our end. */
 #include "tests/support.h"
-#include "transport/outlet.h"
+#include "transport/edge/outlet.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -6,8 +6,8 @@
  * A late reader here is one that reads nothing before the service is gone. Its receive buffer is small,
  * so that most of what was sent lies in the sending kernel by then, where a reset would destroy it.
  */
-#include "transport/listener.h"
-#include "transport/service.h"
+#include "transport/reach/listener.h"
+#include "transport/service/service.h"
 
 #include "tests/support.h"
 

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: MIT */
+/* A listener's side on its owners: accepting, and handing streams to the program. */
+#include "transport/reach/listener.h"
+
+#include "core/cancel.h"
+#include "core/clock.h"
+#include "core/handover.h"
+#include "core/hooks.h"
+#include "transport/reach/adopt.h"
+#include "transport/service/service.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define ACCEPTOR_OF(pointer, member)                                                               \
+    ((ferry__acceptor *)(void *)((char *)(pointer)-offsetof(ferry__acceptor, member)))
+
+enum {
+    BATCH = 16, /* connections a turn: a flood of them delays the owner's streams by so much */
+    /* How much more than the least loaded one an owner may have and still take a connection at
+     * once: so few that it shows in no balance, and several for each time that the others are
+     * woken. */
+    SLACK = 4,
+    LEAVE_MS = 10, /* whoever it is left to has been called: he comes at once, if he can */
+};
+static const int64_t SOONEST_RETRY = 10 * FERRY__NS_PER_MS; /* as soon as an fd may be closed */
+static const int64_t LATEST_RETRY = FERRY__NS_PER_S;
+
+/* ---- room within the limits ------------------------------------------------------------------ */
+
+static bool count_in(atomic_uint *count, unsigned most)
+{
+    unsigned before = atomic_load(count);
+    do {
+        if (before >= most)
+            return false;
+    } while (!atomic_compare_exchange_weak(count, &before, before + 1));
+    return true;
+}
+
+/* Whether streams are handed over to a thread, which may not run its inbox for long. */
+static bool is_told_by_mail(const ferry_listener *listener)
+{
+    return listener->home != NULL;
+}
+
+static bool is_bounded(const ferry_listener *listener)
+{
+    return listener->options.limit_streams > 0 || is_told_by_mail(listener);
+}
+
+/* Nobody is told of what is undone here: all that is handed over tells of its end. */
+static bool reserve_room(ferry_listener *listener)
+{
+    unsigned limit = listener->options.limit_streams;
+    if (limit > 0 && !count_in(&listener->streams, limit))
+        return false;
+    if (!is_told_by_mail(listener) || count_in(&listener->handovers, FERRY__MOST_HANDOVERS))
+        return true;
+    if (limit > 0)
+        atomic_fetch_sub(&listener->streams, 1);
+    return false;
+}
+
+/* Counts one more stream in. If there is no room a turn follows when there is. */
+static bool take_room(ferry__acceptor *acceptor)
+{
+    ferry_listener *listener = acceptor->listener;
+    if (reserve_room(listener))
+        return true;
+    if (acceptor->waits_for_room)
+        return false;
+    acceptor->waits_for_room = true;
+    /* W0: wish, then look once more. Pairs with N0: one of the two sees the other. */
+    atomic_store(&acceptor->wants_room, true);
+    if (!reserve_room(listener))
+        return false;
+    if (atomic_exchange(&acceptor->wants_room, false))
+        acceptor->waits_for_room = false; /* else mail is on its way, and does no harm */
+    return true;
+}
+
+/* After N0: something is not counted any more. */
+static void tell_of_room(ferry_listener *listener)
+{
+    for (unsigned i = 0; i < listener->acceptor_count; i++) {
+        ferry__acceptor *acceptor = &listener->acceptors[i];
+        if (atomic_load(&acceptor->wants_room) && atomic_exchange(&acceptor->wants_room, false))
+            ferry__owner_post(acceptor->owner, &acceptor->room_mail);
+    }
+}
+
+static void give_room_back(ferry_listener *listener)
+{
+    if (!is_bounded(listener))
+        return;
+    if (listener->options.limit_streams > 0)
+        atomic_fetch_sub(&listener->streams, 1); /* N0 */
+    if (is_told_by_mail(listener))
+        atomic_fetch_sub(&listener->handovers, 1); /* N0 */
+    tell_of_room(listener);
+}
+
+void ferry__listener_stream_ended(ferry__counter *counter)
+{
+    ferry_listener *listener =
+        (ferry_listener *)(void *)((char *)counter - offsetof(ferry_listener, counter));
+    atomic_fetch_sub(&listener->streams, 1); /* N0 */
+    tell_of_room(listener);
+    ferry__listener_unref(listener);
+}
+
+/* ---- handing over ---------------------------------------------------------------------------- */
+
+/* A stream on its way to the thread that on_stream is called on. */
+typedef struct handover {
+    ferry__mail mail;
+    ferry_listener *listener; /* a reference */
+    ferry_stream *stream;     /* likewise */
+    ferry__owner *owner;      /* whose thread it is, a hold; NULL: the listening thread's inbox */
+} handover;
+
+static void tell(ferry_listener *listener, ferry_stream *stream)
+{
+    listener->options.on_stream(listener, stream, listener->options.on_stream_arg);
+}
+
+/* On an owner, as a turn of the stream's. */
+static void tell_on(ferry__owner *owner, ferry_listener *listener, ferry_stream *stream)
+{
+    ferry__activity_begin(&owner->activity, &stream->task, ferry__clock_now());
+    ferry__activity_do(&owner->activity, "calling on_stream");
+    tell(listener, stream);
+    ferry__activity_end(&owner->activity);
+}
+
+static void end_handover(void *arg)
+{
+    handover *given = arg;
+    (void)ferry_stream_unref(given->stream);
+    ferry__listener_stop_telling(given->listener);
+    if (given->owner != NULL) {
+        ferry__listener_conclude(given->listener);
+        ferry__owner_release(given->owner);
+    }
+    if (is_told_by_mail(given->listener)) {
+        atomic_fetch_sub(&given->listener->handovers, 1); /* N0 */
+        tell_of_room(given->listener);
+    }
+    ferry__listener_unref(given->listener);
+    ferry__release(given);
+}
+
+static void deliver_handover(ferry__mail *mail, bool receiver_gone)
+{
+    handover *given = (handover *)mail;
+    pthread_cleanup_push(end_handover, given); /* the callback may end its thread */
+    if (receiver_gone)
+        ferry__log(FERRY_LOG_WARNING,
+                   "a connection is closed: the thread that was to be told of it has ended");
+    else if (given->owner != NULL)
+        tell_on(given->owner, given->listener, given->stream);
+    else
+        tell(given->listener, given->stream);
+    pthread_cleanup_pop(1);
+}
+
+/* To the stream's own owner. Not if the service's end was faster, and the stream is gone. */
+static void post_to_owner(handover *given)
+{
+    ferry__owner *owner = ferry__owner_ref(given->stream->owner);
+    if (ferry__owner_try_hold(owner)) {
+        given->owner = owner;
+        atomic_fetch_add(&given->listener->unsettled, 1);
+        ferry__owner_post(owner, &given->mail);
+    } else {
+        end_handover(given);
+    }
+    ferry__owner_unref(owner);
+}
+
+static void post_handover(ferry__acceptor *acceptor, handover *given, ferry_stream *stream)
+{
+    ferry_listener *listener = acceptor->listener;
+    *given = (handover){
+        .mail = {.deliver = deliver_handover},
+        .listener = ferry__listener_ref(listener),
+        .stream = stream,
+    };
+    atomic_fetch_add(&listener->telling, 1);
+    if (is_told_by_mail(listener))
+        ferry__inbox_post(listener->home, &given->mail, &acceptor->owner->ringer);
+    else
+        post_to_owner(given);
+}
+
+/* Whether a stream is accepted where on_stream is called: then nothing is posted. */
+static bool is_told_here(const ferry_listener *listener)
+{
+    return !is_told_by_mail(listener) && !ferry__service_is_dedicated(listener->service);
+}
+
+static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer,
+                       ferry_stream **ret_stream)
+{
+    ferry_listener *listener = acceptor->listener;
+    bool is_counted = listener->options.limit_streams > 0;
+    const ferry__connected connected = {
+        .fd = fd,
+        .sort = acceptor->binding->sort,
+        .peer = peer,
+        .owner = ferry__service_is_dedicated(listener->service) ? NULL : acceptor->owner,
+        .counter = is_counted ? &ferry__listener_ref(listener)->counter : NULL,
+    };
+    int error = ferry__stream_adopt_connected(listener->service, &connected, listener->settings,
+                                              ret_stream);
+    if (error != 0 && is_counted)
+        ferry__listener_unref(listener);
+    return error;
+}
+
+/* Makes a stream of a connection, and gives it to the program. @return 0, or a negative errno, with
+ * nothing taken. */
+static int welcome(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer)
+{
+    handover *given = NULL;
+    bool here = is_told_here(acceptor->listener);
+    if (!here && (given = ferry__allocate(sizeof *given)) == NULL)
+        return -ENOMEM;
+    ferry_stream *stream;
+    int error = make_stream(acceptor, fd, peer, &stream);
+    if (error != 0) {
+        ferry__release(given);
+        return error;
+    }
+    if (!here) {
+        post_handover(acceptor, given, stream);
+        return 0;
+    }
+    ferry__activity_do(&acceptor->owner->activity, "calling on_stream");
+    tell(acceptor->listener, stream);
+    ferry__activity_do(&acceptor->owner->activity, NULL);
+    (void)ferry_stream_unref(stream);
+    return 0;
+}
+
+/* ---- accepting ------------------------------------------------------------------------------- */
+
+static void look_again(ferry__acceptor *acceptor, int64_t deadline)
+{
+    ferry__timers_set(&acceptor->owner->timers, &acceptor->timer, deadline);
+}
+
+/* Fds or memory have run out, or something that ferry knows no better answer to: waits. */
+static void run_short(ferry__acceptor *acceptor, int error)
+{
+    if (!atomic_exchange(&acceptor->listener->is_short, true))
+        ferry__log(FERRY_LOG_ERROR, "accepting pauses: error %d; trying again until it succeeds",
+                   -error);
+    look_again(acceptor,
+               ferry__clock_back_off(&acceptor->patience_ns, SOONEST_RETRY, LATEST_RETRY));
+}
+
+static unsigned load_of(const ferry__acceptor *acceptor)
+{
+    return atomic_load(&acceptor->owner->holds);
+}
+
+/* Whether its owner does something that may last, and so may not come soon. */
+static bool is_held_up(const ferry__acceptor *acceptor)
+{
+    ferry__activity_seen seen = ferry__activity_look(&acceptor->owner->activity);
+    return seen.subject != NULL && seen.step != NULL;
+}
+
+/* The one to leave a connection to: the least loaded that can come. NULL: it has hardly less to do. */
+static ferry__acceptor *find_better(ferry__acceptor *acceptor)
+{
+    ferry_listener *listener = acceptor->listener;
+    unsigned owners = listener->service->owner_count;
+    ptrdiff_t number = acceptor - listener->acceptors;
+    ferry__acceptor *first = acceptor - number % owners, *least = acceptor; /* of its binding */
+    for (ferry__acceptor *other = first; other < first + owners; other++) {
+        if (load_of(other) < load_of(least) && !is_held_up(other))
+            least = other;
+    }
+    return load_of(least) + SLACK < load_of(acceptor) ? least : NULL;
+}
+
+/*
+ * Any owner of the listener's. Has another acceptor look whether a connection waits: it may have left
+ * that one itself, when it had more to do, and then no event of the fd's tells it.
+ */
+static void call(ferry__acceptor *other)
+{
+    if (!atomic_exchange(&other->is_called, true)) /* K0: else it is still to look, or has ended */
+        ferry__owner_post(other->owner, &other->call_mail);
+}
+
+static void stop_leaving(ferry__acceptor *acceptor)
+{
+    if (acceptor->is_leaving)
+        ferry__timers_cancel(&acceptor->owner->timers, &acceptor->timer);
+    acceptor->is_leaving = false;
+}
+
+/* Whether to leave a connection to another, for now. */
+static bool leave(ferry__acceptor *acceptor)
+{
+    ferry__acceptor *better = acceptor->has_left ? NULL : find_better(acceptor);
+    acceptor->has_left = false;
+    if (better == NULL) {
+        stop_leaving(acceptor);
+        return false;
+    }
+    call(better);
+    if (!acceptor->is_leaving) /* else the time runs already: calls do not make it longer */
+        look_again(acceptor, ferry__clock_deadline(LEAVE_MS));
+    acceptor->is_leaving = true;
+    return true;
+}
+
+/* Nobody waits to be accepted. */
+static void wait_for_more(ferry__acceptor *acceptor)
+{
+    if (atomic_load_explicit(&acceptor->listener->is_short, memory_order_relaxed))
+        atomic_store(&acceptor->listener->is_short, false);
+    int error = ferry__owner_await(acceptor->owner, &acceptor->watch, EPOLLIN);
+    if (error != 0)
+        run_short(acceptor, error);
+}
+
+/* Whether it is about this connection only, which was over before it began (accept(2)). */
+static bool is_passing(int error)
+{
+    switch (error) {
+    case ECONNABORTED:
+    case EINTR:
+    case EPROTO:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* No connection was accepted. Whether to go on at once. */
+static bool cope_with(ferry__acceptor *acceptor, int error)
+{
+    give_room_back(acceptor->listener);
+    if (is_passing(error))
+        return true;
+    if (error == EAGAIN)
+        wait_for_more(acceptor);
+    else
+        run_short(acceptor, -error);
+    return false;
+}
+
+/* Whether to go on at once. */
+static bool accept_one(ferry__acceptor *acceptor)
+{
+    ferry_listener *listener = acceptor->listener;
+    if (atomic_load(&listener->is_closing) || leave(acceptor) || !take_room(acceptor))
+        return false;
+    ferry__endpoint peer = {0};
+    int fd = ferry__binding_accept(acceptor->binding, listener->calls, &peer);
+    if (fd < 0)
+        return cope_with(acceptor, errno);
+    int error = welcome(acceptor, fd, &peer);
+    if (error == 0) {
+        acceptor->patience_ns = 0;
+        uint64_t accepted = atomic_load_explicit(&acceptor->accepted, memory_order_relaxed) + 1;
+        atomic_store_explicit(&acceptor->accepted, accepted, memory_order_relaxed);
+        return true;
+    }
+    (void)ferry__close(fd);
+    give_room_back(listener);
+    if (error != -ESHUTDOWN) /* that is the service's: it is being destroyed, and this closed */
+        run_short(acceptor, error);
+    return false;
+}
+
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+/* The last of it, and perhaps of its listener; not yet where mail is on its way. */
+static void end(ferry__acceptor *acceptor)
+{
+    if (acceptor->waits_for_room && !atomic_exchange(&acceptor->wants_room, false))
+        return;
+    acceptor->waits_for_room = false;
+    if (atomic_exchange(&acceptor->is_called, true)) /* from here on nobody calls it any more */
+        return;
+    ferry_listener *listener = acceptor->listener;
+    ferry__owner *owner = acceptor->owner;
+    ferry__poller_unwatch(&owner->poller, &acceptor->watch);
+    ferry__timers_cancel(&owner->timers, &acceptor->timer);
+    if (ferry__refs_drop(&listener->accepting) == 1) {
+        ferry_result *result = &listener->closed.result;
+        result->error = ferry__bindings_close(&listener->bindings);
+        result->phase = result->error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE;
+        ferry__listener_stop_telling(listener);
+        ferry__listener_conclude(listener);
+    }
+    ferry__owner_release(owner);
+}
+
+static ferry__turn take_turn(ferry__task *task)
+{
+    ferry__acceptor *acceptor = ACCEPTOR_OF(task, task);
+    if (!acceptor->has_started)
+        return FERRY__TURN_OVER;
+    if (acceptor->is_closing) {
+        end(acceptor);
+        return FERRY__TURN_OVER;
+    }
+    for (unsigned i = 0; i < BATCH; i++) {
+        if (!accept_one(acceptor))
+            return FERRY__TURN_OVER;
+    }
+    return FERRY__TURN_AGAIN;
+}
+
+static void schedule(ferry__acceptor *acceptor)
+{
+    ferry__owner_schedule(acceptor->owner, &acceptor->task);
+}
+
+static void deliver_start(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* an owner lives as long as its acceptors */
+    ferry__acceptor *acceptor = ACCEPTOR_OF(mail, start_mail);
+    acceptor->has_started = true;
+    schedule(acceptor);
+}
+
+static void deliver_close(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry__acceptor *acceptor = ACCEPTOR_OF(mail, close_mail);
+    acceptor->is_closing = true;
+    schedule(acceptor);
+}
+
+static void deliver_room(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry__acceptor *acceptor = ACCEPTOR_OF(mail, room_mail);
+    acceptor->waits_for_room = false;
+    schedule(acceptor);
+}
+
+static void deliver_call(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry__acceptor *acceptor = ACCEPTOR_OF(mail, call_mail);
+    atomic_store(&acceptor->is_called, false); /* K1: before it looks. Pairs with K0 */
+    schedule(acceptor);
+}
+
+static void be_ready(ferry__watch *watch, uint32_t events)
+{
+    (void)events;
+    schedule(ACCEPTOR_OF(watch, watch));
+}
+
+static void time_is_up(ferry__timer *timer)
+{
+    ferry__acceptor *acceptor = ACCEPTOR_OF(timer, timer);
+    acceptor->has_left = acceptor->is_leaving;
+    acceptor->is_leaving = false;
+    schedule(acceptor);
+}
+
+void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,
+                          ferry__binding *binding, ferry__owner *owner)
+{
+    acceptor->listener = listener;
+    acceptor->binding = binding;
+    acceptor->owner = owner;
+    acceptor->room_mail.deliver = deliver_room;
+    acceptor->call_mail.deliver = deliver_call;
+    acceptor->start_mail.deliver = deliver_start;
+    acceptor->close_mail.deliver = deliver_close;
+    acceptor->task.turn = take_turn;
+    acceptor->watch.fd = binding->fd;
+    acceptor->watch.calls = listener->calls;
+    acceptor->watch.ready = be_ready;
+    acceptor->timer.fire = time_is_up;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/reach/adopt.h"
+
+#include "core/cancel.h"
+#include "core/clock.h"
+#include "core/faults.h"
+#include "core/hooks.h"
+#include "transport/send/carry.h"
+
+#include <errno.h>
+
+_Static_assert(_Alignof(ferry__stall) == _Alignof(ferry_stream) &&
+                   _Alignof(ferry__pace) == _Alignof(ferry_stream) &&
+                   _Alignof(ferry__linger) == _Alignof(ferry_stream) &&
+                   _Alignof(ferry__watermark) == _Alignof(ferry_stream),
+               "each may lie behind any other");
+
+/* What the options ask for, behind the stream. */
+typedef struct pieces {
+    size_t stall, pace, linger, watermark; /* bytes of each: none where it is not asked for */
+} pieces;
+
+static pieces choose_pieces(const ferry_stream_options *options)
+{
+    return (pieces){
+        .stall = options->stall_timeout_ms > 0 ? sizeof(ferry__stall) : 0,
+        .pace = options->limiter != NULL ? sizeof(ferry__pace) : 0,
+        .linger = options->close_timeout_ms > 0 ? sizeof(ferry__linger) : 0,
+        .watermark = options->on_watermark != NULL ? sizeof(ferry__watermark) : 0,
+    };
+}
+
+static void *take_piece(char **memory, size_t size)
+{
+    char *piece = *memory;
+    *memory += size;
+    return size > 0 ? piece : NULL;
+}
+
+static void set_up_pieces(ferry_stream *stream, const pieces *wanted)
+{
+    const ferry_stream_options *options = &stream->settings->options;
+    char *memory = (char *)(stream + 1);
+    if ((stream->stall = take_piece(&memory, wanted->stall)) != NULL) {
+        stream->stall->stream = stream;
+        stream->stall->timer.fire = ferry__stall_timeout;
+    }
+    if ((stream->pace = take_piece(&memory, wanted->pace)) != NULL) {
+        stream->pace->stream = stream;
+        stream->pace->timer.fire = ferry__pace_timeout;
+        stream->pace->allotment.limiter = options->limiter;
+        stream->pace->free_bytes = options->limiter_free_bytes;
+    }
+    if ((stream->linger = take_piece(&memory, wanted->linger)) != NULL) {
+        stream->linger->stream = stream;
+        stream->linger->timer.fire = ferry__linger_timeout;
+    }
+    if ((stream->watermark = take_piece(&memory, wanted->watermark)) != NULL)
+        stream->watermark->stream = stream;
+}
+
+static ferry_stream *allocate(const pieces *wanted)
+{
+    return ferry__allocate_zeroed(sizeof(ferry_stream) + wanted->stall + wanted->pace +
+                                  wanted->linger + wanted->watermark);
+}
+
+/* Everything but its owner. Takes nothing but memory. */
+static int create(ferry__settings *settings, ferry_stream **ret_stream)
+{
+    const pieces wanted = choose_pieces(&settings->options);
+    ferry_stream *stream = allocate(&wanted);
+    if (stream == NULL)
+        return -ENOMEM;
+    const ferry__plan plan = {.size = sizeof(ferry__request)};
+    int error = ferry__request_create(stream, FERRY__CLOSE, NULL, NULL, 0, &plan, NULL, NULL,
+                                      &stream->close_request);
+    if (error != 0) {
+        ferry__release(stream);
+        return error;
+    }
+    ferry__request *close_request = stream->close_request;
+    (void)ferry__promise_ref_unshared(&close_request->promise); /* one to settle, one to hand out */
+    /* For an abort, which submits no close. */
+    ferry__promise_set_created(&close_request->promise, ferry__clock_now());
+    close_request->mail.deliver = ferry__stream_deliver_request;
+    atomic_init(&stream->refs, 2);
+    atomic_init(&stream->users, 1);
+    stream->settings = ferry__settings_ref(settings);
+    stream->admission.limits = &settings->limits;
+    stream->member.type = &ferry__stream_member;
+    atomic_init(&stream->shown_head.number, FERRY__NO_HEAD);
+    stream->abort_mail.deliver = ferry__stream_deliver_abort;
+    stream->resume_mail.deliver = ferry__stream_deliver_resume;
+    stream->follow_timer.fire = ferry__stream_look_again;
+    stream->task.turn = ferry__stream_turn;
+    stream->watch.ready = ferry__stream_ready;
+    stream->source_watch.ready = ferry__stream_source_ready;
+    stream->confirm_timer.fire = ferry__stream_confirm_timeout;
+    set_up_pieces(stream, &wanted);
+    *ret_stream = stream;
+    return 0;
+}
+
+/* Undoes create. */
+static void discard(ferry_stream *stream)
+{
+    (void)ferry_promise_unref(&stream->close_request->promise);
+    ferry__stream_free(stream);
+}
+
+ferry__calls *ferry__stream_choose_calls(const ferry__settings *settings,
+                                         const ferry_service *service)
+{
+    ferry_faults *faults = settings->options.faults;
+    return faults != NULL ? &faults->calls : service->calls;
+}
+
+/* @param owner the calling one, where that is to be its owner; NULL: whichever. */
+static int place(ferry_stream *stream, ferry_service *service, ferry__owner *owner)
+{
+    if (owner == NULL)
+        return ferry__service_place(service, stream->sink.calls, &stream->owner);
+    ferry__owner_hold(owner);
+    stream->owner = ferry__owner_ref(owner);
+    return 0;
+}
+
+/* Gives it its owner, its place in the service, and what telling needs: the last that can fail. */
+static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owner)
+{
+    int error = stream->watermark != NULL ? ferry__watermark_init(stream) : 0;
+    if (error == 0)
+        error = place(stream, service, owner);
+    if (error != 0)
+        return error;
+    /* The epoll set is made now, so that waiting cannot fail for want of fds later. */
+    error = ferry__owner_need_poller(stream->owner);
+    if (error != 0)
+        goto undo_place;
+    stream->watch.fd = stream->number = stream->sink.fd;
+    stream->watch.calls = stream->source_watch.calls = stream->sink.calls;
+    stream->service = ferry__service_ref(service);
+    stream->admission.total = &service->total;
+    error = ferry__service_remember(service, &stream->member);
+    if (error == 0)
+        return 0;
+    ferry__service_unref(service);
+undo_place:
+    ferry__service_unplace(service, stream->owner);
+    return error;
+}
+
+/* What the options ask of the fd that it is to be. */
+static int check_sink(const ferry__sink *sink, const ferry_stream_options *options)
+{
+    if (options->close_timeout_ms > 0 && !sink->is_socket)
+        return -ENOTSOCK;
+    return options->framing == FERRY_FRAMING_PAD && sink->is_message ? -EINVAL : 0;
+}
+
+static void set_tcp_options(ferry__sink *sink, const ferry_stream_options *options)
+{
+    if (options->no_delay)
+        ferry__sink_set_no_delay(sink);
+    ferry__sink_limit_unsent(sink, options->limit_unsent_bytes);
+}
+
+int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *settings,
+                           ferry_stream **ret_stream)
+{
+    ferry_stream *stream;
+    int error = create(settings, &stream);
+    if (error != 0)
+        return error;
+    error = ferry__sink_init(&stream->sink, fd, ferry__stream_choose_calls(settings, service));
+    if (error != 0)
+        goto undo_create;
+    error = check_sink(&stream->sink, &settings->options);
+    if (error != 0)
+        goto undo_sink;
+    set_tcp_options(&stream->sink, &settings->options);
+    if (stream->sink.is_socket)
+        ferry__peer_ask(&stream->peer, fd);
+    error = join(stream, service, NULL);
+    if (error != 0)
+        goto undo_sink;
+    ferry__sink_commit(&stream->sink);
+    *ret_stream = stream;
+    return 0;
+
+undo_sink:
+    ferry__sink_revert(&stream->sink);
+undo_create:
+    discard(stream);
+    return error;
+}
+
+static int adopt(ferry_service *service, int fd, const ferry_stream_options *options,
+                 ferry_stream **ret_stream)
+{
+    if (service == NULL || ret_stream == NULL)
+        return -EINVAL;
+    if (ferry__service_is_foreign(service))
+        return -ECHILD;
+    int error = ferry__settings_check(options, NULL);
+    if (error != 0)
+        return error;
+    ferry__settings *settings = ferry__settings_create(options);
+    if (settings == NULL)
+        return -ENOMEM;
+    error = ferry__stream_adopt_fd(service, fd, settings, ret_stream);
+    if (error == 0)
+        ferry__settings_commit(settings);
+    ferry__settings_unref(settings);
+    return error;
+}
+
+int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected *connected,
+                                  ferry__settings *settings, ferry_stream **ret_stream)
+{
+    ferry_stream *stream;
+    int error = create(settings, &stream);
+    if (error != 0)
+        return error;
+    ferry__sink_init_known(&stream->sink, connected->fd, connected->sort,
+                           ferry__stream_choose_calls(settings, service));
+    set_tcp_options(&stream->sink, &settings->options);
+    ferry__peer_set(&stream->peer, connected->peer);
+    stream->counter = connected->counter;
+    error = join(stream, service, connected->owner);
+    if (error != 0) {
+        discard(stream);
+        return error;
+    }
+    *ret_stream = stream;
+    return 0;
+}
+
+int ferry_stream_adopt(ferry_service *service, int fd, const ferry_stream_options *options,
+                       ferry_stream **ret_stream)
+{
+    FERRY__HOLD_OFF_CANCEL(); /* a pipe, or a terminal, is opened anew */
+    return adopt(service, fd, options, ret_stream);
+}

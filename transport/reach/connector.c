@@ -1,0 +1,807 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Connecting: from an address to a stream.
+ *
+ * A connection under way is driven by one of the service's own owners. What others do to it (the
+ * resolver, a cancel, an abort, timers) only notes that and schedules its task; the task's turns do
+ * the rest, so that each thing happens in one place, and nothing is freed under anybody.
+ *
+ *   any thread: ferry_connect -> mail    owner: resolve (by mail to a thread of its own, and back)
+ *                                               -> attempts -> the first that is connected: adopt
+ *                                               -> settle -> end, once no mail is on its way
+ *
+ * The promise is an allocation of its own, so that one that is kept for long costs little. It
+ * points to the connection until that has ended; whoever cancels is sure of it, since a connection
+ * waits for the cancel that settling has heard of.
+ *
+ * The resolver is a supervised owner that lives for one getaddrinfo(3): the front owner starts its
+ * thread and joins it.
+ */
+#include "core/cancel.h"
+#include "core/clock.h"
+#include "core/handover.h"
+#include "core/hooks.h"
+#include "transport/service/service.h"
+#include "transport/reach/adopt.h"
+
+#include <ferry/connect.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define CONNECTION_OF(pointer, member)                                                             \
+    ((connection *)(void *)((char *)(pointer)-offsetof(connection, member)))
+
+enum {
+    MOST_ATTEMPTS = sizeof((ferry__endpoints *)0)->list / sizeof(ferry__endpoint),
+    RESOLVER_STACK = 256 * 1024, /* getaddrinfo(3) and whatever modules it loads */
+};
+static const int64_t NEXT_ATTEMPT =
+    250 * FERRY__NS_PER_MS; /* RFC 8305's "Connection Attempt Delay" */
+static const int64_t SOONEST_RETRY =
+    FERRY__NS_PER_MS; /* of a full backlog: until somebody accepts */
+static const int64_t LATEST_RETRY = 100 * FERRY__NS_PER_MS;
+
+/* The promise of a stream. */
+typedef struct outcome {
+    ferry_promise promise;         /* first */
+    struct connection *connection; /* while it can be cancelled */
+    ferry_stream *stream;          /* a reference, once it has settled with 0 */
+} outcome;
+
+/* One try of one address. */
+typedef struct attempt {
+    ferry__watch watch; /* its fd; -1: not begun, or over */
+    struct connection *connection;
+    bool is_ready; /* the kernel knows how it went */
+    bool is_again; /* it is to be begun once more, when it is time for the next one */
+} attempt;
+
+typedef enum state {
+    POSTED, /* start_mail is on its way */
+    RESOLVING,
+    CONNECTING,
+    SETTLED
+} state;
+
+typedef struct connection {
+    /* Any thread. */
+    ferry__mail start_mail;
+    ferry__mail cancel_mail;
+    ferry__mail abort_mail;
+    atomic_bool is_aborted; /* abort_mail was posted; under the service's mutex */
+    atomic_uint refs;       /* its own, until it has ended; and of whoever looks at it */
+    atomic_uint state;      /* written by the owner, as the next one is */
+    _Atomic int64_t state_since;
+
+    /* Set at submit. */
+    outcome *outcome;       /* a reference to its promise */
+    ferry_service *service; /* a reference */
+    ferry__member member;   /* of the service, until it settles */
+    ferry__owner *owner;    /* a hold */
+    ferry__calls *calls;
+    ferry__settings *settings; /* the stream's: a reference */
+    ferry_callback *on_owner;
+    void *on_owner_arg;
+    ferry_release *on_owner_release; /* or NULL */
+    int64_t deadline;
+    ferry__address address;
+    ferry__endpoints
+        endpoints; /* the resolver's, where there is one, until it posts resolved_mail */
+
+    /* The resolver's. */
+    ferry__owner *resolver; /* a reference and a hold, while it works */
+    ferry__mail resolve_mail;
+    ferry__mail resolved_mail;
+    int resolve_error;
+
+    /* The owner's. */
+    ferry__task task;
+    ferry__timer deadline_timer;
+    ferry__timer next_timer; /* when to begin the next attempt, or the same one again */
+    unsigned mails_due;      /* that are to come before it may end */
+    bool needs_resolver;
+    bool is_resolved;
+    bool is_cancelled; /* by its promise, or with its service */
+    bool is_timed_out;
+    bool cancel_came;
+    bool abort_came;
+    bool is_next_due; /* the next attempt is to begin */
+    unsigned next;    /* which one that is */
+    unsigned under_way;
+    int64_t retry_patience_ns;
+    int error; /* of what has failed so far, the most telling */
+    ferry_phase error_phase;
+    attempt attempts[MOST_ATTEMPTS];
+} connection;
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void destroy_promise(ferry_promise *promise)
+{
+    outcome *self = (outcome *)(void *)promise;
+    (void)ferry_stream_unref(self->stream);
+    ferry__release(self);
+}
+
+static void unref(connection *self)
+{
+    if (ferry__refs_drop(&self->refs) != 1)
+        return;
+    ferry__settings_unref(self->settings);
+    ferry__service_unref(self->service);
+    ferry__release(self);
+}
+
+static void enter(connection *self, state next)
+{
+    atomic_store(&self->state_since, ferry__clock_now());
+    atomic_store(&self->state, next);
+}
+
+/* ---- attempts -------------------------------------------------------------------------------- */
+
+/* Whether an error says little: only that there is no way there at all. */
+static bool says_little(int error)
+{
+    switch (error) {
+    case -EAFNOSUPPORT:
+    case -EADDRNOTAVAIL:
+    case -ENETUNREACH:
+    case -EHOSTUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void note_error(connection *self, int error, ferry_phase phase)
+{
+    if (self->error != 0 && says_little(error) && !says_little(self->error))
+        return;
+    self->error = error;
+    self->error_phase = phase;
+}
+
+/* Stops watching an attempt. @return its fd, which is the caller's. */
+static int take_fd(connection *self, attempt *try)
+{
+    int fd = try->watch.fd;
+    ferry__poller_unwatch(&self->owner->poller, &try->watch);
+    try->watch.fd = -1;
+    try->is_ready = try->is_again = false;
+    return fd;
+}
+
+/* Closes an attempt's socket, if it has one. */
+static void drop(connection *self, attempt *try)
+{
+    if (try->watch.fd >= 0)
+        (void)ferry__close(take_fd(self, try));
+}
+
+static const ferry__endpoint *endpoint_of(const connection *self, const attempt *try)
+{
+    return &self->endpoints.list[try - self->attempts];
+}
+
+static bool is_local(const ferry__endpoint *endpoint)
+{
+    return endpoint->address.any.sa_family == AF_UNIX;
+}
+
+static int make_socket(const ferry__endpoint *endpoint)
+{
+    int fd = socket(endpoint->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd >= 0 ? fd : -errno;
+}
+
+/* ---- settling -------------------------------------------------------------------------------- */
+
+static void stop_all(connection *self)
+{
+    for (unsigned i = 0; i < MOST_ATTEMPTS; i++)
+        drop(self, &self->attempts[i]);
+    ferry__timers_cancel(&self->owner->timers, &self->deadline_timer);
+    ferry__timers_cancel(&self->owner->timers, &self->next_timer);
+}
+
+/* Gives the promise its outcome. What was on its way to this connection is still waited for. */
+static void settle(connection *self, int error, ferry_phase phase)
+{
+    stop_all(self);
+    enter(self, SETTLED);
+    ferry_promise *promise = &self->outcome->promise;
+    ferry_result *result = &promise->result;
+    result->error = error == -ESHUTDOWN ? -ECANCELED : error; /* the service is being destroyed */
+    if (result->error == -ECANCELED)
+        result->cause = self->cancel_came ? FERRY_CAUSE_CANCEL : FERRY_CAUSE_DESTROY;
+    result->phase = phase;
+    result->active_ns = ferry__clock_now() - ferry__promise_created(promise);
+    if (self->on_owner != NULL) {
+        ferry__activity_do(&self->owner->activity, "calling on_owner");
+        ferry__promise_tell(promise, self->on_owner, self->on_owner_arg);
+        ferry__activity_do(&self->owner->activity, NULL);
+    }
+    ferry__release_arg(self->on_owner_release, self->on_owner_arg);
+    if (ferry__promise_settle(promise, &self->owner->ringer) && !self->cancel_came)
+        self->mails_due++;
+    /* Only now: what it calls is named after it, and a stop waits for that. */
+    ferry__service_forget(self->service, &self->member, true);
+    if (atomic_load(&self->is_aborted) && !self->abort_came)
+        self->mails_due++;
+    (void)ferry_promise_unref(promise);
+}
+
+/* What it was at when it was called off. */
+static ferry_phase phase_of(const connection *self)
+{
+    if (self->state == RESOLVING)
+        return FERRY_PHASE_RESOLVE;
+    return self->state == CONNECTING ? FERRY_PHASE_CONNECT : FERRY_PHASE_QUEUE;
+}
+
+/* Gets a name of a socket's: its own, or its peer's. */
+typedef int get_name(int fd, struct sockaddr *restrict name, socklen_t *restrict size);
+
+static bool look_up(int fd, get_name *get, ferry__endpoint *ret_name)
+{
+    *ret_name = (ferry__endpoint){.size = sizeof ret_name->address};
+    return get(fd, &ret_name->address.any, &ret_name->size) == 0;
+}
+
+/* Whether TCP has met itself: nobody listened at the port, and the kernel chose just that one for the
+ * socket's own end. */
+static bool is_own_peer(int fd, const ferry__endpoint *peer)
+{
+    ferry__endpoint own;
+    return !is_local(peer) && look_up(fd, getsockname, &own) && own.size == peer->size &&
+           memcmp(&own.address, &peer->address, own.size) == 0;
+}
+
+/* A socket is connected. */
+static void succeed(connection *self, attempt *try)
+{
+    bool is_unix = is_local(endpoint_of(self, try));
+    const ferry__connected connected = {
+        .fd = take_fd(self, try),
+        .sort = {.is_tcp = !is_unix, .outlet = is_unix ? FERRY__OUTLET_UNIX : FERRY__OUTLET_TCP},
+        .peer = endpoint_of(self, try),
+        .owner = ferry__service_is_dedicated(self->service) ? NULL : self->owner,
+    };
+    int error = ferry__stream_adopt_connected(self->service, &connected, self->settings,
+                                              &self->outcome->stream);
+    if (error != 0)
+        (void)ferry__close(connected.fd);
+    settle(self, error, error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE);
+}
+
+/* ---- connecting ------------------------------------------------------------------------------ */
+
+static void begin_next_at(connection *self, int64_t deadline)
+{
+    self->is_next_due = false;
+    ferry__timers_set(&self->owner->timers, &self->next_timer, deadline);
+}
+
+/* It will turn out how it went; if that takes long another one is begun beside it. */
+static void wait_for(connection *self, attempt *try)
+{
+    int error = ferry__owner_watch(self->owner, &try->watch, EPOLLOUT);
+    if (error != 0) {
+        drop(self, try);
+        note_error(self, error, FERRY_PHASE_CONNECT);
+        return;
+    }
+    self->under_way++;
+    begin_next_at(self, ferry__clock_now() + NEXT_ATTEMPT);
+}
+
+/* The same one once more, after a while. */
+static void retry(connection *self, attempt *try)
+{
+    try->is_again = true;
+    self->under_way++;
+    begin_next_at(self,
+                  ferry__clock_back_off(&self->retry_patience_ns, SOONEST_RETRY, LATEST_RETRY));
+}
+
+/* A socket says that it is connected. */
+static void check_connected(connection *self, attempt *try)
+{
+    ferry__endpoint peer;
+    if (!look_up(try->watch.fd, getpeername, &peer)) {
+        retry(self, try); /* a script said so, and the call was not made */
+    } else if (is_own_peer(try->watch.fd, &peer)) {
+        const struct linger reset = {.l_onoff = 1}; /* so that its port is free again */
+        (void)setsockopt(try->watch.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        drop(self, try);
+        note_error(self, -ECONNREFUSED, FERRY_PHASE_CONNECT);
+        self->is_next_due = true;
+    } else {
+        succeed(self, try);
+    }
+}
+
+static void begin(connection *self, attempt *try)
+{
+    const ferry__endpoint *endpoint = endpoint_of(self, try);
+    try->is_again = false;
+    if (try->watch.fd < 0) {
+        int fd = make_socket(endpoint);
+        if (fd < 0) {
+            note_error(self, fd, FERRY_PHASE_SOCKET);
+            return;
+        }
+        try->watch.fd = fd;
+    }
+    if (self->calls->connect(self->calls, try->watch.fd, &endpoint->address.any, endpoint->size) ==
+        0) {
+        check_connected(self, try);
+        return;
+    }
+    int error = errno;
+    if (error == EINPROGRESS || error == EINTR) {
+        wait_for(self, try);
+    } else if (error == EAGAIN) {
+        retry(self, try);
+    } else {
+        drop(self, try);
+        note_error(self, -error, FERRY_PHASE_CONNECT);
+    }
+}
+
+/* The kernel says how an attempt went. */
+static void conclude(connection *self, attempt *try)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+    self->under_way--;
+    try->is_ready = false;
+    if (getsockopt(try->watch.fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        error = errno;
+    if (error == 0) {
+        check_connected(self, try);
+        return;
+    }
+    drop(self, try);
+    note_error(self, -error, FERRY_PHASE_CONNECT);
+    self->is_next_due = true; /* at once */
+}
+
+/* Those that are to be begun once more. */
+static void begin_again(connection *self)
+{
+    for (unsigned i = 0; i < MOST_ATTEMPTS && self->state == CONNECTING; i++) {
+        if (!self->attempts[i].is_again)
+            continue;
+        self->under_way--;
+        begin(self, &self->attempts[i]);
+    }
+}
+
+static void go_on_connecting(connection *self)
+{
+    for (unsigned i = 0; i < MOST_ATTEMPTS && self->state == CONNECTING; i++) {
+        if (self->attempts[i].is_ready)
+            conclude(self, &self->attempts[i]);
+    }
+    if (self->is_next_due)
+        begin_again(self);
+    while (self->state == CONNECTING && self->is_next_due && self->next < self->endpoints.count)
+        begin(self, &self->attempts[self->next++]);
+    bool is_over = self->under_way == 0 && self->next == self->endpoints.count;
+    if (self->state == CONNECTING && is_over)
+        settle(self, self->error, self->error_phase);
+}
+
+static void start_connecting(connection *self)
+{
+    enter(self, CONNECTING);
+    self->is_next_due = true;
+    go_on_connecting(self);
+}
+
+/* ---- resolving ------------------------------------------------------------------------------- */
+
+/* On the resolver's thread, or where it could not be had on the front owner's, in its name. */
+static void resolve(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    connection *self = CONNECTION_OF(mail, resolve_mail);
+    ferry__owner *resolver = self->resolver;
+    ferry__owner *owner = ferry__owner_ref(self->owner);
+    self->resolve_error = resolver->start_error;
+    if (self->resolve_error == 0)
+        self->resolve_error =
+            ferry__address_resolve(&self->address, false, FERRY__EVERYWHERE, &self->endpoints);
+    ferry__owner_post(owner, &self->resolved_mail); /* from here on the connection may be gone */
+    ferry__owner_unref(owner);
+    ferry__owner_release(resolver);
+    ferry__owner_unref(resolver);
+}
+
+static void start_resolving(connection *self)
+{
+    enter(self, RESOLVING);
+    int error = ferry__service_make_owner(self->service, "ferry-resolve", RESOLVER_STACK,
+                                          self->calls, &self->resolver);
+    if (error != 0) {
+        settle(self, error, FERRY_PHASE_RESOLVE);
+        return;
+    }
+    self->mails_due++;
+    ferry__owner_post(self->resolver, &self->resolve_mail);
+}
+
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+static void adopt_given(connection *self)
+{
+    int fd = self->address.number;
+    int error = ferry__stream_adopt_fd(self->service, fd, self->settings, &self->outcome->stream);
+    if (error != 0)
+        (void)ferry__close(fd);
+    settle(self, error, error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE);
+}
+
+static void start(connection *self)
+{
+    if (self->deadline != FERRY__NEVER)
+        ferry__timers_set(&self->owner->timers, &self->deadline_timer, self->deadline);
+    if (self->address.kind == FERRY__ADDRESS_FD)
+        adopt_given(self);
+    else if (self->needs_resolver)
+        start_resolving(self);
+    else
+        start_connecting(self);
+}
+
+static void call_off(connection *self, int error)
+{
+    if (self->state == POSTED && self->address.kind == FERRY__ADDRESS_FD)
+        (void)ferry__close(self->address.number);
+    settle(self, error, phase_of(self));
+}
+
+static void advance(connection *self)
+{
+    if (self->is_cancelled)
+        call_off(self, -ECANCELED);
+    else if (self->is_timed_out)
+        call_off(self, -ETIMEDOUT);
+    else if (self->state == POSTED)
+        start(self);
+    else if (self->state == CONNECTING)
+        go_on_connecting(self);
+    else if (self->is_resolved && self->resolve_error != 0)
+        settle(self, self->resolve_error, FERRY_PHASE_RESOLVE);
+    else if (self->is_resolved)
+        start_connecting(self);
+}
+
+static ferry__turn take_turn(ferry__task *task)
+{
+    connection *self = CONNECTION_OF(task, task);
+    if (self->state != SETTLED)
+        advance(self);
+    if (self->state == SETTLED && self->mails_due == 0) {
+        ferry__owner_release(self->owner);
+        unref(self);
+    }
+    return FERRY__TURN_OVER;
+}
+
+/* ---- what schedules a turn ------------------------------------------------------------------- */
+
+static void schedule(connection *self)
+{
+    ferry__owner_schedule(self->owner, &self->task);
+}
+
+/* A mail has come that was waited for, or is not to be waited for any more. */
+static void note_mail(connection *self, bool *ret_came)
+{
+    if (self->state == SETTLED)
+        self->mails_due--;
+    else
+        *ret_came = true;
+    schedule(self);
+}
+
+static void deliver_start(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* an owner lives as long as what it drives */
+    connection *self = CONNECTION_OF(mail, start_mail);
+    self->mails_due--;
+    schedule(self);
+}
+
+static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    connection *self = CONNECTION_OF(mail, cancel_mail);
+    self->is_cancelled = true;
+    note_mail(self, &self->cancel_came);
+}
+
+static void deliver_abort(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    connection *self = CONNECTION_OF(mail, abort_mail);
+    self->is_cancelled = true;
+    note_mail(self, &self->abort_came);
+}
+
+static void deliver_resolved(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    connection *self = CONNECTION_OF(mail, resolved_mail);
+    self->mails_due--;
+    self->is_resolved = true;
+    schedule(self);
+}
+
+static void be_ready(ferry__watch *watch, uint32_t events)
+{
+    (void)events; /* whatever it is, SO_ERROR tells */
+    attempt *try = (attempt *)(void *)((char *)watch - offsetof(attempt, watch));
+    try->is_ready = true;
+    schedule(try->connection);
+}
+
+static void next_is_due(ferry__timer *timer)
+{
+    connection *self = CONNECTION_OF(timer, next_timer);
+    self->is_next_due = true;
+    schedule(self);
+}
+
+static void time_is_up(ferry__timer *timer)
+{
+    connection *self = CONNECTION_OF(timer, deadline_timer);
+    self->is_timed_out = true;
+    schedule(self);
+}
+
+/* ---- any thread ------------------------------------------------------------------------------ */
+
+static void cancel(ferry_promise *promise)
+{
+    connection *self = ((outcome *)(void *)promise)->connection;
+    /* It does not end before the mail was delivered, but soon then: the post may still be looking
+     * at the owner. */
+    ferry__owner *owner = ferry__owner_ref(self->owner);
+    ferry__owner_post(owner, &self->cancel_mail);
+    ferry__owner_unref(owner);
+}
+
+static const ferry__promise_type stream_type = {.destroy = destroy_promise, .cancel = cancel};
+
+static void abort_member(ferry__member *member)
+{
+    connection *self = CONNECTION_OF(member, member);
+    if (!atomic_exchange(&self->is_aborted, true))
+        ferry__owner_post(self->owner, &self->abort_mail);
+}
+
+static void ref_member(ferry__member *member)
+{
+    atomic_fetch_add_explicit(&CONNECTION_OF(member, member)->refs, 1, memory_order_relaxed);
+}
+
+static void unref_member(ferry__member *member)
+{
+    unref(CONNECTION_OF(member, member));
+}
+
+static const connection *connection_of(const ferry__member *member)
+{
+    return CONNECTION_OF((uintptr_t)member, member);
+}
+
+static bool is_subject(const ferry__member *member, const void *subject)
+{
+    return subject == &connection_of(member)->task;
+}
+
+static void add_name(const ferry__member *member, ferry__line *line)
+{
+    const connection *self = connection_of(member);
+    char address[sizeof(ferry__address)];
+    (void)ferry__address_format(&self->address, address, sizeof address);
+    ferry__line_add(line, "connect %s", address);
+    ferry__line_add_label(line, self->settings->options.label);
+}
+
+static bool add_state(ferry__member *member, ferry__line *line)
+{
+    static const char *const names[] = {
+        [POSTED] = "not begun", [RESOLVING] = "looks up the name", [CONNECTING] = "connects"};
+    connection *self = CONNECTION_OF(member, member);
+    unsigned now = atomic_load(&self->state);
+    if (now == SETTLED)
+        return false;
+    ferry__line_add(line, "%s", names[now]);
+    ferry__line_add_age(line, atomic_load(&self->state_since));
+    return true;
+}
+
+static const ferry__member_type connection_member = {
+    .close = abort_member, /* it has nothing that would have to come first */
+    .abort = abort_member,
+    .ref = ref_member,
+    .unref = unref_member,
+    .is_subject = is_subject,
+    .add_name = add_name,
+    .add_state = add_state,
+};
+
+static void init_attempts(connection *self)
+{
+    for (unsigned i = 0; i < MOST_ATTEMPTS; i++)
+        self->attempts[i] = (attempt){
+            .watch = {.fd = -1, .calls = self->calls, .ready = be_ready},
+            .connection = self,
+        };
+}
+
+static void init(connection *self, ferry_service *service, const ferry_connect_options *options)
+{
+    self->start_mail.deliver = deliver_start;
+    self->cancel_mail.deliver = deliver_cancel;
+    self->abort_mail.deliver = deliver_abort;
+    self->resolve_mail.deliver = resolve;
+    self->resolved_mail.deliver = deliver_resolved;
+    self->service = ferry__service_ref(service);
+    self->member.type = &connection_member;
+    self->calls = ferry__stream_choose_calls(self->settings, service);
+    atomic_init(&self->refs, 1);
+    enter(self, POSTED);
+    self->on_owner = options->on_owner;
+    self->on_owner_arg = options->on_owner_arg;
+    self->on_owner_release = options->on_owner_release;
+    self->deadline =
+        options->timeout_ms > 0 ? ferry__clock_deadline(options->timeout_ms) : FERRY__NEVER;
+    self->task.turn = take_turn;
+    self->deadline_timer.fire = time_is_up;
+    self->next_timer.fire = next_is_due;
+    self->mails_due = 1; /* start_mail */
+    init_attempts(self);
+}
+
+/* Everything but its owner. Takes nothing but memory. */
+static int create(ferry_service *service, const ferry_connect_options *options, ferry__inbox *home,
+                  connection **ret_connection)
+{
+    outcome *promised = ferry__allocate_zeroed(sizeof *promised);
+    connection *self = ferry__allocate_zeroed(sizeof *self);
+    ferry__settings *settings = ferry__settings_create(options->stream);
+    if (promised == NULL || self == NULL || settings == NULL) {
+        ferry__settings_unref(settings);
+        ferry__release(promised);
+        ferry__release(self);
+        return -ENOMEM;
+    }
+    ferry__promise_init(&promised->promise, home, &stream_type);
+    ferry__promise_set_created(&promised->promise, ferry__clock_now());
+    promised->connection = self;
+    self->outcome = promised;
+    self->settings = settings;
+    init(self, service, options);
+    *ret_connection = self;
+    return 0;
+}
+
+/* Undoes create. */
+static void discard(connection *self)
+{
+    (void)ferry_promise_unref(&self->outcome->promise);
+    unref(self);
+}
+
+/* Finds out as much about the address as can be had without waiting. */
+static int prepare(connection *self)
+{
+    if (self->address.kind == FERRY__ADDRESS_FD)
+        return fcntl(self->address.number, F_SETFD, FD_CLOEXEC) == 0 ? 0 : -EBADF;
+    int error =
+        ferry__address_resolve(&self->address, false, FERRY__NUMERIC_ONLY, &self->endpoints);
+    self->needs_resolver = error == -EAGAIN;
+    return self->needs_resolver ? 0 : error;
+}
+
+/* Gives it its owner and its place in the service: the last that can fail. */
+static int join(connection *self)
+{
+    int error = ferry__service_choose_owner(self->service, &self->owner);
+    if (error != 0)
+        return error;
+    error = ferry__service_remember(self->service, &self->member);
+    if (error != 0)
+        ferry__owner_release(self->owner);
+    return error;
+}
+
+static int check_options(const ferry_connect_options *options)
+{
+    if (options->timeout_ms < 0)
+        return -EINVAL;
+    return ferry__settings_check(options->stream, NULL);
+}
+
+static void post(connection *self)
+{
+    /* It may be over, and its owner too, before the post returns. */
+    ferry__owner *owner = ferry__owner_ref(self->owner);
+    ferry__owner_post(owner, &self->start_mail);
+    ferry__owner_unref(owner);
+}
+
+static int connect_to(ferry_service *service, const ferry__address *address,
+                      const ferry_connect_options *options, ferry_promise **ret_promise)
+{
+    ferry__inbox *home;
+    int error = ferry__find_home(ret_promise != NULL, &home);
+    if (error != 0)
+        return error;
+    connection *self;
+    error = create(service, options, home, &self);
+    if (error != 0)
+        return error;
+    self->address = *address;
+    /* Before it joins: from then on it may be aborted, and settle. */
+    ferry_promise *promise = ferry__promise_ref_unshared(&self->outcome->promise);
+    error = prepare(self);
+    if (error == 0)
+        error = join(self);
+    if (error != 0) {
+        discard(self);
+        (void)ferry_promise_unref(promise);
+        return error;
+    }
+    ferry__settings_commit(self->settings);
+    post(self);
+    if (ret_promise != NULL)
+        *ret_promise = promise;
+    else
+        (void)ferry_promise_unref(promise);
+    return 0;
+}
+
+int ferry_connect(ferry_service *service, const char *address, const ferry_connect_options *options,
+                  ferry_promise **ret_promise)
+{
+    FERRY__REPORT_CALLER();
+    static const ferry_connect_options defaults;
+    if (service == NULL || address == NULL)
+        return -EINVAL;
+    if (ferry__service_is_foreign(service))
+        return -ECHILD;
+    if (options == NULL)
+        options = &defaults;
+    ferry__address parsed;
+    int error = check_options(options);
+    if (error == 0)
+        error = ferry__address_parse(address, &parsed);
+    if (error == 0 && parsed.kind == FERRY__ADDRESS_SYSTEMD)
+        error = -EINVAL;
+    return error != 0 ? error : connect_to(service, &parsed, options, ret_promise);
+}
+
+int ferry_promise_get_stream(ferry_promise *promise, ferry_stream **ret_stream)
+{
+    if (promise == NULL || ret_stream == NULL || promise->type != &stream_type)
+        return -EINVAL;
+    if (ferry_promise_await(promise, 0, NULL) != 0)
+        return -EBUSY;
+    ferry_stream *stream = ((outcome *)(void *)promise)->stream;
+    if (stream == NULL)
+        return -ENODATA;
+    *ret_stream = ferry_stream_ref(stream);
+    return 0;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A listener's record: references, its close, what it says as a member of its service. acceptor.c is its
+ * owners' side, listen.c makes it.
+ *
+ * A listener has an acceptor for each of its bindings on each of its service's own owners: on the front owner alone with
+ * dedicated placement, on every shared owner else. All of them watch one listening fd, each in its
+ * own epoll set, so that a connection wakes them all; one takes it, and its stream stays where it
+ * was taken: nothing is handed over.
+ *
+ * For balance, who has some more streams than the least loaded leaves the connection to that one, and
+ * calls it, by mail. The call is what keeps a connection from being left by everybody: who has left one
+ * hears of no later one by the fd, which is edge-triggered, until it has found nobody waiting. So after
+ * each leave somebody looks once more, and the least loaded never leaves. Nobody calls an owner that is
+ * in something long (a callback, a disk), and whoever it was left to has 10 milliseconds, lest he get
+ * into something long just then.
+ *
+ * Why not otherwise: EPOLLEXCLUSIVE wakes the one that was added last again and again, so that it
+ * gets nearly all, and a watch with it cannot be armed anew (EPOLL_CTL_MOD is EINVAL). SO_REUSEPORT
+ * gives each owner a queue of its own, filled by a hash of the peer's address: unevenly where there
+ * are few peers, and what is queued for an owner that is busy nobody else can take.
+ *
+ * What ends when:
+ *   close (any thread)   mail to each acceptor
+ *   each acceptor        stops watching, releases its owner; the last one closes the fd
+ *   accepting over, and no on_stream on its way to an owner: the close promise settles
+ *
+ * References: the program's all together are one of refs; the acceptors' together; the close
+ * promise's; each stream's that is counted; each on_stream's that is on its way.
+ */
+#ifndef FERRY_TRANSPORT_REACH_LISTENER_H
+#define FERRY_TRANSPORT_REACH_LISTENER_H
+
+#include "core/promise.h"
+#include "transport/reach/binding.h"
+#include "transport/stream/stream.h"
+
+#include <ferry/listen.h>
+
+/* Streams on their way to the listening thread, at most: several times what comes while a thread with an
+ * event loop is at something else; and few, in fds and memory, where it is for long. */
+#define FERRY__MOST_HANDOVERS 256u
+
+/* One binding of a listener's on one owner. */
+typedef struct ferry__acceptor {
+    /* Any thread. */
+    atomic_bool wants_room; /* it stopped at the limit: whoever makes room is to tell it */
+    ferry__mail room_mail;  /* posted by whoever takes that back */
+    atomic_bool is_called;  /* call_mail is on its way; or it has ended */
+    ferry__mail call_mail;  /* posted by who leaves a connection to it */
+    ferry__mail start_mail; /* posted once, as the next one is */
+    ferry__mail close_mail;
+    _Atomic uint64_t accepted; /* connections that it made streams of; written by the owner */
+
+    /* Set when it is made. */
+    ferry_listener *listener;
+    ferry__binding *binding; /* of the listener's */
+    ferry__owner *owner;     /* a hold until it has ended */
+
+    /* The owner's. */
+    ferry__task task;
+    ferry__watch watch;
+    ferry__timer timer;  /* when to look again, where it does not watch */
+    int64_t patience_ns; /* how long the last wait for fds or memory was */
+    bool is_leaving;     /* it leaves a connection to another, until the timer fires */
+    bool has_left;       /* it did for long enough: the next one is its */
+    bool waits_for_room; /* wants_room is set, or room_mail is on its way */
+    bool has_started;    /* start_mail has come: where a service is destroyed perhaps as the last */
+    bool is_closing;     /* close_mail has come */
+} ferry__acceptor;
+
+struct ferry_listener {
+    /* Any thread. */
+    atomic_uint refs;
+    atomic_uint users;     /* the program's references */
+    atomic_uint accepting; /* acceptors that have not ended */
+    atomic_uint unsettled; /* what the close promise waits for: accepting, as one, and each
+                              on_stream on its way to an owner */
+    atomic_uint telling; /* what may still call on_stream: accepting, as one, and each stream on its
+                              way there */
+    atomic_uint streams; /* accepted and not ended; kept where there is a limit */
+    atomic_uint handovers; /* on their way to home's thread; kept where there is one */
+    atomic_bool is_closing;
+    atomic_bool is_short;     /* of fds or memory, and the log was told */
+    ferry_promise closed;     /* keeps this memory as well */
+    ferry__mail release_mail; /* to home: on_stream's arg is to be released there */
+
+    /* Set when it is made. */
+    ferry_service *service; /* a reference */
+    ferry__member member;   /* of the service */
+    ferry__counter counter; /* of its streams, where there is a limit */
+    ferry__calls *calls;
+    ferry_listen_options options;
+    ferry__settings *settings; /* its streams': a reference */
+    ferry__inbox *home;        /* where on_stream is called, a reference; NULL: on owners */
+    ferry__bindings bindings;  /* closed by the last acceptor */
+    unsigned acceptor_count;
+    ferry__acceptor *acceptors; /* those of a binding are in the order of the service's owners */
+};
+
+/* What of it is there from the beginning, and needs nothing. */
+void ferry__listener_init(ferry_listener *listener);
+
+ferry_listener *ferry__listener_ref(ferry_listener *listener);
+void ferry__listener_unref(ferry_listener *listener);
+
+/* One thing less that the close promise waits for. */
+void ferry__listener_conclude(ferry_listener *listener);
+
+/* One thing less that may call on_stream; after the last one its arg is released. */
+void ferry__listener_stop_telling(ferry_listener *listener);
+
+/* acceptor.c. A stream that it counts has ended. */
+void ferry__listener_stream_ended(ferry__counter *counter);
+
+/* Sets one up; it starts with its first mail. */
+void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,
+                          ferry__binding *binding, ferry__owner *owner);
+
+#endif

@@ -1,0 +1,688 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/read/intake.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+#include "transport/stream/settle.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+enum { READABLE = EPOLLIN | EPOLLRDHUP | EPOLLPRI };
+
+static void look_at_deadline(ferry__timer *timer);
+static void deliver_asked(ferry__mail *mail, bool receiver_gone);
+
+static void free_intake(ferry__incoming *incoming)
+{
+    ferry__intake *intake = (ferry__intake *)incoming;
+    (void)pthread_mutex_destroy(&intake->mutex);
+    ferry__release(intake->kept.data);
+    ferry__release(intake);
+}
+
+ferry__intake *ferry__intake_need(ferry_stream *stream)
+{
+    ferry__incoming *there = atomic_load(&stream->incoming);
+    if (there != NULL)
+        return (ferry__intake *)there;
+    ferry__intake *intake = ferry__allocate_zeroed(sizeof *intake);
+    if (intake == NULL)
+        return NULL;
+    intake->seen.free = free_intake;
+    intake->stream = stream;
+    intake->deadline = FERRY__NEVER;
+    intake->timer.fire = look_at_deadline;
+    intake->asked_mail.deliver = deliver_asked;
+    (void)pthread_mutex_init(&intake->mutex, NULL);
+    if (atomic_compare_exchange_strong(&stream->incoming, &there, &intake->seen))
+        return intake;
+    free_intake(&intake->seen); /* another thread was faster */
+    return (ferry__intake *)there;
+}
+
+/* ---- what is kept ---------------------------------------------------------------------------- */
+
+static size_t high_mark(const ferry__intake *intake)
+{
+    return intake->subscriber != NULL ? intake->subscriber->reader.high_bytes : FERRY__DEFAULT_HIGH;
+}
+
+static size_t low_mark(const ferry__intake *intake)
+{
+    return intake->subscriber != NULL ? intake->subscriber->reader.low_bytes
+                                      : FERRY__DEFAULT_HIGH / 2;
+}
+
+static size_t count_waiting(const ferry__intake *intake)
+{
+    return ferry__bytes_count(&intake->kept) + intake->lent;
+}
+
+/* Whether the subscriber waits for what comes behind. */
+static bool has_declined_all(const ferry__intake *intake)
+{
+    return intake->declined > 0 && intake->declined == ferry__bytes_count(&intake->kept);
+}
+
+/* Between the marks it stays as it was; unless what waits will not become less without more. */
+static void update_fullness(ferry__intake *intake)
+{
+    size_t waiting = count_waiting(intake);
+    if (waiting >= high_mark(intake))
+        intake->is_full = true;
+    else if (waiting <= low_mark(intake) || has_declined_all(intake))
+        intake->is_full = false;
+}
+
+void ferry__intake_take(ferry__intake *intake, size_t size)
+{
+    ferry__bytes_take(&intake->kept, size);
+    intake->declined = 0;
+}
+
+void ferry__intake_put_back(ferry__intake *intake, const void *data, size_t size)
+{
+    if (size == 0)
+        return;
+    intake->declined = 0;
+    if (ferry__bytes_prepend(&intake->kept, data, size) == 0)
+        return;
+    ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
+    intake->has_ended = true;
+    intake->error = -ENOMEM;
+}
+
+void ferry__intake_note_end(ferry__intake *intake, int error)
+{
+    if (intake->has_ended)
+        return;
+    intake->has_ended = true;
+    intake->error = error;
+    ferry__stream_note_death(intake->stream, error);
+}
+
+/* ---- reads ----------------------------------------------------------------------------------- */
+
+static void begin(const ferry__intake *intake, ferry__request *request)
+{
+    if (request->has_begun)
+        return;
+    request->has_begun = true;
+    request->began_at = intake->stream->turn_began_at;
+    request->promise.result.stream_offset = intake->offset;
+}
+
+static const ferry__read_type *type_of(ferry__request *request)
+{
+    return ferry__request_read(request)->type;
+}
+
+/* Its own, if it was cancelled or a relay's other stream says so; else why reading has ended, or is
+ * about to: an abort gets a call out that has not seen it coming. */
+static ferry_cause cause_of(const ferry__intake *intake, const ferry_result *result, int error)
+{
+    if (error != -ECANCELED)
+        return FERRY_CAUSE_NONE; /* a cancel that came too late */
+    if (result->cause != FERRY_CAUSE_NONE)
+        return result->cause;
+    return intake->cause != FERRY_CAUSE_NONE ? intake->cause
+                                             : atomic_load(&intake->stream->abort_cause);
+}
+
+static void finish(ferry__intake *intake, ferry__request *request, int error, ferry_phase phase)
+{
+    ferry_result *result = &request->promise.result;
+    begin(intake, request);
+    intake->is_waiting &= request != intake->reads.first;
+    ferry__queue_remove(&intake->reads, request);
+    result->at_end = error == 0 && intake->has_ended && intake->error == 0 &&
+                     ferry__bytes_count(&intake->kept) == 0;
+    result->cause = cause_of(intake, result, error);
+    type_of(request)->conclude(request, error);
+    intake->offset += result->sent;
+    result->error = error;
+    result->phase = phase;
+    request->stage = FERRY__FINISHED;
+    ferry__stream_add_settling(intake->stream, request);
+    intake->stream->released_visits += FERRY__ONE_READ;
+}
+
+/* What it has got and does not consume goes back. */
+static void fail(ferry__intake *intake, ferry__request *request, int error, ferry_phase phase)
+{
+    type_of(request)->undo(intake, request);
+    finish(intake, request, error, phase);
+}
+
+/* Gives the first read what there is. OVER: it was finished by that, and the next may have its own. */
+static ferry__read_state feed_first(ferry__intake *intake)
+{
+    ferry__request *request = intake->reads.first;
+    const ferry__read_type *type = type_of(request);
+    begin(intake, request);
+    ferry__read_step step = type->feed(intake, request);
+    if (step.state == FERRY__READ_HUNGRY &&
+        intake->has_ended) /* that completes it, too, if it is one */
+        step = ferry__read_over(intake->error, FERRY_PHASE_SOURCE);
+    intake->is_waiting = step.state == FERRY__READ_WAITING;
+    if (step.state != FERRY__READ_OVER)
+        return step.state;
+    if (step.error == 0)
+        finish(intake, request, 0, FERRY_PHASE_DONE);
+    else
+        fail(intake, request, step.error, step.phase);
+    return type->is_dear ? FERRY__READ_BUSY : FERRY__READ_OVER;
+}
+
+static ferry_phase phase_of(const ferry__request *request)
+{
+    return request->has_begun ? FERRY_PHASE_SOURCE : FERRY_PHASE_QUEUE;
+}
+
+/* Whether others have it in hand, who are to be told that it is called off. */
+static bool is_passed_on(const ferry__intake *intake, ferry__request *request, int error)
+{
+    if (!intake->is_away || request != intake->reads.first)
+        return false;
+    type_of(request)->pass_on(request, error);
+    return true;
+}
+
+/* What it has not consumed is there for the next. */
+static void call_off(ferry_stream *stream, ferry__request *request, int error)
+{
+    ferry__intake *intake = ferry__intake_of(stream);
+    if (!is_passed_on(intake, request, error))
+        fail(intake, request, error, phase_of(request));
+    ferry__stream_schedule_reading(stream);
+}
+
+const ferry__request_types ferry__intake_requests = FERRY__REQUEST_TYPES(call_off);
+
+void ferry__intake_go_on(ferry__intake *intake, ferry__request *request, int error,
+                         ferry_phase phase)
+{
+    intake->is_away = false;
+    finish(intake, request, error, error != 0 ? phase : FERRY_PHASE_DONE);
+    ferry__stream_schedule_reading(intake->stream);
+}
+
+void ferry__intake_deliver_read(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry__request *request = ferry__request_of_mail(mail);
+    ferry_stream *stream = request->stream;
+    ferry__intake *intake = ferry__intake_of(stream);
+    request->promise.result.sequence = intake->next_sequence++;
+    request->stage = FERRY__QUEUED;
+    ferry__queue_append(&intake->reads, request);
+    ferry__stream_heed_deadline(stream, request);
+    intake->delivered++;
+    ferry__stream_schedule_reading(stream);
+}
+
+/* ---- the subscriber -------------------------------------------------------------------------- */
+
+static bool is_command_under_way(const ferry__intake *intake)
+{
+    return atomic_load(&intake->commands) != intake->delivered;
+}
+
+/* Whether it is replaced already, and the next one to be told of an end. */
+static bool is_reader_under_way(const ferry__intake *intake)
+{
+    return atomic_load(&intake->readers) != intake->readers_delivered;
+}
+
+/* What a call, or a loan, is made with. */
+static void instruct(const ferry__intake *intake, ferry__subscriber *subscriber)
+{
+    subscriber->shots = intake->shots;
+    subscriber->used_shots = 0;
+    subscriber->wishes = intake->wishes;
+    subscriber->resumptions = intake->resumptions;
+    subscriber->commands = intake->delivered;
+    subscriber->at_end = intake->has_ended;
+}
+
+/* What came of it. A demand that has arrived meanwhile says how many calls are wanted from there on. */
+static void count_shots(ferry__intake *intake, const ferry__subscriber *subscriber)
+{
+    if (intake->shots > 0 && subscriber->wishes == intake->wishes)
+        intake->shots -= subscriber->used_shots;
+}
+
+/* What it declined before it was resumed it is to be offered again. */
+static void note_declined(ferry__intake *intake, const ferry__subscriber *subscriber, size_t left)
+{
+    bool was_declined = subscriber->was_declined && subscriber->resumptions == intake->resumptions;
+    intake->declined = was_declined ? left : 0;
+    intake->declined_last = was_declined && subscriber->was_last;
+}
+
+/* Offers memory that is not kept yet. @return how many bytes of it were taken. */
+static size_t offer(ferry__intake *intake, const unsigned char *data, size_t length)
+{
+    ferry__subscriber *subscriber = intake->subscriber;
+    instruct(intake, subscriber);
+    ferry__stream_do(intake->stream, "calling on_read");
+    size_t taken = ferry__subscriber_offer(subscriber, data, length);
+    ferry__stream_do(intake->stream, NULL);
+    count_shots(intake, subscriber);
+    intake->offset += taken;
+    note_declined(intake, subscriber, length - taken);
+    return taken;
+}
+
+static void offer_kept(ferry__intake *intake)
+{
+    size_t taken =
+        offer(intake, ferry__bytes_first(&intake->kept), ferry__bytes_count(&intake->kept));
+    ferry__bytes_take(&intake->kept, taken);
+}
+
+static void deliver_return(ferry__mail *mail, bool receiver_gone);
+
+static void lend(ferry__intake *intake)
+{
+    ferry__subscriber *subscriber = intake->subscriber;
+    instruct(intake, subscriber);
+    subscriber->bytes = intake->kept;
+    intake->lent = ferry__bytes_count(&intake->kept);
+    intake->kept = (ferry__bytes){0};
+    intake->declined = 0;
+    intake->borrower = subscriber;
+    subscriber->return_mail.deliver = deliver_return;
+    atomic_store_explicit(&intake->seen.shown.since, intake->stream->turn_began_at,
+                          memory_order_relaxed); /* of each loan anew */
+    ferry__subscriber_lend(subscriber);
+}
+
+/* A loan has come back, with what was not taken of it. */
+static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
+{
+    ferry__intake *intake = ferry__intake_of(stream);
+    stream->released_visits += FERRY__ONE_MESSAGE;
+    stream->turn_began_at = ferry__clock_now(); /* this is no turn: for the receipts of an end */
+    /* But shown as one: an end is told to the program. */
+    ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
+    size_t left = ferry__bytes_count(&borrower->bytes);
+    intake->offset += intake->lent - left;
+    intake->borrower = NULL;
+    intake->lent = 0;
+    count_shots(intake, borrower);
+    if (!intake->is_over &&
+        ferry__bytes_prepend(&intake->kept, ferry__bytes_first(&borrower->bytes), left) != 0)
+        ferry__intake_end(stream, -ENOMEM);
+    ferry__bytes_take(&borrower->bytes, left);
+    if (borrower == intake->subscriber) {
+        note_declined(intake, borrower, left);
+        if (borrower->is_gone)
+            ferry__intake_abandon(stream, FERRY_CAUSE_GONE);
+    }
+    ferry__activity_end(&stream->owner->activity);
+    ferry__stream_schedule_reading(stream);
+}
+
+static void deliver_return(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* it was admitted, so the owner is there */
+    ferry__subscriber *borrower =
+        (ferry__subscriber *)(void *)((char *)mail - offsetof(ferry__subscriber, return_mail));
+    take_back(borrower->stream, borrower);
+    ferry__subscriber_unref(borrower);
+}
+
+static void end_subscription(ferry__intake *intake, int error)
+{
+    ferry__subscriber *subscriber = intake->subscriber;
+    intake->subscriber = NULL;
+    ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
+    ferry__subscriber_end(subscriber, error);
+}
+
+/* Whether there is something that the subscriber has not seen, and it may be called. */
+static bool has_news(const ferry__intake *intake)
+{
+    size_t count = ferry__bytes_count(&intake->kept);
+    bool is_new = count > intake->declined || (intake->has_ended && !intake->declined_last);
+    return count > 0 && intake->shots != 0 && is_new;
+}
+
+/* Whether the subscriber has taken nothing of as much as it may be offered. */
+static bool is_stuck(const ferry__intake *intake)
+{
+    return has_declined_all(intake) && intake->declined >= high_mark(intake) &&
+           !intake->declined_last;
+}
+
+/* Gives the subscriber what is kept, and then the end. */
+static void serve_subscriber(ferry__intake *intake)
+{
+    if (has_news(intake) && !is_stuck(intake)) {
+        if (intake->subscriber->home != NULL) {
+            lend(intake);
+            return;
+        }
+        offer_kept(intake);
+        if (is_command_under_way(intake))
+            return;
+    }
+    /* What it has declined although nothing comes behind it is dropped; what it could not be called
+     * for, being paused, is not. */
+    bool is_done = ferry__bytes_count(&intake->kept) == 0 || intake->declined_last;
+    if (is_stuck(intake))
+        ferry__intake_end(intake->stream, -EMSGSIZE);
+    else if (intake->has_ended && is_done)
+        end_subscription(intake, intake->error);
+}
+
+/* Whether there is more to do without asking the kernel. */
+static bool serve_all(ferry__intake *intake)
+{
+    ferry__read_state state = FERRY__READ_OVER;
+    while (intake->reads.first != NULL && state == FERRY__READ_OVER)
+        state = feed_first(intake);
+    if (intake->reads.first == NULL && intake->subscriber != NULL && !is_command_under_way(intake))
+        serve_subscriber(intake);
+    return state == FERRY__READ_BUSY;
+}
+
+/* Gives what is kept to whoever wants it; but what is on loan comes first. Likewise. */
+static bool serve(ferry__intake *intake)
+{
+    bool again = (intake->borrower == NULL || intake->is_over) && serve_all(intake);
+    update_fullness(intake);
+    return again;
+}
+
+/* Replaces it; NULL: by none. Takes the reference. */
+static void subscribe(ferry__intake *intake, ferry__subscriber *subscriber, unsigned number)
+{
+    ferry__subscriber *before = intake->subscriber;
+    intake->subscriber = subscriber;
+    intake->readers_delivered = number;
+    intake->declined = 0;
+    intake->declined_last = false;
+    intake->wishes++;
+    intake->is_paused = false;
+    if (subscriber != NULL) {
+        subscriber->number = number;
+        subscriber->all_readers = &intake->readers;
+        subscriber->all_commands = &intake->commands;
+        intake->shots = subscriber->reader.shots > 0 ? subscriber->reader.shots : -1;
+    }
+    if (before == NULL)
+        return;
+    ferry_stream *stream = intake->stream; /* shown as a turn of its: an arg may be released */
+    ferry__activity_begin(&stream->owner->activity, &stream->task, ferry__clock_now());
+    ferry__subscriber_replace(before);
+    ferry__activity_end(&stream->owner->activity);
+}
+
+static void demand(ferry__intake *intake, int64_t shots)
+{
+    intake->shots = shots;
+    intake->wishes++;
+    if (shots != 0 && intake->is_paused) {
+        intake->declined = 0;
+        intake->resumptions++;
+    }
+    intake->is_paused = shots == 0;
+}
+
+static ferry__asked take_asked(ferry__intake *intake)
+{
+    (void)pthread_mutex_lock(&intake->mutex);
+    ferry__asked asked = intake->asked;
+    intake->asked = (ferry__asked){0};
+    (void)pthread_mutex_unlock(&intake->mutex);
+    return asked;
+}
+
+static void deliver_asked(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* it was admitted, so the owner is there */
+    ferry__intake *intake =
+        (ferry__intake *)(void *)((char *)mail - offsetof(ferry__intake, asked_mail));
+    const ferry__asked asked = take_asked(intake);
+    if (asked.has_reader)
+        subscribe(intake, asked.subscriber, asked.reader_number);
+    if (asked.was_paused)
+        demand(intake, 0);
+    if (asked.has_demand)
+        demand(intake, asked.shots);
+    if (asked.has_deadline)
+        ferry__intake_set_deadline(intake, asked.deadline);
+    intake->delivered += asked.commands;
+    intake->stream->released_visits += FERRY__ONE_MESSAGE;
+    ferry__stream_schedule_reading(intake->stream);
+}
+
+/* Whatever waits learns this error; what is kept is dropped. */
+static void refuse_all(ferry__intake *intake, int error)
+{
+    for (ferry__request *next, *request = intake->reads.first; request != NULL; request = next) {
+        next = request->next;
+        if (!is_passed_on(intake, request, error))
+            finish(intake, request, error, error != 0 ? phase_of(request) : FERRY_PHASE_DONE);
+    }
+    if (intake->subscriber != NULL && !is_reader_under_way(intake))
+        end_subscription(intake, error);
+    ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
+    intake->declined = 0;
+}
+
+/* ---- taking in ------------------------------------------------------------------------------- */
+
+/* Whether more bytes are wanted of the kernel. */
+static bool is_wanted(const ferry__intake *intake)
+{
+    if (intake->has_ended || intake->is_away || intake->stream->state != FERRY__OPEN)
+        return false;
+    if (intake->reads.first != NULL)
+        return !intake->is_waiting && (intake->borrower == NULL || !intake->is_full);
+    /* Whether a loan leaves calls to be made is known once it has come back. */
+    bool may_be_called = intake->shots < 0 || (intake->shots > 0 && intake->borrower == NULL);
+    return intake->subscriber != NULL && may_be_called && !intake->is_full;
+}
+
+ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size, bool *ret_short)
+{
+    const ferry__sink *sink = &intake->stream->sink;
+    ssize_t count;
+    do
+        count = sink->calls->recv(sink->calls, sink->fd, data, size, MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR);
+    *ret_short = count > 0 && (size_t)count < size;
+    return count >= 0 ? count : -errno;
+}
+
+ssize_t ferry__intake_keep(ferry__intake *intake, size_t size, bool *ret_short)
+{
+    if (ferry__bytes_reserve(&intake->kept, size) != 0)
+        return -ENOMEM;
+    ssize_t count =
+        ferry__intake_receive(intake, intake->kept.data + intake->kept.end, size, ret_short);
+    if (count > 0)
+        intake->kept.end += (size_t)count;
+    else
+        ferry__bytes_take(&intake->kept, 0); /* room that was made in vain */
+    return count;
+}
+
+/* Offers what comes before it is kept: then only what is left of it has to be. */
+static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
+{
+    unsigned char *scratch = ferry__owner_scratch(intake->stream->owner);
+    if (scratch == NULL)
+        return -ENOMEM;
+    size_t high = high_mark(intake);
+    size_t size = high < FERRY__SCRATCH_BYTES ? high : FERRY__SCRATCH_BYTES;
+    ssize_t count = ferry__intake_receive(intake, scratch, size, ret_short);
+    if (count <= 0)
+        return count;
+    size_t taken = offer(intake, scratch, (size_t)count), left = (size_t)count - taken;
+    if (ferry__bytes_append(&intake->kept, scratch + taken, left) != 0)
+        ferry__intake_end(intake->stream, -ENOMEM);
+    return count;
+}
+
+/* Behind what is kept: for the subscriber no more than it is to be offered. */
+static ssize_t ask_to_keep(ferry__intake *intake, bool *ret_short)
+{
+    size_t size = FERRY__PORTION, waiting = count_waiting(intake), high = high_mark(intake);
+    if (intake->reads.first == NULL && high - waiting < size)
+        size = high - waiting; /* not 0: nothing is wanted of the kernel then */
+    return ferry__intake_keep(intake, size, ret_short);
+}
+
+static ssize_t ask_for_whoever_is_first(ferry__intake *intake, bool *ret_short)
+{
+    if (intake->borrower != NULL) /* behind the loan */
+        return ask_to_keep(intake, ret_short);
+    if (intake->reads.first != NULL)
+        return type_of(intake->reads.first)->ask(intake, intake->reads.first, ret_short);
+    if (intake->subscriber->home != NULL || ferry__bytes_count(&intake->kept) > 0)
+        return ask_to_keep(intake, ret_short);
+    return ask_for_subscriber(intake, ret_short);
+}
+
+/* What waits for more has waited since now. */
+static void show_received(ferry__intake *intake, size_t count)
+{
+    uint64_t before = atomic_load_explicit(&intake->seen.received, memory_order_relaxed);
+    atomic_store_explicit(&intake->seen.received, before + count, memory_order_relaxed);
+    atomic_store_explicit(&intake->seen.shown.since, intake->stream->turn_began_at,
+                          memory_order_relaxed);
+}
+
+/* Asks the kernel once. Whether it has nothing more for now. */
+static bool ask_kernel(ferry__intake *intake)
+{
+    bool is_short = false;
+    ssize_t count = ask_for_whoever_is_first(intake, &is_short);
+    if (count > 0) {
+        show_received(intake, (size_t)count);
+        return is_short && intake->stream->sink.is_tcp && !intake->is_cut_short;
+    }
+    if (count == 0 && intake->stream->was_told_of_reset)
+        count = -ECONNRESET; /* the write that was told took it away */
+    if (count != -EAGAIN)
+        ferry__intake_note_end(intake, (int)count);
+    return count == -EAGAIN;
+}
+
+bool ferry__intake_take_in(ferry_stream *stream)
+{
+    ferry__intake *intake = ferry__intake_of(stream);
+    if (intake == NULL)
+        return false;
+    if (stream->owner->start_error != 0) {
+        refuse_all(intake, stream->owner->start_error);
+        return false; /* without a thread nobody polls for what may be wanted after all */
+    }
+    if (stream->state != FERRY__OPEN) /* it came after the close */
+        ferry__intake_end(stream, -ESHUTDOWN);
+    if (serve(intake))
+        return true;
+    if (!is_wanted(intake) || (stream->watch.awaited & EPOLLIN) != 0)
+        return false;
+    bool is_drained = ask_kernel(intake);
+    if (serve(intake))
+        return true;
+    if (!is_wanted(intake))
+        return false;
+    if (!is_drained)
+        return true;
+    int error = ferry__owner_await(stream->owner, &stream->watch, READABLE);
+    if (error != 0)
+        ferry__intake_end(stream, error);
+    return false;
+}
+
+void ferry__intake_ready(ferry_stream *stream, uint32_t events)
+{
+    ferry__intake *intake = ferry__intake_of(stream);
+    if (intake == NULL)
+        return;
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0)
+        intake->is_cut_short = true;
+    if ((events & (READABLE | EPOLLHUP | EPOLLERR)) != 0)
+        ferry__stream_schedule_reading(stream);
+}
+
+static ferry__wait waits_for(const ferry__intake *intake)
+{
+    if (intake->borrower != NULL)
+        return FERRY__WAITS_FOR_READER;
+    if (intake->is_away)
+        return FERRY__WAITS_FOR_RELAY;
+    bool is_asked = !intake->has_ended && (intake->stream->watch.awaited & EPOLLIN) != 0;
+    return is_asked ? FERRY__WAITS_FOR_PEER : FERRY__WAITS_FOR_NOTHING;
+}
+
+void ferry__intake_show(ferry_stream *stream)
+{
+    ferry__intake *intake = ferry__intake_of(stream);
+    if (intake != NULL)
+        ferry__show_wait(&intake->seen.shown, waits_for(intake), stream->turn_began_at);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+void ferry__intake_end(ferry_stream *stream, int error)
+{
+    ferry__intake *intake = ferry__intake_of(stream);
+    if (intake == NULL)
+        return;
+    size_t count = ferry__bytes_count(&intake->kept);
+    /* Whose last bytes nobody has got yet, that had not come to its end. */
+    if (!intake->has_ended || (!intake->is_over && (count > 0 || intake->borrower != NULL)))
+        intake->error = error;
+    intake->has_ended = true;
+    intake->is_over = true;
+    ferry__timers_cancel(&stream->owner->timers, &intake->timer);
+    refuse_all(intake, intake->error);
+}
+
+void ferry__intake_abandon(ferry_stream *stream, ferry_cause cause)
+{
+    ferry__intake *intake = ferry__intake_of(stream);
+    if (intake == NULL)
+        return;
+    if (intake->cause == FERRY_CAUSE_NONE)
+        intake->cause = cause;
+    ferry__intake_end(stream, -ECANCELED);
+}
+
+static void look_at_deadline(ferry__timer *timer)
+{
+    ferry__intake *intake =
+        (ferry__intake *)(void *)((char *)timer - offsetof(ferry__intake, timer));
+    ferry_stream *stream = intake->stream;
+    if (intake->deadline == FERRY__NEVER || intake->has_ended)
+        return;
+    if (intake->deadline > ferry__clock_now()) { /* it was put off meanwhile */
+        ferry__timers_set(&stream->owner->timers, timer, intake->deadline);
+        return;
+    }
+    stream->turn_began_at =
+        ferry__clock_now(); /* this is no turn, but shown as one: an end is told */
+    ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
+    ferry__intake_end(stream, -ETIMEDOUT);
+    ferry__activity_end(&stream->owner->activity);
+    ferry__stream_schedule_reading(stream);
+}
+
+void ferry__intake_set_deadline(ferry__intake *intake, int64_t deadline)
+{
+    if (intake->has_ended)
+        return;
+    intake->deadline = deadline;
+    ferry__timer *timer = &intake->timer;
+    if (deadline != FERRY__NEVER && (!ferry__timer_is_set(timer) || timer->deadline > deadline))
+        ferry__timers_set(&intake->stream->owner->timers, timer, deadline);
+}

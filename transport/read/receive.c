@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reads into a file: spliced from the socket into a pipe of ours, and from there into the target.
+ * What is kept already is written from memory, first. So is what splice(2) cannot move: then the
+ * kernel is asked for bytes to be kept, and what is kept goes the same way.
+ *
+ * The pipe is empty whenever the kernel is asked, and filled only while nothing is kept; so what is in
+ * it comes before whatever is kept later, and goes back there if it cannot be stored.
+ */
+#include "core/cancel.h"
+#include "core/clock.h"
+#include "transport/read/intake.h"
+#include "transport/service/service.h"
+#include "transport/stream/stream.h"
+#include "transport/edge/target.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    PIPE_BYTES = 1 << 20,       /* the most that may be asked for without privileges */
+    SMALL_PIPE_BYTES = 1 << 16, /* what a pipe has anyway */
+};
+
+/* The particulars of one. */
+typedef struct storing {
+    ferry__read read; /* first */
+    ferry__target target;
+    int64_t length;      /* bytes, or FERRY_TO_END */
+    bool is_open;        /* the target is */
+    bool by_copy;        /* splice(2) cannot do it */
+    bool is_refused;     /* and nothing else was allowed */
+    bool has_copied;     /* because of that it has asked for bytes to be kept */
+    int pipe[2];         /* read and write end; -1 until needed */
+    size_t piped;        /* bytes in it */
+    ferry__timer again;  /* the target takes nothing now: when to ask it anew */
+    int64_t patience_ns; /* how long the last such wait was */
+    ferry__request *request;
+    char path[]; /* in the request's allocation */
+} storing;
+
+static const ferry__read_type into_file; /* below; wanted: a ferry_file */
+
+static storing *storing_of(ferry__request *request)
+{
+    return (storing *)(void *)ferry__request_read(request);
+}
+
+/* ---- at submit ------------------------------------------------------------------------------- */
+
+/* Time to ask the target once more. */
+static void look_again(ferry__timer *timer)
+{
+    storing *self = (storing *)(void *)((char *)timer - offsetof(storing, again));
+    ferry__stream_schedule_reading(self->request->stream);
+}
+
+static int take(storing *self, const ferry_file *file, size_t path_size, ferry__calls *calls)
+{
+    const char *path = file->path != NULL ? memcpy(self->path, file->path, path_size) : NULL;
+    self->length = file->length;
+    self->is_open = self->by_copy = self->is_refused = self->has_copied = false;
+    self->pipe[0] = self->pipe[1] = -1;
+    self->piped = 0;
+    self->patience_ns = 0;
+    self->again = (ferry__timer){.fire = look_again};
+    return ferry__target_take(&self->target, file, path, calls);
+}
+
+static int check(const void *wanted, const ferry_request_options *options)
+{
+    const ferry_file *file = wanted;
+    if (options != NULL && options->completion != FERRY_ACCEPTED)
+        return -EINVAL;
+    if (file->path != NULL && strnlen(file->path, PATH_MAX) == PATH_MAX)
+        return -ENAMETOOLONG;
+    return ferry__target_check(file);
+}
+
+static int create(ferry_stream *stream, const void *wanted, const ferry_request_options *options,
+                  ferry__inbox *home, ferry__request **ret_request)
+{
+    const ferry_file *file = wanted;
+    size_t path_size = file->path != NULL ? strlen(file->path) + 1 : 0;
+    ferry__request *request;
+    int error = ferry__read_create(stream, &into_file, sizeof(storing) + path_size, options, home,
+                                   &request);
+    if (error != 0)
+        return error;
+    storing_of(request)->request = request;
+    error = take(storing_of(request), file, path_size, stream->sink.calls);
+    if (error != 0) {
+        (void)ferry_promise_unref(&request->promise);
+        return error;
+    }
+    *ret_request = request;
+    return 0;
+}
+
+int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
+                         const ferry_request_options *options, ferry_promise **ret_promise)
+{
+    FERRY__REPORT_CALLER();
+    if (file == NULL)
+        return -EINVAL;
+    return ferry__stream_submit_read(stream, &into_file, file, options, ret_promise);
+}
+
+/* ---- storing --------------------------------------------------------------------------------- */
+
+/* How much may be moved at once, of what it still wants. */
+static size_t portion(const ferry__request *request, const storing *self)
+{
+    size_t chunk = request->stream->service->options.chunk_bytes;
+    if (self->length == FERRY_TO_END)
+        return chunk;
+    uint64_t left = (uint64_t)self->length - request->promise.result.sent;
+    return left < chunk ? (size_t)left : chunk;
+}
+
+static void account(ferry__request *request, size_t count, ferry_method method)
+{
+    ferry_stream *stream = request->stream;
+    ferry_result *result = &request->promise.result;
+    result->sent += count;
+    if (result->method < method)
+        result->method = method;
+    ferry__request_note_progress(request, stream->turn_began_at, &stream->owner->ringer);
+}
+
+/* Moves what is in the pipe to what is kept, where nothing is. */
+static void empty_pipe(ferry__intake *intake, storing *self)
+{
+    assert(self->piped == 0 || ferry__bytes_count(&intake->kept) == 0);
+    int error = ferry__pipe_empty_into(&intake->kept, self->pipe[0], self->piped,
+                                       intake->stream->sink.calls);
+    self->piped = 0;
+    ferry__intake_take(intake, 0); /* it is all news, or there was no need for room */
+    if (error != 0)
+        ferry__intake_note_end(intake, error); /* there is a gap now */
+}
+
+/* Goes on by copying, at the same byte. */
+static void copy_instead(ferry__intake *intake, storing *self)
+{
+    self->is_refused = (self->target.flags & FERRY_FILE_ZERO_COPY) != 0;
+    self->by_copy = true;
+    self->has_copied |= self->piped > 0;
+    empty_pipe(intake, self);
+}
+
+static bool is_refusal(int error)
+{
+    return error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP || error == -ESPIPE;
+}
+
+/* @return how many bytes of the pipe were stored; 0: it is empty now; or a negative errno. */
+static ssize_t store_piped(ferry__intake *intake, ferry__request *request)
+{
+    storing *self = storing_of(request);
+    if (self->piped == 0)
+        return 0;
+    ssize_t count =
+        ferry__target_splice(&self->target, self->pipe[0], self->piped, intake->stream->sink.calls);
+    if (count > 0) {
+        self->piped -= (size_t)count;
+        account(request, (size_t)count, FERRY_METHOD_SPLICE);
+    } else if (is_refusal((int)count)) {
+        copy_instead(intake, self);
+        return 0;
+    }
+    return count;
+}
+
+/* Likewise, of what is kept. */
+static ssize_t store_kept(ferry__intake *intake, ferry__request *request)
+{
+    storing *self = storing_of(request);
+    size_t size = ferry__bytes_count(&intake->kept), most = portion(request, self);
+    if (size == 0)
+        return 0;
+    ssize_t count = ferry__target_write(&self->target, ferry__bytes_first(&intake->kept),
+                                        size < most ? size : most, intake->stream->sink.calls);
+    if (count > 0) {
+        ferry__intake_take(intake, (size_t)count);
+        account(request, (size_t)count, self->has_copied ? FERRY_METHOD_COPY : FERRY_METHOD_MEMORY);
+    }
+    return count;
+}
+
+/* ---- as the intake calls it ------------------------------------------------------------------ */
+
+static bool is_complete(const ferry__request *request, const storing *self)
+{
+    return self->length != FERRY_TO_END && request->promise.result.sent == (uint64_t)self->length;
+}
+
+static int open_target(ferry__request *request, storing *self)
+{
+    if (self->is_open)
+        return 0;
+    ferry__stream_do(request->stream, "opening files");
+    int error = ferry__target_open(&self->target, request->stream->sink.calls);
+    self->is_open = error == 0;
+    return error;
+}
+
+/* It is full for now, or somebody has a lease on it: open(2) and write(2) would wait. */
+static ferry__read_step wait_for_target(storing *self)
+{
+    enum { SOON = FERRY__NS_PER_MS, LATEST = 50 * FERRY__NS_PER_MS };
+    ferry__timers_set(&self->request->stream->owner->timers, &self->again,
+                      ferry__clock_back_off(&self->patience_ns, SOON, LATEST));
+    return ferry__read_is(FERRY__READ_WAITING);
+}
+
+static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
+{
+    storing *self = storing_of(request);
+    if (ferry__timer_is_set(&self->again))
+        return ferry__read_is(FERRY__READ_WAITING);
+    int error = open_target(request, self);
+    if (error == -EAGAIN)
+        return wait_for_target(self);
+    if (error != 0)
+        return ferry__read_over(error, FERRY_PHASE_OPEN);
+    if (is_complete(request, self))
+        return ferry__read_over(0, FERRY_PHASE_DONE);
+    ferry__stream_do(intake->stream, "storing what came");
+    ssize_t count = store_piped(intake, request);
+    if (self->is_refused)
+        return ferry__read_over(-EOPNOTSUPP, FERRY_PHASE_SINK);
+    if (count == 0)
+        count = store_kept(intake, request);
+    if (count == -EAGAIN)
+        return wait_for_target(self);
+    if (count < 0)
+        return ferry__read_over((int)count, FERRY_PHASE_SINK);
+    self->patience_ns = 0;
+    if (is_complete(request, self))
+        return ferry__read_over(0, FERRY_PHASE_DONE);
+    bool has_more = self->piped > 0 || ferry__bytes_count(&intake->kept) > 0;
+    return ferry__read_is(has_more ? FERRY__READ_BUSY : FERRY__READ_HUNGRY);
+}
+
+static int make_pipe(storing *self, size_t wanted, ferry__calls *calls)
+{
+    if (self->pipe[0] >= 0)
+        return 0;
+    if (TEMP_FAILURE_RETRY(calls->pipe(calls, self->pipe)) < 0)
+        return -errno;
+    if (wanted > SMALL_PIPE_BYTES) /* fewer calls; where it is not granted, more of them */
+        (void)fcntl(self->pipe[1], F_SETPIPE_SZ, PIPE_BYTES);
+    return 0;
+}
+
+/* @return how many bytes are in the pipe now; 0: that is for recv(2) to say; a negative errno. */
+static ssize_t fill_pipe(ferry__intake *intake, ferry__request *request, size_t size)
+{
+    storing *self = storing_of(request);
+    ferry__sink *sink = &intake->stream->sink;
+    if (make_pipe(self, size, sink->calls) != 0) {
+        copy_instead(intake, self);
+        return 0;
+    }
+    ssize_t count = ferry__sink_splice_input(sink, self->pipe[1], size);
+    if (count > 0)
+        self->piped = (size_t)count;
+    else if (is_refusal((int)count))
+        copy_instead(intake, self);
+    bool is_said = count > 0 || (count < 0 && count != -EAGAIN && !self->by_copy);
+    return is_said ? count : 0;
+}
+
+/*
+ * Likewise where nothing may be copied: recv(2) only looks. What has come since is asked for again, and
+ * what splice(2) still does not give, it cannot.
+ */
+static ssize_t look_instead(ferry__intake *intake, ferry__request *request, size_t size)
+{
+    const ferry__sink *sink = &intake->stream->sink;
+    char first;
+    ssize_t there;
+    do
+        there = sink->calls->recv(sink->calls, sink->fd, &first, 1, MSG_DONTWAIT | MSG_PEEK);
+    while (there < 0 && errno == EINTR);
+    if (there <= 0)
+        return there == 0 ? 0 : -errno;
+    ssize_t count = fill_pipe(intake, request, size);
+    if (count != 0)
+        return count;
+    storing_of(request)->is_refused = true;
+    return -EAGAIN;
+}
+
+/*
+ * Where splice(2) has nothing to give, recv(2) has the last word: at urgent data the one says that
+ * there is nothing, or that it is the end, for ever, while the other passes over it.
+ */
+static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_short)
+{
+    storing *self = storing_of(request);
+    size_t size = portion(request, self);
+    ssize_t count = self->by_copy ? 0 : fill_pipe(intake, request, size);
+    if (count != 0)
+        return count;
+    if (self->is_refused)
+        return -EAGAIN;
+    if ((self->target.flags & FERRY_FILE_ZERO_COPY) != 0)
+        return look_instead(intake, request, size);
+    enum { MOST = 4 * FERRY__PORTION }; /* more gains nothing, and is memory */
+    count = ferry__intake_keep(intake, size < MOST ? size : MOST, ret_short);
+    self->has_copied |= self->by_copy && count > 0;
+    return count;
+}
+
+static void undo(ferry__intake *intake, ferry__request *request)
+{
+    empty_pipe(intake, storing_of(request));
+}
+
+static void conclude(ferry__request *request, int error)
+{
+    (void)error;
+    storing *self = storing_of(request);
+    ferry_result *result = &request->promise.result;
+    if (self->length != FERRY_TO_END)
+        result->remaining = (uint64_t)self->length - result->sent;
+    ferry__timers_cancel(&request->stream->owner->timers, &self->again);
+    ferry__stream_do(request->stream, "closing files");
+    ferry__target_close(&self->target);
+    for (unsigned end = 0; end < 2; end++) {
+        if (self->pipe[end] >= 0)
+            (void)ferry__close(self->pipe[end]);
+    }
+}
+
+static const ferry__read_type into_file = {
+    .check = check,
+    .create = create,
+    .feed = feed,
+    .ask = ask,
+    .undo = undo,
+    .conclude = conclude,
+    .is_dear = true,
+};

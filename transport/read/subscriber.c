@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/read/subscriber.h"
+
+#include "core/handover.h"
+#include "core/hooks.h"
+#include "core/thread.h"
+#include "transport/stream/stream.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+
+#define SUBSCRIBER_OF(mail, member)                                                                \
+    ((ferry__subscriber *)(void *)((char *)(mail)-offsetof(ferry__subscriber, member)))
+
+static void deliver_loan(ferry__mail *mail, bool receiver_gone);
+static void deliver_end(ferry__mail *mail, bool receiver_gone);
+
+int ferry__subscriber_create(ferry_stream *stream, const ferry_reader *reader, ferry__inbox *home,
+                             ferry__subscriber **ret_subscriber)
+{
+    ferry__subscriber *subscriber = ferry__allocate_zeroed(sizeof *subscriber);
+    if (subscriber == NULL)
+        return -ENOMEM;
+    atomic_init(&subscriber->refs, 1);
+    subscriber->stream = ferry__stream_ref(stream);
+    (void)ferry_stream_ref(stream);
+    subscriber->reader = *reader;
+    subscriber->home = home != NULL ? ferry__inbox_ref(home) : NULL;
+    subscriber->loan_mail.deliver = deliver_loan;
+    subscriber->end_mail.deliver = deliver_end;
+    *ret_subscriber = subscriber;
+    return 0;
+}
+
+static ferry__subscriber *ref(ferry__subscriber *subscriber)
+{
+    atomic_fetch_add_explicit(&subscriber->refs, 1, memory_order_relaxed);
+    return subscriber;
+}
+
+void ferry__subscriber_unref(ferry__subscriber *subscriber)
+{
+    if (ferry__refs_drop(&subscriber->refs) != 1)
+        return;
+    ferry__inbox_unref(subscriber->home);
+    ferry__release(subscriber->bytes.data);
+    ferry__stream_unref(subscriber->stream);
+    ferry__release(subscriber);
+}
+
+static void release_arg(const ferry__subscriber *subscriber)
+{
+    ferry__release_arg(subscriber->reader.release, subscriber->reader.arg);
+}
+
+void ferry__subscriber_give_up(ferry__subscriber *subscriber)
+{
+    release_arg(subscriber);
+    ferry__subscriber_discard(subscriber);
+}
+
+void ferry__subscriber_replace(ferry__subscriber *subscriber)
+{
+    ferry_stream *stream = subscriber->stream;
+    if (subscriber->home == NULL || subscriber->reader.release == NULL) {
+        ferry__subscriber_give_up(subscriber);
+        return;
+    }
+    subscriber->is_replaced = true; /* its arg may be in use there: behind its last loan */
+    ferry__inbox_post(subscriber->home, &subscriber->end_mail, &stream->owner->ringer);
+    (void)ferry_stream_unref(stream);
+}
+
+void ferry__subscriber_discard(ferry__subscriber *subscriber)
+{
+    (void)ferry_stream_unref(subscriber->stream);
+    ferry__subscriber_unref(subscriber);
+}
+
+/* ---- calling --------------------------------------------------------------------------------- */
+
+/* Whether nothing is under way that may change what it is to be called for. */
+static bool may_be_called(const ferry__subscriber *subscriber)
+{
+    ferry_stream *stream = subscriber->stream;
+    return subscriber->shots != 0 &&
+           atomic_load(subscriber->all_commands) == subscriber->commands &&
+           (atomic_load(&stream->admission.word) & FERRY__CLOSED) == 0;
+}
+
+size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned char *data,
+                               size_t length)
+{
+    const ferry_reader *reader = &subscriber->reader;
+    subscriber->taken = 0;
+    subscriber->was_declined = false;
+    while (subscriber->taken < length && !subscriber->was_declined && may_be_called(subscriber)) {
+        subscriber->used_shots++;
+        if (subscriber->shots > 0)
+            subscriber->shots--;
+        size_t left = length - subscriber->taken;
+        size_t size = left < reader->high_bytes ? left : reader->high_bytes;
+        subscriber->was_last = subscriber->at_end && size == left;
+        size_t count = reader->on_read(subscriber->stream, data + subscriber->taken, size,
+                                       subscriber->was_last, reader->arg);
+        subscriber->taken += count < size ? count : size;
+        subscriber->was_declined = count == 0;
+    }
+    return subscriber->taken;
+}
+
+/* ---- a loan ---------------------------------------------------------------------------------- */
+
+void ferry__subscriber_lend(ferry__subscriber *subscriber)
+{
+    (void)ref(subscriber);
+    ferry__inbox_post(subscriber->home, &subscriber->loan_mail, &subscriber->stream->owner->ringer);
+}
+
+/* To the owner, which takes the reference over; unless nobody is there any more. */
+static void give_back(void *arg)
+{
+    ferry__subscriber *subscriber = arg;
+    ferry_stream *stream = subscriber->stream;
+    ferry__bytes_take(&subscriber->bytes, subscriber->taken);
+    if (!ferry__admit_message(&stream->admission)) {
+        ferry__subscriber_unref(subscriber);
+        return;
+    }
+    /* The stream may be gone, and its owner, before the post has returned. */
+    ferry__owner *owner = ferry__owner_ref(stream->owner);
+    ferry__owner_post(owner, &subscriber->return_mail);
+    ferry__owner_unref(owner);
+}
+
+static void deliver_loan(ferry__mail *mail, bool receiver_gone)
+{
+    ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, loan_mail);
+    subscriber->taken = 0;
+    subscriber->is_gone = true; /* as long as the reader may end its thread */
+    pthread_cleanup_push(give_back, subscriber);
+    if (!receiver_gone) {
+        (void)ferry__subscriber_offer(subscriber, ferry__bytes_first(&subscriber->bytes),
+                                      ferry__bytes_count(&subscriber->bytes));
+        subscriber->is_gone = false;
+    }
+    pthread_cleanup_pop(1);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+/* Whether another reader was set since: then this one is not told, and does not close the stream. */
+static bool was_replaced(const ferry__subscriber *subscriber)
+{
+    return atomic_load(subscriber->all_readers) != subscriber->number;
+}
+
+static void let_go(void *arg)
+{
+    ferry__subscriber *subscriber = arg;
+    if (subscriber->was_told && !subscriber->reader.keep_open)
+        (void)ferry_stream_close(subscriber->stream, NULL);
+    release_arg(subscriber);
+    (void)ferry_stream_unref(subscriber->stream);
+    ferry__subscriber_unref(subscriber);
+}
+
+static void tell_end(ferry__subscriber *subscriber)
+{
+    const ferry_reader *reader = &subscriber->reader;
+    pthread_cleanup_push(let_go, subscriber);
+    subscriber->was_told = !was_replaced(subscriber);
+    if (subscriber->was_told && reader->on_end != NULL)
+        reader->on_end(subscriber->stream, subscriber->error, reader->arg);
+    pthread_cleanup_pop(1);
+}
+
+static void deliver_end(ferry__mail *mail, bool receiver_gone)
+{
+    ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, end_mail);
+    if (subscriber->is_replaced) {
+        release_arg(subscriber);
+        ferry__subscriber_unref(subscriber);
+        return;
+    }
+    if (!receiver_gone) {
+        tell_end(subscriber);
+        return;
+    }
+    subscriber->was_told = !was_replaced(subscriber); /* as far as that can be */
+    if (subscriber->was_told)
+        ferry__log(FERRY_LOG_WARNING, "a thread ended before the end of what it read");
+    let_go(subscriber);
+}
+
+void ferry__subscriber_end(ferry__subscriber *subscriber, int error)
+{
+    subscriber->error = error;
+    if (subscriber->home != NULL) {
+        ferry__inbox_post(subscriber->home, &subscriber->end_mail,
+                          &subscriber->stream->owner->ringer);
+        return;
+    }
+    (void)ferry__thread_do("calling on_end");
+    tell_end(subscriber);
+    (void)ferry__thread_do(NULL);
+}

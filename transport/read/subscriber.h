@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A subscriber: a reader that the program has set, and its side of the intake. One that lives on
+ * another thread gets bytes on loan, one loan at a time, and gives back what it did not take:
+ *
+ *   owner                                     home thread
+ *   lends: fills in, posts to the inbox  ──▶  offers them to the reader, unless a command is under
+ *                                             way by now, or the stream is closed
+ *   takes back what is left              ◀──  posts to the owner; where the stream has ended there is
+ *                                             nobody to give them to, and they are dropped
+ *   posts the end, after the last loan   ──▶  calls on_end, unless it was replaced by now; lets go of
+ *                                             the stream
+ *
+ * The owner waits for no loan when a stream is to end: the thread may never run its inbox. Both mails
+ * keep the subscriber, and so the stream's memory. An inbox is in order, so the end comes last.
+ *
+ * A subscriber holds one of the program's references to its stream, until its end was told or it was
+ * replaced.
+ */
+#ifndef FERRY_TRANSPORT_READ_SUBSCRIBER_H
+#define FERRY_TRANSPORT_READ_SUBSCRIBER_H
+
+#include "core/inbox.h"
+#include "transport/edge/bytes.h"
+
+#include <ferry/read.h>
+
+typedef struct ferry__subscriber {
+    atomic_uint refs; /* the intake's, or a command's before; and each mail's that is under way */
+
+    /* Set when it is made. */
+    ferry_stream *stream; /* a reference to its memory */
+    ferry_reader reader;  /* with the defaults filled in */
+    ferry__inbox *home;   /* where it is called, a reference; NULL: on the owner */
+
+    /* The loan: the side's that has it. */
+    ferry__mail loan_mail;
+    ferry__mail return_mail; /* its deliver is the intake's, who lends */
+    ferry__bytes bytes;
+    int64_t shots;                   /* calls that may be made; -1: no limit */
+    int64_t used_shots;              /* that were made, once it has come back */
+    unsigned wishes;                 /* the intake's, when it was made */
+    unsigned resumptions;            /* likewise */
+    unsigned commands;               /* likewise: as long as there are no more it is valid */
+    const atomic_uint *all_commands; /* the intake's count of them; set when it has come to it */
+    bool at_end;                     /* no bytes come behind these */
+    size_t taken;                    /* of them, by its calls so far */
+    bool was_declined;               /* the reader took nothing of what is left, */
+    bool was_last;                   /* although it was told that nothing comes behind it */
+    bool is_gone;                    /* its thread has ended: it cannot be called any more */
+
+    /* The end: the owner's until it is posted. */
+    ferry__mail end_mail;
+    int error;
+    unsigned number; /* among the intake's readers: as long as there are no more it is told */
+    const atomic_uint *all_readers; /* the intake's count of them; set with the number */
+    bool is_replaced;               /* its arg alone is to be released */
+    bool was_told;                  /* on_end was called, or is being called */
+} ferry__subscriber;
+
+/* Any thread. Makes one, with one reference, and takes all it holds. @return 0, -ENOMEM. */
+int ferry__subscriber_create(ferry_stream *stream, const ferry_reader *reader, ferry__inbox *home,
+                             ferry__subscriber **ret_subscriber);
+void ferry__subscriber_unref(ferry__subscriber *subscriber);
+
+/* The owner. Another has come instead: lets go of it, behind its last call. */
+void ferry__subscriber_replace(ferry__subscriber *subscriber);
+
+/* Gives back all it holds, without telling it: no call of it is under way. */
+void ferry__subscriber_give_up(ferry__subscriber *subscriber);
+
+/* Gives back what it holds but its arg, without telling it: it never got to the owner. */
+void ferry__subscriber_discard(ferry__subscriber *subscriber);
+
+/*
+ * The thread that it lives on. Offers bytes to the reader, high_bytes of them at most, again and again
+ * while it takes some and may be called. @return how many it took. @param shots counted down.
+ */
+size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned char *data,
+                               size_t length);
+
+/* The owner, where it lives on another thread. Posts the loan that is filled in. It comes back by
+ * return_mail, with a reference. */
+void ferry__subscriber_lend(ferry__subscriber *subscriber);
+
+/* The owner. Tells it the end, here or by mail, and gives back what it holds. */
+void ferry__subscriber_end(ferry__subscriber *subscriber, int error);
+
+#endif

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A stream's turns: one carries out as much as one system call moves, settles what that completed,
+ * and ends the stream once it is closed and nothing is left to settle.
+ */
+#include "transport/send/carry.h"
+
+#include "core/clock.h"
+#include "core/handover.h"
+#include "transport/read/intake.h"
+#include "transport/send/move.h"
+#include "transport/service/service.h"
+#include "transport/stream/settle.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+/* ---- a turn ---------------------------------------------------------------------------------- */
+
+/* Why the head is not to be carried out at all; 0: it is. */
+static int refusal(const ferry_stream *stream, const ferry__request *request)
+{
+    if (stream->state != FERRY__OPEN)
+        return -ESHUTDOWN;
+    if (request->kind == FERRY__CLOSE)
+        return 0;
+    if (ferry__stream_is_poisoned(stream))
+        return -ECANCELED;
+    if (request->kind == FERRY__SEND && stream->owner->start_error != 0)
+        return stream->owner->start_error;
+    /* Admitted before the shutdown, and posted after it: as if it had come later altogether. */
+    return stream->is_shut && request->part_count > 0 ? -ESHUTDOWN : 0;
+}
+
+/* Whether what finished last wants to have its say on the owner before anything else is done. */
+static bool is_callback_due(const ferry_stream *stream)
+{
+    return stream->finished.last != NULL && stream->finished.last->on_owner != NULL;
+}
+
+/* Whether the fd must stay until what it has accepted is confirmed. */
+static bool waits_to_close(const ferry_stream *stream)
+{
+    return stream->confirming.first != NULL && stream->queue.first != NULL &&
+           stream->queue.first->kind == FERRY__CLOSE;
+}
+
+/* A file of its cannot be opened yet: somebody has a lease on it, and was asked to give it back. open(2)
+ * would wait for that, and hold up others. */
+static void wait_for_lease(ferry_stream *stream, ferry__request *request)
+{
+    enum { LOOK = 20 * FERRY__NS_PER_MS }; /* a lease is given back in anything up to 45 s */
+    ferry__request_undo_open(request);
+    ferry__sink_push(&stream->sink);
+    stream->waits_for_source = true;
+    ferry__timers_set(&stream->owner->timers, &stream->follow_timer, ferry__clock_now() + LOOK);
+}
+
+static void shut_down(ferry_stream *stream, ferry__request *request)
+{
+    stream->is_shut = true;
+    int error = ferry__sink_shutdown(&stream->sink);
+    ferry__stream_finish(stream, request, error, error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE);
+}
+
+/* Carries out whatever moves no bytes. Gives the part whose bytes are next, or NULL. */
+static ferry__part *find_next_part(ferry_stream *stream)
+{
+    ferry__request *request;
+    while ((request = stream->queue.first) != NULL && !is_callback_due(stream) &&
+           !waits_to_close(stream)) {
+        int error = refusal(stream, request);
+        if (error != 0) {
+            if (error == -ECANCELED)
+                request->promise.result.cause = FERRY_CAUSE_BROKEN;
+            ferry__stream_refuse(stream, request, error);
+            continue;
+        }
+        ferry__stream_begin(stream, request);
+        switch (request->kind) {
+        case FERRY__CLOSE:
+            ferry__closing_start(stream);
+            continue;
+        case FERRY__SHUTDOWN:
+            shut_down(stream, request);
+            continue;
+        case FERRY__SEND:
+        case FERRY__READ: /* never here: it has a queue of its own */
+            break;
+        }
+        if (!request->is_prepared)
+            ferry__stream_show_head(stream);
+        error = ferry__request_prepare(request);
+        if (error == -EAGAIN && request->prepare_phase == FERRY_PHASE_OPEN) {
+            wait_for_lease(stream, request);
+            return NULL;
+        }
+        if (error != 0) {
+            ferry__stream_finish(stream, request, error, request->prepare_phase);
+            continue;
+        }
+        ferry__part *part = ferry__request_find_part(request);
+        if (part != NULL)
+            return part;
+        ferry__stream_finish(stream, request, 0, FERRY_PHASE_DONE);
+    }
+    return NULL;
+}
+
+/* Gives bytes that the sink took to one part. @return how many were its. */
+static uint64_t account_to_part(ferry_stream *stream, ferry__request *request, ferry__part *part,
+                                uint64_t bytes)
+{
+    bool is_open_ended = part->source != NULL && part->source->is_open_ended;
+    uint64_t its = is_open_ended || bytes < part->left ? bytes : part->left;
+    part->sent += its;
+    part->left -= is_open_ended ? 0 : its;
+    request->promise.result.sent += its;
+    stream->offset += its;
+    ferry__request_note_progress(request, stream->turn_began_at, &stream->owner->ringer);
+    return its;
+}
+
+/* A part has ended: whether its source stood by its word. */
+static int check_ended(const ferry_stream *stream, const ferry__part *part)
+{
+    if (part->left > 0 || part->source->is_open_ended)
+        return 0;
+    return ferry__source_check_stable(part->source, stream->sink.calls);
+}
+
+/* Gives bytes that the sink took to the requests they belong to, from the head on: all of them are
+ * prepared, since moving joins no others. */
+static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
+{
+    while (bytes > 0) {
+        ferry__request *request = stream->queue.first;
+        ferry__stream_begin(stream, request);
+        ferry__part *part = ferry__request_find_part(request);
+        int error = 0;
+        if (part != NULL) {
+            bytes -= account_to_part(stream, request, part, bytes);
+            if (request->promise.result.method < method)
+                request->promise.result.method = method;
+            if (part->source != NULL)
+                error = check_ended(stream, part);
+        }
+        if (error != 0)
+            ferry__stream_finish(stream, request, error, FERRY_PHASE_SOURCE);
+        else if (ferry__request_find_part(request) == NULL)
+            ferry__stream_finish(stream, request, 0, FERRY_PHASE_DONE);
+    }
+}
+
+/* The head, or else the padding, fails. */
+static void fail_head(ferry_stream *stream, int error, ferry_phase phase)
+{
+    if (stream->padding > 0) {
+        ferry__stream_drop_padding(stream);
+        ferry__stream_poison(stream, error);
+    } else {
+        ferry__stream_finish(stream, stream->queue.first, error, phase);
+    }
+}
+
+/* Sets the stream aside until fd is ready. Whether it can go on at once instead. */
+static bool wait_for(ferry_stream *stream, ferry__watch *watch, int fd, uint32_t events,
+                     ferry_phase phase)
+{
+    if (watch->fd != fd) /* the next part: another source */
+        ferry__poller_unwatch(&stream->owner->poller, watch);
+    watch->fd = fd;
+    int error = ferry__owner_watch(stream->owner, watch, events);
+    if (error == 0)
+        return false;
+    if (error != -EPERM) /* EPERM: a regular file, always ready */
+        fail_head(stream, error, phase);
+    return true;
+}
+
+/* Nothing is to be written for now; what was may still have to get to the peer. */
+static void end_stall_unless_confirming(ferry_stream *stream)
+{
+    if (stream->confirming.first != NULL)
+        ferry__stall_watch(stream);
+    else
+        ferry__stall_end(stream);
+}
+
+static bool wait_for_sink(ferry_stream *stream)
+{
+    ferry__pace_rest(stream);
+    ferry__stall_watch(stream);
+    if (wait_for(stream, &stream->watch, stream->sink.fd, EPOLLOUT, FERRY_PHASE_SINK))
+        return true;
+    /* Unless what is queued is to be told: then each request may be the one that reaches the mark. */
+    stream->waits_for_sink = stream->watermark == NULL;
+    ferry__owner_doze(stream->owner, stream->waits_for_sink);
+    return false;
+}
+
+/* How long to wait before the next look at a file that may grow: soon after it has, later if not. */
+static void look_again_later(ferry_stream *stream, ferry__source *source)
+{
+    enum { SOON = 10 * FERRY__NS_PER_MS, LATEST = 100 * FERRY__NS_PER_MS };
+    ferry__timers_set(&stream->owner->timers, &stream->follow_timer,
+                      ferry__clock_back_off(&source->patience_ns, SOON, LATEST));
+}
+
+static bool wait_for_source(ferry_stream *stream, ferry__source *source)
+{
+    ferry__sink_push(&stream->sink); /* nothing follows for now */
+    ferry__pace_rest(stream);
+    stream->waits_for_source = true;
+    if (source->generate != NULL)
+        return false; /* until ferry_stream_resume */
+    if ((source->flags & FERRY_FILE_FOLLOW) == 0)
+        return wait_for(stream, &stream->source_watch, source->fd, EPOLLIN, FERRY_PHASE_SOURCE);
+    look_again_later(stream, source);
+    return false;
+}
+
+/* A source whose size was not known has come to its end. */
+static void end_open_ended(ferry_stream *stream, ferry__part *part)
+{
+    part->source->is_open_ended = false;
+    int error = check_ended(stream, part);
+    if (error != 0)
+        ferry__stream_finish(stream, stream->queue.first, error, FERRY_PHASE_SOURCE);
+}
+
+/* A move has failed. */
+static void note_failure(ferry_stream *stream, const ferry__move *move)
+{
+    if (move->phase == FERRY_PHASE_SINK && !ferry__stream_is_cut(stream))
+        ferry__stream_note_death(stream, move->error);
+    stream->was_told_of_reset |= move->phase == FERRY_PHASE_SINK && move->error == -ECONNRESET;
+}
+
+/* Draws the consequences of a move. Whether to go on at once. */
+static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move *move)
+{
+    if (move->outcome == FERRY__MOVED_SINK_FULL)
+        return wait_for_sink(stream);
+    if (move->outcome == FERRY__MOVED_SOURCE_DRY)
+        end_stall_unless_confirming(stream);
+    else
+        ferry__stall_end(stream);
+    switch (move->outcome) {
+    case FERRY__MOVED_BYTES:
+        ferry__pace_use(stream, move->bytes);
+        if (part->source != NULL)
+            part->source->patience_ns = 0;
+        account(stream, move->bytes, move->method);
+        return true;
+    case FERRY__MOVED_TO_END:
+        end_open_ended(stream, part);
+        return true;
+    case FERRY__MOVED_SOURCE_DRY:
+        return wait_for_source(stream, part->source);
+    case FERRY__MOVED_FAILED:
+        note_failure(stream, move);
+        if (!ferry__stream_is_cut(stream)) /* else it is the abort's doing, and settled as such */
+            ferry__stream_finish(stream, stream->queue.first, move->error, move->phase);
+        return true;
+    case FERRY__MOVED_SINK_FULL:
+        break;
+    }
+    return false;
+}
+
+/* Sends some of the zeros that are owed. Whether to go on at once. */
+static bool pad(ferry_stream *stream, size_t chunk)
+{
+    ferry__move move = ferry__move_zeros(stream, stream->padding, chunk);
+    if (move.outcome == FERRY__MOVED_SINK_FULL)
+        return wait_for_sink(stream);
+    ferry__stall_end(stream);
+    if (move.outcome == FERRY__MOVED_BYTES) {
+        ferry__pace_use(stream, move.bytes);
+        stream->padding -= move.bytes;
+    } else if (!ferry__stream_is_cut(stream)) {
+        note_failure(stream, &move);
+        fail_head(stream, move.error, FERRY_PHASE_SINK);
+    }
+    return true;
+}
+
+/* Nothing is to be sent. Whether to go on at once. */
+static bool rest(ferry_stream *stream)
+{
+    ferry__pace_rest(stream);
+    end_stall_unless_confirming(stream);
+    if (stream->waits_for_source) /* for a lease */
+        return false;
+    if (stream->confirming.first != NULL)
+        return stream->queue.first != NULL && !waits_to_close(stream);
+    return stream->queue.first != NULL ||
+           (stream->state == FERRY__LINGERING && ferry__closing_linger(stream));
+}
+
+static bool carry_out(ferry_stream *stream)
+{
+    stream->waits_for_source = false; /* what it waits for is found out anew */
+    ferry__part *part = stream->padding > 0 ? NULL : find_next_part(stream);
+    if (part == NULL && stream->padding == 0)
+        return rest(stream);
+    size_t chunk = ferry__pace_ask(stream, stream->service->options.chunk_bytes);
+    if (chunk == 0) {
+        /* Else it was full, and has not said that it has room. */
+        if ((stream->watch.awaited & EPOLLOUT) == 0)
+            end_stall_unless_confirming(stream);
+        return false;
+    }
+    if (part == NULL)
+        return pad(stream, chunk);
+    ferry__stream_show_head(stream);
+    ferry__move move = part->source != NULL ? ferry__move_source(stream, part, chunk)
+                                            : ferry__move_memory(stream, chunk);
+    return conclude(stream, part, &move);
+}
+
+/* The peer has stalled: whatever the framing policy, nothing more will get through. */
+static void give_up(ferry_stream *stream)
+{
+    ferry__request *head = stream->queue.first;
+    if (stream->padding == 0 && head != NULL && head->kind == FERRY__SEND)
+        ferry__stream_finish(stream, head, -ETIMEDOUT, FERRY_PHASE_SINK);
+    ferry__stream_drop_padding(stream);
+    ferry__confirm_give_up(stream, -ETIMEDOUT, FERRY_CAUSE_NONE);
+    ferry__stream_poison(stream, -ETIMEDOUT);
+}
+
+/* Whether to go on at once: a close that waited for confirmation need not any more. */
+static bool look_at_confirming(ferry_stream *stream)
+{
+    bool waited = waits_to_close(stream);
+    ferry__confirm_look(stream);
+    return waited && !waits_to_close(stream);
+}
+
+/* From here on each request that arrives has a turn again. */
+static void stop_waiting_for_sink(ferry_stream *stream)
+{
+    stream->waits_for_sink = false;
+    ferry__owner_doze(stream->owner, false);
+}
+
+/* The sending direction's share of a turn. Whether it can go on at once. */
+static bool send_some(ferry_stream *stream)
+{
+    stop_waiting_for_sink(stream);
+    if (ferry__stall_is_over(stream))
+        give_up(stream);
+    /* What was called off meanwhile settles first: any of it may have its say on the owner. */
+    bool again = stream->finished.first != NULL || carry_out(stream);
+    if (stream->confirming.first != NULL)
+        again |= look_at_confirming(stream);
+    return again;
+}
+
+/* One share for each direction that has something to do. */
+static void give_shares(ferry_stream *stream)
+{
+    bool reads = stream->reading_is_due, sends = stream->sending_is_due;
+    stream->reading_is_due = stream->sending_is_due = false;
+    if (ferry__stream_is_cut(stream)) {
+        stop_waiting_for_sink(stream);
+        /* Not before its mail has come: what was submitted before it has come then, too. */
+        if (stream->abort_came)
+            ferry__closing_abort(stream);
+        return;
+    }
+    if (reads && ferry__intake_take_in(stream))
+        stream->reading_is_due = true;
+    if (sends && send_some(stream))
+        stream->sending_is_due = true;
+}
+
+static ferry__wait waits_for(const ferry_stream *stream)
+{
+    if (stream->sending_is_due)
+        return FERRY__WAITS_FOR_NOTHING;
+    if (stream->queue.first == NULL && stream->padding == 0) {
+        if (stream->confirming.first != NULL)
+            return FERRY__WAITS_FOR_CONFIRMATION;
+        return stream->state == FERRY__LINGERING ? FERRY__WAITS_FOR_END : FERRY__WAITS_FOR_NOTHING;
+    }
+    if (stream->waits_for_source)
+        return FERRY__WAITS_FOR_SOURCE;
+    if ((stream->watch.awaited & EPOLLOUT) != 0)
+        return FERRY__WAITS_FOR_SINK;
+    if (stream->pace != NULL && ferry__timer_is_set(&stream->pace->timer))
+        return FERRY__WAITS_FOR_LIMITER;
+    return stream->confirming.first != NULL ? FERRY__WAITS_FOR_CONFIRMATION
+                                            : FERRY__WAITS_FOR_NOTHING;
+}
+
+/* What both directions are at, for whoever looks. */
+static void show(ferry_stream *stream)
+{
+    ferry__stream_show_head(stream);
+    ferry__show_wait(&stream->shown_sending, waits_for(stream), stream->turn_began_at);
+    ferry__intake_show(stream);
+}
+
+ferry__turn ferry__stream_turn(ferry__task *task)
+{
+    ferry_stream *stream = STREAM_OF(task, task);
+    ferry__stream_assert_owner(stream);
+    stream->turn_began_at = ferry__activity_since(&stream->owner->activity);
+    if (stream->watermark != NULL)
+        ferry__watermark_look(stream);
+    give_shares(stream);
+    ferry__stream_settle_finished(stream);
+    show(stream);
+    if (stream->watermark != NULL)
+        ferry__watermark_look(stream);
+    if (ferry__closing_try_end(stream))
+        return FERRY__TURN_OVER;
+    return stream->sending_is_due || stream->reading_is_due ? FERRY__TURN_AGAIN : FERRY__TURN_OVER;
+}
+
+/* ---- what schedules a turn ------------------------------------------------------------------- */
+
+void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* an owner lives as long as its streams admit requests */
+    ferry__request *request = ferry__request_of_mail(mail);
+    /* Written on the submitter's core: on its way here while the other mail is delivered. */
+    __builtin_prefetch(request->parts);
+    ferry_stream *stream = request->stream;
+    ferry__stream_enqueue(stream, request);
+    ferry__stream_heed_deadline(stream, request);
+    if (!stream->waits_for_sink)
+        ferry__stream_schedule(stream);
+}
+
+void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry_stream *stream = STREAM_OF(mail, abort_mail);
+    stream->abort_came = true;
+    stream->released_visits += FERRY__ONE_MESSAGE;
+    ferry__stream_schedule(stream);
+}
+
+void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry_stream *stream = STREAM_OF(mail, resume_mail);
+    /* Pairs with every resume, those that post nothing, too: what they made ready is there now. */
+    (void)atomic_exchange(&stream->is_resuming, false);
+    ferry__taken_over(&stream->is_resuming);
+    stream->released_visits += FERRY__ONE_MESSAGE;
+    ferry__stream_schedule(stream);
+}
+
+void ferry__stream_look_again(ferry__timer *timer)
+{
+    ferry__stream_schedule(STREAM_OF(timer, follow_timer));
+}
+
+void ferry__stream_ready(ferry__watch *watch, uint32_t events)
+{
+    ferry_stream *stream = STREAM_OF(watch, watch);
+    ferry__intake_ready(stream, events);
+    if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0 || stream->state == FERRY__LINGERING)
+        ferry__stream_schedule(stream);
+}
+
+void ferry__stream_source_ready(ferry__watch *watch, uint32_t events)
+{
+    (void)events;
+    ferry__stream_schedule(STREAM_OF(watch, source_watch));
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* How a stream ends: closed after what is queued, perhaps confirmed by the peer; or aborted. */
+#include "core/clock.h"
+#include "transport/send/carry.h"
+#include "transport/read/intake.h"
+#include "transport/service/service.h"
+#include "transport/stream/settle.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+
+static ferry_result *close_result(ferry_stream *stream)
+{
+    return &stream->close_request->promise.result;
+}
+
+/* Closes the fd. @param error the outcome of closing, if there is one before close(2) is asked. */
+static void close_sink(ferry_stream *stream, int error, ferry__ending ending)
+{
+    if (stream->linger != NULL)
+        ferry__timers_cancel(&stream->owner->timers, &stream->linger->timer);
+    ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
+    ferry__pace_rest(stream);
+    ferry__stall_end(stream);
+    ferry__poller_unwatch(&stream->owner->poller, &stream->watch);
+    ferry__stream_do(stream, "closing its fd");
+    int close_error = ferry__sink_close(&stream->sink, ending);
+    close_result(stream)->error = error != 0 ? error : close_error;
+    close_result(stream)->phase =
+        close_result(stream)->error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE;
+    stream->state = FERRY__GONE;
+}
+
+/* Begins a confirmed close. Whether it could. */
+static bool start_lingering(ferry_stream *stream)
+{
+    ferry__linger *linger = stream->linger;
+    if (linger == NULL || stream->owner->start_error != 0)
+        return false;
+    int error = ferry__sink_shutdown(&stream->sink);
+    if (error != 0 && error != -ENOTCONN) /* ENOTCONN: it is over; reading tells how */
+        return false;
+    linger->was_reset = error != 0 && !stream->is_shut; /* nothing else ends it before its FIN */
+    ferry__timers_set(&stream->owner->timers, &linger->timer,
+                      ferry__clock_deadline(stream->settings->options.close_timeout_ms));
+    stream->confirm_patience_ns = 0;
+    stream->state = FERRY__LINGERING;
+    return true;
+}
+
+static void take_close_request(ferry_stream *stream)
+{
+    ferry__stream_begin(stream, stream->close_request);
+    ferry__stream_dequeue(stream, stream->close_request);
+    stream->released += FERRY__ONE_REQUEST;
+}
+
+void ferry__closing_start(ferry_stream *stream)
+{
+    take_close_request(stream);
+    ferry__intake_abandon(stream, FERRY_CAUSE_CLOSE);
+    if (!start_lingering(stream))
+        close_sink(stream, 0, FERRY__END_SENDING);
+}
+
+/* Waits for more of the peer's last words, or for its kernel to have all of ours. Its end alone does not
+ * say that it has read everything: it may have come long before ours. */
+static void linger_on(ferry_stream *stream, bool has_ended)
+{
+    if (stream->linger->was_reset && has_ended) { /* a write was told of it, so reading is not */
+        close_sink(stream, -ECONNRESET, FERRY__END_SENDING);
+        return;
+    }
+    bool may_be_over = has_ended || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
+    bool is_acked = may_be_over && ferry__outlet_unacked(stream->sink.fd, stream->sink.outlet) == 0;
+    if (is_acked) {
+        close_sink(stream, 0, FERRY__END_SENDING);
+        return;
+    }
+    if (may_be_over)
+        ferry__confirm_look_later(stream);
+    int error = 0;
+    if (stream->linger->timed_out)
+        error = -ETIMEDOUT;
+    else if (ferry__outlet_is_gone(stream->sink.fd, stream->sink.outlet) && has_ended)
+        error = -ECONNRESET;
+    else if (!has_ended)
+        error = ferry__owner_watch(stream->owner, &stream->watch, EPOLLIN | EPOLLRDHUP);
+    if (error != 0)
+        close_sink(stream, error, FERRY__END_SENDING);
+}
+
+bool ferry__closing_linger(ferry_stream *stream)
+{
+    ferry__linger *linger = stream->linger;
+    uint64_t allowed = stream->settings->options.close_bytes - linger->bytes;
+    ssize_t count = ferry__sink_discard_input(&stream->sink, (size_t)allowed + 1);
+    if (count > 0) {
+        linger->bytes += (uint64_t)count;
+        if ((uint64_t)count <= allowed && !linger->timed_out)
+            return true;
+        close_sink(stream, linger->timed_out ? -ETIMEDOUT : -EMSGSIZE, FERRY__END_SENDING);
+    } else if (count == 0 || count == -EAGAIN) {
+        linger_on(stream, count == 0);
+    } else {
+        close_sink(stream, (int)count, FERRY__END_SENDING);
+    }
+    return false;
+}
+
+void ferry__linger_timeout(ferry__timer *timer)
+{
+    ferry__linger *linger =
+        (ferry__linger *)(void *)((char *)timer - offsetof(ferry__linger, timer));
+    linger->timed_out = true;
+    ferry__stream_schedule(linger->stream);
+}
+
+/* Whether anything is left that has bytes to send. */
+static bool has_more_to_send(const ferry_stream *stream)
+{
+    const ferry__request *request = stream->queue.first;
+    while (request != NULL && (request->kind != FERRY__SEND || request->part_count == 0))
+        request = request->next;
+    return request != NULL || stream->padding > 0;
+}
+
+/* Whether a peer that reads an end of file now would take a part for the whole. */
+static bool cuts_off(const ferry_stream *stream)
+{
+    return atomic_load(&stream->abort_cause) != FERRY_CAUSE_DESTROY ||
+           ferry__stream_is_poisoned(stream) || has_more_to_send(stream);
+}
+
+void ferry__closing_abort(ferry_stream *stream)
+{
+    ferry__ending ending = cuts_off(stream) ? FERRY__RESET : FERRY__LET_GO;
+    ferry_cause cause = atomic_load(&stream->abort_cause);
+    for (ferry__request *request; (request = stream->queue.first) != NULL;) {
+        if (request->kind == FERRY__CLOSE) {
+            take_close_request(stream);
+            continue;
+        }
+        request->promise.result.cause = cause;
+        ferry__stream_finish(stream, request, -ECANCELED, ferry__stream_phase_of(stream, request));
+    }
+    ferry__stream_drop_padding(stream);
+    ferry__confirm_give_up(stream, -ECANCELED, cause);
+    ferry__intake_abandon(stream, cause);
+    if (stream->state == FERRY__GONE)
+        return;
+    close_result(stream)->cause = cause;
+    close_sink(stream, -ECANCELED, ending);
+}
+
+/* E0: gone, it was closed before, so that nothing is added to admission any more; the flag goes up only
+ * while nobody visits. Pairs with every admission in admission.c. */
+bool ferry__closing_try_end(ferry_stream *stream)
+{
+    uint32_t nobody = 0;
+    if (stream->state != FERRY__GONE || stream->cancels_due > 0 ||
+        (atomic_load(&stream->admission.word) & FERRY__REQUESTS_MASK) != 0 ||
+        !atomic_compare_exchange_strong(&stream->admission.visits, &nobody, FERRY__ENDED))
+        return false;
+    ferry__request *close_request = stream->close_request;
+    if (close_request->stage == FERRY__POSTED) /* an abort closes without it */
+        close_request->promise.result.sequence = stream->next_sequence++;
+    ferry__stream_begin(stream, close_request);
+    bool is_in_order = close_result(stream)->error == 0;
+    if (stream->counter != NULL)
+        stream->counter->stream_ended(stream->counter);
+    ferry__stream_settle(stream, close_request, ferry__clock_now());
+    ferry__service_forget(stream->service, &stream->member, is_in_order);
+    ferry__owner_release(stream->owner);
+    ferry__stream_unref(stream);
+    return true;
+}

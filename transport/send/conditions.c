@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a stream's turns go by beside its sink and its sources.
+ *
+ * Pace: how much may leave now, by its limiters. Each chunk is asked for before it is moved, so the rate
+ * holds for sendfile as for anything else.
+ *
+ * Stalls: noticing a peer that takes no byte any more. While the sink is full its outlet is looked at
+ * four times in a timeout. Any difference between two looks is progress, and the time begins anew; so
+ * does it with every byte that the sink takes.
+ *
+ * Confirming: requests whose bytes the kernel has accepted, but which are to settle only once the
+ * bytes have left this host, or the peer's kernel has them. No event tells of that, so the outlet is
+ * looked at: at once, then after 1 ms, and ever less often up to every 50 ms. The last bytes that were
+ * ever accepted are those still in the outlet: a request is confirmed when no more are in there than
+ * were accepted after it. A marker that comes while others are being confirmed waits here for them: it
+ * promises that all before it has settled.
+ */
+#include "core/clock.h"
+#include "transport/send/carry.h"
+#include "transport/stream/settle.h"
+
+#include <errno.h>
+
+enum {
+    LOOKS = 4,                        /* at a peer, in the time that it may stall */
+    SOONEST_NS = FERRY__NS_PER_MS,    /* a look at what is to be confirmed, */
+    LATEST_NS = 50 * FERRY__NS_PER_MS /* and the others */
+};
+
+/* ---- pace ------------------------------------------------------------------------------------ */
+
+size_t ferry__pace_ask(ferry_stream *stream, size_t wanted)
+{
+    ferry__pace *pace = stream->pace;
+    if (pace == NULL)
+        return wanted;
+    if (pace->free_bytes > 0)
+        return wanted < pace->free_bytes ? wanted : (size_t)pace->free_bytes;
+    int64_t when = 0;
+    uint64_t granted = ferry__allotment_ask(&pace->allotment, wanted, ferry__clock_now(), &when);
+    if (granted == 0) {
+        ferry__sink_push(&stream->sink); /* nothing follows for now */
+        ferry__timers_set(&stream->owner->timers, &pace->timer, when);
+    }
+    return (size_t)granted;
+}
+
+void ferry__pace_use(ferry_stream *stream, uint64_t bytes)
+{
+    ferry__pace *pace = stream->pace;
+    if (pace == NULL)
+        return;
+    uint64_t freely = bytes < pace->free_bytes ? bytes : pace->free_bytes;
+    pace->free_bytes -= freely;
+    if (bytes > freely)
+        ferry__allotment_use(&pace->allotment, bytes - freely);
+}
+
+void ferry__pace_rest(ferry_stream *stream)
+{
+    ferry__pace *pace = stream->pace;
+    if (pace == NULL)
+        return;
+    ferry__timers_cancel(&stream->owner->timers, &pace->timer);
+    ferry__allotment_return(&pace->allotment);
+}
+
+void ferry__pace_timeout(ferry__timer *timer)
+{
+    ferry__pace *pace = (ferry__pace *)(void *)((char *)timer - offsetof(ferry__pace, timer));
+    ferry__stream_schedule(pace->stream);
+}
+
+/* ---- stalls ---------------------------------------------------------------------------------- */
+
+static int64_t stall_ns(const ferry_stream *stream)
+{
+    return ferry__clock_span(stream->settings->options.stall_timeout_ms);
+}
+
+static void look_at_peer_later(ferry_stream *stream)
+{
+    ferry__timers_set(&stream->owner->timers, &stream->stall->timer,
+                      ferry__clock_later(ferry__clock_now(), stall_ns(stream) / LOOKS));
+}
+
+void ferry__stall_watch(ferry_stream *stream)
+{
+    if (stream->stall != NULL && !ferry__timer_is_set(&stream->stall->timer))
+        look_at_peer_later(stream);
+}
+
+void ferry__stall_end(ferry_stream *stream)
+{
+    ferry__stall *stall = stream->stall;
+    if (stall == NULL)
+        return;
+    ferry__timers_cancel(&stream->owner->timers, &stall->timer);
+    stall->is_due = false;
+    stall->has_mark = false;
+}
+
+bool ferry__stall_is_over(ferry_stream *stream)
+{
+    ferry__stall *stall = stream->stall;
+    if (stall == NULL || !stall->is_due)
+        return false;
+    stall->is_due = false;
+    int64_t now = ferry__clock_now();
+    ferry__outlet look = ferry__outlet_look_closely(stream->sink.fd, stream->sink.outlet);
+    if (!stall->has_mark || ferry__outlet_has_moved(&stall->mark, &look)) {
+        stall->has_mark = true;
+        stall->mark = look;
+        stall->marked_at = now;
+    } else if (now - stall->marked_at >= stall_ns(stream)) {
+        return true;
+    }
+    look_at_peer_later(stream);
+    return false;
+}
+
+void ferry__stall_timeout(ferry__timer *timer)
+{
+    ferry__stall *stall = (ferry__stall *)(void *)((char *)timer - offsetof(ferry__stall, timer));
+    stall->is_due = true;
+    ferry__stream_schedule(stall->stream);
+}
+
+/* ---- confirming ------------------------------------------------------------------------------ */
+
+static ferry_completion level_of(const ferry__request *request)
+{
+    return request->extras != NULL ? request->extras->completion : FERRY_ACCEPTED;
+}
+
+bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *request)
+{
+    if (request->kind != FERRY__SEND)
+        return false;
+    if (request->part_count == 0)
+        return stream->confirming.first != NULL;
+    /* One that is empty marks a place: what lies before it is to be confirmed. */
+    return level_of(request) != FERRY_ACCEPTED && request->promise.result.error == 0 &&
+           stream->sink.outlet != FERRY__OUTLET_OTHER;
+}
+
+void ferry__confirm_look_later(ferry_stream *stream)
+{
+    ferry__timers_set(&stream->owner->timers, &stream->confirm_timer,
+                      ferry__clock_back_off(&stream->confirm_patience_ns, SOONEST_NS, LATEST_NS));
+}
+
+void ferry__confirm_wait(ferry_stream *stream)
+{
+    stream->confirm_patience_ns = 0;
+    ferry__confirm_look_later(stream);
+}
+
+/* What the outlet says, asked once a look, and only what somebody wants to know. */
+typedef struct look {
+    int64_t inside[FERRY_ACKED + 1]; /* by level; -1: not asked yet */
+    int verdict; /* on what is not confirmed: -EAGAIN, or why it never will be; 0: not asked yet */
+} look;
+
+static int64_t bytes_inside(const ferry_stream *stream, ferry_completion level, look *now)
+{
+    const ferry__sink *sink = &stream->sink;
+    if (now->inside[level] == -1)
+        now->inside[level] = level == FERRY_DRAINED ? ferry__outlet_unsent(sink->fd, sink->outlet)
+                                                    : ferry__outlet_unacked(sink->fd, sink->outlet);
+    return now->inside[level];
+}
+
+static int verdict(const ferry_stream *stream, look *now)
+{
+    if (now->verdict == 0)
+        now->verdict =
+            ferry__outlet_is_gone(stream->sink.fd, stream->sink.outlet) ? -ECONNRESET : -EAGAIN;
+    return now->verdict;
+}
+
+/* How a request stands: -EAGAIN: not yet; else its outcome. */
+static int look_at(const ferry_stream *stream, const ferry__request *request, look *now)
+{
+    if (request->part_count == 0)
+        return request == stream->confirming.first ? request->promise.result.error : -EAGAIN;
+    int64_t inside = bytes_inside(stream, level_of(request), now);
+    if (inside < 0)
+        return (int)inside;
+    const ferry_result *result = &request->promise.result;
+    uint64_t accepted_after =
+        stream->offset - stream->padding - result->stream_offset - result->sent;
+    return (uint64_t)inside <= accepted_after ? 0 : verdict(stream, now);
+}
+
+void ferry__confirm_conclude(ferry_stream *stream, ferry__request *request, int error)
+{
+    ferry__queue_remove(&stream->confirming, request);
+    request->stage = FERRY__FINISHED;
+    ferry_result *result = &request->promise.result;
+    if (error != result->error) {
+        ferry__stream_note_death(stream, error == -ECONNRESET ? error : 0);
+        result->error = error;
+        result->phase = FERRY_PHASE_SINK;
+    }
+    ferry__stream_add_finished(stream, request);
+}
+
+void ferry__confirm_look(ferry_stream *stream)
+{
+    look now = {{-1, -1, -1}, 0};
+    ferry__request *next;
+    for (ferry__request *request = stream->confirming.first; request != NULL; request = next) {
+        next = request->next;
+        int error = look_at(stream, request, &now);
+        if (error != -EAGAIN)
+            ferry__confirm_conclude(stream, request, error);
+    }
+    if (stream->confirming.first == NULL)
+        ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
+    else if (!ferry__timer_is_set(&stream->confirm_timer))
+        ferry__confirm_look_later(stream);
+}
+
+void ferry__confirm_give_up(ferry_stream *stream, int error, ferry_cause cause)
+{
+    while (stream->confirming.first != NULL) {
+        stream->confirming.first->promise.result.cause = cause;
+        ferry__confirm_conclude(stream, stream->confirming.first, error);
+    }
+    ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
+}
+
+void ferry__stream_confirm_timeout(ferry__timer *timer)
+{
+    ferry__stream_schedule(STREAM_OF(timer, confirm_timer));
+}

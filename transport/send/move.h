@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Moving bytes: one bounded system call's worth from the head of a stream's queue into its sink.
+ * Knows requests, parts, sources and sinks; may open the files of a request that follows; settles
+ * nothing.
+ */
+#ifndef FERRY_TRANSPORT_SEND_MOVE_H
+#define FERRY_TRANSPORT_SEND_MOVE_H
+
+#include "transport/stream/stream.h"
+
+typedef enum ferry__moved {
+    FERRY__MOVED_BYTES,      /* the sink took some */
+    FERRY__MOVED_TO_END,     /* an open-ended source has ended */
+    FERRY__MOVED_SINK_FULL,  /* wait until the sink takes bytes again */
+    FERRY__MOVED_SOURCE_DRY, /* wait until the source has bytes again */
+    FERRY__MOVED_FAILED
+} ferry__moved;
+
+typedef struct ferry__move {
+    ferry__moved outcome;
+    uint64_t bytes;      /* MOVED_BYTES: how many, from the head on */
+    ferry_method method; /* MOVED_BYTES */
+    int error;           /* MOVED_FAILED: a negative errno */
+    ferry_phase phase;   /* MOVED_FAILED */
+} ferry__move;
+
+/*
+ * Sends memory: the head's current part and as much as follows it directly, in this and in later
+ * requests, in one call.
+ * @param chunk the most bytes to move.
+ */
+ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk);
+
+/* Sends from the source of part, which is the head's current one. */
+ferry__move ferry__move_source(ferry_stream *stream, ferry__part *part, size_t chunk);
+
+/* Sends zeros, for padding. @param length how many are wanted. */
+ferry__move ferry__move_zeros(ferry_stream *stream, uint64_t length, size_t chunk);
+
+#endif

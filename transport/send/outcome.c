@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* From a request's arrival at its stream's owner to its outcome. It settles then: settle.c. */
+#include "transport/send/carry.h"
+#include "transport/read/intake.h"
+#include "transport/stream/settle.h"
+
+#include <errno.h>
+
+void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request)
+{
+    request->promise.result.sequence = stream->next_sequence++;
+    request->stage = FERRY__QUEUED;
+    ferry__queue_append(&stream->queue, request);
+}
+
+void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request)
+{
+    ferry__queue_remove(&stream->queue, request);
+    request->stage = FERRY__FINISHED;
+}
+
+/* ---- beginning and finishing ----------------------------------------------------------------- */
+
+void ferry__stream_drop_padding(ferry_stream *stream)
+{
+    stream->offset -= stream->padding;
+    stream->padding = 0;
+}
+
+/* Whether it is known how many bytes were to be sent. */
+static bool has_known_length(const ferry__request *request)
+{
+    for (size_t i = 0; i < request->part_count; i++) {
+        if (request->parts[i].source != NULL && request->parts[i].source->is_open_ended)
+            return false;
+    }
+    return true;
+}
+
+/* Invariant framing: it failed midway, so the peer cannot tell where the next one would begin. */
+static void keep_framing(ferry_stream *stream, const ferry__request *request, bool known_length)
+{
+    const ferry_result *result = &request->promise.result;
+    switch (stream->settings->options.framing) {
+    case FERRY_FRAMING_CONTINUE:
+        return;
+    case FERRY_FRAMING_PAD:
+        if (!known_length)
+            break;
+        stream->padding += result->remaining;
+        stream->offset += result->remaining;
+        return;
+    case FERRY_FRAMING_POISON:
+        break;
+    }
+    ferry__stream_poison(stream, result->error);
+}
+
+__attribute__((cold)) static void fail(ferry_stream *stream, ferry__request *request)
+{
+    ferry__sink_push(&stream->sink);
+    bool is_whole = ferry__request_find_part(request) == NULL;
+    if (request->promise.result.sent > 0 && !is_whole)
+        keep_framing(stream, request, has_known_length(request));
+}
+
+/* Whether anything is set up for waiting for the head's source: for most heads nothing is. */
+static bool is_source_known(const ferry_stream *stream)
+{
+    return stream->source_watch.registered != 0 || ferry__timer_is_set(&stream->follow_timer) ||
+           stream->waits_for_source;
+}
+
+static void add_confirming(ferry_stream *stream, ferry__request *request)
+{
+    request->stage = FERRY__CONFIRMING;
+    ferry__queue_append(&stream->confirming, request);
+    ferry__confirm_wait(stream);
+}
+
+/* Gives a request that leaves the queue its result, and lets go of what it was made of. */
+static void conclude(ferry_stream *stream, ferry__request *request, int error, ferry_phase phase)
+{
+    ferry__stream_assert_owner(stream);
+    ferry__stream_begin(stream, request);
+    if (request == stream->queue.first && is_source_known(stream))
+        ferry__stream_forget_source(stream);
+    ferry__stream_dequeue(stream, request);
+    request->promise.result.error = error;
+    request->promise.result.phase = phase;
+    ferry__request_release_parts(request);
+    if (error != 0)
+        fail(stream, request);
+}
+
+/* Lets it settle now, or once it is confirmed, where that is wanted. */
+static void hand_on(ferry_stream *stream, ferry__request *request, bool may_wait)
+{
+    /* Asked here first: most requests are no markers, and have no extras. */
+    bool is_plain = request->extras == NULL && request->part_count > 0;
+    if (may_wait && !is_plain && ferry__confirm_is_wanted(stream, request))
+        add_confirming(stream, request);
+    else
+        ferry__stream_add_finished(stream, request);
+}
+
+void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
+                          ferry_phase phase)
+{
+    conclude(stream, request, error, phase);
+    hand_on(stream, request, error == 0);
+}
+
+void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int error)
+{
+    conclude(stream, request, error, FERRY_PHASE_QUEUE);
+    hand_on(stream, request, true);
+}
+
+void ferry__stream_forget_source(ferry_stream *stream)
+{
+    /* Before its fd is closed: else epoll keeps it. */
+    ferry__poller_unwatch(&stream->owner->poller, &stream->source_watch);
+    ferry__timers_cancel(&stream->owner->timers, &stream->follow_timer);
+    stream->waits_for_source = false;
+}
+
+ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__request *request)
+{
+    if (!request->has_begun)
+        return FERRY_PHASE_QUEUE;
+    if (!request->is_prepared) /* or it cannot be opened yet */
+        return FERRY_PHASE_OPEN;
+    return stream->waits_for_source ? FERRY_PHASE_SOURCE : FERRY_PHASE_SINK;
+}
+
+/* Wherever it stands. */
+static void call_off(ferry_stream *stream, ferry__request *request, int error)
+{
+    if (request->stage == FERRY__CONFIRMING)
+        ferry__confirm_conclude(stream, request, error);
+    else
+        ferry__stream_finish(stream, request, error, ferry__stream_phase_of(stream, request));
+}
+
+const ferry__request_types ferry__sent_requests = FERRY__REQUEST_TYPES(call_off);
+
+int ferry_promise_get_resume_token(const ferry_promise *promise, ferry_resume_token *ret_token)
+{
+    if (promise == NULL || ret_token == NULL || promise->type->cancel != ferry__request_cancel)
+        return -EINVAL;
+    int error = ferry_promise_await((ferry_promise *)(uintptr_t)promise, 0, NULL);
+    if (error != 0)
+        return -EBUSY;
+    const ferry__request *request = (const ferry__request *)(const void *)promise;
+    if (promise->result.error == 0 || request->current == request->part_count)
+        return -ENODATA;
+    const ferry__part *part = &request->parts[request->current];
+    if (part->source == NULL || !part->source->has_identity)
+        return -ENODATA;
+    *ret_token = part->source->identity;
+    ret_token->offset += (int64_t)part->sent;
+    return 0;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/* What is to be sent: from any thread into its owner's mail. */
+#include "transport/send/submit.h"
+
+#include "core/clock.h"
+#include "core/thread.h"
+#include "transport/send/carry.h"
+#include "transport/stream/room.h"
+
+#include <errno.h>
+
+/* What distinguishes one kind of submit from another. */
+typedef struct submission {
+    ferry__request_kind kind;
+    const ferry_part *parts;
+    size_t count;
+    ferry__leftover *leftover; /* what the last part's source is to leave; NULL: nothing */
+    const ferry_request_options *options;
+    uint64_t refused_by; /* admission flags */
+    uint64_t set;        /* likewise: once nothing can fail any more */
+    ferry__limit limited;
+} submission;
+
+/* Lets a request in, or waits for the room it needs. */
+static int let_in(ferry_stream *stream, const submission *what, ferry__cost cost)
+{
+    ferry__refusal refusal;
+    int error = ferry__admit(&stream->admission, cost, what->refused_by, what->limited, &refusal);
+    if (error == 0)
+        return 0;
+    ferry__room_note_refusal(stream, &refusal);
+    int64_t timeout_ms = ferry__request_room_timeout(what->options);
+    if (error == -EAGAIN && timeout_ms != 0)
+        error = ferry__room_await(stream, cost, what->refused_by, refusal.full,
+                                  ferry__clock_deadline(timeout_ms));
+    return error;
+}
+
+/*
+ * It comes to nothing after all. The owner looks again once it is not counted any more: it may wait for
+ * just that to end the stream, or have seen a watermark reached. The stream may end before the resume:
+ * that does nothing then.
+ */
+static void undo_let_in(ferry_stream *stream, ferry__cost cost)
+{
+    ferry__admission_give_back(&stream->admission, FERRY__ONE_REQUEST + cost.memory_bytes,
+                               cost.source_bytes);
+    ferry_stream_resume(stream);
+}
+
+/* Only a deadline has to be known while the sink is full: the rest waits behind the head anyway. */
+static void post(ferry_stream *stream, ferry__request *request, bool calls_back)
+{
+    ferry__owner *owner = stream->owner;
+    /* What it then calls may give the last handle back, before the post has returned. */
+    ferry__owner *kept = calls_back ? ferry__owner_ref(owner) : NULL;
+    if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
+        ferry__owner_post(owner, &request->mail);
+    else
+        ferry__owner_post_unhurried(owner, &request->mail);
+    ferry__owner_unref(kept);
+}
+
+/* Checks everything, and takes nothing. Where bytes of files are counted they are asked for. */
+static int plan(const ferry_stream *stream, const submission *what, ferry__plan *ret_plan)
+{
+    int error = ferry__request_plan(what->parts, what->count, what->options, ret_plan);
+    if (error != 0 || ret_plan->sources == 0)
+        return error;
+    if (stream->watermark != NULL || ferry__admission_limits_sources(&stream->admission))
+        ret_plan->cost.source_bytes = ferry__request_estimate(what->parts, what->count);
+    return 0;
+}
+
+static int create_request(ferry_stream *stream, const submission *what, const ferry__plan *plan,
+                          ferry__inbox *home, ferry__request **ret_request)
+{
+    const ferry__request_types *types = what->kind == FERRY__SEND ? &ferry__sent_requests : NULL;
+    int error = ferry__request_create(stream, what->kind, types, what->parts, what->count, plan,
+                                      what->options, home, ret_request);
+    if (error != 0 || what->leftover == NULL || what->count == 0)
+        return error;
+    ferry__source *last = (*ret_request)->parts[what->count - 1].source;
+    if (last != NULL)
+        last->leftover = what->leftover;
+    return 0;
+}
+
+/* What no submit may be made with. */
+static int check(ferry_stream *stream, const submission *what)
+{
+    int error = ferry__stream_check(stream);
+    if (error == 0)
+        error = ferry__request_check_waiting(what->options);
+    if (error != 0)
+        return error;
+    bool is_refused = (atomic_load_explicit(&stream->admission.word, memory_order_relaxed) &
+                       what->refused_by) != 0;
+    return is_refused ? -ESHUTDOWN : 0;
+}
+
+/* Let in first, made then: who waits for room, or finds none, holds nothing. */
+static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
+{
+    ferry__inbox *home;
+    ferry__plan planned;
+    int error = check(stream, what);
+    if (error == 0)
+        error = ferry__find_home(ferry__request_is_reported(what->options, ret_promise), &home);
+    if (error == 0)
+        error = plan(stream, what, &planned);
+    if (error == 0)
+        error = let_in(stream, what, planned.cost);
+    if (error != 0)
+        return error;
+    ferry__request *request;
+    error = create_request(stream, what, &planned, home, &request);
+    if (error != 0) {
+        undo_let_in(stream, planned.cost);
+        return error;
+    }
+    if (what->set != 0)
+        ferry__stream_let_no_more_in(stream, what->set);
+    request->mail.deliver = ferry__stream_deliver_request;
+    ferry__request_hand_out(request, what->options, ret_promise);
+    ferry__thread_note_submit();
+    post(stream, request, planned.calls_back);
+    return 0;
+}
+
+int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t count,
+                      const ferry_request_options *options, ferry_promise **ret_promise)
+{
+    FERRY__REPORT_CALLER();
+    const submission what = {
+        .kind = FERRY__SEND,
+        .parts = parts,
+        .count = count,
+        .options = options,
+        .refused_by = FERRY__SHUT | FERRY__CLOSED,
+        .limited = FERRY__BY_OPTIONS,
+    };
+    return submit(stream, &what, ret_promise);
+}
+
+int ferry_stream_write(ferry_stream *stream, const void *data, size_t length,
+                       const ferry_request_options *options, ferry_promise **ret_promise)
+{
+    FERRY__REPORT_CALLER();
+    ferry_part part = ferry_part_copy(data, length);
+    return ferry_stream_send(stream, &part, 1, options, ret_promise);
+}
+
+int ferry_stream_sendfile(ferry_stream *stream, const ferry_file *file,
+                          const ferry_request_options *options, ferry_promise **ret_promise)
+{
+    FERRY__REPORT_CALLER();
+    if (file == NULL)
+        return -EINVAL;
+    ferry_part part = ferry_part_file(*file);
+    return ferry_stream_send(stream, &part, 1, options, ret_promise);
+}
+
+int ferry__stream_send_relayed(ferry_stream *stream, const ferry_part parts[], size_t count,
+                               const ferry_request_options *options, ferry__leftover *leftover,
+                               ferry_promise **ret_promise)
+{
+    const submission what = {
+        .kind = FERRY__SEND,
+        .parts = parts,
+        .count = count,
+        .options = options,
+        .leftover = leftover,
+        .refused_by = FERRY__SHUT | FERRY__CLOSED,
+        .limited = FERRY__BY_COUNT,
+    };
+    return submit(stream, &what, ret_promise);
+}
+
+int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise)
+{
+    FERRY__REPORT_CALLER();
+    const submission what = {
+        .kind = FERRY__SEND, .refused_by = FERRY__CLOSED, .limited = FERRY__BY_COUNT};
+    return submit(stream, &what, ret_promise);
+}
+
+int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise)
+{
+    FERRY__REPORT_CALLER();
+    if (stream != NULL && !stream->sink.is_socket)
+        return -ENOTSOCK;
+    const submission what = {.kind = FERRY__SHUTDOWN,
+                             .refused_by = FERRY__CLOSED,
+                             .set = FERRY__SHUT,
+                             .limited = FERRY__BY_COUNT};
+    return submit(stream, &what, ret_promise);
+}

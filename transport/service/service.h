@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A service's inside: its owners and the list of its members.
+ *
+ * owners[0] is the front owner: with dedicated placement the only one, which starts and joins the
+ * streams' own; with shared placement one of those that own streams. The list is for whoever must
+ * reach all members (streams: drain; listeners and connects under way, too: stop, destroy, dump); its
+ * mutex is held for a few pointer writes per member's life, and by these for one walk of the list.
+ *
+ * Once stop or destroy has walked it nothing may join, since nobody would end it any more: is_ending
+ * is set under the same mutex, and from then on the list only gets shorter. Owners are held under it
+ * too, so that nobody holds one that has ended.
+ */
+#ifndef FERRY_TRANSPORT_SERVICE_SERVICE_H
+#define FERRY_TRANSPORT_SERVICE_SERVICE_H
+
+#include "actors/owner.h"
+#include "core/promise.h"
+#include "core/thread.h"
+#include "transport/limit/admission.h"
+#include "transport/service/line.h"
+
+#include <ferry/service.h>
+#include <ferry/stream.h>
+
+typedef struct ferry__member ferry__member;
+
+/* What kind it is: constant, one for each. */
+typedef struct ferry__member_type {
+    /* Any thread, under the service's mutex; perhaps again. Has it end, but not inside this call: in
+     * its order, behind what a stream has queued; or soon, with the service. */
+    void (*close)(ferry__member *member);
+    void (*abort)(ferry__member *member);
+
+    /* Likewise: keeps its memory. And any thread: lets go of that. */
+    void (*ref)(ferry__member *member);
+    void (*unref)(ferry__member *member);
+
+    /* Any thread that keeps it. Whether the subject of an owner's activity is about it. */
+    bool (*is_subject)(const ferry__member *member, const void *subject);
+
+    /* Likewise. Adds what it is called: "stream fd 7". */
+    void (*add_name)(const ferry__member *member, ferry__line *line);
+
+    /* Likewise. Adds what it is at. @return whether it has anything to say: it has not ended. */
+    bool (*add_state)(ferry__member *member, ferry__line *line);
+
+    /* Streams only; NULL: it is none. */
+
+    /* Likewise, where that may wait. Waits for all that it was given so far, running the thread's
+     * callbacks meanwhile. @return 0, -ETIMEDOUT, or the errnos of a submit. */
+    int (*drain)(ferry__member *member, int64_t deadline);
+
+    /* Likewise, or under the service's mutex. Adds itself to a sum, unless it has ended. */
+    void (*add_status)(ferry__member *member, ferry_service_status *sum);
+
+    /* Likewise. The owner that is its alone; NULL: it shares one. */
+    const ferry__owner *(*own_owner)(const ferry__member *member);
+} ferry__member_type;
+
+/* What a service ends when it is stopped or destroyed. Embedded in it. */
+struct ferry__member {
+    ferry__member *previous; /* in the service's list, under its mutex */
+    ferry__member *next;     /* likewise */
+    const ferry__member_type *type;
+};
+
+struct ferry_service {
+    /* Any thread. */
+    atomic_uint refs; /* the program's until destroyed, and one for each member */
+    atomic_uint names_given;
+
+    /* Set when it is made. */
+    ferry__calls *calls;           /* what its owners make their system calls through */
+    uint32_t generation;           /* of the process that made it (core/thread.h) */
+    ferry_service_options options; /* with the defaults filled in */
+    ferry__owner **owners;         /* references, and a hold each until it is destroyed */
+    unsigned owner_count;
+
+    ferry__total total; /* any thread: what all its streams have let in */
+
+    pthread_mutex_t mutex;
+    ferry__member *first_member; /* under mutex */
+    size_t member_count;         /* under mutex */
+    bool is_ending;              /* under mutex: nothing can join it any more */
+    size_t disordered;           /* under mutex: streams that have ended since, and not in order */
+    ferry_promise emptied;       /* settles when the last member has left since; only awaited */
+};
+
+ferry_service *ferry__service_ref(ferry_service *service);
+void ferry__service_unref(ferry_service *service);
+
+/* Whether it belongs to another process: this one was forked since. */
+static inline bool ferry__service_is_foreign(const ferry_service *service)
+{
+    return service->generation != ferry__process_generation();
+}
+
+/* Whether each stream has an owner of its own. */
+static inline bool ferry__service_is_dedicated(const ferry_service *service)
+{
+    return service->options.placement == FERRY_DEDICATED;
+}
+
+/*
+ * Chooses or makes the owner of a new stream. Gives a reference and a hold.
+ * @param calls what an owner made for it is to use. @return 0, -ENOMEM, -ESHUTDOWN.
+ */
+int ferry__service_place(ferry_service *service, ferry__calls *calls, ferry__owner **ret_owner);
+
+/* Takes back what ferry__service_place gave, for a stream that came to nothing. */
+void ferry__service_unplace(ferry_service *service, ferry__owner *owner);
+
+/*
+ * Makes a supervised owner for something that blocks. Gives a reference and a hold; so much stack at
+ * least. @return 0, -ENOMEM, -ESHUTDOWN.
+ */
+int ferry__service_make_owner(ferry_service *service, const char *name, size_t stack_bytes,
+                              ferry__calls *calls, ferry__owner **ret_owner);
+
+/* Chooses one of the service's own owners, the least loaded. Gives a hold. @return 0, -ESHUTDOWN. */
+int ferry__service_choose_owner(ferry_service *service, ferry__owner **ret_owner);
+
+/* Takes a hold of each of the service's own owners. @return 0, -ESHUTDOWN. */
+int ferry__service_hold_owners(ferry_service *service);
+
+/* The list of members. Any thread. @return 0; -ESHUTDOWN: the service is stopped or being destroyed. */
+int ferry__service_remember(ferry_service *service, ferry__member *member);
+
+/* Once its outcome was told. @param in_order whether it came to its end as it was meant to. */
+void ferry__service_forget(ferry_service *service, ferry__member *member, bool in_order);
+
+/* Members of a service, with a reference to each. */
+typedef struct ferry__kept_members {
+    ferry__member **members;
+    size_t count;
+} ferry__kept_members;
+
+/* Any thread. Keeps all members, the newest first, to be let go. @return false: out of memory. */
+bool ferry__service_keep_members(ferry_service *service, ferry__kept_members *ret_kept);
+
+/* Any thread. @param kept ferry__kept_members: for pthread_cleanup_push(3), too. */
+void ferry__service_let_go(void *kept);
+
+#endif

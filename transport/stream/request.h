@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests: what a submit makes, a mailbox carries and an owner carries out.
+ *
+ * A request, its promise, its parts, its copied memory and its paths are one allocation, freed with
+ * the promise's last reference. What its parts hold (fds, given buffers) is released earlier, just
+ * before it settles.
+ *
+ *   any thread: plan -> admitted -> create -> posted    owner: begin (receipt) -> prepare (perhaps already ahead of its
+ * turn) -> bytes move -> finish -> settled
+ *
+ * It may finish before its turn, or midway: cancelled (by mail of its own) or out of time.
+ */
+#ifndef FERRY_TRANSPORT_STREAM_REQUEST_H
+#define FERRY_TRANSPORT_STREAM_REQUEST_H
+
+#include "core/clock.h"
+#include "core/promise.h"
+#include "core/timers.h"
+#include "transport/limit/admission.h"
+#include "transport/stream/progress.h"
+#include "transport/edge/source.h"
+
+/* One part under way. */
+typedef struct ferry__part {
+    uint64_t sent;         /* bytes that left */
+    uint64_t left;         /* planned bytes that did not yet; 0 for an open-ended source */
+    ferry__source *source; /* in the request's allocation; NULL: it is memory */
+    struct {
+        const unsigned char *data; /* its first byte */
+        ferry_release *release;    /* given memory and large copies: how; else NULL */
+        void *release_arg;
+    } memory;
+} ferry__part;
+
+typedef enum ferry__request_kind {
+    FERRY__SEND,     /* parts, or none: a marker */
+    FERRY__SHUTDOWN, /* end the writing direction */
+    FERRY__CLOSE,    /* the stream's own, one each */
+    FERRY__READ      /* in the other direction: it has a queue, and an order, of its own */
+} ferry__request_kind;
+
+/* Where a request is on its way. */
+typedef enum ferry__stage {
+    FERRY__POSTED,     /* not yet with its owner */
+    FERRY__QUEUED,     /* in its stream's queue */
+    FERRY__CONFIRMING, /* accepted by the kernel, and to get further */
+    FERRY__FINISHED,   /* its outcome is known */
+    FERRY__SETTLED     /* and published */
+} ferry__stage;
+
+/* What only few requests need. In the request's allocation, where it was asked for. */
+typedef struct ferry__extras {
+    struct ferry__request *request;
+    int64_t deadline; /* for all of it; or FERRY__NEVER */
+    ferry__timer deadline_timer;
+    ferry_completion completion;
+    ferry__progress progress;
+    ferry_release *on_owner_release; /* or NULL */
+} ferry__extras;
+
+/*
+ * Ordered by when it is touched: a request comes from another core, and each line of it that the
+ * owner need not look at when it is delivered is one less to fetch.
+ */
+typedef struct ferry__request {
+    ferry_promise promise; /* first: a promise is its request */
+
+    /* Delivering. */
+    ferry__mail mail;                /* set at submit, as the stream and the extras are */
+    ferry_stream *stream;            /* valid until it settles */
+    ferry__extras *extras;           /* or NULL */
+    struct ferry__request *next;     /* the owner's: in the stream's queue, then in another one */
+    struct ferry__request *previous; /* likewise */
+    ferry__stage stage;              /* the owner's */
+
+    /* The owner's: carrying out. */
+    bool cancel_came; /* cancel_mail was delivered */
+    bool is_prepared; /* its sources are open, or prepare_error says why not */
+    bool has_begun;   /* its receipt is given */
+    int64_t began_at;
+    size_t current; /* the first part with bytes to come */
+    int prepare_error;
+    ferry_phase prepare_phase;
+
+    /* Set at submit. */
+    ferry__request_kind kind;
+    ferry_callback *on_owner;
+    void *on_owner_arg;
+    ferry__cost cost; /* what it counts for in the limits; of sources: the owner corrects it */
+    ferry__mail cancel_mail; /* posted by whoever cancels it */
+
+    size_t part_count;
+    ferry__part parts[]; /* a read has none: its particulars are here */
+} ferry__request;
+
+#ifdef NDEBUG /* else a promise has 8 bytes more */
+/* 8 bytes beside that cost small writes 5 % of their time: what is copied lies behind the parts. */
+_Static_assert(sizeof(ferry__request) % 16 == 0, "a copied payload begins at a multiple of 16");
+#endif
+
+/* What its promise is of: constant, by its direction and by how its memory is freed. */
+typedef struct ferry__request_type {
+    ferry__promise_type promise; /* first */
+
+    /* Its owner. It is cancelled, or out of time, while it waits there or is carried out. */
+    void (*call_off)(ferry_stream *stream, ferry__request *request, int error);
+} ferry__request_type;
+
+/*
+ * A direction's. Types of their own for small requests and for those with extras: to look for what they
+ * are when a promise is given back would cost each small write a line that is in nobody's cache any more.
+ */
+typedef struct ferry__request_types {
+    ferry__request_type large;
+    ferry__request_type small;
+    ferry__request_type with_extras;
+} ferry__request_types;
+
+void ferry__request_destroy(ferry_promise *promise);
+void ferry__request_destroy_small(ferry_promise *promise);
+void ferry__request_destroy_with_extras(ferry_promise *promise);
+
+/* What a request of parts takes: known before anything of it is taken, or allocated. */
+typedef struct ferry__plan {
+    size_t size;           /* of the whole allocation */
+    size_t sources;        /* how many parts have one */
+    int64_t planned_bytes; /* in memory parts, and the explicit lengths of sources */
+    ferry__cost cost;      /* what it is to be admitted with */
+    bool calls_back;       /* its owner may call the program because of it */
+} ferry__plan;
+
+/* Checks what is asked for, and plans it. @return 0, -EINVAL, -EOVERFLOW, -ENAMETOOLONG. */
+int ferry__request_plan(const ferry_part parts[], size_t count,
+                        const ferry_request_options *options, ferry__plan *ret_plan);
+
+/* How many bytes its sources have, as far as that can be told before they are opened. */
+uint64_t ferry__request_estimate(const ferry_part parts[], size_t count);
+
+/* What options say of any request; NULL: nothing. */
+
+/* Checks them. @return 0, -EINVAL. */
+int ferry__request_check_options(const ferry_request_options *options);
+
+/* How long the submit may wait for room. */
+static inline int64_t ferry__request_room_timeout(const ferry_request_options *options)
+{
+    return options != NULL ? options->room_timeout_ms : 0;
+}
+
+/* Whether it may, on this thread. @return 0, -EINVAL, -EDEADLK. */
+int ferry__request_check_waiting(const ferry_request_options *options);
+
+/* Whether the submitting thread is to hear of it. */
+static inline bool ferry__request_is_reported(const ferry_request_options *options,
+                                              ferry_promise **ret_promise)
+{
+    return ret_promise != NULL || (options != NULL && (options->on_progress != NULL ||
+                                                       options->on_progress_release != NULL));
+}
+
+/*
+ * Makes a request of parts as planned, taking all they hold. To be posted, it still needs
+ * mail.deliver and, where anybody can see its result, promise.created_ns.
+ * @param types what it is called off by; NULL: nothing. @param home the inbox to report to, or NULL.
+ * @return 0, or the errnos of ferry_stream_send, with nothing taken.
+ */
+int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
+                          const ferry__request_types *types, const ferry_part parts[], size_t count,
+                          const ferry__plan *plan, const ferry_request_options *options,
+                          ferry__inbox *home, ferry__request **ret_request);
+
+/*
+ * Makes a read, likewise, with its particulars to be filled in where parts would be. @param size theirs.
+ * @return 0, -ENOMEM.
+ */
+int ferry__request_create_read(ferry_stream *stream, const ferry__request_types *types, size_t size,
+                               const ferry_request_options *options, ferry__inbox *home,
+                               ferry__request **ret_request);
+
+/* Notes when it was submitted, and hands its promise out, where somebody is to have that: before it is
+ * posted. */
+static inline void ferry__request_hand_out(ferry__request *request,
+                                           const ferry_request_options *options,
+                                           ferry_promise **ret_promise)
+{
+    if (ferry__request_is_reported(options, ret_promise) || request->on_owner != NULL)
+        /* Dear beside a small write: only if seen. */
+        ferry__promise_set_created(&request->promise, ferry__clock_now());
+    if (ret_promise != NULL)
+        *ret_promise = ferry__promise_ref_unshared(&request->promise);
+}
+
+/* Opens all its sources. @return its prepare_error. */
+int ferry__request_open(ferry__request *request);
+
+/* Closes them again, to be opened anew. */
+void ferry__request_undo_open(ferry__request *request);
+
+/* Opens all its sources, once; an error is kept for when its turn comes. @return that error. */
+static inline int ferry__request_prepare(ferry__request *request)
+{
+    return request->is_prepared ? request->prepare_error : ferry__request_open(request);
+}
+
+/*
+ * Likewise, before its turn has come. Then a failure is undone: what is missing now may be there by
+ * its turn. Whether it is prepared.
+ */
+static inline bool ferry__request_prepare_ahead(ferry__request *request)
+{
+    if (ferry__request_prepare(request) == 0)
+        return true;
+    ferry__request_undo_open(request);
+    return false;
+}
+
+static inline bool ferry__part_has_ended(const ferry__part *part)
+{
+    return part->left == 0 && !(part->source != NULL && part->source->is_open_ended);
+}
+
+/* Finds the part whose bytes come next, passing over what has ended; NULL: none is left. Only a
+ * prepared request's. */
+static inline ferry__part *ferry__request_find_part(ferry__request *request)
+{
+    for (; request->current < request->part_count; request->current++) {
+        ferry__part *part = &request->parts[request->current];
+        if (!ferry__part_has_ended(part))
+            return part;
+    }
+    return NULL;
+}
+
+/* Releases what its parts hold, and completes its result but for error and phase. */
+void ferry__request_release_parts(ferry__request *request);
+
+/* The owner, when bytes of it have moved: tells how far it is, if anybody wants to know. */
+static inline void ferry__request_note_progress(ferry__request *request, int64_t now,
+                                                ferry__ringer *ringer)
+{
+    if (request->extras != NULL && request->extras->progress.callback != NULL)
+        ferry__progress_note(&request->extras->progress, request->began_at, now, ringer);
+}
+
+/* The request that a mail is of. */
+ferry__request *ferry__request_of_mail(ferry__mail *mail);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/stream/settle.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+
+#include <errno.h>
+
+void ferry__stream_poison(ferry_stream *stream, int error)
+{
+    if (!ferry__stream_is_poisoned(stream))
+        atomic_store(&stream->poison, error);
+}
+
+void ferry__stream_note_death(ferry_stream *stream, int error)
+{
+    bool is_over = error == -EPIPE || error == -ECONNRESET || error == -ECONNABORTED ||
+                   error == -ETIMEDOUT || error == -ENOTCONN;
+    if (is_over && atomic_load_explicit(&stream->death, memory_order_relaxed) == 0)
+        atomic_store(&stream->death, error);
+}
+
+/* ---- calling off ----------------------------------------------------------------------------- */
+
+/* Not before it has come, nor once its outcome is known. */
+static bool may_be_called_off(const ferry__request *request)
+{
+    return request->stage == FERRY__QUEUED || request->stage == FERRY__CONFIRMING;
+}
+
+/* Not if its outcome is known already, or an abort is about to give it. */
+static void call_off(ferry_stream *stream, ferry__request *request, int error)
+{
+    if (stream->abort_came || !may_be_called_off(request))
+        return;
+    if (error == -ECANCELED)
+        request->promise.result.cause = FERRY_CAUSE_CANCEL;
+    stream->turn_began_at = ferry__clock_now(); /* this is no turn: for its receipt */
+    /* But shown as one: what it lets go of may last. */
+    ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
+    ((const ferry__request_type *)request->promise.type)->call_off(stream, request, error);
+    ferry__activity_end(&stream->owner->activity);
+    ferry__stream_schedule(stream);
+}
+
+static void out_of_time(ferry__timer *timer)
+{
+    ferry__extras *extras =
+        (ferry__extras *)(void *)((char *)timer - offsetof(ferry__extras, deadline_timer));
+    call_off(extras->request->stream, extras->request, -ETIMEDOUT);
+}
+
+void ferry__stream_set_deadline(ferry_stream *stream, ferry__extras *extras)
+{
+    extras->deadline_timer.fire = out_of_time;
+    ferry__timers_set(&stream->owner->timers, &extras->deadline_timer, extras->deadline);
+}
+
+/* On the owner. The stream has not ended: it waits for cancels that settling has heard of. */
+static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    ferry__request *request =
+        (ferry__request *)(void *)((char *)mail - offsetof(ferry__request, cancel_mail));
+    ferry_stream *stream = request->stream;
+    request->cancel_came = true;
+    if (request->stage == FERRY__SETTLED) {
+        stream->cancels_due--;
+        ferry__stream_schedule(stream);
+    } else {
+        call_off(stream, request, -ECANCELED);
+    }
+    (void)ferry_promise_unref(&request->promise);
+}
+
+void ferry__request_cancel(ferry_promise *promise)
+{
+    ferry__request *request = (ferry__request *)(void *)promise;
+    /* The stream does not end before the mail was delivered, but at once then: the post may still be
+     * looking at the owner. */
+    ferry__owner *owner = ferry__owner_ref(request->stream->owner);
+    (void)ferry_promise_ref(promise); /* the mail's */
+    request->cancel_mail.deliver = deliver_cancel;
+    ferry__owner_post(owner, &request->cancel_mail);
+    ferry__owner_unref(owner);
+}
+
+/* ---- settling -------------------------------------------------------------------------------- */
+
+/* Whether anybody may learn the outcome: a promise's holders, or the program's callback here. */
+static bool is_observable(const ferry__request *request)
+{
+    return request->on_owner != NULL || !ferry__promise_is_forgotten(&request->promise);
+}
+
+static void note_times(ferry__request *request, int64_t now)
+{
+    ferry_result *result = &request->promise.result;
+    result->queued_ns = request->began_at - ferry__promise_created(&request->promise);
+    result->active_ns = now - request->began_at;
+}
+
+static void call_on_owner(ferry_stream *stream, ferry__request *request)
+{
+    ferry__stream_show_head(stream); /* it may last, and this one is sent */
+    ferry__stream_do(stream, "calling on_owner");
+    ferry__promise_tell(&request->promise, request->on_owner, request->on_owner_arg);
+    ferry__stream_do(stream, NULL);
+}
+
+/*
+ * Before it settles: who awaits it finds that call over, and the arg released. Not inlined: it would
+ * keep ferry__stream_settle from being, which every small write goes through.
+ */
+__attribute__((noinline)) static void tell_owner(ferry_stream *stream, ferry__request *request)
+{
+    if (request->on_owner != NULL)
+        call_on_owner(stream, request);
+    if (request->extras != NULL)
+        ferry__release_arg(request->extras->on_owner_release, request->on_owner_arg);
+}
+
+void ferry__stream_settle(ferry_stream *stream, ferry__request *request, int64_t now)
+{
+    ferry__ringer *ringer = &stream->owner->ringer;
+    bool observable = is_observable(request);
+    request->stage = FERRY__SETTLED;
+    if (observable)
+        note_times(request, now);
+    if (request->on_owner != NULL || request->extras != NULL)
+        tell_owner(stream, request);
+    if (observable && ferry__promise_settle(&request->promise, ringer) && !request->cancel_came)
+        stream->cancels_due++;
+    if (request->extras != NULL)
+        ferry__progress_end(&request->extras->progress, ringer);
+    (void)ferry_promise_unref(&request->promise);
+}
+
+/* Room is given back first: who learns that a request is done may at once submit another. */
+void ferry__stream_settle_finished(ferry_stream *stream)
+{
+    atomic_store_explicit(&stream->sent_bytes, stream->offset - stream->padding,
+                          memory_order_relaxed);
+    /* Q0: announced before it is not counted any more; pairs with ferry__stream_is_quiet. */
+    atomic_store(&stream->is_settling, stream->finished.first != NULL || stream->padding > 0);
+    if (stream->released > 0)
+        ferry__admission_give_back(&stream->admission, stream->released,
+                                   stream->released_source_bytes);
+    stream->released = 0;
+    stream->released_source_bytes = 0;
+    if (stream->released_visits > 0)
+        ferry__stream_end_visits(stream, stream->released_visits);
+    stream->released_visits = 0;
+    if (stream->finished.first == NULL)
+        return;
+    int64_t now = ferry__clock_now();
+    while (stream->finished.first != NULL)
+        ferry__stream_settle(stream, ferry__queue_take_first(&stream->finished), now);
+    atomic_store(&stream->is_settling, stream->padding > 0);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Settling, and calling off: what both directions' requests have in common on their stream's owner.
+ * Those whose outcome is known wait on the stream's list for the end of the turn. Then their room is given
+ * back, and each promise settles. All of it runs on the stream's owner only, if nothing else is said.
+ */
+#ifndef FERRY_TRANSPORT_STREAM_SETTLE_H
+#define FERRY_TRANSPORT_STREAM_SETTLE_H
+
+#include "transport/stream/stream.h"
+
+/* Nothing more is to be sent, because of this error. */
+void ferry__stream_poison(ferry_stream *stream, int error);
+
+/* Something was told this error by its fd: where that means that the connection is over, so does its
+ * status. */
+void ferry__stream_note_death(ferry_stream *stream, int error);
+
+/* Any thread: what cancels a request's promise. */
+void ferry__request_cancel(ferry_promise *promise);
+
+/* A direction's ferry__request_types. */
+#define FERRY__REQUEST_TYPES(function)                                                             \
+    {                                                                                              \
+        .large = {{.destroy = ferry__request_destroy, .cancel = ferry__request_cancel},            \
+                  .call_off = (function)},                                                         \
+        .small = {{.destroy = ferry__request_destroy_small, .cancel = ferry__request_cancel},      \
+                  .call_off = (function)},                                                         \
+        .with_extras = {                                                                           \
+            {.destroy = ferry__request_destroy_with_extras, .cancel = ferry__request_cancel},      \
+            .call_off = (function)},                                                               \
+    }
+
+/* A request has arrived: from now on its deadline is heeded, if it has one. */
+void ferry__stream_set_deadline(ferry_stream *stream, ferry__extras *extras);
+static inline void ferry__stream_heed_deadline(ferry_stream *stream, ferry__request *request)
+{
+    if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
+        ferry__stream_set_deadline(stream, request->extras);
+}
+
+/* A request's outcome is known: it settles at the end of the turn. */
+static inline void ferry__stream_add_settling(ferry_stream *stream, ferry__request *request)
+{
+    if (request->extras != NULL)
+        ferry__timers_cancel(&stream->owner->timers, &request->extras->deadline_timer);
+    ferry__queue_append(&stream->finished, request);
+}
+
+/* Likewise, of what was to be sent; and its room is given back then. */
+static inline void ferry__stream_add_finished(ferry_stream *stream, ferry__request *request)
+{
+    ferry__stream_add_settling(stream, request);
+    stream->released += FERRY__ONE_REQUEST + request->cost.memory_bytes;
+    stream->released_source_bytes += request->cost.source_bytes;
+}
+
+/* At the end of each turn: settles what was finished, and gives its room back. */
+void ferry__stream_settle_finished(ferry_stream *stream);
+
+/* Settles one request and drops the owner's reference to it. */
+void ferry__stream_settle(ferry_stream *stream, ferry__request *request, int64_t now);
+
+#endif

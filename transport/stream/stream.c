@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/stream/stream.h"
+
+#include "core/clock.h"
+#include "core/handover.h"
+#include "core/hooks.h"
+#include "core/thread.h"
+
+#include <errno.h>
+
+/* ---- references ------------------------------------------------------------------------------ */
+
+void ferry__stream_free(ferry_stream *stream)
+{
+    ferry__incoming *incoming = atomic_load(&stream->incoming);
+    if (incoming != NULL)
+        incoming->free(incoming);
+    if (stream->watermark != NULL)
+        ferry__notice_deinit(&stream->watermark->notice);
+    ferry__settings_unref(stream->settings);
+    (void)ferry_promise_unref(&stream->close_request->promise);
+    ferry__release(stream);
+}
+
+ferry_stream *ferry__stream_ref(ferry_stream *stream)
+{
+    atomic_fetch_add_explicit(&stream->refs, 1, memory_order_relaxed);
+    return stream;
+}
+
+void ferry__stream_unref(ferry_stream *stream)
+{
+    if (ferry__refs_drop(&stream->refs) != 1)
+        return;
+    ferry__owner_unref(stream->owner);
+    ferry__service_unref(stream->service);
+    ferry__stream_free(stream);
+}
+
+ferry_stream *ferry_stream_ref(ferry_stream *stream)
+{
+    /* A callback may be handed a stream whose last handle another thread has just given back: it is
+     * closed then, and may be kept all the same. */
+    if (stream != NULL && atomic_fetch_add_explicit(&stream->users, 1, memory_order_relaxed) == 0)
+        (void)ferry__stream_ref(stream);
+    return stream;
+}
+
+ferry_stream *ferry_stream_unref(ferry_stream *stream)
+{
+    FERRY__REPORT_CALLER();
+    if (stream == NULL)
+        return NULL;
+    unsigned before = ferry__refs_drop(&stream->users);
+    assert(before > 0 && "ferry_stream_unref: more references given back than taken");
+    if (before == 1) {
+        (void)ferry_stream_close(stream, NULL);
+        ferry__stream_unref(stream);
+    }
+    return NULL;
+}
+
+bool ferry__stream_is_quiet(ferry_stream *stream)
+{
+    /* Q1: in this order; what is not counted any more was announced as settling before (Q0). */
+    uint64_t word = atomic_load(&stream->admission.word);
+    if (ferry__stream_has_ended(stream))
+        return ferry__promise_is_settled(&stream->close_request->promise); /* the last to */
+    return (word & (FERRY__REQUESTS_MASK | FERRY__CLOSED)) == 0 &&
+           !atomic_load(&stream->is_settling);
+}
+
+/* ---- admission ------------------------------------------------------------------------------- */
+
+static void wake_readers(ferry_stream *stream)
+{
+    ferry__incoming *incoming = atomic_load(&stream->incoming);
+    if (incoming != NULL)
+        ferry__room_wake(&incoming->room);
+}
+
+void ferry__stream_let_no_more_in(ferry_stream *stream, uint64_t flags)
+{
+    ferry__admission_refuse(&stream->admission, flags);
+    wake_readers(stream);
+}
+
+void ferry__stream_end_visits(ferry_stream *stream, uint32_t visits)
+{
+    atomic_fetch_sub(&stream->admission.visits, visits);
+    if ((visits & FERRY__READS_MASK) != 0)
+        wake_readers(stream);
+}
+
+/* ---- ending ---------------------------------------------------------------------------------- */
+
+/* What the owner then calls may give the last handle back, before the post has returned. */
+static void post_mail(ferry_stream *stream, ferry__mail *mail)
+{
+    ferry__owner *owner = ferry__owner_ref(stream->owner);
+    ferry__owner_post(owner, mail);
+    ferry__owner_unref(owner);
+}
+
+int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
+{
+    FERRY__REPORT_CALLER();
+    int error = ferry__stream_check(stream);
+    if (error != 0)
+        return error;
+    ferry__inbox *home;
+    error = ferry__find_home(ret_promise != NULL, &home);
+    if (error != 0)
+        return error;
+    ferry__request *request = stream->close_request;
+    if (home != NULL)
+        ferry__promise_set_home(&request->promise, home);
+    if (ret_promise != NULL)
+        *ret_promise = ferry_promise_ref(&request->promise);
+    if (ferry__admit_close(&stream->admission)) {
+        ferry__promise_set_created(&request->promise, ferry__clock_now());
+        ferry__promise_note_caller(&request->promise);
+        ferry__stream_let_no_more_in(stream, FERRY__CLOSED);
+        ferry__thread_note_submit();
+        post_mail(stream, &request->mail);
+    }
+    return 0;
+}
+
+void ferry__stream_abort(ferry_stream *stream, ferry_cause cause)
+{
+    unsigned char none = FERRY_CAUSE_NONE;
+    if (!atomic_compare_exchange_strong(&stream->abort_cause, &none, (unsigned char)cause))
+        return;
+    if (!ferry__admit_message(&stream->admission))
+        return; /* it has ended already */
+    ferry__stream_let_no_more_in(stream, FERRY__CLOSED);
+    ferry__sink_cut(&stream->sink);
+    post_mail(stream, &stream->abort_mail);
+}
+
+void ferry_stream_abort(ferry_stream *stream)
+{
+    if (ferry__stream_check(stream) == 0)
+        ferry__stream_abort(stream, FERRY_CAUSE_ABORT);
+}
+
+void ferry_stream_resume(ferry_stream *stream)
+{
+    if (ferry__stream_check(stream) != 0)
+        return;
+    ferry__handed_over(&stream->is_resuming);
+    if (atomic_exchange(&stream->is_resuming, true))
+        return;
+    if (ferry__admit_message(&stream->admission))
+        post_mail(stream, &stream->resume_mail);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+int ferry_stream_get_peer(ferry_stream *stream, char *buffer, size_t size)
+{
+    if (stream == NULL || (buffer == NULL && size > 0))
+        return -EINVAL;
+    if (!stream->sink.is_socket)
+        return -ENOTSOCK;
+    return ferry__peer_format(&stream->peer, buffer, size);
+}
+
+/* Whatever was first to end its sending, where a request's failing tells more. */
+static int error_of(ferry_stream *stream)
+{
+    int poison = atomic_load(&stream->poison);
+    return poison != 0 ? poison : atomic_load(&stream->death);
+}
+
+int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_status)
+{
+    if (stream == NULL || ret_status == NULL)
+        return -EINVAL;
+    const ferry__admission *admission = &stream->admission;
+    uint64_t word = atomic_load(&admission->word);
+    uint32_t visits = atomic_load(&admission->visits);
+    const ferry__incoming *incoming = atomic_load(&stream->incoming);
+    *ret_status = (ferry_stream_status){
+        .sent_bytes = atomic_load_explicit(&stream->sent_bytes, memory_order_relaxed),
+        .queued_bytes = word & FERRY__MEMORY_MASK,
+        .queued_file_bytes = atomic_load(&admission->source_bytes),
+        .queued_requests = (uint32_t)((word & FERRY__REQUESTS_MASK) / FERRY__ONE_REQUEST),
+        .pending_reads = (visits & FERRY__READS_MASK) / FERRY__ONE_READ,
+        .received_bytes =
+            incoming != NULL ? atomic_load_explicit(&incoming->received, memory_order_relaxed) : 0,
+        .error = error_of(stream),
+    };
+    return 0;
+}

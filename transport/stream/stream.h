@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A stream's record, and what any thread may do to it that makes nothing: references, closing, aborting,
+ * its status. Where streams come from and what else happens to them stands above, in files that know
+ * this one.
+ *
+ * References: the program's all together are one of refs, the owner's side is another. When the
+ * program's last is given back the stream is closed after what is queued.
+ */
+#ifndef FERRY_TRANSPORT_STREAM_STREAM_H
+#define FERRY_TRANSPORT_STREAM_STREAM_H
+
+#include "actors/owner.h"
+#include "core/notice.h"
+#include "transport/edge/address.h"
+#include "transport/limit/admission.h"
+#include "transport/limit/limiter.h"
+#include "transport/stream/queue.h"
+#include "transport/service/service.h"
+#include "transport/stream/settings.h"
+#include "transport/stream/shown.h"
+#include "transport/edge/sink.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <ferry/stream.h>
+#include <stddef.h>
+
+/*
+ * What only some streams need, as their options say. Behind the stream, in its allocation: idle ones by
+ * the thousand are to be small.
+ */
+
+/* Watching whether the peer still makes progress, while the sink is full. */
+typedef struct ferry__stall {
+    ferry_stream *stream;
+    ferry__timer timer; /* set while the sink is full: when to look again */
+    bool is_due;        /* the time has come */
+    bool has_mark;      /* mark and marked_at are of this wait */
+    ferry__outlet mark; /* the last look that showed progress, or the first */
+    int64_t marked_at;  /* when that was */
+} ferry__stall;
+
+/* Sending no faster than a limiter allows. */
+typedef struct ferry__pace {
+    ferry_stream *stream;
+    ferry__timer timer; /* when to ask the limiter again */
+    ferry__allotment allotment;
+    uint64_t free_bytes; /* that the limiter does not count */
+} ferry__pace;
+
+/* A confirmed close: waiting for the peer's end. */
+typedef struct ferry__linger {
+    ferry_stream *stream;
+    ferry__timer timer; /* when it has taken too long */
+    uint64_t bytes;     /* input read away since FIN */
+    bool timed_out;
+    bool was_reset; /* the connection was over before FIN could be sent */
+} ferry__linger;
+
+/* Telling the program when the queue crosses its watermarks. */
+typedef struct ferry__watermark {
+    ferry_stream *stream;
+    atomic_bool is_above; /* written by the owner, read by whoever is told */
+    bool told;            /* what the program was told last; its thread's */
+    ferry__notice notice; /* without an inbox: told on the owner */
+} ferry__watermark;
+
+/* Counts streams, and is told of the end of each. Part of a listener. */
+typedef struct ferry__counter ferry__counter;
+struct ferry__counter {
+    /* The stream's owner, once for each stream: it has ended. Takes the stream's reference. */
+    void (*stream_ended)(ferry__counter *counter);
+};
+
+/* What is known of a reading direction beside reading: the first member of its intake. */
+typedef struct ferry__incoming ferry__incoming;
+struct ferry__incoming {
+    void (*free)(ferry__incoming *incoming); /* once, with the stream */
+    ferry__room room;                        /* any thread: who waits because too many reads wait */
+
+    /* Written by the owner, for whoever looks. */
+    ferry__waiting shown;
+    _Atomic uint64_t received; /* bytes, so far */
+};
+
+typedef enum ferry__stream_state {
+    FERRY__OPEN,
+    FERRY__LINGERING, /* FIN is sent; the peer's is waited for */
+    FERRY__GONE       /* the fd is closed */
+} ferry__stream_state;
+
+struct ferry_stream {
+    /* Set at adoption. The owner reads the first of it all the time: in another cache line than the
+     * admission word, which submits write. */
+    ferry_service *service;        /* a reference */
+    ferry__owner *owner;           /* a reference, and a hold until the stream ends */
+    ferry__request *close_request; /* made at once: closing needs no memory */
+    ferry__settings *settings;     /* a reference */
+    ferry__member member;          /* of the service */
+    int number;                    /* its fd's, which is its name as well */
+    ferry__peer peer;              /* who is at the other end */
+    ferry__counter *counter;       /* who counts it: a reference until it ends. Or NULL */
+
+    /* Any thread. The admission's word is every submit's, what is beside it few ones'. */
+    atomic_uint refs;
+    atomic_uint users; /* the program's references */
+    ferry__admission admission;
+    ferry__mail abort_mail;
+    ferry__mail resume_mail;
+    atomic_uchar abort_cause; /* why it is aborted, a ferry_cause; FERRY_CAUSE_NONE: it is not */
+    atomic_bool is_resuming;  /* resume_mail is under way */
+
+    /* Any thread; but the owner looks, or writes, each turn. */
+    atomic_int poison;                   /* written by the owner: the error that poisoned it */
+    atomic_int death;                    /* likewise: what told that its connection is over */
+    atomic_bool is_settling;             /* likewise: requests that are not counted any more are
+                                               being settled */
+    _Atomic uint64_t sent_bytes;         /* likewise: for ferry_stream_get_status */
+    _Atomic(ferry__incoming *) incoming; /* what reading needs; NULL until somebody reads */
+    ferry__sink sink;             /* transport/edge/sink.h says which thread may touch what */
+    ferry__shown_head shown_head; /* written by the owner, for whoever looks */
+    ferry__waiting shown_sending; /* likewise */
+
+    /* The owner's. */
+    ferry__task task;
+    ferry__queue queue;    /* to be carried out */
+    ferry__queue finished; /* carried out, to be settled at the end of this turn */
+    uint64_t offset;       /* of the next byte in the stream's order */
+    uint64_t next_sequence;
+    uint64_t padding;     /* zeros owed to the peer, in place of what failed (FERRY_FRAMING_PAD) */
+    unsigned cancels_due; /* cancels of settled requests whose mail is still to come */
+    uint32_t released_visits; /* to give back at the end of this turn, as the next ones */
+    int64_t turn_began_at;
+    bool is_shut;           /* the shutdown was carried out */
+    bool abort_came;        /* abort_mail was delivered */
+    bool was_told_of_reset; /* the kernel tells once: reading it only sees an end of file then */
+    ferry__stream_state state;
+    ferry__watch watch;             /* of its fd, both directions */
+    ferry__watch source_watch;      /* of the head's source, where that is a pipe or the like */
+    ferry__timer follow_timer;      /* when to look again, where it is a file that grows */
+    bool waits_for_source;          /* the head's has nothing for now */
+    bool waits_for_sink;            /* it is full: more requests change nothing */
+    bool sending_is_due;            /* the next turn is for what is to be sent */
+    bool reading_is_due;            /* likewise for what is to be read */
+    ferry__queue confirming;        /* accepted, and not yet as far as they are to get */
+    ferry__timer confirm_timer;     /* when to look how far they are */
+    int64_t confirm_patience_ns;    /* how long the last wait for that was */
+    uint64_t released;              /* admission to give back at the end of this turn */
+    uint64_t released_source_bytes; /* likewise */
+
+    /* Each NULL, if the options do not ask for it. */
+    ferry__stall *stall;
+    ferry__pace *pace;
+    ferry__linger *linger;
+    ferry__watermark *watermark;
+};
+
+/*
+ * Gives the inbox that a promise, or a callback, of the calling thread's is for; NULL on an owner, which
+ * runs none, and where none is wanted. @return 0, -ENOMEM.
+ */
+static inline int ferry__find_home(bool wanted, ferry__inbox **ret_home)
+{
+    *ret_home = NULL;
+    if (!wanted || ferry__thread_current()->owner != NULL)
+        return 0;
+    *ret_home = ferry__inbox_current();
+    return *ret_home != NULL ? 0 : -ENOMEM;
+}
+
+/* The owner. Says what it does for the stream, where that may take long: a static string; NULL: nothing
+ * of the kind any more. */
+static inline void ferry__stream_do(const ferry_stream *stream, const char *step)
+{
+    ferry__activity_do(&stream->owner->activity, step);
+}
+
+/* Has a turn for what is to be sent, confirmed or ended. */
+static inline void ferry__stream_schedule(ferry_stream *stream)
+{
+    stream->sending_is_due = true;
+    ferry__owner_schedule(stream->owner, &stream->task);
+}
+
+/* Likewise for what is to be read. */
+static inline void ferry__stream_schedule_reading(ferry_stream *stream)
+{
+    stream->reading_is_due = true;
+    ferry__owner_schedule(stream->owner, &stream->task);
+}
+
+/* The owner. Shows which request is being sent: before something that may block, and at the end of a
+ * turn. */
+static inline void ferry__stream_show_head(ferry_stream *stream)
+{
+    ferry__show_head(&stream->shown_head, stream->queue.first);
+}
+
+static inline void ferry__stream_assert_owner(const ferry_stream *stream)
+{
+    assert(ferry__owner_is_current(stream->owner) && "only its owner touches a stream");
+    (void)stream;
+}
+
+/* Any thread. Whether it was aborted: the cut is made before the abort's mail is posted. */
+static inline bool ferry__stream_is_cut(const ferry_stream *stream)
+{
+    return atomic_load(&stream->sink.cut);
+}
+
+/* Any thread. Whether nothing more is sent, because a request failed midway. */
+static inline bool ferry__stream_is_poisoned(const ferry_stream *stream)
+{
+    return atomic_load_explicit(&stream->poison, memory_order_relaxed) != 0;
+}
+
+/* Any thread. Whether it may be used: 0; -EINVAL: it is NULL; -ECHILD: it is another process's. */
+static inline int ferry__stream_check(const ferry_stream *stream)
+{
+    if (stream == NULL)
+        return -EINVAL;
+    return ferry__service_is_foreign(stream->service) ? -ECHILD : 0;
+}
+
+ferry_stream *ferry__stream_ref(ferry_stream *stream);
+void ferry__stream_unref(ferry_stream *stream);
+
+/* What is left of one that has no owner and no service, or has them no more. */
+void ferry__stream_free(ferry_stream *stream);
+
+/* Any thread. Sets flags of its admission that refuse, for good: wakes whoever waits for room. */
+void ferry__stream_let_no_more_in(ferry_stream *stream, uint64_t flags);
+
+/* Any thread. Takes from its admission's visits, once they are over. */
+void ferry__stream_end_visits(ferry_stream *stream, uint32_t visits);
+
+/* Any thread. As ferry_stream_abort, for this cause. With FERRY_CAUSE_DESTROY a peer is reset only where it
+ * would take a part for the whole: else it reads an end of file, as after a close. */
+void ferry__stream_abort(ferry_stream *stream, ferry_cause cause);
+
+/* Any thread. Whether it has ended: its close is about to settle, or has. */
+static inline bool ferry__stream_has_ended(const ferry_stream *stream)
+{
+    return (atomic_load(&stream->admission.visits) & FERRY__ENDED) != 0;
+}
+
+/* Whether nothing is under way: all that was submitted before has settled, a close too. */
+bool ferry__stream_is_quiet(ferry_stream *stream);
+
+#endif
