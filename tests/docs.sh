@@ -42,6 +42,14 @@ find "$source" -path "$source/build" -prune -o -name '*.md' -print |
             done
     done
 
+# Each room's page names its files, and no others.
+for page in "$source"/transport/*/README.md; do
+    room=$(dirname "$page")
+    diff <(grep -oE '^\| `[a-z_]+\.' "$page" | tr -cd 'a-z_\n' | sort) \
+        <(find "$room" -name '*.[ch]' -printf '%f\n' | sed 's/\..*//' | sort -u) >&2 ||
+        fail "${room#"$source/"}/README.md (<) and the files there (>) differ"
+done
+
 # Each invariant has tests that say so, and no test says so of anything else.
 sed -n '/^## Invariants/,/^## /s/^- \*\*\([a-z_]*\)\*\*.*/\1/p' "$source/ARCHITECTURE.md" | sort \
     >"$work/invariants"
