@@ -2,9 +2,9 @@
 /*
  * ferry: ordered writes and file transfers from any thread, outcomes as promises.
  *
- * The whole interface. Begin with <ferry/service.h> and <ferry/stream.h>; where streams come from is
- * in <ferry/listen.h> and <ferry/connect.h>; outcomes are in
- * <ferry/promise.h>, <ferry/result.h> and <ferry/inbox.h>. <ferry/fault.h> is for tests.
+ * The whole interface. Begin with <ferry/service.h> and <ferry/stream.h>. Streams come from
+ * <ferry/listen.h> and <ferry/connect.h>. Outcomes are in <ferry/promise.h>, <ferry/result.h> and
+ * <ferry/inbox.h>. <ferry/api.h> has the conventions of all calls. <ferry/fault.h> is for tests.
  */
 #ifndef FERRY_FERRY_H
 #define FERRY_FERRY_H
