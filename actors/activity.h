@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What an owner is at, for whoever asks: written by its thread as it goes along, read by any thread,
- * and neither ever waits for the other. So an owner can be asked about that is blocked, too.
+ * What an owner is at. Its thread writes it as it goes along, any thread may read it, and neither
+ * ever waits for the other. So it can be read while the owner is blocked.
  *
- * It is told in two steps: whose turn it is and since when; and within that what is being done, where
- * it may take long: a system call that can block, a callback of the program's.
+ * It is told in two steps: whose turn it is, and since when; and within the turn what is being
+ * done, if that may take long: a system call that can block, a callback of the program's.
  *
  *   owner                               any thread
  *   A0 since, step                      L0 subject
  *   A1 subject (release)                L1 since, step
  *
- * A1 pairs with L0: who sees a turn's subject does not see an earlier turn's time. A later one's he
- * may see: then the turn is over, and the next one has begun.
+ * A1 pairs with L0: a thread that sees a turn's subject does not see an earlier turn's time. It may
+ * see a later turn's time: then the turn is over, and the next one has begun.
  */
 #ifndef FERRY_ACTORS_ACTIVITY_H
 #define FERRY_ACTORS_ACTIVITY_H

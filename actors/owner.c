@@ -15,8 +15,10 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* So many spares an owner keeps at once, of a queue of 1,024 writes, which one sendmsg(2) takes, all:
- * half a MiB. On its shelf there may be twice that. */
+/*
+ * So many spares an owner keeps at once, of a queue of 1,024 writes, which one sendmsg(2) takes,
+ * all: half a MiB. On its shelf there may be twice that.
+ */
 enum { MOST_SPARES = 1024 };
 
 #define OWNER_OF(mail, member)                                                                     \
@@ -351,8 +353,8 @@ static size_t stack_for(size_t wanted)
 }
 
 /*
- * Whether a thread made here would get a real-time policy. Other policies are inherited: one that is
- * meant for the background may not even be left.
+ * Whether a thread made here would get a real-time policy. Other policies are inherited: one that
+ * is meant for the background may not even be left.
  */
 static bool is_real_time(void)
 {

@@ -14,8 +14,8 @@
  * sleeper whose waker, instead of ringing, asks the supervisor to start the thread; when the thread
  * has ended the supervisor joins it. If no thread can be made the supervisor lets the tasks take
  * their turns on its own thread, with start_error telling them to refuse their work;
- * the owner is then a sleeper again, and the next mail is another try. In such a turn nothing may be
- * waited for: the supervisor looks at neither the owner's timers nor its epoll set.
+ * the owner is then a sleeper again, and the next mail is another try. In such a turn nothing may
+ * be waited for: the supervisor looks at neither the owner's timers nor its epoll set.
  *
  * A turn that blocks stops mail and timers: what blocks must be got out by other means (a stream's
  * by its sink's gate), and what needs a timer must not block.
@@ -118,8 +118,10 @@ void ferry__owner_join(ferry__owner *owner);
 /* Any thread that knows of another hold. One more reason to live. */
 void ferry__owner_hold(ferry__owner *owner);
 
-/* Any thread that holds a reference. Likewise, where there may be no other any more. Whether it could:
- * else it has ended, or is about to. */
+/*
+ * Any thread that holds a reference. Takes a hold, though there may be no other any more.
+ * @return whether it could. If not, the owner has ended, or is about to.
+ */
 bool ferry__owner_try_hold(ferry__owner *owner);
 
 /* Any thread that has a hold to give back and a reference to keep. The last one ends the thread. */
@@ -128,12 +130,15 @@ void ferry__owner_release(ferry__owner *owner);
 /* Any thread that holds a reference. The mail is delivered on the owner's thread. */
 void ferry__owner_post(ferry__owner *owner, ferry__mail *mail);
 
-/* Likewise, for mail that an owner need not be woken for which dozes (ferry__owner_doze). */
+/*
+ * Any thread that holds a reference. The mail is delivered on the owner's thread; an owner that
+ * dozes is not woken for it (ferry__owner_doze).
+ */
 void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
 
 /*
- * Any thread. Memory for a mail to this owner and what is around it, FERRY__SPARE_BYTES at most; NULL:
- * there is none. To be added to the pile of whichever thread lets it go.
+ * Any thread. Memory for a mail to this owner and what is around it, FERRY__SPARE_BYTES at most;
+ * NULL: there is none. The thread that lets it go adds it to its pile.
  */
 void *ferry__owner_allocate_block(ferry__owner *owner, size_t size);
 
@@ -156,15 +161,15 @@ void ferry__owner_schedule(ferry__owner *owner, ferry__task *task);
 int ferry__owner_need_poller(ferry__owner *owner);
 
 /*
- * Says whether the owner may sleep through unhurried mail, while one of its fds is watched. Only for
- * a supervised owner, which has one task: that of several none knows what the others wait for.
+ * Says whether the owner may sleep through unhurried mail, while one of its fds is watched. Only
+ * for a supervised owner, which has one task: of several tasks none knows what the others wait for.
  */
 void ferry__owner_doze(ferry__owner *owner, bool allowed);
 
-/* As ferry__poller_watch, making the epoll set first if need be. */
+/* Calls ferry__poller_watch. Makes the epoll set first, if there is none. */
 int ferry__owner_watch(ferry__owner *owner, ferry__watch *watch, uint32_t events);
 
-/* As ferry__poller_await, likewise. */
+/* Calls ferry__poller_await. Makes the epoll set first, if there is none. */
 int ferry__owner_await(ferry__owner *owner, ferry__watch *watch, uint32_t events);
 
 /*

@@ -5,8 +5,8 @@
  * registered, edge-triggered, until the watch is removed.
  *
  * There are two ways to wait. ferry__poller_watch asks the kernel anew, so that what is there
- * already is told as well. ferry__poller_await relies on the edge that is still to come: for whoever
- * has just been told by the kernel that there is nothing, and so needs no system call.
+ * already is told as well. ferry__poller_await relies on the edge that is still to come: for
+ * whoever has just been told by the kernel that there is nothing, and so needs no system call.
  *
  * Used by the owner's thread only; opening it may be done before that thread starts.
  */
@@ -25,10 +25,10 @@ typedef struct ferry__watch {
     uint32_t awaited;    /* those of them that are waited for */
 
     /*
-     * The fd is ready: events is what was waited for and is there, and not waited for any more; beside
-     * EPOLLERR, EPOLLHUP, EPOLLRDHUP and EPOLLPRI, which are told in any case. May only note and
-     * schedule: other watches of the same batch are still to be called, so nothing may be freed or
-     * removed here.
+     * The fd is ready: events is what was waited for and is there, and not waited for any more;
+     * beside EPOLLERR, EPOLLHUP, EPOLLRDHUP and EPOLLPRI, which are told in any case. May only note
+     * and schedule: other watches of the same batch are still to be called, so nothing may be freed
+     * or removed here.
      */
     void (*ready)(struct ferry__watch *watch, uint32_t events);
 } ferry__watch;
@@ -53,8 +53,10 @@ void ferry__poller_close(ferry__poller *poller);
 int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t events);
 
 /*
- * Likewise, once the kernel has said EAGAIN: from there on it is the next edge that counts, and where
- * the events are registered already nothing is asked.
+ * Has watch->ready called once, as soon as any of events is there. For use once the kernel has said
+ * EAGAIN: from then on the next edge counts, and if the events are registered already no call is
+ * made.
+ * @return 0; -EPERM: the fd is always ready (a regular file); or another negative errno.
  */
 int ferry__poller_await(ferry__poller *poller, ferry__watch *watch, uint32_t events);
 

@@ -114,7 +114,9 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
-/* The process's group of a hierarchy, which /proc calls by its controllers; "": the second version. */
+/*
+ * The process's group of a hierarchy, which /proc calls by its controllers; "": the second version.
+ */
 static bool find_group(const char *root, const char *controller, char group[PATH_MAX])
 {
     FILE *file = open_under(root, "/proc/self/cgroup");
@@ -180,7 +182,9 @@ static bool take_apart(char *line, mount *ret_mount)
     return true;
 }
 
-/* Where a group is to be found below a mount: all of it, or what is left where that shows a part. */
+/*
+ * Where a group is to be found below a mount: all of it, or what is left where that shows a part.
+ */
 static const char *path_below(const mount *where, const char *group)
 {
     size_t length = strcmp(where->shown, "/") == 0 ? 0 : strlen(where->shown);

@@ -2,10 +2,10 @@
 /*
  * Waiting for promises, one or many.
  *
- * A thread sleeps where the promise's flags say. Alone for one promise: on its inbox, if that is the
- * promise's home, since callbacks are to run meanwhile; else on the promise's own state, a futex
- * word. For many it always sleeps on its inbox: whoever settles a promise that somebody awaits with
- * others rings all who do (core/sleepers.h).
+ * A thread sleeps where the promise's flags say. Alone for one promise: on its inbox, if that is
+ * the promise's home, since callbacks are to run meanwhile; else on the promise's own state, a
+ * futex word. For many it always sleeps on its inbox: whoever settles a promise that somebody
+ * awaits with others rings all who do (core/sleepers.h).
  */
 #ifndef FERRY_CORE_AWAIT_H
 #define FERRY_CORE_AWAIT_H
@@ -19,7 +19,8 @@
 int ferry__promise_await_until(ferry_promise *promise, int64_t deadline);
 
 /*
- * Likewise, and runs the calling thread's callbacks meanwhile wherever the promise's home is.
+ * Waits until the deadline, and runs the calling thread's callbacks meanwhile, wherever the
+ * promise's home is.
  * @return 0, -ETIMEDOUT, -ECHILD, -ENOMEM.
  */
 int ferry__promise_await_running(ferry_promise *promise, int64_t deadline);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The system calls that move data, open, connect, poll, or make threads, as a table: whoever makes
- * one of them makes it through a table that it was given. ferry__calls_real goes straight to the system;
- * another table may answer otherwise (core/faults.h). So a failure that the kernel shows once in a
- * million calls can be had at the third, in the very code that the library is made of.
+ * one of them makes it through a table that it was given. ferry__calls_real goes straight to the
+ * system; another table may answer otherwise (core/faults.h). So a failure that the kernel shows
+ * once in a million calls can be had at the third, in the very code that the library is made of.
  *
  * A table's functions get it as their first argument, so that it may carry state behind it. They
  * answer as the system call does: -1 and errno; only start_thread, as pthread_create(3), answers a
@@ -41,11 +41,14 @@ struct ferry__calls {
     ssize_t (*preadv2)(ferry__calls *calls, int fd, const struct iovec pieces[], int count,
                        off_t offset, int flags);
     ssize_t (*pwritev2)(ferry__calls *calls, int fd, const struct iovec pieces[], int count,
-                        off_t offset, int flags); /* likewise */
+                        off_t offset, int flags); /* offset -1: from the fd's position */
     ssize_t (*recv)(ferry__calls *calls, int fd, void *buffer, size_t size, int flags);
 
     /* Opening. */
-    /* openat(2) or, where resolve is not 0, openat2(2) with it. mode: of what O_CREAT makes; else 0. */
+    /*
+     * openat(2) or, where resolve is not 0, openat2(2) with it. mode: of what O_CREAT makes; else
+     * 0.
+     */
     int (*open)(ferry__calls *calls, int dirfd, const char *path, int flags, mode_t mode,
                 uint64_t resolve);
     int (*fstat)(ferry__calls *calls, int fd, struct stat *ret_status);

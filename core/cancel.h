@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * No call of ferry's is a point where pthread_cancel(3) may end the thread (<ferry/api.h>): it would
- * be ended in the middle of things. So what libc makes such a point is called by other ways, or with
- * cancelling held off.
+ * No call of ferry's is a point where pthread_cancel(3) may end the thread (<ferry/api.h>): it
+ * would be ended in the middle of things. So what libc makes such a point is called by other ways,
+ * or with cancelling held off.
  */
 #ifndef FERRY_CORE_CANCEL_H
 #define FERRY_CORE_CANCEL_H

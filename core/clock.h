@@ -16,8 +16,10 @@ enum { FERRY__NS_PER_MS = 1000 * 1000, FERRY__NS_PER_S = 1000 * 1000 * 1000 };
 /* Reads the clock: about 25 ns, no system call. */
 int64_t ferry__clock_now(void);
 
-/* A time of so many milliseconds, at least 0; FERRY__NEVER where it cannot be counted in nanoseconds,
- * which is so beyond 292 years. */
+/*
+ * A time of so many milliseconds, at least 0; FERRY__NEVER where it cannot be counted in
+ * nanoseconds, which is so beyond 292 years.
+ */
 int64_t ferry__clock_span(int64_t span_ms);
 
 /* So much later than a moment; FERRY__NEVER is in no case exceeded. @param span_ns at least 0. */

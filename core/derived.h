@@ -7,22 +7,22 @@
  *
  *   waiting --(a part settled; the rule: not yet)--> waiting
  *           --(the rule waits for another promise on that link, or on others)--> waiting
- *           --(the rule: settle with this)--> settled; parts that are still waited for are cancelled
- *           --(cancelled)--> likewise, with -ECANCELED
+ *           --(the rule: settle with this)--> settled; parts that it still waits for are cancelled
+ *           --(cancelled)--> settled with -ECANCELED; parts that it waits for are cancelled
  *
  * So everything but the posting happens on the home thread, in the order of its inbox, and needs no
- * lock; parts that had settled before and parts that settle later come the same way. What differs
- * between all, any, a chain or a map is the rule (combine.c), and a rule may be exchanged for
- * another on the way: it is the state. A link, once delivered, may wait for another promise.
+ * lock. Parts that had settled before and parts that settle later come the same way. What differs
+ * between all, any, a chain or a map is the rule (combine.c). A rule may be exchanged for another
+ * on the way: it is the state. A link, once delivered, may wait for another promise.
  *
- * Where the home thread has ended, mail is given back, on any threads at once: the first of them
- * settles the derived promise with -ECANCELED, and nobody touches the links any more but each its
- * own. Parts that are still under way then go on.
+ * If the home thread has ended, mail is given back, on any threads at once. The first of these
+ * threads settles the derived promise with -ECANCELED. After that each thread touches only the link
+ * that it was given. Parts that are still under way go on.
  *
  * References: each link that waits holds one to the derived promise, so that it lives on when the
- * program has dropped it; and, as an observer, one to its part. A derived promise that keeps its parts
- * holds the latter until its own end. No call here calls itself through another promise: outcomes
- * and cancels travel as mail.
+ * program has dropped it. As an observer it also holds one to its part. A derived promise that
+ * keeps its parts holds these until its own end. No call here calls itself through another promise:
+ * outcomes and cancels travel as mail.
  */
 #ifndef FERRY_CORE_DERIVED_H
 #define FERRY_CORE_DERIVED_H
@@ -35,11 +35,11 @@ typedef struct ferry__derived ferry__derived;
 
 /*
  * Looks at a part that has settled, on the home thread. May run a block of the program's.
- * @param index its link's number; the part is that link's observer.promise, unless the rule has it wait
- *        for another.
+ * @param index its link's number; the part is that link's observer.promise, unless the rule has it
+ *        wait for another.
  * @param outcome at first the part's, the value borrowed; what to settle with.
- * @return whether to settle now. A value in the outcome that is not the part's is then taken; if not,
- *         the rule has released it.
+ * @return whether to settle now. If so, a value in the outcome that is not the part's is taken. If
+ *         not, the rule has released such a value.
  */
 typedef bool ferry__rule(ferry__derived *derived, size_t index, ferry_outcome *outcome);
 

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Telling ThreadSanitizer and helgrind of hand-overs. A host that is built with the one, or run in the
- * other, mostly has ferry as an ordinary library, whose atomics neither sees: what a thread wrote before
- * a submit, and a callback reads on an owner, would look like a race of the host's. So wherever one thread hands something over to
- * another by atomics both say so, by an address that both know. A real race in the host is still seen:
- * nothing is told but what ferry orders.
+ * Telling ThreadSanitizer and helgrind of hand-overs. A host that is built with the one, or run in
+ * the other, mostly has ferry as an ordinary library, whose atomics neither sees: what a thread
+ * wrote before a submit, and a callback reads on an owner, would look like a race of the host's. So
+ * wherever one thread hands something over to another by atomics both say so, by an address that
+ * both know. A real race in the host is still seen: nothing is told but what ferry orders.
  *
- * Where nobody listens it is a load and a branch that is always predicted. Where ferry itself is built
- * with ThreadSanitizer nothing is told: its own atomics are to prove themselves. But for mailbox.c,
- * whose inline assembly cannot be seen; the build leaves -fsanitize=thread away there.
+ * Where nobody listens it is a load and a branch that is always predicted. Where ferry itself is
+ * built with ThreadSanitizer nothing is told: its own atomics are to prove themselves. But for
+ * mailbox.c, whose inline assembly cannot be seen; the build leaves -fsanitize=thread away there.
  *
- * helgrind knows no atomics: it would also report ferry's own words, whatever the host does. So it is
- * told which memory is ferry's.
+ * helgrind knows no atomics: it would also report ferry's own words, whatever the host does. So it
+ * is told which memory is ferry's.
  */
 #ifndef FERRY_CORE_HANDOVER_H
 #define FERRY_CORE_HANDOVER_H
@@ -70,7 +70,10 @@ static inline void ferry__own_memory(void *memory, size_t size)
         ferry__tell_own(memory, size);
 }
 
-/* Gives a reference back. @return how many there were: with 1 all that others did is over, and seen. */
+/*
+ * Gives a reference back. @return how many there were: with 1 all that others did is over, and
+ * seen.
+ */
 static inline unsigned ferry__refs_drop(atomic_uint *refs)
 {
     ferry__handed_over(refs);

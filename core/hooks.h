@@ -14,7 +14,9 @@ void *ferry__allocate_zeroed(size_t size);
 /* Takes memory back; NULL is fine. */
 void ferry__release(void *memory);
 
-/* Tells the host one line, printf(3)-like and cut at 200 characters. Says nothing without a hook. */
+/*
+ * Tells the host one line, printf(3)-like and cut at 200 characters. Says nothing without a hook.
+ */
 __attribute__((format(printf, 2, 3))) void ferry__log(ferry_log_level level, const char *format,
                                                       ...);
 

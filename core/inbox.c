@@ -121,8 +121,10 @@ static ferry__bed bed_of(const ferry__inbox *inbox)
     return atomic_load(&inbox->wake.fd) >= 0 ? FERRY__ON_FD : FERRY__ON_FUTEX;
 }
 
-/* A thread that rings itself does not sleep; it only has to make the fd readable that its event loop
- * sleeps on. */
+/*
+ * A thread that rings itself does not sleep; it only has to make the fd readable that its event
+ * loop sleeps on.
+ */
 static bool needs_no_ring(const ferry__inbox *inbox)
 {
     return inbox == ferry__thread_current()->inbox && bed_of(inbox) == FERRY__ON_FUTEX;
@@ -218,7 +220,9 @@ int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *con
                           earlier(deadline, ferry__timers_nearest(&inbox->timers)));
         count = run_what_waits(inbox, bed);
     }
-    /* Without an fd nobody waits for a ring between two calls: spare the posters the system call. */
+    /*
+     * Without an fd nobody waits for a ring between two calls: spare the posters the system call.
+     */
     if (bed_of(inbox) == FERRY__ON_FUTEX)
         ferry__wake_retract(&inbox->wake);
     return count;

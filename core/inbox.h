@@ -2,14 +2,14 @@
 /*
  * An inbox: a thread's mailbox, the wake-up beside it, and what happens once the thread has ended.
  *
- * The thread holds one reference until it ends; every promise that has this inbox as its home and
- * every mail under way hold one each, so a poster never meets freed memory. When the thread ends
- * its inbox is closed: whoever posts from then on empties it again and tells each mail that its
+ * The thread holds one reference until it ends. Every promise that has this inbox as its home, and
+ * every mail under way, hold one each, so a poster never meets freed memory. When the thread ends
+ * its inbox is closed. A poster that comes later empties it again, and tells each mail that its
  * receiver is gone. Close and post are ordered as sleeper and waker are (core/wake.h): either the
  * closer's last take finds the mail, or the poster finds the inbox closed.
  *
- * A thread's timers are its inbox's: they fire just before its mail is delivered, so that what they
- * settle is delivered with it; and all of them, as if they were due, when the thread ends.
+ * A thread's timers are its inbox's. They fire just before its mail is delivered, so that what they
+ * settle is delivered with it. When the thread ends all of them fire, as if they were due.
  */
 #ifndef FERRY_CORE_INBOX_H
 #define FERRY_CORE_INBOX_H
@@ -36,9 +36,9 @@ typedef struct ferry__inbox {
 
 /*
  * The inboxes that a thread has posted to and not rung yet, collected so that a batch of
- * completions rings each once. Zero-initialised, it is empty. Used by one thread; flushed before
- * that thread does anything that takes time. The wake-up is claimed only when it is flushed: a duty
- * that lies about unclaimed does not keep another thread from ringing at once.
+ * completions rings each once. Zero-initialised, it is empty. One thread uses it, and flushes it
+ * before it does anything that takes time. The ringer does not claim the wake-up until it is
+ * flushed, so another poster can still ring at once.
  */
 typedef struct ferry__ringer {
     ferry__inbox *inboxes[16]; /* a reference each; more than 16 threads: flushed in between */

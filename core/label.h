@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Labels: what the program calls something, copied. A label never changes, and whoever has found one
- * may read it for as long as what it names is there: one that replaces it stands before it.
+ * Labels: what the program calls something, copied. A label never changes, and whoever has found
+ * one may read it for as long as what it names is there: one that replaces it stands before it.
  */
 #ifndef FERRY_CORE_LABEL_H
 #define FERRY_CORE_LABEL_H
@@ -17,7 +17,9 @@ typedef struct ferry__label {
     char text[];                   /* empty: it has no name */
 } ferry__label;
 
-/* Copies text, cut to a label's length. @param text NULL: *ret_label is NULL. @return 0, -ENOMEM. */
+/*
+ * Copies text, cut to a label's length. @param text NULL: *ret_label is NULL. @return 0, -ENOMEM.
+ */
 int ferry__label_create(const char *text, ferry__label **ret_label);
 
 /* Frees it, and what it has replaced. NULL is fine. */

@@ -3,9 +3,8 @@
  * Promises that are no request's: those that a program settles itself (own.c), and, on the same
  * base, those that wait for a time (delay.c) or for others (derived.c).
  *
- * What they have in common is a value, times, and how they end: one that keeps others alive may be
- * the last to do so, and these in turn; they are taken apart one after the other, not one inside the
- * other.
+ * What they have in common is a value, times, and how they end. Freeing one promise may free
+ * another one, and so on. A list for each thread turns that recursion into a loop.
  */
 #ifndef FERRY_CORE_OWN_H
 #define FERRY_CORE_OWN_H
@@ -46,10 +45,11 @@ ferry__inbox *ferry__own_home(const ferry__own *own);
 /* For a type's cancel: posts mail home, with a reference that whoever delivers it gives back. */
 void ferry__own_post_home(ferry__own *own, ferry__mail *mail);
 
-/* The outcome of whoever was called off. */
+/* The outcome of a promise that was called off. */
 ferry_outcome ferry__own_cancelled(ferry_cause cause);
 
-/* Likewise where its thread has ended: unless somebody has cancelled it before, for that. */
+/* The outcome of a promise whose thread has ended. If somebody has cancelled it before, that is the
+ * cause. */
 ferry_outcome ferry__own_gone(const ferry__own *own);
 
 /* Calls the release of a value, if it has one. */

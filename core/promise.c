@@ -273,8 +273,10 @@ void ferry__promise_tell(ferry_promise *promise, ferry_callback *callback, void 
 
 bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
 {
-    /* S0: publishes the result, then learns who waits. Pairs with H0, E0 and M0: whoever announced that
-     * it waits is seen here, or sees that it has settled before it sleeps. */
+    /*
+     * S0: publishes the result, then learns who waits. Pairs with H0, E0 and M0: whoever announced
+     * that it waits is seen here, or sees that it has settled before it sleeps.
+     */
     ferry__handed_over(promise);
     unsigned before = atomic_fetch_or(&promise->state, FERRY__IS_SETTLED);
     assert((before & FERRY__IS_SETTLED) == 0 && "a promise settles once");
@@ -306,8 +308,10 @@ int ferry_promise_cancel(ferry_promise *promise)
         return error == 0 ? -EALREADY : error;
     if (promise->type->cancel == NULL)
         return -EOPNOTSUPP;
-    /* C0: pairs with S0. Either the settling thread sees the wish, and waits for it to arrive, or it
-     * is seen here that there is nothing to call off any more. */
+    /*
+     * C0: pairs with S0. Either the settling thread sees the wish, and waits for it to arrive, or
+     * it is seen here that there is nothing to call off any more.
+     */
     unsigned before = atomic_fetch_or(&promise->state, FERRY__IS_CANCELLED);
     if ((before & FERRY__IS_SETTLED) != 0)
         return -EALREADY;

@@ -4,7 +4,7 @@
  *
  * A promise is the first member of the request it belongs to, or of a ferry__own (core/own.h), so
  * that both are one allocation; destroy frees the whole. One thread settles it, once, or drops it
- * where nobody can learn the outcome any more; all others await, observe, ref and unref.
+ * if nobody can learn the outcome any more. All others await, observe, ref and unref.
  *
  *   settle                                   await at home / elsewhere / then
  *   1 write result                           1 state |= who waits, or push an observer
@@ -12,9 +12,9 @@
  *   3 ring home, wake futex, as state says   3 sleep, again from 2
  *   4 close the list of observers, post them
  *
- * Observers hold references of their own, counted apart: those who hold any other may settle it, or
- * have it settled. When the last of these goes and only observers are left, none of them would ever
- * hear anything; the promise's type may then settle it (forsake).
+ * Observers hold references of their own, which are counted apart. A holder of any other reference
+ * may settle the promise, or have it settled. When the last of those goes and only observers are
+ * left, none of them would ever hear anything: the promise's type may then settle it (forsake).
  */
 #ifndef FERRY_CORE_PROMISE_H
 #define FERRY_CORE_PROMISE_H
@@ -43,9 +43,9 @@ typedef struct ferry__observer {
 typedef struct ferry__promise_type {
     void (*destroy)(ferry_promise *); /* frees what is around it */
     /*
-     * Any thread, at most once, while it has not settled. Passes the wish on to whoever settles it,
-     * who learns from ferry__promise_settle that the wish was uttered and has to expect it. NULL: it
-     * cannot be cancelled.
+     * Any thread, at most once, while it has not settled. Passes the wish on to the thread that
+     * settles it. That thread learns from ferry__promise_settle that the wish was uttered, and has
+     * to expect it. NULL: it cannot be cancelled.
      */
     void (*cancel)(ferry_promise *);
     /*
@@ -163,15 +163,18 @@ static inline int64_t ferry__promise_created(const ferry_promise *promise)
     return atomic_load_explicit(&promise->created_ns, memory_order_relaxed);
 }
 
-/* An observer's reference, of a promise that no other thread has seen yet: for who is to settle it, so
- * that its type's forsake is told when the program has let go of it. */
+/*
+ * Takes an observer's reference, to a promise that no other thread has seen yet. It is for the code
+ * that is to settle it: the type's forsake is then called when the program has let go of the
+ * promise.
+ */
 static inline void ferry__promise_watch_unshared(ferry_promise *promise)
 {
     uint64_t before = atomic_load_explicit(&promise->refs, memory_order_relaxed);
     atomic_store_explicit(&promise->refs, before + FERRY__ONE_OBSERVER, memory_order_relaxed);
 }
 
-/* As ferry_promise_ref, for a promise that no other thread has seen yet. */
+/* Takes one more reference, to a promise that no other thread has seen yet. */
 static inline ferry_promise *ferry__promise_ref_unshared(ferry_promise *promise)
 {
     /* No atomic addition: there is nobody to race with, and it is dear beside a small write. */
@@ -183,7 +186,7 @@ static inline ferry_promise *ferry__promise_ref_unshared(ferry_promise *promise)
 /* Whether the caller's reference is the only one: nobody awaits it, observes it or can begin to. */
 bool ferry__promise_is_forgotten(const ferry_promise *promise);
 
-/* For a type's forsake. Whether there is a single observer: whoever was to settle it, if that is one. */
+/* For a type's forsake. Whether there is a single observer: the one that was to settle it. */
 static inline bool ferry__promise_has_one_observer(const ferry_promise *promise)
 {
     return atomic_load_explicit(&promise->refs, memory_order_acquire) >> 32 == 1;
@@ -214,16 +217,16 @@ static inline bool ferry__promise_is_cancelled(const ferry_promise *promise)
 int ferry__promise_poll(const ferry_promise *promise);
 
 /*
- * Any thread. Has an observer's mail posted to its inbox once the promise has settled, at once if it
- * has. The observer gets a reference; whoever delivers it gives that back with
+ * Any thread. Has an observer's mail posted to its inbox once the promise has settled, at once if
+ * it has. The observer gets a reference; whoever delivers it gives that back with
  * ferry__promise_unobserve. The caller sets mail.deliver and inbox.
  */
 void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer);
 void ferry__promise_unobserve(ferry_promise *promise);
 
 /*
- * The settling thread, before it settles it: calls a callback of the program's with the outcome, for
- * which it counts as settled.
+ * The settling thread, before it settles it: calls a callback of the program's with the outcome,
+ * for which it counts as settled.
  */
 void ferry__promise_tell(ferry_promise *promise, ferry_callback *callback, void *arg);
 

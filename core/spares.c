@@ -6,8 +6,10 @@
 
 #include <assert.h>
 
-/* To write to a spare, or beyond what was asked for, is as much an error as with freed memory. The link
- * stays readable: LeakSanitizer looks for it. */
+/*
+ * To write to a spare, or beyond what was asked for, is as much an error as with freed memory. The
+ * link stays readable: LeakSanitizer looks for it.
+ */
 #if defined(__SANITIZE_ADDRESS__)
 #define WITH_ADDRESS_SANITIZER 1
 #elif defined(__has_feature)

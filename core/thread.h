@@ -19,7 +19,9 @@ typedef struct ferry__thread {
     struct ferry__inbox *inbox; /* this thread's inbox; NULL until first used */
     void *owner;                /* the owner that this thread works for; NULL on the program's */
     bool in_callback;           /* a callback of the program's runs on it */
-    /* Whose outcome a callback here is told before it settles: here it counts as settled; or NULL. */
+    /*
+     * Whose outcome a callback here is told before it settles: here it counts as settled; or NULL.
+     */
     const struct ferry_promise *told;
     unsigned submits;           /* how much its callbacks have submitted: for who waits on it */
     struct ferry__pile

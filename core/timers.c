@@ -39,9 +39,9 @@ static ferry__timer *take_first(ferry__timer **siblings)
 }
 
 /*
- * Makes one heap of a list of siblings: in pairs from the first to the last, then the pairs from the
- * last to the first, which is what the amortised costs rest on. Loops, since there may be as many
- * siblings as timers.
+ * Makes one heap of a list of siblings: in pairs from the first to the last, then the pairs from
+ * the last to the first, which is what the amortised costs rest on. Loops, since there may be as
+ * many siblings as timers.
  */
 static ferry__timer *meld_siblings(ferry__timer *siblings)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A thread's timers: a pairing heap, nearest deadline at its root. A timer is embedded in what it is
- * about, so setting one never fails.
+ * A thread's timers: a pairing heap, nearest deadline at its root. A timer is embedded in what it
+ * is about, so setting one never fails.
  *
  * A request may have a deadline of its own, so a thread can have many thousands of timers, in any
- * order, and most are cancelled long before they are due. Setting costs O(1), cancelling mostly too,
- * and taking the nearest O(log n), amortised. Used by one thread only.
+ * order, and most are cancelled long before they are due. Setting costs O(1), cancelling mostly
+ * too, and taking the nearest O(log n), amortised. Used by one thread only.
  */
 #ifndef FERRY_CORE_TIMERS_H
 #define FERRY_CORE_TIMERS_H
@@ -23,8 +23,8 @@ typedef struct ferry__timer {
         *referrer; /* what points to it: the root, a child or a sibling; NULL: it is in
                                        no heap */
     /* Called once, unset; may set it again, for later, and set or cancel others, due ones included.
-     * Only notes and schedules, as a watch's ready does: what it settled would be rung only after the
-     * next turn. */
+     * Only notes and schedules, as a watch's ready does: what it settled would be rung only after
+     * the next turn. */
     void (*fire)(struct ferry__timer *);
 } ferry__timer;
 

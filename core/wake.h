@@ -16,9 +16,9 @@
  * else has got.
  *
  * It is a futex word. Where an fd is wanted (an owner's epoll set, a program's event loop) it also
- * gets an eventfd; the sleeper says with each announcement which of the two it sleeps on. A ring for
- * an earlier announcement may come late, and on the other one: it does no harm, and is not needed,
- * since the sleeper looked since.
+ * gets an eventfd; the sleeper says with each announcement which of the two it sleeps on. A ring
+ * for an earlier announcement may come late, and on the other one: it does no harm, and is not
+ * needed, since the sleeper looked since.
  */
 #ifndef FERRY_CORE_WAKE_H
 #define FERRY_CORE_WAKE_H
@@ -32,8 +32,8 @@ typedef enum ferry__bed {
     FERRY__AWAKE, /* nothing: there is nobody to wake */
     FERRY__ON_FUTEX,
     FERRY__ON_FD, /* its eventfd, in poll(2) or epoll_wait(2) */
-    FERRY__DOZING /* likewise, and only for what is urgent: the rest it could not do anything with,
-                     and looks for when something else has woken it */
+    FERRY__DOZING /* its eventfd, and only for what is urgent: it could do nothing with the rest,
+                     and looks for that when something else has woken it */
 } ferry__bed;
 
 typedef struct ferry__wake {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Load: wrk(1), asking for one file again and again over many connections that stay. In one thread it
- * is the first to be busy when files are large, and then the figures are its own.
+ * Load: wrk(1), asking for one file again and again over many connections that stay. In one thread
+ * it is the first to be busy when files are large, and then the figures are its own.
  */
 #ifndef BENCHMARK_LOAD_H
 #define BENCHMARK_LOAD_H

@@ -33,7 +33,9 @@ typedef struct peer {
     _Atomic int *wake_bytes;    /* shared with the process: for connections to come */
 } peer;
 
-/* Starts the process. It ends with peer_stop, or with the calling process. @return negative errno */
+/*
+ * Starts the process. It ends with peer_stop, or with the calling process. @return negative errno
+ */
 int peer_start(peer *ret_peer);
 
 /* How it receives on connections made from now on; lazily at first. */

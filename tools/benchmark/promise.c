@@ -2,8 +2,8 @@
 /*
  * promise: one thread makes a promise, asks to be called back, settles it and runs the callback,
  * again and again: what the bookkeeping costs, without a hop to another thread. Against the least
- * that says "done" between threads, a mutex and a condition variable; and, where GLib was there when
- * this was built, its GTask (glib_task.c).
+ * that says "done" between threads, a mutex and a condition variable; and, where GLib was there
+ * when this was built, its GTask (glib_task.c).
  */
 #include "comparisons.h"
 #include "glib_task.h"

@@ -187,7 +187,9 @@ static int run(void *context, double ret_figures[FIGURES])
 
 enum { MOST_CONTENDERS = 2 * HTTP_SERVERS };
 
-/* A server once more, among slow clients, where that is wanted. @return how many there are of it. */
+/*
+ * A server once more, among slow clients, where that is wanted. @return how many there are of it.
+ */
 static size_t add_among_slow(contender *alone)
 {
     if (alone->all->slow == 0)

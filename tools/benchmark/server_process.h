@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One of the servers that are compared, running: started, awaited, its processor time read, and stopped
- * with all of its processes. They make up a process group, which the scratch is told of.
+ * One of the servers that are compared, running: started, awaited, its processor time read, and
+ * stopped with all of its processes. They make up a process group, which the scratch is told of.
  *
  * The calling process adopts what such processes leave behind (PR_SET_CHILD_SUBREAPER), so that a
  * server that was stopped is gone to the last one.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slow clients: many connections that each ask for one large file and then read 1 KB of it a second,
- * so that a server has answers under way that it cannot get rid of.
+ * Slow clients: many connections that each ask for one large file and then read 1 KB of it a
+ * second, so that a server has answers under way that it cannot get rid of.
  */
 #ifndef BENCHMARK_SLOW_CLIENTS_H
 #define BENCHMARK_SLOW_CLIENTS_H
@@ -12,8 +12,8 @@
 enum { SLOW_FILE_BYTES = 64 << 20 };
 
 /*
- * Starts a process with so many of them, asking for /name, and waits until each has got the first byte
- * of its answer. It does not outlive the calling thread.
+ * Starts a process with so many of them, asking for /name, and waits until each has got the first
+ * byte of its answer. It does not outlive the calling thread.
  * @return 0 or a negative errno.
  */
 int slow_clients_start(unsigned port, const char *name, unsigned count, pid_t *ret_pid);

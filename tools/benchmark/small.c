@@ -45,7 +45,7 @@ typedef struct small {
     int fd;
 } small;
 
-/* ---- the crew: threads that begin together ---------------------------------------------------- */
+/* ---- the crew: threads that begin together --------------------------------------------------- */
 
 static void *crew_member(void *context)
 {
@@ -107,7 +107,7 @@ static void give_figures(const small *s, const stopwatch *watch, double ret_figu
     ret_figures[1] = taken.cpu_s / millions;
 }
 
-/* ---- send(2) under a mutex -------------------------------------------------------------------- */
+/* ---- send(2) under a mutex ------------------------------------------------------------------- */
 
 static int send_one(small *s)
 {

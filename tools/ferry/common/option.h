@@ -6,12 +6,14 @@
 #include <argp.h>
 #include <stdint.h>
 
-/* @param name of the option. @return a whole number from least to most; or it complains, and ends the
- * program. */
+/*
+ * @param name of the option. @return a whole number from least to most; or it complains, and ends
+ * the program.
+ */
 uint64_t option_number(const char *name, const char *text, uint64_t least, uint64_t most,
                        const struct argp_state *state);
 
-/* Likewise, in seconds. @return milliseconds. */
+/* The value of an option in seconds. @return milliseconds. */
 int64_t option_seconds(const char *name, const char *text, uint64_t least, uint64_t most,
                        const struct argp_state *state);
 

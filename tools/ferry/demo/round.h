@@ -18,7 +18,9 @@ struct carrier {
     unsigned senders; /* threads for each connection */
     /* Takes the near end of a connection. Before any sender starts. */
     bool (*take)(void *context, unsigned connection, int fd);
-    /* Sends a connection's messages from number first on. On each of its sender threads, at once. */
+    /*
+     * Sends a connection's messages from number first on. On each of its sender threads, at once.
+     */
     bool (*send)(void *context, unsigned connection, unsigned first, unsigned count);
     /* Ends the connection. On the last of its senders to be done. */
     void (*end)(void *context, unsigned connection);

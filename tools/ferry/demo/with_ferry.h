@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The carrier that the demo shows: several threads post messages to each stream, each as one request
- * of three parts, and keep the receipts, to be compared with what the far end saw.
+ * The carrier that the demo shows: several threads post messages to each stream, each as one
+ * request of three parts, and keep the receipts, to be compared with what the far end saw.
  */
 #ifndef TOOLS_FERRY_DEMO_WITH_FERRY_H
 #define TOOLS_FERRY_DEMO_WITH_FERRY_H
@@ -24,7 +24,9 @@ struct with_ferry {
 struct carrier with_ferry_begin(struct with_ferry *self, const struct sample_files *samples,
                                 ferry_placement placement, unsigned senders);
 
-/* Whether each receipt names the place where the message arrived; prints the first that does not. */
+/*
+ * Whether each receipt names the place where the message arrived; prints the first that does not.
+ */
 bool with_ferry_check_receipts(const struct with_ferry *self, const struct round *round);
 
 /* Ends the service. */

@@ -160,9 +160,11 @@ static void answer_range(struct response *response, struct entry *entry, const s
     response_add(response, entry_part(entry, range->first, range->length));
 }
 
-/* What stands before, between and behind the ranges of a multipart answer. A boundary must not occur
- * in the file; nobody can know that of a file that is not read, but nobody who wrote it could know
- * the nanosecond of its change, which is in its version. */
+/*
+ * What stands before, between and behind the ranges of a multipart answer. A boundary must not
+ * occur in the file; nobody can know that of a file that is not read, but nobody who wrote it could
+ * know the nanosecond of its change, which is in its version.
+ */
 static void add_boundary(struct text *text, const struct entry *entry)
 {
     text_add_string(text, "ferry-");
@@ -187,8 +189,10 @@ static void add_range_end(struct text *text, const struct entry *entry)
     text_add_string(text, "--\r\n");
 }
 
-/* The texts are written twice: first for their length, which the head tells. @param ret_length of the
- * content. @return whether there is room for them. */
+/*
+ * The texts are written twice: first for their length, which the head tells. @param ret_length of
+ * the content. @return whether there is room for them.
+ */
 static bool measure_ranges(const struct entry *entry, const struct range *ranges, int count,
                            uint64_t *ret_length)
 {
@@ -272,8 +276,10 @@ static void answer_with_entry(const struct answering *answering, struct entry *e
         answer_ranges(response, entry, ranges, count);
 }
 
-/* The path is written anew, so it begins with one slash, which makes it a path of this host, and has
- * no line's end in it. */
+/*
+ * The path is written anew, so it begins with one slash, which makes it a path of this host, and
+ * has no line's end in it.
+ */
 static void answer_redirect(const struct answering *answering)
 {
     struct response *response = answering->response;

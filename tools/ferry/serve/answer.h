@@ -7,8 +7,8 @@
 #include "response.h"
 
 /* Answers a whole request. Takes nothing from the network, may wait for the disk. The answer holds
- * what it needs of the cache: send it, or drop it. One that is_later is to be asked for again, with the
- * same request, once what it has was sent. */
+ * what it needs of the cache: send it, or drop it. One that is_later is to be asked for again, with
+ * the same request, once what it has was sent. */
 void answer_request(struct cache *cache, const struct request *request,
                     struct response *ret_response);
 

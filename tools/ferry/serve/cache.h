@@ -3,8 +3,8 @@
  * The files that one thread has served of late, by path. Each of ferry's owners has a cache of its
  * own, so that no lock and no shared cache line stands between a request and its answer.
  *
- * What a path names is looked at once a second at most: for so long an old version may be served. So
- * is where the root is: while there is none nothing is served.
+ * What a path names is looked at once a second at most: for so long an old version may be served.
+ * So is where the root is: while there is none nothing is served.
  * Whatever is not there is not remembered, so nobody can push files out by asking for names. Beyond
  * its limits it lets go of what was not asked for longest.
  */

@@ -2,11 +2,12 @@
 /*
  * Where a chunked body ends (RFC 9112, 7.1). It is there to be skipped, so no more is known of it:
  *
- *     (size *( blank ";" anything ) CR LF  data CR LF)*  0 ... CR LF  (name ":" value CR LF)*  CR LF
+ *     (size *( blank ";" anything ) CR LF  data CR LF)*  0 ... CR LF  (name ":" value CR LF)*
+ *     CR LF
  *
  * As with a head, all that is not in a table is refused: a body that seems longer to a proxy, or
- * shorter, hides a request. What follows the last chunk are lines as those of a head, and is scanned
- * as one; what they say is believed by nobody.
+ * shorter, hides a request. What follows the last chunk are lines as those of a head, and is
+ * scanned as one; what they say is believed by nobody.
  */
 #ifndef TOOLS_FERRY_SERVE_CHUNKS_H
 #define TOOLS_FERRY_SERVE_CHUNKS_H

@@ -22,9 +22,9 @@ struct validators {
 int conditions_check(const struct request *request, const struct validators *validators);
 
 /*
- * Whether the ranges that it asks for are to be sent: it has no If-Range, or one that names this very
- * version. @param now_s seconds since 1970: a date is no proof of a version that is younger than a
- * second.
+ * Whether the ranges that it asks for are to be sent: it has no If-Range, or one that names this
+ * very version. @param now_s seconds since 1970: a date is no proof of a version that is younger
+ * than a second.
  */
 bool conditions_allow_range(const struct request *request, const struct validators *validators,
                             int64_t now_s);

@@ -38,7 +38,7 @@ struct connection {
     struct request request; /* the next one, as far as it has come */
     unsigned holds;         /* reading, and answers that are watched */
     unsigned asked;         /* answers since the queue was last looked at, and what was in it */
-    uint64_t asked_bytes;   /* likewise, of their memory */
+    uint64_t asked_bytes;   /* bytes of memory in these answers */
     bool is_paused;         /* too many answers wait */
     bool is_put_off;        /* the request is to be answered later: it stays with what is read */
     bool is_over;           /* no request is answered any more */
@@ -115,8 +115,11 @@ static void wait_for_head(struct connection *connection)
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-/* The last of the answers that are watched has left; where reading is paused for it, so has all that
- * there was: it paused with the newest. A request that has begun meanwhile keeps its own time. */
+/*
+ * The last of the answers that are watched has left; where reading is paused for it, so has all
+ * that there was: it paused with the newest. A request that has begun meanwhile keeps its own
+ * time.
+ */
 static void resume(struct connection *connection)
 {
     if (connection->is_over)
@@ -191,8 +194,10 @@ static uint64_t count_bytes(const struct response *response)
     return bytes;
 }
 
-/* Whether as many answers, or bytes of them, wait as may. The queue is looked at only when it might be
- * so. */
+/*
+ * Whether as many answers, or bytes of them, wait as may. The queue is looked at only when it might
+ * be so.
+ */
 static bool is_full(struct connection *connection, const struct response *response)
 {
     ferry_stream_status status;
@@ -220,7 +225,10 @@ static bool holds_up_reading(struct connection *connection, const struct respons
     return connection->is_paused || is_long(response);
 }
 
-/* What dumps are to call an answer: the end of its file's path, which tells most. @return NULL: nothing. */
+/*
+ * What dumps are to call an answer: the end of its file's path, which tells most. @return NULL:
+ * nothing.
+ */
 static const char *name_answer(const struct response *response)
 {
     size_t length = response->name != NULL ? strlen(response->name) : 0;
@@ -262,7 +270,9 @@ static int send_response(struct connection *connection, const struct request *re
     return ferry_stream_send(connection->stream, response->parts, response->count, NULL, NULL);
 }
 
-/* Sends an answer and does what follows from it. @return whether another request may be answered. */
+/*
+ * Sends an answer and does what follows from it. @return whether another request may be answered.
+ */
 static bool deliver(struct connection *connection, const struct request *request,
                     struct response *response)
 {
@@ -449,8 +459,10 @@ static void be_seated(struct seat *seat)
     call_back(connection_of(seat), on_seated, &none);
 }
 
-/* Its client's kernel has all of it, so the reset that comes behind the end, if the client does not end
- * as well, takes nothing from it. */
+/*
+ * Its client's kernel has all of it, so the reset that comes behind the end, if the client does not
+ * end as well, takes nothing from it.
+ */
 static void leave(struct connection *connection)
 {
     enum { ENDING_MS = 50 };

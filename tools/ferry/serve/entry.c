@@ -49,8 +49,10 @@ static int64_t nanoseconds(struct timespec time)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-/* Whether a file could change once more without its times telling: they are as coarse as the kernel's
- * ticks, or as some file systems' seconds. */
+/*
+ * Whether a file could change once more without its times telling: they are as coarse as the
+ * kernel's ticks, or as some file systems' seconds.
+ */
 static bool is_fresh(const struct identity *identity)
 {
     static const int64_t tick_ns = 20000000, coarse_ns = 2000000000;
@@ -87,8 +89,10 @@ static void add_date(struct text *text, int64_t seconds)
     text_add(text, date, sizeof date);
 }
 
-/* All that tells versions apart, in one number: times may be set, as cp -p does, and inodes are used
- * again, but hardly both. */
+/*
+ * All that tells versions apart, in one number: times may be set, as cp -p does, and inodes are
+ * used again, but hardly both.
+ */
 static void add_version(struct text *text, const struct identity *identity)
 {
     text_add_hex(text, XXH3_64bits(identity, sizeof *identity));
@@ -256,8 +260,10 @@ static void drop(struct content *content)
     free(content->body.data);
 }
 
-/* A file that is written to without pause never holds still: the last try's bytes are sent, for which
- * nothing vouches. */
+/*
+ * A file that is written to without pause never holds still: the last try's bytes are sent, for
+ * which nothing vouches.
+ */
 static int take_content(const struct site *site, const char *file, struct content *ret_content)
 {
     enum { TRIES = 3 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One file that is ready to be sent: opened, its validators and fields written down. A small file is
- * kept in memory together with the head of its answer; a larger one as a file of ferry's that many
- * requests share, so that none of them has to open it.
+ * One file that is ready to be sent: opened, its validators and fields written down. A small file
+ * is kept in memory together with the head of its answer; a larger one as a file of ferry's that
+ * many requests share, so that none of them has to open it.
  *
  * An entry belongs to one thread. What parts were made of it lives on its own.
  */
@@ -53,8 +53,8 @@ struct entry {
 
 /*
  * Opens a file. @param file its path below the root.
- * @return 0; -EISDIR: it is a directory; -EFBIG: it has no length, and no end; -EAGAIN: it cannot be
- *         opened or read now without waiting; as tree_open.
+ * @return 0; -EISDIR: it is a directory; -EFBIG: it has no length, and no end; -EAGAIN: it cannot
+ *         be opened or read now without waiting; as tree_open.
  */
 int entry_create(const struct site *site, const char *file, struct entry **ret_entry);
 

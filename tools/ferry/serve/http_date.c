@@ -26,8 +26,9 @@ struct moment {
 /* ---- the calendar ---------------------------------------------------------------------------- */
 
 /*
- * The days from 1970-01-01 to a date. A year begins in March here, so that the leap day is its last;
- * 400 years have 146097 days. Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+ * The days from 1970-01-01 to a date. A year begins in March here, so that the leap day is its
+ * last; 400 years have 146097 days. Source: Howard Hinnant, "chrono-Compatible Low-Level Date
+ * Algorithms".
  */
 static int64_t days_from_date(int year, int month, int day)
 {

@@ -16,7 +16,9 @@ enum { HTTP_DATE_LENGTH = 29 }; /* of each date that is written, without a NUL *
  * can be written, what lies beyond is brought back to there. */
 void http_date_format(int64_t seconds, char *buffer);
 
-/* Reads a date in any of the three forms. @param ret_seconds since 1970. @return whether it is one. */
+/*
+ * Reads a date in any of the three forms. @param ret_seconds since 1970. @return whether it is one.
+ */
 bool http_date_parse(const char *text, size_t length, int64_t *ret_seconds);
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The answer that shows a directory: it is made when its turn to be sent has come, not when it is asked
- * for. Its listing is read by the lister then, and the page written piece by piece as it leaves. So of
- * the answers that wait on a connection one at most has a listing in memory.
+ * The answer that shows a directory: it is made when its turn to be sent has come, not when it is
+ * asked for. Its listing is read by the lister then, and the page written piece by piece as it
+ * leaves. So of the answers that wait on a connection one at most has a listing in memory.
  */
 #ifndef TOOLS_FERRY_SERVE_LATE_PAGE_H
 #define TOOLS_FERRY_SERVE_LATE_PAGE_H
@@ -18,7 +18,10 @@ struct late_page;
 /* Writes an answer that says why there is no page. */
 typedef void late_page_explain(struct response *response, int error);
 
-/* @param response what the answer's head depends on; not kept. @return a reference; NULL: no memory. */
+/*
+ * @param response what the answer's head depends on; not kept. @return a reference; NULL: no
+ *        memory.
+ */
 struct late_page *late_page_create(const struct site *site, const char *path,
                                    const struct response *response, late_page_explain *explain);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who reads directories: a thread of its own, for it takes milliseconds that other connections of an
- * owner would have to wait. Listings of one directory that are wanted at the same time, or within a
- * second, are one. While all that there are take too much memory, no more are made.
+ * Who reads directories: a thread of its own, for it takes milliseconds that other connections of
+ * an owner would have to wait. Listings of one directory that are wanted at the same time, or
+ * within a second, are one. While all that there are take too much memory, no more are made.
  */
 #ifndef TOOLS_FERRY_SERVE_LISTER_H
 #define TOOLS_FERRY_SERVE_LISTER_H
@@ -15,8 +15,10 @@ struct lister;
 struct lister_order {
     struct lister_order *next;
     const char *path; /* below the root; "", or it ends in a slash. Borrowed */
-    /* Called once, on the lister's thread: it may end the order. @param listing borrowed; NULL: error
-     * says why, as listing_read; -EAGAIN: not now. */
+    /*
+     * Called once, on the lister's thread: it may end the order. @param listing borrowed; NULL:
+     * error says why, as listing_read; -EAGAIN: not now.
+     */
     void (*made)(struct lister_order *order, struct listing *listing, int error);
 };
 

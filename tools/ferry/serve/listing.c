@@ -173,7 +173,10 @@ static void write_end(const struct listing *listing, struct text *page)
         text_add_string(page, "<p>There is more, which is not shown.</p>\n");
 }
 
-/* Between the beginning and the end there is a row for each name. @return whether there is such a row. */
+/*
+ * Between the beginning and the end there is a row for each name. @return whether there is such a
+ * row.
+ */
 static bool write_row(const struct listing *listing, size_t row, struct text *page)
 {
     if (row == 0)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The page that shows what is in a directory: directories first, then by name. The names are read and
- * sorted at once; the page is written from them piece by piece, as it is sent. So an answer that waits
- * takes the names' memory and not the page's, and answers can share it: it never changes.
+ * The page that shows what is in a directory: directories first, then by name. The names are read
+ * and sorted at once; the page is written from them piece by piece, as it is sent. So an answer
+ * that waits takes the names' memory and not the page's, and answers can share it: it never
+ * changes.
  */
 #ifndef TOOLS_FERRY_SERVE_LISTING_H
 #define TOOLS_FERRY_SERVE_LISTING_H
@@ -38,7 +39,9 @@ size_t listing_bytes_in_all(void);
 const char *listing_path(const struct listing *listing);
 uint64_t listing_length(const struct listing *listing); /* of the page, in bytes */
 
-/* Writes the next bytes of the page, in HTML and UTF-8. @return how many; 0: that was all; -ENOMEM. */
+/*
+ * Writes the next bytes of the page, in HTML and UTF-8. @return how many; 0: that was all; -ENOMEM.
+ */
 int64_t listing_write(const struct listing *listing, struct listing_place *place, char *buffer,
                       size_t size);
 

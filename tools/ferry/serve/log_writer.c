@@ -86,7 +86,10 @@ void log_writer_add(struct log_writer *writer, const char *line, size_t length)
         desk->missed++;
     desk->lines.is_cut = false;
     (void)pthread_mutex_unlock(&desk->lock);
-    /* Whoever goes to sleep says so first, and then looks at the desks: one of the two sees the other. */
+    /*
+     * Whoever goes to sleep says so first, and then looks at the desks: one of the two sees the
+     * other.
+     */
     if (!atomic_load(&writer->is_awake) && !atomic_exchange(&writer->is_awake, true))
         ring(writer);
 }
@@ -118,8 +121,10 @@ static bool take_lines(struct log_writer *writer)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* A pipe or terminal that others have, too, is opened anew: they may not be made to wait for nothing,
- * nor this thread for them. */
+/*
+ * A pipe or terminal that others have, too, is opened anew: they may not be made to wait for
+ * nothing, nor this thread for them.
+ */
 static int open_output(void)
 {
     struct stat status;
@@ -166,8 +171,10 @@ static void reopen(struct log_writer *writer)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* What one call writes: a pipe takes whole lines at once, so that those of other programs that write
- * into it come between lines only. */
+/*
+ * What one call writes: a pipe takes whole lines at once, so that those of other programs that
+ * write into it come between lines only.
+ */
 static size_t choose_size(const struct log_writer *writer)
 {
     const char *begin = writer->pending.data + writer->written;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who writes the log: a thread of its own, so that a slow disk, or nobody reading a pipe, holds up no
- * answer. Lines are left with it on a few desks, each with a lock of its own, and gathered for some
- * milliseconds.
+ * Who writes the log: a thread of its own, so that a slow disk, or nobody reading a pipe, holds up
+ * no answer. Lines are left with it on a few desks, each with a lock of its own, and gathered for
+ * some milliseconds.
  *
  * What cannot be written waits: a full disk, a pipe that nobody reads, a file that has reached its
  * limit. It is tried again and again, and goes on where it stopped; a line that fitted in part is
@@ -31,7 +31,9 @@ void log_writer_add(struct log_writer *writer, const char *line, size_t length);
  * NULL. */
 void log_writer_reopen(struct log_writer *writer);
 
-/* Writes what is left, for two seconds at most. Takes NULL. @return how many lines were left out. */
+/*
+ * Writes what is left, for two seconds at most. Takes NULL. @return how many lines were left out.
+ */
 uint64_t log_writer_stop(struct log_writer *writer);
 
 #endif

@@ -7,9 +7,11 @@
 #include <string.h>
 #include <strings.h>
 
-/* What stands before any list, and so counts. Lists are kept by what is registered, or by what a desktop
- * opens such files with; where that is not what the web means by an extension, or says nothing of what
- * browsers insist on, it is said here. */
+/*
+ * What stands before any list, and so counts. Lists are kept by what is registered, or by what a
+ * desktop opens such files with; where that is not what the web means by an extension, or says
+ * nothing of what browsers insist on, it is said here.
+ */
 static const char corrections[] =
     "text/javascript js mjs cjs es\n" /* application/javascript is obsolete (RFC 9239); modules must
                                            have a type of JavaScript's */

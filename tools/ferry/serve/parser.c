@@ -113,8 +113,10 @@ static llhttp_errno_t execute_masked(llhttp_t *parser, const char *at, const cha
     return error;
 }
 
-/* llhttp knows no version beyond 1.1, and refuses what it does not know. Whoever writes 1.2 is to be
- * understood as if it were 1.1 (RFC 9110, 2.5). */
+/*
+ * llhttp knows no version beyond 1.1, and refuses what it does not know. Whoever writes 1.2 is to
+ * be understood as if it were 1.1 (RFC 9110, 2.5).
+ */
 static llhttp_errno_t execute(llhttp_t *parser, const struct request_head *head, const char *data)
 {
     const char *begin = data + head->begins[HEAD_METHOD], *end = data + head->length;
@@ -125,8 +127,10 @@ static llhttp_errno_t execute(llhttp_t *parser, const struct request_head *head,
     return error == HPE_OK ? llhttp_execute(parser, minor + 1, (size_t)(end - minor - 1)) : error;
 }
 
-/* Since the request line is well-formed, these mean a method that it does not know, or none of HTTP/1:
- * RTSP's, and HTTP/2's PRI. */
+/*
+ * Since the request line is well-formed, these mean a method that it does not know, or none of
+ * HTTP/1: RTSP's, and HTTP/2's PRI.
+ */
 static int status_of(llhttp_errno_t error)
 {
     bool is_method = error == HPE_INVALID_METHOD || error == HPE_INVALID_CONSTANT ||

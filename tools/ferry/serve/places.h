@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The places for connections at one address. When all are taken, and one more client comes, it waits,
- * and the connection that has been idle for longest is asked to leave. Nobody is asked amid a request
- * or an answer.
+ * The places for connections at one address. When all are taken, and one more client comes, it
+ * waits, and the connection that has been idle for longest is asked to leave. Nobody is asked amid
+ * a request or an answer.
  *
  * Threads: connections enter, leave and say what they are at on their owners, any at a time; a lock
  * guards the lists. That a connection is idle, or not any more, costs a store. Of very many
@@ -30,8 +30,10 @@ struct seat_calls {
     bool (*has_answers)(const struct seat *);
     /* It has a place now. */
     void (*be_seated)(struct seat *);
-    /* Somebody waits for its place: it ends if it has been idle until it is told, and its client has
-     * all answers; else it stays. */
+    /*
+     * Somebody waits for its place: it ends if it has been idle until it is told, and its client
+     * has all answers; else it stays.
+     */
     void (*ask_to_leave)(struct seat *);
 };
 
@@ -59,7 +61,10 @@ unsigned places_limit(const struct places *places);
 /* How many connections have answers that have not been sent. Their streams are closing. */
 size_t places_count_unfinished(struct places *places);
 
-/* Lets a connection in. @return whether it has a place at once; else be_seated is called when it has. */
+/*
+ * Lets a connection in. @return whether it has a place at once; else be_seated is called when it
+ * has.
+ */
 bool places_enter(struct places *places, struct seat *seat, const struct seat_calls *calls);
 
 void places_leave(struct seat *seat); /* also one that has not entered */

@@ -100,7 +100,10 @@ static bool add(struct finding *finding, const struct wanted *wanted)
     return true;
 }
 
-/* Reads an element of the list, which may be empty. @return where the next begins; NULL: ignore all. */
+/*
+ * Reads an element of the list, which may be empty. @return where the next begins; NULL: ignore
+ * all.
+ */
 static const char *read_element(const char *at, const char *end, struct finding *finding)
 {
     struct wanted wanted;

@@ -6,8 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* More are not honoured: readers of PDF and ZIP files ask for dozens, and each has a head of its own in
- * the answer, for which there is room. */
+/*
+ * More are not honoured: readers of PDF and ZIP files ask for dozens, and each has a head of its
+ * own in the answer, for which there is room.
+ */
 enum { RANGES_LIMIT = 128 };
 
 /* What ranges_parse says beside a number of ranges. */
@@ -20,15 +22,16 @@ struct range {
 
 /*
  * Reads a Range field for a file of a given size. Ranges keep the order that they were asked in;
- * those that lie beyond the end are left out, those that reach beyond it are cut. Many or overlapping
- * ones could make a long answer of a small file (RFC 9110, 14.2). It is bytes that are counted against
- * that: all ranges together are at most as long as the file.
+ * those that lie beyond the end are left out, those that reach beyond it are cut. Many or
+ * overlapping ones could make a long answer of a small file (RFC 9110, 14.2). It is bytes that are
+ * counted against that: all ranges together are at most as long as the file.
  *
  * @param ranges has room for RANGES_LIMIT.
  * @return how many there are. RANGES_UNSATISFIABLE: it is well-formed, but there are none.
  *         RANGES_WHOLE: the field is to be ignored: it is malformed, of another unit, has too many
  *         ranges, or together they are longer than the file, which is then the shorter answer; or
- *         it asks for the last bytes of an empty file, which are all of it, and no range can say so.
+ *         it asks for the last bytes of an empty file, which are all of it, and no range can say
+ *         so.
  */
 int ranges_parse(const char *text, size_t length, uint64_t size, struct range *ranges);
 

@@ -5,8 +5,8 @@
  * Its lines are found twice, by head.h and by llhttp (parser.h), and must be the same. What they
  * mean is decided here, and by what is refused no proxy in front can be led astray (RFC 9112, 6.3):
  * two lengths, a length and a Transfer-Encoding, a length that is no number, an encoding whose end
- * is not chunked, or in HTTP/1.0; a missing, repeated or malformed Host. Of encodings it knows chunked
- * alone: 501 with another one before.
+ * is not chunked, or in HTTP/1.0; a missing, repeated or malformed Host. Of encodings it knows
+ * chunked alone: 501 with another one before.
  *
  * Nothing is copied. Whoever reads keeps the request's bytes in one piece until it is whole, body
  * included, and feeds it again when more have come. That bounds a request by what the reader keeps,
@@ -77,8 +77,8 @@ struct request {
 void request_begin(struct request *request);
 
 /*
- * Goes on with a request. @param data all of its bytes so far, and what follows it perhaps: those of
- * the feed before, and more. Borrows: data, until what it gave is not used any more.
+ * Goes on with a request. @param data all of its bytes so far, and what follows it perhaps: those
+ * of the feed before, and more. Borrows: data, until what it gave is not used any more.
  * @return REQUEST_WHOLE: length is how many of them are its own. REQUEST_BAD: status says why.
  */
 enum request_state request_feed(struct request *request, const char *data, size_t length);
@@ -100,8 +100,10 @@ static inline bool request_is(const struct request *request, enum request_method
 /* Its target, as the client wrote it; of a bad one it may not be there. */
 struct slice request_target(const struct request *request);
 
-/* A field's value, without blanks around it; not there if it did not come, or twice: nobody can know
- * then which of them is meant. */
+/*
+ * A field's value, without blanks around it; not there if it did not come, or twice: nobody can
+ * know then which of them is meant.
+ */
 struct slice request_get(const struct request *request, enum request_field field);
 
 /*

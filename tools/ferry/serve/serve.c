@@ -29,8 +29,8 @@ enum {
     STOP_S = 30,              /* for downloads under way */
     LONGEST_S = 24 * 60 * 60, /* so that milliseconds cannot overflow */
     CACHED_FILES = 1024,      /* by each thread */
-    CACHED_BYTES = 16 << 20,  /* likewise: a thousand small files at their largest */
-    MOST_OPEN_FILES = 1024    /* likewise, of the large ones */
+    CACHED_BYTES = 16 << 20,  /* by each thread: a thousand small files at their largest */
+    MOST_OPEN_FILES = 1024    /* by each thread, of the large ones */
 };
 
 /* ---- the command line ------------------------------------------------------------------------ */
@@ -168,8 +168,10 @@ static void add_unless_ignored(sigset_t *signals, int signal)
         (void)sigaddset(signals, signal);
 }
 
-/* So many connections, at each address, that they do not use up the fds: who comes when all are taken
- * could not even be accepted then. */
+/*
+ * So many connections, at each address, that they do not use up the fds: who comes when all are
+ * taken could not even be accepted then.
+ */
 static unsigned choose_limit(const struct arguments *arguments, size_t fds)
 {
     enum { OWN_FDS = 16, OWNER_FDS = 4, MOST = 1000000 };
@@ -209,8 +211,10 @@ static bool listen_at(struct server *server, const char *address, unsigned limit
     return error == 0;
 }
 
-/* With a log SIGHUP means that it was moved away, also where nohup(1) had it ignored; without one that
- * the terminal is gone. */
+/*
+ * With a log SIGHUP means that it was moved away, also where nohup(1) had it ignored; without one
+ * that the terminal is gone.
+ */
 static void await_stop(const struct arguments *arguments)
 {
     struct log_writer *log = arguments->server.log;
@@ -237,8 +241,10 @@ static size_t serve_until_signal(struct server *server, const struct arguments *
     return server_stop(server, arguments->stop_ms);
 }
 
-/* @param ret_left how many connections were not finished in time; untouched where it did not get that
- * far. */
+/*
+ * @param ret_left how many connections were not finished in time; untouched where it did not get
+ * that far.
+ */
 static int serve(struct server *server, const struct arguments *arguments, size_t *ret_left)
 {
     ferry_listener *gates[LISTENS];

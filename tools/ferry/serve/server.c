@@ -10,15 +10,19 @@
 #include <stdlib.h>
 
 enum {
-    /* Of answers that wait in memory, all together. Each connection stops at far less; this is for very
-     * many that do not read: what goes beyond is refused, and its connection ended. */
+    /*
+     * Of answers that wait in memory, all together. Each connection stops at far less; this is for
+     * very many that do not read: what goes beyond is refused, and its connection ended.
+     */
     WAITING_BYTES = 512 * 1024 * 1024,
     CLOSE_MS = 5000, /* a client that has read its last answer ends in this time, or never */
     /* What may follow a request that was refused: many send all of a body before they look at the
      * answer, and a reset would take it from them. */
     CLOSE_BYTES = 64 * 1024 * 1024,
-    /* A hundred slow clients tie up 50 MiB so, and not 400; fast ones are slowed down by no more than
-     * `tools/bench serve` can tell. */
+    /*
+     * A hundred slow clients tie up 50 MiB so, and not 400; fast ones are slowed down by no more
+     * than `tools/bench serve` can tell.
+     */
     UNSENT_BYTES = 512 * 1024,
     STOP_MS = 200 /* at least: owners have to note first what has left just now */
 };

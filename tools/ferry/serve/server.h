@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The server: a service of ferry's with shared owners, and all connections that are open. Who lets them
- * in is gate.h's.
+ * The server: a service of ferry's with shared owners, and all connections that are open. Who lets
+ * them in is gate.h's.
  *
  * Who runs where: one thread makes the server, starts it and stops it. Everything else, from
  * accepting to answering, happens on ferry's owners, each connection on its own one, and each owner
@@ -50,7 +50,8 @@ const ferry_stream_options *server_stream_options(const struct server *server);
 
 /*
  * Ends in order: nobody is let in any more, idle connections are closed, answers under way are
- * finished. @param timeout_ms for all that. @return how many connections still have answers to send.
+ * finished. @param timeout_ms for all that. @return how many connections still have answers to
+ * send.
  */
 size_t server_stop(struct server *server, int64_t timeout_ms);
 

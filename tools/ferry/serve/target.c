@@ -52,7 +52,9 @@ static bool segment_is(const struct target *target, size_t segment, const char *
            memcmp(target->path + segment, string, length) == 0;
 }
 
-/* The last segment is whole. @param has_slash a slash ended it. @return whether it can be followed. */
+/*
+ * The last segment is whole. @param has_slash a slash ended it. @return whether it can be followed.
+ */
 static bool end_segment(struct parsing *parsing, struct target *target, bool has_slash)
 {
     bool is_here = segment_is(target, parsing->segment, ".");

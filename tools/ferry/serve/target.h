@@ -23,13 +23,14 @@ struct target {
 /*
  * Takes a target apart: "/path?query" or "http://host/path?query".
  *
- * Percent-encoding is decoded, once; an encoded slash is a slash. "." and ".." are followed, slashes
- * in a row are one; "+" is a plus sign. A fragment, which has no business there, is cut off. Bytes
- * beyond ASCII, which should have been encoded, are what they are: some clients send them so.
+ * Percent-encoding is decoded, once; an encoded slash is a slash. "." and ".." are followed,
+ * slashes in a row are one; "+" is a plus sign. A fragment, which has no business there, is cut
+ * off. Bytes beyond ASCII, which should have been encoded, are what they are: some clients send
+ * them so.
  *
  * Borrows: text, for as long as query is used.
- * @return 0; or the status to answer: 400: malformed encoding, a NUL, ".." beyond the root, no path,
- *         a host that is none; 414: the path is longer than any that can be opened.
+ * @return 0; or the status to answer: 400: malformed encoding, a NUL, ".." beyond the root, no
+ *         path, a host that is none; 414: the path is longer than any that can be opened.
  */
 int target_parse(const char *text, size_t length, struct target *ret_target);
 

@@ -47,7 +47,9 @@ void text_add_html(struct text *text, const char *string);
 /* As the path of a URL: '/' stays, and whatever is not unreserved there is percent-encoded. */
 void text_add_url(struct text *text, const char *path, size_t length);
 
-/* A URL's query as a client wrote it: what it encoded stays so, and what it should have is encoded. */
+/*
+ * A URL's query as a client wrote it: what it encoded stays so, and what it should have is encoded.
+ */
 void text_add_query(struct text *text, const char *query, size_t length);
 
 #endif

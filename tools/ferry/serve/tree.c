@@ -75,8 +75,11 @@ int tree_follow_root(int root, const char *directory)
     return now;
 }
 
-/* Opens for reading what an O_PATH fd stands for: the very same file, whatever its path names by now.
- * @return an fd; -ENOENT: there is no /proc. */
+/*
+ * Opens for reading what an O_PATH fd stands for: the very same file, whatever its path names by
+ * now.
+ * @return an fd; -ENOENT: there is no /proc.
+ */
 static int open_place(int place, bool is_directory)
 {
     enum { FLAGS = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC }; /* a lease is not waited for */
@@ -86,8 +89,11 @@ static int open_place(int place, bool is_directory)
     return fd < 0 ? -errno : fd;
 }
 
-/* To open a fifo lets the program go on that waits to write into it, and a device may do anything: so
- * first it is found out what it is. Without /proc it is opened by its path, and looked at again. */
+/*
+ * To open a fifo lets the program go on that waits to write into it, and a device may do anything:
+ * so first it is found out what it is. Without /proc it is opened by its path, and looked at
+ * again.
+ */
 int tree_open(int root, const char *path, struct stat *ret_status)
 {
     int place = check(open_beneath(root, path, O_PATH), ret_status);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The directory that is served. All that is opened is opened here, and nothing that lies outside can
- * be: the kernel resolves each path beneath the root, following neither "..", nor an absolute
+ * The directory that is served. All that is opened is opened here, and nothing that lies outside
+ * can be: the kernel resolves each path beneath the root, following neither "..", nor an absolute
  * symbolic link, nor a relative one, to where it leads out (openat2(2), RESOLVE_BENEATH).
  *
  * It is what ferry does for FERRY_FILE_BENEATH. Here it is done by ourselves, since an answer needs
@@ -19,17 +19,17 @@ int tree_open_root(const char *directory);
 /*
  * Looks where the root's path leads by now: a deployment moves a link on, a build makes a directory
  * anew. Takes: root, its fd so far, or a negative errno.
- * @return root, if it is still what the path names, or if there is no fd to find out; else a new one,
- *         or why there is none.
+ * @return root, if it is still what the path names, or if there is no fd to find out; else a new
+ *         one, or why there is none.
  */
 int tree_follow_root(int root, const char *directory);
 
 /*
- * Opens a regular file or a directory for reading. Never waits, and opens nothing else, not even for a
- * moment.
+ * Opens a regular file or a directory for reading. Never waits, and opens nothing else, not even
+ * for a moment.
  * @param path relative to the root; "" is the root itself. One that ends in a slash is a directory.
- * @return an fd; -EBUSY: another process has a lease on it, and was asked to give it back; -EXDEV: it
- *         leads out; -EACCES: also for what is neither file nor directory; what
+ * @return an fd; -EBUSY: another process has a lease on it, and was asked to give it back; -EXDEV:
+ *         it leads out; -EACCES: also for what is neither file nor directory; what
  *         else opening said.
  */
 int tree_open(int root, const char *path, struct stat *ret_status);

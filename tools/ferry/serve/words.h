@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Words on standard error, from any thread, that hold nobody up: who reads them may be gone, or slow. */
+/*
+ * Words on standard error, from any thread, that hold nobody up: who reads them may be gone, or
+ * slow.
+ */
 #ifndef TOOLS_FERRY_SERVE_WORDS_H
 #define TOOLS_FERRY_SERVE_WORDS_H
 
