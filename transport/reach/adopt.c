@@ -5,7 +5,11 @@
 #include "core/clock.h"
 #include "core/faults.h"
 #include "core/hooks.h"
+#include "transport/reach/member.h"
 #include "transport/send/carry.h"
+#include "transport/send/closing.h"
+#include "transport/send/conditions.h"
+#include "transport/send/watermark.h"
 
 #include <errno.h>
 

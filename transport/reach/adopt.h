@@ -29,7 +29,4 @@ int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *sett
 ferry__calls *ferry__stream_choose_calls(const ferry__settings *settings,
                                          const ferry_service *service);
 
-/* member.c. A stream as a member of its service. */
-extern const ferry__member_type ferry__stream_member;
-
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* A stream as a member of its service: what that asks of it, and what it says of itself in a dump. */
+#include "transport/reach/member.h"
+
 #include "core/await.h"
 #include "core/clock.h"
 #include "core/sum.h"
-#include "transport/reach/adopt.h"
+#include "transport/stream/stream.h"
 
 #include <ferry/status.h>
 

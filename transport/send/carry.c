@@ -8,7 +8,11 @@
 #include "core/clock.h"
 #include "core/handover.h"
 #include "transport/read/intake.h"
+#include "transport/send/closing.h"
+#include "transport/send/conditions.h"
 #include "transport/send/move.h"
+#include "transport/send/outcome.h"
+#include "transport/send/watermark.h"
 #include "transport/service/service.h"
 #include "transport/stream/settle.h"
 
@@ -406,7 +410,7 @@ static void show(ferry_stream *stream)
 
 ferry__turn ferry__stream_turn(ferry__task *task)
 {
-    ferry_stream *stream = STREAM_OF(task, task);
+    ferry_stream *stream = FERRY__STREAM_OF(task, task);
     ferry__stream_assert_owner(stream);
     stream->turn_began_at = ferry__activity_since(&stream->owner->activity);
     if (stream->watermark != NULL)
@@ -439,7 +443,7 @@ void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone)
 void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone;
-    ferry_stream *stream = STREAM_OF(mail, abort_mail);
+    ferry_stream *stream = FERRY__STREAM_OF(mail, abort_mail);
     stream->abort_came = true;
     stream->released_visits += FERRY__ONE_MESSAGE;
     ferry__stream_schedule(stream);
@@ -448,7 +452,7 @@ void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone)
 void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone;
-    ferry_stream *stream = STREAM_OF(mail, resume_mail);
+    ferry_stream *stream = FERRY__STREAM_OF(mail, resume_mail);
     /* Pairs with every resume, those that post nothing, too: what they made ready is there now. */
     (void)atomic_exchange(&stream->is_resuming, false);
     ferry__taken_over(&stream->is_resuming);
@@ -458,12 +462,12 @@ void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone)
 
 void ferry__stream_look_again(ferry__timer *timer)
 {
-    ferry__stream_schedule(STREAM_OF(timer, follow_timer));
+    ferry__stream_schedule(FERRY__STREAM_OF(timer, follow_timer));
 }
 
 void ferry__stream_ready(ferry__watch *watch, uint32_t events)
 {
-    ferry_stream *stream = STREAM_OF(watch, watch);
+    ferry_stream *stream = FERRY__STREAM_OF(watch, watch);
     ferry__intake_ready(stream, events);
     if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0 || stream->state == FERRY__LINGERING)
         ferry__stream_schedule(stream);
@@ -472,5 +476,5 @@ void ferry__stream_ready(ferry__watch *watch, uint32_t events)
 void ferry__stream_source_ready(ferry__watch *watch, uint32_t events)
 {
     (void)events;
-    ferry__stream_schedule(STREAM_OF(watch, source_watch));
+    ferry__stream_schedule(FERRY__STREAM_OF(watch, source_watch));
 }

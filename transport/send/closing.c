@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* How a stream ends: closed after what is queued, perhaps confirmed by the peer; or aborted. */
+#include "transport/send/closing.h"
+
 #include "core/clock.h"
-#include "transport/send/carry.h"
 #include "transport/read/intake.h"
+#include "transport/send/conditions.h"
+#include "transport/send/outcome.h"
 #include "transport/service/service.h"
 #include "transport/stream/settle.h"
 

@@ -16,8 +16,9 @@
  * were accepted after it. A marker that comes while others are being confirmed waits here for them: it
  * promises that all before it has settled.
  */
+#include "transport/send/conditions.h"
+
 #include "core/clock.h"
-#include "transport/send/carry.h"
 #include "transport/stream/settle.h"
 
 #include <errno.h>
@@ -234,5 +235,5 @@ void ferry__confirm_give_up(ferry_stream *stream, int error, ferry_cause cause)
 
 void ferry__stream_confirm_timeout(ferry__timer *timer)
 {
-    ferry__stream_schedule(STREAM_OF(timer, confirm_timer));
+    ferry__stream_schedule(FERRY__STREAM_OF(timer, confirm_timer));
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* From a request's arrival at its stream's owner to its outcome. It settles then: settle.c. */
-#include "transport/send/carry.h"
+#include "transport/send/outcome.h"
 #include "transport/read/intake.h"
+#include "transport/send/conditions.h"
 #include "transport/stream/settle.h"
 
 #include <errno.h>

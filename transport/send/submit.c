@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/thread.h"
 #include "transport/send/carry.h"
+#include "transport/send/outcome.h"
 #include "transport/stream/room.h"
 
 #include <errno.h>

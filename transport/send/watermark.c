@@ -3,9 +3,10 @@
  * Watermarks: the owner looks at the level of the queue at the beginning and the end of each turn,
  * and sends a notice to the thread that adopted the stream when it has crossed one.
  */
+#include "transport/send/watermark.h"
+
 #include "core/sum.h"
 #include "core/thread.h"
-#include "transport/send/carry.h"
 
 #include <errno.h>
 

@@ -223,6 +223,10 @@ static inline int ferry__stream_check(const ferry_stream *stream)
     return ferry__service_is_foreign(stream->service) ? -ECHILD : 0;
 }
 
+/* The stream that something lies in. */
+#define FERRY__STREAM_OF(pointer, member)                                                          \
+    ((ferry_stream *)(void *)((char *)(pointer)-offsetof(ferry_stream, member)))
+
 ferry_stream *ferry__stream_ref(ferry_stream *stream);
 void ferry__stream_unref(ferry_stream *stream);
 

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Giving requests their outcomes, and what follows from a failure midway. All of it runs on the stream's
+ * owner.
+ */
+#ifndef FERRY_TRANSPORT_SEND_OUTCOME_H
+#define FERRY_TRANSPORT_SEND_OUTCOME_H
+
+#include "transport/stream/stream.h"
+
+/* What requests of parts are called off by. */
+extern const ferry__request_types ferry__sent_requests;
+
+/* Puts a request that has arrived at the end of the queue, with its number in the stream's order. */
+void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request);
+
+/* Takes it out of the queue, for an outcome that is not ferry__stream_finish's to give. */
+void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request);
+
+/* Gives a request its receipt: its turn has come. Does nothing the second time. */
+static inline void ferry__stream_begin(ferry_stream *stream, ferry__request *request)
+{
+    if (request->has_begun)
+        return;
+    request->has_begun = true;
+    request->began_at = stream->turn_began_at;
+    request->promise.result.stream_offset = stream->offset;
+}
+
+/*
+ * Takes a request out of the queue with its outcome: the head, or one that is called off before its
+ * turn. It settles at the end of the turn. A failure midway has the consequences of the stream's
+ * framing policy.
+ */
+void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
+                          ferry_phase phase);
+
+/* Likewise the head's, which is not to be carried out: a marker still waits for its turn to settle. */
+void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int error);
+
+/* Stops waiting for the head's source. */
+void ferry__stream_forget_source(ferry_stream *stream);
+
+/* What a queued request is at. */
+ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__request *request);
+
+/* What padding is owed will not leave: it is not counted as part of the stream any more. */
+void ferry__stream_drop_padding(ferry_stream *stream);
+
+#endif
