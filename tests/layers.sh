@@ -1,36 +1,29 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The layers use one another one way only: tools, tests -> transport -> actors -> core -> libc.
+# The rooms of the house use one another one way only, and no files use one another in a circle.
 # Usage: layers.sh SOURCE_DIRECTORY BUILD_DIRECTORY
 set -eu
 source=$1 build=$2
 failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
 complain() {
     echo "layers: $*" >&2
     failed=1
 }
 
-# What a layer needs must be defined in it or below: a link of just those archives must succeed.
-below=()
-for layer in core actors transport; do
-    below=("$build/libferry_$layer.a" "${below[@]}")
-    ${CC:-cc} ${LAYERS_LINK_FLAGS:-} -shared -o "$build/layer_$layer.so" -Wl,--no-undefined \
-        -Wl,--whole-archive "${below[0]}" -Wl,--no-whole-archive "${below[@]:1}" -pthread ||
-        complain "$layer calls upward"
-    rm -f "$build/layer_$layer.so"
-done
-
-# Nor may it include from above; and only the public headers of a layer stand without its name.
-forbid() {
-    local layer=$1 pattern=$2
-    if grep -nE "#include [<\"]($pattern)" -r "$source/$layer" --include='*.[ch]'; then
-        complain "$layer includes from above"
-    fi
-}
-forbid core 'actors/|transport/|tools/|tests/|ferry/(connect|file|limiter|listen|part|service|stream|ferry)\.h'
-forbid actors 'transport/|tools/|tests/|ferry/(connect|file|limiter|listen|part|service|stream|ferry)\.h'
-forbid transport 'tools/|tests/'
+# Each file uses only what its room may, and none of those that use it (tests/rooms.txt).
+cd "$source"
+find core actors transport tools -name '*.[ch]' >"$work/files"
+xargs grep -H '^#include' <"$work/files" >"$work/includes"
+find "$build/CMakeFiles" "$build/tools" -name '*.c.o' -exec nm -A -P {} + >"$work/symbols"
+awk -v build="$build" -v must_have_object='^(core|actors|transport|tools/ferry)/' \
+    -f tests/rooms.awk tests/rooms.txt "$work"/{files,includes,symbols} >"$work/complaints"
+if [ -s "$work/complaints" ]; then
+    cat "$work/complaints" >&2
+    failed=1
+fi
 
 # libck stands in one file.
 users=$(grep -lE '#include <ck_' -r "$source"/{core,actors,transport,tools} --include='*.[ch]')
@@ -43,5 +36,5 @@ declared=$(cat "$source"/{core,transport}/include/ferry/*.h |
 [ "$exported" = "$declared" ] ||
     complain "exported and declared differ: $(diff <(echo "$exported") <(echo "$declared"))"
 
-[ $failed -eq 0 ] && echo "layers: one way, and only the public interface is exported"
+[ $failed -eq 0 ] && echo "layers: one way, without circles, and only the public interface is exported"
 exit $failed
