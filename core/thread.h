@@ -23,7 +23,7 @@ typedef struct ferry__thread {
      * Whose outcome a callback here is told before it settles: here it counts as settled; or NULL.
      */
     const struct ferry_promise *told;
-    unsigned submits;           /* how much its callbacks have submitted: for who waits on it */
+    unsigned submits; /* how much its callbacks have submitted: for who waits on it */
     struct ferry__pile
         *pile; /* where it keeps what it lets go: its inbox's, or its owner's; or NULL */
     _Atomic(const char *)

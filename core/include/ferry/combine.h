@@ -325,10 +325,10 @@ FERRY_API int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_
 
 typedef struct ferry_map {
     ferry_start *start;
-    void *arg;         /* handed to start */
-    size_t count;      /* of the items */
-    size_t at_once;    /* how many may be under way at most; 0: all */
-    const char *label; /* what reports call it; NULL: nothing. Copied, up to 63 bytes */
+    void *arg;              /* handed to start */
+    size_t count;           /* of the items */
+    size_t at_once;         /* how many may be under way at most; 0: all */
+    const char *label;      /* what reports call it; NULL: nothing. Copied, up to 63 bytes */
     ferry_release *release; /* of arg, before the promise settles; NULL: none */
 } ferry_map;
 

@@ -103,8 +103,8 @@ FERRY_API int ferry_promise_then(ferry_promise *promise, ferry_callback *callbac
  *         -EDEADLK: called on an owner thread, which runs no inbox.
  *         -ECHILD: it is pending, and was made before this process was forked.
  */
-FERRY_API int ferry_promise_then_release(ferry_promise *promise, ferry_callback *callback, void *arg,
-                                         ferry_release *release);
+FERRY_API int ferry_promise_then_release(ferry_promise *promise, ferry_callback *callback,
+                                         void *arg, ferry_release *release);
 
 /*
  * Waits until all of several promises have settled. It looks at no outcome. While it waits it runs

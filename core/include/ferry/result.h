@@ -26,10 +26,10 @@ typedef enum ferry_phase {
 
     /* The steps of listening and connecting (<ferry/listen.h>, <ferry/connect.h>). */
     FERRY_PHASE_RESOLVE, /* finding what addresses a name has */
-    FERRY_PHASE_SOCKET, /* making or taking over the socket, or making a stream of it */
-    FERRY_PHASE_BIND,   /* giving the socket its address */
-    FERRY_PHASE_LISTEN, /* beginning to listen */
-    FERRY_PHASE_CONNECT /* connecting */
+    FERRY_PHASE_SOCKET,  /* making or taking over the socket, or making a stream of it */
+    FERRY_PHASE_BIND,    /* giving the socket its address */
+    FERRY_PHASE_LISTEN,  /* beginning to listen */
+    FERRY_PHASE_CONNECT  /* connecting */
 } ferry_phase;
 
 /*

@@ -42,13 +42,13 @@ typedef int64_t ferry_generator(void *buffer, size_t size, void *arg);
 
 typedef struct ferry_part {
     ferry_part_kind kind;
-    const void *data;       /* memory: its first byte; may be NULL if length is 0 */
-    size_t length;          /* memory: bytes */
-    ferry_release *release; /* given memory: called on any thread, before the request settles;
+    const void *data;          /* memory: its first byte; may be NULL if length is 0 */
+    size_t length;             /* memory: bytes */
+    ferry_release *release;    /* given memory: called on any thread, before the request settles;
                                NULL: free(3). A generator: called with data NULL when the generator
                                is not needed any more; NULL: nothing is called */
-    void *arg;              /* handed to release, and to generate */
-    ferry_file file;        /* a file part: which file */
+    void *arg;                 /* handed to release, and to generate */
+    ferry_file file;           /* a file part: which file */
     ferry_generator *generate; /* a generator part: the function that makes its bytes */
     int64_t generate_length;   /* a generator part: how many bytes, or FERRY_TO_END: until it says
                                   that was all */
