@@ -277,14 +277,18 @@ static int open_everywhere(const ferry__endpoints *endpoints, const ferry_listen
     return error;
 }
 
+static bool is_same(const ferry__endpoint *one, const ferry__endpoint *other)
+{
+    return one->size == other->size && memcmp(&one->address, &other->address, one->size) == 0;
+}
+
 /* /etc/hosts may well name one twice. */
 static void drop_repeated(ferry__endpoints *endpoints)
 {
     unsigned kept = 0;
     for (unsigned i = 0; i < endpoints->count; i++) {
         unsigned same = 0;
-        while (same < kept &&
-               memcmp(&endpoints->list[same], &endpoints->list[i], sizeof endpoints->list[i]) != 0)
+        while (same < kept && !is_same(&endpoints->list[same], &endpoints->list[i]))
             same++;
         if (same == kept)
             endpoints->list[kept++] = endpoints->list[i];
