@@ -42,12 +42,12 @@ find "$source" -path "$source/build" -prune -o -name '*.md' -print |
             done
     done
 
-# Each room's page names its files, and no others.
-for page in "$source"/transport/*/README.md; do
-    room=$(dirname "$page")
-    diff <(grep -oE '^\| `[a-z_]+\.' "$page" | tr -cd 'a-z_\n' | sort) \
-        <(find "$room" -name '*.[ch]' -printf '%f\n' | sed 's/\..*//' | sort -u) >&2 ||
-        fail "${room#"$source/"}/README.md (<) and the files there (>) differ"
+# Each room has a README, and a line there for each of its files, and for no others.
+for room in $(sed -n 's/^\([a-z/]*\):.*/\1/p' "$source/tests/rooms.txt" | grep -vE '^circle$|/include$'); do
+    (cd "$source/$room" && ls -- *.[ch] include/ferry/*.h 2>/dev/null) | sed 's/\..*//' | sort -u \
+        >"$work/there"
+    sed -n 's/^| `\([a-z_/]*\)\.[ch]` |.*/\1/p' "$source/$room/README.md" | sort >"$work/named"
+    diff "$work/named" "$work/there" >&2 || fail "$room/README.md (<) and the files there (>) differ"
 done
 
 # Each invariant has tests that say so, and no test says so of anything else.
