@@ -50,6 +50,14 @@ for room in $(sed -n 's/^\([a-z/]*\):.*/\1/p' "$source/tests/rooms.txt" | grep -
     diff "$work/named" "$work/there" >&2 || fail "$room/README.md (<) and the files there (>) differ"
 done
 
+# It is read in one sitting.
+[ "$(wc -c <"$source/ARCHITECTURE.md")" -le 10240 ] || fail "ARCHITECTURE.md has more than 10 KB"
+
+# A docstring is whole: it sends nobody to its neighbour.
+if grep -niE 'likewise|[^a-z]as ferry_' "$source"/{core,transport}/include/ferry/*.h >&2; then
+    fail "these docstrings of public headers are not whole"
+fi
+
 # Each invariant has tests that say so, and no test says so of anything else.
 sed -n '/^## Invariants/,/^## /s/^- \*\*\([a-z_]*\)\*\*.*/\1/p' "$source/ARCHITECTURE.md" | sort \
     >"$work/invariants"
