@@ -25,8 +25,7 @@
  *     others go on.
  *
  *   what it is made of --(settles)--> the home thread's inbox --(the rule, perhaps a block)-->
- *   settles
- *                                                             --> waits for what the block gave
+ *     settles; or waits for what the block gave
  */
 #ifndef FERRY_COMBINE_H
 #define FERRY_COMBINE_H

@@ -92,8 +92,7 @@ static inline ferry_part ferry_part_file(ferry_file file)
 /*
  * What a function makes.
  * @param length how many bytes: it is not asked for more, and if it ends before, the request fails
- *        with
- *        -ENODATA in phase source. FERRY_TO_END: until it says that was all.
+ *        with -ENODATA in phase source. FERRY_TO_END: until it says that was all.
  * @param release called with arg once the part is over, before the request settles; not called if
  *        the submit fails. May be NULL.
  */
