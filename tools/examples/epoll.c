@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A file server in a plain epoll loop. Each client names files of the working directory, one a line,
- * and gets them; the loop has a timer and signals beside it. SIGTERM or Ctrl-C ends it once what is
- * under way has been sent, in 2 seconds at most.
+ * A file server in a plain epoll loop. Each client names files of the working directory, one a
+ * line, and gets them; the loop has a timer and signals beside it. SIGTERM or Ctrl-C ends it once
+ * what is under way has been sent, in 2 seconds at most.
  *
  *     epoll unix:/tmp/files.socket &
  *     echo epoll.c | nc -N -U /tmp/files.socket

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Listens; each client names files, in one line; it gets them in that order, then "EOF", and the
- * connection is closed once all of it has been sent. What became of it is told on this thread. SIGTERM
- * or Ctrl-C ends it once what is under way has been sent, in 5 seconds at most.
+ * connection is closed once all of it has been sent. What became of it is told on this thread.
+ * SIGTERM or Ctrl-C ends it once what is under way has been sent, in 5 seconds at most.
  *
  *     sender unix:/tmp/sender.socket &
  *     echo "a.txt b.txt" | nc -U /tmp/sender.socket
