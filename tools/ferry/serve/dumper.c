@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "dumper.h"
 
-#include "words.h"
+#include "messages.h"
 
 #include <ferry/status.h>
 
@@ -25,14 +25,14 @@ struct dumper {
 static void write_line(const char *line, void *arg)
 {
     const struct dumper *dumper = arg;
-    words_write(line, strlen(line), dumper->end);
+    messages_write(line, strlen(line), dumper->end);
 }
 
 static void dump(struct dumper *dumper)
 {
     int error = ferry_service_dump(dumper->service, write_line, dumper);
     if (error != 0)
-        words_say("no dump: %s", ferry_status_message(error));
+        messages_say("no dump: %s", ferry_status_message(error));
 }
 
 static void *dump_at_signals(void *arg)

@@ -2,7 +2,7 @@
 #include "log_writer.h"
 
 #include "text.h"
-#include "words.h"
+#include "messages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -166,7 +166,7 @@ static void reopen(struct log_writer *writer)
 {
     int error = writer->path != NULL ? open_file(writer) : 0;
     if (error != 0)
-        words_say("%s: %s; the log goes on in the old file", writer->path, strerror(-error));
+        messages_say("%s: %s; the log goes on in the old file", writer->path, strerror(-error));
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -251,7 +251,7 @@ static void cope(struct log_writer *writer, int error)
 {
     bool is_slow = error == -EAGAIN && writer->fd >= 0;
     if (!is_slow && writer->trouble != error)
-        words_say("%s: %s; the log's lines wait", name_of(writer), strerror(-error));
+        messages_say("%s: %s; the log's lines wait", name_of(writer), strerror(-error));
     writer->trouble = is_slow ? writer->trouble : error;
     await(writer, is_slow ? writer->fd : -1, RETRY_MS);
 }
@@ -259,8 +259,8 @@ static void cope(struct log_writer *writer, int error)
 static void tell_that_it_goes_on(struct log_writer *writer)
 {
     if (writer->trouble != 0 || writer->missed > 0)
-        words_say("%s: the log goes on; %llu lines are missing from it", name_of(writer),
-                  (unsigned long long)writer->missed);
+        messages_say("%s: the log goes on; %llu lines are missing from it", name_of(writer),
+                     (unsigned long long)writer->missed);
     writer->trouble = 0;
     writer->missed = 0;
 }
@@ -395,7 +395,7 @@ static int await_opening(struct log_writer *writer)
     int opened = writer->opened;
     (void)pthread_mutex_unlock(&writer->lock);
     if (opened == NOT_YET)
-        words_say("%s: it does not open; the log's lines wait", name_of(writer));
+        messages_say("%s: it does not open; the log's lines wait", name_of(writer));
     return opened == NOT_YET ? 0 : opened;
 }
 

@@ -3,10 +3,10 @@
  * ferry serve: the files of a directory, over HTTP/1.1. Here are its command line and its signals.
  */
 #include "dumper.h"
-#include "gate.h"
+#include "entrance.h"
 #include "server.h"
 #include "tree.h"
-#include "words.h"
+#include "messages.h"
 #include "../common/commands.h"
 #include "../common/interrupt.h"
 #include "../common/option.h"
@@ -198,11 +198,11 @@ static void block_signals(sigset_t *ret_stop)
 }
 
 static bool listen_at(struct server *server, const char *address, unsigned limit,
-                      ferry_listener **ret_gate)
+                      ferry_listener **ret_entrance)
 {
     char bound[256];
     ferry_phase phase;
-    int error = gate_open(server, address, limit, bound, sizeof bound, &phase, ret_gate);
+    int error = entrance_open(server, address, limit, bound, sizeof bound, &phase, ret_entrance);
     if (error == 0)
         (void)fprintf(stderr, "listening on %s\n", bound);
     else
@@ -247,16 +247,16 @@ static size_t serve_until_signal(struct server *server, const struct arguments *
  */
 static int serve(struct server *server, const struct arguments *arguments, size_t *ret_left)
 {
-    ferry_listener *gates[LISTENS];
+    ferry_listener *entrances[LISTENS];
     size_t count = 0;
     while (count < arguments->count &&
-           listen_at(server, arguments->listens[count], arguments->limit, &gates[count]))
+           listen_at(server, arguments->listens[count], arguments->limit, &entrances[count]))
         count++;
     bool is_everywhere = count == arguments->count;
     if (is_everywhere)
         *ret_left = serve_until_signal(server, arguments);
     for (size_t i = 0; i < count; i++)
-        (void)ferry_listener_unref(gates[i]);
+        (void)ferry_listener_unref(entrances[i]);
     return is_everywhere && *ret_left == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -281,11 +281,12 @@ static int run(struct arguments *arguments)
     int status = error != 0 ? complain("it cannot begin", error) : serve(server, arguments, &left);
     dumper_stop(dumper);
     if (left > 0)
-        words_say("not all answers could be finished in time: %zu connections are cut off", left);
+        messages_say("not all answers could be finished in time: %zu connections are cut off",
+                     left);
     server_destroy(server);
     uint64_t missed = log_writer_stop(*log);
     if (missed > 0)
-        words_say("%llu lines are missing from the log", (unsigned long long)missed);
+        messages_say("%llu lines are missing from the log", (unsigned long long)missed);
     return status;
 }
 

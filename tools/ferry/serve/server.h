@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The server: a service of ferry's with shared owners, and all connections that are open. Who lets
- * them in is gate.h's.
+ * them in is entrance.h's.
  *
  * Who runs where: one thread makes the server, starts it and stops it. Everything else, from
  * accepting to answering, happens on ferry's owners, each connection on its own one, and each owner

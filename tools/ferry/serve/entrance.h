@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Where the server lets clients in: a listener of ferry's, whose streams begin as connections. */
-#ifndef TOOLS_FERRY_SERVE_GATE_H
-#define TOOLS_FERRY_SERVE_GATE_H
+#ifndef TOOLS_FERRY_SERVE_ENTRANCE_H
+#define TOOLS_FERRY_SERVE_ENTRANCE_H
 
 #include "server.h"
 
@@ -12,10 +12,10 @@
  * @param limit connections at a time; 0: none. More wait, and those that are idle leave for them.
  * @param bound gets the address that it is, at most size bytes.
  * @param ret_phase what failed, if it did.
- * @param ret_gate a reference; the last one closes it, as a stop of the server does.
+ * @param ret_entrance a reference; the last one closes it, as a stop of the server does.
  * @return 0, or a negative errno.
  */
-int gate_open(struct server *server, const char *address, unsigned limit, char *bound, size_t size,
-              ferry_phase *ret_phase, ferry_listener **ret_gate);
+int entrance_open(struct server *server, const char *address, unsigned limit, char *bound,
+                  size_t size, ferry_phase *ret_phase, ferry_listener **ret_entrance);
 
 #endif

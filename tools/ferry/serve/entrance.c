@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "gate.h"
+#include "entrance.h"
 
 #include "connection.h"
 
@@ -17,8 +17,8 @@ static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
     connection_begin(places, stream, peer);
 }
 
-int gate_open(struct server *server, const char *address, unsigned limit, char *bound, size_t size,
-              ferry_phase *ret_phase, ferry_listener **ret_gate)
+int entrance_open(struct server *server, const char *address, unsigned limit, char *bound,
+                  size_t size, ferry_phase *ret_phase, ferry_listener **ret_entrance)
 {
     struct places *places = server_add_places(server, limit);
     if (places == NULL)
@@ -31,8 +31,8 @@ int gate_open(struct server *server, const char *address, unsigned limit, char *
         .limit_streams = limit > 0 ? limit + PLACES_WAITING : 0,
         .ret_phase = ret_phase,
     };
-    int error = ferry_listen(server_service(server), address, &options, ret_gate);
+    int error = ferry_listen(server_service(server), address, &options, ret_entrance);
     if (error == 0)
-        (void)ferry_listener_get_address(*ret_gate, bound, size);
+        (void)ferry_listener_get_address(*ret_entrance, bound, size);
     return error;
 }

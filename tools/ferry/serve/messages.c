@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "words.h"
+#include "messages.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -44,7 +44,7 @@ static bool try_write(const char *data, size_t length)
     return has_room;
 }
 
-void words_say(const char *format, ...)
+void messages_say(const char *format, ...)
 {
     char line[512];
     va_list arguments;
@@ -58,7 +58,7 @@ void words_say(const char *format, ...)
     (void)try_write(line, end + 1);
 }
 
-void words_write(const char *line, size_t length, int until)
+void messages_write(const char *line, size_t length, int until)
 {
     char piece[PIPE_BUF];
     while (length >= sizeof piece) {
