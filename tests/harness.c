@@ -160,6 +160,13 @@ void wait_until_thread_sleeps(int id)
         sched_yield();
 }
 
+void run_to_its_end(void *(*body)(void *), void *arg)
+{
+    pthread_t thread;
+    check_eq(pthread_create(&thread, NULL, body, arg), 0);
+    check_eq(pthread_join(thread, NULL), 0);
+}
+
 static void *run_body(void *arg)
 {
     const test_body *body = arg;
@@ -180,11 +187,9 @@ static void *tell_id(void *arg)
  * from /proc too. */
 static void start_first_thread(void)
 {
-    pthread_t thread;
     pid_t id;
     char path[64];
-    check_eq(pthread_create(&thread, NULL, tell_id, &id), 0);
-    check_eq(pthread_join(thread, NULL), 0);
+    run_to_its_end(tell_id, &id);
     snprintf(path, sizeof path, "/proc/self/task/%d", (int)id);
     while (access(path, F_OK) == 0)
         sched_yield();
@@ -197,9 +202,7 @@ void harness_run(test_body body)
     check_eq(ferry_hooks_set(&hooks), 0);
     unsigned fds = count_fds();
     unsigned threads = count_threads();
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, run_body, &body), 0);
-    check_eq(pthread_join(thread, NULL), 0);
+    run_to_its_end(run_body, &body);
     wait_for_threads(threads);
     check_eq(count_fds(), fds);
     check_eq(atomic_load(&outstanding), 0);

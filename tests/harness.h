@@ -113,6 +113,9 @@ void wait_for_threads(unsigned expected);
 /* Waits until a thread of this process sleeps in the kernel, by its id. */
 void wait_until_thread_sleeps(int id);
 
+/* Runs a body on a thread of its own, which has ended when this returns. */
+void run_to_its_end(void *(*body)(void *), void *arg);
+
 /* The seed of this run's randomness: FERRY_SEED, or the clock. Printed. */
 uint64_t random_seed(void);
 

@@ -49,10 +49,17 @@ ferry_reader notes_reader(notes *self, bool on_owner)
         .on_read = notes_read, .on_end = notes_end, .arg = self, .on_owner = on_owner};
 }
 
+void notes_set_with(ferry_stream *stream, notes *self, ferry_reader wanted)
+{
+    wanted.on_read = wanted.on_read != NULL ? wanted.on_read : notes_read;
+    wanted.on_end = wanted.on_end != NULL ? wanted.on_end : notes_end;
+    wanted.arg = self;
+    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+}
+
 void notes_set(ferry_stream *stream, notes *self, bool on_owner)
 {
-    const ferry_reader wanted = notes_reader(self, on_owner);
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    notes_set_with(stream, self, (ferry_reader){.on_owner = on_owner});
 }
 
 void notes_await(notes *self, size_t count)
@@ -99,11 +106,4 @@ size_t fill_up(int fd)
         wait_until_asleep(); /* and then there may be room again */
     } while (send(fd, zeros, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 && ++sum);
     return sum;
-}
-
-void close_with_reset(int fd)
-{
-    struct linger reset = {.l_onoff = 1};
-    check_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
-    close(fd);
 }

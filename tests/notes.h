@@ -33,6 +33,9 @@ ferry_end_callback notes_end;
 ferry_reader notes_reader(notes *self, bool on_owner);
 void notes_set(ferry_stream *stream, notes *self, bool on_owner);
 
+/* With more said of the reader; what that leaves open is the notes'. */
+void notes_set_with(ferry_stream *stream, notes *self, ferry_reader wanted);
+
 /* Run this thread's inbox until so much was taken, or the end was told. */
 void notes_await(notes *self, size_t count);
 void notes_await_end(notes *self);
@@ -46,8 +49,5 @@ ferry_promise *submit_read(ferry_stream *stream, ferry_read read);
 
 /* Sends to a peer that does not read, until its socket is full for now. @return how many bytes. */
 size_t fill_up(int fd);
-
-/* Closes the fd so that a TCP peer gets a reset. */
-void close_with_reset(int fd);
 
 #endif

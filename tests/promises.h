@@ -143,13 +143,6 @@ static inline ferry_promise *start_trial(size_t number, ferry_outcome *outcome, 
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
-static inline void run_to_its_end(void *(*body)(void *), void *arg)
-{
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, body, arg), 0);
-    check_eq(pthread_join(thread, NULL), 0);
-}
-
 static inline void start(pthread_t *thread, void *(*body)(void *), void *arg)
 {
     check_eq(pthread_create(thread, NULL, body, arg), 0);

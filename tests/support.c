@@ -112,9 +112,35 @@ pair tcp_pair(void)
     return both;
 }
 
+pair pipe_pair(void)
+{
+    int fds[2];
+    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    return (pair){.ours = fds[1], .theirs = fds[0]};
+}
+
 pair any_pair(int is_tcp)
 {
     return is_tcp ? tcp_pair() : unix_pair(SOCK_STREAM);
+}
+
+void read_away(int fd, uint64_t size)
+{
+    static const size_t STEP = 64 * 1024;
+    char *scrap = malloc(STEP);
+    while (size > 0) {
+        ssize_t count = read(fd, scrap, size < STEP ? (size_t)size : STEP);
+        check(count > 0);
+        size -= (uint64_t)count;
+    }
+    free(scrap);
+}
+
+void close_with_reset(int fd)
+{
+    const struct linger reset = {.l_onoff = 1};
+    check_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    close(fd);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -204,6 +230,39 @@ void reader_free(reader *peer)
 {
     free(peer->kept);
     free(peer);
+}
+
+uint64_t reader_end(reader *peer)
+{
+    reader_join(peer);
+    uint64_t bytes = peer->bytes;
+    reader_free(peer);
+    return bytes;
+}
+
+void reader_check(reader *peer, uint64_t bytes, uint64_t digest)
+{
+    reader_join(peer);
+    check_eq(peer->error, 0);
+    check_eq(peer->bytes, bytes);
+    check(peer->digest == digest);
+    reader_free(peer);
+}
+
+void reader_check_content(reader *peer, uint64_t seed, uint64_t size)
+{
+    reader_check(peer, size, digest_content(DIGEST_BEGIN, seed, 0, size));
+}
+
+void reader_check_text(reader *peer, const char *text)
+{
+    size_t size = strlen(text);
+    reader_check(peer, size, digest(DIGEST_BEGIN, text, size));
+}
+
+void check_fd_content(int fd, uint64_t seed, uint64_t size)
+{
+    reader_check_content(reader_start(fd, false), seed, size);
 }
 
 static void *write_content(void *arg)
@@ -333,8 +392,7 @@ ferry_result outcome(ferry_promise *promise)
 
 ferry_result close_stream(ferry_stream *stream)
 {
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    ferry_promise *closed = submit_close(stream);
     ferry_stream_unref(stream);
     return outcome(closed);
 }
@@ -346,11 +404,55 @@ ferry_promise *submit_write(ferry_stream *stream, const void *data, size_t size)
     return promise;
 }
 
+ferry_promise *submit_content(ferry_stream *stream, uint64_t seed, size_t size)
+{
+    unsigned char *content = malloc(size);
+    fill_content(content, size, seed, 0);
+    ferry_promise *promise = submit_write(stream, content, size);
+    free(content);
+    return promise;
+}
+
 ferry_promise *submit_file(ferry_stream *stream, ferry_file file)
 {
     ferry_promise *promise;
     check_eq(ferry_stream_sendfile(stream, &file, NULL, &promise), 0);
     return promise;
+}
+
+ferry_promise *submit_flush(ferry_stream *stream)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_flush(stream, &promise), 0);
+    return promise;
+}
+
+ferry_promise *submit_shutdown(ferry_stream *stream)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_shutdown(stream, &promise), 0);
+    return promise;
+}
+
+ferry_promise *submit_close(ferry_stream *stream)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_close(stream, &promise), 0);
+    return promise;
+}
+
+ferry_stream_status stream_status(ferry_stream *stream)
+{
+    ferry_stream_status status;
+    check_eq(ferry_stream_get_status(stream, &status), 0);
+    return status;
+}
+
+ferry_faults *faults_of(ferry_fault fault)
+{
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(&fault, 1, &faults), 0);
+    return faults;
 }
 
 static unsigned char stuck_data[STUCK_BYTES];
@@ -369,4 +471,58 @@ void wait_readable(int fd)
 {
     struct pollfd readable = {.fd = fd, .events = POLLIN};
     check_eq(poll(&readable, 1, -1), 1);
+}
+
+/* ---- a stage --------------------------------------------------------------------------------- */
+
+stage stage_open(ferry_placement placement, pair both)
+{
+    ferry_service *service = service_start(placement);
+    return (stage){service, stream_adopt(service, both.ours), both.theirs};
+}
+
+stage stage_open_with(ferry_placement placement, pair both, ferry_stream_options options)
+{
+    ferry_service *service = service_start(placement);
+    return (stage){service, stream_adopt_with(service, both.ours, options), both.theirs};
+}
+
+void stage_end(stage *s)
+{
+    s->stream = ferry_stream_unref(s->stream);
+    stage_destroy(s);
+    if (s->theirs >= 0)
+        stage_hang_up(s);
+}
+
+void stage_close(stage *s)
+{
+    check_eq(stage_close_stream(s).error, 0);
+    stage_end(s);
+}
+
+ferry_result stage_close_stream(stage *s)
+{
+    ferry_result result = close_stream(s->stream);
+    s->stream = NULL;
+    return result;
+}
+
+void stage_destroy(stage *s)
+{
+    ferry_service_destroy(s->service);
+    s->service = NULL;
+}
+
+void stage_hang_up(stage *s)
+{
+    check_eq(close(stage_take(s)), 0);
+}
+
+int stage_take(stage *s)
+{
+    int theirs = s->theirs;
+    check(theirs >= 0);
+    s->theirs = -1;
+    return theirs;
 }

@@ -36,8 +36,17 @@ typedef struct pair {
 pair unix_pair(int type);
 pair tcp_pair(void);
 
+/* The writing end is ours. */
+pair pipe_pair(void);
+
 /* One or the other, of streams: what is about bytes is to hold for both. */
 pair any_pair(int is_tcp);
+
+/* Reads so much, which must come, and throws it away. */
+void read_away(int fd, uint64_t size);
+
+/* Closes the fd so that a TCP peer gets a reset. */
+void close_with_reset(int fd);
 
 /* ---- files ---- */
 
@@ -75,6 +84,19 @@ reader *reader_start_slow(int fd, size_t step, unsigned slow_us);
 void reader_join(reader *peer);
 void reader_free(reader *peer);
 
+/* Waits for the end, and frees it. @return how many bytes came. */
+uint64_t reader_end(reader *peer);
+
+/* The same, and checks that so many bytes came, with this digest, and then an end of file. */
+void reader_check(reader *peer, uint64_t bytes, uint64_t digest);
+
+/* The same for the first bytes of a seed's content, and for a text. */
+void reader_check_content(reader *peer, uint64_t seed, uint64_t size);
+void reader_check_text(reader *peer, const char *text);
+
+/* Reads an fd to its end, which is then closed, and checks the same. */
+void check_fd_content(int fd, uint64_t seed, uint64_t size);
+
 /* Sends content on a thread of its own, and then ends its direction. */
 typedef struct talker {
     pthread_t thread;
@@ -105,7 +127,46 @@ ferry_result outcome(ferry_promise *promise);
 ferry_result close_stream(ferry_stream *stream);
 
 ferry_promise *submit_write(ferry_stream *stream, const void *data, size_t size);
+ferry_promise *submit_content(ferry_stream *stream, uint64_t seed, size_t size);
 ferry_promise *submit_file(ferry_stream *stream, ferry_file file);
+ferry_promise *submit_flush(ferry_stream *stream);
+ferry_promise *submit_shutdown(ferry_stream *stream);
+ferry_promise *submit_close(ferry_stream *stream);
+
+ferry_stream_status stream_status(ferry_stream *stream);
+
+/* Faults of one kind, for the options of a stream. */
+ferry_faults *faults_of(ferry_fault fault);
+
+/* ---- a stage ---- */
+
+/* What most promises are played on: a service with one stream, and the peer at its other end. */
+typedef struct stage {
+    ferry_service *service; /* NULL once it is destroyed */
+    ferry_stream *stream;   /* NULL once it is dropped */
+    int theirs;             /* the peer's end; -1 once it is closed, or somebody else's */
+} stage;
+
+stage stage_open(ferry_placement placement, pair both);
+stage stage_open_with(ferry_placement placement, pair both, ferry_stream_options options);
+
+/* Drops the stream, destroys the service and closes the peer's end: what is left of them. */
+void stage_end(stage *s);
+
+/* The same, but first the stream is closed, which must succeed. */
+void stage_close(stage *s);
+
+/* Waits for a close of the stream, and drops it. */
+ferry_result stage_close_stream(stage *s);
+
+/* Destroys the service before the rest. */
+void stage_destroy(stage *s);
+
+/* The peer hangs up. */
+void stage_hang_up(stage *s);
+
+/* The peer's end, which is the caller's to close from now on. */
+int stage_take(stage *s);
 
 /*
  * A write larger than any socket takes, to a stream whose peer does not read: when this returns

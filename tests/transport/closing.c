@@ -6,24 +6,19 @@
 #include <fcntl.h>
 #include <poll.h>
 
-static ferry_stream *adopt_confirming(ferry_service *service, int fd, int64_t timeout_ms,
-                                      uint64_t close_bytes)
+static ferry_stream_options confirming(int64_t timeout_ms, uint64_t close_bytes)
 {
-    return stream_adopt_with(
-        service, fd,
-        (ferry_stream_options){.close_timeout_ms = timeout_ms, .close_bytes = close_bytes});
+    return (ferry_stream_options){.close_timeout_ms = timeout_ms, .close_bytes = close_bytes};
 }
 
 PROMISE_BOTH(close, closes_after_everything_queued)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs), *closed;
-    ferry_promise *last = submit_write(stream, "last", 4);
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *closed;
+    ferry_promise *last = submit_write(s.stream, "last", 4);
+    closed = submit_close(s.stream);
     check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
-    reader *peer = reader_start(both.theirs, true);
+    reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(closed).error, 0);
     check_eq(ferry_promise_await(last, 0, NULL), 0);
     check_eq(outcome(last).error, 0);
@@ -32,91 +27,77 @@ PROMISE_BOTH(close, closes_after_everything_queued)
     check_eq(peer->bytes, STUCK_BYTES + 4);
     check(memcmp(peer->kept + STUCK_BYTES, "last", 4) == 0);
     reader_free(peer);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(close, is_idempotent_and_each_call_gives_the_same_promise)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *first, *second, *third;
-    check_eq(ferry_stream_close(stream, &first), 0);
-    check_eq(ferry_stream_close(stream, &second), 0);
+    first = submit_close(s.stream);
+    second = submit_close(s.stream);
     check(first == second);
     check_eq(outcome(first).error, 0);
-    check_eq(ferry_stream_close(stream, &third), 0); /* after its end, too */
+    third = submit_close(s.stream); /* after its end, too */
     check(third == second);
     check_eq(outcome(second).error, 0);
     check_eq(outcome(third).error, 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(close, submit_after_close_is_eshutdown)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs), *promise = NULL;
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *promise = NULL;
     ferry_file file = ferry_file_at("/etc/passwd");
-    check_eq(ferry_stream_close(stream, NULL), 0);
-    check_eq(ferry_stream_write(stream, "x", 1, NULL, &promise), -ESHUTDOWN);
-    check_eq(ferry_stream_sendfile(stream, &file, NULL, &promise), -ESHUTDOWN);
-    check_eq(ferry_stream_flush(stream, &promise), -ESHUTDOWN);
-    check_eq(ferry_stream_shutdown(stream, &promise), -ESHUTDOWN);
+    check_eq(ferry_stream_close(s.stream, NULL), 0);
+    check_eq(ferry_stream_write(s.stream, "x", 1, NULL, &promise), -ESHUTDOWN);
+    check_eq(ferry_stream_sendfile(s.stream, &file, NULL, &promise), -ESHUTDOWN);
+    check_eq(ferry_stream_flush(s.stream, &promise), -ESHUTDOWN);
+    check_eq(ferry_stream_shutdown(s.stream, &promise), -ESHUTDOWN);
     check(promise == NULL);
-    reader *peer = reader_start(both.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).error, 0);
-    ferry_stream_unref(stream);
-    reader_join(peer);
-    check_eq(peer->bytes, STUCK_BYTES);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    s.stream = ferry_stream_unref(s.stream);
+    check_eq(reader_end(peer), STUCK_BYTES);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(close, peer_reads_the_end_even_while_a_duplicate_of_the_socket_is_open)
 {
-    ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
     int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0); /* as a forked child may have one */
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    check_eq(ferry_stream_write(stream, "data", 4, NULL, NULL), 0);
-    check_eq(close_stream(stream).error, 0);
+    stage s = stage_open(placement, both);
+    check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
+    check_eq(stage_close_stream(&s).error, 0);
     char data[10];
-    check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 4);
-    ferry_service_destroy(service);
+    check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 4);
+    stage_end(&s);
     close(other);
-    close(both.theirs);
 }
 
 /* ---- half-close ------------------------------------------------------------------------------ */
 
 PROMISE_BOTH(close, shutdown_ends_the_writing_direction_after_what_is_queued)
 {
-    ferry_service *service = service_start(placement);
     pair both = tcp_pair();
     int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0); /* keeps the connection beyond the stream */
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, both);
     ferry_promise *shut, *again, *flushed;
-    check_eq(ferry_stream_write(stream, "data", 4, NULL, NULL), 0);
-    check_eq(ferry_stream_shutdown(stream, &shut), 0);
-    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN);
-    check_eq(ferry_stream_flush(stream, &flushed), 0);
-    check_eq(ferry_stream_shutdown(stream, &again), 0);
+    check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
+    shut = submit_shutdown(s.stream);
+    check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN);
+    flushed = submit_flush(s.stream);
+    again = submit_shutdown(s.stream);
     check_eq(outcome(shut).error, 0);
     check_eq(outcome(flushed).error, 0);
     check_eq(outcome(again).error, 0);
     char data[10];
-    check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 4); /* and the end of file */
-    check_eq(write(both.theirs, "reply", 5), 5);                    /* the other direction stands */
+    check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 4); /* and the end of file */
+    check_eq(write(s.theirs, "reply", 5), 5);                    /* the other direction stands */
     check_eq(recv(other, data, sizeof data, 0), 5);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
+    stage_close(&s);
     close(other);
-    close(both.theirs);
 }
 
 /* ---- confirmed close ------------------------------------------------------------------------- */
@@ -125,44 +106,32 @@ PROMISE_BOTH(close, shutdown_ends_the_writing_direction_after_what_is_queued)
 PROMISE_BOTH(close, confirmed_close_brings_the_tail_home_past_unread_input)
 {
     enum { SIZE = 4 << 20 };
-    ferry_service *service = service_start(placement);
     test_file file = file_make(SIZE, 2);
-    pair both = tcp_pair();
-    check_eq(write(both.theirs, "nobody reads this", 17), 17);
-    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
+    stage s = stage_open_with(placement, tcp_pair(), confirming(60000, 0));
+    check_eq(write(s.theirs, "nobody reads this", 17), 17);
     ferry_file range = ferry_file_at(file.path);
-    check_eq(ferry_stream_sendfile(stream, &range, NULL, NULL), 0);
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(stream, &closed), 0);
-    reader *peer = reader_start_slow(both.theirs, 100000, 500);
+    check_eq(ferry_stream_sendfile(s.stream, &range, NULL, NULL), 0);
+    ferry_promise *closed = submit_close(s.stream);
+    reader *peer = reader_start_slow(stage_take(&s), 100000, 500);
     check_eq(outcome(closed).error, 0);
-    reader_join(peer);
-    check_eq(peer->error, 0);
-    check_eq(peer->bytes, SIZE);
-    check_eq(peer->digest, digest_content(DIGEST_BEGIN, 2, 0, SIZE));
-    reader_free(peer);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    reader_check_content(peer, 2, SIZE);
+    stage_end(&s);
     file_remove(&file);
 }
 
 PROMISE_BOTH(close, confirmed_close_settles_only_once_the_peer_has_ended)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
-    ferry_promise *closed;
-    check_eq(ferry_stream_write(stream, "data", 4, NULL, NULL), 0);
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), confirming(60000, 0));
+    check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
+    ferry_promise *closed = submit_close(s.stream);
     char data[10];
-    check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 4); /* FIN has come */
+    check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 4); /* FIN has come */
     check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
-    check_eq(write(both.theirs, "last words", 10), 10);
+    check_eq(write(s.theirs, "last words", 10), 10);
     check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
-    close(both.theirs);
+    stage_hang_up(&s);
     check_eq(outcome(closed).error, 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 /* It asks, ends its direction, and reads the answer when it likes: what of that the kernel alone still
@@ -171,120 +140,93 @@ PROMISE_BOTH(close, confirmed_close_waits_for_a_peer_that_ended_first_to_have_ev
 {
     enum { SIZE = 300 * 1000, SMALL = 4096 };
     static const int sizes[] = {SMALL, 4 * SIZE};
-    ferry_service *service = service_start(placement);
     test_file file = file_make(SIZE, 2);
     pair both = tcp_pair();
     check_eq(setsockopt(both.theirs, SOL_SOCKET, SO_RCVBUF, &sizes[0], sizeof sizes[0]), 0);
     check_eq(setsockopt(both.ours, SOL_SOCKET, SO_SNDBUF, &sizes[1], sizeof sizes[1]), 0);
     check_eq(shutdown(both.theirs, SHUT_WR), 0);
-    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
+    stage s = stage_open_with(placement, both, confirming(60000, 0));
     ferry_file range = ferry_file_at(file.path);
     ferry_promise *sent, *closed;
-    check_eq(ferry_stream_sendfile(stream, &range, NULL, &sent), 0);
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    check_eq(ferry_stream_sendfile(s.stream, &range, NULL, &sent), 0);
+    closed = submit_close(s.stream);
     check_eq(outcome(sent).error, 0); /* the kernel has it all; the peer's does not */
     check_eq(ferry_promise_await(closed, 50, NULL), -ETIMEDOUT);
-    reader *peer = reader_start(both.theirs, true);
+    reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(closed).error, 0);
-    reader_join(peer);
-    check_eq(peer->digest, digest_content(DIGEST_BEGIN, 2, 0, SIZE));
-    reader_free(peer);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    reader_check_content(peer, 2, SIZE);
+    stage_end(&s);
     file_remove(&file);
 }
 
 PROMISE_BOTH(close, confirmed_close_is_bounded_in_time)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = adopt_confirming(service, both.ours, 30, 0);
-    ferry_result result = close_stream(stream);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), confirming(30, 0));
+    ferry_result result = stage_close_stream(&s);
     check_eq(result.error, -ETIMEDOUT);
     check_eq(result.phase, FERRY_PHASE_CLOSE);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(close, confirmed_close_is_bounded_in_bytes)
 {
-    ferry_service *service = service_start(placement);
     for (unsigned extra = 0; extra < 2; extra++) {
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 5000);
+        stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), confirming(60000, 5000));
         static const char data[5001];
-        check_eq(write(both.theirs, data, 5000 + extra), 5000 + extra);
-        shutdown(both.theirs, SHUT_WR);
-        check_eq(close_stream(stream).error, extra == 0 ? 0 : -EMSGSIZE);
-        close(both.theirs);
+        check_eq(write(s.theirs, data, 5000 + extra), 5000 + extra);
+        shutdown(s.theirs, SHUT_WR);
+        check_eq(stage_close_stream(&s).error, extra == 0 ? 0 : -EMSGSIZE);
+        stage_end(&s);
     }
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(close, confirmed_close_names_the_peers_reset)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    stage s = stage_open_with(placement, tcp_pair(), confirming(60000, 0));
+    ferry_promise *closed = submit_close(s.stream);
     char data;
-    check_eq(recv(both.theirs, &data, 1, 0), 0);
-    struct linger reset = {.l_onoff = 1};
-    setsockopt(both.theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    close(both.theirs);
+    check_eq(recv(s.theirs, &data, 1, 0), 0);
+    close_with_reset(stage_take(&s));
     check_eq(outcome(closed).error, -ECONNRESET);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(close, confirmed_close_names_a_reset_that_came_before_it)
 {
-    ferry_service *service = service_start(placement);
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
+    stage s = stage_open_with(placement, both, confirming(60000, 0));
     ferry_promise *sent;
-    check_eq(ferry_stream_write(stream, "data", 4, NULL, &sent), 0);
+    check_eq(ferry_stream_write(s.stream, "data", 4, NULL, &sent), 0);
     check_eq(outcome(sent).error, 0);
-    struct linger reset = {.l_onoff = 1};
-    setsockopt(both.theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    close(both.theirs);
+    close_with_reset(stage_take(&s));
     struct pollfd gone = {.fd = watch};
     check_eq(poll(&gone, 1, -1), 1);
-    check_eq(close_stream(stream).error, -ECONNRESET);
+    check_eq(stage_close_stream(&s).error, -ECONNRESET);
     close(watch);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(close, programs_so_linger_does_not_block_an_owner)
 {
-    ferry_service *service = service_start(placement);
     pair both = tcp_pair();
     const struct linger for_ages = {.l_onoff = 1, .l_linger = 100000};
     check_eq(setsockopt(both.ours, SOL_SOCKET, SO_LINGER, &for_ages, sizeof for_ages), 0);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, both);
     static const char data[1 << 20];
-    check_eq(outcome(submit_write(stream, data, sizeof data)).error, 0); /* which nobody reads */
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(outcome(submit_write(s.stream, data, sizeof data)).error, 0); /* which nobody reads */
+    stage_close(&s);
 }
 
 PROMISE_BOTH(close, abort_ends_a_confirmed_close_that_waits)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = adopt_confirming(service, both.ours, 60000, 0);
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), confirming(60000, 0));
+    ferry_promise *closed = submit_close(s.stream);
     char data;
-    check_eq(recv(both.theirs, &data, 1, 0), 0);
-    ferry_stream_abort(stream);
+    check_eq(recv(s.theirs, &data, 1, 0), 0);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(closed).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 /* ---- abort ----------------------------------------------------------------------------------- */
@@ -292,29 +234,27 @@ PROMISE_BOTH(close, abort_ends_a_confirmed_close_that_waits)
 static void abort_blocked(ferry_placement placement, pair both, bool by_file, int expected_error)
 {
     test_file file = file_make(16 << 20, 3);
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, both);
     ferry_promise *stuck, *closed;
     if (by_file) {
-        stuck = submit_file(stream, ferry_file_at(file.path));
-        wait_readable(both.theirs);
+        stuck = submit_file(s.stream, ferry_file_at(file.path));
+        wait_readable(s.theirs);
         wait_until_asleep();
     } else {
-        stuck = submit_stuck(stream, both.theirs);
+        stuck = submit_stuck(s.stream, s.theirs);
     }
-    ferry_promise *behind = submit_write(stream, "behind", 6);
-    check_eq(ferry_stream_close(stream, &closed), 0);
-    ferry_stream_abort(stream);
-    ferry_stream_abort(stream);
+    ferry_promise *behind = submit_write(s.stream, "behind", 6);
+    closed = submit_close(s.stream);
+    ferry_stream_abort(s.stream);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
     check_eq(outcome(behind).error, -ECANCELED);
     check_eq(outcome(closed).error, -ECANCELED);
-    reader *peer = reader_start(both.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     reader_join(peer);
     check_eq(peer->error, expected_error);
     reader_free(peer);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
     file_remove(&file);
 }
 
@@ -328,33 +268,26 @@ PROMISE_BOTH(abort, gets_a_blocked_call_out_on_unix_sockets_and_pipes)
 {
     abort_blocked(placement, unix_pair(SOCK_STREAM), false, 0);
     abort_blocked(placement, unix_pair(SOCK_STREAM), true, 0);
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    abort_blocked(placement, (pair){.ours = fds[1], .theirs = fds[0]}, false, 0);
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    abort_blocked(placement, (pair){.ours = fds[1], .theirs = fds[0]}, true, 0);
+    abort_blocked(placement, pipe_pair(), false, 0);
+    abort_blocked(placement, pipe_pair(), true, 0);
 }
 
 PROMISE_BOTH(abort, gets_a_transfer_out_that_waits_for_its_source)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     int fds[2];
     check_eq(pipe2(fds, O_CLOEXEC), 0);
     check_eq(write(fds[1], "some", 4), 4);
-    ferry_promise *stuck = submit_file(stream, ferry_file_fd(fds[0]));
-    wait_readable(both.theirs);
+    ferry_promise *stuck = submit_file(s.stream, ferry_file_fd(fds[0]));
+    wait_readable(s.theirs);
     wait_until_asleep();
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
     ferry_result cut = outcome(stuck);
     check_eq(cut.error, -ECANCELED);
     check_eq(cut.sent, 4);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
     close(fds[0]);
     close(fds[1]);
-    close(both.theirs);
 }
 
 PROMISE_BOTH(abort, of_an_idle_or_ended_stream_is_harmless)

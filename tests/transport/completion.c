@@ -29,13 +29,6 @@ static pair narrow_pair(void)
     return both;
 }
 
-static pair pipe_pair(void)
-{
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    return (pair){.ours = fds[1], .theirs = fds[0]};
-}
-
 static ferry_promise *write_until(ferry_stream *stream, size_t size, ferry_completion completion)
 {
     const ferry_request_options options = {.completion = completion};
@@ -72,27 +65,9 @@ static void check_given_up(ferry_promise *promise, int error, uint64_t sent)
 
 static void check_healthy(ferry_stream *stream)
 {
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     check_eq(status.error, 0);
     check_sent(submit_write(stream, "next", 4), 4);
-}
-
-static void read_exactly(int fd, uint64_t size)
-{
-    static char scrap[64 << 10];
-    while (size > 0) {
-        ssize_t count = read(fd, scrap, size < sizeof scrap ? (size_t)size : sizeof scrap);
-        check(count > 0);
-        size -= (uint64_t)count;
-    }
-}
-
-static void reset_by_peer(int theirs)
-{
-    const struct linger reset = {.l_onoff = 1};
-    check_eq(setsockopt(theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
-    close(theirs);
 }
 
 /* From now on the peer's kernel is deaf to us: what we send is lost, and sent again and again. */
@@ -113,19 +88,16 @@ static void undeafen(int theirs)
 
 static void levels_wait_for_reading(ferry_placement placement, pair both, uint64_t size)
 {
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *acked = write_until(stream, size, FERRY_ACKED);
-    ferry_promise *drained = write_until(stream, SIZE, FERRY_DRAINED);
-    check_sent(write_until(stream, SIZE, FERRY_ACCEPTED), SIZE); /* overtakes: nobody reads */
+    stage s = stage_open(placement, both);
+    ferry_promise *acked = write_until(s.stream, size, FERRY_ACKED);
+    ferry_promise *drained = write_until(s.stream, SIZE, FERRY_DRAINED);
+    check_sent(write_until(s.stream, SIZE, FERRY_ACCEPTED), SIZE); /* overtakes: nobody reads */
     check_stays_pending(acked);
     check_eq(ferry_promise_await(drained, 0, NULL), -ETIMEDOUT);
-    read_exactly(both.theirs, size + 2 * SIZE);
+    read_away(s.theirs, size + 2 * SIZE);
     check_sent(acked, size);
     check_sent(drained, SIZE);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(completion, drained_and_acked_wait_until_a_unix_peer_or_pipe_has_read)
@@ -142,88 +114,70 @@ PROMISE_BOTH(completion, drained_and_acked_wait_while_a_tcp_peers_window_is_clos
 
 PROMISE_BOTH(completion, tcp_peers_kernel_is_enough_for_acked)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    check_sent(write_until(stream, SIZE, FERRY_DRAINED), SIZE);
-    check_sent(write_until(stream, SIZE, FERRY_ACKED), SIZE);
+    stage s = stage_open(placement, tcp_pair());
+    check_sent(write_until(s.stream, SIZE, FERRY_DRAINED), SIZE);
+    check_sent(write_until(s.stream, SIZE, FERRY_ACKED), SIZE);
     int unread;
-    check_eq(ioctl(both.theirs, FIONREAD, &unread), 0);
+    check_eq(ioctl(s.theirs, FIONREAD, &unread), 0);
     check_eq(unread, 2 * SIZE);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 /* Pins: honest_done. */
 PROMISE_BOTH(completion, drained_is_sent_and_acked_is_received)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    deafen(both.theirs);
-    ferry_promise *acked = write_until(stream, SIZE, FERRY_ACKED);
-    check_sent(write_until(stream, SIZE, FERRY_DRAINED), SIZE);
+    stage s = stage_open(placement, tcp_pair());
+    deafen(s.theirs);
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
+    check_sent(write_until(s.stream, SIZE, FERRY_DRAINED), SIZE);
     check_stays_pending(acked);
-    undeafen(both.theirs);
+    undeafen(s.theirs);
     check_sent(acked, SIZE);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(completion, is_not_delayed_by_what_was_accepted_after_it)
 {
-    ferry_service *service = service_start(placement);
-    pair both = narrow_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *first = write_until(stream, SIZE, FERRY_ACKED);
-    ferry_promise *large = write_until(stream, LARGE, FERRY_ACKED);
+    stage s = stage_open(placement, narrow_pair());
+    ferry_promise *first = write_until(s.stream, SIZE, FERRY_ACKED);
+    ferry_promise *large = write_until(s.stream, LARGE, FERRY_ACKED);
     check_sent(first, SIZE);
     check_stays_pending(large);
-    read_exactly(both.theirs, SIZE + LARGE);
+    read_away(s.theirs, SIZE + LARGE);
     check_sent(large, LARGE);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(completion, messages_files_and_generated_memory_are_confirmed_too)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_SEQPACKET);
     test_file file = file_make(SIZE, 5);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
     const ferry_part parts[] = {ferry_part_copy(data, 10),
                                 ferry_part_file(ferry_file_at(file.path))};
     const ferry_request_options options = {.completion = FERRY_ACKED};
     ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, parts, 2, &options, &promise), 0);
+    check_eq(ferry_stream_send(s.stream, parts, 2, &options, &promise), 0);
     check_stays_pending(promise);
     char message[2 * SIZE];
     for (uint64_t left = 10 + SIZE; left > 0;) {
-        ssize_t count = recv(both.theirs, message, sizeof message, 0);
+        ssize_t count = recv(s.theirs, message, sizeof message, 0);
         check(count > 0);
         left -= (uint64_t)count;
     }
     check_sent(promise, 10 + SIZE);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
     file_remove(&file);
 }
 
 PROMISE_BOTH(completion, peer_that_closes_a_unix_socket_unread_has_thrown_it_away)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *acked = write_until(stream, SIZE, FERRY_ACKED);
-    wait_readable(both.theirs);
-    close(both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
+    wait_readable(s.theirs);
+    stage_hang_up(&s);
     check_sent(acked, SIZE);
-    (void)close_stream(stream);
-    ferry_service_destroy(service);
+    (void)stage_close_stream(&s);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(completion, all_levels_are_the_same_where_there_is_no_peer)
@@ -243,165 +197,131 @@ PROMISE_BOTH(completion, all_levels_are_the_same_where_there_is_no_peer)
 
 PROMISE_BOTH(completion, nothing_to_send_is_nothing_to_confirm)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     test_file empty = file_make(0, 1);
     const ferry_file file = ferry_file_at(empty.path);
     const ferry_request_options options = {.completion = FERRY_ACKED};
     ferry_promise *promise;
-    check_eq(ferry_stream_sendfile(stream, &file, &options, &promise), 0);
+    check_eq(ferry_stream_sendfile(s.stream, &file, &options, &promise), 0);
     check_sent(promise, 0);
-    check_sent(write_until(stream, 0, FERRY_ACKED), 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_sent(write_until(s.stream, 0, FERRY_ACKED), 0);
+    stage_close(&s);
     file_remove(&empty);
 }
 
 PROMISE_BOTH(completion, what_lies_before_an_empty_one_is_confirmed)
 {
-    ferry_service *service = service_start(placement);
-    pair both = narrow_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    check_sent(write_until(stream, LARGE, FERRY_ACCEPTED), LARGE);
-    ferry_promise *marker = write_until(stream, 0, FERRY_ACKED);
+    stage s = stage_open(placement, narrow_pair());
+    check_sent(write_until(s.stream, LARGE, FERRY_ACCEPTED), LARGE);
+    ferry_promise *marker = write_until(s.stream, 0, FERRY_ACKED);
     check_stays_pending(marker);
-    read_exactly(both.theirs, LARGE);
+    read_away(s.theirs, LARGE);
     check_sent(marker, 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(completion, request_that_fails_is_not_confirmed_first)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_file file = ferry_file_at("/nonexistent");
     const ferry_request_options options = {.completion = FERRY_ACKED};
     ferry_promise *promise;
-    check_eq(ferry_stream_sendfile(stream, &file, &options, &promise), 0);
+    check_eq(ferry_stream_sendfile(s.stream, &file, &options, &promise), 0);
     check_eq(outcome(promise).error, -ENOENT);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(completion, unknown_level_is_refused)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.completion = (ferry_completion)3};
     ferry_promise *promise = NULL;
-    check_eq(ferry_stream_write(stream, data, 1, &options, &promise), -EINVAL);
+    check_eq(ferry_stream_write(s.stream, data, 1, &options, &promise), -EINVAL);
     check(promise == NULL);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 /* ---- what goes on meanwhile ------------------------------------------------------------------ */
 
 PROMISE_BOTH(completion, what_comes_after_leaves_meanwhile)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *acked = write_until(stream, SIZE, FERRY_ACKED), *shut;
-    check_sent(write_until(stream, SIZE, FERRY_ACCEPTED), SIZE);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED), *shut;
+    check_sent(write_until(s.stream, SIZE, FERRY_ACCEPTED), SIZE);
     int unread;
-    check_eq(ioctl(both.theirs, FIONREAD, &unread), 0);
+    check_eq(ioctl(s.theirs, FIONREAD, &unread), 0);
     check_eq(unread, 2 * SIZE);
-    check_eq(ferry_stream_shutdown(stream, &shut), 0);
+    shut = submit_shutdown(s.stream);
     check_eq(outcome(shut).error, 0);
     check_eq(ferry_promise_await(acked, 0, NULL), -ETIMEDOUT);
-    read_exactly(both.theirs, 2 * SIZE);
+    read_away(s.theirs, 2 * SIZE);
     check_sent(acked, SIZE);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(completion, flush_drain_and_close_wait_for_confirmation)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *acked = write_until(stream, SIZE, FERRY_ACKED), *flushed, *closed;
-    check_eq(ferry_stream_flush(stream, &flushed), 0);
-    check_eq(ferry_service_drain(service, LOOK_MS), -ETIMEDOUT);
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED), *flushed, *closed;
+    flushed = submit_flush(s.stream);
+    check_eq(ferry_service_drain(s.service, LOOK_MS), -ETIMEDOUT);
+    closed = submit_close(s.stream);
     check_stays_pending(closed);
     check_eq(ferry_promise_await(flushed, 0, NULL), -ETIMEDOUT);
     check_eq(ferry_promise_await(acked, 0, NULL), -ETIMEDOUT);
-    read_exactly(both.theirs, SIZE);
+    read_away(s.theirs, SIZE);
     check_eq(outcome(closed).error, 0);
     check_eq(ferry_promise_await(flushed, 0, NULL), 0);
     check_eq(ferry_promise_await(acked, 0, NULL), 0);
     check_eq(outcome(flushed).error, 0);
     check_sent(acked, SIZE);
-    check_eq(ferry_service_drain(service, -1), 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(ferry_service_drain(s.service, -1), 0);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(completion, dropping_the_stream_closes_it_once_all_is_confirmed)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *acked = write_until(stream, SIZE, FERRY_ACKED);
-    ferry_stream_unref(stream);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
+    s.stream = ferry_stream_unref(s.stream);
     check_stays_pending(acked);
-    read_exactly(both.theirs, SIZE);
+    read_away(s.theirs, SIZE);
     check_sent(acked, SIZE);
     char end;
-    check_eq(read(both.theirs, &end, 1), 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(read(s.theirs, &end, 1), 0);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(completion, flush_of_a_poisoned_stream_waits_for_what_is_being_confirmed)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *acked = write_until(stream, SIZE, FERRY_ACKED);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs), *flushed;
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *flushed;
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result cut = outcome(stuck);
     check_eq(cut.error, -ECANCELED);
     check(cut.sent > 0);
-    check_eq(ferry_stream_flush(stream, &flushed), 0);
+    flushed = submit_flush(s.stream);
     check_stays_pending(flushed);
     check_eq(ferry_promise_await(acked, 0, NULL), -ETIMEDOUT);
-    read_exactly(both.theirs, SIZE + cut.sent);
+    read_away(s.theirs, SIZE + cut.sent);
     check_sent(acked, SIZE);
     check_eq(outcome(flushed).error, -ECANCELED);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 static void many_are_confirmed(ferry_placement placement, pair both)
 {
     enum { COUNT = 2000 };
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    reader *peer = reader_start(both.theirs, false);
+    stage s = stage_open(placement, both);
+    reader *peer = reader_start(stage_take(&s), false);
     ferry_promise *promises[COUNT];
     for (unsigned i = 0; i < COUNT; i++)
-        promises[i] = write_until(stream, 1 + i % 300, FERRY_ACKED);
+        promises[i] = write_until(s.stream, 1 + i % 300, FERRY_ACKED);
     for (unsigned i = 0; i < COUNT; i++)
         check_sent(promises[i], 1 + i % 300);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    (void)reader_end(peer);
 }
 
 PROMISE_BOTH(completion, thousands_in_a_row_are_all_confirmed)
@@ -414,104 +334,84 @@ PROMISE_BOTH(completion, thousands_in_a_row_are_all_confirmed)
 
 PROMISE_BOTH(completion, cancel_ends_the_waiting_and_leaves_the_stream_healthy)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *acked = write_until(stream, SIZE, FERRY_ACKED), *closed;
-    wait_readable(both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED), *closed;
+    wait_readable(s.theirs);
     wait_until_asleep(); /* accepted, and being confirmed */
     check_eq(ferry_promise_cancel(acked), 0);
     check_given_up(acked, -ECANCELED, SIZE);
-    check_healthy(stream);
-    acked = write_until(stream, SIZE, FERRY_ACKED);
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    check_healthy(s.stream);
+    acked = write_until(s.stream, SIZE, FERRY_ACKED);
+    closed = submit_close(s.stream);
     check_stays_pending(closed);
     check_eq(ferry_promise_cancel(acked), 0); /* which is all that the close waited for */
     check_given_up(acked, -ECANCELED, SIZE);
     check_eq(outcome(closed).error, 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(completion, timeout_holds_for_the_waiting)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_request_options options = {.completion = FERRY_DRAINED, .timeout_ms = 30};
     ferry_promise *promise;
     for (ferry_result first = {0}; first.sent == 0; options.timeout_ms *= 2) {
-        check_eq(ferry_stream_write(stream, data, SIZE, &options, &promise), 0);
+        check_eq(ferry_stream_write(s.stream, data, SIZE, &options, &promise), 0);
         check_eq(ferry_promise_await(promise, -1, &first), 0);
         if (first.sent > 0)
             check_given_up(promise, -ETIMEDOUT, SIZE);
         else /* the machine is busy: its time was up before its turn */
             check_eq(outcome(promise).error, -ETIMEDOUT);
     }
-    check_healthy(stream);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_healthy(s.stream);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(completion, reset_before_confirmation_is_econnreset)
 {
     static const ferry_completion levels[] = {FERRY_DRAINED, FERRY_ACKED};
-    ferry_service *service = service_start(placement);
     for (unsigned i = 0; i < 2; i++) {
-        pair both = narrow_pair();
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        ferry_promise *promise = write_until(stream, LARGE, levels[i]);
+        stage s = stage_open(placement, narrow_pair());
+        ferry_promise *promise = write_until(s.stream, LARGE, levels[i]);
         check_stays_pending(promise);
-        reset_by_peer(both.theirs);
+        close_with_reset(stage_take(&s));
         check_given_up(promise, -ECONNRESET, LARGE);
-        check_eq(close_stream(stream).error, 0);
+        stage_close(&s);
     }
-    ferry_service_destroy(service);
 }
 
 /* The zeros that are still owed when the connection breaks must not count as accepted. */
 PROMISE_BOTH(completion, padding_that_never_left_confirms_nothing)
 {
-    ferry_service *service = service_start(placement);
-    pair both = narrow_pair();
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.framing = FERRY_FRAMING_PAD});
-    ferry_promise *acked = write_until(stream, LARGE, FERRY_ACKED);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open_with(placement, narrow_pair(),
+                              (ferry_stream_options){.framing = FERRY_FRAMING_PAD});
+    ferry_promise *acked = write_until(s.stream, LARGE, FERRY_ACKED);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result cut = outcome(stuck);
     check_eq(cut.error, -ECANCELED);
     check(cut.sent > 0 && cut.remaining > LARGE);
-    reset_by_peer(both.theirs);
+    close_with_reset(stage_take(&s));
     check_given_up(acked, -ECONNRESET, LARGE);
-    ferry_stream_status status;
-    check_eq(close_stream(ferry_stream_ref(stream)).error, 0);
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(close_stream(ferry_stream_ref(s.stream)).error, 0);
+    ferry_stream_status status = stream_status(s.stream);
     check(status.sent_bytes < LARGE + STUCK_BYTES);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(completion, abort_and_destroy_cancel_what_is_being_confirmed)
 {
     for (unsigned destroys = 0; destroys < 2; destroys++) {
-        ferry_service *service = service_start(placement);
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        ferry_promise *acked = write_until(stream, SIZE, FERRY_ACKED);
-        wait_readable(both.theirs);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
+        wait_readable(s.theirs);
         wait_until_asleep();
         if (destroys)
-            ferry_service_destroy(service);
+            stage_destroy(&s);
         else
-            ferry_stream_abort(stream);
+            ferry_stream_abort(s.stream);
         check_given_up(acked, -ECANCELED, SIZE);
-        ferry_stream_unref(stream);
-        if (!destroys)
-            ferry_service_destroy(service);
-        close(both.theirs);
+        stage_end(&s);
     }
 }
 
@@ -529,11 +429,9 @@ static void count_release(void *given, void *arg)
 PROMISE_BOTH(completion, given_memory_and_fds_are_released_once_however_it_ends)
 {
     enum { CONFIRMED, CANCELLED, ABORTED, ENDS };
-    ferry_service *service = service_start(placement);
     test_file file = file_make(SIZE, 5);
     for (unsigned end = 0; end < ENDS; end++) {
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         ferry_file given = ferry_file_fd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
         given.flags = FERRY_FD_GIVE;
         given.offset = 0;
@@ -542,101 +440,84 @@ PROMISE_BOTH(completion, given_memory_and_fds_are_released_once_however_it_ends)
         const ferry_request_options options = {.completion = FERRY_ACKED};
         ferry_promise *promise;
         atomic_store(&released, 0);
-        check_eq(ferry_stream_send(stream, parts, 2, &options, &promise), 0);
-        wait_readable(both.theirs);
+        check_eq(ferry_stream_send(s.stream, parts, 2, &options, &promise), 0);
+        wait_readable(s.theirs);
         if (end == CONFIRMED)
-            read_exactly(both.theirs, 2 * SIZE);
+            read_away(s.theirs, 2 * SIZE);
         else if (end == CANCELLED)
             check_eq(ferry_promise_cancel(promise), 0);
         else
-            ferry_stream_abort(stream);
+            ferry_stream_abort(s.stream);
         check_eq(outcome(promise).error, end == CONFIRMED ? 0 : -ECANCELED);
         check_eq(atomic_load(&released), 1);
         check_eq(fcntl(given.fd, F_GETFD), -1);
-        (void)close_stream(stream);
-        close(both.theirs);
+        (void)stage_close_stream(&s);
+        stage_end(&s);
     }
-    ferry_service_destroy(service);
     file_remove(&file);
 }
 
 /* ---- lingering close ------------------------------------------------------------------------- */
 
-static ferry_stream *adopt_lingering(ferry_service *service, int fd, int64_t timeout_ms)
+static ferry_stream_options lingering(int64_t timeout_ms)
 {
-    return stream_adopt_with(service, fd,
-                             (ferry_stream_options){.close_timeout_ms = timeout_ms,
-                                                    .close_mode = FERRY_CLOSE_LINGERING});
+    return (ferry_stream_options){.close_timeout_ms = timeout_ms,
+                                  .close_mode = FERRY_CLOSE_LINGERING};
 }
 
 PROMISE_BOTH(linger, ends_when_the_peers_kernel_has_everything_though_the_peer_stays)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    check_eq(write(both.theirs, "nobody reads this", 17), 17);
-    ferry_stream *stream = adopt_lingering(service, both.ours, 60000);
-    check_eq(ferry_stream_write(stream, data, SIZE, NULL, NULL), 0);
-    check_eq(close_stream(stream).error, 0);
-    read_exactly(both.theirs, SIZE); /* its input was read away, so this is no reset */
+    stage s = stage_open_with(placement, tcp_pair(), lingering(60000));
+    check_eq(write(s.theirs, "nobody reads this", 17), 17);
+    check_eq(ferry_stream_write(s.stream, data, SIZE, NULL, NULL), 0);
+    check_eq(stage_close_stream(&s).error, 0);
+    read_away(s.theirs, SIZE); /* its input was read away, so this is no reset */
     char end;
-    check_eq(read(both.theirs, &end, 1), 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(read(s.theirs, &end, 1), 0);
+    stage_end(&s);
+}
+
+static void linger_until_read(ferry_placement placement, pair both, uint64_t size)
+{
+    stage s = stage_open_with(placement, both, lingering(60000));
+    check_sent(submit_write(s.stream, data, size), size);
+    ferry_promise *closed = submit_close(s.stream);
+    check_stays_pending(closed);
+    read_away(s.theirs, size);
+    check_eq(outcome(closed).error, 0);
+    char end;
+    check_eq(read(s.theirs, &end, 1), 0);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(linger, waits_for_what_the_peers_kernel_has_not_taken)
 {
-    ferry_service *service = service_start(placement);
-    pair pairs[] = {narrow_pair(), unix_pair(SOCK_STREAM)};
-    static const uint64_t sizes[] = {LARGE, SIZE};
-    for (unsigned i = 0; i < 2; i++) {
-        ferry_stream *stream = adopt_lingering(service, pairs[i].ours, 60000);
-        ferry_promise *closed;
-        check_sent(submit_write(stream, data, sizes[i]), sizes[i]);
-        check_eq(ferry_stream_close(stream, &closed), 0);
-        check_stays_pending(closed);
-        read_exactly(pairs[i].theirs, sizes[i]);
-        check_eq(outcome(closed).error, 0);
-        char end;
-        check_eq(read(pairs[i].theirs, &end, 1), 0);
-        ferry_stream_unref(stream);
-        close(pairs[i].theirs);
-    }
-    ferry_service_destroy(service);
+    linger_until_read(placement, narrow_pair(), LARGE);
+    linger_until_read(placement, unix_pair(SOCK_STREAM), SIZE);
 }
 
 PROMISE_BOTH(linger, waits_until_the_peers_kernel_has_the_fin)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = adopt_lingering(service, both.ours, 60000);
-    ferry_promise *closed;
-    check_sent(write_until(stream, SIZE, FERRY_ACKED), SIZE);
-    deafen(both.theirs);
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    stage s = stage_open_with(placement, tcp_pair(), lingering(60000));
+    check_sent(write_until(s.stream, SIZE, FERRY_ACKED), SIZE);
+    deafen(s.theirs);
+    ferry_promise *closed = submit_close(s.stream);
     check_stays_pending(closed);
-    undeafen(both.theirs);
+    undeafen(s.theirs);
     check_eq(outcome(closed).error, 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(linger, goes_on_after_the_peer_has_ended_its_direction)
 {
-    ferry_service *service = service_start(placement);
-    pair both = narrow_pair();
-    ferry_stream *stream = adopt_lingering(service, both.ours, 60000);
-    ferry_promise *closed;
-    check_sent(submit_write(stream, data, LARGE), LARGE);
-    check_eq(shutdown(both.theirs, SHUT_WR), 0);
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    stage s = stage_open_with(placement, narrow_pair(), lingering(60000));
+    check_sent(submit_write(s.stream, data, LARGE), LARGE);
+    check_eq(shutdown(s.theirs, SHUT_WR), 0);
+    ferry_promise *closed = submit_close(s.stream);
     check_stays_pending(closed);
-    read_exactly(both.theirs, LARGE);
+    read_away(s.theirs, LARGE);
     check_eq(outcome(closed).error, 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 static void check_close_failed(ferry_result result, int error)
@@ -647,87 +528,70 @@ static void check_close_failed(ferry_result result, int error)
 
 PROMISE_BOTH(linger, is_bounded_in_time)
 {
-    ferry_service *service = service_start(placement);
-    pair both = narrow_pair();
-    ferry_stream *stream = adopt_lingering(service, both.ours, 30);
-    check_eq(ferry_stream_write(stream, data, LARGE, NULL, NULL), 0);
-    check_close_failed(close_stream(stream), -ETIMEDOUT);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage s = stage_open_with(placement, narrow_pair(), lingering(30));
+    check_eq(ferry_stream_write(s.stream, data, LARGE, NULL, NULL), 0);
+    check_close_failed(stage_close_stream(&s), -ETIMEDOUT);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(linger, is_bounded_in_bytes)
 {
-    ferry_service *service = service_start(placement);
-    pair both = narrow_pair();
-    ferry_stream *stream = stream_adopt_with(
-        service, both.ours,
-        (ferry_stream_options){
-            .close_timeout_ms = 60000, .close_bytes = SIZE, .close_mode = FERRY_CLOSE_LINGERING});
-    check_sent(submit_write(stream, data, LARGE), LARGE);
-    check_eq(write(both.theirs, data, SIZE + 1), SIZE + 1);
-    check_close_failed(close_stream(stream), -EMSGSIZE);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage s = stage_open_with(placement, narrow_pair(),
+                              (ferry_stream_options){.close_timeout_ms = 60000,
+                                                     .close_bytes = SIZE,
+                                                     .close_mode = FERRY_CLOSE_LINGERING});
+    check_sent(submit_write(s.stream, data, LARGE), LARGE);
+    check_eq(write(s.theirs, data, SIZE + 1), SIZE + 1);
+    check_close_failed(stage_close_stream(&s), -EMSGSIZE);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(linger, names_a_reset_while_it_waits_also_after_the_peers_end)
 {
-    ferry_service *service = service_start(placement);
     for (unsigned ended = 0; ended < 2; ended++) {
-        pair both = narrow_pair();
-        ferry_stream *stream = adopt_lingering(service, both.ours, 60000);
-        ferry_promise *closed;
-        check_sent(submit_write(stream, data, LARGE), LARGE);
+        stage s = stage_open_with(placement, narrow_pair(), lingering(60000));
+        check_sent(submit_write(s.stream, data, LARGE), LARGE);
         if (ended)
-            check_eq(shutdown(both.theirs, SHUT_WR), 0);
-        check_eq(ferry_stream_close(stream, &closed), 0);
+            check_eq(shutdown(s.theirs, SHUT_WR), 0);
+        ferry_promise *closed = submit_close(s.stream);
         check_stays_pending(closed);
-        reset_by_peer(both.theirs);
+        close_with_reset(stage_take(&s));
         check_close_failed(outcome(closed), -ECONNRESET);
-        ferry_stream_unref(stream);
+        stage_end(&s);
     }
-    ferry_service_destroy(service);
 }
 
 /* Everything was acknowledged before, but the FIN never will be: also where a failed write has
  * already been told of the reset. */
 PROMISE_BOTH(linger, names_a_reset_that_came_before_it)
 {
-    ferry_service *service = service_start(placement);
     for (unsigned told = 0; told < 2; told++) {
         pair both = tcp_pair();
-        ferry_stream *stream = adopt_lingering(service, both.ours, 60000);
         int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-        check_sent(write_until(stream, SIZE, FERRY_ACKED), SIZE);
-        reset_by_peer(both.theirs);
+        stage s = stage_open_with(placement, both, lingering(60000));
+        check_sent(write_until(s.stream, SIZE, FERRY_ACKED), SIZE);
+        close_with_reset(stage_take(&s));
         wait_readable(watch);
         if (told)
-            check_eq(outcome(submit_write(stream, data, 1)).error, -ECONNRESET);
-        check_close_failed(close_stream(stream), -ECONNRESET);
+            check_eq(outcome(submit_write(s.stream, data, 1)).error, -ECONNRESET);
+        check_close_failed(stage_close_stream(&s), -ECONNRESET);
+        stage_end(&s);
         close(watch);
     }
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(linger, abort_and_destroy_end_it)
 {
     for (unsigned destroys = 0; destroys < 2; destroys++) {
-        ferry_service *service = service_start(placement);
-        pair both = narrow_pair();
-        ferry_stream *stream = adopt_lingering(service, both.ours, 60000);
-        ferry_promise *closed;
-        check_sent(submit_write(stream, data, LARGE), LARGE);
-        check_eq(ferry_stream_close(stream, &closed), 0);
+        stage s = stage_open_with(placement, narrow_pair(), lingering(60000));
+        check_sent(submit_write(s.stream, data, LARGE), LARGE);
+        ferry_promise *closed = submit_close(s.stream);
         check_stays_pending(closed);
         if (destroys)
-            ferry_service_destroy(service);
+            stage_destroy(&s);
         else
-            ferry_stream_abort(stream);
+            ferry_stream_abort(s.stream);
         check_close_failed(outcome(closed), -ECANCELED);
-        ferry_stream_unref(stream);
-        if (!destroys)
-            ferry_service_destroy(service);
-        close(both.theirs);
+        stage_end(&s);
     }
 }

@@ -60,16 +60,6 @@ static void write_exactly(int fd, size_t size)
     free(data);
 }
 
-static void read_exactly(int fd, size_t size)
-{
-    char data[KIB];
-    while (size > 0) {
-        ssize_t count = read(fd, data, size < sizeof data ? size : sizeof data);
-        check(count > 0);
-        size -= (size_t)count;
-    }
-}
-
 static void wait_until_unacked_is(int fd, int64_t expected)
 {
     while (ferry__outlet_unacked(fd, ferry__outlet_kind_of(fd)) != expected)
@@ -107,7 +97,7 @@ static void check_each_kilobyte_read_shows(pair both, unsigned kilobytes)
     ferry__outlet_kind kind = ferry__outlet_kind_of(both.ours);
     for (unsigned i = 0; i < kilobytes; i++) {
         ferry__outlet before = ferry__outlet_look_closely(both.ours, kind);
-        read_exactly(both.theirs, KIB);
+        read_away(both.theirs, KIB);
         ferry__outlet now = ferry__outlet_look_closely(both.ours, kind);
         check(ferry__outlet_has_moved(&before, &now));
     }
@@ -117,13 +107,6 @@ static void close_pair(pair both)
 {
     close(both.ours);
     close(both.theirs);
-}
-
-static pair pipe_pair(void)
-{
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    return (pair){.ours = fds[1], .theirs = fds[0]};
 }
 
 /* A listener on a port of its own, on the loopback address of a family. */
@@ -177,7 +160,7 @@ PROMISE(outlet, close_look_tells_a_unix_peers_unread_bytes_exactly)
             ferry__outlet look = ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX);
             check_eq(look.unread, written * KIB);
         }
-        read_exactly(both.theirs, 3 * KIB);
+        read_away(both.theirs, 3 * KIB);
         check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX).unread, 7 * KIB);
         close_pair(both);
     }
@@ -233,7 +216,7 @@ PROMISE(outlet, tcp_peer_is_found_by_ipv4_ipv6_and_mapped_addresses)
         wait_until_unacked_is(both.theirs, 0);
         check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP).unread, 5 * KIB);
         check_eq(ferry__outlet_look_closely(both.theirs, FERRY__OUTLET_TCP).unread, 3 * KIB);
-        read_exactly(both.theirs, KIB);
+        read_away(both.theirs, KIB);
         check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP).unread, 4 * KIB);
         close_pair(both);
         close(listener);
@@ -246,7 +229,7 @@ PROMISE(outlet, pipe_tells_its_unread_bytes_at_either_look)
     write_exactly(both.ours, 5 * KIB);
     check_eq(ferry__outlet_unacked(both.ours, FERRY__OUTLET_PIPE), 5 * KIB);
     ferry__outlet before = ferry__outlet_look(both.ours, FERRY__OUTLET_PIPE);
-    read_exactly(both.theirs, KIB);
+    read_away(both.theirs, KIB);
     ferry__outlet now = ferry__outlet_look(both.ours, FERRY__OUTLET_PIPE);
     check_eq(now.unread, 4 * KIB);
     check(ferry__outlet_has_moved(&before, &now));

@@ -8,22 +8,19 @@
 
 static void read_what_is_sent(ferry_placement placement, bool on_owner)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, tcp_pair());
     notes seen = {0};
-    notes_set(stream, &seen, on_owner);
-    send_text(both.theirs, "all of ");
-    send_text(both.theirs, "it");
-    close(both.theirs);
+    notes_set(s.stream, &seen, on_owner);
+    send_text(s.theirs, "all of ");
+    send_text(s.theirs, "it");
+    stage_hang_up(&s);
     notes_await_end(&seen);
     check_eq(seen.count, 9);
     check(memcmp(seen.taken, "all of it", 9) == 0);
     check_eq(seen.ends, 1);
     check_eq(seen.error, 0);
     check(pthread_equal(seen.thread, pthread_self()) == !on_owner);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(readers, reader_gets_what_the_peer_sends_then_the_end_on_its_own_thread)
@@ -38,21 +35,18 @@ PROMISE_BOTH(readers, reader_on_the_owner_gets_what_the_peer_sends_then_the_end)
 
 static void keep_what_is_not_taken(ferry_placement placement, bool on_owner)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {.least = 4};
-    notes_set(stream, &seen, on_owner);
-    send_text(both.theirs, "ab");
-    send_text(both.theirs, "cdefg");
-    send_text(both.theirs, "hij"); /* two fours, and two that are left */
-    close(both.theirs);
+    notes_set(s.stream, &seen, on_owner);
+    send_text(s.theirs, "ab");
+    send_text(s.theirs, "cdefg");
+    send_text(s.theirs, "hij"); /* two fours, and two that are left */
+    stage_hang_up(&s);
     notes_await_end(&seen);
     check_eq(seen.count, 8);
     check(memcmp(seen.taken, "abcdefgh", 8) == 0);
     check(seen.saw_end); /* it was told that nothing comes behind the rest */
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(readers, what_a_reader_does_not_take_comes_again_with_more)
@@ -75,21 +69,19 @@ static size_t echo(ferry_stream *stream, const void *data, size_t length, bool a
 
 static void answer_on_the_owner(ferry_placement placement)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, tcp_pair());
     const ferry_reader wanted = {.on_read = echo, .on_owner = true};
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
-    ferry_stream_unref(stream);
+    check_eq(ferry_stream_set_reader(s.stream, &wanted), 0);
+    s.stream = ferry_stream_unref(s.stream);
     for (unsigned i = 0; i < 1000; i++) {
         char answer[4];
-        check_eq(send(both.theirs, &i, sizeof i, MSG_NOSIGNAL), sizeof i);
-        check_eq(recv(both.theirs, answer, sizeof answer, MSG_WAITALL), sizeof answer);
+        check_eq(send(s.theirs, &i, sizeof i, MSG_NOSIGNAL), sizeof i);
+        check_eq(recv(s.theirs, answer, sizeof answer, MSG_WAITALL), sizeof answer);
         check(memcmp(answer, &i, sizeof i) == 0);
     }
-    close(both.theirs);
-    check_eq(ferry_service_drain(service, -1), 0);
-    ferry_service_destroy(service);
+    stage_hang_up(&s);
+    check_eq(ferry_service_drain(s.service, -1), 0);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(readers, reader_on_the_owner_may_answer)
@@ -102,48 +94,40 @@ PROMISE_BOTH(readers, reader_on_the_owner_may_answer)
 PROMISE_BOTH(readers, reader_that_is_not_called_lets_the_peers_socket_fill)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        ferry_service *service = service_start(placement);
-        pair both = any_pair(is_tcp);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, any_pair(is_tcp));
         notes seen = {0};
-        notes_set(stream, &seen, false);
-        size_t sent = fill_up(both.theirs); /* meanwhile this thread does not run its inbox */
-        close(both.theirs);
+        notes_set(s.stream, &seen, false);
+        size_t sent = fill_up(s.theirs); /* meanwhile this thread does not run its inbox */
+        stage_hang_up(&s);
         notes_await_end(&seen);
         check_eq(seen.count, sent);
-        ferry_stream_unref(stream);
-        ferry_service_destroy(service);
+        stage_end(&s);
     }
 }
 
 static void offer_no_more_than(ferry_placement placement, bool on_owner, bool is_tcp)
 {
     enum { LINE = 50, LINES = 400, HIGH = 120 };
-    ferry_service *service = service_start(placement);
-    pair both = any_pair(is_tcp);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, any_pair(is_tcp));
     notes seen = {.delimiter = '\n'};
-    ferry_reader wanted = notes_reader(&seen, on_owner);
-    wanted.high_bytes = HIGH;
     /* A read that was to take more than that leaves it behind. */
     static char large[LINE * LINES], lines[LINE * LINES / 2 + 1];
     for (unsigned i = 0; i < LINES / 2; i++)
         snprintf(lines + (size_t)i * LINE, LINE + 1, "%*s\n", LINE - 1, "line");
     ferry_promise *read =
-        submit_read(stream, (ferry_read){large, sizeof large, FERRY_READ_UNTIL, "\r", 1});
-    send_text(both.theirs, lines);
+        submit_read(s.stream, (ferry_read){large, sizeof large, FERRY_READ_UNTIL, "\r", 1});
+    send_text(s.theirs, lines);
     wait_until_asleep();
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .high_bytes = HIGH});
     check_eq(ferry_promise_cancel(read), 0);
     check_eq(outcome(read).error, -ECANCELED);
-    send_text(both.theirs, lines);
-    close(both.theirs);
+    send_text(s.theirs, lines);
+    stage_hang_up(&s);
     notes_await_end(&seen);
     check_eq(seen.error, 0);
     check_eq(seen.count, LINE * LINES);
     check(seen.longest <= HIGH);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(readers, more_than_high_bytes_is_never_offered)
@@ -154,25 +138,20 @@ PROMISE_BOTH(readers, more_than_high_bytes_is_never_offered)
 
 static void wait_between_the_marks(ferry_placement placement, bool on_owner)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {.delimiter = '\n'};
-    ferry_reader wanted = notes_reader(&seen, on_owner);
-    wanted.high_bytes = 20;
-    wanted.low_bytes = 5;
-    send_text(both.theirs, "a line\nhalf of one mo"); /* more than the low mark is left */
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    send_text(s.theirs, "a line\nhalf of one mo"); /* more than the low mark is left */
+    notes_set_with(s.stream, &seen,
+                   (ferry_reader){.on_owner = on_owner, .high_bytes = 20, .low_bytes = 5});
     notes_await(&seen, 7);
     run_until_quiet();
     check_eq(seen.ends, 0);
-    send_text(both.theirs, "re\n");
+    send_text(s.theirs, "re\n");
     notes_await(&seen, 24);
-    close(both.theirs);
+    stage_hang_up(&s);
     notes_await_end(&seen);
     check_eq(seen.error, 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(readers, reader_that_waits_for_more_between_the_marks_gets_it)
@@ -183,21 +162,16 @@ PROMISE_BOTH(readers, reader_that_waits_for_more_between_the_marks_gets_it)
 
 static void take_nothing_of(const char *text, ferry_placement placement, bool on_owner, int error)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {.delimiter = '\n'};
-    ferry_reader wanted = notes_reader(&seen, on_owner);
-    wanted.high_bytes = 10;
-    send_text(both.theirs, text);
-    close(both.theirs);
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    send_text(s.theirs, text);
+    stage_hang_up(&s);
+    notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .high_bytes = 10});
     notes_await_end(&seen);
     check_eq(seen.error, error);
     check_eq(seen.count, 0);
     check_eq(seen.saw_end, error == 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(readers, taking_nothing_of_high_bytes_is_emsgsize)
@@ -223,37 +197,32 @@ static size_t take_one(ferry_stream *stream, const void *data, size_t length, bo
 
 static void call_so_often(ferry_placement placement, bool on_owner)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
-    ferry_reader wanted = notes_reader(&seen, on_owner);
-    wanted.on_read = take_one;
-    wanted.shots = 2;
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
-    send_text(both.theirs, "abcde");
+    notes_set_with(s.stream, &seen,
+                   (ferry_reader){.on_owner = on_owner, .on_read = take_one, .shots = 2});
+    send_text(s.theirs, "abcde");
     notes_await(&seen, 2);
     run_until_quiet();
     check_eq(seen.calls, 2);
-    check_eq(ferry_stream_demand(stream, 3), 0);
+    check_eq(ferry_stream_demand(s.stream, 3), 0);
     notes_await(&seen, 5);
     run_until_quiet();
     check_eq(seen.calls, 5);
     /* A demand is no addition: it says how often from now on. */
-    check_eq(ferry_stream_demand(stream, 5), 0);
-    check_eq(ferry_stream_demand(stream, 1), 0);
-    send_text(both.theirs, "fg");
+    check_eq(ferry_stream_demand(s.stream, 5), 0);
+    check_eq(ferry_stream_demand(s.stream, 1), 0);
+    send_text(s.theirs, "fg");
     notes_await(&seen, 6);
     run_until_quiet();
     check_eq(seen.calls, 6);
-    check_eq(ferry_stream_demand(stream, -1), 0);
+    check_eq(ferry_stream_demand(s.stream, -1), 0);
     notes_await(&seen, 7);
-    close(both.theirs);
+    stage_hang_up(&s);
     notes_await_end(&seen);
     check_eq(seen.error, 0);
     check(memcmp(seen.taken, "abcdefg", 7) == 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(readers, reader_is_called_as_often_as_it_asked_for)
@@ -264,27 +233,22 @@ PROMISE_BOTH(readers, reader_is_called_as_often_as_it_asked_for)
 
 static void pause_reader(ferry_placement placement, bool on_owner, bool is_tcp)
 {
-    ferry_service *service = service_start(placement);
-    pair both = any_pair(is_tcp);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, any_pair(is_tcp));
     notes seen = {0};
-    ferry_reader wanted = notes_reader(&seen, on_owner);
-    wanted.shots = 1;
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
-    send_text(both.theirs, "x");
+    notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .shots = 1});
+    send_text(s.theirs, "x");
     notes_await(&seen, 1);
     run_until_quiet();
-    size_t sent = 1 + fill_up(both.theirs);
-    close(both.theirs);
+    size_t sent = 1 + fill_up(s.theirs);
+    stage_hang_up(&s);
     run_until_quiet();
     check_eq(seen.calls, 1);
     check_eq(seen.ends, 0); /* the end is not noticed either */
-    check_eq(ferry_stream_demand(stream, -1), 0);
+    check_eq(ferry_stream_demand(s.stream, -1), 0);
     notes_await_end(&seen);
     check_eq(seen.count, sent);
     check_eq(seen.error, 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(readers, paused_reader_lets_the_peers_socket_fill_and_notices_no_end)
@@ -304,26 +268,20 @@ static int count_unread(int fd)
 PROMISE_BOTH(readers, nothing_is_read_behind_the_last_call_that_was_asked_for)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        ferry_service *service = service_start(placement);
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes seen = {0};
-        ferry_reader wanted = notes_reader(&seen, on_owner);
-        wanted.shots = 1;
-        check_eq(ferry_stream_set_reader(stream, &wanted), 0);
-        send_text(both.theirs, "for the call");
+        notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .shots = 1});
+        send_text(s.theirs, "for the call");
         wait_until_asleep(); /* a reader of this thread has not been called yet */
-        send_text(both.theirs, "not for it");
+        send_text(s.theirs, "not for it");
         wait_until_asleep();
-        check(count_unread(both.theirs) > 0);
+        check(count_unread(s.theirs) > 0);
         run_until_quiet();
         check_eq(seen.count, 12);
-        check(count_unread(both.theirs) > 0);
-        ferry_stream_abort(stream);
+        check(count_unread(s.theirs) > 0);
+        ferry_stream_abort(s.stream);
         notes_await_end(&seen);
-        close(both.theirs);
-        ferry_stream_unref(stream);
-        ferry_service_destroy(service);
+        stage_end(&s);
     }
 }
 
@@ -339,26 +297,22 @@ static size_t take_line_and_demand(ferry_stream *stream, const void *data, size_
 
 static void wait_for_a_line_by_demand(ferry_placement placement, bool on_owner)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {.delimiter = '\n'};
-    ferry_reader wanted = notes_reader(&seen, on_owner);
-    wanted.on_read = take_line_and_demand;
-    wanted.shots = 1;
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
-    send_text(both.theirs, "half a");
+    notes_set_with(
+        s.stream, &seen,
+        (ferry_reader){.on_owner = on_owner, .on_read = take_line_and_demand, .shots = 1});
+    send_text(s.theirs, "half a");
     while (seen.calls == 0)
         (void)ferry_inbox_run(1);
     run_until_quiet(); /* not for ever: it is not asked about the same half again and again */
     check_eq(seen.calls, 1);
-    send_text(both.theirs, " line\n");
+    send_text(s.theirs, " line\n");
     notes_await(&seen, 12);
     check_eq(seen.calls, 2);
-    close(both.theirs);
+    stage_hang_up(&s);
     notes_await_end(&seen);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(readers, reader_that_takes_nothing_is_called_again_for_more_bytes_only)
@@ -390,27 +344,24 @@ static size_t pause_and_resume_once(ferry_stream *stream, const void *data, size
 
 static void take_after_a_pause(ferry_placement placement, bool on_owner, bool is_early)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
-    ferry_reader wanted = notes_reader(&seen, on_owner);
-    wanted.on_read = is_early ? pause_and_resume_once : pause_once;
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
-    send_text(both.theirs, "once");
+    notes_set_with(s.stream, &seen,
+                   (ferry_reader){.on_owner = on_owner,
+                                  .on_read = is_early ? pause_and_resume_once : pause_once});
+    send_text(s.theirs, "once");
     while (seen.calls == 0)
         (void)ferry_inbox_run(1);
     run_until_quiet();
     if (!is_early) {
         check_eq(seen.count, 0);
-        check_eq(ferry_stream_demand(stream, -1), 0);
+        check_eq(ferry_stream_demand(s.stream, -1), 0);
     }
     notes_await(&seen, 4); /* although nothing has come since */
     check_eq(seen.calls, 2);
-    close(both.theirs);
+    stage_hang_up(&s);
     notes_await_end(&seen);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(readers, what_was_not_taken_is_offered_again_after_a_pause)
@@ -436,19 +387,14 @@ static size_t keep_what_nobody_has(ferry_stream *stream, const void *data, size_
 
 PROMISE_BOTH(readers, stream_whose_last_handle_went_meanwhile_may_be_kept_by_whom_it_is_handed_to)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    const ferry_reader keeper = {.on_read = keep_what_nobody_has, .arg = &stream};
-    check_eq(ferry_stream_set_reader(stream, &keeper), 0);
-    send_text(both.theirs, "x");
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    const ferry_reader keeper = {.on_read = keep_what_nobody_has, .arg = &s.stream};
+    check_eq(ferry_stream_set_reader(s.stream, &keeper), 0);
+    send_text(s.theirs, "x");
     check(ferry_inbox_run(-1) > 0);
     wait_until_asleep();
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(s.stream);
     check_eq(status.received_bytes, 1);
-    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN); /* it is closed */
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN); /* it is closed */
+    stage_end(&s);
 }

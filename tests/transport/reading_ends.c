@@ -8,67 +8,56 @@
 
 PROMISE_BOTH(reading_ends, reader_keeps_its_stream_open_until_the_end)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
-    notes_set(stream, &seen, false);
-    ferry_stream_unref(stream);
-    send_text(both.theirs, "still here");
-    check_eq(shutdown(both.theirs, SHUT_WR), 0);
+    notes_set(s.stream, &seen, false);
+    s.stream = ferry_stream_unref(s.stream);
+    send_text(s.theirs, "still here");
+    check_eq(shutdown(s.theirs, SHUT_WR), 0);
     notes_await_end(&seen);
     check_eq(seen.count, 10);
     char scrap;
-    check_eq(read(both.theirs, &scrap, 1), 0); /* and then it is closed */
-    close(both.theirs);
-    ferry_service_destroy(service);
+    check_eq(read(s.theirs, &scrap, 1), 0); /* and then it is closed */
+    stage_end(&s);
 }
 
 PROMISE_BOTH(reading_ends, destroying_the_service_ends_reading_with_ecanceled)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        ferry_service *service = service_start(placement);
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes seen = {0};
-        notes_set(stream, &seen, on_owner);
+        notes_set(s.stream, &seen, on_owner);
         char scrap[4];
         ferry_promise *read =
-            submit_read(stream, (ferry_read){scrap, 4, FERRY_READ_EXACTLY, NULL, 0});
-        send_text(both.theirs, "ab");
-        ferry_service_destroy(service);
+            submit_read(s.stream, (ferry_read){scrap, 4, FERRY_READ_EXACTLY, NULL, 0});
+        send_text(s.theirs, "ab");
+        stage_destroy(&s);
         check_eq(outcome(read).error, -ECANCELED);
         notes_await_end(&seen);
         check_eq(seen.ends, 1);
         check_eq(seen.error, -ECANCELED);
-        ferry_stream_unref(stream);
-        close(both.theirs);
+        stage_end(&s);
     }
 }
 
 /* The peer's last bytes, and then its reset. @param is_written to: then a write is told of it. */
 static void reset_by_peer(ferry_placement placement, bool on_owner, bool is_written)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, tcp_pair());
     notes seen = {0};
-    ferry_reader wanted = notes_reader(&seen, on_owner);
-    wanted.shots = 1;
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
-    send_text(both.theirs, "x");
+    notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .shots = 1});
+    send_text(s.theirs, "x");
     notes_await(&seen, 1);
     run_until_quiet();
-    send_text(both.theirs, "last words");
-    close_with_reset(both.theirs);
+    send_text(s.theirs, "last words");
+    close_with_reset(stage_take(&s));
     if (is_written)
-        check_eq(outcome(submit_write(stream, "?", 1)).error, -ECONNRESET);
-    check_eq(ferry_stream_demand(stream, -1), 0);
+        check_eq(outcome(submit_write(s.stream, "?", 1)).error, -ECONNRESET);
+    check_eq(ferry_stream_demand(s.stream, -1), 0);
     notes_await_end(&seen);
     check_eq(seen.count, 11);
     check_eq(seen.error, -ECONNRESET); /* not an end of file: some of it may be missing */
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(reading_ends, reset_is_econnreset_also_where_a_write_was_told_of_it_first)
@@ -79,43 +68,36 @@ PROMISE_BOTH(reading_ends, reset_is_econnreset_also_where_a_write_was_told_of_it
 
 PROMISE_BOTH(reading_ends, end_of_file_is_one_also_where_a_reset_followed_it)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    send_text(both.theirs, "all of it");
-    close(both.theirs);
+    stage s = stage_open(placement, tcp_pair());
+    send_text(s.theirs, "all of it");
+    stage_hang_up(&s);
     /* Nobody is there to read this: the first brings about a reset, one of the next is told. */
-    while (outcome(submit_write(stream, "?", 1)).error == 0) {
+    while (outcome(submit_write(s.stream, "?", 1)).error == 0) {
     }
     notes seen = {0};
-    notes_set(stream, &seen, false);
+    notes_set(s.stream, &seen, false);
     notes_await_end(&seen);
     check_eq(seen.count, 9);
     check_eq(seen.error, 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(reading_ends, end_of_file_is_one_also_after_a_shutdown)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        ferry_service *service = service_start(placement);
-        pair both = any_pair(is_tcp);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        ferry_promise *shut;
-        check_eq(ferry_stream_shutdown(stream, &shut), 0);
+        stage s = stage_open(placement, any_pair(is_tcp));
+        ferry_promise *shut = submit_shutdown(s.stream);
         check_eq(outcome(shut).error, 0);
         char byte;
-        check_eq(recv(both.theirs, &byte, 1, 0), 0);
-        send_text(both.theirs, "answer");
-        close(both.theirs); /* both directions have ended: the connection is over */
+        check_eq(recv(s.theirs, &byte, 1, 0), 0);
+        send_text(s.theirs, "answer");
+        stage_hang_up(&s); /* both directions have ended: the connection is over */
         notes seen = {0};
-        notes_set(stream, &seen, false);
+        notes_set(s.stream, &seen, false);
         notes_await_end(&seen);
         check_eq(seen.count, 6);
         check_eq(seen.error, 0);
-        ferry_stream_unref(stream);
-        ferry_service_destroy(service);
+        stage_end(&s);
     }
 }
 /* ---- replaced readers ------------------------------------------------------------------------ */
@@ -123,25 +105,21 @@ PROMISE_BOTH(reading_ends, end_of_file_is_one_also_after_a_shutdown)
 PROMISE_BOTH(reading_ends, reader_that_was_replaced_before_its_end_was_told_is_not_told)
 {
     for (int is_none = 0; is_none < 2; is_none++) {
-        ferry_service *service = service_start(placement);
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes first = {0}, second = {0};
-        notes_set(stream, &first, false);
-        check_eq(shutdown(both.theirs, SHUT_WR), 0);
+        notes_set(s.stream, &first, false);
+        check_eq(shutdown(s.theirs, SHUT_WR), 0);
         wait_until_asleep(); /* the end is in this thread's inbox */
         if (is_none)
-            check_eq(ferry_stream_set_reader(stream, NULL), 0);
+            check_eq(ferry_stream_set_reader(s.stream, NULL), 0);
         else
-            notes_set(stream, &second, false);
+            notes_set(s.stream, &second, false);
         run_until_quiet();
         check_eq(first.ends, 0);
         check_eq(second.ends, !is_none);
         /* Nor has it closed the stream. */
-        check_eq(ferry_stream_demand(stream, -1), is_none ? 0 : -ESHUTDOWN);
-        ferry_stream_unref(stream);
-        close(both.theirs);
-        ferry_service_destroy(service);
+        check_eq(ferry_stream_demand(s.stream, -1), is_none ? 0 : -ESHUTDOWN);
+        stage_end(&s);
     }
 }
 
@@ -168,10 +146,8 @@ typedef struct home {
 static void *be_home(void *arg)
 {
     const home *self = arg;
-    ferry_reader wanted = notes_reader(self->seen, false);
-    wanted.on_read = self->on_read;
-    wanted.keep_open = self->keep_open;
-    check_eq(ferry_stream_set_reader(self->stream, &wanted), 0);
+    notes_set_with(self->stream, self->seen,
+                   (ferry_reader){.on_read = self->on_read, .keep_open = self->keep_open});
     for (;;)
         (void)ferry_inbox_run(-1);
     return NULL;
@@ -180,16 +156,12 @@ static void *be_home(void *arg)
 PROMISE_BOTH(reading_ends, thread_that_ends_in_a_call_ends_reading_and_what_it_took_is_taken)
 {
     for (int keep_open = 0; keep_open < 2; keep_open++) {
-        ferry_service *service = service_start(placement);
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes seen = {0};
-        home self = {stream, &seen, take_one_and_exit, keep_open};
-        send_text(both.theirs, "abc");
+        home self = {s.stream, &seen, take_one_and_exit, keep_open};
+        send_text(s.theirs, "abc");
         unsigned long lines = lines_logged();
-        pthread_t thread;
-        check_eq(pthread_create(&thread, NULL, be_home, &self), 0);
-        check_eq(pthread_join(thread, NULL), 0);
+        run_to_its_end(be_home, &self);
         wait_until_asleep();
         check_eq(seen.count, 1);
         check_eq(seen.ends, 0);
@@ -197,16 +169,14 @@ PROMISE_BOTH(reading_ends, thread_that_ends_in_a_call_ends_reading_and_what_it_t
         char byte;
         const ferry_read one = {&byte, 1, FERRY_READ_SOME, NULL, 0};
         if (keep_open) {
-            ferry_result result = outcome(submit_read(stream, one));
+            ferry_result result = outcome(submit_read(s.stream, one));
             check_eq(result.error, -ECANCELED);
             check_eq(result.stream_offset, 1); /* the byte that was taken counts */
-            check_eq(outcome(submit_write(stream, "still open", 10)).error, 0);
+            check_eq(outcome(submit_write(s.stream, "still open", 10)).error, 0);
         } else {
-            check_eq(ferry_stream_read(stream, &one, NULL, NULL), -ESHUTDOWN);
+            check_eq(ferry_stream_read(s.stream, &one, NULL, NULL), -ESHUTDOWN);
         }
-        ferry_stream_unref(stream);
-        close(both.theirs);
-        ferry_service_destroy(service);
+        stage_end(&s);
     }
 }
 
@@ -219,24 +189,19 @@ static void *set_and_end(void *arg)
 
 PROMISE_BOTH(reading_ends, thread_that_has_ended_ends_reading_with_the_next_bytes)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
-    home self = {.stream = stream, .seen = &seen};
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, set_and_end, &self), 0);
-    check_eq(pthread_join(thread, NULL), 0);
-    ferry_stream_unref(stream);
+    home self = {.stream = s.stream, .seen = &seen};
+    run_to_its_end(set_and_end, &self);
+    s.stream = ferry_stream_unref(s.stream);
     unsigned long lines = lines_logged();
-    send_text(both.theirs, "for nobody");
+    send_text(s.theirs, "for nobody");
     char byte;
-    check(recv(both.theirs, &byte, 1, 0) <= 0); /* so the stream is closed */
+    check(recv(s.theirs, &byte, 1, 0) <= 0); /* so the stream is closed */
     check_eq(seen.calls, 0);
     check_eq(seen.ends, 0);
     check_eq(lines_logged(), lines + 1);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 /* ---- without a thread ------------------------------------------------------------------------ */
@@ -246,8 +211,7 @@ static ferry_stream *adopt_without_thread(ferry_service *service, int fd, uint64
 {
     const ferry_fault none = {
         .call = FERRY_CALL_THREAD, .first = 1, .times = times, .error = EAGAIN};
-    ferry_faults *faults;
-    check_eq(ferry_faults_create(&none, 1, &faults), 0);
+    ferry_faults *faults = faults_of(none);
     ferry_stream *stream = stream_adopt_with(service, fd, (ferry_stream_options){.faults = faults});
     (void)ferry_faults_unref(faults);
     return stream;
@@ -265,9 +229,7 @@ PROMISE(reading_ends, without_a_thread_reading_is_eagain_and_the_next_try_may_su
     check_eq(result.error, -EAGAIN);
     check_eq(result.phase, FERRY_PHASE_QUEUE);
     notes seen = {0};
-    ferry_reader wanted = notes_reader(&seen, false);
-    wanted.keep_open = true;
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    notes_set_with(stream, &seen, (ferry_reader){.keep_open = true});
     notes_await_end(&seen);
     check_eq(seen.error, -EAGAIN);
     check_eq(outcome(submit_read(stream, one)).sent, 1);
@@ -311,29 +273,23 @@ PROMISE(reading_ends, without_a_thread_whatever_is_asked_meanwhile_does_no_harm)
 PROMISE_BOTH(reading_ends, stream_that_is_kept_open_can_be_written_to_after_the_end)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        ferry_service *service = service_start(placement);
-        pair both = any_pair(on_owner);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, any_pair(on_owner));
         notes seen = {0}, again = {0};
-        ferry_reader wanted = notes_reader(&seen, on_owner);
-        wanted.keep_open = true;
-        check_eq(ferry_stream_set_reader(stream, &wanted), 0);
-        send_text(both.theirs, "question");
-        check_eq(shutdown(both.theirs, SHUT_WR), 0);
+        notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .keep_open = true});
+        send_text(s.theirs, "question");
+        check_eq(shutdown(s.theirs, SHUT_WR), 0);
         notes_await_end(&seen);
         check_eq(seen.count, 8); /* all of it came first */
         check_eq(seen.error, 0);
-        check_eq(outcome(submit_write(stream, "answer", 6)).error, 0);
+        check_eq(outcome(submit_write(s.stream, "answer", 6)).error, 0);
         /* A reader that comes too late is told at once, and this one closes the stream. */
-        notes_set(stream, &again, on_owner);
+        notes_set(s.stream, &again, on_owner);
         notes_await_end(&again);
         check_eq(again.calls, 0);
         check_eq(again.error, 0);
         char data[7];
-        check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 6);
-        ferry_stream_unref(stream);
-        close(both.theirs);
-        ferry_service_destroy(service);
+        check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 6);
+        stage_end(&s);
     }
 }
 
@@ -346,27 +302,22 @@ static void say_last_word(ferry_stream *stream, int error, void *arg)
 PROMISE_BOTH(reading_ends, time_that_is_up_is_etimedout_and_a_last_word_arrives)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        ferry_service *service = service_start(placement);
-        pair both = any_pair(on_owner);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, any_pair(on_owner));
         notes seen = {0};
-        ferry_reader wanted = notes_reader(&seen, on_owner);
-        wanted.on_end = say_last_word;
-        check_eq(ferry_stream_set_reader(stream, &wanted), 0);
-        check_eq(ferry_stream_read_within(stream, 30), 0);
+        notes_set_with(s.stream, &seen,
+                       (ferry_reader){.on_owner = on_owner, .on_end = say_last_word});
+        check_eq(ferry_stream_read_within(s.stream, 30), 0);
         char more[4];
         ferry_promise *read =
-            submit_read(stream, (ferry_read){more, 4, FERRY_READ_EXACTLY, NULL, 0});
-        send_text(both.theirs, "abc"); /* that peers say something is not enough */
+            submit_read(s.stream, (ferry_read){more, 4, FERRY_READ_EXACTLY, NULL, 0});
+        send_text(s.theirs, "abc"); /* that peers say something is not enough */
         check_eq(outcome(read).error, -ETIMEDOUT);
         notes_await_end(&seen);
         check_eq(seen.error, -ETIMEDOUT);
         char data[9];
-        check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 8);
+        check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 8);
         check(memcmp(data, "too late", 8) == 0);
-        ferry_stream_unref(stream);
-        close(both.theirs);
-        ferry_service_destroy(service);
+        stage_end(&s);
     }
 }
 
@@ -379,27 +330,21 @@ static size_t put_off(ferry_stream *stream, const void *data, size_t length, boo
 PROMISE_BOTH(reading_ends, time_can_be_put_off_again_and_again_and_switched_off)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        ferry_service *service = service_start(placement);
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes seen = {0};
-        ferry_reader wanted = notes_reader(&seen, on_owner);
-        wanted.on_read = put_off;
-        check_eq(ferry_stream_read_within(stream, 60000), 0);
-        check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+        check_eq(ferry_stream_read_within(s.stream, 60000), 0);
+        notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .on_read = put_off});
         for (size_t i = 1; i <= 20; i++) {
-            send_text(both.theirs, "x");
+            send_text(s.theirs, "x");
             notes_await(&seen, i);
         }
         check_eq(seen.ends, 0);
-        check_eq(ferry_stream_read_within(stream, 50), 0);  /* sooner */
-        check_eq(ferry_stream_read_within(stream, -1), 0);  /* not at all */
-        check_eq(ferry_stream_read_within(stream, 100), 0); /* later, after all */
+        check_eq(ferry_stream_read_within(s.stream, 50), 0);  /* sooner */
+        check_eq(ferry_stream_read_within(s.stream, -1), 0);  /* not at all */
+        check_eq(ferry_stream_read_within(s.stream, 100), 0); /* later, after all */
         notes_await_end(&seen);
         check_eq(seen.error, -ETIMEDOUT);
-        ferry_stream_unref(stream);
-        close(both.theirs);
-        ferry_service_destroy(service);
+        stage_end(&s);
     }
 }
 
@@ -413,31 +358,26 @@ PROMISE_BOTH(reading_ends, close_and_abort_end_reading_with_ecanceled_once)
 {
     for (int i = 0; i < 8; i++) {
         bool on_owner = i & 1, is_abort = i & 2, is_paused = i & 4;
-        ferry_service *service = service_start(placement);
-        pair both = any_pair(on_owner);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, any_pair(on_owner));
         notes seen = {0};
-        ferry_reader wanted = notes_reader(&seen, on_owner);
-        wanted.on_end = close_stream_first;
-        wanted.shots = 1;
-        check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+        notes_set_with(
+            s.stream, &seen,
+            (ferry_reader){.on_owner = on_owner, .on_end = close_stream_first, .shots = 1});
         if (is_paused) {
-            send_text(both.theirs, "x");
+            send_text(s.theirs, "x");
             notes_await(&seen, 1);
-            send_text(both.theirs, "never read");
+            send_text(s.theirs, "never read");
         }
         if (is_abort)
-            ferry_stream_abort(stream);
+            ferry_stream_abort(s.stream);
         else
-            check_eq(ferry_stream_close(stream, NULL), 0);
+            check_eq(ferry_stream_close(s.stream, NULL), 0);
         notes_await_end(&seen);
         check_eq(seen.error, -ECANCELED);
         run_until_quiet();
         check_eq(seen.ends, 1);
         check_eq(seen.count, is_paused);
-        ferry_stream_unref(stream);
-        close(both.theirs);
-        ferry_service_destroy(service);
+        stage_end(&s);
     }
 }
 
@@ -483,16 +423,14 @@ static void set_hand(ferry_stream *stream, hand *self)
 PROMISE_BOTH(reading_ends, reader_that_replaces_itself_loses_and_doubles_nothing)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        ferry_service *service = service_start(placement);
-        pair both = any_pair(on_owner);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, any_pair(on_owner));
         hand hands[HANDS] = {0};
         for (unsigned i = 0; i < HANDS; i++)
             hands[i].on_owner = on_owner;
         hands[HANDS - 1].is_last = true;
-        set_hand(stream, &hands[0]);
-        send_text(both.theirs, "0123456and more");
-        close(both.theirs);
+        set_hand(s.stream, &hands[0]);
+        send_text(s.theirs, "0123456and more");
+        stage_hang_up(&s);
         notes_await_end(&hands[HANDS - 1].seen);
         for (unsigned i = 0; i < HANDS - 1; i++) {
             check_eq(hands[i].seen.calls, 1);
@@ -501,8 +439,7 @@ PROMISE_BOTH(reading_ends, reader_that_replaces_itself_loses_and_doubles_nothing
         }
         check_eq(hands[HANDS - 1].seen.count, 8);
         check(memcmp(hands[HANDS - 1].seen.taken, "and more", 8) == 0);
-        ferry_stream_unref(stream);
-        ferry_service_destroy(service);
+        stage_end(&s);
     }
 }
 
@@ -510,55 +447,49 @@ PROMISE_BOTH(reading_ends, reader_that_is_replaced_from_outside_leaves_the_rest_
 {
     for (int i = 0; i < 8; i++) {
         bool first_on_owner = i & 1, second_on_owner = i & 2, is_by_read = i & 4;
-        ferry_service *service = service_start(placement);
-        pair both = any_pair(i & 1);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, any_pair(i & 1));
         notes first = {.least = 4}, second = {0};
-        notes_set(stream, &first, first_on_owner);
-        send_text(both.theirs, "abcdefg"); /* three of them it does not take */
+        notes_set(s.stream, &first, first_on_owner);
+        send_text(s.theirs, "abcdefg"); /* three of them it does not take */
         notes_await(&first, 4);
         run_until_quiet();
         char rest[3];
         if (is_by_read) {
-            check_eq(ferry_stream_set_reader(stream, NULL), 0);
+            check_eq(ferry_stream_set_reader(s.stream, NULL), 0);
             const ferry_read three = {rest, 3, FERRY_READ_EXACTLY, NULL, 0};
-            check_eq(outcome(submit_read(stream, three)).sent, 3);
+            check_eq(outcome(submit_read(s.stream, three)).sent, 3);
             check(memcmp(rest, "efg", 3) == 0);
-            check_eq(ferry_stream_close(stream, NULL), 0);
+            check_eq(ferry_stream_close(s.stream, NULL), 0);
         } else {
-            notes_set(stream, &second, second_on_owner);
+            notes_set(s.stream, &second, second_on_owner);
             notes_await(&second, 3);
             check(memcmp(second.taken, "efg", 3) == 0);
         }
-        close(both.theirs);
+        stage_hang_up(&s);
         if (!is_by_read)
             notes_await_end(&second);
         run_until_quiet();
         check_eq(first.ends, 0);
         check_eq(first.count, 4);
-        ferry_stream_unref(stream);
-        ferry_service_destroy(service);
+        stage_end(&s);
     }
 }
 
 PROMISE_BOTH(reading_ends, loan_that_was_not_looked_at_is_a_reads_once_it_is_called_for)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
-    notes_set(stream, &seen, false);
-    send_text(both.theirs, "abc");
+    notes_set(s.stream, &seen, false);
+    send_text(s.theirs, "abc");
     wait_until_asleep(); /* it is on its way to the reader */
     char data[3];
     const ferry_read three = {data, 3, FERRY_READ_EXACTLY, NULL, 0};
-    check_eq(outcome(submit_read(stream, three)).sent, 3); /* awaiting runs this thread's inbox */
+    check_eq(outcome(submit_read(s.stream, three)).sent, 3); /* awaiting runs this thread's inbox */
     check(memcmp(data, "abc", 3) == 0);
     check_eq(seen.calls, 0);
-    close(both.theirs);
+    stage_hang_up(&s);
     notes_await_end(&seen);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 /* Drops the program's handle, and the stream with it. */
@@ -577,9 +508,7 @@ PROMISE_BOTH(reading_ends, call_may_drop_the_last_handle)
         pair both = any_pair(on_owner);
         ferry_stream *stream = stream_adopt(service, both.ours);
         notes seen = {0};
-        ferry_reader wanted = notes_reader(&seen, on_owner);
-        wanted.on_read = drop_all;
-        check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+        notes_set_with(stream, &seen, (ferry_reader){.on_owner = on_owner, .on_read = drop_all});
         send_text(both.theirs, "x");
         notes_await(&seen, 1);
         char byte;
@@ -603,17 +532,12 @@ static size_t set_here(ferry_stream *stream, const void *data, size_t length, bo
 
 PROMISE_BOTH(reading_ends, owner_is_no_home_for_a_reader)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
-    ferry_reader wanted = notes_reader(&seen, true);
-    wanted.on_read = set_here;
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
-    send_text(both.theirs, "x");
-    close(both.theirs);
+    notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = true, .on_read = set_here});
+    send_text(s.theirs, "x");
+    stage_hang_up(&s);
     notes_await_end(&seen);
     check_eq(seen.count, 1);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
