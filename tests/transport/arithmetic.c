@@ -8,11 +8,9 @@
 PROMISE_BOTH(arithmetic, receipts_are_contiguous_and_add_up_to_what_the_peer_reads)
 {
     enum { COUNT = 500 };
-    ferry_service *service = service_start(placement);
     test_file file = file_make(40000, 3);
-    pair both = tcp_pair();
-    reader *peer = reader_start(both.theirs, false);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, tcp_pair());
+    reader *peer = reader_start(stage_take(&s), false);
     uint64_t random = random_seed();
     ferry_promise *promises[COUNT];
     uint64_t planned[COUNT];
@@ -22,8 +20,8 @@ PROMISE_BOTH(arithmetic, receipts_are_contiguous_and_add_up_to_what_the_peer_rea
         range.offset = (int64_t)(random_next(&random) % 20000);
         range.length = (int64_t)planned[i];
         static const char data[20000];
-        promises[i] = random_next(&random) % 2 == 0 ? submit_write(stream, data, planned[i])
-                                                    : submit_file(stream, range);
+        promises[i] = random_next(&random) % 2 == 0 ? submit_write(s.stream, data, planned[i])
+                                                    : submit_file(s.stream, range);
     }
     uint64_t offset = 0;
     for (unsigned i = 0; i < COUNT; i++) {
@@ -36,28 +34,23 @@ PROMISE_BOTH(arithmetic, receipts_are_contiguous_and_add_up_to_what_the_peer_rea
         check(result.queued_ns >= 0 && result.active_ns >= 0);
         offset += result.sent;
     }
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(s.stream);
     check_eq(status.sent_bytes, offset);
     check_eq(status.queued_requests, 0);
     check_eq(status.queued_bytes, 0);
     check_eq(status.error, 0);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, offset);
-    reader_free(peer);
+    stage_close(&s);
+    check_eq(reader_end(peer), offset);
     file_remove(&file);
-    ferry_service_destroy(service);
 }
 
 static void abort_midway(ferry_placement placement, pair both)
 {
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    check_eq(outcome(submit_write(stream, "head", 4)).error, 0);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    ferry_promise *behind = submit_write(stream, "tail", 4);
-    ferry_stream_abort(stream);
+    stage s = stage_open(placement, both);
+    check_eq(outcome(submit_write(s.stream, "head", 4)).error, 0);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    ferry_promise *behind = submit_write(s.stream, "tail", 4);
+    ferry_stream_abort(s.stream);
     ferry_result cut = outcome(stuck), unsent = outcome(behind);
     check_eq(cut.error, -ECANCELED);
     check(cut.sent > 0 && cut.remaining > 0);
@@ -68,9 +61,7 @@ static void abort_midway(ferry_placement placement, pair both)
     check_eq(unsent.sent, 0);
     check_eq(unsent.remaining, 4);
     check_eq(unsent.stream_offset, 4 + cut.sent);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 /* Pins: arithmetic. */
@@ -82,23 +73,17 @@ PROMISE_BOTH(arithmetic, aborted_write_says_exactly_how_much_left)
 
 PROMISE_BOTH(arithmetic, count_of_an_aborted_file_is_what_a_unix_peer_reads)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(8 << 20, 5);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_file(stream, ferry_file_at(file.path));
-    wait_readable(both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_file(s.stream, ferry_file_at(file.path));
+    wait_readable(s.theirs);
     wait_until_asleep();
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
     ferry_result cut = outcome(stuck);
     check_eq(cut.error, -ECANCELED);
     check_eq(cut.sent + cut.remaining, file.size);
-    reader *peer = reader_start(both.theirs, false);
-    reader_join(peer);
-    check_eq(peer->bytes, cut.sent);
-    check_eq(peer->digest, digest_content(DIGEST_BEGIN, 5, 0, cut.sent));
-    reader_free(peer);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    reader *peer = reader_start(stage_take(&s), false);
+    reader_check_content(peer, 5, cut.sent);
+    stage_end(&s);
     file_remove(&file);
 }

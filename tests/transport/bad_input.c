@@ -122,9 +122,7 @@ typedef struct bad_file {
 
 PROMISE_BOTH(bad_input, file_that_makes_no_sense_is_refused_at_submit)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     char long_path[PATH_MAX + 1];
     memset(long_path, 'x', PATH_MAX);
     long_path[PATH_MAX] = '\0';
@@ -137,8 +135,8 @@ PROMISE_BOTH(bad_input, file_that_makes_no_sense_is_refused_at_submit)
         {{path, AT_FDCWD, -1, 64, 0, 1, NULL, NULL}, -EINVAL}, /* an unknown flag */
         {{path, AT_FDCWD, -1, FERRY_FD_GIVE, 0, 1, NULL, NULL},
          -EINVAL}, /* flags of the other kind */
-        {{NULL, AT_FDCWD, both.theirs, FERRY_FILE_BENEATH, 0, 1, NULL, NULL}, -EINVAL},
-        {{NULL, AT_FDCWD, both.theirs, FERRY_FD_GIVE | FERRY_FD_BORROW, 0, 1, NULL, NULL}, -EINVAL},
+        {{NULL, AT_FDCWD, s.theirs, FERRY_FILE_BENEATH, 0, 1, NULL, NULL}, -EINVAL},
+        {{NULL, AT_FDCWD, s.theirs, FERRY_FD_GIVE | FERRY_FD_BORROW, 0, 1, NULL, NULL}, -EINVAL},
         {{NULL, AT_FDCWD, 9999, 0, 0, 1, NULL, NULL}, -EBADF}, /* not open */
         {{NULL, AT_FDCWD, 9999, FERRY_FD_GIVE, 0, 1, NULL, NULL}, -EBADF},
         {{NULL, AT_FDCWD, 9999, FERRY_FD_BORROW, 0, 1, NULL, NULL}, -EBADF},
@@ -148,21 +146,17 @@ PROMISE_BOTH(bad_input, file_that_makes_no_sense_is_refused_at_submit)
     };
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         ferry_promise *promise = NULL;
-        check_eq(ferry_stream_sendfile(stream, &bad[i].file, NULL, &promise), bad[i].error);
+        check_eq(ferry_stream_sendfile(s.stream, &bad[i].file, NULL, &promise), bad[i].error);
         check(promise == NULL);
     }
     const ferry_part unknown = {.kind = (ferry_part_kind)9};
-    check_eq(ferry_stream_send(stream, &unknown, 1, NULL, NULL), -EINVAL);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(ferry_stream_send(s.stream, &unknown, 1, NULL, NULL), -EINVAL);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(bad_input, lengths_that_overflow_are_eoverflow)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_part halves[] = {ferry_part_borrow("x", SIZE_MAX / 2 + 1),
                                  ferry_part_borrow("x", SIZE_MAX / 2 + 1)};
     const ferry_part copy = ferry_part_copy("x", SIZE_MAX);
@@ -170,15 +164,13 @@ PROMISE_BOTH(bad_input, lengths_that_overflow_are_eoverflow)
     ferry_file file = ferry_file_at("/etc/passwd");
     file.length = INT64_MAX;
     const ferry_part files[] = {ferry_part_file(file), ferry_part_file(file)};
-    check_eq(ferry_stream_send(stream, halves, 2, NULL, NULL), -EOVERFLOW);
-    check_eq(ferry_stream_send(stream, &copy, 1, NULL, NULL), -EOVERFLOW);
-    check_eq(ferry_stream_send(stream, &large, 1, NULL, NULL), -EOVERFLOW);
-    check_eq(ferry_stream_send(stream, files, 2, NULL, NULL), -EOVERFLOW);
-    check_eq(ferry_stream_write(stream, "x", SIZE_MAX, NULL, NULL), -EOVERFLOW);
-    check_eq(ferry_stream_send(stream, files, SIZE_MAX / 8, NULL, NULL), -EOVERFLOW);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(ferry_stream_send(s.stream, halves, 2, NULL, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_send(s.stream, &copy, 1, NULL, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_send(s.stream, &large, 1, NULL, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_send(s.stream, files, 2, NULL, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_write(s.stream, "x", SIZE_MAX, NULL, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_send(s.stream, files, SIZE_MAX / 8, NULL, NULL), -EOVERFLOW);
+    stage_close(&s);
 }
 
 static void check_open_failure(ferry_stream *stream, ferry_file file, int error)
@@ -191,9 +183,7 @@ static void check_open_failure(ferry_stream *stream, ferry_file file, int error)
 
 PROMISE_BOTH(bad_input, file_that_cannot_be_read_fails_in_open_and_the_head_does_not_leave)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     test_file file = file_make(10, 1);
     ferry_file write_only = ferry_file_fd(open(file.path, O_WRONLY | O_CLOEXEC));
     ferry_file handle = ferry_file_fd(open(file.path, O_PATH | O_CLOEXEC));
@@ -204,23 +194,22 @@ PROMISE_BOTH(bad_input, file_that_cannot_be_read_fails_in_open_and_the_head_does
     check_eq(pipe2(fds, O_CLOEXEC), 0);
     ferry_file pipe_at = ferry_file_fd(fds[0]);
     pipe_at.offset = 10;
-    check_open_failure(stream, write_only, -EBADF);
-    check_open_failure(stream, handle, -EBADF);
-    check_open_failure(stream, directory, -EISDIR);
-    check_open_failure(stream, directory_fd, -EISDIR);
-    check_open_failure(stream, below_file, -ENOTDIR);
-    check_open_failure(stream, pipe_at, -ESPIPE);
+    check_open_failure(s.stream, write_only, -EBADF);
+    check_open_failure(s.stream, handle, -EBADF);
+    check_open_failure(s.stream, directory, -EISDIR);
+    check_open_failure(s.stream, directory_fd, -EISDIR);
+    check_open_failure(s.stream, below_file, -ENOTDIR);
+    check_open_failure(s.stream, pipe_at, -ESPIPE);
     const ferry_part parts[] = {ferry_part_copy("head", 4), ferry_part_file(write_only)};
     ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
     ferry_result result = outcome(promise);
     check(result.error == -EBADF && result.sent == 0);
-    check_eq(outcome(submit_write(stream, "healthy", 7)).error, 0);
-    check_eq(close_stream(stream).error, 0);
+    check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
+    check_eq(stage_close_stream(&s).error, 0);
     char data[20];
-    check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 7);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 7);
+    stage_end(&s);
     close(write_only.fd);
     close(handle.fd);
     close(directory_fd.fd);

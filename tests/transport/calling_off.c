@@ -88,19 +88,9 @@ static ferry_promise *submit_head(scene *s, way by)
     return head;
 }
 
-static ferry_promise *submit_content(ferry_stream *stream, uint64_t seed, size_t size)
-{
-    unsigned char *data = malloc(size);
-    fill_content(data, size, seed, 0);
-    ferry_promise *promise = submit_write(stream, data, size);
-    free(data);
-    return promise;
-}
-
 static int stream_error(ferry_stream *stream)
 {
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     return status.error;
 }
 
@@ -128,10 +118,7 @@ static void check_cut(ferry_result result, int error, way by)
 static void check_peer_got(int theirs, uint64_t size)
 {
     reader *peer = reader_start(theirs, false);
-    reader_join(peer);
-    check_eq(peer->bytes, size);
-    check_eq(peer->digest, digest_content(DIGEST_BEGIN, SEED, 0, size));
-    reader_free(peer);
+    reader_check_content(peer, SEED, size);
 }
 
 /* ---- queued ---------------------------------------------------------------------------------- */
@@ -156,7 +143,7 @@ PROMISE_BOTH(calling_off, queued_request_sends_no_byte_and_settles_though_the_he
     check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &compound), 0);
     ferry_promise *between = submit_content(s.stream, 2, 30000);
     ferry_promise *write = submit_content(s.stream, 3, 3000);
-    check_eq(ferry_stream_flush(s.stream, &marker), 0);
+    marker = submit_flush(s.stream);
     ferry_promise *after = submit_content(s.stream, 4, 30000);
     ferry_promise *cancelled[] = {compound, write, marker};
     static const uint64_t sizes[] = {1100, 3000, 0}, sequences[] = {2, 4, 5};
@@ -183,15 +170,12 @@ PROMISE_BOTH(calling_off, queued_request_sends_no_byte_and_settles_though_the_he
         offset += result.sent;
     }
     check_eq(close_stream(s.stream).error, 0);
-    reader_join(peer);
     uint64_t expected = digest_content(DIGEST_BEGIN, SEED, 0, BIG);
     expected = digest_content(expected, 1, 0, 30000);
     expected = digest_content(expected, 2, 0, 30000);
     expected = digest_content(expected, 4, 0, 30000);
     expected = digest_content(expected, 5, 0, 10);
-    check_eq(peer->bytes, offset);
-    check_eq(peer->digest, expected);
-    reader_free(peer);
+    reader_check(peer, offset, expected);
     scene_close(&s);
 }
 
@@ -220,8 +204,7 @@ PROMISE_BOTH(calling_off, twenty_thousand_queued_requests_are_called_off_within_
     }
     check(seconds_now() - begin < 10); /* it takes milliseconds; quadratic would show */
     free(promises);
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(s.stream, &status), 0);
+    ferry_stream_status status = stream_status(s.stream);
     check_eq(status.queued_requests, 1);
     check_eq(status.queued_bytes, BIG);
     check_eq(ferry_promise_cancel(head), 0);
@@ -243,8 +226,7 @@ static void cancel_in_flight(ferry_placement placement, pair both, way by)
     check_cut(cut, -ECANCELED, by);
     check_unsent(outcome(behind), -ECANCELED, 6);
     check_unsent(outcome(submit_write(s.stream, "later", 5)), -ECANCELED, 5);
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(s.stream, &status), 0);
+    ferry_stream_status status = stream_status(s.stream);
     check_eq(status.error, -ECANCELED);
     check_eq(status.sent_bytes, cut.sent);
     check_eq(status.queued_requests, 0);
@@ -328,8 +310,8 @@ PROMISE_BOTH(calling_off, cancel_says_what_cannot_be_called_off)
     check_eq(recv(s.theirs, (char[1]){0}, 1, 0), 1);
 
     ferry_promise *head = submit_head(&s, BY_MEMORY), *shut, *closed;
-    check_eq(ferry_stream_shutdown(s.stream, &shut), 0);
-    check_eq(ferry_stream_close(s.stream, &closed), 0);
+    shut = submit_shutdown(s.stream);
+    closed = submit_close(s.stream);
     check_eq(ferry_promise_cancel(shut), -EOPNOTSUPP);
     check_eq(ferry_promise_cancel(closed), -EOPNOTSUPP);
     check_eq(ferry_promise_cancel(head), 0);
@@ -398,9 +380,7 @@ PROMISE_BOTH(calling_off, cancel_in_a_forked_child_is_echild_and_touches_nothing
     reader *peer = reader_start(s.theirs, false);
     check_eq(outcome(head).error, 0);
     check_eq(close_stream(s.stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, BIG);
-    reader_free(peer);
+    check_eq(reader_end(peer), BIG);
     scene_close(&s);
 }
 
@@ -425,8 +405,7 @@ PROMISE_BOTH(calling_off, deadline_of_a_queued_request_passes_though_the_head_is
     check(seconds_now() - began >= 0.030);
     check_eq(stream_error(s.stream), 0);
     check_eq(ferry_promise_await(head, 0, NULL), -ETIMEDOUT);
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(s.stream, &closed), 0);
+    ferry_promise *closed = submit_close(s.stream);
     ferry_stream_unref(s.stream);
     check_peer_got(s.theirs, BIG);
     check_eq(outcome(head).error, 0);
@@ -473,10 +452,7 @@ PROMISE_BOTH(calling_off, deadline_that_is_kept_changes_nothing)
     check_eq(ferry_stream_write(s.stream, "x", 1, &negative, &unset), -EINVAL);
     check(unset == (ferry_promise *)&s);
     check_eq(close_stream(s.stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, UINT64_C(4) * BIG);
-    check_eq(peer->digest, expected);
-    reader_free(peer);
+    reader_check(peer, UINT64_C(4) * BIG, expected);
     scene_close(&s);
 }
 
@@ -590,10 +566,7 @@ static void race_once(ferry_placement placement, ending how, uint64_t *random)
     for (unsigned i = 0; i < CROWD; i++)
         pthread_join(crowd[i].thread, NULL);
     uint64_t bytes, expected = check_results(all, how, &bytes);
-    reader_join(peer);
-    check_eq(peer->bytes, bytes);
-    check_eq(peer->digest, expected);
-    reader_free(peer);
+    reader_check(peer, bytes, expected);
     pthread_barrier_destroy(&all->start);
     free(all);
     if (how != DESTROY)
@@ -627,9 +600,8 @@ PROMISE_BOTH(calling_off, promise_may_be_dropped_right_after_its_cancel)
         ending how = (ending)(round % ENDINGS);
         uint64_t sent = 0;
         if (how == CLOSE) {
-            ferry_stream_status status;
             check_eq(ferry_service_drain(service, -1), 0);
-            check_eq(ferry_stream_get_status(stream, &status), 0);
+            ferry_stream_status status = stream_status(stream);
             check_eq(status.queued_requests, 0);
             check_eq(status.queued_bytes, 0);
             check_eq(status.error, 0);
@@ -676,26 +648,22 @@ static void look_for_bytes(ferry_promise *promise, const ferry_result *result, v
 PROMISE_BOTH(calling_off,
              callback_on_the_owner_comes_before_what_follows_whatever_else_is_called_off)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    witness told = {.theirs = both.theirs};
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    witness told = {.theirs = s.theirs};
     const ferry_request_options soon = {.timeout_ms = 50};
     const ferry_request_options heard = {
         .timeout_ms = 50, .on_owner = look_for_bytes, .on_owner_arg = &told};
     atomic_bool is_all_submitted = false;
     ferry_part dry = ferry_part_generate(dawdle, &is_all_submitted, 5, NULL);
     ferry_promise *sent[4];
-    check_eq(ferry_stream_send(stream, &dry, 1, &soon, &sent[0]), 0);
-    check_eq(ferry_stream_write(stream, "heard", 5, &heard, &sent[1]), 0);
-    check_eq(ferry_stream_write(stream, "other", 5, &soon, &sent[2]), 0);
-    sent[3] = submit_write(stream, "after", 5);
+    check_eq(ferry_stream_send(s.stream, &dry, 1, &soon, &sent[0]), 0);
+    check_eq(ferry_stream_write(s.stream, "heard", 5, &heard, &sent[1]), 0);
+    check_eq(ferry_stream_write(s.stream, "other", 5, &soon, &sent[2]), 0);
+    sent[3] = submit_write(s.stream, "after", 5);
     atomic_store(&is_all_submitted, true);
     for (unsigned i = 0; i < 3; i++)
         check_eq(outcome(sent[i]).error, -ETIMEDOUT);
     check_eq(outcome(sent[3]).error, 0);
     check(told.came_first);
-    check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }

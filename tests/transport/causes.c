@@ -85,10 +85,9 @@ PROMISE_BOTH(causes, connection_that_breaks_is_an_error_of_the_head_and_a_cause_
 PROMISE_BOTH(causes, abort_is_abort_of_all_that_was_under_way)
 {
     scene s;
-    ferry_promise *closed;
     scene_open(&s, placement);
     ferry_stream_abort(s.stream);
-    check_eq(ferry_stream_close(s.stream, &closed), 0);
+    ferry_promise *closed = submit_close(s.stream);
     check_cause(s.head, FERRY_CAUSE_ABORT);
     check_cause(s.behind, FERRY_CAUSE_ABORT);
     check_cause(s.read, FERRY_CAUSE_ABORT);
@@ -161,9 +160,8 @@ PROMISE(causes,
 PROMISE_BOTH(causes, destroy_is_destroy_of_all_that_was_under_way)
 {
     scene s;
-    ferry_promise *closed;
     scene_open(&s, placement);
-    check_eq(ferry_stream_close(s.stream, &closed), 0);
+    ferry_promise *closed = submit_close(s.stream);
     ferry_service_destroy(s.service);
     check_cause(s.head, FERRY_CAUSE_DESTROY);
     check_cause(s.behind, FERRY_CAUSE_DESTROY);
@@ -175,31 +173,23 @@ PROMISE_BOTH(causes, destroy_is_destroy_of_all_that_was_under_way)
 
 PROMISE_BOTH(causes, abort_of_what_waits_for_confirmation_is_abort)
 {
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options acked = {.completion = FERRY_ACKED};
     ferry_promise *sent;
-    check_eq(ferry_stream_write(stream, "x", 1, &acked, &sent), 0);
-    wait_readable(both.theirs);
-    ferry_stream_abort(stream);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &acked, &sent), 0);
+    wait_readable(s.theirs);
+    ferry_stream_abort(s.stream);
     check_cause(sent, FERRY_CAUSE_ABORT);
-    close(both.theirs);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(causes, read_of_a_stream_that_is_closed_is_close)
 {
-    pair both = unix_pair(SOCK_STREAM);
     char memory[16];
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *read = submit_read(stream, memory, sizeof memory);
-    check_eq(close_stream(stream).error, 0);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *read = submit_read(s.stream, memory, sizeof memory);
+    stage_close(&s);
     check_cause(read, FERRY_CAUSE_CLOSE);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 /* ---- relays ---------------------------------------------------------------------------------- */
@@ -238,19 +228,15 @@ PROMISE_BOTH(causes, relay_has_the_cause_of_whichever_stream_called_it_off)
 
 PROMISE_BOTH(causes, promise_of_room_that_is_cancelled_is_cancel)
 {
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
-    ferry_promise *head = submit_stuck(stream, both.theirs), *room;
-    check_eq(ferry_stream_promise_room(stream, 1, 0, &room), 0);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.limit_requests = 1});
+    ferry_promise *head = submit_stuck(s.stream, s.theirs), *room;
+    check_eq(ferry_stream_promise_room(s.stream, 1, 0, &room), 0);
     check_eq(ferry_promise_cancel(room), 0);
     check_cause(room, FERRY_CAUSE_CANCEL);
     ferry_promise_unref(head);
-    ferry_stream_abort(stream);
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    ferry_stream_abort(s.stream);
+    stage_end(&s);
 }
 
 /* A listening socket that nobody can connect to for now; its address in text. */
@@ -299,19 +285,13 @@ static void *set_reader_and_end(void *stream)
 
 PROMISE_BOTH(causes, read_after_the_readers_thread_has_ended_is_gone)
 {
-    pair both = unix_pair(SOCK_STREAM);
     char memory[16];
-    pthread_t thread;
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    check_eq(pthread_create(&thread, NULL, set_reader_and_end, stream), 0);
-    check_eq(pthread_join(thread, NULL), 0);
-    check_eq(write(both.theirs, "abc", 3), 3); /* on loan to nobody */
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    run_to_its_end(set_reader_and_end, s.stream);
+    check_eq(write(s.theirs, "abc", 3), 3); /* on loan to nobody */
     wait_until_asleep();
-    check_cause(submit_read(stream, memory, sizeof memory), FERRY_CAUSE_GONE);
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    check_cause(submit_read(s.stream, memory, sizeof memory), FERRY_CAUSE_GONE);
+    stage_end(&s);
 }
 
 static void *make_and_end(void *arg)

@@ -13,53 +13,45 @@
 /* Pins: framing. */
 PROMISE_BOTH(framing, request_that_fails_midway_poisons_the_stream)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(8 << 20, 5);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *cut_short = submit_file(stream, ferry_file_at(file.path));
-    ferry_promise *write_behind = submit_write(stream, "behind", 6);
-    ferry_promise *file_behind = submit_file(stream, ferry_file_fd(file.fd));
-    wait_readable(both.theirs);
+    stage s = stage_open(placement, tcp_pair());
+    ferry_promise *cut_short = submit_file(s.stream, ferry_file_at(file.path));
+    ferry_promise *write_behind = submit_write(s.stream, "behind", 6);
+    ferry_promise *file_behind = submit_file(s.stream, ferry_file_fd(file.fd));
+    wait_readable(s.theirs);
     wait_until_asleep();
     check_eq(truncate(file.path, 100), 0);
-    reader *peer = reader_start(both.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     ferry_result cut = outcome(cut_short);
     check_eq(cut.error, -ENODATA);
     check_eq(cut.phase, FERRY_PHASE_SOURCE);
     check(cut.sent > 0);
     check_eq(cut.sent + cut.remaining, file.size);
-    ferry_promise *behind[] = {write_behind, file_behind, submit_write(stream, "later", 5)};
+    ferry_promise *behind[] = {write_behind, file_behind, submit_write(s.stream, "later", 5)};
     for (unsigned i = 0; i < 3; i++) {
         ferry_result result = outcome(behind[i]);
         check_eq(result.error, -ECANCELED);
         check_eq(result.phase, FERRY_PHASE_QUEUE);
         check_eq(result.sent, 0);
     }
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
-    check_eq(status.error, -ENODATA);        /* says what happened to it */
-    check_eq(close_stream(stream).error, 0); /* and closes like any other */
-    reader_join(peer);
-    check_eq(peer->bytes, cut.sent);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    ferry_stream_status status = stream_status(s.stream);
+    check_eq(status.error, -ENODATA); /* says what happened to it */
+    stage_close(&s);                  /* and closes like any other */
+    check_eq(reader_end(peer), cut.sent);
     file_remove(&file);
 }
 
 /* Pins: framing. */
 PROMISE_BOTH(framing, request_that_fails_before_its_first_byte_leaves_the_stream_healthy)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    reader *peer = reader_start(both.theirs, true);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, tcp_pair());
+    reader *peer = reader_start(stage_take(&s), true);
     const ferry_part parts[] = {ferry_part_copy("head ", 5),
                                 ferry_part_file(ferry_file_at("/nowhere/at/all")),
                                 ferry_part_copy("tail ", 5)};
-    ferry_promise *compound, *before = submit_write(stream, "before ", 7);
-    check_eq(ferry_stream_send(stream, parts, 3, NULL, &compound), 0);
-    ferry_promise *after = submit_write(stream, "after", 5);
+    ferry_promise *compound, *before = submit_write(s.stream, "before ", 7);
+    check_eq(ferry_stream_send(s.stream, parts, 3, NULL, &compound), 0);
+    ferry_promise *after = submit_write(s.stream, "after", 5);
     check_eq(outcome(before).error, 0);
     ferry_result failed = outcome(compound);
     check_eq(failed.error, -ENOENT);
@@ -67,12 +59,8 @@ PROMISE_BOTH(framing, request_that_fails_before_its_first_byte_leaves_the_stream
     check_eq(failed.sent, 0);
     check_eq(failed.remaining, 10); /* what of it could be known */
     check_eq(outcome(after).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, 12);
-    check(memcmp(peer->kept, "before after", 12) == 0);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    reader_check_text(peer, "before after");
 }
 
 /* ---- the policies ---------------------------------------------------------------------------- */
@@ -132,8 +120,7 @@ static void scene_close(scene *s)
 
 static ferry_stream_status status_of(const scene *s)
 {
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(s->stream, &status), 0);
+    ferry_stream_status status = stream_status(s->stream);
     return status;
 }
 
@@ -298,10 +285,7 @@ PROMISE_BOTH(framing, pad_poisons_where_the_planned_length_is_not_known)
     check_eq(status_of(&s).sent_bytes, 100);
     check_eq(close_stream(s.stream).error, 0);
     reader *peer = reader_start(s.theirs, false);
-    reader_join(peer);
-    check_eq(peer->bytes, 100);
-    check_eq(peer->digest, digest_content(DIGEST_BEGIN, SEED, 0, 100));
-    reader_free(peer);
+    reader_check_content(peer, SEED, 100);
     close(ends[0]);
     close(ends[1]);
     scene_close(&s);
@@ -322,11 +306,8 @@ PROMISE_BOTH(framing, pad_fills_up_a_range_of_a_pipe)
     check_eq(later.stream_offset, 1000);
     check_eq(close_stream(s.stream).error, 0);
     reader *peer = reader_start(s.theirs, false);
-    reader_join(peer);
     uint64_t expected = digest_zeros(digest_content(DIGEST_BEGIN, SEED, 0, 100), 900);
-    check_eq(peer->bytes, 1005);
-    check_eq(peer->digest, digest(expected, "later", 5));
-    reader_free(peer);
+    reader_check(peer, 1005, digest(expected, "later", 5));
     close(ends[0]);
     close(ends[1]);
     scene_close(&s);
@@ -346,8 +327,8 @@ static void close_while_owed(ferry_placement placement, pair both, bool shuts)
     ferry_result cut = cancel_file_midway(&s);
     ferry_promise *closed, *shut = NULL;
     if (shuts)
-        check_eq(ferry_stream_shutdown(s.stream, &shut), 0);
-    check_eq(ferry_stream_close(s.stream, &closed), 0);
+        shut = submit_shutdown(s.stream);
+    closed = submit_close(s.stream);
     check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT); /* the peer has to read first */
     reader *peer = reader_start(s.theirs, false);
     check_eq(outcome(closed).error, 0);
@@ -405,7 +386,7 @@ PROMISE_BOTH(framing, abort_while_padding_is_owed_ends_the_stream_and_counts_wha
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
     ferry_result cut = cancel_file_midway(&s);
     ferry_promise *behind = submit_write(s.stream, "behind", 6), *closed;
-    check_eq(ferry_stream_close(s.stream, &closed), 0);
+    closed = submit_close(s.stream);
     wait_until_asleep();
     check(status_of(&s).sent_bytes < BIG);
     ferry_stream_abort(s.stream);
@@ -457,8 +438,7 @@ static bool stalls_on_the_padding(ferry_placement placement, int64_t stall_timeo
     ferry_promise *behind = submit_write(s.stream, "behind", 6);
     check_eq(outcome(behind).error, -ECANCELED);
     check_eq(status_of(&s).error, -ETIMEDOUT);
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(s.stream, &closed), 0);
+    ferry_promise *closed = submit_close(s.stream);
     check_eq(outcome(closed).error, 0);
     if (cut.error != -ETIMEDOUT) {
         check_eq(cut.error, -ECANCELED);

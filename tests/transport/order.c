@@ -22,19 +22,16 @@ static uint32_t number_at(const reader *peer, size_t index)
 PROMISE_BOTH(order, submits_of_one_thread_keep_program_order)
 {
     enum { COUNT = 20000 };
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    reader *peer = reader_start(both.theirs, true);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, tcp_pair());
+    reader *peer = reader_start(stage_take(&s), true);
     for (uint32_t i = 0; i < COUNT; i++)
-        write_number(stream, i);
-    check_eq(close_stream(stream).error, 0);
+        write_number(s.stream, i);
+    stage_close(&s);
     reader_join(peer);
     check_eq(peer->bytes, COUNT * sizeof(uint32_t));
     for (uint32_t i = 0; i < COUNT; i++)
         check_eq(number_at(peer, i), i);
     reader_free(peer);
-    ferry_service_destroy(service);
 }
 
 /* Two threads that hand the turn to each other: each submit begins after the other's returned. */
@@ -95,27 +92,23 @@ static void submit_more(ferry_promise *promise, const ferry_result *result, void
 PROMISE_BOTH(order, owners_own_submits_do_not_overtake_queued_ones)
 {
     enum { COUNT = 1000 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    const ferry_request_options options = {.on_owner = submit_more, .on_owner_arg = stream};
-    check_eq(ferry_stream_write(stream, "", 0, &options, NULL), 0);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    const ferry_request_options options = {.on_owner = submit_more, .on_owner_arg = s.stream};
+    check_eq(ferry_stream_write(s.stream, "", 0, &options, NULL), 0);
     for (uint32_t i = 0; i < COUNT; i++)
-        write_number(stream, i);
-    reader *peer = reader_start(both.theirs, true);
+        write_number(s.stream, i);
+    reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(stuck).error, 0);
-    ferry_promise *flushed;
-    check_eq(ferry_stream_flush(stream, &flushed), 0);
+    ferry_promise *flushed = submit_flush(s.stream);
     check_eq(outcome(flushed).error, 0); /* the callback has run, so its write is queued */
-    check_eq(close_stream(stream).error, 0);
+    stage_close(&s);
     reader_join(peer);
     check_eq(peer->bytes, STUCK_BYTES + (COUNT + 1) * sizeof(uint32_t));
     for (uint32_t i = 0; i < COUNT; i++)
         check_eq(number_at(peer, STUCK_BYTES / 4 + i), i);
     check_eq(number_at(peer, STUCK_BYTES / 4 + COUNT), UINT32_MAX);
     reader_free(peer);
-    ferry_service_destroy(service);
 }
 
 /* ---- compounds ------------------------------------------------------------------------------- */
@@ -153,22 +146,20 @@ static void check_all(const unsigned char *data, size_t size, unsigned char valu
 /* Pins: order. */
 PROMISE_BOTH(order, parts_of_a_compound_are_contiguous_among_many_threads)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(PART, 11);
     unsigned char content[PART];
     fill_content(content, PART, 11, 0);
-    pair both = tcp_pair();
-    reader *peer = reader_start(both.theirs, true);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, tcp_pair());
+    reader *peer = reader_start(stage_take(&s), true);
     sender senders[SENDERS];
     pthread_t threads[SENDERS];
     for (unsigned i = 0; i < SENDERS; i++) {
-        senders[i] = (sender){stream, &file, (unsigned char)('A' + 2 * i)};
+        senders[i] = (sender){s.stream, &file, (unsigned char)('A' + 2 * i)};
         check_eq(pthread_create(&threads[i], NULL, send_compounds, &senders[i]), 0);
     }
     for (unsigned i = 0; i < SENDERS; i++)
         pthread_join(threads[i], NULL);
-    check_eq(close_stream(stream).error, 0);
+    stage_close(&s);
     reader_join(peer);
     check_eq(peer->bytes, SENDERS * COMPOUNDS * 3 * PART);
     for (const unsigned char *at = peer->kept; at < peer->kept + peer->bytes; at += 3 * PART) {
@@ -178,5 +169,4 @@ PROMISE_BOTH(order, parts_of_a_compound_are_contiguous_among_many_threads)
     }
     reader_free(peer);
     file_remove(&file);
-    ferry_service_destroy(service);
 }

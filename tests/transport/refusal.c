@@ -37,26 +37,20 @@ PROMISE_BOTH(refusal, midway_goes_on_by_copy_at_the_same_byte)
 {
     enum { SIZE = 300000 };
     static const int errors[] = {-EINVAL, -ENOSYS, -EOPNOTSUPP, -ESPIPE};
-    ferry_service *service = service_start(placement);
     test_file file = file_make(SIZE, 3);
     for (unsigned i = 0; i < 4; i++) {
-        pair both = tcp_pair();
-        reader *peer = reader_start(both.theirs, false);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, tcp_pair());
+        reader *peer = reader_start(stage_take(&s), false);
         ferry_file range = ferry_file_fd(file.fd);
         range.offset = 7;
         answer_after(i, errors[i]);
-        ferry_result result = outcome(submit_file(stream, range));
+        ferry_result result = outcome(submit_file(s.stream, range));
         check_eq(result.error, 0);
         check_eq(result.sent, SIZE - 7);
         check_eq(result.method, FERRY_METHOD_COPY);
-        check_eq(close_stream(stream).error, 0);
-        reader_join(peer);
-        check_eq(peer->bytes, SIZE - 7);
-        check_eq(peer->digest, digest_content(DIGEST_BEGIN, 3, 7, SIZE - 7));
-        reader_free(peer);
+        stage_close(&s);
+        reader_check(peer, SIZE - 7, digest_content(DIGEST_BEGIN, 3, 7, SIZE - 7));
     }
-    ferry_service_destroy(service);
     file_remove(&file);
 }
 
@@ -65,37 +59,32 @@ PROMISE_BOTH(refusal, error_while_copying_is_the_sources_with_the_exact_count)
 {
     static unsigned char mapped[8192];
     fill_content(mapped, sizeof mapped, 5, 0);
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_file memory = ferry_file_at("/proc/self/mem");
     memory.offset = (int64_t)(uintptr_t)mapped;
     memory.length = 100;
     answer_after(0, -EINVAL);
-    check_eq(outcome(submit_file(stream, memory)).sent, 100);
+    check_eq(outcome(submit_file(s.stream, memory)).sent, 100);
     memory.offset = 0; /* which is never mapped */
-    ferry_result result = outcome(submit_file(stream, memory));
+    ferry_result result = outcome(submit_file(s.stream, memory));
     check_eq(result.error, -EIO);
     check_eq(result.phase, FERRY_PHASE_SOURCE);
     check(result.sent == 0 && result.remaining == 100);
-    check_eq(outcome(submit_write(stream, "healthy", 7)).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(refusal, file_that_ends_early_is_enodata_at_once_and_the_head_is_not_held_back)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(1000, 3);
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, both);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
     ferry_promise *promise;
     answer_after(0, 0);
-    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
     ferry_result result = outcome(promise);
     check_eq(result.error, -ENODATA);
     check_eq(result.phase, FERRY_PHASE_SOURCE);
@@ -105,9 +94,7 @@ PROMISE_BOTH(refusal, file_that_ends_early_is_enodata_at_once_and_the_head_is_no
     check_eq(getsockopt(watch, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
     check_eq(info.tcpi_data_segs_out, 1); /* the kernel would hold it back for 200 ms otherwise */
     close(watch);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
     file_remove(&file);
 }
 
@@ -120,19 +107,15 @@ PROMISE_BOTH(refusal, error_of_sendfile_names_the_side_it_is_about)
                  {-ESTALE, FERRY_PHASE_SOURCE},
                  {-ENOSPC, FERRY_PHASE_SINK},
                  {-ECONNRESET, FERRY_PHASE_SINK}};
-    ferry_service *service = service_start(placement);
     test_file file = file_make(1000, 3);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         answer_after(0, cases[i].error);
-        ferry_result result = outcome(submit_file(stream, ferry_file_at(file.path)));
+        ferry_result result = outcome(submit_file(s.stream, ferry_file_at(file.path)));
         check_eq(result.error, cases[i].error);
         check_eq(result.phase, cases[i].phase);
         check(result.sent == 0 && result.remaining == 1000);
     }
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
     file_remove(&file);
 }
