@@ -74,8 +74,7 @@ static void cancel(ferry_promise *promise)
 
 static ferry_stream_status status_of(ferry_stream *stream)
 {
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     return status;
 }
 
@@ -295,8 +294,7 @@ PROMISE_BOTH(bounded, service_limits_count_all_its_streams_together)
     check_eq(status.queued_requests, 6);
     check_eq(status.queued_bytes, 1000);
     check_eq(status.queued_file_bytes, 2000);
-    ferry_promise *quiet;
-    check_eq(ferry_stream_flush(one.stream, &quiet), 0); /* to wait for room needs none */
+    ferry_promise *quiet = submit_flush(one.stream); /* to wait for room needs none */
     open_gate(one.stream, &one.gate);
     check_eq(outcome(quiet).error, 0);
     check_eq(try_zeros(other.stream, 500, NULL), 0); /* what one gave back is another's */
@@ -488,8 +486,7 @@ static void check_room_is_whole(crowd *self)
     open_gate(self->lines[0].stream, shut);
     check_eq(ferry_stream_flush(self->lines[0].stream, NULL), 0);
     for (unsigned i = 0; i < LINES; i++) {
-        ferry_promise *quiet;
-        check_eq(ferry_stream_flush(self->lines[i].stream, &quiet), 0);
+        ferry_promise *quiet = submit_flush(self->lines[i].stream);
         check_eq(outcome(quiet).error, 0);
     }
     submit_gate(self->lines[1].stream, &self->lines[1].gate);
@@ -636,8 +633,7 @@ PROMISE_BOTH(room, promise_settles_once_there_is_room_and_not_before)
         check_pending(room);
         open_gate(one.stream, &one.gate);
         check_eq(outcome(room).error, 0);
-        ferry_promise *quiet;
-        check_eq(ferry_stream_flush(one.stream, &quiet), 0);
+        ferry_promise *quiet = submit_flush(one.stream);
         check_eq(outcome(quiet).error, 0);
         check_eq(memory ? try_write(wanted, 41) : try_zeros(wanted, 41, NULL), 0);
         check_eq(line_end(&one) + line_end(&other), 101);
@@ -803,8 +799,7 @@ PROMISE(room, promise_settles_when_a_file_turns_out_to_be_smaller)
         cancel(never);
         ferry_stream_abort(only.stream); /* some of it may have left */
         (void)close_stream(only.stream);
-        reader_join(only.peer);
-        reader_free(only.peer);
+        (void)reader_end(only.peer);
         check_eq(line_end(&busy), 0);
         file_remove(&file);
         ferry_service_destroy(service);
@@ -1139,8 +1134,7 @@ PROMISE_BOTH(watermark, files_count_beside_memory)
 static void *run_inbox(void *arg)
 {
     ferry_promise *promise = submit_write(arg, zeros, 100);
-    ferry_promise *marker;
-    check_eq(ferry_stream_flush(arg, &marker), 0);
+    ferry_promise *marker = submit_flush(arg);
     let_it_look(arg);
     check(ferry_inbox_run(0) >= 0);
     ferry_promise_unref(marker);
@@ -1154,9 +1148,7 @@ PROMISE_BOTH(watermark, is_told_on_the_adopting_thread_when_that_runs_its_inbox)
     told seen = {0};
     line only = line_start(service, watched(&seen, 100, 0));
     submit_gate(only.stream, &only.gate);
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, run_inbox, only.stream), 0);
-    check_eq(pthread_join(thread, NULL), 0);
+    run_to_its_end(run_inbox, only.stream);
     check_told(seen, 0, 0);
     check(ferry_inbox_run(0) >= 1);
     check_told(seen, 1, 0);
@@ -1173,9 +1165,7 @@ PROMISE_BOTH(watermark, there_and_back_again_is_not_told)
     told seen = {0};
     line only = line_start(service, watched(&seen, 100, 0));
     submit_gate(only.stream, &only.gate);
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, run_inbox, only.stream), 0);
-    check_eq(pthread_join(thread, NULL), 0);
+    run_to_its_end(run_inbox, only.stream);
     open_gate(only.stream, &only.gate);
     check_eq(ferry_stream_close(only.stream, NULL), 0);
     reader_join(only.peer);
@@ -1234,8 +1224,7 @@ PROMISE_BOTH(watermark, is_told_on_the_owner_where_an_owner_adopted)
     check_told(self, 1, 1);
     open_gate(self.stream, &shut);
     check_eq(close_stream(self.stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     ferry_service_destroy(service);
 }
 
@@ -1269,9 +1258,7 @@ PROMISE_BOTH(watermark, thread_that_ends_or_is_ended_by_what_it_is_told_is_not_m
 {
     for (unsigned runs_inbox = 0; runs_inbox < 2; runs_inbox++) {
         guest self = {.service = service_start(placement), .runs_inbox = runs_inbox};
-        pthread_t thread;
-        check_eq(pthread_create(&thread, NULL, adopt_and_end, &self), 0);
-        check_eq(pthread_join(thread, NULL), 0);
+        run_to_its_end(adopt_and_end, &self);
         let_it_look(self.line.stream);
         check_told(self.seen, runs_inbox, 0);
         for (unsigned i = 0; i < 3; i++) {
@@ -1410,35 +1397,31 @@ PROMISE_BOTH(status, queued_file_bytes_are_corrected_once_a_file_is_open)
 {
     enum { LARGE = 8 << 20 };
     for (unsigned way = 0; way < 4; way++) {
-        ferry_service *service = service_start(placement);
         test_file file = file_make(600, 1);
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt_with(
-            service, both.ours, (ferry_stream_options){.limit_file_bytes = 1000000});
+        stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                                  (ferry_stream_options){.limit_file_bytes = 1000000});
         gate shut;
-        submit_gate(stream, &shut);
+        submit_gate(s.stream, &shut);
         ferry_file wanted = ferry_file_at(file.path);
         wanted.flags = way == 1 ? FERRY_FILE_FOLLOW : 0;
-        ferry_promise *promise = submit_file(stream, wanted);
-        check_eq(status_of(stream).queued_file_bytes, 600);
+        ferry_promise *promise = submit_file(s.stream, wanted);
+        check_eq(status_of(s.stream).queued_file_bytes, 600);
         check_eq(truncate(file.path, way == 2 ? 100 : LARGE), 0);
         if (way == 3)
             check_eq(unlink(file.path), 0);
-        open_gate(stream, &shut);
+        open_gate(s.stream, &shut);
         if (way < 2) { /* stuck in the socket, or it waits for more */
-            wait_readable(both.theirs);
+            wait_readable(s.theirs);
             wait_until_asleep();
-            check_eq(status_of(stream).queued_file_bytes, way == 0 ? LARGE : 0);
-            check_eq(try_zeros(stream, 1000000, NULL), way == 0 ? -EAGAIN : 0);
-            ferry_stream_abort(stream);
+            check_eq(status_of(s.stream).queued_file_bytes, way == 0 ? LARGE : 0);
+            check_eq(try_zeros(s.stream, 1000000, NULL), way == 0 ? -EAGAIN : 0);
+            ferry_stream_abort(s.stream);
         }
         check_eq(outcome(promise).error, way < 2 ? -ECANCELED : way == 3 ? -ENOENT : 0);
-        check_nothing_queued(service);
-        check_eq(status_of(stream).queued_file_bytes, 0);
-        ferry_stream_unref(stream);
-        close(both.theirs);
+        check_nothing_queued(s.service);
+        check_eq(status_of(s.stream).queued_file_bytes, 0);
         file_remove(&file);
-        ferry_service_destroy(service);
+        stage_end(&s);
     }
 }
 

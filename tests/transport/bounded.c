@@ -14,54 +14,44 @@
 /* Pins: bounded. */
 PROMISE_BOTH(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_settled)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 5});
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.limit_requests = 5});
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_promise *last = NULL;
     for (unsigned i = 1; i < 5; i++) {
         ferry_promise_unref(last);
-        last = submit_write(stream, "x", 1);
+        last = submit_write(s.stream, "x", 1);
     }
     ferry_promise *refused = NULL;
-    check_eq(ferry_stream_write(stream, "x", 1, NULL, &refused), -EAGAIN);
+    check_eq(ferry_stream_write(s.stream, "x", 1, NULL, &refused), -EAGAIN);
     check(refused == NULL);
-    ferry_stream_status status;
     for (unsigned i = 0; i < 3; i++) /* looking leaves nothing behind */
-        check_eq(ferry_service_drain(service, 0), -ETIMEDOUT);
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+        check_eq(ferry_service_drain(s.service, 0), -ETIMEDOUT);
+    ferry_stream_status status = stream_status(s.stream);
     check_eq(status.queued_requests, 5);
     check_eq(status.queued_bytes, STUCK_BYTES + 4);
-    ferry_promise *room;
-    check_eq(ferry_stream_flush(stream, &room), 0); /* to wait for room needs none */
-    reader *peer = reader_start(both.theirs, false);
+    ferry_promise *room = submit_flush(s.stream); /* to wait for room needs none */
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(room).error, 0);
     check_eq(outcome(last).error, 0);
     check_eq(outcome(stuck).error, 0);
     for (unsigned i = 0; i < 50; i++) /* who learns that it settled finds its room given back */
         for (unsigned n = 0; n < 4; n++)
-            check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
-    check_eq(close_stream(stream).error, 0); /* close needs no room either */
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+            check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
+    stage_close(&s); /* close needs no room either */
+    (void)reader_end(peer);
 }
 
 PROMISE_BOTH(bounded, queued_memory_is_limited_but_one_large_request_is_taken_alone)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_bytes = 1000});
-    ferry_promise *stuck = submit_stuck(stream, both.theirs); /* far beyond the limit, alone */
-    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
-    check_eq(ferry_stream_write(stream, "", 0, NULL, NULL), -EAGAIN);
-    ferry_stream_abort(stream);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.limit_bytes = 1000});
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs); /* far beyond the limit, alone */
+    check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -EAGAIN);
+    check_eq(ferry_stream_write(s.stream, "", 0, NULL, NULL), -EAGAIN);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 static int64_t wait_for_the_word(void *buffer, size_t size, void *arg)
@@ -100,8 +90,7 @@ PROMISE_BOTH(bounded, counts_of_files_end_at_the_largest_number)
     atomic_store(&word, true);
     ferry_stream_resume(stream);
     wait_readable(both.theirs); /* it is open, and counted */
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     check(status.queued_file_bytes == UINT64_MAX);
     check_eq(try_largest(another), -EAGAIN);
     ferry_service_status all;
@@ -147,23 +136,18 @@ PROMISE_BOTH(bounded, status_of_a_service_adds_up_to_the_largest_number)
 /* As by a program that looks after its streams with a short timeout. */
 PROMISE_BOTH(bounded, drain_that_times_out_leaves_nothing_in_the_queue)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs), *last;
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *last;
     for (unsigned i = 0; i < 10; i++)
-        check_eq(ferry_service_drain(service, 5), -ETIMEDOUT);
-    check_eq(ferry_stream_flush(stream, &last), 0);
+        check_eq(ferry_service_drain(s.service, 5), -ETIMEDOUT);
+    last = submit_flush(s.stream);
     check_eq(ferry_promise_cancel(last), 0); /* once that is through, so are the others */
     check_eq(outcome(last).error, -ECANCELED);
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(s.stream);
     check_eq(status.queued_requests, 1);
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 /* ---- waiting for room ------------------------------------------------------------------------ */
@@ -172,25 +156,20 @@ static const ferry_request_options without_limit = {.room_timeout_ms = -1};
 
 PROMISE_BOTH(bounded, submit_waits_for_room_as_long_as_it_was_told_to)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
-    ferry_promise *stuck = submit_stuck(stream, both.theirs), *promise = NULL;
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.limit_requests = 1});
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *promise = NULL;
     const ferry_request_options briefly = {.room_timeout_ms = 5};
     const ferry_request_options wrong = {.room_timeout_ms = -2};
-    check_eq(ferry_stream_write(stream, "x", 1, &briefly, &promise), -ETIMEDOUT);
-    check_eq(ferry_stream_write(stream, "x", 1, &wrong, &promise), -EINVAL);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &briefly, &promise), -ETIMEDOUT);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &wrong, &promise), -EINVAL);
     check(promise == NULL);
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(ferry_stream_write(stream, "x", 1, &without_limit, &promise), 0);
+    reader *peer = reader_start(stage_take(&s), false);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &without_limit, &promise), 0);
     check_eq(outcome(promise).error, 0);
     check_eq(outcome(stuck).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, STUCK_BYTES + 1);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    check_eq(reader_end(peer), STUCK_BYTES + 1);
 }
 
 enum { CROWD = 6, EACH = 3000 };
@@ -205,21 +184,16 @@ static void *write_through_a_narrow_queue(void *arg)
 /* Pins: bounded. */
 PROMISE_BOTH(bounded, crowd_of_waiting_submits_gets_through_a_narrow_queue)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    reader *peer = reader_start(both.theirs, false);
-    ferry_stream *stream = stream_adopt_with(
-        service, both.ours, (ferry_stream_options){.limit_requests = 3, .limit_bytes = 25});
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.limit_requests = 3, .limit_bytes = 25});
+    reader *peer = reader_start(stage_take(&s), false);
     pthread_t crowd[CROWD];
     for (unsigned i = 0; i < CROWD; i++)
-        check_eq(pthread_create(&crowd[i], NULL, write_through_a_narrow_queue, stream), 0);
+        check_eq(pthread_create(&crowd[i], NULL, write_through_a_narrow_queue, s.stream), 0);
     for (unsigned i = 0; i < CROWD; i++)
         pthread_join(crowd[i], NULL);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, CROWD * EACH * 10);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    check_eq(reader_end(peer), CROWD * EACH * 10);
 }
 
 static void *wait_for_room(void *arg)
@@ -233,28 +207,23 @@ static void *wait_for_room(void *arg)
 PROMISE_BOTH(bounded, submit_that_waits_for_room_is_eshutdown_when_the_stream_ends)
 {
     for (unsigned how = 0; how < 4; how++) {
-        ferry_service *service = service_start(placement);
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream =
-            stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
-        ferry_promise *stuck = submit_stuck(stream, both.theirs);
+        stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                                  (ferry_stream_options){.limit_requests = 1});
+        ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         pthread_t waiter;
-        check_eq(pthread_create(&waiter, NULL, wait_for_room, stream), 0);
+        check_eq(pthread_create(&waiter, NULL, wait_for_room, s.stream), 0);
         if (how == 0)
-            check_eq(ferry_stream_close(stream, NULL), 0);
+            check_eq(ferry_stream_close(s.stream, NULL), 0);
         else if (how == 1)
-            ferry_stream_abort(stream);
+            ferry_stream_abort(s.stream);
         else if (how == 2)
-            check_eq(ferry_stream_shutdown(stream, NULL), 0);
+            check_eq(ferry_stream_shutdown(s.stream, NULL), 0);
         else
-            ferry_service_destroy(service);
+            stage_destroy(&s);
         pthread_join(waiter, NULL);
-        ferry_stream_abort(stream);
+        ferry_stream_abort(s.stream);
         check_eq(outcome(stuck).error, -ECANCELED);
-        ferry_stream_unref(stream);
-        if (how < 3)
-            ferry_service_destroy(service);
-        close(both.theirs);
+        stage_end(&s);
     }
 }
 
@@ -267,19 +236,15 @@ static void try_to_wait_for_room(ferry_promise *promise, const ferry_result *res
 
 PROMISE_BOTH(no_silent_wait, submit_that_may_wait_is_edeadlk_in_a_callback_and_on_an_owner)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.on_owner = try_to_wait_for_room,
-                                           .on_owner_arg = stream};
+                                           .on_owner_arg = s.stream};
     ferry_promise *promise;
-    check_eq(ferry_stream_write(stream, "x", 1, &options, &promise), 0);
-    check_eq(ferry_promise_then(promise, try_to_wait_for_room, stream), 0);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &promise), 0);
+    check_eq(ferry_promise_then(promise, try_to_wait_for_room, s.stream), 0);
     check_eq(outcome(promise).error, 0);
     check(ferry_inbox_run(0) >= 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 /* ---- let in first, made then ----------------------------------------------------------------- */
@@ -369,31 +334,27 @@ PROMISE_BOTH(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_fd)
 
 PROMISE_BOTH(bounded, what_can_never_be_let_in_does_not_wait_for_room)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.limit_requests = 1});
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_part parts[] = {ferry_part_borrow("", (size_t)INT64_MAX),
                           ferry_part_borrow("", (size_t)INT64_MAX)};
-    check_eq(ferry_stream_send(stream, parts, 2, &without_limit, NULL), -EOVERFLOW);
-    check_eq(ferry_stream_send(stream, parts, 1, &without_limit, NULL), -EOVERFLOW);
-    check_eq(ferry_stream_write(stream, NULL, 1, &without_limit, NULL), -EINVAL);
+    check_eq(ferry_stream_send(s.stream, parts, 2, &without_limit, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_send(s.stream, parts, 1, &without_limit, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_write(s.stream, NULL, 1, &without_limit, NULL), -EINVAL);
     parts[0] = ferry_part_generate(NULL, NULL, 1, NULL);
-    check_eq(ferry_stream_send(stream, parts, 1, &without_limit, NULL), -EINVAL);
+    check_eq(ferry_stream_send(s.stream, parts, 1, &without_limit, NULL), -EINVAL);
     parts[0] = ferry_part_generate(generate_nothing, NULL, -7, NULL);
-    check_eq(ferry_stream_send(stream, parts, 1, &without_limit, NULL), -EINVAL);
+    check_eq(ferry_stream_send(s.stream, parts, 1, &without_limit, NULL), -EINVAL);
     ferry_file file = ferry_file_at("/dev/null");
     file.offset = file.length = INT64_MAX;
-    check_eq(ferry_stream_sendfile(stream, &file, &without_limit, NULL), -EOVERFLOW);
+    check_eq(ferry_stream_sendfile(s.stream, &file, &without_limit, NULL), -EOVERFLOW);
     file = ferry_file_at("/dev/null");
     file.flags = ~0u;
-    check_eq(ferry_stream_sendfile(stream, &file, &without_limit, NULL), -EINVAL);
-    ferry_stream_abort(stream);
+    check_eq(ferry_stream_sendfile(s.stream, &file, &without_limit, NULL), -EINVAL);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 /* An allocation of about so many bytes takes until it is told how it ends (-Wl,--wrap). */
@@ -458,54 +419,44 @@ static void *write_when_there_is_room(void *arg)
 
 PROMISE_BOTH(bounded, submit_that_fails_after_it_was_let_in_gives_its_room_to_those_who_wait)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 1});
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.limit_requests = 1});
     slow_submit failing;
-    begin_slowly(&failing, stream, false, true);
-    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
+    begin_slowly(&failing, s.stream, false, true);
+    check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -EAGAIN);
     ferry_promise *room;
-    check_eq(ferry_stream_promise_room(stream, 1, 0, &room), 0);
+    check_eq(ferry_stream_promise_room(s.stream, 1, 0, &room), 0);
     pthread_t waiter;
-    check_eq(pthread_create(&waiter, NULL, write_when_there_is_room, stream), 0);
-    await_waiters(stream, 1);
+    check_eq(pthread_create(&waiter, NULL, write_when_there_is_room, s.stream), 0);
+    await_waiters(s.stream, 1);
     check_eq(end_slowly(&failing), -ENOMEM);
     check_eq(pthread_join(waiter, NULL), 0);
     check_eq(outcome(room).error, 0);
-    check_eq(ferry_service_drain(service, -1), 0);
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    check_eq(ferry_service_drain(s.service, -1), 0);
+    ferry_stream_status status = stream_status(s.stream);
     check_eq(status.queued_requests, 0);
     check_eq(status.queued_bytes, 0);
     char byte;
-    check_eq(recv(both.theirs, &byte, 1, 0), 1);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(recv(s.theirs, &byte, 1, 0), 1);
+    stage_close(&s);
 }
 
 /* The owner has closed the fd by then, and waits for the submit: without a word it would for ever. */
 static void close_meanwhile(ferry_placement placement, bool is_read, bool fails)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     slow_submit slow;
-    begin_slowly(&slow, stream, is_read, fails);
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    begin_slowly(&slow, s.stream, is_read, fails);
+    ferry_promise *closed = submit_close(s.stream);
     char byte;
-    check_eq(recv(both.theirs, &byte, 1, 0), 0);
+    check_eq(recv(s.theirs, &byte, 1, 0), 0);
     wait_until_asleep();
     check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
     check_eq(end_slowly(&slow), fails ? -ENOMEM : 0);
     check_eq(outcome(closed).error, 0);
     if (slow.promise != NULL)
         check_eq(outcome(slow.promise).error, -ESHUTDOWN);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(bounded, stream_that_is_closed_while_a_submit_is_made_ends)

@@ -13,21 +13,18 @@
 
 PROMISE_BOTH(custody, copied_memory_is_the_callers_again_at_once)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     char data[] = "first";
-    ferry_promise *promise = submit_write(stream, data, 5);
+    ferry_promise *promise = submit_write(s.stream, data, 5);
     memcpy(data, "XXXXX", 5);
-    reader *peer = reader_start(both.theirs, true);
+    reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(stuck).error, 0);
     check_eq(outcome(promise).error, 0);
-    check_eq(close_stream(stream).error, 0);
+    stage_close(&s);
     reader_join(peer);
     check(memcmp(peer->kept + STUCK_BYTES, "first", 5) == 0);
     reader_free(peer);
-    ferry_service_destroy(service);
 }
 
 static void forget_writes(ferry_stream *stream, unsigned count)
@@ -46,26 +43,20 @@ static void await_allocations(long most)
 PROMISE_BOTH(custody, writes_that_are_awaited_one_by_one_are_made_of_the_same_memory)
 {
     enum { WRITES = 500 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), false);
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     unsigned long made = allocations_made();
     for (unsigned i = 0; i < WRITES; i++)
-        check_eq(outcome(submit_write(stream, "y", 1)).error, 0);
+        check_eq(outcome(submit_write(s.stream, "y", 1)).error, 0);
     check(allocations_made() - made < WRITES / 10); /* some: when it was just changing hands */
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, 1 + WRITES);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    check_eq(reader_end(peer), 1 + WRITES);
 }
 
 static void await_flush(ferry_stream *stream)
 {
-    ferry_promise *flushed;
-    check_eq(ferry_stream_flush(stream, &flushed), 0);
+    ferry_promise *flushed = submit_flush(stream);
     check_eq(outcome(flushed).error, 0);
 }
 
@@ -73,47 +64,37 @@ static void await_flush(ferry_stream *stream)
 PROMISE_BOTH(custody, thread_keeps_little_of_the_promises_that_it_drops)
 {
     enum { WRITES = 500, LITTLE = 64 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    reader *peer = reader_start(both.theirs, false);
-    await_flush(stream);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), false);
+    await_flush(s.stream);
     long idle = allocations_outstanding();
     ferry_promise *kept[WRITES];
     for (unsigned i = 0; i < WRITES; i++)
-        kept[i] = submit_write(stream, "y", 1);
-    await_flush(stream); /* the owner has let go of them */
+        kept[i] = submit_write(s.stream, "y", 1);
+    await_flush(s.stream); /* the owner has let go of them */
     check(allocations_outstanding() > idle + WRITES / 2);
     for (unsigned i = 0; i < WRITES; i++)
         ferry_promise_unref(kept[i]);
     check(allocations_outstanding() <= idle + LITTLE);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, WRITES);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    check_eq(reader_end(peer), WRITES);
 }
 
 /* A pile of 1,024, and what lies on its shelf: less than two of them. */
 PROMISE_BOTH(custody, owner_keeps_no_more_than_three_piles_however_many_writes_were_forgotten)
 {
     enum { WRITES = 10000, MOST = 3 * 1024 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     long before = allocations_outstanding();
-    forget_writes(stream, WRITES);
+    forget_writes(s.stream, WRITES);
     check(allocations_outstanding() > before + WRITES / 2);
-    reader *peer = reader_start(both.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).error, 0);
-    await_flush(stream);
+    await_flush(s.stream);
     check(allocations_outstanding() <= before + MOST);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, STUCK_BYTES + WRITES);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    check_eq(reader_end(peer), STUCK_BYTES + WRITES);
 }
 
 /* An owner keeps what it is done with for those who submit, but not for long; and of a dedicated one
@@ -121,26 +102,21 @@ PROMISE_BOTH(custody, owner_keeps_no_more_than_three_piles_however_many_writes_w
 PROMISE_BOTH(custody, memory_of_forgotten_writes_is_freed_while_the_stream_is_idle_and_when_it_ends)
 {
     enum { WRITES = 500 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), false);
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     long idle = allocations_outstanding();
-    forget_writes(stream, WRITES);
-    check_eq(outcome(submit_write(stream, "z", 1)).error, 0);
+    forget_writes(s.stream, WRITES);
+    check_eq(outcome(submit_write(s.stream, "z", 1)).error, 0);
     await_allocations(idle);
 
-    forget_writes(stream, WRITES);
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    forget_writes(s.stream, WRITES);
+    ferry_promise *closed = submit_close(s.stream);
     check_eq(outcome(closed).error, 0);
     await_allocations(idle);
-    ferry_stream_unref(stream);
-    reader_join(peer);
-    check_eq(peer->bytes, 2 * WRITES + 2);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    s.stream = ferry_stream_unref(s.stream);
+    check_eq(reader_end(peer), 2 * WRITES + 2);
+    stage_end(&s);
 }
 
 static void count_release(void *data, void *arg)
@@ -161,30 +137,24 @@ static ferry_promise *submit_given(ferry_stream *stream, atomic_uint *released)
 /* Pins: custody. */
 PROMISE_BOTH(custody, given_memory_is_released_once_before_settling_on_every_path)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     atomic_uint sent = 0, called_off = 0;
-    check_eq(outcome(submit_given(stream, &sent)).error, 0);
+    check_eq(outcome(submit_given(s.stream, &sent)).error, 0);
     check_eq(atomic_load(&sent), 2);
 
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    ferry_promise *behind = submit_given(stream, &called_off);
-    ferry_stream_abort(stream);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    ferry_promise *behind = submit_given(s.stream, &called_off);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
     check_eq(outcome(behind).error, -ECANCELED);
     check_eq(atomic_load(&called_off), 2);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(custody, refused_submit_takes_nothing)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(10, 1);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     atomic_uint released = 0;
     void *data = malloc(10);
     ferry_file given = ferry_file_fd(file.fd), bad = ferry_file_fd(-1);
@@ -192,106 +162,87 @@ PROMISE_BOTH(custody, refused_submit_takes_nothing)
     const ferry_part parts[] = {ferry_part_give(data, 10, count_release, &released),
                                 ferry_part_file(given), ferry_part_file(bad)};
     unsigned fds = count_fds();
-    check_eq(ferry_stream_send(stream, parts, 3, NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_send(s.stream, parts, 3, NULL, NULL), -EINVAL);
     check_eq(atomic_load(&released), 0);
     check_eq(count_fds(), fds);
     check(fcntl(file.fd, F_GETFD) >= 0);
     fail_allocation(1);
-    check_eq(ferry_stream_send(stream, parts, 2, NULL, NULL), -ENOMEM);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, NULL), -ENOMEM);
     allow_allocations();
-    check_eq(close_stream(stream).error, 0);
+    stage_close(&s);
     check_eq(atomic_load(&released), 0);
     check(fcntl(file.fd, F_GETFD) >= 0);
     free(data);
-    ferry_service_destroy(service);
-    close(both.theirs);
     file_remove(&file);
 }
 
 PROMISE_BOTH(custody, kept_promise_does_not_keep_a_large_copy)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    reader *peer = reader_start(both.theirs, false);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), false);
     static const char data[100000];
     /* With a small copy beside it, so that the request is too large to be kept for the next one. */
     const ferry_part parts[] = {ferry_part_copy(data, sizeof data), ferry_part_copy(data, 1000)};
     ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
-    await_flush(stream);
+    await_flush(s.stream);
     long with_promise = allocations_outstanding();
     ferry_promise_unref(promise);
     check_eq(with_promise - allocations_outstanding(), 1); /* the request, without its payload */
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, sizeof data + 1000);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    check_eq(reader_end(peer), sizeof data + 1000);
 }
 
 PROMISE_BOTH(custody, given_memory_without_a_release_function_goes_to_free)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_part part = ferry_part_give(calloc(1, 100), 100, NULL, NULL);
-    check_eq(ferry_stream_send(stream, &part, 1, NULL, NULL), 0);
-    check_eq(close_stream(stream).error, 0); /* LeakSanitizer tells */
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(ferry_stream_send(s.stream, &part, 1, NULL, NULL), 0);
+    stage_close(&s); /* LeakSanitizer tells */
 }
 
 /* ---- file fds -------------------------------------------------------------------------------- */
 
 PROMISE_BOTH(custody, file_fd_may_be_closed_right_after_the_submit)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(100000, 9);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    ferry_promise *promise = submit_file(stream, ferry_file_fd(file.fd));
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    ferry_promise *promise = submit_file(s.stream, ferry_file_fd(file.fd));
     file_remove(&file);
-    reader *peer = reader_start(both.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).error, 0);
     check_eq(outcome(promise).sent, 100000);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    (void)reader_end(peer);
 }
 
 PROMISE_BOTH(custody, given_file_fd_is_closed_when_settled_and_borrowed_one_is_not)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(1000, 9);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_file given = ferry_file_fd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
     ferry_file borrowed = ferry_file_fd(file.fd);
     given.flags = FERRY_FD_GIVE;
     given.offset = 0;
     borrowed.flags = FERRY_FD_BORROW;
     unsigned fds = count_fds();
-    check_eq(outcome(submit_file(stream, given)).sent, 1000);
+    check_eq(outcome(submit_file(s.stream, given)).sent, 1000);
     check_eq(fcntl(given.fd, F_GETFD), -1);
-    check_eq(outcome(submit_file(stream, borrowed)).sent, 1000);
+    check_eq(outcome(submit_file(s.stream, borrowed)).sent, 1000);
     check(fcntl(file.fd, F_GETFD) >= 0);
     check_eq(count_fds(), fds - 1);
 
     /* Called off before it began: the same. */
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     given.fd = fcntl(file.fd, F_DUPFD_CLOEXEC, 0);
-    ferry_promise *behind = submit_file(stream, given);
-    ferry_stream_abort(stream);
+    ferry_promise *behind = submit_file(s.stream, given);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
     check_eq(outcome(behind).error, -ECANCELED);
     check_eq(fcntl(given.fd, F_GETFD), -1);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
     file_remove(&file);
 }
 
@@ -333,14 +284,12 @@ PROMISE_BOTH(custody, fd_0_is_one_like_any_other)
 /* Pins: custody. */
 PROMISE_BOTH(custody, every_fd_ferry_makes_is_close_on_exec)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(8 << 20, 9);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     check(ferry_inbox_fd() >= 0);
-    ferry_promise *by_path = submit_file(stream, ferry_file_at(file.path));
-    ferry_promise *by_fd = submit_file(stream, ferry_file_fd(file.fd));
-    wait_readable(both.theirs);
+    ferry_promise *by_path = submit_file(s.stream, ferry_file_at(file.path));
+    ferry_promise *by_fd = submit_file(s.stream, ferry_file_fd(file.fd));
+    wait_readable(s.theirs);
     wait_until_asleep();
     DIR *fds = opendir("/proc/self/fd");
     unsigned seen = 0;
@@ -359,12 +308,10 @@ PROMISE_BOTH(custody, every_fd_ferry_makes_is_close_on_exec)
     }
     closedir(fds);
     check(seen >= 5); /* the test's own file, its duplicate, what was opened, and for waiting */
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(by_path).error, -ECANCELED);
     check_eq(outcome(by_fd).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
     file_remove(&file);
 }
 
@@ -434,17 +381,13 @@ PROMISE_BOTH(custody, pipe_that_others_share_keeps_its_flags_and_can_always_be_g
 
 PROMISE_BOTH(custody, dropping_the_last_reference_closes_after_what_is_queued)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    check_eq(ferry_stream_write(stream, "queued", 6, NULL, NULL), 0);
-    ferry_stream_ref(stream);
-    check(ferry_stream_unref(stream) == NULL);
-    check_eq(ferry_stream_write(stream, " and more", 9, NULL, NULL), 0);
-    check(ferry_stream_unref(stream) == NULL);
-    reader *peer = reader_start(both.theirs, false);
-    reader_join(peer);
-    check_eq(peer->bytes, 15);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    check_eq(ferry_stream_write(s.stream, "queued", 6, NULL, NULL), 0);
+    ferry_stream_ref(s.stream);
+    check(ferry_stream_unref(s.stream) == NULL);
+    check_eq(ferry_stream_write(s.stream, " and more", 9, NULL, NULL), 0);
+    s.stream = ferry_stream_unref(s.stream);
+    check(s.stream == NULL);
+    check_eq(reader_end(reader_start(stage_take(&s), false)), 15);
+    stage_end(&s);
 }

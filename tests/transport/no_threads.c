@@ -40,13 +40,11 @@ PROMISE(no_threads, service_that_cannot_start_its_threads_is_eagain_and_leaks_no
 
 PROMISE(no_threads, requests_settle_with_eagain_and_later_ones_get_another_try)
 {
-    ferry_service *service = service_start(FERRY_DEDICATED);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(FERRY_DEDICATED, unix_pair(SOCK_STREAM));
     unsigned long lines = lines_logged();
     atomic_store(&failures, -1);
     for (unsigned i = 0; i < 3; i++) {
-        ferry_result result = outcome(submit_write(stream, "lost", 4));
+        ferry_result result = outcome(submit_write(s.stream, "lost", 4));
         check_eq(result.error, -EAGAIN);
         check_eq(result.phase, FERRY_PHASE_QUEUE);
         check_eq(result.sent, 0);
@@ -54,12 +52,11 @@ PROMISE(no_threads, requests_settle_with_eagain_and_later_ones_get_another_try)
     }
     check(lines_logged() > lines);
     atomic_store(&failures, 0);
-    check_eq(outcome(submit_write(stream, "sent", 4)).error, 0);
-    check_eq(close_stream(stream).error, 0);
+    check_eq(outcome(submit_write(s.stream, "sent", 4)).error, 0);
+    check_eq(stage_close_stream(&s).error, 0);
     char data[10];
-    check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 4);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 4);
+    stage_end(&s);
 }
 
 PROMISE(no_threads, shutdown_close_abort_and_destroy_need_no_thread)
@@ -69,8 +66,7 @@ PROMISE(no_threads, shutdown_close_abort_and_destroy_need_no_thread)
     pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     pair third = unix_pair(SOCK_STREAM);
     ferry_stream *to_close = stream_adopt(service, first.ours);
-    ferry_promise *shut;
-    check_eq(ferry_stream_shutdown(to_close, &shut), 0);
+    ferry_promise *shut = submit_shutdown(to_close);
     check_eq(outcome(shut).error, 0);
     char data;
     check_eq(recv(first.theirs, &data, 1, 0), 0); /* the end of file that was asked for */
@@ -125,14 +121,13 @@ PROMISE(no_threads, callback_that_submits_again_gets_another_start_not_an_endles
 
 PROMISE(no_threads, submits_racing_with_failed_starts_settle_each)
 {
-    ferry_service *service = service_start(FERRY_DEDICATED);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    reader *peer = reader_start(both.theirs, false);
+    stage s = stage_open(FERRY_DEDICATED, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), false);
     atomic_store(&failures, 500);
     unsigned sent = 0;
     for (unsigned i = 0; i < 2000; i++) {
-        ferry_promise *first = submit_write(stream, "x", 1), *second = submit_write(stream, "x", 1);
+        ferry_promise *first = submit_write(s.stream, "x", 1),
+                      *second = submit_write(s.stream, "x", 1);
         ferry_result results[] = {outcome(first), outcome(second)};
         for (unsigned n = 0; n < 2; n++) {
             check(results[n].error == 0 || results[n].error == -EAGAIN);
@@ -140,9 +135,6 @@ PROMISE(no_threads, submits_racing_with_failed_starts_settle_each)
         }
     }
     check(sent > 0);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, sent);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    check_eq(reader_end(peer), sent);
 }

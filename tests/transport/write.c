@@ -13,30 +13,24 @@
 /* Pins: honest_done. */
 PROMISE_BOTH(write, settles_when_it_left_even_with_more_queued_behind)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *first = submit_write(stream, "first", 5);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *first = submit_write(s.stream, "first", 5);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(outcome(first).error, 0);
     check_eq(ferry_promise_await(stuck, 0, NULL), -ETIMEDOUT);
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(write, empty_write_and_flush_are_markers_that_settle_in_their_turn)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs), *flushed;
-    ferry_promise *empty = submit_write(stream, NULL, 0);
-    check_eq(ferry_stream_flush(stream, &flushed), 0);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *flushed;
+    ferry_promise *empty = submit_write(s.stream, NULL, 0);
+    flushed = submit_flush(s.stream);
     check_eq(ferry_promise_await(empty, 0, NULL), -ETIMEDOUT);
-    reader *peer = reader_start(both.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     ferry_result result = outcome(flushed);
     check(result.error == 0 && result.sent == 0 && result.sequence == 2);
     check_eq(result.stream_offset, STUCK_BYTES);
@@ -44,10 +38,8 @@ PROMISE_BOTH(write, empty_write_and_flush_are_markers_that_settle_in_their_turn)
     check_eq(ferry_promise_await(stuck, 0, NULL), 0);
     check_eq(outcome(empty).method, FERRY_METHOD_NONE);
     check_eq(outcome(stuck).method, FERRY_METHOD_MEMORY);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    (void)reader_end(peer);
 }
 
 /* A connection that cannot be established until those before it in a full queue are accepted. */
@@ -149,45 +141,40 @@ PROMISE_BOTH(write, abort_gets_a_stream_out_that_is_still_connecting)
 PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show)
 {
     enum { SIZE = 8 << 20 };
-    ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
     const struct timeval timeout = {.tv_usec = 1000}; /* SO_SNDTIMEO makes a blocked call EAGAIN */
     check_eq(setsockopt(both.ours, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), 0);
     int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, both);
     static unsigned char data[SIZE];
     fill_content(data, SIZE, 8, 0);
     const ferry_part part = ferry_part_borrow(data, SIZE);
     ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, &part, 1, NULL, &promise), 0);
+    check_eq(ferry_stream_send(s.stream, &part, 1, NULL, &promise), 0);
     test_file file = file_make(SIZE, 9);
-    ferry_promise *of_file = submit_file(stream, ferry_file_at(file.path));
-    wait_readable(both.theirs);
+    ferry_promise *of_file = submit_file(s.stream, ferry_file_at(file.path));
+    wait_readable(s.theirs);
     fcntl(other, F_SETFL, O_NONBLOCK); /* by somebody who shares the description */
-    reader *peer = reader_start_slow(both.theirs, 65536, 200);
+    reader *peer = reader_start_slow(stage_take(&s), 65536, 200);
     check_eq(outcome(promise).sent, SIZE);
     check_eq(outcome(of_file).sent, SIZE);
     close(other);
-    check_eq(close_stream(stream).error, 0);
+    stage_close(&s);
     reader_join(peer);
     check_eq(peer->digest, digest_content(digest_content(DIGEST_BEGIN, 8, 0, SIZE), 9, 0, SIZE));
     reader_free(peer);
-    ferry_service_destroy(service);
     file_remove(&file);
 }
 
 PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt)
 {
     enum { COUNT = 3000 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck =
-        submit_stuck(stream, both.theirs); /* so that all of them wait together */
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs); /* so that all of them wait together */
     ferry_promise *promises[COUNT];
     for (unsigned i = 0; i < COUNT; i++)
-        promises[i] = submit_write(stream, "0123456789", i % 11);
-    reader *peer = reader_start(both.theirs, false);
+        promises[i] = submit_write(s.stream, "0123456789", i % 11);
+    reader *peer = reader_start(stage_take(&s), false);
     uint64_t offset = outcome(stuck).sent;
     for (unsigned i = 0; i < COUNT; i++) {
         ferry_result result = outcome(promises[i]);
@@ -197,24 +184,19 @@ PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt)
         check_eq(result.stream_offset, offset);
         offset += result.sent;
     }
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, offset);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    check_eq(reader_end(peer), offset);
 }
 
 PROMISE_BOTH(write, when_the_peer_is_gone_every_coalesced_write_settles_in_order)
 {
     enum { COUNT = 100 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_promise *promises[COUNT];
     for (unsigned i = 0; i < COUNT; i++)
-        promises[i] = submit_write(stream, "0123456789", 10);
-    close(both.theirs);
+        promises[i] = submit_write(s.stream, "0123456789", 10);
+    stage_hang_up(&s);
     ferry_result cut = outcome(stuck);
     check(cut.error == -EPIPE || cut.error == -ECONNRESET);
     check_eq(cut.phase, FERRY_PHASE_SINK);
@@ -226,81 +208,68 @@ PROMISE_BOTH(write, when_the_peer_is_gone_every_coalesced_write_settles_in_order
         check_eq(result.sent, 0);
         check_eq(result.sequence, i + 1);
     }
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(write, peer_gone_before_the_first_byte_is_epipe_for_each)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    close(both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage_hang_up(&s);
     for (unsigned i = 0; i < 3; i++) {
-        ferry_result result = outcome(submit_write(stream, "abc", 3));
+        ferry_result result = outcome(submit_write(s.stream, "abc", 3));
         check_eq(result.error, -EPIPE);
         check_eq(result.phase, FERRY_PHASE_SINK);
         check_eq(result.sent, 0);
         check_eq(result.remaining, 3);
     }
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 /* ---- kinds of sinks -------------------------------------------------------------------------- */
 
 PROMISE_BOTH(write, each_write_to_a_seqpacket_is_one_message)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_SEQPACKET);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
     ferry_promise *last = NULL;
     for (unsigned i = 1; i <= 20; i++) {
         ferry_promise_unref(last);
-        last = submit_write(stream, "01234567890123456789", i);
+        last = submit_write(s.stream, "01234567890123456789", i);
     }
     check_eq(outcome(last).error, 0);
     for (unsigned i = 1; i <= 20; i++) {
         char data[64];
-        check_eq(recv(both.theirs, data, sizeof data, 0), i);
+        check_eq(recv(s.theirs, data, sizeof data, 0), i);
     }
     static const char huge[1 << 22];
-    ferry_result result = outcome(submit_write(stream, huge, sizeof huge));
+    ferry_result result = outcome(submit_write(s.stream, huge, sizeof huge));
     check_eq(result.error, -EMSGSIZE);
     check_eq(result.sent, 0);
     test_file file = file_make(200000, 4);
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(outcome(submit_file(stream, ferry_file_at(file.path))).sent, 200000);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->digest, digest_content(DIGEST_BEGIN, 4, 0, 200000));
-    reader_free(peer);
-    ferry_service_destroy(service);
+    reader *peer = reader_start(stage_take(&s), false);
+    check_eq(outcome(submit_file(s.stream, ferry_file_at(file.path))).sent, 200000);
+    stage_close(&s);
+    reader_check_content(peer, 4, 200000);
     file_remove(&file);
 }
 
 PROMISE_BOTH(write, file_goes_to_a_seqpacket_in_messages_of_at_most_64_kib)
 {
     enum { MOST = 64 * 1024, SIZE = 300000 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_SEQPACKET);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
     test_file file = file_make(SIZE, 4);
-    ferry_promise *promises[] = {submit_file(stream, ferry_file_at(file.path)),
-                                 submit_file(stream, ferry_file_at("/proc/self/status"))};
+    ferry_promise *promises[] = {submit_file(s.stream, ferry_file_at(file.path)),
+                                 submit_file(s.stream, ferry_file_at("/proc/self/status"))};
     static char data[4 * MOST];
     ssize_t bytes = 0;
     while (bytes < SIZE) {
-        ssize_t count = recv(both.theirs, data, sizeof data, 0);
+        ssize_t count = recv(s.theirs, data, sizeof data, 0);
         check(count > 0 && count <= MOST);
         bytes += count;
     }
     check_eq(bytes, SIZE); /* and the second file's are messages of their own */
     check_eq(outcome(promises[0]).sent, SIZE);
     check_eq(outcome(promises[1]).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
     file_remove(&file);
 }
 
@@ -416,20 +385,17 @@ static unsigned segments_out(int fd)
 PROMISE_BOTH(write, head_leaves_in_one_segment_with_the_file_behind_it)
 {
     test_file file = file_make(1000, 4);
-    ferry_service *service = service_start(placement);
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, both);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
     ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
     check_eq(outcome(promise).sent, 1004);
     check_eq(segments_out(watch), 1);
     close(watch);
-    check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
     file_remove(&file);
 }
 
@@ -437,40 +403,36 @@ PROMISE_BOTH(write, head_leaves_in_one_segment_with_the_file_behind_it)
 PROMISE_BOTH(write, nothing_is_held_back_for_a_file_that_gives_no_byte)
 {
     test_file empty = file_make(0, 4);
-    ferry_service *service = service_start(placement);
     ferry_file sources[3] = {ferry_file_at(empty.path), ferry_file_at("/nowhere/at/all"),
                              ferry_file_at("/proc/self/status")};
     sources[2].offset = 1 << 30; /* of unknown size, and nothing is there */
     for (unsigned i = 0; i < 3; i++) {
         pair both = tcp_pair();
         int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        check_eq(ferry_stream_write(stream, "head", 4, NULL, NULL), 0);
-        check_eq(outcome(submit_file(stream, sources[i])).sent, 0);
+        stage s = stage_open(placement, both);
+        check_eq(ferry_stream_write(s.stream, "head", 4, NULL, NULL), 0);
+        check_eq(outcome(submit_file(s.stream, sources[i])).sent, 0);
         check_eq(segments_out(watch), 1);
         close(watch);
-        check_eq(close_stream(stream).error, 0);
-        close(both.theirs);
+        stage_close(&s);
     }
-    ferry_service_destroy(service);
     file_remove(&empty);
 }
 
 PROMISE_BOTH(write, nothing_is_held_back_for_a_source_that_is_dry)
 {
-    ferry_service *service = service_start(placement);
     pair both = tcp_pair();
     int fds[2], watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
     check_eq(pipe2(fds, O_CLOEXEC), 0);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, both);
     ferry_file source = ferry_file_fd(fds[0]);
     source.length = 4;
     const ferry_part parts[] = {ferry_part_copy("head", 4), ferry_part_file(source)};
     ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
     ferry_stream_status status;
     do
-        check_eq(ferry_stream_get_status(stream, &status), 0);
+        status = stream_status(s.stream);
     while (status.sent_bytes < 4);
     wait_until_asleep();
     check_eq(segments_out(watch), 1);
@@ -479,9 +441,7 @@ PROMISE_BOTH(write, nothing_is_held_back_for_a_source_that_is_dry)
     close(watch);
     close(fds[0]);
     close(fds[1]);
-    check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 static int no_delay_of(int fd)
@@ -501,67 +461,56 @@ static void delay_acknowledgements(int fd)
 
 PROMISE_BOTH(write, small_writes_leave_at_once_where_asked_for)
 {
-    ferry_service *service = service_start(placement);
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
     delay_acknowledgements(both.theirs);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.no_delay = true});
+    stage s = stage_open_with(placement, both, (ferry_stream_options){.no_delay = true});
     check_eq(no_delay_of(watch), 1);
     for (unsigned i = 1; i <= 3; i++) {
-        check_eq(outcome(submit_write(stream, "abc", 3)).sent, 3);
+        check_eq(outcome(submit_write(s.stream, "abc", 3)).sent, 3);
         check_eq(segments_out(watch), i);
     }
     close(watch);
-    check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(write, head_leaves_with_its_file_though_small_writes_leave_at_once)
 {
     test_file file = file_make(1000, 4), empty = file_make(0, 4);
-    ferry_service *service = service_start(placement);
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.no_delay = true});
+    stage s = stage_open_with(placement, both, (ferry_stream_options){.no_delay = true});
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
     ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
     check_eq(outcome(promise).sent, 1004);
     check_eq(segments_out(watch), 1);
-    check_eq(ferry_stream_write(stream, "head", 4, NULL, NULL), 0);
-    check_eq(outcome(submit_file(stream, ferry_file_at(empty.path))).sent, 0);
+    check_eq(ferry_stream_write(s.stream, "head", 4, NULL, NULL), 0);
+    check_eq(outcome(submit_file(s.stream, ferry_file_at(empty.path))).sent, 0);
     check_eq(segments_out(watch), 2); /* not held back for a file that gave nothing */
     check_eq(no_delay_of(watch), 1);
     close(watch);
-    check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
     file_remove(&file);
     file_remove(&empty);
 }
 
 PROMISE_BOTH(write, delay_is_the_sockets_own_where_nothing_was_asked_for)
 {
-    ferry_service *service = service_start(placement);
     test_file empty = file_make(0, 4);
     for (int before = 0; before < 2; before++) {
         pair both = tcp_pair();
         int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
         check_eq(setsockopt(watch, IPPROTO_TCP, TCP_NODELAY, &before, sizeof before), 0);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        check_eq(ferry_stream_write(stream, "head", 4, NULL, NULL), 0);
-        check_eq(outcome(submit_file(stream, ferry_file_at(empty.path))).sent, 0);
+        stage s = stage_open(placement, both);
+        check_eq(ferry_stream_write(s.stream, "head", 4, NULL, NULL), 0);
+        check_eq(outcome(submit_file(s.stream, ferry_file_at(empty.path))).sent, 0);
         check_eq(segments_out(watch), 1);
         check_eq(no_delay_of(watch), before);
         close(watch);
-        check_eq(close_stream(stream).error, 0);
-        close(both.theirs);
+        stage_close(&s);
     }
-    ferry_service_destroy(service);
     file_remove(&empty);
 }
 
@@ -571,18 +520,14 @@ PROMISE_BOTH(write, delay_is_the_sockets_own_where_nothing_was_asked_for)
  */
 PROMISE_BOTH(write, limit_of_unsent_bytes_below_a_packet_is_raised)
 {
-    ferry_service *service = service_start(placement);
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0), limit;
     socklen_t size = sizeof limit;
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_unsent_bytes = 1});
+    stage s = stage_open_with(placement, both, (ferry_stream_options){.limit_unsent_bytes = 1});
     check_eq(getsockopt(watch, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, &size), 0);
     check_eq(limit, 128 * 1024);
     close(watch);
-    check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 static int unsent_bytes(int fd)
@@ -598,37 +543,28 @@ PROMISE_BOTH(write, kernel_holds_about_as_many_unsent_bytes_as_asked_for)
         LIMIT = 128 * 1024,
         ONE_PACKET = 64 * 1024
     }; /* what was begun below the limit is added */
-    ferry_service *service = service_start(placement);
     for (int is_limited = 0; is_limited < 2; is_limited++) {
         pair both = tcp_pair();
         int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-        ferry_stream *stream =
-            stream_adopt_with(service, both.ours,
-                              (ferry_stream_options){.limit_unsent_bytes = is_limited ? LIMIT : 0});
-        ferry_promise *stuck = submit_stuck(stream, both.theirs);
+        stage s = stage_open_with(
+            placement, both, (ferry_stream_options){.limit_unsent_bytes = is_limited ? LIMIT : 0});
+        ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         wait_until_asleep();
         check_eq(unsent_bytes(watch) <= LIMIT + ONE_PACKET, is_limited);
-        reader *peer = reader_start(both.theirs, false);
+        reader *peer = reader_start(stage_take(&s), false);
         check_eq(outcome(stuck).sent, STUCK_BYTES);
         close(watch);
-        check_eq(close_stream(stream).error, 0);
-        reader_join(peer);
-        check_eq(peer->bytes, STUCK_BYTES);
-        reader_free(peer);
+        stage_close(&s);
+        check_eq(reader_end(peer), STUCK_BYTES);
     }
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(write, what_is_not_tcp_takes_any_options_of_tcp)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(
-        service, both.ours, (ferry_stream_options){.no_delay = true, .limit_unsent_bytes = 1});
-    check_eq(outcome(submit_write(stream, "abc", 3)).sent, 3);
-    check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.no_delay = true, .limit_unsent_bytes = 1});
+    check_eq(outcome(submit_write(s.stream, "abc", 3)).sent, 3);
+    stage_close(&s);
 }
 
 static void keep_promise(ferry_promise *promise, uint64_t sent_bytes, void *kept)
@@ -639,70 +575,58 @@ static void keep_promise(ferry_promise *promise, uint64_t sent_bytes, void *kept
 
 PROMISE_BOTH(write, promise_that_only_a_progress_callback_gave_has_a_whole_result)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *kept = NULL;
     const ferry_request_options options = {.on_progress = keep_promise, .on_progress_arg = &kept};
-    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     while (kept == NULL)
         ferry_inbox_run(-1);
     ferry_result result = outcome(kept);
     check_eq(result.error, 0);
     check_eq(result.sent, 1);
     check(result.queued_ns >= 0 && result.queued_ns < INT64_C(10000000000));
-    check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(write, request_has_the_label_of_its_options_and_the_times_of_its_result)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.label = "greeting"};
     ferry_promise *promise, *room;
     ferry_promise_info info;
-    check_eq(ferry_stream_write(stream, "x", 1, &options, &promise), 0);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &promise), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     check_eq(ferry_promise_describe(promise, &info), 0);
     check(strcmp(info.label, "greeting") == 0);
     ferry_result result = outcome(promise);
     check(info.created_ns > 0);
     check_eq(info.settled_ns, info.created_ns + result.queued_ns + result.active_ns);
-    check_eq(ferry_stream_promise_room(stream, 1, 0, &room), 0);
+    check_eq(ferry_stream_promise_room(s.stream, 1, 0, &room), 0);
     check_eq(ferry_promise_describe(room, &info), 0);
     check(info.label == NULL && info.is_settled);
     check(info.created_ns > 0 && info.settled_ns >= info.created_ns);
     ferry_promise_unref(room);
-    check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 #ifndef NDEBUG
 PROMISE_BOTH(write, failure_that_nobody_looked_at_is_reported_by_label_and_the_place_of_the_submit)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
     const ferry_fault script[] = {{FERRY_CALL_WRITE, 1, 1, FERRY_FAULT_ERROR, EIO}};
     ferry_faults *faults;
     check_eq(ferry_faults_create(script, 1, &faults), 0);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.faults = faults});
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.faults = faults});
     const ferry_request_options options = {.label = "greeting"};
     ferry_promise *failed, *flushed;
-    check_eq(ferry_stream_write(stream, "x", 1, &options, &failed), 0);
-    check_eq(ferry_stream_flush(stream, &flushed), 0);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &failed), 0);
+    flushed = submit_flush(s.stream);
     check_eq(outcome(flushed).error, 0); /* then the one before has settled */
     ferry_promise_unref(failed);
     check(strncmp(last_line_logged(), "'greeting' (", 12) == 0);
     check(strstr(last_line_logged(), "+0x") != NULL);
     check(strstr(last_line_logged(), ") failed with EIO, and nobody looked") != NULL);
-    check_eq(close_stream(stream).error, 0);
     ferry_faults_unref(faults);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 #endif
