@@ -99,10 +99,8 @@ PROMISE_BOTH(guest, ferrys_threads_are_named_and_block_all_signals_but_faults)
 {
     sigset_t before, after;
     pthread_sigmask(SIG_SETMASK, NULL, &before);
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     do { /* until both have named themselves, and the front is out of pthread_create's critical part */
         wait_until_asleep();
         threads_looked_at = 0;
@@ -112,9 +110,7 @@ PROMISE_BOTH(guest, ferrys_threads_are_named_and_block_all_signals_but_faults)
     pthread_sigmask(SIG_SETMASK, NULL, &after);
     for (int number = 1; number < 65; number++)
         check_eq(sigismember(&before, number), sigismember(&after, number));
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 /* ---- fork ------------------------------------------------------------------------------------ */
@@ -162,31 +158,27 @@ static void misuse_in_child(ferry_service *service, ferry_stream *stream, ferry_
 /* Pins: guest. */
 PROMISE_BOTH(guest, calls_in_a_forked_child_fail_at_once_and_leave_the_parent_alone)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM), spare = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *settled = submit_write(stream, "x", 1);
+    pair spare = unix_pair(SOCK_STREAM);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *settled = submit_write(s.stream, "x", 1);
     check_eq(ferry_promise_await(settled, -1, NULL), 0);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     pid_t child = fork();
     check(child >= 0);
     if (child == 0) {
         alarm(60);
-        misuse_in_child(service, stream, stuck, settled, spare.ours);
+        misuse_in_child(s.service, s.stream, stuck, settled, spare.ours);
         _exit(0);
     }
     int status;
     check_eq(waitpid(child, &status, 0), child);
     check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 
-    reader *peer = reader_start(both.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).sent, STUCK_BYTES);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, STUCK_BYTES + 1);
-    reader_free(peer);
+    stage_close(&s);
+    check_eq(reader_end(peer), STUCK_BYTES + 1);
     ferry_promise_unref(settled);
-    ferry_service_destroy(service);
     close(spare.ours);
     close(spare.theirs);
 }

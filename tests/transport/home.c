@@ -28,14 +28,12 @@ static void note(ferry_promise *promise, const ferry_result *result, void *arg)
 PROMISE_BOTH(home, callbacks_run_on_the_registering_thread_in_settle_order_and_never_in_a_submit)
 {
     enum { COUNT = 5000 };
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    reader *peer = reader_start(both.theirs, false);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, tcp_pair());
+    reader *peer = reader_start(stage_take(&s), false);
     visit seen = {0};
     for (unsigned i = 0; i < COUNT; i++) {
         seen.in_call = true;
-        ferry_promise *promise = submit_write(stream, "abc", 3);
+        ferry_promise *promise = submit_write(s.stream, "abc", 3);
         check_eq(ferry_promise_then(promise, note, &seen), 0);
         seen.in_call = false;
         ferry_promise_unref(promise);
@@ -45,10 +43,8 @@ PROMISE_BOTH(home, callbacks_run_on_the_registering_thread_in_settle_order_and_n
     while (atomic_load(&seen.runs) < COUNT)
         check(ferry_inbox_run(-1) > 0);
     check(pthread_equal(seen.thread, pthread_self()));
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    (void)reader_end(peer);
 }
 
 static void note_thread(ferry_promise *promise, const ferry_result *result, void *arg)
@@ -73,18 +69,14 @@ static void *register_elsewhere(void *arg)
 
 PROMISE_BOTH(home, callback_runs_where_it_was_registered_not_where_it_was_submitted)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     visit seen = {0};
-    ferry_promise *promise = submit_write(stream, "abc", 3);
+    ferry_promise *promise = submit_write(s.stream, "abc", 3);
     pthread_t thread;
     check_eq(pthread_create(&thread, NULL, register_elsewhere, (void *[]){promise, &seen}), 0);
     pthread_join(thread, NULL);
     check_eq(outcome(promise).error, 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
@@ -98,20 +90,16 @@ static void note_owner(ferry_promise *promise, const ferry_result *result, void 
 
 PROMISE_BOTH(home, callback_asked_for_on_the_owner_runs_there_once_it_has_settled)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     visit first = {0}, second = {0};
     ferry_request_options options = {.on_owner = note_owner, .on_owner_arg = &first};
-    check_eq(ferry_stream_write(stream, "abc", 3, &options, NULL), 0);
+    check_eq(ferry_stream_write(s.stream, "abc", 3, &options, NULL), 0);
     options.on_owner_arg = &second;
-    check_eq(ferry_stream_write(stream, "def", 3, &options, NULL), 0);
-    check_eq(close_stream(stream).error, 0);
+    check_eq(ferry_stream_write(s.stream, "def", 3, &options, NULL), 0);
+    stage_close(&s);
     check(atomic_load(&first.runs) == 1 && atomic_load(&second.runs) == 1);
     check(!pthread_equal(first.thread, pthread_self()));
     check(pthread_equal(first.thread, second.thread));
-    ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 /* A callback on an owner that lasts until it is let go. */
@@ -161,25 +149,23 @@ static void settle_behind_the_callback(ferry_promise *promise, lasting *this)
 
 PROMISE_BOTH(home, promise_settles_once_the_callback_on_the_owner_is_over)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     lasting seen;
     begin_lasting(&seen);
     const ferry_request_options options = {
         .on_owner = last, .on_owner_arg = &seen, .on_owner_release = be_released};
     ferry_promise *promise;
-    check_eq(ferry_stream_write(stream, "abc", 3, &options, &promise), 0);
+    check_eq(ferry_stream_write(s.stream, "abc", 3, &options, &promise), 0);
     settle_behind_the_callback(promise, &seen);
-    ferry_stream_unref(stream);
-    close(both.theirs);
+    s.stream = ferry_stream_unref(s.stream);
+    stage_hang_up(&s);
 
     begin_lasting(&seen);
     const ferry_connect_options refused = {
         .on_owner = last, .on_owner_arg = &seen, .on_owner_release = be_released};
-    check_eq(ferry_connect(service, "unix:/nowhere/to/be/found", &refused, &promise), 0);
+    check_eq(ferry_connect(s.service, "unix:/nowhere/to/be/found", &refused, &promise), 0);
     settle_behind_the_callback(promise, &seen);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 /* Everything that an owner's callback may do to its own stream. */
@@ -202,10 +188,7 @@ PROMISE_BOTH(home, callback_on_the_owner_may_submit_close_and_drop_its_own_strea
     ferry_stream *stream = stream_adopt(service, both.ours);
     const ferry_request_options options = {.on_owner = end_the_stream, .on_owner_arg = stream};
     check_eq(ferry_stream_write(stream, "some ", 5, &options, NULL), 0);
-    reader_join(peer);
-    check_eq(peer->bytes, 9);
-    check(memcmp(peer->kept, "some more", 9) == 0);
-    reader_free(peer);
+    reader_check_text(peer, "some more");
     ferry_service_destroy(service);
 }
 
@@ -218,36 +201,27 @@ static void abort_the_stream(ferry_promise *promise, const ferry_result *result,
 
 PROMISE_BOTH(home, callback_on_the_owner_may_abort_its_own_stream)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    const ferry_request_options options = {.on_owner = abort_the_stream, .on_owner_arg = stream};
-    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
-    ferry_service_drain(service, -1);
-    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    const ferry_request_options options = {.on_owner = abort_the_stream, .on_owner_arg = s.stream};
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
+    ferry_service_drain(s.service, -1);
+    check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN);
+    stage_end(&s);
 }
 
 /* Its callback aborts, so that nothing behind it may leave. A length of 0: a marker's callback. */
 static void abort_between(ferry_placement placement, size_t length)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs); /* so that all wait together */
-    const ferry_request_options options = {.on_owner = abort_the_stream, .on_owner_arg = stream};
-    check_eq(ferry_stream_write(stream, "first", length, &options, NULL), 0);
-    ferry_promise *second = submit_write(stream, "second", 6);
-    reader *peer = reader_start(both.theirs, false);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs); /* so that all wait together */
+    const ferry_request_options options = {.on_owner = abort_the_stream, .on_owner_arg = s.stream};
+    check_eq(ferry_stream_write(s.stream, "first", length, &options, NULL), 0);
+    ferry_promise *second = submit_write(s.stream, "second", 6);
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).error, 0);
     check_eq(outcome(second).error, -ECANCELED);
-    reader_join(peer);
-    check_eq(peer->bytes, STUCK_BYTES + length);
-    reader_free(peer);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    check_eq(reader_end(peer), STUCK_BYTES + length);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(home, callback_on_the_owner_comes_before_what_follows_is_sent)
@@ -271,12 +245,8 @@ static void try_to_wait(ferry_promise *promise, const ferry_result *result, void
 /* Pins: no_silent_wait. */
 PROMISE_BOTH(no_silent_wait, waiting_on_an_owner_is_edeadlk_at_once)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    const ferry_request_options options = {.on_owner = try_to_wait, .on_owner_arg = service};
-    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    const ferry_request_options options = {.on_owner = try_to_wait, .on_owner_arg = s.service};
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
+    stage_close(&s);
 }

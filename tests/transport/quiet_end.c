@@ -74,32 +74,27 @@ PROMISE(quiet_end, threads_start_on_whatever_stack_is_asked_for)
         check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), 0);
     reader *peer = reader_start(both.theirs, false);
     check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, 3000);
-    reader_free(peer);
+    check_eq(reader_end(peer), 3000);
     ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(quiet_end, handles_held_beyond_destroy_answer_eshutdown)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_service_destroy(service);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage_destroy(&s);
     ferry_file file = ferry_file_at("/etc/passwd");
-    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN);
-    check_eq(ferry_stream_sendfile(stream, &file, NULL, NULL), -ESHUTDOWN);
-    check_eq(ferry_stream_flush(stream, NULL), -ESHUTDOWN);
-    check_eq(ferry_stream_shutdown(stream, NULL), -ESHUTDOWN);
-    ferry_stream_abort(stream);
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_sendfile(s.stream, &file, NULL, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_flush(s.stream, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_shutdown(s.stream, NULL), -ESHUTDOWN);
+    ferry_stream_abort(s.stream);
+    ferry_promise *closed = submit_close(s.stream);
     check_eq(outcome(closed).error, -ECANCELED);
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(s.stream);
     check_eq(status.queued_requests, 0);
-    check(ferry_stream_unref(stream) == NULL);
-    close(both.theirs);
+    s.stream = ferry_stream_unref(s.stream);
+    check(s.stream == NULL);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(quiet_end, drain_waits_for_all_that_was_submitted_and_no_longer)
@@ -127,9 +122,7 @@ PROMISE_BOTH(quiet_end, drain_waits_for_all_that_was_submitted_and_no_longer)
     check_eq(ferry_service_drain(service, 0), 0);
     ferry_service_destroy(service);
     for (unsigned i = 0; i < STREAMS; i++) {
-        reader_join(peers[i]);
-        check_eq(peers[i]->bytes, sizeof data + 10);
-        reader_free(peers[i]);
+        check_eq(reader_end(peers[i]), sizeof data + 10);
     }
 }
 
@@ -157,21 +150,18 @@ static void count_run(ferry_promise *promise, const ferry_result *result, void *
 
 PROMISE_BOTH(quiet_end, drain_runs_the_callbacks_that_come_while_it_waits)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     unsigned runs = 0;
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_then(stuck, count_run, &runs), 0);
-    ferry_stream_unref(stream); /* closes: drain waits for that, too */
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(ferry_service_drain(service, -1), 0);
+    s.stream = ferry_stream_unref(s.stream); /* closes: drain waits for that, too */
+    reader *peer = reader_start(stage_take(&s), false);
+    check_eq(ferry_service_drain(s.service, -1), 0);
     check(ferry_inbox_run(0) >= 0);
     check_eq(runs, 1);
     check_eq(outcome(stuck).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    (void)reader_end(peer);
+    stage_end(&s);
 }
 
 static void end_thread(ferry_promise *promise, const ferry_result *result, void *arg)
@@ -206,9 +196,7 @@ PROMISE_BOTH(quiet_end, drain_may_end_with_its_thread_in_a_callback_and_leaves_n
     ferry_stream *last = stream_adopt(service, both.ours);
     ferry_promise *stuck = submit_stuck(last, both.theirs);
     drainer self = {service, stream};
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, drain_and_end, &self), 0);
-    check_eq(pthread_join(thread, NULL), 0);
+    run_to_its_end(drain_and_end, &self);
     ferry_stream_abort(last);
     check_eq(outcome(stuck).error, -ECANCELED);
     ferry_stream_unref(last);
@@ -220,19 +208,15 @@ PROMISE_BOTH(quiet_end, drain_may_end_with_its_thread_in_a_callback_and_leaves_n
 
 PROMISE_BOTH(quiet_end, drain_that_times_out_says_so_and_changes_nothing)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    check_eq(ferry_service_drain(service, 0), -ETIMEDOUT);
-    check_eq(ferry_service_drain(service, 20), -ETIMEDOUT);
-    reader *peer = reader_start(both.theirs, false);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    check_eq(ferry_service_drain(s.service, 0), -ETIMEDOUT);
+    check_eq(ferry_service_drain(s.service, 20), -ETIMEDOUT);
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).sent, STUCK_BYTES);
-    check_eq(ferry_service_drain(service, -1), 0);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    check_eq(ferry_service_drain(s.service, -1), 0);
+    stage_close(&s);
+    (void)reader_end(peer);
 }
 
 PROMISE_BOTH(quiet_end, thousand_services_come_and_go)
@@ -291,8 +275,7 @@ PROMISE_BOTH(isolation, stalled_streams_delay_nobody)
     for (unsigned i = 0; i < STALLED; i++)
         check_eq(ferry_promise_await(stuck[i], 0, NULL), -ETIMEDOUT);
     check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     ferry_service_destroy(service);
     for (unsigned i = 0; i < STALLED; i++) {
         check_eq(outcome(stuck[i]).error, -ECANCELED);
@@ -316,8 +299,7 @@ static void beat(ferry_promise *promise, const ferry_result *result, void *arg)
     (void)promise;
     check_eq(result->error, 0);
     pulse *self = arg;
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(self->busy, &status), 0);
+    ferry_stream_status status = stream_status(self->busy);
     if (self->last_seen > 0 && status.sent_bytes - self->last_seen > self->longest_delay)
         self->longest_delay = status.sent_bytes - self->last_seen;
     self->last_seen = status.sent_bytes;
@@ -350,7 +332,7 @@ PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
             check_eq(outcome(before).error, 0);
     } while (flushed == 0);
     check_eq(flushed, -ESHUTDOWN);
-    check_eq(ferry_stream_close(other, &closed), 0);
+    closed = submit_close(other);
     check_eq(outcome(closed).error, 0);
     check_eq(ferry_promise_await(unending, 0, NULL), -ETIMEDOUT);
     ferry_stream_abort(busy);
@@ -443,17 +425,13 @@ static void *submit_with_a_cancel_pending(void *arg)
 
 PROMISE_BOTH(quiet_end, thread_cancelled_in_a_submit_leaves_the_owner_awake)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, submit_with_a_cancel_pending, stream), 0);
+    check_eq(pthread_create(&thread, NULL, submit_with_a_cancel_pending, s.stream), 0);
     pthread_join(thread, NULL);
-    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
+    stage_close(&s);
 }
 
 static void *adopt_with_a_cancel_pending(void *arg)

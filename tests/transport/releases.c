@@ -36,9 +36,7 @@ static void wait_until_released(const kept *self)
 
 static void run_elsewhere(void *(*function)(void *), void *arg)
 {
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, function, arg), 0);
-    check_eq(pthread_join(thread, NULL), 0);
+    run_to_its_end(function, arg);
 }
 
 /* ---- readers --------------------------------------------------------------------------------- */
@@ -168,25 +166,21 @@ PROMISE_BOTH(releases, arg_of_a_reader_that_is_replaced_before_it_gets_to_the_ow
     for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
         kept args[3] = {0};
         sem_t go_on;
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_service *service = service_start(placement);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         const ferry_request_options holds_up = {.on_owner = wait_on_owner, .on_owner_arg = &go_on};
         check_eq(sem_init(&go_on, 0, 0), 0);
-        check_eq(ferry_stream_write(stream, "x", 1, &holds_up, NULL), 0);
-        wait_readable(both.theirs);
+        check_eq(ferry_stream_write(s.stream, "x", 1, &holds_up, NULL), 0);
+        wait_readable(s.theirs);
         for (unsigned i = 0; i < 3; i++) {
             const ferry_reader next = reader_of(&args[i], on_owner);
-            check_eq(ferry_stream_set_reader(stream, &next), 0);
+            check_eq(ferry_stream_set_reader(s.stream, &next), 0);
         }
         check_eq(sem_post(&go_on), 0);
-        ferry_stream_abort(stream);
+        ferry_stream_abort(s.stream);
         for (unsigned i = 0; i < 3; i++)
             wait_until_released(&args[i]);
         check_eq(atomic_load(&args[0].used) + atomic_load(&args[1].used), 0);
-        ferry_stream_unref(stream);
-        close(both.theirs);
-        ferry_service_destroy(service);
+        stage_end(&s);
     }
 }
 
@@ -250,26 +244,22 @@ PROMISE_BOTH(releases, requests_args_are_released_whether_sent_cancelled_aborted
 {
     for (unsigned i = 0; i < 4; i++) {
         kept args[2] = {0};
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_service *service = service_start(placement);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         const ferry_request_options options = options_of(args);
-        ferry_promise *head = i > 0 ? submit_stuck(stream, both.theirs) : NULL, *sent = NULL;
-        check_eq(ferry_stream_write(stream, "abc", 3, &options, i == 3 ? NULL : &sent), 0);
+        ferry_promise *head = i > 0 ? submit_stuck(s.stream, s.theirs) : NULL, *sent = NULL;
+        check_eq(ferry_stream_write(s.stream, "abc", 3, &options, i == 3 ? NULL : &sent), 0);
         if (i == 1)
             check_eq(ferry_promise_cancel(sent), 0);
         else if (i > 1)
-            ferry_stream_abort(stream);
+            ferry_stream_abort(s.stream);
         wait_until_released(&args[0]);
         wait_until_released(&args[1]);
         check_eq(atomic_load(&args[0].used), 1);
         check_eq(atomic_load(&args[1].used), i == 0);
         ferry_promise_unref(sent);
         ferry_promise_unref(head);
-        ferry_stream_abort(stream);
-        ferry_stream_unref(stream);
-        close(both.theirs);
-        ferry_service_destroy(service);
+        ferry_stream_abort(s.stream);
+        stage_end(&s);
     }
 }
 
@@ -320,14 +310,10 @@ static ferry_stream_options watched_by(kept *arg)
 PROMISE_BOTH(releases, watermarks_arg_is_released_with_the_stream)
 {
     kept arg = {0};
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, watched_by(&arg));
-    check_eq(outcome(submit_write(stream, "abc", 3)).error, 0);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), watched_by(&arg));
+    check_eq(outcome(submit_write(s.stream, "abc", 3)).error, 0);
     check_eq(atomic_load(&arg.released), 0);
-    check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
     wait_until_released(&arg);
 }
 

@@ -74,8 +74,7 @@ static void check_dawdler_got(dawdler *self, uint64_t size)
 
 static int stream_error(ferry_stream *stream)
 {
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     return status.error;
 }
 
@@ -93,8 +92,7 @@ static void check_given_up(ferry_stream *stream, ferry_promise *head, ferry_prom
         check_eq(result.phase, FERRY_PHASE_QUEUE);
         check_eq(result.sent, 0);
     }
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     check_eq(status.error, -ETIMEDOUT);
     check_eq(status.sent_bytes, given_up.sent);
 }
@@ -121,8 +119,7 @@ static bool is_served_until_it_stops(ferry_placement placement, pair both,
         (void)outcome(head);
         (void)outcome(behind);
     }
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     check_eq(close_stream(stream).error, 0);
     check_dawdler_got(peer, status.sent_bytes);
     ferry_service_destroy(service);
@@ -173,71 +170,58 @@ static void let_time_pass(void)
 
 PROMISE_BOTH(stall, peer_that_does_not_read_is_no_stall_while_nothing_waits_for_it)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, hasty);
-    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     let_time_pass();
-    check_eq(stream_error(stream), 0);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    check_eq(stream_error(s.stream), 0);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result cut = outcome(stuck); /* of both, whichever was first: no byte waits any more */
     if (cut.error == -ECANCELED) {
         let_time_pass();
-        check_eq(stream_error(stream), 0);
-        reader *peer = reader_start(both.theirs, false);
-        check_eq(outcome(submit_write(stream, "y", 1)).error, 0);
-        check_eq(close_stream(stream).error, 0);
-        reader_join(peer);
-        check_eq(peer->bytes, 1 + cut.sent + 1);
-        reader_free(peer);
+        check_eq(stream_error(s.stream), 0);
+        reader *peer = reader_start(stage_take(&s), false);
+        check_eq(outcome(submit_write(s.stream, "y", 1)).error, 0);
+        check_eq(stage_close_stream(&s).error, 0);
+        check_eq(reader_end(peer), 1 + cut.sent + 1);
     } else {
         check_eq(cut.error, -ETIMEDOUT);
-        check_eq(close_stream(stream).error, 0);
-        close(both.theirs);
+        check_eq(stage_close_stream(&s).error, 0);
+        stage_hang_up(&s);
     }
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(stall, dry_source_is_no_stall)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, hasty);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC), 0);
     ferry_file source = ferry_file_fd(ends[0]);
     source.flags = FERRY_FD_GIVE;
-    ferry_promise *dry = submit_file(stream, source);
+    ferry_promise *dry = submit_file(s.stream, source);
     check_eq(ferry_promise_await(dry, 600, NULL), -ETIMEDOUT);
     check_eq(write(ends[1], "first", 5), 5);
-    wait_readable(both.theirs);
+    wait_readable(s.theirs);
     check_eq(ferry_promise_await(dry, 600, NULL), -ETIMEDOUT); /* what came has left */
-    check_eq(stream_error(stream), 0);
+    check_eq(stream_error(s.stream), 0);
     check_eq(write(ends[1], "last", 4), 4);
     close(ends[1]);
     ferry_result result = outcome(dry);
     check_eq(result.error, 0);
     check_eq(result.sent, 9);
-    check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(stall, without_a_timeout_nobody_is_given_up)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_await(stuck, 600, NULL), -ETIMEDOUT);
-    reader *peer = reader_start(both.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, STUCK_BYTES);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    check_eq(reader_end(peer), STUCK_BYTES);
 }
 
 /* ---- with a limiter -------------------------------------------------------------------------- */
@@ -263,8 +247,7 @@ PROMISE_BOTH(stall, peer_that_stopped_is_given_up_though_its_stream_waits_for_a_
     check_eq(outcome(moving).error, -ECANCELED);
     for (unsigned i = 0; i < 2; i++)
         check_eq(close_stream(streams[i]).error, 0);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     close(stuck.theirs);
     ferry_limiter_unref(limiter);
     ferry_service_destroy(service);
@@ -275,24 +258,20 @@ PROMISE_BOTH(stall, peer_that_stopped_is_given_up_though_its_stream_waits_for_a_
 
 PROMISE_BOTH(stall, peer_that_does_not_read_is_given_up_though_the_next_source_is_dry)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, hasty);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
     const ferry_request_options acked = {.completion = FERRY_ACKED};
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC), 0);
     ferry_file source = ferry_file_fd(ends[0]);
     source.flags = FERRY_FD_GIVE;
     ferry_promise *written;
-    check_eq(ferry_stream_write(stream, "x", 1, &acked, &written), 0);
-    ferry_promise *dry = submit_file(stream, source);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &acked, &written), 0);
+    ferry_promise *dry = submit_file(s.stream, source);
     check_eq(outcome(written).error, -ETIMEDOUT);
     check_eq(outcome(dry).error, -ETIMEDOUT);
-    check_eq(stream_error(stream), -ETIMEDOUT);
-    check_eq(close_stream(stream).error, 0);
+    check_eq(stream_error(s.stream), -ETIMEDOUT);
     close(ends[1]);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 /* ---- scripted, and refused ------------------------------------------------------------------- */
@@ -316,10 +295,7 @@ PROMISE_BOTH(stall, scripted_stall_gives_the_stream_up_though_the_peer_reads)
     check_eq(outcome(submit_write(stream, "third", 5)).error, -ECANCELED);
     check_eq(stream_error(stream), -ETIMEDOUT);
     check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, 5);
-    check(memcmp(peer->kept, "first", 5) == 0);
-    reader_free(peer);
+    reader_check_text(peer, "first");
     ferry_faults_unref(options.faults);
     ferry_service_destroy(service);
 }

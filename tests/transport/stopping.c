@@ -32,26 +32,6 @@ static pair late_pair(void)
     return both;
 }
 
-static ferry_promise *submit_content(ferry_stream *stream, uint64_t seed, size_t size)
-{
-    unsigned char *content = malloc(size);
-    fill_content(content, size, seed, 0);
-    ferry_promise *promise = submit_write(stream, content, size);
-    free(content);
-    return promise;
-}
-
-/* Reads to the end of file. */
-static void check_content(int fd, uint64_t seed, uint64_t size)
-{
-    reader *peer = reader_start(fd, false);
-    reader_join(peer);
-    check_eq(peer->error, 0);
-    check_eq(peer->bytes, size);
-    check(peer->digest == digest_content(DIGEST_BEGIN, seed, 0, size));
-    reader_free(peer);
-}
-
 /* More than ever comes. */
 static ferry_promise *submit_endless_read(ferry_stream *stream)
 {
@@ -113,16 +93,14 @@ PROMISE_BOTH(stop, sends_all_that_is_queued_and_each_peer_reads_its_end)
 
 PROMISE_BOTH(stop, late_reader_has_every_byte)
 {
-    ferry_service *service = service_start(placement);
-    pair both = late_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *sent = submit_content(stream, 1, LATE_BYTES);
-    check_eq(ferry_service_stop(service, -1), 0);
+    stage s = stage_open(placement, late_pair());
+    ferry_promise *sent = submit_content(s.stream, 1, LATE_BYTES);
+    check_eq(ferry_service_stop(s.service, -1), 0);
     check_eq(ferry_promise_await(sent, 0, NULL), 0);
     check_eq(outcome(sent).sent, LATE_BYTES);
-    ferry_service_destroy(service);
-    check_content(both.theirs, 1, LATE_BYTES);
-    ferry_stream_unref(stream);
+    stage_destroy(&s);
+    check_fd_content(stage_take(&s), 1, LATE_BYTES);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(stop, counts_the_streams_that_are_left_and_waits_for_them_again)
@@ -140,15 +118,11 @@ PROMISE_BOTH(stop, counts_the_streams_that_are_left_and_waits_for_them_again)
     check_eq(ferry_service_stop(service, 1), 2);
     reader *peer = reader_start(first.theirs, false);
     check_eq(outcome(stuck[0]).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, STUCK_BYTES);
-    reader_free(peer);
+    check_eq(reader_end(peer), STUCK_BYTES);
     peer = reader_start(second.theirs, false);
     check_eq(ferry_service_stop(service, -1), 0);
     check_eq(ferry_service_stop(service, 0), 0);
-    reader_join(peer);
-    check_eq(peer->bytes, STUCK_BYTES);
-    reader_free(peer);
+    check_eq(reader_end(peer), STUCK_BYTES);
     check_eq(outcome(stuck[1]).error, 0);
     for (unsigned i = 0; i < 3; i++)
         ferry_stream_unref(streams[i]);
@@ -158,19 +132,17 @@ PROMISE_BOTH(stop, counts_the_streams_that_are_left_and_waits_for_them_again)
 
 PROMISE_BOTH(stop, what_is_left_when_time_is_up_is_aborted_by_destroy)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    check_eq(ferry_service_stop(service, 1), 1);
+    stage s = stage_open(placement, tcp_pair());
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    check_eq(ferry_service_stop(s.service, 1), 1);
     ferry_service_status status;
-    check_eq(ferry_service_get_status(service, &status), 0);
+    check_eq(ferry_service_get_status(s.service, &status), 0);
     check_eq(status.streams, 1);
     check_eq(status.queued_bytes, STUCK_BYTES);
-    ferry_service_destroy(service);
+    stage_destroy(&s);
     check_eq(outcome(stuck).error, -ECANCELED);
-    check_reset(both.theirs);
-    ferry_stream_unref(stream);
+    check_reset(stage_take(&s));
+    stage_end(&s);
 }
 
 PROMISE_BOTH(stop, confirmed_close_is_waited_for_and_counts_if_it_fails)
@@ -181,9 +153,8 @@ PROMISE_BOTH(stop, confirmed_close_is_waited_for_and_counts_if_it_fails)
     pair kept = tcp_pair(), broken = tcp_pair();
     ferry_stream *one = stream_adopt_with(service, kept.ours, patient);
     ferry_stream *other = stream_adopt_with(service, broken.ours, hasty);
-    ferry_promise *closed;
     check(ferry_service_stop(service, 0) > 0);
-    check_eq(ferry_stream_close(other, &closed), 0);
+    ferry_promise *closed = submit_close(other);
     check_eq(outcome(closed).error, -ETIMEDOUT);
     check_eq(ferry_service_stop(service, 1), 2); /* one has not ended, the other not in order */
     close(kept.theirs);
@@ -198,18 +169,14 @@ PROMISE_BOTH(stop, confirmed_close_is_waited_for_and_counts_if_it_fails)
 
 PROMISE_BOTH(stop, stream_that_the_program_aborts_meanwhile_counts)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    check_eq(ferry_service_stop(service, 1), 1);
-    ferry_stream_abort(stream);
-    check_eq(ferry_service_stop(service, -1), 1);
-    check_eq(count_streams(service), 0);
+    stage s = stage_open(placement, tcp_pair());
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    check_eq(ferry_service_stop(s.service, 1), 1);
+    ferry_stream_abort(s.stream);
+    check_eq(ferry_service_stop(s.service, -1), 1);
+    check_eq(count_streams(s.service), 0);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(stop, poisoned_stream_that_closes_is_in_order_and_so_is_one_that_ended_before)
@@ -223,8 +190,7 @@ PROMISE_BOTH(stop, poisoned_stream_that_closes_is_in_order_and_so_is_one_that_en
     ferry_promise *stuck = submit_stuck(stream, both.theirs);
     check_eq(ferry_promise_cancel(stuck), 0);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     check_eq(status.error, -ECANCELED);
     check_eq(ferry_service_stop(service, -1), 0);
     ferry_stream_unref(stream);
@@ -310,19 +276,15 @@ static void stop_in_callback(ferry_promise *promise, const ferry_result *result,
 
 PROMISE_BOTH(stop, is_edeadlk_in_callbacks_and_on_owners)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    const ferry_request_options there = {.on_owner = stop_in_callback, .on_owner_arg = service};
-    check_eq(ferry_stream_write(stream, "x", 1, &there, NULL), 0);
-    ferry_promise *promise = submit_write(stream, "x", 1);
-    check_eq(ferry_promise_then(promise, stop_in_callback, service), 0);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    const ferry_request_options there = {.on_owner = stop_in_callback, .on_owner_arg = s.service};
+    check_eq(ferry_stream_write(s.stream, "x", 1, &there, NULL), 0);
+    ferry_promise *promise = submit_write(s.stream, "x", 1);
+    check_eq(ferry_promise_then(promise, stop_in_callback, s.service), 0);
     while (ferry_inbox_run(-1) == 0) {
     }
     check_eq(outcome(promise).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 PROMISE(stop, without_memory_for_an_inbox_nothing_is_stopped)
@@ -349,28 +311,24 @@ static ferry_promise *go_on(ferry_promise *promise, ferry_outcome *outcome, void
 
 PROMISE_BOTH(stop, runs_this_threads_callbacks_whatever_they_are_made_of)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *sent = submit_stuck(stream, both.theirs), *first, *second, *closed;
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *sent = submit_stuck(s.stream, s.theirs), *first, *second, *closed;
     int error = -EXDEV, told = 0, told_closed = 1;
     check_eq(ferry_promise_and_then(sent, go_on, &error, &first), 0);
     check_eq(ferry_promise_or_else(first, go_on, &error, &second), 0);
     check_eq(ferry_promise_then(second, note, &told), 0);
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    closed = submit_close(s.stream);
     check_eq(ferry_promise_then(closed, note, &told_closed), 0);
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(ferry_service_stop(service, -1), 0);
+    reader *peer = reader_start(stage_take(&s), false);
+    check_eq(ferry_service_stop(s.service, -1), 0);
     check_eq(told, -EXDEV);
     check_eq(told_closed, 0);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     ferry_promise_unref(sent);
     ferry_promise_unref(first);
     ferry_promise_unref(second);
     ferry_promise_unref(closed);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 static void *stop_elsewhere(void *service)
@@ -381,23 +339,19 @@ static void *stop_elsewhere(void *service)
 
 PROMISE_BOTH(stop, several_threads_may_stop_at_once)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     pthread_t threads[4];
     for (unsigned i = 0; i < 4; i++)
-        check_eq(pthread_create(&threads[i], NULL, stop_elsewhere, service), 0);
-    check_eq(ferry_service_stop(service, 1), 1);
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(ferry_service_stop(service, -1), 0);
+        check_eq(pthread_create(&threads[i], NULL, stop_elsewhere, s.service), 0);
+    check_eq(ferry_service_stop(s.service, 1), 1);
+    reader *peer = reader_start(stage_take(&s), false);
+    check_eq(ferry_service_stop(s.service, -1), 0);
     for (unsigned i = 0; i < 4; i++)
         check_eq(pthread_join(threads[i], NULL), 0);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     check_eq(outcome(stuck).error, 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 static void end_thread(ferry_promise *promise, const ferry_result *result, void *arg)
@@ -430,14 +384,11 @@ PROMISE_BOTH(stop, thread_may_end_in_a_callback_meanwhile)
     ferry_stream *stuck_stream = stream_adopt(service, both.ours);
     ferry_promise *stuck = submit_stuck(stuck_stream, both.theirs);
     stopper self = {service, stream_adopt(service, idle.ours)};
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, stop_and_end, &self), 0);
-    check_eq(pthread_join(thread, NULL), 0);
+    run_to_its_end(stop_and_end, &self);
     reader *peer = reader_start(both.theirs, false);
     check_eq(ferry_service_stop(service, -1), 0);
     check_eq(outcome(stuck).error, 0);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     ferry_stream_unref(stuck_stream);
     ferry_stream_unref(self.stream);
     ferry_service_destroy(service);
@@ -597,7 +548,7 @@ PROMISE_BOTH(destroy, late_reader_of_a_stream_with_nothing_queued_has_every_byte
     check_eq(outcome(submit_content(stream, 2, LATE_BYTES)).error, 0);
     ferry_promise *read = submit_endless_read(stream); /* which sends nothing */
     ferry_service_destroy(service);
-    check_content(both.theirs, 2, LATE_BYTES);
+    check_fd_content(both.theirs, 2, LATE_BYTES);
     check_eq(outcome(read).error, -ECANCELED);
     check_eq(close_stream(stream).error, -ECANCELED);
 }
@@ -612,80 +563,69 @@ PROMISE_BOTH(destroy, late_reader_of_a_close_that_nobody_awaited_has_every_byte)
         check_eq(outcome(submit_content(stream, 3, LATE_BYTES)).error, 0);
         ferry_stream_unref(stream);
         ferry_service_destroy(service);
-        check_content(both.theirs, 3, LATE_BYTES);
+        check_fd_content(both.theirs, 3, LATE_BYTES);
     }
 }
 
 PROMISE_BOTH(destroy, late_reader_whose_close_is_being_confirmed_has_every_byte)
 {
-    ferry_service *service = service_start(placement);
-    pair both = late_pair();
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.close_timeout_ms = 60000});
-    ferry_promise *closed;
-    check_eq(outcome(submit_content(stream, 4, LATE_BYTES)).error, 0);
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    stage s =
+        stage_open_with(placement, late_pair(), (ferry_stream_options){.close_timeout_ms = 60000});
+    check_eq(outcome(submit_content(s.stream, 4, LATE_BYTES)).error, 0);
+    ferry_promise *closed = submit_close(s.stream);
     wait_until_asleep(); /* its end of file is sent, and the peer's waited for */
-    ferry_service_destroy(service);
+    stage_destroy(&s);
     check_eq(outcome(closed).error, -ECANCELED);
-    check_content(both.theirs, 4, LATE_BYTES);
-    ferry_stream_unref(stream);
+    check_fd_content(stage_take(&s), 4, LATE_BYTES);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(destroy, late_reader_of_what_is_not_acknowledged_yet_has_every_byte)
 {
-    ferry_service *service = service_start(placement);
-    pair both = late_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, late_pair());
     const ferry_request_options acked = {.completion = FERRY_ACKED};
     unsigned char *content = malloc(LATE_BYTES);
     fill_content(content, LATE_BYTES, 5, 0);
     ferry_promise *promise;
-    check_eq(ferry_stream_write(stream, content, LATE_BYTES, &acked, &promise), 0);
-    check_eq(outcome(submit_write(stream, "", 0)).error, 0); /* all of it was accepted */
+    check_eq(ferry_stream_write(s.stream, content, LATE_BYTES, &acked, &promise), 0);
+    check_eq(outcome(submit_write(s.stream, "", 0)).error, 0); /* all of it was accepted */
     free(content);
-    ferry_service_destroy(service);
+    stage_destroy(&s);
     check_eq(outcome(promise).error, -ECANCELED);
-    check_content(both.theirs, 5, LATE_BYTES);
-    ferry_stream_unref(stream);
+    check_fd_content(stage_take(&s), 5, LATE_BYTES);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(destroy, peer_of_a_stream_with_something_queued_is_reset)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    check_eq(ferry_stream_close(stream, NULL), 0);
-    ferry_service_destroy(service);
-    check_reset(both.theirs);
+    stage s = stage_open(placement, tcp_pair());
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    check_eq(ferry_stream_close(s.stream, NULL), 0);
+    stage_destroy(&s);
+    check_reset(stage_take(&s));
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(destroy, peer_of_a_poisoned_stream_is_reset)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open(placement, tcp_pair());
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_cancel(stuck), 0);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_service_destroy(service);
-    check_reset(both.theirs);
-    ferry_stream_unref(stream);
+    stage_destroy(&s);
+    check_reset(stage_take(&s));
+    stage_end(&s);
 }
 
 PROMISE_BOTH(destroy, peer_of_a_stream_that_was_aborted_before_is_reset)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    check_eq(outcome(submit_write(stream, "data", 4)).error, 0);
-    ferry_stream_abort(stream);
-    ferry_service_destroy(service);
-    check_reset(both.theirs);
-    ferry_stream_unref(stream);
+    stage s = stage_open(placement, tcp_pair());
+    check_eq(outcome(submit_write(s.stream, "data", 4)).error, 0);
+    ferry_stream_abort(s.stream);
+    stage_destroy(&s);
+    check_reset(stage_take(&s));
+    stage_end(&s);
 }
 
 /* ---- drain and status ------------------------------------------------------------------------ */
@@ -722,9 +662,7 @@ PROMISE_BOTH(drain, waits_for_what_callbacks_submit_meanwhile_and_for_the_close_
     check(self.last != NULL);
     check_eq(ferry_promise_await(self.last, 0, NULL), 0);
     ferry_service_destroy(service);
-    reader_join(peer);
-    check_eq(peer->bytes, (5 << 20) + 1);
-    reader_free(peer);
+    check_eq(reader_end(peer), (5 << 20) + 1);
     check_eq(outcome(self.last).error, 0);
     ferry_stream_unref(self.stream);
 }
@@ -732,7 +670,7 @@ PROMISE_BOTH(drain, waits_for_what_callbacks_submit_meanwhile_and_for_the_close_
 static void *close_elsewhere(void *stream)
 {
     ferry_promise *closed; /* whose home is this thread */
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    closed = submit_close(stream);
     ferry_promise_unref(closed);
     return NULL;
 }
@@ -756,9 +694,7 @@ PROMISE_BOTH(drain, runs_callbacks_while_only_another_threads_close_is_left)
     pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_promise *stuck = submit_stuck(stream, both.theirs), *due;
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, close_elsewhere, stream), 0);
-    check_eq(pthread_join(thread, NULL), 0);
+    run_to_its_end(close_elsewhere, stream);
     /* Only what this callback does lets the close come about. */
     late_peer late = {.fd = both.theirs};
     check_eq(ferry_promise_after(1, &due), 0);
@@ -766,27 +702,22 @@ PROMISE_BOTH(drain, runs_callbacks_while_only_another_threads_close_is_left)
     check_eq(ferry_service_drain(service, -1), 0);
     check_eq(outcome(stuck).error, 0);
     ferry_promise_unref(due);
-    reader_join(late.peer);
-    reader_free(late.peer);
+    (void)reader_end(late.peer);
     ferry_stream_unref(stream);
     ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(drain, queue_that_has_no_room_for_its_mark_is_waited_for)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     /* As if there were two million requests. */
-    atomic_fetch_add(&stream->admission.word, 2000000 * FERRY__ONE_REQUEST);
-    check_eq(ferry_stream_flush(stream, NULL), -EAGAIN);
-    check_eq(ferry_service_drain(service, 0), -ETIMEDOUT);
-    check_eq(ferry_service_drain(service, 1), -ETIMEDOUT);
-    atomic_fetch_sub(&stream->admission.word, 2000000 * FERRY__ONE_REQUEST);
-    check_eq(ferry_service_drain(service, -1), 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    atomic_fetch_add(&s.stream->admission.word, 2000000 * FERRY__ONE_REQUEST);
+    check_eq(ferry_stream_flush(s.stream, NULL), -EAGAIN);
+    check_eq(ferry_service_drain(s.service, 0), -ETIMEDOUT);
+    check_eq(ferry_service_drain(s.service, 1), -ETIMEDOUT);
+    atomic_fetch_sub(&s.stream->admission.word, 2000000 * FERRY__ONE_REQUEST);
+    check_eq(ferry_service_drain(s.service, -1), 0);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(status, stream_whose_close_has_settled_is_not_counted)
