@@ -99,23 +99,19 @@ PROMISE_BOTH(file, parts_that_use_one_position_continue_each_other)
 PROMISE_BOTH(file, failure_leaves_the_position_at_what_was_sent)
 {
     test_file file = file_make(8 << 20, 1);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_file range = ferry_file_fd(file.fd);
     range.length = 4 << 20;
     const ferry_part parts[] = {ferry_part_file(range), ferry_part_file(range)};
     ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
-    wait_readable(both.theirs);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
+    wait_readable(s.theirs);
     wait_until_asleep();
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
     ferry_result cut = outcome(promise);
     check_eq(cut.error, -ECANCELED);
     check_eq(lseek(file.fd, 0, SEEK_CUR), cut.sent);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
     file_remove(&file);
 }
 
@@ -139,19 +135,14 @@ static void send_to_slow_reader(ferry_placement placement, pair both, ferry_file
                                 ferry_method method, uint64_t seed)
 {
     enum { SIZE = 8 << 20 };
-    ferry_service *service = service_start(placement);
-    reader *peer = reader_start_slow(both.theirs, 100000, 500);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_result result = outcome(submit_file(stream, range));
+    stage s = stage_open(placement, both);
+    reader *peer = reader_start_slow(stage_take(&s), 100000, 500);
+    ferry_result result = outcome(submit_file(s.stream, range));
     check_eq(result.error, 0);
     check_eq(result.sent, SIZE);
     check_eq(result.method, method);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, SIZE);
-    check_eq(peer->digest, digest_content(DIGEST_BEGIN, seed, 0, SIZE));
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    reader_check_content(peer, seed, SIZE);
 }
 
 PROMISE_BOTH(file, slow_reader_gets_every_byte_once_by_sendfile)
@@ -206,10 +197,7 @@ PROMISE_BOTH(file, sink_that_refuses_sendfile_gets_a_copy_at_the_right_offset)
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);
     reader *peer = reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false);
-    reader_join(peer);
-    check_eq(peer->bytes, 200001);
-    check_eq(peer->digest, digest_content(DIGEST_BEGIN, 23, 12345, 200001));
-    reader_free(peer);
+    reader_check(peer, 200001, digest_content(DIGEST_BEGIN, 23, 12345, 200001));
     file_remove(&sink);
     file_remove(&file);
 }
@@ -333,19 +321,17 @@ PROMISE_BOTH(file, reader_that_comes_too_late_to_a_shared_pipe_can_be_got_out)
 
 PROMISE_BOTH(file, what_was_read_from_a_pipe_and_not_sent_counts_as_remaining)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     feed fed = feed_make();
     static const char data[60000];
     check_eq(write(fed.in, data, sizeof data), sizeof data);
-    ferry_promise *promise = submit_file(stream, fed.source);
+    ferry_promise *promise = submit_file(s.stream, fed.source);
     unsigned char *scrap = malloc(STUCK_BYTES);
-    check_eq(recv(both.theirs, scrap, STUCK_BYTES, MSG_WAITALL), STUCK_BYTES);
+    check_eq(recv(s.theirs, scrap, STUCK_BYTES, MSG_WAITALL), STUCK_BYTES);
     check_eq(outcome(stuck).error, 0);
-    check(recv(both.theirs, scrap, 1, 0) == 1); /* the pipe's bytes are under way now */
-    ferry_stream_abort(stream);
+    check(recv(s.theirs, scrap, 1, 0) == 1); /* the pipe's bytes are under way now */
+    ferry_stream_abort(s.stream);
     ferry_result cut = outcome(promise);
     if (cut.error != 0) /* a socket may have taken all of it at once */
         check_eq(cut.error, -ECANCELED);
@@ -353,11 +339,9 @@ PROMISE_BOTH(file, what_was_read_from_a_pipe_and_not_sent_counts_as_remaining)
     check_eq(ioctl(fed.source.fd, FIONREAD, &left_in_pipe), 0);
     check_eq(cut.sent + cut.remaining + (unsigned)left_in_pipe, sizeof data);
     free(scrap);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
     close(fed.in);
     close(fed.source.fd);
-    close(both.theirs);
 }
 
 PROMISE_BOTH(file, parts_may_share_an_fd_that_one_of_them_was_given)
@@ -384,20 +368,16 @@ PROMISE_BOTH(file, file_that_was_missing_ahead_of_its_turn_is_looked_for_again)
     char directory[] = "/tmp/ferry-late-XXXXXX", path[64];
     check(mkdtemp(directory) != NULL);
     snprintf(path, sizeof path, "%s/file", directory);
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    ferry_promise *late = submit_file(stream, ferry_file_at(path));
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    ferry_promise *late = submit_file(s.stream, ferry_file_at(path));
     test_file file = file_make(1000, 4);
     check_eq(rename(file.path, path), 0);
-    reader *peer = reader_start(both.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).error, 0);
     check_eq(outcome(late).sent, 1000);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    (void)reader_end(peer);
     unlink(path);
     rmdir(directory);
     file_remove(&file);
@@ -593,10 +573,7 @@ PROMISE_BOTH(file, thirty_two_transfers_four_at_a_time_over_unix_sockets)
         unsigned slot = i % AT_ONCE;
         if (i >= AT_ONCE) { /* the one before in this slot */
             check_eq(close_stream(streams[slot]).error, 0);
-            reader_join(peers[slot]);
-            check_eq(peers[slot]->bytes, SIZE);
-            check_eq(peers[slot]->digest, expected);
-            reader_free(peers[slot]);
+            reader_check(peers[slot], SIZE, expected);
         }
         if (i < TRANSFERS) {
             pair both = unix_pair(SOCK_STREAM);

@@ -300,9 +300,7 @@ PROMISE_BOTH(stable, unchanged_file_is_sent_however_it_is_named)
         check_eq(result.error, 0);
         check_eq(result.sent, LARGE);
         rig_down(&rigged);
-        reader_join(peer);
-        check_eq(peer->digest, digest_content(DIGEST_BEGIN, 11, 0, LARGE));
-        reader_free(peer);
+        reader_check_content(peer, 11, LARGE);
     }
     ferry_shared_file_unref(shared);
     file_remove(&file);
@@ -391,8 +389,7 @@ PROMISE_BOTH(stable, empty_file_that_grows_meanwhile_is_estale)
     check_failed_so(outcome(promise), -ESTALE, FERRY_PHASE_SOURCE);
     check_eq(outcome(submit_write(rigged.stream, "healthy", 7)).error, 0);
     rig_down(&rigged);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     file_remove(&file);
 }
 
@@ -604,14 +601,12 @@ PROMISE_BOTH(resume, token_is_ebusy_while_pending_and_enodata_if_there_is_nothin
     check_settled_without_token(queued);
     check_settled_without_token(submit_file(rigged.stream, ferry_file_at("/nowhere/at/all")));
     check_settled_without_token(submit_write(rigged.stream, "x", 1));
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(rigged.stream, &closed), 0);
+    ferry_promise *closed = submit_close(rigged.stream);
     check_eq(ferry_promise_await(closed, -1, NULL), 0);
     check_no_token(closed, -EINVAL);
     ferry_promise_unref(closed);
     rig_down(&rigged);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     file_remove(&file);
 }
 
@@ -685,10 +680,7 @@ PROMISE_BOTH(shared, is_sent_whole_by_many_requests_on_many_streams_from_many_th
         expected = digest_content(expected, 31, 0, SHARED_SIZE);
     for (unsigned i = 0; i < STREAMS; i++) {
         check_eq(close_stream(streams[i]).error, 0);
-        reader_join(peers[i]);
-        check_eq(peers[i]->bytes, SENDERS * SENT_EACH * SHARED_SIZE);
-        check_eq(peers[i]->digest, expected);
-        reader_free(peers[i]);
+        reader_check(peers[i], SENDERS * SENT_EACH * SHARED_SIZE, expected);
     }
     ferry_service_destroy(service);
     file_remove(&file);
@@ -714,8 +706,7 @@ PROMISE_BOTH(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_on
         check_eq(outcome(promises[i]).sent, LARGE);
     check_eq(count_fds(), before);
     rig_down(&rigged);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     file_remove(&file);
 }
 
@@ -725,20 +716,16 @@ PROMISE_BOTH(shared, is_looked_at_and_opened_only_once)
     ferry_shared_file *shared = share(ferry_file_at(file.path));
     ferry_faults *faults;
     check_eq(ferry_faults_create(NULL, 0, &faults), 0);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.faults = faults});
-    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.faults = faults});
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     uint64_t before = ferry_faults_get_calls(faults, FERRY_CALL_OPEN);
     for (unsigned i = 0; i < 10; i++)
-        check_eq(outcome(submit_file(stream, ferry_file_shared(shared))).sent, 1000);
+        check_eq(outcome(submit_file(s.stream, ferry_file_shared(shared))).sent, 1000);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_OPEN), before);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
+    stage_close(&s);
     ferry_faults_unref(faults);
     ferry_shared_file_unref(shared);
-    close(both.theirs);
     file_remove(&file);
 }
 

@@ -75,16 +75,15 @@ static ferry_promise *submit_telling(ferry_stream *stream, size_t size,
     return promise;
 }
 
-/* A stream of which every write takes a single byte: so it is known what leaves when. */
-static ferry_stream *adopt_bytewise(ferry_service *service, int fd)
+/* Every write takes a single byte: so it is known what leaves when. */
+static stage stage_open_bytewise(ferry_placement placement)
 {
-    static const ferry_fault one_byte = {
-        .call = FERRY_CALL_WRITE, .first = 1, .times = UINT64_MAX, .effect = FERRY_FAULT_SHORT};
-    ferry_faults *faults;
-    check_eq(ferry_faults_create(&one_byte, 1, &faults), 0);
-    ferry_stream *stream = stream_adopt_with(service, fd, (ferry_stream_options){.faults = faults});
+    ferry_faults *faults = faults_of((ferry_fault){
+        .call = FERRY_CALL_WRITE, .first = 1, .times = UINT64_MAX, .effect = FERRY_FAULT_SHORT});
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.faults = faults});
     ferry_faults_unref(faults);
-    return stream;
+    return s;
 }
 
 /* Runs no callback. */
@@ -112,100 +111,81 @@ static void check_numbers(const told *self, const uint64_t numbers[], unsigned c
 PROMISE_BOTH(progress, is_told_at_most_once_a_step_on_the_submitting_thread)
 {
     enum { SIZE = 32 << 20, STEP = 1 << 20 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    reader *peer = reader_start(both.theirs, false);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), false);
     told self = told_here();
-    ferry_promise *promise = submit_telling(stream, SIZE, telling(&self, STEP, 0));
+    ferry_promise *promise = submit_telling(s.stream, SIZE, telling(&self, STEP, 0));
     run_until_told(&self);
     check(self.calls >= 1 && self.calls <= SIZE / STEP);
     for (unsigned i = 1; i < self.calls; i++)
         check(self.numbers[i] == self.numbers[i - 1] ||
               self.numbers[i] - self.numbers[i - 1] >= STEP);
     check_eq(outcome(promise).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    (void)reader_end(peer);
 }
 
 PROMISE_BOTH(progress, is_told_while_the_request_is_under_way_also_by_await)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     told self = told_here();
-    ferry_promise *promise = submit_telling(stream, STUCK_BYTES, telling(&self, 1, 0));
-    wait_readable(both.theirs);
+    ferry_promise *promise = submit_telling(s.stream, STUCK_BYTES, telling(&self, 1, 0));
+    wait_readable(s.theirs);
     wait_until_asleep();
     check_eq(self.calls, 0); /* not behind the thread's back */
     check_eq(ferry_promise_await(promise, 1, NULL), -ETIMEDOUT);
     check_eq(self.calls, 1);
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(s.stream);
     check_eq(self.last, status.sent_bytes);
-    reader *peer = reader_start(both.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(promise).error, 0);
     check(self.calls > 1);
     run_until_told(&self);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    (void)reader_end(peer);
 }
 
 PROMISE_BOTH(progress, comes_together_in_one_call_with_the_newest_number_where_nobody_listened)
 {
     enum { SIZE = 100 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = adopt_bytewise(service, both.ours);
+    stage s = stage_open_bytewise(placement);
     told self = told_here();
-    ferry_promise *promise = submit_telling(stream, SIZE, telling(&self, 0, 0));
+    ferry_promise *promise = submit_telling(s.stream, SIZE, telling(&self, 0, 0));
     wait_until_settled(promise);
     check_eq(self.calls, 0);
     run_until_told(&self); /* in this order: progress, the outcome */
     check_numbers(&self, (const uint64_t[]){SIZE}, 1);
     check_eq(outcome(promise).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(progress, is_told_for_files_and_compounds_too)
 {
     enum { SIZE = 4 << 20 };
-    ferry_service *service = service_start(placement);
     test_file file = file_make(SIZE, 7);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    reader *peer = reader_start(both.theirs, false);
+    stage s = stage_open(placement, tcp_pair());
+    reader *peer = reader_start(stage_take(&s), false);
     told self = told_here();
     const ferry_request_options options = telling(&self, 1, 0);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path)),
                                 ferry_part_copy("tail", 4)};
     ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, parts, 3, &options, &promise), 0);
+    check_eq(ferry_stream_send(s.stream, parts, 3, &options, &promise), 0);
     wait_until_settled(promise);
     check(ferry_inbox_run(0) >= 1);
     check_eq(self.last, SIZE + 8); /* with a step of 1 the last of all is told */
     check_eq(outcome(promise).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    (void)reader_end(peer);
     file_remove(&file);
 }
 
 PROMISE_BOTH(progress, is_not_told_before_its_step_or_interval_is_up)
 {
     enum { SIZE = 1 << 20, HOUR_MS = 3600 * 1000 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    reader *peer = reader_start(both.theirs, false);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), false);
     const struct {
         uint64_t step_bytes;
         int64_t interval_ms;
@@ -213,49 +193,38 @@ PROMISE_BOTH(progress, is_not_told_before_its_step_or_interval_is_up)
     for (unsigned i = 0; i < sizeof never / sizeof *never; i++) {
         told self = told_here();
         ferry_promise_unref(submit_telling(
-            stream, SIZE, telling(&self, never[i].step_bytes, never[i].interval_ms)));
+            s.stream, SIZE, telling(&self, never[i].step_bytes, never[i].interval_ms)));
         run_until_told(&self);
         check_eq(self.calls, 0);
     }
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    (void)reader_end(peer);
 }
 
 PROMISE_BOTH(progress, negative_interval_is_refused)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     told self = told_here();
     const ferry_request_options options = telling(&self, 0, -1);
-    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), -EINVAL);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), -EINVAL);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(progress, is_told_though_the_promise_was_dropped_at_once)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = adopt_bytewise(service, both.ours);
+    stage s = stage_open_bytewise(placement);
     told dropped = told_here(), never_had = told_here();
-    ferry_promise_unref(submit_telling(stream, 10, telling(&dropped, 10, 0)));
+    ferry_promise_unref(submit_telling(s.stream, 10, telling(&dropped, 10, 0)));
     const ferry_request_options options = telling(&never_had, 10, 0);
-    check_eq(ferry_stream_write(stream, "0123456789", 10, &options, NULL), 0);
-    ferry_promise *flushed;
-    check_eq(ferry_stream_flush(stream, &flushed), 0);
+    check_eq(ferry_stream_write(s.stream, "0123456789", 10, &options, NULL), 0);
+    ferry_promise *flushed = submit_flush(s.stream);
     wait_until_settled(flushed);
     check_eq(ferry_inbox_run(0), 3);
     check(dropped.has_settled);
     check_numbers(&dropped, (const uint64_t[]){10}, 1);
     check_numbers(&never_had, (const uint64_t[]){10}, 1);
     check_eq(outcome(flushed).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 static void try_what_a_callback_may(told *self, ferry_promise *promise)
@@ -268,22 +237,19 @@ static void try_what_a_callback_may(told *self, ferry_promise *promise)
 
 PROMISE_BOTH(progress, callback_may_submit_and_cannot_wait)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     told self = told_here();
     self.then = try_what_a_callback_may;
-    self.stream = stream;
-    ferry_promise *promise = submit_telling(stream, 4, telling(&self, 0, 0));
+    self.stream = s.stream;
+    ferry_promise *promise = submit_telling(s.stream, 4, telling(&self, 0, 0));
     wait_until_settled(promise);
     run_until_told(&self);
     check_eq(self.calls, 1);
     ferry_promise_unref(promise);
-    check_eq(close_stream(stream).error, 0);
+    check_eq(stage_close_stream(&s).error, 0);
     char data[8];
-    check_eq(recv(both.theirs, data, sizeof data, MSG_WAITALL), 8);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 8);
+    stage_end(&s);
 }
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
@@ -332,18 +298,14 @@ PROMISE_BOTH(progress, on_an_owner_is_told_of_every_system_call_or_exactly_each_
         {10, 1, {10}},
         {11, 0, {0}},
     };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = adopt_bytewise(service, both.ours);
+    stage s = stage_open_bytewise(placement);
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         told self = told_here();
         run_follow_up(&(follow_up){
-            .stream = stream, .told = &self, .size = 10, .step_bytes = cases[i].step_bytes});
+            .stream = s.stream, .told = &self, .size = 10, .step_bytes = cases[i].step_bytes});
         check_numbers(&self, cases[i].numbers, cases[i].count);
     }
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_close(&s);
 }
 
 PROMISE_BOTH(progress, on_an_owner_is_told_once_an_interval)
@@ -353,29 +315,25 @@ PROMISE_BOTH(progress, on_an_owner_is_told_once_an_interval)
         RATE = 1000000,
         INTERVAL_MS = 20
     }; /* so it takes 300 ms, in turns of 20 ms or more */
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
     ferry_limiter *limiter;
     const ferry_limiter_options rate = {.bytes_per_s = RATE};
     check_eq(ferry_limiter_create(&rate, &limiter), 0);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.limiter = limiter});
-    reader *peer = reader_start(both.theirs, false);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.limiter = limiter});
+    reader *peer = reader_start(stage_take(&s), false);
     told self = told_here();
     struct timespec began, ended;
     clock_gettime(CLOCK_MONOTONIC, &began);
     run_follow_up(
-        &(follow_up){.stream = stream, .told = &self, .size = SIZE, .interval_ms = INTERVAL_MS});
+        &(follow_up){.stream = s.stream, .told = &self, .size = SIZE, .interval_ms = INTERVAL_MS});
     clock_gettime(CLOCK_MONOTONIC, &ended);
     int64_t took_ms =
         (ended.tv_sec - began.tv_sec) * 1000 + (ended.tv_nsec - began.tv_nsec) / 1000000;
     check(self.calls >= 2);
     check(self.calls <= took_ms / INTERVAL_MS + 1);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
+    stage_close(&s);
+    (void)reader_end(peer);
     ferry_limiter_unref(limiter);
-    ferry_service_destroy(service);
 }
 
 /* ---- requests and threads that end early ----------------------------------------------------- */
@@ -395,43 +353,38 @@ static void abort_its_stream(told *self, ferry_promise *promise)
 PROMISE_BOTH(progress, callback_may_cancel_the_request_or_abort_the_stream)
 {
     void (*const ways[])(told *, ferry_promise *) = {cancel_it, abort_its_stream};
-    ferry_service *service = service_start(placement);
     for (unsigned i = 0; i < 2; i++) {
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         told self = told_here();
         self.then = ways[i];
-        self.stream = stream;
-        ferry_promise *promise = submit_telling(stream, STUCK_BYTES, telling(&self, 0, 0));
+        self.stream = s.stream;
+        ferry_promise *promise = submit_telling(s.stream, STUCK_BYTES, telling(&self, 0, 0));
         run_until_told(&self);
         check(self.calls >= 1);
         ferry_result cut = outcome(promise);
         check_eq(cut.error, -ECANCELED);
         check(self.last <= cut.sent);
         check_eq(ferry_inbox_run(0), 0);
-        (void)close_stream(stream);
-        close(both.theirs);
+        (void)stage_close_stream(&s);
+        stage_end(&s);
     }
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(progress, that_is_still_to_be_told_comes_before_an_early_end)
 {
     enum { CANCELLED, ABORTED, DESTROYED, ENDS };
     for (unsigned end = 0; end < ENDS; end++) {
-        ferry_service *service = service_start(placement);
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         told self = told_here();
-        ferry_promise *promise = submit_telling(stream, STUCK_BYTES, telling(&self, 0, 0));
-        wait_readable(both.theirs);
+        ferry_promise *promise = submit_telling(s.stream, STUCK_BYTES, telling(&self, 0, 0));
+        wait_readable(s.theirs);
         wait_until_asleep();
         if (end == CANCELLED)
             check_eq(ferry_promise_cancel(promise), 0);
         else if (end == ABORTED)
-            ferry_stream_abort(stream);
+            ferry_stream_abort(s.stream);
         else
-            ferry_service_destroy(service);
+            stage_destroy(&s);
         wait_until_settled(promise);
         check_eq(self.calls, 0);
         run_until_told(&self);
@@ -439,10 +392,7 @@ PROMISE_BOTH(progress, that_is_still_to_be_told_comes_before_an_early_end)
         ferry_result cut = outcome(promise);
         check_eq(cut.error, -ECANCELED);
         check_eq(self.last, cut.sent);
-        ferry_stream_unref(stream);
-        if (end != DESTROYED)
-            ferry_service_destroy(service);
-        close(both.theirs);
+        stage_end(&s);
     }
 }
 
@@ -476,22 +426,17 @@ static void *submit_and_leave(void *arg)
 
 PROMISE_BOTH(progress, is_lost_with_its_thread_and_the_outcome_is_not)
 {
-    ferry_service *service = service_start(placement);
     for (unsigned runs_inbox = 0; runs_inbox < 2; runs_inbox++) {
-        pair both = unix_pair(SOCK_STREAM);
-        passing self = {.stream = adopt_bytewise(service, both.ours), .runs_inbox = runs_inbox};
+        stage s = stage_open_bytewise(placement);
+        passing self = {.stream = s.stream, .runs_inbox = runs_inbox};
         self.told.then = leave_thread;
-        pthread_t thread;
-        check_eq(pthread_create(&thread, NULL, submit_and_leave, &self), 0);
-        check_eq(pthread_join(thread, NULL), 0);
+        run_to_its_end(submit_and_leave, &self);
         ferry_result result = outcome(self.promise);
         check_eq(result.error, 0);
         check_eq(result.sent, 10);
         check_eq(self.told.calls, runs_inbox);
-        check_eq(close_stream(self.stream).error, 0);
-        close(both.theirs);
+        stage_close(&s);
     }
-    ferry_service_destroy(service);
 }
 
 /* ---- many at once ---------------------------------------------------------------------------- */
@@ -527,22 +472,18 @@ static void *submit_many(void *arg)
 PROMISE_BOTH(progress, of_many_requests_from_many_threads_stays_in_order_and_at_home)
 {
     enum { THREADS = 4 };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(
-        service, both.ours, (ferry_stream_options){.framing = FERRY_FRAMING_CONTINUE});
-    reader *peer = reader_start(both.theirs, false);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.framing = FERRY_FRAMING_CONTINUE});
+    reader *peer = reader_start(stage_take(&s), false);
     uint64_t seed = random_seed();
     crowd crowds[THREADS];
     pthread_t threads[THREADS];
     for (unsigned i = 0; i < THREADS; i++) {
-        crowds[i] = (crowd){.stream = stream, .seed = seed + i};
+        crowds[i] = (crowd){.stream = s.stream, .seed = seed + i};
         check_eq(pthread_create(&threads[i], NULL, submit_many, &crowds[i]), 0);
     }
     for (unsigned i = 0; i < THREADS; i++)
         check_eq(pthread_join(threads[i], NULL), 0);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    stage_close(&s);
+    (void)reader_end(peer);
 }

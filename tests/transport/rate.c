@@ -127,8 +127,7 @@ static double starved;
 
 static uint64_t sent_by(ferry_stream *stream)
 {
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     return status.sent_bytes;
 }
 
@@ -402,8 +401,7 @@ PROMISE_BOTH(rate, stream_without_a_limiter_is_not_slowed_by_one_that_waits)
     check_eq(outcome(waits).error, -ECANCELED);
     check_eq(close_stream(stream).error, 0);
     ferry_stream_unref(limited);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     ferry_limiter_unref(limiter);
     ferry_service_destroy(service);
     close(slow.theirs);
@@ -413,8 +411,7 @@ PROMISE_BOTH(rate, stream_without_a_limiter_is_not_slowed_by_one_that_waits)
 
 static void check_sent_between(ferry_stream *stream, uint64_t least, uint64_t most)
 {
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     check(status.sent_bytes >= least && status.sent_bytes <= most);
 }
 
@@ -422,24 +419,20 @@ static void so_much_leaves_at_once(ferry_placement placement, ferry_stream_optio
                                    uint64_t bytes)
 {
     enum { SECONDS = TEST_TIMEOUT_S + 10 }; /* and a byte for each of them */
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(outcome(submit_zeros(stream, bytes / 2)).error, 0);
-    ferry_promise *crossing = submit_zeros(stream, bytes);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), options);
+    reader *peer = reader_start(stage_take(&s), false);
+    check_eq(outcome(submit_zeros(s.stream, bytes / 2)).error, 0);
+    ferry_promise *crossing = submit_zeros(s.stream, bytes);
     wait_until_asleep();
     check_waits(crossing);
-    check_sent_between(stream, bytes, bytes + SECONDS);
-    ferry_stream_abort(stream);
+    check_sent_between(s.stream, bytes, bytes + SECONDS);
+    ferry_stream_abort(s.stream);
     ferry_result cut = outcome(crossing);
     check_eq(cut.error, -ECANCELED);
     check(bytes / 2 + cut.sent >= bytes && bytes / 2 + cut.sent <= bytes + SECONDS);
-    ferry_stream_unref(stream);
-    reader_join(peer);
-    check_eq(peer->bytes, bytes / 2 + cut.sent);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    s.stream = ferry_stream_unref(s.stream);
+    check_eq(reader_end(peer), bytes / 2 + cut.sent);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(rate, lets_the_burst_and_the_free_first_bytes_leave_at_once)
@@ -476,8 +469,7 @@ PROMISE_BOTH(rate, no_limit_is_as_fast_as_no_limiter)
     ferry_stream_abort(stream);
     check_eq(outcome(waits).error, -ECANCELED);
     ferry_stream_unref(stream);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     ferry_service_destroy(service);
 }
 
@@ -486,19 +478,17 @@ PROMISE_BOTH(rate, no_limit_is_as_fast_as_no_limiter)
 PROMISE_BOTH(rate, padding_leaves_no_faster_than_what_it_stands_for)
 {
     enum { RATE = 4 * MB, SIZE = 4 * MB };
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
     ferry_limiter *limiter = limiter_make(RATE, 0, NULL);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours,
-                          (ferry_stream_options){.limiter = limiter, .framing = FERRY_FRAMING_PAD});
-    reader *peer = reader_start(both.theirs, false);
-    ferry_promise *cancelled = submit_zeros(stream, SIZE);
+    stage s =
+        stage_open_with(placement, unix_pair(SOCK_STREAM),
+                        (ferry_stream_options){.limiter = limiter, .framing = FERRY_FRAMING_PAD});
+    reader *peer = reader_start(stage_take(&s), false);
+    ferry_promise *cancelled = submit_zeros(s.stream, SIZE);
     ferry_stream_status status;
     do
-        check_eq(ferry_stream_get_status(stream, &status), 0);
+        status = stream_status(s.stream);
     while (status.sent_bytes == 0);
-    ferry_promise *next = submit_write(stream, "end", 3);
+    ferry_promise *next = submit_write(s.stream, "end", 3);
     int64_t began = now_ns();
     check_eq(ferry_promise_cancel(cancelled), 0);
     ferry_result cut = outcome(cancelled);
@@ -509,12 +499,9 @@ PROMISE_BOTH(rate, padding_leaves_no_faster_than_what_it_stands_for)
     check_eq(result.error, 0);
     check_eq(result.stream_offset, SIZE);
     check(seconds > (double)cut.remaining / RATE * (100 - PERCENT) / 100 - 0.05);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, SIZE + 3);
-    reader_free(peer);
+    stage_close(&s);
+    check_eq(reader_end(peer), SIZE + 3);
     ferry_limiter_unref(limiter);
-    ferry_service_destroy(service);
 }
 
 /* ---- whoever waits for a limiter can be got out ---------------------------------------------- */
@@ -576,8 +563,7 @@ PROMISE_BOTH(rate, cancel_and_timeout_end_the_waiting_for_a_limiter)
 PROMISE_BOTH(rate, abort_ends_the_waiting_for_a_limiter)
 {
     waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(self.stream, &closed), 0);
+    ferry_promise *closed = submit_close(self.stream);
     check_waits(closed); /* close itself sends what is queued first */
     ferry_stream_abort(self.stream);
     check_cut(self.promise, -ECANCELED);
@@ -618,9 +604,7 @@ PROMISE_BOTH(rate, new_rate_reaches_those_who_wait)
     check_eq(ferry_limiter_set_rate(parent, 100 * MB, 0), 0);
     check_eq(outcome(waits).error, 0);
     check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->bytes, MB);
-    reader_free(peer);
+    check_eq(reader_end(peer), MB);
     ferry_limiter_unref(limiter);
     ferry_limiter_unref(parent);
     ferry_service_destroy(service);

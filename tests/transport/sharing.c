@@ -82,27 +82,23 @@ static int listen_somewhere(struct sockaddr_in *ret_address)
 
 PROMISE_BOTH(sharing, flags_of_a_socket_are_left_alone_meanwhile_and_afterwards)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(3 * MIB, 11);
     for (int i = 0; i < 4; i++) {
         pair both = any_pair(i & 1);
         check_eq(fcntl(both.ours, F_SETFL, (i & 2) != 0 ? O_RDWR | O_NONBLOCK : O_RDWR), 0);
         int other = duplicate(both.ours), flags = fcntl(other, F_GETFL);
-        ferry_stream *stream = stream_adopt(service, both.ours);
+        stage s = stage_open(placement, both);
         check_eq(fcntl(other, F_GETFL), flags);
-        ferry_promise *promise = submit_file(stream, ferry_file_at(file.path));
-        wait_readable(both.theirs);
+        ferry_promise *promise = submit_file(s.stream, ferry_file_at(file.path));
+        wait_readable(s.theirs);
         check_eq(fcntl(other, F_GETFL), flags);
-        reader *peer = reader_start(both.theirs, false);
+        reader *peer = reader_start(stage_take(&s), false);
         check_eq(outcome(promise).method, FERRY_METHOD_SENDFILE);
-        check_eq(close_stream(stream).error, 0);
+        stage_close(&s);
         check_eq(fcntl(other, F_GETFL), flags);
-        reader_join(peer);
-        check_eq(peer->digest, digest_content(DIGEST_BEGIN, 11, 0, file.size));
-        reader_free(peer);
+        reader_check_content(peer, 11, file.size);
         close(other);
     }
-    ferry_service_destroy(service);
     file_remove(&file);
 }
 
@@ -171,7 +167,6 @@ PROMISE_BOTH(sharing, tcp_socket_of_a_peer_with_a_small_window_holds_up_nobody)
 /* With what little room a socket can have, and with a limit of what is unsent: all of it gets through. */
 PROMISE_BOTH(sharing, file_gets_through_a_blocking_socket_however_little_room_it_has)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(2 * MIB, 13);
     for (int i = 0; i < 4; i++) {
         const int least = 1, unsent = 4096;
@@ -180,16 +175,13 @@ PROMISE_BOTH(sharing, file_gets_through_a_blocking_socket_however_little_room_it
             setsockopt(both.ours, SOL_SOCKET, SO_SNDBUF, &least, sizeof least);
         if (i == 3)
             setsockopt(both.ours, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        reader *peer = reader_start(both.theirs, false);
-        ferry_result result = outcome(submit_file(stream, ferry_file_at(file.path)));
+        stage s = stage_open(placement, both);
+        reader *peer = reader_start(stage_take(&s), false);
+        ferry_result result = outcome(submit_file(s.stream, ferry_file_at(file.path)));
         check_eq(result.error, 0);
-        check_eq(close_stream(stream).error, 0);
-        reader_join(peer);
-        check_eq(peer->digest, digest_content(DIGEST_BEGIN, 13, 0, file.size));
-        reader_free(peer);
+        stage_close(&s);
+        reader_check_content(peer, 13, file.size);
     }
-    ferry_service_destroy(service);
     file_remove(&file);
 }
 
@@ -221,10 +213,9 @@ static pid_t hold_elsewhere(int fd, struct linger expected, int told)
 
 static void end(ferry_stream *stream, bool aborts)
 {
-    ferry_promise *closed;
     if (aborts)
         ferry_stream_abort(stream);
-    check_eq(ferry_stream_close(stream, &closed), 0);
+    ferry_promise *closed = submit_close(stream);
     (void)outcome(closed);
     ferry_stream_unref(stream);
 }
@@ -548,28 +539,25 @@ PROMISE_BOTH(sharing, o_direct_source_is_sent_whole_from_any_byte_on)
     int direct = open(file.path, O_RDONLY | O_DIRECT | O_CLOEXEC);
     if (direct < 0)
         return file_remove(&file);
-    ferry_service *service = service_start(placement);
     static const struct {
         int64_t offset, length;
     } ranges[] = {{0, FERRY_TO_END}, {777, FERRY_TO_END},    {4096, 5},           {4095, 2},
                   {SIZE - 1, 1},     {65536 * 3 - 1, 65537}, {SIZE, FERRY_TO_END}};
     for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
-        pair both = any_pair(i & 1);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        reader *peer = reader_start(both.theirs, false);
+        stage s = stage_open(placement, any_pair(i & 1));
+        reader *peer = reader_start(stage_take(&s), false);
         ferry_file part = ferry_file_fd(direct);
         part.offset = ranges[i].offset;
         part.length = ranges[i].length;
         uint64_t expected = (uint64_t)(part.length < 0 ? SIZE - part.offset : part.length);
-        ferry_result result = outcome(submit_file(stream, part));
+        ferry_result result = outcome(submit_file(s.stream, part));
         check_eq(result.error, 0);
         check_eq(result.sent, expected);
-        check_eq(close_stream(stream).error, 0);
+        stage_close(&s);
         reader_join(peer);
         check_eq(peer->digest, digest_content(DIGEST_BEGIN, 19, (uint64_t)part.offset, expected));
         reader_free(peer);
     }
-    ferry_service_destroy(service);
     close(direct);
     file_remove(&file);
 }
@@ -614,8 +602,7 @@ PROMISE_BOTH(sharing, o_direct_target_gets_every_byte_at_any_place)
 
 static int status_error(ferry_stream *stream)
 {
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     return status.error;
 }
 
@@ -657,7 +644,6 @@ PROMISE_BOTH(sharing, target_that_says_eagain_gets_every_byte)
 {
     static const ferry_fault_call calls[] = {FERRY_CALL_WRITE, FERRY_CALL_SPLICE, FERRY_CALL_READ,
                                              FERRY_CALL_OPEN, FERRY_CALL_POLL};
-    ferry_service *service = service_start(placement);
     for (unsigned i = 0; i < 15; i++) {
         /* Of FERRY_CALL_POLL the first two may be those that give the stream an owner. */
         const ferry_fault script[] = {{.call = calls[i / 3],
@@ -668,23 +654,20 @@ PROMISE_BOTH(sharing, target_that_says_eagain_gets_every_byte)
         ferry_faults *faults;
         check_eq(ferry_faults_create(script, 1, &faults), 0);
         test_file file = file_make(0, 20);
-        pair both = any_pair(i & 1);
-        ferry_stream *stream =
-            stream_adopt_with(service, both.ours, (ferry_stream_options){.faults = faults});
+        stage s =
+            stage_open_with(placement, any_pair(i & 1), (ferry_stream_options){.faults = faults});
         ferry_file into = ferry_file_at(file.path);
         ferry_promise *received;
-        check_eq(ferry_stream_receive(stream, &into, NULL, &received), 0);
-        talker *peer = talker_start(both.theirs, 20, 100000);
+        check_eq(ferry_stream_receive(s.stream, &into, NULL, &received), 0);
+        talker *peer = talker_start(s.theirs, 20, 100000);
         ferry_result result = outcome(received);
         check_eq(result.error, 0);
         check_eq(result.sent, 100000);
         talker_join(peer);
         check_eq(digest_file(DIGEST_BEGIN, file.path, 0, 100000),
                  digest_content(DIGEST_BEGIN, 20, 0, 100000));
-        check_eq(close_stream(stream).error, 0);
-        close(both.theirs);
         ferry_faults_unref(faults);
         file_remove(&file);
+        stage_close(&s);
     }
-    ferry_service_destroy(service);
 }

@@ -14,13 +14,6 @@
 typedef enum source_kind { FROM_PIPE, FROM_UNIX, FROM_TCP, SOURCE_KINDS } source_kind;
 typedef enum sink_kind { TO_UNIX, TO_TCP, TO_PIPE, TO_FILE, SINK_KINDS } sink_kind;
 
-static pair pipe_pair(void)
-{
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    return (pair){.ours = fds[1], .theirs = fds[0]};
-}
-
 /* ours is written to by the test, theirs is what ferry reads. */
 static pair source_pair(source_kind kind)
 {
@@ -89,11 +82,7 @@ static ferry_file borrowed(int fd)
 
 static void check_arrived(reader *peer, uint64_t seed, uint64_t size)
 {
-    reader_join(peer);
-    check_eq(peer->error, 0);
-    check_eq(peer->bytes, size);
-    check_eq(peer->digest, digest_content(DIGEST_BEGIN, seed, 0, size));
-    reader_free(peer);
+    reader_check_content(peer, seed, size);
 }
 
 static int unread_bytes(int fd)
@@ -165,23 +154,21 @@ PROMISE_BOTH(splice, tcp_socket_is_spliced_to_every_kind_of_sink_byte_for_byte)
 PROMISE_BOTH(splice, source_that_ends_before_its_length_is_enodata_with_the_exact_count)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
-        pair source = source_pair(from), sink = unix_pair(SOCK_STREAM);
-        ferry_service *service = service_start(placement);
-        ferry_stream *stream = stream_adopt(service, sink.ours);
-        reader *peer = reader_start(sink.theirs, false);
+        pair source = source_pair(from);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        reader *peer = reader_start(stage_take(&s), false);
         feeder fed = {.fd = source.ours, .seed = 5, .size = 200000, .ends = true};
         feeder_start(&fed);
         ferry_file file = borrowed(source.theirs);
         file.length = 200001;
-        ferry_result result = outcome(submit_file(stream, file));
+        ferry_result result = outcome(submit_file(s.stream, file));
         check_eq(result.error, -ENODATA);
         check_eq(result.phase, FERRY_PHASE_SOURCE);
         check_eq(result.sent, 200000);
         check_eq(result.remaining, 1);
         feeder_join(&fed);
-        check_eq(close_stream(stream).error, 0);
+        stage_close(&s);
         check_arrived(peer, 5, 200000);
-        ferry_service_destroy(service);
         close(source.theirs);
     }
 }
@@ -198,10 +185,9 @@ static ferry_service *service_of_one_owner(ferry_placement placement)
 
 PROMISE_BOTH(splice, urgent_data_of_a_source_is_passed_over)
 {
-    ferry_service *service = service_start(placement);
-    pair from = tcp_pair(), to = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, to.ours);
-    ferry_promise *all = submit_file(stream, ferry_file_fd(from.theirs));
+    pair from = tcp_pair();
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *all = submit_file(s.stream, ferry_file_fd(from.theirs));
     check_eq(send(from.ours, "before", 6, MSG_NOSIGNAL), 6);
     check_eq(send(from.ours, "!", 1, MSG_NOSIGNAL | MSG_OOB), 1);
     check_eq(send(from.ours, "after", 5, MSG_NOSIGNAL), 5);
@@ -210,12 +196,10 @@ PROMISE_BOTH(splice, urgent_data_of_a_source_is_passed_over)
     check_eq(result.error, 0);
     check_eq(result.sent, 11);
     char got[11];
-    check_eq(recv(to.theirs, got, sizeof got, MSG_WAITALL), sizeof got);
+    check_eq(recv(s.theirs, got, sizeof got, MSG_WAITALL), sizeof got);
     check(memcmp(got, "beforeafter", 11) == 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
     close(from.theirs);
-    close(to.theirs);
 }
 
 PROMISE_BOTH(splice, source_that_runs_dry_holds_up_its_own_stream_only)
@@ -249,47 +233,41 @@ PROMISE_BOTH(splice, source_that_runs_dry_holds_up_its_own_stream_only)
 PROMISE_BOTH(splice, dry_source_can_be_got_out_of_by_cancel_abort_and_destroy)
 {
     for (unsigned i = 0; i < 3 * SOURCE_KINDS; i++) {
-        pair source = source_pair((source_kind)(i / 3)), sink = unix_pair(SOCK_STREAM);
-        ferry_service *service = service_start(placement);
-        ferry_stream *stream = stream_adopt(service, sink.ours);
-        ferry_promise *promise = submit_file(stream, borrowed(source.theirs));
+        pair source = source_pair((source_kind)(i / 3));
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        ferry_promise *promise = submit_file(s.stream, borrowed(source.theirs));
         check_eq(write(source.ours, "x", 1), 1);
-        wait_readable(sink.theirs);
+        wait_readable(s.theirs);
         wait_until_asleep();
         if (i % 3 == 0)
             check_eq(ferry_promise_cancel(promise), 0);
         else if (i % 3 == 1)
-            ferry_stream_abort(stream);
+            ferry_stream_abort(s.stream);
         else
-            ferry_service_destroy(service);
+            stage_destroy(&s);
         ferry_result result = outcome(promise);
         check_eq(result.error, -ECANCELED);
         check_eq(result.phase, FERRY_PHASE_SOURCE);
         check_eq(result.sent, 1);
-        ferry_stream_unref(stream);
-        if (i % 3 != 2)
-            ferry_service_destroy(service);
+        stage_end(&s);
         close(source.ours);
         close(source.theirs);
-        close(sink.theirs);
     }
 }
 
 PROMISE_BOTH(splice, peer_that_hung_up_is_epipe_not_sigpipe)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
-        pair source = source_pair(from), sink = unix_pair(SOCK_STREAM);
-        ferry_service *service = service_start(placement);
-        ferry_stream *stream = stream_adopt(service, sink.ours);
-        close(sink.theirs);
+        pair source = source_pair(from);
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        stage_hang_up(&s);
         check_eq(write(source.ours, "x", 1), 1);
-        ferry_result result = outcome(submit_file(stream, borrowed(source.theirs)));
+        ferry_result result = outcome(submit_file(s.stream, borrowed(source.theirs)));
         check_eq(result.error, -EPIPE);
         check_eq(result.phase, FERRY_PHASE_SINK);
         check_eq(result.sent, 0);
-        ferry_stream_abort(stream);
-        ferry_stream_unref(stream);
-        ferry_service_destroy(service);
+        ferry_stream_abort(s.stream);
+        stage_end(&s);
         close(source.ours);
         close(source.theirs);
     }
@@ -376,20 +354,18 @@ PROMISE_BOTH(splice, file_for_appending_refuses_it_and_gets_a_copy)
 PROMISE_BOTH(splice, message_socket_gets_a_copy)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
-        pair source = source_pair(from), sink = unix_pair(SOCK_SEQPACKET);
-        ferry_service *service = service_start(placement);
-        ferry_stream *stream = stream_adopt(service, sink.ours);
-        reader *peer = reader_start(sink.theirs, false);
+        pair source = source_pair(from);
+        stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
+        reader *peer = reader_start(stage_take(&s), false);
         feeder fed = {.fd = source.ours, .seed = 9, .size = 300000, .ends = true};
         feeder_start(&fed);
-        ferry_result result = outcome(submit_file(stream, borrowed(source.theirs)));
+        ferry_result result = outcome(submit_file(s.stream, borrowed(source.theirs)));
         check_eq(result.error, 0);
         check_eq(result.method, FERRY_METHOD_COPY);
         check_eq(result.sent, 300000);
         feeder_join(&fed);
-        check_eq(close_stream(stream).error, 0);
+        stage_close(&s);
         check_arrived(peer, 9, 300000);
-        ferry_service_destroy(service);
         close(source.theirs);
     }
 }
@@ -450,24 +426,19 @@ PROMISE_BOTH(zero_copy, files_pipes_and_sockets_are_sent)
 {
     test_file file = file_make(100000, 1);
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
-        pair source = source_pair(from), sink = tcp_pair();
-        ferry_service *service = service_start(placement);
-        ferry_stream *stream = stream_adopt(service, sink.ours);
-        reader *peer = reader_start(sink.theirs, false);
-        ferry_result result = send_without_copying(stream, ferry_file_at(file.path));
+        pair source = source_pair(from);
+        stage s = stage_open(placement, tcp_pair());
+        reader *peer = reader_start(stage_take(&s), false);
+        ferry_result result = send_without_copying(s.stream, ferry_file_at(file.path));
         check(result.error == 0 && result.method == FERRY_METHOD_SENDFILE);
         feeder fed = {.fd = source.ours, .seed = 2, .size = 100000, .ends = true};
         feeder_start(&fed);
-        result = send_without_copying(stream, borrowed(source.theirs));
+        result = send_without_copying(s.stream, borrowed(source.theirs));
         check(result.error == 0 && result.method == FERRY_METHOD_SPLICE);
         feeder_join(&fed);
-        check_eq(close_stream(stream).error, 0);
-        reader_join(peer);
-        check_eq(peer->bytes, 200000);
-        check_eq(peer->digest,
-                 digest_content(digest_content(DIGEST_BEGIN, 1, 0, 100000), 2, 0, 100000));
-        reader_free(peer);
-        ferry_service_destroy(service);
+        stage_close(&s);
+        reader_check(peer, 200000,
+                     digest_content(digest_content(DIGEST_BEGIN, 1, 0, 100000), 2, 0, 100000));
         close(source.theirs);
     }
     file_remove(&file);
@@ -527,8 +498,7 @@ PROMISE_BOTH(zero_copy, sendfile_that_is_refused_is_eopnotsupp_at_whatever_byte)
         check_eq(result.error, was_refused ? -EOPNOTSUPP : 0);
         check_eq(result.sent + result.remaining, SIZE);
         check_eq(first == 1, result.sent == 0);
-        ferry_stream_status status;
-        check_eq(ferry_stream_get_status(stream, &status), 0);
+        ferry_stream_status status = stream_status(stream);
         check_eq(status.error, result.sent > 0 ? result.error : 0);
         check_eq(close_stream(stream).error, 0);
         check_arrived(peer, 3, result.sent);
@@ -608,19 +578,17 @@ PROMISE_BOTH(generator, what_it_makes_arrives_byte_for_byte_at_a_slow_reader)
     for (sink_kind to = 0; to < SINK_KINDS; to++) {
         for (unsigned i = 0; i < 6; i++) {
             maker making = {.seed = 61 + i, .size = SIZE, .most = most[i / 2]};
-            pair sink = sink_pair(to);
-            ferry_service *service = service_start(placement);
-            ferry_stream *stream = stream_adopt(service, sink.ours);
-            reader *peer = to != TO_FILE ? reader_start_slow(sink.theirs, 200000, 100) : NULL;
+            stage s = stage_open(placement, sink_pair(to));
+            reader *peer = to != TO_FILE ? reader_start_slow(stage_take(&s), 200000, 100) : NULL;
             int64_t length = i % 2 == 0 ? FERRY_TO_END : SIZE;
-            ferry_result result = outcome(submit_maker(stream, &making, length));
+            ferry_result result = outcome(submit_maker(s.stream, &making, length));
             check_eq(making.releases, 1);
             check_eq(result.error, 0);
             check_eq(result.sent, SIZE);
             check_eq(result.remaining, 0);
-            check_eq(close_stream(stream).error, 0);
-            check_arrived(peer != NULL ? peer : reader_start(sink.theirs, false), 61 + i, SIZE);
-            ferry_service_destroy(service);
+            check_eq(stage_close_stream(&s).error, 0);
+            check_arrived(peer != NULL ? peer : reader_start(stage_take(&s), false), 61 + i, SIZE);
+            stage_end(&s);
         }
     }
 }
@@ -685,8 +653,7 @@ PROMISE_BOTH(generator, that_fails_gives_its_error_and_poisons_if_bytes_have_lef
         check_eq(result.error, -EIO);
         check_eq(result.phase, FERRY_PHASE_SOURCE);
         check_eq(result.sent, size);
-        ferry_stream_status status;
-        check_eq(ferry_stream_get_status(rigged.stream, &status), 0);
+        ferry_stream_status status = stream_status(rigged.stream);
         check_eq(status.error, size > 0 ? -EIO : 0);
         result = outcome(submit_write(rigged.stream, "x", 1));
         check_eq(result.error, size > 0 ? -ECANCELED : 0);
@@ -698,10 +665,8 @@ PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
 {
     test_file file = file_make(5000, 4);
     maker making = {.seed = 2, .size = 70000, .most = 999}, none = {0};
-    pair sink = tcp_pair();
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, sink.ours);
-    reader *peer = reader_start(sink.theirs, false);
+    stage s = stage_open(placement, tcp_pair());
+    reader *peer = reader_start(stage_take(&s), false);
     const ferry_part parts[] = {
         ferry_part_copy("head", 4),
         part_of(&making, FERRY_TO_END),
@@ -710,19 +675,15 @@ PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
         ferry_part_file(ferry_file_at(file.path)),
         ferry_part_copy("tail", 4),
     };
-    ferry_result result = outcome(submit_parts(stream, parts, sizeof parts / sizeof parts[0]));
+    ferry_result result = outcome(submit_parts(s.stream, parts, sizeof parts / sizeof parts[0]));
     check_eq(result.error, 0);
     check_eq(result.sent, 75014);
     check_eq(making.releases, 1);
     check_eq(none.releases, 1);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
+    stage_close(&s);
     uint64_t expected = digest_content(digest(DIGEST_BEGIN, "head", 4), 2, 0, 70000);
     expected = digest_content(digest(expected, "middle", 6), 4, 0, 5000);
-    check_eq(peer->bytes, 75014);
-    check_eq(peer->digest, digest(expected, "tail", 4));
-    reader_free(peer);
-    ferry_service_destroy(service);
+    reader_check(peer, 75014, digest(expected, "tail", 4));
     file_remove(&file);
 }
 
@@ -902,8 +863,7 @@ PROMISE_BOTH(generator, resume_without_one_is_harmless)
         ferry_stream_resume(rigged.stream);
     check_eq(outcome(submit_write(rigged.stream, "x", 1)).error, 0);
     ferry_stream_resume(rigged.stream);
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(rigged.stream, &closed), 0);
+    ferry_promise *closed = submit_close(rigged.stream);
     ferry_stream_resume(rigged.stream);
     check_eq(outcome(closed).error, 0);
     for (unsigned i = 0; i < 1000; i++)
@@ -990,8 +950,7 @@ PROMISE_BOTH(generator, of_a_refused_submit_is_not_released)
     fail_allocation(1);
     check_eq(ferry_stream_send(rigged.stream, &part, 1, NULL, NULL), -ENOMEM);
     allow_allocations();
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(rigged.stream, &closed), 0);
+    ferry_promise *closed = submit_close(rigged.stream);
     check_eq(ferry_stream_send(rigged.stream, &part, 1, NULL, NULL), -ESHUTDOWN);
     check_eq(outcome(closed).error, 0);
     rig_down(&rigged);
@@ -1054,12 +1013,8 @@ PROMISE_BOTH(generator, may_submit_to_its_own_stream)
     resumer resuming = {.making = &making, .stream = rigged.stream};
     const ferry_part part = ferry_part_generate(make_and_submit, &resuming, FERRY_TO_END, NULL);
     check_eq(outcome(submit_parts(rigged.stream, &part, 1)).sent, 1000);
-    ferry_promise *flushed;
-    check_eq(ferry_stream_flush(rigged.stream, &flushed), 0);
+    ferry_promise *flushed = submit_flush(rigged.stream);
     check_eq(outcome(flushed).error, 0);
     rig_down(&rigged);
-    reader_join(peer);
-    check_eq(peer->bytes, 1006);
-    check_eq(peer->digest, digest(digest_content(DIGEST_BEGIN, 10, 0, 1000), "behind", 6));
-    reader_free(peer);
+    reader_check(peer, 1006, digest(digest_content(DIGEST_BEGIN, 10, 0, 1000), "behind", 6));
 }
