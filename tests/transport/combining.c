@@ -53,22 +53,18 @@ PROMISE_BOTH(combining, own_work_and_transfers_follow_one_another)
     check_eq(result.stream_offset, 4);
     pthread_join(thread, NULL);
     (void)close_stream(self.stream);
-    reader_join(peer);
-    check_eq(peer->bytes, file.size + 4);
-    reader_free(peer);
+    check_eq(reader_end(peer), file.size + 4);
     file_remove(&file);
     ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(combining, all_of_several_writes_adds_up_their_bytes)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    reader *peer = reader_start(both.theirs, false);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), false);
     ferry_promise *writes[8], *all;
     for (unsigned i = 0; i < 8; i++)
-        writes[i] = submit_write(stream, "12345678", i + 1);
+        writes[i] = submit_write(s.stream, "12345678", i + 1);
     check_eq(ferry_promise_all(writes, 8, NULL, &all), 0);
     for (unsigned i = 0; i < 8; i++)
         ferry_promise_unref(writes[i]);
@@ -81,41 +77,33 @@ PROMISE_BOTH(combining, all_of_several_writes_adds_up_their_bytes)
         offset += part.sent;
     }
     check_eq(outcome(all).sent, 36);
-    (void)close_stream(stream);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    (void)stage_close_stream(&s);
+    stage_end(&s);
+    (void)reader_end(peer);
 }
 
 PROMISE_BOTH(combining, timeout_calls_a_stuck_write_off_and_says_how_much_left)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs), *limited;
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *limited;
     check_eq(ferry_promise_timeout(stuck, 10, &limited), 0);
     check_eq(outcome(limited).error, -ETIMEDOUT);
     ferry_result result = outcome(stuck);
     check_eq(result.error, -ECANCELED);
     check_eq(result.sent + result.remaining, STUCK_BYTES);
     check(result.sent > 0);
-    ferry_stream_abort(stream);
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    ferry_stream_abort(s.stream);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(combining, promises_made_of_others_outlive_their_service)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *parts[2] = {submit_stuck(stream, both.theirs), submit_write(stream, "x", 1)};
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *parts[2] = {submit_stuck(s.stream, s.theirs), submit_write(s.stream, "x", 1)};
     ferry_promise *settled;
     check_eq(ferry_promise_all_settled(parts, 2, NULL, &settled), 0);
-    ferry_stream_abort(stream);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    ferry_stream_abort(s.stream);
+    stage_end(&s);
     for (unsigned i = 0; i < 2; i++)
         ferry_promise_unref(parts[i]);
     check_eq(ferry_promise_await(settled, -1, NULL), 0);
@@ -123,16 +111,13 @@ PROMISE_BOTH(combining, promises_made_of_others_outlive_their_service)
     check_eq(ferry_promise_await(ferry_promise_part(settled, 1), 0, &last), 0);
     check_eq(last.error, -ECANCELED);
     check_eq(outcome(settled).error, 0);
-    close(both.theirs);
 }
 
 PROMISE_BOTH(reports, request_has_a_label_and_its_failure_that_nobody_saw_is_reported)
 {
     for (unsigned looks = 0; looks < 2; looks++) {
-        ferry_service *service = service_start(placement);
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        ferry_promise *failing = submit_file(stream, ferry_file_at("/nowhere"));
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        ferry_promise *failing = submit_file(s.stream, ferry_file_at("/nowhere"));
         unsigned long lines = lines_logged();
         ferry_promise_info info;
         ferry_result result;
@@ -142,14 +127,12 @@ PROMISE_BOTH(reports, request_has_a_label_and_its_failure_that_nobody_saw_is_rep
         check(strcmp(info.label, "upload") == 0 && info.site == NULL && info.is_settled);
         check(info.created_ns > 0 && info.settled_ns >= info.created_ns);
         ferry_promise_unref(failing);
-        ferry_stream_unref(stream);
-        ferry_service_destroy(service); /* the owner's reference is gone, too */
+        stage_end(&s); /* the owner's reference is gone, too */
 #ifdef NDEBUG
         check_eq(lines_logged() - lines, 0);
 #else
         check_eq(lines_logged() - lines, !looks);
 #endif
-        close(both.theirs);
     }
 }
 
@@ -194,24 +177,21 @@ static void try_on_owner(ferry_promise *promise, const ferry_result *result, voi
 /* Pins: no_silent_wait. */
 PROMISE_BOTH(no_silent_wait, combining_and_awaiting_many_on_an_owner_is_edeadlk_at_once)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    reader *peer = reader_start(both.theirs, false);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), false);
     ferry_promise *tried;
     check_eq(ferry_promise_create(NULL, &tried), 0);
     const ferry_request_options options = {.on_owner = try_on_owner, .on_owner_arg = tried};
-    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     check_eq(ferry_promise_await(tried, -1, NULL), 0);
     ferry_promise *made_there = ferry_promise_value(tried);
     check_eq(ferry_promise_await(made_there, 1, NULL), -ETIMEDOUT);
     check_eq(ferry_promise_settle(made_there, NULL), 0);
     check_eq(outcome(made_there).error, 0);
     ferry_promise_unref(tried);
-    (void)close_stream(stream);
-    reader_join(peer);
-    reader_free(peer);
-    ferry_service_destroy(service);
+    (void)stage_close_stream(&s);
+    stage_end(&s);
+    (void)reader_end(peer);
 }
 
 /* ---- depth ----------------------------------------------------------------------------------- */
@@ -253,8 +233,6 @@ PROMISE_BOTH(depth, long_chain_of_callbacks_that_submit_again_runs_on_a_small_st
     relay_race self = {.stream = stream_adopt(service, both.ours), .left = LONG};
     run_on_small_stack(submit_again_and_again, &self);
     (void)close_stream(self.stream);
-    reader_join(peer);
-    check_eq(peer->bytes, LONG);
-    reader_free(peer);
+    check_eq(reader_end(peer), LONG);
     ferry_service_destroy(service);
 }

@@ -313,13 +313,12 @@ PROMISE(connecting, promise_gives_its_stream_again_and_keeps_it)
 
 PROMISE(connecting, only_its_own_promise_has_a_stream)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours), *none;
-    ferry_promise *written = submit_write(stream, "x", 1);
+    stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    ferry_stream *none;
+    ferry_promise *written = submit_write(s.stream, "x", 1);
     names.hosts[0] = "127.0.0.1";
     atomic_store(&names.is_held_up, true);
-    ferry_promise *pending = connect_to(service, "test.name:1");
+    ferry_promise *pending = connect_to(s.service, "test.name:1");
     check_eq(ferry_promise_get_stream(written, &none), -EINVAL);
     check_eq(ferry_promise_get_stream(NULL, &none), -EINVAL);
     check_eq(ferry_promise_get_stream(pending, NULL), -EINVAL);
@@ -328,9 +327,7 @@ PROMISE(connecting, only_its_own_promise_has_a_stream)
     atomic_store(&names.is_held_up, false);
     ferry_promise_unref(pending);
     ferry_promise_unref(written);
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 /* ---- all addresses --------------------------------------------------------------------------- */
@@ -448,8 +445,7 @@ static void fail_by_script(ferry_placement placement, const char *address, ferry
                            ferry_phase phase)
 {
     ferry_service *service = service_start(placement);
-    ferry_faults *faults;
-    check_eq(ferry_faults_create(&fault, 1, &faults), 0);
+    ferry_faults *faults = faults_of(fault);
     const ferry_stream_options of_stream = {.faults = faults};
     check_outcome(connect_with(service, address, (ferry_connect_options){.stream = &of_stream}),
                   -fault.error, phase);

@@ -31,20 +31,17 @@ static void write_and_be_told(ferry_stream *stream)
 
 PROMISE_BOTH(cost, promise_with_one_callback_is_at_most_one_allocation_and_two_mailbox_hops)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    write_and_be_told(stream); /* threads start, the inbox is made */
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    write_and_be_told(s.stream); /* threads start, the inbox is made */
     for (unsigned i = 0; i < 20; i++) {
         unsigned long allocations = allocations_made();
         unsigned hops_before = atomic_load(&hops);
-        write_and_be_told(stream);
+        write_and_be_told(s.stream);
         check(allocations_made() - allocations <= 1);  /* none, where a spare block was there */
         check_eq(atomic_load(&hops) - hops_before, 2); /* there, and back */
     }
-    (void)close_stream(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    (void)stage_close_stream(&s);
+    stage_end(&s);
 }
 
 PROMISE(cost, idle_stream_of_a_shared_owner_takes_a_kilobyte_at_most)

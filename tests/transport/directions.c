@@ -10,8 +10,7 @@ static const ferry_stream_options narrow = {.limit_requests = 1};
 
 static ferry_stream_status status_of(ferry_stream *stream)
 {
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     return status;
 }
 
@@ -74,29 +73,25 @@ PROMISE_BOTH(directions, limits_of_a_service_are_those_of_sending)
 /* Whatever is asked just before, and is still under way: nothing is queued. */
 PROMISE_BOTH(directions, what_is_asked_of_reading_refuses_no_write)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, narrow);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), narrow);
     notes seen = {0};
-    notes_set(stream, &seen, true);
+    notes_set(s.stream, &seen, true);
     for (unsigned i = 0; i < 1000; i++) {
-        check_eq(ferry_stream_demand(stream, -1), 0);
-        check_eq(ferry_stream_read_within(stream, 100000), 0);
-        ferry_stream_resume(stream);
+        check_eq(ferry_stream_demand(s.stream, -1), 0);
+        check_eq(ferry_stream_read_within(s.stream, 100000), 0);
+        ferry_stream_resume(s.stream);
         if (i % 10 == 0)
-            notes_set(stream, &seen, i % 20 == 0); /* its loans, too */
-        send_text(both.theirs, "q");
-        check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+            notes_set(s.stream, &seen, i % 20 == 0); /* its loans, too */
+        send_text(s.theirs, "q");
+        check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
         char byte;
-        check_eq(recv(both.theirs, &byte, 1, 0), 1);
+        check_eq(recv(s.theirs, &byte, 1, 0), 1);
     }
     notes_await(&seen, 1000);
-    check_eq(status_of(stream).queued_requests, 0);
-    check_eq(status_of(stream).received_bytes, 1000);
-    check_eq(close_stream(stream).error, 0);
+    check_eq(status_of(s.stream).queued_requests, 0);
+    check_eq(status_of(s.stream).received_bytes, 1000);
+    stage_close(&s);
     notes_await_end(&seen);
-    ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 /* ---- bounds of its own ----------------------------------------------------------------------- */
@@ -125,34 +120,30 @@ static void *read_in_vain(void *arg)
 
 PROMISE_BOTH(directions, reads_have_a_bound_of_their_own_and_wait_for_it)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, narrow);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), narrow);
     static char byte;
     const ferry_read some = {&byte, 1, FERRY_READ_SOME, NULL, 0};
-    ferry_promise *first = submit_some(stream, &byte);
+    ferry_promise *first = submit_some(s.stream, &byte);
     for (unsigned i = 1; i < MOST_READS; i++)
-        check_eq(ferry_stream_read(stream, &some, NULL, NULL), 0);
+        check_eq(ferry_stream_read(s.stream, &some, NULL, NULL), 0);
     long before = bytes_outstanding();
     unsigned long allocations = allocations_made();
     const ferry_request_options briefly = {.room_timeout_ms = 5};
-    check_eq(ferry_stream_read(stream, &some, NULL, NULL), -EAGAIN);
-    check_eq(ferry_stream_read(stream, &some, &briefly, NULL), -ETIMEDOUT);
+    check_eq(ferry_stream_read(s.stream, &some, NULL, NULL), -EAGAIN);
+    check_eq(ferry_stream_read(s.stream, &some, &briefly, NULL), -ETIMEDOUT);
     check_eq(allocations_made(), allocations);
     check_eq(bytes_outstanding(), before);
-    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
-    check_eq(ferry_stream_demand(stream, -1), 0);
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
+    check_eq(ferry_stream_demand(s.stream, -1), 0);
     pthread_t waiter;
-    check_eq(pthread_create(&waiter, NULL, read_as_soon_as_there_is_room, stream), 0);
+    check_eq(pthread_create(&waiter, NULL, read_as_soon_as_there_is_room, s.stream), 0);
     check_eq(ferry_promise_cancel(first), 0);
     check_eq(outcome(first).error, -ECANCELED);
     check_eq(pthread_join(waiter, NULL), 0);
-    check_eq(ferry_stream_read(stream, &some, NULL, NULL), -EAGAIN);
-    check_eq(pthread_create(&waiter, NULL, read_in_vain, ferry_stream_ref(stream)), 0);
-    check_eq(close_stream(stream).error, 0);
+    check_eq(ferry_stream_read(s.stream, &some, NULL, NULL), -EAGAIN);
+    check_eq(pthread_create(&waiter, NULL, read_in_vain, ferry_stream_ref(s.stream)), 0);
+    stage_close(&s);
     check_eq(pthread_join(waiter, NULL), 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 /* Holds up an owner. */
@@ -181,8 +172,7 @@ static void hold_up(ferry_stream *stream, hold *self)
 
 static void let_go_on(ferry_stream *stream, hold *self)
 {
-    ferry_promise *over;
-    check_eq(ferry_stream_flush(stream, &over), 0);
+    ferry_promise *over = submit_flush(stream);
     sem_post(&self->may_go_on);
     check_eq(outcome(over).error, 0);
     sem_destroy(&self->is_held);
@@ -200,67 +190,59 @@ static size_t read_never(ferry_stream *stream, const void *data, size_t length, 
 /* The owner is held up meanwhile. What comes of it is what the last calls asked for. */
 PROMISE_BOTH(directions, what_is_asked_of_reading_takes_no_memory_however_often)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, narrow);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), narrow);
     notes seen = {0};
-    notes_set(stream, &seen, true);
+    notes_set(s.stream, &seen, true);
     hold held;
-    hold_up(stream, &held);
-    send_text(both.theirs, "abc");
+    hold_up(s.stream, &held);
+    send_text(s.theirs, "abc");
     const ferry_reader other = {.on_read = read_never, .on_owner = true};
     ferry_reader last = notes_reader(&seen, true);
     long before = 0;
     for (unsigned i = 0; i < 10000; i++) {
-        check_eq(ferry_stream_set_reader(stream, &other), 0);
-        check_eq(ferry_stream_set_reader(stream, NULL), 0);
-        check_eq(ferry_stream_set_reader(stream, &last), 0);
-        check_eq(ferry_stream_demand(stream, 1), 0);
-        check_eq(ferry_stream_demand(stream, 0), 0);
-        check_eq(ferry_stream_read_within(stream, 0), 0);
-        check_eq(ferry_stream_read_within(stream, -1), 0);
-        check_eq(ferry_stream_demand(stream, 7), 0);
+        check_eq(ferry_stream_set_reader(s.stream, &other), 0);
+        check_eq(ferry_stream_set_reader(s.stream, NULL), 0);
+        check_eq(ferry_stream_set_reader(s.stream, &last), 0);
+        check_eq(ferry_stream_demand(s.stream, 1), 0);
+        check_eq(ferry_stream_demand(s.stream, 0), 0);
+        check_eq(ferry_stream_read_within(s.stream, 0), 0);
+        check_eq(ferry_stream_read_within(s.stream, -1), 0);
+        check_eq(ferry_stream_demand(s.stream, 7), 0);
         if (i == 0)
             before = bytes_outstanding();
     }
     check_eq(bytes_outstanding(), before);
-    check_eq(status_of(stream).queued_requests, 0);
-    let_go_on(stream, &held);
+    check_eq(status_of(s.stream).queued_requests, 0);
+    let_go_on(s.stream, &held);
     notes_await(&seen, 3);
     check_eq(seen.ends, 0); /* the deadline was put off in time */
     check(memcmp(seen.taken, "abc", 3) == 0);
-    check_eq(close_stream(stream).error, 0);
+    stage_close(&s);
     notes_await_end(&seen);
     check_eq(seen.ends, 1);
-    ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 /* A pause and its end, asked for in one go: what was declined before is offered again. */
 PROMISE_BOTH(directions, pause_that_is_over_before_the_owner_hears_of_it_is_still_one)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, narrow);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), narrow);
     notes seen = {.least = 4};
-    notes_set(stream, &seen, true);
-    send_text(both.theirs, "ab");
+    notes_set(s.stream, &seen, true);
+    send_text(s.theirs, "ab");
     while (seen.calls == 0)
         sched_yield();
     for (unsigned i = 0; i < 100; i++) {
         hold held;
-        hold_up(stream, &held);
+        hold_up(s.stream, &held);
         size_t calls = seen.calls;
-        check_eq(ferry_stream_demand(stream, 0), 0);
-        check_eq(ferry_stream_demand(stream, -1), 0);
-        let_go_on(stream, &held);
+        check_eq(ferry_stream_demand(s.stream, 0), 0);
+        check_eq(ferry_stream_demand(s.stream, -1), 0);
+        let_go_on(s.stream, &held);
         while (seen.calls == calls)
             sched_yield();
     }
-    check_eq(close_stream(stream).error, 0);
+    stage_close(&s);
     notes_await_end(&seen);
-    ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 /* ---- what is received ------------------------------------------------------------------------ */

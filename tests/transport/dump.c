@@ -177,8 +177,7 @@ PROMISE_BOTH(dump, labels_of_streams_and_requests_are_copied)
     ferry_promise_unref(behind);
     reader *peer = reader_start(both.theirs, false);
     close_stream(stream);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     ferry_service_destroy(service);
 }
 
@@ -196,8 +195,7 @@ PROMISE_BOTH(dump, names_each_stream_with_its_queue_offset_and_age)
              " unix: 'backup': 2 requests queued, 33554432 bytes and 0", "sends request 1, for ");
     text all;
     look(service, &all);
-    ferry_stream_status status;
-    check_eq(ferry_stream_get_status(stream, &status), 0);
+    ferry_stream_status status = stream_status(stream);
     char sent[64], peer[64];
     snprintf(sent, sizeof sent, "; %llu bytes sent", (unsigned long long)status.sent_bytes);
     check(strstr(find(&all, stream_of(both.ours)), sent) != NULL);
@@ -220,8 +218,7 @@ PROMISE_BOTH(dump, names_each_stream_with_its_queue_offset_and_age)
     wait_for(service, stream_of(both.ours),
              ": 0 requests queued, 0 bytes and 0 of files; 33554437");
     close_stream(stream);
-    reader_join(peer_of_stream);
-    reader_free(peer_of_stream);
+    (void)reader_end(peer_of_stream);
     close_stream(quiet);
     close(idle.theirs);
     look(service, &all);
@@ -556,8 +553,7 @@ PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_
     check_eq(outcome(blocked).error, 0);
     check_eq(outcome(behind).error, 0);
     close_stream(stream);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
     file_remove(&file);
     ferry_service_destroy(service);
 }
@@ -866,27 +862,24 @@ static void look_in_callback(ferry_promise *promise, const ferry_result *result,
 
 PROMISE_BOTH(dump, works_in_callbacks_its_own_too_and_on_owners_and_there_while_it_is_destroyed)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    const ferry_request_options options = {.on_owner = look_in_callback, .on_owner_arg = service};
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    const ferry_request_options options = {.on_owner = look_in_callback, .on_owner_arg = s.service};
     ferry_promise *promise;
-    check_eq(ferry_service_dump(service, look_again, service), 0);
-    check_eq(ferry_stream_write(stream, "x", 1, &options, &promise), 0);
-    check_eq(ferry_promise_then(promise, look_in_callback, service), 0);
+    check_eq(ferry_service_dump(s.service, look_again, s.service), 0);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &promise), 0);
+    check_eq(ferry_promise_then(promise, look_in_callback, s.service), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     ferry_promise_unref(promise);
-    check_eq(ferry_stream_flush(stream, &promise), 0);
+    promise = submit_flush(s.stream);
     check_eq(outcome(promise).error, 0); /* on_owner has run before this */
     (void)ferry_inbox_run(0);
     check_eq(atomic_load(&looks), 2);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
-    ferry_service_destroy(service); /* the write is called off, and its callback looks */
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
+    stage_destroy(&s); /* the write is called off, and its callback looks */
     check_eq(atomic_load(&looks), 3);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 struct closer {
@@ -929,15 +922,10 @@ static void *look_and_end(void *arg)
 
 PROMISE_BOTH(dump, may_end_its_thread_midway_and_leaves_nothing_behind)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, look_and_end, service), 0);
-    check_eq(pthread_join(thread, NULL), 0);
-    close_stream(stream);
-    close(both.theirs);
-    ferry_service_destroy(service); /* the census would miss the stream */
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    run_to_its_end(look_and_end, s.service);
+    stage_close_stream(&s);
+    stage_end(&s); /* the census would miss the stream */
 }
 
 typedef struct watcher {
@@ -983,8 +971,7 @@ static void live_and_die(ferry_service *service, unsigned number, const test_fil
         close(both.theirs);
         return;
     }
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
 }
 
 /* Pins: told_when_it_hangs. */

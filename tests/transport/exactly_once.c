@@ -159,8 +159,7 @@ static void race(ferry_placement placement, ending how)
         ferry_stream_unref(stream);
         if (how != BY_DESTROY)
             ferry_service_destroy(service);
-        reader_join(peer);
-        reader_free(peer);
+        (void)reader_end(peer);
     }
 }
 
@@ -216,8 +215,7 @@ static void live_once(ferry_placement placement, const test_file *file, tally *s
     }
     ferry_service_destroy(service);
     run_until_all_settled(seen);
-    reader_join(peer);
-    reader_free(peer);
+    (void)reader_end(peer);
 }
 
 /* Pins: exactly_once. */

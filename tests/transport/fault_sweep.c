@@ -178,11 +178,9 @@ static uint64_t run_once(ferry_placement placement, ferry_framing framing, const
             check_item(&this.items[i], &result, fault, framing, &all);
         }
         /* The close's own outcome may be a fault's; it settles, and the fd is closed. */
-        ferry_promise *closed;
-        check_eq(ferry_stream_close(this.stream, &closed), 0);
+        ferry_promise *closed = submit_close(this.stream);
         (void)outcome(closed);
-        ferry_stream_status status;
-        check_eq(ferry_stream_get_status(this.stream, &status), 0);
+        ferry_stream_status status = stream_status(this.stream);
         check_eq(status.queued_requests, 0);
         check_eq(status.queued_bytes, 0);
         check_eq(status.queued_file_bytes, 0);

@@ -1047,9 +1047,7 @@ PROMISE_BOTH(listening, connections_are_closed_once_the_thread_that_was_to_be_to
     ferry_service *service = service_start(placement);
     guests seen = {0};
     void *arguments[3] = {service, &seen, NULL};
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, listen_and_end, arguments), 0);
-    check_eq(pthread_join(thread, NULL), 0);
+    run_to_its_end(listen_and_end, arguments);
     ferry_listener *listener = arguments[2];
     int fd = dial(listener);
     check_eq(read(fd, &(char){0}, 1), 0);

@@ -8,21 +8,19 @@
 
 PROMISE_BOTH(reading, reads_take_the_next_bytes_in_the_order_of_their_submits)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, tcp_pair());
     char exactly[4], line[16], some[16], rest[16];
     ferry_promise *first =
-        submit_read(stream, (ferry_read){exactly, sizeof exactly, FERRY_READ_EXACTLY, NULL, 0});
+        submit_read(s.stream, (ferry_read){exactly, sizeof exactly, FERRY_READ_EXACTLY, NULL, 0});
     ferry_promise *second =
-        submit_read(stream, (ferry_read){line, sizeof line, FERRY_READ_UNTIL, "\r\n", 2});
+        submit_read(s.stream, (ferry_read){line, sizeof line, FERRY_READ_UNTIL, "\r\n", 2});
     ferry_promise *third =
-        submit_read(stream, (ferry_read){some, sizeof some, FERRY_READ_SOME, NULL, 0});
+        submit_read(s.stream, (ferry_read){some, sizeof some, FERRY_READ_SOME, NULL, 0});
     ferry_promise *fourth =
-        submit_read(stream, (ferry_read){rest, sizeof rest, FERRY_READ_TO_END, NULL, 0});
-    send_text(both.theirs, "fo");
-    send_text(both.theirs, "urline\r");
-    send_text(both.theirs, "\n");
+        submit_read(s.stream, (ferry_read){rest, sizeof rest, FERRY_READ_TO_END, NULL, 0});
+    send_text(s.theirs, "fo");
+    send_text(s.theirs, "urline\r");
+    send_text(s.theirs, "\n");
     ferry_result result = outcome(first);
     check_eq(result.error, 0);
     check_eq(result.sent, 4);
@@ -32,57 +30,51 @@ PROMISE_BOTH(reading, reads_take_the_next_bytes_in_the_order_of_their_submits)
     check_eq(result.stream_offset, 4);
     check_eq(result.sequence, 1);
     check(memcmp(line, "line\r\n", 6) == 0);
-    send_text(both.theirs, "x");
+    send_text(s.theirs, "x");
     result = outcome(third);
     check_eq(result.sent, 1);
     check(!result.at_end);
-    send_text(both.theirs, "the rest");
-    close(both.theirs);
+    send_text(s.theirs, "the rest");
+    stage_hang_up(&s);
     result = outcome(fourth);
     check_eq(result.sent, 8);
     check(result.at_end);
     check(memcmp(rest, "the rest", 8) == 0);
-    result = outcome(submit_read(stream, (ferry_read){some, 1, FERRY_READ_SOME, NULL, 0}));
+    result = outcome(submit_read(s.stream, (ferry_read){some, 1, FERRY_READ_SOME, NULL, 0}));
     check_eq(result.error, 0);
     check_eq(result.sent, 0);
     check(result.at_end);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 /* So reads that wait never hold more than memory that the program has set aside for them. */
 PROMISE_BOTH(reading, delimiter_that_does_not_fit_is_not_kept_and_never_found)
 {
     enum { LONG = 1 << 20 };
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, tcp_pair());
     char data[8], *delimiter = calloc(LONG, 1);
     check(delimiter != NULL);
     wait_until_asleep();
     long before = bytes_outstanding();
     ferry_promise *read =
-        submit_read(stream, (ferry_read){data, sizeof data, FERRY_READ_UNTIL, delimiter, LONG});
+        submit_read(s.stream, (ferry_read){data, sizeof data, FERRY_READ_UNTIL, delimiter, LONG});
     check(bytes_outstanding() - before < LONG);
     free(delimiter);
-    check_eq(write(both.theirs, "\0\0\0\0\0\0\0\0", sizeof data), sizeof data);
+    check_eq(write(s.theirs, "\0\0\0\0\0\0\0\0", sizeof data), sizeof data);
     ferry_result result = outcome(read);
     check_eq(result.error, -EMSGSIZE);
-    close(both.theirs);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(reading, cancelled_read_consumes_nothing)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, tcp_pair());
     char big[64], small[8];
     ferry_promise *first =
-        submit_read(stream, (ferry_read){big, sizeof big, FERRY_READ_EXACTLY, NULL, 0});
-    ferry_promise *probe = submit_read(stream, (ferry_read){small, 2, FERRY_READ_EXACTLY, NULL, 0});
-    send_text(both.theirs, "abcd");
+        submit_read(s.stream, (ferry_read){big, sizeof big, FERRY_READ_EXACTLY, NULL, 0});
+    ferry_promise *probe =
+        submit_read(s.stream, (ferry_read){small, 2, FERRY_READ_EXACTLY, NULL, 0});
+    send_text(s.theirs, "abcd");
     wait_until_asleep(); /* some of it is in the first one's memory by now, or not: both are fine */
     check_eq(ferry_promise_cancel(first), 0);
     ferry_result result = outcome(first);
@@ -90,12 +82,11 @@ PROMISE_BOTH(reading, cancelled_read_consumes_nothing)
     check_eq(result.sent, 0);
     check_eq(outcome(probe).sent, 2);
     check(memcmp(small, "ab", 2) == 0);
-    check_eq(outcome(submit_read(stream, (ferry_read){small, 2, FERRY_READ_EXACTLY, NULL, 0})).sent,
-             2);
+    check_eq(
+        outcome(submit_read(s.stream, (ferry_read){small, 2, FERRY_READ_EXACTLY, NULL, 0})).sent,
+        2);
     check(memcmp(small, "cd", 2) == 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
+    stage_end(&s);
 }
 
 /* ---- when a read is complete ----------------------------------------------------------------- */
@@ -403,7 +394,7 @@ static void wait_for_reads(ferry_stream *stream, uint32_t count)
 {
     ferry_stream_status status;
     do
-        check_eq(ferry_stream_get_status(stream, &status), 0);
+        status = stream_status(stream);
     while (status.pending_reads < count);
 }
 

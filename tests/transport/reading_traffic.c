@@ -159,31 +159,26 @@ PROMISE_BOTH(reading_traffic, many_megabytes_arrive_whole_by_reads)
 PROMISE_BOTH(reading_traffic, full_sink_does_not_keep_a_stream_from_reading)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        ferry_service *service = service_start(placement);
-        pair both = any_pair(on_owner);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        ferry_promise *stuck = submit_stuck(stream, both.theirs);
+        stage s = stage_open(placement, any_pair(on_owner));
+        ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         notes seen = {0};
-        notes_set(stream, &seen, on_owner);
+        notes_set(s.stream, &seen, on_owner);
         for (size_t i = 1; i <= 20; i++) {
-            send_text(both.theirs, "x");
+            send_text(s.theirs, "x");
             notes_await(&seen, i);
             /* What must wait behind the full sink disturbs nothing. */
-            check_eq(ferry_stream_write(stream, "y", 1, NULL, NULL), 0);
+            check_eq(ferry_stream_write(s.stream, "y", 1, NULL, NULL), 0);
         }
         char data[4];
         ferry_promise *read =
-            submit_read(stream, (ferry_read){data, 4, FERRY_READ_EXACTLY, NULL, 0});
-        send_text(both.theirs, "read");
+            submit_read(s.stream, (ferry_read){data, 4, FERRY_READ_EXACTLY, NULL, 0});
+        send_text(s.theirs, "read");
         check_eq(outcome(read).sent, 4);
-        reader *peer = reader_start(both.theirs, false);
+        reader *peer = reader_start(stage_take(&s), false);
         check_eq(outcome(stuck).error, 0);
-        check_eq(close_stream(stream).error, 0);
+        stage_close(&s);
         notes_await_end(&seen);
-        reader_join(peer);
-        check_eq(peer->bytes, STUCK_BYTES + 20);
-        reader_free(peer);
-        ferry_service_destroy(service);
+        check_eq(reader_end(peer), STUCK_BYTES + 20);
     }
 }
 
@@ -370,8 +365,7 @@ static uint64_t sweep(ferry_placement placement, bool on_owner, const kind *whic
     uint64_t injected = 0, calls = 1;
     for (uint64_t k = 1; k <= calls; k++) {
         const ferry_fault fault = {which->call, k, which->times, which->effect, which->error};
-        ferry_faults *faults;
-        check_eq(ferry_faults_create(&fault, 1, &faults), 0);
+        ferry_faults *faults = faults_of(fault);
         story this = {0};
         live_once(placement, on_owner, faults, &this);
         check_story(&this, which->effect == FERRY_FAULT_EOF);

@@ -161,8 +161,7 @@ PROMISE_BOTH(receiving, where_no_pipe_can_be_made_it_is_copied)
     /* After the duplicate of its folder, the file, and fstat(2). */
     const ferry_fault script = {
         .call = FERRY_CALL_OPEN, .first = 4, .effect = FERRY_FAULT_ERROR, .error = EMFILE};
-    ferry_faults *faults;
-    check_eq(ferry_faults_create(&script, 1, &faults), 0);
+    ferry_faults *faults = faults_of(script);
     scene set = begin_with(placement, tcp_pair(), faults);
     talker *peer = talker_start(set.theirs, 1, MIB);
     ferry_result result = outcome(submit_receive(set.stream, file_in(&set.where, "file")));
@@ -397,8 +396,7 @@ PROMISE_BOTH(receiving, full_disk_is_enospc_with_the_exact_count_and_the_next_go
     static const char *const names[] = {"file", "rest", NULL};
     const ferry_fault script = {
         .call = FERRY_CALL_SPLICE, .first = 6, .effect = FERRY_FAULT_ERROR, .error = ENOSPC};
-    ferry_faults *faults;
-    check_eq(ferry_faults_create(&script, 1, &faults), 0);
+    ferry_faults *faults = faults_of(script);
     scene set = begin_with(placement, unix_pair(SOCK_STREAM), faults);
     talker *peer = talker_start(set.theirs, 11, 8 * MIB);
     while (true) { /* enough has to be there for each splice to find some */

@@ -39,10 +39,7 @@ static void check_rest(ferry_stream *from, uint64_t seed, uint64_t position, uin
 
 static void check_peer(reader *peer, uint64_t seed, uint64_t size)
 {
-    reader_join(peer);
-    check_eq(peer->bytes, size);
-    check(peer->digest == digest_content(DIGEST_BEGIN, seed, 0, size));
-    reader_free(peer);
+    reader_check_content(peer, seed, size);
 }
 
 /* What most tests begin with: a stream to read from, one to relay to, and their peers' fds. */
@@ -120,18 +117,16 @@ PROMISE_BOTH(relaying, much_goes_along_a_chain_of_unix_streams_and_its_end_too)
 PROMISE_BOTH(relaying, stream_relayed_to_itself_is_an_echo)
 {
     for (int over_unix = 0; over_unix < 2; over_unix++) {
-        ferry_service *service = service_start(placement);
-        pair both = over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair();
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        ferry_promise *echo = submit_relay(stream, stream, FERRY_TO_END);
-        ferry_stream_unref(stream); /* the relay keeps it open */
-        talker *source = talker_start(both.theirs, 2, 64 * MIB);
-        check_peer(reader_start(fcntl(both.theirs, F_DUPFD_CLOEXEC, 0), false), 2, 64 * MIB);
+        stage s = stage_open(placement, over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair());
+        ferry_promise *echo = submit_relay(s.stream, s.stream, FERRY_TO_END);
+        s.stream = ferry_stream_unref(s.stream); /* the relay keeps it open */
+        talker *source = talker_start(s.theirs, 2, 64 * MIB);
+        check_peer(reader_start(fcntl(s.theirs, F_DUPFD_CLOEXEC, 0), false), 2, 64 * MIB);
         check_eq(outcome(echo).sent, 64 * MIB);
         talker_join(source);
-        close(both.theirs);
-        check_eq(ferry_service_drain(service, -1), 0);
-        ferry_service_destroy(service);
+        stage_hang_up(&s);
+        check_eq(ferry_service_drain(s.service, -1), 0);
+        stage_end(&s);
     }
 }
 
@@ -225,10 +220,7 @@ PROMISE_BOTH(relaying, some_is_read_some_relayed_in_order_and_the_rest_read)
     set.to = NULL;
     reader *peer = reader_start(set.sink, false);
     set.sink = -1;
-    reader_join(peer);
-    check_eq(peer->bytes, MIB + 1000);
-    check(peer->digest == digest_content(DIGEST_BEGIN, 7, 1, MIB + 1000));
-    reader_free(peer);
+    reader_check(peer, MIB + 1000, digest_content(DIGEST_BEGIN, 7, 1, MIB + 1000));
     end(&set);
 }
 
@@ -252,10 +244,7 @@ PROMISE_BOTH(relaying, what_was_kept_goes_first_and_no_more_of_it_than_was_asked
     check_eq(rest[0], 'c');
     reader *peer = reader_start(set.sink, true);
     set.sink = -1;
-    reader_join(peer);
-    check_eq(peer->bytes, 8);
-    check(memcmp(peer->kept, "abdefghi", 8) == 0);
-    reader_free(peer);
+    reader_check_text(peer, "abdefghi");
     end(&set);
 }
 
@@ -308,9 +297,7 @@ PROMISE_BOTH(relaying, full_queue_lets_it_in_all_the_same)
     check_eq(outcome(stuck).error, 0);
     check_eq(outcome(all).sent, MIB);
     talker_join(source);
-    reader_join(peer);
-    check_eq(peer->bytes, STUCK_BYTES + MIB);
-    reader_free(peer);
+    check_eq(reader_end(peer), STUCK_BYTES + MIB);
     end(&set);
 }
 

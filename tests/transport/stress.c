@@ -114,8 +114,7 @@ static ferry_promise *submit(ferry_stream *stream, const ferry_part parts[], siz
         if (error == 0)
             return promise;
         check_eq(error, -EAGAIN);
-        ferry_promise *room;
-        check_eq(ferry_stream_flush(stream, &room), 0);
+        ferry_promise *room = submit_flush(stream);
         check_eq(outcome(room).error, 0);
     }
 }
