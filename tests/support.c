@@ -478,13 +478,14 @@ void wait_readable(int fd)
 stage stage_open(ferry_placement placement, pair both)
 {
     ferry_service *service = service_start(placement);
-    return (stage){service, stream_adopt(service, both.ours), both.theirs};
+    return (stage){service, stream_adopt(service, both.ours), both.ours, both.theirs};
 }
 
 stage stage_open_with(ferry_placement placement, pair both, ferry_stream_options options)
 {
     ferry_service *service = service_start(placement);
-    return (stage){service, stream_adopt_with(service, both.ours, options), both.theirs};
+    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
+    return (stage){service, stream, both.ours, both.theirs};
 }
 
 void stage_end(stage *s)

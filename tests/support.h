@@ -144,6 +144,7 @@ ferry_faults *faults_of(ferry_fault fault);
 typedef struct stage {
     ferry_service *service; /* NULL once it is destroyed */
     ferry_stream *stream;   /* NULL once it is dropped */
+    int ours;               /* the fd that it has adopted, for whoever watches that */
     int theirs;             /* the peer's end; -1 once it is closed, or somebody else's */
 } stage;
 

@@ -161,24 +161,21 @@ static void end_label(char *label)
 
 PROMISE_BOTH(dump, labels_of_streams_and_requests_are_copied)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
     char *label = strdup("short-lived");
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.label = label});
-    ferry_promise *head = submit_stuck(stream, both.theirs);
-    ferry_promise *behind = write_labelled(stream, "x", 1, label);
+    stage s =
+        stage_open_with(placement, unix_pair(SOCK_STREAM), (ferry_stream_options){.label = label});
+    ferry_promise *head = submit_stuck(s.stream, s.theirs);
+    ferry_promise *behind = write_labelled(s.stream, "x", 1, label);
     end_label(label);
-    wait_for(service, stream_of(both.ours), " 'short-lived': 2 requests", "sends request 0, for");
+    wait_for(s.service, stream_of(s.ours), " 'short-lived': 2 requests", "sends request 0, for");
     label = strdup("and another");
     check_eq(ferry_promise_set_label(head, label), 0);
     end_label(label);
     ferry_promise_unref(head); /* nobody's but the owner's any more */
     ferry_promise_unref(behind);
-    reader *peer = reader_start(both.theirs, false);
-    close_stream(stream);
+    reader *peer = reader_start(stage_take(&s), false);
+    stage_close(&s);
     (void)reader_end(peer);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(dump, names_each_stream_with_its_queue_offset_and_age)
@@ -228,29 +225,25 @@ PROMISE_BOTH(dump, names_each_stream_with_its_queue_offset_and_age)
 
 PROMISE_BOTH(dump, stalled_peer_is_seen_as_a_wait_for_the_sink_and_moving_on_begins_it_anew)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     unsigned char *data = calloc(1, STUCK_BYTES);
-    ferry_promise *stuck = write_labelled(stream, data, STUCK_BYTES, "the film");
+    ferry_promise *stuck = write_labelled(s.stream, data, STUCK_BYTES, "the film");
     free(data);
-    wait_for(service, stream_of(both.ours), "sends request 0 'the film', for ",
+    wait_for(s.service, stream_of(s.ours), "sends request 0 'the film', for ",
              "; waits for its sink, for ");
-    wait_for_age(service, stream_of(both.ours), "waits for its sink");
+    wait_for_age(s.service, stream_of(s.ours), "waits for its sink");
     char some[64 * 1024];
     text all;
     long age = 3; /* now it comes down: the peer reads, and bytes leave */
     while (age >= 3) {
-        (void)recv(both.theirs, some, sizeof some, MSG_DONTWAIT);
-        look(service, &all);
-        const char *wait = strstr(find(&all, stream_of(both.ours)), "waits for its sink, for ");
+        (void)recv(s.theirs, some, sizeof some, MSG_DONTWAIT);
+        look(s.service, &all);
+        const char *wait = strstr(find(&all, stream_of(s.ours)), "waits for its sink, for ");
         age = wait != NULL ? strtol(wait + 24, NULL, 10) : 0;
     }
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 static int64_t nothing_yet(void *buffer, size_t size, void *arg)
@@ -263,7 +256,6 @@ static int64_t nothing_yet(void *buffer, size_t size, void *arg)
 
 PROMISE_BOTH(dump, stream_whose_source_is_dry_is_seen_so)
 {
-    ferry_service *service = service_start(placement);
     int fds[2];
     check_eq(pipe(fds), 0);
     test_file file = file_make(10, 1);
@@ -273,22 +265,19 @@ PROMISE_BOTH(dump, stream_whose_source_is_dry_is_seen_so)
     const ferry_part parts[] = {ferry_part_file(piped), ferry_part_file(growing),
                                 ferry_part_generate(nothing_yet, NULL, FERRY_TO_END, NULL)};
     for (unsigned i = 0; i < 3; i++) {
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        check_eq(ferry_stream_send(stream, &parts[i], 1, NULL, NULL), 0);
-        wait_for(service, stream_of(both.ours), "sends request 0", "; waits for its source, for ");
-        wait_for_age(service, stream_of(both.ours), "waits for its source");
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        check_eq(ferry_stream_send(s.stream, &parts[i], 1, NULL, NULL), 0);
+        wait_for(s.service, stream_of(s.ours), "sends request 0", "; waits for its source, for ");
+        wait_for_age(s.service, stream_of(s.ours), "waits for its source");
         /* What has no label is called by the end of its path. */
         if (i == 1)
-            wait_for(service, stream_of(both.ours), "sends request 0 '", file.path);
-        ferry_stream_abort(stream);
-        ferry_stream_unref(stream);
-        close(both.theirs);
+            wait_for(s.service, stream_of(s.ours), "sends request 0 '", file.path);
+        ferry_stream_abort(s.stream);
+        stage_end(&s);
     }
     close(fds[0]);
     close(fds[1]);
     file_remove(&file);
-    ferry_service_destroy(service);
 }
 
 /* Reads at the peer's end, without waiting for more. */
@@ -358,31 +347,27 @@ PROMISE_BOTH(dump, relay_that_has_waited_for_its_source_is_seen_to_wait_for_a_fu
 
 PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_for_by_name)
 {
-    ferry_service *service = service_start(placement);
     const ferry_limiter_options slow = {.bytes_per_s = 1};
     ferry_limiter *limiter;
     check_eq(ferry_limiter_create(&slow, &limiter), 0);
-    pair both = unix_pair(SOCK_STREAM);
     const ferry_stream_options options = {.limiter = limiter, .close_timeout_ms = 100000};
-    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
-    check_eq(ferry_stream_write(stream, "much more than a byte", 21, NULL, NULL), 0);
-    wait_for(service, stream_of(both.ours), "waits for its limiter, for ");
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), options);
+    check_eq(ferry_stream_write(s.stream, "much more than a byte", 21, NULL, NULL), 0);
+    wait_for(s.service, stream_of(s.ours), "waits for its limiter, for ");
     check_eq(ferry_limiter_set_rate(limiter, 1 << 20, 1 << 20), 0);
 
     const ferry_request_options acked = {.completion = FERRY_ACKED};
-    check_eq(ferry_stream_write(stream, "x", 1, &acked, NULL), 0);
-    wait_for(service, stream_of(both.ours), "waits for confirmation, for ");
+    check_eq(ferry_stream_write(s.stream, "x", 1, &acked, NULL), 0);
+    wait_for(s.service, stream_of(s.ours), "waits for confirmation, for ");
     char some[64];
-    check(recv(both.theirs, some, 22, MSG_WAITALL) == 22);
+    check(recv(s.theirs, some, 22, MSG_WAITALL) == 22);
 
-    check_eq(ferry_stream_close(stream, NULL), 0);
-    wait_for(service, stream_of(both.ours), "22 bytes sent; closing",
+    check_eq(ferry_stream_close(s.stream, NULL), 0);
+    wait_for(s.service, stream_of(s.ours), "22 bytes sent; closing",
              "waits for its peer's end, for ");
-    ferry_stream_abort(stream);
-    ferry_stream_unref(stream);
+    ferry_stream_abort(s.stream);
     ferry_limiter_unref(limiter);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 static size_t take_all(ferry_stream *stream, const void *data, size_t size, bool at_end, void *arg)
@@ -425,46 +410,38 @@ PROMISE_BOTH(dump, reading_that_waits_for_the_peer_or_for_a_reader_elsewhere_or_
 
 PROMISE_BOTH(dump, poisoned_stream_says_by_what)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
     const ferry_fault script[] = {{FERRY_CALL_WRITE, 1, 1, FERRY_FAULT_SHORT, 0},
                                   {FERRY_CALL_WRITE, 2, 1, FERRY_FAULT_ERROR, EIO}};
     ferry_faults *faults;
     check_eq(ferry_faults_create(script, 2, &faults), 0);
-    ferry_stream *stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.faults = faults});
-    check_eq(outcome(submit_write(stream, "hello", 5)).error, -EIO);
-    wait_for(service, stream_of(both.ours), "; 1 byte sent; poisoned by EIO");
-    close_stream(stream);
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.faults = faults});
+    check_eq(outcome(submit_write(s.stream, "hello", 5)).error, -EIO);
+    wait_for(s.service, stream_of(s.ours), "; 1 byte sent; poisoned by EIO");
     ferry_faults_unref(faults);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 PROMISE(dump, label_is_printable_and_cut_and_may_be_gone_once_its_request_has_settled)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(
-        service, both.ours,
+    stage s = stage_open_with(
+        FERRY_SHARED, unix_pair(SOCK_STREAM),
         (ferry_stream_options){.label = "a\nb\x1b[1m and quite a lot more, which is too much for it"
                                         " as well as for you"});
     const char *line = " 'a?b?[1m and quite a lot more, which is too much for it as we':";
-    wait_for(service, stream_of(both.ours), line);
+    wait_for(s.service, stream_of(s.ours), line);
     char *label = strdup("a label of more than 31 bytes in all");
     unsigned char *data = calloc(1, STUCK_BYTES);
-    ferry_promise *stuck = write_labelled(stream, data, STUCK_BYTES, label);
+    ferry_promise *stuck = write_labelled(s.stream, data, STUCK_BYTES, label);
     free(data);
-    wait_for(service, stream_of(both.ours),
+    wait_for(s.service, stream_of(s.ours),
              "sends request 0 'a label of more than 31 bytes i', for");
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
     free(label);
     text all;
-    look(service, &all);
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    look(s.service, &all);
+    stage_end(&s);
 }
 
 PROMISE(dump, is_utf8_that_controls_no_terminal_and_whose_names_look_like_nothing_else)
@@ -482,22 +459,18 @@ PROMISE(dump, is_utf8_that_controls_no_terminal_and_whose_names_look_like_nothin
         {"\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac",
          "\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac"},
     };
-    ferry_service *service = service_start(FERRY_SHARED);
     unsigned char *data = calloc(1, STUCK_BYTES);
     for (unsigned i = 0; i < sizeof labels / sizeof *labels; i++) {
-        pair both = unix_pair(SOCK_STREAM);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        ferry_promise *stuck = write_labelled(stream, data, STUCK_BYTES, labels[i].label);
+        stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+        ferry_promise *stuck = write_labelled(s.stream, data, STUCK_BYTES, labels[i].label);
         char shown[128];
         snprintf(shown, sizeof shown, "sends request 0 '%s', for ", labels[i].shown);
-        wait_for(service, stream_of(both.ours), shown);
-        ferry_stream_abort(stream);
+        wait_for(s.service, stream_of(s.ours), shown);
+        ferry_stream_abort(s.stream);
         check_eq(outcome(stuck).error, -ECANCELED);
-        ferry_stream_unref(stream);
-        close(both.theirs);
+        stage_end(&s);
     }
     free(data);
-    ferry_service_destroy(service);
 }
 
 PROMISE(dump, peers_name_is_one_word)
@@ -523,24 +496,22 @@ PROMISE(dump, peers_name_is_one_word)
 /* Pins: told_when_it_hangs. */
 PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_named_with_how_long)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
     test_file file = file_make(100000, 1);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_init(&revived, 0, 0);
     atomic_store(&is_dead, true);
-    ferry_promise *blocked = submit_file(stream, ferry_file_at(file.path));
-    ferry_promise *behind = submit_write(stream, "x", 1);
+    ferry_promise *blocked = submit_file(s.stream, ferry_file_at(file.path));
+    ferry_promise *behind = submit_write(s.stream, "x", 1);
     char name[64];
-    snprintf(name, sizeof name, "stream fd %d, unix:, for ", both.ours);
-    wait_for_owner(service, name, " ms: moving a source's bytes");
-    wait_for(service, stream_of(both.ours), ": 2 requests queued, 1 byte and 100000 of files",
+    snprintf(name, sizeof name, "stream fd %d, unix:, for ", s.ours);
+    wait_for_owner(s.service, name, " ms: moving a source's bytes");
+    wait_for(s.service, stream_of(s.ours), ": 2 requests queued, 1 byte and 100000 of files",
              "sends request 0 '", file.path, "', for ");
-    wait_for_age(service, stream_of(both.ours), "sends request 0");
+    wait_for_age(s.service, stream_of(s.ours), "sends request 0");
     text all;
     const char *turn = NULL;
     for (long age = 0; age < 3; sched_yield()) {
-        look(service, &all);
+        look(s.service, &all);
         for (unsigned i = 0; i < all.count; i++)
             if ((turn = strstr(all.lines[i], name)) != NULL)
                 break;
@@ -549,13 +520,12 @@ PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_
     }
     atomic_store(&is_dead, false);
     sem_post(&revived);
-    reader *peer = reader_start(both.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(blocked).error, 0);
     check_eq(outcome(behind).error, 0);
-    close_stream(stream);
+    stage_close(&s);
     (void)reader_end(peer);
     file_remove(&file);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(dump, stream_to_a_file_whose_disk_is_dead_names_the_request_that_is_written)
@@ -588,26 +558,22 @@ static void wait_in_callback(ferry_promise *promise, const ferry_result *result,
 /* Pins: told_when_it_hangs. */
 PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_t go_on;
     sem_init(&go_on, 0, 0);
     const ferry_request_options options = {.on_owner = wait_in_callback, .on_owner_arg = &go_on};
     ferry_promise *promise;
-    check_eq(ferry_stream_write(stream, "x", 1, &options, &promise), 0);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &promise), 0);
     char name[64];
-    snprintf(name, sizeof name, "stream fd %d,", both.ours);
-    wait_for_owner(service, name, " ms: calling on_owner");
+    snprintf(name, sizeof name, "stream fd %d,", s.ours);
+    wait_for_owner(s.service, name, " ms: calling on_owner");
     /* It is sent: no request is under way any more. */
-    check(!is_there(service, stream_of(both.ours), "sends request"));
+    check(!is_there(s.service, stream_of(s.ours), "sends request"));
     sem_post(&go_on);
     check_eq(outcome(promise).error, 0);
-    wait_for(service, placement == FERRY_SHARED ? "owner ferry-owner-0: " : "owner ferry-0: ",
+    wait_for(s.service, placement == FERRY_SHARED ? "owner ferry-owner-0: " : "owner ferry-0: ",
              "asleep; its last turn began ");
-    close_stream(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 static void wait_to_release(void *data, void *arg)
@@ -618,30 +584,26 @@ static void wait_to_release(void *data, void *arg)
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_called_off_says_so)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     sem_t go_on;
     sem_init(&go_on, 0, 0);
     char name[64];
-    snprintf(name, sizeof name, "stream fd %d,", both.ours);
+    snprintf(name, sizeof name, "stream fd %d,", s.ours);
     for (int by_deadline = 0; by_deadline < 2; by_deadline++) {
         const ferry_part given = ferry_part_give("x", 1, wait_to_release, &go_on);
         const ferry_request_options options = {.timeout_ms = by_deadline};
         ferry_promise *promise;
-        check_eq(ferry_stream_send(stream, &given, 1, &options, &promise), 0);
+        check_eq(ferry_stream_send(s.stream, &given, 1, &options, &promise), 0);
         if (!by_deadline)
             check_eq(ferry_promise_cancel(promise), 0);
-        wait_for_owner(service, name, " ms: releasing memory");
+        wait_for_owner(s.service, name, " ms: releasing memory");
         sem_post(&go_on);
         check_eq(outcome(promise).error, by_deadline ? -ETIMEDOUT : -ECANCELED);
     }
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_connect_calls_says_so)
@@ -677,22 +639,18 @@ static void wait_at_end(ferry_stream *stream, int error, void *arg)
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_an_end_that_time_has_brought_says_so)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_t go_on;
     sem_init(&go_on, 0, 0);
     const ferry_reader reads = {
         .on_read = take_all, .on_end = wait_at_end, .arg = &go_on, .on_owner = true};
-    check_eq(ferry_stream_set_reader(stream, &reads), 0);
-    check_eq(ferry_stream_read_within(stream, 1), 0);
+    check_eq(ferry_stream_set_reader(s.stream, &reads), 0);
+    check_eq(ferry_stream_read_within(s.stream, 1), 0);
     char name[64];
-    snprintf(name, sizeof name, "stream fd %d,", both.ours);
-    wait_for_owner(service, name, " ms: calling on_end");
+    snprintf(name, sizeof name, "stream fd %d,", s.ours);
+    wait_for_owner(s.service, name, " ms: calling on_end");
     sem_post(&go_on);
-    close_stream(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 static int64_t generate_nothing(void *buffer, size_t size, void *arg)
@@ -705,9 +663,7 @@ static int64_t generate_nothing(void *buffer, size_t size, void *arg)
  * generator that has ended. */
 PROMISE_BOTH(dump, owner_that_is_held_up_by_the_release_of_an_arg_says_so)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_t go_on;
     sem_init(&go_on, 0, 0);
     const ferry_request_options options = {.on_owner_arg = &go_on,
@@ -717,24 +673,22 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_the_release_of_an_arg_says_so)
     const ferry_part nothing =
         ferry_part_generate(generate_nothing, &go_on, FERRY_TO_END, wait_to_release);
     char name[64];
-    snprintf(name, sizeof name, "stream fd %d,", both.ours);
+    snprintf(name, sizeof name, "stream fd %d,", s.ours);
     for (unsigned i = 0; i < 3; i++) {
         if (i == 0)
-            check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
+            check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
         else if (i == 1)
-            check_eq(ferry_stream_set_reader(stream, &reads), 0);
+            check_eq(ferry_stream_set_reader(s.stream, &reads), 0);
         else
-            check_eq(ferry_stream_send(stream, &nothing, 1, NULL, NULL), 0);
+            check_eq(ferry_stream_send(s.stream, &nothing, 1, NULL, NULL), 0);
         if (i == 1) { /* else it is never the owner's, and released here */
-            wait_for(service, stream_of(both.ours), "reading waits for its peer");
-            check_eq(ferry_stream_set_reader(stream, NULL), 0);
+            wait_for(s.service, stream_of(s.ours), "reading waits for its peer");
+            check_eq(ferry_stream_set_reader(s.stream, NULL), 0);
         }
-        wait_for_owner(service, name, " ms: calling a release");
+        wait_for_owner(s.service, name, " ms: calling a release");
         sem_post(&go_on);
     }
-    close_stream(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    stage_close(&s);
 }
 
 static void wait_with_stream(ferry_listener *listener, ferry_stream *stream, void *arg)

@@ -87,22 +87,19 @@ static void await_hash(hasher *self)
 
 static void hash_many(ferry_placement placement, bool is_tcp, bool on_owner, hasher self)
 {
-    ferry_service *service = service_start(placement);
-    pair both = any_pair(is_tcp);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_open(placement, any_pair(is_tcp));
     self.digest = DIGEST_BEGIN;
     const ferry_reader wanted = {
         .on_read = hash, .on_end = end_hash, .arg = &self, .on_owner = on_owner};
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
-    sender peer = {.fd = both.theirs, .seed = SEED, .size = MANY, .step = 300000};
+    check_eq(ferry_stream_set_reader(s.stream, &wanted), 0);
+    sender peer = {.fd = stage_take(&s), .seed = SEED, .size = MANY, .step = 300000};
     sender_start(&peer);
     await_hash(&self);
     sender_join(&peer);
     check_eq(self.error, 0);
     check_eq(self.count, MANY);
     check(self.digest == digest_content(DIGEST_BEGIN, SEED, 0, MANY));
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(reading_traffic, many_megabytes_arrive_whole_at_a_reader_of_another_thread)
@@ -124,17 +121,15 @@ PROMISE_BOTH(reading_traffic, many_megabytes_arrive_whole_at_slow_readers_that_t
 PROMISE_BOTH(reading_traffic, many_megabytes_arrive_whole_by_reads)
 {
     enum { PIECE = 100000, AT_ONCE = 4 };
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    sender peer = {.fd = both.theirs, .seed = SEED, .size = MANY, .step = 300000};
+    stage s = stage_open(placement, tcp_pair());
+    sender peer = {.fd = stage_take(&s), .seed = SEED, .size = MANY, .step = 300000};
     sender_start(&peer);
     static unsigned char data[AT_ONCE][PIECE];
     ferry_promise *reads[AT_ONCE];
     uint64_t sum = DIGEST_BEGIN, count = 0;
     bool at_end = false;
     for (unsigned i = 0; i < AT_ONCE; i++)
-        reads[i] = submit_read(stream, (ferry_read){data[i], PIECE, FERRY_READ_SOME, NULL, 0});
+        reads[i] = submit_read(s.stream, (ferry_read){data[i], PIECE, FERRY_READ_SOME, NULL, 0});
     for (unsigned i = 0; !at_end; i = (i + 1) % AT_ONCE) {
         ferry_result result = outcome(reads[i]);
         check_eq(result.error, 0);
@@ -143,15 +138,14 @@ PROMISE_BOTH(reading_traffic, many_megabytes_arrive_whole_by_reads)
         count += result.sent;
         at_end = result.at_end;
         ferry_read_mode mode = i % 2 ? FERRY_READ_SOME : FERRY_READ_EXACTLY;
-        reads[i] = submit_read(stream, (ferry_read){data[i], PIECE, mode, NULL, 0});
+        reads[i] = submit_read(s.stream, (ferry_read){data[i], PIECE, mode, NULL, 0});
     }
     for (unsigned i = 0; i < AT_ONCE; i++)
         check_eq(outcome(reads[i]).sent, 0);
     sender_join(&peer);
     check_eq(count, MANY);
     check(sum == digest_content(DIGEST_BEGIN, SEED, 0, MANY));
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    stage_end(&s);
 }
 
 /* ---- both directions ------------------------------------------------------------------------- */

@@ -261,19 +261,18 @@ PROMISE_BOTH(sharing, connection_that_another_process_holds_survives_an_abort_as
 PROMISE_BOTH(sharing, duplicate_goes_on_with_a_connection_that_destroy_leaves)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        ferry_service *service = service_start(placement);
         pair both = is_tcp ? tcp_pair() : unix_pair(SOCK_STREAM);
         int other = duplicate(both.ours);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        check_eq(outcome(submit_write(stream, "ferry", 5)).error, 0);
-        ferry_service_destroy(service);
-        ferry_stream_unref(stream);
+        stage s = stage_open(placement, both);
+        check_eq(outcome(submit_write(s.stream, "ferry", 5)).error, 0);
+        stage_destroy(&s);
+        s.stream = ferry_stream_unref(s.stream);
         check_eq(send(other, "mine", 4, MSG_NOSIGNAL), 4);
         close(other);
         char both_texts[16];
-        check_eq(recv(both.theirs, both_texts, sizeof both_texts, MSG_WAITALL), 9);
+        check_eq(recv(s.theirs, both_texts, sizeof both_texts, MSG_WAITALL), 9);
         check(memcmp(both_texts, "ferrymine", 9) == 0); /* and then an end of file */
-        close(both.theirs);
+        stage_end(&s);
     }
 }
 

@@ -101,28 +101,26 @@ static void check_given_up(ferry_stream *stream, ferry_promise *head, ferry_prom
 static bool is_served_until_it_stops(ferry_placement placement, pair both,
                                      ferry_stream_options options)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(BIG, SEED);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
-    ferry_promise *head = submit_file(stream, ferry_file_at(file.path));
-    ferry_promise *behind = submit_write(stream, "behind", 6);
-    dawdler *peer = dawdler_start(both.theirs);
+    stage s = stage_open_with(placement, both, options);
+    ferry_promise *head = submit_file(s.stream, ferry_file_at(file.path));
+    ferry_promise *behind = submit_write(s.stream, "behind", 6);
+    dawdler *peer = dawdler_start(stage_take(&s));
     int served = ferry_promise_await(head, 6 * options.stall_timeout_ms, NULL);
-    int error = stream_error(stream);
+    int error = stream_error(s.stream);
     dawdler_stop(peer);
     bool was_steady = peer->longest_ns < options.stall_timeout_ms * FERRY__NS_PER_MS / 2;
     if (was_steady) {
         check_eq(served, -ETIMEDOUT);
         check_eq(error, 0);
-        check_given_up(stream, head, behind);
+        check_given_up(s.stream, head, behind);
     } else {
         (void)outcome(head);
         (void)outcome(behind);
     }
-    ferry_stream_status status = stream_status(stream);
-    check_eq(close_stream(stream).error, 0);
+    ferry_stream_status status = stream_status(s.stream);
+    stage_close(&s);
     check_dawdler_got(peer, status.sent_bytes);
-    ferry_service_destroy(service);
     file_remove(&file);
     return was_steady;
 }

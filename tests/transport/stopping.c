@@ -71,22 +71,17 @@ PROMISE_BOTH(stop, sends_all_that_is_queued_and_each_peer_reads_its_end)
     enum { STREAMS = 6 };
     ferry_stream *streams[STREAMS];
     reader *peers[STREAMS];
-    uint64_t expected[STREAMS];
     for (unsigned i = 0; i < STREAMS; i++) {
         pair both = any_pair(i % 2);
         streams[i] = stream_adopt(service, both.ours);
         ferry_promise_unref(submit_content(streams[i], i, 3 << 20));
-        expected[i] = digest_content(DIGEST_BEGIN, i, 0, 3 << 20);
         peers[i] = reader_start(both.theirs, false);
     }
     check_eq(ferry_service_stop(service, -1), 0);
     check_eq(count_streams(service), 0);
     ferry_service_destroy(service);
     for (unsigned i = 0; i < STREAMS; i++) {
-        reader_join(peers[i]);
-        check_eq(peers[i]->error, 0);
-        check(peers[i]->digest == expected[i]);
-        reader_free(peers[i]);
+        reader_check_content(peers[i], i, 3 << 20);
         ferry_stream_unref(streams[i]);
     }
 }
@@ -542,28 +537,24 @@ PROMISE_BOTH(stop, connect_that_is_under_way_is_called_off)
 
 PROMISE_BOTH(destroy, late_reader_of_a_stream_with_nothing_queued_has_every_byte)
 {
-    ferry_service *service = service_start(placement);
-    pair both = late_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    check_eq(outcome(submit_content(stream, 2, LATE_BYTES)).error, 0);
-    ferry_promise *read = submit_endless_read(stream); /* which sends nothing */
-    ferry_service_destroy(service);
-    check_fd_content(both.theirs, 2, LATE_BYTES);
+    stage s = stage_open(placement, late_pair());
+    check_eq(outcome(submit_content(s.stream, 2, LATE_BYTES)).error, 0);
+    ferry_promise *read = submit_endless_read(s.stream); /* which sends nothing */
+    stage_destroy(&s);
+    check_fd_content(stage_take(&s), 2, LATE_BYTES);
     check_eq(outcome(read).error, -ECANCELED);
-    check_eq(close_stream(stream).error, -ECANCELED);
+    check_eq(stage_close_stream(&s).error, -ECANCELED);
 }
 
 PROMISE_BOTH(destroy, late_reader_of_a_close_that_nobody_awaited_has_every_byte)
 {
     for (unsigned confirmed = 0; confirmed < 2; confirmed++) {
-        ferry_service *service = service_start(placement);
-        pair both = late_pair();
-        ferry_stream *stream = stream_adopt_with(
-            service, both.ours, (ferry_stream_options){.close_timeout_ms = confirmed * 60000});
-        check_eq(outcome(submit_content(stream, 3, LATE_BYTES)).error, 0);
-        ferry_stream_unref(stream);
-        ferry_service_destroy(service);
-        check_fd_content(both.theirs, 3, LATE_BYTES);
+        stage s = stage_open_with(placement, late_pair(),
+                                  (ferry_stream_options){.close_timeout_ms = confirmed * 60000});
+        check_eq(outcome(submit_content(s.stream, 3, LATE_BYTES)).error, 0);
+        int theirs = stage_take(&s);
+        stage_end(&s);
+        check_fd_content(theirs, 3, LATE_BYTES);
     }
 }
 
