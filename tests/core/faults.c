@@ -318,11 +318,8 @@ PROMISE(faults, errno_may_have_either_sign)
 
 PROMISE(faults, any_call_can_fail)
 {
-    test_bench bench = bench_make_one((ferry_fault){.call = FERRY_CALL_ANY,
-                                                    .first = 1,
-                                                    .times = UINT64_MAX,
-                                                    .effect = FERRY_FAULT_ERROR,
-                                                    .error = ENOMEM});
+    test_bench bench =
+        bench_make_one((ferry_fault){FERRY_CALL_ANY, 1, UINT64_MAX, FERRY_FAULT_ERROR, ENOMEM});
     ferry__calls *calls = bench.calls;
     int ends[2] = {-1, -1};
     char byte;
@@ -367,11 +364,8 @@ PROMISE(faults, any_counts_all_kinds_together)
 
 PROMISE(faults, waiting_in_epoll_is_neither_counted_nor_tampered_with)
 {
-    test_bench bench = bench_make_one((ferry_fault){.call = FERRY_CALL_ANY,
-                                                    .first = 1,
-                                                    .times = UINT64_MAX,
-                                                    .effect = FERRY_FAULT_ERROR,
-                                                    .error = EIO});
+    test_bench bench =
+        bench_make_one((ferry_fault){FERRY_CALL_ANY, 1, UINT64_MAX, FERRY_FAULT_ERROR, EIO});
     ferry__calls *calls = bench.calls;
     struct epoll_event event;
     int set = epoll_create1(EPOLL_CLOEXEC);
@@ -571,11 +565,8 @@ PROMISE(faults, epoll_waits_in_vain_for_room_in_a_stalled_sink)
 
 PROMISE(faults, watch_that_is_set_anew_after_an_eagain_made_up_tells_at_once)
 {
-    test_bench bench = bench_make_one((ferry_fault){.call = FERRY_CALL_WRITE,
-                                                    .first = 1,
-                                                    .times = 3,
-                                                    .effect = FERRY_FAULT_ERROR,
-                                                    .error = EAGAIN});
+    test_bench bench =
+        bench_make_one((ferry_fault){FERRY_CALL_WRITE, 1, 3, FERRY_FAULT_ERROR, EAGAIN});
     ferry__calls *calls = bench.calls;
     struct epoll_event event = {.events = EPOLLOUT | EPOLLET};
     int set = calls->epoll_create(calls);
@@ -642,11 +633,8 @@ static void *duplicate_often(void *arg)
 PROMISE(faults, calls_of_many_threads_are_all_counted_and_faults_happen_so_often)
 {
     enum { THREADS = 2, FAILURES = 1000 };
-    ferry_faults *faults = faults_make_one((ferry_fault){.call = FERRY_CALL_OPEN,
-                                                         .first = COUNTED / 2,
-                                                         .times = FAILURES,
-                                                         .effect = FERRY_FAULT_ERROR,
-                                                         .error = EMFILE});
+    ferry_faults *faults = faults_make_one(
+        (ferry_fault){FERRY_CALL_OPEN, COUNTED / 2, FAILURES, FERRY_FAULT_ERROR, EMFILE});
     pthread_t threads[THREADS];
     uintptr_t failed = 0;
     for (unsigned i = 0; i < THREADS; i++)

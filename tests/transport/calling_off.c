@@ -48,11 +48,7 @@ static scene scene_open(ferry_placement placement)
 /* With sendfile refusing for good where the way is to copy. */
 static scene scene_open_for(ferry_placement placement, pair both, way by)
 {
-    const ferry_fault refuses = {.call = FERRY_CALL_SENDFILE,
-                                 .first = 1,
-                                 .times = UINT64_MAX,
-                                 .effect = FERRY_FAULT_ERROR,
-                                 .error = EINVAL};
+    const ferry_fault refuses = {FERRY_CALL_SENDFILE, 1, UINT64_MAX, FERRY_FAULT_ERROR, EINVAL};
     ferry_faults *faults = NULL;
     if (by == BY_COPY)
         check_eq(ferry_faults_create(&refuses, 1, &faults), 0);

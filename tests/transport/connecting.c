@@ -775,11 +775,7 @@ PROMISE_BOTH(connecting, destroy_races_with_connects_made_on_owners)
 /* What says that it is under way, or was interrupted, without the call being made. */
 static void connect_by_script(ferry_service *service, server to, int error, unsigned times)
 {
-    const ferry_fault script[] = {{.call = FERRY_CALL_CONNECT,
-                                   .first = 1,
-                                   .times = times,
-                                   .effect = FERRY_FAULT_ERROR,
-                                   .error = error}};
+    const ferry_fault script[] = {{FERRY_CALL_CONNECT, 1, times, FERRY_FAULT_ERROR, error}};
     ferry_faults *faults;
     check_eq(ferry_faults_create(script, 1, &faults), 0);
     const ferry_stream_options of_stream = {.faults = faults};
@@ -804,11 +800,8 @@ PROMISE_BOTH(connecting, stream_of_a_promise_is_connected_whatever_a_script_says
 
 PROMISE_BOTH(connecting, connection_that_is_never_made_can_be_cancelled)
 {
-    const ferry_fault script[] = {{.call = FERRY_CALL_CONNECT,
-                                   .first = 1,
-                                   .times = UINT64_MAX,
-                                   .effect = FERRY_FAULT_ERROR,
-                                   .error = EINPROGRESS}};
+    const ferry_fault script[] = {
+        {FERRY_CALL_CONNECT, 1, UINT64_MAX, FERRY_FAULT_ERROR, EINPROGRESS}};
     ferry_service *service = service_start(placement);
     server to = server_start();
     ferry_faults *faults;

@@ -7,33 +7,17 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
-typedef struct rig {
-    ferry_service *service;
-    ferry_stream *stream;
-    int theirs;
-} rig;
-
-static rig rig_up(ferry_placement placement)
+static stage open_one(ferry_placement placement)
 {
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_service *service = service_start(placement);
-    return (rig){service, stream_adopt(service, both.ours), both.theirs};
+    return stage_open(placement, unix_pair(SOCK_STREAM));
 }
 
-static rig rig_up_with_fault(ferry_placement placement, ferry_fault fault, ferry_faults **faults)
+static stage open_one_with_fault(ferry_placement placement, ferry_fault fault,
+                                 ferry_faults **ret_faults)
 {
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_service *service = service_start(placement);
-    check_eq(ferry_faults_create(&fault, 1, faults), 0);
-    const ferry_stream_options options = {.faults = *faults};
-    return (rig){service, stream_adopt_with(service, both.ours, options), both.theirs};
-}
-
-/* The peer's end, or the reader that has it, is the caller's. */
-static void rig_down(rig *rigged)
-{
-    check_eq(close_stream(rigged->stream).error, 0);
-    ferry_service_destroy(rigged->service);
+    *ret_faults = faults_of(fault);
+    return stage_open_with(placement, unix_pair(SOCK_STREAM),
+                           (ferry_stream_options){.faults = *ret_faults});
 }
 
 static void check_refused(ferry_stream *stream, ferry_file file, int error)
@@ -85,28 +69,27 @@ static ferry_file followed(const test_file *file)
 PROMISE_BOTH(follow, growing_file_is_sent_up_to_its_length_and_not_beyond)
 {
     test_file file = file_make(1000, 1);
-    rig rigged = rig_up(placement);
+    stage s = open_one(placement);
     ferry_file range = followed(&file);
     range.length = 100000;
-    ferry_promise *promise = submit_file(rigged.stream, range);
-    ferry_promise *behind = submit_write(rigged.stream, "behind", 6);
-    uint64_t got = receive(rigged.theirs, DIGEST_BEGIN, 1000);
+    ferry_promise *promise = submit_file(s.stream, range);
+    ferry_promise *behind = submit_write(s.stream, "behind", 6);
+    uint64_t got = receive(s.theirs, DIGEST_BEGIN, 1000);
     append(&file, 1);
-    got = receive(rigged.theirs, got, 1);
+    got = receive(s.theirs, got, 1);
     append(&file, 60000);
-    got = receive(rigged.theirs, got, 60000);
+    got = receive(s.theirs, got, 60000);
     check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
     append(&file, 40000);
-    got = receive(rigged.theirs, got, 100000 - 61001);
+    got = receive(s.theirs, got, 100000 - 61001);
     ferry_result result = outcome(promise);
     check_eq(result.error, 0);
     check_eq(result.sent, 100000);
     check_eq(result.remaining, 0);
     check_eq(outcome(behind).stream_offset, 100000);
-    got = receive(rigged.theirs, got, 6);
+    got = receive(s.theirs, got, 6);
     check_eq(got, digest(digest_content(DIGEST_BEGIN, 1, 0, 100000), "behind", 6));
-    rig_down(&rigged);
-    close(rigged.theirs);
+    stage_close(&s);
     file_remove(&file);
 }
 
@@ -114,12 +97,12 @@ PROMISE_BOTH(follow, to_the_end_lasts_until_it_is_cancelled_and_counts_exactly)
 {
     for (unsigned begin = 0; begin <= 3000; begin += 3000) { /* an empty one, too */
         test_file file = file_make(begin, 2);
-        rig rigged = rig_up(placement);
-        ferry_promise *promise = submit_file(rigged.stream, followed(&file));
-        uint64_t got = receive(rigged.theirs, DIGEST_BEGIN, begin);
+        stage s = open_one(placement);
+        ferry_promise *promise = submit_file(s.stream, followed(&file));
+        uint64_t got = receive(s.theirs, DIGEST_BEGIN, begin);
         for (unsigned i = 0; i < 5; i++) {
             append(&file, 5000);
-            got = receive(rigged.theirs, got, 5000);
+            got = receive(s.theirs, got, 5000);
         }
         check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
         check_eq(ferry_promise_cancel(promise), 0);
@@ -128,34 +111,28 @@ PROMISE_BOTH(follow, to_the_end_lasts_until_it_is_cancelled_and_counts_exactly)
         check_eq(result.sent, file.size);
         check_eq(result.remaining, 0);
         check_eq(got, digest_content(DIGEST_BEGIN, 2, 0, file.size));
-        rig_down(&rigged);
-        close(rigged.theirs);
+        stage_close(&s);
         file_remove(&file);
     }
 }
 
 PROMISE_BOTH(follow, sink_that_refuses_sendfile_gets_a_copy_of_what_grows)
 {
-    const ferry_fault fault = {.call = FERRY_CALL_SENDFILE,
-                               .first = 1,
-                               .times = UINT64_MAX,
-                               .effect = FERRY_FAULT_ERROR,
-                               .error = EINVAL};
+    const ferry_fault fault = {FERRY_CALL_SENDFILE, 1, UINT64_MAX, FERRY_FAULT_ERROR, EINVAL};
     test_file file = file_make(1000, 3);
     ferry_faults *faults;
-    rig rigged = rig_up_with_fault(placement, fault, &faults);
+    stage s = open_one_with_fault(placement, fault, &faults);
     ferry_file range = followed(&file);
     range.length = 41000;
-    ferry_promise *promise = submit_file(rigged.stream, range);
-    uint64_t got = receive(rigged.theirs, DIGEST_BEGIN, 1000);
+    ferry_promise *promise = submit_file(s.stream, range);
+    uint64_t got = receive(s.theirs, DIGEST_BEGIN, 1000);
     append(&file, 40000);
-    got = receive(rigged.theirs, got, 40000);
+    got = receive(s.theirs, got, 40000);
     check_eq(got, digest_content(DIGEST_BEGIN, 3, 0, 41000));
     ferry_result result = outcome(promise);
     check(result.error == 0 && result.sent == 41000 && result.method == FERRY_METHOD_COPY);
-    rig_down(&rigged);
+    stage_close(&s);
     ferry_faults_unref(faults);
-    close(rigged.theirs);
     file_remove(&file);
 }
 
@@ -163,18 +140,17 @@ PROMISE_BOTH(follow, file_cut_below_what_was_sent_is_enodata)
 {
     for (unsigned to_end = 0; to_end < 2; to_end++) {
         test_file file = file_make(3000, 4);
-        rig rigged = rig_up(placement);
+        stage s = open_one(placement);
         ferry_file range = followed(&file);
         range.length = to_end == 1 ? FERRY_TO_END : 5000;
-        ferry_promise *promise = submit_file(rigged.stream, range);
-        (void)receive(rigged.theirs, DIGEST_BEGIN, 3000);
+        ferry_promise *promise = submit_file(s.stream, range);
+        (void)receive(s.theirs, DIGEST_BEGIN, 3000);
         check_eq(truncate(file.path, 2999), 0);
         ferry_result result = outcome(promise);
         check_failed_so(result, -ENODATA, FERRY_PHASE_SOURCE);
         check_eq(result.sent, 3000);
         check_eq(result.remaining, to_end == 1 ? 0 : 2000);
-        rig_down(&rigged);
-        close(rigged.theirs);
+        stage_close(&s);
         file_remove(&file);
     }
 }
@@ -183,21 +159,20 @@ PROMISE_BOTH(follow, position_of_an_fd_advances_by_what_was_sent)
 {
     for (unsigned to_end = 0; to_end < 2; to_end++) {
         test_file file = file_make(3000, 5);
-        rig rigged = rig_up(placement);
+        stage s = open_one(placement);
         ferry_file range = ferry_file_fd(file.fd);
         range.flags = FERRY_FILE_FOLLOW;
         range.length = to_end == 1 ? FERRY_TO_END : 100000;
         check_eq(lseek(file.fd, 500, SEEK_SET), 500);
-        ferry_promise *promise = submit_file(rigged.stream, range);
-        uint64_t got = receive(rigged.theirs, DIGEST_BEGIN, 2500);
+        ferry_promise *promise = submit_file(s.stream, range);
+        uint64_t got = receive(s.theirs, DIGEST_BEGIN, 2500);
         append(&file, 700);
-        got = receive(rigged.theirs, got, 700);
+        got = receive(s.theirs, got, 700);
         check_eq(got, digest_content(DIGEST_BEGIN, 5, 500, 3200));
         check_eq(ferry_promise_cancel(promise), 0);
         check_eq(outcome(promise).sent, 3200);
         check_eq(lseek(file.fd, 0, SEEK_CUR), 3700);
-        rig_down(&rigged);
-        close(rigged.theirs);
+        stage_close(&s);
         file_remove(&file);
     }
 }
@@ -205,16 +180,15 @@ PROMISE_BOTH(follow, position_of_an_fd_advances_by_what_was_sent)
 PROMISE_BOTH(follow, deadline_ends_it)
 {
     test_file file = file_make(3000, 6);
-    rig rigged = rig_up(placement);
+    stage s = open_one(placement);
     const ferry_request_options options = {.timeout_ms = 30};
     ferry_file range = followed(&file);
     ferry_promise *promise;
-    check_eq(ferry_stream_sendfile(rigged.stream, &range, &options, &promise), 0);
+    check_eq(ferry_stream_sendfile(s.stream, &range, &options, &promise), 0);
     ferry_result result = outcome(promise);
     check_eq(result.error, -ETIMEDOUT);
     check(result.sent == 0 || result.sent == 3000);
-    rig_down(&rigged);
-    close(rigged.theirs);
+    stage_close(&s);
     file_remove(&file);
 }
 
@@ -222,19 +196,16 @@ PROMISE_BOTH(follow, abort_and_destroy_get_out_of_it)
 {
     for (unsigned destroyed = 0; destroyed < 2; destroyed++) {
         test_file file = file_make(3000, 7);
-        rig rigged = rig_up(placement);
-        ferry_promise *promise = submit_file(rigged.stream, followed(&file));
-        (void)receive(rigged.theirs, DIGEST_BEGIN, 3000);
+        stage s = open_one(placement);
+        ferry_promise *promise = submit_file(s.stream, followed(&file));
+        (void)receive(s.theirs, DIGEST_BEGIN, 3000);
         if (destroyed == 1)
-            ferry_service_destroy(rigged.service);
+            stage_destroy(&s);
         else
-            ferry_stream_abort(rigged.stream);
+            ferry_stream_abort(s.stream);
         ferry_result result = outcome(promise);
         check(result.error == -ECANCELED && result.sent == 3000);
-        ferry_stream_unref(rigged.stream);
-        if (destroyed == 0)
-            ferry_service_destroy(rigged.service);
-        close(rigged.theirs);
+        stage_end(&s);
         file_remove(&file);
     }
 }
@@ -243,15 +214,14 @@ PROMISE_BOTH(follow, what_is_no_regular_file_is_einval_in_open)
 {
     int fds[2];
     check_eq(pipe2(fds, O_CLOEXEC), 0);
-    rig rigged = rig_up(placement);
+    stage s = open_one(placement);
     ferry_file range = ferry_file_fd(fds[0]);
     range.flags = FERRY_FILE_FOLLOW;
-    check_failed_so(outcome(submit_file(rigged.stream, range)), -EINVAL, FERRY_PHASE_OPEN);
+    check_failed_so(outcome(submit_file(s.stream, range)), -EINVAL, FERRY_PHASE_OPEN);
     range.flags = FERRY_FILE_STABLE;
-    check_failed_so(outcome(submit_file(rigged.stream, range)), -EINVAL, FERRY_PHASE_OPEN);
-    check_eq(outcome(submit_write(rigged.stream, "healthy", 7)).error, 0);
-    rig_down(&rigged);
-    close(rigged.theirs);
+    check_failed_so(outcome(submit_file(s.stream, range)), -EINVAL, FERRY_PHASE_OPEN);
+    check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
+    stage_close(&s);
     close(fds[0]);
     close(fds[1]);
 }
@@ -294,12 +264,12 @@ PROMISE_BOTH(stable, unchanged_file_is_sent_however_it_is_named)
     check_eq(ferry_shared_file_open(&by_name, &shared), 0);
     const ferry_file files[] = {by_name, ferry_file_fd(file.fd), ferry_file_shared(shared)};
     for (unsigned i = 0; i < 3; i++) {
-        rig rigged = rig_up(placement);
-        reader *peer = reader_start(rigged.theirs, false);
-        ferry_result result = outcome(submit_file(rigged.stream, stable(files[i])));
+        stage s = open_one(placement);
+        reader *peer = reader_start(stage_take(&s), false);
+        ferry_result result = outcome(submit_file(s.stream, stable(files[i])));
         check_eq(result.error, 0);
         check_eq(result.sent, LARGE);
-        rig_down(&rigged);
+        stage_close(&s);
         reader_check_content(peer, 11, LARGE);
     }
     ferry_shared_file_unref(shared);
@@ -322,20 +292,20 @@ PROMISE_BOTH(stable, file_that_changes_meanwhile_is_estale_and_the_stream_health
 {
     for (change what = 0; what < CHANGES; what++) {
         test_file file = file_make(LARGE + 10, 12);
-        rig rigged = rig_up(placement);
+        stage s = open_one(placement);
         ferry_file range = stable(ferry_file_at(file.path));
         range.length = LARGE;
-        ferry_promise *promise = submit_file(rigged.stream, range);
-        wait_readable(rigged.theirs);
+        ferry_promise *promise = submit_file(s.stream, range);
+        wait_readable(s.theirs);
         do_change(&file, what); /* it has been opened, and is not yet sent */
-        ferry_promise *behind = submit_write(rigged.stream, "behind", 6);
-        reader *peer = reader_start(rigged.theirs, false);
+        ferry_promise *behind = submit_write(s.stream, "behind", 6);
+        reader *peer = reader_start(stage_take(&s), false);
         ferry_result result = outcome(promise);
         check_failed_so(result, -ESTALE, FERRY_PHASE_SOURCE);
         check_eq(result.sent, LARGE);
         check_eq(result.remaining, 0);
         check_eq(outcome(behind).error, 0);
-        rig_down(&rigged);
+        stage_close(&s);
         reader_join(peer);
         check_eq(peer->digest, digest(digest_content(DIGEST_BEGIN, 12, 0, LARGE), "behind", 6));
         reader_free(peer);
@@ -346,12 +316,11 @@ PROMISE_BOTH(stable, file_that_changes_meanwhile_is_estale_and_the_stream_health
 PROMISE_BOTH(stable, file_that_an_owners_callback_changes_before_it_is_opened_is_no_other)
 {
     test_file file = file_make(1000, 13);
-    rig rigged = rig_up(placement);
+    stage s = open_one(placement);
     const ferry_request_options options = {.on_owner = touch_it, .on_owner_arg = file.path};
-    check_eq(ferry_stream_write(rigged.stream, "x", 1, &options, NULL), 0);
-    check_eq(outcome(submit_file(rigged.stream, stable(ferry_file_at(file.path)))).error, 0);
-    rig_down(&rigged);
-    close(rigged.theirs);
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
+    check_eq(outcome(submit_file(s.stream, stable(ferry_file_at(file.path)))).error, 0);
+    stage_close(&s);
     file_remove(&file);
 }
 
@@ -361,16 +330,15 @@ PROMISE_BOTH(stable, shared_file_that_changed_since_it_was_opened_is_estale)
     ferry_file by_name = ferry_file_at(file.path);
     ferry_shared_file *shared;
     check_eq(ferry_shared_file_open(&by_name, &shared), 0);
-    rig rigged = rig_up(placement);
+    stage s = open_one(placement);
     const ferry_request_options options = {.on_owner = touch_it, .on_owner_arg = file.path};
-    check_eq(ferry_stream_write(rigged.stream, "x", 1, &options, NULL), 0);
-    ferry_result result = outcome(submit_file(rigged.stream, stable(ferry_file_shared(shared))));
+    check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
+    ferry_result result = outcome(submit_file(s.stream, stable(ferry_file_shared(shared))));
     check_failed_so(result, -ESTALE, FERRY_PHASE_SOURCE);
     check_eq(result.sent, 1000);
-    check_eq(outcome(submit_write(rigged.stream, "healthy", 7)).error, 0);
-    rig_down(&rigged);
+    check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
+    stage_close(&s);
     ferry_shared_file_unref(shared);
-    close(rigged.theirs);
     file_remove(&file);
 }
 
@@ -378,28 +346,27 @@ PROMISE_BOTH(stable, empty_file_that_grows_meanwhile_is_estale)
 {
     static const unsigned char head[LARGE];
     test_file file = file_make(0, 15);
-    rig rigged = rig_up(placement);
+    stage s = open_one(placement);
     const ferry_part parts[] = {ferry_part_borrow(head, sizeof head),
                                 ferry_part_file(stable(ferry_file_at(file.path)))};
     ferry_promise *promise;
-    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), 0);
-    wait_readable(rigged.theirs);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
+    wait_readable(s.theirs);
     append(&file, 10);
-    reader *peer = reader_start(rigged.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     check_failed_so(outcome(promise), -ESTALE, FERRY_PHASE_SOURCE);
-    check_eq(outcome(submit_write(rigged.stream, "healthy", 7)).error, 0);
-    rig_down(&rigged);
+    check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
+    stage_close(&s);
     (void)reader_end(peer);
     file_remove(&file);
 }
 
-PROMISE_BOTH(stable, together_with_follow_is_einval)
+PROMISE(stable, together_with_follow_is_einval)
 {
     test_file file = file_make(10, 16);
-    rig rigged = rig_up(placement);
-    check_refused(rigged.stream, stable(followed(&file)), -EINVAL);
-    rig_down(&rigged);
-    close(rigged.theirs);
+    stage s = open_one(FERRY_SHARED);
+    check_refused(s.stream, stable(followed(&file)), -EINVAL);
+    stage_close(&s);
     file_remove(&file);
 }
 
@@ -409,14 +376,14 @@ PROMISE_BOTH(stable, together_with_follow_is_einval)
 static uint64_t send_rest(ferry_placement placement, ferry_file file,
                           const ferry_resume_token *token, uint64_t rest, uint64_t so_far)
 {
-    rig rigged = rig_up(placement);
-    reader *peer = reader_start(rigged.theirs, true);
+    stage s = open_one(placement);
+    reader *peer = reader_start(stage_take(&s), true);
     file.offset = FERRY_CURRENT;
     file.resume = token;
-    ferry_result result = outcome(submit_file(rigged.stream, file));
+    ferry_result result = outcome(submit_file(s.stream, file));
     check_eq(result.error, 0);
     check_eq(result.sent, rest);
-    rig_down(&rigged);
+    stage_close(&s);
     reader_join(peer);
     check_eq(peer->bytes, rest);
     so_far = digest(so_far, peer->kept, peer->bytes);
@@ -432,9 +399,9 @@ PROMISE_BOTH(resume, transfer_cancelled_midway_is_taken_up_at_the_same_byte)
     check_eq(ferry_shared_file_open(&by_name, &shared), 0);
     const ferry_file files[] = {by_name, ferry_file_fd(file.fd), ferry_file_shared(shared)};
     for (unsigned i = 0; i < 3; i++) {
-        rig rigged = rig_up(placement);
-        ferry_promise *promise = submit_file(rigged.stream, files[i]);
-        wait_readable(rigged.theirs);
+        stage s = open_one(placement);
+        ferry_promise *promise = submit_file(s.stream, files[i]);
+        wait_readable(s.theirs);
         wait_until_asleep();
         check_eq(ferry_promise_cancel(promise), 0);
         ferry_result result;
@@ -446,8 +413,8 @@ PROMISE_BOTH(resume, transfer_cancelled_midway_is_taken_up_at_the_same_byte)
         ferry_promise_unref(promise);
         check_eq(token.offset, result.sent);
         check_eq(token.size, LARGE);
-        reader *peer = reader_start(rigged.theirs, false);
-        rig_down(&rigged);
+        reader *peer = reader_start(stage_take(&s), false);
+        stage_close(&s);
         reader_join(peer);
         check_eq(peer->bytes, result.sent);
         uint64_t whole = send_rest(placement, files[i], &token, LARGE - result.sent, peer->digest);
@@ -463,15 +430,15 @@ static bool fail_and_resume(ferry_placement placement, const test_file *file, fe
 {
     enum { FROM = 1000, SIZE = 1500000 };
     ferry_faults *faults;
-    rig rigged = rig_up_with_fault(placement, fault, &faults);
-    reader *peer = reader_start(rigged.theirs, false);
+    stage s = open_one_with_fault(placement, fault, &faults);
+    reader *peer = reader_start(stage_take(&s), false);
     ferry_file range = ferry_file_at(file->path);
     range.offset = FROM;
     range.length = SIZE;
     const ferry_part parts[] = {ferry_part_copy("head", 4), ferry_part_file(range),
                                 ferry_part_copy("tail", 4)};
     ferry_promise *promise;
-    check_eq(ferry_stream_send(rigged.stream, parts, 3, NULL, &promise), 0);
+    check_eq(ferry_stream_send(s.stream, parts, 3, NULL, &promise), 0);
     ferry_result result;
     check_eq(ferry_promise_await(promise, -1, &result), 0);
     bool has_failed = ferry_faults_get_injected(faults) > 0;
@@ -480,7 +447,7 @@ static bool fail_and_resume(ferry_placement placement, const test_file *file, fe
     ferry_resume_token token;
     check_eq(ferry_promise_get_resume_token(promise, &token), has_failed ? 0 : -ENODATA);
     ferry_promise_unref(promise);
-    rig_down(&rigged);
+    stage_close(&s);
     ferry_faults_unref(faults);
     reader_join(peer);
     if (has_failed) {
@@ -513,16 +480,15 @@ static ferry_resume_token token_of(ferry_placement placement, const test_file *f
     const ferry_fault fault = {
         .call = FERRY_CALL_SENDFILE, .first = 1, .effect = FERRY_FAULT_ERROR, .error = EIO};
     ferry_faults *faults;
-    rig rigged = rig_up_with_fault(placement, fault, &faults);
-    ferry_promise *promise = submit_file(rigged.stream, ferry_file_at(file->path));
+    stage s = open_one_with_fault(placement, fault, &faults);
+    ferry_promise *promise = submit_file(s.stream, ferry_file_at(file->path));
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     ferry_resume_token token;
     check_eq(ferry_promise_get_resume_token(promise, &token), 0);
     check_eq(token.offset, 0);
     ferry_promise_unref(promise);
-    rig_down(&rigged);
+    stage_close(&s);
     ferry_faults_unref(faults);
-    close(rigged.theirs);
     return token;
 }
 
@@ -539,38 +505,36 @@ PROMISE_BOTH(resume, of_another_or_a_rewritten_file_is_estale_in_open)
 {
     test_file file = file_make(1000, 23), other = file_make(1000, 23);
     ferry_resume_token token = token_of(placement, &file);
-    rig rigged = rig_up(placement);
-    check_stale(rigged.stream, other.path, &token);
-    check_stale(rigged.stream, "/proc/self/status", &token);
+    stage s = open_one(placement);
+    check_stale(s.stream, other.path, &token);
+    check_stale(s.stream, "/proc/self/status", &token);
     touch(file.path);
-    check_stale(rigged.stream, file.path, &token);
+    check_stale(s.stream, file.path, &token);
     token = token_of(placement, &file);
     append(&file, 1);
-    check_stale(rigged.stream, file.path, &token);
+    check_stale(s.stream, file.path, &token);
     token = token_of(placement, &file);
     check_eq(rename(other.path, file.path), 0);
-    check_stale(rigged.stream, file.path, &token);
-    check_eq(outcome(submit_write(rigged.stream, "healthy", 7)).error, 0);
-    rig_down(&rigged);
-    close(rigged.theirs);
+    check_stale(s.stream, file.path, &token);
+    check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
+    stage_close(&s);
     file_remove(&file);
     file_remove(&other);
 }
 
-PROMISE_BOTH(resume, with_an_offset_or_a_negative_one_in_the_token_is_einval)
+PROMISE(resume, with_an_offset_or_a_negative_one_in_the_token_is_einval)
 {
     test_file file = file_make(1000, 24);
-    ferry_resume_token token = token_of(placement, &file);
-    rig rigged = rig_up(placement);
+    ferry_resume_token token = token_of(FERRY_SHARED, &file);
+    stage s = open_one(FERRY_SHARED);
     ferry_file range = ferry_file_at(file.path);
     range.resume = &token;
     range.offset = 0;
-    check_refused(rigged.stream, range, -EINVAL);
+    check_refused(s.stream, range, -EINVAL);
     range.offset = FERRY_CURRENT;
     token.offset = -1;
-    check_refused(rigged.stream, range, -EINVAL);
-    rig_down(&rigged);
-    close(rigged.theirs);
+    check_refused(s.stream, range, -EINVAL);
+    stage_close(&s);
     file_remove(&file);
 }
 
@@ -590,22 +554,22 @@ static void check_settled_without_token(ferry_promise *promise)
 PROMISE_BOTH(resume, token_is_ebusy_while_pending_and_enodata_if_there_is_nothing_to_take_up)
 {
     test_file file = file_make(LARGE, 25);
-    rig rigged = rig_up(placement);
-    ferry_promise *pending = submit_file(rigged.stream, ferry_file_at(file.path));
-    ferry_promise *queued = submit_file(rigged.stream, ferry_file_at(file.path));
+    stage s = open_one(placement);
+    ferry_promise *pending = submit_file(s.stream, ferry_file_at(file.path));
+    ferry_promise *queued = submit_file(s.stream, ferry_file_at(file.path));
     check_no_token(pending, -EBUSY);
     check_eq(ferry_promise_get_resume_token(pending, NULL), -EINVAL);
     check_no_token(NULL, -EINVAL);
-    reader *peer = reader_start(rigged.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     check_settled_without_token(pending);
     check_settled_without_token(queued);
-    check_settled_without_token(submit_file(rigged.stream, ferry_file_at("/nowhere/at/all")));
-    check_settled_without_token(submit_write(rigged.stream, "x", 1));
-    ferry_promise *closed = submit_close(rigged.stream);
+    check_settled_without_token(submit_file(s.stream, ferry_file_at("/nowhere/at/all")));
+    check_settled_without_token(submit_write(s.stream, "x", 1));
+    ferry_promise *closed = submit_close(s.stream);
     check_eq(ferry_promise_await(closed, -1, NULL), 0);
     check_no_token(closed, -EINVAL);
     ferry_promise_unref(closed);
-    rig_down(&rigged);
+    stage_close(&s);
     (void)reader_end(peer);
     file_remove(&file);
 }
@@ -614,14 +578,13 @@ PROMISE_BOTH(resume, pipe_gives_no_token)
 {
     int fds[2];
     check_eq(pipe2(fds, O_CLOEXEC), 0);
-    rig rigged = rig_up(placement);
-    ferry_promise *promise = submit_file(rigged.stream, ferry_file_fd(fds[0]));
+    stage s = open_one(placement);
+    ferry_promise *promise = submit_file(s.stream, ferry_file_fd(fds[0]));
     check_eq(write(fds[1], "x", 1), 1);
-    wait_readable(rigged.theirs);
+    wait_readable(s.theirs);
     check_eq(ferry_promise_cancel(promise), 0);
     check_settled_without_token(promise);
-    rig_down(&rigged);
-    close(rigged.theirs);
+    stage_close(&s);
     close(fds[0]);
     close(fds[1]);
 }
@@ -689,23 +652,23 @@ PROMISE_BOTH(shared, is_sent_whole_by_many_requests_on_many_streams_from_many_th
 PROMISE_BOTH(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_one)
 {
     test_file file = file_make(LARGE, 32);
-    rig rigged = rig_up(placement);
-    ferry_promise *stuck = submit_stuck(rigged.stream, rigged.theirs);
+    stage s = open_one(placement);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     unsigned before = count_fds();
     ferry_shared_file *shared = share(ferry_file_at(file.path));
     check_eq(count_fds(), before + 1);
     ferry_promise *promises[10];
     for (unsigned i = 0; i < 10; i++)
-        promises[i] = submit_file(rigged.stream, ferry_file_shared(shared));
+        promises[i] = submit_file(s.stream, ferry_file_shared(shared));
     ferry_shared_file_unref(shared);
     wait_until_asleep();
     check_eq(count_fds(), before + 1);
-    reader *peer = reader_start(rigged.theirs, false);
+    reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).error, 0);
     for (unsigned i = 0; i < 10; i++)
         check_eq(outcome(promises[i]).sent, LARGE);
     check_eq(count_fds(), before);
-    rig_down(&rigged);
+    stage_close(&s);
     (void)reader_end(peer);
     file_remove(&file);
 }
@@ -733,26 +696,25 @@ PROMISE_BOTH(shared, ranges_are_sent_and_beyond_the_size_is_enodata)
 {
     test_file file = file_make(1000, 34);
     ferry_shared_file *shared = share(ferry_file_at(file.path));
-    rig rigged = rig_up(placement);
+    stage s = open_one(placement);
     ferry_file range = ferry_file_shared(shared);
     range.offset = 900;
     range.length = 100;
-    check_eq(outcome(submit_file(rigged.stream, range)).sent, 100);
-    check_eq(receive(rigged.theirs, DIGEST_BEGIN, 100), digest_content(DIGEST_BEGIN, 34, 900, 100));
+    check_eq(outcome(submit_file(s.stream, range)).sent, 100);
+    check_eq(receive(s.theirs, DIGEST_BEGIN, 100), digest_content(DIGEST_BEGIN, 34, 900, 100));
     append(&file, 500); /* what it has grown since is not sent */
     range.length = 101;
-    check_failed_so(outcome(submit_file(rigged.stream, range)), -ENODATA, FERRY_PHASE_SOURCE);
+    check_failed_so(outcome(submit_file(s.stream, range)), -ENODATA, FERRY_PHASE_SOURCE);
     range.offset = 1001;
     range.length = FERRY_TO_END;
-    check_failed_so(outcome(submit_file(rigged.stream, range)), -ENODATA, FERRY_PHASE_SOURCE);
+    check_failed_so(outcome(submit_file(s.stream, range)), -ENODATA, FERRY_PHASE_SOURCE);
     range.offset = 0;
-    check_eq(outcome(submit_file(rigged.stream, range)).sent, 1000);
-    check_eq(receive(rigged.theirs, DIGEST_BEGIN, 1000), digest_content(DIGEST_BEGIN, 34, 0, 1000));
+    check_eq(outcome(submit_file(s.stream, range)).sent, 1000);
+    check_eq(receive(s.theirs, DIGEST_BEGIN, 1000), digest_content(DIGEST_BEGIN, 34, 0, 1000));
     range.offset = FERRY_CURRENT;
-    check_refused(rigged.stream, range, -EINVAL);
-    rig_down(&rigged);
+    check_refused(s.stream, range, -EINVAL);
+    stage_close(&s);
     ferry_shared_file_unref(shared);
-    close(rigged.theirs);
     file_remove(&file);
 }
 
@@ -761,18 +723,17 @@ PROMISE_BOTH(shared, empty_file_sends_nothing_even_if_it_has_grown_since)
     test_file file = file_make(0, 35);
     ferry_shared_file *shared = share(ferry_file_at(file.path));
     check_eq(ferry_shared_file_size(shared), 0);
-    rig rigged = rig_up(placement);
+    stage s = open_one(placement);
     ferry_file range = ferry_file_shared(shared);
-    ferry_result result = outcome(submit_file(rigged.stream, range));
+    ferry_result result = outcome(submit_file(s.stream, range));
     check(result.error == 0 && result.sent == 0);
     append(&file, 10);
-    result = outcome(submit_file(rigged.stream, range));
+    result = outcome(submit_file(s.stream, range));
     check(result.error == 0 && result.sent == 0);
     range.length = 1;
-    check_failed_so(outcome(submit_file(rigged.stream, range)), -ENODATA, FERRY_PHASE_SOURCE);
-    rig_down(&rigged);
+    check_failed_so(outcome(submit_file(s.stream, range)), -ENODATA, FERRY_PHASE_SOURCE);
+    stage_close(&s);
     ferry_shared_file_unref(shared);
-    close(rigged.theirs);
     file_remove(&file);
 }
 
@@ -781,12 +742,11 @@ PROMISE_BOTH(shared, replaced_on_disk_it_is_still_the_old_one)
     test_file file = file_make(1000, 36), other = file_make(2000, 37);
     ferry_shared_file *shared = share(ferry_file_at(file.path));
     check_eq(rename(other.path, file.path), 0);
-    rig rigged = rig_up(placement);
-    check_eq(outcome(submit_file(rigged.stream, ferry_file_shared(shared))).sent, 1000);
-    check_eq(receive(rigged.theirs, DIGEST_BEGIN, 1000), digest_content(DIGEST_BEGIN, 36, 0, 1000));
-    rig_down(&rigged);
+    stage s = open_one(placement);
+    check_eq(outcome(submit_file(s.stream, ferry_file_shared(shared))).sent, 1000);
+    check_eq(receive(s.theirs, DIGEST_BEGIN, 1000), digest_content(DIGEST_BEGIN, 36, 0, 1000));
+    stage_close(&s);
     ferry_shared_file_unref(shared);
-    close(rigged.theirs);
     file_remove(&file);
     file_remove(&other);
 }

@@ -286,11 +286,7 @@ static ferry_stream *adopt_with_fault(ferry_service *service, int fd, ferry_faul
 static bool refuse_splice(ferry_placement placement, source_kind from, bool to_end, uint64_t first)
 {
     enum { SIZE = 300000 };
-    const ferry_fault fault = {.call = FERRY_CALL_SPLICE,
-                               .first = first,
-                               .times = UINT64_MAX,
-                               .effect = FERRY_FAULT_ERROR,
-                               .error = EINVAL};
+    const ferry_fault fault = {FERRY_CALL_SPLICE, first, UINT64_MAX, FERRY_FAULT_ERROR, EINVAL};
     pair source = source_pair(from), sink = unix_pair(SOCK_STREAM);
     ferry_service *service = service_start(placement);
     ferry_faults *faults;
@@ -483,11 +479,8 @@ PROMISE_BOTH(zero_copy, sendfile_that_is_refused_is_eopnotsupp_at_whatever_byte)
     enum { SIZE = 2 << 20 };
     test_file file = file_make(SIZE, 3);
     for (uint64_t first = 1;; first++) {
-        const ferry_fault fault = {.call = FERRY_CALL_SENDFILE,
-                                   .first = first,
-                                   .times = UINT64_MAX,
-                                   .effect = FERRY_FAULT_ERROR,
-                                   .error = EINVAL};
+        const ferry_fault fault = {FERRY_CALL_SENDFILE, first, UINT64_MAX, FERRY_FAULT_ERROR,
+                                   EINVAL};
         pair sink = unix_pair(SOCK_STREAM);
         ferry_service *service = service_start(placement);
         ferry_faults *faults;
@@ -593,53 +586,41 @@ PROMISE_BOTH(generator, what_it_makes_arrives_byte_for_byte_at_a_slow_reader)
     }
 }
 
-typedef struct rig {
-    ferry_service *service;
-    ferry_stream *stream;
-    int theirs;
-} rig;
-
-static rig rig_up(ferry_placement placement)
+/* All that is adopted has the same owner. */
+static stage open_with_one_owner(ferry_placement placement)
 {
     pair sink = unix_pair(SOCK_STREAM);
     ferry_service *service = service_of_one_owner(placement);
-    return (rig){service, stream_adopt(service, sink.ours), sink.theirs};
-}
-
-static void rig_down(rig *rigged)
-{
-    ferry_stream_unref(rigged->stream);
-    ferry_service_destroy(rigged->service);
-    close(rigged->theirs);
+    return (stage){service, stream_adopt(service, sink.ours), sink.ours, sink.theirs};
 }
 
 PROMISE_BOTH(generator, with_a_length_it_is_not_asked_for_more)
 {
     maker making = {.seed = 1, .size = 1000}, nothing = {.seed = 1, .size = 1000};
-    rig rigged = rig_up(placement);
-    check_eq(outcome(submit_maker(rigged.stream, &making, 600)).sent, 600);
+    stage s = open_with_one_owner(placement);
+    check_eq(outcome(submit_maker(s.stream, &making, 600)).sent, 600);
     check_eq(making.made, 600);
     check_eq(making.releases, 1);
-    check_eq(outcome(submit_maker(rigged.stream, &nothing, 0)).error, 0);
+    check_eq(outcome(submit_maker(s.stream, &nothing, 0)).error, 0);
     check_eq(nothing.made, 0);
     check_eq(nothing.releases, 1);
-    rig_down(&rigged);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(generator, that_ends_before_its_length_is_enodata_and_poisons_if_bytes_have_left)
 {
     for (unsigned size = 0; size <= 5000; size += 5000) {
         maker making = {.seed = 1, .size = size};
-        rig rigged = rig_up(placement);
-        ferry_result result = outcome(submit_maker(rigged.stream, &making, 5001));
+        stage s = open_with_one_owner(placement);
+        ferry_result result = outcome(submit_maker(s.stream, &making, 5001));
         check_eq(making.releases, 1);
         check_eq(result.error, -ENODATA);
         check_eq(result.phase, FERRY_PHASE_SOURCE);
         check_eq(result.sent, size);
         check_eq(result.remaining, 5001 - size);
-        result = outcome(submit_write(rigged.stream, "x", 1));
+        result = outcome(submit_write(s.stream, "x", 1));
         check_eq(result.error, size > 0 ? -ECANCELED : 0);
-        rig_down(&rigged);
+        stage_end(&s);
     }
 }
 
@@ -647,17 +628,17 @@ PROMISE_BOTH(generator, that_fails_gives_its_error_and_poisons_if_bytes_have_lef
 {
     for (unsigned size = 0; size <= 5000; size += 5000) {
         maker making = {.seed = 1, .size = size, .error = -EIO};
-        rig rigged = rig_up(placement);
-        ferry_result result = outcome(submit_maker(rigged.stream, &making, FERRY_TO_END));
+        stage s = open_with_one_owner(placement);
+        ferry_result result = outcome(submit_maker(s.stream, &making, FERRY_TO_END));
         check_eq(making.releases, 1);
         check_eq(result.error, -EIO);
         check_eq(result.phase, FERRY_PHASE_SOURCE);
         check_eq(result.sent, size);
-        ferry_stream_status status = stream_status(rigged.stream);
+        ferry_stream_status status = stream_status(s.stream);
         check_eq(status.error, size > 0 ? -EIO : 0);
-        result = outcome(submit_write(rigged.stream, "x", 1));
+        result = outcome(submit_write(s.stream, "x", 1));
         check_eq(result.error, size > 0 ? -ECANCELED : 0);
-        rig_down(&rigged);
+        stage_end(&s);
     }
 }
 
@@ -687,33 +668,33 @@ PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
     file_remove(&file);
 }
 
-PROMISE_BOTH(generator, null_or_a_negative_length_is_einval_and_releases_nothing)
+PROMISE(generator, null_or_a_negative_length_is_einval_and_releases_nothing)
 {
     maker making = {.seed = 1, .size = 10};
-    rig rigged = rig_up(placement);
+    stage s = open_with_one_owner(FERRY_SHARED);
     ferry_part parts[] = {part_of(&making, 10), part_of(&making, 10)};
     ferry_promise *promise = NULL;
     parts[1].generate = NULL;
-    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), -EINVAL);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), -EINVAL);
     parts[1] = part_of(&making, -2);
-    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), -EINVAL);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), -EINVAL);
     parts[1] = part_of(&making, INT64_MAX);
-    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), -EOVERFLOW);
+    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), -EOVERFLOW);
     check(promise == NULL);
     check_eq(making.releases, 0);
     check_eq(making.made, 0);
-    rig_down(&rigged);
+    stage_end(&s);
 }
 
 /* ---- suspended ------------------------------------------------------------------------------- */
 
 /* A maker that has said -EAGAIN, having made size bytes which the peer has. */
-static ferry_promise *submit_suspended(rig *rigged, maker *making, uint64_t size)
+static ferry_promise *submit_suspended(stage *s, maker *making, uint64_t size)
 {
     making->is_metered = true;
     making->size = 1 << 20;
     making->allowed = size;
-    ferry_promise *promise = submit_maker(rigged->stream, making, FERRY_TO_END);
+    ferry_promise *promise = submit_maker(s->stream, making, FERRY_TO_END);
     while (making->suspensions == 0)
         sched_yield();
     wait_until_asleep();
@@ -725,20 +706,20 @@ PROMISE_BOTH(generator, resume_by_another_thread_is_never_lost)
 {
     enum { ROUNDS = 5000 };
     maker making = {.seed = 3, .size = ROUNDS, .is_metered = true};
-    rig rigged = rig_up(placement);
-    ferry_promise *promise = submit_maker(rigged.stream, &making, FERRY_TO_END);
+    stage s = open_with_one_owner(placement);
+    ferry_promise *promise = submit_maker(s.stream, &making, FERRY_TO_END);
     uint64_t got = DIGEST_BEGIN;
     for (unsigned i = 0; i < ROUNDS; i++) {
         making.allowed++;
-        ferry_stream_resume(rigged.stream);
+        ferry_stream_resume(s.stream);
         unsigned char byte;
-        check_eq(recv(rigged.theirs, &byte, 1, 0), 1);
+        check_eq(recv(s.theirs, &byte, 1, 0), 1);
         got = digest(got, &byte, 1);
     }
     ferry_result result = outcome(promise);
     check(result.error == 0 && result.sent == ROUNDS);
     check_eq(got, digest_content(DIGEST_BEGIN, 3, 0, ROUNDS));
-    rig_down(&rigged);
+    stage_end(&s);
 }
 
 typedef struct resumer {
@@ -762,19 +743,19 @@ PROMISE_BOTH(generator, many_threads_may_resume_at_once)
 {
     enum { THREADS = 3, ROUNDS = 20000 };
     maker making = {.seed = 4, .size = THREADS * ROUNDS, .is_metered = true};
-    rig rigged = rig_up(placement);
-    reader *peer = reader_start(fcntl(rigged.theirs, F_DUPFD_CLOEXEC, 0), false);
-    ferry_promise *promise = submit_maker(rigged.stream, &making, FERRY_TO_END);
+    stage s = open_with_one_owner(placement);
+    reader *peer = reader_start(fcntl(s.theirs, F_DUPFD_CLOEXEC, 0), false);
+    ferry_promise *promise = submit_maker(s.stream, &making, FERRY_TO_END);
     resumer resumers[THREADS];
     for (unsigned i = 0; i < THREADS; i++) {
-        resumers[i] = (resumer){.making = &making, .stream = rigged.stream, .rounds = ROUNDS};
+        resumers[i] = (resumer){.making = &making, .stream = s.stream, .rounds = ROUNDS};
         check_eq(pthread_create(&resumers[i].thread, NULL, allow_and_resume, &resumers[i]), 0);
     }
     for (unsigned i = 0; i < THREADS; i++)
         check_eq(pthread_join(resumers[i].thread, NULL), 0);
     ferry_result result = outcome(promise);
     check(result.error == 0 && result.sent == THREADS * ROUNDS);
-    rig_down(&rigged);
+    stage_end(&s);
     check_arrived(peer, 4, THREADS * ROUNDS);
 }
 
@@ -791,24 +772,24 @@ PROMISE_BOTH(generator, resume_by_an_owners_callback_is_never_lost)
 {
     enum { ROUNDS = 3000 };
     maker making = {.seed = 5, .size = ROUNDS, .is_metered = true};
-    rig rigged = rig_up(placement); /* shared: of the same owner */
+    stage s = open_with_one_owner(placement); /* shared: of the same owner */
     pair other = unix_pair(SOCK_STREAM);
-    ferry_stream *driver = stream_adopt(rigged.service, other.ours);
-    ferry_promise *promise = submit_maker(rigged.stream, &making, ROUNDS);
-    resumer resuming = {.making = &making, .stream = rigged.stream};
+    ferry_stream *driver = stream_adopt(s.service, other.ours);
+    ferry_promise *promise = submit_maker(s.stream, &making, ROUNDS);
+    resumer resuming = {.making = &making, .stream = s.stream};
     const ferry_request_options options = {.on_owner = allow_one, .on_owner_arg = &resuming};
     uint64_t got = DIGEST_BEGIN;
     for (unsigned i = 0; i < ROUNDS; i++) {
         check_eq(ferry_stream_write(driver, NULL, 0, &options, NULL), 0);
         unsigned char byte;
-        check_eq(recv(rigged.theirs, &byte, 1, 0), 1);
+        check_eq(recv(s.theirs, &byte, 1, 0), 1);
         got = digest(got, &byte, 1);
     }
     check_eq(outcome(promise).sent, ROUNDS);
     check_eq(got, digest_content(DIGEST_BEGIN, 5, 0, ROUNDS));
     check_eq(close_stream(driver).error, 0);
     close(other.theirs);
-    rig_down(&rigged);
+    stage_end(&s);
 }
 
 /* Resumes itself, as if by another thread that is faster than its answer. */
@@ -824,54 +805,53 @@ static int64_t make_hesitating(void *buffer, size_t size, void *arg)
 PROMISE_BOTH(generator, resume_that_comes_before_its_answer_counts)
 {
     maker making = {.seed = 6, .size = 1000, .most = 1};
-    rig rigged = rig_up(placement);
-    reader *peer = reader_start(fcntl(rigged.theirs, F_DUPFD_CLOEXEC, 0), false);
-    resumer resuming = {.making = &making, .stream = rigged.stream};
+    stage s = open_with_one_owner(placement);
+    reader *peer = reader_start(fcntl(s.theirs, F_DUPFD_CLOEXEC, 0), false);
+    resumer resuming = {.making = &making, .stream = s.stream};
     const ferry_part part = ferry_part_generate(make_hesitating, &resuming, FERRY_TO_END, NULL);
-    check_eq(outcome(submit_parts(rigged.stream, &part, 1)).sent, 1000);
-    rig_down(&rigged);
+    check_eq(outcome(submit_parts(s.stream, &part, 1)).sent, 1000);
+    stage_end(&s);
     check_arrived(peer, 6, 1000);
 }
 
 PROMISE_BOTH(generator, suspended_one_holds_up_its_own_stream_only)
 {
     maker making = {.seed = 7};
-    rig rigged = rig_up(placement);
+    stage s = open_with_one_owner(placement);
     pair other = unix_pair(SOCK_STREAM);
-    ferry_stream *quick = stream_adopt(rigged.service, other.ours);
-    ferry_promise *promise = submit_suspended(&rigged, &making, 10);
-    ferry_promise *behind = submit_write(rigged.stream, "behind", 6);
+    ferry_stream *quick = stream_adopt(s.service, other.ours);
+    ferry_promise *promise = submit_suspended(&s, &making, 10);
+    ferry_promise *behind = submit_write(s.stream, "behind", 6);
     for (unsigned i = 0; i < 100; i++)
         check_eq(outcome(submit_write(quick, "quick", 5)).error, 0);
     check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
     check_eq(ferry_promise_await(behind, 0, NULL), -ETIMEDOUT);
     making.size = 20;
     making.allowed = 20;
-    ferry_stream_resume(rigged.stream);
+    ferry_stream_resume(s.stream);
     check_eq(outcome(promise).sent, 20);
     check_eq(outcome(behind).stream_offset, 20);
     check_eq(close_stream(quick).error, 0);
     close(other.theirs);
-    rig_down(&rigged);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(generator, resume_without_one_is_harmless)
 {
     ferry_stream_resume(NULL);
-    rig rigged = rig_up(placement);
+    stage s = open_with_one_owner(placement);
     for (unsigned i = 0; i < 1000; i++)
-        ferry_stream_resume(rigged.stream);
-    check_eq(outcome(submit_write(rigged.stream, "x", 1)).error, 0);
-    ferry_stream_resume(rigged.stream);
-    ferry_promise *closed = submit_close(rigged.stream);
-    ferry_stream_resume(rigged.stream);
+        ferry_stream_resume(s.stream);
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
+    ferry_stream_resume(s.stream);
+    ferry_promise *closed = submit_close(s.stream);
+    ferry_stream_resume(s.stream);
     check_eq(outcome(closed).error, 0);
     for (unsigned i = 0; i < 1000; i++)
-        ferry_stream_resume(rigged.stream);
-    ferry_service_destroy(rigged.service);
-    ferry_stream_resume(rigged.stream);
-    ferry_stream_unref(rigged.stream);
-    close(rigged.theirs);
+        ferry_stream_resume(s.stream);
+    stage_destroy(&s);
+    ferry_stream_resume(s.stream);
+    stage_end(&s);
 }
 
 /* ---- released exactly once ------------------------------------------------------------------- */
@@ -880,9 +860,9 @@ PROMISE_BOTH(generator, cancelled_while_suspended_it_is_released_once_and_counte
 {
     for (unsigned size = 0; size <= 100; size += 100) {
         maker making = {.seed = 8}, behind = {.seed = 8, .size = 10};
-        rig rigged = rig_up(placement);
-        ferry_promise *promise = submit_suspended(&rigged, &making, size);
-        ferry_promise *queued = submit_maker(rigged.stream, &behind, FERRY_TO_END);
+        stage s = open_with_one_owner(placement);
+        ferry_promise *promise = submit_suspended(&s, &making, size);
+        ferry_promise *queued = submit_maker(s.stream, &behind, FERRY_TO_END);
         check_eq(ferry_promise_cancel(queued), 0);
         ferry_result result = outcome(queued);
         check(result.error == -ECANCELED && result.phase == FERRY_PHASE_QUEUE);
@@ -895,9 +875,9 @@ PROMISE_BOTH(generator, cancelled_while_suspended_it_is_released_once_and_counte
         check_eq(result.error, -ECANCELED);
         check_eq(result.phase, FERRY_PHASE_SOURCE);
         check_eq(result.sent, size);
-        ferry_stream_resume(rigged.stream);
-        check_eq(outcome(submit_write(rigged.stream, "x", 1)).error, size > 0 ? -ECANCELED : 0);
-        rig_down(&rigged);
+        ferry_stream_resume(s.stream);
+        check_eq(outcome(submit_write(s.stream, "x", 1)).error, size > 0 ? -ECANCELED : 0);
+        stage_end(&s);
         check_eq(making.releases, 1);
     }
 }
@@ -906,23 +886,20 @@ PROMISE_BOTH(generator, aborted_or_destroyed_while_suspended_it_is_released_once
 {
     for (unsigned destroyed = 0; destroyed < 2; destroyed++) {
         maker making = {.seed = 8}, behind = {.seed = 8, .size = 10};
-        rig rigged = rig_up(placement);
-        ferry_promise *promise = submit_suspended(&rigged, &making, 100);
-        ferry_promise *queued = submit_maker(rigged.stream, &behind, FERRY_TO_END);
+        stage s = open_with_one_owner(placement);
+        ferry_promise *promise = submit_suspended(&s, &making, 100);
+        ferry_promise *queued = submit_maker(s.stream, &behind, FERRY_TO_END);
         if (destroyed == 1)
-            ferry_service_destroy(rigged.service);
+            stage_destroy(&s);
         else
-            ferry_stream_abort(rigged.stream);
+            ferry_stream_abort(s.stream);
         ferry_result result = outcome(promise);
         check_eq(making.releases, 1);
         check(result.error == -ECANCELED && result.sent == 100);
         check_eq(outcome(queued).error, -ECANCELED);
         check_eq(behind.releases, 1);
-        ferry_stream_resume(rigged.stream);
-        ferry_stream_unref(rigged.stream);
-        if (destroyed == 0)
-            ferry_service_destroy(rigged.service);
-        close(rigged.theirs);
+        ferry_stream_resume(s.stream);
+        stage_end(&s);
         check(making.releases == 1 && behind.releases == 1 && behind.made == 0);
     }
 }
@@ -930,30 +907,30 @@ PROMISE_BOTH(generator, aborted_or_destroyed_while_suspended_it_is_released_once
 PROMISE_BOTH(generator, that_outlasts_its_time_is_etimedout_and_released_once)
 {
     maker making = {.seed = 8, .size = 10, .is_metered = true, .allowed = 4};
-    rig rigged = rig_up(placement);
+    stage s = open_with_one_owner(placement);
     const ferry_part part = part_of(&making, 10);
     const ferry_request_options options = {.timeout_ms = 20};
     ferry_promise *promise;
-    check_eq(ferry_stream_send(rigged.stream, &part, 1, &options, &promise), 0);
+    check_eq(ferry_stream_send(s.stream, &part, 1, &options, &promise), 0);
     ferry_result result = outcome(promise);
     check_eq(making.releases, 1);
     check_eq(result.error, -ETIMEDOUT);
     check_eq(result.sent + result.remaining, 10);
-    rig_down(&rigged);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(generator, of_a_refused_submit_is_not_released)
 {
     maker making = {.seed = 9, .size = 10};
-    rig rigged = rig_up(placement);
+    stage s = open_with_one_owner(placement);
     const ferry_part part = part_of(&making, 10);
     fail_allocation(1);
-    check_eq(ferry_stream_send(rigged.stream, &part, 1, NULL, NULL), -ENOMEM);
+    check_eq(ferry_stream_send(s.stream, &part, 1, NULL, NULL), -ENOMEM);
     allow_allocations();
-    ferry_promise *closed = submit_close(rigged.stream);
-    check_eq(ferry_stream_send(rigged.stream, &part, 1, NULL, NULL), -ESHUTDOWN);
+    ferry_promise *closed = submit_close(s.stream);
+    check_eq(ferry_stream_send(s.stream, &part, 1, NULL, NULL), -ESHUTDOWN);
     check_eq(outcome(closed).error, 0);
-    rig_down(&rigged);
+    stage_end(&s);
     check_eq(making.releases, 0);
     check_eq(making.made, 0);
 }
@@ -961,27 +938,27 @@ PROMISE_BOTH(generator, of_a_refused_submit_is_not_released)
 PROMISE_BOTH(generator, behind_a_part_that_fails_it_is_released_once_and_never_asked)
 {
     maker making = {.seed = 9, .size = 10};
-    rig rigged = rig_up(placement);
+    stage s = open_with_one_owner(placement);
     const ferry_part parts[] = {part_of(&making, 10),
                                 ferry_part_file(ferry_file_at("/nowhere/at/all"))};
-    ferry_result result = outcome(submit_parts(rigged.stream, parts, 2));
+    ferry_result result = outcome(submit_parts(s.stream, parts, 2));
     check(result.error == -ENOENT && result.phase == FERRY_PHASE_OPEN && result.sent == 0);
     check_eq(making.releases, 1);
     check_eq(making.made, 0);
-    rig_down(&rigged);
+    stage_end(&s);
 }
 
 PROMISE_BOTH(generator, without_memory_for_its_buffer_it_fails_in_source_and_is_released_once)
 {
     for (unsigned n = 1, failures = 0; n == 1 || failures > 0; n++) {
         maker making = {.seed = 9, .size = 10};
-        rig rigged = rig_up(placement);
-        check_eq(outcome(submit_write(rigged.stream, "x", 1)).error, 0); /* all is set up */
+        stage s = open_with_one_owner(placement);
+        check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0); /* all is set up */
         const ferry_part part = part_of(&making, 10);
         ferry_promise *promise = NULL;
         fail_allocation(n);
         failures = 0;
-        if (ferry_stream_send(rigged.stream, &part, 1, NULL, &promise) == -ENOMEM) {
+        if (ferry_stream_send(s.stream, &part, 1, NULL, &promise) == -ENOMEM) {
             failures = 1;
             check_eq(making.releases, 0);
         } else {
@@ -992,7 +969,7 @@ PROMISE_BOTH(generator, without_memory_for_its_buffer_it_fails_in_source_and_is_
                 check(result.error == -ENOMEM && result.phase == FERRY_PHASE_SOURCE);
         }
         allow_allocations();
-        rig_down(&rigged);
+        stage_end(&s);
     }
 }
 
@@ -1008,13 +985,13 @@ static int64_t make_and_submit(void *buffer, size_t size, void *arg)
 PROMISE_BOTH(generator, may_submit_to_its_own_stream)
 {
     maker making = {.seed = 10, .size = 1000, .most = 10};
-    rig rigged = rig_up(placement);
-    reader *peer = reader_start(fcntl(rigged.theirs, F_DUPFD_CLOEXEC, 0), false);
-    resumer resuming = {.making = &making, .stream = rigged.stream};
+    stage s = open_with_one_owner(placement);
+    reader *peer = reader_start(fcntl(s.theirs, F_DUPFD_CLOEXEC, 0), false);
+    resumer resuming = {.making = &making, .stream = s.stream};
     const ferry_part part = ferry_part_generate(make_and_submit, &resuming, FERRY_TO_END, NULL);
-    check_eq(outcome(submit_parts(rigged.stream, &part, 1)).sent, 1000);
-    ferry_promise *flushed = submit_flush(rigged.stream);
+    check_eq(outcome(submit_parts(s.stream, &part, 1)).sent, 1000);
+    ferry_promise *flushed = submit_flush(s.stream);
     check_eq(outcome(flushed).error, 0);
-    rig_down(&rigged);
+    stage_end(&s);
     reader_check(peer, 1006, digest(digest_content(DIGEST_BEGIN, 10, 0, 1000), "behind", 6));
 }
