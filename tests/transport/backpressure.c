@@ -98,6 +98,7 @@ static void check_nothing_queued(ferry_service *service)
 
 /* Streams whose peers read. */
 typedef struct line {
+    ferry_service *service; /* of one that has a service of its own */
     ferry_stream *stream;
     reader *peer;
     gate gate;
@@ -118,6 +119,21 @@ static uint64_t line_end(line *ended)
     reader_join(ended->peer);
     uint64_t bytes = ended->peer->bytes;
     reader_free(ended->peer);
+    return bytes;
+}
+
+static line line_open(ferry_placement placement, ferry_stream_options options)
+{
+    ferry_service *service = service_start(placement);
+    line made = line_start(service, options);
+    made.service = service;
+    return made;
+}
+
+static uint64_t line_close(line *ended)
+{
+    uint64_t bytes = line_end(ended);
+    ferry_service_destroy(ended->service);
     return bytes;
 }
 
@@ -188,8 +204,7 @@ static ferry_part six_hundred(unsigned kind, const test_file *file)
 
 PROMISE_BOTH(bounded, queued_file_bytes_are_limited_whatever_they_come_from)
 {
-    ferry_service *service = service_start(placement);
-    line only = line_start(service, (ferry_stream_options){.limit_file_bytes = 1000});
+    line only = line_open(placement, (ferry_stream_options){.limit_file_bytes = 1000});
     test_file file = file_make(700, 1);
     submit_gate(only.stream, &only.gate);
     for (unsigned kind = 0; kind < KINDS; kind++) {
@@ -208,10 +223,9 @@ PROMISE_BOTH(bounded, queued_file_bytes_are_limited_whatever_they_come_from)
         check_eq(status_of(only.stream).queued_file_bytes, 0);
     }
     open_gate(only.stream, &only.gate);
-    check_nothing_queued(service);
-    check_eq(line_end(&only), KINDS * 10);
+    check_nothing_queued(only.service);
+    check_eq(line_close(&only), KINDS * 10);
     file_remove(&file);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(bounded, one_large_file_is_taken_where_no_file_bytes_are_queued)
@@ -244,8 +258,7 @@ static void must_not_be_released(void *data, void *arg)
 
 PROMISE_BOTH(custody, submit_that_is_refused_for_want_of_room_takes_nothing)
 {
-    ferry_service *service = service_start(placement);
-    line only = line_start(service, (ferry_stream_options){.limit_requests = 2});
+    line only = line_open(placement, (ferry_stream_options){.limit_requests = 2});
     test_file file = file_make(10, 1);
     submit_gate(only.stream, &only.gate);
     check_eq(try_write(only.stream, 1), 0);
@@ -262,9 +275,8 @@ PROMISE_BOTH(custody, submit_that_is_refused_for_want_of_room_takes_nothing)
     check_eq(count_fds(), fds);
     check_eq(status_of(only.stream).queued_file_bytes, 0);
     open_gate(only.stream, &only.gate);
-    check_eq(line_end(&only), 1);
+    check_eq(line_close(&only), 1);
     file_remove(&file);
-    ferry_service_destroy(service);
 }
 
 /* ---- limits of a service --------------------------------------------------------------------- */
@@ -339,19 +351,17 @@ PROMISE_BOTH(bounded, submit_sleeps_until_another_stream_gives_the_services_room
 PROMISE_BOTH(bounded, submit_of_a_file_sleeps_while_its_stream_is_full)
 {
     for (unsigned by_bytes = 0; by_bytes < 2; by_bytes++) {
-        ferry_service *service = service_start(placement);
-        line only = line_start(service, (ferry_stream_options){
-                                            .limit_requests = by_bytes ? 0 : 2,
-                                            .limit_file_bytes = by_bytes ? 10 : 0,
-                                        });
+        line only = line_open(placement, (ferry_stream_options){
+                                             .limit_requests = by_bytes ? 0 : 2,
+                                             .limit_file_bytes = by_bytes ? 10 : 0,
+                                         });
         submit_gate(only.stream, &only.gate);
         check_eq(try_zeros(only.stream, 10, NULL), 0);
         waiter waits;
         waiter_start(&waits, only.stream, ferry_part_generate(generate_zeros, NULL, 7, NULL), 0);
         open_gate(only.stream, &only.gate);
         waiter_join(&waits);
-        check_eq(line_end(&only), 17);
-        ferry_service_destroy(service);
+        check_eq(line_close(&only), 17);
     }
 }
 
@@ -673,8 +683,7 @@ PROMISE_BOTH(room, promise_is_eshutdown_when_its_stream_ends_and_outlives_stream
 
 PROMISE_BOTH(room, promise_can_be_cancelled_and_the_others_go_on_waiting)
 {
-    ferry_service *service = service_start(placement);
-    line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
+    line only = line_open(placement, (ferry_stream_options){.limit_requests = 1});
     submit_gate(only.stream, &only.gate);
     ferry_promise *rooms[5];
     for (unsigned i = 0; i < 5; i++)
@@ -687,8 +696,7 @@ PROMISE_BOTH(room, promise_can_be_cancelled_and_the_others_go_on_waiting)
     open_gate(only.stream, &only.gate);
     check_eq(outcome(rooms[1]).error, 0);
     check_eq(outcome(rooms[3]).error, 0);
-    check_eq(line_end(&only), 0);
-    ferry_service_destroy(service);
+    check_eq(line_close(&only), 0);
 }
 
 static void count_call(ferry_promise *promise, const ferry_result *result, void *arg)
@@ -701,8 +709,7 @@ static void count_call(ferry_promise *promise, const ferry_result *result, void 
 /* By programs that ask again and again, as with a short timeout. */
 PROMISE_BOTH(room, promise_that_is_dropped_is_kept_only_for_its_callbacks)
 {
-    ferry_service *service = service_start(placement);
-    line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
+    line only = line_open(placement, (ferry_stream_options){.limit_requests = 1});
     submit_gate(only.stream, &only.gate);
     ferry_promise *kept = promise_room(only.stream, 1, 0);
     ferry_promise *observed = promise_room(only.stream, 1, 0);
@@ -720,8 +727,7 @@ PROMISE_BOTH(room, promise_that_is_dropped_is_kept_only_for_its_callbacks)
     while (calls == 0)
         (void)ferry_inbox_run(-1);
     check_eq(calls, 1);
-    check_eq(line_end(&only), 0);
-    ferry_service_destroy(service);
+    check_eq(line_close(&only), 0);
 }
 
 typedef struct sequence {
@@ -744,8 +750,7 @@ static void note_order(ferry_promise *promise, const ferry_result *result, void 
 
 PROMISE_BOTH(room, promises_settle_oldest_first)
 {
-    ferry_service *service = service_start(placement);
-    line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
+    line only = line_open(placement, (ferry_stream_options){.limit_requests = 1});
     submit_gate(only.stream, &only.gate);
     sequence all = {0};
     sequenced each[8];
@@ -760,8 +765,7 @@ PROMISE_BOTH(room, promises_settle_oldest_first)
         check(ferry_inbox_run(-1) >= 0);
     for (unsigned i = 0; i < 8; i++)
         check_eq(all.seen[i], i);
-    check_eq(line_end(&only), 0);
-    ferry_service_destroy(service);
+    check_eq(line_close(&only), 0);
 }
 
 static int64_t hold_up_the_owner(void *buffer, size_t size, void *arg)
@@ -808,8 +812,7 @@ PROMISE(room, promise_settles_when_a_file_turns_out_to_be_smaller)
 
 PROMISE(room, promise_with_bad_arguments_is_refused)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
-    line only = line_start(service, (ferry_stream_options){0});
+    line only = line_open(FERRY_SHARED, (ferry_stream_options){0});
     ferry_promise *room = NULL;
     check_eq(ferry_stream_promise_room(NULL, 1, 1, &room), -EINVAL);
     check_eq(ferry_stream_promise_room(only.stream, 1, 1, NULL), -EINVAL);
@@ -818,8 +821,7 @@ PROMISE(room, promise_with_bad_arguments_is_refused)
     check_eq(ferry_stream_promise_room(only.stream, 1, 1, &room), -ENOMEM);
     allow_allocations();
     check(room == NULL);
-    check_eq(line_end(&only), 0);
-    ferry_service_destroy(service);
+    check_eq(line_close(&only), 0);
 }
 
 /* One thread's promises of room are cancelled, or let go of, by another while room comes and goes. */
@@ -1024,9 +1026,8 @@ static void let_it_look(ferry_stream *stream)
 
 PROMISE_BOTH(watermark, is_told_once_up_and_once_down_and_not_in_between)
 {
-    ferry_service *service = service_start(placement);
     told seen = {0};
-    line only = line_start(service, watched(&seen, 100, 40));
+    line only = line_open(placement, watched(&seen, 100, 40));
     submit_gate(only.stream, &only.gate);
     let_it_look(only.stream);
     ferry_promise *forty = submit_write(only.stream, zeros, 40);
@@ -1062,15 +1063,13 @@ PROMISE_BOTH(watermark, is_told_once_up_and_once_down_and_not_in_between)
     check_eq(outcome(more).error, 0);
     let_it_look(only.stream);
     check_told(seen, 2, 2);
-    check_eq(line_end(&only), 100);
-    ferry_service_destroy(service);
+    check_eq(line_close(&only), 100);
 }
 
 PROMISE_BOTH(watermark, equal_marks_do_not_alternate_while_the_queue_stays_on_them)
 {
-    ferry_service *service = service_start(placement);
     told seen = {0};
-    line only = line_start(service, watched(&seen, 100, 100));
+    line only = line_open(placement, watched(&seen, 100, 100));
     submit_gate(only.stream, &only.gate);
     ferry_promise *most = submit_write(only.stream, zeros, 99);
     ferry_promise *last = submit_write(only.stream, zeros, 1);
@@ -1083,15 +1082,13 @@ PROMISE_BOTH(watermark, equal_marks_do_not_alternate_while_the_queue_stays_on_th
     check_told(seen, 1, 1);
     cancel(most);
     open_gate(only.stream, &only.gate);
-    check_eq(line_end(&only), 0);
-    ferry_service_destroy(service);
+    check_eq(line_close(&only), 0);
 }
 
 PROMISE_BOTH(watermark, cancelling_is_enough_to_be_told_that_the_queue_is_below)
 {
-    ferry_service *service = service_start(placement);
     told seen = {0};
-    line only = line_start(service, watched(&seen, 100, 0));
+    line only = line_open(placement, watched(&seen, 100, 0));
     submit_gate(only.stream, &only.gate);
     ferry_promise *most = submit_write(only.stream, zeros, 100);
     while (seen.up == 0)
@@ -1101,16 +1098,14 @@ PROMISE_BOTH(watermark, cancelling_is_enough_to_be_told_that_the_queue_is_below)
         check(ferry_inbox_run(-1) >= 0);
     check_told(seen, 1, 1);
     open_gate(only.stream, &only.gate);
-    check_eq(line_end(&only), 0);
-    ferry_service_destroy(service);
+    check_eq(line_close(&only), 0);
 }
 
 PROMISE_BOTH(watermark, files_count_beside_memory)
 {
-    ferry_service *service = service_start(placement);
     test_file file = file_make(700, 1);
     told seen = {0};
-    line only = line_start(service, watched(&seen, 650, 50));
+    line only = line_open(placement, watched(&seen, 650, 50));
     submit_gate(only.stream, &only.gate);
     ferry_promise *memory = submit_write(only.stream, zeros, 50);
     for (unsigned kind = 0; kind < KINDS; kind++) {
@@ -1125,9 +1120,8 @@ PROMISE_BOTH(watermark, files_count_beside_memory)
     }
     open_gate(only.stream, &only.gate);
     check_eq(outcome(memory).error, 0);
-    check_eq(line_end(&only), 50);
+    check_eq(line_close(&only), 50);
     file_remove(&file);
-    ferry_service_destroy(service);
 }
 
 /* Runs its inbox for a while, and is told nothing there: note_watermark looks at the thread. */

@@ -24,14 +24,13 @@ static void use_the_stack(ferry_promise *promise, const ferry_result *result, vo
     large[STATIC_TLS - 1] = buffer[0];
 }
 
-static void use_a_stack_of(ferry_placement placement, size_t stack_bytes)
+/* Carries out a request on an owner of such a service. */
+static void write_on(ferry_service_options options, ferry_request_options request)
 {
-    ferry_service_options options = {
-        .placement = placement, .shared_owners = 1, .stack_bytes = stack_bytes};
-    ferry_request_options request = {.on_owner = use_the_stack};
     ferry_service *service;
     ferry_promise *promise;
     pair ends = unix_pair(SOCK_STREAM);
+    options.shared_owners = 1;
     check_eq(ferry_service_create(&options, &service), 0);
     ferry_stream *stream = stream_adopt(service, ends.ours);
     check_eq(ferry_stream_write(stream, "x", 1, &request, &promise), 0);
@@ -39,6 +38,12 @@ static void use_a_stack_of(ferry_placement placement, size_t stack_bytes)
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);
     check_eq(close(ends.theirs), 0);
+}
+
+static void use_a_stack_of(ferry_placement placement, size_t stack_bytes)
+{
+    write_on((ferry_service_options){.placement = placement, .stack_bytes = stack_bytes},
+             (ferry_request_options){.on_owner = use_the_stack});
 }
 
 PROMISE_BOTH(threads, stack_that_was_asked_for_is_there_beside_the_hosts_static_tls)
@@ -69,20 +74,9 @@ static void tell_policy(ferry_promise *promise, const ferry_result *result, void
 /* The policy of the thread that carries out a stream's requests. */
 static int policy_of_owner(ferry_placement placement, bool inherits)
 {
-    ferry_service_options options = {
-        .placement = placement, .shared_owners = 1, .inherit_scheduling = inherits};
     int policy = -1;
-    ferry_request_options request = {.on_owner = tell_policy, .on_owner_arg = &policy};
-    ferry_service *service;
-    ferry_promise *promise;
-    pair ends = unix_pair(SOCK_STREAM);
-    check_eq(ferry_service_create(&options, &service), 0);
-    ferry_stream *stream = stream_adopt(service, ends.ours);
-    check_eq(ferry_stream_write(stream, "x", 1, &request, &promise), 0);
-    check_eq(outcome(promise).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    check_eq(close(ends.theirs), 0);
+    write_on((ferry_service_options){.placement = placement, .inherit_scheduling = inherits},
+             (ferry_request_options){.on_owner = tell_policy, .on_owner_arg = &policy});
     return policy;
 }
 
