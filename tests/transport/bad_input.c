@@ -120,9 +120,9 @@ typedef struct bad_file {
     int error;
 } bad_file;
 
-PROMISE_BOTH(bad_input, file_that_makes_no_sense_is_refused_at_submit)
+PROMISE(bad_input, file_that_makes_no_sense_is_refused_at_submit)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
     char long_path[PATH_MAX + 1];
     memset(long_path, 'x', PATH_MAX);
     long_path[PATH_MAX] = '\0';
@@ -154,9 +154,9 @@ PROMISE_BOTH(bad_input, file_that_makes_no_sense_is_refused_at_submit)
     stage_close(&s);
 }
 
-PROMISE_BOTH(bad_input, lengths_that_overflow_are_eoverflow)
+PROMISE(bad_input, lengths_that_overflow_are_eoverflow)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
     const ferry_part halves[] = {ferry_part_borrow("x", SIZE_MAX / 2 + 1),
                                  ferry_part_borrow("x", SIZE_MAX / 2 + 1)};
     const ferry_part copy = ferry_part_copy("x", SIZE_MAX);

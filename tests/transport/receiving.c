@@ -492,9 +492,9 @@ PROMISE_BOTH(receiving, truncate_empties_exclusive_makes_and_beneath_opens_what_
     end(&set, names);
 }
 
-PROMISE_BOTH(receiving, what_makes_no_sense_is_einval_at_submit)
+PROMISE(receiving, what_makes_no_sense_is_einval_at_submit)
 {
-    scene set = begin(placement);
+    scene set = begin(FERRY_SHARED);
     ferry_promise *none = NULL;
     ferry_file file = file_in(&set.where, "file");
     check_eq(ferry_stream_receive(set.stream, NULL, NULL, &none), -EINVAL);

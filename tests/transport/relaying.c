@@ -301,9 +301,9 @@ PROMISE_BOTH(relaying, full_queue_lets_it_in_all_the_same)
     end(&set);
 }
 
-PROMISE_BOTH(relaying, what_makes_no_sense_is_refused_at_submit)
+PROMISE(relaying, what_makes_no_sense_is_refused_at_submit)
 {
-    scene set = begin(placement);
+    scene set = begin(FERRY_SHARED);
     ferry_promise *none = NULL;
     check_eq(ferry_stream_relay(NULL, set.to, 1, 0, NULL, &none), -EINVAL);
     check_eq(ferry_stream_relay(set.from, NULL, 1, 0, NULL, &none), -EINVAL);
