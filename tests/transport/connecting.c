@@ -24,7 +24,7 @@ static struct {
     const char *hosts[20];  /* numeric, in order */
     atomic_bool is_held_up; /* it does not answer for now */
     atomic_uint asked;
-} names;
+} names = {.hosts = {"127.0.0.1"}};
 
 int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
                        struct addrinfo **ret_list);
@@ -62,6 +62,7 @@ typedef struct server {
     int fd;
     unsigned port;
     char address[64]; /* as ferry_connect takes it */
+    char name[64];    /* the same, to be looked up: test.name and its port */
 } server;
 
 enum { DEAF = -1 };
@@ -81,6 +82,7 @@ static server server_at(const char *host, unsigned port, int backlog)
     check_eq(getsockname(made.fd, (struct sockaddr *)&address, &size), 0);
     made.port = ntohs(address.sin_port);
     snprintf(made.address, sizeof made.address, "%s:%u", host, made.port);
+    snprintf(made.name, sizeof made.name, "test.name:%u", made.port);
     return made;
 }
 
@@ -104,6 +106,23 @@ static server server_unix(int backlog)
              0);
     check_eq(listen(made.fd, backlog), 0);
     return made;
+}
+
+/* A service, and a server that it connects to. */
+typedef struct host {
+    ferry_service *service;
+    server server;
+} host;
+
+static host host_begin(ferry_placement placement, server to)
+{
+    return (host){service_start(placement), to};
+}
+
+static void host_end(host *h)
+{
+    close(h->server.fd);
+    ferry_service_destroy(h->service);
 }
 
 /* Connections that nobody accepts: as many as make the next one wait. */
@@ -213,37 +232,31 @@ PROMISE_BOTH(connecting, unix_socket_gives_a_stream)
 
 PROMISE(connecting, no_host_is_this_host)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
-    server to = server_start();
+    host h = host_begin(FERRY_SHARED, server_start());
     char address[20];
-    snprintf(address, sizeof address, ":%u", to.port);
-    check_connected(stream_of(connect_to(service, address)), &to);
-    close(to.fd);
-    ferry_service_destroy(service);
+    snprintf(address, sizeof address, ":%u", h.server.port);
+    check_connected(stream_of(connect_to(h.service, address)), &h.server);
+    host_end(&h);
 }
 
 /* Pins: no_wait_on_an_owner. */
 PROMISE_BOTH(connecting, name_is_looked_up_on_a_thread_that_is_there_only_meanwhile)
 {
-    ferry_service *service = service_start(placement);
-    server to = server_start();
-    char address[40];
-    names.hosts[0] = "127.0.0.1";
-    snprintf(address, sizeof address, "test.name:%u", to.port);
+    host h = host_begin(placement, server_start());
     unsigned threads = count_threads();
     atomic_store(&names.is_held_up, true);
-    ferry_promise *promise = connect_to(service, address);
+    ferry_promise *promise = connect_to(h.service, h.server.name);
     while (atomic_load(&names.asked) == 0)
         sched_yield();
     check_eq(count_threads(), threads + 1);
     check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
-    check_connected(stream_of(connect_to(service, to.address)), &to); /* no owner waits for it */
+    check_connected(stream_of(connect_to(h.service, h.server.address)),
+                    &h.server); /* no owner waits for it */
     atomic_store(&names.is_held_up, false);
-    check_connected(stream_of(promise), &to);
+    check_connected(stream_of(promise), &h.server);
     wait_for_threads(threads);
     check_eq(atomic_load(&names.asked), 1);
-    close(to.fd);
-    ferry_service_destroy(service);
+    host_end(&h);
 }
 
 static void keep_stream(ferry_promise *promise, const ferry_result *result, void *arg)
@@ -258,47 +271,42 @@ static void keep_stream(ferry_promise *promise, const ferry_result *result, void
 
 PROMISE_BOTH(connecting, callback_on_the_owner_gets_the_stream)
 {
-    ferry_service *service = service_start(placement);
-    server to = server_start();
+    host h = host_begin(placement, server_start());
     _Atomic(ferry_stream *) stream = NULL;
     char got[6] = "";
     const ferry_connect_options options = {.on_owner = keep_stream, .on_owner_arg = &stream};
-    check_eq(ferry_connect(service, to.address, &options, NULL), 0);
-    int fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC);
+    check_eq(ferry_connect(h.service, h.server.address, &options, NULL), 0);
+    int fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC);
     check_eq(recv(fd, got, 5, MSG_WAITALL), 5);
     while (atomic_load(&stream) == NULL)
         sched_yield();
     ferry_stream_unref(atomic_load(&stream));
     close(fd);
-    close(to.fd);
-    ferry_service_destroy(service);
+    host_end(&h);
 }
 
 PROMISE_BOTH(connecting, stream_has_the_options_asked_for)
 {
-    ferry_service *service = service_start(placement);
-    server to = server_start();
+    host h = host_begin(placement, server_start());
     ferry_faults *faults;
     check_eq(ferry_faults_create(NULL, 0, &faults), 0);
     const ferry_stream_options of_stream = {
         .limit_requests = 7, .no_delay = true, .faults = faults};
-    ferry_stream *stream =
-        stream_of(connect_with(service, to.address, (ferry_connect_options){.stream = &of_stream}));
+    ferry_stream *stream = stream_of(
+        connect_with(h.service, h.server.address, (ferry_connect_options){.stream = &of_stream}));
     check_eq(stream->settings->options.limit_requests, 7);
     check(stream->sink.has_no_delay);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), 1);
-    check_connected(stream, &to);
+    check_connected(stream, &h.server);
     check(ferry_faults_get_calls(faults, FERRY_CALL_WRITE) >= 1);
     ferry_faults_unref(faults);
-    close(to.fd);
-    ferry_service_destroy(service);
+    host_end(&h);
 }
 
 PROMISE(connecting, promise_gives_its_stream_again_and_keeps_it)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
-    server to = server_start();
-    ferry_promise *promise = connect_to(service, to.address);
+    host h = host_begin(FERRY_SHARED, server_start());
+    ferry_promise *promise = connect_to(h.service, h.server.address);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     ferry_stream *first, *second;
     check_eq(ferry_promise_get_stream(promise, &first), 0);
@@ -306,9 +314,8 @@ PROMISE(connecting, promise_gives_its_stream_again_and_keeps_it)
     check_eq(ferry_promise_get_stream(promise, &second), 0);
     check(first == second);
     ferry_promise_unref(promise);
-    check_connected(second, &to);
-    close(to.fd);
-    ferry_service_destroy(service);
+    check_connected(second, &h.server);
+    host_end(&h);
 }
 
 PROMISE(connecting, only_its_own_promise_has_a_stream)
@@ -316,7 +323,6 @@ PROMISE(connecting, only_its_own_promise_has_a_stream)
     stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
     ferry_stream *none;
     ferry_promise *written = submit_write(s.stream, "x", 1);
-    names.hosts[0] = "127.0.0.1";
     atomic_store(&names.is_held_up, true);
     ferry_promise *pending = connect_to(s.service, "test.name:1");
     check_eq(ferry_promise_get_stream(written, &none), -EINVAL);
@@ -341,14 +347,10 @@ static void set_hosts(const char *const hosts[], unsigned count)
 
 PROMISE_BOTH(connecting, all_addresses_are_tried)
 {
-    ferry_service *service = service_start(placement);
-    server to = server_start();
-    char address[40];
+    host h = host_begin(placement, server_start());
     set_hosts((const char *[]){"127.0.0.2", "127.0.0.3", "::1", "127.0.0.1"}, 4);
-    snprintf(address, sizeof address, "test.name:%u", to.port);
-    check_connected(stream_of(connect_to(service, address)), &to);
-    close(to.fd);
-    ferry_service_destroy(service);
+    check_connected(stream_of(connect_to(h.service, h.server.name)), &h.server);
+    host_end(&h);
 }
 
 PROMISE(connecting, address_that_does_not_answer_delays_the_next_by_a_quarter_of_a_second)
@@ -357,10 +359,8 @@ PROMISE(connecting, address_that_does_not_answer_delays_the_next_by_a_quarter_of
     /* In this order: others on this machine take their ports at 127.0.0.1. */
     server to = server_at("127.0.0.1", 0, 5), silent = server_at("127.0.0.2", to.port, 0);
     crowd waiting = fill_backlog(&silent);
-    char address[40];
     set_hosts((const char *[]){"127.0.0.2", "127.0.0.1"}, 2);
-    snprintf(address, sizeof address, "test.name:%u", to.port);
-    ferry_promise *promise = connect_to(service, address);
+    ferry_promise *promise = connect_to(service, to.name);
     ferry_result result;
     check_eq(ferry_promise_await(promise, -1, &result), 0);
     check(result.active_ns >= 250 * 1000 * 1000);
@@ -412,11 +412,9 @@ PROMISE_BOTH(connecting, failure_says_what_came_closest)
 
 PROMISE_BOTH(connecting, refused_is_econnrefused)
 {
-    ferry_service *service = service_start(placement);
-    server to = server_at("127.0.0.1", 0, DEAF);
-    check_outcome(connect_to(service, to.address), -ECONNREFUSED, FERRY_PHASE_CONNECT);
-    ferry_service_destroy(service);
-    close(to.fd);
+    host h = host_begin(placement, server_at("127.0.0.1", 0, DEAF));
+    check_outcome(connect_to(h.service, h.server.address), -ECONNREFUSED, FERRY_PHASE_CONNECT);
+    host_end(&h);
 }
 
 PROMISE(connecting, unix_path_that_is_missing_is_enoent)
@@ -456,7 +454,6 @@ static void fail_by_script(ferry_placement placement, const char *address, ferry
 
 PROMISE_BOTH(connecting, without_a_thread_for_looking_up_it_fails_with_eagain)
 {
-    names.hosts[0] = "127.0.0.1";
     fail_by_script(placement, "test.name:80",
                    (ferry_fault){FERRY_CALL_THREAD, 1, 1, FERRY_FAULT_ERROR, EAGAIN},
                    FERRY_PHASE_RESOLVE);
@@ -544,45 +541,38 @@ static void check_out_of_time(ferry_service *service, const char *address, ferry
 
 PROMISE_BOTH(connecting, deadline_passes_while_nobody_answers)
 {
-    ferry_service *service = service_start(placement);
-    server silent = server_at("127.0.0.1", 0, 0);
-    crowd waiting = fill_backlog(&silent);
-    check_out_of_time(service, silent.address, FERRY_PHASE_CONNECT);
+    host h = host_begin(placement, server_at("127.0.0.1", 0, 0));
+    crowd waiting = fill_backlog(&h.server);
+    check_out_of_time(h.service, h.server.address, FERRY_PHASE_CONNECT);
     disperse(&waiting);
-    close(silent.fd);
-    ferry_service_destroy(service);
+    host_end(&h);
 }
 
 PROMISE_BOTH(connecting, deadline_passes_while_a_unix_backlog_is_full)
 {
-    ferry_service *service = service_start(placement);
-    server full = server_unix(0);
-    crowd waiting = fill_backlog(&full);
-    check_out_of_time(service, full.address, FERRY_PHASE_CONNECT);
+    host h = host_begin(placement, server_unix(0));
+    crowd waiting = fill_backlog(&h.server);
+    check_out_of_time(h.service, h.server.address, FERRY_PHASE_CONNECT);
     disperse(&waiting);
-    close(full.fd);
-    ferry_service_destroy(service);
+    host_end(&h);
 }
 
 PROMISE_BOTH(connecting, full_unix_backlog_is_waited_for)
 {
-    ferry_service *service = service_start(placement);
-    server full = server_unix(0);
-    crowd waiting = fill_backlog(&full);
-    ferry_promise *promise = connect_to(service, full.address);
+    host h = host_begin(placement, server_unix(0));
+    crowd waiting = fill_backlog(&h.server);
+    ferry_promise *promise = connect_to(h.service, h.server.address);
     check_eq(ferry_promise_await(promise, 20, NULL), -ETIMEDOUT);
     for (unsigned i = 0; i + 1 < waiting.count; i++) /* the last one of the crowd did not get in */
-        close(accept4(full.fd, NULL, NULL, SOCK_CLOEXEC));
-    check_connected(stream_of(promise), &full);
+        close(accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC));
+    check_connected(stream_of(promise), &h.server);
     disperse(&waiting);
-    close(full.fd);
-    ferry_service_destroy(service);
+    host_end(&h);
 }
 
 PROMISE_BOTH(connecting, deadline_passes_while_a_name_is_looked_up)
 {
     ferry_service *service = service_start(placement);
-    names.hosts[0] = "127.0.0.1";
     atomic_store(&names.is_held_up, true);
     check_out_of_time(service, "test.name:80", FERRY_PHASE_RESOLVE);
     atomic_store(&names.is_held_up, false);
@@ -595,7 +585,6 @@ PROMISE_BOTH(connecting, deadline_passes_while_a_name_is_looked_up)
 PROMISE_BOTH(connecting, cancel_settles_at_once_while_a_name_is_looked_up)
 {
     ferry_service *service = service_start(placement);
-    names.hosts[0] = "127.0.0.1";
     atomic_store(&names.is_held_up, true);
     ferry_promise *promise = connect_to(service, "test.name:80");
     while (atomic_load(&names.asked) == 0)
@@ -630,20 +619,16 @@ PROMISE_BOTH(connecting, cancel_closes_the_sockets_that_wait_for_an_answer)
 
 PROMISE_BOTH(connecting, cancel_at_any_moment_settles_once_and_leaves_no_fd)
 {
-    ferry_service *service = service_start(placement);
-    server to = server_start();
-    char by_name[40];
-    names.hosts[0] = "127.0.0.1";
-    snprintf(by_name, sizeof by_name, "test.name:%u", to.port);
-    check_eq(fcntl(to.fd, F_SETFL, O_NONBLOCK), 0);
+    host h = host_begin(placement, server_start());
+    check_eq(fcntl(h.server.fd, F_SETFL, O_NONBLOCK), 0);
     for (unsigned round = 0; round < 200; round++) {
         char by_fd[20];
         pair both = unix_pair(SOCK_STREAM);
         snprintf(by_fd, sizeof by_fd, "fd:%d", both.ours);
-        const char *const addresses[] = {to.address, by_name, by_fd};
+        const char *const addresses[] = {h.server.address, h.server.name, by_fd};
         ferry_promise *promises[3];
         for (unsigned i = 0; i < 3; i++)
-            promises[i] = connect_to(service, addresses[i]);
+            promises[i] = connect_to(h.service, addresses[i]);
         for (unsigned i = 0; i < round % 10; i++)
             sched_yield();
         for (unsigned i = 0; i < 3; i++) {
@@ -651,34 +636,28 @@ PROMISE_BOTH(connecting, cancel_at_any_moment_settles_once_and_leaves_no_fd)
             int error = outcome(promises[i]).error;
             check(error == 0 || (error == -ECANCELED && asked == 0));
         }
-        for (int fd; (fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0;)
+        for (int fd; (fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0;)
             close(fd);
         check_eq(read(both.theirs, &(char){0}, 1), 0); /* closed, whatever the outcome */
         close(both.theirs);
     }
-    close(to.fd);
-    ferry_service_destroy(service);
+    host_end(&h);
 }
 
 PROMISE_BOTH(connecting, connection_that_nobody_asks_for_is_closed)
 {
-    ferry_service *service = service_start(placement);
-    server to = server_start();
-    check_eq(ferry_connect(service, to.address, NULL, NULL), 0);
-    int fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC);
+    host h = host_begin(placement, server_start());
+    check_eq(ferry_connect(h.service, h.server.address, NULL, NULL), 0);
+    int fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC);
     check_eq(read(fd, &(char){0}, 1), 0);
     close(fd);
-    names.hosts[0] = "127.0.0.1";
-    char by_name[40];
-    snprintf(by_name, sizeof by_name, "test.name:%u", to.port);
     atomic_store(&names.is_held_up, true);
-    ferry_promise_unref(connect_to(service, by_name));
+    ferry_promise_unref(connect_to(h.service, h.server.name));
     atomic_store(&names.is_held_up, false);
-    fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC);
+    fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC);
     check_eq(read(fd, &(char){0}, 1), 0);
     close(fd);
-    close(to.fd);
-    ferry_service_destroy(service);
+    host_end(&h);
 }
 
 static void *release_names(void *arg)
@@ -695,7 +674,6 @@ PROMISE_BOTH(connecting, destroy_ends_connects_at_every_stage)
     ferry_service *service = service_start(placement);
     server silent = server_at("127.0.0.1", 0, 0), full = server_unix(0);
     crowd waiting = fill_backlog(&silent), others = fill_backlog(&full);
-    names.hosts[0] = "127.0.0.1";
     atomic_store(&names.is_held_up, true);
     ferry_promise *resolving = connect_to(service, "test.name:80");
     ferry_promise *tcp = connect_to(service, silent.address);
@@ -721,14 +699,11 @@ PROMISE_BOTH(connecting, destroy_races_with_connects)
 {
     enum { CONNECTS = 10, ROUNDS = 40 };
     server to = server_at("127.0.0.1", 0, 1000);
-    char by_name[40];
-    names.hosts[0] = "127.0.0.1";
-    snprintf(by_name, sizeof by_name, "test.name:%u", to.port);
     for (unsigned round = 0; round < ROUNDS; round++) {
         ferry_service *service = service_start(placement);
         ferry_promise *promises[CONNECTS];
         for (unsigned i = 0; i < CONNECTS; i++)
-            promises[i] = connect_to(service, i % 3 == 0 ? by_name : to.address);
+            promises[i] = connect_to(service, i % 3 == 0 ? to.name : to.address);
         for (unsigned i = 0; i < round; i++)
             sched_yield();
         ferry_service_destroy(service);
@@ -802,19 +777,17 @@ PROMISE_BOTH(connecting, connection_that_is_never_made_can_be_cancelled)
 {
     const ferry_fault script[] = {
         {FERRY_CALL_CONNECT, 1, UINT64_MAX, FERRY_FAULT_ERROR, EINPROGRESS}};
-    ferry_service *service = service_start(placement);
-    server to = server_start();
+    host h = host_begin(placement, server_start());
     ferry_faults *faults;
     check_eq(ferry_faults_create(script, 1, &faults), 0);
     const ferry_stream_options of_stream = {.faults = faults};
     const ferry_connect_options options = {.stream = &of_stream};
-    ferry_promise *promise = connect_with(service, to.address, options);
+    ferry_promise *promise = connect_with(h.service, h.server.address, options);
     while (ferry_faults_get_calls(faults, FERRY_CALL_CONNECT) < 3)
         sched_yield();
     check_eq(ferry_promise_cancel(promise), 0);
     check_outcome(promise, -ECANCELED, FERRY_PHASE_CONNECT);
-    close(to.fd);
-    ferry_service_destroy(service);
+    host_end(&h);
     ferry_faults_unref(faults);
 }
 
@@ -872,16 +845,13 @@ PROMISE_BOTH(connecting, any_failing_allocation_is_refused_or_settles_and_leaks_
 {
     check(ferry_inbox_run(0) == 0); /* this thread's inbox is there before memory runs out */
     server to = server_at("127.0.0.1", 0, 1000);
-    char by_name[40];
-    names.hosts[0] = "127.0.0.1";
-    snprintf(by_name, sizeof by_name, "test.name:%u", to.port);
     for (unsigned way = 0; way < 2; way++) {
         unsigned long needed;
         unsigned failures = 0;
         do {
             unsigned long before = allocations_made();
             fail_allocation(++failures);
-            connect_if_memory_allows(placement, way == 0 ? to.address : by_name);
+            connect_if_memory_allows(placement, way == 0 ? to.address : to.name);
             needed = allocations_made() - before;
             allow_allocations();
         } while (failures <= needed);

@@ -142,6 +142,13 @@ static void check_hello(int fd)
     check(strcmp(got, "hello") == 0);
 }
 
+static void check_served(const ferry_listener *listener)
+{
+    int fd = dial(listener);
+    check_hello(fd);
+    close(fd);
+}
+
 static void close_listener(ferry_listener *listener)
 {
     ferry_promise *closed;
@@ -331,9 +338,7 @@ PROMISE(listening, name_is_looked_up)
     ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     ferry_listener *listener = listen_at(service, "localhost:0", &seen, true);
-    int fd = dial(listener);
-    check_hello(fd);
-    close(fd);
+    check_served(listener);
     close_listener(listener);
     ferry_service_destroy(service);
 }
@@ -606,9 +611,7 @@ PROMISE(listening, of_two_that_replace_a_stale_path_at_once_one_listens)
     ferry_listener *listener = listen_at(service, at_path(), &seen, true);
     check_eq(late_comers, 1);
     check_no_lock();
-    int fd = dial(listener);
-    check_hello(fd);
-    close(fd);
+    check_served(listener);
     close_listener(listener);
     ferry_service_destroy(service);
 }
@@ -646,9 +649,7 @@ PROMISE(listening, stale_path_is_replaced_whatever_became_of_who_tried_before)
         guests seen = {0};
         ferry_listener *listener = listen_at(service, address, &seen, true);
         check_no_lock();
-        int fd = dial(listener);
-        check_hello(fd);
-        close(fd);
+        check_served(listener);
         close_listener(listener);
         ferry_service_destroy(service);
     }
@@ -1024,9 +1025,7 @@ PROMISE(listening, connection_that_no_stream_can_be_made_of_is_closed_and_the_ne
     wait_until_asleep(); /* it has watched the socket: the first call */
     int refused = dial(listener);
     check_eq(read(refused, &(char){0}, 1), 0);
-    int fd = dial(listener);
-    check_hello(fd);
-    close(fd);
+    check_served(listener);
     close(refused);
     check_eq(lines_logged(), 1);
     close_listener(listener);
@@ -1283,9 +1282,7 @@ PROMISE_BOTH(listening, last_reference_closes)
     ferry_listener *listener = listen_at(service, at_path(), &seen, true);
     check(ferry_listener_ref(listener) == listener);
     check(ferry_listener_unref(listener) == NULL);
-    int fd = dial(listener);
-    check_hello(fd);
-    close(fd);
+    check_served(listener);
     ferry_listener_unref(listener);
     while (access(path(), F_OK) == 0)
         sched_yield();

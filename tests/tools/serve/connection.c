@@ -79,6 +79,13 @@ static void await_no_streams(const struct serving *serving)
         (void)poll(NULL, 0, 1);
 }
 
+/* Ends once nobody is there any more. */
+static void end_deserted(struct serving *serving)
+{
+    await_no_streams(serving);
+    end(serving);
+}
+
 /* Until all that was answered has left, and is known to. */
 static void await_nothing_queued(const struct serving *serving)
 {
@@ -245,8 +252,7 @@ PROMISE(connection, answers_and_stays_open)
         check_status(client, 404);
     }
     close(client);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, request_may_come_a_byte_at_a_time)
@@ -394,8 +400,7 @@ PROMISE(connection, listings_come_in_order_between_other_answers)
     check_listing(client);
     check_end(client);
     close(client);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, listings_that_wait_take_the_memory_of_one)
@@ -419,8 +424,7 @@ PROMISE(connection, listings_that_wait_take_the_memory_of_one)
     for (int i = 0; i < CLIENTS; i++)
         close(clients[i]); /* amid all that */
     close(other);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
     check_eq(listing_bytes_in_all(), 0);
 }
 
@@ -480,8 +484,7 @@ PROMISE(connection, closes_where_the_request_says_so)
         check_end(client);
         close(client);
     }
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, what_is_no_request_is_answered_and_closed)
@@ -500,8 +503,7 @@ PROMISE(connection, what_is_no_request_is_answered_and_closed)
     check_status(client, 405);
     check_end(client);
     close(client);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, client_that_sends_all_of_a_body_before_it_reads_gets_its_answer)
@@ -523,8 +525,7 @@ PROMISE(connection, client_that_sends_all_of_a_body_before_it_reads_gets_its_ans
         check_end(client);
         close(client);
     }
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, head_that_does_not_end_is_431)
@@ -554,8 +555,7 @@ PROMISE(connection, client_that_ends_its_direction_gets_its_answers)
     check_text(client, "the second");
     check_end(client);
     close(client);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, client_that_leaves_at_any_stage_leaves_nothing_behind)
@@ -580,8 +580,7 @@ PROMISE(connection, client_that_leaves_at_any_stage_leaves_nothing_behind)
     check_eq(read_head(client).length, LARGE_BYTES);
     check_content(client, 0, 1000);
     reset(client);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 /* @return an fd that has a lease on the tree's file, which another open has to wait for; or -1: it
@@ -628,8 +627,7 @@ PROMISE(connection, file_under_a_lease_is_waited_for)
     check_text(client, "the second");
     check_text(client, "first");
     close(client);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, file_that_is_cut_short_meanwhile_ends_it)
@@ -648,8 +646,7 @@ PROMISE(connection, file_that_is_cut_short_meanwhile_ends_it)
     check(total < LARGE_BYTES);
     check(count < 0 && errno == ECONNRESET);
     close(client);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -666,8 +663,7 @@ PROMISE(connection, request_that_takes_too_long_is_408)
     check_status(client, 408);
     check_end(client);
     close(client);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, bytes_that_trickle_in_do_not_prolong_it)
@@ -682,8 +678,7 @@ PROMISE(connection, bytes_that_trickle_in_do_not_prolong_it)
         say(client, "x");
     check_status(client, 408);
     reset(client);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, answer_that_leaves_meanwhile_does_not_prolong_it_either)
@@ -705,8 +700,7 @@ PROMISE(connection, answer_that_leaves_meanwhile_does_not_prolong_it_either)
         check_end(client);
         close(client);
     }
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, idle_one_is_closed_without_a_word)
@@ -721,8 +715,7 @@ PROMISE(connection, idle_one_is_closed_without_a_word)
     check_end(used);
     close(fresh);
     close(used);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 /* Reads so much, or less where the end comes before. @return how much it was. */
@@ -836,8 +829,7 @@ PROMISE(connection, longest_idle_one_leaves_for_one_that_comes)
     }
     for (int i = 0; i < COUNT; i++)
         close(clients[i]);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, one_that_is_at_a_request_or_an_answer_does_not_leave)
@@ -860,8 +852,7 @@ PROMISE(connection, one_that_is_at_a_request_or_an_answer_does_not_leave)
     close(asks);
     close(reads);
     close(newcomer);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, answer_that_lies_in_the_kernel_is_not_taken_away)
@@ -880,8 +871,7 @@ PROMISE(connection, answer_that_lies_in_the_kernel_is_not_taken_away)
     check_end(slow);
     close(slow);
     close(newcomer);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 PROMISE(connection, those_that_wait_get_their_places_in_turn_and_end_with_the_server)
@@ -925,8 +915,7 @@ PROMISE(connection, stop_closes_those_that_are_idle)
     check_end(used);
     close(fresh);
     close(used);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 static void *stop(void *arg)
@@ -974,8 +963,7 @@ PROMISE(connection, who_comes_while_it_stops_is_turned_away)
     client = join(&serving); /* the place is free */
     ask_and_check(client);
     close(client);
-    await_no_streams(&serving);
-    end(&serving);
+    end_deserted(&serving);
 }
 
 /* ---- the log --------------------------------------------------------------------------------- */
