@@ -397,10 +397,24 @@ ferry_result close_stream(ferry_stream *stream)
     return outcome(closed);
 }
 
-ferry_promise *submit_write(ferry_stream *stream, const void *data, size_t size)
+ferry_promise *submit_write_with(ferry_stream *stream, const void *data, size_t size,
+                                 const ferry_request_options *options)
 {
     ferry_promise *promise;
-    check_eq(ferry_stream_write(stream, data, size, NULL, &promise), 0);
+    check_eq(ferry_stream_write(stream, data, size, options, &promise), 0);
+    return promise;
+}
+
+ferry_promise *submit_write(ferry_stream *stream, const void *data, size_t size)
+{
+    return submit_write_with(stream, data, size, NULL);
+}
+
+ferry_promise *submit_parts(ferry_stream *stream, const ferry_part parts[], size_t count,
+                            const ferry_request_options *options)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_send(stream, parts, count, options, &promise), 0);
     return promise;
 }
 
@@ -460,8 +474,7 @@ static unsigned char stuck_data[STUCK_BYTES];
 ferry_promise *submit_stuck(ferry_stream *stream, int theirs)
 {
     const ferry_part part = ferry_part_borrow(stuck_data, sizeof stuck_data);
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, &part, 1, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(stream, &part, 1, NULL);
     wait_readable(theirs);
     wait_until_asleep();
     return promise;

@@ -127,6 +127,10 @@ ferry_result outcome(ferry_promise *promise);
 ferry_result close_stream(ferry_stream *stream);
 
 ferry_promise *submit_write(ferry_stream *stream, const void *data, size_t size);
+ferry_promise *submit_write_with(ferry_stream *stream, const void *data, size_t size,
+                                 const ferry_request_options *options);
+ferry_promise *submit_parts(ferry_stream *stream, const ferry_part parts[], size_t count,
+                            const ferry_request_options *options);
 ferry_promise *submit_content(ferry_stream *stream, uint64_t seed, size_t size);
 ferry_promise *submit_file(ferry_stream *stream, ferry_file file);
 ferry_promise *submit_flush(ferry_stream *stream);

@@ -86,8 +86,7 @@ PROMISE_BOTH(file, parts_that_use_one_position_continue_each_other)
     ferry_file range = ferry_file_fd(file.fd);
     range.length = 2000;
     const ferry_part parts[] = {ferry_part_file(range), ferry_part_file(range)};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(rigged.stream, parts, 2, NULL);
     check_eq(outcome(promise).sent, 4000);
     check_eq(lseek(file.fd, 0, SEEK_CUR), 4000);
     reader *peer = rig_finish(&rigged);
@@ -103,8 +102,7 @@ PROMISE_BOTH(file, failure_leaves_the_position_at_what_was_sent)
     ferry_file range = ferry_file_fd(file.fd);
     range.length = 4 << 20;
     const ferry_part parts[] = {ferry_part_file(range), ferry_part_file(range)};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
     wait_readable(s.theirs);
     wait_until_asleep();
     ferry_stream_abort(s.stream);
@@ -221,8 +219,7 @@ PROMISE_BOTH(file, pseudo_files_position_is_continued_by_what_reads_it_next)
     int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     const ferry_part parts[] = {ferry_part_file(ferry_file_fd(fd)),
                                 ferry_part_file(ferry_file_fd(fd))};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(rigged.stream, parts, 2, NULL);
     ferry_result result = outcome(promise);
     check_eq(result.error, 0);
     check_eq(lseek(fd, 0, SEEK_CUR), result.sent); /* once, not twice */
@@ -256,8 +253,7 @@ PROMISE_BOTH(file, sources_that_run_dry_one_after_another_are_each_waited_for)
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), true);
     feed one = feed_make(), two = feed_make();
     const ferry_part parts[] = {ferry_part_file(one.source), ferry_part_file(two.source)};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(rigged.stream, parts, 2, NULL);
     wait_until_asleep();
     feed_end(&one, "one ");
     wait_until_asleep();
@@ -353,8 +349,7 @@ PROMISE_BOTH(file, parts_may_share_an_fd_that_one_of_them_was_given)
     given.flags = FERRY_FD_GIVE;
     borrowed.length = given.length = 2000;
     const ferry_part parts[] = {ferry_part_file(borrowed), ferry_part_file(given)};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(rigged.stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(rigged.stream, parts, 2, NULL);
     check_eq(outcome(promise).sent, 4000);
     check_eq(fcntl(given.fd, F_GETFD), -1);
     check_eq(lseek(file.fd, 0, SEEK_CUR), 4000);

@@ -349,8 +349,7 @@ PROMISE_BOTH(stable, empty_file_that_grows_meanwhile_is_estale)
     stage s = open_one(placement);
     const ferry_part parts[] = {ferry_part_borrow(head, sizeof head),
                                 ferry_part_file(stable(ferry_file_at(file.path)))};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
     wait_readable(s.theirs);
     append(&file, 10);
     reader *peer = reader_start(stage_take(&s), false);
@@ -437,8 +436,7 @@ static bool fail_and_resume(ferry_placement placement, const test_file *file, fe
     range.length = SIZE;
     const ferry_part parts[] = {ferry_part_copy("head", 4), ferry_part_file(range),
                                 ferry_part_copy("tail", 4)};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s.stream, parts, 3, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(s.stream, parts, 3, NULL);
     ferry_result result;
     check_eq(ferry_promise_await(promise, -1, &result), 0);
     bool has_failed = ferry_faults_get_injected(faults) > 0;

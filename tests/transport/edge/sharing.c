@@ -599,19 +599,13 @@ PROMISE_BOTH(sharing, o_direct_target_gets_every_byte_at_any_place)
 
 /* ---- outcomes -------------------------------------------------------------------------------- */
 
-static int status_error(ferry_stream *stream)
-{
-    ferry_stream_status status = stream_status(stream);
-    return status.error;
-}
-
 PROMISE_BOTH(sharing, stream_whose_connection_is_over_says_so_in_its_status)
 {
     ferry_service *service = service_start(placement);
     for (int reads = 0; reads < 2; reads++) {
         pair both = tcp_pair();
         ferry_stream *stream = stream_adopt(service, both.ours);
-        check_eq(status_error(stream), 0);
+        check_eq(stream_status(stream).error, 0);
         check_eq(setsockopt(both.theirs, SOL_SOCKET, SO_LINGER, &LINGERS[1], sizeof LINGERS[1]), 0);
         close(both.theirs);
         char byte;
@@ -625,7 +619,7 @@ PROMISE_BOTH(sharing, stream_whose_connection_is_over_says_so_in_its_status)
         while (error == 0) /* until the reset has arrived */
             error = outcome(submit_write(stream, "x", 1)).error;
         check(error == -ECONNRESET || error == -EPIPE);
-        check_eq(status_error(stream), error);
+        check_eq(stream_status(stream).error, error);
         (void)close_stream(stream);
     }
     int ends[2];
@@ -633,7 +627,7 @@ PROMISE_BOTH(sharing, stream_whose_connection_is_over_says_so_in_its_status)
     ferry_stream *stream = stream_adopt(service, ends[1]);
     close(ends[0]);
     check_eq(outcome(submit_write(stream, "x", 1)).error, -EPIPE);
-    check_eq(status_error(stream), -EPIPE);
+    check_eq(stream_status(stream).error, -EPIPE);
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);
 }

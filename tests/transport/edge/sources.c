@@ -491,8 +491,7 @@ PROMISE_BOTH(zero_copy, sendfile_that_is_refused_is_eopnotsupp_at_whatever_byte)
         check_eq(result.error, was_refused ? -EOPNOTSUPP : 0);
         check_eq(result.sent + result.remaining, SIZE);
         check_eq(first == 1, result.sent == 0);
-        ferry_stream_status status = stream_status(stream);
-        check_eq(status.error, result.sent > 0 ? result.error : 0);
+        check_eq(stream_status(stream).error, result.sent > 0 ? result.error : 0);
         check_eq(close_stream(stream).error, 0);
         check_arrived(peer, 3, result.sent);
         ferry_service_destroy(service);
@@ -551,17 +550,10 @@ static ferry_part part_of(maker *making, int64_t length)
     return ferry_part_generate(make, making, length, count_release);
 }
 
-static ferry_promise *submit_parts(ferry_stream *stream, const ferry_part *parts, size_t count)
-{
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, parts, count, NULL, &promise), 0);
-    return promise;
-}
-
 static ferry_promise *submit_maker(ferry_stream *stream, maker *making, int64_t length)
 {
     const ferry_part part = part_of(making, length);
-    return submit_parts(stream, &part, 1);
+    return submit_parts(stream, &part, 1, NULL);
 }
 
 PROMISE_BOTH(generator, what_it_makes_arrives_byte_for_byte_at_a_slow_reader)
@@ -634,8 +626,7 @@ PROMISE_BOTH(generator, that_fails_gives_its_error_and_poisons_if_bytes_have_lef
         check_eq(result.error, -EIO);
         check_eq(result.phase, FERRY_PHASE_SOURCE);
         check_eq(result.sent, size);
-        ferry_stream_status status = stream_status(s.stream);
-        check_eq(status.error, size > 0 ? -EIO : 0);
+        check_eq(stream_status(s.stream).error, size > 0 ? -EIO : 0);
         result = outcome(submit_write(s.stream, "x", 1));
         check_eq(result.error, size > 0 ? -ECANCELED : 0);
         stage_end(&s);
@@ -656,7 +647,8 @@ PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
         ferry_part_file(ferry_file_at(file.path)),
         ferry_part_copy("tail", 4),
     };
-    ferry_result result = outcome(submit_parts(s.stream, parts, sizeof parts / sizeof parts[0]));
+    ferry_result result =
+        outcome(submit_parts(s.stream, parts, sizeof parts / sizeof parts[0], NULL));
     check_eq(result.error, 0);
     check_eq(result.sent, 75014);
     check_eq(making.releases, 1);
@@ -809,7 +801,7 @@ PROMISE_BOTH(generator, resume_that_comes_before_its_answer_counts)
     reader *peer = reader_start(fcntl(s.theirs, F_DUPFD_CLOEXEC, 0), false);
     resumer resuming = {.making = &making, .stream = s.stream};
     const ferry_part part = ferry_part_generate(make_hesitating, &resuming, FERRY_TO_END, NULL);
-    check_eq(outcome(submit_parts(s.stream, &part, 1)).sent, 1000);
+    check_eq(outcome(submit_parts(s.stream, &part, 1, NULL)).sent, 1000);
     stage_end(&s);
     check_arrived(peer, 6, 1000);
 }
@@ -941,7 +933,7 @@ PROMISE_BOTH(generator, behind_a_part_that_fails_it_is_released_once_and_never_a
     stage s = open_with_one_owner(placement);
     const ferry_part parts[] = {part_of(&making, 10),
                                 ferry_part_file(ferry_file_at("/nowhere/at/all"))};
-    ferry_result result = outcome(submit_parts(s.stream, parts, 2));
+    ferry_result result = outcome(submit_parts(s.stream, parts, 2, NULL));
     check(result.error == -ENOENT && result.phase == FERRY_PHASE_OPEN && result.sent == 0);
     check_eq(making.releases, 1);
     check_eq(making.made, 0);
@@ -989,7 +981,7 @@ PROMISE_BOTH(generator, may_submit_to_its_own_stream)
     reader *peer = reader_start(fcntl(s.theirs, F_DUPFD_CLOEXEC, 0), false);
     resumer resuming = {.making = &making, .stream = s.stream};
     const ferry_part part = ferry_part_generate(make_and_submit, &resuming, FERRY_TO_END, NULL);
-    check_eq(outcome(submit_parts(s.stream, &part, 1)).sent, 1000);
+    check_eq(outcome(submit_parts(s.stream, &part, 1, NULL)).sent, 1000);
     ferry_promise *flushed = submit_flush(s.stream);
     check_eq(outcome(flushed).error, 0);
     stage_end(&s);

@@ -72,12 +72,6 @@ static void cancel(ferry_promise *promise)
     check_eq(outcome(promise).error, -ECANCELED);
 }
 
-static ferry_stream_status status_of(ferry_stream *stream)
-{
-    ferry_stream_status status = stream_status(stream);
-    return status;
-}
-
 static ferry_service *limited_service(ferry_service_options options)
 {
     ferry_service *service;
@@ -211,16 +205,16 @@ PROMISE_BOTH(bounded, queued_file_bytes_are_limited_whatever_they_come_from)
         ferry_part part = six_hundred(kind, &file);
         ferry_promise *taken, *fits, *refused = NULL;
         check_eq(ferry_stream_send(only.stream, &part, 1, NULL, &taken), 0);
-        check_eq(status_of(only.stream).queued_file_bytes, 600);
+        check_eq(stream_status(only.stream).queued_file_bytes, 600);
         check_eq(ferry_stream_send(only.stream, &part, 1, NULL, &refused), -EAGAIN);
         check(refused == NULL);
         check_eq(try_zeros(only.stream, 401, NULL), -EAGAIN);
         fits = submit_zeros(only.stream, 400);
-        check_eq(status_of(only.stream).queued_file_bytes, 1000);
+        check_eq(stream_status(only.stream).queued_file_bytes, 1000);
         check_eq(try_write(only.stream, 10), 0); /* memory has its own limit */
         cancel(fits);
         cancel(taken);
-        check_eq(status_of(only.stream).queued_file_bytes, 0);
+        check_eq(stream_status(only.stream).queued_file_bytes, 0);
     }
     open_gate(only.stream, &only.gate);
     check_nothing_queued(only.service);
@@ -273,7 +267,7 @@ PROMISE_BOTH(custody, submit_that_is_refused_for_want_of_room_takes_nothing)
     unsigned fds = count_fds();
     check_eq(ferry_stream_send(only.stream, parts, 3, NULL, NULL), -EAGAIN);
     check_eq(count_fds(), fds);
-    check_eq(status_of(only.stream).queued_file_bytes, 0);
+    check_eq(stream_status(only.stream).queued_file_bytes, 0);
     open_gate(only.stream, &only.gate);
     check_eq(line_close(&only), 1);
     file_remove(&file);
@@ -339,7 +333,7 @@ PROMISE_BOTH(bounded, submit_sleeps_until_another_stream_gives_the_services_room
                      which == 2 ? ferry_part_generate(generate_zeros, NULL, 7, NULL)
                                 : ferry_part_copy(zeros, 7),
                      0);
-        check_eq(status_of(other.stream).queued_requests, 0);
+        check_eq(stream_status(other.stream).queued_requests, 0);
         open_gate(one.stream, &one.gate);
         waiter_join(&waits);
         check_eq(line_end(&one), 10);
@@ -401,7 +395,7 @@ PROMISE_BOTH(bounded, submit_that_waits_for_the_services_room_is_eshutdown_when_
         refuse_from_now_on(way, service, ending);
         waiter_join(&waits);
         if (way != DESTROY) {
-            check_eq(status_of(full).queued_requests, 1);
+            check_eq(stream_status(full).queued_requests, 1);
             ferry_service_destroy(service);
         }
         ferry_stream_unref(full);
@@ -956,7 +950,7 @@ PROMISE_BOTH(room, producers_that_wait_for_promises_lose_nothing)
         all[i] = (producer){.stream = only.stream, .number = i};
         check_eq(pthread_create(&threads[i], NULL, produce_all, &all[i]), 0);
     }
-    while (status_of(only.stream).queued_requests < 10)
+    while (stream_status(only.stream).queued_requests < 10)
         sched_yield();
     open_gate(only.stream, &only.gate);
     unsigned waits = 0;
@@ -1110,8 +1104,7 @@ PROMISE_BOTH(watermark, files_count_beside_memory)
     ferry_promise *memory = submit_write(only.stream, zeros, 50);
     for (unsigned kind = 0; kind < KINDS; kind++) {
         ferry_part part = six_hundred(kind, &file);
-        ferry_promise *promise;
-        check_eq(ferry_stream_send(only.stream, &part, 1, NULL, &promise), 0);
+        ferry_promise *promise = submit_parts(only.stream, &part, 1, NULL);
         let_it_look(only.stream);
         check_told(seen, kind + 1, kind);
         cancel(promise);
@@ -1279,8 +1272,7 @@ static void *cross_the_marks(void *arg)
         ferry_part part = random_next(&random) % 2 == 0
                               ? ferry_part_copy(zeros, size)
                               : ferry_part_generate(generate_zeros, NULL, (int64_t)size, NULL);
-        ferry_promise *promise;
-        check_eq(ferry_stream_send(self->lines[0].stream, &part, 1, &options, &promise), 0);
+        ferry_promise *promise = submit_parts(self->lines[0].stream, &part, 1, &options);
         if (random_next(&random) % 4 == 0)
             (void)ferry_promise_cancel(promise);
         if (random_next(&random) % 16 == 0)
@@ -1359,11 +1351,10 @@ PROMISE_BOTH(status, queued_file_bytes_are_what_is_known_of_each_kind)
         for (unsigned kind = 0; kind < KINDS; kind++) {
             bool is_known = limited || kind == 0 || kind == 4; /* else nobody has to look */
             ferry_part part = six_hundred(kind, &file);
-            ferry_promise *promise;
-            check_eq(ferry_stream_send(only.stream, &part, 1, NULL, &promise), 0);
-            check_eq(status_of(only.stream).queued_file_bytes, is_known ? 600 : 0);
+            ferry_promise *promise = submit_parts(only.stream, &part, 1, NULL);
+            check_eq(stream_status(only.stream).queued_file_bytes, is_known ? 600 : 0);
             cancel(promise);
-            check_eq(status_of(only.stream).queued_file_bytes, 0);
+            check_eq(stream_status(only.stream).queued_file_bytes, 0);
         }
         int ends[2];
         check_eq(pipe2(ends, O_CLOEXEC), 0);
@@ -1373,9 +1364,8 @@ PROMISE_BOTH(status, queued_file_bytes_are_what_is_known_of_each_kind)
             ferry_part_file(ferry_file_at("/tmp/ferry-test-that-is-missing")),
             ferry_part_file(ferry_file_at("/proc/self/status")),
         };
-        ferry_promise *promise;
-        check_eq(ferry_stream_send(only.stream, unknown, 4, NULL, &promise), 0);
-        check_eq(status_of(only.stream).queued_file_bytes, 0);
+        ferry_promise *promise = submit_parts(only.stream, unknown, 4, NULL);
+        check_eq(stream_status(only.stream).queued_file_bytes, 0);
         cancel(promise);
         close(ends[0]);
         close(ends[1]);
@@ -1399,7 +1389,7 @@ PROMISE_BOTH(status, queued_file_bytes_are_corrected_once_a_file_is_open)
         ferry_file wanted = ferry_file_at(file.path);
         wanted.flags = way == 1 ? FERRY_FILE_FOLLOW : 0;
         ferry_promise *promise = submit_file(s.stream, wanted);
-        check_eq(status_of(s.stream).queued_file_bytes, 600);
+        check_eq(stream_status(s.stream).queued_file_bytes, 600);
         check_eq(truncate(file.path, way == 2 ? 100 : LARGE), 0);
         if (way == 3)
             check_eq(unlink(file.path), 0);
@@ -1407,13 +1397,13 @@ PROMISE_BOTH(status, queued_file_bytes_are_corrected_once_a_file_is_open)
         if (way < 2) { /* stuck in the socket, or it waits for more */
             wait_readable(s.theirs);
             wait_until_asleep();
-            check_eq(status_of(s.stream).queued_file_bytes, way == 0 ? LARGE : 0);
+            check_eq(stream_status(s.stream).queued_file_bytes, way == 0 ? LARGE : 0);
             check_eq(try_zeros(s.stream, 1000000, NULL), way == 0 ? -EAGAIN : 0);
             ferry_stream_abort(s.stream);
         }
         check_eq(outcome(promise).error, way < 2 ? -ECANCELED : way == 3 ? -ENOENT : 0);
         check_nothing_queued(s.service);
-        check_eq(status_of(s.stream).queued_file_bytes, 0);
+        check_eq(stream_status(s.stream).queued_file_bytes, 0);
         file_remove(&file);
         stage_end(&s);
     }

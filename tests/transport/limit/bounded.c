@@ -90,8 +90,7 @@ PROMISE_BOTH(bounded, counts_of_files_end_at_the_largest_number)
     atomic_store(&word, true);
     ferry_stream_resume(stream);
     wait_readable(both.theirs); /* it is open, and counted */
-    ferry_stream_status status = stream_status(stream);
-    check(status.queued_file_bytes == UINT64_MAX);
+    check(stream_status(stream).queued_file_bytes == UINT64_MAX);
     check_eq(try_largest(another), -EAGAIN);
     ferry_service_status all;
     check_eq(ferry_service_get_status(service, &all), 0);
@@ -143,8 +142,7 @@ PROMISE_BOTH(bounded, drain_that_times_out_leaves_nothing_in_the_queue)
     last = submit_flush(s.stream);
     check_eq(ferry_promise_cancel(last), 0); /* once that is through, so are the others */
     check_eq(outcome(last).error, -ECANCELED);
-    ferry_stream_status status = stream_status(s.stream);
-    check_eq(status.queued_requests, 1);
+    check_eq(stream_status(s.stream).queued_requests, 1);
     ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
     stage_end(&s);
@@ -239,8 +237,7 @@ PROMISE_BOTH(no_silent_wait, submit_that_may_wait_is_edeadlk_in_a_callback_and_o
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.on_owner = try_to_wait_for_room,
                                            .on_owner_arg = s.stream};
-    ferry_promise *promise;
-    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &promise), 0);
+    ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
     check_eq(ferry_promise_then(promise, try_to_wait_for_room, s.stream), 0);
     check_eq(outcome(promise).error, 0);
     check(ferry_inbox_run(0) >= 0);

@@ -46,8 +46,7 @@ static ferry_stream *adopt_limited(ferry_service *service, int fd, ferry_limiter
 static ferry_promise *submit_zeros(ferry_stream *stream, size_t size)
 {
     const ferry_part part = ferry_part_borrow(zeros, size);
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, &part, 1, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(stream, &part, 1, NULL);
     return promise;
 }
 
@@ -186,8 +185,7 @@ static ferry_promise *submit_generated(ferry_stream *stream)
 {
     const ferry_part part = {
         .kind = FERRY_PART_GENERATE, .generate = generate_zeros, .generate_length = FERRY_TO_END};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, &part, 1, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(stream, &part, 1, NULL);
     return promise;
 }
 
@@ -548,8 +546,7 @@ PROMISE_BOTH(rate, cancel_and_timeout_end_the_waiting_for_a_limiter)
 {
     waiter self = waiter_start(placement, FERRY_FRAMING_CONTINUE);
     const ferry_request_options options = {.timeout_ms = 30};
-    ferry_promise *timed;
-    check_eq(ferry_stream_write(self.stream, "late", 4, &options, &timed), 0);
+    ferry_promise *timed = submit_write_with(self.stream, "late", 4, &options);
     ferry_result late = outcome(timed);
     check_eq(late.error, -ETIMEDOUT);
     check_eq(late.sent, 0);

@@ -393,8 +393,7 @@ PROMISE_BOTH(readers, stream_whose_last_handle_went_meanwhile_may_be_kept_by_who
     send_text(s.theirs, "x");
     check(ferry_inbox_run(-1) > 0);
     wait_until_asleep();
-    ferry_stream_status status = stream_status(s.stream);
-    check_eq(status.received_bytes, 1);
+    check_eq(stream_status(s.stream).received_bytes, 1);
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN); /* it is closed */
     stage_end(&s);
 }

@@ -84,12 +84,6 @@ static ferry_promise *submit_head(scene *s, way by)
     return head;
 }
 
-static int stream_error(ferry_stream *stream)
-{
-    ferry_stream_status status = stream_status(stream);
-    return status.error;
-}
-
 static void check_unsent(ferry_result result, int error, uint64_t remaining)
 {
     check_eq(result.error, error);
@@ -152,7 +146,7 @@ PROMISE_BOTH(calling_off, queued_request_sends_no_byte_and_settles_though_the_he
     }
     check_eq(atomic_load(&releases), 1);
     check_eq(ferry_promise_await(head, 0, NULL), -ETIMEDOUT);
-    check_eq(stream_error(s.stream), 0);
+    check_eq(stream_status(s.stream).error, 0);
 
     reader *peer = reader_start(s.theirs, false);
     ferry_promise *sent[] = {head, before, between, after, submit_content(s.stream, 5, 10)};
@@ -399,7 +393,7 @@ PROMISE_BOTH(calling_off, deadline_of_a_queued_request_passes_though_the_head_is
     check_unsent(result, -ETIMEDOUT, 4);
     check_eq(result.sequence, 1);
     check(seconds_now() - began >= 0.030);
-    check_eq(stream_error(s.stream), 0);
+    check_eq(stream_status(s.stream).error, 0);
     check_eq(ferry_promise_await(head, 0, NULL), -ETIMEDOUT);
     ferry_promise *closed = submit_close(s.stream);
     ferry_stream_unref(s.stream);
@@ -423,7 +417,7 @@ PROMISE_BOTH(calling_off, deadline_of_a_request_in_flight_is_counted_exactly)
         check_cut(cut, -ETIMEDOUT, by);
         check(seconds_now() - began >= 0.5);
         check_unsent(outcome(behind), -ECANCELED, 6);
-        check_eq(stream_error(s.stream), -ETIMEDOUT);
+        check_eq(stream_status(s.stream).error, -ETIMEDOUT);
         check_eq(close_stream(s.stream).error, 0);
         check_peer_got(s.theirs, cut.sent);
         scene_close(&s);

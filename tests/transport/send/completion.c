@@ -32,8 +32,7 @@ static pair narrow_pair(void)
 static ferry_promise *write_until(ferry_stream *stream, size_t size, ferry_completion completion)
 {
     const ferry_request_options options = {.completion = completion};
-    ferry_promise *promise;
-    check_eq(ferry_stream_write(stream, data, size, &options, &promise), 0);
+    ferry_promise *promise = submit_write_with(stream, data, size, &options);
     return promise;
 }
 
@@ -65,8 +64,7 @@ static void check_given_up(ferry_promise *promise, int error, uint64_t sent)
 
 static void check_healthy(ferry_stream *stream)
 {
-    ferry_stream_status status = stream_status(stream);
-    check_eq(status.error, 0);
+    check_eq(stream_status(stream).error, 0);
     check_sent(submit_write(stream, "next", 4), 4);
 }
 
@@ -155,8 +153,7 @@ PROMISE_BOTH(completion, messages_files_and_generated_memory_are_confirmed_too)
     const ferry_part parts[] = {ferry_part_copy(data, 10),
                                 ferry_part_file(ferry_file_at(file.path))};
     const ferry_request_options options = {.completion = FERRY_ACKED};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s.stream, parts, 2, &options, &promise), 0);
+    ferry_promise *promise = submit_parts(s.stream, parts, 2, &options);
     check_stays_pending(promise);
     char message[2 * SIZE];
     for (uint64_t left = 10 + SIZE; left > 0;) {
@@ -394,8 +391,7 @@ PROMISE_BOTH(completion, padding_that_never_left_confirms_nothing)
     close_with_reset(stage_take(&s));
     check_given_up(acked, -ECONNRESET, LARGE);
     check_eq(close_stream(ferry_stream_ref(s.stream)).error, 0);
-    ferry_stream_status status = stream_status(s.stream);
-    check(status.sent_bytes < LARGE + STUCK_BYTES);
+    check(stream_status(s.stream).sent_bytes < LARGE + STUCK_BYTES);
     stage_end(&s);
 }
 
@@ -438,9 +434,8 @@ PROMISE_BOTH(completion, given_memory_and_fds_are_released_once_however_it_ends)
         const ferry_part parts[] = {ferry_part_give(calloc(1, SIZE), SIZE, count_release, NULL),
                                     ferry_part_file(given)};
         const ferry_request_options options = {.completion = FERRY_ACKED};
-        ferry_promise *promise;
         atomic_store(&released, 0);
-        check_eq(ferry_stream_send(s.stream, parts, 2, &options, &promise), 0);
+        ferry_promise *promise = submit_parts(s.stream, parts, 2, &options);
         wait_readable(s.theirs);
         if (end == CONFIRMED)
             read_away(s.theirs, 2 * SIZE);

@@ -82,9 +82,8 @@ PROMISE_BOTH(refusal, file_that_ends_early_is_enodata_at_once_and_the_head_is_no
     stage s = stage_open(placement, both);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
-    ferry_promise *promise;
     answer_after(0, 0);
-    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
     ferry_result result = outcome(promise);
     check_eq(result.error, -ENODATA);
     check_eq(result.phase, FERRY_PHASE_SOURCE);

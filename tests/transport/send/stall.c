@@ -72,12 +72,6 @@ static void check_dawdler_got(dawdler *self, uint64_t size)
     free(self);
 }
 
-static int stream_error(ferry_stream *stream)
-{
-    ferry_stream_status status = stream_status(stream);
-    return status.error;
-}
-
 static void check_given_up(ferry_stream *stream, ferry_promise *head, ferry_promise *behind)
 {
     ferry_result given_up = outcome(head);
@@ -107,7 +101,7 @@ static bool is_served_until_it_stops(ferry_placement placement, pair both,
     ferry_promise *behind = submit_write(s.stream, "behind", 6);
     dawdler *peer = dawdler_start(stage_take(&s));
     int served = ferry_promise_await(head, 6 * options.stall_timeout_ms, NULL);
-    int error = stream_error(s.stream);
+    int error = stream_status(s.stream).error;
     dawdler_stop(peer);
     bool was_steady = peer->longest_ns < options.stall_timeout_ms * FERRY__NS_PER_MS / 2;
     if (was_steady) {
@@ -171,13 +165,13 @@ PROMISE_BOTH(stall, peer_that_does_not_read_is_no_stall_while_nothing_waits_for_
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     let_time_pass();
-    check_eq(stream_error(s.stream), 0);
+    check_eq(stream_status(s.stream).error, 0);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result cut = outcome(stuck); /* of both, whichever was first: no byte waits any more */
     if (cut.error == -ECANCELED) {
         let_time_pass();
-        check_eq(stream_error(s.stream), 0);
+        check_eq(stream_status(s.stream).error, 0);
         reader *peer = reader_start(stage_take(&s), false);
         check_eq(outcome(submit_write(s.stream, "y", 1)).error, 0);
         check_eq(stage_close_stream(&s).error, 0);
@@ -202,7 +196,7 @@ PROMISE_BOTH(stall, dry_source_is_no_stall)
     check_eq(write(ends[1], "first", 5), 5);
     wait_readable(s.theirs);
     check_eq(ferry_promise_await(dry, 600, NULL), -ETIMEDOUT); /* what came has left */
-    check_eq(stream_error(s.stream), 0);
+    check_eq(stream_status(s.stream).error, 0);
     check_eq(write(ends[1], "last", 4), 4);
     close(ends[1]);
     ferry_result result = outcome(dry);
@@ -262,12 +256,11 @@ PROMISE_BOTH(stall, peer_that_does_not_read_is_given_up_though_the_next_source_i
     check_eq(pipe2(ends, O_CLOEXEC), 0);
     ferry_file source = ferry_file_fd(ends[0]);
     source.flags = FERRY_FD_GIVE;
-    ferry_promise *written;
-    check_eq(ferry_stream_write(s.stream, "x", 1, &acked, &written), 0);
+    ferry_promise *written = submit_write_with(s.stream, "x", 1, &acked);
     ferry_promise *dry = submit_file(s.stream, source);
     check_eq(outcome(written).error, -ETIMEDOUT);
     check_eq(outcome(dry).error, -ETIMEDOUT);
-    check_eq(stream_error(s.stream), -ETIMEDOUT);
+    check_eq(stream_status(s.stream).error, -ETIMEDOUT);
     close(ends[1]);
     stage_close(&s);
 }
@@ -291,7 +284,7 @@ PROMISE_BOTH(stall, scripted_stall_gives_the_stream_up_though_the_peer_reads)
     check_eq(given_up.remaining, 6);
     check(ferry_faults_get_injected(options.faults) > 0);
     check_eq(outcome(submit_write(stream, "third", 5)).error, -ECANCELED);
-    check_eq(stream_error(stream), -ETIMEDOUT);
+    check_eq(stream_status(stream).error, -ETIMEDOUT);
     check_eq(close_stream(stream).error, 0);
     reader_check_text(peer, "first");
     ferry_faults_unref(options.faults);

@@ -149,8 +149,7 @@ PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show)
     static unsigned char data[SIZE];
     fill_content(data, SIZE, 8, 0);
     const ferry_part part = ferry_part_borrow(data, SIZE);
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s.stream, &part, 1, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(s.stream, &part, 1, NULL);
     test_file file = file_make(SIZE, 9);
     ferry_promise *of_file = submit_file(s.stream, ferry_file_at(file.path));
     wait_readable(s.theirs);
@@ -390,8 +389,7 @@ PROMISE_BOTH(write, head_leaves_in_one_segment_with_the_file_behind_it)
     stage s = stage_open(placement, both);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
     check_eq(outcome(promise).sent, 1004);
     check_eq(segments_out(watch), 1);
     close(watch);
@@ -428,8 +426,7 @@ PROMISE_BOTH(write, nothing_is_held_back_for_a_source_that_is_dry)
     ferry_file source = ferry_file_fd(fds[0]);
     source.length = 4;
     const ferry_part parts[] = {ferry_part_copy("head", 4), ferry_part_file(source)};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
     ferry_stream_status status;
     do
         status = stream_status(s.stream);
@@ -482,8 +479,7 @@ PROMISE_BOTH(write, head_leaves_with_its_file_though_small_writes_leave_at_once)
     stage s = stage_open_with(placement, both, (ferry_stream_options){.no_delay = true});
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
     check_eq(outcome(promise).sent, 1004);
     check_eq(segments_out(watch), 1);
     check_eq(ferry_stream_write(s.stream, "head", 4, NULL, NULL), 0);

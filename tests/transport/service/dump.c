@@ -145,8 +145,7 @@ static ferry_promise *write_labelled(ferry_stream *stream, const void *data, siz
                                      const char *label)
 {
     const ferry_request_options options = {.label = label};
-    ferry_promise *promise;
-    check_eq(ferry_stream_write(stream, data, size, &options, &promise), 0);
+    ferry_promise *promise = submit_write_with(stream, data, size, &options);
     return promise;
 }
 
@@ -297,8 +296,7 @@ PROMISE_BOTH(dump, request_without_a_label_is_called_by_the_file_that_is_sent_or
     unsigned char *head = calloc(1, STUCK_BYTES);
     const ferry_part answer[] = {ferry_part_borrow(head, STUCK_BYTES),
                                  ferry_part_file(ferry_file_at(one.path))};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, answer, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(stream, answer, 2, NULL);
     wait_for(service, stream_of(both.ours), "sends request 0 '", one.path, "', for ");
     check_eq(ferry_promise_set_label(promise, "named later"), 0);
     do /* bytes leave, and it has turns */
@@ -562,8 +560,7 @@ PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
     sem_t go_on;
     sem_init(&go_on, 0, 0);
     const ferry_request_options options = {.on_owner = wait_in_callback, .on_owner_arg = &go_on};
-    ferry_promise *promise;
-    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &promise), 0);
+    ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
     char name[64];
     snprintf(name, sizeof name, "stream fd %d,", s.ours);
     wait_for_owner(s.service, name, " ms: calling on_owner");
@@ -593,8 +590,7 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_c
     for (int by_deadline = 0; by_deadline < 2; by_deadline++) {
         const ferry_part given = ferry_part_give("x", 1, wait_to_release, &go_on);
         const ferry_request_options options = {.timeout_ms = by_deadline};
-        ferry_promise *promise;
-        check_eq(ferry_stream_send(s.stream, &given, 1, &options, &promise), 0);
+        ferry_promise *promise = submit_parts(s.stream, &given, 1, &options);
         if (!by_deadline)
             check_eq(ferry_promise_cancel(promise), 0);
         wait_for_owner(s.service, name, " ms: releasing memory");
@@ -818,9 +814,8 @@ PROMISE_BOTH(dump, works_in_callbacks_its_own_too_and_on_owners_and_there_while_
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.on_owner = look_in_callback, .on_owner_arg = s.service};
-    ferry_promise *promise;
     check_eq(ferry_service_dump(s.service, look_again, s.service), 0);
-    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &promise), 0);
+    ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
     check_eq(ferry_promise_then(promise, look_in_callback, s.service), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     ferry_promise_unref(promise);

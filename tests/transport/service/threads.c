@@ -28,12 +28,11 @@ static void use_the_stack(ferry_promise *promise, const ferry_result *result, vo
 static void write_on(ferry_service_options options, ferry_request_options request)
 {
     ferry_service *service;
-    ferry_promise *promise;
     pair ends = unix_pair(SOCK_STREAM);
     options.shared_owners = 1;
     check_eq(ferry_service_create(&options, &service), 0);
     ferry_stream *stream = stream_adopt(service, ends.ours);
-    check_eq(ferry_stream_write(stream, "x", 1, &request, &promise), 0);
+    ferry_promise *promise = submit_write_with(stream, "x", 1, &request);
     check_eq(outcome(promise).error, 0);
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);

@@ -175,8 +175,7 @@ PROMISE_BOTH(causes, abort_of_what_waits_for_confirmation_is_abort)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options acked = {.completion = FERRY_ACKED};
-    ferry_promise *sent;
-    check_eq(ferry_stream_write(s.stream, "x", 1, &acked, &sent), 0);
+    ferry_promise *sent = submit_write_with(s.stream, "x", 1, &acked);
     wait_readable(s.theirs);
     ferry_stream_abort(s.stream);
     check_cause(sent, FERRY_CAUSE_ABORT);

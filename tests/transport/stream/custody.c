@@ -129,8 +129,7 @@ static ferry_promise *submit_given(ferry_stream *stream, atomic_uint *released)
 {
     const ferry_part parts[] = {ferry_part_give(calloc(1, 1000), 1000, count_release, released),
                                 ferry_part_give(malloc(5), 0, count_release, released)};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(stream, parts, 2, NULL);
     return promise;
 }
 
@@ -183,8 +182,7 @@ PROMISE_BOTH(custody, kept_promise_does_not_keep_a_large_copy)
     static const char data[100000];
     /* With a small copy beside it, so that the request is too large to be kept for the next one. */
     const ferry_part parts[] = {ferry_part_copy(data, sizeof data), ferry_part_copy(data, 1000)};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &promise), 0);
+    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     await_flush(s.stream);
     long with_promise = allocations_outstanding();

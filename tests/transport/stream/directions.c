@@ -8,12 +8,6 @@
 
 static const ferry_stream_options narrow = {.limit_requests = 1};
 
-static ferry_stream_status status_of(ferry_stream *stream)
-{
-    ferry_stream_status status = stream_status(stream);
-    return status;
-}
-
 static ferry_promise *submit_some(ferry_stream *stream, char *byte)
 {
     return submit_read(stream, (ferry_read){byte, 1, FERRY_READ_SOME, NULL, 0});
@@ -28,8 +22,8 @@ static void keep_apart(ferry_service *service, ferry_stream_options options)
     char byte;
     ferry_promise *read = submit_some(stream, &byte);
     check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
-    check_eq(status_of(stream).queued_requests, 0);
-    check_eq(status_of(stream).pending_reads, 1);
+    check_eq(stream_status(stream).queued_requests, 0);
+    check_eq(stream_status(stream).pending_reads, 1);
     ferry_promise *stuck = submit_stuck(stream, both.theirs);
     check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
     char bytes[3];
@@ -37,8 +31,8 @@ static void keep_apart(ferry_service *service, ferry_stream_options options)
     const ferry_read some = {bytes, 1, FERRY_READ_SOME, NULL, 0};
     check_eq(ferry_stream_read(stream, &some, &patient, NULL),
              0); /* no room is needed: it returns */
-    check_eq(status_of(stream).queued_requests, 1);
-    check_eq(status_of(stream).pending_reads, 2);
+    check_eq(stream_status(stream).queued_requests, 1);
+    check_eq(stream_status(stream).pending_reads, 2);
     ferry_service_status sum;
     check_eq(ferry_service_get_status(service, &sum), 0);
     check_eq(sum.queued_requests, 1);
@@ -46,7 +40,7 @@ static void keep_apart(ferry_service *service, ferry_stream_options options)
     send_text(both.theirs, "y");
     check_eq(outcome(read).sent, 1); /* while the other direction is full */
     check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
-    check_eq(status_of(stream).received_bytes, 1);
+    check_eq(stream_status(stream).received_bytes, 1);
     ferry_stream_abort(stream);
     check_eq(outcome(stuck).error, -ECANCELED);
     ferry_stream_unref(stream);
@@ -88,8 +82,8 @@ PROMISE_BOTH(directions, what_is_asked_of_reading_refuses_no_write)
         check_eq(recv(s.theirs, &byte, 1, 0), 1);
     }
     notes_await(&seen, 1000);
-    check_eq(status_of(s.stream).queued_requests, 0);
-    check_eq(status_of(s.stream).received_bytes, 1000);
+    check_eq(stream_status(s.stream).queued_requests, 0);
+    check_eq(stream_status(s.stream).received_bytes, 1000);
     stage_close(&s);
     notes_await_end(&seen);
 }
@@ -212,7 +206,7 @@ PROMISE_BOTH(directions, what_is_asked_of_reading_takes_no_memory_however_often)
             before = bytes_outstanding();
     }
     check_eq(bytes_outstanding(), before);
-    check_eq(status_of(s.stream).queued_requests, 0);
+    check_eq(stream_status(s.stream).queued_requests, 0);
     let_go_on(s.stream, &held);
     notes_await(&seen, 3);
     check_eq(seen.ends, 0); /* the deadline was put off in time */
@@ -249,9 +243,9 @@ PROMISE_BOTH(directions, pause_that_is_over_before_the_owner_hears_of_it_is_stil
 
 static void await_received(ferry_stream *stream, uint64_t bytes)
 {
-    while (status_of(stream).received_bytes < bytes)
+    while (stream_status(stream).received_bytes < bytes)
         sched_yield();
-    check_eq(status_of(stream).received_bytes, bytes);
+    check_eq(stream_status(stream).received_bytes, bytes);
 }
 
 PROMISE_BOTH(status, received_bytes_are_all_that_came_whoever_got_them)
@@ -260,12 +254,12 @@ PROMISE_BOTH(status, received_bytes_are_all_that_came_whoever_got_them)
     pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_stream *to = stream_adopt(service, other.ours);
-    check_eq(status_of(stream).received_bytes, 0);
+    check_eq(stream_status(stream).received_bytes, 0);
     char bytes[4];
     send_text(both.theirs, "1234");
     const ferry_read four = {bytes, 4, FERRY_READ_EXACTLY, NULL, 0};
     check_eq(outcome(submit_read(stream, four)).error, 0);
-    check_eq(status_of(stream).received_bytes, 4);
+    check_eq(stream_status(stream).received_bytes, 4);
     test_file file = file_make(10, 1);
     ferry_file target = ferry_file_at(file.path);
     target.length = 5;
@@ -273,19 +267,19 @@ PROMISE_BOTH(status, received_bytes_are_all_that_came_whoever_got_them)
     check_eq(ferry_stream_receive(stream, &target, NULL, &promise), 0);
     send_text(both.theirs, "12345");
     check_eq(outcome(promise).sent, 5);
-    check_eq(status_of(stream).received_bytes, 9);
+    check_eq(stream_status(stream).received_bytes, 9);
     check_eq(ferry_stream_relay(stream, to, FERRY_TO_END, 0, NULL, &promise), 0);
     send_text(both.theirs, "123456");
     await_received(stream, 15); /* while the relay is under way */
-    check_eq(status_of(to).received_bytes, 0);
+    check_eq(stream_status(to).received_bytes, 0);
     check_eq(ferry_promise_cancel(promise), 0);
     check_eq(outcome(promise).error, -ECANCELED);
     notes seen = {0};
     notes_set(stream, &seen, true);
     send_text(both.theirs, "1");
     notes_await(&seen, 1);
-    check_eq(status_of(stream).received_bytes, 16);
-    check_eq(status_of(stream).pending_reads, 0);
+    check_eq(stream_status(stream).received_bytes, 16);
+    check_eq(stream_status(stream).pending_reads, 0);
     file_remove(&file);
     check_eq(close_stream(stream).error, 0);
     notes_await_end(&seen);

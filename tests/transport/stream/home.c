@@ -154,8 +154,7 @@ PROMISE_BOTH(home, promise_settles_once_the_callback_on_the_owner_is_over)
     begin_lasting(&seen);
     const ferry_request_options options = {
         .on_owner = last, .on_owner_arg = &seen, .on_owner_release = be_released};
-    ferry_promise *promise;
-    check_eq(ferry_stream_write(s.stream, "abc", 3, &options, &promise), 0);
+    ferry_promise *promise = submit_write_with(s.stream, "abc", 3, &options);
     settle_behind_the_callback(promise, &seen);
     s.stream = ferry_stream_unref(s.stream);
     stage_hang_up(&s);

@@ -69,8 +69,7 @@ static ferry_promise *submit_telling(ferry_stream *stream, size_t size,
 {
     static const unsigned char data[STUCK_BYTES];
     const ferry_part part = ferry_part_borrow(data, size);
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(stream, &part, 1, &options, &promise), 0);
+    ferry_promise *promise = submit_parts(stream, &part, 1, &options);
     check_eq(ferry_promise_then(promise, note_settled, options.on_progress_arg), 0);
     return promise;
 }
@@ -170,8 +169,7 @@ PROMISE_BOTH(progress, is_told_for_files_and_compounds_too)
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path)),
                                 ferry_part_copy("tail", 4)};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s.stream, parts, 3, &options, &promise), 0);
+    ferry_promise *promise = submit_parts(s.stream, parts, 3, &options);
     wait_until_settled(promise);
     check(ferry_inbox_run(0) >= 1);
     check_eq(self.last, SIZE + 8); /* with a step of 1 the last of all is told */
