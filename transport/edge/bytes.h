@@ -30,7 +30,10 @@ static inline unsigned char *ferry__bytes_first(const ferry__bytes *bytes)
 /* Makes room for size more at data + end. @return 0, -ENOMEM (with everything as it was). */
 int ferry__bytes_reserve(ferry__bytes *bytes, size_t size);
 
-/* Puts a copy of memory behind, or in front of, what is there. @return likewise. */
+/*
+ * Puts a copy of memory behind, or in front of, what is there. @return 0, -ENOMEM (nothing has
+ * changed).
+ */
 int ferry__bytes_append(ferry__bytes *bytes, const void *data, size_t size);
 int ferry__bytes_prepend(ferry__bytes *bytes, const void *data, size_t size);
 

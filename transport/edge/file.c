@@ -93,7 +93,9 @@ int ferry__file_open(int dirfd, const char *path, int how, unsigned flags, ferry
     enum { TRIES = 16 }; /* EAGAIN: a rename raced with ".."; endlessly only by intent */
     uint64_t resolve = (flags & FERRY_FILE_BENEATH) != 0 ? RESOLVE_BENEATH : 0;
     mode_t mode = (how & O_CREAT) != 0 ? 0666 : 0; /* less the umask */
-    /* Non-blocking, so that a fifo without a peer does not hold up the owner: it is polled instead. */
+    /*
+     * Non-blocking, so that a fifo without a peer does not hold up the owner: it is polled instead.
+     */
     how |= O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     int fd = -1;
     for (unsigned i = 0; i < TRIES; i++) {

@@ -26,7 +26,9 @@ struct ferry_shared_file {
 /* Who closes fd: not both. */
 #define FERRY__FD_FLAGS (FERRY_FD_GIVE | FERRY_FD_BORROW)
 
-/* Any thread. @return 0; -EINVAL: negative, and no constant; -EOVERFLOW: it ends beyond counting. */
+/*
+ * Any thread. @return 0; -EINVAL: negative, and no constant; -EOVERFLOW: it ends beyond counting.
+ */
 int ferry__file_check_range(int64_t offset, int64_t length);
 
 /* Any thread. A close-on-exec duplicate. @return it, or a negative errno. */

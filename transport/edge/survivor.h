@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A survivor: a socket that is still there after its fd was closed, because somebody holds a duplicate.
- * SO_LINGER counts when the last one is closed, and nobody can be asked beforehand whether this one
- * is. So it is set, the fd is closed, and if the socket has survived that it gets back what it had, by
- * way of the duplicate: looked for in this process, then in those that this one may look into.
+ * A survivor: a socket that is still there after its fd was closed, because somebody holds a
+ * duplicate. SO_LINGER counts when the last one is closed, and nobody can be asked beforehand
+ * whether this one is. So it is set, the fd is closed, and if the socket has survived that it gets
+ * back what it had, by way of the duplicate: looked for in this process, then in those that this
+ * one may look into.
  *
  * A mark is an O_PATH fd of the socket: it knows the socket, and does not keep it open.
  */
@@ -15,7 +16,9 @@
 /* Before a socket is closed. @return its mark; or -1: none could be made. */
 int ferry__survivor_mark(int fd);
 
-/* After it was closed: puts SO_LINGER back, if the socket is still there. Takes: mark; -1 is fine. */
+/*
+ * After it was closed: puts SO_LINGER back, if the socket is still there. Takes: mark; -1 is fine.
+ */
 void ferry__survivor_set_linger(int mark, const struct linger *before);
 
 #endif

@@ -42,7 +42,10 @@ int ferry__target_open(ferry__target *target, ferry__calls *calls);
 ssize_t ferry__target_write(ferry__target *target, const void *data, size_t size,
                             ferry__calls *calls);
 
-/* Likewise, what is in a pipe. -EINVAL and its like: nothing can be spliced into it. */
+/*
+ * Writes what is in a pipe. @return how many bytes; or a negative errno. Never 0. -EINVAL and its
+ * like: nothing can be spliced into it.
+ */
 ssize_t ferry__target_splice(ferry__target *target, int pipe_fd, size_t size, ferry__calls *calls);
 
 /* When its request settles, opened or not. */

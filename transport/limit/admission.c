@@ -30,8 +30,10 @@ static bool is_too_much(uint64_t queued, uint64_t more, uint64_t most)
     return queued > 0 && (more > most || queued > most - more);
 }
 
-/* Likewise for bytes of sources: a request without any does not mind. No limit is what can be counted:
- * a file may say that it has 2^63 bytes. */
+/*
+ * The same for bytes of sources: a request without any is never too much. Without a limit what can
+ * be counted is the limit: a file may say that it has 2^63 bytes.
+ */
 static bool is_too_much_file(uint64_t queued, uint64_t more, uint64_t most)
 {
     return more > 0 && is_too_much(queued, more, most > 0 ? most : UINT64_MAX);
@@ -173,9 +175,9 @@ uint64_t ferry__admission_recount(ferry__admission *admission, uint64_t before, 
 /* ---- admitting ------------------------------------------------------------------------------- */
 
 /*
- * What is undone after a refusal has to be told: somebody else may have been refused because of it.
- * That wakes him who undoes, too, where he waits. So all of it is looked at first, and undone only
- * where others were faster: else whoever waits would wake himself again and again.
+ * A reservation that is rolled back must wake those who wait: somebody may have been refused
+ * because of it. That would wake us, too, if we wait, again and again. So everything is checked
+ * first, and rolled back only after a race was lost.
  */
 
 /* Counts in, unless it is too much. */
@@ -225,8 +227,8 @@ static bool reserve_in_total(ferry__total *total, ferry__cost cost, ferry__limit
 
 /*
  * Compare-and-swap, not add and undo: a count that is there for a moment only would keep a closed
- * stream from ending, and nobody would tell it afterwards. So it is with visits, too. Pairs with E0 in
- * closing.c.
+ * stream from ending, and nobody would tell it afterwards. So it is with visits, too. Pairs with E0
+ * in closing.c.
  */
 static int admit_to_word(ferry__admission *admission, ferry__cost cost, uint64_t refused_by,
                          ferry__limit limited)
@@ -262,8 +264,10 @@ static int admit_to_stream(ferry__admission *admission, ferry__cost cost, uint64
     return error;
 }
 
-/* By all streams first, which can be undone without harm. Not inlined: what it keeps in registers, a plain
- * write would have to save. */
+/*
+ * By all streams first, which can be undone without harm. Not inlined: what it keeps in registers,
+ * a plain write would have to save.
+ */
 __attribute__((noinline)) static int admit(ferry__admission *admission, ferry__cost cost,
                                            uint64_t refused_by, ferry__limit limited,
                                            ferry__refusal *ret_refusal)

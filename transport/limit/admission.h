@@ -2,33 +2,35 @@
 /*
  * Admission: what is let into a stream, and who is told when there is room again.
  *
- * Of what is to be sent three things are counted, for each stream and, where its service has limits, for
- * all of them together: requests, bytes of memory, and bytes of sources as far as they are known. Two words
- * of a stream count what was let in, one for each direction, so that neither can refuse the other. Both
- * are changed by compare-and-swap, and what is counted is posted to the owner then: so they also cover
- * mail that is still to come.
- *   word    what is to be sent: requests that have not settled and bytes of memory in them; and flags.
- *           Nothing gets in once it is closed, so then it only falls. A plain submit changes nothing else.
- *   visits  everything else that posts to the owner: reads that have not settled, and messages (abort,
- *           resume, what is asked of reading, a loan that comes back), of each of which one is under way at
- *           most, so that no limit ever refuses one.
- * A stream ends (E0 in closing.c) when it is closed, word counts nothing, and visits goes from nothing to
- * FERRY__ENDED in one step. Whoever has got into visits is waited for, whoever comes later is refused, and
- * into word nobody comes any more: nobody will post to its owner again.
+ * Of what is to be sent three things are counted, for each stream and, where its service has
+ * limits, for all of them together: requests, bytes of memory, and bytes of sources as far as they
+ * are known. Two words of a stream count what was let in, one for each direction, so that neither
+ * can refuse the other. Both are changed by compare-and-swap, and what is counted is posted to the
+ * owner then: so they also cover mail that is still to come.
+ *   word    what is to be sent: requests that have not settled and bytes of memory in them; and
+ *           flags. Nothing gets in once it is closed, so then it only falls. A plain submit changes
+ *           nothing else.
+ *   visits  everything else that posts to the owner: reads that have not settled, and messages
+ *           (abort, resume, what is asked of reading, a loan that comes back), of each of which one
+ *           is under way at most, so that no limit ever refuses one.
+ * A stream ends (E0 in closing.c) when it is closed, word counts nothing, and visits goes from
+ * nothing to FERRY__ENDED in one step. Whoever has got into visits is waited for, whoever comes
+ * later is refused, and into word nobody comes any more: nobody will post to its owner again.
  *
  * A submit is let in before it copies, allocates or duplicates anything: who waits for room, or is
  * refused, holds nothing. What fails after that gives its room back.
  *
- * Who finds no room waits on a room (room.c), whichever is full: the stream's, the service's, or that for
- * reads; a thread on its futex word, a promise in the service's list. Whoever gives room back, or sets a
- * flag that refuses, looks whether somebody waits.
+ * Who finds no room waits on a room (room.c), whichever is full: the stream's, the service's, or
+ * that for reads; a thread on its futex word, a promise in the service's list. Whoever gives room
+ * back, or sets a flag that refuses, looks whether somebody waits.
  *
  *   waits                                       gives
  *   R0 waiters + 1                              N0 count given back, or flag set
  *   R1 look once more whether there is room     N1 waiters there? news + 1, wake; settle promises
  *   R2 sleep, unless there were news
  *
- * R0 before R1 and N0 before N1 are full barriers: room is seen by the one or the waiter by the other.
+ * R0 before R1 and N0 before N1 are full barriers: room is seen by the one or the waiter by the
+ * other.
  */
 #ifndef FERRY_TRANSPORT_LIMIT_ADMISSION_H
 #define FERRY_TRANSPORT_LIMIT_ADMISSION_H
@@ -96,8 +98,10 @@ struct ferry__total {
     pthread_mutex_t mutex;
     struct room_promise *first_promise;
     struct room_promise *last_promise;
-    /* Set before the first is counted. Settles those for whom there is room. @param of whose to look at;
-     * NULL: everybody's. */
+    /*
+     * Set before the first is counted. Settles those for whom there is room. @param of whose to
+     * look at; NULL: everybody's.
+     */
     void (*tell_promises)(ferry__total *total, const ferry__admission *of);
 };
 
@@ -131,8 +135,10 @@ void ferry__total_deinit(ferry__total *total);
 
 /* The rest: any thread, if nothing else is said. */
 
-/* Counts a request in, unless the stream has one of the flags in refused_by. @param ret_refusal set where
- * it is refused. @return 0, -ESHUTDOWN, -EAGAIN, -EOVERFLOW. */
+/*
+ * Counts a request in, unless the stream has one of the flags in refused_by. @param ret_refusal set
+ * where it is refused. @return 0, -ESHUTDOWN, -EAGAIN, -EOVERFLOW.
+ */
 int ferry__admit(ferry__admission *admission, ferry__cost cost, uint64_t refused_by,
                  ferry__limit limited, ferry__refusal *ret_refusal);
 
@@ -160,8 +166,10 @@ void ferry__admission_refuse(ferry__admission *admission, uint64_t flags);
 /* Gives back what was admitted, once. @param word what to take from that. */
 void ferry__admission_give_back(ferry__admission *admission, uint64_t word, uint64_t source_bytes);
 
-/* The owner. A source has turned out to be of another length: counts the difference. @return what it is
- * counted for now: less than that where the counts would go beyond their end. */
+/*
+ * The owner. A source has turned out to be of another length: counts the difference. @return what
+ * it is counted for now: less than that where the counts would go beyond their end.
+ */
 uint64_t ferry__admission_recount(ferry__admission *admission, uint64_t before, uint64_t now);
 
 /* There may be room: wakes the threads that wait there. */

@@ -2,11 +2,11 @@
 /*
  * A limiter's inside, and what a stream has to do with it: its allotment.
  *
- * A limiter is a line of bytes. `allowed` moves along it at the rate, `reserved` is how far it was
- * given out. Who wants bytes reserves the next piece of the line, and may move them once allowed
- * has come to its end; so those who wait have turns in the order in which they asked, each knows
- * when its own comes, and nobody wakes up for another's. What nobody reserves is lost, but for the
- * burst: reserved never lags behind by more than that.
+ * A limiter is a line of bytes. `allowed` moves along it at the rate. `reserved` is how far it was
+ * given out. A stream that wants bytes reserves the next piece of the line, and may move them once
+ * allowed has come to the end of that piece. So streams that wait have turns in the order in which
+ * they asked, each knows when its own comes, and none wakes up for another's. What nobody reserves
+ * is lost, but for the burst: reserved never lags behind by more than that.
  *
  *           |<-- burst -->|
  *     ------[=============|====A====][===B===]-------> bytes
@@ -17,8 +17,8 @@
  * message exceeds its turn by is the debt of that allotment, and is paid by turns that move
  * nothing, so that the others keep their shares.
  *
- * What is given back, unused, moves reserved back and so is the next one's who asks. Nobody's place
- * in the line changes by it, and what left altogether stays behind allowed.
+ * What is given back unused moves reserved back, so the next stream that asks gets it. No place in
+ * the line changes by that, and what left altogether stays behind allowed.
  *
  * A change of the rate begins a new era of the line: what is reserved or granted and not used is
  * void, and its owner, who looks at least every 50 ms, reserves anew.

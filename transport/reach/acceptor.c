@@ -119,7 +119,7 @@ void ferry__listener_stream_ended(ferry__counter *counter)
 typedef struct handover {
     ferry__mail mail;
     ferry_listener *listener; /* a reference */
-    ferry_stream *stream;     /* likewise */
+    ferry_stream *stream;     /* a reference */
     ferry__owner *owner;      /* whose thread it is, a hold; NULL: the listening thread's inbox */
 } handover;
 
@@ -276,7 +276,9 @@ static bool is_held_up(const ferry__acceptor *acceptor)
     return seen.subject != NULL && seen.step != NULL;
 }
 
-/* The one to leave a connection to: the least loaded that can come. NULL: it has hardly less to do. */
+/*
+ * The one to leave a connection to: the least loaded that can come. NULL: it has hardly less to do.
+ */
 static ferry__acceptor *find_better(ferry__acceptor *acceptor)
 {
     ferry_listener *listener = acceptor->listener;
@@ -291,8 +293,8 @@ static ferry__acceptor *find_better(ferry__acceptor *acceptor)
 }
 
 /*
- * Any owner of the listener's. Has another acceptor look whether a connection waits: it may have left
- * that one itself, when it had more to do, and then no event of the fd's tells it.
+ * Any owner of the listener's. Has another acceptor look whether a connection waits: it may have
+ * left that one itself, when it had more to do, and then no event of the fd's tells it.
  */
 static void call(ferry__acceptor *other)
 {

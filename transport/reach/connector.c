@@ -254,8 +254,10 @@ static bool look_up(int fd, get_name *get, ferry__endpoint *ret_name)
     return get(fd, &ret_name->address.any, &ret_name->size) == 0;
 }
 
-/* Whether TCP has met itself: nobody listened at the port, and the kernel chose just that one for the
- * socket's own end. */
+/*
+ * Whether TCP has met itself: nobody listened at the port, and the kernel chose just that one for
+ * the socket's own end.
+ */
 static bool is_own_peer(int fd, const ferry__endpoint *peer)
 {
     ferry__endpoint own;

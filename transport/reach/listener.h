@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A listener's record: references, its close, what it says as a member of its service. acceptor.c is its
- * owners' side, listen.c makes it.
+ * A listener's record: references, its close, what it says as a member of its service. acceptor.c
+ * is its owners' side, listen.c makes it.
  *
- * A listener has an acceptor for each of its bindings on each of its service's own owners: on the front owner alone with
- * dedicated placement, on every shared owner else. All of them watch one listening fd, each in its
- * own epoll set, so that a connection wakes them all; one takes it, and its stream stays where it
- * was taken: nothing is handed over.
+ * A listener has an acceptor for each of its bindings on each of its service's own owners: on the
+ * front owner alone with dedicated placement, on every shared owner else. All of them watch one
+ * listening fd, each in its own epoll set, so that a connection wakes them all; one takes it, and
+ * its stream stays where it was taken: nothing is handed over.
  *
- * For balance, who has some more streams than the least loaded leaves the connection to that one, and
- * calls it, by mail. The call is what keeps a connection from being left by everybody: who has left one
- * hears of no later one by the fd, which is edge-triggered, until it has found nobody waiting. So after
- * each leave somebody looks once more, and the least loaded never leaves. Nobody calls an owner that is
- * in something long (a callback, a disk), and whoever it was left to has 10 milliseconds, lest he get
- * into something long just then.
+ * For balance, who has some more streams than the least loaded leaves the connection to that one,
+ * and calls it, by mail. The call is what keeps a connection from being left by everybody: who has
+ * left one hears of no later one by the fd, which is edge-triggered, until it has found nobody
+ * waiting. So after each leave somebody looks once more, and the least loaded never leaves. Nobody
+ * calls an owner that is in something long (a callback, a disk), and whoever it was left to has 10
+ * milliseconds, lest he get into something long just then.
  *
  * Why not otherwise: EPOLLEXCLUSIVE wakes the one that was added last again and again, so that it
  * gets nearly all, and a watch with it cannot be armed anew (EPOLL_CTL_MOD is EINVAL). SO_REUSEPORT
@@ -37,8 +37,10 @@
 
 #include <ferry/listen.h>
 
-/* Streams on their way to the listening thread, at most: several times what comes while a thread with an
- * event loop is at something else; and few, in fds and memory, where it is for long. */
+/*
+ * Streams on their way to the listening thread, at most: several times what comes while a thread
+ * with an event loop is at something else; and few, in fds and memory, where it is for long.
+ */
 #define FERRY__MOST_HANDOVERS 256u
 
 /* One binding of a listener's on one owner. */

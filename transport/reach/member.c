@@ -161,8 +161,10 @@ static int await_room(ferry_stream *stream, int64_t deadline)
     return error != 0 ? error : await_and(call_off, room, deadline);
 }
 
-/* Waits for all that the stream was given so far. The mark is taken back when time is up: else each call
- * would leave one in a queue that is stuck. @return also -EAGAIN: there is no room for it. */
+/*
+ * Waits for all that the stream was given so far. The mark is taken back when time is up: else each
+ * call would leave one in a queue that is stuck. @return also -EAGAIN: there is no room for it.
+ */
 static int await_mark(ferry_stream *stream, int64_t deadline)
 {
     ferry_promise *mark;

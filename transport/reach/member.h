@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A stream as a member of its service: what that asks of it, and what it says of itself in a dump. */
+/*
+ * A stream as a member of its service: what that asks of it, and what it says of itself in a dump.
+ */
 #ifndef FERRY_TRANSPORT_REACH_MEMBER_H
 #define FERRY_TRANSPORT_REACH_MEMBER_H
 

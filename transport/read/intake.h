@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Intake: the reading direction of a stream, on its owner. It takes in what the kernel has when
- * somebody wants it, gives it to the reads (transport/read/read.h) in their order, and what they leave to
- * the subscriber (transport/read/subscriber.h).
+ * somebody wants it, gives it to the reads (transport/read/read.h) in their order, and what they
+ * leave to the subscriber (transport/read/subscriber.h).
  *
  * A stream has none until somebody reads: any thread may make it. Whatever else any thread asks
- * (reading.c) comes by mail, of which one is under way at most: the newest wish of each kind counts.
- * commands counts what was asked that may change who is to be served, reads too, delivered what has
- * arrived of that: while they differ something is under way, and the subscriber is not called. So it
- * makes no difference that a wish may overtake reads.
+ * (reading.c) comes by mail, of which one is under way at most: the newest wish of each kind
+ * counts. `commands` counts what was asked and may change who is to be served, reads too;
+ * `delivered` counts what has arrived of that. While they differ something is under way, and the
+ * subscriber is not called. So it makes no difference that a wish may overtake reads.
  *
  * The kernel is asked, at most once a turn, until it has nothing more; then its next edge is waited
- * for. Of a TCP socket a short count says as much, unless an end of file or urgent data may have cut it
- * short.
+ * for. Of a TCP socket a short count says as much, unless an end of file or urgent data may have
+ * cut it short.
  */
 #ifndef FERRY_TRANSPORT_READ_INTAKE_H
 #define FERRY_TRANSPORT_READ_INTAKE_H
@@ -62,7 +62,7 @@ struct ferry__intake {
 
     /* The owner's. */
     unsigned delivered;         /* commands, so far */
-    unsigned readers_delivered; /* likewise, of readers: the number of the last */
+    unsigned readers_delivered; /* readers, so far: the number of the last */
     bool is_cut_short;          /* a short count does not say that there is nothing more */
     bool is_away;      /* the first read has the direction in other hands: nothing is read */
     bool is_full;      /* so much waits to be taken that nothing more is read for now */
@@ -114,7 +114,7 @@ void ferry__intake_show(ferry_stream *stream);
 /* Nothing more is read: whatever waits for it learns this error, and what is kept is dropped. */
 void ferry__intake_end(ferry_stream *stream, int error);
 
-/* Likewise with -ECANCELED, for this cause. */
+/* Ends reading with -ECANCELED, for this cause. */
 void ferry__intake_abandon(ferry_stream *stream, ferry_cause cause);
 
 /* A read has arrived. */

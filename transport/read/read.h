@@ -50,12 +50,14 @@ static inline ferry__read_step ferry__read_over(int error, ferry_phase phase)
 
 /* A kind of read: constant, one for each. */
 typedef struct ferry__read_type {
-    /* Any thread, at submit. Checks what is asked for, before anything is taken. @param wanted as its
-     * kind has it. @return 0, or those errnos of its submit. */
+    /*
+     * Any thread, at submit. Checks what is asked for, before anything is taken. @param wanted as
+     * its kind has it. @return 0, or those errnos of its submit.
+     */
     int (*check)(const void *wanted, const ferry_request_options *options);
 
     /*
-     * Likewise, once it is let in. Makes one, taking all it holds.
+     * Any thread, at submit, once it is let in. Makes one, taking all it holds.
      * @return 0, or the errnos of its submit with nothing taken.
      */
     int (*create)(ferry_stream *stream, const void *wanted, const ferry_request_options *options,
@@ -73,11 +75,15 @@ typedef struct ferry__read_type {
      */
     ssize_t (*ask)(ferry__intake *intake, ferry__request *request, bool *ret_short);
 
-    /* It fails: what it has got of the peer's bytes and does not consume goes back to the intake. */
+    /*
+     * It fails: what it has got of the peer's bytes and does not consume goes back to the intake.
+     */
     void (*undo)(ferry__intake *intake, ferry__request *request);
 
-    /* It is over: lets go of all it holds, and completes its result but for error, phase and at_end.
-     * sent: what it has consumed. */
+    /*
+     * It is over: lets go of all it holds, and completes its result but for error, phase and
+     * at_end. sent: what it has consumed.
+     */
     void (*conclude)(ferry__request *request, int error);
 
     /* It is away, and called off: tells those who have it. NULL: it never is. */

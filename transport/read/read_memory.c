@@ -44,8 +44,10 @@ static int create(ferry_stream *stream, const void *what, const ferry_request_op
 {
     const ferry_read *wanted = what;
     size_t delimiter_length = wanted->mode == FERRY_READ_UNTIL ? wanted->delimiter_length : 0;
-    /* One that does not fit is never looked for: so what is copied is no more than the program's own
-     * memory, by which reads that wait are bounded. */
+    /*
+     * One that does not fit is never looked for: so what is copied is no more than the program's
+     * own memory, by which reads that wait are bounded.
+     */
     size_t copied = delimiter_length <= wanted->size ? delimiter_length : 0;
     int error = ferry__read_create(stream, &into_memory, sizeof(reading) + copied, options, home,
                                    ret_request);
@@ -113,7 +115,10 @@ static int feed_until(ferry__intake *intake, reading *self)
     return size > 0 ? 0 : -EAGAIN;
 }
 
-/* Likewise. */
+/*
+ * Gives it what its mode wants of what is kept. @return 0: it is complete; -EAGAIN: not yet; an
+ * errno.
+ */
 static int feed_by_mode(ferry__intake *intake, reading *self)
 {
     if (self->mode == FERRY_READ_UNTIL)

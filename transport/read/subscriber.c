@@ -150,7 +150,9 @@ static void deliver_loan(ferry__mail *mail, bool receiver_gone)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* Whether another reader was set since: then this one is not told, and does not close the stream. */
+/*
+ * Whether another reader was set since: then this one is not told, and does not close the stream.
+ */
 static bool was_replaced(const ferry__subscriber *subscriber)
 {
     return atomic_load(subscriber->all_readers) != subscriber->number;

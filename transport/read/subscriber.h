@@ -6,16 +6,17 @@
  *   owner                                     home thread
  *   lends: fills in, posts to the inbox  ──▶  offers them to the reader, unless a command is under
  *                                             way by now, or the stream is closed
- *   takes back what is left              ◀──  posts to the owner; where the stream has ended there is
- *                                             nobody to give them to, and they are dropped
- *   posts the end, after the last loan   ──▶  calls on_end, unless it was replaced by now; lets go of
- *                                             the stream
+ *   takes back what is left              ◀──  posts to the owner; where the stream has ended there
+ *                                             is nobody to give them to, and they are dropped
+ *   posts the end, after the last loan   ──▶  calls on_end, unless it was replaced by now; lets go
+ *                                             of the stream
  *
- * The owner waits for no loan when a stream is to end: the thread may never run its inbox. Both mails
- * keep the subscriber, and so the stream's memory. An inbox is in order, so the end comes last.
+ * The owner waits for no loan when a stream is to end: the thread may never run its inbox. Both
+ * mails keep the subscriber, and so the stream's memory. An inbox is in order, so the end comes
+ * last.
  *
- * A subscriber holds one of the program's references to its stream, until its end was told or it was
- * replaced.
+ * A subscriber holds one of the program's references to its stream, until its end was told or it
+ * was replaced.
  */
 #ifndef FERRY_TRANSPORT_READ_SUBSCRIBER_H
 #define FERRY_TRANSPORT_READ_SUBSCRIBER_H
@@ -37,11 +38,11 @@ typedef struct ferry__subscriber {
     ferry__mail loan_mail;
     ferry__mail return_mail; /* its deliver is the intake's, who lends */
     ferry__bytes bytes;
-    int64_t shots;                   /* calls that may be made; -1: no limit */
-    int64_t used_shots;              /* that were made, once it has come back */
-    unsigned wishes;                 /* the intake's, when it was made */
-    unsigned resumptions;            /* likewise */
-    unsigned commands;               /* likewise: as long as there are no more it is valid */
+    int64_t shots;        /* calls that may be made; -1: no limit */
+    int64_t used_shots;   /* that were made, once it has come back */
+    unsigned wishes;      /* the intake's, when it was made */
+    unsigned resumptions; /* the intake's, when it was made */
+    unsigned commands;    /* the intake's, when it was made: while there are no more it is valid */
     const atomic_uint *all_commands; /* the intake's count of them; set when it has come to it */
     bool at_end;                     /* no bytes come behind these */
     size_t taken;                    /* of them, by its calls so far */
@@ -73,8 +74,8 @@ void ferry__subscriber_give_up(ferry__subscriber *subscriber);
 void ferry__subscriber_discard(ferry__subscriber *subscriber);
 
 /*
- * The thread that it lives on. Offers bytes to the reader, high_bytes of them at most, again and again
- * while it takes some and may be called. @return how many it took. @param shots counted down.
+ * The thread that it lives on. Offers bytes to the reader, high_bytes of them at most, again and
+ * again while it takes some and may be called. @return how many it took. @param shots counted down.
  */
 size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned char *data,
                                size_t length);

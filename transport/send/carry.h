@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The sending side of a stream on its owner: its turns, and what else the owner's loop calls. What a turn
- * uses: move.h moves bytes, conditions.h asks whether any may be moved now, outcome.h ends requests,
- * closing.h ends the stream.
+ * The sending side of a stream on its owner: its turns, and what else the owner's loop calls. What
+ * a turn uses: move.h moves bytes, conditions.h asks whether any may be moved now, outcome.h ends
+ * requests, closing.h ends the stream.
  */
 #ifndef FERRY_TRANSPORT_SEND_CARRY_H
 #define FERRY_TRANSPORT_SEND_CARRY_H

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What turns go by: the stream's limiter (pace), whether its peer still takes bytes (stall), and how far
- * those have got that are to get further than the kernel (confirm). All of it runs on the stream's owner.
+ * What turns go by: the stream's limiter (pace), whether its peer still takes bytes (stall), and
+ * how far those have got that are to get further than the kernel (confirm). All of it runs on the
+ * stream's owner.
  */
 #ifndef FERRY_TRANSPORT_SEND_CONDITIONS_H
 #define FERRY_TRANSPORT_SEND_CONDITIONS_H
 
 #include "transport/stream/stream.h"
 
-/* How much of wanted bytes may be moved now; 0: none, and the stream has a turn when it may again. */
+/*
+ * How much of wanted bytes may be moved now; 0: none, and the stream has a turn when it may again.
+ */
 size_t ferry__pace_ask(ferry_stream *stream, size_t wanted);
 
 /* So many were moved. */
@@ -23,10 +26,14 @@ void ferry__stall_watch(ferry_stream *stream);
 /* The sink is not full any more, or nothing waits for it. */
 void ferry__stall_end(ferry_stream *stream);
 
-/* Whether the time to look has come, and the peer has made no progress for as long as is allowed. */
+/*
+ * Whether the time to look has come, and the peer has made no progress for as long as is allowed.
+ */
 bool ferry__stall_is_over(ferry_stream *stream);
 
-/* Whether a request that has succeeded, or a marker that was refused, is to wait before it settles. */
+/*
+ * Whether a request that has succeeded, or a marker that was refused, is to wait before it settles.
+ */
 bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *request);
 
 /* A request has joined those to be confirmed: looks again soon. */

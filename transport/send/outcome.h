@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Giving requests their outcomes, and what follows from a failure midway. All of it runs on the stream's
- * owner.
+ * Giving requests their outcomes, and what follows from a failure midway. All of it runs on the
+ * stream's owner.
  */
 #ifndef FERRY_TRANSPORT_SEND_OUTCOME_H
 #define FERRY_TRANSPORT_SEND_OUTCOME_H
@@ -11,7 +11,9 @@
 /* What requests of parts are called off by. */
 extern const ferry__request_types ferry__sent_requests;
 
-/* Puts a request that has arrived at the end of the queue, with its number in the stream's order. */
+/*
+ * Puts a request that has arrived at the end of the queue, with its number in the stream's order.
+ */
 void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request);
 
 /* Takes it out of the queue, for an outcome that is not ferry__stream_finish's to give. */
@@ -35,7 +37,10 @@ static inline void ferry__stream_begin(ferry_stream *stream, ferry__request *req
 void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
                           ferry_phase phase);
 
-/* Likewise the head's, which is not to be carried out: a marker still waits for its turn to settle. */
+/*
+ * Takes the head out with its outcome: it is not to be carried out. A marker still waits for its
+ * turn to settle.
+ */
 void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int error);
 
 /* Stops waiting for the head's source. */

@@ -18,7 +18,10 @@ typedef struct ferry__line {
 /* Makes it empty. */
 void ferry__line_begin(ferry__line *line);
 
-/* Replaces whatever does something to a terminal, or is no UTF-8: labels may have any bytes in them. */
+/*
+ * Replaces whatever does something to a terminal, or is no UTF-8: labels may have any bytes in
+ * them.
+ */
 void ferry__line_make_printable(ferry__line *line);
 
 __attribute__((format(printf, 2, 3))) void ferry__line_add(ferry__line *line, const char *format,
@@ -31,7 +34,9 @@ void ferry__line_add_count(ferry__line *line, uint64_t count, const char *what);
 void ferry__line_add_queue(ferry__line *line, uint64_t requests, uint64_t bytes,
                            uint64_t file_bytes);
 
-/* Adds what somebody else has named, and is not to look like more: with '?' for blanks and quotes. */
+/*
+ * Adds what somebody else has named, and is not to look like more: with '?' for blanks and quotes.
+ */
 void ferry__line_add_word(ferry__line *line, const char *word);
 
 /* Adds a label in quotes, behind a blank, with '?' for quotes in it; nothing for NULL and "". */

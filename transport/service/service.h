@@ -4,12 +4,13 @@
  *
  * owners[0] is the front owner: with dedicated placement the only one, which starts and joins the
  * streams' own; with shared placement one of those that own streams. The list is for whoever must
- * reach all members (streams: drain; listeners and connects under way, too: stop, destroy, dump); its
- * mutex is held for a few pointer writes per member's life, and by these for one walk of the list.
+ * reach all members (streams: drain; listeners and connects under way, too: stop, destroy, dump);
+ * its mutex is held for a few pointer writes per member's life, and by these for one walk of the
+ * list.
  *
- * Once stop or destroy has walked it nothing may join, since nobody would end it any more: is_ending
- * is set under the same mutex, and from then on the list only gets shorter. Owners are held under it
- * too, so that nobody holds one that has ended.
+ * Once stop or destroy has walked it nothing may join, since nobody would end it any more:
+ * is_ending is set under the same mutex, and from then on the list only gets shorter. Owners are
+ * held under it too, so that nobody holds one that has ended.
  */
 #ifndef FERRY_TRANSPORT_SERVICE_SERVICE_H
 #define FERRY_TRANSPORT_SERVICE_SERVICE_H
@@ -27,41 +28,54 @@ typedef struct ferry__member ferry__member;
 
 /* What kind it is: constant, one for each. */
 typedef struct ferry__member_type {
-    /* Any thread, under the service's mutex; perhaps again. Has it end, but not inside this call: in
-     * its order, behind what a stream has queued; or soon, with the service. */
+    /*
+     * Any thread, under the service's mutex; perhaps again. Has it end, but not inside this call:
+     * in its order, behind what a stream has queued; or soon, with the service.
+     */
     void (*close)(ferry__member *member);
     void (*abort)(ferry__member *member);
 
-    /* Likewise: keeps its memory. And any thread: lets go of that. */
+    /*
+     * ref: any thread, under the service's mutex; keeps its memory. unref: any thread; lets go of
+     * it.
+     */
     void (*ref)(ferry__member *member);
     void (*unref)(ferry__member *member);
 
     /* Any thread that keeps it. Whether the subject of an owner's activity is about it. */
     bool (*is_subject)(const ferry__member *member, const void *subject);
 
-    /* Likewise. Adds what it is called: "stream fd 7". */
+    /* Any thread that keeps it. Adds what it is called: "stream fd 7". */
     void (*add_name)(const ferry__member *member, ferry__line *line);
 
-    /* Likewise. Adds what it is at. @return whether it has anything to say: it has not ended. */
+    /*
+     * Any thread that keeps it. Adds what it is at. @return whether it has anything to say: it has
+     * not ended.
+     */
     bool (*add_state)(ferry__member *member, ferry__line *line);
 
     /* Streams only; NULL: it is none. */
 
-    /* Likewise, where that may wait. Waits for all that it was given so far, running the thread's
-     * callbacks meanwhile. @return 0, -ETIMEDOUT, or the errnos of a submit. */
+    /*
+     * Any thread that keeps it and may wait. Waits for all that it was given so far, running the
+     * thread's callbacks meanwhile. @return 0, -ETIMEDOUT, or the errnos of a submit.
+     */
     int (*drain)(ferry__member *member, int64_t deadline);
 
-    /* Likewise, or under the service's mutex. Adds itself to a sum, unless it has ended. */
+    /*
+     * Any thread that keeps it, or under the service's mutex. Adds itself to a sum, unless it has
+     * ended.
+     */
     void (*add_status)(ferry__member *member, ferry_service_status *sum);
 
-    /* Likewise. The owner that is its alone; NULL: it shares one. */
+    /* Any thread that keeps it. The owner that is its alone; NULL: it shares one. */
     const ferry__owner *(*own_owner)(const ferry__member *member);
 } ferry__member_type;
 
 /* What a service ends when it is stopped or destroyed. Embedded in it. */
 struct ferry__member {
     ferry__member *previous; /* in the service's list, under its mutex */
-    ferry__member *next;     /* likewise */
+    ferry__member *next;     /* in that list, too */
     const ferry__member_type *type;
 };
 
@@ -112,19 +126,24 @@ int ferry__service_place(ferry_service *service, ferry__calls *calls, ferry__own
 void ferry__service_unplace(ferry_service *service, ferry__owner *owner);
 
 /*
- * Makes a supervised owner for something that blocks. Gives a reference and a hold; so much stack at
- * least. @return 0, -ENOMEM, -ESHUTDOWN.
+ * Makes a supervised owner for something that blocks. Gives a reference and a hold; so much stack
+ * at least. @return 0, -ENOMEM, -ESHUTDOWN.
  */
 int ferry__service_make_owner(ferry_service *service, const char *name, size_t stack_bytes,
                               ferry__calls *calls, ferry__owner **ret_owner);
 
-/* Chooses one of the service's own owners, the least loaded. Gives a hold. @return 0, -ESHUTDOWN. */
+/*
+ * Chooses one of the service's own owners, the least loaded. Gives a hold. @return 0, -ESHUTDOWN.
+ */
 int ferry__service_choose_owner(ferry_service *service, ferry__owner **ret_owner);
 
 /* Takes a hold of each of the service's own owners. @return 0, -ESHUTDOWN. */
 int ferry__service_hold_owners(ferry_service *service);
 
-/* The list of members. Any thread. @return 0; -ESHUTDOWN: the service is stopped or being destroyed. */
+/*
+ * The list of members. Any thread. @return 0; -ESHUTDOWN: the service is stopped or being
+ * destroyed.
+ */
 int ferry__service_remember(ferry_service *service, ferry__member *member);
 
 /* Once its outcome was told. @param in_order whether it came to its end as it was meant to. */

@@ -19,7 +19,7 @@ typedef struct ferry__progress {
     atomic_bool has_news;        /* if it was not told yet */
     atomic_bool is_over;         /* it has settled: arg is to be released */
     uint64_t told_bytes;         /* the owner's: when it posted last */
-    int64_t told_at;             /* likewise */
+    int64_t told_at;             /* the owner's: that time */
     ferry__notice notice;        /* without an inbox: told on the owner */
 } ferry__progress;
 
@@ -27,7 +27,10 @@ typedef struct ferry__progress {
 void ferry__progress_init(ferry__progress *progress, ferry_promise *promise,
                           const ferry_request_options *options, ferry__inbox *inbox);
 
-/* The owner, when bytes of it have left: its result says how many. @param began_at when its turn came. */
+/*
+ * The owner, when bytes of it have left: its result says how many. @param began_at when its turn
+ * came.
+ */
 void ferry__progress_note(ferry__progress *progress, int64_t began_at, int64_t now,
                           ferry__ringer *ringer);
 

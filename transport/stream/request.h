@@ -6,7 +6,8 @@
  * the promise's last reference. What its parts hold (fds, given buffers) is released earlier, just
  * before it settles.
  *
- *   any thread: plan -> admitted -> create -> posted    owner: begin (receipt) -> prepare (perhaps already ahead of its
+ *   any thread: plan -> admitted -> create -> posted    owner: begin (receipt) -> prepare (perhaps
+ *   already ahead of its
  * turn) -> bytes move -> finish -> settled
  *
  * It may finish before its turn, or midway: cancelled (by mail of its own) or out of time.
@@ -71,7 +72,7 @@ typedef struct ferry__request {
     ferry_stream *stream;            /* valid until it settles */
     ferry__extras *extras;           /* or NULL */
     struct ferry__request *next;     /* the owner's: in the stream's queue, then in another one */
-    struct ferry__request *previous; /* likewise */
+    struct ferry__request *previous; /* the owner's: in that queue */
     ferry__stage stage;              /* the owner's */
 
     /* The owner's: carrying out. */
@@ -108,8 +109,9 @@ typedef struct ferry__request_type {
 } ferry__request_type;
 
 /*
- * A direction's. Types of their own for small requests and for those with extras: to look for what they
- * are when a promise is given back would cost each small write a line that is in nobody's cache any more.
+ * A direction's. Types of their own for small requests and for those with extras: to look for what
+ * they are when a promise is given back would cost each small write a line that is in nobody's
+ * cache any more.
  */
 typedef struct ferry__request_types {
     ferry__request_type large;
@@ -162,7 +164,8 @@ static inline bool ferry__request_is_reported(const ferry_request_options *optio
 /*
  * Makes a request of parts as planned, taking all they hold. To be posted, it still needs
  * mail.deliver and, where anybody can see its result, promise.created_ns.
- * @param types what it is called off by; NULL: nothing. @param home the inbox to report to, or NULL.
+ * @param types what it is called off by; NULL: nothing. @param home the inbox to report to, or
+ *        NULL.
  * @return 0, or the errnos of ferry_stream_send, with nothing taken.
  */
 int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
@@ -171,15 +174,19 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
                           ferry__inbox *home, ferry__request **ret_request);
 
 /*
- * Makes a read, likewise, with its particulars to be filled in where parts would be. @param size theirs.
+ * Makes a read. Its particulars are to be filled in where parts would be. To be posted, it still
+ * needs mail.deliver and, where anybody can see its result, promise.created_ns. @param size of the
+ * particulars.
  * @return 0, -ENOMEM.
  */
 int ferry__request_create_read(ferry_stream *stream, const ferry__request_types *types, size_t size,
                                const ferry_request_options *options, ferry__inbox *home,
                                ferry__request **ret_request);
 
-/* Notes when it was submitted, and hands its promise out, where somebody is to have that: before it is
- * posted. */
+/*
+ * Notes when it was submitted, and hands its promise out, where somebody is to have that: before it
+ * is posted.
+ */
 static inline void ferry__request_hand_out(ferry__request *request,
                                            const ferry_request_options *options,
                                            ferry_promise **ret_promise)
@@ -204,8 +211,8 @@ static inline int ferry__request_prepare(ferry__request *request)
 }
 
 /*
- * Likewise, before its turn has come. Then a failure is undone: what is missing now may be there by
- * its turn. Whether it is prepared.
+ * Opens all its sources before its turn has come. A failure is undone then: what is missing now may
+ * be there by its turn. @return whether it is prepared.
  */
 static inline bool ferry__request_prepare_ahead(ferry__request *request)
 {

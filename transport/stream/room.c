@@ -109,8 +109,10 @@ static void settle(room_promise *waiting, int error)
     ferry__stream_unref(stream);
 }
 
-/* Takes off the list, oldest first, those for whom there is room, or will never be any. @param of whose
- * to look at; NULL: everybody's. @return them, linked by next, outcomes in their results. */
+/*
+ * Takes off the list, oldest first, those for whom there is room, or will never be any. @param of
+ * whose to look at; NULL: everybody's. @return them, linked by next, outcomes in their results.
+ */
 static room_promise *take_lucky(ferry__total *total, const ferry__admission *of)
 {
     room_promise *lucky = NULL, **end = &lucky, *next;

@@ -76,8 +76,10 @@ static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
 void ferry__request_cancel(ferry_promise *promise)
 {
     ferry__request *request = (ferry__request *)(void *)promise;
-    /* The stream does not end before the mail was delivered, but at once then: the post may still be
-     * looking at the owner. */
+    /*
+     * The stream does not end before the mail was delivered, but at once then: the post may still
+     * be looking at the owner.
+     */
     ferry__owner *owner = ferry__owner_ref(request->stream->owner);
     (void)ferry_promise_ref(promise); /* the mail's */
     request->cancel_mail.deliver = deliver_cancel;
@@ -109,8 +111,8 @@ static void call_on_owner(ferry_stream *stream, ferry__request *request)
 }
 
 /*
- * Before it settles: who awaits it finds that call over, and the arg released. Not inlined: it would
- * keep ferry__stream_settle from being, which every small write goes through.
+ * Before it settles: who awaits it finds that call over, and the arg released. Not inlined: it
+ * would keep ferry__stream_settle from being, which every small write goes through.
  */
 __attribute__((noinline)) static void tell_owner(ferry_stream *stream, ferry__request *request)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Settling, and calling off: what both directions' requests have in common on their stream's owner.
- * Those whose outcome is known wait on the stream's list for the end of the turn. Then their room is given
- * back, and each promise settles. All of it runs on the stream's owner only, if nothing else is said.
+ * Those whose outcome is known wait on the stream's list for the end of the turn. Then their room
+ * is given back, and each promise settles. All of it runs on the stream's owner only, if nothing
+ * else is said.
  */
 #ifndef FERRY_TRANSPORT_STREAM_SETTLE_H
 #define FERRY_TRANSPORT_STREAM_SETTLE_H
@@ -12,8 +13,10 @@
 /* Nothing more is to be sent, because of this error. */
 void ferry__stream_poison(ferry_stream *stream, int error);
 
-/* Something was told this error by its fd: where that means that the connection is over, so does its
- * status. */
+/*
+ * Something was told this error by its fd: where that means that the connection is over, so does
+ * its status.
+ */
 void ferry__stream_note_death(ferry_stream *stream, int error);
 
 /* Any thread: what cancels a request's promise. */
@@ -47,7 +50,7 @@ static inline void ferry__stream_add_settling(ferry_stream *stream, ferry__reque
     ferry__queue_append(&stream->finished, request);
 }
 
-/* Likewise, of what was to be sent; and its room is given back then. */
+/* The same for a request that was to be sent: its room is given back then. */
 static inline void ferry__stream_add_finished(ferry_stream *stream, ferry__request *request)
 {
     ferry__stream_add_settling(stream, request);

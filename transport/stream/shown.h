@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a stream's owner shows of it to whoever looks (ferry_service_dump): how far it is, and what it
- * waits for. Shown at the end of each turn and, as far as the head is concerned, before whatever may
- * block; by relaxed stores, each by itself and only where something has changed. So of a stream that
- * moves it may be from two moments; of one that hangs it is right.
+ * What a stream's owner shows of it to whoever looks (ferry_service_dump): how far it is, and what
+ * it waits for. Shown at the end of each turn and, as far as the head is concerned, before whatever
+ * may block; by relaxed stores, each by itself and only where something has changed. So of a stream
+ * that moves it may be from two moments; of one that hangs it is right.
  */
 #ifndef FERRY_TRANSPORT_STREAM_SHOWN_H
 #define FERRY_TRANSPORT_STREAM_SHOWN_H
