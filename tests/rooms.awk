@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Which files use which, and whether they may: the work of tests/layers.sh.
 # Reads, one after the other: the table of rooms; the paths of all files; their #include lines, as
-# grep -H gives them; the symbols of their objects, as nm -A -P does. Complains on standard output.
+# grep -H gives them; the symbols of their objects, as nm -A -P does, with a line at least for each
+# object. Complains on standard output.
 # A file is here a .c and a .h of one name: they are understood together.
 
 # "tools/ferry/../number.h" -> "tools/number.h"
