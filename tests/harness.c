@@ -183,8 +183,8 @@ static void *tell_id(void *arg)
     return NULL;
 }
 
-/* ThreadSanitizer starts a thread of its own with a process's first. Ours is gone when this returns,
- * from /proc too. */
+/* ThreadSanitizer starts a thread of its own with a process's first. Ours is gone when this
+ * returns, from /proc too. */
 static void start_first_thread(void)
 {
     pid_t id;

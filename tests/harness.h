@@ -91,8 +91,8 @@ _Noreturn void check_eq_failed(const char *file, int line, const char *what, lon
 void fail_allocation(unsigned long n);
 void allow_allocations(void);
 
-/* How many allocations ferry made so far, how many of them and of their bytes it still has, how many
- * lines it logged. */
+/* How many allocations ferry made so far, how many of them and of their bytes it still has, how
+ * many lines it logged. */
 unsigned long allocations_made(void);
 long allocations_outstanding(void);
 long bytes_outstanding(void);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A reader that notes what it is called with, and the words for what tests of reading do all day. */
+/* A reader that notes what it is called with, and the words for what tests of reading do all
+ * day. */
 #ifndef FERRY_TESTS_NOTES_H
 #define FERRY_TESTS_NOTES_H
 

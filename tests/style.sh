@@ -30,7 +30,7 @@ check_format() {
     find core actors transport tools tests -name '*.[ch]' -print0 |
         xargs -0 "$program" --dry-run -Werror
     # What it leaves alone: comments.
-    ! grep -rnE '^.{101}' core actors tools --include='*.[ch]'
+    ! grep -rnE '^.{101}' core actors tools tests --include='*.[ch]'
 }
 
 # check_code CHECKS FOLDERS : all that is built there, a few files at a time.

@@ -13,7 +13,8 @@
 
 /* ---- content --------------------------------------------------------------------------------- */
 
-/* Eight bytes of content at a time: a hash of seed and position, so that no two places look alike. */
+/* Eight bytes of content at a time:
+ * a hash of seed and position, so that no two places look alike. */
 static uint64_t content_word(uint64_t seed, uint64_t index)
 {
     uint64_t state = seed * 0x2545f4914f6cdd1d + index;

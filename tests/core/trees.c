@@ -3,13 +3,13 @@
  * Random trees of promises made of others, over promises of the test's own, which threads settle,
  * cancel and drop in random order.
  *
- * One event at a time befalls each tree, by one of several threads, and then its home runs its inbox
- * until nothing is left: after each event the outcome of every promise is compared with that of a
- * model, which is as simple as it can be: mail in a queue, delivered in order. Many trees are under
- * way at once on one inbox, so the threads do race with each other, but not within a tree.
+ * One event at a time befalls each tree, by one of several threads, and then its home runs its
+ * inbox until nothing is left: after each event the outcome of every promise is compared with that
+ * of a model, which is as simple as it can be: mail in a queue, delivered in order. Many trees are
+ * under way at once on one inbox, so the threads do race with each other, but not within a tree.
  *
- * In a second test they race within a tree as well. There no model knows what comes first, but every
- * outcome must be one that its parts' outcomes explain, and there must be one.
+ * In a second test they race within a tree as well. There no model knows what comes first, but
+ * every outcome must be one that its parts' outcomes explain, and there must be one.
  *
  * FERRY_TREES says how many trees; FERRY_SEED which.
  */
@@ -526,7 +526,8 @@ static void happen(tree *real, const event *what)
     }
 }
 
-/* The model's side of it. A promise that was dropped cannot be cancelled any more, except by others. */
+/* The model's side of it. A promise that was dropped cannot be cancelled any more, except by
+ * others. */
 static void happen_in_model(tree *model, const event *what, bool was_dropped)
 {
     node *self = &model->nodes[what->node];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A host that ThreadSanitizer or helgrind watches, and that has ferry as an ordinary library: all that its callbacks
- * touch is plain memory, and only ferry orders who does when. Correct, so nothing may be reported; with
- * the argument "racy" it has one race of its own, which must be.
+ * A host that ThreadSanitizer or helgrind watches, and that has ferry as an ordinary library: all
+ * that its callbacks touch is plain memory, and only ferry orders who does when. Correct, so
+ * nothing may be reported; with the argument "racy" it has one race of its own, which must be.
  */
 #include <ferry/ferry.h>
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* pthread_cancel: no call is a point of cancellation. A thread that is to be cancelled makes them all. */
+/* pthread_cancel: no call is a point of cancellation.
+ * A thread that is to be cancelled makes them all. */
 #include "tests/support.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 
-/* What the calls need, made before: each call of libc's that makes it may be such a point itself. */
+/* What the calls need, made before:
+ * each call of libc's that makes it may be such a point itself. */
 typedef struct scene {
     ferry_placement placement;
     pair first, second;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a request with one callback costs beside the transfer: memory, and mail between threads; and what
- * a stream costs that does nothing. */
+/* What a request with one callback costs beside the transfer: memory, and mail between threads; and
+ * what a stream costs that does nothing. */
 #include "core/mailbox.h"
 #include "tests/promises.h"
 #include "tests/support.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every number that a program can give ferry, at its extremes. A row of the table has a number, by the
- * name of its field or argument, and what comes of each value: 0, and it works; or the errno.
+ * Every number that a program can give ferry, at its extremes. A row of the table has a number, by
+ * the name of its field or argument, and what comes of each value: 0, and it works; or the errno.
  * tests/extremes.sh fails where a header has a number that no row names.
  *
  * "It works" is tried: a time as long as the type holds does not come, bytes arrive, nobody hangs.
@@ -637,7 +637,8 @@ static int try_connect_timeout(const trial *this)
     return listen_with(this, (ferry_listen_options){0}, LOOPBACK, this->value);
 }
 
-/* Numbers of addresses are text. @return whether they are taken apart, whatever comes of it then. */
+/* Numbers of addresses are text. @return whether they are taken apart, whatever comes of it
+ * then. */
 static int try_address(const trial *this)
 {
     char address[64];

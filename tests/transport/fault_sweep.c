@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The fault sweep. One scenario of mixed requests is run again and again: with each kind of fault, at
- * the first system call, at the second, and so on until a run needed no more calls than that. After
- * each run all must be as promised: every submit was refused or settled, what the peer got is what
- * the results say, byte for byte, and nothing is left open.
+ * The fault sweep. One scenario of mixed requests is run again and again: with each kind of fault,
+ * at the first system call, at the second, and so on until a run needed no more calls than that.
+ * After each run all must be as promised: every submit was refused or settled, what the peer got is
+ * what the results say, byte for byte, and nothing is left open.
  */
 #include "tests/support.h"
 

@@ -101,7 +101,7 @@ PROMISE_BOTH(guest, ferrys_threads_are_named_and_block_all_signals_but_faults)
     pthread_sigmask(SIG_SETMASK, NULL, &before);
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
-    do { /* until both have named themselves, and the front is out of pthread_create's critical part */
+    do { /* until both are named, and the front is out of pthread_create's critical part */
         wait_until_asleep();
         threads_looked_at = 0;
         each_thread(check_blocked_signals);

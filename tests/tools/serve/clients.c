@@ -8,8 +8,9 @@
  *                               wants the connection to end
  *   clients resets PORT         likewise, and resets the connection, before and after an answer's
  *                               first bytes; again and again, at the answer's other stages
- *   clients slow PORT TARGET FILE N   N connections that each read 1 KB a second of TARGET and compare
- *                               it with FILE; prints "reading" once all have begun; at the end of its
+ *   clients slow PORT TARGET FILE N
+ *                               N connections that each read 1 KB a second of TARGET and compare it
+ *                               with FILE; prints "reading" once all have begun; at the end of its
  *                               input prints how many are whole so far, and still have more to come
  *   clients activate COMMAND... runs it with a listening socket, as a service manager does; prints
  *                               its port first

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections as their clients see them: real sockets, but no listener; a stream is put on its owner
- * and begins there, as one that was accepted does. */
+/* Connections as their clients see them: real sockets, but no listener; a stream is put on its
+ * owner and begins there, as one that was accepted does. */
 #include "tools/ferry/serve/connection.h"
 
 #include "tests/support.h"
@@ -347,7 +347,7 @@ PROMISE(connection, client_that_awaits_a_continue_gets_one)
     end(&serving);
 }
 
-/* ---- listings ---------------------------------------------------------------------------------- */
+/* ---- listings -------------------------------------------------------------------------------- */
 
 enum { NAMES = 3000 };
 
@@ -742,8 +742,8 @@ static bool is_open(int client)
     return true;
 }
 
-/* A download that takes a quarter longer than one may be idle. @return whether it was whole, and could
- * be followed by another. */
+/* A download that takes a quarter longer than one may be idle. @return whether it was whole, and
+ * could be followed by another. */
 static bool slow_download_is_whole(int idle_ms)
 {
     enum { STEPS = 16, STEP_BYTES = LARGE_BYTES / STEPS };
@@ -771,8 +771,8 @@ static bool slow_download_is_whole(int idle_ms)
     return is_whole;
 }
 
-/* It is to hold for any time. On a machine that gives nobody a turn for a second a client is idle for
- * as long, rightly; so then a longer time is looked at. */
+/* It is to hold for any time. On a machine that gives nobody a turn for a second a client is idle
+ * for as long, rightly; so then a longer time is looked at. */
 PROMISE(connection, download_that_takes_longer_than_one_may_be_idle_is_not_cut_off)
 {
     enum { LONGEST_MS = 8000 };

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What libFuzzer throws at the request parser and the target decoder: all that a connection says, one
- * request behind the other. Fed whole, a byte at a time, or in two pieces (the first byte says where
- * they are cut) it must come to the same: as many requests, the same answers, the same end.
+ * What libFuzzer throws at the request parser and the target decoder: all that a connection says,
+ * one request behind the other. Fed whole, a byte at a time, or in two pieces (the first byte says
+ * where they are cut) it must come to the same: as many requests, the same answers, the same end.
  *
- * What is understood must keep its promises: pieces lie within the request, and no path leads out. And
- * it must be understood as it is by another reader, here: one that knows no more of HTTP than lines,
- * splits them at their first colon, and looks for what requests are smuggled with.
+ * What is understood must keep its promises: pieces lie within the request, and no path leads out.
+ * And it must be understood as it is by another reader, here: one that knows no more of HTTP than
+ * lines, splits them at their first colon, and looks for what requests are smuggled with.
  */
 #include "tools/ferry/serve/request.h"
 #include "tools/ferry/serve/target.h"
@@ -159,7 +159,8 @@ struct course {
     uint32_t lengths[MOST_REQUESTS];
 };
 
-/* In steps of so many bytes at first, each in a place of its own, so that a byte too far is noticed.
+/* In steps of so many bytes at first, each in a place of its own, so that a byte too far is
+ * noticed.
  * @return whether it is over. */
 static bool follow(struct course *course, struct request *request, const uint8_t *data, size_t size)
 {

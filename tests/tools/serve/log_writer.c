@@ -76,8 +76,9 @@ static void await_line(const char *path, const char *words)
         (void)poll(NULL, 0, 1);
 }
 
-/* Goes through a log, whose lines have come in order, or are said to be missing. @return how many are
- * said to be; what is there, is whole and in order, and all together are as many as there were. */
+/* Goes through a log, whose lines have come in order, or are said to be missing. @return how many
+ * are said to be; what is there, is whole and in order, and all together are as many as there
+ * were. */
 static long check_lines(const char *text, int count)
 {
     long number = 0, missing = 0;

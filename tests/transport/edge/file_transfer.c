@@ -429,7 +429,7 @@ PROMISE_BOTH(file, fifo_by_path_waits_for_its_writer_and_delays_nobody)
     rmdir(path);
 }
 
-/* ---- ranges that fail ---------------------------------------------------------------------------------- */
+/* ---- ranges that fail ------------------------------------------------------------------------ */
 
 static void check_failure(ferry_stream *stream, ferry_file range, int error, ferry_phase phase,
                           uint64_t remaining)
@@ -506,7 +506,7 @@ PROMISE_BOTH(file, path_that_leads_outside_its_directory_is_exdev_where_that_was
     reader_free(rig_finish(&rigged));
 }
 
-/* ---- many at once ------------------------------------------------------------------------------- */
+/* ---- many at once ---------------------------------------------------------------------------- */
 
 PROMISE_BOTH(file, one_fd_with_explicit_offsets_serves_many_streams_at_once)
 {

@@ -139,7 +139,8 @@ PROMISE_BOTH(sharing, tcp_socket_that_somebody_makes_blocking_all_the_time_holds
     send_to_one_who_does_not_read(placement, 1);
 }
 
-/* TCP has room for the fewer bytes, the less its peer takes at a time: each of its segments costs memory. */
+/* TCP has room for the fewer bytes, the less its peer takes at a time:
+ * each of its segments costs memory. */
 PROMISE_BOTH(sharing, tcp_socket_of_a_peer_with_a_small_window_holds_up_nobody)
 {
     ferry_service *service = service_of_one(placement);
@@ -164,7 +165,8 @@ PROMISE_BOTH(sharing, tcp_socket_of_a_peer_with_a_small_window_holds_up_nobody)
     file_remove(&file);
 }
 
-/* With what little room a socket can have, and with a limit of what is unsent: all of it gets through. */
+/* With what little room a socket can have, and with a limit of what is unsent:
+ * all of it gets through. */
 PROMISE_BOTH(sharing, file_gets_through_a_blocking_socket_however_little_room_it_has)
 {
     test_file file = file_make(2 * MIB, 13);

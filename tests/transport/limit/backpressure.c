@@ -609,7 +609,8 @@ PROMISE_BOTH(room, promise_settles_at_once_where_there_is_room)
     ferry_service_destroy(service);
 }
 
-/* What fills a queue, and what a request then finds no room for: of the stream or of the service. */
+/* What fills a queue, and what a request then finds no room for:
+ * of the stream or of the service. */
 PROMISE_BOTH(room, promise_settles_once_there_is_room_and_not_before)
 {
     for (unsigned which = 0; which < 6; which++) {
@@ -818,7 +819,8 @@ PROMISE(room, promise_with_bad_arguments_is_refused)
     check_eq(line_close(&only), 0);
 }
 
-/* One thread's promises of room are cancelled, or let go of, by another while room comes and goes. */
+/* One thread's promises of room are cancelled, or let go of, by another while room comes and
+ * goes. */
 typedef struct race {
     ferry_promise *_Atomic contested;
     atomic_bool is_over;
@@ -1000,8 +1002,8 @@ static ferry_stream_options watched(told *self, uint64_t high, uint64_t low)
 }
 
 /* Returns when the owner has looked at the queue as it is now, and all that it told was told: what
- * settles does so in a turn, cancelled or not, and the second turn begins after the first one's last
- * look. */
+ * settles does so in a turn, cancelled or not, and the second turn begins after the first one's
+ * last look. */
 static void let_it_look(ferry_stream *stream)
 {
     for (unsigned i = 0; i < 2; i++) {

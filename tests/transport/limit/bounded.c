@@ -438,7 +438,8 @@ PROMISE_BOTH(bounded, submit_that_fails_after_it_was_let_in_gives_its_room_to_th
     stage_close(&s);
 }
 
-/* The owner has closed the fd by then, and waits for the submit: without a word it would for ever. */
+/* The owner has closed the fd by then, and waits for the submit:
+ * without a word it would for ever. */
 static void close_meanwhile(ferry_placement placement, bool is_read, bool fails)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));

@@ -3,8 +3,9 @@
  * Limiters as the sockets see them: what is given to them between two moments. (What a peer reads
  * between these depends on when it is let run.) Time is what is promised here, so these tests do
  * take some: so much that a burst that was saved up before, and one that is not told of yet, are
- * within the percent that are allowed. Where a limiter must keep something back it gives a byte a second:
- * then a test that passes has not waited for the limiter, and one that fails would do so for days.
+ * within the percent that are allowed. Where a limiter must keep something back it gives a byte a
+ * second: then a test that passes has not waited for the limiter, and one that fails would do so
+ * for days.
  */
 #include "tests/support.h"
 
@@ -131,8 +132,9 @@ static uint64_t sent_by(ferry_stream *stream)
 }
 
 /*
- * Lets some time pass. @return what left meanwhile, in bytes per second, for each stream. The clock is
- * looked at before and after all else: no rate comes out too high because this thread had to wait.
+ * Lets some time pass. @return what left meanwhile, in bytes per second, for each stream. The clock
+ * is looked at before and after all else: no rate comes out too high because this thread had to
+ * wait.
  */
 static void measure(ferry_stream *const streams[], unsigned count, unsigned ms,
                     uint64_t ret_rates[])
@@ -511,7 +513,8 @@ typedef struct waiter {
     int theirs;
 } waiter;
 
-/* A stream of which a byte or so has left, and the rest waits for a limiter that nobody else has. */
+/* A stream of which a byte or so has left, and the rest waits for a limiter that nobody else
+ * has. */
 static waiter waiter_start(ferry_placement placement, ferry_framing framing)
 {
     waiter self = {.service = service_start(placement)};

@@ -2,8 +2,8 @@
 /*
  * No acceptor sleeps while a connection waits and an owner has nothing to do.
  *
- * Linked with --wrap=ferry__timers_set: acceptors' timers never fire here. So whatever would be put right
- * by looking again after a while waits for ever, and its test does not end.
+ * Linked with --wrap=ferry__timers_set: acceptors' timers never fire here. So whatever would be put
+ * right by looking again after a while waits for ever, and its test does not end.
  */
 #include "tests/support.h"
 #include "transport/reach/listener.h"
@@ -156,7 +156,8 @@ PROMISE(accepting, nothing_is_left_to_an_owner_that_is_in_a_callback)
     check_eq(pthread_create(&first, NULL, visit_once, listener), 0);
     while (!atomic_load(&is_held))
         (void)sched_yield();
-    /* The other one seems to have far more to do than the one that is held up, whichever that is. */
+    /* The other one seems to have far more to do than the one that is held up, whichever that
+     * is. */
     const void *subject = ferry__activity_look(&service->owners[0]->activity).subject;
     ferry__owner *free_one = service->owners[subject == NULL ? 0 : 1];
     atomic_fetch_add(&free_one->holds, 50);

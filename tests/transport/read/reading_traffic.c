@@ -323,7 +323,8 @@ static void live_once(ferry_placement placement, bool on_owner, ferry_faults *fa
     check_eq(ferry_inbox_run(0), 0);
 }
 
-/* What was read is what was sent, from its beginning on; and all of it, if nothing says otherwise. */
+/* What was read is what was sent, from its beginning on;
+ * and all of it, if nothing says otherwise. */
 static void check_story(const story *this, bool may_be_cut)
 {
     static unsigned char content[SWEPT];

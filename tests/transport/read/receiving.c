@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Receiving: what the peer sends, stored in files: every byte once, and none lost where storing fails. */
+/* Receiving: what the peer sends, stored in files:
+ * every byte once, and none lost where storing fails. */
 #include "tests/support.h"
 
 #include <errno.h>
@@ -728,8 +729,8 @@ PROMISE_BOTH(receiving, peer_that_sends_much_before_it_reads_is_served_both_ways
 
 enum { SWEPT = 150000 };
 
-/* Whatever goes wrong: what is in the files is what the peer sent, in order and without a gap, and as
- * much as the results say. @return how many calls the run needed. */
+/* Whatever goes wrong: what is in the files is what the peer sent, in order and without a gap, and
+ * as much as the results say. @return how many calls the run needed. */
 static uint64_t receive_with(ferry_placement placement, const ferry_fault *fault, int appending)
 {
     static const char *const names[] = {"0", "1", "2", NULL};

@@ -134,8 +134,8 @@ PROMISE_BOTH(close, confirmed_close_settles_only_once_the_peer_has_ended)
     stage_end(&s);
 }
 
-/* It asks, ends its direction, and reads the answer when it likes: what of that the kernel alone still
- * has when the fd is closed, it may drop where memory is short. */
+/* It asks, ends its direction, and reads the answer when it likes: what of that the kernel alone
+ * still has when the fd is closed, it may drop where memory is short. */
 PROMISE_BOTH(close, confirmed_close_waits_for_a_peer_that_ended_first_to_have_everything)
 {
     enum { SIZE = 300 * 1000, SMALL = 4096 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* When a request has succeeded: accepted, drained, acked. And the close that lingers for the same. */
+/* When a request has succeeded: accepted, drained, acked.
+ * And the close that lingers for the same. */
 #include "tests/support.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Invariant framing: after a failure midway the peer gets what the stream's policy says, and nothing
- * else; a failure before the first byte costs nothing but the request.
+ * Invariant framing: after a failure midway the peer gets what the stream's policy says, and
+ * nothing else; a failure before the first byte costs nothing but the request.
  */
 #include "tests/support.h"
 
@@ -423,7 +423,8 @@ PROMISE_BOTH(framing, peer_that_hangs_up_on_the_padding_poisons_the_stream)
     scene_close(&s);
 }
 
-/* @return whether it was cancelled before the peer was given up, which a busy machine may not do. */
+/* @return whether it was cancelled before the peer was given up, which a busy machine may not
+ * do. */
 static bool stalls_on_the_padding(ferry_placement placement, int64_t stall_timeout_ms)
 {
     scene s = scene_open(

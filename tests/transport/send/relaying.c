@@ -24,7 +24,8 @@ static ferry_promise *submit_read(ferry_stream *stream, void *data, size_t size,
     return promise;
 }
 
-/* Whether the rest of what from's peer sends is content of seed from position on, size bytes in all. */
+/* Whether the rest of what from's peer sends is content of seed from position on, size bytes in
+ * all. */
 static void check_rest(ferry_stream *from, uint64_t seed, uint64_t position, uint64_t size)
 {
     uint64_t left = size - position;
@@ -504,8 +505,8 @@ PROMISE_BOTH(relaying, every_end_of_either_stream_settles_it)
 
 enum { SWEPT = 60000 };
 
-/* Whatever goes wrong: what to's peer gets and what is read afterwards are what from's peer sent, in
- * order and without a gap. @return how many calls the run needed. */
+/* Whatever goes wrong: what to's peer gets and what is read afterwards are what from's peer sent,
+ * in order and without a gap. @return how many calls the run needed. */
 static uint64_t relay_with(ferry_placement placement, const ferry_fault *fault, bool at_from)
 {
     ferry_faults *faults;

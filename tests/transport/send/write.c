@@ -398,7 +398,8 @@ PROMISE_BOTH(write, head_leaves_in_one_segment_with_the_file_behind_it)
     file_remove(&file);
 }
 
-/* Held back for 200 ms otherwise: the kernel's TCP_INFO says whether it was sent when it settled. */
+/* Held back for 200 ms otherwise:
+ * the kernel's TCP_INFO says whether it was sent when it settled. */
 PROMISE_BOTH(write, nothing_is_held_back_for_a_file_that_gives_no_byte)
 {
     test_file empty = file_make(0, 4);
@@ -512,8 +513,8 @@ PROMISE_BOTH(write, delay_is_the_sockets_own_where_nothing_was_asked_for)
 }
 
 /*
- * A head and a file that do not fill a packet are kept back by the kernel, and with a limit below one it
- * would take no more, until it has waited for 200 ms.
+ * A head and a file that do not fill a packet are kept back by the kernel, and with a limit below
+ * one it would take no more, until it has waited for 200 ms.
  */
 PROMISE_BOTH(write, limit_of_unsent_bytes_below_a_packet_is_raised)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* When pthread_create fails: requests settle, streams can be closed, and the next try may succeed. */
+/* When pthread_create fails: requests settle, streams can be closed, and the next try may
+ * succeed. */
 #include "tests/support.h"
 
 #include <errno.h>
@@ -83,7 +84,8 @@ PROMISE(no_threads, shutdown_close_abort_and_destroy_need_no_thread)
     close(third.theirs);
 }
 
-/* A callback that answers -EAGAIN with the same request must not keep the front owner for itself. */
+/* A callback that answers -EAGAIN with the same request must not keep the front owner for
+ * itself. */
 typedef struct stubborn {
     ferry_stream *stream;
     atomic_uint tries;

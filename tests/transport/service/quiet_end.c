@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Invariants quiet_end and isolation: ending in every state, and stalled streams that hurt nobody. */
+/* Invariants quiet_end and isolation:
+ * ending in every state, and stalled streams that hurt nobody. */
 #include "tests/support.h"
 
 #include <errno.h>
@@ -283,8 +284,9 @@ PROMISE_BOTH(isolation, stalled_streams_delay_nobody)
     }
 }
 
-/* Two streams of one owner, both into /dev/null, which never fills. One sends without end; the other's
- * writes are submitted anew by their own callback, on the owner, which looks how far the first came. */
+/* Two streams of one owner, both into /dev/null, which never fills. One sends without end; the
+ * other's writes are submitted anew by their own callback, on the owner, which looks how far the
+ * first came. */
 typedef struct pulse {
     ferry_stream *stream;
     ferry_stream *busy;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ends that lose nothing: what was told as sent arrives, however late it is read, and a stopped service
- * sends all that is queued.
+ * Ends that lose nothing: what was told as sent arrives, however late it is read, and a stopped
+ * service sends all that is queued.
  *
- * A late reader here is one that reads nothing before the service is gone. Its receive buffer is small,
- * so that most of what was sent lies in the sending kernel by then, where a reset would destroy it.
+ * A late reader here is one that reads nothing before the service is gone. Its receive buffer is
+ * small, so that most of what was sent lies in the sending kernel by then, where a reset would
+ * destroy it.
  */
 #include "transport/reach/listener.h"
 #include "transport/service/service.h"

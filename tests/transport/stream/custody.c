@@ -97,8 +97,8 @@ PROMISE_BOTH(custody, owner_keeps_no_more_than_three_piles_however_many_writes_w
     check_eq(reader_end(peer), STUCK_BYTES + WRITES);
 }
 
-/* An owner keeps what it is done with for those who submit, but not for long; and of a dedicated one
- * that has ended nothing is left, though the stream's handle is kept. */
+/* An owner keeps what it is done with for those who submit, but not for long; and of a dedicated
+ * one that has ended nothing is left, though the stream's handle is kept. */
 PROMISE_BOTH(custody, memory_of_forgotten_writes_is_freed_while_the_stream_is_idle_and_when_it_ends)
 {
     enum { WRITES = 500 };
@@ -244,7 +244,8 @@ PROMISE_BOTH(custody, given_file_fd_is_closed_when_settled_and_borrowed_one_is_n
     file_remove(&file);
 }
 
-/* A stream of fd 0 sends a file; another one sends the file that is fd 0; ferry's own may be fd 0. */
+/* A stream of fd 0 sends a file; another one sends the file that is fd 0;
+ * ferry's own may be fd 0. */
 PROMISE_BOTH(custody, fd_0_is_one_like_any_other)
 {
     enum { SIZE = 1000 };
