@@ -10,6 +10,7 @@
 #include "transport/send/closing.h"
 #include "transport/send/conditions.h"
 #include "transport/send/watermark.h"
+#include "transport/stream/making.h"
 
 #include <errno.h>
 

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/thread.h"
 #include "transport/read/intake.h"
+#include "transport/stream/making.h"
 #include "transport/stream/room.h"
 
 #include <errno.h>

@@ -14,6 +14,7 @@
 #include "transport/send/outcome.h"
 #include "transport/send/watermark.h"
 #include "transport/service/service.h"
+#include "transport/stream/making.h"
 #include "transport/stream/settle.h"
 
 #include <errno.h>

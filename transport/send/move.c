@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/send/move.h"
 
+#include "transport/stream/making.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>

@@ -3,6 +3,7 @@
 #include "transport/send/outcome.h"
 #include "transport/read/intake.h"
 #include "transport/send/conditions.h"
+#include "transport/stream/making.h"
 #include "transport/stream/settle.h"
 
 #include <errno.h>

@@ -6,6 +6,7 @@
 #include "core/thread.h"
 #include "transport/send/carry.h"
 #include "transport/send/outcome.h"
+#include "transport/stream/making.h"
 #include "transport/stream/room.h"
 
 #include <errno.h>

@@ -123,22 +123,6 @@ void ferry__request_destroy(ferry_promise *promise);
 void ferry__request_destroy_small(ferry_promise *promise);
 void ferry__request_destroy_with_extras(ferry_promise *promise);
 
-/* What a request of parts takes: known before anything of it is taken, or allocated. */
-typedef struct ferry__plan {
-    size_t size;           /* of the whole allocation */
-    size_t sources;        /* how many parts have one */
-    int64_t planned_bytes; /* in memory parts, and the explicit lengths of sources */
-    ferry__cost cost;      /* what it is to be admitted with */
-    bool calls_back;       /* its owner may call the program because of it */
-} ferry__plan;
-
-/* Checks what is asked for, and plans it. @return 0, -EINVAL, -EOVERFLOW, -ENAMETOOLONG. */
-int ferry__request_plan(const ferry_part parts[], size_t count,
-                        const ferry_request_options *options, ferry__plan *ret_plan);
-
-/* How many bytes its sources have, as far as that can be told before they are opened. */
-uint64_t ferry__request_estimate(const ferry_part parts[], size_t count);
-
 /* What options say of any request; NULL: nothing. */
 
 /* Checks them. @return 0, -EINVAL. */
@@ -162,28 +146,6 @@ static inline bool ferry__request_is_reported(const ferry_request_options *optio
 }
 
 /*
- * Makes a request of parts as planned, taking all they hold. To be posted, it still needs
- * mail.deliver and, where anybody can see its result, promise.created_ns.
- * @param types what it is called off by; NULL: nothing. @param home the inbox to report to, or
- *        NULL.
- * @return 0, or the errnos of ferry_stream_send, with nothing taken.
- */
-int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
-                          const ferry__request_types *types, const ferry_part parts[], size_t count,
-                          const ferry__plan *plan, const ferry_request_options *options,
-                          ferry__inbox *home, ferry__request **ret_request);
-
-/*
- * Makes a read. Its particulars are to be filled in where parts would be. To be posted, it still
- * needs mail.deliver and, where anybody can see its result, promise.created_ns. @param size of the
- * particulars.
- * @return 0, -ENOMEM.
- */
-int ferry__request_create_read(ferry_stream *stream, const ferry__request_types *types, size_t size,
-                               const ferry_request_options *options, ferry__inbox *home,
-                               ferry__request **ret_request);
-
-/*
  * Notes when it was submitted, and hands its promise out, where somebody is to have that: before it
  * is posted.
  */
@@ -196,30 +158,6 @@ static inline void ferry__request_hand_out(ferry__request *request,
         ferry__promise_set_created(&request->promise, ferry__clock_now());
     if (ret_promise != NULL)
         *ret_promise = ferry__promise_ref_unshared(&request->promise);
-}
-
-/* Opens all its sources. @return its prepare_error. */
-int ferry__request_open(ferry__request *request);
-
-/* Closes them again, to be opened anew. */
-void ferry__request_undo_open(ferry__request *request);
-
-/* Opens all its sources, once; an error is kept for when its turn comes. @return that error. */
-static inline int ferry__request_prepare(ferry__request *request)
-{
-    return request->is_prepared ? request->prepare_error : ferry__request_open(request);
-}
-
-/*
- * Opens all its sources before its turn has come. A failure is undone then: what is missing now may
- * be there by its turn. @return whether it is prepared.
- */
-static inline bool ferry__request_prepare_ahead(ferry__request *request)
-{
-    if (ferry__request_prepare(request) == 0)
-        return true;
-    ferry__request_undo_open(request);
-    return false;
 }
 
 static inline bool ferry__part_has_ended(const ferry__part *part)
@@ -238,9 +176,6 @@ static inline ferry__part *ferry__request_find_part(ferry__request *request)
     }
     return NULL;
 }
-
-/* Releases what its parts hold, and completes its result but for error and phase. */
-void ferry__request_release_parts(ferry__request *request);
 
 /* The owner, when bytes of it have moved: tells how far it is, if anybody wants to know. */
 static inline void ferry__request_note_progress(ferry__request *request, int64_t now,

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/stream/making.h"
+
+#include "core/clock.h"
+#include "core/hooks.h"
+#include "core/sum.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Copies beyond this are allocations of their own: a promise that is kept keeps its request's memory,
+ * and that must not be much. */
+enum { MOST_INLINE = 1024 };
+
+/* More would take gigabytes; and so few cannot overflow a size. */
+enum { MOST_PARTS = INT_MAX / 64 };
+
+static int plan(ferry__plan *sum, uint64_t bytes)
+{
+    return __builtin_add_overflow(sum->planned_bytes, bytes, &sum->planned_bytes) ? -EOVERFLOW : 0;
+}
+
+static int add_memory_needs(ferry__plan *sum, const ferry_part *part)
+{
+    if (part->data == NULL && part->length > 0)
+        return -EINVAL;
+    if (part->kind == FERRY_PART_COPY && part->length <= MOST_INLINE &&
+        __builtin_add_overflow(sum->size, part->length, &sum->size))
+        return -EOVERFLOW; /* 32 bits: of one piece of memory there may be many copies */
+    sum->cost.memory_bytes += part->length;
+    return plan(sum, part->length);
+}
+
+static int add_file_needs(ferry__plan *sum, const ferry_file *file)
+{
+    int error = ferry__source_check(file);
+    if (error != 0)
+        return error;
+    sum->sources++;
+    if (file->path != NULL) {
+        size_t size = strnlen(file->path, PATH_MAX) + 1;
+        if (size > PATH_MAX)
+            return -ENAMETOOLONG;
+        if (__builtin_add_overflow(sum->size, size, &sum->size))
+            return -EOVERFLOW;
+    }
+    return file->length > 0 ? plan(sum, (uint64_t)file->length) : 0;
+}
+
+static int add_generator_needs(ferry__plan *sum, const ferry_part *part)
+{
+    int64_t length = part->generate_length;
+    if (part->generate == NULL || (length < 0 && length != FERRY_TO_END))
+        return -EINVAL;
+    sum->sources++;
+    return length > 0 ? plan(sum, (uint64_t)length) : 0;
+}
+
+static int add_part_needs(ferry__plan *sum, const ferry_part *part)
+{
+    switch (part->kind) {
+    case FERRY_PART_GIVE:
+        sum->calls_back = true;
+        return add_memory_needs(sum, part);
+    case FERRY_PART_COPY:
+    case FERRY_PART_BORROW:
+        return add_memory_needs(sum, part);
+    case FERRY_PART_GENERATE:
+        sum->calls_back = true;
+        return add_generator_needs(sum, part);
+    case FERRY_PART_FILE:
+        return add_file_needs(sum, &part->file);
+    }
+    return -EINVAL;
+}
+
+static int add_needs(ferry__plan *sum, const ferry_part parts[], size_t count, bool with_extras)
+{
+    if (parts == NULL && count > 0)
+        return -EINVAL;
+    if (count > MOST_PARTS)
+        return -EOVERFLOW;
+    sum->size = sizeof(ferry__request) + count * sizeof(ferry__part);
+    if (with_extras)
+        sum->size += sizeof(ferry__extras);
+    for (size_t i = 0; i < count; i++) {
+        int error = add_part_needs(sum, &parts[i]);
+        if (error != 0)
+            return error;
+    }
+    bool overflow =
+        __builtin_add_overflow(sum->size, sum->sources * sizeof(ferry__source), &sum->size);
+    return overflow ? -EOVERFLOW : 0;
+}
+
+static void free_memory(void *data, void *arg)
+{
+    (void)arg;
+    free(data);
+}
+
+static void release_copy(void *data, void *arg)
+{
+    (void)arg;
+    ferry__release(data);
+}
+
+/* Copies memory: small pieces into *store, which moves on. */
+static int copy_memory(ferry__part *part, const ferry_part *wanted, unsigned char **store)
+{
+    if (wanted->length == 0)
+        return 0;
+    unsigned char *copy = *store;
+    if (wanted->length > MOST_INLINE) {
+        copy = ferry__allocate(wanted->length);
+        if (copy == NULL)
+            return -ENOMEM;
+        part->memory.release = release_copy;
+    } else {
+        *store += wanted->length;
+    }
+    part->memory.data = memcpy(copy, wanted->data, wanted->length);
+    return 0;
+}
+
+static int take_memory(ferry__part *part, const ferry_part *wanted, unsigned char **store)
+{
+    part->left = wanted->length;
+    part->memory.data = wanted->data;
+    part->memory.release = NULL;
+    if (wanted->kind == FERRY_PART_COPY)
+        return copy_memory(part, wanted, store);
+    if (wanted->kind == FERRY_PART_GIVE) {
+        part->memory.release = wanted->release != NULL ? wanted->release : free_memory;
+        part->memory.release_arg = wanted->arg;
+    }
+    return 0;
+}
+
+/* Where the pieces of a request's allocation lie, from its parts on. */
+typedef struct layout {
+    ferry__source *sources; /* the next source; moves on */
+    unsigned char *store;   /* where the next copy goes; moves on */
+    ferry_stream *stream;   /* whose request it is */
+} layout;
+
+static int take_file(ferry__part *part, const ferry_file *wanted, layout *rest)
+{
+    const char *path = wanted->path;
+    if (path != NULL) {
+        size_t size = strlen(path) + 1;
+        path = memcpy(rest->store, path, size);
+        rest->store += size;
+    }
+    part->left = wanted->length > 0 ? (uint64_t)wanted->length : 0;
+    part->source = rest->sources++;
+    return ferry__source_take(part->source, wanted, path, rest->stream->sink.calls);
+}
+
+static int take_generator(ferry__part *part, const ferry_part *wanted, layout *rest)
+{
+    part->left = wanted->generate_length > 0 ? (uint64_t)wanted->generate_length : 0;
+    part->source = rest->sources++;
+    ferry__source_take_generator(part->source, wanted);
+    return 0;
+}
+
+/* Fills in one part. */
+static int take_part(ferry__part *part, const ferry_part *wanted, layout *rest)
+{
+    part->sent = 0;
+    part->source = NULL;
+    switch (wanted->kind) {
+    case FERRY_PART_FILE:
+        return take_file(part, &wanted->file, rest);
+    case FERRY_PART_GENERATE:
+        return take_generator(part, wanted, rest);
+    default:
+        return take_memory(part, wanted, &rest->store);
+    }
+}
+
+static void close_sources(ferry__request *request, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (request->parts[i].source != NULL)
+            ferry__source_close(request->parts[i].source);
+    }
+}
+
+/* What was given stays the caller's; what was copied or duplicated is undone. */
+static void give_back_parts(ferry__request *request, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        ferry__part *part = &request->parts[i];
+        if (part->source != NULL)
+            ferry__source_give_back(part->source);
+        else if (part->memory.release == release_copy)
+            ferry__release((void *)part->memory.data);
+    }
+}
+
+static int take_parts(ferry__request *request, const ferry_part parts[], size_t count, layout rest)
+{
+    for (size_t i = 0; i < count; i++) {
+        int error = take_part(&request->parts[i], &parts[i], &rest);
+        if (error != 0) {
+            give_back_parts(request, i);
+            return error;
+        }
+    }
+    return 0;
+}
+
+/* What the owner reads before it writes it. */
+static void init_progress(ferry__request *request, bool has_sources)
+{
+    request->stage = FERRY__POSTED;
+    request->cancel_came = false;
+    request->is_prepared = !has_sources; /* memory is there: nothing to open, nothing to recount */
+    request->has_begun = false;
+    request->prepare_error = 0;
+    request->current = 0;
+}
+
+static bool needs_extras(const ferry_request_options *options)
+{
+    return options->timeout_ms != 0 || options->completion != FERRY_ACCEPTED ||
+           options->on_progress != NULL || options->on_owner_release != NULL ||
+           options->on_progress_release != NULL;
+}
+
+static void init_extras(ferry__request *request, ferry__extras *extras,
+                        const ferry_request_options *options, ferry__inbox *home)
+{
+    *extras = (ferry__extras){
+        .request = request,
+        .completion = options->completion,
+        .deadline =
+            options->timeout_ms != 0 ? ferry__clock_deadline(options->timeout_ms) : FERRY__NEVER,
+        .on_owner_release = options->on_owner_release,
+    };
+    if (options->on_progress != NULL || options->on_progress_release != NULL)
+        ferry__progress_init(&extras->progress, &request->promise, options, home);
+    request->extras = extras;
+}
+
+/* Of a shutdown, and a close: nothing calls it off. */
+static const ferry__promise_type end_type = {.destroy = ferry__request_destroy};
+
+/* @param types its direction's; NULL: nothing calls it off. */
+static const ferry__promise_type *choose_type(const ferry__request_types *types, bool with_extras,
+                                              size_t size)
+{
+    if (types == NULL)
+        return &end_type;
+    if (with_extras)
+        return &types->with_extras.promise;
+    return size <= FERRY__SPARE_BYTES ? &types->small.promise : &types->large.promise;
+}
+
+/* Its type tells where its memory is from. */
+static ferry__request *allocate(ferry_stream *stream, const ferry__promise_type *type, size_t size)
+{
+    return type->destroy == ferry__request_destroy_small
+               ? ferry__owner_allocate_block(stream->owner, size)
+               : ferry__allocate(size);
+}
+
+static void release(ferry__request *request, const ferry__promise_type *type)
+{
+    if (type->destroy == ferry__request_destroy_small)
+        ferry__pile_add(ferry__thread_current()->pile, request);
+    else
+        ferry__release(request);
+}
+
+uint64_t ferry__request_estimate(const ferry_part parts[], size_t count)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        const ferry_part *part = &parts[i];
+        if (part->kind == FERRY_PART_FILE)
+            sum = ferry__sum(sum, ferry__source_estimate(&part->file));
+        else if (part->kind == FERRY_PART_GENERATE && part->generate_length > 0)
+            sum = ferry__sum(sum, (uint64_t)part->generate_length);
+    }
+    return sum <= INT64_MAX ? sum : INT64_MAX;
+}
+
+static const ferry_request_options no_options;
+
+/* A small copy and no options, which most requests by far are. */
+static bool is_plain(const ferry_part parts[], size_t count, const ferry_request_options *options)
+{
+    return options == NULL && count == 1 && parts != NULL && parts->kind == FERRY_PART_COPY &&
+           parts->length <= MOST_INLINE && parts->data != NULL;
+}
+
+static const ferry__plan plain_plan = {.size = sizeof(ferry__request) + sizeof(ferry__part)};
+
+int ferry__request_plan(const ferry_part parts[], size_t count,
+                        const ferry_request_options *options, ferry__plan *ret_plan)
+{
+    if (is_plain(parts, count, options)) {
+        *ret_plan = plain_plan;
+        ret_plan->size += parts->length;
+        ret_plan->planned_bytes = (int64_t)parts->length;
+        ret_plan->cost.memory_bytes = parts->length;
+        return 0;
+    }
+    if (ferry__request_check_options(options) != 0)
+        return -EINVAL;
+    *ret_plan = (ferry__plan){.calls_back = options != NULL};
+    int error = add_needs(ret_plan, parts, count, options != NULL && needs_extras(options));
+    if (error != 0)
+        return error;
+    ferry__cost *cost = &ret_plan->cost;
+    cost->source_bytes = (uint64_t)ret_plan->planned_bytes - cost->memory_bytes;
+    return 0;
+}
+
+/* Everything but its parts and what they cost. Field by field: zeroing the whole, observers included,
+ * shows in what a small write costs. @param extras where they are to be; NULL: it needs none.
+ * @param label taken. */
+__attribute__((always_inline)) static inline void init(
+    ferry__request *request, const ferry__promise_type *type, ferry_stream *stream,
+    ferry__request_kind kind, const ferry_request_options *options, ferry__inbox *home,
+    ferry__extras *extras, ferry__label *label)
+{
+    ferry__promise_init(&request->promise, home, type);
+    atomic_store_explicit(&request->promise.label, label, memory_order_relaxed);
+    request->stream = stream;
+    request->kind = kind;
+    request->on_owner = options->on_owner;
+    request->on_owner_arg = options->on_owner_arg;
+    request->extras = NULL;
+    if (extras != NULL)
+        init_extras(request, extras, options, home);
+}
+
+int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
+                          const ferry__request_types *types, const ferry_part parts[], size_t count,
+                          const ferry__plan *plan, const ferry_request_options *options,
+                          ferry__inbox *home, ferry__request **ret_request)
+{
+    if (options == NULL)
+        options = &no_options;
+    bool with_extras = options != &no_options && needs_extras(options);
+    ferry__label *label = NULL;
+    int error = options->label != NULL ? ferry__label_create(options->label, &label) : 0;
+    if (error != 0)
+        return error;
+    const ferry__promise_type *type = choose_type(types, with_extras, plan->size);
+    ferry__request *request = allocate(stream, type, plan->size);
+    if (request == NULL) {
+        ferry__label_free(label);
+        return -ENOMEM;
+    }
+    ferry__extras *extras = (ferry__extras *)(void *)&request->parts[count];
+    ferry__source *sources = (ferry__source *)(void *)(extras + with_extras);
+    layout rest = {sources, (unsigned char *)(sources + plan->sources), stream};
+    error = take_parts(request, parts, count, rest);
+    if (error != 0) {
+        ferry__label_free(label);
+        release(request, type);
+        return error;
+    }
+    init(request, type, stream, kind, options, home, with_extras ? extras : NULL, label);
+    request->part_count = count;
+    request->cost = plan->cost;
+    init_progress(request, plan->sources > 0);
+    *ret_request = request;
+    return 0;
+}
+
+static size_t round_up(size_t size, size_t alignment)
+{
+    return (size + alignment - 1) / alignment * alignment;
+}
+
+int ferry__request_create_read(ferry_stream *stream, const ferry__request_types *types, size_t size,
+                               const ferry_request_options *options, ferry__inbox *home,
+                               ferry__request **ret_request)
+{
+    if (options == NULL)
+        options = &no_options;
+    size_t extras_at = round_up(sizeof(ferry__request) + size, _Alignof(ferry__extras));
+    bool with_extras = options != &no_options && needs_extras(options);
+    ferry__label *label = NULL;
+    int error = options->label != NULL ? ferry__label_create(options->label, &label) : 0;
+    if (error != 0)
+        return error;
+    ferry__request *request =
+        ferry__allocate(extras_at + (with_extras ? sizeof(ferry__extras) : 0));
+    if (request == NULL) {
+        ferry__label_free(label);
+        return -ENOMEM;
+    }
+    ferry__extras *extras = (ferry__extras *)(void *)((char *)request + extras_at);
+    const ferry__request_type *type = with_extras ? &types->with_extras : &types->large;
+    init(request, &type->promise, stream, FERRY__READ, options, home, with_extras ? extras : NULL,
+         label);
+    request->part_count = 0;
+    request->cost = (ferry__cost){0};
+    init_progress(request, false);
+    *ret_request = request;
+    return 0;
+}
+
+/* ---- on the owner ---------------------------------------------------------------------------- */
+
+/* How many bytes its sources have, now that they are open. -EOVERFLOW: with what is in memory it is
+ * more than can be counted. */
+static int add_up_sources(const ferry__request *request, uint64_t *ret_bytes)
+{
+    int64_t all = 0;
+    *ret_bytes = 0;
+    for (size_t i = 0; i < request->part_count; i++) {
+        const ferry__part *part = &request->parts[i];
+        if (__builtin_add_overflow(all, part->left, &all))
+            return -EOVERFLOW;
+        if (part->source != NULL)
+            *ret_bytes += part->left;
+    }
+    return 0;
+}
+
+/* Its sources have turned out to be so long. */
+static void recount(ferry__request *request, uint64_t bytes)
+{
+    if (bytes != request->cost.source_bytes)
+        request->cost.source_bytes = ferry__admission_recount(&request->stream->admission,
+                                                              request->cost.source_bytes, bytes);
+}
+
+int ferry__request_open(ferry__request *request)
+{
+    request->is_prepared = true;
+    ferry__stream_do(request->stream, "opening files");
+    for (size_t i = 0; i < request->part_count; i++) {
+        ferry__part *part = &request->parts[i];
+        if (part->source == NULL)
+            continue;
+        uint64_t length;
+        request->prepare_error = ferry__source_open(part->source, request->stream->sink.calls,
+                                                    &length, &request->prepare_phase);
+        if (request->prepare_error != 0)
+            break;
+        part->left = length;
+    }
+    if (request->prepare_error != 0)
+        return request->prepare_error;
+    uint64_t bytes;
+    request->prepare_phase = FERRY_PHASE_SOURCE;
+    request->prepare_error = add_up_sources(request, &bytes);
+    if (request->prepare_error == 0)
+        recount(request, bytes);
+    return request->prepare_error;
+}
+
+void ferry__request_undo_open(ferry__request *request)
+{
+    for (size_t i = request->part_count; i-- > 0;) {
+        if (request->parts[i].source != NULL)
+            ferry__source_undo_open(request->parts[i].source);
+    }
+    request->is_prepared = false;
+    request->prepare_error = 0;
+}
+
+void ferry__request_release_parts(ferry__request *request)
+{
+    bool has_sources = false;
+    /* Last first: where two parts used one fd's position, the earlier one's word is the last. */
+    for (size_t i = request->part_count; i-- > 0;) {
+        ferry__part *part = &request->parts[i];
+        request->promise.result.remaining += part->left;
+        if (part->source != NULL) {
+            request->promise.result.remaining += ferry__source_unsent(part->source);
+            ferry__source_settle_position(part->source, part->sent);
+            ferry__source_rescue(part->source, request->stream->sink.calls);
+            has_sources = true;
+        } else if (part->memory.release != NULL) {
+            ferry__stream_do(request->stream, "releasing memory");
+            part->memory.release((void *)part->memory.data, part->memory.release_arg);
+        }
+    }
+    /* Only now: parts may share an fd that one of them was given. */
+    if (has_sources) {
+        ferry__stream_do(request->stream, "closing files");
+        close_sources(request, request->part_count);
+    }
+}
