@@ -71,9 +71,12 @@ struct other {
     unsigned long long length;
 };
 
-static bool begins_with(const char *line, const char *name)
+/* Bounded by the line's end as well: libFuzzer looks at as many bytes as are to be compared, also
+ * where the first one differs. */
+static bool begins_with(const char *line, const char *end, const char *name)
 {
-    return strncasecmp(line, name, strlen(name)) == 0;
+    size_t length = strlen(name);
+    return (size_t)(end - line) >= length && strncasecmp(line, name, length) == 0;
 }
 
 static void read_line(struct other *other, const char *line, const char *end)
@@ -83,9 +86,9 @@ static void read_line(struct other *other, const char *line, const char *end)
     check(colon != NULL);
     for (const char *at = line; at < colon; at++)
         check(*at > ' ' && *at < 0x7f);
-    other->hosts += begins_with(line, "host:");
-    other->encodings += begins_with(line, "transfer-encoding:");
-    if (begins_with(line, "content-length:")) {
+    other->hosts += begins_with(line, end, "host:");
+    other->encodings += begins_with(line, end, "transfer-encoding:");
+    if (begins_with(line, end, "content-length:")) {
         other->lengths++;
         other->length = strtoull(colon + 1, NULL, 10); /* it ends in a CR at the latest */
     }
