@@ -129,6 +129,13 @@ void ferry__owner_post(ferry__owner *owner, ferry__mail *mail)
     rouse(owner, true);
 }
 
+void ferry__owner_post_last(ferry__owner *owner, ferry__mail *mail)
+{
+    (void)ferry__owner_ref(owner);
+    ferry__owner_post(owner, mail);
+    ferry__owner_unref(owner);
+}
+
 void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail)
 {
     ferry__mailbox_push(&owner->mailbox, mail);

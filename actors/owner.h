@@ -131,6 +131,12 @@ void ferry__owner_release(ferry__owner *owner);
 void ferry__owner_post(ferry__owner *owner, ferry__mail *mail);
 
 /*
+ * Any thread. The mail is delivered on the owner's thread. What it causes there may give the last
+ * reference to the owner back before the post has returned: this keeps one meanwhile.
+ */
+void ferry__owner_post_last(ferry__owner *owner, ferry__mail *mail);
+
+/*
  * Any thread that holds a reference. The mail is delivered on the owner's thread; an owner that
  * dozes is not woken for it (ferry__owner_doze).
  */

@@ -416,13 +416,12 @@ static void resolve(ferry__mail *mail, bool receiver_gone)
     (void)receiver_gone;
     connection *self = CONNECTION_OF(mail, resolve_mail);
     ferry__owner *resolver = self->resolver;
-    ferry__owner *owner = ferry__owner_ref(self->owner);
     self->resolve_error = resolver->start_error;
     if (self->resolve_error == 0)
         self->resolve_error =
             ferry__address_resolve(&self->address, false, FERRY__EVERYWHERE, &self->endpoints);
-    ferry__owner_post(owner, &self->resolved_mail); /* from here on the connection may be gone */
-    ferry__owner_unref(owner);
+    /* From here on the connection may be gone. */
+    ferry__owner_post_last(self->owner, &self->resolved_mail);
     ferry__owner_release(resolver);
     ferry__owner_unref(resolver);
 }
@@ -575,11 +574,7 @@ static void time_is_up(ferry__timer *timer)
 static void cancel(ferry_promise *promise)
 {
     connection *self = ((outcome *)(void *)promise)->connection;
-    /* It does not end before the mail was delivered, but soon then: the post may still be looking
-     * at the owner. */
-    ferry__owner *owner = ferry__owner_ref(self->owner);
-    ferry__owner_post(owner, &self->cancel_mail);
-    ferry__owner_unref(owner);
+    ferry__owner_post_last(self->owner, &self->cancel_mail);
 }
 
 static const ferry__promise_type stream_type = {.destroy = destroy_promise, .cancel = cancel};
@@ -736,14 +731,6 @@ static int check_options(const ferry_connect_options *options)
     return ferry__settings_check(options->stream, NULL);
 }
 
-static void post(connection *self)
-{
-    /* It may be over, and its owner too, before the post returns. */
-    ferry__owner *owner = ferry__owner_ref(self->owner);
-    ferry__owner_post(owner, &self->start_mail);
-    ferry__owner_unref(owner);
-}
-
 static int connect_to(ferry_service *service, const ferry__address *address,
                       const ferry_connect_options *options, ferry_promise **ret_promise)
 {
@@ -767,7 +754,7 @@ static int connect_to(ferry_service *service, const ferry__address *address,
         return error;
     }
     ferry__settings_commit(self->settings);
-    post(self);
+    ferry__owner_post_last(self->owner, &self->start_mail);
     if (ret_promise != NULL)
         *ret_promise = promise;
     else

@@ -79,16 +79,13 @@ static int ask(ferry_stream *stream, const ferry__asked *wanted)
     ferry__intake *intake = ferry__intake_need(stream);
     if (intake == NULL)
         return -ENOMEM;
-    /* What it causes may give the last handle back, before the post has returned. */
-    ferry__owner *owner = ferry__owner_ref(stream->owner);
     ferry__subscriber *replaced = NULL;
     bool is_first;
     (void)pthread_mutex_lock(&intake->mutex);
     int error = add_to_mail(intake, wanted, &replaced, &is_first);
     (void)pthread_mutex_unlock(&intake->mutex);
     if (error == 0 && is_first)
-        ferry__owner_post(owner, &intake->asked_mail);
-    ferry__owner_unref(owner);
+        ferry__owner_post_last(stream->owner, &intake->asked_mail);
     if (replaced != NULL)
         ferry__subscriber_give_up(replaced);
     return error;

@@ -128,10 +128,7 @@ static void give_back(void *arg)
         ferry__subscriber_unref(subscriber);
         return;
     }
-    /* The stream may be gone, and its owner, before the post has returned. */
-    ferry__owner *owner = ferry__owner_ref(stream->owner);
-    ferry__owner_post(owner, &subscriber->return_mail);
-    ferry__owner_unref(owner);
+    ferry__owner_post_last(stream->owner, &subscriber->return_mail);
 }
 
 static void deliver_loan(ferry__mail *mail, bool receiver_gone)

@@ -122,10 +122,7 @@ static void note_outcome(ferry_promise *promise, const ferry_result *result, voi
     if (result->error == 0 && self->asked.length == FERRY_TO_END &&
         (self->asked.flags & FERRY_RELAY_KEEP_OPEN) == 0)
         pass_end_on(self);
-    /* What the return causes may end from, before the post has returned. */
-    ferry__owner *owner = ferry__owner_ref(request->stream->owner);
-    ferry__owner_post(owner, &self->return_mail);
-    ferry__owner_unref(owner);
+    ferry__owner_post_last(request->stream->owner, &self->return_mail);
 }
 
 /* Its progress is the relay's. */

@@ -76,15 +76,9 @@ static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
 void ferry__request_cancel(ferry_promise *promise)
 {
     ferry__request *request = (ferry__request *)(void *)promise;
-    /*
-     * The stream does not end before the mail was delivered, but at once then: the post may still
-     * be looking at the owner.
-     */
-    ferry__owner *owner = ferry__owner_ref(request->stream->owner);
     (void)ferry_promise_ref(promise); /* the mail's */
     request->cancel_mail.deliver = deliver_cancel;
-    ferry__owner_post(owner, &request->cancel_mail);
-    ferry__owner_unref(owner);
+    ferry__owner_post_last(request->stream->owner, &request->cancel_mail);
 }
 
 /* ---- settling -------------------------------------------------------------------------------- */

@@ -94,14 +94,6 @@ void ferry__stream_end_visits(ferry_stream *stream, uint32_t visits)
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 
-/* What the owner then calls may give the last handle back, before the post has returned. */
-static void post_mail(ferry_stream *stream, ferry__mail *mail)
-{
-    ferry__owner *owner = ferry__owner_ref(stream->owner);
-    ferry__owner_post(owner, mail);
-    ferry__owner_unref(owner);
-}
-
 int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
 {
     FERRY__REPORT_CALLER();
@@ -122,7 +114,7 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
         ferry__promise_note_caller(&request->promise);
         ferry__stream_let_no_more_in(stream, FERRY__CLOSED);
         ferry__thread_note_submit();
-        post_mail(stream, &request->mail);
+        ferry__owner_post_last(stream->owner, &request->mail);
     }
     return 0;
 }
@@ -136,7 +128,7 @@ void ferry__stream_abort(ferry_stream *stream, ferry_cause cause)
         return; /* it has ended already */
     ferry__stream_let_no_more_in(stream, FERRY__CLOSED);
     ferry__sink_cut(&stream->sink);
-    post_mail(stream, &stream->abort_mail);
+    ferry__owner_post_last(stream->owner, &stream->abort_mail);
 }
 
 void ferry_stream_abort(ferry_stream *stream)
@@ -153,7 +145,7 @@ void ferry_stream_resume(ferry_stream *stream)
     if (atomic_exchange(&stream->is_resuming, true))
         return;
     if (ferry__admit_message(&stream->admission))
-        post_mail(stream, &stream->resume_mail);
+        ferry__owner_post_last(stream->owner, &stream->resume_mail);
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
