@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sched.h>
 #include <stddef.h>
 #include <sys/un.h>
@@ -471,6 +472,18 @@ typedef struct visitors {
     atomic_uint came;
 } visitors;
 
+/*
+ * Waits until a connection has something to tell. One whose handshake ends just while the listening
+ * socket is closed the kernel may forget without a word: it is reset once it says something.
+ */
+static void wait_for_word(int fd)
+{
+    enum { PATIENCE_MS = 200 };
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    while (poll(&readable, 1, PATIENCE_MS) == 0)
+        (void)send(fd, "?", 1, MSG_NOSIGNAL);
+}
+
 /* Comes again and again: each connection is refused, reset, or ends in order. */
 static void *visit(void *arg)
 {
@@ -478,6 +491,7 @@ static void *visit(void *arg)
     int fd;
     while ((fd = knock(self->listener)) >= 0) {
         char got[8];
+        wait_for_word(fd);
         ssize_t count = recv(fd, got, sizeof got, MSG_WAITALL);
         check(count == 5 || count == 0 || (count < 0 && errno == ECONNRESET));
         close(fd);
