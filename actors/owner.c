@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 /*
- * So many spares an owner keeps at once, of a queue of 1,024 writes, which one sendmsg(2) takes,
- * all: half a MiB. On its shelf there may be twice that.
+ * An owner keeps so many spares at once: all those of a queue of 1,024 writes, which one sendmsg(2)
+ * takes. They are half a MiB. Twice as many may lie on its shelf.
  */
 enum { MOST_SPARES = 1024 };
 
@@ -220,7 +220,7 @@ static void free_spares(ferry__timer *timer)
         keep_spares(owner);
 }
 
-/* Its thread ends, or it has none: there will be no timer. */
+/* For an owner whose thread ends, or that has none: there will be no timer. */
 static void drop_spares(ferry__owner *owner)
 {
     ferry__timers_cancel(&owner->timers, &owner->spares_timer);
@@ -254,13 +254,13 @@ static void give_turns(ferry__owner *owner)
         if (task->turn(task) == FERRY__TURN_AGAIN)
             ferry__owner_schedule(owner, task);
         ferry__activity_end(&owner->activity);
-        /* Whoever waits for what this turn settled need not wait for the others' turns. */
+        /* A thread that waits for what this turn settled need not wait for the others' turns. */
         ferry__ringer_flush(&owner->ringer);
         put_spares(owner);
     }
 }
 
-/* Where nothing but mail can come, a futex does: it is the cheaper of the two. */
+/* Where nothing but mail can come a futex will do: it is the cheaper of the two. */
 static ferry__bed choose_bed(const ferry__owner *owner)
 {
     if (owner->poller.awaiting == 0)
@@ -307,8 +307,8 @@ static void *run(void *arg)
             sleep_until_needed(owner);
         }
     }
-    ferry__thread_current()->pile = NULL; /* what the thread's end lets go is freed, */
-    ferry__thread_current()->step = NULL; /* and told to nobody: the owner may be gone */
+    ferry__thread_current()->pile = NULL; /* from here on memory is freed, */
+    ferry__thread_current()->step = NULL; /* and steps are told to nobody: the owner may be gone */
     drop_spares(owner);
     if (owner->supervisor != NULL)
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);
@@ -327,13 +327,14 @@ static void block_signals(sigset_t *mask)
         (void)sigdelset(mask, synchronous[i]);
 }
 
-static size_t overhead_bytes; /* what of a thread's stack it does not have for itself */
+static size_t overhead_bytes; /* how much of a thread's stack the C library takes */
 static pthread_once_t overhead_once = PTHREAD_ONCE_INIT;
 
 /*
- * The C library takes a host's static TLS, which may be large, out of the stack that was asked for,
- * and only a function that it does not declare tells how much that is. Looked up once, by the first
- * service's maker: the loader's lock, which dlsym(3) takes, may be held by who waits for an owner.
+ * The C library takes a host's static TLS, which may be large, out of the stack that was asked for.
+ * Only a function that it does not declare tells how much that is. The thread that makes the first
+ * service looks it up, and no owner: dlsym(3) takes the loader's lock, and a thread that has this
+ * lock may wait for an owner.
  */
 static void learn_overhead(void)
 {
@@ -349,7 +350,7 @@ static void learn_overhead(void)
     }
 }
 
-/* A stack of which so much can be used, or what the loop needs. */
+/* The size of a stack of which so much can be used, and at least what the loop needs. */
 static size_t stack_for(size_t wanted)
 {
     enum { LEAST = 64 * 1024 }; /* the loop's own deepest call needs about 24 KiB */
@@ -360,8 +361,8 @@ static size_t stack_for(size_t wanted)
 }
 
 /*
- * Whether a thread made here would get a real-time policy. Other policies are inherited: one that
- * is meant for the background may not even be left.
+ * Whether a thread made here would get a real-time policy. Other policies are inherited: a thread
+ * may not even be allowed to leave one that is meant for the background.
  */
 static bool is_real_time(void)
 {
@@ -437,7 +438,7 @@ static void refuse_work(ferry__owner *owner, int error)
     void *self = thread->owner;
     thread->owner = owner;
     owner->start_error = error;
-    (void)deliver_mail(owner); /* once: what a callback submits again is for another start */
+    (void)deliver_mail(owner); /* once: what callbacks submit now is for another start */
     while (owner->first_runnable != NULL)
         give_turns(owner);
     owner->start_error = 0;
@@ -446,8 +447,8 @@ static void refuse_work(ferry__owner *owner, int error)
 }
 
 /*
- * A sleeper again. Mail that came before the announcement woke nobody: it is the reason for another
- * start, in its turn behind the supervisor's other work.
+ * Makes it a sleeper again. Mail that came before the announcement woke nobody, so it is a reason
+ * for another start, behind the supervisor's other work.
  */
 static void await_another_start(ferry__owner *owner)
 {
@@ -456,7 +457,7 @@ static void await_another_start(ferry__owner *owner)
         rouse(owner, true);
 }
 
-/* The last of a supervised owner, on the supervisor's thread. */
+/* Ends a supervised owner, on the supervisor's thread. */
 static void lay_down(ferry__owner *owner)
 {
     close_fds(owner);
@@ -475,14 +476,14 @@ void ferry__owner_abandon(ferry__owner *owner)
 
 static void supervise(ferry__mail *mail, bool receiver_gone)
 {
-    (void)receiver_gone; /* a supervisor outlives those whom it supervises: they hold it */
+    (void)receiver_gone; /* a supervisor outlives the owners that it supervises: they hold it */
     ferry__owner *owner = OWNER_OF(mail, supervisor_mail);
     if (atomic_load(&owner->has_thread)) {
         (void)pthread_join(owner->thread, NULL);
         lay_down(owner);
         return;
     }
-    int error = ferry__owner_start(owner, true); /* its supervisor's: that was chosen */
+    int error = ferry__owner_start(owner, true); /* the supervisor's policy: that was chosen */
     if (error == 0)
         return;
     refuse_work(owner, error);

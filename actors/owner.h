@@ -7,18 +7,18 @@
  *         -> one turn to each runnable task, and after each ring the inboxes that got something
  *         -> fire timers -> sleep until mail, readiness or a timer
  *
- * An owner lives as long as somebody holds it: each task that it owns, and whoever may still give
- * it tasks. When the last hold is released its thread ends.
+ * An owner lives as long as somebody holds it. Each task that it owns is a hold, and so is each
+ * object that may still give it tasks. When the last hold is released its thread ends.
  *
  * A supervised owner (a dedicated one) starts no thread until its first mail. It begins as a
- * sleeper whose waker, instead of ringing, asks the supervisor to start the thread; when the thread
+ * sleeper whose waker does not ring, but asks the supervisor to start the thread. When the thread
  * has ended the supervisor joins it. If no thread can be made the supervisor lets the tasks take
- * their turns on its own thread, with start_error telling them to refuse their work;
- * the owner is then a sleeper again, and the next mail is another try. In such a turn nothing may
- * be waited for: the supervisor looks at neither the owner's timers nor its epoll set.
+ * their turns on its own thread, and start_error tells them to refuse their work. After that the
+ * owner is a sleeper again, and the next mail is another try. In such a turn nothing may be waited
+ * for: the supervisor looks at neither the owner's timers nor its epoll set.
  *
- * A turn that blocks stops mail and timers: what blocks must be got out by other means (a stream's
- * by its sink's gate), and what needs a timer must not block.
+ * A turn that blocks stops mail and timers. So another thread must be able to get it out (by the
+ * gate of a stream's fd), and a turn that needs a timer must not block.
  */
 #ifndef FERRY_ACTORS_OWNER_H
 #define FERRY_ACTORS_OWNER_H
@@ -148,7 +148,7 @@ void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
  */
 void *ferry__owner_allocate_block(ferry__owner *owner, size_t size);
 
-/* Any thread. Whether there is a thread of its; whether that sleeps, or is about to. */
+/* Any thread. Whether it has a thread; and whether that thread sleeps, or is about to. */
 bool ferry__owner_has_thread(const ferry__owner *owner);
 bool ferry__owner_is_asleep(const ferry__owner *owner);
 
@@ -168,7 +168,7 @@ int ferry__owner_need_poller(ferry__owner *owner);
 
 /*
  * Says whether the owner may sleep through unhurried mail, while one of its fds is watched. Only
- * for a supervised owner, which has one task: of several tasks none knows what the others wait for.
+ * for a supervised owner, which has one task: one of several tasks knows nothing of the others'.
  */
 void ferry__owner_doze(ferry__owner *owner, bool allowed);
 
@@ -179,7 +179,7 @@ int ferry__owner_watch(ferry__owner *owner, ferry__watch *watch, uint32_t events
 int ferry__owner_await(ferry__owner *owner, ferry__watch *watch, uint32_t events);
 
 /*
- * Memory for the length of a turn: what is read, before it is known how much of it will be kept.
+ * Memory for the length of a turn, to read into before it is known how much of it will be kept.
  * @return FERRY__SCRATCH_BYTES of it, the same each time; NULL if there is none.
  */
 enum { FERRY__SCRATCH_BYTES = 64 * 1024 };

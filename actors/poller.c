@@ -52,7 +52,7 @@ int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t eve
     uint32_t all = watch->registered | events;
     struct epoll_event event = {.events = all | EPOLLET, .data.ptr = watch};
     int operation = watch->registered != 0 ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    int result, tries = 100; /* only a script says EAGAIN or EINTR; for ever, if it likes */
+    int result, tries = 100; /* only a script says EAGAIN or EINTR, and may say so for ever */
     do
         result =
             watch->calls->epoll_ctl(watch->calls, poller->epoll_fd, operation, watch->fd, &event);
@@ -86,7 +86,7 @@ void ferry__poller_unwatch(ferry__poller *poller, ferry__watch *watch)
 static void tell(ferry__poller *poller, ferry__watch *watch, uint32_t events)
 {
     enum { SIGNS = EPOLLERR | EPOLLHUP | EPOLLRDHUP | EPOLLPRI };
-    /* An error or a hang-up is told to whoever waits for anything. */
+    /* An error or a hang-up ends every wait. */
     if ((events & (EPOLLERR | EPOLLHUP)) != 0)
         events |= watch->awaited;
     if ((watch->awaited & events) == 0)

@@ -5,8 +5,8 @@
  * registered, edge-triggered, until the watch is removed.
  *
  * There are two ways to wait. ferry__poller_watch asks the kernel anew, so that what is there
- * already is told as well. ferry__poller_await relies on the edge that is still to come: for
- * whoever has just been told by the kernel that there is nothing, and so needs no system call.
+ * already is told as well. ferry__poller_await relies on the edge that is still to come, and needs
+ * no system call. It is for code that the kernel has just told that there is nothing.
  *
  * Used by the owner's thread only; opening it may be done before that thread starts.
  */
@@ -25,10 +25,10 @@ typedef struct ferry__watch {
     uint32_t awaited;    /* those of them that are waited for */
 
     /*
-     * The fd is ready: events is what was waited for and is there, and not waited for any more;
-     * beside EPOLLERR, EPOLLHUP, EPOLLRDHUP and EPOLLPRI, which are told in any case. May only note
-     * and schedule: other watches of the same batch are still to be called, so nothing may be freed
-     * or removed here.
+     * The fd is ready. events is what was waited for and is there; it is not waited for any more.
+     * EPOLLERR, EPOLLHUP, EPOLLRDHUP and EPOLLPRI are told in any case. May only note and schedule:
+     * other watches of the same batch are still to be called, so nothing may be freed or removed
+     * here.
      */
     void (*ready)(struct ferry__watch *watch, uint32_t events);
 } ferry__watch;

@@ -2,10 +2,10 @@
 /*
  * Waiting for promises, one or many.
  *
- * A thread sleeps where the promise's flags say. Alone for one promise: on its inbox, if that is
- * the promise's home, since callbacks are to run meanwhile; else on the promise's own state, a
- * futex word. For many it always sleeps on its inbox: whoever settles a promise that somebody
- * awaits with others rings all who do (core/sleepers.h).
+ * A thread that awaits one promise sleeps on its inbox if that is the promise's home, since
+ * callbacks are to run meanwhile. Else it sleeps on the promise's own state, a futex word. A thread
+ * that awaits several always sleeps on its inbox: when a promise that somebody awaits with others
+ * settles, all such threads are rung (core/sleepers.h). The promise's flags say who sleeps where.
  */
 #ifndef FERRY_CORE_AWAIT_H
 #define FERRY_CORE_AWAIT_H

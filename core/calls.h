@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The system calls that move data, open, connect, poll, or make threads, as a table: whoever makes
- * one of them makes it through a table that it was given. ferry__calls_real goes straight to the
- * system; another table may answer otherwise (core/faults.h). So a failure that the kernel shows
- * once in a million calls can be had at the third, in the very code that the library is made of.
+ * The system calls that move data, open, connect, poll, or make threads, as a table. Code that
+ * needs one of them calls it through the table that it was given. ferry__calls_real goes straight
+ * to the system; another table may answer otherwise (core/faults.h). So a failure that the kernel
+ * shows once in a million calls can be had at the third, in the very code of the library.
  *
  * A table's functions get it as their first argument, so that it may carry state behind it. They
- * answer as the system call does: -1 and errno; only start_thread, as pthread_create(3), answers a
- * positive errno. None retries: EINTR shows, and whoever calls makes the call again.
+ * answer as the system call does: -1 and errno. Only start_thread answers a positive errno, as
+ * pthread_create(3) does. None retries: the caller sees EINTR, and makes the call again.
  *
  * What only looks, sets options or closes (lseek, getsockopt, shutdown, close) is not in it: none
  * of them can leave anything half done.
@@ -46,8 +46,8 @@ struct ferry__calls {
 
     /* Opening. */
     /*
-     * openat(2) or, where resolve is not 0, openat2(2) with it. mode: of what O_CREAT makes; else
-     * 0.
+     * openat(2); openat2(2) if resolve is not 0. @param mode the mode of a file that O_CREAT makes;
+     * else 0.
      */
     int (*open)(ferry__calls *calls, int dirfd, const char *path, int flags, mode_t mode,
                 uint64_t resolve);

@@ -17,15 +17,15 @@ enum { FERRY__NS_PER_MS = 1000 * 1000, FERRY__NS_PER_S = 1000 * 1000 * 1000 };
 int64_t ferry__clock_now(void);
 
 /*
- * A time of so many milliseconds, at least 0; FERRY__NEVER where it cannot be counted in
- * nanoseconds, which is so beyond 292 years.
+ * Milliseconds in nanoseconds; FERRY__NEVER beyond 292 years, which nanoseconds cannot count.
+ * @param span_ms at least 0.
  */
 int64_t ferry__clock_span(int64_t span_ms);
 
-/* So much later than a moment; FERRY__NEVER is in no case exceeded. @param span_ns at least 0. */
+/* The moment that is span_ns later; FERRY__NEVER at most. @param span_ns at least 0. */
 int64_t ferry__clock_later(int64_t moment, int64_t span_ns);
 
-/* The deadline timeout_ms from now; -1 is never, and so is what would overflow. */
+/* The deadline timeout_ms from now; FERRY__NEVER for -1, and for what would overflow. */
 int64_t ferry__clock_deadline(int64_t timeout_ms);
 
 /*

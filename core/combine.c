@@ -28,7 +28,7 @@ static bool fail_with(ferry_outcome *outcome, int error)
     return true;
 }
 
-/* Of what a block gave that nobody gets. */
+/* A block has given this outcome, and nobody gets it. */
 static void release_value(const ferry_outcome *outcome)
 {
     ferry__own_release_value(outcome->release, outcome->value);
@@ -60,7 +60,7 @@ static bool sum_up(const ferry__derived *derived, ferry_outcome *outcome)
 
 /* ---- making them ----------------------------------------------------------------------------- */
 
-/* Gives a derived promise to the caller, if he wants it. */
+/* Gives a derived promise to a caller who wants it. */
 static int hand_out(ferry_promise *promise, ferry_promise **ret_derived)
 {
     if (ret_derived != NULL)
@@ -108,7 +108,7 @@ static int begin(ferry__derived *derived, ferry_promise **ret_derived)
 
 /* ---- one after the other --------------------------------------------------------------------- */
 
-/* Whether somebody wanted it called off: then nothing is to be done about it. */
+/* Whether somebody wanted it called off: then no catch and no retry does anything about it. */
 static bool is_cancel(const ferry_result *result)
 {
     return result->error == -ECANCELED &&
@@ -334,8 +334,8 @@ static ferry_promise *settle_item(const ferry_outcome *outcome)
     return item;
 }
 
-/* Begins the work on the next item: one that fails at once is the last. Whether to settle, since it
- * could not even be waited for. */
+/* Begins the work on the next item; if that fails at once it is the last one. @return whether to
+ * settle, since it could not even be waited for. */
 static bool start_item(ferry__derived *derived, ferry__rule *rule, ferry_outcome *outcome)
 {
     ferry_map *options = &derived->memory.map.options;
@@ -353,7 +353,7 @@ static bool start_item(ferry__derived *derived, ferry__rule *rule, ferry_outcome
 static bool go_on(ferry__derived *derived, size_t index, ferry_outcome *outcome)
 {
     (void)index;
-    derived->keeps_parts = true; /* parts are items now, no more what began it */
+    derived->keeps_parts = true; /* from here on the parts are items */
     if (outcome->result.error != 0)
         return true;
     count(derived, &outcome->result);

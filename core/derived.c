@@ -48,7 +48,7 @@ static void give_up(ferry__derived *derived)
 typedef struct delivery {
     ferry__derived *derived;
     ferry_promise *part;
-    bool is_kept; /* the part's reference: by the link */
+    bool is_kept; /* the link keeps the reference to the part */
 } delivery;
 
 static bool apply_rule(ferry__derived *derived, const ferry__link *link, ferry_outcome *outcome)

@@ -11,9 +11,9 @@
  *           --(cancelled)--> settled with -ECANCELED; parts that it waits for are cancelled
  *
  * So everything but the posting happens on the home thread, in the order of its inbox, and needs no
- * lock. Parts that had settled before and parts that settle later come the same way. What differs
- * between all, any, a chain or a map is the rule (combine.c). A rule may be exchanged for another
- * on the way: it is the state. A link, once delivered, may wait for another promise.
+ * lock. Parts that had settled before and parts that settle later come the same way. All, any, a
+ * chain and a map differ in the rule alone (combine.c). The rule is the state: one rule may put
+ * another in its place. A link, once delivered, may wait for another promise.
  *
  * If the home thread has ended, mail is given back, on any threads at once. The first of these
  * threads settles the derived promise with -ECANCELED. After that each thread touches only the link
@@ -77,8 +77,8 @@ struct ferry__derived {
     ferry_result sum;       /* of parts that were counted: bytes sent and remaining */
     size_t waiting;         /* links that wait */
     bool is_settled;        /* what comes from now on is only given back */
-    bool keeps_parts;       /* those that settle before it does stay, for ferry_promise_part */
-    bool is_in_rule;        /* for the case that a block ends its thread */
+    bool keeps_parts;       /* parts that settle before it does stay, for ferry_promise_part */
+    bool is_in_rule;        /* a rule runs: a block of the program's may end the thread in it */
 
     atomic_bool is_given_up; /* any thread: the home thread has ended */
     ferry__mail cancel_mail; /* posted by whoever cancels it */

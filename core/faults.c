@@ -36,7 +36,7 @@ static bool has_source(ferry_fault_call kind)
     return kind == FERRY_CALL_READ || kind == FERRY_CALL_SENDFILE || kind == FERRY_CALL_SPLICE;
 }
 
-/* A stall has one for every kind: counted among FERRY_CALL_ANY, any call can be its first. */
+/* A stall has a meaning for every kind: counted among FERRY_CALL_ANY, any call can be its first. */
 static bool has_meaning(ferry_fault_effect effect, ferry_fault_call kind)
 {
     switch (effect) {
@@ -83,15 +83,15 @@ static course fail(ferry_faults *faults, int error)
     return FAILED;
 }
 
-/* Whether nobody can make room in it any more. Then a write is let through, to say so: EAGAIN would
- * have its caller wait for an fd that tells of its end at once, again and again. */
+/* Whether nobody can make room in it any more. Then a write is let through, and says so. After an
+ * EAGAIN its caller would wait for an fd that tells of its end at once, again and again. */
 static bool has_hung_up(int fd)
 {
     struct pollfd end = {.fd = fd};
     return real->poll(real, &end, 1, 0) == 1;
 }
 
-/* @param sink_fd of a call that takes room; any other has none: -1. */
+/* @param sink_fd the fd that a call takes room from; -1: the call takes no room. */
 static course decide(ferry_faults *faults, ferry_fault_call kind, int sink_fd)
 {
     const ferry_fault *fault = draw(faults, kind);
@@ -298,7 +298,7 @@ static bool any_waits_for_room(const struct pollfd fds[], nfds_t count)
     return false;
 }
 
-/* Waits for everything but room. The caller's array is its own: it may watch it meanwhile. */
+/* Waits for everything but room. Writes no events to the array, which is the caller's. */
 static int poll_but_for_room(struct pollfd fds[], nfds_t count, int timeout_ms)
 {
     struct pollfd *others = ferry__allocate(count * sizeof *others);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The table of system calls behind ferry_faults (ferry/fault.h): &faults->calls stands wherever
- * &ferry__calls_real would. Whoever keeps the table keeps a reference to the object.
+ * &ferry__calls_real would. What keeps the table keeps a reference to the object.
  *
  * Several threads may call at once, a submitter and the owner for instance: each call draws its
  * numbers by one atomic increment each, so that every number is drawn once and each fault takes
  * place as often as the script says. The script is constant.
  *
- * An EAGAIN that the script made up is followed by no edge, since the fd was ready all along: who
- * waits edge-triggered must set its watch anew after each (EPOLL_CTL_MOD tells at once what is
- * ready), even where the same events are watched for already. That also is when a stall, which
- * leaves existing watches alone, takes the room out of them.
+ * No edge follows an EAGAIN that the script made up, since the fd was ready all along. Code that
+ * waits edge-triggered must set its watch anew after each such EAGAIN, even if the same events are
+ * watched for already: EPOLL_CTL_MOD tells at once what is ready. A stall leaves existing watches
+ * alone, and takes the room out of them when they are set anew.
  */
 #ifndef FERRY_CORE_FAULTS_H
 #define FERRY_CORE_FAULTS_H

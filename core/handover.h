@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Telling ThreadSanitizer and helgrind of hand-overs. A host that is built with the one, or run in
- * the other, mostly has ferry as an ordinary library, whose atomics neither sees: what a thread
- * wrote before a submit, and a callback reads on an owner, would look like a race of the host's. So
- * wherever one thread hands something over to another by atomics both say so, by an address that
- * both know. A real race in the host is still seen: nothing is told but what ferry orders.
+ * Telling ThreadSanitizer and helgrind of hand-overs. A host may be built with ThreadSanitizer, or
+ * run in helgrind, while ferry is an ordinary library. Neither sees that library's atomics. What a
+ * thread writes before a submit, and a callback reads on an owner, would look like a race of the
+ * host's. So wherever one thread hands something over to another by atomics both say so, and name
+ * an address that both know. Only what ferry orders is told: a real race in the host is still seen.
  *
- * Where nobody listens it is a load and a branch that is always predicted. Where ferry itself is
- * built with ThreadSanitizer nothing is told: its own atomics are to prove themselves. But for
- * mailbox.c, whose inline assembly cannot be seen; the build leaves -fsanitize=thread away there.
+ * Where nobody listens this costs a load and a branch that is always predicted. If ferry itself is
+ * built with ThreadSanitizer nothing is told, as its own atomics are to prove themselves. The one
+ * exception is mailbox.c: its inline assembly cannot be seen, so the build compiles it without
+ * -fsanitize=thread.
  *
- * helgrind knows no atomics: it would also report ferry's own words, whatever the host does. So it
- * is told which memory is ferry's.
+ * helgrind knows no atomics. It would report ferry's own words, whatever the host does. So it is
+ * told which memory is ferry's.
  */
 #ifndef FERRY_CORE_HANDOVER_H
 #define FERRY_CORE_HANDOVER_H
@@ -48,14 +49,14 @@ static inline void ferry__taken_over(const void *address)
     (void)address;
 }
 #else
-/* Before what lets another thread have it. */
+/* Called before the step that gives it to another thread. */
 static inline void ferry__handed_over(const void *address)
 {
     if (__builtin_expect(ferry__is_watched, false))
         ferry__tell_handed_over(address);
 }
 
-/* After what got it from another thread. */
+/* Called after the step that got it from another thread. */
 static inline void ferry__taken_over(const void *address)
 {
     if (__builtin_expect(ferry__is_watched, false))
@@ -71,8 +72,8 @@ static inline void ferry__own_memory(void *memory, size_t size)
 }
 
 /*
- * Gives a reference back. @return how many there were: with 1 all that others did is over, and
- * seen.
+ * Gives a reference back. @return how many there were. After a 1 all that the others did is over,
+ * and seen.
  */
 static inline unsigned ferry__refs_drop(atomic_uint *refs)
 {

@@ -84,7 +84,7 @@ void ferry__log(ferry_log_level level, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    FERRY__HOLD_OFF_CANCEL(); /* it may well write a file */
+    FERRY__HOLD_OFF_CANCEL(); /* the hook may well write a file */
     const char *before = ferry__thread_do("calling the log hook");
     hooks.log(level, line, hooks.context);
     (void)ferry__thread_do(before);
@@ -94,7 +94,7 @@ void ferry__release_arg(ferry_release *release, void *arg)
 {
     if (release == NULL)
         return;
-    FERRY__HOLD_OFF_CANCEL(); /* it may well close a file */
+    FERRY__HOLD_OFF_CANCEL(); /* a release may well close a file */
     const char *before = ferry__thread_do("calling a release");
     release(NULL, arg);
     (void)ferry__thread_do(before);

@@ -23,8 +23,8 @@ static _Thread_local ferry__mailbox undeliverable;
 static _Thread_local bool is_giving_back;
 
 /*
- * Tells each mail that its receiver is gone. That may make them post others, to inboxes that are
- * closed as well, and so on: they are put beside, lest a long chain of promises make a deep stack.
+ * Tells each mail that its receiver is gone. A mail may then post another one to an inbox that is
+ * closed, too, and so on. Those are put aside, lest a long chain of promises make a deep stack.
  */
 static void discard_chain(ferry__mail *chain)
 {
@@ -220,9 +220,7 @@ int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *con
                           earlier(deadline, ferry__timers_nearest(&inbox->timers)));
         count = run_what_waits(inbox, bed);
     }
-    /*
-     * Without an fd nobody waits for a ring between two calls: spare the posters the system call.
-     */
+    /* Without an fd nobody waits for a ring between two calls: posters need no system call then. */
     if (bed_of(inbox) == FERRY__ON_FUTEX)
         ferry__wake_retract(&inbox->wake);
     return count;

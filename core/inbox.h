@@ -45,7 +45,7 @@ typedef struct ferry__ringer {
     unsigned count;
 } ferry__ringer;
 
-/* The calling thread's inbox, made on first use; NULL if there is no memory for it. Not counted. */
+/* The calling thread's inbox, made on first use; NULL: no memory. Takes no reference. */
 ferry__inbox *ferry__inbox_current(void);
 
 static inline ferry__inbox *ferry__inbox_ref(ferry__inbox *inbox)
@@ -68,7 +68,7 @@ void ferry__inbox_ring(ferry__inbox *inbox, ferry__ringer *ringer);
 /* Rings what was collected. */
 void ferry__ringer_flush(ferry__ringer *ringer);
 
-/* The inbox's own thread. Sets a timer of its, or sets it anew; unsets it. */
+/* The inbox's own thread. Sets one of its timers, or sets it anew. The second call unsets it. */
 void ferry__inbox_set_timer(ferry__inbox *inbox, ferry__timer *timer, int64_t deadline);
 void ferry__inbox_cancel_timer(ferry__inbox *inbox, ferry__timer *timer);
 

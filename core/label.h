@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Labels: what the program calls something, copied. A label never changes, and whoever has found
- * one may read it for as long as what it names is there: one that replaces it stands before it.
+ * Labels: what the program calls something, copied. A label never changes. A thread that has found
+ * one may read it for as long as what it names is there, since a new label keeps the old one.
  */
 #ifndef FERRY_CORE_LABEL_H
 #define FERRY_CORE_LABEL_H

@@ -27,10 +27,9 @@ void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type 
 void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_promise *origin)
 {
     own->promise.result = outcome->result;
-    if (outcome->result.error != -ECANCELED)
-        own->promise.result.cause =
-            FERRY_CAUSE_NONE;      /* of what a block has made something else of */
-    if (outcome->result.error > 0) /* a block's: none could tell it from a count */
+    if (outcome->result.error != -ECANCELED) /* a block may have put another error in its place */
+        own->promise.result.cause = FERRY_CAUSE_NONE;
+    if (outcome->result.error > 0) /* a block's: nobody could tell it from a count */
         own->promise.result.error = -EINVAL;
     own->value = outcome->value;
     own->release = outcome->release;
@@ -131,7 +130,7 @@ int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret
     const ferry__own *own = own_of((ferry_promise *)(uintptr_t)promise);
     bool is_settled = ferry__promise_poll(promise) == 0;
     int64_t created_ns = ferry__promise_created(promise), settled_ns = 0;
-    if (is_settled) /* of others than these the result is ferry's, and says how long it took */
+    if (is_settled) /* a request's result says how long it took */
         settled_ns = own != NULL
                          ? own->settled_ns
                          : created_ns + promise->result.queued_ns + promise->result.active_ns;
@@ -147,7 +146,7 @@ int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret
 
 /* ---- those that a program settles ------------------------------------------------------------ */
 
-/* Who settles it: whoever gets it from OPEN to another. */
+/* Who settles it: the thread that changes OPEN into another. */
 typedef enum claim {
     OPEN,
     SETTLED,   /* by the program */
@@ -175,7 +174,7 @@ static void cancel(ferry_promise *promise)
     (void)settle_as(promise, CALLED_OFF, &outcome);
 }
 
-/* Who lets go of the last reference by which it could be settled has called it off. */
+/* Letting go of the last reference by which it could be settled calls it off. */
 static void forsake(ferry_promise *promise)
 {
     ferry__promise_report_dropped(promise);

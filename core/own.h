@@ -42,7 +42,7 @@ void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_prom
 /* The inbox of the thread that made it; NULL: an owner did. */
 ferry__inbox *ferry__own_home(const ferry__own *own);
 
-/* For a type's cancel: posts mail home, with a reference that whoever delivers it gives back. */
+/* For a type's cancel: posts mail home, with a reference that is given back on delivery. */
 void ferry__own_post_home(ferry__own *own, ferry__mail *mail);
 
 /* The outcome of a promise that was called off. */

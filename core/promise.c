@@ -111,8 +111,8 @@ static bool is_last_but_observers(uint64_t refs)
 }
 
 /*
- * Gives a reference to a pending promise back: by comparing, so that of those who let go of it at
- * once one knows that he is the last. @return the references before.
+ * Gives a reference to a pending promise back by a compare-and-swap. So, if several threads let go
+ * of it at once, one of them knows that it is the last. @return the references before.
  */
 static uint64_t let_go(ferry_promise *promise)
 {
@@ -142,7 +142,7 @@ ferry_promise *ferry_promise_unref(ferry_promise *promise)
 {
     if (promise == NULL)
         return NULL;
-    /* An only reference is not counted down, for the same reason: nobody can take another. */
+    /* A reference that is the only one is not counted down: nobody can take another. */
     uint64_t before = FERRY__ONE_REFERENCE;
     if (!ferry__promise_is_forgotten(promise)) {
         if (promise->type->forsake != NULL && !ferry__promise_is_settled(promise))
@@ -187,7 +187,7 @@ void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer)
     } while (!atomic_compare_exchange_weak(&promise->observers, &newest, observer));
 }
 
-/* One that has an allocation of its own: the first one has none, and no release. */
+/* An observer that has an allocation of its own. The first one has none, and no release. */
 typedef struct further_observer {
     ferry__observer observer; /* first */
     ferry_release *release;   /* of its arg, or NULL */
@@ -274,8 +274,8 @@ void ferry__promise_tell(ferry_promise *promise, ferry_callback *callback, void 
 bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
 {
     /*
-     * S0: publishes the result, then learns who waits. Pairs with H0, E0 and M0: whoever announced
-     * that it waits is seen here, or sees that it has settled before it sleeps.
+     * S0: publishes the result, then learns who waits. Pairs with H0, E0 and M0: a thread that
+     * announced that it waits is seen here, or sees before it sleeps that the promise has settled.
      */
     ferry__handed_over(promise);
     unsigned before = atomic_fetch_or(&promise->state, FERRY__IS_SETTLED);
@@ -287,7 +287,7 @@ bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
     if (before & FERRY__AWAITED_WITH_OTHERS)
         ferry__sleepers_ring();
 
-    /* Posted first, closed last: a thread that finds the list closed posts for itself, and what it
+    /* Posted first, closed last. A thread that finds the list closed posts for itself; what it
      * registered earlier must stand before that in its inbox. */
     ferry__observer *none = NULL;
     while (!atomic_compare_exchange_strong(&promise->observers, &none, &settled_mark)) {

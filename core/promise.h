@@ -31,10 +31,10 @@
 typedef struct ferry__observer {
     ferry__mail mail;             /* posted to inbox when the promise settles */
     struct ferry__observer *next; /* in the promise's list, newest first */
-    ferry_promise *promise;       /* an observer's reference; given back by whoever delivers */
-    ferry__inbox *inbox;          /* where to; kept by whoever made the observer */
+    ferry_promise *promise;       /* an observer's reference, given back on delivery */
+    ferry__inbox *inbox;          /* where to; the observer's maker keeps the reference */
 
-    /* Of one that ferry_promise_then or _on_cancel made. */
+    /* Set if ferry_promise_then or ferry_promise_on_cancel made it. */
     ferry_callback *callback;
     void *arg;
 } ferry__observer;
@@ -49,9 +49,9 @@ typedef struct ferry__promise_type {
      */
     void (*cancel)(ferry_promise *);
     /*
-     * Any thread. It is pending and only observers will be left, once the caller has given back the
-     * reference that it still has. Perhaps more than once. NULL: somebody always holds one until it
-     * has settled.
+     * Any thread. Called while the promise is pending and only observers will be left, once the
+     * caller has given back the reference that it still has. It may be called more than once. NULL:
+     * somebody always holds a reference until the promise has settled.
      */
     void (*forsake)(ferry_promise *);
     /* Where the program made it, as it says itself; NULL: it never does. */
@@ -96,7 +96,7 @@ struct ferry_promise {
     ferry_result result;
 };
 
-/* Debug builds: notes who has it made, on this thread; that somebody has learnt the outcome. */
+/* Debug builds. The first notes which call made it; the second, that somebody knows the outcome. */
 #ifdef NDEBUG
 static inline void ferry__promise_note_caller(ferry_promise *promise)
 {
@@ -152,7 +152,7 @@ static inline const char *ferry__promise_site(const ferry_promise *promise)
     return promise->type->site != NULL ? promise->type->site(promise) : NULL;
 }
 
-/* When it was made; for one that can be asked, before it is: by default nobody can. */
+/* Says when it was made. Called before anybody can ask for that; if it is not, nobody can. */
 static inline void ferry__promise_set_created(ferry_promise *promise, int64_t now)
 {
     atomic_store_explicit(&promise->created_ns, now, memory_order_relaxed);
@@ -218,7 +218,7 @@ int ferry__promise_poll(const ferry_promise *promise);
 
 /*
  * Any thread. Has an observer's mail posted to its inbox once the promise has settled, at once if
- * it has. The observer gets a reference; whoever delivers it gives that back with
+ * it has. The observer gets a reference; mail.deliver gives that back with
  * ferry__promise_unobserve. The caller sets mail.deliver and inbox.
  */
 void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer);

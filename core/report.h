@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What debug builds (without NDEBUG) tell the log hook about promises: failures that nobody has
- * learnt of, and promises that were dropped while they were pending. Most often a mistake. In other
- * builds none of this exists. When there is something to tell is core/promise.c's to know.
+ * learnt of, and promises that were dropped while they were pending. Mostly these are mistakes. In
+ * other builds none of this exists. core/promise.c decides when there is something to tell.
  *
  * Such a promise is named by its label and by where the program made it: the FERRY_HERE that it
  * gave, else the place that it called ferry from, as module+offset, which addr2line(1) takes. Each

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The threads of the process that sleep on their inboxes for something that posts no mail there.
- * Whoever makes such a thing happen rings them all, and each looks for itself. So nothing has to be
- * registered with what a thread waits for, nor taken off again when it has waited long enough.
+ * The thread that makes such a thing happen rings them all, and each looks for itself. So a thread
+ * registers with nothing that it waits for, and has nothing to take off when it has waited enough.
  */
 #ifndef FERRY_CORE_SLEEPERS_H
 #define FERRY_CORE_SLEEPERS_H

@@ -3,21 +3,22 @@
  * Spares: blocks of memory, all of one size, that a thread is done with and somebody will want
  * again.
  *
- * A small write is allocated by the thread that submits it. Where that keeps the promise it also
- * frees it, many writes later: a thread's own pile gives it the block for its next write, still in
- * its cache. Where nobody keeps the promise, the owner that carried it out frees it. To an
- * allocator that is the worst there is: each block goes to the arena of another thread, under its
- * lock, which both threads then fight for. (glibc's: more than everything else that such a write
- * costs.) So an owner puts its pile on a shelf, from which whoever submits to it takes.
+ * A small write is allocated by the thread that submits it. If that thread keeps the promise it
+ * also frees it, many writes later. Its own pile then gives it the block for its next write, still
+ * in its cache. If nobody keeps the promise, the owner that carried it out frees it. That is the
+ * worst case for an allocator: each block goes back to the arena of another thread, under a lock
+ * that both threads then fight for. (With glibc's this costs more than all the rest of such a
+ * write.) So an owner puts its pile on a shelf, and the threads that submit to it take from there.
  *
  *   any thread: take, from its pile or from the shelf     any thread: pile up
  *                                                         the owner: put, pile -> shelf
  *
- * The shelf is written by whoever has claimed it. Nobody waits for a claim: who does not get it
- * allocates, or leaves the pile for the next time.
+ * Only a thread that has claimed the shelf writes to it. Nobody waits for a claim: a thread that
+ * does not get it allocates, or leaves its pile for the next time.
  *
- *   C0 claim (exchange, acquire)  C1 take or put  C2 disclaim (store, release) pairs with the next
- *   C0
+ *   C0 claim (exchange, acquire)
+ *   C1 take or put
+ *   C2 disclaim (store, release), pairs with the next C0
  */
 #ifndef FERRY_CORE_SPARES_H
 #define FERRY_CORE_SPARES_H
@@ -39,8 +40,8 @@ typedef struct ferry__spare {
 /* Zero-initialised, it is bare. */
 typedef struct ferry__shelf {
     atomic_bool is_claimed;
-    unsigned count;                /* whoever has claimed it */
-    _Atomic(ferry__spare *) first; /* whoever has claimed it; all may look if there is one */
+    unsigned count;                /* for the thread that has claimed it */
+    _Atomic(ferry__spare *) first; /* for that thread; all may look whether there is one */
 } ferry__shelf;
 
 /* One thread's. Zero-initialised but for most, it is empty. */
@@ -52,13 +53,12 @@ typedef struct ferry__pile {
 } ferry__pile;
 
 /*
- * The pile's thread. A block: from the pile, if there is one, from the shelf, or else allocated;
- * NULL: out of memory. @param size how much of it may be used. To be given back by ferry__pile_add,
- * to any thread's pile.
+ * The pile's thread. Gives a block, from the pile, from the shelf, or allocated; NULL: no memory.
+ * It is given back by ferry__pile_add, to any thread's pile. @param size how much of it is used.
  */
 void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size);
 
-/* The pile's thread. Keeps a block; or frees it, where there are plenty, or no pile. */
+/* The pile's thread. Keeps a block, or frees it if there are plenty. @param pile NULL: frees it. */
 void ferry__pile_add(ferry__pile *pile, void *block);
 
 /* The pile's thread. Puts all of the pile on the shelf, unless there are as many already. */

@@ -19,11 +19,10 @@ typedef struct ferry__thread {
     struct ferry__inbox *inbox; /* this thread's inbox; NULL until first used */
     void *owner;                /* the owner that this thread works for; NULL on the program's */
     bool in_callback;           /* a callback of the program's runs on it */
-    /*
-     * Whose outcome a callback here is told before it settles: here it counts as settled; or NULL.
-     */
+    /* A callback here is told this promise's outcome before it settles. On this thread it counts as
+     * settled. Or NULL. */
     const struct ferry_promise *told;
-    unsigned submits; /* how much its callbacks have submitted: for who waits on it */
+    unsigned submits; /* how much its callbacks have submitted: a wait may begin anew for that */
     struct ferry__pile
         *pile; /* where it keeps what it lets go: its inbox's, or its owner's; or NULL */
     _Atomic(const char *)

@@ -35,11 +35,11 @@ void ferry__wake_init(ferry__wake *wake)
     atomic_init(&wake->fd, -1);
 }
 
-/* In wake->owed: whoever closes it sleeps until nothing is owed any more. */
+/* In wake->owed: the thread that closes it sleeps until nothing is owed any more. */
 #define CLOSER_WAITS (1u << 31)
 
 /*
- * For as long as claimers take to write(2).
+ * Takes as long as claimers need for write(2).
  *
  *   closer                                waker
  *   D0 owed |= CLOSER_WAITS               P0 owed -= 1
@@ -78,8 +78,8 @@ ferry__bed ferry__wake_claim(ferry__wake *wake, bool urgent)
     ferry__bed seen = atomic_load(&wake->asleep);
     if (seen == FERRY__AWAKE || (seen == FERRY__DOZING && !urgent))
         return FERRY__AWAKE;
-    /* Owed before it is claimed: after its last announcement was claimed or retracted, a sleeper
-     * that finds nothing owed will not be rung any more. */
+    /* Owed before it is claimed. So a sleeper whose last announcement was claimed or retracted, and
+     * that finds nothing owed, is never rung again. */
     atomic_fetch_add(&wake->owed, 1);
     ferry__bed bed = atomic_exchange(&wake->asleep, FERRY__AWAKE);
     if (bed == FERRY__AWAKE)

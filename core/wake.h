@@ -9,16 +9,15 @@
  *   S3 ferry__wake_sleep                 W3 ferry__wake_ring
  *
  * S1 before S2 and W1 before W2 are full barriers: either the sleeper sees what was published, or
- * the waker sees it asleep. Only one waker wins the claim; whoever does must ring, soon but not at
- * once: owners collect their duties and ring once a batch. The sleeper may wake by itself
- * meanwhile, find what was published, and come to its end: so whoever closes the wake-up first
- * sleeps until the rings that are still owed are made, lest they go to an fd number that somebody
- * else has got.
+ * the waker sees it asleep. Only one waker wins the claim. It must ring, soon but not at once:
+ * owners collect their duties and ring once a batch. The sleeper may wake by itself meanwhile, find
+ * what was published, and come to its end. So closing the wake-up first waits until all rings that
+ * are still owed are made. Else they would go to an fd number that somebody else has got.
  *
  * It is a futex word. Where an fd is wanted (an owner's epoll set, a program's event loop) it also
  * gets an eventfd; the sleeper says with each announcement which of the two it sleeps on. A ring
- * for an earlier announcement may come late, and on the other one: it does no harm, and is not
- * needed, since the sleeper looked since.
+ * for an earlier announcement may come late, and on the other one. It does no harm, and nobody
+ * needs it: the sleeper has looked since.
  */
 #ifndef FERRY_CORE_WAKE_H
 #define FERRY_CORE_WAKE_H
@@ -39,7 +38,7 @@ typedef enum ferry__bed {
 typedef struct ferry__wake {
     atomic_uint
         asleep;       /* a ferry__bed: announced, and not yet claimed by a waker; the futex word */
-    atomic_uint owed; /* rings claimed and not yet made; a futex for whoever closes it */
+    atomic_uint owed; /* rings claimed and not yet made; the futex that closing sleeps on */
     atomic_int fd;    /* the eventfd, or -1 */
 } ferry__wake;
 
@@ -57,12 +56,12 @@ ferry__bed ferry__wake_claim(ferry__wake *wake, bool urgent);
 /* Any thread, after a claim that gave this bed. Never blocks. */
 void ferry__wake_ring(ferry__wake *wake, ferry__bed bed);
 
-/* Instead of ring, after a claim: the sleeper is not one yet, and is told otherwise. */
+/* Instead of ring, after a claim: the sleeper does not sleep yet, and is told in another way. */
 void ferry__wake_disclaim(ferry__wake *wake);
 
 /*
  * Sleeper only. Gives the eventfd, made on the first call; negative errno if it cannot be made.
- * The sleeper must look once more afterwards: what was claimed earlier may ring the futex.
+ * The sleeper must look once more afterwards: an earlier claim may still ring the futex.
  */
 int ferry__wake_fd(ferry__wake *wake);
 
