@@ -195,13 +195,21 @@ static bool ask_unix(int diag, uint32_t inode, uint32_t show, unsigned short typ
     return false;
 }
 
-static int64_t unread_by_unix_peer(int diag, int fd)
+/* @return the inode of the peer's socket; 0: not known. */
+static uint32_t unix_peer(int diag, int fd)
 {
     struct stat own;
-    uint32_t peer;
+    uint32_t peer = 0;
+    if (fstat(fd, &own) == 0)
+        (void)ask_unix(diag, (uint32_t)own.st_ino, UDIAG_SHOW_PEER, UNIX_DIAG_PEER, &peer,
+                       sizeof peer);
+    return peer;
+}
+
+static int64_t unread_by_unix_peer(int diag, uint32_t peer)
+{
     struct unix_diag_rqlen queues;
-    if (fstat(fd, &own) == 0 &&
-        ask_unix(diag, (uint32_t)own.st_ino, UDIAG_SHOW_PEER, UNIX_DIAG_PEER, &peer, sizeof peer) &&
+    if (peer != 0 &&
         ask_unix(diag, peer, UDIAG_SHOW_RQLEN, UNIX_DIAG_RQLEN, &queues, sizeof queues))
         return queues.udiag_rqueue;
     return UNKNOWN;
@@ -266,7 +274,7 @@ static int64_t unread_by_tcp_peer(int diag, int fd)
     return body->idiag_rqueue;
 }
 
-ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind)
+ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind, uint32_t peer)
 {
     ferry__outlet look = ferry__outlet_look(fd, kind);
     if (kind != FERRY__OUTLET_UNIX && kind != FERRY__OUTLET_TCP)
@@ -274,8 +282,12 @@ ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind)
     int diag = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
     if (diag < 0)
         return look;
-    look.unread =
-        kind == FERRY__OUTLET_UNIX ? unread_by_unix_peer(diag, fd) : unread_by_tcp_peer(diag, fd);
+    if (kind == FERRY__OUTLET_UNIX) {
+        look.peer = peer != 0 ? peer : unix_peer(diag, fd);
+        look.unread = unread_by_unix_peer(diag, look.peer);
+    } else {
+        look.unread = unread_by_tcp_peer(diag, fd);
+    }
     (void)ferry__close(diag);
     return look;
 }

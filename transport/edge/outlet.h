@@ -15,8 +15,9 @@
  *   cheap     yes                                    pipes
  *   closely   yes                                    pipes; unix and TCP peers, to the byte
  *
- * Closely costs a socket made and closed, and for unix a walk through the kernel's sockets: it is
- * for the moment before a stream is given up. It tells no more than the cheap look of a peer on
+ * Closely costs a socket made and closed. Of a unix peer it also costs a walk through all unix sockets
+ * of the network namespace, and another one to find out which the peer is: it is for the moment before
+ * a stream is given up, and remembers the peer. It tells no more than the cheap look of a peer on
  * another host, in another network namespace or behind address translation, nor where sock_diag is
  * missing or refused (kernel without unix_diag or tcp_diag, sandbox, no fd left).
  *
@@ -44,6 +45,7 @@ typedef struct ferry__outlet {
     uint64_t acked;       /* TCP: all that the peer's kernel has acknowledged, ever; else 0 */
     uint64_t window_edge; /* TCP: where its window ends, counted as acked is; else 0 */
     int64_t unread;       /* bytes in the peer's receive queue, FIN too; -1: not known */
+    uint32_t peer;        /* unix: the inode of the peer's socket; 0: not known */
 } ferry__outlet;
 
 /* What fd is; stays so for as long as fd is open. */
@@ -68,8 +70,8 @@ uint32_t ferry__outlet_unsent_limit(int fd);
 /* A few system calls, on fd alone. */
 ferry__outlet ferry__outlet_look(int fd, ferry__outlet_kind kind);
 
-/* Also asks for the peer's unread bytes. */
-ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind);
+/* Also asks for the peer's unread bytes. @param peer as an earlier look gave it; 0: it is asked for. */
+ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind, uint32_t peer);
 
 /* Whether something got further between two looks at one fd. Unread bytes are compared only where
  * both looks know them, so that a cheap look may be compared with a close one. */

@@ -7,7 +7,8 @@
  *
  * Stalls: noticing a peer that takes no byte any more. While the sink is full its outlet is looked at
  * four times in a timeout. Any difference between two looks is progress, and the time begins anew; so
- * does it with every byte that the sink takes.
+ * does it with every byte that the sink takes. A close look at a unix peer is dear where there are many
+ * sockets: it is taken only when the time begins, and when it is up.
  *
  * Confirming: requests whose bytes the kernel has accepted, but which are to settle only once the
  * bytes have left this host, or the peer's kernel has them. No event tells of that, so the outlet is
@@ -100,6 +101,22 @@ void ferry__stall_end(ferry_stream *stream)
     ferry__timers_cancel(&stream->owner->timers, &stall->timer);
     stall->is_due = false;
     stall->has_mark = false;
+    stall->mark.peer = 0; /* a datagram socket may be given another */
+}
+
+static ferry__outlet look_at_peer(const ferry_stream *stream, bool is_close)
+{
+    const ferry__sink *sink = &stream->sink;
+    return is_close ? ferry__outlet_look_closely(sink->fd, sink->outlet, stream->stall->mark.peer)
+                    : ferry__outlet_look(sink->fd, sink->outlet);
+}
+
+/* The peer has got further, or is looked at for the first time: it may stall for so long again. */
+static void set_mark(ferry__stall *stall, ferry__outlet look, int64_t now)
+{
+    stall->has_mark = true;
+    stall->mark = look;
+    stall->marked_at = now;
 }
 
 bool ferry__stall_is_over(ferry_stream *stream)
@@ -109,14 +126,13 @@ bool ferry__stall_is_over(ferry_stream *stream)
         return false;
     stall->is_due = false;
     int64_t now = ferry__clock_now();
-    ferry__outlet look = ferry__outlet_look_closely(stream->sink.fd, stream->sink.outlet);
-    if (!stall->has_mark || ferry__outlet_has_moved(&stall->mark, &look)) {
-        stall->has_mark = true;
-        stall->mark = look;
-        stall->marked_at = now;
-    } else if (now - stall->marked_at >= stall_ns(stream)) {
+    bool is_up = stall->has_mark && now - stall->marked_at >= stall_ns(stream);
+    bool is_close = is_up || !stall->has_mark || stream->sink.outlet != FERRY__OUTLET_UNIX;
+    ferry__outlet look = look_at_peer(stream, is_close);
+    if (!stall->has_mark || ferry__outlet_has_moved(&stall->mark, &look))
+        set_mark(stall, is_close ? look : look_at_peer(stream, true), now);
+    else if (is_up)
         return true;
-    }
     look_at_peer_later(stream);
     return false;
 }

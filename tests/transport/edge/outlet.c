@@ -70,9 +70,9 @@ static void wait_until_unacked_is(int fd, int64_t expected)
 static void wait_for_rest(int fd)
 {
     ferry__outlet_kind kind = ferry__outlet_kind_of(fd);
-    ferry__outlet last = ferry__outlet_look_closely(fd, kind);
+    ferry__outlet last = ferry__outlet_look_closely(fd, kind, 0);
     for (unsigned alike = 0; alike < LOOKS; alike++) {
-        ferry__outlet now = ferry__outlet_look_closely(fd, kind);
+        ferry__outlet now = ferry__outlet_look_closely(fd, kind, 0);
         if (ferry__outlet_has_moved(&last, &now))
             alike = 0;
         last = now;
@@ -82,10 +82,10 @@ static void wait_for_rest(int fd)
 static void check_nothing_moves(int fd)
 {
     ferry__outlet_kind kind = ferry__outlet_kind_of(fd);
-    ferry__outlet first = ferry__outlet_look_closely(fd, kind);
+    ferry__outlet first = ferry__outlet_look_closely(fd, kind, 0);
     for (unsigned i = 0; i < LOOKS; i++) {
         ferry__outlet cheap = ferry__outlet_look(fd, kind);
-        ferry__outlet close = ferry__outlet_look_closely(fd, kind);
+        ferry__outlet close = ferry__outlet_look_closely(fd, kind, 0);
         check(!ferry__outlet_has_moved(&first, &cheap));
         check(!ferry__outlet_has_moved(&cheap, &close));
         check(!ferry__outlet_has_moved(&first, &close));
@@ -96,9 +96,9 @@ static void check_each_kilobyte_read_shows(pair both, unsigned kilobytes)
 {
     ferry__outlet_kind kind = ferry__outlet_kind_of(both.ours);
     for (unsigned i = 0; i < kilobytes; i++) {
-        ferry__outlet before = ferry__outlet_look_closely(both.ours, kind);
+        ferry__outlet before = ferry__outlet_look_closely(both.ours, kind, 0);
         read_away(both.theirs, KIB);
-        ferry__outlet now = ferry__outlet_look_closely(both.ours, kind);
+        ferry__outlet now = ferry__outlet_look_closely(both.ours, kind, 0);
         check(ferry__outlet_has_moved(&before, &now));
     }
 }
@@ -154,14 +154,14 @@ PROMISE(outlet, close_look_tells_a_unix_peers_unread_bytes_exactly)
         return;
     for (unsigned i = 0; i < 2; i++) {
         pair both = unix_pair(types[i]);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX).unread, 0);
+        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0).unread, 0);
         for (unsigned written = 1; written <= 10; written++) {
             write_exactly(both.ours, KIB);
-            ferry__outlet look = ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX);
+            ferry__outlet look = ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0);
             check_eq(look.unread, written * KIB);
         }
         read_away(both.theirs, 3 * KIB);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX).unread, 7 * KIB);
+        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0).unread, 7 * KIB);
         close_pair(both);
     }
 }
@@ -214,10 +214,10 @@ PROMISE(outlet, tcp_peer_is_found_by_ipv4_ipv6_and_mapped_addresses)
         write_exactly(both.theirs, 3 * KIB);
         wait_until_unacked_is(both.ours, 0);
         wait_until_unacked_is(both.theirs, 0);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP).unread, 5 * KIB);
-        check_eq(ferry__outlet_look_closely(both.theirs, FERRY__OUTLET_TCP).unread, 3 * KIB);
+        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP, 0).unread, 5 * KIB);
+        check_eq(ferry__outlet_look_closely(both.theirs, FERRY__OUTLET_TCP, 0).unread, 3 * KIB);
         read_away(both.theirs, KIB);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP).unread, 4 * KIB);
+        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP, 0).unread, 4 * KIB);
         close_pair(both);
         close(listener);
     }
@@ -233,7 +233,7 @@ PROMISE(outlet, pipe_tells_its_unread_bytes_at_either_look)
     ferry__outlet now = ferry__outlet_look(both.ours, FERRY__OUTLET_PIPE);
     check_eq(now.unread, 4 * KIB);
     check(ferry__outlet_has_moved(&before, &now));
-    check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_PIPE).unread, 4 * KIB);
+    check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_PIPE, 0).unread, 4 * KIB);
     close_pair(both);
 }
 
@@ -336,7 +336,7 @@ PROMISE(outlet, close_look_takes_no_listener_for_the_peer)
     write_exactly(waiting, 1);
     wait_readable(listener);
     int64_t unread; /* 0 as long as the kernel remembers */
-    while ((unread = ferry__outlet_look_closely(forgotten, FERRY__OUTLET_TCP).unread) == 0)
+    while ((unread = ferry__outlet_look_closely(forgotten, FERRY__OUTLET_TCP, 0).unread) == 0)
         usleep(1000);
     check_eq(unread, -1);
     close(forgotten);
@@ -355,9 +355,9 @@ PROMISE(outlet, close_look_is_as_the_cheap_one_where_sock_diag_cannot_be_had)
         write_exactly(pairs[i].ours, KIB);
         if (kind == FERRY__OUTLET_TCP)
             wait_until_unacked_is(pairs[i].ours, 0);
-        ferry__outlet known = ferry__outlet_look_closely(pairs[i].ours, kind);
+        ferry__outlet known = ferry__outlet_look_closely(pairs[i].ours, kind, 0);
         check_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-        ferry__outlet refused = ferry__outlet_look_closely(pairs[i].ours, kind);
+        ferry__outlet refused = ferry__outlet_look_closely(pairs[i].ours, kind, 0);
         check_eq(setrlimit(RLIMIT_NOFILE, &original), 0);
         check_eq(refused.unread, -1);
         check(!ferry__outlet_has_moved(&known, &refused));

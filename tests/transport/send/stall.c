@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <stdatomic.h>
 
 enum { BIG = 16 << 20, SEED = 21 };
@@ -214,6 +216,32 @@ PROMISE_BOTH(stall, without_a_timeout_nobody_is_given_up)
     check_eq(outcome(stuck).error, 0);
     stage_close(&s);
     check_eq(reader_end(peer), STUCK_BYTES);
+}
+
+/* ---- what it costs --------------------------------------------------------------------------- */
+
+/* Each makes the kernel walk through all unix sockets: counted on their way (-Wl,--wrap). */
+static atomic_uint questions;
+
+ssize_t __real_send(int fd, const void *data, size_t size, int flags);
+ssize_t __wrap_send(int fd, const void *data, size_t size, int flags);
+
+ssize_t __wrap_send(int fd, const void *data, size_t size, int flags)
+{
+    const struct nlmsghdr *header = data;
+    if (size >= sizeof *header && header->nlmsg_type == SOCK_DIAG_BY_FAMILY)
+        atomic_fetch_add(&questions, 1);
+    return __real_send(fd, data, size, flags);
+}
+
+PROMISE_BOTH(stall, unix_peer_is_found_once_and_asked_for_when_its_time_begins_and_is_up)
+{
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    check_eq(outcome(stuck).error, -ETIMEDOUT);
+    check(atomic_load(&questions) <= 3); /* fewer, where the kernel tells nothing */
+    check_eq(stage_close_stream(&s).error, 0);
+    stage_end(&s);
 }
 
 /* ---- with a limiter -------------------------------------------------------------------------- */

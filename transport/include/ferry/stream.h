@@ -185,7 +185,8 @@ typedef struct ferry_stream_options {
      * takes. If the peer is on this host, each byte that it reads is seen. If it is on another
      * host, its kernel's acknowledgements are seen: the peer may read out of its own buffer for a
      * while before they tell (a sixteenth of the buffer, on Linux), so give slow readers time for
-     * that. A stall is noticed a quarter to a half of the time late.
+     * that. A stall is noticed a quarter to a half of the time late, that of a peer on a unix
+     * socket up to one and a quarter of it.
      */
     int64_t stall_timeout_ms;
 
