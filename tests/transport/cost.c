@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What a request with one callback costs beside the transfer: memory, and mail between threads; and
- * what a stream costs that does nothing. */
+/* What requests with callbacks cost beside the transfer: memory, mail between threads, system calls;
+ * and what a stream costs that does nothing. */
 #include "core/mailbox.h"
 #include "tests/promises.h"
 #include "tests/support.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 
 /* Every hop of whatever kind is one push to a mailbox: counted on its way (-Wl,--wrap). */
@@ -43,6 +44,74 @@ PROMISE_BOTH(cost, promise_with_one_callback_is_at_most_one_allocation_and_two_m
     (void)stage_close_stream(&s);
     stage_end(&s);
 }
+
+/* ---- system calls ---------------------------------------------------------------------------- */
+
+static atomic_uint sends;
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    atomic_fetch_add(&sends, 1);
+    return __real_sendmsg(fd, message, flags);
+}
+
+static void hold_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    atomic_bool *may_go_on = arg;
+    while (!atomic_load(may_go_on))
+        sched_yield();
+}
+
+/* Called on the owner: in the order of the requests, and each before its promise settles. */
+static void note_order(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    check_eq(result->error, 0);
+    uint64_t *told = arg;
+    check_eq(result->stream_offset, 1 + *told); /* behind hold_owner's byte */
+    (*told)++;
+}
+
+/* @return how many system calls so many writes took, that were all queued when the first one left. */
+static unsigned count_sends(ferry_placement placement, const ferry_request_options *options,
+                            unsigned writes)
+{
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    atomic_bool may_go_on = false;
+    const ferry_request_options hold = {.on_owner = hold_owner, .on_owner_arg = &may_go_on};
+    check_eq(ferry_stream_write(s.stream, "x", 1, &hold, NULL), 0);
+    wait_readable(s.theirs); /* the owner is in hold_owner, or about to be */
+    unsigned before = atomic_load(&sends);
+    for (unsigned i = 1; i < writes; i++)
+        check_eq(ferry_stream_write(s.stream, "x", 1, options, NULL), 0);
+    ferry_promise *last = submit_write_with(s.stream, "x", 1, options);
+    atomic_store(&may_go_on, true);
+    check_eq(outcome(last).error, 0);
+    unsigned taken = atomic_load(&sends) - before;
+    stage_close(&s);
+    return taken;
+}
+
+PROMISE_BOTH(cost, callbacks_on_the_owner_that_may_lag_take_no_more_system_calls_than_none)
+{
+    enum { WRITES = 100 };
+    uint64_t told = 0;
+    ferry_request_options options = {.on_owner = note_order, .on_owner_arg = &told};
+    check_eq(count_sends(placement, NULL, WRITES), 1);
+    check_eq(count_sends(placement, &options, WRITES), WRITES);
+    check_eq(told, WRITES);
+    told = 0;
+    options.on_owner_may_lag = true;
+    check_eq(count_sends(placement, &options, WRITES), 1);
+    check_eq(told, WRITES);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 PROMISE(cost, idle_stream_of_a_shared_owner_takes_a_kilobyte_at_most)
 {

@@ -40,7 +40,7 @@ static int refusal(const ferry_stream *stream, const ferry__request *request)
 /* Whether what finished last wants to have its say on the owner before anything else is done. */
 static bool is_callback_due(const ferry_stream *stream)
 {
-    return stream->finished.last != NULL && stream->finished.last->on_owner != NULL;
+    return stream->finished.last != NULL && stream->finished.last->is_told_first;
 }
 
 /* Whether the fd must stay until what it has accepted is confirmed. */

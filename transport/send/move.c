@@ -86,7 +86,7 @@ static bool add_request(gather *all, ferry__request *request, bool is_message)
 /* The next request may join if the one before has nothing to say first, and it would not fail. */
 static bool prepare_to_join(const ferry__request *before)
 {
-    return before->on_owner == NULL && before->next != NULL && before->next->kind == FERRY__SEND &&
+    return !before->is_told_first && before->next != NULL && before->next->kind == FERRY__SEND &&
            ferry__request_prepare_ahead(before->next);
 }
 

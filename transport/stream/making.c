@@ -335,6 +335,7 @@ __attribute__((always_inline)) static inline void init(
     atomic_store_explicit(&request->promise.label, label, memory_order_relaxed);
     request->stream = stream;
     request->kind = kind;
+    request->is_told_first = options->on_owner != NULL && !options->on_owner_may_lag;
     request->on_owner = options->on_owner;
     request->on_owner_arg = options->on_owner_arg;
     request->extras = NULL;

@@ -86,6 +86,7 @@ typedef struct ferry__request {
 
     /* Set at submit. */
     ferry__request_kind kind;
+    bool is_told_first; /* on_owner is called before what follows is sent */
     ferry_callback *on_owner;
     void *on_owner_arg;
     ferry__cost cost; /* what it counts for in the limits; of sources: the owner corrects it */

@@ -245,6 +245,8 @@ static int send_watched(struct connection *connection, const struct request *req
     const ferry_request_options options = {
         .on_owner = logged != NULL ? on_logged : on_settled,
         .on_owner_arg = logged != NULL ? (void *)logged : connection,
+        /* Memory fails with the connection only: the next answer is never taken for this one. */
+        .on_owner_may_lag = !response->has_file,
         .label = name_answer(response),
     };
     connection->holds++;

@@ -237,10 +237,19 @@ typedef struct ferry_request_options {
      * promise settles: other threads see the promise settle once on_owner has returned and
      * on_owner_release was called. So a thread that awaits the promise may use what on_owner wrote.
      * It must not block, and it cannot wait: ferry_promise_await answers -EDEADLK there, unless its
-     * timeout is 0. It may submit and abort.
+     * timeout is 0. It may submit and abort. As what follows is held back for it, each such request
+     * takes a system call of its own: most callbacks should set on_owner_may_lag.
      */
     ferry_callback *on_owner;
     void *on_owner_arg;
+
+    /*
+     * Nothing is held back for on_owner: what follows may have been sent when it is called, with
+     * the same system call. All else stays: the calls are made in the order of the requests, each
+     * before its promise settles. Not for a callback that aborts the stream so that nothing follows
+     * a request that has failed before its first byte.
+     */
+    bool on_owner_may_lag;
 
     /*
      * How many milliseconds the submit itself may wait for room in a full queue. 0: it does not
