@@ -31,8 +31,8 @@ static bool is_too_much(uint64_t queued, uint64_t more, uint64_t most)
 }
 
 /*
- * The same for bytes of sources: a request without any is never too much. Without a limit what can
- * be counted is the limit: a file may say that it has 2^63 bytes.
+ * The same for bytes of sources. A request without any is never too much. If there is no limit, the
+ * limit is what can be counted: a file may say that it has 2^63 bytes.
  */
 static bool is_too_much_file(uint64_t queued, uint64_t more, uint64_t most)
 {
@@ -106,7 +106,7 @@ void ferry__room_wake(ferry__room *room)
     }
 }
 
-/* N1. @param of whose promises to look at; NULL: everybody's. */
+/* N1. @param of the stream whose promises to look at; NULL: all streams'. */
 static void tell(ferry__room *room, ferry__total *total, const ferry__admission *of)
 {
     ferry__room_wake(room);
@@ -227,7 +227,7 @@ static bool reserve_in_total(ferry__total *total, ferry__cost cost, ferry__limit
 
 /*
  * Compare-and-swap, not add and undo: a count that is there for a moment only would keep a closed
- * stream from ending, and nobody would tell it afterwards. So it is with visits, too. Pairs with E0
+ * stream from ending, and nobody would tell it afterwards. The same holds for visits. Pairs with E0
  * in closing.c.
  */
 static int admit_to_word(ferry__admission *admission, ferry__cost cost, uint64_t refused_by,
@@ -265,8 +265,8 @@ static int admit_to_stream(ferry__admission *admission, ferry__cost cost, uint64
 }
 
 /*
- * By all streams first, which can be undone without harm. Not inlined: what it keeps in registers,
- * a plain write would have to save.
+ * By the service's limits first, since that can be undone without harm. Not inlined: a plain write
+ * would have to save the registers that it needs.
  */
 __attribute__((noinline)) static int admit(ferry__admission *admission, ferry__cost cost,
                                            uint64_t refused_by, ferry__limit limited,
@@ -279,7 +279,7 @@ __attribute__((noinline)) static int admit(ferry__admission *admission, ferry__c
     if (total->is_limited) {
         int error = look_at_stream(admission, cost, refused_by, limited);
         if (error != 0)
-            return error; /* also where all are full: who waits for that learns of a close */
+            return error; /* also if all are full: a thread that waits for that learns of a close */
         if (!reserve_in_total(total, cost, limited)) {
             ret_refusal->full = &total->room;
             return -EAGAIN;
@@ -325,7 +325,7 @@ static int look_for_read(const ferry__admission *admission, uint32_t visits)
     return (visits & FERRY__READS_MASK) / FERRY__ONE_READ >= FERRY__MOST_READS ? -EAGAIN : 0;
 }
 
-/* A close that comes in between has the owner refuse it: as if it had come later altogether. */
+/* If a close comes in between the owner refuses the read, as if it had come after the close. */
 int ferry__admit_read(ferry__admission *admission)
 {
     uint32_t before = atomic_load(&admission->visits); /* R1 */

@@ -2,35 +2,36 @@
 /*
  * Admission: what is let into a stream, and who is told when there is room again.
  *
- * Of what is to be sent three things are counted, for each stream and, where its service has
- * limits, for all of them together: requests, bytes of memory, and bytes of sources as far as they
- * are known. Two words of a stream count what was let in, one for each direction, so that neither
- * can refuse the other. Both are changed by compare-and-swap, and what is counted is posted to the
- * owner then: so they also cover mail that is still to come.
+ * Three things are counted of what is to be sent: requests, bytes of memory, and bytes of sources
+ * as far as they are known. They are counted for each stream and, if its service has limits, for
+ * all its streams together. Two words of a stream count what was let in, one for each direction, so
+ * that neither can refuse the other. Both are changed by compare-and-swap. What is counted is then
+ * posted to the owner, so the words also cover mail that is still to come.
  *   word    what is to be sent: requests that have not settled and bytes of memory in them; and
  *           flags. Nothing gets in once it is closed, so then it only falls. A plain submit changes
  *           nothing else.
  *   visits  everything else that posts to the owner: reads that have not settled, and messages
- *           (abort, resume, what is asked of reading, a loan that comes back), of each of which one
+ *           (abort, resume, what is asked of reading, a loan that comes back). Of each message one
  *           is under way at most, so that no limit ever refuses one.
  * A stream ends (E0 in closing.c) when it is closed, word counts nothing, and visits goes from
- * nothing to FERRY__ENDED in one step. Whoever has got into visits is waited for, whoever comes
- * later is refused, and into word nobody comes any more: nobody will post to its owner again.
+ * nothing to FERRY__ENDED in one step. The stream waits for all that has got into visits. What
+ * comes later is refused, and nothing gets into word any more. So nobody will post to its owner
+ * again.
  *
- * A submit is let in before it copies, allocates or duplicates anything: who waits for room, or is
- * refused, holds nothing. What fails after that gives its room back.
+ * A submit is let in before it copies, allocates or duplicates anything. So a submit that waits for
+ * room, or is refused, holds nothing. A submit that fails after that gives its room back.
  *
- * Who finds no room waits on a room (room.c), whichever is full: the stream's, the service's, or
- * that for reads; a thread on its futex word, a promise in the service's list. Whoever gives room
- * back, or sets a flag that refuses, looks whether somebody waits.
+ * A submit that finds no room waits on the room that is full (room.c): the stream's, the service's,
+ * or that for reads. A thread waits on the room's futex word, a promise in the service's list. A
+ * thread that gives room back, or sets a flag that refuses, looks whether somebody waits.
  *
  *   waits                                       gives
  *   R0 waiters + 1                              N0 count given back, or flag set
  *   R1 look once more whether there is room     N1 waiters there? news + 1, wake; settle promises
  *   R2 sleep, unless there were news
  *
- * R0 before R1 and N0 before N1 are full barriers: room is seen by the one or the waiter by the
- * other.
+ * R0 before R1 and N0 before N1 are full barriers: either the one side sees the room, or the other
+ * side sees the waiter.
  */
 #ifndef FERRY_TRANSPORT_LIMIT_ADMISSION_H
 #define FERRY_TRANSPORT_LIMIT_ADMISSION_H
@@ -99,8 +100,8 @@ struct ferry__total {
     struct room_promise *first_promise;
     struct room_promise *last_promise;
     /*
-     * Set before the first is counted. Settles those for whom there is room. @param of whose to
-     * look at; NULL: everybody's.
+     * Set before the first is counted. Settles the promises for which there is room. @param of the
+     * stream whose promises to look at; NULL: all streams'.
      */
     void (*tell_promises)(ferry__total *total, const ferry__admission *of);
 };
@@ -120,14 +121,13 @@ struct ferry__admission {
 /* What bounds the queue for a request. */
 typedef enum ferry__limit {
     FERRY__BY_OPTIONS, /* data: the stream's options, and its service's */
-    FERRY__BY_COUNT,   /* markers and the like, which are wanted most when the queue is full */
+    FERRY__BY_COUNT,   /* markers and the like: they are needed most when the queue is full */
 } ferry__limit;
 
 /* Why a request was not let in. */
 typedef struct ferry__refusal {
     ferry__room *full; /* -EAGAIN: where to wait */
-    bool
-        was_counted; /* its bytes of sources were, for a moment: whoever saw that is to look again */
+    bool was_counted;  /* its bytes of sources were, for a moment: the owner may have seen that */
 } ferry__refusal;
 
 void ferry__total_init(ferry__total *total, ferry__limits limits);
@@ -160,15 +160,15 @@ static inline bool ferry__admission_limits_sources(const ferry__admission *admis
     return admission->limits->source_bytes > 0 || admission->total->limits.source_bytes > 0;
 }
 
-/* Sets flags that refuse, for good. Who waits to read is for the caller to wake. */
+/* Sets flags that refuse, for good. The caller wakes the threads that wait for room for a read. */
 void ferry__admission_refuse(ferry__admission *admission, uint64_t flags);
 
 /* Gives back what was admitted, once. @param word what to take from that. */
 void ferry__admission_give_back(ferry__admission *admission, uint64_t word, uint64_t source_bytes);
 
 /*
- * The owner. A source has turned out to be of another length: counts the difference. @return what
- * it is counted for now: less than that where the counts would go beyond their end.
+ * The owner. A source has turned out to have another length: counts the difference. @return what
+ * it is counted for now; less than its length if a count would go beyond its end.
  */
 uint64_t ferry__admission_recount(ferry__admission *admission, uint64_t before, uint64_t now);
 

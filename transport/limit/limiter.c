@@ -24,17 +24,17 @@ typedef __int128 position;
 #define MOST_BYTES (UINT64_C(1) << 50)
 
 enum {
-    /* What a waiting stream looks after at the latest, so that it hears of new rates. */
+    /* A waiting stream looks at least this often, so that it hears of new rates. */
     LOOK_NS = 50 * FERRY__NS_PER_MS,
 
     /* How often each member of a line has its turn: seldom enough to cost nothing, often enough for
-     * an even flow. Where there are many it is less often, so that there are not more turns than
-     * one in SPACING_NS; but not less often than they look anyway. */
+     * an even flow. Many members have turns less often, so that there is one turn in SPACING_NS at
+     * most; but not less often than they look anyway. */
     ROUND_NS = 20 * FERRY__NS_PER_MS,
     SPACING_NS = 1 * FERRY__NS_PER_MS,
     LONGEST_ROUND_NS = LOOK_NS,
 
-    /* The default burst: a turn. The least: how late a thread wakes, so that the rate is kept. */
+    /* The default burst: a turn. The least: as long as a thread may wake late, to keep the rate. */
     BURST_NS = ROUND_NS,
     LEAST_BURST_NS = 5 * FERRY__NS_PER_MS,
 
@@ -112,7 +112,7 @@ static int64_t line_reserve(ferry_limiter *limiter, uint64_t bytes, int64_t now)
     return wait < FERRY__NEVER - now ? now + (int64_t)wait : FERRY__NEVER;
 }
 
-/* Moves what is given out: ahead, what was moved unasked; back, what was not used. */
+/* Moves what is given out: ahead by bytes that were moved unasked, back by those not used. */
 static void line_shift(ferry_limiter *limiter, position by)
 {
     if (rate_of(limiter) != 0)
@@ -125,7 +125,7 @@ static void line_stop_waiting(ferry_limiter *limiter, uint64_t bytes)
         limiter->waiting -= bytes;
 }
 
-/* How far what had its turn is ahead of what is allowed: less than 0 where some burst is left. */
+/* How far the bytes that had their turn are ahead of allowed; less than 0: some burst is left. */
 static position line_lead(const ferry_limiter *limiter, int64_t now)
 {
     position had_its_turn = limiter->reserved - nano_bytes(limiter->waiting);
@@ -140,7 +140,7 @@ static void line_restart(ferry_limiter *limiter, uint64_t bytes_per_s, uint64_t 
     if (bytes_per_s == 0)
         lead = 0;
     else if (lead > 0 && bytes_per_s < before)
-        lead = lead / before * bytes_per_s; /* it is as soon made up for as it would have been */
+        lead = lead / before * bytes_per_s; /* it takes as long to make up for as before */
     limiter->line_began = now;
     limiter->reserved = lead;
     limiter->waiting = 0;
@@ -294,13 +294,13 @@ static int64_t round_of(const ferry_limiter *chain)
     return span > ROUND_NS ? span : ROUND_NS;
 }
 
-/* One member's part of what a line gives in a round. */
+/* The share of one member in what a line gives in a round. */
 static position given_by(const ferry_limiter *level, int64_t round)
 {
     return (position)rate_of(level) * round / NANO / level->members;
 }
 
-/* One member's part of the burst that is left; less than 0 where a line is given out ahead. */
+/* The share of one member in the burst that is left; less than 0: the line is given out ahead. */
 static position left_by(const ferry_limiter *level, int64_t now)
 {
     position lead = line_lead(level, now) + nano_bytes(level->waiting);
@@ -309,10 +309,10 @@ static position left_by(const ferry_limiter *level, int64_t now)
 
 /*
  * How much a stream reserves at once: what the scarcest line of its chain gives it in a round. So a
- * stream with a low limit of its own keeps that limit in a group whose members take more a turn.
- * Where every line still has some burst, that leaves at once instead, unless it is as little as
- * what a thread that wakes late finds: the rate is kept in few turns rather than in many small
- * ones.
+ * stream with a low limit of its own keeps that limit in a group whose members take more a turn. If
+ * every line still has some burst, the stream takes its share of that at once instead. It does not
+ * if that share is as little as a thread finds that merely woke late: few turns keep the rate as
+ * well as many small ones.
  */
 static uint64_t quantum(const ferry_limiter *chain, int64_t now)
 {
@@ -354,7 +354,7 @@ static void join(ferry__allotment *allotment)
     allotment->is_member = true;
 }
 
-/* Gives up its place in each line, and what it was granted: where the rate was changed since,
+/* Gives up its place in each line, and what it was granted. On a line whose rate was changed since
  * neither is there any more. */
 static void withdraw(ferry__allotment *allotment)
 {
@@ -368,7 +368,7 @@ static void withdraw(ferry__allotment *allotment)
     allotment->granted = 0;
 }
 
-/* What it would take to move so much: what is owed comes first. */
+/* How many bytes it takes to move so many: the debt comes first. */
 static uint64_t with_debt(const ferry__allotment *allotment, uint64_t wanted)
 {
     return ferry__sum(wanted, allotment->debt);
@@ -399,7 +399,7 @@ static void take_turn(ferry__allotment *allotment)
     for (ferry_limiter *level = allotment->limiter; level != NULL; level = level->parent) {
         if (is_of_this_era(allotment, level)) {
             line_stop_waiting(level, allotment->reserved);
-        } else { /* since just now, and the new line does not know of it */
+        } else { /* the rate was changed just now, and the new line does not know of the piece */
             line_shift(level, nano_bytes(allotment->reserved));
             allotment->eras[level->depth] = era_of(level);
         }
@@ -422,7 +422,7 @@ static bool get_granted(ferry__allotment *allotment, uint64_t wanted, int64_t no
             return true;
         if (now < allotment->turn_at)
             return false;
-        take_turn(allotment); /* and perhaps again: it may have gone into what is owed */
+        take_turn(allotment); /* and perhaps again: this one may have paid a debt */
     }
 }
 

@@ -12,19 +12,19 @@
  *     ------[=============|====A====][===B===]-------> bytes
  *                         ^ allowed          ^ reserved
  *
- * With parents, a piece of the same size is reserved on each line of the chain, all at once, and
- * its turn comes when it has come on every line. How large: see quantum() in limiter.c. What a
- * message exceeds its turn by is the debt of that allotment, and is paid by turns that move
- * nothing, so that the others keep their shares.
+ * With parents, a piece of the same size is reserved on each line of the chain, all at once. Its
+ * turn comes when it has come on every line. quantum() in limiter.c says how large a piece is. A
+ * message may be larger than its turn. The rest is the debt of that allotment: turns that move
+ * nothing pay it, so that the others keep their shares.
  *
- * What is given back unused moves reserved back, so the next stream that asks gets it. No place in
- * the line changes by that, and what left altogether stays behind allowed.
+ * Bytes that are given back unused move reserved back, so the next stream that asks gets them. No
+ * place in the line changes by that, and never do more bytes leave than allowed says.
  *
- * A change of the rate begins a new era of the line: what is reserved or granted and not used is
- * void, and its owner, who looks at least every 50 ms, reserves anew.
+ * A change of the rate begins a new era of the line. All that is reserved or granted and not used
+ * is void then. Its owner looks at least every 50 ms, and reserves anew.
  *
  * Threads: an allotment is its owner's. The chain's mutexes are taken from the child to its
- * parents, for some arithmetic twice a turn; asking meanwhile, and without any limit, only reads
+ * parents, for some arithmetic twice a turn. To ask in between, or without any limit, only reads
  * atomics.
  */
 #ifndef FERRY_TRANSPORT_LIMIT_LIMITER_H
@@ -43,13 +43,14 @@ typedef struct ferry__allotment {
     uint64_t granted;                    /* bytes that may be moved now */
     uint64_t debt;                       /* bytes moved beyond what was granted, not paid yet */
     uint32_t eras[FERRY__LIMITER_DEPTH]; /* each limiter's, by its depth, when it reserved last */
-    bool is_member;                      /* it is counted among those who share the chain */
+    bool is_member;                      /* it is counted among those that share the chain */
     bool is_free;                        /* there was no limit when it asked last */
 } ferry__allotment;
 
 /*
- * How many bytes may be moved now: up to wanted, which is at least 1. 0: none yet; then *ret_when,
- * otherwise untouched, is when to ask again: at most 50 ms away, so that a new rate is heard of.
+ * How many bytes may be moved now: up to wanted, which is at least 1. 0: none yet. Then *ret_when
+ * is when to ask again, at most 50 ms from now, so that a new rate is heard of. Else it is
+ * untouched.
  */
 uint64_t ferry__allotment_ask(ferry__allotment *allotment, uint64_t wanted, int64_t now,
                               int64_t *ret_when);
@@ -57,8 +58,8 @@ uint64_t ferry__allotment_ask(ferry__allotment *allotment, uint64_t wanted, int6
 /* Bytes were moved: usually at most what was granted, but a message leaves as a whole. */
 void ferry__allotment_use(ferry__allotment *allotment, uint64_t bytes);
 
-/* Gives back what was not used: there is nothing to send for now, or the sink takes nothing, or the
- * stream ends, before it gives its reference back. Cheap where there is nothing to give back. */
+/* Gives back what was not used. Called when there is nothing to send for now, when nothing can
+ * leave, and before a stream that ends gives its reference back. Cheap if nothing is left over. */
 void ferry__allotment_return(ferry__allotment *allotment);
 
 /* ferry_limiter_set_rate, at a given time. */

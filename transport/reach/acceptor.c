@@ -24,7 +24,7 @@ enum {
      * once: so few that it shows in no balance, and several for each time that the others are
      * woken. */
     SLACK = 4,
-    LEAVE_MS = 10, /* whoever it is left to has been called: he comes at once, if he can */
+    LEAVE_MS = 10, /* the other owner has been called, and comes at once if it can */
 };
 static const int64_t SOONEST_RETRY = 10 * FERRY__NS_PER_MS; /* as soon as an fd may be closed */
 static const int64_t LATEST_RETRY = FERRY__NS_PER_S;
@@ -52,7 +52,7 @@ static bool is_bounded(const ferry_listener *listener)
     return listener->options.limit_streams > 0 || is_told_by_mail(listener);
 }
 
-/* Nobody is told of what is undone here: all that is handed over tells of its end. */
+/* Undoing tells nobody here: all that is handed over tells of its end. */
 static bool reserve_room(ferry_listener *listener)
 {
     unsigned limit = listener->options.limit_streams;
@@ -168,7 +168,7 @@ static void deliver_handover(ferry__mail *mail, bool receiver_gone)
     pthread_cleanup_pop(1);
 }
 
-/* To the stream's own owner. Not if the service's end was faster, and the stream is gone. */
+/* Posts it to the stream's own owner, unless the service has ended and the stream is gone. */
 static void post_to_owner(handover *given)
 {
     ferry__owner *owner = ferry__owner_ref(given->stream->owner);
@@ -254,7 +254,7 @@ static void look_again(ferry__acceptor *acceptor, int64_t deadline)
     ferry__timers_set(&acceptor->owner->timers, &acceptor->timer, deadline);
 }
 
-/* Fds or memory have run out, or something that ferry knows no better answer to: waits. */
+/* Waits: fds or memory have run out, or ferry knows no better answer to the error. */
 static void run_short(ferry__acceptor *acceptor, int error)
 {
     if (!atomic_exchange(&acceptor->listener->is_short, true))
@@ -269,7 +269,7 @@ static unsigned load_of(const ferry__acceptor *acceptor)
     return atomic_load(&acceptor->owner->holds);
 }
 
-/* Whether its owner does something that may last, and so may not come soon. */
+/* Whether its owner is in something that may last, and so may not come soon. */
 static bool is_held_up(const ferry__acceptor *acceptor)
 {
     ferry__activity_seen seen = ferry__activity_look(&acceptor->owner->activity);
@@ -277,7 +277,8 @@ static bool is_held_up(const ferry__acceptor *acceptor)
 }
 
 /*
- * The one to leave a connection to: the least loaded that can come. NULL: it has hardly less to do.
+ * The acceptor to leave a connection to: of the least loaded owner that can come. NULL: that owner
+ * has hardly less to do.
  */
 static ferry__acceptor *find_better(ferry__acceptor *acceptor)
 {
@@ -293,12 +294,12 @@ static ferry__acceptor *find_better(ferry__acceptor *acceptor)
 }
 
 /*
- * Any owner of the listener's. Has another acceptor look whether a connection waits: it may have
- * left that one itself, when it had more to do, and then no event of the fd's tells it.
+ * Any of the listener's owners. Has another acceptor look whether a connection waits. It may have
+ * left that connection itself, when it had more to do; then no event of the fd's tells it.
  */
 static void call(ferry__acceptor *other)
 {
-    if (!atomic_exchange(&other->is_called, true)) /* K0: else it is still to look, or has ended */
+    if (!atomic_exchange(&other->is_called, true)) /* K0; else it will look anyway, or has ended */
         ferry__owner_post(other->owner, &other->call_mail);
 }
 
@@ -335,7 +336,7 @@ static void wait_for_more(ferry__acceptor *acceptor)
         run_short(acceptor, error);
 }
 
-/* Whether it is about this connection only, which was over before it began (accept(2)). */
+/* Whether the error is about this connection only, which was over before it began (accept(2)). */
 static bool is_passing(int error)
 {
     switch (error) {
@@ -387,14 +388,14 @@ static bool accept_one(ferry__acceptor *acceptor)
     }
     (void)ferry__close(fd);
     give_room_back(listener);
-    if (error != -ESHUTDOWN) /* that is the service's: it is being destroyed, and this closed */
+    if (error != -ESHUTDOWN) /* the service is being destroyed, and this listener closed */
         run_short(acceptor, error);
     return false;
 }
 
 /* ---- turns ----------------------------------------------------------------------------------- */
 
-/* The last of it, and perhaps of its listener; not yet where mail is on its way. */
+/* Ends it, and perhaps its listener; not while mail is on its way. */
 static void end(ferry__acceptor *acceptor)
 {
     if (acceptor->waits_for_room && !atomic_exchange(&acceptor->wants_room, false))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Adopting: what makes a stream of an fd, whoever has it. */
+/* Adopting: making a stream of an fd. */
 #ifndef FERRY_TRANSPORT_REACH_ADOPT_H
 #define FERRY_TRANSPORT_REACH_ADOPT_H
 
@@ -15,17 +15,17 @@ typedef struct ferry__connected {
 } ferry__connected;
 
 /*
- * Makes a stream of it, as ferry_stream_adopt. Any thread; where owner is given, on that.
- * @return 0, or a negative errno, with nothing taken.
+ * Makes a stream of it. Any thread; if an owner is given, on that one's.
+ * @return 0, or an errno of ferry_stream_adopt, with nothing taken.
  */
 int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected *connected,
                                   ferry__settings *settings, ferry_stream **ret_stream);
 
-/* As ferry_stream_adopt, with settings. Any thread. */
+/* Any thread. Does what ferry_stream_adopt does, with settings in place of options. */
 int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *settings,
                            ferry_stream **ret_stream);
 
-/* What a stream's system calls, and those on its behalf, are made through. */
+/* The table for a stream's system calls, and for those on its behalf. */
 ferry__calls *ferry__stream_choose_calls(const ferry__settings *settings,
                                          const ferry_service *service);
 

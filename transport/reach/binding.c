@@ -30,9 +30,8 @@ static bool is_path(const ferry__endpoint *endpoint)
 }
 
 /*
- * Whether a path is a socket that no process has bound. Asked with a socket of another type: that
- * is refused where nobody is, and where somebody is it fails without a connection that he would
- * see.
+ * Whether a path is a socket that no process has bound. A socket of another type asks: it is
+ * refused if nobody is there. If somebody is, it fails without a connection that he would see.
  */
 static bool is_stale(const ferry__endpoint *endpoint)
 {
@@ -57,10 +56,11 @@ static bool is_named(int fd, const char *name)
 }
 
 /*
- * Of two that start at once both may find a path stale, and the slower one must not remove what the
- * other has bound since. So it is replaced under a lock, on a file beside it that is there only
- * meanwhile. Who finds it locked has come too late, and who ends in the middle leaves nothing that
- * holds anybody up. @return an fd; -1: somebody else has it, or here can none be made.
+ * Two processes that start at once may both find a path stale. The slower one must not remove what
+ * the other has bound since. So a path is replaced under a lock, on a file beside it that is there
+ * only meanwhile. A process that finds it locked has come too late. One that is killed in the
+ * middle leaves nothing that holds anybody up. @return an fd; -1: somebody else has the lock, or no
+ * file can be made here.
  */
 static int lock(const char *name)
 {
@@ -117,7 +117,7 @@ static int own_path(ferry__binding *binding, unsigned mode)
     return mode == 0 || chmod(path_of(binding), (mode_t)mode) == 0 ? 0 : -errno;
 }
 
-/* Before the socket is closed: until then nobody else takes the path for stale. */
+/* Called before the socket is closed: until then nobody else takes the path for stale. */
 static void remove_path(ferry__binding *binding)
 {
     struct stat status;
@@ -143,7 +143,7 @@ static int set_option(int fd, int level, int name, int value)
     return setsockopt(fd, level, name, &value, sizeof value) == 0 ? 0 : -errno;
 }
 
-/* What is accepted inherits them (tcp(7)): one call for all of them. */
+/* Accepted sockets inherit them (tcp(7)): one call does for all. */
 static int set_tcp_options(int fd, const ferry_stream_options *options)
 {
     int error = options->no_delay ? set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) : 0;
@@ -224,7 +224,7 @@ static in_port_t *port_of(ferry__endpoint *endpoint)
                                                        : &endpoint->address.v4.sin_port;
 }
 
-/* At all, or at none. */
+/* Opens sockets at all endpoints, or at none. */
 static int open_all(const ferry__endpoints *endpoints, const ferry_listen_options *options,
                     ferry__bindings *ret_bindings, ferry_phase *ret_phase)
 {
@@ -254,7 +254,7 @@ static int open_all(const ferry__endpoints *endpoints, const ferry_listen_option
 static int open_at_one_port(ferry__endpoints *endpoints, const ferry_listen_options *options,
                             ferry__bindings *ret_bindings, ferry_phase *ret_phase)
 {
-    unsigned tries = 100; /* more than that are taken only where nearly all are */
+    unsigned tries = 100; /* if more than that are taken, nearly all are */
     bool is_any_port = endpoints->count > 1 && *port_of(&endpoints->list[0]) == 0;
     int error;
     do
@@ -263,7 +263,7 @@ static int open_at_one_port(ferry__endpoints *endpoints, const ferry_listen_opti
     return error;
 }
 
-/* All interfaces need one socket, of the first family that is there: that of IPv6 does for both. */
+/* One socket does for all interfaces, of the first family that is there: IPv6 serves both. */
 static int open_everywhere(const ferry__endpoints *endpoints, const ferry_listen_options *options,
                            ferry__bindings *ret_bindings, ferry_phase *ret_phase)
 {

@@ -2,17 +2,17 @@
 /*
  * Connecting: from an address to a stream.
  *
- * A connection under way is driven by one of the service's own owners. What others do to it (the
- * resolver, a cancel, an abort, timers) only notes that and schedules its task; the task's turns do
- * the rest, so that each thing happens in one place, and nothing is freed under anybody.
+ * One of the service's own owners drives a connection under way. The resolver, a cancel, an abort
+ * and timers only note what they want and schedule its task. The task's turns do the rest, so that
+ * each thing happens in one place, and nothing is freed under anybody.
  *
  *   any thread: ferry_connect -> mail    owner: resolve (by mail to a thread of its own, and back)
  *                                               -> attempts -> the first that is connected: adopt
  *                                               -> settle -> end, once no mail is on its way
  *
  * The promise is an allocation of its own, so that one that is kept for long costs little. It
- * points to the connection until that has ended; whoever cancels is sure of it, since a connection
- * waits for the cancel that settling has heard of.
+ * points to the connection until that has ended. A cancel can rely on that: if settling hears of a
+ * cancel, the connection waits for its mail.
  *
  * The resolver is a supervised owner that lives for one getaddrinfo(3): the front owner starts its
  * thread and joins it.
@@ -74,7 +74,7 @@ typedef struct connection {
     ferry__mail cancel_mail;
     ferry__mail abort_mail;
     atomic_bool is_aborted; /* abort_mail was posted; under the service's mutex */
-    atomic_uint refs;       /* its own, until it has ended; and of whoever looks at it */
+    atomic_uint refs;       /* its own, until it has ended; and each dump's that looks at it */
     atomic_uint state;      /* written by the owner, as the next one is */
     _Atomic int64_t state_since;
 
@@ -145,7 +145,7 @@ static void enter(connection *self, state next)
 
 /* ---- attempts -------------------------------------------------------------------------------- */
 
-/* Whether an error says little: only that there is no way there at all. */
+/* Whether an error says little, namely that there is no way there at all. */
 static bool says_little(int error)
 {
     switch (error) {
@@ -230,7 +230,7 @@ static void settle(connection *self, int error, ferry_phase phase)
     ferry__release_arg(self->on_owner_release, self->on_owner_arg);
     if (ferry__promise_settle(promise, &self->owner->ringer) && !self->cancel_came)
         self->mails_due++;
-    /* Only now: what it calls is named after it, and a stop waits for that. */
+    /* Only now: on_owner's call is shown under the member's name, and a stop waits for it. */
     ferry__service_forget(self->service, &self->member, true);
     if (atomic_load(&self->is_aborted) && !self->abort_came)
         self->mails_due++;
@@ -255,8 +255,8 @@ static bool look_up(int fd, get_name *get, ferry__endpoint *ret_name)
 }
 
 /*
- * Whether TCP has met itself: nobody listened at the port, and the kernel chose just that one for
- * the socket's own end.
+ * Whether a TCP socket is connected to itself: nobody listened at the port, and the kernel chose
+ * just that port for the socket's own end.
  */
 static bool is_own_peer(int fd, const ferry__endpoint *peer)
 {
@@ -290,7 +290,7 @@ static void begin_next_at(connection *self, int64_t deadline)
     ferry__timers_set(&self->owner->timers, &self->next_timer, deadline);
 }
 
-/* It will turn out how it went; if that takes long another one is begun beside it. */
+/* Waits for the attempt to succeed or fail; if that takes long the next one is begun beside it. */
 static void wait_for(connection *self, attempt *try)
 {
     int error = ferry__owner_watch(self->owner, &try->watch, EPOLLOUT);
@@ -303,7 +303,7 @@ static void wait_for(connection *self, attempt *try)
     begin_next_at(self, ferry__clock_now() + NEXT_ATTEMPT);
 }
 
-/* The same one once more, after a while. */
+/* Begins the same attempt once more, after a while. */
 static void retry(connection *self, attempt *try)
 {
     try->is_again = true;
@@ -319,7 +319,7 @@ static void check_connected(connection *self, attempt *try)
     if (!look_up(try->watch.fd, getpeername, &peer)) {
         retry(self, try); /* a script said so, and the call was not made */
     } else if (is_own_peer(try->watch.fd, &peer)) {
-        const struct linger reset = {.l_onoff = 1}; /* so that its port is free again */
+        const struct linger reset = {.l_onoff = 1}; /* a reset frees its port at once */
         (void)setsockopt(try->watch.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
         drop(self, try);
         note_error(self, -ECONNREFUSED, FERRY_PHASE_CONNECT);
@@ -410,7 +410,7 @@ static void start_connecting(connection *self)
 
 /* ---- resolving ------------------------------------------------------------------------------- */
 
-/* On the resolver's thread, or where it could not be had on the front owner's, in its name. */
+/* On the resolver's thread; if there is none to be had, on the front owner's, in its name. */
 static void resolve(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone;
@@ -504,7 +504,7 @@ static void schedule(connection *self)
     ferry__owner_schedule(self->owner, &self->task);
 }
 
-/* A mail has come that was waited for, or is not to be waited for any more. */
+/* A mail has come, or will not come: it is waited for no more. */
 static void note_mail(connection *self, bool *ret_came)
 {
     if (self->state == SETTLED)
@@ -629,7 +629,7 @@ static bool add_state(ferry__member *member, ferry__line *line)
 }
 
 static const ferry__member_type connection_member = {
-    .close = abort_member, /* it has nothing that would have to come first */
+    .close = abort_member, /* nothing of it has to be done first */
     .abort = abort_member,
     .ref = ref_member,
     .unref = unref_member,

@@ -115,7 +115,7 @@ static int join(ferry_listener *listener)
 static void start(ferry_listener *listener)
 {
     ferry__bindings_commit(&listener->bindings);
-    /* Whatever happens meanwhile, no acceptor ends before it has got this. */
+    /* No acceptor ends before it has got this mail, whatever happens meanwhile. */
     for (unsigned i = 0; i < listener->acceptor_count; i++)
         ferry__owner_post(listener->acceptors[i].owner, &listener->acceptors[i].start_mail);
 }

@@ -4,21 +4,22 @@
  * is its owners' side, listen.c makes it.
  *
  * A listener has an acceptor for each of its bindings on each of its service's own owners: on the
- * front owner alone with dedicated placement, on every shared owner else. All of them watch one
- * listening fd, each in its own epoll set, so that a connection wakes them all; one takes it, and
- * its stream stays where it was taken: nothing is handed over.
+ * front owner alone with dedicated placement, on every shared owner else. The acceptors of a
+ * binding watch one listening fd, each in its own epoll set, so that a connection wakes them all.
+ * One of them takes it, and the stream stays with its owner: nothing is handed over.
  *
- * For balance, who has some more streams than the least loaded leaves the connection to that one,
- * and calls it, by mail. The call is what keeps a connection from being left by everybody: who has
- * left one hears of no later one by the fd, which is edge-triggered, until it has found nobody
- * waiting. So after each leave somebody looks once more, and the least loaded never leaves. Nobody
- * calls an owner that is in something long (a callback, a disk), and whoever it was left to has 10
- * milliseconds, lest he get into something long just then.
+ * For balance, an owner that has some more streams than the least loaded one leaves the connection
+ * to that one, and calls it, by mail. An owner that has left a connection hears of no later one by
+ * the fd, which is edge-triggered, until it has found nobody waiting. Because of the call not
+ * everybody leaves a connection: after each leave somebody looks once more, and the least loaded
+ * owner never leaves. Nobody calls an owner that is in something long (a callback, a disk). One
+ * that was called may get into something long just then. So it has 10 milliseconds; after that the
+ * owner that left the connection takes it.
  *
- * Why not otherwise: EPOLLEXCLUSIVE wakes the one that was added last again and again, so that it
- * gets nearly all, and a watch with it cannot be armed anew (EPOLL_CTL_MOD is EINVAL). SO_REUSEPORT
- * gives each owner a queue of its own, filled by a hash of the peer's address: unevenly where there
- * are few peers, and what is queued for an owner that is busy nobody else can take.
+ * Why not otherwise: EPOLLEXCLUSIVE wakes the acceptor that was added last again and again, so that
+ * it gets nearly all connections, and a watch with it cannot be armed anew (EPOLL_CTL_MOD is
+ * EINVAL). SO_REUSEPORT gives each owner a queue of its own, filled by a hash of peers' addresses.
+ * With few peers that is uneven, and nobody else can take what is queued for a busy owner.
  *
  * What ends when:
  *   close (any thread)   mail to each acceptor
@@ -38,18 +39,19 @@
 #include <ferry/listen.h>
 
 /*
- * Streams on their way to the listening thread, at most: several times what comes while a thread
- * with an event loop is at something else; and few, in fds and memory, where it is for long.
+ * The most streams that are on their way to the listening thread. That is several times what comes
+ * while a thread with an event loop is at something else. If the thread is away for long, they take
+ * few fds and little memory.
  */
 #define FERRY__MOST_HANDOVERS 256u
 
 /* One binding of a listener's on one owner. */
 typedef struct ferry__acceptor {
     /* Any thread. */
-    atomic_bool wants_room; /* it stopped at the limit: whoever makes room is to tell it */
-    ferry__mail room_mail;  /* posted by whoever takes that back */
+    atomic_bool wants_room; /* it stopped at the limit, and waits to be told of room */
+    ferry__mail room_mail;  /* posted by the thread that takes wants_room back */
     atomic_bool is_called;  /* call_mail is on its way; or it has ended */
-    ferry__mail call_mail;  /* posted by who leaves a connection to it */
+    ferry__mail call_mail;  /* posted by an owner that leaves a connection to it */
     ferry__mail start_mail; /* posted once, as the next one is */
     ferry__mail close_mail;
     _Atomic uint64_t accepted; /* connections that it made streams of; written by the owner */
@@ -67,7 +69,7 @@ typedef struct ferry__acceptor {
     bool is_leaving;     /* it leaves a connection to another, until the timer fires */
     bool has_left;       /* it did for long enough: the next one is its */
     bool waits_for_room; /* wants_room is set, or room_mail is on its way */
-    bool has_started;    /* start_mail has come: where a service is destroyed perhaps as the last */
+    bool has_started;    /* start_mail has come; if the service is destroyed, perhaps as the last */
     bool is_closing;     /* close_mail has come */
 } ferry__acceptor;
 
@@ -100,7 +102,7 @@ struct ferry_listener {
     ferry__acceptor *acceptors; /* those of a binding are in the order of the service's owners */
 };
 
-/* What of it is there from the beginning, and needs nothing. */
+/* Sets up all that cannot fail. */
 void ferry__listener_init(ferry_listener *listener);
 
 ferry_listener *ferry__listener_ref(ferry_listener *listener);

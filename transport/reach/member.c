@@ -136,14 +136,14 @@ static void drop_promise(void *promise)
     (void)ferry_promise_unref(promise);
 }
 
-/* Not one that others wait for as well. */
+/* For a promise that nobody else waits for. */
 static void call_off(void *promise)
 {
     (void)ferry_promise_cancel(promise);
     (void)ferry_promise_unref(promise);
 }
 
-/* @param drop what becomes of the promise afterwards: also where a callback ends the thread. */
+/* @param drop called with the promise afterwards, also if a callback ends the thread. */
 static int await_and(void (*drop)(void *promise), ferry_promise *promise, int64_t deadline)
 {
     int error;
@@ -153,7 +153,7 @@ static int await_and(void (*drop)(void *promise), ferry_promise *promise, int64_
     return error;
 }
 
-/* Waits until a million requests that leave no room even for a mark have become less. */
+/* Waits for room for a mark: a million requests leave none. */
 static int await_room(ferry_stream *stream, int64_t deadline)
 {
     ferry_promise *room;
@@ -163,7 +163,7 @@ static int await_room(ferry_stream *stream, int64_t deadline)
 
 /*
  * Waits for all that the stream was given so far. The mark is taken back when time is up: else each
- * call would leave one in a queue that is stuck. @return also -EAGAIN: there is no room for it.
+ * call would leave one in a queue that is stuck. @return also -EAGAIN: there is no room for a mark.
  */
 static int await_mark(ferry_stream *stream, int64_t deadline)
 {
@@ -180,7 +180,7 @@ static int drain(ferry__member *member, int64_t deadline)
     ferry_stream *stream = stream_of(member);
     while (!ferry__stream_is_quiet(stream)) {
         if (ferry__clock_now() >= deadline)
-            return -ETIMEDOUT; /* looking alone wakes nobody */
+            return -ETIMEDOUT; /* no time to wait: nobody is woken for a mere look */
         int error = await_mark(stream, deadline);
         if (error != -EAGAIN)
             return error;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stream as a member of its service: what that asks of it, and what it says of itself in a dump.
+ * A stream as a member of its service: what the service asks of it, and what a dump says of it.
  */
 #ifndef FERRY_TRANSPORT_REACH_MEMBER_H
 #define FERRY_TRANSPORT_REACH_MEMBER_H

@@ -4,14 +4,14 @@
  * somebody wants it, gives it to the reads (transport/read/read.h) in their order, and what they
  * leave to the subscriber (transport/read/subscriber.h).
  *
- * A stream has none until somebody reads: any thread may make it. Whatever else any thread asks
- * (reading.c) comes by mail, of which one is under way at most: the newest wish of each kind
- * counts. `commands` counts what was asked and may change who is to be served, reads too;
- * `delivered` counts what has arrived of that. While they differ something is under way, and the
- * subscriber is not called. So it makes no difference that a wish may overtake reads.
+ * A stream has none until somebody reads: any thread may make it. All else that any thread asks
+ * (reading.c) comes by mail. One such mail is under way at most: the newest wish of each kind
+ * counts. `commands` counts the wishes that may change who is to be served, reads too; `delivered`
+ * counts those that have arrived. While they differ something is under way, and the subscriber is
+ * not called. So it makes no difference that a wish may overtake reads.
  *
- * The kernel is asked, at most once a turn, until it has nothing more; then its next edge is waited
- * for. Of a TCP socket a short count says as much, unless an end of file or urgent data may have
+ * The kernel is asked once a turn at most, until it has nothing more. Then its next edge is waited
+ * for. A short count from a TCP socket says as much, unless an end of file or urgent data may have
  * cut it short.
  */
 #ifndef FERRY_TRANSPORT_READ_INTAKE_H
@@ -28,8 +28,8 @@
 enum { FERRY__DEFAULT_HIGH = 64 * 1024 };
 
 /*
- * What was asked of an intake, beside reads, and has not come into force yet. Under its mutex.
- * is_posted and the mail are admission's: the stream does not end before it has arrived.
+ * What was asked of an intake, beside reads, and has not come into force yet. Under its mutex. The
+ * mail is counted in the stream's visits: the stream does not end before it has arrived.
  */
 typedef struct ferry__asked {
     bool is_posted;                /* asked_mail is under way */
@@ -52,7 +52,7 @@ struct ferry__intake {
 
     /* Any thread. */
     atomic_uint commands; /* posted so far */
-    atomic_uint readers;  /* of them, those that set one, or none */
+    atomic_uint readers;  /* how many of them set a reader, or none */
     pthread_mutex_t mutex;
     ferry__asked asked; /* under mutex */
     ferry__mail asked_mail;
@@ -66,41 +66,41 @@ struct ferry__intake {
     bool is_cut_short;          /* a short count does not say that there is nothing more */
     bool is_away;      /* the first read has the direction in other hands: nothing is read */
     bool is_full;      /* so much waits to be taken that nothing more is read for now */
-    bool has_ended;    /* nothing more comes, */
-    bool is_over;      /* and what had come is not to be had either, */
-    int error;         /* because of this; 0: the peer's end of file */
-    ferry_cause cause; /* if that is -ECANCELED: why */
+    bool has_ended;    /* nothing more comes */
+    bool is_over;      /* and the bytes that had come are not to be had either */
+    int error;         /* why it has ended; 0: the peer's end of file */
+    ferry_cause cause; /* why, if error is -ECANCELED */
     ferry__queue reads;
     ferry__bytes kept;             /* come and not taken, beside what is on loan */
-    size_t declined;               /* so many of them the subscriber has seen and not taken */
-    bool declined_last;            /* although it was told that nothing comes behind them */
+    size_t declined;               /* how many of them the subscriber has seen and not taken */
+    bool declined_last;            /* it was told then that nothing comes behind them */
     ferry__subscriber *subscriber; /* a reference; NULL: none */
     ferry__subscriber *borrower;   /* whose loan is out; NULL: nobody's */
     size_t lent;                   /* bytes of that */
     int64_t shots;                 /* calls that the subscriber still wants; -1: no limit */
-    unsigned wishes;               /* how often that was said anew */
-    bool is_paused;                /* the last time, that it wants none, */
-    bool is_waiting;               /* the first read is, for something else than bytes */
-    unsigned resumptions;          /* how often that came to an end */
+    unsigned wishes;               /* how often it has said anew how many calls it wants */
+    bool is_paused;                /* the last time it said that it wants none */
+    bool is_waiting;               /* the first read waits for something else than bytes */
+    unsigned resumptions;          /* how often a pause has come to an end */
     uint64_t offset;               /* of the next byte in what the peer sent */
     uint64_t next_sequence;
     int64_t deadline;   /* when reading ends with -ETIMEDOUT */
     ferry__timer timer; /* set for no later than that */
 };
 
-/* What reads are called off by. */
+/* How reads are called off. */
 extern const ferry__request_types ferry__intake_requests;
 
 /* Any thread. The stream's intake, made if there is none; NULL: no memory for it. */
 ferry__intake *ferry__intake_need(ferry_stream *stream);
 
-/* Any thread. The same where there is one; else NULL. */
+/* Any thread. The stream's intake; NULL: it has none. */
 static inline ferry__intake *ferry__intake_of(const ferry_stream *stream)
 {
     return (ferry__intake *)atomic_load_explicit(&stream->incoming, memory_order_acquire);
 }
 
-/* The rest: the owner only. Those that take a stream are fine with one that has no intake. */
+/* The rest: the owner only. A stream that is passed need not have an intake. */
 
 /* Its share of a turn. Whether it can go on at once. */
 bool ferry__intake_take_in(ferry_stream *stream);
@@ -111,7 +111,7 @@ void ferry__intake_ready(ferry_stream *stream, uint32_t events);
 /* Shows what it waits for, at the end of a turn. */
 void ferry__intake_show(ferry_stream *stream);
 
-/* Nothing more is read: whatever waits for it learns this error, and what is kept is dropped. */
+/* Nothing more is read: all that waits for bytes learns this error, and what is kept is dropped. */
 void ferry__intake_end(ferry_stream *stream, int error);
 
 /* Ends reading with -ECANCELED, for this cause. */
@@ -125,21 +125,21 @@ void ferry__intake_set_deadline(ferry__intake *intake, int64_t deadline);
 
 /* For the kinds of reads: */
 
-/* Takes what is kept, so much of it. */
+/* Takes so many bytes of what is kept. */
 void ferry__intake_take(ferry__intake *intake, size_t size);
 
-/* Puts in front of what is kept what was not consumed. If there is no memory for it reading ends,
- * and what is kept is dropped: nothing may be read behind a gap. */
+/* Puts bytes that were not consumed in front of what is kept. If there is no memory for them
+ * reading ends, and what is kept is dropped: nothing may be read behind a gap. */
 void ferry__intake_put_back(ferry__intake *intake, const void *data, size_t size);
 
-/* Nothing more comes from the kernel, because of this; what is kept is still to be had. */
+/* Nothing more comes from the kernel, because of this error; what is kept is still to be had. */
 void ferry__intake_note_end(ferry__intake *intake, int error);
 
 /* The first read, which was away, is over, and what it gave back is kept: goes on with the next. */
 void ferry__intake_go_on(ferry__intake *intake, ferry__request *request, int error,
                          ferry_phase phase);
 
-/* Asks the kernel once, into memory; or behind what is kept. Otherwise as a read's ask. */
+/* Asks the kernel once, into memory. The second: behind what is kept. Both as a read's ask. */
 ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size, bool *ret_short);
 ssize_t ferry__intake_keep(ferry__intake *intake, size_t size, bool *ret_short);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reads: requests for what the peer sends. They wait in the intake's queue; the first of them gets
- * what has come. What becomes of it there is its kind's: into memory (read_memory.c), into a file
+ * what has come. Its kind says where that goes: into memory (read_memory.c), into a file
  * (receive.c), to another stream (relay.c).
  *
  *   intake (transport/read/intake.h)                    the first read's kind
  *   has kept some, or has just asked       ──▶     feed: takes what it wants of it
  *                                          ◀──     hungry, busy, away, or over
- *   hungry: asks the kernel, on its behalf ──▶     ask: into wherever it likes best
+ *   hungry: asks the kernel, on its behalf ──▶     ask: into a place of its own
  *   busy: another turn, for more of the same
  *   waiting: nothing is asked or fed, until it says so
  *   away: waits                            ◀──     ferry__intake_go_on
@@ -51,14 +51,14 @@ static inline ferry__read_step ferry__read_over(int error, ferry_phase phase)
 /* A kind of read: constant, one for each. */
 typedef struct ferry__read_type {
     /*
-     * Any thread, at submit. Checks what is asked for, before anything is taken. @param wanted as
-     * its kind has it. @return 0, or those errnos of its submit.
+     * Any thread, at submit. Checks what is asked for, before anything is taken. @param wanted each
+     * kind has a type of its own for it. @return 0, or an errno of its submit.
      */
     int (*check)(const void *wanted, const ferry_request_options *options);
 
     /*
-     * Any thread, at submit, once it is let in. Makes one, taking all it holds.
-     * @return 0, or the errnos of its submit with nothing taken.
+     * Any thread, at submit, once it is let in. Makes a read, taking all it holds.
+     * @return 0, or an errno of its submit, with nothing taken.
      */
     int (*create)(ferry_stream *stream, const void *wanted, const ferry_request_options *options,
                   ferry__inbox *home, ferry__request **ret_request);
@@ -69,27 +69,27 @@ typedef struct ferry__read_type {
     ferry__read_step (*feed)(ferry__intake *intake, ferry__request *request);
 
     /*
-     * It is hungry: asks the kernel once, nobody else's bytes being under way.
+     * It is hungry: asks the kernel once. No bytes are under way to anybody else then.
      * @param ret_short whether the kernel gave less than it was asked for.
      * @return how many bytes; 0: the peer's end of file; or a negative errno.
      */
     ssize_t (*ask)(ferry__intake *intake, ferry__request *request, bool *ret_short);
 
     /*
-     * It fails: what it has got of the peer's bytes and does not consume goes back to the intake.
+     * It fails: gives the peer's bytes that it has got and does not consume back to the intake.
      */
     void (*undo)(ferry__intake *intake, ferry__request *request);
 
     /*
      * It is over: lets go of all it holds, and completes its result but for error, phase and
-     * at_end. sent: what it has consumed.
+     * at_end. The result's sent is how many bytes it has consumed.
      */
     void (*conclude)(ferry__request *request, int error);
 
     /* It is away, and called off: tells those who have it. NULL: it never is. */
     void (*pass_on)(ferry__request *request, int error);
 
-    /* It makes system calls of its own: one of them is enough for a turn. */
+    /* It makes system calls of its own: one such read is enough for a turn. */
     bool is_dear;
 } ferry__read_type;
 
@@ -103,15 +103,15 @@ static inline ferry__read *ferry__request_read(ferry__request *request)
     return (ferry__read *)(void *)request->parts;
 }
 
-/* For create: makes one of such a type, with its particulars to be filled in. @param size theirs,
- * ferry__read included. @return 0, -ENOMEM. */
+/* For create: makes a read of this type, with its particulars to be filled in. @param size of the
+ * particulars, ferry__read included. @return 0, -ENOMEM. */
 int ferry__read_create(ferry_stream *stream, const ferry__read_type *type, size_t size,
                        const ferry_request_options *options, ferry__inbox *home,
                        ferry__request **ret_request);
 
 /*
- * Any thread. Submits a read. @param wanted what its kind is told to create it by.
- * @return as every submit, and as that; -ENOTSOCK: it is no socket, or one of messages.
+ * Any thread. Submits a read. @param wanted is handed to its type's check and create.
+ * @return an errno of every submit, or of its type's; -ENOTSOCK: no socket, or one of messages.
  */
 int ferry__stream_submit_read(ferry_stream *stream, const ferry__read_type *type,
                               const void *wanted, const ferry_request_options *options,

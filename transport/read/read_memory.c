@@ -45,8 +45,8 @@ static int create(ferry_stream *stream, const void *what, const ferry_request_op
     const ferry_read *wanted = what;
     size_t delimiter_length = wanted->mode == FERRY_READ_UNTIL ? wanted->delimiter_length : 0;
     /*
-     * One that does not fit is never looked for: so what is copied is no more than the program's
-     * own memory, by which reads that wait are bounded.
+     * A delimiter that does not fit is never looked for. So the copy is no larger than the
+     * program's own memory, which bounds the reads that wait.
      */
     size_t copied = delimiter_length <= wanted->size ? delimiter_length : 0;
     int error = ferry__read_create(stream, &into_memory, sizeof(reading) + copied, options, home,
@@ -90,7 +90,7 @@ static void fill(ferry__intake *intake, reading *self, size_t most)
     ferry__intake_take(intake, size);
 }
 
-/* How many of the bytes kept are up to the delimiter and with it; 0: it has not come. */
+/* How many of the bytes kept there are up to the end of the delimiter; 0: it has not come. */
 static size_t find_delimiter(const ferry__intake *intake, reading *self)
 {
     const unsigned char *first = ferry__bytes_first(&intake->kept);
@@ -116,8 +116,8 @@ static int feed_until(ferry__intake *intake, reading *self)
 }
 
 /*
- * Gives it what its mode wants of what is kept. @return 0: it is complete; -EAGAIN: not yet; an
- * errno.
+ * Gives it the bytes that its mode wants. @return 0: it is complete; -EAGAIN: not yet; or another
+ * negative errno.
  */
 static int feed_by_mode(ferry__intake *intake, reading *self)
 {
@@ -138,7 +138,7 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
     return ferry__read_over(error, FERRY_PHASE_SOURCE);
 }
 
-/* Straight into its memory, where nothing has to be looked at first. */
+/* Asks for bytes straight into its memory, if nothing has to be looked at first. */
 static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_short)
 {
     reading *self = reading_of(request);
@@ -157,7 +157,7 @@ static void undo(ferry__intake *intake, ferry__request *request)
     ferry__intake_put_back(intake, self->data, self->filled);
 }
 
-/* All it wanted, or nothing. */
+/* It consumes all it wanted, or nothing. */
 static void conclude(ferry__request *request, int error)
 {
     reading *self = reading_of(request);

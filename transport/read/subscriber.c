@@ -67,7 +67,7 @@ void ferry__subscriber_replace(ferry__subscriber *subscriber)
         ferry__subscriber_give_up(subscriber);
         return;
     }
-    subscriber->is_replaced = true; /* its arg may be in use there: behind its last loan */
+    subscriber->is_replaced = true; /* a loan may use its arg: the end comes behind the last loan */
     ferry__inbox_post(subscriber->home, &subscriber->end_mail, &stream->owner->ringer);
     (void)ferry_stream_unref(stream);
 }
@@ -118,7 +118,7 @@ void ferry__subscriber_lend(ferry__subscriber *subscriber)
     ferry__inbox_post(subscriber->home, &subscriber->loan_mail, &subscriber->stream->owner->ringer);
 }
 
-/* To the owner, which takes the reference over; unless nobody is there any more. */
+/* Gives the loan back to the owner, which takes the reference over; unless the stream has ended. */
 static void give_back(void *arg)
 {
     ferry__subscriber *subscriber = arg;
@@ -135,7 +135,7 @@ static void deliver_loan(ferry__mail *mail, bool receiver_gone)
 {
     ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, loan_mail);
     subscriber->taken = 0;
-    subscriber->is_gone = true; /* as long as the reader may end its thread */
+    subscriber->is_gone = true; /* while the reader is called: it may end its thread */
     pthread_cleanup_push(give_back, subscriber);
     if (!receiver_gone) {
         (void)ferry__subscriber_offer(subscriber, ferry__bytes_first(&subscriber->bytes),
@@ -187,7 +187,7 @@ static void deliver_end(ferry__mail *mail, bool receiver_gone)
         tell_end(subscriber);
         return;
     }
-    subscriber->was_told = !was_replaced(subscriber); /* as far as that can be */
+    subscriber->was_told = !was_replaced(subscriber); /* by what is known here and now */
     if (subscriber->was_told)
         ferry__log(FERRY_LOG_WARNING, "a thread ended before the end of what it read");
     let_go(subscriber);

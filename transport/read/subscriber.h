@@ -42,18 +42,18 @@ typedef struct ferry__subscriber {
     int64_t used_shots;   /* that were made, once it has come back */
     unsigned wishes;      /* the intake's, when it was made */
     unsigned resumptions; /* the intake's, when it was made */
-    unsigned commands;    /* the intake's, when it was made: while there are no more it is valid */
-    const atomic_uint *all_commands; /* the intake's count of them; set when it has come to it */
+    unsigned commands;    /* the intake's, when it was made: it is valid until there are more */
+    const atomic_uint *all_commands; /* the intake's count; set when this has come to the intake */
     bool at_end;                     /* no bytes come behind these */
-    size_t taken;                    /* of them, by its calls so far */
-    bool was_declined;               /* the reader took nothing of what is left, */
-    bool was_last;                   /* although it was told that nothing comes behind it */
+    size_t taken;                    /* how many of them its calls have taken so far */
+    bool was_declined;               /* the reader took nothing of what is left */
+    bool was_last;                   /* it was told then that nothing comes behind it */
     bool is_gone;                    /* its thread has ended: it cannot be called any more */
 
     /* The end: the owner's until it is posted. */
     ferry__mail end_mail;
     int error;
-    unsigned number; /* among the intake's readers: as long as there are no more it is told */
+    unsigned number; /* among the intake's readers: it is told unless there are later ones */
     const atomic_uint *all_readers; /* the intake's count of them; set with the number */
     bool is_replaced;               /* its arg alone is to be released */
     bool was_told;                  /* on_end was called, or is being called */
@@ -64,7 +64,7 @@ int ferry__subscriber_create(ferry_stream *stream, const ferry_reader *reader, f
                              ferry__subscriber **ret_subscriber);
 void ferry__subscriber_unref(ferry__subscriber *subscriber);
 
-/* The owner. Another has come instead: lets go of it, behind its last call. */
+/* The owner. Another reader was set: lets go of this one, behind its last call. */
 void ferry__subscriber_replace(ferry__subscriber *subscriber);
 
 /* Gives back all it holds, without telling it: no call of it is under way. */

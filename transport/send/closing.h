@@ -8,13 +8,13 @@
 /* The close request's turn has come: everything before it was carried out. */
 void ferry__closing_start(ferry_stream *stream);
 
-/* Confirmed close: reads the peer's last words away. Whether to go on at once. */
+/* Confirmed close: reads the peer's last words away. @return whether to go on at once. */
 bool ferry__closing_linger(ferry_stream *stream);
 
-/* Abort: everything queued is called off, the fd goes at once. */
+/* Abort: calls off everything that is queued, and closes the fd at once. */
 void ferry__closing_abort(ferry_stream *stream);
 
-/* Ends the stream if nothing can come any more. Whether it has: then it may be freed already. */
+/* Ends the stream if nothing can come any more. @return whether it has: it may be freed then. */
 bool ferry__closing_try_end(ferry_stream *stream);
 
 /* What the timer of a stream that lingers calls. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What turns go by: the stream's limiter (pace), whether its peer still takes bytes (stall), and
- * how far those have got that are to get further than the kernel (confirm). All of it runs on the
- * stream's owner.
+ * What turns go by: how much the stream's limiter lets leave (pace), whether the peer still takes
+ * bytes (stall), and whether bytes that left have got as far as was asked for (confirm). All of it
+ * runs on the stream's owner.
  */
 #ifndef FERRY_TRANSPORT_SEND_CONDITIONS_H
 #define FERRY_TRANSPORT_SEND_CONDITIONS_H
@@ -14,13 +14,13 @@
  */
 size_t ferry__pace_ask(ferry_stream *stream, size_t wanted);
 
-/* So many were moved. */
+/* So many bytes were moved. */
 void ferry__pace_use(ferry_stream *stream, uint64_t bytes);
 
 /* There is nothing to send, or no room for it: others may have the stream's share. */
 void ferry__pace_rest(ferry_stream *stream);
 
-/* The sink is full: from now on the peer's progress is watched, where that was asked for. */
+/* The sink is full: from now on the peer's progress is watched, if that was asked for. */
 void ferry__stall_watch(ferry_stream *stream);
 
 /* The sink is not full any more, or nothing waits for it. */
@@ -39,7 +39,7 @@ bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *
 /* A request has joined those to be confirmed: looks again soon. */
 void ferry__confirm_wait(ferry_stream *stream);
 
-/* Has a turn after a while; after twice that the next time. */
+/* Has a turn after a while; the next time after twice that. */
 void ferry__confirm_look_later(ferry_stream *stream);
 
 /* Settles what is confirmed by now. */

@@ -8,7 +8,7 @@
 
 #include "transport/stream/stream.h"
 
-/* What requests of parts are called off by. */
+/* How requests of parts are called off. */
 extern const ferry__request_types ferry__sent_requests;
 
 /*
@@ -16,7 +16,7 @@ extern const ferry__request_types ferry__sent_requests;
  */
 void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request);
 
-/* Takes it out of the queue, for an outcome that is not ferry__stream_finish's to give. */
+/* Takes it out of the queue. ferry__stream_finish does not give its outcome. */
 void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request);
 
 /* Gives a request its receipt: its turn has come. Does nothing the second time. */
@@ -31,15 +31,15 @@ static inline void ferry__stream_begin(ferry_stream *stream, ferry__request *req
 
 /*
  * Takes a request out of the queue with its outcome: the head, or one that is called off before its
- * turn. It settles at the end of the turn. A failure midway has the consequences of the stream's
- * framing policy.
+ * turn. It settles at the end of the turn. The framing policy says what follows from a failure
+ * midway.
  */
 void ferry__stream_finish(ferry_stream *stream, ferry__request *request, int error,
                           ferry_phase phase);
 
 /*
- * Takes the head out with its outcome: it is not to be carried out. A marker still waits for its
- * turn to settle.
+ * Takes the head out of the queue with its outcome, and does not carry it out. A marker still waits
+ * until it is its turn to settle.
  */
 void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int error);
 
@@ -49,7 +49,7 @@ void ferry__stream_forget_source(ferry_stream *stream);
 /* What a queued request is at. */
 ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__request *request);
 
-/* What padding is owed will not leave: it is not counted as part of the stream any more. */
+/* The padding that is owed will not leave: it is not counted as part of the stream any more. */
 void ferry__stream_drop_padding(ferry_stream *stream);
 
 #endif

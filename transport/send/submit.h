@@ -5,8 +5,9 @@
 #include "transport/stream/stream.h"
 
 /*
- * Any thread. As ferry_stream_send, let in beyond the stream's limits. @param leftover gets what
- * the last part, if it is a file, has read and not sent; its owner's until the request settles.
+ * Any thread. Does what ferry_stream_send does, beyond the stream's limits. @param leftover gets
+ * what the last part, if it is a file, has read and not sent. It is the owner's until the request
+ * settles.
  */
 int ferry__stream_send_relayed(ferry_stream *stream, const ferry_part parts[], size_t count,
                                const ferry_request_options *options, ferry__leftover *leftover,

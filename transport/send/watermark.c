@@ -31,7 +31,7 @@ static void tell(ferry__notice *notice)
     ferry_stream *stream = watermark->stream;
     bool is_above = atomic_load(&watermark->is_above);
     if (is_above == watermark->told)
-        return; /* there and back again */
+        return; /* the level has crossed back */
     watermark->told = is_above;
     stream->settings->options.on_watermark(stream, is_above,
                                            stream->settings->options.on_watermark_arg);
@@ -60,7 +60,7 @@ static bool is_above(const ferry_stream *stream)
     uint64_t level = ferry__sum(memory, atomic_load(&admission->source_bytes));
     const ferry_stream_options *options = &stream->settings->options;
     uint64_t high = options->high_watermark_bytes;
-    /* The high one counts for both: they may be equal, and a level on them is not to alternate. */
+    /* A level on the high mark is above, also if the marks are equal: else it would alternate. */
     return level >= high ||
            (atomic_load(&stream->watermark->is_above) && level > options->low_watermark_bytes);
 }

@@ -5,7 +5,7 @@
 
 #include "transport/stream/stream.h"
 
-/* Of a stream that has one. Any thread, at adoption; then the owner. */
+/* For a stream that has one. The first: any thread, at adoption. The others: the owner. */
 int ferry__watermark_init(ferry_stream *stream);
 void ferry__watermark_look(ferry_stream *stream);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Dumps: a service's owners and members as lines of text. What each member has to say its own file
- * says (ferry__member_type in transport/service/service.h).
+ * Dumps: a service's owners and members as lines of text. Each kind of member says in its own file
+ * what it is at (ferry__member_type in transport/service/service.h).
  *
- * Whoever writes one runs on any thread, beside the owners: it reads what they show, and what never
+ * A dump is written on any thread, beside the owners. It reads what they show, and what never
  * changes, and waits for nobody.
  */
 #include "transport/service/line.h"
@@ -46,7 +46,7 @@ static void write_service(const dump *all)
     write_line(all, &line);
 }
 
-/* Whose turn it is, where it is a member's that is kept. */
+/* Whose turn it is, if it is one of the kept members'. */
 static void add_subject(const dump *all, const void *subject, ferry__line *line)
 {
     for (size_t i = 0; i < all->kept.count; i++) {
@@ -73,7 +73,7 @@ static void write_owner(const dump *all, const ferry__owner *owner)
         ferry__line_add_age(&line, seen.since);
         if (seen.step != NULL)
             ferry__line_add(&line, ": %s", seen.step);
-    } else if (seen.step != NULL) { /* of what a mail or a timer causes */
+    } else if (seen.step != NULL) { /* a mail or a timer causes it */
         ferry__line_add(&line, "between turns: %s", seen.step);
     } else {
         ferry__line_add(&line, ferry__owner_is_asleep(owner) ? "asleep" : "between turns");

@@ -41,7 +41,7 @@ void ferry__line_add_queue(ferry__line *line, uint64_t requests, uint64_t bytes,
     ferry__line_add(line, " and %" PRIu64 " of files", file_bytes);
 }
 
-/* Adds so many bytes of text, with '?' for what would look like the line's own. */
+/* Adds so many bytes of text, with '?' for characters that would look like the line's own. */
 static void add_quoted(ferry__line *line, const char *text, size_t length, const char *own)
 {
     size_t begin = line->length;
@@ -103,7 +103,7 @@ static uint32_t decode(const char *text, size_t *ret_length)
     return character;
 }
 
-/* Whether it is one, and neither controls a terminal nor changes the order of what stands there. */
+/* Whether it is a character that neither controls a terminal nor changes the order of its text. */
 static bool is_printable(uint32_t character)
 {
     bool is_control = character < ' ' || (character >= 0x7f && character < 0xa0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A line of a dump (dump.c): what those who have something to say in it make it with. */
+/* A line of a dump (dump.c): what owners and members write themselves with. */
 #ifndef FERRY_TRANSPORT_SERVICE_LINE_H
 #define FERRY_TRANSPORT_SERVICE_LINE_H
 
@@ -19,7 +19,7 @@ typedef struct ferry__line {
 void ferry__line_begin(ferry__line *line);
 
 /*
- * Replaces whatever does something to a terminal, or is no UTF-8: labels may have any bytes in
+ * Replaces all that does something to a terminal, or is no UTF-8: labels may have any bytes in
  * them.
  */
 void ferry__line_make_printable(ferry__line *line);
@@ -35,14 +35,14 @@ void ferry__line_add_queue(ferry__line *line, uint64_t requests, uint64_t bytes,
                            uint64_t file_bytes);
 
 /*
- * Adds what somebody else has named, and is not to look like more: with '?' for blanks and quotes.
+ * Adds a name that somebody else chose, with '?' for blanks and quotes: it must look like one word.
  */
 void ferry__line_add_word(ferry__line *line, const char *word);
 
 /* Adds a label in quotes, behind a blank, with '?' for quotes in it; nothing for NULL and "". */
 void ferry__line_add_label(ferry__line *line, const char *label);
 
-/* How long ago that was; 0 for what has begun since the line was. */
+/* How long ago that was; 0 if it was after the line was begun. */
 int64_t ferry__line_age_ms(const ferry__line *line, int64_t since);
 
 /* Adds how long something lasts: ", for 20 ms". */

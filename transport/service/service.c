@@ -48,7 +48,7 @@ void ferry__service_unref(ferry_service *service)
 
 /* ---- creating -------------------------------------------------------------------------------- */
 
-/* It is a part of its service, which whoever awaits it keeps. */
+/* It is a part of its service, which each call that awaits it keeps. */
 static void destroy_emptied(ferry_promise *promise)
 {
     (void)promise;
@@ -299,14 +299,14 @@ void ferry__service_let_go(void *kept)
     ferry__release(all->members);
 }
 
-/* Has every member end, and lets nobody else become one. @param end how: of a type's the one or the
- * other. */
+/* Has every member end, and lets nobody else become one. @param end the close or the abort of a
+ * member's type. */
 static void end_all(ferry_service *service, void (*end)(ferry__member *member))
 {
     (void)pthread_mutex_lock(&service->mutex);
     bool was_ending = service->is_ending;
     service->is_ending = true;
-    /* It posts mail, and nothing ends without leaving the list: that stays as it is. */
+    /* It posts mail, and no member leaves the list in this loop: the mutex is held. */
     for (ferry__member *member = service->first_member; member != NULL; member = member->next)
         end(member);
     bool is_empty = !was_ending && is_emptied(service);
@@ -375,7 +375,7 @@ int ferry_service_drain(ferry_service *service, int64_t timeout_ms)
         seen = ferry__thread_current()->submits;
         error = drain_all(service, deadline);
         if (error == 0)
-            run_callbacks(deadline); /* of what was waited for: they may submit more */
+            run_callbacks(deadline); /* those of what was waited for: they may submit more */
     }
     return error;
 }
@@ -408,8 +408,8 @@ int ferry_service_get_status(ferry_service *service, ferry_service_status *ret_s
 /* ---- stopping -------------------------------------------------------------------------------- */
 
 /*
- * Every member is closed, and nobody joins any more: so the end of the last one is the end of all.
- * Streams that have ended are counted as they go, those that have not when time is up.
+ * Every member is closed, and nobody joins any more. So the end of the last one is the end of all.
+ * Streams that do not end in order are counted as they go; those that have not ended, at the end.
  */
 
 static void close_member(ferry__member *member)
@@ -437,7 +437,7 @@ int ferry_service_stop(ferry_service *service, int64_t timeout_ms)
     error = ferry__promise_await_running(&service->emptied, deadline);
     if (error == -ECHILD)
         return error;
-    run_callbacks(deadline); /* of what the last of them told, too */
+    run_callbacks(deadline); /* those that the last of them has told, too */
     return count_disorder(service);
 }
 

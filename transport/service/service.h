@@ -2,15 +2,16 @@
 /*
  * A service's inside: its owners and the list of its members.
  *
- * owners[0] is the front owner: with dedicated placement the only one, which starts and joins the
- * streams' own; with shared placement one of those that own streams. The list is for whoever must
- * reach all members (streams: drain; listeners and connects under way, too: stop, destroy, dump);
- * its mutex is held for a few pointer writes per member's life, and by these for one walk of the
- * list.
+ * owners[0] is the front owner. With dedicated placement it is the only one here, and starts and
+ * joins the streams' own owners. With shared placement it is one of those that own streams.
  *
- * Once stop or destroy has walked it nothing may join, since nobody would end it any more:
+ * The list is for calls that must reach all members: drain (streams only), stop, destroy and dump
+ * (listeners and connects under way, too). Its mutex is held for a few pointer writes in a member's
+ * life, and for one walk of the list by each of these calls.
+ *
+ * Once stop or destroy has walked it nothing may join, since nobody would end it any more.
  * is_ending is set under the same mutex, and from then on the list only gets shorter. Owners are
- * held under it too, so that nobody holds one that has ended.
+ * held under the mutex, too, so that nobody holds one that has ended.
  */
 #ifndef FERRY_TRANSPORT_SERVICE_SERVICE_H
 #define FERRY_TRANSPORT_SERVICE_SERVICE_H
@@ -29,8 +30,8 @@ typedef struct ferry__member ferry__member;
 /* What kind it is: constant, one for each. */
 typedef struct ferry__member_type {
     /*
-     * Any thread, under the service's mutex; perhaps again. Has it end, but not inside this call:
-     * in its order, behind what a stream has queued; or soon, with the service.
+     * Any thread, under the service's mutex; perhaps more than once. Has it end, but not inside
+     * this call. close: in order, a stream behind what it has queued. abort: soon.
      */
     void (*close)(ferry__member *member);
     void (*abort)(ferry__member *member);
@@ -72,7 +73,7 @@ typedef struct ferry__member_type {
     const ferry__owner *(*own_owner)(const ferry__member *member);
 } ferry__member_type;
 
-/* What a service ends when it is stopped or destroyed. Embedded in it. */
+/* What a service ends when it is stopped or destroyed. Embedded in streams, listeners, connects. */
 struct ferry__member {
     ferry__member *previous; /* in the service's list, under its mutex */
     ferry__member *next;     /* in that list, too */
@@ -146,7 +147,7 @@ int ferry__service_hold_owners(ferry_service *service);
  */
 int ferry__service_remember(ferry_service *service, ferry__member *member);
 
-/* Once its outcome was told. @param in_order whether it came to its end as it was meant to. */
+/* Called once its outcome was told. @param in_order whether it has ended as it was meant to. */
 void ferry__service_forget(ferry_service *service, ferry__member *member, bool in_order);
 
 /* Members of a service, with a reference to each. */

@@ -7,7 +7,7 @@
 
 #include "transport/stream/stream.h"
 
-/* What a request of parts takes: known before anything of it is taken, or allocated. */
+/* What a request of parts takes. It is known before anything is taken or allocated. */
 typedef struct ferry__plan {
     size_t size;           /* of the whole allocation */
     size_t sources;        /* how many parts have one */
@@ -24,10 +24,9 @@ int ferry__request_plan(const ferry_part parts[], size_t count,
 uint64_t ferry__request_estimate(const ferry_part parts[], size_t count);
 
 /*
- * Makes a request of parts as planned, taking all they hold. To be posted, it still needs
- * mail.deliver and, where anybody can see its result, promise.created_ns.
- * @param types what it is called off by; NULL: nothing. @param home the inbox to report to, or
- *        NULL.
+ * Makes a request of parts as planned, taking all they hold. Before it is posted it still needs
+ * mail.deliver and, if anybody can see its result, promise.created_ns.
+ * @param types how it is called off; NULL: it is not. @param home the inbox to report to, or NULL.
  * @return 0, or the errnos of ferry_stream_send, with nothing taken.
  */
 int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
@@ -36,9 +35,9 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
                           ferry__inbox *home, ferry__request **ret_request);
 
 /*
- * Makes a read. Its particulars are to be filled in where parts would be. To be posted, it still
- * needs mail.deliver and, where anybody can see its result, promise.created_ns. @param size of the
- * particulars.
+ * Makes a read. Its particulars are to be filled in where parts would be. Before it is posted it
+ * still needs mail.deliver and, if anybody can see its result, promise.created_ns.
+ * @param size of the particulars.
  * @return 0, -ENOMEM.
  */
 int ferry__request_create_read(ferry_stream *stream, const ferry__request_types *types, size_t size,
@@ -51,7 +50,7 @@ int ferry__request_open(ferry__request *request);
 /* Closes them again, to be opened anew. */
 void ferry__request_undo_open(ferry__request *request);
 
-/* Opens all its sources, once; an error is kept for when its turn comes. @return that error. */
+/* Opens all its sources, once. An error is kept until its turn comes. @return that error. */
 static inline int ferry__request_prepare(ferry__request *request)
 {
     return request->is_prepared ? request->prepare_error : ferry__request_open(request);

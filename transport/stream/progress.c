@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Progress: telling the submitting thread how far a request has come, every so many bytes or so
- * often, by a notice: never two at once, and the newest number when it is told. */
+/* Progress: telling the submitting thread how far a request has come, every so many bytes or
+ * milliseconds. A notice tells it: never two at once, and always the newest number. */
 #include "transport/stream/progress.h"
 
 #include "core/clock.h"
@@ -20,12 +20,12 @@ static void hold(ferry__notice *notice)
 }
 
 /*
- * Nothing comes any more: gives the arg back, once. Not while another notice is under way, which
- * may still tell: that does it, then.
+ * Gives the arg back, once, when no call comes any more. Not while another notice is under way,
+ * which may still call: that one does it then.
  */
 static void release_if_over(ferry__progress *progress)
 {
-    /* In this order: once it is over nothing but the last notice is posted any more. */
+    /* In this order: once it is over only the last notice is posted. */
     if (!atomic_load(&progress->is_over) || atomic_load(&progress->notice.is_posted) ||
         !atomic_exchange(&progress->is_over, false))
         return;
@@ -88,7 +88,7 @@ void ferry__progress_note(ferry__progress *progress, int64_t began_at, int64_t n
         ferry__notice_post(&progress->notice, ringer);
         return;
     }
-    (void)ferry__thread_do("calling on_progress"); /* a relay's other stream's owner, perhaps */
+    (void)ferry__thread_do("calling on_progress"); /* perhaps on another owner: a relay's */
     tell(&progress->notice);
     (void)ferry__thread_do(NULL);
 }

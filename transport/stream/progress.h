@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a request that is to tell its progress has for it. */
+/* Telling the program how far a request is. */
 #ifndef FERRY_TRANSPORT_STREAM_PROGRESS_H
 #define FERRY_TRANSPORT_STREAM_PROGRESS_H
 
@@ -15,8 +15,8 @@ typedef struct ferry__progress {
     ferry_release *release; /* of arg, or NULL */
     uint64_t step_bytes;
     int64_t interval_ns;
-    _Atomic uint64_t sent_bytes; /* what there is to tell, */
-    atomic_bool has_news;        /* if it was not told yet */
+    _Atomic uint64_t sent_bytes; /* what there is to tell */
+    atomic_bool has_news;        /* it was not told yet */
     atomic_bool is_over;         /* it has settled: arg is to be released */
     uint64_t told_bytes;         /* the owner's: when it posted last */
     int64_t told_at;             /* the owner's: that time */
@@ -28,13 +28,13 @@ void ferry__progress_init(ferry__progress *progress, ferry_promise *promise,
                           const ferry_request_options *options, ferry__inbox *inbox);
 
 /*
- * The owner, when bytes of it have left: its result says how many. @param began_at when its turn
- * came.
+ * The owner, when some of its bytes have left: its result says how many. @param began_at when its
+ * turn came.
  */
 void ferry__progress_note(ferry__progress *progress, int64_t began_at, int64_t now,
                           ferry__ringer *ringer);
 
-/* The owner, once, when it has settled: arg is released behind the last call. */
+/* The owner, once, when the request has settled: arg is released behind the last call. */
 void ferry__progress_end(ferry__progress *progress, ferry__ringer *ringer);
 
 #endif

@@ -33,7 +33,7 @@ static inline void ferry__queue_remove(ferry__queue *queue, ferry__request *requ
         queue->last = request->previous;
 }
 
-/* Of a queue that nothing else is removed from. */
+/* For a queue that requests are taken from in order only. */
 static inline ferry__request *ferry__queue_take_first(ferry__queue *queue)
 {
     ferry__request *request = queue->first;

@@ -6,9 +6,9 @@
  * the promise's last reference. What its parts hold (fds, given buffers) is released earlier, just
  * before it settles.
  *
- *   any thread: plan -> admitted -> create -> posted    owner: begin (receipt) -> prepare (perhaps
- *   already ahead of its
- * turn) -> bytes move -> finish -> settled
+ *   any thread: plan -> admitted -> create -> posted
+ *   owner:      begin (receipt) -> prepare (perhaps ahead of its turn) -> bytes move -> finish
+ *               -> settled
  *
  * It may finish before its turn, or midway: cancelled (by mail of its own) or out of time.
  */
@@ -29,7 +29,7 @@ typedef struct ferry__part {
     ferry__source *source; /* in the request's allocation; NULL: it is memory */
     struct {
         const unsigned char *data; /* its first byte */
-        ferry_release *release;    /* given memory and large copies: how; else NULL */
+        ferry_release *release;    /* for given memory and large copies; else NULL */
         void *release_arg;
     } memory;
 } ferry__part;
@@ -45,12 +45,12 @@ typedef enum ferry__request_kind {
 typedef enum ferry__stage {
     FERRY__POSTED,     /* not yet with its owner */
     FERRY__QUEUED,     /* in its stream's queue */
-    FERRY__CONFIRMING, /* accepted by the kernel, and to get further */
+    FERRY__CONFIRMING, /* accepted by the kernel, and to be confirmed */
     FERRY__FINISHED,   /* its outcome is known */
-    FERRY__SETTLED     /* and published */
+    FERRY__SETTLED     /* its outcome is published */
 } ferry__stage;
 
-/* What only few requests need. In the request's allocation, where it was asked for. */
+/* What only few requests need. In the request's allocation, if its options ask for it. */
 typedef struct ferry__extras {
     struct ferry__request *request;
     int64_t deadline; /* for all of it; or FERRY__NEVER */
@@ -61,8 +61,8 @@ typedef struct ferry__extras {
 } ferry__extras;
 
 /*
- * Ordered by when it is touched: a request comes from another core, and each line of it that the
- * owner need not look at when it is delivered is one less to fetch.
+ * The fields are in the order in which they are used. A request comes from another core. So the
+ * owner fetches fewer cache lines of it if few of them are needed when it is delivered.
  */
 typedef struct ferry__request {
     ferry_promise promise; /* first: a promise is its request */
@@ -89,30 +89,30 @@ typedef struct ferry__request {
     bool is_told_first; /* on_owner is called before what follows is sent */
     ferry_callback *on_owner;
     void *on_owner_arg;
-    ferry__cost cost; /* what it counts for in the limits; of sources: the owner corrects it */
-    ferry__mail cancel_mail; /* posted by whoever cancels it */
+    ferry__cost cost; /* what it counts for in the limits; the owner corrects a source's bytes */
+    ferry__mail cancel_mail; /* posted by the thread that cancels it */
 
     size_t part_count;
     ferry__part parts[]; /* a read has none: its particulars are here */
 } ferry__request;
 
 #ifdef NDEBUG /* else a promise has 8 bytes more */
-/* 8 bytes beside that cost small writes 5 % of their time: what is copied lies behind the parts. */
+/* A payload 8 bytes off that costs small writes 5 % of their time: it lies behind the parts. */
 _Static_assert(sizeof(ferry__request) % 16 == 0, "a copied payload begins at a multiple of 16");
 #endif
 
-/* What its promise is of: constant, by its direction and by how its memory is freed. */
+/* Its promise's type: constant, one for each direction and each way to free its memory. */
 typedef struct ferry__request_type {
     ferry__promise_type promise; /* first */
 
-    /* Its owner. It is cancelled, or out of time, while it waits there or is carried out. */
+    /* Its owner. Called when it is cancelled, or out of time, while it waits or is carried out. */
     void (*call_off)(ferry_stream *stream, ferry__request *request, int error);
 } ferry__request_type;
 
 /*
- * A direction's. Types of their own for small requests and for those with extras: to look for what
- * they are when a promise is given back would cost each small write a line that is in nobody's
- * cache any more.
+ * The types of a direction's requests. Small requests and those with extras have types of their
+ * own. Else giving a promise back would look into the request, and each small write would fetch a
+ * line that is in nobody's cache any more.
  */
 typedef struct ferry__request_types {
     ferry__request_type large;
@@ -147,8 +147,8 @@ static inline bool ferry__request_is_reported(const ferry_request_options *optio
 }
 
 /*
- * Notes when it was submitted, and hands its promise out, where somebody is to have that: before it
- * is posted.
+ * Called before it is posted. Notes when it was submitted, and hands its promise out, if somebody
+ * is to have it.
  */
 static inline void ferry__request_hand_out(ferry__request *request,
                                            const ferry_request_options *options,
@@ -166,8 +166,8 @@ static inline bool ferry__part_has_ended(const ferry__part *part)
     return part->left == 0 && !(part->source != NULL && part->source->is_open_ended);
 }
 
-/* Finds the part whose bytes come next, passing over what has ended; NULL: none is left. Only a
- * prepared request's. */
+/* Finds the part whose bytes come next, passing over parts that have ended; NULL: none is left.
+ * Only for a request that is prepared. */
 static inline ferry__part *ferry__request_find_part(ferry__request *request)
 {
     for (; request->current < request->part_count; request->current++) {
@@ -178,7 +178,7 @@ static inline ferry__part *ferry__request_find_part(ferry__request *request)
     return NULL;
 }
 
-/* The owner, when bytes of it have moved: tells how far it is, if anybody wants to know. */
+/* The owner, when some of its bytes have moved: tells how far it is, if anybody wants to know. */
 static inline void ferry__request_note_progress(ferry__request *request, int64_t now,
                                                 ferry__ringer *ringer)
 {

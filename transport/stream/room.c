@@ -110,8 +110,9 @@ static void settle(room_promise *waiting, int error)
 }
 
 /*
- * Takes off the list, oldest first, those for whom there is room, or will never be any. @param of
- * whose to look at; NULL: everybody's. @return them, linked by next, outcomes in their results.
+ * Takes those off the list, oldest first, for which there is room, or will never be any. @param of
+ * the stream whose promises to look at; NULL: all streams'. @return them, linked by next, with
+ * their outcomes in their results.
  */
 static room_promise *take_lucky(ferry__total *total, const ferry__admission *of)
 {
@@ -149,7 +150,7 @@ static void destroy(ferry_promise *promise)
     ferry__release(promise);
 }
 
-/* Whoever takes it off the list settles it. */
+/* The thread that takes it off the list settles it. */
 static void cancel(ferry_promise *promise)
 {
     room_promise *waiting = (room_promise *)(void *)promise;
@@ -165,7 +166,7 @@ static void cancel(ferry_promise *promise)
     settle(waiting, -ECANCELED);
 }
 
-/* Kept for those who are to be called back; with nobody left to tell it leaves the list. */
+/* It stays on the list for its observers. If there are none it leaves the list. */
 static void forsake(ferry_promise *promise)
 {
     if (ferry__promise_has_one_observer(promise))

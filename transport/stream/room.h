@@ -9,19 +9,19 @@
 #include "transport/stream/stream.h"
 
 /*
- * Any thread. A request was refused: has the owner look again where it may have seen what was
- * counted.
+ * Any thread. A request was refused. Has the owner look again if it may have seen what was counted
+ * for a moment.
  */
 void ferry__room_note_refusal(ferry_stream *stream, const ferry__refusal *refusal);
 
 /*
- * Any thread. As ferry__admit for data, but waits for room until the deadline: -ETIMEDOUT instead
- * of -EAGAIN. @param full where there was none.
+ * Any thread. Lets data in, and waits for room until the deadline. @param full the room that was
+ * full. @return what ferry__admit returns, but -ETIMEDOUT in place of -EAGAIN.
  */
 int ferry__room_await(ferry_stream *stream, ferry__cost cost, uint64_t refused_by,
                       ferry__room *full, int64_t deadline);
 
-/* Any thread. Waits for room for a read, of a stream that has an intake, until the deadline. */
+/* Any thread. Waits until the deadline for room for a read. The stream has an intake. */
 int ferry__room_await_read(ferry_stream *stream, int64_t deadline);
 
 #endif

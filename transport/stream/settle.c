@@ -22,21 +22,21 @@ void ferry__stream_note_death(ferry_stream *stream, int error)
 
 /* ---- calling off ----------------------------------------------------------------------------- */
 
-/* Not before it has come, nor once its outcome is known. */
+/* Whether it has come, and its outcome is not known yet. */
 static bool may_be_called_off(const ferry__request *request)
 {
     return request->stage == FERRY__QUEUED || request->stage == FERRY__CONFIRMING;
 }
 
-/* Not if its outcome is known already, or an abort is about to give it. */
+/* Does nothing if its outcome is known already, or an abort is about to give it. */
 static void call_off(ferry_stream *stream, ferry__request *request, int error)
 {
     if (stream->abort_came || !may_be_called_off(request))
         return;
     if (error == -ECANCELED)
         request->promise.result.cause = FERRY_CAUSE_CANCEL;
-    stream->turn_began_at = ferry__clock_now(); /* this is no turn: for its receipt */
-    /* But shown as one: what it lets go of may last. */
+    stream->turn_began_at = ferry__clock_now(); /* this is no turn; its receipt needs a time */
+    /* But it is shown as one: what it lets go of may last. */
     ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
     ((const ferry__request_type *)request->promise.type)->call_off(stream, request, error);
     ferry__activity_end(&stream->owner->activity);
@@ -98,15 +98,15 @@ static void note_times(ferry__request *request, int64_t now)
 
 static void call_on_owner(ferry_stream *stream, ferry__request *request)
 {
-    ferry__stream_show_head(stream); /* it may last, and this one is sent */
+    ferry__stream_show_head(stream); /* the callback may last, and this request is sent */
     ferry__stream_do(stream, "calling on_owner");
     ferry__promise_tell(&request->promise, request->on_owner, request->on_owner_arg);
     ferry__stream_do(stream, NULL);
 }
 
 /*
- * Before it settles: who awaits it finds that call over, and the arg released. Not inlined: it
- * would keep ferry__stream_settle from being, which every small write goes through.
+ * Called before it settles: a thread that awaits it finds the call over, and the arg released. Not
+ * inlined, so that the compiler inlines ferry__stream_settle, which every small write goes through.
  */
 __attribute__((noinline)) static void tell_owner(ferry_stream *stream, ferry__request *request)
 {
@@ -132,7 +132,7 @@ void ferry__stream_settle(ferry_stream *stream, ferry__request *request, int64_t
     (void)ferry_promise_unref(&request->promise);
 }
 
-/* Room is given back first: who learns that a request is done may at once submit another. */
+/* Gives room back first: a thread that learns that a request is done may submit another at once. */
 void ferry__stream_settle_finished(ferry_stream *stream)
 {
     atomic_store_explicit(&stream->sent_bytes, stream->offset - stream->padding,

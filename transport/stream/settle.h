@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Settling, and calling off: what both directions' requests have in common on their stream's owner.
- * Those whose outcome is known wait on the stream's list for the end of the turn. Then their room
- * is given back, and each promise settles. All of it runs on the stream's owner only, if nothing
- * else is said.
+ * Settling, and calling off, for the requests of both directions. Requests whose outcome is known
+ * wait on the stream's list for the end of the turn. Then their room is given back, and each
+ * promise settles. All of it runs on the stream's owner only, if nothing else is said.
  */
 #ifndef FERRY_TRANSPORT_STREAM_SETTLE_H
 #define FERRY_TRANSPORT_STREAM_SETTLE_H
@@ -14,8 +13,8 @@
 void ferry__stream_poison(ferry_stream *stream, int error);
 
 /*
- * Something was told this error by its fd: where that means that the connection is over, so does
- * its status.
+ * A call on its fd has failed with this error. If that means that the connection is over, its
+ * status says so from now on.
  */
 void ferry__stream_note_death(ferry_stream *stream, int error);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The owner's side of what is shown of a stream. member.c has that of whoever looks. */
+/* The owner's side of what is shown of a stream. Dumps look at it in transport/reach/member.c. */
 #include "transport/stream/shown.h"
 
 #include <string.h>
 
-/* The path of the file that it sends, or that comes soon: behind an answer's head. NULL: none. */
+/* The path of the file that it sends, or that follows soon, as behind an answer's head; or NULL. */
 static const char *path_of(const ferry__request *request)
 {
     enum { SOON = 4 };
@@ -36,7 +36,7 @@ static void show_name(ferry__shown_head *shown, const char *name)
         atomic_store_explicit(&shown->name[i], words[i], memory_order_relaxed);
 }
 
-/* What it is called: by its label or, without one, by a path. */
+/* Names it by its label or, if it has none, by a path. */
 static void name_head(ferry__shown_head *shown, const ferry__request *head)
 {
     shown->label = ferry__promise_label(&head->promise);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a stream's owner shows of it to whoever looks (ferry_service_dump): how far it is, and what
- * it waits for. Shown at the end of each turn and, as far as the head is concerned, before whatever
- * may block; by relaxed stores, each by itself and only where something has changed. So of a stream
- * that moves it may be from two moments; of one that hangs it is right.
+ * What a stream's owner shows of it to dumps (ferry_service_dump): how far it is, and what it waits
+ * for. It is shown at the end of each turn. The head is also shown before all that may block. It is
+ * written by relaxed stores, each by itself and only if something has changed. So what a dump says
+ * of a stream that moves may be from two moments. What it says of one that hangs is right.
  */
 #ifndef FERRY_TRANSPORT_STREAM_SHOWN_H
 #define FERRY_TRANSPORT_STREAM_SHOWN_H
@@ -18,13 +18,13 @@
 typedef enum ferry__wait {
     FERRY__WAITS_FOR_NOTHING,
     FERRY__WAITS_FOR_SINK,         /* it is full */
-    FERRY__WAITS_FOR_SOURCE,       /* the head's has nothing for now */
+    FERRY__WAITS_FOR_SOURCE,       /* the head's source has nothing for now */
     FERRY__WAITS_FOR_LIMITER,      /* it has no bytes to give for now */
-    FERRY__WAITS_FOR_CONFIRMATION, /* of what was accepted */
-    FERRY__WAITS_FOR_END,          /* the peer's, once it is closed */
-    FERRY__WAITS_FOR_PEER,         /* to send something */
-    FERRY__WAITS_FOR_READER,       /* to give a loan back */
-    FERRY__WAITS_FOR_RELAY         /* to give the direction back */
+    FERRY__WAITS_FOR_CONFIRMATION, /* of bytes that were accepted */
+    FERRY__WAITS_FOR_END,          /* the stream is closed, and the peer's end has not come */
+    FERRY__WAITS_FOR_PEER,         /* it is to send something */
+    FERRY__WAITS_FOR_READER,       /* it is to give a loan back */
+    FERRY__WAITS_FOR_RELAY         /* it is to give the direction back */
 } ferry__wait;
 
 typedef struct ferry__waiting {
@@ -48,7 +48,7 @@ typedef struct ferry__shown_head {
 
 enum { FERRY__SHOWN_NAME_BYTES = sizeof((ferry__shown_head *)0)->name };
 
-/* The owner. Shows what it waits for, unless that is what it did before. */
+/* The owner. Shows what the direction waits for, if that has changed. */
 void ferry__show_wait(ferry__waiting *shown, ferry__wait what, int64_t now);
 
 /* The owner. Shows which request is being sent. @param head the first one that waits, or NULL. */
