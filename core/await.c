@@ -74,15 +74,15 @@ int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms, ferry_result
 /* ---- many ------------------------------------------------------------------------------------ */
 
 /* Promises to wait for, and how far that has come. */
-typedef struct waiting {
+typedef struct awaited {
     ferry_promise *const *promises;
     size_t count;
     size_t settled; /* of all: those before this one have settled; of any: this one has, or none */
-    int (*look)(struct waiting *);
-} waiting;
+    int (*look)(struct awaited *);
+} awaited;
 
 /* 0: they have all settled; -ETIMEDOUT: not yet; -ECHILD: one of them never will. */
-static int look_at_all(waiting *what)
+static int look_at_all(awaited *what)
 {
     int error = 0;
     while (what->settled < what->count && error == 0) {
@@ -94,7 +94,7 @@ static int look_at_all(waiting *what)
 }
 
 /* 0: one has settled; -ETIMEDOUT: not yet; -ECHILD: none of them ever will. */
-static int look_at_any(waiting *what)
+static int look_at_any(awaited *what)
 {
     int error = -ECHILD;
     for (size_t i = 0; i < what->count && error != 0; i++) {
@@ -114,12 +114,12 @@ static void stop_sleeping(void *sleeper)
 
 static bool is_decided(void *arg)
 {
-    waiting *what = arg;
+    awaited *what = arg;
     return what->look(what) != -ETIMEDOUT;
 }
 
 /* Sleeps until it is decided. A callback that runs meanwhile may end the thread. */
-static int await_decision(waiting *what, ferry__inbox *inbox, int64_t deadline)
+static int await_decision(awaited *what, ferry__inbox *inbox, int64_t deadline)
 {
     ferry__sleeper self = {.inbox = inbox};
     ferry__sleepers_add(&self);
@@ -133,7 +133,7 @@ static int await_decision(waiting *what, ferry__inbox *inbox, int64_t deadline)
     return what->look(what);
 }
 
-static int await_many(waiting *what, int64_t timeout_ms)
+static int await_many(awaited *what, int64_t timeout_ms)
 {
     if ((what->promises == NULL && what->count > 0) || timeout_ms < -1)
         return -EINVAL;
@@ -153,7 +153,7 @@ static int await_many(waiting *what, int64_t timeout_ms)
 
 int ferry__promise_await_running(ferry_promise *promise, int64_t deadline)
 {
-    waiting what = {.promises = &promise, .count = 1, .look = look_at_all};
+    awaited what = {.promises = &promise, .count = 1, .look = look_at_all};
     int error = what.look(&what);
     if (error != -ETIMEDOUT)
         return error;
@@ -163,7 +163,7 @@ int ferry__promise_await_running(ferry_promise *promise, int64_t deadline)
 
 int ferry_promise_await_all(ferry_promise *const promises[], size_t count, int64_t timeout_ms)
 {
-    waiting what = {.promises = promises, .count = count, .look = look_at_all};
+    awaited what = {.promises = promises, .count = count, .look = look_at_all};
     return await_many(&what, timeout_ms);
 }
 
@@ -172,7 +172,7 @@ int ferry_promise_await_any(ferry_promise *const promises[], size_t count, int64
 {
     if (count == 0)
         return -EINVAL;
-    waiting what = {.promises = promises, .count = count, .look = look_at_any};
+    awaited what = {.promises = promises, .count = count, .look = look_at_any};
     int error = await_many(&what, timeout_ms);
     if (error == 0 && ret_index != NULL)
         *ret_index = what.settled;

@@ -220,37 +220,37 @@ static void callback_deliver(ferry__mail *mail, bool receiver_gone)
     pthread_cleanup_pop(1);
 }
 
-/* Of a hook: a callback for the case that the promise is cancelled. */
-static void hook_deliver(ferry__mail *mail, bool receiver_gone)
+/* For an observer that is told of a cancel alone. */
+static void on_cancel_deliver(ferry__mail *mail, bool receiver_gone)
 {
-    ferry__observer *hook = (ferry__observer *)mail;
-    if (hook->promise->result.error == -ECANCELED)
+    ferry__observer *observer = (ferry__observer *)mail;
+    if (observer->promise->result.error == -ECANCELED)
         callback_deliver(mail, receiver_gone);
     else
-        callback_release(hook); /* registered when it had settled */
+        callback_release(observer); /* registered when it had settled */
 }
 
-static bool is_hook(const ferry__observer *observer)
+static bool is_on_cancel(const ferry__observer *observer)
 {
-    return observer->mail.deliver == hook_deliver;
+    return observer->mail.deliver == on_cancel_deliver;
 }
 
-static void hook_post(ferry__observer *hook, ferry__ringer *ringer)
+static void on_cancel_post(ferry__observer *observer, ferry__ringer *ringer)
 {
-    if (hook->promise->result.error == -ECANCELED)
-        observer_post(hook, ringer);
+    if (observer->promise->result.error == -ECANCELED)
+        observer_post(observer, ringer);
     else
-        callback_release(hook);
+        callback_release(observer);
 }
 
-/* Posts hooks, the newest first, then the others, the oldest first. */
+/* Posts those that are for a cancel, the newest first, then the others, the oldest first. */
 static void post_all(ferry__observer *newest, ferry__ringer *ringer)
 {
     ferry__observer *others = NULL, *next; /* next: read before the mail is out of our hands */
     for (ferry__observer *observer = newest; observer != NULL; observer = next) {
         next = observer->next;
-        if (is_hook(observer)) {
-            hook_post(observer, ringer);
+        if (is_on_cancel(observer)) {
+            on_cancel_post(observer, ringer);
         } else {
             observer->next = others;
             others = observer;
@@ -376,13 +376,13 @@ int ferry_promise_then_release(ferry_promise *promise, ferry_callback *callback,
 
 int ferry_promise_on_cancel(ferry_promise *promise, ferry_callback *callback, void *arg)
 {
-    return register_callback(promise, callback, arg, NULL, hook_deliver);
+    return register_callback(promise, callback, arg, NULL, on_cancel_deliver);
 }
 
 int ferry_promise_on_cancel_release(ferry_promise *promise, ferry_callback *callback, void *arg,
                                     ferry_release *release)
 {
-    return register_callback(promise, callback, arg, release, hook_deliver);
+    return register_callback(promise, callback, arg, release, on_cancel_deliver);
 }
 
 int ferry_promise_set_label(ferry_promise *promise, const char *label)

@@ -12,13 +12,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Where on a line, in nano-bytes: rate times time without rounding, and room for 292 years of it.
+/* Where on a track, in nano-bytes: rate times time without rounding, and room for 292 years of it.
  * */
 typedef __int128 position;
 
 #define NANO ((position)FERRY__NS_PER_S)
 
-/* Before any position that a line comes to: all of the burst is there. */
+/* Before any position that a track comes to: all of the burst is there. */
 #define LONG_AGO (-((position)1 << 120))
 
 #define MOST_BYTES (UINT64_C(1) << 50)
@@ -27,9 +27,9 @@ enum {
     /* A waiting stream looks at least this often, so that it hears of new rates. */
     LOOK_NS = 50 * FERRY__NS_PER_MS,
 
-    /* How often each member of a line has its turn: seldom enough to cost nothing, often enough for
-     * an even flow. Many members have turns less often, so that there is one turn in SPACING_NS at
-     * most; but not less often than they look anyway. */
+    /* How often each member of a track has its turn: seldom enough to cost nothing, often enough
+     * for an even flow. Many members have turns less often, so that there is one turn in SPACING_NS
+     * at most; but not less often than they look anyway. */
     ROUND_NS = 20 * FERRY__NS_PER_MS,
     SPACING_NS = 1 * FERRY__NS_PER_MS,
     LONGEST_ROUND_NS = LOOK_NS,
@@ -51,20 +51,20 @@ struct ferry_limiter {
     ferry_limiter *parent; /* a reference; NULL: none */
 
     /* Written under the mutex, read by any thread. */
-    _Atomic uint64_t bytes_per_s; /* 0: unlimited, and there is no line */
+    _Atomic uint64_t bytes_per_s; /* 0: unlimited, and there is no track */
     atomic_uint era;              /* how often the rate was changed */
 
     pthread_mutex_t mutex;
 
     /* Under the mutex. */
-    uint64_t burst_bytes; /* at least 1 where there is a line, else 0 */
+    uint64_t burst_bytes; /* at least 1 where there is a track, else 0 */
     uint64_t members;     /* allotments that have asked, and not returned */
     uint64_t waiting;     /* bytes that are reserved and have not had their turn */
-    int64_t line_began;   /* when allowed was 0 */
-    position reserved;    /* how far the line is given out */
+    int64_t track_began;  /* when allowed was 0 */
+    position reserved;    /* how far the track is given out */
 };
 
-/* ---- a line: all under its mutex ------------------------------------------------------------- */
+/* ---- a track: all under its mutex ------------------------------------------------------------ */
 
 static uint64_t rate_of(const ferry_limiter *limiter)
 {
@@ -93,11 +93,11 @@ static position smaller(position one, position other)
 
 static position allowed_at(const ferry_limiter *limiter, int64_t now)
 {
-    return (position)(now - limiter->line_began) * rate_of(limiter);
+    return (position)(now - limiter->track_began) * rate_of(limiter);
 }
 
-/* Reserves the next bytes of the line. @return when their turn comes. */
-static int64_t line_reserve(ferry_limiter *limiter, uint64_t bytes, int64_t now)
+/* Reserves the next bytes of the track. @return when their turn comes. */
+static int64_t track_reserve(ferry_limiter *limiter, uint64_t bytes, int64_t now)
 {
     uint64_t rate = rate_of(limiter);
     if (rate == 0)
@@ -113,35 +113,35 @@ static int64_t line_reserve(ferry_limiter *limiter, uint64_t bytes, int64_t now)
 }
 
 /* Moves what is given out: ahead by bytes that were moved unasked, back by those not used. */
-static void line_shift(ferry_limiter *limiter, position by)
+static void track_shift(ferry_limiter *limiter, position by)
 {
     if (rate_of(limiter) != 0)
         limiter->reserved += by;
 }
 
-static void line_stop_waiting(ferry_limiter *limiter, uint64_t bytes)
+static void track_stop_waiting(ferry_limiter *limiter, uint64_t bytes)
 {
     if (rate_of(limiter) != 0)
         limiter->waiting -= bytes;
 }
 
 /* How far the bytes that had their turn are ahead of allowed; less than 0: some burst is left. */
-static position line_lead(const ferry_limiter *limiter, int64_t now)
+static position track_lead(const ferry_limiter *limiter, int64_t now)
 {
     position had_its_turn = limiter->reserved - nano_bytes(limiter->waiting);
     return larger(had_its_turn - allowed_at(limiter, now), -nano_bytes(limiter->burst_bytes));
 }
 
-static void line_restart(ferry_limiter *limiter, uint64_t bytes_per_s, uint64_t burst_bytes,
-                         int64_t now)
+static void track_restart(ferry_limiter *limiter, uint64_t bytes_per_s, uint64_t burst_bytes,
+                          int64_t now)
 {
     uint64_t before = rate_of(limiter);
-    position lead = line_lead(limiter, now);
+    position lead = track_lead(limiter, now);
     if (bytes_per_s == 0)
         lead = 0;
     else if (lead > 0 && bytes_per_s < before)
         lead = lead / before * bytes_per_s; /* it takes as long to make up for as before */
-    limiter->line_began = now;
+    limiter->track_began = now;
     limiter->reserved = lead;
     limiter->waiting = 0;
     limiter->burst_bytes = burst_bytes;
@@ -220,7 +220,7 @@ int ferry__limiter_set_rate_at(ferry_limiter *limiter, uint64_t bytes_per_s, uin
     uint64_t burst = effective_burst(bytes_per_s, burst_bytes);
     pthread_mutex_lock(&limiter->mutex);
     if (rate_of(limiter) != bytes_per_s || limiter->burst_bytes != burst)
-        line_restart(limiter, bytes_per_s, burst, now);
+        track_restart(limiter, bytes_per_s, burst, now);
     pthread_mutex_unlock(&limiter->mutex);
     return 0;
 }
@@ -281,7 +281,7 @@ static void unlock(ferry_limiter *chain)
         pthread_mutex_unlock(&level->mutex);
 }
 
-/* How often the members of the chain have their turns: by the line with the most. */
+/* How often the members of the chain have their turns: by the track with the most. */
 static int64_t round_of(const ferry_limiter *chain)
 {
     uint64_t most = 0;
@@ -294,25 +294,25 @@ static int64_t round_of(const ferry_limiter *chain)
     return span > ROUND_NS ? span : ROUND_NS;
 }
 
-/* The share of one member in what a line gives in a round. */
+/* The share of one member in what a track gives in a round. */
 static position given_by(const ferry_limiter *level, int64_t round)
 {
     return (position)rate_of(level) * round / NANO / level->members;
 }
 
-/* The share of one member in the burst that is left; less than 0: the line is given out ahead. */
+/* The share of one member in the burst that is left; less than 0: the track is given out ahead. */
 static position left_by(const ferry_limiter *level, int64_t now)
 {
-    position lead = line_lead(level, now) + nano_bytes(level->waiting);
+    position lead = track_lead(level, now) + nano_bytes(level->waiting);
     return -lead / NANO / level->members;
 }
 
 /*
- * How much a stream reserves at once: what the scarcest line of its chain gives it in a round. So a
- * stream with a low limit of its own keeps that limit in a group whose members take more a turn. If
- * every line still has some burst, the stream takes its share of that at once instead. It does not
- * if that share is as little as a thread finds that merely woke late: few turns keep the rate as
- * well as many small ones.
+ * How much a stream reserves at once: what the scarcest track of its chain gives it in a round. So
+ * a stream with a low limit of its own keeps that limit in a group whose members take more a turn.
+ * If every track still has some burst, the stream takes its share of that at once instead. It does
+ * not if that share is as little as a thread finds that merely woke late: few turns keep the rate
+ * as well as many small ones.
  */
 static uint64_t quantum(const ferry_limiter *chain, int64_t now)
 {
@@ -354,15 +354,15 @@ static void join(ferry__allotment *allotment)
     allotment->is_member = true;
 }
 
-/* Gives up its place in each line, and what it was granted. On a line whose rate was changed since
+/* Gives up its place in each track, and what it was granted. If a track's rate was changed since,
  * neither is there any more. */
 static void withdraw(ferry__allotment *allotment)
 {
     for (ferry_limiter *level = allotment->limiter; level != NULL; level = level->parent) {
         if (!is_of_this_era(allotment, level))
             continue;
-        line_stop_waiting(level, allotment->reserved);
-        line_shift(level, -nano_bytes(allotment->reserved) - nano_bytes(allotment->granted));
+        track_stop_waiting(level, allotment->reserved);
+        track_shift(level, -nano_bytes(allotment->reserved) - nano_bytes(allotment->granted));
     }
     allotment->reserved = 0;
     allotment->granted = 0;
@@ -374,7 +374,7 @@ static uint64_t with_debt(const ferry__allotment *allotment, uint64_t wanted)
     return ferry__sum(wanted, allotment->debt);
 }
 
-/* Takes a new place in each line of the chain. */
+/* Takes a new place in each track of the chain. */
 static void reserve(ferry__allotment *allotment, uint64_t wanted, int64_t now)
 {
     lock(allotment->limiter);
@@ -384,7 +384,7 @@ static void reserve(ferry__allotment *allotment, uint64_t wanted, int64_t now)
     allotment->reserved = needed < most ? needed : most;
     allotment->turn_at = now;
     for (ferry_limiter *level = allotment->limiter; level != NULL; level = level->parent) {
-        int64_t turn_at = line_reserve(level, allotment->reserved, now);
+        int64_t turn_at = track_reserve(level, allotment->reserved, now);
         if (turn_at > allotment->turn_at)
             allotment->turn_at = turn_at;
         allotment->eras[level->depth] = era_of(level);
@@ -398,9 +398,9 @@ static void take_turn(ferry__allotment *allotment)
     lock(allotment->limiter);
     for (ferry_limiter *level = allotment->limiter; level != NULL; level = level->parent) {
         if (is_of_this_era(allotment, level)) {
-            line_stop_waiting(level, allotment->reserved);
-        } else { /* the rate was changed just now, and the new line does not know of the piece */
-            line_shift(level, nano_bytes(allotment->reserved));
+            track_stop_waiting(level, allotment->reserved);
+        } else { /* the rate was changed just now, and the new track does not know of the piece */
+            track_shift(level, nano_bytes(allotment->reserved));
             allotment->eras[level->depth] = era_of(level);
         }
     }
@@ -461,7 +461,7 @@ void ferry__allotment_return(ferry__allotment *allotment)
     for (ferry_limiter *level = allotment->limiter; level != NULL; level = level->parent) {
         level->members--;
         if (is_of_this_era(allotment, level)) /* nobody else is there to pay */
-            line_shift(level, nano_bytes(allotment->debt));
+            track_shift(level, nano_bytes(allotment->debt));
     }
     unlock(allotment->limiter);
     allotment->debt = 0;

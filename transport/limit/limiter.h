@@ -2,8 +2,8 @@
 /*
  * A limiter's inside, and what a stream has to do with it: its allotment.
  *
- * A limiter is a line of bytes. `allowed` moves along it at the rate. `reserved` is how far it was
- * given out. A stream that wants bytes reserves the next piece of the line, and may move them once
+ * A limiter is a track of bytes. `allowed` moves along it at the rate. `reserved` is how far it was
+ * given out. A stream that wants bytes reserves the next piece of the track, and may move them once
  * allowed has come to the end of that piece. So streams that wait have turns in the order in which
  * they asked, each knows when its own comes, and none wakes up for another's. What nobody reserves
  * is lost, but for the burst: reserved never lags behind by more than that.
@@ -12,15 +12,15 @@
  *     ------[=============|====A====][===B===]-------> bytes
  *                         ^ allowed          ^ reserved
  *
- * With parents, a piece of the same size is reserved on each line of the chain, all at once. Its
- * turn comes when it has come on every line. quantum() in limiter.c says how large a piece is. A
+ * With parents, a piece of the same size is reserved on each track of the chain, all at once. Its
+ * turn comes when it has come on every track. quantum() in limiter.c says how large a piece is. A
  * message may be larger than its turn. The rest is the debt of that allotment: turns that move
  * nothing pay it, so that the others keep their shares.
  *
  * Bytes that are given back unused move reserved back, so the next stream that asks gets them. No
- * place in the line changes by that, and never do more bytes leave than allowed says.
+ * place in the track changes by that, and never do more bytes leave than allowed says.
  *
- * A change of the rate begins a new era of the line. All that is reserved or granted and not used
+ * A change of the rate begins a new era of the track. All that is reserved or granted and not used
  * is void then. Its owner looks at least every 50 ms, and reserves anew.
  *
  * Threads: an allotment is its owner's. The chain's mutexes are taken from the child to its

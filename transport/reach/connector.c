@@ -47,11 +47,11 @@ static const int64_t SOONEST_RETRY =
 static const int64_t LATEST_RETRY = 100 * FERRY__NS_PER_MS;
 
 /* The promise of a stream. */
-typedef struct outcome {
+typedef struct stream_promise {
     ferry_promise promise;         /* first */
     struct connection *connection; /* while it can be cancelled */
     ferry_stream *stream;          /* a reference, once it has settled with 0 */
-} outcome;
+} stream_promise;
 
 /* One try of one address. */
 typedef struct attempt {
@@ -79,10 +79,10 @@ typedef struct connection {
     _Atomic int64_t state_since;
 
     /* Set at submit. */
-    outcome *outcome;       /* a reference to its promise */
-    ferry_service *service; /* a reference */
-    ferry__member member;   /* of the service, until it settles */
-    ferry__owner *owner;    /* a hold */
+    stream_promise *promised; /* a reference to its promise */
+    ferry_service *service;   /* a reference */
+    ferry__member member;     /* of the service, until it settles */
+    ferry__owner *owner;      /* a hold */
     ferry__calls *calls;
     ferry__settings *settings; /* the stream's: a reference */
     ferry_callback *on_owner;
@@ -123,7 +123,7 @@ typedef struct connection {
 
 static void destroy_promise(ferry_promise *promise)
 {
-    outcome *self = (outcome *)(void *)promise;
+    stream_promise *self = (stream_promise *)(void *)promise;
     (void)ferry_stream_unref(self->stream);
     ferry__release(self);
 }
@@ -215,7 +215,7 @@ static void settle(connection *self, int error, ferry_phase phase)
 {
     stop_all(self);
     enter(self, SETTLED);
-    ferry_promise *promise = &self->outcome->promise;
+    ferry_promise *promise = &self->promised->promise;
     ferry_result *result = &promise->result;
     result->error = error == -ESHUTDOWN ? -ECANCELED : error; /* the service is being destroyed */
     if (result->error == -ECANCELED)
@@ -276,7 +276,7 @@ static void succeed(connection *self, attempt *try)
         .owner = ferry__service_is_dedicated(self->service) ? NULL : self->owner,
     };
     int error = ferry__stream_adopt_connected(self->service, &connected, self->settings,
-                                              &self->outcome->stream);
+                                              &self->promised->stream);
     if (error != 0)
         (void)ferry__close(connected.fd);
     settle(self, error, error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE);
@@ -444,7 +444,7 @@ static void start_resolving(connection *self)
 static void adopt_given(connection *self)
 {
     int fd = self->address.number;
-    int error = ferry__stream_adopt_fd(self->service, fd, self->settings, &self->outcome->stream);
+    int error = ferry__stream_adopt_fd(self->service, fd, self->settings, &self->promised->stream);
     if (error != 0)
         (void)ferry__close(fd);
     settle(self, error, error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE);
@@ -573,7 +573,7 @@ static void time_is_up(ferry__timer *timer)
 
 static void cancel(ferry_promise *promise)
 {
-    connection *self = ((outcome *)(void *)promise)->connection;
+    connection *self = ((stream_promise *)(void *)promise)->connection;
     ferry__owner_post_last(self->owner, &self->cancel_mail);
 }
 
@@ -675,7 +675,7 @@ static void init(connection *self, ferry_service *service, const ferry_connect_o
 static int create(ferry_service *service, const ferry_connect_options *options, ferry__inbox *home,
                   connection **ret_connection)
 {
-    outcome *promised = ferry__allocate_zeroed(sizeof *promised);
+    stream_promise *promised = ferry__allocate_zeroed(sizeof *promised);
     connection *self = ferry__allocate_zeroed(sizeof *self);
     ferry__settings *settings = ferry__settings_create(options->stream);
     if (promised == NULL || self == NULL || settings == NULL) {
@@ -687,7 +687,7 @@ static int create(ferry_service *service, const ferry_connect_options *options, 
     ferry__promise_init(&promised->promise, home, &stream_type);
     ferry__promise_set_created(&promised->promise, ferry__clock_now());
     promised->connection = self;
-    self->outcome = promised;
+    self->promised = promised;
     self->settings = settings;
     init(self, service, options);
     *ret_connection = self;
@@ -697,7 +697,7 @@ static int create(ferry_service *service, const ferry_connect_options *options, 
 /* Undoes create. */
 static void discard(connection *self)
 {
-    (void)ferry_promise_unref(&self->outcome->promise);
+    (void)ferry_promise_unref(&self->promised->promise);
     unref(self);
 }
 
@@ -744,7 +744,7 @@ static int connect_to(ferry_service *service, const ferry__address *address,
         return error;
     self->address = *address;
     /* Before it joins: from then on it may be aborted, and settle. */
-    ferry_promise *promise = ferry__promise_ref_unshared(&self->outcome->promise);
+    ferry_promise *promise = ferry__promise_ref_unshared(&self->promised->promise);
     error = prepare(self);
     if (error == 0)
         error = join(self);
@@ -788,7 +788,7 @@ int ferry_promise_get_stream(ferry_promise *promise, ferry_stream **ret_stream)
         return -EINVAL;
     if (ferry_promise_await(promise, 0, NULL) != 0)
         return -EBUSY;
-    ferry_stream *stream = ((outcome *)(void *)promise)->stream;
+    ferry_stream *stream = ((stream_promise *)(void *)promise)->stream;
     if (stream == NULL)
         return -ENODATA;
     *ret_stream = ferry_stream_ref(stream);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* The particulars of one. */
-typedef struct reading {
+typedef struct filling {
     ferry__read read;    /* first */
     unsigned char *data; /* where it goes: the program's memory */
     size_t size;
@@ -16,13 +16,13 @@ typedef struct reading {
     size_t scanned; /* of what is kept: no delimiter begins there */
     size_t delimiter_length;
     unsigned char delimiter[]; /* in the request's allocation */
-} reading;
+} filling;
 
 static const ferry__read_type into_memory; /* below; wanted: a ferry_read */
 
-static reading *reading_of(ferry__request *request)
+static filling *filling_of(ferry__request *request)
 {
-    return (reading *)(void *)ferry__request_read(request);
+    return (filling *)(void *)ferry__request_read(request);
 }
 
 /* ---- at submit ------------------------------------------------------------------------------- */
@@ -49,11 +49,11 @@ static int create(ferry_stream *stream, const void *what, const ferry_request_op
      * program's own memory, which bounds the reads that wait.
      */
     size_t copied = delimiter_length <= wanted->size ? delimiter_length : 0;
-    int error = ferry__read_create(stream, &into_memory, sizeof(reading) + copied, options, home,
+    int error = ferry__read_create(stream, &into_memory, sizeof(filling) + copied, options, home,
                                    ret_request);
     if (error != 0)
         return error;
-    reading *self = reading_of(*ret_request);
+    filling *self = filling_of(*ret_request);
     self->data = wanted->data;
     self->size = wanted->size;
     self->mode = wanted->mode;
@@ -77,7 +77,7 @@ int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
 /* ---- on the owner ---------------------------------------------------------------------------- */
 
 /* Moves so much of what is kept to where the read wants it. */
-static void fill(ferry__intake *intake, reading *self, size_t most)
+static void fill(ferry__intake *intake, filling *self, size_t most)
 {
     size_t count = ferry__bytes_count(&intake->kept);
     size_t room = self->size - self->filled;
@@ -91,7 +91,7 @@ static void fill(ferry__intake *intake, reading *self, size_t most)
 }
 
 /* How many of the bytes kept there are up to the end of the delimiter; 0: it has not come. */
-static size_t find_delimiter(const ferry__intake *intake, reading *self)
+static size_t find_delimiter(const ferry__intake *intake, filling *self)
 {
     const unsigned char *first = ferry__bytes_first(&intake->kept);
     size_t count = ferry__bytes_count(&intake->kept);
@@ -104,7 +104,7 @@ static size_t find_delimiter(const ferry__intake *intake, reading *self)
 }
 
 /* 0: it is complete; -EAGAIN: not yet; -EMSGSIZE: it cannot be. */
-static int feed_until(ferry__intake *intake, reading *self)
+static int feed_until(ferry__intake *intake, filling *self)
 {
     size_t size = find_delimiter(intake, self);
     size_t count = ferry__bytes_count(&intake->kept);
@@ -119,7 +119,7 @@ static int feed_until(ferry__intake *intake, reading *self)
  * Gives it the bytes that its mode wants. @return 0: it is complete; -EAGAIN: not yet; or another
  * negative errno.
  */
-static int feed_by_mode(ferry__intake *intake, reading *self)
+static int feed_by_mode(ferry__intake *intake, filling *self)
 {
     if (self->mode == FERRY_READ_UNTIL)
         return feed_until(intake, self);
@@ -132,7 +132,7 @@ static int feed_by_mode(ferry__intake *intake, reading *self)
 
 static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
 {
-    int error = feed_by_mode(intake, reading_of(request));
+    int error = feed_by_mode(intake, filling_of(request));
     if (error == -EAGAIN)
         return ferry__read_is(FERRY__READ_HUNGRY);
     return ferry__read_over(error, FERRY_PHASE_SOURCE);
@@ -141,7 +141,7 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
 /* Asks for bytes straight into its memory, if nothing has to be looked at first. */
 static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_short)
 {
-    reading *self = reading_of(request);
+    filling *self = filling_of(request);
     size_t room = self->size - self->filled;
     if (self->mode == FERRY_READ_UNTIL || room == 0 || ferry__bytes_count(&intake->kept) > 0)
         return ferry__intake_keep(intake, FERRY__PORTION, ret_short);
@@ -153,14 +153,14 @@ static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_sho
 
 static void undo(ferry__intake *intake, ferry__request *request)
 {
-    reading *self = reading_of(request);
+    filling *self = filling_of(request);
     ferry__intake_put_back(intake, self->data, self->filled);
 }
 
 /* It consumes all it wanted, or nothing. */
 static void conclude(ferry__request *request, int error)
 {
-    reading *self = reading_of(request);
+    filling *self = filling_of(request);
     ferry_result *result = &request->promise.result;
     if (error != 0)
         self->filled = 0;

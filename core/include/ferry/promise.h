@@ -168,13 +168,13 @@ FERRY_API int ferry_promise_cancel(ferry_promise *promise);
  * Has a callback run on the calling thread if the promise is cancelled: once it has settled with
  * -ECANCELED. It is for code that does the work behind a promise, and has to stop that work.
  *
- * The hooks that one thread registers before the promise settles run in the reverse order of
- * registration, and before that thread's other callbacks. Hooks that are registered later run in
- * the order of all callbacks. If the promise settles otherwise the hooks do not run.
+ * The callbacks that one thread registers so before the promise settles run in the reverse order of
+ * registration, and before that thread's other callbacks. Those that are registered later run in
+ * the order of all callbacks. If the promise settles otherwise they do not run.
  *
  * Threads: any but ferry's own.
- * Borrows: arg, until the promise has settled and, if it was cancelled, the hook has run.
- * If this thread ends first, the hook never runs. The log hook is told, if the promise is
+ * Borrows: arg, until the promise has settled and, if it was cancelled, the callback has run.
+ * If this thread ends first, the callback never runs. The log hook is told, if the promise is
  * cancelled.
  * @return 0;
  *         -ENOMEM: nothing was registered.
@@ -190,7 +190,7 @@ FERRY_API int ferry_promise_on_cancel(ferry_promise *promise, ferry_callback *ca
  *
  * Threads: any but ferry's own.
  * Takes: arg, if the call returns 0. release (a ferry_release) is called with it once, when the
- * hook has run or never will run. If the promise settles otherwise, that is on the thread that
+ * callback has run or never will run. If the promise settles otherwise, that is on the thread that
  * settles it. release may be NULL.
  * @return 0;
  *         -ENOMEM: nothing was registered.
