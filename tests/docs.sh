@@ -46,7 +46,7 @@ find "$source" -path "$source/build" -prune -o -name '*.md' -print |
 for room in $(sed -n 's/^\([a-z/]*\):.*/\1/p' "$source/tests/rooms.txt" | grep -vE '^circle$|/include$'); do
     (cd "$source/$room" && ls -- *.[ch] include/ferry/*.h 2>/dev/null) | sed 's/\..*//' | sort -u \
         >"$work/there"
-    sed -n 's/^| `\([a-z_/]*\)\.[ch]` |.*/\1/p' "$source/$room/README.md" | sort >"$work/named"
+    sed -n 's/^| `\([a-z_/]*\)\.[ch]` |.*/\1/p' "$source/$room/README.md" | sort -u >"$work/named"
     diff "$work/named" "$work/there" >&2 || fail "$room/README.md (<) and the files there (>) differ"
 done
 

@@ -27,7 +27,7 @@ static int open_waiting(ferry__source *source, uint64_t *ret_length, ferry_phase
 {
     const struct timespec a_while = {.tv_nsec = 10 * FERRY__NS_PER_MS};
     int error;
-    while ((error = ferry__source_open(source, &ferry__calls_real, ret_length, ret_phase)) ==
+    while ((error = ferry__source_file.open(source, &ferry__calls_real, ret_length, ret_phase)) ==
                -EAGAIN &&
            *ret_phase == FERRY_PHASE_OPEN && !ferry__thread_may_not_wait()) {
         ferry__source_undo_open(source);
@@ -40,9 +40,9 @@ static int open_source(const ferry_file *file, ferry__source *source)
 {
     ferry_file whole = *file;
     whole.offset = 0;
-    int error = ferry__source_check(&whole);
+    int error = ferry__source_check_file(&whole);
     if (error == 0)
-        error = ferry__source_take(source, &whole, file->path, &ferry__calls_real);
+        error = ferry__source_take_file(source, &whole, file->path, &ferry__calls_real);
     if (error != 0)
         return error;
     uint64_t length;
@@ -51,7 +51,7 @@ static int open_source(const ferry_file *file, ferry__source *source)
     if (error == -ESPIPE || (error == 0 && !source->has_identity))
         error = -EINVAL; /* a pipe, or otherwise no regular file */
     if (error != 0)
-        ferry__source_give_back(source);
+        ferry__source_file.give_back(source);
     return error;
 }
 
@@ -68,7 +68,7 @@ int ferry_shared_file_open(const ferry_file *file, ferry_shared_file **ret_share
     error = open_source(file, &source);
     if (error == 0 && fstat(source.fd, &shared->status) < 0) {
         error = -errno;
-        ferry__source_give_back(&source);
+        ferry__source_file.give_back(&source);
     }
     if (error != 0) {
         ferry__release(shared);

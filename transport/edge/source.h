@@ -1,25 +1,107 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A source: where the bytes of one part come from that are not in memory: a file range, a pipe, a
- * socket, a generator; from submit (take) over the moment its request starts (open) to its end
- * (close). Between open and close the owner moves its bytes (transport/send/move.h).
+ * A source: where the bytes of one part come from that are not in memory; from submit (take) over the
+ * moment its request starts (open) to its end (close). Between open and close the owner moves its bytes
+ * into the stream's sink.
  *
- * FERRY_CURRENT: open reserves the range by moving the fd's position to its end, so that the next
- * part that reads the same fd finds its own; settle_position moves it back to what was really sent,
- * where that is less. (More, where the end was not known beforehand.)
+ * What kind it is a table of functions says. To add one: a file with its table, a line in request.c that
+ * names the kind of part it is made of, and its fields here. All that a kind must have is plan, estimate,
+ * take, give_back, open, fill and close: ferry__source_copy moves what fill gives.
  */
 #ifndef FERRY_TRANSPORT_EDGE_SOURCE_H
 #define FERRY_TRANSPORT_EDGE_SOURCE_H
 
 #include "core/calls.h"
 #include "transport/edge/bytes.h"
+#include "transport/edge/moved.h"
+#include "transport/edge/sink.h"
 
 #include <ferry/part.h>
-#include <ferry/result.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* How its bytes get into the sink. */
+typedef struct ferry__source ferry__source;
+
+/* What a source needs of its request. */
+typedef struct ferry__source_needs {
+    size_t store_bytes; /* memory, to keep something in */
+    int64_t length;     /* how many bytes it is to be; 0 where that is found out later */
+} ferry__source_needs;
+
+/* A kind of source: constant, one for each. */
+typedef struct ferry__source_type {
+    /* Any thread, at submit, before anything is taken. Checks what is asked for. @return 0, or those errnos
+     * of ferry_stream_send. */
+    int (*plan)(const ferry_part *wanted, ferry__source_needs *ret_needs);
+
+    /* Likewise, where bytes of sources are counted. How many it is to be, as far as that can be told now;
+     * else 0. It may make system calls. */
+    uint64_t (*estimate)(const ferry_part *wanted);
+
+    /*
+     * Likewise, once it is let in. Fills it in, taking all it holds.
+     * @param store memory in the request, as planned; moves on.
+     * @return 0, or the errnos of ferry_stream_send, with nothing taken.
+     */
+    int (*take)(ferry__source *source, const ferry_part *wanted, unsigned char **store,
+                ferry__calls *calls);
+
+    /* After a later failure of the same submit: takes it back, leaving what was given to the caller. */
+    void (*give_back)(ferry__source *source);
+
+    /* The rest: the owner only. NULL is fine for what is in brackets. */
+
+    /*
+     * Its request starts. Opens and checks. @param ret_length gets how many bytes are planned; 0 for an
+     * open-ended source.
+     * @return 0, or an errno to settle with; ret_phase then gets the phase.
+     */
+    int (*open)(ferry__source *source, ferry__calls *calls, uint64_t *ret_length,
+                ferry_phase *ret_phase);
+
+    /* [Undoes that, if it was done: to be opened again.] */
+    void (*undo_open)(ferry__source *source);
+
+    /*
+     * Moves some of its bytes into the sink: as ferry__source_copy. @param wanted how many the part still
+     * wants; SIZE_MAX: all there are. @param chunk the most to move at once.
+     */
+    ferry__move (*move)(ferry__source *source, ferry__sink *sink, size_t wanted, size_t chunk);
+
+    /* Gives up to size bytes in its buffer. @return how many; 0: it has ended; -EAGAIN: it is dry; another
+     * negative errno. */
+    ssize_t (*fill)(ferry__source *source, size_t size, ferry__calls *calls);
+
+    /* [What 0 bytes mean: 0: its end; -EAGAIN: it may get more; or the errno to fail with.] */
+    int (*look_at_end)(ferry__source *source, ferry__calls *calls);
+
+    /* [All of it was sent: 0, or an errno where it was to be stable and was not.] */
+    int (*check_stable)(const ferry__source *source, ferry__calls *calls);
+
+    /* [Its request settles, before any source of that is closed: @param sent how many of its bytes left.] */
+    void (*settle_position)(ferry__source *source, uint64_t sent);
+
+    /* Its request settles, opened or not. Closes and releases all it holds. */
+    void (*close)(ferry__source *source);
+
+    const char *step; /* what its owner does while it moves: a static string, for dumps */
+    bool calls_back;  /* its owner may call the program because of it */
+} ferry__source_type;
+
+/* A range of a file, a pipe, a socket: source_file.c. */
+extern const ferry__source_type ferry__source_file;
+
+/* What a function of the program's makes: source_generator.c. */
+extern const ferry__source_type ferry__source_generator;
+
+/* What one that is dry waits for. */
+typedef enum ferry__dry {
+    FERRY__DRY_UNTIL_READABLE, /* its fd */
+    FERRY__DRY_UNTIL_LATER,    /* nothing tells when it has more: it is looked at again */
+    FERRY__DRY_UNTIL_RESUMED   /* the program says so: ferry_stream_resume */
+} ferry__dry;
+
+/* How a file's bytes get into the sink. */
 typedef enum ferry__way {
     FERRY__BY_SENDFILE,
     FERRY__BY_SPLICE, /* it is a pipe */
@@ -35,25 +117,41 @@ typedef struct ferry__leftover {
     int error; /* why some of it is lost, behind those; 0: nothing is */
 } ferry__leftover;
 
-typedef struct ferry__source {
+struct ferry__source {
+    const ferry__source_type *type;
+
     /* What was asked for. */
-    const char *path; /* in the request's own memory; NULL: fd */
-    int dirfd;        /* ferry's own, or FERRY_CWD */
-    int fd;           /* -1 until opened, for a path; -1 for a generator */
-    unsigned flags;
-    int64_t asked_offset;
+    const char
+        *path; /* what it is called in dumps; a file's, in the request's own memory; or NULL */
     int64_t asked_length;
+    unsigned flags; /* a ferry_file's */
+
+    /* A file's. */
+    int dirfd; /* ferry's own, or FERRY_CWD */
+    int fd; /* what DRY_UNTIL_READABLE watches; -1 until opened, for a path; -1 for a generator */
+    int64_t asked_offset;
     ferry_shared_file *shared;  /* a reference, or NULL */
     ferry_resume_token resumed; /* the token that was given, */
     bool is_resumed;            /* if one was */
-    ferry_generator *generate;  /* a generator; else NULL */
-    ferry_release *release;     /* a generator's */
-    void *arg;                  /* likewise */
+
+    /* A generator's. */
+    ferry_generator *generate;
+    ferry_release *release; /* or NULL */
+    void *arg;
 
     /* The owner's, once opened. */
-    bool is_seekable;   /* read at offset; else from where its fd stands */
     bool is_open_ended; /* read until it ends: its size is not known */
-    bool has_identity;  /* it is a regular file: identity and modified_ns say which */
+    ferry__dry dry;
+    unsigned char *buffer; /* copying: bytes read and not yet sent; NULL until needed */
+    size_t buffer_begin;
+    size_t buffer_end;
+    ferry__leftover *leftover; /* set at submit: where to put what is left over; NULL: nowhere */
+    int64_t patience_ns;       /* DRY_UNTIL_LATER: how long the last wait before a look was */
+
+    /* Likewise, a file's. */
+    bool is_seekable;  /* read at offset; else from where its fd stands */
+    bool has_identity; /* it is a regular file: identity and modified_ns say which */
+    bool is_direct;    /* its fd is open with O_DIRECT, which takes whole blocks only */
     ferry__way way;
     int64_t offset;              /* of the next byte to read */
     int64_t reserved_from;       /* the fd's position was moved from here; -1: it was not */
@@ -62,55 +160,25 @@ typedef struct ferry__source {
     int64_t modified_ns;         /* st_mtime, likewise */
     int pipe[2];                 /* BY_PIPE: read and write end; -1 until needed */
     size_t piped;                /* BY_PIPE: bytes in it */
-    unsigned char *buffer;       /* copying: bytes read and not yet sent; NULL until needed */
-    size_t buffer_begin;
-    size_t buffer_end;
-    bool is_direct;            /* its fd is open with O_DIRECT, which takes whole blocks only */
-    ferry__leftover *leftover; /* set at submit: where to put what is left over; NULL: nowhere */
-    int64_t patience_ns;       /* following: how long the last wait before a look was */
-} ferry__source;
+};
 
-/* At submit, before anything is taken. Checks what is asked for. @return 0, -EINVAL, -EOVERFLOW. */
-int ferry__source_check(const ferry_file *file);
+enum {
+    /* Larger gains nothing; and it is one SEQPACKET message, as sendfile cuts them. */
+    FERRY__BUFFER_BYTES = 64 * 1024,
+    FERRY__BLOCK_BYTES = 4096 /* whole for O_DIRECT, on whatever disk: the buffer has one more */
+};
 
-/*
- * At submit, once it is checked. Takes the fds. @param path its path's copy, in the request.
- * @return 0, or the errnos of ferry_stream_sendfile, with nothing taken.
- */
-int ferry__source_take(ferry__source *source, const ferry_file *file, const char *path,
-                       ferry__calls *calls);
-
-/* Likewise, for a generator part. */
-void ferry__source_take_generator(ferry__source *source, const ferry_part *part);
-
-/* At submit, where files are counted. How many bytes it is to be: its length or, to its end, what that
- * would be if it were opened now; 0 where that is not known, which costs a system call, two where it
- * begins at the fd's position. */
-uint64_t ferry__source_estimate(const ferry_file *file);
-
-/* After a later failure of the same submit: takes it back, leaving what was given to the caller. */
-void ferry__source_give_back(ferry__source *source);
-
-/*
- * On the owner, as its request starts. Opens and checks. @param ret_length gets how many bytes are
- * planned; 0 for an open-ended source.
- * @return 0, or an errno to settle with; ret_phase then gets the phase.
- */
-int ferry__source_open(ferry__source *source, ferry__calls *calls, uint64_t *ret_length,
-                       ferry_phase *ret_phase);
+/* The owner only, all of these. */
 
 /* Undoes what open did, if it did: to be opened again. */
 void ferry__source_undo_open(ferry__source *source);
 
-/*
- * Reads or generates up to size bytes into its empty buffer, of FERRY__BUFFER_BYTES. @return how
- * many; 0: it has ended; -EAGAIN: it is dry; another negative errno.
- */
-enum {
-    FERRY__BUFFER_BYTES = 64 * 1024
-}; /* larger gains nothing; and it is one SEQPACKET message,
-                                             as sendfile cuts them */
-ssize_t ferry__source_fill(ferry__source *source, size_t size, ferry__calls *calls);
+/* Moves bytes into the sink by way of the buffer. Parameters as a type's move. */
+ferry__move ferry__source_copy(ferry__source *source, ferry__sink *sink, size_t wanted,
+                               size_t chunk);
+
+/* What a source comes to that gave no byte. */
+ferry__move ferry__source_at_end(ferry__source *source, ferry__calls *calls);
 
 /* So many bytes have come out of its fd. */
 static inline void ferry__source_note_taken(const ferry__source *source, size_t count)
@@ -119,29 +187,32 @@ static inline void ferry__source_note_taken(const ferry__source *source, size_t 
         atomic_fetch_add_explicit(source->leftover->taken, count, memory_order_relaxed);
 }
 
-/* Whether it has nothing now, as opposed to: not any more. Never blocks. */
-bool ferry__source_is_dry(const ferry__source *source, ferry__calls *calls);
-
-/* Following: what 0 bytes read mean: 0: wait; or the errno to fail with. */
-int ferry__source_check_growth(ferry__source *source, ferry__calls *calls);
-
 /* When all of it was sent: 0, or -ESTALE where it was to be stable and was not. */
-int ferry__source_check_stable(const ferry__source *source, ferry__calls *calls);
+static inline int ferry__source_check_stable(const ferry__source *source, ferry__calls *calls)
+{
+    return source->type->check_stable != NULL ? source->type->check_stable(source, calls) : 0;
+}
 
 /* Bytes of an open-ended source that were read and not sent: planned, as far as can be known. */
 uint64_t ferry__source_unsent(const ferry__source *source);
 
-/* When its request settles, before any source of it is closed: moves a position that was reserved
- * to what was sent. @param sent how many of its bytes left. */
-void ferry__source_settle_position(ferry__source *source, uint64_t sent);
+/* When its request settles, before any source of it is closed: puts what it has moved where it belongs, and
+ * what is left over where that was asked for. @param sent how many of its bytes left. */
+void ferry__source_settle(ferry__source *source, uint64_t sent, ferry__calls *calls);
+
+/* When its request settles, opened or not; or, where it is never to start, on any thread. */
+void ferry__source_close(ferry__source *source);
 
 /* Appends what is in a pipe, so much, to bytes. @return 0, or why the rest of it is lost. */
 int ferry__pipe_empty_into(ferry__bytes *bytes, int pipe_fd, size_t piped, ferry__calls *calls);
 
-/* Likewise: puts what is left over where that was asked for. */
-void ferry__source_rescue(ferry__source *source, ferry__calls *calls);
+/* ---- a file by itself, without a part: shared_file.c ---- */
 
-/* When its request settles, opened or not. */
-void ferry__source_close(ferry__source *source);
+/* Any thread. Checks it, as plan does. @return 0, -EINVAL, -EOVERFLOW. */
+int ferry__source_check_file(const ferry_file *file);
+
+/* Any thread. Takes it, as take does. @param path its path, where that stays. */
+int ferry__source_take_file(ferry__source *source, const ferry_file *file, const char *path,
+                            ferry__calls *calls);
 
 #endif

@@ -217,11 +217,10 @@ static bool wait_for_source(ferry_stream *stream, ferry__source *source)
     ferry__sink_push(&stream->sink); /* nothing follows for now */
     ferry__pace_rest(stream);
     stream->waits_for_source = true;
-    if (source->generate != NULL)
-        return false; /* until ferry_stream_resume */
-    if ((source->flags & FERRY_FILE_FOLLOW) == 0)
+    if (source->dry == FERRY__DRY_UNTIL_READABLE)
         return wait_for(stream, &stream->source_watch, source->fd, EPOLLIN, FERRY_PHASE_SOURCE);
-    look_again_later(stream, source);
+    if (source->dry == FERRY__DRY_UNTIL_LATER)
+        look_again_later(stream, source);
     return false;
 }
 

@@ -7,23 +7,8 @@
 #ifndef FERRY_TRANSPORT_SEND_MOVE_H
 #define FERRY_TRANSPORT_SEND_MOVE_H
 
+#include "transport/edge/moved.h"
 #include "transport/stream/stream.h"
-
-typedef enum ferry__moved {
-    FERRY__MOVED_BYTES,      /* the sink took some */
-    FERRY__MOVED_TO_END,     /* an open-ended source has ended */
-    FERRY__MOVED_SINK_FULL,  /* wait until the sink takes bytes again */
-    FERRY__MOVED_SOURCE_DRY, /* wait until the source has bytes again */
-    FERRY__MOVED_FAILED
-} ferry__moved;
-
-typedef struct ferry__move {
-    ferry__moved outcome;
-    uint64_t bytes;      /* MOVED_BYTES: how many, from the head on */
-    ferry_method method; /* MOVED_BYTES */
-    int error;           /* MOVED_FAILED: a negative errno */
-    ferry_phase phase;   /* MOVED_FAILED */
-} ferry__move;
 
 /*
  * Sends memory: the head's current part and as much as follows it directly, in this and in later

@@ -34,33 +34,38 @@ static int add_memory_needs(ferry__plan *sum, const ferry_part *part)
     return plan(sum, part->length);
 }
 
-static int add_file_needs(ferry__plan *sum, const ferry_file *file)
+/* What each kind of part that is no memory is a source of: a line for each. */
+static const ferry__source_type *const source_types[] = {
+    [FERRY_PART_FILE] = &ferry__source_file,
+    [FERRY_PART_GENERATE] = &ferry__source_generator,
+};
+
+/* NULL: memory. */
+static const ferry__source_type *source_type_of(const ferry_part *part)
 {
-    int error = ferry__source_check(file);
+    size_t count = sizeof source_types / sizeof source_types[0];
+    return (size_t)part->kind < count ? source_types[part->kind] : NULL;
+}
+
+static int add_source_needs(ferry__plan *sum, const ferry_part *part,
+                            const ferry__source_type *type)
+{
+    ferry__source_needs needs = {0};
+    int error = type->plan(part, &needs);
     if (error != 0)
         return error;
     sum->sources++;
-    if (file->path != NULL) {
-        size_t size = strnlen(file->path, PATH_MAX) + 1;
-        if (size > PATH_MAX)
-            return -ENAMETOOLONG;
-        if (__builtin_add_overflow(sum->size, size, &sum->size))
-            return -EOVERFLOW;
-    }
-    return file->length > 0 ? plan(sum, (uint64_t)file->length) : 0;
-}
-
-static int add_generator_needs(ferry__plan *sum, const ferry_part *part)
-{
-    int64_t length = part->generate_length;
-    if (part->generate == NULL || (length < 0 && length != FERRY_TO_END))
-        return -EINVAL;
-    sum->sources++;
-    return length > 0 ? plan(sum, (uint64_t)length) : 0;
+    sum->calls_back |= type->calls_back;
+    if (__builtin_add_overflow(sum->size, needs.store_bytes, &sum->size))
+        return -EOVERFLOW;
+    return plan(sum, (uint64_t)needs.length);
 }
 
 static int add_part_needs(ferry__plan *sum, const ferry_part *part)
 {
+    const ferry__source_type *type = source_type_of(part);
+    if (type != NULL)
+        return add_source_needs(sum, part, type);
     switch (part->kind) {
     case FERRY_PART_GIVE:
         sum->calls_back = true;
@@ -68,13 +73,9 @@ static int add_part_needs(ferry__plan *sum, const ferry_part *part)
     case FERRY_PART_COPY:
     case FERRY_PART_BORROW:
         return add_memory_needs(sum, part);
-    case FERRY_PART_GENERATE:
-        sum->calls_back = true;
-        return add_generator_needs(sum, part);
-    case FERRY_PART_FILE:
-        return add_file_needs(sum, &part->file);
+    default:
+        return -EINVAL;
     }
-    return -EINVAL;
 }
 
 static int add_needs(ferry__plan *sum, const ferry_part parts[], size_t count, bool with_extras)
@@ -147,40 +148,24 @@ typedef struct layout {
     ferry_stream *stream;   /* whose request it is */
 } layout;
 
-static int take_file(ferry__part *part, const ferry_file *wanted, layout *rest)
+static int take_source(ferry__part *part, const ferry_part *wanted, const ferry__source_type *type,
+                       layout *rest)
 {
-    const char *path = wanted->path;
-    if (path != NULL) {
-        size_t size = strlen(path) + 1;
-        path = memcpy(rest->store, path, size);
-        rest->store += size;
-    }
-    part->left = wanted->length > 0 ? (uint64_t)wanted->length : 0;
     part->source = rest->sources++;
-    return ferry__source_take(part->source, wanted, path, rest->stream->sink.calls);
-}
-
-static int take_generator(ferry__part *part, const ferry_part *wanted, layout *rest)
-{
-    part->left = wanted->generate_length > 0 ? (uint64_t)wanted->generate_length : 0;
-    part->source = rest->sources++;
-    ferry__source_take_generator(part->source, wanted);
-    return 0;
+    int error = type->take(part->source, wanted, &rest->store, rest->stream->sink.calls);
+    int64_t length = part->source->asked_length;
+    part->left = length > 0 ? (uint64_t)length : 0;
+    return error;
 }
 
 /* Fills in one part. */
 static int take_part(ferry__part *part, const ferry_part *wanted, layout *rest)
 {
+    const ferry__source_type *type = source_type_of(wanted);
     part->sent = 0;
     part->source = NULL;
-    switch (wanted->kind) {
-    case FERRY_PART_FILE:
-        return take_file(part, &wanted->file, rest);
-    case FERRY_PART_GENERATE:
-        return take_generator(part, wanted, rest);
-    default:
-        return take_memory(part, wanted, &rest->store);
-    }
+    return type != NULL ? take_source(part, wanted, type, rest)
+                        : take_memory(part, wanted, &rest->store);
 }
 
 static void close_sources(ferry__request *request, size_t count)
@@ -197,7 +182,7 @@ static void give_back_parts(ferry__request *request, size_t count)
     for (size_t i = 0; i < count; i++) {
         ferry__part *part = &request->parts[i];
         if (part->source != NULL)
-            ferry__source_give_back(part->source);
+            part->source->type->give_back(part->source);
         else if (part->memory.release == release_copy)
             ferry__release((void *)part->memory.data);
     }
@@ -282,11 +267,9 @@ uint64_t ferry__request_estimate(const ferry_part parts[], size_t count)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < count; i++) {
-        const ferry_part *part = &parts[i];
-        if (part->kind == FERRY_PART_FILE)
-            sum = ferry__sum(sum, ferry__source_estimate(&part->file));
-        else if (part->kind == FERRY_PART_GENERATE && part->generate_length > 0)
-            sum = ferry__sum(sum, (uint64_t)part->generate_length);
+        const ferry__source_type *type = source_type_of(&parts[i]);
+        if (type != NULL)
+            sum = ferry__sum(sum, type->estimate(&parts[i]));
     }
     return sum <= INT64_MAX ? sum : INT64_MAX;
 }
@@ -447,8 +430,8 @@ int ferry__request_open(ferry__request *request)
         if (part->source == NULL)
             continue;
         uint64_t length;
-        request->prepare_error = ferry__source_open(part->source, request->stream->sink.calls,
-                                                    &length, &request->prepare_phase);
+        request->prepare_error = part->source->type->open(part->source, request->stream->sink.calls,
+                                                          &length, &request->prepare_phase);
         if (request->prepare_error != 0)
             break;
         part->left = length;
@@ -482,8 +465,7 @@ void ferry__request_release_parts(ferry__request *request)
         request->promise.result.remaining += part->left;
         if (part->source != NULL) {
             request->promise.result.remaining += ferry__source_unsent(part->source);
-            ferry__source_settle_position(part->source, part->sent);
-            ferry__source_rescue(part->source, request->stream->sink.calls);
+            ferry__source_settle(part->source, part->sent, request->stream->sink.calls);
             has_sources = true;
         } else if (part->memory.release != NULL) {
             ferry__stream_do(request->stream, "releasing memory");
