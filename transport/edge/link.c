@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "transport/edge/sink.h"
+#include "transport/edge/link.h"
 
 #include "core/cancel.h"
 #include "core/clock.h"
 #include "core/handover.h"
 #include "core/wake.h"
+#include "transport/edge/file.h"
 #include "transport/edge/survivor.h"
 
 #include <errno.h>
@@ -14,13 +15,14 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* sink->gate */
+/* link->gate */
 enum { OUTSIDE, IN_CALL, CUTTING, CUTTER_LEFT };
 
 enum {
@@ -64,50 +66,50 @@ int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort)
     return 0;
 }
 
-static void set_sort(ferry__sink *sink, ferry__socket_sort sort)
+static void set_sort(ferry__link *link, ferry__socket_sort sort)
 {
-    sink->is_socket = true;
-    sink->is_message = sort.is_message;
-    sink->is_tcp = sort.is_tcp;
-    sink->has_no_delay = sort.has_no_delay;
-    sink->original_unsent_bytes = sort.unsent_bytes;
-    sink->outlet = sort.outlet;
+    link->is_socket = true;
+    link->is_message = sort.is_message;
+    link->is_tcp = sort.is_tcp;
+    link->has_no_delay = sort.has_no_delay;
+    link->original_unsent_bytes = sort.unsent_bytes;
+    link->outlet = sort.outlet;
 }
 
-static int init_socket(ferry__sink *sink)
+static int init_socket(ferry__link *link)
 {
     ferry__socket_sort sort;
-    int error = ferry__socket_sort_of(sink->fd, &sort);
+    int error = ferry__socket_sort_of(link->fd, &sort);
     if (error != 0)
         return error;
-    if (get_option(sink->fd, SOL_SOCKET, SO_ACCEPTCONN) == 1)
+    if (get_option(link->fd, SOL_SOCKET, SO_ACCEPTCONN) == 1)
         return -EINVAL;
-    set_sort(sink, sort);
+    set_sort(link, sort);
     bool is_measured = sort.outlet == FERRY__OUTLET_TCP || sort.outlet == FERRY__OUTLET_UNIX;
-    sink->guard = is_measured ? FERRY__GUARD_ROOM : FERRY__GUARD_FLAG;
+    link->guard = is_measured ? FERRY__GUARD_ROOM : FERRY__GUARD_FLAG;
     return 0;
 }
 
-void ferry__sink_init_known(ferry__sink *sink, int fd, ferry__socket_sort sort, ferry__calls *calls)
+void ferry__link_init_known(ferry__link *link, int fd, ferry__socket_sort sort, ferry__calls *calls)
 {
-    *sink = (ferry__sink){.fd = fd, .shared_fd = -1, .calls = calls};
-    set_sort(sink, sort);
+    *link = (ferry__link){.fd = fd, .shared_fd = -1, .calls = calls, .type = &ferry__link_plain};
+    set_sort(link, sort);
 }
 
 /* Gets a description of ferry's own. Whether it could. */
-static bool own_description(ferry__sink *sink, int flags)
+static bool own_description(ferry__link *link, int flags)
 {
     unsigned number;
-    if (ioctl(sink->fd, TIOCGPTN, &number) == 0)
+    if (ioctl(link->fd, TIOCGPTN, &number) == 0)
         return false; /* a pty's master: to open it anew would make another pty */
     char path[32];
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", sink->fd);
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", link->fd);
     flags &= O_ACCMODE | O_APPEND | O_DIRECT;
     int own = open(path, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (own < 0)
         return false; /* there is no /proc, or it is another user's */
-    sink->shared_fd = sink->fd;
-    sink->fd = own;
+    link->shared_fd = link->fd;
+    link->fd = own;
     return true;
 }
 
@@ -122,7 +124,7 @@ static ferry__guard guard_of(const struct stat *status)
     return never_waits ? FERRY__GUARD_NONE : FERRY__GUARD_FLAG;
 }
 
-int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls)
+int ferry__link_init(ferry__link *link, int fd, ferry__calls *calls)
 {
     struct stat status;
     int flags = fcntl(fd, F_GETFL);
@@ -132,21 +134,22 @@ int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls)
         return -EISDIR;
     if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0)
         return -EBADF;
-    *sink = (ferry__sink){.fd = fd, .is_adopted = true, .shared_fd = -1, .calls = calls};
+    *link = (ferry__link){
+        .fd = fd, .is_adopted = true, .shared_fd = -1, .calls = calls, .type = &ferry__link_plain};
     if (S_ISSOCK(status.st_mode))
-        return init_socket(sink);
-    sink->outlet = ferry__outlet_kind_of(fd);
-    sink->is_message = S_ISFIFO(status.st_mode) && (flags & O_DIRECT) != 0; /* "packet mode" */
+        return init_socket(link);
+    link->outlet = ferry__outlet_kind_of(fd);
+    link->is_message = S_ISFIFO(status.st_mode) && (flags & O_DIRECT) != 0; /* "packet mode" */
     bool may_be_opened = S_ISFIFO(status.st_mode) || (S_ISCHR(status.st_mode) && isatty(fd));
-    if (!may_be_opened || !own_description(sink, flags))
-        sink->guard = guard_of(&status);
+    if (!may_be_opened || !own_description(link, flags))
+        link->guard = guard_of(&status);
     return 0;
 }
 
-void ferry__sink_set_no_delay(ferry__sink *sink)
+void ferry__link_set_no_delay(ferry__link *link)
 {
-    if (sink->is_tcp && !sink->has_no_delay)
-        sink->has_no_delay = sink->sets_no_delay = set_no_delay(sink->fd, 1) == 0;
+    if (link->is_tcp && !link->has_no_delay)
+        link->has_no_delay = link->sets_no_delay = set_no_delay(link->fd, 1) == 0;
 }
 
 int ferry__unsent_limit(uint32_t wanted)
@@ -157,93 +160,93 @@ int ferry__unsent_limit(uint32_t wanted)
     return wanted > LEAST ? (int)wanted : LEAST;
 }
 
-void ferry__sink_limit_unsent(ferry__sink *sink, uint32_t bytes)
+void ferry__link_limit_unsent(ferry__link *link, uint32_t bytes)
 {
     int limit = ferry__unsent_limit(bytes);
-    if (sink->is_tcp && bytes != 0 && sink->original_unsent_bytes != limit)
-        sink->limits_unsent = set_unsent_bytes(sink->fd, limit) == 0;
+    if (link->is_tcp && bytes != 0 && link->original_unsent_bytes != limit)
+        link->limits_unsent = set_unsent_bytes(link->fd, limit) == 0;
 }
 
-void ferry__sink_commit(ferry__sink *sink)
+void ferry__link_commit(ferry__link *link)
 {
-    if (sink->shared_fd >= 0)
-        (void)ferry__close(sink->shared_fd);
+    if (link->shared_fd >= 0)
+        (void)ferry__close(link->shared_fd);
 }
 
 /* Before it is let go of: its options, for those who share it. */
-static void put_options_back(const ferry__sink *sink)
+static void put_options_back(const ferry__link *link)
 {
-    if (sink->sets_no_delay)
-        (void)set_no_delay(sink->fd, 0);
-    if (sink->limits_unsent)
-        (void)set_unsent_bytes(sink->fd, sink->original_unsent_bytes);
+    if (link->sets_no_delay)
+        (void)set_no_delay(link->fd, 0);
+    if (link->limits_unsent)
+        (void)set_unsent_bytes(link->fd, link->original_unsent_bytes);
 }
 
-void ferry__sink_revert(ferry__sink *sink)
+void ferry__link_revert(ferry__link *link)
 {
-    put_options_back(sink);
-    if (sink->shared_fd >= 0)
-        (void)ferry__close(sink->fd);
+    put_options_back(link);
+    if (link->shared_fd >= 0)
+        (void)ferry__close(link->fd);
 }
 
 /* ---- the gate -------------------------------------------------------------------------------- */
 
-static void leave_call(ferry__sink *sink)
+static void leave_call(ferry__link *link)
 {
     unsigned expected = IN_CALL;
-    if (!sink->is_socket || atomic_compare_exchange_strong(&sink->gate, &expected, OUTSIDE))
+    if (!link->is_socket || atomic_compare_exchange_strong(&link->gate, &expected, OUTSIDE))
         return;
-    while (atomic_load(&sink->gate) == CUTTING) /* L0: for as long as one shutdown(2) takes */
-        ferry__futex_wait(&sink->gate, CUTTING, FERRY__NEVER);
-    ferry__taken_over(&sink->gate);
-    atomic_store(&sink->gate, OUTSIDE);
+    while (atomic_load(&link->gate) == CUTTING) /* L0: for as long as one shutdown(2) takes */
+        ferry__futex_wait(&link->gate, CUTTING, FERRY__NEVER);
+    ferry__taken_over(&link->gate);
+    atomic_store(&link->gate, OUTSIDE);
 }
 
 /* Whether the call may be made; then leave_call must follow it. */
-static bool enter_call(ferry__sink *sink)
+static bool enter_call(ferry__link *link)
 {
     /* A0: enter, then look at cut. Pairs with C0: one of the two sees the other. */
-    if (sink->is_socket)
-        (void)atomic_exchange(&sink->gate, IN_CALL);
-    if (!atomic_load(&sink->cut))
+    if (link->is_socket)
+        (void)atomic_exchange(&link->gate, IN_CALL);
+    if (!atomic_load(&link->cut))
         return true;
-    leave_call(sink);
+    leave_call(link);
     return false;
 }
 
-void ferry__sink_cut(ferry__sink *sink)
+void ferry__link_cut(ferry__link *link)
 {
-    (void)atomic_exchange(&sink->cut, true); /* C0: set cut, then look at the gate. Pairs with A0 */
+    (void)atomic_exchange(&link->cut, true); /* C0: set cut, then look at the gate. Pairs with A0 */
     unsigned expected = IN_CALL;
-    if (!atomic_compare_exchange_strong(&sink->gate, &expected, CUTTING))
+    if (!atomic_compare_exchange_strong(&link->gate, &expected, CUTTING))
         return;
-    (void)shutdown(sink->fd, SHUT_RDWR);
+    (void)shutdown(link->fd, SHUT_RDWR);
     /* C1: leave, then wake. Pairs with L0: futex(2) puts the owner to sleep only where the gate is
      * still CUTTING, and then this wakes it. The caller keeps the memory. */
-    ferry__handed_over(&sink->gate);
-    atomic_store(&sink->gate, CUTTER_LEFT);
-    ferry__futex_wake_all(&sink->gate);
+    ferry__handed_over(&link->gate);
+    atomic_store(&link->gate, CUTTER_LEFT);
+    ferry__futex_wake_all(&link->gate);
 }
 
 /* ---- not to wait ----------------------------------------------------------------------------- */
 
 /* Sets O_NONBLOCK for one call, where nothing else keeps it from waiting. @return the flags to put
  * back after it; -1: none. */
-static int borrow_flag(const ferry__sink *sink)
+static int borrow_flag(const ferry__link *link)
 {
-    if (sink->guard != FERRY__GUARD_FLAG)
+    if (link->guard != FERRY__GUARD_FLAG)
         return -1;
-    int flags = fcntl(sink->fd, F_GETFL);
+    int flags = fcntl(link->fd, F_GETFL);
     bool is_set = flags < 0 || (flags & O_NONBLOCK) != 0;
-    return !is_set && fcntl(sink->fd, F_SETFL, flags | O_NONBLOCK) == 0 ? flags : -1;
+    return !is_set && fcntl(link->fd, F_SETFL, flags | O_NONBLOCK) == 0 ? flags : -1;
 }
 
 /* Leaves errno alone. */
-static void give_flag_back(const ferry__sink *sink, int flags)
+static void give_flag_back(const ferry__link *link, int flags)
 {
     int error = errno;
     if (flags >= 0)
-        (void)fcntl(sink->fd, F_SETFL, flags);
+        (void)fcntl(link->fd, F_SETFL, flags);
     errno = error;
 }
 
@@ -292,21 +295,21 @@ static size_t tcp_room(int fd, int64_t free, uint32_t total, size_t piece)
  * only, cannot wait in it. @param piece what the kernel takes at a time, at least. @return whether
  * there is room.
  */
-static bool limit_to_room(ferry__sink *sink, size_t piece, size_t *length)
+static bool limit_to_room(ferry__link *link, size_t piece, size_t *length)
 {
-    if (sink->guard != FERRY__GUARD_ROOM)
+    if (link->guard != FERRY__GUARD_ROOM)
         return true;
     uint32_t memory[SK_MEMINFO_VARS];
     socklen_t size = sizeof memory;
-    if (getsockopt(sink->fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0) {
-        sink->guard = FERRY__GUARD_FLAG;
+    if (getsockopt(link->fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0) {
+        link->guard = FERRY__GUARD_FLAG;
         return true;
     }
-    uint32_t used = memory[sink->is_tcp ? SK_MEMINFO_WMEM_QUEUED : SK_MEMINFO_WMEM_ALLOC];
+    uint32_t used = memory[link->is_tcp ? SK_MEMINFO_WMEM_QUEUED : SK_MEMINFO_WMEM_ALLOC];
     int64_t free = (int64_t)memory[SK_MEMINFO_SNDBUF] - used;
-    size_t room = sink->is_tcp ? tcp_room(sink->fd, free, memory[SK_MEMINFO_SNDBUF], piece)
+    size_t room = link->is_tcp ? tcp_room(link->fd, free, memory[SK_MEMINFO_SNDBUF], piece)
                                : unix_room(free, piece);
-    if (room == 0 && !is_ready(sink->fd))
+    if (room == 0 && !is_ready(link->fd))
         return false;
     if (room == 0)
         room = 1; /* for the call to tell what it is ready for: an error */
@@ -316,166 +319,222 @@ static bool limit_to_room(ferry__sink *sink, size_t piece, size_t *length)
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-static ssize_t write_once(ferry__sink *sink, const struct iovec pieces[], int count, bool more)
+static ssize_t write_once(ferry__link *link, const struct iovec pieces[], int count, bool more)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
     int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
-    if (sink->is_socket)
-        return sink->calls->sendmsg(sink->calls, sink->fd, &message, flags);
-    if (sink->guard != FERRY__GUARD_CALL)
-        return sink->calls->writev(sink->calls, sink->fd, pieces, count);
-    ssize_t written = sink->calls->pwritev2(sink->calls, sink->fd, pieces, count, -1, RWF_NOWAIT);
+    if (link->is_socket)
+        return link->calls->sendmsg(link->calls, link->fd, &message, flags);
+    if (link->guard != FERRY__GUARD_CALL)
+        return link->calls->writev(link->calls, link->fd, pieces, count);
+    ssize_t written = link->calls->pwritev2(link->calls, link->fd, pieces, count, -1, RWF_NOWAIT);
     if (written >= 0 || errno != EOPNOTSUPP)
         return written;
-    sink->guard = FERRY__GUARD_FLAG; /* Linux before 6.4 */
+    link->guard = FERRY__GUARD_FLAG; /* Linux before 6.4 */
     errno = EINTR;                   /* once more */
     return -1;
 }
 
-ssize_t ferry__sink_write(ferry__sink *sink, const struct iovec pieces[], int count, bool more)
+static ssize_t write_pieces(ferry__link *link, const struct iovec pieces[], int count, bool more)
 {
-    if (!enter_call(sink))
+    if (!enter_call(link))
         return -ECANCELED;
     ssize_t written;
     do {
-        int flags = sink->is_socket ? -1 : borrow_flag(sink);
-        written = write_once(sink, pieces, count, more);
-        give_flag_back(sink, flags);
+        int flags = link->is_socket ? -1 : borrow_flag(link);
+        written = write_once(link, pieces, count, more);
+        give_flag_back(link, flags);
     } while (written < 0 && errno == EINTR);
     int error = errno;
-    leave_call(sink);
-    sink->is_holding_back = more && sink->is_tcp;
+    leave_call(link);
+    link->is_holding_back = more && link->is_tcp;
     return written >= 0 ? written : -error;
 }
 
 /* Into a pipe splice(2) does the same, and can be told not to wait. */
-static ssize_t sendfile_once(const ferry__sink *sink, int source_fd, off_t *position, size_t length)
+static ssize_t sendfile_once(const ferry__link *link, int source_fd, off_t *position, size_t length)
 {
-    if (sink->guard == FERRY__GUARD_CALL)
-        return sink->calls->splice(sink->calls, source_fd, position, sink->fd, NULL, length,
+    if (link->guard == FERRY__GUARD_CALL)
+        return link->calls->splice(link->calls, source_fd, position, link->fd, NULL, length,
                                    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    return sink->calls->sendfile(sink->calls, sink->fd, source_fd, position, length);
+    return link->calls->sendfile(link->calls, link->fd, source_fd, position, length);
 }
 
-ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, size_t length)
+static ssize_t send_file(ferry__link *link, int source_fd, int64_t *offset, size_t length)
 {
     /* The first of its pages may be a part of one. */
-    if (!limit_to_room(sink, FILE_PIECE - (size_t)*offset % PAGE, &length))
+    if (!limit_to_room(link, FILE_PIECE - (size_t)*offset % PAGE, &length))
         return -EAGAIN;
-    if (!enter_call(sink))
+    if (!enter_call(link))
         return -ECANCELED;
     off_t position = *offset;
-    int flags = borrow_flag(sink);
+    int flags = borrow_flag(link);
     ssize_t sent;
     do
-        sent = sendfile_once(sink, source_fd, &position, length);
+        sent = sendfile_once(link, source_fd, &position, length);
     while (sent < 0 && errno == EINTR);
-    give_flag_back(sink, flags);
+    give_flag_back(link, flags);
     int error = errno;
-    leave_call(sink);
+    leave_call(link);
     if (sent < 0)
         return -error;
     *offset = position;
     if (sent > 0)
-        sink->is_holding_back = false;
+        link->is_holding_back = false;
     return sent;
 }
 
-ssize_t ferry__sink_splice(ferry__sink *sink, int pipe_fd, size_t length)
+static ssize_t splice_out(ferry__link *link, int pipe_fd, size_t length)
 {
-    if (!limit_to_room(sink, PIPE_PIECE, &length))
+    if (!limit_to_room(link, PIPE_PIECE, &length))
         return -EAGAIN;
-    if (!enter_call(sink))
+    if (!enter_call(link))
         return -ECANCELED;
-    int flags = borrow_flag(sink);
+    int flags = borrow_flag(link);
     ssize_t sent;
     do
-        sent = sink->calls->splice(sink->calls, pipe_fd, NULL, sink->fd, NULL, length,
+        sent = link->calls->splice(link->calls, pipe_fd, NULL, link->fd, NULL, length,
                                    SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     while (sent < 0 && errno == EINTR);
-    give_flag_back(sink, flags);
+    give_flag_back(link, flags);
     int error = errno;
-    leave_call(sink);
+    leave_call(link);
     if (sent > 0)
-        sink->is_holding_back = false;
+        link->is_holding_back = false;
     return sent >= 0 ? sent : -error;
 }
 
-ssize_t ferry__sink_splice_input(ferry__sink *sink, int pipe_fd, size_t length)
+static ssize_t receive_to_pipe(ferry__link *link, int pipe_fd, size_t length)
 {
     /* Asked first: tcp(7) heeds O_NONBLOCK only, and not SPLICE_F_NONBLOCK. */
-    struct pollfd readable = {.fd = sink->fd, .events = POLLIN};
-    if (sink->calls->poll(sink->calls, &readable, 1, 0) <= 0)
+    struct pollfd readable = {.fd = link->fd, .events = POLLIN};
+    if (link->calls->poll(link->calls, &readable, 1, 0) <= 0)
         return -EAGAIN;
-    if (!enter_call(sink))
+    if (!enter_call(link))
         return -ECANCELED;
     ssize_t count;
     do
-        count = sink->calls->splice(sink->calls, sink->fd, NULL, pipe_fd, NULL, length,
+        count = link->calls->splice(link->calls, link->fd, NULL, pipe_fd, NULL, length,
                                     SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     while (count < 0 && errno == EINTR);
     int error = errno;
-    leave_call(sink);
+    leave_call(link);
     return count >= 0 ? count : -error;
 }
 
-void ferry__sink_push(ferry__sink *sink)
+static void push(ferry__link *link)
 {
-    if (!sink->is_holding_back || sink->fd < 0)
+    if (link->fd < 0)
         return;
-    sink->is_holding_back = false;
+    link->is_holding_back = false;
     /* Setting TCP_NODELAY sends at once what MSG_MORE held back; then it is put back as it was. */
-    int original = get_option(sink->fd, IPPROTO_TCP, TCP_NODELAY);
-    if (set_no_delay(sink->fd, 1) == 0 && original == 0)
-        (void)set_no_delay(sink->fd, 0);
+    int original = get_option(link->fd, IPPROTO_TCP, TCP_NODELAY);
+    if (set_no_delay(link->fd, 1) == 0 && original == 0)
+        (void)set_no_delay(link->fd, 0);
 }
 
-ssize_t ferry__sink_discard_input(ferry__sink *sink, size_t length)
+static ssize_t receive_with(ferry__link *link, void *data, size_t size, int flags)
 {
-    char scrap[16 * 1024];
     ssize_t count;
     do
-        count = sink->calls->recv(sink->calls, sink->fd, scrap,
-                                  length < sizeof scrap ? length : sizeof scrap, MSG_DONTWAIT);
+        count = link->calls->recv(link->calls, link->fd, data, size, MSG_DONTWAIT | flags);
     while (count < 0 && errno == EINTR);
     return count >= 0 ? count : -errno;
 }
 
-int ferry__sink_shutdown(ferry__sink *sink)
+static ssize_t receive(ferry__link *link, void *data, size_t size)
 {
-    return shutdown(sink->fd, SHUT_WR) == 0 ? 0 : -errno;
+    return receive_with(link, data, size, 0);
 }
 
+static ssize_t peek(ferry__link *link)
+{
+    char first;
+    return receive_with(link, &first, 1, MSG_PEEK);
+}
+
+ssize_t ferry__link_discard_input(ferry__link *link, size_t length)
+{
+    char scrap[16 * 1024];
+    return ferry__link_receive(link, scrap, length < sizeof scrap ? length : sizeof scrap);
+}
+
+static int share(ferry__link *link)
+{
+    return ferry__file_duplicate(link->fd, link->calls);
+}
+
+static int shut_down(ferry__link *link)
+{
+    return shutdown(link->fd, SHUT_WR) == 0 ? 0 : -errno;
+}
+
+static uint32_t awaits(const ferry__link *link, ferry__direction direction)
+{
+    (void)link;
+    return direction == FERRY__SENDING ? EPOLLOUT : EPOLLIN | EPOLLRDHUP | EPOLLPRI;
+}
+
+static int64_t unsent(const ferry__link *link)
+{
+    return ferry__outlet_unsent(link->fd, link->outlet);
+}
+
+static int64_t unacked(const ferry__link *link)
+{
+    return ferry__outlet_unacked(link->fd, link->outlet);
+}
+
+const ferry__link_type ferry__link_plain = {
+    .write = write_pieces,
+    .sendfile = send_file,
+    .splice = splice_out,
+    .push = push,
+    .receive = receive,
+    .peek = peek,
+    .receive_to_pipe = receive_to_pipe,
+    .share = share,
+    .shut_down = shut_down,
+    .awaits = awaits,
+    .unsent = unsent,
+    .unacked = unacked,
+    .short_is_all = true,
+};
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
 /* Closes the fd, SO_LINGER being so for that moment. @return as close(2). */
-static int close_lingering(const ferry__sink *sink, struct linger wanted)
+static int close_lingering(const ferry__link *link, struct linger wanted)
 {
     struct linger before = {0};
     socklen_t size = sizeof before;
-    if (sink->is_adopted)
-        (void)getsockopt(sink->fd, SOL_SOCKET, SO_LINGER, &before, &size);
+    if (link->is_adopted)
+        (void)getsockopt(link->fd, SOL_SOCKET, SO_LINGER, &before, &size);
     bool is_so = before.l_onoff == wanted.l_onoff && (!wanted.l_onoff || before.l_linger == 0);
-    if (sink->is_adopted && is_so)
-        return ferry__close(sink->fd);
-    int mark = sink->is_adopted ? ferry__survivor_mark(sink->fd) : -1;
-    (void)setsockopt(sink->fd, SOL_SOCKET, SO_LINGER, &wanted, sizeof wanted);
-    int result = ferry__close(sink->fd);
+    if (link->is_adopted && is_so)
+        return ferry__close(link->fd);
+    int mark = link->is_adopted ? ferry__survivor_mark(link->fd) : -1;
+    (void)setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &wanted, sizeof wanted);
+    int result = ferry__close(link->fd);
     int error = errno;
     ferry__survivor_set_linger(mark, &before);
     errno = error;
     return result;
 }
 
-int ferry__sink_close(ferry__sink *sink, ferry__ending ending)
+int ferry__link_close(ferry__link *link, ferry__ending ending)
 {
+    if (link->type->close != NULL)
+        link->type->close(link);
     bool ends_sending =
-        ending == FERRY__END_SENDING || (ending == FERRY__LET_GO && !sink->is_adopted);
-    if (sink->is_socket && ends_sending)
-        (void)shutdown(sink->fd, SHUT_WR);
-    if (sink->is_adopted)
-        put_options_back(sink);
-    int result = sink->is_tcp
-                     ? close_lingering(sink, (struct linger){.l_onoff = ending == FERRY__RESET})
-                     : ferry__close(sink->fd);
-    sink->fd = -1;
+        ending == FERRY__END_SENDING || (ending == FERRY__LET_GO && !link->is_adopted);
+    if (link->is_socket && ends_sending)
+        (void)shutdown(link->fd, SHUT_WR);
+    if (link->is_adopted)
+        put_options_back(link);
+    int result = link->is_tcp
+                     ? close_lingering(link, (struct linger){.l_onoff = ending == FERRY__RESET})
+                     : ferry__close(link->fd);
+    link->fd = -1;
     return result == 0 || errno == EINTR ? 0 : -errno;
 }

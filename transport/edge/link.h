@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A sink: the fd that a stream writes to, and the one place that makes system calls on it.
+ * A link: a stream's fd, and the one place that makes system calls on it, both ways. How bytes get
+ * through it a table of functions says. Plain links (sockets, pipes, files) move them as they are; another
+ * kind may transform them, with the plain functions beneath its own. Who uses a link sees no difference.
  *
  * No call on it waits: where it is full it answers -EAGAIN, and its owner waits for room in its epoll
  * set, where it hears mail and timers as well. What may block is the other side, the disk.
@@ -39,8 +41,8 @@
  * an owner that spins.
  * A cut is final: there is no way to get one call out and go on.
  */
-#ifndef FERRY_TRANSPORT_EDGE_SINK_H
-#define FERRY_TRANSPORT_EDGE_SINK_H
+#ifndef FERRY_TRANSPORT_EDGE_LINK_H
+#define FERRY_TRANSPORT_EDGE_LINK_H
 
 #include "core/calls.h"
 #include "transport/edge/outlet.h"
@@ -52,16 +54,18 @@
 #include <sys/uio.h>
 
 /* What keeps a call from waiting. */
-typedef enum ferry__guard {
+typedef enum __attribute__((packed)) ferry__guard {
     FERRY__GUARD_NONE, /* nothing need: a file; or O_NONBLOCK, in a description of ferry's own */
     FERRY__GUARD_ROOM, /* a socket that others may share: no more is sent than there is room for */
     FERRY__GUARD_CALL, /* a pipe that others share: RWF_NOWAIT, SPLICE_F_NONBLOCK */
     FERRY__GUARD_FLAG  /* anything else that others may share: O_NONBLOCK, for one call at a time */
 } ferry__guard;
 
-typedef struct ferry__sink {
+typedef struct ferry__link_type ferry__link_type;
+
+typedef struct ferry__link {
     /* Any thread. */
-    atomic_uint gate; /* sink.c's states; a futex */
+    atomic_uint gate; /* link.c's states; a futex */
     atomic_bool cut;  /* no call is to begin any more */
 
     /* Set when it is made. */
@@ -73,15 +77,17 @@ typedef struct ferry__sink {
     bool is_adopted;           /* it was made by the program, who may have duplicates of it */
     bool limits_unsent;        /* TCP_NOTSENT_LOWAT was set here; likewise, */
     int original_unsent_bytes; /* to what it was before */
+    int shared_fd;       /* what was adopted, where fd is a description of ferry's own; else -1 */
+    ferry__calls *calls; /* the system, or a script of faults */
+    const ferry__link_type *type;
+    void *state;               /* its type's; a plain one has none */
     ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
-    ferry__calls *calls;       /* the system, or a script of faults */
-    int shared_fd; /* what was adopted, where fd is a description of ferry's own; else -1 */
 
     /* The owner's. */
     ferry__guard guard;
-    int fd;               /* -1 once closed */
     bool is_holding_back; /* the last write said that more follows */
-} ferry__sink;
+    int fd;               /* -1 once closed */
+} ferry__link;
 
 /* What sort of socket it is; those that a listening one gives are of its own sort. */
 typedef struct ferry__socket_sort {
@@ -97,50 +103,166 @@ typedef struct ferry__socket_sort {
 int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort);
 
 /* For a socket of ferry's own making, non-blocking from birth: there is nothing to look at. */
-void ferry__sink_init_known(ferry__sink *sink, int fd, ferry__socket_sort sort,
+void ferry__link_init_known(ferry__link *link, int fd, ferry__socket_sort sort,
                             ferry__calls *calls);
 
 /* Looks at fd, which stays as it is. @return 0, or the errnos of ferry_stream_adopt. */
-int ferry__sink_init(ferry__sink *sink, int fd, ferry__calls *calls);
+int ferry__link_init(ferry__link *link, int fd, ferry__calls *calls);
 
 /* Has what little is written leave at once, where that is not so anyway. */
-void ferry__sink_set_no_delay(ferry__sink *sink);
+void ferry__link_set_no_delay(ferry__link *link);
 
 /* What is set where so many unsent bytes are asked for at most: enough for a packet to be whole. */
 int ferry__unsent_limit(uint32_t wanted);
 
 /* Has the kernel hold about so many unsent bytes at most; 0: as it does anyway. */
-void ferry__sink_limit_unsent(ferry__sink *sink, uint32_t bytes);
+void ferry__link_limit_unsent(ferry__link *link, uint32_t bytes);
 
 /* Then either takes fd for good, or leaves it as it was. */
-void ferry__sink_commit(ferry__sink *sink);
-void ferry__sink_revert(ferry__sink *sink);
+void ferry__link_commit(ferry__link *link);
+void ferry__link_revert(ferry__link *link);
 
 /* Any thread. Gets a blocked call out, and lets no other begin. */
-void ferry__sink_cut(ferry__sink *sink);
+void ferry__link_cut(ferry__link *link);
 
-/* The rest: the owner only. They answer a count, or a negative errno: -EAGAIN where the sink is
- * full, -ECANCELED where it was cut. EINTR never shows. */
+/* A direction of a link. */
+typedef enum ferry__direction { FERRY__SENDING, FERRY__RECEIVING } ferry__direction;
 
-/* @param more that more follows at once: it may be held back to leave together. */
-ssize_t ferry__sink_write(ferry__sink *sink, const struct iovec pieces[], int count, bool more);
+/*
+ * A kind of link: constant, one for each. The owner only. Those that move bytes answer a count, or a
+ * negative errno: -EAGAIN where that direction has to wait, -ECANCELED where it was cut. EINTR never shows.
+ */
+struct ferry__link_type {
+    /* @param more that more follows at once: it may be held back to leave together. */
+    ssize_t (*write)(ferry__link *link, const struct iovec pieces[], int count, bool more);
 
-/* @param offset advanced by what was sent; the fd's own position stays. */
-ssize_t ferry__sink_sendfile(ferry__sink *sink, int source_fd, int64_t *offset, size_t length);
+    /* A range of a file. @param offset advanced by what was sent; the fd's own position stays.
+     * @return also -EOPNOTSUPP: it cannot, and what it is to send has to be written. */
+    ssize_t (*sendfile)(ferry__link *link, int source_fd, int64_t *offset, size_t length);
 
-/* From a pipe. -EAGAIN: the sink is full, or the pipe empty. */
-ssize_t ferry__sink_splice(ferry__sink *sink, int pipe_fd, size_t length);
+    /* What is in a pipe. -EAGAIN: it has to wait, or the pipe is empty. @return also -EOPNOTSUPP. */
+    ssize_t (*splice)(ferry__link *link, int pipe_fd, size_t length);
 
-/* What has come, into a pipe. -EAGAIN: nothing has, or urgent data is in the way, or the pipe is full. */
-ssize_t ferry__sink_splice_input(ferry__sink *sink, int pipe_fd, size_t length);
+    /* Lets out what was held back for something that does not follow after all. */
+    void (*push)(ferry__link *link);
 
-/* Lets out what was held back for something that does not follow after all. */
-void ferry__sink_push(ferry__sink *sink);
+    /* What has come, into memory. @return also 0: the peer's end of file. */
+    ssize_t (*receive)(ferry__link *link, void *data, size_t size);
+
+    /* Whether something has come: looks at one byte. @return as receive. */
+    ssize_t (*peek)(ferry__link *link);
+
+    /* What has come, into a pipe. -EAGAIN: nothing has, or urgent data is in the way, or the pipe is full.
+     * @return also -EOPNOTSUPP. */
+    ssize_t (*receive_to_pipe)(ferry__link *link, int pipe_fd, size_t length);
+
+    /* An fd that gives what receive would, close-on-exec: for others to read in its stead. @return it, or a
+     * negative errno. */
+    int (*share)(ferry__link *link);
+
+    /* Ends the sending direction. @return 0, or a negative errno. */
+    int (*shut_down)(ferry__link *link);
+
+    /* What a direction waits for that has answered -EAGAIN: events of epoll(7). It may be any. */
+    uint32_t (*awaits)(const ferry__link *link, ferry__direction direction);
+
+    /* Counts what was written and has not left this host, or has not arrived, in bytes as they are written.
+     * @return that, or a negative errno: transport/edge/outlet.h. */
+    int64_t (*unsent)(const ferry__link *link);
+    int64_t (*unacked)(const ferry__link *link);
+
+    /* It is closed: lets go of its state. NULL: it has none. */
+    void (*close)(ferry__link *link);
+
+    bool short_is_all; /* TCP: where receive gives less than was asked for, nothing more has come */
+};
+
+/* Sockets, pipes, files: link.c. */
+extern const ferry__link_type ferry__link_plain;
+
+/* The owner only: as a type's functions. */
+
+static inline ssize_t ferry__link_write(ferry__link *link, const struct iovec pieces[], int count,
+                                        bool more)
+{
+    return link->type->write(link, pieces, count, more);
+}
+
+static inline ssize_t ferry__link_sendfile(ferry__link *link, int source_fd, int64_t *offset,
+                                           size_t length)
+{
+    return link->type->sendfile(link, source_fd, offset, length);
+}
+
+static inline ssize_t ferry__link_splice(ferry__link *link, int pipe_fd, size_t length)
+{
+    return link->type->splice(link, pipe_fd, length);
+}
+
+static inline void ferry__link_push(ferry__link *link)
+{
+    if (link->is_holding_back)
+        link->type->push(link);
+}
+
+static inline ssize_t ferry__link_receive(ferry__link *link, void *data, size_t size)
+{
+    return link->type->receive(link, data, size);
+}
+
+static inline ssize_t ferry__link_peek(ferry__link *link)
+{
+    return link->type->peek(link);
+}
+
+static inline ssize_t ferry__link_receive_to_pipe(ferry__link *link, int pipe_fd, size_t length)
+{
+    return link->type->receive_to_pipe(link, pipe_fd, length);
+}
+
+static inline int ferry__link_share(ferry__link *link)
+{
+    return link->type->share(link);
+}
+
+static inline int ferry__link_shut_down(ferry__link *link)
+{
+    return link->type->shut_down(link);
+}
+
+static inline uint32_t ferry__link_awaits(const ferry__link *link, ferry__direction direction)
+{
+    return link->type->awaits(link, direction);
+}
+
+static inline int64_t ferry__link_unsent(const ferry__link *link)
+{
+    return link->type->unsent(link);
+}
+
+static inline int64_t ferry__link_unacked(const ferry__link *link)
+{
+    return link->type->unacked(link);
+}
+
+/* As ferry__outlet_look, _look_closely and _is_gone: of the fd, whatever its type. */
+static inline ferry__outlet ferry__link_look(const ferry__link *link)
+{
+    return ferry__outlet_look(link->fd, link->outlet);
+}
+
+static inline ferry__outlet ferry__link_look_closely(const ferry__link *link, uint32_t peer)
+{
+    return ferry__outlet_look_closely(link->fd, link->outlet, peer);
+}
+
+static inline bool ferry__link_is_gone(const ferry__link *link)
+{
+    return ferry__outlet_is_gone(link->fd, link->outlet);
+}
 
 /* Reads away up to length bytes of input; 0 at its end. */
-ssize_t ferry__sink_discard_input(ferry__sink *sink, size_t length);
-
-int ferry__sink_shutdown(ferry__sink *sink);
+ssize_t ferry__link_discard_input(ferry__link *link, size_t length);
 
 /* What the fd's close means to the peer. */
 typedef enum ferry__ending {
@@ -153,6 +275,6 @@ typedef enum ferry__ending {
  * Closes the fd. It never waits: the program's SO_LINGER is not honoured. Who holds a duplicate finds
  * its options as they were. The fd is gone whatever this answers.
  */
-int ferry__sink_close(ferry__sink *sink, ferry__ending ending);
+int ferry__link_close(ferry__link *link, ferry__ending ending);
 
 #endif

@@ -35,7 +35,7 @@ static inline ferry__move ferry__move_source_dry(void)
     return (ferry__move){.outcome = FERRY__MOVED_SOURCE_DRY};
 }
 
-/* What a write to the sink came to. @param bytes as ferry__sink_write answers. */
+/* What a write to the sink came to. @param bytes as ferry__link_write answers. */
 static inline ferry__move ferry__move_written(ssize_t bytes, ferry_method method)
 {
     if (bytes >= 0)

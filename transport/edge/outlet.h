@@ -31,7 +31,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum ferry__outlet_kind {
+typedef enum __attribute__((packed)) ferry__outlet_kind {
     FERRY__OUTLET_OTHER, /* terminals, files, rare sockets: has a queue if it says so */
     FERRY__OUTLET_PIPE,
     FERRY__OUTLET_UNIX,

@@ -46,16 +46,16 @@ static size_t smaller(size_t one, size_t other)
     return one < other ? one : other;
 }
 
-ferry__move ferry__source_copy(ferry__source *source, ferry__sink *sink, size_t wanted,
+ferry__move ferry__source_copy(ferry__source *source, ferry__link *link, size_t wanted,
                                size_t chunk)
 {
     if ((source->flags & FERRY_FILE_ZERO_COPY) != 0)
         return ferry__move_failed(-EOPNOTSUPP, FERRY_PHASE_SOURCE);
     if (source->buffer_begin == source->buffer_end) {
         size_t most = smaller(smaller(chunk, FERRY__BUFFER_BYTES), wanted);
-        ssize_t count = fill(source, most, sink->calls);
+        ssize_t count = fill(source, most, link->calls);
         if (count == 0)
-            return ferry__source_at_end(source, sink->calls);
+            return ferry__source_at_end(source, link->calls);
         if (count == -EAGAIN && source->piped > 0)
             return ferry__move_written(
                 0, FERRY_METHOD_COPY); /* a pipe of ours is never dry: a script says so */
@@ -66,9 +66,9 @@ ferry__move ferry__source_copy(ferry__source *source, ferry__sink *sink, size_t 
     }
     size_t size = source->buffer_end - source->buffer_begin;
     struct iovec piece = {.iov_base = source->buffer + source->buffer_begin,
-                          .iov_len = size < chunk || sink->is_message ? size : chunk};
+                          .iov_len = size < chunk || link->is_message ? size : chunk};
     ferry__move move =
-        ferry__move_written(ferry__sink_write(sink, &piece, 1, false), FERRY_METHOD_COPY);
+        ferry__move_written(ferry__link_write(link, &piece, 1, false), FERRY_METHOD_COPY);
     if (move.outcome == FERRY__MOVED_BYTES)
         source->buffer_begin += move.bytes;
     return move;

@@ -14,7 +14,7 @@
 #include "core/calls.h"
 #include "transport/edge/bytes.h"
 #include "transport/edge/moved.h"
-#include "transport/edge/sink.h"
+#include "transport/edge/link.h"
 
 #include <ferry/part.h>
 #include <stdatomic.h>
@@ -66,7 +66,7 @@ typedef struct ferry__source_type {
      * Moves some of its bytes into the sink: as ferry__source_copy. @param wanted how many the part still
      * wants; SIZE_MAX: all there are. @param chunk the most to move at once.
      */
-    ferry__move (*move)(ferry__source *source, ferry__sink *sink, size_t wanted, size_t chunk);
+    ferry__move (*move)(ferry__source *source, ferry__link *link, size_t wanted, size_t chunk);
 
     /* Gives up to size bytes in its buffer. @return how many; 0: it has ended; -EAGAIN: it is dry; another
      * negative errno. */
@@ -174,7 +174,7 @@ enum {
 void ferry__source_undo_open(ferry__source *source);
 
 /* Moves bytes into the sink by way of the buffer. Parameters as a type's move. */
-ferry__move ferry__source_copy(ferry__source *source, ferry__sink *sink, size_t wanted,
+ferry__move ferry__source_copy(ferry__source *source, ferry__link *link, size_t wanted,
                                size_t chunk);
 
 /* What a source comes to that gave no byte. */

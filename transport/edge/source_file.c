@@ -456,39 +456,39 @@ static ferry_phase phase_of(int error)
 }
 
 /* Goes on by copying, at the same byte. */
-static ferry__move copy_instead(ferry__source *source, ferry__sink *sink, size_t wanted,
+static ferry__move copy_instead(ferry__source *source, ferry__link *link, size_t wanted,
                                 size_t chunk)
 {
     source->way = FERRY__BY_COPY;
-    return ferry__source_copy(source, sink, wanted, chunk);
+    return ferry__source_copy(source, link, wanted, chunk);
 }
 
-static ferry__move send_file(ferry__source *source, ferry__sink *sink, size_t wanted, size_t chunk)
+static ferry__move send_file(ferry__source *source, ferry__link *link, size_t wanted, size_t chunk)
 {
-    ssize_t sent = ferry__sink_sendfile(sink, source->fd, &source->offset, portion(wanted, chunk));
+    ssize_t sent = ferry__link_sendfile(link, source->fd, &source->offset, portion(wanted, chunk));
     if (sent == 0)
-        return ferry__source_at_end(source, sink->calls);
+        return ferry__source_at_end(source, link->calls);
     if (sent > 0 || sent == -EAGAIN)
         return ferry__move_written(sent, FERRY_METHOD_SENDFILE);
     if (!is_refusal((int)sent))
         return ferry__move_failed((int)sent, phase_of((int)sent));
-    return copy_instead(source, sink, wanted, chunk);
+    return copy_instead(source, link, wanted, chunk);
 }
 
 /* From a pipe. An EAGAIN may mean either side; no byte, that a fifo has no writer yet. */
-static ferry__move splice_pipe(ferry__source *source, ferry__sink *sink, size_t wanted,
+static ferry__move splice_pipe(ferry__source *source, ferry__link *link, size_t wanted,
                                size_t chunk)
 {
-    ssize_t sent = ferry__sink_splice(sink, source->fd, portion(wanted, chunk));
-    if ((sent == 0 || sent == -EAGAIN) && is_dry(source, sink->calls))
+    ssize_t sent = ferry__link_splice(link, source->fd, portion(wanted, chunk));
+    if ((sent == 0 || sent == -EAGAIN) && is_dry(source, link->calls))
         return ferry__move_source_dry();
     if (sent == 0)
-        return ferry__source_at_end(source, sink->calls);
+        return ferry__source_at_end(source, link->calls);
     if (sent > 0 || sent == -EAGAIN)
         return ferry__move_written(sent, FERRY_METHOD_SPLICE);
     if (!is_refusal((int)sent))
         return ferry__move_failed((int)sent, FERRY_PHASE_SINK);
-    return copy_instead(source, sink, wanted, chunk);
+    return copy_instead(source, link, wanted, chunk);
 }
 
 /* From a socket into the pipe of ours, if that is empty. @return as splice(2); negative errno. */
@@ -512,64 +512,64 @@ static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *cal
  * Splice gave nothing of a socket that poll(2) says has something: recv(2) tells why. At urgent data
  * it says for ever that there is nothing, or that this is the end, while reading passes over it.
  */
-static ferry__move find_out_why(ferry__source *source, ferry__sink *sink, size_t wanted,
+static ferry__move find_out_why(ferry__source *source, ferry__link *link, size_t wanted,
                                 size_t chunk)
 {
-    ferry__calls *calls = sink->calls;
+    ferry__calls *calls = link->calls;
     char byte;
     ssize_t count;
     do
         count = calls->recv(calls, source->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     while (count < 0 && errno == EINTR);
     if (count == 0)
-        return ferry__source_at_end(source, sink->calls);
+        return ferry__source_at_end(source, link->calls);
     if (count < 0)
         return errno == EAGAIN ? ferry__move_source_dry()
                                : ferry__move_failed(-errno, FERRY_PHASE_SOURCE);
-    return copy_instead(source, sink, wanted, chunk);
+    return copy_instead(source, link, wanted, chunk);
 }
 
-static ferry__move splice_socket(ferry__source *source, ferry__sink *sink, size_t wanted,
+static ferry__move splice_socket(ferry__source *source, ferry__link *link, size_t wanted,
                                  size_t chunk)
 {
     if (source->piped == 0) {
         /* Asked first: tcp(7) heeds the source's own O_NONBLOCK only, and blocks. */
-        if (is_dry(source, sink->calls))
+        if (is_dry(source, link->calls))
             return ferry__move_source_dry();
-        ssize_t count = fill_pipe(source, portion(wanted, chunk), sink->calls);
+        ssize_t count = fill_pipe(source, portion(wanted, chunk), link->calls);
         if (count == 0 || count == -EAGAIN)
-            return find_out_why(source, sink, wanted, chunk);
+            return find_out_why(source, link, wanted, chunk);
         if (is_refusal((int)count) || count == -EMFILE || count == -ENFILE)
-            return copy_instead(source, sink, wanted, chunk);
+            return copy_instead(source, link, wanted, chunk);
         if (count < 0)
             return ferry__move_failed((int)count, FERRY_PHASE_SOURCE);
     }
     size_t size = source->piped < chunk ? source->piped : chunk;
-    ssize_t sent = ferry__sink_splice(sink, source->pipe[0], size);
+    ssize_t sent = ferry__link_splice(link, source->pipe[0], size);
     if (sent > 0)
         source->piped -= (size_t)sent;
     if (sent > 0 || sent == -EAGAIN)
         return ferry__move_written(sent, FERRY_METHOD_SPLICE);
     if (sent == 0 || !is_refusal((int)sent))
         return ferry__move_failed(sent == 0 ? -EIO : (int)sent, FERRY_PHASE_SINK);
-    return copy_instead(source, sink, wanted, chunk);
+    return copy_instead(source, link, wanted, chunk);
 }
 
-static ferry__move move(ferry__source *source, ferry__sink *sink, size_t wanted, size_t chunk)
+static ferry__move move(ferry__source *source, ferry__link *link, size_t wanted, size_t chunk)
 {
     switch (source->way) {
     case FERRY__BY_SENDFILE:
-        return send_file(source, sink, wanted, chunk);
+        return send_file(source, link, wanted, chunk);
     case FERRY__BY_SPLICE:
     case FERRY__BY_PIPE:
-        if (sink->is_message) /* splice(2) would cut messages where it likes */
-            return copy_instead(source, sink, wanted, chunk);
-        return source->way == FERRY__BY_SPLICE ? splice_pipe(source, sink, wanted, chunk)
-                                               : splice_socket(source, sink, wanted, chunk);
+        if (link->is_message) /* splice(2) would cut messages where it likes */
+            return copy_instead(source, link, wanted, chunk);
+        return source->way == FERRY__BY_SPLICE ? splice_pipe(source, link, wanted, chunk)
+                                               : splice_socket(source, link, wanted, chunk);
     case FERRY__BY_COPY:
         break;
     }
-    return ferry__source_copy(source, sink, wanted, chunk);
+    return ferry__source_copy(source, link, wanted, chunk);
 }
 
 /* ---- ending ---------------------------------------------------------------------------------- */

@@ -125,7 +125,7 @@ ferry__calls *ferry__stream_choose_calls(const ferry__settings *settings,
 static int place(ferry_stream *stream, ferry_service *service, ferry__owner *owner)
 {
     if (owner == NULL)
-        return ferry__service_place(service, stream->sink.calls, &stream->owner);
+        return ferry__service_place(service, stream->link.calls, &stream->owner);
     ferry__owner_hold(owner);
     stream->owner = ferry__owner_ref(owner);
     return 0;
@@ -143,8 +143,8 @@ static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owne
     error = ferry__owner_need_poller(stream->owner);
     if (error != 0)
         goto undo_place;
-    stream->watch.fd = stream->number = stream->sink.fd;
-    stream->watch.calls = stream->source_watch.calls = stream->sink.calls;
+    stream->watch.fd = stream->number = stream->link.fd;
+    stream->watch.calls = stream->source_watch.calls = stream->link.calls;
     stream->service = ferry__service_ref(service);
     stream->admission.total = &service->total;
     error = ferry__service_remember(service, &stream->member);
@@ -157,18 +157,18 @@ undo_place:
 }
 
 /* What the options ask of the fd that it is to be. */
-static int check_sink(const ferry__sink *sink, const ferry_stream_options *options)
+static int check_sink(const ferry__link *link, const ferry_stream_options *options)
 {
-    if (options->close_timeout_ms > 0 && !sink->is_socket)
+    if (options->close_timeout_ms > 0 && !link->is_socket)
         return -ENOTSOCK;
-    return options->framing == FERRY_FRAMING_PAD && sink->is_message ? -EINVAL : 0;
+    return options->framing == FERRY_FRAMING_PAD && link->is_message ? -EINVAL : 0;
 }
 
-static void set_tcp_options(ferry__sink *sink, const ferry_stream_options *options)
+static void set_tcp_options(ferry__link *link, const ferry_stream_options *options)
 {
     if (options->no_delay)
-        ferry__sink_set_no_delay(sink);
-    ferry__sink_limit_unsent(sink, options->limit_unsent_bytes);
+        ferry__link_set_no_delay(link);
+    ferry__link_limit_unsent(link, options->limit_unsent_bytes);
 }
 
 int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *settings,
@@ -178,24 +178,24 @@ int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *sett
     int error = create(settings, &stream);
     if (error != 0)
         return error;
-    error = ferry__sink_init(&stream->sink, fd, ferry__stream_choose_calls(settings, service));
+    error = ferry__link_init(&stream->link, fd, ferry__stream_choose_calls(settings, service));
     if (error != 0)
         goto undo_create;
-    error = check_sink(&stream->sink, &settings->options);
+    error = check_sink(&stream->link, &settings->options);
     if (error != 0)
         goto undo_sink;
-    set_tcp_options(&stream->sink, &settings->options);
-    if (stream->sink.is_socket)
+    set_tcp_options(&stream->link, &settings->options);
+    if (stream->link.is_socket)
         ferry__peer_ask(&stream->peer, fd);
     error = join(stream, service, NULL);
     if (error != 0)
         goto undo_sink;
-    ferry__sink_commit(&stream->sink);
+    ferry__link_commit(&stream->link);
     *ret_stream = stream;
     return 0;
 
 undo_sink:
-    ferry__sink_revert(&stream->sink);
+    ferry__link_revert(&stream->link);
 undo_create:
     discard(stream);
     return error;
@@ -228,9 +228,9 @@ int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected
     int error = create(settings, &stream);
     if (error != 0)
         return error;
-    ferry__sink_init_known(&stream->sink, connected->fd, connected->sort,
+    ferry__link_init_known(&stream->link, connected->fd, connected->sort,
                            ferry__stream_choose_calls(settings, service));
-    set_tcp_options(&stream->sink, &settings->options);
+    set_tcp_options(&stream->link, &settings->options);
     ferry__peer_set(&stream->peer, connected->peer);
     stream->counter = connected->counter;
     error = join(stream, service, connected->owner);

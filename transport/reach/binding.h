@@ -14,7 +14,7 @@
 #define FERRY_TRANSPORT_REACH_BINDING_H
 
 #include "transport/edge/address.h"
-#include "transport/edge/sink.h"
+#include "transport/edge/link.h"
 
 #include <ferry/listen.h>
 #include <pthread.h>

@@ -9,8 +9,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { READABLE = EPOLLIN | EPOLLRDHUP | EPOLLPRI };
-
 static void look_at_deadline(ferry__timer *timer);
 static void deliver_asked(ferry__mail *mail, bool receiver_gone);
 
@@ -491,13 +489,9 @@ static bool is_wanted(const ferry__intake *intake)
 
 ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size, bool *ret_short)
 {
-    const ferry__sink *sink = &intake->stream->sink;
-    ssize_t count;
-    do
-        count = sink->calls->recv(sink->calls, sink->fd, data, size, MSG_DONTWAIT);
-    while (count < 0 && errno == EINTR);
+    ssize_t count = ferry__link_receive(&intake->stream->link, data, size);
     *ret_short = count > 0 && (size_t)count < size;
-    return count >= 0 ? count : -errno;
+    return count;
 }
 
 ssize_t ferry__intake_keep(ferry__intake *intake, size_t size, bool *ret_short)
@@ -566,7 +560,8 @@ static bool ask_kernel(ferry__intake *intake)
     ssize_t count = ask_for_whoever_is_first(intake, &is_short);
     if (count > 0) {
         show_received(intake, (size_t)count);
-        return is_short && intake->stream->sink.is_tcp && !intake->is_cut_short;
+        const ferry__link *link = &intake->stream->link;
+        return is_short && link->is_tcp && link->type->short_is_all && !intake->is_cut_short;
     }
     if (count == 0 && intake->stream->was_told_of_reset)
         count = -ECONNRESET; /* the write that was told took it away */
@@ -588,7 +583,7 @@ bool ferry__intake_take_in(ferry_stream *stream)
         ferry__intake_end(stream, -ESHUTDOWN);
     if (serve(intake))
         return true;
-    if (!is_wanted(intake) || (stream->watch.awaited & EPOLLIN) != 0)
+    if (!is_wanted(intake) || ferry__stream_awaits(stream, FERRY__RECEIVING))
         return false;
     bool is_drained = ask_kernel(intake);
     if (serve(intake))
@@ -597,7 +592,8 @@ bool ferry__intake_take_in(ferry_stream *stream)
         return false;
     if (!is_drained)
         return true;
-    int error = ferry__owner_await(stream->owner, &stream->watch, READABLE);
+    int error = ferry__owner_await(stream->owner, &stream->watch,
+                                   ferry__link_awaits(&stream->link, FERRY__RECEIVING));
     if (error != 0)
         ferry__intake_end(stream, error);
     return false;
@@ -610,7 +606,8 @@ void ferry__intake_ready(ferry_stream *stream, uint32_t events)
         return;
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0)
         intake->is_cut_short = true;
-    if ((events & (READABLE | EPOLLHUP | EPOLLERR)) != 0)
+    uint32_t awaited = ferry__link_awaits(&stream->link, FERRY__RECEIVING);
+    if ((events & (awaited | EPOLLHUP | EPOLLERR)) != 0)
         ferry__stream_schedule_reading(stream);
 }
 
@@ -620,7 +617,7 @@ static ferry__wait waits_for(const ferry__intake *intake)
         return FERRY__WAITS_FOR_READER;
     if (intake->is_away)
         return FERRY__WAITS_FOR_RELAY;
-    bool is_asked = !intake->has_ended && (intake->stream->watch.awaited & EPOLLIN) != 0;
+    bool is_asked = !intake->has_ended && ferry__stream_awaits(intake->stream, FERRY__RECEIVING);
     return is_asked ? FERRY__WAITS_FOR_PEER : FERRY__WAITS_FOR_NOTHING;
 }
 

@@ -16,7 +16,7 @@
 /* A stream of bytes would lose where messages end. */
 static bool has_bytes_to_read(const ferry_stream *stream)
 {
-    return stream->sink.is_socket && !stream->sink.is_message;
+    return stream->link.is_socket && !stream->link.is_message;
 }
 
 static int check_readable(const ferry_stream *stream)

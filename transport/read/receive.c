@@ -94,7 +94,7 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
     if (error != 0)
         return error;
     storing_of(request)->request = request;
-    error = take(storing_of(request), file, path_size, stream->sink.calls);
+    error = take(storing_of(request), file, path_size, stream->link.calls);
     if (error != 0) {
         (void)ferry_promise_unref(&request->promise);
         return error;
@@ -139,7 +139,7 @@ static void empty_pipe(ferry__intake *intake, storing *self)
 {
     assert(self->piped == 0 || ferry__bytes_count(&intake->kept) == 0);
     int error = ferry__pipe_empty_into(&intake->kept, self->pipe[0], self->piped,
-                                       intake->stream->sink.calls);
+                                       intake->stream->link.calls);
     self->piped = 0;
     ferry__intake_take(intake, 0); /* it is all news, or there was no need for room */
     if (error != 0)
@@ -167,7 +167,7 @@ static ssize_t store_piped(ferry__intake *intake, ferry__request *request)
     if (self->piped == 0)
         return 0;
     ssize_t count =
-        ferry__target_splice(&self->target, self->pipe[0], self->piped, intake->stream->sink.calls);
+        ferry__target_splice(&self->target, self->pipe[0], self->piped, intake->stream->link.calls);
     if (count > 0) {
         self->piped -= (size_t)count;
         account(request, (size_t)count, FERRY_METHOD_SPLICE);
@@ -186,7 +186,7 @@ static ssize_t store_kept(ferry__intake *intake, ferry__request *request)
     if (size == 0)
         return 0;
     ssize_t count = ferry__target_write(&self->target, ferry__bytes_first(&intake->kept),
-                                        size < most ? size : most, intake->stream->sink.calls);
+                                        size < most ? size : most, intake->stream->link.calls);
     if (count > 0) {
         ferry__intake_take(intake, (size_t)count);
         account(request, (size_t)count, self->has_copied ? FERRY_METHOD_COPY : FERRY_METHOD_MEMORY);
@@ -206,7 +206,7 @@ static int open_target(ferry__request *request, storing *self)
     if (self->is_open)
         return 0;
     ferry__stream_do(request->stream, "opening files");
-    int error = ferry__target_open(&self->target, request->stream->sink.calls);
+    int error = ferry__target_open(&self->target, request->stream->link.calls);
     self->is_open = error == 0;
     return error;
 }
@@ -264,12 +264,12 @@ static int make_pipe(storing *self, size_t wanted, ferry__calls *calls)
 static ssize_t fill_pipe(ferry__intake *intake, ferry__request *request, size_t size)
 {
     storing *self = storing_of(request);
-    ferry__sink *sink = &intake->stream->sink;
-    if (make_pipe(self, size, sink->calls) != 0) {
+    ferry__link *link = &intake->stream->link;
+    if (make_pipe(self, size, link->calls) != 0) {
         copy_instead(intake, self);
         return 0;
     }
-    ssize_t count = ferry__sink_splice_input(sink, self->pipe[1], size);
+    ssize_t count = ferry__link_receive_to_pipe(link, self->pipe[1], size);
     if (count > 0)
         self->piped = (size_t)count;
     else if (is_refusal((int)count))
@@ -284,14 +284,9 @@ static ssize_t fill_pipe(ferry__intake *intake, ferry__request *request, size_t 
  */
 static ssize_t look_instead(ferry__intake *intake, ferry__request *request, size_t size)
 {
-    const ferry__sink *sink = &intake->stream->sink;
-    char first;
-    ssize_t there;
-    do
-        there = sink->calls->recv(sink->calls, sink->fd, &first, 1, MSG_DONTWAIT | MSG_PEEK);
-    while (there < 0 && errno == EINTR);
+    ssize_t there = ferry__link_peek(&intake->stream->link);
     if (there <= 0)
-        return there == 0 ? 0 : -errno;
+        return there;
     ssize_t count = fill_pipe(intake, request, size);
     if (count != 0)
         return count;

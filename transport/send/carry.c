@@ -56,7 +56,7 @@ static void wait_for_lease(ferry_stream *stream, ferry__request *request)
 {
     enum { LOOK = 20 * FERRY__NS_PER_MS }; /* a lease is given back in anything up to 45 s */
     ferry__request_undo_open(request);
-    ferry__sink_push(&stream->sink);
+    ferry__link_push(&stream->link);
     stream->waits_for_source = true;
     ferry__timers_set(&stream->owner->timers, &stream->follow_timer, ferry__clock_now() + LOOK);
 }
@@ -64,7 +64,7 @@ static void wait_for_lease(ferry_stream *stream, ferry__request *request)
 static void shut_down(ferry_stream *stream, ferry__request *request)
 {
     stream->is_shut = true;
-    int error = ferry__sink_shutdown(&stream->sink);
+    int error = ferry__link_shut_down(&stream->link);
     ferry__stream_finish(stream, request, error, error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE);
 }
 
@@ -131,7 +131,7 @@ static int check_ended(const ferry_stream *stream, const ferry__part *part)
 {
     if (part->left > 0 || part->source->is_open_ended)
         return 0;
-    return ferry__source_check_stable(part->source, stream->sink.calls);
+    return ferry__source_check_stable(part->source, stream->link.calls);
 }
 
 /* Gives bytes that the sink took to the requests they belong to, from the head on: all of them are
@@ -196,7 +196,8 @@ static bool wait_for_sink(ferry_stream *stream)
 {
     ferry__pace_rest(stream);
     ferry__stall_watch(stream);
-    if (wait_for(stream, &stream->watch, stream->sink.fd, EPOLLOUT, FERRY_PHASE_SINK))
+    uint32_t events = ferry__link_awaits(&stream->link, FERRY__SENDING);
+    if (wait_for(stream, &stream->watch, stream->link.fd, events, FERRY_PHASE_SINK))
         return true;
     /* Unless what is queued is to be told: then each request may be the one that reaches the mark. */
     stream->waits_for_sink = stream->watermark == NULL;
@@ -214,7 +215,7 @@ static void look_again_later(ferry_stream *stream, ferry__source *source)
 
 static bool wait_for_source(ferry_stream *stream, ferry__source *source)
 {
-    ferry__sink_push(&stream->sink); /* nothing follows for now */
+    ferry__link_push(&stream->link); /* nothing follows for now */
     ferry__pace_rest(stream);
     stream->waits_for_source = true;
     if (source->dry == FERRY__DRY_UNTIL_READABLE)
@@ -312,7 +313,7 @@ static bool carry_out(ferry_stream *stream)
     size_t chunk = ferry__pace_ask(stream, stream->service->options.chunk_bytes);
     if (chunk == 0) {
         /* Else it was full, and has not said that it has room. */
-        if ((stream->watch.awaited & EPOLLOUT) == 0)
+        if (!ferry__stream_awaits(stream, FERRY__SENDING))
             end_stall_unless_confirming(stream);
         return false;
     }
@@ -392,7 +393,7 @@ static ferry__wait waits_for(const ferry_stream *stream)
     }
     if (stream->waits_for_source)
         return FERRY__WAITS_FOR_SOURCE;
-    if ((stream->watch.awaited & EPOLLOUT) != 0)
+    if (ferry__stream_awaits(stream, FERRY__SENDING))
         return FERRY__WAITS_FOR_SINK;
     if (stream->pace != NULL && ferry__timer_is_set(&stream->pace->timer))
         return FERRY__WAITS_FOR_LIMITER;
@@ -469,7 +470,8 @@ void ferry__stream_ready(ferry__watch *watch, uint32_t events)
 {
     ferry_stream *stream = FERRY__STREAM_OF(watch, watch);
     ferry__intake_ready(stream, events);
-    if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0 || stream->state == FERRY__LINGERING)
+    uint32_t awaited = ferry__link_awaits(&stream->link, FERRY__SENDING);
+    if ((events & (awaited | EPOLLERR | EPOLLHUP)) != 0 || stream->state == FERRY__LINGERING)
         ferry__stream_schedule(stream);
 }
 

@@ -27,7 +27,7 @@ static void close_sink(ferry_stream *stream, int error, ferry__ending ending)
     ferry__stall_end(stream);
     ferry__poller_unwatch(&stream->owner->poller, &stream->watch);
     ferry__stream_do(stream, "closing its fd");
-    int close_error = ferry__sink_close(&stream->sink, ending);
+    int close_error = ferry__link_close(&stream->link, ending);
     close_result(stream)->error = error != 0 ? error : close_error;
     close_result(stream)->phase =
         close_result(stream)->error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE;
@@ -40,7 +40,7 @@ static bool start_lingering(ferry_stream *stream)
     ferry__linger *linger = stream->linger;
     if (linger == NULL || stream->owner->start_error != 0)
         return false;
-    int error = ferry__sink_shutdown(&stream->sink);
+    int error = ferry__link_shut_down(&stream->link);
     if (error != 0 && error != -ENOTCONN) /* ENOTCONN: it is over; reading tells how */
         return false;
     linger->was_reset = error != 0 && !stream->is_shut; /* nothing else ends it before its FIN */
@@ -75,7 +75,7 @@ static void linger_on(ferry_stream *stream, bool has_ended)
         return;
     }
     bool may_be_over = has_ended || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
-    bool is_acked = may_be_over && ferry__outlet_unacked(stream->sink.fd, stream->sink.outlet) == 0;
+    bool is_acked = may_be_over && ferry__link_unacked(&stream->link) == 0;
     if (is_acked) {
         close_sink(stream, 0, FERRY__END_SENDING);
         return;
@@ -85,7 +85,7 @@ static void linger_on(ferry_stream *stream, bool has_ended)
     int error = 0;
     if (stream->linger->timed_out)
         error = -ETIMEDOUT;
-    else if (ferry__outlet_is_gone(stream->sink.fd, stream->sink.outlet) && has_ended)
+    else if (ferry__link_is_gone(&stream->link) && has_ended)
         error = -ECONNRESET;
     else if (!has_ended)
         error = ferry__owner_watch(stream->owner, &stream->watch, EPOLLIN | EPOLLRDHUP);
@@ -97,7 +97,7 @@ bool ferry__closing_linger(ferry_stream *stream)
 {
     ferry__linger *linger = stream->linger;
     uint64_t allowed = stream->settings->options.close_bytes - linger->bytes;
-    ssize_t count = ferry__sink_discard_input(&stream->sink, (size_t)allowed + 1);
+    ssize_t count = ferry__link_discard_input(&stream->link, (size_t)allowed + 1);
     if (count > 0) {
         linger->bytes += (uint64_t)count;
         if ((uint64_t)count <= allowed && !linger->timed_out)

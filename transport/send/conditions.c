@@ -42,7 +42,7 @@ size_t ferry__pace_ask(ferry_stream *stream, size_t wanted)
     int64_t when = 0;
     uint64_t granted = ferry__allotment_ask(&pace->allotment, wanted, ferry__clock_now(), &when);
     if (granted == 0) {
-        ferry__sink_push(&stream->sink); /* nothing follows for now */
+        ferry__link_push(&stream->link); /* nothing follows for now */
         ferry__timers_set(&stream->owner->timers, &pace->timer, when);
     }
     return (size_t)granted;
@@ -106,9 +106,9 @@ void ferry__stall_end(ferry_stream *stream)
 
 static ferry__outlet look_at_peer(const ferry_stream *stream, bool is_close)
 {
-    const ferry__sink *sink = &stream->sink;
-    return is_close ? ferry__outlet_look_closely(sink->fd, sink->outlet, stream->stall->mark.peer)
-                    : ferry__outlet_look(sink->fd, sink->outlet);
+    const ferry__link *link = &stream->link;
+    return is_close ? ferry__link_look_closely(link, stream->stall->mark.peer)
+                    : ferry__link_look(link);
 }
 
 /* The peer has got further, or is looked at for the first time: it may stall for so long again. */
@@ -127,7 +127,7 @@ bool ferry__stall_is_over(ferry_stream *stream)
     stall->is_due = false;
     int64_t now = ferry__clock_now();
     bool is_up = stall->has_mark && now - stall->marked_at >= stall_ns(stream);
-    bool is_close = is_up || !stall->has_mark || stream->sink.outlet != FERRY__OUTLET_UNIX;
+    bool is_close = is_up || !stall->has_mark || stream->link.outlet != FERRY__OUTLET_UNIX;
     ferry__outlet look = look_at_peer(stream, is_close);
     if (!stall->has_mark || ferry__outlet_has_moved(&stall->mark, &look))
         set_mark(stall, is_close ? look : look_at_peer(stream, true), now);
@@ -159,7 +159,7 @@ bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *
         return stream->confirming.first != NULL;
     /* One that is empty marks a place: what lies before it is to be confirmed. */
     return level_of(request) != FERRY_ACCEPTED && request->promise.result.error == 0 &&
-           stream->sink.outlet != FERRY__OUTLET_OTHER;
+           stream->link.outlet != FERRY__OUTLET_OTHER;
 }
 
 void ferry__confirm_look_later(ferry_stream *stream)
@@ -182,18 +182,17 @@ typedef struct look {
 
 static int64_t bytes_inside(const ferry_stream *stream, ferry_completion level, look *now)
 {
-    const ferry__sink *sink = &stream->sink;
+    const ferry__link *link = &stream->link;
     if (now->inside[level] == -1)
-        now->inside[level] = level == FERRY_DRAINED ? ferry__outlet_unsent(sink->fd, sink->outlet)
-                                                    : ferry__outlet_unacked(sink->fd, sink->outlet);
+        now->inside[level] =
+            level == FERRY_DRAINED ? ferry__link_unsent(link) : ferry__link_unacked(link);
     return now->inside[level];
 }
 
 static int verdict(const ferry_stream *stream, look *now)
 {
     if (now->verdict == 0)
-        now->verdict =
-            ferry__outlet_is_gone(stream->sink.fd, stream->sink.outlet) ? -ECONNRESET : -EAGAIN;
+        now->verdict = ferry__link_is_gone(&stream->link) ? -ECONNRESET : -EAGAIN;
     return now->verdict;
 }
 

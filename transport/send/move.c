@@ -68,12 +68,12 @@ ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk)
     all.room = chunk;
     all.is_full = false;
     all.more = false;
-    ferry__sink *sink = &stream->sink;
+    ferry__link *link = &stream->link;
     ferry__request *request = stream->queue.first;
-    while (add_request(&all, request, sink->is_message) && prepare_to_join(request))
+    while (add_request(&all, request, link->is_message) && prepare_to_join(request))
         request = request->next;
     ferry__stream_do(stream, "writing");
-    return ferry__move_written(ferry__sink_write(sink, all.pieces, all.count, all.more),
+    return ferry__move_written(ferry__link_write(link, all.pieces, all.count, all.more),
                                FERRY_METHOD_MEMORY);
 }
 
@@ -89,7 +89,7 @@ ferry__move ferry__move_zeros(ferry_stream *stream, uint64_t length, size_t chun
         left -= size;
     }
     ferry__stream_do(stream, "writing");
-    return ferry__move_written(ferry__sink_write(&stream->sink, pieces, count, false),
+    return ferry__move_written(ferry__link_write(&stream->link, pieces, count, false),
                                FERRY_METHOD_MEMORY);
 }
 
@@ -100,5 +100,5 @@ ferry__move ferry__move_source(ferry_stream *stream, ferry__part *part, size_t c
     ferry__source *source = part->source;
     bool is_all = source->is_open_ended || part->left > SIZE_MAX;
     ferry__stream_do(stream, source->type->step);
-    return source->type->move(source, &stream->sink, is_all ? SIZE_MAX : (size_t)part->left, chunk);
+    return source->type->move(source, &stream->link, is_all ? SIZE_MAX : (size_t)part->left, chunk);
 }

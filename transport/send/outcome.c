@@ -60,7 +60,7 @@ static void keep_framing(ferry_stream *stream, const ferry__request *request, bo
 
 __attribute__((cold)) static void fail(ferry_stream *stream, ferry__request *request)
 {
-    ferry__sink_push(&stream->sink);
+    ferry__link_push(&stream->link);
     bool is_whole = ferry__request_find_part(request) == NULL;
     if (request->promise.result.sent > 0 && !is_whole)
         keep_framing(stream, request, has_known_length(request));

@@ -21,7 +21,6 @@
  */
 #include "core/cancel.h"
 #include "core/clock.h"
-#include "transport/edge/file.h"
 #include "transport/read/intake.h"
 #include "transport/service/service.h"
 #include "transport/send/submit.h"
@@ -191,7 +190,7 @@ static int hand_over(ferry__intake *intake, ferry__request *request, ferry_phase
             return error;
     } else if (!is_enough) {
         *ret_phase = FERRY_PHASE_OPEN;
-        fd = ferry__file_duplicate(from->sink.fd, from->sink.calls);
+        fd = ferry__link_share(&from->link);
         if (fd < 0)
             return fd;
     }
@@ -205,7 +204,7 @@ static int hand_over(ferry__intake *intake, ferry__request *request, ferry_phase
     self->kept = intake->kept;
     intake->kept = (ferry__bytes){0};
     intake->is_away = true;
-    if ((from->watch.awaited & EPOLLOUT) == 0) /* what comes meanwhile is to wake others */
+    if (!ferry__stream_awaits(from, FERRY__SENDING)) /* what comes meanwhile is to wake others */
         ferry__poller_unwatch(&from->owner->poller, &from->watch);
     return 0;
 }

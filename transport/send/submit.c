@@ -190,7 +190,7 @@ int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise)
 int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_promise)
 {
     FERRY__REPORT_CALLER();
-    if (stream != NULL && !stream->sink.is_socket)
+    if (stream != NULL && !stream->link.is_socket)
         return -ENOTSOCK;
     const submission what = {.kind = FERRY__SHUTDOWN,
                              .refused_by = FERRY__CLOSED,

@@ -152,7 +152,7 @@ static int take_source(ferry__part *part, const ferry_part *wanted, const ferry_
                        layout *rest)
 {
     part->source = rest->sources++;
-    int error = type->take(part->source, wanted, &rest->store, rest->stream->sink.calls);
+    int error = type->take(part->source, wanted, &rest->store, rest->stream->link.calls);
     int64_t length = part->source->asked_length;
     part->left = length > 0 ? (uint64_t)length : 0;
     return error;
@@ -430,7 +430,7 @@ int ferry__request_open(ferry__request *request)
         if (part->source == NULL)
             continue;
         uint64_t length;
-        request->prepare_error = part->source->type->open(part->source, request->stream->sink.calls,
+        request->prepare_error = part->source->type->open(part->source, request->stream->link.calls,
                                                           &length, &request->prepare_phase);
         if (request->prepare_error != 0)
             break;
@@ -465,7 +465,7 @@ void ferry__request_release_parts(ferry__request *request)
         request->promise.result.remaining += part->left;
         if (part->source != NULL) {
             request->promise.result.remaining += ferry__source_unsent(part->source);
-            ferry__source_settle(part->source, part->sent, request->stream->sink.calls);
+            ferry__source_settle(part->source, part->sent, request->stream->link.calls);
             has_sources = true;
         } else if (part->memory.release != NULL) {
             ferry__stream_do(request->stream, "releasing memory");

@@ -8,7 +8,7 @@
 
 #include "core/label.h"
 #include "transport/limit/admission.h"
-#include "transport/edge/sink.h"
+#include "transport/edge/link.h"
 
 #include <ferry/stream.h>
 

@@ -127,7 +127,7 @@ void ferry__stream_abort(ferry_stream *stream, ferry_cause cause)
     if (!ferry__admit_message(&stream->admission))
         return; /* it has ended already */
     ferry__stream_let_no_more_in(stream, FERRY__CLOSED);
-    ferry__sink_cut(&stream->sink);
+    ferry__link_cut(&stream->link);
     ferry__owner_post_last(stream->owner, &stream->abort_mail);
 }
 
@@ -154,7 +154,7 @@ int ferry_stream_get_peer(ferry_stream *stream, char *buffer, size_t size)
 {
     if (stream == NULL || (buffer == NULL && size > 0))
         return -EINVAL;
-    if (!stream->sink.is_socket)
+    if (!stream->link.is_socket)
         return -ENOTSOCK;
     return ferry__peer_format(&stream->peer, buffer, size);
 }

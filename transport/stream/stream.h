@@ -19,7 +19,7 @@
 #include "transport/service/service.h"
 #include "transport/stream/settings.h"
 #include "transport/stream/shown.h"
-#include "transport/edge/sink.h"
+#include "transport/edge/link.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -98,7 +98,6 @@ struct ferry_stream {
     ferry__request *close_request; /* made at once: closing needs no memory */
     ferry__settings *settings;     /* a reference */
     ferry__member member;          /* of the service */
-    int number;                    /* its fd's, which is its name as well */
     ferry__peer peer;              /* who is at the other end */
     ferry__counter *counter;       /* who counts it: a reference until it ends. Or NULL */
 
@@ -108,17 +107,17 @@ struct ferry_stream {
     ferry__admission admission;
     ferry__mail abort_mail;
     ferry__mail resume_mail;
-    atomic_uchar abort_cause; /* why it is aborted, a ferry_cause; FERRY_CAUSE_NONE: it is not */
-    atomic_bool is_resuming;  /* resume_mail is under way */
 
     /* Any thread; but the owner looks, or writes, each turn. */
-    atomic_int poison;                   /* written by the owner: the error that poisoned it */
-    atomic_int death;                    /* likewise: what told that its connection is over */
-    atomic_bool is_settling;             /* likewise: requests that are not counted any more are
-                                               being settled */
-    _Atomic uint64_t sent_bytes;         /* likewise: for ferry_stream_get_status */
+    atomic_int poison;           /* written by the owner: the error that poisoned it */
+    atomic_int death;            /* likewise: what told that its connection is over */
+    atomic_bool is_settling;     /* likewise: what is not counted any more is being settled */
+    atomic_uchar abort_cause;    /* why it is aborted, a ferry_cause; FERRY_CAUSE_NONE: it is not */
+    atomic_bool is_resuming;     /* resume_mail is under way */
+    int number;                  /* set at adoption: its fd's, which is its name as well */
+    _Atomic uint64_t sent_bytes; /* written by the owner: for ferry_stream_get_status */
     _Atomic(ferry__incoming *) incoming; /* what reading needs; NULL until somebody reads */
-    ferry__sink sink;             /* transport/edge/sink.h says which thread may touch what */
+    ferry__link link;             /* transport/edge/link.h says which thread may touch what */
     ferry__shown_head shown_head; /* written by the owner, for whoever looks */
     ferry__waiting shown_sending; /* likewise */
 
@@ -203,10 +202,17 @@ static inline void ferry__stream_assert_owner(const ferry_stream *stream)
     (void)stream;
 }
 
+/* The owner. Whether a direction waits for its fd: nothing of what it awaits has come yet. */
+static inline bool ferry__stream_awaits(const ferry_stream *stream, ferry__direction direction)
+{
+    uint32_t events = ferry__link_awaits(&stream->link, direction);
+    return (stream->watch.awaited & events) == events;
+}
+
 /* Any thread. Whether it was aborted: the cut is made before the abort's mail is posted. */
 static inline bool ferry__stream_is_cut(const ferry_stream *stream)
 {
-    return atomic_load(&stream->sink.cut);
+    return atomic_load(&stream->link.cut);
 }
 
 /* Any thread. Whether nothing more is sent, because a request failed midway. */

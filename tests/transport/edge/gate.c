@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The gate of a sink, one move at a time: by a table of calls, and a shutdown(2), of the test's. */
-#include "transport/edge/sink.h"
+#include "transport/edge/link.h"
 
 #include "tests/support.h"
 
@@ -46,11 +46,11 @@ int __wrap_shutdown(int fd, int how)
 
 static void *send_once(void *arg)
 {
-    ferry__sink *sink = arg;
+    ferry__link *link = arg;
     int64_t offset = 0;
     atomic_store(&owner_id, gettid());
-    check_eq(ferry__sink_sendfile(sink, -1, &offset, 1), -EPIPE);
-    check_eq(ferry__sink_sendfile(sink, -1, &offset, 1), -ECANCELED);
+    check_eq(ferry__link_sendfile(link, -1, &offset, 1), -EPIPE);
+    check_eq(ferry__link_sendfile(link, -1, &offset, 1), -ECANCELED);
     return NULL;
 }
 
@@ -59,13 +59,13 @@ PROMISE(gate, owner_sleeps_until_who_cuts_has_left)
     scripted_calls = ferry__calls_real;
     scripted_calls.sendfile = blocking_sendfile;
     pair ends = unix_pair(SOCK_STREAM);
-    ferry__sink sink;
-    check_eq(ferry__sink_init(&sink, ends.ours, &scripted_calls), 0);
+    ferry__link link;
+    check_eq(ferry__link_init(&link, ends.ours, &scripted_calls), 0);
     pthread_t owner;
-    check_eq(pthread_create(&owner, NULL, send_once, &sink), 0);
+    check_eq(pthread_create(&owner, NULL, send_once, &link), 0);
     wait_for(&in_call);
-    ferry__sink_cut(&sink);
+    ferry__link_cut(&link);
     check_eq(pthread_join(owner, NULL), 0);
-    check_eq(ferry__sink_close(&sink, FERRY__RESET), 0);
+    check_eq(ferry__link_close(&link, FERRY__RESET), 0);
     check_eq(close(ends.theirs), 0);
 }

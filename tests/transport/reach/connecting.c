@@ -295,7 +295,7 @@ PROMISE_BOTH(connecting, stream_has_the_options_asked_for)
     ferry_stream *stream = stream_of(
         connect_with(h.service, h.server.address, (ferry_connect_options){.stream = &of_stream}));
     check_eq(stream->settings->options.limit_requests, 7);
-    check(stream->sink.has_no_delay);
+    check(stream->link.has_no_delay);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), 1);
     check_connected(stream, &h.server);
     check(ferry_faults_get_calls(faults, FERRY_CALL_WRITE) >= 1);

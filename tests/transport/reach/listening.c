@@ -235,11 +235,11 @@ PROMISE(listening, accepted_socket_is_known_without_being_asked)
     ferry_listener *tcp = listen_at(service, "127.0.0.1:0", &seen, true);
     int fd = dial(tcp);
     await_guests(&seen, 1);
-    const ferry__sink *sink = &seen.streams[0]->sink;
-    check(sink->is_socket && sink->is_tcp && !sink->is_message);
-    check_eq(sink->outlet, FERRY__OUTLET_TCP);
-    check((fcntl(sink->fd, F_GETFL) & O_NONBLOCK) != 0);
-    check((fcntl(sink->fd, F_GETFD) & FD_CLOEXEC) != 0);
+    const ferry__link *link = &seen.streams[0]->link;
+    check(link->is_socket && link->is_tcp && !link->is_message);
+    check_eq(link->outlet, FERRY__OUTLET_TCP);
+    check((fcntl(link->fd, F_GETFL) & O_NONBLOCK) != 0);
+    check((fcntl(link->fd, F_GETFD) & FD_CLOEXEC) != 0);
     close_listener(tcp);
     drop_guests(&seen);
     close(fd);
@@ -726,9 +726,9 @@ static void check_tcp_options_of_guest(const ferry_listener *listener, guests *s
     unsigned number = atomic_load(&seen->count);
     int client = dial(listener);
     await_guests(seen, number + 1);
-    check(seen->streams[number]->sink.has_no_delay);
-    check(option_of(seen->streams[number]->sink.fd, TCP_NODELAY) != 0);
-    check_eq(option_of(seen->streams[number]->sink.fd, TCP_NOTSENT_LOWAT),
+    check(seen->streams[number]->link.has_no_delay);
+    check(option_of(seen->streams[number]->link.fd, TCP_NODELAY) != 0);
+    check_eq(option_of(seen->streams[number]->link.fd, TCP_NOTSENT_LOWAT),
              of_tcp.limit_unsent_bytes);
     close(client);
 }
