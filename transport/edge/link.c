@@ -275,7 +275,8 @@ static size_t cut_to_unsent(int fd, size_t room)
     return (uint64_t)left < room ? (size_t)left : room;
 }
 
-/* TCP takes pieces of a segment at least, and may split those that it has: a part is left for that. */
+/* TCP takes pieces of a segment at least, and may split those that it has: a part is left for
+ * that. */
 static size_t tcp_room(int fd, int64_t free, uint32_t total, size_t piece)
 {
     int64_t usable = free - total / 16;
@@ -291,9 +292,9 @@ static size_t tcp_room(int fd, int64_t free, uint32_t total, size_t piece)
 }
 
 /*
- * Cuts *length to what a socket has room for, so that sendfile(2) and splice(2), which heed O_NONBLOCK
- * only, cannot wait in it. @param piece what the kernel takes at a time, at least. @return whether
- * there is room.
+ * Cuts *length to what a socket has room for, so that sendfile(2) and splice(2), which heed
+ * O_NONBLOCK only, cannot wait in it. @param piece what the kernel takes at a time, at least.
+ * @return whether there is room.
  */
 static bool limit_to_room(ferry__link *link, size_t piece, size_t *length)
 {

@@ -1,44 +1,45 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A link: a stream's fd, and the one place that makes system calls on it, both ways. How bytes get
- * through it a table of functions says. Plain links (sockets, pipes, files) move them as they are; another
- * kind may transform them, with the plain functions beneath its own. Who uses a link sees no difference.
+ * through it a table of functions says. Plain links (sockets, pipes, files) move them as they are;
+ * another kind may transform them, with the plain functions beneath its own. Who uses a link sees
+ * no difference.
  *
- * No call on it waits: where it is full it answers -EAGAIN, and its owner waits for room in its epoll
- * set, where it hears mail and timers as well. What may block is the other side, the disk.
+ * No call on it waits: where it is full it answers -EAGAIN, and its owner waits for room in its
+ * epoll set, where it hears mail and timers as well. What may block is the other side, the disk.
  *
  * O_NONBLOCK cannot see to that: it belongs to the open file description, which other processes may
- * share, or another stream. They would see it set, also after this process was killed, and may clear
- * it at any moment. So it is left alone (ferry__guard): what is asked of a socket is as much as it has
- * room for, a pipe is called with flags of the call, or opened anew.
+ * share, or another stream. They would see it set, also after this process was killed, and may
+ * clear it at any moment. So it is left alone (ferry__guard): what is asked of a socket is as much
+ * as it has room for, a pipe is called with flags of the call, or opened anew.
  *
  * What ferry sets, who else sees it, and what becomes of it:
  *
  *   O_NONBLOCK of a terminal or device     whoever shares it; for one call at a time, and put back
- *   O_NONBLOCK of an inherited listening   whoever shares it; set for good, since others of ferry's may
- *     socket (transport/reach/binding.h)           rely on it, and set again before each accept4(2)
- *   TCP_NODELAY, TCP_NOTSENT_LOWAT         whoever shares the socket, while the stream is open, if its
- *                                            options ask for it; put back before it is closed
- *   SO_LINGER                              nobody: set for close(2) only, and put back where the socket
- *                                            survives that (transport/edge/survivor.h)
+ *   O_NONBLOCK of an inherited listening   whoever shares it; set for good, since others of ferry's
+ *     socket (transport/reach/binding.h)     may rely on it, and set again before each accept4(2)
+ *   TCP_NODELAY, TCP_NOTSENT_LOWAT         whoever shares the socket, while the stream is open, if
+ *                                            its options ask for it; put back before it is closed
+ *   SO_LINGER                              nobody: set for close(2) only, and put back where the
+ *                                            socket survives that (transport/edge/survivor.h)
  *   shutdown(2) at a close or shutdown     all who share the socket: it is what they ask for
  *   the position of a file                 whoever shares it, where FERRY_CURRENT asks for that
  *
- * What a killed process leaves of these: those of "for good", the options, and a flag if it was killed
- * within the call. Sockets, pipes and files that ferry makes itself nobody shares.
+ * What a killed process leaves of these: those of "for good", the options, and a flag if it was
+ * killed within the call. Sockets, pipes and files that ferry makes itself nobody shares.
  *
- * The gate is for what is left: a socket whose room somebody else fills in the moment between asking
- * and sending, blocks sendfile(2), which has no MSG_DONTWAIT. It lets another thread get such a call
- * out, by shutdown(2), and never lets it touch the fd at any other time:
+ * The gate is for what is left: a socket whose room somebody else fills in the moment between
+ * asking and sending, blocks sendfile(2), which has no MSG_DONTWAIT. It lets another thread get
+ * such a call out, by shutdown(2), and never lets it touch the fd at any other time:
  *
  *   owner: OUTSIDE -> IN_CALL, then look at cut     cutter: set cut, then IN_CALL -> CUTTING?
  *          the system call                                  shutdown(2)
  *          IN_CALL -> OUTSIDE, or sleep while CUTTING       CUTTING -> CUTTER_LEFT, wake
  *
  * Both first steps are full barriers: either the owner sees that it is cut, or the cutter sees it
- * in the call. The owner leaves only after the cutter has, so the fd is not closed under it. It sleeps
- * until then, the gate being a futex: a cutter of lower priority would never come to its end beside
- * an owner that spins.
+ * in the call. The owner leaves only after the cutter has, so the fd is not closed under it. It
+ * sleeps until then, the gate being a futex: a cutter of lower priority would never come to its end
+ * beside an owner that spins.
  * A cut is final: there is no way to get one call out and go on.
  */
 #ifndef FERRY_TRANSPORT_EDGE_LINK_H
@@ -129,8 +130,9 @@ void ferry__link_cut(ferry__link *link);
 typedef enum ferry__direction { FERRY__SENDING, FERRY__RECEIVING } ferry__direction;
 
 /*
- * A kind of link: constant, one for each. The owner only. Those that move bytes answer a count, or a
- * negative errno: -EAGAIN where that direction has to wait, -ECANCELED where it was cut. EINTR never shows.
+ * A kind of link: constant, one for each. The owner only. Those that move bytes answer a count, or
+ * a negative errno: -EAGAIN where that direction has to wait, -ECANCELED where it was cut. EINTR
+ * never shows.
  */
 struct ferry__link_type {
     /* @param more that more follows at once: it may be held back to leave together. */
@@ -140,7 +142,8 @@ struct ferry__link_type {
      * @return also -EOPNOTSUPP: it cannot, and what it is to send has to be written. */
     ssize_t (*sendfile)(ferry__link *link, int source_fd, int64_t *offset, size_t length);
 
-    /* What is in a pipe. -EAGAIN: it has to wait, or the pipe is empty. @return also -EOPNOTSUPP. */
+    /* What is in a pipe. -EAGAIN: it has to wait, or the pipe is empty. @return also
+     * -EOPNOTSUPP. */
     ssize_t (*splice)(ferry__link *link, int pipe_fd, size_t length);
 
     /* Lets out what was held back for something that does not follow after all. */
@@ -152,12 +155,13 @@ struct ferry__link_type {
     /* Whether something has come: looks at one byte. @return as receive. */
     ssize_t (*peek)(ferry__link *link);
 
-    /* What has come, into a pipe. -EAGAIN: nothing has, or urgent data is in the way, or the pipe is full.
+    /* What has come, into a pipe. -EAGAIN: nothing has, or urgent data is in the way, or the pipe
+     * is full.
      * @return also -EOPNOTSUPP. */
     ssize_t (*receive_to_pipe)(ferry__link *link, int pipe_fd, size_t length);
 
-    /* An fd that gives what receive would, close-on-exec: for others to read in its stead. @return it, or a
-     * negative errno. */
+    /* An fd that gives what receive would, close-on-exec: for others to read in its stead. @return
+     * it, or a negative errno. */
     int (*share)(ferry__link *link);
 
     /* Ends the sending direction. @return 0, or a negative errno. */
@@ -166,7 +170,8 @@ struct ferry__link_type {
     /* What a direction waits for that has answered -EAGAIN: events of epoll(7). It may be any. */
     uint32_t (*awaits)(const ferry__link *link, ferry__direction direction);
 
-    /* Counts what was written and has not left this host, or has not arrived, in bytes as they are written.
+    /* Counts what was written and has not left this host, or has not arrived, in bytes as they are
+     * written.
      * @return that, or a negative errno: transport/edge/outlet.h. */
     int64_t (*unsent)(const ferry__link *link);
     int64_t (*unacked)(const ferry__link *link);
@@ -272,8 +277,8 @@ typedef enum ferry__ending {
 } ferry__ending;
 
 /*
- * Closes the fd. It never waits: the program's SO_LINGER is not honoured. Who holds a duplicate finds
- * its options as they were. The fd is gone whatever this answers.
+ * Closes the fd. It never waits: the program's SO_LINGER is not honoured. Who holds a duplicate
+ * finds its options as they were. The fd is gone whatever this answers.
  */
 int ferry__link_close(ferry__link *link, ferry__ending ending);
 

@@ -15,11 +15,11 @@
  *   cheap     yes                                    pipes
  *   closely   yes                                    pipes; unix and TCP peers, to the byte
  *
- * Closely costs a socket made and closed. Of a unix peer it also costs a walk through all unix sockets
- * of the network namespace, and another one to find out which the peer is: it is for the moment before
- * a stream is given up, and remembers the peer. It tells no more than the cheap look of a peer on
- * another host, in another network namespace or behind address translation, nor where sock_diag is
- * missing or refused (kernel without unix_diag or tcp_diag, sandbox, no fd left).
+ * Closely costs a socket made and closed. Of a unix peer it also costs a walk through all unix
+ * sockets of the network namespace, and another one to find out which the peer is: it is for the
+ * moment before a stream is given up, and remembers the peer. It tells no more than the cheap look
+ * of a peer on another host, in another network namespace or behind address translation, nor where
+ * sock_diag is missing or refused (kernel without unix_diag or tcp_diag, sandbox, no fd left).
  *
  * Two looks are compared by ferry__outlet_has_moved. What we write between them counts as movement
  * too, so compare looks of a time in which nothing could be written. Two cheap looks that do not
@@ -63,14 +63,15 @@ int64_t ferry__outlet_unacked(int fd, ferry__outlet_kind kind);
 /* Counts what has not left this host's queue. TCP: not sent even once; all others: as unacked. */
 int64_t ferry__outlet_unsent(int fd, ferry__outlet_kind kind);
 
-/* TCP: from how many unsent bytes on the kernel takes no more of them; UINT32_MAX: from any. Of one that
- * has no TCP_NOTSENT_LOWAT it is the system's, as that was when it was first asked for. */
+/* TCP: from how many unsent bytes on the kernel takes no more of them; UINT32_MAX: from any. Of one
+ * that has no TCP_NOTSENT_LOWAT it is the system's, as that was when it was first asked for. */
 uint32_t ferry__outlet_unsent_limit(int fd);
 
 /* A few system calls, on fd alone. */
 ferry__outlet ferry__outlet_look(int fd, ferry__outlet_kind kind);
 
-/* Also asks for the peer's unread bytes. @param peer as an earlier look gave it; 0: it is asked for. */
+/* Also asks for the peer's unread bytes. @param peer as an earlier look gave it; 0: it is asked
+ * for. */
 ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind, uint32_t peer);
 
 /* Whether something got further between two looks at one fd. Unread bytes are compared only where

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A source: where the bytes of one part come from that are not in memory; from submit (take) over the
- * moment its request starts (open) to its end (close). Between open and close the owner moves its bytes
- * into the stream's sink.
+ * A source: where the bytes of one part come from that are not in memory; from submit (take) over
+ * the moment its request starts (open) to its end (close). Between open and close the owner moves
+ * its bytes into the stream's sink.
  *
- * What kind it is a table of functions says. To add one: a file with its table, a line in request.c that
- * names the kind of part it is made of, and its fields here. All that a kind must have is plan, estimate,
- * take, give_back, open, fill and close: ferry__source_copy moves what fill gives.
+ * What kind it is a table of functions says. To add one: a file with its table, a line in request.c
+ * that names the kind of part it is made of, and its fields here. All that a kind must have is
+ * plan, estimate, take, give_back, open, fill and close: ferry__source_copy moves what fill gives.
  */
 #ifndef FERRY_TRANSPORT_EDGE_SOURCE_H
 #define FERRY_TRANSPORT_EDGE_SOURCE_H
@@ -30,12 +30,12 @@ typedef struct ferry__source_needs {
 
 /* A kind of source: constant, one for each. */
 typedef struct ferry__source_type {
-    /* Any thread, at submit, before anything is taken. Checks what is asked for. @return 0, or those errnos
-     * of ferry_stream_send. */
+    /* Any thread, at submit, before anything is taken. Checks what is asked for. @return 0, or
+     * those errnos of ferry_stream_send. */
     int (*plan)(const ferry_part *wanted, ferry__source_needs *ret_needs);
 
-    /* Likewise, where bytes of sources are counted. How many it is to be, as far as that can be told now;
-     * else 0. It may make system calls. */
+    /* Likewise, where bytes of sources are counted. How many it is to be, as far as that can be
+     * told now; else 0. It may make system calls. */
     uint64_t (*estimate)(const ferry_part *wanted);
 
     /*
@@ -46,14 +46,15 @@ typedef struct ferry__source_type {
     int (*take)(ferry__source *source, const ferry_part *wanted, unsigned char **store,
                 ferry__calls *calls);
 
-    /* After a later failure of the same submit: takes it back, leaving what was given to the caller. */
+    /* After a later failure of the same submit: takes it back, leaving what was given to the
+     * caller. */
     void (*give_back)(ferry__source *source);
 
     /* The rest: the owner only. NULL is fine for what is in brackets. */
 
     /*
-     * Its request starts. Opens and checks. @param ret_length gets how many bytes are planned; 0 for an
-     * open-ended source.
+     * Its request starts. Opens and checks. @param ret_length gets how many bytes are planned; 0
+     * for an open-ended source.
      * @return 0, or an errno to settle with; ret_phase then gets the phase.
      */
     int (*open)(ferry__source *source, ferry__calls *calls, uint64_t *ret_length,
@@ -63,13 +64,13 @@ typedef struct ferry__source_type {
     void (*undo_open)(ferry__source *source);
 
     /*
-     * Moves some of its bytes into the sink: as ferry__source_copy. @param wanted how many the part still
-     * wants; SIZE_MAX: all there are. @param chunk the most to move at once.
+     * Moves some of its bytes into the sink: as ferry__source_copy. @param wanted how many the part
+     * still wants; SIZE_MAX: all there are. @param chunk the most to move at once.
      */
     ferry__move (*move)(ferry__source *source, ferry__link *link, size_t wanted, size_t chunk);
 
-    /* Gives up to size bytes in its buffer. @return how many; 0: it has ended; -EAGAIN: it is dry; another
-     * negative errno. */
+    /* Gives up to size bytes in its buffer. @return how many; 0: it has ended; -EAGAIN: it is dry;
+     * another negative errno. */
     ssize_t (*fill)(ferry__source *source, size_t size, ferry__calls *calls);
 
     /* [What 0 bytes mean: 0: its end; -EAGAIN: it may get more; or the errno to fail with.] */
@@ -78,7 +79,8 @@ typedef struct ferry__source_type {
     /* [All of it was sent: 0, or an errno where it was to be stable and was not.] */
     int (*check_stable)(const ferry__source *source, ferry__calls *calls);
 
-    /* [Its request settles, before any source of that is closed: @param sent how many of its bytes left.] */
+    /* [Its request settles, before any source of that is closed: @param sent how many of its bytes
+     * left.] */
     void (*settle_position)(ferry__source *source, uint64_t sent);
 
     /* Its request settles, opened or not. Closes and releases all it holds. */
@@ -109,8 +111,8 @@ typedef enum ferry__way {
     FERRY__BY_COPY    /* through the buffer */
 } ferry__way;
 
-/* For whoever goes on reading where a source did: what it has taken out of its fd and not sent, when
- * its request settles; and a count of all that it takes out. */
+/* For whoever goes on reading where a source did: what it has taken out of its fd and not sent,
+ * when its request settles; and a count of all that it takes out. */
 typedef struct ferry__leftover {
     _Atomic uint64_t *taken; /* set beforehand */
     ferry__bytes bytes;
@@ -196,8 +198,9 @@ static inline int ferry__source_check_stable(const ferry__source *source, ferry_
 /* Bytes of an open-ended source that were read and not sent: planned, as far as can be known. */
 uint64_t ferry__source_unsent(const ferry__source *source);
 
-/* When its request settles, before any source of it is closed: puts what it has moved where it belongs, and
- * what is left over where that was asked for. @param sent how many of its bytes left. */
+/* When its request settles, before any source of it is closed: puts what it has moved where it
+ * belongs, and what is left over where that was asked for. @param sent how many of its bytes
+ * left. */
 void ferry__source_settle(ferry__source *source, uint64_t sent, ferry__calls *calls);
 
 /* When its request settles, opened or not; or, where it is never to start, on any thread. */

@@ -351,7 +351,8 @@ static ssize_t read_now(int fd, const struct iovec *piece, ferry__calls *calls)
     return is_no_answer ? calls->preadv2(calls, fd, piece, 1, -1, 0) : count;
 }
 
-/* Whether an O_DIRECT fd has refused bytes that are no whole blocks: then it is to be asked for such. */
+/* Whether an O_DIRECT fd has refused bytes that are no whole blocks: then it is to be asked for
+ * such. */
 static bool turns_out_direct(ferry__source *source)
 {
     bool is_new = errno == EINVAL && source->is_seekable && !source->is_direct;
@@ -434,7 +435,8 @@ static size_t portion(size_t wanted, size_t chunk)
     return wanted < chunk ? wanted : chunk;
 }
 
-/* Whether sendfile says that it cannot do this pair of fds, as opposed to: not now, not any more. */
+/* Whether sendfile says that it cannot do this pair of fds, as opposed to: not now, not any
+ * more. */
 static bool is_refusal(int error)
 {
     return error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP || error == -ESPIPE;
@@ -509,8 +511,9 @@ static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *cal
 }
 
 /*
- * Splice gave nothing of a socket that poll(2) says has something: recv(2) tells why. At urgent data
- * it says for ever that there is nothing, or that this is the end, while reading passes over it.
+ * Splice gave nothing of a socket that poll(2) says has something: recv(2) tells why. At urgent
+ * data it says for ever that there is nothing, or that this is the end, while reading passes over
+ * it.
  */
 static ferry__move find_out_why(ferry__source *source, ferry__link *link, size_t wanted,
                                 size_t chunk)

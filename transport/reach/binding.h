@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A binding: a listening socket, made or inherited; accepting from it; and the path of a unix socket,
- * which is removed when it is closed. A listener has several where its name has several addresses,
- * since whoever looks that up may try any of them.
+ * A binding: a listening socket, made or inherited; accepting from it; and the path of a unix
+ * socket, which is removed when it is closed. A listener has several where its name has several
+ * addresses, since whoever looks that up may try any of them.
  *
  * An inherited one may be shared with other processes, and with other listeners of this one: its
- * O_NONBLOCK is theirs, too. It has to be set, since accept4(2) has no flag of its own for that; any of
- * them may have cleared it since; and who puts it back on leaving has the others block. So it is set
- * before each call, and stays set. For the moment in between that a call could block in, nothing is
- * accepted that poll(2) has not seen, and no two acceptors of one binding do so at once.
+ * O_NONBLOCK is theirs, too. It has to be set, since accept4(2) has no flag of its own for that;
+ * any of them may have cleared it since; and who puts it back on leaving has the others block. So
+ * it is set before each call, and stays set. For the moment in between that a call could block in,
+ * nothing is accepted that poll(2) has not seen, and no two acceptors of one binding do so at once.
  */
 #ifndef FERRY_TRANSPORT_REACH_BINDING_H
 #define FERRY_TRANSPORT_REACH_BINDING_H

@@ -154,7 +154,8 @@ static void fail(ferry__intake *intake, ferry__request *request, int error, ferr
     finish(intake, request, error, phase);
 }
 
-/* Gives the first read what there is. OVER: it was finished by that, and the next may have its own. */
+/* Gives the first read what there is. OVER: it was finished by that, and the next may have its
+ * own. */
 static ferry__read_state feed_first(ferry__intake *intake)
 {
     ferry__request *request = intake->reads.first;
@@ -245,7 +246,8 @@ static void instruct(const ferry__intake *intake, ferry__subscriber *subscriber)
     subscriber->at_end = intake->has_ended;
 }
 
-/* What came of it. A demand that has arrived meanwhile says how many calls are wanted from there on. */
+/* What came of it. A demand that has arrived meanwhile says how many calls are wanted from there
+ * on. */
 static void count_shots(ferry__intake *intake, const ferry__subscriber *subscriber)
 {
     if (intake->shots > 0 && subscriber->wishes == intake->wishes)

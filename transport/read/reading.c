@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reading direction's face to any thread: what is asked of it goes to the owner by mail, of which
- * one is under way at most. What is asked meanwhile joins it: so asking is never refused, and takes no
- * memory, however far behind the owner is.
+ * The reading direction's face to any thread: what is asked of it goes to the owner by mail, of
+ * which one is under way at most. What is asked meanwhile joins it: so asking is never refused, and
+ * takes no memory, however far behind the owner is.
  */
 #include "core/clock.h"
 #include "core/thread.h"
@@ -25,7 +25,8 @@ static int check_readable(const ferry_stream *stream)
     return error == 0 && !has_bytes_to_read(stream) ? -ENOTSOCK : error;
 }
 
-/* The newest of each kind is what counts. Gives the reader that never gets to the owner, or NULL. */
+/* The newest of each kind is what counts. Gives the reader that never gets to the owner, or
+ * NULL. */
 static ferry__subscriber *merge(ferry__asked *asked, const ferry__asked *wanted)
 {
     ferry__subscriber *replaced = NULL;

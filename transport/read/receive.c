@@ -4,8 +4,8 @@
  * What is kept already is written from memory, first. So is what splice(2) cannot move: then the
  * kernel is asked for bytes to be kept, and what is kept goes the same way.
  *
- * The pipe is empty whenever the kernel is asked, and filled only while nothing is kept; so what is in
- * it comes before whatever is kept later, and goes back there if it cannot be stored.
+ * The pipe is empty whenever the kernel is asked, and filled only while nothing is kept; so what is
+ * in it comes before whatever is kept later, and goes back there if it cannot be stored.
  */
 #include "core/cancel.h"
 #include "core/clock.h"
@@ -279,8 +279,8 @@ static ssize_t fill_pipe(ferry__intake *intake, ferry__request *request, size_t 
 }
 
 /*
- * Likewise where nothing may be copied: recv(2) only looks. What has come since is asked for again, and
- * what splice(2) still does not give, it cannot.
+ * Likewise where nothing may be copied: recv(2) only looks. What has come since is asked for again,
+ * and what splice(2) still does not give, it cannot.
  */
 static ssize_t look_instead(ferry__intake *intake, ferry__request *request, size_t size)
 {

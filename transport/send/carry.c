@@ -50,8 +50,8 @@ static bool waits_to_close(const ferry_stream *stream)
            stream->queue.first->kind == FERRY__CLOSE;
 }
 
-/* A file of its cannot be opened yet: somebody has a lease on it, and was asked to give it back. open(2)
- * would wait for that, and hold up others. */
+/* A file of its cannot be opened yet: somebody has a lease on it, and was asked to give it back.
+ * open(2) would wait for that, and hold up others. */
 static void wait_for_lease(ferry_stream *stream, ferry__request *request)
 {
     enum { LOOK = 20 * FERRY__NS_PER_MS }; /* a lease is given back in anything up to 45 s */
@@ -199,13 +199,15 @@ static bool wait_for_sink(ferry_stream *stream)
     uint32_t events = ferry__link_awaits(&stream->link, FERRY__SENDING);
     if (wait_for(stream, &stream->watch, stream->link.fd, events, FERRY_PHASE_SINK))
         return true;
-    /* Unless what is queued is to be told: then each request may be the one that reaches the mark. */
+    /* Unless what is queued is to be told: then each request may be the one that reaches the
+     * mark. */
     stream->waits_for_sink = stream->watermark == NULL;
     ferry__owner_doze(stream->owner, stream->waits_for_sink);
     return false;
 }
 
-/* How long to wait before the next look at a file that may grow: soon after it has, later if not. */
+/* How long to wait before the next look at a file that may grow: soon after it has, later if
+ * not. */
 static void look_again_later(ferry_stream *stream, ferry__source *source)
 {
     enum { SOON = 10 * FERRY__NS_PER_MS, LATEST = 100 * FERRY__NS_PER_MS };

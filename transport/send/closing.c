@@ -66,8 +66,8 @@ void ferry__closing_start(ferry_stream *stream)
         close_sink(stream, 0, FERRY__END_SENDING);
 }
 
-/* Waits for more of the peer's last words, or for its kernel to have all of ours. Its end alone does not
- * say that it has read everything: it may have come long before ours. */
+/* Waits for more of the peer's last words, or for its kernel to have all of ours. Its end alone
+ * does not say that it has read everything: it may have come long before ours. */
 static void linger_on(ferry_stream *stream, bool has_ended)
 {
     if (stream->linger->was_reset && has_ended) { /* a write was told of it, so reading is not */
@@ -156,8 +156,8 @@ void ferry__closing_abort(ferry_stream *stream)
     close_sink(stream, -ECANCELED, ending);
 }
 
-/* E0: gone, it was closed before, so that nothing is added to admission any more; the flag goes up only
- * while nobody visits. Pairs with every admission in admission.c. */
+/* E0: gone, it was closed before, so that nothing is added to admission any more; the flag goes up
+ * only while nobody visits. Pairs with every admission in admission.c. */
 bool ferry__closing_try_end(ferry_stream *stream)
 {
     uint32_t nobody = 0;

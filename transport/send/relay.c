@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Relays: reads whose bytes go to another stream. When its turn has come the whole direction goes
- * with it, as one request of the other stream: what was kept is lent, and a duplicate of the fd is its
- * source (transport/edge/source.h). So the bytes are spliced, and the two streams' limits, order and framing
- * are what they always are.
+ * with it, as one request of the other stream: what was kept is lent, and a duplicate of the fd is
+ * its source (transport/edge/source.h). So the bytes are spliced, and the two streams' limits,
+ * order and framing are what they always are.
  *
  *   from's owner                                     to's owner
  *   feed: lends, duplicates, submits       ──▶       carries it out, as any request
@@ -12,12 +12,12 @@
  *   deliver_return: takes back what was    ◀──       posts the return
  *   not sent, settles the relay
  *
- * What the request had taken out of the socket and could not send is left over (ferry__leftover), and
- * read by whoever reads next: however a relay ends, no byte is lost.
+ * What the request had taken out of the socket and could not send is left over (ferry__leftover),
+ * and read by whoever reads next: however a relay ends, no byte is lost.
  *
  * A relay holds a program's reference to both streams until it is over. The request gets in beyond
- * to's limits: an owner cannot wait for room, there is one for each stream that is read from, and its
- * bytes wait with their sender.
+ * to's limits: an owner cannot wait for room, there is one for each stream that is read from, and
+ * its bytes wait with their sender.
  */
 #include "core/cancel.h"
 #include "core/clock.h"
@@ -153,7 +153,8 @@ static ferry_request_options options_of(ferry__request *request)
     return options;
 }
 
-/* Submits to's request. @param fd what the bytes that are not lent come from; or a negative number. */
+/* Submits to's request. @param fd what the bytes that are not lent come from; or a negative
+ * number. */
 static int submit(ferry__request *request, const void *lent, int fd)
 {
     relay *self = relay_of(request);

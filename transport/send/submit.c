@@ -39,9 +39,9 @@ static int let_in(ferry_stream *stream, const submission *what, ferry__cost cost
 }
 
 /*
- * It comes to nothing after all. The owner looks again once it is not counted any more: it may wait for
- * just that to end the stream, or have seen a watermark reached. The stream may end before the resume:
- * that does nothing then.
+ * It comes to nothing after all. The owner looks again once it is not counted any more: it may wait
+ * for just that to end the stream, or have seen a watermark reached. The stream may end before the
+ * resume: that does nothing then.
  */
 static void undo_let_in(ferry_stream *stream, ferry__cost cost)
 {

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Copies beyond this are allocations of their own: a promise that is kept keeps its request's memory,
- * and that must not be much. */
+/* Copies beyond this are allocations of their own: a promise that is kept keeps its request's
+ * memory, and that must not be much. */
 enum { MOST_INLINE = 1024 };
 
 /* More would take gigabytes; and so few cannot overflow a size. */
@@ -306,8 +306,9 @@ int ferry__request_plan(const ferry_part parts[], size_t count,
     return 0;
 }
 
-/* Everything but its parts and what they cost. Field by field: zeroing the whole, observers included,
- * shows in what a small write costs. @param extras where they are to be; NULL: it needs none.
+/* Everything but its parts and what they cost. Field by field: zeroing the whole, observers
+ * included, shows in what a small write costs. @param extras where they are to be; NULL: it needs
+ * none.
  * @param label taken. */
 __attribute__((always_inline)) static inline void init(
     ferry__request *request, const ferry__promise_type *type, ferry_stream *stream,

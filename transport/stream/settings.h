@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Settings: the options that streams were made with, complete, and shared by all that one adopt, one
- * listener or one connect makes. Thousands of idle streams have one record of them.
+ * Settings: the options that streams were made with, complete, and shared by all that one adopt,
+ * one listener or one connect makes. Thousands of idle streams have one record of them.
  */
 #ifndef FERRY_TRANSPORT_STREAM_SETTINGS_H
 #define FERRY_TRANSPORT_STREAM_SETTINGS_H
@@ -22,13 +22,16 @@ typedef struct ferry__settings {
     atomic_uint refs; /* behind them: every submit reads those, and no submit writes this */
 } ferry__settings;
 
-/* Checks options, NULL for the defaults; the sort of socket, if it is known. @return 0, -EINVAL, -ECHILD. */
+/* Checks options, NULL for the defaults; the sort of socket, if it is known. @return 0, -EINVAL,
+ * -ECHILD. */
 int ferry__settings_check(const ferry_stream_options *options, const ferry__socket_sort *sort);
 
-/* Any thread. Makes settings of options that were checked, NULL for the defaults. NULL: no memory. */
+/* Any thread. Makes settings of options that were checked, NULL for the defaults. NULL: no
+ * memory. */
 ferry__settings *ferry__settings_create(const ferry_stream_options *options);
 
-/* Whoever made them, while it has its reference: the call succeeds that they are of, and takes args. */
+/* Whoever made them, while it has its reference: the call succeeds that they are of, and takes
+ * args. */
 void ferry__settings_commit(ferry__settings *settings);
 
 /* Any thread. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stream's record, and what any thread may do to it that makes nothing: references, closing, aborting,
- * its status. Where streams come from and what else happens to them stands above, in files that know
- * this one.
+ * A stream's record, and what any thread may do to it that makes nothing: references, closing,
+ * aborting, its status. Where streams come from and what else happens to them stands above, in
+ * files that know this one.
  *
  * References: the program's all together are one of refs, the owner's side is another. When the
  * program's last is given back the stream is closed after what is queued.
@@ -27,8 +27,8 @@
 #include <stddef.h>
 
 /*
- * What only some streams need, as their options say. Behind the stream, in its allocation: idle ones by
- * the thousand are to be small.
+ * What only some streams need, as their options say. Behind the stream, in its allocation: idle
+ * ones by the thousand are to be small.
  */
 
 /* Watching whether the peer still makes progress, while the sink is full. */
@@ -156,8 +156,8 @@ struct ferry_stream {
 };
 
 /*
- * Gives the inbox that a promise, or a callback, of the calling thread's is for; NULL on an owner, which
- * runs none, and where none is wanted. @return 0, -ENOMEM.
+ * Gives the inbox that a promise, or a callback, of the calling thread's is for; NULL on an owner,
+ * which runs none, and where none is wanted. @return 0, -ENOMEM.
  */
 static inline int ferry__find_home(bool wanted, ferry__inbox **ret_home)
 {
@@ -168,8 +168,8 @@ static inline int ferry__find_home(bool wanted, ferry__inbox **ret_home)
     return *ret_home != NULL ? 0 : -ENOMEM;
 }
 
-/* The owner. Says what it does for the stream, where that may take long: a static string; NULL: nothing
- * of the kind any more. */
+/* The owner. Says what it does for the stream, where that may take long: a static string; NULL:
+ * nothing of the kind any more. */
 static inline void ferry__stream_do(const ferry_stream *stream, const char *step)
 {
     ferry__activity_do(&stream->owner->activity, step);
@@ -189,8 +189,8 @@ static inline void ferry__stream_schedule_reading(ferry_stream *stream)
     ferry__owner_schedule(stream->owner, &stream->task);
 }
 
-/* The owner. Shows which request is being sent: before something that may block, and at the end of a
- * turn. */
+/* The owner. Shows which request is being sent: before something that may block, and at the end of
+ * a turn. */
 static inline void ferry__stream_show_head(ferry_stream *stream)
 {
     ferry__show_head(&stream->shown_head, stream->queue.first);
@@ -245,8 +245,8 @@ void ferry__stream_let_no_more_in(ferry_stream *stream, uint64_t flags);
 /* Any thread. Takes from its admission's visits, once they are over. */
 void ferry__stream_end_visits(ferry_stream *stream, uint32_t visits);
 
-/* Any thread. As ferry_stream_abort, for this cause. With FERRY_CAUSE_DESTROY a peer is reset only where it
- * would take a part for the whole: else it reads an end of file, as after a close. */
+/* Any thread. As ferry_stream_abort, for this cause. With FERRY_CAUSE_DESTROY a peer is reset only
+ * where it would take a part for the whole: else it reads an end of file, as after a close. */
 void ferry__stream_abort(ferry_stream *stream, ferry_cause cause);
 
 /* Any thread. Whether it has ended: its close is about to settle, or has. */
