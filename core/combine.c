@@ -86,8 +86,8 @@ static int check_parts(ferry_promise *const promises[], size_t number)
 /* The last so many parts are exempt from cancelling. */
 static void wait_for_all(ferry__derived *derived, ferry_promise *const promises[], size_t exempt)
 {
-    for (size_t i = 0; i < derived->link_count; i++) {
-        derived->links[i].is_exempt = i >= derived->link_count - exempt;
+    for (size_t i = 0; i < derived->tie_count; i++) {
+        derived->ties[i].is_exempt = i >= derived->tie_count - exempt;
         (void)ferry__derived_wait(derived, i, promises[i]); /* checked before */
     }
 }
@@ -129,7 +129,7 @@ static bool follow(ferry__derived *derived, size_t index, ferry_outcome *outcome
     ferry_block *block = choose_block(chain, &outcome->result);
     if (block == NULL)
         return true;
-    ferry_promise *next = block(derived->links[index].observer.promise, outcome, chain->arg);
+    ferry_promise *next = block(derived->ties[index].observer.promise, outcome, chain->arg);
     return next == NULL || wait_for(derived, index, next, pass_on, outcome);
 }
 

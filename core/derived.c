@@ -13,10 +13,10 @@
 
 static void cancel_waiting(ferry__derived *derived)
 {
-    for (size_t i = 0; i < derived->link_count && derived->waiting > 0; i++) {
-        const ferry__link *link = &derived->links[i];
-        if (link->is_waiting && !link->is_exempt)
-            (void)ferry_promise_cancel(link->observer.promise);
+    for (size_t i = 0; i < derived->tie_count && derived->waiting > 0; i++) {
+        const ferry__tie *tie = &derived->ties[i];
+        if (tie->is_waiting && !tie->is_exempt)
+            (void)ferry_promise_cancel(tie->observer.promise);
     }
 }
 
@@ -44,40 +44,40 @@ static void give_up(ferry__derived *derived)
 
 /* ---- a part has settled ---------------------------------------------------------------------- */
 
-/* A link on its way through deliver. */
+/* A tie on its way through deliver. */
 typedef struct delivery {
     ferry__derived *derived;
     ferry_promise *part;
-    bool is_kept; /* the link keeps the reference to the part */
+    bool is_kept; /* the tie keeps the reference to the part */
 } delivery;
 
-static bool apply_rule(ferry__derived *derived, const ferry__link *link, ferry_outcome *outcome)
+static bool apply_rule(ferry__derived *derived, const ferry__tie *tie, ferry_outcome *outcome)
 {
     derived->is_in_rule = true;
-    bool settles = derived->rule(derived, (size_t)(link - derived->links), outcome);
+    bool settles = derived->rule(derived, (size_t)(tie - derived->ties), outcome);
     derived->is_in_rule = false;
     return settles;
 }
 
-static void keep_part(delivery *this, ferry__link *link)
+static void keep_part(delivery *this, ferry__tie *tie)
 {
-    if (!this->derived->keeps_parts || link->is_waiting)
-        return; /* not wanted, or the link waits for another now */
-    link->kept = this->part;
+    if (!this->derived->keeps_parts || tie->is_waiting)
+        return; /* not wanted, or the tie waits for another now */
+    tie->kept = this->part;
     this->is_kept = true;
 }
 
-static void look_at_part(delivery *this, ferry__link *link)
+static void look_at_part(delivery *this, ferry__tie *tie)
 {
     ferry__derived *derived = this->derived;
     if (derived->is_settled)
         return;
-    link->is_waiting = false;
+    tie->is_waiting = false;
     derived->waiting--;
     ferry_outcome outcome = {this->part->result, ferry_promise_value(this->part), NULL};
     const void *value = outcome.value;
-    bool settles = apply_rule(derived, link, &outcome);
-    keep_part(this, link);
+    bool settles = apply_rule(derived, tie, &outcome);
+    keep_part(this, tie);
     bool is_parts = outcome.value == value && outcome.release == NULL;
     if (settles)
         settle(derived, &outcome, is_parts ? ferry__own_origin(this->part) : NULL);
@@ -90,19 +90,19 @@ static void finish_delivery(void *arg)
         give_up(this->derived); /* a block has ended its thread */
     if (!this->is_kept)
         ferry__promise_unobserve(this->part);
-    (void)ferry_promise_unref(&this->derived->own.promise); /* the link's */
+    (void)ferry_promise_unref(&this->derived->own.promise); /* the tie's */
 }
 
 static void deliver(ferry__mail *mail, bool receiver_gone)
 {
-    ferry__link *link = (ferry__link *)(void *)mail;
-    delivery this = {.derived = link->derived, .part = link->observer.promise};
+    ferry__tie *tie = (ferry__tie *)(void *)mail;
+    delivery this = {.derived = tie->derived, .part = tie->observer.promise};
     pthread_cleanup_push(finish_delivery, &this);
     ferry__promise_note_seen(this.part);
     if (receiver_gone)
         give_up(this.derived);
     else
-        look_at_part(&this, link);
+        look_at_part(&this, tie);
     pthread_cleanup_pop(1);
 }
 
@@ -129,18 +129,18 @@ static void cancel(ferry_promise *promise)
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
-static void drop_kept(ferry__link *link)
+static void drop_kept(ferry__tie *tie)
 {
-    if (link->kept != NULL)
-        ferry__promise_unobserve(link->kept);
-    link->kept = NULL;
+    if (tie->kept != NULL)
+        ferry__promise_unobserve(tie->kept);
+    tie->kept = NULL;
 }
 
 static void deinit(ferry__own *own)
 {
     ferry__derived *derived = (ferry__derived *)(void *)own;
-    for (size_t i = 0; i < derived->link_count; i++)
-        drop_kept(&derived->links[i]);
+    for (size_t i = 0; i < derived->tie_count; i++)
+        drop_kept(&derived->ties[i]);
 }
 
 static const ferry__own_type derived_type = {
@@ -148,15 +148,15 @@ static const ferry__own_type derived_type = {
     .deinit = deinit,
 };
 
-int ferry__derived_create(ferry__rule *rule, size_t link_count, const char *label,
+int ferry__derived_create(ferry__rule *rule, size_t tie_count, const char *label,
                           ferry__derived **ret_derived)
 {
     if (ferry__thread_current()->owner != NULL)
         return -EDEADLK;
     ferry__inbox *home = ferry__inbox_current();
-    size_t links_size, size;
-    if (home == NULL || __builtin_mul_overflow(link_count, sizeof(ferry__link), &links_size) ||
-        __builtin_add_overflow(links_size, sizeof(ferry__derived), &size))
+    size_t ties_size, size;
+    if (home == NULL || __builtin_mul_overflow(tie_count, sizeof(ferry__tie), &ties_size) ||
+        __builtin_add_overflow(ties_size, sizeof(ferry__derived), &size))
         return -ENOMEM;
     ferry__label *named;
     int error = ferry__label_create(label, &named);
@@ -168,26 +168,26 @@ int ferry__derived_create(ferry__rule *rule, size_t link_count, const char *labe
     ferry__own_init(&derived->own, home, &derived_type, named);
     derived->rule = rule;
     derived->cancel_mail.deliver = deliver_cancel;
-    derived->link_count = link_count;
+    derived->tie_count = tie_count;
     *ret_derived = derived;
     return 0;
 }
 
 int ferry__derived_wait(ferry__derived *derived, size_t index, ferry_promise *part)
 {
-    ferry__link *link = &derived->links[index];
-    assert(!link->is_waiting && link->kept == NULL);
+    ferry__tie *tie = &derived->ties[index];
+    assert(!tie->is_waiting && tie->kept == NULL);
     if (part == &derived->own.promise)
         return -EDEADLK;
     if (ferry__promise_poll(part) == -ECHILD)
         return -ECHILD;
-    link->observer.mail.deliver = deliver;
-    link->observer.inbox = ferry__own_home(&derived->own);
-    link->derived = derived;
-    link->is_waiting = true;
+    tie->observer.mail.deliver = deliver;
+    tie->observer.inbox = ferry__own_home(&derived->own);
+    tie->derived = derived;
+    tie->is_waiting = true;
     derived->waiting++;
     (void)ferry_promise_ref(&derived->own.promise);
-    ferry__promise_observe(part, &link->observer);
+    ferry__promise_observe(part, &tie->observer);
     return 0;
 }
 
@@ -197,5 +197,5 @@ ferry_promise *ferry_promise_part(const ferry_promise *promise, size_t index)
         !ferry__promise_is_settled(promise))
         return NULL;
     const ferry__derived *derived = (const ferry__derived *)(const void *)promise;
-    return index < derived->link_count ? derived->links[index].kept : NULL;
+    return index < derived->tie_count ? derived->ties[index].kept : NULL;
 }

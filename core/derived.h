@@ -2,24 +2,24 @@
 /*
  * Promises that are made of others: one state machine, whatever is made of them.
  *
- * A derived promise waits for parts, each on a link: the observer of that part. When a part settles
- * its link is delivered to the thread that made the derived promise, its home, and the rule looks:
+ * A derived promise waits for parts, each on a tie: the observer of that part. When a part settles
+ * its tie is delivered to the thread that made the derived promise, its home, and the rule looks:
  *
  *   waiting --(a part settled; the rule: not yet)--> waiting
- *           --(the rule waits for another promise on that link, or on others)--> waiting
+ *           --(the rule waits for another promise on that tie, or on others)--> waiting
  *           --(the rule: settle with this)--> settled; parts that it still waits for are cancelled
  *           --(cancelled)--> settled with -ECANCELED; parts that it waits for are cancelled
  *
  * So everything but the posting happens on the home thread, in the order of its inbox, and needs no
  * lock. Parts that had settled before and parts that settle later come the same way. All, any, a
  * chain and a map differ in the rule alone (combine.c). The rule is the state: one rule may put
- * another in its place. A link, once delivered, may wait for another promise.
+ * another in its place. A tie, once delivered, may wait for another promise.
  *
  * If the home thread has ended, mail is given back, on any threads at once. The first of these
- * threads settles the derived promise with -ECANCELED. After that each thread touches only the link
+ * threads settles the derived promise with -ECANCELED. After that each thread touches only the tie
  * that it was given. Parts that are still under way go on.
  *
- * References: each link that waits holds one to the derived promise, so that it lives on when the
+ * References: each tie that waits holds one to the derived promise, so that it lives on when the
  * program has dropped it. As an observer it also holds one to its part. A derived promise that
  * keeps its parts holds these until its own end. No call here calls itself through another promise:
  * outcomes and cancels travel as mail.
@@ -35,7 +35,7 @@ typedef struct ferry__derived ferry__derived;
 
 /*
  * Looks at a part that has settled, on the home thread. May run a block of the program's.
- * @param index its link's number; the part is that link's observer.promise, unless the rule has it
+ * @param index its tie's number; the part is that tie's observer.promise, unless the rule has it
  *        wait for another.
  * @param outcome at first the part's, the value borrowed; what to settle with.
  * @return whether to settle now. If so, a value in the outcome that is not the part's is taken. If
@@ -44,13 +44,13 @@ typedef struct ferry__derived ferry__derived;
 typedef bool ferry__rule(ferry__derived *derived, size_t index, ferry_outcome *outcome);
 
 /* What a derived promise waits for, or did. */
-typedef struct ferry__link {
+typedef struct ferry__tie {
     ferry__observer observer; /* first; its promise is the part */
-    ferry__derived *derived;  /* whose link it is; while it waits, a reference */
+    ferry__derived *derived;  /* whose tie it is; while it waits, a reference */
     bool is_waiting;          /* for the part, whose mail has not been delivered yet */
     bool is_exempt;           /* the part is not cancelled with the derived promise */
     ferry_promise *kept;      /* the settled part, an observer's reference; or NULL */
-} ferry__link;
+} ferry__tie;
 
 /* What rules remember. */
 typedef union ferry__memory {
@@ -75,15 +75,15 @@ struct ferry__derived {
     void *arg;              /* the blocks' */
     ferry_release *release; /* of it, or NULL: called before it settles */
     ferry_result sum;       /* of parts that were counted: bytes sent and remaining */
-    size_t waiting;         /* links that wait */
+    size_t waiting;         /* ties that wait */
     bool is_settled;        /* what comes from now on is only given back */
     bool keeps_parts;       /* parts that settle before it does stay, for ferry_promise_part */
     bool is_in_rule;        /* a rule runs: a block of the program's may end the thread in it */
 
     atomic_bool is_given_up; /* any thread: the home thread has ended */
     ferry__mail cancel_mail; /* posted by whoever cancels it */
-    size_t link_count;
-    ferry__link links[];
+    size_t tie_count;
+    ferry__tie ties[];
 };
 
 /*
@@ -91,11 +91,11 @@ struct ferry__derived {
  * calling thread.
  * @return 0; -EDEADLK: on an owner thread; -ENOMEM.
  */
-int ferry__derived_create(ferry__rule *rule, size_t link_count, const char *label,
+int ferry__derived_create(ferry__rule *rule, size_t tie_count, const char *label,
                           ferry__derived **ret_derived);
 
 /*
- * The home thread. Waits for a promise on a link that waits for none. Takes no reference of the
+ * The home thread. Waits for a promise on a tie that waits for none. Takes no reference of the
  * caller's.
  * @return 0; -ECHILD: it is pending, and of the parent process; -EDEADLK: it is derived itself.
  */
