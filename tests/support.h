@@ -70,6 +70,7 @@ typedef struct reader {
     size_t step; /* bytes a read; small and slow_us > 0 make a slow peer */
     unsigned slow_us;
     unsigned char *kept; /* what came, if keep was asked for */
+    uint64_t room;       /* of kept */
     bool keep;
     uint64_t bytes;
     uint64_t digest;
