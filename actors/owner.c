@@ -21,6 +21,11 @@
  */
 enum { MOST_SPARES = 1024 };
 
+enum {
+    LONG_NS = 20 * 1000, /* after some small turns, or a large one, mail is looked for */
+    HURRY_NS = 10 * FERRY__NS_PER_MS /* a small task's next mail comes within that */
+};
+
 #define OWNER_OF(mail, member)                                                                     \
     ((ferry__owner *)(void *)((char *)(mail)-offsetof(ferry__owner, member)))
 
@@ -148,15 +153,40 @@ void ferry__owner_doze(ferry__owner *owner, bool allowed)
     owner->may_doze = allowed && owner->supervisor != NULL;
 }
 
+static void row_append(ferry__task_row *row, ferry__task *task)
+{
+    task->next = NULL;
+    *(row->last != NULL ? &row->last->next : &row->first) = task;
+    row->last = task;
+}
+
+static ferry__task *row_take_first(ferry__task_row *row)
+{
+    ferry__task *task = row->first;
+    row->first = task->next;
+    if (row->first == NULL)
+        row->last = NULL;
+    return task;
+}
+
 void ferry__owner_schedule(ferry__owner *owner, ferry__task *task)
 {
     assert(ferry__owner_is_current(owner) && "only an owner schedules its tasks");
     if (task->scheduled)
         return;
     task->scheduled = true;
-    task->next = NULL;
-    *(owner->last_runnable != NULL ? &owner->last_runnable->next : &owner->first_runnable) = task;
-    owner->last_runnable = task;
+    if (owner->room_ahead == 0) {
+        row_append(&owner->runnable, task);
+    } else {
+        owner->room_ahead--;
+        row_append(&owner->ahead, task);
+    }
+}
+
+bool ferry__owner_is_hurried(const ferry__owner *owner)
+{
+    return owner->went_ahead_at != 0 &&
+           ferry__activity_since(&owner->activity) - owner->went_ahead_at < HURRY_NS;
 }
 
 int ferry__owner_need_poller(ferry__owner *owner)
@@ -239,24 +269,49 @@ static bool deliver_mail(ferry__owner *owner)
     return any;
 }
 
+static void give_turn(ferry__owner *owner, ferry__task *task, int64_t now)
+{
+    task->scheduled = false;
+    ferry__activity_begin(&owner->activity, task, now);
+    if (task->turn(task) == FERRY__TURN_AGAIN)
+        ferry__owner_schedule(owner, task);
+    ferry__activity_end(&owner->activity);
+    /* A thread that waits for what this turn settled need not wait for the others' turns. */
+    ferry__ringer_flush(&owner->ringer);
+    put_spares(owner);
+}
+
+/*
+ * Delivers mail while others wait for their turns: what it wakes goes ahead of them. Not in a round
+ * that only refuses: what its callbacks submit is for another start. @return the time by now.
+ */
+static int64_t let_ahead(ferry__owner *owner, int64_t now)
+{
+    if (owner->start_error != 0 || ferry__mailbox_is_empty(&owner->mailbox))
+        return now;
+    owner->room_ahead = FERRY__MOST_AHEAD;
+    (void)deliver_mail(owner);
+    owner->room_ahead = 0;
+    while (owner->ahead.first != NULL) {
+        owner->went_ahead_at = now;
+        give_turn(owner, row_take_first(&owner->ahead), now);
+        now = ferry__clock_now();
+    }
+    return now;
+}
+
 /* One turn to each task that was runnable when the round began. */
 static void give_turns(ferry__owner *owner)
 {
-    ferry__task *last = owner->last_runnable;
+    ferry__task *last = owner->runnable.last;
+    int64_t looked_at = 0;
     for (bool more = last != NULL; more;) {
-        ferry__task *task = owner->first_runnable;
+        int64_t now = ferry__clock_now();
+        if (now - looked_at >= LONG_NS)
+            looked_at = now = let_ahead(owner, now);
+        ferry__task *task = row_take_first(&owner->runnable);
         more = task != last;
-        owner->first_runnable = task->next;
-        if (owner->first_runnable == NULL)
-            owner->last_runnable = NULL;
-        task->scheduled = false;
-        ferry__activity_begin(&owner->activity, task, ferry__clock_now());
-        if (task->turn(task) == FERRY__TURN_AGAIN)
-            ferry__owner_schedule(owner, task);
-        ferry__activity_end(&owner->activity);
-        /* A thread that waits for what this turn settled need not wait for the others' turns. */
-        ferry__ringer_flush(&owner->ringer);
-        put_spares(owner);
+        give_turn(owner, task, now);
     }
 }
 
@@ -273,7 +328,7 @@ static void sleep_until_needed(ferry__owner *owner)
     assert(owner->ringer.count == 0 && "inboxes are rung before the owner sleeps");
     ferry__bed bed = choose_bed(owner);
     ferry__wake_announce(&owner->wake, bed); /* L1 */
-    if (!deliver_mail(owner) && owner->first_runnable == NULL && atomic_load(&owner->holds) > 0) {
+    if (!deliver_mail(owner) && owner->runnable.first == NULL && atomic_load(&owner->holds) > 0) {
         int64_t deadline = ferry__timers_nearest(&owner->timers);
         if (bed == FERRY__ON_FUTEX)
             ferry__wake_sleep(&owner->wake, bed, deadline);
@@ -285,8 +340,9 @@ static void sleep_until_needed(ferry__owner *owner)
 
 static void run_round(ferry__owner *owner)
 {
-    (void)deliver_mail(owner);
-    give_turns(owner);
+    if (owner->runnable.first == NULL)
+        (void)deliver_mail(owner);
+    give_turns(owner); /* else it looks for mail */
     ferry__timers_fire(&owner->timers);
     put_spares(owner); /* of mail and timers */
 }
@@ -300,7 +356,7 @@ static void *run(void *arg)
     (void)pthread_setname_np(pthread_self(), owner->name);
     while (atomic_load(&owner->holds) > 0) {
         run_round(owner);
-        if (owner->first_runnable != NULL) {
+        if (owner->runnable.first != NULL) {
             if (owner->poller.awaiting > 0)
                 ferry__poller_wait(&owner->poller, 0);
         } else if (atomic_load(&owner->holds) > 0) {
@@ -439,7 +495,7 @@ static void refuse_work(ferry__owner *owner, int error)
     thread->owner = owner;
     owner->start_error = error;
     (void)deliver_mail(owner); /* once: what callbacks submit now is for another start */
-    while (owner->first_runnable != NULL)
+    while (owner->runnable.first != NULL)
         give_turns(owner);
     owner->start_error = 0;
     thread->owner = self;

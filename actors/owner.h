@@ -7,6 +7,10 @@
  *         -> one turn to each runnable task, and after each ring the inboxes that got something
  *         -> fire timers -> sleep until mail, readiness or a timer
  *
+ * A task with little to do is not to wait for those that always have more. So a round that takes
+ * long looks for mail between turns, too, and tasks that mail has woken have their turn ahead of
+ * those that were runnable before: FERRY__MOST_AHEAD of them, then one that has waited.
+ *
  * An owner lives as long as somebody holds it. Each task that it owns is a hold, and so is each
  * object that may still give it tasks. When the last hold is released its thread ends.
  *
@@ -43,9 +47,19 @@ typedef enum ferry__turn {
 typedef struct ferry__task {
     ferry__turn (*turn)(struct ferry__task *); /* one bounded piece of work; may free the task if it
                                                   says TURN_OVER */
-    struct ferry__task *next;                  /* in the owner's queue */
-    bool scheduled;                            /* it is in the queue */
+    struct ferry__task *next;                  /* in the owner's row */
+    bool scheduled;                            /* it is in a row */
 } ferry__task;
+
+/* How many tasks that mail has woken go ahead of one that has waited: so many small turns take
+ * about as long as one large one. */
+enum { FERRY__MOST_AHEAD = 8 };
+
+/* Tasks in a row, oldest first. */
+typedef struct ferry__task_row {
+    ferry__task *first;
+    ferry__task *last;
+} ferry__task_row;
 
 struct ferry__owner {
     /* Any thread. */
@@ -72,8 +86,10 @@ struct ferry__owner {
     ferry__activity activity; /* any thread looks at it */
 
     /* The owner's thread. */
-    ferry__task *first_runnable;
-    ferry__task *last_runnable;
+    ferry__task_row runnable;
+    ferry__task_row ahead; /* of those: what mail has woken meanwhile; empty between rounds */
+    unsigned room_ahead;   /* how many more may join them */
+    int64_t went_ahead_at; /* when one did, last; 0: never */
     ferry__timers timers;
     ferry__poller poller;
     ferry__ringer ringer;      /* flushed after every turn */
@@ -159,6 +175,12 @@ bool ferry__owner_is_current(const ferry__owner *owner);
 
 /* Gives the task a turn, if it does not wait for one already. */
 void ferry__owner_schedule(ferry__owner *owner, ferry__task *task);
+
+/*
+ * In a turn: whether tasks with little to do have gone ahead of others just now. Then turns are to
+ * be short.
+ */
+bool ferry__owner_is_hurried(const ferry__owner *owner);
 
 /*
  * Makes the epoll set, if there is none: then watching cannot fail for want of fds. Also allowed

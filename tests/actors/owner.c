@@ -7,6 +7,8 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -94,6 +96,109 @@ PROMISE(owner, runnable_tasks_get_one_turn_each_in_a_round)
     for (unsigned i = 0; i < 9; i++)
         check_eq(order[i], i % 3);
 }
+
+/* ---- small tasks beside large ones ----------------------------------------------------------- */
+
+enum { TURNS = 100, SMALL = 12 };
+
+/* Large tasks always have more to do. In each of their turns mail comes for all small ones. */
+typedef struct crowd {
+    ferry__owner *owner;
+    struct member {
+        ferry__task task;
+        ferry__mail mail;
+        struct crowd *crowd;
+    } large[3], small[SMALL];
+    unsigned small_ones;
+    unsigned turns;         /* of large ones */
+    unsigned hurried;       /* of those: how many were to be short */
+    char order[16 * TURNS]; /* L: a large one's turn; s: a small one's */
+    size_t length;
+} crowd;
+
+static void wake_member(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    struct member *self = (struct member *)(void *)((char *)mail - offsetof(struct member, mail));
+    ferry__owner_schedule(self->crowd->owner, &self->task);
+}
+
+static ferry__turn take_small_turn(ferry__task *task)
+{
+    crowd *all = ((struct member *)(void *)task)->crowd;
+    all->order[all->length++] = 's';
+    return FERRY__TURN_OVER;
+}
+
+/* Long enough for mail to be looked for after it. */
+static void let_time_pass(void)
+{
+    int64_t until = ferry__clock_now() + 100 * 1000;
+    while (ferry__clock_now() < until) {
+    }
+}
+
+static ferry__turn take_large_turn(ferry__task *task)
+{
+    crowd *all = ((struct member *)(void *)task)->crowd;
+    if (all->turns == TURNS) {
+        ferry__owner_release(all->owner);
+        return FERRY__TURN_OVER;
+    }
+    all->turns++;
+    all->order[all->length++] = 'L';
+    all->hurried += ferry__owner_is_hurried(all->owner);
+    for (unsigned i = 0; i < all->small_ones; i++)
+        ferry__owner_post(all->owner, &all->small[i].mail);
+    let_time_pass();
+    return FERRY__TURN_AGAIN;
+}
+
+static crowd *run_crowd(unsigned large, unsigned small)
+{
+    crowd *all = calloc(1, sizeof *all);
+    all->owner = owner_start();
+    all->small_ones = small;
+    for (unsigned i = 0; i < small; i++)
+        all->small[i] = (struct member){{.turn = take_small_turn}, {.deliver = wake_member}, all};
+    ferry__mail gate = {.deliver = wait_at_gate};
+    ferry__owner_post(all->owner, &gate);
+    for (unsigned i = 0; i < large; i++) {
+        all->large[i] = (struct member){{.turn = take_large_turn}, {.deliver = wake_member}, all};
+        ferry__owner_hold(all->owner);
+        ferry__owner_post(all->owner, &all->large[i].mail);
+    }
+    atomic_store(&gate_open, true);
+    owner_end(all->owner);
+    check_eq(all->turns, TURNS);
+    return all;
+}
+
+PROMISE(owner, what_mail_wakes_has_its_turn_before_those_that_have_more_to_do)
+{
+    crowd *all = run_crowd(3, 1);
+    for (unsigned i = 0; i < 2 * TURNS; i++)
+        check_eq(all->order[i], i % 2 == 0 ? 'L' : 's');
+    check(all->hurried > 0);
+    free(all);
+}
+
+PROMISE(owner, few_go_ahead_of_one_that_waits)
+{
+    crowd *all = run_crowd(2, SMALL);
+    const char begin[] = "LssssssssLssssssssLssssssssssssL";
+    check(strncmp(all->order, begin, strlen(begin)) == 0);
+    free(all);
+}
+
+PROMISE(owner, nobody_is_hurried_where_nobody_goes_ahead)
+{
+    crowd *all = run_crowd(3, 0);
+    check_eq(all->hurried, 0);
+    free(all);
+}
+
+/* ---- its life -------------------------------------------------------------------------------- */
 
 PROMISE(owner, thread_lives_until_the_last_hold_is_released)
 {

@@ -117,7 +117,8 @@ int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
 /* How much may be moved at once, of what it still wants. */
 static size_t portion(const ferry__request *request, const storing *self)
 {
-    size_t chunk = request->stream->service->options.chunk_bytes;
+    const ferry_stream *stream = request->stream;
+    size_t chunk = ferry__service_chunk(stream->service, stream->owner);
     if (self->length == FERRY_TO_END)
         return chunk;
     uint64_t left = (uint64_t)self->length - request->promise.result.sent;

@@ -312,7 +312,7 @@ static bool carry_out(ferry_stream *stream)
     ferry__part *part = stream->padding > 0 ? NULL : find_next_part(stream);
     if (part == NULL && stream->padding == 0)
         return rest(stream);
-    size_t chunk = ferry__pace_ask(stream, stream->service->options.chunk_bytes);
+    size_t chunk = ferry__pace_ask(stream, ferry__service_chunk(stream->service, stream->owner));
     if (chunk == 0) {
         /* Else it was full, and has not said that it has room. */
         if (!ferry__stream_awaits(stream, FERRY__SENDING))
