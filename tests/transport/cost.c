@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What requests with callbacks cost beside the transfer: memory, mail between threads, system calls;
- * and what a stream costs that does nothing. */
+/* What requests with callbacks cost beside the transfer: memory, mail, system calls; and what a
+ * stream costs that does nothing. */
 #include "core/mailbox.h"
 #include "tests/promises.h"
 #include "tests/support.h"
@@ -77,7 +77,7 @@ static void note_order(ferry_promise *promise, const ferry_result *result, void 
     (*told)++;
 }
 
-/* @return how many system calls so many writes took, that were all queued when the first one left. */
+/* @return how many system calls so many writes took. All were queued when the first one left. */
 static unsigned count_sends(ferry_placement placement, const ferry_request_options *options,
                             unsigned writes)
 {
