@@ -5,6 +5,9 @@
 #include "tests/tools/serve/tree_support.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* The page of a directory, as a string to be freed, written in pieces of a size. */
 static char *list_in_pieces(const struct grown_tree *tree, const char *path, size_t piece)
@@ -159,5 +162,46 @@ PROMISE(listing, more_than_the_limit_is_said_to_be_there)
     page = list(&tree, "/");
     check(strstr(page, "There is more") == NULL);
     free(page);
+    tree_fell(&tree);
+}
+
+/* ---- what it costs --------------------------------------------------------------------------- */
+
+/* Every path is resolved beneath the root by openat2(2): counted on its way (-Wl,--wrap). */
+static unsigned resolved;
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+
+long __wrap_syscall(long number, ...)
+{
+    va_list list;
+    long given[4];
+    va_start(list, number);
+    for (unsigned i = 0; i < 4; i++) /* openat2's; nothing else here has more */
+        given[i] = va_arg(list, long);
+    va_end(list);
+    resolved += number == SYS_openat2;
+    return __real_syscall(number, given[0], given[1], given[2], given[3]);
+}
+
+PROMISE(listing, only_links_are_resolved_beneath_the_root)
+{
+    struct grown_tree tree = tree_grow();
+    for (int i = 0; i < 20; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%d", i);
+        tree_put(&tree, name, "x");
+    }
+    tree_make_directory(&tree, "sub");
+    resolved = 0;
+    free(list(&tree, "/"));
+    unsigned without_links = resolved;
+    tree_link(&tree, "in", "1");
+    tree_link(&tree, "out", "/etc/passwd");
+    resolved = 0;
+    free(list(&tree, "/"));
+    check(without_links <= 2); /* the directory itself */
+    check_eq(resolved, without_links + 2);
     tree_fell(&tree);
 }

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -73,6 +74,14 @@ static bool is_to_be_shown(const struct site *site, const char *name)
     return !is_navigation && (name[0] != '.' || site->shows_hidden);
 }
 
+/* A file or a directory leads nowhere else: it need not be opened to be looked at. */
+static bool look_here(int directory, const struct dirent *one, struct stat *ret_status)
+{
+    return (one->d_type == DT_REG || one->d_type == DT_DIR) &&
+           fstatat(directory, one->d_name, ret_status, AT_SYMLINK_NOFOLLOW) == 0 &&
+           (S_ISREG(ret_status->st_mode) || S_ISDIR(ret_status->st_mode));
+}
+
 /* By its path from the root, not from its directory: a link may lead from one to another. */
 static bool look(const struct site *site, const char *directory, const char *name,
                  struct stat *ret_status)
@@ -87,7 +96,10 @@ static void read_names(const struct site *site, DIR *directory, struct listing *
     const struct dirent *one;
     while (!listing->has_failed && !listing->is_cut && (one = readdir(directory)) != NULL) {
         struct stat status;
-        if (!is_to_be_shown(site, one->d_name) || !look(site, listing->path, one->d_name, &status))
+        if (!is_to_be_shown(site, one->d_name))
+            continue;
+        if (!look_here(dirfd(directory), one, &status) &&
+            !look(site, listing->path, one->d_name, &status))
             continue;
         listing->is_cut = listing->count == LISTING_NAMES;
         if (!listing->is_cut)
