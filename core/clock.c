@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/clock.h"
 
-int64_t ferry__clock_now(void)
+static int64_t read_clock(clockid_t clock)
 {
     struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * FERRY__NS_PER_S + now.tv_nsec;
+}
+
+int64_t ferry__clock_now(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+int64_t ferry__clock_tick(void)
+{
+    return read_clock(CLOCK_MONOTONIC_COARSE);
 }
 
 int64_t ferry__clock_span(int64_t span_ms)

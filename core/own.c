@@ -17,7 +17,7 @@ void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type 
     assert(type->promise.destroy == ferry__own_destroy);
     ferry__promise_init(&own->promise, home, &type->promise);
     atomic_init(&own->promise.label, label);
-    ferry__promise_set_created(&own->promise, ferry__clock_now());
+    ferry__promise_set_created(&own->promise, ferry__clock_tick());
     own->settled_ns = 0;
     own->value = NULL;
     own->release = NULL;
@@ -34,7 +34,7 @@ void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_prom
     own->value = outcome->value;
     own->release = outcome->release;
     own->origin = ferry_promise_ref(origin);
-    own->settled_ns = ferry__clock_now();
+    own->settled_ns = ferry__clock_tick();
     (void)ferry__promise_settle(&own->promise, NULL);
 }
 

@@ -293,8 +293,9 @@ typedef struct ferry_promise_info {
     const char *label; /* or NULL; valid as long as the promise is */
     const char *site;  /* where it was made, or NULL */
     bool is_settled;
-    int64_t created_ns; /* when it was made, or its request submitted: of CLOCK_MONOTONIC */
-    int64_t settled_ns; /* when it settled, of CLOCK_MONOTONIC; 0 while it is pending */
+    int64_t created_ns; /* when it was made, or its request submitted: of CLOCK_MONOTONIC; if it is
+                           no request's, as of that clock's last tick, some milliseconds ago */
+    int64_t settled_ns; /* when it settled, in the same way; 0 while it is pending */
 } ferry_promise_info;
 
 /*
