@@ -30,6 +30,7 @@ ferry__intake *ferry__intake_need(ferry_stream *stream)
         return NULL;
     intake->seen.free = free_intake;
     intake->stream = stream;
+    intake->portion = FERRY__PORTION;
     intake->deadline = FERRY__NEVER;
     intake->timer.fire = look_at_deadline;
     intake->asked_mail.deliver = deliver_asked;
@@ -526,13 +527,26 @@ static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
     return count;
 }
 
+/* A full one may be too small for what comes, one that is not half full is too large. */
+static void adapt_portion(ferry__intake *intake, size_t asked, size_t got)
+{
+    if (asked == intake->portion && got == asked && asked < FERRY__MOST_PORTION)
+        intake->portion = 2 * asked;
+    else if (got < asked / 2 && intake->portion > FERRY__PORTION)
+        intake->portion /= 2;
+}
+
 /* Behind what is kept: for the subscriber no more than it is to be offered. */
 static ssize_t ask_to_keep(ferry__intake *intake, bool *ret_short)
 {
-    size_t size = FERRY__PORTION, waiting = count_waiting(intake), high = high_mark(intake);
-    if (intake->reads.first == NULL && high - waiting < size)
-        size = high - waiting; /* not 0: nothing is wanted of the kernel then */
-    return ferry__intake_keep(intake, size, ret_short);
+    if (intake->reads.first != NULL)
+        return ferry__intake_keep(intake, FERRY__PORTION, ret_short);
+    size_t most = high_mark(intake) - count_waiting(intake); /* not 0: more is wanted */
+    size_t size = intake->portion < most ? intake->portion : most;
+    ssize_t count = ferry__intake_keep(intake, size, ret_short);
+    if (count > 0)
+        adapt_portion(intake, size, (size_t)count);
+    return count;
 }
 
 static ssize_t ask_for_whoever_is_first(ferry__intake *intake, bool *ret_short)

@@ -44,8 +44,9 @@ typedef struct ferry__asked {
     unsigned reader_number; /* what readers was, at the last set_reader */
 } ferry__asked;
 
-/* What is asked of the kernel where it is to be kept. */
-enum { FERRY__PORTION = 16 * 1024 };
+/* What is asked of the kernel where it is to be kept. For a subscriber it grows up to the other
+ * number, while it comes back full: larger loans are fewer trips between threads. */
+enum { FERRY__PORTION = 16 * 1024, FERRY__MOST_PORTION = 256 * 1024 };
 
 struct ferry__intake {
     ferry__incoming seen; /* first */
@@ -72,6 +73,7 @@ struct ferry__intake {
     ferry_cause cause; /* why, if error is -ECANCELED */
     ferry__queue reads;
     ferry__bytes kept;             /* come and not taken, beside what is on loan */
+    size_t portion;                /* how much is asked for at once, for the subscriber */
     size_t declined;               /* how many of them the subscriber has seen and not taken */
     bool declined_last;            /* it was told then that nothing comes behind them */
     ferry__subscriber *subscriber; /* a reference; NULL: none */

@@ -59,6 +59,52 @@ PROMISE_BOTH(readers, what_a_reader_on_the_owner_does_not_take_comes_again_with_
     keep_what_is_not_taken(placement, true);
 }
 
+/* ---- how much is asked for ------------------------------------------------------------------- */
+
+/* Every recv(2) of ferry's: how many there were, and what the last one asked for (-Wl,--wrap). */
+static atomic_size_t receives, last_asked;
+
+ssize_t __real_recv(int fd, void *data, size_t size, int flags);
+ssize_t __wrap_recv(int fd, void *data, size_t size, int flags);
+
+ssize_t __wrap_recv(int fd, void *data, size_t size, int flags)
+{
+    if ((flags & MSG_DONTWAIT) != 0) {
+        atomic_fetch_add(&receives, 1);
+        atomic_store(&last_asked, size);
+    }
+    return __real_recv(fd, data, size, flags);
+}
+
+/* @return how many bytes a unix socket takes of a peer that nobody reads yet. */
+static size_t send_all_at_once(int fd)
+{
+    size_t sent = 0;
+    char piece[4096] = {0};
+    for (ssize_t count; (count = send(fd, piece, sizeof piece, MSG_DONTWAIT)) > 0;)
+        sent += (size_t)count;
+    return sent;
+}
+
+PROMISE_BOTH(readers, bulk_comes_in_ever_larger_pieces_and_what_is_small_in_small_ones)
+{
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    notes seen = {0};
+    size_t sent = send_all_at_once(s.theirs);
+    atomic_store(&receives, 0);
+    notes_set_with(s.stream, &seen, (ferry_reader){.high_bytes = 4 << 20});
+    notes_await(&seen, sent);
+    check(sent >= 100 * 1024);
+    check(atomic_load(&receives) <= 6); /* of 16, 32, 64, ... KiB, and one for nothing */
+    check(atomic_load(&last_asked) > 16 * 1024);
+    for (unsigned i = 1; i <= 10; i++) {
+        send_text(s.theirs, "x");
+        notes_await(&seen, sent + i);
+    }
+    check_eq(atomic_load(&last_asked), 16 * 1024);
+    stage_end(&s);
+}
+
 static size_t echo(ferry_stream *stream, const void *data, size_t length, bool at_end, void *arg)
 {
     (void)at_end;
