@@ -5,6 +5,7 @@
 #include "core/hooks.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 void ferry__source_undo_open(ferry__source *source)
 {
@@ -79,6 +80,11 @@ ferry__move ferry__source_copy(ferry__source *source, ferry__link *link, size_t 
 uint64_t ferry__source_unsent(const ferry__source *source)
 {
     return source->is_open_ended ? source->buffer_end - source->buffer_begin + source->piped : 0;
+}
+
+void ferry__pipe_grow(int pipe_fd)
+{
+    (void)fcntl(pipe_fd, F_SETPIPE_SZ, FERRY__LARGE_PIPE_BYTES);
 }
 
 int ferry__pipe_empty_into(ferry__bytes *bytes, int pipe_fd, size_t piped, ferry__calls *calls)

@@ -162,6 +162,7 @@ struct ferry__source {
     int64_t modified_ns;         /* st_mtime, likewise */
     int pipe[2];                 /* BY_PIPE: read and write end; -1 until needed */
     size_t piped;                /* BY_PIPE: bytes in it */
+    bool is_pipe_large;          /* BY_PIPE: it was full once, and asked to grow */
 };
 
 enum {
@@ -205,6 +206,13 @@ void ferry__source_settle(ferry__source *source, uint64_t sent, ferry__calls *ca
 
 /* When its request settles, opened or not; or, where it is never to start, on any thread. */
 void ferry__source_close(ferry__source *source);
+
+/* What a pipe of ours has room for, and what ferry__pipe_grow asks for: the most that is granted
+ * without privileges. */
+enum { FERRY__PIPE_BYTES = 64 * 1024, FERRY__LARGE_PIPE_BYTES = 1 << 20 };
+
+/* Makes it so large, for fewer calls; where that is not granted it stays as it is. */
+void ferry__pipe_grow(int pipe_fd);
 
 /* Appends what is in a pipe, so much, to bytes. @return 0, or why the rest of it is lost. */
 int ferry__pipe_empty_into(ferry__bytes *bytes, int pipe_fd, size_t piped, ferry__calls *calls);

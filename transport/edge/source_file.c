@@ -493,6 +493,13 @@ static ferry__move splice_pipe(ferry__source *source, ferry__link *link, size_t 
     return copy_instead(source, link, wanted, chunk);
 }
 
+static void make_pipe_large(ferry__source *source)
+{
+    if (!source->is_pipe_large)
+        ferry__pipe_grow(source->pipe[1]);
+    source->is_pipe_large = true;
+}
+
 /* From a socket into the pipe of ours, if that is empty. @return as splice(2); negative errno. */
 static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *calls)
 {
@@ -506,6 +513,8 @@ static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *cal
     if (count < 0)
         return -errno;
     source->piped = (size_t)count;
+    if (count >= FERRY__PIPE_BYTES)
+        make_pipe_large(source);
     ferry__source_note_taken(source, (size_t)count);
     return count;
 }

@@ -23,11 +23,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum {
-    PIPE_BYTES = 1 << 20,       /* the most that may be asked for without privileges */
-    SMALL_PIPE_BYTES = 1 << 16, /* what a pipe has anyway */
-};
-
 /* The particulars of one. */
 typedef struct storing {
     ferry__read read; /* first */
@@ -256,8 +251,8 @@ static int make_pipe(storing *self, size_t wanted, ferry__calls *calls)
         return 0;
     if (TEMP_FAILURE_RETRY(calls->pipe(calls, self->pipe)) < 0)
         return -errno;
-    if (wanted > SMALL_PIPE_BYTES) /* fewer calls; where it is not granted, more of them */
-        (void)fcntl(self->pipe[1], F_SETPIPE_SZ, PIPE_BYTES);
+    if (wanted > FERRY__PIPE_BYTES)
+        ferry__pipe_grow(self->pipe[1]);
     return 0;
 }
 

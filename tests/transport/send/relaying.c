@@ -186,6 +186,55 @@ PROMISE_BOTH(relaying, stream_that_is_no_socket_is_relayed_to_as_well)
     end(&set);
 }
 
+/* ---- what it takes --------------------------------------------------------------------------- */
+
+/* The most that ferry got out of a socket with one call (-Wl,--wrap). */
+static atomic_size_t most_spliced;
+
+ssize_t __real_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t size,
+                      unsigned flags);
+ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t size,
+                      unsigned flags);
+
+ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t size, unsigned flags)
+{
+    ssize_t count = __real_splice(in, in_at, out, out_at, size, flags);
+    if (count > 0 && (size_t)count > atomic_load(&most_spliced))
+        atomic_store(&most_spliced, (size_t)count);
+    return count;
+}
+
+static bool may_pipes_grow(void)
+{
+    int ends[2];
+    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    bool may = fcntl(ends[0], F_SETPIPE_SZ, MIB) > 0;
+    close(ends[0]);
+    close(ends[1]);
+    if (!may)
+        fprintf(stderr, "not tested: pipes may not grow here\n");
+    return may;
+}
+
+PROMISE_BOTH(relaying, more_than_a_pipe_has_room_for_leaves_with_one_call_once_it_was_full)
+{
+    scene set = begin_with(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),
+                           (ferry_stream_options){0});
+    static char data[64 * 1024];
+    size_t sent = 0; /* all of it is there before the relay is */
+    for (ssize_t count; (count = send(set.source, data, sizeof data, MSG_DONTWAIT)) > 0;)
+        sent += (size_t)count;
+    check(sent > 2 * sizeof data);
+    reader *peer = reader_start(set.sink, false);
+    set.sink = -1;
+    check_eq(outcome(submit_relay(set.from, set.to, (int64_t)sent)).sent, sent);
+    check(!may_pipes_grow() || atomic_load(&most_spliced) > sizeof data);
+    check_eq(close_stream(set.to).error, 0);
+    set.to = NULL;
+    check_eq(reader_end(peer), sent);
+    end(&set);
+}
+
 /* ---- some of it ------------------------------------------------------------------------------ */
 
 PROMISE_BOTH(relaying, some_is_read_some_relayed_in_order_and_the_rest_read)
