@@ -7,6 +7,7 @@
 
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 
 /* Every hop of whatever kind is one push to a mailbox: counted on its way (-Wl,--wrap). */
 static atomic_uint hops;
@@ -109,6 +110,35 @@ PROMISE_BOTH(cost, callbacks_on_the_owner_that_may_lag_take_no_more_system_calls
     options.on_owner_may_lag = true;
     check_eq(count_sends(placement, &options, WRITES), 1);
     check_eq(told, WRITES);
+}
+
+/* Every change of an epoll set: counted on its way (-Wl,--wrap). */
+static atomic_uint changes;
+
+int __real_epoll_ctl(int set, int operation, int fd, struct epoll_event *event);
+int __wrap_epoll_ctl(int set, int operation, int fd, struct epoll_event *event);
+
+int __wrap_epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
+{
+    atomic_fetch_add(&changes, 1);
+    return __real_epoll_ctl(set, operation, fd, event);
+}
+
+PROMISE_BOTH(cost, sink_that_is_full_again_and_again_is_watched_once)
+{
+    enum { STEP = 256 * 1024 };
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        stage s = stage_open(placement, any_pair(is_tcp));
+        ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+        unsigned before = atomic_load(&changes);
+        for (uint64_t taken = 0; taken < STUCK_BYTES; taken += STEP) {
+            wait_until_asleep(); /* it is full */
+            read_away(s.theirs, STEP);
+        }
+        check_eq(outcome(stuck).error, 0);
+        check_eq(atomic_load(&changes), before);
+        stage_close(&s);
+    }
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

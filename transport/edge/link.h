@@ -250,6 +250,16 @@ static inline int64_t ferry__link_unacked(const ferry__link *link)
     return link->type->unacked(link);
 }
 
+/*
+ * Whether an edge of epoll(7) comes with the room, after the link has said that it is full. So it is
+ * with stream sockets. A terminal or a device may do as it likes, and so may another type.
+ */
+static inline bool ferry__link_has_edges(const ferry__link *link)
+{
+    bool is_known = link->outlet == FERRY__OUTLET_TCP || link->outlet == FERRY__OUTLET_UNIX;
+    return link->type == &ferry__link_plain && is_known && !link->is_message;
+}
+
 /* As ferry__outlet_look, _look_closely and _is_gone: of the fd, whatever its type. */
 static inline ferry__outlet ferry__link_look(const ferry__link *link)
 {

@@ -168,14 +168,10 @@ static void fail_head(ferry_stream *stream, int error, ferry_phase phase)
     }
 }
 
-/* Sets the stream aside until fd is ready. Whether it can go on at once instead. */
-static bool wait_for(ferry_stream *stream, ferry__watch *watch, int fd, uint32_t events,
-                     ferry_phase phase)
+/* The stream is set aside until an fd is ready, unless that failed. Whether it can go on at once
+ * instead. */
+static bool is_ready_anyway(ferry_stream *stream, int error, ferry_phase phase)
 {
-    if (watch->fd != fd) /* the next part: another source */
-        ferry__poller_unwatch(&stream->owner->poller, watch);
-    watch->fd = fd;
-    int error = ferry__owner_watch(stream->owner, watch, events);
     if (error == 0)
         return false;
     if (error != -EPERM) /* EPERM: a regular file, always ready */
@@ -192,12 +188,24 @@ static void end_stall_unless_confirming(ferry_stream *stream)
         ferry__stall_end(stream);
 }
 
-static bool wait_for_sink(ferry_stream *stream)
+/* Whether the epoll set need not be asked anew: it was the sink that said it is full, and an edge
+ * tells when it is not. A splice from a pipe may have meant that the pipe was empty. @param part
+ * NULL: padding. */
+static bool comes_with_edge(const ferry_stream *stream, const ferry__part *part)
+{
+    bool is_pipe = part != NULL && part->source != NULL && part->source->way == FERRY__BY_SPLICE;
+    return !is_pipe && ferry__link_has_edges(&stream->link);
+}
+
+static bool wait_for_sink(ferry_stream *stream, const ferry__part *part)
 {
     ferry__pace_rest(stream);
     ferry__stall_watch(stream);
     uint32_t events = ferry__link_awaits(&stream->link, FERRY__SENDING);
-    if (wait_for(stream, &stream->watch, stream->link.fd, events, FERRY_PHASE_SINK))
+    int error = comes_with_edge(stream, part)
+                    ? ferry__owner_await(stream->owner, &stream->watch, events)
+                    : ferry__owner_watch(stream->owner, &stream->watch, events);
+    if (is_ready_anyway(stream, error, FERRY_PHASE_SINK))
         return true;
     /* Unless what is queued is to be told: then each request may be the one that reaches the
      * mark. */
@@ -215,13 +223,23 @@ static void look_again_later(ferry_stream *stream, ferry__source *source)
                       ferry__clock_back_off(&source->patience_ns, SOON, LATEST));
 }
 
+static bool wait_until_readable(ferry_stream *stream, int fd)
+{
+    ferry__watch *watch = &stream->source_watch;
+    if (watch->fd != fd) /* the next part: another source */
+        ferry__poller_unwatch(&stream->owner->poller, watch);
+    watch->fd = fd;
+    int error = ferry__owner_watch(stream->owner, watch, EPOLLIN);
+    return is_ready_anyway(stream, error, FERRY_PHASE_SOURCE);
+}
+
 static bool wait_for_source(ferry_stream *stream, ferry__source *source)
 {
     ferry__link_push(&stream->link); /* nothing follows for now */
     ferry__pace_rest(stream);
     stream->waits_for_source = true;
     if (source->dry == FERRY__DRY_UNTIL_READABLE)
-        return wait_for(stream, &stream->source_watch, source->fd, EPOLLIN, FERRY_PHASE_SOURCE);
+        return wait_until_readable(stream, source->fd);
     if (source->dry == FERRY__DRY_UNTIL_LATER)
         look_again_later(stream, source);
     return false;
@@ -248,7 +266,7 @@ static void note_failure(ferry_stream *stream, const ferry__move *move)
 static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move *move)
 {
     if (move->outcome == FERRY__MOVED_SINK_FULL)
-        return wait_for_sink(stream);
+        return wait_for_sink(stream, part);
     if (move->outcome == FERRY__MOVED_SOURCE_DRY)
         end_stall_unless_confirming(stream);
     else
@@ -281,7 +299,7 @@ static bool pad(ferry_stream *stream, size_t chunk)
 {
     ferry__move move = ferry__move_zeros(stream, stream->padding, chunk);
     if (move.outcome == FERRY__MOVED_SINK_FULL)
-        return wait_for_sink(stream);
+        return wait_for_sink(stream, NULL);
     ferry__stall_end(stream);
     if (move.outcome == FERRY__MOVED_BYTES) {
         ferry__pace_use(stream, move.bytes);
