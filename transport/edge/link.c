@@ -15,7 +15,6 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -467,13 +466,9 @@ static int share(ferry__link *link)
 
 static int shut_down(ferry__link *link)
 {
+    if (!link->is_socket)
+        return -ENOTSOCK;
     return shutdown(link->fd, SHUT_WR) == 0 ? 0 : -errno;
-}
-
-static uint32_t awaits(const ferry__link *link, ferry__direction direction)
-{
-    (void)link;
-    return direction == FERRY__SENDING ? EPOLLOUT : EPOLLIN | EPOLLRDHUP | EPOLLPRI;
 }
 
 static int64_t unsent(const ferry__link *link)
@@ -496,7 +491,6 @@ const ferry__link_type ferry__link_plain = {
     .receive_to_pipe = receive_to_pipe,
     .share = share,
     .shut_down = shut_down,
-    .awaits = awaits,
     .unsent = unsent,
     .unacked = unacked,
     .short_is_all = true,
@@ -523,13 +517,20 @@ static int close_lingering(const ferry__link *link, struct linger wanted)
     return result;
 }
 
+ssize_t ferry__link_send_last(ferry__link *link, const void *data, size_t size)
+{
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+    ssize_t sent =
+        link->calls->sendmsg(link->calls, link->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent >= 0 ? sent : -errno;
+}
+
 int ferry__link_close(ferry__link *link, ferry__ending ending)
 {
     if (link->type->close != NULL)
-        link->type->close(link);
-    bool ends_sending =
-        ending == FERRY__END_SENDING || (ending == FERRY__LET_GO && !link->is_adopted);
-    if (link->is_socket && ends_sending)
+        link->type->close(link, ending);
+    if (link->is_socket && ending == FERRY__LET_GO && !link->is_adopted)
         (void)shutdown(link->fd, SHUT_WR);
     if (link->is_adopted)
         put_options_back(link);
@@ -537,5 +538,6 @@ int ferry__link_close(ferry__link *link, ferry__ending ending)
                      ? close_lingering(link, (struct linger){.l_onoff = ending == FERRY__RESET})
                      : ferry__close(link->fd);
     link->fd = -1;
+    link->owes = false;
     return result == 0 || errno == EINTR ? 0 : -errno;
 }

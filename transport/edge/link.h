@@ -5,6 +5,18 @@
  * another kind may transform them, with the plain functions beneath its own. Who uses a link sees
  * no difference.
  *
+ * Such a kind makes other bytes of those that are written: more of them, and more at a time than
+ * the fd takes. What it has made has to leave, or the peer understands nothing that follows. So a
+ * link holds bytes in two ways:
+ *
+ *   begun  taken, and not answered: write has said -EAGAIN, or fewer than were taken. The same
+ *          bytes are written again, and answered once the fd has all that was made of them. So
+ *          "sent" means the same of every link.
+ *   owed   nobody writes them any more: what they are part of was called off (owe), or they were
+ *          held back (push), or they are the link's own words: an answer to its peer, or its end.
+ *          They count as sent. While it owes, nothing is asked of the sending direction but flush
+ *          and shut_down.
+ *
  * No call on it waits: where it is full it answers -EAGAIN, and its owner waits for room in its
  * epoll set, where it hears mail and timers as well. What may block is the other side, the disk.
  *
@@ -51,6 +63,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -87,6 +100,7 @@ typedef struct ferry__link {
     /* The owner's. */
     ferry__guard guard;
     bool is_holding_back; /* the last write said that more follows */
+    bool owes;            /* its type has bytes to send that nobody writes: flush */
     int fd;               /* -1 once closed */
 } ferry__link;
 
@@ -119,6 +133,9 @@ int ferry__unsent_limit(uint32_t wanted);
 /* Has the kernel hold about so many unsent bytes at most; 0: as it does anyway. */
 void ferry__link_limit_unsent(ferry__link *link, uint32_t bytes);
 
+/* For a type's close: sends what fits at once, also where it was cut. @return as a write. */
+ssize_t ferry__link_send_last(ferry__link *link, const void *data, size_t size);
+
 /* Then either takes fd for good, or leaves it as it was. */
 void ferry__link_commit(ferry__link *link);
 void ferry__link_revert(ferry__link *link);
@@ -126,16 +143,35 @@ void ferry__link_revert(ferry__link *link);
 /* Any thread. Gets a blocked call out, and lets no other begin. */
 void ferry__link_cut(ferry__link *link);
 
-/* A direction of a link. */
-typedef enum ferry__direction { FERRY__SENDING, FERRY__RECEIVING } ferry__direction;
+/* What the fd's close means to the peer. */
+typedef enum ferry__ending {
+    FERRY__END_SENDING, /* an end of file: the sending direction was shut down before */
+    FERRY__LET_GO,      /* an end of file, but a duplicate of an adopted socket may go on */
+    FERRY__RESET        /* a TCP peer gets RST, unless a duplicate is left */
+} ferry__ending;
+
+/*
+ * A direction of a link, as the events that it waits for once it has answered -EAGAIN. No kind
+ * waits for the other direction's: what it has to send in order to receive, it owes. What it has to
+ * receive in order to send comes before there is a stream on it.
+ */
+typedef enum ferry__direction {
+    FERRY__SENDING = EPOLLOUT,
+    FERRY__RECEIVING = EPOLLIN | EPOLLRDHUP | EPOLLPRI
+} ferry__direction;
 
 /*
  * A kind of link: constant, one for each. The owner only. Those that move bytes answer a count, or
  * a negative errno: -EAGAIN where that direction has to wait, -ECANCELED where it was cut. EINTR
- * never shows.
+ * never shows. NULL is fine for what is in brackets.
  */
 struct ferry__link_type {
-    /* @param more that more follows at once: it may be held back to leave together. */
+    /*
+     * @param more that more follows at once: it may be held back to leave together.
+     * @return how many bytes: never more than pieces has, those that were begun before included.
+     *         What is begun is written again, in the same order, though perhaps less of it at a
+     *         time; or owe is called, or close.
+     */
     ssize_t (*write)(ferry__link *link, const struct iovec pieces[], int count, bool more);
 
     /* A range of a file. @param offset advanced by what was sent; the fd's own position stays.
@@ -146,38 +182,46 @@ struct ferry__link_type {
      * -EOPNOTSUPP. */
     ssize_t (*splice)(ferry__link *link, int pipe_fd, size_t length);
 
-    /* Lets out what was held back for something that does not follow after all. */
+    /* Lets out what was held back for something that does not follow after all. What cannot leave
+     * at once it owes. */
     void (*push)(ferry__link *link);
 
-    /* What has come, into memory. @return also 0: the peer's end of file. */
+    /* [What is begun will not be written again: the link owes it, if there is anything. @return how
+     * many bytes: they count as written.] */
+    size_t (*owe)(ferry__link *link);
+
+    /* [Sends what it owes. @return 0: it owes nothing any more; -EAGAIN; or another negative
+     * errno.] */
+    int (*flush)(ferry__link *link);
+
+    /* What has come, into memory: -EAGAIN only where nothing is left inside the link either. What
+     * its peer is to be answered it owes. @return also 0: the peer's end of file. */
     ssize_t (*receive)(ferry__link *link, void *data, size_t size);
 
     /* Whether something has come: looks at one byte. @return as receive. */
     ssize_t (*peek)(ferry__link *link);
 
     /* What has come, into a pipe. -EAGAIN: nothing has, or urgent data is in the way, or the pipe
-     * is full.
-     * @return also -EOPNOTSUPP. */
+     * is full. @return also -EOPNOTSUPP. */
     ssize_t (*receive_to_pipe)(ferry__link *link, int pipe_fd, size_t length);
 
     /* An fd that gives what receive would, close-on-exec: for others to read in its stead. @return
      * it, or a negative errno. */
     int (*share)(ferry__link *link);
 
-    /* Ends the sending direction. @return 0, or a negative errno. */
+    /* Ends the sending direction, behind all that it owes. @return 0; -EAGAIN: it owes something
+     * still, and is asked again once that has left; or another negative errno. */
     int (*shut_down)(ferry__link *link);
 
-    /* What a direction waits for that has answered -EAGAIN: events of epoll(7). It may be any. */
-    uint32_t (*awaits)(const ferry__link *link, ferry__direction direction);
-
     /* Counts what was written and has not left this host, or has not arrived, in bytes as they are
-     * written.
-     * @return that, or a negative errno: transport/edge/outlet.h. */
+     * written. It may say more, as long as it comes to 0. @return that, or a negative errno:
+     * transport/edge/outlet.h. */
     int64_t (*unsent)(const ferry__link *link);
     int64_t (*unacked)(const ferry__link *link);
 
-    /* It is closed: lets go of its state. NULL: it has none. */
-    void (*close)(ferry__link *link);
+    /* [It is closed: says so to its peer, where that is to be and can be done at once. Lets go of
+     * its state.] */
+    void (*close)(ferry__link *link, ferry__ending ending);
 
     bool short_is_all; /* TCP: where receive gives less than was asked for, nothing more has come */
 };
@@ -230,14 +274,20 @@ static inline int ferry__link_share(ferry__link *link)
     return link->type->share(link);
 }
 
+static inline size_t ferry__link_owe(ferry__link *link)
+{
+    return link->type->owe != NULL ? link->type->owe(link) : 0;
+}
+
+/* Where it owes something. */
+static inline int ferry__link_flush(ferry__link *link)
+{
+    return link->type->flush(link);
+}
+
 static inline int ferry__link_shut_down(ferry__link *link)
 {
     return link->type->shut_down(link);
-}
-
-static inline uint32_t ferry__link_awaits(const ferry__link *link, ferry__direction direction)
-{
-    return link->type->awaits(link, direction);
 }
 
 static inline int64_t ferry__link_unsent(const ferry__link *link)
@@ -252,12 +302,12 @@ static inline int64_t ferry__link_unacked(const ferry__link *link)
 
 /*
  * Whether an edge of epoll(7) comes with the room, after the link has said that it is full. So it is
- * with stream sockets. A terminal or a device may do as it likes, and so may another type.
+ * with stream sockets. A terminal or a device may do as it likes.
  */
 static inline bool ferry__link_has_edges(const ferry__link *link)
 {
     bool is_known = link->outlet == FERRY__OUTLET_TCP || link->outlet == FERRY__OUTLET_UNIX;
-    return link->type == &ferry__link_plain && is_known && !link->is_message;
+    return is_known && !link->is_message;
 }
 
 /* As ferry__outlet_look, _look_closely and _is_gone: of the fd, whatever its type. */
@@ -278,13 +328,6 @@ static inline bool ferry__link_is_gone(const ferry__link *link)
 
 /* Reads away up to length bytes of input; 0 at its end. */
 ssize_t ferry__link_discard_input(ferry__link *link, size_t length);
-
-/* What the fd's close means to the peer. */
-typedef enum ferry__ending {
-    FERRY__END_SENDING, /* an end of file, also while duplicates are left */
-    FERRY__LET_GO,      /* likewise, but a duplicate of an adopted socket may go on */
-    FERRY__RESET        /* a TCP peer gets RST, unless a duplicate is left */
-} ferry__ending;
 
 /*
  * Closes the fd. It never waits: the program's SO_LINGER is not honoured. Who holds a duplicate

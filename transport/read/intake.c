@@ -573,10 +573,12 @@ static void show_received(ferry__intake *intake, size_t count)
 static bool ask_kernel(ferry__intake *intake)
 {
     bool is_short = false;
+    const ferry__link *link = &intake->stream->link;
     ssize_t count = ask_for_whoever_is_first(intake, &is_short);
+    if (link->owes)
+        ferry__stream_schedule(intake->stream);
     if (count > 0) {
         show_received(intake, (size_t)count);
-        const ferry__link *link = &intake->stream->link;
         return is_short && link->is_tcp && link->type->short_is_all && !intake->is_cut_short;
     }
     if (count == 0 && intake->stream->was_told_of_reset)
@@ -608,8 +610,7 @@ bool ferry__intake_take_in(ferry_stream *stream)
         return false;
     if (!is_drained)
         return true;
-    int error = ferry__owner_await(stream->owner, &stream->watch,
-                                   ferry__link_awaits(&stream->link, FERRY__RECEIVING));
+    int error = ferry__owner_await(stream->owner, &stream->watch, FERRY__RECEIVING);
     if (error != 0)
         ferry__intake_end(stream, error);
     return false;
@@ -622,8 +623,7 @@ void ferry__intake_ready(ferry_stream *stream, uint32_t events)
         return;
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0)
         intake->is_cut_short = true;
-    uint32_t awaited = ferry__link_awaits(&stream->link, FERRY__RECEIVING);
-    if ((events & (awaited | EPOLLHUP | EPOLLERR)) != 0)
+    if ((events & (FERRY__RECEIVING | EPOLLHUP | EPOLLERR)) != 0)
         ferry__stream_schedule_reading(stream);
 }
 

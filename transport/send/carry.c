@@ -56,19 +56,24 @@ static void wait_for_lease(ferry_stream *stream, ferry__request *request)
 {
     enum { LOOK = 20 * FERRY__NS_PER_MS }; /* a lease is given back in anything up to 45 s */
     ferry__request_undo_open(request);
-    ferry__link_push(&stream->link);
+    ferry__stream_push(stream);
     stream->waits_for_source = true;
     ferry__timers_set(&stream->owner->timers, &stream->follow_timer, ferry__clock_now() + LOOK);
 }
 
-static void shut_down(ferry_stream *stream, ferry__request *request)
+/* Whether it was; else the link owes something of it. */
+static bool shut_down(ferry_stream *stream, ferry__request *request)
 {
-    stream->is_shut = true;
     int error = ferry__link_shut_down(&stream->link);
+    if (error == -EAGAIN)
+        return false;
+    stream->is_shut = true;
     ferry__stream_finish(stream, request, error, error != 0 ? FERRY_PHASE_CLOSE : FERRY_PHASE_DONE);
+    return true;
 }
 
-/* Carries out whatever moves no bytes. Gives the part whose bytes are next, or NULL. */
+/* Carries out whatever moves no bytes. Gives the part whose bytes are next, or NULL: there is none
+ * now, or the link owes something first. */
 static ferry__part *find_next_part(ferry_stream *stream)
 {
     ferry__request *request;
@@ -84,10 +89,12 @@ static ferry__part *find_next_part(ferry_stream *stream)
         ferry__stream_begin(stream, request);
         switch (request->kind) {
         case FERRY__CLOSE:
-            ferry__closing_start(stream);
+            if (!ferry__closing_start(stream))
+                return NULL;
             continue;
         case FERRY__SHUTDOWN:
-            shut_down(stream, request);
+            if (!shut_down(stream, request))
+                return NULL;
             continue;
         case FERRY__SEND:
         case FERRY__READ: /* never here: it has a queue of its own */
@@ -134,7 +141,7 @@ static int check_ended(const ferry_stream *stream, const ferry__part *part)
     return ferry__source_check_stable(part->source, stream->link.calls);
 }
 
-/* Gives bytes that the sink took to the requests they belong to, from the head on: all of them are
+/* Gives bytes that the link took to the requests they belong to, from the head on: all of them are
  * prepared, since moving joins no others. */
 static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
 {
@@ -157,10 +164,44 @@ static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
     }
 }
 
-/* The head, or else the padding, fails. */
+/* What the link has begun is not to be written again: it is counted now, and leaves. It is some of
+ * the padding, of the head's source, or of the memory of one or more requests. */
+static void account_begun(ferry_stream *stream)
+{
+    uint64_t bytes = ferry__link_owe(&stream->link);
+    if (bytes == 0)
+        return;
+    ferry__pace_use(stream, bytes);
+    if (stream->padding > 0) {
+        stream->padding -= bytes;
+        return;
+    }
+    const ferry__part *part = ferry__request_find_part(stream->queue.first);
+    bool is_copied = part != NULL && part->source != NULL;
+    if (is_copied)
+        part->source->buffer_begin += bytes;
+    account(stream, bytes, is_copied ? FERRY_METHOD_COPY : FERRY_METHOD_MEMORY);
+}
+
+/* Wherever it stands. Where all of it has begun that comes too late. */
+static void call_off(ferry_stream *stream, ferry__request *request, int error)
+{
+    if (request->stage == FERRY__CONFIRMING) {
+        ferry__confirm_conclude(stream, request, error);
+        return;
+    }
+    account_begun(stream);
+    if (request->stage == FERRY__QUEUED)
+        ferry__stream_finish(stream, request, error, ferry__stream_phase_of(stream, request));
+}
+
+const ferry__request_types ferry__sent_requests = FERRY__REQUEST_TYPES(call_off);
+
+/* What the link owes, or else the padding, or else the head fails. */
 static void fail_head(ferry_stream *stream, int error, ferry_phase phase)
 {
-    if (stream->padding > 0) {
+    if (stream->padding > 0 || stream->link.owes) {
+        stream->link.owes = false;
         ferry__stream_drop_padding(stream);
         ferry__stream_poison(stream, error);
     } else {
@@ -190,7 +231,7 @@ static void end_stall_unless_confirming(ferry_stream *stream)
 
 /* Whether the epoll set need not be asked anew: it was the sink that said it is full, and an edge
  * tells when it is not. A splice from a pipe may have meant that the pipe was empty. @param part
- * NULL: padding. */
+ * NULL: padding, or what the link owes. */
 static bool comes_with_edge(const ferry_stream *stream, const ferry__part *part)
 {
     bool is_pipe = part != NULL && part->source != NULL && part->source->way == FERRY__BY_SPLICE;
@@ -201,10 +242,9 @@ static bool wait_for_sink(ferry_stream *stream, const ferry__part *part)
 {
     ferry__pace_rest(stream);
     ferry__stall_watch(stream);
-    uint32_t events = ferry__link_awaits(&stream->link, FERRY__SENDING);
     int error = comes_with_edge(stream, part)
-                    ? ferry__owner_await(stream->owner, &stream->watch, events)
-                    : ferry__owner_watch(stream->owner, &stream->watch, events);
+                    ? ferry__owner_await(stream->owner, &stream->watch, FERRY__SENDING)
+                    : ferry__owner_watch(stream->owner, &stream->watch, FERRY__SENDING);
     if (is_ready_anyway(stream, error, FERRY_PHASE_SINK))
         return true;
     /* Unless what is queued is to be told: then each request may be the one that reaches the
@@ -235,7 +275,7 @@ static bool wait_until_readable(ferry_stream *stream, int fd)
 
 static bool wait_for_source(ferry_stream *stream, ferry__source *source)
 {
-    ferry__link_push(&stream->link); /* nothing follows for now */
+    ferry__stream_push(stream); /* nothing follows for now */
     ferry__pace_rest(stream);
     stream->waits_for_source = true;
     if (source->dry == FERRY__DRY_UNTIL_READABLE)
@@ -294,6 +334,23 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
     return false;
 }
 
+/* Sends what the link owes. Whether to go on at once. */
+static bool pay(ferry_stream *stream)
+{
+    int error = stream->owner->start_error; /* without a thread nobody waits for room */
+    if (error == 0)
+        error = ferry__link_flush(&stream->link);
+    if (error == -EAGAIN)
+        return wait_for_sink(stream, NULL);
+    ferry__stall_end(stream);
+    if (error != 0 && !ferry__stream_is_cut(stream)) {
+        const ferry__move failed = ferry__move_failed(error, FERRY_PHASE_SINK);
+        note_failure(stream, &failed);
+        fail_head(stream, error, FERRY_PHASE_SINK);
+    }
+    return true;
+}
+
 /* Sends some of the zeros that are owed. Whether to go on at once. */
 static bool pad(ferry_stream *stream, size_t chunk)
 {
@@ -328,6 +385,8 @@ static bool carry_out(ferry_stream *stream)
 {
     stream->waits_for_source = false; /* what it waits for is found out anew */
     ferry__part *part = stream->padding > 0 ? NULL : find_next_part(stream);
+    if (stream->link.owes)
+        return pay(stream);
     if (part == NULL && stream->padding == 0)
         return rest(stream);
     size_t chunk = ferry__pace_ask(stream, ferry__service_chunk(stream->service, stream->owner));
@@ -348,6 +407,9 @@ static bool carry_out(ferry_stream *stream)
 /* The peer has stalled: whatever the framing policy, nothing more will get through. */
 static void give_up(ferry_stream *stream)
 {
+    account_begun(stream);
+    stream->link.owes = false;
+    stream->has_given_up = true;
     ferry__request *head = stream->queue.first;
     if (stream->padding == 0 && head != NULL && head->kind == FERRY__SEND)
         ferry__stream_finish(stream, head, -ETIMEDOUT, FERRY_PHASE_SINK);
@@ -490,8 +552,7 @@ void ferry__stream_ready(ferry__watch *watch, uint32_t events)
 {
     ferry_stream *stream = FERRY__STREAM_OF(watch, watch);
     ferry__intake_ready(stream, events);
-    uint32_t awaited = ferry__link_awaits(&stream->link, FERRY__SENDING);
-    if ((events & (awaited | EPOLLERR | EPOLLHUP)) != 0 || stream->state == FERRY__LINGERING)
+    if ((events & (FERRY__SENDING | EPOLLERR | EPOLLHUP)) != 0 || stream->state == FERRY__LINGERING)
         ferry__stream_schedule(stream);
 }
 

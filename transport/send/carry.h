@@ -9,6 +9,9 @@
 
 #include "transport/stream/stream.h"
 
+/* How requests of parts are called off. */
+extern const ferry__request_types ferry__sent_requests;
+
 /* What the owner's loop calls. */
 ferry__turn ferry__stream_turn(ferry__task *task);
 void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone);

@@ -34,13 +34,12 @@ static void close_sink(ferry_stream *stream, int error, ferry__ending ending)
     stream->state = FERRY__GONE;
 }
 
-/* Begins a confirmed close. Whether it could. */
-static bool start_lingering(ferry_stream *stream)
+/* Begins a confirmed close. @param error what shutting down came to. Whether it could. */
+static bool start_lingering(ferry_stream *stream, int error)
 {
     ferry__linger *linger = stream->linger;
     if (linger == NULL || stream->owner->start_error != 0)
         return false;
-    int error = ferry__link_shut_down(&stream->link);
     if (error != 0 && error != -ENOTCONN) /* ENOTCONN: it is over; reading tells how */
         return false;
     linger->was_reset = error != 0 && !stream->is_shut; /* nothing else ends it before its FIN */
@@ -58,12 +57,17 @@ static void take_close_request(ferry_stream *stream)
     stream->released += FERRY__ONE_REQUEST;
 }
 
-void ferry__closing_start(ferry_stream *stream)
+bool ferry__closing_start(ferry_stream *stream)
 {
+    int error = ferry__link_shut_down(&stream->link);
+    bool may_wait = !stream->has_given_up && stream->owner->start_error == 0;
+    if (error == -EAGAIN && may_wait)
+        return false;
     take_close_request(stream);
     ferry__intake_abandon(stream, FERRY_CAUSE_CLOSE);
-    if (!start_lingering(stream))
-        close_sink(stream, 0, FERRY__END_SENDING);
+    if (!start_lingering(stream, error))
+        close_sink(stream, 0, error == -EAGAIN ? FERRY__RESET : FERRY__END_SENDING);
+    return true;
 }
 
 /* Waits for more of the peer's last words, or for its kernel to have all of ours. Its end alone
@@ -88,7 +92,7 @@ static void linger_on(ferry_stream *stream, bool has_ended)
     else if (ferry__link_is_gone(&stream->link) && has_ended)
         error = -ECONNRESET;
     else if (!has_ended)
-        error = ferry__owner_watch(stream->owner, &stream->watch, EPOLLIN | EPOLLRDHUP);
+        error = ferry__owner_await(stream->owner, &stream->watch, FERRY__RECEIVING);
     if (error != 0)
         close_sink(stream, error, FERRY__END_SENDING);
 }
@@ -132,7 +136,7 @@ static bool has_more_to_send(const ferry_stream *stream)
 static bool cuts_off(const ferry_stream *stream)
 {
     return atomic_load(&stream->abort_cause) != FERRY_CAUSE_DESTROY ||
-           ferry__stream_is_poisoned(stream) || has_more_to_send(stream);
+           ferry__stream_is_poisoned(stream) || has_more_to_send(stream) || stream->link.owes;
 }
 
 void ferry__closing_abort(ferry_stream *stream)

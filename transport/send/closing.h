@@ -5,8 +5,9 @@
 
 #include "transport/stream/stream.h"
 
-/* The close request's turn has come: everything before it was carried out. */
-void ferry__closing_start(ferry_stream *stream);
+/* The close request's turn has come: everything before it was carried out. Whether it was, too;
+ * else the link owes something of its end, and it has another turn. */
+bool ferry__closing_start(ferry_stream *stream);
 
 /* Confirmed close: reads the peer's last words away. @return whether to go on at once. */
 bool ferry__closing_linger(ferry_stream *stream);

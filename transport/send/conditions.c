@@ -42,7 +42,7 @@ size_t ferry__pace_ask(ferry_stream *stream, size_t wanted)
     int64_t when = 0;
     uint64_t granted = ferry__allotment_ask(&pace->allotment, wanted, ferry__clock_now(), &when);
     if (granted == 0) {
-        ferry__link_push(&stream->link); /* nothing follows for now */
+        ferry__stream_push(stream); /* nothing follows for now */
         ferry__timers_set(&stream->owner->timers, &pace->timer, when);
     }
     return (size_t)granted;

@@ -60,7 +60,7 @@ static void keep_framing(ferry_stream *stream, const ferry__request *request, bo
 
 __attribute__((cold)) static void fail(ferry_stream *stream, ferry__request *request)
 {
-    ferry__link_push(&stream->link);
+    ferry__stream_push(stream);
     bool is_whole = ferry__request_find_part(request) == NULL;
     if (request->promise.result.sent > 0 && !is_whole)
         keep_framing(stream, request, has_known_length(request));
@@ -135,17 +135,6 @@ ferry_phase ferry__stream_phase_of(const ferry_stream *stream, const ferry__requ
         return FERRY_PHASE_OPEN;
     return stream->waits_for_source ? FERRY_PHASE_SOURCE : FERRY_PHASE_SINK;
 }
-
-/* Wherever it stands. */
-static void call_off(ferry_stream *stream, ferry__request *request, int error)
-{
-    if (request->stage == FERRY__CONFIRMING)
-        ferry__confirm_conclude(stream, request, error);
-    else
-        ferry__stream_finish(stream, request, error, ferry__stream_phase_of(stream, request));
-}
-
-const ferry__request_types ferry__sent_requests = FERRY__REQUEST_TYPES(call_off);
 
 int ferry_promise_get_resume_token(const ferry_promise *promise, ferry_resume_token *ret_token)
 {

@@ -8,9 +8,6 @@
 
 #include "transport/stream/stream.h"
 
-/* How requests of parts are called off. */
-extern const ferry__request_types ferry__sent_requests;
-
 /*
  * Puts a request that has arrived at the end of the queue, with its number in the stream's order.
  */

@@ -134,6 +134,7 @@ struct ferry_stream {
     bool is_shut;           /* the shutdown was carried out */
     bool abort_came;        /* abort_mail was delivered */
     bool was_told_of_reset; /* the kernel tells once: reading it only sees an end of file then */
+    bool has_given_up;      /* the peer has stalled: nothing is waited for any more */
     ferry__stream_state state;
     ferry__watch watch;             /* of its fd, both directions */
     ferry__watch source_watch;      /* of the head's source, where that is a pipe or the like */
@@ -202,11 +203,18 @@ static inline void ferry__stream_assert_owner(const ferry_stream *stream)
     (void)stream;
 }
 
-/* The owner. Whether a direction waits for its fd: nothing of what it awaits has come yet. */
+/* The owner. Whether a direction waits for its fd. */
 static inline bool ferry__stream_awaits(const ferry_stream *stream, ferry__direction direction)
 {
-    uint32_t events = ferry__link_awaits(&stream->link, direction);
-    return (stream->watch.awaited & events) == events;
+    return (stream->watch.awaited & direction & (EPOLLIN | EPOLLOUT)) != 0;
+}
+
+/* The owner. Nothing follows for now that something was held back for. */
+static inline void ferry__stream_push(ferry_stream *stream)
+{
+    ferry__link_push(&stream->link);
+    if (stream->link.owes)
+        ferry__stream_schedule(stream);
 }
 
 /* Any thread. Whether it was aborted: the cut is made before the abort's mail is posted. */

@@ -1,207 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A link of another kind than ferry's own: its bytes go over the wire in records, each with its
- * length before it, and changed by a key stream. Streams on such links do what streams on plain
+ * A link of another kind than ferry's own (tests/records.h): streams on it do what streams on plain
  * ones do.
  */
 #include "tests/notes.h"
-#include "transport/stream/stream.h"
+#include "tests/records.h"
+#include "tests/support.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <sys/uio.h>
 
-/* ---- the kind -------------------------------------------------------------------------------- */
+/* ---- what streams do on it ------------------------------------------------------------------- */
 
-enum { HEADER = 2, MOST = 1000 };
-
-typedef struct record_link {
-    /* A record on its way out: the link has promised so many bytes of it to whoever wrote them. */
-    unsigned char out[HEADER + MOST];
-    size_t out_begin, out_end;
-    size_t promised;
-    uint64_t out_position; /* in the key stream */
-
-    /* A record that comes, and what the last one had in it. */
-    unsigned char coming[HEADER + MOST];
-    size_t coming_count;
-    unsigned char in[MOST];
-    size_t in_begin, in_end;
-    uint64_t in_position;
-} record_link;
-
-static unsigned char key(uint64_t position)
-{
-    return (unsigned char)(position * 131 + (position >> 8) + 17);
-}
-
-static record_link *self_of(const ferry__link *link)
-{
-    return link->state;
-}
-
-static void begin_record(record_link *self, const struct iovec pieces[], int count)
-{
-    size_t size = 0;
-    for (int i = 0; i < count; i++) {
-        const unsigned char *data = pieces[i].iov_base;
-        for (size_t j = 0; j < pieces[i].iov_len && size < MOST; j++)
-            self->out[HEADER + size++] = data[j] ^ key(self->out_position++);
-    }
-    self->out[0] = (unsigned char)(size >> 8);
-    self->out[1] = (unsigned char)size;
-    self->out_begin = 0;
-    self->out_end = HEADER + size;
-    self->promised = size;
-}
-
-/* Answers once the whole record has left; until then whoever writes waits, with the same bytes. */
-static ssize_t write_record(ferry__link *link, const struct iovec pieces[], int count, bool more)
-{
-    (void)more;
-    record_link *self = self_of(link);
-    if (self->promised == 0)
-        begin_record(self, pieces, count);
-    while (self->out_begin < self->out_end) {
-        const struct iovec rest = {.iov_base = self->out + self->out_begin,
-                                   .iov_len = self->out_end - self->out_begin};
-        ssize_t written = ferry__link_plain.write(link, &rest, 1, false);
-        if (written < 0)
-            return written;
-        self->out_begin += (size_t)written;
-    }
-    ssize_t written = (ssize_t)self->promised;
-    self->promised = 0;
-    return written;
-}
-
-/* How many bytes the record that comes still lacks, as far as is known. */
-static size_t lacking(const record_link *self)
-{
-    if (self->coming_count < HEADER)
-        return HEADER - self->coming_count;
-    return HEADER + ((size_t)self->coming[0] << 8 | self->coming[1]) - self->coming_count;
-}
-
-static void open_record(record_link *self)
-{
-    self->in_begin = 0;
-    self->in_end = self->coming_count - HEADER;
-    for (size_t i = 0; i < self->in_end; i++)
-        self->in[i] = self->coming[HEADER + i] ^ key(self->in_position++);
-    self->coming_count = 0;
-}
-
-/* @return as a type's receive, with the next record's bytes in. */
-static ssize_t receive_record(ferry__link *link)
-{
-    record_link *self = self_of(link);
-    while (self->in_begin == self->in_end) {
-        ssize_t count =
-            ferry__link_plain.receive(link, self->coming + self->coming_count, lacking(self));
-        if (count == 0 && self->coming_count > 0)
-            return -EPROTO;
-        if (count <= 0)
-            return count;
-        self->coming_count += (size_t)count;
-        if (lacking(self) == 0)
-            open_record(self);
-    }
-    return 1;
-}
-
-static ssize_t receive(ferry__link *link, void *data, size_t size)
-{
-    record_link *self = self_of(link);
-    ssize_t result = receive_record(link);
-    if (result <= 0)
-        return result;
-    size_t there = self->in_end - self->in_begin, count = there < size ? there : size;
-    memcpy(data, self->in + self->in_begin, count);
-    self->in_begin += count;
-    return (ssize_t)count;
-}
-
-static ssize_t send_nothing(ferry__link *link, int source_fd, int64_t *offset, size_t length)
-{
-    (void)link, (void)source_fd, (void)offset, (void)length;
-    return -EOPNOTSUPP;
-}
-
-static ssize_t splice_nothing(ferry__link *link, int pipe_fd, size_t length)
-{
-    (void)link, (void)pipe_fd, (void)length;
-    return -EOPNOTSUPP;
-}
-
-static int share_nothing(ferry__link *link)
-{
-    (void)link;
-    return -EOPNOTSUPP;
-}
-
-static void push_nothing(ferry__link *link)
-{
-    (void)link;
-}
-
-static int shut_down(ferry__link *link)
-{
-    return ferry__link_plain.shut_down(link);
-}
-
-/* Sending, it is woken by what comes as well: any direction may wait for anything. */
-static uint32_t awaits(const ferry__link *link, ferry__direction direction)
-{
-    uint32_t events = ferry__link_plain.awaits(link, direction);
-    return direction == FERRY__SENDING ? events | ferry__link_plain.awaits(link, FERRY__RECEIVING)
-                                       : events;
-}
-
-static int64_t unsent(const ferry__link *link)
-{
-    return ferry__link_plain.unsent(link);
-}
-
-static int64_t unacked(const ferry__link *link)
-{
-    return ferry__link_plain.unacked(link);
-}
-
-static void let_go(ferry__link *link)
-{
-    free(link->state);
-    link->state = NULL;
-}
-
-static const ferry__link_type records = {
-    .write = write_record,
-    .sendfile = send_nothing,
-    .splice = splice_nothing,
-    .push = push_nothing,
-    .receive = receive,
-    .peek = receive_record,
-    .receive_to_pipe = splice_nothing,
-    .share = share_nothing,
-    .shut_down = shut_down,
-    .awaits = awaits,
-    .unsent = unsent,
-    .unacked = unacked,
-    .close = let_go,
-};
-
-/* Before anything is asked of the stream: its owner has not looked at its link yet. */
 static ferry_stream *adopt_with_records(ferry_service *service, int fd,
                                         ferry_stream_options options)
 {
     ferry_stream *stream = stream_adopt_with(service, fd, options);
-    stream->link.type = &records;
-    stream->link.state = calloc(1, sizeof(record_link));
-    check(stream->link.state != NULL);
+    records_put_on(stream);
     return stream;
 }
-
-/* ---- what streams do on it ------------------------------------------------------------------- */
 
 typedef struct scene {
     ferry_service *service;
@@ -341,6 +157,8 @@ PROMISE_BOTH(links, request_is_confirmed_and_so_is_a_close)
     check_eq(outcome(read).sent, 6);
     ferry_promise *closed;
     check_eq(ferry_stream_close(set.from, &closed), 0);
+    check(outcome(read_exactly(set.to, came, 1))
+              .at_end); /* unread, its end would be a reset's cause */
     check_eq(close_stream(set.to).error, 0);
     set.to = NULL;
     check_eq(outcome(closed).error, 0);
@@ -363,6 +181,201 @@ PROMISE_BOTH(links, what_waits_for_a_full_link_is_called_off)
     ferry_stream_abort(set.from);
     free(much);
     tear_down(&set);
+}
+
+/* ---- what has begun leaves ------------------------------------------------------------------- */
+
+/* Writes so much content that from's link is stuck in the middle of a record. */
+static ferry_promise *submit_stuck_content(scene *set, size_t size)
+{
+    ferry_promise *stuck = submit_content(set->from, 11, size);
+    wait_readable(set->to->link.fd);
+    wait_until_asleep();
+    return stuck;
+}
+
+/* Whether the stream's peer reads so much of that content, and then a text. */
+static void check_content_and_text(ferry_stream *to, uint64_t size, const char *text)
+{
+    size_t length = strlen(text);
+    unsigned char *came = malloc(size + length);
+    check_eq(outcome(read_exactly(to, came, size + length)).error, 0);
+    check(digest(DIGEST_BEGIN, came, size) == digest_content(DIGEST_BEGIN, 11, 0, size));
+    check(memcmp(came + size, text, length) == 0);
+    free(came);
+}
+
+PROMISE_BOTH(links, record_that_has_begun_leaves_and_is_counted_when_its_request_is_called_off)
+{
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE};
+        scene set = set_up(placement, is_tcp, options);
+        ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
+        check_eq(ferry_promise_cancel(stuck), 0);
+        ferry_result result = outcome(stuck);
+        check_eq(result.error, -ECANCELED);
+        check_eq(result.sent + result.remaining, STUCK_BYTES);
+        ferry_promise *next = submit_write(set.from, "next", 4);
+        check_content_and_text(set.to, result.sent, "next");
+        check_eq(outcome(next).stream_offset, result.sent);
+        tear_down(&set);
+    }
+}
+
+/* Small requests share a record: it has bytes of some that are not called off. */
+PROMISE_BOTH(links, request_in_the_middle_of_a_record_that_has_begun_is_too_late_to_call_off)
+{
+    enum { SMALL = 100, MANY = 20000 };
+    const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE,
+                                          .limit_requests = MANY + 1};
+    scene set = set_up(placement, 0, options);
+    unsigned char *content = malloc(SMALL * MANY);
+    fill_content(content, SMALL * MANY, 11, 0);
+    ferry_promise **all = calloc(MANY, sizeof *all);
+    for (unsigned i = 0; i < MANY; i++)
+        all[i] = submit_write(set.from, content + (size_t)i * SMALL, SMALL);
+    wait_readable(set.to->link.fd);
+    wait_until_asleep();
+    for (unsigned i = 0; i < MANY; i++)
+        (void)ferry_promise_cancel(all[i]); /* some have settled */
+    uint64_t sent = 0;
+    for (unsigned i = 0; i < MANY; i++)
+        sent += outcome(all[i]).sent;
+    ferry_promise *next = submit_write(set.from, "next", 4);
+    check_content_and_text(set.to, sent, "next");
+    check_eq(outcome(next).stream_offset, sent);
+    free(all);
+    free(content);
+    tear_down(&set);
+}
+
+PROMISE_BOTH(links, file_that_is_called_off_in_the_middle_of_a_record_counts_what_arrives)
+{
+    enum { LARGE = 8 << 20 };
+    const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE};
+    scene set = set_up(placement, 0, options);
+    test_file file = file_make(LARGE, 11);
+    ferry_promise *body = submit_file(set.from, ferry_file_at(file.path));
+    wait_readable(set.to->link.fd);
+    wait_until_asleep();
+    check_eq(ferry_promise_cancel(body), 0);
+    ferry_result result = outcome(body);
+    check_eq(result.error, -ECANCELED);
+    check_eq(result.sent + result.remaining, LARGE);
+    ferry_promise *next = submit_write(set.from, "next", 4);
+    check_content_and_text(set.to, result.sent, "next");
+    check_eq(outcome(next).error, 0);
+    file_remove(&file);
+    tear_down(&set);
+}
+
+PROMISE_BOTH(links, padding_goes_on_behind_a_record_that_has_begun)
+{
+    scene set = set_up(placement, 0, (ferry_stream_options){.framing = FERRY_FRAMING_PAD});
+    ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
+    check_eq(ferry_promise_cancel(stuck), 0);
+    ferry_result result = outcome(stuck);
+    ferry_promise *next = submit_write(set.from, "next", 4);
+    unsigned char *came = malloc(STUCK_BYTES + 4);
+    check_eq(outcome(read_exactly(set.to, came, STUCK_BYTES + 4)).error, 0);
+    check(digest(DIGEST_BEGIN, came, result.sent) ==
+          digest_content(DIGEST_BEGIN, 11, 0, result.sent));
+    for (uint64_t i = result.sent; i < STUCK_BYTES; i++)
+        check_eq(came[i], 0);
+    check(memcmp(came + STUCK_BYTES, "next", 4) == 0);
+    check_eq(outcome(next).stream_offset, STUCK_BYTES);
+    free(came);
+    tear_down(&set);
+}
+
+/* Nothing is queued any more, and what the link owes leaves all the same; before the end. */
+PROMISE_BOTH(links, what_has_begun_leaves_before_a_close_and_with_nothing_queued)
+{
+    for (int closes = 0; closes < 2; closes++) {
+        scene set = set_up(placement, 0, (ferry_stream_options){0});
+        ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
+        check_eq(ferry_promise_cancel(stuck), 0);
+        ferry_result result = outcome(stuck);
+        ferry_promise *closed = closes ? submit_close(set.from) : NULL;
+        check_content_and_text(set.to, result.sent, "");
+        if (!closes)
+            closed = submit_close(set.from);
+        check_eq(outcome(closed).error, 0);
+        char more;
+        ferry_result end = outcome(read_exactly(set.to, &more, 1));
+        check(end.at_end);
+        check_eq(end.sent, 0);
+        tear_down(&set);
+    }
+}
+
+PROMISE_BOTH(links, peer_that_takes_nothing_of_what_is_owed_has_stalled)
+{
+    scene set = set_up(placement, 0, (ferry_stream_options){.stall_timeout_ms = 100});
+    ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
+    ferry_promise *behind = submit_write(set.from, "x", 1);
+    check_eq(ferry_promise_cancel(stuck), 0);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    check_eq(outcome(behind).error, -ECANCELED);
+    check_eq(close_stream(set.from).error, 0); /* which waits for nothing either */
+    set.from = NULL;
+    tear_down(&set);
+}
+
+/* ---- its end --------------------------------------------------------------------------------- */
+
+PROMISE_BOTH(links, end_that_does_not_fit_waits_for_room)
+{
+    for (int closes = 0; closes < 2; closes++) {
+        pair both = any_pair(0);
+        ferry_service *service = service_start(placement);
+        ferry_stream *stream =
+            adopt_with_records(service, both.ours, (ferry_stream_options){.stall_timeout_ms = 0});
+        (void)fill_up(both.ours);
+        ferry_promise *ended = closes ? submit_close(stream) : submit_shutdown(stream);
+        wait_until_asleep();
+        check_eq(ferry_promise_await(ended, 0, NULL), -ETIMEDOUT);
+        char last[RECORD_HEADER] = "", byte;
+        while (read(both.theirs, &byte, 1) == 1) {
+            memmove(last, last + 1, sizeof last - 1);
+            last[sizeof last - 1] = byte;
+        }
+        check_eq(outcome(ended).error, 0);
+        check_eq(last[0], RECORD_END);
+        ferry_stream_unref(stream);
+        ferry_service_destroy(service);
+        close(both.theirs);
+    }
+}
+
+PROMISE_BOTH(links, stream_that_is_let_go_says_its_end)
+{
+    scene set = set_up(placement, 1, (ferry_stream_options){0});
+    ferry_service *other = service_start(placement);
+    pair both = any_pair(1);
+    ferry_stream *one = adopt_with_records(other, both.ours, (ferry_stream_options){0});
+    ferry_stream *peer = adopt_with_records(set.service, both.theirs, (ferry_stream_options){0});
+    ferry_service_destroy(other);
+    char more;
+    ferry_result end = outcome(read_exactly(peer, &more, 1));
+    check_eq(end.error, 0);
+    check(end.at_end);
+    ferry_stream_unref(one);
+    ferry_stream_unref(peer);
+    tear_down(&set);
+}
+
+PROMISE_BOTH(links, end_that_was_not_said_is_none)
+{
+    pair both = any_pair(1);
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = adopt_with_records(service, both.ours, (ferry_stream_options){0});
+    char more;
+    ferry_promise *read = read_exactly(stream, &more, 1);
+    close(both.theirs);
+    check_eq(outcome(read).error, -ECONNABORTED);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(links, relay_to_such_a_stream_arrives_and_from_one_is_refused)
