@@ -184,10 +184,9 @@ static ferry_phase phase_of(const ferry__request *request)
 /* Whether others have it in hand, who are to be told that it is called off. */
 static bool is_passed_on(const ferry__intake *intake, ferry__request *request, int error)
 {
-    if (!intake->is_away || request != intake->reads.first)
-        return false;
-    type_of(request)->pass_on(request, error);
-    return true;
+    const ferry__read_type *type = type_of(request);
+    bool may_be = request == intake->reads.first && type->pass_on != NULL;
+    return may_be && type->pass_on(request, error);
 }
 
 /* What it has not consumed is there for the next. */

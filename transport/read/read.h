@@ -12,7 +12,7 @@
  *   waiting: nothing is asked or fed, until it says so
  *   away: waits                            ◀──     ferry__intake_go_on
  *   over: gives it its result              ──▶     undo, if it failed; conclude
- *   it is cancelled, the stream closed, ... ─▶     pass_on, if it is away; else as over
+ *   it is cancelled, the stream closed, ... ─▶     pass_on; else as over
  */
 #ifndef FERRY_TRANSPORT_READ_READ_H
 #define FERRY_TRANSPORT_READ_READ_H
@@ -86,8 +86,9 @@ typedef struct ferry__read_type {
      */
     void (*conclude)(ferry__request *request, int error);
 
-    /* It is away, and called off: tells those who have it. NULL: it never is. */
-    void (*pass_on)(ferry__request *request, int error);
+    /* It is called off: tells those who have it in hand. Whether anybody has. NULL: nobody ever
+     * has. */
+    bool (*pass_on)(ferry__request *request, int error);
 
     /* It makes system calls of its own: one such read is enough for a turn. */
     bool is_dear;

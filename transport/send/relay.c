@@ -3,7 +3,8 @@
  * Relays: reads whose bytes go to another stream. When its turn has come the whole direction goes
  * with it, as one request of the other stream: what was kept is lent, and a duplicate of the fd is
  * its source (transport/edge/source.h). So the bytes are spliced, and the two streams' limits,
- * order and framing are what they always are.
+ * order and framing are what they always are. Where the link of from gives its bytes to nobody else
+ * it is read on, and the request's source is a channel (transport/send/channel.h).
  *
  *   from's owner                                     to's owner
  *   feed: lends, duplicates, submits       ──▶       carries it out, as any request
@@ -23,6 +24,7 @@
 #include "core/clock.h"
 #include "transport/read/intake.h"
 #include "transport/service/service.h"
+#include "transport/send/channel.h"
 #include "transport/send/submit.h"
 
 #include <assert.h>
@@ -43,13 +45,15 @@ typedef struct relay {
     ferry__read read; /* first */
     order asked;
     int called_off;       /* why to's request was cancelled; 0: it was not */
-    ferry_promise *inner; /* to's request, a reference, while it is away */
+    ferry_promise *inner; /* to's request, a reference, while there is one */
     ferry__bytes kept;    /* what was kept, while it is away */
     size_t lent;          /* of that: so many bytes are the request's */
     ferry__leftover
         left; /* what it had taken beside, and not sent. to's owner's while it is away */
     ferry_result outcome; /* the request's. Likewise */
     ferry__mail return_mail;
+    bool has_channel; /* the request's bytes come by it, and the direction is not away */
+    ferry__channel channel;
 } relay;
 
 static const ferry__read_type to_stream; /* below; wanted: an order */
@@ -153,79 +157,161 @@ static ferry_request_options options_of(ferry__request *request)
     return options;
 }
 
-/* Submits to's request. @param fd what the bytes that are not lent come from; or a negative
- * number. */
-static int submit(ferry__request *request, const void *lent, int fd)
+/* Submits to's request. @param rest what comes behind the lent bytes; NULL: nothing. */
+static int submit(ferry__request *request, const void *lent, const ferry_part *rest)
 {
     relay *self = relay_of(request);
     ferry_part parts[2];
     size_t count = 0;
     if (self->lent > 0)
         parts[count++] = ferry_part_borrow(lent, self->lent);
-    if (fd >= 0) {
-        ferry_file rest = ferry_file_fd(fd);
-        rest.flags = FERRY_FD_GIVE;
-        if (self->asked.length != FERRY_TO_END)
-            rest.length = self->asked.length - (int64_t)self->lent;
-        parts[count++] = ferry_part_file(rest);
-    }
+    if (rest != NULL)
+        parts[count++] = *rest;
     const ferry_request_options options = options_of(request);
     return ferry__stream_send_relayed(self->asked.to, parts, count, &options, &self->left,
                                       &self->inner);
+}
+
+/* What comes behind the lent bytes: from's fd, or what from goes on to receive. By a channel
+ * nothing is lent: what is kept is the first that is put. @return 0, or an errno with nothing
+ * changed. */
+static int find_rest(ferry__intake *intake, relay *self, ferry_part *ret_rest)
+{
+    int fd = ferry__link_share(&intake->stream->link);
+    if (fd == -EOPNOTSUPP) {
+        self->has_channel = true;
+        self->lent = 0;
+        ferry__channel_open(&self->channel, intake->stream, self->asked.to);
+        *ret_rest =
+            ferry_part_generate(ferry__channel_take, &self->channel, self->asked.length, NULL);
+        return 0;
+    }
+    if (fd < 0)
+        return fd;
+    ferry_file file = ferry_file_fd(fd);
+    file.flags = FERRY_FD_GIVE;
+    if (self->asked.length != FERRY_TO_END)
+        file.length = self->asked.length - (int64_t)self->lent;
+    *ret_rest = ferry_part_file(file);
+    return 0;
+}
+
+static void drop_rest(relay *self, const ferry_part *rest)
+{
+    if (self->has_channel)
+        (void)ferry__channel_close(&self->channel);
+    else
+        (void)ferry__close(rest->file.fd);
+    self->has_channel = false;
+}
+
+/* Nothing is kept or read until it is back. */
+static void go_away(ferry__intake *intake, relay *self)
+{
+    ferry_stream *from = intake->stream;
+    self->kept = intake->kept;
+    intake->kept = (ferry__bytes){0};
+    intake->is_away = true;
+    if (!ferry__stream_awaits(from, FERRY__SENDING)) /* what comes meanwhile is to wake others */
+        ferry__poller_unwatch(&from->owner->poller, &from->watch);
+}
+
+/* From has ended: as of a file that is too short, before its first byte. */
+static int check_ended(const ferry__intake *intake, const relay *self)
+{
+    if (intake->error != 0)
+        return intake->error;
+    return self->asked.length != FERRY_TO_END ? -ENODATA : 0;
 }
 
 /* Hands the direction over. @return 0, or an errno with nothing changed. */
 static int hand_over(ferry__intake *intake, ferry__request *request, ferry_phase *ret_phase)
 {
     relay *self = relay_of(request);
-    ferry_stream *from = intake->stream;
     size_t count = ferry__bytes_count(&intake->kept);
     bool is_enough = self->asked.length != FERRY_TO_END && (uint64_t)self->asked.length <= count;
+    bool has_rest = !is_enough && !intake->has_ended;
+    ferry_part rest;
     self->lent = is_enough ? (size_t)self->asked.length : count;
-    int fd = -1;
-    if (!is_enough && intake->has_ended) {
-        *ret_phase = FERRY_PHASE_SOURCE; /* before its first byte, as of a file that is too short */
-        int error = self->asked.length != FERRY_TO_END ? -ENODATA : 0;
-        error = intake->error != 0 ? intake->error : error;
-        if (error != 0)
-            return error;
-    } else if (!is_enough) {
-        *ret_phase = FERRY_PHASE_OPEN;
-        fd = ferry__link_share(&from->link);
-        if (fd < 0)
-            return fd;
-    }
-    *ret_phase = FERRY_PHASE_QUEUE;
-    int error = submit(request, ferry__bytes_first(&intake->kept), fd);
-    if (error != 0) {
-        if (fd >= 0)
-            (void)ferry__close(fd);
+    *ret_phase = has_rest ? FERRY_PHASE_OPEN : FERRY_PHASE_SOURCE;
+    int error = 0;
+    if (has_rest)
+        error = find_rest(intake, self, &rest);
+    else if (!is_enough)
+        error = check_ended(intake, self);
+    if (error != 0)
         return error;
-    }
-    self->kept = intake->kept;
-    intake->kept = (ferry__bytes){0};
-    intake->is_away = true;
-    if (!ferry__stream_awaits(from, FERRY__SENDING)) /* what comes meanwhile is to wake others */
-        ferry__poller_unwatch(&from->owner->poller, &from->watch);
-    return 0;
+    *ret_phase = FERRY_PHASE_QUEUE;
+    error = submit(request, ferry__bytes_first(&intake->kept), has_rest ? &rest : NULL);
+    if (error == 0 && !self->has_channel)
+        go_away(intake, self);
+    else if (error != 0 && has_rest)
+        drop_rest(self, &rest);
+    return error;
+}
+
+/* Puts what has come, and says when nothing more comes. */
+static ferry__read_step feed_channel(ferry__intake *intake, relay *self)
+{
+    bool has_some = ferry__bytes_count(&intake->kept) > 0;
+    if (has_some && !ferry__channel_put(&self->channel, &intake->kept))
+        return ferry__read_is(FERRY__READ_WAITING);
+    ferry__intake_take(intake, 0); /* all that comes now is news */
+    if (!intake->has_ended)
+        return ferry__read_is(FERRY__READ_HUNGRY);
+    ferry__channel_end(&self->channel, intake->error);
+    return ferry__read_is(FERRY__READ_WAITING); /* for the request to settle */
 }
 
 static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
 {
+    relay *self = relay_of(request);
     ferry_phase phase;
-    int error = intake->is_away ? 0 : hand_over(intake, request, &phase);
-    return error == 0 ? ferry__read_is(FERRY__READ_AWAY) : ferry__read_over(error, phase);
+    int error = self->inner == NULL ? hand_over(intake, request, &phase) : 0;
+    if (error != 0)
+        return ferry__read_over(error, phase);
+    return self->has_channel ? feed_channel(intake, self) : ferry__read_is(FERRY__READ_AWAY);
 }
 
-static void pass_on(ferry__request *request, int error)
+/* For what is put next, while the channel has not been emptied. */
+static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_short)
+{
+    enum { MOST = 4 * FERRY__PORTION }; /* more gains nothing, and is memory */
+    (void)request;
+    return ferry__intake_keep(intake, MOST, ret_short);
+}
+
+static bool pass_on(ferry__request *request, int error)
 {
     relay *self = relay_of(request);
+    if (self->inner == NULL)
+        return false;
     if (self->called_off == 0)
         self->called_off = error;
     (void)ferry_promise_cancel(self->inner);
+    return true;
 }
 
-/* What was not sent is the intake's again: of what it had kept, or of what came behind. */
+static void drop(ferry__bytes *bytes)
+{
+    ferry__bytes_take(bytes, ferry__bytes_count(bytes));
+}
+
+/* What was not sent is the intake's again, before what has come since: what the request had taken,
+ * and what it had not. */
+static void take_back_from_channel(ferry__intake *intake, relay *self)
+{
+    ferry__bytes rest = ferry__channel_close(&self->channel);
+    if (!intake->is_over) {
+        ferry__intake_put_back(intake, ferry__bytes_first(&rest), ferry__bytes_count(&rest));
+        ferry__intake_put_back(intake, ferry__bytes_first(&self->left.bytes),
+                               ferry__bytes_count(&self->left.bytes));
+    }
+    drop(&rest);
+    drop(&self->left.bytes);
+}
+
+/* Likewise: of what it had kept, or of what came behind. */
 static void take_back(ferry__intake *intake, relay *self)
 {
     uint64_t sent = self->outcome.sent;
@@ -233,15 +319,13 @@ static void take_back(ferry__intake *intake, relay *self)
     bool is_kept = ferry__bytes_count(&self->kept) > 0;
     ferry__bytes *rest = is_kept ? &self->kept : &self->left.bytes;
     if (intake->is_over) {
-        ferry__bytes_take(rest, ferry__bytes_count(rest));
+        drop(rest);
         return;
     }
     assert(ferry__bytes_count(&intake->kept) == 0 && "nothing is read while it is away");
     intake->kept = *rest;
     *rest = (ferry__bytes){0};
     ferry__intake_take(intake, 0); /* all of it is news */
-    if (self->left.error != 0)
-        ferry__intake_note_end(intake, self->left.error);
 }
 
 /* What the socket has told the request, it tells nobody else again. */
@@ -259,8 +343,13 @@ static void deliver_return(ferry__mail *mail, bool receiver_gone)
         (ferry__request *)(void *)((char *)self - offsetof(ferry__request, parts));
     ferry__intake *intake = ferry__intake_of(request->stream);
     self->inner = ferry_promise_unref(self->inner);
-    take_back(intake, self);
-    if (is_end_of_reading(&self->outcome))
+    if (self->has_channel)
+        take_back_from_channel(intake, self);
+    else
+        take_back(intake, self);
+    if (self->left.error != 0 && !intake->is_over)
+        ferry__intake_note_end(intake, self->left.error);
+    if (is_end_of_reading(&self->outcome) && !self->has_channel)
         ferry__intake_note_end(intake, self->outcome.error);
     bool is_called_off = self->outcome.error == -ECANCELED && self->called_off != 0;
     if (!is_called_off && self->outcome.error == -ECANCELED)
@@ -293,6 +382,7 @@ static const ferry__read_type to_stream = {
     .check = check,
     .create = create,
     .feed = feed,
+    .ask = ask,
     .undo = undo,
     .conclude = conclude,
     .pass_on = pass_on,

@@ -6,7 +6,7 @@
 
 /*
  * Any thread. Does what ferry_stream_send does, beyond the stream's limits. @param leftover gets
- * what the last part, if it is a file, has read and not sent. It is the owner's until the request
+ * what the last part, if it is a source, has read and not sent. It is the owner's until the request
  * settles.
  */
 int ferry__stream_send_relayed(ferry_stream *stream, const ferry_part parts[], size_t count,
