@@ -347,9 +347,8 @@ static void run_round(ferry__owner *owner)
     put_spares(owner); /* of mail and timers */
 }
 
-static void *run(void *arg)
+static void run_to_its_end(ferry__owner *owner)
 {
-    ferry__owner *owner = arg;
     ferry__thread_current()->owner = owner;
     ferry__thread_current()->step = &owner->activity.step;
     ferry__thread_current()->pile = &owner->pile;
@@ -366,8 +365,26 @@ static void *run(void *arg)
     ferry__thread_current()->pile = NULL; /* from here on memory is freed, */
     ferry__thread_current()->step = NULL; /* and steps are told to nobody: the owner may be gone */
     drop_spares(owner);
-    if (owner->supervisor != NULL)
+}
+
+static void *run(void *arg)
+{
+    ferry__owner *owner = arg;
+    run_to_its_end(owner);
+    ferry__crew_dismiss(&owner->crew);
+    return NULL;
+}
+
+/* What supervised owners run on, one after the other. */
+static void *work(void *arg)
+{
+    ferry__worker self = {.thread = pthread_self()};
+    ferry__own_memory(&self, sizeof self);
+    for (ferry__owner *owner = arg; owner != NULL; owner = ferry__worker_await(&self)) {
+        run_to_its_end(owner);
+        owner->worker = &self;
         ferry__owner_post(owner->supervisor, &owner->supervisor_mail);
+    }
     return NULL;
 }
 
@@ -452,7 +469,8 @@ int ferry__owner_start(ferry__owner *owner, bool keeps_policy)
         error = be_ordinary(&attributes);
     if (error == 0) {
         atomic_store(&owner->has_thread, true); /* before it can look for itself */
-        error = owner->calls->start_thread(owner->calls, &owner->thread, &attributes, run, owner);
+        error = owner->calls->start_thread(owner->calls, &owner->thread, &attributes,
+                                           owner->supervisor != NULL ? work : run, owner);
         if (error != 0)
             atomic_store(&owner->has_thread, false);
     }
@@ -530,16 +548,42 @@ void ferry__owner_abandon(ferry__owner *owner)
         close_fds(owner);
 }
 
+void ferry__owner_keep_thread(ferry__owner *owner)
+{
+    assert(owner->supervisor != NULL && "nobody keeps the thread of another");
+    owner->keeps_thread = true;
+}
+
+/* On a thread that was kept, or a new one; a script may have something to say about that. */
+static int start_supervised(ferry__owner *owner)
+{
+    bool is_real = owner->calls == &ferry__calls_real;
+    if (!owner->keeps_thread || !is_real || owner->supervisor->crew.first == NULL)
+        return ferry__owner_start(owner, true); /* the supervisor's policy: that was chosen */
+    atomic_store(&owner->has_thread, true);
+    (void)ferry__crew_hire(&owner->supervisor->crew, owner);
+    return 0;
+}
+
+/* It has come to its end. */
+static void take_thread_back(ferry__owner *owner)
+{
+    if (owner->keeps_thread)
+        ferry__crew_keep(&owner->supervisor->crew, owner->worker);
+    else
+        ferry__worker_dismiss(owner->worker);
+}
+
 static void supervise(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone; /* a supervisor outlives the owners that it supervises: they hold it */
     ferry__owner *owner = OWNER_OF(mail, supervisor_mail);
     if (atomic_load(&owner->has_thread)) {
-        (void)pthread_join(owner->thread, NULL);
+        take_thread_back(owner);
         lay_down(owner);
         return;
     }
-    int error = ferry__owner_start(owner, true); /* the supervisor's policy: that was chosen */
+    int error = start_supervised(owner);
     if (error == 0)
         return;
     refuse_work(owner, error);

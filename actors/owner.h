@@ -16,10 +16,11 @@
  *
  * A supervised owner (a dedicated one) starts no thread until its first mail. It begins as a
  * sleeper whose waker does not ring, but asks the supervisor to start the thread. When the thread
- * has ended the supervisor joins it. If no thread can be made the supervisor lets the tasks take
- * their turns on its own thread, and start_error tells them to refuse their work. After that the
- * owner is a sleeper again, and the next mail is another try. In such a turn nothing may be waited
- * for: the supervisor looks at neither the owner's timers nor its epoll set.
+ * has ended the supervisor keeps its thread for another owner, or joins it. If no thread can be
+ * made the supervisor lets the tasks take their turns on its own thread, and start_error tells them
+ * to refuse their work. After that the owner is a sleeper again, and the next mail is another try.
+ * In such a turn nothing may be waited for: the supervisor looks at neither the owner's timers nor
+ * its epoll set.
  *
  * A turn that blocks stops mail and timers. So another thread must be able to get it out (by the
  * gate of a stream's fd), and a turn that needs a timer must not block.
@@ -29,6 +30,7 @@
 
 #include "actors/activity.h"
 #include "actors/poller.h"
+#include "actors/worker.h"
 #include "core/inbox.h"
 #include "core/mailbox.h"
 #include "core/spares.h"
@@ -79,13 +81,17 @@ struct ferry__owner {
 
     ferry__mail stop_mail; /* the maker's last */
 
-    /* The supervisor's. */
+    bool keeps_thread; /* set before its first mail: its thread is kept for the next one */
+
+    /* The supervisor's; or its maker's. */
     pthread_t thread;
+    ferry__worker *worker;       /* of a supervised one: its thread, once it has come to its end */
     ferry__mail supervisor_mail; /* "start me", later "join me": never both at once */
 
     ferry__activity activity; /* any thread looks at it */
 
     /* The owner's thread. */
+    ferry__crew crew; /* threads of owners that it has supervised */
     ferry__task_row runnable;
     ferry__task_row ahead; /* of those: what mail has woken meanwhile; empty between rounds */
     unsigned room_ahead;   /* how many more may join them */
@@ -130,6 +136,12 @@ void ferry__owner_abandon(ferry__owner *owner);
 
 /* Waits until the thread of an owner that has no supervisor has ended. */
 void ferry__owner_join(ferry__owner *owner);
+
+/*
+ * Before the first mail of a supervised owner, whose thread is like all that its supervisor starts:
+ * once the owner has ended its thread is kept for another one of which this was said, too.
+ */
+void ferry__owner_keep_thread(ferry__owner *owner);
 
 /* Any thread that knows of another hold. One more reason to live. */
 void ferry__owner_hold(ferry__owner *owner);

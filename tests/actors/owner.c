@@ -243,6 +243,67 @@ PROMISE(owner, supervised_owner_starts_with_its_first_mail_and_is_joined_by_its_
     check(atomic_load(&task.done));
 }
 
+/* ---- threads that are kept ------------------------------------------------------------------- */
+
+static ferry__owner *supervised_start(ferry__owner *front, worker *task)
+{
+    ferry__owner *owner;
+    check_eq(ferry__owner_create("ferry-dedicated", 0, front, &ferry__calls_real, &owner), 0);
+    ferry__owner_keep_thread(owner);
+    *task = (worker){.turns_left = 1};
+    give(owner, task);
+    return owner;
+}
+
+static void supervised_end(ferry__owner *owner)
+{
+    ferry__owner_stop(owner);
+    ferry__owner_unref(owner);
+}
+
+/* All that a front owner has supervised have ended: only its maker holds it. */
+static void wait_until_alone(ferry__owner *front)
+{
+    while (atomic_load(&front->holds) > 1)
+        sched_yield();
+}
+
+PROMISE(owner, thread_of_one_that_has_ended_runs_the_next)
+{
+    ferry__owner *front = owner_start();
+    unsigned threads = count_threads();
+    for (unsigned i = 0; i < 20; i++) {
+        worker task;
+        supervised_end(supervised_start(front, &task));
+        wait_until_alone(front);
+        check(atomic_load(&task.done));
+        check_eq(count_threads(), threads + 1);
+    }
+    owner_end(front);
+    wait_for_threads(threads - 1);
+}
+
+PROMISE(owner, few_threads_are_kept_and_all_end_with_their_supervisor)
+{
+    enum { MANY = 40, MOST = 16 };
+    ferry__owner *front = owner_start(), *owners[MANY];
+    unsigned threads = count_threads();
+    worker tasks[MANY];
+    for (unsigned i = 0; i < MANY; i++)
+        owners[i] = supervised_start(front, &tasks[i]);
+    for (unsigned i = 0; i < MANY; i++) {
+        while (!atomic_load(&tasks[i].done))
+            sched_yield();
+    }
+    wait_for_threads(threads + MANY);
+    for (unsigned i = 0; i < MANY; i++)
+        supervised_end(owners[i]);
+    wait_until_alone(front);
+    check_eq(count_threads(), threads + MOST);
+    owner_end(front);
+    wait_for_threads(threads - 1);
+}
+
 PROMISE(owner, abandoned_owner_leaves_nothing)
 {
     ferry__owner *front = owner_start(), *owner;

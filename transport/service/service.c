@@ -223,7 +223,10 @@ int ferry__service_place(ferry_service *service, ferry__calls *calls, ferry__own
     if (ferry__service_is_dedicated(service)) {
         char name[24];
         (void)snprintf(name, sizeof name, "ferry-%u", atomic_fetch_add(&service->names_given, 1));
-        return ferry__service_make_owner(service, name, 0, calls, ret_owner);
+        int error = ferry__service_make_owner(service, name, 0, calls, ret_owner);
+        if (error == 0)
+            ferry__owner_keep_thread(*ret_owner);
+        return error;
     }
     int error = ferry__service_choose_owner(service, ret_owner);
     if (error == 0)

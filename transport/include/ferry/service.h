@@ -11,8 +11,8 @@
  * Placement decides which threads carry requests out:
  *   FERRY_DEDICATED  every stream has an actor thread of its own, which starts with its first
  *                    request. What blocks there, a cold disk or a dead network file system, delays
- *                    nobody else. It costs a thread and two fds. For tens to a few thousand
- *                    streams.
+ *                    nobody else. It costs a thread and two fds. The thread is kept for the next
+ *                    stream, up to 16 of them. For tens to a few thousand streams.
  *   FERRY_SHARED     a fixed number of actor threads own all streams. Each stream stays with the
  *                    thread that had the fewest. Streams take turns, a bounded chunk at a time. For
  *                    thousands of streams that are mostly idle or short.

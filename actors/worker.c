@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#include "actors/worker.h"
+
+#include "core/clock.h"
+#include "core/handover.h"
+#include "core/wake.h"
+
+/* Connections that come and go are few at a time for each thread that accepts them. A worker that
+ * sleeps takes 8 KiB of memory, and 16 KiB of the kernel's. */
+enum { MOST_KEPT = 16 };
+
+/* ferry__worker.order */
+enum { WAIT, HIRED, DISMISSED };
+
+/* H0. The worker may be gone before it is woken: then nobody is. */
+static void give_order(ferry__worker *worker, unsigned order)
+{
+    ferry__handed_over(worker);
+    atomic_store(&worker->order, order);
+    ferry__futex_wake_all(&worker->order);
+}
+
+void ferry__worker_dismiss(ferry__worker *worker)
+{
+    pthread_t thread = worker->thread;
+    give_order(worker, DISMISSED);
+    (void)pthread_join(thread, NULL);
+}
+
+void ferry__crew_keep(ferry__crew *crew, ferry__worker *worker)
+{
+    if (crew->count == MOST_KEPT) {
+        ferry__worker_dismiss(worker);
+        return;
+    }
+    worker->next = crew->first;
+    crew->first = worker;
+    crew->count++;
+}
+
+static ferry__worker *take_first(ferry__crew *crew)
+{
+    ferry__worker *worker = crew->first;
+    if (worker != NULL) {
+        crew->first = worker->next;
+        crew->count--;
+    }
+    return worker;
+}
+
+bool ferry__crew_hire(ferry__crew *crew, struct ferry__owner *owner)
+{
+    ferry__worker *worker = take_first(crew);
+    if (worker == NULL)
+        return false;
+    worker->owner = owner;
+    give_order(worker, HIRED);
+    return true;
+}
+
+void ferry__crew_dismiss(ferry__crew *crew)
+{
+    for (ferry__worker *worker; (worker = take_first(crew)) != NULL;)
+        ferry__worker_dismiss(worker);
+}
+
+struct ferry__owner *ferry__worker_await(ferry__worker *worker)
+{
+    unsigned order;
+    while ((order = atomic_load(&worker->order)) == WAIT) /* H1 */
+        ferry__futex_wait(&worker->order, WAIT, FERRY__NEVER);
+    ferry__taken_over(worker);
+    atomic_store(&worker->order, WAIT);
+    return order == HIRED ? worker->owner : NULL;
+}
