@@ -157,7 +157,7 @@ undo_place:
 }
 
 /* What the options ask of the fd that it is to be. */
-static int check_sink(const ferry__link *link, const ferry_stream_options *options)
+static int check_link(const ferry__link *link, const ferry_stream_options *options)
 {
     if (options->close_timeout_ms > 0 && !link->is_socket)
         return -ENOTSOCK;
@@ -181,20 +181,20 @@ int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *sett
     error = ferry__link_init(&stream->link, fd, ferry__stream_choose_calls(settings, service));
     if (error != 0)
         goto undo_create;
-    error = check_sink(&stream->link, &settings->options);
+    error = check_link(&stream->link, &settings->options);
     if (error != 0)
-        goto undo_sink;
+        goto undo_link;
     set_tcp_options(&stream->link, &settings->options);
     if (stream->link.is_socket)
         ferry__peer_ask(&stream->peer, fd);
     error = join(stream, service, NULL);
     if (error != 0)
-        goto undo_sink;
+        goto undo_link;
     ferry__link_commit(&stream->link);
     *ret_stream = stream;
     return 0;
 
-undo_sink:
+undo_link:
     ferry__link_revert(&stream->link);
 undo_create:
     discard(stream);

@@ -18,7 +18,7 @@ static ferry_result *close_result(ferry_stream *stream)
 }
 
 /* Closes the fd. @param error the outcome of closing, if there is one before close(2) is asked. */
-static void close_sink(ferry_stream *stream, int error, ferry__ending ending)
+static void close_link(ferry_stream *stream, int error, ferry__ending ending)
 {
     if (stream->linger != NULL)
         ferry__timers_cancel(&stream->owner->timers, &stream->linger->timer);
@@ -66,7 +66,7 @@ bool ferry__closing_start(ferry_stream *stream)
     take_close_request(stream);
     ferry__intake_abandon(stream, FERRY_CAUSE_CLOSE);
     if (!start_lingering(stream, error))
-        close_sink(stream, 0, error == -EAGAIN ? FERRY__RESET : FERRY__END_SENDING);
+        close_link(stream, 0, error == -EAGAIN ? FERRY__RESET : FERRY__END_SENDING);
     return true;
 }
 
@@ -75,13 +75,13 @@ bool ferry__closing_start(ferry_stream *stream)
 static void linger_on(ferry_stream *stream, bool has_ended)
 {
     if (stream->linger->was_reset && has_ended) { /* a write was told of it, so reading is not */
-        close_sink(stream, -ECONNRESET, FERRY__END_SENDING);
+        close_link(stream, -ECONNRESET, FERRY__END_SENDING);
         return;
     }
     bool may_be_over = has_ended || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
     bool is_acked = may_be_over && ferry__link_unacked(&stream->link) == 0;
     if (is_acked) {
-        close_sink(stream, 0, FERRY__END_SENDING);
+        close_link(stream, 0, FERRY__END_SENDING);
         return;
     }
     if (may_be_over)
@@ -94,7 +94,7 @@ static void linger_on(ferry_stream *stream, bool has_ended)
     else if (!has_ended)
         error = ferry__owner_await(stream->owner, &stream->watch, FERRY__RECEIVING);
     if (error != 0)
-        close_sink(stream, error, FERRY__END_SENDING);
+        close_link(stream, error, FERRY__END_SENDING);
 }
 
 bool ferry__closing_linger(ferry_stream *stream)
@@ -106,11 +106,11 @@ bool ferry__closing_linger(ferry_stream *stream)
         linger->bytes += (uint64_t)count;
         if ((uint64_t)count <= allowed && !linger->timed_out)
             return true;
-        close_sink(stream, linger->timed_out ? -ETIMEDOUT : -EMSGSIZE, FERRY__END_SENDING);
+        close_link(stream, linger->timed_out ? -ETIMEDOUT : -EMSGSIZE, FERRY__END_SENDING);
     } else if (count == 0 || count == -EAGAIN) {
         linger_on(stream, count == 0);
     } else {
-        close_sink(stream, (int)count, FERRY__END_SENDING);
+        close_link(stream, (int)count, FERRY__END_SENDING);
     }
     return false;
 }
@@ -157,7 +157,7 @@ void ferry__closing_abort(ferry_stream *stream)
     if (stream->state == FERRY__GONE)
         return;
     close_result(stream)->cause = cause;
-    close_sink(stream, -ECANCELED, ending);
+    close_link(stream, -ECANCELED, ending);
 }
 
 /* E0: gone, it was closed before, so that nothing is added to admission any more; the flag goes up
