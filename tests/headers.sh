@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# The public headers compile without warnings, each alone and all together in either order, as C17 and,
-# where CXX names a compiler, as C++17 and C++20; also where casts must be C++'s own, as many a C++
-# project has it. Usage: headers.sh SOURCE_DIRECTORY
+# The public headers compile without warnings, each alone and all together in either order, as C17
+# and, where CXX names a compiler, as C++17 and C++20; also where casts must be C++'s own, as many a
+# C++ project has it. Usage: headers.sh SOURCE_DIRECTORY
 set -eu
 source=$1
 mapfile -t headers < <(basename -a "$source"/{core,transport}/include/ferry/*.h)

@@ -121,7 +121,8 @@ function call(from, symbol,    to) {
         complain(from " calls " symbol ", which is not public")
 }
 
-# Notes of each file that is left one that it uses, and whether it is used, among those that are left.
+# Notes of each file that is left one that it uses, and whether it is used, among those that are
+# left.
 function look_around(    pair, ends) {
     split("", next_of)
     split("", is_used)
@@ -134,8 +135,8 @@ function look_around(    pair, ends) {
     }
 }
 
-# Takes away what uses nothing that is left, or is used by nothing that is left, again and again: those
-# that stay stand in a circle, or between two.
+# Takes away what uses nothing that is left, or is used by nothing that is left, again and again:
+# those that stay stand in a circle, or between two.
 function peel(    file, ends, count) {
     do {
         look_around()

@@ -6,11 +6,12 @@
 #   style.sh SOURCE_DIRECTORY tidy BUILD_DIRECTORY      without the static analyzer: some seconds
 #   style.sh SOURCE_DIRECTORY analyze BUILD_DIRECTORY   the analyzer alone, on the library: minutes
 #
-# Each version of the two programs has its own mind. They are asked where they are of version 14, as on
-# Debian 12; else the test is skipped.
+# Each version of the two programs has its own mind. They are asked where they are of version 14, as
+# on Debian 12; else the test is skipped.
 set -eu
 source=$1 what=$2 build=${3:-}
 cd "$source"
+export LC_ALL=C.UTF-8 # columns are characters
 
 # tool NAME : prints how version 14 of it is called.
 tool() {
@@ -24,13 +25,19 @@ tool() {
     exit 77
 }
 
+# What clang-format leaves alone: comments, in whatever language, end at column 100.
+wide_comments() {
+    grep -rnE '^.{101}' core actors transport tools tests --include='*.[ch]' --include='*.cpp'
+    grep -rnIE '^.{101}' CMakeLists.txt .ci .github cmake tools tests --exclude='*.md' |
+        grep -E '^[^:]*:[0-9]+: *(#|//)'
+}
+
 check_format() {
     local program
+    ! wide_comments | grep . || return 1
     program=$(tool clang-format)
     find core actors transport tools tests -name '*.[ch]' -print0 |
         xargs -0 "$program" --dry-run -Werror
-    # What it leaves alone: comments.
-    ! grep -rnE '^.{101}' core actors tools tests --include='*.[ch]'
 }
 
 # check_code CHECKS FOLDERS : all that is built there, a few files at a time.

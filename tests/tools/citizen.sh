@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# How the program `ferry` gets on with what it is started by: signals, descriptors 0, 1 and 2, limits.
-# usage: citizen.sh FERRY
+# How the program `ferry` gets on with what it is started by: signals, descriptors 0, 1 and 2,
+# limits. Usage: citizen.sh FERRY
 set -eu
 
 ferry=$(realpath "$1")
@@ -16,8 +16,8 @@ address=unix:$work/socket
 listens() { grep -q " 00010000 .* $work/socket\$" /proc/net/unix; }
 has_some() { [ -s "$1" ]; }
 
-# run NAME SETUP COMMAND ARGUMENT... : a command of ferry's, after its shell was set up; its pid in $pid.
-# What bash starts in the background ignores SIGINT and SIGQUIT: not here.
+# run NAME SETUP COMMAND ARGUMENT... : a command of ferry's, after its shell was set up; its pid in
+# $pid. What bash starts in the background ignores SIGINT and SIGQUIT: not here.
 run() {
     start "$1" perl -e '$SIG{INT} = $SIG{QUIT} = "DEFAULT"; exec @ARGV' \
         bash -c "$2; exec '$ferry' \"\$@\"" ferry "${@:3}"
@@ -76,7 +76,8 @@ ended_by() {
 [ "$(ended_by TERM serve site --listen "$address")" = "0 0" ] || fail "serve fails at SIGTERM"
 ok "what a signal ended dies by it, having cleaned up"
 
-# Process 1 gets no signal that it does not ask for. What starts it is its parent, and ends as it does.
+# Process 1 gets no signal that it does not ask for. What starts it is its parent, and ends as it
+# does.
 alone=(unshare --pid --fork --kill-child)
 [ "$(id -u)" = 0 ] || alone+=(--user --map-root-user)
 if "${alone[@]}" true 2>/dev/null; then

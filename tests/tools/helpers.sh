@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# What the tests of the program share: a directory of their own, processes that they end, waiting. To be
-# sourced; then $work is the working directory.
+# What the tests of the program share: a directory of their own, processes that they end, waiting.
+# To be sourced; then $work is the working directory.
 
 work=$(mktemp -d)
 children=()
@@ -40,8 +40,8 @@ wait_for() {
     done
 }
 
-# start NAME COMMAND... : in the background, but not deaf to SIGINT; standard output in NAME.out, standard error in
-# NAME.log, its pid in $pid.
+# start NAME COMMAND... : in the background, but not deaf to SIGINT; standard output in NAME.out,
+# standard error in NAME.log, its pid in $pid.
 start() {
     local name=$1
     shift

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Whoever reads late has every byte: from each example and from the program, over TCP, after they have
-# ended. Usage: late.sh FERRY DIRECTORY_OF_EXAMPLES EXAMPLE...
+# Whoever reads late has every byte: from each example and from the program, over TCP, after they
+# have ended. Usage: late.sh FERRY DIRECTORY_OF_EXAMPLES EXAMPLE...
 set -eu
 ferry=$(realpath "$1") examples=$(realpath "$2")
 # shellcheck source=tests/tools/helpers.sh
@@ -14,8 +14,9 @@ need_tools nc socat curl
 mkfifo gate
 open_gate() { echo >gate; }
 
-# late FILE COMMAND... : stores what the command reads, but it can write no more than a pipe holds before
-# the gate is open. So the rest lies in sockets: of 200,000 bytes more than half. Its pid in $pid.
+# late FILE COMMAND... : stores what the command reads, but it can write no more than a pipe holds
+# before the gate is open. So the rest lies in sockets: of 200,000 bytes more than half. Its pid in
+# $pid.
 late() {
     "${@:2}" </dev/null 2>late.log | { read -r -t 60 _ <>gate && cat; } >"$1" &
     pid=$!

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# An example of an event loop does what it says, with nc or socat at the other end; and while a transfer
-# is stuck its loop goes on. Usage: loops.sh DIRECTORY_OF_EXAMPLES EXAMPLE
+# An example of an event loop does what it says, with nc or socat at the other end; and while a
+# transfer is stuck its loop goes on. Usage: loops.sh DIRECTORY_OF_EXAMPLES EXAMPLE
 set -eu
 examples=$(realpath "$1") example=$2
 # shellcheck source=tests/tools/helpers.sh
@@ -28,8 +28,9 @@ has_ticked() { [ "$(grep -cx "$2" "$1.out")" -ge "$3" ]; }
 # In hundredths of a second.
 cpu_time() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 
-# goes_on EXAMPLE PID LINE : its timer tells this line again and again, five times a second, and the loop
-# sleeps between. That takes a thousandth of a processor; a loop that spins takes as much as it can get.
+# goes_on EXAMPLE PID LINE : its timer tells this line again and again, five times a second, and the
+# loop sleeps between. That takes a thousandth of a processor; a loop that spins takes as much as it
+# can get.
 goes_on() {
     local before
     wait_for has_ticked "$1" "$3" 1
@@ -133,8 +134,8 @@ test_libuv() {
 
 # ---- glib ----------------------------------------------------------------------------------------
 
-# offer FILE COMMAND : to whoever connects, and then what the command writes. What it is asked in the
-# file asked, its pid in $pid.
+# offer FILE COMMAND : to whoever connects, and then what the command writes. What it is asked in
+# the file asked, its pid in $pid.
 offer() {
     { cat "$1" && "$2"; } | socat -t 60 "UNIX-LISTEN:$work/glib.socket" STDIO >asked &
     pid=$!

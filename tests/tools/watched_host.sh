@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A program on ferry as it is installed is not called racy, by ThreadSanitizer if it is built with that,
-# or by helgrind; and if it is, it is. Usage: watched_host.sh PROGRAM [CHECKER [ARGUMENT...]]
+# A program on ferry as it is installed is not called racy, by ThreadSanitizer if it is built with
+# that, or by helgrind; and if it is, it is. Usage: watched_host.sh PROGRAM [CHECKER [ARGUMENT...]]
 set -u
 export TSAN_OPTIONS="io_sync=0 exitcode=66"
 command=("${@:2}" "$1")

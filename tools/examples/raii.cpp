@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// C++17: threads send a file each, headed by its name, over one connection, while the main thread runs
-// a loop of its own. Handles are unique_ptrs, what is refused is thrown, callbacks are lambdas.
+// C++17: threads send a file each, headed by its name, over one connection, while the main thread
+// runs a loop of its own. Handles are unique_ptrs, what is refused is thrown, callbacks are
+// lambdas.
 //
 //     nc -l -U /tmp/files.socket >all &
 //     raii unix:/tmp/files.socket raii.cpp glib.c epoll.c

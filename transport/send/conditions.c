@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a stream's turns go by beside its sink and its sources.
+ * What a stream's turns go by beside its link and its sources.
  *
- * Pace: how much may leave now, by its limiters. Each chunk is asked for before it is moved, so the rate
- * holds for sendfile as for anything else.
+ * Pace: how much its limiters let leave now. A turn asks for each chunk before it moves it, so the
+ * rate holds for sendfile as for anything else.
  *
- * Stalls: noticing a peer that takes no byte any more. While the sink is full its outlet is looked at
- * four times in a timeout. Any difference between two looks is progress, and the time begins anew; so
- * does it with every byte that the sink takes. A close look at a unix peer is dear where there are many
- * sockets: it is taken only when the time begins, and when it is up.
+ * Stalls: noticing a peer that takes no byte any more. While the sink is full its outlet is looked
+ * at four times in a timeout. Any difference between two looks is progress: the time begins anew.
+ * It also begins anew with every byte that the sink takes. A close look at a unix peer is dear if
+ * there are many sockets. It is taken only when the time begins, and when it is up.
  *
- * Confirming: requests whose bytes the kernel has accepted, but which are to settle only once the
- * bytes have left this host, or the peer's kernel has them. No event tells of that, so the outlet is
- * looked at: at once, then after 1 ms, and ever less often up to every 50 ms. The last bytes that were
- * ever accepted are those still in the outlet: a request is confirmed when no more are in there than
- * were accepted after it. A marker that comes while others are being confirmed waits here for them: it
- * promises that all before it has settled.
+ * Confirming: the kernel has accepted a request's bytes, but the request is to settle only once
+ * they have left this host, or the peer's kernel has them. No event tells of that. So the outlet is
+ * looked at, first at once, then after 1 ms, then ever less often, at least every 50 ms. A request
+ * is confirmed when no more bytes are in the outlet than were accepted after the request's last
+ * one. A marker that comes while others are being confirmed waits here for them: it promises that
+ * all before it has settled.
  */
 #include "transport/send/conditions.h"
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Runs the fuzzer of requests for so long, from the seeds beside this file; FOLDER keeps what it finds.
+# Runs the fuzzer of requests for so long, from the seeds beside this file; FOLDER keeps what it
+# finds.
 # Usage: fuzz.sh FUZZER SECONDS [FOLDER]
 set -eu
 fuzzer=$(realpath "$1") here=$(dirname "$(realpath "$0")")
