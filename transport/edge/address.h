@@ -6,8 +6,8 @@
  *   unix:/path  unix:@abstract               a unix socket
  *   fd:N  systemd:N  systemd:NAME            a socket that is there already
  *
- * A host or a service by name has to be looked up, which may take as long as name servers do. So
- * resolving is asked for in two ways: what needs no looking up, and all.
+ * The name of a host or a service has to be looked up. That may take as long as name servers do. So
+ * there are two ways to resolve: only what needs no looking up, or all.
  */
 #ifndef FERRY_TRANSPORT_EDGE_ADDRESS_H
 #define FERRY_TRANSPORT_EDGE_ADDRESS_H
@@ -57,13 +57,13 @@ typedef struct ferry__address {
 /* Takes text apart. @return 0; -EINVAL; -ENAMETOOLONG: a path, host or name that is too long. */
 int ferry__address_parse(const char *text, ferry__address *ret_address);
 
-/* Writes it as it was before it was taken apart, as snprintf(3). */
+/* Writes it as it was before it was taken apart. Size and result as those of snprintf(3). */
 int ferry__address_format(const ferry__address *address, char *buffer, size_t size);
 
 /* Where to look for what a name stands for. */
 typedef enum ferry__lookup {
-    FERRY__NUMERIC_ONLY, /* nowhere: it is a number, or -EAGAIN. Never blocks */
-    FERRY__EVERYWHERE    /* as getaddrinfo(3) does. Blocks */
+    FERRY__NUMERIC_ONLY, /* nowhere; -EAGAIN if it is no number. Never blocks */
+    FERRY__EVERYWHERE    /* where getaddrinfo(3) looks. Blocks */
 } ferry__lookup;
 
 /*
@@ -74,7 +74,7 @@ typedef enum ferry__lookup {
 int ferry__address_resolve(const ferry__address *address, bool is_to_bind, ferry__lookup lookup,
                            ferry__endpoints *ret_endpoints);
 
-/* Writes an address as text, as snprintf(3). */
+/* Writes an address as text. Size and result as those of snprintf(3). */
 int ferry__endpoint_format(const ferry__endpoint *endpoint, char *buffer, size_t size);
 
 /* The fd that the service manager has passed under this number or name (sd_listen_fds(3)).
@@ -93,13 +93,13 @@ typedef struct ferry__peer {
     } address;
 } ferry__peer;
 
-/* Keeps an address; of a unix one too long to keep only that it is one. */
+/* Keeps an address. If a unix one is too long to keep, it keeps only that it is one. */
 void ferry__peer_set(ferry__peer *peer, const ferry__endpoint *endpoint);
 
-/* Asks a socket for its peer's. */
+/* Asks a socket for its peer's address. */
 void ferry__peer_ask(ferry__peer *peer, int fd);
 
-/* As ferry__endpoint_format; -ENOTCONN: it has none. */
+/* Writes it as text. Size and result as those of snprintf(3); -ENOTCONN: it has none. */
 int ferry__peer_format(const ferry__peer *peer, char *buffer, size_t size);
 
 #endif

@@ -32,7 +32,7 @@ int ferry__bytes_reserve(ferry__bytes *bytes, size_t size)
     size_t count = ferry__bytes_count(bytes);
     if (bytes->capacity - bytes->end >= size)
         return 0;
-    /* Moved to the front where that is cheap beside what was taken there. */
+    /* They are moved to the front if that costs little beside what was taken there. */
     if (bytes->begin >= count && bytes->capacity - count >= size) {
         memcpy(bytes->data, ferry__bytes_first(bytes), count);
         bytes->begin = 0;

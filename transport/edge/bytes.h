@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bytes that have come and wait to be taken: appended behind, taken in front. Where there are none
+ * Bytes that have come and wait to be taken: appended behind, taken in front. If there are none
  * there is no memory either: most streams keep nothing most of the time.
  */
 #ifndef FERRY_TRANSPORT_EDGE_BYTES_H
@@ -37,7 +37,7 @@ int ferry__bytes_reserve(ferry__bytes *bytes, size_t size);
 int ferry__bytes_append(ferry__bytes *bytes, const void *data, size_t size);
 int ferry__bytes_prepend(ferry__bytes *bytes, const void *data, size_t size);
 
-/* Takes so many in front, releasing the memory with the last. */
+/* Takes so many in front. The last ones release the memory. */
 void ferry__bytes_take(ferry__bytes *bytes, size_t size);
 
 #endif

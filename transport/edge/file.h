@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a ferry_file names, whichever way its bytes go: checking, taking and opening it. Sources
- * (transport/edge/source.h) and targets (transport/edge/target.h) are made of that.
+ * (transport/edge/source.h) and targets (transport/edge/target.h) use this.
  *
  * The fds of a file: its own, and its dirfd; duplicates, unless they are lent or given.
  */
@@ -19,11 +19,11 @@
 struct ferry_shared_file {
     atomic_uint refs;
     int fd;
-    bool is_borrowed;   /* fd is the program's to close */
+    bool is_borrowed;   /* the program closes fd */
     struct stat status; /* as it was opened */
 };
 
-/* Who closes fd: not both. */
+/* They say who closes fd. At most one of them is set. */
 #define FERRY__FD_FLAGS (FERRY_FD_GIVE | FERRY_FD_BORROW)
 
 /*
@@ -35,13 +35,13 @@ int ferry__file_check_range(int64_t offset, int64_t length);
 int ferry__file_duplicate(int fd, ferry__calls *calls);
 
 /*
- * At submit, once it is checked: takes the fd of one that is named by it, the dirfd of one that is
- * named by path. @param ret_fd, ret_dirfd left alone where there is nothing to take.
+ * At submit, once it is checked. Takes the fd, or, if the file is named by a path, the dirfd.
+ * @param ret_fd, ret_dirfd left alone if there is nothing to take.
  * @return 0, or a negative errno with nothing taken.
  */
 int ferry__file_take(const ferry_file *file, ferry__calls *calls, int *ret_fd, int *ret_dirfd);
 
-/* Closes what was taken or opened since, according to flags. */
+/* Closes what was taken or opened since, as flags say. */
 void ferry__file_close(int *fd, int *dirfd, unsigned flags);
 
 /*
@@ -51,7 +51,7 @@ void ferry__file_close(int *fd, int *dirfd, unsigned flags);
  */
 int ferry__file_open(int dirfd, const char *path, int how, unsigned flags, ferry__calls *calls);
 
-/* Whether an fd is open for what is wanted of it. @param refused O_RDONLY, or O_WRONLY. */
+/* Whether an fd is open in another mode than the one that is refused: O_RDONLY, or O_WRONLY. */
 bool ferry__file_is_usable(int fd, int refused);
 
 #endif

@@ -153,8 +153,8 @@ void ferry__link_set_no_delay(ferry__link *link)
 
 int ferry__unsent_limit(uint32_t wanted)
 {
-    /* A packet over loopback has 64 KiB. Whatever of one sendfile(2) has left over the kernel keeps
-     * back, and if it then takes no more, nothing leaves for 200 ms. */
+    /* A packet over loopback has 64 KiB. If sendfile(2) leaves a part of one over, the kernel keeps
+     * that back. If it then takes no more, nothing leaves for 200 ms. */
     enum { LEAST = 128 * 1024 };
     return wanted > LEAST ? (int)wanted : LEAST;
 }
@@ -172,7 +172,7 @@ void ferry__link_commit(ferry__link *link)
         (void)ferry__close(link->shared_fd);
 }
 
-/* Before it is let go of: its options, for those who share it. */
+/* Called before it is let go of: puts its options back, for others that share it. */
 static void put_options_back(const ferry__link *link)
 {
     if (link->sets_no_delay)
@@ -229,7 +229,7 @@ void ferry__link_cut(ferry__link *link)
 
 /* ---- not to wait ----------------------------------------------------------------------------- */
 
-/* Sets O_NONBLOCK for one call, where nothing else keeps it from waiting. @return the flags to put
+/* Sets O_NONBLOCK for one call, if nothing else keeps it from waiting. @return the flags to put
  * back after it; -1: none. */
 static int borrow_flag(const ferry__link *link)
 {
@@ -262,7 +262,7 @@ static size_t unix_room(int64_t free, size_t piece)
     return free > 0 ? ((size_t)free / (piece + PIECE_OVERHEAD) + 1) * piece : 0;
 }
 
-/* What TCP takes before it waits for what is unsent to leave. */
+/* How much TCP takes before it waits for unsent bytes to leave. */
 static size_t cut_to_unsent(int fd, size_t room)
 {
     uint32_t limit = ferry__outlet_unsent_limit(fd);
@@ -274,7 +274,7 @@ static size_t cut_to_unsent(int fd, size_t room)
     return (uint64_t)left < room ? (size_t)left : room;
 }
 
-/* TCP takes pieces of a segment at least, and may split those that it has: a part is left for
+/* TCP takes pieces of at least a segment, and may split those that it has: this leaves room for
  * that. */
 static size_t tcp_room(int fd, int64_t free, uint32_t total, size_t piece)
 {
@@ -285,7 +285,7 @@ static size_t tcp_room(int fd, int64_t free, uint32_t total, size_t piece)
     if (segment > 0 && (size_t)segment < piece)
         piece = (size_t)segment;
     size_t room = (size_t)usable / (piece + PIECE_OVERHEAD) * piece;
-    if (room == 0) /* one piece is begun, if at all, while there is room left */
+    if (room == 0) /* the kernel begins a piece as long as any room is left */
         room = (size_t)usable < piece ? (size_t)usable : piece;
     return cut_to_unsent(fd, room);
 }
@@ -312,7 +312,7 @@ static bool limit_to_room(ferry__link *link, size_t piece, size_t *length)
     if (room == 0 && !is_ready(link->fd))
         return false;
     if (room == 0)
-        room = 1; /* for the call to tell what it is ready for: an error */
+        room = 1; /* the call will tell the error that it is ready with */
     *length = room < *length ? room : *length;
     return true;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A link: a stream's fd, and the one place that makes system calls on it, both ways. How bytes get
- * through it a table of functions says. Plain links (sockets, pipes, files) move them as they are;
- * another kind may transform them, with the plain functions beneath its own. Who uses a link sees
- * no difference.
+ * A link: a stream's fd, and the one place that makes system calls on it, both ways. A table of
+ * functions says how bytes get through it. Plain links (sockets, pipes, files) move them as they
+ * are. Another kind may transform them, and calls the plain functions beneath its own. The code
+ * that uses a link sees no difference.
  *
  * Such a kind makes other bytes of those that are written: more of them, and more at a time than
  * the fd takes. What it has made has to leave, or the peer understands nothing that follows. So a
@@ -20,38 +20,38 @@
  * No call on it waits: where it is full it answers -EAGAIN, and its owner waits for room in its
  * epoll set, where it hears mail and timers as well. What may block is the other side, the disk.
  *
- * O_NONBLOCK cannot see to that: it belongs to the open file description, which other processes may
- * share, or another stream. They would see it set, also after this process was killed, and may
- * clear it at any moment. So it is left alone (ferry__guard): what is asked of a socket is as much
- * as it has room for, a pipe is called with flags of the call, or opened anew.
+ * O_NONBLOCK cannot see to that: it belongs to the open file description, and other processes or
+ * another stream may share that. They would see it set, also after this process was killed, and may
+ * clear it at any moment. So it is left alone (ferry__guard). A socket is given no more than it has
+ * room for. A pipe is called with flags of the call, or opened anew.
  *
  * What ferry sets, who else sees it, and what becomes of it:
  *
- *   O_NONBLOCK of a terminal or device     whoever shares it; for one call at a time, and put back
- *   O_NONBLOCK of an inherited listening   whoever shares it; set for good, since others of ferry's
+ *   O_NONBLOCK of a terminal or device     all that share it; for one call at a time, and put back
+ *   O_NONBLOCK of an inherited listening   all that share it; set for good, since others of ferry's
  *     socket (transport/reach/binding.h)     may rely on it, and set again before each accept4(2)
- *   TCP_NODELAY, TCP_NOTSENT_LOWAT         whoever shares the socket, while the stream is open, if
+ *   TCP_NODELAY, TCP_NOTSENT_LOWAT         all that share the socket, while the stream is open, if
  *                                            its options ask for it; put back before it is closed
- *   SO_LINGER                              nobody: set for close(2) only, and put back where the
+ *   SO_LINGER                              nobody: set for close(2) only, and put back if the
  *                                            socket survives that (transport/edge/survivor.h)
- *   shutdown(2) at a close or shutdown     all who share the socket: it is what they ask for
- *   the position of a file                 whoever shares it, where FERRY_CURRENT asks for that
+ *   shutdown(2) at a close or shutdown     all that share the socket: the program asks for it
+ *   the position of a file                 all that share it, if FERRY_CURRENT asks for that
  *
- * What a killed process leaves of these: those of "for good", the options, and a flag if it was
- * killed within the call. Sockets, pipes and files that ferry makes itself nobody shares.
+ * A killed process leaves those of "for good", the options, and a flag if it was killed within the
+ * call. Nobody shares the sockets, pipes and files that ferry makes itself.
  *
- * The gate is for what is left: a socket whose room somebody else fills in the moment between
- * asking and sending, blocks sendfile(2), which has no MSG_DONTWAIT. It lets another thread get
- * such a call out, by shutdown(2), and never lets it touch the fd at any other time:
+ * One case is left: somebody else fills a socket's room in the moment between asking and sending.
+ * Then sendfile(2) blocks, as it has no MSG_DONTWAIT. The gate lets another thread get such a call
+ * out, by shutdown(2), and never lets it touch the fd at any other time:
  *
  *   owner: OUTSIDE -> IN_CALL, then look at cut     cutter: set cut, then IN_CALL -> CUTTING?
  *          the system call                                  shutdown(2)
  *          IN_CALL -> OUTSIDE, or sleep while CUTTING       CUTTING -> CUTTER_LEFT, wake
  *
  * Both first steps are full barriers: either the owner sees that it is cut, or the cutter sees it
- * in the call. The owner leaves only after the cutter has, so the fd is not closed under it. It
- * sleeps until then, the gate being a futex: a cutter of lower priority would never come to its end
- * beside an owner that spins.
+ * in the call. The owner leaves only after the cutter has, so the fd is not closed under the
+ * cutter. It sleeps until then: the gate is a futex. Beside an owner that spins, a cutter of lower
+ * priority would never come to its end.
  * A cut is final: there is no way to get one call out and go on.
  */
 #ifndef FERRY_TRANSPORT_EDGE_LINK_H
@@ -69,7 +69,7 @@
 
 /* What keeps a call from waiting. */
 typedef enum __attribute__((packed)) ferry__guard {
-    FERRY__GUARD_NONE, /* nothing need: a file; or O_NONBLOCK, in a description of ferry's own */
+    FERRY__GUARD_NONE, /* nothing has to: a file; or O_NONBLOCK, in a description of ferry's own */
     FERRY__GUARD_ROOM, /* a socket that others may share: no more is sent than there is room for */
     FERRY__GUARD_CALL, /* a pipe that others share: RWF_NOWAIT, SPLICE_F_NONBLOCK */
     FERRY__GUARD_FLAG  /* anything else that others may share: O_NONBLOCK, for one call at a time */
@@ -88,9 +88,9 @@ typedef struct ferry__link {
     bool is_tcp;
     bool has_no_delay;         /* TCP_NODELAY was set before, or now is */
     bool sets_no_delay;        /* it was set here: what reverts takes it back */
-    bool is_adopted;           /* it was made by the program, who may have duplicates of it */
-    bool limits_unsent;        /* TCP_NOTSENT_LOWAT was set here; likewise, */
-    int original_unsent_bytes; /* to what it was before */
+    bool is_adopted;           /* the program made it, and may have duplicates of it */
+    bool limits_unsent;        /* TCP_NOTSENT_LOWAT was set here: what reverts sets it to */
+    int original_unsent_bytes; /* this, as it was before */
     int shared_fd;       /* what was adopted, where fd is a description of ferry's own; else -1 */
     ferry__calls *calls; /* the system, or a script of faults */
     const ferry__link_type *type;
@@ -104,11 +104,11 @@ typedef struct ferry__link {
     int fd;               /* -1 once closed */
 } ferry__link;
 
-/* What sort of socket it is; those that a listening one gives are of its own sort. */
+/* What sort of socket it is. Sockets that a listening one accepts are of its own sort. */
 typedef struct ferry__socket_sort {
     bool is_message;
     bool is_tcp;
-    /* What a listening socket accepts inherits. */
+    /* Accepted sockets inherit these from the listening one. */
     bool has_no_delay; /* TCP_NODELAY */
     int unsent_bytes;  /* TCP_NOTSENT_LOWAT */
     ferry__outlet_kind outlet;
@@ -121,13 +121,13 @@ int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort);
 void ferry__link_init_known(ferry__link *link, int fd, ferry__socket_sort sort,
                             ferry__calls *calls);
 
-/* Looks at fd, which stays as it is. @return 0, or the errnos of ferry_stream_adopt. */
+/* Looks at fd, which stays as it is. @return 0, or an errno of ferry_stream_adopt. */
 int ferry__link_init(ferry__link *link, int fd, ferry__calls *calls);
 
-/* Has what little is written leave at once, where that is not so anyway. */
+/* Has small writes leave at once, if they do not anyway. */
 void ferry__link_set_no_delay(ferry__link *link);
 
-/* What is set where so many unsent bytes are asked for at most: enough for a packet to be whole. */
+/* What is set if at most so many unsent bytes are asked for: enough for a packet to be whole. */
 int ferry__unsent_limit(uint32_t wanted);
 
 /* Has the kernel hold about so many unsent bytes at most; 0: as it does anyway. */
@@ -136,7 +136,7 @@ void ferry__link_limit_unsent(ferry__link *link, uint32_t bytes);
 /* For a type's close: sends what fits at once, also where it was cut. @return as a write. */
 ssize_t ferry__link_send_last(ferry__link *link, const void *data, size_t size);
 
-/* Then either takes fd for good, or leaves it as it was. */
+/* One of the two follows: it takes fd for good, or leaves it as it was. */
 void ferry__link_commit(ferry__link *link);
 void ferry__link_revert(ferry__link *link);
 
@@ -161,75 +161,75 @@ typedef enum ferry__direction {
 } ferry__direction;
 
 /*
- * A kind of link: constant, one for each. The owner only. Those that move bytes answer a count, or
- * a negative errno: -EAGAIN where that direction has to wait, -ECANCELED where it was cut. EINTR
+ * A kind of link: constant, one for each. The owner only. Functions that move bytes answer a count,
+ * or a negative errno: -EAGAIN if that direction has to wait, -ECANCELED if the link was cut. EINTR
  * never shows. NULL is fine for what is in brackets.
  */
 struct ferry__link_type {
     /*
-     * @param more that more follows at once: it may be held back to leave together.
+     * Sends memory. @param more whether more follows at once: the two may leave together.
      * @return how many bytes: never more than pieces has, those that were begun before included.
-     *         What is begun is written again, in the same order, though perhaps less of it at a
-     *         time; or owe is called, or close.
+     *         The caller writes what is begun again, in the same order, though perhaps less of it
+     *         at a time; or it calls owe, or close.
      */
     ssize_t (*write)(ferry__link *link, const struct iovec pieces[], int count, bool more);
 
-    /* A range of a file. @param offset advanced by what was sent; the fd's own position stays.
-     * @return also -EOPNOTSUPP: it cannot, and what it is to send has to be written. */
+    /* Sends a range of a file. @param offset advanced by what was sent; the fd's own position
+     * stays. @return also -EOPNOTSUPP: it cannot, and the bytes have to be written. */
     ssize_t (*sendfile)(ferry__link *link, int source_fd, int64_t *offset, size_t length);
 
-    /* What is in a pipe. -EAGAIN: it has to wait, or the pipe is empty. @return also
+    /* Sends what is in a pipe. -EAGAIN: it has to wait, or the pipe is empty. @return also
      * -EOPNOTSUPP. */
     ssize_t (*splice)(ferry__link *link, int pipe_fd, size_t length);
 
-    /* Lets out what was held back for something that does not follow after all. What cannot leave
-     * at once it owes. */
+    /* Lets bytes out that were held back for others that do not follow after all. The link owes
+     * those that cannot leave at once. */
     void (*push)(ferry__link *link);
 
-    /* [What is begun will not be written again: the link owes it, if there is anything. @return how
-     * many bytes: they count as written.] */
+    /* [Bytes that are begun will not be written again: the link owes them. @return how many they
+     * are: they count as written.] */
     size_t (*owe)(ferry__link *link);
 
     /* [Sends what it owes. @return 0: it owes nothing any more; -EAGAIN; or another negative
      * errno.] */
     int (*flush)(ferry__link *link);
 
-    /* What has come, into memory: -EAGAIN only where nothing is left inside the link either. What
-     * its peer is to be answered it owes. @return also 0: the peer's end of file. */
+    /* Receives into memory. -EAGAIN: nothing is left inside the link either. The link owes the
+     * answers that its peer wants. @return also 0: the peer's end of file. */
     ssize_t (*receive)(ferry__link *link, void *data, size_t size);
 
-    /* Whether something has come: looks at one byte. @return as receive. */
+    /* Looks at one byte, to see whether something has come. @return as receive. */
     ssize_t (*peek)(ferry__link *link);
 
-    /* What has come, into a pipe. -EAGAIN: nothing has, or urgent data is in the way, or the pipe
-     * is full. @return also -EOPNOTSUPP. */
+    /* Receives into a pipe. -EAGAIN: nothing has come, or urgent data is in the way, or the pipe is
+     * full. @return also -EOPNOTSUPP. */
     ssize_t (*receive_to_pipe)(ferry__link *link, int pipe_fd, size_t length);
 
-    /* An fd that gives what receive would, close-on-exec: for others to read in its stead. @return
-     * it, or a negative errno. */
+    /* Gives an fd, close-on-exec, from which others can read what receive would give. @return it,
+     * or a negative errno. */
     int (*share)(ferry__link *link);
 
     /* Ends the sending direction, behind all that it owes. @return 0; -EAGAIN: it owes something
      * still, and is asked again once that has left; or another negative errno. */
     int (*shut_down)(ferry__link *link);
 
-    /* Counts what was written and has not left this host, or has not arrived, in bytes as they are
-     * written. It may say more, as long as it comes to 0. @return that, or a negative errno:
-     * transport/edge/outlet.h. */
+    /* Count bytes, as they were written: those that have not left this host; those that have not
+     * arrived. They may say more, as long as they come to 0. @return how many, or a negative errno
+     * (transport/edge/outlet.h). */
     int64_t (*unsent)(const ferry__link *link);
     int64_t (*unacked)(const ferry__link *link);
 
-    /* [It is closed: says so to its peer, where that is to be and can be done at once. Lets go of
-     * its state.] */
+    /* [It is closed. Says so to its peer, if that is wanted and can be done at once. Lets go of its
+     * state.] */
     void (*close)(ferry__link *link, ferry__ending ending);
 
-    bool short_is_all; /* TCP: where receive gives less than was asked for, nothing more has come */
+    bool short_is_all; /* TCP: if receive gives less than was asked for, nothing more has come */
 };
 
 /* Sockets, pipes, files: link.c. */
 extern const ferry__link_type ferry__link_plain;
 
-/* The owner only: as a type's functions. */
+/* The owner only. They call the type's functions. */
 
 static inline ssize_t ferry__link_write(ferry__link *link, const struct iovec pieces[], int count,
                                         bool more)
@@ -301,8 +301,8 @@ static inline int64_t ferry__link_unacked(const ferry__link *link)
 }
 
 /*
- * Whether an edge of epoll(7) comes with the room, after the link has said that it is full. So it is
- * with stream sockets. A terminal or a device may do as it likes.
+ * Whether an edge of epoll(7) comes with the room, after the link has said that it is full. It does
+ * for stream sockets. A terminal or a device may do as it likes.
  */
 static inline bool ferry__link_has_edges(const ferry__link *link)
 {
@@ -310,7 +310,7 @@ static inline bool ferry__link_has_edges(const ferry__link *link)
     return is_known && !link->is_message;
 }
 
-/* As ferry__outlet_look, _look_closely and _is_gone: of the fd, whatever its type. */
+/* The outlet's questions (transport/edge/outlet.h), about the fd, whatever the link's type. */
 static inline ferry__outlet ferry__link_look(const ferry__link *link)
 {
     return ferry__outlet_look(link->fd, link->outlet);
@@ -330,8 +330,8 @@ static inline bool ferry__link_is_gone(const ferry__link *link)
 ssize_t ferry__link_discard_input(ferry__link *link, size_t length);
 
 /*
- * Closes the fd. It never waits: the program's SO_LINGER is not honoured. Who holds a duplicate
- * finds its options as they were. The fd is gone whatever this answers.
+ * Closes the fd. It never waits: the program's SO_LINGER is not honoured. A duplicate has its
+ * options as they were. The fd is gone whatever this answers.
  */
 int ferry__link_close(ferry__link *link, ferry__ending ending);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What one bounded system call's worth of moving bytes into a sink came to. */
+/* What one bounded system call's worth of moving bytes into a link came to. */
 #ifndef FERRY_TRANSPORT_EDGE_MOVED_H
 #define FERRY_TRANSPORT_EDGE_MOVED_H
 
@@ -35,7 +35,7 @@ static inline ferry__move ferry__move_source_dry(void)
     return (ferry__move){.outcome = FERRY__MOVED_SOURCE_DRY};
 }
 
-/* What a write to the sink came to. @param bytes as ferry__link_write answers. */
+/* What a write to the link came to. @param bytes what ferry__link_write answered. */
 static inline ferry__move ferry__move_written(ssize_t bytes, ferry_method method)
 {
     if (bytes >= 0)

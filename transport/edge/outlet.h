@@ -6,19 +6,19 @@
  * It is there to tell a slow peer from one that has stopped. Seen from the fd alone the two look
  * the same for long: a unix socket frees its queue a whole buffer at a time (36 KiB of a large
  * write, 64 KiB of a file), and TCP opens a closed window again only once a good part of the
- * receive buffer is free (64 KiB on loopback, and more as the buffer grows). Of a peer that reads
- * 1 KiB ten times a second nothing shows for four to ten seconds at a time. What tells is how much
- * the peer's socket holds unread, and the kernel says that of any socket of this host, by
- * sock_diag(7), without any privilege. So there are two ways to look:
+ * receive buffer is free (64 KiB on loopback, and more as the buffer grows). If a peer reads 1 KiB
+ * ten times a second, nothing of that shows for four to ten seconds at a time. But the kernel tells
+ * how many bytes the peer's socket holds unread, for any socket of this host, by sock_diag(7),
+ * without any privilege. So there are two ways to look:
  *
  *             own queue, acknowledgements, window    the peer's unread bytes
  *   cheap     yes                                    pipes
  *   closely   yes                                    pipes; unix and TCP peers, to the byte
  *
- * Closely costs a socket made and closed. Of a unix peer it also costs a walk through all unix
- * sockets of the network namespace, and another one to find out which the peer is: it is for the
- * moment before a stream is given up, and remembers the peer. It tells no more than the cheap look
- * of a peer on another host, in another network namespace or behind address translation, nor where
+ * A close look makes and closes a socket. For a unix peer it also walks through all unix sockets of
+ * the network namespace, and once more to find out which one the peer is. So it is for the moment
+ * before a stream is given up, and remembers the peer. It tells no more than the cheap look if the
+ * peer is on another host, in another network namespace or behind address translation, or if
  * sock_diag is missing or refused (kernel without unix_diag or tcp_diag, sandbox, no fd left).
  *
  * Two looks are compared by ferry__outlet_has_moved. What we write between them counts as movement
@@ -48,19 +48,19 @@ typedef struct ferry__outlet {
     uint32_t peer;        /* unix: the inode of the peer's socket; 0: not known */
 } ferry__outlet;
 
-/* What fd is; stays so for as long as fd is open. */
+/* What fd is. That does not change while fd is open. */
 ferry__outlet_kind ferry__outlet_kind_of(int fd);
 
 /*
- * Counts what was given to fd and has not arrived. TCP: not acknowledged by the peer's kernel, FIN
- * counting as a byte; what a reset left behind stays counted. Pipe: not read. Unix: the memory that
- * unread bytes take, which is more than they are; 0 once all is read, or thrown away by the peer's
- * close(2).
- * @return the count, 0 for what has no queue, or a negative errno.
+ * Counts what was given to fd and has not arrived. TCP: bytes that the peer's kernel has not
+ * acknowledged; FIN counts as a byte, and what a reset left behind stays counted. Pipe: bytes that
+ * are not read. Unix: the memory that unread bytes take, which is more than they are; 0 once all is
+ * read, or thrown away by the peer's close(2).
+ * @return the count, 0 if fd has no queue, or a negative errno.
  */
 int64_t ferry__outlet_unacked(int fd, ferry__outlet_kind kind);
 
-/* Counts what has not left this host's queue. TCP: not sent even once; all others: as unacked. */
+/* Counts bytes that have not left this host. TCP: not sent even once; others: as unacked. */
 int64_t ferry__outlet_unsent(int fd, ferry__outlet_kind kind);
 
 /* TCP: from how many unsent bytes on the kernel takes no more of them; UINT32_MAX: from any. Of one
@@ -74,12 +74,12 @@ ferry__outlet ferry__outlet_look(int fd, ferry__outlet_kind kind);
  * for. */
 ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind, uint32_t peer);
 
-/* Whether something got further between two looks at one fd. Unread bytes are compared only where
- * both looks know them, so that a cheap look may be compared with a close one. */
+/* Whether something got further between two looks at one fd. Unread bytes are compared only if both
+ * looks know them, so that a cheap look may be compared with a close one. */
 bool ferry__outlet_has_moved(const ferry__outlet *before, const ferry__outlet *now);
 
 /* Whether fd is a TCP socket whose connection is over: reset, timed out, or closed by both sides
- * with all acknowledged. Never so of others. */
+ * with all acknowledged. Other fds: false. */
 bool ferry__outlet_is_gone(int fd, ferry__outlet_kind kind);
 
 #endif

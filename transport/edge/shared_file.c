@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Opening a file once, for many requests to send: by way of a source, which knows how files are
- * opened. */
+/* Opening a file once, for many requests to send. A source opens it: that knows how. */
 #include "core/cancel.h"
 #include "core/clock.h"
 #include "core/hooks.h"
@@ -23,7 +22,7 @@ static int check(const ferry_file *file, ferry_shared_file **ret_shared)
     return file->path != NULL && strnlen(file->path, PATH_MAX) == PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
-/* Waits for a lease on it to be given back, as open(2) does; but not where others would have to
+/* Waits for a lease on it to be given back, as open(2) does; but not if others would have to
  * wait. */
 static int open_waiting(ferry__source *source, uint64_t *ret_length, ferry_phase *ret_phase)
 {

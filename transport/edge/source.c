@@ -35,7 +35,7 @@ static ssize_t fill(ferry__source *source, size_t size, ferry__calls *calls)
     if (source->buffer == NULL &&
         (source->buffer = ferry__allocate(FERRY__BUFFER_BYTES + FERRY__BLOCK_BYTES)) == NULL)
         return -ENOMEM;
-    source->buffer_begin = source->buffer_end = 0; /* empty, also where nothing comes */
+    source->buffer_begin = source->buffer_end = 0; /* empty, also if nothing comes */
     ssize_t count = source->type->fill(source, size, calls);
     if (count > 0)
         source->buffer_end = source->buffer_begin + (size_t)count;
@@ -105,7 +105,7 @@ int ferry__pipe_empty_into(ferry__bytes *bytes, int pipe_fd, size_t piped, ferry
     return error;
 }
 
-/* What was copied comes before what is in the pipe still. */
+/* The bytes that were copied come before those that are still in the pipe. */
 static void rescue(ferry__source *source, ferry__calls *calls)
 {
     ferry__leftover *left = source->leftover;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A source: where the bytes of one part come from that are not in memory; from submit (take) over
- * the moment its request starts (open) to its end (close). Between open and close the owner moves
- * its bytes into the stream's sink.
+ * A source: where the bytes of one part come from, if they are not in memory. It lives from the
+ * submit (take) over the moment its request starts (open) to its end (close). Between open and
+ * close the owner moves its bytes into the stream's link.
  *
- * What kind it is a table of functions says. To add one: a file with its table, a line in request.c
- * that names the kind of part it is made of, and its fields here. All that a kind must have is
- * plan, estimate, take, give_back, open, fill and close: ferry__source_copy moves what fill gives.
+ * A table of functions says what kind it is. To add one: a file with its table, a line in
+ * transport/stream/making.c that names the kind of part it is made of, and its fields here. A kind
+ * must have plan, estimate, take, give_back, open, fill and close, and no more: ferry__source_copy
+ * moves what fill gives.
  */
 #ifndef FERRY_TRANSPORT_EDGE_SOURCE_H
 #define FERRY_TRANSPORT_EDGE_SOURCE_H
@@ -25,32 +26,31 @@ typedef struct ferry__source ferry__source;
 /* What a source needs of its request. */
 typedef struct ferry__source_needs {
     size_t store_bytes; /* memory, to keep something in */
-    int64_t length;     /* how many bytes it is to be; 0 where that is found out later */
+    int64_t length;     /* how many bytes it is to be; 0: that is found out later */
 } ferry__source_needs;
 
 /* A kind of source: constant, one for each. */
 typedef struct ferry__source_type {
-    /* Any thread, at submit, before anything is taken. Checks what is asked for. @return 0, or
-     * those errnos of ferry_stream_send. */
+    /* Any thread, at submit, before anything is taken. Checks what is asked for. @return 0, or an
+     * errno of ferry_stream_send. */
     int (*plan)(const ferry_part *wanted, ferry__source_needs *ret_needs);
 
-    /* Likewise, where bytes of sources are counted. How many it is to be, as far as that can be
-     * told now; else 0. It may make system calls. */
+    /* Any thread, at submit, if bytes of sources are counted. How many bytes it is to be; 0: that
+     * cannot be told now. It may make system calls. */
     uint64_t (*estimate)(const ferry_part *wanted);
 
     /*
-     * Likewise, once it is let in. Fills it in, taking all it holds.
+     * Any thread, at submit, once it is let in. Fills it in, taking all it holds.
      * @param store memory in the request, as planned; moves on.
-     * @return 0, or the errnos of ferry_stream_send, with nothing taken.
+     * @return 0, or an errno of ferry_stream_send, with nothing taken.
      */
     int (*take)(ferry__source *source, const ferry_part *wanted, unsigned char **store,
                 ferry__calls *calls);
 
-    /* After a later failure of the same submit: takes it back, leaving what was given to the
-     * caller. */
+    /* A later step of the same submit has failed: undoes take. The caller keeps what it gave. */
     void (*give_back)(ferry__source *source);
 
-    /* The rest: the owner only. NULL is fine for what is in brackets. */
+    /* The rest: the owner only. Those whose comment is in brackets may be NULL. */
 
     /*
      * Its request starts. Opens and checks. @param ret_length gets how many bytes are planned; 0
@@ -64,8 +64,8 @@ typedef struct ferry__source_type {
     void (*undo_open)(ferry__source *source);
 
     /*
-     * Moves some of its bytes into the sink: as ferry__source_copy. @param wanted how many the part
-     * still wants; SIZE_MAX: all there are. @param chunk the most to move at once.
+     * Moves some of its bytes into the link; ferry__source_copy will do. @param wanted how many the
+     * part still wants; SIZE_MAX: all there are. @param chunk the most to move at once.
      */
     ferry__move (*move)(ferry__source *source, ferry__link *link, size_t wanted, size_t chunk);
 
@@ -73,14 +73,15 @@ typedef struct ferry__source_type {
      * another negative errno. */
     ssize_t (*fill)(ferry__source *source, size_t size, ferry__calls *calls);
 
-    /* [What 0 bytes mean: 0: its end; -EAGAIN: it may get more; or the errno to fail with.] */
+    /* [Says what it means that fill gave 0. @return 0: its end; -EAGAIN: it may get more; or the
+     * errno to fail with.] */
     int (*look_at_end)(ferry__source *source, ferry__calls *calls);
 
-    /* [All of it was sent: 0, or an errno where it was to be stable and was not.] */
+    /* [All of it was sent. @return 0, or an errno if it was to be stable and was not.] */
     int (*check_stable)(const ferry__source *source, ferry__calls *calls);
 
-    /* [Its request settles, before any source of that is closed: @param sent how many of its bytes
-     * left.] */
+    /* [Its request settles; no source of that is closed yet. Puts the fd's position where it
+     * belongs. @param sent how many of its bytes left.] */
     void (*settle_position)(ferry__source *source, uint64_t sent);
 
     /* Its request settles, opened or not. Closes and releases all it holds. */
@@ -96,14 +97,14 @@ extern const ferry__source_type ferry__source_file;
 /* What a function of the program's makes: source_generator.c. */
 extern const ferry__source_type ferry__source_generator;
 
-/* What one that is dry waits for. */
+/* What a source that is dry waits for. */
 typedef enum ferry__dry {
     FERRY__DRY_UNTIL_READABLE, /* its fd */
     FERRY__DRY_UNTIL_LATER,    /* nothing tells when it has more: it is looked at again */
     FERRY__DRY_UNTIL_RESUMED   /* the program says so: ferry_stream_resume */
 } ferry__dry;
 
-/* How a file's bytes get into the sink. */
+/* How a file's bytes get into the link. */
 typedef enum ferry__way {
     FERRY__BY_SENDFILE,
     FERRY__BY_SPLICE, /* it is a pipe */
@@ -111,12 +112,12 @@ typedef enum ferry__way {
     FERRY__BY_COPY    /* through the buffer */
 } ferry__way;
 
-/* For whoever goes on reading where a source did: what it has taken out of its fd and not sent,
- * when its request settles; and a count of all that it takes out. */
+/* What a source has taken out of its fd and not sent when its request settles, for others to read;
+ * and a count of all that it takes out. */
 typedef struct ferry__leftover {
     _Atomic uint64_t *taken; /* set beforehand */
     ferry__bytes bytes;
-    int error; /* why some of it is lost, behind those; 0: nothing is */
+    int error; /* why bytes behind these are lost; 0: none are */
 } ferry__leftover;
 
 struct ferry__source {
@@ -133,8 +134,8 @@ struct ferry__source {
     int fd; /* what DRY_UNTIL_READABLE watches; -1 until opened, for a path; -1 for a generator */
     int64_t asked_offset;
     ferry_shared_file *shared;  /* a reference, or NULL */
-    ferry_resume_token resumed; /* the token that was given, */
-    bool is_resumed;            /* if one was */
+    ferry_resume_token resumed; /* the token that was given */
+    bool is_resumed;            /* one was given */
 
     /* A generator's. */
     ferry_generator *generate;
@@ -150,16 +151,16 @@ struct ferry__source {
     ferry__leftover *leftover; /* set at submit: where to put what is left over; NULL: nowhere */
     int64_t patience_ns;       /* DRY_UNTIL_LATER: how long the last wait before a look was */
 
-    /* Likewise, a file's. */
-    bool is_seekable;  /* read at offset; else from where its fd stands */
+    /* The owner's, once opened: a file's. */
+    bool is_seekable;  /* read at offset; else at its fd's position */
     bool has_identity; /* it is a regular file: identity and modified_ns say which */
     bool is_direct;    /* its fd is open with O_DIRECT, which takes whole blocks only */
     ferry__way way;
     int64_t offset;              /* of the next byte to read */
     int64_t reserved_from;       /* the fd's position was moved from here; -1: it was not */
-    uint64_t reserved_bytes;     /* and by this much */
+    uint64_t reserved_bytes;     /* how far it was moved */
     ferry_resume_token identity; /* as it was opened; offset: of its first byte to send */
-    int64_t modified_ns;         /* st_mtime, likewise */
+    int64_t modified_ns;         /* st_mtime, as it was opened */
     int pipe[2];                 /* BY_PIPE: read and write end; -1 until needed */
     size_t piped;                /* BY_PIPE: bytes in it */
     bool is_pipe_large;          /* BY_PIPE: it was full once, and asked to grow */
@@ -173,14 +174,14 @@ enum {
 
 /* The owner only, all of these. */
 
-/* Undoes what open did, if it did: to be opened again. */
+/* Undoes open, if it was opened: it can be opened again. */
 void ferry__source_undo_open(ferry__source *source);
 
-/* Moves bytes into the sink by way of the buffer. Parameters as a type's move. */
+/* Moves bytes into the link by way of the buffer. Parameters as a type's move. */
 ferry__move ferry__source_copy(ferry__source *source, ferry__link *link, size_t wanted,
                                size_t chunk);
 
-/* What a source comes to that gave no byte. */
+/* What a move comes to if the source gave no byte. */
 ferry__move ferry__source_at_end(ferry__source *source, ferry__calls *calls);
 
 /* So many bytes have come out of its fd. */
@@ -190,7 +191,7 @@ static inline void ferry__source_note_taken(const ferry__source *source, size_t 
         atomic_fetch_add_explicit(source->leftover->taken, count, memory_order_relaxed);
 }
 
-/* When all of it was sent: 0, or -ESTALE where it was to be stable and was not. */
+/* Called when all of it was sent. @return 0; -ESTALE: it was to be stable, and was not. */
 static inline int ferry__source_check_stable(const ferry__source *source, ferry__calls *calls)
 {
     return source->type->check_stable != NULL ? source->type->check_stable(source, calls) : 0;
@@ -199,12 +200,11 @@ static inline int ferry__source_check_stable(const ferry__source *source, ferry_
 /* Bytes of an open-ended source that were read and not sent: planned, as far as can be known. */
 uint64_t ferry__source_unsent(const ferry__source *source);
 
-/* When its request settles, before any source of it is closed: puts what it has moved where it
- * belongs, and what is left over where that was asked for. @param sent how many of its bytes
- * left. */
+/* Called when its request settles; no source of that is closed yet. Puts the fd's position where it
+ * belongs, and what is left over where that was asked for. @param sent how many bytes left. */
 void ferry__source_settle(ferry__source *source, uint64_t sent, ferry__calls *calls);
 
-/* When its request settles, opened or not; or, where it is never to start, on any thread. */
+/* Called when its request settles, opened or not. If that never started: on any thread. */
 void ferry__source_close(ferry__source *source);
 
 /* What a pipe of ours has room for, and what ferry__pipe_grow asks for: the most that is granted
@@ -222,7 +222,7 @@ int ferry__pipe_empty_into(ferry__bytes *bytes, int pipe_fd, size_t piped, ferry
 /* Any thread. Checks it, as plan does. @return 0, -EINVAL, -EOVERFLOW. */
 int ferry__source_check_file(const ferry_file *file);
 
-/* Any thread. Takes it, as take does. @param path its path, where that stays. */
+/* Any thread. Takes it, as take does. @param path its path, which must stay. */
 int ferry__source_take_file(ferry__source *source, const ferry_file *file, const char *path,
                             ferry__calls *calls);
 

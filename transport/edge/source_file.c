@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sources that are files: a range of one, a pipe, a socket, whatever has an fd.
+ * Sources that are files: a range of one, a pipe, a socket, all that has an fd.
  *
- * FERRY_CURRENT: open reserves the range by moving the fd's position to its end, so that the next
- * part that reads the same fd finds its own; settle_position moves it back to what was really sent,
- * where that is less. (More, where the end was not known beforehand.)
+ * FERRY_CURRENT: open reserves the range by moving the fd's position to the range's end. So the
+ * next part that reads the same fd finds its own range. If less is sent settle_position moves the
+ * position back to that; if more, as the end was not known beforehand, forward.
  */
 #include "transport/edge/source.h"
 
@@ -120,7 +120,7 @@ static void give_back(ferry__source *source)
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
 
-/* Whether its size is what it says: pseudo-files say that they are empty and are not. */
+/* Whether its size is what it says: pseudo-files are not empty, but say so. */
 static bool has_known_size(const struct stat *status)
 {
     return S_ISREG(status->st_mode) && status->st_size > 0;
@@ -163,7 +163,7 @@ static uint64_t estimate(const ferry_part *wanted)
                : 0;
 }
 
-/* What may run dry is waited for by its fd's number, which another stream may have borrowed too. */
+/* An owner waits for a dry source by its fd's number. Another stream may have borrowed that fd. */
 static int make_watchable(ferry__source *source, ferry__calls *calls)
 {
     if ((source->flags & FERRY_FD_BORROW) == 0)
@@ -179,7 +179,7 @@ static int make_watchable(ferry__source *source, ferry__calls *calls)
 /* Decides how many bytes are planned. */
 static int plan_length(ferry__source *source, const struct stat *status, uint64_t *ret_length)
 {
-    /* Of a shared file it was taken when that was opened, also if it was empty then. */
+    /* A shared file's size was taken when that was opened, also if it was empty then. */
     bool is_taken = source->shared != NULL || has_known_size(status);
     bool known = is_taken && (source->flags & FERRY_FILE_FOLLOW) == 0;
     int64_t available = (known ? status->st_size : INT64_MAX) - source->offset;
@@ -263,11 +263,11 @@ static int find_file(ferry__source *source, ferry__calls *calls, struct stat *st
         return -errno;
     if (S_ISDIR(status->st_mode))
         return -EISDIR;
-    /* Asked beforehand: sendfile would say so too, but after the head of a compound has left. */
+    /* Checked beforehand: sendfile would say so only after the head of a compound has left. */
     return source->path == NULL && !ferry__file_is_usable(source->fd, O_WRONLY) ? -EBADF : 0;
 }
 
-/* What is asked of only some files. */
+/* Checks what only some files are asked for. */
 static int check_demands(const ferry__source *source)
 {
     if (source->is_resumed &&
@@ -338,21 +338,20 @@ static bool is_dry(const ferry__source *source, ferry__calls *calls)
     return !source->is_seekable && calls->poll(calls, &readable, 1, 0) <= 0;
 }
 
-/* As read(2), but EAGAIN where somebody else who reads the same pipe was faster: a read that blocks
- * could not be got out. */
+/* Reads. EAGAIN if another reader of the same pipe was faster: a read(2) that blocks could not be
+ * got out. */
 static ssize_t read_now(int fd, const struct iovec *piece, ferry__calls *calls)
 {
     ssize_t count = calls->preadv2(calls, fd, piece, 1, -1, RWF_NOWAIT);
     if (count >= 0)
         return count;
-    /* Where it is not known, or means a file that is not in memory yet: is_dry must do. */
+    /* The flag is not known here, or the file is not in memory yet: is_dry must do. */
     bool is_no_answer = errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL ||
                         (errno == EAGAIN && lseek(fd, 0, SEEK_CUR) >= 0);
     return is_no_answer ? calls->preadv2(calls, fd, piece, 1, -1, 0) : count;
 }
 
-/* Whether an O_DIRECT fd has refused bytes that are no whole blocks: then it is to be asked for
- * such. */
+/* Whether an O_DIRECT fd has refused bytes that are no whole blocks: then whole ones are read. */
 static bool turns_out_direct(ferry__source *source)
 {
     bool is_new = errno == EINVAL && source->is_seekable && !source->is_direct;
@@ -361,11 +360,11 @@ static bool turns_out_direct(ferry__source *source)
     return is_new && source->is_direct;
 }
 
-/* Reads the blocks around its next bytes. @return how many of those there are; as preadv2(2). */
+/* Reads the blocks around its next bytes. @return how many of its bytes came; or as preadv2(2). */
 static ssize_t read_blocks(ferry__source *source, size_t size, ferry__calls *calls)
 {
     size_t begin =
-        (size_t)(-(uintptr_t)source->buffer % FERRY__BLOCK_BYTES); /* memory is to be whole, too */
+        (size_t)(-(uintptr_t)source->buffer % FERRY__BLOCK_BYTES); /* memory must be aligned, too */
     size_t before = (size_t)source->offset % FERRY__BLOCK_BYTES;
     struct iovec piece = {.iov_base = source->buffer + begin, .iov_len = FERRY__BUFFER_BYTES};
     ssize_t count = calls->preadv2(calls, source->fd, &piece, 1, source->offset - (off_t)before, 0);
@@ -381,7 +380,7 @@ static ssize_t fill(ferry__source *source, size_t size, ferry__calls *calls)
     struct iovec piece = {.iov_base = source->buffer, .iov_len = size};
     ssize_t count;
     do {
-        if (source->piped > 0) /* what was spliced from a socket, and no further */
+        if (source->piped > 0) /* only what was spliced from a socket */
             count = calls->preadv2(calls, source->pipe[0], &piece, 1, -1, 0);
         else if (source->is_direct)
             count = read_blocks(source, size, calls);
@@ -402,7 +401,7 @@ static ssize_t fill(ferry__source *source, size_t size, ferry__calls *calls)
     return count;
 }
 
-/* One that is followed may grow; one that has shrunk has ended in the middle. */
+/* A file that is followed may grow. A file that has shrunk has ended in the middle. */
 static int look_at_end(ferry__source *source, ferry__calls *calls)
 {
     if ((source->flags & FERRY_FILE_FOLLOW) == 0)
@@ -435,14 +434,14 @@ static size_t portion(size_t wanted, size_t chunk)
     return wanted < chunk ? wanted : chunk;
 }
 
-/* Whether sendfile says that it cannot do this pair of fds, as opposed to: not now, not any
- * more. */
+/* Whether sendfile says that it cannot do this pair of fds, and not that it cannot now, or no
+ * longer. */
 static bool is_refusal(int error)
 {
     return error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP || error == -ESPIPE;
 }
 
-/* Which side an errno of sendfile's is about: reading a file has few ways to fail. */
+/* Which side an errno of sendfile's is about. Reading a file has few ways to fail. */
 static ferry_phase phase_of(int error)
 {
     switch (-error) {
@@ -477,7 +476,7 @@ static ferry__move send_file(ferry__source *source, ferry__link *link, size_t wa
     return copy_instead(source, link, wanted, chunk);
 }
 
-/* From a pipe. An EAGAIN may mean either side; no byte, that a fifo has no writer yet. */
+/* From a pipe. An EAGAIN may mean either side. No byte may mean that a fifo has no writer yet. */
 static ferry__move splice_pipe(ferry__source *source, ferry__link *link, size_t wanted,
                                size_t chunk)
 {
@@ -520,9 +519,9 @@ static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *cal
 }
 
 /*
- * Splice gave nothing of a socket that poll(2) says has something: recv(2) tells why. At urgent
- * data it says for ever that there is nothing, or that this is the end, while reading passes over
- * it.
+ * poll(2) says that the socket has something, but splice(2) gave nothing: recv(2) tells why. At
+ * urgent data splice(2) says for ever that there is nothing, or that this is the end. recv(2)
+ * passes over it.
  */
 static ferry__move find_out_why(ferry__source *source, ferry__link *link, size_t wanted,
                                 size_t chunk)
@@ -545,7 +544,7 @@ static ferry__move splice_socket(ferry__source *source, ferry__link *link, size_
                                  size_t chunk)
 {
     if (source->piped == 0) {
-        /* Asked first: tcp(7) heeds the source's own O_NONBLOCK only, and blocks. */
+        /* Asked first: tcp(7) heeds the source's own O_NONBLOCK only, and would block. */
         if (is_dry(source, link->calls))
             return ferry__move_source_dry();
         ssize_t count = fill_pipe(source, portion(wanted, chunk), link->calls);
@@ -598,7 +597,7 @@ static void close_pipe(ferry__source *source)
 static void close_all(ferry__source *source)
 {
     if (source->shared != NULL)
-        source->fd = -1; /* its reference is what keeps it open */
+        source->fd = -1; /* the reference keeps it open */
     ferry__file_close(&source->fd, &source->dirfd, source->flags);
     close_pipe(source);
     source->shared = ferry_shared_file_unref(source->shared);

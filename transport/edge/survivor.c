@@ -22,7 +22,7 @@ int ferry__survivor_mark(int fd)
     return open(path, O_PATH | O_CLOEXEC);
 }
 
-/* Giving it to the user whose it is changes nothing, and is -ENOENT where the socket is gone. */
+/* Giving it to its own user changes nothing, and fails with -ENOENT if the socket is gone. */
 static bool is_alive(int mark, const struct stat *status)
 {
     return fchownat(mark, "", status->st_uid, (gid_t)-1, AT_EMPTY_PATH) == 0 || errno != ENOENT;

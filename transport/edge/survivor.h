@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A survivor: a socket that is still there after its fd was closed, because somebody holds a
- * duplicate. SO_LINGER counts when the last one is closed, and nobody can be asked beforehand
- * whether this one is. So it is set, the fd is closed, and if the socket has survived that it gets
- * back what it had, by way of the duplicate: looked for in this process, then in those that this
- * one may look into.
+ * duplicate. SO_LINGER counts when the last fd is closed, and nobody can tell beforehand whether
+ * this one is the last. So SO_LINGER is set, and the fd is closed. If the socket has survived that,
+ * SO_LINGER is put back by way of the duplicate. That is looked for in this process, then in others
+ * that this one may look into.
  *
  * A mark is an O_PATH fd of the socket: it knows the socket, and does not keep it open.
  */

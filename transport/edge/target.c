@@ -65,13 +65,13 @@ static int open_path(ferry__target *target, ferry__calls *calls)
     return 0;
 }
 
-/* What a write to never waits for anybody: the owner must not be held up. */
+/* Whether a write to it never waits for anybody: the owner must not be held up. */
 static bool is_storage(int fd, mode_t mode)
 {
     return S_ISREG(mode) || S_ISBLK(mode) || (S_ISCHR(mode) && !isatty(fd));
 }
 
-/* Where it cannot be, writing says what O_DIRECT does not take. */
+/* If it cannot be opened so, writing tells what O_DIRECT does not take. */
 static void open_buffered(ferry__target *target)
 {
     int flags = fcntl(target->fd, F_GETFL);
@@ -115,7 +115,7 @@ static off_t place_of(const ferry__target *target)
     return has_position_elsewhere ? lseek(target->fd, 0, SEEK_CUR) : target->offset;
 }
 
-/* So many bytes were written, or it failed. */
+/* Moves on by so many bytes, unless writing failed. */
 static ssize_t move_on(ferry__target *target, ssize_t count)
 {
     if (count < 0)

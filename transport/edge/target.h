@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A target: where received bytes go to: a range of a file; from submit (take) over the moment its
- * request starts (open) to its end (close).
+ * A target: the range of a file that received bytes go to. It lives from the submit (take) over the
+ * moment its request starts (open) to its end (close).
  *
- * With FERRY_CURRENT it is the fd's own position that is written at, and that moves on.
+ * With FERRY_CURRENT bytes are written at the fd's own position, which moves on.
  *
- * O_DIRECT takes whole blocks only, and what comes does not come so. The flag is the description's,
- * which others may share, and so is left alone: the file is opened once more without it.
+ * O_DIRECT takes whole blocks only, and bytes do not come in blocks. The flag belongs to the
+ * description, which others may share, and so is left alone. The file is opened once more without
+ * it.
  */
 #ifndef FERRY_TRANSPORT_EDGE_TARGET_H
 #define FERRY_TRANSPORT_EDGE_TARGET_H
@@ -30,7 +31,7 @@ int ferry__target_check(const ferry_file *file);
 
 /*
  * At submit, once it is checked. Takes the fds. @param path its path's copy, in the request.
- * @return 0, or the errnos of ferry_stream_receive, with nothing taken.
+ * @return 0, or an errno of ferry_stream_receive, with nothing taken.
  */
 int ferry__target_take(ferry__target *target, const ferry_file *file, const char *path,
                        ferry__calls *calls);
@@ -48,7 +49,7 @@ ssize_t ferry__target_write(ferry__target *target, const void *data, size_t size
  */
 ssize_t ferry__target_splice(ferry__target *target, int pipe_fd, size_t size, ferry__calls *calls);
 
-/* When its request settles, opened or not. */
+/* Called when its request settles, opened or not. */
 void ferry__target_close(ferry__target *target);
 
 #endif

@@ -20,9 +20,9 @@ _Static_assert(_Alignof(ferry__stall) == _Alignof(ferry_stream) &&
                    _Alignof(ferry__watermark) == _Alignof(ferry_stream),
                "each may lie behind any other");
 
-/* What the options ask for, behind the stream. */
+/* The pieces behind the stream that its options ask for. */
 typedef struct pieces {
-    size_t stall, pace, linger, watermark; /* bytes of each: none where it is not asked for */
+    size_t stall, pace, linger, watermark; /* bytes of each; 0: it is not asked for */
 } pieces;
 
 static pieces choose_pieces(const ferry_stream_options *options)
@@ -70,7 +70,7 @@ static ferry_stream *allocate(const pieces *wanted)
                                   wanted->linger + wanted->watermark);
 }
 
-/* Everything but its owner. Takes nothing but memory. */
+/* Makes everything but its owner. Takes nothing but memory. */
 static int create(ferry__settings *settings, ferry_stream **ret_stream)
 {
     const pieces wanted = choose_pieces(&settings->options);
@@ -121,7 +121,7 @@ ferry__calls *ferry__stream_choose_calls(const ferry__settings *settings,
     return faults != NULL ? &faults->calls : service->calls;
 }
 
-/* @param owner the calling one, where that is to be its owner; NULL: whichever. */
+/* @param owner the calling one, if that is to be its owner; NULL: one is chosen. */
 static int place(ferry_stream *stream, ferry_service *service, ferry__owner *owner)
 {
     if (owner == NULL)
@@ -131,7 +131,7 @@ static int place(ferry_stream *stream, ferry_service *service, ferry__owner *own
     return 0;
 }
 
-/* Gives it its owner, its place in the service, and what telling needs: the last that can fail. */
+/* Gives it its owner, its place in the service, and what telling needs. The last that can fail. */
 static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owner)
 {
     int error = stream->watermark != NULL ? ferry__watermark_init(stream) : 0;
@@ -156,7 +156,7 @@ undo_place:
     return error;
 }
 
-/* What the options ask of the fd that it is to be. */
+/* Checks that the fd is what the options need. */
 static int check_link(const ferry__link *link, const ferry_stream_options *options)
 {
     if (options->close_timeout_ms > 0 && !link->is_socket)

@@ -671,7 +671,7 @@ static void init(connection *self, ferry_service *service, const ferry_connect_o
     init_attempts(self);
 }
 
-/* Everything but its owner. Takes nothing but memory. */
+/* Makes everything but its owner. Takes nothing but memory. */
 static int create(ferry_service *service, const ferry_connect_options *options, ferry__inbox *home,
                   connection **ret_connection)
 {

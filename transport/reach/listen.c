@@ -16,7 +16,7 @@ static int check_options(const ferry_listen_options *options)
     return ferry__settings_check(options->stream, NULL);
 }
 
-/* Everything but its bindings and acceptors. Takes nothing but memory. */
+/* Makes everything but its bindings and acceptors. Takes nothing but memory. */
 static int create(ferry_service *service, const ferry_listen_options *options,
                   ferry_listener **ret_listener)
 {
@@ -70,7 +70,7 @@ static void release_owners(const ferry_listener *listener, unsigned bindings)
         ferry__owner_release(listener->acceptors[i].owner);
 }
 
-/* For each acceptor one. */
+/* Takes a hold of an owner for each acceptor. */
 static int hold_owners(const ferry_listener *listener)
 {
     for (unsigned i = 0; i < listener->bindings.count; i++) {

@@ -65,7 +65,7 @@ static bool has_declined_all(const ferry__intake *intake)
     return intake->declined > 0 && intake->declined == ferry__bytes_count(&intake->kept);
 }
 
-/* Between the marks it stays as it was; unless what waits will not become less without more. */
+/* Between the marks it stays as it was, unless what waits can become less only if more comes. */
 static void update_fullness(ferry__intake *intake)
 {
     size_t waiting = count_waiting(intake);
@@ -118,12 +118,12 @@ static const ferry__read_type *type_of(ferry__request *request)
     return ferry__request_read(request)->type;
 }
 
-/* Its own, if it was cancelled or a relay's other stream says so; else why reading has ended, or is
- * about to: an abort gets a call out that has not seen it coming. */
+/* The read's own cause, if it was cancelled or a relay's other stream has one. Else the cause why
+ * reading has ended, or is about to: an abort may get a call out before its mail has come. */
 static ferry_cause cause_of(const ferry__intake *intake, const ferry_result *result, int error)
 {
     if (error != -ECANCELED)
-        return FERRY_CAUSE_NONE; /* a cancel that came too late */
+        return FERRY_CAUSE_NONE; /* a cancel has come too late */
     if (result->cause != FERRY_CAUSE_NONE)
         return result->cause;
     return intake->cause != FERRY_CAUSE_NONE ? intake->cause
@@ -148,15 +148,14 @@ static void finish(ferry__intake *intake, ferry__request *request, int error, fe
     intake->stream->released_visits += FERRY__ONE_READ;
 }
 
-/* What it has got and does not consume goes back. */
+/* Fails a read. What it has got and does not consume goes back. */
 static void fail(ferry__intake *intake, ferry__request *request, int error, ferry_phase phase)
 {
     type_of(request)->undo(intake, request);
     finish(intake, request, error, phase);
 }
 
-/* Gives the first read what there is. OVER: it was finished by that, and the next may have its
- * own. */
+/* Gives the first read what there is. OVER: that has finished it, and it is the next one's turn. */
 static ferry__read_state feed_first(ferry__intake *intake)
 {
     ferry__request *request = intake->reads.first;
@@ -164,7 +163,7 @@ static ferry__read_state feed_first(ferry__intake *intake)
     begin(intake, request);
     ferry__read_step step = type->feed(intake, request);
     if (step.state == FERRY__READ_HUNGRY &&
-        intake->has_ended) /* that completes it, too, if it is one */
+        intake->has_ended) /* an end of file completes it, too */
         step = ferry__read_over(intake->error, FERRY_PHASE_SOURCE);
     intake->is_waiting = step.state == FERRY__READ_WAITING;
     if (step.state != FERRY__READ_OVER)
@@ -181,7 +180,7 @@ static ferry_phase phase_of(const ferry__request *request)
     return request->has_begun ? FERRY_PHASE_SOURCE : FERRY_PHASE_QUEUE;
 }
 
-/* Whether others have it in hand, who are to be told that it is called off. */
+/* Whether others have the read in hand: they are told that it is called off. */
 static bool is_passed_on(const ferry__intake *intake, ferry__request *request, int error)
 {
     const ferry__read_type *type = type_of(request);
@@ -189,7 +188,7 @@ static bool is_passed_on(const ferry__intake *intake, ferry__request *request, i
     return may_be && type->pass_on(request, error);
 }
 
-/* What it has not consumed is there for the next. */
+/* Calls a read off. The next read gets what it has not consumed. */
 static void call_off(ferry_stream *stream, ferry__request *request, int error)
 {
     ferry__intake *intake = ferry__intake_of(stream);
@@ -229,13 +228,13 @@ static bool is_command_under_way(const ferry__intake *intake)
     return atomic_load(&intake->commands) != intake->delivered;
 }
 
-/* Whether it is replaced already, and the next one to be told of an end. */
+/* Whether another reader was set already: that one is told of an end. */
 static bool is_reader_under_way(const ferry__intake *intake)
 {
     return atomic_load(&intake->readers) != intake->readers_delivered;
 }
 
-/* What a call, or a loan, is made with. */
+/* Sets what a call, or a loan, is made with. */
 static void instruct(const ferry__intake *intake, ferry__subscriber *subscriber)
 {
     subscriber->shots = intake->shots;
@@ -246,15 +245,15 @@ static void instruct(const ferry__intake *intake, ferry__subscriber *subscriber)
     subscriber->at_end = intake->has_ended;
 }
 
-/* What came of it. A demand that has arrived meanwhile says how many calls are wanted from there
- * on. */
+/* Counts the calls that were made. If a demand has arrived meanwhile, that says how many calls are
+ * wanted from there on. */
 static void count_shots(ferry__intake *intake, const ferry__subscriber *subscriber)
 {
     if (intake->shots > 0 && subscriber->wishes == intake->wishes)
         intake->shots -= subscriber->used_shots;
 }
 
-/* What it declined before it was resumed it is to be offered again. */
+/* Notes how many bytes it has declined. If it was resumed since, it is offered them again. */
 static void note_declined(ferry__intake *intake, const ferry__subscriber *subscriber, size_t left)
 {
     bool was_declined = subscriber->was_declined && subscriber->resumptions == intake->resumptions;
@@ -296,7 +295,7 @@ static void lend(ferry__intake *intake)
     intake->borrower = subscriber;
     subscriber->return_mail.deliver = deliver_return;
     atomic_store_explicit(&intake->seen.shown.since, intake->stream->turn_began_at,
-                          memory_order_relaxed); /* of each loan anew */
+                          memory_order_relaxed); /* for each loan anew */
     ferry__subscriber_lend(subscriber);
 }
 
@@ -305,8 +304,8 @@ static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
 {
     ferry__intake *intake = ferry__intake_of(stream);
     stream->released_visits += FERRY__ONE_MESSAGE;
-    stream->turn_began_at = ferry__clock_now(); /* this is no turn: for the receipts of an end */
-    /* But shown as one: an end is told to the program. */
+    stream->turn_began_at = ferry__clock_now(); /* this is no turn; an end's receipts need a time */
+    /* But it is shown as one: the program is told of an end. */
     ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
     size_t left = ferry__bytes_count(&borrower->bytes);
     intake->offset += intake->lent - left;
@@ -343,7 +342,7 @@ static void end_subscription(ferry__intake *intake, int error)
     ferry__subscriber_end(subscriber, error);
 }
 
-/* Whether there is something that the subscriber has not seen, and it may be called. */
+/* Whether there is something that the subscriber has not seen and may be called for. */
 static bool has_news(const ferry__intake *intake)
 {
     size_t count = ferry__bytes_count(&intake->kept);
@@ -351,7 +350,7 @@ static bool has_news(const ferry__intake *intake)
     return count > 0 && intake->shots != 0 && is_new;
 }
 
-/* Whether the subscriber has taken nothing of as much as it may be offered. */
+/* Whether the subscriber was offered as much as it may be, and has taken none of it. */
 static bool is_stuck(const ferry__intake *intake)
 {
     return has_declined_all(intake) && intake->declined >= high_mark(intake) &&
@@ -370,8 +369,8 @@ static void serve_subscriber(ferry__intake *intake)
         if (is_command_under_way(intake))
             return;
     }
-    /* What it has declined although nothing comes behind it is dropped; what it could not be called
-     * for, being paused, is not. */
+    /* Bytes that it declined although nothing comes behind them are dropped. Bytes that it was not
+     * offered, as it is paused, are not. */
     bool is_done = ferry__bytes_count(&intake->kept) == 0 || intake->declined_last;
     if (is_stuck(intake))
         ferry__intake_end(intake->stream, -EMSGSIZE);
@@ -390,7 +389,8 @@ static bool serve_all(ferry__intake *intake)
     return state == FERRY__READ_BUSY;
 }
 
-/* Gives what is kept to whoever wants it; but what is on loan comes first. Likewise. */
+/* Gives what is kept to the reads or the subscriber; but what is on loan comes first. @return
+ * whether there is more to do without asking the kernel. */
 static bool serve(ferry__intake *intake)
 {
     bool again = (intake->borrower == NULL || intake->is_over) && serve_all(intake);
@@ -398,7 +398,7 @@ static bool serve(ferry__intake *intake)
     return again;
 }
 
-/* Replaces it; NULL: by none. Takes the reference. */
+/* Replaces the subscriber. Takes the reference. @param subscriber NULL: there is none any more. */
 static void subscribe(ferry__intake *intake, ferry__subscriber *subscriber, unsigned number)
 {
     ferry__subscriber *before = intake->subscriber;
@@ -416,7 +416,7 @@ static void subscribe(ferry__intake *intake, ferry__subscriber *subscriber, unsi
     }
     if (before == NULL)
         return;
-    ferry_stream *stream = intake->stream; /* shown as a turn of its: an arg may be released */
+    ferry_stream *stream = intake->stream; /* shown as its turn: an arg may be released */
     ferry__activity_begin(&stream->owner->activity, &stream->task, ferry__clock_now());
     ferry__subscriber_replace(before);
     ferry__activity_end(&stream->owner->activity);
@@ -461,7 +461,7 @@ static void deliver_asked(ferry__mail *mail, bool receiver_gone)
     ferry__stream_schedule_reading(intake->stream);
 }
 
-/* Whatever waits learns this error; what is kept is dropped. */
+/* All that waits learns this error; what is kept is dropped. */
 static void refuse_all(ferry__intake *intake, int error)
 {
     for (ferry__request *next, *request = intake->reads.first; request != NULL; request = next) {
@@ -477,14 +477,14 @@ static void refuse_all(ferry__intake *intake, int error)
 
 /* ---- taking in ------------------------------------------------------------------------------- */
 
-/* Whether more bytes are wanted of the kernel. */
+/* Whether the kernel is to be asked for more bytes. */
 static bool is_wanted(const ferry__intake *intake)
 {
     if (intake->has_ended || intake->is_away || intake->stream->state != FERRY__OPEN)
         return false;
     if (intake->reads.first != NULL)
         return !intake->is_waiting && (intake->borrower == NULL || !intake->is_full);
-    /* Whether a loan leaves calls to be made is known once it has come back. */
+    /* A loan may use up all calls: that is known once it has come back. */
     bool may_be_called = intake->shots < 0 || (intake->shots > 0 && intake->borrower == NULL);
     return intake->subscriber != NULL && may_be_called && !intake->is_full;
 }
@@ -509,7 +509,7 @@ ssize_t ferry__intake_keep(ferry__intake *intake, size_t size, bool *ret_short)
     return count;
 }
 
-/* Offers what comes before it is kept: then only what is left of it has to be. */
+/* Offers bytes before they are kept, so that only those that are left have to be. */
 static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
 {
     unsigned char *scratch = ferry__owner_scratch(intake->stream->owner);
@@ -535,7 +535,7 @@ static void adapt_portion(ferry__intake *intake, size_t asked, size_t got)
         intake->portion /= 2;
 }
 
-/* Behind what is kept: for the subscriber no more than it is to be offered. */
+/* Receives behind what is kept: for the subscriber no more than it is to be offered. */
 static ssize_t ask_to_keep(ferry__intake *intake, bool *ret_short)
 {
     if (intake->reads.first != NULL)
@@ -559,7 +559,7 @@ static ssize_t ask_for_whoever_is_first(ferry__intake *intake, bool *ret_short)
     return ask_for_subscriber(intake, ret_short);
 }
 
-/* What waits for more has waited since now. */
+/* Counts what has come, and shows that the wait for more begins now. */
 static void show_received(ferry__intake *intake, size_t count)
 {
     uint64_t before = atomic_load_explicit(&intake->seen.received, memory_order_relaxed);
@@ -568,7 +568,7 @@ static void show_received(ferry__intake *intake, size_t count)
                           memory_order_relaxed);
 }
 
-/* Asks the kernel once. Whether it has nothing more for now. */
+/* Asks the kernel once. @return whether it has nothing more for now. */
 static bool ask_kernel(ferry__intake *intake)
 {
     bool is_short = false;
@@ -581,7 +581,7 @@ static bool ask_kernel(ferry__intake *intake)
         return is_short && link->is_tcp && link->type->short_is_all && !intake->is_cut_short;
     }
     if (count == 0 && intake->stream->was_told_of_reset)
-        count = -ECONNRESET; /* the write that was told took it away */
+        count = -ECONNRESET; /* a write was told of it: the kernel tells once */
     if (count != -EAGAIN)
         ferry__intake_note_end(intake, (int)count);
     return count == -EAGAIN;
@@ -594,7 +594,7 @@ bool ferry__intake_take_in(ferry_stream *stream)
         return false;
     if (stream->owner->start_error != 0) {
         refuse_all(intake, stream->owner->start_error);
-        return false; /* without a thread nobody polls for what may be wanted after all */
+        return false; /* the owner has no thread, so nobody polls */
     }
     if (stream->state != FERRY__OPEN) /* it came after the close */
         ferry__intake_end(stream, -ESHUTDOWN);
@@ -651,7 +651,7 @@ void ferry__intake_end(ferry_stream *stream, int error)
     if (intake == NULL)
         return;
     size_t count = ferry__bytes_count(&intake->kept);
-    /* Whose last bytes nobody has got yet, that had not come to its end. */
+    /* If nobody has got the last bytes yet, reading had not come to its end. */
     if (!intake->has_ended || (!intake->is_over && (count > 0 || intake->borrower != NULL)))
         intake->error = error;
     intake->has_ended = true;
@@ -677,7 +677,7 @@ static void look_at_deadline(ferry__timer *timer)
     ferry_stream *stream = intake->stream;
     if (intake->deadline == FERRY__NEVER || intake->has_ended)
         return;
-    if (intake->deadline > ferry__clock_now()) { /* it was put off meanwhile */
+    if (intake->deadline > ferry__clock_now()) { /* the deadline was put off meanwhile */
         ferry__timers_set(&stream->owner->timers, timer, intake->deadline);
         return;
     }

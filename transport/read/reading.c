@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The reading direction's face to any thread: what is asked of it goes to the owner by mail, of
- * which one is under way at most. What is asked meanwhile joins it: so asking is never refused, and
- * takes no memory, however far behind the owner is.
+ * The reading direction's face to any thread. A wish goes to the owner by mail. One such mail is
+ * under way at most: later wishes join it. So a wish is never refused, and takes no memory, however
+ * far behind the owner is.
  */
 #include "core/clock.h"
 #include "core/thread.h"
@@ -25,8 +25,8 @@ static int check_readable(const ferry_stream *stream)
     return error == 0 && !has_bytes_to_read(stream) ? -ENOTSOCK : error;
 }
 
-/* The newest of each kind is what counts. Gives the reader that never gets to the owner, or
- * NULL. */
+/* Merges two wishes: the newest of each kind counts. Gives the reader that never gets to the owner,
+ * or NULL. */
 static ferry__subscriber *merge(ferry__asked *asked, const ferry__asked *wanted)
 {
     ferry__subscriber *replaced = NULL;
@@ -34,7 +34,7 @@ static ferry__subscriber *merge(ferry__asked *asked, const ferry__asked *wanted)
         replaced = asked->subscriber;
         asked->has_reader = true;
         asked->subscriber = wanted->subscriber;
-        asked->has_demand = asked->was_paused = false; /* it says itself how often it is called */
+        asked->has_demand = asked->was_paused = false; /* a new reader says what it wants */
     }
     if (wanted->has_demand) {
         asked->has_demand = true;
@@ -48,7 +48,7 @@ static ferry__subscriber *merge(ferry__asked *asked, const ferry__asked *wanted)
     return replaced;
 }
 
-/* Whoever is called from now on knows of it. Under the mutex. */
+/* Counts a wish: each call that is made from now on knows of it. Under the mutex. */
 static void count(ferry__intake *intake, const ferry__asked *wanted)
 {
     if (wanted->has_reader)
@@ -187,7 +187,7 @@ static bool is_closed(const ferry_stream *stream)
     return (atomic_load(&stream->admission.word) & FERRY__CLOSED) != 0;
 }
 
-/* What no read may be submitted with. */
+/* Checks what every read must have. */
 static int check(const ferry_stream *stream, const ferry_request_options *options)
 {
     if (stream == NULL)
@@ -220,7 +220,7 @@ int ferry__read_create(ferry_stream *stream, const ferry__read_type *type, size_
     return error;
 }
 
-/* What the owner then calls may give the last handle back, before the post has returned. */
+/* The owner may call the program, which may give the last handle back before the post returns. */
 static void post(ferry_stream *stream, ferry__request *request, bool calls_back)
 {
     ferry__owner *kept = calls_back ? ferry__owner_ref(stream->owner) : NULL;
@@ -251,7 +251,7 @@ int ferry__stream_submit_read(ferry_stream *stream, const ferry__read_type *type
     error = type->create(stream, wanted, options, home, &request);
     if (error != 0) {
         ferry__stream_end_visits(stream, FERRY__ONE_READ);
-        ferry_stream_resume(stream); /* the owner may wait for just that to end the stream */
+        ferry_stream_resume(stream); /* the owner may wait for just this to end the stream */
         return error;
     }
     request->mail.deliver = ferry__intake_deliver_read;

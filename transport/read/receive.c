@@ -4,8 +4,8 @@
  * What is kept already is written from memory, first. So is what splice(2) cannot move: then the
  * kernel is asked for bytes to be kept, and what is kept goes the same way.
  *
- * The pipe is empty whenever the kernel is asked, and filled only while nothing is kept; so what is
- * in it comes before whatever is kept later, and goes back there if it cannot be stored.
+ * The pipe is empty whenever the kernel is asked, and filled only while nothing is kept. So the
+ * bytes in it come before all that is kept later. They go back there if they cannot be stored.
  */
 #include "core/cancel.h"
 #include "core/clock.h"
@@ -30,8 +30,8 @@ typedef struct storing {
     int64_t length;      /* bytes, or FERRY_TO_END */
     bool is_open;        /* the target is */
     bool by_copy;        /* splice(2) cannot do it */
-    bool is_refused;     /* and nothing else was allowed */
-    bool has_copied;     /* because of that it has asked for bytes to be kept */
+    bool is_refused;     /* splice(2) cannot do it, and nothing else was allowed */
+    bool has_copied;     /* it has asked for bytes to be kept, since splice(2) cannot do it */
     int pipe[2];         /* read and write end; -1 until needed */
     size_t piped;        /* bytes in it */
     ferry__timer again;  /* the target takes nothing now: when to ask it anew */
@@ -130,14 +130,14 @@ static void account(ferry__request *request, size_t count, ferry_method method)
     ferry__request_note_progress(request, stream->turn_began_at, &stream->owner->ringer);
 }
 
-/* Moves what is in the pipe to what is kept, where nothing is. */
+/* Moves the bytes in the pipe to what is kept, which is empty. */
 static void empty_pipe(ferry__intake *intake, storing *self)
 {
     assert(self->piped == 0 || ferry__bytes_count(&intake->kept) == 0);
     int error = ferry__pipe_empty_into(&intake->kept, self->pipe[0], self->piped,
                                        intake->stream->link.calls);
     self->piped = 0;
-    ferry__intake_take(intake, 0); /* it is all news, or there was no need for room */
+    ferry__intake_take(intake, 0); /* nobody has seen it yet; or the room was not needed */
     if (error != 0)
         ferry__intake_note_end(intake, error); /* there is a gap now */
 }
@@ -174,7 +174,7 @@ static ssize_t store_piped(ferry__intake *intake, ferry__request *request)
     return count;
 }
 
-/* Likewise, of what is kept. */
+/* @return how many of the bytes kept were stored; or a negative errno. */
 static ssize_t store_kept(ferry__intake *intake, ferry__request *request)
 {
     storing *self = storing_of(request);
@@ -207,7 +207,7 @@ static int open_target(ferry__request *request, storing *self)
     return error;
 }
 
-/* It is full for now, or somebody has a lease on it: open(2) and write(2) would wait. */
+/* The target is full for now, or somebody has a lease on it: open(2) and write(2) would wait. */
 static ferry__read_step wait_for_target(storing *self)
 {
     enum { SOON = FERRY__NS_PER_MS, LATEST = 50 * FERRY__NS_PER_MS };
@@ -275,8 +275,8 @@ static ssize_t fill_pipe(ferry__intake *intake, ferry__request *request, size_t 
 }
 
 /*
- * Likewise where nothing may be copied: recv(2) only looks. What has come since is asked for again,
- * and what splice(2) still does not give, it cannot.
+ * The same if nothing may be copied: recv(2) only looks. Then splice(2) is asked once more, as
+ * bytes may have come since. If it still gives nothing, it cannot.
  */
 static ssize_t look_instead(ferry__intake *intake, ferry__request *request, size_t size)
 {
@@ -291,8 +291,8 @@ static ssize_t look_instead(ferry__intake *intake, ferry__request *request, size
 }
 
 /*
- * Where splice(2) has nothing to give, recv(2) has the last word: at urgent data the one says that
- * there is nothing, or that it is the end, for ever, while the other passes over it.
+ * If splice(2) has nothing to give, recv(2) has the last word. At urgent data splice(2) says for
+ * ever that there is nothing, or that it is the end; recv(2) passes over it.
  */
 static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_short)
 {

@@ -33,11 +33,11 @@ static int refusal(const ferry_stream *stream, const ferry__request *request)
         return -ECANCELED;
     if (request->kind == FERRY__SEND && stream->owner->start_error != 0)
         return stream->owner->start_error;
-    /* Admitted before the shutdown, and posted after it: as if it had come later altogether. */
+    /* It was admitted before the shutdown, and posted after it. It counts as later. */
     return stream->is_shut && request->part_count > 0 ? -ESHUTDOWN : 0;
 }
 
-/* Whether what finished last wants to have its say on the owner before anything else is done. */
+/* Whether the request that finished last has an on_owner, which is called before anything else. */
 static bool is_callback_due(const ferry_stream *stream)
 {
     return stream->finished.last != NULL && stream->finished.last->is_told_first;
@@ -50,7 +50,7 @@ static bool waits_to_close(const ferry_stream *stream)
            stream->queue.first->kind == FERRY__CLOSE;
 }
 
-/* A file of its cannot be opened yet: somebody has a lease on it, and was asked to give it back.
+/* One of its files cannot be opened yet: somebody has a lease on it, and was asked to give it back.
  * open(2) would wait for that, and hold up others. */
 static void wait_for_lease(ferry_stream *stream, ferry__request *request)
 {
@@ -72,7 +72,7 @@ static bool shut_down(ferry_stream *stream, ferry__request *request)
     return true;
 }
 
-/* Carries out whatever moves no bytes. Gives the part whose bytes are next, or NULL: there is none
+/* Carries out all that moves no bytes. Gives the part whose bytes are next, or NULL: there is none
  * now, or the link owes something first. */
 static ferry__part *find_next_part(ferry_stream *stream)
 {
@@ -119,7 +119,7 @@ static ferry__part *find_next_part(ferry_stream *stream)
     return NULL;
 }
 
-/* Gives bytes that the sink took to one part. @return how many were its. */
+/* Counts bytes that the sink took for one part. @return how many were its. */
 static uint64_t account_to_part(ferry_stream *stream, ferry__request *request, ferry__part *part,
                                 uint64_t bytes)
 {
@@ -133,7 +133,7 @@ static uint64_t account_to_part(ferry_stream *stream, ferry__request *request, f
     return its;
 }
 
-/* A part has ended: whether its source stood by its word. */
+/* A part has ended. @return 0, or an errno if its source was to be stable and was not. */
 static int check_ended(const ferry_stream *stream, const ferry__part *part)
 {
     if (part->left > 0 || part->source->is_open_ended)
@@ -141,8 +141,8 @@ static int check_ended(const ferry_stream *stream, const ferry__part *part)
     return ferry__source_check_stable(part->source, stream->link.calls);
 }
 
-/* Gives bytes that the link took to the requests they belong to, from the head on: all of them are
- * prepared, since moving joins no others. */
+/* Counts bytes that the link took for the requests that they belong to, from the head on. All of
+ * these are prepared, since moving joins no others. */
 static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
 {
     while (bytes > 0) {
@@ -164,8 +164,8 @@ static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
     }
 }
 
-/* What the link has begun is not to be written again: it is counted now, and leaves. It is some of
- * the padding, of the head's source, or of the memory of one or more requests. */
+/* Counts bytes that the link has begun, and that are not to be written again: they leave. They are
+ * of the padding, of the head's source, or of the memory of one or more requests. */
 static void account_begun(ferry_stream *stream)
 {
     uint64_t bytes = ferry__link_owe(&stream->link);
@@ -183,7 +183,7 @@ static void account_begun(ferry_stream *stream)
     account(stream, bytes, is_copied ? FERRY_METHOD_COPY : FERRY_METHOD_MEMORY);
 }
 
-/* Wherever it stands. Where all of it has begun that comes too late. */
+/* Calls a request off, wherever it stands. If all of it has begun that comes too late. */
 static void call_off(ferry_stream *stream, ferry__request *request, int error)
 {
     if (request->stage == FERRY__CONFIRMING) {
@@ -197,7 +197,7 @@ static void call_off(ferry_stream *stream, ferry__request *request, int error)
 
 const ferry__request_types ferry__sent_requests = FERRY__REQUEST_TYPES(call_off);
 
-/* What the link owes, or else the padding, or else the head fails. */
+/* Fails what the link owes, or else the padding, or else the head. */
 static void fail_head(ferry_stream *stream, int error, ferry_phase phase)
 {
     if (stream->padding > 0 || stream->link.owes) {
@@ -220,7 +220,7 @@ static bool is_ready_anyway(ferry_stream *stream, int error, ferry_phase phase)
     return true;
 }
 
-/* Nothing is to be written for now; what was may still have to get to the peer. */
+/* Nothing is to be written for now, but what was written may still have to get to the peer. */
 static void end_stall_unless_confirming(ferry_stream *stream)
 {
     if (stream->confirming.first != NULL)
@@ -247,15 +247,13 @@ static bool wait_for_sink(ferry_stream *stream, const ferry__part *part)
                     : ferry__owner_watch(stream->owner, &stream->watch, FERRY__SENDING);
     if (is_ready_anyway(stream, error, FERRY_PHASE_SINK))
         return true;
-    /* Unless what is queued is to be told: then each request may be the one that reaches the
-     * mark. */
+    /* Not if there are watermarks: each request may be the one that reaches a mark. */
     stream->waits_for_sink = stream->watermark == NULL;
     ferry__owner_doze(stream->owner, stream->waits_for_sink);
     return false;
 }
 
-/* How long to wait before the next look at a file that may grow: soon after it has, later if
- * not. */
+/* Sets the time of the next look at a file that may grow: soon after it has grown, else later. */
 static void look_again_later(ferry_stream *stream, ferry__source *source)
 {
     enum { SOON = 10 * FERRY__NS_PER_MS, LATEST = 100 * FERRY__NS_PER_MS };
@@ -302,7 +300,7 @@ static void note_failure(ferry_stream *stream, const ferry__move *move)
     stream->was_told_of_reset |= move->phase == FERRY_PHASE_SINK && move->error == -ECONNRESET;
 }
 
-/* Draws the consequences of a move. Whether to go on at once. */
+/* Draws the consequences of a move. @return whether to go on at once. */
 static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move *move)
 {
     if (move->outcome == FERRY__MOVED_SINK_FULL)
@@ -325,7 +323,7 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
         return wait_for_source(stream, part->source);
     case FERRY__MOVED_FAILED:
         note_failure(stream, move);
-        if (!ferry__stream_is_cut(stream)) /* else it is the abort's doing, and settled as such */
+        if (!ferry__stream_is_cut(stream)) /* else an abort did it, which settles the request */
             ferry__stream_finish(stream, stream->queue.first, move->error, move->phase);
         return true;
     case FERRY__MOVED_SINK_FULL:
@@ -334,7 +332,7 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
     return false;
 }
 
-/* Sends what the link owes. Whether to go on at once. */
+/* Sends what the link owes. @return whether to go on at once. */
 static bool pay(ferry_stream *stream)
 {
     int error = stream->owner->start_error; /* without a thread nobody waits for room */
@@ -351,7 +349,7 @@ static bool pay(ferry_stream *stream)
     return true;
 }
 
-/* Sends some of the zeros that are owed. Whether to go on at once. */
+/* Sends some of the zeros that are owed. @return whether to go on at once. */
 static bool pad(ferry_stream *stream, size_t chunk)
 {
     ferry__move move = ferry__move_zeros(stream, stream->padding, chunk);
@@ -368,7 +366,7 @@ static bool pad(ferry_stream *stream, size_t chunk)
     return true;
 }
 
-/* Nothing is to be sent. Whether to go on at once. */
+/* Nothing is to be sent. @return whether to go on at once. */
 static bool rest(ferry_stream *stream)
 {
     ferry__pace_rest(stream);
@@ -418,7 +416,7 @@ static void give_up(ferry_stream *stream)
     ferry__stream_poison(stream, -ETIMEDOUT);
 }
 
-/* Whether to go on at once: a close that waited for confirmation need not any more. */
+/* @return whether to go on at once: a close waited for confirmation, and need not any more. */
 static bool look_at_confirming(ferry_stream *stream)
 {
     bool waited = waits_to_close(stream);
@@ -433,13 +431,13 @@ static void stop_waiting_for_sink(ferry_stream *stream)
     ferry__owner_doze(stream->owner, false);
 }
 
-/* The sending direction's share of a turn. Whether it can go on at once. */
+/* The sending direction's share of a turn. @return whether it can go on at once. */
 static bool send_some(ferry_stream *stream)
 {
     stop_waiting_for_sink(stream);
     if (ferry__stall_is_over(stream))
         give_up(stream);
-    /* What was called off meanwhile settles first: any of it may have its say on the owner. */
+    /* Requests that were called off meanwhile settle first: each may have an on_owner. */
     bool again = stream->finished.first != NULL || carry_out(stream);
     if (stream->confirming.first != NULL)
         again |= look_at_confirming(stream);
@@ -453,7 +451,7 @@ static void give_shares(ferry_stream *stream)
     stream->reading_is_due = stream->sending_is_due = false;
     if (ferry__stream_is_cut(stream)) {
         stop_waiting_for_sink(stream);
-        /* Not before its mail has come: what was submitted before it has come then, too. */
+        /* Not before its mail has come: then all that was submitted before it has come, too. */
         if (stream->abort_came)
             ferry__closing_abort(stream);
         return;
@@ -483,7 +481,7 @@ static ferry__wait waits_for(const ferry_stream *stream)
                                             : FERRY__WAITS_FOR_NOTHING;
 }
 
-/* What both directions are at, for whoever looks. */
+/* Shows what both directions are at, for dumps. */
 static void show(ferry_stream *stream)
 {
     ferry__stream_show_head(stream);
@@ -514,7 +512,7 @@ void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone; /* an owner lives as long as its streams admit requests */
     ferry__request *request = ferry__request_of_mail(mail);
-    /* Written on the submitter's core: on its way here while the other mail is delivered. */
+    /* It was written on the submitter's core. It gets here while other mail is delivered. */
     __builtin_prefetch(request->parts);
     ferry_stream *stream = request->stream;
     ferry__stream_enqueue(stream, request);
@@ -536,7 +534,7 @@ void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone;
     ferry_stream *stream = FERRY__STREAM_OF(mail, resume_mail);
-    /* Pairs with every resume, those that post nothing, too: what they made ready is there now. */
+    /* Pairs with every resume, also if it posts nothing: what it made ready is there now. */
     (void)atomic_exchange(&stream->is_resuming, false);
     ferry__taken_over(&stream->is_resuming);
     stream->released_visits += FERRY__ONE_MESSAGE;

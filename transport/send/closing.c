@@ -34,13 +34,13 @@ static void close_link(ferry_stream *stream, int error, ferry__ending ending)
     stream->state = FERRY__GONE;
 }
 
-/* Begins a confirmed close. @param error what shutting down came to. Whether it could. */
+/* Begins a confirmed close. @param error what shutting down came to. @return whether it could. */
 static bool start_lingering(ferry_stream *stream, int error)
 {
     ferry__linger *linger = stream->linger;
     if (linger == NULL || stream->owner->start_error != 0)
         return false;
-    if (error != 0 && error != -ENOTCONN) /* ENOTCONN: it is over; reading tells how */
+    if (error != 0 && error != -ENOTCONN) /* ENOTCONN: the connection is over; reading tells how */
         return false;
     linger->was_reset = error != 0 && !stream->is_shut; /* nothing else ends it before its FIN */
     ferry__timers_set(&stream->owner->timers, &linger->timer,
@@ -70,8 +70,8 @@ bool ferry__closing_start(ferry_stream *stream)
     return true;
 }
 
-/* Waits for more of the peer's last words, or for its kernel to have all of ours. Its end alone
- * does not say that it has read everything: it may have come long before ours. */
+/* Waits for more of the peer's last words, or until its kernel has all of ours. The peer's end
+ * alone does not say that it has read everything: it may have come long before ours. */
 static void linger_on(ferry_stream *stream, bool has_ended)
 {
     if (stream->linger->was_reset && has_ended) { /* a write was told of it, so reading is not */
@@ -160,8 +160,8 @@ void ferry__closing_abort(ferry_stream *stream)
     close_link(stream, -ECANCELED, ending);
 }
 
-/* E0: gone, it was closed before, so that nothing is added to admission any more; the flag goes up
- * only while nobody visits. Pairs with every admission in admission.c. */
+/* E0: the stream is gone, so it was closed before, and nothing is added to its admission any more.
+ * The flag goes up only while nobody visits. Pairs with every admission in admission.c. */
 bool ferry__closing_try_end(ferry_stream *stream)
 {
     uint32_t nobody = 0;

@@ -22,7 +22,7 @@ typedef struct gather {
 
 static void add_piece(gather *all, const ferry__part *part, bool is_message)
 {
-    /* Written on another core: on its way here while the rest is gathered, before sendmsg(2). */
+    /* It was written on another core. It gets here while the rest is gathered, for sendmsg(2). */
     __builtin_prefetch(part->memory.data + part->sent);
     size_t size = part->left < all->room ? (size_t)part->left : all->room;
     /* A message is one part, whole: the kernel says -EMSGSIZE if it is too large. */
@@ -42,7 +42,7 @@ static bool add_request(gather *all, ferry__request *request, bool is_message)
     for (size_t i = request->current; i < request->part_count; i++) {
         const ferry__part *part = &request->parts[i];
         if (part->source != NULL && part->source->is_open_ended)
-            return false; /* it may be empty: nothing is held back for it */
+            return false; /* a source may be empty: nothing is held back for it */
         if (part->left == 0)
             continue;
         if (part->source != NULL || all->is_full) {

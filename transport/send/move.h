@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Moving bytes: one bounded system call's worth from the head of a stream's queue into its sink.
- * Knows requests, parts, sources and sinks; may open the files of a request that follows; settles
+ * Moving bytes: one bounded system call's worth from the head of a stream's queue into its link.
+ * Knows requests, parts, sources and links; may open the files of a request that follows; settles
  * nothing.
  */
 #ifndef FERRY_TRANSPORT_SEND_MOVE_H

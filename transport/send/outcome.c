@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From a request's arrival at its stream's owner to its outcome. It settles then: settle.c. */
+/* From a request's arrival at its stream's owner to its outcome. Then it settles: settle.c. */
 #include "transport/send/outcome.h"
 #include "transport/read/intake.h"
 #include "transport/send/conditions.h"
@@ -39,7 +39,7 @@ static bool has_known_length(const ferry__request *request)
     return true;
 }
 
-/* Invariant framing: it failed midway, so the peer cannot tell where the next one would begin. */
+/* Invariant framing: if it failed midway the peer cannot tell where the next one would begin. */
 static void keep_framing(ferry_stream *stream, const ferry__request *request, bool known_length)
 {
     const ferry_result *result = &request->promise.result;
@@ -95,7 +95,7 @@ static void conclude(ferry_stream *stream, ferry__request *request, int error, f
         fail(stream, request);
 }
 
-/* Lets it settle now, or once it is confirmed, where that is wanted. */
+/* Lets it settle now or, if that is wanted, once it is confirmed. */
 static void hand_on(ferry_stream *stream, ferry__request *request, bool may_wait)
 {
     /* Asked here first: most requests are no markers, and have no extras. */
@@ -121,7 +121,7 @@ void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int err
 
 void ferry__stream_forget_source(ferry_stream *stream)
 {
-    /* Before its fd is closed: else epoll keeps it. */
+    /* Before its fd is closed: else the epoll set would keep it. */
     ferry__poller_unwatch(&stream->owner->poller, &stream->source_watch);
     ferry__timers_cancel(&stream->owner->timers, &stream->follow_timer);
     stream->waits_for_source = false;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Relays: reads whose bytes go to another stream. When its turn has come the whole direction goes
- * with it, as one request of the other stream: what was kept is lent, and a duplicate of the fd is
- * its source (transport/edge/source.h). So the bytes are spliced, and the two streams' limits,
+ * Relays: reads whose bytes go to another stream. When a relay's turn has come the whole direction
+ * becomes one request of the other stream. What was kept is lent to it, and a duplicate of the fd
+ * is its source (transport/edge/source.h). So the bytes are spliced, and the two streams' limits,
  * order and framing are what they always are. Where the link of from gives its bytes to nobody else
  * it is read on, and the request's source is a channel (transport/send/channel.h).
  *
@@ -13,12 +13,12 @@
  *   deliver_return: takes back what was    ◀──       posts the return
  *   not sent, settles the relay
  *
- * What the request had taken out of the socket and could not send is left over (ferry__leftover),
- * and read by whoever reads next: however a relay ends, no byte is lost.
+ * Bytes that the request has taken out of the socket and could not send are left over
+ * (ferry__leftover). The next read gets them: however a relay ends, no byte is lost.
  *
- * A relay holds a program's reference to both streams until it is over. The request gets in beyond
- * to's limits: an owner cannot wait for room, there is one for each stream that is read from, and
- * its bytes wait with their sender.
+ * A relay holds a program's reference to both streams until it is over. The request is let in
+ * beyond to's limits. An owner cannot wait for room. There is one such request for each stream that
+ * is read from, and its bytes wait with their sender.
  */
 #include "core/cancel.h"
 #include "core/clock.h"
@@ -47,7 +47,7 @@ typedef struct relay {
     int called_off;       /* why to's request was cancelled; 0: it was not */
     ferry_promise *inner; /* to's request, a reference, while there is one */
     ferry__bytes kept;    /* what was kept, while it is away */
-    size_t lent;          /* of that: so many bytes are the request's */
+    size_t lent;          /* how many of these bytes are lent to the request */
     ferry__leftover
         left; /* what it had taken beside, and not sent. to's owner's while it is away */
     ferry_result outcome; /* the request's. Likewise */
@@ -106,7 +106,7 @@ int ferry_stream_relay(ferry_stream *from, ferry_stream *to, int64_t length, uns
 
 /* ---- on to's owner --------------------------------------------------------------------------- */
 
-/* The peer of from has ended: so does what to's peer reads. */
+/* The peer of from has ended: ends what to's peer reads. */
 static void pass_end_on(relay *self)
 {
     int error = ferry_stream_shutdown(self->asked.to, NULL);
@@ -128,7 +128,7 @@ static void note_outcome(ferry_promise *promise, const ferry_result *result, voi
     ferry__owner_post_last(request->stream->owner, &self->return_mail);
 }
 
-/* Its progress is the relay's. */
+/* The request's progress is the relay's. */
 static void note_progress(ferry_promise *promise, uint64_t sent_bytes, void *arg)
 {
     (void)promise;
@@ -297,8 +297,8 @@ static void drop(ferry__bytes *bytes)
     ferry__bytes_take(bytes, ferry__bytes_count(bytes));
 }
 
-/* What was not sent is the intake's again, before what has come since: what the request had taken,
- * and what it had not. */
+/* Gives the intake the bytes that were not sent, before those that have come since: those that the
+ * request had taken, and those that it had not. */
 static void take_back_from_channel(ferry__intake *intake, relay *self)
 {
     ferry__bytes rest = ferry__channel_close(&self->channel);
@@ -311,7 +311,7 @@ static void take_back_from_channel(ferry__intake *intake, relay *self)
     drop(&self->left.bytes);
 }
 
-/* Likewise: of what it had kept, or of what came behind. */
+/* Gives the intake the bytes that were not sent: those that it had kept, and those behind them. */
 static void take_back(ferry__intake *intake, relay *self)
 {
     uint64_t sent = self->outcome.sent;
@@ -328,7 +328,7 @@ static void take_back(ferry__intake *intake, relay *self)
     ferry__intake_take(intake, 0); /* all of it is news */
 }
 
-/* What the socket has told the request, it tells nobody else again. */
+/* Whether the socket has told the request of an end: it tells nobody else again. */
 static bool is_end_of_reading(const ferry_result *outcome)
 {
     return outcome->phase == FERRY_PHASE_SOURCE && outcome->error != -ENODATA &&
@@ -358,7 +358,7 @@ static void deliver_return(ferry__mail *mail, bool receiver_gone)
                         self->outcome.phase);
 }
 
-/* It has never been away: nothing was taken. */
+/* Does nothing: it has never been away, and has taken nothing. */
 static void undo(ferry__intake *intake, ferry__request *request)
 {
     (void)intake;

@@ -19,7 +19,7 @@ typedef struct submission {
     ferry__leftover *leftover; /* what the last part's source is to leave; NULL: nothing */
     const ferry_request_options *options;
     uint64_t refused_by; /* admission flags */
-    uint64_t set;        /* likewise: once nothing can fail any more */
+    uint64_t set;        /* admission flags to set once nothing can fail any more */
     ferry__limit limited;
 } submission;
 
@@ -39,9 +39,9 @@ static int let_in(ferry_stream *stream, const submission *what, ferry__cost cost
 }
 
 /*
- * It comes to nothing after all. The owner looks again once it is not counted any more: it may wait
- * for just that to end the stream, or have seen a watermark reached. The stream may end before the
- * resume: that does nothing then.
+ * A submit that was let in has failed. Once it is not counted any more the owner looks again: it
+ * may wait for just that to end the stream, or have seen a watermark reached. The stream may end
+ * before the resume, which then does nothing.
  */
 static void undo_let_in(ferry_stream *stream, ferry__cost cost)
 {
@@ -50,11 +50,11 @@ static void undo_let_in(ferry_stream *stream, ferry__cost cost)
     ferry_stream_resume(stream);
 }
 
-/* Only a deadline has to be known while the sink is full: the rest waits behind the head anyway. */
+/* While the sink is full the owner only has to know of deadlines: all else waits anyway. */
 static void post(ferry_stream *stream, ferry__request *request, bool calls_back)
 {
     ferry__owner *owner = stream->owner;
-    /* What it then calls may give the last handle back, before the post has returned. */
+    /* The owner may call the program, which may give the last handle back before this returns. */
     ferry__owner *kept = calls_back ? ferry__owner_ref(owner) : NULL;
     if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
         ferry__owner_post(owner, &request->mail);
@@ -63,7 +63,7 @@ static void post(ferry_stream *stream, ferry__request *request, bool calls_back)
     ferry__owner_unref(kept);
 }
 
-/* Checks everything, and takes nothing. Where bytes of files are counted they are asked for. */
+/* Checks everything, and takes nothing. Asks for the size of files if their bytes are counted. */
 static int plan(const ferry_stream *stream, const submission *what, ferry__plan *ret_plan)
 {
     int error = ferry__request_plan(what->parts, what->count, what->options, ret_plan);
@@ -88,7 +88,7 @@ static int create_request(ferry_stream *stream, const submission *what, const fe
     return 0;
 }
 
-/* What no submit may be made with. */
+/* Checks what every submit must have. */
 static int check(ferry_stream *stream, const submission *what)
 {
     int error = ferry__stream_check(stream);
@@ -101,7 +101,7 @@ static int check(ferry_stream *stream, const submission *what)
     return is_refused ? -ESHUTDOWN : 0;
 }
 
-/* Let in first, made then: who waits for room, or finds none, holds nothing. */
+/* Lets it in, and makes it then: a submit that waits for room, or finds none, holds nothing. */
 static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
 {
     ferry__inbox *home;

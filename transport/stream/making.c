@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Copies beyond this are allocations of their own: a promise that is kept keeps its request's
- * memory, and that must not be much. */
+/* Larger copies are allocations of their own: a promise that is kept keeps its request's memory,
+ * and that must not be much. */
 enum { MOST_INLINE = 1024 };
 
-/* More would take gigabytes; and so few cannot overflow a size. */
+/* More parts would take gigabytes. So few cannot overflow a size. */
 enum { MOST_PARTS = INT_MAX / 64 };
 
 static int plan(ferry__plan *sum, uint64_t bytes)
@@ -29,7 +29,7 @@ static int add_memory_needs(ferry__plan *sum, const ferry_part *part)
         return -EINVAL;
     if (part->kind == FERRY_PART_COPY && part->length <= MOST_INLINE &&
         __builtin_add_overflow(sum->size, part->length, &sum->size))
-        return -EOVERFLOW; /* 32 bits: of one piece of memory there may be many copies */
+        return -EOVERFLOW; /* 32 bits: there may be many copies of one piece of memory */
     sum->cost.memory_bytes += part->length;
     return plan(sum, part->length);
 }
@@ -176,7 +176,7 @@ static void close_sources(ferry__request *request, size_t count)
     }
 }
 
-/* What was given stays the caller's; what was copied or duplicated is undone. */
+/* Undoes what was copied or duplicated. The caller keeps what it gave. */
 static void give_back_parts(ferry__request *request, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -200,7 +200,7 @@ static int take_parts(ferry__request *request, const ferry_part parts[], size_t 
     return 0;
 }
 
-/* What the owner reads before it writes it. */
+/* Sets the fields that the owner reads before it writes them. */
 static void init_progress(ferry__request *request, bool has_sources)
 {
     request->stage = FERRY__POSTED;
@@ -233,10 +233,10 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
     request->extras = extras;
 }
 
-/* Of a shutdown, and a close: nothing calls it off. */
+/* For a shutdown and a close: nothing calls them off. */
 static const ferry__promise_type end_type = {.destroy = ferry__request_destroy};
 
-/* @param types its direction's; NULL: nothing calls it off. */
+/* @param types those of its direction; NULL: nothing calls it off. */
 static const ferry__promise_type *choose_type(const ferry__request_types *types, bool with_extras,
                                               size_t size)
 {
@@ -247,7 +247,7 @@ static const ferry__promise_type *choose_type(const ferry__request_types *types,
     return size <= FERRY__SPARE_BYTES ? &types->small.promise : &types->large.promise;
 }
 
-/* Its type tells where its memory is from. */
+/* Allocates it where its type says. */
 static ferry__request *allocate(ferry_stream *stream, const ferry__promise_type *type, size_t size)
 {
     return type->destroy == ferry__request_destroy_small
@@ -276,7 +276,7 @@ uint64_t ferry__request_estimate(const ferry_part parts[], size_t count)
 
 static const ferry_request_options no_options;
 
-/* A small copy and no options, which most requests by far are. */
+/* Whether it is a small copy without options, as most requests by far are. */
 static bool is_plain(const ferry_part parts[], size_t count, const ferry_request_options *options)
 {
     return options == NULL && count == 1 && parts != NULL && parts->kind == FERRY_PART_COPY &&
@@ -306,9 +306,9 @@ int ferry__request_plan(const ferry_part parts[], size_t count,
     return 0;
 }
 
-/* Everything but its parts and what they cost. Field by field: zeroing the whole, observers
- * included, shows in what a small write costs. @param extras where they are to be; NULL: it needs
- * none.
+/* Sets everything but its parts and their cost. It does so field by field: zeroing the whole,
+ * observers included, would make a small write dearer. @param extras where they are to be; NULL: it
+ * needs none.
  * @param label taken. */
 __attribute__((always_inline)) static inline void init(
     ferry__request *request, const ferry__promise_type *type, ferry_stream *stream,
@@ -398,8 +398,8 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__request_types 
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
 
-/* How many bytes its sources have, now that they are open. -EOVERFLOW: with what is in memory it is
- * more than can be counted. */
+/* How many bytes its sources have, now that they are open. -EOVERFLOW: together with the bytes in
+ * memory they are more than can be counted. */
 static int add_up_sources(const ferry__request *request, uint64_t *ret_bytes)
 {
     int64_t all = 0;
@@ -460,7 +460,7 @@ void ferry__request_undo_open(ferry__request *request)
 void ferry__request_release_parts(ferry__request *request)
 {
     bool has_sources = false;
-    /* Last first: where two parts used one fd's position, the earlier one's word is the last. */
+    /* Last first: if two parts used one fd's position, the earlier one sets it last. */
     for (size_t i = request->part_count; i-- > 0;) {
         ferry__part *part = &request->parts[i];
         request->promise.result.remaining += part->left;

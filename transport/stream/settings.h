@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Settings: the options that streams were made with, complete, and shared by all that one adopt,
- * one listener or one connect makes. Thousands of idle streams have one record of them.
+ * Settings: the options that streams were made with, complete. All streams that one adopt, one
+ * listener or one connect makes share one record of them: there may be thousands of idle ones.
  */
 #ifndef FERRY_TRANSPORT_STREAM_SETTINGS_H
 #define FERRY_TRANSPORT_STREAM_SETTINGS_H
@@ -19,19 +19,19 @@ typedef struct ferry__settings {
     ferry__limits limits;         /* those of the options */
     ferry__label *label;          /* the options' copy, or NULL */
     ferry_release *release;       /* of on_watermark_arg, once it is taken; or NULL */
-    atomic_uint refs; /* behind them: every submit reads those, and no submit writes this */
+    atomic_uint refs; /* behind the options: every submit reads these, and none writes this */
 } ferry__settings;
 
-/* Checks options, NULL for the defaults; the sort of socket, if it is known. @return 0, -EINVAL,
- * -ECHILD. */
+/* Checks options. @param options NULL: the defaults. @param sort of socket; NULL: not known.
+ * @return 0, -EINVAL, -ECHILD. */
 int ferry__settings_check(const ferry_stream_options *options, const ferry__socket_sort *sort);
 
-/* Any thread. Makes settings of options that were checked, NULL for the defaults. NULL: no
- * memory. */
+/* Any thread. Makes settings of options that were checked. @param options NULL: the defaults.
+ * @return NULL: no memory. */
 ferry__settings *ferry__settings_create(const ferry_stream_options *options);
 
-/* Whoever made them, while it has its reference: the call succeeds that they are of, and takes
- * args. */
+/* The thread that made them, while it has its reference. Called when the call that they are of
+ * succeeds, and so takes args. */
 void ferry__settings_commit(ferry__settings *settings);
 
 /* Any thread. */

@@ -39,7 +39,7 @@ void ferry__stream_unref(ferry_stream *stream)
 
 ferry_stream *ferry_stream_ref(ferry_stream *stream)
 {
-    /* A callback may be handed a stream whose last handle another thread has just given back: it is
+    /* A callback may get a stream whose last handle another thread has just given back. It is
      * closed then, and may be kept all the same. */
     if (stream != NULL && atomic_fetch_add_explicit(&stream->users, 1, memory_order_relaxed) == 0)
         (void)ferry__stream_ref(stream);
@@ -62,7 +62,7 @@ ferry_stream *ferry_stream_unref(ferry_stream *stream)
 
 bool ferry__stream_is_quiet(ferry_stream *stream)
 {
-    /* Q1: in this order; what is not counted any more was announced as settling before (Q0). */
+    /* Q1: in this order. A request that is not counted any more was announced as settling (Q0). */
     uint64_t word = atomic_load(&stream->admission.word);
     if (ferry__stream_has_ended(stream))
         return ferry__promise_is_settled(&stream->close_request->promise); /* the last to */
@@ -159,7 +159,7 @@ int ferry_stream_get_peer(ferry_stream *stream, char *buffer, size_t size)
     return ferry__peer_format(&stream->peer, buffer, size);
 }
 
-/* Whatever was first to end its sending, where a request's failing tells more. */
+/* What was first to end its sending. The failure of a request tells more. */
 static int error_of(ferry_stream *stream)
 {
     int poison = atomic_load(&stream->poison);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A stream's record, and what any thread may do to it that makes nothing: references, closing,
- * aborting, its status. Where streams come from and what else happens to them stands above, in
- * files that know this one.
+ * A stream's record, and what any thread may do to it without making anything: references, closing,
+ * aborting, its status. Files above this one make streams, and do all else with them.
  *
  * References: the program's all together are one of refs, the owner's side is another. When the
  * program's last is given back the stream is closed after what is queued.
@@ -27,8 +26,8 @@
 #include <stddef.h>
 
 /*
- * What only some streams need, as their options say. Behind the stream, in its allocation: idle
- * ones by the thousand are to be small.
+ * What only some streams need, as their options say. It lies behind the stream, in its allocation,
+ * so that thousands of idle streams are small.
  */
 
 /* Watching whether the peer still makes progress, while the sink is full. */
@@ -46,7 +45,7 @@ typedef struct ferry__pace {
     ferry_stream *stream;
     ferry__timer timer; /* when to ask the limiter again */
     ferry__allotment allotment;
-    uint64_t free_bytes; /* that the limiter does not count */
+    uint64_t free_bytes; /* how many more bytes the limiter does not count */
 } ferry__pace;
 
 /* A confirmed close: waiting for the peer's end. */
@@ -61,7 +60,7 @@ typedef struct ferry__linger {
 /* Telling the program when the queue crosses its watermarks. */
 typedef struct ferry__watermark {
     ferry_stream *stream;
-    atomic_bool is_above; /* written by the owner, read by whoever is told */
+    atomic_bool is_above; /* written by the owner, read by the thread that is told */
     bool told;            /* what the program was told last; its thread's */
     ferry__notice notice; /* without an inbox: told on the owner */
 } ferry__watermark;
@@ -73,13 +72,13 @@ struct ferry__counter {
     void (*stream_ended)(ferry__counter *counter);
 };
 
-/* What is known of a reading direction beside reading: the first member of its intake. */
+/* What code that does not read knows of a reading direction. The first member of its intake. */
 typedef struct ferry__incoming ferry__incoming;
 struct ferry__incoming {
     void (*free)(ferry__incoming *incoming); /* once, with the stream */
     ferry__room room;                        /* any thread: who waits because too many reads wait */
 
-    /* Written by the owner, for whoever looks. */
+    /* Written by the owner, for dumps. */
     ferry__waiting shown;
     _Atomic uint64_t received; /* bytes, so far */
 };
@@ -118,8 +117,8 @@ struct ferry_stream {
     _Atomic uint64_t sent_bytes; /* written by the owner: for ferry_stream_get_status */
     _Atomic(ferry__incoming *) incoming; /* what reading needs; NULL until somebody reads */
     ferry__link link;             /* transport/edge/link.h says which thread may touch what */
-    ferry__shown_head shown_head; /* written by the owner, for whoever looks */
-    ferry__waiting shown_sending; /* likewise */
+    ferry__shown_head shown_head; /* written by the owner, for dumps */
+    ferry__waiting shown_sending; /* written by the owner, for dumps */
 
     /* The owner's. */
     ferry__task task;
@@ -142,12 +141,12 @@ struct ferry_stream {
     bool waits_for_source;          /* the head's has nothing for now */
     bool waits_for_sink;            /* it is full: more requests change nothing */
     bool sending_is_due;            /* the next turn is for what is to be sent */
-    bool reading_is_due;            /* likewise for what is to be read */
+    bool reading_is_due;            /* the next turn is for what is to be read */
     ferry__queue confirming;        /* accepted, and not yet as far as they are to get */
     ferry__timer confirm_timer;     /* when to look how far they are */
     int64_t confirm_patience_ns;    /* how long the last wait for that was */
     uint64_t released;              /* admission to give back at the end of this turn */
-    uint64_t released_source_bytes; /* likewise */
+    uint64_t released_source_bytes; /* source bytes to give back then */
 
     /* Each NULL, if the options do not ask for it. */
     ferry__stall *stall;
@@ -169,8 +168,8 @@ static inline int ferry__find_home(bool wanted, ferry__inbox **ret_home)
     return *ret_home != NULL ? 0 : -ENOMEM;
 }
 
-/* The owner. Says what it does for the stream, where that may take long: a static string; NULL:
- * nothing of the kind any more. */
+/* The owner. Says what it does for the stream, if that may take long: a static string; NULL: it is
+ * done. */
 static inline void ferry__stream_do(const ferry_stream *stream, const char *step)
 {
     ferry__activity_do(&stream->owner->activity, step);
@@ -183,15 +182,15 @@ static inline void ferry__stream_schedule(ferry_stream *stream)
     ferry__owner_schedule(stream->owner, &stream->task);
 }
 
-/* Likewise for what is to be read. */
+/* Has a turn for what is to be read. */
 static inline void ferry__stream_schedule_reading(ferry_stream *stream)
 {
     stream->reading_is_due = true;
     ferry__owner_schedule(stream->owner, &stream->task);
 }
 
-/* The owner. Shows which request is being sent: before something that may block, and at the end of
- * a turn. */
+/* The owner. Shows which request is being sent. Called before something that may block, and at the
+ * end of a turn. */
 static inline void ferry__stream_show_head(ferry_stream *stream)
 {
     ferry__show_head(&stream->shown_head, stream->queue.first);
@@ -217,7 +216,7 @@ static inline void ferry__stream_push(ferry_stream *stream)
         ferry__stream_schedule(stream);
 }
 
-/* Any thread. Whether it was aborted: the cut is made before the abort's mail is posted. */
+/* Any thread. Whether it was aborted. The cut is made before the abort's mail is posted. */
 static inline bool ferry__stream_is_cut(const ferry_stream *stream)
 {
     return atomic_load(&stream->link.cut);
@@ -244,17 +243,17 @@ static inline int ferry__stream_check(const ferry_stream *stream)
 ferry_stream *ferry__stream_ref(ferry_stream *stream);
 void ferry__stream_unref(ferry_stream *stream);
 
-/* What is left of one that has no owner and no service, or has them no more. */
+/* Frees a stream that has no owner and no service, or has them no more. */
 void ferry__stream_free(ferry_stream *stream);
 
-/* Any thread. Sets flags of its admission that refuse, for good: wakes whoever waits for room. */
+/* Any thread. Sets flags of its admission that refuse, for good. Wakes all that wait for room. */
 void ferry__stream_let_no_more_in(ferry_stream *stream, uint64_t flags);
 
-/* Any thread. Takes from its admission's visits, once they are over. */
+/* Any thread. Takes visits that are over from its admission's. */
 void ferry__stream_end_visits(ferry_stream *stream, uint32_t visits);
 
-/* Any thread. As ferry_stream_abort, for this cause. With FERRY_CAUSE_DESTROY a peer is reset only
- * where it would take a part for the whole: else it reads an end of file, as after a close. */
+/* Any thread. Aborts the stream, for this cause. With FERRY_CAUSE_DESTROY a peer gets a reset only
+ * if it would take a part for the whole. Else it reads an end of file, as after a close. */
 void ferry__stream_abort(ferry_stream *stream, ferry_cause cause);
 
 /* Any thread. Whether it has ended: its close is about to settle, or has. */
@@ -263,7 +262,7 @@ static inline bool ferry__stream_has_ended(const ferry_stream *stream)
     return (atomic_load(&stream->admission.visits) & FERRY__ENDED) != 0;
 }
 
-/* Whether nothing is under way: all that was submitted before has settled, a close too. */
+/* Whether nothing is under way: all that was submitted before has settled, a close, too. */
 bool ferry__stream_is_quiet(ferry_stream *stream);
 
 #endif
