@@ -306,25 +306,40 @@ int ferry__request_plan(const ferry_part parts[], size_t count,
     return 0;
 }
 
+/* What the options of a request come to. */
+typedef struct terms {
+    const ferry_request_options *options; /* never NULL */
+    bool with_extras;
+    ferry__label *label; /* a copy, or NULL */
+} terms;
+
+/* @return 0, or -ENOMEM. */
+static inline int read_options(const ferry_request_options *options, terms *ret_terms)
+{
+    if (options == NULL)
+        options = &no_options;
+    *ret_terms = (terms){options, options != &no_options && needs_extras(options), NULL};
+    return options->label != NULL ? ferry__label_create(options->label, &ret_terms->label) : 0;
+}
+
 /* Sets everything but its parts and their cost. It does so field by field: zeroing the whole,
- * observers included, would make a small write dearer. @param extras where they are to be; NULL: it
- * needs none.
- * @param label taken. */
+ * observers included, would make a small write dearer. Takes the label.
+ * @param extras where they are, if it needs any. */
 __attribute__((always_inline)) static inline void init(
     ferry__request *request, const ferry__promise_type *type, ferry_stream *stream,
-    ferry__request_kind kind, const ferry_request_options *options, ferry__inbox *home,
-    ferry__extras *extras, ferry__label *label)
+    ferry__request_kind kind, const terms *agreed, ferry__inbox *home, ferry__extras *extras)
 {
     ferry__promise_init(&request->promise, home, type);
-    atomic_store_explicit(&request->promise.label, label, memory_order_relaxed);
+    atomic_store_explicit(&request->promise.label, agreed->label, memory_order_relaxed);
     request->stream = stream;
     request->kind = kind;
-    request->is_told_first = options->on_owner != NULL && !options->on_owner_may_lag;
-    request->on_owner = options->on_owner;
-    request->on_owner_arg = options->on_owner_arg;
+    request->is_told_first =
+        agreed->options->on_owner != NULL && !agreed->options->on_owner_may_lag;
+    request->on_owner = agreed->options->on_owner;
+    request->on_owner_arg = agreed->options->on_owner_arg;
     request->extras = NULL;
-    if (extras != NULL)
-        init_extras(request, extras, options, home);
+    if (agreed->with_extras)
+        init_extras(request, extras, agreed->options, home);
 }
 
 int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
@@ -332,29 +347,26 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
                           const ferry__plan *plan, const ferry_request_options *options,
                           ferry__inbox *home, ferry__request **ret_request)
 {
-    if (options == NULL)
-        options = &no_options;
-    bool with_extras = options != &no_options && needs_extras(options);
-    ferry__label *label = NULL;
-    int error = options->label != NULL ? ferry__label_create(options->label, &label) : 0;
+    terms agreed;
+    int error = read_options(options, &agreed);
     if (error != 0)
         return error;
-    const ferry__promise_type *type = choose_type(types, with_extras, plan->size);
+    const ferry__promise_type *type = choose_type(types, agreed.with_extras, plan->size);
     ferry__request *request = allocate(stream, type, plan->size);
     if (request == NULL) {
-        ferry__label_free(label);
+        ferry__label_free(agreed.label);
         return -ENOMEM;
     }
     ferry__extras *extras = (ferry__extras *)(void *)&request->parts[count];
-    ferry__source *sources = (ferry__source *)(void *)(extras + with_extras);
+    ferry__source *sources = (ferry__source *)(void *)(extras + agreed.with_extras);
     layout rest = {sources, (unsigned char *)(sources + plan->sources), stream};
     error = take_parts(request, parts, count, rest);
     if (error != 0) {
-        ferry__label_free(label);
+        ferry__label_free(agreed.label);
         release(request, type);
         return error;
     }
-    init(request, type, stream, kind, options, home, with_extras ? extras : NULL, label);
+    init(request, type, stream, kind, &agreed, home, extras);
     request->part_count = count;
     request->cost = plan->cost;
     init_progress(request, plan->sources > 0);
@@ -371,24 +383,20 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__request_types 
                                const ferry_request_options *options, ferry__inbox *home,
                                ferry__request **ret_request)
 {
-    if (options == NULL)
-        options = &no_options;
-    size_t extras_at = round_up(sizeof(ferry__request) + size, _Alignof(ferry__extras));
-    bool with_extras = options != &no_options && needs_extras(options);
-    ferry__label *label = NULL;
-    int error = options->label != NULL ? ferry__label_create(options->label, &label) : 0;
+    terms agreed;
+    int error = read_options(options, &agreed);
     if (error != 0)
         return error;
+    size_t extras_at = round_up(sizeof(ferry__request) + size, _Alignof(ferry__extras));
     ferry__request *request =
-        ferry__allocate(extras_at + (with_extras ? sizeof(ferry__extras) : 0));
+        ferry__allocate(extras_at + (agreed.with_extras ? sizeof(ferry__extras) : 0));
     if (request == NULL) {
-        ferry__label_free(label);
+        ferry__label_free(agreed.label);
         return -ENOMEM;
     }
     ferry__extras *extras = (ferry__extras *)(void *)((char *)request + extras_at);
-    const ferry__request_type *type = with_extras ? &types->with_extras : &types->large;
-    init(request, &type->promise, stream, FERRY__READ, options, home, with_extras ? extras : NULL,
-         label);
+    const ferry__request_type *type = agreed.with_extras ? &types->with_extras : &types->large;
+    init(request, &type->promise, stream, FERRY__READ, &agreed, home, extras);
     request->part_count = 0;
     request->cost = (ferry__cost){0};
     init_progress(request, false);
