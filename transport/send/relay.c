@@ -8,7 +8,7 @@
  *
  *   from's owner                                     to's owner
  *   feed: lends, duplicates, submits       ──▶       carries it out, as any request
- *   nothing is read meanwhile                        note_outcome, once it has settled: passes the
+ *   nothing is read meanwhile                        note_result, once it has settled: passes the
  *                                                    end on
  *   deliver_return: takes back what was    ◀──       posts the return
  *   not sent, settles the relay
@@ -49,8 +49,8 @@ typedef struct relay {
     ferry__bytes kept;    /* what was kept, while it is away */
     size_t lent;          /* how many of these bytes are lent to the request */
     ferry__leftover
-        left; /* what it had taken beside, and not sent. to's owner's while it is away */
-    ferry_result outcome; /* the request's. Likewise */
+        left;            /* what it had taken beside, and not sent. to's owner's while it is away */
+    ferry_result result; /* the request's. to's owner's while it is away, too */
     ferry__mail return_mail;
     bool has_channel; /* the request's bytes come by it, and the direction is not away */
     ferry__channel channel;
@@ -112,16 +112,16 @@ static void pass_end_on(relay *self)
     int error = ferry_stream_shutdown(self->asked.to, NULL);
     if (error == 0 || error == -ENOTSOCK || error == -ESHUTDOWN)
         return; /* it has no directions, or this one has ended */
-    self->outcome.error = error;
-    self->outcome.phase = FERRY_PHASE_CLOSE;
+    self->result.error = error;
+    self->result.phase = FERRY_PHASE_CLOSE;
 }
 
-static void note_outcome(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note_result(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     (void)promise;
     ferry__request *request = arg;
     relay *self = relay_of(request);
-    self->outcome = *result;
+    self->result = *result;
     if (result->error == 0 && self->asked.length == FERRY_TO_END &&
         (self->asked.flags & FERRY_RELAY_KEEP_OPEN) == 0)
         pass_end_on(self);
@@ -143,7 +143,7 @@ static void note_progress(ferry_promise *promise, uint64_t sent_bytes, void *arg
 static ferry_request_options options_of(ferry__request *request)
 {
     ferry_request_options options = {
-        .on_owner = note_outcome,
+        .on_owner = note_result,
         .on_owner_arg = request,
         .label = ferry__promise_label(&request->promise),
     };
@@ -314,7 +314,7 @@ static void take_back_from_channel(ferry__intake *intake, relay *self)
 /* Gives the intake the bytes that were not sent: those that it had kept, and those behind them. */
 static void take_back(ferry__intake *intake, relay *self)
 {
-    uint64_t sent = self->outcome.sent;
+    uint64_t sent = self->result.sent;
     ferry__bytes_take(&self->kept, sent < self->lent ? (size_t)sent : self->lent);
     bool is_kept = ferry__bytes_count(&self->kept) > 0;
     ferry__bytes *rest = is_kept ? &self->kept : &self->left.bytes;
@@ -329,10 +329,10 @@ static void take_back(ferry__intake *intake, relay *self)
 }
 
 /* Whether the socket has told the request of an end: it tells nobody else again. */
-static bool is_end_of_reading(const ferry_result *outcome)
+static bool is_end_of_reading(const ferry_result *told)
 {
-    return outcome->phase == FERRY_PHASE_SOURCE && outcome->error != -ENODATA &&
-           outcome->error != -ECANCELED;
+    return told->phase == FERRY_PHASE_SOURCE && told->error != -ENODATA &&
+           told->error != -ECANCELED;
 }
 
 static void deliver_return(ferry__mail *mail, bool receiver_gone)
@@ -349,13 +349,13 @@ static void deliver_return(ferry__mail *mail, bool receiver_gone)
         take_back(intake, self);
     if (self->left.error != 0 && !intake->is_over)
         ferry__intake_note_end(intake, self->left.error);
-    if (is_end_of_reading(&self->outcome) && !self->has_channel)
-        ferry__intake_note_end(intake, self->outcome.error);
-    bool is_called_off = self->outcome.error == -ECANCELED && self->called_off != 0;
-    if (!is_called_off && self->outcome.error == -ECANCELED)
-        request->promise.result.cause = self->outcome.cause;
-    ferry__intake_go_on(intake, request, is_called_off ? self->called_off : self->outcome.error,
-                        self->outcome.phase);
+    if (is_end_of_reading(&self->result) && !self->has_channel)
+        ferry__intake_note_end(intake, self->result.error);
+    bool is_called_off = self->result.error == -ECANCELED && self->called_off != 0;
+    if (!is_called_off && self->result.error == -ECANCELED)
+        request->promise.result.cause = self->result.cause;
+    ferry__intake_go_on(intake, request, is_called_off ? self->called_off : self->result.error,
+                        self->result.phase);
 }
 
 /* Does nothing: it has never been away, and has taken nothing. */
@@ -370,8 +370,8 @@ static void conclude(ferry__request *request, int error)
     relay *self = relay_of(request);
     ferry_result *result = &request->promise.result;
     bool to_end = self->asked.length == FERRY_TO_END;
-    result->sent = self->outcome.sent;
-    result->method = self->outcome.method;
+    result->sent = self->result.sent;
+    result->method = self->result.method;
     result->remaining = to_end ? 0 : (uint64_t)self->asked.length - result->sent;
     result->at_end = error == 0 && to_end;
     (void)ferry_stream_unref(self->asked.to);

@@ -108,13 +108,13 @@ struct ferry_stream {
     ferry__mail resume_mail;
 
     /* Any thread; but the owner looks, or writes, each turn. */
-    atomic_int poison;           /* written by the owner: the error that poisoned it */
-    atomic_int death;            /* likewise: what told that its connection is over */
-    atomic_bool is_settling;     /* likewise: what is not counted any more is being settled */
-    atomic_uchar abort_cause;    /* why it is aborted, a ferry_cause; FERRY_CAUSE_NONE: it is not */
-    atomic_bool is_resuming;     /* resume_mail is under way */
-    int number;                  /* set at adoption: its fd's, which is its name as well */
-    _Atomic uint64_t sent_bytes; /* written by the owner: for ferry_stream_get_status */
+    atomic_int poison;        /* written by the owner: the error that poisoned it */
+    atomic_int death;         /* written by the owner: what told that its connection is over */
+    atomic_bool is_settling;  /* written by the owner: what is not counted any more is settling */
+    atomic_uchar abort_cause; /* why it is aborted, a ferry_cause; FERRY_CAUSE_NONE: it is not */
+    atomic_bool is_resuming;  /* resume_mail is under way */
+    int number;               /* set at adoption: its fd's, which is its name as well */
+    _Atomic uint64_t sent_bytes;         /* written by the owner: for ferry_stream_get_status */
     _Atomic(ferry__incoming *) incoming; /* what reading needs; NULL until somebody reads */
     ferry__link link;             /* transport/edge/link.h says which thread may touch what */
     ferry__shown_head shown_head; /* written by the owner, for dumps */
