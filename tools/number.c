@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-/* @return what a digit stands for; base: it is none. */
+/* @return what a digit stands for; base: it is no digit. */
 static unsigned value_of(char digit, unsigned base)
 {
     unsigned value = base;

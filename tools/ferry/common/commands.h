@@ -6,7 +6,7 @@
 #ifndef TOOLS_FERRY_COMMON_COMMANDS_H
 #define TOOLS_FERRY_COMMON_COMMANDS_H
 
-/* What the program exits with where the command line makes no sense; a failure is EXIT_FAILURE. */
+/* The exit status if the command line makes no sense. A failure is EXIT_FAILURE. */
 enum { EXIT_USAGE = 2 };
 
 int command_demo(int argc, char **argv);

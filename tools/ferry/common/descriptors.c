@@ -10,14 +10,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Not to be read where one reads, nor to be written where one writes: a transfer to or from what is
- * closed must not look as if it had succeeded. */
+/* What takes a closed descriptor's place fails like that one, in reading and in writing: a transfer
+ * to or from what is closed must not look as if it had succeeded. */
 static void take_place(int fd)
 {
     if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
         return;
     if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
-        _exit(EXIT_FAILURE); /* and there is nowhere to say so */
+        _exit(EXIT_FAILURE); /* there is nowhere to say so */
 }
 
 static void raise_limit(void)
@@ -50,7 +50,7 @@ bool descriptors_may(int fd, bool write)
 void descriptors_end(void)
 {
     bool has_failed = ferror(stdout) != 0;
-    errno = EIO; /* what an earlier one was is forgotten */
+    errno = EIO; /* nobody knows any more which error it was */
     if (fclose(stdout) == 0 && !has_failed)
         return;
     warn("standard output");

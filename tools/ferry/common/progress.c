@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-static const double REDRAW_S = 0.9 * PROGRESS_TICK_MS / 1000; /* a tick may come a little early */
+static const double REDRAW_S = 0.9 * PROGRESS_TICK_MS / 1000; /* ticks may come a little early */
 static const double PLAIN_S = 10;    /* between plain lines: a log, not a flood */
 static const double SMOOTHING_S = 3; /* until a change of rate shows: steady, yet alive */
 enum {
@@ -29,7 +29,7 @@ void progress_start(struct progress *progress, const char *label, uint64_t total
     };
 }
 
-/* The rate is the average since the start; later, that of about the last SMOOTHING_S. */
+/* The rate is at first the average since the start; later, that of about the last SMOOTHING_S. */
 static void sample(struct progress *progress, uint64_t done, double now)
 {
     double passed = now - progress->sampled_at, age = now - progress->started_at;
@@ -70,7 +70,7 @@ static int terminal_columns(void)
     return is_known ? window.ws_col : 80;
 }
 
-/* "[####----]" into bar, in so many columns; nothing where there is no room or no total. */
+/* Writes "[####----]" to bar, in so many columns; nothing if there is no room or no total. */
 static void draw_bar(const struct progress *progress, uint64_t done, int columns, char *bar)
 {
     bar[0] = '\0';

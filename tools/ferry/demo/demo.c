@@ -3,7 +3,7 @@
  * ferry demo: many threads send heads, files and tails over several connections at once, the far
  * ends check every byte, and a bare sendfile loop does the same work for comparison.
  *
- * The two take turns, several times, so that whatever else the machine does meets both.
+ * The two take turns, several times, so that other work on the machine slows down both.
  */
 #include "with_sendfile.h"
 #include "with_ferry.h"

@@ -11,7 +11,7 @@
 
 enum { BUFFER_BYTES = 256 * 1024 }; /* stays in the processor's cache until it is hashed */
 
-/* An receiver at work: what was read and not looked at yet. */
+/* A receiver at work: what was read and not looked at yet. */
 struct reader {
     struct receiver *receiver;
     XXH3_state_t *hash; /* of the file that is coming */
@@ -20,7 +20,7 @@ struct reader {
     char buffer[BUFFER_BYTES];
 };
 
-/* Sees to it that the buffer is not empty. Whether it is not: false at the end. */
+/* Sees to it that the buffer is not empty. @return false: that was the end. */
 static bool refill(struct reader *reader)
 {
     if (reader->begin < reader->end)
@@ -77,7 +77,7 @@ static bool hash_all(struct reader *reader, uint64_t length, uint64_t *ret_hash)
     return true;
 }
 
-/* Notes a fault, unless a deeper one was. @return false. */
+/* Notes a fault, unless a deeper one was noted. @return false. */
 static bool fault(struct reader *reader, const char *what)
 {
     if (reader->receiver->wrong == NULL)
@@ -132,7 +132,7 @@ void receiver_run(struct receiver *receiver)
         check_all(reader);
     }
     receiver->ended_at = units_now();
-    (void)shutdown(receiver->fd, SHUT_RDWR); /* lets go a sender that still has something to say */
+    (void)shutdown(receiver->fd, SHUT_RDWR); /* a sender that still has bytes is let go */
     (void)close(receiver->fd);
     (void)XXH3_freeState(hash);
     free(reader);

@@ -3,8 +3,8 @@
  * The far end of one of the demo's connections: reads messages to the end, checks every byte, and
  * notes where each message began.
  *
- * Why XXH3: what is looked for is a fault of ours, not an attack; it catches any such fault but
- * for one in 2^64, at several times the speed of the transfer it watches.
+ * Why XXH3: it is to find a fault of ours, and no attack. It misses one such fault in 2^64, and is
+ * several times as fast as the transfer that it watches.
  */
 #ifndef TOOLS_FERRY_DEMO_RECEIVER_H
 #define TOOLS_FERRY_DEMO_RECEIVER_H

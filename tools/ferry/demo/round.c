@@ -86,7 +86,7 @@ static uint64_t arrived(const struct round *round)
     return sum;
 }
 
-/* Waits for a thread's end, for one tick at most. Whether it has come. */
+/* Waits for a thread's end, for one tick at most. @return whether it has come. */
 static bool try_join(pthread_t thread)
 {
     struct timespec until;

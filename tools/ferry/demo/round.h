@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One run of the demo's work: CONNECTIONS connections at once, each carrying all messages from its
- * sender threads to a receiver's thread. How they are sent is a carrier's business, so that two
- * carriers can be compared at the same work.
+ * One run of the demo's work: CONNECTIONS connections at once. Each carries all messages from its
+ * sender threads to a receiver's thread. A carrier sends them, so that two carriers can be compared
+ * at the same work.
  */
 #ifndef TOOLS_FERRY_DEMO_ROUND_H
 #define TOOLS_FERRY_DEMO_ROUND_H

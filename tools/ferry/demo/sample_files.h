@@ -3,8 +3,8 @@
  * The files that the demo sends: random bytes, sizes from tiny to large, each four times the one
  * before and none a multiple of a page, and a hash of each.
  *
- * They have no names: each is unlinked as soon as it is open, so that whatever ends the program,
- * nothing is left behind.
+ * They have no names: each is unlinked as soon as it is open. So nothing is left behind, however
+ * the program ends.
  */
 #ifndef TOOLS_FERRY_DEMO_SAMPLE_FILES_H
 #define TOOLS_FERRY_DEMO_SAMPLE_FILES_H

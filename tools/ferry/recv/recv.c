@@ -3,8 +3,8 @@
  * ferry recv: takes one connection, and stores what it sends, up to its end, in a file; or any
  * number of them, each in a file of its own.
  *
- * A connection is closed only once its file is: a sender that waits for our end knows then that
- * everything was stored. If storing fails the connection is reset, so that the sender knows too.
+ * A connection is closed only once its file is. So a sender that waits for our end knows that
+ * everything was stored. If storing fails the connection is reset, so that the sender knows that.
  *
  * Everything but the storing happens on this thread, in callbacks while it runs its inbox.
  */
@@ -174,7 +174,7 @@ static void on_progress(ferry_promise *promise, uint64_t bytes, void *arg)
     arrival->bytes = bytes;
 }
 
-/* Everything was stored, or as much as could be. */
+/* Everything was stored, or as much as was possible. */
 static void on_stored(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     struct arrival *arrival = arg;
@@ -201,7 +201,7 @@ static void on_stored(ferry_promise *promise, const ferry_result *result, void *
     forget(arrival);
 }
 
-/* Into a file; or, where that is a pipe, a socket or a terminal, through a stream of its own. */
+/* Stores it in a file; if that is a pipe, a socket or a terminal, through a stream of its own. */
 static int store(struct arrival *arrival, ferry_promise **ret_stored)
 {
     const ferry_request_options progress = {.on_progress = on_progress,
@@ -219,7 +219,7 @@ static int store(struct arrival *arrival, ferry_promise **ret_stored)
         return error;
     error = ferry_stream_relay(arrival->stream, sink, FERRY_TO_END, FERRY_RELAY_KEEP_OPEN,
                                &progress, ret_stored);
-    (void)ferry_stream_unref(sink); /* which the relay keeps open */
+    (void)ferry_stream_unref(sink); /* the relay keeps it open */
     return error;
 }
 
@@ -306,7 +306,7 @@ static void serve(struct reception *reception)
     (void)progress_end(&reception->progress);
 }
 
-/* Whoever is interrupted says so to his peers. */
+/* If the program is interrupted its peers are told. */
 static void give_up(struct reception *reception)
 {
     if (reception->arrivals == 0)
@@ -369,7 +369,7 @@ int command_recv(int argc, char **argv)
         errx(EXIT_FAILURE, "cannot start: %s", ferry_status_message(error));
     progress_start(&reception.progress, "receiving", 0);
     int status = receive(&reception);
-    (void)ferry_service_stop(reception.service, -1); /* what is closed is to be so in order */
+    (void)ferry_service_stop(reception.service, -1); /* what was closed ends in order */
     ferry_service_destroy(reception.service);
     if (reception.file >= 0)
         (void)close(reception.file);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ferry send: the bytes of files, one after the other, to whoever listens at an address.
+ * ferry send: sends the bytes of files, one after the other, to an address at which somebody
+ * listens.
  *
  * All files are opened before anything is connected, so that a missing one costs the receiver
- * nothing. They are asked for one at a time: should one fail, the stream is aborted, which a TCP
- * receiver sees as a reset and cannot take for the end. At the end the receiver is given time to
- * end too, since only then has it surely read everything.
+ * nothing. They are sent one at a time. If one fails the stream is aborted: a TCP receiver sees a
+ * reset, and cannot take it for the end. At the end the receiver is given time to end, too: only
+ * then it has surely read everything.
  *
- * A file that broke off can be taken up again: the receiver knows how much it has stored, and the
- * token that we print which file it was.
+ * A file that broke off can be taken up again. The receiver knows how much it has stored. The token
+ * that we print says which file it was.
  */
 #include "../common/commands.h"
 #include "../common/descriptors.h"
@@ -32,10 +33,9 @@
 #include <unistd.h>
 
 enum {
-    DEFAULT_WAIT_S =
-        10, /* most end at once; this is for the disks of others, and for the patient */
+    DEFAULT_WAIT_S = 10, /* most end at once; some have slow disks */
     LONGEST_WAIT_S = 7 * 24 * 3600,
-    MOST_INPUT = 64 << 20, /* bytes of the receiver's that are read away; it has nothing to say */
+    MOST_INPUT = 64 << 20, /* bytes from the receiver that are read away; it should send none */
 };
 
 /* ---- the command line ------------------------------------------------------------------------ */
@@ -134,7 +134,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 struct cargo {
     const char *name;
     int fd;
-    uint64_t size; /* from its position on; 0 where that is unknown */
+    uint64_t size; /* from its position on; 0: unknown */
 };
 
 static bool open_cargo(const char *name, struct cargo *ret_cargo)
@@ -175,7 +175,7 @@ static struct cargo *open_all(const struct arguments *arguments, uint64_t *ret_t
 
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
-/* Where a file can be taken up again, but for the place, which the receiver knows. */
+/* Says which file can be taken up again. The receiver knows from where on. */
 static void print_token(const char *name, const ferry_resume_token *token)
 {
     (void)fprintf(stderr,
@@ -263,7 +263,7 @@ static bool finish(struct voyage *voyage)
     }
     if (error != 0)
         return complain(voyage, receiver, words(error));
-    if (result.error == -ETIMEDOUT) { /* it may be one that never ends: no failure */
+    if (result.error == -ETIMEDOUT) { /* some receivers never end: that is no failure */
         (void)complain(voyage, receiver, "everything was sent, but the receiver has not ended");
         return true;
     }
@@ -339,7 +339,7 @@ int command_send(int argc, char **argv)
     if (cargo == NULL)
         return EXIT_FAILURE;
     ferry_service *service;
-    /* Progress is told once a chunk: on a slow line, a megabyte would be long in coming. */
+    /* Progress is told once a chunk: on a slow connection a megabyte would take long. */
     const ferry_service_options service_options = {.chunk_bytes = 256 * 1024};
     int error = ferry_service_create(&service_options, &service);
     if (error != 0)

@@ -5,11 +5,11 @@
 #include <time.h>
 
 enum {
-    QUOTES_BYTES = 32, /* what ends a client's words, and the line: it always fits */
-    NUMBERS_BYTES = 64 /* what is added in the end: a status, bytes, seconds */
+    QUOTES_BYTES = 32, /* for what ends a client's words, and the line: that always fits */
+    NUMBERS_BYTES = 64 /* for what is added in the end: a status, bytes, seconds */
 };
 
-/* As many of a client's words as there is room for. */
+/* Adds as many of a client's words as there is room for. */
 static void add_escaped(struct text *text, struct slice words)
 {
     for (size_t i = 0; i < words.length && text->size - text->length > QUOTES_BYTES; i++) {
@@ -86,7 +86,7 @@ void access_line_begin(struct access_line *line, const char *peer, const struct 
     add_quoted_field(text, request, REQUEST_USER_AGENT);
 }
 
-/* Content is what is sent last: what remains is missing from it first. */
+/* The content is sent last: bytes that remain are missing from it first. */
 static uint64_t content_sent(const struct access_line *line, const ferry_result *result)
 {
     return line->content > result->remaining ? line->content - result->remaining : 0;

@@ -5,10 +5,10 @@
  *
  *   127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] "GET /a HTTP/1.1" 200 1234 "referer" "agent" 0.003
  *
- * The bytes are those of the content that were really sent. What a client says is escaped: whatever
- * is not printable ASCII, a quote or a backslash is \xHH, so that a line is one line.
+ * The bytes are those of the content that were really sent. What a client says is escaped: a quote,
+ * a backslash and all that is not printable ASCII is \xHH, so that a line is one line.
  *
- * Who writes the lines is log_writer.h's.
+ * log_writer.h writes the lines.
  */
 #ifndef TOOLS_FERRY_SERVE_ACCESS_LOG_H
 #define TOOLS_FERRY_SERVE_ACCESS_LOG_H
@@ -25,7 +25,7 @@ struct access_line {
     int status;
     size_t split; /* where in text the status and the bytes go */
     struct text text;
-    char room[2048]; /* what is longer is cut: a target may be longer than anybody wants to read */
+    char room[2048]; /* a longer line is cut: nobody wants to read all of a long target */
 };
 
 /* Begins a line. @param peer its address; @param request NULL: what came was none. */

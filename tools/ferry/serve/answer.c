@@ -33,7 +33,7 @@ static void add_page(struct text *page, int status)
     text_add_string(page, "</h1>\n");
 }
 
-/* Ends a head that was begun, with a page that says what its status does. */
+/* Ends a head that was begun, and adds a page that says what its status says. */
 static void finish_with_page(struct response *response)
 {
     char buffer[256];
@@ -62,7 +62,7 @@ void answer_status(const struct request *request, int status, struct response *r
     answer_page(ret_response, status, status == 405 ? ALLOWED : "");
 }
 
-/* What a file's or a directory's error means to the client. */
+/* The status for an error of a file or a directory. */
 static int status_of(int error)
 {
     switch (error) {
@@ -95,7 +95,7 @@ static void add_slice(struct text *text, struct slice slice)
     text_add(text, slice.at, slice.length);
 }
 
-/* The most frequent answer by far: it is there already. */
+/* The most frequent answer by far: the image has it ready. */
 static void answer_with_image(struct response *response, struct entry *entry)
 {
     response->status = 200;
@@ -161,9 +161,9 @@ static void answer_range(struct response *response, struct entry *entry, const s
 }
 
 /*
- * What stands before, between and behind the ranges of a multipart answer. A boundary must not
- * occur in the file; nobody can know that of a file that is not read, but nobody who wrote it could
- * know the nanosecond of its change, which is in its version.
+ * The texts before, between and behind the ranges of a multipart answer. The boundary must not
+ * occur in the file, but the file is not read. So the boundary has the file's version, and in it
+ * the nanosecond of its change: who wrote the file could not know that.
  */
 static void add_boundary(struct text *text, const struct entry *entry)
 {
@@ -190,13 +190,13 @@ static void add_range_end(struct text *text, const struct entry *entry)
 }
 
 /*
- * The texts are written twice: first for their length, which the head tells. @param ret_length of
+ * The texts are written twice: first to learn their length, for the head. @param ret_length of
  * the content. @return whether there is room for them.
  */
 static bool measure_ranges(const struct entry *entry, const struct range *ranges, int count,
                            uint64_t *ret_length)
 {
-    char buffer[1024]; /* for one, with room for a type as long as types may be */
+    char buffer[1024]; /* for one text, with the longest type that there may be */
     uint64_t texts = 0;
     *ret_length = 0;
     for (int i = 0; i <= count; i++) {
@@ -238,7 +238,7 @@ static void answer_ranges(struct response *response, struct entry *entry,
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
-/* How many ranges of the file are to be sent; or what ranges_parse says beside that. */
+/* How many ranges of the file are to be sent; or another answer of ranges_parse. */
 static int find_ranges(const struct request *request, const struct entry *entry,
                        struct range *ranges)
 {
@@ -277,8 +277,8 @@ static void answer_with_entry(const struct answering *answering, struct entry *e
 }
 
 /*
- * The path is written anew, so it begins with one slash, which makes it a path of this host, and
- * has no line's end in it.
+ * The path is written anew. So it begins with one slash, which makes it a path of this host, and
+ * has no end of a line in it.
  */
 static void answer_redirect(const struct answering *answering)
 {
@@ -308,11 +308,11 @@ static void answer_listing(const struct answering *answering)
         answer_page(response, 503, "");
         return;
     }
-    response->status = 200; /* unless it turns out otherwise */
+    response->status = 200; /* another may follow */
     response_add(response, late_page_part(response->late));
 }
 
-/* Another process has a lease on the file. Nothing at all is sent of it, once it can be opened. */
+/* Another process has a lease on the file. An empty piece of it is sent once it can be opened. */
 static void answer_later(const struct answering *answering)
 {
     struct response *response = answering->response;
@@ -325,7 +325,7 @@ static void answer_later(const struct answering *answering)
     file.flags = FERRY_FILE_BENEATH;
     file.length = 0;
     response->is_later = true;
-    response->mark = response->text.length; /* it is no text to be sent */
+    response->mark = response->text.length; /* this text is not sent */
     response_add(response, ferry_part_file(file));
 }
 
@@ -355,7 +355,7 @@ static int find_target(struct answering *answering)
     return target_parse(text.at, text.length, &answering->target);
 }
 
-/* Of the server ("*") or of anything that could be in it. */
+/* Answers OPTIONS, of the server ("*") or of anything that could be in it. */
 static void answer_options(struct answering *answering)
 {
     struct response *response = answering->response;
@@ -382,7 +382,7 @@ static void answer_get(struct answering *answering)
 void answer_request(struct cache *cache, const struct request *request,
                     struct response *ret_response)
 {
-    struct answering answering; /* its target is large, and filled in where there is one */
+    struct answering answering; /* not zeroed: its target is large, and filled in if there is one */
     answering.cache = cache;
     answering.request = request;
     answering.response = ret_response;

@@ -23,7 +23,7 @@ static bool is_port(const char *port, const char *end)
     return port == end && number <= 65535;
 }
 
-/* @return where the address ends; NULL: it is none. */
+/* @return where the address ends; NULL: it is no address. */
 static const char *skip_address(const char *at, const char *end)
 {
     char text[INET6_ADDRSTRLEN];
@@ -43,7 +43,7 @@ static bool is_in_name(char c)
            (c != '\0' && strchr("-._~!$&'()*+;=", c) != NULL);
 }
 
-/* @return where the byte, or what is encoded, ends; NULL: no name has it. */
+/* @return where the byte, plain or encoded, ends; NULL: no name has it. */
 static const char *skip_byte(const char *at, const char *end)
 {
     if (*at != '%')
@@ -51,7 +51,7 @@ static const char *skip_byte(const char *at, const char *end)
     return end - at > 2 && is_hex(at[1]) && is_hex(at[2]) ? at + 3 : NULL;
 }
 
-/* @return where the name ends: at a colon, or the end; NULL: it is none. */
+/* @return where the name ends: at a colon, or the end; NULL: it is no name. */
 static const char *skip_name(const char *at, const char *end)
 {
     const char *begin = at;

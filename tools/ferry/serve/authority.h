@@ -6,9 +6,9 @@
 #include "slice.h"
 
 /*
- * Whether a text could be one: "example.org", "example.org:80", "192.0.2.1:", "[::1]:80". Stricter
- * than the RFC where no host is named so: no user, no comma, no label of a name empty but the last,
- * no zone, no port beyond 65535.
+ * Whether a text could be one: "example.org", "example.org:80", "192.0.2.1:", "[::1]:80". It is
+ * stricter than the RFC, as hosts are not named so: no user, no comma, no empty label of a name but
+ * the last, no zone, no port beyond 65535.
  */
 bool authority_is_valid(struct slice text);
 

@@ -10,14 +10,14 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* The name that is added to a directory's. */
+/* The file that stands for a directory. */
 static const char index_name[] = "index.html";
 
-/* A place of the table: chained where hashes meet, and in a line by when it was last used. */
+/* A place of the table. Those of equal hashes are chained. All are in a line by their last use. */
 struct place {
     struct place *next;  /* of the same bucket */
-    struct place *newer; /* used after it; NULL: none was */
-    struct place *older; /* used before it; NULL: none was */
+    struct place *newer; /* the next one that was used after it; NULL: none */
+    struct place *older; /* the next one that was used before it; NULL: none */
     uint64_t hash;       /* of its path */
     size_t length;       /* of its path, which is what the entry's file begins with */
     struct entry *entry;
@@ -124,7 +124,7 @@ static int put(struct cache *cache, uint64_t hash, size_t length, struct entry *
 
 /* ---- loading --------------------------------------------------------------------------------- */
 
-/* Whether there is a directory that has no index, or nothing at all. */
+/* Whether the path names a directory that has no index, or nothing at all. */
 static int explain_missing_index(const struct cache *cache, const struct target *target)
 {
     struct stat status;
@@ -152,7 +152,7 @@ static int load_once(const struct cache *cache, const struct target *target,
                                 : entry_create(&cache->site, target->path, ret_entry);
 }
 
-/* Files that nobody has asked for lately give their fds to one that somebody does. */
+/* Closes files that nobody has asked for lately: somebody asks for another one, which needs fds. */
 static int load(struct cache *cache, const struct target *target, struct entry **ret_entry)
 {
     int error = load_once(cache, target, ret_entry);
@@ -165,7 +165,7 @@ static int load(struct cache *cache, const struct target *target, struct entry *
 
 /* ---- the cache ------------------------------------------------------------------------------- */
 
-/* Whether there is a root, which may have been swapped, or made anew. */
+/* Whether there is a root. It may have been swapped, or made anew. */
 static bool has_root(struct cache *cache, int64_t now_s)
 {
     if (cache->looked_s != now_s)

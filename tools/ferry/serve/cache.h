@@ -4,9 +4,9 @@
  * own, so that no lock and no shared cache line stands between a request and its answer.
  *
  * What a path names is looked at once a second at most: for so long an old version may be served.
- * So is where the root is: while there is none nothing is served.
- * Whatever is not there is not remembered, so nobody can push files out by asking for names. Beyond
- * its limits it lets go of what was not asked for longest.
+ * The same holds for the root: while there is none nothing is served.
+ * Names of files that are not there are not remembered, so nobody can push files out by asking for
+ * such names. At its limits it lets go of the file that was not asked for for longest.
  */
 #ifndef TOOLS_FERRY_SERVE_CACHE_H
 #define TOOLS_FERRY_SERVE_CACHE_H
@@ -30,7 +30,7 @@ void cache_free(struct cache *cache); /* takes NULL */
 const struct site *cache_site(const struct cache *cache);
 
 /*
- * Finds the file that a target names: of a directory, its index.html.
+ * Finds the file that a target names; for a directory, its index.html.
  * @param ret_entry valid until the next call.
  * @return 0; -EISDIR: it is a directory, asked for without its slash; -ENOTEMPTY: one that has no
  *         index.html; -EAGAIN: the root is gone for now; as entry_create.

@@ -10,7 +10,7 @@ enum byte_class {
     BLANK,
     HEX,
     SEMICOLON,
-    OTHER, /* what else can be seen, and all beyond ASCII: in an extension */
+    OTHER, /* all else that can be seen, and all beyond ASCII: in an extension */
     CLASSES
 };
 
@@ -24,7 +24,7 @@ static const uint8_t classes[256] = {
     ['g' ... '~'] = OTHER, [0x80 ... 0xff] = OTHER,
 };
 
-/* What is not here is refused: CHUNKS_REFUSED is 0. Data and trailer are not told byte by byte. */
+/* All that is not here is refused: CHUNKS_REFUSED is 0. Data and trailer are scanned elsewhere. */
 static const uint8_t next_states[CHUNKS_STATES][CLASSES] = {
     [CHUNKS_SIZE] = {[HEX] = CHUNKS_DIGITS},
     [CHUNKS_DIGITS] = {[HEX] = CHUNKS_DIGITS,
@@ -55,7 +55,7 @@ static void refuse(struct chunks *chunks, int status)
     chunks->status = status;
 }
 
-/* What is too large already stays so, and cannot overflow. */
+/* A size that is too large stays so, and cannot overflow. */
 static void add_digit(struct chunks *chunks, char digit)
 {
     uint32_t value = (uint32_t)(digit <= '9' ? digit - '0' : (digit | 32) - 'a' + 10);

@@ -6,8 +6,8 @@
  *     CR LF
  *
  * As with a head, all that is not in a table is refused: a body that seems longer to a proxy, or
- * shorter, hides a request. What follows the last chunk are lines as those of a head, and is
- * scanned as one; what they say is believed by nobody.
+ * shorter, hides a request. The lines behind the last chunk look like those of a head, and are
+ * scanned as such. Nobody believes what they say.
  */
 #ifndef TOOLS_FERRY_SERVE_CHUNKS_H
 #define TOOLS_FERRY_SERVE_CHUNKS_H

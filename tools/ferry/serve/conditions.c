@@ -28,7 +28,7 @@ static const char *skip_separators(struct slice line)
     return at;
 }
 
-/* Goes on to what is no separator. @return whether there is something. */
+/* Passes over separators. @return whether anything follows. */
 static bool find_tag(struct tags *tags)
 {
     do {
@@ -76,7 +76,7 @@ static bool list_has(const struct request *request, enum request_field field, st
 
 /* ---- conditions ------------------------------------------------------------------------------ */
 
-/* A date that is none is no condition. */
+/* A text that is no date is no condition. */
 static bool get_date(const struct request *request, enum request_field field, int64_t *ret_seconds)
 {
     struct slice value = request_get(request, field);
@@ -113,7 +113,7 @@ bool conditions_allow_range(const struct request *request, const struct validato
 {
     struct slice value = request_get(request, REQUEST_IF_RANGE);
     int64_t date;
-    if (value.at == NULL) /* came twice: neither holds, so there is no proof of a version */
+    if (value.at == NULL) /* it came twice: neither counts, so no version is proved */
         return request->counts[REQUEST_IF_RANGE] == 0;
     if (http_date_parse(value.at, value.length, &date))
         return !validators->is_undated && date == validators->modified_s && date < now_s;

@@ -10,7 +10,7 @@
 
 /* What tells one version of a file from another. */
 struct validators {
-    struct slice etag;  /* with its quotes; a strong one. Empty: none is sure yet */
+    struct slice etag;  /* a strong one, with its quotes. Empty: none is sure yet */
     bool is_undated;    /* the time of its modification says nothing */
     int64_t modified_s; /* else: seconds since 1970 */
 };
@@ -23,7 +23,7 @@ int conditions_check(const struct request *request, const struct validators *val
 
 /*
  * Whether the ranges that it asks for are to be sent: it has no If-Range, or one that names this
- * very version. @param now_s seconds since 1970: a date is no proof of a version that is younger
+ * very version. @param now_s seconds since 1970: a date does not prove a version that is younger
  * than a second.
  */
 bool conditions_allow_range(const struct request *request, const struct validators *validators,

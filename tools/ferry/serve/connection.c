@@ -16,9 +16,9 @@
 #include <string.h>
 
 enum {
-    PIPELINE = 32,               /* answers that may wait; more at once than any client asks for */
-    PIPELINE_BYTES = 128 * 1024, /* of memory in them; one answer more has what it has */
-    LONG_BYTES = 1024 * 1024,    /* an answer that may well take longer than one may be idle */
+    PIPELINE = 32,               /* answers that may wait; no client asks for more at once */
+    PIPELINE_BYTES = 128 * 1024, /* of memory in them; one more answer may have any number */
+    LONG_BYTES = 1024 * 1024,    /* an answer that may well take longer than the idle time */
     OFTEN_SET_MS = 8000, /* shorter times are set with each request, longer ones once a second */
     NAME_BYTES = 32,     /* of a label a dump shows no more */
     PEER_BYTES = 128     /* of an address as text, a unix socket's path included */
@@ -44,16 +44,16 @@ struct connection {
     bool is_over;           /* no request is answered any more */
     bool is_leaving;        /* another client gets its place */
     atomic_uint calls;      /* of call_back that have not come; begun under its places' lock */
-    bool has_continued;     /* the request's client was told to go on */
+    bool has_continued;     /* the client was told to go on with the request */
     enum waiting waiting;   /* which time limit is set */
     int64_t set_s;          /* when it was */
     char peer[PEER_BYTES];  /* for the log; "" where there is none */
 };
 
-/* An answer that the log is to know of. */
+/* An answer that gets a line in the log. */
 struct logged {
     struct connection *connection;
-    struct late_page *late; /* a reference; NULL: what is to be known is in the line */
+    struct late_page *late; /* a reference; NULL: the line has all there is to know */
     struct access_line line;
 };
 
@@ -65,7 +65,7 @@ static void destroy(struct connection *connection)
     free(connection);
 }
 
-/* Once it has left its place nobody calls it back any more but who has begun to. */
+/* Once it has left its place it is called back only by those that have begun to. */
 static void let_go(struct connection *connection)
 {
     if (--connection->holds > 0)
@@ -103,7 +103,7 @@ static void wait_idle(struct connection *connection)
     connection->set_s = now_s;
 }
 
-/* From its first byte on: more bytes do not give it more time. */
+/* The time counts from the first byte on: more bytes do not give it more time. */
 static void wait_for_head(struct connection *connection)
 {
     places_is_busy(&connection->seat);
@@ -116,9 +116,8 @@ static void wait_for_head(struct connection *connection)
 /* ---- answers --------------------------------------------------------------------------------- */
 
 /*
- * The last of the answers that are watched has left; where reading is paused for it, so has all
- * that there was: it paused with the newest. A request that has begun meanwhile keeps its own
- * time.
+ * The last of the answers that are watched has left. If reading is paused, all other answers have
+ * left, too: it paused with the newest one. A request that has begun meanwhile keeps its own time.
  */
 static void resume(struct connection *connection)
 {
@@ -134,7 +133,7 @@ static void resume(struct connection *connection)
     (void)ferry_stream_demand(connection->stream, -1);
 }
 
-/* What failed midway cannot be mended: the client is to see that it is not whole. */
+/* An answer that failed midway cannot be mended: the client must see that it is not whole. */
 static void settle(struct connection *connection, const ferry_result *result)
 {
     if (result->error != 0)
@@ -170,7 +169,7 @@ static void on_logged(ferry_promise *promise, const ferry_result *result, void *
     free_logged(logged);
 }
 
-/* @return NULL: out of memory, and then the line is not written. */
+/* @return NULL: out of memory; the line is not written then. */
 static struct logged *make_logged(struct connection *connection, const struct request *request,
                                   const struct response *response)
 {
@@ -195,8 +194,8 @@ static uint64_t count_bytes(const struct response *response)
 }
 
 /*
- * Whether as many answers, or bytes of them, wait as may. The queue is looked at only when it might
- * be so.
+ * Whether as many answers, or bytes of them, wait as are allowed. The queue is looked at only when
+ * that might be so.
  */
 static bool is_full(struct connection *connection, const struct response *response)
 {
@@ -212,7 +211,7 @@ static bool is_full(struct connection *connection, const struct response *respon
     return connection->asked >= PIPELINE || connection->asked_bytes >= PIPELINE_BYTES;
 }
 
-/* Whether an answer may well take longer than one may be idle. */
+/* Whether an answer may well take longer than the idle time. */
 static bool is_long(const struct response *response)
 {
     return response->late != NULL || response->content >= LONG_BYTES;
@@ -226,8 +225,7 @@ static bool holds_up_reading(struct connection *connection, const struct respons
 }
 
 /*
- * What dumps are to call an answer: the end of its file's path, which tells most. @return NULL:
- * nothing.
+ * What dumps call an answer: the end of its file's path, which tells most. @return NULL: nothing.
  */
 static const char *name_answer(const struct response *response)
 {
@@ -245,7 +243,7 @@ static int send_watched(struct connection *connection, const struct request *req
     const ferry_request_options options = {
         .on_owner = logged != NULL ? on_logged : on_settled,
         .on_owner_arg = logged != NULL ? (void *)logged : connection,
-        /* Memory fails with the connection only: the next answer is never taken for this one. */
+        /* It is in memory, and fails only with its connection: no other is taken for it. */
         .on_owner_may_lag = !response->has_file,
         .label = name_answer(response),
     };
@@ -259,7 +257,7 @@ static int send_watched(struct connection *connection, const struct request *req
     return error;
 }
 
-/* What cannot fail is not watched: memory leaves, or the connection ends. */
+/* An answer in memory is not watched: it leaves, or the connection ends. */
 static int send_response(struct connection *connection, const struct request *request,
                          const struct response *response)
 {
@@ -293,12 +291,12 @@ static bool deliver(struct connection *connection, const struct request *request
     return !connection->is_paused && !connection->is_over;
 }
 
-/* The file may be opened now, or it is known why not: what was read is offered again. */
+/* The file may be opened now, or it is known why not. The request is offered again. */
 static void on_opened(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     struct connection *connection = arg;
     (void)promise;
-    if (result->error == -EBUSY) /* it would be asked for for ever */
+    if (result->error == -EBUSY) /* else it would be asked for again and again */
         ferry_stream_abort(connection->stream);
     else if (connection->holds == 2)
         resume(connection);
@@ -374,7 +372,7 @@ static size_t answer_all(struct connection *connection, const char *data, size_t
         }
         if (state == REQUEST_PARTIAL) {
             tell_to_continue(connection);
-            if (request_has_begun(request)) /* an empty line is no request yet: it stays idle */
+            if (request_has_begun(request)) /* with an empty line alone it stays idle */
                 wait_for_head(connection);
             return taken;
         }
@@ -394,7 +392,7 @@ static size_t on_read(ferry_stream *stream, const void *data, size_t length, boo
     return answer_all(arg, data, length);
 }
 
-/* The client may have taken too long to ask: it is told so, if it has begun. */
+/* The client may have taken too long to ask. It is told so if its request has begun. */
 static void on_end(ferry_stream *stream, int error, void *arg)
 {
     struct connection *connection = arg;
@@ -424,7 +422,7 @@ static bool has_answers(const struct seat *seat)
            status.queued_requests > CLOSE;
 }
 
-/* Submits nothing, so as to be called back on the owner, behind all that is queued. Where that is
+/* Submits an empty request, to be called back on the owner, behind all that is queued. If that is
  * refused the stream has ended, and on_end comes. */
 static void call_back(struct connection *connection, ferry_callback *callback,
                       const ferry_request_options *extra)
@@ -462,8 +460,8 @@ static void be_seated(struct seat *seat)
 }
 
 /*
- * Its client's kernel has all of it, so the reset that comes behind the end, if the client does not
- * end as well, takes nothing from it.
+ * The client's kernel has all answers. If the client does not end as well, a reset follows the end,
+ * but it takes nothing from the client.
  */
 static void leave(struct connection *connection)
 {
@@ -486,7 +484,7 @@ static void on_asked(ferry_promise *promise, const ferry_result *result, void *a
 
 static void ask_to_leave(struct seat *seat)
 {
-    /* Whoever has not all of its last answer in this time is not idle. */
+    /* A client that does not have all of its last answer in this time is not idle. */
     static const ferry_request_options once_acked = {.completion = FERRY_ACKED, .timeout_ms = 500};
     call_back(connection_of(seat), on_asked, &once_acked);
 }
@@ -512,7 +510,7 @@ static struct connection *create(struct server *server, ferry_stream *stream, co
     return connection;
 }
 
-/* Without a place it is not read from. */
+/* Nothing is read from it before it has a place. */
 static void take_place(struct connection *connection, struct places *places)
 {
     if (places_enter(places, &connection->seat, &seat_calls))

@@ -4,8 +4,8 @@
  * the callbacks of its reader and of its answers, so nothing here is locked.
  *
  * A request is answered as soon as it is whole, out of the reader's buffer. Requests that come
- * together are answered together, up to a limit: a client that asks without reading finds us not
- * reading either, until it does.
+ * together are answered together, up to a limit. While a client asks and does not read, we do not
+ * read either.
  */
 #ifndef TOOLS_FERRY_SERVE_CONNECTION_H
 #define TOOLS_FERRY_SERVE_CONNECTION_H

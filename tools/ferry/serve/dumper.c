@@ -19,7 +19,7 @@ struct dumper {
     pthread_t thread;
     ferry_service *service;
     atomic_bool is_over; /* the next signal ends it */
-    int end;             /* an eventfd, readable then: nobody reads what it writes, perhaps */
+    int end;             /* an eventfd, readable then: the reader of a dump may be stuck */
 };
 
 static void write_line(const char *line, void *arg)
@@ -67,8 +67,8 @@ int dumper_start(ferry_service *service, struct dumper **ret_dumper)
     return -error;
 }
 
-/* Not by pthread_cancel: that unwinds the thread's stack without its returning, so AddressSanitizer
- * takes what was marked there for a fault of whoever has the memory next. */
+/* Not by pthread_cancel: that unwinds the thread's stack without returning. AddressSanitizer's
+ * marks stay there, and it blames the next user of that memory. */
 void dumper_stop(struct dumper *dumper)
 {
     if (dumper == NULL)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A dumper: a thread that tells on standard error what a service is at, whenever SIGUSR1 comes. A
- * thread of its own, so that it can also be asked why a stop lasts.
+ * A dumper: a thread that tells on standard error what a service is at, whenever SIGUSR1 comes. It
+ * is a thread of its own, so that it can also tell why a stop lasts.
  */
 #ifndef TOOLS_FERRY_SERVE_DUMPER_H
 #define TOOLS_FERRY_SERVE_DUMPER_H

@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-enum { PEER_BYTES = 128 }; /* of an address; what is longer is cut */
+enum { PEER_BYTES = 128 }; /* of an address; a longer one is cut */
 
 static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
 {

@@ -8,7 +8,7 @@
 #include <ferry/listen.h>
 
 /*
- * Listens at an address, and serves who comes.
+ * Listens at an address, and serves all clients that come.
  * @param limit connections at a time; 0: none. More wait, and those that are idle leave for them.
  * @param bound gets the address that it is, at most size bytes.
  * @param ret_phase what failed, if it did.

@@ -50,7 +50,7 @@ static int64_t nanoseconds(struct timespec time)
 }
 
 /*
- * Whether a file could change once more without its times telling: they are as coarse as the
+ * Whether a file could change once more and its times would not tell: they are as coarse as the
  * kernel's ticks, or as some file systems' seconds.
  */
 static bool is_fresh(const struct identity *identity)
@@ -62,16 +62,16 @@ static bool is_fresh(const struct identity *identity)
     return nanoseconds(now) - changed_ns < (identity->changed.tv_nsec != 0 ? tick_ns : coarse_ns);
 }
 
-/* Whether the time of its modification tells one version from another. Not yet in the second of the
- * modification, nor before 1980: archives and builds that want each file the same write 0, or 1, or
- * the first day of 1980. And HTTP knows no dates in the future. */
+/* Whether the time of its modification tells one version from another. It does not in the second of
+ * the modification. It does not before 1980: archives and builds that want each file the same write
+ * 0, or 1, or the first day of 1980. And HTTP knows no dates in the future. */
 static bool is_dated(const struct identity *identity, int64_t now_s)
 {
     static const int64_t first_s = 315705600; /* 3 January 1980: that day has passed everywhere */
     return identity->modified.tv_sec >= first_s && identity->modified.tv_sec < now_s;
 }
 
-/* What is not known for sure today may be so in a second, when it is loaded anew. */
+/* What is not sure now may be sure in a second, when it is loaded anew. */
 static void judge(struct entry *entry, int64_t now_s)
 {
     bool was_modified_now = entry->identity.modified.tv_sec == now_s;
@@ -147,10 +147,10 @@ static void write_fields(struct entry *entry, struct text *text)
 
 /* ---- the image ------------------------------------------------------------------------------- */
 
-/* @param body what it is followed by in memory; empty if the file is shared. */
+/* @param body what follows the head in memory; empty if the file is shared. */
 static int make_image(struct entry *entry, const struct text *body)
 {
-    enum { HEAD_BYTES = 1024 }; /* what is not a type's name is some 200 bytes */
+    enum { HEAD_BYTES = 1024 }; /* all but the type's name is some 200 bytes */
     char buffer[HEAD_BYTES];
     struct text head = text_in(buffer, sizeof buffer);
     text_add_string(&head, IMAGE_STATUS_LINE);
@@ -172,13 +172,13 @@ static int make_image(struct entry *entry, const struct text *body)
 
 /* ---- content --------------------------------------------------------------------------------- */
 
-/* What a file has to be sent. */
+/* A file's content, as it is sent. */
 struct content {
     struct identity identity;  /* when it was opened */
     uint64_t size;             /* bytes that are sent: as many as it had then, if they are there */
-    bool is_fickle;            /* what the file has tells nothing about what it will have */
-    ferry_shared_file *shared; /* or, if it is NULL, */
-    struct text body;          /* its bytes */
+    bool is_fickle;            /* what the file has now tells nothing about what it will have */
+    ferry_shared_file *shared; /* NULL: its bytes are in body */
+    struct text body;          /* its bytes, if it is not shared */
 };
 
 /* Reads up to its end, or most bytes. */
@@ -198,7 +198,7 @@ static int read_body(int fd, uint64_t most, struct text *body)
     return body->is_cut ? -ENOMEM : 0;
 }
 
-/* A file that has another length than it says, as those of /proc and /sys: it is what was read. */
+/* For a file that has another length than it says, as in /proc and /sys: what was read counts. */
 static int believe_body(struct content *content)
 {
     content->is_fickle = true;
@@ -261,8 +261,8 @@ static void drop(struct content *content)
 }
 
 /*
- * A file that is written to without pause never holds still: the last try's bytes are sent, for
- * which nothing vouches.
+ * A file may be written to without pause. Then the last try's bytes are sent, and nothing vouches
+ * for them.
  */
 static int take_content(const struct site *site, const char *file, struct content *ret_content)
 {

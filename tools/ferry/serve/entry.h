@@ -4,7 +4,7 @@
  * is kept in memory together with the head of its answer; a larger one as a file of ferry's that
  * many requests share, so that none of them has to open it.
  *
- * An entry belongs to one thread. What parts were made of it lives on its own.
+ * An entry belongs to one thread. Parts that were made of it live on without it.
  */
 #ifndef TOOLS_FERRY_SERVE_ENTRY_H
 #define TOOLS_FERRY_SERVE_ENTRY_H
@@ -17,13 +17,13 @@
 #include <ferry/part.h>
 #include <sys/types.h>
 
-/* Up to here a file is cheaper to copy out of memory than to send by a system call of its own. */
+/* A file of this size is cheaper to copy out of memory than to send by a system call of its own. */
 enum {
     ENTRY_SMALL_BYTES = 16 * 1024,
-    ENTRY_FICKLE_BYTES = 4 * 1024 * 1024 /* what has no length, as files of /proc, is shorter */
+    ENTRY_FICKLE_BYTES = 4 * 1024 * 1024 /* files without a length, as in /proc, are shorter */
 };
 
-/* By what it is known that a path still names the same version of the same file. */
+/* What tells whether a path still names the same version of the same file. */
 struct identity {
     dev_t device;
     ino_t inode;
@@ -43,10 +43,10 @@ struct entry {
     struct image *image;       /* the head of its answer in HTTP/1.1 that keeps the connection */
     const char *file;          /* its path below the root */
     const char *type;          /* its Content-Type; the site's */
-    struct slice fields;       /* what each answer's head with its bytes has, as lines */
-    struct slice validator_fields; /* those of them that a 304 has too */
-    struct validators validators;  /* the same for comparing */
-    struct slice version;          /* what the tag tells, also while there is none */
+    struct slice fields;       /* lines that the head of each answer with its bytes has */
+    struct slice validator_fields; /* those of them that a 304 has, too */
+    struct validators validators;  /* the validators, for comparing */
+    struct slice version;          /* the tag's version, also while there is no tag */
     int64_t checked_s;             /* when it was last known to be the path's */
     char text[];                   /* file, fields */
 };
@@ -60,7 +60,7 @@ int entry_create(const struct site *site, const char *file, struct entry **ret_e
 
 void entry_free(struct entry *entry); /* takes NULL */
 
-/* Looks whether its path still names it, unless that was known this second. @return whether so. */
+/* Whether its path still names it. Looks once a second at most. */
 bool entry_is_valid(const struct site *site, struct entry *entry, int64_t now_s);
 
 /* Makes a part of its answer's head, and with has_body of all that is in memory. */

@@ -14,7 +14,7 @@ enum byte_class {
     BLANK,
     TOKEN, /* what names are made of (RFC 9110, 5.6.2) */
     COLON,
-    OTHER, /* the rest of ASCII that can be seen, and all beyond ASCII */
+    OTHER, /* all else of ASCII that can be seen, and all beyond ASCII */
     CLASSES
 };
 
@@ -127,7 +127,7 @@ static bool is_too_long(const struct request_head *head)
            head->length - head->begins[HEAD_TARGET] > HEAD_MOST_TARGET_BYTES;
 }
 
-/* Most bytes go on with what the ones before began. @return where one does not, or the end. */
+/* Passes over bytes that go on with what others began. @return where one does not, or the end. */
 static uint32_t skip(const struct request_head *head, const char *data, uint32_t end)
 {
     const uint8_t *next = next_states[head->state], state = (uint8_t)head->state;
@@ -170,7 +170,7 @@ bool head_has_begun(const struct request_head *head)
     return head->length > 0 && head->state != HEAD_BEFORE && head->state != HEAD_BEFORE_LF;
 }
 
-/* What begins with a state and ends where another was entered. */
+/* The text that begins where a state was entered, and ends where another was. */
 static struct slice piece(const struct request_head *head, const char *data, uint32_t begin,
                           enum head_state end)
 {
@@ -194,7 +194,7 @@ struct slice head_version(const struct request_head *head, const char *data)
     return piece(head, data, head->begins[HEAD_VERSION] + 1, HEAD_VERSION_LF);
 }
 
-/* Each line was scanned, so there is what is looked for. */
+/* Each line was scanned, so all that is looked for is there. */
 bool head_next_field(const struct request_head *head, const char *data, uint32_t *at,
                      struct head_field *ret_field)
 {

@@ -6,8 +6,8 @@
  *
  * Requests are smuggled past proxies by bytes that two parsers take for different things: a CR
  * without its LF, an LF without its CR, a NUL, a blank before a colon, a line that goes on in the
- * next one. Some parser has been wrong about each of them, ours twice. So this is one that knows
- * nothing else: a table of what may follow what. Whatever is not in it is refused.
+ * next one. Some parser has been wrong about each of them, ours twice. So this one knows nothing
+ * else: it is a table of what may follow what. All that is not in it is refused.
  *
  * Each byte is looked at once, however the head comes.
  */
@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 enum {
-    HEAD_MOST_TARGET_BYTES = 8 * 1024, /* what RFC 9112 wants understood at least; longer: 414 */
+    HEAD_MOST_TARGET_BYTES = 8 * 1024, /* the least that RFC 9112 wants understood; longer: 414 */
     HEAD_MOST_BYTES = 16 * 1024        /* twice that; a longer one: 431 */
 };
 
@@ -67,7 +67,7 @@ void head_scan(struct request_head *head, const char *data, size_t length);
 /* Whether any of it has come: empty lines before it are not. */
 bool head_has_begun(const struct request_head *head);
 
-/* The pieces of the request line; not there while they are not whole. */
+/* The pieces of the request line; empty while they are not whole. */
 struct slice head_method(const struct request_head *head, const char *data);
 struct slice head_target(const struct request_head *head, const char *data);
 struct slice head_version(const struct request_head *head, const char *data);

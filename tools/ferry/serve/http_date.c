@@ -107,7 +107,7 @@ const char *http_date_now(int64_t *ret_seconds)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* What is left to read. A reader that fails leaves at NULL, and those after it fail as well. */
+/* What is left to read. A reader that fails sets at to NULL, and those after it fail as well. */
 struct scan {
     const char *at; /* or NULL: it failed */
     const char *end;

@@ -12,8 +12,8 @@
 
 enum { HTTP_DATE_LENGTH = 29 }; /* of each date that is written, without a NUL */
 
-/* Writes a date, HTTP_DATE_LENGTH bytes and no NUL. @param seconds since 1970; the years 0 to 9999
- * can be written, what lies beyond is brought back to there. */
+/* Writes a date, HTTP_DATE_LENGTH bytes and no NUL. @param seconds since 1970, cut to the years 0
+ * to 9999, which can be written. */
 void http_date_format(int64_t seconds, char *buffer);
 
 /*

@@ -42,7 +42,7 @@ struct image *image_refresh(struct image *image)
     const char *date = http_date_now(&now_s);
     if (image->date_s == now_s)
         return image;
-    /* Acquire pairs with the release in unref: who read the image has done so. */
+    /* Acquire pairs with the release in unref: all others have read the image. */
     if (atomic_load_explicit(&image->refs, memory_order_acquire) > 1) {
         struct image *other = copy(image);
         if (other == NULL)

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The head of a file's most frequent answer, and of a small file all of it, as it goes over the
- * wire: an answer is then a reference to memory, and costs nothing to make. Only the date in it
+ * The head of a file's most frequent answer, as it goes over the wire; for a small file, all of the
+ * answer. So an answer is a reference to memory, and costs nothing to make. Only the date in it
  * changes.
  *
- * Images are shared by the cache that made them and the answers that are on their way. What is on
- * its way does not change: with the new second the cache makes a copy, unless it is the only
- * holder.
+ * The cache that made an image and the answers that are on their way share it. An image that is on
+ * its way does not change: with a new second the cache makes a copy, unless it is the only holder.
  */
 #ifndef TOOLS_FERRY_SERVE_IMAGE_H
 #define TOOLS_FERRY_SERVE_IMAGE_H
@@ -37,8 +36,8 @@ static inline char *image_body(struct image *image)
 }
 
 /*
- * Brings the date up to the present. Takes: the reference. @return one to the same image, or a
- * copy; where there is no memory for that, the old date has to do.
+ * Brings the date up to the present. Takes: the reference. @return a reference to the same image,
+ * or to a copy. If there is no memory for a copy the old date stays.
  */
 struct image *image_refresh(struct image *image);
 

@@ -19,9 +19,9 @@ struct late_page {
     struct listing *listing;
     ferry_stream *stream; /* while it is ordered: a reference */
     int status;
-    struct text head;   /* grows; of an explanation: all of it */
-    size_t head_length; /* of that, what is head */
-    size_t written;     /* bytes of it */
+    struct text head;   /* grows. All of the answer, if it explains why there is no page */
+    size_t head_length; /* how much of that is head */
+    size_t written;     /* how many bytes of it were written */
     struct listing_place place;
     char path[];
 };
@@ -114,7 +114,7 @@ static void write_answer(const struct late_page *page, struct response *response
     response_end_head(response, listing_length(page->listing));
 }
 
-/* All of its text: there is nothing else in such an answer. */
+/* Takes all of the response's text: there is nothing else in such an answer. */
 static void write_head(struct late_page *page)
 {
     struct response response;
@@ -174,7 +174,7 @@ void late_page_send_on(struct late_page *page, ferry_stream *stream)
 
 int late_page_status(const struct late_page *page)
 {
-    return page->status != 0 ? page->status : 503; /* it did not come so far */
+    return page->status != 0 ? page->status : 503; /* 503: its turn has never come */
 }
 
 uint64_t late_page_sent(const struct late_page *page, const ferry_result *result)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The answer that shows a directory: it is made when its turn to be sent has come, not when it is
- * asked for. Its listing is read by the lister then, and the page written piece by piece as it
- * leaves. So of the answers that wait on a connection one at most has a listing in memory.
+ * The answer that shows a directory. It is made when its turn to be sent has come, not when it is
+ * asked for. Then the lister reads its listing, and the page is written piece by piece as it
+ * leaves. So at most one of the answers that wait on a connection has a listing in memory.
  */
 #ifndef TOOLS_FERRY_SERVE_LATE_PAGE_H
 #define TOOLS_FERRY_SERVE_LATE_PAGE_H
@@ -31,10 +31,10 @@ struct late_page *late_page_unref(struct late_page *page); /* takes NULL; @retur
 /* The only part of the answer. Takes: a reference, once it is sent. */
 ferry_part late_page_part(struct late_page *page);
 
-/* The stream that it is about to be sent on: it has to be resumed. */
+/* Says on which stream it is about to be sent: that is resumed. */
 void late_page_send_on(struct late_page *page, ferry_stream *stream);
 
-/* Once it has settled: its status, and how many bytes of its content have left. */
+/* To be called once it has settled: its status, and how many bytes of its content have left. */
 int late_page_status(const struct late_page *page);
 uint64_t late_page_sent(const struct late_page *page, const ferry_result *result);
 

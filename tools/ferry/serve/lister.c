@@ -37,7 +37,7 @@ static int make(struct lister *lister, const char *path, struct listing **ret_li
     return error;
 }
 
-/* The latest one is as good as a new one for a second, as what caches have is. */
+/* For a second the latest listing is as good as a new one, as in caches. */
 static int find_or_make(struct lister *lister, const char *path)
 {
     int64_t now_s;
@@ -56,7 +56,7 @@ static void serve(struct lister *lister, struct lister_order *order, bool is_ove
     order->made(order, error == 0 ? lister->latest : NULL, error);
 }
 
-/* @return NULL: it is over, and nothing is left to do. */
+/* @return NULL: the lister ends, and nothing is left to do. */
 static struct lister_order *await_order(struct lister *lister, bool *ret_is_over)
 {
     (void)pthread_mutex_lock(&lister->lock);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who reads directories: a thread of its own, for it takes milliseconds that other connections of
- * an owner would have to wait. Listings of one directory that are wanted at the same time, or
- * within a second, are one. While all that there are take too much memory, no more are made.
+ * A lister reads directories. It has a thread of its own: other connections of an owner would have
+ * to wait for milliseconds. Listings of one directory that are wanted at the same time, or within a
+ * second, are one. While all listings take too much memory no more are made.
  */
 #ifndef TOOLS_FERRY_SERVE_LISTER_H
 #define TOOLS_FERRY_SERVE_LISTER_H
@@ -16,8 +16,8 @@ struct lister_order {
     struct lister_order *next;
     const char *path; /* below the root; "", or it ends in a slash. Borrowed */
     /*
-     * Called once, on the lister's thread: it may end the order. @param listing borrowed; NULL:
-     * error says why, as listing_read; -EAGAIN: not now.
+     * Called once, on the lister's thread. It may free the order. @param listing borrowed; NULL:
+     * error says why, an errno of listing_read; -EAGAIN: not now.
      */
     void (*made)(struct lister_order *order, struct listing *listing, int error);
 };
@@ -28,7 +28,7 @@ int lister_start(const struct site *site, struct lister **ret_lister);
 /* Threads: any. Never blocks. */
 void lister_post(struct lister *lister, struct lister_order *order);
 
-/* Ends it; what was not made is told -EAGAIN. Takes NULL. */
+/* Ends it. Orders that were not carried out get -EAGAIN. Takes NULL. */
 void lister_stop(struct lister *lister);
 
 #endif

@@ -11,7 +11,7 @@
 #include "site.h"
 #include "text.h"
 
-/* More names are not shown: a page of them helps nobody, and to read them takes its time. */
+/* More names are not shown: such a page helps nobody, and takes long to read. */
 enum { LISTING_NAMES = 10000 };
 
 struct listing;
@@ -23,7 +23,7 @@ struct listing_place {
 };
 
 /*
- * Reads what is in a directory. Only what would be served is shown: nothing hidden, unless the site
+ * Reads what is in a directory. It shows only what would be served: nothing hidden, unless the site
  * shows that, no links that lead out, no special files.
  * @param path below the root; "", or it ends in a slash. Copied.
  * @return 0; -ENOMEM; as tree_open.

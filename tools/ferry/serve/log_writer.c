@@ -20,25 +20,25 @@
 #include <unistd.h>
 
 enum {
-    DESKS = 8,                /* a few threads that add at once meet at none */
+    DESKS = 8,                /* so many that a few threads at once do not meet at one */
     DESK_BYTES = 1024 * 1024, /* some seconds' worth on a busy server */
     GATHER_MS = 10, /* wakes it a hundred times a second at most, however many lines come */
     RETRY_MS = 200, /* somebody makes room, or opens the other end */
     OPEN_MS = 2000, /* a file system that takes longer to open a file may be dead */
-    STOP_MS = 2000, /* for a disk that is busy, not for a pipe that nobody reads */
-    NOT_YET = 1     /* no errno: it has not been tried to open it */
+    STOP_MS = 2000, /* long enough for a busy disk; a pipe that nobody reads is given up */
+    NOT_YET = 1     /* no errno: nobody has tried to open it */
 };
 
 /* Where lines are left. */
 struct desk {
     alignas(64) pthread_mutex_t lock; /* of what follows; a cache line for each */
     struct text lines;
-    uint64_t missed; /* that came behind these lines, and found no room */
+    uint64_t missed; /* how many came behind these lines, and found no room */
 };
 
 struct log_writer {
     char *path;           /* NULL: standard output */
-    pthread_t thread;     /* whose is what no comment gives to others */
+    pthread_t thread;     /* all fields without another comment are this thread's */
     int bell;             /* an eventfd, rung for lines, and for what it is asked */
     atomic_bool is_awake; /* it will look at the desks, so nobody needs to ring */
     atomic_bool is_to_reopen;
@@ -47,11 +47,11 @@ struct log_writer {
     pthread_cond_t has_tried;
     int opened;          /* 0 or a negative errno of the first try; NOT_YET */
     int fd;              /* -1: it could not be opened yet */
-    bool is_file;        /* it is a regular one: takes all that there is room for, and waits */
+    bool is_file;        /* a regular file: it takes all that there is room for, and waits */
     struct text pending; /* lines of one desk, under way */
     size_t written;      /* bytes of them */
     int trouble;         /* the errno that was told of last; 0: none since it went on */
-    uint64_t missed;     /* lines since then, and it was not told of */
+    uint64_t missed;     /* lines that were lost since, and nobody was told of */
     uint64_t missed_in_all;
     int64_t deadline_ns; /* once it is to stop */
     struct desk desks[DESKS];
@@ -77,7 +77,7 @@ void log_writer_add(struct log_writer *writer, const char *line, size_t length)
 {
     struct desk *desk = find_desk(writer);
     (void)pthread_mutex_lock(&desk->lock);
-    /* Once one is missing so are those behind it, or it could not be said where. */
+    /* Once one is missing those behind it are left out, too: else nobody could say where it was. */
     if (desk->missed == 0 && desk->lines.length + length <= DESK_BYTES)
         text_add(&desk->lines, line, length);
     else
@@ -87,14 +87,14 @@ void log_writer_add(struct log_writer *writer, const char *line, size_t length)
     desk->lines.is_cut = false;
     (void)pthread_mutex_unlock(&desk->lock);
     /*
-     * Whoever goes to sleep says so first, and then looks at the desks: one of the two sees the
-     * other.
+     * The writer says that it goes to sleep, and then looks at the desks. So one of the two sees
+     * the other.
      */
     if (!atomic_load(&writer->is_awake) && !atomic_exchange(&writer->is_awake, true))
         ring(writer);
 }
 
-/* Takes the lines of a desk where there are any. */
+/* Takes the lines of a desk that has any. */
 static bool take_lines(struct log_writer *writer)
 {
     uint64_t missed = 0;
@@ -122,8 +122,8 @@ static bool take_lines(struct log_writer *writer)
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /*
- * A pipe or terminal that others have, too, is opened anew: they may not be made to wait for
- * nothing, nor this thread for them.
+ * A pipe or terminal that others have, too, is opened anew: O_NONBLOCK must not hit them, and this
+ * thread must not wait for them.
  */
 static int open_output(void)
 {
@@ -134,7 +134,7 @@ static int open_output(void)
     return fd >= 0 ? fd : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
 }
 
-/* @return 0, or a negative errno, and then it stays as it was. */
+/* @return 0, or a negative errno, with everything as it was. */
 static int open_file(struct log_writer *writer)
 {
     enum { FLAGS = O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC };
@@ -172,8 +172,8 @@ static void reopen(struct log_writer *writer)
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /*
- * What one call writes: a pipe takes whole lines at once, so that those of other programs that
- * write into it come between lines only.
+ * How much one call writes. A pipe takes whole lines at once, so that lines of other programs come
+ * between lines only.
  */
 static size_t choose_size(const struct log_writer *writer)
 {
@@ -195,8 +195,8 @@ static ssize_t write_some(const struct log_writer *writer)
     return count < 0 ? -errno : count;
 }
 
-/* The part of a line that there was room for, unless somebody has written behind it: half a line
- * would mislead who reads the log, and whatever comes next would continue it. */
+/* Takes back the part of a line that there was room for, unless somebody has written behind it.
+ * Half a line would mislead the reader of the log, and the next line would continue it. */
 static void take_back(struct log_writer *writer)
 {
     const char *begin = writer->pending.data, *last = memrchr(begin, '\n', writer->written);
@@ -237,7 +237,7 @@ static int64_t now_ns(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Waits until it is rung for; or, where there is one, until a sink may take more. */
+/* Waits until the bell rings or, if there is one, until a sink may take more. */
 static void await(struct log_writer *writer, int sink, int timeout_ms)
 {
     struct pollfd fds[] = {{.fd = writer->bell, .events = POLLIN}, {.fd = sink, .events = POLLOUT}};
@@ -246,7 +246,7 @@ static void await(struct log_writer *writer, int sink, int timeout_ms)
     (void)eventfd_read(writer->bell, &rung);
 }
 
-/* A reader that is slow is no trouble unless lines are missing for it. */
+/* A slow reader is no trouble, unless lines are lost by it. */
 static void cope(struct log_writer *writer, int error)
 {
     bool is_slow = error == -EAGAIN && writer->fd >= 0;
@@ -301,7 +301,7 @@ static bool is_over(struct log_writer *writer)
     return now_ns() >= writer->deadline_ns || !has_lines(writer);
 }
 
-/* Opens it; who starts it waits for that. */
+/* Opens it. The thread that starts the writer waits for that. */
 static void begin(struct log_writer *writer)
 {
     int error = open_file(writer);
@@ -365,7 +365,7 @@ static struct log_writer *allocate(const char *path)
     return NULL;
 }
 
-/* Signals are others', and SIGXFSZ, SIGPIPE must not end the program: errors say the same. */
+/* Signals are for others. SIGXFSZ and SIGPIPE must not end the program: errors say as much. */
 static int create_thread(struct log_writer *writer)
 {
     sigset_t all, before;
@@ -384,7 +384,7 @@ static struct timespec in_ms(int ms)
     return time;
 }
 
-/* @return 0, or what opening said, a negative errno. */
+/* @return 0, or a negative errno of opening. */
 static int await_opening(struct log_writer *writer)
 {
     const struct timespec deadline = in_ms(OPEN_MS);
@@ -441,7 +441,7 @@ static uint64_t count_missed(const struct log_writer *writer)
     return count;
 }
 
-/* A thread that is stuck in a dead file system is left to the end of the process. */
+/* A thread that is stuck in a dead file system stays until the process ends. */
 uint64_t log_writer_stop(struct log_writer *writer)
 {
     if (writer == NULL)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who writes the log: a thread of its own, so that a slow disk, or nobody reading a pipe, holds up
- * no answer. Lines are left with it on a few desks, each with a lock of its own, and gathered for
- * some milliseconds.
+ * The writer of the log has a thread of its own, so that no answer waits for a slow disk, or for a
+ * pipe that nobody reads. Lines are left on a few desks, each with a lock of its own. The writer
+ * gathers them for some milliseconds.
  *
- * What cannot be written waits: a full disk, a pipe that nobody reads, a file that has reached its
- * limit. It is tried again and again, and goes on where it stopped; a line that fitted in part is
- * taken back first. What is beyond the desks' room is left out, and counted: the log itself says so
- * where the lines are missing, and standard error when it goes on.
+ * Lines that cannot be written wait: the disk is full, nobody reads a pipe, a file has reached its
+ * limit. The writer tries again and again, and goes on where it stopped. A line that fitted in part
+ * is taken back first. Lines that find no room on the desks are left out, and counted. The log says
+ * so where they are missing, and standard error when it goes on.
  */
 #ifndef TOOLS_FERRY_SERVE_LOG_WRITER_H
 #define TOOLS_FERRY_SERVE_LOG_WRITER_H
@@ -18,8 +18,8 @@
 struct log_writer;
 
 /*
- * Opens a file to append to, and begins. What can only be opened later, as a fifo that nobody reads
- * yet, is opened then, and waits for nothing here.
+ * Opens a file to append to, and begins. Does not wait for a file that can only be opened later,
+ * such as a fifo that nobody reads yet: that is opened later.
  * @param path copied; "-": standard output. @return 0, or a negative errno.
  */
 int log_writer_start(const char *path, struct log_writer **ret_writer);

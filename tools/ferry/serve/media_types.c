@@ -8,9 +8,9 @@
 #include <strings.h>
 
 /*
- * What stands before any list, and so counts. Lists are kept by what is registered, or by what a
- * desktop opens such files with; where that is not what the web means by an extension, or says
- * nothing of what browsers insist on, it is said here.
+ * These stand before any list, and so count. Lists say what is registered, or what a desktop opens
+ * such files with. If the web means something else by an extension, or browsers insist on a type,
+ * these say so.
  */
 static const char corrections[] =
     "text/javascript js mjs cjs es\n" /* application/javascript is obsolete (RFC 9239); modules must
@@ -77,7 +77,7 @@ static char *read_file(const char *path)
     return NULL;
 }
 
-/* All lists, one behind the other: of an extension that is in several, the first counts. */
+/* All lists, one behind the other. If several have an extension, the first counts. */
 static char *read_text(const char *path)
 {
     char *list = read_file(path), *text;
@@ -132,7 +132,7 @@ static int compare(const void *one, const void *other)
     return strcasecmp(a->extension, b->extension);
 }
 
-/* Of equal ones the first stays. Their addresses tell: the list's text is in one piece. */
+/* The first of equal ones stays. Addresses tell which is first: the list's text is in one piece. */
 static int compare_place(const void *one, const void *other)
 {
     const struct media_type *a = one, *b = other;

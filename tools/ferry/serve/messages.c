@@ -11,10 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Who has found room keeps it until he has written: another thread could take it. */
+/* Held from finding room until the line is written: another thread could take the room. */
 static pthread_mutex_t speaking = PTHREAD_MUTEX_INITIALIZER;
 
-/* Whether there is room for PIPE_BUF bytes. @param until -1: it is only looked for. */
+/* Whether there is room for PIPE_BUF bytes. @param until -1: it only looks. */
 static bool await_room(int until)
 {
     struct pollfd fds[] = {{.fd = STDERR_FILENO, .events = POLLOUT},

@@ -7,10 +7,10 @@
 
 #include <stddef.h>
 
-/* Says a line, with the program's name before it; it is lost where it would have to wait. */
+/* Says a line, with the program's name before it. If it would have to wait the line is lost. */
 __attribute__((format(printf, 1, 2))) void messages_say(const char *format, ...);
 
-/* Writes a line, which waits for who reads it until an fd is readable. Adds: the newline. */
+/* Writes a line, and waits for its reader, but only until an fd is readable. Adds: the newline. */
 void messages_write(const char *line, size_t length, int until);
 
 #endif

@@ -4,7 +4,7 @@
 #include <llhttp.h>
 #include <string.h>
 
-/* A head being parsed, and how far both readers are. */
+/* A head that is being parsed, and how far both readers are. */
 struct reading {
     const struct request_head *head;
     const char *data;
@@ -24,7 +24,7 @@ static bool is_same(struct slice one, struct slice other)
     return one.length == other.length && memcmp(one.at, other.at, one.length) == 0;
 }
 
-/* Begins a piece, or makes it longer where the parser gives it bit by bit. */
+/* Begins a piece, or makes it longer if the parser gives it bit by bit. */
 static void extend(struct slice *slice, const char *at, size_t length)
 {
     if (slice->at == NULL)
@@ -53,13 +53,13 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t length)
     return 0;
 }
 
-/* The same bytes in the same place; of what is empty, nobody can say where it is. */
+/* Whether they are the same bytes in the same place. An empty piece has no place. */
 static bool is_same_place(struct slice one, struct slice other)
 {
     return one.length == other.length && (one.length == 0 || one.at == other.at);
 }
 
-/* The next field of theirs must be the next one of ours. */
+/* Its next field must be the next one of ours. */
 static int on_header_value_complete(llhttp_t *parser)
 {
     struct reading *reading = parser->data;
@@ -114,8 +114,8 @@ static llhttp_errno_t execute_masked(llhttp_t *parser, const char *at, const cha
 }
 
 /*
- * llhttp knows no version beyond 1.1, and refuses what it does not know. Whoever writes 1.2 is to
- * be understood as if it were 1.1 (RFC 9110, 2.5).
+ * llhttp knows no version beyond 1.1, and refuses others. A request of version 1.2 is to be
+ * understood as if it were of 1.1 (RFC 9110, 2.5).
  */
 static llhttp_errno_t execute(llhttp_t *parser, const struct request_head *head, const char *data)
 {
@@ -128,8 +128,8 @@ static llhttp_errno_t execute(llhttp_t *parser, const struct request_head *head,
 }
 
 /*
- * Since the request line is well-formed, these mean a method that it does not know, or none of
- * HTTP/1: RTSP's, and HTTP/2's PRI.
+ * Since the request line is well-formed, these mean a method that it does not know, or one that is
+ * not of HTTP/1: RTSP's, and HTTP/2's PRI.
  */
 static int status_of(llhttp_errno_t error)
 {

@@ -2,10 +2,10 @@
 /*
  * What llhttp makes of a head whose lines were found: its method, and how its body is framed.
  *
- * A parser of one's own is where servers get robbed, so there is also one that many have attacked
- * and that somebody mends: Node's. But whatever lets a request be smuggled is a difference between
- * two readers, and so the two of ours are held against each other: llhttp must name the same lines,
- * byte for byte, as head.h found, or the request is refused. None of its leniency is used.
+ * Servers get robbed through parsers of their own. So there is also one that many have attacked and
+ * that somebody mends: Node's. A request is smuggled where two readers differ. So our two are
+ * compared: llhttp must name the same lines, byte for byte, as head.h found, or the request is
+ * refused. None of its leniency is used.
  */
 #ifndef TOOLS_FERRY_SERVE_PARSER_H
 #define TOOLS_FERRY_SERVE_PARSER_H

@@ -13,11 +13,11 @@ struct places {
     struct server *server;
     unsigned limit;       /* 0: none */
     pthread_mutex_t lock; /* of what follows */
-    struct line taken;    /* who has a place */
-    struct line waiting;  /* who has none yet, first come first */
+    struct line taken;    /* connections that have a place */
+    struct line waiting;  /* those that have none yet, first come first */
     unsigned count;       /* of taken */
-    unsigned asked;       /* of those, how many are asked to leave */
-    atomic_uint waits;    /* how many wait: to be looked at without the lock */
+    unsigned asked;       /* how many of taken are asked to leave */
+    atomic_uint waits;    /* how many wait: looked at without the lock */
 };
 
 struct places *places_create(struct server *server, unsigned limit)
@@ -70,7 +70,7 @@ static bool is_longer_idle(struct seat *seat, const struct seat *best, int64_t b
     return !seat->is_asked && since_ns != 0 && (best == NULL || since_ns < best_ns);
 }
 
-/* Those that were looked at go to the end, so that the others have their turn, too. */
+/* Connections that were looked at go to the end, so that the others have their turn, too. */
 static struct seat *find_longest_idle(struct places *places, int64_t *ret_since_ns)
 {
     struct seat *best = NULL;
@@ -86,7 +86,7 @@ static struct seat *find_longest_idle(struct places *places, int64_t *ret_since_
     return best;
 }
 
-/* As many as wait, if there are so many. */
+/* Asks as many to leave as wait, if there are so many. */
 static void ask_to_leave(struct places *places)
 {
     while (places->asked < atomic_load(&places->waits)) {
@@ -128,7 +128,7 @@ void places_is_idle(struct seat *seat)
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     int64_t now_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + 1;
-    /* S0: who is idle says so before it looks whether anybody waits. */
+    /* S0: an idle connection says so before it looks whether anybody waits. */
     atomic_store(&seat->idle_since_ns, now_ns + seat->times++ % TIMES);
     if (atomic_load(&places->waits) == 0)
         return;
@@ -149,7 +149,7 @@ static void take(struct places *places, struct seat *seat)
 static void wait_in_line(struct places *places, struct seat *seat)
 {
     TAILQ_INSERT_TAIL(&places->waiting, seat, line);
-    atomic_fetch_add(&places->waits, 1); /* before it looks who is idle: pairs with S0 */
+    atomic_fetch_add(&places->waits, 1); /* before it looks for idle ones: pairs with S0 */
     ask_to_leave(places);
 }
 

@@ -4,9 +4,9 @@
  * waits, and the connection that has been idle for longest is asked to leave. Nobody is asked amid
  * a request or an answer.
  *
- * Threads: connections enter, leave and say what they are at on their owners, any at a time; a lock
- * guards the lists. That a connection is idle, or not any more, costs a store. Of very many
- * connections only some are looked at: the one that leaves has been idle for longest among them.
+ * Threads: connections enter, leave and say what they are at on their owners, any at a time. A lock
+ * guards the lists. To say that it is idle, or no longer, costs a connection a store. If there are
+ * very many, only some are looked at: the one of these that has been idle for longest leaves.
  */
 #ifndef TOOLS_FERRY_SERVE_PLACES_H
 #define TOOLS_FERRY_SERVE_PLACES_H
@@ -31,13 +31,13 @@ struct seat_calls {
     /* It has a place now. */
     void (*be_seated)(struct seat *);
     /*
-     * Somebody waits for its place: it ends if it has been idle until it is told, and its client
-     * has all answers; else it stays.
+     * Somebody waits for its place. It ends if it has been idle until it is told, and its client
+     * has all answers. Else it stays.
      */
     void (*ask_to_leave)(struct seat *);
 };
 
-/* What each connection has of it. */
+/* What each connection has for its place. */
 struct seat {
     TAILQ_ENTRY(seat) line;
     const struct seat_calls *calls;
@@ -69,10 +69,10 @@ bool places_enter(struct places *places, struct seat *seat, const struct seat_ca
 
 void places_leave(struct seat *seat); /* also one that has not entered */
 
-/* It was asked to leave: whether it is to, since it has been idle until now. */
+/* It was asked to leave. @return whether it has to: it has been idle until now. */
 bool places_is_to_leave(struct seat *seat);
 
-/* It was asked to leave, and does not: others are. Also for one that has left. */
+/* It was asked to leave, and does not: others are asked. Also for one that has left. */
 void places_stay(struct seat *seat);
 
 /* Tell what it is at. */

@@ -19,7 +19,7 @@ static const char *skip_blanks(const char *at, const char *end)
     return at;
 }
 
-/* What is too large for the type is as good as the largest. @return where the digits end. */
+/* A number that is too large for the type becomes the largest. @return where the digits end. */
 static const char *read_number(const char *at, const char *end, bool *ret_is_there,
                                uint64_t *ret_number)
 {

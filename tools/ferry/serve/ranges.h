@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /*
- * More are not honoured: readers of PDF and ZIP files ask for dozens, and each has a head of its
- * own in the answer, for which there is room.
+ * More are not honoured. Readers of PDF and ZIP files ask for dozens. Each has a head of its own in
+ * the answer, and there is room for so many.
  */
 enum { RANGES_LIMIT = 128 };
 
@@ -21,10 +21,10 @@ struct range {
 };
 
 /*
- * Reads a Range field for a file of a given size. Ranges keep the order that they were asked in;
- * those that lie beyond the end are left out, those that reach beyond it are cut. Many or
- * overlapping ones could make a long answer of a small file (RFC 9110, 14.2). It is bytes that are
- * counted against that: all ranges together are at most as long as the file.
+ * Reads a Range field for a file of a given size. Ranges keep the order that they were asked in.
+ * Ranges that lie beyond the end are left out; those that reach beyond it are cut. Many or
+ * overlapping ranges could make a long answer of a small file (RFC 9110, 14.2). So all ranges
+ * together are at most as long as the file.
  *
  * @param ranges has room for RANGES_LIMIT.
  * @return how many there are. RANGES_UNSATISFIABLE: it is well-formed, but there are none.

@@ -101,8 +101,8 @@ static bool keeps_alive(const struct request *request)
            (request->is_1_1 || list_has(request, REQUEST_CONNECTION, "keep-alive", false));
 }
 
-/* An empty one is for targets without a host. Twice the same cannot be told from an attempt to show
- * two servers two requests. */
+/* An empty one is for targets without a host. Two are refused, also if they are the same: they may
+ * be an attempt to show two servers two requests. */
 static int check_host(const struct request *request)
 {
     struct slice host = request_get(request, REQUEST_HOST);
@@ -119,7 +119,7 @@ static int check_expectations(const struct request *request)
 
 /* ---- the body -------------------------------------------------------------------------------- */
 
-/* @return whether it is a number, and nothing but. */
+/* @return whether it is a number and nothing else. */
 static bool read_length(struct slice text, uint64_t *ret_length)
 {
     uint64_t length = 0;
@@ -133,8 +133,8 @@ static bool read_length(struct slice text, uint64_t *ret_length)
     return text.length > 0;
 }
 
-/* @param ret_count how many codings there are. @return whether chunked is the last of them, and no
- * other. */
+/* @param ret_count how many codings there are. @return whether chunked is the last of them, and
+ * comes only once. */
 static bool ends_chunked(struct slice codings, int *ret_count)
 {
     struct slice coding = {.at = NULL};
@@ -145,7 +145,7 @@ static bool ends_chunked(struct slice codings, int *ret_count)
     return is_chunked && !slice_take_element(&codings, &coding);
 }
 
-/* What is not chunked, or in HTTP/1.0, has no end that all agree on. */
+/* A body that is not chunked, or of HTTP/1.0, has no end that all agree on. */
 static int check_codings(const struct request *request, const struct parsed_head *parsed)
 {
     int count;
@@ -176,7 +176,7 @@ static bool expects_continue(const struct request *request)
     return request->is_1_1 && request->counts[REQUEST_EXPECT] > 0;
 }
 
-/* A body that is not worth waiting for is the end, and then it is said what is wrong in general. */
+/* A body that is not worth waiting for ends the connection; the answer says what is wrong. */
 static int check_body(const struct request *request, const struct parsed_head *parsed)
 {
     if (!parsed->has_encoding && parsed->length == 0)

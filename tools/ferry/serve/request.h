@@ -2,16 +2,15 @@
 /*
  * One HTTP/1 request: from bytes, as they come, to what it asks for.
  *
- * Its lines are found twice, by head.h and by llhttp (parser.h), and must be the same. What they
- * mean is decided here, and by what is refused no proxy in front can be led astray (RFC 9112, 6.3):
- * two lengths, a length and a Transfer-Encoding, a length that is no number, an encoding whose end
- * is not chunked, or in HTTP/1.0; a missing, repeated or malformed Host. Of encodings it knows
- * chunked alone: 501 with another one before.
+ * Its lines are found twice, by head.h and by llhttp (parser.h), and must be the same. This file
+ * decides what they mean. It refuses all that could lead a proxy in front astray (RFC 9112, 6.3):
+ * two lengths, a length and a Transfer-Encoding, a length that is no number, an encoding whose last
+ * coding is not chunked, or in HTTP/1.0; a missing, repeated or malformed Host. It knows one
+ * encoding, chunked: with another one before, 501.
  *
- * Nothing is copied. Whoever reads keeps the request's bytes in one piece until it is whole, body
- * included, and feeds it again when more have come. That bounds a request by what the reader keeps,
- * so head and body have limits here. A body means nothing to a server of files: it is there to be
- * skipped.
+ * Nothing is copied. The reader keeps the request's bytes in one piece until it is whole, body
+ * included, and feeds it again when more have come. So a request can be no larger than what the
+ * reader keeps, and head and body have limits here. A server of files skips bodies.
  */
 #ifndef TOOLS_FERRY_SERVE_REQUEST_H
 #define TOOLS_FERRY_SERVE_REQUEST_H

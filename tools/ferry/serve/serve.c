@@ -169,8 +169,8 @@ static void add_unless_ignored(sigset_t *signals, int signal)
 }
 
 /*
- * So many connections, at each address, that they do not use up the fds: who comes when all are
- * taken could not even be accepted then.
+ * So many connections, at each address, that they do not use up the fds: a client that comes when
+ * all are taken must still be accepted.
  */
 static unsigned choose_limit(const struct arguments *arguments, size_t fds)
 {
@@ -183,9 +183,9 @@ static unsigned choose_limit(const struct arguments *arguments, size_t fds)
     return most < 1 ? 1 : most < MOST ? (unsigned)most : MOST;
 }
 
-/* Signals are waited for, not handled: blocked before there are threads, and before anything takes
- * its time, so that none of them ends a server that has just begun. @param ret_stop those that ask
- * for a stop; SIGHUP does so only where there is no log. */
+/* Signals are waited for, not handled. They are blocked before there are threads, and before
+ * anything takes long, so that none of them ends a server that has just begun. @param ret_stop the
+ * signals that ask for a stop; SIGHUP does so only without a log. */
 static void block_signals(sigset_t *ret_stop)
 {
     (void)sigemptyset(ret_stop);
@@ -212,8 +212,8 @@ static bool listen_at(struct server *server, const char *address, unsigned limit
 }
 
 /*
- * With a log SIGHUP means that it was moved away, also where nohup(1) had it ignored; without one
- * that the terminal is gone.
+ * With a log SIGHUP means that the log was moved away, also if nohup(1) has it ignored. Without a
+ * log it means that the terminal is gone.
  */
 static void await_stop(const struct arguments *arguments)
 {
@@ -242,8 +242,8 @@ static size_t serve_until_signal(struct server *server, const struct arguments *
 }
 
 /*
- * @param ret_left how many connections were not finished in time; untouched where it did not get
- * that far.
+ * @param ret_left how many connections were not finished in time; untouched if it did not get so
+ * far.
  */
 static int serve(struct server *server, const struct arguments *arguments, size_t *ret_left)
 {
@@ -290,9 +290,9 @@ static int run(struct arguments *arguments)
     return status;
 }
 
-/* A relative path means what it means in the shell that the program was started by: it is to lead
- * through the links that led there, when they are moved on. An empty one stays so: there is no such
- * directory. @return to be freed; NULL: no memory. */
+/* A relative path means what it means in the shell that started the program: it leads through the
+ * same links, also when these are moved on. An empty one stays empty: there is no such directory.
+ * @return to be freed; NULL: no memory. */
 static char *make_absolute(const char *directory)
 {
     bool is_relative = *directory != '/' && *directory != '\0';
@@ -303,7 +303,7 @@ static char *make_absolute(const char *directory)
     return length >= 0 ? path : NULL;
 }
 
-/* Serves the directory, once it is known by what name. @return the exit status. */
+/* Finds the directory's whole name, and serves it. @return the exit status. */
 static int serve_directory(struct arguments *arguments, const char *directory)
 {
     struct site *site = &arguments->server.site;

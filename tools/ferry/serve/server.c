@@ -11,20 +11,20 @@
 
 enum {
     /*
-     * Of answers that wait in memory, all together. Each connection stops at far less; this is for
-     * very many that do not read: what goes beyond is refused, and its connection ended.
+     * For all answers together that wait in memory. Each connection stops at far less. This is for
+     * very many that do not read: an answer beyond it is refused, and its connection ended.
      */
     WAITING_BYTES = 512 * 1024 * 1024,
     CLOSE_MS = 5000, /* a client that has read its last answer ends in this time, or never */
-    /* What may follow a request that was refused: many send all of a body before they look at the
-     * answer, and a reset would take it from them. */
+    /* Bytes that may follow a request that was refused: many clients send all of a body before they
+     * look at the answer, and a reset would take it from them. */
     CLOSE_BYTES = 64 * 1024 * 1024,
     /*
-     * A hundred slow clients tie up 50 MiB so, and not 400; fast ones are slowed down by no more
-     * than `tools/bench serve` can tell.
+     * So a hundred slow clients tie up 50 MiB, and not 400. Fast ones are not slowed down, as far
+     * as `tools/bench serve` can tell.
      */
     UNSENT_BYTES = 512 * 1024,
-    STOP_MS = 200 /* at least: owners have to note first what has left just now */
+    STOP_MS = 200 /* at least: owners have to note what has left just now */
 };
 
 struct server {
@@ -153,7 +153,7 @@ size_t server_stop(struct server *server, int64_t timeout_ms)
     bool is_short = timeout_ms >= 0 && timeout_ms < STOP_MS;
     if (ferry_service_stop(server->service, is_short ? STOP_MS : timeout_ms) == 0)
         return 0;
-    /* Those that have all answers, and whose clients do not end, are no harm. */
+    /* Connections that have all answers, and whose clients do not end, do no harm. */
     for (size_t i = 0; i < server->place_count; i++)
         count += places_count_unfinished(server->places[i]);
     return count;

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The server: a service of ferry's with shared owners, and all connections that are open. Who lets
- * them in is entrance.h's.
+ * The server: a service of ferry's with shared owners, and all connections that are open.
+ * entrance.h lets them in.
  *
- * Who runs where: one thread makes the server, starts it and stops it. Everything else, from
- * accepting to answering, happens on ferry's owners, each connection on its own one, and each owner
- * has a cache of its own. All that they share is the places for connections (places.h), and what
- * never changes.
+ * Threads: one thread makes the server, starts it and stops it. Everything else, from accepting to
+ * answering, happens on ferry's owners, each connection on its own one. Each owner has a cache of
+ * its own. They share only the places for connections (places.h), and what never changes.
  */
 #ifndef TOOLS_FERRY_SERVE_SERVER_H
 #define TOOLS_FERRY_SERVE_SERVER_H
@@ -44,7 +43,7 @@ int server_create(const struct server_options *options, struct server **ret_serv
  * @return NULL: out of memory, or too many of them. */
 struct places *server_add_places(struct server *server, unsigned limit);
 
-/* What new streams are to be put into, and with which options. */
+/* The service that new streams are put into, and their options. */
 ferry_service *server_service(struct server *server);
 const ferry_stream_options *server_stream_options(const struct server *server);
 

@@ -11,9 +11,9 @@ struct lister;
 
 struct site {
     const char *directory;           /* the path of what is served, from / on */
-    int root;                        /* what it named when it was looked at; see tree.h */
+    int root;                        /* the directory that it named then (tree.h) */
     const struct media_types *types; /* what its files are */
-    struct lister *lister;           /* who reads directories; NULL: whoever wants one */
+    struct lister *lister;           /* reads directories; NULL: the thread that wants one does */
     bool shows_hidden;               /* what begins with a dot is served like the rest */
     bool lists;                      /* a directory without an index.html shows what is in it */
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a request asks for: its target, decoded and brought into one form, so that each file has one
- * name here. The path is relative to the directory that is served, and cannot leave it by "..";
- * that it cannot by symbolic links either is the business of who opens it.
+ * name here. The path is relative to the directory that is served, and cannot leave it by "..".
+ * tree.h sees to it that it cannot leave it by symbolic links either.
  */
 #ifndef TOOLS_FERRY_SERVE_TARGET_H
 #define TOOLS_FERRY_SERVE_TARGET_H
@@ -23,10 +23,9 @@ struct target {
 /*
  * Takes a target apart: "/path?query" or "http://host/path?query".
  *
- * Percent-encoding is decoded, once; an encoded slash is a slash. "." and ".." are followed,
- * slashes in a row are one; "+" is a plus sign. A fragment, which has no business there, is cut
- * off. Bytes beyond ASCII, which should have been encoded, are what they are: some clients send
- * them so.
+ * Percent-encoding is decoded, once; an encoded slash is a slash. "." and ".." are followed.
+ * Slashes in a row are one. "+" is a plus sign. A fragment should not be there, and is cut off.
+ * Bytes beyond ASCII should have been encoded, but some clients send them as they are: they stay.
  *
  * Borrows: text, for as long as query is used.
  * @return 0; or the status to answer: 400: malformed encoding, a NUL, ".." beyond the root, no

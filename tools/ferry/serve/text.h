@@ -41,14 +41,15 @@ static inline void text_add_string(struct text *text, const char *string)
 void text_add_number(struct text *text, uint64_t number);
 void text_add_hex(struct text *text, uint64_t number);
 
-/* With what HTML gives a meaning escaped, quotes included. */
+/* Adds text. Characters that have a meaning in HTML are escaped, quotes included. */
 void text_add_html(struct text *text, const char *string);
 
-/* As the path of a URL: '/' stays, and whatever is not unreserved there is percent-encoded. */
+/* Adds the path of a URL: '/' stays, and all that is not unreserved there is percent-encoded. */
 void text_add_url(struct text *text, const char *path, size_t length);
 
 /*
- * A URL's query as a client wrote it: what it encoded stays so, and what it should have is encoded.
+ * Adds a URL's query as a client wrote it. What it encoded stays so. What it should have encoded is
+ * encoded.
  */
 void text_add_query(struct text *text, const char *query, size_t length);
 

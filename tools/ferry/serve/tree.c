@@ -12,7 +12,7 @@
 /* @return an fd, or a negative errno. */
 static int open_beneath(int root, const char *path, int flags)
 {
-    enum { TRIES = 8 }; /* -EAGAIN: somebody renamed on the way, and it could not be told */
+    enum { TRIES = 8 }; /* -EAGAIN: somebody renamed a folder on the way */
     const struct open_how how = {
         .flags = (unsigned)flags | O_CLOEXEC,
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
@@ -90,9 +90,8 @@ static int open_place(int place, bool is_directory)
 }
 
 /*
- * To open a fifo lets the program go on that waits to write into it, and a device may do anything:
- * so first it is found out what it is. Without /proc it is opened by its path, and looked at
- * again.
+ * Opening a fifo lets the program go on that waits to write into it, and a device may do anything.
+ * So this looks first what it is. Without /proc it is then opened by its path, and looked at again.
  */
 int tree_open(int root, const char *path, struct stat *ret_status)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The directory that is served. All that is opened is opened here, and nothing that lies outside
- * can be: the kernel resolves each path beneath the root, following neither "..", nor an absolute
- * symbolic link, nor a relative one, to where it leads out (openat2(2), RESOLVE_BENEATH).
+ * The directory that is served. All files are opened here, and nothing that lies outside can be.
+ * The kernel resolves each path beneath the root: it follows no "..", no absolute symbolic link and
+ * no relative one that leads out (openat2(2), RESOLVE_BENEATH).
  *
- * It is what ferry does for FERRY_FILE_BENEATH. Here it is done by ourselves, since an answer needs
- * to know what kind of file it is, and its validators, of the very file that is then sent.
+ * ferry does the same for FERRY_FILE_BENEATH. It is done here, since an answer needs to know what
+ * kind of file it is, and its validators, and of the very file that is then sent.
  */
 #ifndef TOOLS_FERRY_SERVE_TREE_H
 #define TOOLS_FERRY_SERVE_TREE_H
