@@ -16,7 +16,7 @@
 typedef struct delay {
     ferry__own own; /* first */
     ferry__timer timer;
-    ferry__mail cancel_mail; /* posted by whoever cancels it */
+    ferry__mail cancel_mail; /* posted by the thread that cancels it */
 } delay;
 
 static delay *delay_of_timer(ferry__timer *timer)

@@ -81,7 +81,7 @@ struct ferry__derived {
     bool is_in_rule;        /* a rule runs: a block of the program's may end the thread in it */
 
     atomic_bool is_given_up; /* any thread: the home thread has ended */
-    ferry__mail cancel_mail; /* posted by whoever cancels it */
+    ferry__mail cancel_mail; /* posted by the thread that cancels it */
     size_t tie_count;
     ferry__tie ties[];
 };

@@ -39,8 +39,9 @@ typedef struct ferry__mailbox {
 } ferry__mailbox;
 
 /*
- * Posts mail. Never blocks. What the caller wrote before is visible to whoever takes the mail, and
- * what the caller reads after cannot have been read before: a full barrier (pairs with take's).
+ * Posts mail. Never blocks. What the caller wrote before is visible to the thread that takes the
+ * mail. What the caller reads after cannot have been read before: a full barrier (pairs with
+ * take's).
  */
 void ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail);
 

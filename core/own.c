@@ -229,7 +229,7 @@ static int settle(ferry_promise *promise, const ferry_outcome *outcome)
         return -EINVAL;
     if (ferry__promise_poll(promise) == -ECHILD)
         return -ECHILD;
-    /* Kept: whoever learns of the outcome may give back what is also this caller's reference. */
+    /* Kept: a thread that learns of the outcome may give back the caller's reference, too. */
     (void)ferry_promise_ref(promise);
     claim before = settle_as(promise, SETTLED, outcome);
     (void)ferry_promise_unref(promise);

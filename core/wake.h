@@ -80,7 +80,7 @@ void ferry__wake_sleep(ferry__wake *wake, ferry__bed bed, int64_t deadline);
 /* Sleeper only. Makes the eventfd, if there is one, unreadable until the next ring. */
 void ferry__wake_clear(ferry__wake *wake);
 
-/* The two futex(2) operations, for whoever waits on a word of its own. */
+/* The two futex(2) operations, for code that waits on a word of its own. */
 void ferry__futex_wait(atomic_uint *word, unsigned expected, int64_t deadline);
 void ferry__futex_wake_all(atomic_uint *word);
 

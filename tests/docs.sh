@@ -53,9 +53,10 @@ done
 # It is read in one sitting.
 [ "$(wc -c <"$source/ARCHITECTURE.md")" -le 10240 ] || fail "ARCHITECTURE.md has more than 10 KB"
 
-# A docstring is whole: it sends nobody to its neighbour.
-if grep -niE 'likewise|[^a-z]as ferry_' "$source"/{core,transport}/include/ferry/*.h >&2; then
-    fail "these docstrings of public headers are not whole"
+# A comment is whole: it sends nobody to its neighbour, and a public one to no other call.
+if grep -rniE '\<likewise\>' "$source"/{core,actors,transport,tools} --include='*.[ch]' >&2 ||
+    grep -niE '[^a-z]as ferry_' "$source"/{core,transport}/include/ferry/*.h >&2; then
+    fail "these comments are not whole"
 fi
 
 # Each invariant has tests that say so, and no test says so of anything else.

@@ -204,7 +204,7 @@ static int init_lanes(roundtrip *r)
     return error;
 }
 
-/* The submitting thread is on core 0, whoever sends on sender_core, the peer out of their way. */
+/* The submitting thread is on core 0, the sender on sender_core, the peer out of their way. */
 static int compare_on(roundtrip *r, const bench *settings)
 {
     int error = init_lanes(r);

@@ -98,7 +98,7 @@ int server_process_start(const http_server *what, const char *path, const scratc
         return -errno;
     if (s.pid == 0)
         become(&s, what, path);
-    (void)setpgid(s.pid, s.pid); /* whoever of the two comes first */
+    (void)setpgid(s.pid, s.pid); /* both processes do it: one is first */
     error = await_listener(&s);
     if (error == 0)
         *ret_server = s;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Gives a file away in a libuv loop, until so many clients have it: whoever connects gets it, and
+ * Gives a file away in a libuv loop, until so many clients have it: each that connects gets it, and
  * its checksum behind it, as sum(1) has it. libuv's thread pool works that out meanwhile: a promise
  * of the program's own, which each transfer is joined with.
  *

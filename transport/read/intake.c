@@ -548,7 +548,7 @@ static ssize_t ask_to_keep(ferry__intake *intake, bool *ret_short)
     return count;
 }
 
-static ssize_t ask_for_whoever_is_first(ferry__intake *intake, bool *ret_short)
+static ssize_t ask_for_the_first(ferry__intake *intake, bool *ret_short)
 {
     if (intake->borrower != NULL) /* behind the loan */
         return ask_to_keep(intake, ret_short);
@@ -573,7 +573,7 @@ static bool ask_kernel(ferry__intake *intake)
 {
     bool is_short = false;
     const ferry__link *link = &intake->stream->link;
-    ssize_t count = ask_for_whoever_is_first(intake, &is_short);
+    ssize_t count = ask_for_the_first(intake, &is_short);
     if (link->owes)
         ferry__stream_schedule(intake->stream);
     if (count > 0) {

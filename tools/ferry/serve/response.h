@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One answer, on its way from what is asked for to the parts of one ferry_stream_send. It lives on
- * the stack of whoever answers; sending it copies its text.
+ * the stack of the code that answers; sending it copies its text.
  */
 #ifndef TOOLS_FERRY_SERVE_RESPONSE_H
 #define TOOLS_FERRY_SERVE_RESPONSE_H
