@@ -7,8 +7,9 @@
  * when that has ended, inbox and all, the census must be what it was before: as many fds, threads
  * and allocations of ferry's. A failed check ends the process, on whatever thread it fails.
  *
- * Criterion dies under ThreadSanitizer (its issue 274), so with FERRY_PLAIN_TESTS the same sources
- * get a small main of our own instead (tests/plain_main.c), which also forks for each test.
+ * With a sanitizer the same sources get a small main of our own (FERRY_PLAIN_TESTS,
+ * tests/plain_main.c), which also forks for each test. Criterion dies under ThreadSanitizer (its
+ * issue 274), and starts AddressSanitizer anew for each test.
  */
 #ifndef FERRY_TESTS_HARNESS_H
 #define FERRY_TESTS_HARNESS_H
@@ -17,9 +18,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/types.h>
 
-/* A hang is a failure too; no test takes 20 s, sanitized or not. */
-#define TEST_TIMEOUT_S 120
+/* A hang is a failure too. No test takes 20 s alone; on a busy machine, sanitized, ten times that. */
+#define TEST_TIMEOUT_S 300
 
 #ifdef FERRY_PLAIN_TESTS
 typedef struct plain_test {
@@ -27,13 +29,14 @@ typedef struct plain_test {
     const char *name;
     void (*body)(void);
     struct plain_test *next;
+    pid_t process; /* that it runs in; 0: not yet */
 } plain_test;
 void plain_test_register(plain_test *test);
 #define HARNESS_TEST(suite_, name_)                                                                \
     static void suite_##_##name_##_run(void);                                                      \
     __attribute__((constructor)) static void suite_##_##name_##_register(void)                     \
     {                                                                                              \
-        static plain_test test = {#suite_, #name_, suite_##_##name_##_run, NULL};                  \
+        static plain_test test = {#suite_, #name_, suite_##_##name_##_run, NULL, 0};               \
         plain_test_register(&test);                                                                \
     }                                                                                              \
     static void suite_##_##name_##_run(void)

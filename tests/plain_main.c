@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs the tests of an executable one after another, each in a process of its own, where Criterion
- * cannot: under ThreadSanitizer. */
+/*
+ * Runs the tests of an executable, each in a process of its own, where Criterion cannot or should
+ * not: see harness.h. As many run at once as there are processors, or as FERRY_TEST_JOBS says.
+ */
 #include "tests/harness.h"
 
 #include <string.h>
@@ -8,6 +10,7 @@
 #include <unistd.h>
 
 static plain_test *first;
+static unsigned running, passed, failed;
 
 void plain_test_register(plain_test *test)
 {
@@ -15,35 +18,60 @@ void plain_test_register(plain_test *test)
     first = test;
 }
 
-static bool passes(const plain_test *test)
+static unsigned jobs(void)
+{
+    const char *given = getenv("FERRY_TEST_JOBS");
+    return given != NULL ? (unsigned)atoi(given) : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+static void begin(plain_test *test)
 {
     fflush(stdout);
     fflush(stderr);
-    pid_t child = fork();
-    check(child >= 0);
-    if (child == 0) {
+    test->process = fork();
+    check(test->process >= 0);
+    if (test->process == 0) {
         alarm(TEST_TIMEOUT_S);
         test->body();
         exit(0);
     }
+    running++;
+}
+
+static plain_test *test_of(pid_t process)
+{
+    plain_test *test = first;
+    while (test != NULL && test->process != process)
+        test = test->next;
+    check(test != NULL);
+    return test;
+}
+
+static void await_one(void)
+{
     int status;
-    check(waitpid(child, &status, 0) == child);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    plain_test *test = test_of(wait(&status));
+    test->process = 0; /* another may get the number */
+    running--;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        passed++;
+    } else {
+        failed++;
+        printf("FAILED %s::%s\n", test->suite, test->name);
+    }
 }
 
 int main(int argc, char **argv)
 {
-    unsigned passed = 0, failed = 0;
-    for (const plain_test *test = first; test != NULL; test = test->next) {
+    for (plain_test *test = first; test != NULL; test = test->next) {
         if (argc > 1 && strstr(test->name, argv[1]) == NULL)
             continue;
-        if (passes(test)) {
-            passed++;
-        } else {
-            failed++;
-            printf("FAILED %s::%s\n", test->suite, test->name);
-        }
+        while (running >= jobs())
+            await_one();
+        begin(test);
     }
+    while (running > 0)
+        await_one();
     printf("%u passed, %u failed\n", passed, failed);
     return failed == 0 && passed > 0 ? 0 : 1;
 }

@@ -175,11 +175,14 @@ void file_remove(test_file *file)
 
 /* ---- peers ----------------------------------------------------------------------------------- */
 
+/* Of a peer, whose buffer is on its stack: on the heap a sanitizer would map it anew for each. */
+enum { LARGEST_STEP = 256 * 1024 };
+
 /* Twice the room each time: AddressSanitizer's realloc moves all of it. */
 static void keep(reader *peer, const unsigned char *data, size_t size)
 {
     if (peer->bytes + size > peer->room) {
-        peer->room = 2 * (peer->bytes + size);
+        peer->room = 2 * (peer->bytes + size + LARGEST_STEP);
         peer->kept = realloc(peer->kept, peer->room);
     }
     memcpy(peer->kept + peer->bytes, data, size);
@@ -196,7 +199,8 @@ static void take(reader *peer, const unsigned char *data, size_t size)
 static void *read_to_end(void *arg)
 {
     reader *peer = arg;
-    unsigned char *buffer = malloc(peer->step);
+    unsigned char buffer[LARGEST_STEP];
+    check(peer->step <= sizeof buffer);
     ssize_t count;
     while ((count = read(peer->fd, buffer, peer->step)) > 0) {
         take(peer, buffer, (size_t)count);
@@ -204,7 +208,6 @@ static void *read_to_end(void *arg)
             usleep(peer->slow_us);
     }
     peer->error = count < 0 ? errno : 0;
-    free(buffer);
     close(peer->fd);
     return NULL;
 }
@@ -223,7 +226,7 @@ static reader *start(int fd, bool keep, size_t step, unsigned slow_us)
 
 reader *reader_start(int fd, bool keep)
 {
-    return start(fd, keep, 256 * 1024, 0);
+    return start(fd, keep, LARGEST_STEP, 0);
 }
 
 reader *reader_start_slow(int fd, size_t step, unsigned slow_us)
@@ -278,7 +281,8 @@ void check_fd_content(int fd, uint64_t seed, uint64_t size)
 static void *write_content(void *arg)
 {
     talker *peer = arg;
-    unsigned char *buffer = malloc(peer->step);
+    unsigned char buffer[LARGEST_STEP];
+    check(peer->step <= sizeof buffer);
     ssize_t count = 0;
     for (uint64_t done = 0; done < peer->size && count >= 0; done += (uint64_t)count) {
         uint64_t left = peer->size - done;
@@ -288,7 +292,6 @@ static void *write_content(void *arg)
         if (peer->slow_us > 0)
             usleep(peer->slow_us);
     }
-    free(buffer);
     (void)shutdown(peer->fd, SHUT_WR);
     return NULL;
 }
@@ -303,7 +306,7 @@ talker *talker_start_slow(int fd, uint64_t seed, uint64_t size, size_t step, uns
 
 talker *talker_start(int fd, uint64_t seed, uint64_t size)
 {
-    return talker_start_slow(fd, seed, size, 256 * 1024, 0);
+    return talker_start_slow(fd, seed, size, LARGEST_STEP, 0);
 }
 
 void talker_join(talker *peer)

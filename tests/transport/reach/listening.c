@@ -616,7 +616,7 @@ PROMISE(listening, of_two_that_replace_a_stale_path_at_once_one_listens)
     ferry_service_destroy(service);
 }
 
-#ifndef FERRY_PLAIN_TESTS /* ThreadSanitizer starts none in a child of a process with threads */
+#ifndef FERRY_THREAD_SANITIZER /* which starts none in a child of a process with threads */
 
 static unsigned steps_left;
 
