@@ -108,6 +108,7 @@ typedef struct crowd {
         ferry__task task;
         ferry__mail mail;
         struct crowd *crowd;
+        bool is_posted; /* its mail has not arrived yet */
     } large[3], small[SMALL];
     unsigned small_ones;
     unsigned turns;         /* of large ones */
@@ -120,7 +121,17 @@ static void wake_member(ferry__mail *mail, bool receiver_gone)
 {
     (void)receiver_gone;
     struct member *self = (struct member *)(void *)((char *)mail - offsetof(struct member, mail));
+    self->is_posted = false;
     ferry__owner_schedule(self->crowd->owner, &self->task);
+}
+
+static void wake_small_ones(crowd *all)
+{
+    for (struct member *one = all->small; one < all->small + all->small_ones; one++) {
+        if (!one->is_posted)
+            ferry__owner_post(all->owner, &one->mail);
+        one->is_posted = true;
+    }
 }
 
 static ferry__turn take_small_turn(ferry__task *task)
@@ -148,8 +159,7 @@ static ferry__turn take_large_turn(ferry__task *task)
     all->turns++;
     all->order[all->length++] = 'L';
     all->hurried += ferry__owner_is_hurried(all->owner);
-    for (unsigned i = 0; i < all->small_ones; i++)
-        ferry__owner_post(all->owner, &all->small[i].mail);
+    wake_small_ones(all);
     let_time_pass();
     return FERRY__TURN_AGAIN;
 }
@@ -160,11 +170,13 @@ static crowd *run_crowd(unsigned large, unsigned small)
     all->owner = owner_start();
     all->small_ones = small;
     for (unsigned i = 0; i < small; i++)
-        all->small[i] = (struct member){{.turn = take_small_turn}, {.deliver = wake_member}, all};
+        all->small[i] =
+            (struct member){{.turn = take_small_turn}, {.deliver = wake_member}, all, false};
     ferry__mail gate = {.deliver = wait_at_gate};
     ferry__owner_post(all->owner, &gate);
     for (unsigned i = 0; i < large; i++) {
-        all->large[i] = (struct member){{.turn = take_large_turn}, {.deliver = wake_member}, all};
+        all->large[i] =
+            (struct member){{.turn = take_large_turn}, {.deliver = wake_member}, all, false};
         ferry__owner_hold(all->owner);
         ferry__owner_post(all->owner, &all->large[i].mail);
     }
