@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What requests with callbacks cost beside the transfer: memory, mail, system calls; and what a
  * stream costs that does nothing. */
+#include "actors/owner.h"
 #include "core/mailbox.h"
 #include "tests/promises.h"
 #include "tests/support.h"
@@ -110,6 +111,32 @@ PROMISE_BOTH(cost, callbacks_on_the_owner_that_may_lag_take_no_more_system_calls
     options.on_owner_may_lag = true;
     check_eq(count_sends(placement, &options, WRITES), 1);
     check_eq(told, WRITES);
+}
+
+/* Every turn of a stream (-Wl,--wrap). */
+static atomic_uint turns;
+
+ferry__turn __real_ferry__stream_turn(ferry__task *task);
+ferry__turn __wrap_ferry__stream_turn(ferry__task *task);
+
+ferry__turn __wrap_ferry__stream_turn(ferry__task *task)
+{
+    atomic_fetch_add(&turns, 1);
+    return __real_ferry__stream_turn(task);
+}
+
+PROMISE_BOTH(cost, small_write_takes_one_turn)
+{
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
+    wait_until_asleep();
+    unsigned before = atomic_load(&turns);
+    for (unsigned i = 0; i < 20; i++) {
+        check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
+        wait_until_asleep();
+    }
+    check_eq(atomic_load(&turns) - before, 20);
+    stage_close(&s);
 }
 
 /* Every change of an epoll set: counted on its way (-Wl,--wrap). */

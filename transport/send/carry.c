@@ -379,6 +379,15 @@ static bool rest(ferry_stream *stream)
            (stream->state == FERRY__LINGERING && ferry__closing_linger(stream));
 }
 
+/*
+ * Whether there is more to carry out. If not the stream rests at once. With a turn of its own for
+ * that it would stand behind the streams that always have more to do, and the next request, too.
+ */
+static bool has_more(ferry_stream *stream)
+{
+    return stream->queue.first != NULL || stream->padding > 0 || stream->link.owes || rest(stream);
+}
+
 static bool carry_out(ferry_stream *stream)
 {
     stream->waits_for_source = false; /* what it waits for is found out anew */
@@ -395,11 +404,11 @@ static bool carry_out(ferry_stream *stream)
         return false;
     }
     if (part == NULL)
-        return pad(stream, chunk);
+        return pad(stream, chunk) && has_more(stream);
     ferry__stream_show_head(stream);
     ferry__move move = part->source != NULL ? ferry__move_source(stream, part, chunk)
                                             : ferry__move_memory(stream, chunk);
-    return conclude(stream, part, &move);
+    return conclude(stream, part, &move) && has_more(stream);
 }
 
 /* The peer has stalled: whatever the framing policy, nothing more will get through. */
