@@ -81,6 +81,7 @@ size_t record_take(record_reader *in, void *data, size_t size)
 typedef struct record_link {
     record_writer out;
     size_t begun;      /* bytes that it has taken and not answered */
+    int broken;        /* why nothing leaves any more; 0: it does */
     bool is_ending;    /* its last record is made */
     uint64_t received; /* bytes, since it last said so */
     bool has_note;     /* it is to say so */
@@ -97,15 +98,19 @@ static record_link *self_of(const ferry__link *link)
 /* @return 0: it has all left; or a negative errno. */
 static int send_record(ferry__link *link)
 {
-    record_writer *out = &self_of(link)->out;
-    while (out->begin < out->end) {
+    record_link *self = self_of(link);
+    record_writer *out = &self->out;
+    while (out->begin < out->end && self->broken == 0) {
         const struct iovec rest = {out->bytes + out->begin, out->end - out->begin};
         ssize_t written = ferry__link_plain.write(link, &rest, 1, false);
+        if (written == -EAGAIN)
+            return -EAGAIN;
         if (written < 0)
-            return (int)written;
-        out->begin += (size_t)written;
+            self->broken = (int)written;
+        else
+            out->begin += (size_t)written;
     }
-    return 0;
+    return self->broken;
 }
 
 static size_t total(const struct iovec pieces[], int count)
@@ -216,7 +221,8 @@ static void push_nothing(ferry__link *link)
 
 static void make_end(record_link *self)
 {
-    if (!self->is_ending)
+    bool is_whole = self->out.begin == self->out.end;
+    if (is_whole && !self->is_ending)
         (void)record_make(&self->out, RECORD_END, NULL, 0);
     self->is_ending = true;
 }

@@ -574,8 +574,7 @@ static bool ask_kernel(ferry__intake *intake)
     bool is_short = false;
     const ferry__link *link = &intake->stream->link;
     ssize_t count = ask_for_the_first(intake, &is_short);
-    if (link->owes)
-        ferry__stream_schedule(intake->stream);
+    ferry__stream_heed_link(intake->stream);
     if (count > 0) {
         show_received(intake, (size_t)count);
         return is_short && link->is_tcp && link->type->short_is_all && !intake->is_cut_short;

@@ -193,6 +193,8 @@ static void call_off(ferry_stream *stream, ferry__request *request, int error)
     account_begun(stream);
     if (request->stage == FERRY__QUEUED)
         ferry__stream_finish(stream, request, error, ferry__stream_phase_of(stream, request));
+    else
+        request->promise.result.cause = FERRY_CAUSE_NONE;
 }
 
 const ferry__request_types ferry__sent_requests = FERRY__REQUEST_TYPES(call_off);
@@ -247,8 +249,9 @@ static bool wait_for_sink(ferry_stream *stream, const ferry__part *part)
                     : ferry__owner_watch(stream->owner, &stream->watch, FERRY__SENDING);
     if (is_ready_anyway(stream, error, FERRY_PHASE_SINK))
         return true;
-    /* Not if there are watermarks: each request may be the one that reaches a mark. */
-    stream->waits_for_sink = stream->watermark == NULL;
+    /* Not if there are watermarks: each request may be the one that reaches a mark. Nor if the stream
+     * is poisoned: each request is refused at once. */
+    stream->waits_for_sink = stream->watermark == NULL && !ferry__stream_is_poisoned(stream);
     ferry__owner_doze(stream->owner, stream->waits_for_sink);
     return false;
 }

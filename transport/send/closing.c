@@ -57,6 +57,16 @@ static void take_close_request(ferry_stream *stream)
     stream->released += FERRY__ONE_REQUEST;
 }
 
+/* What a close comes to that cannot be confirmed. @param error why: what shutting down came to. */
+static int outcome_without_lingering(const ferry_stream *stream, int error)
+{
+    if (stream->linger == NULL)
+        return 0;
+    if (error == -EAGAIN)
+        return -ETIMEDOUT;
+    return error == -EPIPE ? -ECONNRESET : error; /* a write was told of it, and that only once */
+}
+
 bool ferry__closing_start(ferry_stream *stream)
 {
     int error = ferry__link_shut_down(&stream->link);
@@ -66,7 +76,8 @@ bool ferry__closing_start(ferry_stream *stream)
     take_close_request(stream);
     ferry__intake_abandon(stream, FERRY_CAUSE_CLOSE);
     if (!start_lingering(stream, error))
-        close_link(stream, 0, error == -EAGAIN ? FERRY__RESET : FERRY__END_SENDING);
+        close_link(stream, outcome_without_lingering(stream, error),
+                   error == -EAGAIN ? FERRY__RESET : FERRY__END_SENDING);
     return true;
 }
 

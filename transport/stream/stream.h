@@ -208,12 +208,18 @@ static inline bool ferry__stream_awaits(const ferry_stream *stream, ferry__direc
     return (stream->watch.awaited & direction & (EPOLLIN | EPOLLOUT)) != 0;
 }
 
-/* The owner. Nothing follows for now that something was held back for. */
+/* The owner, in a turn or before the next. What the link owes is to be sent: not scheduled, since
+ * this turn may be its last. */
+static inline void ferry__stream_heed_link(ferry_stream *stream)
+{
+    stream->sending_is_due |= stream->link.owes;
+}
+
+/* Likewise. Nothing follows for now that something was held back for. */
 static inline void ferry__stream_push(ferry_stream *stream)
 {
     ferry__link_push(&stream->link);
-    if (stream->link.owes)
-        ferry__stream_schedule(stream);
+    ferry__stream_heed_link(stream);
 }
 
 /* Any thread. Whether it was aborted. The cut is made before the abort's mail is posted. */

@@ -314,12 +314,48 @@ PROMISE_BOTH(links, peer_that_takes_nothing_of_what_is_owed_has_stalled)
     scene set = set_up(placement, 0, (ferry_stream_options){.stall_timeout_ms = 100});
     ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
     ferry_promise *behind = submit_write(set.from, "x", 1);
-    check_eq(ferry_promise_cancel(stuck), 0);
-    check_eq(outcome(stuck).error, -ECANCELED);
+    (void)ferry_promise_cancel(stuck); /* or else it has stalled before that */
+    int error = outcome(stuck).error;
+    check(error == -ECANCELED || error == -ETIMEDOUT);
     check_eq(outcome(behind).error, -ECANCELED);
     check_eq(close_stream(set.from).error, 0); /* which waits for nothing either */
     set.from = NULL;
     tear_down(&set);
+}
+
+/* Sends so much content in records, as a peer without a stream. */
+static void send_records(int fd, size_t size)
+{
+    static record_writer writer;
+    writer = (record_writer){0};
+    unsigned char *content = malloc(size);
+    fill_content(content, size, 11, 0);
+    for (size_t done = 0; done < size;) {
+        const struct iovec rest = {content + done, size - done};
+        done += record_make(&writer, RECORD_DATA, &rest, 1);
+        check_eq(write(fd, writer.bytes, writer.end), writer.end);
+        writer.begin = writer.end;
+    }
+    free(content);
+}
+
+/* It is woken for that: nobody writes to the stream. */
+PROMISE_BOTH(links, answer_that_receiving_owes_leaves_by_itself)
+{
+    enum { MUCH = 60 * 1000 };
+    pair both = any_pair(0);
+    ferry_service *service = service_start(placement);
+    ferry_stream *stream = adopt_with_records(service, both.ours, (ferry_stream_options){0});
+    unsigned char *came = malloc(MUCH), answer[RECORD_HEADER];
+    ferry_promise *read = read_exactly(stream, came, MUCH);
+    send_records(both.theirs, MUCH);
+    check_eq(outcome(read).sent, MUCH);
+    check_eq(recv(both.theirs, answer, sizeof answer, MSG_WAITALL), RECORD_HEADER);
+    check_eq(answer[0], RECORD_NOTE);
+    free(came);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close(both.theirs);
 }
 
 /* ---- its end --------------------------------------------------------------------------------- */
