@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/support.h"
 
+#include "tests/records_peer.h"
+
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <endian.h>
@@ -91,11 +93,18 @@ uint64_t digest_file(uint64_t so_far, const char *path, uint64_t offset, uint64_
 
 /* ---- sockets --------------------------------------------------------------------------------- */
 
+static pair made_of(int ours, int theirs)
+{
+    records_add_peer(ours);
+    records_add_peer(theirs);
+    return (pair){ours, theirs};
+}
+
 pair unix_pair(int type)
 {
     int fds[2];
     check_eq(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
-    return (pair){fds[0], fds[1]};
+    return type == SOCK_STREAM ? made_of(fds[0], fds[1]) : (pair){fds[0], fds[1]};
 }
 
 pair tcp_pair(void)
@@ -106,12 +115,12 @@ pair tcp_pair(void)
     check_eq(bind(listener, (struct sockaddr *)&address, size), 0);
     check_eq(listen(listener, 1), 0);
     check_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    pair both = {.ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    check_eq(connect(both.ours, (struct sockaddr *)&address, size), 0);
-    both.theirs = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    check(both.theirs >= 0);
+    int ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(connect(ours, (struct sockaddr *)&address, size), 0);
+    int theirs = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    check(theirs >= 0);
     close(listener);
-    return both;
+    return made_of(ours, theirs);
 }
 
 pair pipe_pair(void)
@@ -271,6 +280,16 @@ void reader_check_text(reader *peer, const char *text)
 {
     size_t size = strlen(text);
     reader_check(peer, size, digest(DIGEST_BEGIN, text, size));
+}
+
+reader *reader_start_if_owed(int fd)
+{
+    return OVER_RECORDS ? reader_start(fd, false) : NULL;
+}
+
+reader *reader_start_unless(reader *peer, int fd)
+{
+    return peer != NULL ? peer : reader_start(fd, false);
 }
 
 void check_fd_content(int fd, uint64_t seed, uint64_t size)

@@ -92,7 +92,7 @@ static void relay_along_a_chain(ferry_placement placement, pair first, pair seco
         check_eq(result.error, 0);
         check_eq(result.sent, 64 * MIB);
         check_eq(result.remaining, 0);
-        check_eq(result.method, FERRY_METHOD_SPLICE);
+        check_eq(result.method, OVER_RECORDS ? FERRY_METHOD_COPY : FERRY_METHOD_SPLICE);
         check(result.at_end);
     }
     talker_join(source);
@@ -218,6 +218,7 @@ static bool may_pipes_grow(void)
 
 PROMISE_BOTH(relaying, more_than_a_pipe_has_room_for_leaves_with_one_call_once_it_was_full)
 {
+    ONLY_ON_PLAIN_LINKS("nothing is spliced");
     scene set = begin_with(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),
                            (ferry_stream_options){0});
     static char data[64 * 1024];
@@ -626,6 +627,7 @@ static const kind kinds[] = {
 
 PROMISE_BOTH(relaying, every_fault_at_every_call_of_either_stream_loses_no_byte)
 {
+    ONLY_ON_PLAIN_LINKS("a link of records whose call has failed is broken");
     for (int at_from = 0; at_from < 2; at_from++) {
         for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
             uint64_t calls = 1;

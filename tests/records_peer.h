@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FERRY_TESTS_RECORDS_PEER_H
+#define FERRY_TESTS_RECORDS_PEER_H
+
+#include <ferry/ferry.h>
+#include <sys/types.h>
+
+/* A test has made a socket that is to speak records, unless it is adopted. */
+#ifdef FERRY_OVER_RECORDS
+void records_add_peer(int fd);
+#else
+static inline void records_add_peer(int fd)
+{
+    (void)fd;
+}
+#endif
+
+/* As those of libc's, and ferry's. */
+int records_adopt(ferry_service *service, int fd, const ferry_stream_options *options,
+                  ferry_stream **ret_stream);
+ssize_t records_recv(int fd, void *data, size_t size, int flags);
+ssize_t records_read(int fd, void *data, size_t size);
+ssize_t records_send(int fd, const void *data, size_t size, int flags);
+ssize_t records_write(int fd, const void *data, size_t size);
+int records_shutdown(int fd, int how);
+int records_close(int fd);
+
+#endif
