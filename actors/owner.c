@@ -89,7 +89,8 @@ bool ferry__owner_has_thread(const ferry__owner *owner)
 
 bool ferry__owner_is_asleep(const ferry__owner *owner)
 {
-    return atomic_load(&owner->wake.asleep) != FERRY__AWAKE;
+    ferry__bed bed = atomic_load(&owner->wake.asleep);
+    return bed != FERRY__AWAKE && bed != FERRY__IN_CALL;
 }
 
 void ferry__owner_hold(ferry__owner *owner)
@@ -113,6 +114,11 @@ static void rouse(ferry__owner *owner, bool urgent)
     ferry__bed bed = ferry__wake_claim(&owner->wake, urgent);
     if (bed == FERRY__AWAKE)
         return;
+    if (bed == FERRY__IN_CALL) {
+        owner->exit->get_out(owner->exit);
+        ferry__wake_disclaim(&owner->wake);
+        return;
+    }
     if (owner->supervisor == NULL || atomic_load(&owner->has_thread)) {
         ferry__wake_ring(&owner->wake, bed);
     } else {
@@ -197,6 +203,23 @@ int ferry__owner_need_poller(ferry__owner *owner)
     return wake_fd < 0 ? wake_fd : ferry__poller_open(&owner->poller, wake_fd, owner->calls);
 }
 
+bool ferry__owner_enter_call(ferry__owner *owner, ferry__exit *exit)
+{
+    assert(ferry__owner_is_current(owner) && "only an owner waits in calls of its own");
+    assert(owner->supervisor != NULL && "others would wait for it");
+    owner->exit = exit;
+    ferry__wake_announce(&owner->wake, FERRY__IN_CALL);
+    if (ferry__mailbox_is_empty(&owner->mailbox))
+        return true;
+    (void)ferry__wake_leave_call(&owner->wake);
+    return false;
+}
+
+bool ferry__owner_leave_call(ferry__owner *owner)
+{
+    return ferry__wake_leave_call(&owner->wake);
+}
+
 int ferry__owner_watch(ferry__owner *owner, ferry__watch *watch, uint32_t events)
 {
     assert(ferry__owner_is_current(owner) && "only an owner watches its fds");
@@ -256,6 +279,14 @@ static void drop_spares(ferry__owner *owner)
     ferry__timers_cancel(&owner->timers, &owner->spares_timer);
     ferry__pile_free(&owner->pile);
     (void)ferry__shelf_free(&owner->shelf);
+}
+
+int64_t ferry__owner_next_timer(ferry__owner *owner)
+{
+    if (ferry__timer_is_set(&owner->spares_timer) &&
+        ferry__timers_nearest(&owner->timers) == owner->spares_timer.deadline)
+        keep_spares(owner);
+    return ferry__timers_nearest(&owner->timers);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */

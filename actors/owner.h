@@ -23,7 +23,9 @@
  * its epoll set.
  *
  * A turn that blocks stops mail and timers. So another thread must be able to get it out (by the
- * gate of a stream's fd), and a turn that needs a timer must not block.
+ * gate of a stream's fd), and a turn that needs a timer must not block. The task of a supervised
+ * owner delays nobody else, and may wait in a system call as part of its work: not beyond the next
+ * timer, and where what is urgent gets it out (ferry__owner_enter_call).
  */
 #ifndef FERRY_ACTORS_OWNER_H
 #define FERRY_ACTORS_OWNER_H
@@ -63,6 +65,13 @@ typedef struct ferry__task_row {
     ferry__task *last;
 } ferry__task_row;
 
+/* How to get an owner out of a system call that it waits in. */
+typedef struct ferry__exit ferry__exit;
+struct ferry__exit {
+    /* Any thread, which posts something urgent; once at most for each such call. Never blocks. */
+    void (*get_out)(ferry__exit *self);
+};
+
 struct ferry__owner {
     /* Any thread. */
     atomic_uint refs;  /* keeps the memory */
@@ -89,6 +98,7 @@ struct ferry__owner {
     ferry__mail supervisor_mail; /* "start me", later "join me": never both at once */
 
     ferry__activity activity; /* any thread looks at it */
+    ferry__exit *exit;        /* set while it is in a call; for whoever has claimed it there */
 
     /* The owner's thread. */
     ferry__crew crew; /* threads of owners that it has supervised */
@@ -176,7 +186,10 @@ void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
  */
 void *ferry__owner_allocate_block(ferry__owner *owner, size_t size);
 
-/* Any thread. Whether it has a thread; and whether that thread sleeps, or is about to. */
+/*
+ * Any thread. Whether it has a thread; and whether that thread sleeps for want of work, or is about
+ * to.
+ */
 bool ferry__owner_has_thread(const ferry__owner *owner);
 bool ferry__owner_is_asleep(const ferry__owner *owner);
 
@@ -205,6 +218,19 @@ int ferry__owner_need_poller(ferry__owner *owner);
  * for a supervised owner, which has one task: one of several tasks knows nothing of the others'.
  */
 void ferry__owner_doze(ferry__owner *owner, bool allowed);
+
+/*
+ * Says that the next system call may wait in the kernel: what is posted from here on and is urgent
+ * gets it out, by exit. Only for a supervised owner, in its task's turn.
+ * @return false: there is mail already, so the call must not wait. Then nothing was said.
+ */
+bool ferry__owner_enter_call(ferry__owner *owner, ferry__exit *exit);
+
+/* The call has returned. @return whether it was got out: exit's function has returned, too. */
+bool ferry__owner_leave_call(ferry__owner *owner);
+
+/* When its next timer fires that cannot be put off; FERRY__NEVER: there is none. */
+int64_t ferry__owner_next_timer(ferry__owner *owner);
 
 /* Calls ferry__poller_watch. Makes the epoll set first, if there is none. */
 int ferry__owner_watch(ferry__owner *owner, ferry__watch *watch, uint32_t events);

@@ -12,17 +12,31 @@
 #include <unistd.h>
 
 enum {
-    BATCH = 128
-}; /* events taken a call: 1.5 KB of stack, and a fair share before mail is read */
+    BATCH = 128, /* events taken a call: 1.5 KB of stack, and a fair share before mail is read */
+    TRIES = 100  /* of a call that only a script fails */
+};
+
+/* Whether to make a call again: only a script says EAGAIN or EINTR, and may say so for ever. */
+static bool is_to_be_made_again(int result, int *tries)
+{
+    return result < 0 && (errno == EAGAIN || errno == EINTR) && (*tries)-- > 0;
+}
 
 int ferry__poller_open(ferry__poller *poller, int wake_fd, ferry__calls *calls)
 {
-    int epoll_fd = (int)TEMP_FAILURE_RETRY(calls->epoll_create(calls));
+    int epoll_fd, tries = TRIES;
+    do
+        epoll_fd = calls->epoll_create(calls);
+    while (is_to_be_made_again(epoll_fd, &tries));
     if (epoll_fd < 0)
         return -errno;
     /* Edge-triggered, and never read: each ring is a new edge. */
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
-    if (TEMP_FAILURE_RETRY(calls->epoll_ctl(calls, epoll_fd, EPOLL_CTL_ADD, wake_fd, &event)) < 0) {
+    int result;
+    do
+        result = calls->epoll_ctl(calls, epoll_fd, EPOLL_CTL_ADD, wake_fd, &event);
+    while (is_to_be_made_again(result, &tries));
+    if (result < 0) {
         int error = -errno;
         (void)ferry__close(epoll_fd);
         return error;
@@ -52,11 +66,11 @@ int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t eve
     uint32_t all = watch->registered | events;
     struct epoll_event event = {.events = all | EPOLLET, .data.ptr = watch};
     int operation = watch->registered != 0 ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    int result, tries = 100; /* only a script says EAGAIN or EINTR, and may say so for ever */
+    int result, tries = TRIES;
     do
         result =
             watch->calls->epoll_ctl(watch->calls, poller->epoll_fd, operation, watch->fd, &event);
-    while (result < 0 && (errno == EAGAIN || errno == EINTR) && tries-- > 0);
+    while (is_to_be_made_again(result, &tries));
     if (result < 0)
         return -errno;
     watch->registered = all;

@@ -76,7 +76,7 @@ ferry__bed ferry__wake_claim(ferry__wake *wake, bool urgent)
 {
     /* Read first: an awake receiver costs no write to a line that every waker shares. */
     ferry__bed seen = atomic_load(&wake->asleep);
-    if (seen == FERRY__AWAKE || (seen == FERRY__DOZING && !urgent))
+    if (seen == FERRY__AWAKE || (seen >= FERRY__DOZING && !urgent))
         return FERRY__AWAKE;
     /* Owed before it is claimed. So a sleeper whose last announcement was claimed or retracted, and
      * that finds nothing owed, is never rung again. */
@@ -131,6 +131,15 @@ void ferry__wake_announce(ferry__wake *wake, ferry__bed bed)
 void ferry__wake_retract(ferry__wake *wake)
 {
     atomic_store(&wake->asleep, FERRY__AWAKE);
+}
+
+bool ferry__wake_leave_call(ferry__wake *wake)
+{
+    if (atomic_exchange(&wake->asleep, FERRY__AWAKE) == FERRY__IN_CALL)
+        return false;
+    wait_for_rings(wake);
+    (void)atomic_fetch_and(&wake->owed, ~CLOSER_WAITS);
+    return true;
 }
 
 void ferry__wake_sleep(ferry__wake *wake, ferry__bed bed, int64_t deadline)

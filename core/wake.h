@@ -30,9 +30,11 @@
 typedef enum ferry__bed {
     FERRY__AWAKE, /* nothing: there is nobody to wake */
     FERRY__ON_FUTEX,
-    FERRY__ON_FD, /* its eventfd, in poll(2) or epoll_wait(2) */
-    FERRY__DOZING /* its eventfd, and only for what is urgent: it could do nothing with the rest,
-                     and looks for that when something else has woken it */
+    FERRY__ON_FD,  /* its eventfd, in poll(2) or epoll_wait(2) */
+    FERRY__DOZING, /* its eventfd, and only for what is urgent: it could do nothing with the rest,
+                      and looks for that when something else has woken it */
+    FERRY__IN_CALL /* a system call that does its work, also only for what is urgent: the waker
+                      knows how to get it out of there */
 } ferry__bed;
 
 typedef struct ferry__wake {
@@ -53,10 +55,10 @@ void ferry__wake_deinit(ferry__wake *wake);
  */
 ferry__bed ferry__wake_claim(ferry__wake *wake, bool urgent);
 
-/* Any thread, after a claim that gave this bed. Never blocks. */
+/* Any thread, after a claim that gave this bed, which is not FERRY__IN_CALL. Never blocks. */
 void ferry__wake_ring(ferry__wake *wake, ferry__bed bed);
 
-/* Instead of ring, after a claim: the sleeper does not sleep yet, and is told in another way. */
+/* Instead of ring, after a claim: the sleeper is told in another way. */
 void ferry__wake_disclaim(ferry__wake *wake);
 
 /*
@@ -70,6 +72,12 @@ void ferry__wake_announce(ferry__wake *wake, ferry__bed bed);
 
 /* Sleeper only. Takes the announcement back. */
 void ferry__wake_retract(ferry__wake *wake);
+
+/*
+ * Sleeper only, after announcing FERRY__IN_CALL: its call is over. Waits until whoever claimed it
+ * has paid. @return whether somebody did.
+ */
+bool ferry__wake_leave_call(ferry__wake *wake);
 
 /*
  * Sleeper only, after announcing that bed. Sleeps until rung or until the deadline

@@ -2,6 +2,7 @@
 #include "tests/support.h"
 
 #include "tests/records_peer.h"
+#include "transport/stream/stream.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -516,6 +517,8 @@ ferry_promise *submit_stuck(ferry_stream *stream, int theirs)
     const ferry_part part = ferry_part_borrow(stuck_data(), STUCK_BYTES);
     ferry_promise *promise = submit_parts(stream, &part, 1, NULL);
     wait_readable(theirs);
+    while (atomic_load(&stream->shown_sending.what) != FERRY__WAITS_FOR_SINK)
+        (void)poll(NULL, 0, 1);
     wait_until_asleep();
     return promise;
 }

@@ -6,6 +6,7 @@
 #include "tests/harness.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -86,8 +87,8 @@ void file_remove(test_file *file);
 typedef struct reader {
     pthread_t thread;
     int fd;
-    size_t step; /* bytes a read; small and slow_us > 0 make a slow peer */
-    unsigned slow_us;
+    size_t step;         /* bytes a read; small and slow_us > 0 make a slow peer */
+    atomic_uint slow_us; /* may be changed meanwhile */
     unsigned char *kept; /* what came, if keep was asked for */
     uint64_t room;       /* of kept */
     bool keep;
@@ -199,9 +200,9 @@ void stage_hang_up(stage *s);
 int stage_take(stage *s);
 
 /*
- * A write larger than any socket takes, to a stream whose peer does not read: when this returns
- * some of it has arrived at the peer, and the rest cannot leave. With dedicated placement its
- * thread is then blocked in the call. @return the write's promise; its length is STUCK_BYTES.
+ * A write larger than any socket takes, to a stream whose peer does not read. When this returns
+ * some of it has arrived at the peer, the rest cannot leave, and the owner sleeps until it can.
+ * @return the write's promise; its length is STUCK_BYTES.
  */
 #define STUCK_BYTES (UINT64_C(32) << 20)
 ferry_promise *submit_stuck(ferry_stream *stream, int theirs);

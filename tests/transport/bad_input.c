@@ -243,6 +243,11 @@ static void give_all_back(fd_hoard *hoard)
     setrlimit(RLIMIT_NOFILE, &hoard->before);
 }
 
+static void ignore_watermark(ferry_stream *stream, bool is_above, void *arg)
+{
+    (void)stream, (void)is_above, (void)arg;
+}
+
 PROMISE_BOTH(bad_input, without_fds_submits_adoptions_and_services_are_emfile_and_nothing_breaks)
 {
     ferry_service *service = service_start(placement);
@@ -251,15 +256,16 @@ PROMISE_BOTH(bad_input, without_fds_submits_adoptions_and_services_are_emfile_an
     ferry_stream *stream = stream_adopt(service, both.ours), *refused = NULL;
     check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
     ferry_file by_fd = ferry_file_fd(file.fd);
-    const ferry_stream_options confirming = {.close_timeout_ms = 1000};
+    const ferry_stream_options telling = {.high_watermark_bytes = 1,
+                                          .on_watermark = ignore_watermark};
     ferry_service *other = NULL;
     fd_hoard hoard;
     take_all_fds(&hoard);
     check_eq(ferry_stream_sendfile(stream, &by_fd, NULL, NULL), -EMFILE);
     ferry_result opened = outcome(submit_file(stream, ferry_file_at(file.path)));
     check_eq(ferry_service_create(NULL, &other), -EMFILE);
-    if (placement == FERRY_DEDICATED) /* which needs an epoll set of its own for waiting */
-        check_eq(ferry_stream_adopt(service, spare.ours, &confirming, &refused), -EMFILE);
+    if (placement == FERRY_DEDICATED) /* which needs an epoll set of its own from the start */
+        check_eq(ferry_stream_adopt(service, spare.ours, &telling, &refused), -EMFILE);
     give_all_back(&hoard);
     check_eq(opened.error, -EMFILE);
     check_eq(opened.phase, FERRY_PHASE_OPEN);

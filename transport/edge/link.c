@@ -166,6 +166,18 @@ void ferry__link_limit_unsent(ferry__link *link, uint32_t bytes)
         link->limits_unsent = set_unsent_bytes(link->fd, limit) == 0;
 }
 
+void ferry__link_lend_patience(ferry__link *link, ferry__patience *patience)
+{
+    bool is_fit = link->outlet == FERRY__OUTLET_TCP || link->outlet == FERRY__OUTLET_UNIX;
+    if (!link->is_socket || link->is_message || !is_fit)
+        return;
+    int flags = link->is_adopted ? fcntl(link->fd, F_GETFL) : 0;
+    if (flags < 0 || (flags & O_NONBLOCK) != 0)
+        return;
+    ferry__patience_init(patience, link->fd, !link->is_adopted);
+    link->patience = patience;
+}
+
 void ferry__link_commit(ferry__link *link)
 {
     if (link->shared_fd >= 0)
@@ -249,6 +261,12 @@ static void give_flag_back(const ferry__link *link, int flags)
     errno = error;
 }
 
+/* Whether the next call may wait after all. */
+static bool may_wait(const ferry__link *link)
+{
+    return link->patience != NULL && link->patience->waits;
+}
+
 /* Whether a call would do something at once: send a little, or tell of the end. */
 static bool is_ready(int fd)
 {
@@ -297,7 +315,7 @@ static size_t tcp_room(int fd, int64_t free, uint32_t total, size_t piece)
  */
 static bool limit_to_room(ferry__link *link, size_t piece, size_t *length)
 {
-    if (link->guard != FERRY__GUARD_ROOM)
+    if (link->guard != FERRY__GUARD_ROOM || may_wait(link))
         return true;
     uint32_t memory[SK_MEMINFO_VARS];
     socklen_t size = sizeof memory;
@@ -319,12 +337,20 @@ static bool limit_to_room(ferry__link *link, size_t piece, size_t *length)
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-static ssize_t write_once(ferry__link *link, const struct iovec pieces[], int count, bool more)
+static ssize_t send_message(ferry__link *link, const struct iovec pieces[], int count, bool more)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
-    int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0);
+    int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    ssize_t sent = link->calls->sendmsg(link->calls, link->fd, &message, flags | MSG_DONTWAIT);
+    if (sent >= 0 || errno != EAGAIN || !may_wait(link))
+        return sent;
+    return ferry__patience_send(link->patience, link->calls, pieces, count, flags);
+}
+
+static ssize_t write_once(ferry__link *link, const struct iovec pieces[], int count, bool more)
+{
     if (link->is_socket)
-        return link->calls->sendmsg(link->calls, link->fd, &message, flags);
+        return send_message(link, pieces, count, more);
     if (link->guard != FERRY__GUARD_CALL)
         return link->calls->writev(link->calls, link->fd, pieces, count);
     ssize_t written = link->calls->pwritev2(link->calls, link->fd, pieces, count, -1, RWF_NOWAIT);
@@ -532,8 +558,11 @@ int ferry__link_close(ferry__link *link, ferry__ending ending)
         link->type->close(link, ending);
     if (link->is_socket && ending == FERRY__LET_GO && !link->is_adopted)
         (void)shutdown(link->fd, SHUT_WR);
-    if (link->is_adopted)
+    if (link->is_adopted) {
         put_options_back(link);
+        if (link->patience != NULL)
+            ferry__patience_rest(link->patience);
+    }
     int result = link->is_tcp
                      ? close_lingering(link, (struct linger){.l_onoff = ending == FERRY__RESET})
                      : ferry__close(link->fd);

@@ -17,8 +17,9 @@
  *          They count as sent. While it owes, nothing is asked of the sending direction but flush
  *          and shut_down.
  *
- * No call on it waits: where it is full it answers -EAGAIN, and its owner waits for room in its
- * epoll set, where it hears mail and timers as well. What may block is the other side, the disk.
+ * No call on it waits, unless its owner has asked for that (transport/edge/patience.h). Where it is
+ * full it answers -EAGAIN, and its owner waits for room in its epoll set, where it hears mail and
+ * timers as well. What may block is the other side, the disk.
  *
  * O_NONBLOCK cannot see to that: it belongs to the open file description, and other processes or
  * another stream may share that. They would see it set, also after this process was killed, and may
@@ -32,6 +33,8 @@
  *     socket (transport/reach/binding.h)     may rely on it, and set again before each accept4(2)
  *   TCP_NODELAY, TCP_NOTSENT_LOWAT         all that share the socket, while the stream is open, if
  *                                            its options ask for it; put back before it is closed
+ *   SO_SNDTIMEO, O_NONBLOCK of a socket    all that share it, while a dedicated owner waits for
+ *                                            room in it; put back (transport/edge/patience.h)
  *   SO_LINGER                              nobody: set for close(2) only, and put back if the
  *                                            socket survives that (transport/edge/survivor.h)
  *   shutdown(2) at a close or shutdown     all that share the socket: the program asks for it
@@ -59,6 +62,7 @@
 
 #include "core/calls.h"
 #include "transport/edge/outlet.h"
+#include "transport/edge/patience.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -95,6 +99,7 @@ typedef struct ferry__link {
     ferry__calls *calls; /* the system, or a script of faults */
     const ferry__link_type *type;
     void *state;               /* its type's; a plain one has none */
+    ferry__patience *patience; /* NULL: no call on it ever waits */
     ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
 
     /* The owner's. */
@@ -135,6 +140,12 @@ void ferry__link_limit_unsent(ferry__link *link, uint32_t bytes);
 
 /* For a type's close: sends what fits at once, also where it was cut. @return as a write. */
 ssize_t ferry__link_send_last(ferry__link *link, const void *data, size_t size);
+
+/*
+ * Lets its calls wait in the kernel when asked to, if it is such a link: a TCP or unix socket of
+ * bytes that blocks, or that ferry has made. @param patience zeroed; valid as long as the link.
+ */
+void ferry__link_lend_patience(ferry__link *link, ferry__patience *patience);
 
 /* One of the two follows: it takes fd for good, or leaves it as it was. */
 void ferry__link_commit(ferry__link *link);

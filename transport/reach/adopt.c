@@ -17,21 +17,26 @@
 _Static_assert(_Alignof(ferry__stall) == _Alignof(ferry_stream) &&
                    _Alignof(ferry__pace) == _Alignof(ferry_stream) &&
                    _Alignof(ferry__linger) == _Alignof(ferry_stream) &&
-                   _Alignof(ferry__watermark) == _Alignof(ferry_stream),
+                   _Alignof(ferry__watermark) == _Alignof(ferry_stream) &&
+                   _Alignof(ferry__patience) == _Alignof(ferry_stream),
                "each may lie behind any other");
 
 /* The pieces behind the stream that its options ask for. */
 typedef struct pieces {
-    size_t stall, pace, linger, watermark; /* bytes of each; 0: it is not asked for */
+    /* Bytes of each; 0: it is not asked for. */
+    size_t stall, pace, linger, watermark, patience;
 } pieces;
 
-static pieces choose_pieces(const ferry_stream_options *options)
+static pieces choose_pieces(const ferry_service *service, const ferry_stream_options *options)
 {
+    /* Watermarks are looked at with each request that comes. */
+    bool may_wait = ferry__service_is_dedicated(service) && options->on_watermark == NULL;
     return (pieces){
         .stall = options->stall_timeout_ms > 0 ? sizeof(ferry__stall) : 0,
         .pace = options->limiter != NULL ? sizeof(ferry__pace) : 0,
         .linger = options->close_timeout_ms > 0 ? sizeof(ferry__linger) : 0,
         .watermark = options->on_watermark != NULL ? sizeof(ferry__watermark) : 0,
+        .patience = may_wait ? sizeof(ferry__patience) : 0,
     };
 }
 
@@ -42,7 +47,8 @@ static void *take_piece(char **memory, size_t size)
     return size > 0 ? piece : NULL;
 }
 
-static void set_up_pieces(ferry_stream *stream, const pieces *wanted)
+/* @return what may become its link's patience; NULL: it has none. */
+static ferry__patience *set_up_pieces(ferry_stream *stream, const pieces *wanted)
 {
     const ferry_stream_options *options = &stream->settings->options;
     char *memory = (char *)(stream + 1);
@@ -62,18 +68,20 @@ static void set_up_pieces(ferry_stream *stream, const pieces *wanted)
     }
     if ((stream->watermark = take_piece(&memory, wanted->watermark)) != NULL)
         stream->watermark->stream = stream;
+    return take_piece(&memory, wanted->patience);
 }
 
 static ferry_stream *allocate(const pieces *wanted)
 {
     return ferry__allocate_zeroed(sizeof(ferry_stream) + wanted->stall + wanted->pace +
-                                  wanted->linger + wanted->watermark);
+                                  wanted->linger + wanted->watermark + wanted->patience);
 }
 
 /* Makes everything but its owner. Takes nothing but memory. */
-static int create(ferry__settings *settings, ferry_stream **ret_stream)
+static int create(const ferry_service *service, ferry__settings *settings,
+                  ferry_stream **ret_stream, ferry__patience **ret_patience)
 {
-    const pieces wanted = choose_pieces(&settings->options);
+    const pieces wanted = choose_pieces(service, &settings->options);
     ferry_stream *stream = allocate(&wanted);
     if (stream == NULL)
         return -ENOMEM;
@@ -102,7 +110,7 @@ static int create(ferry__settings *settings, ferry_stream **ret_stream)
     stream->watch.ready = ferry__stream_ready;
     stream->source_watch.ready = ferry__stream_source_ready;
     stream->confirm_timer.fire = ferry__stream_confirm_timeout;
-    set_up_pieces(stream, &wanted);
+    *ret_patience = set_up_pieces(stream, &wanted);
     *ret_stream = stream;
     return 0;
 }
@@ -139,8 +147,8 @@ static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owne
         error = place(stream, service, owner);
     if (error != 0)
         return error;
-    /* The epoll set is made now, so that waiting cannot fail for want of fds later. */
-    error = ferry__owner_need_poller(stream->owner);
+    /* Where it is needed for sure it is made now, so that waiting cannot fail for want of fds later. */
+    error = stream->link.patience == NULL ? ferry__owner_need_poller(stream->owner) : 0;
     if (error != 0)
         goto undo_place;
     stream->watch.fd = stream->number = stream->link.fd;
@@ -175,7 +183,8 @@ int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *sett
                            ferry_stream **ret_stream)
 {
     ferry_stream *stream;
-    int error = create(settings, &stream);
+    ferry__patience *patience;
+    int error = create(service, settings, &stream, &patience);
     if (error != 0)
         return error;
     error = ferry__link_init(&stream->link, fd, ferry__stream_choose_calls(settings, service));
@@ -185,6 +194,8 @@ int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *sett
     if (error != 0)
         goto undo_link;
     set_tcp_options(&stream->link, &settings->options);
+    if (patience != NULL)
+        ferry__link_lend_patience(&stream->link, patience);
     if (stream->link.is_socket)
         ferry__peer_ask(&stream->peer, fd);
     error = join(stream, service, NULL);
@@ -225,12 +236,15 @@ int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected
                                   ferry__settings *settings, ferry_stream **ret_stream)
 {
     ferry_stream *stream;
-    int error = create(settings, &stream);
+    ferry__patience *patience;
+    int error = create(service, settings, &stream, &patience);
     if (error != 0)
         return error;
     ferry__link_init_known(&stream->link, connected->fd, connected->sort,
                            ferry__stream_choose_calls(settings, service));
     set_tcp_options(&stream->link, &settings->options);
+    if (patience != NULL)
+        ferry__link_lend_patience(&stream->link, patience);
     ferry__peer_set(&stream->peer, connected->peer);
     stream->counter = connected->counter;
     error = join(stream, service, connected->owner);

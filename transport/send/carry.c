@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/handover.h"
 #include "transport/read/intake.h"
+#include "transport/send/blocking.h"
 #include "transport/send/closing.h"
 #include "transport/send/conditions.h"
 #include "transport/send/move.h"
@@ -240,10 +241,23 @@ static bool comes_with_edge(const ferry_stream *stream, const ferry__part *part)
     return !is_pipe && ferry__link_has_edges(&stream->link);
 }
 
+/* Without an epoll set, for want of fds: looks again soon. */
+static void look_at_sink_later(ferry_stream *stream)
+{
+    enum { LOOK = 20 * FERRY__NS_PER_MS };
+    ferry__timers_set(&stream->owner->timers, &stream->follow_timer, ferry__clock_now() + LOOK);
+}
+
 static bool wait_for_sink(ferry_stream *stream, const ferry__part *part)
 {
+    if (ferry__blocking_goes_on(stream))
+        return true;
     ferry__pace_rest(stream);
     ferry__stall_watch(stream);
+    if (stream->link.patience != NULL && ferry__owner_need_poller(stream->owner) != 0) {
+        look_at_sink_later(stream);
+        return false;
+    }
     int error = comes_with_edge(stream, part)
                     ? ferry__owner_await(stream->owner, &stream->watch, FERRY__SENDING)
                     : ferry__owner_watch(stream->owner, &stream->watch, FERRY__SENDING);
@@ -314,6 +328,7 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
         ferry__stall_end(stream);
     switch (move->outcome) {
     case FERRY__MOVED_BYTES:
+        ferry__blocking_note_move(stream);
         ferry__pace_use(stream, move->bytes);
         if (part->source != NULL)
             part->source->patience_ns = 0;
@@ -352,21 +367,33 @@ static bool pay(ferry_stream *stream)
     return true;
 }
 
-/* Sends some of the zeros that are owed. @return whether to go on at once. */
-static bool pad(ferry_stream *stream, size_t chunk)
+/* Draws the consequences of sending zeros that are owed. @return whether to go on at once. */
+static bool conclude_padding(ferry_stream *stream, const ferry__move *move)
 {
-    ferry__move move = ferry__move_zeros(stream, stream->padding, chunk);
-    if (move.outcome == FERRY__MOVED_SINK_FULL)
+    if (move->outcome == FERRY__MOVED_SINK_FULL)
         return wait_for_sink(stream, NULL);
     ferry__stall_end(stream);
-    if (move.outcome == FERRY__MOVED_BYTES) {
-        ferry__pace_use(stream, move.bytes);
-        stream->padding -= move.bytes;
+    if (move->outcome == FERRY__MOVED_BYTES) {
+        ferry__blocking_note_move(stream);
+        ferry__pace_use(stream, move->bytes);
+        stream->padding -= move->bytes;
     } else if (!ferry__stream_is_cut(stream)) {
-        note_failure(stream, &move);
-        fail_head(stream, move.error, FERRY_PHASE_SINK);
+        note_failure(stream, move);
+        fail_head(stream, move->error, FERRY_PHASE_SINK);
     }
     return true;
+}
+
+/* Moves bytes of a part, or else of the padding. */
+static ferry__move move_some(ferry_stream *stream, ferry__part *part, size_t chunk)
+{
+    bool may_wait = ferry__blocking_begin(stream, &chunk);
+    ferry__move move = part == NULL           ? ferry__move_zeros(stream, stream->padding, chunk)
+                       : part->source != NULL ? ferry__move_source(stream, part, chunk)
+                                              : ferry__move_memory(stream, chunk);
+    if (may_wait)
+        ferry__blocking_end(stream);
+    return move;
 }
 
 /* Nothing is to be sent. @return whether to go on at once. */
@@ -406,12 +433,11 @@ static bool carry_out(ferry_stream *stream)
             end_stall_unless_confirming(stream);
         return false;
     }
-    if (part == NULL)
-        return pad(stream, chunk) && has_more(stream);
-    ferry__stream_show_head(stream);
-    ferry__move move = part->source != NULL ? ferry__move_source(stream, part, chunk)
-                                            : ferry__move_memory(stream, chunk);
-    return conclude(stream, part, &move) && has_more(stream);
+    if (part != NULL)
+        ferry__stream_show_head(stream);
+    ferry__move move = move_some(stream, part, chunk);
+    bool goes_on = part != NULL ? conclude(stream, part, &move) : conclude_padding(stream, &move);
+    return goes_on && has_more(stream);
 }
 
 /* The peer has stalled: whatever the framing policy, nothing more will get through. */
@@ -509,6 +535,8 @@ ferry__turn ferry__stream_turn(ferry__task *task)
     if (stream->watermark != NULL)
         ferry__watermark_look(stream);
     give_shares(stream);
+    if (!stream->sending_is_due || stream->queue.first == NULL)
+        ferry__blocking_rest(stream);
     ferry__stream_settle_finished(stream);
     show(stream);
     if (stream->watermark != NULL)

@@ -83,7 +83,7 @@ struct ferry__incoming {
     _Atomic uint64_t received; /* bytes, so far */
 };
 
-typedef enum ferry__stream_state {
+typedef enum __attribute__((packed)) ferry__stream_state {
     FERRY__OPEN,
     FERRY__LINGERING, /* FIN is sent; the peer's is waited for */
     FERRY__GONE       /* the fd is closed */
@@ -113,7 +113,8 @@ struct ferry_stream {
     atomic_bool is_settling;  /* written by the owner: what is not counted any more is settling */
     atomic_uchar abort_cause; /* why it is aborted, a ferry_cause; FERRY_CAUSE_NONE: it is not */
     atomic_bool is_resuming;  /* resume_mail is under way */
-    int number;               /* set at adoption: its fd's, which is its name as well */
+    bool has_given_up; /* the owner's: the peer has stalled: nothing is waited for any more */
+    int number;        /* set at adoption: its fd's, which is its name as well */
     _Atomic uint64_t sent_bytes;         /* written by the owner: for ferry_stream_get_status */
     _Atomic(ferry__incoming *) incoming; /* what reading needs; NULL until somebody reads */
     ferry__link link;             /* transport/edge/link.h says which thread may touch what */
@@ -133,15 +134,14 @@ struct ferry_stream {
     bool is_shut;           /* the shutdown was carried out */
     bool abort_came;        /* abort_mail was delivered */
     bool was_told_of_reset; /* the kernel tells once: reading it only sees an end of file then */
-    bool has_given_up;      /* the peer has stalled: nothing is waited for any more */
     ferry__stream_state state;
-    ferry__watch watch;             /* of its fd, both directions */
-    ferry__watch source_watch;      /* of the head's source, where that is a pipe or the like */
-    ferry__timer follow_timer;      /* when to look again, where it is a file that grows */
     bool waits_for_source;          /* the head's has nothing for now */
     bool waits_for_sink;            /* it is full: more requests change nothing */
     bool sending_is_due;            /* the next turn is for what is to be sent */
     bool reading_is_due;            /* the next turn is for what is to be read */
+    ferry__watch watch;             /* of its fd, both directions */
+    ferry__watch source_watch;      /* of the head's source, where that is a pipe or the like */
+    ferry__timer follow_timer;      /* when to look again, where it is a file that grows */
     ferry__queue confirming;        /* accepted, and not yet as far as they are to get */
     ferry__timer confirm_timer;     /* when to look how far they are */
     int64_t confirm_patience_ns;    /* how long the last wait for that was */

@@ -56,8 +56,7 @@ typedef enum ferry_fault_effect {
      * The call fails with error, and is not made. For any call. EAGAIN and EINTR are answered
      * although the fd is ready. The call is soon made again, with the next number, so do not script
      * them for ever. Some calls wait for nothing and are not made again: starting a thread fails
-     * with either of the two, and fstat(2), pipe2(2), epoll_create1(2) and duplicating an fd fail
-     * with EAGAIN.
+     * with either of the two, and fstat(2), pipe2(2) and duplicating an fd fail with EAGAIN.
      */
     FERRY_FAULT_ERROR,
 

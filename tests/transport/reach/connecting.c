@@ -460,12 +460,19 @@ PROMISE_BOTH(connecting, lookup_that_fails_is_an_errno_in_phase_resolve)
     ferry_service_destroy(service);
 }
 
+/* A dedicated owner whose stream tells of these has its epoll set from the start. */
+static void ignore_watermark(ferry_stream *stream, bool is_above, void *arg)
+{
+    (void)stream, (void)is_above, (void)arg;
+}
+
 static void fail_by_script(ferry_placement placement, const char *address, ferry_fault fault,
                            ferry_phase phase)
 {
     ferry_service *service = service_start(placement);
     ferry_faults *faults = faults_of(fault);
-    const ferry_stream_options of_stream = {.faults = faults};
+    const ferry_stream_options of_stream = {
+        .faults = faults, .high_watermark_bytes = 1, .on_watermark = ignore_watermark};
     check_outcome(connect_with(service, address, (ferry_connect_options){.stream = &of_stream}),
                   -fault.error, phase);
     check_eq(ferry_faults_get_injected(faults), 1);

@@ -902,11 +902,18 @@ PROMISE(listening, service_managers_sockets_are_taken_over)
 
 /* ---- what goes wrong ------------------------------------------------------------------------- */
 
+/* A dedicated owner whose stream tells of these has its epoll set from the start. */
+static void ignore_watermark(ferry_stream *stream, bool is_above, void *arg)
+{
+    (void)stream, (void)is_above, (void)arg;
+}
+
 static ferry_listener *listen_with_faults(ferry_service *service, guests *seen, ferry_fault fault,
                                           ferry_faults **ret_faults)
 {
     check_eq(ferry_faults_create(&fault, 1, ret_faults), 0);
-    const ferry_stream_options stream = {.faults = *ret_faults};
+    const ferry_stream_options stream = {
+        .faults = *ret_faults, .high_watermark_bytes = 1, .on_watermark = ignore_watermark};
     ferry_listen_options options = options_for(seen, true);
     options.stream = &stream;
     return listen_with(service, "127.0.0.1:0", options);
@@ -1016,7 +1023,6 @@ PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
 
 PROMISE(listening, connection_that_no_stream_can_be_made_of_is_closed_and_the_next_one_served)
 {
-    /* A dedicated owner needs an epoll set of its own. */
     ferry_service *service = service_start(FERRY_DEDICATED);
     guests seen = {0};
     ferry_faults *faults;

@@ -58,6 +58,8 @@ typedef size_t ferry_read_callback(ferry_stream *stream, const void *data, size_
  *        -EMSGSIZE: on_read took nothing of high_bytes.
  *        -ECANCELED: the stream was closed or aborted, or its service destroyed.
  *        -EAGAIN: no thread could be started for a dedicated stream.
+ *        -EMFILE, -ENFILE: a dedicated stream is read from for the first time, and had no fds to
+ *        wait with.
  *        -ENOMEM.
  */
 typedef void ferry_end_callback(ferry_stream *stream, int error, void *arg);
@@ -184,6 +186,7 @@ typedef struct ferry_read {
  * had not begun:
  *   -EMSGSIZE         the memory is full, and what was to complete the read has not come
  *   -ECONNRESET, ...  what reading said
+ *   -EMFILE, -ENFILE  a dedicated stream had no fds to wait with
  *   -ETIMEDOUT        its timeout_ms was up, or reading had ended with that
  *   -ECANCELED        it was cancelled, the stream was closed or aborted, or the service was
  *                     destroyed
@@ -241,6 +244,7 @@ FERRY_API int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
  *   -ESPIPE                phase open: an explicit offset in a file that has none
  *   -ENOSPC, -EDQUOT, -EFBIG, -EIO, ...  phase sink: what writing said; SIGXFSZ is never delivered
  *   -ECONNRESET, ...       phase source: what reading said
+ *   -EMFILE, -ENFILE       phase source: a dedicated stream had no fds to wait with
  *   -ETIMEDOUT             its timeout_ms was up, or reading had ended with that
  *   -ECANCELED             it was cancelled, the stream was closed or aborted, or the service was
  *                          destroyed
@@ -292,7 +296,8 @@ FERRY_API int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
  *                                        fault
  *   -ENODATA             phase source: the peer has ended before length bytes
  *   -ECONNRESET, ...     phase source: what reading said; from's reading ends with that
- *   -EMFILE, -ENFILE     phase open: no fd could be had for it
+ *   -EMFILE, -ENFILE     phase open: no fd could be had for it; phase source: a dedicated stream
+ *                        had no fds to wait with
  *   -EAGAIN              phase queue: to has more than a million requests
  *   -ENOMEM              phase close: to could not be shut down
  *   -ECANCELED, -ETIMEDOUT  it was called off; from or to was closed or aborted; or the service was

@@ -330,6 +330,11 @@ typedef struct ferry_stream_status {
  * limit_unsent_bytes set is put back at the close. A socket's SO_LINGER is neither honoured nor
  * changed.
  *
+ * A dedicated service that waits for room in a blocking socket sets its SO_SNDTIMEO. It also sets
+ * O_NONBLOCK, for the moment in which a request is called off. Both are as they were when the last
+ * queued request's outcome is told. Until then a call on a duplicate may fail with EAGAIN: call it
+ * again.
+ *
  * To read from the socket yourself, dup(2) it before adopting it, and read from the duplicate. The
  * stream's close ends the writing direction also while duplicates are open. An abort cannot reset a
  * connection that has one.
