@@ -263,8 +263,8 @@ static bool wait_for_sink(ferry_stream *stream, const ferry__part *part)
                     : ferry__owner_watch(stream->owner, &stream->watch, FERRY__SENDING);
     if (is_ready_anyway(stream, error, FERRY_PHASE_SINK))
         return true;
-    /* Not if there are watermarks: each request may be the one that reaches a mark. Nor if the stream
-     * is poisoned: each request is refused at once. */
+    /* Not if there are watermarks: each request may be the one that reaches a mark. Nor if the
+     * stream is poisoned: each request is refused at once. */
     stream->waits_for_sink = stream->watermark == NULL && !ferry__stream_is_poisoned(stream);
     ferry__owner_doze(stream->owner, stream->waits_for_sink);
     return false;

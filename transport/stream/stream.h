@@ -215,7 +215,8 @@ static inline void ferry__stream_heed_link(ferry_stream *stream)
     stream->sending_is_due |= stream->link.owes;
 }
 
-/* Likewise. Nothing follows for now that something was held back for. */
+/* The owner, in a turn or before the next. Nothing follows for now that something was held back
+ * for. */
 static inline void ferry__stream_push(ferry_stream *stream)
 {
     ferry__link_push(&stream->link);
