@@ -23,7 +23,7 @@ static const struct comparison {
     int (*compare)(const bench *);
     bool on_request; /* it needs what not everybody has installed, and takes long */
 } comparisons[] = {
-    {"bulk", "a large file over TCP, against a bare sendfile loop", bulk_compare, false},
+    {"bulk", "a large file, to fast and slow peers, against sendfile loops", bulk_compare, false},
     {"small", "64-byte writes from 1, 2, 4 threads, against send() under a mutex", small_compare,
      false},
     {"roundtrip", "submit and await, against two eventfd hops and send()", roundtrip_compare,

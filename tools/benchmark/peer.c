@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -11,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,30 +24,56 @@ static int wake_at(int fd, int bytes)
     return setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes) == 0 ? 0 : -errno;
 }
 
+/* How a mood takes what comes. */
+static const struct {
+    int wake_bytes;
+    size_t step; /* bytes a call */
+    useconds_t rest_us;
+} moods[] = {
+    /* Less to wake for spreads bulk's ratios fivefold; more is slower. */
+    [PEER_LAZY] = {256 * 1024, 1 << 20, 0},
+    [PEER_EAGER] = {1, 1 << 20, 0},
+    [PEER_SLOW] = {1, 64 * 1024, 500},
+};
+
 /* Reads a connection to its end. @return how many bytes, or a negative errno. */
-static int64_t discard_all(int fd)
+static int64_t discard_all(int fd, peer_mood mood)
 {
-    static char scrap[1 << 20]; /* never written to: MSG_TRUNC. Its size bounds one call */
+    static char scrap[1 << 20]; /* TCP never writes to it: MSG_TRUNC */
     int64_t total = 0;
     for (;;) {
-        ssize_t count = recv(fd, scrap, sizeof scrap, MSG_TRUNC);
+        ssize_t count = recv(fd, scrap, moods[mood].step, MSG_TRUNC);
         if (count == 0)
             return total;
         if (count > 0)
             total += count;
         else if (errno != EINTR)
             return -errno;
+        if (moods[mood].rest_us > 0)
+            (void)usleep(moods[mood].rest_us);
     }
+}
+
+/* @return the next connection, whichever way it comes; -1: a listener was shut down. */
+static int accept_any(const peer *p)
+{
+    struct pollfd ready[PEER_ROUTES];
+    for (int i = 0; i < PEER_ROUTES; i++)
+        ready[i] = (struct pollfd){.fd = p->listeners[i], .events = POLLIN};
+    if (poll(ready, PEER_ROUTES, -1) < 0)
+        return -1;
+    return accept(ready[ready[PEER_TCP].revents != 0 ? PEER_TCP : PEER_UNIX].fd, NULL, NULL);
 }
 
 static bool serve_one(const peer *p, int counts)
 {
-    int fd = accept(p->listener, NULL, NULL);
+    int fd = accept_any(p);
     if (fd < 0)
-        return false; /* the listener was shut down: the end */
-    int64_t total = wake_at(fd, atomic_load(p->wake_bytes));
+        return false; /* the end */
+    peer_mood mood = (peer_mood)atomic_load(p->mood);
+    int64_t total = wake_at(fd, moods[mood].wake_bytes);
     if (total == 0)
-        total = discard_all(fd);
+        total = discard_all(fd, mood);
     (void)close(fd);
     return write(counts, &total, sizeof total) == (ssize_t)sizeof total;
 }
@@ -60,21 +89,41 @@ static _Noreturn void serve(const peer *p, int counts, pid_t parent)
 
 /* ---- in the benchmark ------------------------------------------------------------------------ */
 
-static int make_listener(struct sockaddr_in *ret_address)
+/* Listens on loopback, or on an abstract unix address that the kernel chooses. */
+static int make_listener(peer_route route)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in inet = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_un local = {.sun_family = AF_UNIX};
+    bool is_tcp = route == PEER_TCP;
+    int fd = socket(is_tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    if (bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, 1) < 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
-        int error = -errno;
-        (void)close(fd);
-        return error;
+    const struct sockaddr *address = is_tcp ? (struct sockaddr *)&inet : (struct sockaddr *)&local;
+    if (bind(fd, address, is_tcp ? sizeof inet : sizeof local.sun_family) == 0 &&
+        listen(fd, 1) == 0)
+        return fd;
+    int error = -errno;
+    (void)close(fd);
+    return error;
+}
+
+static void close_listeners(const peer *p)
+{
+    for (int i = 0; i < PEER_ROUTES; i++)
+        if (p->listeners[i] >= 0)
+            (void)close(p->listeners[i]);
+}
+
+static int make_listeners(peer *p)
+{
+    int error = 0;
+    for (int i = 0; i < PEER_ROUTES; i++) {
+        p->listeners[i] = error == 0 ? make_listener((peer_route)i) : -1;
+        error = error == 0 && p->listeners[i] < 0 ? p->listeners[i] : error;
     }
-    *ret_address = address;
-    return fd;
+    if (error != 0)
+        close_listeners(p);
+    return error;
 }
 
 static int fork_server(peer *p, const int pipe_ends[2])
@@ -93,19 +142,17 @@ static int fork_server(peer *p, const int pipe_ends[2])
 int peer_start(peer *ret_peer)
 {
     peer p = {0};
-    p.wake_bytes =
-        mmap(NULL, sizeof *p.wake_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (p.wake_bytes == MAP_FAILED)
+    p.mood = mmap(NULL, sizeof *p.mood, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (p.mood == MAP_FAILED)
         return -errno;
     peer_set_mood(&p, PEER_LAZY);
-    p.listener = make_listener(&p.address);
-    int error = p.listener < 0 ? p.listener : 0;
+    int error = make_listeners(&p);
     if (error != 0)
         goto undo_map;
     int pipe_ends[2];
     error = pipe(pipe_ends) == 0 ? 0 : -errno;
     if (error != 0)
-        goto undo_listener;
+        goto undo_listeners;
     p.counts = pipe_ends[0];
     error = fork_server(&p, pipe_ends);
     (void)close(pipe_ends[1]); /* then the peer's death shows as the pipe's end */
@@ -116,25 +163,28 @@ int peer_start(peer *ret_peer)
 
 undo_pipe:
     (void)close(p.counts);
-undo_listener:
-    (void)close(p.listener);
+undo_listeners:
+    close_listeners(&p);
 undo_map:
-    (void)munmap(p.wake_bytes, sizeof *p.wake_bytes);
+    (void)munmap(p.mood, sizeof *p.mood);
     return error;
 }
 
 void peer_set_mood(const peer *p, peer_mood mood)
 {
-    enum { LAZY_BYTES = 256 * 1024 }; /* less spreads bulk's ratios fivefold; more is slower */
-    atomic_store(p->wake_bytes, mood == PEER_LAZY ? LAZY_BYTES : 1);
+    atomic_store(p->mood, mood);
 }
 
 int peer_connect(const peer *p)
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    if (getsockname(p->listeners[p->route], (struct sockaddr *)&address, &size) < 0)
+        return -errno;
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    if (connect(fd, (const struct sockaddr *)&p->address, sizeof p->address) == 0)
+    if (connect(fd, (const struct sockaddr *)&address, size) == 0)
         return fd;
     int error = -errno;
     (void)close(fd);
@@ -161,10 +211,10 @@ int peer_check(const peer *p, uint64_t expected)
 
 int peer_stop(peer *p)
 {
-    (void)shutdown(p->listener, SHUT_RD);
-    (void)close(p->listener);
+    (void)shutdown(p->listeners[PEER_TCP], SHUT_RD);
+    close_listeners(p);
     (void)close(p->counts);
-    (void)munmap(p->wake_bytes, sizeof *p->wake_bytes);
+    (void)munmap(p->mood, sizeof *p->mood);
     int status;
     while (waitpid(p->pid, &status, 0) < 0)
         if (errno != EINTR)

@@ -10,7 +10,6 @@
 #ifndef BENCHMARK_PEER_H
 #define BENCHMARK_PEER_H
 
-#include <netinet/in.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -21,16 +20,20 @@
  * send(2) of few bytes can cost.
  */
 typedef enum peer_mood {
-    PEER_LAZY, /* for 256 KiB: the cheapest, and the steadiest */
-    PEER_EAGER /* for every byte */
+    PEER_LAZY,  /* for 256 KiB: the cheapest, and the steadiest */
+    PEER_EAGER, /* for every byte */
+    PEER_SLOW   /* for every byte; takes 64 KiB, and then rests for 500 us */
 } peer_mood;
+
+/* What connections are made over. */
+typedef enum peer_route { PEER_TCP, PEER_UNIX, PEER_ROUTES } peer_route;
 
 typedef struct peer {
     pid_t pid;
-    int listener;               /* shared with the process, which accepts from it */
+    int listeners[PEER_ROUTES]; /* shared with the process, which accepts from them */
     int counts;                 /* reading end of a pipe: one uint64_t for each connection */
-    struct sockaddr_in address; /* where it listens: loopback */
-    _Atomic int *wake_bytes;    /* shared with the process: for connections to come */
+    peer_route route;           /* of connections to come */
+    _Atomic int *mood;          /* shared with the process: for connections to come */
 } peer;
 
 /*
@@ -41,7 +44,7 @@ int peer_start(peer *ret_peer);
 /* How it receives on connections made from now on; lazily at first. */
 void peer_set_mood(const peer *p, peer_mood mood);
 
-/* Connects to it over TCP. @return the socket, or a negative errno */
+/* Connects to it. @return the socket, or a negative errno */
 int peer_connect(const peer *p);
 
 /*

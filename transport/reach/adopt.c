@@ -147,7 +147,7 @@ static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owne
         error = place(stream, service, owner);
     if (error != 0)
         return error;
-    /* Where it is needed for sure it is made now, so that waiting cannot fail for want of fds later. */
+    /* Where it is needed for sure it is made now: so waiting cannot fail for want of fds later. */
     error = stream->link.patience == NULL ? ferry__owner_need_poller(stream->owner) : 0;
     if (error != 0)
         goto undo_place;

@@ -11,15 +11,16 @@
  * Placement decides which threads carry requests out:
  *   FERRY_DEDICATED  every stream has an actor thread of its own, which starts with its first
  *                    request. What blocks there, a cold disk or a dead network file system, delays
- *                    nobody else. While bytes move it sleeps in sendfile(2), on a socket that blocks.
- *                    It costs a thread, which is kept for the next stream, up to 16 of them; and
- *                    two fds once its peer stalls or it is read from. For tens to a few thousand
- *                    streams.
+ *                    nobody else. While bytes move it sleeps in sendfile(2), on a socket that
+ *                    blocks. It costs a thread, and two fds once its peer stalls or it is read
+ *                    from. The thread is kept for the next stream, up to 16 of them. For tens to a
+ *                    few thousand streams.
  *   FERRY_SHARED     a fixed number of actor threads own all streams. Each stream stays with the
  *                    thread that had the fewest. Streams take turns, a bounded chunk at a time. For
  *                    thousands of streams that are mostly idle or short.
  * With both a peer that does not read delays nobody, and every cancel, deadline and abort comes
- * through. No thread of ferry's spins: if it has to wait for another thread it sleeps, so any mix of priorities gets on.
+ * through. No thread of ferry's spins: if it has to wait for another thread it sleeps. So any mix
+ * of priorities gets on.
  */
 #ifndef FERRY_SERVICE_H
 #define FERRY_SERVICE_H
