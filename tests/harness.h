@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
-/* A hang is a failure too. No test takes 20 s alone; on a busy machine, sanitized, ten times that. */
+/* A hang fails, too. No test takes 20 s alone; a sanitized one on a busy machine takes 200. */
 #define TEST_TIMEOUT_S 300
 
 #ifdef FERRY_PLAIN_TESTS
