@@ -14,8 +14,10 @@
  *          "sent" means the same of every link.
  *   owed   nobody writes them any more: what they are part of was called off (owe), or they were
  *          held back (push), or they are the link's own words: an answer to its peer, or its end.
- *          They count as sent. While it owes, nothing is asked of the sending direction but flush
- *          and shut_down.
+ *          They count as sent. While it owes, write, sendfile and splice are not called.
+ *
+ * Both may be so at once: then flush sends all, and the next write answers what was begun.
+ * tests/records.c is such a kind, as small as one can be.
  *
  * No call on it waits, unless its owner has asked for that (transport/edge/patience.h). Where it is
  * full it answers -EAGAIN, and its owner waits for room in its epoll set, where it hears mail and
@@ -147,7 +149,9 @@ ssize_t ferry__link_send_last(ferry__link *link, const void *data, size_t size);
  */
 void ferry__link_lend_patience(ferry__link *link, ferry__patience *patience);
 
-/* One of the two follows: it takes fd for good, or leaves it as it was. */
+/* One of the two follows ferry__link_init: it takes fd for good, or leaves it as it was. Type and
+ * state are set before the stream joins its service. Until then the code that made the state frees
+ * it. */
 void ferry__link_commit(ferry__link *link);
 void ferry__link_revert(ferry__link *link);
 
@@ -164,7 +168,7 @@ typedef enum ferry__ending {
 /*
  * A direction of a link, as the events that it waits for once it has answered -EAGAIN. No kind
  * waits for the other direction's: what it has to send in order to receive, it owes. What it has to
- * receive in order to send comes before there is a stream on it.
+ * receive in order to send, a handshake, is over before there is a stream on it.
  */
 typedef enum ferry__direction {
     FERRY__SENDING = EPOLLOUT,
@@ -179,9 +183,10 @@ typedef enum ferry__direction {
 struct ferry__link_type {
     /*
      * Sends memory. @param more whether more follows at once: the two may leave together.
-     * @return how many bytes: never more than pieces has, those that were begun before included.
-     *         The caller writes what is begun again, in the same order, though perhaps less of it
-     *         at a time; or it calls owe, or close.
+     * @return how many bytes: never more than pieces has, those that were begun before included;
+     *         and never 0. The caller writes what is begun again, in the same order, though perhaps
+     *         less of it at a time; or it calls owe, or close. So a kind keeps what it has made: it
+     *         cannot count on the same memory or length.
      */
     ssize_t (*write)(ferry__link *link, const struct iovec pieces[], int count, bool more);
 
@@ -205,8 +210,12 @@ struct ferry__link_type {
      * errno.] */
     int (*flush)(ferry__link *link);
 
-    /* Receives into memory. -EAGAIN: nothing is left inside the link either. The link owes the
-     * answers that its peer wants. @return also 0: the peer's end of file. */
+    /*
+     * Receives into memory. -EAGAIN: nothing is left inside the link either. The link owes the
+     * answers that its peer wants, so many at most; where there would be more it fails.
+     * @return also 0: the peer has said its end. Where its kind has a word for that, an fd that
+     *         ends without it is -ECONNABORTED. An error that is final is answered each time.
+     */
     ssize_t (*receive)(ferry__link *link, void *data, size_t size);
 
     /* Looks at one byte, to see whether something has come. @return as receive. */
@@ -217,11 +226,13 @@ struct ferry__link_type {
     ssize_t (*receive_to_pipe)(ferry__link *link, int pipe_fd, size_t length);
 
     /* Gives an fd, close-on-exec, from which others can read what receive would give. @return it,
-     * or a negative errno. */
+     * or a negative errno; -EOPNOTSUPP: there is none, and what comes is received to be passed
+     * on. */
     int (*share)(ferry__link *link);
 
-    /* Ends the sending direction, behind all that it owes. @return 0; -EAGAIN: it owes something
-     * still, and is asked again once that has left; or another negative errno. */
+    /* Ends the sending direction, behind all that it owes. @return 0, and from then on it
+     * owes nothing any more: what it would answer is dropped; -EAGAIN: it owes something still, and
+     * is asked again once that has left; or another negative errno. */
     int (*shut_down)(ferry__link *link);
 
     /* Count bytes, as they were written: those that have not left this host; those that have not

@@ -504,7 +504,7 @@ static ferry__wait waits_for(const ferry_stream *stream)
 {
     if (stream->sending_is_due)
         return FERRY__WAITS_FOR_NOTHING;
-    if (stream->queue.first == NULL && stream->padding == 0) {
+    if (stream->queue.first == NULL && stream->padding == 0 && !stream->link.owes) {
         if (stream->confirming.first != NULL)
             return FERRY__WAITS_FOR_CONFIRMATION;
         return stream->state == FERRY__LINGERING ? FERRY__WAITS_FOR_END : FERRY__WAITS_FOR_NOTHING;
