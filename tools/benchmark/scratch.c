@@ -25,14 +25,14 @@ static int remove_all(const char *directory)
 {
     enum { OPEN_DIRECTORIES = 8 };
     while (nftw(directory, remove_one, OPEN_DIRECTORIES, FTW_DEPTH | FTW_PHYS) != 0)
-        if (errno != ENOTEMPTY) /* or else: what was just killed had made one more */
+        if (errno != ENOTEMPTY &&
+            errno != ENOENT) /* what was just killed had made, or removed, one */
             return -errno;
     return 0;
 }
 
 static _Noreturn void keep(const char *directory, int line)
 {
-    (void)setsid();
     pid_t group = 0;
     while (read(line, &group, sizeof group) == (ssize_t)sizeof group) {
     }
@@ -65,12 +65,20 @@ static int fork_keeper(scratch *s)
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
+    /* Signals that are meant for the benchmark do not end the keeper, also before it has run: it
+     * has them blocked, and a group of its own. */
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)sigprocmask(SIG_SETMASK, &all, &before);
     s->keeper = fork();
     int error = -errno;
     if (s->keeper == 0) {
         (void)close(ends[1]);
         keep(s->directory, ends[0]);
     }
+    if (s->keeper > 0)
+        (void)setpgid(s->keeper, s->keeper);
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
     (void)close(ends[0]);
     if (s->keeper > 0)
         return ends[1];

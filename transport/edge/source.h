@@ -6,8 +6,8 @@
  *
  * A table of functions says what kind it is. To add one: a file with its table, a line in
  * transport/stream/making.c that names the kind of part it is made of, and its fields here. A kind
- * must have plan, estimate, take, give_back, open, fill and close, and no more: ferry__source_copy
- * moves what fill gives.
+ * must have all functions that are not in brackets. Its move may be ferry__source_copy, which moves
+ * what fill gives.
  */
 #ifndef FERRY_TRANSPORT_EDGE_SOURCE_H
 #define FERRY_TRANSPORT_EDGE_SOURCE_H
@@ -40,7 +40,8 @@ typedef struct ferry__source_type {
     uint64_t (*estimate)(const ferry_part *wanted);
 
     /*
-     * Any thread, at submit, once it is let in. Fills it in, taking all it holds.
+     * Any thread, at submit, once it is let in. Fills it in, every field, taking all it holds: fds
+     * that it has not are -1.
      * @param store memory in the request, as planned; moves on.
      * @return 0, or an errno of ferry_stream_send, with nothing taken.
      */
@@ -99,7 +100,7 @@ extern const ferry__source_type ferry__source_generator;
 
 /* What a source that is dry waits for. */
 typedef enum ferry__dry {
-    FERRY__DRY_UNTIL_READABLE, /* its fd */
+    FERRY__DRY_UNTIL_READABLE, /* its fd, which epoll(7) takes: no regular file, no memfd */
     FERRY__DRY_UNTIL_LATER,    /* nothing tells when it has more: it is looked at again */
     FERRY__DRY_UNTIL_RESUMED   /* the program says so: ferry_stream_resume */
 } ferry__dry;

@@ -2,7 +2,9 @@
 /*
  * Reads: requests for what the peer sends. They wait in the intake's queue; the first of them gets
  * what has come. Its kind says where that goes: into memory (read_memory.c), into a file
- * (receive.c), to another stream (relay.c).
+ * (receive.c), to another stream (transport/send/relay.c). A read into memory has a mode as well,
+ * which says when it is complete. The allocations and calls of all kinds fail in turn in
+ * tests/transport/read/reading_traffic.c.
  *
  *   intake (transport/read/intake.h)                    the first read's kind
  *   has kept some, or has just asked       ──▶     feed: takes what it wants of it
@@ -24,7 +26,7 @@
 typedef struct ferry__intake ferry__intake; /* transport/read/intake.h */
 
 typedef enum ferry__read_state {
-    FERRY__READ_HUNGRY,  /* it wants more than there is */
+    FERRY__READ_HUNGRY,  /* it wants more than there is; the peer's end of file completes it */
     FERRY__READ_BUSY,    /* it has had its share of this turn */
     FERRY__READ_WAITING, /* for something else than bytes; it has the direction scheduled then */
     FERRY__READ_AWAY,    /* the direction is in other hands, which give it back */
@@ -76,7 +78,8 @@ typedef struct ferry__read_type {
     ssize_t (*ask)(ferry__intake *intake, ferry__request *request, bool *ret_short);
 
     /*
-     * It fails: gives the peer's bytes that it has got and does not consume back to the intake.
+     * It fails: gives the peer's bytes that it has got and does not consume back to the intake. Not
+     * called when all reading ends: what is kept is dropped then.
      */
     void (*undo)(ferry__intake *intake, ferry__request *request);
 
