@@ -563,6 +563,7 @@ int ferry__link_close(ferry__link *link, ferry__ending ending)
         if (link->patience != NULL)
             ferry__patience_rest(link->patience);
     }
+    link->patience = NULL; /* its fd is about to be somebody else's */
     int result = link->is_tcp
                      ? close_lingering(link, (struct linger){.l_onoff = ending == FERRY__RESET})
                      : ferry__close(link->fd);

@@ -102,7 +102,8 @@ ssize_t ferry__patience_send(ferry__patience *patience, ferry__calls *calls,
 void ferry__patience_rest(ferry__patience *patience)
 {
     if (patience->is_blocking)
-        patience->is_blocking = !set_blocking(patience->fd, false);
+        (void)set_blocking(patience->fd, false);
+    patience->is_blocking = false;
     if (!patience->is_own && patience->has_limit)
         patience->has_limit = set_limit(patience->fd, &patience->original) != 0;
 }

@@ -5,7 +5,8 @@
  * Such a call comes out of it
  *
  *   - by itself, once the socket has taken nothing for FERRY__PATIENCE_MS: SO_SNDTIMEO. The kernel
- *     begins that time anew with each piece of FERRY__PIECE_BYTES that it hands on;
+ *     begins that time anew with each piece of FERRY__PIECE_BYTES that it hands on, and with each
+ *     part of one, where the socket's buffer is small;
  *   - when another thread wants it out. That thread sets O_NONBLOCK, which sendfile(2) and
  *     splice(2) look at before each piece, so the wait that the call is in is its last. sendmsg(2)
  *     looks only once, and is never given more than one piece to wait with.

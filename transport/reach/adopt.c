@@ -148,7 +148,8 @@ static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owne
     if (error != 0)
         return error;
     /* Where it is needed for sure it is made now: so waiting cannot fail for want of fds later. */
-    error = stream->link.patience == NULL ? ferry__owner_need_poller(stream->owner) : 0;
+    bool is_needed = stream->link.patience == NULL || stream->linger != NULL;
+    error = is_needed ? ferry__owner_need_poller(stream->owner) : 0;
     if (error != 0)
         goto undo_place;
     stream->watch.fd = stream->number = stream->link.fd;

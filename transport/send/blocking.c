@@ -3,8 +3,12 @@
 
 #include "core/clock.h"
 
-/* A wait, and what the kernel's ticks add to it. */
-#define LONGEST_WAIT_NS ((FERRY__PATIENCE_MS + 20) * FERRY__NS_PER_MS)
+/*
+ * How long a piece may take, where a timer is set. The kernel begins the time limit anew with each
+ * part that it hands on: 330 ms were seen, with the smallest buffers. Urgent mail waits for no more
+ * than one such part.
+ */
+#define LONGEST_PIECE_NS (400 * FERRY__NS_PER_MS)
 
 /* What a call that waits moves at most: with a peer that is just fast enough for it not to come out
  * by itself, as many waits. More would gain nothing. */
@@ -32,10 +36,22 @@ static size_t choose_bytes(const ferry_stream *stream)
 {
     int64_t most = is_progress_told(stream) ? MOST_WITH_PROGRESS : MOST_PIECES;
     int64_t when = ferry__owner_next_timer(stream->owner);
-    int64_t waits =
-        when != FERRY__NEVER ? (when - stream->turn_began_at) / LONGEST_WAIT_NS : INT64_MAX;
-    int64_t pieces = waits < most ? waits : most;
+    int64_t in_time =
+        when != FERRY__NEVER ? (when - stream->turn_began_at) / LONGEST_PIECE_NS : INT64_MAX;
+    int64_t pieces = in_time < most ? in_time : most;
     return pieces > 0 ? (size_t)pieces * FERRY__PIECE_BYTES : 0;
+}
+
+/* The socket blocks before that is announced: an exit that came first would be undone. */
+static bool enter_call(ferry_stream *stream)
+{
+    ferry__patience *patience = stream->link.patience;
+    if (!ferry__patience_begin(patience))
+        return false;
+    if (ferry__owner_enter_call(stream->owner, &patience->exit))
+        return true;
+    ferry__patience_end(patience, true); /* mail that has just come may have used the exit */
+    return false;
 }
 
 bool ferry__blocking_begin(ferry_stream *stream, size_t *chunk)
@@ -43,17 +59,12 @@ bool ferry__blocking_begin(ferry_stream *stream, size_t *chunk)
     ferry__patience *patience = stream->link.patience;
     if (patience == NULL || !patience->is_wanted)
         return false;
-    patience->has_waited = false;
     size_t most = could_wait(stream) ? choose_bytes(stream) : 0;
-    if (most == 0 || !ferry__owner_enter_call(stream->owner, &patience->exit)) {
+    patience->has_waited = most > 0 && enter_call(stream);
+    if (!patience->has_waited) {
         ferry__patience_rest(patience);
         return false;
     }
-    if (!ferry__patience_begin(patience)) {
-        (void)ferry__owner_leave_call(stream->owner);
-        return false;
-    }
-    patience->has_waited = true;
     if (most < *chunk)
         *chunk = most;
     return true;

@@ -232,13 +232,19 @@ static void end_stall_unless_confirming(ferry_stream *stream)
         ferry__stall_end(stream);
 }
 
+/* Whether a part is spliced from a pipe of the program's. While splice(2) waits it holds the pipe's
+ * lock, so it is not let wait. @param part NULL: padding, or what the link owes. */
+static bool is_pipe(const ferry__part *part)
+{
+    return part != NULL && part->source != NULL && part->source->way == FERRY__BY_SPLICE;
+}
+
 /* Whether the epoll set need not be asked anew: it was the sink that said it is full, and an edge
  * tells when it is not. A splice from a pipe may have meant that the pipe was empty. @param part
  * NULL: padding, or what the link owes. */
 static bool comes_with_edge(const ferry_stream *stream, const ferry__part *part)
 {
-    bool is_pipe = part != NULL && part->source != NULL && part->source->way == FERRY__BY_SPLICE;
-    return !is_pipe && ferry__link_has_edges(&stream->link);
+    return !is_pipe(part) && ferry__link_has_edges(&stream->link);
 }
 
 /* Without an epoll set, for want of fds: looks again soon. */
@@ -250,7 +256,7 @@ static void look_at_sink_later(ferry_stream *stream)
 
 static bool wait_for_sink(ferry_stream *stream, const ferry__part *part)
 {
-    if (ferry__blocking_goes_on(stream))
+    if (!is_pipe(part) && ferry__blocking_goes_on(stream))
         return true;
     ferry__pace_rest(stream);
     ferry__stall_watch(stream);
@@ -387,7 +393,7 @@ static bool conclude_padding(ferry_stream *stream, const ferry__move *move)
 /* Moves bytes of a part, or else of the padding. */
 static ferry__move move_some(ferry_stream *stream, ferry__part *part, size_t chunk)
 {
-    bool may_wait = ferry__blocking_begin(stream, &chunk);
+    bool may_wait = !is_pipe(part) && ferry__blocking_begin(stream, &chunk);
     ferry__move move = part == NULL           ? ferry__move_zeros(stream, stream->padding, chunk)
                        : part->source != NULL ? ferry__move_source(stream, part, chunk)
                                               : ferry__move_memory(stream, chunk);

@@ -23,6 +23,7 @@ static void close_link(ferry_stream *stream, int error, ferry__ending ending)
     if (stream->linger != NULL)
         ferry__timers_cancel(&stream->owner->timers, &stream->linger->timer);
     ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
+    ferry__timers_cancel(&stream->owner->timers, &stream->follow_timer);
     ferry__pace_rest(stream);
     ferry__stall_end(stream);
     ferry__poller_unwatch(&stream->owner->poller, &stream->watch);

@@ -248,7 +248,7 @@ PROMISE(blocking, cancel_gets_a_transfer_out_whatever_its_peer_does)
 
 PROMISE(blocking, deadline_gets_a_transfer_out_whatever_its_peer_does)
 {
-    const ferry_request_options hasty = {.timeout_ms = 150};
+    const ferry_request_options hasty = {.timeout_ms = 900};
     for (int is_tcp = 0; is_tcp < 2; is_tcp++)
         for (size_t pace = 0; pace < 2; pace++)
             call_off(is_tcp, pace, &hasty, -ETIMEDOUT, do_nothing);
@@ -298,6 +298,45 @@ PROMISE(blocking, read_is_served_though_the_transfer_waits)
 }
 
 /* ---- what others share ----------------------------------------------------------------------- */
+
+typedef struct waker {
+    ferry_stream *stream;
+    atomic_bool is_over;
+} waker;
+
+/* Posts urgent mail without pause: at every moment of a call, and before and after it. */
+static void *wake_again_and_again(void *arg)
+{
+    waker *self = arg;
+    while (!atomic_load(&self->is_over)) {
+        ferry_stream_resume(self->stream);
+        for (atomic_int pause = 0; pause < 300; pause++) {
+        }
+    }
+    return NULL;
+}
+
+PROMISE(blocking, socket_is_as_it_came_also_if_mail_comes_all_the_time)
+{
+    enum { ROUNDS = 60 };
+    test_file file = file_make(FILE_BYTES / 2, 3);
+    for (int i = 0; i < ROUNDS; i++) {
+        pair both = any_pair(i % 2);
+        looks before = look_at(both.ours);
+        stage s = open_watched(both, (ferry_stream_options){0});
+        reader *peer = reader_start_slow(stage_take(&s), 64 * 1024, 200);
+        waker self = {.stream = s.stream};
+        pthread_t thread;
+        check_eq(pthread_create(&thread, NULL, wake_again_and_again, &self), 0);
+        check_eq(outcome(submit_file(s.stream, ferry_file_at(file.path))).error, 0);
+        check_looks(both.ours, &before);
+        atomic_store(&self.is_over, true);
+        check_eq(pthread_join(thread, NULL), 0);
+        stage_close(&s);
+        reader_check_content(peer, 3, FILE_BYTES / 2);
+    }
+    file_remove(&file);
+}
 
 PROMISE(blocking, socket_is_as_it_came_when_the_outcome_is_told)
 {
