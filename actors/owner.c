@@ -588,12 +588,12 @@ void ferry__owner_keep_thread(ferry__owner *owner)
 /* On a thread that was kept, or a new one; a script may have something to say about that. */
 static int start_supervised(ferry__owner *owner)
 {
-    bool is_real = owner->calls == &ferry__calls_real;
-    if (!owner->keeps_thread || !is_real || owner->supervisor->crew.first == NULL)
-        return ferry__owner_start(owner, true); /* the supervisor's policy: that was chosen */
-    atomic_store(&owner->has_thread, true);
-    (void)ferry__crew_hire(&owner->supervisor->crew, owner);
-    return 0;
+    if (owner->keeps_thread && owner->calls == &ferry__calls_real) {
+        atomic_store(&owner->has_thread, true); /* before it can look for itself */
+        if (ferry__crew_hire(&owner->supervisor->crew, owner))
+            return 0;
+    }
+    return ferry__owner_start(owner, true); /* the supervisor's policy: that was chosen */
 }
 
 /* It has come to its end. */

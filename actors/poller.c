@@ -22,6 +22,17 @@ static bool is_to_be_made_again(int result, int *tries)
     return result < 0 && (errno == EAGAIN || errno == EINTR) && (*tries)-- > 0;
 }
 
+/* @return 0, or a negative errno. */
+static int control(ferry__calls *calls, int epoll_fd, int operation, int fd,
+                   struct epoll_event *event)
+{
+    int result, tries = TRIES;
+    do
+        result = calls->epoll_ctl(calls, epoll_fd, operation, fd, event);
+    while (is_to_be_made_again(result, &tries));
+    return result < 0 ? -errno : 0;
+}
+
 int ferry__poller_open(ferry__poller *poller, int wake_fd, ferry__calls *calls)
 {
     int epoll_fd, tries = TRIES;
@@ -32,12 +43,8 @@ int ferry__poller_open(ferry__poller *poller, int wake_fd, ferry__calls *calls)
         return -errno;
     /* Edge-triggered, and never read: each ring is a new edge. */
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
-    int result;
-    do
-        result = calls->epoll_ctl(calls, epoll_fd, EPOLL_CTL_ADD, wake_fd, &event);
-    while (is_to_be_made_again(result, &tries));
-    if (result < 0) {
-        int error = -errno;
+    int error = control(calls, epoll_fd, EPOLL_CTL_ADD, wake_fd, &event);
+    if (error != 0) {
         (void)ferry__close(epoll_fd);
         return error;
     }
@@ -66,13 +73,9 @@ int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t eve
     uint32_t all = watch->registered | events;
     struct epoll_event event = {.events = all | EPOLLET, .data.ptr = watch};
     int operation = watch->registered != 0 ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    int result, tries = TRIES;
-    do
-        result =
-            watch->calls->epoll_ctl(watch->calls, poller->epoll_fd, operation, watch->fd, &event);
-    while (is_to_be_made_again(result, &tries));
-    if (result < 0)
-        return -errno;
+    int error = control(watch->calls, poller->epoll_fd, operation, watch->fd, &event);
+    if (error != 0)
+        return error;
     watch->registered = all;
     set_awaited(poller, watch, watch->awaited | events);
     return 0;
