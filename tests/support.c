@@ -495,6 +495,11 @@ ferry_stream_status stream_status(ferry_stream *stream)
     return status;
 }
 
+void ignore_watermark(ferry_stream *stream, bool is_above, void *arg)
+{
+    (void)stream, (void)is_above, (void)arg;
+}
+
 ferry_faults *faults_of(ferry_fault fault)
 {
     ferry_faults *faults;

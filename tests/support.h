@@ -165,6 +165,9 @@ ferry_promise *submit_close(ferry_stream *stream);
 
 ferry_stream_status stream_status(ferry_stream *stream);
 
+/* An on_watermark. A dedicated owner whose stream has one makes its epoll set at once. */
+void ignore_watermark(ferry_stream *stream, bool is_above, void *arg);
+
 /* Faults of one kind, for the options of a stream. */
 ferry_faults *faults_of(ferry_fault fault);
 

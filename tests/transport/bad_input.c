@@ -243,11 +243,6 @@ static void give_all_back(fd_hoard *hoard)
     setrlimit(RLIMIT_NOFILE, &hoard->before);
 }
 
-static void ignore_watermark(ferry_stream *stream, bool is_above, void *arg)
-{
-    (void)stream, (void)is_above, (void)arg;
-}
-
 PROMISE_BOTH(bad_input, without_fds_submits_adoptions_and_services_are_emfile_and_nothing_breaks)
 {
     ferry_service *service = service_start(placement);

@@ -88,13 +88,6 @@ static int send_late(const trial *this, const ferry_stream_options *options,
     return error;
 }
 
-static void ignore_watermark(ferry_stream *stream, bool is_above, void *arg)
-{
-    (void)stream;
-    (void)is_above;
-    (void)arg;
-}
-
 #define STREAM_OPTION(name, ...)                                                                   \
     static int try_stream_##name(const trial *this)                                                \
     {                                                                                              \

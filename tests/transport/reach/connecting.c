@@ -460,12 +460,6 @@ PROMISE_BOTH(connecting, lookup_that_fails_is_an_errno_in_phase_resolve)
     ferry_service_destroy(service);
 }
 
-/* A dedicated owner whose stream tells of these has its epoll set from the start. */
-static void ignore_watermark(ferry_stream *stream, bool is_above, void *arg)
-{
-    (void)stream, (void)is_above, (void)arg;
-}
-
 static void fail_by_script(ferry_placement placement, const char *address, ferry_fault fault,
                            ferry_phase phase)
 {

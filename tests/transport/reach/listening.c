@@ -902,12 +902,6 @@ PROMISE(listening, service_managers_sockets_are_taken_over)
 
 /* ---- what goes wrong ------------------------------------------------------------------------- */
 
-/* A dedicated owner whose stream tells of these has its epoll set from the start. */
-static void ignore_watermark(ferry_stream *stream, bool is_above, void *arg)
-{
-    (void)stream, (void)is_above, (void)arg;
-}
-
 static ferry_listener *listen_with_faults(ferry_service *service, guests *seen, ferry_fault fault,
                                           ferry_faults **ret_faults)
 {

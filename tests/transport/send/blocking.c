@@ -164,8 +164,8 @@ PROMISE(blocking, stalled_stream_is_not_woken_again_and_again)
         wait_until_in_epoll();
         (void)poll(NULL, 0, 300); /* time to wake up in */
         check(atomic_load(&is_asleep));
-        check(atomic_load(&sleeps) <=
-              2); /* TCP may find room once more, when its peer acknowledges */
+        /* TCP may find room once more, when its peer acknowledges. */
+        check(atomic_load(&sleeps) <= 2);
         ferry_promise_cancel(stuck);
         check_eq(outcome(stuck).error, -ECANCELED);
         stage_end(&s);
