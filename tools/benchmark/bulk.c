@@ -138,7 +138,7 @@ static int run_shared(void *context, double ret_figures[FIGURES])
 
 /* One way to one kind of peer. */
 typedef struct trip {
-    peer_route route;
+    socket_route route;
     peer_mood mood;
     const char *name;
     size_t share; /* of the file, which to a slow peer would take long */
@@ -172,15 +172,15 @@ static int compare(bulk *b, const bench *settings, const trip *over)
 static int compare_all(bulk *b, const bench *settings)
 {
     static const trip trips[] = {
-        {PEER_TCP, PEER_LAZY, "loopback TCP", 1},
-        {PEER_UNIX, PEER_LAZY, "a unix socket", 1},
-        {PEER_TCP, PEER_SLOW, "loopback TCP, to a slow peer", 16},
-        {PEER_UNIX, PEER_SLOW, "a unix socket, to a slow peer", 16},
+        {ROUTE_TCP, PEER_LAZY, "loopback TCP", 1},
+        {ROUTE_UNIX, PEER_LAZY, "a unix socket", 1},
+        {ROUTE_TCP, PEER_SLOW, "loopback TCP, to a slow peer", 16},
+        {ROUTE_UNIX, PEER_SLOW, "a unix socket, to a slow peer", 16},
     };
     int error = 0;
     for (size_t i = 0; i < sizeof trips / sizeof trips[0] && error == 0; i++)
         error = compare(b, settings, &trips[i]);
-    settings->peer->route = PEER_TCP;
+    settings->peer->route = ROUTE_TCP;
     peer_set_mood(b->peer, PEER_LAZY);
     return error;
 }

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -13,7 +12,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,12 +55,12 @@ static int64_t discard_all(int fd, peer_mood mood)
 /* @return the next connection, whichever way it comes; -1: a listener was shut down. */
 static int accept_any(const peer *p)
 {
-    struct pollfd ready[PEER_ROUTES];
-    for (int i = 0; i < PEER_ROUTES; i++)
+    struct pollfd ready[ROUTES];
+    for (int i = 0; i < ROUTES; i++)
         ready[i] = (struct pollfd){.fd = p->listeners[i], .events = POLLIN};
-    if (poll(ready, PEER_ROUTES, -1) < 0)
+    if (poll(ready, ROUTES, -1) < 0)
         return -1;
-    return accept(ready[ready[PEER_TCP].revents != 0 ? PEER_TCP : PEER_UNIX].fd, NULL, NULL);
+    return accept(ready[ready[ROUTE_TCP].revents != 0 ? ROUTE_TCP : ROUTE_UNIX].fd, NULL, NULL);
 }
 
 static bool serve_one(const peer *p, int counts)
@@ -89,27 +87,9 @@ static _Noreturn void serve(const peer *p, int counts, pid_t parent)
 
 /* ---- in the benchmark ------------------------------------------------------------------------ */
 
-/* Listens on loopback, or on an abstract unix address that the kernel chooses. */
-static int make_listener(peer_route route)
-{
-    struct sockaddr_in inet = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    struct sockaddr_un local = {.sun_family = AF_UNIX};
-    bool is_tcp = route == PEER_TCP;
-    int fd = socket(is_tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    const struct sockaddr *address = is_tcp ? (struct sockaddr *)&inet : (struct sockaddr *)&local;
-    if (bind(fd, address, is_tcp ? sizeof inet : sizeof local.sun_family) == 0 &&
-        listen(fd, 1) == 0)
-        return fd;
-    int error = -errno;
-    (void)close(fd);
-    return error;
-}
-
 static void close_listeners(const peer *p)
 {
-    for (int i = 0; i < PEER_ROUTES; i++)
+    for (int i = 0; i < ROUTES; i++)
         if (p->listeners[i] >= 0)
             (void)close(p->listeners[i]);
 }
@@ -117,8 +97,8 @@ static void close_listeners(const peer *p)
 static int make_listeners(peer *p)
 {
     int error = 0;
-    for (int i = 0; i < PEER_ROUTES; i++) {
-        p->listeners[i] = error == 0 ? make_listener((peer_route)i) : -1;
+    for (int i = 0; i < ROUTES; i++) {
+        p->listeners[i] = error == 0 ? sockets_listen((socket_route)i, 1) : -1;
         error = error == 0 && p->listeners[i] < 0 ? p->listeners[i] : error;
     }
     if (error != 0)
@@ -177,18 +157,7 @@ void peer_set_mood(const peer *p, peer_mood mood)
 
 int peer_connect(const peer *p)
 {
-    struct sockaddr_storage address;
-    socklen_t size = sizeof address;
-    if (getsockname(p->listeners[p->route], (struct sockaddr *)&address, &size) < 0)
-        return -errno;
-    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *)&address, size) == 0)
-        return fd;
-    int error = -errno;
-    (void)close(fd);
-    return error;
+    return sockets_connect(p->listeners[p->route], 0);
 }
 
 int peer_check(const peer *p, uint64_t expected)
@@ -211,7 +180,7 @@ int peer_check(const peer *p, uint64_t expected)
 
 int peer_stop(peer *p)
 {
-    (void)shutdown(p->listeners[PEER_TCP], SHUT_RD);
+    (void)shutdown(p->listeners[ROUTE_TCP], SHUT_RD);
     close_listeners(p);
     (void)close(p->counts);
     (void)munmap(p->mood, sizeof *p->mood);

@@ -10,6 +10,8 @@
 #ifndef BENCHMARK_PEER_H
 #define BENCHMARK_PEER_H
 
+#include "sockets.h"
+
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -25,15 +27,12 @@ typedef enum peer_mood {
     PEER_SLOW   /* for every byte; takes 64 KiB, and then rests for 500 us */
 } peer_mood;
 
-/* What connections are made over. */
-typedef enum peer_route { PEER_TCP, PEER_UNIX, PEER_ROUTES } peer_route;
-
 typedef struct peer {
     pid_t pid;
-    int listeners[PEER_ROUTES]; /* shared with the process, which accepts from them */
-    int counts;                 /* reading end of a pipe: one uint64_t for each connection */
-    peer_route route;           /* of connections to come */
-    _Atomic int *mood;          /* shared with the process: for connections to come */
+    int listeners[ROUTES]; /* shared with the process, which accepts from them */
+    int counts;            /* reading end of a pipe: one uint64_t for each connection */
+    socket_route route;    /* of connections to come */
+    _Atomic int *mood;     /* shared with the process: for connections to come */
 } peer;
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * small: 64-byte writes from several threads into one TCP stream: ferry against the same threads
- * calling send(2) under one mutex.
+ * calling send(2) under one mutex, and against a queue of their own.
  *
  * ferry's threads keep a bounded window of writes whose outcome they do not know yet. "forget" asks
  * for a promise only where a window ends, and looks at that one a window later; "promises" asks for
@@ -11,13 +11,14 @@
  */
 #include "comparisons.h"
 
+#include "crew.h"
+#include "own_queue.h"
 #include "peer_stream.h"
-#include "measure.h"
+#include "small.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,60 +40,10 @@ typedef struct small {
     peer_stream to_peer;
 
     /* Of one run. */
-    int (*work)(struct small *); /* what each thread does; 0 or a negative errno */
-    pthread_barrier_t start;
     pthread_mutex_t mutex; /* around send(2) on fd */
+    own_queue *queue;      /* to fd */
     int fd;
 } small;
-
-/* ---- the crew: threads that begin together --------------------------------------------------- */
-
-static void *crew_member(void *context)
-{
-    small *s = context;
-    (void)pthread_barrier_wait(&s->start);
-    return (void *)(intptr_t)s->work(s);
-}
-
-/* Starts the threads; without enough of them nothing can be measured, and waiting would not end. */
-static void crew_start(small *s, pthread_t crew[])
-{
-    for (unsigned i = 0; i < s->threads; i++) {
-        int error = pthread_create(&crew[i], NULL, crew_member, s);
-        if (error != 0) {
-            (void)complain("small: a thread", -error);
-            exit(EXIT_FAILURE);
-        }
-    }
-}
-
-static int crew_join(const small *s, const pthread_t crew[])
-{
-    int first_error = 0;
-    for (unsigned i = 0; i < s->threads; i++) {
-        void *outcome = NULL;
-        int error = pthread_join(crew[i], &outcome);
-        if (first_error == 0)
-            first_error = error != 0 ? -error : (int)(intptr_t)outcome;
-    }
-    return first_error;
-}
-
-/* Has every thread do its work. Gives the stopwatch that was started when they began. */
-static int crew_run(small *s, int (*work)(small *), stopwatch *ret_watch)
-{
-    pthread_t crew[MOST_THREADS];
-    s->work = work;
-    int error = pthread_barrier_init(&s->start, NULL, s->threads + 1);
-    if (error != 0)
-        return -error;
-    crew_start(s, crew);
-    *ret_watch = stopwatch_start();
-    (void)pthread_barrier_wait(&s->start);
-    error = crew_join(s, crew);
-    (void)pthread_barrier_destroy(&s->start);
-    return error;
-}
 
 static uint64_t all_bytes(const small *s)
 {
@@ -118,8 +69,9 @@ static int send_one(small *s)
     return error;
 }
 
-static int work_mutex(small *s)
+static int work_mutex(void *context)
 {
+    small *s = context;
     int error = 0;
     for (size_t i = 0; i < s->writes && error == 0; i++)
         error = send_one(s);
@@ -133,11 +85,40 @@ static int run_mutex(void *context, double ret_figures[FIGURES])
     if (s->fd < 0)
         return s->fd;
     stopwatch watch;
-    int error = crew_run(s, work_mutex, &watch);
+    int error = crew_run(s->threads, work_mutex, s, &watch);
     (void)close(s->fd);
     int check = peer_check(s->peer, all_bytes(s));
     give_figures(s, &watch, ret_figures);
     return error != 0 ? error : check;
+}
+
+/* ---- a queue of their own -------------------------------------------------------------------- */
+
+static int work_queue(void *context)
+{
+    small *s = context;
+    int error = 0;
+    for (size_t i = 0; i < s->writes && error == 0; i++)
+        error = own_queue_write(s->queue, payload, WRITE_BYTES);
+    return error;
+}
+
+static int run_queue(void *context, double ret_figures[FIGURES])
+{
+    small *s = context;
+    s->fd = peer_connect(s->peer);
+    if (s->fd < 0)
+        return s->fd;
+    s->queue = own_queue_create(s->fd);
+    if (s->queue == NULL)
+        return -ENOMEM;
+    stopwatch watch;
+    int error = crew_run(s->threads, work_queue, s, &watch);
+    int sent = own_queue_destroy(s->queue);
+    (void)close(s->fd);
+    int check = peer_check(s->peer, all_bytes(s));
+    give_figures(s, &watch, ret_figures);
+    return error != 0 ? error : sent != 0 ? sent : check;
 }
 
 /* ---- ferry ----------------------------------------------------------------------------------- */
@@ -153,8 +134,9 @@ static int settle(ferry_promise *promise)
 }
 
 /* The last write of each window has a promise; it is looked at when the next window is full. */
-static int work_forget(small *s)
+static int work_forget(void *context)
 {
+    small *s = context;
     ferry_promise *previous = NULL;
     int error = 0;
     for (size_t i = 1; i <= s->writes && error == 0; i++) {
@@ -173,8 +155,9 @@ static int work_forget(small *s)
 }
 
 /* Every write has a promise; it is looked at when its place in the window is needed again. */
-static int work_promises(small *s)
+static int work_promises(void *context)
 {
+    small *s = context;
     ferry_promise *window[WINDOW] = {NULL};
     int error = 0;
     for (size_t i = 0; i < s->writes && error == 0; i++) {
@@ -191,13 +174,13 @@ static int work_promises(small *s)
     return error;
 }
 
-static int run_ferry(small *s, int (*work)(small *), double ret_figures[FIGURES])
+static int run_ferry(small *s, int (*work)(void *), double ret_figures[FIGURES])
 {
     int error = peer_stream_open(&s->to_peer);
     if (error != 0)
         return error;
     stopwatch watch;
-    error = crew_run(s, work, &watch);
+    error = crew_run(s->threads, work, s, &watch);
     int check = peer_stream_close(&s->to_peer, all_bytes(s));
     give_figures(s, &watch, ret_figures);
     return error != 0 ? error : check;
@@ -219,6 +202,7 @@ static int compare_with(small *s, const bench *settings)
 {
     const entrant entrants[] = {
         {"send() under a mutex", s, run_mutex},
+        {"own queue and writev()", s, run_queue},
         {"ferry, forget", s, run_forget},
         {"ferry, promises", s, run_promises},
     };
@@ -267,6 +251,31 @@ int small_compare(const bench *settings)
     if (error != 0)
         return complain("small: a service", error);
     error = compare_moods(&s, settings);
+    peer_stream_deinit(&s.to_peer);
+    return error;
+}
+
+/* ---- for shapes ------------------------------------------------------------------------------ */
+
+static small make(const peer *to, unsigned threads, size_t writes)
+{
+    return (small){.peer = to,
+                   .threads = threads,
+                   .writes = writes / threads,
+                   .mutex = PTHREAD_MUTEX_INITIALIZER};
+}
+
+int small_run_queue(const peer *to, unsigned threads, size_t writes, double ret_figures[FIGURES])
+{
+    small s = make(to, threads, writes);
+    return run_queue(&s, ret_figures);
+}
+
+int small_run_ferry(const peer *to, unsigned threads, size_t writes, double ret_figures[FIGURES])
+{
+    small s = make(to, threads, writes);
+    int error = peer_stream_init(&s.to_peer, to, FERRY_DEDICATED);
+    error = error == 0 ? run_forget(&s, ret_figures) : error;
     peer_stream_deinit(&s.to_peer);
     return error;
 }

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* What small measures, for others: 64-byte writes from several threads into one stream. */
+#ifndef BENCHMARK_SMALL_H
+#define BENCHMARK_SMALL_H
+
+#include "contest.h"
+
+/*
+ * Once through an own queue, and once forgotten by ferry. Gives millions of writes a second, and
+ * microseconds of processor time each.
+ * @param threads 1 to CREW_MOST
+ * @param writes of all of them together
+ */
+int small_run_queue(const peer *to, unsigned threads, size_t writes, double ret_figures[FIGURES]);
+int small_run_ferry(const peer *to, unsigned threads, size_t writes, double ret_figures[FIGURES]);
+
+#endif
