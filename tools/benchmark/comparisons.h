@@ -14,5 +14,6 @@ int small_compare(const bench *settings);
 int roundtrip_compare(const bench *settings);
 int promise_compare(const bench *settings);
 int serve_compare(const bench *settings);
+int shapes_compare(const bench *settings);
 
 #endif

@@ -66,12 +66,17 @@ static double median_of(const readings *all, size_t figure, size_t who, double *
     return spread_of(scratch, all->round_count).median;
 }
 
-/* Prints what one entrant's figure is to another's, round by round. */
-static void print_ratio(const readings *all, size_t figure, size_t who, size_t to, double *scratch)
+/* What one entrant's figure is to another's, round by round. */
+static spread ratio_of(const readings *all, size_t figure, size_t who, size_t to, double *scratch)
 {
     for (size_t round = 0; round < all->round_count; round++)
         scratch[round] = readings_of(all, figure, who)[round] / readings_of(all, figure, to)[round];
-    spread ratio = spread_of(scratch, all->round_count);
+    return spread_of(scratch, all->round_count);
+}
+
+static void print_ratio(const readings *all, size_t figure, size_t who, size_t to, double *scratch)
+{
+    spread ratio = ratio_of(all, figure, who, to, scratch);
     (void)printf("  %7.3f [%5.2f..%5.2f]", ratio.median, ratio.min, ratio.max);
 }
 
@@ -125,16 +130,49 @@ static void print_table(const contest *what, const readings *all, double *scratc
     (void)fflush(stdout);
 }
 
-int contest_run(const contest *what, const bench *settings)
+/* Makes room for the readings, and for a row more: the scratch. @return NULL: there is none. */
+static double *make_readings(const contest *what, const bench *settings, readings *ret_readings)
 {
     readings all = {.entrant_count = what->entrant_count, .round_count = settings->rounds};
     size_t count = FIGURES * all.entrant_count * all.round_count;
-    all.values = calloc(count + all.round_count, sizeof *all.values); /* and one row of scratch */
-    if (all.values == NULL)
+    all.values = calloc(count + all.round_count, sizeof *all.values);
+    *ret_readings = all;
+    return all.values != NULL ? &all.values[count] : NULL;
+}
+
+int contest_run(const contest *what, const bench *settings)
+{
+    readings all;
+    double *scratch = make_readings(what, settings, &all);
+    if (scratch == NULL)
         return complain(what->title, -ENOMEM);
     int error = run_rounds(what, &all);
     if (error == 0)
-        print_table(what, &all, &all.values[count]);
+        print_table(what, &all, scratch);
+    free(all.values);
+    return error;
+}
+
+static standing judge(const contest *what, const readings *all, size_t figure, double *scratch)
+{
+    size_t best = best_but(what->subject, all, figure, what->more_is_better[figure], scratch);
+    return (standing){
+        .other = what->entrants[best].name,
+        .others = median_of(all, figure, best, scratch),
+        .own = median_of(all, figure, what->subject, scratch),
+        .ratio = ratio_of(all, figure, what->subject, best, scratch),
+    };
+}
+
+int contest_judge(const contest *what, const bench *settings, standing ret_standings[FIGURES])
+{
+    readings all;
+    double *scratch = make_readings(what, settings, &all);
+    if (scratch == NULL)
+        return complain(what->title, -ENOMEM);
+    int error = run_rounds(what, &all);
+    for (size_t figure = 0; error == 0 && figure < FIGURES; figure++)
+        ret_standings[figure] = judge(what, &all, figure, scratch);
     free(all.values);
     return error;
 }

@@ -11,6 +11,7 @@
 #define BENCHMARK_CONTEST_H
 
 #include "comma_list.h"
+#include "measure.h"
 #include "peer.h"
 
 #include <stdbool.h>
@@ -33,6 +34,8 @@ typedef struct bench {
     const char *servers;     /* a list with commas; NULL: all */
     unsigned client_threads; /* how many ask; 0: one for each core */
     unsigned slow;           /* how many clients more there are that read slowly; 0: none */
+
+    const char *only; /* of shapes: a list with commas; NULL: all */
 } bench;
 
 typedef struct entrant {
@@ -55,6 +58,17 @@ typedef struct contest {
 
 /* Runs a contest and prints its table. @return 0, or the first run's error. */
 int contest_run(const contest *what, const bench *settings);
+
+/* How a contest's subject stands to the best of the others, for one of the figures. */
+typedef struct standing {
+    const char *other; /* the name of that one */
+    double others;     /* its figure: the median */
+    double own;        /* the subject's */
+    spread ratio;      /* of the subject's to the other's, within the rounds */
+} standing;
+
+/* Runs a contest with a subject, and prints nothing. @return 0, or the first run's error. */
+int contest_judge(const contest *what, const bench *settings, standing ret_standings[FIGURES]);
 
 /* Says on standard error what failed and why. @return error, a negative errno. */
 int complain(const char *what, int error);

@@ -31,6 +31,8 @@ static const struct comparison {
     {"promise", "a promise of the program's own, against a mutex and a condition variable",
      promise_compare, false},
     {"serve", "`ferry serve` and other servers of files, against nginx", serve_compare, true},
+    {"shapes", "many ways to use ferry, each against what one would write instead", shapes_compare,
+     true},
 };
 enum { COMPARISONS = sizeof comparisons / sizeof comparisons[0] };
 
@@ -38,7 +40,7 @@ static void print_usage(FILE *where)
 {
     (void)fprintf(where, "usage: bench [COMPARISON]... [OPTION]...\n"
                          "Compares ferry with plain system calls, or with other servers. "
-                         "Without a name: all but serve.\n\n");
+                         "Without a name: all but serve and shapes.\n\n");
     for (size_t i = 0; i < COMPARISONS; i++)
         (void)fprintf(where, "  %-12s  %s\n", comparisons[i].name, comparisons[i].summary);
     (void)fprintf(
@@ -46,6 +48,8 @@ static void print_usage(FILE *where)
         "\n  --rounds N    how many rounds to count (%d; with --quick %d)\n"
         "  --quick       an eighth of the work: for a look, not for a measurement\n"
         "  --help        this text\n\n"
+        "Of shapes:\n"
+        "  --only LIST         names from its table, with commas (all)\n\n"
         "Of serve, each list with commas:\n"
         "  --sizes LIST        of the file (1K,16K,128K,1M)\n"
         "  --connections LIST  at a time (1,64,1000)\n"
@@ -86,15 +90,11 @@ static comma_list parse_list(const char *text, size_t most, const char *complain
 static bench parse_options(int argc, char *argv[])
 {
     static const struct option options[] = {
-        {"rounds", required_argument, NULL, 'r'},
-        {"quick", no_argument, NULL, 'q'},
-        {"sizes", required_argument, NULL, 's'},
-        {"connections", required_argument, NULL, 'c'},
-        {"servers", required_argument, NULL, 'v'},
-        {"client-threads", required_argument, NULL, 't'},
-        {"slow", required_argument, NULL, 'w'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"rounds", required_argument, NULL, 'r'},  {"quick", no_argument, NULL, 'q'},
+        {"sizes", required_argument, NULL, 's'},   {"connections", required_argument, NULL, 'c'},
+        {"servers", required_argument, NULL, 'v'}, {"client-threads", required_argument, NULL, 't'},
+        {"slow", required_argument, NULL, 'w'},    {"only", required_argument, NULL, 'o'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
     bench settings = {
         .sizes = {{1 << 10, 16 << 10, 128 << 10, 1 << 20}, 4},
@@ -124,6 +124,9 @@ static bench parse_options(int argc, char *argv[])
             break;
         case 'w':
             settings.slow = parse_count(optarg, MOST_CONNECTIONS, "not a number of slow clients");
+            break;
+        case 'o':
+            settings.only = optarg;
             break;
         case 'h':
             print_usage(stdout);
@@ -155,7 +158,9 @@ static void print_machine(void)
 #else
     const char *compiler = "gcc ";
 #endif
-    (void)printf("%ld cores, Linux %s, %s%s\n", sysconf(_SC_NPROCESSORS_ONLN), release, compiler,
+    const char *commit = getenv("FERRY_BENCH_COMMIT"); /* tools/bench knows it */
+    (void)printf("%s%s%ld cores, Linux %s, %s%s\n", commit != NULL ? commit : "",
+                 commit != NULL ? ", " : "", sysconf(_SC_NPROCESSORS_ONLN), release, compiler,
                  __VERSION__);
     (void)fflush(stdout);
 }

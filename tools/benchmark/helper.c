@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include "helper.h"
+
+#include "contest.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static _Noreturn void help(int (*work)(int, void *), int fd, void *context, pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+        _exit(EXIT_FAILURE);
+    if (fd > STDERR_FILENO + 1)
+        (void)close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
+    (void)close_range((unsigned)fd + 1, ~0U, 0);
+    int error = work(fd, context);
+    if (error != 0)
+        (void)complain("a helper", error);
+    _exit(error == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+int helper_start(int (*work)(int fd, void *context), int fd, void *context, pid_t *ret_helper)
+{
+    pid_t parent = getpid();
+    pid_t helper = fork();
+    if (helper < 0)
+        return -errno;
+    if (helper == 0)
+        help(work, fd, context, parent);
+    *ret_helper = helper;
+    return 0;
+}
+
+int helper_join(pid_t helper)
+{
+    int status;
+    while (waitpid(helper, &status, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS ? 0 : -EIO;
+}
+
+/* ---- a source -------------------------------------------------------------------------------- */
+
+static int send_zeros(int fd, size_t bytes)
+{
+    static const char zeros[256 * 1024]; /* what a call can hand over at once */
+    while (bytes > 0) {
+        ssize_t count = send(fd, zeros, bytes < sizeof zeros ? bytes : sizeof zeros, MSG_NOSIGNAL);
+        if (count < 0 && errno != EINTR)
+            return -errno;
+        bytes -= count > 0 ? (size_t)count : 0;
+    }
+    return 0;
+}
+
+static int be_source(int listener, void *context)
+{
+    int fd = accept(listener, NULL, NULL);
+    if (fd < 0)
+        return -errno;
+    int error = send_zeros(fd, *(const size_t *)context);
+    (void)close(fd);
+    return error;
+}
+
+int helper_start_source(socket_route route, size_t bytes, pid_t *ret_helper)
+{
+    int listener = sockets_listen(route, 1);
+    if (listener < 0)
+        return listener;
+    int error = helper_start(be_source, listener, &bytes, ret_helper);
+    int fd = error == 0 ? sockets_connect(listener, 0) : error;
+    (void)close(listener);
+    return fd;
+}

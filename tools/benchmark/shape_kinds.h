@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The shapes, one file for each kind. To add a kind: a file with such a table, its declaration
+ * here, and a line in shapes.c and in CMakeLists.txt. A table ends with a shape without a name.
+ */
+#ifndef BENCHMARK_SHAPE_KINDS_H
+#define BENCHMARK_SHAPE_KINDS_H
+
+#include "shape.h"
+
+extern const shape shape_reading[];  /* bulk that is read */
+extern const shape shape_relaying[]; /* one connection into another */
+extern const shape shape_short[];    /* short connections */
+extern const shape shape_writers[];  /* many writers into one stream */
+
+#endif
