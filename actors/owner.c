@@ -17,9 +17,10 @@
 
 /*
  * An owner keeps so many spares at once: all those of a queue of 1,024 writes, which one sendmsg(2)
- * takes. They are half a MiB. Twice as many may lie on its shelf.
+ * takes. They are half a MiB. And large ones, 4 MiB: those of a queue that is full of small writes.
+ * Twice as many may lie on its shelves.
  */
-enum { MOST_SPARES = 1024 };
+enum { MOST_SPARES = 1024, MOST_LARGE = 256 };
 
 enum {
     LONG_NS = 20 * 1000, /* after some small turns, or a large one, mail is looked for */
@@ -49,6 +50,7 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
     owner->stop_mail.deliver = stop;
     owner->supervisor_mail.deliver = supervise;
     owner->pile.most = MOST_SPARES;
+    owner->large_pile.most = MOST_LARGE;
     owner->spares_timer.fire = free_spares;
     if (supervisor != NULL) {
         owner->supervisor = ferry__owner_ref(supervisor);
@@ -58,6 +60,15 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
     }
     *ret_owner = owner;
     return 0;
+}
+
+/* @return whether nothing is left: else somebody has claimed a shelf just now. */
+static bool free_piles(ferry__owner *owner)
+{
+    ferry__pile_free(&owner->pile);
+    ferry__pile_free(&owner->large_pile);
+    bool is_bare = ferry__shelf_free(&owner->shelf);
+    return ferry__shelf_free(&owner->large_shelf) && is_bare;
 }
 
 ferry__owner *ferry__owner_ref(ferry__owner *owner)
@@ -71,8 +82,7 @@ void ferry__owner_unref(ferry__owner *owner)
     if (owner == NULL || ferry__refs_drop(&owner->refs) != 1)
         return;
     ferry__owner_unref(owner->supervisor);
-    ferry__pile_free(&owner->pile);
-    (void)ferry__shelf_free(&owner->shelf);
+    (void)free_piles(owner);
     ferry__release(owner->scratch);
     ferry__release(owner);
 }
@@ -250,6 +260,16 @@ void *ferry__owner_allocate_block(ferry__owner *owner, size_t size)
     return ferry__spare_take(ferry__thread_current()->pile, &owner->shelf, size);
 }
 
+void *ferry__owner_allocate_large(ferry__owner *owner)
+{
+    return ferry__spare_take(NULL, &owner->large_shelf, FERRY__LARGE_BYTES);
+}
+
+void ferry__owner_free_large(ferry__owner *owner, void *block)
+{
+    ferry__pile_add(ferry__owner_is_current(owner) ? &owner->large_pile : NULL, block);
+}
+
 static void keep_spares(ferry__owner *owner)
 {
     ferry__timers_set(&owner->timers, &owner->spares_timer, ferry__clock_now() + FERRY__NS_PER_S);
@@ -258,9 +278,10 @@ static void keep_spares(ferry__owner *owner)
 /* What was let go goes to those who submit. */
 static void put_spares(ferry__owner *owner)
 {
-    if (owner->pile.first == NULL)
+    if (owner->pile.first == NULL && owner->large_pile.first == NULL)
         return;
     ferry__pile_put(&owner->pile, &owner->shelf);
+    ferry__pile_put(&owner->large_pile, &owner->large_shelf);
     if (!ferry__timer_is_set(&owner->spares_timer))
         keep_spares(owner);
 }
@@ -268,8 +289,7 @@ static void put_spares(ferry__owner *owner)
 static void free_spares(ferry__timer *timer)
 {
     ferry__owner *owner = OWNER_OF(timer, spares_timer);
-    ferry__pile_free(&owner->pile);
-    if (!ferry__shelf_free(&owner->shelf))
+    if (!free_piles(owner))
         keep_spares(owner);
 }
 
@@ -277,8 +297,7 @@ static void free_spares(ferry__timer *timer)
 static void drop_spares(ferry__owner *owner)
 {
     ferry__timers_cancel(&owner->timers, &owner->spares_timer);
-    ferry__pile_free(&owner->pile);
-    (void)ferry__shelf_free(&owner->shelf);
+    (void)free_piles(owner);
 }
 
 int64_t ferry__owner_next_timer(ferry__owner *owner)

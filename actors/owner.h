@@ -79,7 +79,8 @@ struct ferry__owner {
     atomic_bool has_thread;
     ferry__mailbox mailbox;
     ferry__wake wake;
-    ferry__shelf shelf; /* what its pile gives to those who post to it */
+    ferry__shelf shelf;       /* what its pile gives to those who post to it */
+    ferry__shelf large_shelf; /* the same for its large pile */
 
     /* Set when it is made. */
     char name[16];      /* the thread's; 15 characters is what the kernel keeps */
@@ -112,7 +113,8 @@ struct ferry__owner {
     int start_error;           /* 0, or why no thread could be started for this round */
     void *scratch;             /* NULL until needed */
     ferry__pile pile;          /* put on the shelf after every turn */
-    ferry__timer spares_timer; /* frees what is on both, a second after the first was piled up */
+    ferry__pile large_pile;    /* the same for large blocks */
+    ferry__timer spares_timer; /* frees what is on all, a second after the first was piled up */
     bool may_doze;             /* its only task could do nothing with mail that is not urgent */
 };
 
@@ -185,6 +187,14 @@ void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
  * NULL: there is none. The thread that lets it go adds it to its pile.
  */
 void *ferry__owner_allocate_block(ferry__owner *owner, size_t size);
+
+/*
+ * The same for FERRY__LARGE_BYTES. The owner keeps the block if it is the one that gives it back;
+ * any other thread frees it.
+ */
+enum { FERRY__LARGE_BYTES = 16 * 1024 };
+void *ferry__owner_allocate_large(ferry__owner *owner);
+void ferry__owner_free_large(ferry__owner *owner, void *block);
 
 /*
  * Any thread. Whether it has a thread; and whether that thread sleeps for want of work, or is about

@@ -4,8 +4,6 @@
 #include "core/handover.h"
 #include "core/hooks.h"
 
-#include <assert.h>
-
 /*
  * To write to a spare, or beyond what was asked for, is as much an error as with freed memory. The
  * link stays readable: LeakSanitizer looks for it.
@@ -21,7 +19,8 @@
 void __asan_poison_memory_region(const volatile void *address, size_t size);
 void __asan_unpoison_memory_region(const volatile void *address, size_t size);
 #define FORBID_FROM(block, size)                                                                   \
-    __asan_poison_memory_region((char *)(block) + (size), FERRY__SPARE_BYTES - (size))
+    __asan_poison_memory_region((char *)(block) + (size),                                          \
+                                (size) < FERRY__SPARE_BYTES ? FERRY__SPARE_BYTES - (size) : 0)
 #define ALLOW(block) __asan_unpoison_memory_region((block), FERRY__SPARE_BYTES)
 #else
 #define FORBID_FROM(block, size) ((void)0)
@@ -91,7 +90,6 @@ static void free_chain(ferry__spare *chain)
 
 void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size)
 {
-    assert(size <= FERRY__SPARE_BYTES);
     void *block;
     if (pile != NULL && pile->first != NULL) {
         pile->count--;
@@ -100,12 +98,11 @@ void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size)
         block = try_take(shelf);
     }
     if (block == NULL)
-        block = ferry__allocate(FERRY__SPARE_BYTES);
+        block = ferry__allocate(size > FERRY__SPARE_BYTES ? size : FERRY__SPARE_BYTES);
     if (block == NULL)
         return NULL;
     ALLOW(block);
     FORBID_FROM(block, size);
-    (void)size; /* for the sanitizer alone */
     return block;
 }
 

@@ -28,7 +28,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A block: most small writes, request and promise included, fit; and few waste more than half. */
+/* A block: most small writes, request and promise included, fit; and few waste more than half. A
+ * shelf may also have larger ones, all of one size. */
 enum { FERRY__SPARE_BYTES = 512 };
 
 /* What is in a block while nobody uses it. */
@@ -54,7 +55,8 @@ typedef struct ferry__pile {
 
 /*
  * The pile's thread. Gives a block, from the pile, from the shelf, or allocated; NULL: no memory.
- * It is given back by ferry__pile_add, to any thread's pile. @param size how much of it is used.
+ * It is given back by ferry__pile_add, to any thread's pile of such blocks. @param size how much of
+ * it is used; for larger blocks their size.
  */
 void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size);
 

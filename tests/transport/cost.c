@@ -190,3 +190,21 @@ PROMISE(cost, idle_stream_of_a_shared_owner_takes_a_kilobyte_at_most)
     }
     ferry_service_destroy(service);
 }
+
+/* Whatever is queued before them. */
+PROMISE(cost, forgotten_writes_of_64_bytes_take_200_bytes_each_and_few_allocations)
+{
+    enum { WRITES = 20000 };
+    static const char data[64];
+    stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    long before = bytes_outstanding();
+    unsigned long made = allocations_made();
+    for (unsigned i = 0; i < WRITES; i++)
+        check_eq(ferry_stream_write(s.stream, data, sizeof data, NULL, NULL), 0);
+    check(bytes_outstanding() - before <= WRITES * 200L);
+    check(allocations_made() - made < WRITES / 50);
+    ferry_stream_abort(s.stream);
+    check_eq(outcome(stuck).error, -ECANCELED);
+    stage_end(&s);
+}

@@ -97,12 +97,14 @@ typedef struct ferry__link {
     bool is_adopted;           /* the program made it, and may have duplicates of it */
     bool limits_unsent;        /* TCP_NOTSENT_LOWAT was set here: what reverts sets it to */
     int original_unsent_bytes; /* this, as it was before */
-    int shared_fd;       /* what was adopted, where fd is a description of ferry's own; else -1 */
+    int shared_fd; /* what was adopted, where fd is a description of ferry's own; else -1 */
+    ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
+    atomic_short
+        death; /* written by the owner: the errno that told of its connection's end; or 0 */
     ferry__calls *calls; /* the system, or a script of faults */
     const ferry__link_type *type;
     void *state;               /* its type's; a plain one has none */
     ferry__patience *patience; /* NULL: no call on it ever waits */
-    ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
 
     /* The owner's. */
     ferry__guard guard;

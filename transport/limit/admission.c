@@ -225,23 +225,52 @@ static bool reserve_in_total(ferry__total *total, ferry__cost cost, ferry__limit
     return false;
 }
 
+static int check_word(const ferry__admission *admission, uint64_t word, ferry__cost cost,
+                      uint64_t refused_by, ferry__limit limited)
+{
+    if ((word & refused_by) != 0)
+        return -ESHUTDOWN;
+    return exceeds_stream(admission, word, cost, limited) ? -EAGAIN : 0;
+}
+
 /*
  * Compare-and-swap, not add and undo: a count that is there for a moment only would keep a closed
- * stream from ending, and nobody would tell it afterwards. The same holds for visits. Pairs with E0
- * in closing.c.
+ * stream from ending. The same holds for visits. Pairs with E0 in closing.c.
  */
 static int admit_to_word(ferry__admission *admission, ferry__cost cost, uint64_t refused_by,
                          ferry__limit limited)
 {
     uint64_t before = atomic_load(&admission->word); /* R1 */
     do {
-        if ((before & refused_by) != 0)
-            return -ESHUTDOWN;
-        if (exceeds_stream(admission, before, cost, limited))
-            return -EAGAIN;
+        int error = check_word(admission, before, cost, refused_by, limited);
+        if (error != 0)
+            return error;
     } while (!atomic_compare_exchange_weak(&admission->word, &before,
                                            before + FERRY__ONE_REQUEST + cost.memory_bytes));
     return 0;
+}
+
+/*
+ * The same for a small write, of which many threads may have many. An addition never fails, as a
+ * compare-and-swap does where threads meet. So it is added, and taken back if it was too much or
+ * too late. A look before makes that rare. It cannot keep others out where there is room, except
+ * those that come at that very moment.
+ */
+static int add_to_word(ferry__admission *admission, ferry__cost cost, uint64_t refused_by,
+                       ferry__limit limited, ferry__refusal *ret_refusal)
+{
+    uint64_t more = FERRY__ONE_REQUEST + cost.memory_bytes;
+    int error = check_word(admission, atomic_load(&admission->word), cost, refused_by, limited);
+    if (error != 0)
+        return error;
+    error = check_word(admission, atomic_fetch_add(&admission->word, more), cost, refused_by,
+                       limited); /* R1 */
+    if (error == 0)
+        return 0;
+    atomic_fetch_sub(&admission->word, more);
+    ret_refusal->was_counted = true;
+    tell(&admission->room, admission->total, admission);
+    return error;
 }
 
 /* By the stream alone. */
@@ -299,10 +328,10 @@ int ferry__admit(ferry__admission *admission, ferry__cost cost, uint64_t refused
     if (cost.source_bytes != 0 || admission->total->is_limited ||
         cost.memory_bytes > FERRY__MOST_BYTES)
         return admit(admission, cost, refused_by, limited, ret_refusal);
-    int error = admit_to_word(admission, cost, refused_by, limited); /* nothing else is counted */
-    if (error != 0)
-        *ret_refusal = (ferry__refusal){.full = &admission->room};
-    return error;
+    *ret_refusal = (ferry__refusal){.full = &admission->room};
+    return cost.memory_bytes <= FERRY__SMALL_BYTES /* nothing else is counted */
+               ? add_to_word(admission, cost, refused_by, limited, ret_refusal)
+               : admit_to_word(admission, cost, refused_by, limited);
 }
 
 bool ferry__admit_close(ferry__admission *admission)

@@ -5,7 +5,7 @@
  * Three things are counted of what is to be sent: requests, bytes of memory, and bytes of sources
  * as far as they are known. They are counted for each stream and, if its service has limits, for
  * all its streams together. Two words of a stream count what was let in, one for each direction, so
- * that neither can refuse the other. Both are changed by compare-and-swap. What is counted is then
+ * that neither can refuse the other. What is counted is then
  * posted to the owner, so the words also cover mail that is still to come.
  *   word    what is to be sent: requests that have not settled and bytes of memory in them; and
  *           flags. Nothing gets in once it is closed, so then it only falls. A plain submit changes
@@ -57,6 +57,9 @@
 /* The most that options may ask for: half of what the word counts. */
 #define FERRY__MOST_REQUESTS UINT32_C(1000000)
 #define FERRY__MOST_BYTES    (UINT64_C(1) << 39)
+
+/* How many bytes of memory a small write has, at most. */
+#define FERRY__SMALL_BYTES UINT64_C(1024)
 
 /* The most reads that may wait. As many as requests by default. */
 #define FERRY__MOST_READS UINT32_C(65536)
@@ -127,7 +130,7 @@ typedef enum ferry__limit {
 /* Why a request was not let in. */
 typedef struct ferry__refusal {
     ferry__room *full; /* -EAGAIN: where to wait */
-    bool was_counted;  /* its bytes of sources were, for a moment: the owner may have seen that */
+    bool was_counted;  /* it was, for a moment: the owner may have seen that, so it looks again */
 } ferry__refusal;
 
 void ferry__total_init(ferry__total *total, ferry__limits limits);

@@ -152,7 +152,7 @@ static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owne
     error = is_needed ? ferry__owner_need_poller(stream->owner) : 0;
     if (error != 0)
         goto undo_place;
-    stream->watch.fd = stream->number = stream->link.fd;
+    stream->watch.fd = stream->link.fd;
     stream->watch.calls = stream->source_watch.calls = stream->link.calls;
     stream->service = ferry__service_ref(service);
     stream->admission.total = &service->total;

@@ -96,7 +96,7 @@ static void add_name(const ferry__member *member, ferry__line *line)
 {
     const ferry_stream *stream = stream_of(member);
     char peer[128];
-    ferry__line_add(line, "stream fd %d", stream->number);
+    ferry__line_add(line, "stream fd %d", stream->watch.fd);
     if (ferry__peer_format(&stream->peer, peer, sizeof peer) > 0) {
         ferry__line_add(line, ", ");
         ferry__line_add_word(line, peer);

@@ -15,6 +15,7 @@
 #include "transport/send/outcome.h"
 #include "transport/send/watermark.h"
 #include "transport/service/service.h"
+#include "transport/stream/batch.h"
 #include "transport/stream/making.h"
 #include "transport/stream/settle.h"
 
@@ -62,6 +63,13 @@ static void wait_for_lease(ferry_stream *stream, ferry__request *request)
     ferry__timers_set(&stream->owner->timers, &stream->follow_timer, ferry__clock_now() + LOOK);
 }
 
+/* Another thread is about to finish a write into it, and resumes the stream then. */
+static void wait_for_batch(ferry_stream *stream)
+{
+    ferry__stream_push(stream);
+    stream->waits_for_source = true;
+}
+
 /* Whether it was; else the link owes something of it. */
 static bool shut_down(ferry_stream *stream, ferry__request *request)
 {
@@ -80,6 +88,10 @@ static ferry__part *find_next_part(ferry_stream *stream)
     ferry__request *request;
     while ((request = stream->queue.first) != NULL && !is_callback_due(stream) &&
            !waits_to_close(stream)) {
+        if (request->is_batch && !ferry__batch_take(request)) {
+            wait_for_batch(stream);
+            return NULL;
+        }
         int error = refusal(stream, request);
         if (error != 0) {
             if (error == -ECANCELED)
@@ -453,7 +465,8 @@ static void give_up(ferry_stream *stream)
     stream->link.owes = false;
     stream->has_given_up = true;
     ferry__request *head = stream->queue.first;
-    if (stream->padding == 0 && head != NULL && head->kind == FERRY__SEND)
+    bool is_known = head != NULL && (!head->is_batch || ferry__batch_take(head));
+    if (stream->padding == 0 && is_known && head->kind == FERRY__SEND)
         ferry__stream_finish(stream, head, -ETIMEDOUT, FERRY_PHASE_SINK);
     ferry__stream_drop_padding(stream);
     ferry__confirm_give_up(stream, -ETIMEDOUT, FERRY_CAUSE_NONE);
@@ -540,6 +553,9 @@ ferry__turn ferry__stream_turn(ferry__task *task)
     stream->turn_began_at = ferry__activity_since(&stream->owner->activity);
     if (stream->watermark != NULL)
         ferry__watermark_look(stream);
+    ferry__batches *batches = atomic_load(&stream->batches);
+    if (batches != NULL && batches->unnumbered != NULL)
+        ferry__stream_number_late(stream, batches);
     give_shares(stream);
     if (!stream->sending_is_due || stream->queue.first == NULL)
         ferry__blocking_rest(stream);
@@ -562,7 +578,6 @@ void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone)
     __builtin_prefetch(request->parts);
     ferry_stream *stream = request->stream;
     ferry__stream_enqueue(stream, request);
-    ferry__stream_heed_deadline(stream, request);
     if (!stream->waits_for_sink)
         ferry__stream_schedule(stream);
 }

@@ -7,6 +7,7 @@
 #include "transport/send/conditions.h"
 #include "transport/send/outcome.h"
 #include "transport/service/service.h"
+#include "transport/stream/batch.h"
 #include "transport/stream/settle.h"
 
 #include <errno.h>
@@ -160,6 +161,8 @@ void ferry__closing_abort(ferry_stream *stream)
             take_close_request(stream);
             continue;
         }
+        if (request->is_batch && !ferry__batch_take(request))
+            break; /* the stream is resumed, and comes back here */
         request->promise.result.cause = cause;
         ferry__stream_finish(stream, request, -ECANCELED, ferry__stream_phase_of(stream, request));
     }

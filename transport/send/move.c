@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/send/move.h"
 
+#include "transport/stream/batch.h"
 #include "transport/stream/making.h"
 
 #include <sys/uio.h>
@@ -57,8 +58,10 @@ static bool add_request(gather *all, ferry__request *request, bool is_message)
 /* The next request may join if the one before has nothing to say first, and it would not fail. */
 static bool prepare_to_join(const ferry__request *before)
 {
-    return !before->is_told_first && before->next != NULL && before->next->kind == FERRY__SEND &&
-           ferry__request_prepare_ahead(before->next);
+    ferry__request *next = before->next;
+    if (before->is_told_first || next == NULL || next->kind != FERRY__SEND)
+        return false;
+    return next->is_batch ? ferry__batch_take(next) : ferry__request_prepare_ahead(next);
 }
 
 ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk)

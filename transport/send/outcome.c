@@ -3,16 +3,50 @@
 #include "transport/send/outcome.h"
 #include "transport/read/intake.h"
 #include "transport/send/conditions.h"
+#include "transport/stream/batch.h"
 #include "transport/stream/making.h"
 #include "transport/stream/settle.h"
 
 #include <errno.h>
 
-void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request)
+/* ---- arriving -------------------------------------------------------------------------------- */
+
+static void give_number(ferry_stream *stream, ferry__request *request)
 {
     request->promise.result.sequence = stream->next_sequence++;
     request->stage = FERRY__QUEUED;
+    ferry__stream_heed_deadline(stream, request);
+}
+
+/* Whether what comes behind a request can have its number. */
+static bool is_counted(ferry__request *request)
+{
+    return request == NULL ||
+           (request->stage != FERRY__POSTED && (!request->is_batch || ferry__batch_count(request)));
+}
+
+void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request)
+{
+    ferry__request *last = stream->queue.last;
     ferry__queue_append(&stream->queue, request);
+    if (is_counted(last)) {
+        give_number(stream, request);
+        return;
+    }
+    ferry__batches *batches = atomic_load(&stream->batches);
+    if (batches->unnumbered == NULL)
+        batches->unnumbered = request;
+}
+
+void ferry__stream_number_late(ferry_stream *stream, ferry__batches *batches)
+{
+    ferry__request *request;
+    while ((request = batches->unnumbered) != NULL && is_counted(request->previous)) {
+        batches->unnumbered = request->next;
+        give_number(stream, request);
+        if (request->cancel_came)
+            ferry__stream_call_off(stream, request, -ECANCELED);
+    }
 }
 
 void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request)

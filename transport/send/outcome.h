@@ -9,9 +9,15 @@
 #include "transport/stream/stream.h"
 
 /*
- * Puts a request that has arrived at the end of the queue, with its number in the stream's order.
+ * Puts a request that has arrived at the end of the queue. It gets its number in the stream's order
+ * and from now on its deadline is heeded. If it stands behind a batch, and it is not known yet how
+ * many writes are in that, all this comes later; until then it has not arrived.
  */
 void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request);
+
+/* Gives late numbers to what stands behind a batch, if it is known now how many writes are in that.
+ */
+void ferry__stream_number_late(ferry_stream *stream, ferry__batches *batches);
 
 /* Takes it out of the queue. ferry__stream_finish does not give its outcome. */
 void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request);

@@ -6,6 +6,7 @@
 #include "core/thread.h"
 #include "transport/send/carry.h"
 #include "transport/send/outcome.h"
+#include "transport/stream/batch.h"
 #include "transport/stream/making.h"
 #include "transport/stream/room.h"
 
@@ -127,7 +128,36 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
     ferry__request_hand_out(request, what->options, ret_promise);
     ferry__thread_note_submit();
     post(stream, request, planned.calls_back);
+    ferry__batch_let_pass(stream);
     return 0;
+}
+
+/* Whether nobody can learn what becomes of it, and it needs nothing else. */
+static bool is_for_batch(const ferry_stream *stream, const void *data, size_t length,
+                         const ferry_request_options *options, ferry_promise **ret_promise)
+{
+    return ret_promise == NULL && stream != NULL && ferry__batch_is_possible(stream) &&
+           data != NULL && length - 1 < FERRY__MOST_BATCHED && ferry__request_is_bare(options);
+}
+
+static int submit_to_batch(ferry_stream *stream, const void *data, size_t length,
+                           const ferry_request_options *options)
+{
+    const submission what = {.options = options,
+                             .refused_by = FERRY__SHUT | FERRY__CLOSED,
+                             .limited = FERRY__BY_OPTIONS};
+    const ferry__cost cost = {.memory_bytes = length};
+    int error = check(stream, &what);
+    if (error == 0)
+        error = let_in(stream, &what, cost);
+    if (error != 0)
+        return error;
+    error = ferry__batch_write(stream, data, length, ferry__stream_deliver_request);
+    if (error != 0)
+        undo_let_in(stream, cost);
+    else
+        ferry__thread_note_submit();
+    return error;
 }
 
 int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t count,
@@ -149,6 +179,8 @@ int ferry_stream_write(ferry_stream *stream, const void *data, size_t length,
                        const ferry_request_options *options, ferry_promise **ret_promise)
 {
     FERRY__REPORT_CALLER();
+    if (is_for_batch(stream, data, length, options, ret_promise))
+        return submit_to_batch(stream, data, length, options);
     ferry_part part = ferry_part_copy(data, length);
     return ferry_stream_send(stream, &part, 1, options, ret_promise);
 }

@@ -337,6 +337,7 @@ __attribute__((always_inline)) static inline void init(
         agreed->options->on_owner != NULL && !agreed->options->on_owner_may_lag;
     request->on_owner = agreed->options->on_owner;
     request->on_owner_arg = agreed->options->on_owner_arg;
+    request->is_batch = false;
     request->extras = NULL;
     if (agreed->with_extras)
         init_extras(request, extras, agreed->options, home);
@@ -368,10 +369,35 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
     }
     init(request, type, stream, kind, &agreed, home, extras);
     request->part_count = count;
-    request->cost = plan->cost;
+    request->admitted = FERRY__ONE_REQUEST + plan->cost.memory_bytes;
+    request->source_bytes = plan->cost.source_bytes;
     init_progress(request, plan->sources > 0);
     *ret_request = request;
     return 0;
+}
+
+static void destroy_large_batch(ferry_promise *promise)
+{
+    ferry__owner_free_large(((ferry__request *)(void *)promise)->stream->owner, promise);
+}
+
+ferry__request *ferry__request_create_batch(ferry_stream *stream, size_t size)
+{
+    static const ferry__promise_type small = {.destroy = ferry__request_destroy_small};
+    static const ferry__promise_type large = {.destroy = destroy_large_batch};
+    static const terms plain = {.options = &no_options};
+    bool is_small = size <= FERRY__SPARE_BYTES;
+    ferry__request *request = is_small ? ferry__owner_allocate_block(stream->owner, size)
+                                       : ferry__owner_allocate_large(stream->owner);
+    if (request == NULL)
+        return NULL;
+    init(request, is_small ? &small : &large, stream, FERRY__SEND, &plain, NULL, NULL);
+    request->is_batch = true;
+    request->part_count = 1;
+    request->parts[0] = (ferry__part){0};
+    request->admitted = request->source_bytes = 0;
+    init_progress(request, true);
+    return request;
 }
 
 static size_t round_up(size_t size, size_t alignment)
@@ -398,7 +424,7 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__request_types 
     const ferry__request_type *type = agreed.with_extras ? &types->with_extras : &types->large;
     init(request, &type->promise, stream, FERRY__READ, &agreed, home, extras);
     request->part_count = 0;
-    request->cost = (ferry__cost){0};
+    request->admitted = request->source_bytes = 0;
     init_progress(request, false);
     *ret_request = request;
     return 0;
@@ -425,9 +451,9 @@ static int add_up_sources(const ferry__request *request, uint64_t *ret_bytes)
 /* Its sources have turned out to be so long. */
 static void recount(ferry__request *request, uint64_t bytes)
 {
-    if (bytes != request->cost.source_bytes)
-        request->cost.source_bytes = ferry__admission_recount(&request->stream->admission,
-                                                              request->cost.source_bytes, bytes);
+    if (bytes != request->source_bytes)
+        request->source_bytes =
+            ferry__admission_recount(&request->stream->admission, request->source_bytes, bytes);
 }
 
 int ferry__request_open(ferry__request *request)

@@ -35,6 +35,14 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
                           ferry__inbox *home, ferry__request **ret_request);
 
 /*
+ * Makes a request for a batch (batch.h): of one part, in memory, whose bytes are to come. Before it
+ * is posted it still needs mail.deliver.
+ * @param size of the whole allocation: FERRY__SPARE_BYTES, or FERRY__LARGE_BYTES.
+ * @return NULL: no memory.
+ */
+ferry__request *ferry__request_create_batch(ferry_stream *stream, size_t size);
+
+/*
  * Makes a read. Its particulars are to be filled in where parts would be. Before it is posted it
  * still needs mail.deliver and, if anybody can see its result, promise.created_ns.
  * @param size of the particulars.

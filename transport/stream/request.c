@@ -33,6 +33,15 @@ int ferry__request_check_options(const ferry_request_options *options)
     return 0;
 }
 
+bool ferry__request_is_bare(const ferry_request_options *options)
+{
+    return options == NULL ||
+           (options->timeout_ms == 0 && options->completion == FERRY_ACCEPTED &&
+            options->on_owner == NULL && options->on_owner_release == NULL &&
+            options->on_progress == NULL && options->on_progress_release == NULL &&
+            options->progress_interval_ms == 0 && options->label == NULL);
+}
+
 int ferry__request_check_waiting(const ferry_request_options *options)
 {
     int64_t timeout_ms = ferry__request_room_timeout(options);

@@ -34,7 +34,7 @@ typedef struct ferry__part {
     } memory;
 } ferry__part;
 
-typedef enum ferry__request_kind {
+typedef enum __attribute__((packed)) ferry__request_kind {
     FERRY__SEND,     /* parts, or none: a marker */
     FERRY__SHUTDOWN, /* end the writing direction */
     FERRY__CLOSE,    /* the stream's own, one each */
@@ -42,7 +42,7 @@ typedef enum ferry__request_kind {
 } ferry__request_kind;
 
 /* Where a request is on its way. */
-typedef enum ferry__stage {
+typedef enum __attribute__((packed)) ferry__stage {
     FERRY__POSTED,     /* not yet with its owner */
     FERRY__QUEUED,     /* in its stream's queue */
     FERRY__CONFIRMING, /* accepted by the kernel, and to be confirmed */
@@ -75,6 +75,11 @@ typedef struct ferry__request {
     struct ferry__request *previous; /* the owner's: in that queue */
     ferry__stage stage;              /* the owner's */
 
+    /* Set at submit. */
+    ferry__request_kind kind;
+    bool is_told_first; /* on_owner is called before what follows is sent */
+    bool is_batch;      /* several writes (batch.h): not prepared before it is taken */
+
     /* The owner's: carrying out. */
     bool cancel_came; /* cancel_mail was delivered */
     bool is_prepared; /* its sources are open, or prepare_error says why not */
@@ -85,21 +90,18 @@ typedef struct ferry__request {
     ferry_phase prepare_phase;
 
     /* Set at submit. */
-    ferry__request_kind kind;
-    bool is_told_first; /* on_owner is called before what follows is sent */
     ferry_callback *on_owner;
     void *on_owner_arg;
-    ferry__cost cost; /* what it counts for in the limits; the owner corrects a source's bytes */
+    uint64_t admitted;       /* what it counts for in its stream's admission word */
+    uint64_t source_bytes;   /* what it counts for there; the owner corrects that */
     ferry__mail cancel_mail; /* posted by the thread that cancels it */
 
     size_t part_count;
-    ferry__part parts[]; /* a read has none: its particulars are here */
+    _Alignas(16) ferry__part parts[]; /* a read has none: its particulars are here */
 } ferry__request;
 
-#ifdef NDEBUG /* else a promise has 8 bytes more */
 /* A payload 8 bytes off that costs small writes 5 % of their time: it lies behind the parts. */
 _Static_assert(sizeof(ferry__request) % 16 == 0, "a copied payload begins at a multiple of 16");
-#endif
 
 /* Its promise's type: constant, one for each direction and each way to free its memory. */
 typedef struct ferry__request_type {
@@ -134,6 +136,9 @@ static inline int64_t ferry__request_room_timeout(const ferry_request_options *o
 {
     return options != NULL ? options->room_timeout_ms : 0;
 }
+
+/* Whether they ask for nothing but that. */
+bool ferry__request_is_bare(const ferry_request_options *options);
 
 /* Whether it may, on this thread. @return 0, -EINVAL, -EDEADLK. */
 int ferry__request_check_waiting(const ferry_request_options *options);

@@ -11,7 +11,7 @@
 
 void ferry__room_note_refusal(ferry_stream *stream, const ferry__refusal *refusal)
 {
-    if (refusal->was_counted && stream->watermark != NULL)
+    if (refusal->was_counted)
         ferry_stream_resume(stream);
 }
 

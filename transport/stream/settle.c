@@ -16,8 +16,8 @@ void ferry__stream_note_death(ferry_stream *stream, int error)
 {
     bool is_over = error == -EPIPE || error == -ECONNRESET || error == -ECONNABORTED ||
                    error == -ETIMEDOUT || error == -ENOTCONN;
-    if (is_over && atomic_load_explicit(&stream->death, memory_order_relaxed) == 0)
-        atomic_store(&stream->death, error);
+    if (is_over && atomic_load_explicit(&stream->link.death, memory_order_relaxed) == 0)
+        atomic_store(&stream->link.death, (short)error);
 }
 
 /* ---- calling off ----------------------------------------------------------------------------- */
@@ -28,8 +28,7 @@ static bool may_be_called_off(const ferry__request *request)
     return request->stage == FERRY__QUEUED || request->stage == FERRY__CONFIRMING;
 }
 
-/* Does nothing if its outcome is known already, or an abort is about to give it. */
-static void call_off(ferry_stream *stream, ferry__request *request, int error)
+void ferry__stream_call_off(ferry_stream *stream, ferry__request *request, int error)
 {
     if (stream->abort_came || !may_be_called_off(request))
         return;
@@ -47,7 +46,7 @@ static void out_of_time(ferry__timer *timer)
 {
     ferry__extras *extras =
         (ferry__extras *)(void *)((char *)timer - offsetof(ferry__extras, deadline_timer));
-    call_off(extras->request->stream, extras->request, -ETIMEDOUT);
+    ferry__stream_call_off(extras->request->stream, extras->request, -ETIMEDOUT);
 }
 
 void ferry__stream_set_deadline(ferry_stream *stream, ferry__extras *extras)
@@ -68,7 +67,7 @@ static void deliver_cancel(ferry__mail *mail, bool receiver_gone)
         stream->cancels_due--;
         ferry__stream_schedule(stream);
     } else {
-        call_off(stream, request, -ECANCELED);
+        ferry__stream_call_off(stream, request, -ECANCELED);
     }
     (void)ferry_promise_unref(&request->promise);
 }

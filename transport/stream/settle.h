@@ -33,6 +33,10 @@ void ferry__request_cancel(ferry_promise *promise);
             .call_off = (function)},                                                               \
     }
 
+/* Calls a request off. Does nothing if it has not arrived yet, if its outcome is known already, or
+ * if an abort is about to give it. */
+void ferry__stream_call_off(ferry_stream *stream, ferry__request *request, int error);
+
 /* A request has arrived: from now on its deadline is heeded, if it has one. */
 void ferry__stream_set_deadline(ferry_stream *stream, ferry__extras *extras);
 static inline void ferry__stream_heed_deadline(ferry_stream *stream, ferry__request *request)
@@ -53,8 +57,8 @@ static inline void ferry__stream_add_settling(ferry_stream *stream, ferry__reque
 static inline void ferry__stream_add_finished(ferry_stream *stream, ferry__request *request)
 {
     ferry__stream_add_settling(stream, request);
-    stream->released += FERRY__ONE_REQUEST + request->cost.memory_bytes;
-    stream->released_source_bytes += request->cost.source_bytes;
+    stream->released += request->admitted;
+    stream->released_source_bytes += request->source_bytes;
 }
 
 /* At the end of each turn: settles what was finished, and gives its room back. */

@@ -10,8 +10,17 @@
 
 /* ---- references ------------------------------------------------------------------------------ */
 
+static void free_batches(ferry__batches *batches)
+{
+    if (batches == NULL)
+        return;
+    (void)pthread_mutex_destroy(&batches->opening);
+    ferry__release(batches);
+}
+
 void ferry__stream_free(ferry_stream *stream)
 {
+    free_batches(atomic_load(&stream->batches));
     ferry__incoming *incoming = atomic_load(&stream->incoming);
     if (incoming != NULL)
         incoming->free(incoming);
@@ -163,7 +172,7 @@ int ferry_stream_get_peer(ferry_stream *stream, char *buffer, size_t size)
 static int error_of(ferry_stream *stream)
 {
     int poison = atomic_load(&stream->poison);
-    return poison != 0 ? poison : atomic_load(&stream->death);
+    return poison != 0 ? poison : atomic_load(&stream->link.death);
 }
 
 int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status *ret_status)

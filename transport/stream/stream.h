@@ -65,6 +65,16 @@ typedef struct ferry__watermark {
     ferry__notice notice; /* without an inbox: told on the owner */
 } ferry__watermark;
 
+/* Batches of small writes: batch.h. Made with the first write that needs them. */
+enum { FERRY__BATCHES_OPEN = 4 }; /* how many may be open, or closed and not committed yet */
+typedef struct ferry__batches {
+    _Atomic uint64_t claims;                             /* of the batch that is open */
+    _Atomic(ferry__request *) open[FERRY__BATCHES_OPEN]; /* where writers find it */
+    atomic_bool is_large;                                /* the next one is to be */
+    pthread_mutex_t opening;
+    ferry__request *unnumbered; /* the owner's: the first without a number, or NULL */
+} ferry__batches;
+
 /* Counts streams, and is told of the end of each. Part of a listener. */
 typedef struct ferry__counter ferry__counter;
 struct ferry__counter {
@@ -109,14 +119,15 @@ struct ferry_stream {
 
     /* Any thread; but the owner looks, or writes, each turn. */
     atomic_int poison;        /* written by the owner: the error that poisoned it */
-    atomic_int death;         /* written by the owner: what told that its connection is over */
     atomic_bool is_settling;  /* written by the owner: what is not counted any more is settling */
     atomic_uchar abort_cause; /* why it is aborted, a ferry_cause; FERRY_CAUSE_NONE: it is not */
     atomic_bool is_resuming;  /* resume_mail is under way */
-    bool has_given_up; /* the owner's: the peer has stalled: nothing is waited for any more */
-    int number;        /* set at adoption: its fd's, which is its name as well */
+    bool has_given_up;        /* the owner's: the peer has stalled; nothing is waited for */
+    unsigned cancels_due;     /* the owner's: cancels of settled requests, with mail to come */
+    uint32_t released_visits; /* the owner's: to give back at the end of this turn */
     _Atomic uint64_t sent_bytes;         /* written by the owner: for ferry_stream_get_status */
     _Atomic(ferry__incoming *) incoming; /* what reading needs; NULL until somebody reads */
+    _Atomic(ferry__batches *) batches;   /* NULL until something is written for a batch */
     ferry__link link;             /* transport/edge/link.h says which thread may touch what */
     ferry__shown_head shown_head; /* written by the owner, for dumps */
     ferry__waiting shown_sending; /* written by the owner, for dumps */
@@ -127,9 +138,7 @@ struct ferry_stream {
     ferry__queue finished; /* carried out, to be settled at the end of this turn */
     uint64_t offset;       /* of the next byte in the stream's order */
     uint64_t next_sequence;
-    uint64_t padding;     /* zeros owed to the peer, in place of what failed (FERRY_FRAMING_PAD) */
-    unsigned cancels_due; /* cancels of settled requests whose mail is still to come */
-    uint32_t released_visits; /* to give back at the end of this turn, as the next ones */
+    uint64_t padding; /* zeros owed to the peer, in place of what failed (FERRY_FRAMING_PAD) */
     int64_t turn_began_at;
     bool is_shut;           /* the shutdown was carried out */
     bool abort_came;        /* abort_mail was delivered */
@@ -139,7 +148,7 @@ struct ferry_stream {
     bool waits_for_sink;            /* it is full: more requests change nothing */
     bool sending_is_due;            /* the next turn is for what is to be sent */
     bool reading_is_due;            /* the next turn is for what is to be read */
-    ferry__watch watch;             /* of its fd, both directions */
+    ferry__watch watch;             /* of its fd, both directions; the fd's number stays its name */
     ferry__watch source_watch;      /* of the head's source, where that is a pipe or the like */
     ferry__timer follow_timer;      /* when to look again, where it is a file that grows */
     ferry__queue confirming;        /* accepted, and not yet as far as they are to get */

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/* Small writes whose outcomes nobody can learn share requests. Nobody notices but by the speed. */
+#include "transport/stream/batch.h"
+#include "tests/support.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+static void forget(ferry_stream *stream, const void *data, size_t length)
+{
+    check_eq(ferry_stream_write(stream, data, length, NULL, NULL), 0);
+}
+
+/* ---- their place among other requests -------------------------------------------------------- */
+
+static void check_numbers(const reader *peer, uint32_t count)
+{
+    check_eq(peer->bytes, count * sizeof count);
+    for (uint32_t i = 0; i < count; i++)
+        check(memcmp(peer->kept + i * sizeof i, &i, sizeof i) == 0);
+}
+
+/* Pins: order, arithmetic. */
+PROMISE_BOTH(batch, forgotten_writes_have_their_place_and_their_numbers_among_others)
+{
+    enum { COUNT = 5000 };
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), true);
+    uint64_t random = random_seed();
+    for (uint32_t i = 0; i < COUNT; i++) {
+        if (random_next(&random) % 8 != 0) {
+            forget(s.stream, &i, sizeof i);
+            continue;
+        }
+        ferry_result result = outcome(submit_write(s.stream, &i, sizeof i));
+        check_eq(result.error, 0);
+        check_eq(result.sequence, i);
+        check_eq(result.stream_offset, i * sizeof i);
+    }
+    stage_close(&s);
+    reader_join(peer);
+    check_numbers(peer, COUNT);
+    reader_free(peer);
+}
+
+/* Two threads that hand the turn to each other. One forgets its writes, the other does not. */
+typedef struct turns {
+    ferry_stream *stream;
+    uint32_t total;
+    atomic_uint next;
+} turns;
+
+static void await_turn(turns *shared, uint32_t turn)
+{
+    while (atomic_load(&shared->next) != turn)
+        sched_yield();
+}
+
+static void *forget_every_other(void *arg)
+{
+    turns *shared = arg;
+    for (uint32_t i = 0; i < shared->total; i += 2) {
+        await_turn(shared, i);
+        forget(shared->stream, &i, sizeof i);
+        atomic_store(&shared->next, i + 1);
+    }
+    return NULL;
+}
+
+/* Pins: order. */
+PROMISE_BOTH(batch, forgotten_write_stands_behind_what_another_thread_had_submitted)
+{
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), true);
+    turns shared = {.stream = s.stream, .total = 4000};
+    pthread_t other;
+    pthread_create(&other, NULL, forget_every_other, &shared);
+    for (uint32_t i = 1; i < shared.total; i += 2) {
+        await_turn(&shared, i);
+        ferry_promise_unref(submit_write(s.stream, &i, sizeof i));
+        atomic_store(&shared.next, i + 1);
+    }
+    pthread_join(other, NULL);
+    stage_close(&s);
+    reader_join(peer);
+    check_numbers(peer, shared.total);
+    reader_free(peer);
+}
+
+/* ---- many threads ---------------------------------------------------------------------------- */
+
+enum { THREADS = 4, EACH = 20000 };
+
+typedef struct record {
+    uint32_t thread, number;
+} record;
+
+typedef struct forgetter {
+    ferry_stream *stream;
+    uint32_t thread;
+} forgetter;
+
+static void *forget_records(void *arg)
+{
+    const forgetter *self = arg;
+    const ferry_request_options patient = {.room_timeout_ms = -1};
+    for (uint32_t i = 0; i < EACH; i++) {
+        record next = {self->thread, i};
+        check_eq(ferry_stream_write(self->stream, &next, sizeof next, &patient, NULL), 0);
+    }
+    return NULL;
+}
+
+static void check_records(const reader *peer)
+{
+    uint32_t next[THREADS] = {0};
+    check_eq(peer->bytes, THREADS * EACH * sizeof(record));
+    for (size_t at = 0; at < peer->bytes; at += sizeof(record)) {
+        record got;
+        memcpy(&got, peer->kept + at, sizeof got);
+        check(got.thread < THREADS);
+        check_eq(got.number, next[got.thread]++);
+    }
+}
+
+/* Pins: order, exactly_once. */
+PROMISE_BOTH(batch, forgotten_writes_of_many_threads_leave_whole_once_and_each_threads_in_order)
+{
+    const ferry_stream_options narrow = {.limit_requests = 700};
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), narrow);
+    reader *peer = reader_start(stage_take(&s), true);
+    pthread_t threads[THREADS];
+    forgetter all[THREADS];
+    for (uint32_t i = 0; i < THREADS; i++) {
+        all[i] = (forgetter){s.stream, i};
+        pthread_create(&threads[i], NULL, forget_records, &all[i]);
+    }
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    stage_close(&s);
+    reader_join(peer);
+    check_records(peer);
+    reader_free(peer);
+}
+
+static atomic_uint let_in;
+
+static void *forget_until_refused(void *arg)
+{
+    while (ferry_stream_write(arg, "x", 1, NULL, NULL) == 0)
+        atomic_fetch_add(&let_in, 1);
+    return NULL;
+}
+
+/* Pins: bounded. */
+PROMISE_BOTH(batch, limit_of_requests_holds_to_the_last_write_however_many_threads_there_are)
+{
+    enum { LIMIT = 1000 };
+    const ferry_stream_options narrow = {.limit_requests = LIMIT};
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), narrow);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    pthread_t threads[THREADS];
+    atomic_store(&let_in, 1); /* the stuck one */
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_create(&threads[i], NULL, forget_until_refused, s.stream);
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    check_eq(atomic_load(&let_in), LIMIT);
+    reader *peer = reader_start(stage_take(&s), false);
+    check_eq(outcome(stuck).error, 0);
+    stage_close(&s);
+    check_eq(reader_end(peer), STUCK_BYTES + LIMIT - 1);
+}
+
+/* ---- a thread that is stopped in the middle of a write --------------------------------------- */
+
+/* A stream with a batch that waits behind a stuck request, and the step that a thread took. */
+typedef struct middle {
+    stage s;
+    ferry_promise *stuck;
+    ferry__batches *batches;
+    uint64_t claims;
+} middle;
+
+enum { CLAIMED_BYTES = 3 };
+
+/* @param length more than there is room for: nobody tells yet how far the batch was claimed. */
+static middle stop_after_claim(ferry_placement placement, size_t length, ferry__claim expected)
+{
+    middle m = {.s = stage_open(placement, unix_pair(SOCK_STREAM))};
+    m.stuck = submit_stuck(m.s.stream, m.s.theirs);
+    forget(m.s.stream, "a", 1);
+    m.batches = atomic_load(&m.s.stream->batches);
+    check_eq(ferry__batch_claim(m.batches, length, &m.claims), expected);
+    return m;
+}
+
+static middle stop_before_copying(ferry_placement placement)
+{
+    middle m = stop_after_claim(placement, CLAIMED_BYTES, FERRY__CLAIMED);
+    ferry__refusal refusal;
+    check_eq(ferry__admit(&m.s.stream->admission, (ferry__cost){CLAIMED_BYTES, 0}, 0,
+                          FERRY__BY_OPTIONS, &refusal),
+             0);
+    return m;
+}
+
+static middle stop_before_telling(ferry_placement placement)
+{
+    return stop_after_claim(placement, FERRY__LARGE_BYTES + 1, FERRY__FIRST_WITHOUT_ROOM);
+}
+
+static void go_on_copying(middle *m)
+{
+    ferry__batch_fill(m->s.stream, m->batches, m->claims, "bcd", CLAIMED_BYTES);
+}
+
+static void go_on_telling(middle *m)
+{
+    ferry__batch_tell_extent(m->s.stream, m->batches, m->claims);
+}
+
+/* Lets the stuck request pass, and all that can be sent behind it. */
+static reader *read_on(middle *m)
+{
+    reader *peer = reader_start(stage_take(&m->s), true);
+    check_eq(outcome(m->stuck).error, 0);
+    wait_until_asleep();
+    return peer;
+}
+
+static void check_tail(middle *m, reader *peer, const char *tail)
+{
+    stage_close(&m->s);
+    reader_join(peer);
+    check_eq(peer->bytes, STUCK_BYTES + strlen(tail));
+    check(memcmp(peer->kept + STUCK_BYTES, tail, strlen(tail)) == 0);
+    reader_free(peer);
+}
+
+PROMISE_BOTH(batch, write_that_is_being_copied_is_waited_for_and_nothing_overtakes_it)
+{
+    middle m = stop_before_copying(placement);
+    ferry_promise *behind = submit_write(m.s.stream, "e", 1);
+    forget(m.s.stream, "f", 1);
+    reader *peer = read_on(&m);
+    check_eq(ferry_promise_await(behind, 0, NULL), -ETIMEDOUT);
+    go_on_copying(&m);
+    check_eq(outcome(behind).sequence, 3);
+    check_tail(&m, peer, "abcdef");
+}
+
+PROMISE_BOTH(batch, what_stands_behind_writes_not_counted_yet_is_numbered_and_called_off_later)
+{
+    middle m = stop_before_telling(placement);
+    const ferry_request_options hurried = {.timeout_ms = 1};
+    ferry_promise *behind = submit_write(m.s.stream, "b", 1), *late;
+    check_eq(ferry_stream_write(m.s.stream, "x", 1, &hurried, &late), 0);
+    ferry_promise *cancelled = submit_write(m.s.stream, "y", 1);
+    check_eq(ferry_promise_cancel(cancelled), 0);
+    forget(m.s.stream, "c", 1);
+    ferry_promise *last = submit_write(m.s.stream, "d", 1);
+    wait_until_asleep();
+    check_eq(ferry_promise_await(cancelled, 0, NULL), -ETIMEDOUT);
+    go_on_telling(&m);
+    ferry_result result = outcome(cancelled);
+    check(result.error == -ECANCELED && result.cause == FERRY_CAUSE_CANCEL && result.sequence == 4);
+    result = outcome(late);
+    check(result.error == -ETIMEDOUT && result.sequence == 3);
+    reader *peer = read_on(&m);
+    check_eq(outcome(behind).sequence, 2);
+    check_eq(outcome(last).sequence, 6);
+    check_tail(&m, peer, "abcd");
+}
+
+static void check_abort(middle *m, void (*go_on)(middle *m))
+{
+    ferry_promise *behind = submit_write(m->s.stream, "e", 1);
+    ferry_promise *closed = submit_close(m->s.stream);
+    ferry_stream_abort(m->s.stream);
+    check_eq(outcome(m->stuck).error, -ECANCELED);
+    wait_until_asleep();
+    check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
+    go_on(m);
+    check_eq(outcome(behind).error, -ECANCELED);
+    check_eq(outcome(closed).error, -ECANCELED);
+    stage_end(&m->s);
+}
+
+PROMISE_BOTH(batch, abort_waits_for_a_write_that_is_being_copied)
+{
+    middle m = stop_before_copying(placement);
+    check_abort(&m, go_on_copying);
+}
+
+PROMISE_BOTH(batch, abort_waits_for_writes_that_are_not_counted_yet)
+{
+    middle m = stop_before_telling(placement);
+    check_abort(&m, go_on_telling);
+}

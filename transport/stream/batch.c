@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/stream/batch.h"
+
+#include "core/handover.h"
+#include "core/hooks.h"
+#include "core/thread.h"
+#include "transport/stream/making.h"
+
+#include <errno.h>
+#include <string.h>
+
+/*
+ * ferry__batches.claims: 24 bits of position, 24 of writes, 3 of the slot, a flag. Positions in any
+ * batch end at END, so a small one begins far from 0. The fields have room for what thousands of
+ * threads add to a batch that is closed.
+ */
+enum { END = FERRY__LARGE_BYTES };
+#define ONE_WRITE (UINT64_C(1) << 24)
+#define ONE_SLOT  (UINT64_C(1) << 48)
+#define OPENING   (UINT64_C(1) << 63) /* a batch was posted, or is about to be, that will be open */
+
+/* batch.committed: 24 bits of bytes that were committed, 24 of bytes that were claimed, flags. */
+#define ONE_CLAIMED (UINT64_C(1) << 24)
+#define IS_KNOWN    (UINT64_C(1) << 62) /* how far it was claimed: this word's field, and writes */
+#define IS_AWAITED  (UINT64_C(1) << 63) /* the owner waits for it */
+
+/* What a batch is besides a request of one part. It lies behind that part. */
+typedef struct batch {
+    _Atomic uint64_t committed;
+    uint32_t writes; /* how many, once that is known */
+    uint32_t begin;  /* the position of its first byte */
+    uint32_t slot;   /* where writers find it; FERRY__BATCHES_OPEN: nowhere */
+    bool is_counted; /* the owner's: its writes are counted in the stream's order */
+    _Alignas(16) unsigned char data[];
+} batch;
+
+/* What lies before a batch's bytes. */
+enum { HEAD = sizeof(ferry__request) + sizeof(ferry__part) + sizeof(batch) };
+
+static batch *batch_of(ferry__request *request)
+{
+    return (batch *)(void *)&request->parts[1];
+}
+
+static size_t position_of(uint64_t claims)
+{
+    return (size_t)(claims & (ONE_WRITE - 1));
+}
+
+static unsigned slot_of(uint64_t claims)
+{
+    return (unsigned)(claims / ONE_SLOT % FERRY__BATCHES_OPEN);
+}
+
+static uint32_t writes_of(uint64_t claims)
+{
+    return (uint32_t)(claims / ONE_WRITE % (ONE_SLOT / ONE_WRITE));
+}
+
+/* Also if it is full to the last byte: nobody has told yet how far it was claimed. */
+static bool is_open(uint64_t claims)
+{
+    return position_of(claims) <= END;
+}
+
+/* ---- sizes ----------------------------------------------------------------------------------- */
+
+/* A batch is as small as a request if it may stay alone, and large if the one before was full. */
+
+static void note_size(ferry__batches *batches, bool is_large)
+{
+    if (atomic_load_explicit(&batches->is_large, memory_order_relaxed) != is_large)
+        atomic_store_explicit(&batches->is_large, is_large, memory_order_relaxed);
+}
+
+static size_t choose_size(ferry__batches *batches, size_t length)
+{
+    bool is_large = atomic_load_explicit(&batches->is_large, memory_order_relaxed) ||
+                    HEAD + length > FERRY__SPARE_BYTES;
+    return is_large ? FERRY__LARGE_BYTES : FERRY__SPARE_BYTES;
+}
+
+/* ---- claiming -------------------------------------------------------------------------------- */
+
+static size_t bytes_of(uint64_t committed)
+{
+    return (size_t)(committed & (ONE_CLAIMED - 1));
+}
+
+static bool is_whole(uint64_t committed)
+{
+    return (committed & IS_KNOWN) != 0 && bytes_of(committed) == bytes_of(committed / ONE_CLAIMED);
+}
+
+/* C2, or K0. Then it may be gone. Who makes it whole makes room for another one. */
+static void commit(ferry_stream *stream, ferry__batches *batches, batch *self, uint64_t more)
+{
+    uint32_t slot = self->slot;
+    uint64_t committed = atomic_fetch_add(&self->committed, more) + more;
+    if (is_whole(committed) && slot != FERRY__BATCHES_OPEN)
+        atomic_store(&batches->open[slot], NULL);
+    if ((committed & IS_AWAITED) != 0)
+        ferry_stream_resume(stream);
+}
+
+static batch *find(ferry__batches *batches, uint64_t claims)
+{
+    return batch_of(atomic_load(&batches->open[slot_of(claims)]));
+}
+
+void ferry__batch_tell_extent(ferry_stream *stream, ferry__batches *batches, uint64_t claims)
+{
+    batch *closed = find(batches, claims);
+    closed->writes = writes_of(claims);
+    commit(stream, batches, closed, IS_KNOWN + (position_of(claims) - closed->begin) * ONE_CLAIMED);
+}
+
+ferry__claim ferry__batch_claim(ferry__batches *batches, size_t length, uint64_t *ret_claims)
+{
+    *ret_claims = atomic_fetch_add(&batches->claims, ONE_WRITE + length);
+    if (position_of(*ret_claims) + length <= END)
+        return FERRY__CLAIMED;
+    return is_open(*ret_claims) ? FERRY__FIRST_WITHOUT_ROOM : FERRY__WITHOUT_ROOM;
+}
+
+void ferry__batch_fill(ferry_stream *stream, ferry__batches *batches, uint64_t claims,
+                       const void *data, size_t length)
+{
+    batch *open = find(batches, claims);
+    memcpy(open->data + (position_of(claims) - open->begin), data, length);
+    commit(stream, batches, open, length);
+}
+
+/* Writes to the batch that is open. @return whether there is one, with room. */
+static bool write_to_open(ferry_stream *stream, ferry__batches *batches, const void *data,
+                          size_t length)
+{
+    /* Looked at first, so that those who find it closed add nothing. */
+    if (!is_open(atomic_load_explicit(&batches->claims, memory_order_relaxed)))
+        return false;
+    uint64_t claims;
+    switch (ferry__batch_claim(batches, length, &claims)) {
+    case FERRY__CLAIMED:
+        ferry__batch_fill(stream, batches, claims, data, length);
+        return true;
+    case FERRY__FIRST_WITHOUT_ROOM:
+        note_size(batches, true);
+        ferry__batch_tell_extent(stream, batches, claims);
+        return false;
+    case FERRY__WITHOUT_ROOM:
+        break;
+    }
+    return false;
+}
+
+/* ---- opening and closing --------------------------------------------------------------------- */
+
+static ferry__batches *get_batches(ferry_stream *stream)
+{
+    ferry__batches *batches = atomic_load(&stream->batches), *none = NULL;
+    if (batches != NULL)
+        return batches;
+    batches = ferry__allocate_zeroed(sizeof *batches);
+    if (batches == NULL)
+        return NULL;
+    atomic_init(&batches->claims, END + 1);
+    batches->opening = (pthread_mutex_t)PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+    ferry__handed_over(batches);
+    if (atomic_compare_exchange_strong(&stream->batches, &none, batches))
+        return batches;
+    (void)pthread_mutex_destroy(&batches->opening);
+    ferry__release(batches);
+    return none;
+}
+
+static void lock(ferry__batches *batches)
+{
+    ferry__taken_over(batches); /* a sanitizer sees the mutex, and not how it came here */
+    (void)pthread_mutex_lock(&batches->opening);
+}
+
+/* Makes one with a write in it, which is not committed. */
+static ferry__request *create(ferry_stream *stream, const void *data, size_t length, size_t size)
+{
+    ferry__request *request = ferry__request_create_batch(stream, size);
+    if (request == NULL)
+        return NULL;
+    batch *self = batch_of(request);
+    atomic_init(&self->committed, 0);
+    self->begin = (uint32_t)(END - (size - HEAD));
+    self->slot = FERRY__BATCHES_OPEN;
+    self->is_counted = false;
+    request->parts[0].memory.data = memcpy(self->data, data, length);
+    return request;
+}
+
+/* A place where writers would find it. */
+static bool find_slot(ferry__batches *batches, ferry__request *request)
+{
+    for (unsigned i = 0; i < FERRY__BATCHES_OPEN; i++) {
+        if (atomic_load(&batches->open[i]) == NULL) {
+            batch_of(request)->slot = i;
+            atomic_store(&batches->open[i], request);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* With the mutex. Posts a batch and opens it; without a slot it is posted as it is. */
+static void post_and_open(ferry_stream *stream, ferry__batches *batches, ferry__request *request,
+                          size_t length)
+{
+    batch *self = batch_of(request);
+    bool is_found = find_slot(batches, request);
+    if (is_found) {
+        atomic_store(&batches->claims, OPENING | (END + 1));
+    } else {
+        self->writes = 1;
+        atomic_store(&self->committed, IS_KNOWN + length * ONE_CLAIMED);
+    }
+    ferry__owner_post_unhurried(stream->owner, &request->mail);
+    if (is_found)
+        atomic_store(&batches->claims, self->slot * ONE_SLOT + ONE_WRITE + self->begin + length);
+}
+
+/* For a write that found no room: in a new batch, unless somebody else has made one meanwhile. */
+static int write_to_new(ferry_stream *stream, ferry__batches *batches, const void *data,
+                        size_t length, ferry__deliver *deliver)
+{
+    if (write_to_open(stream, batches, data, length))
+        return 0;
+    ferry__request *request = create(stream, data, length, choose_size(batches, length));
+    if (request == NULL)
+        return -ENOMEM;
+    request->mail.deliver = deliver;
+    post_and_open(stream, batches, request, length);
+    commit(stream, batches, batch_of(request), length);
+    return 0;
+}
+
+int ferry__batch_write(ferry_stream *stream, const void *data, size_t length,
+                       ferry__deliver *deliver)
+{
+    ferry__batches *batches = get_batches(stream);
+    if (batches == NULL)
+        return -ENOMEM;
+    if (write_to_open(stream, batches, data, length))
+        return 0;
+    lock(batches);
+    int error = write_to_new(stream, batches, data, length, deliver);
+    (void)pthread_mutex_unlock(&batches->opening);
+    return error;
+}
+
+static void close_open(ferry_stream *stream, ferry__batches *batches)
+{
+    uint64_t claims = atomic_fetch_add(&batches->claims, END + 1); /* O0 */
+    if (is_open(claims))
+        ferry__batch_tell_extent(stream, batches, claims);
+}
+
+void ferry__batch_close(ferry_stream *stream, ferry__batches *batches)
+{
+    uint64_t claims = atomic_load(&batches->claims);
+    if (!is_open(claims) && (claims & OPENING) == 0)
+        return;
+    lock(batches);
+    if (is_open(atomic_load(&batches->claims)))
+        close_open(stream, batches);
+    (void)pthread_mutex_unlock(&batches->opening);
+}
+
+/* ---- the owner ------------------------------------------------------------------------------- */
+
+/* Closes a batch, if nobody has. @return whether it is known how far it was claimed. */
+static bool close_batch(ferry_stream *stream, batch *self)
+{
+    if ((atomic_load(&self->committed) & IS_KNOWN) != 0)
+        return true;
+    ferry__batches *batches = atomic_load(&stream->batches);
+    uint64_t claims = atomic_load(&batches->claims);
+    if (is_open(claims) && slot_of(claims) == self->slot)
+        close_open(stream, batches);
+    return (atomic_load(&self->committed) & IS_KNOWN) != 0;
+}
+
+bool ferry__batch_count(ferry__request *request)
+{
+    batch *self = batch_of(request);
+    ferry_stream *stream = request->stream;
+    if (self->is_counted)
+        return true;
+    if (!close_batch(stream, self) &&
+        (atomic_fetch_or(&self->committed, IS_AWAITED) & IS_KNOWN) == 0)
+        return false;
+    self->is_counted = true;
+    stream->next_sequence += self->writes - 1;
+    return true;
+}
+
+bool ferry__batch_take(ferry__request *request)
+{
+    batch *self = batch_of(request);
+    if (request->is_prepared)
+        return true;
+    if (!ferry__batch_count(request))
+        return false;
+    uint64_t committed = atomic_load(&self->committed);
+    if (!is_whole(committed))
+        committed = atomic_fetch_or(&self->committed, IS_AWAITED);
+    if (!is_whole(committed))
+        return false;
+    if (bytes_of(committed) < FERRY__SPARE_BYTES)
+        note_size(atomic_load(&request->stream->batches), false);
+    request->is_prepared = true;
+    request->parts[0].left = bytes_of(committed);
+    request->admitted = self->writes * FERRY__ONE_REQUEST + bytes_of(committed);
+    return true;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Batches: small writes whose outcomes nobody can learn, side by side in one request.
+ *
+ * A request of its own takes four hundred bytes more than a small write has, and for each of them
+ * several cache lines go from core to core. So writes that follow one another share a request. The
+ * first makes a batch and posts it. Each of the next ones, from any thread, claims a place in it,
+ * copies its bytes there, and commits them. A batch is closed when its owner is about to send it,
+ * when somebody has posted another request, or when it is full. The next write makes another one.
+ *
+ *   a writer                                     the owner, when the batch's turn has come
+ *   C0 claims += its bytes: is there room?      O0 close: claims += more than there is room for
+ *      the first for which there is none: K0    K0 if it was open: tell how far it was claimed
+ *   C1 copy                                     O1 is that known, and all of it committed? If not,
+ *   C2 committed += its bytes; does the owner      say that the owner waits, and look once more
+ *      wait? resume the stream                  O2 send it
+ *
+ * Only an addition that finds the claims within the batch means anything: what others add to a full
+ * or closed one is lost with the next opening. So whoever takes them beyond it, and nobody else,
+ * knows how far it was claimed (K0). A batch stays until that is told and all of it is committed,
+ * so whoever has a claim, or is to tell, may use its memory.
+ *
+ * Order is the mailbox's. A batch is opened after it was posted: what is in it comes before all
+ * that is posted later. A request is posted, and then closes the batch that is open: what is
+ * written after that is in another batch, which is posted later than the request. Opening takes a
+ * mutex, so that closing finds a batch either open or not posted yet.
+ *
+ * Source: claims by addition, and the first one without room, are those of Aeron's log buffers
+ * (github.com/aeron-io/aeron, the publications' term appenders).
+ */
+#ifndef FERRY_TRANSPORT_STREAM_BATCH_H
+#define FERRY_TRANSPORT_STREAM_BATCH_H
+
+#include "transport/stream/stream.h"
+
+/* The most bytes that a write may have for a batch. */
+enum { FERRY__MOST_BATCHED = FERRY__SMALL_BYTES };
+
+/* Any thread. Whether the stream can do without knowing one small write from another. */
+static inline bool ferry__batch_is_possible(const ferry_stream *stream)
+{
+    const ferry_stream_options *options = &stream->settings->options;
+    /* A message is one write. A watermark is looked for at each. What follows a failure is
+     * certain. And a service's limits are looked at each time. */
+    return !stream->link.is_message && options->on_watermark == NULL &&
+           options->framing == FERRY_FRAMING_POISON && !stream->admission.total->is_limited;
+}
+
+/*
+ * Any thread. Puts a copy of a write that was let in into a batch: 1 to FERRY__MOST_BATCHED bytes.
+ * @param deliver what the owner does with the batch. @return 0, -ENOMEM.
+ */
+typedef void ferry__deliver(ferry__mail *mail, bool receiver_gone);
+int ferry__batch_write(ferry_stream *stream, const void *data, size_t length,
+                       ferry__deliver *deliver);
+
+/* The steps of a write to a batch that is open, apart, so that a test can stop between them. */
+typedef enum ferry__claim {
+    FERRY__CLAIMED,
+    FERRY__WITHOUT_ROOM,
+    FERRY__FIRST_WITHOUT_ROOM /* it alone knows how far the batch was claimed, and has to tell */
+} ferry__claim;
+
+/* C0. @param ret_claims what it found: the two below need that. */
+ferry__claim ferry__batch_claim(ferry__batches *batches, size_t length, uint64_t *ret_claims);
+
+/* C1 and C2. */
+void ferry__batch_fill(ferry_stream *stream, ferry__batches *batches, uint64_t claims,
+                       const void *data, size_t length);
+
+/* K0 */
+void ferry__batch_tell_extent(ferry_stream *stream, ferry__batches *batches, uint64_t claims);
+
+/* Any thread that has posted a request to the stream. What is written from now on is behind it. */
+static inline void ferry__batch_let_pass(ferry_stream *stream);
+
+/* The rest: the owner. */
+
+/*
+ * Closes a batch. Counts its writes in the stream's order, once it is known how many they are.
+ * @return whether they are counted. If not, the stream is resumed soon.
+ */
+bool ferry__batch_count(ferry__request *batch);
+
+/*
+ * Closes a batch, and makes a request of it that is prepared. @return whether that is done. If not,
+ * a write is still being copied into it, and the stream is resumed soon.
+ */
+bool ferry__batch_take(ferry__request *batch);
+
+void ferry__batch_close(ferry_stream *stream, ferry__batches *batches);
+
+static inline void ferry__batch_let_pass(ferry_stream *stream)
+{
+    ferry__batches *batches = atomic_load(&stream->batches);
+    if (batches != NULL)
+        ferry__batch_close(stream, batches);
+}
+
+#endif
