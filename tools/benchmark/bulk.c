@@ -12,12 +12,10 @@
 #include "cores.h"
 #include "peer_stream.h"
 #include "measure.h"
-#include "scratch.h"
+#include "page_cached.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
@@ -31,39 +29,6 @@ typedef struct bulk {
     peer_stream dedicated;
     peer_stream shared;
 } bulk;
-
-/* ---- the file -------------------------------------------------------------------------------- */
-
-static int fill(int fd, size_t length)
-{
-    static char block[1 << 20];
-    memset(block, 'f', sizeof block);
-    while (length > 0) {
-        ssize_t count = write(fd, block, length < sizeof block ? length : sizeof block);
-        if (count < 0 && errno != EINTR)
-            return -errno;
-        length -= count > 0 ? (size_t)count : 0;
-    }
-    /* On the disk too, so that writing it back does not disturb the first rounds. */
-    return fsync(fd) == 0 ? 0 : -errno;
-}
-
-/* Makes a file without a name, in the page cache. @return its fd, or a negative errno. */
-static int make_file(size_t length)
-{
-    char path[PATH_MAX];
-    int error = scratch_template(path, sizeof path);
-    if (error != 0)
-        return error;
-    int fd = mkstemp(path);
-    if (fd < 0)
-        return -errno;
-    error = unlink(path) == 0 ? fill(fd, length) : -errno;
-    if (error == 0)
-        return fd;
-    (void)close(fd);
-    return error;
-}
 
 /* ---- the entrants ---------------------------------------------------------------------------- */
 
@@ -216,7 +181,7 @@ int bulk_compare(const bench *settings)
     int error = cores_look(&all);
     if (error != 0)
         return complain("bulk: the cores", error);
-    b.file = make_file(b.length);
+    b.file = page_cached_file(b.length);
     if (b.file < 0)
         return complain("bulk: the file", b.file);
     error = init(&b, &all);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -78,4 +79,59 @@ int helper_start_source(socket_route route, size_t bytes, pid_t *ret_helper)
     int fd = error == 0 ? sockets_connect(listener, 0) : error;
     (void)close(listener);
     return fd;
+}
+
+/* ---- a sink ---------------------------------------------------------------------------------- */
+
+typedef struct sink {
+    size_t connections; /* that have not ended */
+    size_t bytes;       /* that are still to come */
+} sink;
+
+static int watch(int events, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    return fd < 0 || epoll_ctl(events, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int discard(sink *s, int fd)
+{
+    static char scrap[1 << 20]; /* TCP never writes to it: MSG_TRUNC */
+    ssize_t count = recv(fd, scrap, sizeof scrap, MSG_TRUNC);
+    if (count < 0)
+        return -errno;
+    s->bytes -= (size_t)count;
+    if (count > 0)
+        return 0;
+    s->connections--;
+    return close(fd);
+}
+
+static int discard_ready(sink *s, int listener, int events)
+{
+    struct epoll_event ready[64];
+    int count = epoll_wait(events, ready, sizeof ready / sizeof ready[0], -1);
+    int error = count < 0 && errno != EINTR ? -errno : 0;
+    for (int i = 0; i < count && error == 0; i++)
+        error = ready[i].data.fd == listener ? watch(events, accept(listener, NULL, NULL))
+                                             : discard(s, ready[i].data.fd);
+    return error;
+}
+
+static int be_sink(int listener, void *context)
+{
+    sink s = *(const sink *)context;
+    int events = epoll_create1(0);
+    int error = watch(events, listener);
+    while (error == 0 && s.connections > 0)
+        error = discard_ready(&s, listener, events);
+    return error != 0 ? error : s.bytes == 0 ? 0 : -EBADMSG;
+}
+
+int helper_start_sink(socket_route route, size_t connections, size_t bytes, pid_t *ret_helper)
+{
+    sink s = {connections, bytes};
+    int listener = sockets_listen(route, (int)connections);
+    int error = listener < 0 ? listener : helper_start(be_sink, listener, &s, ret_helper);
+    return error != 0 ? error : listener;
 }

@@ -26,6 +26,13 @@ int helper_start(int (*work)(int fd, void *context), int fd, void *context, pid_
  */
 int helper_start_source(socket_route route, size_t bytes, pid_t *ret_helper);
 
+/*
+ * Starts one that takes so many connections, and throws away what comes on them.
+ * @param bytes of all together; if others come it fails
+ * @return the listening socket to connect to, or a negative errno
+ */
+int helper_start_sink(socket_route route, size_t connections, size_t bytes, pid_t *ret_helper);
+
 /* Waits until it has done its work. @return 0, or -EIO after it said why. */
 int helper_join(pid_t helper);
 

@@ -8,6 +8,7 @@
 #include "comparisons.h"
 #include "glib_task.h"
 #include "measure.h"
+#include "promise.h"
 
 #include <ferry/ferry.h>
 
@@ -19,11 +20,6 @@ enum {
     PROMISES = 500 * 1000, /* a fraction of a second */
     QUICK_PROMISES = PROMISES / 8,
 };
-
-static size_t count_of(const void *context)
-{
-    return *(const size_t *)context;
-}
 
 /* What so many promises took, as figures. */
 static void give_figures(size_t count, lap taken, double ret_figures[FIGURES])
@@ -70,9 +66,8 @@ static void flag_await_and_destroy(flag *f)
     free(f);
 }
 
-static int run_flags(void *context, double ret_figures[FIGURES])
+int promise_run_flags(size_t count, double ret_figures[FIGURES])
 {
-    size_t count = count_of(context);
     stopwatch watch = stopwatch_start();
     for (size_t i = 0; i < count; i++) {
         flag *f = flag_create();
@@ -108,9 +103,9 @@ static int run_one(size_t *told)
     return count < 0 ? count : 0;
 }
 
-static int run_ferry(void *context, double ret_figures[FIGURES])
+int promise_run_ferry(size_t count, double ret_figures[FIGURES])
 {
-    size_t count = count_of(context), told = 0;
+    size_t told = 0;
     int error = 0;
     stopwatch watch = stopwatch_start();
     for (size_t i = 0; i < count && error == 0; i++)
@@ -119,11 +114,34 @@ static int run_ferry(void *context, double ret_figures[FIGURES])
     return error != 0 ? error : told == count ? 0 : -EBADMSG;
 }
 
+static int await_one(void)
+{
+    ferry_promise *promise;
+    int error = ferry_promise_create(NULL, &promise);
+    if (error != 0)
+        return error;
+    error = ferry_promise_settle(promise, NULL);
+    if (error == 0)
+        error = ferry_promise_await(promise, -1, NULL);
+    (void)ferry_promise_unref(promise);
+    return error;
+}
+
+int promise_run_awaited(size_t count, double ret_figures[FIGURES])
+{
+    int error = 0;
+    stopwatch watch = stopwatch_start();
+    for (size_t i = 0; i < count && error == 0; i++)
+        error = await_one();
+    give_figures(count, stopwatch_read(&watch), ret_figures);
+    return error;
+}
+
 /* ---- GLib ------------------------------------------------------------------------------------ */
 
 static int run_glib(void *context, double ret_figures[FIGURES])
 {
-    size_t count = count_of(context);
+    size_t count = *(const size_t *)context;
     lap taken = {0};
     int error = glib_task_run(count, &taken);
     give_figures(count, taken, ret_figures);
@@ -131,6 +149,16 @@ static int run_glib(void *context, double ret_figures[FIGURES])
 }
 
 /* ---- the contest ----------------------------------------------------------------------------- */
+
+static int run_flags(void *context, double ret_figures[FIGURES])
+{
+    return promise_run_flags(*(const size_t *)context, ret_figures);
+}
+
+static int run_ferry(void *context, double ret_figures[FIGURES])
+{
+    return promise_run_ferry(*(const size_t *)context, ret_figures);
+}
 
 int promise_compare(const bench *settings)
 {

@@ -8,9 +8,17 @@
 
 #include "shape.h"
 
-extern const shape shape_reading[];  /* bulk that is read */
-extern const shape shape_relaying[]; /* one connection into another */
-extern const shape shape_short[];    /* short connections */
-extern const shape shape_writers[];  /* many writers into one stream */
+extern const shape shape_adopting[];   /* sockets from elsewhere */
+extern const shape shape_beside[];     /* small writes beside bulk */
+extern const shape shape_connecting[]; /* connections that ferry makes */
+extern const shape shape_copies[];     /* writes of some KiB */
+extern const shape shape_echo[];       /* messages that are sent back */
+extern const shape shape_files[];      /* small files */
+extern const shape shape_promises[];   /* promises of the program's own */
+extern const shape shape_reading[];    /* bulk that is read */
+extern const shape shape_relaying[];   /* one connection into another */
+extern const shape shape_short[];      /* short connections */
+extern const shape shape_streams[];    /* many streams at once */
+extern const shape shape_writers[];    /* many writers into one stream */
 
 #endif

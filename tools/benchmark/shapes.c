@@ -11,7 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static const shape *const kinds[] = {shape_short, shape_writers, shape_reading, shape_relaying};
+static const shape *const kinds[] = {
+    shape_short, shape_connecting, shape_adopting, shape_writers, shape_copies,   shape_beside,
+    shape_files, shape_streams,    shape_reading,  shape_echo,    shape_relaying, shape_promises,
+};
 enum { KINDS = sizeof kinds / sizeof kinds[0], QUICK_SHARE = 8 };
 
 /* How ferry stands; within 5 % nobody is ahead. */
@@ -67,7 +70,7 @@ static void print_heads(const bench *settings)
 {
     (void)printf("\nshapes; %u rounds; a ratio is ferry's figure to the other's, the median "
                  "[least..most]\n\n"
-                 "| shape | beside | rate, or time: its, ferry's | ratio | CPU: its, ferry's "
+                 "| shape | beside | its, ferry's | ratio | its, ferry's "
                  "| ratio | ferry is |\n"
                  "|---|---|---|---|---|---|---|\n",
                  settings->rounds);

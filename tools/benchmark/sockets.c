@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -39,6 +40,16 @@ int sockets_connect(int listener, int flags)
     int error = -errno;
     (void)close(fd);
     return error;
+}
+
+int sockets_address(int listener, char *ret_text, size_t size)
+{
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    if (getsockname(listener, (struct sockaddr *)&address, &length) < 0)
+        return -errno;
+    (void)snprintf(ret_text, size, "127.0.0.1:%d", ntohs(address.sin_port));
+    return 0;
 }
 
 static int connect_and_accept(int listener, int ret_ends[2])

@@ -3,6 +3,8 @@
 #ifndef BENCHMARK_SOCKETS_H
 #define BENCHMARK_SOCKETS_H
 
+#include <stddef.h>
+
 typedef enum socket_route { ROUTE_TCP, ROUTE_UNIX, ROUTES } socket_route;
 
 /*
@@ -13,6 +15,9 @@ int sockets_listen(socket_route route, int backlog);
 
 /* Connects to such a socket. @param flags of socket(2). @return the socket, or a negative errno */
 int sockets_connect(int listener, int flags);
+
+/* Its address, as ferry_connect takes it; of TCP only. @return 0 or a negative errno. */
+int sockets_address(int listener, char *ret_text, size_t size);
 
 /* Makes two that are connected. @return 0 or a negative errno. */
 int sockets_pair(socket_route route, int ret_ends[2]);
