@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How a test is written. PROMISE(suite, name) is a test whose name says what a user may rely on;
- * PROMISE_BOTH runs it once with each placement.
+ * PROMISE_BOTH runs it once with each placement. PROMISE_EITHER is for what does not know where it
+ * is placed: it runs with one of them, and half of such tests with the other.
  *
  * Each test is a process of its own, run by Criterion, and its body runs on a thread of its own:
  * when that has ended, inbox and all, the census must be what it was before: as many fds, threads
@@ -71,6 +72,15 @@ void harness_run(test_body body);
     HARNESS_TEST(suite, name##_shared)                                                             \
     {                                                                                              \
         harness_run((test_body){.placed = name##_body, .placement = FERRY_SHARED});                \
+    }                                                                                              \
+    static void name##_body(ferry_placement placement)
+
+#define PROMISE_EITHER(suite, name)                                                                \
+    static void name##_body(ferry_placement placement);                                            \
+    HARNESS_TEST(suite, name)                                                                      \
+    {                                                                                              \
+        harness_run((test_body){.placed = name##_body,                                             \
+                                .placement = sizeof #name % 2 ? FERRY_DEDICATED : FERRY_SHARED});  \
     }                                                                                              \
     static void name##_body(ferry_placement placement)
 

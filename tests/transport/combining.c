@@ -33,7 +33,7 @@ static void *look_up(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(combining, own_work_and_transfers_follow_one_another)
+PROMISE_EITHER(combining, own_work_and_transfers_follow_one_another)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
@@ -58,7 +58,7 @@ PROMISE_BOTH(combining, own_work_and_transfers_follow_one_another)
     ferry_service_destroy(service);
 }
 
-PROMISE_BOTH(combining, all_of_several_writes_adds_up_their_bytes)
+PROMISE_EITHER(combining, all_of_several_writes_adds_up_their_bytes)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     reader *peer = reader_start(stage_take(&s), false);
@@ -82,7 +82,7 @@ PROMISE_BOTH(combining, all_of_several_writes_adds_up_their_bytes)
     (void)reader_end(peer);
 }
 
-PROMISE_BOTH(combining, timeout_calls_a_stuck_write_off_and_says_how_much_left)
+PROMISE_EITHER(combining, timeout_calls_a_stuck_write_off_and_says_how_much_left)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *limited;
@@ -96,7 +96,7 @@ PROMISE_BOTH(combining, timeout_calls_a_stuck_write_off_and_says_how_much_left)
     stage_end(&s);
 }
 
-PROMISE_BOTH(combining, promises_made_of_others_outlive_their_service)
+PROMISE_EITHER(combining, promises_made_of_others_outlive_their_service)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *parts[2] = {submit_stuck(s.stream, s.theirs), submit_write(s.stream, "x", 1)};
@@ -113,7 +113,7 @@ PROMISE_BOTH(combining, promises_made_of_others_outlive_their_service)
     check_eq(outcome(settled).error, 0);
 }
 
-PROMISE_BOTH(reports, request_has_a_label_and_its_failure_that_nobody_saw_is_reported)
+PROMISE_EITHER(reports, request_has_a_label_and_its_failure_that_nobody_saw_is_reported)
 {
     for (unsigned looks = 0; looks < 2; looks++) {
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -175,7 +175,7 @@ static void try_on_owner(ferry_promise *promise, const ferry_result *result, voi
 }
 
 /* Pins: no_silent_wait. */
-PROMISE_BOTH(no_silent_wait, combining_and_awaiting_many_on_an_owner_is_edeadlk_at_once)
+PROMISE_EITHER(no_silent_wait, combining_and_awaiting_many_on_an_owner_is_edeadlk_at_once)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     reader *peer = reader_start(stage_take(&s), false);
@@ -225,7 +225,7 @@ static void *submit_again_and_again(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(depth, long_chain_of_callbacks_that_submit_again_runs_on_a_small_stack)
+PROMISE_EITHER(depth, long_chain_of_callbacks_that_submit_again_runs_on_a_small_stack)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);

@@ -66,7 +66,7 @@ static ferry_file followed(const test_file *file)
     return range;
 }
 
-PROMISE_BOTH(follow, growing_file_is_sent_up_to_its_length_and_not_beyond)
+PROMISE_EITHER(follow, growing_file_is_sent_up_to_its_length_and_not_beyond)
 {
     test_file file = file_make(1000, 1);
     stage s = open_one(placement);
@@ -93,7 +93,7 @@ PROMISE_BOTH(follow, growing_file_is_sent_up_to_its_length_and_not_beyond)
     file_remove(&file);
 }
 
-PROMISE_BOTH(follow, to_the_end_lasts_until_it_is_cancelled_and_counts_exactly)
+PROMISE_EITHER(follow, to_the_end_lasts_until_it_is_cancelled_and_counts_exactly)
 {
     for (unsigned begin = 0; begin <= 3000; begin += 3000) { /* an empty one, too */
         test_file file = file_make(begin, 2);
@@ -116,7 +116,7 @@ PROMISE_BOTH(follow, to_the_end_lasts_until_it_is_cancelled_and_counts_exactly)
     }
 }
 
-PROMISE_BOTH(follow, sink_that_refuses_sendfile_gets_a_copy_of_what_grows)
+PROMISE_EITHER(follow, sink_that_refuses_sendfile_gets_a_copy_of_what_grows)
 {
     const ferry_fault fault = {FERRY_CALL_SENDFILE, 1, UINT64_MAX, FERRY_FAULT_ERROR, EINVAL};
     test_file file = file_make(1000, 3);
@@ -136,7 +136,7 @@ PROMISE_BOTH(follow, sink_that_refuses_sendfile_gets_a_copy_of_what_grows)
     file_remove(&file);
 }
 
-PROMISE_BOTH(follow, file_cut_below_what_was_sent_is_enodata)
+PROMISE_EITHER(follow, file_cut_below_what_was_sent_is_enodata)
 {
     for (unsigned to_end = 0; to_end < 2; to_end++) {
         test_file file = file_make(3000, 4);
@@ -155,7 +155,7 @@ PROMISE_BOTH(follow, file_cut_below_what_was_sent_is_enodata)
     }
 }
 
-PROMISE_BOTH(follow, position_of_an_fd_advances_by_what_was_sent)
+PROMISE_EITHER(follow, position_of_an_fd_advances_by_what_was_sent)
 {
     for (unsigned to_end = 0; to_end < 2; to_end++) {
         test_file file = file_make(3000, 5);
@@ -177,7 +177,7 @@ PROMISE_BOTH(follow, position_of_an_fd_advances_by_what_was_sent)
     }
 }
 
-PROMISE_BOTH(follow, deadline_ends_it)
+PROMISE_EITHER(follow, deadline_ends_it)
 {
     test_file file = file_make(3000, 6);
     stage s = open_one(placement);
@@ -192,7 +192,7 @@ PROMISE_BOTH(follow, deadline_ends_it)
     file_remove(&file);
 }
 
-PROMISE_BOTH(follow, abort_and_destroy_get_out_of_it)
+PROMISE_EITHER(follow, abort_and_destroy_get_out_of_it)
 {
     for (unsigned destroyed = 0; destroyed < 2; destroyed++) {
         test_file file = file_make(3000, 7);
@@ -210,7 +210,7 @@ PROMISE_BOTH(follow, abort_and_destroy_get_out_of_it)
     }
 }
 
-PROMISE_BOTH(follow, what_is_no_regular_file_is_einval_in_open)
+PROMISE_EITHER(follow, what_is_no_regular_file_is_einval_in_open)
 {
     int fds[2];
     check_eq(pipe2(fds, O_CLOEXEC), 0);
@@ -256,7 +256,7 @@ static void touch_it(ferry_promise *promise, const ferry_result *result, void *a
     touch(arg);
 }
 
-PROMISE_BOTH(stable, unchanged_file_is_sent_however_it_is_named)
+PROMISE_EITHER(stable, unchanged_file_is_sent_however_it_is_named)
 {
     test_file file = file_make(LARGE, 11);
     ferry_file by_name = ferry_file_at(file.path);
@@ -288,7 +288,7 @@ static void do_change(test_file *file, change what)
         check_eq(truncate(file->path, (off_t)file->size - 1), 0);
 }
 
-PROMISE_BOTH(stable, file_that_changes_meanwhile_is_estale_and_the_stream_healthy)
+PROMISE_EITHER(stable, file_that_changes_meanwhile_is_estale_and_the_stream_healthy)
 {
     for (change what = 0; what < CHANGES; what++) {
         test_file file = file_make(LARGE + 10, 12);
@@ -313,7 +313,7 @@ PROMISE_BOTH(stable, file_that_changes_meanwhile_is_estale_and_the_stream_health
     }
 }
 
-PROMISE_BOTH(stable, file_that_an_owners_callback_changes_before_it_is_opened_is_no_other)
+PROMISE_EITHER(stable, file_that_an_owners_callback_changes_before_it_is_opened_is_no_other)
 {
     test_file file = file_make(1000, 13);
     stage s = open_one(placement);
@@ -324,7 +324,7 @@ PROMISE_BOTH(stable, file_that_an_owners_callback_changes_before_it_is_opened_is
     file_remove(&file);
 }
 
-PROMISE_BOTH(stable, shared_file_that_changed_since_it_was_opened_is_estale)
+PROMISE_EITHER(stable, shared_file_that_changed_since_it_was_opened_is_estale)
 {
     test_file file = file_make(1000, 14);
     ferry_file by_name = ferry_file_at(file.path);
@@ -342,7 +342,7 @@ PROMISE_BOTH(stable, shared_file_that_changed_since_it_was_opened_is_estale)
     file_remove(&file);
 }
 
-PROMISE_BOTH(stable, empty_file_that_grows_meanwhile_is_estale)
+PROMISE_EITHER(stable, empty_file_that_grows_meanwhile_is_estale)
 {
     static const unsigned char head[LARGE];
     test_file file = file_make(0, 15);
@@ -390,7 +390,7 @@ static uint64_t send_rest(ferry_placement placement, ferry_file file,
     return so_far;
 }
 
-PROMISE_BOTH(resume, transfer_cancelled_midway_is_taken_up_at_the_same_byte)
+PROMISE_EITHER(resume, transfer_cancelled_midway_is_taken_up_at_the_same_byte)
 {
     test_file file = file_make(LARGE, 21);
     ferry_file by_name = ferry_file_at(file.path);
@@ -458,7 +458,7 @@ static bool fail_and_resume(ferry_placement placement, const test_file *file, fe
     return has_failed;
 }
 
-PROMISE_BOTH(resume, transfer_that_failed_at_any_call_is_taken_up_at_the_same_byte)
+PROMISE_EITHER(resume, transfer_that_failed_at_any_call_is_taken_up_at_the_same_byte)
 {
     const ferry_fault_effect effects[] = {FERRY_FAULT_ERROR, FERRY_FAULT_EOF};
     test_file file = file_make(2000000, 22);
@@ -499,7 +499,7 @@ static void check_stale(ferry_stream *stream, const char *path, const ferry_resu
     check_eq(result.sent, 0);
 }
 
-PROMISE_BOTH(resume, of_another_or_a_rewritten_file_is_estale_in_open)
+PROMISE_EITHER(resume, of_another_or_a_rewritten_file_is_estale_in_open)
 {
     test_file file = file_make(1000, 23), other = file_make(1000, 23);
     ferry_resume_token token = token_of(placement, &file);
@@ -549,7 +549,7 @@ static void check_settled_without_token(ferry_promise *promise)
     ferry_promise_unref(promise);
 }
 
-PROMISE_BOTH(resume, token_is_ebusy_while_pending_and_enodata_if_there_is_nothing_to_take_up)
+PROMISE_EITHER(resume, token_is_ebusy_while_pending_and_enodata_if_there_is_nothing_to_take_up)
 {
     test_file file = file_make(LARGE, 25);
     stage s = open_one(placement);
@@ -572,7 +572,7 @@ PROMISE_BOTH(resume, token_is_ebusy_while_pending_and_enodata_if_there_is_nothin
     file_remove(&file);
 }
 
-PROMISE_BOTH(resume, pipe_gives_no_token)
+PROMISE_EITHER(resume, pipe_gives_no_token)
 {
     int fds[2];
     check_eq(pipe2(fds, O_CLOEXEC), 0);
@@ -615,7 +615,7 @@ static void *send_to_all(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(shared, is_sent_whole_by_many_requests_on_many_streams_from_many_threads)
+PROMISE_EITHER(shared, is_sent_whole_by_many_requests_on_many_streams_from_many_threads)
 {
     test_file file = file_make(SHARED_SIZE, 31);
     ferry_shared_file *shared = share(ferry_file_at(file.path));
@@ -647,7 +647,7 @@ PROMISE_BOTH(shared, is_sent_whole_by_many_requests_on_many_streams_from_many_th
     file_remove(&file);
 }
 
-PROMISE_BOTH(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_one)
+PROMISE_EITHER(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_one)
 {
     test_file file = file_make(LARGE, 32);
     stage s = open_one(placement);
@@ -671,7 +671,7 @@ PROMISE_BOTH(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_on
     file_remove(&file);
 }
 
-PROMISE_BOTH(shared, is_looked_at_and_opened_only_once)
+PROMISE_EITHER(shared, is_looked_at_and_opened_only_once)
 {
     test_file file = file_make(1000, 33);
     ferry_shared_file *shared = share(ferry_file_at(file.path));
@@ -690,7 +690,7 @@ PROMISE_BOTH(shared, is_looked_at_and_opened_only_once)
     file_remove(&file);
 }
 
-PROMISE_BOTH(shared, ranges_are_sent_and_beyond_the_size_is_enodata)
+PROMISE_EITHER(shared, ranges_are_sent_and_beyond_the_size_is_enodata)
 {
     test_file file = file_make(1000, 34);
     ferry_shared_file *shared = share(ferry_file_at(file.path));
@@ -716,7 +716,7 @@ PROMISE_BOTH(shared, ranges_are_sent_and_beyond_the_size_is_enodata)
     file_remove(&file);
 }
 
-PROMISE_BOTH(shared, empty_file_sends_nothing_even_if_it_has_grown_since)
+PROMISE_EITHER(shared, empty_file_sends_nothing_even_if_it_has_grown_since)
 {
     test_file file = file_make(0, 35);
     ferry_shared_file *shared = share(ferry_file_at(file.path));
@@ -735,7 +735,7 @@ PROMISE_BOTH(shared, empty_file_sends_nothing_even_if_it_has_grown_since)
     file_remove(&file);
 }
 
-PROMISE_BOTH(shared, replaced_on_disk_it_is_still_the_old_one)
+PROMISE_EITHER(shared, replaced_on_disk_it_is_still_the_old_one)
 {
     test_file file = file_make(1000, 36), other = file_make(2000, 37);
     ferry_shared_file *shared = share(ferry_file_at(file.path));

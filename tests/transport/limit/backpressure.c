@@ -196,7 +196,7 @@ static ferry_part six_hundred(unsigned kind, const test_file *file)
     }
 }
 
-PROMISE_BOTH(bounded, queued_file_bytes_are_limited_whatever_they_come_from)
+PROMISE_EITHER(bounded, queued_file_bytes_are_limited_whatever_they_come_from)
 {
     line only = line_open(placement, (ferry_stream_options){.limit_file_bytes = 1000});
     test_file file = file_make(700, 1);
@@ -222,7 +222,7 @@ PROMISE_BOTH(bounded, queued_file_bytes_are_limited_whatever_they_come_from)
     file_remove(&file);
 }
 
-PROMISE_BOTH(bounded, one_large_file_is_taken_where_no_file_bytes_are_queued)
+PROMISE_EITHER(bounded, one_large_file_is_taken_where_no_file_bytes_are_queued)
 {
     for (unsigned by_service = 0; by_service < 2; by_service++) {
         ferry_service *service = limited_service((ferry_service_options){
@@ -250,7 +250,7 @@ static void must_not_be_released(void *data, void *arg)
     check(false);
 }
 
-PROMISE_BOTH(custody, submit_that_is_refused_for_want_of_room_takes_nothing)
+PROMISE_EITHER(custody, submit_that_is_refused_for_want_of_room_takes_nothing)
 {
     line only = line_open(placement, (ferry_stream_options){.limit_requests = 2});
     test_file file = file_make(10, 1);
@@ -276,7 +276,7 @@ PROMISE_BOTH(custody, submit_that_is_refused_for_want_of_room_takes_nothing)
 /* ---- limits of a service --------------------------------------------------------------------- */
 
 /* Pins: bounded. */
-PROMISE_BOTH(bounded, service_limits_count_all_its_streams_together)
+PROMISE_EITHER(bounded, service_limits_count_all_its_streams_together)
 {
     ferry_service *service = limited_service((ferry_service_options){.placement = placement,
                                                                      .limit_requests = 6,
@@ -312,7 +312,7 @@ PROMISE_BOTH(bounded, service_limits_count_all_its_streams_together)
     ferry_service_destroy(service);
 }
 
-PROMISE_BOTH(bounded, submit_sleeps_until_another_stream_gives_the_services_room_back)
+PROMISE_EITHER(bounded, submit_sleeps_until_another_stream_gives_the_services_room_back)
 {
     for (unsigned which = 0; which < 3; which++) {
         ferry_service *service = limited_service((ferry_service_options){
@@ -342,7 +342,7 @@ PROMISE_BOTH(bounded, submit_sleeps_until_another_stream_gives_the_services_room
     }
 }
 
-PROMISE_BOTH(bounded, submit_of_a_file_sleeps_while_its_stream_is_full)
+PROMISE_EITHER(bounded, submit_of_a_file_sleeps_while_its_stream_is_full)
 {
     for (unsigned by_bytes = 0; by_bytes < 2; by_bytes++) {
         line only = line_open(placement, (ferry_stream_options){
@@ -379,7 +379,7 @@ static void refuse_from_now_on(unsigned way, ferry_service *service, ferry_strea
     }
 }
 
-PROMISE_BOTH(bounded, submit_that_waits_for_the_services_room_is_eshutdown_when_its_stream_ends)
+PROMISE_EITHER(bounded, submit_that_waits_for_the_services_room_is_eshutdown_when_its_stream_ends)
 {
     for (unsigned way = 0; way < WAYS; way++) {
         ferry_service *service =
@@ -504,7 +504,7 @@ static void check_room_is_whole(crowd *self)
     open_gate(self->lines[1].stream, &self->lines[1].gate);
 }
 
-PROMISE_BOTH(bounded, crowd_gets_through_narrow_limits_and_leaves_them_as_they_were)
+PROMISE_EITHER(bounded, crowd_gets_through_narrow_limits_and_leaves_them_as_they_were)
 {
     static crowd self;
     test_file file = file_make(150, 1);
@@ -550,7 +550,7 @@ static void *jostle(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(bounded, submits_that_were_refused_are_not_counted)
+PROMISE_EITHER(bounded, submits_that_were_refused_are_not_counted)
 {
     static crowd self;
     self.seed = random_seed();
@@ -586,7 +586,7 @@ static void check_pending(ferry_promise *promise)
     check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
 }
 
-PROMISE_BOTH(room, promise_settles_at_once_where_there_is_room)
+PROMISE_EITHER(room, promise_settles_at_once_where_there_is_room)
 {
     ferry_service *service = limited_service(
         (ferry_service_options){.placement = placement, .limit_bytes = 10, .limit_file_bytes = 10});
@@ -611,7 +611,7 @@ PROMISE_BOTH(room, promise_settles_at_once_where_there_is_room)
 
 /* What fills a queue, and what a request then finds no room for:
  * of the stream or of the service. */
-PROMISE_BOTH(room, promise_settles_once_there_is_room_and_not_before)
+PROMISE_EITHER(room, promise_settles_once_there_is_room_and_not_before)
 {
     for (unsigned which = 0; which < 6; which++) {
         const uint64_t most = 100;
@@ -646,7 +646,7 @@ PROMISE_BOTH(room, promise_settles_once_there_is_room_and_not_before)
     }
 }
 
-PROMISE_BOTH(room, promise_is_eshutdown_when_its_stream_ends_and_outlives_stream_and_service)
+PROMISE_EITHER(room, promise_is_eshutdown_when_its_stream_ends_and_outlives_stream_and_service)
 {
     for (unsigned way = 0; way < 2 * WAYS; way++) {
         bool by_service = way >= WAYS;
@@ -676,7 +676,7 @@ PROMISE_BOTH(room, promise_is_eshutdown_when_its_stream_ends_and_outlives_stream
     }
 }
 
-PROMISE_BOTH(room, promise_can_be_cancelled_and_the_others_go_on_waiting)
+PROMISE_EITHER(room, promise_can_be_cancelled_and_the_others_go_on_waiting)
 {
     line only = line_open(placement, (ferry_stream_options){.limit_requests = 1});
     submit_gate(only.stream, &only.gate);
@@ -702,7 +702,7 @@ static void count_call(ferry_promise *promise, const ferry_result *result, void 
 }
 
 /* By programs that ask again and again, as with a short timeout. */
-PROMISE_BOTH(room, promise_that_is_dropped_is_kept_only_for_its_callbacks)
+PROMISE_EITHER(room, promise_that_is_dropped_is_kept_only_for_its_callbacks)
 {
     line only = line_open(placement, (ferry_stream_options){.limit_requests = 1});
     submit_gate(only.stream, &only.gate);
@@ -743,7 +743,7 @@ static void note_order(ferry_promise *promise, const ferry_result *result, void 
     self->all->seen[self->all->count++] = self->number;
 }
 
-PROMISE_BOTH(room, promises_settle_oldest_first)
+PROMISE_EITHER(room, promises_settle_oldest_first)
 {
     line only = line_open(placement, (ferry_stream_options){.limit_requests = 1});
     submit_gate(only.stream, &only.gate);
@@ -841,7 +841,7 @@ static void *call_off_what_comes(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(room, promise_that_is_cancelled_while_room_comes_settles_once)
+PROMISE_EITHER(room, promise_that_is_cancelled_while_room_comes_settles_once)
 {
     enum { ROUNDS = 3000 };
     ferry_service *service =
@@ -866,7 +866,7 @@ PROMISE_BOTH(room, promise_that_is_cancelled_while_room_comes_settles_once)
     ferry_service_destroy(service);
 }
 
-PROMISE_BOTH(room, promise_that_is_dropped_while_room_comes_leaves_nothing_behind)
+PROMISE_EITHER(room, promise_that_is_dropped_while_room_comes_leaves_nothing_behind)
 {
     enum { ROUNDS = 3000 };
     ferry_service *service =
@@ -941,7 +941,7 @@ static void *produce_all(void *arg)
 }
 
 /* Pins: bounded. */
-PROMISE_BOTH(room, producers_that_wait_for_promises_lose_nothing)
+PROMISE_EITHER(room, producers_that_wait_for_promises_lose_nothing)
 {
     ferry_service *service = service_start(placement);
     line only = line_start(service, (ferry_stream_options){.limit_requests = 10});
@@ -1020,7 +1020,7 @@ static void let_it_look(ferry_stream *stream)
         check_eq((told_).down, down_);                                                             \
     } while (0)
 
-PROMISE_BOTH(watermark, is_told_once_up_and_once_down_and_not_in_between)
+PROMISE_EITHER(watermark, is_told_once_up_and_once_down_and_not_in_between)
 {
     told seen = {0};
     line only = line_open(placement, watched(&seen, 100, 40));
@@ -1062,7 +1062,7 @@ PROMISE_BOTH(watermark, is_told_once_up_and_once_down_and_not_in_between)
     check_eq(line_close(&only), 100);
 }
 
-PROMISE_BOTH(watermark, equal_marks_do_not_alternate_while_the_queue_stays_on_them)
+PROMISE_EITHER(watermark, equal_marks_do_not_alternate_while_the_queue_stays_on_them)
 {
     told seen = {0};
     line only = line_open(placement, watched(&seen, 100, 100));
@@ -1081,7 +1081,7 @@ PROMISE_BOTH(watermark, equal_marks_do_not_alternate_while_the_queue_stays_on_th
     check_eq(line_close(&only), 0);
 }
 
-PROMISE_BOTH(watermark, cancelling_is_enough_to_be_told_that_the_queue_is_below)
+PROMISE_EITHER(watermark, cancelling_is_enough_to_be_told_that_the_queue_is_below)
 {
     told seen = {0};
     line only = line_open(placement, watched(&seen, 100, 0));
@@ -1097,7 +1097,7 @@ PROMISE_BOTH(watermark, cancelling_is_enough_to_be_told_that_the_queue_is_below)
     check_eq(line_close(&only), 0);
 }
 
-PROMISE_BOTH(watermark, files_count_beside_memory)
+PROMISE_EITHER(watermark, files_count_beside_memory)
 {
     test_file file = file_make(700, 1);
     told seen = {0};
@@ -1131,7 +1131,7 @@ static void *run_inbox(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(watermark, is_told_on_the_adopting_thread_when_that_runs_its_inbox)
+PROMISE_EITHER(watermark, is_told_on_the_adopting_thread_when_that_runs_its_inbox)
 {
     ferry_service *service = service_start(placement);
     told seen = {0};
@@ -1148,7 +1148,7 @@ PROMISE_BOTH(watermark, is_told_on_the_adopting_thread_when_that_runs_its_inbox)
     ferry_service_destroy(service);
 }
 
-PROMISE_BOTH(watermark, there_and_back_again_is_not_told)
+PROMISE_EITHER(watermark, there_and_back_again_is_not_told)
 {
     ferry_service *service = service_start(placement);
     told seen = {0};
@@ -1193,7 +1193,7 @@ static void adopt_on_owner(ferry_promise *promise, const ferry_result *result, v
                                                             .on_watermark_arg = self});
 }
 
-PROMISE_BOTH(watermark, is_told_on_the_owner_where_an_owner_adopted)
+PROMISE_EITHER(watermark, is_told_on_the_owner_where_an_owner_adopted)
 {
     ferry_service *service = service_start(placement);
     line only = line_start(service, (ferry_stream_options){0});
@@ -1243,7 +1243,7 @@ static void *adopt_and_end(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(watermark, thread_that_ends_or_is_ended_by_what_it_is_told_is_not_missed)
+PROMISE_EITHER(watermark, thread_that_ends_or_is_ended_by_what_it_is_told_is_not_missed)
 {
     for (unsigned runs_inbox = 0; runs_inbox < 2; runs_inbox++) {
         guest self = {.service = service_start(placement), .runs_inbox = runs_inbox};
@@ -1285,7 +1285,7 @@ static void *cross_the_marks(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(watermark, alternates_under_load_and_ends_below)
+PROMISE_EITHER(watermark, alternates_under_load_and_ends_below)
 {
     static crowd self;
     self.seed = random_seed();
@@ -1342,7 +1342,7 @@ PROMISE(watermark, marks_that_make_no_sense_are_einval)
 
 /* ---- looking at the queue -------------------------------------------------------------------- */
 
-PROMISE_BOTH(status, queued_file_bytes_are_what_is_known_of_each_kind)
+PROMISE_EITHER(status, queued_file_bytes_are_what_is_known_of_each_kind)
 {
     for (unsigned limited = 0; limited < 2; limited++) {
         ferry_service *service = service_start(placement);
@@ -1379,7 +1379,7 @@ PROMISE_BOTH(status, queued_file_bytes_are_what_is_known_of_each_kind)
     }
 }
 
-PROMISE_BOTH(status, queued_file_bytes_are_corrected_once_a_file_is_open)
+PROMISE_EITHER(status, queued_file_bytes_are_corrected_once_a_file_is_open)
 {
     enum { LARGE = 8 << 20 };
     for (unsigned way = 0; way < 4; way++) {
@@ -1411,7 +1411,7 @@ PROMISE_BOTH(status, queued_file_bytes_are_corrected_once_a_file_is_open)
     }
 }
 
-PROMISE_BOTH(status, arguments_that_are_null_are_einval)
+PROMISE_EITHER(status, arguments_that_are_null_are_einval)
 {
     ferry_service *service = service_start(placement);
     ferry_service_status status;

@@ -12,7 +12,7 @@
 /* ---- limits: a full queue -------------------------------------------------------------------- */
 
 /* Pins: bounded. */
-PROMISE_BOTH(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_settled)
+PROMISE_EITHER(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_settled)
 {
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_requests = 5});
@@ -42,7 +42,7 @@ PROMISE_BOTH(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_set
     (void)reader_end(peer);
 }
 
-PROMISE_BOTH(bounded, queued_memory_is_limited_but_one_large_request_is_taken_alone)
+PROMISE_EITHER(bounded, queued_memory_is_limited_but_one_large_request_is_taken_alone)
 {
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_bytes = 1000});
@@ -68,7 +68,7 @@ static int try_largest(ferry_stream *stream)
 }
 
 /* As large as sizes can be, and what turns out to be so only once it is open. */
-PROMISE_BOTH(bounded, counts_of_files_end_at_the_largest_number)
+PROMISE_EITHER(bounded, counts_of_files_end_at_the_largest_number)
 {
     ferry_service *service;
     const ferry_service_options options = {
@@ -107,7 +107,7 @@ PROMISE_BOTH(bounded, counts_of_files_end_at_the_largest_number)
 }
 
 /* Each stream counts to the end, and so does their sum. */
-PROMISE_BOTH(bounded, status_of_a_service_adds_up_to_the_largest_number)
+PROMISE_EITHER(bounded, status_of_a_service_adds_up_to_the_largest_number)
 {
     enum { STREAMS = 3 };
     ferry_service *service = service_start(placement);
@@ -133,7 +133,7 @@ PROMISE_BOTH(bounded, status_of_a_service_adds_up_to_the_largest_number)
 }
 
 /* As by a program that looks after its streams with a short timeout. */
-PROMISE_BOTH(bounded, drain_that_times_out_leaves_nothing_in_the_queue)
+PROMISE_EITHER(bounded, drain_that_times_out_leaves_nothing_in_the_queue)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *last;
@@ -152,7 +152,7 @@ PROMISE_BOTH(bounded, drain_that_times_out_leaves_nothing_in_the_queue)
 
 static const ferry_request_options without_limit = {.room_timeout_ms = -1};
 
-PROMISE_BOTH(bounded, submit_waits_for_room_as_long_as_it_was_told_to)
+PROMISE_EITHER(bounded, submit_waits_for_room_as_long_as_it_was_told_to)
 {
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_requests = 1});
@@ -180,7 +180,7 @@ static void *write_through_a_narrow_queue(void *arg)
 }
 
 /* Pins: bounded. */
-PROMISE_BOTH(bounded, crowd_of_waiting_submits_gets_through_a_narrow_queue)
+PROMISE_EITHER(bounded, crowd_of_waiting_submits_gets_through_a_narrow_queue)
 {
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_requests = 3, .limit_bytes = 25});
@@ -202,7 +202,7 @@ static void *wait_for_room(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(bounded, submit_that_waits_for_room_is_eshutdown_when_the_stream_ends)
+PROMISE_EITHER(bounded, submit_that_waits_for_room_is_eshutdown_when_the_stream_ends)
 {
     for (unsigned how = 0; how < 4; how++) {
         stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
@@ -232,7 +232,7 @@ static void try_to_wait_for_room(ferry_promise *promise, const ferry_result *res
     check_eq(ferry_stream_write(arg, "x", 1, &without_limit, NULL), -EDEADLK);
 }
 
-PROMISE_BOTH(no_silent_wait, submit_that_may_wait_is_edeadlk_in_a_callback_and_on_an_owner)
+PROMISE_EITHER(no_silent_wait, submit_that_may_wait_is_edeadlk_in_a_callback_and_on_an_owner)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.on_owner = try_to_wait_for_room,
@@ -293,7 +293,7 @@ static void await_waiters(ferry_stream *stream, unsigned count)
         sched_yield();
 }
 
-PROMISE_BOTH(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_fd)
+PROMISE_EITHER(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_fd)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
@@ -329,7 +329,7 @@ PROMISE_BOTH(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_fd)
     close(both.theirs);
 }
 
-PROMISE_BOTH(bounded, what_can_never_be_let_in_does_not_wait_for_room)
+PROMISE_EITHER(bounded, what_can_never_be_let_in_does_not_wait_for_room)
 {
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_requests = 1});
@@ -414,7 +414,7 @@ static void *write_when_there_is_room(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(bounded, submit_that_fails_after_it_was_let_in_gives_its_room_to_those_who_wait)
+PROMISE_EITHER(bounded, submit_that_fails_after_it_was_let_in_gives_its_room_to_those_who_wait)
 {
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_requests = 1});
@@ -457,7 +457,7 @@ static void close_meanwhile(ferry_placement placement, bool is_read, bool fails)
     stage_end(&s);
 }
 
-PROMISE_BOTH(bounded, stream_that_is_closed_while_a_submit_is_made_ends)
+PROMISE_EITHER(bounded, stream_that_is_closed_while_a_submit_is_made_ends)
 {
     close_meanwhile(placement, false, true);
     close_meanwhile(placement, false, false);

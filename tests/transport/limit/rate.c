@@ -259,7 +259,7 @@ static void everything_end(everything *all)
     }
 }
 
-PROMISE_BOTH(rate, is_within_5_percent_over_5_s_however_bytes_move_alone_and_in_groups)
+PROMISE_EITHER(rate, is_within_5_percent_over_5_s_however_bytes_move_alone_and_in_groups)
 {
     everything all = {.file = hollow_file(INT64_C(1) << 30)};
     ferry_service *service = service_start(placement);
@@ -317,7 +317,7 @@ PROMISE(rate, holds_for_streams_of_different_owners_and_services_together)
     meters_join(meters, COUNT);
 }
 
-PROMISE_BOTH(rate, can_be_changed_up_and_down_while_bytes_leave)
+PROMISE_EITHER(rate, can_be_changed_up_and_down_while_bytes_leave)
 {
     static const uint64_t settings[] = {2 * MB, 12 * MB, 4 * MB};
     ferry_service *service = service_start(placement);
@@ -354,7 +354,7 @@ static int64_t have_nothing_yet(void *buffer, size_t size, void *arg)
     return -EAGAIN;
 }
 
-PROMISE_BOTH(rate, members_whose_peer_or_source_stalls_leave_it_all_to_the_others)
+PROMISE_EITHER(rate, members_whose_peer_or_source_stalls_leave_it_all_to_the_others)
 {
     enum { RATE = 8 * MB };
     ferry_service *service = service_start(placement);
@@ -386,7 +386,7 @@ PROMISE_BOTH(rate, members_whose_peer_or_source_stalls_leave_it_all_to_the_other
     close(dry.theirs);
 }
 
-PROMISE_BOTH(rate, stream_without_a_limiter_is_not_slowed_by_one_that_waits)
+PROMISE_EITHER(rate, stream_without_a_limiter_is_not_slowed_by_one_that_waits)
 {
     ferry_service *service = service_start(placement);
     ferry_limiter *limiter = limiter_make(1, 0, NULL);
@@ -435,7 +435,7 @@ static void so_much_leaves_at_once(ferry_placement placement, ferry_stream_optio
     stage_end(&s);
 }
 
-PROMISE_BOTH(rate, lets_the_burst_and_the_free_first_bytes_leave_at_once)
+PROMISE_EITHER(rate, lets_the_burst_and_the_free_first_bytes_leave_at_once)
 {
     ferry_limiter *bursting = limiter_make(1, 300000, NULL), *strict = limiter_make(1, 1, NULL);
     so_much_leaves_at_once(placement, (ferry_stream_options){.limiter = bursting}, 300000);
@@ -446,7 +446,7 @@ PROMISE_BOTH(rate, lets_the_burst_and_the_free_first_bytes_leave_at_once)
     ferry_limiter_unref(strict);
 }
 
-PROMISE_BOTH(rate, parent_limits_a_group_that_has_no_limit_of_its_own)
+PROMISE_EITHER(rate, parent_limits_a_group_that_has_no_limit_of_its_own)
 {
     ferry_limiter *parent = limiter_make(1, 50000, NULL), *group = limiter_make(0, 0, parent);
     ferry_limiter_unref(parent);
@@ -454,7 +454,7 @@ PROMISE_BOTH(rate, parent_limits_a_group_that_has_no_limit_of_its_own)
     ferry_limiter_unref(group);
 }
 
-PROMISE_BOTH(rate, no_limit_is_as_fast_as_no_limiter)
+PROMISE_EITHER(rate, no_limit_is_as_fast_as_no_limiter)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
@@ -475,7 +475,7 @@ PROMISE_BOTH(rate, no_limit_is_as_fast_as_no_limiter)
 
 /* ---- padding --------------------------------------------------------------------------------- */
 
-PROMISE_BOTH(rate, padding_leaves_no_faster_than_what_it_stands_for)
+PROMISE_EITHER(rate, padding_leaves_no_faster_than_what_it_stands_for)
 {
     enum { RATE = 4 * MB, SIZE = 4 * MB };
     ferry_limiter *limiter = limiter_make(RATE, 0, NULL);
@@ -545,7 +545,7 @@ static void check_cut(ferry_promise *promise, int error)
     check_eq(result.sent + result.remaining, MB);
 }
 
-PROMISE_BOTH(rate, cancel_and_timeout_end_the_waiting_for_a_limiter)
+PROMISE_EITHER(rate, cancel_and_timeout_end_the_waiting_for_a_limiter)
 {
     waiter self = waiter_start(placement, FERRY_FRAMING_CONTINUE);
     const ferry_request_options options = {.timeout_ms = 30};
@@ -560,7 +560,7 @@ PROMISE_BOTH(rate, cancel_and_timeout_end_the_waiting_for_a_limiter)
     waiter_end(&self);
 }
 
-PROMISE_BOTH(rate, abort_ends_the_waiting_for_a_limiter)
+PROMISE_EITHER(rate, abort_ends_the_waiting_for_a_limiter)
 {
     waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
     ferry_promise *closed = submit_close(self.stream);
@@ -571,7 +571,7 @@ PROMISE_BOTH(rate, abort_ends_the_waiting_for_a_limiter)
     waiter_end(&self);
 }
 
-PROMISE_BOTH(rate, abort_ends_padding_that_waits_for_a_limiter)
+PROMISE_EITHER(rate, abort_ends_padding_that_waits_for_a_limiter)
 {
     waiter self = waiter_start(placement, FERRY_FRAMING_PAD);
     check_eq(ferry_promise_cancel(self.promise), 0);
@@ -583,7 +583,7 @@ PROMISE_BOTH(rate, abort_ends_padding_that_waits_for_a_limiter)
     waiter_end(&self);
 }
 
-PROMISE_BOTH(rate, destroy_ends_the_waiting_for_a_limiter)
+PROMISE_EITHER(rate, destroy_ends_the_waiting_for_a_limiter)
 {
     waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
     ferry_service_destroy(self.service);
@@ -592,7 +592,7 @@ PROMISE_BOTH(rate, destroy_ends_the_waiting_for_a_limiter)
     close(self.theirs);
 }
 
-PROMISE_BOTH(rate, new_rate_reaches_those_who_wait)
+PROMISE_EITHER(rate, new_rate_reaches_those_who_wait)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);

@@ -23,12 +23,12 @@ static void read_what_is_sent(ferry_placement placement, bool on_owner)
     stage_end(&s);
 }
 
-PROMISE_BOTH(readers, reader_gets_what_the_peer_sends_then_the_end_on_its_own_thread)
+PROMISE_EITHER(readers, reader_gets_what_the_peer_sends_then_the_end_on_its_own_thread)
 {
     read_what_is_sent(placement, false);
 }
 
-PROMISE_BOTH(readers, reader_on_the_owner_gets_what_the_peer_sends_then_the_end)
+PROMISE_EITHER(readers, reader_on_the_owner_gets_what_the_peer_sends_then_the_end)
 {
     read_what_is_sent(placement, true);
 }
@@ -49,12 +49,12 @@ static void keep_what_is_not_taken(ferry_placement placement, bool on_owner)
     stage_end(&s);
 }
 
-PROMISE_BOTH(readers, what_a_reader_does_not_take_comes_again_with_more)
+PROMISE_EITHER(readers, what_a_reader_does_not_take_comes_again_with_more)
 {
     keep_what_is_not_taken(placement, false);
 }
 
-PROMISE_BOTH(readers, what_a_reader_on_the_owner_does_not_take_comes_again_with_more)
+PROMISE_EITHER(readers, what_a_reader_on_the_owner_does_not_take_comes_again_with_more)
 {
     keep_what_is_not_taken(placement, true);
 }
@@ -86,7 +86,7 @@ static size_t send_all_at_once(int fd)
     return sent;
 }
 
-PROMISE_BOTH(readers, bulk_comes_in_ever_larger_pieces_and_what_is_small_in_small_ones)
+PROMISE_EITHER(readers, bulk_comes_in_ever_larger_pieces_and_what_is_small_in_small_ones)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
@@ -130,14 +130,14 @@ static void answer_on_the_owner(ferry_placement placement)
     stage_end(&s);
 }
 
-PROMISE_BOTH(readers, reader_on_the_owner_may_answer)
+PROMISE_EITHER(readers, reader_on_the_owner_may_answer)
 {
     answer_on_the_owner(placement);
 }
 
 /* ---- how much waits -------------------------------------------------------------------------- */
 
-PROMISE_BOTH(readers, reader_that_is_not_called_lets_the_peers_socket_fill)
+PROMISE_EITHER(readers, reader_that_is_not_called_lets_the_peers_socket_fill)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         stage s = stage_open(placement, any_pair(is_tcp));
@@ -176,7 +176,7 @@ static void offer_no_more_than(ferry_placement placement, bool on_owner, bool is
     stage_end(&s);
 }
 
-PROMISE_BOTH(readers, more_than_high_bytes_is_never_offered)
+PROMISE_EITHER(readers, more_than_high_bytes_is_never_offered)
 {
     for (int i = 0; i < 4; i++)
         offer_no_more_than(placement, i & 1, i & 2);
@@ -200,7 +200,7 @@ static void wait_between_the_marks(ferry_placement placement, bool on_owner)
     stage_end(&s);
 }
 
-PROMISE_BOTH(readers, reader_that_waits_for_more_between_the_marks_gets_it)
+PROMISE_EITHER(readers, reader_that_waits_for_more_between_the_marks_gets_it)
 {
     wait_between_the_marks(placement, false);
     wait_between_the_marks(placement, true);
@@ -220,7 +220,7 @@ static void take_nothing_of(const char *text, ferry_placement placement, bool on
     stage_end(&s);
 }
 
-PROMISE_BOTH(readers, taking_nothing_of_high_bytes_is_emsgsize)
+PROMISE_EITHER(readers, taking_nothing_of_high_bytes_is_emsgsize)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         take_nothing_of("nine bytes", placement, on_owner, -EMSGSIZE);
@@ -271,7 +271,7 @@ static void call_so_often(ferry_placement placement, bool on_owner)
     stage_end(&s);
 }
 
-PROMISE_BOTH(readers, reader_is_called_as_often_as_it_asked_for)
+PROMISE_EITHER(readers, reader_is_called_as_often_as_it_asked_for)
 {
     call_so_often(placement, false);
     call_so_often(placement, true);
@@ -297,7 +297,7 @@ static void pause_reader(ferry_placement placement, bool on_owner, bool is_tcp)
     stage_end(&s);
 }
 
-PROMISE_BOTH(readers, paused_reader_lets_the_peers_socket_fill_and_notices_no_end)
+PROMISE_EITHER(readers, paused_reader_lets_the_peers_socket_fill_and_notices_no_end)
 {
     for (int i = 0; i < 4; i++)
         pause_reader(placement, i & 1, i & 2);
@@ -311,7 +311,7 @@ static int count_unread(int fd)
     return count;
 }
 
-PROMISE_BOTH(readers, nothing_is_read_behind_the_last_call_that_was_asked_for)
+PROMISE_EITHER(readers, nothing_is_read_behind_the_last_call_that_was_asked_for)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -361,7 +361,7 @@ static void wait_for_a_line_by_demand(ferry_placement placement, bool on_owner)
     stage_end(&s);
 }
 
-PROMISE_BOTH(readers, reader_that_takes_nothing_is_called_again_for_more_bytes_only)
+PROMISE_EITHER(readers, reader_that_takes_nothing_is_called_again_for_more_bytes_only)
 {
     wait_for_a_line_by_demand(placement, false);
     wait_for_a_line_by_demand(placement, true);
@@ -410,7 +410,7 @@ static void take_after_a_pause(ferry_placement placement, bool on_owner, bool is
     stage_end(&s);
 }
 
-PROMISE_BOTH(readers, what_was_not_taken_is_offered_again_after_a_pause)
+PROMISE_EITHER(readers, what_was_not_taken_is_offered_again_after_a_pause)
 {
     for (int i = 0; i < 4; i++)
         take_after_a_pause(placement, i & 1, i & 2);
@@ -431,7 +431,7 @@ static size_t keep_what_nobody_has(ferry_stream *stream, const void *data, size_
     return length;
 }
 
-PROMISE_BOTH(readers, stream_whose_last_handle_went_meanwhile_may_be_kept_by_whom_it_is_handed_to)
+PROMISE_EITHER(readers, stream_whose_last_handle_went_meanwhile_may_be_kept_by_whom_it_is_handed_to)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_reader keeper = {.on_read = keep_what_nobody_has, .arg = &s.stream};

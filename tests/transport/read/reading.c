@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <sys/wait.h>
 
-PROMISE_BOTH(reading, reads_take_the_next_bytes_in_the_order_of_their_submits)
+PROMISE_EITHER(reading, reads_take_the_next_bytes_in_the_order_of_their_submits)
 {
     stage s = stage_open(placement, tcp_pair());
     char exactly[4], line[16], some[16], rest[16];
@@ -48,7 +48,7 @@ PROMISE_BOTH(reading, reads_take_the_next_bytes_in_the_order_of_their_submits)
 }
 
 /* So reads that wait never hold more than memory that the program has set aside for them. */
-PROMISE_BOTH(reading, delimiter_that_does_not_fit_is_not_kept_and_never_found)
+PROMISE_EITHER(reading, delimiter_that_does_not_fit_is_not_kept_and_never_found)
 {
     enum { LONG = 1 << 20 };
     stage s = stage_open(placement, tcp_pair());
@@ -66,7 +66,7 @@ PROMISE_BOTH(reading, delimiter_that_does_not_fit_is_not_kept_and_never_found)
     stage_end(&s);
 }
 
-PROMISE_BOTH(reading, cancelled_read_consumes_nothing)
+PROMISE_EITHER(reading, cancelled_read_consumes_nothing)
 {
     stage s = stage_open(placement, tcp_pair());
     char big[64], small[8];
@@ -153,7 +153,7 @@ static void fails(ferry_promise *promise, int error, ferry_phase phase)
     check(!result.at_end);
 }
 
-PROMISE_BOTH(reading, read_of_no_bytes_is_complete_at_once_unless_it_is_to_the_end)
+PROMISE_EITHER(reading, read_of_no_bytes_is_complete_at_once_unless_it_is_to_the_end)
 {
     scene this = scene_begin(placement, 1);
     const ferry_read some = {NULL, 0, FERRY_READ_SOME, NULL, 0};
@@ -171,7 +171,7 @@ PROMISE_BOTH(reading, read_of_no_bytes_is_complete_at_once_unless_it_is_to_the_e
     scene_end(&this);
 }
 
-PROMISE_BOTH(reading, delimiter_is_found_in_whatever_pieces_it_comes)
+PROMISE_EITHER(reading, delimiter_is_found_in_whatever_pieces_it_comes)
 {
     static const char sent[] = "ab-ababaabac-abac|rest";
     for (size_t step = 1; step < sizeof sent; step++) {
@@ -191,7 +191,7 @@ PROMISE_BOTH(reading, delimiter_is_found_in_whatever_pieces_it_comes)
     }
 }
 
-PROMISE_BOTH(reading, read_into_too_little_memory_is_emsgsize_and_takes_nothing)
+PROMISE_EITHER(reading, read_into_too_little_memory_is_emsgsize_and_takes_nothing)
 {
     scene this = scene_begin(placement, 1);
     send_text(this.both.theirs, "abcdef\n");
@@ -207,7 +207,7 @@ PROMISE_BOTH(reading, read_into_too_little_memory_is_emsgsize_and_takes_nothing)
     scene_end(&this);
 }
 
-PROMISE_BOTH(reading, end_of_file_completes_every_read_with_what_there_is)
+PROMISE_EITHER(reading, end_of_file_completes_every_read_with_what_there_is)
 {
     for (ferry_read_mode mode = FERRY_READ_SOME; mode <= FERRY_READ_TO_END; mode++) {
         scene this = scene_begin(placement, mode & 1);
@@ -227,7 +227,7 @@ PROMISE_BOTH(reading, end_of_file_completes_every_read_with_what_there_is)
     }
 }
 
-PROMISE_BOTH(reading, read_that_takes_the_last_bytes_knows_of_the_end_or_the_next_does)
+PROMISE_EITHER(reading, read_that_takes_the_last_bytes_knows_of_the_end_or_the_next_does)
 {
     scene this = scene_begin(placement, 0);
     send_text(this.both.theirs, "abcd");
@@ -240,7 +240,7 @@ PROMISE_BOTH(reading, read_that_takes_the_last_bytes_knows_of_the_end_or_the_nex
     scene_end(&this);
 }
 
-PROMISE_BOTH(reading, error_fails_the_read_and_what_had_come_is_the_next_ones)
+PROMISE_EITHER(reading, error_fails_the_read_and_what_had_come_is_the_next_ones)
 {
     scene this = scene_begin(placement, 1);
     ferry_promise *exactly = submit(&this, FERRY_READ_EXACTLY, 10);
@@ -257,7 +257,7 @@ PROMISE_BOTH(reading, error_fails_the_read_and_what_had_come_is_the_next_ones)
 
 /* ---- calling off ----------------------------------------------------------------------------- */
 
-PROMISE_BOTH(reading, read_that_is_out_of_time_consumes_nothing)
+PROMISE_EITHER(reading, read_that_is_out_of_time_consumes_nothing)
 {
     scene this = scene_begin(placement, 1);
     ferry_request_options soon = {.timeout_ms = 30};
@@ -282,7 +282,7 @@ PROMISE_BOTH(reading, read_that_is_out_of_time_consumes_nothing)
     scene_end(&this);
 }
 
-PROMISE_BOTH(reading, any_queued_read_can_be_cancelled_and_the_others_do_not_notice)
+PROMISE_EITHER(reading, any_queued_read_can_be_cancelled_and_the_others_do_not_notice)
 {
     scene this = scene_begin(placement, 0);
     char other[2][8];
@@ -306,7 +306,7 @@ PROMISE_BOTH(reading, any_queued_read_can_be_cancelled_and_the_others_do_not_not
     scene_end(&this);
 }
 
-PROMISE_BOTH(reading, close_abort_and_destroy_cancel_reads)
+PROMISE_EITHER(reading, close_abort_and_destroy_cancel_reads)
 {
     for (int how = 0; how < 3; how++) {
         scene this = scene_begin(placement, 1);
@@ -328,7 +328,7 @@ PROMISE_BOTH(reading, close_abort_and_destroy_cancel_reads)
     }
 }
 
-PROMISE_BOTH(reading, read_that_cannot_be_put_back_leaves_an_error_and_no_gap)
+PROMISE_EITHER(reading, read_that_cannot_be_put_back_leaves_an_error_and_no_gap)
 {
     unsigned failed = 0;
     for (unsigned n = 1; n < 8; n++) {
@@ -354,7 +354,7 @@ PROMISE_BOTH(reading, read_that_cannot_be_put_back_leaves_an_error_and_no_gap)
 
 /* ---- whose turn it is ------------------------------------------------------------------------ */
 
-PROMISE_BOTH(reading, reads_are_served_before_the_reader)
+PROMISE_EITHER(reading, reads_are_served_before_the_reader)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         scene this = scene_begin(placement, on_owner);
@@ -398,7 +398,7 @@ static void wait_for_reads(ferry_stream *stream, uint32_t count)
     while (status.pending_reads < count);
 }
 
-PROMISE_BOTH(reading, reads_of_several_threads_are_served_in_the_order_of_their_submits)
+PROMISE_EITHER(reading, reads_of_several_threads_are_served_in_the_order_of_their_submits)
 {
     enum { THREADS = 6 };
     scene this = scene_begin(placement, 1);
@@ -431,7 +431,7 @@ static void chain(ferry_promise *promise, const ferry_result *result, void *arg)
     check_eq(ferry_stream_read(this->stream, &one, &options, NULL), 0);
 }
 
-PROMISE_BOTH(reading, callback_on_the_owner_may_read_on)
+PROMISE_EITHER(reading, callback_on_the_owner_may_read_on)
 {
     scene this = scene_begin(placement, 1);
     const ferry_request_options options = {.on_owner = chain, .on_owner_arg = &this};
@@ -448,7 +448,7 @@ PROMISE_BOTH(reading, callback_on_the_owner_may_read_on)
 
 /* ---- refusals -------------------------------------------------------------------------------- */
 
-PROMISE_BOTH(reading, closed_stream_refuses_all_reading)
+PROMISE_EITHER(reading, closed_stream_refuses_all_reading)
 {
     scene this = scene_begin(placement, 0);
     check_eq(close_stream(ferry_stream_ref(this.stream)).error, 0);
@@ -477,7 +477,7 @@ static void expect_no_socket(ferry_service *service, int fd)
     ferry_stream_unref(stream);
 }
 
-PROMISE_BOTH(reading, pipes_and_sockets_of_messages_are_enotsock)
+PROMISE_EITHER(reading, pipes_and_sockets_of_messages_are_enotsock)
 {
     ferry_service *service = service_start(placement);
     int fds[2];
@@ -529,7 +529,7 @@ PROMISE(reading, what_makes_no_sense_is_einval)
     scene_end(&this);
 }
 
-PROMISE_BOTH(reading, after_fork_all_reading_is_echild)
+PROMISE_EITHER(reading, after_fork_all_reading_is_echild)
 {
     scene this = scene_begin(placement, 0);
     gives(&this, submit(&this, FERRY_READ_SOME, 0), "");

@@ -6,7 +6,7 @@
 
 /* ---- how it ends ----------------------------------------------------------------------------- */
 
-PROMISE_BOTH(reading_ends, reader_keeps_its_stream_open_until_the_end)
+PROMISE_EITHER(reading_ends, reader_keeps_its_stream_open_until_the_end)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
@@ -21,7 +21,7 @@ PROMISE_BOTH(reading_ends, reader_keeps_its_stream_open_until_the_end)
     stage_end(&s);
 }
 
-PROMISE_BOTH(reading_ends, destroying_the_service_ends_reading_with_ecanceled)
+PROMISE_EITHER(reading_ends, destroying_the_service_ends_reading_with_ecanceled)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -60,13 +60,13 @@ static void reset_by_peer(ferry_placement placement, bool on_owner, bool is_writ
     stage_end(&s);
 }
 
-PROMISE_BOTH(reading_ends, reset_is_econnreset_also_where_a_write_was_told_of_it_first)
+PROMISE_EITHER(reading_ends, reset_is_econnreset_also_where_a_write_was_told_of_it_first)
 {
     for (int i = 0; i < 4; i++)
         reset_by_peer(placement, i & 1, i & 2);
 }
 
-PROMISE_BOTH(reading_ends, end_of_file_is_one_also_where_a_reset_followed_it)
+PROMISE_EITHER(reading_ends, end_of_file_is_one_also_where_a_reset_followed_it)
 {
     stage s = stage_open(placement, tcp_pair());
     send_text(s.theirs, "all of it");
@@ -82,7 +82,7 @@ PROMISE_BOTH(reading_ends, end_of_file_is_one_also_where_a_reset_followed_it)
     stage_end(&s);
 }
 
-PROMISE_BOTH(reading_ends, end_of_file_is_one_also_after_a_shutdown)
+PROMISE_EITHER(reading_ends, end_of_file_is_one_also_after_a_shutdown)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         stage s = stage_open(placement, any_pair(is_tcp));
@@ -102,7 +102,7 @@ PROMISE_BOTH(reading_ends, end_of_file_is_one_also_after_a_shutdown)
 }
 /* ---- replaced readers ------------------------------------------------------------------------ */
 
-PROMISE_BOTH(reading_ends, reader_that_was_replaced_before_its_end_was_told_is_not_told)
+PROMISE_EITHER(reading_ends, reader_that_was_replaced_before_its_end_was_told_is_not_told)
 {
     for (int is_none = 0; is_none < 2; is_none++) {
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -153,7 +153,7 @@ static void *be_home(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(reading_ends, thread_that_ends_in_a_call_ends_reading_and_what_it_took_is_taken)
+PROMISE_EITHER(reading_ends, thread_that_ends_in_a_call_ends_reading_and_what_it_took_is_taken)
 {
     for (int keep_open = 0; keep_open < 2; keep_open++) {
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -187,7 +187,7 @@ static void *set_and_end(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(reading_ends, thread_that_has_ended_ends_reading_with_the_next_bytes)
+PROMISE_EITHER(reading_ends, thread_that_has_ended_ends_reading_with_the_next_bytes)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
@@ -270,7 +270,7 @@ PROMISE(reading_ends, without_a_thread_whatever_is_asked_meanwhile_does_no_harm)
 
 /* ---- what on_end may do ---------------------------------------------------------------------- */
 
-PROMISE_BOTH(reading_ends, stream_that_is_kept_open_can_be_written_to_after_the_end)
+PROMISE_EITHER(reading_ends, stream_that_is_kept_open_can_be_written_to_after_the_end)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         stage s = stage_open(placement, any_pair(on_owner));
@@ -299,7 +299,7 @@ static void say_last_word(ferry_stream *stream, int error, void *arg)
     notes_end(stream, error, arg);
 }
 
-PROMISE_BOTH(reading_ends, time_that_is_up_is_etimedout_and_a_last_word_arrives)
+PROMISE_EITHER(reading_ends, time_that_is_up_is_etimedout_and_a_last_word_arrives)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         stage s = stage_open(placement, any_pair(on_owner));
@@ -327,7 +327,7 @@ static size_t put_off(ferry_stream *stream, const void *data, size_t length, boo
     return notes_read(stream, data, length, at_end, arg);
 }
 
-PROMISE_BOTH(reading_ends, time_can_be_put_off_again_and_again_and_switched_off)
+PROMISE_EITHER(reading_ends, time_can_be_put_off_again_and_again_and_switched_off)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -354,7 +354,7 @@ static void close_stream_first(ferry_stream *stream, int error, void *arg)
     notes_end(stream, error, arg);
 }
 
-PROMISE_BOTH(reading_ends, close_and_abort_end_reading_with_ecanceled_once)
+PROMISE_EITHER(reading_ends, close_and_abort_end_reading_with_ecanceled_once)
 {
     for (int i = 0; i < 8; i++) {
         bool on_owner = i & 1, is_abort = i & 2, is_paused = i & 4;
@@ -420,7 +420,7 @@ static void set_hand(ferry_stream *stream, hand *self)
     check_eq(ferry_stream_set_reader(stream, &wanted), 0);
 }
 
-PROMISE_BOTH(reading_ends, reader_that_replaces_itself_loses_and_doubles_nothing)
+PROMISE_EITHER(reading_ends, reader_that_replaces_itself_loses_and_doubles_nothing)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         stage s = stage_open(placement, any_pair(on_owner));
@@ -443,7 +443,7 @@ PROMISE_BOTH(reading_ends, reader_that_replaces_itself_loses_and_doubles_nothing
     }
 }
 
-PROMISE_BOTH(reading_ends, reader_that_is_replaced_from_outside_leaves_the_rest_to_the_next)
+PROMISE_EITHER(reading_ends, reader_that_is_replaced_from_outside_leaves_the_rest_to_the_next)
 {
     for (int i = 0; i < 8; i++) {
         bool first_on_owner = i & 1, second_on_owner = i & 2, is_by_read = i & 4;
@@ -475,7 +475,7 @@ PROMISE_BOTH(reading_ends, reader_that_is_replaced_from_outside_leaves_the_rest_
     }
 }
 
-PROMISE_BOTH(reading_ends, loan_that_was_not_looked_at_is_a_reads_once_it_is_called_for)
+PROMISE_EITHER(reading_ends, loan_that_was_not_looked_at_is_a_reads_once_it_is_called_for)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
@@ -501,7 +501,7 @@ static size_t drop_all(ferry_stream *stream, const void *data, size_t length, bo
     return notes_read(stream, data, length, at_end, arg);
 }
 
-PROMISE_BOTH(reading_ends, call_may_drop_the_last_handle)
+PROMISE_EITHER(reading_ends, call_may_drop_the_last_handle)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         ferry_service *service = service_start(placement);
@@ -530,7 +530,7 @@ static size_t set_here(ferry_stream *stream, const void *data, size_t length, bo
     return notes_read(stream, data, length, at_end, arg);
 }
 
-PROMISE_BOTH(reading_ends, owner_is_no_home_for_a_reader)
+PROMISE_EITHER(reading_ends, owner_is_no_home_for_a_reader)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};

@@ -102,23 +102,23 @@ static void hash_many(ferry_placement placement, bool is_tcp, bool on_owner, has
     stage_end(&s);
 }
 
-PROMISE_BOTH(reading_traffic, many_megabytes_arrive_whole_at_a_reader_of_another_thread)
+PROMISE_EITHER(reading_traffic, many_megabytes_arrive_whole_at_a_reader_of_another_thread)
 {
     hash_many(placement, true, false, (hasher){0});
 }
 
-PROMISE_BOTH(reading_traffic, many_megabytes_arrive_whole_at_a_reader_on_the_owner)
+PROMISE_EITHER(reading_traffic, many_megabytes_arrive_whole_at_a_reader_on_the_owner)
 {
     hash_many(placement, true, true, (hasher){0});
 }
 
-PROMISE_BOTH(reading_traffic, many_megabytes_arrive_whole_at_slow_readers_that_take_a_little)
+PROMISE_EITHER(reading_traffic, many_megabytes_arrive_whole_at_slow_readers_that_take_a_little)
 {
     hash_many(placement, false, false, (hasher){.most = 10007, .slow_us = 50});
     hash_many(placement, false, true, (hasher){.most = 10007});
 }
 
-PROMISE_BOTH(reading_traffic, many_megabytes_arrive_whole_by_reads)
+PROMISE_EITHER(reading_traffic, many_megabytes_arrive_whole_by_reads)
 {
     enum { PIECE = 100000, AT_ONCE = 4 };
     stage s = stage_open(placement, tcp_pair());
@@ -150,7 +150,7 @@ PROMISE_BOTH(reading_traffic, many_megabytes_arrive_whole_by_reads)
 
 /* ---- both directions ------------------------------------------------------------------------- */
 
-PROMISE_BOTH(reading_traffic, full_sink_does_not_keep_a_stream_from_reading)
+PROMISE_EITHER(reading_traffic, full_sink_does_not_keep_a_stream_from_reading)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         stage s = stage_open(placement, any_pair(on_owner));
@@ -176,7 +176,7 @@ PROMISE_BOTH(reading_traffic, full_sink_does_not_keep_a_stream_from_reading)
     }
 }
 
-PROMISE_BOTH(reading_traffic, two_streams_that_both_flood_read_all_that_comes)
+PROMISE_EITHER(reading_traffic, two_streams_that_both_flood_read_all_that_comes)
 {
     unsigned char *data = malloc(MANY);
     fill_content(data, MANY, SEED, 0);
@@ -377,7 +377,7 @@ static uint64_t sweep(ferry_placement placement, bool on_owner, const kind *whic
     return injected;
 }
 
-PROMISE_BOTH(reading_traffic, any_fault_at_any_call_is_told_and_what_was_read_is_a_beginning)
+PROMISE_EITHER(reading_traffic, any_fault_at_any_call_is_told_and_what_was_read_is_a_beginning)
 {
     uint64_t injected = 0;
     for (int on_owner = 0; on_owner < 2; on_owner++)
@@ -387,7 +387,7 @@ PROMISE_BOTH(reading_traffic, any_fault_at_any_call_is_told_and_what_was_read_is
     check(injected > 200);
 }
 
-PROMISE_BOTH(reading_traffic, any_failing_allocation_is_told_and_what_was_read_is_a_beginning)
+PROMISE_EITHER(reading_traffic, any_failing_allocation_is_told_and_what_was_read_is_a_beginning)
 {
     check_eq(ferry_inbox_run(0), 0); /* this thread's inbox is there before memory runs out */
     for (int on_owner = 0; on_owner < 2; on_owner++) {
@@ -581,7 +581,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(reading_traffic, every_record_arrives_once_whoever_asks_for_whatever)
+PROMISE_EITHER(reading_traffic, every_record_arrives_once_whoever_asks_for_whatever)
 {
     uint64_t seed = random_seed();
     ferry_service *service = service_start(placement);

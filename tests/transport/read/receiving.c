@@ -144,23 +144,23 @@ static void receive_much(ferry_placement placement, pair both, int appending, fe
     end(&set, ONE_FILE);
 }
 
-PROMISE_BOTH(receiving, much_of_a_tcp_peers_is_spliced_into_a_file)
+PROMISE_EITHER(receiving, much_of_a_tcp_peers_is_spliced_into_a_file)
 {
     receive_much(placement, tcp_pair(), 0, SPLICED);
 }
 
-PROMISE_BOTH(receiving, much_of_a_unix_peers_is_spliced_into_a_file)
+PROMISE_EITHER(receiving, much_of_a_unix_peers_is_spliced_into_a_file)
 {
     receive_much(placement, unix_pair(SOCK_STREAM), 0, SPLICED);
 }
 
-PROMISE_BOTH(receiving, file_open_for_appending_is_copied_into)
+PROMISE_EITHER(receiving, file_open_for_appending_is_copied_into)
 {
     receive_much(placement, tcp_pair(), O_APPEND, FERRY_METHOD_COPY);
     receive_much(placement, unix_pair(SOCK_STREAM), O_APPEND, FERRY_METHOD_COPY);
 }
 
-PROMISE_BOTH(receiving, where_no_pipe_can_be_made_it_is_copied)
+PROMISE_EITHER(receiving, where_no_pipe_can_be_made_it_is_copied)
 {
     /* After the duplicate of its folder, the file, and fstat(2). */
     const ferry_fault script = {
@@ -178,7 +178,7 @@ PROMISE_BOTH(receiving, where_no_pipe_can_be_made_it_is_copied)
     ferry_faults_unref(faults);
 }
 
-PROMISE_BOTH(receiving, zero_copy_is_refused_rather_than_copied_and_nothing_is_lost)
+PROMISE_EITHER(receiving, zero_copy_is_refused_rather_than_copied_and_nothing_is_lost)
 {
     scene set = begin(placement);
     talker *peer = talker_start(set.theirs, 3, 1000);
@@ -222,7 +222,7 @@ static void note_end(ferry_stream *stream, int error, void *arg)
     ((notes *)arg)->has_ended = true;
 }
 
-PROMISE_BOTH(receiving, each_takes_exactly_its_bytes_then_reads_and_a_reader_go_on)
+PROMISE_EITHER(receiving, each_takes_exactly_its_bytes_then_reads_and_a_reader_go_on)
 {
     static const uint64_t lengths[] = {1, 1000, 65536, 0, 100001, 3 * MIB + 7};
     static const char *const names[] = {"0", "1", "2", "3", "4", "5", "6", NULL};
@@ -265,7 +265,7 @@ PROMISE_BOTH(receiving, each_takes_exactly_its_bytes_then_reads_and_a_reader_go_
     end(&set, names);
 }
 
-PROMISE_BOTH(receiving, explicit_offset_leaves_the_position_and_current_moves_it_on)
+PROMISE_EITHER(receiving, explicit_offset_leaves_the_position_and_current_moves_it_on)
 {
     scene set = begin(placement);
     talker *peer = talker_start(set.theirs, 6, 3 * MIB);
@@ -287,7 +287,7 @@ PROMISE_BOTH(receiving, explicit_offset_leaves_the_position_and_current_moves_it
     end(&set, ONE_FILE);
 }
 
-PROMISE_BOTH(receiving, what_was_kept_goes_first)
+PROMISE_EITHER(receiving, what_was_kept_goes_first)
 {
     scene set = begin(placement);
     char line[16];
@@ -313,7 +313,7 @@ PROMISE_BOTH(receiving, what_was_kept_goes_first)
     end(&set, ONE_FILE);
 }
 
-PROMISE_BOTH(receiving, peer_that_ends_early_is_no_error_and_what_did_not_come_is_remaining)
+PROMISE_EITHER(receiving, peer_that_ends_early_is_no_error_and_what_did_not_come_is_remaining)
 {
     scene set = begin(placement);
     talker *peer = talker_start(set.theirs, 8, 1000);
@@ -332,7 +332,7 @@ PROMISE_BOTH(receiving, peer_that_ends_early_is_no_error_and_what_did_not_come_i
     end(&set, ONE_FILE);
 }
 
-PROMISE_BOTH(receiving, urgent_data_does_not_stop_it)
+PROMISE_EITHER(receiving, urgent_data_does_not_stop_it)
 {
     scene set = begin(placement);
     ferry_promise *all = submit_receive(set.stream, file_in(&set.where, "file"));
@@ -349,7 +349,7 @@ PROMISE_BOTH(receiving, urgent_data_does_not_stop_it)
 
 /* ---- storing fails --------------------------------------------------------------------------- */
 
-PROMISE_BOTH(receiving, full_device_takes_nothing_and_nothing_is_lost)
+PROMISE_EITHER(receiving, full_device_takes_nothing_and_nothing_is_lost)
 {
     scene set = begin(placement);
     talker *peer = talker_start(set.theirs, 9, 2 * MIB);
@@ -365,7 +365,7 @@ PROMISE_BOTH(receiving, full_device_takes_nothing_and_nothing_is_lost)
     end(&set, ONE_FILE);
 }
 
-PROMISE_BOTH(receiving, file_size_limit_is_efbig_and_the_next_file_goes_on_at_the_next_byte)
+PROMISE_EITHER(receiving, file_size_limit_is_efbig_and_the_next_file_goes_on_at_the_next_byte)
 {
     enum { MOST = 300001 };
     static const char *const names[] = {"file", "rest", NULL};
@@ -395,7 +395,7 @@ PROMISE_BOTH(receiving, file_size_limit_is_efbig_and_the_next_file_goes_on_at_th
 }
 
 /* Every second splice is into the file. */
-PROMISE_BOTH(receiving, full_disk_is_enospc_with_the_exact_count_and_the_next_goes_on)
+PROMISE_EITHER(receiving, full_disk_is_enospc_with_the_exact_count_and_the_next_goes_on)
 {
     ONLY_ON_PLAIN_LINKS("nothing is spliced");
     static const char *const names[] = {"file", "rest", NULL};
@@ -436,7 +436,7 @@ static void check_refused(ferry_stream *stream, ferry_file file, int error)
     check_eq(result.sent, 0);
 }
 
-PROMISE_BOTH(receiving, what_cannot_be_opened_fails_in_its_turn_and_consumes_nothing)
+PROMISE_EITHER(receiving, what_cannot_be_opened_fails_in_its_turn_and_consumes_nothing)
 {
     static const char *const names[] = {"file", "link", NULL};
     scene set = begin(placement);
@@ -467,7 +467,7 @@ PROMISE_BOTH(receiving, what_cannot_be_opened_fails_in_its_turn_and_consumes_not
     end(&set, names);
 }
 
-PROMISE_BOTH(receiving, truncate_empties_exclusive_makes_and_beneath_opens_what_is_beneath)
+PROMISE_EITHER(receiving, truncate_empties_exclusive_makes_and_beneath_opens_what_is_beneath)
 {
     static const char *const names[] = {"file", "new", NULL};
     scene set = begin(placement);
@@ -552,7 +552,7 @@ static void note_progress(ferry_promise *promise, uint64_t bytes, void *arg)
     seen->calls++;
 }
 
-PROMISE_BOTH(receiving, cancelled_one_stops_after_what_is_stored_and_the_rest_is_there)
+PROMISE_EITHER(receiving, cancelled_one_stops_after_what_is_stored_and_the_rest_is_there)
 {
     scene set = begin(placement);
     progress seen = {0};
@@ -577,7 +577,7 @@ PROMISE_BOTH(receiving, cancelled_one_stops_after_what_is_stored_and_the_rest_is
     end(&set, ONE_FILE);
 }
 
-PROMISE_BOTH(receiving, cancel_in_the_queue_and_time_that_is_up_consume_nothing)
+PROMISE_EITHER(receiving, cancel_in_the_queue_and_time_that_is_up_consume_nothing)
 {
     scene set = begin(placement);
     const ferry_request_options short_lived = {.timeout_ms = 20};
@@ -596,7 +596,7 @@ PROMISE_BOTH(receiving, cancel_in_the_queue_and_time_that_is_up_consume_nothing)
     end(&set, ONE_FILE);
 }
 
-PROMISE_BOTH(receiving, abort_and_destroy_under_way_settle_it_with_what_is_stored)
+PROMISE_EITHER(receiving, abort_and_destroy_under_way_settle_it_with_what_is_stored)
 {
     for (int destroys = 0; destroys < 2; destroys++) {
         scene set = begin(placement);
@@ -624,7 +624,7 @@ PROMISE_BOTH(receiving, abort_and_destroy_under_way_settle_it_with_what_is_store
 }
 
 /* A race of a cancel with everything else: whatever comes of it, no byte is lost. */
-PROMISE_BOTH(receiving, cancel_at_any_moment_loses_no_byte)
+PROMISE_EITHER(receiving, cancel_at_any_moment_loses_no_byte)
 {
     enum { ROUNDS = 60 };
     static const char *const names[] = {"file", "rest", NULL};
@@ -652,7 +652,7 @@ PROMISE_BOTH(receiving, cancel_at_any_moment_loses_no_byte)
 
 /* ---- with others ----------------------------------------------------------------------------- */
 
-PROMISE_BOTH(receiving, slow_peers_bytes_arrive_whole)
+PROMISE_EITHER(receiving, slow_peers_bytes_arrive_whole)
 {
     scene set = begin(placement);
     talker *peer = talker_start_slow(set.theirs, 18, 100000, 997, 200);
@@ -664,7 +664,7 @@ PROMISE_BOTH(receiving, slow_peers_bytes_arrive_whole)
     end(&set, ONE_FILE);
 }
 
-PROMISE_BOTH(receiving, many_connections_at_once_each_get_their_own)
+PROMISE_EITHER(receiving, many_connections_at_once_each_get_their_own)
 {
     enum { COUNT = 8 };
     static const char *const names[] = {"0", "1", "2", "3", "4", "5", "6", "7", NULL};
@@ -704,7 +704,7 @@ static void *send_then_read(void *arg)
     return answer;
 }
 
-PROMISE_BOTH(receiving, peer_that_sends_much_before_it_reads_is_served_both_ways_at_once)
+PROMISE_EITHER(receiving, peer_that_sends_much_before_it_reads_is_served_both_ways_at_once)
 {
     for (int over_unix = 0; over_unix < 2; over_unix++) {
         test_file sent = file_make(64 * MIB, 21);
@@ -811,18 +811,18 @@ static void sweep(ferry_placement placement, int appending)
     }
 }
 
-PROMISE_BOTH(receiving, every_fault_at_every_call_leaves_a_true_prefix_when_spliced)
+PROMISE_EITHER(receiving, every_fault_at_every_call_leaves_a_true_prefix_when_spliced)
 {
     ONLY_ON_PLAIN_LINKS("nothing is spliced");
     sweep(placement, 0);
 }
 
-PROMISE_BOTH(receiving, every_fault_at_every_call_leaves_a_true_prefix_when_copied)
+PROMISE_EITHER(receiving, every_fault_at_every_call_leaves_a_true_prefix_when_copied)
 {
     sweep(placement, O_APPEND);
 }
 
-PROMISE_BOTH(receiving, every_call_that_is_interrupted_is_made_again)
+PROMISE_EITHER(receiving, every_call_that_is_interrupted_is_made_again)
 {
     for (ferry_fault_call call = FERRY_CALL_WRITE; call <= FERRY_CALL_POLL; call++) {
         for (uint64_t k = 1; k <= 12; k++) {

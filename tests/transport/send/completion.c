@@ -99,19 +99,19 @@ static void levels_wait_for_reading(ferry_placement placement, pair both, uint64
     stage_close(&s);
 }
 
-PROMISE_BOTH(completion, drained_and_acked_wait_until_a_unix_peer_or_pipe_has_read)
+PROMISE_EITHER(completion, drained_and_acked_wait_until_a_unix_peer_or_pipe_has_read)
 {
     levels_wait_for_reading(placement, unix_pair(SOCK_STREAM), SIZE);
     levels_wait_for_reading(placement, unix_pair(SOCK_STREAM), 50000);
     levels_wait_for_reading(placement, pipe_pair(), SIZE);
 }
 
-PROMISE_BOTH(completion, drained_and_acked_wait_while_a_tcp_peers_window_is_closed)
+PROMISE_EITHER(completion, drained_and_acked_wait_while_a_tcp_peers_window_is_closed)
 {
     levels_wait_for_reading(placement, narrow_pair(), LARGE);
 }
 
-PROMISE_BOTH(completion, tcp_peers_kernel_is_enough_for_acked)
+PROMISE_EITHER(completion, tcp_peers_kernel_is_enough_for_acked)
 {
     ONLY_ON_PLAIN_LINKS("it counts what the kernel has");
     stage s = stage_open(placement, tcp_pair());
@@ -124,7 +124,7 @@ PROMISE_BOTH(completion, tcp_peers_kernel_is_enough_for_acked)
 }
 
 /* Pins: honest_done. */
-PROMISE_BOTH(completion, drained_is_sent_and_acked_is_received)
+PROMISE_EITHER(completion, drained_is_sent_and_acked_is_received)
 {
     stage s = stage_open(placement, tcp_pair());
     deafen(s.theirs);
@@ -136,7 +136,7 @@ PROMISE_BOTH(completion, drained_is_sent_and_acked_is_received)
     stage_close(&s);
 }
 
-PROMISE_BOTH(completion, is_not_delayed_by_what_was_accepted_after_it)
+PROMISE_EITHER(completion, is_not_delayed_by_what_was_accepted_after_it)
 {
     stage s = stage_open(placement, narrow_pair());
     ferry_promise *first = write_until(s.stream, SIZE, FERRY_ACKED);
@@ -148,7 +148,7 @@ PROMISE_BOTH(completion, is_not_delayed_by_what_was_accepted_after_it)
     stage_close(&s);
 }
 
-PROMISE_BOTH(completion, messages_files_and_generated_memory_are_confirmed_too)
+PROMISE_EITHER(completion, messages_files_and_generated_memory_are_confirmed_too)
 {
     test_file file = file_make(SIZE, 5);
     stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
@@ -168,7 +168,7 @@ PROMISE_BOTH(completion, messages_files_and_generated_memory_are_confirmed_too)
     file_remove(&file);
 }
 
-PROMISE_BOTH(completion, peer_that_closes_a_unix_socket_unread_has_thrown_it_away)
+PROMISE_EITHER(completion, peer_that_closes_a_unix_socket_unread_has_thrown_it_away)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
@@ -179,7 +179,7 @@ PROMISE_BOTH(completion, peer_that_closes_a_unix_socket_unread_has_thrown_it_awa
     stage_end(&s);
 }
 
-PROMISE_BOTH(completion, all_levels_are_the_same_where_there_is_no_peer)
+PROMISE_EITHER(completion, all_levels_are_the_same_where_there_is_no_peer)
 {
     ferry_service *service = service_start(placement);
     test_file file = file_make(0, 1);
@@ -194,7 +194,7 @@ PROMISE_BOTH(completion, all_levels_are_the_same_where_there_is_no_peer)
     file_remove(&file);
 }
 
-PROMISE_BOTH(completion, nothing_to_send_is_nothing_to_confirm)
+PROMISE_EITHER(completion, nothing_to_send_is_nothing_to_confirm)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     test_file empty = file_make(0, 1);
@@ -208,7 +208,7 @@ PROMISE_BOTH(completion, nothing_to_send_is_nothing_to_confirm)
     file_remove(&empty);
 }
 
-PROMISE_BOTH(completion, what_lies_before_an_empty_one_is_confirmed)
+PROMISE_EITHER(completion, what_lies_before_an_empty_one_is_confirmed)
 {
     stage s = stage_open(placement, narrow_pair());
     check_sent(write_until(s.stream, LARGE, FERRY_ACCEPTED), LARGE);
@@ -219,7 +219,7 @@ PROMISE_BOTH(completion, what_lies_before_an_empty_one_is_confirmed)
     stage_close(&s);
 }
 
-PROMISE_BOTH(completion, request_that_fails_is_not_confirmed_first)
+PROMISE_EITHER(completion, request_that_fails_is_not_confirmed_first)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_file file = ferry_file_at("/nonexistent");
@@ -242,7 +242,7 @@ PROMISE(completion, unknown_level_is_refused)
 
 /* ---- what goes on meanwhile ------------------------------------------------------------------ */
 
-PROMISE_BOTH(completion, what_comes_after_leaves_meanwhile)
+PROMISE_EITHER(completion, what_comes_after_leaves_meanwhile)
 {
     ONLY_ON_PLAIN_LINKS("it counts what the kernel has");
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -259,7 +259,7 @@ PROMISE_BOTH(completion, what_comes_after_leaves_meanwhile)
     stage_close(&s);
 }
 
-PROMISE_BOTH(completion, flush_drain_and_close_wait_for_confirmation)
+PROMISE_EITHER(completion, flush_drain_and_close_wait_for_confirmation)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED), *flushed, *closed;
@@ -279,7 +279,7 @@ PROMISE_BOTH(completion, flush_drain_and_close_wait_for_confirmation)
     stage_end(&s);
 }
 
-PROMISE_BOTH(completion, dropping_the_stream_closes_it_once_all_is_confirmed)
+PROMISE_EITHER(completion, dropping_the_stream_closes_it_once_all_is_confirmed)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
@@ -292,7 +292,7 @@ PROMISE_BOTH(completion, dropping_the_stream_closes_it_once_all_is_confirmed)
     stage_end(&s);
 }
 
-PROMISE_BOTH(completion, flush_of_a_poisoned_stream_waits_for_what_is_being_confirmed)
+PROMISE_EITHER(completion, flush_of_a_poisoned_stream_waits_for_what_is_being_confirmed)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
@@ -324,7 +324,7 @@ static void many_are_confirmed(ferry_placement placement, pair both)
     (void)reader_end(peer);
 }
 
-PROMISE_BOTH(completion, thousands_in_a_row_are_all_confirmed)
+PROMISE_EITHER(completion, thousands_in_a_row_are_all_confirmed)
 {
     many_are_confirmed(placement, tcp_pair());
     many_are_confirmed(placement, unix_pair(SOCK_STREAM));
@@ -332,7 +332,7 @@ PROMISE_BOTH(completion, thousands_in_a_row_are_all_confirmed)
 
 /* ---- when it is not confirmed ---------------------------------------------------------------- */
 
-PROMISE_BOTH(completion, cancel_ends_the_waiting_and_leaves_the_stream_healthy)
+PROMISE_EITHER(completion, cancel_ends_the_waiting_and_leaves_the_stream_healthy)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED), *closed;
@@ -350,7 +350,7 @@ PROMISE_BOTH(completion, cancel_ends_the_waiting_and_leaves_the_stream_healthy)
     stage_end(&s);
 }
 
-PROMISE_BOTH(completion, timeout_holds_for_the_waiting)
+PROMISE_EITHER(completion, timeout_holds_for_the_waiting)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_request_options options = {.completion = FERRY_DRAINED, .timeout_ms = 30};
@@ -367,7 +367,7 @@ PROMISE_BOTH(completion, timeout_holds_for_the_waiting)
     stage_close(&s);
 }
 
-PROMISE_BOTH(completion, reset_before_confirmation_is_econnreset)
+PROMISE_EITHER(completion, reset_before_confirmation_is_econnreset)
 {
     static const ferry_completion levels[] = {FERRY_DRAINED, FERRY_ACKED};
     for (unsigned i = 0; i < 2; i++) {
@@ -381,7 +381,7 @@ PROMISE_BOTH(completion, reset_before_confirmation_is_econnreset)
 }
 
 /* The zeros that are still owed when the connection breaks must not count as accepted. */
-PROMISE_BOTH(completion, padding_that_never_left_confirms_nothing)
+PROMISE_EITHER(completion, padding_that_never_left_confirms_nothing)
 {
     stage s = stage_open_with(placement, narrow_pair(),
                               (ferry_stream_options){.framing = FERRY_FRAMING_PAD});
@@ -398,7 +398,7 @@ PROMISE_BOTH(completion, padding_that_never_left_confirms_nothing)
     stage_end(&s);
 }
 
-PROMISE_BOTH(completion, abort_and_destroy_cancel_what_is_being_confirmed)
+PROMISE_EITHER(completion, abort_and_destroy_cancel_what_is_being_confirmed)
 {
     for (unsigned destroys = 0; destroys < 2; destroys++) {
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -425,7 +425,7 @@ static void count_release(void *given, void *arg)
     atomic_fetch_add(&released, 1);
 }
 
-PROMISE_BOTH(completion, given_memory_and_fds_are_released_once_however_it_ends)
+PROMISE_EITHER(completion, given_memory_and_fds_are_released_once_however_it_ends)
 {
     enum { CONFIRMED, CANCELLED, ABORTED, ENDS };
     test_file file = file_make(SIZE, 5);
@@ -463,7 +463,7 @@ static ferry_stream_options lingering(int64_t timeout_ms)
                                   .close_mode = FERRY_CLOSE_LINGERING};
 }
 
-PROMISE_BOTH(linger, ends_when_the_peers_kernel_has_everything_though_the_peer_stays)
+PROMISE_EITHER(linger, ends_when_the_peers_kernel_has_everything_though_the_peer_stays)
 {
     stage s = stage_open_with(placement, tcp_pair(), lingering(60000));
     check_eq(write(s.theirs, "nobody reads this", 17), 17);
@@ -488,14 +488,14 @@ static void linger_until_read(ferry_placement placement, pair both, uint64_t siz
     stage_end(&s);
 }
 
-PROMISE_BOTH(linger, waits_for_what_the_peers_kernel_has_not_taken)
+PROMISE_EITHER(linger, waits_for_what_the_peers_kernel_has_not_taken)
 {
     linger_until_read(placement, narrow_pair(), LARGE);
     ONLY_ON_PLAIN_LINKS("of a unix socket all has to be read, the record that says the end, too");
     linger_until_read(placement, unix_pair(SOCK_STREAM), SIZE);
 }
 
-PROMISE_BOTH(linger, waits_until_the_peers_kernel_has_the_fin)
+PROMISE_EITHER(linger, waits_until_the_peers_kernel_has_the_fin)
 {
     stage s = stage_open_with(placement, tcp_pair(), lingering(60000));
     check_sent(write_until(s.stream, SIZE, FERRY_ACKED), SIZE);
@@ -507,7 +507,7 @@ PROMISE_BOTH(linger, waits_until_the_peers_kernel_has_the_fin)
     stage_end(&s);
 }
 
-PROMISE_BOTH(linger, goes_on_after_the_peer_has_ended_its_direction)
+PROMISE_EITHER(linger, goes_on_after_the_peer_has_ended_its_direction)
 {
     stage s = stage_open_with(placement, narrow_pair(), lingering(60000));
     check_sent(submit_write(s.stream, data, LARGE), LARGE);
@@ -525,7 +525,7 @@ static void check_close_failed(ferry_result result, int error)
     check_eq(result.phase, FERRY_PHASE_CLOSE);
 }
 
-PROMISE_BOTH(linger, is_bounded_in_time)
+PROMISE_EITHER(linger, is_bounded_in_time)
 {
     stage s = stage_open_with(placement, narrow_pair(), lingering(30));
     check_eq(ferry_stream_write(s.stream, data, LARGE, NULL, NULL), 0);
@@ -533,7 +533,7 @@ PROMISE_BOTH(linger, is_bounded_in_time)
     stage_end(&s);
 }
 
-PROMISE_BOTH(linger, is_bounded_in_bytes)
+PROMISE_EITHER(linger, is_bounded_in_bytes)
 {
     stage s = stage_open_with(placement, narrow_pair(),
                               (ferry_stream_options){.close_timeout_ms = 60000,
@@ -545,7 +545,7 @@ PROMISE_BOTH(linger, is_bounded_in_bytes)
     stage_end(&s);
 }
 
-PROMISE_BOTH(linger, names_a_reset_while_it_waits_also_after_the_peers_end)
+PROMISE_EITHER(linger, names_a_reset_while_it_waits_also_after_the_peers_end)
 {
     for (unsigned ended = 0; ended < 2; ended++) {
         stage s = stage_open_with(placement, narrow_pair(), lingering(60000));
@@ -562,7 +562,7 @@ PROMISE_BOTH(linger, names_a_reset_while_it_waits_also_after_the_peers_end)
 
 /* Everything was acknowledged before, but the FIN never will be: also where a failed write has
  * already been told of the reset. */
-PROMISE_BOTH(linger, names_a_reset_that_came_before_it)
+PROMISE_EITHER(linger, names_a_reset_that_came_before_it)
 {
     for (unsigned told = 0; told < 2; told++) {
         pair both = tcp_pair();
@@ -579,7 +579,7 @@ PROMISE_BOTH(linger, names_a_reset_that_came_before_it)
     }
 }
 
-PROMISE_BOTH(linger, abort_and_destroy_end_it)
+PROMISE_EITHER(linger, abort_and_destroy_end_it)
 {
     for (unsigned destroys = 0; destroys < 2; destroys++) {
         stage s = stage_open_with(placement, narrow_pair(), lingering(60000));

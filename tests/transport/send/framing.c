@@ -11,7 +11,7 @@
 /* ---- any policy ------------------------------------------------------------------------------ */
 
 /* Pins: framing. */
-PROMISE_BOTH(framing, request_that_fails_midway_poisons_the_stream)
+PROMISE_EITHER(framing, request_that_fails_midway_poisons_the_stream)
 {
     test_file file = file_make(8 << 20, 5);
     stage s = stage_open(placement, tcp_pair());
@@ -41,7 +41,7 @@ PROMISE_BOTH(framing, request_that_fails_midway_poisons_the_stream)
 }
 
 /* Pins: framing. */
-PROMISE_BOTH(framing, request_that_fails_before_its_first_byte_leaves_the_stream_healthy)
+PROMISE_EITHER(framing, request_that_fails_before_its_first_byte_leaves_the_stream_healthy)
 {
     stage s = stage_open(placement, tcp_pair());
     reader *peer = reader_start(stage_take(&s), true);
@@ -207,19 +207,19 @@ static void fail_in_all_ways(ferry_placement placement, ferry_framing framing)
     }
 }
 
-PROMISE_BOTH(framing, poison_sends_nothing_more_however_it_failed)
+PROMISE_EITHER(framing, poison_sends_nothing_more_however_it_failed)
 {
     fail_in_all_ways(placement, FERRY_FRAMING_POISON);
 }
 
 /* Pins: framing. */
-PROMISE_BOTH(framing, pad_sends_zeros_in_place_of_the_rest_then_the_next_request_whole)
+PROMISE_EITHER(framing, pad_sends_zeros_in_place_of_the_rest_then_the_next_request_whole)
 {
     fail_in_all_ways(placement, FERRY_FRAMING_PAD);
 }
 
 /* Pins: framing. */
-PROMISE_BOTH(framing, continue_sends_the_next_request_directly_behind)
+PROMISE_EITHER(framing, continue_sends_the_next_request_directly_behind)
 {
     fail_in_all_ways(placement, FERRY_FRAMING_CONTINUE);
 }
@@ -248,7 +248,7 @@ static void refuse_padding(ferry_service *service, int fd)
     close(fd); /* still ours */
 }
 
-PROMISE_BOTH(framing, pad_is_einval_where_each_write_is_a_message)
+PROMISE_EITHER(framing, pad_is_einval_where_each_write_is_a_message)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_SEQPACKET);
@@ -270,7 +270,7 @@ static void pipe_make(int ends[2])
     check_eq(write(ends[1], data, sizeof data), sizeof data);
 }
 
-PROMISE_BOTH(framing, pad_poisons_where_the_planned_length_is_not_known)
+PROMISE_EITHER(framing, pad_poisons_where_the_planned_length_is_not_known)
 {
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
     int ends[2];
@@ -290,7 +290,7 @@ PROMISE_BOTH(framing, pad_poisons_where_the_planned_length_is_not_known)
     scene_close(&s);
 }
 
-PROMISE_BOTH(framing, pad_fills_up_a_range_of_a_pipe)
+PROMISE_EITHER(framing, pad_fills_up_a_range_of_a_pipe)
 {
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
     int ends[2];
@@ -340,7 +340,7 @@ static void close_while_owed(ferry_placement placement, pair both, bool shuts)
     scene_close(&s);
 }
 
-PROMISE_BOTH(framing, padding_leaves_before_the_end_of_file_does)
+PROMISE_EITHER(framing, padding_leaves_before_the_end_of_file_does)
 {
     for (unsigned shuts = 0; shuts < 2; shuts++) {
         close_while_owed(placement, unix_pair(SOCK_STREAM), shuts);
@@ -348,7 +348,7 @@ PROMISE_BOTH(framing, padding_leaves_before_the_end_of_file_does)
     }
 }
 
-PROMISE_BOTH(framing, drain_waits_for_padding)
+PROMISE_EITHER(framing, drain_waits_for_padding)
 {
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
     ferry_result cut = cancel_file_midway(&s);
@@ -380,7 +380,7 @@ static void check_counted(scene *s, const ferry_result *cut)
     reader_free(peer);
 }
 
-PROMISE_BOTH(framing, abort_while_padding_is_owed_ends_the_stream_and_counts_what_left)
+PROMISE_EITHER(framing, abort_while_padding_is_owed_ends_the_stream_and_counts_what_left)
 {
     ONLY_ON_PLAIN_LINKS("what a link owes is dropped");
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
@@ -399,7 +399,7 @@ PROMISE_BOTH(framing, abort_while_padding_is_owed_ends_the_stream_and_counts_wha
     scene_close(&s);
 }
 
-PROMISE_BOTH(framing, service_may_end_while_padding_is_owed)
+PROMISE_EITHER(framing, service_may_end_while_padding_is_owed)
 {
     ONLY_ON_PLAIN_LINKS("what a link owes is dropped");
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
@@ -412,7 +412,7 @@ PROMISE_BOTH(framing, service_may_end_while_padding_is_owed)
     file_remove(&s.file);
 }
 
-PROMISE_BOTH(framing, peer_that_hangs_up_on_the_padding_poisons_the_stream)
+PROMISE_EITHER(framing, peer_that_hangs_up_on_the_padding_poisons_the_stream)
 {
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
     ferry_result cut = cancel_file_midway(&s);
@@ -453,7 +453,7 @@ static bool stalls_on_the_padding(ferry_placement placement, int64_t stall_timeo
     return cut.error != -ETIMEDOUT;
 }
 
-PROMISE_BOTH(framing, peer_that_stalls_on_the_padding_poisons_the_stream)
+PROMISE_EITHER(framing, peer_that_stalls_on_the_padding_poisons_the_stream)
 {
     ONLY_ON_PLAIN_LINKS("what a link owes is dropped");
     int64_t stall_timeout_ms = 400;

@@ -104,18 +104,18 @@ static void relay_along_a_chain(ferry_placement placement, pair first, pair seco
     ferry_service_destroy(services[1]);
 }
 
-PROMISE_BOTH(relaying, much_goes_along_a_chain_of_tcp_streams_and_its_end_too)
+PROMISE_EITHER(relaying, much_goes_along_a_chain_of_tcp_streams_and_its_end_too)
 {
     relay_along_a_chain(placement, tcp_pair(), tcp_pair(), tcp_pair());
 }
 
-PROMISE_BOTH(relaying, much_goes_along_a_chain_of_unix_streams_and_its_end_too)
+PROMISE_EITHER(relaying, much_goes_along_a_chain_of_unix_streams_and_its_end_too)
 {
     relay_along_a_chain(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),
                         unix_pair(SOCK_STREAM));
 }
 
-PROMISE_BOTH(relaying, stream_relayed_to_itself_is_an_echo)
+PROMISE_EITHER(relaying, stream_relayed_to_itself_is_an_echo)
 {
     for (int over_unix = 0; over_unix < 2; over_unix++) {
         stage s = stage_open(placement, over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair());
@@ -131,7 +131,7 @@ PROMISE_BOTH(relaying, stream_relayed_to_itself_is_an_echo)
     }
 }
 
-PROMISE_BOTH(relaying, two_of_them_make_a_proxy_that_passes_each_end_on_and_ends)
+PROMISE_EITHER(relaying, two_of_them_make_a_proxy_that_passes_each_end_on_and_ends)
 {
     ferry_service *service = service_start(placement);
     pair client = tcp_pair(), server = unix_pair(SOCK_STREAM);
@@ -155,7 +155,7 @@ PROMISE_BOTH(relaying, two_of_them_make_a_proxy_that_passes_each_end_on_and_ends
     ferry_service_destroy(service);
 }
 
-PROMISE_BOTH(relaying, slow_sink_slows_its_source_and_nothing_is_lost)
+PROMISE_EITHER(relaying, slow_sink_slows_its_source_and_nothing_is_lost)
 {
     scene set = begin(placement);
     ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
@@ -168,7 +168,7 @@ PROMISE_BOTH(relaying, slow_sink_slows_its_source_and_nothing_is_lost)
     end(&set);
 }
 
-PROMISE_BOTH(relaying, stream_that_is_no_socket_is_relayed_to_as_well)
+PROMISE_EITHER(relaying, stream_that_is_no_socket_is_relayed_to_as_well)
 {
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC), 0);
@@ -216,7 +216,7 @@ static bool may_pipes_grow(void)
     return may;
 }
 
-PROMISE_BOTH(relaying, more_than_a_pipe_has_room_for_leaves_with_one_call_once_it_was_full)
+PROMISE_EITHER(relaying, more_than_a_pipe_has_room_for_leaves_with_one_call_once_it_was_full)
 {
     ONLY_ON_PLAIN_LINKS("nothing is spliced");
     scene set = begin_with(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),
@@ -238,7 +238,7 @@ PROMISE_BOTH(relaying, more_than_a_pipe_has_room_for_leaves_with_one_call_once_i
 
 /* ---- some of it ------------------------------------------------------------------------------ */
 
-PROMISE_BOTH(relaying, some_is_read_some_relayed_in_order_and_the_rest_read)
+PROMISE_EITHER(relaying, some_is_read_some_relayed_in_order_and_the_rest_read)
 {
     scene set = begin(placement);
     unsigned char head[100], tail[100];
@@ -275,7 +275,7 @@ PROMISE_BOTH(relaying, some_is_read_some_relayed_in_order_and_the_rest_read)
     end(&set);
 }
 
-PROMISE_BOTH(relaying, what_was_kept_goes_first_and_no_more_of_it_than_was_asked_for)
+PROMISE_EITHER(relaying, what_was_kept_goes_first_and_no_more_of_it_than_was_asked_for)
 {
     scene set = begin(placement);
     char line[16], rest[16];
@@ -299,7 +299,7 @@ PROMISE_BOTH(relaying, what_was_kept_goes_first_and_no_more_of_it_than_was_asked
     end(&set);
 }
 
-PROMISE_BOTH(relaying, peer_that_ends_early_is_enodata_and_keep_open_keeps_it_open)
+PROMISE_EITHER(relaying, peer_that_ends_early_is_enodata_and_keep_open_keeps_it_open)
 {
     scene set = begin(placement);
     check_eq(send(set.source, "short", 5, MSG_NOSIGNAL), 5);
@@ -319,7 +319,7 @@ PROMISE_BOTH(relaying, peer_that_ends_early_is_enodata_and_keep_open_keeps_it_op
     end(&set);
 }
 
-PROMISE_BOTH(relaying, urgent_data_does_not_stop_it)
+PROMISE_EITHER(relaying, urgent_data_does_not_stop_it)
 {
     scene set = begin(placement);
     ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
@@ -334,7 +334,7 @@ PROMISE_BOTH(relaying, urgent_data_does_not_stop_it)
     end(&set);
 }
 
-PROMISE_BOTH(relaying, full_queue_lets_it_in_all_the_same)
+PROMISE_EITHER(relaying, full_queue_lets_it_in_all_the_same)
 {
     scene set =
         begin_with(placement, tcp_pair(), tcp_pair(), (ferry_stream_options){.limit_requests = 1});
@@ -378,7 +378,7 @@ static void note_progress(ferry_promise *promise, uint64_t bytes, void *arg)
     atomic_store(&seen->bytes, bytes);
 }
 
-PROMISE_BOTH(relaying, its_progress_is_told_and_its_completion_is_tos)
+PROMISE_EITHER(relaying, its_progress_is_told_and_its_completion_is_tos)
 {
     scene set =
         begin_with(placement, tcp_pair(), unix_pair(SOCK_STREAM), (ferry_stream_options){0});
@@ -402,7 +402,7 @@ PROMISE_BOTH(relaying, its_progress_is_told_and_its_completion_is_tos)
 
 /* ---- failing and calling off ----------------------------------------------------------------- */
 
-PROMISE_BOTH(relaying, closed_sink_takes_nothing_and_the_source_goes_on)
+PROMISE_EITHER(relaying, closed_sink_takes_nothing_and_the_source_goes_on)
 {
     scene set = begin(placement);
     talker *source = talker_start(set.source, 10, 5000);
@@ -416,7 +416,7 @@ PROMISE_BOTH(relaying, closed_sink_takes_nothing_and_the_source_goes_on)
     end(&set);
 }
 
-PROMISE_BOTH(relaying, sink_whose_peer_goes_away_fails_it_and_the_rest_is_there)
+PROMISE_EITHER(relaying, sink_whose_peer_goes_away_fails_it_and_the_rest_is_there)
 {
     for (int over_unix = 0; over_unix < 2; over_unix++) {
         pair out = over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair();
@@ -438,7 +438,7 @@ PROMISE_BOTH(relaying, sink_whose_peer_goes_away_fails_it_and_the_rest_is_there)
 }
 
 /* A race of a cancel with everything else: whatever comes of it, no byte is lost. */
-PROMISE_BOTH(relaying, cancel_at_any_moment_loses_no_byte)
+PROMISE_EITHER(relaying, cancel_at_any_moment_loses_no_byte)
 {
     enum { ROUNDS = 60 };
     uint64_t seed = random_seed();
@@ -463,7 +463,7 @@ PROMISE_BOTH(relaying, cancel_at_any_moment_loses_no_byte)
     }
 }
 
-PROMISE_BOTH(relaying, time_that_is_up_ends_it_while_both_peers_stall)
+PROMISE_EITHER(relaying, time_that_is_up_ends_it_while_both_peers_stall)
 {
     scene set = begin(placement);
     const ferry_request_options short_lived = {.timeout_ms = 20};
@@ -482,7 +482,7 @@ PROMISE_BOTH(relaying, time_that_is_up_ends_it_while_both_peers_stall)
     end(&set);
 }
 
-PROMISE_BOTH(relaying, cancel_in_the_queue_is_settled_at_once)
+PROMISE_EITHER(relaying, cancel_in_the_queue_is_settled_at_once)
 {
     scene set = begin(placement);
     char scrap[10];
@@ -543,7 +543,7 @@ static void end_it(ferry_placement placement, int how, bool moving)
     end(&set);
 }
 
-PROMISE_BOTH(relaying, every_end_of_either_stream_settles_it)
+PROMISE_EITHER(relaying, every_end_of_either_stream_settles_it)
 {
     for (int how = 0; how < ENDINGS; how++) {
         end_it(placement, how, false);
@@ -625,7 +625,7 @@ static const kind kinds[] = {
     {FERRY_FAULT_ERROR, ENOMEM, 1}, {FERRY_FAULT_STALL, 0, 1},
 };
 
-PROMISE_BOTH(relaying, every_fault_at_every_call_of_either_stream_loses_no_byte)
+PROMISE_EITHER(relaying, every_fault_at_every_call_of_either_stream_loses_no_byte)
 {
     ONLY_ON_PLAIN_LINKS("a link of records whose call has failed is broken");
     for (int at_from = 0; at_from < 2; at_from++) {
@@ -672,7 +672,7 @@ static void live_once(ferry_placement placement)
     close(out.theirs);
 }
 
-PROMISE_BOTH(relaying, any_failing_allocation_is_refused_or_settles_and_leaks_nothing)
+PROMISE_EITHER(relaying, any_failing_allocation_is_refused_or_settles_and_leaks_nothing)
 {
     unsigned long failures = 0, needed;
     do {
@@ -687,8 +687,8 @@ PROMISE_BOTH(relaying, any_failing_allocation_is_refused_or_settles_and_leaks_no
 
 /* ---- reports --------------------------------------------------------------------------------- */
 
-PROMISE_BOTH(relaying,
-             one_that_fails_reports_nothing_of_its_own_and_its_label_may_go_with_its_promise)
+PROMISE_EITHER(relaying,
+               one_that_fails_reports_nothing_of_its_own_and_its_label_may_go_with_its_promise)
 {
     unsigned long before = lines_logged();
     for (unsigned i = 0; i < 50; i++) {
@@ -714,7 +714,7 @@ static void note_error(ferry_promise *promise, const ferry_result *result, void 
     atomic_store((atomic_int *)arg, result->error);
 }
 
-PROMISE_BOTH(relaying, failure_that_on_owner_was_told_of_is_not_reported)
+PROMISE_EITHER(relaying, failure_that_on_owner_was_told_of_is_not_reported)
 {
     unsigned long before = lines_logged();
     scene set = begin_with(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),

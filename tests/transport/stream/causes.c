@@ -55,7 +55,7 @@ static void scene_close(scene *s)
     ferry_service_destroy(s->service);
 }
 
-PROMISE_BOTH(causes, cancel_is_cancel_and_what_waits_behind_a_poisoned_head_is_broken)
+PROMISE_EITHER(causes, cancel_is_cancel_and_what_waits_behind_a_poisoned_head_is_broken)
 {
     scene s;
     scene_open(&s, placement);
@@ -67,7 +67,7 @@ PROMISE_BOTH(causes, cancel_is_cancel_and_what_waits_behind_a_poisoned_head_is_b
     scene_close(&s);
 }
 
-PROMISE_BOTH(causes, connection_that_breaks_is_an_error_of_the_head_and_a_cause_behind_it)
+PROMISE_EITHER(causes, connection_that_breaks_is_an_error_of_the_head_and_a_cause_behind_it)
 {
     scene s;
     scene_open(&s, placement);
@@ -82,7 +82,7 @@ PROMISE_BOTH(causes, connection_that_breaks_is_an_error_of_the_head_and_a_cause_
     ferry_service_destroy(s.service);
 }
 
-PROMISE_BOTH(causes, abort_is_abort_of_all_that_was_under_way)
+PROMISE_EITHER(causes, abort_is_abort_of_all_that_was_under_way)
 {
     scene s;
     scene_open(&s, placement);
@@ -157,7 +157,7 @@ PROMISE(causes,
     ferry_service_destroy(service);
 }
 
-PROMISE_BOTH(causes, destroy_is_destroy_of_all_that_was_under_way)
+PROMISE_EITHER(causes, destroy_is_destroy_of_all_that_was_under_way)
 {
     scene s;
     scene_open(&s, placement);
@@ -171,7 +171,7 @@ PROMISE_BOTH(causes, destroy_is_destroy_of_all_that_was_under_way)
     ferry_stream_unref(s.stream);
 }
 
-PROMISE_BOTH(causes, abort_of_what_waits_for_confirmation_is_abort)
+PROMISE_EITHER(causes, abort_of_what_waits_for_confirmation_is_abort)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options acked = {.completion = FERRY_ACKED};
@@ -182,7 +182,7 @@ PROMISE_BOTH(causes, abort_of_what_waits_for_confirmation_is_abort)
     stage_end(&s);
 }
 
-PROMISE_BOTH(causes, read_of_a_stream_that_is_closed_is_close)
+PROMISE_EITHER(causes, read_of_a_stream_that_is_closed_is_close)
 {
     char memory[16];
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -193,7 +193,7 @@ PROMISE_BOTH(causes, read_of_a_stream_that_is_closed_is_close)
 
 /* ---- relays ---------------------------------------------------------------------------------- */
 
-PROMISE_BOTH(causes, relay_has_the_cause_of_whichever_stream_called_it_off)
+PROMISE_EITHER(causes, relay_has_the_cause_of_whichever_stream_called_it_off)
 {
     static const ferry_cause causes[] = {FERRY_CAUSE_CANCEL, FERRY_CAUSE_CLOSE, FERRY_CAUSE_ABORT,
                                          FERRY_CAUSE_BROKEN};
@@ -225,7 +225,7 @@ PROMISE_BOTH(causes, relay_has_the_cause_of_whichever_stream_called_it_off)
 
 /* ---- what is no stream's --------------------------------------------------------------------- */
 
-PROMISE_BOTH(causes, promise_of_room_that_is_cancelled_is_cancel)
+PROMISE_EITHER(causes, promise_of_room_that_is_cancelled_is_cancel)
 {
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_requests = 1});
@@ -251,7 +251,7 @@ static int full_listener(char *text, size_t size)
     return listening;
 }
 
-PROMISE_BOTH(causes, connect_is_cancelled_or_goes_with_its_service)
+PROMISE_EITHER(causes, connect_is_cancelled_or_goes_with_its_service)
 {
     char address[160];
     int listening = full_listener(address, sizeof address);
@@ -282,7 +282,7 @@ static void *set_reader_and_end(void *stream)
     return NULL;
 }
 
-PROMISE_BOTH(causes, read_after_the_readers_thread_has_ended_is_gone)
+PROMISE_EITHER(causes, read_after_the_readers_thread_has_ended_is_gone)
 {
     char memory[16];
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -346,7 +346,7 @@ static ferry_promise *start_transfer(size_t number, ferry_outcome *outcome, void
     return sent;
 }
 
-PROMISE_BOTH(causes, retry_tries_again_what_waited_behind_a_connection_that_broke)
+PROMISE_EITHER(causes, retry_tries_again_what_waited_behind_a_connection_that_broke)
 {
     scene s;
     scene_open(&s, placement);
@@ -373,7 +373,7 @@ PROMISE_BOTH(causes, retry_tries_again_what_waited_behind_a_connection_that_brok
     ferry_service_destroy(s.service);
 }
 
-PROMISE_BOTH(causes, retry_gives_up_what_was_cancelled)
+PROMISE_EITHER(causes, retry_gives_up_what_was_cancelled)
 {
     scene s;
     scene_open(&s, placement);

@@ -25,7 +25,7 @@ static void note(ferry_promise *promise, const ferry_result *result, void *arg)
 }
 
 /* Pins: home. */
-PROMISE_BOTH(home, callbacks_run_on_the_registering_thread_in_settle_order_and_never_in_a_submit)
+PROMISE_EITHER(home, callbacks_run_on_the_registering_thread_in_settle_order_and_never_in_a_submit)
 {
     enum { COUNT = 5000 };
     stage s = stage_open(placement, tcp_pair());
@@ -67,7 +67,7 @@ static void *register_elsewhere(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(home, callback_runs_where_it_was_registered_not_where_it_was_submitted)
+PROMISE_EITHER(home, callback_runs_where_it_was_registered_not_where_it_was_submitted)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     visit seen = {0};
@@ -88,7 +88,7 @@ static void note_owner(ferry_promise *promise, const ferry_result *result, void 
     note_thread(promise, result, arg);
 }
 
-PROMISE_BOTH(home, callback_asked_for_on_the_owner_runs_there_once_it_has_settled)
+PROMISE_EITHER(home, callback_asked_for_on_the_owner_runs_there_once_it_has_settled)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     visit first = {0}, second = {0};
@@ -147,7 +147,7 @@ static void settle_behind_the_callback(ferry_promise *promise, lasting *this)
     check(this->is_released);
 }
 
-PROMISE_BOTH(home, promise_settles_once_the_callback_on_the_owner_is_over)
+PROMISE_EITHER(home, promise_settles_once_the_callback_on_the_owner_is_over)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     lasting seen;
@@ -179,7 +179,7 @@ static void end_the_stream(ferry_promise *promise, const ferry_result *result, v
     ferry_stream_unref(stream);
 }
 
-PROMISE_BOTH(home, callback_on_the_owner_may_submit_close_and_drop_its_own_stream)
+PROMISE_EITHER(home, callback_on_the_owner_may_submit_close_and_drop_its_own_stream)
 {
     ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
@@ -198,7 +198,7 @@ static void abort_the_stream(ferry_promise *promise, const ferry_result *result,
     ferry_stream_abort(arg);
 }
 
-PROMISE_BOTH(home, callback_on_the_owner_may_abort_its_own_stream)
+PROMISE_EITHER(home, callback_on_the_owner_may_abort_its_own_stream)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.on_owner = abort_the_stream, .on_owner_arg = s.stream};
@@ -223,7 +223,7 @@ static void abort_between(ferry_placement placement, size_t length)
     stage_end(&s);
 }
 
-PROMISE_BOTH(home, callback_on_the_owner_comes_before_what_follows_is_sent)
+PROMISE_EITHER(home, callback_on_the_owner_comes_before_what_follows_is_sent)
 {
     abort_between(placement, 5);
     abort_between(placement, 0);
@@ -242,7 +242,7 @@ static void try_to_wait(ferry_promise *promise, const ferry_result *result, void
 }
 
 /* Pins: no_silent_wait. */
-PROMISE_BOTH(no_silent_wait, waiting_on_an_owner_is_edeadlk_at_once)
+PROMISE_EITHER(no_silent_wait, waiting_on_an_owner_is_edeadlk_at_once)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.on_owner = try_to_wait, .on_owner_arg = s.service};

@@ -107,7 +107,7 @@ static void check_numbers(const told *self, const uint64_t numbers[], unsigned c
 
 /* ---- on the submitting thread ---------------------------------------------------------------- */
 
-PROMISE_BOTH(progress, is_told_at_most_once_a_step_on_the_submitting_thread)
+PROMISE_EITHER(progress, is_told_at_most_once_a_step_on_the_submitting_thread)
 {
     enum { SIZE = 32 << 20, STEP = 1 << 20 };
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -124,7 +124,7 @@ PROMISE_BOTH(progress, is_told_at_most_once_a_step_on_the_submitting_thread)
     (void)reader_end(peer);
 }
 
-PROMISE_BOTH(progress, is_told_while_the_request_is_under_way_also_by_await)
+PROMISE_EITHER(progress, is_told_while_the_request_is_under_way_also_by_await)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     told self = told_here();
@@ -144,7 +144,7 @@ PROMISE_BOTH(progress, is_told_while_the_request_is_under_way_also_by_await)
     (void)reader_end(peer);
 }
 
-PROMISE_BOTH(progress, comes_together_in_one_call_with_the_newest_number_where_nobody_listened)
+PROMISE_EITHER(progress, comes_together_in_one_call_with_the_newest_number_where_nobody_listened)
 {
     enum { SIZE = 100 };
     stage s = stage_open_bytewise(placement);
@@ -158,7 +158,7 @@ PROMISE_BOTH(progress, comes_together_in_one_call_with_the_newest_number_where_n
     stage_close(&s);
 }
 
-PROMISE_BOTH(progress, is_told_for_files_and_compounds_too)
+PROMISE_EITHER(progress, is_told_for_files_and_compounds_too)
 {
     enum { SIZE = 4 << 20 };
     test_file file = file_make(SIZE, 7);
@@ -179,7 +179,7 @@ PROMISE_BOTH(progress, is_told_for_files_and_compounds_too)
     file_remove(&file);
 }
 
-PROMISE_BOTH(progress, is_not_told_before_its_step_or_interval_is_up)
+PROMISE_EITHER(progress, is_not_told_before_its_step_or_interval_is_up)
 {
     enum { SIZE = 1 << 20, HOUR_MS = 3600 * 1000 };
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
@@ -208,7 +208,7 @@ PROMISE(progress, negative_interval_is_refused)
     stage_close(&s);
 }
 
-PROMISE_BOTH(progress, is_told_though_the_promise_was_dropped_at_once)
+PROMISE_EITHER(progress, is_told_though_the_promise_was_dropped_at_once)
 {
     stage s = stage_open_bytewise(placement);
     told dropped = told_here(), never_had = told_here();
@@ -233,7 +233,7 @@ static void try_what_a_callback_may(told *self, ferry_promise *promise)
     check_eq(ferry_stream_write(self->stream, "more", 4, NULL, NULL), 0);
 }
 
-PROMISE_BOTH(progress, callback_may_submit_and_cannot_wait)
+PROMISE_EITHER(progress, callback_may_submit_and_cannot_wait)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     told self = told_here();
@@ -283,7 +283,7 @@ static void run_follow_up(follow_up *self)
         (void)sched_yield();
 }
 
-PROMISE_BOTH(progress, on_an_owner_is_told_of_every_system_call_or_exactly_each_step)
+PROMISE_EITHER(progress, on_an_owner_is_told_of_every_system_call_or_exactly_each_step)
 {
     static const struct {
         uint64_t step_bytes;
@@ -306,7 +306,7 @@ PROMISE_BOTH(progress, on_an_owner_is_told_of_every_system_call_or_exactly_each_
     stage_close(&s);
 }
 
-PROMISE_BOTH(progress, on_an_owner_is_told_once_an_interval)
+PROMISE_EITHER(progress, on_an_owner_is_told_once_an_interval)
 {
     enum {
         SIZE = 300000,
@@ -348,7 +348,7 @@ static void abort_its_stream(told *self, ferry_promise *promise)
     ferry_stream_abort(self->stream);
 }
 
-PROMISE_BOTH(progress, callback_may_cancel_the_request_or_abort_the_stream)
+PROMISE_EITHER(progress, callback_may_cancel_the_request_or_abort_the_stream)
 {
     void (*const ways[])(told *, ferry_promise *) = {cancel_it, abort_its_stream};
     for (unsigned i = 0; i < 2; i++) {
@@ -368,7 +368,7 @@ PROMISE_BOTH(progress, callback_may_cancel_the_request_or_abort_the_stream)
     }
 }
 
-PROMISE_BOTH(progress, that_is_still_to_be_told_comes_before_an_early_end)
+PROMISE_EITHER(progress, that_is_still_to_be_told_comes_before_an_early_end)
 {
     enum { CANCELLED, ABORTED, DESTROYED, ENDS };
     for (unsigned end = 0; end < ENDS; end++) {
@@ -422,7 +422,7 @@ static void *submit_and_leave(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(progress, is_lost_with_its_thread_and_the_outcome_is_not)
+PROMISE_EITHER(progress, is_lost_with_its_thread_and_the_outcome_is_not)
 {
     for (unsigned runs_inbox = 0; runs_inbox < 2; runs_inbox++) {
         stage s = stage_open_bytewise(placement);
@@ -467,7 +467,7 @@ static void *submit_many(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(progress, of_many_requests_from_many_threads_stays_in_order_and_at_home)
+PROMISE_EITHER(progress, of_many_requests_from_many_threads_stays_in_order_and_at_home)
 {
     enum { THREADS = 4 };
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),

@@ -93,7 +93,7 @@ static void end_reading(ending how, ferry_service **service, ferry_stream *strea
     }
 }
 
-PROMISE_BOTH(releases, readers_arg_is_released_however_reading_ends)
+PROMISE_EITHER(releases, readers_arg_is_released_however_reading_ends)
 {
     for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
         for (ending how = 0; how < ENDINGS; how++) {
@@ -136,7 +136,7 @@ static void *read_and_end(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(releases, readers_arg_is_released_when_its_thread_has_ended)
+PROMISE_EITHER(releases, readers_arg_is_released_when_its_thread_has_ended)
 {
     for (unsigned with_bytes = 0; with_bytes < 2; with_bytes++) {
         pair both = unix_pair(SOCK_STREAM);
@@ -161,7 +161,7 @@ static void wait_on_owner(ferry_promise *promise, const ferry_result *result, vo
     sem_wait(arg);
 }
 
-PROMISE_BOTH(releases, arg_of_a_reader_that_is_replaced_before_it_gets_to_the_owner_is_released)
+PROMISE_EITHER(releases, arg_of_a_reader_that_is_replaced_before_it_gets_to_the_owner_is_released)
 {
     for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
         kept args[3] = {0};
@@ -184,7 +184,7 @@ PROMISE_BOTH(releases, arg_of_a_reader_that_is_replaced_before_it_gets_to_the_ow
     }
 }
 
-PROMISE_BOTH(releases, refused_calls_release_nothing)
+PROMISE_EITHER(releases, refused_calls_release_nothing)
 {
     kept arg = {0};
     pair both = unix_pair(SOCK_STREAM);
@@ -240,7 +240,7 @@ static ferry_request_options options_of(kept args[2])
                                    .on_progress_release = release_kept};
 }
 
-PROMISE_BOTH(releases, requests_args_are_released_whether_sent_cancelled_aborted_or_forgotten)
+PROMISE_EITHER(releases, requests_args_are_released_whether_sent_cancelled_aborted_or_forgotten)
 {
     for (unsigned i = 0; i < 4; i++) {
         kept args[2] = {0};
@@ -277,7 +277,7 @@ static void *submit_and_end(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(releases, progress_arg_is_released_when_its_thread_has_ended)
+PROMISE_EITHER(releases, progress_arg_is_released_when_its_thread_has_ended)
 {
     pair both = unix_pair(SOCK_STREAM);
     ferry_service *service = service_start(placement);
@@ -307,7 +307,7 @@ static ferry_stream_options watched_by(kept *arg)
                                   .on_watermark_release = release_kept};
 }
 
-PROMISE_BOTH(releases, watermarks_arg_is_released_with_the_stream)
+PROMISE_EITHER(releases, watermarks_arg_is_released_with_the_stream)
 {
     kept arg = {0};
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), watched_by(&arg));
@@ -370,7 +370,7 @@ static void listen_and_connect(ferry_service *service, bool on_owner, bool is_de
     check_eq(atomic_load(&args[3].used), 1);
 }
 
-PROMISE_BOTH(releases, listeners_and_connects_args_are_released)
+PROMISE_EITHER(releases, listeners_and_connects_args_are_released)
 {
     for (unsigned i = 0; i < 4; i++)
         listen_and_connect(service_start(placement), i % 2 != 0, i / 2 != 0);
@@ -385,7 +385,7 @@ static void *listen_and_end(void *arg)
     return NULL;
 }
 
-PROMISE_BOTH(releases, listeners_arg_is_released_when_its_thread_has_ended)
+PROMISE_EITHER(releases, listeners_arg_is_released_when_its_thread_has_ended)
 {
     departure self = {.service = service_start(placement)};
     char address[64];
