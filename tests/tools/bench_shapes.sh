@@ -11,7 +11,7 @@ fail() {
     exit 1
 }
 
-table=$("$bench" shapes --quick --rounds 1 2>&1) || fail "$table"
+table=$("$bench" shapes --quick --rounds 1 --servers nginx,ferry 2>&1) || fail "$table"
 rows=$(grep -cE '^\| [a-z0-9-]+: .* \| (ahead|level|behind) \|$' <<<"$table") || fail "no rows: $table"
 counted=$(sed -n 's/^ferry is ahead in \([0-9]*\), level in \([0-9]*\), behind in \([0-9]*\)$/\1 + \2 + \3/p' <<<"$table")
 [ $((counted)) -eq "$rows" ] || fail "$rows rows, and counted: $counted: $table"

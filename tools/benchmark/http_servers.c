@@ -16,7 +16,9 @@ static const char nginx_config[] =
     "pid nginx.pid;\n"
     "events { worker_connections 4096; }\n"
     "http {\n"
-    "    access_log off;\n"
+    "    @unlogged access_log off;\n"
+    "    @logged access_log @directory/access.log combined buffer=64k flush=1s;\n"
+    "    autoindex on;\n"
     "    sendfile on;\n"
     "    tcp_nopush on;\n"
     "    keepalive_requests 1000000000;\n"
@@ -28,11 +30,16 @@ static const char nginx_config[] =
     "    fastcgi_temp_path fastcgi;\n"
     "    uwsgi_temp_path uwsgi;\n"
     "    scgi_temp_path scgi;\n"
-    "    server { listen 127.0.0.1:@port backlog=4096; root @directory/files; }\n"
+    "    server { listen 127.0.0.1:@port backlog=4096@reuseport; root @directory/files; }\n"
     "}\n";
 
 /* It keeps what it knows of a file, and small ones open, for a second or two: "simple". */
-static const char lighttpd_config[] = "server.document-root = \"@directory/files\"\n"
+static const char lighttpd_config[] = "@unlogged server.modules = (\"mod_dirlisting\")\n"
+                                      "@logged server.modules = (\"mod_dirlisting\", "
+                                      "\"mod_accesslog\")\n"
+                                      "@logged accesslog.filename = \"@directory/access.log\"\n"
+                                      "dir-listing.activate = \"enable\"\n"
+                                      "server.document-root = \"@directory/files\"\n"
                                       "server.bind = \"127.0.0.1\"\n"
                                       "server.port = @port\n"
                                       "server.max-worker = @workers\n"
@@ -52,19 +59,23 @@ static const char h2o_config[] =
     "max-connections: 4096\n"
     "http1-request-timeout: 3600\n"
     "listen: {host: 127.0.0.1, port: @port}\n"
-    "hosts: {default: {paths: {/: {file.dir: \"@directory/files\"}}}}\n";
+    "@logged access-log: @directory/access.log\n"
+    "hosts: {default: {paths: {/: {file.dir: \"@directory/files\", file.dirlisting: ON}}}}\n";
 
 const http_server http_servers[HTTP_SERVERS] = {
-    {"nginx", "nginx", {"-p", "@directory", "-c", "config", "-e", "stderr"}, nginx_config},
-    {"lighttpd", "lighttpd", {"-D", "-f", "@directory/config"}, lighttpd_config},
-    {"h2o", "h2o", {"-c", "@directory/config"}, h2o_config},
+    {"nginx", "nginx", {"-p", "@directory", "-c", "config", "-e", "stderr"}, {NULL}, nginx_config},
+    {"lighttpd", "lighttpd", {"-D", "-f", "@directory/config"}, {NULL}, lighttpd_config},
+    {"h2o", "h2o", {"-c", "@directory/config"}, {NULL}, h2o_config},
     {"microhttpd",
      "./ferry-bench-microhttpd",
      {"@directory/files", "@port", "@workers", NULL},
+     {NULL},
      NULL},
     {"ferry",
      "../ferry/ferry",
-     {"serve", "@directory/files", "--listen", "127.0.0.1:@port", "--threads", "@workers"},
+     {"serve", "@directory/files", "--listen", "127.0.0.1:@port", "--threads", "@workers",
+      "--list"},
+     {"--log", "@directory/access.log"},
      NULL},
 };
 
@@ -119,8 +130,14 @@ static void expand(const char *text, const site *where, FILE *out)
             (void)fprintf(out, "%u", where->port);
         else if (skip(&text, "@workers"))
             (void)fprintf(out, "%u", where->workers);
+        else if (skip(&text, "@reuseport"))
+            (void)fputs(where->is_short ? " reuseport" : "", out);
         else if (skip(&text, "@root "))
             (void)fputs(geteuid() == 0 ? "" : "#", out);
+        else if (skip(&text, "@logged "))
+            (void)fputs(where->is_logged ? "" : "#", out);
+        else if (skip(&text, "@unlogged "))
+            (void)fputs(where->is_logged ? "#" : "", out);
         else
             (void)fputc(*text++, out);
     }
@@ -154,9 +171,12 @@ int http_server_configure(const http_server *what, const site *where)
 
 _Noreturn void http_server_become(const http_server *what, const char *path, const site *where)
 {
-    char *command[MOST_ARGUMENTS + 2] = {strdup(path)};
+    char *command[MOST_ARGUMENTS + 4] = {strdup(path)};
+    size_t count = 1;
     for (size_t i = 0; i < MOST_ARGUMENTS && what->arguments[i] != NULL; i++)
-        command[i + 1] = expand_argument(what->arguments[i], where);
+        command[count++] = expand_argument(what->arguments[i], where);
+    for (size_t i = 0; i < 2 && where->is_logged && what->logged[i] != NULL; i++)
+        command[count++] = expand_argument(what->logged[i], where);
     (void)execv(path, command);
     perror(path);
     _exit(EXIT_FAILURE);

@@ -14,7 +14,7 @@
 
 enum {
     HTTP_SERVERS = 5,
-    MOST_ARGUMENTS = 6,
+    MOST_ARGUMENTS = 7,
     MOST_BYTES = 1 << 30,   /* of a file; they are all in memory, too */
     MOST_CONNECTIONS = 4000 /* what the servers are told to be ready for, a little rounded */
 };
@@ -22,18 +22,23 @@ enum {
 /*
  * What a server is to know; in the texts of one @directory, @port and @workers. A line that
  * begins with @root counts only for root, and tells a server to stay root: it could not read a
- * temporary directory of root's otherwise.
+ * temporary directory of root's otherwise. One that begins with @logged or @unlogged counts with a
+ * log or without one. @reuseport is a word of nginx's, for short connections: each worker listens
+ * by itself then.
  */
 typedef struct site {
     const char *directory; /* has what is to be served in files/; else the server's to use */
     unsigned port;         /* on 127.0.0.1 */
     unsigned workers;      /* processes or threads */
+    bool is_logged;        /* each answer is, to @directory/access.log */
+    bool is_short;         /* clients close their connections */
 } site;
 
 typedef struct http_server {
     const char *name;
     const char *program;                   /* in PATH; with a slash: beside the benchmark */
     const char *arguments[MOST_ARGUMENTS]; /* the rest is NULL */
+    const char *logged[2];                 /* more arguments, where there is a log */
     const char *config;                    /* of the file @directory/config; NULL: it has none */
 } http_server;
 

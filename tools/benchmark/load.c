@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,7 +23,11 @@ static _Noreturn void become(const load *what, unsigned port, const char *name, 
     /* With many connections and large files an answer takes its time: slow is no error here. */
     const char *command[] = {what->program, "--threads",  threads,  "--connections",
                              connections,   "--duration", duration, "--timeout",
-                             "60",          url,          NULL};
+                             "60",          url,          NULL,     NULL,
+                             NULL};
+    enum { LAST = 10 };
+    command[LAST] = what->script != NULL ? "--script" : NULL;
+    command[LAST + 1] = what->script;
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
         dup2(out, STDERR_FILENO) < 0)
         _exit(EXIT_FAILURE);
@@ -63,10 +68,11 @@ static bool find_number(const char *text, const char *words, bool before, double
     return end != number && *ret_number > 0;
 }
 
-static int parse(const char *text, load_result *ret_result)
+static int parse(const load *what, const char *text, load_result *ret_result)
 {
     load_result result;
-    if (strstr(text, "Socket errors:") != NULL || strstr(text, "Non-2xx") != NULL ||
+    if (strstr(text, "Socket errors:") != NULL ||
+        (strstr(text, "Non-2xx") != NULL && !what->any_status) ||
         !find_number(text, " requests in ", true, &result.requests) ||
         !find_number(text, "Requests/sec:", false, &result.requests_per_s))
         return -EBADMSG;
@@ -89,8 +95,19 @@ int load_run(const load *what, unsigned port, const char *name, load_result *ret
         error = collect(pid, ends[0], text, sizeof text);
     (void)close(ends[0]);
     if (error == 0)
-        error = parse(text, ret_result);
+        error = parse(what, text, ret_result);
     if (error != 0)
         (void)fprintf(stderr, "%s", text);
     return error;
+}
+
+int load_allow_files(size_t count)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -errno;
+    if (limit.rlim_max < count)
+        return -EMFILE;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? 0 : -errno;
 }

@@ -48,7 +48,7 @@ static void print_usage(FILE *where)
         "\n  --rounds N    how many rounds to count (%d; with --quick %d)\n"
         "  --quick       an eighth of the work: for a look, not for a measurement\n"
         "  --help        this text\n\n"
-        "Of shapes:\n"
+        "Of shapes; it takes --servers, too, and leaves out those that are not installed:\n"
         "  --only LIST         names from its table, with commas (all)\n\n"
         "Of serve, each list with commas:\n"
         "  --sizes LIST        of the file (1K,16K,128K,1M)\n"
@@ -86,56 +86,65 @@ static comma_list parse_list(const char *text, size_t most, const char *complain
     return numbers;
 }
 
+static const struct option options[] = {
+    {"rounds", required_argument, NULL, 'r'},
+    {"quick", no_argument, NULL, 'q'},
+    {"only", required_argument, NULL, 'o'},
+    {"sizes", required_argument, NULL, 's'},
+    {"connections", required_argument, NULL, 'c'},
+    {"servers", required_argument, NULL, 'v'},
+    {"client-threads", required_argument, NULL, 't'},
+    {"slow", required_argument, NULL, 'w'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static void take(int option, bench *settings)
+{
+    switch (option) {
+    case 'r':
+        settings->rounds = parse_count(optarg, MOST_ROUNDS, "not a number of rounds");
+        break;
+    case 'q':
+        settings->quick = true;
+        break;
+    case 'o':
+        settings->only = optarg;
+        break;
+    case 's':
+        settings->sizes = parse_list(optarg, MOST_BYTES, "not a list of sizes");
+        break;
+    case 'c':
+        settings->connections = parse_list(optarg, MOST_CONNECTIONS, "not a list of connections");
+        break;
+    case 'v':
+        settings->servers = optarg;
+        break;
+    case 't':
+        settings->client_threads =
+            parse_count(optarg, MOST_CONNECTIONS, "not a number of client threads");
+        break;
+    case 'w':
+        settings->slow = parse_count(optarg, MOST_CONNECTIONS, "not a number of slow clients");
+        break;
+    case 'h':
+        print_usage(stdout);
+        exit(EXIT_SUCCESS);
+    default:
+        print_usage(stderr);
+        exit(USAGE_ERROR);
+    }
+}
+
 /* Reads the options; what is left from optind on are names. */
 static bench parse_options(int argc, char *argv[])
 {
-    static const struct option options[] = {
-        {"rounds", required_argument, NULL, 'r'},  {"quick", no_argument, NULL, 'q'},
-        {"sizes", required_argument, NULL, 's'},   {"connections", required_argument, NULL, 'c'},
-        {"servers", required_argument, NULL, 'v'}, {"client-threads", required_argument, NULL, 't'},
-        {"slow", required_argument, NULL, 'w'},    {"only", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
-    };
     bench settings = {
         .sizes = {{1 << 10, 16 << 10, 128 << 10, 1 << 20}, 4},
         .connections = {{1, 64, 1000}, 3},
     };
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        switch (option) {
-        case 'r':
-            settings.rounds = parse_count(optarg, MOST_ROUNDS, "not a number of rounds");
-            break;
-        case 'q':
-            settings.quick = true;
-            break;
-        case 's':
-            settings.sizes = parse_list(optarg, MOST_BYTES, "not a list of sizes");
-            break;
-        case 'c':
-            settings.connections =
-                parse_list(optarg, MOST_CONNECTIONS, "not a list of connections");
-            break;
-        case 'v':
-            settings.servers = optarg;
-            break;
-        case 't':
-            settings.client_threads =
-                parse_count(optarg, MOST_CONNECTIONS, "not a number of client threads");
-            break;
-        case 'w':
-            settings.slow = parse_count(optarg, MOST_CONNECTIONS, "not a number of slow clients");
-            break;
-        case 'o':
-            settings.only = optarg;
-            break;
-        case 'h':
-            print_usage(stdout);
-            exit(EXIT_SUCCESS);
-        default:
-            print_usage(stderr);
-            exit(USAGE_ERROR);
-        }
-    }
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        take(option, &settings);
     if (settings.rounds == 0)
         settings.rounds = settings.quick ? QUICK_ROUNDS : ROUNDS;
     return settings;

@@ -24,7 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -173,7 +172,8 @@ static int run(void *context, double ret_figures[FIGURES])
 {
     const contender *c = context;
     server_process s;
-    int error = server_process_start(c->what, c->path, &c->all->scratch, c->all->workers, &s);
+    const site wanted = {.workers = c->all->workers};
+    int error = server_process_start(c->what, c->path, &c->all->scratch, &wanted, &s);
     if (error == 0) {
         error = c->is_among_slow ? measure_among_slow(c->all, &s, ret_figures)
                                  : measure(c->all, &s, ret_figures);
@@ -282,18 +282,6 @@ static int compare_all(serve *s, const bench *settings)
     return error;
 }
 
-/* Servers and client have as many files open as they have connections, and some. */
-static int allow_files(size_t count)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return -errno;
-    if (limit.rlim_max < count)
-        return -EMFILE;
-    limit.rlim_cur = limit.rlim_max;
-    return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? 0 : -errno;
-}
-
 static int compare_in_scratch(serve *s, const bench *settings)
 {
     int error = scratch_init(&s->scratch);
@@ -326,7 +314,7 @@ int serve_compare(const bench *settings)
     s.workers = all.count;
     s.client_threads = settings->client_threads > 0 ? settings->client_threads : all.count;
     s.slow = settings->slow;
-    error = allow_files(comma_list_largest(&s.connections) + s.slow + FEW);
+    error = load_allow_files(comma_list_largest(&s.connections) + s.slow + FEW);
     if (error != 0)
         return complain("serve: so many connections", error);
     error = compare_in_scratch(&s, settings);

@@ -85,12 +85,14 @@ static int await_listener(const server_process *s)
 }
 
 int server_process_start(const http_server *what, const char *path, const scratch *where,
-                         unsigned workers, server_process *ret_server)
+                         const site *wanted, server_process *ret_server)
 {
     int port = find_port();
     if (port < 0)
         return port;
-    server_process s = {.scratch = where, .site = {where->directory, (unsigned)port, workers}};
+    server_process s = {.scratch = where, .site = *wanted};
+    s.site.directory = where->directory;
+    s.site.port = (unsigned)port;
     int error = http_server_configure(what, &s.site);
     if (error != 0)
         return error;

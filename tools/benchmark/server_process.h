@@ -20,10 +20,11 @@ typedef struct server_process {
 
 /*
  * Starts one on a free port and waits until it listens.
+ * @param wanted workers, and what follows them
  * @return 0; -ECONNREFUSED if it never does; or another negative errno.
  */
 int server_process_start(const http_server *what, const char *path, const scratch *where,
-                         unsigned workers, server_process *ret_server);
+                         const site *wanted, server_process *ret_server);
 
 /* What all its processes have used so far, those that ended included, in seconds. */
 double server_process_cpu_s(const server_process *s);

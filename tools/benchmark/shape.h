@@ -33,7 +33,11 @@ struct shape {
     unsigned count;            /* of threads, connections or streams at a time */
     size_t bytes;              /* of an operation, or of a file; 0: does not matter */
     socket_route route;        /* TCP, if not otherwise */
+    const void *detail;        /* for the kind to know */
     shape_way ways[MOST_WAYS]; /* ferry's is the last one; the rest is NULL */
+
+    /* Whether a way can be gone here, and is wanted. NULL: all of them. */
+    bool (*has_way)(const char *name, const bench *settings);
 };
 
 struct shape_run {

@@ -12,8 +12,9 @@
 #include <string.h>
 
 static const shape *const kinds[] = {
-    shape_short, shape_connecting, shape_adopting, shape_writers, shape_copies,   shape_beside,
-    shape_files, shape_streams,    shape_reading,  shape_echo,    shape_relaying, shape_promises,
+    shape_short,    shape_connecting, shape_adopting, shape_writers, shape_copies,
+    shape_beside,   shape_files,      shape_streams,  shape_reading, shape_echo,
+    shape_relaying, shape_promises,   shape_http,
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0], QUICK_SHARE = 8 };
 
@@ -33,20 +34,29 @@ static int run(void *context, double ret_figures[FIGURES])
     return shape_run_once(context, ret_figures);
 }
 
-static int judge(const shape *what, const bench *settings, standing ret_standings[FIGURES])
+/* What is to be run. @return how many ways; 0: ferry's is not there, or no other. */
+static size_t gather(const shape *what, const bench *settings, shape_run ret_runs[MOST_WAYS])
 {
-    shape_run runs[MOST_WAYS];
-    entrant entrants[MOST_WAYS];
-    size_t count = 0;
-    for (; count < MOST_WAYS && what->ways[count].name != NULL; count++) {
-        runs[count] = (shape_run){
+    size_t count = 0, last = 0;
+    for (size_t i = 0; i < MOST_WAYS && what->ways[i].name != NULL; last = i++) {
+        if (what->has_way != NULL && !what->has_way(what->ways[i].name, settings))
+            continue;
+        ret_runs[count++] = (shape_run){
             .of = what,
-            .way = &what->ways[count],
+            .way = &what->ways[i],
             .peer = settings->peer,
             .operations = settings->quick ? what->operations / QUICK_SHARE : what->operations,
         };
-        entrants[count] = (entrant){runs[count].way->name, &runs[count], run};
     }
+    return count > 1 && ret_runs[count - 1].way == &what->ways[last] ? count : 0;
+}
+
+static int judge(const shape *what, shape_run runs[], size_t count, const bench *settings,
+                 standing ret_standings[FIGURES])
+{
+    entrant entrants[MOST_WAYS];
+    for (size_t i = 0; i < count; i++)
+        entrants[i] = (entrant){runs[i].way->name, &runs[i], run};
     const contest all = {
         .title = what->name,
         .entrants = entrants,
@@ -100,21 +110,32 @@ static void print_others(const standing standings[FIGURES])
     (void)printf(" |");
 }
 
-static int compare(const shape *what, const bench *settings, tally *counts)
+static void print_row(const shape *what, const standing standings[FIGURES], verdict found)
 {
-    standing standings[FIGURES];
-    settings->peer->route = what->route;
-    int error = judge(what, settings, standings);
-    if (error != 0)
-        return error;
-    verdict found = decide(what, &standings[0]);
-    counts->of[found]++;
     (void)printf("| %s: %s |", what->name, what->summary);
     print_others(standings);
     for (size_t i = 0; i < FIGURES; i++)
         print_cells(what->figure_names[i], &standings[i]);
     (void)printf(" %s |\n", verdict_names[found]);
     (void)fflush(stdout);
+}
+
+static int compare(const shape *what, const bench *settings, tally *counts)
+{
+    shape_run runs[MOST_WAYS];
+    size_t count = gather(what, settings, runs);
+    if (count == 0) {
+        (void)fprintf(stderr, "ferry-bench: %s: nobody to stand beside is there\n", what->name);
+        return 0;
+    }
+    standing standings[FIGURES];
+    settings->peer->route = what->route;
+    int error = judge(what, runs, count, settings, standings);
+    if (error != 0)
+        return error;
+    verdict found = decide(what, &standings[0]);
+    counts->of[found]++;
+    print_row(what, standings, found);
     return 0;
 }
 
