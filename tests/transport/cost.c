@@ -168,6 +168,30 @@ PROMISE_BOTH(cost, sink_that_is_full_again_and_again_is_watched_once)
     }
 }
 
+PROMISE_EITHER(cost, source_that_is_dry_again_and_again_is_watched_once)
+{
+    for (int is_socket = 0; is_socket < 2; is_socket++) {
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        pair from = is_socket ? unix_pair(SOCK_STREAM) : pipe_pair();
+        ferry_file file = ferry_file_fd(from.theirs);
+        file.length = FERRY_TO_END;
+        ferry_promise *sent = submit_file(s.stream, file);
+        unsigned before = 0;
+        for (unsigned i = 0; i < 50; i++) {
+            wait_until_asleep(); /* it is dry */
+            if (i == 2)
+                before = atomic_load(&changes);
+            check_eq(write(from.ours, "x", 1), 1);
+            read_away(s.theirs, 1);
+        }
+        check_eq(atomic_load(&changes), before);
+        close(from.ours);
+        check_eq(outcome(sent).sent, 50);
+        stage_close(&s);
+        close(from.theirs);
+    }
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 PROMISE(cost, idle_stream_of_a_shared_owner_takes_a_kilobyte_at_most)

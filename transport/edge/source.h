@@ -109,8 +109,9 @@ typedef enum ferry__dry {
 typedef enum ferry__way {
     FERRY__BY_SENDFILE,
     FERRY__BY_SPLICE, /* it is a pipe */
-    FERRY__BY_PIPE,   /* it is a socket: spliced into a pipe of ours, and from there */
-    FERRY__BY_COPY    /* through the buffer */
+    FERRY__BY_PIPE, /* it is a socket: spliced into a pipe of ours, and from there; but little at a
+                         time is received and written */
+    FERRY__BY_COPY  /* through the buffer */
 } ferry__way;
 
 /* What a source has taken out of its fd and not sent when its request settles, for others to read;
@@ -165,6 +166,7 @@ struct ferry__source {
     int pipe[2];                 /* BY_PIPE: read and write end; -1 until needed */
     size_t piped;                /* BY_PIPE: bytes in it */
     bool is_pipe_large;          /* BY_PIPE: it was full once, and asked to grow */
+    bool is_much;                /* BY_PIPE: what came last was no little */
 };
 
 enum {

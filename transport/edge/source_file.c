@@ -382,6 +382,8 @@ static ssize_t fill(ferry__source *source, size_t size, ferry__calls *calls)
     do {
         if (source->piped > 0) /* only what was spliced from a socket */
             count = calls->preadv2(calls, source->pipe[0], &piece, 1, -1, 0);
+        else if (source->way == FERRY__BY_PIPE)
+            count = calls->recv(calls, source->fd, source->buffer, size, MSG_DONTWAIT);
         else if (source->is_direct)
             count = read_blocks(source, size, calls);
         else if (source->is_seekable)
@@ -427,6 +429,9 @@ static int check_stable(const ferry__source *source, ferry__calls *calls)
 }
 
 /* ---- moving ---------------------------------------------------------------------------------- */
+
+/* From so many bytes on splicing is cheaper. */
+enum { LITTLE = 16 * 1024 };
 
 /* How much to ask for at once. */
 static size_t portion(size_t wanted, size_t chunk)
@@ -512,6 +517,7 @@ static ssize_t fill_pipe(ferry__source *source, size_t length, ferry__calls *cal
     if (count < 0)
         return -errno;
     source->piped = (size_t)count;
+    source->is_much = count >= LITTLE;
     if (count >= FERRY__PIPE_BYTES)
         make_pipe_large(source);
     ferry__source_note_taken(source, (size_t)count);
@@ -540,9 +546,29 @@ static ferry__move find_out_why(ferry__source *source, ferry__link *link, size_t
     return copy_instead(source, link, wanted, chunk);
 }
 
+/*
+ * Little has come: it is received and written, which is cheaper than two calls of splice(2) and
+ * needs no pipe. As much as that is a sign of more.
+ */
+static ferry__move pass_little(ferry__source *source, ferry__link *link, size_t wanted,
+                               size_t chunk)
+{
+    bool is_new = source->buffer_begin == source->buffer_end;
+    ferry__move move = ferry__source_copy(source, link, portion(wanted, LITTLE), chunk);
+    if (is_new)
+        source->is_much = source->buffer_end == LITTLE;
+    if (move.method == FERRY_METHOD_COPY)
+        move.method = FERRY_METHOD_MEMORY;
+    return move;
+}
+
 static ferry__move splice_socket(ferry__source *source, ferry__link *link, size_t wanted,
                                  size_t chunk)
 {
+    bool may_copy = (source->flags & FERRY_FILE_ZERO_COPY) == 0;
+    if (source->buffer_begin < source->buffer_end ||
+        (source->piped == 0 && !source->is_much && may_copy))
+        return pass_little(source, link, wanted, chunk);
     if (source->piped == 0) {
         /* Asked first: tcp(7) heeds the source's own O_NONBLOCK only, and would block. */
         if (is_dry(source, link->calls))

@@ -302,7 +302,7 @@ static bool wait_until_readable(ferry_stream *stream, int fd)
     if (watch->fd != fd) /* the next part: another source */
         ferry__poller_unwatch(&stream->owner->poller, watch);
     watch->fd = fd;
-    int error = ferry__owner_watch(stream->owner, watch, EPOLLIN);
+    int error = ferry__owner_await(stream->owner, watch, EPOLLIN);
     return is_ready_anyway(stream, error, FERRY_PHASE_SOURCE);
 }
 

@@ -377,7 +377,7 @@ static bool fail_opening(ferry_placement placement, uint64_t number, bool *ret_c
     ferry_faults *faults;
     ferry_stream *stream = adopt_with_fault(service, sink.ours, fault, &faults);
     reader *peer = reader_start(sink.theirs, false);
-    feeder fed = {.fd = source.ours, .seed = 10, .size = 5000, .ends = true};
+    feeder fed = {.fd = source.ours, .seed = 10, .size = 50000, .ends = true};
     feeder_start(&fed);
     feeder_join(&fed);
     ferry_result result = outcome(submit_file(stream, borrowed(source.theirs)));
@@ -389,7 +389,7 @@ static bool fail_opening(ferry_placement placement, uint64_t number, bool *ret_c
         check(result.error == -EMFILE && result.phase == FERRY_PHASE_OPEN && result.sent == 0);
     else
         check(result.error == 0 && result.method == FERRY_METHOD_SPLICE);
-    check_eq(result.sent, result.error == 0 ? 5000 : 0);
+    check_eq(result.sent, result.error == 0 ? 50000 : 0);
     check_eq(close_stream(stream).error, 0);
     check_arrived(peer, 10, result.sent);
     ferry_service_destroy(service);

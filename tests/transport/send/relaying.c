@@ -190,6 +190,7 @@ PROMISE_EITHER(relaying, stream_that_is_no_socket_is_relayed_to_as_well)
 
 /* The most that ferry got out of a socket with one call (-Wl,--wrap). */
 static atomic_size_t most_spliced;
+static atomic_uint splices;
 
 ssize_t __real_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t size,
                       unsigned flags);
@@ -198,10 +199,34 @@ ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t s
 
 ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t size, unsigned flags)
 {
+    atomic_fetch_add(&splices, 1);
     ssize_t count = __real_splice(in, in_at, out, out_at, size, flags);
     if (count > 0 && (size_t)count > atomic_load(&most_spliced))
         atomic_store(&most_spliced, (size_t)count);
     return count;
+}
+
+PROMISE_EITHER(relaying, small_messages_go_along_by_two_calls_and_without_a_pipe)
+{
+    scene set = begin(placement);
+    ferry_promise *relay = submit_relay(set.from, set.to, FERRY_TO_END);
+    char sent[1000], got[sizeof sent];
+    unsigned fds = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        memset(sent, (int)i, sizeof sent);
+        check_eq(send(set.source, sent, sizeof sent, MSG_NOSIGNAL), sizeof sent);
+        check_eq(recv(set.sink, got, sizeof got, MSG_WAITALL), sizeof got);
+        check(memcmp(got, sent, sizeof got) == 0);
+        if (i == 0)
+            fds = count_fds();
+    }
+    check_eq(count_fds(), fds);
+    check_eq(atomic_load(&splices), 0);
+    check_eq(shutdown(set.source, SHUT_WR), 0);
+    ferry_result result = outcome(relay);
+    check(result.error == 0 && result.sent == 100 * sizeof sent);
+    check_eq(result.method, OVER_RECORDS ? FERRY_METHOD_COPY : FERRY_METHOD_MEMORY);
+    end(&set);
 }
 
 static bool may_pipes_grow(void)
