@@ -10,6 +10,7 @@
 
 extern const shape shape_adopting[];   /* sockets from elsewhere */
 extern const shape shape_beside[];     /* small writes beside bulk */
+extern const shape shape_bulk[];       /* a large file */
 extern const shape shape_connecting[]; /* connections that ferry makes */
 extern const shape shape_copies[];     /* writes of some KiB */
 extern const shape shape_echo[];       /* messages that are sent back */

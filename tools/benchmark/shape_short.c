@@ -132,17 +132,27 @@ static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
     (void)ferry_stream_write(stream, answer, sizeof answer, NULL, NULL);
 }
 
-static int start_ferry(int *listener)
+static int start_ferry(int listener, ferry_placement placement)
 {
     ferry_service *service;
-    int error = ferry_service_create(&(ferry_service_options){.placement = FERRY_SHARED}, &service);
+    int error = ferry_service_create(&(ferry_service_options){.placement = placement}, &service);
     if (error != 0)
         return error;
     char address[16];
-    (void)snprintf(address, sizeof address, "fd:%d", *listener);
+    (void)snprintf(address, sizeof address, "fd:%d", listener);
     ferry_listener *listening;
     const ferry_listen_options options = {.on_stream = on_stream, .on_owner = true};
     return ferry_listen(service, address, &options, &listening);
+}
+
+static int start_shared(int *listener)
+{
+    return start_ferry(*listener, FERRY_SHARED);
+}
+
+static int start_dedicated(int *listener)
+{
+    return start_ferry(*listener, FERRY_DEDICATED);
 }
 
 /* ---- the shapes ------------------------------------------------------------------------------ */
@@ -171,19 +181,26 @@ static int with_threads(const shape_run *what, double ret_figures[FIGURES])
 
 static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
 {
-    return run(what, start_ferry, ret_figures);
+    return run(what, start_shared, ret_figures);
 }
 
-#define SHORT(title, text, connections)                                                            \
+static int with_dedicated(const shape_run *what, double ret_figures[FIGURES])
+{
+    return run(what, start_dedicated, ret_figures);
+}
+
+#define SHORT(title, text, connections, times, how)                                                \
     {                                                                                              \
-        .name = title, .summary = text, SHAPE_FIGURES("connections/s"), .operations = 16 * 1000,   \
-        .count = connections, .ways = {{"epoll threads", with_threads}, {"ferry", with_ferry}},    \
+        .name = title, .summary = text, SHAPE_FIGURES("connections/s"), .operations = times,       \
+        .count = connections, .ways = {{"epoll threads", with_threads}, {"ferry", how}},           \
     }
 
 const shape shape_short[] = {
-    SHORT("short-1", "accept, answer, close: one at a time", 1),
-    SHORT("short-16", "accept, answer, close: 16 at a time", 16),
-    SHORT("short-64", "accept, answer, close: 64 at a time", 64),
-    SHORT("short-256", "accept, answer, close: 256 at a time", 256),
+    SHORT("short-1", "accept, answer, close: one at a time", 1, 16000, with_ferry),
+    SHORT("short-16", "accept, answer, close: 16 at a time", 16, 16000, with_ferry),
+    SHORT("short-64", "accept, answer, close: 64 at a time", 64, 16000, with_ferry),
+    SHORT("short-256", "accept, answer, close: 256 at a time", 256, 16000, with_ferry),
+    SHORT("short-dedicated", "accept, answer, close: one at a time, an owner each", 1, 8000,
+          with_dedicated),
     {0},
 };
