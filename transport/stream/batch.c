@@ -291,9 +291,11 @@ bool ferry__batch_count(ferry__request *request)
     ferry_stream *stream = request->stream;
     if (self->is_counted)
         return true;
-    if (!close_batch(stream, self) &&
-        (atomic_fetch_or(&self->committed, IS_AWAITED) & IS_KNOWN) == 0)
-        return false;
+    if (!close_batch(stream, self)) {
+        (void)atomic_fetch_or(&self->committed, IS_AWAITED);
+        if (!close_batch(stream, self)) /* else it was told, or opened, just now */
+            return false;
+    }
     self->is_counted = true;
     stream->next_sequence += self->writes - 1;
     return true;

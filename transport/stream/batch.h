@@ -12,8 +12,9 @@
  *   C0 claims += its bytes: is there room?      O0 close: claims += more than there is room for
  *      the first for which there is none: K0    K0 if it was open: tell how far it was claimed
  *   C1 copy                                     O1 is that known, and all of it committed? If not,
- *   C2 committed += its bytes; does the owner      say that the owner waits, and look once more
- *      wait? resume the stream                  O2 send it
+ *   C2 committed += its bytes; does the owner      say that the owner waits, and try O0 and O1
+ *      wait? resume the stream                     once more
+ *                                               O2 send it
  *
  * Only an addition that finds the claims within the batch means anything: what others add to a full
  * or closed one is lost with the next opening. So whoever takes them beyond it, and nobody else,
