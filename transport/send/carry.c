@@ -553,9 +553,6 @@ ferry__turn ferry__stream_turn(ferry__task *task)
     stream->turn_began_at = ferry__activity_since(&stream->owner->activity);
     if (stream->watermark != NULL)
         ferry__watermark_look(stream);
-    ferry__batches *batches = atomic_load(&stream->batches);
-    if (batches != NULL && batches->unnumbered != NULL)
-        ferry__stream_number_late(stream, batches);
     give_shares(stream);
     if (!stream->sending_is_due || stream->queue.first == NULL)
         ferry__blocking_rest(stream);
@@ -599,6 +596,7 @@ void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone)
     (void)atomic_exchange(&stream->is_resuming, false);
     ferry__taken_over(&stream->is_resuming);
     stream->released_visits += FERRY__ONE_MESSAGE;
+    ferry__stream_number_late(stream);
     ferry__stream_schedule(stream);
 }
 

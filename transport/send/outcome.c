@@ -38,10 +38,12 @@ void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request)
         batches->unnumbered = request;
 }
 
-void ferry__stream_number_late(ferry_stream *stream, ferry__batches *batches)
+void ferry__stream_number_late(ferry_stream *stream)
 {
+    ferry__batches *batches = atomic_load(&stream->batches);
     ferry__request *request;
-    while ((request = batches->unnumbered) != NULL && is_counted(request->previous)) {
+    while (batches != NULL && (request = batches->unnumbered) != NULL &&
+           is_counted(request->previous)) {
         batches->unnumbered = request->next;
         give_number(stream, request);
         if (request->cancel_came)

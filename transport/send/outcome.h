@@ -15,9 +15,11 @@
  */
 void ferry__stream_enqueue(ferry_stream *stream, ferry__request *request);
 
-/* Gives late numbers to what stands behind a batch, if it is known now how many writes are in that.
+/*
+ * Gives late numbers to what stands behind a batch, if it is known now how many writes are in that.
+ * For mail: it may call requests off, which a turn does not expect.
  */
-void ferry__stream_number_late(ferry_stream *stream, ferry__batches *batches);
+void ferry__stream_number_late(ferry_stream *stream);
 
 /* Takes it out of the queue. ferry__stream_finish does not give its outcome. */
 void ferry__stream_dequeue(ferry_stream *stream, ferry__request *request);

@@ -54,14 +54,15 @@ static void undo_let_in(ferry_stream *stream, ferry__cost cost)
 /* While the sink is full the owner only has to know of deadlines: all else waits anyway. */
 static void post(ferry_stream *stream, ferry__request *request, bool calls_back)
 {
-    ferry__owner *owner = stream->owner;
     /* The owner may call the program, which may give the last handle back before this returns. */
-    ferry__owner *kept = calls_back ? ferry__owner_ref(owner) : NULL;
+    ferry_stream *kept = calls_back ? ferry__stream_ref(stream) : NULL;
     if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
-        ferry__owner_post(owner, &request->mail);
+        ferry__owner_post(stream->owner, &request->mail);
     else
-        ferry__owner_post_unhurried(owner, &request->mail);
-    ferry__owner_unref(kept);
+        ferry__owner_post_unhurried(stream->owner, &request->mail);
+    ferry__batch_let_pass(stream);
+    if (kept != NULL)
+        ferry__stream_unref(kept);
 }
 
 /* Checks everything, and takes nothing. Asks for the size of files if their bytes are counted. */
@@ -128,7 +129,6 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
     ferry__request_hand_out(request, what->options, ret_promise);
     ferry__thread_note_submit();
     post(stream, request, planned.calls_back);
-    ferry__batch_let_pass(stream);
     return 0;
 }
 

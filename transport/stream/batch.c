@@ -10,14 +10,13 @@
 #include <string.h>
 
 /*
- * ferry__batches.claims: 24 bits of position, 24 of writes, 3 of the slot, a flag. Positions in any
+ * ferry__batches.claims: 24 bits of position, 24 of writes, 3 of the slot, FERRY__OPENING. Positions in any
  * batch end at END, so a small one begins far from 0. The fields have room for what thousands of
  * threads add to a batch that is closed.
  */
 enum { END = FERRY__LARGE_BYTES };
 #define ONE_WRITE (UINT64_C(1) << 24)
 #define ONE_SLOT  (UINT64_C(1) << 48)
-#define OPENING   (UINT64_C(1) << 63) /* a batch was posted, or is about to be, that will be open */
 
 /* batch.committed: 24 bits of bytes that were committed, 24 of bytes that were claimed, flags. */
 #define ONE_CLAIMED (UINT64_C(1) << 24)
@@ -73,10 +72,19 @@ static void note_size(ferry__batches *batches, bool is_large)
         atomic_store_explicit(&batches->is_large, is_large, memory_order_relaxed);
 }
 
-static size_t choose_size(ferry__batches *batches, size_t length)
+/* Not full, or a small one was. */
+static void note_bytes(ferry__batches *batches, size_t bytes)
 {
-    bool is_large = atomic_load_explicit(&batches->is_large, memory_order_relaxed) ||
-                    HEAD + length > FERRY__SPARE_BYTES;
+    if (bytes < FERRY__SPARE_BYTES)
+        note_size(batches, false);
+}
+
+/* @param slot FERRY__BATCHES_OPEN: no other write will find it. */
+static size_t choose_size(ferry__batches *batches, size_t length, uint32_t slot)
+{
+    bool is_large = HEAD + length > FERRY__SPARE_BYTES ||
+                    (slot != FERRY__BATCHES_OPEN &&
+                     atomic_load_explicit(&batches->is_large, memory_order_relaxed));
     return is_large ? FERRY__LARGE_BYTES : FERRY__SPARE_BYTES;
 }
 
@@ -179,8 +187,18 @@ static void lock(ferry__batches *batches)
     (void)pthread_mutex_lock(&batches->opening);
 }
 
+/* A place where writers would find a batch, or FERRY__BATCHES_OPEN. */
+static uint32_t find_slot(ferry__batches *batches)
+{
+    uint32_t slot = 0;
+    while (slot < FERRY__BATCHES_OPEN && atomic_load(&batches->open[slot]) != NULL)
+        slot++;
+    return slot;
+}
+
 /* Makes one with a write in it, which is not committed. */
-static ferry__request *create(ferry_stream *stream, const void *data, size_t length, size_t size)
+static ferry__request *create(ferry_stream *stream, const void *data, size_t length, size_t size,
+                              uint32_t slot)
 {
     ferry__request *request = ferry__request_create_batch(stream, size);
     if (request == NULL)
@@ -188,23 +206,10 @@ static ferry__request *create(ferry_stream *stream, const void *data, size_t len
     batch *self = batch_of(request);
     atomic_init(&self->committed, 0);
     self->begin = (uint32_t)(END - (size - HEAD));
-    self->slot = FERRY__BATCHES_OPEN;
+    self->slot = slot;
     self->is_counted = false;
     request->parts[0].memory.data = memcpy(self->data, data, length);
     return request;
-}
-
-/* A place where writers would find it. */
-static bool find_slot(ferry__batches *batches, ferry__request *request)
-{
-    for (unsigned i = 0; i < FERRY__BATCHES_OPEN; i++) {
-        if (atomic_load(&batches->open[i]) == NULL) {
-            batch_of(request)->slot = i;
-            atomic_store(&batches->open[i], request);
-            return true;
-        }
-    }
-    return false;
 }
 
 /* With the mutex. Posts a batch and opens it; without a slot it is posted as it is. */
@@ -212,15 +217,16 @@ static void post_and_open(ferry_stream *stream, ferry__batches *batches, ferry__
                           size_t length)
 {
     batch *self = batch_of(request);
-    bool is_found = find_slot(batches, request);
-    if (is_found) {
-        atomic_store(&batches->claims, OPENING | (END + 1));
+    bool has_slot = self->slot != FERRY__BATCHES_OPEN;
+    if (has_slot) {
+        atomic_store(&batches->open[self->slot], request);
+        atomic_store(&batches->claims, FERRY__OPENING | (END + 1));
     } else {
         self->writes = 1;
         atomic_store(&self->committed, IS_KNOWN + length * ONE_CLAIMED);
     }
     ferry__owner_post_unhurried(stream->owner, &request->mail);
-    if (is_found)
+    if (has_slot)
         atomic_store(&batches->claims, self->slot * ONE_SLOT + ONE_WRITE + self->begin + length);
 }
 
@@ -230,7 +236,9 @@ static int write_to_new(ferry_stream *stream, ferry__batches *batches, const voi
 {
     if (write_to_open(stream, batches, data, length))
         return 0;
-    ferry__request *request = create(stream, data, length, choose_size(batches, length));
+    uint32_t slot = find_slot(batches);
+    size_t size = choose_size(batches, length, slot);
+    ferry__request *request = create(stream, data, length, size, slot);
     if (request == NULL)
         return -ENOMEM;
     request->mail.deliver = deliver;
@@ -256,14 +264,16 @@ int ferry__batch_write(ferry_stream *stream, const void *data, size_t length,
 static void close_open(ferry_stream *stream, ferry__batches *batches)
 {
     uint64_t claims = atomic_fetch_add(&batches->claims, END + 1); /* O0 */
-    if (is_open(claims))
-        ferry__batch_tell_extent(stream, batches, claims);
+    if (!is_open(claims))
+        return;
+    note_bytes(batches, position_of(claims) - find(batches, claims)->begin);
+    ferry__batch_tell_extent(stream, batches, claims);
 }
 
 void ferry__batch_close(ferry_stream *stream, ferry__batches *batches)
 {
     uint64_t claims = atomic_load(&batches->claims);
-    if (!is_open(claims) && (claims & OPENING) == 0)
+    if (!is_open(claims) && (claims & FERRY__OPENING) == 0)
         return;
     lock(batches);
     if (is_open(atomic_load(&batches->claims)))
@@ -306,6 +316,9 @@ bool ferry__batch_take(ferry__request *request)
     batch *self = batch_of(request);
     if (request->is_prepared)
         return true;
+    /* What is behind it has no number yet. It gets that first, in mail that is due. */
+    if (!self->is_counted && request->next != NULL)
+        return false;
     if (!ferry__batch_count(request))
         return false;
     uint64_t committed = atomic_load(&self->committed);
@@ -313,8 +326,7 @@ bool ferry__batch_take(ferry__request *request)
         committed = atomic_fetch_or(&self->committed, IS_AWAITED);
     if (!is_whole(committed))
         return false;
-    if (bytes_of(committed) < FERRY__SPARE_BYTES)
-        note_size(atomic_load(&request->stream->batches), false);
+    note_bytes(atomic_load(&request->stream->batches), bytes_of(committed));
     request->is_prepared = true;
     request->parts[0].left = bytes_of(committed);
     request->admitted = self->writes * FERRY__ONE_REQUEST + bytes_of(committed);

@@ -62,6 +62,9 @@ typedef enum ferry__claim {
     FERRY__FIRST_WITHOUT_ROOM /* it alone knows how far the batch was claimed, and has to tell */
 } ferry__claim;
 
+/* In ferry__batches.claims: a batch was posted, or is about to be, that will be open. */
+#define FERRY__OPENING (UINT64_C(1) << 63)
+
 /* C0. @param ret_claims what it found: the two below need that. */
 ferry__claim ferry__batch_claim(ferry__batches *batches, size_t length, uint64_t *ret_claims);
 
@@ -85,7 +88,8 @@ bool ferry__batch_count(ferry__request *batch);
 
 /*
  * Closes a batch, and makes a request of it that is prepared. @return whether that is done. If not,
- * a write is still being copied into it, and the stream is resumed soon.
+ * a write is still being copied into it, or what is behind it has no number yet. The stream is
+ * resumed soon.
  */
 bool ferry__batch_take(ferry__request *batch);
 

@@ -186,30 +186,42 @@ typedef struct middle {
 
 enum { CLAIMED_BYTES = 3 };
 
-/* @param length more than there is room for: nobody tells yet how far the batch was claimed. */
-static middle stop_after_claim(ferry_placement placement, size_t length, ferry__claim expected)
+static middle get_stuck(ferry_placement placement)
 {
     middle m = {.s = stage_open(placement, unix_pair(SOCK_STREAM))};
     m.stuck = submit_stuck(m.s.stream, m.s.theirs);
-    forget(m.s.stream, "a", 1);
-    m.batches = atomic_load(&m.s.stream->batches);
-    check_eq(ferry__batch_claim(m.batches, length, &m.claims), expected);
     return m;
+}
+
+/* @param length more than there is room for: nobody tells yet how far the batch was claimed. */
+static void claim(middle *m, size_t length, ferry__claim expected)
+{
+    forget(m->s.stream, "a", 1);
+    m->batches = atomic_load(&m->s.stream->batches);
+    check_eq(ferry__batch_claim(m->batches, length, &m->claims), expected);
+}
+
+static void let_in_claimed(middle *m)
+{
+    ferry__refusal refusal;
+    check_eq(ferry__admit(&m->s.stream->admission, (ferry__cost){CLAIMED_BYTES, 0}, 0,
+                          FERRY__BY_OPTIONS, &refusal),
+             0);
 }
 
 static middle stop_before_copying(ferry_placement placement)
 {
-    middle m = stop_after_claim(placement, CLAIMED_BYTES, FERRY__CLAIMED);
-    ferry__refusal refusal;
-    check_eq(ferry__admit(&m.s.stream->admission, (ferry__cost){CLAIMED_BYTES, 0}, 0,
-                          FERRY__BY_OPTIONS, &refusal),
-             0);
+    middle m = get_stuck(placement);
+    claim(&m, CLAIMED_BYTES, FERRY__CLAIMED);
+    let_in_claimed(&m);
     return m;
 }
 
 static middle stop_before_telling(ferry_placement placement)
 {
-    return stop_after_claim(placement, FERRY__LARGE_BYTES + 1, FERRY__FIRST_WITHOUT_ROOM);
+    middle m = get_stuck(placement);
+    claim(&m, FERRY__LARGE_BYTES + 1, FERRY__FIRST_WITHOUT_ROOM);
+    return m;
 }
 
 static void go_on_copying(middle *m)
@@ -274,6 +286,115 @@ PROMISE_BOTH(batch, what_stands_behind_writes_not_counted_yet_is_numbered_and_ca
     check_eq(outcome(last).sequence, 6);
     check_tail(&m, peer, "abcd");
 }
+
+static void tell_instead(void *memory, void *arg)
+{
+    (void)memory;
+    go_on_telling(arg);
+}
+
+/* When it settles: a number that comes later changes nothing here. */
+static void note_sequence(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    *(uint64_t *)arg = result->sequence;
+}
+
+/* In one turn a request fails, which tells how many writes are behind it, and these are sent. */
+PROMISE_EITHER(batch, what_stands_behind_writes_that_are_counted_within_a_turn_has_its_number)
+{
+    middle m = get_stuck(placement);
+    char unsent = 0;
+    const ferry_part parts[] = {ferry_part_give(&unsent, 1, tell_instead, &m),
+                                ferry_part_file(ferry_file_at("/no/such/file"))};
+    check_eq(ferry_stream_send(m.s.stream, parts, 2, NULL, NULL), 0);
+    claim(&m, FERRY__LARGE_BYTES + 1, FERRY__FIRST_WITHOUT_ROOM);
+    uint64_t sequence = 0;
+    const ferry_request_options noting = {.on_owner = note_sequence, .on_owner_arg = &sequence};
+    check_eq(ferry_stream_write(m.s.stream, "b", 1, &noting, NULL), 0);
+    wait_until_asleep();
+    check_tail(&m, read_on(&m), "ab");
+    check_eq(sequence, 3);
+}
+
+/* Each in a batch of its own: what can be claimed at a time. Another one is posted as it is. */
+PROMISE_EITHER(batch, write_is_sent_in_its_turn_while_writes_to_many_batches_are_being_copied)
+{
+    middle m = get_stuck(placement);
+    uint64_t claims[FERRY__BATCHES_OPEN];
+    for (unsigned i = 0; i < FERRY__BATCHES_OPEN; i++) {
+        claim(&m, CLAIMED_BYTES, FERRY__CLAIMED);
+        let_in_claimed(&m);
+        claims[i] = m.claims;
+        check_eq(ferry_stream_flush(m.s.stream, NULL), 0); /* what is written now is behind it */
+    }
+    forget(m.s.stream, "e", 1);
+    forget(m.s.stream, "f", 1);
+    ferry_promise *last = submit_write(m.s.stream, "g", 1);
+    reader *peer = read_on(&m);
+    for (unsigned i = FERRY__BATCHES_OPEN; i-- > 0;) {
+        check_eq(ferry_promise_await(last, 0, NULL), -ETIMEDOUT);
+        m.claims = claims[i];
+        go_on_copying(&m);
+    }
+    check_eq(outcome(last).sequence, 1 + 3 * FERRY__BATCHES_OPEN + 2);
+    check_tail(&m, peer, "abcdabcdabcdabcdefg");
+}
+
+PROMISE_EITHER(batch, batches_between_other_requests_are_small)
+{
+    middle m = get_stuck(placement);
+    while (m.batches == NULL || !atomic_load(&m.batches->is_large)) {
+        forget(m.s.stream, "x", 1);
+        m.batches = atomic_load(&m.s.stream->batches);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        check_eq(ferry_stream_flush(m.s.stream, NULL), 0);
+        forget(m.s.stream, "x", 1);
+    }
+    check(!atomic_load(&m.batches->is_large));
+    reader *peer = read_on(&m);
+    stage_close(&m.s);
+    check(reader_end(peer) > STUCK_BYTES);
+}
+
+/* ---- a callback that gives the last handle back ---------------------------------------------- */
+
+static void drop_stream(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    check_eq(result->error, 0);
+    ferry_stream_unref(arg);
+}
+
+static void *write_and_drop(void *arg)
+{
+    const ferry_request_options options = {.on_owner = drop_stream, .on_owner_arg = arg};
+    check_eq(ferry_stream_write(arg, "b", 1, &options, NULL), 0);
+    return NULL;
+}
+
+/* It waits for a writer that is about to open a batch. Meanwhile the stream comes to its end. */
+PROMISE_EITHER(batch, submit_is_safe_if_its_callback_gives_the_last_handle_back_before_it_returns)
+{
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), true);
+    forget(s.stream, "a", 1);
+    wait_until_asleep();
+    ferry__batches *batches = atomic_load(&s.stream->batches);
+    pthread_mutex_lock(&batches->opening);
+    atomic_fetch_or(&batches->claims, FERRY__OPENING);
+    pthread_t submitter;
+    pthread_create(&submitter, NULL, write_and_drop, s.stream);
+    reader_check_text(peer, "ab");
+    wait_until_asleep();
+    pthread_mutex_unlock(&batches->opening); /* still there */
+    pthread_join(submitter, NULL);
+    s.stream = NULL;
+    stage_end(&s);
+}
+
+/* ---- aborts ---------------------------------------------------------------------------------- */
 
 static void check_abort(middle *m, void (*go_on)(middle *m))
 {
