@@ -17,6 +17,7 @@ extern const shape shape_echo[];       /* messages that are sent back */
 extern const shape shape_files[];      /* small files */
 extern const shape shape_http[];       /* other servers of files */
 extern const shape shape_promises[];   /* promises of the program's own */
+extern const shape shape_proxy[];      /* messages through relays */
 extern const shape shape_reading[];    /* bulk that is read */
 extern const shape shape_relaying[];   /* one connection into another */
 extern const shape shape_short[];      /* short connections */
