@@ -20,7 +20,7 @@
  * takes. They are half a MiB. And large ones, 4 MiB: those of a queue that is full of small writes.
  * Twice as many may lie on its shelves.
  */
-enum { MOST_SPARES = 1024, MOST_LARGE = 256 };
+enum { MOST_SPARES = 1024, MOST_LARGE = 128 };
 
 enum {
     LONG_NS = 20 * 1000, /* after some small turns, or a large one, mail is looked for */

@@ -192,7 +192,7 @@ void *ferry__owner_allocate_block(ferry__owner *owner, size_t size);
  * The same for FERRY__LARGE_BYTES. The owner keeps the block if it is the one that gives it back;
  * any other thread frees it.
  */
-enum { FERRY__LARGE_BYTES = 16 * 1024 };
+enum { FERRY__LARGE_BYTES = 32 * 1024 };
 void *ferry__owner_allocate_large(ferry__owner *owner);
 void ferry__owner_free_large(ferry__owner *owner, void *block);
 

@@ -232,3 +232,25 @@ PROMISE(cost, forgotten_writes_of_64_bytes_take_200_bytes_each_and_few_allocatio
     check_eq(outcome(stuck).error, -ECANCELED);
     stage_end(&s);
 }
+
+/* A batch ends where another request stands: then it is to be no larger than it is of use. */
+PROMISE(cost, forgotten_writes_among_others_take_as_little_as_if_they_were_not_forgotten)
+{
+    enum { WRITES = 10000 };
+    static const char data[64];
+    for (unsigned run = 1; run <= 1000; run *= 10) { /* so many are forgotten, then one is not */
+        stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+        ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+        long before = bytes_outstanding();
+        for (unsigned i = 1; i <= WRITES; i++) {
+            if (i % (run + 1) != 0)
+                check_eq(ferry_stream_write(s.stream, data, sizeof data, NULL, NULL), 0);
+            else
+                ferry_promise_unref(submit_write(s.stream, data, sizeof data));
+        }
+        check(bytes_outstanding() - before <= WRITES * 530L);
+        ferry_stream_abort(s.stream);
+        check_eq(outcome(stuck).error, -ECANCELED);
+        stage_end(&s);
+    }
+}

@@ -59,7 +59,7 @@
 #define FERRY__MOST_BYTES    (UINT64_C(1) << 39)
 
 /* How many bytes of memory a small write has, at most. */
-#define FERRY__SMALL_BYTES UINT64_C(1024)
+#define FERRY__SMALL_BYTES UINT64_C(4096)
 
 /* The most reads that may wait. As many as requests by default. */
 #define FERRY__MOST_READS UINT32_C(65536)

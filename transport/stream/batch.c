@@ -64,28 +64,30 @@ static bool is_open(uint64_t claims)
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
-/* A batch is as small as a request if it may stay alone, and large if the one before was full. */
+/* The least room is that of a block in which a request without a batch would be. */
+enum { LEAST_ROOM = FERRY__SPARE_BYTES - HEAD, MOST_ROOM = FERRY__LARGE_BYTES - HEAD, STEP = 4 };
 
-static void note_size(ferry__batches *batches, bool is_large)
+/* A batch was closed. The next one gets more room if it was full, and less if it was nearly empty:
+ * so memory that is not used is no more than some of that which is. */
+static void choose_room(ferry__batches *batches, size_t had, size_t used, bool is_full)
 {
-    if (atomic_load_explicit(&batches->is_large, memory_order_relaxed) != is_large)
-        atomic_store_explicit(&batches->is_large, is_large, memory_order_relaxed);
+    size_t room = had;
+    if (is_full)
+        room = had < MOST_ROOM / STEP ? had * STEP : MOST_ROOM;
+    else if (used < had / STEP)
+        room = had > LEAST_ROOM * STEP ? had / STEP : LEAST_ROOM;
+    atomic_store_explicit(&batches->room, (unsigned)room, memory_order_relaxed);
 }
 
-/* Not full, or a small one was. */
-static void note_bytes(ferry__batches *batches, size_t bytes)
+/* Of the whole allocation: large blocks are all of one size.
+ * @param slot FERRY__BATCHES_OPEN: no other write will find it. */
+static size_t choose_size(const ferry__batches *batches, size_t length, uint32_t slot)
 {
-    if (bytes < FERRY__SPARE_BYTES)
-        note_size(batches, false);
-}
-
-/* @param slot FERRY__BATCHES_OPEN: no other write will find it. */
-static size_t choose_size(ferry__batches *batches, size_t length, uint32_t slot)
-{
-    bool is_large = HEAD + length > FERRY__SPARE_BYTES ||
-                    (slot != FERRY__BATCHES_OPEN &&
-                     atomic_load_explicit(&batches->is_large, memory_order_relaxed));
-    return is_large ? FERRY__LARGE_BYTES : FERRY__SPARE_BYTES;
+    size_t room = atomic_load_explicit(&batches->room, memory_order_relaxed);
+    if (slot == FERRY__BATCHES_OPEN)
+        room = LEAST_ROOM;
+    size_t size = HEAD + (room > length ? room : length);
+    return size > FERRY__LARGE_BYTES / 2 ? FERRY__LARGE_BYTES : size;
 }
 
 /* ---- claiming -------------------------------------------------------------------------------- */
@@ -116,11 +118,19 @@ static batch *find(ferry__batches *batches, uint64_t claims)
     return batch_of(atomic_load(&batches->open[slot_of(claims)]));
 }
 
-void ferry__batch_tell_extent(ferry_stream *stream, ferry__batches *batches, uint64_t claims)
+static void tell_extent(ferry_stream *stream, ferry__batches *batches, uint64_t claims,
+                        bool is_full)
 {
     batch *closed = find(batches, claims);
+    size_t used = position_of(claims) - closed->begin;
+    choose_room(batches, END - closed->begin, used, is_full);
     closed->writes = writes_of(claims);
-    commit(stream, batches, closed, IS_KNOWN + (position_of(claims) - closed->begin) * ONE_CLAIMED);
+    commit(stream, batches, closed, IS_KNOWN + used * ONE_CLAIMED);
+}
+
+void ferry__batch_tell_full(ferry_stream *stream, ferry__batches *batches, uint64_t claims)
+{
+    tell_extent(stream, batches, claims, true);
 }
 
 ferry__claim ferry__batch_claim(ferry__batches *batches, size_t length, uint64_t *ret_claims)
@@ -152,8 +162,7 @@ static bool write_to_open(ferry_stream *stream, ferry__batches *batches, const v
         ferry__batch_fill(stream, batches, claims, data, length);
         return true;
     case FERRY__FIRST_WITHOUT_ROOM:
-        note_size(batches, true);
-        ferry__batch_tell_extent(stream, batches, claims);
+        ferry__batch_tell_full(stream, batches, claims);
         return false;
     case FERRY__WITHOUT_ROOM:
         break;
@@ -172,6 +181,7 @@ static ferry__batches *get_batches(ferry_stream *stream)
     if (batches == NULL)
         return NULL;
     atomic_init(&batches->claims, END + 1);
+    atomic_init(&batches->room, LEAST_ROOM);
     batches->opening = (pthread_mutex_t)PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
     ferry__handed_over(batches);
     if (atomic_compare_exchange_strong(&stream->batches, &none, batches))
@@ -264,10 +274,8 @@ int ferry__batch_write(ferry_stream *stream, const void *data, size_t length,
 static void close_open(ferry_stream *stream, ferry__batches *batches)
 {
     uint64_t claims = atomic_fetch_add(&batches->claims, END + 1); /* O0 */
-    if (!is_open(claims))
-        return;
-    note_bytes(batches, position_of(claims) - find(batches, claims)->begin);
-    ferry__batch_tell_extent(stream, batches, claims);
+    if (is_open(claims))
+        tell_extent(stream, batches, claims, false);
 }
 
 void ferry__batch_close(ferry_stream *stream, ferry__batches *batches)
@@ -326,7 +334,6 @@ bool ferry__batch_take(ferry__request *request)
         committed = atomic_fetch_or(&self->committed, IS_AWAITED);
     if (!is_whole(committed))
         return false;
-    note_bytes(atomic_load(&request->stream->batches), bytes_of(committed));
     request->is_prepared = true;
     request->parts[0].left = bytes_of(committed);
     request->admitted = self->writes * FERRY__ONE_REQUEST + bytes_of(committed);

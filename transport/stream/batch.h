@@ -73,7 +73,7 @@ void ferry__batch_fill(ferry_stream *stream, ferry__batches *batches, uint64_t c
                        const void *data, size_t length);
 
 /* K0 */
-void ferry__batch_tell_extent(ferry_stream *stream, ferry__batches *batches, uint64_t claims);
+void ferry__batch_tell_full(ferry_stream *stream, ferry__batches *batches, uint64_t claims);
 
 /* Any thread that has posted a request to the stream. What is written from now on is behind it. */
 static inline void ferry__batch_let_pass(ferry_stream *stream);

@@ -381,17 +381,27 @@ static void destroy_large_batch(ferry_promise *promise)
     ferry__owner_free_large(((ferry__request *)(void *)promise)->stream->owner, promise);
 }
 
-ferry__request *ferry__request_create_batch(ferry_stream *stream, size_t size)
+/* Where the memory of a batch comes from, and goes to. */
+static ferry__request *allocate_batch(ferry_stream *stream, size_t size,
+                                      const ferry__promise_type **ret_type)
 {
     static const ferry__promise_type small = {.destroy = ferry__request_destroy_small};
     static const ferry__promise_type large = {.destroy = destroy_large_batch};
+    *ret_type = size <= FERRY__SPARE_BYTES ? &small : &end_type;
+    if (size != FERRY__LARGE_BYTES)
+        return allocate(stream, *ret_type, size);
+    *ret_type = &large;
+    return ferry__owner_allocate_large(stream->owner);
+}
+
+ferry__request *ferry__request_create_batch(ferry_stream *stream, size_t size)
+{
     static const terms plain = {.options = &no_options};
-    bool is_small = size <= FERRY__SPARE_BYTES;
-    ferry__request *request = is_small ? ferry__owner_allocate_block(stream->owner, size)
-                                       : ferry__owner_allocate_large(stream->owner);
+    const ferry__promise_type *type;
+    ferry__request *request = allocate_batch(stream, size, &type);
     if (request == NULL)
         return NULL;
-    init(request, is_small ? &small : &large, stream, FERRY__SEND, &plain, NULL, NULL);
+    init(request, type, stream, FERRY__SEND, &plain, NULL, NULL);
     request->is_batch = true;
     request->part_count = 1;
     request->parts[0] = (ferry__part){0};

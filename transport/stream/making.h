@@ -37,7 +37,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
 /*
  * Makes a request for a batch (batch.h): of one part, in memory, whose bytes are to come. Before it
  * is posted it still needs mail.deliver.
- * @param size of the whole allocation: FERRY__SPARE_BYTES, or FERRY__LARGE_BYTES.
+ * @param size of the whole allocation.
  * @return NULL: no memory.
  */
 ferry__request *ferry__request_create_batch(ferry_stream *stream, size_t size);

@@ -70,7 +70,7 @@ enum { FERRY__BATCHES_OPEN = 4 }; /* how many may be open, or closed and not com
 typedef struct ferry__batches {
     _Atomic uint64_t claims;                             /* of the batch that is open */
     _Atomic(ferry__request *) open[FERRY__BATCHES_OPEN]; /* where writers find it */
-    atomic_bool is_large;                                /* the next one is to be */
+    atomic_uint room; /* bytes that the next one is to have room for */
     pthread_mutex_t opening;
     ferry__request *unnumbered; /* the owner's: the first without a number, or NULL */
 } ferry__batches;

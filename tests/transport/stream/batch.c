@@ -231,7 +231,7 @@ static void go_on_copying(middle *m)
 
 static void go_on_telling(middle *m)
 {
-    ferry__batch_tell_extent(m->s.stream, m->batches, m->claims);
+    ferry__batch_tell_full(m->s.stream, m->batches, m->claims);
 }
 
 /* Lets the stuck request pass, and all that can be sent behind it. */
@@ -339,23 +339,6 @@ PROMISE_EITHER(batch, write_is_sent_in_its_turn_while_writes_to_many_batches_are
     }
     check_eq(outcome(last).sequence, 1 + 3 * FERRY__BATCHES_OPEN + 2);
     check_tail(&m, peer, "abcdabcdabcdabcdefg");
-}
-
-PROMISE_EITHER(batch, batches_between_other_requests_are_small)
-{
-    middle m = get_stuck(placement);
-    while (m.batches == NULL || !atomic_load(&m.batches->is_large)) {
-        forget(m.s.stream, "x", 1);
-        m.batches = atomic_load(&m.s.stream->batches);
-    }
-    for (unsigned i = 0; i < 2; i++) {
-        check_eq(ferry_stream_flush(m.s.stream, NULL), 0);
-        forget(m.s.stream, "x", 1);
-    }
-    check(!atomic_load(&m.batches->is_large));
-    reader *peer = read_on(&m);
-    stage_close(&m.s);
-    check(reader_end(peer) > STUCK_BYTES);
 }
 
 /* ---- a callback that gives the last handle back ---------------------------------------------- */
