@@ -70,6 +70,7 @@ static void set_sort(ferry__link *link, ferry__socket_sort sort)
     link->is_socket = true;
     link->is_message = sort.is_message;
     link->is_tcp = sort.is_tcp;
+    link->may_linger = sort.may_linger;
     link->has_no_delay = sort.has_no_delay;
     link->original_unsent_bytes = sort.unsent_bytes;
     link->outlet = sort.outlet;
@@ -524,15 +525,22 @@ const ferry__link_type ferry__link_plain = {
 
 /* ---- closing --------------------------------------------------------------------------------- */
 
+/* How its SO_LINGER is now. */
+static struct linger linger_of(const ferry__link *link)
+{
+    /* What another may have set is set anew, whatever it is. */
+    struct linger now = {.l_onoff = link->may_linger, .l_linger = link->may_linger};
+    socklen_t size = sizeof now;
+    if (link->is_adopted)
+        (void)getsockopt(link->fd, SOL_SOCKET, SO_LINGER, &now, &size);
+    return now;
+}
+
 /* Closes the fd, SO_LINGER being so for that moment. @return as close(2). */
 static int close_lingering(const ferry__link *link, struct linger wanted)
 {
-    struct linger before = {0};
-    socklen_t size = sizeof before;
-    if (link->is_adopted)
-        (void)getsockopt(link->fd, SOL_SOCKET, SO_LINGER, &before, &size);
-    bool is_so = before.l_onoff == wanted.l_onoff && (!wanted.l_onoff || before.l_linger == 0);
-    if (link->is_adopted && is_so)
+    const struct linger before = linger_of(link);
+    if (before.l_onoff == wanted.l_onoff && (!wanted.l_onoff || before.l_linger == 0))
         return ferry__close(link->fd);
     int mark = link->is_adopted ? ferry__survivor_mark(link->fd) : -1;
     (void)setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &wanted, sizeof wanted);

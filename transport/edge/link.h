@@ -95,6 +95,7 @@ typedef struct ferry__link {
     bool has_no_delay;         /* TCP_NODELAY was set before, or now is */
     bool sets_no_delay;        /* it was set here: what reverts takes it back */
     bool is_adopted;           /* the program made it, and may have duplicates of it */
+    bool may_linger;           /* ferry made it, but it may have got SO_LINGER from another */
     bool limits_unsent;        /* TCP_NOTSENT_LOWAT was set here: what reverts sets it to */
     int original_unsent_bytes; /* this, as it was before */
     int shared_fd; /* what was adopted, where fd is a description of ferry's own; else -1 */
@@ -118,6 +119,7 @@ typedef struct ferry__socket_sort {
     bool is_message;
     bool is_tcp;
     /* Accepted sockets inherit these from the listening one. */
+    bool may_linger;   /* SO_LINGER: not where ferry made that one */
     bool has_no_delay; /* TCP_NODELAY */
     int unsent_bytes;  /* TCP_NOTSENT_LOWAT */
     ferry__outlet_kind outlet;

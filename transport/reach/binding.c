@@ -324,6 +324,7 @@ static int inherit(int fd, ferry__binding *ret_binding)
         return error;
     if (!listens)
         return -EINVAL;
+    binding.sort.may_linger = true; /* those that share it may set that at any time */
     *ret_binding = binding;
     return 0;
 }
