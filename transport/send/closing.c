@@ -102,7 +102,7 @@ static void linger_on(ferry_stream *stream, bool has_ended)
     int error = 0;
     if (stream->linger->timed_out)
         error = -ETIMEDOUT;
-    else if (ferry__link_is_gone(&stream->link) && has_ended)
+    else if (has_ended && ferry__link_is_gone(&stream->link))
         error = -ECONNRESET;
     else if (!has_ended)
         error = ferry__owner_await(stream->owner, &stream->watch, FERRY__RECEIVING);
