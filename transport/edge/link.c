@@ -49,19 +49,35 @@ static int set_unsent_bytes(int fd, int bytes)
     return setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 }
 
+static bool has_type(int type)
+{
+    return type == SOCK_STREAM || type == SOCK_SEQPACKET;
+}
+
+static ferry__outlet_kind outlet_of(int family, bool is_tcp)
+{
+    if (family == AF_UNIX)
+        return FERRY__OUTLET_UNIX;
+    return is_tcp ? FERRY__OUTLET_TCP : FERRY__OUTLET_OTHER;
+}
+
+static ferry__socket_sort sort_of(int fd, int type, int family)
+{
+    bool is_tcp = family != AF_UNIX && get_option(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_TCP;
+    return (ferry__socket_sort){.is_message = type == SOCK_SEQPACKET,
+                                .is_tcp = is_tcp,
+                                .outlet = outlet_of(family, is_tcp)};
+}
+
 int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort)
 {
     int type = get_option(fd, SOL_SOCKET, SO_TYPE);
-    if (type != SOCK_STREAM && type != SOCK_SEQPACKET)
+    if (!has_type(type))
         return -ESOCKTNOSUPPORT;
-    bool is_tcp = get_option(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_TCP;
-    *ret_sort = (ferry__socket_sort){
-        .is_message = type == SOCK_SEQPACKET,
-        .is_tcp = is_tcp,
-        .has_no_delay = is_tcp && get_option(fd, IPPROTO_TCP, TCP_NODELAY) > 0,
-        .unsent_bytes = is_tcp ? get_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT) : 0,
-        .outlet = ferry__outlet_kind_of(fd),
-    };
+    ferry__socket_sort sort = sort_of(fd, type, get_option(fd, SOL_SOCKET, SO_DOMAIN));
+    sort.has_no_delay = sort.is_tcp && get_option(fd, IPPROTO_TCP, TCP_NODELAY) > 0;
+    sort.unsent_bytes = sort.is_tcp ? get_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT) : 0;
+    *ret_sort = sort;
     return 0;
 }
 
@@ -76,16 +92,19 @@ static void set_sort(ferry__link *link, ferry__socket_sort sort)
     link->outlet = sort.outlet;
 }
 
-static int init_socket(ferry__link *link)
+/* A peer's address tells the family, too, and that the socket does not listen. */
+static int init_socket(ferry__link *link, int type, ferry__peer *ret_peer)
 {
-    ferry__socket_sort sort;
-    int error = ferry__socket_sort_of(link->fd, &sort);
-    if (error != 0)
-        return error;
-    if (get_option(link->fd, SOL_SOCKET, SO_ACCEPTCONN) == 1)
+    int fd = link->fd;
+    if (!has_type(type))
+        return -ESOCKTNOSUPPORT;
+    ferry__peer_ask(ret_peer, fd);
+    bool has_peer = ret_peer->size > 0;
+    if (!has_peer && get_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1)
         return -EINVAL;
-    set_sort(link, sort);
-    bool is_measured = sort.outlet == FERRY__OUTLET_TCP || sort.outlet == FERRY__OUTLET_UNIX;
+    int family = has_peer ? ret_peer->address.any.sa_family : get_option(fd, SOL_SOCKET, SO_DOMAIN);
+    set_sort(link, sort_of(fd, type, family));
+    bool is_measured = link->outlet != FERRY__OUTLET_OTHER;
     link->guard = is_measured ? FERRY__GUARD_ROOM : FERRY__GUARD_FLAG;
     return 0;
 }
@@ -124,20 +143,16 @@ static ferry__guard guard_of(const struct stat *status)
     return never_waits ? FERRY__GUARD_NONE : FERRY__GUARD_FLAG;
 }
 
-int ferry__link_init(ferry__link *link, int fd, ferry__calls *calls)
+static int init_other(ferry__link *link)
 {
     struct stat status;
-    int flags = fcntl(fd, F_GETFL);
+    int fd = link->fd, flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fstat(fd, &status) < 0)
         return -EBADF;
     if (S_ISDIR(status.st_mode))
         return -EISDIR;
     if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0)
         return -EBADF;
-    *link = (ferry__link){
-        .fd = fd, .is_adopted = true, .shared_fd = -1, .calls = calls, .type = &ferry__link_plain};
-    if (S_ISSOCK(status.st_mode))
-        return init_socket(link);
     link->outlet = ferry__outlet_kind_of(fd);
     link->is_message = S_ISFIFO(status.st_mode) && (flags & O_DIRECT) != 0; /* "packet mode" */
     bool may_be_opened = S_ISFIFO(status.st_mode) || (S_ISCHR(status.st_mode) && isatty(fd));
@@ -146,10 +161,22 @@ int ferry__link_init(ferry__link *link, int fd, ferry__calls *calls)
     return 0;
 }
 
+int ferry__link_init(ferry__link *link, int fd, ferry__calls *calls, ferry__peer *ret_peer)
+{
+    *link = (ferry__link){
+        .fd = fd, .is_adopted = true, .shared_fd = -1, .calls = calls, .type = &ferry__link_plain};
+    int type = get_option(fd, SOL_SOCKET, SO_TYPE);
+    return type >= 0 ? init_socket(link, type, ret_peer) : init_other(link);
+}
+
 void ferry__link_set_no_delay(ferry__link *link)
 {
-    if (link->is_tcp && !link->has_no_delay)
-        link->has_no_delay = link->sets_no_delay = set_no_delay(link->fd, 1) == 0;
+    if (!link->is_tcp)
+        return;
+    bool was_set = link->has_no_delay ||
+                   (link->is_adopted && get_option(link->fd, IPPROTO_TCP, TCP_NODELAY) > 0);
+    link->sets_no_delay = !was_set && set_no_delay(link->fd, 1) == 0;
+    link->has_no_delay = was_set || link->sets_no_delay;
 }
 
 int ferry__unsent_limit(uint32_t wanted)
@@ -162,8 +189,12 @@ int ferry__unsent_limit(uint32_t wanted)
 
 void ferry__link_limit_unsent(ferry__link *link, uint32_t bytes)
 {
+    if (!link->is_tcp || bytes == 0)
+        return;
+    if (link->is_adopted)
+        link->original_unsent_bytes = get_option(link->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT);
     int limit = ferry__unsent_limit(bytes);
-    if (link->is_tcp && bytes != 0 && link->original_unsent_bytes != limit)
+    if (link->original_unsent_bytes != limit)
         link->limits_unsent = set_unsent_bytes(link->fd, limit) == 0;
 }
 

@@ -63,6 +63,7 @@
 #define FERRY_TRANSPORT_EDGE_LINK_H
 
 #include "core/calls.h"
+#include "transport/edge/address.h"
 #include "transport/edge/outlet.h"
 #include "transport/edge/patience.h"
 
@@ -132,8 +133,11 @@ int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort);
 void ferry__link_init_known(ferry__link *link, int fd, ferry__socket_sort sort,
                             ferry__calls *calls);
 
-/* Looks at fd, which stays as it is. @return 0, or an errno of ferry_stream_adopt. */
-int ferry__link_init(ferry__link *link, int fd, ferry__calls *calls);
+/*
+ * Looks at fd, which stays as it is. @param ret_peer zeroed; left so where there is no peer.
+ * @return 0, or an errno of ferry_stream_adopt.
+ */
+int ferry__link_init(ferry__link *link, int fd, ferry__calls *calls, ferry__peer *ret_peer);
 
 /* Has small writes leave at once, if they do not anyway. */
 void ferry__link_set_no_delay(ferry__link *link);

@@ -188,7 +188,8 @@ int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *sett
     int error = create(service, settings, &stream, &patience);
     if (error != 0)
         return error;
-    error = ferry__link_init(&stream->link, fd, ferry__stream_choose_calls(settings, service));
+    error = ferry__link_init(&stream->link, fd, ferry__stream_choose_calls(settings, service),
+                             &stream->peer);
     if (error != 0)
         goto undo_create;
     error = check_link(&stream->link, &settings->options);
@@ -197,8 +198,6 @@ int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *sett
     set_tcp_options(&stream->link, &settings->options);
     if (patience != NULL)
         ferry__link_lend_patience(&stream->link, patience);
-    if (stream->link.is_socket)
-        ferry__peer_ask(&stream->peer, fd);
     error = join(stream, service, NULL);
     if (error != 0)
         goto undo_link;

@@ -60,7 +60,8 @@ PROMISE(gate, owner_sleeps_until_who_cuts_has_left)
     scripted_calls.sendfile = blocking_sendfile;
     pair ends = unix_pair(SOCK_STREAM);
     ferry__link link;
-    check_eq(ferry__link_init(&link, ends.ours, &scripted_calls), 0);
+    ferry__peer peer = {0};
+    check_eq(ferry__link_init(&link, ends.ours, &scripted_calls, &peer), 0);
     pthread_t owner;
     check_eq(pthread_create(&owner, NULL, send_once, &link), 0);
     wait_for(&in_call);
