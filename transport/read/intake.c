@@ -586,11 +586,48 @@ static bool ask_kernel(ferry__intake *intake)
     return count == -EAGAIN;
 }
 
+static void watch(ferry__intake *intake)
+{
+    ferry_stream *stream = intake->stream;
+    int error = ferry__owner_await(stream->owner, &stream->watch, FERRY__RECEIVING);
+    if (error != 0)
+        ferry__intake_end(stream, error);
+}
+
+/*
+ * Whether a close is on its way, that may well end the stream before anything else comes: with the
+ * answer to its peer's only request, say. Then its fd need not be watched at all. But a call that
+ * waits in the kernel would keep the fd from being watched for long.
+ */
+static bool may_be_put_off(const ferry_stream *stream)
+{
+    bool is_closed = (atomic_load(&stream->admission.word) & FERRY__CLOSED) != 0;
+    return is_closed && stream->close_request->stage == FERRY__POSTED &&
+           stream->watch.registered == 0 && stream->link.patience == NULL;
+}
+
+bool ferry__intake_is_put_off(const ferry_stream *stream)
+{
+    const ferry__intake *intake = ferry__intake_of(stream);
+    return intake != NULL && intake->is_put_off;
+}
+
+void ferry__intake_catch_up(ferry_stream *stream)
+{
+    ferry__intake *intake = ferry__intake_of(stream);
+    if (intake == NULL || !intake->is_put_off)
+        return;
+    intake->is_put_off = false;
+    if (is_wanted(intake))
+        watch(intake);
+}
+
 bool ferry__intake_take_in(ferry_stream *stream)
 {
     ferry__intake *intake = ferry__intake_of(stream);
     if (intake == NULL)
         return false;
+    intake->is_put_off = false;
     if (stream->owner->start_error != 0) {
         refuse_all(intake, stream->owner->start_error);
         return false; /* the owner has no thread, so nobody polls */
@@ -606,11 +643,12 @@ bool ferry__intake_take_in(ferry_stream *stream)
         return true;
     if (!is_wanted(intake))
         return false;
+    intake->is_put_off = may_be_put_off(stream);
+    if (intake->is_put_off)
+        return false;
     if (!is_drained)
         return true;
-    int error = ferry__owner_await(stream->owner, &stream->watch, FERRY__RECEIVING);
-    if (error != 0)
-        ferry__intake_end(stream, error);
+    watch(intake);
     return false;
 }
 

@@ -83,6 +83,7 @@ struct ferry__intake {
     unsigned wishes;               /* how often it has said anew how many calls it wants */
     bool is_paused;                /* the last time it said that it wants none */
     bool is_waiting;               /* the first read waits for something else than bytes */
+    bool is_put_off;               /* the fd is to be watched, unless a close comes first */
     unsigned resumptions;          /* how often a pause has come to an end */
     uint64_t offset;               /* of the next byte in what the peer sent */
     uint64_t next_sequence;
@@ -109,6 +110,12 @@ bool ferry__intake_take_in(ferry_stream *stream);
 
 /* The fd has something, or has come to an end. */
 void ferry__intake_ready(ferry_stream *stream, uint32_t events);
+
+/* Whether the fd is to be watched, unless a close comes first. */
+bool ferry__intake_is_put_off(const ferry_stream *stream);
+
+/* Has it watched now, if that was put off. */
+void ferry__intake_catch_up(ferry_stream *stream);
 
 /* Shows what it waits for, at the end of a turn. */
 void ferry__intake_show(ferry_stream *stream);

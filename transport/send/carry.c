@@ -501,10 +501,18 @@ static bool send_some(ferry_stream *stream)
     return again;
 }
 
+/* Whether its next turn closes it. */
+static bool closes_next(const ferry_stream *stream)
+{
+    const ferry__request *head = stream->queue.first;
+    return stream->sending_is_due && head != NULL && head->kind == FERRY__CLOSE;
+}
+
 /* One share for each direction that has something to do. */
 static void give_shares(ferry_stream *stream)
 {
     bool reads = stream->reading_is_due, sends = stream->sending_is_due;
+    bool was_put_off = ferry__intake_is_put_off(stream);
     stream->reading_is_due = stream->sending_is_due = false;
     if (ferry__stream_is_cut(stream)) {
         stop_waiting_for_sink(stream);
@@ -517,6 +525,9 @@ static void give_shares(ferry_stream *stream)
         stream->reading_is_due = true;
     if (sends && send_some(stream))
         stream->sending_is_due = true;
+    /* Mail brings no other turn where the sink is full. */
+    if ((was_put_off && !closes_next(stream)) || stream->waits_for_sink)
+        ferry__intake_catch_up(stream);
 }
 
 static ferry__wait waits_for(const ferry_stream *stream)

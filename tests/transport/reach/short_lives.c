@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* What the life of a stream costs beside its bytes, in system calls: there may be many short ones.
+ *
+ * The calls are counted on their way (-Wl,--wrap): an owner's all, the test's own where it asks. */
+#include "core/thread.h"
+#include "tests/support.h"
+#include "transport/reach/listener.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
+enum {
+    ACCEPT,
+    CLOSE,
+    EPOLL,
+    FCNTL,
+    FSTAT,
+    GETPEERNAME,
+    GETSOCKOPT,
+    IOCTL,
+    RECV,
+    SEND,
+    SETSOCKOPT,
+    SHUTDOWN,
+    KINDS
+};
+
+static const char *const names[KINDS] = {"accept4", "close",       "epoll_ctl",  "fcntl",
+                                         "fstat",   "getpeername", "getsockopt", "ioctl",
+                                         "recv",    "sendmsg",     "setsockopt", "shutdown"};
+
+static atomic_uint made[KINDS];
+static _Thread_local bool counts_here;
+
+static void count(unsigned kind)
+{
+    if (counts_here || ferry__thread_current()->owner != NULL)
+        atomic_fetch_add(&made[kind], 1);
+}
+
+/* Passes a call on. */
+#define WRAP(kind, type, function, parameters, ...)                                                \
+    type __real_##function parameters;                                                             \
+    type __wrap_##function parameters;                                                             \
+    type __wrap_##function parameters                                                              \
+    {                                                                                              \
+        count(kind);                                                                               \
+        return __real_##function(__VA_ARGS__);                                                     \
+    }
+
+WRAP(ACCEPT, int, accept4, (int fd, struct sockaddr *name, socklen_t *size, int flags), fd, name,
+     size, flags)
+WRAP(CLOSE, int, close, (int fd), fd)
+WRAP(EPOLL, int, epoll_ctl, (int set, int what, int fd, struct epoll_event *event), set, what, fd,
+     event)
+WRAP(FCNTL, int, fcntl64, (int fd, int what, long value), fd, what, value)
+WRAP(FSTAT, int, fstat64, (int fd, struct stat *status), fd, status)
+WRAP(GETPEERNAME, int, getpeername, (int fd, struct sockaddr *name, socklen_t *size), fd, name,
+     size)
+WRAP(GETSOCKOPT, int, getsockopt, (int fd, int level, int name, void *value, socklen_t *size), fd,
+     level, name, value, size)
+WRAP(IOCTL, int, ioctl, (int fd, unsigned long what, void *value), fd, what, value)
+WRAP(RECV, ssize_t, recv, (int fd, void *data, size_t size, int flags), fd, data, size, flags)
+WRAP(SEND, ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), fd, message, flags)
+WRAP(SETSOCKOPT, int, setsockopt, (int fd, int level, int name, const void *value, socklen_t size),
+     fd, level, name, value, size)
+WRAP(SHUTDOWN, int, shutdown, (int fd, int how), fd, how)
+
+static void forget_calls(void)
+{
+    for (unsigned i = 0; i < KINDS; i++)
+        atomic_store(&made[i], 0);
+}
+
+/* Checks what was made since they were forgotten. */
+static void check_calls(const unsigned expected[KINDS])
+{
+    for (unsigned i = 0; i < KINDS; i++) {
+        unsigned taken = atomic_exchange(&made[i], 0);
+        if (taken != expected[i])
+            fprintf(stderr, "%s: %u calls, not %u\n", names[i], taken, expected[i]);
+        check_eq(taken, expected[i]);
+    }
+}
+
+#define CHECK_CALLS(...) check_calls((const unsigned[KINDS]){__VA_ARGS__})
+
+/* ---- accepted connections -------------------------------------------------------------------- */
+
+/* A service of one owner, which can be held, and its door. */
+typedef struct house {
+    ferry_service *service;
+    ferry_listener *listener;
+    ferry_stream *held; /* for holding the owner */
+    int theirs;         /* its peer */
+    atomic_bool may_go_on;
+} house;
+
+/* Answers the only request that a client has, and closes. */
+static size_t answer(ferry_stream *stream, const void *data, size_t length, bool at_end, void *arg)
+{
+    (void)data;
+    (void)at_end;
+    (void)arg;
+    check_eq(ferry_stream_write(stream, "answer", 6, NULL, NULL), 0);
+    check_eq(ferry_stream_close(stream, NULL), 0);
+    return length;
+}
+
+static void greet(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener;
+    (void)arg;
+    const ferry_reader asked = {.on_read = answer, .on_owner = true, .keep_open = true};
+    check_eq(ferry_stream_set_reader(stream, &asked), 0);
+}
+
+static house house_open(const char *address, const ferry_stream_options *of_guests)
+{
+    const ferry_service_options options = {.placement = FERRY_SHARED, .shared_owners = 1};
+    const ferry_listen_options door = {.on_stream = greet, .on_owner = true, .stream = of_guests};
+    house h = {0};
+    check_eq(ferry_service_create(&options, &h.service), 0);
+    check_eq(ferry_listen(h.service, address, &door, &h.listener), 0);
+    pair both = unix_pair(SOCK_STREAM);
+    h.theirs = both.theirs;
+    h.held = stream_adopt(h.service, both.ours);
+    return h;
+}
+
+static void house_close(house *h)
+{
+    check_eq(close_stream(h->held).error, 0);
+    close(h->theirs);
+    ferry_service_destroy(h->service);
+    ferry_listener_unref(h->listener);
+}
+
+static void hold(ferry_promise *promise, const ferry_result *result, void *arg)
+{
+    (void)promise;
+    (void)result;
+    atomic_bool *may_go_on = arg;
+    while (!atomic_load(may_go_on))
+        sched_yield();
+}
+
+/* From here on the owner does nothing, until it is let go. */
+static void hold_owner(house *h)
+{
+    const ferry_request_options options = {.on_owner = hold, .on_owner_arg = &h->may_go_on};
+    atomic_store(&h->may_go_on, false);
+    check_eq(ferry_stream_write(h->held, "x", 1, &options, NULL), 0);
+    read_away(h->theirs, 1);
+}
+
+/* Comes and asks, all while the owner is held. @return the client's end. */
+static int ask(house *h)
+{
+    const ferry__endpoint *to = &h->listener->bindings.list[0].endpoint;
+    int fd = socket(to->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    wait_until_asleep();
+    hold_owner(h);
+    check_eq(connect(fd, &to->address.any, to->size), 0);
+    check_eq(send(fd, "request", 7, MSG_NOSIGNAL), 7);
+    forget_calls();
+    atomic_store(&h->may_go_on, true);
+    return fd;
+}
+
+static void read_answer(int fd)
+{
+    char got[8];
+    check_eq(recv(fd, got, sizeof got, MSG_WAITALL), 6); /* and then an end of file */
+}
+
+static const char *any_address(int is_tcp)
+{
+    static char name[64];
+    snprintf(name, sizeof name, "unix:@ferry-test-short-lives-%d", (int)getpid());
+    return is_tcp ? "127.0.0.1:0" : name;
+}
+
+PROMISE(short_lives, connection_that_is_answered_and_closed_costs_five_calls)
+{
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        house h = house_open(any_address(is_tcp), NULL);
+        for (unsigned i = 0; i < 3; i++) {
+            int client = ask(&h);
+            read_answer(client);
+            wait_until_asleep();
+            /* One accept finds nobody. */
+            CHECK_CALLS([ACCEPT] = 2, [RECV] = 1, [SEND] = 1, [SHUTDOWN] = 1, [CLOSE] = 1);
+            close(client);
+        }
+        house_close(&h);
+    }
+}
+
+PROMISE(short_lives, close_that_waits_for_its_peer_costs_two_more)
+{
+    const ferry_stream_options confirmed = {.close_timeout_ms = 60000};
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        house h = house_open(any_address(is_tcp), &confirmed);
+        int client = ask(&h);
+        read_answer(client);
+        wait_until_asleep(); /* for the client's end */
+        CHECK_CALLS([ACCEPT] = 2, [RECV] = 2, [SEND] = 1, [SHUTDOWN] = 1, [EPOLL] = 1);
+        close(client);
+        house_close(&h);
+    }
+}
+
+/* ---- adopted sockets ------------------------------------------------------------------------- */
+
+PROMISE_BOTH(short_lives, adopted_socket_is_asked_for_no_more_than_is_needed)
+{
+    bool dedicated = placement == FERRY_DEDICATED; /* it asks whether the socket blocks */
+    for (unsigned is_tcp = 0; is_tcp < 2; is_tcp++) {
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM)); /* owners have what they need */
+        pair both = any_pair((int)is_tcp);
+        forget_calls();
+        counts_here = true;
+        ferry_stream *stream = stream_adopt(s.service, both.ours);
+        counts_here = false;
+        CHECK_CALLS([GETSOCKOPT] = 1 + is_tcp, [GETPEERNAME] = 1, [FCNTL] = dedicated);
+        check_eq(close_stream(stream).error, 0);
+        CHECK_CALLS([SHUTDOWN] = 1, [GETSOCKOPT] = is_tcp, [CLOSE] = 1);
+        close(both.theirs);
+        stage_close(&s);
+    }
+}
