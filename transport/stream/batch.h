@@ -26,6 +26,8 @@
  * written after that is in another batch, which is posted later than the request. Opening takes a
  * mutex, so that closing finds a batch either open or not posted yet.
  *
+ * tests/models/batch.pml proves this in small.
+ *
  * Source: claims by addition, and the first one without room, are those of Aeron's log buffers
  * (github.com/aeron-io/aeron, the publications' term appenders).
  */

@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Verifies the models of ferry's protocols with spin(1): run.sh
+#
+# A model is verified in all the ways in which its threads can meet. Then each step that it can do
+# without is left out, one at a time, and spin has to find a fault.
+#
+# Each of two threads writes once. For more writes, which takes far longer, and much memory:
+#   spin -DWRITES=4 -a batch.pml && cc -O2 -DSAFETY -DCOLLAPSE pan.c && ./a.out -m200000
+set -eu
+here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+# The number of faults that spin finds, it stops at the first: search OPTION...
+search() {
+    spin "$@" -a "$here/batch.pml" >spin.log
+    cc -O1 -DSAFETY -DCOLLAPSE -o pan pan.c
+    ./pan -m200000 -w22 >pan.log
+    if grep -qE "max search depth too small|Search not completed|out of memory" pan.log &&
+        ! grep -q "errors: 1" pan.log; then
+        echo "not all was searched: $*" >&2
+        exit 1
+    fi
+    sed -n 's/.*errors: //p' pan.log
+}
+
+expect() {
+    local found
+    found=$(search -DWRITES=2 "${@:2}")
+    if [ "$found" != "$1" ]; then
+        echo "$found faults found, expected $1: ${*:2}" >&2
+        cat "$work/pan.log" >&2
+        exit 1
+    fi
+}
+
+expect 0 -DCAP=1 -DSLOTS=1
+expect 0 -DCAP=2 -DSLOTS=2
+for fault in POSTED_AFTER_OPENING BATCH_STAYS_OPEN OPENING_IS_NOT_HEEDED CLOSED_BY_A_STORE \
+    NOT_CLOSED_ONCE_MORE TAKEN_BEFORE_THE_NEXT_IS_NUMBERED SLOT_IS_FREE_AT_ONCE NO_MUTEX; do
+    expect 1 "-D$fault"
+done
