@@ -6,8 +6,7 @@
  *
  * There are two ways to wait. ferry__poller_watch asks the kernel anew, so that what is there
  * already is told as well. ferry__poller_await relies on the edge that is still to come, and needs
- * no system call. It is for code that the kernel has just told that there is nothing. An exclusive
- * watch is registered once and then awaited: the kernel arms no such watch anew.
+ * no system call. It is for code that the kernel has just told that there is nothing.
  *
  * Used by the owner's thread only; opening it may be done before that thread starts.
  */
@@ -16,14 +15,12 @@
 
 #include "core/calls.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /* One fd that is waited for. Embedded in what waits; it must be removed before its fd is closed. */
 typedef struct ferry__watch {
     int fd;
     ferry__calls *calls; /* what it is registered through */
-    bool is_exclusive;   /* other owners watch the fd, too: one of those that sleep is woken */
     uint32_t registered; /* the events that the epoll set knows it for; 0: it does not know it */
     uint32_t awaited;    /* those of them that are waited for */
 

@@ -470,12 +470,10 @@ static void deliver_call(ferry__mail *mail, bool receiver_gone)
     schedule(acceptor);
 }
 
-/* Perhaps this owner alone was woken. So the connection does not wait for turns that may last. */
 static void be_ready(ferry__watch *watch, uint32_t events)
 {
-    ferry__acceptor *acceptor = ACCEPTOR_OF(watch, watch);
     (void)events;
-    ferry__owner_schedule_first(acceptor->owner, &acceptor->task);
+    schedule(ACCEPTOR_OF(watch, watch));
 }
 
 static void time_is_up(ferry__timer *timer)
@@ -499,7 +497,6 @@ void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,
     acceptor->task.turn = take_turn;
     acceptor->watch.fd = binding->fd;
     acceptor->watch.calls = listener->calls;
-    acceptor->watch.is_exclusive = true;
     acceptor->watch.ready = be_ready;
     acceptor->timer.fire = time_is_up;
 }

@@ -5,10 +5,8 @@
  *
  * A listener has an acceptor for each of its bindings on each of its service's own owners: on the
  * front owner alone with dedicated placement, on every shared owner else. The acceptors of a
- * binding watch one listening fd, each in its own epoll set, and exclusively: a connection wakes one
- * of those that sleep. The others hear of it once they look, if it is still there. One of them takes
- * it, and the stream stays with its owner: nothing is handed over. An owner may be the only one that
- * was woken, so its acceptor has its turn before all else.
+ * binding watch one listening fd, each in its own epoll set, so that a connection wakes them all.
+ * One of them takes it, and the stream stays with its owner: nothing is handed over.
  *
  * For balance, an owner that has some more streams than the least loaded one leaves the connection
  * to that one, and calls it, by mail. An owner that has left a connection hears of no later one by
@@ -18,12 +16,10 @@
  * that was called may get into something long just then. So it has 10 milliseconds; after that the
  * owner that left the connection takes it.
  *
- * The kernel wakes the same one again and again, while it sleeps. So the others get their streams by
- * being called. Short connections may all be one owner's, as long as it sleeps in between.
- *
- * Why not otherwise: without EPOLLEXCLUSIVE each connection wakes all owners, and all but one in
- * vain. SO_REUSEPORT gives each owner a queue of its own, filled by a hash of peers' addresses. With
- * few peers that is uneven, and nobody else can take what is queued for a busy owner.
+ * Why not otherwise: EPOLLEXCLUSIVE wakes the acceptor that was added last again and again, so that
+ * it gets nearly all connections, and a watch with it cannot be armed anew (EPOLL_CTL_MOD is
+ * EINVAL). SO_REUSEPORT gives each owner a queue of its own, filled by a hash of peers' addresses.
+ * With few peers that is uneven, and nobody else can take what is queued for a busy owner.
  *
  * What ends when:
  *   close (any thread)   mail to each acceptor
