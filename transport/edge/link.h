@@ -96,10 +96,10 @@ typedef struct ferry__link {
     bool has_no_delay;         /* TCP_NODELAY was set before, or now is */
     bool sets_no_delay;        /* it was set here: what reverts takes it back */
     bool is_adopted;           /* the program made it, and may have duplicates of it */
-    bool may_linger;           /* ferry made it, but it may have got SO_LINGER from another */
     bool limits_unsent;        /* TCP_NOTSENT_LOWAT was set here: what reverts sets it to */
     int original_unsent_bytes; /* this, as it was before */
-    int shared_fd; /* what was adopted, where fd is a description of ferry's own; else -1 */
+    int shared_fd;   /* what was adopted, where fd is a description of ferry's own; else -1 */
+    bool may_linger; /* ferry made it, but it may have got SO_LINGER from another */
     ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
     atomic_short
         death; /* written by the owner: the errno that told of its connection's end; or 0 */
