@@ -10,9 +10,9 @@
 #include <string.h>
 
 /*
- * ferry__batches.claims: 24 bits of position, 24 of writes, 3 of the slot, FERRY__OPENING. Positions in any
- * batch end at END, so a small one begins far from 0. The fields have room for what thousands of
- * threads add to a batch that is closed.
+ * ferry__batches.claims: 24 bits of position, 24 of writes, 3 of the slot, FERRY__OPENING.
+ * Positions in any batch end at END, so a small one begins far from 0. The fields have room for
+ * what thousands of threads add to a batch that is closed.
  */
 enum { END = FERRY__LARGE_BYTES };
 #define ONE_WRITE (UINT64_C(1) << 24)
