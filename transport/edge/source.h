@@ -70,6 +70,12 @@ typedef struct ferry__source_type {
      */
     ferry__move (*move)(ferry__source *source, ferry__link *link, size_t wanted, size_t chunk);
 
+    /*
+     * [Reads its next bytes into memory, and does not move on: only if all size of them are there
+     * at once. @return whether they are.]
+     */
+    bool (*peek)(ferry__source *source, void *memory, size_t size, ferry__calls *calls);
+
     /* Gives up to size bytes in its buffer. @return how many; 0: it has ended; -EAGAIN: it is dry;
      * another negative errno. */
     ssize_t (*fill)(ferry__source *source, size_t size, ferry__calls *calls);
@@ -154,9 +160,10 @@ struct ferry__source {
     int64_t patience_ns;       /* DRY_UNTIL_LATER: how long the last wait before a look was */
 
     /* The owner's, once opened: a file's. */
-    bool is_seekable;  /* read at offset; else at its fd's position */
-    bool has_identity; /* it is a regular file: identity and modified_ns say which */
-    bool is_direct;    /* its fd is open with O_DIRECT, which takes whole blocks only */
+    bool is_seekable;   /* read at offset; else at its fd's position */
+    bool has_identity;  /* it is a regular file: identity and modified_ns say which */
+    bool is_unpeekable; /* it was not all in memory: not to be looked for again */
+    bool is_direct;     /* its fd is open with O_DIRECT, which takes whole blocks only */
     ferry__way way;
     int64_t offset;              /* of the next byte to read */
     int64_t reserved_from;       /* the fd's position was moved from here; -1: it was not */
@@ -183,6 +190,25 @@ void ferry__source_undo_open(ferry__source *source);
 /* Moves bytes into the link by way of the buffer. Parameters as a type's move. */
 ferry__move ferry__source_copy(ferry__source *source, ferry__link *link, size_t wanted,
                                size_t chunk);
+
+/* Calls its peek. */
+static inline bool ferry__source_peek(ferry__source *source, void *memory, size_t size,
+                                      ferry__calls *calls)
+{
+    return source->type->peek != NULL && source->type->peek(source, memory, size, calls);
+}
+
+/* So many bytes that were peeked at have left. */
+static inline void ferry__source_pass(ferry__source *source, uint64_t bytes)
+{
+    source->offset += (int64_t)bytes;
+}
+
+/* Whether opening it takes no fd, and moves no fd's position. */
+static inline bool ferry__source_is_at_hand(const ferry__source *source)
+{
+    return source->path == NULL && source->asked_offset != FERRY_CURRENT;
+}
 
 /* What a move comes to if the source gave no byte. */
 ferry__move ferry__source_at_end(ferry__source *source, ferry__calls *calls);

@@ -403,6 +403,19 @@ static ssize_t fill(ferry__source *source, size_t size, ferry__calls *calls)
     return count;
 }
 
+/* Only a file that the kernel has in memory, and that says so: no disk is waited for. */
+static bool peek(ferry__source *source, void *memory, size_t size, ferry__calls *calls)
+{
+    bool may_copy = (source->flags & FERRY_FILE_ZERO_COPY) == 0;
+    if (source->way != FERRY__BY_SENDFILE || !source->has_identity || !may_copy ||
+        source->is_unpeekable)
+        return false;
+    const struct iovec piece = {.iov_base = memory, .iov_len = size};
+    ssize_t count = calls->preadv2(calls, source->fd, &piece, 1, source->offset, RWF_NOWAIT);
+    source->is_unpeekable = count != (ssize_t)size;
+    return !source->is_unpeekable;
+}
+
 /* A file that is followed may grow. A file that has shrunk has ended in the middle. */
 static int look_at_end(ferry__source *source, ferry__calls *calls)
 {
@@ -637,6 +650,7 @@ const ferry__source_type ferry__source_file = {
     .open = open_file,
     .undo_open = undo_open,
     .move = move,
+    .peek = peek,
     .fill = fill,
     .look_at_end = look_at_end,
     .check_stable = check_stable,

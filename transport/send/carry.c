@@ -154,6 +154,20 @@ static int check_ended(const ferry_stream *stream, const ferry__part *part)
     return ferry__source_check_stable(part->source, stream->link.calls);
 }
 
+/* Notes how bytes of a part left. Those of a file that could go by sendfile(2), and left as memory,
+ * were peeked at: only now does it move on. */
+static void note_method(ferry__request *request, ferry__part *part, uint64_t bytes,
+                        ferry_method method)
+{
+    ferry__source *source = part->source;
+    if (source != NULL && source->way == FERRY__BY_SENDFILE && method == FERRY_METHOD_MEMORY) {
+        ferry__source_pass(source, bytes);
+        method = FERRY_METHOD_COPY;
+    }
+    if (request->promise.result.method < method)
+        request->promise.result.method = method;
+}
+
 /* Counts bytes that the link took for the requests that they belong to, from the head on. All of
  * these are prepared, since moving joins no others. */
 static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
@@ -164,9 +178,9 @@ static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
         ferry__part *part = ferry__request_find_part(request);
         int error = 0;
         if (part != NULL) {
-            bytes -= account_to_part(stream, request, part, bytes);
-            if (request->promise.result.method < method)
-                request->promise.result.method = method;
+            uint64_t its = account_to_part(stream, request, part, bytes);
+            note_method(request, part, its, method);
+            bytes -= its;
             if (part->source != NULL)
                 error = check_ended(stream, part);
         }
@@ -406,9 +420,8 @@ static bool conclude_padding(ferry_stream *stream, const ferry__move *move)
 static ferry__move move_some(ferry_stream *stream, ferry__part *part, size_t chunk)
 {
     bool may_wait = !is_pipe(part) && ferry__blocking_begin(stream, &chunk);
-    ferry__move move = part == NULL           ? ferry__move_zeros(stream, stream->padding, chunk)
-                       : part->source != NULL ? ferry__move_source(stream, part, chunk)
-                                              : ferry__move_memory(stream, chunk);
+    ferry__move move = part == NULL ? ferry__move_zeros(stream, stream->padding, chunk)
+                                    : ferry__move_part(stream, part, chunk);
     if (may_wait)
         ferry__blocking_end(stream);
     return move;

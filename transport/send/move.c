@@ -7,78 +7,165 @@
 #include <sys/uio.h>
 
 enum {
-    PIECES = 1024,    /* IOV_MAX: what one sendmsg(2) takes */
-    ZEROS = 64 * 1024 /* enough for padding to be quick */
+    PIECES = 1024,          /* IOV_MAX: what one sendmsg(2) takes */
+    SMALL_FILE = 16 * 1024, /* to copy so much is cheaper than a call of its own */
+    MOST_OPENED = 4,        /* by path, in one call: if it stalls they stay open, and fds are few */
+    ZEROS = 64 * 1024       /* enough for padding to be quick */
 };
 
-/* ---- memory ---------------------------------------------------------------------------------- */
+/* ---- gathering ------------------------------------------------------------------------------- */
 
+/* What leaves in one call: memory, and small files that the kernel has in memory. */
 typedef struct gather {
     struct iovec pieces[PIECES];
     int count;
-    size_t room;  /* bytes that may still be added */
-    bool is_full; /* no room, no pieces, or the message ends here */
-    bool more;    /* bytes follow directly, and surely */
+    size_t room;      /* bytes that may still be added */
+    size_t read;      /* bytes of files, in the owner's scratch memory */
+    bool is_full;     /* no room, no pieces, or nothing may follow */
+    bool more;        /* bytes follow directly, and surely */
+    unsigned opened;  /* how many of its files were opened by their paths */
+    bool takes_files; /* the link is one that they are read for */
+    bool is_message;  /* the link is one of messages: each part is one */
+    ferry_stream *stream;
 } gather;
 
-static void add_piece(gather *all, const ferry__part *part, bool is_message)
+/* @param data where size bytes are, room for which there is; a message is never cut. */
+static void add_piece(gather *all, const void *data, size_t size)
 {
-    /* It was written on another core. It gets here while the rest is gathered, for sendmsg(2). */
-    __builtin_prefetch(part->memory.data + part->sent);
-    size_t size = part->left < all->room ? (size_t)part->left : all->room;
-    /* A message is one part, whole: the kernel says -EMSGSIZE if it is too large. */
-    if (is_message)
-        size = (size_t)part->left;
-    all->pieces[all->count++] = (struct iovec){
-        .iov_base = (void *)(part->memory.data + part->sent),
-        .iov_len = size,
-    };
+    all->pieces[all->count++] =
+        (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = size};
     all->room -= size < all->room ? size : all->room;
-    all->is_full = is_message || all->room == 0 || all->count == PIECES;
+    all->is_full = all->is_message || all->room == 0 || all->count == PIECES;
 }
 
-/* Adds a request's memory from its current part on. Whether what follows it may be added too. */
-static bool add_request(gather *all, ferry__request *request, bool is_message)
+static size_t portion(const gather *all, const ferry__part *part)
+{
+    return part->left < all->room ? (size_t)part->left : all->room;
+}
+
+static void add_memory(gather *all, const ferry__part *part)
+{
+    const unsigned char *data = part->memory.data + part->sent;
+    /* It was written on another core. It gets here while the rest is gathered, for sendmsg(2). */
+    __builtin_prefetch(data);
+    /* A message is one part, whole: the kernel says -EMSGSIZE if it is too large. */
+    add_piece(all, data, all->is_message ? (size_t)part->left : portion(all, part));
+}
+
+/* Where one begins at its fd's position, the next one cannot be opened until that is settled. */
+static void note_opened(gather *all, const ferry__source *source)
+{
+    if (source->path != NULL)
+        all->opened++;
+    else if (!ferry__source_is_at_hand(source))
+        all->opened = MOST_OPENED;
+}
+
+/* Reads a small file's bytes. Whether it could. If not they leave by themselves. */
+static bool add_file(gather *all, const ferry__part *part)
+{
+    ferry__source *source = part->source;
+    size_t size = portion(all, part);
+    if (!all->takes_files || part->sent + part->left > SMALL_FILE ||
+        size > FERRY__SCRATCH_BYTES - all->read)
+        return false;
+    unsigned char *scratch = ferry__owner_scratch(all->stream->owner);
+    if (scratch == NULL ||
+        !ferry__source_peek(source, scratch + all->read, size, all->stream->link.calls))
+        return false;
+    add_piece(all, scratch + all->read, size);
+    all->read += size;
+    note_opened(all, source);
+    /* What follows it waits until it was looked at once more. */
+    all->is_full |= (source->flags & FERRY_FILE_STABLE) != 0;
+    return true;
+}
+
+static bool add_part(gather *all, const ferry__part *part)
+{
+    if (all->is_full)
+        return false;
+    if (part->source != NULL)
+        return add_file(all, part);
+    add_memory(all, part);
+    return true;
+}
+
+/* Adds a request's bytes from its current part on. Whether what follows it may be added too. */
+static bool add_request(gather *all, const ferry__request *request)
 {
     for (size_t i = request->current; i < request->part_count; i++) {
         const ferry__part *part = &request->parts[i];
         if (part->source != NULL && part->source->is_open_ended)
             return false; /* a source may be empty: nothing is held back for it */
-        if (part->left == 0)
-            continue;
-        if (part->source != NULL || all->is_full) {
-            all->more = !is_message;
+        if (part->left > 0 && !add_part(all, part)) {
+            all->more = !all->is_message;
             return false;
         }
-        add_piece(all, part, is_message);
+    }
+    return true;
+}
+
+/* Whether opening its files takes no fds, and moves no fd's position. */
+static bool is_at_hand(const ferry__request *request)
+{
+    for (size_t i = 0; i < request->part_count; i++) {
+        const ferry__source *source = request->parts[i].source;
+        if (source != NULL && !ferry__source_is_at_hand(source))
+            return false;
     }
     return true;
 }
 
 /* The next request may join if the one before has nothing to say first, and it would not fail. */
-static bool prepare_to_join(const ferry__request *before)
+static bool prepare_to_join(const gather *all, const ferry__request *before)
 {
     ferry__request *next = before->next;
     if (before->is_told_first || next == NULL || next->kind != FERRY__SEND)
         return false;
-    return next->is_batch ? ferry__batch_take(next) : ferry__request_prepare_ahead(next);
+    if (next->is_batch)
+        return ferry__batch_take(next);
+    bool may_open = next->is_prepared || all->opened < MOST_OPENED || is_at_hand(next);
+    return may_open && ferry__request_prepare_ahead(next);
 }
 
-ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk)
+/* Gathers what is in memory, from the head's current part on. */
+static void gather_from(gather *all, ferry_stream *stream, size_t chunk)
+{
+    const ferry__link *link = &stream->link;
+    all->count = 0;
+    all->room = chunk;
+    all->read = 0;
+    all->opened = 0;
+    all->is_full = all->more = false;
+    all->is_message = link->is_message;
+    all->takes_files = link->is_socket && !link->is_message && link->type->owe == NULL;
+    all->stream = stream;
+    ferry__request *request = stream->queue.first;
+    while (add_request(all, request) && prepare_to_join(all, request))
+        request = request->next;
+}
+
+static ferry__move move_source(ferry_stream *stream, ferry__part *part, size_t chunk)
+{
+    ferry__source *source = part->source;
+    bool is_all = source->is_open_ended || part->left > SIZE_MAX;
+    ferry__stream_do(stream, source->type->step);
+    return source->type->move(source, &stream->link, is_all ? SIZE_MAX : (size_t)part->left, chunk);
+}
+
+ferry__move ferry__move_part(ferry_stream *stream, ferry__part *part, size_t chunk)
 {
     gather all; /* 16 KiB: not to be zeroed */
-    all.count = 0;
-    all.room = chunk;
-    all.is_full = false;
-    all.more = false;
-    ferry__link *link = &stream->link;
-    ferry__request *request = stream->queue.first;
-    while (add_request(&all, request, link->is_message) && prepare_to_join(request))
-        request = request->next;
+    gather_from(&all, stream, chunk);
+    if (all.count == 0)
+        return move_source(stream, part, chunk);
     ferry__stream_do(stream, "writing");
-    return ferry__move_written(ferry__link_write(link, all.pieces, all.count, all.more),
+    return ferry__move_written(ferry__link_write(&stream->link, all.pieces, all.count, all.more),
                                FERRY_METHOD_MEMORY);
 }
+
+/* ---- padding --------------------------------------------------------------------------------- */
 
 ferry__move ferry__move_zeros(ferry_stream *stream, uint64_t length, size_t chunk)
 {
@@ -94,14 +181,4 @@ ferry__move ferry__move_zeros(ferry_stream *stream, uint64_t length, size_t chun
     ferry__stream_do(stream, "writing");
     return ferry__move_written(ferry__link_write(&stream->link, pieces, count, false),
                                FERRY_METHOD_MEMORY);
-}
-
-/* ---- sources --------------------------------------------------------------------------------- */
-
-ferry__move ferry__move_source(ferry_stream *stream, ferry__part *part, size_t chunk)
-{
-    ferry__source *source = part->source;
-    bool is_all = source->is_open_ended || part->left > SIZE_MAX;
-    ferry__stream_do(stream, source->type->step);
-    return source->type->move(source, &stream->link, is_all ? SIZE_MAX : (size_t)part->left, chunk);
 }

@@ -11,14 +11,12 @@
 #include "transport/stream/stream.h"
 
 /*
- * Sends memory: the head's current part and as much as follows it directly, in this and in later
- * requests, in one call.
+ * Sends from part on, which is the head's current one. Memory, and small files that the kernel has
+ * in memory, leave with as much as follows them directly, in this and in later requests: all in one
+ * call, by method MEMORY, whatever they were. What else there is leaves from its source.
  * @param chunk the most bytes to move.
  */
-ferry__move ferry__move_memory(ferry_stream *stream, size_t chunk);
-
-/* Sends from the source of part, which is the head's current one. */
-ferry__move ferry__move_source(ferry_stream *stream, ferry__part *part, size_t chunk);
+ferry__move ferry__move_part(ferry_stream *stream, ferry__part *part, size_t chunk);
 
 /* Sends zeros, for padding. @param length how many are wanted. */
 ferry__move ferry__move_zeros(ferry_stream *stream, uint64_t length, size_t chunk);

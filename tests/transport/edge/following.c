@@ -472,7 +472,7 @@ PROMISE_EITHER(resume, transfer_that_failed_at_any_call_is_taken_up_at_the_same_
     file_remove(&file);
 }
 
-/* A token of a transfer of the file that failed before its first byte. */
+/* A token of a transfer of the file, no small one, that failed before its first byte. */
 static ferry_resume_token token_of(ferry_placement placement, const test_file *file)
 {
     const ferry_fault fault = {
@@ -501,7 +501,7 @@ static void check_stale(ferry_stream *stream, const char *path, const ferry_resu
 
 PROMISE_EITHER(resume, of_another_or_a_rewritten_file_is_estale_in_open)
 {
-    test_file file = file_make(1000, 23), other = file_make(1000, 23);
+    test_file file = file_make(20000, 23), other = file_make(20000, 23);
     ferry_resume_token token = token_of(placement, &file);
     stage s = open_one(placement);
     check_stale(s.stream, other.path, &token);
@@ -522,7 +522,7 @@ PROMISE_EITHER(resume, of_another_or_a_rewritten_file_is_estale_in_open)
 
 PROMISE(resume, with_an_offset_or_a_negative_one_in_the_token_is_einval)
 {
-    test_file file = file_make(1000, 24);
+    test_file file = file_make(20000, 24);
     ferry_resume_token token = token_of(FERRY_SHARED, &file);
     stage s = open_one(FERRY_SHARED);
     ferry_file range = ferry_file_at(file.path);

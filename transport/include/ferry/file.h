@@ -62,7 +62,7 @@ FERRY_BEGIN
 
 /*
  * flags: if neither sendfile(2) nor splice(2) can move the bytes, fail with -EOPNOTSUPP, in phase
- * open or source, rather than copy them through a buffer.
+ * open or source, rather than copy them through a buffer. Small files are not copied either.
  */
 #define FERRY_FILE_ZERO_COPY 16u
 
@@ -105,8 +105,8 @@ typedef struct ferry_shared_file ferry_shared_file;
  * input, and length 0 means no bytes.
  *
  * A path is copied at submit. The stream's owner opens it when the request starts; or already while
- * the write directly before it leaves, so that both may leave in one segment. If that early opening
- * fails, it is tried again when the request starts. The path is relative to dirfd (which is
+ * what is queued directly before it leaves, so that both may leave in one segment. If that early
+ * opening fails, it is tried again when the request starts. The path is relative to dirfd (which is
  * duplicated at submit) or, with FERRY_CWD, to the working directory at the time of the opening.
  *
  * length 0 means zero bytes: the file is still opened, and its errors are reported.

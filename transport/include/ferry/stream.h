@@ -380,6 +380,10 @@ FERRY_API int ferry_stream_write(ferry_stream *stream, const void *data, size_t 
  * goes on at the same byte by reading and writing. The outcome is the same; the result's method is
  * then FERRY_METHOD_COPY.
  *
+ * A range of a file of 16 KiB at most that the kernel has in memory may be read as well, so that it
+ * leaves in one call with what is queued around it. Its method is FERRY_METHOD_COPY, too.
+ * FERRY_FILE_ZERO_COPY forbids that.
+ *
  * Threads: any. Never blocks, unless room_timeout_ms lets it: the owner opens and reads the file.
  * Borrows: file, and its path, during this call; its fd, as its flags say.
  * Settles: when the kernel has accepted the last byte, or the transfer has failed.
