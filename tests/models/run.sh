@@ -8,6 +8,10 @@
 # Each of two threads writes once. For more writes, which takes far longer, and much memory:
 #   spin -DWRITES=4 -a batch.pml && cc -O2 -DSAFETY -DCOLLAPSE pan.c && ./a.out -m200000
 set -eu
+if ! command -v spin >/dev/null; then
+    echo "models: spin is not installed" >&2
+    exit 77 # ctest: skipped
+fi
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
