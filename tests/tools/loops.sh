@@ -160,7 +160,7 @@ test_glib() {
     offer small wait_at_gate
     server=$pid
     fetch
-    goes_on glib "$pid" '6 bytes'
+    goes_on glib "$pid" '18893 bytes'
     kill -INT "$pid"
     expect_end 1 "$pid"
     open_gate
