@@ -57,7 +57,8 @@ static scene begin(ferry_placement placement, pair both, ferry_fault fault)
 {
     ferry_faults *faults = faults_of(fault);
     stage s = stage_open_with(placement, both, (ferry_stream_options){.faults = faults});
-    return (scene){s, reader_start(stage_take(&s), false), faults};
+    reader *peer = reader_start(stage_take(&s), false); /* first: it changes the stage */
+    return (scene){s, peer, faults};
 }
 
 /* So that nothing fails. */
