@@ -54,19 +54,12 @@ static bool has_type(int type)
     return type == SOCK_STREAM || type == SOCK_SEQPACKET;
 }
 
-static ferry__outlet_kind outlet_of(int family, bool is_tcp)
-{
-    if (family == AF_UNIX)
-        return FERRY__OUTLET_UNIX;
-    return is_tcp ? FERRY__OUTLET_TCP : FERRY__OUTLET_OTHER;
-}
-
 static ferry__socket_sort sort_of(int fd, int type, int family)
 {
     bool is_tcp = family != AF_UNIX && get_option(fd, SOL_SOCKET, SO_PROTOCOL) == IPPROTO_TCP;
     return (ferry__socket_sort){.is_message = type == SOCK_SEQPACKET,
                                 .is_tcp = is_tcp,
-                                .outlet = outlet_of(family, is_tcp)};
+                                .outlet = ferry__outlet_kind_of_socket(family, is_tcp)};
 }
 
 int ferry__socket_sort_of(int fd, ferry__socket_sort *ret_sort)

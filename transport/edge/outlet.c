@@ -35,14 +35,20 @@ static int get_option(int fd, int name)
     return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
 }
 
+ferry__outlet_kind ferry__outlet_kind_of_socket(int family, bool is_tcp)
+{
+    if (family == AF_UNIX)
+        return FERRY__OUTLET_UNIX;
+    return is_tcp ? FERRY__OUTLET_TCP : FERRY__OUTLET_OTHER;
+}
+
 ferry__outlet_kind ferry__outlet_kind_of(int fd)
 {
     struct stat status;
     if (fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode))
         return FERRY__OUTLET_PIPE;
-    if (get_option(fd, SO_DOMAIN) == AF_UNIX)
-        return FERRY__OUTLET_UNIX;
-    return get_option(fd, SO_PROTOCOL) == IPPROTO_TCP ? FERRY__OUTLET_TCP : FERRY__OUTLET_OTHER;
+    return ferry__outlet_kind_of_socket(get_option(fd, SO_DOMAIN),
+                                        get_option(fd, SO_PROTOCOL) == IPPROTO_TCP);
 }
 
 /* Asks for a number of bytes; what does not know the question has no queue. */

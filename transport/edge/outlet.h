@@ -50,6 +50,7 @@ typedef struct ferry__outlet {
 
 /* What fd is. That does not change while fd is open. */
 ferry__outlet_kind ferry__outlet_kind_of(int fd);
+ferry__outlet_kind ferry__outlet_kind_of_socket(int family, bool is_tcp);
 
 /*
  * Counts what was given to fd and has not arrived. TCP: bytes that the peer's kernel has not

@@ -5,8 +5,8 @@
  * Three things are counted of what is to be sent: requests, bytes of memory, and bytes of sources
  * as far as they are known. They are counted for each stream and, if its service has limits, for
  * all its streams together. Two words of a stream count what was let in, one for each direction, so
- * that neither can refuse the other. What is counted is then
- * posted to the owner, so the words also cover mail that is still to come.
+ * that neither can refuse the other. What is counted is then posted to the owner, so the words also
+ * cover mail that is still to come.
  *   word    what is to be sent: requests that have not settled and bytes of memory in them; and
  *           flags. Nothing gets in once it is closed, so then it only falls. A plain submit changes
  *           nothing else.

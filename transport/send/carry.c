@@ -88,7 +88,7 @@ static ferry__part *find_next_part(ferry_stream *stream)
     ferry__request *request;
     while ((request = stream->queue.first) != NULL && !is_callback_due(stream) &&
            !waits_to_close(stream)) {
-        if (request->is_batch && !ferry__batch_take(request)) {
+        if (!ferry__batch_is_taken(request)) {
             wait_for_batch(stream);
             return NULL;
         }
@@ -478,7 +478,7 @@ static void give_up(ferry_stream *stream)
     stream->link.owes = false;
     stream->has_given_up = true;
     ferry__request *head = stream->queue.first;
-    bool is_known = head != NULL && (!head->is_batch || ferry__batch_take(head));
+    bool is_known = head != NULL && ferry__batch_is_taken(head);
     if (stream->padding == 0 && is_known && head->kind == FERRY__SEND)
         ferry__stream_finish(stream, head, -ETIMEDOUT, FERRY_PHASE_SINK);
     ferry__stream_drop_padding(stream);

@@ -161,7 +161,7 @@ void ferry__closing_abort(ferry_stream *stream)
             take_close_request(stream);
             continue;
         }
-        if (request->is_batch && !ferry__batch_take(request))
+        if (!ferry__batch_is_taken(request))
             break; /* the stream is resumed, and comes back here */
         request->promise.result.cause = cause;
         ferry__stream_finish(stream, request, -ECANCELED, ferry__stream_phase_of(stream, request));

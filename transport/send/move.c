@@ -123,10 +123,8 @@ static bool prepare_to_join(const gather *all, const ferry__request *before)
     ferry__request *next = before->next;
     if (before->is_told_first || next == NULL || next->kind != FERRY__SEND)
         return false;
-    if (next->is_batch)
-        return ferry__batch_take(next);
     bool may_open = next->is_prepared || all->opened < MOST_OPENED || is_at_hand(next);
-    return may_open && ferry__request_prepare_ahead(next);
+    return may_open && ferry__batch_is_taken(next) && ferry__request_prepare_ahead(next);
 }
 
 /* Gathers what is in memory, from the head's current part on. */

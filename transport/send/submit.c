@@ -137,7 +137,7 @@ static bool is_for_batch(const ferry_stream *stream, const void *data, size_t le
                          const ferry_request_options *options, ferry_promise **ret_promise)
 {
     return ret_promise == NULL && stream != NULL && ferry__batch_is_possible(stream) &&
-           data != NULL && length - 1 < FERRY__MOST_BATCHED && ferry__request_is_bare(options);
+           data != NULL && length - 1 < FERRY__SMALL_BYTES && ferry__request_is_bare(options);
 }
 
 static int submit_to_batch(ferry_stream *stream, const void *data, size_t length,

@@ -36,9 +36,6 @@
 
 #include "transport/stream/stream.h"
 
-/* The most bytes that a write may have for a batch. */
-enum { FERRY__MOST_BATCHED = FERRY__SMALL_BYTES };
-
 /* Any thread. Whether the stream can do without knowing one small write from another. */
 static inline bool ferry__batch_is_possible(const ferry_stream *stream)
 {
@@ -50,7 +47,7 @@ static inline bool ferry__batch_is_possible(const ferry_stream *stream)
 }
 
 /*
- * Any thread. Puts a copy of a write that was let in into a batch: 1 to FERRY__MOST_BATCHED bytes.
+ * Any thread. Puts a copy of a write that was let in into a batch: 1 to FERRY__SMALL_BYTES.
  * @param deliver what the owner does with the batch. @return 0, -ENOMEM.
  */
 typedef void ferry__deliver(ferry__mail *mail, bool receiver_gone);
@@ -77,8 +74,16 @@ void ferry__batch_fill(ferry_stream *stream, ferry__batches *batches, uint64_t c
 /* K0 */
 void ferry__batch_tell_full(ferry_stream *stream, ferry__batches *batches, uint64_t claims);
 
+/* Any thread. Closes the batch that is open; waits for one that is being opened. */
+void ferry__batch_close(ferry_stream *stream, ferry__batches *batches);
+
 /* Any thread that has posted a request to the stream. What is written from now on is behind it. */
-static inline void ferry__batch_let_pass(ferry_stream *stream);
+static inline void ferry__batch_let_pass(ferry_stream *stream)
+{
+    ferry__batches *batches = atomic_load(&stream->batches);
+    if (batches != NULL)
+        ferry__batch_close(stream, batches);
+}
 
 /* The rest: the owner. */
 
@@ -95,13 +100,10 @@ bool ferry__batch_count(ferry__request *batch);
  */
 bool ferry__batch_take(ferry__request *batch);
 
-void ferry__batch_close(ferry_stream *stream, ferry__batches *batches);
-
-static inline void ferry__batch_let_pass(ferry_stream *stream)
+/* Whether a request is no batch, or is one that is taken. */
+static inline bool ferry__batch_is_taken(ferry__request *request)
 {
-    ferry__batches *batches = atomic_load(&stream->batches);
-    if (batches != NULL)
-        ferry__batch_close(stream, batches);
+    return !request->is_batch || ferry__batch_take(request);
 }
 
 #endif
