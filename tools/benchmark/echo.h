@@ -8,8 +8,6 @@
 
 #include "shape.h"
 
-enum { ECHO_BACKLOG = 4096 /* more connections than there are */ };
-
 /* Of a TCP connection: small messages are not held back. */
 void echo_send_at_once(int fd);
 

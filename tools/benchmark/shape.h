@@ -50,6 +50,15 @@ struct shape_run {
 /* Does it in a process. @return 0, or a negative errno. */
 int shape_run_once(const shape_run *what, double ret_figures[FIGURES]);
 
+/*
+ * A run of a server: a helper asks it, over a listening socket of the shape's route.
+ * @param ask the helper's work, for a run @param start starts the server; the socket stays there
+ * @return 0, or a negative errno
+ */
+enum { SHAPE_BACKLOG = 4096 }; /* more connections than there are */
+int shape_serve(const shape_run *what, int (*ask)(int listener, void *run),
+                int (*start)(int *listener), double ret_figures[FIGURES]);
+
 /* What most shapes give: operations a second, and microseconds of processor time each. */
 void shape_give(const shape_run *what, lap taken, double ret_figures[FIGURES]);
 

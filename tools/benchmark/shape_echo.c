@@ -6,12 +6,10 @@
 #include "shape_kinds.h"
 
 #include "echo.h"
-#include "helper.h"
 
 #include <ferry/ferry.h>
 
 #include <pthread.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -93,35 +91,19 @@ static int start_at_home(int *listener)
 
 /* ---- the shapes ------------------------------------------------------------------------------ */
 
-static int run(const shape_run *what, int (*start)(int *listener), double ret_figures[FIGURES])
-{
-    int listener = sockets_listen(what->of->route, ECHO_BACKLOG);
-    if (listener < 0)
-        return listener;
-    stopwatch watch = stopwatch_start();
-    pid_t helper;
-    int error = helper_start(echo_call, listener, (void *)(uintptr_t)what, &helper);
-    if (error == 0)
-        error = start(&listener);
-    if (error == 0)
-        error = helper_join(helper);
-    shape_give(what, stopwatch_read(&watch), ret_figures);
-    return error;
-}
-
 static int with_thread(const shape_run *what, double ret_figures[FIGURES])
 {
-    return run(what, start_thread, ret_figures);
+    return shape_serve(what, echo_call, start_thread, ret_figures);
 }
 
 static int with_owner(const shape_run *what, double ret_figures[FIGURES])
 {
-    return run(what, start_on_owner, ret_figures);
+    return shape_serve(what, echo_call, start_on_owner, ret_figures);
 }
 
 static int with_home(const shape_run *what, double ret_figures[FIGURES])
 {
-    return run(what, start_at_home, ret_figures);
+    return shape_serve(what, echo_call, start_at_home, ret_figures);
 }
 
 #define ECHO(title, text, length, times, how)                                                      \

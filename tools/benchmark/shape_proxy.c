@@ -137,8 +137,8 @@ static int run(const shape_run *what, int (*start)(proxy *p), double ret_figures
 {
     static proxy p;
     pid_t answers, calls;
-    p.clients = sockets_listen(what->of->route, ECHO_BACKLOG);
-    p.server = sockets_listen(what->of->route, ECHO_BACKLOG);
+    p.clients = sockets_listen(what->of->route, SHAPE_BACKLOG);
+    p.server = sockets_listen(what->of->route, SHAPE_BACKLOG);
     if (p.clients < 0 || p.server < 0)
         return -EMFILE;
     int error = helper_start(echo_answer, p.server, NULL, &answers); /* it ends with the process */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "shape.h"
 
+#include "helper.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -55,6 +58,23 @@ int shape_run_once(const shape_run *what, double ret_figures[FIGURES])
     for (size_t i = 0; i < FIGURES; i++)
         ret_figures[i] = told.figures[i];
     return error != 0 ? error : told.error;
+}
+
+int shape_serve(const shape_run *what, int (*ask)(int listener, void *run),
+                int (*start)(int *listener), double ret_figures[FIGURES])
+{
+    int listener = sockets_listen(what->of->route, SHAPE_BACKLOG);
+    if (listener < 0)
+        return listener;
+    stopwatch watch = stopwatch_start();
+    pid_t helper;
+    int error = helper_start(ask, listener, (void *)(uintptr_t)what, &helper);
+    if (error == 0)
+        error = start(&listener);
+    if (error == 0)
+        error = helper_join(helper);
+    shape_give(what, stopwatch_read(&watch), ret_figures);
+    return error;
 }
 
 void shape_give(const shape_run *what, lap taken, double ret_figures[FIGURES])

@@ -6,14 +6,12 @@
 #include "shape_kinds.h"
 
 #include "cores.h"
-#include "helper.h"
 
 #include <ferry/ferry.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -157,36 +155,19 @@ static int start_dedicated(int *listener)
 
 /* ---- the shapes ------------------------------------------------------------------------------ */
 
-static int run(const shape_run *what, int (*start)(int *listener), double ret_figures[FIGURES])
-{
-    enum { BACKLOG = 4096 }; /* more than ask at a time */
-    int listener = sockets_listen(what->of->route, BACKLOG);
-    if (listener < 0)
-        return listener;
-    stopwatch watch = stopwatch_start();
-    pid_t helper;
-    int error = helper_start(ask_all, listener, (void *)(uintptr_t)what, &helper);
-    if (error == 0)
-        error = start(&listener);
-    if (error == 0)
-        error = helper_join(helper);
-    shape_give(what, stopwatch_read(&watch), ret_figures);
-    return error;
-}
-
 static int with_threads(const shape_run *what, double ret_figures[FIGURES])
 {
-    return run(what, start_threads, ret_figures);
+    return shape_serve(what, ask_all, start_threads, ret_figures);
 }
 
 static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
 {
-    return run(what, start_shared, ret_figures);
+    return shape_serve(what, ask_all, start_shared, ret_figures);
 }
 
 static int with_dedicated(const shape_run *what, double ret_figures[FIGURES])
 {
-    return run(what, start_dedicated, ret_figures);
+    return shape_serve(what, ask_all, start_dedicated, ret_figures);
 }
 
 #define SHORT(title, text, connections, times, how)                                                \
