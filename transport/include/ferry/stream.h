@@ -361,6 +361,10 @@ FERRY_API int ferry_stream_adopt(ferry_service *service, int fd,
  * To send memory that is not to be copied use ferry_stream_send with ferry_part_borrow or
  * ferry_part_give.
  *
+ * Writes of up to 4 KiB whose outcomes nobody asks for, with no option but room_timeout_ms, share
+ * memory, whatever threads they are of. So a thread may wait, for a moment, for another one that
+ * makes such memory; and what is behind such a write waits until its thread has copied it.
+ *
  * Threads: any. Never blocks, unless room_timeout_ms lets it. Borrows: data, during this call.
  * Settles: when the kernel has accepted its last byte, even if more is queued behind it.
  * @param options NULL: all defaults.
