@@ -106,6 +106,7 @@ static bool is_whole(uint64_t committed)
 static void commit(ferry_stream *stream, ferry__batches *batches, batch *self, uint64_t more)
 {
     uint32_t slot = self->slot;
+    ferry__handed_over(&self->committed);
     uint64_t committed = atomic_fetch_add(&self->committed, more) + more;
     if (is_whole(committed) && slot != FERRY__BATCHES_OPEN)
         atomic_store(&batches->open[slot], NULL);
@@ -145,6 +146,7 @@ void ferry__batch_fill(ferry_stream *stream, ferry__batches *batches, uint64_t c
                        const void *data, size_t length)
 {
     batch *open = find(batches, claims);
+    ferry__taken_over(&batches->claims);
     memcpy(open->data + (position_of(claims) - open->begin), data, length);
     commit(stream, batches, open, length);
 }
@@ -236,6 +238,7 @@ static void post_and_open(ferry_stream *stream, ferry__batches *batches, ferry__
         atomic_store(&self->committed, IS_KNOWN + length * ONE_CLAIMED);
     }
     ferry__owner_post_unhurried(stream->owner, &request->mail);
+    ferry__handed_over(&batches->claims);
     if (has_slot)
         atomic_store(&batches->claims, self->slot * ONE_SLOT + ONE_WRITE + self->begin + length);
 }
@@ -334,6 +337,7 @@ bool ferry__batch_take(ferry__request *request)
         committed = atomic_fetch_or(&self->committed, IS_AWAITED);
     if (!is_whole(committed))
         return false;
+    ferry__taken_over(&self->committed);
     request->is_prepared = true;
     request->parts[0].left = bytes_of(committed);
     request->admitted = self->writes * FERRY__ONE_REQUEST + bytes_of(committed);
