@@ -38,9 +38,8 @@ static bool is_to_fail(unsigned long number)
     return number == atomic_load(&failing_at);
 }
 
-static void *allocate(size_t size, void *context)
+static void *allocate(size_t size, void *)
 {
-    (void)context;
     if (is_to_fail(atomic_fetch_add(&made, 1) + 1))
         return NULL;
     void *memory = malloc(size);
@@ -51,9 +50,8 @@ static void *allocate(size_t size, void *context)
     return memory;
 }
 
-static void release(void *memory, void *context)
+static void release(void *memory, void *)
 {
-    (void)context;
     atomic_fetch_sub(&outstanding, 1);
     atomic_fetch_sub(&outstanding_bytes, (long)malloc_usable_size(memory));
     free(memory);
@@ -62,10 +60,8 @@ static void release(void *memory, void *context)
 static pthread_mutex_t last_line_mutex = PTHREAD_MUTEX_INITIALIZER;
 static char last_line[256];
 
-static void keep_line(ferry_log_level level, const char *message, void *context)
+static void keep_line(ferry_log_level, const char *message, void *)
 {
-    (void)level;
-    (void)context;
     (void)pthread_mutex_lock(&last_line_mutex);
     (void)snprintf(last_line, sizeof last_line, "%s", message);
     (void)pthread_mutex_unlock(&last_line_mutex);

@@ -14,9 +14,8 @@ static size_t choose(const notes *self, const unsigned char *data, size_t length
     return length >= self->least ? self->least : 0;
 }
 
-size_t notes_read(ferry_stream *stream, const void *data, size_t length, bool at_end, void *arg)
+size_t notes_read(ferry_stream *, const void *data, size_t length, bool at_end, void *arg)
 {
-    (void)stream;
     notes *self = arg;
     check(length > 0);
     check_eq(atomic_load(&self->ends), 0);
@@ -34,9 +33,8 @@ size_t notes_read(ferry_stream *stream, const void *data, size_t length, bool at
     return size;
 }
 
-void notes_end(ferry_stream *stream, int error, void *arg)
+void notes_end(ferry_stream *, int error, void *arg)
 {
-    (void)stream;
     notes *self = arg;
     self->error = error;
     atomic_fetch_add(&self->ends, 1);

@@ -121,9 +121,8 @@ static size_t total(const struct iovec pieces[], int count)
     return size;
 }
 
-static ssize_t write_record(ferry__link *link, const struct iovec pieces[], int count, bool more)
+static ssize_t write_record(ferry__link *link, const struct iovec pieces[], int count, bool)
 {
-    (void)more;
     record_link *self = self_of(link);
     check(!link->owes);
     if (self->begun == 0)
@@ -196,28 +195,22 @@ static ssize_t receive(ferry__link *link, void *data, size_t size)
     return (ssize_t)count;
 }
 
-static ssize_t send_nothing(ferry__link *link, int source_fd, int64_t *offset, size_t length)
+static ssize_t send_nothing(ferry__link *, int, int64_t *, size_t)
 {
-    (void)link, (void)source_fd, (void)offset, (void)length;
     return -EOPNOTSUPP;
 }
 
-static ssize_t splice_nothing(ferry__link *link, int pipe_fd, size_t length)
+static ssize_t splice_nothing(ferry__link *, int, size_t)
 {
-    (void)link, (void)pipe_fd, (void)length;
     return -EOPNOTSUPP;
 }
 
-static int share_nothing(ferry__link *link)
+static int share_nothing(ferry__link *)
 {
-    (void)link;
     return -EOPNOTSUPP;
 }
 
-static void push_nothing(ferry__link *link)
-{
-    (void)link;
-}
+static void push_nothing(ferry__link *) {}
 
 static void make_end(record_link *self)
 {

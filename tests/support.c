@@ -495,10 +495,7 @@ ferry_stream_status stream_status(ferry_stream *stream)
     return status;
 }
 
-void ignore_watermark(ferry_stream *stream, bool is_above, void *arg)
-{
-    (void)stream, (void)is_above, (void)arg;
-}
+void ignore_watermark(ferry_stream *, bool, void *) {}
 
 ferry_faults *faults_of(ferry_fault fault)
 {

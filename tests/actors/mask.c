@@ -13,9 +13,8 @@
 static size_t kernels_bytes; /* the size of its mask */
 
 int __wrap_sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set);
-int __wrap_sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set)
+int __wrap_sched_getaffinity(pid_t, size_t size, cpu_set_t *set)
 {
-    (void)pid;
     if (size < kernels_bytes) {
         errno = EINVAL;
         return -1;

@@ -37,9 +37,8 @@ static ferry__turn work(ferry__task *task)
     return FERRY__TURN_OVER;
 }
 
-static void begin_work(ferry__mail *mail, bool receiver_gone)
+static void begin_work(ferry__mail *mail, bool)
 {
-    (void)receiver_gone;
     worker *self = (worker *)(void *)((char *)mail - offsetof(worker, mail));
     ferry__owner_schedule(self->owner, &self->task);
 }
@@ -71,10 +70,8 @@ static void owner_end(ferry__owner *owner)
 /* Keeps the owner in one turn until it is told to go on, so that mail piles up meanwhile. */
 static atomic_bool gate_open;
 
-static void wait_at_gate(ferry__mail *mail, bool receiver_gone)
+static void wait_at_gate(ferry__mail *, bool)
 {
-    (void)mail;
-    (void)receiver_gone;
     while (!atomic_load(&gate_open))
         sched_yield();
 }
@@ -117,9 +114,8 @@ typedef struct crowd {
     size_t length;
 } crowd;
 
-static void wake_member(ferry__mail *mail, bool receiver_gone)
+static void wake_member(ferry__mail *mail, bool)
 {
-    (void)receiver_gone;
     struct member *self = (struct member *)(void *)((char *)mail - offsetof(struct member, mail));
     self->is_posted = false;
     ferry__owner_schedule(self->crowd->owner, &self->task);
@@ -343,9 +339,8 @@ static void note_ready(ferry__watch *watch, uint32_t events)
     atomic_fetch_add(&self->calls, 1);
 }
 
-static void arm(ferry__mail *mail, bool receiver_gone)
+static void arm(ferry__mail *mail, bool)
 {
-    (void)receiver_gone;
     pipe_watch *self = (pipe_watch *)(void *)((char *)mail - offsetof(pipe_watch, mail));
     check_eq(ferry__owner_watch(self->owner, &self->watch, EPOLLIN), 0);
     check_eq(ferry__owner_watch(self->owner, &self->watch, EPOLLIN), 0); /* once is enough */

@@ -28,11 +28,8 @@ static void put(const char *path, const char *content)
     check_eq(fclose(file), 0);
 }
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
+static int remove_one(const char *path, const struct stat *, int, struct FTW *)
 {
-    (void)status;
-    (void)kind;
-    (void)walk;
     return remove(path);
 }
 

@@ -91,10 +91,8 @@ PROMISE(await_many, times_out_and_then_changes_nothing)
     work_deinit(&all);
 }
 
-static void settle_the_other(ferry_promise *promise, const ferry_result *result, void *arg)
+static void settle_the_other(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     settle(arg, 0, 0);
 }
 
@@ -109,9 +107,8 @@ PROMISE(await_many, runs_callbacks_that_the_others_depend_on)
     work_deinit(&all);
 }
 
-static void try_to_await_many(ferry_promise *promise, const ferry_result *result, void *arg)
+static void try_to_await_many(ferry_promise *promise, const ferry_result *, void *arg)
 {
-    (void)result;
     ferry_promise *promises[] = {promise, arg};
     check_eq(ferry_promise_await_all(promises, 2, -1), -EDEADLK);
     check_eq(ferry_promise_await_any(promises, 2, 1, NULL), -EDEADLK);
@@ -168,9 +165,8 @@ PROMISE(await, what_is_made_of_others_may_be_awaited_elsewhere_while_its_home_ru
     drop(first);
 }
 
-static void register_again(ferry_promise *promise, const ferry_result *result, void *arg)
+static void register_again(ferry_promise *promise, const ferry_result *, void *arg)
 {
-    (void)result;
     if (!*(bool *)arg)
         check_eq(ferry_promise_then(promise, register_again, arg), 0);
 }
@@ -239,9 +235,8 @@ PROMISE(await, of_what_cannot_settle_in_a_forked_child_is_echild_at_once)
 
 static atomic_uint signals;
 
-static void note_signal(int number)
+static void note_signal(int)
 {
-    (void)number;
     atomic_fetch_add(&signals, 1);
 }
 

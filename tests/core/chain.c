@@ -134,15 +134,13 @@ static ferry_promise *come_to(int error, ferry_outcome *outcome, opposites *what
     return what->at_once ? NULL : make_settled(error, 0);
 }
 
-static ferry_promise *fail(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *fail(ferry_promise *, ferry_outcome *outcome, void *arg)
 {
-    (void)settled;
     return come_to(-EPERM, outcome, arg);
 }
 
-static ferry_promise *mend(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *mend(ferry_promise *, ferry_outcome *outcome, void *arg)
 {
-    (void)settled;
     return come_to(0, outcome, arg);
 }
 
@@ -232,12 +230,9 @@ typedef struct self_destroyer {
     bool drops;
 } self_destroyer;
 
-static ferry_promise *destroy_own_sequence(ferry_promise *settled, ferry_outcome *outcome,
-                                           void *arg)
+static ferry_promise *destroy_own_sequence(ferry_promise *, ferry_outcome *, void *arg)
 {
     self_destroyer *self = arg;
-    (void)settled;
-    (void)outcome;
     check_eq(ferry_promise_cancel(self->sequence), 0);
     check(is_pending(self->sequence));
     if (self->drops)
@@ -413,9 +408,8 @@ PROMISE(chain, block_that_gives_what_is_pending_in_the_parent_process_is_echild)
     drop(parents);
 }
 
-static ferry_promise *wait_in_vain(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *wait_in_vain(ferry_promise *settled, ferry_outcome *, void *arg)
 {
-    (void)outcome;
     check_eq(ferry_promise_await(settled, -1, NULL), -EDEADLK);
     check_eq(ferry_promise_await_all(&settled, 1, -1), -EDEADLK);
     check_eq(ferry_inbox_run(0), -EDEADLK);
@@ -436,9 +430,8 @@ PROMISE(no_silent_wait, waiting_inside_a_block_is_edeadlk_at_once)
 
 static unsigned released;
 
-static ferry_promise *put_value(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *put_value(ferry_promise *, ferry_outcome *outcome, void *arg)
 {
-    (void)settled;
     outcome->value = arg;
     outcome->release = note_release;
     return NULL;

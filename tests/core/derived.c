@@ -74,11 +74,8 @@ PROMISE(home, pause_of_a_thread_that_ended_is_over_and_no_attempt_follows)
     check_eq(lines_logged() - lines, 1);
 }
 
-static ferry_promise *end_the_thread(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *end_the_thread(ferry_promise *, ferry_outcome *, void *)
 {
-    (void)settled;
-    (void)outcome;
-    (void)arg;
     pthread_exit(NULL);
 }
 
@@ -98,9 +95,8 @@ PROMISE(home, block_may_end_its_thread_and_its_promise_is_cancelled)
     expect(sequence, -ECANCELED, 0);
 }
 
-static ferry_promise *end_at_the_second(size_t number, ferry_outcome *outcome, void *arg)
+static ferry_promise *end_at_the_second(size_t number, ferry_outcome *, void *arg)
 {
-    (void)outcome;
     if (number == 1)
         pthread_exit(NULL);
     return ferry_promise_ref(arg);
@@ -196,10 +192,8 @@ PROMISE(group, part_that_nobody_can_settle_any_more_is_cancelled)
     expect(all, 0, 0);
 }
 
-static void drop_it(ferry_promise *promise, const ferry_result *result, void *arg)
+static void drop_it(ferry_promise *promise, const ferry_result *, void *)
 {
-    (void)result;
-    (void)arg;
     drop(promise);
 }
 
@@ -327,9 +321,8 @@ static ferry_promise *pile_up(ferry_promise *promise, bool nested)
     return promise;
 }
 
-static void *settle_cancel_and_drop_piles(void *arg)
+static void *settle_cancel_and_drop_piles(void *)
 {
-    (void)arg;
     for (unsigned nested = 0; nested < 2; nested++) {
         ferry_promise *bottom = make(), *top = pile_up(ferry_promise_ref(bottom), nested);
         settle(bottom, 0, 1);
@@ -409,10 +402,9 @@ static ferry_promise *start_failing(size_t number, ferry_outcome *outcome, void 
     return NULL;
 }
 
-static ferry_promise *start_succeeding(size_t number, ferry_outcome *outcome, void *arg)
+static ferry_promise *start_succeeding(size_t, ferry_outcome *outcome, void *arg)
 {
     bool at_once = *(bool *)arg;
-    (void)number;
     if (!at_once)
         return make_settled(0, 1);
     outcome->result.sent = 1;

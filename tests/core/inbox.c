@@ -203,11 +203,8 @@ PROMISE(inbox, thread_may_end_while_its_completions_are_being_posted)
     check_eq(runs_of_the_dead, 0);
 }
 
-static void end_the_thread(ferry_promise *promise, const ferry_result *result, void *arg)
+static void end_the_thread(ferry_promise *, const ferry_result *, void *)
 {
-    (void)promise;
-    (void)result;
-    (void)arg;
     pthread_exit(NULL);
 }
 

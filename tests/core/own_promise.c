@@ -245,9 +245,8 @@ PROMISE(own_promise, of_a_parent_process_is_echild_in_its_child)
 
 /* ---- dropped --------------------------------------------------------------------------------- */
 
-static void expect_cancelled(ferry_promise *promise, const ferry_result *result, void *arg)
+static void expect_cancelled(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     check_eq(result->error, -ECANCELED);
     ++*(unsigned *)arg;
 }
@@ -376,10 +375,8 @@ PROMISE(on_cancel, hooks_of_a_thread_that_ended_are_told_to_the_log_if_it_is_can
 
 static unsigned submitted;
 
-static void submit_again(ferry_promise *promise, const ferry_result *result, void *arg)
+static void submit_again(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     if (++submitted == LONG)
         return;
     ferry_promise *next = make();
@@ -476,11 +473,8 @@ PROMISE(reports, failure_of_what_was_made_of_others_is_the_one_that_is_reported)
     expect_lines(before, 1);
 }
 
-static ferry_promise *succeed(size_t number, ferry_outcome *outcome, void *arg)
+static ferry_promise *succeed(size_t, ferry_outcome *, void *)
 {
-    (void)number;
-    (void)outcome;
-    (void)arg;
     return NULL;
 }
 

@@ -50,10 +50,8 @@ static pthread_t settle_elsewhere(ferry_promise *promise)
     return thread;
 }
 
-static void count_up(ferry_promise *promise, const ferry_result *result, void *arg)
+static void count_up(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     ++*(unsigned *)arg;
 }
 
@@ -169,10 +167,8 @@ typedef struct record {
 
 static record *recorded;
 
-static void note(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     recorded->order[recorded->count++] = (unsigned)(uintptr_t)arg;
 }
 
@@ -194,9 +190,8 @@ PROMISE(promise, callbacks_run_in_the_order_of_settling_then_of_registration)
         check_eq(notes.order[i], i + 1);
 }
 
-static void register_another(ferry_promise *promise, const ferry_result *result, void *arg)
+static void register_another(ferry_promise *promise, const ferry_result *, void *arg)
 {
-    (void)result;
     check_eq(ferry_promise_then(promise, count_up, arg), 0);
 }
 
@@ -213,10 +208,8 @@ PROMISE(promise, callback_caused_by_a_callback_is_left_for_the_next_run)
     check_eq(runs, 1);
 }
 
-static void settle_next(ferry_promise *promise, const ferry_result *result, void *arg)
+static void settle_next(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     settle(arg, 0);
 }
 
@@ -245,9 +238,8 @@ PROMISE(promise, polling_runs_no_callback)
 }
 
 /* Invariant no_silent_wait, in a callback. */
-static void try_to_wait(ferry_promise *promise, const ferry_result *result, void *arg)
+static void try_to_wait(ferry_promise *promise, const ferry_result *, void *arg)
 {
-    (void)result;
     check_eq(ferry_promise_await(arg, -1, NULL), -EDEADLK);
     check_eq(ferry_promise_await(promise, 1, NULL), -EDEADLK); /* settled or not: always the same */
     check_eq(ferry_promise_await(promise, 0, NULL), 0);        /* a look is no wait */
@@ -266,10 +258,8 @@ PROMISE(no_silent_wait, waiting_inside_a_callback_is_edeadlk_at_once)
     ferry_promise_unref(pending);
 }
 
-static void drop(ferry_promise *promise, const ferry_result *result, void *arg)
+static void drop(ferry_promise *promise, const ferry_result *, void *)
 {
-    (void)result;
-    (void)arg;
     ferry_promise_unref(promise);
 }
 
@@ -329,10 +319,8 @@ PROMISE(exactly_once, callback_runs_once_however_then_and_settling_race)
     check_eq(runs, 2 * ROUNDS);
 }
 
-static void expect_in_order(ferry_promise *promise, const ferry_result *result, void *arg)
+static void expect_in_order(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     check_eq((uintptr_t)arg, recorded->count++);
 }
 

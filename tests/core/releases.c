@@ -25,16 +25,14 @@ static void use(kept *self)
     atomic_fetch_add(&self->used, 1);
 }
 
-static void use_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+static void use_in_callback(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise, (void)result;
     use(arg);
 }
 
-static ferry_promise *use_in_block(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *use_in_block(ferry_promise *, ferry_outcome *, void *arg)
 {
     kept *self = arg;
-    (void)settled, (void)outcome;
     use(self);
     return self->what.next;
 }
@@ -168,16 +166,14 @@ PROMISE(releases, thread_that_ends_before_releases_all_that_it_registered)
     }
 }
 
-static void end_thread_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+static void end_thread_in_callback(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise, (void)result;
     use(arg);
     pthread_exit(NULL);
 }
 
-static ferry_promise *end_thread_in_block(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *end_thread_in_block(ferry_promise *, ferry_outcome *, void *arg)
 {
-    (void)settled, (void)outcome;
     use(arg);
     pthread_exit(NULL);
 }

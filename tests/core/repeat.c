@@ -190,9 +190,8 @@ PROMISE(retry, is_repeated_until_it_succeeds_or_attempts_run_out)
     }
 }
 
-static bool is_eio(const ferry_result *result, void *arg)
+static bool is_eio(const ferry_result *result, void *)
 {
-    (void)arg;
     return result->error == -EIO;
 }
 
@@ -275,10 +274,8 @@ PROMISE(retry, releases_the_value_of_an_attempt_that_is_followed_by_another)
     check_eq(released, 3);
 }
 
-static ferry_promise *give_itself(size_t number, ferry_outcome *outcome, void *arg)
+static ferry_promise *give_itself(size_t, ferry_outcome *, void *arg)
 {
-    (void)number;
-    (void)outcome;
     return ferry_promise_ref(*(ferry_promise **)arg);
 }
 

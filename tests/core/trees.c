@@ -451,15 +451,13 @@ static ferry_promise *do_deed(deed what, const node *self, ferry_outcome *outcom
     return NULL;
 }
 
-static ferry_promise *on_done(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *on_done(ferry_promise *, ferry_outcome *outcome, void *arg)
 {
-    (void)settled;
     return do_deed(((const node *)arg)->on_done, arg, outcome);
 }
 
-static ferry_promise *on_failed(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *on_failed(ferry_promise *, ferry_outcome *outcome, void *arg)
 {
-    (void)settled;
     return do_deed(((const node *)arg)->on_failed, arg, outcome);
 }
 
@@ -782,10 +780,8 @@ static bool is_explained(const node *self)
     }
 }
 
-static void count_up(ferry_promise *promise, const ferry_result *result, void *arg)
+static void count_up(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     ++*(unsigned *)arg;
 }
 

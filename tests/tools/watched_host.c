@@ -57,9 +57,8 @@ static void take(int theirs, size_t count)
 
 /* ---- submits, callbacks on the owner, memory that is given ----------------------------------- */
 
-static void note_sent(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note_sent(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     *(uint64_t *)arg += result->sent;
 }
 
@@ -103,10 +102,9 @@ typedef struct well {
     int prepared; /* under mutex */
 } well;
 
-static int64_t draw(void *buffer, size_t size, void *arg)
+static int64_t draw(void *buffer, size_t, void *arg)
 {
     well *self = arg;
-    (void)size;
     pthread_mutex_lock(&self->mutex);
     int prepared = self->prepared;
     pthread_mutex_unlock(&self->mutex);
@@ -157,20 +155,17 @@ typedef struct heard {
     ferry_promise *ended;
 } heard;
 
-static size_t hear(ferry_stream *stream, const void *data, size_t length, bool at_end, void *arg)
+static size_t hear(ferry_stream *stream, const void *data, size_t length, bool, void *arg)
 {
     heard *self = arg;
-    (void)at_end;
     self->bytes += length;
     must(ferry_stream_write(stream, data, length, NULL, NULL) == 0);
     return length;
 }
 
-static void hear_end(ferry_stream *stream, int error, void *arg)
+static void hear_end(ferry_stream *, int, void *arg)
 {
     heard *self = arg;
-    (void)stream;
-    (void)error;
     must(ferry_promise_settle(self->ended, NULL) == 0);
 }
 
@@ -212,9 +207,8 @@ static void *settle_with_value(void *arg)
     return NULL;
 }
 
-static ferry_promise *look_at_value(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *look_at_value(ferry_promise *, ferry_outcome *outcome, void *arg)
 {
-    (void)settled;
     *(int *)arg += *(int *)outcome->value;
     return NULL;
 }
@@ -239,18 +233,13 @@ static void pass_values(void)
 
 /* ---- listening and connecting ---------------------------------------------------------------- */
 
-static void count_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void count_stream(ferry_listener *, ferry_stream *stream, void *arg)
 {
-    (void)listener;
     atomic_fetch_add((atomic_int *)arg, 1); /* of several owners, which ferry does not order */
     must(ferry_stream_write(stream, "hello", 5, NULL, NULL) == 0);
 }
 
-static void ignore_line(const char *line, void *arg)
-{
-    (void)line;
-    (void)arg;
-}
+static void ignore_line(const char *, void *) {}
 
 static void listen_and_connect(ferry_service *service)
 {

@@ -69,21 +69,15 @@ static void await(ferry_promise *promise, int error)
     ferry_promise_unref(promise);
 }
 
-static void no_line(const char *line, void *arg)
-{
-    (void)line, (void)arg;
-}
+static void no_line(const char *, void *) {}
 
-static size_t take_all(ferry_stream *stream, const void *data, size_t length, bool at_end,
-                       void *arg)
+static size_t take_all(ferry_stream *, const void *, size_t length, bool, void *)
 {
-    (void)stream, (void)data, (void)at_end, (void)arg;
     return length;
 }
 
-static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void on_stream(ferry_listener *, ferry_stream *, void *arg)
 {
-    (void)listener, (void)stream;
     ++*(unsigned *)arg;
 }
 
@@ -222,16 +216,14 @@ PROMISE_BOTH(cancelling, no_call_of_a_listeners_or_a_connects_is_a_point_of_canc
 
 /* ---- callbacks ------------------------------------------------------------------------------- */
 
-static void be_cancelled(ferry_promise *promise, const ferry_result *result, void *arg)
+static void be_cancelled(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise, (void)result;
     atomic_fetch_add((atomic_uint *)arg, 1);
     pthread_testcancel();
 }
 
-static void count_release(void *data, void *arg)
+static void count_release(void *, void *arg)
 {
-    (void)data;
     atomic_fetch_add((atomic_uint *)arg, 16);
 }
 
@@ -259,9 +251,8 @@ PROMISE(cancelling, callback_may_be_a_point_of_cancellation_and_loses_nothing)
     check_eq(atomic_load(&counts), 1 + 2 * 16); /* one ran; both were released */
 }
 
-static void close_a_file(void *data, void *arg)
+static void close_a_file(void *, void *arg)
 {
-    (void)data;
     atomic_fetch_add((atomic_uint *)arg, 1);
     pthread_testcancel(); /* as fclose(3), or close(2), is */
 }
@@ -271,9 +262,8 @@ static void close_its_file(void *value)
     close_a_file(NULL, value);
 }
 
-static ferry_promise *pass_on(ferry_promise *promise, ferry_outcome *outcome, void *arg)
+static ferry_promise *pass_on(ferry_promise *, ferry_outcome *, void *)
 {
-    (void)promise, (void)outcome, (void)arg;
     return NULL;
 }
 

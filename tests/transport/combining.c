@@ -10,18 +10,16 @@ typedef struct job {
 } job;
 
 /* One after the other: own work, then a head, then a file. */
-static ferry_promise *send_file(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *send_file(ferry_promise *, ferry_outcome *outcome, void *arg)
 {
     const job *self = arg;
-    (void)settled;
     check_eq(outcome->result.error, 0);
     return submit_file(self->stream, ferry_file_at(self->file->path));
 }
 
-static ferry_promise *send_head(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *send_head(ferry_promise *, ferry_outcome *outcome, void *arg)
 {
     const job *self = arg;
-    (void)settled;
     check_eq(outcome->result.error, 0);
     return submit_write(self->stream, "head", 4);
 }
@@ -136,26 +134,19 @@ PROMISE_EITHER(reports, request_has_a_label_and_its_failure_that_nobody_saw_is_r
     }
 }
 
-static ferry_promise *never_start(size_t number, ferry_outcome *outcome, void *arg)
+static ferry_promise *never_start(size_t, ferry_outcome *, void *)
 {
-    (void)number;
-    (void)outcome;
-    (void)arg;
     abort();
 }
 
-static void never_called(ferry_promise *promise, const ferry_result *result, void *arg)
+static void never_called(ferry_promise *, const ferry_result *, void *)
 {
-    (void)promise;
-    (void)result;
-    (void)arg;
     abort();
 }
 
 /* An owner runs no inbox: nothing is made of promises there, and nothing awaited. */
-static void try_on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+static void try_on_owner(ferry_promise *promise, const ferry_result *, void *arg)
 {
-    (void)result;
     const ferry_retry retry = {.start = never_start};
     const ferry_map map = {.start = never_start, .count = 1};
     ferry_promise *derived, *mine;
@@ -201,10 +192,9 @@ typedef struct relay_race {
     unsigned left; /* writes to submit */
 } relay_race;
 
-static void submit_again(ferry_promise *promise, const ferry_result *result, void *arg)
+static void submit_again(ferry_promise *, const ferry_result *result, void *arg)
 {
     relay_race *self = arg;
-    (void)promise;
     check_eq(result->error, 0);
     if (self->left == 0)
         return;

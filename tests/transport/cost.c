@@ -60,19 +60,16 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
     return __real_sendmsg(fd, message, flags);
 }
 
-static void hold_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+static void hold_owner(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     atomic_bool *may_go_on = arg;
     while (!atomic_load(may_go_on))
         sched_yield();
 }
 
 /* Called on the owner: in the order of the requests, and each before its promise settles. */
-static void note_order(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note_order(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     check_eq(result->error, 0);
     uint64_t *told = arg;
     check_eq(result->stream_offset, 1 + *told); /* behind hold_owner's byte */

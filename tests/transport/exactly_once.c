@@ -13,9 +13,8 @@ typedef struct tally {
     unsigned failed;
 } tally;
 
-static void count(ferry_promise *promise, const ferry_result *result, void *arg)
+static void count(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     tally *seen = arg;
     seen->settled++;
     seen->failed += result->error != 0;

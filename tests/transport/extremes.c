@@ -159,12 +159,7 @@ static int try_set_burst_bytes(const trial *this)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-static void ignore_progress(ferry_promise *promise, uint64_t sent_bytes, void *arg)
-{
-    (void)promise;
-    (void)sent_bytes;
-    (void)arg;
-}
+static void ignore_progress(ferry_promise *, uint64_t, void *) {}
 
 #define REQUEST_OPTION(name, ...)                                                                  \
     static int try_request_##name(const trial *this)                                               \
@@ -235,9 +230,8 @@ static int try_part_count(const trial *this)
     return submit(this, &part, (size_t)this->value);
 }
 
-static int64_t make_ten(void *buffer, size_t size, void *arg)
+static int64_t make_ten(void *buffer, size_t size, void *)
 {
-    (void)arg;
     size_t count = size < 10 ? size : 10;
     memset(buffer, 'x', count);
     return (int64_t)count;
@@ -258,10 +252,8 @@ static int try_generate_length(const trial *this)
     return error;
 }
 
-static int64_t answer_value(void *buffer, size_t size, void *arg)
+static int64_t answer_value(void *, size_t, void *arg)
 {
-    (void)buffer;
-    (void)size;
     return *(const int64_t *)arg;
 }
 
@@ -403,12 +395,8 @@ static int try_token_offset_and_length(const trial *this)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static size_t take_all(ferry_stream *stream, const void *data, size_t length, bool at_end,
-                       void *arg)
+static size_t take_all(ferry_stream *, const void *, size_t length, bool, void *arg)
 {
-    (void)stream;
-    (void)data;
-    (void)at_end;
     return arg == NULL ? length : *(const size_t *)arg;
 }
 
@@ -571,12 +559,7 @@ static int try_drain(const trial *this)
     return ferry_service_drain(this->service, this->value);
 }
 
-static void keep_nothing(ferry_listener *listener, ferry_stream *stream, void *arg)
-{
-    (void)listener;
-    (void)stream;
-    (void)arg;
-}
+static void keep_nothing(ferry_listener *, ferry_stream *, void *) {}
 
 /* Listens, is connected to, and tells its address. */
 static int listen_with(const trial *this, ferry_listen_options options, const char *address,
@@ -696,12 +679,7 @@ static int try_await_any(const trial *this)
     return error;
 }
 
-static void ignore(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)promise;
-    (void)result;
-    (void)arg;
-}
+static void ignore(ferry_promise *, const ferry_result *, void *) {}
 
 static int try_inbox_run(const trial *this)
 {
@@ -749,9 +727,8 @@ static int try_timeout(const trial *this)
     return error;
 }
 
-static ferry_promise *fail_twice(size_t number, ferry_outcome *outcome, void *arg)
+static ferry_promise *fail_twice(size_t number, ferry_outcome *outcome, void *)
 {
-    (void)arg;
     outcome->result.error = number < 2 ? -EIO : 0;
     return NULL;
 }
@@ -779,9 +756,8 @@ static int try_attempts(const trial *this)
     return retry_with((ferry_retry){.attempts = (size_t)this->value}, 0);
 }
 
-static ferry_promise *give_value(size_t number, ferry_outcome *outcome, void *arg)
+static ferry_promise *give_value(size_t, ferry_outcome *outcome, void *arg)
 {
-    (void)number;
     outcome->result.error = *(const int *)arg;
     return NULL;
 }
@@ -796,9 +772,8 @@ static int try_block_error(const trial *this)
     return outcome(promise).error;
 }
 
-static ferry_promise *pass_error(ferry_promise *settled, ferry_outcome *outcome, void *arg)
+static ferry_promise *pass_error(ferry_promise *, ferry_outcome *outcome, void *arg)
 {
-    (void)settled;
     outcome->result.error = *(const int *)arg;
     return NULL;
 }

@@ -10,9 +10,8 @@
 
 static atomic_uint sigpipes;
 
-static void count_sigpipe(int number)
+static void count_sigpipe(int)
 {
-    (void)number;
     atomic_fetch_add(&sigpipes, 1);
 }
 
@@ -73,9 +72,8 @@ static void each_thread(void (*look)(const char *id, const char *name))
 
 static unsigned threads_looked_at;
 
-static void check_blocked_signals(const char *id, const char *name)
+static void check_blocked_signals(const char *id, const char *)
 {
-    (void)name;
     char path[300], line[256];
     unsigned long long blocked = 0;
     snprintf(path, sizeof path, "/proc/self/task/%s/status", id);
@@ -115,11 +113,8 @@ PROMISE_BOTH(guest, ferrys_threads_are_named_and_block_all_signals_but_faults)
 
 /* ---- fork ------------------------------------------------------------------------------------ */
 
-static void never_run(ferry_promise *promise, const ferry_result *result, void *arg)
+static void never_run(ferry_promise *, const ferry_result *, void *)
 {
-    (void)promise;
-    (void)result;
-    (void)arg;
     check(false);
 }
 

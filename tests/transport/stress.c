@@ -97,9 +97,8 @@ static void *parse(void *arg)
 
 /* ---- posting --------------------------------------------------------------------------------- */
 
-static void note_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note_callback(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     poster *self = arg;
     check_eq(result->error, 0);
     self->callbacks++;

@@ -378,10 +378,8 @@ PROMISE_BOTH(file, file_that_was_missing_ahead_of_its_turn_is_looked_for_again)
     file_remove(&file);
 }
 
-static void make_file(ferry_promise *promise, const ferry_result *result, void *arg)
+static void make_file(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     int fd = open(arg, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     check_eq(write(fd, "made late", 9), 9);
     close(fd);

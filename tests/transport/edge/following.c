@@ -249,10 +249,8 @@ static void touch(const char *path)
              now.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
 }
 
-static void touch_it(ferry_promise *promise, const ferry_result *result, void *arg)
+static void touch_it(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     touch(arg);
 }
 

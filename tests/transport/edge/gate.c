@@ -17,14 +17,8 @@ static void wait_for(atomic_bool *flag)
         sched_yield();
 }
 
-static ssize_t blocking_sendfile(ferry__calls *calls, int sink_fd, int source_fd, off_t *offset,
-                                 size_t length)
+static ssize_t blocking_sendfile(ferry__calls *, int, int, off_t *, size_t)
 {
-    (void)calls;
-    (void)sink_fd;
-    (void)source_fd;
-    (void)offset;
-    (void)length;
     atomic_store(&in_call, true);
     wait_for(&may_return);
     atomic_store(&has_returned, true);
@@ -34,10 +28,8 @@ static ssize_t blocking_sendfile(ferry__calls *calls, int sink_fd, int source_fd
 
 /* Linked with --wrap=shutdown: it lasts until the owner has come out of its call, and sleeps. */
 int __wrap_shutdown(int fd, int how);
-int __wrap_shutdown(int fd, int how)
+int __wrap_shutdown(int, int)
 {
-    (void)fd;
-    (void)how;
     atomic_store(&may_return, true);
     wait_for(&has_returned);
     wait_until_thread_sleeps(atomic_load(&owner_id));

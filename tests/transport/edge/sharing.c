@@ -363,10 +363,8 @@ PROMISE_BOTH(sharing, terminal_that_cannot_be_opened_anew_is_left_alone)
 
 /* ---- listening sockets ----------------------------------------------------------------------- */
 
-static void greet(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void greet(ferry_listener *, ferry_stream *stream, void *)
 {
-    (void)listener;
-    (void)arg;
     check_eq(ferry_stream_write(stream, "hi", 2, NULL, NULL), 0);
     check_eq(ferry_stream_close(stream, NULL), 0);
 }

@@ -751,9 +751,8 @@ PROMISE_BOTH(generator, many_threads_may_resume_at_once)
     check_arrived(peer, 4, THREADS * ROUNDS);
 }
 
-static void allow_one(ferry_promise *promise, const ferry_result *result, void *arg)
+static void allow_one(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     check_eq(result->error, 0);
     resumer *resuming = arg;
     resuming->making->allowed++;

@@ -14,10 +14,8 @@ typedef struct gate {
     atomic_bool is_open;
 } gate;
 
-static int64_t stand_in_the_way(void *buffer, size_t size, void *arg)
+static int64_t stand_in_the_way(void *, size_t, void *arg)
 {
-    (void)buffer;
-    (void)size;
     return atomic_load(&((gate *)arg)->is_open) ? 0 : -EAGAIN;
 }
 
@@ -39,9 +37,8 @@ static void open_gate(ferry_stream *stream, gate *shut)
     ferry_stream_resume(stream);
 }
 
-static int64_t generate_zeros(void *buffer, size_t size, void *arg)
+static int64_t generate_zeros(void *buffer, size_t size, void *)
 {
-    (void)arg;
     memset(buffer, 0, size);
     return (int64_t)size;
 }
@@ -243,10 +240,8 @@ PROMISE_EITHER(bounded, one_large_file_is_taken_where_no_file_bytes_are_queued)
     }
 }
 
-static void must_not_be_released(void *data, void *arg)
+static void must_not_be_released(void *, void *)
 {
-    (void)data;
-    (void)arg;
     check(false);
 }
 
@@ -419,10 +414,9 @@ typedef struct crowd {
     uint64_t seed;
 } crowd;
 
-static void note_settled(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note_settled(ferry_promise *, const ferry_result *result, void *arg)
 {
     crowd *self = arg;
-    (void)promise;
     (void)atomic_fetch_add(&self->sent, result->sent);
     (void)atomic_fetch_add(&self->settled, 1);
 }
@@ -694,9 +688,8 @@ PROMISE_EITHER(room, promise_can_be_cancelled_and_the_others_go_on_waiting)
     check_eq(line_close(&only), 0);
 }
 
-static void count_call(ferry_promise *promise, const ferry_result *result, void *arg)
+static void count_call(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     check_eq(result->error, 0);
     ++*(unsigned *)arg;
 }
@@ -735,9 +728,8 @@ typedef struct sequenced {
     unsigned number;
 } sequenced;
 
-static void note_order(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note_order(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     check_eq(result->error, 0);
     sequenced *self = arg;
     self->all->seen[self->all->count++] = self->number;
@@ -763,10 +755,8 @@ PROMISE_EITHER(room, promises_settle_oldest_first)
     check_eq(line_close(&only), 0);
 }
 
-static int64_t hold_up_the_owner(void *buffer, size_t size, void *arg)
+static int64_t hold_up_the_owner(void *, size_t, void *arg)
 {
-    (void)buffer;
-    (void)size;
     while (!atomic_load(&((gate *)arg)->is_open))
         sched_yield();
     return 0;
@@ -908,9 +898,8 @@ typedef struct item {
 
 static void produce(producer *self);
 
-static void on_room(ferry_promise *promise, const ferry_result *result, void *arg)
+static void on_room(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     check_eq(result->error, 0);
     produce(arg);
 }
@@ -1182,10 +1171,8 @@ static void note_on_owner(ferry_stream *stream, bool is_above, void *arg)
     (void)atomic_fetch_add(is_above ? &self->up : &self->down, 1);
 }
 
-static void adopt_on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+static void adopt_on_owner(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     adopter *self = arg;
     self->stream = stream_adopt_with(self->service, self->fd,
                                      (ferry_stream_options){.high_watermark_bytes = 100,
@@ -1311,11 +1298,8 @@ PROMISE_EITHER(watermark, alternates_under_load_and_ends_below)
     ferry_service_destroy(service);
 }
 
-static void must_not_be_told(ferry_stream *stream, bool is_above, void *arg)
+static void must_not_be_told(ferry_stream *, bool, void *)
 {
-    (void)stream;
-    (void)is_above;
-    (void)arg;
     check(false);
 }
 

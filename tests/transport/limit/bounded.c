@@ -54,10 +54,8 @@ PROMISE_EITHER(bounded, queued_memory_is_limited_but_one_large_request_is_taken_
     stage_end(&s);
 }
 
-static int64_t wait_for_the_word(void *buffer, size_t size, void *arg)
+static int64_t wait_for_the_word(void *, size_t, void *arg)
 {
-    (void)buffer;
-    (void)size;
     return atomic_load((atomic_bool *)arg) ? 0 : -EAGAIN;
 }
 
@@ -225,10 +223,8 @@ PROMISE_EITHER(bounded, submit_that_waits_for_room_is_eshutdown_when_the_stream_
     }
 }
 
-static void try_to_wait_for_room(ferry_promise *promise, const ferry_result *result, void *arg)
+static void try_to_wait_for_room(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     check_eq(ferry_stream_write(arg, "x", 1, &without_limit, NULL), -EDEADLK);
 }
 
@@ -248,15 +244,13 @@ PROMISE_EITHER(no_silent_wait, submit_that_may_wait_is_edeadlk_in_a_callback_and
 
 enum { LARGE = 16 << 20, WAITERS = 40 };
 
-static int64_t generate_nothing(void *buffer, size_t size, void *arg)
+static int64_t generate_nothing(void *, size_t, void *)
 {
-    (void)buffer, (void)size, (void)arg;
     return 0;
 }
 
-static void must_not_be_released(void *data, void *arg)
+static void must_not_be_released(void *, void *)
 {
-    (void)data, (void)arg;
     check(false);
 }
 

@@ -176,9 +176,8 @@ static void *write_to_pipe(void *arg)
     return NULL;
 }
 
-static int64_t generate_zeros(void *buffer, size_t size, void *arg)
+static int64_t generate_zeros(void *buffer, size_t size, void *)
 {
-    (void)arg;
     memset(buffer, 0, size);
     return (int64_t)size;
 }
@@ -346,11 +345,8 @@ PROMISE_EITHER(rate, can_be_changed_up_and_down_while_bytes_leave)
 
 /* ---- those who must not suffer --------------------------------------------------------------- */
 
-static int64_t have_nothing_yet(void *buffer, size_t size, void *arg)
+static int64_t have_nothing_yet(void *, size_t, void *)
 {
-    (void)buffer;
-    (void)size;
-    (void)arg;
     return -EAGAIN;
 }
 

@@ -36,10 +36,8 @@ void __wrap_ferry__timers_set(ferry__timers *timers, ferry__timer *timer, int64_
     __real_ferry__timers_set(timers, timer, is_acceptors(timer) ? INT64_MAX / 2 : deadline);
 }
 
-static void greet(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void greet(ferry_listener *, ferry_stream *stream, void *)
 {
-    (void)listener;
-    (void)arg;
     check_eq(ferry_stream_write(stream, "hello", 5, NULL, NULL), 0);
 }
 

@@ -739,9 +739,8 @@ PROMISE_BOTH(connecting, destroy_races_with_connects)
 }
 
 /* A proxy: who is told of a connection connects on, while another thread destroys the service. */
-static void connect_on(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void connect_on(ferry_listener *, ferry_stream *stream, void *arg)
 {
-    (void)listener;
     int error = ferry_connect(stream->service, arg, NULL, NULL);
     check(error == 0 || error == -ESHUTDOWN);
 }

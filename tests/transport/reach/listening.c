@@ -584,9 +584,8 @@ int __wrap_unlink(const char *name)
 static int late_comers;
 
 /* Another one starts when the first has found the path stale, and has not removed it yet. */
-static void start_another(const char *name)
+static void start_another(const char *)
 {
-    (void)name;
     before_unlink = NULL;
     ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
@@ -620,9 +619,8 @@ PROMISE(listening, of_two_that_replace_a_stale_path_at_once_one_listens)
 
 static unsigned steps_left;
 
-static void end_at_a_step(const char *name)
+static void end_at_a_step(const char *)
 {
-    (void)name;
     if (steps_left-- == 0)
         (void)kill(getpid(), SIGKILL);
 }
@@ -1162,10 +1160,8 @@ PROMISE_BOTH(listening, limit_of_streams_makes_connections_wait_until_one_has_en
     ferry_service_destroy(service);
 }
 
-static void count_told(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void count_told(ferry_listener *, ferry_stream *, void *arg)
 {
-    (void)listener;
-    (void)stream;
     ++*(unsigned *)arg;
 }
 
@@ -1349,10 +1345,8 @@ static void *connect_again_and_again(void *arg)
     return NULL;
 }
 
-static void count_guest(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void count_guest(ferry_listener *, ferry_stream *, void *arg)
 {
-    (void)listener;
-    (void)stream;
     atomic_fetch_add((atomic_uint *)arg, 1);
 }
 

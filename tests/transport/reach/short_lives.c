@@ -102,20 +102,15 @@ typedef struct house {
 } house;
 
 /* Answers the only request that a client has, and closes. */
-static size_t answer(ferry_stream *stream, const void *data, size_t length, bool at_end, void *arg)
+static size_t answer(ferry_stream *stream, const void *, size_t length, bool, void *)
 {
-    (void)data;
-    (void)at_end;
-    (void)arg;
     check_eq(ferry_stream_write(stream, "answer", 6, NULL, NULL), 0);
     check_eq(ferry_stream_close(stream, NULL), 0);
     return length;
 }
 
-static void greet(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void greet(ferry_listener *, ferry_stream *stream, void *)
 {
-    (void)listener;
-    (void)arg;
     const ferry_reader asked = {.on_read = answer, .on_owner = true, .keep_open = true};
     check_eq(ferry_stream_set_reader(stream, &asked), 0);
 }
@@ -141,10 +136,8 @@ static void house_close(house *h)
     ferry_listener_unref(h->listener);
 }
 
-static void hold(ferry_promise *promise, const ferry_result *result, void *arg)
+static void hold(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     atomic_bool *may_go_on = arg;
     while (!atomic_load(may_go_on))
         sched_yield();

@@ -234,10 +234,7 @@ static void cancel(ferry_promise *promise)
     check_eq(ferry_promise_cancel(promise), 0);
 }
 
-static void do_nothing(ferry_promise *promise)
-{
-    (void)promise;
-}
+static void do_nothing(ferry_promise *) {}
 
 PROMISE(blocking, cancel_gets_a_transfer_out_whatever_its_peer_does)
 {

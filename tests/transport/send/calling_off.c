@@ -122,9 +122,8 @@ static void close_and_check_peer_got(scene *s, uint64_t size)
 
 /* ---- queued ---------------------------------------------------------------------------------- */
 
-static void count_release(void *data, void *arg)
+static void count_release(void *, void *arg)
 {
-    (void)data;
     atomic_fetch_add((atomic_uint *)arg, 1);
 }
 
@@ -266,9 +265,8 @@ PROMISE_BOTH(calling_off, request_that_waits_for_a_dry_pipe_settles_in_phase_sou
     scene_close(&s);
 }
 
-static void cancel_that(ferry_promise *promise, const ferry_result *result, void *arg)
+static void cancel_that(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     check_eq(result->error, 0);
     check_eq(ferry_promise_cancel(atomic_load((_Atomic(ferry_promise *) *)arg)), 0);
 }
@@ -329,10 +327,9 @@ typedef struct hold {
     unsigned cancels;
 } hold;
 
-static void cancel_several_times(ferry_promise *promise, const ferry_result *result, void *arg)
+static void cancel_several_times(ferry_promise *promise, const ferry_result *, void *arg)
 {
     (void)promise;
-    (void)result;
     hold *target = arg;
     for (unsigned i = 0; i < target->cancels; i++) /* its own thread runs this: it cannot settle */
         check_eq(ferry_promise_cancel(target->promise), 0);
@@ -489,10 +486,8 @@ static void *cancel_at_random(void *arg)
     return NULL;
 }
 
-static void count_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+static void count_callback(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     ++*(unsigned *)arg;
 }
 
@@ -619,11 +614,9 @@ PROMISE_BOTH(calling_off, promise_may_be_dropped_right_after_its_cancel)
 /* ---- callbacks on the owner ------------------------------------------------------------------ */
 
 /* Keeps the owner until all is submitted, and all deadlines are over; then it has nothing. */
-static int64_t dawdle(void *buffer, size_t size, void *arg)
+static int64_t dawdle(void *, size_t, void *arg)
 {
     const atomic_bool *is_all_submitted = arg;
-    (void)buffer;
-    (void)size;
     while (!atomic_load(is_all_submitted))
         sched_yield();
     usleep(100 * 1000);
@@ -635,11 +628,10 @@ typedef struct witness {
     bool came_first;
 } witness;
 
-static void look_for_bytes(ferry_promise *promise, const ferry_result *result, void *arg)
+static void look_for_bytes(ferry_promise *, const ferry_result *result, void *arg)
 {
     witness *self = arg;
     char byte;
-    (void)promise;
     check_eq(result->error, -ETIMEDOUT);
     self->came_first = recv(self->theirs, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
 }

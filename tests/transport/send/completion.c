@@ -418,9 +418,8 @@ PROMISE_EITHER(completion, abort_and_destroy_cancel_what_is_being_confirmed)
 
 static atomic_uint released;
 
-static void count_release(void *given, void *arg)
+static void count_release(void *given, void *)
 {
-    (void)arg;
     free(given);
     atomic_fetch_add(&released, 1);
 }

@@ -120,9 +120,8 @@ PROMISE_BOTH(gathering, several_ranges_of_a_large_file_leave_in_one_call)
 }
 
 /* A generator that waits: what is submitted meanwhile is queued. */
-static int64_t wait_for_word(void *buffer, size_t size, void *arg)
+static int64_t wait_for_word(void *, size_t, void *arg)
 {
-    (void)buffer, (void)size;
     return atomic_load((atomic_bool *)arg) ? 0 : -EAGAIN;
 }
 

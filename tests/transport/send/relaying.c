@@ -733,9 +733,8 @@ PROMISE_EITHER(relaying,
     check_eq(lines_logged(), before);
 }
 
-static void note_error(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note_error(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     atomic_store((atomic_int *)arg, result->error);
 }
 

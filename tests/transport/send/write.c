@@ -565,9 +565,8 @@ PROMISE_BOTH(write, what_is_not_tcp_takes_any_options_of_tcp)
     stage_close(&s);
 }
 
-static void keep_promise(ferry_promise *promise, uint64_t sent_bytes, void *kept)
+static void keep_promise(ferry_promise *promise, uint64_t, void *kept)
 {
-    (void)sent_bytes;
     *(ferry_promise **)kept = ferry_promise_ref(promise);
 }
 

@@ -245,11 +245,8 @@ PROMISE_BOTH(dump, stalled_peer_is_seen_as_a_wait_for_the_sink_and_moving_on_beg
     stage_end(&s);
 }
 
-static int64_t nothing_yet(void *buffer, size_t size, void *arg)
+static int64_t nothing_yet(void *, size_t, void *)
 {
-    (void)buffer;
-    (void)size;
-    (void)arg;
     return -EAGAIN;
 }
 
@@ -368,12 +365,8 @@ PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_
     stage_end(&s);
 }
 
-static size_t take_all(ferry_stream *stream, const void *data, size_t size, bool at_end, void *arg)
+static size_t take_all(ferry_stream *, const void *, size_t size, bool, void *)
 {
-    (void)stream;
-    (void)data;
-    (void)at_end;
-    (void)arg;
     return size;
 }
 
@@ -546,10 +539,8 @@ PROMISE_BOTH(dump, stream_to_a_file_whose_disk_is_dead_names_the_request_that_is
     ferry_service_destroy(service);
 }
 
-static void wait_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+static void wait_in_callback(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     sem_wait(arg);
 }
 
@@ -573,9 +564,8 @@ PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
     stage_close(&s);
 }
 
-static void wait_to_release(void *data, void *arg)
+static void wait_to_release(void *, void *arg)
 {
-    (void)data;
     sem_wait(arg);
 }
 
@@ -627,9 +617,8 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_connect_calls_says_so)
     ferry_service_destroy(service);
 }
 
-static void wait_at_end(ferry_stream *stream, int error, void *arg)
+static void wait_at_end(ferry_stream *, int, void *arg)
 {
-    (void)stream, (void)error;
     sem_wait(arg);
 }
 
@@ -649,9 +638,8 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_an_end_that_time_has_brought_says_so
     stage_close(&s);
 }
 
-static int64_t generate_nothing(void *buffer, size_t size, void *arg)
+static int64_t generate_nothing(void *, size_t, void *)
 {
-    (void)buffer, (void)size, (void)arg;
     return 0;
 }
 
@@ -687,10 +675,8 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_the_release_of_an_arg_says_so)
     stage_close(&s);
 }
 
-static void wait_with_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void wait_with_stream(ferry_listener *, ferry_stream *, void *arg)
 {
-    (void)listener;
-    (void)stream;
     sem_wait(arg);
 }
 
@@ -800,10 +786,8 @@ static void look_again(const char *line, void *service)
 
 static atomic_uint looks;
 
-static void look_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+static void look_in_callback(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     text all;
     look(arg, &all);
     check(find(&all, "stream fd ") != NULL);
@@ -856,10 +840,8 @@ PROMISE_BOTH(dump, leaves_out_what_ends_while_it_is_written)
     ferry_service_destroy(service);
 }
 
-static void end_thread(const char *line, void *arg)
+static void end_thread(const char *, void *)
 {
-    (void)line;
-    (void)arg;
     pthread_exit(NULL);
 }
 

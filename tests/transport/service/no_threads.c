@@ -92,9 +92,8 @@ typedef struct stubborn {
     atomic_bool succeeded;
 } stubborn;
 
-static void try_again(ferry_promise *promise, const ferry_result *result, void *arg)
+static void try_again(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     stubborn *self = arg;
     atomic_fetch_add(&self->tries, 1);
     const ferry_request_options options = {.on_owner = try_again, .on_owner_arg = self};

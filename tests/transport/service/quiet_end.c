@@ -40,9 +40,8 @@ PROMISE_BOTH(quiet_end, destroy_leaves_no_thread_fd_or_pending_promise)
     }
 }
 
-static void destroy_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+static void destroy_in_callback(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     check_eq(result->error, 0);
     check_eq(ferry_service_drain(arg, -1), -EDEADLK);
     ferry_service_destroy(arg);
@@ -141,10 +140,8 @@ PROMISE(quiet_end, drain_of_idle_streams_starts_no_thread_for_them)
     ferry_service_destroy(service);
 }
 
-static void count_run(ferry_promise *promise, const ferry_result *result, void *arg)
+static void count_run(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     ++*(unsigned *)arg;
 }
 
@@ -164,11 +161,8 @@ PROMISE_BOTH(quiet_end, drain_runs_the_callbacks_that_come_while_it_waits)
     stage_end(&s);
 }
 
-static void end_thread(ferry_promise *promise, const ferry_result *result, void *arg)
+static void end_thread(ferry_promise *, const ferry_result *, void *)
 {
-    (void)promise;
-    (void)result;
-    (void)arg;
     pthread_exit(NULL);
 }
 
@@ -295,9 +289,8 @@ typedef struct pulse {
     unsigned left;
 } pulse;
 
-static void beat(ferry_promise *promise, const ferry_result *result, void *arg)
+static void beat(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     check_eq(result->error, 0);
     pulse *self = arg;
     ferry_stream_status status = stream_status(self->busy);
@@ -352,10 +345,8 @@ typedef struct slow_owner {
     atomic_bool may_go_on;
 } slow_owner;
 
-static void be_busy(ferry_promise *promise, const ferry_result *result, void *arg)
+static void be_busy(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     slow_owner *slow = arg;
     atomic_store(&slow->is_busy, true);
     while (!atomic_load(&slow->may_go_on))
@@ -381,12 +372,7 @@ static void *let_go_one_after_the_other(void *arg)
     return NULL;
 }
 
-static void ignore(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)promise;
-    (void)result;
-    (void)arg;
-}
+static void ignore(ferry_promise *, const ferry_result *, void *) {}
 
 PROMISE_BOTH(isolation, busy_owner_does_not_keep_another_owners_completions_from_a_thread)
 {

@@ -59,9 +59,8 @@ static size_t count_streams(ferry_service *service)
     return status.streams;
 }
 
-static void note(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     *(int *)arg = result->error;
 }
 
@@ -217,10 +216,8 @@ PROMISE_BOTH(stop, read_that_nobody_will_satisfy_does_not_hold_it_up)
     close(to.theirs);
 }
 
-static void on_no_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void on_no_stream(ferry_listener *, ferry_stream *stream, void *)
 {
-    (void)listener;
-    (void)arg;
     check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN);
 }
 
@@ -263,9 +260,8 @@ PROMISE_BOTH(stop, answers_what_its_arguments_deserve)
     close(both.theirs);
 }
 
-static void stop_in_callback(ferry_promise *promise, const ferry_result *result, void *arg)
+static void stop_in_callback(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     check_eq(result->error, 0);
     check_eq(ferry_service_stop(arg, 0), -EDEADLK);
 }
@@ -298,9 +294,8 @@ PROMISE(stop, without_memory_for_an_inbox_nothing_is_stopped)
 }
 
 /* A promise of a promise of a write's outcome: its callback comes in three steps. */
-static ferry_promise *go_on(ferry_promise *promise, ferry_outcome *outcome, void *arg)
+static ferry_promise *go_on(ferry_promise *, ferry_outcome *outcome, void *arg)
 {
-    (void)promise;
     outcome->result.error = *(int *)arg;
     return NULL;
 }
@@ -350,11 +345,8 @@ PROMISE_BOTH(stop, several_threads_may_stop_at_once)
     stage_end(&s);
 }
 
-static void end_thread(ferry_promise *promise, const ferry_result *result, void *arg)
+static void end_thread(ferry_promise *, const ferry_result *, void *)
 {
-    (void)promise;
-    (void)result;
-    (void)arg;
     pthread_exit(NULL);
 }
 
@@ -398,9 +390,8 @@ typedef struct door {
     atomic_uint refused; /* of these, writes that came too late */
 } door;
 
-static void greet(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void greet(ferry_listener *, ferry_stream *stream, void *arg)
 {
-    (void)listener;
     door *seen = arg;
     int error = ferry_stream_write(stream, "hello", 5, NULL, NULL);
     check(error == 0 || error == -ESHUTDOWN);
@@ -684,10 +675,8 @@ typedef struct late_peer {
     reader *peer;
 } late_peer;
 
-static void start_reading(ferry_promise *promise, const ferry_result *result, void *arg)
+static void start_reading(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     late_peer *late = arg;
     late->peer = reader_start(late->fd, false);
 }

@@ -14,10 +14,8 @@ static _Thread_local volatile char large[STATIC_TLS];
 /* Less than was asked for by what the loop has below a callback; and by what sanitizers need. */
 enum { USED = STACK - 48 * 1024 };
 
-static void use_the_stack(ferry_promise *promise, const ferry_result *result, void *arg)
+static void use_the_stack(ferry_promise *, const ferry_result *result, void *)
 {
-    (void)promise;
-    (void)arg;
     volatile char buffer[USED];
     for (size_t i = 0; i < sizeof buffer; i += 1024)
         buffer[i] = (char)result->error;
@@ -63,10 +61,8 @@ PROMISE_BOTH(threads, connecting_by_name_gets_a_stack_beside_static_tls)
 
 /* ---- scheduling ------------------------------------------------------------------------------ */
 
-static void tell_policy(ferry_promise *promise, const ferry_result *result, void *arg)
+static void tell_policy(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     *(int *)arg = sched_getscheduler(0);
 }
 

@@ -287,16 +287,14 @@ PROMISE_BOTH(batch, what_stands_behind_writes_not_counted_yet_is_numbered_and_ca
     check_tail(&m, peer, "abcd");
 }
 
-static void tell_instead(void *memory, void *arg)
+static void tell_instead(void *, void *arg)
 {
-    (void)memory;
     go_on_telling(arg);
 }
 
 /* When it settles: a number that comes later changes nothing here. */
-static void note_sequence(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note_sequence(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     *(uint64_t *)arg = result->sequence;
 }
 
@@ -343,9 +341,8 @@ PROMISE_EITHER(batch, write_is_sent_in_its_turn_while_writes_to_many_batches_are
 
 /* ---- a callback that gives the last handle back ---------------------------------------------- */
 
-static void drop_stream(ferry_promise *promise, const ferry_result *result, void *arg)
+static void drop_stream(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     check_eq(result->error, 0);
     ferry_stream_unref(arg);
 }

@@ -100,9 +100,8 @@ typedef struct doorman {
     sem_t is_there, may_go;
 } doorman;
 
-static void hold_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+static void hold_owner(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise, (void)result;
     doorman *self = arg;
     check_eq(sem_post(&self->is_there), 0);
     while (sem_wait(&self->may_go) < 0) {
@@ -268,10 +267,8 @@ PROMISE_EITHER(causes, connect_is_cancelled_or_goes_with_its_service)
     close(listening);
 }
 
-static size_t take_all(ferry_stream *stream, const void *data, size_t length, bool at_end,
-                       void *arg)
+static size_t take_all(ferry_stream *, const void *, size_t length, bool, void *)
 {
-    (void)stream, (void)data, (void)at_end, (void)arg;
     return length;
 }
 

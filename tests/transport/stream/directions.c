@@ -146,10 +146,8 @@ typedef struct hold {
     sem_t may_go_on;
 } hold;
 
-static void wait_on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+static void wait_on_owner(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     hold *self = arg;
     sem_post(&self->is_held);
     check_eq(sem_wait(&self->may_go_on), 0);
@@ -173,10 +171,8 @@ static void let_go_on(ferry_stream *stream, hold *self)
     sem_destroy(&self->may_go_on);
 }
 
-static size_t read_never(ferry_stream *stream, const void *data, size_t length, bool at_end,
-                         void *arg)
+static size_t read_never(ferry_stream *, const void *, size_t, bool, void *)
 {
-    (void)stream, (void)data, (void)length, (void)at_end, (void)arg;
     check(false);
     return 0;
 }

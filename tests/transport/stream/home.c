@@ -13,9 +13,8 @@ typedef struct visit {
     uint64_t last_sequence;
 } visit;
 
-static void note(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     visit *seen = arg;
     check(!seen->in_call);
     check(atomic_load(&seen->runs) == 0 || result->sequence == seen->last_sequence + 1);
@@ -47,10 +46,8 @@ PROMISE_EITHER(home, callbacks_run_on_the_registering_thread_in_settle_order_and
     (void)reader_end(peer);
 }
 
-static void note_thread(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note_thread(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     visit *seen = arg;
     seen->thread = pthread_self();
     atomic_store(&seen->runs, 1);
@@ -131,9 +128,8 @@ static void last(ferry_promise *promise, const ferry_result *result, void *arg)
     this->error = result->error;
 }
 
-static void be_released(void *data, void *arg)
+static void be_released(void *, void *arg)
 {
-    (void)data;
     ((lasting *)arg)->is_released = true;
 }
 
@@ -168,10 +164,8 @@ PROMISE_EITHER(home, promise_settles_once_the_callback_on_the_owner_is_over)
 }
 
 /* Everything that an owner's callback may do to its own stream. */
-static void end_the_stream(ferry_promise *promise, const ferry_result *result, void *arg)
+static void end_the_stream(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     ferry_stream *stream = arg;
     check_eq(ferry_stream_write(stream, "more", 4, NULL, NULL), 0);
     check_eq(ferry_stream_flush(stream, NULL), 0);
@@ -191,10 +185,8 @@ PROMISE_EITHER(home, callback_on_the_owner_may_submit_close_and_drop_its_own_str
     ferry_service_destroy(service);
 }
 
-static void abort_the_stream(ferry_promise *promise, const ferry_result *result, void *arg)
+static void abort_the_stream(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise;
-    (void)result;
     ferry_stream_abort(arg);
 }
 
@@ -231,9 +223,8 @@ PROMISE_EITHER(home, callback_on_the_owner_comes_before_what_follows_is_sent)
 
 /* ---- invariant no_silent_wait, on an owner --------------------------------------------------- */
 
-static void try_to_wait(ferry_promise *promise, const ferry_result *result, void *arg)
+static void try_to_wait(ferry_promise *promise, const ferry_result *, void *arg)
 {
-    (void)result;
     check_eq(ferry_promise_await(promise, -1, NULL), -EDEADLK);
     check_eq(ferry_promise_then(promise, note_thread, arg), -EDEADLK);
     check_eq(ferry_inbox_run(0), -EDEADLK);

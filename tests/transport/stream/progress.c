@@ -46,9 +46,8 @@ static void note(ferry_promise *promise, uint64_t sent, void *arg)
     atomic_store(&self->is_inside, false);
 }
 
-static void note_settled(ferry_promise *promise, const ferry_result *result, void *arg)
+static void note_settled(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     told *self = arg;
     check(!atomic_load(&self->is_inside) && !self->has_settled);
     check(self->last <= result->sent);
@@ -261,10 +260,9 @@ typedef struct follow_up {
     int64_t interval_ms;
 } follow_up;
 
-static void submit_follow_up(ferry_promise *promise, const ferry_result *result, void *arg)
+static void submit_follow_up(ferry_promise *, const ferry_result *result, void *arg)
 {
     static const char data[1 << 20];
-    (void)promise;
     check_eq(result->error, 0);
     const follow_up *self = arg;
     self->told->is_owners = true;
@@ -336,15 +334,13 @@ PROMISE_EITHER(progress, on_an_owner_is_told_once_an_interval)
 
 /* ---- requests and threads that end early ----------------------------------------------------- */
 
-static void cancel_it(told *self, ferry_promise *promise)
+static void cancel_it(told *, ferry_promise *promise)
 {
-    (void)self;
     check_eq(ferry_promise_cancel(promise), 0);
 }
 
-static void abort_its_stream(told *self, ferry_promise *promise)
+static void abort_its_stream(told *self, ferry_promise *)
 {
-    (void)promise;
     ferry_stream_abort(self->stream);
 }
 
@@ -401,9 +397,8 @@ typedef struct passing {
     bool runs_inbox;
 } passing;
 
-static void leave_thread(told *self, ferry_promise *promise)
+static void leave_thread(told *self, ferry_promise *)
 {
-    (void)promise;
     atomic_store(&self->is_inside, false);
     pthread_exit(NULL);
 }

@@ -41,17 +41,14 @@ static void run_elsewhere(void *(*function)(void *), void *arg)
 
 /* ---- readers --------------------------------------------------------------------------------- */
 
-static size_t use_on_read(ferry_stream *stream, const void *data, size_t length, bool at_end,
-                          void *arg)
+static size_t use_on_read(ferry_stream *, const void *, size_t length, bool, void *arg)
 {
-    (void)stream, (void)data, (void)at_end;
     use(arg);
     return length;
 }
 
-static void use_on_end(ferry_stream *stream, int error, void *arg)
+static void use_on_end(ferry_stream *, int, void *arg)
 {
-    (void)stream, (void)error;
     use(arg);
 }
 
@@ -155,9 +152,8 @@ PROMISE_EITHER(releases, readers_arg_is_released_when_its_thread_has_ended)
     }
 }
 
-static void wait_on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+static void wait_on_owner(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise, (void)result;
     sem_wait(arg);
 }
 
@@ -218,15 +214,13 @@ PROMISE_EITHER(releases, refused_calls_release_nothing)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-static void use_on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+static void use_on_owner(ferry_promise *, const ferry_result *, void *arg)
 {
-    (void)promise, (void)result;
     use(arg);
 }
 
-static void use_on_progress(ferry_promise *promise, uint64_t sent_bytes, void *arg)
+static void use_on_progress(ferry_promise *, uint64_t, void *arg)
 {
-    (void)promise, (void)sent_bytes;
     use(arg);
 }
 
@@ -293,9 +287,8 @@ PROMISE_EITHER(releases, progress_arg_is_released_when_its_thread_has_ended)
 
 /* ---- streams, listeners, connects ------------------------------------------------------------ */
 
-static void use_on_watermark(ferry_stream *stream, bool is_above, void *arg)
+static void use_on_watermark(ferry_stream *, bool, void *arg)
 {
-    (void)stream, (void)is_above;
     use(arg);
 }
 
@@ -317,9 +310,8 @@ PROMISE_EITHER(releases, watermarks_arg_is_released_with_the_stream)
     wait_until_released(&arg);
 }
 
-static void use_on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void use_on_stream(ferry_listener *, ferry_stream *, void *arg)
 {
-    (void)listener, (void)stream;
     use(arg);
 }
 
