@@ -63,7 +63,7 @@ static void close_inbox(void *arg)
     fire_all(&inbox->timers);
     discard_mail(inbox);
     ferry__pile_free(&inbox->pile);
-    ferry__inbox_unref(inbox);
+    ferry__inbox_drop(inbox, FERRY__INBOX_ALIVE - inbox->own_refs);
 }
 
 static void watch_thread_ends(void)
@@ -80,7 +80,7 @@ static ferry__inbox *inbox_create(void)
     ferry__inbox *inbox = ferry__allocate_zeroed(sizeof *inbox);
     if (inbox == NULL)
         return NULL;
-    atomic_init(&inbox->refs, 1);
+    atomic_init(&inbox->refs, FERRY__INBOX_ALIVE);
     ferry__wake_init(&inbox->wake);
     ferry__bell_init(&inbox->bell);
     inbox->pile.most = MOST_SPARES;
@@ -99,10 +99,12 @@ ferry__inbox *ferry__inbox_current(void)
     return thread->inbox;
 }
 
-void ferry__inbox_unref(ferry__inbox *inbox)
+void ferry__inbox_drop(ferry__inbox *inbox, uint64_t references)
 {
-    if (inbox == NULL || ferry__refs_drop(&inbox->refs) != 1)
+    ferry__handed_over(&inbox->refs);
+    if (atomic_fetch_sub_explicit(&inbox->refs, references, memory_order_acq_rel) != references)
         return;
+    ferry__taken_over(&inbox->refs);
     ferry__wake_deinit(&inbox->wake);
     ferry__bell_deinit(&inbox->bell);
     ferry__release(inbox);
@@ -209,11 +211,21 @@ static int run_what_waits(ferry__inbox *inbox, ferry__bed bed)
     return run_mail(inbox);
 }
 
+/* The same, for a thread that stays awake: nobody has to ring it. */
+static int run_awake(ferry__inbox *inbox)
+{
+    ferry__timers_fire(&inbox->timers);
+    return run_mail(inbox);
+}
+
 int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *context,
                      int64_t deadline)
 {
     ferry__bed bed = bed_of(inbox);
-    int count = run_what_waits(inbox, bed);
+    int count = bed == FERRY__ON_FUTEX ? run_awake(inbox) : 0;
+    if (count > 0 || (bed == FERRY__ON_FUTEX && deadline == 0))
+        return count;
+    count = run_what_waits(inbox, bed);
     while (count == 0 && !done(context) && deadline != 0 &&
            (deadline == FERRY__NEVER || ferry__clock_now() < deadline)) {
         ferry__wake_sleep(&inbox->wake, bed,

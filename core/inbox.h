@@ -3,10 +3,15 @@
  * An inbox: a thread's mailbox, the wake-up beside it, and what happens once the thread has ended.
  *
  * The thread holds one reference until it ends. Every promise that has this inbox as its home, and
- * every mail under way, hold one each, so a poster never meets freed memory. When the thread ends
- * its inbox is closed. A poster that comes later empties it again, and tells each mail that its
- * receiver is gone. Close and post are ordered as sleeper and waker are (core/wake.h): either the
- * closer's last take finds the mail, or the poster finds the inbox closed.
+ * every mail under way, hold one each, so a poster never meets freed memory. Most of these are taken
+ * and given back by the inbox's own thread. It counts them without atomics, in own_refs, and adds
+ * them to what the others have counted when it ends. Until then refs is greater by
+ * FERRY__INBOX_ALIVE: nobody finds it 0. (Biased reference counting: Choi, Shull and Torrellas,
+ * PACT 2018.)
+ *
+ * When the thread ends its inbox is closed. A poster that comes later empties it again, and tells
+ * each mail that its receiver is gone. Close and post are ordered as sleeper and waker are
+ * (core/wake.h): either the closer's last take finds the mail, or the poster finds the inbox closed.
  *
  * A thread's timers are its inbox's. They fire just before its mail is delivered, so that what they
  * settle is delivered with it. When the thread ends all of them fire, as if they were due.
@@ -14,25 +19,30 @@
 #ifndef FERRY_CORE_INBOX_H
 #define FERRY_CORE_INBOX_H
 
+#include "core/bell.h"
 #include "core/mailbox.h"
 #include "core/spares.h"
+#include "core/thread.h"
 #include "core/timers.h"
 #include "core/wake.h"
-#include "core/bell.h"
 
 typedef struct ferry__inbox {
     /* Any thread. */
-    atomic_uint refs;
+    _Atomic uint64_t refs;
     atomic_bool closed; /* the thread has ended */
     ferry__mailbox mailbox;
     ferry__wake wake;
 
     /* Its own thread. */
+    uint64_t own_refs;      /* wraps below 0 if it gives back what others took */
     ferry__mail *being_run; /* taken and not run yet: a callback may end the thread */
     ferry__pile pile;       /* of what it let go */
     ferry__timers timers;
     ferry__bell bell; /* open once an event loop has asked for the fd */
 } ferry__inbox;
+
+/* What the thread's own reference counts in refs: more than others will ever give back. */
+#define FERRY__INBOX_ALIVE (UINT64_C(1) << 62)
 
 /*
  * The inboxes that a thread has posted to and not rung yet, collected so that a batch of
@@ -50,11 +60,26 @@ ferry__inbox *ferry__inbox_current(void);
 
 static inline ferry__inbox *ferry__inbox_ref(ferry__inbox *inbox)
 {
-    atomic_fetch_add_explicit(&inbox->refs, 1, memory_order_relaxed);
+    if (inbox == ferry__thread_current()->inbox)
+        inbox->own_refs++;
+    else
+        atomic_fetch_add_explicit(&inbox->refs, 1, memory_order_relaxed);
     return inbox;
 }
 
-void ferry__inbox_unref(ferry__inbox *inbox);
+/* For ferry__inbox_unref. */
+void ferry__inbox_drop(ferry__inbox *inbox, uint64_t references);
+
+/* NULL is fine. */
+static inline void ferry__inbox_unref(ferry__inbox *inbox)
+{
+    if (inbox == NULL)
+        return;
+    if (inbox == ferry__thread_current()->inbox)
+        inbox->own_refs--;
+    else
+        ferry__inbox_drop(inbox, 1);
+}
 
 /*
  * Any thread that holds a reference. Posts mail and rings: at once, or, with a ringer, when that is

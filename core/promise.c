@@ -88,13 +88,19 @@ ferry_promise *ferry_promise_ref(ferry_promise *promise)
     return promise;
 }
 
-bool ferry__promise_is_forgotten(const ferry_promise *promise)
+/* Whether these are all there are, and the caller's: nobody can take another. */
+static bool are_last(const ferry_promise *promise, uint64_t references)
 {
     /* Pairs with the release in every unref: what the others did with it is over. */
-    if (atomic_load_explicit(&promise->refs, memory_order_acquire) != FERRY__ONE_REFERENCE)
+    if (atomic_load_explicit(&promise->refs, memory_order_acquire) != references)
         return false;
     ferry__taken_over(&promise->refs);
     return true;
+}
+
+bool ferry__promise_is_forgotten(const ferry_promise *promise)
+{
+    return are_last(promise, FERRY__ONE_REFERENCE);
 }
 
 /* Counts references down. @return how many there were. */
@@ -158,7 +164,8 @@ ferry_promise *ferry_promise_unref(ferry_promise *promise)
 
 void ferry__promise_unobserve(ferry_promise *promise)
 {
-    if (count_down(promise, FERRY__ONE_OBSERVER) == FERRY__ONE_OBSERVER)
+    if (are_last(promise, FERRY__ONE_OBSERVER) ||
+        count_down(promise, FERRY__ONE_OBSERVER) == FERRY__ONE_OBSERVER)
         destroy(promise);
 }
 
@@ -289,11 +296,12 @@ bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
 
     /* Posted first, closed last. A thread that finds the list closed posts for itself; what it
      * registered earlier must stand before that in its inbox. */
-    ferry__observer *none = NULL;
-    while (!atomic_compare_exchange_strong(&promise->observers, &none, &settled_mark)) {
-        post_all(atomic_exchange(&promise->observers, NULL), ringer);
+    ferry__observer *none;
+    do {
+        if (atomic_load(&promise->observers) != NULL)
+            post_all(atomic_exchange(&promise->observers, NULL), ringer);
         none = NULL;
-    }
+    } while (!atomic_compare_exchange_strong(&promise->observers, &none, &settled_mark));
     return (before & FERRY__IS_CANCELLED) != 0;
 }
 

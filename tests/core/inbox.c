@@ -203,6 +203,32 @@ PROMISE(inbox, thread_may_end_while_its_completions_are_being_posted)
     check_eq(runs_of_the_dead, 0);
 }
 
+/* Gives back what this thread's inbox is the home of, and what another's is. */
+static void *swap_promises(void *arg)
+{
+    ferry_promise **promises = arg;
+    for (unsigned i = 0; i < 2; i++)
+        drop(promises[i]);
+    for (unsigned i = 2; i < 6; i++)
+        check_eq(ferry_promise_create(NULL, &promises[i]), 0);
+    drop(promises[2]);
+    return NULL;
+}
+
+PROMISE(inbox, that_of_a_thread_that_ended_goes_with_the_last_promise_it_is_the_home_of)
+{
+    ferry_promise *promises[6];
+    check_eq(ferry_promise_create(NULL, &promises[0]), 0); /* and the inbox of this thread */
+    long outstanding = allocations_outstanding() - 1;
+    check_eq(ferry_promise_create(NULL, &promises[1]), 0);
+    run_to_its_end(swap_promises, promises);
+    check_eq(allocations_outstanding(), outstanding + 4); /* three, and the inbox */
+    for (unsigned i = 3; i < 6; i++)
+        drop(promises[i]);
+    check_eq(allocations_outstanding(), outstanding);
+    check_eq(ferry_inbox_run(0), 0); /* that of this thread stays */
+}
+
 static void end_the_thread(ferry_promise *, const ferry_result *, void *)
 {
     pthread_exit(NULL);
