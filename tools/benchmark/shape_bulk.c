@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Bulk: a large file, several times, sent by the owner of one stream, beside a loop that waits in
- * sendfile(2); into a pipe beside one of splice(2) that has made the pipe larger. `bench bulk` has
- * more of it.
+ * sendfile(2); into a pipe of 1 MiB beside one of splice(2). `bench bulk` has more of it.
  */
 #include "shape_kinds.h"
 
@@ -46,6 +45,7 @@ static int open_pipe(const shape_run *what, lane *ret_lane)
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0)
         return -errno;
+    (void)fcntl(ends[1], F_SETPIPE_SZ, MIB); /* its size is for the program to choose */
     int error = helper_start(read_all, ends[0], &bytes, &ret_lane->reader);
     (void)close(ends[0]);
     ret_lane->to = ends[1];
@@ -85,7 +85,6 @@ static int send_file(const lane *over)
 
 static int splice_file(const lane *over)
 {
-    (void)fcntl(over->to, F_SETPIPE_SZ, MIB);
     for (loff_t at = 0; at < FILE_BYTES;)
         if (splice(over->file, &at, over->to, NULL, FILE_BYTES - (size_t)at, SPLICE_F_MOVE) <= 0)
             return -errno;

@@ -322,7 +322,8 @@ typedef struct ferry_stream_status {
  * It takes TCP, unix stream and unix SEQPACKET sockets, pipes, regular files, terminals and
  * character devices. Each write to a SEQPACKET socket, or to a pipe in packet mode (O_DIRECT), is
  * one message; files go there in messages of at most 64 KiB. A socket that is still connecting is
- * fine: requests wait in order.
+ * fine: requests wait in order. A pipe stays as large as it is: one of 1 MiB (F_SETPIPE_SZ) takes
+ * large files about twice as fast as one of 64 KiB.
  *
  * A duplicate of yours, or another process, may share the fd, and finds it as it was: O_NONBLOCK is
  * left alone, whether it is set or not, and may be changed at any time. (A terminal or device that
