@@ -312,13 +312,10 @@ static void retry(connection *self, attempt *try)
                   ferry__clock_back_off(&self->retry_patience_ns, SOONEST_RETRY, LATEST_RETRY));
 }
 
-/* A socket says that it is connected. */
-static void check_connected(connection *self, attempt *try)
+/* @param peer what the socket is connected to */
+static void check_peer(connection *self, attempt *try, const ferry__endpoint *peer)
 {
-    ferry__endpoint peer;
-    if (!look_up(try->watch.fd, getpeername, &peer)) {
-        retry(self, try); /* a script said so, and the call was not made */
-    } else if (is_own_peer(try->watch.fd, &peer)) {
+    if (is_own_peer(try->watch.fd, peer)) {
         const struct linger reset = {.l_onoff = 1}; /* a reset frees its port at once */
         (void)setsockopt(try->watch.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
         drop(self, try);
@@ -327,6 +324,26 @@ static void check_connected(connection *self, attempt *try)
     } else {
         succeed(self, try);
     }
+}
+
+/* A socket says that it is connected. */
+static void check_connected(connection *self, attempt *try)
+{
+    ferry__endpoint peer;
+    if (look_up(try->watch.fd, getpeername, &peer))
+        check_peer(self, try, &peer);
+    else
+        retry(self, try); /* a script said so, and the call was not made */
+}
+
+/* It is under way; but a peer on this machine has answered by now. */
+static void check_or_wait(connection *self, attempt *try)
+{
+    ferry__endpoint peer;
+    if (look_up(try->watch.fd, getpeername, &peer))
+        check_peer(self, try, &peer);
+    else
+        wait_for(self, try);
 }
 
 static void begin(connection *self, attempt *try)
@@ -348,7 +365,7 @@ static void begin(connection *self, attempt *try)
     }
     int error = errno;
     if (error == EINPROGRESS || error == EINTR) {
-        wait_for(self, try);
+        check_or_wait(self, try);
     } else if (error == EAGAIN) {
         retry(self, try);
     } else {

@@ -496,10 +496,12 @@ PROMISE(connecting, stream_that_cannot_be_made_is_a_failure_in_phase_socket)
 
 PROMISE(connecting, watch_that_cannot_be_made_is_a_failure_in_phase_connect)
 {
-    server to = server_start(); /* TCP: waits for its socket */
+    server to = server_at("127.0.0.1", 0, 0);
+    crowd waiting = fill_backlog(&to);
     fail_by_script(FERRY_SHARED, to.address,
                    (ferry_fault){FERRY_CALL_POLL, 1, 1, FERRY_FAULT_ERROR, ENOMEM},
                    FERRY_PHASE_CONNECT);
+    disperse(&waiting);
     close(to.fd);
 }
 

@@ -17,10 +17,12 @@
 enum {
     ACCEPT,
     CLOSE,
+    CONNECT,
     EPOLL,
     FCNTL,
     FSTAT,
     GETPEERNAME,
+    GETSOCKNAME,
     GETSOCKOPT,
     IOCTL,
     RECV,
@@ -30,9 +32,9 @@ enum {
     KINDS
 };
 
-static const char *const names[KINDS] = {"accept4", "close",       "epoll_ctl",  "fcntl",
-                                         "fstat",   "getpeername", "getsockopt", "ioctl",
-                                         "recv",    "sendmsg",     "setsockopt", "shutdown"};
+static const char *const names[KINDS] = {
+    "accept4",     "close",      "connect", "epoll_ctl", "fcntl",   "fstat",      "getpeername",
+    "getsockname", "getsockopt", "ioctl",   "recv",      "sendmsg", "setsockopt", "shutdown"};
 
 static atomic_uint made[KINDS];
 static _Thread_local bool counts_here;
@@ -56,11 +58,14 @@ static void count(unsigned kind)
 WRAP(ACCEPT, int, accept4, (int fd, struct sockaddr *name, socklen_t *size, int flags), fd, name,
      size, flags)
 WRAP(CLOSE, int, close, (int fd), fd)
+WRAP(CONNECT, int, connect, (int fd, const struct sockaddr *peer, socklen_t size), fd, peer, size)
 WRAP(EPOLL, int, epoll_ctl, (int set, int what, int fd, struct epoll_event *event), set, what, fd,
      event)
 WRAP(FCNTL, int, fcntl64, (int fd, int what, long value), fd, what, value)
 WRAP(FSTAT, int, fstat64, (int fd, struct stat *status), fd, status)
 WRAP(GETPEERNAME, int, getpeername, (int fd, struct sockaddr *name, socklen_t *size), fd, name,
+     size)
+WRAP(GETSOCKNAME, int, getsockname, (int fd, struct sockaddr *name, socklen_t *size), fd, name,
      size)
 WRAP(GETSOCKOPT, int, getsockopt, (int fd, int level, int name, void *value, socklen_t *size), fd,
      level, name, value, size)
@@ -205,6 +210,37 @@ PROMISE(short_lives, close_that_waits_for_its_peer_costs_two_more)
         wait_until_asleep(); /* for the client's end */
         CHECK_CALLS([ACCEPT] = 2, [RECV] = 2, [SEND] = 1, [SHUTDOWN] = 1, [EPOLL] = 1);
         close(client);
+        house_close(&h);
+    }
+}
+
+/* ---- connections of the program's ------------------------------------------------------------ */
+
+static ferry_stream *connect_to(ferry_service *service, ferry_listener *listener)
+{
+    char address[64];
+    ferry_promise *promise;
+    ferry_stream *stream;
+    check(ferry_listener_get_address(listener, address, sizeof address) > 0);
+    check_eq(ferry_connect(service, address, NULL, &promise), 0);
+    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    check_eq(ferry_promise_get_stream(promise, &stream), 0);
+    ferry_promise_unref(promise);
+    return stream;
+}
+
+PROMISE_BOTH(short_lives, connection_to_this_machine_is_made_without_an_epoll_set)
+{
+    for (unsigned is_tcp = 0; is_tcp < 2; is_tcp++) {
+        house h = house_open(any_address((int)is_tcp), NULL);
+        ferry_service *service = service_start(placement);
+        hold_owner(&h); /* whose calls would be counted, too */
+        forget_calls();
+        ferry_stream *stream = connect_to(service, h.listener);
+        CHECK_CALLS([CONNECT] = 1, [GETPEERNAME] = 1, [GETSOCKNAME] = is_tcp);
+        atomic_store(&h.may_go_on, true);
+        ferry_stream_unref(stream);
+        ferry_service_destroy(service);
         house_close(&h);
     }
 }
