@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 /* A hang fails, too. No test takes 20 s alone; a sanitized one on a busy machine takes 200. */
 #define TEST_TIMEOUT_S 300
@@ -83,6 +84,35 @@ void harness_run(test_body body);
                                 .placement = sizeof #name % 2 ? FERRY_DEDICATED : FERRY_SHARED});  \
     }                                                                                              \
     static void name##_body(ferry_placement placement)
+
+/*
+ * A variable declared with AT_END(put_away) is put away when its block ends, by put_away(&variable):
+ *
+ *     AT_END(stage_close) stage s = stage_open(placement, tcp_pair());
+ *
+ * The last one goes first. What put_away checks is checked then.
+ */
+#define AT_END(put_away) __attribute__((cleanup(put_away)))
+
+/* Such a function, of a pointer: name(type **). */
+#define PUT_AWAY(name, type, function)                                                             \
+    static inline void name(type **it)                                                             \
+    {                                                                                              \
+        (void)(function)(*it);                                                                     \
+    }
+
+PUT_AWAY(destroy_service, ferry_service, ferry_service_destroy)
+PUT_AWAY(drop_stream, ferry_stream, ferry_stream_unref)
+PUT_AWAY(drop_promise, ferry_promise, ferry_promise_unref)
+PUT_AWAY(drop_listener, ferry_listener, ferry_listener_unref)
+PUT_AWAY(drop_limiter, ferry_limiter, ferry_limiter_unref)
+PUT_AWAY(drop_shared_file, ferry_shared_file, ferry_shared_file_unref)
+PUT_AWAY(drop_faults, ferry_faults, ferry_faults_unref)
+
+static inline void close_fd(const int *fd)
+{
+    close(*fd);
+}
 
 /* On any thread. */
 _Noreturn void check_failed(const char *file, int line, const char *what);

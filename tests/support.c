@@ -136,6 +136,22 @@ pair any_pair(int is_tcp)
     return is_tcp ? tcp_pair() : unix_pair(SOCK_STREAM);
 }
 
+void close_theirs(const pair *both)
+{
+    close(both->theirs);
+}
+
+void close_ours(const pair *both)
+{
+    close(both->ours);
+}
+
+void close_pair(const pair *both)
+{
+    close_ours(both);
+    close_theirs(both);
+}
+
 void read_away(int fd, uint64_t size)
 {
     static const size_t STEP = 64 * 1024;

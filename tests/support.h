@@ -62,6 +62,11 @@ pair pipe_pair(void);
 /* One or the other, of streams: what is about bytes is to hold for both. */
 pair any_pair(int is_tcp);
 
+/* For AT_END. */
+void close_theirs(const pair *both);
+void close_ours(const pair *both);
+void close_pair(const pair *both);
+
 /* Reads so much, which must come, and throws it away. */
 void read_away(int fd, uint64_t size);
 
@@ -104,6 +109,7 @@ reader *reader_start_slow(int fd, size_t step, unsigned slow_us);
 /* Waits for the end of file (or an error). The result is freed by reader_free. */
 void reader_join(reader *peer);
 void reader_free(reader *peer);
+PUT_AWAY(free_reader, reader, reader_free)
 
 /* Waits for the end, and frees it. @return how many bytes came. */
 uint64_t reader_end(reader *peer);

@@ -57,7 +57,7 @@ static void work_deinit(work *all)
 PROMISE(await_many, all_and_any_never_miss_the_settling_wherever_the_promises_are_at_home)
 {
     for (unsigned round = 0; round < 300; round++) {
-        work all;
+        AT_END(work_deinit) work all;
         work_init(&all);
         check_eq(pthread_create(&all.thread, NULL, settle_in_turn, &all), 0);
         size_t index = 99;
@@ -67,13 +67,12 @@ PROMISE(await_many, all_and_any_never_miss_the_settling_wherever_the_promises_ar
         for (unsigned i = 0; i < 8; i++)
             check_eq(ferry_promise_await(all.promises[i], 0, NULL), 0);
         pthread_join(all.thread, NULL);
-        work_deinit(&all);
     }
 }
 
 PROMISE(await_many, times_out_and_then_changes_nothing)
 {
-    work all;
+    AT_END(work_deinit) work all;
     work_init(&all);
     size_t index = 99;
     check_eq(ferry_promise_await_all(all.promises, 8, 3), -ETIMEDOUT);
@@ -88,7 +87,6 @@ PROMISE(await_many, times_out_and_then_changes_nothing)
     for (unsigned i = 0; i < 8; i++)
         if (i != 6)
             settle(all.promises[i], 0, 0);
-    work_deinit(&all);
 }
 
 static void settle_the_other(ferry_promise *, const ferry_result *, void *arg)
@@ -98,13 +96,12 @@ static void settle_the_other(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE(await_many, runs_callbacks_that_the_others_depend_on)
 {
-    work all;
+    AT_END(work_deinit) work all;
     work_init(&all);
     for (unsigned i = 1; i < 8; i++)
         check_eq(ferry_promise_then(all.promises[i], settle_the_other, all.promises[i - 1]), 0);
     settle(all.promises[7], 0, 0);
     check_eq(ferry_promise_await_all(all.promises, 8, -1), 0);
-    work_deinit(&all);
 }
 
 static void try_to_await_many(ferry_promise *promise, const ferry_result *, void *arg)
@@ -154,7 +151,8 @@ static void *await_from_elsewhere(void *arg)
 PROMISE(await, what_is_made_of_others_may_be_awaited_elsewhere_while_its_home_runs_its_inbox)
 {
     script next = {.more = 1};
-    ferry_promise *first = make(), *sequence;
+    AT_END(drop_promise) ferry_promise *first = make();
+    ferry_promise *sequence;
     pthread_t thread;
     check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
     start(&thread, await_from_elsewhere, sequence);
@@ -162,7 +160,6 @@ PROMISE(await, what_is_made_of_others_may_be_awaited_elsewhere_while_its_home_ru
     check_eq(ferry_inbox_run(-1), 1);
     pthread_join(thread, NULL);
     expect(sequence, 0, 2);
-    drop(first);
 }
 
 static void register_again(ferry_promise *promise, const ferry_result *, void *arg)
@@ -174,7 +171,8 @@ static void register_again(ferry_promise *promise, const ferry_result *, void *a
 PROMISE(await, times_out_although_there_is_always_a_callback_to_run)
 {
     bool is_over = false;
-    ferry_promise *pending = make(), *settled = make_settled(0, 0);
+    AT_END(drop_promise) ferry_promise *pending = make();
+    ferry_promise *settled = make_settled(0, 0);
     check_eq(ferry_promise_then(settled, register_again, &is_over), 0);
     check_eq(ferry_promise_await(pending, 5, NULL), -ETIMEDOUT);
     check_eq(ferry_promise_await_all(&pending, 1, 5), -ETIMEDOUT);
@@ -182,12 +180,11 @@ PROMISE(await, times_out_although_there_is_always_a_callback_to_run)
     run_all();
     drop(settled);
     settle(pending, 0, 0);
-    drop(pending);
 }
 
 PROMISE(await, many_without_an_inbox_and_memory_for_one_is_enomem)
 {
-    ferry_promise *elsewhere;
+    AT_END(drop_promise) ferry_promise *elsewhere;
     run_to_its_end(make_for_another, &elsewhere);
     fail_allocation(1);
     check_eq(ferry_promise_await_all(&elsewhere, 1, -1), -ENOMEM);
@@ -196,7 +193,6 @@ PROMISE(await, many_without_an_inbox_and_memory_for_one_is_enomem)
     allow_allocations();
     check_eq(ferry_promise_await(elsewhere, 1, NULL), -ETIMEDOUT); /* which needs none */
     settle(elsewhere, 0, 0);
-    drop(elsewhere);
 }
 
 PROMISE(await, of_what_cannot_settle_in_a_forked_child_is_echild_at_once)

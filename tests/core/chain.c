@@ -10,7 +10,8 @@ PROMISE(chain, block_follows_success_or_failure_and_gives_a_value)
     for (unsigned early = 0; early < 2; early++) { /* settled before, or later: the same */
         for (int error = 0; error >= -EIO; error -= EIO) {
             script done = {.more = 1}, failed = {.more = 2}, either = {.more = 4, .error = -EPERM};
-            ferry_promise *first = make(), *and_then, *or_else, *followed_by;
+            AT_END(drop_promise) ferry_promise *first = make();
+            ferry_promise *and_then, *or_else, *followed_by;
             if (early)
                 settle(first, error, 8);
             check_eq(ferry_promise_and_then(first, play, &done, &and_then), 0);
@@ -26,7 +27,6 @@ PROMISE(chain, block_follows_success_or_failure_and_gives_a_value)
             check_eq(done.runs, error == 0);
             check_eq(failed.runs, error != 0);
             check_eq(either.runs, 1);
-            drop(first);
         }
     }
 }
@@ -34,9 +34,10 @@ PROMISE(chain, block_follows_success_or_failure_and_gives_a_value)
 PROMISE(chain, block_gives_another_promise_which_is_waited_for)
 {
     for (unsigned early = 0; early < 2; early++) {
-        ferry_promise *first = make_settled(0, 0), *sequence;
+        AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
+        ferry_promise *sequence;
         script next = {.next = early ? make_settled(-EPIPE, 5) : make()};
-        ferry_promise *second = ferry_promise_ref(next.next);
+        AT_END(drop_promise) ferry_promise *second = ferry_promise_ref(next.next);
         check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
         if (!early) {
             run_all();
@@ -44,8 +45,6 @@ PROMISE(chain, block_gives_another_promise_which_is_waited_for)
             settle(second, -EPIPE, 5);
         }
         expect(sequence, -EPIPE, 5);
-        drop(first);
-        drop(second);
     }
 }
 
@@ -54,12 +53,12 @@ PROMISE(chain, catch_is_by_error_and_passes_on_all_others)
     static const int errors[] = {0, -EIO, -ENOENT, -ECANCELED};
     for (unsigned i = 0; i < 4; i++) {
         script caught = {.more = 1};
-        ferry_promise *first = make_settled(errors[i], 0), *sequence;
+        AT_END(drop_promise) ferry_promise *first = make_settled(errors[i], 0);
+        ferry_promise *sequence;
         check_eq(ferry_promise_catch(first, -ENOENT, play, &caught, &sequence), 0);
         bool is_caught = errors[i] == -ENOENT;
         expect(sequence, is_caught ? 0 : errors[i], is_caught);
         check_eq(caught.runs, is_caught);
-        drop(first);
     }
 }
 
@@ -77,14 +76,14 @@ PROMISE(chain, failure_that_nobody_wanted_is_handled_and_a_cancel_is_passed_on)
     for (ferry_cause cause = FERRY_CAUSE_NONE; cause <= FERRY_CAUSE_GONE; cause++) {
         bool is_cancel = cause == FERRY_CAUSE_NONE || cause == FERRY_CAUSE_CANCEL;
         script any = {0}, just_that = {0};
-        ferry_promise *first = make_called_off(cause), *or_else, *caught;
+        AT_END(drop_promise) ferry_promise *first = make_called_off(cause);
+        ferry_promise *or_else, *caught;
         check_eq(ferry_promise_or_else(first, play, &any, &or_else), 0);
         check_eq(ferry_promise_catch(first, -ECANCELED, play, &just_that, &caught), 0);
         expect(or_else, is_cancel ? -ECANCELED : 0, 0);
         expect(caught, 0, 0);
         check_eq(any.runs, !is_cancel);
         check_eq(just_that.runs, 1);
-        drop(first);
     }
 }
 
@@ -109,7 +108,8 @@ PROMISE(chain, outcome_of_a_cancel_says_so)
 PROMISE(chain, catches_follow_one_another_each_for_its_own_error)
 {
     script not_there = {.error = -EIO}, broken = {.more = 1}, again = {0};
-    ferry_promise *first = make_settled(-ENOENT, 0), *second, *third, *last;
+    AT_END(drop_promise) ferry_promise *first = make_settled(-ENOENT, 0);
+    ferry_promise *second, *third, *last;
     check_eq(ferry_promise_catch(first, -ENOENT, play, &not_there, &second), 0);
     check_eq(ferry_promise_catch(second, -ENOENT, play, &again, &third), 0);
     check_eq(ferry_promise_catch(third, -EIO, play, &broken, &last), 0);
@@ -118,7 +118,6 @@ PROMISE(chain, catches_follow_one_another_each_for_its_own_error)
     expect(second, -EIO, 0);
     check_eq(not_there.runs + broken.runs, 2);
     check_eq(again.runs, 0);
-    drop(first);
 }
 
 /* Two blocks of one chain. Each does what would call for the other, at once or by a promise. */
@@ -164,7 +163,8 @@ PROMISE(chain, one_of_its_blocks_runs_once_whatever_that_comes_to)
 PROMISE(chain, on_a_cancelled_promise_is_cancelled_and_runs_no_block)
 {
     script done = {0}, failed = {0}, either = {0}, asked_for = {0};
-    ferry_promise *first = make(), *derived[4];
+    AT_END(drop_promise) ferry_promise *first = make();
+    ferry_promise *derived[4];
     check_eq(ferry_promise_and_then(first, play, &done, &derived[0]), 0);
     check_eq(ferry_promise_or_else(first, play, &failed, &derived[1]), 0);
     check_eq(ferry_promise_cancel(first), 0);
@@ -175,7 +175,6 @@ PROMISE(chain, on_a_cancelled_promise_is_cancelled_and_runs_no_block)
     expect(derived[3], 0, 0);
     check_eq(done.runs + failed.runs + either.runs, 0);
     check_eq(asked_for.runs, 1);
-    drop(first);
 }
 
 PROMISE(chain, cancelling_a_sequence_cancels_whichever_part_is_pending)
@@ -243,7 +242,7 @@ static ferry_promise *destroy_own_sequence(ferry_promise *, ferry_outcome *, voi
 PROMISE(chain, block_may_cancel_its_own_sequence_and_so_what_it_gives)
 {
     self_destroyer self = {.next = make()};
-    ferry_promise *first = make_settled(0, 0);
+    AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
     check_eq(ferry_promise_and_then(first, destroy_own_sequence, &self, &self.sequence), 0);
     expect(self.sequence, -ECANCELED, 0);
     expect(self.next, -ECANCELED, 0);
@@ -251,7 +250,6 @@ PROMISE(chain, block_may_cancel_its_own_sequence_and_so_what_it_gives)
     self.next = NULL; /* then it is too late: the block was faster */
     check_eq(ferry_promise_and_then(first, destroy_own_sequence, &self, &self.sequence), 0);
     expect(self.sequence, 0, 0);
-    drop(first);
 }
 
 PROMISE(chain, block_may_drop_the_last_reference_to_its_own_sequence)
@@ -271,7 +269,9 @@ PROMISE(chain, hooks_of_whichever_part_is_pending_run_in_reverse_order_and_no_ot
 {
     order_count = 0;
     script next = {.next = make()};
-    ferry_promise *first = make(), *second = ferry_promise_ref(next.next), *sequence;
+    AT_END(drop_promise)
+    ferry_promise *first = make();
+    ferry_promise *second = ferry_promise_ref(next.next), *sequence;
     check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
     check_eq(ferry_promise_on_cancel(first, note, (void *)9), 0);
     check_eq(ferry_promise_on_cancel(second, note, (void *)4), 0);
@@ -287,7 +287,6 @@ PROMISE(chain, hooks_of_whichever_part_is_pending_run_in_reverse_order_and_no_ot
     check_eq(order_count, 4);
     for (unsigned i = 0; i < 4; i++)
         check_eq(order[i], i + 1);
-    drop(first);
 }
 
 PROMISE(chain, what_reaches_the_home_first_of_outcome_and_cancel_counts)
@@ -343,29 +342,31 @@ PROMISE(chain, dropping_the_sequence_breaks_neither_the_first_promise_nor_the_bl
 PROMISE(chain, block_that_gives_its_own_sequence_is_edeadlk)
 {
     script next = {0};
-    ferry_promise *first = make_settled(0, 0), *sequence;
+    AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
+    ferry_promise *sequence;
     check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
     next.next = ferry_promise_ref(sequence);
     expect(sequence, -EDEADLK, 0);
-    drop(first);
 }
 
 PROMISE(chain, block_may_give_the_promise_that_it_follows)
 {
     for (int error = 0; error >= -EIO; error -= EIO) {
-        ferry_promise *first = make_settled(error, 5), *sequence;
+        AT_END(drop_promise) ferry_promise *first = make_settled(error, 5);
+        ferry_promise *sequence;
         script same = {.next = ferry_promise_ref(first)};
         check_eq(ferry_promise_followed_by(first, play, &same, &sequence), 0);
         expect(sequence, error, 5);
         check_eq(same.runs, 1);
-        drop(first);
     }
 }
 
 PROMISE(chain, sequence_that_waits_for_what_waits_for_it_ends_by_a_cancel)
 {
     for (unsigned which = 0; which < 2; which++) {
-        ferry_promise *first = make(), *ends[2]; /* the sequence, and what is made of it */
+        AT_END(drop_promise)
+        ferry_promise *first = make();
+        ferry_promise *ends[2]; /* the sequence, and what is made of it */
         script next = {0};
         check_eq(ferry_promise_and_then(first, play, &next, &ends[0]), 0);
         check_eq(ferry_promise_race(&ends[0], 1, NULL, &ends[1]), 0);
@@ -376,22 +377,21 @@ PROMISE(chain, sequence_that_waits_for_what_waits_for_it_ends_by_a_cancel)
         check_eq(ferry_promise_cancel(ends[which]), 0);
         expect(ends[0], -ECANCELED, 0);
         expect(ends[1], -ECANCELED, 0);
-        drop(first);
     }
 }
 
 PROMISE(chain, promise_whose_only_reference_a_block_gives_is_cancelled)
 {
     script next = {.next = make()};
-    ferry_promise *first = make_settled(0, 0), *sequence;
+    AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
+    ferry_promise *sequence;
     check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
     expect(sequence, -ECANCELED, 0); /* nobody is left who could settle it */
-    drop(first);
 }
 
 PROMISE(chain, block_that_gives_what_is_pending_in_the_parent_process_is_echild)
 {
-    ferry_promise *parents = make();
+    AT_END(drop_promise) ferry_promise *parents = make();
     pid_t child = fork();
     check(child >= 0);
     if (child == 0) {
@@ -405,7 +405,6 @@ PROMISE(chain, block_that_gives_what_is_pending_in_the_parent_process_is_echild)
     check(waitpid(child, &status, 0) == child);
     check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     settle(parents, 0, 0);
-    drop(parents);
 }
 
 static ferry_promise *wait_in_vain(ferry_promise *settled, ferry_outcome *, void *arg)
@@ -421,11 +420,10 @@ static ferry_promise *wait_in_vain(ferry_promise *settled, ferry_outcome *, void
 PROMISE(no_silent_wait, waiting_inside_a_block_is_edeadlk_at_once)
 {
     unsigned runs = 0;
-    ferry_promise *first = make_settled(0, 0);
+    AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
     check_eq(ferry_promise_and_then(first, wait_in_vain, &runs, NULL), 0);
     run_all();
     check_eq(runs, 1);
-    drop(first);
 }
 
 static unsigned released;

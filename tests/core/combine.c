@@ -142,7 +142,8 @@ PROMISE(group, part_that_comes_after_the_group_has_settled_is_not_given)
 PROMISE(group, only_groups_and_maps_have_parts)
 {
     script next = {0};
-    ferry_promise *first = make_settled(0, 0), *derived[2];
+    AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
+    ferry_promise *derived[2];
     check_eq(ferry_promise_and_then(first, play, &next, &derived[0]), 0);
     check_eq(ferry_promise_timeout(first, 1000 * 1000, &derived[1]), 0);
     run_all();
@@ -156,12 +157,13 @@ PROMISE(group, only_groups_and_maps_have_parts)
     run_all();
     check(ferry_promise_part(none, 0) == NULL);
     expect(none, 0, 0);
-    drop(first);
 }
 
 PROMISE(group, one_promise_may_be_several_parts)
 {
-    ferry_promise *first = make(), *parts[3] = {first, first, make()}, *all, *settled;
+    AT_END(drop_promise)
+    ferry_promise *first = make();
+    ferry_promise *parts[3] = {first, first, make()}, *all, *settled;
     check_eq(ferry_promise_all(parts, 2, NULL, &all), 0);
     check_eq(ferry_promise_all_settled(parts, 3, NULL, &settled), 0);
     settle(first, 0, 3);
@@ -175,7 +177,6 @@ PROMISE(group, one_promise_may_be_several_parts)
     check_eq(ferry_promise_cancel(settled), 0);
     expect(settled, -ECANCELED, 0);
     expect(other, -ECANCELED, 0);
-    drop(first);
 }
 
 PROMISE(group, cancelling_it_cancels_its_parts_but_not_the_exempt)
@@ -211,7 +212,8 @@ PROMISE(group, exempt_part_is_not_cancelled_with_the_rest_either)
 
 PROMISE(group, without_cancel_settles_as_the_promise_and_shields_it)
 {
-    ferry_promise *first = make(), *shield, *other;
+    AT_END(drop_promise) ferry_promise *first = make();
+    ferry_promise *shield, *other;
     check_eq(ferry_promise_without_cancel(first, &shield), 0);
     check_eq(ferry_promise_without_cancel(first, &other), 0);
     check_eq(ferry_promise_cancel(shield), 0);
@@ -219,7 +221,6 @@ PROMISE(group, without_cancel_settles_as_the_promise_and_shields_it)
     check(is_pending(first));
     settle(first, -EIO, 4);
     expect(other, -EIO, 4);
-    drop(first);
 }
 
 PROMISE(group, bad_arguments_are_einval_and_touch_nothing)

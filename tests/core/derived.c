@@ -220,7 +220,8 @@ static const ferry__promise_type uncancellable = {.destroy = destroy}; /* as a c
 
 PROMISE(group, settles_at_once_when_it_is_cancelled_though_a_part_cannot_be)
 {
-    ferry_promise *part = ferry__allocate(sizeof *part), *all;
+    AT_END(drop_promise) ferry_promise *part = ferry__allocate(sizeof *part);
+    ferry_promise *all;
     check(part != NULL);
     ferry__promise_init(part, NULL, &uncancellable);
     check_eq(ferry_promise_cancel(part), -EOPNOTSUPP);
@@ -230,7 +231,6 @@ PROMISE(group, settles_at_once_when_it_is_cancelled_though_a_part_cannot_be)
     check(is_pending(part));
     ferry__promise_settle(part, NULL);
     run_all();
-    drop(part);
 }
 
 /* ---- racing ---------------------------------------------------------------------------------- */
@@ -516,7 +516,7 @@ static int try_one(unsigned way, ferry_promise *first)
 
 PROMISE(exactly_once, any_failing_allocation_is_refused_or_an_outcome_and_leaks_nothing)
 {
-    ferry_promise *first = make_settled(0, 0);
+    AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
     for (unsigned way = 0; way < WAYS; way++) {
         int without = try_one(way, first);
         check_eq(without, way == 10 ? -EIO : 0);
@@ -533,5 +533,4 @@ PROMISE(exactly_once, any_failing_allocation_is_refused_or_an_outcome_and_leaks_
         } while (allocations_made() - before >= n);
         check(n > 2); /* what it is made of, and the second observer, at least */
     }
-    drop(first);
 }

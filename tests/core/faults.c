@@ -120,9 +120,9 @@ static void use_data_calls(ferry__calls *calls)
     struct iovec piece = {.iov_base = (void *)"abcd", .iov_len = 4};
     const struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
     struct iovec into = {.iov_base = buffer, .iov_len = sizeof buffer};
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(file_remove) test_file file = file_make(100, 1);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     int ends[2];
-    test_file file = file_make(100, 1);
     off_t offset = 10;
     check_eq(calls->pipe(calls, ends), 0);
     check_eq(calls->sendmsg(calls, both.ours, &message, MSG_NOSIGNAL), 4);
@@ -139,23 +139,19 @@ static void use_data_calls(ferry__calls *calls)
     close(ends[0]);
     close(ends[1]);
     close(both.ours);
-    close(both.theirs);
-    file_remove(&file);
 }
 
 static void use_opening_calls(ferry__calls *calls)
 {
-    test_file file = file_make(100, 1);
+    AT_END(file_remove) test_file file = file_make(100, 1);
     struct stat status;
     int fd = calls->open(calls, AT_FDCWD, file.path, O_RDONLY | O_CLOEXEC, 0, 0);
     check_eq(calls->fstat(calls, fd, &status), 0);
     check_eq(status.st_size, 100);
-    int copy = calls->duplicate(calls, fd);
+    AT_END(close_fd) int copy = calls->duplicate(calls, fd);
     check(copy >= 0 && copy != fd && (fcntl(copy, F_GETFD) & FD_CLOEXEC) != 0);
     check_fails(calls->open(calls, AT_FDCWD, "/", O_RDONLY, 0, RESOLVE_BENEATH), EXDEV);
     close(fd);
-    close(copy);
-    file_remove(&file);
 }
 
 static void use_creating_calls(ferry__calls *calls)
@@ -190,7 +186,7 @@ static void use_waiting_calls(ferry__calls *calls)
 {
     struct pollfd writable = {.events = POLLOUT};
     struct epoll_event event = {.events = EPOLLOUT};
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     writable.fd = both.ours;
     check_eq(calls->poll(calls, &writable, 1, -1), 1);
     int set = calls->epoll_create(calls);
@@ -200,7 +196,6 @@ static void use_waiting_calls(ferry__calls *calls)
     check_eq(calls->epoll_ctl(calls, set, EPOLL_CTL_DEL, both.ours, NULL), 0);
     close(set);
     close(both.ours);
-    close(both.theirs);
 }
 
 static void use_connecting_calls(ferry__calls *calls)
@@ -215,6 +210,7 @@ static void use_connecting_calls(ferry__calls *calls)
     check_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
     check_fails(calls->accept(calls, listener, NULL, NULL), EAGAIN);
     check_eq(calls->connect(calls, ours, (struct sockaddr *)&address, size), 0);
+    AT_END(close_fd)
     int theirs = calls->accept(calls, listener, (struct sockaddr *)&peer, &peer_size);
     check((fcntl(theirs, F_GETFD) & FD_CLOEXEC) != 0);
     check((fcntl(theirs, F_GETFL) & O_NONBLOCK) != 0);
@@ -222,7 +218,6 @@ static void use_connecting_calls(ferry__calls *calls)
     check_eq(peer.sin_port, address.sin_port);
     close(listener);
     close(ours);
-    close(theirs);
 }
 
 static void use_thread_call(ferry__calls *calls)
@@ -247,7 +242,7 @@ static void use_all_calls(ferry__calls *calls)
 PROMISE(faults, empty_script_only_counts_calls)
 {
     use_all_calls(&ferry__calls_real);
-    ferry_faults *faults = faults_make(NULL, 0);
+    AT_END(drop_faults) ferry_faults *faults = faults_make(NULL, 0);
     use_all_calls(&faults->calls);
     check_eq(ferry_faults_get_injected(faults), 0);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_WRITE), 5);
@@ -260,16 +255,16 @@ PROMISE(faults, empty_script_only_counts_calls)
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_ACCEPT), 2);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), 1);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_ANY), 29);
-    ferry_faults_unref(faults);
 }
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
 PROMISE(faults, third_sendfile_fails_and_no_other)
 {
+    AT_END(bench_clear)
     test_bench bench = bench_make_one((ferry_fault){
         .call = FERRY_CALL_SENDFILE, .first = 3, .effect = FERRY_FAULT_ERROR, .error = EIO});
-    test_file file = file_make(100, 1);
+    AT_END(file_remove) test_file file = file_make(100, 1);
     off_t offset = 0;
     check_eq(send_text(&bench, "1"), 1);
     check_eq(send_file(&bench, file.fd, &offset, 10), 10);
@@ -280,8 +275,6 @@ PROMISE(faults, third_sendfile_fails_and_no_other)
     check_eq(send_file(&bench, file.fd, &offset, 10), 10);
     check_eq(injected(&bench), 1);
     check_eq(calls_made(&bench, FERRY_CALL_SENDFILE), 4);
-    file_remove(&file);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, error_takes_place_so_many_times_in_a_row)
@@ -290,7 +283,7 @@ PROMISE(faults, error_takes_place_so_many_times_in_a_row)
         {FERRY_CALL_WRITE, 2, 3, FERRY_FAULT_ERROR, EINTR},
         {FERRY_CALL_WRITE, 7, UINT64_MAX, FERRY_FAULT_ERROR, EPIPE},
     };
-    test_bench bench = bench_make(faults_make(script, 2));
+    AT_END(bench_clear) test_bench bench = bench_make(faults_make(script, 2));
     check_eq(send_text(&bench, "1"), 1);
     for (unsigned i = 0; i < 3; i++)
         check_fails(send_text(&bench, "2"), EINTR);
@@ -300,7 +293,6 @@ PROMISE(faults, error_takes_place_so_many_times_in_a_row)
         check_fails(write_text(&bench, "5"), EPIPE);
     check_eq(arrived(&bench), 3);
     check_eq(injected(&bench), 103);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, errno_may_have_either_sign)
@@ -309,15 +301,15 @@ PROMISE(faults, errno_may_have_either_sign)
         {FERRY_CALL_READ, 1, 0, FERRY_FAULT_ERROR, EIO},
         {FERRY_CALL_READ, 2, 0, FERRY_FAULT_ERROR, -EIO},
     };
-    test_bench bench = bench_make(faults_make(script, 2));
+    AT_END(bench_clear) test_bench bench = bench_make(faults_make(script, 2));
     char byte;
     check_fails(bench.calls->recv(bench.calls, bench.out, &byte, 1, 0), EIO);
     check_fails(read_at(&bench, bench.out, -1, &byte, 1), EIO);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, any_call_can_fail)
 {
+    AT_END(bench_clear)
     test_bench bench =
         bench_make_one((ferry_fault){FERRY_CALL_ANY, 1, UINT64_MAX, FERRY_FAULT_ERROR, ENOMEM});
     ferry__calls *calls = bench.calls;
@@ -346,11 +338,11 @@ PROMISE(faults, any_call_can_fail)
     check_fails(calls->epoll_ctl(calls, 0, EPOLL_CTL_ADD, bench.in, &event), ENOMEM);
     check_eq(calls->start_thread(calls, &thread, NULL, answer_arg, NULL), ENOMEM);
     check_eq(injected(&bench), 17);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, any_counts_all_kinds_together)
 {
+    AT_END(bench_clear)
     test_bench bench = bench_make_one((ferry_fault){
         .call = FERRY_CALL_ANY, .first = 3, .effect = FERRY_FAULT_ERROR, .error = EMFILE});
     char byte;
@@ -359,20 +351,18 @@ PROMISE(faults, any_counts_all_kinds_together)
     check_fails(bench.calls->duplicate(bench.calls, bench.in), EMFILE);
     check_eq(send_text(&bench, "1"), 1);
     check_eq(calls_made(&bench, FERRY_CALL_ANY), 4);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, waiting_in_epoll_is_neither_counted_nor_tampered_with)
 {
+    AT_END(bench_clear)
     test_bench bench =
         bench_make_one((ferry_fault){FERRY_CALL_ANY, 1, UINT64_MAX, FERRY_FAULT_ERROR, EIO});
     ferry__calls *calls = bench.calls;
     struct epoll_event event;
-    int set = epoll_create1(EPOLL_CLOEXEC);
+    AT_END(close_fd) int set = epoll_create1(EPOLL_CLOEXEC);
     check_eq(calls->epoll_wait(calls, set, &event, 1, 0), 0);
     check_eq(calls_made(&bench, FERRY_CALL_ANY), 0);
-    close(set);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, first_fault_in_the_script_that_has_a_meaning_wins)
@@ -383,19 +373,19 @@ PROMISE(faults, first_fault_in_the_script_that_has_a_meaning_wins)
         {FERRY_CALL_ANY, 1, 2, FERRY_FAULT_ERROR, EMFILE},
         {FERRY_CALL_READ, 1, 0, FERRY_FAULT_ERROR, EIO},
     };
-    test_bench bench = bench_make(faults_make(script, 4));
+    AT_END(bench_clear) test_bench bench = bench_make(faults_make(script, 4));
     char byte;
     check_fails(send_text(&bench, "1"), EIO);
     check_fails(bench.calls->duplicate(bench.calls, bench.in), EMFILE);
     check_eq(bench.calls->recv(bench.calls, bench.out, &byte, 1, 0), 0);
     check_eq(injected(&bench), 3);
-    bench_clear(&bench);
 }
 
 /* ---- short calls and ends of file ------------------------------------------------------------ */
 
 PROMISE(faults, short_write_takes_the_first_byte_there_is)
 {
+    AT_END(bench_clear)
     test_bench bench = bench_make_one((ferry_fault){
         .call = FERRY_CALL_WRITE, .first = 1, .times = UINT64_MAX, .effect = FERRY_FAULT_SHORT});
     const struct iovec pieces[] = {
@@ -414,14 +404,14 @@ PROMISE(faults, short_write_takes_the_first_byte_there_is)
     char got[8];
     check_eq(recv(bench.out, got, sizeof got, 0), 3);
     check(memcmp(got, "aae", 3) == 0);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, short_transfers_and_reads_move_one_byte)
 {
+    AT_END(bench_clear)
     test_bench bench = bench_make_one((ferry_fault){
         .call = FERRY_CALL_ANY, .first = 1, .times = UINT64_MAX, .effect = FERRY_FAULT_SHORT});
-    test_file file = file_make(100, 1);
+    AT_END(file_remove) test_file file = file_make(100, 1);
     off_t offset = 5;
     char got[8];
     int ends[2];
@@ -437,15 +427,14 @@ PROMISE(faults, short_transfers_and_reads_move_one_byte)
     check_eq(injected(&bench), 4);
     close(ends[0]);
     close(ends[1]);
-    file_remove(&file);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, source_that_ends_answers_0_and_nothing_moves)
 {
+    AT_END(bench_clear)
     test_bench bench = bench_make_one((ferry_fault){
         .call = FERRY_CALL_ANY, .first = 1, .times = UINT64_MAX, .effect = FERRY_FAULT_EOF});
-    test_file file = file_make(100, 1);
+    AT_END(file_remove) test_file file = file_make(100, 1);
     off_t offset = 5;
     char got[8];
     check_eq(send_text(&bench, "abc"), 3); /* a write has no source */
@@ -457,8 +446,6 @@ PROMISE(faults, source_that_ends_answers_0_and_nothing_moves)
     check_eq(bench.calls->recv(bench.calls, bench.out, got, sizeof got, 0), 0);
     check_eq(arrived(&bench), 3);
     check_eq(injected(&bench), 4);
-    file_remove(&file);
-    bench_clear(&bench);
 }
 
 /* ---- stalls ---------------------------------------------------------------------------------- */
@@ -468,8 +455,8 @@ static const ferry_fault STALL_AT_SECOND_WRITE = {
 
 PROMISE(faults, stalled_sink_has_no_room_for_good)
 {
-    test_bench bench = bench_make_one(STALL_AT_SECOND_WRITE);
-    test_file file = file_make(100, 1);
+    AT_END(bench_clear) test_bench bench = bench_make_one(STALL_AT_SECOND_WRITE);
+    AT_END(file_remove) test_file file = file_make(100, 1);
     char got[8];
     check_eq(send_text(&bench, "abc"), 3);
     check_eq(send_file(&bench, file.fd, NULL, 1), 1);
@@ -482,8 +469,6 @@ PROMISE(faults, stalled_sink_has_no_room_for_good)
     }
     check_eq(bench.calls->recv(bench.calls, bench.out, got, sizeof got, 0), 4);
     check_eq(injected(&bench), 40);
-    file_remove(&file);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, stall_can_begin_at_any_call_and_overrides_what_follows)
@@ -492,15 +477,13 @@ PROMISE(faults, stall_can_begin_at_any_call_and_overrides_what_follows)
         {FERRY_CALL_ANY, 2, 0, FERRY_FAULT_STALL, 0},
         {FERRY_CALL_WRITE, 1, UINT64_MAX, FERRY_FAULT_SHORT, 0},
     };
-    test_bench bench = bench_make(faults_make(script, 2));
+    AT_END(bench_clear) test_bench bench = bench_make(faults_make(script, 2));
     check_eq(send_text(&bench, "abc"), 1);
-    int copy = bench.calls->duplicate(bench.calls, bench.in);
+    AT_END(close_fd) int copy = bench.calls->duplicate(bench.calls, bench.in);
     check(copy >= 0);
     check_eq(injected(&bench), 1);
     check_fails(send_text(&bench, "abc"), EAGAIN);
     check_eq(injected(&bench), 2);
-    close(copy);
-    bench_clear(&bench);
 }
 
 static void stall(test_bench *bench)
@@ -512,7 +495,7 @@ static void stall(test_bench *bench)
 PROMISE(faults, poll_waits_in_vain_for_room_in_a_stalled_sink)
 {
     enum { WAIT_MS = 20 };
-    test_bench bench = bench_make_one(STALL_AT_SECOND_WRITE);
+    AT_END(bench_clear) test_bench bench = bench_make_one(STALL_AT_SECOND_WRITE);
     struct pollfd fds[] = {{.fd = bench.in, .events = POLLOUT},
                            {.fd = bench.out, .events = POLLIN}};
     check_eq(bench.calls->poll(bench.calls, fds, 2, -1), 1);
@@ -526,26 +509,24 @@ PROMISE(faults, poll_waits_in_vain_for_room_in_a_stalled_sink)
     check_eq(injected(&bench), before + 2);
     check_eq(bench.calls->poll(bench.calls, fds + 1, 1, -1), 1);
     check_eq(injected(&bench), before + 2); /* it did not wait for room */
-    bench_clear(&bench);
 }
 
 PROMISE(faults, poll_of_a_stalled_sink_without_memory_is_enomem)
 {
-    test_bench bench = bench_make_one(STALL_AT_SECOND_WRITE);
+    AT_END(bench_clear) test_bench bench = bench_make_one(STALL_AT_SECOND_WRITE);
     struct pollfd writable = {.fd = bench.in, .events = POLLOUT};
     stall(&bench);
     fail_allocation(1);
     check_fails(bench.calls->poll(bench.calls, &writable, 1, -1), ENOMEM);
     allow_allocations();
-    bench_clear(&bench);
 }
 
 PROMISE(faults, epoll_waits_in_vain_for_room_in_a_stalled_sink)
 {
-    test_bench bench = bench_make_one(STALL_AT_SECOND_WRITE);
+    AT_END(bench_clear) test_bench bench = bench_make_one(STALL_AT_SECOND_WRITE);
     ferry__calls *calls = bench.calls;
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET};
-    int set = calls->epoll_create(calls);
+    AT_END(close_fd) int set = calls->epoll_create(calls);
     stall(&bench);
     uint64_t before = injected(&bench);
     check_eq(calls->epoll_ctl(calls, set, EPOLL_CTL_ADD, bench.in, &event), 0);
@@ -559,17 +540,16 @@ PROMISE(faults, epoll_waits_in_vain_for_room_in_a_stalled_sink)
     check_eq(event.events, EPOLLIN);
     check_eq(calls->epoll_wait(calls, set, &event, 1, 0), 0); /* still edge-triggered */
     check_eq(calls->epoll_ctl(calls, set, EPOLL_CTL_DEL, bench.in, NULL), 0);
-    close(set);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, watch_that_is_set_anew_after_an_eagain_made_up_tells_at_once)
 {
+    AT_END(bench_clear)
     test_bench bench =
         bench_make_one((ferry_fault){FERRY_CALL_WRITE, 1, 3, FERRY_FAULT_ERROR, EAGAIN});
     ferry__calls *calls = bench.calls;
     struct epoll_event event = {.events = EPOLLOUT | EPOLLET};
-    int set = calls->epoll_create(calls);
+    AT_END(close_fd) int set = calls->epoll_create(calls);
     int operation = EPOLL_CTL_ADD;
     for (unsigned i = 0; i < 3; i++) {
         check_fails(send_text(&bench, "abc"), EAGAIN);
@@ -578,20 +558,17 @@ PROMISE(faults, watch_that_is_set_anew_after_an_eagain_made_up_tells_at_once)
         operation = EPOLL_CTL_MOD;
     }
     check_eq(send_text(&bench, "abc"), 3);
-    close(set);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, hangup_of_a_stalled_sink_is_seen)
 {
-    test_bench bench = bench_make_one(STALL_AT_SECOND_WRITE);
+    AT_END(bench_clear) test_bench bench = bench_make_one(STALL_AT_SECOND_WRITE);
     struct pollfd writable = {.fd = bench.in, .events = POLLOUT};
     stall(&bench);
     check_eq(shutdown(bench.in, SHUT_RDWR), 0);
     check_eq(bench.calls->poll(bench.calls, &writable, 1, -1), 1);
     check((writable.revents & POLLHUP) != 0);
     check_fails(send_text(&bench, "abc"), EPIPE);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, end_of_a_stalled_sinks_peer_is_seen)
@@ -599,6 +576,7 @@ PROMISE(faults, end_of_a_stalled_sinks_peer_is_seen)
     int ends[2];
     ferry_faults *faults = faults_make_one(STALL_AT_SECOND_WRITE);
     check_eq(faults->calls.pipe(&faults->calls, ends), 0);
+    AT_END(bench_clear)
     test_bench bench = {.faults = faults, .calls = &faults->calls, .in = ends[1], .out = -1};
     struct pollfd writable = {.fd = bench.in, .events = POLLOUT};
     check_eq(write_text(&bench, "abc"), 3);
@@ -610,7 +588,6 @@ PROMISE(faults, end_of_a_stalled_sinks_peer_is_seen)
     sigaddset(&pipe_signal, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
     check_fails(write_text(&bench, "abc"), EPIPE);
-    bench_clear(&bench);
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -633,6 +610,7 @@ static void *duplicate_often(void *arg)
 PROMISE(faults, calls_of_many_threads_are_all_counted_and_faults_happen_so_often)
 {
     enum { THREADS = 2, FAILURES = 1000 };
+    AT_END(drop_faults)
     ferry_faults *faults = faults_make_one(
         (ferry_fault){FERRY_CALL_OPEN, COUNTED / 2, FAILURES, FERRY_FAULT_ERROR, EMFILE});
     pthread_t threads[THREADS];
@@ -648,7 +626,6 @@ PROMISE(faults, calls_of_many_threads_are_all_counted_and_faults_happen_so_often
     check_eq(ferry_faults_get_injected(faults), FAILURES);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_OPEN), THREADS * COUNTED);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_ANY), THREADS * COUNTED);
-    ferry_faults_unref(faults);
 }
 
 PROMISE(faults, two_objects_have_numbers_of_their_own)
@@ -670,10 +647,9 @@ PROMISE(faults, script_is_copied)
 {
     ferry_fault fault = {
         .call = FERRY_CALL_WRITE, .first = 1, .effect = FERRY_FAULT_ERROR, .error = EIO};
-    test_bench bench = bench_make(faults_make(&fault, 1));
+    AT_END(bench_clear) test_bench bench = bench_make(faults_make(&fault, 1));
     fault.error = EPIPE;
     check_fails(send_text(&bench, "1"), EIO);
-    bench_clear(&bench);
 }
 
 PROMISE(faults, object_lives_until_its_last_reference)
@@ -698,10 +674,9 @@ PROMISE(faults, creation_without_memory_is_enomem)
 
 static int create_one(ferry_fault fault)
 {
-    ferry_faults *faults = NULL;
+    AT_END(drop_faults) ferry_faults *faults = NULL;
     int error = ferry_faults_create(&fault, 1, &faults);
     check((error == 0) == (faults != NULL));
-    ferry_faults_unref(faults);
     return error;
 }
 
@@ -753,9 +728,8 @@ PROMISE(faults, only_what_takes_room_can_be_stalled)
 
 PROMISE(faults, numbers_of_nothing_are_0)
 {
-    ferry_faults *faults = faults_make(NULL, 0);
+    AT_END(drop_faults) ferry_faults *faults = faults_make(NULL, 0);
     check_eq(ferry_faults_get_injected(NULL), 0);
     check_eq(ferry_faults_get_calls(NULL, FERRY_CALL_ANY), 0);
     check_eq(ferry_faults_get_calls(faults, (ferry_fault_call)(FERRY_CALL_CONNECT + 1)), 0);
-    ferry_faults_unref(faults);
 }

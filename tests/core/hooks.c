@@ -32,7 +32,7 @@ PROMISE(hooks, all_memory_comes_from_the_hook)
 
 PROMISE(hooks, service_creation_without_memory_is_enomem_and_leaks_nothing)
 {
-    ferry_service *service = NULL;
+    AT_END(destroy_service) ferry_service *service = NULL;
     int error;
     unsigned failures = 0;
     do {
@@ -42,5 +42,4 @@ PROMISE(hooks, service_creation_without_memory_is_enomem_and_leaks_nothing)
     } while (error != 0);
     allow_allocations();
     check(failures > 3); /* the service, its array, the owner: each was refused once */
-    ferry_service_destroy(service);
 }

@@ -118,7 +118,8 @@ PROMISE(inbox, event_loop_on_the_fd_misses_nothing)
 
 PROMISE(inbox, edge_triggered_watch_of_the_fd_gets_an_edge_for_each_batch)
 {
-    int epoll = epoll_create1(EPOLL_CLOEXEC), fd = ferry_inbox_fd();
+    AT_END(close_fd) int epoll = epoll_create1(EPOLL_CLOEXEC);
+    int fd = ferry_inbox_fd();
     struct epoll_event event = {.events = EPOLLIN | EPOLLET};
     check_eq(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), 0);
     unsigned runs = 0;
@@ -130,7 +131,6 @@ PROMISE(inbox, edge_triggered_watch_of_the_fd_gets_an_edge_for_each_batch)
         check_eq(epoll_wait(epoll, &event, 1, -1), 1);
         check_eq(ferry_inbox_run(0), 1);
     }
-    close(epoll);
 }
 
 /* ---- threads that end ------------------------------------------------------------------------ */
@@ -148,7 +148,7 @@ static void *register_and_end(void *arg)
 
 PROMISE(inbox, callbacks_of_a_thread_that_ended_never_run_and_the_outcome_stays)
 {
-    ferry_promise *promise = promise_make();
+    AT_END(drop_promise) ferry_promise *promise = promise_make();
     run_to_its_end(register_and_end, promise);
     unsigned long lines = lines_logged();
     promise->result.sent = 5;
@@ -158,7 +158,6 @@ PROMISE(inbox, callbacks_of_a_thread_that_ended_never_run_and_the_outcome_stays)
     ferry_result result;
     check_eq(ferry_promise_await(promise, 0, &result), 0);
     check_eq(result.sent, 5);
-    ferry_promise_unref(promise);
 }
 
 static void *settle_for_itself_and_end(void *arg)
@@ -170,10 +169,9 @@ static void *settle_for_itself_and_end(void *arg)
 
 PROMISE(inbox, callbacks_waiting_when_their_thread_ends_are_released)
 {
-    ferry_promise *promise = promise_make();
+    AT_END(drop_promise) ferry_promise *promise = promise_make();
     run_to_its_end(settle_for_itself_and_end, promise);
     check_eq(runs_of_the_dead, 0);
-    ferry_promise_unref(promise);
 }
 
 static void *register_on_all(void *arg)
@@ -244,11 +242,10 @@ static void *end_in_a_callback(void *arg)
 
 PROMISE(inbox, thread_that_ends_in_a_callback_loses_its_other_callbacks_and_nothing_else)
 {
-    ferry_promise *promise = promise_make();
+    AT_END(drop_promise) ferry_promise *promise = promise_make();
     ferry__promise_settle(promise, NULL);
     run_to_its_end(end_in_a_callback, promise);
     check_eq(runs_of_the_dead, 0);
-    ferry_promise_unref(promise);
 }
 
 /* ---- what cannot be made --------------------------------------------------------------------- */
@@ -275,10 +272,9 @@ static void *use_without_memory(void *arg)
 
 PROMISE(inbox, that_there_is_no_memory_for_is_enomem_from_every_call_that_needs_it)
 {
-    ferry_promise *promise = promise_make();
+    AT_END(drop_promise) ferry_promise *promise = promise_make();
     run_to_its_end(use_without_memory, promise);
     ferry__promise_settle(promise, NULL);
-    ferry_promise_unref(promise);
 }
 
 PROMISE(inbox, fd_that_cannot_be_made_is_emfile_and_is_made_later)

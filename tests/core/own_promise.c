@@ -17,7 +17,7 @@ PROMISE(own_promise, is_pending_then_done_or_failed_or_cancelled_and_keeps_its_r
 {
     static const int errors[] = {0, -EIO};
     for (unsigned i = 0; i < 2; i++) {
-        ferry_promise *promise = make();
+        AT_END(drop_promise) ferry_promise *promise = make();
         check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
         const ferry_result given = {.error = errors[i], .sent = 7, .sequence = 9};
         check_eq(ferry_promise_settle(promise, &given), 0);
@@ -28,22 +28,19 @@ PROMISE(own_promise, is_pending_then_done_or_failed_or_cancelled_and_keeps_its_r
             check_eq(result.sequence, 9);
         }
         check_eq(ferry_promise_cancel(promise), -EALREADY);
-        ferry_promise_unref(promise);
     }
-    ferry_promise *promise = make();
+    AT_END(drop_promise) ferry_promise *promise = make();
     check_eq(ferry_promise_cancel(promise), 0);
     check_eq(result_of(promise).error, -ECANCELED);
     check_eq(ferry_promise_cancel(promise), -EALREADY);
-    ferry_promise_unref(promise);
 }
 
 PROMISE(own_promise, settling_twice_is_refused_and_changes_nothing)
 {
-    ferry_promise *promise = make();
+    AT_END(drop_promise) ferry_promise *promise = make();
     settle(promise, -EPIPE, 0);
     check_eq(ferry_promise_settle(promise, NULL), -EALREADY);
     check_eq(result_of(promise).error, -EPIPE);
-    ferry_promise_unref(promise);
 }
 
 static unsigned released;
@@ -79,7 +76,7 @@ PROMISE(own_promise, settled_with_nothing_has_succeeded_and_has_no_value)
 {
     for (unsigned way = 0; way < 3; way++) {
         const ferry_outcome nothing = {0};
-        ferry_promise *promise = make();
+        AT_END(drop_promise) ferry_promise *promise = make();
         check_eq(way == 0   ? ferry_promise_settle(promise, NULL)
                  : way == 1 ? ferry_promise_settle_with(promise, NULL)
                             : ferry_promise_settle_with(promise, &nothing),
@@ -87,7 +84,6 @@ PROMISE(own_promise, settled_with_nothing_has_succeeded_and_has_no_value)
         check_eq(result_of(promise).error, 0);
         check_eq(result_of(promise).phase, FERRY_PHASE_DONE);
         check(ferry_promise_value(promise) == NULL);
-        drop(promise);
     }
 }
 
@@ -106,7 +102,7 @@ PROMISE(own_promise, only_an_own_promise_can_be_settled)
 
 PROMISE(own_promise, bad_arguments_are_einval)
 {
-    ferry_promise *promise = make();
+    AT_END(drop_promise) ferry_promise *promise = make();
     const ferry_result positive = {.error = EIO};
     size_t index;
     check_eq(ferry_promise_create(NULL, NULL), -EINVAL);
@@ -123,7 +119,6 @@ PROMISE(own_promise, bad_arguments_are_einval)
     check_eq(ferry_promise_await_any(&promise, 0, 0, &index), -EINVAL);
     check(ferry_promise_value(NULL) == NULL);
     settle(promise, 0, 0);
-    ferry_promise_unref(promise);
 }
 
 PROMISE(own_promise, without_memory_is_enomem)
@@ -314,7 +309,7 @@ PROMISE(own_promise, dropped_by_two_threads_at_once_is_noticed)
 
 PROMISE(on_cancel, hooks_run_in_reverse_order_before_callbacks_and_not_inside_the_cancel)
 {
-    ferry_promise *promise = make();
+    AT_END(drop_promise) ferry_promise *promise = make();
     check_eq(ferry_promise_then(promise, note, (void *)4), 0);
     check_eq(ferry_promise_on_cancel(promise, note, (void *)3), 0);
     check_eq(ferry_promise_on_cancel(promise, note, (void *)2), 0);
@@ -328,14 +323,13 @@ PROMISE(on_cancel, hooks_run_in_reverse_order_before_callbacks_and_not_inside_th
     check_eq(ferry_promise_on_cancel(promise, note, (void *)6), 0); /* late: still told */
     check_eq(ferry_inbox_run(0), 1);
     check_eq(order[5], 6);
-    ferry_promise_unref(promise);
 }
 
 PROMISE(on_cancel, hooks_are_released_unrun_once_the_promise_is_ready)
 {
     static const int errors[] = {0, -EIO};
     for (unsigned i = 0; i < 2; i++) {
-        ferry_promise *promise = make();
+        AT_END(drop_promise) ferry_promise *promise = make();
         long before = allocations_outstanding();
         for (unsigned hook = 0; hook < 3; hook++)
             check_eq(ferry_promise_on_cancel(promise, note, NULL), 0);
@@ -345,7 +339,6 @@ PROMISE(on_cancel, hooks_are_released_unrun_once_the_promise_is_ready)
         (void)ferry_inbox_run(0);
         check_eq(order_count, 0);
         (void)result_of(promise);
-        ferry_promise_unref(promise);
     }
 }
 
@@ -358,7 +351,7 @@ static void *hook_and_end(void *arg)
 PROMISE(on_cancel, hooks_of_a_thread_that_ended_are_told_to_the_log_if_it_is_cancelled)
 {
     for (unsigned cancelled = 0; cancelled < 2; cancelled++) {
-        ferry_promise *promise = make();
+        AT_END(drop_promise) ferry_promise *promise = make();
         run_to_its_end(hook_and_end, promise);
         unsigned long lines = lines_logged();
         if (cancelled)
@@ -367,7 +360,6 @@ PROMISE(on_cancel, hooks_of_a_thread_that_ended_are_told_to_the_log_if_it_is_can
             settle(promise, 0, 0);
         check_eq(lines_logged() - lines, cancelled);
         check_eq(order_count, 0);
-        drop(promise);
     }
 }
 
@@ -379,10 +371,9 @@ static void submit_again(ferry_promise *, const ferry_result *, void *arg)
 {
     if (++submitted == LONG)
         return;
-    ferry_promise *next = make();
+    AT_END(drop_promise) ferry_promise *next = make();
     settle(next, 0, 0);
     check_eq(ferry_promise_then(next, submit_again, arg), 0);
-    ferry_promise_unref(next);
 }
 
 static void *submit_again_and_again(void *arg)
@@ -485,7 +476,8 @@ PROMISE(reports, what_is_made_of_others_has_label_and_times_too)
     const ferry_retry retry = {.start = succeed, .label = "retry"};
     const ferry_map map = {.start = succeed, .label = "map"};
     static const char *const labels[] = {"chain", "group", "retry", "map"};
-    ferry_promise *first = make_settled(0, 0), *made[4];
+    AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
+    ferry_promise *made[4];
     check_eq(ferry_promise_chain(first, &chain, &made[0]), 0);
     check_eq(ferry_promise_all(&first, 1, &group, &made[1]), 0);
     check_eq(ferry_promise_retry(&retry, &made[2]), 0);
@@ -503,7 +495,6 @@ PROMISE(reports, what_is_made_of_others_has_label_and_times_too)
         check_eq(after.created_ns, before[i].created_ns);
         drop(made[i]);
     }
-    drop(first);
 }
 
 /* A label that is gone, and would be seen to be, as soon as the call has returned. */
@@ -528,7 +519,8 @@ static void check_label(const ferry_promise *promise, const char *label)
 
 PROMISE(reports, labels_are_copied_whatever_they_are_given_by)
 {
-    ferry_promise *first = make_settled(0, 0), *made[5];
+    AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
+    ferry_promise *made[5];
     char *label = short_lived("mine");
     const ferry_promise_options options = {.label = label};
     const ferry_chain chain = {.label = label};
@@ -547,12 +539,11 @@ PROMISE(reports, labels_are_copied_whatever_they_are_given_by)
         check_label(made[i], "mine");
         drop(made[i]);
     }
-    drop(first);
 }
 
 PROMISE(reports, label_that_was_replaced_is_still_there_for_who_has_looked_before)
 {
-    ferry_promise *promise = make_settled(0, 0);
+    AT_END(drop_promise) ferry_promise *promise = make_settled(0, 0);
     ferry_promise_info before;
     char *label = short_lived("one");
     check_label(promise, NULL);
@@ -565,12 +556,11 @@ PROMISE(reports, label_that_was_replaced_is_still_there_for_who_has_looked_befor
     check_eq(ferry_promise_set_label(promise, NULL), 0);
     check_label(promise, NULL);
     check(strcmp(before.label, "one") == 0);
-    drop(promise);
 }
 
 PROMISE(reports, label_is_cut_at_63_bytes_and_a_whole_character)
 {
-    ferry_promise *promise = make_settled(0, 0);
+    AT_END(drop_promise) ferry_promise *promise = make_settled(0, 0);
     char label[101] = {0};
     memset(label, 'a', 100);
     check_eq(ferry_promise_set_label(promise, label), 0);
@@ -583,13 +573,13 @@ PROMISE(reports, label_is_cut_at_63_bytes_and_a_whole_character)
     check_eq(ferry_promise_set_label(promise, label), 0);
     label[61] = '\0';
     check_label(promise, label);
-    drop(promise);
 }
 
 PROMISE(reports, label_without_memory_is_enomem_and_changes_nothing)
 {
     const ferry_promise_options options = {.label = "mine"};
-    ferry_promise *promise = make_settled(0, 0), *none;
+    AT_END(drop_promise) ferry_promise *promise = make_settled(0, 0);
+    ferry_promise *none;
     check_eq(ferry_promise_set_label(promise, "one"), 0);
     fail_allocation(1);
     check_eq(ferry_promise_set_label(promise, "two"), -ENOMEM);
@@ -597,7 +587,6 @@ PROMISE(reports, label_without_memory_is_enomem_and_changes_nothing)
     check_eq(ferry_promise_create(&options, &none), -ENOMEM);
     allow_allocations();
     check_label(promise, "one");
-    drop(promise);
 }
 
 static void *relabel(void *promise)
@@ -612,7 +601,7 @@ static void *relabel(void *promise)
 
 PROMISE(reports, labels_are_set_by_several_threads_while_others_look)
 {
-    ferry_promise *promise = make_settled(0, 0);
+    AT_END(drop_promise) ferry_promise *promise = make_settled(0, 0);
     pthread_t threads[2];
     for (unsigned i = 0; i < 2; i++)
         check_eq(pthread_create(&threads[i], NULL, relabel, promise), 0);
@@ -624,7 +613,6 @@ PROMISE(reports, labels_are_set_by_several_threads_while_others_look)
     for (unsigned i = 0; i < 2; i++)
         check_eq(pthread_join(threads[i], NULL), 0);
     check_label(promise, "label 999");
-    drop(promise);
 }
 
 PROMISE(reports, label_site_and_times_are_kept)
@@ -652,9 +640,8 @@ PROMISE(reports, label_site_and_times_are_kept)
 __attribute__((noinline)) static void drop_from_here(void)
 {
     const ferry_promise_options options = {.label = "lost"};
-    ferry_promise *promise;
+    AT_END(drop_promise) ferry_promise *promise;
     check_eq(ferry_promise_create(&options, &promise), 0);
-    ferry_promise_unref(promise);
 }
 
 /* Makes a promise that fails, of another: by a call that makes more calls inside. */

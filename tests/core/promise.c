@@ -57,7 +57,7 @@ static void count_up(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE(promise, await_gives_the_same_result_every_time)
 {
-    ferry_promise *promise = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
     ferry_result result;
     check_eq(ferry_promise_await(promise, 0, &result), -ETIMEDOUT);
     pthread_t thread = settle_elsewhere(promise);
@@ -68,28 +68,25 @@ PROMISE(promise, await_gives_the_same_result_every_time)
     }
     check_eq(ferry_promise_await(promise, 0, NULL), 0);
     pthread_join(thread, NULL);
-    ferry_promise_unref(promise);
 }
 
 PROMISE(promise, await_at_home_never_misses_the_settling)
 {
     for (unsigned i = 0; i < 2000; i++) {
-        ferry_promise *promise = promise_make(ferry__inbox_current());
+        AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
         pthread_t thread = settle_elsewhere(promise);
         check_eq(ferry_promise_await(promise, -1, NULL), 0);
         pthread_join(thread, NULL);
-        ferry_promise_unref(promise);
     }
 }
 
 PROMISE(promise, await_elsewhere_never_misses_the_settling)
 {
     for (unsigned i = 0; i < 2000; i++) {
-        ferry_promise *promise = promise_make(NULL);
+        AT_END(drop_promise) ferry_promise *promise = promise_make(NULL);
         pthread_t thread = settle_elsewhere(promise);
         check_eq(ferry_promise_await(promise, -1, NULL), 0);
         pthread_join(thread, NULL);
-        ferry_promise_unref(promise);
     }
 }
 
@@ -104,7 +101,7 @@ static void *await_on_thread(void *arg)
 
 PROMISE(promise, any_number_of_threads_may_await_one_promise)
 {
-    ferry_promise *promise = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
     pthread_t waiters[8];
     for (unsigned i = 0; i < 8; i++)
         check_eq(pthread_create(&waiters[i], NULL, await_on_thread, promise), 0);
@@ -113,12 +110,12 @@ PROMISE(promise, any_number_of_threads_may_await_one_promise)
     for (unsigned i = 0; i < 8; i++)
         pthread_join(waiters[i], NULL);
     pthread_join(thread, NULL);
-    ferry_promise_unref(promise);
 }
 
 PROMISE(promise, await_that_times_out_changes_nothing)
 {
     for (unsigned at_home = 0; at_home < 2; at_home++) {
+        AT_END(drop_promise)
         ferry_promise *promise = promise_make(at_home ? ferry__inbox_current() : NULL);
         ferry_result result = {.sent = 99};
         int64_t begin = ferry__clock_now();
@@ -127,7 +124,6 @@ PROMISE(promise, await_that_times_out_changes_nothing)
         check_eq(result.sent, 99);
         settle(promise, 1);
         check_eq(ferry_promise_await(promise, 5, &result), 0);
-        ferry_promise_unref(promise);
     }
 }
 
@@ -149,7 +145,7 @@ PROMISE(promise, bad_arguments_are_einval)
 /* Pins: home. */
 PROMISE(promise, callback_never_runs_inside_then)
 {
-    ferry_promise *promise = promise_make(NULL);
+    AT_END(drop_promise) ferry_promise *promise = promise_make(NULL);
     unsigned runs = 0;
     check_eq(ferry_promise_then(promise, count_up, &runs), 0);
     settle(promise, 1);
@@ -157,7 +153,6 @@ PROMISE(promise, callback_never_runs_inside_then)
     check_eq(runs, 0);
     check_eq(ferry_inbox_run(0), 2);
     check_eq(runs, 2);
-    ferry_promise_unref(promise);
 }
 
 typedef struct record {
@@ -215,26 +210,23 @@ static void settle_next(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE(promise, awaiting_at_home_runs_the_callbacks_that_what_is_awaited_depends_on)
 {
-    ferry_promise *first = promise_make(NULL);
-    ferry_promise *last = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *first = promise_make(NULL);
+    AT_END(drop_promise) ferry_promise *last = promise_make(ferry__inbox_current());
     check_eq(ferry_promise_then(first, settle_next, last), 0);
     pthread_t thread = settle_elsewhere(first);
     check_eq(ferry_promise_await(last, -1, NULL), 0);
     pthread_join(thread, NULL);
-    ferry_promise_unref(first);
-    ferry_promise_unref(last);
 }
 
 PROMISE(promise, polling_runs_no_callback)
 {
-    ferry_promise *promise = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
     unsigned runs = 0;
     settle(promise, 0);
     check_eq(ferry_promise_then(promise, count_up, &runs), 0);
     check_eq(ferry_promise_await(promise, 0, NULL), 0);
     check_eq(runs, 0);
     check_eq(ferry_inbox_run(0), 1);
-    ferry_promise_unref(promise);
 }
 
 /* Invariant no_silent_wait, in a callback. */
@@ -249,13 +241,11 @@ static void try_to_wait(ferry_promise *promise, const ferry_result *, void *arg)
 /* Pins: no_silent_wait. */
 PROMISE(no_silent_wait, waiting_inside_a_callback_is_edeadlk_at_once)
 {
-    ferry_promise *settled = promise_make(ferry__inbox_current());
-    ferry_promise *pending = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *settled = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *pending = promise_make(ferry__inbox_current());
     settle(settled, 0);
     check_eq(ferry_promise_then(settled, try_to_wait, pending), 0);
     check_eq(ferry_inbox_run(0), 1);
-    ferry_promise_unref(settled);
-    ferry_promise_unref(pending);
 }
 
 static void drop(ferry_promise *promise, const ferry_result *, void *)
@@ -330,7 +320,7 @@ PROMISE(promise, callbacks_of_a_thread_run_in_its_order_of_registration_however_
     for (unsigned round = 0; round < 50; round++) {
         record run = {0};
         recorded = &run;
-        ferry_promise *promise = promise_make(NULL);
+        AT_END(drop_promise) ferry_promise *promise = promise_make(NULL);
         uintptr_t count = 0;
         while (count < BEFORE)
             check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
@@ -345,6 +335,5 @@ PROMISE(promise, callbacks_of_a_thread_run_in_its_order_of_registration_however_
         while (run.count < count)
             check(ferry_inbox_run(-1) > 0);
         pthread_join(thread, NULL);
-        ferry_promise_unref(promise);
     }
 }

@@ -64,7 +64,7 @@ static void run_elsewhere(void *(*function)(void *), void *arg)
 PROMISE(releases, callbacks_arg_is_released_when_it_has_run_each_its_own)
 {
     for (unsigned early = 0; early < 2; early++) {
-        ferry_promise *promise = early ? make_settled(0, 0) : make();
+        AT_END(drop_promise) ferry_promise *promise = early ? make_settled(0, 0) : make();
         kept args[3] = {0};
         for (unsigned i = 0; i < 3; i++)
             check_eq(ferry_promise_then_release(promise, use_in_callback, &args[i], release_kept),
@@ -78,7 +78,6 @@ PROMISE(releases, callbacks_arg_is_released_when_it_has_run_each_its_own)
             check_kept(&args[i], 1, 1);
             check(pthread_equal(args[i].releaser, pthread_self()));
         }
-        drop(promise);
     }
 }
 
@@ -86,7 +85,7 @@ PROMISE(releases, hooks_arg_is_released_whether_it_was_cancelled_or_not)
 {
     for (unsigned i = 0; i < 3; i++) {
         kept arg = {0};
-        ferry_promise *promise = make();
+        AT_END(drop_promise) ferry_promise *promise = make();
         if (i == 2)
             settle(promise, 0, 0);
         check_eq(ferry_promise_on_cancel_release(promise, use_in_callback, &arg, release_kept), 0);
@@ -96,7 +95,6 @@ PROMISE(releases, hooks_arg_is_released_whether_it_was_cancelled_or_not)
             settle(promise, -EIO, 0);
         run_all();
         check_kept(&arg, i == 0, 1);
-        drop(promise);
     }
 }
 
@@ -214,26 +212,26 @@ PROMISE(releases, chains_arg_is_released_before_the_sequence_settles_whether_a_b
 {
     for (int error = 0; error >= -EIO; error -= EIO) {
         kept arg = {0};
-        ferry_promise *first = make_settled(error, 0), *sequence;
+        AT_END(drop_promise) ferry_promise *first = make_settled(error, 0);
+        ferry_promise *sequence;
         arg.what.next = error == 0 ? make_settled(0, 0) : NULL;
         const ferry_chain chain = {.on_done = use_in_block, .arg = &arg, .release = release_kept};
         check_eq(ferry_promise_chain(first, &chain, &sequence), 0);
         expect(sequence, error, 0);
         check_kept(&arg, error == 0, 1);
-        drop(first);
     }
 }
 
 PROMISE(releases, chain_that_is_cancelled_has_its_arg_released)
 {
     kept arg = {0};
-    ferry_promise *first = make(), *sequence;
+    AT_END(drop_promise) ferry_promise *first = make();
+    ferry_promise *sequence;
     const ferry_chain chain = {.on_done = use_in_block, .arg = &arg, .release = release_kept};
     check_eq(ferry_promise_chain(first, &chain, &sequence), 0);
     check_eq(ferry_promise_cancel(sequence), 0);
     expect(sequence, -ECANCELED, 0);
     check_kept(&arg, 0, 1);
-    drop(first);
 }
 
 PROMISE(releases, retrys_and_maps_arg_is_released_after_the_last_use)

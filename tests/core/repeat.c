@@ -16,13 +16,14 @@ static bool is_readable(int fd, int timeout_ms)
 PROMISE(timeout, passes_the_outcome_on_if_that_is_in_time)
 {
     for (unsigned early = 0; early < 2; early++) {
-        ferry_promise *first = early ? make_settled(-EIO, 3) : make(), *limited;
+        AT_END(drop_promise)
+        ferry_promise *first = early ? make_settled(-EIO, 3) : make();
+        ferry_promise *limited;
         check_eq(ferry_promise_timeout(first, 1000 * 1000, &limited), 0);
         if (!early)
             settle(first, -EIO, 3);
         expect(limited, -EIO, 3);
         run_all(); /* its timer is unset: else the census would find it */
-        drop(first);
     }
 }
 
@@ -37,25 +38,26 @@ PROMISE(timeout, is_etimedout_and_cancels_the_promise_when_time_is_up)
 
 PROMISE(timeout, of_no_time_passes_on_what_has_settled_and_fails_what_is_pending)
 {
-    ferry_promise *settled = make_settled(0, 3), *pending = make(), *limited[2];
+    AT_END(drop_promise)
+    ferry_promise *settled = make_settled(0, 3);
+    ferry_promise *pending = make(), *limited[2];
     check_eq(ferry_promise_timeout(settled, 0, &limited[0]), 0);
     check_eq(ferry_promise_timeout(pending, 0, &limited[1]), 0);
     check(is_pending(limited[0]) && is_pending(limited[1])); /* never inside the call */
     expect(limited[0], 0, 3);
     expect(limited[1], -ETIMEDOUT, 0);
     expect(pending, -ECANCELED, 0);
-    drop(settled);
 }
 
 PROMISE(timeout, outcome_counts_where_both_it_and_the_time_have_come)
 {
-    ferry_promise *first = make(), *limited;
+    AT_END(drop_promise) ferry_promise *first = make();
+    ferry_promise *limited;
     int fd = ferry_inbox_fd();
     check_eq(ferry_promise_timeout(first, 1, &limited), 0);
     check(is_readable(fd, -1)); /* the time has come, and nobody has looked */
     settle(first, 0, 3);
     expect(limited, 0, 3);
-    drop(first);
 }
 
 PROMISE(timeout, cancelled_is_cancelled_with_its_promise_and_its_timer)

@@ -8,7 +8,7 @@
 PROMISE_BOTH(arithmetic, receipts_are_contiguous_and_add_up_to_what_the_peer_reads)
 {
     enum { COUNT = 500 };
-    test_file file = file_make(40000, 3);
+    AT_END(file_remove) test_file file = file_make(40000, 3);
     stage s = stage_open(placement, tcp_pair());
     reader *peer = reader_start(stage_take(&s), false);
     uint64_t random = random_seed();
@@ -41,12 +41,11 @@ PROMISE_BOTH(arithmetic, receipts_are_contiguous_and_add_up_to_what_the_peer_rea
     check_eq(status.error, 0);
     stage_close(&s);
     check_eq(reader_end(peer), offset);
-    file_remove(&file);
 }
 
 static void abort_midway(ferry_placement placement, pair both)
 {
-    stage s = stage_open(placement, both);
+    AT_END(stage_end) stage s = stage_open(placement, both);
     check_eq(outcome(submit_write(s.stream, "head", 4)).error, 0);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_promise *behind = submit_write(s.stream, "tail", 4);
@@ -61,7 +60,6 @@ static void abort_midway(ferry_placement placement, pair both)
     check_eq(unsent.sent, 0);
     check_eq(unsent.remaining, 4);
     check_eq(unsent.stream_offset, 4 + cut.sent);
-    stage_end(&s);
 }
 
 /* Pins: arithmetic. */
@@ -73,8 +71,8 @@ PROMISE_BOTH(arithmetic, aborted_write_says_exactly_how_much_left)
 
 PROMISE_BOTH(arithmetic, count_of_an_aborted_file_is_what_a_unix_peer_reads)
 {
-    test_file file = file_make(8 << 20, 5);
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(file_remove) test_file file = file_make(8 << 20, 5);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_file(s.stream, ferry_file_at(file.path));
     wait_readable(s.theirs);
     wait_until_asleep();
@@ -84,6 +82,4 @@ PROMISE_BOTH(arithmetic, count_of_an_aborted_file_is_what_a_unix_peer_reads)
     check_eq(cut.sent + cut.remaining, file.size);
     reader *peer = reader_start(stage_take(&s), false);
     reader_check_content(peer, 5, cut.sent);
-    stage_end(&s);
-    file_remove(&file);
 }

@@ -19,7 +19,7 @@ PROMISE(bad_input, null_is_einval_where_it_is_not_allowed_and_nothing_where_it_i
     ferry_service_destroy(NULL);
     check_eq(ferry_service_create(NULL, &service), 0);
     check_eq(ferry_service_drain(service, -2), -EINVAL);
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     check_eq(ferry_stream_adopt(NULL, both.ours, NULL, &stream), -EINVAL);
     check_eq(ferry_stream_adopt(service, both.ours, NULL, NULL), -EINVAL);
     stream = stream_adopt(service, both.ours);
@@ -40,7 +40,6 @@ PROMISE(bad_input, null_is_einval_where_it_is_not_allowed_and_nothing_where_it_i
     check_eq(outcome(promise).error, 0);
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 PROMISE(bad_input, options_out_of_range_are_einval)
@@ -51,7 +50,7 @@ PROMISE(bad_input, options_out_of_range_are_einval)
         {.stack_bytes = (1u << 30) + 1},
         {.chunk_bytes = (1u << 30) + 1},
     };
-    ferry_service *service = NULL;
+    AT_END(destroy_service) ferry_service *service = NULL;
     for (unsigned i = 0; i < sizeof bad_services / sizeof bad_services[0]; i++)
         check_eq(ferry_service_create(&bad_services[i], &service), -EINVAL);
     check(service == NULL);
@@ -63,14 +62,12 @@ PROMISE(bad_input, options_out_of_range_are_einval)
         {.close_bytes = (UINT64_C(1) << 39) + 1},
         {.limit_unsent_bytes = UINT32_C(1) << 31},
     };
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = NULL;
     for (unsigned i = 0; i < sizeof bad_streams / sizeof bad_streams[0]; i++)
         check_eq(ferry_stream_adopt(service, both.ours, &bad_streams[i], &stream), -EINVAL);
     check(stream == NULL);
     close(both.ours);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(bad_input, fd_that_cannot_be_a_stream_is_refused_with_its_reason)
@@ -83,7 +80,7 @@ PROMISE_BOTH(bad_input, fd_that_cannot_be_a_stream_is_refused_with_its_reason)
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_eq(listen(listener, 1), 0);
     int datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int handle = open("/etc/passwd", O_PATH | O_CLOEXEC);
+    AT_END(close_fd) int handle = open("/etc/passwd", O_PATH | O_CLOEXEC);
     const ferry_stream_options confirming = {.close_timeout_ms = 1000};
     check_eq(ferry_stream_adopt(service, -1, NULL, &stream), -EBADF);
     check_eq(ferry_stream_adopt(service, 9999, NULL, &stream), -EBADF);
@@ -100,18 +97,16 @@ PROMISE_BOTH(bad_input, fd_that_cannot_be_a_stream_is_refused_with_its_reason)
     close(directory);
     close(listener);
     close(datagram);
-    close(handle);
 }
 
 PROMISE_BOTH(bad_input, unconnected_socket_fails_its_requests_not_its_adoption)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *stream = stream_adopt(service, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     ferry_result result = outcome(submit_write(stream, "x", 1));
     check(result.error == -EPIPE || result.error == -ENOTCONN);
     check_eq(result.phase, FERRY_PHASE_SINK);
     check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
 }
 
 typedef struct bad_file {
@@ -121,7 +116,7 @@ typedef struct bad_file {
 
 PROMISE(bad_input, file_that_makes_no_sense_is_refused_at_submit)
 {
-    stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
     char long_path[PATH_MAX + 1];
     memset(long_path, 'x', PATH_MAX);
     long_path[PATH_MAX] = '\0';
@@ -150,12 +145,11 @@ PROMISE(bad_input, file_that_makes_no_sense_is_refused_at_submit)
     }
     const ferry_part unknown = {.kind = (ferry_part_kind)9};
     check_eq(ferry_stream_send(s.stream, &unknown, 1, NULL, NULL), -EINVAL);
-    stage_close(&s);
 }
 
 PROMISE(bad_input, lengths_that_overflow_are_eoverflow)
 {
-    stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
     const ferry_part halves[] = {ferry_part_borrow("x", SIZE_MAX / 2 + 1),
                                  ferry_part_borrow("x", SIZE_MAX / 2 + 1)};
     const ferry_part copy = ferry_part_copy("x", SIZE_MAX);
@@ -169,7 +163,6 @@ PROMISE(bad_input, lengths_that_overflow_are_eoverflow)
     check_eq(ferry_stream_send(s.stream, files, 2, NULL, NULL), -EOVERFLOW);
     check_eq(ferry_stream_write(s.stream, "x", SIZE_MAX, NULL, NULL), -EOVERFLOW);
     check_eq(ferry_stream_send(s.stream, files, SIZE_MAX / 8, NULL, NULL), -EOVERFLOW);
-    stage_close(&s);
 }
 
 static void check_open_failure(ferry_stream *stream, ferry_file file, int error)
@@ -183,7 +176,7 @@ static void check_open_failure(ferry_stream *stream, ferry_file file, int error)
 PROMISE_BOTH(bad_input, file_that_cannot_be_read_fails_in_open_and_the_head_does_not_leave)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    test_file file = file_make(10, 1);
+    AT_END(file_remove) test_file file = file_make(10, 1);
     ferry_file write_only = ferry_file_fd(open(file.path, O_WRONLY | O_CLOEXEC));
     ferry_file handle = ferry_file_fd(open(file.path, O_PATH | O_CLOEXEC));
     ferry_file directory = ferry_file_at("/tmp");
@@ -213,7 +206,6 @@ PROMISE_BOTH(bad_input, file_that_cannot_be_read_fails_in_open_and_the_head_does
     close(directory_fd.fd);
     close(fds[0]);
     close(fds[1]);
-    file_remove(&file);
 }
 
 /* ---- out of fds ------------------------------------------------------------------------------ */
@@ -246,7 +238,7 @@ static void give_all_back(fd_hoard *hoard)
 PROMISE_BOTH(bad_input, without_fds_submits_adoptions_and_services_are_emfile_and_nothing_breaks)
 {
     ferry_service *service = service_start(placement);
-    test_file file = file_make(1000, 1);
+    AT_END(file_remove) test_file file = file_make(1000, 1);
     pair both = unix_pair(SOCK_STREAM), spare = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours), *refused = NULL;
     check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
@@ -271,5 +263,4 @@ PROMISE_BOTH(bad_input, without_fds_submits_adoptions_and_services_are_emfile_an
     close(both.theirs);
     close(spare.ours);
     close(spare.theirs);
-    file_remove(&file);
 }

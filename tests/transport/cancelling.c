@@ -170,11 +170,10 @@ static void *make_all_calls(void *arg)
 
 PROMISE_BOTH(cancelling, no_call_of_a_services_or_a_streams_is_a_point_of_cancellation)
 {
-    scene s;
+    AT_END(scene_close) scene s;
     scene_open(&s, placement);
     run_cancelled(make_all_calls, &s);
     s.pipe[1] = open("/dev/null", O_WRONLY | O_CLOEXEC); /* it was taken */
-    scene_close(&s);
 }
 
 /* ---- listening, connecting ------------------------------------------------------------------- */

@@ -33,10 +33,10 @@ static void *look_up(void *arg)
 
 PROMISE_EITHER(combining, own_work_and_transfers_follow_one_another)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
     reader *peer = reader_start(both.theirs, true);
-    test_file file = file_make(100 * 1000, 7);
+    AT_END(file_remove) test_file file = file_make(100 * 1000, 7);
     job self = {.stream = stream_adopt(service, both.ours), .file = &file};
     check_eq(ferry_promise_create(NULL, &self.looked_up), 0);
     ferry_promise *head, *all;
@@ -52,8 +52,6 @@ PROMISE_EITHER(combining, own_work_and_transfers_follow_one_another)
     pthread_join(thread, NULL);
     (void)close_stream(self.stream);
     check_eq(reader_end(peer), file.size + 4);
-    file_remove(&file);
-    ferry_service_destroy(service);
 }
 
 PROMISE_EITHER(combining, all_of_several_writes_adds_up_their_bytes)
@@ -82,7 +80,7 @@ PROMISE_EITHER(combining, all_of_several_writes_adds_up_their_bytes)
 
 PROMISE_EITHER(combining, timeout_calls_a_stuck_write_off_and_says_how_much_left)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *limited;
     check_eq(ferry_promise_timeout(stuck, 10, &limited), 0);
     check_eq(outcome(limited).error, -ETIMEDOUT);
@@ -91,7 +89,6 @@ PROMISE_EITHER(combining, timeout_calls_a_stuck_write_off_and_says_how_much_left
     check_eq(result.sent + result.remaining, STUCK_BYTES);
     check(result.sent > 0);
     ferry_stream_abort(s.stream);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(combining, promises_made_of_others_outlive_their_service)
@@ -199,9 +196,8 @@ static void submit_again(ferry_promise *, const ferry_result *result, void *arg)
     if (self->left == 0)
         return;
     self->left--;
-    ferry_promise *next = submit_write(self->stream, "x", 1);
+    AT_END(drop_promise) ferry_promise *next = submit_write(self->stream, "x", 1);
     check_eq(ferry_promise_then(next, submit_again, self), 0);
-    ferry_promise_unref(next);
 }
 
 static void *submit_again_and_again(void *arg)
@@ -217,12 +213,11 @@ static void *submit_again_and_again(void *arg)
 
 PROMISE_EITHER(depth, long_chain_of_callbacks_that_submit_again_runs_on_a_small_stack)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
     reader *peer = reader_start(both.theirs, false);
     relay_race self = {.stream = stream_adopt(service, both.ours), .left = LONG};
     run_on_small_stack(submit_again_and_again, &self);
     (void)close_stream(self.stream);
     check_eq(reader_end(peer), LONG);
-    ferry_service_destroy(service);
 }

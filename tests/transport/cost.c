@@ -34,7 +34,7 @@ static void write_and_be_told(ferry_stream *stream)
 
 PROMISE_BOTH(cost, promise_with_one_callback_is_at_most_one_allocation_and_two_mailbox_hops)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     write_and_be_told(s.stream); /* threads start, the inbox is made */
     for (unsigned i = 0; i < 20; i++) {
         unsigned long allocations = allocations_made();
@@ -44,7 +44,6 @@ PROMISE_BOTH(cost, promise_with_one_callback_is_at_most_one_allocation_and_two_m
         check_eq(atomic_load(&hops) - hops_before, 2); /* there, and back */
     }
     (void)stage_close_stream(&s);
-    stage_end(&s);
 }
 
 /* ---- system calls ---------------------------------------------------------------------------- */
@@ -80,7 +79,7 @@ static void note_order(ferry_promise *, const ferry_result *result, void *arg)
 static unsigned count_sends(ferry_placement placement, const ferry_request_options *options,
                             unsigned writes)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     atomic_bool may_go_on = false;
     const ferry_request_options hold = {.on_owner = hold_owner, .on_owner_arg = &may_go_on};
     check_eq(ferry_stream_write(s.stream, "x", 1, &hold, NULL), 0);
@@ -92,7 +91,6 @@ static unsigned count_sends(ferry_placement placement, const ferry_request_optio
     atomic_store(&may_go_on, true);
     check_eq(outcome(last).error, 0);
     unsigned taken = atomic_load(&sends) - before;
-    stage_close(&s);
     return taken;
 }
 
@@ -124,7 +122,7 @@ ferry__turn __wrap_ferry__stream_turn(ferry__task *task)
 
 PROMISE_BOTH(cost, small_write_takes_one_turn)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     wait_until_asleep();
     unsigned before = atomic_load(&turns);
@@ -133,7 +131,6 @@ PROMISE_BOTH(cost, small_write_takes_one_turn)
         wait_until_asleep();
     }
     check_eq(atomic_load(&turns) - before, 20);
-    stage_close(&s);
 }
 
 /* Every change of an epoll set: counted on its way (-Wl,--wrap). */
@@ -152,7 +149,7 @@ PROMISE_BOTH(cost, sink_that_is_full_again_and_again_is_watched_once)
 {
     enum { STEP = 256 * 1024 };
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        stage s = stage_open(placement, any_pair(is_tcp));
+        AT_END(stage_close) stage s = stage_open(placement, any_pair(is_tcp));
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         unsigned before = atomic_load(&changes);
         for (uint64_t taken = 0; taken < STUCK_BYTES; taken += STEP) {
@@ -161,15 +158,14 @@ PROMISE_BOTH(cost, sink_that_is_full_again_and_again_is_watched_once)
         }
         check_eq(outcome(stuck).error, 0);
         check_eq(atomic_load(&changes), before);
-        stage_close(&s);
     }
 }
 
 PROMISE_EITHER(cost, source_that_is_dry_again_and_again_is_watched_once)
 {
     for (int is_socket = 0; is_socket < 2; is_socket++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-        pair from = is_socket ? unix_pair(SOCK_STREAM) : pipe_pair();
+        AT_END(close_theirs) pair from = is_socket ? unix_pair(SOCK_STREAM) : pipe_pair();
+        AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         ferry_file file = ferry_file_fd(from.theirs);
         file.length = FERRY_TO_END;
         ferry_promise *sent = submit_file(s.stream, file);
@@ -184,8 +180,6 @@ PROMISE_EITHER(cost, source_that_is_dry_again_and_again_is_watched_once)
         check_eq(atomic_load(&changes), before);
         close(from.ours);
         check_eq(outcome(sent).sent, 50);
-        stage_close(&s);
-        close(from.theirs);
     }
 }
 
@@ -194,7 +188,7 @@ PROMISE_EITHER(cost, source_that_is_dry_again_and_again_is_watched_once)
 PROMISE(cost, idle_stream_of_a_shared_owner_takes_a_kilobyte_at_most)
 {
     enum { STREAMS = 100 };
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     pair pairs[STREAMS + 1];
     ferry_stream *streams[STREAMS + 1];
     long before = 0;
@@ -209,7 +203,6 @@ PROMISE(cost, idle_stream_of_a_shared_owner_takes_a_kilobyte_at_most)
         (void)close_stream(streams[i]);
         close(pairs[i].theirs);
     }
-    ferry_service_destroy(service);
 }
 
 /* Whatever is queued before them. */
@@ -217,7 +210,7 @@ PROMISE(cost, forgotten_writes_of_64_bytes_take_200_bytes_each_and_few_allocatio
 {
     enum { WRITES = 20000 };
     static const char data[64];
-    stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     long before = bytes_outstanding();
     unsigned long made = allocations_made();
@@ -227,7 +220,6 @@ PROMISE(cost, forgotten_writes_of_64_bytes_take_200_bytes_each_and_few_allocatio
     check(allocations_made() - made < WRITES / 50);
     ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    stage_end(&s);
 }
 
 /* A batch ends where another request stands: then it is to be no larger than it is of use. */
@@ -236,7 +228,7 @@ PROMISE(cost, forgotten_writes_among_others_take_as_little_as_if_they_were_not_f
     enum { WRITES = 10000 };
     static const char data[64];
     for (unsigned run = 1; run <= 1000; run *= 10) { /* so many are forgotten, then one is not */
-        stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         long before = bytes_outstanding();
         for (unsigned i = 1; i <= WRITES; i++) {
@@ -248,6 +240,5 @@ PROMISE(cost, forgotten_writes_among_others_take_as_little_as_if_they_were_not_f
         check(bytes_outstanding() - before <= WRITES * 530L);
         ferry_stream_abort(s.stream);
         check_eq(outcome(stuck).error, -ECANCELED);
-        stage_end(&s);
     }
 }

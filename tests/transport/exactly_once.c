@@ -67,7 +67,7 @@ static void reset_by_peer(pair both)
 static void end_with_much_under_way(ferry_placement placement, ending how)
 {
     ferry_service *service = service_start(placement);
-    test_file file = file_make(300000, 1);
+    AT_END(file_remove) test_file file = file_make(300000, 1);
     pair both = tcp_pair();
     ferry_stream *stream = stream_adopt(service, both.ours);
     tally seen = {0};
@@ -88,7 +88,6 @@ static void end_with_much_under_way(ferry_placement placement, ending how)
         ferry_service_destroy(service);
     if (how != BY_RESET)
         close(both.theirs);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(exactly_once, requests_settle_once_when_the_peer_resets)
@@ -220,7 +219,7 @@ static void live_once(ferry_placement placement, const test_file *file, tally *s
 /* Pins: exactly_once. */
 PROMISE_BOTH(exactly_once, any_failing_allocation_is_refused_or_settles_and_leaks_nothing)
 {
-    test_file file = file_make(10000, 1);
+    AT_END(file_remove) test_file file = file_make(10000, 1);
     check(ferry_inbox_run(0) == 0); /* this thread's inbox is there before memory runs out */
     unsigned long needed;
     unsigned failures = 0;
@@ -233,5 +232,4 @@ PROMISE_BOTH(exactly_once, any_failing_allocation_is_refused_or_settles_and_leak
         allow_allocations();
     } while (failures <= needed);
     check(failures > 8);
-    file_remove(&file);
 }

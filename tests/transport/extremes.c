@@ -74,7 +74,7 @@ static int send_late(const trial *this, const ferry_stream_options *options,
         wait_until_asleep();
         check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
     }
-    reader *peer = reader_start(ends.theirs, false);
+    AT_END(free_reader) reader *peer = reader_start(ends.theirs, false);
     if (error == 0) {
         ferry_result result = outcome(promise);
         check(result.error == 0 || !is_patient);
@@ -84,7 +84,6 @@ static int send_late(const trial *this, const ferry_stream_options *options,
     ferry_stream_unref(stream);
     reader_join(peer);
     check(error != 0 || !is_patient || peer->bytes == sizeof plenty);
-    reader_free(peer);
     return error;
 }
 
@@ -109,13 +108,12 @@ STREAM_OPTION(stall_timeout_ms, .stall_timeout_ms = this->value)
 
 static int try_limiter(const trial *this, ferry_limiter_options wanted, uint64_t free_bytes)
 {
-    ferry_limiter *limiter;
+    AT_END(drop_limiter) ferry_limiter *limiter = NULL;
     int error = ferry_limiter_create(&wanted, &limiter);
     if (error != 0)
         return error;
     ferry_stream_options options = {.limiter = limiter, .limiter_free_bytes = free_bytes};
     error = send_late(this, &options, NULL, true);
-    ferry_limiter_unref(limiter);
     return error;
 }
 
@@ -140,10 +138,9 @@ static int try_burst_bytes(const trial *this)
 
 static int set_rate(uint64_t bytes_per_s, uint64_t burst_bytes)
 {
-    ferry_limiter *limiter;
+    AT_END(drop_limiter) ferry_limiter *limiter;
     check_eq(ferry_limiter_create(NULL, &limiter), 0);
     int error = ferry_limiter_set_rate(limiter, bytes_per_s, burst_bytes);
-    ferry_limiter_unref(limiter);
     return error;
 }
 
@@ -294,7 +291,7 @@ typedef enum field { OFFSET, LENGTH, POSITION } field;
 
 static int try_range(const trial *this, field which, bool is_received)
 {
-    test_file made = file_make(FILE_BYTES, 1);
+    AT_END(file_remove) test_file made = file_make(FILE_BYTES, 1);
     ferry_file file = ferry_file_at(made.path);
     file.offset = which == OFFSET ? this->value : 1;
     file.length = which == LENGTH ? this->value : 1;
@@ -305,7 +302,6 @@ static int try_range(const trial *this, field which, bool is_received)
         check_eq(lseek(made.fd, 1, SEEK_SET), 1);
     }
     int error = transfer(this, file, is_received);
-    file_remove(&made);
     return error;
 }
 
@@ -336,7 +332,7 @@ static int try_length_from_position(const trial *this)
 
 static int try_file_number(const trial *this, size_t field_offset)
 {
-    test_file made = file_make(FILE_BYTES, 1);
+    AT_END(file_remove) test_file made = file_make(FILE_BYTES, 1);
     ferry_file file = field_offset == offsetof(ferry_file, fd) ? ferry_file_fd((int)this->value)
                                                                : ferry_file_at(made.path);
     if (field_offset == offsetof(ferry_file, flags))
@@ -344,7 +340,6 @@ static int try_file_number(const trial *this, size_t field_offset)
     if (field_offset == offsetof(ferry_file, dirfd))
         file.dirfd = (int)this->value;
     int error = transfer(this, file, false);
-    file_remove(&made);
     return error;
 }
 
@@ -366,14 +361,13 @@ static int try_file_flags(const trial *this)
 /* A token with one number changed in it: of another file, or none. */
 static int try_token(const trial *this, size_t field_offset, int64_t length)
 {
-    test_file made = file_make(FILE_BYTES, 1);
+    AT_END(file_remove) test_file made = file_make(FILE_BYTES, 1);
     ferry_resume_token token = {0};
     memcpy((char *)&token + field_offset, &this->value, sizeof this->value);
     ferry_file file = ferry_file_at(made.path);
     file.resume = &token;
     file.length = length;
     int error = transfer(this, file, false);
-    file_remove(&made);
     return error;
 }
 
@@ -547,9 +541,8 @@ SERVICE_OPTION(limit_file_bytes, uint64_t)
 /* Of a service of its own: nothing else can be done with one that was stopped. */
 static int try_stop(const trial *this)
 {
-    ferry_service *service = service_start(this->placement);
+    AT_END(destroy_service) ferry_service *service = service_start(this->placement);
     int error = ferry_service_stop(service, this->value);
-    ferry_service_destroy(service);
     return error;
 }
 
@@ -657,25 +650,22 @@ static ferry_promise *promise_settled(const ferry_result *result)
 
 static int try_await(const trial *this)
 {
-    ferry_promise *promise = promise_settled(NULL);
+    AT_END(drop_promise) ferry_promise *promise = promise_settled(NULL);
     int error = ferry_promise_await(promise, this->value, NULL);
-    ferry_promise_unref(promise);
     return error;
 }
 
 static int try_await_all(const trial *this)
 {
-    ferry_promise *promise = promise_settled(NULL);
+    AT_END(drop_promise) ferry_promise *promise = promise_settled(NULL);
     int error = ferry_promise_await_all(&promise, 1, this->value);
-    ferry_promise_unref(promise);
     return error;
 }
 
 static int try_await_any(const trial *this)
 {
-    ferry_promise *promise = promise_settled(NULL);
+    AT_END(drop_promise) ferry_promise *promise = promise_settled(NULL);
     int error = ferry_promise_await_any(&promise, 1, this->value, NULL);
-    ferry_promise_unref(promise);
     return error;
 }
 
@@ -720,10 +710,10 @@ static int try_after(const trial *this)
 
 static int try_timeout(const trial *this)
 {
-    ferry_promise *pending = promise_make(), *promise = NULL;
+    AT_END(drop_promise) ferry_promise *pending = promise_make();
+    ferry_promise *promise = NULL;
     int error = ferry_promise_timeout(pending, this->value, &promise);
     error = check_pending(error, &promise, this->value);
-    ferry_promise_unref(pending);
     return error;
 }
 
@@ -780,11 +770,12 @@ static ferry_promise *pass_error(ferry_promise *, ferry_outcome *outcome, void *
 
 static int try_chain_error(const trial *this)
 {
-    ferry_promise *failed = promise_settled(&(ferry_result){.error = INT_MIN}), *promise = NULL;
+    AT_END(drop_promise)
+    ferry_promise *failed = promise_settled(&(ferry_result){.error = INT_MIN});
+    ferry_promise *promise = NULL;
     int none = 0;
     ferry_chain chain = {.on_failed = pass_error, .arg = &none, .error = (int)this->value};
     int error = ended(ferry_promise_chain(failed, &chain, &promise), &promise);
-    ferry_promise_unref(failed);
     return error;
 }
 
@@ -808,10 +799,10 @@ static int try_map_at_once(const trial *this)
 
 static int try_exempt_count(const trial *this)
 {
-    ferry_promise *part = promise_settled(NULL), *promise = NULL;
+    AT_END(drop_promise) ferry_promise *part = promise_settled(NULL);
+    ferry_promise *promise = NULL;
     ferry_group group = {.exempt_count = (size_t)this->value};
     int error = ended(ferry_promise_all(&part, 1, &group, &promise), &promise);
-    ferry_promise_unref(part);
     return error;
 }
 
@@ -925,13 +916,12 @@ static int try_room_file(const trial *this)
 static int with_fault(const trial *this, ferry_fault fault)
 {
     fault.call = FERRY_CALL_WRITE;
-    ferry_faults *faults;
+    AT_END(drop_faults) ferry_faults *faults = NULL;
     int error = ferry_faults_create(&fault, 1, &faults);
     if (error != 0)
         return error;
     ferry_stream_options options = {.faults = faults};
     error = send_late(this, &options, NULL, false);
-    ferry_faults_unref(faults);
     return error;
 }
 

@@ -154,7 +154,7 @@ static uint64_t run_once(ferry_placement placement, ferry_framing framing, const
     static told all;
     all.count = 0;
     run this = {0};
-    ferry_faults *faults;
+    AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(fault, 1, &faults), 0);
     pair both = unix_pair(SOCK_STREAM);
     int room = ROOM;
@@ -201,7 +201,6 @@ static uint64_t run_once(ferry_placement placement, ferry_framing framing, const
     (void)ferry_shared_file_unref(shared);
     *ret_injected += ferry_faults_get_injected(faults);
     uint64_t calls = ferry_faults_get_calls(faults, FERRY_CALL_ANY);
-    (void)ferry_faults_unref(faults);
     return calls;
 }
 

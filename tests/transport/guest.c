@@ -37,7 +37,7 @@ PROMISE_BOTH(guest, peer_hangup_is_epipe_not_sigpipe)
     struct sigaction counting = {.sa_handler = count_sigpipe}, before;
     sigaction(SIGPIPE, &counting, &before);
     ferry_service *service = service_start(placement);
-    test_file file = file_make(100000, 1);
+    AT_END(file_remove) test_file file = file_make(100000, 1);
     for (unsigned by_file = 0; by_file < 2; by_file++) {
         hang_up_on(service, tcp_pair(), &file, by_file);
         hang_up_on(service, unix_pair(SOCK_STREAM), &file, by_file);
@@ -50,7 +50,6 @@ PROMISE_BOTH(guest, peer_hangup_is_epipe_not_sigpipe)
     struct sigaction after;
     sigaction(SIGPIPE, &before, &after);
     check(after.sa_handler == count_sigpipe); /* and the disposition is still the host's */
-    file_remove(&file);
 }
 
 static void each_thread(void (*look)(const char *id, const char *name))
@@ -97,7 +96,7 @@ PROMISE_BOTH(guest, ferrys_threads_are_named_and_block_all_signals_but_faults)
 {
     sigset_t before, after;
     pthread_sigmask(SIG_SETMASK, NULL, &before);
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     do { /* until both are named, and the front is out of pthread_create's critical part */
         wait_until_asleep();
@@ -108,7 +107,6 @@ PROMISE_BOTH(guest, ferrys_threads_are_named_and_block_all_signals_but_faults)
     pthread_sigmask(SIG_SETMASK, NULL, &after);
     for (int number = 1; number < 65; number++)
         check_eq(sigismember(&before, number), sigismember(&after, number));
-    stage_close(&s);
 }
 
 /* ---- fork ------------------------------------------------------------------------------------ */
@@ -153,7 +151,7 @@ static void misuse_in_child(ferry_service *service, ferry_stream *stream, ferry_
 /* Pins: guest. */
 PROMISE_BOTH(guest, calls_in_a_forked_child_fail_at_once_and_leave_the_parent_alone)
 {
-    pair spare = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair spare = unix_pair(SOCK_STREAM);
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *settled = submit_write(s.stream, "x", 1);
     check_eq(ferry_promise_await(settled, -1, NULL), 0);
@@ -175,5 +173,4 @@ PROMISE_BOTH(guest, calls_in_a_forked_child_fail_at_once_and_leave_the_parent_al
     check_eq(reader_end(peer), STUCK_BYTES + 1);
     ferry_promise_unref(settled);
     close(spare.ours);
-    close(spare.theirs);
 }

@@ -187,9 +187,9 @@ PROMISE_BOTH(stress, many_threads_mixed_requests_every_byte_and_order_checked)
 {
     const ferry_service_options options = {
         .placement = placement, .shared_owners = 2, .chunk_bytes = 50000};
-    ferry_service *service;
+    AT_END(file_remove) test_file file = file_make(FILE_SIZE, 77);
+    AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
-    test_file file = file_make(FILE_SIZE, 77);
     ferry_stream *streams[STREAMS];
     parser parsers[STREAMS] = {0};
     pthread_t parsing[STREAMS], posting[THREADS];
@@ -219,6 +219,4 @@ PROMISE_BOTH(stress, many_threads_mixed_requests_every_byte_and_order_checked)
         requests += parsers[i].requests;
     }
     check_eq(requests, THREADS * REQUESTS);
-    ferry_service_destroy(service);
-    file_remove(&file);
 }

@@ -40,7 +40,7 @@ static void check_refused(ferry_stream *stream, ferry_file file, int error)
 
 PROMISE_BOTH(file, by_path_by_fd_and_never_both_or_neither)
 {
-    test_file file = file_make(5000, 1);
+    AT_END(file_remove) test_file file = file_make(5000, 1);
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), false);
     check_eq(outcome(submit_file(rigged.stream, ferry_file_at(file.path))).sent, 5000);
     check_eq(outcome(submit_file(rigged.stream, ferry_file_fd(file.fd))).sent, 5000);
@@ -48,15 +48,13 @@ PROMISE_BOTH(file, by_path_by_fd_and_never_both_or_neither)
     both.fd = file.fd;
     check_refused(rigged.stream, both, -EINVAL);
     check_refused(rigged.stream, neither, -EINVAL);
-    reader *peer = rig_finish(&rigged);
+    AT_END(free_reader) reader *peer = rig_finish(&rigged);
     check_eq(peer->digest, digest_content(digest_content(DIGEST_BEGIN, 1, 0, 5000), 1, 0, 5000));
-    reader_free(peer);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(file, current_position_is_used_and_advanced_explicit_offset_is_not)
 {
-    test_file file = file_make(5000, 1);
+    AT_END(file_remove) test_file file = file_make(5000, 1);
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), false);
     ferry_file range = ferry_file_fd(file.fd);
     lseek(file.fd, 1000, SEEK_SET);
@@ -70,18 +68,16 @@ PROMISE_BOTH(file, current_position_is_used_and_advanced_explicit_offset_is_not)
     range.length = FERRY_TO_END;
     check_eq(outcome(submit_file(rigged.stream, range)).sent, 3500);
     check_eq(lseek(file.fd, 0, SEEK_CUR), 5000);
-    reader *peer = rig_finish(&rigged);
+    AT_END(free_reader) reader *peer = rig_finish(&rigged);
     uint64_t expected = digest_content(DIGEST_BEGIN, 1, 1000, 500);
     expected = digest_content(expected, 1, 10, 500);
     expected = digest_content(expected, 1, 1500, 3500);
     check_eq(peer->digest, expected);
-    reader_free(peer);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(file, parts_that_use_one_position_continue_each_other)
 {
-    test_file file = file_make(5000, 1);
+    AT_END(file_remove) test_file file = file_make(5000, 1);
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), false);
     ferry_file range = ferry_file_fd(file.fd);
     range.length = 2000;
@@ -89,16 +85,14 @@ PROMISE_BOTH(file, parts_that_use_one_position_continue_each_other)
     ferry_promise *promise = submit_parts(rigged.stream, parts, 2, NULL);
     check_eq(outcome(promise).sent, 4000);
     check_eq(lseek(file.fd, 0, SEEK_CUR), 4000);
-    reader *peer = rig_finish(&rigged);
+    AT_END(free_reader) reader *peer = rig_finish(&rigged);
     check_eq(peer->digest, digest_content(DIGEST_BEGIN, 1, 0, 4000));
-    reader_free(peer);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(file, failure_leaves_the_position_at_what_was_sent)
 {
-    test_file file = file_make(8 << 20, 1);
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(file_remove) test_file file = file_make(8 << 20, 1);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_file range = ferry_file_fd(file.fd);
     range.length = 4 << 20;
     const ferry_part parts[] = {ferry_part_file(range), ferry_part_file(range)};
@@ -109,13 +103,11 @@ PROMISE_BOTH(file, failure_leaves_the_position_at_what_was_sent)
     ferry_result cut = outcome(promise);
     check_eq(cut.error, -ECANCELED);
     check_eq(lseek(file.fd, 0, SEEK_CUR), cut.sent);
-    stage_end(&s);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(file, success_tells_the_total_and_the_method)
 {
-    test_file file = file_make(100000, 1);
+    AT_END(file_remove) test_file file = file_make(100000, 1);
     rig rigged = rig_up(placement, tcp_pair(), false);
     ferry_result result = outcome(submit_file(rigged.stream, ferry_file_at(file.path)));
     check_eq(result.error, 0);
@@ -124,7 +116,6 @@ PROMISE_BOTH(file, success_tells_the_total_and_the_method)
     check_eq(result.sent, 100000);
     check_eq(result.remaining, 0);
     reader_free(rig_finish(&rigged));
-    file_remove(&file);
 }
 
 /* ---- a slow reader, on every path ------------------------------------------------------------ */
@@ -145,17 +136,16 @@ static void send_to_slow_reader(ferry_placement placement, pair both, ferry_file
 
 PROMISE_BOTH(file, slow_reader_gets_every_byte_once_by_sendfile)
 {
-    test_file file = file_make(8 << 20, 21);
+    AT_END(file_remove) test_file file = file_make(8 << 20, 21);
     send_to_slow_reader(placement, tcp_pair(), ferry_file_at(file.path), FERRY_METHOD_SENDFILE, 21);
     send_to_slow_reader(placement, unix_pair(SOCK_STREAM), ferry_file_at(file.path),
                         FERRY_METHOD_SENDFILE, 21);
-    file_remove(&file);
 }
 
 /* A pipe as the source: sendfile refuses it, and it runs dry in between. */
 static void *feed_pipe(void *arg)
 {
-    int fd = *(int *)arg;
+    AT_END(close_fd) int fd = *(int *)arg;
     static unsigned char data[8 << 20];
     fill_content(data, sizeof data, 22, 0);
     for (size_t done = 0; done < sizeof data;) {
@@ -164,7 +154,6 @@ static void *feed_pipe(void *arg)
         check(count > 0);
         done += (size_t)count;
     }
-    close(fd);
     return NULL;
 }
 
@@ -182,7 +171,8 @@ PROMISE_BOTH(file, slow_reader_gets_every_byte_once_by_splice_from_a_pipe)
 
 PROMISE_BOTH(file, sink_that_refuses_sendfile_gets_a_copy_at_the_right_offset)
 {
-    test_file file = file_make(300000, 23), sink = file_make(0, 0);
+    AT_END(file_remove) test_file file = file_make(300000, 23);
+    test_file sink = file_make(0, 0);
     ferry_service *service = service_start(placement);
     ferry_stream *stream = stream_adopt(service, open(sink.path, O_WRONLY | O_APPEND | O_CLOEXEC));
     ferry_file range = ferry_file_at(file.path);
@@ -197,7 +187,6 @@ PROMISE_BOTH(file, sink_that_refuses_sendfile_gets_a_copy_at_the_right_offset)
     reader *peer = reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false);
     reader_check(peer, 200001, digest_content(DIGEST_BEGIN, 23, 12345, 200001));
     file_remove(&sink);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(file, pseudo_file_that_claims_to_be_empty_is_sent_to_its_end)
@@ -207,16 +196,15 @@ PROMISE_BOTH(file, pseudo_file_that_claims_to_be_empty_is_sent_to_its_end)
     check_eq(result.error, 0);
     check_eq(result.method, FERRY_METHOD_COPY);
     check(result.sent > 100 && result.remaining == 0);
-    reader *peer = rig_finish(&rigged);
+    AT_END(free_reader) reader *peer = rig_finish(&rigged);
     check_eq(peer->bytes, result.sent);
     check(memcmp(peer->kept, "Name:", 5) == 0);
-    reader_free(peer);
 }
 
 PROMISE_BOTH(file, pseudo_files_position_is_continued_by_what_reads_it_next)
 {
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), true);
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    AT_END(close_fd) int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     const ferry_part parts[] = {ferry_part_file(ferry_file_fd(fd)),
                                 ferry_part_file(ferry_file_fd(fd))};
     ferry_promise *promise = submit_parts(rigged.stream, parts, 2, NULL);
@@ -224,7 +212,6 @@ PROMISE_BOTH(file, pseudo_files_position_is_continued_by_what_reads_it_next)
     check_eq(result.error, 0);
     check_eq(lseek(fd, 0, SEEK_CUR), result.sent); /* once, not twice */
     reader_free(rig_finish(&rigged));
-    close(fd);
 }
 
 /* A pipe that is fed when it is asked to be, and its reading end as a source. */
@@ -342,7 +329,7 @@ PROMISE_BOTH(file, what_was_read_from_a_pipe_and_not_sent_counts_as_remaining)
 
 PROMISE_BOTH(file, parts_may_share_an_fd_that_one_of_them_was_given)
 {
-    test_file file = file_make(5000, 1);
+    AT_END(file_remove) test_file file = file_make(5000, 1);
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), false);
     ferry_file borrowed = ferry_file_fd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0)), given = borrowed;
     borrowed.flags = FERRY_FD_BORROW;
@@ -354,7 +341,6 @@ PROMISE_BOTH(file, parts_may_share_an_fd_that_one_of_them_was_given)
     check_eq(fcntl(given.fd, F_GETFD), -1);
     check_eq(lseek(file.fd, 0, SEEK_CUR), 4000);
     reader_free(rig_finish(&rigged));
-    file_remove(&file);
 }
 
 /* Opened ahead of its turn, so as to leave with the write before it: in vain, and then again. */
@@ -366,7 +352,7 @@ PROMISE_BOTH(file, file_that_was_missing_ahead_of_its_turn_is_looked_for_again)
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_promise *late = submit_file(s.stream, ferry_file_at(path));
-    test_file file = file_make(1000, 4);
+    AT_END(file_remove) test_file file = file_make(1000, 4);
     check_eq(rename(file.path, path), 0);
     reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).error, 0);
@@ -375,14 +361,12 @@ PROMISE_BOTH(file, file_that_was_missing_ahead_of_its_turn_is_looked_for_again)
     (void)reader_end(peer);
     unlink(path);
     rmdir(directory);
-    file_remove(&file);
 }
 
 static void make_file(ferry_promise *, const ferry_result *, void *arg)
 {
-    int fd = open(arg, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    AT_END(close_fd) int fd = open(arg, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     check_eq(write(fd, "made late", 9), 9);
-    close(fd);
 }
 
 PROMISE_BOTH(file, file_that_an_earlier_requests_callback_makes_is_found)
@@ -441,7 +425,7 @@ static void check_failure(ferry_stream *stream, ferry_file range, int error, fer
 
 PROMISE_BOTH(file, range_beyond_the_end_is_enodata_before_its_first_byte)
 {
-    test_file file = file_make(1000, 1);
+    AT_END(file_remove) test_file file = file_make(1000, 1);
     rig rigged = rig_up(placement, tcp_pair(), true);
     ferry_file range = ferry_file_at(file.path);
     range.length = 1001;
@@ -458,23 +442,19 @@ PROMISE_BOTH(file, range_beyond_the_end_is_enodata_before_its_first_byte)
     range.length = 5;
     check_failure(rigged.stream, range, -ENODATA, FERRY_PHASE_SOURCE, 5);
     check_eq(outcome(submit_write(rigged.stream, "healthy", 7)).error, 0);
-    reader *peer = rig_finish(&rigged);
+    AT_END(free_reader) reader *peer = rig_finish(&rigged);
     check_eq(peer->bytes, 7);
-    reader_free(peer);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(file, empty_file_shorter_than_asked_is_enodata_and_does_not_spin)
 {
-    test_file file = file_make(0, 1);
+    AT_END(file_remove) test_file file = file_make(0, 1);
     rig rigged = rig_up(placement, tcp_pair(), true);
     ferry_file range = ferry_file_at(file.path);
     range.length = 100;
     check_failure(rigged.stream, range, -ENODATA, FERRY_PHASE_SOURCE, 100);
-    reader *peer = rig_finish(&rigged);
+    AT_END(free_reader) reader *peer = rig_finish(&rigged);
     check_eq(peer->bytes, 0);
-    reader_free(peer);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(file, missing_file_fails_its_promise_in_open_and_leaves_the_stream_healthy)
@@ -482,9 +462,8 @@ PROMISE_BOTH(file, missing_file_fails_its_promise_in_open_and_leaves_the_stream_
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), true);
     check_failure(rigged.stream, ferry_file_at("/nowhere/at/all"), -ENOENT, FERRY_PHASE_OPEN, 0);
     check_eq(outcome(submit_write(rigged.stream, "healthy", 7)).error, 0);
-    reader *peer = rig_finish(&rigged);
+    AT_END(free_reader) reader *peer = rig_finish(&rigged);
     check(peer->bytes == 7 && memcmp(peer->kept, "healthy", 7) == 0);
-    reader_free(peer);
 }
 
 PROMISE_BOTH(file, path_that_leads_outside_its_directory_is_exdev_where_that_was_asked)
@@ -509,8 +488,8 @@ PROMISE_BOTH(file, path_that_leads_outside_its_directory_is_exdev_where_that_was
 PROMISE_BOTH(file, one_fd_with_explicit_offsets_serves_many_streams_at_once)
 {
     enum { STREAMS = 4, SIZE = 3 << 20 };
-    test_file file = file_make(SIZE, 31);
-    ferry_service *service = service_start(placement);
+    AT_END(file_remove) test_file file = file_make(SIZE, 31);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *streams[STREAMS];
     reader *peers[STREAMS];
     ferry_file range = ferry_file_fd(file.fd);
@@ -532,8 +511,6 @@ PROMISE_BOTH(file, one_fd_with_explicit_offsets_serves_many_streams_at_once)
         check_eq(peers[i]->digest, expected);
         reader_free(peers[i]);
     }
-    ferry_service_destroy(service);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(file, file_file_eof_close_posted_at_once_arrive_in_that_order)
@@ -557,9 +534,9 @@ PROMISE_BOTH(file, file_file_eof_close_posted_at_once_arrive_in_that_order)
 PROMISE_BOTH(file, thirty_two_transfers_four_at_a_time_over_unix_sockets)
 {
     enum { TRANSFERS = 32, AT_ONCE = 4, SIZE = 2 << 20 };
-    test_file file = file_make(SIZE, 41);
+    AT_END(file_remove) test_file file = file_make(SIZE, 41);
     uint64_t expected = digest_content(DIGEST_BEGIN, 41, 0, SIZE);
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *streams[AT_ONCE];
     reader *peers[AT_ONCE];
     for (unsigned i = 0; i < TRANSFERS + AT_ONCE; i++) {
@@ -576,8 +553,6 @@ PROMISE_BOTH(file, thirty_two_transfers_four_at_a_time_over_unix_sockets)
             check_eq(ferry_stream_sendfile(streams[slot], &range, NULL, NULL), 0);
         }
     }
-    ferry_service_destroy(service);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(file, empty_file_and_zero_length_complete_in_their_turn_with_errors_reported)
@@ -610,13 +585,13 @@ PROMISE_BOTH(file, empty_file_and_zero_length_complete_in_their_turn_with_errors
 PROMISE_BOTH(file, more_than_two_gib_in_one_request)
 {
     const int64_t size = (INT64_C(2) << 30) + 12345;
-    int fd = memfd_create("sparse", MFD_CLOEXEC);
+    AT_END(close_fd) int fd = memfd_create("sparse", MFD_CLOEXEC);
     check_eq(ftruncate(fd, size), 0);
     check_eq(pwrite(fd, "end", 3, size - 3), 3);
     const ferry_service_options options = {.placement = placement, .chunk_bytes = 1u << 30};
-    ferry_service *service;
+    AT_END(close_theirs) pair both = tcp_pair();
+    AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
-    pair both = tcp_pair();
     ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_file range = ferry_file_fd(fd);
     range.offset = 0;
@@ -637,7 +612,4 @@ PROMISE_BOTH(file, more_than_two_gib_in_one_request)
     check_eq(outcome(promise).sent, size);
     check(memcmp(tail, "end", 3) == 0);
     check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
-    close(fd);
 }

@@ -68,8 +68,8 @@ static ferry_file followed(const test_file *file)
 
 PROMISE_EITHER(follow, growing_file_is_sent_up_to_its_length_and_not_beyond)
 {
-    test_file file = file_make(1000, 1);
-    stage s = open_one(placement);
+    AT_END(file_remove) test_file file = file_make(1000, 1);
+    AT_END(stage_close) stage s = open_one(placement);
     ferry_file range = followed(&file);
     range.length = 100000;
     ferry_promise *promise = submit_file(s.stream, range);
@@ -89,15 +89,13 @@ PROMISE_EITHER(follow, growing_file_is_sent_up_to_its_length_and_not_beyond)
     check_eq(outcome(behind).stream_offset, 100000);
     got = receive(s.theirs, got, 6);
     check_eq(got, digest(digest_content(DIGEST_BEGIN, 1, 0, 100000), "behind", 6));
-    stage_close(&s);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(follow, to_the_end_lasts_until_it_is_cancelled_and_counts_exactly)
 {
     for (unsigned begin = 0; begin <= 3000; begin += 3000) { /* an empty one, too */
-        test_file file = file_make(begin, 2);
-        stage s = open_one(placement);
+        AT_END(file_remove) test_file file = file_make(begin, 2);
+        AT_END(stage_close) stage s = open_one(placement);
         ferry_promise *promise = submit_file(s.stream, followed(&file));
         uint64_t got = receive(s.theirs, DIGEST_BEGIN, begin);
         for (unsigned i = 0; i < 5; i++) {
@@ -111,17 +109,15 @@ PROMISE_EITHER(follow, to_the_end_lasts_until_it_is_cancelled_and_counts_exactly
         check_eq(result.sent, file.size);
         check_eq(result.remaining, 0);
         check_eq(got, digest_content(DIGEST_BEGIN, 2, 0, file.size));
-        stage_close(&s);
-        file_remove(&file);
     }
 }
 
 PROMISE_EITHER(follow, sink_that_refuses_sendfile_gets_a_copy_of_what_grows)
 {
     const ferry_fault fault = {FERRY_CALL_SENDFILE, 1, UINT64_MAX, FERRY_FAULT_ERROR, EINVAL};
-    test_file file = file_make(1000, 3);
-    ferry_faults *faults;
-    stage s = open_one_with_fault(placement, fault, &faults);
+    AT_END(file_remove) test_file file = file_make(1000, 3);
+    AT_END(drop_faults) ferry_faults *faults;
+    AT_END(stage_close) stage s = open_one_with_fault(placement, fault, &faults);
     ferry_file range = followed(&file);
     range.length = 41000;
     ferry_promise *promise = submit_file(s.stream, range);
@@ -131,16 +127,13 @@ PROMISE_EITHER(follow, sink_that_refuses_sendfile_gets_a_copy_of_what_grows)
     check_eq(got, digest_content(DIGEST_BEGIN, 3, 0, 41000));
     ferry_result result = outcome(promise);
     check(result.error == 0 && result.sent == 41000 && result.method == FERRY_METHOD_COPY);
-    stage_close(&s);
-    ferry_faults_unref(faults);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(follow, file_cut_below_what_was_sent_is_enodata)
 {
     for (unsigned to_end = 0; to_end < 2; to_end++) {
-        test_file file = file_make(3000, 4);
-        stage s = open_one(placement);
+        AT_END(file_remove) test_file file = file_make(3000, 4);
+        AT_END(stage_close) stage s = open_one(placement);
         ferry_file range = followed(&file);
         range.length = to_end == 1 ? FERRY_TO_END : 5000;
         ferry_promise *promise = submit_file(s.stream, range);
@@ -150,16 +143,14 @@ PROMISE_EITHER(follow, file_cut_below_what_was_sent_is_enodata)
         check_failed_so(result, -ENODATA, FERRY_PHASE_SOURCE);
         check_eq(result.sent, 3000);
         check_eq(result.remaining, to_end == 1 ? 0 : 2000);
-        stage_close(&s);
-        file_remove(&file);
     }
 }
 
 PROMISE_EITHER(follow, position_of_an_fd_advances_by_what_was_sent)
 {
     for (unsigned to_end = 0; to_end < 2; to_end++) {
-        test_file file = file_make(3000, 5);
-        stage s = open_one(placement);
+        AT_END(file_remove) test_file file = file_make(3000, 5);
+        AT_END(stage_close) stage s = open_one(placement);
         ferry_file range = ferry_file_fd(file.fd);
         range.flags = FERRY_FILE_FOLLOW;
         range.length = to_end == 1 ? FERRY_TO_END : 100000;
@@ -172,15 +163,13 @@ PROMISE_EITHER(follow, position_of_an_fd_advances_by_what_was_sent)
         check_eq(ferry_promise_cancel(promise), 0);
         check_eq(outcome(promise).sent, 3200);
         check_eq(lseek(file.fd, 0, SEEK_CUR), 3700);
-        stage_close(&s);
-        file_remove(&file);
     }
 }
 
 PROMISE_EITHER(follow, deadline_ends_it)
 {
-    test_file file = file_make(3000, 6);
-    stage s = open_one(placement);
+    AT_END(file_remove) test_file file = file_make(3000, 6);
+    AT_END(stage_close) stage s = open_one(placement);
     const ferry_request_options options = {.timeout_ms = 30};
     ferry_file range = followed(&file);
     ferry_promise *promise;
@@ -188,15 +177,13 @@ PROMISE_EITHER(follow, deadline_ends_it)
     ferry_result result = outcome(promise);
     check_eq(result.error, -ETIMEDOUT);
     check(result.sent == 0 || result.sent == 3000);
-    stage_close(&s);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(follow, abort_and_destroy_get_out_of_it)
 {
     for (unsigned destroyed = 0; destroyed < 2; destroyed++) {
-        test_file file = file_make(3000, 7);
-        stage s = open_one(placement);
+        AT_END(file_remove) test_file file = file_make(3000, 7);
+        AT_END(stage_end) stage s = open_one(placement);
         ferry_promise *promise = submit_file(s.stream, followed(&file));
         (void)receive(s.theirs, DIGEST_BEGIN, 3000);
         if (destroyed == 1)
@@ -205,8 +192,6 @@ PROMISE_EITHER(follow, abort_and_destroy_get_out_of_it)
             ferry_stream_abort(s.stream);
         ferry_result result = outcome(promise);
         check(result.error == -ECANCELED && result.sent == 3000);
-        stage_end(&s);
-        file_remove(&file);
     }
 }
 
@@ -256,9 +241,9 @@ static void touch_it(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE_EITHER(stable, unchanged_file_is_sent_however_it_is_named)
 {
-    test_file file = file_make(LARGE, 11);
+    AT_END(file_remove) test_file file = file_make(LARGE, 11);
     ferry_file by_name = ferry_file_at(file.path);
-    ferry_shared_file *shared;
+    AT_END(drop_shared_file) ferry_shared_file *shared;
     check_eq(ferry_shared_file_open(&by_name, &shared), 0);
     const ferry_file files[] = {by_name, ferry_file_fd(file.fd), ferry_file_shared(shared)};
     for (unsigned i = 0; i < 3; i++) {
@@ -270,8 +255,6 @@ PROMISE_EITHER(stable, unchanged_file_is_sent_however_it_is_named)
         stage_close(&s);
         reader_check_content(peer, 11, LARGE);
     }
-    ferry_shared_file_unref(shared);
-    file_remove(&file);
 }
 
 typedef enum change { TOUCHED, GROWN, CUT_BEHIND, CHANGES } change;
@@ -289,7 +272,7 @@ static void do_change(test_file *file, change what)
 PROMISE_EITHER(stable, file_that_changes_meanwhile_is_estale_and_the_stream_healthy)
 {
     for (change what = 0; what < CHANGES; what++) {
-        test_file file = file_make(LARGE + 10, 12);
+        AT_END(file_remove) test_file file = file_make(LARGE + 10, 12);
         stage s = open_one(placement);
         ferry_file range = stable(ferry_file_at(file.path));
         range.length = LARGE;
@@ -297,7 +280,7 @@ PROMISE_EITHER(stable, file_that_changes_meanwhile_is_estale_and_the_stream_heal
         wait_readable(s.theirs);
         do_change(&file, what); /* it has been opened, and is not yet sent */
         ferry_promise *behind = submit_write(s.stream, "behind", 6);
-        reader *peer = reader_start(stage_take(&s), false);
+        AT_END(free_reader) reader *peer = reader_start(stage_take(&s), false);
         ferry_result result = outcome(promise);
         check_failed_so(result, -ESTALE, FERRY_PHASE_SOURCE);
         check_eq(result.sent, LARGE);
@@ -306,44 +289,37 @@ PROMISE_EITHER(stable, file_that_changes_meanwhile_is_estale_and_the_stream_heal
         stage_close(&s);
         reader_join(peer);
         check_eq(peer->digest, digest(digest_content(DIGEST_BEGIN, 12, 0, LARGE), "behind", 6));
-        reader_free(peer);
-        file_remove(&file);
     }
 }
 
 PROMISE_EITHER(stable, file_that_an_owners_callback_changes_before_it_is_opened_is_no_other)
 {
-    test_file file = file_make(1000, 13);
-    stage s = open_one(placement);
+    AT_END(file_remove) test_file file = file_make(1000, 13);
+    AT_END(stage_close) stage s = open_one(placement);
     const ferry_request_options options = {.on_owner = touch_it, .on_owner_arg = file.path};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     check_eq(outcome(submit_file(s.stream, stable(ferry_file_at(file.path)))).error, 0);
-    stage_close(&s);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(stable, shared_file_that_changed_since_it_was_opened_is_estale)
 {
-    test_file file = file_make(1000, 14);
+    AT_END(file_remove) test_file file = file_make(1000, 14);
     ferry_file by_name = ferry_file_at(file.path);
-    ferry_shared_file *shared;
+    AT_END(drop_shared_file) ferry_shared_file *shared;
     check_eq(ferry_shared_file_open(&by_name, &shared), 0);
-    stage s = open_one(placement);
+    AT_END(stage_close) stage s = open_one(placement);
     const ferry_request_options options = {.on_owner = touch_it, .on_owner_arg = file.path};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     ferry_result result = outcome(submit_file(s.stream, stable(ferry_file_shared(shared))));
     check_failed_so(result, -ESTALE, FERRY_PHASE_SOURCE);
     check_eq(result.sent, 1000);
     check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
-    stage_close(&s);
-    ferry_shared_file_unref(shared);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(stable, empty_file_that_grows_meanwhile_is_estale)
 {
     static const unsigned char head[LARGE];
-    test_file file = file_make(0, 15);
+    AT_END(file_remove) test_file file = file_make(0, 15);
     stage s = open_one(placement);
     const ferry_part parts[] = {ferry_part_borrow(head, sizeof head),
                                 ferry_part_file(stable(ferry_file_at(file.path)))};
@@ -355,16 +331,13 @@ PROMISE_EITHER(stable, empty_file_that_grows_meanwhile_is_estale)
     check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
     stage_close(&s);
     (void)reader_end(peer);
-    file_remove(&file);
 }
 
 PROMISE(stable, together_with_follow_is_einval)
 {
-    test_file file = file_make(10, 16);
-    stage s = open_one(FERRY_SHARED);
+    AT_END(file_remove) test_file file = file_make(10, 16);
+    AT_END(stage_close) stage s = open_one(FERRY_SHARED);
     check_refused(s.stream, stable(followed(&file)), -EINVAL);
-    stage_close(&s);
-    file_remove(&file);
 }
 
 /* ---- taking up again ------------------------------------------------------------------------- */
@@ -374,7 +347,7 @@ static uint64_t send_rest(ferry_placement placement, ferry_file file,
                           const ferry_resume_token *token, uint64_t rest, uint64_t so_far)
 {
     stage s = open_one(placement);
-    reader *peer = reader_start(stage_take(&s), true);
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     file.offset = FERRY_CURRENT;
     file.resume = token;
     ferry_result result = outcome(submit_file(s.stream, file));
@@ -384,15 +357,14 @@ static uint64_t send_rest(ferry_placement placement, ferry_file file,
     reader_join(peer);
     check_eq(peer->bytes, rest);
     so_far = digest(so_far, peer->kept, peer->bytes);
-    reader_free(peer);
     return so_far;
 }
 
 PROMISE_EITHER(resume, transfer_cancelled_midway_is_taken_up_at_the_same_byte)
 {
-    test_file file = file_make(LARGE, 21);
+    AT_END(file_remove) test_file file = file_make(LARGE, 21);
     ferry_file by_name = ferry_file_at(file.path);
-    ferry_shared_file *shared;
+    AT_END(drop_shared_file) ferry_shared_file *shared;
     check_eq(ferry_shared_file_open(&by_name, &shared), 0);
     const ferry_file files[] = {by_name, ferry_file_fd(file.fd), ferry_file_shared(shared)};
     for (unsigned i = 0; i < 3; i++) {
@@ -410,16 +382,13 @@ PROMISE_EITHER(resume, transfer_cancelled_midway_is_taken_up_at_the_same_byte)
         ferry_promise_unref(promise);
         check_eq(token.offset, result.sent);
         check_eq(token.size, LARGE);
-        reader *peer = reader_start(stage_take(&s), false);
+        AT_END(free_reader) reader *peer = reader_start(stage_take(&s), false);
         stage_close(&s);
         reader_join(peer);
         check_eq(peer->bytes, result.sent);
         uint64_t whole = send_rest(placement, files[i], &token, LARGE - result.sent, peer->digest);
         check_eq(whole, digest_content(DIGEST_BEGIN, 21, 0, LARGE));
-        reader_free(peer);
     }
-    ferry_shared_file_unref(shared);
-    file_remove(&file);
 }
 
 /* The number-th sendfile fails, of a range between two pieces of memory. @return whether it did. */
@@ -428,7 +397,7 @@ static bool fail_and_resume(ferry_placement placement, const test_file *file, fe
     enum { FROM = 1000, SIZE = 1500000 };
     ferry_faults *faults;
     stage s = open_one_with_fault(placement, fault, &faults);
-    reader *peer = reader_start(stage_take(&s), false);
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), false);
     ferry_file range = ferry_file_at(file->path);
     range.offset = FROM;
     range.length = SIZE;
@@ -452,14 +421,13 @@ static bool fail_and_resume(ferry_placement placement, const test_file *file, fe
         uint64_t whole = send_rest(placement, range, &token, (uint64_t)range.length, peer->digest);
         check_eq(whole, digest_content(digest(DIGEST_BEGIN, "head", 4), file->seed, FROM, SIZE));
     }
-    reader_free(peer);
     return has_failed;
 }
 
 PROMISE_EITHER(resume, transfer_that_failed_at_any_call_is_taken_up_at_the_same_byte)
 {
     const ferry_fault_effect effects[] = {FERRY_FAULT_ERROR, FERRY_FAULT_EOF};
-    test_file file = file_make(2000000, 22);
+    AT_END(file_remove) test_file file = file_make(2000000, 22);
     for (unsigned i = 0; i < 2; i++) {
         ferry_fault fault = {
             .call = FERRY_CALL_SENDFILE, .first = 1, .effect = effects[i], .error = EIO};
@@ -467,7 +435,6 @@ PROMISE_EITHER(resume, transfer_that_failed_at_any_call_is_taken_up_at_the_same_
             fault.first++;
         check(fault.first > 2);
     }
-    file_remove(&file);
 }
 
 /* A token of a transfer of the file, no small one, that failed before its first byte. */
@@ -475,16 +442,13 @@ static ferry_resume_token token_of(ferry_placement placement, const test_file *f
 {
     const ferry_fault fault = {
         .call = FERRY_CALL_SENDFILE, .first = 1, .effect = FERRY_FAULT_ERROR, .error = EIO};
-    ferry_faults *faults;
-    stage s = open_one_with_fault(placement, fault, &faults);
-    ferry_promise *promise = submit_file(s.stream, ferry_file_at(file->path));
+    AT_END(drop_faults) ferry_faults *faults;
+    AT_END(stage_close) stage s = open_one_with_fault(placement, fault, &faults);
+    AT_END(drop_promise) ferry_promise *promise = submit_file(s.stream, ferry_file_at(file->path));
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     ferry_resume_token token;
     check_eq(ferry_promise_get_resume_token(promise, &token), 0);
     check_eq(token.offset, 0);
-    ferry_promise_unref(promise);
-    stage_close(&s);
-    ferry_faults_unref(faults);
     return token;
 }
 
@@ -520,9 +484,9 @@ PROMISE_EITHER(resume, of_another_or_a_rewritten_file_is_estale_in_open)
 
 PROMISE(resume, with_an_offset_or_a_negative_one_in_the_token_is_einval)
 {
-    test_file file = file_make(20000, 24);
+    AT_END(file_remove) test_file file = file_make(20000, 24);
     ferry_resume_token token = token_of(FERRY_SHARED, &file);
-    stage s = open_one(FERRY_SHARED);
+    AT_END(stage_close) stage s = open_one(FERRY_SHARED);
     ferry_file range = ferry_file_at(file.path);
     range.resume = &token;
     range.offset = 0;
@@ -530,8 +494,6 @@ PROMISE(resume, with_an_offset_or_a_negative_one_in_the_token_is_einval)
     range.offset = FERRY_CURRENT;
     token.offset = -1;
     check_refused(s.stream, range, -EINVAL);
-    stage_close(&s);
-    file_remove(&file);
 }
 
 static void check_no_token(ferry_promise *promise, int error)
@@ -549,7 +511,7 @@ static void check_settled_without_token(ferry_promise *promise)
 
 PROMISE_EITHER(resume, token_is_ebusy_while_pending_and_enodata_if_there_is_nothing_to_take_up)
 {
-    test_file file = file_make(LARGE, 25);
+    AT_END(file_remove) test_file file = file_make(LARGE, 25);
     stage s = open_one(placement);
     ferry_promise *pending = submit_file(s.stream, ferry_file_at(file.path));
     ferry_promise *queued = submit_file(s.stream, ferry_file_at(file.path));
@@ -567,7 +529,6 @@ PROMISE_EITHER(resume, token_is_ebusy_while_pending_and_enodata_if_there_is_noth
     ferry_promise_unref(closed);
     stage_close(&s);
     (void)reader_end(peer);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(resume, pipe_gives_no_token)
@@ -615,10 +576,10 @@ static void *send_to_all(void *arg)
 
 PROMISE_EITHER(shared, is_sent_whole_by_many_requests_on_many_streams_from_many_threads)
 {
-    test_file file = file_make(SHARED_SIZE, 31);
+    AT_END(file_remove) test_file file = file_make(SHARED_SIZE, 31);
     ferry_shared_file *shared = share(ferry_file_at(file.path));
     check_eq(ferry_shared_file_size(shared), SHARED_SIZE);
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *streams[STREAMS];
     reader *peers[STREAMS];
     for (unsigned i = 0; i < STREAMS; i++) {
@@ -641,13 +602,11 @@ PROMISE_EITHER(shared, is_sent_whole_by_many_requests_on_many_streams_from_many_
         check_eq(close_stream(streams[i]).error, 0);
         reader_check(peers[i], SENDERS * SENT_EACH * SHARED_SIZE, expected);
     }
-    ferry_service_destroy(service);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_one)
 {
-    test_file file = file_make(LARGE, 32);
+    AT_END(file_remove) test_file file = file_make(LARGE, 32);
     stage s = open_one(placement);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     unsigned before = count_fds();
@@ -666,15 +625,15 @@ PROMISE_EITHER(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_
     check_eq(count_fds(), before);
     stage_close(&s);
     (void)reader_end(peer);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(shared, is_looked_at_and_opened_only_once)
 {
-    test_file file = file_make(1000, 33);
-    ferry_shared_file *shared = share(ferry_file_at(file.path));
-    ferry_faults *faults;
+    AT_END(file_remove) test_file file = file_make(1000, 33);
+    AT_END(drop_shared_file) ferry_shared_file *shared = share(ferry_file_at(file.path));
+    AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(NULL, 0, &faults), 0);
+    AT_END(stage_close)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.faults = faults});
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
@@ -682,17 +641,13 @@ PROMISE_EITHER(shared, is_looked_at_and_opened_only_once)
     for (unsigned i = 0; i < 10; i++)
         check_eq(outcome(submit_file(s.stream, ferry_file_shared(shared))).sent, 1000);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_OPEN), before);
-    stage_close(&s);
-    ferry_faults_unref(faults);
-    ferry_shared_file_unref(shared);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(shared, ranges_are_sent_and_beyond_the_size_is_enodata)
 {
-    test_file file = file_make(1000, 34);
-    ferry_shared_file *shared = share(ferry_file_at(file.path));
-    stage s = open_one(placement);
+    AT_END(file_remove) test_file file = file_make(1000, 34);
+    AT_END(drop_shared_file) ferry_shared_file *shared = share(ferry_file_at(file.path));
+    AT_END(stage_close) stage s = open_one(placement);
     ferry_file range = ferry_file_shared(shared);
     range.offset = 900;
     range.length = 100;
@@ -709,17 +664,14 @@ PROMISE_EITHER(shared, ranges_are_sent_and_beyond_the_size_is_enodata)
     check_eq(receive(s.theirs, DIGEST_BEGIN, 1000), digest_content(DIGEST_BEGIN, 34, 0, 1000));
     range.offset = FERRY_CURRENT;
     check_refused(s.stream, range, -EINVAL);
-    stage_close(&s);
-    ferry_shared_file_unref(shared);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(shared, empty_file_sends_nothing_even_if_it_has_grown_since)
 {
-    test_file file = file_make(0, 35);
-    ferry_shared_file *shared = share(ferry_file_at(file.path));
+    AT_END(file_remove) test_file file = file_make(0, 35);
+    AT_END(drop_shared_file) ferry_shared_file *shared = share(ferry_file_at(file.path));
     check_eq(ferry_shared_file_size(shared), 0);
-    stage s = open_one(placement);
+    AT_END(stage_close) stage s = open_one(placement);
     ferry_file range = ferry_file_shared(shared);
     ferry_result result = outcome(submit_file(s.stream, range));
     check(result.error == 0 && result.sent == 0);
@@ -728,9 +680,6 @@ PROMISE_EITHER(shared, empty_file_sends_nothing_even_if_it_has_grown_since)
     check(result.error == 0 && result.sent == 0);
     range.length = 1;
     check_failed_so(outcome(submit_file(s.stream, range)), -ENODATA, FERRY_PHASE_SOURCE);
-    stage_close(&s);
-    ferry_shared_file_unref(shared);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(shared, replaced_on_disk_it_is_still_the_old_one)
@@ -754,7 +703,7 @@ static bool is_open(int fd)
 
 PROMISE(shared, fd_is_duplicated_given_or_borrowed)
 {
-    test_file file = file_make(1000, 38);
+    AT_END(file_remove) test_file file = file_make(1000, 38);
     check_eq(lseek(file.fd, 500, SEEK_SET), 500);
     int fds[3];
     const unsigned flags[3] = {0, FERRY_FD_GIVE, FERRY_FD_BORROW};
@@ -773,7 +722,6 @@ PROMISE(shared, fd_is_duplicated_given_or_borrowed)
     check_eq(lseek(file.fd, 0, SEEK_CUR), 500);
     close(fds[0]);
     close(fds[2]);
-    file_remove(&file);
 }
 
 static void check_not_shared(ferry_file file, int error)
@@ -787,7 +735,7 @@ PROMISE(shared, what_cannot_be_is_refused_with_its_errno_and_an_fd_stays_the_cal
 {
     int fds[2];
     check_eq(pipe2(fds, O_CLOEXEC), 0);
-    test_file file = file_make(1000, 39);
+    AT_END(file_remove) test_file file = file_make(1000, 39);
     ferry_file whole = ferry_file_at(file.path), other = whole;
     check_eq(ferry_shared_file_open(&whole, NULL), -EINVAL);
     ferry_shared_file *shared = NULL;
@@ -823,16 +771,14 @@ PROMISE(shared, what_cannot_be_is_refused_with_its_errno_and_an_fd_stays_the_cal
     check(ferry_shared_file_unref(NULL) == NULL);
     close(fds[0]);
     close(fds[1]);
-    file_remove(&file);
 }
 
 PROMISE(shared, path_that_leads_outside_its_directory_is_exdev_where_that_was_asked)
 {
-    int directory = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    AT_END(close_fd) int directory = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     ferry_file inside = ferry_file_at("passwd"), outside = ferry_file_at("../etc/passwd");
     inside.dirfd = outside.dirfd = directory;
     inside.flags = outside.flags = FERRY_FILE_BENEATH;
     ferry_shared_file_unref(share(inside));
     check_not_shared(outside, -EXDEV);
-    close(directory);
 }

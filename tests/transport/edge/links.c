@@ -59,8 +59,8 @@ static void check_all(const unsigned char *came)
 PROMISE_BOTH(links, memory_and_files_come_as_they_were_sent)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
-        test_file file = file_make(FILE_BYTES, 7);
+        AT_END(tear_down) scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
+        AT_END(file_remove) test_file file = file_make(FILE_BYTES, 7);
         unsigned char *came = calloc(1, ALL);
         ferry_promise *all = read_exactly(set.to, came, ALL);
         ferry_promise *head = submit_write(set.from, "head", 4);
@@ -75,15 +75,13 @@ PROMISE_BOTH(links, memory_and_files_come_as_they_were_sent)
         check_eq(outcome(all).sent, ALL);
         check_all(came);
         free(came);
-        file_remove(&file);
-        tear_down(&set);
     }
 }
 
 PROMISE_BOTH(links, what_comes_is_stored_in_a_file_and_its_end_is_told)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
+        AT_END(tear_down) scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
         test_file file = file_make(FILE_BYTES, 7), target = file_make(0, 0);
         ferry_file into = ferry_file_at(target.path);
         into.flags = FERRY_FILE_TRUNCATE;
@@ -100,7 +98,6 @@ PROMISE_BOTH(links, what_comes_is_stored_in_a_file_and_its_end_is_told)
               digest_content(DIGEST_BEGIN, 7, 0, FILE_BYTES));
         file_remove(&file);
         file_remove(&target);
-        tear_down(&set);
     }
 }
 
@@ -109,7 +106,7 @@ PROMISE_BOTH(links, full_link_holds_neither_direction_up_for_good)
 {
     enum { MUCH = 4 << 20 };
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
+        AT_END(tear_down) scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
         unsigned char *content = malloc(MUCH), *there = malloc(MUCH), *back = malloc(MUCH);
         fill_content(content, MUCH, 3, 0);
         ferry_promise *one = submit_write(set.from, content, MUCH);
@@ -125,13 +122,12 @@ PROMISE_BOTH(links, full_link_holds_neither_direction_up_for_good)
         free(content);
         free(there);
         free(back);
-        tear_down(&set);
     }
 }
 
 PROMISE_BOTH(links, reader_gets_all_of_it_and_then_the_end)
 {
-    scene set = set_up(placement, 1, (ferry_stream_options){0});
+    AT_END(tear_down) scene set = set_up(placement, 1, (ferry_stream_options){0});
     notes seen = {0};
     notes_set(set.to, &seen, true);
     for (unsigned i = 0; i < 100; i++)
@@ -142,11 +138,11 @@ PROMISE_BOTH(links, reader_gets_all_of_it_and_then_the_end)
     check_eq(seen.error, 0);
     check_eq(atomic_load(&seen.count), 1200);
     check(memcmp(seen.taken, "twelve bytestwelve", 18) == 0);
-    tear_down(&set);
 }
 
 PROMISE_BOTH(links, request_is_confirmed_and_so_is_a_close)
 {
+    AT_END(tear_down)
     scene set = set_up(placement, 1, (ferry_stream_options){.close_timeout_ms = 60 * 1000});
     char came[6];
     ferry_promise *read = read_exactly(set.to, came, 6);
@@ -162,12 +158,11 @@ PROMISE_BOTH(links, request_is_confirmed_and_so_is_a_close)
     check_eq(close_stream(set.to).error, 0);
     set.to = NULL;
     check_eq(outcome(closed).error, 0);
-    tear_down(&set);
 }
 
 PROMISE_BOTH(links, what_waits_for_a_full_link_is_called_off)
 {
-    scene set = set_up(placement, 0, (ferry_stream_options){0});
+    AT_END(tear_down) scene set = set_up(placement, 0, (ferry_stream_options){0});
     char *much = calloc(1, STUCK_BYTES);
     ferry_promise *stuck = submit_write(set.from, much, STUCK_BYTES);
     ferry_promise *behind = submit_write(set.from, "x", 1);
@@ -180,7 +175,6 @@ PROMISE_BOTH(links, what_waits_for_a_full_link_is_called_off)
     check(result.sent < STUCK_BYTES && result.sent + result.remaining == STUCK_BYTES);
     ferry_stream_abort(set.from);
     free(much);
-    tear_down(&set);
 }
 
 /* ---- what has begun leaves ------------------------------------------------------------------- */
@@ -209,7 +203,7 @@ PROMISE_BOTH(links, record_that_has_begun_leaves_and_is_counted_when_its_request
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE};
-        scene set = set_up(placement, is_tcp, options);
+        AT_END(tear_down) scene set = set_up(placement, is_tcp, options);
         ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
         check_eq(ferry_promise_cancel(stuck), 0);
         ferry_result result = outcome(stuck);
@@ -218,7 +212,6 @@ PROMISE_BOTH(links, record_that_has_begun_leaves_and_is_counted_when_its_request
         ferry_promise *next = submit_write(set.from, "next", 4);
         check_content_and_text(set.to, result.sent, "next");
         check_eq(outcome(next).stream_offset, result.sent);
-        tear_down(&set);
     }
 }
 
@@ -228,7 +221,7 @@ PROMISE_BOTH(links, request_in_the_middle_of_a_record_that_has_begun_is_too_late
     enum { SMALL = 100, MANY = 20000 };
     const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE,
                                           .limit_requests = MANY + 1};
-    scene set = set_up(placement, 0, options);
+    AT_END(tear_down) scene set = set_up(placement, 0, options);
     unsigned char *content = malloc(SMALL * MANY);
     fill_content(content, SMALL * MANY, 11, 0);
     ferry_promise **all = calloc(MANY, sizeof *all);
@@ -246,15 +239,14 @@ PROMISE_BOTH(links, request_in_the_middle_of_a_record_that_has_begun_is_too_late
     check_eq(outcome(next).stream_offset, sent);
     free(all);
     free(content);
-    tear_down(&set);
 }
 
 PROMISE_BOTH(links, file_that_is_called_off_in_the_middle_of_a_record_counts_what_arrives)
 {
     enum { LARGE = 8 << 20 };
     const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE};
-    scene set = set_up(placement, 0, options);
-    test_file file = file_make(LARGE, 11);
+    AT_END(tear_down) scene set = set_up(placement, 0, options);
+    AT_END(file_remove) test_file file = file_make(LARGE, 11);
     ferry_promise *body = submit_file(set.from, ferry_file_at(file.path));
     wait_readable(set.to->link.fd);
     wait_until_asleep();
@@ -265,12 +257,11 @@ PROMISE_BOTH(links, file_that_is_called_off_in_the_middle_of_a_record_counts_wha
     ferry_promise *next = submit_write(set.from, "next", 4);
     check_content_and_text(set.to, result.sent, "next");
     check_eq(outcome(next).error, 0);
-    file_remove(&file);
-    tear_down(&set);
 }
 
 PROMISE_BOTH(links, padding_goes_on_behind_a_record_that_has_begun)
 {
+    AT_END(tear_down)
     scene set = set_up(placement, 0, (ferry_stream_options){.framing = FERRY_FRAMING_PAD});
     ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
     check_eq(ferry_promise_cancel(stuck), 0);
@@ -285,14 +276,13 @@ PROMISE_BOTH(links, padding_goes_on_behind_a_record_that_has_begun)
     check(memcmp(came + STUCK_BYTES, "next", 4) == 0);
     check_eq(outcome(next).stream_offset, STUCK_BYTES);
     free(came);
-    tear_down(&set);
 }
 
 /* Nothing is queued any more, and what the link owes leaves all the same; before the end. */
 PROMISE_BOTH(links, what_has_begun_leaves_before_a_close_and_with_nothing_queued)
 {
     for (int closes = 0; closes < 2; closes++) {
-        scene set = set_up(placement, 0, (ferry_stream_options){0});
+        AT_END(tear_down) scene set = set_up(placement, 0, (ferry_stream_options){0});
         ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
         check_eq(ferry_promise_cancel(stuck), 0);
         ferry_result result = outcome(stuck);
@@ -305,12 +295,12 @@ PROMISE_BOTH(links, what_has_begun_leaves_before_a_close_and_with_nothing_queued
         ferry_result end = outcome(read_exactly(set.to, &more, 1));
         check(end.at_end);
         check_eq(end.sent, 0);
-        tear_down(&set);
     }
 }
 
 PROMISE_BOTH(links, peer_that_takes_nothing_of_what_is_owed_has_stalled)
 {
+    AT_END(tear_down)
     scene set = set_up(placement, 0, (ferry_stream_options){.stall_timeout_ms = 100});
     ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
     ferry_promise *behind = submit_write(set.from, "x", 1);
@@ -320,7 +310,6 @@ PROMISE_BOTH(links, peer_that_takes_nothing_of_what_is_owed_has_stalled)
     check_eq(outcome(behind).error, -ECANCELED);
     check_eq(close_stream(set.from).error, 0); /* which waits for nothing either */
     set.from = NULL;
-    tear_down(&set);
 }
 
 /* Sends so much content in records, as a peer without a stream. */
@@ -343,8 +332,9 @@ static void send_records(int fd, size_t size)
 PROMISE_BOTH(links, answer_that_receiving_owes_leaves_by_itself)
 {
     enum { MUCH = 60 * 1000 };
-    pair both = any_pair(0);
-    ferry_service *service = service_start(placement);
+    AT_END(close_theirs) pair both = any_pair(0);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_stream)
     ferry_stream *stream = adopt_with_records(service, both.ours, (ferry_stream_options){0});
     unsigned char *came = malloc(MUCH), answer[RECORD_HEADER];
     ferry_promise *read = read_exactly(stream, came, MUCH);
@@ -353,9 +343,6 @@ PROMISE_BOTH(links, answer_that_receiving_owes_leaves_by_itself)
     check_eq(recv(both.theirs, answer, sizeof answer, MSG_WAITALL), RECORD_HEADER);
     check_eq(answer[0], RECORD_NOTE);
     free(came);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 /* ---- its end --------------------------------------------------------------------------------- */
@@ -363,8 +350,9 @@ PROMISE_BOTH(links, answer_that_receiving_owes_leaves_by_itself)
 PROMISE_BOTH(links, end_that_does_not_fit_waits_for_room)
 {
     for (int closes = 0; closes < 2; closes++) {
-        pair both = any_pair(0);
-        ferry_service *service = service_start(placement);
+        AT_END(close_theirs) pair both = any_pair(0);
+        AT_END(destroy_service) ferry_service *service = service_start(placement);
+        AT_END(drop_stream)
         ferry_stream *stream =
             adopt_with_records(service, both.ours, (ferry_stream_options){.stall_timeout_ms = 0});
         (void)fill_up(both.ours);
@@ -378,18 +366,16 @@ PROMISE_BOTH(links, end_that_does_not_fit_waits_for_room)
         }
         check_eq(outcome(ended).error, 0);
         check_eq(last[0], RECORD_END);
-        ferry_stream_unref(stream);
-        ferry_service_destroy(service);
-        close(both.theirs);
     }
 }
 
 PROMISE_BOTH(links, stream_that_is_let_go_says_its_end)
 {
-    scene set = set_up(placement, 1, (ferry_stream_options){0});
+    AT_END(tear_down) scene set = set_up(placement, 1, (ferry_stream_options){0});
     ferry_service *other = service_start(placement);
     pair both = any_pair(1);
     ferry_stream *one = adopt_with_records(other, both.ours, (ferry_stream_options){0});
+    AT_END(drop_stream)
     ferry_stream *peer = adopt_with_records(set.service, both.theirs, (ferry_stream_options){0});
     ferry_service_destroy(other);
     char more;
@@ -397,21 +383,18 @@ PROMISE_BOTH(links, stream_that_is_let_go_says_its_end)
     check_eq(end.error, 0);
     check(end.at_end);
     ferry_stream_unref(one);
-    ferry_stream_unref(peer);
-    tear_down(&set);
 }
 
 PROMISE_BOTH(links, end_that_was_not_said_is_none)
 {
     pair both = any_pair(1);
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_stream)
     ferry_stream *stream = adopt_with_records(service, both.ours, (ferry_stream_options){0});
     char more;
     ferry_promise *read = read_exactly(stream, &more, 1);
     close(both.theirs);
     check_eq(outcome(read).error, -ECONNABORTED);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
 }
 
 /* ---- relays ---------------------------------------------------------------------------------- */
@@ -460,7 +443,7 @@ PROMISE_BOTH(links, relay_from_such_a_stream_passes_all_on_and_its_end)
 {
     enum { MUCH = 3 << 20 };
     for (int to_records = 0; to_records < 2; to_records++) {
-        relaying set = begin_relaying(placement, to_records != 0);
+        AT_END(end_relaying) relaying set = begin_relaying(placement, to_records != 0);
         ferry_promise *relayed = submit_relay(&set, FERRY_TO_END);
         unsigned char *came = malloc(MUCH + 1);
         ferry_promise *all =
@@ -474,14 +457,13 @@ PROMISE_BOTH(links, relay_from_such_a_stream_passes_all_on_and_its_end)
         check_eq(outcome(all).sent, MUCH);
         check(digest(DIGEST_BEGIN, came, MUCH) == digest_content(DIGEST_BEGIN, 12, 0, MUCH));
         free(came);
-        end_relaying(&set);
     }
 }
 
 /* In to's order: nothing comes between its bytes, however they come. */
 PROMISE_BOTH(links, relay_from_such_a_stream_is_one_request_of_the_other)
 {
-    relaying set = begin_relaying(placement, false);
+    AT_END(end_relaying) relaying set = begin_relaying(placement, false);
     ferry_promise *relayed = submit_relay(&set, 8);
     char came[16];
     ferry_promise *all =
@@ -499,14 +481,13 @@ PROMISE_BOTH(links, relay_from_such_a_stream_is_one_request_of_the_other)
     char kept[4];
     check_eq(outcome(read_exactly(set.from, kept, 4)).sent, 4);
     check(memcmp(kept, "kept", 4) == 0);
-    end_relaying(&set);
 }
 
 /* Wherever its bytes are then: sent, taken, under way between the owners, or kept. */
 PROMISE_BOTH(links, relay_from_such_a_stream_that_is_called_off_loses_no_byte)
 {
     enum { MUCH = 4 << 20 };
-    relaying set = begin_relaying(placement, false);
+    AT_END(end_relaying) relaying set = begin_relaying(placement, false);
     ferry_promise *relayed = submit_relay(&set, FERRY_TO_END);
     ferry_promise *all = submit_content(set.talker, 12, MUCH);
     while (stream_status(set.to).sent_bytes == 0)
@@ -525,7 +506,6 @@ PROMISE_BOTH(links, relay_from_such_a_stream_that_is_called_off_loses_no_byte)
     check(digest(DIGEST_BEGIN, rest, left) == digest_content(DIGEST_BEGIN, 12, result.sent, left));
     free(rest);
     free(passed);
-    end_relaying(&set);
 }
 
 PROMISE_BOTH(links, relay_from_such_a_stream_tells_why_it_ends_early)
@@ -553,7 +533,7 @@ PROMISE_BOTH(links, relay_from_such_a_stream_tells_why_it_ends_early)
 PROMISE_BOTH(links, relay_from_such_a_stream_settles_when_either_is_closed_or_aborted)
 {
     for (int way = 0; way < 3; way++) {
-        relaying set = begin_relaying(placement, false);
+        AT_END(end_relaying) relaying set = begin_relaying(placement, false);
         ferry_promise *relayed = submit_relay(&set, FERRY_TO_END);
         check_eq(outcome(submit_write(set.talker, "1234", 4)).error, 0);
         while (stream_status(set.to).sent_bytes < 4)
@@ -563,14 +543,13 @@ PROMISE_BOTH(links, relay_from_such_a_stream_settles_when_either_is_closed_or_ab
         else
             ferry_stream_abort(way == 1 ? set.from : set.to);
         check_eq(outcome(relayed).error, -ECANCELED);
-        end_relaying(&set);
     }
 }
 
 PROMISE_BOTH(links, relay_to_such_a_stream_arrives)
 {
     pair out = any_pair(0);
-    scene set = set_up(placement, 0, (ferry_stream_options){0});
+    AT_END(tear_down) scene set = set_up(placement, 0, (ferry_stream_options){0});
     ferry_stream *plain = stream_adopt(set.service, out.ours);
     char came[6];
     ferry_promise *read = read_exactly(set.to, came, 6), *relayed;
@@ -581,5 +560,4 @@ PROMISE_BOTH(links, relay_to_such_a_stream_arrives)
     check(memcmp(came, "plain\n", 6) == 0);
     ferry_stream_unref(plain);
     close(out.theirs);
-    tear_down(&set);
 }

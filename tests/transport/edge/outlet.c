@@ -103,12 +103,6 @@ static void check_each_kilobyte_read_shows(pair both, unsigned kilobytes)
     }
 }
 
-static void close_pair(pair both)
-{
-    close(both.ours);
-    close(both.theirs);
-}
-
 /* A listener on a port of its own, on the loopback address of a family. */
 static int listen_on(int family, struct sockaddr_in6 *ret_address, socklen_t *ret_size)
 {
@@ -153,7 +147,7 @@ PROMISE(outlet, close_look_tells_a_unix_peers_unread_bytes_exactly)
     if (!sock_diag_answers(AF_UNIX))
         return;
     for (unsigned i = 0; i < 2; i++) {
-        pair both = unix_pair(types[i]);
+        AT_END(close_pair) pair both = unix_pair(types[i]);
         check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0).unread, 0);
         for (unsigned written = 1; written <= 10; written++) {
             write_exactly(both.ours, KIB);
@@ -162,7 +156,6 @@ PROMISE(outlet, close_look_tells_a_unix_peers_unread_bytes_exactly)
         }
         read_away(both.theirs, 3 * KIB);
         check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0).unread, 7 * KIB);
-        close_pair(both);
     }
 }
 
@@ -170,21 +163,19 @@ PROMISE(outlet, each_kilobyte_that_a_unix_peer_reads_shows_in_a_close_look)
 {
     if (!sock_diag_answers(AF_UNIX))
         return;
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(close_pair) pair both = unix_pair(SOCK_STREAM);
     uint64_t bytes = fill(both.ours);
     check_each_kilobyte_read_shows(both, (unsigned)(bytes / KIB));
-    close_pair(both);
 }
 
 PROMISE(outlet, each_kilobyte_that_a_tcp_peer_reads_shows_in_a_close_look)
 {
     if (!sock_diag_answers(AF_INET))
         return;
-    pair both = tcp_pair();
+    AT_END(close_pair) pair both = tcp_pair();
     (void)fill(both.ours);
     wait_for_rest(both.ours);
     check_each_kilobyte_read_shows(both, 200);
-    close_pair(both);
 }
 
 PROMISE(outlet, tcp_peer_is_found_by_ipv4_ipv6_and_mapped_addresses)
@@ -218,14 +209,14 @@ PROMISE(outlet, tcp_peer_is_found_by_ipv4_ipv6_and_mapped_addresses)
         check_eq(ferry__outlet_look_closely(both.theirs, FERRY__OUTLET_TCP, 0).unread, 3 * KIB);
         read_away(both.theirs, KIB);
         check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP, 0).unread, 4 * KIB);
-        close_pair(both);
+        close_pair(&both);
         close(listener);
     }
 }
 
 PROMISE(outlet, pipe_tells_its_unread_bytes_at_either_look)
 {
-    pair both = pipe_pair();
+    AT_END(close_pair) pair both = pipe_pair();
     write_exactly(both.ours, 5 * KIB);
     check_eq(ferry__outlet_unacked(both.ours, FERRY__OUTLET_PIPE), 5 * KIB);
     ferry__outlet before = ferry__outlet_look(both.ours, FERRY__OUTLET_PIPE);
@@ -234,7 +225,6 @@ PROMISE(outlet, pipe_tells_its_unread_bytes_at_either_look)
     check_eq(now.unread, 4 * KIB);
     check(ferry__outlet_has_moved(&before, &now));
     check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_PIPE, 0).unread, 4 * KIB);
-    close_pair(both);
 }
 
 /* ---- a peer that does not -------------------------------------------------------------------- */
@@ -249,20 +239,19 @@ PROMISE(outlet, nothing_moves_while_nobody_reads)
     wait_until_unacked_is(waiting[2].ours, 0);
     for (unsigned i = 0; i < 3; i++) {
         check_nothing_moves(waiting[i].ours);
-        close_pair(waiting[i]);
+        close_pair(&waiting[i]);
     }
 }
 
 PROMISE(outlet, full_tcp_queue_comes_to_rest_with_some_sent_and_some_not)
 {
-    pair both = tcp_pair();
+    AT_END(close_pair) pair both = tcp_pair();
     uint64_t bytes = fill(both.ours);
     wait_for_rest(both.ours); /* or for ever */
     int64_t unsent = ferry__outlet_unsent(both.ours, FERRY__OUTLET_TCP);
     check(unsent > 0);
     check(ferry__outlet_unacked(both.ours, FERRY__OUTLET_TCP) >= unsent);
     check(unsent < (int64_t)bytes);
-    close_pair(both);
 }
 
 /* ---- what has arrived, and what never will --------------------------------------------------- */
@@ -281,7 +270,7 @@ PROMISE(outlet, nothing_is_unacked_once_all_was_read)
         }
         wait_until_unacked_is(pairs[i].ours, 0);
         check_eq(ferry__outlet_unsent(pairs[i].ours, kind), 0);
-        close_pair(pairs[i]);
+        close_pair(&pairs[i]);
     }
 }
 
@@ -289,19 +278,18 @@ PROMISE(outlet, what_has_no_queue_has_nothing_unacked)
 {
     static const char *const paths[] = {"/dev/null", "/dev/ptmx", "/etc/passwd"};
     for (unsigned i = 0; i < 3; i++) {
-        int fd = open(paths[i], O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        AT_END(close_fd) int fd = open(paths[i], O_RDONLY | O_CLOEXEC | O_NOCTTY);
         check(fd >= 0);
         check_eq(ferry__outlet_kind_of(fd), FERRY__OUTLET_OTHER);
         check_eq(ferry__outlet_unacked(fd, FERRY__OUTLET_OTHER), 0);
         check_nothing_moves(fd);
-        close(fd);
     }
     check_eq(ferry__outlet_unacked(-1, FERRY__OUTLET_OTHER), -EBADF);
 }
 
 PROMISE(outlet, reset_tcp_connection_is_gone_and_a_stalled_one_is_not)
 {
-    pair both = tcp_pair();
+    AT_END(close_pair) pair both = tcp_pair();
     (void)fill(both.ours);
     check(!ferry__outlet_is_gone(both.ours, FERRY__OUTLET_TCP));
     const struct linger reset = {.l_onoff = 1};
@@ -312,7 +300,6 @@ PROMISE(outlet, reset_tcp_connection_is_gone_and_a_stalled_one_is_not)
     close(both.ours);
     both = unix_pair(SOCK_STREAM);
     check(!ferry__outlet_is_gone(both.ours, FERRY__OUTLET_UNIX));
-    close_pair(both);
 }
 
 /* ---- what a close look must not do ----------------------------------------------------------- */
@@ -326,13 +313,13 @@ PROMISE(outlet, close_look_takes_no_listener_for_the_peer)
 {
     struct sockaddr_in6 address;
     socklen_t size;
-    int listener = listen_on(AF_INET, &address, &size);
+    AT_END(close_fd) int listener = listen_on(AF_INET, &address, &size);
     const int once = 1; /* what was answered stays until it sends data, and not for long */
     check_eq(setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &once, sizeof once), 0);
     check_eq(setsockopt(listener, IPPROTO_TCP, TCP_SYNCNT, &once, sizeof once), 0);
     check_eq(listen(listener, 0), 0); /* room for one connection */
     int forgotten = connect_to(&address, size);
-    int waiting = connect_to(&address, size);
+    AT_END(close_fd) int waiting = connect_to(&address, size);
     write_exactly(waiting, 1);
     wait_readable(listener);
     int64_t unread; /* 0 as long as the kernel remembers */
@@ -340,8 +327,6 @@ PROMISE(outlet, close_look_takes_no_listener_for_the_peer)
         usleep(1000);
     check_eq(unread, -1);
     close(forgotten);
-    close(waiting);
-    close(listener);
 }
 
 PROMISE(outlet, close_look_is_as_the_cheap_one_where_sock_diag_cannot_be_had)
@@ -362,6 +347,6 @@ PROMISE(outlet, close_look_is_as_the_cheap_one_where_sock_diag_cannot_be_had)
         check_eq(refused.unread, -1);
         check(!ferry__outlet_has_moved(&known, &refused));
         check(!ferry__outlet_has_moved(&refused, &known));
-        close_pair(pairs[i]);
+        close_pair(&pairs[i]);
     }
 }

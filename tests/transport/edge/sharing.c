@@ -82,11 +82,12 @@ static int listen_somewhere(struct sockaddr_in *ret_address)
 
 PROMISE_BOTH(sharing, flags_of_a_socket_are_left_alone_meanwhile_and_afterwards)
 {
-    test_file file = file_make(3 * MIB, 11);
+    AT_END(file_remove) test_file file = file_make(3 * MIB, 11);
     for (int i = 0; i < 4; i++) {
         pair both = any_pair(i & 1);
         check_eq(fcntl(both.ours, F_SETFL, (i & 2) != 0 ? O_RDWR | O_NONBLOCK : O_RDWR), 0);
-        int other = duplicate(both.ours), flags = fcntl(other, F_GETFL);
+        AT_END(close_fd) int other = duplicate(both.ours);
+        int flags = fcntl(other, F_GETFL);
         stage s = stage_open(placement, both);
         check_eq(fcntl(other, F_GETFL), flags);
         ferry_promise *promise = submit_file(s.stream, ferry_file_at(file.path));
@@ -97,9 +98,7 @@ PROMISE_BOTH(sharing, flags_of_a_socket_are_left_alone_meanwhile_and_afterwards)
         stage_close(&s);
         check_eq(fcntl(other, F_GETFL), flags);
         reader_check_content(peer, 11, file.size);
-        close(other);
     }
-    file_remove(&file);
 }
 
 /* No call of an owner blocks: a cancel gets through, and so do the owner's other streams. */
@@ -111,7 +110,7 @@ static void send_to_one_who_does_not_read(ferry_placement placement, int is_tcp)
     clearer_start(&somebody, both.ours);
     ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_stream *other = stream_adopt(service, beside.ours);
-    test_file file = file_make(32 * MIB, 12);
+    AT_END(file_remove) test_file file = file_make(32 * MIB, 12);
     ferry_promise *stuck = submit_file(stream, ferry_file_at(file.path));
     wait_readable(both.theirs);
     for (int i = 0; i < 200; i++)
@@ -126,7 +125,6 @@ static void send_to_one_who_does_not_read(ferry_placement placement, int is_tcp)
     ferry_service_destroy(service);
     close(both.theirs);
     close(beside.theirs);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(sharing, unix_socket_that_somebody_makes_blocking_all_the_time_holds_up_nobody)
@@ -146,13 +144,13 @@ PROMISE_BOTH(sharing, tcp_socket_of_a_peer_with_a_small_window_holds_up_nobody)
     ferry_service *service = service_of_one(placement);
     const int least = 1;
     struct sockaddr_in address;
-    int listening = listen_somewhere(&address);
+    AT_END(file_remove) test_file file = file_make(32 * MIB, 12);
+    AT_END(close_fd) int listening = listen_somewhere(&address);
     check_eq(setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &least, sizeof least), 0);
-    pair both = {.ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    AT_END(close_theirs) pair both = {.ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     check_eq(connect(both.ours, (struct sockaddr *)&address, sizeof address), 0);
     both.theirs = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
     ferry_stream *stream = stream_adopt(service, both.ours);
-    test_file file = file_make(32 * MIB, 12);
     ferry_promise *stuck = submit_file(stream, ferry_file_at(file.path));
     wait_readable(both.theirs);
     (void)ferry_promise_await(stuck, 100, NULL);
@@ -160,16 +158,13 @@ PROMISE_BOTH(sharing, tcp_socket_of_a_peer_with_a_small_window_holds_up_nobody)
     check_eq(outcome(stuck).error, -ECANCELED);
     ferry_stream_unref(stream);
     ferry_service_destroy(service);
-    close(both.theirs);
-    close(listening);
-    file_remove(&file);
 }
 
 /* With what little room a socket can have, and with a limit of what is unsent:
  * all of it gets through. */
 PROMISE_BOTH(sharing, file_gets_through_a_blocking_socket_however_little_room_it_has)
 {
-    test_file file = file_make(2 * MIB, 13);
+    AT_END(file_remove) test_file file = file_make(2 * MIB, 13);
     for (int i = 0; i < 4; i++) {
         const int least = 1, unsent = 4096;
         pair both = any_pair(i != 0);
@@ -184,7 +179,6 @@ PROMISE_BOTH(sharing, file_gets_through_a_blocking_socket_however_little_room_it
         stage_close(&s);
         reader_check_content(peer, 13, file.size);
     }
-    file_remove(&file);
 }
 
 /* ---- options of sockets ---------------------------------------------------------------------- */
@@ -226,24 +220,21 @@ static const struct linger LINGERS[] = {{0, 0}, {1, 0}, {1, 7}};
 
 PROMISE_BOTH(sharing, so_linger_of_a_duplicate_is_as_it_was_however_the_stream_ends)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     for (int i = 0; i < 6; i++) {
-        pair both = tcp_pair();
+        AT_END(close_theirs) pair both = tcp_pair();
         check_eq(setsockopt(both.ours, SOL_SOCKET, SO_LINGER, &LINGERS[i / 2], sizeof LINGERS[0]),
                  0);
-        int other = duplicate(both.ours);
+        AT_END(close_fd) int other = duplicate(both.ours);
         end(stream_adopt(service, both.ours), i & 1);
         check_linger(other, LINGERS[i / 2]);
-        close(other);
-        close(both.theirs);
     }
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(sharing, connection_that_another_process_holds_survives_an_abort_as_it_was)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(close_theirs) pair both = tcp_pair();
     int told[2], status;
     check_eq(pipe2(told, O_CLOEXEC), 0);
     pid_t holder = hold_elsewhere(both.ours, LINGERS[0], told[0]);
@@ -256,8 +247,6 @@ PROMISE_BOTH(sharing, connection_that_another_process_holds_survives_an_abort_as
     check_eq(recv(both.theirs, mine, sizeof mine, MSG_WAITALL), 4); /* and then its end of file */
     close(told[0]);
     close(told[1]);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(sharing, duplicate_goes_on_with_a_connection_that_destroy_leaves)
@@ -265,7 +254,7 @@ PROMISE_BOTH(sharing, duplicate_goes_on_with_a_connection_that_destroy_leaves)
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         pair both = is_tcp ? tcp_pair() : unix_pair(SOCK_STREAM);
         int other = duplicate(both.ours);
-        stage s = stage_open(placement, both);
+        AT_END(stage_end) stage s = stage_open(placement, both);
         check_eq(outcome(submit_write(s.stream, "ferry", 5)).error, 0);
         stage_destroy(&s);
         s.stream = ferry_stream_unref(s.stream);
@@ -274,27 +263,24 @@ PROMISE_BOTH(sharing, duplicate_goes_on_with_a_connection_that_destroy_leaves)
         char both_texts[16];
         check_eq(recv(s.theirs, both_texts, sizeof both_texts, MSG_WAITALL), 9);
         check(memcmp(both_texts, "ferrymine", 9) == 0); /* and then an end of file */
-        stage_end(&s);
     }
 }
 
 PROMISE_BOTH(sharing, tcp_options_of_a_duplicate_are_put_back)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     const ferry_stream_options options = {.no_delay = true, .limit_unsent_bytes = 300000};
     for (int aborts = 0; aborts < 2; aborts++) {
-        pair both = tcp_pair();
-        int other = duplicate(both.ours), no_delay = -1, unsent = -1;
+        AT_END(close_theirs) pair both = tcp_pair();
+        AT_END(close_fd) int other = duplicate(both.ours);
+        int no_delay = -1, unsent = -1;
         socklen_t size = sizeof unsent;
         end(stream_adopt_with(service, both.ours, options), aborts);
         check_eq(getsockopt(other, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size), 0);
         check_eq(getsockopt(other, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, &size), 0);
         check_eq(no_delay, 0);
         check_eq(unsent, 0);
-        close(other);
-        close(both.theirs);
     }
-    ferry_service_destroy(service);
 }
 
 /* ---- pipes and terminals --------------------------------------------------------------------- */
@@ -310,15 +296,15 @@ static ferry_stream *adopt_as_stranger(ferry_service *service, int fd)
 
 PROMISE_BOTH(sharing, pipe_that_cannot_be_opened_anew_is_left_alone)
 {
-    ferry_service *service = service_of_one(placement);
-    pair beside = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair beside = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_of_one(placement);
+    AT_END(file_remove) test_file file = file_make(MIB, 14);
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC), 0);
     int other = duplicate(ends[1]);
     ferry_stream *stream = adopt_as_stranger(service, ends[1]);
     ferry_stream *free = stream_adopt(service, beside.ours);
     check(!is_nonblocking(other));
-    test_file file = file_make(MIB, 14);
     static unsigned char data[MIB];
     fill_content(data, sizeof data, 15, 0);
     ferry_promise *written = submit_write(stream, data, sizeof data);
@@ -336,9 +322,6 @@ PROMISE_BOTH(sharing, pipe_that_cannot_be_opened_anew_is_left_alone)
     check_eq(peer->digest, digest_content(digest_content(DIGEST_BEGIN, 15, 0, MIB), 14, 0, MIB));
     reader_free(peer);
     check_eq(close_stream(free).error, 0);
-    ferry_service_destroy(service);
-    close(beside.theirs);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(sharing, terminal_that_cannot_be_opened_anew_is_left_alone)
@@ -347,7 +330,7 @@ PROMISE_BOTH(sharing, terminal_that_cannot_be_opened_anew_is_left_alone)
     static const char data[MIB];
     int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     check(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
-    int other = duplicate(master);
+    AT_END(close_fd) int other = duplicate(master);
     ferry_stream *stream = stream_adopt(service, master);
     ferry_promise *stuck = submit_write(stream, data, sizeof data); /* nobody reads it */
     (void)ferry_promise_await(stuck, 50, NULL);
@@ -358,7 +341,6 @@ PROMISE_BOTH(sharing, terminal_that_cannot_be_opened_anew_is_left_alone)
     ferry_stream_unref(stream);
     ferry_service_destroy(service);
     check(!is_nonblocking(other));
-    close(other);
 }
 
 /* ---- listening sockets ----------------------------------------------------------------------- */
@@ -383,17 +365,16 @@ static void ask(const struct sockaddr_in *address, unsigned times)
 {
     for (unsigned i = 0; i < times; i++) {
         char answer[4];
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        AT_END(close_fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         check_eq(connect(fd, (const struct sockaddr *)address, sizeof *address), 0);
         check_eq(recv(fd, answer, sizeof answer, MSG_WAITALL), 2);
-        close(fd);
     }
 }
 
 PROMISE_BOTH(sharing, listener_goes_on_when_another_one_of_the_same_socket_has_closed)
 {
     struct sockaddr_in address;
-    int fd = listen_somewhere(&address);
+    AT_END(close_fd) int fd = listen_somewhere(&address);
     ferry_service *one = service_start(placement), *two = service_start(placement);
     ferry_listener *first = listen_at_duplicate(one, fd), *second = listen_at_duplicate(two, fd);
     ask(&address, 10);
@@ -403,13 +384,12 @@ PROMISE_BOTH(sharing, listener_goes_on_when_another_one_of_the_same_socket_has_c
     ask(&address, 10);
     ferry_listener_unref(second);
     ferry_service_destroy(two);
-    close(fd);
 }
 
 PROMISE_BOTH(sharing, listening_socket_that_somebody_makes_blocking_all_the_time_holds_up_nobody)
 {
     struct sockaddr_in address;
-    int fd = listen_somewhere(&address);
+    AT_END(close_fd) int fd = listen_somewhere(&address);
     ferry_service *service = service_start(placement);
     clearer somebody;
     clearer_start(&somebody, fd);
@@ -418,7 +398,6 @@ PROMISE_BOTH(sharing, listening_socket_that_somebody_makes_blocking_all_the_time
     ferry_listener_unref(listener);
     ferry_service_destroy(service);
     clearer_stop(&somebody);
-    close(fd);
 }
 
 /* ---- files under a lease --------------------------------------------------------------------- */
@@ -545,7 +524,7 @@ PROMISE_BOTH(sharing, o_direct_source_is_sent_whole_from_any_byte_on)
                   {SIZE - 1, 1},     {65536 * 3 - 1, 65537}, {SIZE, FERRY_TO_END}};
     for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         stage s = stage_open(placement, any_pair(i & 1));
-        reader *peer = reader_start(stage_take(&s), false);
+        AT_END(free_reader) reader *peer = reader_start(stage_take(&s), false);
         ferry_file part = ferry_file_fd(direct);
         part.offset = ranges[i].offset;
         part.length = ranges[i].length;
@@ -556,7 +535,6 @@ PROMISE_BOTH(sharing, o_direct_source_is_sent_whole_from_any_byte_on)
         stage_close(&s);
         reader_join(peer);
         check_eq(peer->digest, digest_content(DIGEST_BEGIN, 19, (uint64_t)part.offset, expected));
-        reader_free(peer);
     }
     close(direct);
     file_remove(&file);
@@ -602,7 +580,7 @@ PROMISE_BOTH(sharing, o_direct_target_gets_every_byte_at_any_place)
 
 PROMISE_BOTH(sharing, stream_whose_connection_is_over_says_so_in_its_status)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     for (int reads = 0; reads < 2; reads++) {
         pair both = tcp_pair();
         ferry_stream *stream = stream_adopt(service, both.ours);
@@ -630,7 +608,6 @@ PROMISE_BOTH(sharing, stream_whose_connection_is_over_says_so_in_its_status)
     check_eq(outcome(submit_write(stream, "x", 1)).error, -EPIPE);
     check_eq(stream_status(stream).error, -EPIPE);
     check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
 }
 
 /* A full target is soon tried again, and neither gives an error nor loses a byte. */
@@ -648,6 +625,7 @@ PROMISE_BOTH(sharing, target_that_says_eagain_gets_every_byte)
         ferry_faults *faults;
         check_eq(ferry_faults_create(script, 1, &faults), 0);
         test_file file = file_make(0, 20);
+        AT_END(stage_close)
         stage s =
             stage_open_with(placement, any_pair(i & 1), (ferry_stream_options){.faults = faults});
         ferry_file into = ferry_file_at(file.path);
@@ -662,6 +640,5 @@ PROMISE_BOTH(sharing, target_that_says_eagain_gets_every_byte)
                  digest_content(DIGEST_BEGIN, 20, 0, 100000));
         ferry_faults_unref(faults);
         file_remove(&file);
-        stage_close(&s);
     }
 }

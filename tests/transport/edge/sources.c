@@ -99,7 +99,8 @@ enum { SPLICED = 3000000, BEYOND = 77 };
 /* One transfer to a slow reader. With a length, the source has some bytes more and does not end. */
 static void splice_through(ferry_placement placement, source_kind from, sink_kind to, bool to_end)
 {
-    pair source = source_pair(from), sink = sink_pair(to);
+    AT_END(close_theirs) pair source = source_pair(from);
+    pair sink = sink_pair(to);
     ferry_service *service = service_start(placement);
     ferry_stream *stream = stream_adopt(service, sink.ours);
     reader *peer = to != TO_FILE ? reader_start_slow(sink.theirs, 100000, 300) : NULL;
@@ -125,7 +126,6 @@ static void splice_through(ferry_placement placement, source_kind from, sink_kin
         check_eq(unread_bytes(source.theirs), BEYOND);
         close(source.ours);
     }
-    close(source.theirs);
 }
 
 static void splice_to_all_sinks(ferry_placement placement, source_kind from)
@@ -154,7 +154,7 @@ PROMISE_BOTH(splice, tcp_socket_is_spliced_to_every_kind_of_sink_byte_for_byte)
 PROMISE_BOTH(splice, source_that_ends_before_its_length_is_enodata_with_the_exact_count)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
-        pair source = source_pair(from);
+        AT_END(close_theirs) pair source = source_pair(from);
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         reader *peer = reader_start(stage_take(&s), false);
         feeder fed = {.fd = source.ours, .seed = 5, .size = 200000, .ends = true};
@@ -169,7 +169,6 @@ PROMISE_BOTH(splice, source_that_ends_before_its_length_is_enodata_with_the_exac
         feeder_join(&fed);
         stage_close(&s);
         check_arrived(peer, 5, 200000);
-        close(source.theirs);
     }
 }
 
@@ -185,8 +184,8 @@ static ferry_service *service_of_one_owner(ferry_placement placement)
 
 PROMISE_BOTH(splice, urgent_data_of_a_source_is_passed_over)
 {
-    pair from = tcp_pair();
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(close_theirs) pair from = tcp_pair();
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *all = submit_file(s.stream, ferry_file_fd(from.theirs));
     check_eq(send(from.ours, "before", 6, MSG_NOSIGNAL), 6);
     check_eq(send(from.ours, "!", 1, MSG_NOSIGNAL | MSG_OOB), 1);
@@ -198,8 +197,6 @@ PROMISE_BOTH(splice, urgent_data_of_a_source_is_passed_over)
     char got[11];
     check_eq(recv(s.theirs, got, sizeof got, MSG_WAITALL), sizeof got);
     check(memcmp(got, "beforeafter", 11) == 0);
-    stage_end(&s);
-    close(from.theirs);
 }
 
 PROMISE_BOTH(splice, source_that_runs_dry_holds_up_its_own_stream_only)
@@ -233,7 +230,7 @@ PROMISE_BOTH(splice, source_that_runs_dry_holds_up_its_own_stream_only)
 PROMISE_BOTH(splice, dry_source_can_be_got_out_of_by_cancel_abort_and_destroy)
 {
     for (unsigned i = 0; i < 3 * SOURCE_KINDS; i++) {
-        pair source = source_pair((source_kind)(i / 3));
+        AT_END(close_theirs) pair source = source_pair((source_kind)(i / 3));
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         ferry_promise *promise = submit_file(s.stream, borrowed(source.theirs));
         check_eq(write(source.ours, "x", 1), 1);
@@ -251,14 +248,13 @@ PROMISE_BOTH(splice, dry_source_can_be_got_out_of_by_cancel_abort_and_destroy)
         check_eq(result.sent, 1);
         stage_end(&s);
         close(source.ours);
-        close(source.theirs);
     }
 }
 
 PROMISE_BOTH(splice, peer_that_hung_up_is_epipe_not_sigpipe)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
-        pair source = source_pair(from);
+        AT_END(close_theirs) pair source = source_pair(from);
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         stage_hang_up(&s);
         check_eq(write(source.ours, "x", 1), 1);
@@ -269,7 +265,6 @@ PROMISE_BOTH(splice, peer_that_hung_up_is_epipe_not_sigpipe)
         ferry_stream_abort(s.stream);
         stage_end(&s);
         close(source.ours);
-        close(source.theirs);
     }
 }
 
@@ -287,9 +282,10 @@ static bool refuse_splice(ferry_placement placement, source_kind from, bool to_e
 {
     enum { SIZE = 300000 };
     const ferry_fault fault = {FERRY_CALL_SPLICE, first, UINT64_MAX, FERRY_FAULT_ERROR, EINVAL};
-    pair source = source_pair(from), sink = unix_pair(SOCK_STREAM);
-    ferry_service *service = service_start(placement);
-    ferry_faults *faults;
+    AT_END(close_theirs) pair source = source_pair(from);
+    pair sink = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_faults) ferry_faults *faults;
     ferry_stream *stream = adopt_with_fault(service, sink.ours, fault, &faults);
     reader *peer = reader_start(sink.theirs, false);
     feeder fed = {.fd = source.ours, .seed = first, .size = SIZE, .ends = true};
@@ -309,9 +305,6 @@ static bool refuse_splice(ferry_placement placement, source_kind from, bool to_e
     feeder_join(&fed);
     check_eq(close_stream(stream).error, 0);
     check_arrived(peer, first, SIZE);
-    ferry_service_destroy(service);
-    ferry_faults_unref(faults);
-    close(source.theirs);
     return was_refused;
 }
 
@@ -329,9 +322,9 @@ PROMISE_BOTH(splice, refused_at_any_call_it_goes_on_at_the_same_byte_by_copying)
 
 PROMISE_BOTH(splice, file_for_appending_refuses_it_and_gets_a_copy)
 {
-    pair source = pipe_pair();
-    test_file sink = file_make(0, 0);
-    ferry_service *service = service_start(placement);
+    AT_END(file_remove) test_file sink = file_make(0, 0);
+    AT_END(close_theirs) pair source = pipe_pair();
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *stream = stream_adopt(service, open(sink.path, O_WRONLY | O_APPEND | O_CLOEXEC));
     feeder fed = {.fd = source.ours, .seed = 8, .size = 300000, .ends = true};
     feeder_start(&fed);
@@ -342,15 +335,12 @@ PROMISE_BOTH(splice, file_for_appending_refuses_it_and_gets_a_copy)
     feeder_join(&fed);
     check_eq(close_stream(stream).error, 0);
     check_arrived(reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false), 8, 300000);
-    ferry_service_destroy(service);
-    close(source.theirs);
-    file_remove(&sink);
 }
 
 PROMISE_BOTH(splice, message_socket_gets_a_copy)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
-        pair source = source_pair(from);
+        AT_END(close_theirs) pair source = source_pair(from);
         stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
         reader *peer = reader_start(stage_take(&s), false);
         feeder fed = {.fd = source.ours, .seed = 9, .size = 300000, .ends = true};
@@ -362,7 +352,6 @@ PROMISE_BOTH(splice, message_socket_gets_a_copy)
         feeder_join(&fed);
         stage_close(&s);
         check_arrived(peer, 9, 300000);
-        close(source.theirs);
     }
 }
 
@@ -372,9 +361,10 @@ static bool fail_opening(ferry_placement placement, uint64_t number, bool *ret_c
 {
     const ferry_fault fault = {
         .call = FERRY_CALL_OPEN, .first = number, .effect = FERRY_FAULT_ERROR, .error = EMFILE};
-    pair source = unix_pair(SOCK_STREAM), sink = unix_pair(SOCK_STREAM);
-    ferry_service *service = service_start(placement);
-    ferry_faults *faults;
+    AT_END(close_theirs) pair source = unix_pair(SOCK_STREAM);
+    pair sink = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_faults) ferry_faults *faults;
     ferry_stream *stream = adopt_with_fault(service, sink.ours, fault, &faults);
     reader *peer = reader_start(sink.theirs, false);
     feeder fed = {.fd = source.ours, .seed = 10, .size = 50000, .ends = true};
@@ -392,9 +382,6 @@ static bool fail_opening(ferry_placement placement, uint64_t number, bool *ret_c
     check_eq(result.sent, result.error == 0 ? 50000 : 0);
     check_eq(close_stream(stream).error, 0);
     check_arrived(peer, 10, result.sent);
-    ferry_service_destroy(service);
-    ferry_faults_unref(faults);
-    close(source.theirs);
     return has_failed;
 }
 
@@ -420,9 +407,9 @@ static ferry_result send_without_copying(ferry_stream *stream, ferry_file file)
 
 PROMISE_BOTH(zero_copy, files_pipes_and_sockets_are_sent)
 {
-    test_file file = file_make(100000, 1);
+    AT_END(file_remove) test_file file = file_make(100000, 1);
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
-        pair source = source_pair(from);
+        AT_END(close_theirs) pair source = source_pair(from);
         stage s = stage_open(placement, tcp_pair());
         reader *peer = reader_start(stage_take(&s), false);
         ferry_result result = send_without_copying(s.stream, ferry_file_at(file.path));
@@ -435,9 +422,7 @@ PROMISE_BOTH(zero_copy, files_pipes_and_sockets_are_sent)
         stage_close(&s);
         reader_check(peer, 200000,
                      digest_content(digest_content(DIGEST_BEGIN, 1, 0, 100000), 2, 0, 100000));
-        close(source.theirs);
     }
-    file_remove(&file);
 }
 
 static void check_unsupported(ferry_result result)
@@ -477,7 +462,7 @@ PROMISE_BOTH(zero_copy, what_would_have_to_be_copied_is_eopnotsupp_and_the_strea
 PROMISE_BOTH(zero_copy, sendfile_that_is_refused_is_eopnotsupp_at_whatever_byte)
 {
     enum { SIZE = 2 << 20 };
-    test_file file = file_make(SIZE, 3);
+    AT_END(file_remove) test_file file = file_make(SIZE, 3);
     for (uint64_t first = 1;; first++) {
         const ferry_fault fault = {FERRY_CALL_SENDFILE, first, UINT64_MAX, FERRY_FAULT_ERROR,
                                    EINVAL};
@@ -499,7 +484,6 @@ PROMISE_BOTH(zero_copy, sendfile_that_is_refused_is_eopnotsupp_at_whatever_byte)
         if (!was_refused)
             break;
     }
-    file_remove(&file);
 }
 
 /* ---- generators ------------------------------------------------------------------------------ */
@@ -563,7 +547,7 @@ PROMISE_BOTH(generator, what_it_makes_arrives_byte_for_byte_at_a_slow_reader)
     for (sink_kind to = 0; to < SINK_KINDS; to++) {
         for (unsigned i = 0; i < 6; i++) {
             maker making = {.seed = 61 + i, .size = SIZE, .most = most[i / 2]};
-            stage s = stage_open(placement, sink_pair(to));
+            AT_END(stage_end) stage s = stage_open(placement, sink_pair(to));
             reader *peer = to != TO_FILE ? reader_start_slow(stage_take(&s), 200000, 100) : NULL;
             int64_t length = i % 2 == 0 ? FERRY_TO_END : SIZE;
             ferry_result result = outcome(submit_maker(s.stream, &making, length));
@@ -573,7 +557,6 @@ PROMISE_BOTH(generator, what_it_makes_arrives_byte_for_byte_at_a_slow_reader)
             check_eq(result.remaining, 0);
             check_eq(stage_close_stream(&s).error, 0);
             check_arrived(peer != NULL ? peer : reader_start(stage_take(&s), false), 61 + i, SIZE);
-            stage_end(&s);
         }
     }
 }
@@ -589,21 +572,20 @@ static stage open_with_one_owner(ferry_placement placement)
 PROMISE_BOTH(generator, with_a_length_it_is_not_asked_for_more)
 {
     maker making = {.seed = 1, .size = 1000}, nothing = {.seed = 1, .size = 1000};
-    stage s = open_with_one_owner(placement);
+    AT_END(stage_end) stage s = open_with_one_owner(placement);
     check_eq(outcome(submit_maker(s.stream, &making, 600)).sent, 600);
     check_eq(making.made, 600);
     check_eq(making.releases, 1);
     check_eq(outcome(submit_maker(s.stream, &nothing, 0)).error, 0);
     check_eq(nothing.made, 0);
     check_eq(nothing.releases, 1);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(generator, that_ends_before_its_length_is_enodata_and_poisons_if_bytes_have_left)
 {
     for (unsigned size = 0; size <= 5000; size += 5000) {
         maker making = {.seed = 1, .size = size};
-        stage s = open_with_one_owner(placement);
+        AT_END(stage_end) stage s = open_with_one_owner(placement);
         ferry_result result = outcome(submit_maker(s.stream, &making, 5001));
         check_eq(making.releases, 1);
         check_eq(result.error, -ENODATA);
@@ -612,7 +594,6 @@ PROMISE_BOTH(generator, that_ends_before_its_length_is_enodata_and_poisons_if_by
         check_eq(result.remaining, 5001 - size);
         result = outcome(submit_write(s.stream, "x", 1));
         check_eq(result.error, size > 0 ? -ECANCELED : 0);
-        stage_end(&s);
     }
 }
 
@@ -620,7 +601,7 @@ PROMISE_BOTH(generator, that_fails_gives_its_error_and_poisons_if_bytes_have_lef
 {
     for (unsigned size = 0; size <= 5000; size += 5000) {
         maker making = {.seed = 1, .size = size, .error = -EIO};
-        stage s = open_with_one_owner(placement);
+        AT_END(stage_end) stage s = open_with_one_owner(placement);
         ferry_result result = outcome(submit_maker(s.stream, &making, FERRY_TO_END));
         check_eq(making.releases, 1);
         check_eq(result.error, -EIO);
@@ -629,13 +610,12 @@ PROMISE_BOTH(generator, that_fails_gives_its_error_and_poisons_if_bytes_have_lef
         check_eq(stream_status(s.stream).error, size > 0 ? -EIO : 0);
         result = outcome(submit_write(s.stream, "x", 1));
         check_eq(result.error, size > 0 ? -ECANCELED : 0);
-        stage_end(&s);
     }
 }
 
 PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
 {
-    test_file file = file_make(5000, 4);
+    AT_END(file_remove) test_file file = file_make(5000, 4);
     maker making = {.seed = 2, .size = 70000, .most = 999}, none = {0};
     stage s = stage_open(placement, tcp_pair());
     reader *peer = reader_start(stage_take(&s), false);
@@ -657,13 +637,12 @@ PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
     uint64_t expected = digest_content(digest(DIGEST_BEGIN, "head", 4), 2, 0, 70000);
     expected = digest_content(digest(expected, "middle", 6), 4, 0, 5000);
     reader_check(peer, 75014, digest(expected, "tail", 4));
-    file_remove(&file);
 }
 
 PROMISE(generator, null_or_a_negative_length_is_einval_and_releases_nothing)
 {
     maker making = {.seed = 1, .size = 10};
-    stage s = open_with_one_owner(FERRY_SHARED);
+    AT_END(stage_end) stage s = open_with_one_owner(FERRY_SHARED);
     ferry_part parts[] = {part_of(&making, 10), part_of(&making, 10)};
     ferry_promise *promise = NULL;
     parts[1].generate = NULL;
@@ -675,7 +654,6 @@ PROMISE(generator, null_or_a_negative_length_is_einval_and_releases_nothing)
     check(promise == NULL);
     check_eq(making.releases, 0);
     check_eq(making.made, 0);
-    stage_end(&s);
 }
 
 /* ---- suspended ------------------------------------------------------------------------------- */
@@ -698,7 +676,7 @@ PROMISE_BOTH(generator, resume_by_another_thread_is_never_lost)
 {
     enum { ROUNDS = 5000 };
     maker making = {.seed = 3, .size = ROUNDS, .is_metered = true};
-    stage s = open_with_one_owner(placement);
+    AT_END(stage_end) stage s = open_with_one_owner(placement);
     ferry_promise *promise = submit_maker(s.stream, &making, FERRY_TO_END);
     uint64_t got = DIGEST_BEGIN;
     for (unsigned i = 0; i < ROUNDS; i++) {
@@ -711,7 +689,6 @@ PROMISE_BOTH(generator, resume_by_another_thread_is_never_lost)
     ferry_result result = outcome(promise);
     check(result.error == 0 && result.sent == ROUNDS);
     check_eq(got, digest_content(DIGEST_BEGIN, 3, 0, ROUNDS));
-    stage_end(&s);
 }
 
 typedef struct resumer {
@@ -763,8 +740,8 @@ PROMISE_BOTH(generator, resume_by_an_owners_callback_is_never_lost)
 {
     enum { ROUNDS = 3000 };
     maker making = {.seed = 5, .size = ROUNDS, .is_metered = true};
-    stage s = open_with_one_owner(placement); /* shared: of the same owner */
-    pair other = unix_pair(SOCK_STREAM);
+    AT_END(stage_end) stage s = open_with_one_owner(placement); /* shared: of the same owner */
+    AT_END(close_theirs) pair other = unix_pair(SOCK_STREAM);
     ferry_stream *driver = stream_adopt(s.service, other.ours);
     ferry_promise *promise = submit_maker(s.stream, &making, ROUNDS);
     resumer resuming = {.making = &making, .stream = s.stream};
@@ -779,8 +756,6 @@ PROMISE_BOTH(generator, resume_by_an_owners_callback_is_never_lost)
     check_eq(outcome(promise).sent, ROUNDS);
     check_eq(got, digest_content(DIGEST_BEGIN, 5, 0, ROUNDS));
     check_eq(close_stream(driver).error, 0);
-    close(other.theirs);
-    stage_end(&s);
 }
 
 /* Resumes itself, as if by another thread that is faster than its answer. */
@@ -808,8 +783,8 @@ PROMISE_BOTH(generator, resume_that_comes_before_its_answer_counts)
 PROMISE_BOTH(generator, suspended_one_holds_up_its_own_stream_only)
 {
     maker making = {.seed = 7};
-    stage s = open_with_one_owner(placement);
-    pair other = unix_pair(SOCK_STREAM);
+    AT_END(stage_end) stage s = open_with_one_owner(placement);
+    AT_END(close_theirs) pair other = unix_pair(SOCK_STREAM);
     ferry_stream *quick = stream_adopt(s.service, other.ours);
     ferry_promise *promise = submit_suspended(&s, &making, 10);
     ferry_promise *behind = submit_write(s.stream, "behind", 6);
@@ -823,14 +798,12 @@ PROMISE_BOTH(generator, suspended_one_holds_up_its_own_stream_only)
     check_eq(outcome(promise).sent, 20);
     check_eq(outcome(behind).stream_offset, 20);
     check_eq(close_stream(quick).error, 0);
-    close(other.theirs);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(generator, resume_without_one_is_harmless)
 {
     ferry_stream_resume(NULL);
-    stage s = open_with_one_owner(placement);
+    AT_END(stage_end) stage s = open_with_one_owner(placement);
     for (unsigned i = 0; i < 1000; i++)
         ferry_stream_resume(s.stream);
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
@@ -842,7 +815,6 @@ PROMISE_BOTH(generator, resume_without_one_is_harmless)
         ferry_stream_resume(s.stream);
     stage_destroy(&s);
     ferry_stream_resume(s.stream);
-    stage_end(&s);
 }
 
 /* ---- released exactly once ------------------------------------------------------------------- */
@@ -898,7 +870,7 @@ PROMISE_BOTH(generator, aborted_or_destroyed_while_suspended_it_is_released_once
 PROMISE_BOTH(generator, that_outlasts_its_time_is_etimedout_and_released_once)
 {
     maker making = {.seed = 8, .size = 10, .is_metered = true, .allowed = 4};
-    stage s = open_with_one_owner(placement);
+    AT_END(stage_end) stage s = open_with_one_owner(placement);
     const ferry_part part = part_of(&making, 10);
     const ferry_request_options options = {.timeout_ms = 20};
     ferry_promise *promise;
@@ -907,7 +879,6 @@ PROMISE_BOTH(generator, that_outlasts_its_time_is_etimedout_and_released_once)
     check_eq(making.releases, 1);
     check_eq(result.error, -ETIMEDOUT);
     check_eq(result.sent + result.remaining, 10);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(generator, of_a_refused_submit_is_not_released)
@@ -929,21 +900,20 @@ PROMISE_BOTH(generator, of_a_refused_submit_is_not_released)
 PROMISE_BOTH(generator, behind_a_part_that_fails_it_is_released_once_and_never_asked)
 {
     maker making = {.seed = 9, .size = 10};
-    stage s = open_with_one_owner(placement);
+    AT_END(stage_end) stage s = open_with_one_owner(placement);
     const ferry_part parts[] = {part_of(&making, 10),
                                 ferry_part_file(ferry_file_at("/nowhere/at/all"))};
     ferry_result result = outcome(submit_parts(s.stream, parts, 2, NULL));
     check(result.error == -ENOENT && result.phase == FERRY_PHASE_OPEN && result.sent == 0);
     check_eq(making.releases, 1);
     check_eq(making.made, 0);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(generator, without_memory_for_its_buffer_it_fails_in_source_and_is_released_once)
 {
     for (unsigned n = 1, failures = 0; n == 1 || failures > 0; n++) {
         maker making = {.seed = 9, .size = 10};
-        stage s = open_with_one_owner(placement);
+        AT_END(stage_end) stage s = open_with_one_owner(placement);
         check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0); /* all is set up */
         const ferry_part part = part_of(&making, 10);
         ferry_promise *promise = NULL;
@@ -960,7 +930,6 @@ PROMISE_BOTH(generator, without_memory_for_its_buffer_it_fails_in_source_and_is_
                 check(result.error == -ENOMEM && result.phase == FERRY_PHASE_SOURCE);
         }
         allow_allocations();
-        stage_end(&s);
     }
 }
 

@@ -196,7 +196,7 @@ static ferry_part six_hundred(unsigned kind, const test_file *file)
 PROMISE_EITHER(bounded, queued_file_bytes_are_limited_whatever_they_come_from)
 {
     line only = line_open(placement, (ferry_stream_options){.limit_file_bytes = 1000});
-    test_file file = file_make(700, 1);
+    AT_END(file_remove) test_file file = file_make(700, 1);
     submit_gate(only.stream, &only.gate);
     for (unsigned kind = 0; kind < KINDS; kind++) {
         ferry_part part = six_hundred(kind, &file);
@@ -216,12 +216,12 @@ PROMISE_EITHER(bounded, queued_file_bytes_are_limited_whatever_they_come_from)
     open_gate(only.stream, &only.gate);
     check_nothing_queued(only.service);
     check_eq(line_close(&only), KINDS * 10);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(bounded, one_large_file_is_taken_where_no_file_bytes_are_queued)
 {
     for (unsigned by_service = 0; by_service < 2; by_service++) {
+        AT_END(destroy_service)
         ferry_service *service = limited_service((ferry_service_options){
             .placement = placement, .limit_file_bytes = by_service ? 100 : 0});
         line only =
@@ -236,7 +236,6 @@ PROMISE_EITHER(bounded, one_large_file_is_taken_where_no_file_bytes_are_queued)
         check_eq(outcome(large).error, 0);
         check_eq(outcome(submit_zeros(only.stream, 100)).error, 0);
         check_eq(line_end(&only), 7100);
-        ferry_service_destroy(service);
     }
 }
 
@@ -248,7 +247,7 @@ static void must_not_be_released(void *, void *)
 PROMISE_EITHER(custody, submit_that_is_refused_for_want_of_room_takes_nothing)
 {
     line only = line_open(placement, (ferry_stream_options){.limit_requests = 2});
-    test_file file = file_make(10, 1);
+    AT_END(file_remove) test_file file = file_make(10, 1);
     submit_gate(only.stream, &only.gate);
     check_eq(try_write(only.stream, 1), 0);
     char memory[1];
@@ -265,7 +264,6 @@ PROMISE_EITHER(custody, submit_that_is_refused_for_want_of_room_takes_nothing)
     check_eq(stream_status(only.stream).queued_file_bytes, 0);
     open_gate(only.stream, &only.gate);
     check_eq(line_close(&only), 1);
-    file_remove(&file);
 }
 
 /* ---- limits of a service --------------------------------------------------------------------- */
@@ -273,6 +271,7 @@ PROMISE_EITHER(custody, submit_that_is_refused_for_want_of_room_takes_nothing)
 /* Pins: bounded. */
 PROMISE_EITHER(bounded, service_limits_count_all_its_streams_together)
 {
+    AT_END(destroy_service)
     ferry_service *service = limited_service((ferry_service_options){.placement = placement,
                                                                      .limit_requests = 6,
                                                                      .limit_bytes = 1000,
@@ -304,12 +303,12 @@ PROMISE_EITHER(bounded, service_limits_count_all_its_streams_together)
     check_nothing_queued(service);
     check_eq(line_end(&one), 1100);
     check_eq(line_end(&other), 2400);
-    ferry_service_destroy(service);
 }
 
 PROMISE_EITHER(bounded, submit_sleeps_until_another_stream_gives_the_services_room_back)
 {
     for (unsigned which = 0; which < 3; which++) {
+        AT_END(destroy_service)
         ferry_service *service = limited_service((ferry_service_options){
             .placement = placement,
             .limit_requests = which == 0 ? 2 : 0,
@@ -333,7 +332,6 @@ PROMISE_EITHER(bounded, submit_sleeps_until_another_stream_gives_the_services_ro
         waiter_join(&waits);
         check_eq(line_end(&one), 10);
         check_eq(line_end(&other), 7);
-        ferry_service_destroy(service);
     }
 }
 
@@ -501,9 +499,10 @@ static void check_room_is_whole(crowd *self)
 PROMISE_EITHER(bounded, crowd_gets_through_narrow_limits_and_leaves_them_as_they_were)
 {
     static crowd self;
-    test_file file = file_make(150, 1);
+    AT_END(file_remove) test_file file = file_make(150, 1);
     memcpy(self.path, file.path, sizeof self.path);
     self.seed = random_seed();
+    AT_END(destroy_service)
     ferry_service *service = limited_service((ferry_service_options){
         .placement = placement, .limit_requests = 4, .limit_bytes = 25, .limit_file_bytes = 300});
     for (unsigned i = 0; i < LINES; i++)
@@ -524,8 +523,6 @@ PROMISE_EITHER(bounded, crowd_gets_through_narrow_limits_and_leaves_them_as_they
     for (unsigned i = 0; i < LINES; i++)
         came += line_end(&self.lines[i]);
     check_eq(came, sent + 26 + 25 + 300);
-    ferry_service_destroy(service);
-    file_remove(&file);
 }
 
 /* Tries without waiting, so that many are refused by the stream after the service let them pass. */
@@ -548,6 +545,7 @@ PROMISE_EITHER(bounded, submits_that_were_refused_are_not_counted)
 {
     static crowd self;
     self.seed = random_seed();
+    AT_END(destroy_service)
     ferry_service *service = limited_service((ferry_service_options){
         .placement = placement, .limit_requests = 4, .limit_bytes = 25, .limit_file_bytes = 300});
     for (unsigned i = 0; i < LINES; i++)
@@ -563,7 +561,6 @@ PROMISE_EITHER(bounded, submits_that_were_refused_are_not_counted)
     for (unsigned i = 0; i < LINES; i++)
         came += line_end(&self.lines[i]);
     check_eq(came, atomic_load(&self.accepted) + 26 + 25 + 300);
-    ferry_service_destroy(service);
 }
 
 /* ---- promises of room ------------------------------------------------------------------------ */
@@ -582,6 +579,7 @@ static void check_pending(ferry_promise *promise)
 
 PROMISE_EITHER(room, promise_settles_at_once_where_there_is_room)
 {
+    AT_END(destroy_service)
     ferry_service *service = limited_service(
         (ferry_service_options){.placement = placement, .limit_bytes = 10, .limit_file_bytes = 10});
     line only = line_start(service, (ferry_stream_options){.limit_file_bytes = 10});
@@ -600,7 +598,6 @@ PROMISE_EITHER(room, promise_settles_at_once_where_there_is_room)
     open_gate(only.stream, &only.gate);
     check_eq(outcome(room).error, 0);
     check_eq(line_end(&only), 500);
-    ferry_service_destroy(service);
 }
 
 /* What fills a queue, and what a request then finds no room for:
@@ -621,7 +618,7 @@ PROMISE_EITHER(room, promise_settles_once_there_is_room_and_not_before)
             narrow_service.limit_bytes = memory ? most : 0;
             narrow_service.limit_file_bytes = files ? most : 0;
         }
-        ferry_service *service = limited_service(narrow_service);
+        AT_END(destroy_service) ferry_service *service = limited_service(narrow_service);
         line one = line_start(service, narrow), other = line_start(service, narrow);
         ferry_stream *wanted = which < 3 ? one.stream : other.stream;
         submit_gate(one.stream, &one.gate);
@@ -636,7 +633,6 @@ PROMISE_EITHER(room, promise_settles_once_there_is_room_and_not_before)
         check_eq(outcome(quiet).error, 0);
         check_eq(memory ? try_write(wanted, 41) : try_zeros(wanted, 41, NULL), 0);
         check_eq(line_end(&one) + line_end(&other), 101);
-        ferry_service_destroy(service);
     }
 }
 
@@ -743,9 +739,8 @@ PROMISE_EITHER(room, promises_settle_oldest_first)
     sequenced each[8];
     for (unsigned i = 0; i < 8; i++) {
         each[i] = (sequenced){&all, i};
-        ferry_promise *room = promise_room(only.stream, i, 0);
+        AT_END(drop_promise) ferry_promise *room = promise_room(only.stream, i, 0);
         check_eq(ferry_promise_then(room, note_order, &each[i]), 0);
-        ferry_promise_unref(room);
     }
     open_gate(only.stream, &only.gate);
     while (all.count < 8)
@@ -821,12 +816,11 @@ static void *call_off_what_comes(void *arg)
 {
     race *self = arg;
     while (!atomic_load(&self->is_over)) {
-        ferry_promise *promise = atomic_exchange(&self->contested, NULL);
+        AT_END(drop_promise) ferry_promise *promise = atomic_exchange(&self->contested, NULL);
         if (promise == NULL)
             continue;
         int error = self->only_drops ? 0 : ferry_promise_cancel(promise);
         check(error == 0 || error == -EALREADY);
-        ferry_promise_unref(promise);
     }
     return NULL;
 }
@@ -834,6 +828,7 @@ static void *call_off_what_comes(void *arg)
 PROMISE_EITHER(room, promise_that_is_cancelled_while_room_comes_settles_once)
 {
     enum { ROUNDS = 3000 };
+    AT_END(destroy_service)
     ferry_service *service =
         limited_service((ferry_service_options){.placement = placement, .limit_requests = 1});
     line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
@@ -853,12 +848,12 @@ PROMISE_EITHER(room, promise_that_is_cancelled_while_room_comes_settles_once)
     check_eq(pthread_join(canceller, NULL), 0);
     ferry_promise_unref(atomic_load(&self.contested));
     check_eq(line_end(&only), taken);
-    ferry_service_destroy(service);
 }
 
 PROMISE_EITHER(room, promise_that_is_dropped_while_room_comes_leaves_nothing_behind)
 {
     enum { ROUNDS = 3000 };
+    AT_END(destroy_service)
     ferry_service *service =
         limited_service((ferry_service_options){.placement = placement, .limit_requests = 1});
     line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
@@ -869,15 +864,13 @@ PROMISE_EITHER(room, promise_that_is_dropped_while_room_comes_leaves_nothing_beh
     for (unsigned i = 0; i < ROUNDS; i++) {
         if (try_write(only.stream, 1) == 0)
             taken++;
-        ferry_promise *room = promise_room(only.stream, 1, 0);
+        AT_END(drop_promise) ferry_promise *room = promise_room(only.stream, 1, 0);
         ferry_promise_unref(atomic_exchange(&self.contested, ferry_promise_ref(room)));
-        ferry_promise_unref(room);
     }
     atomic_store(&self.is_over, true);
     check_eq(pthread_join(dropper, NULL), 0);
     ferry_promise_unref(atomic_load(&self.contested));
     check_eq(line_end(&only), taken);
-    ferry_service_destroy(service);
 }
 
 /* ---- a producer that never waits ------------------------------------------------------------- */
@@ -932,7 +925,7 @@ static void *produce_all(void *arg)
 /* Pins: bounded. */
 PROMISE_EITHER(room, producers_that_wait_for_promises_lose_nothing)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     line only = line_start(service, (ferry_stream_options){.limit_requests = 10});
     producer all[PRODUCERS];
     pthread_t threads[PRODUCERS];
@@ -960,7 +953,6 @@ PROMISE_EITHER(room, producers_that_wait_for_promises_lose_nothing)
         check_eq(items[i].number, next[items[i].producer]++);
     }
     reader_free(only.peer);
-    ferry_service_destroy(service);
 }
 
 /* ---- watermarks ------------------------------------------------------------------------------ */
@@ -1088,7 +1080,7 @@ PROMISE_EITHER(watermark, cancelling_is_enough_to_be_told_that_the_queue_is_belo
 
 PROMISE_EITHER(watermark, files_count_beside_memory)
 {
-    test_file file = file_make(700, 1);
+    AT_END(file_remove) test_file file = file_make(700, 1);
     told seen = {0};
     line only = line_open(placement, watched(&seen, 650, 50));
     submit_gate(only.stream, &only.gate);
@@ -1105,24 +1097,21 @@ PROMISE_EITHER(watermark, files_count_beside_memory)
     open_gate(only.stream, &only.gate);
     check_eq(outcome(memory).error, 0);
     check_eq(line_close(&only), 50);
-    file_remove(&file);
 }
 
 /* Runs its inbox for a while, and is told nothing there: note_watermark looks at the thread. */
 static void *run_inbox(void *arg)
 {
-    ferry_promise *promise = submit_write(arg, zeros, 100);
-    ferry_promise *marker = submit_flush(arg);
+    AT_END(drop_promise) ferry_promise *promise = submit_write(arg, zeros, 100);
+    AT_END(drop_promise) ferry_promise *marker = submit_flush(arg);
     let_it_look(arg);
     check(ferry_inbox_run(0) >= 0);
-    ferry_promise_unref(marker);
-    ferry_promise_unref(promise);
     return NULL;
 }
 
 PROMISE_EITHER(watermark, is_told_on_the_adopting_thread_when_that_runs_its_inbox)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     told seen = {0};
     line only = line_start(service, watched(&seen, 100, 0));
     submit_gate(only.stream, &only.gate);
@@ -1134,7 +1123,6 @@ PROMISE_EITHER(watermark, is_told_on_the_adopting_thread_when_that_runs_its_inbo
     check_eq(line_end(&only), 100);
     check(ferry_inbox_run(0) >= 0);
     check_told(seen, 1, 1); /* the handle is gone; it is told nevertheless */
-    ferry_service_destroy(service);
 }
 
 PROMISE_EITHER(watermark, there_and_back_again_is_not_told)
@@ -1182,7 +1170,7 @@ static void adopt_on_owner(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE_EITHER(watermark, is_told_on_the_owner_where_an_owner_adopted)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     line only = line_start(service, (ferry_stream_options){0});
     pair both = unix_pair(SOCK_STREAM);
     reader *peer = reader_start(both.theirs, false);
@@ -1201,7 +1189,6 @@ PROMISE_EITHER(watermark, is_told_on_the_owner_where_an_owner_adopted)
     open_gate(self.stream, &shut);
     check_eq(close_stream(self.stream).error, 0);
     (void)reader_end(peer);
-    ferry_service_destroy(service);
 }
 
 typedef struct guest {
@@ -1261,12 +1248,12 @@ static void *cross_the_marks(void *arg)
         ferry_part part = random_next(&random) % 2 == 0
                               ? ferry_part_copy(zeros, size)
                               : ferry_part_generate(generate_zeros, NULL, (int64_t)size, NULL);
+        AT_END(drop_promise)
         ferry_promise *promise = submit_parts(self->lines[0].stream, &part, 1, &options);
         if (random_next(&random) % 4 == 0)
             (void)ferry_promise_cancel(promise);
         if (random_next(&random) % 16 == 0)
             check_eq(ferry_promise_await(promise, -1, NULL), 0);
-        ferry_promise_unref(promise);
     }
     (void)atomic_fetch_add(&self->settled, 1);
     return NULL;
@@ -1276,7 +1263,7 @@ PROMISE_EITHER(watermark, alternates_under_load_and_ends_below)
 {
     static crowd self;
     self.seed = random_seed();
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     told seen = {0};
     ferry_stream_options options = watched(&seen, 400, 100);
     options.framing = FERRY_FRAMING_CONTINUE;
@@ -1295,7 +1282,6 @@ PROMISE_EITHER(watermark, alternates_under_load_and_ends_below)
     check(seen.up > 0);
     check_eq(seen.up, seen.down);
     (void)line_end(&self.lines[0]);
-    ferry_service_destroy(service);
 }
 
 static void must_not_be_told(ferry_stream *, bool, void *)
@@ -1311,8 +1297,8 @@ PROMISE(watermark, marks_that_make_no_sense_are_einval)
         {.on_watermark = must_not_be_told},
         {.on_watermark = must_not_be_told, .high_watermark_bytes = 9, .low_watermark_bytes = 10},
     };
-    ferry_service *service = service_start(FERRY_SHARED);
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         ferry_stream *stream = NULL;
         check_eq(ferry_stream_adopt(service, both.ours, &wrong[i], &stream), -EINVAL);
@@ -1320,8 +1306,6 @@ PROMISE(watermark, marks_that_make_no_sense_are_einval)
     }
     check_eq(write(both.ours, "x", 1), 1); /* it was not taken */
     close(both.ours);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 /* ---- looking at the queue -------------------------------------------------------------------- */
@@ -1329,8 +1313,8 @@ PROMISE(watermark, marks_that_make_no_sense_are_einval)
 PROMISE_EITHER(status, queued_file_bytes_are_what_is_known_of_each_kind)
 {
     for (unsigned limited = 0; limited < 2; limited++) {
-        ferry_service *service = service_start(placement);
-        test_file file = file_make(700, 1);
+        AT_END(destroy_service) ferry_service *service = service_start(placement);
+        AT_END(file_remove) test_file file = file_make(700, 1);
         line only =
             line_start(service, (ferry_stream_options){.limit_file_bytes = limited ? 1000000 : 0});
         submit_gate(only.stream, &only.gate);
@@ -1358,8 +1342,6 @@ PROMISE_EITHER(status, queued_file_bytes_are_what_is_known_of_each_kind)
         open_gate(only.stream, &only.gate);
         check_nothing_queued(service);
         check_eq(line_end(&only), 0);
-        file_remove(&file);
-        ferry_service_destroy(service);
     }
 }
 
@@ -1368,6 +1350,7 @@ PROMISE_EITHER(status, queued_file_bytes_are_corrected_once_a_file_is_open)
     enum { LARGE = 8 << 20 };
     for (unsigned way = 0; way < 4; way++) {
         test_file file = file_make(600, 1);
+        AT_END(stage_end)
         stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                                   (ferry_stream_options){.limit_file_bytes = 1000000});
         gate shut;
@@ -1391,17 +1374,15 @@ PROMISE_EITHER(status, queued_file_bytes_are_corrected_once_a_file_is_open)
         check_nothing_queued(s.service);
         check_eq(stream_status(s.stream).queued_file_bytes, 0);
         file_remove(&file);
-        stage_end(&s);
     }
 }
 
 PROMISE_EITHER(status, arguments_that_are_null_are_einval)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_service_status status;
     check_eq(ferry_service_get_status(NULL, &status), -EINVAL);
     check_eq(ferry_service_get_status(service, NULL), -EINVAL);
     check_eq(ferry_service_get_status(service, &status), 0);
     check_eq(status.streams, 0);
-    ferry_service_destroy(service);
 }

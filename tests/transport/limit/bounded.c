@@ -44,6 +44,7 @@ PROMISE_EITHER(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_s
 
 PROMISE_EITHER(bounded, queued_memory_is_limited_but_one_large_request_is_taken_alone)
 {
+    AT_END(stage_end)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_bytes = 1000});
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs); /* far beyond the limit, alone */
@@ -51,7 +52,6 @@ PROMISE_EITHER(bounded, queued_memory_is_limited_but_one_large_request_is_taken_
     check_eq(ferry_stream_write(s.stream, "", 0, NULL, NULL), -EAGAIN);
     ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    stage_end(&s);
 }
 
 static int64_t wait_for_the_word(void *, size_t, void *arg)
@@ -108,7 +108,7 @@ PROMISE_EITHER(bounded, counts_of_files_end_at_the_largest_number)
 PROMISE_EITHER(bounded, status_of_a_service_adds_up_to_the_largest_number)
 {
     enum { STREAMS = 3 };
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *streams[STREAMS];
     pair pairs[STREAMS];
     atomic_bool word = false;
@@ -127,13 +127,12 @@ PROMISE_EITHER(bounded, status_of_a_service_adds_up_to_the_largest_number)
         ferry_stream_unref(streams[i]);
         close(pairs[i].theirs);
     }
-    ferry_service_destroy(service);
 }
 
 /* As by a program that looks after its streams with a short timeout. */
 PROMISE_EITHER(bounded, drain_that_times_out_leaves_nothing_in_the_queue)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *last;
     for (unsigned i = 0; i < 10; i++)
         check_eq(ferry_service_drain(s.service, 5), -ETIMEDOUT);
@@ -143,7 +142,6 @@ PROMISE_EITHER(bounded, drain_that_times_out_leaves_nothing_in_the_queue)
     check_eq(stream_status(s.stream).queued_requests, 1);
     ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    stage_end(&s);
 }
 
 /* ---- waiting for room ------------------------------------------------------------------------ */
@@ -203,6 +201,7 @@ static void *wait_for_room(void *arg)
 PROMISE_EITHER(bounded, submit_that_waits_for_room_is_eshutdown_when_the_stream_ends)
 {
     for (unsigned how = 0; how < 4; how++) {
+        AT_END(stage_end)
         stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                                   (ferry_stream_options){.limit_requests = 1});
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
@@ -219,7 +218,6 @@ PROMISE_EITHER(bounded, submit_that_waits_for_room_is_eshutdown_when_the_stream_
         pthread_join(waiter, NULL);
         ferry_stream_abort(s.stream);
         check_eq(outcome(stuck).error, -ECANCELED);
-        stage_end(&s);
     }
 }
 
@@ -230,14 +228,13 @@ static void try_to_wait_for_room(ferry_promise *, const ferry_result *, void *ar
 
 PROMISE_EITHER(no_silent_wait, submit_that_may_wait_is_edeadlk_in_a_callback_and_on_an_owner)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.on_owner = try_to_wait_for_room,
                                            .on_owner_arg = s.stream};
     ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
     check_eq(ferry_promise_then(promise, try_to_wait_for_room, s.stream), 0);
     check_eq(outcome(promise).error, 0);
     check(ferry_inbox_run(0) >= 0);
-    stage_close(&s);
 }
 
 /* ---- let in first, made then ----------------------------------------------------------------- */
@@ -289,8 +286,8 @@ static void await_waiters(ferry_stream *stream, unsigned count)
 
 PROMISE_EITHER(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_fd)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     test_file file = file_make(10, 1);
     char *memory = malloc(LARGE);
     check(memory != NULL);
@@ -319,12 +316,11 @@ PROMISE_EITHER(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_f
     ferry_stream_unref(wanted.stream);
     file_remove(&file);
     free(memory);
-    ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 PROMISE_EITHER(bounded, what_can_never_be_let_in_does_not_wait_for_room)
 {
+    AT_END(stage_end)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_requests = 1});
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
@@ -345,7 +341,6 @@ PROMISE_EITHER(bounded, what_can_never_be_let_in_does_not_wait_for_room)
     check_eq(ferry_stream_sendfile(s.stream, &file, &without_limit, NULL), -EINVAL);
     ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    stage_end(&s);
 }
 
 /* An allocation of about so many bytes takes until it is told how it ends (-Wl,--wrap). */
@@ -410,6 +405,7 @@ static void *write_when_there_is_room(void *arg)
 
 PROMISE_EITHER(bounded, submit_that_fails_after_it_was_let_in_gives_its_room_to_those_who_wait)
 {
+    AT_END(stage_close)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_requests = 1});
     slow_submit failing;
@@ -429,14 +425,13 @@ PROMISE_EITHER(bounded, submit_that_fails_after_it_was_let_in_gives_its_room_to_
     check_eq(status.queued_bytes, 0);
     char byte;
     check_eq(recv(s.theirs, &byte, 1, 0), 1);
-    stage_close(&s);
 }
 
 /* The owner has closed the fd by then, and waits for the submit:
  * without a word it would for ever. */
 static void close_meanwhile(ferry_placement placement, bool is_read, bool fails)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     slow_submit slow;
     begin_slowly(&slow, s.stream, is_read, fails);
     ferry_promise *closed = submit_close(s.stream);
@@ -448,7 +443,6 @@ static void close_meanwhile(ferry_placement placement, bool is_read, bool fails)
     check_eq(outcome(closed).error, 0);
     if (slow.promise != NULL)
         check_eq(outcome(slow.promise).error, -ESHUTDOWN);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(bounded, stream_that_is_closed_while_a_submit_is_made_ends)

@@ -124,29 +124,27 @@ PROMISE(limiter, stream_moves_at_the_rate_within_a_per_cent_whatever_the_rate)
     static const uint64_t rates[] = {1,     3,       20,       100,        999,
                                      10000, 1000000, 12345678, 1000000000, UINT64_C(1) << 35};
     for (unsigned i = 0; i < sizeof rates / sizeof rates[0]; i++) {
-        ferry_limiter *limiter = limiter_make(rates[i], 0, NULL);
+        AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(rates[i], 0, NULL);
         member one;
         members_init(&one, 1, limiter);
         check_within(run_until(&one, 1, 5 * S), 5 * rates[i], 1);
         members_end(&one, 1);
-        ferry_limiter_unref(limiter);
     }
 }
 
 PROMISE(limiter, waiting_stream_asks_about_fifty_times_a_second)
 {
-    ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
     member one;
     members_init(&one, 1, limiter);
     (void)run_until(&one, 1, 5 * S);
     check(one.asked < 5 * 2 * 50 + 10); /* once in vain, once not */
     members_end(&one, 1);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE(limiter, burst_leaves_at_once_after_idling_and_no_more)
 {
-    ferry_limiter *limiter = limiter_make(1000000, 300000, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 300000, NULL);
     ferry__allotment allotment = {.limiter = limiter};
     check_eq(take_all(&allotment, 0), 300000); /* it is there from the beginning */
     check_eq(take_all(&allotment, 0), 0);
@@ -156,7 +154,6 @@ PROMISE(limiter, burst_leaves_at_once_after_idling_and_no_more)
     ferry__allotment_return(&allotment);
     check_eq(take_all(&allotment, 100 * S), 300000); /* no more than all */
     ferry__allotment_return(&allotment);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE(limiter, burst_is_what_the_rate_gives_in_20_ms_or_at_least_in_5)
@@ -165,18 +162,18 @@ PROMISE(limiter, burst_is_what_the_rate_gives_in_20_ms_or_at_least_in_5)
         uint64_t bytes_per_s, asked, burst;
     } cases[] = {{1000000, 0, 20000}, {1000000, 1, 5000}, {10, 0, 1}, {10, 1, 1}};
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        AT_END(drop_limiter)
         ferry_limiter *limiter = limiter_make(cases[i].bytes_per_s, cases[i].asked, NULL);
         ferry__allotment allotment = {.limiter = limiter};
         check_eq(take_all(&allotment, 0), cases[i].burst);
         ferry__allotment_return(&allotment);
-        ferry_limiter_unref(limiter);
     }
 }
 
 PROMISE(limiter, greatest_rate_and_burst_overflow_nothing)
 {
     uint64_t most = UINT64_C(1) << 50;
-    ferry_limiter *limiter = limiter_make(most, most, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(most, most, NULL);
     ferry__allotment allotment = {.limiter = limiter};
     int64_t when, late = FERRY__NEVER / 2;
     check_eq(ferry__allotment_ask(&allotment, UINT64_MAX, 0, &when), 1024 * 1024);
@@ -185,20 +182,18 @@ PROMISE(limiter, greatest_rate_and_burst_overflow_nothing)
     check_eq(ferry__limiter_set_rate_at(limiter, 1, most, late), 0);
     check_eq(ferry__allotment_ask(&allotment, 1, late, &when), 1);
     ferry__allotment_return(&allotment);
-    ferry_limiter_unref(limiter);
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */
 
 static void check_fair(uint64_t bytes_per_s, member members[], unsigned count)
 {
-    ferry_limiter *limiter = limiter_make(bytes_per_s, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(bytes_per_s, 0, NULL);
     members_init(members, count, limiter);
     check_within(run_until(members, count, 5 * S), 5 * bytes_per_s, 1);
     for (unsigned i = 0; i < count; i++)
         check_within(members[i].moved, 5 * bytes_per_s / count, 10);
     members_end(members, count);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE(limiter, members_of_a_group_get_equal_shares_of_its_rate)
@@ -212,7 +207,7 @@ PROMISE(limiter, members_of_a_group_get_equal_shares_of_its_rate)
 PROMISE(limiter, members_of_a_crowd_get_equal_shares_once_all_have_asked)
 {
     static member members[1000];
-    ferry_limiter *limiter = limiter_make(10000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(10000000, 0, NULL);
     members_init(members, 1000, limiter);
     check_within(run_until(members, 1000, 1 * S), 10000000, 3);
     for (unsigned i = 0; i < 1000; i++)
@@ -221,12 +216,11 @@ PROMISE(limiter, members_of_a_crowd_get_equal_shares_once_all_have_asked)
     for (unsigned i = 0; i < 1000; i++)
         check_within(members[i].moved, 5 * 10000, 10);
     members_end(members, 1000);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE(limiter, waiting_members_have_their_turns_in_the_order_in_which_they_asked)
 {
-    ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
     ferry__allotment each[10];
     int64_t before = 0, when;
     for (unsigned i = 0; i < 10; i++) {
@@ -243,13 +237,14 @@ PROMISE(limiter, waiting_members_have_their_turns_in_the_order_in_which_they_ask
     }
     for (unsigned i = 0; i < 10; i++)
         ferry__allotment_return(&each[i]);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE(limiter, share_that_a_limited_member_does_not_use_is_the_others)
 {
-    ferry_limiter *group = limiter_make(1000000, 0, NULL);
-    ferry_limiter *low = limiter_make(50000, 0, group), *lower = limiter_make(1000, 0, group);
+    AT_END(drop_limiter) ferry_limiter *group = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter)
+    ferry_limiter *low = limiter_make(50000, 0, group);
+    ferry_limiter *lower = limiter_make(1000, 0, group);
     member members[4];
     members_init(members, 4, group);
     members[0].allotment.limiter = low;
@@ -260,30 +255,26 @@ PROMISE(limiter, share_that_a_limited_member_does_not_use_is_the_others)
     check_within(members[2].moved, 5 * (1000000 - 50000 - 1000) / 2, 5);
     members_end(members, 4);
     ferry_limiter_unref(lower);
-    ferry_limiter_unref(low);
-    ferry_limiter_unref(group);
 }
 
 PROMISE(limiter, member_with_a_low_limit_keeps_its_rate_in_a_crowd)
 {
     static member members[200];
-    ferry_limiter *group = limiter_make(10000000, 0, NULL);
-    ferry_limiter *low = limiter_make(10000, 0, group);
+    AT_END(drop_limiter) ferry_limiter *group = limiter_make(10000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *low = limiter_make(10000, 0, group);
     members_init(members, 200, group);
     members[0].allotment.limiter = low; /* a fifth of its share */
     check_within(run_until(members, 200, 5 * S), 5 * 10000000, 1);
     check_within(members[0].moved, 5 * 10000, 5);
     members_end(members, 200);
-    ferry_limiter_unref(low);
-    ferry_limiter_unref(group);
 }
 
 PROMISE(limiter, every_limit_of_a_chain_holds)
 {
-    ferry_limiter *all = limiter_make(300000, 0, NULL);
-    ferry_limiter *unlimited = limiter_make(0, 0, all);
-    ferry_limiter *one = limiter_make(200000, 0, unlimited);
-    ferry_limiter *other = limiter_make(500000, 0, unlimited);
+    AT_END(drop_limiter) ferry_limiter *all = limiter_make(300000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *unlimited = limiter_make(0, 0, all);
+    AT_END(drop_limiter) ferry_limiter *one = limiter_make(200000, 0, unlimited);
+    AT_END(drop_limiter) ferry_limiter *other = limiter_make(500000, 0, unlimited);
     member members[3];
     members_init(members, 3, one);
     check_within(run_until(members, 2, 5 * S), 5 * 200000, 1); /* one of them, within all */
@@ -294,15 +285,11 @@ PROMISE(limiter, every_limit_of_a_chain_holds)
     check_within(run_until(members, 3, 10 * S), 5 * 300000, 1); /* all together */
     check_within(members[0].moved, 5 * 100000, 10);
     members_end(members, 3);
-    ferry_limiter_unref(one);
-    ferry_limiter_unref(other);
-    ferry_limiter_unref(unlimited);
-    ferry_limiter_unref(all);
 }
 
 PROMISE(limiter, stalled_members_do_not_slow_the_others)
 {
-    ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
     member members[10];
     members_init(members, 10, limiter);
     (void)run_until(members, 10, 1 * S);
@@ -314,12 +301,11 @@ PROMISE(limiter, stalled_members_do_not_slow_the_others)
     moved = run_until(members, 10, 6 * S);
     check_within(moved, 5 * 1000000, 1);
     members_end(members, 10);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE(limiter, what_is_given_back_is_the_others_and_raises_no_rate)
 {
-    ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
     member members[20];
     members_init(members, 20, limiter);
     for (unsigned i = 2; i < 20; i++)
@@ -327,12 +313,11 @@ PROMISE(limiter, what_is_given_back_is_the_others_and_raises_no_rate)
     check_within(run_until(members, 20, 5 * S), 5 * 1000000, 1);
     check_within(members[0].moved, 5 * 1000000 / 2, 10);
     members_end(members, 20);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE(limiter, grant_given_back_late_lets_no_more_than_the_burst_leave)
 {
-    ferry_limiter *limiter = limiter_make(1000000, 50000, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 50000, NULL);
     ferry__allotment holders[20], other = {.limiter = limiter};
     int64_t when, now = 0;
     for (unsigned i = 0; i < 20; i++, now += S) {
@@ -346,24 +331,22 @@ PROMISE(limiter, grant_given_back_late_lets_no_more_than_the_burst_leave)
     check_eq(take_all(&other, now), 50000);
     check_eq(take_all(&other, now + 20 * MS), 20000);
     ferry__allotment_return(&other);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE(limiter, message_beyond_its_turn_is_waited_for_by_its_own_stream)
 {
-    ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
     member members[2];
     members_init(members, 2, limiter);
     members[0].message = 64 * 1024;
     check_within(run_until(members, 2, 5 * S), 5 * 1000000, 2); /* a message in two windows */
     check_within(members[0].moved, 5 * 1000000 / 2, 10);
     members_end(members, 2);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE(limiter, message_beyond_its_turn_is_paid_by_the_group_when_its_stream_idles)
 {
-    ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
     ferry__allotment one = {.limiter = limiter}, other = {.limiter = limiter};
     int64_t when;
     check_eq(ferry__allotment_ask(&one, CHUNK, 0, &when), 20000); /* the burst */
@@ -373,7 +356,6 @@ PROMISE(limiter, message_beyond_its_turn_is_paid_by_the_group_when_its_stream_id
     check_eq(other.turn_at, 520 * MS);
     check_eq(take_all(&other, 520 * MS), 20000);
     ferry__allotment_return(&other);
-    ferry_limiter_unref(limiter);
 }
 
 /* ---- live changes ---------------------------------------------------------------------------- */
@@ -381,7 +363,8 @@ PROMISE(limiter, message_beyond_its_turn_is_paid_by_the_group_when_its_stream_id
 PROMISE(limiter, new_rate_holds_for_waiting_streams_within_50_ms)
 {
     static const uint64_t rates[] = {1000000, 10000, 10000000, 100000, 1000000000, 1000, 1000000};
-    ferry_limiter *group = limiter_make(1000000, 0, NULL), *each[10];
+    AT_END(drop_limiter) ferry_limiter *group = limiter_make(1000000, 0, NULL);
+    ferry_limiter *each[10];
     member members[10];
     members_init(members, 10, NULL);
     for (unsigned i = 0; i < 10; i++)
@@ -399,12 +382,11 @@ PROMISE(limiter, new_rate_holds_for_waiting_streams_within_50_ms)
     members_end(members, 10);
     for (unsigned i = 0; i < 10; i++)
         ferry_limiter_unref(each[i]);
-    ferry_limiter_unref(group);
 }
 
 PROMISE(limiter, lower_rate_is_not_exceeded_by_what_was_reserved_or_granted_before)
 {
-    ferry_limiter *limiter = limiter_make(1000000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000000, 0, NULL);
     ferry__allotment waits = {.limiter = limiter}, holds = {.limiter = limiter};
     int64_t when;
     check_eq(ferry__allotment_ask(&holds, UINT64_MAX, 0, &when), 1024 * 1024);
@@ -416,12 +398,11 @@ PROMISE(limiter, lower_rate_is_not_exceeded_by_what_was_reserved_or_granted_befo
     check_within(take_all(&waits, 30 * MS), 10000000, 15); /* but for a turn that is not over */
     ferry__allotment_return(&waits);
     ferry__allotment_return(&holds);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE(limiter, rate_that_changes_all_the_time_is_kept_on_average)
 {
-    ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
     member members[10];
     members_init(members, 10, limiter);
     int64_t now = 0;
@@ -435,12 +416,11 @@ PROMISE(limiter, rate_that_changes_all_the_time_is_kept_on_average)
         moved += members[i].moved;
     check_within(moved, 5 * 1000000, 1);
     members_end(members, 10);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE(limiter, time_without_a_limit_leaves_neither_debt_nor_surplus)
 {
-    ferry_limiter *limiter = limiter_make(100000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(100000, 0, NULL);
     member members[3];
     members_init(members, 3, limiter);
     (void)run_until(members, 3, 1 * S);
@@ -452,14 +432,15 @@ PROMISE(limiter, time_without_a_limit_leaves_neither_debt_nor_surplus)
         check_eq(ferry__allotment_ask(&members[i].allotment, CHUNK, 2 * S, &when), 0);
     check_within(run_until(members, 3, 7 * S), 5 * 100000, 1);
     members_end(members, 3);
-    ferry_limiter_unref(limiter);
 }
 
 /* ---- no limit -------------------------------------------------------------------------------- */
 
 PROMISE(limiter, without_any_limit_all_may_be_moved_and_nothing_is_owed)
 {
-    ferry_limiter *above = limiter_make(0, 0, NULL), *below = limiter_make(0, 5, above);
+    AT_END(drop_limiter)
+    ferry_limiter *above = limiter_make(0, 0, NULL);
+    ferry_limiter *below = limiter_make(0, 5, above);
     ferry__allotment none = {0}, unlimited = {.limiter = below};
     ferry__allotment *both[] = {&none, &unlimited};
     for (unsigned i = 0; i < 2; i++) {
@@ -478,7 +459,6 @@ PROMISE(limiter, without_any_limit_all_may_be_moved_and_nothing_is_owed)
     check_eq(ferry__allotment_ask(&unlimited, 10, when, &when), 10);
     ferry__allotment_return(&unlimited);
     ferry_limiter_unref(below);
-    ferry_limiter_unref(above);
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */
@@ -510,8 +490,8 @@ static void *run_runner(void *arg)
 
 PROMISE(limiter, many_threads_may_use_a_limiter_while_its_rate_changes)
 {
-    ferry_limiter *group = limiter_make(1000000, 0, NULL);
-    ferry_limiter *below = limiter_make(500000, 0, group);
+    AT_END(drop_limiter) ferry_limiter *group = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *below = limiter_make(500000, 0, group);
     static runner runners[THREADS];
     for (unsigned i = 0; i < THREADS; i++) {
         for (unsigned n = 0; n < THREAD_STREAMS; n++)
@@ -526,8 +506,6 @@ PROMISE(limiter, many_threads_may_use_a_limiter_while_its_rate_changes)
     }
     for (unsigned i = 0; i < THREADS; i++)
         check_eq(pthread_join(runners[i].thread, NULL), 0);
-    ferry_limiter_unref(group);
-    ferry_limiter_unref(below);
 }
 
 /* ---- arguments and references ---------------------------------------------------------------- */
@@ -585,12 +563,11 @@ static int try_in_child(ferry_limiter *limiter)
 
 PROMISE(limiter, limiter_of_the_parent_is_echild_in_a_forked_process)
 {
-    ferry_limiter *limiter = limiter_make(1000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000, 0, NULL);
     pid_t child = fork();
     if (child == 0)
         _exit(try_in_child(limiter));
     int status;
     check_eq(waitpid(child, &status, 0), child);
     check_eq(status, 0);
-    ferry_limiter_unref(limiter);
 }

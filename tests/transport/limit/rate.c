@@ -319,9 +319,9 @@ PROMISE(rate, holds_for_streams_of_different_owners_and_services_together)
 PROMISE_EITHER(rate, can_be_changed_up_and_down_while_bytes_leave)
 {
     static const uint64_t settings[] = {2 * MB, 12 * MB, 4 * MB};
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
-    ferry_limiter *limiter = limiter_make(1 * MB, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1 * MB, 0, NULL);
     ferry_stream *stream = adopt_limited(service, both.ours, limiter);
     meter peer;
     meter_open(&peer, both.theirs);
@@ -339,8 +339,6 @@ PROMISE_EITHER(rate, can_be_changed_up_and_down_while_bytes_leave)
     check_eq(close_stream(stream).error, 0);
     meters_join(&peer, 1);
     check_eq(peer.bytes, sizeof zeros);
-    ferry_limiter_unref(limiter);
-    ferry_service_destroy(service);
 }
 
 /* ---- those who must not suffer --------------------------------------------------------------- */
@@ -384,9 +382,10 @@ PROMISE_EITHER(rate, members_whose_peer_or_source_stalls_leave_it_all_to_the_oth
 
 PROMISE_EITHER(rate, stream_without_a_limiter_is_not_slowed_by_one_that_waits)
 {
-    ferry_service *service = service_start(placement);
-    ferry_limiter *limiter = limiter_make(1, 0, NULL);
-    pair slow = unix_pair(SOCK_STREAM), fast = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair slow = unix_pair(SOCK_STREAM);
+    pair fast = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1, 0, NULL);
     ferry_stream *limited = adopt_limited(service, slow.ours, limiter);
     ferry_stream *stream = stream_adopt(service, fast.ours);
     ferry_promise *waits = submit_zeros(limited, MB);
@@ -398,9 +397,6 @@ PROMISE_EITHER(rate, stream_without_a_limiter_is_not_slowed_by_one_that_waits)
     check_eq(close_stream(stream).error, 0);
     ferry_stream_unref(limited);
     (void)reader_end(peer);
-    ferry_limiter_unref(limiter);
-    ferry_service_destroy(service);
-    close(slow.theirs);
 }
 
 /* ---- what is let through at once ------------------------------------------------------------- */
@@ -415,7 +411,7 @@ static void so_much_leaves_at_once(ferry_placement placement, ferry_stream_optio
                                    uint64_t bytes)
 {
     enum { SECONDS = TEST_TIMEOUT_S + 10 }; /* and a byte for each of them */
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), options);
+    AT_END(stage_end) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), options);
     reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(submit_zeros(s.stream, bytes / 2)).error, 0);
     ferry_promise *crossing = submit_zeros(s.stream, bytes);
@@ -428,7 +424,6 @@ static void so_much_leaves_at_once(ferry_placement placement, ferry_stream_optio
     check(bytes / 2 + cut.sent >= bytes && bytes / 2 + cut.sent <= bytes + SECONDS);
     s.stream = ferry_stream_unref(s.stream);
     check_eq(reader_end(peer), bytes / 2 + cut.sent);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(rate, lets_the_burst_and_the_free_first_bytes_leave_at_once)
@@ -452,7 +447,7 @@ PROMISE_EITHER(rate, parent_limits_a_group_that_has_no_limit_of_its_own)
 
 PROMISE_EITHER(rate, no_limit_is_as_fast_as_no_limiter)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
     ferry_limiter *limiter = limiter_make(0, 0, NULL);
     ferry_stream *stream = adopt_limited(service, both.ours, limiter);
@@ -466,7 +461,6 @@ PROMISE_EITHER(rate, no_limit_is_as_fast_as_no_limiter)
     check_eq(outcome(waits).error, -ECANCELED);
     ferry_stream_unref(stream);
     (void)reader_end(peer);
-    ferry_service_destroy(service);
 }
 
 /* ---- padding --------------------------------------------------------------------------------- */
@@ -474,7 +468,7 @@ PROMISE_EITHER(rate, no_limit_is_as_fast_as_no_limiter)
 PROMISE_EITHER(rate, padding_leaves_no_faster_than_what_it_stands_for)
 {
     enum { RATE = 4 * MB, SIZE = 4 * MB };
-    ferry_limiter *limiter = limiter_make(RATE, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(RATE, 0, NULL);
     stage s =
         stage_open_with(placement, unix_pair(SOCK_STREAM),
                         (ferry_stream_options){.limiter = limiter, .framing = FERRY_FRAMING_PAD});
@@ -497,7 +491,6 @@ PROMISE_EITHER(rate, padding_leaves_no_faster_than_what_it_stands_for)
     check(seconds > (double)cut.remaining / RATE * (100 - PERCENT) / 100 - 0.05);
     stage_close(&s);
     check_eq(reader_end(peer), SIZE + 3);
-    ferry_limiter_unref(limiter);
 }
 
 /* ---- whoever waits for a limiter can be got out ---------------------------------------------- */
@@ -543,7 +536,7 @@ static void check_cut(ferry_promise *promise, int error)
 
 PROMISE_EITHER(rate, cancel_and_timeout_end_the_waiting_for_a_limiter)
 {
-    waiter self = waiter_start(placement, FERRY_FRAMING_CONTINUE);
+    AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_CONTINUE);
     const ferry_request_options options = {.timeout_ms = 30};
     ferry_promise *timed = submit_write_with(self.stream, "late", 4, &options);
     ferry_result late = outcome(timed);
@@ -553,30 +546,27 @@ PROMISE_EITHER(rate, cancel_and_timeout_end_the_waiting_for_a_limiter)
     check_cut(self.promise, -ECANCELED);
     check_eq(close_stream(ferry_stream_ref(self.stream)).error,
              0); /* nothing is left to wait for */
-    waiter_end(&self);
 }
 
 PROMISE_EITHER(rate, abort_ends_the_waiting_for_a_limiter)
 {
-    waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
+    AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
     ferry_promise *closed = submit_close(self.stream);
     check_waits(closed); /* close itself sends what is queued first */
     ferry_stream_abort(self.stream);
     check_cut(self.promise, -ECANCELED);
     check_eq(outcome(closed).error, -ECANCELED);
-    waiter_end(&self);
 }
 
 PROMISE_EITHER(rate, abort_ends_padding_that_waits_for_a_limiter)
 {
-    waiter self = waiter_start(placement, FERRY_FRAMING_PAD);
+    AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_PAD);
     check_eq(ferry_promise_cancel(self.promise), 0);
     check_cut(self.promise, -ECANCELED);
     ferry_promise *behind = submit_write(self.stream, "behind", 6);
     check_waits(behind);
     ferry_stream_abort(self.stream);
     check_eq(outcome(behind).error, -ECANCELED);
-    waiter_end(&self);
 }
 
 PROMISE_EITHER(rate, destroy_ends_the_waiting_for_a_limiter)
@@ -590,9 +580,11 @@ PROMISE_EITHER(rate, destroy_ends_the_waiting_for_a_limiter)
 
 PROMISE_EITHER(rate, new_rate_reaches_those_who_wait)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
-    ferry_limiter *parent = limiter_make(1, 1, NULL), *limiter = limiter_make(0, 0, parent);
+    AT_END(drop_limiter)
+    ferry_limiter *parent = limiter_make(1, 1, NULL);
+    ferry_limiter *limiter = limiter_make(0, 0, parent);
     ferry_stream *stream = adopt_limited(service, both.ours, limiter);
     reader *peer = reader_start(both.theirs, false);
     ferry_promise *waits = submit_zeros(stream, MB);
@@ -602,6 +594,4 @@ PROMISE_EITHER(rate, new_rate_reaches_those_who_wait)
     check_eq(close_stream(stream).error, 0);
     check_eq(reader_end(peer), MB);
     ferry_limiter_unref(limiter);
-    ferry_limiter_unref(parent);
-    ferry_service_destroy(service);
 }

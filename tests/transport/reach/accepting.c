@@ -64,11 +64,10 @@ static void shut_door(ferry_service *service, ferry_listener *listener)
 static void visit(const ferry_listener *listener)
 {
     char got[8];
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AT_END(close_fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const ferry__endpoint *to = &listener->bindings.list[0].endpoint;
     check_eq(connect(fd, &to->address.any, to->size), 0);
     check_eq(recv(fd, got, sizeof got, MSG_WAITALL), 5);
-    close(fd);
 }
 
 /* ---- tests ----------------------------------------------------------------------------------- */

@@ -200,7 +200,7 @@ static ferry_stream *stream_of(ferry_promise *promise)
 static void check_connected(ferry_stream *stream, const server *to)
 {
     char got[6] = "", peer[64];
-    int fd = accept4(to->fd, NULL, NULL, SOCK_CLOEXEC);
+    AT_END(close_fd) int fd = accept4(to->fd, NULL, NULL, SOCK_CLOEXEC);
     check(fd >= 0);
     check_eq(outcome(submit_write(stream, "hello", 5)).error, 0);
     check_eq(recv(fd, got, 5, MSG_WAITALL), 5);
@@ -210,15 +210,13 @@ static void check_connected(ferry_stream *stream, const server *to)
         check(strcmp(peer, to->address) == 0);
     ferry_stream_unref(stream);
     check_eq(read(fd, got, 1), 0);
-    close(fd);
 }
 
 static void connect_and_talk(ferry_placement placement, server to)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     check_connected(stream_of(connect_to(service, to.address)), &to);
     close(to.fd);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(connecting, number_gives_a_stream)
@@ -233,11 +231,10 @@ PROMISE_BOTH(connecting, unix_socket_gives_a_stream)
 
 PROMISE(connecting, no_host_is_this_host)
 {
-    host h = host_begin(FERRY_SHARED, server_start());
+    AT_END(host_end) host h = host_begin(FERRY_SHARED, server_start());
     char address[20];
     snprintf(address, sizeof address, ":%u", h.server.port);
     check_connected(stream_of(connect_to(h.service, address)), &h.server);
-    host_end(&h);
 }
 
 /* How many threads look up a name. */
@@ -261,7 +258,7 @@ static unsigned count_lookups(void)
 /* Pins: no_wait_on_an_owner. */
 PROMISE_BOTH(connecting, name_is_looked_up_on_a_thread_that_is_there_only_meanwhile)
 {
-    host h = host_begin(placement, server_start());
+    AT_END(host_end) host h = host_begin(placement, server_start());
     unsigned threads = count_threads();
     atomic_store(&names.is_held_up, true);
     ferry_promise *promise = connect_to(h.service, h.server.name);
@@ -277,7 +274,6 @@ PROMISE_BOTH(connecting, name_is_looked_up_on_a_thread_that_is_there_only_meanwh
     while (count_lookups() > 0) /* those of dedicated streams are kept */
         sched_yield();
     check_eq(atomic_load(&names.asked), 1);
-    host_end(&h);
 }
 
 static void keep_stream(ferry_promise *promise, const ferry_result *result, void *arg)
@@ -292,24 +288,22 @@ static void keep_stream(ferry_promise *promise, const ferry_result *result, void
 
 PROMISE_BOTH(connecting, callback_on_the_owner_gets_the_stream)
 {
-    host h = host_begin(placement, server_start());
+    AT_END(host_end) host h = host_begin(placement, server_start());
     _Atomic(ferry_stream *) stream = NULL;
     char got[6] = "";
     const ferry_connect_options options = {.on_owner = keep_stream, .on_owner_arg = &stream};
     check_eq(ferry_connect(h.service, h.server.address, &options, NULL), 0);
-    int fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC);
+    AT_END(close_fd) int fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC);
     check_eq(recv(fd, got, 5, MSG_WAITALL), 5);
     while (atomic_load(&stream) == NULL)
         sched_yield();
     ferry_stream_unref(atomic_load(&stream));
-    close(fd);
-    host_end(&h);
 }
 
 PROMISE_BOTH(connecting, stream_has_the_options_asked_for)
 {
-    host h = host_begin(placement, server_start());
-    ferry_faults *faults;
+    AT_END(host_end) host h = host_begin(placement, server_start());
+    AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(NULL, 0, &faults), 0);
     const ferry_stream_options of_stream = {
         .limit_requests = 7, .no_delay = true, .faults = faults};
@@ -320,13 +314,11 @@ PROMISE_BOTH(connecting, stream_has_the_options_asked_for)
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), 1);
     check_connected(stream, &h.server);
     check(ferry_faults_get_calls(faults, FERRY_CALL_WRITE) >= 1);
-    ferry_faults_unref(faults);
-    host_end(&h);
 }
 
 PROMISE(connecting, promise_gives_its_stream_again_and_keeps_it)
 {
-    host h = host_begin(FERRY_SHARED, server_start());
+    AT_END(host_end) host h = host_begin(FERRY_SHARED, server_start());
     ferry_promise *promise = connect_to(h.service, h.server.address);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     ferry_stream *first, *second;
@@ -336,25 +328,21 @@ PROMISE(connecting, promise_gives_its_stream_again_and_keeps_it)
     check(first == second);
     ferry_promise_unref(promise);
     check_connected(second, &h.server);
-    host_end(&h);
 }
 
 PROMISE(connecting, only_its_own_promise_has_a_stream)
 {
-    stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
     ferry_stream *none;
-    ferry_promise *written = submit_write(s.stream, "x", 1);
+    AT_END(drop_promise) ferry_promise *written = submit_write(s.stream, "x", 1);
     atomic_store(&names.is_held_up, true);
-    ferry_promise *pending = connect_to(s.service, "test.name:1");
+    AT_END(drop_promise) ferry_promise *pending = connect_to(s.service, "test.name:1");
     check_eq(ferry_promise_get_stream(written, &none), -EINVAL);
     check_eq(ferry_promise_get_stream(NULL, &none), -EINVAL);
     check_eq(ferry_promise_get_stream(pending, NULL), -EINVAL);
     check_eq(ferry_promise_get_stream(pending, &none), -EBUSY);
     check_eq(ferry_promise_cancel(pending), 0);
     atomic_store(&names.is_held_up, false);
-    ferry_promise_unref(pending);
-    ferry_promise_unref(written);
-    stage_end(&s);
 }
 
 /* ---- all addresses --------------------------------------------------------------------------- */
@@ -368,15 +356,14 @@ static void set_hosts(const char *const hosts[], unsigned count)
 
 PROMISE_BOTH(connecting, all_addresses_are_tried)
 {
-    host h = host_begin(placement, server_start());
+    AT_END(host_end) host h = host_begin(placement, server_start());
     set_hosts((const char *[]){"127.0.0.2", "127.0.0.3", "::1", "127.0.0.1"}, 4);
     check_connected(stream_of(connect_to(h.service, h.server.name)), &h.server);
-    host_end(&h);
 }
 
 PROMISE(connecting, address_that_does_not_answer_delays_the_next_by_a_quarter_of_a_second)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     /* In this order: others on this machine take their ports at 127.0.0.1. */
     server to = server_at("127.0.0.1", 0, 5), silent = server_at("127.0.0.2", to.port, 0);
     crowd waiting = fill_backlog(&silent);
@@ -389,7 +376,6 @@ PROMISE(connecting, address_that_does_not_answer_delays_the_next_by_a_quarter_of
     disperse(&waiting);
     close(silent.fd);
     close(to.fd);
-    ferry_service_destroy(service);
 }
 
 PROMISE(connecting, families_take_turns_and_16_addresses_are_enough)
@@ -411,13 +397,13 @@ PROMISE(connecting, families_take_turns_and_16_addresses_are_enough)
 
 PROMISE_BOTH(connecting, failure_says_what_came_closest)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     const ferry_fault script[] = {
         {FERRY_CALL_CONNECT, 1, 1, FERRY_FAULT_ERROR, ENETUNREACH},
         {FERRY_CALL_CONNECT, 2, 1, FERRY_FAULT_ERROR, ECONNREFUSED},
         {FERRY_CALL_CONNECT, 3, 1, FERRY_FAULT_ERROR, EHOSTUNREACH},
     };
-    ferry_faults *faults;
+    AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(script, 3, &faults), 0);
     const ferry_stream_options of_stream = {.faults = faults};
     set_hosts((const char *[]){"127.0.0.1", "127.0.0.2", "127.0.0.3"}, 3);
@@ -425,24 +411,20 @@ PROMISE_BOTH(connecting, failure_says_what_came_closest)
         connect_with(service, "test.name:1", (ferry_connect_options){.stream = &of_stream}),
         -ECONNREFUSED, FERRY_PHASE_CONNECT);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), 3);
-    ferry_faults_unref(faults);
-    ferry_service_destroy(service);
 }
 
 /* ---- failures -------------------------------------------------------------------------------- */
 
 PROMISE_BOTH(connecting, refused_is_econnrefused)
 {
-    host h = host_begin(placement, server_at("127.0.0.1", 0, DEAF));
+    AT_END(host_end) host h = host_begin(placement, server_at("127.0.0.1", 0, DEAF));
     check_outcome(connect_to(h.service, h.server.address), -ECONNREFUSED, FERRY_PHASE_CONNECT);
-    host_end(&h);
 }
 
 PROMISE(connecting, unix_path_that_is_missing_is_enoent)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     check_outcome(connect_to(service, "unix:/nosuchdirectory/x"), -ENOENT, FERRY_PHASE_CONNECT);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(connecting, lookup_that_fails_is_an_errno_in_phase_resolve)
@@ -452,26 +434,23 @@ PROMISE_BOTH(connecting, lookup_that_fails_is_an_errno_in_phase_resolve)
                                    {EAI_AGAIN, -EAGAIN},          {EAI_FAIL, -EIO},
                                    {EAI_MEMORY, -ENOMEM},         {EAI_FAMILY, -EIO},
                                    {EAI_OVERFLOW, -ENAMETOOLONG}, {EAI_SYSTEM, -ENFILE}};
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         names.error = cases[i][0];
         check_outcome(connect_to(service, "test.invalid:80"), cases[i][1], FERRY_PHASE_RESOLVE);
     }
-    ferry_service_destroy(service);
 }
 
 static void fail_by_script(ferry_placement placement, const char *address, ferry_fault fault,
                            ferry_phase phase)
 {
-    ferry_service *service = service_start(placement);
-    ferry_faults *faults = faults_of(fault);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_faults) ferry_faults *faults = faults_of(fault);
     const ferry_stream_options of_stream = {
         .faults = faults, .high_watermark_bytes = 1, .on_watermark = ignore_watermark};
     check_outcome(connect_with(service, address, (ferry_connect_options){.stream = &of_stream}),
                   -fault.error, phase);
     check_eq(ferry_faults_get_injected(faults), 1);
-    ferry_faults_unref(faults);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(connecting, without_a_thread_for_looking_up_it_fails_with_eagain)
@@ -507,7 +486,7 @@ PROMISE(connecting, watch_that_cannot_be_made_is_a_failure_in_phase_connect)
 
 PROMISE(connecting, bad_input_is_refused)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     const ferry_stream_options unlikely = {.close_timeout_ms = -1};
     const ferry_connect_options bad_stream = {.stream = &unlikely}, bad_time = {.timeout_ms = -1};
     ferry_promise *none = NULL;
@@ -519,36 +498,31 @@ PROMISE(connecting, bad_input_is_refused)
     check_eq(ferry_connect(service, ":1", &bad_stream, &none), -EINVAL);
     check_eq(ferry_connect(service, ":1", &bad_time, &none), -EINVAL);
     check(none == NULL);
-    ferry_service_destroy(service);
 }
 
 /* ---- fds ------------------------------------------------------------------------------------- */
 
 PROMISE_BOTH(connecting, inherited_fd_becomes_a_stream)
 {
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(close_theirs) pair both = tcp_pair();
     char address[20], got[6] = "";
     fcntl(both.ours, F_SETFD, 0);
     snprintf(address, sizeof address, "fd:%d", both.ours);
-    ferry_stream *stream = stream_of(connect_to(service, address));
+    AT_END(drop_stream) ferry_stream *stream = stream_of(connect_to(service, address));
     check((fcntl(both.ours, F_GETFD) & FD_CLOEXEC) != 0);
     check_eq(outcome(submit_write(stream, "hello", 5)).error, 0);
     check_eq(recv(both.theirs, got, 5, MSG_WAITALL), 5);
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(connecting, inherited_fd_of_no_use_is_closed_and_fails_in_phase_socket)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     server listening = server_start();
     char address[20];
     snprintf(address, sizeof address, "fd:%d", listening.fd);
     check_outcome(connect_to(service, address), -EINVAL, FERRY_PHASE_SOCKET);
     check_eq(fcntl(listening.fd, F_GETFD), -1);
-    ferry_service_destroy(service);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -565,42 +539,35 @@ static void check_out_of_time(ferry_service *service, const char *address, ferry
 
 PROMISE_BOTH(connecting, deadline_passes_while_nobody_answers)
 {
-    host h = host_begin(placement, server_at("127.0.0.1", 0, 0));
-    crowd waiting = fill_backlog(&h.server);
+    AT_END(host_end) host h = host_begin(placement, server_at("127.0.0.1", 0, 0));
+    AT_END(disperse) crowd waiting = fill_backlog(&h.server);
     check_out_of_time(h.service, h.server.address, FERRY_PHASE_CONNECT);
-    disperse(&waiting);
-    host_end(&h);
 }
 
 PROMISE_BOTH(connecting, deadline_passes_while_a_unix_backlog_is_full)
 {
-    host h = host_begin(placement, server_unix(0));
-    crowd waiting = fill_backlog(&h.server);
+    AT_END(host_end) host h = host_begin(placement, server_unix(0));
+    AT_END(disperse) crowd waiting = fill_backlog(&h.server);
     check_out_of_time(h.service, h.server.address, FERRY_PHASE_CONNECT);
-    disperse(&waiting);
-    host_end(&h);
 }
 
 PROMISE_BOTH(connecting, full_unix_backlog_is_waited_for)
 {
-    host h = host_begin(placement, server_unix(0));
-    crowd waiting = fill_backlog(&h.server);
+    AT_END(host_end) host h = host_begin(placement, server_unix(0));
+    AT_END(disperse) crowd waiting = fill_backlog(&h.server);
     ferry_promise *promise = connect_to(h.service, h.server.address);
     check_eq(ferry_promise_await(promise, 20, NULL), -ETIMEDOUT);
     for (unsigned i = 0; i + 1 < waiting.count; i++) /* the last one of the crowd did not get in */
         close(accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC));
     check_connected(stream_of(promise), &h.server);
-    disperse(&waiting);
-    host_end(&h);
 }
 
 PROMISE_BOTH(connecting, deadline_passes_while_a_name_is_looked_up)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     atomic_store(&names.is_held_up, true);
     check_out_of_time(service, "test.name:80", FERRY_PHASE_RESOLVE);
     atomic_store(&names.is_held_up, false);
-    ferry_service_destroy(service);
 }
 
 /* ---- calling off ----------------------------------------------------------------------------- */
@@ -608,7 +575,7 @@ PROMISE_BOTH(connecting, deadline_passes_while_a_name_is_looked_up)
 /* Pins: no_wait_on_an_owner. */
 PROMISE_BOTH(connecting, cancel_settles_at_once_while_a_name_is_looked_up)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     atomic_store(&names.is_held_up, true);
     ferry_promise *promise = connect_to(service, "test.name:80");
     while (atomic_load(&names.asked) == 0)
@@ -616,12 +583,11 @@ PROMISE_BOTH(connecting, cancel_settles_at_once_while_a_name_is_looked_up)
     check_eq(ferry_promise_cancel(promise), 0);
     check_outcome(promise, -ECANCELED, FERRY_PHASE_RESOLVE);
     atomic_store(&names.is_held_up, false);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(connecting, cancel_closes_the_sockets_that_wait_for_an_answer)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     server silent = server_at("127.0.0.1", 0, 0), full = server_unix(0);
     crowd waiting = fill_backlog(&silent), others = fill_backlog(&full);
     unsigned fds = count_fds();
@@ -638,16 +604,15 @@ PROMISE_BOTH(connecting, cancel_closes_the_sockets_that_wait_for_an_answer)
     disperse(&others);
     close(silent.fd);
     close(full.fd);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(connecting, cancel_at_any_moment_settles_once_and_leaves_no_fd)
 {
-    host h = host_begin(placement, server_start());
+    AT_END(host_end) host h = host_begin(placement, server_start());
     check_eq(fcntl(h.server.fd, F_SETFL, O_NONBLOCK), 0);
     for (unsigned round = 0; round < 200; round++) {
         char by_fd[20];
-        pair both = unix_pair(SOCK_STREAM);
+        AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
         snprintf(by_fd, sizeof by_fd, "fd:%d", both.ours);
         const char *const addresses[] = {h.server.address, h.server.name, by_fd};
         ferry_promise *promises[3];
@@ -663,14 +628,12 @@ PROMISE_BOTH(connecting, cancel_at_any_moment_settles_once_and_leaves_no_fd)
         for (int fd; (fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0;)
             close(fd);
         check_eq(read(both.theirs, &(char){0}, 1), 0); /* closed, whatever the outcome */
-        close(both.theirs);
     }
-    host_end(&h);
 }
 
 PROMISE_BOTH(connecting, connection_that_nobody_asks_for_is_closed)
 {
-    host h = host_begin(placement, server_start());
+    AT_END(host_end) host h = host_begin(placement, server_start());
     check_eq(ferry_connect(h.service, h.server.address, NULL, NULL), 0);
     int fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC);
     check_eq(read(fd, &(char){0}, 1), 0);
@@ -681,7 +644,6 @@ PROMISE_BOTH(connecting, connection_that_nobody_asks_for_is_closed)
     fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC);
     check_eq(read(fd, &(char){0}, 1), 0);
     close(fd);
-    host_end(&h);
 }
 
 static void *release_names(void *arg)
@@ -787,21 +749,20 @@ static void connect_by_script(ferry_service *service, server to, int error, unsi
 PROMISE_BOTH(connecting, stream_of_a_promise_is_connected_whatever_a_script_says)
 {
     static const int errors[] = {EINPROGRESS, EINTR, EAGAIN};
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     for (unsigned i = 0; i < 3; i++)
         for (unsigned times = 1; times < 4; times += 2) {
             connect_by_script(service, server_start(), errors[i], times);
             connect_by_script(service, server_unix(5), errors[i], times);
         }
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(connecting, connection_that_is_never_made_can_be_cancelled)
 {
     const ferry_fault script[] = {
         {FERRY_CALL_CONNECT, 1, UINT64_MAX, FERRY_FAULT_ERROR, EINPROGRESS}};
-    host h = host_begin(placement, server_start());
-    ferry_faults *faults;
+    AT_END(host_end) host h = host_begin(placement, server_start());
+    AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(script, 1, &faults), 0);
     const ferry_stream_options of_stream = {.faults = faults};
     const ferry_connect_options options = {.stream = &of_stream};
@@ -810,8 +771,6 @@ PROMISE_BOTH(connecting, connection_that_is_never_made_can_be_cancelled)
         sched_yield();
     check_eq(ferry_promise_cancel(promise), 0);
     check_outcome(promise, -ECANCELED, FERRY_PHASE_CONNECT);
-    host_end(&h);
-    ferry_faults_unref(faults);
 }
 
 /* A network of this thread's own, and of those that it starts, with one port for whoever connects.
@@ -835,11 +794,10 @@ PROMISE_BOTH(connecting, connection_that_meets_itself_is_refused)
 {
     if (!enter_network_of_one_port(20000))
         return;
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     for (unsigned i = 0; i < 3; i++) /* and its port is free again */
         check_outcome(connect_to(service, "127.0.0.1:20000"), -ECONNREFUSED, FERRY_PHASE_CONNECT);
     check_outcome(connect_to(service, ":20000"), -ECONNREFUSED, FERRY_PHASE_CONNECT);
-    ferry_service_destroy(service);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

@@ -144,9 +144,8 @@ static void check_hello(int fd)
 
 static void check_served(const ferry_listener *listener)
 {
-    int fd = dial(listener);
+    AT_END(close_fd) int fd = dial(listener);
     check_hello(fd);
-    close(fd);
 }
 
 static void close_listener(ferry_listener *listener)
@@ -156,6 +155,8 @@ static void close_listener(ferry_listener *listener)
     ferry_listener_unref(listener);
     check_eq(outcome(closed).error, 0);
 }
+
+PUT_AWAY(end_listener, ferry_listener, close_listener)
 
 static bool has_ipv6(void)
 {
@@ -180,19 +181,17 @@ static void check_address(ferry_listener *listener, const char *expected)
 
 static void serve_some(ferry_placement placement, const char *address, bool on_owner)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
     ferry_listener *listener = listen_at(service, address, &seen, on_owner);
     for (unsigned i = 1; i <= 5; i++) {
-        int fd = dial(listener);
+        AT_END(close_fd) int fd = dial(listener);
         await_guests(&seen, i);
         check_hello(fd);
         check_eq(read(fd, &(char){0}, 1), 0); /* nobody kept the stream: it was closed */
-        close(fd);
     }
     close_listener(listener);
     check_eq(atomic_load(&seen.count), 5);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(listening, connection_is_told_of_on_the_listening_thread)
@@ -214,68 +213,56 @@ PROMISE_BOTH(listening, unix_sockets_by_path_and_by_name_are_served)
 
 PROMISE_BOTH(listening, accepted_stream_lives_on_when_its_listener_is_gone)
 {
-    ferry_service *service = service_start(placement);
-    guests seen = {.keep = true};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_guests) guests seen = {.keep = true};
     ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
-    int fd = dial(listener);
+    AT_END(close_fd) int fd = dial(listener);
     await_guests(&seen, 1);
     close_listener(listener);
     check_hello(fd);
     check_eq(outcome(submit_write(seen.streams[0], "hello", 5)).error, 0);
     check_hello(fd);
-    drop_guests(&seen);
-    close(fd);
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, accepted_socket_is_known_without_being_asked)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
-    guests seen = {.keep = true};
-    ferry_listener *tcp = listen_at(service, "127.0.0.1:0", &seen, true);
-    int fd = dial(tcp);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(drop_guests) guests seen = {.keep = true};
+    AT_END(end_listener) ferry_listener *tcp = listen_at(service, "127.0.0.1:0", &seen, true);
+    AT_END(close_fd) int fd = dial(tcp);
     await_guests(&seen, 1);
     const ferry__link *link = &seen.streams[0]->link;
     check(link->is_socket && link->is_tcp && !link->is_message);
     check_eq(link->outlet, FERRY__OUTLET_TCP);
     check((fcntl(link->fd, F_GETFL) & O_NONBLOCK) != 0);
     check((fcntl(link->fd, F_GETFD) & FD_CLOEXEC) != 0);
-    close_listener(tcp);
-    drop_guests(&seen);
-    close(fd);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(listening, owner_that_listens_is_told_on_owners)
 {
     /* From a callback on an owner, where there is no inbox. */
-    ferry_service *service = service_start(placement);
-    guests seen = {.keep = true}, inner = {.check_owner = true};
-    ferry_listener *outer = listen_at(service, "127.0.0.1:0", &seen, true);
-    int fd = dial(outer);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_guests) guests seen = {.keep = true};
+    guests inner = {.check_owner = true};
+    AT_END(end_listener) ferry_listener *outer = listen_at(service, "127.0.0.1:0", &seen, true);
+    AT_END(close_fd) int fd = dial(outer);
     await_guests(&seen, 1);
     ferry__thread_current()->owner = seen.streams[0]->owner; /* as if this were one */
     ferry_listen_options options = options_for(&inner, false);
     inner.check_owner = true;
-    ferry_listener *listener;
+    AT_END(end_listener) ferry_listener *listener;
     check_eq(ferry_listen(service, "127.0.0.1:0", &options, &listener), 0);
     ferry__thread_current()->owner = NULL;
-    int other = dial(listener);
+    AT_END(close_fd) int other = dial(listener);
     await_guests(&inner, 1);
     check_hello(other);
-    close(other);
-    close(fd);
-    drop_guests(&seen);
-    close_listener(listener);
-    close_listener(outer);
-    ferry_service_destroy(service);
 }
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
 PROMISE(listening, port_0_is_one_that_is_free_and_can_be_read)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
     char text[100], again[100];
@@ -287,18 +274,17 @@ PROMISE(listening, port_0_is_one_that_is_free_and_can_be_read)
     check_eq(ferry_listener_get_address(listener, NULL, 0), length);
     check_eq(ferry_listener_get_address(NULL, text, sizeof text), -EINVAL);
     check_eq(ferry_listener_get_address(listener, NULL, 1), -EINVAL);
-    ferry_listener *kept = ferry_listener_ref(listener);
+    AT_END(drop_listener) ferry_listener *kept = ferry_listener_ref(listener);
     close_listener(listener);
     check_address(kept, text); /* closed, too */
-    ferry_listener_unref(kept);
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, all_interfaces_are_ipv4_and_ipv6)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     for (unsigned form = 0; form < 2; form++) {
         guests seen = {0};
+        AT_END(end_listener)
         ferry_listener *listener = listen_at(service, form == 0 ? ":0" : "*:0", &seen, true);
         int fd = dial_at(listener, AF_INET, "127.0.0.1");
         check_hello(fd);
@@ -308,45 +294,38 @@ PROMISE(listening, all_interfaces_are_ipv4_and_ipv6)
             check_hello(fd);
             close(fd);
         }
-        close_listener(listener);
     }
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, ipv6_alone_is_had_where_asked_for)
 {
     if (!has_ipv6())
         return;
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     static const char *const forms[] = {"[::]:0", ":0"};
     for (unsigned form = 0; form < 2; form++) {
         guests seen = {0};
         ferry_listen_options options = options_for(&seen, true);
         options.only_v6 = true;
-        ferry_listener *listener = listen_with(service, forms[form], options);
+        AT_END(end_listener) ferry_listener *listener = listen_with(service, forms[form], options);
         check_eq(dial_at(listener, AF_INET, "127.0.0.1"), -ECONNREFUSED);
-        int fd = dial_at(listener, AF_INET6, "::1");
+        AT_END(close_fd) int fd = dial_at(listener, AF_INET6, "::1");
         check_hello(fd);
-        close(fd);
-        close_listener(listener);
     }
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, name_is_looked_up)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
-    ferry_listener *listener = listen_at(service, "localhost:0", &seen, true);
+    AT_END(end_listener) ferry_listener *listener = listen_at(service, "localhost:0", &seen, true);
     check_served(listener);
-    close_listener(listener);
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, peer_is_told_of_as_text)
 {
     ferry_service *service = service_start(FERRY_SHARED);
-    guests seen = {.keep = true};
+    AT_END(drop_guests) guests seen = {.keep = true};
     ferry_listener *listener = listen_at(service, ":0", &seen, true);
     ferry_listener *local = listen_at(service, at_name(), &seen, true);
     int fd = dial_at(listener, AF_INET, "127.0.0.1");
@@ -370,13 +349,12 @@ PROMISE(listening, peer_is_told_of_as_text)
     close_listener(local);
     ferry_service_destroy(service);
     check_eq(ferry_stream_get_peer(seen.streams[0], text, sizeof text), strlen(expected));
-    drop_guests(&seen);
 }
 
 PROMISE(listening, adopted_stream_knows_its_peer_and_what_is_no_socket_has_none)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
-    pair both = tcp_pair();
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(close_theirs) pair both = tcp_pair();
     struct sockaddr_in theirs;
     socklen_t size = sizeof theirs;
     check_eq(getsockname(both.theirs, (struct sockaddr *)&theirs, &size), 0);
@@ -395,8 +373,6 @@ PROMISE(listening, adopted_stream_knows_its_peer_and_what_is_no_socket_has_none)
     check_eq(ferry_stream_get_peer(stream, text, sizeof text), -ENOTCONN);
     ferry_stream_unref(stream);
     close(ends[0]);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 /* ---- refusals -------------------------------------------------------------------------------- */
@@ -414,11 +390,11 @@ static void check_refused(ferry_service *service, const char *address, ferry_lis
 
 PROMISE(listening, failure_names_its_step)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     ferry_listen_options options = options_for(&seen, true);
     char taken[100];
-    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+    AT_END(end_listener) ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
     ferry_listener_get_address(listener, taken, sizeof taken);
     check_refused(service, "nonsense", options, -EINVAL, FERRY_PHASE_QUEUE);
     check_refused(service, "127.0.0.1:nosuchservice", options, -ENXIO, FERRY_PHASE_RESOLVE);
@@ -427,8 +403,6 @@ PROMISE(listening, failure_names_its_step)
     check_refused(service, taken, options, -EADDRINUSE, FERRY_PHASE_BIND);
     check_refused(service, "192.0.2.1:0", options, -EADDRNOTAVAIL, FERRY_PHASE_BIND);
     check_refused(service, "unix:/nosuchdirectory/x", options, -ENOENT, FERRY_PHASE_BIND);
-    close_listener(listener);
-    ferry_service_destroy(service);
 }
 
 int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
@@ -452,25 +426,23 @@ int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo
 PROMISE_BOTH(listening, name_with_several_addresses_is_had_at_each)
 {
     static const char *const hosts[] = {"127.0.0.1", "127.0.0.2"};
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
     ferry_listen_options options = options_for(&seen, true);
     options.limit_streams = 2;
     ferry_listener *listener = listen_with(service, "several:0", options);
     for (unsigned i = 0; i < 8; i++) {
-        int fd = dial_at(listener, AF_INET, hosts[i % 2]);
+        AT_END(close_fd) int fd = dial_at(listener, AF_INET, hosts[i % 2]);
         check_hello(fd);
-        close(fd);
     }
     ferry__endpoint second = listener->bindings.list[1].endpoint;
     close_listener(listener);
     check_eq(dial_endpoint(&second), -ECONNREFUSED);
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, name_is_had_at_all_its_addresses_or_at_none)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     ferry_listen_options options = options_for(&seen, true);
     ferry_listener *taken = listen_with(service, "127.0.0.2:0", options);
@@ -482,12 +454,11 @@ PROMISE(listening, name_is_had_at_all_its_addresses_or_at_none)
     close_listener(listen_with(service, other, options));
     close_listener(taken);
     close_listener(listen_with(service, name, options));
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, bad_input_is_einval)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     ferry_listen_options good = options_for(&seen, true), bad = good;
     const ferry_stream_options unlikely = {.close_timeout_ms = -1};
@@ -510,15 +481,16 @@ PROMISE(listening, bad_input_is_einval)
     check_eq(ferry_listener_close(NULL, NULL), -EINVAL);
     check(ferry_listener_ref(NULL) == NULL);
     check(ferry_listener_unref(NULL) == NULL);
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, forked_child_cannot_listen_nor_close)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     ferry_listen_options options = options_for(&seen, true);
-    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options), *other;
+    AT_END(end_listener)
+    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+    ferry_listener *other;
     pid_t child = fork();
     if (child == 0) {
         bool is_refused = ferry_listen(service, ":0", &options, &other) == -ECHILD &&
@@ -529,8 +501,6 @@ PROMISE(listening, forked_child_cannot_listen_nor_close)
     int status;
     check_eq(waitpid(child, &status, 0), child);
     check_eq(status, 0);
-    close_listener(listener);
-    ferry_service_destroy(service);
 }
 
 /* ---- unix paths ------------------------------------------------------------------------------ */
@@ -550,7 +520,7 @@ static int bind_path(bool keep)
 
 PROMISE(listening, stale_path_is_replaced_and_a_live_one_is_eaddrinuse)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     unlink(path());
     bind_path(false);
@@ -567,7 +537,6 @@ PROMISE(listening, stale_path_is_replaced_and_a_live_one_is_eaddrinuse)
     close(fd);
     close_listener(listener);
     check(access(path(), F_OK) != 0);
-    ferry_service_destroy(service);
 }
 
 int __real_unlink(const char *name);
@@ -603,16 +572,14 @@ static void check_no_lock(void)
 
 PROMISE(listening, of_two_that_replace_a_stale_path_at_once_one_listens)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     bind_path(false);
     before_unlink = start_another;
-    ferry_listener *listener = listen_at(service, at_path(), &seen, true);
+    AT_END(end_listener) ferry_listener *listener = listen_at(service, at_path(), &seen, true);
     check_eq(late_comers, 1);
     check_no_lock();
     check_served(listener);
-    close_listener(listener);
-    ferry_service_destroy(service);
 }
 
 #ifndef FERRY_THREAD_SANITIZER /* which starts none in a child of a process with threads */
@@ -643,13 +610,11 @@ PROMISE(listening, stale_path_is_replaced_whatever_became_of_who_tried_before)
         int status;
         check_eq(waitpid(child, &status, 0), child);
         check(WIFSIGNALED(status));
-        ferry_service *service = service_start(FERRY_SHARED);
+        AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
         guests seen = {0};
-        ferry_listener *listener = listen_at(service, address, &seen, true);
+        AT_END(end_listener) ferry_listener *listener = listen_at(service, address, &seen, true);
         check_no_lock();
         check_served(listener);
-        close_listener(listener);
-        ferry_service_destroy(service);
     }
 }
 
@@ -657,7 +622,7 @@ PROMISE(listening, stale_path_is_replaced_whatever_became_of_who_tried_before)
 
 PROMISE(listening, what_is_no_socket_is_left_alone)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     unlink(path());
     close(open(path(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
@@ -667,12 +632,11 @@ PROMISE(listening, what_is_no_socket_is_left_alone)
     check_eq(symlink("/nowhere", path()), 0);
     check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
     unlink(path());
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, path_is_removed_only_if_it_is_still_ours)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     unlink(path());
     ferry_listener *listener = listen_at(service, at_path(), &seen, true);
@@ -682,12 +646,11 @@ PROMISE(listening, path_is_removed_only_if_it_is_still_ours)
     check_eq(access(path(), F_OK), 0);
     close(others);
     unlink(path());
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, path_has_the_permissions_asked_for)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     struct stat status;
     unlink(path());
@@ -704,7 +667,6 @@ PROMISE(listening, path_has_the_permissions_asked_for)
     check_eq(status.st_mode & 0077, 0);
     close_listener(listener);
     umask(before);
-    ferry_service_destroy(service);
 }
 
 /* What is asked of streams that only TCP knows. */
@@ -722,19 +684,18 @@ static int option_of(int fd, int name)
 static void check_tcp_options_of_guest(const ferry_listener *listener, guests *seen)
 {
     unsigned number = atomic_load(&seen->count);
-    int client = dial(listener);
+    AT_END(close_fd) int client = dial(listener);
     await_guests(seen, number + 1);
     check(seen->streams[number]->link.has_no_delay);
     check(option_of(seen->streams[number]->link.fd, TCP_NODELAY) != 0);
     check_eq(option_of(seen->streams[number]->link.fd, TCP_NOTSENT_LOWAT),
              of_tcp.limit_unsent_bytes);
-    close(client);
 }
 
 PROMISE_BOTH(listening, accepted_streams_have_the_options_of_tcp_asked_for)
 {
-    ferry_service *service = service_start(placement);
-    guests seen = {.keep = true};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_guests) guests seen = {.keep = true};
     ferry_listen_options options = options_for(&seen, true);
     options.stream = &of_tcp;
     ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
@@ -747,8 +708,6 @@ PROMISE_BOTH(listening, accepted_streams_have_the_options_of_tcp_asked_for)
     check_hello(client);
     close(client);
     close_listener(listener);
-    drop_guests(&seen);
-    ferry_service_destroy(service);
 }
 
 /* ---- inherited sockets ----------------------------------------------------------------------- */
@@ -766,7 +725,7 @@ static int make_listening(void)
 
 PROMISE_BOTH(listening, inherited_socket_is_taken_over)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
     char address[20];
     int fd = make_listening(), same = dup(fd);
@@ -780,13 +739,12 @@ PROMISE_BOTH(listening, inherited_socket_is_taken_over)
     check_eq(fcntl(fd, F_GETFD), -1);                /* closed */
     check((fcntl(same, F_GETFL) & O_NONBLOCK) != 0); /* for others of ferry's, who share it */
     close(same);
-    ferry_service_destroy(service);
 }
 
 /* Whose guests may have come before, when nothing was asked of it. */
 PROMISE_BOTH(listening, inherited_socket_is_left_as_it_is_and_its_streams_are_set_up)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {.keep = true};
     char address[20];
     int fd = make_listening(), same = dup(fd);
@@ -800,12 +758,11 @@ PROMISE_BOTH(listening, inherited_socket_is_left_as_it_is_and_its_streams_are_se
     close_listener(listener);
     drop_guests(&seen);
     close(same);
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, inherited_fd_that_does_not_listen_stays_the_callers)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     char address[20];
     pair both = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_DGRAM);
@@ -824,26 +781,23 @@ PROMISE(listening, inherited_fd_that_does_not_listen_stays_the_callers)
     const int fds[] = {both.ours, both.theirs, messages.ours, messages.theirs, ends[0], ends[1]};
     for (unsigned i = 0; i < 6; i++)
         check_eq(close(fds[i]), 0);
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, message_socket_is_not_padded)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     const ferry_stream_options padded = {.framing = FERRY_FRAMING_PAD};
     ferry_listen_options options = options_for(&seen, true);
     options.stream = &padded;
     struct sockaddr_un name = {.sun_family = AF_UNIX}; /* bound to any */
     char address[20];
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    AT_END(close_fd) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     check_eq(bind(fd, (struct sockaddr *)&name, sizeof name.sun_family), 0);
     check_eq(listen(fd, 5), 0);
     snprintf(address, sizeof address, "fd:%d", fd);
     check_refused(service, address, options, -EINVAL, FERRY_PHASE_SOCKET);
     check_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
-    close(fd);
-    ferry_service_destroy(service);
 }
 
 /* Puts a socket where the service manager does. @return what was there, or -1. */
@@ -872,13 +826,12 @@ PROMISE(listening, service_managers_sockets_are_taken_over)
     setenv("LISTEN_FDNAMES", "other:web", 1);
     int sockets[2], before[2];
     for (unsigned i = 0; i < 2; i++) {
-        int made = make_listening();
+        AT_END(close_fd) int made = make_listening();
         sockets[i] = fcntl(made, F_DUPFD_CLOEXEC, 30); /* out of the way */
-        close(made);
     }
     for (unsigned i = 0; i < 2; i++)
         before[i] = pass_as(3 + (int)i, sockets[i]);
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
     ferry_listener *by_name = listen_at(service, "systemd:web", &seen, true);
     ferry_listener *by_place = listen_at(service, "systemd:0", &seen, true);
@@ -895,7 +848,6 @@ PROMISE(listening, service_managers_sockets_are_taken_over)
     close_listener(by_place);
     for (unsigned i = 0; i < 2; i++)
         put_back(3 + (int)i, before[i]);
-    ferry_service_destroy(service);
 }
 
 /* ---- what goes wrong ------------------------------------------------------------------------- */
@@ -913,7 +865,7 @@ static ferry_listener *listen_with_faults(ferry_service *service, guests *seen, 
 
 static void get_over(ferry_placement placement, int error, unsigned times, unsigned lines)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
     ferry_faults *faults;
     unsigned long logged = lines_logged();
@@ -929,7 +881,6 @@ static void get_over(ferry_placement placement, int error, unsigned times, unsig
     close(fd);
     close_listener(listener);
     ferry_faults_unref(faults);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(listening, connection_that_was_over_before_it_was_accepted_is_passed_over_in_silence)
@@ -950,7 +901,7 @@ PROMISE_BOTH(listening, shortage_is_told_of_once_and_got_over_without_spinning)
 /* Pins: kept_listening. */
 PROMISE_BOTH(listening, listener_short_of_fds_sleeps_and_can_be_closed)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
     ferry_faults *faults;
     ferry_listener *listener = listen_with_faults(
@@ -964,7 +915,6 @@ PROMISE_BOTH(listening, listener_short_of_fds_sleeps_and_can_be_closed)
     check_eq(lines_logged(), 1);
     close(fd);
     ferry_faults_unref(faults);
-    ferry_service_destroy(service);
 }
 
 /* No fd can be made any more, until they are given back. */
@@ -994,11 +944,11 @@ static void give_fds_back(const famine *made)
 /* Pins: kept_listening. */
 PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
-    ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
+    AT_END(end_listener) ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
     const ferry__endpoint *endpoint = &listener->bindings.list[0].endpoint;
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AT_END(close_fd) int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     famine hunger = {0};
     use_up_fds(&hunger);
     check_eq(connect(client, &endpoint->address.any, endpoint->size), 0);
@@ -1008,14 +958,11 @@ PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
     give_fds_back(&hunger);
     check_hello(client);
     check_eq(lines_logged(), 1);
-    close(client);
-    close_listener(listener);
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, connection_that_no_stream_can_be_made_of_is_closed_and_the_next_one_served)
 {
-    ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
     guests seen = {0};
     ferry_faults *faults;
     ferry_listener *listener = listen_with_faults(
@@ -1028,7 +975,6 @@ PROMISE(listening, connection_that_no_stream_can_be_made_of_is_closed_and_the_ne
     check_eq(lines_logged(), 1);
     close_listener(listener);
     ferry_faults_unref(faults);
-    ferry_service_destroy(service);
 }
 
 static void *listen_and_end(void *arg)
@@ -1041,7 +987,7 @@ static void *listen_and_end(void *arg)
 
 PROMISE_BOTH(listening, connections_are_closed_once_the_thread_that_was_to_be_told_has_ended)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
     void *arguments[3] = {service, &seen, NULL};
     run_to_its_end(listen_and_end, arguments);
@@ -1052,7 +998,6 @@ PROMISE_BOTH(listening, connections_are_closed_once_the_thread_that_was_to_be_to
     check_eq(lines_logged(), 1);
     close_listener(listener);
     check_eq(atomic_load(&seen.count), 0);
-    ferry_service_destroy(service);
 }
 
 /* ---- spreading and limiting ------------------------------------------------------------------ */
@@ -1061,10 +1006,10 @@ static void spread(bool all_at_once)
 {
     enum { OWNERS = 4, CLIENTS = 64, SLACK = 6 };
     const ferry_service_options four = {.placement = FERRY_SHARED, .shared_owners = OWNERS};
-    ferry_service *service;
+    AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&four, &service), 0);
     guests seen = {.keep = true};
-    ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, false);
+    AT_END(end_listener) ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, false);
     int clients[CLIENTS];
     for (unsigned i = 0; i < CLIENTS; i++) {
         clients[i] = dial(listener);
@@ -1084,8 +1029,6 @@ static void spread(bool all_at_once)
     drop_guests(&seen);
     for (unsigned i = 0; i < CLIENTS; i++)
         close(clients[i]);
-    close_listener(listener);
-    ferry_service_destroy(service);
 }
 
 PROMISE(listening, connections_one_by_one_are_spread_evenly_over_shared_owners)
@@ -1112,7 +1055,7 @@ static void block_owner(ferry_listener *listener, ferry_stream *stream, void *ar
 PROMISE(listening, busy_owner_holds_up_no_connection)
 {
     /* One owner stays in its first callback, with the fewest streams. */
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {.keep = true};
     ferry_listen_options options = options_for(&seen, true);
     options.on_stream = block_owner;
@@ -1131,18 +1074,17 @@ PROMISE(listening, busy_owner_holds_up_no_connection)
     drop_guests(&seen);
     for (unsigned i = 0; i < 20; i++)
         close(clients[i]);
-    ferry_service_destroy(service);
 }
 
 /* Pins: kept_listening. */
 PROMISE_BOTH(listening, limit_of_streams_makes_connections_wait_until_one_has_ended)
 {
     enum { LIMIT = 3, CLIENTS = 12 };
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {.keep = true};
     ferry_listen_options options = options_for(&seen, true);
     options.limit_streams = LIMIT;
-    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+    AT_END(end_listener) ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
     int clients[CLIENTS];
     for (unsigned i = 0; i < CLIENTS; i++)
         clients[i] = dial(listener);
@@ -1156,8 +1098,6 @@ PROMISE_BOTH(listening, limit_of_streams_makes_connections_wait_until_one_has_en
     }
     for (unsigned i = 0; i < CLIENTS; i++)
         close(clients[i]);
-    close_listener(listener);
-    ferry_service_destroy(service);
 }
 
 static void count_told(ferry_listener *, ferry_stream *, void *arg)
@@ -1190,8 +1130,9 @@ static void check_open(ferry_service *service, unsigned count)
 PROMISE_BOTH(bounded, connections_wait_in_the_kernel_while_the_listening_thread_is_elsewhere)
 {
     enum { CLIENTS = FERRY__MOST_HANDOVERS + 40 };
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     unsigned told = 0;
+    AT_END(end_listener)
     ferry_listener *listener =
         listen_with(service, at_path(),
                     (ferry_listen_options){.on_stream = count_told, .on_stream_arg = &told});
@@ -1205,15 +1146,13 @@ PROMISE_BOTH(bounded, connections_wait_in_the_kernel_while_the_listening_thread_
         check_eq(read(clients[i], &byte, 1), 0); /* nobody has kept it */
         close(clients[i]);
     }
-    close_listener(listener);
-    ferry_service_destroy(service);
 }
 
 /* What it has accepted by then is told of, or closed with the thread; the rest is the kernel's. */
 PROMISE_BOTH(bounded, listener_that_waits_for_its_thread_can_be_closed)
 {
     enum { CLIENTS = FERRY__MOST_HANDOVERS + 1 };
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     unsigned told = 0;
     ferry_listener *listener =
         listen_with(service, at_path(),
@@ -1229,12 +1168,11 @@ PROMISE_BOTH(bounded, listener_that_waits_for_its_thread_can_be_closed)
         (void)ferry_inbox_run(-1);
     for (unsigned i = 0; i < CLIENTS; i++)
         close(clients[i]);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(listening, listener_at_its_limit_can_be_closed)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {.keep = true};
     ferry_listen_options options = options_for(&seen, true);
     options.limit_streams = 1;
@@ -1247,16 +1185,15 @@ PROMISE_BOTH(listening, listener_at_its_limit_can_be_closed)
              0); /* its listener's memory is still counted in */
     close(first);
     close(second);
-    ferry_service_destroy(service);
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */
 
 PROMISE_BOTH(listening, closing_again_gives_the_same_promise)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
-    ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
+    AT_END(drop_listener) ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
     ferry_promise *first, *second;
     check_eq(ferry_listener_close(listener, &first), 0);
     check_eq(ferry_listener_close(listener, &second), 0);
@@ -1267,13 +1204,11 @@ PROMISE_BOTH(listening, closing_again_gives_the_same_promise)
     check_eq(outcome(second).error, 0);
     check(dial(listener) < 0);
     check_eq(ferry_listener_close(listener, NULL), 0);
-    ferry_listener_unref(listener);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(listening, last_reference_closes)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
     ferry_listener *listener = listen_at(service, at_path(), &seen, true);
     check(ferry_listener_ref(listener) == listener);
@@ -1282,7 +1217,6 @@ PROMISE_BOTH(listening, last_reference_closes)
     ferry_listener_unref(listener);
     while (access(path(), F_OK) == 0)
         sched_yield();
-    ferry_service_destroy(service);
 }
 
 static void close_at_once(ferry_listener *listener, ferry_stream *stream, void *arg)
@@ -1295,17 +1229,15 @@ static void close_at_once(ferry_listener *listener, ferry_stream *stream, void *
 PROMISE_BOTH(listening, listener_can_be_closed_and_dropped_in_its_own_callback)
 {
     for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
-        ferry_service *service = service_start(placement);
+        AT_END(destroy_service) ferry_service *service = service_start(placement);
         guests seen = {0};
         ferry_listen_options options = options_for(&seen, on_owner != 0);
         options.on_stream = close_at_once;
         options.limit_streams = 1;
         ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
-        int fd = dial(listener);
+        AT_END(close_fd) int fd = dial(listener);
         await_guests(&seen, 1);
         check_hello(fd);
-        close(fd);
-        ferry_service_destroy(service);
     }
 }
 
@@ -1313,7 +1245,7 @@ PROMISE_BOTH(listening, listener_outlives_its_service_as_a_handle)
 {
     ferry_service *service = service_start(placement);
     guests seen = {0};
-    ferry_listener *listener = listen_at(service, at_path(), &seen, true);
+    AT_END(drop_listener) ferry_listener *listener = listen_at(service, at_path(), &seen, true);
     ferry_promise *closed;
     ferry_service_destroy(service);
     check(access(path(), F_OK) != 0);
@@ -1321,7 +1253,6 @@ PROMISE_BOTH(listening, listener_outlives_its_service_as_a_handle)
     check_eq(ferry_promise_await(closed, 0, NULL), 0);
     check_address(listener, at_path());
     ferry_promise_unref(closed);
-    ferry_listener_unref(listener);
 }
 
 /* ---- races ----------------------------------------------------------------------------------- */
@@ -1336,11 +1267,10 @@ static void *connect_again_and_again(void *arg)
 {
     flood *self = arg;
     while (!atomic_load(&self->over)) {
-        int fd = dial_endpoint(&self->to);
+        AT_END(close_fd) int fd = dial_endpoint(&self->to);
         if (fd < 0)
             continue;
         atomic_fetch_add(&self->connected, 1);
-        close(fd);
     }
     return NULL;
 }
@@ -1431,13 +1361,12 @@ static void serve_one_if_memory_allows(ferry_placement placement, bool on_owner)
         return;
     }
     for (unsigned i = 0; i < 2; i++) {
-        int fd = dial(listener);
+        AT_END(close_fd) int fd = dial(listener);
         while (recv(fd, &(char){0}, 1, MSG_DONTWAIT) != 0) {
             if (!on_owner)
                 check(ferry_inbox_run(0) >= 0);
             sched_yield();
         }
-        close(fd);
     }
     check(atomic_load(&told) >= 1); /* memory fails only once */
     close_listener(listener);

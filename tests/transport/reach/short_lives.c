@@ -187,16 +187,14 @@ static const char *any_address(int is_tcp)
 PROMISE(short_lives, connection_that_is_answered_and_closed_costs_five_calls)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        house h = house_open(any_address(is_tcp), NULL);
+        AT_END(house_close) house h = house_open(any_address(is_tcp), NULL);
         for (unsigned i = 0; i < 3; i++) {
-            int client = ask(&h);
+            AT_END(close_fd) int client = ask(&h);
             read_answer(client);
             wait_until_asleep();
             /* One accept finds nobody. */
             CHECK_CALLS([ACCEPT] = 2, [RECV] = 1, [SEND] = 1, [SHUTDOWN] = 1, [CLOSE] = 1);
-            close(client);
         }
-        house_close(&h);
     }
 }
 
@@ -204,13 +202,11 @@ PROMISE(short_lives, close_that_waits_for_its_peer_costs_two_more)
 {
     const ferry_stream_options confirmed = {.close_timeout_ms = 60000};
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        house h = house_open(any_address(is_tcp), &confirmed);
-        int client = ask(&h);
+        AT_END(house_close) house h = house_open(any_address(is_tcp), &confirmed);
+        AT_END(close_fd) int client = ask(&h);
         read_answer(client);
         wait_until_asleep(); /* for the client's end */
         CHECK_CALLS([ACCEPT] = 2, [RECV] = 2, [SEND] = 1, [SHUTDOWN] = 1, [EPOLL] = 1);
-        close(client);
-        house_close(&h);
     }
 }
 
@@ -251,8 +247,9 @@ PROMISE_BOTH(short_lives, adopted_socket_is_asked_for_no_more_than_is_needed)
 {
     bool dedicated = placement == FERRY_DEDICATED; /* it asks whether the socket blocks */
     for (unsigned is_tcp = 0; is_tcp < 2; is_tcp++) {
+        AT_END(stage_close)
         stage s = stage_open(placement, unix_pair(SOCK_STREAM)); /* owners have what they need */
-        pair both = any_pair((int)is_tcp);
+        AT_END(close_theirs) pair both = any_pair((int)is_tcp);
         forget_calls();
         counts_here = true;
         ferry_stream *stream = stream_adopt(s.service, both.ours);
@@ -260,7 +257,5 @@ PROMISE_BOTH(short_lives, adopted_socket_is_asked_for_no_more_than_is_needed)
         CHECK_CALLS([GETSOCKOPT] = 1 + is_tcp, [GETPEERNAME] = 1, [FCNTL] = dedicated);
         check_eq(close_stream(stream).error, 0);
         CHECK_CALLS([SHUTDOWN] = 1, [GETSOCKOPT] = is_tcp, [CLOSE] = 1);
-        close(both.theirs);
-        stage_close(&s);
     }
 }

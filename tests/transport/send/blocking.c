@@ -122,7 +122,7 @@ static void set_limit(int fd, long seconds)
 
 PROMISE(blocking, transfer_sleeps_in_sendfile_on_a_blocking_socket_while_bytes_move)
 {
-    test_file file = file_make(FILE_BYTES, 3);
+    AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         stage s = open_watched(any_pair(is_tcp), (ferry_stream_options){0});
         reader *peer = reader_start_slow(stage_take(&s), 64 * 1024, 1000);
@@ -136,12 +136,11 @@ PROMISE(blocking, transfer_sleeps_in_sendfile_on_a_blocking_socket_while_bytes_m
         stage_close(&s);
         reader_check_content(peer, 3, FILE_BYTES);
     }
-    file_remove(&file);
 }
 
 PROMISE(blocking, socket_that_came_non_blocking_is_waited_for_in_the_epoll_set)
 {
-    test_file file = file_make(FILE_BYTES, 3);
+    AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
     pair both = unix_pair(SOCK_STREAM);
     check_eq(fcntl(both.ours, F_SETFL, O_RDWR | O_NONBLOCK), 0);
     stage s = open_watched(both, (ferry_stream_options){0});
@@ -152,14 +151,13 @@ PROMISE(blocking, socket_that_came_non_blocking_is_waited_for_in_the_epoll_set)
     check_eq(atomic_load(&on_blocking), 0);
     stage_close(&s);
     reader_check_content(peer, 3, FILE_BYTES);
-    file_remove(&file);
 }
 
 PROMISE(blocking, stalled_stream_is_not_woken_again_and_again)
 {
-    test_file file = file_make(FILE_BYTES, 3);
+    AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        stage s = open_watched(any_pair(is_tcp), (ferry_stream_options){0});
+        AT_END(stage_end) stage s = open_watched(any_pair(is_tcp), (ferry_stream_options){0});
         ferry_promise *stuck = submit_file(s.stream, ferry_file_at(file.path));
         wait_until_in_epoll();
         (void)poll(NULL, 0, 300); /* time to wake up in */
@@ -168,18 +166,16 @@ PROMISE(blocking, stalled_stream_is_not_woken_again_and_again)
         check(atomic_load(&sleeps) <= 2);
         ferry_promise_cancel(stuck);
         check_eq(outcome(stuck).error, -ECANCELED);
-        stage_end(&s);
     }
-    file_remove(&file);
 }
 
 PROMISE(blocking, stream_takes_no_fd_of_its_own_until_its_peer_stalls)
 {
-    test_file file = file_make(FILE_BYTES, 3);
-    ferry_service *service = service_start(FERRY_DEDICATED);
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
     unsigned fds = count_fds();
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
     atomic_store(&watched_fd, both.ours);
     check_eq(outcome(submit_write(stream, "head", 4)).error, 0);
     check_eq(count_fds(), fds);
@@ -189,10 +185,6 @@ PROMISE(blocking, stream_takes_no_fd_of_its_own_until_its_peer_stalls)
     check_eq(ferry_promise_cancel(stuck), 0);
     check_eq(outcome(stuck).error, -ECANCELED);
     ferry_stream_abort(stream);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
-    file_remove(&file);
 }
 
 /* ---- being got out --------------------------------------------------------------------------- */
@@ -207,7 +199,7 @@ static const struct {
 static void call_off(int is_tcp, size_t pace, const ferry_request_options *options, int error,
                      void (*off)(ferry_promise *))
 {
-    test_file file = file_make(64 << 20, 5);
+    AT_END(file_remove) test_file file = file_make(64 << 20, 5);
     pair both = any_pair(is_tcp);
     stage s = open_watched(both, (ferry_stream_options){.framing = FERRY_FRAMING_CONTINUE});
     looks before = look_at(both.ours);
@@ -226,7 +218,6 @@ static void call_off(int is_tcp, size_t pace, const ferry_request_options *optio
     stage_close(&s);
     uint64_t expected = digest_content(DIGEST_BEGIN, 5, 0, result.sent);
     reader_check(peer, result.sent + 5, digest(expected, "tail\n", 5));
-    file_remove(&file);
 }
 
 static void cancel(ferry_promise *promise)
@@ -253,13 +244,13 @@ PROMISE(blocking, deadline_gets_a_transfer_out_whatever_its_peer_does)
 
 PROMISE(blocking, abort_gets_a_transfer_out_and_leaves_a_duplicate_its_options)
 {
-    test_file file = file_make(FILE_BYTES, 3);
+    AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         pair both = any_pair(is_tcp);
         set_limit(both.ours, 7);
         int duplicate = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
         looks before = look_at(duplicate);
-        stage s = open_watched(both, (ferry_stream_options){0});
+        AT_END(stage_end) stage s = open_watched(both, (ferry_stream_options){0});
         ferry_promise *stuck = submit_file(s.stream, ferry_file_at(file.path));
         wait_for_transfers(1);
         ferry_stream_abort(s.stream);
@@ -267,14 +258,12 @@ PROMISE(blocking, abort_gets_a_transfer_out_and_leaves_a_duplicate_its_options)
         stage_destroy(&s);
         check_looks(duplicate, &before);
         close(duplicate);
-        stage_end(&s);
     }
-    file_remove(&file);
 }
 
 PROMISE(blocking, read_is_served_though_the_transfer_waits)
 {
-    test_file file = file_make(FILE_BYTES, 3);
+    AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         stage s = open_watched(any_pair(is_tcp), (ferry_stream_options){0});
         ferry_promise *stuck = submit_file(s.stream, ferry_file_at(file.path));
@@ -291,7 +280,6 @@ PROMISE(blocking, read_is_served_though_the_transfer_waits)
         stage_close(&s);
         reader_check_content(peer, 3, FILE_BYTES);
     }
-    file_remove(&file);
 }
 
 /* ---- what others share ----------------------------------------------------------------------- */
@@ -316,7 +304,7 @@ static void *wake_again_and_again(void *arg)
 PROMISE(blocking, socket_is_as_it_came_also_if_mail_comes_all_the_time)
 {
     enum { ROUNDS = 60 };
-    test_file file = file_make(FILE_BYTES / 2, 3);
+    AT_END(file_remove) test_file file = file_make(FILE_BYTES / 2, 3);
     for (int i = 0; i < ROUNDS; i++) {
         pair both = any_pair(i % 2);
         looks before = look_at(both.ours);
@@ -332,12 +320,11 @@ PROMISE(blocking, socket_is_as_it_came_also_if_mail_comes_all_the_time)
         stage_close(&s);
         reader_check_content(peer, 3, FILE_BYTES / 2);
     }
-    file_remove(&file);
 }
 
 PROMISE(blocking, socket_is_as_it_came_when_the_outcome_is_told)
 {
-    test_file file = file_make(FILE_BYTES, 3);
+    AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         pair both = any_pair(is_tcp);
         set_limit(both.ours, 7);
@@ -352,12 +339,11 @@ PROMISE(blocking, socket_is_as_it_came_when_the_outcome_is_told)
         stage_close(&s);
         check_eq(reader_end(peer), 5 * FILE_BYTES);
     }
-    file_remove(&file);
 }
 
 PROMISE(blocking, flag_that_somebody_else_sets_meanwhile_costs_no_byte_and_stays)
 {
-    test_file file = file_make(FILE_BYTES, 3);
+    AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         pair both = any_pair(is_tcp);
         int duplicate = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
@@ -372,14 +358,13 @@ PROMISE(blocking, flag_that_somebody_else_sets_meanwhile_costs_no_byte_and_stays
         stage_close(&s);
         reader_check_content(peer, 3, FILE_BYTES);
     }
-    file_remove(&file);
 }
 
 /* ---- without fds ----------------------------------------------------------------------------- */
 
 PROMISE(blocking, without_fds_a_stalled_stream_waits_and_goes_on)
 {
-    test_file file = file_make(FILE_BYTES, 3);
+    AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
     stage s = open_watched(unix_pair(SOCK_STREAM), (ferry_stream_options){0});
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     read_away(s.theirs, 1);
@@ -396,5 +381,4 @@ PROMISE(blocking, without_fds_a_stalled_stream_waits_and_goes_on)
     check_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
     stage_close(&s);
     reader_check_content(peer, 3, FILE_BYTES);
-    file_remove(&file);
 }

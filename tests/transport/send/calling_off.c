@@ -49,11 +49,10 @@ static scene scene_open(ferry_placement placement)
 static scene scene_open_for(ferry_placement placement, pair both, way by)
 {
     const ferry_fault refuses = {FERRY_CALL_SENDFILE, 1, UINT64_MAX, FERRY_FAULT_ERROR, EINVAL};
-    ferry_faults *faults = NULL;
+    AT_END(drop_faults) ferry_faults *faults = NULL;
     if (by == BY_COPY)
         check_eq(ferry_faults_create(&refuses, 1, &faults), 0);
     scene s = scene_open_with(placement, both, (ferry_stream_options){.faults = faults});
-    ferry_faults_unref(faults);
     return s;
 }
 
@@ -129,7 +128,7 @@ static void count_release(void *, void *arg)
 
 PROMISE_BOTH(calling_off, queued_request_sends_no_byte_and_settles_though_the_head_is_stuck)
 {
-    scene s = scene_open(placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     atomic_uint releases = 0;
     ferry_file given = ferry_file_fd(open(s.file.path, O_RDONLY | O_CLOEXEC));
     given.flags = FERRY_FD_GIVE;
@@ -174,7 +173,6 @@ PROMISE_BOTH(calling_off, queued_request_sends_no_byte_and_settles_though_the_he
     expected = digest_content(expected, 4, 0, 30000);
     expected = digest_content(expected, 5, 0, 10);
     reader_check(peer, offset, expected);
-    scene_close(&s);
 }
 
 static double seconds_now(void)
@@ -187,7 +185,7 @@ static double seconds_now(void)
 PROMISE_BOTH(calling_off, twenty_thousand_queued_requests_are_called_off_within_seconds)
 {
     enum { COUNT = 20000 };
-    scene s = scene_open(placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     ferry_promise *head = submit_head(&s, BY_MEMORY);
     ferry_promise **promises = malloc(COUNT * sizeof *promises);
     for (unsigned i = 0; i < COUNT; i++)
@@ -208,14 +206,13 @@ PROMISE_BOTH(calling_off, twenty_thousand_queued_requests_are_called_off_within_
     check_eq(ferry_promise_cancel(head), 0);
     ferry_result cut = outcome(head);
     close_and_check_peer_got(&s, cut.sent);
-    scene_close(&s);
 }
 
 /* ---- under way ------------------------------------------------------------------------------- */
 
 static void cancel_in_flight(ferry_placement placement, pair both, way by)
 {
-    scene s = scene_open_for(placement, both, by);
+    AT_END(scene_close) scene s = scene_open_for(placement, both, by);
     ferry_promise *head = submit_head(&s, by);
     ferry_promise *behind = submit_write(s.stream, "behind", 6);
     check_eq(ferry_promise_cancel(head), 0);
@@ -229,7 +226,6 @@ static void cancel_in_flight(ferry_placement placement, pair both, way by)
     check_eq(status.queued_requests, 0);
     check_eq(status.queued_bytes, 0);
     close_and_check_peer_got(&s, cut.sent);
-    scene_close(&s);
 }
 
 PROMISE_BOTH(calling_off, request_in_flight_to_a_unix_peer_that_reads_nothing_is_counted_exactly)
@@ -247,7 +243,7 @@ PROMISE_BOTH(calling_off, request_in_flight_to_a_tcp_peer_that_reads_nothing_is_
 
 PROMISE_BOTH(calling_off, request_that_waits_for_a_dry_pipe_settles_in_phase_source)
 {
-    scene s = scene_open(placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC), 0);
     check_eq(write(ends[1], s.memory, 100), 100);
@@ -262,7 +258,6 @@ PROMISE_BOTH(calling_off, request_that_waits_for_a_dry_pipe_settles_in_phase_sou
     close_and_check_peer_got(&s, 100);
     close(ends[0]);
     close(ends[1]);
-    scene_close(&s);
 }
 
 static void cancel_that(ferry_promise *, const ferry_result *result, void *arg)
@@ -273,7 +268,7 @@ static void cancel_that(ferry_promise *, const ferry_result *result, void *arg)
 
 PROMISE_BOTH(calling_off, request_can_be_cancelled_on_the_owner_itself)
 {
-    scene s = scene_open(placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     ferry_promise *head = submit_head(&s, BY_MEMORY), *first;
     _Atomic(ferry_promise *) target = NULL;
     const ferry_request_options options = {.on_owner = cancel_that, .on_owner_arg = &target};
@@ -287,14 +282,13 @@ PROMISE_BOTH(calling_off, request_can_be_cancelled_on_the_owner_itself)
     ferry_result cut = outcome(atomic_load(&target));
     check_eq(cut.error, -ECANCELED);
     close_and_check_peer_got(&s, cut.sent);
-    scene_close(&s);
 }
 
 /* ---- what cancelling answers ----------------------------------------------------------------- */
 
 PROMISE_BOTH(calling_off, cancel_says_what_cannot_be_called_off)
 {
-    scene s = scene_open(placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     check_eq(ferry_promise_cancel(NULL), -EINVAL);
     ferry_promise *settled = submit_write(s.stream, "x", 1);
     check_eq(ferry_promise_await(settled, -1, NULL), 0);
@@ -319,7 +313,6 @@ PROMISE_BOTH(calling_off, cancel_says_what_cannot_be_called_off)
     check_eq(outcome(closed).error, 0);
     ferry_stream_unref(s.stream);
     reader_check_content(reader_start_unless(peer, s.theirs), SEED, cut.sent);
-    scene_close(&s);
 }
 
 typedef struct hold {
@@ -337,7 +330,7 @@ static void cancel_several_times(ferry_promise *promise, const ferry_result *, v
 
 PROMISE_BOTH(calling_off, cancelling_again_is_zero_for_as_long_as_it_is_pending)
 {
-    scene s = scene_open(placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     hold target = {.cancels = 3};
     const ferry_request_options options = {.on_owner = cancel_several_times,
                                            .on_owner_arg = &target};
@@ -351,12 +344,11 @@ PROMISE_BOTH(calling_off, cancelling_again_is_zero_for_as_long_as_it_is_pending)
     reader *peer = reader_start_if_owed(s.theirs);
     check_eq(close_stream(s.stream).error, 0);
     (void)reader_end(reader_start_unless(peer, s.theirs));
-    scene_close(&s);
 }
 
 PROMISE_BOTH(calling_off, cancel_in_a_forked_child_is_echild_and_touches_nothing)
 {
-    scene s = scene_open(placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     ferry_promise *settled = submit_write(s.stream, "x", 1);
     check_eq(ferry_promise_await(settled, -1, NULL), 0);
     check_eq(recv(s.theirs, (char[1]){0}, 1, 0), 1);
@@ -375,7 +367,6 @@ PROMISE_BOTH(calling_off, cancel_in_a_forked_child_is_echild_and_touches_nothing
     check_eq(outcome(head).error, 0);
     check_eq(close_stream(s.stream).error, 0);
     check_eq(reader_end(peer), BIG);
-    scene_close(&s);
 }
 
 /* ---- deadlines ------------------------------------------------------------------------------- */
@@ -383,7 +374,7 @@ PROMISE_BOTH(calling_off, cancel_in_a_forked_child_is_echild_and_touches_nothing
 /* Pins: bounded_in_time. */
 PROMISE_BOTH(calling_off, deadline_of_a_queued_request_passes_though_the_head_is_stuck)
 {
-    scene s = scene_open(placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     const ferry_request_options soon = {.timeout_ms = 30}, sooner = {.timeout_ms = 1};
     ferry_promise *head = submit_head(&s, BY_MEMORY), *late, *earlier;
     double began = seconds_now();
@@ -405,12 +396,12 @@ PROMISE_BOTH(calling_off, deadline_of_a_queued_request_passes_though_the_head_is
     check_eq(outcome(head).error, 0);
     check_eq(outcome(after).error, 0);
     check_eq(outcome(closed).error, 0);
-    scene_close(&s);
 }
 
 PROMISE_BOTH(calling_off, deadline_of_a_request_in_flight_is_counted_exactly)
 {
     for (way by = BY_MEMORY; by < WAYS; by++) {
+        AT_END(scene_close)
         scene s =
             scene_open_for(placement, by == BY_COPY ? tcp_pair() : unix_pair(SOCK_STREAM), by);
         const ferry_request_options options = {.timeout_ms = 500};
@@ -423,13 +414,12 @@ PROMISE_BOTH(calling_off, deadline_of_a_request_in_flight_is_counted_exactly)
         check_unsent(outcome(behind), -ECANCELED, 6);
         check_eq(stream_status(s.stream).error, -ETIMEDOUT);
         close_and_check_peer_got(&s, cut.sent);
-        scene_close(&s);
     }
 }
 
 PROMISE_BOTH(calling_off, deadline_that_is_kept_changes_nothing)
 {
-    scene s = scene_open(placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     static const ferry_request_options long_ones[] = {{.timeout_ms = 3600 * 1000},
                                                       {.timeout_ms = INT64_MAX}};
     reader *peer = reader_start(s.theirs, false);
@@ -446,7 +436,6 @@ PROMISE_BOTH(calling_off, deadline_that_is_kept_changes_nothing)
     check(unset == (ferry_promise *)&s);
     check_eq(close_stream(s.stream).error, 0);
     reader_check(peer, UINT64_C(4) * BIG, expected);
-    scene_close(&s);
 }
 
 /* ---- races ----------------------------------------------------------------------------------- */
@@ -585,11 +574,11 @@ PROMISE_BOTH(calling_off, promise_may_be_dropped_right_after_its_cancel)
         ferry_stream *stream = stream_adopt_with(
             service, both.ours, (ferry_stream_options){.framing = FERRY_FRAMING_CONTINUE});
         for (unsigned i = 0; i < 100; i++) {
+            AT_END(drop_promise)
             ferry_promise *promise =
                 submit_content(stream, i, 1 + random_next(&random) % (i % 8 == 0 ? MOST : 20));
             int error = ferry_promise_cancel(promise);
             check(error == 0 || error == -EALREADY);
-            ferry_promise_unref(promise);
         }
         ending how = (ending)(round % ENDINGS);
         uint64_t sent = 0;
@@ -639,7 +628,7 @@ static void look_for_bytes(ferry_promise *, const ferry_result *result, void *ar
 PROMISE_BOTH(calling_off,
              callback_on_the_owner_comes_before_what_follows_whatever_else_is_called_off)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     witness told = {.theirs = s.theirs};
     const ferry_request_options soon = {.timeout_ms = 50};
     const ferry_request_options heard = {
@@ -656,5 +645,4 @@ PROMISE_BOTH(calling_off,
         check_eq(outcome(sent[i]).error, -ETIMEDOUT);
     check_eq(outcome(sent[3]).error, 0);
     check(told.came_first);
-    stage_close(&s);
 }

@@ -13,12 +13,12 @@ static ferry_stream_options confirming(int64_t timeout_ms, uint64_t close_bytes)
 
 PROMISE_BOTH(close, closes_after_everything_queued)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *closed;
     ferry_promise *last = submit_write(s.stream, "last", 4);
     closed = submit_close(s.stream);
     check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
-    reader *peer = reader_start(stage_take(&s), true);
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(closed).error, 0);
     check_eq(ferry_promise_await(last, 0, NULL), 0);
     check_eq(outcome(last).error, 0);
@@ -26,13 +26,11 @@ PROMISE_BOTH(close, closes_after_everything_queued)
     reader_join(peer);
     check_eq(peer->bytes, STUCK_BYTES + 4);
     check(memcmp(peer->kept + STUCK_BYTES, "last", 4) == 0);
-    reader_free(peer);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(close, is_idempotent_and_each_call_gives_the_same_promise)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *first, *second, *third;
     first = submit_close(s.stream);
     second = submit_close(s.stream);
@@ -42,12 +40,11 @@ PROMISE_BOTH(close, is_idempotent_and_each_call_gives_the_same_promise)
     check(third == second);
     check_eq(outcome(second).error, 0);
     check_eq(outcome(third).error, 0);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(close, submit_after_close_is_eshutdown)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *promise = NULL;
     ferry_file file = ferry_file_at("/etc/passwd");
     check_eq(ferry_stream_close(s.stream, NULL), 0);
@@ -60,20 +57,18 @@ PROMISE_BOTH(close, submit_after_close_is_eshutdown)
     check_eq(outcome(stuck).error, 0);
     s.stream = ferry_stream_unref(s.stream);
     check_eq(reader_end(peer), STUCK_BYTES);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(close, peer_reads_the_end_even_while_a_duplicate_of_the_socket_is_open)
 {
     pair both = unix_pair(SOCK_STREAM);
+    AT_END(close_fd)
     int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0); /* as a forked child may have one */
-    stage s = stage_open(placement, both);
+    AT_END(stage_end) stage s = stage_open(placement, both);
     check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
     check_eq(stage_close_stream(&s).error, 0);
     char data[10];
     check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 4);
-    stage_end(&s);
-    close(other);
 }
 
 /* ---- half-close ------------------------------------------------------------------------------ */
@@ -81,8 +76,9 @@ PROMISE_BOTH(close, peer_reads_the_end_even_while_a_duplicate_of_the_socket_is_o
 PROMISE_BOTH(close, shutdown_ends_the_writing_direction_after_what_is_queued)
 {
     pair both = tcp_pair();
+    AT_END(close_fd)
     int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0); /* keeps the connection beyond the stream */
-    stage s = stage_open(placement, both);
+    AT_END(stage_close) stage s = stage_open(placement, both);
     ferry_promise *shut, *again, *flushed;
     check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
     shut = submit_shutdown(s.stream);
@@ -96,8 +92,6 @@ PROMISE_BOTH(close, shutdown_ends_the_writing_direction_after_what_is_queued)
     check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 4); /* and the end of file */
     check_eq(write(s.theirs, "reply", 5), 5);                    /* the other direction stands */
     check_eq(recv(other, data, sizeof data, 0), 5);
-    stage_close(&s);
-    close(other);
 }
 
 /* ---- confirmed close ------------------------------------------------------------------------- */
@@ -106,8 +100,8 @@ PROMISE_BOTH(close, shutdown_ends_the_writing_direction_after_what_is_queued)
 PROMISE_BOTH(close, confirmed_close_brings_the_tail_home_past_unread_input)
 {
     enum { SIZE = 4 << 20 };
-    test_file file = file_make(SIZE, 2);
-    stage s = stage_open_with(placement, tcp_pair(), confirming(60000, 0));
+    AT_END(file_remove) test_file file = file_make(SIZE, 2);
+    AT_END(stage_end) stage s = stage_open_with(placement, tcp_pair(), confirming(60000, 0));
     check_eq(write(s.theirs, "nobody reads this", 17), 17);
     ferry_file range = ferry_file_at(file.path);
     check_eq(ferry_stream_sendfile(s.stream, &range, NULL, NULL), 0);
@@ -115,12 +109,11 @@ PROMISE_BOTH(close, confirmed_close_brings_the_tail_home_past_unread_input)
     reader *peer = reader_start_slow(stage_take(&s), 100000, 500);
     check_eq(outcome(closed).error, 0);
     reader_check_content(peer, 2, SIZE);
-    stage_end(&s);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(close, confirmed_close_settles_only_once_the_peer_has_ended)
 {
+    AT_END(stage_end)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), confirming(60000, 0));
     check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
     ferry_promise *closed = submit_close(s.stream);
@@ -131,7 +124,6 @@ PROMISE_BOTH(close, confirmed_close_settles_only_once_the_peer_has_ended)
     check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
     stage_hang_up(&s);
     check_eq(outcome(closed).error, 0);
-    stage_end(&s);
 }
 
 /* It asks, ends its direction, and reads the answer when it likes: what of that the kernel alone
@@ -140,12 +132,12 @@ PROMISE_BOTH(close, confirmed_close_waits_for_a_peer_that_ended_first_to_have_ev
 {
     enum { SIZE = 300 * 1000, SMALL = 4096 };
     static const int sizes[] = {SMALL, 4 * SIZE};
-    test_file file = file_make(SIZE, 2);
+    AT_END(file_remove) test_file file = file_make(SIZE, 2);
     pair both = tcp_pair();
     check_eq(setsockopt(both.theirs, SOL_SOCKET, SO_RCVBUF, &sizes[0], sizeof sizes[0]), 0);
     check_eq(setsockopt(both.ours, SOL_SOCKET, SO_SNDBUF, &sizes[1], sizeof sizes[1]), 0);
     check_eq(shutdown(both.theirs, SHUT_WR), 0);
-    stage s = stage_open_with(placement, both, confirming(60000, 0));
+    AT_END(stage_end) stage s = stage_open_with(placement, both, confirming(60000, 0));
     ferry_file range = ferry_file_at(file.path);
     ferry_promise *sent, *closed;
     check_eq(ferry_stream_sendfile(s.stream, &range, NULL, &sent), 0);
@@ -155,47 +147,44 @@ PROMISE_BOTH(close, confirmed_close_waits_for_a_peer_that_ended_first_to_have_ev
     reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(closed).error, 0);
     reader_check_content(peer, 2, SIZE);
-    stage_end(&s);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(close, confirmed_close_is_bounded_in_time)
 {
+    AT_END(stage_end)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), confirming(30, 0));
     ferry_result result = stage_close_stream(&s);
     check_eq(result.error, -ETIMEDOUT);
     check_eq(result.phase, FERRY_PHASE_CLOSE);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(close, confirmed_close_is_bounded_in_bytes)
 {
     for (unsigned extra = 0; extra < 2; extra++) {
+        AT_END(stage_end)
         stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), confirming(60000, 5000));
         static const char data[5001];
         check_eq(write(s.theirs, data, 5000 + extra), 5000 + extra);
         shutdown(s.theirs, SHUT_WR);
         check_eq(stage_close_stream(&s).error, extra == 0 ? 0 : -EMSGSIZE);
-        stage_end(&s);
     }
 }
 
 PROMISE_BOTH(close, confirmed_close_names_the_peers_reset)
 {
-    stage s = stage_open_with(placement, tcp_pair(), confirming(60000, 0));
+    AT_END(stage_end) stage s = stage_open_with(placement, tcp_pair(), confirming(60000, 0));
     ferry_promise *closed = submit_close(s.stream);
     char data;
     check_eq(recv(s.theirs, &data, 1, 0), 0);
     close_with_reset(stage_take(&s));
     check_eq(outcome(closed).error, -ECONNRESET);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(close, confirmed_close_names_a_reset_that_came_before_it)
 {
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-    stage s = stage_open_with(placement, both, confirming(60000, 0));
+    AT_END(stage_end) stage s = stage_open_with(placement, both, confirming(60000, 0));
     ferry_promise *sent;
     check_eq(ferry_stream_write(s.stream, "data", 4, NULL, &sent), 0);
     check_eq(outcome(sent).error, 0);
@@ -204,7 +193,6 @@ PROMISE_BOTH(close, confirmed_close_names_a_reset_that_came_before_it)
     check_eq(poll(&gone, 1, -1), 1);
     check_eq(stage_close_stream(&s).error, -ECONNRESET);
     close(watch);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(close, programs_so_linger_does_not_block_an_owner)
@@ -212,29 +200,28 @@ PROMISE_BOTH(close, programs_so_linger_does_not_block_an_owner)
     pair both = tcp_pair();
     const struct linger for_ages = {.l_onoff = 1, .l_linger = 100000};
     check_eq(setsockopt(both.ours, SOL_SOCKET, SO_LINGER, &for_ages, sizeof for_ages), 0);
-    stage s = stage_open(placement, both);
+    AT_END(stage_close) stage s = stage_open(placement, both);
     static const char data[1 << 20];
     check_eq(outcome(submit_write(s.stream, data, sizeof data)).error, 0); /* which nobody reads */
-    stage_close(&s);
 }
 
 PROMISE_BOTH(close, abort_ends_a_confirmed_close_that_waits)
 {
+    AT_END(stage_end)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), confirming(60000, 0));
     ferry_promise *closed = submit_close(s.stream);
     char data;
     check_eq(recv(s.theirs, &data, 1, 0), 0);
     ferry_stream_abort(s.stream);
     check_eq(outcome(closed).error, -ECANCELED);
-    stage_end(&s);
 }
 
 /* ---- abort ----------------------------------------------------------------------------------- */
 
 static void abort_blocked(ferry_placement placement, pair both, bool by_file, int expected_error)
 {
-    test_file file = file_make(16 << 20, 3);
-    stage s = stage_open(placement, both);
+    AT_END(file_remove) test_file file = file_make(16 << 20, 3);
+    AT_END(stage_end) stage s = stage_open(placement, both);
     ferry_promise *stuck, *closed;
     if (by_file) {
         stuck = submit_file(s.stream, ferry_file_at(file.path));
@@ -250,12 +237,9 @@ static void abort_blocked(ferry_placement placement, pair both, bool by_file, in
     check_eq(outcome(stuck).error, -ECANCELED);
     check_eq(outcome(behind).error, -ECANCELED);
     check_eq(outcome(closed).error, -ECANCELED);
-    reader *peer = reader_start(stage_take(&s), false);
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), false);
     reader_join(peer);
     check_eq(peer->error, expected_error);
-    reader_free(peer);
-    stage_end(&s);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(abort, gets_a_blocked_call_out_and_resets_a_tcp_peer)

@@ -87,7 +87,7 @@ static void undeafen(int theirs)
 
 static void levels_wait_for_reading(ferry_placement placement, pair both, uint64_t size)
 {
-    stage s = stage_open(placement, both);
+    AT_END(stage_close) stage s = stage_open(placement, both);
     ferry_promise *acked = write_until(s.stream, size, FERRY_ACKED);
     ferry_promise *drained = write_until(s.stream, SIZE, FERRY_DRAINED);
     check_sent(write_until(s.stream, SIZE, FERRY_ACCEPTED), SIZE); /* overtakes: nobody reads */
@@ -96,7 +96,6 @@ static void levels_wait_for_reading(ferry_placement placement, pair both, uint64
     read_away(s.theirs, size + 2 * SIZE);
     check_sent(acked, size);
     check_sent(drained, SIZE);
-    stage_close(&s);
 }
 
 PROMISE_EITHER(completion, drained_and_acked_wait_until_a_unix_peer_or_pipe_has_read)
@@ -114,44 +113,41 @@ PROMISE_EITHER(completion, drained_and_acked_wait_while_a_tcp_peers_window_is_cl
 PROMISE_EITHER(completion, tcp_peers_kernel_is_enough_for_acked)
 {
     ONLY_ON_PLAIN_LINKS("it counts what the kernel has");
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_close) stage s = stage_open(placement, tcp_pair());
     check_sent(write_until(s.stream, SIZE, FERRY_DRAINED), SIZE);
     check_sent(write_until(s.stream, SIZE, FERRY_ACKED), SIZE);
     int unread;
     check_eq(ioctl(s.theirs, FIONREAD, &unread), 0);
     check_eq(unread, 2 * SIZE);
-    stage_close(&s);
 }
 
 /* Pins: honest_done. */
 PROMISE_EITHER(completion, drained_is_sent_and_acked_is_received)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_close) stage s = stage_open(placement, tcp_pair());
     deafen(s.theirs);
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
     check_sent(write_until(s.stream, SIZE, FERRY_DRAINED), SIZE);
     check_stays_pending(acked);
     undeafen(s.theirs);
     check_sent(acked, SIZE);
-    stage_close(&s);
 }
 
 PROMISE_EITHER(completion, is_not_delayed_by_what_was_accepted_after_it)
 {
-    stage s = stage_open(placement, narrow_pair());
+    AT_END(stage_close) stage s = stage_open(placement, narrow_pair());
     ferry_promise *first = write_until(s.stream, SIZE, FERRY_ACKED);
     ferry_promise *large = write_until(s.stream, LARGE, FERRY_ACKED);
     check_sent(first, SIZE);
     check_stays_pending(large);
     read_away(s.theirs, SIZE + LARGE);
     check_sent(large, LARGE);
-    stage_close(&s);
 }
 
 PROMISE_EITHER(completion, messages_files_and_generated_memory_are_confirmed_too)
 {
-    test_file file = file_make(SIZE, 5);
-    stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
+    AT_END(file_remove) test_file file = file_make(SIZE, 5);
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
     const ferry_part parts[] = {ferry_part_copy(data, 10),
                                 ferry_part_file(ferry_file_at(file.path))};
     const ferry_request_options options = {.completion = FERRY_ACKED};
@@ -164,25 +160,22 @@ PROMISE_EITHER(completion, messages_files_and_generated_memory_are_confirmed_too
         left -= (uint64_t)count;
     }
     check_sent(promise, 10 + SIZE);
-    stage_close(&s);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(completion, peer_that_closes_a_unix_socket_unread_has_thrown_it_away)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
     wait_readable(s.theirs);
     stage_hang_up(&s);
     check_sent(acked, SIZE);
     (void)stage_close_stream(&s);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(completion, all_levels_are_the_same_where_there_is_no_peer)
 {
-    ferry_service *service = service_start(placement);
-    test_file file = file_make(0, 1);
+    AT_END(file_remove) test_file file = file_make(0, 1);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     int fds[] = {open("/dev/null", O_WRONLY | O_CLOEXEC), open(file.path, O_WRONLY | O_CLOEXEC)};
     for (unsigned i = 0; i < 2; i++) {
         ferry_stream *stream = stream_adopt(service, fds[i]);
@@ -190,54 +183,47 @@ PROMISE_EITHER(completion, all_levels_are_the_same_where_there_is_no_peer)
         check_sent(write_until(stream, SIZE, FERRY_ACKED), SIZE);
         check_eq(close_stream(stream).error, 0);
     }
-    ferry_service_destroy(service);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(completion, nothing_to_send_is_nothing_to_confirm)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    test_file empty = file_make(0, 1);
+    AT_END(file_remove) test_file empty = file_make(0, 1);
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_file file = ferry_file_at(empty.path);
     const ferry_request_options options = {.completion = FERRY_ACKED};
     ferry_promise *promise;
     check_eq(ferry_stream_sendfile(s.stream, &file, &options, &promise), 0);
     check_sent(promise, 0);
     check_sent(write_until(s.stream, 0, FERRY_ACKED), 0);
-    stage_close(&s);
-    file_remove(&empty);
 }
 
 PROMISE_EITHER(completion, what_lies_before_an_empty_one_is_confirmed)
 {
-    stage s = stage_open(placement, narrow_pair());
+    AT_END(stage_close) stage s = stage_open(placement, narrow_pair());
     check_sent(write_until(s.stream, LARGE, FERRY_ACCEPTED), LARGE);
     ferry_promise *marker = write_until(s.stream, 0, FERRY_ACKED);
     check_stays_pending(marker);
     read_away(s.theirs, LARGE);
     check_sent(marker, 0);
-    stage_close(&s);
 }
 
 PROMISE_EITHER(completion, request_that_fails_is_not_confirmed_first)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_file file = ferry_file_at("/nonexistent");
     const ferry_request_options options = {.completion = FERRY_ACKED};
     ferry_promise *promise;
     check_eq(ferry_stream_sendfile(s.stream, &file, &options, &promise), 0);
     check_eq(outcome(promise).error, -ENOENT);
-    stage_close(&s);
 }
 
 PROMISE(completion, unknown_level_is_refused)
 {
-    stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.completion = (ferry_completion)3};
     ferry_promise *promise = NULL;
     check_eq(ferry_stream_write(s.stream, data, 1, &options, &promise), -EINVAL);
     check(promise == NULL);
-    stage_close(&s);
 }
 
 /* ---- what goes on meanwhile ------------------------------------------------------------------ */
@@ -245,7 +231,7 @@ PROMISE(completion, unknown_level_is_refused)
 PROMISE_EITHER(completion, what_comes_after_leaves_meanwhile)
 {
     ONLY_ON_PLAIN_LINKS("it counts what the kernel has");
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED), *shut;
     check_sent(write_until(s.stream, SIZE, FERRY_ACCEPTED), SIZE);
     int unread;
@@ -256,12 +242,11 @@ PROMISE_EITHER(completion, what_comes_after_leaves_meanwhile)
     check_eq(ferry_promise_await(acked, 0, NULL), -ETIMEDOUT);
     read_away(s.theirs, 2 * SIZE);
     check_sent(acked, SIZE);
-    stage_close(&s);
 }
 
 PROMISE_EITHER(completion, flush_drain_and_close_wait_for_confirmation)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED), *flushed, *closed;
     flushed = submit_flush(s.stream);
     check_eq(ferry_service_drain(s.service, LOOK_MS), -ETIMEDOUT);
@@ -276,12 +261,11 @@ PROMISE_EITHER(completion, flush_drain_and_close_wait_for_confirmation)
     check_eq(outcome(flushed).error, 0);
     check_sent(acked, SIZE);
     check_eq(ferry_service_drain(s.service, -1), 0);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(completion, dropping_the_stream_closes_it_once_all_is_confirmed)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
     s.stream = ferry_stream_unref(s.stream);
     check_stays_pending(acked);
@@ -289,12 +273,11 @@ PROMISE_EITHER(completion, dropping_the_stream_closes_it_once_all_is_confirmed)
     check_sent(acked, SIZE);
     char end;
     check_eq(read(s.theirs, &end, 1), 0);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(completion, flush_of_a_poisoned_stream_waits_for_what_is_being_confirmed)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *flushed;
     check_eq(ferry_promise_cancel(stuck), 0);
@@ -307,7 +290,6 @@ PROMISE_EITHER(completion, flush_of_a_poisoned_stream_waits_for_what_is_being_co
     read_away(s.theirs, SIZE + cut.sent);
     check_sent(acked, SIZE);
     check_eq(outcome(flushed).error, -ECANCELED);
-    stage_close(&s);
 }
 
 static void many_are_confirmed(ferry_placement placement, pair both)
@@ -334,7 +316,7 @@ PROMISE_EITHER(completion, thousands_in_a_row_are_all_confirmed)
 
 PROMISE_EITHER(completion, cancel_ends_the_waiting_and_leaves_the_stream_healthy)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED), *closed;
     wait_readable(s.theirs);
     wait_until_asleep(); /* accepted, and being confirmed */
@@ -347,12 +329,11 @@ PROMISE_EITHER(completion, cancel_ends_the_waiting_and_leaves_the_stream_healthy
     check_eq(ferry_promise_cancel(acked), 0); /* which is all that the close waited for */
     check_given_up(acked, -ECANCELED, SIZE);
     check_eq(outcome(closed).error, 0);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(completion, timeout_holds_for_the_waiting)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_request_options options = {.completion = FERRY_DRAINED, .timeout_ms = 30};
     ferry_promise *promise;
     for (ferry_result first = {0}; first.sent == 0; options.timeout_ms *= 2) {
@@ -364,25 +345,24 @@ PROMISE_EITHER(completion, timeout_holds_for_the_waiting)
             check_eq(outcome(promise).error, -ETIMEDOUT);
     }
     check_healthy(s.stream);
-    stage_close(&s);
 }
 
 PROMISE_EITHER(completion, reset_before_confirmation_is_econnreset)
 {
     static const ferry_completion levels[] = {FERRY_DRAINED, FERRY_ACKED};
     for (unsigned i = 0; i < 2; i++) {
-        stage s = stage_open(placement, narrow_pair());
+        AT_END(stage_close) stage s = stage_open(placement, narrow_pair());
         ferry_promise *promise = write_until(s.stream, LARGE, levels[i]);
         check_stays_pending(promise);
         close_with_reset(stage_take(&s));
         check_given_up(promise, -ECONNRESET, LARGE);
-        stage_close(&s);
     }
 }
 
 /* The zeros that are still owed when the connection breaks must not count as accepted. */
 PROMISE_EITHER(completion, padding_that_never_left_confirms_nothing)
 {
+    AT_END(stage_end)
     stage s = stage_open_with(placement, narrow_pair(),
                               (ferry_stream_options){.framing = FERRY_FRAMING_PAD});
     ferry_promise *acked = write_until(s.stream, LARGE, FERRY_ACKED);
@@ -395,13 +375,12 @@ PROMISE_EITHER(completion, padding_that_never_left_confirms_nothing)
     check_given_up(acked, -ECONNRESET, LARGE);
     check_eq(close_stream(ferry_stream_ref(s.stream)).error, 0);
     check(stream_status(s.stream).sent_bytes < LARGE + STUCK_BYTES);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(completion, abort_and_destroy_cancel_what_is_being_confirmed)
 {
     for (unsigned destroys = 0; destroys < 2; destroys++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
         wait_readable(s.theirs);
         wait_until_asleep();
@@ -410,7 +389,6 @@ PROMISE_EITHER(completion, abort_and_destroy_cancel_what_is_being_confirmed)
         else
             ferry_stream_abort(s.stream);
         check_given_up(acked, -ECANCELED, SIZE);
-        stage_end(&s);
     }
 }
 
@@ -427,9 +405,9 @@ static void count_release(void *given, void *)
 PROMISE_EITHER(completion, given_memory_and_fds_are_released_once_however_it_ends)
 {
     enum { CONFIRMED, CANCELLED, ABORTED, ENDS };
-    test_file file = file_make(SIZE, 5);
+    AT_END(file_remove) test_file file = file_make(SIZE, 5);
     for (unsigned end = 0; end < ENDS; end++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         ferry_file given = ferry_file_fd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
         given.flags = FERRY_FD_GIVE;
         given.offset = 0;
@@ -449,9 +427,7 @@ PROMISE_EITHER(completion, given_memory_and_fds_are_released_once_however_it_end
         check_eq(atomic_load(&released), 1);
         check_eq(fcntl(given.fd, F_GETFD), -1);
         (void)stage_close_stream(&s);
-        stage_end(&s);
     }
-    file_remove(&file);
 }
 
 /* ---- lingering close ------------------------------------------------------------------------- */
@@ -464,19 +440,18 @@ static ferry_stream_options lingering(int64_t timeout_ms)
 
 PROMISE_EITHER(linger, ends_when_the_peers_kernel_has_everything_though_the_peer_stays)
 {
-    stage s = stage_open_with(placement, tcp_pair(), lingering(60000));
+    AT_END(stage_end) stage s = stage_open_with(placement, tcp_pair(), lingering(60000));
     check_eq(write(s.theirs, "nobody reads this", 17), 17);
     check_eq(ferry_stream_write(s.stream, data, SIZE, NULL, NULL), 0);
     check_eq(stage_close_stream(&s).error, 0);
     read_away(s.theirs, SIZE); /* its input was read away, so this is no reset */
     char end;
     check_eq(read(s.theirs, &end, 1), 0);
-    stage_end(&s);
 }
 
 static void linger_until_read(ferry_placement placement, pair both, uint64_t size)
 {
-    stage s = stage_open_with(placement, both, lingering(60000));
+    AT_END(stage_end) stage s = stage_open_with(placement, both, lingering(60000));
     check_sent(submit_write(s.stream, data, size), size);
     ferry_promise *closed = submit_close(s.stream);
     check_stays_pending(closed);
@@ -484,7 +459,6 @@ static void linger_until_read(ferry_placement placement, pair both, uint64_t siz
     check_eq(outcome(closed).error, 0);
     char end;
     check_eq(read(s.theirs, &end, 1), 0);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(linger, waits_for_what_the_peers_kernel_has_not_taken)
@@ -496,26 +470,24 @@ PROMISE_EITHER(linger, waits_for_what_the_peers_kernel_has_not_taken)
 
 PROMISE_EITHER(linger, waits_until_the_peers_kernel_has_the_fin)
 {
-    stage s = stage_open_with(placement, tcp_pair(), lingering(60000));
+    AT_END(stage_end) stage s = stage_open_with(placement, tcp_pair(), lingering(60000));
     check_sent(write_until(s.stream, SIZE, FERRY_ACKED), SIZE);
     deafen(s.theirs);
     ferry_promise *closed = submit_close(s.stream);
     check_stays_pending(closed);
     undeafen(s.theirs);
     check_eq(outcome(closed).error, 0);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(linger, goes_on_after_the_peer_has_ended_its_direction)
 {
-    stage s = stage_open_with(placement, narrow_pair(), lingering(60000));
+    AT_END(stage_end) stage s = stage_open_with(placement, narrow_pair(), lingering(60000));
     check_sent(submit_write(s.stream, data, LARGE), LARGE);
     check_eq(shutdown(s.theirs, SHUT_WR), 0);
     ferry_promise *closed = submit_close(s.stream);
     check_stays_pending(closed);
     read_away(s.theirs, LARGE);
     check_eq(outcome(closed).error, 0);
-    stage_end(&s);
 }
 
 static void check_close_failed(ferry_result result, int error)
@@ -526,14 +498,14 @@ static void check_close_failed(ferry_result result, int error)
 
 PROMISE_EITHER(linger, is_bounded_in_time)
 {
-    stage s = stage_open_with(placement, narrow_pair(), lingering(30));
+    AT_END(stage_end) stage s = stage_open_with(placement, narrow_pair(), lingering(30));
     check_eq(ferry_stream_write(s.stream, data, LARGE, NULL, NULL), 0);
     check_close_failed(stage_close_stream(&s), -ETIMEDOUT);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(linger, is_bounded_in_bytes)
 {
+    AT_END(stage_end)
     stage s = stage_open_with(placement, narrow_pair(),
                               (ferry_stream_options){.close_timeout_ms = 60000,
                                                      .close_bytes = SIZE,
@@ -541,13 +513,12 @@ PROMISE_EITHER(linger, is_bounded_in_bytes)
     check_sent(submit_write(s.stream, data, LARGE), LARGE);
     check_eq(write(s.theirs, data, SIZE + 1), SIZE + 1);
     check_close_failed(stage_close_stream(&s), -EMSGSIZE);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(linger, names_a_reset_while_it_waits_also_after_the_peers_end)
 {
     for (unsigned ended = 0; ended < 2; ended++) {
-        stage s = stage_open_with(placement, narrow_pair(), lingering(60000));
+        AT_END(stage_end) stage s = stage_open_with(placement, narrow_pair(), lingering(60000));
         check_sent(submit_write(s.stream, data, LARGE), LARGE);
         if (ended)
             check_eq(shutdown(s.theirs, SHUT_WR), 0);
@@ -555,7 +526,6 @@ PROMISE_EITHER(linger, names_a_reset_while_it_waits_also_after_the_peers_end)
         check_stays_pending(closed);
         close_with_reset(stage_take(&s));
         check_close_failed(outcome(closed), -ECONNRESET);
-        stage_end(&s);
     }
 }
 
@@ -565,23 +535,21 @@ PROMISE_EITHER(linger, names_a_reset_that_came_before_it)
 {
     for (unsigned told = 0; told < 2; told++) {
         pair both = tcp_pair();
-        int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-        stage s = stage_open_with(placement, both, lingering(60000));
+        AT_END(close_fd) int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+        AT_END(stage_end) stage s = stage_open_with(placement, both, lingering(60000));
         check_sent(write_until(s.stream, SIZE, FERRY_ACKED), SIZE);
         close_with_reset(stage_take(&s));
         wait_readable(watch);
         if (told)
             check_eq(outcome(submit_write(s.stream, data, 1)).error, -ECONNRESET);
         check_close_failed(stage_close_stream(&s), -ECONNRESET);
-        stage_end(&s);
-        close(watch);
     }
 }
 
 PROMISE_EITHER(linger, abort_and_destroy_end_it)
 {
     for (unsigned destroys = 0; destroys < 2; destroys++) {
-        stage s = stage_open_with(placement, narrow_pair(), lingering(60000));
+        AT_END(stage_end) stage s = stage_open_with(placement, narrow_pair(), lingering(60000));
         check_sent(submit_write(s.stream, data, LARGE), LARGE);
         ferry_promise *closed = submit_close(s.stream);
         check_stays_pending(closed);
@@ -590,6 +558,5 @@ PROMISE_EITHER(linger, abort_and_destroy_end_it)
         else
             ferry_stream_abort(s.stream);
         check_close_failed(outcome(closed), -ECANCELED);
-        stage_end(&s);
     }
 }

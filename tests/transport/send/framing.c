@@ -13,7 +13,7 @@
 /* Pins: framing. */
 PROMISE_EITHER(framing, request_that_fails_midway_poisons_the_stream)
 {
-    test_file file = file_make(8 << 20, 5);
+    AT_END(file_remove) test_file file = file_make(8 << 20, 5);
     stage s = stage_open(placement, tcp_pair());
     ferry_promise *cut_short = submit_file(s.stream, ferry_file_at(file.path));
     ferry_promise *write_behind = submit_write(s.stream, "behind", 6);
@@ -37,7 +37,6 @@ PROMISE_EITHER(framing, request_that_fails_midway_poisons_the_stream)
     check_eq(stream_status(s.stream).error, -ENODATA); /* says what happened to it */
     stage_close(&s);                                   /* and closes like any other */
     check_eq(reader_end(peer), cut.sent);
-    file_remove(&file);
 }
 
 /* Pins: framing. */
@@ -103,11 +102,10 @@ static scene scene_open_failing(ferry_placement placement, pair both, ferry_fram
                                 .first = 2,
                                 .effect = how == CUT_SHORT ? FERRY_FAULT_EOF : FERRY_FAULT_ERROR,
                                 .error = EIO};
-    ferry_faults *faults;
+    AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(&script, how == CANCELLED ? 0 : 1, &faults), 0);
     scene s =
         scene_open(placement, both, (ferry_stream_options){.framing = framing, .faults = faults});
-    ferry_faults_unref(faults);
     return s;
 }
 
@@ -149,7 +147,7 @@ static uint64_t digest_zeros(uint64_t so_far, uint64_t size)
  * what is submitted later, are subject to the policy. */
 static void fail_midway(ferry_placement placement, pair both, ferry_framing framing, failure how)
 {
-    scene s = scene_open_failing(placement, both, framing, how);
+    AT_END(scene_close) scene s = scene_open_failing(placement, both, framing, how);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(s.file.path)),
                                 ferry_part_copy("tail", 4)};
@@ -169,7 +167,7 @@ static void fail_midway(ferry_placement placement, pair both, ferry_framing fram
     check_eq(cut.sent + cut.remaining, BIG + 8);
     later[2] = submit_write(s.stream, "later", 5);
 
-    reader *peer = reader_start(s.theirs, false);
+    AT_END(free_reader) reader *peer = reader_start(s.theirs, false);
     bool goes_on = framing != FERRY_FRAMING_POISON;
     uint64_t padding = framing == FERRY_FRAMING_PAD ? cut.remaining : 0;
     uint64_t offset = 6 + cut.sent + padding;
@@ -195,8 +193,6 @@ static void fail_midway(ferry_placement placement, pair both, ferry_framing fram
     }
     check_eq(peer->bytes, offset);
     check_eq(peer->digest, expected);
-    reader_free(peer);
-    scene_close(&s);
 }
 
 static void fail_in_all_ways(ferry_placement placement, ferry_framing framing)
@@ -226,15 +222,13 @@ PROMISE_EITHER(framing, continue_sends_the_next_request_directly_behind)
 
 PROMISE(framing, unknown_policy_is_einval)
 {
-    ferry_service *service = service_start(FERRY_DEDICATED);
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = NULL;
     ferry_stream_options options = {.framing = (ferry_framing)3};
     check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), -EINVAL);
     check(stream == NULL);
     close(both.ours);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 /* ---- padding --------------------------------------------------------------------------------- */
@@ -250,7 +244,7 @@ static void refuse_padding(ferry_service *service, int fd)
 
 PROMISE_EITHER(framing, pad_is_einval_where_each_write_is_a_message)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_SEQPACKET);
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC | O_DIRECT), 0);
@@ -258,7 +252,6 @@ PROMISE_EITHER(framing, pad_is_einval_where_each_write_is_a_message)
     refuse_padding(service, ends[1]);
     close(both.theirs);
     close(ends[0]);
-    ferry_service_destroy(service);
 }
 
 /* A pipe that holds 100 bytes and stays open. Takes nothing; both ends are the caller's. */
@@ -272,6 +265,7 @@ static void pipe_make(int ends[2])
 
 PROMISE_EITHER(framing, pad_poisons_where_the_planned_length_is_not_known)
 {
+    AT_END(scene_close)
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
     int ends[2];
     pipe_make(ends);
@@ -287,11 +281,11 @@ PROMISE_EITHER(framing, pad_poisons_where_the_planned_length_is_not_known)
     reader_check_content(peer, SEED, 100);
     close(ends[0]);
     close(ends[1]);
-    scene_close(&s);
 }
 
 PROMISE_EITHER(framing, pad_fills_up_a_range_of_a_pipe)
 {
+    AT_END(scene_close)
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
     int ends[2];
     pipe_make(ends);
@@ -309,7 +303,6 @@ PROMISE_EITHER(framing, pad_fills_up_a_range_of_a_pipe)
     reader_check(peer, 1005, digest(expected, "later", 5));
     close(ends[0]);
     close(ends[1]);
-    scene_close(&s);
 }
 
 static void check_padded(reader *peer, const ferry_result *cut)
@@ -322,22 +315,20 @@ static void check_padded(reader *peer, const ferry_result *cut)
 
 static void close_while_owed(ferry_placement placement, pair both, bool shuts)
 {
-    scene s = scene_open_plain(placement, both, FERRY_FRAMING_PAD);
+    AT_END(scene_close) scene s = scene_open_plain(placement, both, FERRY_FRAMING_PAD);
     ferry_result cut = cancel_file_midway(&s);
     ferry_promise *closed, *shut = NULL;
     if (shuts)
         shut = submit_shutdown(s.stream);
     closed = submit_close(s.stream);
     check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT); /* the peer has to read first */
-    reader *peer = reader_start(s.theirs, false);
+    AT_END(free_reader) reader *peer = reader_start(s.theirs, false);
     check_eq(outcome(closed).error, 0);
     if (shuts)
         check_eq(outcome(shut).error, 0);
     ferry_stream_unref(s.stream);
     reader_join(peer);
     check_padded(peer, &cut);
-    reader_free(peer);
-    scene_close(&s);
 }
 
 PROMISE_EITHER(framing, padding_leaves_before_the_end_of_file_does)
@@ -350,6 +341,7 @@ PROMISE_EITHER(framing, padding_leaves_before_the_end_of_file_does)
 
 PROMISE_EITHER(framing, drain_waits_for_padding)
 {
+    AT_END(scene_close)
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
     ferry_result cut = cancel_file_midway(&s);
     for (unsigned i = 0; i < 3; i++)
@@ -357,32 +349,30 @@ PROMISE_EITHER(framing, drain_waits_for_padding)
     check_eq(status_of(&s).queued_requests, 0); /* it is no request's any more */
     check_eq(ferry_service_drain(s.service, 20), -ETIMEDOUT);
     check(status_of(&s).sent_bytes < BIG);
-    reader *peer = reader_start(s.theirs, false);
+    AT_END(free_reader) reader *peer = reader_start(s.theirs, false);
     check_eq(ferry_service_drain(s.service, -1), 0);
     check_eq(status_of(&s).sent_bytes, BIG);
     check_eq(status_of(&s).error, 0);
     check_eq(close_stream(s.stream).error, 0);
     reader_join(peer);
     check_padded(peer, &cut);
-    reader_free(peer);
-    scene_close(&s);
 }
 
 /* What the peer got is what the status counts: of the padding only what the kernel has accepted. */
 static void check_counted(scene *s, const ferry_result *cut)
 {
-    reader *peer = reader_start(s->theirs, false);
+    AT_END(free_reader) reader *peer = reader_start(s->theirs, false);
     reader_join(peer);
     check(peer->bytes >= cut->sent && peer->bytes < BIG);
     check_eq(status_of(s).sent_bytes, peer->bytes);
     uint64_t expected = digest_content(DIGEST_BEGIN, SEED, 0, cut->sent);
     check_eq(peer->digest, digest_zeros(expected, peer->bytes - cut->sent));
-    reader_free(peer);
 }
 
 PROMISE_EITHER(framing, abort_while_padding_is_owed_ends_the_stream_and_counts_what_left)
 {
     ONLY_ON_PLAIN_LINKS("what a link owes is dropped");
+    AT_END(scene_close)
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
     ferry_result cut = cancel_file_midway(&s);
     ferry_promise *behind = submit_write(s.stream, "behind", 6), *closed;
@@ -396,7 +386,6 @@ PROMISE_EITHER(framing, abort_while_padding_is_owed_ends_the_stream_and_counts_w
     check_eq(outcome(closed).error, -ECANCELED);
     check_counted(&s, &cut);
     ferry_stream_unref(s.stream);
-    scene_close(&s);
 }
 
 PROMISE_EITHER(framing, service_may_end_while_padding_is_owed)
@@ -414,6 +403,7 @@ PROMISE_EITHER(framing, service_may_end_while_padding_is_owed)
 
 PROMISE_EITHER(framing, peer_that_hangs_up_on_the_padding_poisons_the_stream)
 {
+    AT_END(scene_close)
     scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
     ferry_result cut = cancel_file_midway(&s);
     ferry_promise *behind = submit_write(s.stream, "behind", 6);
@@ -422,7 +412,6 @@ PROMISE_EITHER(framing, peer_that_hangs_up_on_the_padding_poisons_the_stream)
     check(status_of(&s).error == -EPIPE || status_of(&s).error == -ECONNRESET);
     check(status_of(&s).sent_bytes >= cut.sent && status_of(&s).sent_bytes < BIG);
     check_eq(close_stream(s.stream).error, 0);
-    scene_close(&s);
 }
 
 /* @return whether it was cancelled before the peer was given up, which a busy machine may not

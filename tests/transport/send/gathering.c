@@ -80,7 +80,7 @@ static void end(scene *now, uint64_t bytes, uint64_t expected)
 
 PROMISE_BOTH(gathering, head_small_file_and_tail_leave_in_one_call)
 {
-    test_file file = file_make(SMALL, 1);
+    AT_END(file_remove) test_file file = file_make(SMALL, 1);
     ONLY_IF_PEEKED(&file);
     scene now = begin(placement, tcp_pair(), none);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
@@ -95,14 +95,13 @@ PROMISE_BOTH(gathering, head_small_file_and_tail_leave_in_one_call)
     check_eq(calls(&now, FERRY_CALL_SENDFILE), 0);
     uint64_t sum = digest(DIGEST_BEGIN, "head", 4);
     end(&now, result.sent, digest(digest_content(sum, 1, 0, SMALL), "tail", 4));
-    file_remove(&file);
 }
 
 PROMISE_BOTH(gathering, several_ranges_of_a_large_file_leave_in_one_call)
 {
-    test_file file = file_make(1 << 20, 2);
+    AT_END(file_remove) test_file file = file_make(1 << 20, 2);
     ONLY_IF_PEEKED(&file);
-    ferry_shared_file *shared = open_shared(&file);
+    AT_END(drop_shared_file) ferry_shared_file *shared = open_shared(&file);
     scene now = begin(placement, unix_pair(SOCK_STREAM), none);
     const ferry_part parts[] = {
         ferry_part_copy("1", 1), ferry_part_file(range_of(shared, 0, SMALL)),
@@ -115,8 +114,6 @@ PROMISE_BOTH(gathering, several_ranges_of_a_large_file_leave_in_one_call)
     uint64_t sum = digest_content(digest(DIGEST_BEGIN, "1", 1), 2, 0, SMALL);
     sum = digest_content(digest(sum, "2", 1), 2, 500000, SMALL);
     end(&now, result.sent, digest_content(digest(sum, "3", 1), 2, (1 << 20) - 7, 7));
-    ferry_shared_file_unref(shared);
-    file_remove(&file);
 }
 
 /* A generator that waits: what is submitted meanwhile is queued. */
@@ -156,9 +153,9 @@ static uint64_t digest_of_many(const test_file *file, unsigned count)
 PROMISE_BOTH(gathering, small_files_that_are_queued_share_calls)
 {
     enum { FILES = 40 }; /* together less than is read for one call */
-    test_file file = file_make(SMALL, 3);
+    AT_END(file_remove) test_file file = file_make(SMALL, 3);
     ONLY_IF_PEEKED(&file);
-    ferry_shared_file *shared = open_shared(&file);
+    AT_END(drop_shared_file) ferry_shared_file *shared = open_shared(&file);
     scene now = begin(placement, unix_pair(SOCK_STREAM), none);
     atomic_bool may_go_on = false;
     hold(now.s.stream, &may_go_on);
@@ -170,8 +167,6 @@ PROMISE_BOTH(gathering, small_files_that_are_queued_share_calls)
     check_eq(calls(&now, FERRY_CALL_READ), FILES);
     check_eq(calls(&now, FERRY_CALL_WRITE), 1);
     end(&now, FILES * SMALL, digest_of_many(&file, FILES));
-    ferry_shared_file_unref(shared);
-    file_remove(&file);
 }
 
 /* ---- what is not gathered -------------------------------------------------------------------- */
@@ -197,27 +192,25 @@ PROMISE_BOTH(gathering, file_that_is_not_all_in_memory_is_sent_by_sendfile)
                                          {FERRY_CALL_READ, 1, 1, FERRY_FAULT_ERROR, EIO},
                                          {FERRY_CALL_READ, 1, 1, FERRY_FAULT_SHORT, 0},
                                          {FERRY_CALL_READ, 1, 1, FERRY_FAULT_EOF, 0}};
-    test_file file = file_make(SMALL, 4);
+    AT_END(file_remove) test_file file = file_make(SMALL, 4);
     for (unsigned i = 0; i < sizeof faults / sizeof faults[0]; i++)
         send_unread(placement, &file, ferry_file_at(file.path), faults[i]);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(gathering, large_file_is_sent_by_sendfile_to_its_last_byte)
 {
     const ferry_fault first_byte = {FERRY_CALL_SENDFILE, 1, 1, FERRY_FAULT_SHORT, 0};
+    AT_END(file_remove)
     test_file file = file_make(16 * 1024 + 1, 5); /* what is left of it then is small */
     send_unread(placement, &file, ferry_file_at(file.path), first_byte);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(gathering, file_that_is_not_to_be_copied_is_sent_by_sendfile)
 {
-    test_file file = file_make(SMALL, 6);
+    AT_END(file_remove) test_file file = file_make(SMALL, 6);
     ferry_file without_copy = ferry_file_at(file.path);
     without_copy.flags = FERRY_FILE_ZERO_COPY;
     send_unread(placement, &file, without_copy, none);
-    file_remove(&file);
 }
 
 /* ---- counts, order, positions ---------------------------------------------------------------- */
@@ -226,18 +219,16 @@ PROMISE_BOTH(gathering, sink_that_takes_a_byte_at_a_time_gets_each_once)
 {
     enum { FILES = 3 };
     const ferry_fault slow = {FERRY_CALL_WRITE, 1, UINT64_MAX, FERRY_FAULT_SHORT, 0};
-    test_file file = file_make(SMALL, 7);
+    AT_END(file_remove) test_file file = file_make(SMALL, 7);
     for (int by_path = 0; by_path < 2; by_path++) {
-        ferry_shared_file *shared = open_shared(&file);
+        AT_END(drop_shared_file) ferry_shared_file *shared = open_shared(&file);
         ferry_file whole = by_path ? ferry_file_at(file.path) : ferry_file_shared(shared);
         scene now = begin(placement, unix_pair(SOCK_STREAM), slow);
         ferry_result result = outcome(queue_files(now.s.stream, whole, FILES));
         check(result.error == 0 && result.sent == SMALL && result.remaining == 0);
         check_eq(result.stream_offset, (FILES - 1) * SMALL);
         end(&now, FILES * SMALL, digest_of_many(&file, FILES));
-        ferry_shared_file_unref(shared);
     }
-    file_remove(&file);
 }
 
 /* Makes one byte. The file is another one then. */
@@ -252,7 +243,7 @@ static int64_t change_file(void *buffer, size_t size, void *arg)
 
 PROMISE_BOTH(gathering, nothing_follows_a_stable_file_before_it_was_looked_at)
 {
-    test_file file = file_make(SMALL, 8);
+    AT_END(file_remove) test_file file = file_make(SMALL, 8);
     scene now = begin(placement, unix_pair(SOCK_STREAM), none);
     ferry_file stable = ferry_file_at(file.path);
     stable.flags = FERRY_FILE_STABLE;
@@ -267,7 +258,6 @@ PROMISE_BOTH(gathering, nothing_follows_a_stable_file_before_it_was_looked_at)
     stage_end(&now.s);
     reader_check(now.peer, 1 + SMALL, digest_content(digest(DIGEST_BEGIN, "g", 1), 8, 0, SMALL));
     ferry_faults_unref(now.faults);
-    file_remove(&file);
 }
 
 /* The first one fails after its first byte; the framing lets the others go on. */
@@ -275,9 +265,9 @@ PROMISE_BOTH(gathering, next_part_of_an_fd_begins_where_the_one_before_has_stopp
 {
     const ferry_fault script[] = {{FERRY_CALL_WRITE, 1, 1, FERRY_FAULT_SHORT, 0},
                                   {FERRY_CALL_WRITE, 2, 1, FERRY_FAULT_ERROR, ENOBUFS}};
-    test_file file = file_make(SMALL, 9);
+    AT_END(file_remove) test_file file = file_make(SMALL, 9);
     ONLY_IF_PEEKED(&file);
-    ferry_faults *faults;
+    AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(script, 2, &faults), 0);
     const ferry_stream_options options = {.faults = faults, .framing = FERRY_FRAMING_CONTINUE};
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), options);
@@ -293,8 +283,6 @@ PROMISE_BOTH(gathering, next_part_of_an_fd_begins_where_the_one_before_has_stopp
     check_eq(lseek(file.fd, 0, SEEK_CUR), 1 + SMALL / 2);
     stage_close(&s);
     reader_check_content(peer, 9, 1 + SMALL / 2);
-    ferry_faults_unref(faults);
-    file_remove(&file);
 }
 
 /* ---- few fds --------------------------------------------------------------------------------- */
@@ -303,7 +291,7 @@ PROMISE_BOTH(gathering, stalled_stream_has_opened_few_of_the_files_that_are_queu
 {
     enum { FILES = 30, MOST = 4 };
     const ferry_fault stall = {FERRY_CALL_WRITE, 1, 1, FERRY_FAULT_STALL, 0};
-    test_file file = file_make(SMALL, 10);
+    AT_END(file_remove) test_file file = file_make(SMALL, 10);
     scene now = begin(placement, unix_pair(SOCK_STREAM), stall);
     ferry_promise *last = queue_files(now.s.stream, ferry_file_at(file.path), FILES);
     wait_until_asleep();
@@ -317,5 +305,4 @@ PROMISE_BOTH(gathering, stalled_stream_has_opened_few_of_the_files_that_are_queu
     stage_end(&now.s);
     check_eq(reader_end(now.peer), 0);
     ferry_faults_unref(now.faults);
-    file_remove(&file);
 }

@@ -23,7 +23,7 @@ PROMISE_BOTH(order, submits_of_one_thread_keep_program_order)
 {
     enum { COUNT = 20000 };
     stage s = stage_open(placement, tcp_pair());
-    reader *peer = reader_start(stage_take(&s), true);
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     for (uint32_t i = 0; i < COUNT; i++)
         write_number(s.stream, i);
     stage_close(&s);
@@ -31,7 +31,6 @@ PROMISE_BOTH(order, submits_of_one_thread_keep_program_order)
     check_eq(peer->bytes, COUNT * sizeof(uint32_t));
     for (uint32_t i = 0; i < COUNT; i++)
         check_eq(number_at(peer, i), i);
-    reader_free(peer);
 }
 
 /* Two threads that hand the turn to each other: each submit begins after the other's returned. */
@@ -63,9 +62,9 @@ static void *take_turns(void *arg)
 PROMISE_BOTH(order, submit_that_began_after_another_threads_returned_leaves_after_it)
 {
     enum { COUNT = 4000 };
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
-    reader *peer = reader_start(both.theirs, true);
+    AT_END(free_reader) reader *peer = reader_start(both.theirs, true);
     turns shared = {.stream = stream_adopt(service, both.ours), .total = COUNT};
     turn_taker takers[2] = {{&shared, 0}, {&shared, 1}};
     pthread_t threads[2];
@@ -77,8 +76,6 @@ PROMISE_BOTH(order, submit_that_began_after_another_threads_returned_leaves_afte
     reader_join(peer);
     for (uint32_t i = 0; i < COUNT; i++)
         check_eq(number_at(peer, i), i);
-    reader_free(peer);
-    ferry_service_destroy(service);
 }
 
 /* A callback on the owner submits: it must not overtake what other threads queued before. */
@@ -97,7 +94,7 @@ PROMISE_BOTH(order, owners_own_submits_do_not_overtake_queued_ones)
     check_eq(ferry_stream_write(s.stream, "", 0, &options, NULL), 0);
     for (uint32_t i = 0; i < COUNT; i++)
         write_number(s.stream, i);
-    reader *peer = reader_start(stage_take(&s), true);
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(stuck).error, 0);
     ferry_promise *flushed = submit_flush(s.stream);
     check_eq(outcome(flushed).error, 0); /* the callback has run, so its write is queued */
@@ -107,7 +104,6 @@ PROMISE_BOTH(order, owners_own_submits_do_not_overtake_queued_ones)
     for (uint32_t i = 0; i < COUNT; i++)
         check_eq(number_at(peer, STUCK_BYTES / 4 + i), i);
     check_eq(number_at(peer, STUCK_BYTES / 4 + COUNT), UINT32_MAX);
-    reader_free(peer);
 }
 
 /* ---- compounds ------------------------------------------------------------------------------- */
@@ -145,11 +141,11 @@ static void check_all(const unsigned char *data, size_t size, unsigned char valu
 /* Pins: order. */
 PROMISE_BOTH(order, parts_of_a_compound_are_contiguous_among_many_threads)
 {
-    test_file file = file_make(PART, 11);
+    AT_END(file_remove) test_file file = file_make(PART, 11);
     unsigned char content[PART];
     fill_content(content, PART, 11, 0);
     stage s = stage_open(placement, tcp_pair());
-    reader *peer = reader_start(stage_take(&s), true);
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     sender senders[SENDERS];
     pthread_t threads[SENDERS];
     for (unsigned i = 0; i < SENDERS; i++) {
@@ -166,6 +162,4 @@ PROMISE_BOTH(order, parts_of_a_compound_are_contiguous_among_many_threads)
         check(memcmp(at + PART, content, PART) == 0);
         check_all(at + 2 * PART, PART, (unsigned char)(at[0] + 1));
     }
-    reader_free(peer);
-    file_remove(&file);
 }

@@ -37,7 +37,7 @@ PROMISE_BOTH(refusal, midway_goes_on_by_copy_at_the_same_byte)
 {
     enum { SIZE = 300000 };
     static const int errors[] = {-EINVAL, -ENOSYS, -EOPNOTSUPP, -ESPIPE};
-    test_file file = file_make(SIZE, 3);
+    AT_END(file_remove) test_file file = file_make(SIZE, 3);
     for (unsigned i = 0; i < 4; i++) {
         stage s = stage_open(placement, tcp_pair());
         reader *peer = reader_start(stage_take(&s), false);
@@ -51,7 +51,6 @@ PROMISE_BOTH(refusal, midway_goes_on_by_copy_at_the_same_byte)
         stage_close(&s);
         reader_check(peer, SIZE - 7, digest_content(DIGEST_BEGIN, 3, 7, SIZE - 7));
     }
-    file_remove(&file);
 }
 
 /* Reading fails midway: /proc/self/mem is seekable, and ends where nothing is mapped. */
@@ -59,7 +58,7 @@ PROMISE_BOTH(refusal, error_while_copying_is_the_sources_with_the_exact_count)
 {
     static unsigned char mapped[8192];
     fill_content(mapped, sizeof mapped, 5, 0);
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_file memory = ferry_file_at("/proc/self/mem");
     memory.offset = (int64_t)(uintptr_t)mapped;
     memory.length = 100;
@@ -71,15 +70,14 @@ PROMISE_BOTH(refusal, error_while_copying_is_the_sources_with_the_exact_count)
     check_eq(result.phase, FERRY_PHASE_SOURCE);
     check(result.sent == 0 && result.remaining == 100);
     check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
-    stage_close(&s);
 }
 
 PROMISE_BOTH(refusal, file_that_ends_early_is_enodata_at_once_and_the_head_is_not_held_back)
 {
-    test_file file = file_make(20000, 3); /* a small one is read */
+    AT_END(file_remove) test_file file = file_make(20000, 3); /* a small one is read */
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-    stage s = stage_open(placement, both);
+    AT_END(stage_close) stage s = stage_open(placement, both);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
     answer_after(0, 0);
@@ -93,8 +91,6 @@ PROMISE_BOTH(refusal, file_that_ends_early_is_enodata_at_once_and_the_head_is_no
     check_eq(getsockopt(watch, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
     check_eq(info.tcpi_data_segs_out, 1); /* the kernel would hold it back for 200 ms otherwise */
     close(watch);
-    stage_close(&s);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(refusal, error_of_sendfile_names_the_side_it_is_about)
@@ -106,8 +102,8 @@ PROMISE_BOTH(refusal, error_of_sendfile_names_the_side_it_is_about)
                  {-ESTALE, FERRY_PHASE_SOURCE},
                  {-ENOSPC, FERRY_PHASE_SINK},
                  {-ECONNRESET, FERRY_PHASE_SINK}};
-    test_file file = file_make(20000, 3); /* a small one is read */
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(file_remove) test_file file = file_make(20000, 3); /* a small one is read */
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         answer_after(0, cases[i].error);
         ferry_result result = outcome(submit_file(s.stream, ferry_file_at(file.path)));
@@ -115,6 +111,4 @@ PROMISE_BOTH(refusal, error_of_sendfile_names_the_side_it_is_about)
         check_eq(result.phase, cases[i].phase);
         check(result.sent == 0 && result.remaining == 20000);
     }
-    stage_close(&s);
-    file_remove(&file);
 }

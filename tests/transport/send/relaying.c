@@ -118,6 +118,7 @@ PROMISE_EITHER(relaying, much_goes_along_a_chain_of_unix_streams_and_its_end_too
 PROMISE_EITHER(relaying, stream_relayed_to_itself_is_an_echo)
 {
     for (int over_unix = 0; over_unix < 2; over_unix++) {
+        AT_END(stage_end)
         stage s = stage_open(placement, over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair());
         ferry_promise *echo = submit_relay(s.stream, s.stream, FERRY_TO_END);
         s.stream = ferry_stream_unref(s.stream); /* the relay keeps it open */
@@ -127,13 +128,12 @@ PROMISE_EITHER(relaying, stream_relayed_to_itself_is_an_echo)
         talker_join(source);
         stage_hang_up(&s);
         check_eq(ferry_service_drain(s.service, -1), 0);
-        stage_end(&s);
     }
 }
 
 PROMISE_EITHER(relaying, two_of_them_make_a_proxy_that_passes_each_end_on_and_ends)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair client = tcp_pair(), server = unix_pair(SOCK_STREAM);
     ferry_stream *near = stream_adopt(service, client.ours);
     ferry_stream *far = stream_adopt(service, server.ours);
@@ -152,7 +152,6 @@ PROMISE_EITHER(relaying, two_of_them_make_a_proxy_that_passes_each_end_on_and_en
     close(server.theirs);
     check_eq(outcome(back).sent, 8 * MIB);
     check_eq(ferry_service_drain(service, -1), 0); /* both streams have closed */
-    ferry_service_destroy(service);
 }
 
 PROMISE_EITHER(relaying, slow_sink_slows_its_source_and_nothing_is_lost)
@@ -584,7 +583,7 @@ enum { SWEPT = 60000 };
  * in order and without a gap. @return how many calls the run needed. */
 static uint64_t relay_with(ferry_placement placement, const ferry_fault *fault, bool at_from)
 {
-    ferry_faults *faults;
+    AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(fault, fault != NULL, &faults), 0);
     pair in = unix_pair(SOCK_STREAM), out = unix_pair(SOCK_STREAM);
     ferry_service *service = service_start(placement);
@@ -630,7 +629,6 @@ static uint64_t relay_with(ferry_placement placement, const ferry_fault *fault, 
     close(in.theirs);
     check_peer(peer, 14, sent);
     uint64_t calls = ferry_faults_get_calls(faults, FERRY_CALL_ANY);
-    ferry_faults_unref(faults);
     return calls;
 }
 

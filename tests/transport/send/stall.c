@@ -97,7 +97,7 @@ static void check_given_up(ferry_stream *stream, ferry_promise *head, ferry_prom
 static bool is_served_until_it_stops(ferry_placement placement, pair both,
                                      ferry_stream_options options)
 {
-    test_file file = file_make(BIG, SEED);
+    AT_END(file_remove) test_file file = file_make(BIG, SEED);
     stage s = stage_open_with(placement, both, options);
     ferry_promise *head = submit_file(s.stream, ferry_file_at(file.path));
     ferry_promise *behind = submit_write(s.stream, "behind", 6);
@@ -117,7 +117,6 @@ static bool is_served_until_it_stops(ferry_placement placement, pair both,
     ferry_stream_status status = stream_status(s.stream);
     stage_close(&s);
     check_dawdler_got(peer, status.sent_bytes);
-    file_remove(&file);
     return was_steady;
 }
 
@@ -164,7 +163,7 @@ static void let_time_pass(void)
 
 PROMISE_BOTH(stall, peer_that_does_not_read_is_no_stall_while_nothing_waits_for_it)
 {
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
+    AT_END(stage_end) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     let_time_pass();
     check_eq(stream_status(s.stream).error, 0);
@@ -183,12 +182,11 @@ PROMISE_BOTH(stall, peer_that_does_not_read_is_no_stall_while_nothing_waits_for_
         check_eq(stage_close_stream(&s).error, 0);
         stage_hang_up(&s);
     }
-    stage_end(&s);
 }
 
 PROMISE_BOTH(stall, dry_source_is_no_stall)
 {
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
+    AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC), 0);
     ferry_file source = ferry_file_fd(ends[0]);
@@ -204,7 +202,6 @@ PROMISE_BOTH(stall, dry_source_is_no_stall)
     ferry_result result = outcome(dry);
     check_eq(result.error, 0);
     check_eq(result.sent, 9);
-    stage_close(&s);
 }
 
 PROMISE_BOTH(stall, without_a_timeout_nobody_is_given_up)
@@ -236,23 +233,22 @@ ssize_t __wrap_send(int fd, const void *data, size_t size, int flags)
 
 PROMISE_BOTH(stall, unix_peer_is_found_once_and_asked_for_when_its_time_begins_and_is_up)
 {
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
+    AT_END(stage_end) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(outcome(stuck).error, -ETIMEDOUT);
     check(atomic_load(&questions) <= 3); /* fewer, where the kernel tells nothing */
     check_eq(stage_close_stream(&s).error, 0);
-    stage_end(&s);
 }
 
 /* ---- with a limiter -------------------------------------------------------------------------- */
 
 PROMISE_BOTH(stall, peer_that_stopped_is_given_up_though_its_stream_waits_for_a_busy_limiter)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(file_remove) test_file file = file_make(BIG, SEED);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     const ferry_limiter_options rate = {.bytes_per_s = 2 << 20};
-    ferry_limiter *limiter;
+    AT_END(drop_limiter) ferry_limiter *limiter;
     check_eq(ferry_limiter_create(&rate, &limiter), 0);
-    test_file file = file_make(BIG, SEED);
     pair busy = unix_pair(SOCK_STREAM), stuck = unix_pair(SOCK_STREAM);
     reader *peer = reader_start(busy.theirs, false);
     ferry_stream *streams[2] = {
@@ -269,16 +265,13 @@ PROMISE_BOTH(stall, peer_that_stopped_is_given_up_though_its_stream_waits_for_a_
         check_eq(close_stream(streams[i]).error, 0);
     (void)reader_end(peer);
     close(stuck.theirs);
-    ferry_limiter_unref(limiter);
-    ferry_service_destroy(service);
-    file_remove(&file);
 }
 
 /* ---- while a confirmation is waited for ------------------------------------------------------ */
 
 PROMISE_BOTH(stall, peer_that_does_not_read_is_given_up_though_the_next_source_is_dry)
 {
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
+    AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
     const ferry_request_options acked = {.completion = FERRY_ACKED};
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC), 0);
@@ -290,7 +283,6 @@ PROMISE_BOTH(stall, peer_that_does_not_read_is_given_up_though_the_next_source_i
     check_eq(outcome(dry).error, -ETIMEDOUT);
     check_eq(stream_status(s.stream).error, -ETIMEDOUT);
     close(ends[1]);
-    stage_close(&s);
 }
 
 /* ---- scripted, and refused ------------------------------------------------------------------- */
@@ -298,7 +290,7 @@ PROMISE_BOTH(stall, peer_that_does_not_read_is_given_up_though_the_next_source_i
 PROMISE_BOTH(stall, scripted_stall_gives_the_stream_up_though_the_peer_reads)
 {
     const ferry_fault script = {.call = FERRY_CALL_WRITE, .first = 2, .effect = FERRY_FAULT_STALL};
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = tcp_pair();
     reader *peer = reader_start(both.theirs, true);
     ferry_stream_options options = hasty;
@@ -316,18 +308,15 @@ PROMISE_BOTH(stall, scripted_stall_gives_the_stream_up_though_the_peer_reads)
     check_eq(close_stream(stream).error, 0);
     reader_check_text(peer, "first");
     ferry_faults_unref(options.faults);
-    ferry_service_destroy(service);
 }
 
 PROMISE(stall, negative_timeout_is_einval)
 {
     static const ferry_stream_options options = {.stall_timeout_ms = -1};
-    ferry_service *service = service_start(FERRY_DEDICATED);
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = NULL;
     check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), -EINVAL);
     check(stream == NULL);
     close(both.ours);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }

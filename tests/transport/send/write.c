@@ -13,14 +13,13 @@
 /* Pins: honest_done. */
 PROMISE_BOTH(write, settles_when_it_left_even_with_more_queued_behind)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *first = submit_write(s.stream, "first", 5);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(outcome(first).error, 0);
     check_eq(ferry_promise_await(stuck, 0, NULL), -ETIMEDOUT);
     ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(write, empty_write_and_flush_are_markers_that_settle_in_their_turn)
@@ -150,19 +149,17 @@ PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show)
     fill_content(data, SIZE, 8, 0);
     const ferry_part part = ferry_part_borrow(data, SIZE);
     ferry_promise *promise = submit_parts(s.stream, &part, 1, NULL);
-    test_file file = file_make(SIZE, 9);
+    AT_END(file_remove) test_file file = file_make(SIZE, 9);
     ferry_promise *of_file = submit_file(s.stream, ferry_file_at(file.path));
     wait_readable(s.theirs);
     fcntl(other, F_SETFL, O_NONBLOCK); /* by somebody who shares the description */
-    reader *peer = reader_start_slow(stage_take(&s), 65536, 200);
+    AT_END(free_reader) reader *peer = reader_start_slow(stage_take(&s), 65536, 200);
     check_eq(outcome(promise).sent, SIZE);
     check_eq(outcome(of_file).sent, SIZE);
     close(other);
     stage_close(&s);
     reader_join(peer);
     check_eq(peer->digest, digest_content(digest_content(DIGEST_BEGIN, 8, 0, SIZE), 9, 0, SIZE));
-    reader_free(peer);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt)
@@ -190,7 +187,7 @@ PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt)
 PROMISE_BOTH(write, when_the_peer_is_gone_every_coalesced_write_settles_in_order)
 {
     enum { COUNT = 100 };
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_promise *promises[COUNT];
     for (unsigned i = 0; i < COUNT; i++)
@@ -207,12 +204,11 @@ PROMISE_BOTH(write, when_the_peer_is_gone_every_coalesced_write_settles_in_order
         check_eq(result.sent, 0);
         check_eq(result.sequence, i + 1);
     }
-    stage_close(&s);
 }
 
 PROMISE_BOTH(write, peer_gone_before_the_first_byte_is_epipe_for_each)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     stage_hang_up(&s);
     for (unsigned i = 0; i < 3; i++) {
         ferry_result result = outcome(submit_write(s.stream, "abc", 3));
@@ -221,7 +217,6 @@ PROMISE_BOTH(write, peer_gone_before_the_first_byte_is_epipe_for_each)
         check_eq(result.sent, 0);
         check_eq(result.remaining, 3);
     }
-    stage_close(&s);
 }
 
 /* ---- kinds of sinks -------------------------------------------------------------------------- */
@@ -243,19 +238,18 @@ PROMISE_BOTH(write, each_write_to_a_seqpacket_is_one_message)
     ferry_result result = outcome(submit_write(s.stream, huge, sizeof huge));
     check_eq(result.error, -EMSGSIZE);
     check_eq(result.sent, 0);
-    test_file file = file_make(200000, 4);
+    AT_END(file_remove) test_file file = file_make(200000, 4);
     reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(submit_file(s.stream, ferry_file_at(file.path))).sent, 200000);
     stage_close(&s);
     reader_check_content(peer, 4, 200000);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(write, file_goes_to_a_seqpacket_in_messages_of_at_most_64_kib)
 {
     enum { MOST = 64 * 1024, SIZE = 300000 };
-    stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
-    test_file file = file_make(SIZE, 4);
+    AT_END(file_remove) test_file file = file_make(SIZE, 4);
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
     ferry_promise *promises[] = {submit_file(s.stream, ferry_file_at(file.path)),
                                  submit_file(s.stream, ferry_file_at("/proc/self/status"))};
     static char data[4 * MOST];
@@ -268,31 +262,27 @@ PROMISE_BOTH(write, file_goes_to_a_seqpacket_in_messages_of_at_most_64_kib)
     check_eq(bytes, SIZE); /* and the second file's are messages of their own */
     check_eq(outcome(promises[0]).sent, SIZE);
     check_eq(outcome(promises[1]).error, 0);
-    stage_close(&s);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(write, message_is_never_cut_however_small_a_turn_is)
 {
     const ferry_service_options options = {.placement = placement, .chunk_bytes = 1000};
-    ferry_service *service;
+    AT_END(close_theirs) pair both = unix_pair(SOCK_SEQPACKET);
+    AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
-    pair both = unix_pair(SOCK_SEQPACKET);
     ferry_stream *stream = stream_adopt(service, both.ours);
     static char data[5000];
     check_eq(outcome(submit_write(stream, data, sizeof data)).sent, 5000);
     check_eq(recv(both.theirs, data, sizeof data, 0), 5000);
     check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 static void send_all_kinds(ferry_placement placement, int sink, int source)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(file_remove) test_file file = file_make(1 << 20, 4);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     reader *peer = source >= 0 ? reader_start_slow(source, 30000, 100) : NULL;
     ferry_stream *stream = stream_adopt(service, sink);
-    test_file file = file_make(1 << 20, 4);
     check_eq(ferry_stream_write(stream, "head", 4, NULL, NULL), 0);
     check_eq(outcome(submit_file(stream, ferry_file_at(file.path))).sent, 1 << 20);
     check_eq(outcome(submit_write(stream, "tail", 4)).sent, 4);
@@ -304,8 +294,6 @@ static void send_all_kinds(ferry_placement placement, int sink, int source)
         check_eq(peer->digest, digest(expected, "tail", 4));
         reader_free(peer);
     }
-    ferry_service_destroy(service);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(write, pipes_files_and_devices_take_writes_and_files)
@@ -314,39 +302,35 @@ PROMISE_BOTH(write, pipes_files_and_devices_take_writes_and_files)
     check_eq(pipe2(fds, O_CLOEXEC), 0);
     send_all_kinds(placement, fds[1], fds[0]);
     send_all_kinds(placement, open("/dev/null", O_WRONLY | O_CLOEXEC), -1);
-    test_file sink = file_make(0, 0);
+    AT_END(file_remove) test_file sink = file_make(0, 0);
     send_all_kinds(placement, open(sink.path, O_WRONLY | O_CLOEXEC), -1);
-    reader *peer = reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false);
+    AT_END(free_reader) reader *peer = reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false);
     reader_join(peer);
     uint64_t expected = digest_content(digest(DIGEST_BEGIN, "head", 4), 4, 0, 1 << 20);
     check_eq(peer->digest, digest(expected, "tail", 4));
-    reader_free(peer);
-    file_remove(&sink);
 }
 
 PROMISE_BOTH(write, terminal_gets_it_whichever_side_was_adopted)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     for (unsigned by_master = 0; by_master < 2; by_master++) {
         int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
         check(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
         int terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
         check(terminal >= 0);
-        int theirs = by_master ? terminal : master;
+        AT_END(close_fd) int theirs = by_master ? terminal : master;
         ferry_stream *stream = stream_adopt(service, by_master ? master : terminal);
         check_eq(outcome(submit_write(stream, "hello\n", 6)).sent, 6);
         char data[20];
         ssize_t count = read(theirs, data, sizeof data);
         check(count >= 6 && memcmp(data, "hello", 5) == 0); /* a master reads "\r\n" */
         check_eq(close_stream(stream).error, 0);
-        close(theirs);
     }
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(write, each_write_to_a_packet_pipe_is_one_packet)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     int fds[2];
     check_eq(pipe2(fds, O_CLOEXEC | O_DIRECT), 0);
     ferry_stream *stream = stream_adopt(service, fds[1]);
@@ -357,18 +341,16 @@ PROMISE_BOTH(write, each_write_to_a_packet_pipe_is_one_packet)
     for (unsigned i = 0; i < 3; i++)
         check_eq(read(fds[0], data, sizeof data), 2);
     close(fds[0]);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(write, full_device_is_enospc_in_the_sink)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *stream = stream_adopt(service, open("/dev/full", O_WRONLY | O_CLOEXEC));
     ferry_result result = outcome(submit_write(stream, "abc", 3));
     check_eq(result.error, -ENOSPC);
     check_eq(result.phase, FERRY_PHASE_SINK);
     check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
 }
 
 /* ---- leaving together ------------------------------------------------------------------------ */
@@ -384,39 +366,35 @@ static unsigned segments_out(int fd)
 
 PROMISE_BOTH(write, head_leaves_in_one_segment_with_the_file_behind_it)
 {
-    test_file file = file_make(1000, 4);
+    AT_END(file_remove) test_file file = file_make(1000, 4);
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-    stage s = stage_open(placement, both);
+    AT_END(stage_close) stage s = stage_open(placement, both);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
     ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
     check_eq(outcome(promise).sent, 1004);
     check_eq(segments_out(watch), 1);
     close(watch);
-    stage_close(&s);
-    file_remove(&file);
 }
 
 /* Held back for 200 ms otherwise:
  * the kernel's TCP_INFO says whether it was sent when it settled. */
 PROMISE_BOTH(write, nothing_is_held_back_for_a_file_that_gives_no_byte)
 {
-    test_file empty = file_make(0, 4);
+    AT_END(file_remove) test_file empty = file_make(0, 4);
     ferry_file sources[3] = {ferry_file_at(empty.path), ferry_file_at("/nowhere/at/all"),
                              ferry_file_at("/proc/self/status")};
     sources[2].offset = 1 << 30; /* of unknown size, and nothing is there */
     for (unsigned i = 0; i < 3; i++) {
         pair both = tcp_pair();
         int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-        stage s = stage_open(placement, both);
+        AT_END(stage_close) stage s = stage_open(placement, both);
         check_eq(ferry_stream_write(s.stream, "head", 4, NULL, NULL), 0);
         check_eq(outcome(submit_file(s.stream, sources[i])).sent, 0);
         check_eq(segments_out(watch), 1);
         close(watch);
-        stage_close(&s);
     }
-    file_remove(&empty);
 }
 
 PROMISE_BOTH(write, nothing_is_held_back_for_a_source_that_is_dry)
@@ -424,7 +402,7 @@ PROMISE_BOTH(write, nothing_is_held_back_for_a_source_that_is_dry)
     pair both = tcp_pair();
     int fds[2], watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
     check_eq(pipe2(fds, O_CLOEXEC), 0);
-    stage s = stage_open(placement, both);
+    AT_END(stage_close) stage s = stage_open(placement, both);
     ferry_file source = ferry_file_fd(fds[0]);
     source.length = 4;
     const ferry_part parts[] = {ferry_part_copy("head", 4), ferry_part_file(source)};
@@ -440,7 +418,6 @@ PROMISE_BOTH(write, nothing_is_held_back_for_a_source_that_is_dry)
     close(watch);
     close(fds[0]);
     close(fds[1]);
-    stage_close(&s);
 }
 
 static int no_delay_of(int fd)
@@ -463,6 +440,7 @@ PROMISE_BOTH(write, small_writes_leave_at_once_where_asked_for)
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
     delay_acknowledgements(both.theirs);
+    AT_END(stage_close)
     stage s = stage_open_with(placement, both, (ferry_stream_options){.no_delay = true});
     check_eq(no_delay_of(watch), 1);
     for (unsigned i = 1; i <= 3; i++) {
@@ -470,7 +448,6 @@ PROMISE_BOTH(write, small_writes_leave_at_once_where_asked_for)
         check_eq(segments_out(watch), i);
     }
     close(watch);
-    stage_close(&s);
 }
 
 PROMISE_BOTH(write, head_leaves_with_its_file_though_small_writes_leave_at_once)
@@ -496,20 +473,18 @@ PROMISE_BOTH(write, head_leaves_with_its_file_though_small_writes_leave_at_once)
 
 PROMISE_BOTH(write, delay_is_the_sockets_own_where_nothing_was_asked_for)
 {
-    test_file empty = file_make(0, 4);
+    AT_END(file_remove) test_file empty = file_make(0, 4);
     for (int before = 0; before < 2; before++) {
         pair both = tcp_pair();
         int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
         check_eq(setsockopt(watch, IPPROTO_TCP, TCP_NODELAY, &before, sizeof before), 0);
-        stage s = stage_open(placement, both);
+        AT_END(stage_close) stage s = stage_open(placement, both);
         check_eq(ferry_stream_write(s.stream, "head", 4, NULL, NULL), 0);
         check_eq(outcome(submit_file(s.stream, ferry_file_at(empty.path))).sent, 0);
         check_eq(segments_out(watch), 1);
         check_eq(no_delay_of(watch), before);
         close(watch);
-        stage_close(&s);
     }
-    file_remove(&empty);
 }
 
 /*
@@ -521,11 +496,11 @@ PROMISE_BOTH(write, limit_of_unsent_bytes_below_a_packet_is_raised)
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0), limit;
     socklen_t size = sizeof limit;
+    AT_END(stage_close)
     stage s = stage_open_with(placement, both, (ferry_stream_options){.limit_unsent_bytes = 1});
     check_eq(getsockopt(watch, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, &size), 0);
     check_eq(limit, 128 * 1024);
     close(watch);
-    stage_close(&s);
 }
 
 static int unsent_bytes(int fd)
@@ -559,10 +534,10 @@ PROMISE_BOTH(write, kernel_holds_about_as_many_unsent_bytes_as_asked_for)
 
 PROMISE_BOTH(write, what_is_not_tcp_takes_any_options_of_tcp)
 {
+    AT_END(stage_close)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.no_delay = true, .limit_unsent_bytes = 1});
     check_eq(outcome(submit_write(s.stream, "abc", 3)).sent, 3);
-    stage_close(&s);
 }
 
 static void keep_promise(ferry_promise *promise, uint64_t, void *kept)
@@ -572,7 +547,7 @@ static void keep_promise(ferry_promise *promise, uint64_t, void *kept)
 
 PROMISE_BOTH(write, promise_that_only_a_progress_callback_gave_has_a_whole_result)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *kept = NULL;
     const ferry_request_options options = {.on_progress = keep_promise, .on_progress_arg = &kept};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
@@ -582,12 +557,11 @@ PROMISE_BOTH(write, promise_that_only_a_progress_callback_gave_has_a_whole_resul
     check_eq(result.error, 0);
     check_eq(result.sent, 1);
     check(result.queued_ns >= 0 && result.queued_ns < INT64_C(10000000000));
-    stage_close(&s);
 }
 
 PROMISE_BOTH(write, request_has_the_label_of_its_options_and_the_times_of_its_result)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.label = "greeting"};
     ferry_promise *promise, *room;
     ferry_promise_info info;
@@ -603,7 +577,6 @@ PROMISE_BOTH(write, request_has_the_label_of_its_options_and_the_times_of_its_re
     check(info.label == NULL && info.is_settled);
     check(info.created_ns > 0 && info.settled_ns >= info.created_ns);
     ferry_promise_unref(room);
-    stage_close(&s);
 }
 
 #ifndef NDEBUG
@@ -612,6 +585,7 @@ PROMISE_BOTH(write, failure_that_nobody_looked_at_is_reported_by_label_and_the_p
     const ferry_fault script[] = {{FERRY_CALL_WRITE, 1, 1, FERRY_FAULT_ERROR, EIO}};
     ferry_faults *faults;
     check_eq(ferry_faults_create(script, 1, &faults), 0);
+    AT_END(stage_close)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.faults = faults});
     const ferry_request_options options = {.label = "greeting"};
@@ -624,6 +598,5 @@ PROMISE_BOTH(write, failure_that_nobody_looked_at_is_reported_by_label_and_the_p
     check(strstr(last_line_logged(), "+0x") != NULL);
     check(strstr(last_line_logged(), ") failed with EIO, and nobody looked") != NULL);
     ferry_faults_unref(faults);
-    stage_close(&s);
 }
 #endif

@@ -179,7 +179,7 @@ PROMISE_BOTH(dump, labels_of_streams_and_requests_are_copied)
 
 PROMISE_BOTH(dump, names_each_stream_with_its_queue_offset_and_age)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM), idle = tcp_pair();
     ferry_stream *quiet = stream_adopt(service, idle.ours);
     ferry_stream *stream =
@@ -219,12 +219,11 @@ PROMISE_BOTH(dump, names_each_stream_with_its_queue_offset_and_age)
     close(idle.theirs);
     look(service, &all);
     check(find(&all, "stream") == NULL);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(dump, stalled_peer_is_seen_as_a_wait_for_the_sink_and_moving_on_begins_it_anew)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     unsigned char *data = calloc(1, STUCK_BYTES);
     ferry_promise *stuck = write_labelled(s.stream, data, STUCK_BYTES, "the film");
     free(data);
@@ -242,7 +241,6 @@ PROMISE_BOTH(dump, stalled_peer_is_seen_as_a_wait_for_the_sink_and_moving_on_beg
     }
     ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    stage_end(&s);
 }
 
 static int64_t nothing_yet(void *, size_t, void *)
@@ -254,14 +252,14 @@ PROMISE_BOTH(dump, stream_whose_source_is_dry_is_seen_so)
 {
     int fds[2];
     check_eq(pipe(fds), 0);
-    test_file file = file_make(10, 1);
+    AT_END(file_remove) test_file file = file_make(10, 1);
     ferry_file growing = ferry_file_at(file.path), piped = ferry_file_fd(fds[0]);
     growing.flags = FERRY_FILE_FOLLOW;
     piped.flags = FERRY_FD_BORROW;
     const ferry_part parts[] = {ferry_part_file(piped), ferry_part_file(growing),
                                 ferry_part_generate(nothing_yet, NULL, FERRY_TO_END, NULL)};
     for (unsigned i = 0; i < 3; i++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         check_eq(ferry_stream_send(s.stream, &parts[i], 1, NULL, NULL), 0);
         wait_for(s.service, stream_of(s.ours), "sends request 0", "; waits for its source, for ");
         wait_for_age(s.service, stream_of(s.ours), "waits for its source");
@@ -269,11 +267,9 @@ PROMISE_BOTH(dump, stream_whose_source_is_dry_is_seen_so)
         if (i == 1)
             wait_for(s.service, stream_of(s.ours), "sends request 0 '", file.path);
         ferry_stream_abort(s.stream);
-        stage_end(&s);
     }
     close(fds[0]);
     close(fds[1]);
-    file_remove(&file);
 }
 
 /* Reads at the peer's end, without waiting for more. */
@@ -286,7 +282,7 @@ static void take_some(int theirs)
 
 PROMISE_BOTH(dump, request_without_a_label_is_called_by_the_file_that_is_sent_or_comes_next)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     test_file one = file_make(10, 1), two = file_make(STUCK_BYTES, 2);
     pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
@@ -315,12 +311,11 @@ PROMISE_BOTH(dump, request_without_a_label_is_called_by_the_file_that_is_sent_or
     close(other.theirs);
     file_remove(&one);
     file_remove(&two);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(dump, relay_that_has_waited_for_its_source_is_seen_to_wait_for_a_full_sink)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair in = unix_pair(SOCK_STREAM), out = unix_pair(SOCK_STREAM);
     ferry_stream *from = stream_adopt(service, in.ours), *to = stream_adopt(service, out.ours);
     ferry_promise *relayed;
@@ -337,7 +332,6 @@ PROMISE_BOTH(dump, relay_that_has_waited_for_its_source_is_seen_to_wait_for_a_fu
     ferry_stream_unref(to);
     close(in.theirs);
     close(out.theirs);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_for_by_name)
@@ -346,7 +340,7 @@ PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_
     ferry_limiter *limiter;
     check_eq(ferry_limiter_create(&slow, &limiter), 0);
     const ferry_stream_options options = {.limiter = limiter, .close_timeout_ms = 100000};
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), options);
+    AT_END(stage_end) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), options);
     check_eq(ferry_stream_write(s.stream, "much more than a byte", 21, NULL, NULL), 0);
     wait_for(s.service, stream_of(s.ours), "waits for its limiter, for ");
     check_eq(ferry_limiter_set_rate(limiter, 1 << 20, 1 << 20), 0);
@@ -362,7 +356,6 @@ PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_
              "waits for its peer's end, for ");
     ferry_stream_abort(s.stream);
     ferry_limiter_unref(limiter);
-    stage_end(&s);
 }
 
 static size_t take_all(ferry_stream *, const void *, size_t size, bool, void *)
@@ -372,7 +365,7 @@ static size_t take_all(ferry_stream *, const void *, size_t size, bool, void *)
 
 PROMISE_BOTH(dump, reading_that_waits_for_the_peer_or_for_a_reader_elsewhere_or_a_relay_is_seen_so)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_stream *onward = stream_adopt(service, other.ours);
@@ -396,7 +389,6 @@ PROMISE_BOTH(dump, reading_that_waits_for_the_peer_or_for_a_reader_elsewhere_or_
     ferry_stream_unref(onward);
     close(both.theirs);
     close(other.theirs);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(dump, poisoned_stream_says_by_what)
@@ -405,16 +397,17 @@ PROMISE_BOTH(dump, poisoned_stream_says_by_what)
                                   {FERRY_CALL_WRITE, 2, 1, FERRY_FAULT_ERROR, EIO}};
     ferry_faults *faults;
     check_eq(ferry_faults_create(script, 2, &faults), 0);
+    AT_END(stage_close)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.faults = faults});
     check_eq(outcome(submit_write(s.stream, "hello", 5)).error, -EIO);
     wait_for(s.service, stream_of(s.ours), "; 1 byte sent; poisoned by EIO");
     ferry_faults_unref(faults);
-    stage_close(&s);
 }
 
 PROMISE(dump, label_is_printable_and_cut_and_may_be_gone_once_its_request_has_settled)
 {
+    AT_END(stage_end)
     stage s = stage_open_with(
         FERRY_SHARED, unix_pair(SOCK_STREAM),
         (ferry_stream_options){.label = "a\nb\x1b[1m and quite a lot more, which is too much for it"
@@ -432,7 +425,6 @@ PROMISE(dump, label_is_printable_and_cut_and_may_be_gone_once_its_request_has_se
     free(label);
     text all;
     look(s.service, &all);
-    stage_end(&s);
 }
 
 PROMISE(dump, is_utf8_that_controls_no_terminal_and_whose_names_look_like_nothing_else)
@@ -452,25 +444,24 @@ PROMISE(dump, is_utf8_that_controls_no_terminal_and_whose_names_look_like_nothin
     };
     unsigned char *data = calloc(1, STUCK_BYTES);
     for (unsigned i = 0; i < sizeof labels / sizeof *labels; i++) {
-        stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
         ferry_promise *stuck = write_labelled(s.stream, data, STUCK_BYTES, labels[i].label);
         char shown[128];
         snprintf(shown, sizeof shown, "sends request 0 '%s', for ", labels[i].shown);
         wait_for(s.service, stream_of(s.ours), shown);
         ferry_stream_abort(s.stream);
         check_eq(outcome(stuck).error, -ECANCELED);
-        stage_end(&s);
     }
     free(data);
 }
 
 PROMISE(dump, peers_name_is_one_word)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     struct sockaddr_un address = {.sun_family = AF_UNIX}; /* short: a long one is not kept */
     int length = snprintf(address.sun_path + 1, 24, "a', 9 ms; b%d", (int)getpid());
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
-    int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AT_END(close_fd) int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_eq(bind(listening, (struct sockaddr *)&address, size), 0);
     check_eq(listen(listening, 1), 0);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -478,8 +469,6 @@ PROMISE(dump, peers_name_is_one_word)
     ferry_stream *stream = stream_adopt(service, fd);
     wait_for(service, stream_of(fd), " unix:@a?,?9?ms;?b");
     close_stream(stream);
-    close(listening);
-    ferry_service_destroy(service);
 }
 
 /* ---- what owners are at ---------------------------------------------------------------------- */
@@ -487,7 +476,7 @@ PROMISE(dump, peers_name_is_one_word)
 /* Pins: told_when_it_hangs. */
 PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_named_with_how_long)
 {
-    test_file file = file_make(100000, 1);
+    AT_END(file_remove) test_file file = file_make(100000, 1);
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_init(&revived, 0, 0);
     atomic_store(&is_dead, true);
@@ -516,12 +505,11 @@ PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_
     check_eq(outcome(behind).error, 0);
     stage_close(&s);
     (void)reader_end(peer);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(dump, stream_to_a_file_whose_disk_is_dead_names_the_request_that_is_written)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     char path[] = "/tmp/ferry-dump-XXXXXX", name[64];
     int fd = mkstemp(path);
     ferry_stream *stream = stream_adopt(service, fd);
@@ -536,7 +524,6 @@ PROMISE_BOTH(dump, stream_to_a_file_whose_disk_is_dead_names_the_request_that_is
     check_eq(outcome(blocked).error, 0);
     close_stream(stream);
     unlink(path);
-    ferry_service_destroy(service);
 }
 
 static void wait_in_callback(ferry_promise *, const ferry_result *, void *arg)
@@ -547,7 +534,7 @@ static void wait_in_callback(ferry_promise *, const ferry_result *, void *arg)
 /* Pins: told_when_it_hangs. */
 PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_t go_on;
     sem_init(&go_on, 0, 0);
     const ferry_request_options options = {.on_owner = wait_in_callback, .on_owner_arg = &go_on};
@@ -561,7 +548,6 @@ PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
     check_eq(outcome(promise).error, 0);
     wait_for(s.service, placement == FERRY_SHARED ? "owner ferry-owner-0: " : "owner ferry-0: ",
              "asleep; its last turn began ");
-    stage_close(&s);
 }
 
 static void wait_to_release(void *, void *arg)
@@ -571,7 +557,7 @@ static void wait_to_release(void *, void *arg)
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_called_off_says_so)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     sem_t go_on;
     sem_init(&go_on, 0, 0);
@@ -589,17 +575,16 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_c
     }
     ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_connect_calls_says_so)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     sem_t go_on;
     sem_init(&go_on, 0, 0);
     socklen_t size;
     struct sockaddr_un address = local_address("callee", &size);
-    int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AT_END(close_fd) int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_eq(bind(listening, (struct sockaddr *)&address, size), 0);
     check_eq(listen(listening, 1), 0);
     char text_address[64];
@@ -613,8 +598,6 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_connect_calls_says_so)
     wait_for_owner(service, "connect unix:@", " ms: calling a release");
     sem_post(&go_on);
     check_eq(outcome(promise).error, 0);
-    close(listening);
-    ferry_service_destroy(service);
 }
 
 static void wait_at_end(ferry_stream *, int, void *arg)
@@ -624,7 +607,7 @@ static void wait_at_end(ferry_stream *, int, void *arg)
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_an_end_that_time_has_brought_says_so)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_t go_on;
     sem_init(&go_on, 0, 0);
     const ferry_reader reads = {
@@ -635,7 +618,6 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_an_end_that_time_has_brought_says_so
     snprintf(name, sizeof name, "stream fd %d,", s.ours);
     wait_for_owner(s.service, name, " ms: calling on_end");
     sem_post(&go_on);
-    stage_close(&s);
 }
 
 static int64_t generate_nothing(void *, size_t, void *)
@@ -647,7 +629,7 @@ static int64_t generate_nothing(void *, size_t, void *)
  * generator that has ended. */
 PROMISE_BOTH(dump, owner_that_is_held_up_by_the_release_of_an_arg_says_so)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_t go_on;
     sem_init(&go_on, 0, 0);
     const ferry_request_options options = {.on_owner_arg = &go_on,
@@ -672,7 +654,6 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_the_release_of_an_arg_says_so)
         wait_for_owner(s.service, name, " ms: calling a release");
         sem_post(&go_on);
     }
-    stage_close(&s);
 }
 
 static void wait_with_stream(ferry_listener *, ferry_stream *, void *arg)
@@ -683,7 +664,7 @@ static void wait_with_stream(ferry_listener *, ferry_stream *, void *arg)
 PROMISE_BOTH(dump,
              listener_is_named_with_what_it_accepted_and_an_owner_that_hands_on_to_the_program)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     sem_t go_on;
     sem_init(&go_on, 0, 0);
     char text_address[64], line[128];
@@ -693,7 +674,7 @@ PROMISE_BOTH(dump,
                                           .on_stream_arg = &go_on,
                                           .on_owner = true,
                                           .limit_streams = 7};
-    ferry_listener *listener;
+    AT_END(drop_listener) ferry_listener *listener;
     check_eq(ferry_listen(service, text_address, &options, &listener), 0);
     wait_for(service, line, "0 accepted, 0 of 7 open");
     socklen_t size;
@@ -711,16 +692,15 @@ PROMISE_BOTH(dump,
     text all;
     look(service, &all);
     check(find(&all, "listener") == NULL);
-    ferry_listener_unref(listener);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(dump, connect_under_way_is_named_with_its_step_and_how_long)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     socklen_t size;
     struct sockaddr_un address = local_address("full", &size);
-    int full = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), waiting[3];
+    AT_END(close_fd) int full = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int waiting[3];
     check_eq(bind(full, (struct sockaddr *)&address, size), 0);
     check_eq(listen(full, 0), 0);
     for (unsigned i = 0; i < 3; i++) {
@@ -741,15 +721,13 @@ PROMISE_BOTH(dump, connect_under_way_is_named_with_its_step_and_how_long)
     check(find(&all, "connect") == NULL);
     for (unsigned i = 0; i < 3; i++)
         close(waiting[i]);
-    close(full);
-    ferry_service_destroy(service);
 }
 
 /* ---- when, and from where -------------------------------------------------------------------- */
 
 PROMISE(dump, bad_arguments_are_einval_and_without_memory_it_is_enomem_and_tells_nothing)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     text all = {0};
     check_eq(ferry_service_dump(NULL, keep, &all), -EINVAL);
     check_eq(ferry_service_dump(service, NULL, &all), -EINVAL);
@@ -757,12 +735,11 @@ PROMISE(dump, bad_arguments_are_einval_and_without_memory_it_is_enomem_and_tells
     check_eq(ferry_service_dump(service, keep, &all), -ENOMEM);
     allow_allocations();
     check_eq(all.count, 0);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(dump, after_fork_it_is_echild)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pid_t child = fork();
     if (child == 0) {
         text all = {0};
@@ -774,7 +751,6 @@ PROMISE_BOTH(dump, after_fork_it_is_echild)
     int status;
     check_eq(waitpid(child, &status, 0), child);
     check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    ferry_service_destroy(service);
 }
 
 static void look_again(const char *line, void *service)
@@ -796,7 +772,7 @@ static void look_in_callback(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE_BOTH(dump, works_in_callbacks_its_own_too_and_on_owners_and_there_while_it_is_destroyed)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.on_owner = look_in_callback, .on_owner_arg = s.service};
     check_eq(ferry_service_dump(s.service, look_again, s.service), 0);
     ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
@@ -812,7 +788,6 @@ PROMISE_BOTH(dump, works_in_callbacks_its_own_too_and_on_owners_and_there_while_
     stage_destroy(&s); /* the write is called off, and its callback looks */
     check_eq(atomic_load(&looks), 3);
     check_eq(outcome(stuck).error, -ECANCELED);
-    stage_end(&s);
 }
 
 struct closer {
@@ -831,13 +806,11 @@ static void close_and_keep(const char *line, void *arg)
 
 PROMISE_BOTH(dump, leaves_out_what_ends_while_it_is_written)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     struct closer closer = {.stream = stream_adopt(service, both.ours)};
     check_eq(ferry_service_dump(service, close_and_keep, &closer), 0);
     check(find(&closer.all, "service: ") != NULL && find(&closer.all, "stream") == NULL);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 static void end_thread(const char *, void *)
@@ -908,8 +881,8 @@ static void live_and_die(ferry_service *service, unsigned number, const test_fil
 /* Pins: told_when_it_hangs. */
 PROMISE_BOTH(dump, may_be_made_while_streams_begin_submit_close_and_abort)
 {
-    ferry_service *service = service_start(placement);
-    test_file file = file_make(50000, 1);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(file_remove) test_file file = file_make(50000, 1);
     watcher watchers[2] = {{.service = service}, {.service = service}};
     pthread_t threads[2];
     for (unsigned i = 0; i < 2; i++)
@@ -921,6 +894,4 @@ PROMISE_BOTH(dump, may_be_made_while_streams_begin_submit_close_and_abort)
         check_eq(pthread_join(threads[i], NULL), 0);
         check(watchers[i].lines > 0);
     }
-    file_remove(&file);
-    ferry_service_destroy(service);
 }

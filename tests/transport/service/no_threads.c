@@ -41,7 +41,7 @@ PROMISE(no_threads, service_that_cannot_start_its_threads_is_eagain_and_leaks_no
 
 PROMISE(no_threads, requests_settle_with_eagain_and_later_ones_get_another_try)
 {
-    stage s = stage_open(FERRY_DEDICATED, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(FERRY_DEDICATED, unix_pair(SOCK_STREAM));
     unsigned long lines = lines_logged();
     atomic_store(&failures, -1);
     for (unsigned i = 0; i < 3; i++) {
@@ -57,7 +57,6 @@ PROMISE(no_threads, requests_settle_with_eagain_and_later_ones_get_another_try)
     check_eq(stage_close_stream(&s).error, 0);
     char data[10];
     check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 4);
-    stage_end(&s);
 }
 
 PROMISE(no_threads, shutdown_close_abort_and_destroy_need_no_thread)
@@ -65,7 +64,7 @@ PROMISE(no_threads, shutdown_close_abort_and_destroy_need_no_thread)
     ferry_service *service = service_start(FERRY_DEDICATED);
     atomic_store(&failures, -1);
     pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
-    pair third = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair third = unix_pair(SOCK_STREAM);
     ferry_stream *to_close = stream_adopt(service, first.ours);
     ferry_promise *shut = submit_shutdown(to_close);
     check_eq(outcome(shut).error, 0);
@@ -81,7 +80,6 @@ PROMISE(no_threads, shutdown_close_abort_and_destroy_need_no_thread)
     atomic_store(&failures, 0);
     close(first.theirs);
     close(second.theirs);
-    close(third.theirs);
 }
 
 /* A callback that answers -EAGAIN with the same request must not keep the front owner for
@@ -105,8 +103,8 @@ static void try_again(ferry_promise *, const ferry_result *result, void *arg)
 
 PROMISE(no_threads, callback_that_submits_again_gets_another_start_not_an_endless_loop)
 {
-    ferry_service *service = service_start(FERRY_DEDICATED);
-    pair both = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
     stubborn self = {.stream = stream_adopt(service, both.ours)};
     const ferry_request_options options = {.on_owner = try_again, .on_owner_arg = &self};
     atomic_store(&failures, 3);
@@ -116,8 +114,6 @@ PROMISE(no_threads, callback_that_submits_again_gets_another_start_not_an_endles
     check_eq(close_stream(self.stream).error, 0);
     check_eq(atomic_load(&self.tries), 4);
     check(atomic_load(&self.succeeded));
-    ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 PROMISE(no_threads, submits_racing_with_failed_starts_settle_each)

@@ -50,8 +50,8 @@ static void destroy_in_callback(ferry_promise *, const ferry_result *result, voi
 PROMISE_BOTH(quiet_end, service_may_be_destroyed_inside_a_callback_of_the_programs_thread)
 {
     ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_promise *promise = submit_write(stream, "x", 1);
     ferry_promise *stuck = submit_stuck(stream, both.theirs);
     check_eq(ferry_promise_then(promise, destroy_in_callback, service), 0);
@@ -59,14 +59,12 @@ PROMISE_BOTH(quiet_end, service_may_be_destroyed_inside_a_callback_of_the_progra
     }
     check_eq(outcome(stuck).error, -ECANCELED);
     check_eq(outcome(promise).error, 0);
-    ferry_stream_unref(stream);
-    close(both.theirs);
 }
 
 PROMISE(quiet_end, threads_start_on_whatever_stack_is_asked_for)
 {
     const ferry_service_options options = {.stack_bytes = 1, .placement = FERRY_DEDICATED};
-    ferry_service *service;
+    AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
     pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
@@ -75,12 +73,11 @@ PROMISE(quiet_end, threads_start_on_whatever_stack_is_asked_for)
     reader *peer = reader_start(both.theirs, false);
     check_eq(close_stream(stream).error, 0);
     check_eq(reader_end(peer), 3000);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(quiet_end, handles_held_beyond_destroy_answer_eshutdown)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     stage_destroy(&s);
     ferry_file file = ferry_file_at("/etc/passwd");
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN);
@@ -93,7 +90,6 @@ PROMISE_BOTH(quiet_end, handles_held_beyond_destroy_answer_eshutdown)
     check_eq(stream_status(s.stream).queued_requests, 0);
     s.stream = ferry_stream_unref(s.stream);
     check(s.stream == NULL);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(quiet_end, drain_waits_for_all_that_was_submitted_and_no_longer)
@@ -127,7 +123,7 @@ PROMISE_BOTH(quiet_end, drain_waits_for_all_that_was_submitted_and_no_longer)
 
 PROMISE(quiet_end, drain_of_idle_streams_starts_no_thread_for_them)
 {
-    ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
     ferry_stream *streams[10];
     for (unsigned i = 0; i < 10; i++)
         streams[i] = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
@@ -137,7 +133,6 @@ PROMISE(quiet_end, drain_of_idle_streams_starts_no_thread_for_them)
     check_eq(count_threads(), threads);
     for (unsigned i = 0; i < 10; i++)
         ferry_stream_unref(streams[i]);
-    ferry_service_destroy(service);
 }
 
 static void count_run(ferry_promise *, const ferry_result *, void *arg)
@@ -147,7 +142,7 @@ static void count_run(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE_BOTH(quiet_end, drain_runs_the_callbacks_that_come_while_it_waits)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     unsigned runs = 0;
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_then(stuck, count_run, &runs), 0);
@@ -158,7 +153,6 @@ PROMISE_BOTH(quiet_end, drain_runs_the_callbacks_that_come_while_it_waits)
     check_eq(runs, 1);
     check_eq(outcome(stuck).error, 0);
     (void)reader_end(peer);
-    stage_end(&s);
 }
 
 static void end_thread(ferry_promise *, const ferry_result *, void *)
@@ -216,15 +210,12 @@ PROMISE_BOTH(quiet_end, drain_that_times_out_says_so_and_changes_nothing)
 PROMISE_BOTH(quiet_end, thousand_services_come_and_go)
 {
     for (unsigned i = 0; i < 1000; i++) {
-        ferry_service *service = service_start(placement);
+        AT_END(destroy_service) ferry_service *service = service_start(placement);
         if (i % 4 == 0) {
-            pair both = unix_pair(SOCK_STREAM);
-            ferry_stream *stream = stream_adopt(service, both.ours);
+            AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+            AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
             check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), 0);
-            ferry_stream_unref(stream);
-            close(both.theirs);
         }
-        ferry_service_destroy(service);
     }
 }
 
@@ -310,9 +301,10 @@ PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
     enum { CHUNK = 64 * 1024 };
     const ferry_service_options options = {
         .placement = FERRY_SHARED, .shared_owners = 1, .chunk_bytes = CHUNK};
-    ferry_service *service;
+    AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
     ferry_stream *busy = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
+    AT_END(drop_stream)
     ferry_stream *other = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
     ferry_promise *unending = submit_file(busy, ferry_file_at("/dev/zero")), *closed;
     pulse beating = {.stream = other, .busy = busy, .left = 1000};
@@ -334,8 +326,6 @@ PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
     check_eq(beating.left, 0);
     check(beating.longest_delay > 0 && beating.longest_delay <= CHUNK);
     ferry_stream_unref(busy);
-    ferry_stream_unref(other);
-    ferry_service_destroy(service);
 }
 
 /* Owner A's callback takes long, right after it settled something for this thread; what owner B
@@ -361,14 +351,12 @@ typedef struct feeder {
 static void *let_go_one_after_the_other(void *arg)
 {
     const feeder *self = arg;
-    reader *one = reader_start(self->first, false);
+    AT_END(free_reader) reader *one = reader_start(self->first, false);
     while (!atomic_load(&self->slow->is_busy))
         sched_yield();
-    reader *two = reader_start(self->second, false);
+    AT_END(free_reader) reader *two = reader_start(self->second, false);
     reader_join(one);
     reader_join(two);
-    reader_free(one);
-    reader_free(two);
     return NULL;
 }
 
@@ -376,7 +364,7 @@ static void ignore(ferry_promise *, const ferry_result *, void *) {}
 
 PROMISE_BOTH(isolation, busy_owner_does_not_keep_another_owners_completions_from_a_thread)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     ferry_stream *busy = stream_adopt(service, first.ours);
     ferry_stream *other = stream_adopt(service, second.ours); /* least loaded: the other owner */
@@ -396,7 +384,6 @@ PROMISE_BOTH(isolation, busy_owner_does_not_keep_another_owners_completions_from
     check_eq(close_stream(busy).error, 0);
     check_eq(close_stream(other).error, 0);
     pthread_join(thread, NULL);
-    ferry_service_destroy(service);
 }
 
 /* A thread that is cancelled in the middle of a submit must not leave the owner asleep for good. */
@@ -412,13 +399,12 @@ static void *submit_with_a_cancel_pending(void *arg)
 
 PROMISE_BOTH(quiet_end, thread_cancelled_in_a_submit_leaves_the_owner_awake)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     pthread_t thread;
     check_eq(pthread_create(&thread, NULL, submit_with_a_cancel_pending, s.stream), 0);
     pthread_join(thread, NULL);
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
-    stage_close(&s);
 }
 
 static void *adopt_with_a_cancel_pending(void *arg)
@@ -436,9 +422,8 @@ static void *adopt_with_a_cancel_pending(void *arg)
 
 PROMISE_BOTH(quiet_end, thread_cancelled_while_it_adopts_leaves_a_service_that_can_be_destroyed)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pthread_t thread;
     check_eq(pthread_create(&thread, NULL, adopt_with_a_cancel_pending, service), 0);
     pthread_join(thread, NULL);
-    ferry_service_destroy(service);
 }

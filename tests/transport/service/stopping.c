@@ -46,10 +46,9 @@ static ferry_promise *submit_endless_read(ferry_stream *stream)
 
 static void check_reset(int fd)
 {
-    reader *peer = reader_start(fd, false);
+    AT_END(free_reader) reader *peer = reader_start(fd, false);
     reader_join(peer);
     check_eq(peer->error, ECONNRESET);
-    reader_free(peer);
 }
 
 static size_t count_streams(ferry_service *service)
@@ -89,20 +88,21 @@ PROMISE_BOTH(stop, sends_all_that_is_queued_and_each_peer_reads_its_end)
 
 PROMISE_BOTH(stop, late_reader_has_every_byte)
 {
-    stage s = stage_open(placement, late_pair());
+    AT_END(stage_end) stage s = stage_open(placement, late_pair());
     ferry_promise *sent = submit_content(s.stream, 1, LATE_BYTES);
     check_eq(ferry_service_stop(s.service, -1), 0);
     check_eq(ferry_promise_await(sent, 0, NULL), 0);
     check_eq(outcome(sent).sent, LATE_BYTES);
     stage_destroy(&s);
     check_fd_content(stage_take(&s), 1, LATE_BYTES);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(stop, counts_the_streams_that_are_left_and_waits_for_them_again)
 {
-    ferry_service *service = service_start(placement);
-    pair idle = unix_pair(SOCK_STREAM), first = unix_pair(SOCK_STREAM), second = tcp_pair();
+    AT_END(close_theirs)
+    pair idle = unix_pair(SOCK_STREAM);
+    pair first = unix_pair(SOCK_STREAM), second = tcp_pair();
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *streams[] = {stream_adopt(service, idle.ours), stream_adopt(service, first.ours),
                                stream_adopt(service, second.ours)};
     ferry_promise *stuck[] = {submit_stuck(streams[1], first.theirs),
@@ -122,13 +122,11 @@ PROMISE_BOTH(stop, counts_the_streams_that_are_left_and_waits_for_them_again)
     check_eq(outcome(stuck[1]).error, 0);
     for (unsigned i = 0; i < 3; i++)
         ferry_stream_unref(streams[i]);
-    ferry_service_destroy(service);
-    close(idle.theirs);
 }
 
 PROMISE_BOTH(stop, what_is_left_when_time_is_up_is_aborted_by_destroy)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_service_stop(s.service, 1), 1);
     ferry_service_status status;
@@ -138,7 +136,6 @@ PROMISE_BOTH(stop, what_is_left_when_time_is_up_is_aborted_by_destroy)
     stage_destroy(&s);
     check_eq(outcome(stuck).error, -ECANCELED);
     check_reset(stage_take(&s));
-    stage_end(&s);
 }
 
 PROMISE_BOTH(stop, confirmed_close_is_waited_for_and_counts_if_it_fails)
@@ -165,14 +162,13 @@ PROMISE_BOTH(stop, confirmed_close_is_waited_for_and_counts_if_it_fails)
 
 PROMISE_BOTH(stop, stream_that_the_program_aborts_meanwhile_counts)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_service_stop(s.service, 1), 1);
     ferry_stream_abort(s.stream);
     check_eq(ferry_service_stop(s.service, -1), 1);
     check_eq(count_streams(s.service), 0);
     check_eq(outcome(stuck).error, -ECANCELED);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(stop, poisoned_stream_that_closes_is_in_order_and_so_is_one_that_ended_before)
@@ -246,18 +242,15 @@ PROMISE_BOTH(stop, nothing_can_begin_any_more)
 
 PROMISE_BOTH(stop, answers_what_its_arguments_deserve)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     check_eq(ferry_service_stop(NULL, 0), -EINVAL);
     check_eq(ferry_service_stop(service, -2), -EINVAL);
     check_eq(ferry_service_stop(service, INT64_MIN), -EINVAL);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
     check_eq(outcome(submit_write(stream, "x", 1)).error, 0); /* nothing was stopped */
     check_eq(ferry_service_stop(service, INT64_MAX), 0);
     check_eq(ferry_service_stop(service, -1), 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 static void stop_in_callback(ferry_promise *, const ferry_result *result, void *arg)
@@ -268,7 +261,7 @@ static void stop_in_callback(ferry_promise *, const ferry_result *result, void *
 
 PROMISE_BOTH(stop, is_edeadlk_in_callbacks_and_on_owners)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options there = {.on_owner = stop_in_callback, .on_owner_arg = s.service};
     check_eq(ferry_stream_write(s.stream, "x", 1, &there, NULL), 0);
     ferry_promise *promise = submit_write(s.stream, "x", 1);
@@ -276,21 +269,17 @@ PROMISE_BOTH(stop, is_edeadlk_in_callbacks_and_on_owners)
     while (ferry_inbox_run(-1) == 0) {
     }
     check_eq(outcome(promise).error, 0);
-    stage_close(&s);
 }
 
 PROMISE(stop, without_memory_for_an_inbox_nothing_is_stopped)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     fail_allocation(1);
     check_eq(ferry_service_stop(service, -1), -ENOMEM);
     allow_allocations();
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
     check_eq(ferry_service_stop(service, -1), 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
 }
 
 /* A promise of a promise of a write's outcome: its callback comes in three steps. */
@@ -302,7 +291,7 @@ static ferry_promise *go_on(ferry_promise *, ferry_outcome *outcome, void *arg)
 
 PROMISE_BOTH(stop, runs_this_threads_callbacks_whatever_they_are_made_of)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *sent = submit_stuck(s.stream, s.theirs), *first, *second, *closed;
     int error = -EXDEV, told = 0, told_closed = 1;
     check_eq(ferry_promise_and_then(sent, go_on, &error, &first), 0);
@@ -319,7 +308,6 @@ PROMISE_BOTH(stop, runs_this_threads_callbacks_whatever_they_are_made_of)
     ferry_promise_unref(first);
     ferry_promise_unref(second);
     ferry_promise_unref(closed);
-    stage_end(&s);
 }
 
 static void *stop_elsewhere(void *service)
@@ -330,7 +318,7 @@ static void *stop_elsewhere(void *service)
 
 PROMISE_BOTH(stop, several_threads_may_stop_at_once)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     pthread_t threads[4];
     for (unsigned i = 0; i < 4; i++)
@@ -342,7 +330,6 @@ PROMISE_BOTH(stop, several_threads_may_stop_at_once)
         check_eq(pthread_join(threads[i], NULL), 0);
     (void)reader_end(peer);
     check_eq(outcome(stuck).error, 0);
-    stage_end(&s);
 }
 
 static void end_thread(ferry_promise *, const ferry_result *, void *)
@@ -367,8 +354,9 @@ static void *stop_and_end(void *arg)
 
 PROMISE_BOTH(stop, thread_may_end_in_a_callback_meanwhile)
 {
-    ferry_service *service = service_start(placement);
-    pair idle = unix_pair(SOCK_STREAM), both = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair idle = unix_pair(SOCK_STREAM);
+    pair both = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *stuck_stream = stream_adopt(service, both.ours);
     ferry_promise *stuck = submit_stuck(stuck_stream, both.theirs);
     stopper self = {service, stream_adopt(service, idle.ours)};
@@ -379,8 +367,6 @@ PROMISE_BOTH(stop, thread_may_end_in_a_callback_meanwhile)
     (void)reader_end(peer);
     ferry_stream_unref(stuck_stream);
     ferry_stream_unref(self.stream);
-    ferry_service_destroy(service);
-    close(idle.theirs);
 }
 
 /* ---- stop, and where streams come from ------------------------------------------------------- */
@@ -424,7 +410,7 @@ PROMISE_BOTH(stop, listeners_are_closed_though_the_program_still_has_them)
     ferry_service *service = service_start(placement);
     door seen = {0};
     ferry_listener *listener = open_door(service, &seen, true);
-    int fd = knock(listener);
+    AT_END(close_fd) int fd = knock(listener);
     while (atomic_load(&seen.told) == 0)
         (void)sched_yield();
     check_eq(ferry_service_stop(service, -1), 0);
@@ -437,7 +423,6 @@ PROMISE_BOTH(stop, listeners_are_closed_though_the_program_still_has_them)
     check_eq(outcome(closed).error, 0);
     ferry_listener_unref(listener);
     ferry_service_destroy(service);
-    close(fd);
 }
 
 PROMISE_BOTH(stop, stream_that_is_still_to_be_told_of_ends_in_order)
@@ -445,7 +430,7 @@ PROMISE_BOTH(stop, stream_that_is_still_to_be_told_of_ends_in_order)
     ferry_service *service = service_start(placement);
     door seen = {0};
     ferry_listener *listener = open_door(service, &seen, false);
-    int fd = knock(listener);
+    AT_END(close_fd) int fd = knock(listener);
     while (count_streams(service) == 0)
         (void)sched_yield();
     check_eq(ferry_service_stop(service, -1), 0); /* which runs this thread's callbacks */
@@ -455,7 +440,6 @@ PROMISE_BOTH(stop, stream_that_is_still_to_be_told_of_ends_in_order)
     check_eq(recv(fd, &got, 1, 0), 0);
     ferry_listener_unref(listener);
     ferry_service_destroy(service);
-    close(fd);
 }
 
 typedef struct visitors {
@@ -494,9 +478,9 @@ static void *visit(void *arg)
 PROMISE_BOTH(stop, connections_that_come_meanwhile_do_no_harm)
 {
     for (unsigned round = 0; round < 20; round++) {
-        ferry_service *service = service_start(placement);
+        AT_END(destroy_service) ferry_service *service = service_start(placement);
         door seen = {0};
-        ferry_listener *listener = open_door(service, &seen, round % 2 == 0);
+        AT_END(drop_listener) ferry_listener *listener = open_door(service, &seen, round % 2 == 0);
         visitors crowd = {.listener = listener};
         pthread_t threads[3];
         for (unsigned i = 0; i < 3; i++)
@@ -507,8 +491,6 @@ PROMISE_BOTH(stop, connections_that_come_meanwhile_do_no_harm)
         check_eq(count_streams(service), 0);
         for (unsigned i = 0; i < 3; i++)
             check_eq(pthread_join(threads[i], NULL), 0);
-        ferry_listener_unref(listener);
-        ferry_service_destroy(service);
     }
 }
 
@@ -521,10 +503,10 @@ PROMISE_BOTH(stop, connect_that_is_under_way_is_called_off)
     int length = snprintf(text, sizeof text, "unix:@ferry-test-stop-%d", (int)getpid());
     memcpy(address.sun_path + 1, text + 6, (size_t)length - 6);
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)length - 5);
-    int full = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AT_END(close_fd) int full = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_eq(bind(full, (struct sockaddr *)&address, size), 0);
     check_eq(listen(full, 0), 0);
-    int first = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AT_END(close_fd) int first = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_eq(connect(first, (struct sockaddr *)&address, size), 0);
     ferry_promise *connected;
     int told = 0;
@@ -534,8 +516,6 @@ PROMISE_BOTH(stop, connect_that_is_under_way_is_called_off)
     check_eq(told, -ECANCELED);
     check_eq(outcome(connected).error, -ECANCELED);
     ferry_service_destroy(service);
-    close(first);
-    close(full);
 }
 
 /* ---- destroy --------------------------------------------------------------------------------- */
@@ -565,6 +545,7 @@ PROMISE_BOTH(destroy, late_reader_of_a_close_that_nobody_awaited_has_every_byte)
 
 PROMISE_BOTH(destroy, late_reader_whose_close_is_being_confirmed_has_every_byte)
 {
+    AT_END(stage_end)
     stage s =
         stage_open_with(placement, late_pair(), (ferry_stream_options){.close_timeout_ms = 60000});
     check_eq(outcome(submit_content(s.stream, 4, LATE_BYTES)).error, 0);
@@ -573,12 +554,11 @@ PROMISE_BOTH(destroy, late_reader_whose_close_is_being_confirmed_has_every_byte)
     stage_destroy(&s);
     check_eq(outcome(closed).error, -ECANCELED);
     check_fd_content(stage_take(&s), 4, LATE_BYTES);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(destroy, late_reader_of_what_is_not_acknowledged_yet_has_every_byte)
 {
-    stage s = stage_open(placement, late_pair());
+    AT_END(stage_end) stage s = stage_open(placement, late_pair());
     const ferry_request_options acked = {.completion = FERRY_ACKED};
     unsigned char *content = malloc(LATE_BYTES);
     fill_content(content, LATE_BYTES, 5, 0);
@@ -588,39 +568,35 @@ PROMISE_BOTH(destroy, late_reader_of_what_is_not_acknowledged_yet_has_every_byte
     stage_destroy(&s);
     check_eq(outcome(promise).error, -ECANCELED);
     check_fd_content(stage_take(&s), 5, LATE_BYTES);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(destroy, peer_of_a_stream_with_something_queued_is_reset)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_stream_close(s.stream, NULL), 0);
     stage_destroy(&s);
     check_reset(stage_take(&s));
     check_eq(outcome(stuck).error, -ECANCELED);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(destroy, peer_of_a_poisoned_stream_is_reset)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_cancel(stuck), 0);
     check_eq(outcome(stuck).error, -ECANCELED);
     stage_destroy(&s);
     check_reset(stage_take(&s));
-    stage_end(&s);
 }
 
 PROMISE_BOTH(destroy, peer_of_a_stream_that_was_aborted_before_is_reset)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     check_eq(outcome(submit_write(s.stream, "data", 4)).error, 0);
     ferry_stream_abort(s.stream);
     stage_destroy(&s);
     check_reset(stage_take(&s));
-    stage_end(&s);
 }
 
 /* ---- drain and status ------------------------------------------------------------------------ */
@@ -683,9 +659,9 @@ static void start_reading(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE_BOTH(drain, runs_callbacks_while_only_another_threads_close_is_left)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_promise *stuck = submit_stuck(stream, both.theirs), *due;
     run_to_its_end(close_elsewhere, stream);
     /* Only what this callback does lets the close come about. */
@@ -696,13 +672,11 @@ PROMISE_BOTH(drain, runs_callbacks_while_only_another_threads_close_is_left)
     check_eq(outcome(stuck).error, 0);
     ferry_promise_unref(due);
     (void)reader_end(late.peer);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(drain, queue_that_has_no_room_for_its_mark_is_waited_for)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     /* As if there were two million requests. */
     atomic_fetch_add(&s.stream->admission.word, 2000000 * FERRY__ONE_REQUEST);
     check_eq(ferry_stream_flush(s.stream, NULL), -EAGAIN);
@@ -710,17 +684,14 @@ PROMISE_BOTH(drain, queue_that_has_no_room_for_its_mark_is_waited_for)
     check_eq(ferry_service_drain(s.service, 1), -ETIMEDOUT);
     atomic_fetch_sub(&s.stream->admission.word, 2000000 * FERRY__ONE_REQUEST);
     check_eq(ferry_service_drain(s.service, -1), 0);
-    stage_close(&s);
 }
 
 PROMISE_BOTH(status, stream_whose_close_has_settled_is_not_counted)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     for (unsigned i = 0; i < 300; i++) {
-        pair both = unix_pair(SOCK_STREAM);
+        AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
         check_eq(close_stream(stream_adopt(service, both.ours)).error, 0);
         check_eq(count_streams(service), 0);
-        close(both.theirs);
     }
-    ferry_service_destroy(service);
 }

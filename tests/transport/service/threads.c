@@ -52,11 +52,10 @@ PROMISE_BOTH(threads, stack_that_was_asked_for_is_there_beside_the_hosts_static_
 
 PROMISE_BOTH(threads, connecting_by_name_gets_a_stack_beside_static_tls)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_promise *connected;
     check_eq(ferry_connect(service, "localhost:1", NULL, &connected), 0);
     check(outcome(connected).error != 0); /* nobody listens: but the look-up did not crash */
-    ferry_service_destroy(service);
 }
 
 /* ---- scheduling ------------------------------------------------------------------------------ */

@@ -27,7 +27,7 @@ PROMISE_BOTH(batch, forgotten_writes_have_their_place_and_their_numbers_among_ot
 {
     enum { COUNT = 5000 };
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    reader *peer = reader_start(stage_take(&s), true);
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     uint64_t random = random_seed();
     for (uint32_t i = 0; i < COUNT; i++) {
         if (random_next(&random) % 8 != 0) {
@@ -42,7 +42,6 @@ PROMISE_BOTH(batch, forgotten_writes_have_their_place_and_their_numbers_among_ot
     stage_close(&s);
     reader_join(peer);
     check_numbers(peer, COUNT);
-    reader_free(peer);
 }
 
 /* Two threads that hand the turn to each other. One forgets its writes, the other does not. */
@@ -73,7 +72,7 @@ static void *forget_every_other(void *arg)
 PROMISE_BOTH(batch, forgotten_write_stands_behind_what_another_thread_had_submitted)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    reader *peer = reader_start(stage_take(&s), true);
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     turns shared = {.stream = s.stream, .total = 4000};
     pthread_t other;
     pthread_create(&other, NULL, forget_every_other, &shared);
@@ -86,7 +85,6 @@ PROMISE_BOTH(batch, forgotten_write_stands_behind_what_another_thread_had_submit
     stage_close(&s);
     reader_join(peer);
     check_numbers(peer, shared.total);
-    reader_free(peer);
 }
 
 /* ---- many threads ---------------------------------------------------------------------------- */
@@ -130,7 +128,7 @@ PROMISE_BOTH(batch, forgotten_writes_of_many_threads_leave_whole_once_and_each_t
 {
     const ferry_stream_options narrow = {.limit_requests = 700};
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), narrow);
-    reader *peer = reader_start(stage_take(&s), true);
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     pthread_t threads[THREADS];
     forgetter all[THREADS];
     for (uint32_t i = 0; i < THREADS; i++) {
@@ -142,7 +140,6 @@ PROMISE_BOTH(batch, forgotten_writes_of_many_threads_leave_whole_once_and_each_t
     stage_close(&s);
     reader_join(peer);
     check_records(peer);
-    reader_free(peer);
 }
 
 static atomic_uint let_in;
@@ -341,7 +338,7 @@ PROMISE_EITHER(batch, write_is_sent_in_its_turn_while_writes_to_many_batches_are
 
 /* ---- a callback that gives the last handle back ---------------------------------------------- */
 
-static void drop_stream(ferry_promise *, const ferry_result *result, void *arg)
+static void let_stream_go(ferry_promise *, const ferry_result *result, void *arg)
 {
     check_eq(result->error, 0);
     ferry_stream_unref(arg);
@@ -349,7 +346,7 @@ static void drop_stream(ferry_promise *, const ferry_result *result, void *arg)
 
 static void *write_and_drop(void *arg)
 {
-    const ferry_request_options options = {.on_owner = drop_stream, .on_owner_arg = arg};
+    const ferry_request_options options = {.on_owner = let_stream_go, .on_owner_arg = arg};
     check_eq(ferry_stream_write(arg, "b", 1, &options, NULL), 0);
     return NULL;
 }
@@ -357,7 +354,7 @@ static void *write_and_drop(void *arg)
 /* It waits for a writer that is about to open a batch. Meanwhile the stream comes to its end. */
 PROMISE_EITHER(batch, submit_is_safe_if_its_callback_gives_the_last_handle_back_before_it_returns)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     reader *peer = reader_start(stage_take(&s), true);
     forget(s.stream, "a", 1);
     wait_until_asleep();
@@ -371,7 +368,6 @@ PROMISE_EITHER(batch, submit_is_safe_if_its_callback_gives_the_last_handle_back_
     pthread_mutex_unlock(&batches->opening); /* still there */
     pthread_join(submitter, NULL);
     s.stream = NULL;
-    stage_end(&s);
 }
 
 /* ---- aborts ---------------------------------------------------------------------------------- */

@@ -57,14 +57,13 @@ static void scene_close(scene *s)
 
 PROMISE_EITHER(causes, cancel_is_cancel_and_what_waits_behind_a_poisoned_head_is_broken)
 {
-    scene s;
+    AT_END(scene_close) scene s;
     scene_open(&s, placement);
     check_eq(ferry_promise_cancel(s.read), 0);
     check_cause(s.read, FERRY_CAUSE_CANCEL);
     check_eq(ferry_promise_cancel(s.head), 0); /* midway */
     check_cause(s.head, FERRY_CAUSE_CANCEL);
     check_cause(s.behind, FERRY_CAUSE_BROKEN);
-    scene_close(&s);
 }
 
 PROMISE_EITHER(causes, connection_that_breaks_is_an_error_of_the_head_and_a_cause_behind_it)
@@ -84,7 +83,7 @@ PROMISE_EITHER(causes, connection_that_breaks_is_an_error_of_the_head_and_a_caus
 
 PROMISE_EITHER(causes, abort_is_abort_of_all_that_was_under_way)
 {
-    scene s;
+    AT_END(scene_close) scene s;
     scene_open(&s, placement);
     ferry_stream_abort(s.stream);
     ferry_promise *closed = submit_close(s.stream);
@@ -92,7 +91,6 @@ PROMISE_EITHER(causes, abort_is_abort_of_all_that_was_under_way)
     check_cause(s.behind, FERRY_CAUSE_ABORT);
     check_cause(s.read, FERRY_CAUSE_ABORT);
     check_cause(closed, FERRY_CAUSE_ABORT);
-    scene_close(&s);
 }
 
 /* Holds its owner in a turn until it is told to go on. */
@@ -172,13 +170,12 @@ PROMISE_EITHER(causes, destroy_is_destroy_of_all_that_was_under_way)
 
 PROMISE_EITHER(causes, abort_of_what_waits_for_confirmation_is_abort)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options acked = {.completion = FERRY_ACKED};
     ferry_promise *sent = submit_write_with(s.stream, "x", 1, &acked);
     wait_readable(s.theirs);
     ferry_stream_abort(s.stream);
     check_cause(sent, FERRY_CAUSE_ABORT);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(causes, read_of_a_stream_that_is_closed_is_close)
@@ -226,6 +223,7 @@ PROMISE_EITHER(causes, relay_has_the_cause_of_whichever_stream_called_it_off)
 
 PROMISE_EITHER(causes, promise_of_room_that_is_cancelled_is_cancel)
 {
+    AT_END(stage_end)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_requests = 1});
     ferry_promise *head = submit_stuck(s.stream, s.theirs), *room;
@@ -234,7 +232,6 @@ PROMISE_EITHER(causes, promise_of_room_that_is_cancelled_is_cancel)
     check_cause(room, FERRY_CAUSE_CANCEL);
     ferry_promise_unref(head);
     ferry_stream_abort(s.stream);
-    stage_end(&s);
 }
 
 /* A listening socket that nobody can connect to for now; its address in text. */
@@ -253,7 +250,7 @@ static int full_listener(char *text, size_t size)
 PROMISE_EITHER(causes, connect_is_cancelled_or_goes_with_its_service)
 {
     char address[160];
-    int listening = full_listener(address, sizeof address);
+    AT_END(close_fd) int listening = full_listener(address, sizeof address);
     ferry_service *service = service_start(placement);
     ferry_promise *first, *cancelled, *destroyed;
     check_eq(ferry_connect(service, address, NULL, &first), 0);
@@ -264,7 +261,6 @@ PROMISE_EITHER(causes, connect_is_cancelled_or_goes_with_its_service)
     check_cause(cancelled, FERRY_CAUSE_CANCEL);
     ferry_service_destroy(service);
     check_cause(destroyed, FERRY_CAUSE_DESTROY);
-    close(listening);
 }
 
 static size_t take_all(ferry_stream *, const void *, size_t length, bool, void *)
@@ -282,12 +278,11 @@ static void *set_reader_and_end(void *stream)
 PROMISE_EITHER(causes, read_after_the_readers_thread_has_ended_is_gone)
 {
     char memory[16];
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     run_to_its_end(set_reader_and_end, s.stream);
     check_eq(write(s.theirs, "abc", 3), 3); /* on loan to nobody */
     wait_until_asleep();
     check_cause(submit_read(s.stream, memory, sizeof memory), FERRY_CAUSE_GONE);
-    stage_end(&s);
 }
 
 static void *make_and_end(void *arg)
@@ -372,7 +367,7 @@ PROMISE_EITHER(causes, retry_tries_again_what_waited_behind_a_connection_that_br
 
 PROMISE_EITHER(causes, retry_gives_up_what_was_cancelled)
 {
-    scene s;
+    AT_END(scene_close) scene s;
     scene_open(&s, placement);
     transfer self = {.stream = &s.stream, .first = ferry_promise_ref(s.behind)};
     const ferry_retry retry = {.start = start_transfer, .arg = &self};
@@ -386,5 +381,4 @@ PROMISE_EITHER(causes, retry_gives_up_what_was_cancelled)
     ferry_promise_unref(s.head);
     ferry_promise_unref(s.read);
     ferry_stream_abort(s.stream);
-    scene_close(&s);
 }

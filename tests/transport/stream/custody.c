@@ -18,13 +18,12 @@ PROMISE_BOTH(custody, copied_memory_is_the_callers_again_at_once)
     char data[] = "first";
     ferry_promise *promise = submit_write(s.stream, data, 5);
     memcpy(data, "XXXXX", 5);
-    reader *peer = reader_start(stage_take(&s), true);
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(stuck).error, 0);
     check_eq(outcome(promise).error, 0);
     stage_close(&s);
     reader_join(peer);
     check(memcmp(peer->kept + STUCK_BYTES, "first", 5) == 0);
-    reader_free(peer);
 }
 
 static void forget_writes(ferry_stream *stream, unsigned count)
@@ -109,7 +108,7 @@ PROMISE_BOTH(custody, owner_keeps_no_more_than_three_piles_however_many_promises
 PROMISE_BOTH(custody, memory_of_forgotten_writes_is_freed_while_the_stream_is_idle_and_when_it_ends)
 {
     enum { WRITES = 5000 };
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     reader *peer = reader_start(stage_take(&s), false);
     forget_writes(s.stream, 1); /* a stream keeps a record of its batches once it has had one */
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
@@ -127,7 +126,6 @@ PROMISE_BOTH(custody, memory_of_forgotten_writes_is_freed_while_the_stream_is_id
     await_allocations(idle);
     s.stream = ferry_stream_unref(s.stream);
     check_eq(reader_end(peer), 4 * WRITES + 3);
-    stage_end(&s);
 }
 
 static void count_release(void *data, void *arg)
@@ -147,7 +145,7 @@ static ferry_promise *submit_given(ferry_stream *stream, atomic_uint *released)
 /* Pins: custody. */
 PROMISE_BOTH(custody, given_memory_is_released_once_before_settling_on_every_path)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     atomic_uint sent = 0, called_off = 0;
     check_eq(outcome(submit_given(s.stream, &sent)).error, 0);
     check_eq(atomic_load(&sent), 2);
@@ -158,12 +156,11 @@ PROMISE_BOTH(custody, given_memory_is_released_once_before_settling_on_every_pat
     check_eq(outcome(stuck).error, -ECANCELED);
     check_eq(outcome(behind).error, -ECANCELED);
     check_eq(atomic_load(&called_off), 2);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(custody, refused_submit_takes_nothing)
 {
-    test_file file = file_make(10, 1);
+    AT_END(file_remove) test_file file = file_make(10, 1);
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     atomic_uint released = 0;
     void *data = malloc(10);
@@ -183,7 +180,6 @@ PROMISE_BOTH(custody, refused_submit_takes_nothing)
     check_eq(atomic_load(&released), 0);
     check(fcntl(file.fd, F_GETFD) >= 0);
     free(data);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(custody, kept_promise_does_not_keep_a_large_copy)
@@ -229,8 +225,8 @@ PROMISE_BOTH(custody, file_fd_may_be_closed_right_after_the_submit)
 
 PROMISE_BOTH(custody, given_file_fd_is_closed_when_settled_and_borrowed_one_is_not)
 {
-    test_file file = file_make(1000, 9);
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(file_remove) test_file file = file_make(1000, 9);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_file given = ferry_file_fd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
     ferry_file borrowed = ferry_file_fd(file.fd);
     given.flags = FERRY_FD_GIVE;
@@ -251,8 +247,6 @@ PROMISE_BOTH(custody, given_file_fd_is_closed_when_settled_and_borrowed_one_is_n
     check_eq(outcome(stuck).error, -ECANCELED);
     check_eq(outcome(behind).error, -ECANCELED);
     check_eq(fcntl(given.fd, F_GETFD), -1);
-    stage_end(&s);
-    file_remove(&file);
 }
 
 /* A stream of fd 0 sends a file; another one sends the file that is fd 0;
@@ -260,7 +254,7 @@ PROMISE_BOTH(custody, given_file_fd_is_closed_when_settled_and_borrowed_one_is_n
 PROMISE_BOTH(custody, fd_0_is_one_like_any_other)
 {
     enum { SIZE = 1000 };
-    int saved = fcntl(0, F_DUPFD_CLOEXEC, 3);
+    AT_END(close_fd) int saved = fcntl(0, F_DUPFD_CLOEXEC, 3);
     test_file file = file_make(SIZE, 3);
     pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     ferry_service *service = service_start(placement);
@@ -288,14 +282,13 @@ PROMISE_BOTH(custody, fd_0_is_one_like_any_other)
     close(third.theirs);
     file_remove(&file);
     check_eq(dup2(saved, 0), 0);
-    close(saved);
 }
 
 /* Pins: custody. */
 PROMISE_BOTH(custody, every_fd_ferry_makes_is_close_on_exec)
 {
-    test_file file = file_make(8 << 20, 9);
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(file_remove) test_file file = file_make(8 << 20, 9);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     check(ferry_inbox_fd() >= 0);
     ferry_promise *by_path = submit_file(s.stream, ferry_file_at(file.path));
     ferry_promise *by_fd = submit_file(s.stream, ferry_file_fd(file.fd));
@@ -321,32 +314,28 @@ PROMISE_BOTH(custody, every_fd_ferry_makes_is_close_on_exec)
     ferry_stream_abort(s.stream);
     check_eq(outcome(by_path).error, -ECANCELED);
     check_eq(outcome(by_fd).error, -ECANCELED);
-    stage_end(&s);
-    file_remove(&file);
 }
 
 /* ---- the stream's fd ------------------------------------------------------------------------- */
 
 PROMISE_BOTH(custody, refused_adoption_leaves_the_fd_as_it_was)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_DGRAM);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_DGRAM);
     int flags = fcntl(both.ours, F_GETFL);
     ferry_stream *stream = NULL;
     check_eq(ferry_stream_adopt(service, both.ours, NULL, &stream), -ESOCKTNOSUPPORT);
     check(stream == NULL);
     check_eq(fcntl(both.ours, F_GETFL), flags);
     close(both.ours);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(custody, adoption_that_memory_does_not_suffice_for_leaves_the_socket_as_it_was)
 {
     enum { UNSENT = 200000 };
     static const ferry_stream_options options = {.no_delay = true, .limit_unsent_bytes = UNSENT};
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(close_theirs) pair both = tcp_pair();
     ferry_stream *stream;
     unsigned long failures = 0;
     int error;
@@ -365,8 +354,6 @@ PROMISE_BOTH(custody, adoption_that_memory_does_not_suffice_for_leaves_the_socke
     check_eq(error, 0);
     check(failures > 2);
     check_eq(close_stream(stream).error, 0);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 /* As stdout and stderr are under 2>&1. */
@@ -391,7 +378,7 @@ PROMISE_BOTH(custody, pipe_that_others_share_keeps_its_flags_and_can_always_be_g
 
 PROMISE_BOTH(custody, dropping_the_last_reference_closes_after_what_is_queued)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     check_eq(ferry_stream_write(s.stream, "queued", 6, NULL, NULL), 0);
     ferry_stream_ref(s.stream);
     check(ferry_stream_unref(s.stream) == NULL);
@@ -399,5 +386,4 @@ PROMISE_BOTH(custody, dropping_the_last_reference_closes_after_what_is_queued)
     s.stream = ferry_stream_unref(s.stream);
     check(s.stream == NULL);
     check_eq(reader_end(reader_start(stage_take(&s), false)), 15);
-    stage_end(&s);
 }

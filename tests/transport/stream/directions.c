@@ -17,8 +17,8 @@ static ferry_promise *submit_some(ferry_stream *stream, char *byte)
 
 static void keep_apart(ferry_service *service, ferry_stream_options options)
 {
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+    AT_END(drop_stream) ferry_stream *stream = stream_adopt_with(service, both.ours, options);
     char byte;
     ferry_promise *read = submit_some(stream, &byte);
     check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
@@ -43,25 +43,21 @@ static void keep_apart(ferry_service *service, ferry_stream_options options)
     check_eq(stream_status(stream).received_bytes, 1);
     ferry_stream_abort(stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    close(both.theirs);
 }
 
 PROMISE_BOTH(directions, pending_read_refuses_no_write_and_a_full_queue_no_read)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     keep_apart(service, narrow);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(directions, limits_of_a_service_are_those_of_sending)
 {
     const ferry_service_options options = {
         .placement = placement, .shared_owners = 1, .limit_requests = 1};
-    ferry_service *service;
+    AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
     keep_apart(service, (ferry_stream_options){0});
-    ferry_service_destroy(service);
 }
 
 /* Whatever is asked just before, and is still under way: nothing is queued. */

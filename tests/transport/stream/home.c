@@ -66,14 +66,13 @@ static void *register_elsewhere(void *arg)
 
 PROMISE_EITHER(home, callback_runs_where_it_was_registered_not_where_it_was_submitted)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     visit seen = {0};
     ferry_promise *promise = submit_write(s.stream, "abc", 3);
     pthread_t thread;
     check_eq(pthread_create(&thread, NULL, register_elsewhere, (void *[]){promise, &seen}), 0);
     pthread_join(thread, NULL);
     check_eq(outcome(promise).error, 0);
-    stage_end(&s);
 }
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
@@ -145,7 +144,7 @@ static void settle_behind_the_callback(ferry_promise *promise, lasting *this)
 
 PROMISE_EITHER(home, promise_settles_once_the_callback_on_the_owner_is_over)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     lasting seen;
     begin_lasting(&seen);
     const ferry_request_options options = {
@@ -160,29 +159,26 @@ PROMISE_EITHER(home, promise_settles_once_the_callback_on_the_owner_is_over)
         .on_owner = last, .on_owner_arg = &seen, .on_owner_release = be_released};
     check_eq(ferry_connect(s.service, "unix:/nowhere/to/be/found", &refused, &promise), 0);
     settle_behind_the_callback(promise, &seen);
-    stage_end(&s);
 }
 
 /* Everything that an owner's callback may do to its own stream. */
 static void end_the_stream(ferry_promise *, const ferry_result *, void *arg)
 {
-    ferry_stream *stream = arg;
+    AT_END(drop_stream) ferry_stream *stream = arg;
     check_eq(ferry_stream_write(stream, "more", 4, NULL, NULL), 0);
     check_eq(ferry_stream_flush(stream, NULL), 0);
     check_eq(ferry_stream_close(stream, NULL), 0);
-    ferry_stream_unref(stream);
 }
 
 PROMISE_EITHER(home, callback_on_the_owner_may_submit_close_and_drop_its_own_stream)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair both = unix_pair(SOCK_STREAM);
     reader *peer = reader_start(both.theirs, true);
     ferry_stream *stream = stream_adopt(service, both.ours);
     const ferry_request_options options = {.on_owner = end_the_stream, .on_owner_arg = stream};
     check_eq(ferry_stream_write(stream, "some ", 5, &options, NULL), 0);
     reader_check_text(peer, "some more");
-    ferry_service_destroy(service);
 }
 
 static void abort_the_stream(ferry_promise *, const ferry_result *, void *arg)
@@ -192,18 +188,17 @@ static void abort_the_stream(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE_EITHER(home, callback_on_the_owner_may_abort_its_own_stream)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.on_owner = abort_the_stream, .on_owner_arg = s.stream};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     ferry_service_drain(s.service, -1);
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN);
-    stage_end(&s);
 }
 
 /* Its callback aborts, so that nothing behind it may leave. A length of 0: a marker's callback. */
 static void abort_between(ferry_placement placement, size_t length)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs); /* so that all wait together */
     const ferry_request_options options = {.on_owner = abort_the_stream, .on_owner_arg = s.stream};
     check_eq(ferry_stream_write(s.stream, "first", length, &options, NULL), 0);
@@ -212,7 +207,6 @@ static void abort_between(ferry_placement placement, size_t length)
     check_eq(outcome(stuck).error, 0);
     check_eq(outcome(second).error, -ECANCELED);
     check_eq(reader_end(peer), STUCK_BYTES + length);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(home, callback_on_the_owner_comes_before_what_follows_is_sent)
@@ -235,8 +229,7 @@ static void try_to_wait(ferry_promise *promise, const ferry_result *, void *arg)
 /* Pins: no_silent_wait. */
 PROMISE_EITHER(no_silent_wait, waiting_on_an_owner_is_edeadlk_at_once)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.on_owner = try_to_wait, .on_owner_arg = s.service};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
-    stage_close(&s);
 }

@@ -76,11 +76,11 @@ static ferry_promise *submit_telling(ferry_stream *stream, size_t size,
 /* Every write takes a single byte: so it is known what leaves when. */
 static stage stage_open_bytewise(ferry_placement placement)
 {
+    AT_END(drop_faults)
     ferry_faults *faults = faults_of((ferry_fault){
         .call = FERRY_CALL_WRITE, .first = 1, .times = UINT64_MAX, .effect = FERRY_FAULT_SHORT});
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.faults = faults});
-    ferry_faults_unref(faults);
     return s;
 }
 
@@ -146,7 +146,7 @@ PROMISE_EITHER(progress, is_told_while_the_request_is_under_way_also_by_await)
 PROMISE_EITHER(progress, comes_together_in_one_call_with_the_newest_number_where_nobody_listened)
 {
     enum { SIZE = 100 };
-    stage s = stage_open_bytewise(placement);
+    AT_END(stage_close) stage s = stage_open_bytewise(placement);
     told self = told_here();
     ferry_promise *promise = submit_telling(s.stream, SIZE, telling(&self, 0, 0));
     wait_until_settled(promise);
@@ -154,13 +154,12 @@ PROMISE_EITHER(progress, comes_together_in_one_call_with_the_newest_number_where
     run_until_told(&self); /* in this order: progress, the outcome */
     check_numbers(&self, (const uint64_t[]){SIZE}, 1);
     check_eq(outcome(promise).error, 0);
-    stage_close(&s);
 }
 
 PROMISE_EITHER(progress, is_told_for_files_and_compounds_too)
 {
     enum { SIZE = 4 << 20 };
-    test_file file = file_make(SIZE, 7);
+    AT_END(file_remove) test_file file = file_make(SIZE, 7);
     stage s = stage_open(placement, tcp_pair());
     reader *peer = reader_start(stage_take(&s), false);
     told self = told_here();
@@ -175,7 +174,6 @@ PROMISE_EITHER(progress, is_told_for_files_and_compounds_too)
     check_eq(outcome(promise).error, 0);
     stage_close(&s);
     (void)reader_end(peer);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(progress, is_not_told_before_its_step_or_interval_is_up)
@@ -200,16 +198,15 @@ PROMISE_EITHER(progress, is_not_told_before_its_step_or_interval_is_up)
 
 PROMISE(progress, negative_interval_is_refused)
 {
-    stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
     told self = told_here();
     const ferry_request_options options = telling(&self, 0, -1);
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), -EINVAL);
-    stage_close(&s);
 }
 
 PROMISE_EITHER(progress, is_told_though_the_promise_was_dropped_at_once)
 {
-    stage s = stage_open_bytewise(placement);
+    AT_END(stage_close) stage s = stage_open_bytewise(placement);
     told dropped = told_here(), never_had = told_here();
     ferry_promise_unref(submit_telling(s.stream, 10, telling(&dropped, 10, 0)));
     const ferry_request_options options = telling(&never_had, 10, 0);
@@ -221,7 +218,6 @@ PROMISE_EITHER(progress, is_told_though_the_promise_was_dropped_at_once)
     check_numbers(&dropped, (const uint64_t[]){10}, 1);
     check_numbers(&never_had, (const uint64_t[]){10}, 1);
     check_eq(outcome(flushed).error, 0);
-    stage_close(&s);
 }
 
 static void try_what_a_callback_may(told *self, ferry_promise *promise)
@@ -234,7 +230,7 @@ static void try_what_a_callback_may(told *self, ferry_promise *promise)
 
 PROMISE_EITHER(progress, callback_may_submit_and_cannot_wait)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     told self = told_here();
     self.then = try_what_a_callback_may;
     self.stream = s.stream;
@@ -246,7 +242,6 @@ PROMISE_EITHER(progress, callback_may_submit_and_cannot_wait)
     check_eq(stage_close_stream(&s).error, 0);
     char data[8];
     check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 8);
-    stage_end(&s);
 }
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
@@ -294,14 +289,13 @@ PROMISE_EITHER(progress, on_an_owner_is_told_of_every_system_call_or_exactly_eac
         {10, 1, {10}},
         {11, 0, {0}},
     };
-    stage s = stage_open_bytewise(placement);
+    AT_END(stage_close) stage s = stage_open_bytewise(placement);
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         told self = told_here();
         run_follow_up(&(follow_up){
             .stream = s.stream, .told = &self, .size = 10, .step_bytes = cases[i].step_bytes});
         check_numbers(&self, cases[i].numbers, cases[i].count);
     }
-    stage_close(&s);
 }
 
 PROMISE_EITHER(progress, on_an_owner_is_told_once_an_interval)
@@ -348,7 +342,7 @@ PROMISE_EITHER(progress, callback_may_cancel_the_request_or_abort_the_stream)
 {
     void (*const ways[])(told *, ferry_promise *) = {cancel_it, abort_its_stream};
     for (unsigned i = 0; i < 2; i++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         told self = told_here();
         self.then = ways[i];
         self.stream = s.stream;
@@ -360,7 +354,6 @@ PROMISE_EITHER(progress, callback_may_cancel_the_request_or_abort_the_stream)
         check(self.last <= cut.sent);
         check_eq(ferry_inbox_run(0), 0);
         (void)stage_close_stream(&s);
-        stage_end(&s);
     }
 }
 
@@ -368,7 +361,7 @@ PROMISE_EITHER(progress, that_is_still_to_be_told_comes_before_an_early_end)
 {
     enum { CANCELLED, ABORTED, DESTROYED, ENDS };
     for (unsigned end = 0; end < ENDS; end++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         told self = told_here();
         ferry_promise *promise = submit_telling(s.stream, STUCK_BYTES, telling(&self, 0, 0));
         wait_readable(s.theirs);
@@ -386,7 +379,6 @@ PROMISE_EITHER(progress, that_is_still_to_be_told_comes_before_an_early_end)
         ferry_result cut = outcome(promise);
         check_eq(cut.error, -ECANCELED);
         check_eq(self.last, cut.sent);
-        stage_end(&s);
     }
 }
 
@@ -420,7 +412,7 @@ static void *submit_and_leave(void *arg)
 PROMISE_EITHER(progress, is_lost_with_its_thread_and_the_outcome_is_not)
 {
     for (unsigned runs_inbox = 0; runs_inbox < 2; runs_inbox++) {
-        stage s = stage_open_bytewise(placement);
+        AT_END(stage_close) stage s = stage_open_bytewise(placement);
         passing self = {.stream = s.stream, .runs_inbox = runs_inbox};
         self.told.then = leave_thread;
         run_to_its_end(submit_and_leave, &self);
@@ -428,7 +420,6 @@ PROMISE_EITHER(progress, is_lost_with_its_thread_and_the_outcome_is_not)
         check_eq(result.error, 0);
         check_eq(result.sent, 10);
         check_eq(self.told.calls, runs_inbox);
-        stage_close(&s);
     }
 }
 

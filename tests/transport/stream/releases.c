@@ -162,7 +162,7 @@ PROMISE_EITHER(releases, arg_of_a_reader_that_is_replaced_before_it_gets_to_the_
     for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
         kept args[3] = {0};
         sem_t go_on;
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         const ferry_request_options holds_up = {.on_owner = wait_on_owner, .on_owner_arg = &go_on};
         check_eq(sem_init(&go_on, 0, 0), 0);
         check_eq(ferry_stream_write(s.stream, "x", 1, &holds_up, NULL), 0);
@@ -176,7 +176,6 @@ PROMISE_EITHER(releases, arg_of_a_reader_that_is_replaced_before_it_gets_to_the_
         for (unsigned i = 0; i < 3; i++)
             wait_until_released(&args[i]);
         check_eq(atomic_load(&args[0].used) + atomic_load(&args[1].used), 0);
-        stage_end(&s);
     }
 }
 
@@ -238,7 +237,7 @@ PROMISE_EITHER(releases, requests_args_are_released_whether_sent_cancelled_abort
 {
     for (unsigned i = 0; i < 4; i++) {
         kept args[2] = {0};
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         const ferry_request_options options = options_of(args);
         ferry_promise *head = i > 0 ? submit_stuck(s.stream, s.theirs) : NULL, *sent = NULL;
         check_eq(ferry_stream_write(s.stream, "abc", 3, &options, i == 3 ? NULL : &sent), 0);
@@ -253,7 +252,6 @@ PROMISE_EITHER(releases, requests_args_are_released_whether_sent_cancelled_abort
         ferry_promise_unref(sent);
         ferry_promise_unref(head);
         ferry_stream_abort(s.stream);
-        stage_end(&s);
     }
 }
 
@@ -274,7 +272,7 @@ static void *submit_and_end(void *arg)
 PROMISE_EITHER(releases, progress_arg_is_released_when_its_thread_has_ended)
 {
     pair both = unix_pair(SOCK_STREAM);
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     submitter self = {.stream = stream_adopt(service, both.ours)};
     run_elsewhere(submit_and_end, &self);
     check_eq(close_stream(self.stream).error, 0);
@@ -282,7 +280,6 @@ PROMISE_EITHER(releases, progress_arg_is_released_when_its_thread_has_ended)
     wait_until_released(&self.args[1]);
     check_eq(atomic_load(&self.args[1].used), 0);
     close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 /* ---- streams, listeners, connects ------------------------------------------------------------ */
