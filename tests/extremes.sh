@@ -33,7 +33,7 @@ arguments() {
 missing=$({ fields {core,transport}/include/ferry/*.h && arguments {core,transport}/include/ferry/*.h; } |
     grep -vE "$given_by_ferry|$counts_of_arrays|$same_as_another" | sort -u |
     while read -r name; do
-        grep -qF "{\"$name\"," tests/transport/extremes.c || echo "$name"
+        grep -qF "ROW(\"$name\"," tests/transport/extremes.c || echo "$name"
     done)
 [ -z "$missing" ] && exit 0
 printf 'no row in tests/transport/extremes.c is about:\n%s\n' "$missing"

@@ -31,23 +31,32 @@ typedef struct row {
     expectation expected[12]; /* to the first without a value and an outcome, but for the first */
 } row;
 
+/* How a number is tried, where an expression says it. */
+#define TRY(name, ...)                                                                             \
+    static int try_##name(const trial *this)                                                       \
+    {                                                                                              \
+        return __VA_ARGS__;                                                                        \
+    }
+
 #define MOST_U64 ((int64_t)UINT64_MAX)
+#define TAKEN(value)                                                                               \
+    {                                                                                              \
+        value, 0                                                                                   \
+    }
+#define REFUSED(value)                                                                             \
+    {                                                                                              \
+        value, -EINVAL                                                                             \
+    }
 #define IS_TIME                                                                                    \
-    {                                                                                              \
-        {0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_MAX / 1000000, 0}, {INT64_MAX / 1000000 + 1, 0},      \
-            {INT64_MAX / 1000, 0}, {INT64_MAX, 0}, {-1, -EINVAL}, {INT_MIN, -EINVAL},              \
-            {INT64_MIN, -EINVAL},                                                                  \
-    }
-/* -1: without limit. */
-#define IS_WAIT                                                                                    \
-    {                                                                                              \
-        {0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_MAX / 1000000, 0}, {INT64_MAX / 1000000 + 1, 0},      \
-            {INT64_MAX, 0}, {-1, 0}, {-2, -EINVAL}, {INT_MIN, -EINVAL}, {INT64_MIN, -EINVAL},      \
-    }
+    TAKEN(0), TAKEN(1), TAKEN(INT_MAX), TAKEN(INT64_MAX / 1000000),                                \
+        TAKEN(INT64_MAX / 1000000 + 1), TAKEN(INT64_MAX / 1000), TAKEN(INT64_MAX), REFUSED(-1),    \
+        REFUSED(INT_MIN), REFUSED(INT64_MIN)
+#define IS_WAIT /* -1: without limit */                                                            \
+    TAKEN(0), TAKEN(1), TAKEN(INT_MAX), TAKEN(INT64_MAX / 1000000),                                \
+        TAKEN(INT64_MAX / 1000000 + 1), TAKEN(INT64_MAX), TAKEN(-1), REFUSED(-2),                  \
+        REFUSED(INT_MIN), REFUSED(INT64_MIN)
 #define IS_ANY_U64                                                                                 \
-    {                                                                                              \
-        {0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_MAX, 0}, {INT64_MIN, 0}, {MOST_U64, 0},               \
-    }
+    TAKEN(0), TAKEN(1), TAKEN(INT_MAX), TAKEN(INT64_MAX), TAKEN(INT64_MIN), TAKEN(MOST_U64)
 
 /* ---- streams --------------------------------------------------------------------------------- */
 
@@ -113,15 +122,11 @@ static int try_limiter(const trial *this, ferry_limiter_options wanted, uint64_t
     if (error != 0)
         return error;
     ferry_stream_options options = {.limiter = limiter, .limiter_free_bytes = free_bytes};
-    error = send_late(this, &options, NULL, true);
-    return error;
+    return send_late(this, &options, NULL, true);
 }
 
-static int try_limiter_free_bytes(const trial *this)
-{
-    return try_limiter(this, (ferry_limiter_options){UINT64_C(1) << 40, 0, NULL},
-                       (uint64_t)this->value);
-}
+TRY(limiter_free_bytes,
+    try_limiter(this, (ferry_limiter_options){UINT64_C(1) << 40, 0, NULL}, (uint64_t)this->value))
 
 /* A byte a second would take its time: all but the smallest are tried with bytes. */
 static int try_bytes_per_s(const trial *this)
@@ -130,29 +135,18 @@ static int try_bytes_per_s(const trial *this)
     return try_limiter(this, (ferry_limiter_options){(uint64_t)this->value, 0, NULL}, free_bytes);
 }
 
-static int try_burst_bytes(const trial *this)
-{
-    return try_limiter(this,
-                       (ferry_limiter_options){UINT64_C(1) << 40, (uint64_t)this->value, NULL}, 0);
-}
+TRY(burst_bytes,
+    try_limiter(this, (ferry_limiter_options){UINT64_C(1) << 40, (uint64_t)this->value, NULL}, 0))
 
 static int set_rate(uint64_t bytes_per_s, uint64_t burst_bytes)
 {
     AT_END(drop_limiter) ferry_limiter *limiter;
     check_eq(ferry_limiter_create(NULL, &limiter), 0);
-    int error = ferry_limiter_set_rate(limiter, bytes_per_s, burst_bytes);
-    return error;
+    return ferry_limiter_set_rate(limiter, bytes_per_s, burst_bytes);
 }
 
-static int try_set_bytes_per_s(const trial *this)
-{
-    return set_rate((uint64_t)this->value, 0);
-}
-
-static int try_set_burst_bytes(const trial *this)
-{
-    return set_rate(1, (uint64_t)this->value);
-}
+TRY(set_bytes_per_s, set_rate((uint64_t)this->value, 0))
+TRY(set_burst_bytes, set_rate(1, (uint64_t)this->value))
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
@@ -183,11 +177,11 @@ static bench bench_make(const trial *this)
     return (bench){stream_adopt(this->service, ends.ours), ends.theirs};
 }
 
-static void bench_end(bench on)
+static void bench_end(const bench *on)
 {
-    ferry_stream_abort(on.stream);
-    ferry_stream_unref(on.stream);
-    check_eq(close(on.theirs), 0);
+    ferry_stream_abort(on->stream);
+    ferry_stream_unref(on->stream);
+    check_eq(close(on->theirs), 0);
 }
 
 /* What a submit answered or, where it was taken, how it went. */
@@ -198,21 +192,16 @@ static int ended(int error, ferry_promise *const *promise)
 
 static int submit(const trial *this, const ferry_part *part, size_t count)
 {
-    bench on = bench_make(this);
+    AT_END(bench_end) bench on = bench_make(this);
     ferry_promise *promise = NULL;
-    int error = ended(ferry_stream_send(on.stream, part, count, NULL, &promise), &promise);
-    bench_end(on);
-    return error;
+    return ended(ferry_stream_send(on.stream, part, count, NULL, &promise), &promise);
 }
 
 static int try_write_length(const trial *this)
 {
-    bench on = bench_make(this);
+    AT_END(bench_end) bench on = bench_make(this);
     ferry_promise *promise = NULL;
-    int error =
-        ended(ferry_stream_write(on.stream, "x", (size_t)this->value, NULL, &promise), &promise);
-    bench_end(on);
-    return error;
+    return ended(ferry_stream_write(on.stream, "x", (size_t)this->value, NULL, &promise), &promise);
 }
 
 static int try_part_length(const trial *this)
@@ -236,7 +225,7 @@ static int64_t make_ten(void *buffer, size_t size, void *)
 
 static int try_generate_length(const trial *this)
 {
-    bench on = bench_make(this);
+    AT_END(bench_end) bench on = bench_make(this);
     ferry_part part = ferry_part_generate(make_ten, NULL, this->value, NULL);
     ferry_promise *promise = NULL;
     int error = ferry_stream_send(on.stream, &part, 1, NULL, &promise);
@@ -245,7 +234,6 @@ static int try_generate_length(const trial *this)
         int outcome_error = outcome(promise).error;
         check(outcome_error == 0 || outcome_error == -ECANCELED);
     }
-    bench_end(on);
     return error;
 }
 
@@ -271,7 +259,7 @@ enum { FILE_BYTES = 100 };
 /* Sends a file, or receives into it. */
 static int transfer(const trial *this, ferry_file file, bool is_received)
 {
-    bench on = bench_make(this);
+    AT_END(bench_end) bench on = bench_make(this);
     ferry_promise *promise = NULL;
     int error;
     if (is_received) {
@@ -281,9 +269,7 @@ static int transfer(const trial *this, ferry_file file, bool is_received)
     } else {
         error = ferry_stream_sendfile(on.stream, &file, NULL, &promise);
     }
-    error = ended(error, &promise);
-    bench_end(on);
-    return error;
+    return ended(error, &promise);
 }
 
 /* Of which field a value is. */
@@ -301,34 +287,14 @@ static int try_range(const trial *this, field which, bool is_received)
         file.flags = is_received ? 0 : FERRY_FILE_FOLLOW;
         check_eq(lseek(made.fd, 1, SEEK_SET), 1);
     }
-    int error = transfer(this, file, is_received);
-    return error;
+    return transfer(this, file, is_received);
 }
 
-static int try_sent_offset(const trial *this)
-{
-    return try_range(this, OFFSET, false);
-}
-
-static int try_sent_length(const trial *this)
-{
-    return try_range(this, LENGTH, false);
-}
-
-static int try_received_offset(const trial *this)
-{
-    return try_range(this, OFFSET, true);
-}
-
-static int try_received_length(const trial *this)
-{
-    return try_range(this, LENGTH, true);
-}
-
-static int try_length_from_position(const trial *this)
-{
-    return try_range(this, POSITION, false);
-}
+TRY(sent_offset, try_range(this, OFFSET, false))
+TRY(sent_length, try_range(this, LENGTH, false))
+TRY(received_offset, try_range(this, OFFSET, true))
+TRY(received_length, try_range(this, LENGTH, true))
+TRY(length_from_position, try_range(this, POSITION, false))
 
 static int try_file_number(const trial *this, size_t field_offset)
 {
@@ -339,24 +305,12 @@ static int try_file_number(const trial *this, size_t field_offset)
         file.flags = (unsigned)this->value;
     if (field_offset == offsetof(ferry_file, dirfd))
         file.dirfd = (int)this->value;
-    int error = transfer(this, file, false);
-    return error;
+    return transfer(this, file, false);
 }
 
-static int try_file_fd(const trial *this)
-{
-    return try_file_number(this, offsetof(ferry_file, fd));
-}
-
-static int try_file_dirfd(const trial *this)
-{
-    return try_file_number(this, offsetof(ferry_file, dirfd));
-}
-
-static int try_file_flags(const trial *this)
-{
-    return try_file_number(this, offsetof(ferry_file, flags));
-}
+TRY(file_fd, try_file_number(this, offsetof(ferry_file, fd)))
+TRY(file_dirfd, try_file_number(this, offsetof(ferry_file, dirfd)))
+TRY(file_flags, try_file_number(this, offsetof(ferry_file, flags)))
 
 /* A token with one number changed in it: of another file, or none. */
 static int try_token(const trial *this, size_t field_offset, int64_t length)
@@ -367,8 +321,7 @@ static int try_token(const trial *this, size_t field_offset, int64_t length)
     ferry_file file = ferry_file_at(made.path);
     file.resume = &token;
     file.length = length;
-    int error = transfer(this, file, false);
-    return error;
+    return transfer(this, file, false);
 }
 
 #define TOKEN(name)                                                                                \
@@ -382,10 +335,7 @@ TOKEN(size)
 TOKEN(changed_ns)
 TOKEN(offset)
 
-static int try_token_offset_and_length(const trial *this)
-{
-    return try_token(this, offsetof(ferry_resume_token, offset), 10);
-}
+TRY(token_offset_and_length, try_token(this, offsetof(ferry_resume_token, offset), 10))
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
@@ -397,7 +347,7 @@ static size_t take_all(ferry_stream *, const void *, size_t length, bool, void *
 /* The peer says something, and ends. */
 static int read_with(const trial *this, ferry_reader handler)
 {
-    bench on = bench_make(this);
+    AT_END(bench_end) bench on = bench_make(this);
     handler.on_owner = true;
     int error = ferry_stream_set_reader(on.stream, &handler);
     check_eq(write(on.theirs, "xxxxxxxxxx", 10), 10);
@@ -405,31 +355,22 @@ static int read_with(const trial *this, ferry_reader handler)
     char byte;
     if (error == 0)
         check_eq(read(on.theirs, &byte, 1), 0); /* closed behind the end */
-    bench_end(on);
     return error;
 }
 
 /* The least have nothing left to be told with. */
 static int try_shots(const trial *this)
 {
-    bench on = bench_make(this);
+    AT_END(bench_end) bench on = bench_make(this);
     ferry_reader handler = {.on_read = take_all, .on_owner = true, .shots = this->value};
-    int error = ferry_stream_set_reader(on.stream, &handler);
-    bench_end(on);
-    return error;
+    return ferry_stream_set_reader(on.stream, &handler);
 }
 
-static int try_high_bytes(const trial *this)
-{
-    return read_with(this, (ferry_reader){.on_read = take_all, .high_bytes = (size_t)this->value});
-}
-
-static int try_low_bytes(const trial *this)
-{
-    return read_with(
-        this,
-        (ferry_reader){.on_read = take_all, .high_bytes = 100, .low_bytes = (size_t)this->value});
-}
+TRY(high_bytes,
+    read_with(this, (ferry_reader){.on_read = take_all, .high_bytes = (size_t)this->value}))
+TRY(low_bytes,
+    read_with(this, (ferry_reader){
+                        .on_read = take_all, .high_bytes = 100, .low_bytes = (size_t)this->value}))
 
 static int try_on_read(const trial *this)
 {
@@ -439,15 +380,13 @@ static int try_on_read(const trial *this)
 
 static int try_demand(const trial *this)
 {
-    bench on = bench_make(this);
-    int error = ferry_stream_demand(on.stream, this->value);
-    bench_end(on);
-    return error;
+    AT_END(bench_end) bench on = bench_make(this);
+    return ferry_stream_demand(on.stream, this->value);
 }
 
 static int try_read_within(const trial *this)
 {
-    bench on = bench_make(this);
+    AT_END(bench_end) bench on = bench_make(this);
     int error = ferry_stream_read_within(on.stream, this->value);
     char byte;
     if (this->value > INT_MAX) { /* its time does not come: what is read then comes through */
@@ -458,57 +397,42 @@ static int try_read_within(const trial *this)
         check_eq(write(on.theirs, "x", 1), 1);
         check_eq(outcome(promise).error, 0);
     }
-    bench_end(on);
     return error;
 }
 
 /* Memory of any size that the program says it has; little comes. */
 static int try_read_size(const trial *this)
 {
-    bench on = bench_make(this);
+    AT_END(bench_end) bench on = bench_make(this);
     char memory[8];
     ferry_read some = {.data = memory, .size = (size_t)this->value, .mode = FERRY_READ_SOME};
     ferry_promise *promise = NULL;
     check_eq(write(on.theirs, "x", 1), 1);
-    int error = ended(ferry_stream_read(on.stream, &some, NULL, &promise), &promise);
-    bench_end(on);
-    return error;
+    return ended(ferry_stream_read(on.stream, &some, NULL, &promise), &promise);
 }
 
 static int try_delimiter_length(const trial *this)
 {
-    bench on = bench_make(this);
+    AT_END(bench_end) bench on = bench_make(this);
     char memory[8];
     ferry_read line = {memory, sizeof memory, FERRY_READ_UNTIL, "\n", (size_t)this->value};
     ferry_promise *promise = NULL;
     check_eq(write(on.theirs, "\n", 1), 1);
-    int error = ended(ferry_stream_read(on.stream, &line, NULL, &promise), &promise);
-    bench_end(on);
-    return error;
+    return ended(ferry_stream_read(on.stream, &line, NULL, &promise), &promise);
 }
 
 static int try_relay(const trial *this, int64_t length, unsigned flags)
 {
-    bench from = bench_make(this), to = bench_make(this);
+    AT_END(bench_end) bench from = bench_make(this), to = bench_make(this);
     ferry_promise *promise = NULL;
     check_eq(write(from.theirs, "x", 1), 1);
     check_eq(shutdown(from.theirs, SHUT_WR), 0);
-    int error =
-        ended(ferry_stream_relay(from.stream, to.stream, length, flags, NULL, &promise), &promise);
-    bench_end(from);
-    bench_end(to);
-    return error;
+    return ended(ferry_stream_relay(from.stream, to.stream, length, flags, NULL, &promise),
+                 &promise);
 }
 
-static int try_relay_length(const trial *this)
-{
-    return try_relay(this, this->value, 0);
-}
-
-static int try_relay_flags(const trial *this)
-{
-    return try_relay(this, 1, (unsigned)this->value);
-}
+TRY(relay_length, try_relay(this, this->value, 0))
+TRY(relay_flags, try_relay(this, 1, (unsigned)this->value))
 
 /* ---- services, listeners, connects ----------------------------------------------------------- */
 
@@ -542,8 +466,7 @@ SERVICE_OPTION(limit_file_bytes, uint64_t)
 static int try_stop(const trial *this)
 {
     AT_END(destroy_service) ferry_service *service = service_start(this->placement);
-    int error = ferry_service_stop(service, this->value);
-    return error;
+    return ferry_service_stop(service, this->value);
 }
 
 static int try_drain(const trial *this)
@@ -583,16 +506,10 @@ static int listen_with(const trial *this, ferry_listen_options options, const ch
 
 #define LOOPBACK "127.0.0.1:0"
 
-static int try_backlog(const trial *this)
-{
-    return listen_with(this, (ferry_listen_options){.backlog = (unsigned)this->value}, LOOPBACK, 0);
-}
-
-static int try_limit_streams(const trial *this)
-{
-    return listen_with(this, (ferry_listen_options){.limit_streams = (unsigned)this->value},
-                       LOOPBACK, 0);
-}
+TRY(backlog,
+    listen_with(this, (ferry_listen_options){.backlog = (unsigned)this->value}, LOOPBACK, 0))
+TRY(limit_streams,
+    listen_with(this, (ferry_listen_options){.limit_streams = (unsigned)this->value}, LOOPBACK, 0))
 
 static int try_unix_mode(const trial *this)
 {
@@ -601,10 +518,7 @@ static int try_unix_mode(const trial *this)
     return listen_with(this, (ferry_listen_options){.unix_mode = (unsigned)this->value}, path, 0);
 }
 
-static int try_connect_timeout(const trial *this)
-{
-    return listen_with(this, (ferry_listen_options){0}, LOOPBACK, this->value);
-}
+TRY(connect_timeout, listen_with(this, (ferry_listen_options){0}, LOOPBACK, this->value))
 
 /* Numbers of addresses are text. @return whether they are taken apart, whatever comes of it
  * then. */
@@ -651,22 +565,19 @@ static ferry_promise *promise_settled(const ferry_result *result)
 static int try_await(const trial *this)
 {
     AT_END(drop_promise) ferry_promise *promise = promise_settled(NULL);
-    int error = ferry_promise_await(promise, this->value, NULL);
-    return error;
+    return ferry_promise_await(promise, this->value, NULL);
 }
 
 static int try_await_all(const trial *this)
 {
     AT_END(drop_promise) ferry_promise *promise = promise_settled(NULL);
-    int error = ferry_promise_await_all(&promise, 1, this->value);
-    return error;
+    return ferry_promise_await_all(&promise, 1, this->value);
 }
 
 static int try_await_any(const trial *this)
 {
     AT_END(drop_promise) ferry_promise *promise = promise_settled(NULL);
-    int error = ferry_promise_await_any(&promise, 1, this->value, NULL);
-    return error;
+    return ferry_promise_await_any(&promise, 1, this->value, NULL);
 }
 
 static void ignore(ferry_promise *, const ferry_result *, void *) {}
@@ -713,8 +624,7 @@ static int try_timeout(const trial *this)
     AT_END(drop_promise) ferry_promise *pending = promise_make();
     ferry_promise *promise = NULL;
     int error = ferry_promise_timeout(pending, this->value, &promise);
-    error = check_pending(error, &promise, this->value);
-    return error;
+    return check_pending(error, &promise, this->value);
 }
 
 static ferry_promise *fail_twice(size_t number, ferry_outcome *outcome, void *)
@@ -730,21 +640,10 @@ static int retry_with(ferry_retry retry, int64_t pause)
     return check_pending(ferry_promise_retry(&retry, &promise), &promise, pause);
 }
 
-static int try_pause(const trial *this)
-{
-    return retry_with((ferry_retry){.pause_ms = this->value}, this->value);
-}
-
-static int try_most_pause(const trial *this)
-{
-    return retry_with((ferry_retry){.pause_ms = INT64_MAX, .most_pause_ms = this->value},
-                      this->value);
-}
-
-static int try_attempts(const trial *this)
-{
-    return retry_with((ferry_retry){.attempts = (size_t)this->value}, 0);
-}
+TRY(pause, retry_with((ferry_retry){.pause_ms = this->value}, this->value))
+TRY(most_pause,
+    retry_with((ferry_retry){.pause_ms = INT64_MAX, .most_pause_ms = this->value}, this->value))
+TRY(attempts, retry_with((ferry_retry){.attempts = (size_t)this->value}, 0))
 
 static ferry_promise *give_value(size_t, ferry_outcome *outcome, void *arg)
 {
@@ -775,8 +674,7 @@ static int try_chain_error(const trial *this)
     ferry_promise *promise = NULL;
     int none = 0;
     ferry_chain chain = {.on_failed = pass_error, .arg = &none, .error = (int)this->value};
-    int error = ended(ferry_promise_chain(failed, &chain, &promise), &promise);
-    return error;
+    return ended(ferry_promise_chain(failed, &chain, &promise), &promise);
 }
 
 static int map_with(size_t count, size_t at_once)
@@ -787,23 +685,15 @@ static int map_with(size_t count, size_t at_once)
     return ended(ferry_promise_map(&map, &promise), &promise);
 }
 
-static int try_map_count(const trial *this)
-{
-    return map_with((size_t)this->value, 0);
-}
-
-static int try_map_at_once(const trial *this)
-{
-    return map_with(3, (size_t)this->value);
-}
+TRY(map_count, map_with((size_t)this->value, 0))
+TRY(map_at_once, map_with(3, (size_t)this->value))
 
 static int try_exempt_count(const trial *this)
 {
     AT_END(drop_promise) ferry_promise *part = promise_settled(NULL);
     ferry_promise *promise = NULL;
     ferry_group group = {.exempt_count = (size_t)this->value};
-    int error = ended(ferry_promise_all(&part, 1, &group, &promise), &promise);
-    return error;
+    return ended(ferry_promise_all(&part, 1, &group, &promise), &promise);
 }
 
 /* Sums of a program's own numbers do not wrap. */
@@ -883,33 +773,23 @@ static int try_format_size(const trial *this)
 
 static int try_peer_size(const trial *this)
 {
-    bench on = bench_make(this);
+    AT_END(bench_end) bench on = bench_make(this);
     char text[256] = {[1] = '!'};
     size_t size = (size_t)this->value < sizeof text ? (size_t)this->value : sizeof text;
     int length = ferry_stream_get_peer(on.stream, text, size);
     check(length > 1 && (size > 1 || text[1] == '!'));
-    bench_end(on);
     return 0;
 }
 
 static int try_room(const trial *this, uint64_t memory_bytes, uint64_t file_bytes)
 {
-    bench on = bench_make(this);
+    AT_END(bench_end) bench on = bench_make(this);
     ferry_promise *room = NULL;
-    int error = ended(ferry_stream_promise_room(on.stream, memory_bytes, file_bytes, &room), &room);
-    bench_end(on);
-    return error;
+    return ended(ferry_stream_promise_room(on.stream, memory_bytes, file_bytes, &room), &room);
 }
 
-static int try_room_memory(const trial *this)
-{
-    return try_room(this, (uint64_t)this->value, 0);
-}
-
-static int try_room_file(const trial *this)
-{
-    return try_room(this, 0, (uint64_t)this->value);
-}
+TRY(room_memory, try_room(this, (uint64_t)this->value, 0))
+TRY(room_file, try_room(this, 0, (uint64_t)this->value))
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 
@@ -921,29 +801,18 @@ static int with_fault(const trial *this, ferry_fault fault)
     if (error != 0)
         return error;
     ferry_stream_options options = {.faults = faults};
-    error = send_late(this, &options, NULL, false);
-    return error;
+    return send_late(this, &options, NULL, false);
 }
 
-static int try_fault_first(const trial *this)
-{
-    return with_fault(this,
-                      (ferry_fault){.first = (uint64_t)this->value, .effect = FERRY_FAULT_SHORT});
-}
-
-static int try_fault_times(const trial *this)
-{
-    return with_fault(this, (ferry_fault){.first = 2,
-                                          .times = (uint64_t)this->value,
-                                          .effect = FERRY_FAULT_ERROR,
-                                          .error = EIO});
-}
-
-static int try_fault_error(const trial *this)
-{
-    return with_fault(
-        this, (ferry_fault){.first = 1, .effect = FERRY_FAULT_ERROR, .error = (int)this->value});
-}
+TRY(fault_first,
+    with_fault(this, (ferry_fault){.first = (uint64_t)this->value, .effect = FERRY_FAULT_SHORT}))
+TRY(fault_times, with_fault(this, (ferry_fault){.first = 2,
+                                                .times = (uint64_t)this->value,
+                                                .effect = FERRY_FAULT_ERROR,
+                                                .error = EIO}))
+TRY(fault_error,
+    with_fault(this,
+               (ferry_fault){.first = 1, .effect = FERRY_FAULT_ERROR, .error = (int)this->value}))
 
 static int try_fault_count(const trial *this)
 {
@@ -959,278 +828,168 @@ static int try_fault_count(const trial *this)
 #define MOST_BYTES (INT64_C(1) << 39) /* of memory that is counted */
 #define MOST_RATE  (INT64_C(1) << 50)
 
+#define ROW(number, try, ...)                                                                      \
+    {                                                                                              \
+        number, try,                                                                               \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+
 static const row table[] = {
-    {"ferry_service_options.shared_owners",
-     try_service_shared_owners,
-     {{0, 0}, {1, 0}, {1025, -EINVAL}, {INT_MAX, -EINVAL}, {UINT_MAX, -EINVAL}}},
-    {"ferry_service_options.stack_bytes",
-     try_service_stack_bytes,
-     {{0, 0}, {1, 0}, {(1 << 30) + 1, -EINVAL}, {INT64_MAX, -EINVAL}, {MOST_U64, -EINVAL}}},
-    {"ferry_service_options.chunk_bytes",
-     try_service_chunk_bytes,
-     {{0, 0}, {4096, 0}, {1 << 30, 0}, {(1 << 30) + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
-    {"ferry_service_options.limit_requests",
-     try_service_limit_requests,
-     {{0, 0}, {1, 0}, {INT_MAX, 0}, {UINT_MAX, 0}}},
-    {"ferry_service_options.limit_bytes", try_service_limit_bytes, IS_ANY_U64},
-    {"ferry_service_options.limit_file_bytes", try_service_limit_file_bytes, IS_ANY_U64},
+    ROW("ferry_service_options.shared_owners", try_service_shared_owners, {0, 0}, {1, 0},
+        {1025, -EINVAL}, {INT_MAX, -EINVAL}, {UINT_MAX, -EINVAL}),
+    ROW("ferry_service_options.stack_bytes", try_service_stack_bytes, {0, 0}, {1, 0},
+        {(1 << 30) + 1, -EINVAL}, {INT64_MAX, -EINVAL}, {MOST_U64, -EINVAL}),
+    ROW("ferry_service_options.chunk_bytes", try_service_chunk_bytes, {0, 0}, {4096, 0},
+        {1 << 30, 0}, {(1 << 30) + 1, -EINVAL}, {MOST_U64, -EINVAL}),
+    ROW("ferry_service_options.limit_requests", try_service_limit_requests, {0, 0}, {1, 0},
+        {INT_MAX, 0}, {UINT_MAX, 0}),
+    ROW("ferry_service_options.limit_bytes", try_service_limit_bytes, IS_ANY_U64),
+    ROW("ferry_service_options.limit_file_bytes", try_service_limit_file_bytes, IS_ANY_U64),
 
-    {"ferry_stream_options.limit_requests",
-     try_stream_limit_requests,
-     {{0, 0}, {1, 0}, {1000000, 0}, {1000001, -EINVAL}, {INT_MAX, -EINVAL}, {UINT_MAX, -EINVAL}}},
-    {"ferry_stream_options.limit_bytes",
-     try_stream_limit_bytes,
-     {{0, 0}, {1, 0}, {MOST_BYTES, 0}, {MOST_BYTES + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
-    {"ferry_stream_options.limit_file_bytes", try_stream_limit_file_bytes, IS_ANY_U64},
-    {"ferry_stream_options.high_watermark_bytes",
-     try_stream_high_watermark_bytes,
-     {{0, -EINVAL}, {1, 0}, {INT_MAX, 0}, {INT64_MAX, 0}, {MOST_U64, 0}}},
-    {"ferry_stream_options.low_watermark_bytes", try_stream_low_watermark_bytes, IS_ANY_U64},
-    {"ferry_stream_options.low_watermark_bytes",
-     try_stream_low_above_high,
-     {{0, 0}, {1, -EINVAL}, {MOST_U64, -EINVAL}}},
-    {"ferry_stream_options.close_timeout_ms", try_stream_close_timeout_ms, IS_TIME},
-    {"ferry_stream_options.close_bytes",
-     try_stream_close_bytes,
-     {{0, 0}, {1, 0}, {MOST_BYTES, 0}, {MOST_BYTES + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
-    {"ferry_stream_options.limiter_free_bytes", try_limiter_free_bytes, IS_ANY_U64},
-    {"ferry_stream_options.limit_unsent_bytes",
-     try_stream_limit_unsent_bytes,
-     {{0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_C(1) << 31, -EINVAL}, {UINT_MAX, -EINVAL}}},
-    {"ferry_stream_options.stall_timeout_ms", try_stream_stall_timeout_ms, IS_TIME},
-    {"ferry_limiter_options.bytes_per_s",
-     try_bytes_per_s,
-     {{0, 0}, {1, 0}, {INT_MAX, 0}, {MOST_RATE, 0}, {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
-    {"ferry_limiter_options.burst_bytes",
-     try_burst_bytes,
-     {{0, 0}, {1, 0}, {INT_MAX, 0}, {MOST_RATE, 0}, {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
-    {"ferry_limiter_set_rate(bytes_per_s)",
-     try_set_bytes_per_s,
-     {{0, 0}, {1, 0}, {MOST_RATE, 0}, {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
-    {"ferry_limiter_set_rate(burst_bytes)",
-     try_set_burst_bytes,
-     {{0, 0}, {1, 0}, {MOST_RATE, 0}, {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}}},
+    ROW("ferry_stream_options.limit_requests", try_stream_limit_requests, {0, 0}, {1, 0},
+        {1000000, 0}, {1000001, -EINVAL}, {INT_MAX, -EINVAL}, {UINT_MAX, -EINVAL}),
+    ROW("ferry_stream_options.limit_bytes", try_stream_limit_bytes, {0, 0}, {1, 0}, {MOST_BYTES, 0},
+        {MOST_BYTES + 1, -EINVAL}, {MOST_U64, -EINVAL}),
+    ROW("ferry_stream_options.limit_file_bytes", try_stream_limit_file_bytes, IS_ANY_U64),
+    ROW("ferry_stream_options.high_watermark_bytes", try_stream_high_watermark_bytes, {0, -EINVAL},
+        {1, 0}, {INT_MAX, 0}, {INT64_MAX, 0}, {MOST_U64, 0}),
+    ROW("ferry_stream_options.low_watermark_bytes", try_stream_low_watermark_bytes, IS_ANY_U64),
+    ROW("ferry_stream_options.low_watermark_bytes", try_stream_low_above_high, {0, 0}, {1, -EINVAL},
+        {MOST_U64, -EINVAL}),
+    ROW("ferry_stream_options.close_timeout_ms", try_stream_close_timeout_ms, IS_TIME),
+    ROW("ferry_stream_options.close_bytes", try_stream_close_bytes, {0, 0}, {1, 0}, {MOST_BYTES, 0},
+        {MOST_BYTES + 1, -EINVAL}, {MOST_U64, -EINVAL}),
+    ROW("ferry_stream_options.limiter_free_bytes", try_limiter_free_bytes, IS_ANY_U64),
+    ROW("ferry_stream_options.limit_unsent_bytes", try_stream_limit_unsent_bytes, {0, 0}, {1, 0},
+        {INT_MAX, 0}, {INT64_C(1) << 31, -EINVAL}, {UINT_MAX, -EINVAL}),
+    ROW("ferry_stream_options.stall_timeout_ms", try_stream_stall_timeout_ms, IS_TIME),
+    ROW("ferry_limiter_options.bytes_per_s", try_bytes_per_s, {0, 0}, {1, 0}, {INT_MAX, 0},
+        {MOST_RATE, 0}, {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}),
+    ROW("ferry_limiter_options.burst_bytes", try_burst_bytes, {0, 0}, {1, 0}, {INT_MAX, 0},
+        {MOST_RATE, 0}, {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}),
+    ROW("ferry_limiter_set_rate(bytes_per_s)", try_set_bytes_per_s, {0, 0}, {1, 0}, {MOST_RATE, 0},
+        {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}),
+    ROW("ferry_limiter_set_rate(burst_bytes)", try_set_burst_bytes, {0, 0}, {1, 0}, {MOST_RATE, 0},
+        {MOST_RATE + 1, -EINVAL}, {MOST_U64, -EINVAL}),
 
-    {"ferry_request_options.room_timeout_ms", try_request_room_timeout_ms, IS_WAIT},
-    {"ferry_request_options.timeout_ms", try_request_timeout_ms, IS_TIME},
-    {"ferry_request_options.progress_step_bytes", try_request_progress_step_bytes, IS_ANY_U64},
-    {"ferry_request_options.progress_interval_ms", try_request_progress_interval_ms, IS_TIME},
-    {"ferry_stream_write(length)",
-     try_write_length,
-     {{0, 0}, {1, 0}, {MOST_U64, -EOVERFLOW}, {INT64_MIN, -EOVERFLOW}}},
-    {"ferry_part.length",
-     try_part_length,
-     {{0, 0},
-      {1, 0},
-      {MOST_BYTES + 1, -EOVERFLOW},
-      {INT64_MAX, -EOVERFLOW},
-      {MOST_U64, -EOVERFLOW}}},
-    {"ferry_stream_send(count)",
-     try_part_count,
-     {{0, 0}, {1, 0}, {INT_MAX, -EOVERFLOW}, {INT64_MAX, -EOVERFLOW}, {MOST_U64, -EOVERFLOW}}},
-    {"ferry_part.generate_length",
-     try_generate_length,
-     {{0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_MAX, 0}, {-1, 0}, {-2, -EINVAL}, {INT64_MIN, -EINVAL}}},
-    {"ferry_generator",
-     try_generator,
-     {{0, -ENODATA},
-      {-1, -1},
-      {-4095, -4095},
-      {-4096, -EINVAL},
-      {INT_MIN, -EINVAL},
-      {-(INT64_C(1) << 32), -EINVAL},
-      {INT64_MIN, -EINVAL},
-      {26, -EOVERFLOW},
-      {INT64_C(1) << 32, -EOVERFLOW},
-      {INT64_MAX, -EOVERFLOW}}},
+    ROW("ferry_request_options.room_timeout_ms", try_request_room_timeout_ms, IS_WAIT),
+    ROW("ferry_request_options.timeout_ms", try_request_timeout_ms, IS_TIME),
+    ROW("ferry_request_options.progress_step_bytes", try_request_progress_step_bytes, IS_ANY_U64),
+    ROW("ferry_request_options.progress_interval_ms", try_request_progress_interval_ms, IS_TIME),
+    ROW("ferry_stream_write(length)", try_write_length, {0, 0}, {1, 0}, {MOST_U64, -EOVERFLOW},
+        {INT64_MIN, -EOVERFLOW}),
+    ROW("ferry_part.length", try_part_length, {0, 0}, {1, 0}, {MOST_BYTES + 1, -EOVERFLOW},
+        {INT64_MAX, -EOVERFLOW}, {MOST_U64, -EOVERFLOW}),
+    ROW("ferry_stream_send(count)", try_part_count, {0, 0}, {1, 0}, {INT_MAX, -EOVERFLOW},
+        {INT64_MAX, -EOVERFLOW}, {MOST_U64, -EOVERFLOW}),
+    ROW("ferry_part.generate_length", try_generate_length, {0, 0}, {1, 0}, {INT_MAX, 0},
+        {INT64_MAX, 0}, {-1, 0}, {-2, -EINVAL}, {INT64_MIN, -EINVAL}),
+    ROW("ferry_generator", try_generator, {0, -ENODATA}, {-1, -1}, {-4095, -4095}, {-4096, -EINVAL},
+        {INT_MIN, -EINVAL}, {-(INT64_C(1) << 32), -EINVAL}, {INT64_MIN, -EINVAL}, {26, -EOVERFLOW},
+        {INT64_C(1) << 32, -EOVERFLOW}, {INT64_MAX, -EOVERFLOW}),
 
-    {"ferry_file.offset",
-     try_sent_offset,
-     {{0, 0},
-      {FILE_BYTES - 1, 0},
-      {FILE_BYTES, -ENODATA},
-      {INT_MAX, -ENODATA},
-      {INT64_MAX - 1, -ENODATA},
-      {INT64_MAX, -EOVERFLOW},
-      {-1, 0},
-      {-2, -EINVAL},
-      {INT_MIN, -EINVAL},
-      {INT64_MIN, -EINVAL}}},
-    {"ferry_file.length",
-     try_sent_length,
-     {{0, 0},
-      {FILE_BYTES - 1, 0},
-      {FILE_BYTES, -ENODATA},
-      {INT_MAX, -ENODATA},
-      {INT64_MAX - 1, -ENODATA},
-      {INT64_MAX, -EOVERFLOW},
-      {-1, 0},
-      {-2, -EINVAL},
-      {INT_MIN, -EINVAL},
-      {INT64_MIN, -EINVAL}}},
-    {"ferry_file.length",
-     try_length_from_position,
-     {{0, 0}, {FILE_BYTES - 1, 0}, {INT64_MAX, -EOVERFLOW}, {-2, -EINVAL}, {INT64_MIN, -EINVAL}}},
-    {"ferry_file.offset",
-     try_received_offset,
-     {{0, 0},
-      {1, 0},
-      {INT_MAX, 0},
-      {INT64_MAX, -EOVERFLOW},
-      {-1, 0},
-      {-2, -EINVAL},
-      {INT64_MIN, -EINVAL}}},
-    {"ferry_file.length",
-     try_received_length,
-     {{0, 0},
-      {1, 0},
-      {INT64_MAX - 1, 0},
-      {INT64_MAX, -EOVERFLOW},
-      {-1, 0},
-      {-2, -EINVAL},
-      {INT64_MIN, -EINVAL}}},
-    {"ferry_file.fd",
-     try_file_fd,
-     {{-1, -EINVAL}, {INT_MIN, -EINVAL}, {INT_MAX, -EBADF}, {1 << 20, -EBADF}}},
-    {"ferry_file.dirfd", try_file_dirfd, {{-1, -EBADF}, {INT_MIN, -EBADF}, {INT_MAX, -EBADF}}},
-    {"ferry_file.flags", try_file_flags, {{0, 0}, {1 << 9, -EINVAL}, {UINT_MAX, -EINVAL}}},
-    {"ferry_resume_token.device", try_token_device, {{0, -ESTALE}, {MOST_U64, -ESTALE}}},
-    {"ferry_resume_token.inode", try_token_inode, {{0, -ESTALE}, {MOST_U64, -ESTALE}}},
-    {"ferry_resume_token.size", try_token_size, {{0, -ESTALE}, {MOST_U64, -ESTALE}}},
-    {"ferry_resume_token.changed_ns",
-     try_token_changed_ns,
-     {{0, -ESTALE}, {INT64_MAX, -ESTALE}, {INT64_MIN, -ESTALE}}},
-    {"ferry_resume_token.offset",
-     try_token_offset,
-     {{0, -ESTALE}, {1, -ESTALE}, {INT64_MAX, -ESTALE}, {-1, -EINVAL}, {INT64_MIN, -EINVAL}}},
-    {"ferry_resume_token.offset",
-     try_token_offset_and_length,
-     {{0, -ESTALE},
-      {INT64_MAX - 10, -ESTALE},
-      {INT64_MAX - 9, -EOVERFLOW},
-      {INT64_MAX, -EOVERFLOW}}},
+    ROW("ferry_file.offset", try_sent_offset, {0, 0}, {FILE_BYTES - 1, 0}, {FILE_BYTES, -ENODATA},
+        {INT_MAX, -ENODATA}, {INT64_MAX - 1, -ENODATA}, {INT64_MAX, -EOVERFLOW}, {-1, 0},
+        {-2, -EINVAL}, {INT_MIN, -EINVAL}, {INT64_MIN, -EINVAL}),
+    ROW("ferry_file.length", try_sent_length, {0, 0}, {FILE_BYTES - 1, 0}, {FILE_BYTES, -ENODATA},
+        {INT_MAX, -ENODATA}, {INT64_MAX - 1, -ENODATA}, {INT64_MAX, -EOVERFLOW}, {-1, 0},
+        {-2, -EINVAL}, {INT_MIN, -EINVAL}, {INT64_MIN, -EINVAL}),
+    ROW("ferry_file.length", try_length_from_position, {0, 0}, {FILE_BYTES - 1, 0},
+        {INT64_MAX, -EOVERFLOW}, {-2, -EINVAL}, {INT64_MIN, -EINVAL}),
+    ROW("ferry_file.offset", try_received_offset, {0, 0}, {1, 0}, {INT_MAX, 0},
+        {INT64_MAX, -EOVERFLOW}, {-1, 0}, {-2, -EINVAL}, {INT64_MIN, -EINVAL}),
+    ROW("ferry_file.length", try_received_length, {0, 0}, {1, 0}, {INT64_MAX - 1, 0},
+        {INT64_MAX, -EOVERFLOW}, {-1, 0}, {-2, -EINVAL}, {INT64_MIN, -EINVAL}),
+    ROW("ferry_file.fd", try_file_fd, {-1, -EINVAL}, {INT_MIN, -EINVAL}, {INT_MAX, -EBADF},
+        {1 << 20, -EBADF}),
+    ROW("ferry_file.dirfd", try_file_dirfd, {-1, -EBADF}, {INT_MIN, -EBADF}, {INT_MAX, -EBADF}),
+    ROW("ferry_file.flags", try_file_flags, {0, 0}, {1 << 9, -EINVAL}, {UINT_MAX, -EINVAL}),
+    ROW("ferry_resume_token.device", try_token_device, {0, -ESTALE}, {MOST_U64, -ESTALE}),
+    ROW("ferry_resume_token.inode", try_token_inode, {0, -ESTALE}, {MOST_U64, -ESTALE}),
+    ROW("ferry_resume_token.size", try_token_size, {0, -ESTALE}, {MOST_U64, -ESTALE}),
+    ROW("ferry_resume_token.changed_ns", try_token_changed_ns, {0, -ESTALE}, {INT64_MAX, -ESTALE},
+        {INT64_MIN, -ESTALE}),
+    ROW("ferry_resume_token.offset", try_token_offset, {0, -ESTALE}, {1, -ESTALE},
+        {INT64_MAX, -ESTALE}, {-1, -EINVAL}, {INT64_MIN, -EINVAL}),
+    ROW("ferry_resume_token.offset", try_token_offset_and_length, {0, -ESTALE},
+        {INT64_MAX - 10, -ESTALE}, {INT64_MAX - 9, -EOVERFLOW}, {INT64_MAX, -EOVERFLOW}),
 
-    {"ferry_reader.shots",
-     try_shots,
-     {{0, 0}, {1, 0}, {INT64_MAX, 0}, {-1, -EINVAL}, {INT64_MIN, -EINVAL}}},
-    {"ferry_reader.high_bytes", try_high_bytes, IS_ANY_U64},
-    {"ferry_reader.low_bytes",
-     try_low_bytes,
-     {{0, 0}, {1, 0}, {100, 0}, {101, -EINVAL}, {MOST_U64, -EINVAL}}},
-    {"ferry_read_callback",
-     try_on_read,
-     {{1, 0}, {10, 0}, {11, 0}, {INT_MAX, 0}, {INT64_MAX, 0}, {MOST_U64, 0}}},
-    {"ferry_stream_demand(shots)",
-     try_demand,
-     {{0, 0}, {1, 0}, {INT64_MAX, 0}, {-1, 0}, {-2, -EINVAL}, {INT64_MIN, -EINVAL}}},
-    {"ferry_stream_read_within(timeout_ms)", try_read_within, IS_WAIT},
-    {"ferry_read.size", try_read_size, {{1, 0}, {8, 0}}},
-    {"ferry_read.delimiter_length",
-     try_delimiter_length,
-     {{0, -EINVAL}, {1, 0}, {INT64_MAX, -ENOMEM}, {MOST_U64, -ENOMEM}}},
-    {"ferry_stream_relay(length)",
-     try_relay_length,
-     {{0, 0},
-      {1, 0},
-      {2, -ENODATA},
-      {INT64_MAX, -ENODATA},
-      {-1, 0},
-      {-2, -EINVAL},
-      {INT64_MIN, -EINVAL}}},
-    {"ferry_stream_relay(flags)",
-     try_relay_flags,
-     {{0, 0}, {1, 0}, {2, -EINVAL}, {UINT_MAX, -EINVAL}}},
+    ROW("ferry_reader.shots", try_shots, {0, 0}, {1, 0}, {INT64_MAX, 0}, {-1, -EINVAL},
+        {INT64_MIN, -EINVAL}),
+    ROW("ferry_reader.high_bytes", try_high_bytes, IS_ANY_U64),
+    ROW("ferry_reader.low_bytes", try_low_bytes, {0, 0}, {1, 0}, {100, 0}, {101, -EINVAL},
+        {MOST_U64, -EINVAL}),
+    ROW("ferry_read_callback", try_on_read, {1, 0}, {10, 0}, {11, 0}, {INT_MAX, 0}, {INT64_MAX, 0},
+        {MOST_U64, 0}),
+    ROW("ferry_stream_demand(shots)", try_demand, {0, 0}, {1, 0}, {INT64_MAX, 0}, {-1, 0},
+        {-2, -EINVAL}, {INT64_MIN, -EINVAL}),
+    ROW("ferry_stream_read_within(timeout_ms)", try_read_within, IS_WAIT),
+    ROW("ferry_read.size", try_read_size, {1, 0}, {8, 0}),
+    ROW("ferry_read.delimiter_length", try_delimiter_length, {0, -EINVAL}, {1, 0},
+        {INT64_MAX, -ENOMEM}, {MOST_U64, -ENOMEM}),
+    ROW("ferry_stream_relay(length)", try_relay_length, {0, 0}, {1, 0}, {2, -ENODATA},
+        {INT64_MAX, -ENODATA}, {-1, 0}, {-2, -EINVAL}, {INT64_MIN, -EINVAL}),
+    ROW("ferry_stream_relay(flags)", try_relay_flags, {0, 0}, {1, 0}, {2, -EINVAL},
+        {UINT_MAX, -EINVAL}),
 
-    {"ferry_service_drain(timeout_ms)", try_drain, IS_WAIT},
-    {"ferry_service_stop(timeout_ms)", try_stop, IS_WAIT},
-    {"ferry_listen_options.backlog",
-     try_backlog,
-     {{0, 0}, {1, 0}, {INT_MAX, 0}, {INT64_C(1) << 31, -EINVAL}, {UINT_MAX, -EINVAL}}},
-    {"ferry_listen_options.limit_streams",
-     try_limit_streams,
-     {{0, 0}, {1, 0}, {INT_MAX, 0}, {UINT_MAX, 0}}},
-    {"ferry_listen_options.unix_mode",
-     try_unix_mode,
-     {{0, 0}, {0700, 0}, {07777, 0}, {010000, -EINVAL}, {UINT_MAX, -EINVAL}}},
-    {"ferry_connect_options.timeout_ms", try_connect_timeout, IS_TIME},
-    {"ferry_connect(address)",
-     try_address,
-     {{1, 0}, {65535, 0}, {65536, -EINVAL}, {INT_MAX, -EINVAL}, {INT64_MAX, -EINVAL}}},
-    {"ferry_connect(address)",
-     try_address_fd,
-     {{1 << 20, -EBADF},
-      {INT_MAX, -EBADF},
-      {INT64_MAX, -EINVAL},
-      {-1, -EINVAL},
-      {(INT64_C(1) << 32) + 1, -EINVAL}}},
-    {"ferry_stream_adopt(fd)",
-     try_adopted_fd,
-     {{-1, -EBADF}, {INT_MIN, -EBADF}, {INT_MAX, -EBADF}}},
+    ROW("ferry_service_drain(timeout_ms)", try_drain, IS_WAIT),
+    ROW("ferry_service_stop(timeout_ms)", try_stop, IS_WAIT),
+    ROW("ferry_listen_options.backlog", try_backlog, {0, 0}, {1, 0}, {INT_MAX, 0},
+        {INT64_C(1) << 31, -EINVAL}, {UINT_MAX, -EINVAL}),
+    ROW("ferry_listen_options.limit_streams", try_limit_streams, {0, 0}, {1, 0}, {INT_MAX, 0},
+        {UINT_MAX, 0}),
+    ROW("ferry_listen_options.unix_mode", try_unix_mode, {0, 0}, {0700, 0}, {07777, 0},
+        {010000, -EINVAL}, {UINT_MAX, -EINVAL}),
+    ROW("ferry_connect_options.timeout_ms", try_connect_timeout, IS_TIME),
+    ROW("ferry_connect(address)", try_address, {1, 0}, {65535, 0}, {65536, -EINVAL},
+        {INT_MAX, -EINVAL}, {INT64_MAX, -EINVAL}),
+    ROW("ferry_connect(address)", try_address_fd, {1 << 20, -EBADF}, {INT_MAX, -EBADF},
+        {INT64_MAX, -EINVAL}, {-1, -EINVAL}, {(INT64_C(1) << 32) + 1, -EINVAL}),
+    ROW("ferry_stream_adopt(fd)", try_adopted_fd, {-1, -EBADF}, {INT_MIN, -EBADF},
+        {INT_MAX, -EBADF}),
 
-    {"ferry_promise_await(timeout_ms)", try_await, IS_WAIT},
-    {"ferry_promise_await_all(timeout_ms)", try_await_all, IS_WAIT},
-    {"ferry_promise_await_any(timeout_ms)", try_await_any, IS_WAIT},
-    {"ferry_inbox_run(timeout_ms)", try_inbox_run, IS_WAIT},
-    {"ferry_promise_after(delay_ms)", try_after, IS_TIME},
-    {"ferry_promise_timeout(timeout_ms)", try_timeout, IS_TIME},
-    {"ferry_retry.pause_ms", try_pause, IS_TIME},
-    {"ferry_retry.most_pause_ms", try_most_pause, IS_TIME},
-    {"ferry_retry.attempts", try_attempts, IS_ANY_U64},
-    {"ferry_start",
-     try_block_error,
-     {{0, 0}, {-1, -1}, {-4096, -4096}, {INT_MIN, INT_MIN}, {1, -EINVAL}, {INT_MAX, -EINVAL}}},
-    {"ferry_chain.error",
-     try_chain_error,
-     {{0, 0}, {INT_MIN, 0}, {-1, INT_MIN}, {1, -EINVAL}, {INT_MAX, -EINVAL}}},
-    {"ferry_map.count",
-     try_map_count,
-     {{0, 0}, {1, 0}, {100, 0}, {INT64_MAX, -ENOMEM}, {MOST_U64, -ENOMEM}}},
-    {"ferry_map.at_once", try_map_at_once, IS_ANY_U64},
-    {"ferry_group.exempt_count",
-     try_exempt_count,
-     {{0, 0}, {1, 0}, {2, -EINVAL}, {MOST_U64, -EINVAL}}},
-    {"ferry_result.sent", try_sums, IS_ANY_U64},
-    {"ferry_promise_part(index)",
-     try_part_index,
-     {{0, 0}, {1, -ENODATA}, {INT64_MAX, -ENODATA}, {MOST_U64, -ENODATA}}},
-    {"ferry_result.error",
-     try_settled_error,
-     {{0, 0},
-      {-1, -1},
-      {-4095, -4095},
-      {-4096, -4096},
-      {INT_MIN, INT_MIN},
-      {1, -EINVAL},
-      {INT_MAX, -EINVAL}}},
-    {"ferry_result.remaining", try_result_numbers, IS_ANY_U64},
-    {"ferry_status_name(status)",
-     try_status_name,
-     {{0, 0}, {EIO, 0}, {-EIO, 0}, {-4096, -ENOENT}, {INT_MAX, -ENOENT}, {INT_MIN, -ENOENT}}},
-    {"ferry_status_message(status)",
-     try_status_message,
-     {{0, 0}, {EIO, 0}, {-EIO, 0}, {-4096, -ENOENT}, {INT_MAX, -ENOENT}, {INT_MIN, -ENOENT}}},
-    {"ferry_result_format(size)", try_format_size, {{0, 0}, {1, 0}, {256, 0}}},
-    {"ferry_stream_get_peer(size)", try_peer_size, {{0, 0}, {1, 0}, {256, 0}}},
-    {"ferry_stream_promise_room(memory_bytes)",
-     try_room_memory,
-     {{0, 0}, {1, 0}, {MOST_BYTES, 0}, {MOST_BYTES + 1, -EOVERFLOW}, {MOST_U64, -EOVERFLOW}}},
-    {"ferry_stream_promise_room(file_bytes)", try_room_file, IS_ANY_U64},
+    ROW("ferry_promise_await(timeout_ms)", try_await, IS_WAIT),
+    ROW("ferry_promise_await_all(timeout_ms)", try_await_all, IS_WAIT),
+    ROW("ferry_promise_await_any(timeout_ms)", try_await_any, IS_WAIT),
+    ROW("ferry_inbox_run(timeout_ms)", try_inbox_run, IS_WAIT),
+    ROW("ferry_promise_after(delay_ms)", try_after, IS_TIME),
+    ROW("ferry_promise_timeout(timeout_ms)", try_timeout, IS_TIME),
+    ROW("ferry_retry.pause_ms", try_pause, IS_TIME),
+    ROW("ferry_retry.most_pause_ms", try_most_pause, IS_TIME),
+    ROW("ferry_retry.attempts", try_attempts, IS_ANY_U64),
+    ROW("ferry_start", try_block_error, {0, 0}, {-1, -1}, {-4096, -4096}, {INT_MIN, INT_MIN},
+        {1, -EINVAL}, {INT_MAX, -EINVAL}),
+    ROW("ferry_chain.error", try_chain_error, {0, 0}, {INT_MIN, 0}, {-1, INT_MIN}, {1, -EINVAL},
+        {INT_MAX, -EINVAL}),
+    ROW("ferry_map.count", try_map_count, {0, 0}, {1, 0}, {100, 0}, {INT64_MAX, -ENOMEM},
+        {MOST_U64, -ENOMEM}),
+    ROW("ferry_map.at_once", try_map_at_once, IS_ANY_U64),
+    ROW("ferry_group.exempt_count", try_exempt_count, {0, 0}, {1, 0}, {2, -EINVAL},
+        {MOST_U64, -EINVAL}),
+    ROW("ferry_result.sent", try_sums, IS_ANY_U64),
+    ROW("ferry_promise_part(index)", try_part_index, {0, 0}, {1, -ENODATA}, {INT64_MAX, -ENODATA},
+        {MOST_U64, -ENODATA}),
+    ROW("ferry_result.error", try_settled_error, {0, 0}, {-1, -1}, {-4095, -4095}, {-4096, -4096},
+        {INT_MIN, INT_MIN}, {1, -EINVAL}, {INT_MAX, -EINVAL}),
+    ROW("ferry_result.remaining", try_result_numbers, IS_ANY_U64),
+    ROW("ferry_status_name(status)", try_status_name, {0, 0}, {EIO, 0}, {-EIO, 0}, {-4096, -ENOENT},
+        {INT_MAX, -ENOENT}, {INT_MIN, -ENOENT}),
+    ROW("ferry_status_message(status)", try_status_message, {0, 0}, {EIO, 0}, {-EIO, 0},
+        {-4096, -ENOENT}, {INT_MAX, -ENOENT}, {INT_MIN, -ENOENT}),
+    ROW("ferry_result_format(size)", try_format_size, {0, 0}, {1, 0}, {256, 0}),
+    ROW("ferry_stream_get_peer(size)", try_peer_size, {0, 0}, {1, 0}, {256, 0}),
+    ROW("ferry_stream_promise_room(memory_bytes)", try_room_memory, {0, 0}, {1, 0}, {MOST_BYTES, 0},
+        {MOST_BYTES + 1, -EOVERFLOW}, {MOST_U64, -EOVERFLOW}),
+    ROW("ferry_stream_promise_room(file_bytes)", try_room_file, IS_ANY_U64),
 
-    {"ferry_fault.first", try_fault_first, {{0, -EINVAL}, {1, 0}, {INT64_MAX, 0}, {MOST_U64, 0}}},
-    {"ferry_fault.times", try_fault_times, IS_ANY_U64},
-    {"ferry_fault.error",
-     try_fault_error,
-     {{EIO, 0},
-      {-EIO, 0},
-      {4095, 0},
-      {0, -EINVAL},
-      {4096, -EINVAL},
-      {INT_MAX, -EINVAL},
-      {-4096, -EINVAL},
-      {INT_MIN, -EINVAL}}},
-    {"ferry_faults_create(count)",
-     try_fault_count,
-     {{0, 0}, {1, -EINVAL}, {INT64_MAX, -EINVAL}, {MOST_U64, -EINVAL}}},
+    ROW("ferry_fault.first", try_fault_first, {0, -EINVAL}, {1, 0}, {INT64_MAX, 0}, {MOST_U64, 0}),
+    ROW("ferry_fault.times", try_fault_times, IS_ANY_U64),
+    ROW("ferry_fault.error", try_fault_error, {EIO, 0}, {-EIO, 0}, {4095, 0}, {0, -EINVAL},
+        {4096, -EINVAL}, {INT_MAX, -EINVAL}, {-4096, -EINVAL}, {INT_MIN, -EINVAL}),
+    ROW("ferry_faults_create(count)", try_fault_count, {0, 0}, {1, -EINVAL}, {INT64_MAX, -EINVAL},
+        {MOST_U64, -EINVAL}),
 };
 
 static void try_row(const row *one, const trial *with)
