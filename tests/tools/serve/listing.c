@@ -14,16 +14,11 @@ static char *list_in_pieces(const struct grown_tree *tree, const char *path, siz
 {
     struct listing *listing;
     check_eq(listing_read(&tree->site, path + 1, &listing), 0);
-    struct listing_place place = {0};
-    size_t length = 0, size = listing_length(listing);
+    size_t length = 0, count, size = listing_length(listing);
     char *page = malloc(size + piece + 1);
     check(page != NULL);
-    int64_t count;
-    while ((count = listing_write(listing, &place, page + length, piece)) > 0) {
-        length += (size_t)count;
-        check(length <= size);
-    }
-    check_eq(count, 0);
+    while ((count = listing_write(listing, &length, page + length, piece)) > 0)
+        check(count <= piece && length <= size);
     check_eq(length, size);
     page[length] = '\0';
     (void)listing_unref(listing);

@@ -22,7 +22,7 @@ struct late_page {
     struct text head;   /* grows. All of the answer, if it explains why there is no page */
     size_t head_length; /* how much of that is head */
     size_t written;     /* how many bytes of it were written */
-    struct listing_place place;
+    size_t sent;        /* how many bytes of the listing's page were copied */
     char path[];
 };
 
@@ -63,9 +63,10 @@ struct late_page *late_page_unref(struct late_page *page)
 
 /* ---- making it ------------------------------------------------------------------------------- */
 
+/* Takes: listing. */
 static void take_listing(struct late_page *page, struct listing *listing, int error)
 {
-    page->listing = listing != NULL ? listing_ref(listing) : NULL;
+    page->listing = listing;
     page->error = error;
     atomic_store(&page->is_made, true);
 }
@@ -75,7 +76,7 @@ static void made(struct lister_order *order, struct listing *listing, int error)
 {
     struct late_page *page = (struct late_page *)order;
     ferry_stream *stream = page->stream;
-    take_listing(page, listing, error);
+    take_listing(page, listing != NULL ? listing_ref(listing) : NULL, error);
     ferry_stream_resume(stream);
     (void)ferry_stream_unref(stream);
     (void)late_page_unref(page);
@@ -86,21 +87,34 @@ static void read_here(struct late_page *page)
     struct listing *listing = NULL;
     int error = listing_read(page->site, page->path, &listing);
     take_listing(page, listing, error);
-    (void)listing_unref(listing);
+}
+
+/* A listing of this second is as good as a new one, and nobody has to be waited for. */
+static bool find_at_hand(struct late_page *page)
+{
+    struct listing *listing = lister_find(page->site->lister, page->path);
+    if (listing == NULL)
+        return false;
+    take_listing(page, listing, 0);
+    return true;
+}
+
+static void post_order(struct late_page *page)
+{
+    (void)ferry_stream_ref(page->stream);
+    (void)late_page_ref(page);
+    page->order.made = made;
+    lister_post(page->site->lister, &page->order);
 }
 
 /* Its turn has come. */
 static void order(struct late_page *page)
 {
     page->is_ordered = true;
-    if (page->site->lister == NULL || page->stream == NULL) {
+    if (page->site->lister == NULL || page->stream == NULL)
         read_here(page);
-        return;
-    }
-    (void)ferry_stream_ref(page->stream);
-    (void)late_page_ref(page);
-    page->order.made = made;
-    lister_post(page->site->lister, &page->order);
+    else if (!find_at_hand(page))
+        post_order(page);
 }
 
 static void write_answer(const struct late_page *page, struct response *response)
@@ -128,12 +142,22 @@ static void write_head(struct late_page *page)
     page->head_length = response.text.length - (page->error != 0 ? (size_t)response.content : 0);
 }
 
-static int64_t copy_head(struct late_page *page, char *buffer, size_t size)
+static size_t copy_head(struct late_page *page, char *buffer, size_t size)
 {
     size_t left = page->head.length - page->written, step = left < size ? left : size;
     memcpy(buffer, page->head.data + page->written, step);
     page->written += step;
-    return (int64_t)step;
+    return step;
+}
+
+/* In one piece with the head, as far as there is room. */
+static size_t copy(struct late_page *page, char *buffer, size_t size)
+{
+    size_t count = copy_head(page, buffer, size);
+    bool has_page = page->has_body && page->error == 0;
+    return has_page
+               ? count + listing_write(page->listing, &page->sent, buffer + count, size - count)
+               : count;
 }
 
 static int64_t generate(void *buffer, size_t size, void *arg)
@@ -145,13 +169,7 @@ static int64_t generate(void *buffer, size_t size, void *arg)
         return -EAGAIN;
     if (page->status == 0)
         write_head(page);
-    if (page->head.is_cut)
-        return -ENOMEM;
-    if (page->written < page->head.length)
-        return copy_head(page, buffer, size);
-    return page->has_body && page->error == 0
-               ? listing_write(page->listing, &page->place, buffer, size)
-               : 0;
+    return page->head.is_cut ? -ENOMEM : (int64_t)copy(page, buffer, size);
 }
 
 /* ---- sending it ------------------------------------------------------------------------------ */

@@ -2,7 +2,8 @@
 /*
  * A lister reads directories. It has a thread of its own: other connections of an owner would have
  * to wait for milliseconds. Listings of one directory that are wanted at the same time, or within a
- * second, are one. While all listings take too much memory no more are made.
+ * second, are one: who finds it at hand waits for nobody. While all listings take too much memory no
+ * more are made.
  */
 #ifndef TOOLS_FERRY_SERVE_LISTER_H
 #define TOOLS_FERRY_SERVE_LISTER_H
@@ -24,6 +25,9 @@ struct lister_order {
 
 /* @param site copied. @return 0, or a negative errno. */
 int lister_start(const struct site *site, struct lister **ret_lister);
+
+/* Threads: any. @return a reference to the path's listing of this second; NULL: it has none. */
+struct listing *lister_find(struct lister *lister, const char *path);
 
 /* Threads: any. Never blocks. */
 void lister_post(struct lister *lister, struct lister_order *order);

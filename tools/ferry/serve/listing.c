@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "listing.h"
 
+#include "text.h"
 #include "tree.h"
 
 #include <dirent.h>
@@ -21,17 +22,20 @@ struct name {
     time_t modified_s; /* seconds since 1970 */
 };
 
-struct listing {
-    atomic_uint refs;
-    char *path;
-    uint64_t length; /* of the page */
-    size_t bytes;    /* that it takes */
+/* What was read, until the page is written. */
+struct reading {
     struct name *names;
     size_t count;
     size_t size;       /* for how many there is room */
     struct text texts; /* their names, each with its NUL */
     bool has_failed;   /* out of memory */
     bool is_cut;       /* there are more than LISTING_NAMES */
+};
+
+struct listing {
+    atomic_uint refs;
+    char *path;
+    struct text page;
 };
 
 static atomic_size_t bytes_in_all;
@@ -43,29 +47,29 @@ size_t listing_bytes_in_all(void)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static bool make_room(struct listing *listing)
+static bool make_room(struct reading *reading)
 {
-    if (listing->count < listing->size)
+    if (reading->count < reading->size)
         return true;
-    size_t size = listing->size > 0 ? listing->size * 2 : 64;
-    struct name *names = realloc(listing->names, size * sizeof *names);
+    size_t size = reading->size > 0 ? reading->size * 2 : 64;
+    struct name *names = realloc(reading->names, size * sizeof *names);
     if (names == NULL)
         return false;
-    listing->names = names;
-    listing->size = size;
+    reading->names = names;
+    reading->size = size;
     return true;
 }
 
-static void add(struct listing *listing, const char *text, const struct stat *status)
+static void add(struct reading *reading, const char *text, const struct stat *status)
 {
-    struct name name = {.text = listing->texts.length,
+    struct name name = {.text = reading->texts.length,
                         .is_directory = S_ISDIR(status->st_mode),
                         .size = (uint64_t)status->st_size,
                         .modified_s = status->st_mtim.tv_sec};
-    text_add(&listing->texts, text, strlen(text) + 1);
-    listing->has_failed = listing->texts.is_cut || !make_room(listing);
-    if (!listing->has_failed)
-        listing->names[listing->count++] = name;
+    text_add(&reading->texts, text, strlen(text) + 1);
+    reading->has_failed = reading->texts.is_cut || !make_room(reading);
+    if (!reading->has_failed)
+        reading->names[reading->count++] = name;
 }
 
 static bool is_to_be_shown(const struct site *site, const char *name)
@@ -91,19 +95,25 @@ static bool look(const struct site *site, const char *directory, const char *nam
     return length < (int)sizeof path && tree_look(site->root, path, ret_status) == 0;
 }
 
-static void read_names(const struct site *site, DIR *directory, struct listing *listing)
+/* Whether there is such a file or directory to be shown. */
+static bool find_out(const struct site *site, const char *path, int directory,
+                     const struct dirent *one, struct stat *ret_status)
+{
+    return is_to_be_shown(site, one->d_name) &&
+           (look_here(directory, one, ret_status) || look(site, path, one->d_name, ret_status));
+}
+
+static void read_names(const struct site *site, DIR *directory, struct listing *listing,
+                       struct reading *reading)
 {
     const struct dirent *one;
-    while (!listing->has_failed && !listing->is_cut && (one = readdir(directory)) != NULL) {
+    while (!reading->has_failed && !reading->is_cut && (one = readdir(directory)) != NULL) {
         struct stat status;
-        if (!is_to_be_shown(site, one->d_name))
+        if (!find_out(site, listing->path, dirfd(directory), one, &status))
             continue;
-        if (!look_here(dirfd(directory), one, &status) &&
-            !look(site, listing->path, one->d_name, &status))
-            continue;
-        listing->is_cut = listing->count == LISTING_NAMES;
-        if (!listing->is_cut)
-            add(listing, one->d_name, &status);
+        reading->is_cut = reading->count == LISTING_NAMES;
+        if (!reading->is_cut)
+            add(reading, one->d_name, &status);
     }
 }
 
@@ -152,10 +162,10 @@ static void write_date(struct text *page, time_t seconds)
     text_add(page, date, length);
 }
 
-static void write_name(const struct listing *listing, const struct name *name, struct text *page)
+static void write_name(const struct reading *reading, const struct name *name, struct text *page)
 {
     text_add_string(page, "<tr><td>");
-    write_link(page, listing->texts.data + name->text, name->is_directory);
+    write_link(page, reading->texts.data + name->text, name->is_directory);
     text_add_string(page, "</td><td class=\"size\">");
     if (name->is_directory)
         text_add_string(page, "-");
@@ -166,72 +176,48 @@ static void write_name(const struct listing *listing, const struct name *name, s
     text_add_string(page, "</td></tr>\n");
 }
 
-static void write_beginning(const struct listing *listing, struct text *page)
+static void write_beginning(const char *path, struct text *page)
 {
     text_add_string(page, "<!DOCTYPE html>\n<meta charset=\"utf-8\">\n<title>/");
-    text_add_html(page, listing->path);
+    text_add_html(page, path);
     text_add_string(page, "</title>\n<style>td { padding-right: 2em } .size { text-align: right }"
                           "</style>\n<h1>/");
-    text_add_html(page, listing->path);
+    text_add_html(page, path);
     text_add_string(page, "</h1>\n<table>\n");
-    if (*listing->path != '\0')
+    if (*path != '\0')
         text_add_string(page, "<tr><td><a href=\"../\">../</a></td></tr>\n");
 }
 
-static void write_end(const struct listing *listing, struct text *page)
+static void write_end(const struct reading *reading, struct text *page)
 {
     text_add_string(page, "</table>\n");
-    if (listing->is_cut)
+    if (reading->is_cut)
         text_add_string(page, "<p>There is more, which is not shown.</p>\n");
 }
 
-/*
- * Between the beginning and the end there is a row for each name. @return whether there is such a
- * row.
- */
-static bool write_row(const struct listing *listing, size_t row, struct text *page)
+static int write_page(struct listing *listing, const struct reading *reading)
 {
-    if (row == 0)
-        write_beginning(listing, page);
-    else if (row <= listing->count)
-        write_name(listing, &listing->names[row - 1], page);
-    else if (row == listing->count + 1)
-        write_end(listing, page);
-    else
-        return false;
-    return true;
-}
-
-int64_t listing_write(const struct listing *listing, struct listing_place *place, char *buffer,
-                      size_t size)
-{
-    struct text row = text_growing();
-    size_t count = 0;
-    while (count < size && write_row(listing, place->row, &row) && !row.is_cut) {
-        size_t left = row.length - place->offset;
-        size_t step = left < size - count ? left : size - count;
-        memcpy(buffer + count, row.data + place->offset, step);
-        count += step;
-        *place = step < left ? (struct listing_place){place->row, place->offset + step}
-                             : (struct listing_place){place->row + 1, 0};
-        row.length = 0;
-    }
-    free(row.data);
-    return row.is_cut ? -ENOMEM : (int64_t)count;
-}
-
-/* Writes all of it once: its head tells the length. */
-static int measure(struct listing *listing)
-{
-    char buffer[8192];
-    struct listing_place place = {0};
-    int64_t count;
-    while ((count = listing_write(listing, &place, buffer, sizeof buffer)) > 0)
-        listing->length += (uint64_t)count;
-    return (int)count;
+    struct text *page = &listing->page;
+    write_beginning(listing->path, page);
+    for (size_t i = 0; i < reading->count; i++)
+        write_name(reading, &reading->names[i], page);
+    write_end(reading, page);
+    return page->is_cut ? -ENOMEM : 0;
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
+
+static int read_and_write(const struct site *site, DIR *directory, struct listing *listing)
+{
+    struct reading reading = {.texts = text_growing()};
+    read_names(site, directory, listing, &reading);
+    if (reading.count > 0)
+        qsort_r(reading.names, reading.count, sizeof *reading.names, compare, reading.texts.data);
+    int error = reading.has_failed ? -ENOMEM : write_page(listing, &reading);
+    free(reading.names);
+    free(reading.texts.data);
+    return error;
+}
 
 static int fill(const struct site *site, struct listing *listing)
 {
@@ -239,14 +225,9 @@ static int fill(const struct site *site, struct listing *listing)
     int error = open_directory(site, listing->path, &directory);
     if (error != 0)
         return error;
-    read_names(site, directory, listing);
+    error = read_and_write(site, directory, listing);
     (void)closedir(directory);
-    if (listing->has_failed)
-        return -ENOMEM;
-    if (listing->count > 0)
-        qsort_r(listing->names, listing->count, sizeof *listing->names, compare,
-                listing->texts.data);
-    return measure(listing);
+    return error;
 }
 
 int listing_read(const struct site *site, const char *path, struct listing **ret_listing)
@@ -255,11 +236,10 @@ int listing_read(const struct site *site, const char *path, struct listing **ret
     if (listing == NULL)
         return -ENOMEM;
     atomic_init(&listing->refs, 1);
-    listing->texts = text_growing();
+    listing->page = text_growing();
     listing->path = strdup(path);
     int error = listing->path != NULL ? fill(site, listing) : -ENOMEM;
-    listing->bytes = listing->size * sizeof *listing->names + listing->texts.size;
-    atomic_fetch_add(&bytes_in_all, listing->bytes);
+    atomic_fetch_add(&bytes_in_all, listing->page.size);
     if (error == 0)
         *ret_listing = listing;
     else
@@ -277,10 +257,9 @@ struct listing *listing_unref(struct listing *listing)
 {
     if (listing == NULL || atomic_fetch_sub_explicit(&listing->refs, 1, memory_order_acq_rel) > 1)
         return NULL;
-    atomic_fetch_sub(&bytes_in_all, listing->bytes);
+    atomic_fetch_sub(&bytes_in_all, listing->page.size);
     free(listing->path);
-    free(listing->names);
-    free(listing->texts.data);
+    free(listing->page.data);
     free(listing);
     return NULL;
 }
@@ -290,7 +269,15 @@ const char *listing_path(const struct listing *listing)
     return listing->path;
 }
 
-uint64_t listing_length(const struct listing *listing)
+size_t listing_length(const struct listing *listing)
 {
-    return listing->length;
+    return listing->page.length;
+}
+
+size_t listing_write(const struct listing *listing, size_t *written, char *buffer, size_t size)
+{
+    size_t left = listing->page.length - *written, step = left < size ? left : size;
+    memcpy(buffer, listing->page.data + *written, step);
+    *written += step;
+    return step;
 }
