@@ -2,14 +2,9 @@
 #include "tests/harness.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <time.h>
-#include <unistd.h>
 
 void check_failed(const char *file, int line, const char *what)
 {

@@ -17,8 +17,13 @@
 
 #include <ferry/ferry.h>
 
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -111,7 +116,8 @@ PUT_AWAY(drop_faults, ferry_faults, ferry_faults_unref)
 
 static inline void close_fd(const int *fd)
 {
-    close(*fd);
+    if (*fd >= 0)
+        close(*fd);
 }
 
 /* On any thread. */

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/notes.h"
 
-#include <errno.h>
-
 static size_t choose(const notes *self, const unsigned char *data, size_t length)
 {
     if (self->delimiter != 0) {

@@ -6,8 +6,6 @@
 
 #include "tests/support.h"
 
-#include <stdatomic.h>
-
 typedef struct notes {
     /* Set by the test, before it is a reader's. */
     size_t least;   /* takes nothing below so many bytes, and then so many only; 0: all there is */

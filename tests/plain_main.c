@@ -5,9 +5,7 @@
  */
 #include "tests/harness.h"
 
-#include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 static plain_test *first;
 static unsigned running, passed, failed;

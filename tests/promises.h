@@ -5,9 +5,6 @@
 
 #include "tests/harness.h"
 
-#include <errno.h>
-#include <pthread.h>
-
 /* ---- promises of the test's own -------------------------------------------------------------- */
 
 static inline ferry_promise *make(void)

@@ -3,8 +3,6 @@
 
 #include "tests/harness.h"
 
-#include <errno.h>
-#include <string.h>
 #include <sys/uio.h>
 
 /* ---- records --------------------------------------------------------------------------------- */

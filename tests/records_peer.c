@@ -19,13 +19,8 @@
 #include "tests/harness.h"
 #include "tests/records.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- which fds ------------------------------------------------------------------------------- */
 

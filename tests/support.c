@@ -7,11 +7,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <endian.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <time.h>
 

@@ -5,12 +5,10 @@
 
 #include "tests/harness.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <string.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 /* ---- content ---- */
 

@@ -4,10 +4,7 @@
 
 #include "tests/harness.h"
 
-#include <errno.h>
 #include <limits.h>
-#include <sched.h>
-#include <string.h>
 
 /* Linked with --wrap=sched_getaffinity. */
 static size_t kernels_bytes; /* the size of its mask */

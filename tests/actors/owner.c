@@ -6,11 +6,7 @@
 #include "tests/harness.h"
 
 #include <poll.h>
-#include <sched.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 /* A task that is sent work by mail, and does one piece a turn. */
 typedef struct worker {

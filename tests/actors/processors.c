@@ -6,8 +6,6 @@
 
 #include <ftw.h>
 #include <limits.h>
-#include <sched.h>
-#include <string.h>
 #include <sys/stat.h>
 
 static char root[] = "/tmp/ferry-groups-XXXXXX";

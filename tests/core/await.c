@@ -2,11 +2,8 @@
 /* Waiting: for one promise or many, in time, through signals, and where it is refused. */
 #include "tests/promises.h"
 
-#include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 static void *make_for_another(void *arg)
 {

@@ -3,7 +3,6 @@
 #include "tests/promises.h"
 
 #include <sys/wait.h>
-#include <unistd.h>
 
 PROMISE(chain, block_follows_success_or_failure_and_gives_a_value)
 {

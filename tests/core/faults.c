@@ -5,12 +5,9 @@
 #include "core/clock.h"
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
 #include <netinet/in.h>
-#include <signal.h>
 
 /* ---- what the tests share -------------------------------------------------------------------- */
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/harness.h"
 
-#include <errno.h>
-
 PROMISE(hooks, hooks_are_refused_once_anything_was_allocated)
 {
     const ferry_hooks none = {0};

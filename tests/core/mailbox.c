@@ -5,10 +5,6 @@
 #include "core/wake.h"
 #include "tests/harness.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <unistd.h>
-
 typedef struct letter {
     ferry__mail mail;
     unsigned producer;

@@ -5,11 +5,7 @@
 #include "core/hooks.h"
 
 #include <dlfcn.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 /* ---- settling -------------------------------------------------------------------------------- */
 

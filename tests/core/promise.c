@@ -6,10 +6,6 @@
 #include "core/hooks.h"
 #include "tests/harness.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-
 static void destroy(ferry_promise *promise)
 {
     ferry__release(promise);

@@ -2,8 +2,6 @@
 /* What callbacks and blocks are handed is released once, whatever becomes of them. */
 #include "tests/promises.h"
 
-#include <stdatomic.h>
-
 /* An arg: counts how often it was used and released; use after release fails. */
 typedef struct kept {
     script what; /* first: what a block does */

@@ -4,10 +4,6 @@
 #include "core/mailbox.h"
 #include "tests/harness.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <string.h>
-
 static const ferry__pile roomy = {.most = 8};
 
 /* By a thread that has no pile. */

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/harness.h"
 
-#include <errno.h>
-#include <string.h>
-
 PROMISE(status, codes_have_names_whatever_their_sign)
 {
     check(strcmp(ferry_status_name(0), "OK") == 0);

@@ -15,12 +15,6 @@
  */
 #include "tests/harness.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <string.h>
-
 enum {
     MOST_LEAVES = 6,
     MOST_NODES = 14,

@@ -2,8 +2,6 @@
 /* Invariant arithmetic: exact counts and contiguous receipts. */
 #include "tests/support.h"
 
-#include <errno.h>
-
 /* Pins: arithmetic. */
 PROMISE_BOTH(arithmetic, receipts_are_contiguous_and_add_up_to_what_the_peer_reads)
 {

@@ -2,8 +2,6 @@
 /* Bad input answers with the errno that the headers document, and leaves everything as it was. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <sys/resource.h>

@@ -3,10 +3,6 @@
  * A thread that is to be cancelled makes them all. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdatomic.h>
-
 /* What the calls need, made before:
  * each call of libc's that makes it may be such a point itself. */
 typedef struct scene {

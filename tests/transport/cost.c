@@ -6,8 +6,6 @@
 #include "tests/promises.h"
 #include "tests/support.h"
 
-#include <sched.h>
-#include <stdatomic.h>
 #include <sys/epoll.h>
 
 /* Every hop of whatever kind is one push to a mailbox: counted on its way (-Wl,--wrap). */

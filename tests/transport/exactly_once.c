@@ -2,9 +2,6 @@
 /* Invariant exactly_once: a submit that returned 0 settles once, whatever happens. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <stdatomic.h>
-
 enum { COUNT = 200 };
 
 typedef struct tally {

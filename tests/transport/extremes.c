@@ -8,10 +8,7 @@
  */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stddef.h>
 
 typedef struct trial {

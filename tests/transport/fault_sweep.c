@@ -7,10 +7,6 @@
  */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-
 enum { SIZE = 50000, ROOM = 8192, MOST = 12, STALL_MS = 20 };
 
 /* What there is to send, made once. */

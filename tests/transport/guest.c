@@ -3,9 +3,6 @@
 #include "tests/support.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <sys/wait.h>
 
 static atomic_uint sigpipes;

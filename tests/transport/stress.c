@@ -8,8 +8,6 @@
  */
 #include "tests/support.h"
 
-#include <errno.h>
-
 enum {
     THREADS = 8,
     STREAMS = 3,

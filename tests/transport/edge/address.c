@@ -4,10 +4,6 @@
 
 #include "tests/harness.h"
 
-#include <errno.h>
-#include <string.h>
-#include <unistd.h>
-
 static ferry__address parsed(const char *text)
 {
     ferry__address address;

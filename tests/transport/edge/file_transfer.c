@@ -2,8 +2,6 @@
 /* file transfer. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -2,9 +2,6 @@
 /* following: files that grow, change, are shared, or are taken up again. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdatomic.h>
 #include <sys/stat.h>
 
 static stage open_one(ferry_placement placement)

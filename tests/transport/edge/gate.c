@@ -4,9 +4,6 @@
 
 #include "tests/support.h"
 
-#include <errno.h>
-#include <sched.h>
-
 static ferry__calls scripted_calls;
 static atomic_bool in_call, may_return, has_returned;
 static atomic_int owner_id;

@@ -7,8 +7,6 @@
 #include "tests/records.h"
 #include "tests/support.h"
 
-#include <errno.h>
-
 /* ---- what streams do on it ------------------------------------------------------------------- */
 
 static ferry_stream *adopt_with_records(ferry_service *service, int fd,

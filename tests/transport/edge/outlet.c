@@ -4,14 +4,11 @@
 #include "transport/edge/outlet.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <sys/resource.h>
 
 enum { KIB = 1024, LOOKS = 1000 };

@@ -2,14 +2,8 @@
 /* What others share is left as it was, and what they do to it meanwhile holds up nobody. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 

@@ -2,10 +2,6 @@
 /* sources: pipes and sockets that are spliced, and generators. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 

@@ -2,11 +2,6 @@
 /* Back-pressure: what is counted, what full means, and how those learn of room who wait for it. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <stdatomic.h>
-
 /* ---- what the tests are made of -------------------------------------------------------------- */
 
 /* A request of no bytes that holds up its stream until it is opened. */

@@ -4,8 +4,6 @@
 #include "tests/notes.h"
 #include "transport/stream/stream.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <sys/mman.h>
 

@@ -5,11 +5,7 @@
 #include "core/clock.h"
 #include "tests/harness.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 enum {
     MS = FERRY__NS_PER_MS,

@@ -10,10 +10,6 @@
 #include "tests/support.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <time.h>
 
 /* A burst that lasts for 50 ms: on a busy machine a thread may wake so late. */
@@ -47,8 +43,7 @@ static ferry_stream *adopt_limited(ferry_service *service, int fd, ferry_limiter
 static ferry_promise *submit_zeros(ferry_stream *stream, size_t size)
 {
     const ferry_part part = ferry_part_borrow(zeros, size);
-    ferry_promise *promise = submit_parts(stream, &part, 1, NULL);
-    return promise;
+    return submit_parts(stream, &part, 1, NULL);
 }
 
 static void check_waits(ferry_promise *promise)
@@ -186,8 +181,7 @@ static ferry_promise *submit_generated(ferry_stream *stream)
 {
     const ferry_part part = {
         .kind = FERRY_PART_GENERATE, .generate = generate_zeros, .generate_length = FERRY_TO_END};
-    ferry_promise *promise = submit_parts(stream, &part, 1, NULL);
-    return promise;
+    return submit_parts(stream, &part, 1, NULL);
 }
 
 /* A file of so many zeros that need no room. */

@@ -9,9 +9,6 @@
 #include "transport/reach/listener.h"
 #include "transport/service/service.h"
 
-#include <errno.h>
-#include <sched.h>
-
 /* ---- what the tests share -------------------------------------------------------------------- */
 
 static _Atomic(ferry_listener *) timeless; /* whose acceptors' timers never fire */

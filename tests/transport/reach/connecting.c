@@ -10,12 +10,8 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <netdb.h>
-#include <poll.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 
 /* ---- a resolver of the test's ---------------------------------------------------------------- */

@@ -6,8 +6,6 @@
 #include "tests/support.h"
 #include "transport/reach/listener.h"
 
-#include <sched.h>
-#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>

@@ -7,10 +7,6 @@
 #include "tests/notes.h"
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>

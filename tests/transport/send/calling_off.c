@@ -5,10 +5,6 @@
  */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <sys/wait.h>
 #include <time.h>
 

@@ -2,10 +2,6 @@
 /* close, confirmed close, abort, half-close. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-
 static ferry_stream_options confirming(int64_t timeout_ms, uint64_t close_bytes)
 {
     return (ferry_stream_options){.close_timeout_ms = timeout_ms, .close_bytes = close_bytes};

@@ -3,11 +3,7 @@
  * And the close that lingers for the same. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/filter.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <sys/ioctl.h>
 
 enum {
@@ -33,8 +29,7 @@ static pair narrow_pair(void)
 static ferry_promise *write_until(ferry_stream *stream, size_t size, ferry_completion completion)
 {
     const ferry_request_options options = {.completion = completion};
-    ferry_promise *promise = submit_write_with(stream, data, size, &options);
-    return promise;
+    return submit_write_with(stream, data, size, &options);
 }
 
 /* Once all that can leave has left, and it was looked at again and again. */

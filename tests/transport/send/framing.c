@@ -5,9 +5,6 @@
  */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-
 /* ---- any policy ------------------------------------------------------------------------------ */
 
 /* Pins: framing. */
@@ -117,8 +114,7 @@ static void scene_close(scene *s)
 
 static ferry_stream_status status_of(const scene *s)
 {
-    ferry_stream_status status = stream_status(s->stream);
-    return status;
+    return stream_status(s->stream);
 }
 
 /* Cancels a request when some of it has left and the rest cannot. */

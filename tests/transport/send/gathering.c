@@ -5,8 +5,6 @@
  */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sys/uio.h>
 
 enum { SMALL = 1000 };

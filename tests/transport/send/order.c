@@ -2,9 +2,6 @@
 /* Invariant order: what was submitted first leaves first. */
 #include "tests/support.h"
 
-#include <sched.h>
-#include <stdatomic.h>
-
 /* Numbered records of four bytes, so that order shows in what the peer reads. */
 static void write_number(ferry_stream *stream, uint32_t number)
 {

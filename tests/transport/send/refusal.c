@@ -2,11 +2,8 @@
 /* What the kernel seldom says: sendfile that refuses or ends in the middle of a request. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <stdatomic.h>
 
 /* Linked with --wrap=sendfile64. */
 ssize_t __real_sendfile64(int out, int in, off_t *offset, size_t count);

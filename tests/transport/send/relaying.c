@@ -2,10 +2,6 @@
 /* Relaying: from one stream's peer to another's, and what is left where that comes to nothing. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdatomic.h>
-
 #define MIB (UINT64_C(1) << 20)
 
 static ferry_promise *submit_relay(ferry_stream *from, ferry_stream *to, int64_t length)

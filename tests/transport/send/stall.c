@@ -6,11 +6,8 @@
 #include "core/clock.h"
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
-#include <stdatomic.h>
 
 enum { BIG = 16 << 20, SEED = 21 };
 

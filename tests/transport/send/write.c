@@ -3,8 +3,6 @@
 #include "tests/support.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <linux/tcp.h> /* glibc's tcp_info lacks the count of segments */
 #include <sys/ioctl.h>

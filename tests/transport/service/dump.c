@@ -7,11 +7,7 @@
  */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <sched.h>
 #include <semaphore.h>
-#include <stdatomic.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -145,8 +141,7 @@ static ferry_promise *write_labelled(ferry_stream *stream, const void *data, siz
                                      const char *label)
 {
     const ferry_request_options options = {.label = label};
-    ferry_promise *promise = submit_write_with(stream, data, size, &options);
-    return promise;
+    return submit_write_with(stream, data, size, &options);
 }
 
 /* ---- what streams are at --------------------------------------------------------------------- */

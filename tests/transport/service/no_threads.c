@@ -3,9 +3,6 @@
  * succeed. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <stdatomic.h>
-
 /* Linked with --wrap=pthread_create. Only ferry's own calls are to fail: the test sets how many. */
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                           void *arg);

@@ -3,12 +3,6 @@
  * ending in every state, and stalled streams that hurt nobody. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-
 /* Pins: quiet_end. */
 PROMISE_BOTH(quiet_end, destroy_leaves_no_thread_fd_or_pending_promise)
 {

@@ -14,11 +14,7 @@
 
 #include <ferry/connect.h>
 
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
-#include <sched.h>
 #include <stddef.h>
 #include <sys/un.h>
 

@@ -2,9 +2,6 @@
 /* What ferry's threads are like: how much stack they have, and which scheduling policy. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <sched.h>
-
 /* ---- stacks ---------------------------------------------------------------------------------- */
 
 /* A host with large static TLS: it comes out of every thread's stack. */

@@ -3,11 +3,6 @@
 #include "transport/stream/batch.h"
 #include "tests/support.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-
 static void forget(ferry_stream *stream, const void *data, size_t length)
 {
     check_eq(ferry_stream_write(stream, data, length, NULL, NULL), 0);

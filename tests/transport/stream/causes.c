@@ -2,7 +2,6 @@
 /* -ECANCELED always says why; and what was not cancelled by anybody may be tried again. */
 #include "tests/support.h"
 
-#include <errno.h>
 #include <semaphore.h>
 #include <sys/un.h>
 

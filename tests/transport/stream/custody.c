@@ -3,11 +3,8 @@
 #include "tests/support.h"
 
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdatomic.h>
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
@@ -138,8 +135,7 @@ static ferry_promise *submit_given(ferry_stream *stream, atomic_uint *released)
 {
     const ferry_part parts[] = {ferry_part_give(calloc(1, 1000), 1000, count_release, released),
                                 ferry_part_give(malloc(5), 0, count_release, released)};
-    ferry_promise *promise = submit_parts(stream, parts, 2, NULL);
-    return promise;
+    return submit_parts(stream, parts, 2, NULL);
 }
 
 /* Pins: custody. */

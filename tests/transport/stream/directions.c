@@ -2,8 +2,6 @@
 /* A stream's two directions are counted apart: what is asked of one never refuses the other. */
 #include "tests/notes.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <semaphore.h>
 
 static const ferry_stream_options narrow = {.limit_requests = 1};

@@ -2,9 +2,7 @@
 /* Invariant home: where and when callbacks run. */
 #include "tests/support.h"
 
-#include <errno.h>
 #include <semaphore.h>
-#include <stdatomic.h>
 
 typedef struct visit {
     pthread_t thread;

@@ -2,9 +2,6 @@
 /* Being told how far a request has come. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <sched.h>
-#include <stdatomic.h>
 #include <time.h>
 
 /* ---- what the tests are made of -------------------------------------------------------------- */

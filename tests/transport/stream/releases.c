@@ -2,9 +2,7 @@
 /* What readers, requests, listeners and connects are handed is released once, whatever happens. */
 #include "tests/support.h"
 
-#include <errno.h>
 #include <semaphore.h>
-#include <stdatomic.h>
 
 /* An arg: counts how often it was used and released; use after release fails. */
 typedef struct kept {
