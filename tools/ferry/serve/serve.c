@@ -28,7 +28,7 @@ enum {
     IDLE_S = 60,              /* what browsers keep a connection for, about */
     STOP_S = 30,              /* for downloads under way */
     LONGEST_S = 24 * 60 * 60, /* so that milliseconds cannot overflow */
-    CACHED_FILES = 1024,      /* by each thread */
+    CACHED_FILES = 8192,      /* by each thread: of 1 KiB so many fit into these bytes */
     CACHED_BYTES = 16 << 20,  /* by each thread: a thousand small files at their largest */
     MOST_OPEN_FILES = 1024    /* by each thread, of the large ones */
 };

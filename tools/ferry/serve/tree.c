@@ -91,7 +91,8 @@ static int open_place(int place, bool is_directory)
 
 /*
  * Opening a fifo lets the program go on that waits to write into it, and a device may do anything.
- * So this looks first what it is. Without /proc it is then opened by its path, and looked at again.
+ * So this looks first what it is, and then opens the very same. Without /proc it is opened by its
+ * path, and has to be looked at again.
  */
 int tree_open(int root, const char *path, struct stat *ret_status)
 {
@@ -101,8 +102,8 @@ int tree_open(int root, const char *path, struct stat *ret_status)
     int fd = open_place(place, S_ISDIR(ret_status->st_mode));
     (void)close(place);
     if (fd == -ENOENT)
-        fd = open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-    return check(fd == -EAGAIN ? -EBUSY : fd, ret_status);
+        fd = check(open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY), ret_status);
+    return fd == -EAGAIN ? -EBUSY : fd;
 }
 
 int tree_look(int root, const char *path, struct stat *ret_status)

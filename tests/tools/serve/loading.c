@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What it costs to have a file ready to be sent, in system calls: there may be very many files.
+ *
+ * The calls are counted on their way (-Wl,--wrap), and what second it is, the tests say.
+ */
+#include "tests/support.h"
+#include "tests/tools/serve/tree_support.h"
+#include "tools/ferry/serve/entry.h"
+#include "tools/ferry/serve/http_date.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* ---- counting -------------------------------------------------------------------------------- */
+
+typedef struct calls {
+    unsigned opens, looks, reads, closes;
+} calls;
+
+static calls made;
+static int64_t second = 1000;
+
+int __real_close(int fd);
+int __real_fstat64(int fd, struct stat *status);
+int __real_open64(const char *path, int flags, ...);
+ssize_t __real_read(int fd, void *data, size_t size);
+long __real_syscall(long number, ...);
+int __wrap_close(int fd);
+int __wrap_fstat64(int fd, struct stat *status);
+int __wrap_open64(const char *path, int flags, ...);
+ssize_t __wrap_read(int fd, void *data, size_t size);
+long __wrap_syscall(long number, ...);
+const char *__wrap_http_date_now(int64_t *ret_seconds);
+
+int __wrap_close(int fd)
+{
+    made.closes++;
+    return __real_close(fd);
+}
+
+int __wrap_fstat64(int fd, struct stat *status)
+{
+    made.looks++;
+    return __real_fstat64(fd, status);
+}
+
+/* None of the server's makes a file. */
+int __wrap_open64(const char *path, int flags, ...)
+{
+    made.opens++;
+    return __real_open64(path, flags, 0);
+}
+
+ssize_t __wrap_read(int fd, void *data, size_t size)
+{
+    made.reads++;
+    return __real_read(fd, data, size);
+}
+
+long __wrap_syscall(long number, ...)
+{
+    va_list list;
+    long given[4];
+    va_start(list, number);
+    for (unsigned i = 0; i < 4; i++) /* openat2's; nothing else here has more */
+        given[i] = va_arg(list, long);
+    va_end(list);
+    made.opens += number == SYS_openat2;
+    return __real_syscall(number, given[0], given[1], given[2], given[3]);
+}
+
+const char *__wrap_http_date_now(int64_t *ret_seconds)
+{
+    if (ret_seconds != NULL)
+        *ret_seconds = second;
+    return "Sun, 06 Nov 1994 08:49:37 GMT";
+}
+
+static void check_calls(calls expected)
+{
+    check_eq(made.opens, expected.opens);
+    check_eq(made.looks, expected.looks);
+    check_eq(made.reads, expected.reads);
+    check_eq(made.closes, expected.closes);
+    made = (calls){0};
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+PROMISE(loading, small_file_is_loaded_by_seven_calls_and_looked_at_by_three)
+{
+    struct grown_tree tree = tree_grow();
+    tree_make_directory(&tree, "below");
+    tree_put(&tree, "below/small", "hello");
+    await_tags();
+    struct entry *entry;
+    made = (calls){0};
+    check_eq(entry_create(&tree.site, "below/small", &entry), 0);
+    check_calls((calls){.opens = 2, .looks = 2, .reads = 1, .closes = 2});
+    check(entry_is_valid(&tree.site, entry, second)); /* of this second */
+    check_calls((calls){0});
+    check(entry_is_valid(&tree.site, entry, ++second));
+    check_calls((calls){.opens = 1, .looks = 1, .closes = 1});
+    entry_free(entry);
+    tree_fell(&tree);
+}
