@@ -151,11 +151,33 @@ void wait_until_thread_sleeps(int id)
         sched_yield();
 }
 
-void run_to_its_end(void *(*body)(void *), void *arg)
+pthread_t start_thread(void *(*body)(void *), void *arg)
 {
     pthread_t thread;
     check_eq(pthread_create(&thread, NULL, body, arg), 0);
-    check_eq(pthread_join(thread, NULL), 0);
+    return thread;
+}
+
+void start_threads(pthread_t ret_threads[], unsigned count, void *(*body)(void *), void *arg)
+{
+    for (unsigned i = 0; i < count; i++)
+        ret_threads[i] = start_thread(body, arg);
+}
+
+void join_thread(const pthread_t *thread)
+{
+    check_eq(pthread_join(*thread, NULL), 0);
+}
+
+void join_threads(const pthread_t threads[], unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        join_thread(&threads[i]);
+}
+
+void run_to_its_end(void *(*body)(void *), void *arg)
+{
+    AT_END(join_thread) pthread_t thread = start_thread(body, arg);
 }
 
 static void *run_body(void *arg)

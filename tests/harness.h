@@ -162,6 +162,12 @@ void wait_for_threads(unsigned expected);
 /* Waits until a thread of this process sleeps in the kernel, by its id. */
 void wait_until_thread_sleeps(int id);
 
+/* Starts a thread, or so many with the same argument; waits until they have ended. */
+pthread_t start_thread(void *(*body)(void *), void *arg);
+void start_threads(pthread_t ret_threads[], unsigned count, void *(*body)(void *), void *arg);
+void join_thread(const pthread_t *thread);
+void join_threads(const pthread_t threads[], unsigned count);
+
 /* Runs a body on a thread of its own, which has ended when this returns. */
 void run_to_its_end(void *(*body)(void *), void *arg);
 

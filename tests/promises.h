@@ -140,11 +140,6 @@ static inline ferry_promise *start_trial(size_t number, ferry_outcome *outcome, 
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
-static inline void start(pthread_t *thread, void *(*body)(void *), void *arg)
-{
-    check_eq(pthread_create(thread, NULL, body, arg), 0);
-}
-
 /* How long chains are, that are to come out on a stack of this size. */
 enum { LONG = 100 * 1000, SMALL_STACK = 64 * 1024 };
 

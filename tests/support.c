@@ -242,7 +242,7 @@ static reader *start(int fd, bool keep, size_t step, unsigned slow_us)
     peer->step = step;
     peer->slow_us = slow_us;
     peer->digest = DIGEST_BEGIN;
-    check_eq(pthread_create(&peer->thread, NULL, read_to_end, peer), 0);
+    peer->thread = start_thread(read_to_end, peer);
     return peer;
 }
 
@@ -332,7 +332,7 @@ talker *talker_start_slow(int fd, uint64_t seed, uint64_t size, size_t step, uns
 {
     talker *peer = calloc(1, sizeof *peer);
     *peer = (talker){.fd = fd, .seed = seed, .size = size, .step = step, .slow_us = slow_us};
-    check_eq(pthread_create(&peer->thread, NULL, write_content, peer), 0);
+    peer->thread = start_thread(write_content, peer);
     return peer;
 }
 

@@ -38,9 +38,7 @@ static void *make_elsewhere(void *arg)
 /* Half of them at home here, half elsewhere. */
 static void work_init(work *all)
 {
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, make_elsewhere, all), 0);
-    pthread_join(thread, NULL);
+    run_to_its_end(make_elsewhere, all);
     for (unsigned i = 1; i < 8; i += 2)
         all->promises[i] = make();
 }
@@ -56,7 +54,7 @@ PROMISE(await_many, all_and_any_never_miss_the_settling_wherever_the_promises_ar
     for (unsigned round = 0; round < 300; round++) {
         AT_END(work_deinit) work all;
         work_init(&all);
-        check_eq(pthread_create(&all.thread, NULL, settle_in_turn, &all), 0);
+        all.thread = start_thread(settle_in_turn, &all);
         size_t index = 99;
         check_eq(ferry_promise_await_any(all.promises, 8, -1, &index), 0);
         check_eq(ferry_promise_await(all.promises[index], 0, NULL), 0);
@@ -152,7 +150,7 @@ PROMISE(await, what_is_made_of_others_may_be_awaited_elsewhere_while_its_home_ru
     ferry_promise *sequence;
     pthread_t thread;
     check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
-    start(&thread, await_from_elsewhere, sequence);
+    thread = start_thread(await_from_elsewhere, sequence);
     settle(first, 0, 1);
     check_eq(ferry_inbox_run(-1), 1);
     pthread_join(thread, NULL);
@@ -263,7 +261,7 @@ PROMISE(await, is_not_ended_by_a_signal)
         else
             other.promise = make();
         atomic_store(&signals, 0);
-        start(&thread, interrupt_then_settle, &other);
+        thread = start_thread(interrupt_then_settle, &other);
         if (way < 2)
             check_eq(ferry_promise_await(other.promise, -1, NULL), 0);
         else

@@ -317,8 +317,7 @@ PROMISE(chain, cancel_may_come_from_any_thread)
     script never = {0};
     ferry_promise *first = make(), *sequence;
     check_eq(ferry_promise_and_then(first, play, &never, &sequence), 0);
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, cancel_on_thread, sequence), 0);
+    pthread_t thread = start_thread(cancel_on_thread, sequence);
     check_eq(ferry_promise_await(sequence, -1, NULL), 0);
     pthread_join(thread, NULL);
     expect(sequence, -ECANCELED, 0);

@@ -162,15 +162,14 @@ PROMISE(exactly_once, thread_may_end_while_what_it_made_is_settled_and_cancelled
             promises[i] = make();
         bool is_early = round % 2 != 0; /* before it ends, or after */
         if (is_early)
-            start(&threads[0], settle_half, promises);
+            threads[0] = start_thread(settle_half, promises);
         run_to_its_end(make_many_and_end, promises);
         if (!is_early)
-            start(&threads[0], settle_half, promises);
-        start(&threads[1], settle_half, promises + 1);
-        start(&threads[2], cancel_half, promises + CROWD);
-        start(&threads[3], cancel_half, promises + CROWD + 1);
-        for (unsigned i = 0; i < 4; i++)
-            pthread_join(threads[i], NULL);
+            threads[0] = start_thread(settle_half, promises);
+        threads[1] = start_thread(settle_half, promises + 1);
+        threads[2] = start_thread(cancel_half, promises + CROWD);
+        threads[3] = start_thread(cancel_half, promises + CROWD + 1);
+        join_threads(threads, 4);
         for (unsigned i = 0; i < 2 * CROWD; i++) {
             check(!is_pending(promises[i]));
             drop(promises[i]);
@@ -292,11 +291,10 @@ PROMISE(exactly_once, cancel_settling_and_the_last_drop_race_on_four_threads)
     }
     pthread_t threads[4];
     for (unsigned i = 0; i < 4; i++)
-        start(&threads[i], racers[i], &all);
+        threads[i] = start_thread(racers[i], &all);
     while (told < 2 * RACERS)
         check(ferry_inbox_run(-1) > 0);
-    for (unsigned i = 0; i < 4; i++)
-        pthread_join(threads[i], NULL);
+    join_threads(threads, 4);
     run_all();
     check_eq(told, 2 * RACERS); /* each settled once, and told once */
     check(next.runs <= RACERS);

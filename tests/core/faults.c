@@ -612,8 +612,7 @@ PROMISE(faults, calls_of_many_threads_are_all_counted_and_faults_happen_so_often
         (ferry_fault){FERRY_CALL_OPEN, COUNTED / 2, FAILURES, FERRY_FAULT_ERROR, EMFILE});
     pthread_t threads[THREADS];
     uintptr_t failed = 0;
-    for (unsigned i = 0; i < THREADS; i++)
-        check_eq(pthread_create(&threads[i], NULL, duplicate_often, &faults->calls), 0);
+    start_threads(threads, THREADS, duplicate_often, &faults->calls);
     for (unsigned i = 0; i < THREADS; i++) {
         void *answer;
         check_eq(pthread_join(threads[i], &answer), 0);

@@ -87,7 +87,7 @@ PROMISE(inbox, run_waits_for_the_first_callback_as_long_as_asked)
         unsigned runs = 0;
         pthread_t thread;
         check_eq(ferry_promise_then(promises[0], count_up, &runs), 0);
-        start(&thread, settle_promises, promises);
+        thread = start_thread(settle_promises, promises);
         check_eq(ferry_inbox_run(long_enough[i]), 1);
         check_eq(runs, 1);
         pthread_join(thread, NULL);
@@ -105,14 +105,12 @@ PROMISE(inbox, event_loop_on_the_fd_misses_nothing)
         promises[i] = promise_make();
         check_eq(ferry_promise_then(promises[i], count_up, &runs), 0);
     }
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, settle_promises, promises), 0);
+    AT_END(join_thread) pthread_t thread = start_thread(settle_promises, promises);
     while (runs < COUNT) {
         struct pollfd readable = {.fd = fd, .events = POLLIN};
         check_eq(poll(&readable, 1, -1), 1);
         check(ferry_inbox_run(0) >= 0);
     }
-    pthread_join(thread, NULL);
 }
 
 PROMISE(inbox, edge_triggered_watch_of_the_fd_gets_an_edge_for_each_batch)
@@ -187,11 +185,10 @@ PROMISE(inbox, thread_may_end_while_its_completions_are_being_posted)
         ferry_promise *promises[COUNT + 1] = {0};
         for (unsigned i = 0; i < COUNT; i++)
             promises[i] = promise_make();
-        pthread_t registrant, settler;
-        check_eq(pthread_create(&registrant, NULL, register_on_all, promises), 0);
+        pthread_t registrant = start_thread(register_on_all, promises);
         for (unsigned i = 0; i < COUNT; i++)
             ferry_promise_ref(promises[i]);
-        check_eq(pthread_create(&settler, NULL, settle_promises, promises), 0);
+        pthread_t settler = start_thread(settle_promises, promises);
         pthread_join(settler, NULL);
         pthread_join(registrant, NULL);
         for (unsigned i = 0; i < COUNT; i++)

@@ -83,7 +83,7 @@ static void exchange_letters(void)
     for (unsigned p = 0; p < PRODUCERS; p++) {
         for (unsigned i = 0; i < LETTERS; i++)
             letters[p][i] = (letter){.producer = p, .number = i};
-        check_eq(pthread_create(&threads[p], NULL, produce, letters[p]), 0);
+        threads[p] = start_thread(produce, letters[p]);
     }
     unsigned next[PRODUCERS] = {0};
     for (unsigned taken = 0; taken < PRODUCERS * LETTERS;) {
@@ -94,8 +94,7 @@ static void exchange_letters(void)
             next[taken_letter->producer]++;
         }
     }
-    for (unsigned p = 0; p < PRODUCERS; p++)
-        pthread_join(threads[p], NULL);
+    join_threads(threads, PRODUCERS);
     ferry__wake_deinit(&post_office.wake);
 }
 
@@ -180,7 +179,7 @@ PROMISE(mailbox, who_closes_a_wake_up_sleeps_until_the_rings_owed_are_made)
     check_eq(ferry__wake_claim(&self.wake, true), FERRY__ON_FD);
     ferry__wake_announce(&self.wake, FERRY__ON_FUTEX);
     check_eq(ferry__wake_claim(&self.wake, true), FERRY__ON_FUTEX);
-    check_eq(pthread_create(&closer, NULL, close_wake, &self), 0);
+    closer = start_thread(close_wake, &self);
     while (atomic_load(&self.id) == 0)
         sched_yield();
     wait_until_thread_sleeps(atomic_load(&self.id));

@@ -176,8 +176,8 @@ PROMISE(exactly_once, own_promise_settles_once_however_threads_settle_and_cancel
         check_eq(ferry_promise_then(promises[i], count_up, &runs), 0);
     }
     pthread_t threads[2];
-    check_eq(pthread_create(&threads[0], NULL, settle_and_cancel, promises), 0);
-    check_eq(pthread_create(&threads[1], NULL, cancel_and_settle, promises), 0);
+    threads[0] = start_thread(settle_and_cancel, promises);
+    threads[1] = start_thread(cancel_and_settle, promises);
     while (runs < COUNT)
         check(ferry_inbox_run(-1) > 0);
     pthread_join(threads[0], NULL);
@@ -196,8 +196,7 @@ PROMISE(own_promise, may_be_settled_on_the_reference_of_whoever_waits_for_it)
 {
     for (unsigned i = 0; i < 1000; i++) {
         ferry_promise *promise = make();
-        pthread_t thread;
-        start(&thread, settle_without_a_reference, promise);
+        pthread_t thread = start_thread(settle_without_a_reference, promise);
         if (i % 2 != 0)
             check_eq(ferry_promise_await(promise, -1, NULL), 0);
         else
@@ -293,10 +292,9 @@ PROMISE(own_promise, dropped_by_two_threads_at_once_is_noticed)
         check_eq(ferry_promise_then(all.promises[i], expect_cancelled, &runs), 0);
     }
     pthread_t threads[2];
-    start(&threads[0], drop_as_first, &all);
-    start(&threads[1], drop_as_second, &all);
-    for (unsigned i = 0; i < 2; i++)
-        pthread_join(threads[i], NULL);
+    threads[0] = start_thread(drop_as_first, &all);
+    threads[1] = start_thread(drop_as_second, &all);
+    join_threads(threads, 2);
     run_all();
     check_eq(runs, DROPS);
 }
@@ -599,15 +597,13 @@ PROMISE(reports, labels_are_set_by_several_threads_while_others_look)
 {
     AT_END(drop_promise) ferry_promise *promise = make_settled(0, 0);
     pthread_t threads[2];
-    for (unsigned i = 0; i < 2; i++)
-        check_eq(pthread_create(&threads[i], NULL, relabel, promise), 0);
+    start_threads(threads, 2, relabel, promise);
     for (unsigned i = 0; i < 1000; i++) {
         ferry_promise_info info;
         check_eq(ferry_promise_describe(promise, &info), 0);
         check(info.label == NULL || strncmp(info.label, "label ", 6) == 0);
     }
-    for (unsigned i = 0; i < 2; i++)
-        check_eq(pthread_join(threads[i], NULL), 0);
+    join_threads(threads, 2);
     check_label(promise, "label 999");
 }
 

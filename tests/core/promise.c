@@ -41,8 +41,7 @@ static void *settle_on_thread(void *promise)
 /* Settles promise on another thread, soon. */
 static pthread_t settle_elsewhere(ferry_promise *promise)
 {
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, settle_on_thread, ferry_promise_ref(promise)), 0);
+    pthread_t thread = start_thread(settle_on_thread, ferry_promise_ref(promise));
     return thread;
 }
 
@@ -56,23 +55,21 @@ PROMISE(promise, await_gives_the_same_result_every_time)
     AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
     ferry_result result;
     check_eq(ferry_promise_await(promise, 0, &result), -ETIMEDOUT);
-    pthread_t thread = settle_elsewhere(promise);
+    AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
     for (unsigned i = 0; i < 2; i++) {
         result.sent = 0;
         check_eq(ferry_promise_await(promise, -1, &result), 0);
         check_eq(result.sent, 7);
     }
     check_eq(ferry_promise_await(promise, 0, NULL), 0);
-    pthread_join(thread, NULL);
 }
 
 PROMISE(promise, await_at_home_never_misses_the_settling)
 {
     for (unsigned i = 0; i < 2000; i++) {
         AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
-        pthread_t thread = settle_elsewhere(promise);
+        AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
         check_eq(ferry_promise_await(promise, -1, NULL), 0);
-        pthread_join(thread, NULL);
     }
 }
 
@@ -80,9 +77,8 @@ PROMISE(promise, await_elsewhere_never_misses_the_settling)
 {
     for (unsigned i = 0; i < 2000; i++) {
         AT_END(drop_promise) ferry_promise *promise = promise_make(NULL);
-        pthread_t thread = settle_elsewhere(promise);
+        AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
         check_eq(ferry_promise_await(promise, -1, NULL), 0);
-        pthread_join(thread, NULL);
     }
 }
 
@@ -99,13 +95,10 @@ PROMISE(promise, any_number_of_threads_may_await_one_promise)
 {
     AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
     pthread_t waiters[8];
-    for (unsigned i = 0; i < 8; i++)
-        check_eq(pthread_create(&waiters[i], NULL, await_on_thread, promise), 0);
-    pthread_t thread = settle_elsewhere(promise);
+    start_threads(waiters, 8, await_on_thread, promise);
+    AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
     await_on_thread(promise);
-    for (unsigned i = 0; i < 8; i++)
-        pthread_join(waiters[i], NULL);
-    pthread_join(thread, NULL);
+    join_threads(waiters, 8);
 }
 
 PROMISE(promise, await_that_times_out_changes_nothing)
@@ -209,9 +202,8 @@ PROMISE(promise, awaiting_at_home_runs_the_callbacks_that_what_is_awaited_depend
     AT_END(drop_promise) ferry_promise *first = promise_make(NULL);
     AT_END(drop_promise) ferry_promise *last = promise_make(ferry__inbox_current());
     check_eq(ferry_promise_then(first, settle_next, last), 0);
-    pthread_t thread = settle_elsewhere(first);
+    AT_END(join_thread) pthread_t thread = settle_elsewhere(first);
     check_eq(ferry_promise_await(last, -1, NULL), 0);
-    pthread_join(thread, NULL);
 }
 
 PROMISE(promise, polling_runs_no_callback)
@@ -289,8 +281,7 @@ PROMISE(exactly_once, callback_runs_once_however_then_and_settling_race)
     static ferry_promise *promises[ROUNDS];
     for (unsigned i = 0; i < ROUNDS; i++)
         promises[i] = ferry_promise_ref(promise_make(NULL));
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, settle_in_turn, promises), 0);
+    pthread_t thread = start_thread(settle_in_turn, promises);
     unsigned runs = 0;
     for (unsigned i = 0; i < ROUNDS; i++) {
         check_eq(ferry_promise_then(promises[i], count_up, &runs), 0);
@@ -320,7 +311,7 @@ PROMISE(promise, callbacks_of_a_thread_run_in_its_order_of_registration_however_
         uintptr_t count = 0;
         while (count < BEFORE)
             check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
-        pthread_t thread = settle_elsewhere(promise);
+        AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
         while (!ferry__promise_is_settled(promise)) {
             check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
             if (count % 64 == 0)
@@ -330,6 +321,5 @@ PROMISE(promise, callbacks_of_a_thread_run_in_its_order_of_registration_however_
             check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
         while (run.count < count)
             check(ferry_inbox_run(-1) > 0);
-        pthread_join(thread, NULL);
     }
 }

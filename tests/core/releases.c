@@ -52,9 +52,7 @@ static void check_kept(const kept *self, unsigned used, unsigned released)
 /* Runs a function on a thread of its own to its end. */
 static void run_elsewhere(void *(*function)(void *), void *arg)
 {
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, function, arg), 0);
-    check_eq(pthread_join(thread, NULL), 0);
+    run_to_its_end(function, arg);
 }
 
 /* ---- observers ------------------------------------------------------------------------------- */

@@ -157,7 +157,7 @@ PROMISE(after, time_of_a_thread_that_never_runs_its_inbox_comes_only_with_its_en
     sleepyhead self = {.first = make()};
     pthread_t thread;
     check_eq(pthread_barrier_init(&self.barrier, NULL, 2), 0);
-    start(&thread, make_and_sleep, &self);
+    thread = start_thread(make_and_sleep, &self);
     pthread_barrier_wait(&self.barrier);
     check_eq(ferry_promise_await_any(self.made, 2, 5, NULL), -ETIMEDOUT);
     pthread_barrier_wait(&self.barrier);

@@ -173,7 +173,7 @@ PROMISE(spares, block_has_one_user_at_a_time)
     long before = allocations_outstanding();
     for (unsigned i = 0; i < TAKERS; i++) {
         takers[i] = i;
-        check_eq(pthread_create(&threads[i], NULL, take_and_post, &takers[i]), 0);
+        threads[i] = start_thread(take_and_post, &takers[i]);
     }
     for (unsigned got = 0; got < TAKERS * LETTERS;) {
         ferry__mail *chain = ferry__mailbox_take(&counter.mailbox);

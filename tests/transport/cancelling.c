@@ -44,7 +44,7 @@ static void run_cancelled(void *(*function)(void *), scene *s)
 {
     pthread_t thread;
     void *result;
-    check_eq(pthread_create(&thread, NULL, function, s), 0);
+    thread = start_thread(function, s);
     check_eq(pthread_join(thread, &result), 0);
     check_eq(strcmp(s->reached, "the end"), 0);
     check(result == PTHREAD_CANCELED);
@@ -240,7 +240,7 @@ PROMISE(cancelling, callback_may_be_a_point_of_cancellation_and_loses_nothing)
     pthread_t thread;
     void *result;
     atomic_uint counts = 0;
-    check_eq(pthread_create(&thread, NULL, await_with_a_callback, &counts), 0);
+    thread = start_thread(await_with_a_callback, &counts);
     check_eq(pthread_join(thread, &result), 0);
     check(result == PTHREAD_CANCELED);
     check_eq(atomic_load(&counts), 1 + 2 * 16); /* one ran; both were released */
@@ -284,7 +284,7 @@ PROMISE(cancelling, release_is_no_point_of_cancellation)
     pthread_t thread;
     void *result;
     atomic_uint counts = 0;
-    check_eq(pthread_create(&thread, NULL, have_args_released, &counts), 0);
+    thread = start_thread(have_args_released, &counts);
     check_eq(pthread_join(thread, &result), 0);
     check(result == PTHREAD_CANCELED);
     check_eq(atomic_load(&counts), 2 + 16); /* the chain's arg and the value; and it got there */

@@ -43,8 +43,7 @@ PROMISE_EITHER(combining, own_work_and_transfers_follow_one_another)
     check_eq(ferry_promise_and_then(self.looked_up, send_head, &self, &head), 0);
     check_eq(ferry_promise_and_then(head, send_file, &self, &all), 0);
     ferry_promise_unref(head);
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, look_up, self.looked_up), 0);
+    pthread_t thread = start_thread(look_up, self.looked_up);
     ferry_result result = outcome(all);
     check_eq(result.error, 0);
     check_eq(result.sent, file.size);

@@ -139,7 +139,7 @@ static void race(ferry_placement placement, ending how)
         pthread_t threads[RACERS];
         for (unsigned i = 0; i < RACERS; i++) {
             racers[i] = (racer){.stream = stream, .go = &go};
-            check_eq(pthread_create(&threads[i], NULL, submit_in_a_race, &racers[i]), 0);
+            threads[i] = start_thread(submit_in_a_race, &racers[i]);
         }
         atomic_store(&go, true);
         usleep(round * 20); /* the moment of the end varies from round to round */
@@ -149,8 +149,7 @@ static void race(ferry_placement placement, ending how)
             ferry_stream_abort(stream);
         else
             ferry_service_destroy(service);
-        for (unsigned i = 0; i < RACERS; i++)
-            pthread_join(threads[i], NULL);
+        join_threads(threads, RACERS);
         ferry_stream_unref(stream);
         if (how != BY_DESTROY)
             ferry_service_destroy(service);

@@ -196,16 +196,15 @@ PROMISE_BOTH(stress, many_threads_mixed_requests_every_byte_and_order_checked)
         streams[i] =
             stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_requests = 300});
         parsers[i].fd = both.theirs;
-        check_eq(pthread_create(&parsing[i], NULL, parse, &parsers[i]), 0);
+        parsing[i] = start_thread(parse, &parsers[i]);
     }
     static poster posters[THREADS];
     uint64_t seed = random_seed();
     for (unsigned i = 0; i < THREADS; i++) {
         posters[i] = (poster){.number = i, .random = seed + i, .file = &file, .streams = streams};
-        check_eq(pthread_create(&posting[i], NULL, post, &posters[i]), 0);
+        posting[i] = start_thread(post, &posters[i]);
     }
-    for (unsigned i = 0; i < THREADS; i++)
-        pthread_join(posting[i], NULL);
+    join_threads(posting, THREADS);
     unsigned requests = 0;
     for (unsigned i = 0; i < STREAMS; i++) {
         check_eq(close_stream(streams[i]).error, 0);

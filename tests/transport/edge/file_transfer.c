@@ -159,12 +159,10 @@ PROMISE_BOTH(file, slow_reader_gets_every_byte_once_by_splice_from_a_pipe)
 {
     int fds[2];
     check_eq(pipe2(fds, O_CLOEXEC), 0);
-    pthread_t feeder;
-    check_eq(pthread_create(&feeder, NULL, feed_pipe, &fds[1]), 0);
+    AT_END(join_thread) pthread_t feeder = start_thread(feed_pipe, &fds[1]);
     ferry_file source = ferry_file_fd(fds[0]);
     source.flags = FERRY_FD_GIVE;
     send_to_slow_reader(placement, unix_pair(SOCK_STREAM), source, FERRY_METHOD_SPLICE, 22);
-    pthread_join(feeder, NULL);
 }
 
 PROMISE_BOTH(file, sink_that_refuses_sendfile_gets_a_copy_at_the_right_offset)

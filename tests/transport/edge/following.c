@@ -587,7 +587,7 @@ PROMISE_EITHER(shared, is_sent_whole_by_many_requests_on_many_streams_from_many_
     sender senders[SENDERS];
     for (unsigned i = 0; i < SENDERS; i++) {
         senders[i] = (sender){.streams = streams, .shared = shared};
-        check_eq(pthread_create(&senders[i].thread, NULL, send_to_all, &senders[i]), 0);
+        senders[i].thread = start_thread(send_to_all, &senders[i]);
     }
     for (unsigned i = 0; i < SENDERS; i++)
         check_eq(pthread_join(senders[i].thread, NULL), 0);

@@ -51,8 +51,7 @@ PROMISE(gate, owner_sleeps_until_who_cuts_has_left)
     ferry__link link;
     ferry__peer peer = {0};
     check_eq(ferry__link_init(&link, ends.ours, &scripted_calls, &peer), 0);
-    pthread_t owner;
-    check_eq(pthread_create(&owner, NULL, send_once, &link), 0);
+    pthread_t owner = start_thread(send_once, &link);
     wait_for(&in_call);
     ferry__link_cut(&link);
     check_eq(pthread_join(owner, NULL), 0);

@@ -41,7 +41,7 @@ static void clearer_start(clearer *self, int fd)
 {
     self->fd = duplicate(fd);
     atomic_init(&self->stops, false);
-    check_eq(pthread_create(&self->thread, NULL, keep_clearing, self), 0);
+    self->thread = start_thread(keep_clearing, self);
 }
 
 static void clearer_stop(clearer *self)
@@ -491,8 +491,7 @@ PROMISE(sharing, file_under_a_lease_is_waited_for_where_it_is_to_be_shared)
     int leased = lease(file.path);
     if (leased < 0)
         return file_remove(&file);
-    pthread_t holder;
-    check_eq(pthread_create(&holder, NULL, give_lease_back, &leased), 0);
+    pthread_t holder = start_thread(give_lease_back, &leased);
     ferry_file by_path = ferry_file_at(file.path);
     ferry_shared_file *shared;
     check_eq(ferry_shared_file_open(&by_path, &shared), 0);

@@ -61,7 +61,7 @@ static void *feed(void *arg)
 
 static void feeder_start(feeder *fed)
 {
-    check_eq(pthread_create(&fed->thread, NULL, feed, fed), 0);
+    fed->thread = start_thread(feed, fed);
 }
 
 static void feeder_join(feeder *fed)
@@ -714,7 +714,7 @@ PROMISE_BOTH(generator, many_threads_may_resume_at_once)
     resumer resumers[THREADS];
     for (unsigned i = 0; i < THREADS; i++) {
         resumers[i] = (resumer){.making = &making, .stream = s.stream, .rounds = ROUNDS};
-        check_eq(pthread_create(&resumers[i].thread, NULL, allow_and_resume, &resumers[i]), 0);
+        resumers[i].thread = start_thread(allow_and_resume, &resumers[i]);
     }
     for (unsigned i = 0; i < THREADS; i++)
         check_eq(pthread_join(resumers[i].thread, NULL), 0);

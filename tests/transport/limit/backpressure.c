@@ -150,7 +150,7 @@ static void waiter_start(waiter *self, ferry_stream *stream, ferry_part part, in
     self->part = part;
     self->expected = expected;
     atomic_init(&self->is_there, false);
-    check_eq(pthread_create(&self->thread, NULL, wait_for_room, self), 0);
+    self->thread = start_thread(wait_for_room, self);
     while (!atomic_load(&self->is_there))
         sched_yield();
     wait_until_asleep();
@@ -506,10 +506,8 @@ PROMISE_EITHER(bounded, crowd_gets_through_narrow_limits_and_leaves_them_as_they
                                                        .limit_requests = 3,
                                                        .limit_file_bytes = 250});
     pthread_t threads[CROWD];
-    for (unsigned i = 0; i < CROWD; i++)
-        check_eq(pthread_create(&threads[i], NULL, submit_many, &self), 0);
-    for (unsigned i = 0; i < CROWD; i++)
-        check_eq(pthread_join(threads[i], NULL), 0);
+    start_threads(threads, CROWD, submit_many, &self);
+    join_threads(threads, CROWD);
     check_nothing_queued(service);
     check_eq(atomic_load(&self.settled), atomic_load(&self.accepted));
     uint64_t sent = atomic_load(&self.sent), came = 0;
@@ -546,10 +544,8 @@ PROMISE_EITHER(bounded, submits_that_were_refused_are_not_counted)
     for (unsigned i = 0; i < LINES; i++)
         self.lines[i] = line_start(service, (ferry_stream_options){.limit_requests = 3});
     pthread_t threads[CROWD];
-    for (unsigned i = 0; i < CROWD; i++)
-        check_eq(pthread_create(&threads[i], NULL, jostle, &self), 0);
-    for (unsigned i = 0; i < CROWD; i++)
-        check_eq(pthread_join(threads[i], NULL), 0);
+    start_threads(threads, CROWD, jostle, &self);
+    join_threads(threads, CROWD);
     check_nothing_queued(service);
     check_room_is_whole(&self);
     uint64_t came = 0;
@@ -828,8 +824,7 @@ PROMISE_EITHER(room, promise_that_is_cancelled_while_room_comes_settles_once)
         limited_service((ferry_service_options){.placement = placement, .limit_requests = 1});
     line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
     race self = {.is_over = false};
-    pthread_t canceller;
-    check_eq(pthread_create(&canceller, NULL, call_off_what_comes, &self), 0);
+    pthread_t canceller = start_thread(call_off_what_comes, &self);
     unsigned taken = 0;
     for (unsigned i = 0; i < ROUNDS; i++) {
         if (try_write(only.stream, 1) == 0)
@@ -853,8 +848,7 @@ PROMISE_EITHER(room, promise_that_is_dropped_while_room_comes_leaves_nothing_beh
         limited_service((ferry_service_options){.placement = placement, .limit_requests = 1});
     line only = line_start(service, (ferry_stream_options){.limit_requests = 1});
     race self = {.is_over = false, .only_drops = true};
-    pthread_t dropper;
-    check_eq(pthread_create(&dropper, NULL, call_off_what_comes, &self), 0);
+    pthread_t dropper = start_thread(call_off_what_comes, &self);
     unsigned taken = 0;
     for (unsigned i = 0; i < ROUNDS; i++) {
         if (try_write(only.stream, 1) == 0)
@@ -927,7 +921,7 @@ PROMISE_EITHER(room, producers_that_wait_for_promises_lose_nothing)
     submit_gate(only.stream, &only.gate); /* so that there is no room for a while, surely */
     for (uint32_t i = 0; i < PRODUCERS; i++) {
         all[i] = (producer){.stream = only.stream, .number = i};
-        check_eq(pthread_create(&threads[i], NULL, produce_all, &all[i]), 0);
+        threads[i] = start_thread(produce_all, &all[i]);
     }
     while (stream_status(only.stream).queued_requests < 10)
         sched_yield();
@@ -1266,12 +1260,10 @@ PROMISE_EITHER(watermark, alternates_under_load_and_ends_below)
     options.limit_file_bytes = 500;
     self.lines[0] = line_start(service, options);
     pthread_t threads[CROWD];
-    for (unsigned i = 0; i < CROWD; i++)
-        check_eq(pthread_create(&threads[i], NULL, cross_the_marks, &self), 0);
+    start_threads(threads, CROWD, cross_the_marks, &self);
     while (atomic_load(&self.settled) < CROWD)
         check(ferry_inbox_run(1) >= 0);
-    for (unsigned i = 0; i < CROWD; i++)
-        check_eq(pthread_join(threads[i], NULL), 0);
+    join_threads(threads, CROWD);
     check_nothing_queued(service);
     let_it_look(self.lines[0].stream);
     check(seen.up > 0);

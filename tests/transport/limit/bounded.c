@@ -180,10 +180,8 @@ PROMISE_EITHER(bounded, crowd_of_waiting_submits_gets_through_a_narrow_queue)
                               (ferry_stream_options){.limit_requests = 3, .limit_bytes = 25});
     reader *peer = reader_start(stage_take(&s), false);
     pthread_t crowd[CROWD];
-    for (unsigned i = 0; i < CROWD; i++)
-        check_eq(pthread_create(&crowd[i], NULL, write_through_a_narrow_queue, s.stream), 0);
-    for (unsigned i = 0; i < CROWD; i++)
-        pthread_join(crowd[i], NULL);
+    start_threads(crowd, CROWD, write_through_a_narrow_queue, s.stream);
+    join_threads(crowd, CROWD);
     stage_close(&s);
     check_eq(reader_end(peer), CROWD * EACH * 10);
 }
@@ -203,8 +201,7 @@ PROMISE_EITHER(bounded, submit_that_waits_for_room_is_eshutdown_when_the_stream_
         stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                                   (ferry_stream_options){.limit_requests = 1});
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
-        pthread_t waiter;
-        check_eq(pthread_create(&waiter, NULL, wait_for_room, s.stream), 0);
+        pthread_t waiter = start_thread(wait_for_room, s.stream);
         if (how == 0)
             check_eq(ferry_stream_close(s.stream, NULL), 0);
         else if (how == 1)
@@ -301,15 +298,13 @@ PROMISE_EITHER(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_f
         check_eq(send_all_kinds(&wanted, NULL), -EAGAIN);
     }
     pthread_t waiters[WAITERS];
-    for (unsigned i = 0; i < WAITERS; i++)
-        check_eq(pthread_create(&waiters[i], NULL, wait_with_all_kinds, &wanted), 0);
+    start_threads(waiters, WAITERS, wait_with_all_kinds, &wanted);
     await_waiters(wanted.stream, WAITERS);
     check_eq(allocations_made(), allocations);
     check_eq(bytes_outstanding(), bytes);
     check_eq(count_fds(), fds);
     ferry_stream_abort(wanted.stream);
-    for (unsigned i = 0; i < WAITERS; i++)
-        check_eq(pthread_join(waiters[i], NULL), 0);
+    join_threads(waiters, WAITERS);
     check_eq(outcome(stuck).error, -ECANCELED);
     ferry_stream_unref(wanted.stream);
     file_remove(&file);
@@ -384,7 +379,7 @@ static void begin_slowly(slow_submit *self, ferry_stream *stream, bool is_read, 
     sem_init(&slow_began, 0, 0);
     sem_init(&slow_may_end, 0, 0);
     atomic_store(&slow_fails, fails);
-    check_eq(pthread_create(&self->thread, NULL, submit_slowly, self), 0);
+    self->thread = start_thread(submit_slowly, self);
     check_eq(sem_wait(&slow_began), 0);
 }
 
@@ -411,8 +406,7 @@ PROMISE_EITHER(bounded, submit_that_fails_after_it_was_let_in_gives_its_room_to_
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -EAGAIN);
     ferry_promise *room;
     check_eq(ferry_stream_promise_room(s.stream, 1, 0, &room), 0);
-    pthread_t waiter;
-    check_eq(pthread_create(&waiter, NULL, write_when_there_is_room, s.stream), 0);
+    pthread_t waiter = start_thread(write_when_there_is_room, s.stream);
     await_waiters(s.stream, 1);
     check_eq(end_slowly(&failing), -ENOMEM);
     check_eq(pthread_join(waiter, NULL), 0);

@@ -492,7 +492,7 @@ PROMISE(limiter, many_threads_may_use_a_limiter_while_its_rate_changes)
     for (unsigned i = 0; i < THREADS; i++) {
         for (unsigned n = 0; n < THREAD_STREAMS; n++)
             runners[i].members[n].allotment.limiter = n % 2 == 0 ? group : below;
-        check_eq(pthread_create(&runners[i].thread, NULL, run_runner, &runners[i]), 0);
+        runners[i].thread = start_thread(run_runner, &runners[i]);
     }
     for (unsigned i = 0; i < 500; i++) {
         int64_t now = atomic_load(&common_clock);

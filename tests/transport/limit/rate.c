@@ -81,7 +81,7 @@ static void meter_open(meter *self, int fd)
 {
     self->fd = fd;
     atomic_init(&self->bytes, 0);
-    check_eq(pthread_create(&self->thread, NULL, read_and_count, self), 0);
+    self->thread = start_thread(read_and_count, self);
 }
 
 static void meters_join(meter meters[], unsigned count)
@@ -260,7 +260,7 @@ PROMISE_EITHER(rate, is_within_5_percent_over_5_s_however_bytes_move_alone_and_i
     ferry_limiter *group = limiter_make(GROUP_RATE, BURST_OF(GROUP_RATE), parent);
     pthread_t feeder;
     check_eq(pipe2(all.pipe_fds, O_CLOEXEC), 0);
-    check_eq(pthread_create(&feeder, NULL, write_to_pipe, &all.pipe_fds[1]), 0);
+    feeder = start_thread(write_to_pipe, &all.pipe_fds[1]);
     everything_adopt(&all, service, group);
     everything_submit(&all);
     meters_wait_for(all.meters, STREAMS, MB); /* bursts are over */

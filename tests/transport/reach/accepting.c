@@ -108,7 +108,7 @@ static void be_visited(ferry_placement placement, unsigned limit_streams)
     visitor crowd[VISITORS];
     for (unsigned i = 0; i < VISITORS; i++) {
         crowd[i].listener = listener;
-        check_eq(pthread_create(&crowd[i].thread, NULL, visit_again_and_again, &crowd[i]), 0);
+        crowd[i].thread = start_thread(visit_again_and_again, &crowd[i]);
     }
     for (unsigned i = 0; i < VISITORS; i++)
         check_eq(pthread_join(crowd[i].thread, NULL), 0);
@@ -146,8 +146,7 @@ PROMISE(accepting, nothing_is_left_to_an_owner_that_is_in_a_callback)
 {
     ferry_service *service = service_start(FERRY_SHARED);
     ferry_listener *listener = open_door(service, (ferry_listen_options){.on_stream = hold_up});
-    pthread_t first;
-    check_eq(pthread_create(&first, NULL, visit_once, listener), 0);
+    pthread_t first = start_thread(visit_once, listener);
     while (!atomic_load(&is_held))
         (void)sched_yield();
     /* The other one seems to have far more to do than the one that is held up, whichever that

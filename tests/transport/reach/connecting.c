@@ -662,8 +662,7 @@ PROMISE_BOTH(connecting, destroy_ends_connects_at_every_stage)
     ferry_promise *local = connect_to(service, full.address);
     while (atomic_load(&names.asked) == 0)
         sched_yield();
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, release_names, resolving), 0);
+    pthread_t thread = start_thread(release_names, resolving);
     ferry_service_destroy(service);
     check_eq(pthread_join(thread, NULL), 0);
     check_outcome(resolving, -ECANCELED, FERRY_PHASE_RESOLVE);

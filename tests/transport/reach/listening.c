@@ -1288,8 +1288,7 @@ static void race(ferry_placement placement, bool on_owner, bool destroys)
         ferry_listener *listener = listen_with(service, at_name(), options);
         flood water = {.to = listener->bindings.list[0].endpoint};
         pthread_t threads[FLOODERS];
-        for (unsigned i = 0; i < FLOODERS; i++)
-            check_eq(pthread_create(&threads[i], NULL, connect_again_and_again, &water), 0);
+        start_threads(threads, FLOODERS, connect_again_and_again, &water);
         while (atomic_load(&water.connected) < round * 3)
             sched_yield();
         if (destroys) {
@@ -1300,8 +1299,7 @@ static void race(ferry_placement placement, bool on_owner, bool destroys)
         }
         unsigned before = atomic_load(&told);
         atomic_store(&water.over, true);
-        for (unsigned i = 0; i < FLOODERS; i++)
-            pthread_join(threads[i], NULL);
+        join_threads(threads, FLOODERS);
         if (on_owner)
             check_eq(atomic_load(&told), before); /* nobody is told of any once it is closed */
         else

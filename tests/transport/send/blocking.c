@@ -307,8 +307,7 @@ PROMISE(blocking, socket_is_as_it_came_also_if_mail_comes_all_the_time)
         stage s = open_watched(both, (ferry_stream_options){0});
         reader *peer = reader_start_slow(stage_take(&s), 64 * 1024, 200);
         waker self = {.stream = s.stream};
-        pthread_t thread;
-        check_eq(pthread_create(&thread, NULL, wake_again_and_again, &self), 0);
+        pthread_t thread = start_thread(wake_again_and_again, &self);
         check_eq(outcome(submit_file(s.stream, ferry_file_at(file.path))).error, 0);
         check_looks(both.ours, &before);
         atomic_store(&self.is_over, true);

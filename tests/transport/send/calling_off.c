@@ -535,7 +535,7 @@ static void race_once(ferry_placement placement, ending how, uint64_t *random)
     canceller crowd[CROWD];
     for (unsigned i = 0; i < CROWD; i++) {
         crowd[i] = (canceller){.race = all, .random = random_next(random)};
-        check_eq(pthread_create(&crowd[i].thread, NULL, cancel_at_random, &crowd[i]), 0);
+        crowd[i].thread = start_thread(cancel_at_random, &crowd[i]);
     }
     (void)pthread_barrier_wait(&all->start);
     end_stream(stream, service, how);

@@ -66,9 +66,8 @@ PROMISE_BOTH(order, submit_that_began_after_another_threads_returned_leaves_afte
     turn_taker takers[2] = {{&shared, 0}, {&shared, 1}};
     pthread_t threads[2];
     for (unsigned i = 0; i < 2; i++)
-        check_eq(pthread_create(&threads[i], NULL, take_turns, &takers[i]), 0);
-    for (unsigned i = 0; i < 2; i++)
-        pthread_join(threads[i], NULL);
+        threads[i] = start_thread(take_turns, &takers[i]);
+    join_threads(threads, 2);
     check_eq(close_stream(shared.stream).error, 0);
     reader_join(peer);
     for (uint32_t i = 0; i < COUNT; i++)
@@ -147,10 +146,9 @@ PROMISE_BOTH(order, parts_of_a_compound_are_contiguous_among_many_threads)
     pthread_t threads[SENDERS];
     for (unsigned i = 0; i < SENDERS; i++) {
         senders[i] = (sender){s.stream, &file, (unsigned char)('A' + 2 * i)};
-        check_eq(pthread_create(&threads[i], NULL, send_compounds, &senders[i]), 0);
+        threads[i] = start_thread(send_compounds, &senders[i]);
     }
-    for (unsigned i = 0; i < SENDERS; i++)
-        pthread_join(threads[i], NULL);
+    join_threads(threads, SENDERS);
     stage_close(&s);
     reader_join(peer);
     check_eq(peer->bytes, SENDERS * COMPOUNDS * 3 * PART);

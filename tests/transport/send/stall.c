@@ -47,7 +47,7 @@ static dawdler *dawdler_start(int fd)
     dawdler *self = calloc(1, sizeof *self);
     self->fd = fd;
     self->digest = DIGEST_BEGIN;
-    check_eq(pthread_create(&self->thread, NULL, dawdle, self), 0);
+    self->thread = start_thread(dawdle, self);
     return self;
 }
 

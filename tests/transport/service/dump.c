@@ -881,7 +881,7 @@ PROMISE_BOTH(dump, may_be_made_while_streams_begin_submit_close_and_abort)
     watcher watchers[2] = {{.service = service}, {.service = service}};
     pthread_t threads[2];
     for (unsigned i = 0; i < 2; i++)
-        check_eq(pthread_create(&threads[i], NULL, watch, &watchers[i]), 0);
+        threads[i] = start_thread(watch, &watchers[i]);
     for (unsigned i = 0; i < 60; i++)
         live_and_die(service, i, &file);
     for (unsigned i = 0; i < 2; i++) {

@@ -369,15 +369,13 @@ PROMISE_BOTH(isolation, busy_owner_does_not_keep_another_owners_completions_from
     check_eq(ferry_promise_then(mine, ignore, NULL), 0);
     check_eq(ferry_stream_write(busy, "y", 1, &options, NULL), 0);
     feeder feeding = {&slow, first.theirs, second.theirs};
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, let_go_one_after_the_other, &feeding), 0);
+    AT_END(join_thread) pthread_t thread = start_thread(let_go_one_after_the_other, &feeding);
     check_eq(outcome(stuck[1]).error, 0); /* would wait for busy's owner for ever otherwise */
     atomic_store(&slow.may_go_on, true);
     check_eq(outcome(stuck[0]).error, 0);
     check_eq(outcome(mine).error, 0);
     check_eq(close_stream(busy).error, 0);
     check_eq(close_stream(other).error, 0);
-    pthread_join(thread, NULL);
 }
 
 /* A thread that is cancelled in the middle of a submit must not leave the owner asleep for good. */
@@ -395,9 +393,7 @@ PROMISE_BOTH(quiet_end, thread_cancelled_in_a_submit_leaves_the_owner_awake)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, submit_with_a_cancel_pending, s.stream), 0);
-    pthread_join(thread, NULL);
+    run_to_its_end(submit_with_a_cancel_pending, s.stream);
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
 }
 
@@ -417,7 +413,5 @@ static void *adopt_with_a_cancel_pending(void *arg)
 PROMISE_BOTH(quiet_end, thread_cancelled_while_it_adopts_leaves_a_service_that_can_be_destroyed)
 {
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, adopt_with_a_cancel_pending, service), 0);
-    pthread_join(thread, NULL);
+    run_to_its_end(adopt_with_a_cancel_pending, service);
 }

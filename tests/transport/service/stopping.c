@@ -317,13 +317,11 @@ PROMISE_BOTH(stop, several_threads_may_stop_at_once)
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     pthread_t threads[4];
-    for (unsigned i = 0; i < 4; i++)
-        check_eq(pthread_create(&threads[i], NULL, stop_elsewhere, s.service), 0);
+    start_threads(threads, 4, stop_elsewhere, s.service);
     check_eq(ferry_service_stop(s.service, 1), 1);
     reader *peer = reader_start(stage_take(&s), false);
     check_eq(ferry_service_stop(s.service, -1), 0);
-    for (unsigned i = 0; i < 4; i++)
-        check_eq(pthread_join(threads[i], NULL), 0);
+    join_threads(threads, 4);
     (void)reader_end(peer);
     check_eq(outcome(stuck).error, 0);
 }
@@ -479,14 +477,12 @@ PROMISE_BOTH(stop, connections_that_come_meanwhile_do_no_harm)
         AT_END(drop_listener) ferry_listener *listener = open_door(service, &seen, round % 2 == 0);
         visitors crowd = {.listener = listener};
         pthread_t threads[3];
-        for (unsigned i = 0; i < 3; i++)
-            check_eq(pthread_create(&threads[i], NULL, visit, &crowd), 0);
+        start_threads(threads, 3, visit, &crowd);
         while (atomic_load(&crowd.came) < 10)
             check(ferry_inbox_run(1) >= 0);
         check_eq(ferry_service_stop(service, -1), 0);
         check_eq(count_streams(service), 0);
-        for (unsigned i = 0; i < 3; i++)
-            check_eq(pthread_join(threads[i], NULL), 0);
+        join_threads(threads, 3);
     }
 }
 

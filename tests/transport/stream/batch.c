@@ -69,8 +69,7 @@ PROMISE_BOTH(batch, forgotten_write_stands_behind_what_another_thread_had_submit
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     turns shared = {.stream = s.stream, .total = 4000};
-    pthread_t other;
-    pthread_create(&other, NULL, forget_every_other, &shared);
+    pthread_t other = start_thread(forget_every_other, &shared);
     for (uint32_t i = 1; i < shared.total; i += 2) {
         await_turn(&shared, i);
         ferry_promise_unref(submit_write(s.stream, &i, sizeof i));
@@ -130,8 +129,7 @@ PROMISE_BOTH(batch, forgotten_writes_of_many_threads_leave_whole_once_and_each_t
         all[i] = (forgetter){s.stream, i};
         pthread_create(&threads[i], NULL, forget_records, &all[i]);
     }
-    for (unsigned i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    join_threads(threads, THREADS);
     stage_close(&s);
     reader_join(peer);
     check_records(peer);
@@ -155,10 +153,8 @@ PROMISE_BOTH(batch, limit_of_requests_holds_to_the_last_write_however_many_threa
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     pthread_t threads[THREADS];
     atomic_store(&let_in, 1); /* the stuck one */
-    for (unsigned i = 0; i < THREADS; i++)
-        pthread_create(&threads[i], NULL, forget_until_refused, s.stream);
-    for (unsigned i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    start_threads(threads, THREADS, forget_until_refused, s.stream);
+    join_threads(threads, THREADS);
     check_eq(atomic_load(&let_in), LIMIT);
     reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).error, 0);
@@ -356,8 +352,7 @@ PROMISE_EITHER(batch, submit_is_safe_if_its_callback_gives_the_last_handle_back_
     ferry__batches *batches = atomic_load(&s.stream->batches);
     pthread_mutex_lock(&batches->opening);
     atomic_fetch_or(&batches->claims, FERRY__OPENING);
-    pthread_t submitter;
-    pthread_create(&submitter, NULL, write_and_drop, s.stream);
+    pthread_t submitter = start_thread(write_and_drop, s.stream);
     reader_check_text(peer, "ab");
     wait_until_asleep();
     pthread_mutex_unlock(&batches->opening); /* still there */

@@ -306,7 +306,7 @@ PROMISE(causes, cancel_that_the_ended_thread_has_not_heard_of_is_cancel)
     pthread_t thread;
     check_eq(sem_init(&s.door.is_there, 0, 0), 0);
     check_eq(sem_init(&s.door.may_go, 0, 0), 0);
-    check_eq(pthread_create(&thread, NULL, make_and_end, &s), 0);
+    thread = start_thread(make_and_end, &s);
     wait_for(&s.door.is_there);
     check_eq(ferry_promise_cancel(s.made[0]), 0);
     check_eq(ferry_promise_cancel(s.made[2]), 0);

@@ -123,15 +123,13 @@ PROMISE_BOTH(directions, reads_have_a_bound_of_their_own_and_wait_for_it)
     check_eq(bytes_outstanding(), before);
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     check_eq(ferry_stream_demand(s.stream, -1), 0);
-    pthread_t waiter;
-    check_eq(pthread_create(&waiter, NULL, read_as_soon_as_there_is_room, s.stream), 0);
+    AT_END(join_thread) pthread_t waiter = start_thread(read_as_soon_as_there_is_room, s.stream);
     check_eq(ferry_promise_cancel(first), 0);
     check_eq(outcome(first).error, -ECANCELED);
     check_eq(pthread_join(waiter, NULL), 0);
     check_eq(ferry_stream_read(s.stream, &some, NULL, NULL), -EAGAIN);
-    check_eq(pthread_create(&waiter, NULL, read_in_vain, ferry_stream_ref(s.stream)), 0);
+    waiter = start_thread(read_in_vain, ferry_stream_ref(s.stream));
     stage_close(&s);
-    check_eq(pthread_join(waiter, NULL), 0);
 }
 
 /* Holds up an owner. */

@@ -67,9 +67,7 @@ PROMISE_EITHER(home, callback_runs_where_it_was_registered_not_where_it_was_subm
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     visit seen = {0};
     ferry_promise *promise = submit_write(s.stream, "abc", 3);
-    pthread_t thread;
-    check_eq(pthread_create(&thread, NULL, register_elsewhere, (void *[]){promise, &seen}), 0);
-    pthread_join(thread, NULL);
+    run_to_its_end(register_elsewhere, (void *[]){promise, &seen});
     check_eq(outcome(promise).error, 0);
 }
 

@@ -461,10 +461,9 @@ PROMISE_EITHER(progress, of_many_requests_from_many_threads_stays_in_order_and_a
     pthread_t threads[THREADS];
     for (unsigned i = 0; i < THREADS; i++) {
         crowds[i] = (crowd){.stream = s.stream, .seed = seed + i};
-        check_eq(pthread_create(&threads[i], NULL, submit_many, &crowds[i]), 0);
+        threads[i] = start_thread(submit_many, &crowds[i]);
     }
-    for (unsigned i = 0; i < THREADS; i++)
-        check_eq(pthread_join(threads[i], NULL), 0);
+    join_threads(threads, THREADS);
     stage_close(&s);
     (void)reader_end(peer);
 }
