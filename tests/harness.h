@@ -97,7 +97,7 @@ void harness_run(test_body body);
  *
  * The last one goes first. What put_away checks is checked then.
  */
-#define AT_END(put_away) __attribute__((cleanup(put_away)))
+#define AT_END(put_away) __attribute__((cleanup(put_away), unused))
 
 /* Such a function, of a pointer: name(type **). */
 #define PUT_AWAY(name, type, function)                                                             \
@@ -113,6 +113,14 @@ PUT_AWAY(drop_listener, ferry_listener, ferry_listener_unref)
 PUT_AWAY(drop_limiter, ferry_limiter, ferry_limiter_unref)
 PUT_AWAY(drop_shared_file, ferry_shared_file, ferry_shared_file_unref)
 PUT_AWAY(drop_faults, ferry_faults, ferry_faults_unref)
+
+/* Of any malloc'd memory. */
+static inline void free_memory(void *pointer)
+{
+    void *memory;
+    memcpy(&memory, pointer, sizeof memory);
+    free(memory);
+}
 
 static inline void close_fd(const int *fd)
 {

@@ -435,6 +435,42 @@ ferry_result outcome(ferry_promise *promise)
     return result;
 }
 
+/* How often a list like ".error = -EIO, .sent = 3" begins a field so. */
+static unsigned count_named(const char *list, const char *beginning)
+{
+    unsigned count = 0;
+    for (const char *at = list; (at = strstr(at, beginning)) != NULL; at++)
+        count += at == list || (at[-1] == ' ' && at[-2] == ',');
+    return count;
+}
+
+void check_fields(const char *file, int line, ferry_result got, const char *named,
+                  ferry_result expected)
+{
+    const struct {
+        const char *name;
+        long long got, expected;
+    } fields[] = {
+        {".error =", got.error, expected.error},
+        {".phase =", got.phase, expected.phase},
+        {".method =", got.method, expected.method},
+        {".cause =", got.cause, expected.cause},
+        {".at_end =", got.at_end, expected.at_end},
+        {".sent =", (long long)got.sent, (long long)expected.sent},
+        {".remaining =", (long long)got.remaining, (long long)expected.remaining},
+        {".stream_offset =", (long long)got.stream_offset, (long long)expected.stream_offset},
+        {".sequence =", (long long)got.sequence, (long long)expected.sequence},
+    };
+    unsigned known = 0;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        unsigned count = count_named(named, fields[i].name);
+        if (count > 0 && fields[i].got != fields[i].expected)
+            check_eq_failed(file, line, fields[i].name, fields[i].got, fields[i].expected);
+        known += count;
+    }
+    check_eq(known, count_named(named, "."));
+}
+
 ferry_result close_stream(ferry_stream *stream)
 {
     ferry_promise *closed = submit_close(stream);

@@ -153,6 +153,12 @@ ferry_stream *stream_adopt_with(ferry_service *service, int fd, ferry_stream_opt
 /* Waits, gives the reference back. */
 ferry_result outcome(ferry_promise *promise);
 
+/* The same, and checks those fields of the result that are named: check_outcome(p, .sent = 3). */
+#define check_outcome(promise, ...)                                                                \
+    check_fields(__FILE__, __LINE__, outcome(promise), #__VA_ARGS__, (ferry_result){__VA_ARGS__})
+void check_fields(const char *file, int line, ferry_result got, const char *named,
+                  ferry_result expected);
+
 /* Waits for a close of the stream, gives the reference back. */
 ferry_result close_stream(ferry_stream *stream);
 

@@ -165,10 +165,7 @@ PROMISE(bad_input, lengths_that_overflow_are_eoverflow)
 
 static void check_open_failure(ferry_stream *stream, ferry_file file, int error)
 {
-    ferry_result result = outcome(submit_file(stream, file));
-    check_eq(result.error, error);
-    check_eq(result.phase, FERRY_PHASE_OPEN);
-    check_eq(result.sent, 0);
+    check_outcome(submit_file(stream, file), .error = error, .phase = FERRY_PHASE_OPEN, .sent = 0);
 }
 
 PROMISE_BOTH(bad_input, file_that_cannot_be_read_fails_in_open_and_the_head_does_not_leave)

@@ -44,10 +44,7 @@ PROMISE_EITHER(combining, own_work_and_transfers_follow_one_another)
     check_eq(ferry_promise_and_then(head, send_file, &self, &all), 0);
     ferry_promise_unref(head);
     pthread_t thread = start_thread(look_up, self.looked_up);
-    ferry_result result = outcome(all);
-    check_eq(result.error, 0);
-    check_eq(result.sent, file.size);
-    check_eq(result.stream_offset, 4);
+    check_outcome(all, .error = 0, .sent = file.size, .stream_offset = 4);
     pthread_join(thread, NULL);
     (void)close_stream(self.stream);
     check_eq(reader_end(peer), file.size + 4);

@@ -149,10 +149,8 @@ static ferry_promise *submit_range(poster *self, ferry_stream *stream, label *he
 
 static void check_receipt(const parcel *sent)
 {
-    ferry_result result = outcome(sent->promise);
-    check_eq(result.error, 0);
-    check_eq(result.sent, sizeof(label) + sent->label.length);
-    check_eq(result.remaining, 0);
+    check_outcome(sent->promise, .error = 0, .sent = sizeof(label) + sent->label.length,
+                  .remaining = 0);
 }
 
 static void *post(void *arg)

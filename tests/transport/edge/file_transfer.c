@@ -107,12 +107,9 @@ PROMISE_BOTH(file, success_tells_the_total_and_the_method)
 {
     AT_END(file_remove) test_file file = file_make(100000, 1);
     rig rigged = rig_up(placement, tcp_pair(), false);
-    ferry_result result = outcome(submit_file(rigged.stream, ferry_file_at(file.path)));
-    check_eq(result.error, 0);
-    check_eq(result.phase, FERRY_PHASE_DONE);
-    check_eq(result.method, FERRY_METHOD_SENDFILE);
-    check_eq(result.sent, 100000);
-    check_eq(result.remaining, 0);
+    check_outcome(submit_file(rigged.stream, ferry_file_at(file.path)), .error = 0,
+                  .phase = FERRY_PHASE_DONE, .method = FERRY_METHOD_SENDFILE, .sent = 100000,
+                  .remaining = 0);
     reader_free(rig_finish(&rigged));
 }
 
@@ -124,10 +121,7 @@ static void send_to_slow_reader(ferry_placement placement, pair both, ferry_file
     enum { SIZE = 8 << 20 };
     stage s = stage_open(placement, both);
     reader *peer = reader_start_slow(stage_take(&s), 100000, 500);
-    ferry_result result = outcome(submit_file(s.stream, range));
-    check_eq(result.error, 0);
-    check_eq(result.sent, SIZE);
-    check_eq(result.method, method);
+    check_outcome(submit_file(s.stream, range), .error = 0, .sent = SIZE, .method = method);
     stage_close(&s);
     reader_check_content(peer, seed, SIZE);
 }
@@ -174,10 +168,8 @@ PROMISE_BOTH(file, sink_that_refuses_sendfile_gets_a_copy_at_the_right_offset)
     ferry_file range = ferry_file_at(file.path);
     range.offset = 12345;
     range.length = 200001;
-    ferry_result result = outcome(submit_file(stream, range));
-    check_eq(result.error, 0);
-    check_eq(result.sent, 200001);
-    check_eq(result.method, FERRY_METHOD_COPY);
+    check_outcome(submit_file(stream, range), .error = 0, .sent = 200001,
+                  .method = FERRY_METHOD_COPY);
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);
     reader *peer = reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false);
@@ -412,11 +404,8 @@ PROMISE_BOTH(file, fifo_by_path_waits_for_its_writer_and_delays_nobody)
 static void check_failure(ferry_stream *stream, ferry_file range, int error, ferry_phase phase,
                           uint64_t remaining)
 {
-    ferry_result result = outcome(submit_file(stream, range));
-    check_eq(result.error, error);
-    check_eq(result.phase, phase);
-    check_eq(result.sent, 0);
-    check_eq(result.remaining, remaining);
+    check_outcome(submit_file(stream, range), .error = error, .phase = phase, .sent = 0,
+                  .remaining = remaining);
 }
 
 PROMISE_BOTH(file, range_beyond_the_end_is_enodata_before_its_first_byte)
@@ -473,9 +462,7 @@ PROMISE_BOTH(file, path_that_leads_outside_its_directory_is_exdev_where_that_was
     ferry_promise *bad = submit_file(rigged.stream, outside);
     close(directory); /* ferry has its own */
     check_eq(outcome(good).error, 0);
-    ferry_result result = outcome(bad);
-    check_eq(result.error, -EXDEV);
-    check_eq(result.phase, FERRY_PHASE_OPEN);
+    check_outcome(bad, .error = -EXDEV, .phase = FERRY_PHASE_OPEN);
     reader_free(rig_finish(&rigged));
 }
 

@@ -79,10 +79,7 @@ PROMISE_EITHER(follow, growing_file_is_sent_up_to_its_length_and_not_beyond)
     check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
     append(&file, 40000);
     got = receive(s.theirs, got, 100000 - 61001);
-    ferry_result result = outcome(promise);
-    check_eq(result.error, 0);
-    check_eq(result.sent, 100000);
-    check_eq(result.remaining, 0);
+    check_outcome(promise, .error = 0, .sent = 100000, .remaining = 0);
     check_eq(outcome(behind).stream_offset, 100000);
     got = receive(s.theirs, got, 6);
     check_eq(got, digest(digest_content(DIGEST_BEGIN, 1, 0, 100000), "behind", 6));
@@ -101,10 +98,7 @@ PROMISE_EITHER(follow, to_the_end_lasts_until_it_is_cancelled_and_counts_exactly
         }
         check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
         check_eq(ferry_promise_cancel(promise), 0);
-        ferry_result result = outcome(promise);
-        check_eq(result.error, -ECANCELED);
-        check_eq(result.sent, file.size);
-        check_eq(result.remaining, 0);
+        check_outcome(promise, .error = -ECANCELED, .sent = file.size, .remaining = 0);
         check_eq(got, digest_content(DIGEST_BEGIN, 2, 0, file.size));
     }
 }
@@ -246,9 +240,7 @@ PROMISE_EITHER(stable, unchanged_file_is_sent_however_it_is_named)
     for (unsigned i = 0; i < 3; i++) {
         stage s = open_one(placement);
         reader *peer = reader_start(stage_take(&s), false);
-        ferry_result result = outcome(submit_file(s.stream, stable(files[i])));
-        check_eq(result.error, 0);
-        check_eq(result.sent, LARGE);
+        check_outcome(submit_file(s.stream, stable(files[i])), .error = 0, .sent = LARGE);
         stage_close(&s);
         reader_check_content(peer, 11, LARGE);
     }
@@ -347,9 +339,7 @@ static uint64_t send_rest(ferry_placement placement, ferry_file file,
     AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     file.offset = FERRY_CURRENT;
     file.resume = token;
-    ferry_result result = outcome(submit_file(s.stream, file));
-    check_eq(result.error, 0);
-    check_eq(result.sent, rest);
+    check_outcome(submit_file(s.stream, file), .error = 0, .sent = rest);
     stage_close(&s);
     reader_join(peer);
     check_eq(peer->bytes, rest);

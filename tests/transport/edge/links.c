@@ -512,19 +512,14 @@ PROMISE_BOTH(links, relay_from_such_a_stream_tells_why_it_ends_early)
     ferry_promise *relayed = submit_relay(&set, 8);
     check_eq(outcome(submit_write(set.talker, "1234", 4)).error, 0);
     check_eq(outcome(submit_shutdown(set.talker)).error, 0);
-    ferry_result result = outcome(relayed);
-    check_eq(result.error, -ENODATA);
-    check_eq(result.phase, FERRY_PHASE_SOURCE);
-    check_eq(result.sent, 4);
-    check_eq(result.remaining, 4);
+    check_outcome(relayed, .error = -ENODATA, .phase = FERRY_PHASE_SOURCE, .sent = 4,
+                  .remaining = 4);
     end_relaying(&set);
     set = begin_relaying(placement, false);
     relayed = submit_relay(&set, FERRY_TO_END);
     check_eq(outcome(submit_write(set.talker, "1234", 4)).error, 0);
     ferry_stream_abort(set.talker);
-    result = outcome(relayed);
-    check_eq(result.error, -ECONNRESET);
-    check_eq(result.phase, FERRY_PHASE_SOURCE);
+    check_outcome(relayed, .error = -ECONNRESET, .phase = FERRY_PHASE_SOURCE);
     end_relaying(&set);
 }
 

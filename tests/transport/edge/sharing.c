@@ -457,9 +457,7 @@ PROMISE_BOTH(sharing, waiting_for_a_lease_can_be_cancelled_and_runs_out_of_time)
     ferry_promise *late, *sent = submit_file(stream, by_path);
     wait_until_asked_for(leased);
     check_eq(ferry_promise_cancel(sent), 0);
-    ferry_result result = outcome(sent);
-    check_eq(result.error, -ECANCELED);
-    check_eq(result.phase, FERRY_PHASE_OPEN);
+    check_outcome(sent, .error = -ECANCELED, .phase = FERRY_PHASE_OPEN);
     check_eq(ferry_stream_sendfile(stream, &by_path, &options, &late), 0);
     check_eq(outcome(late).error, -ETIMEDOUT);
     check_eq(outcome(submit_write(stream, "healthy", 7)).error, 0);
@@ -522,9 +520,7 @@ PROMISE_BOTH(sharing, o_direct_source_is_sent_whole_from_any_byte_on)
         part.offset = ranges[i].offset;
         part.length = ranges[i].length;
         uint64_t expected = (uint64_t)(part.length < 0 ? SIZE - part.offset : part.length);
-        ferry_result result = outcome(submit_file(s.stream, part));
-        check_eq(result.error, 0);
-        check_eq(result.sent, expected);
+        check_outcome(submit_file(s.stream, part), .error = 0, .sent = expected);
         stage_close(&s);
         reader_join(peer);
         check_eq(peer->digest, digest_content(DIGEST_BEGIN, 19, (uint64_t)part.offset, expected));
@@ -553,9 +549,7 @@ PROMISE_BOTH(sharing, o_direct_target_gets_every_byte_at_any_place)
         ferry_promise *received;
         check_eq(ferry_stream_receive(stream, &into, NULL, &received), 0);
         talker *peer = talker_start(both.theirs, 22, SIZE);
-        ferry_result result = outcome(received);
-        check_eq(result.error, 0);
-        check_eq(result.sent, SIZE);
+        check_outcome(received, .error = 0, .sent = SIZE);
         talker_join(peer);
         check_eq(lseek(into.fd, 0, SEEK_CUR), has_place ? 5 : BEFORE + SIZE);
         check((fcntl(into.fd, F_GETFL) & O_DIRECT) != 0);
@@ -625,9 +619,7 @@ PROMISE_BOTH(sharing, target_that_says_eagain_gets_every_byte)
         ferry_promise *received;
         check_eq(ferry_stream_receive(s.stream, &into, NULL, &received), 0);
         talker *peer = talker_start(s.theirs, 20, 100000);
-        ferry_result result = outcome(received);
-        check_eq(result.error, 0);
-        check_eq(result.sent, 100000);
+        check_outcome(received, .error = 0, .sent = 100000);
         talker_join(peer);
         check_eq(digest_file(DIGEST_BEGIN, file.path, 0, 100000),
                  digest_content(DIGEST_BEGIN, 20, 0, 100000));

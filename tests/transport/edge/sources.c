@@ -107,12 +107,8 @@ static void splice_through(ferry_placement placement, source_kind from, sink_kin
     feeder_start(&fed);
     ferry_file file = borrowed(source.theirs);
     file.length = to_end ? FERRY_TO_END : SPLICED;
-    ferry_result result = outcome(submit_file(stream, file));
-    check_eq(result.error, 0);
-    check_eq(result.phase, FERRY_PHASE_DONE);
-    check_eq(result.method, FERRY_METHOD_SPLICE);
-    check_eq(result.sent, SPLICED);
-    check_eq(result.remaining, 0);
+    check_outcome(submit_file(stream, file), .error = 0, .phase = FERRY_PHASE_DONE,
+                  .method = FERRY_METHOD_SPLICE, .sent = SPLICED, .remaining = 0);
     feeder_join(&fed);
     check_eq(close_stream(stream).error, 0);
     check_arrived(peer != NULL ? peer : reader_start(sink.theirs, false), fed.seed, SPLICED);
@@ -157,11 +153,8 @@ PROMISE_BOTH(splice, source_that_ends_before_its_length_is_enodata_with_the_exac
         feeder_start(&fed);
         ferry_file file = borrowed(source.theirs);
         file.length = 200001;
-        ferry_result result = outcome(submit_file(s.stream, file));
-        check_eq(result.error, -ENODATA);
-        check_eq(result.phase, FERRY_PHASE_SOURCE);
-        check_eq(result.sent, 200000);
-        check_eq(result.remaining, 1);
+        check_outcome(submit_file(s.stream, file), .error = -ENODATA, .phase = FERRY_PHASE_SOURCE,
+                      .sent = 200000, .remaining = 1);
         feeder_join(&fed);
         stage_close(&s);
         check_arrived(peer, 5, 200000);
@@ -187,9 +180,7 @@ PROMISE_BOTH(splice, urgent_data_of_a_source_is_passed_over)
     check_eq(send(from.ours, "!", 1, MSG_NOSIGNAL | MSG_OOB), 1);
     check_eq(send(from.ours, "after", 5, MSG_NOSIGNAL), 5);
     close(from.ours);
-    ferry_result result = outcome(all);
-    check_eq(result.error, 0);
-    check_eq(result.sent, 11);
+    check_outcome(all, .error = 0, .sent = 11);
     char got[11];
     check_eq(recv(s.theirs, got, sizeof got, MSG_WAITALL), sizeof got);
     check(memcmp(got, "beforeafter", 11) == 0);
@@ -238,10 +229,7 @@ PROMISE_BOTH(splice, dry_source_can_be_got_out_of_by_cancel_abort_and_destroy)
             ferry_stream_abort(s.stream);
         else
             stage_destroy(&s);
-        ferry_result result = outcome(promise);
-        check_eq(result.error, -ECANCELED);
-        check_eq(result.phase, FERRY_PHASE_SOURCE);
-        check_eq(result.sent, 1);
+        check_outcome(promise, .error = -ECANCELED, .phase = FERRY_PHASE_SOURCE, .sent = 1);
         stage_end(&s);
         close(source.ours);
     }
@@ -254,10 +242,8 @@ PROMISE_BOTH(splice, peer_that_hung_up_is_epipe_not_sigpipe)
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         stage_hang_up(&s);
         check_eq(write(source.ours, "x", 1), 1);
-        ferry_result result = outcome(submit_file(s.stream, borrowed(source.theirs)));
-        check_eq(result.error, -EPIPE);
-        check_eq(result.phase, FERRY_PHASE_SINK);
-        check_eq(result.sent, 0);
+        check_outcome(submit_file(s.stream, borrowed(source.theirs)), .error = -EPIPE,
+                      .phase = FERRY_PHASE_SINK, .sent = 0);
         ferry_stream_abort(s.stream);
         stage_end(&s);
         close(source.ours);
@@ -324,10 +310,8 @@ PROMISE_BOTH(splice, file_for_appending_refuses_it_and_gets_a_copy)
     ferry_stream *stream = stream_adopt(service, open(sink.path, O_WRONLY | O_APPEND | O_CLOEXEC));
     feeder fed = {.fd = source.ours, .seed = 8, .size = 300000, .ends = true};
     feeder_start(&fed);
-    ferry_result result = outcome(submit_file(stream, borrowed(source.theirs)));
-    check_eq(result.error, 0);
-    check_eq(result.method, FERRY_METHOD_COPY);
-    check_eq(result.sent, 300000);
+    check_outcome(submit_file(stream, borrowed(source.theirs)), .error = 0,
+                  .method = FERRY_METHOD_COPY, .sent = 300000);
     feeder_join(&fed);
     check_eq(close_stream(stream).error, 0);
     check_arrived(reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false), 8, 300000);
@@ -341,10 +325,8 @@ PROMISE_BOTH(splice, message_socket_gets_a_copy)
         reader *peer = reader_start(stage_take(&s), false);
         feeder fed = {.fd = source.ours, .seed = 9, .size = 300000, .ends = true};
         feeder_start(&fed);
-        ferry_result result = outcome(submit_file(s.stream, borrowed(source.theirs)));
-        check_eq(result.error, 0);
-        check_eq(result.method, FERRY_METHOD_COPY);
-        check_eq(result.sent, 300000);
+        check_outcome(submit_file(s.stream, borrowed(source.theirs)), .error = 0,
+                      .method = FERRY_METHOD_COPY, .sent = 300000);
         feeder_join(&fed);
         stage_close(&s);
         check_arrived(peer, 9, 300000);
@@ -623,10 +605,8 @@ PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
         ferry_part_file(ferry_file_at(file.path)),
         ferry_part_copy("tail", 4),
     };
-    ferry_result result =
-        outcome(submit_parts(s.stream, parts, sizeof parts / sizeof parts[0], NULL));
-    check_eq(result.error, 0);
-    check_eq(result.sent, 75014);
+    check_outcome(submit_parts(s.stream, parts, sizeof parts / sizeof parts[0], NULL), .error = 0,
+                  .sent = 75014);
     check_eq(making.releases, 1);
     check_eq(none.releases, 1);
     stage_close(&s);

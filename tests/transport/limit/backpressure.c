@@ -648,9 +648,7 @@ PROMISE_EITHER(room, promise_is_eshutdown_when_its_stream_ends_and_outlives_stre
         ferry_stream_unref(full);
         if (way % WAYS != DESTROY)
             ferry_service_destroy(service);
-        ferry_result result = outcome(room);
-        check_eq(result.error, -ESHUTDOWN);
-        check_eq(result.phase, FERRY_PHASE_QUEUE);
+        check_outcome(room, .error = -ESHUTDOWN, .phase = FERRY_PHASE_QUEUE);
         check_eq(outcome(late).error, -ESHUTDOWN);
         close(one.theirs);
         close(other.theirs);

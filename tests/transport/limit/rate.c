@@ -533,9 +533,7 @@ PROMISE_EITHER(rate, cancel_and_timeout_end_the_waiting_for_a_limiter)
     AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_CONTINUE);
     const ferry_request_options options = {.timeout_ms = 30};
     ferry_promise *timed = submit_write_with(self.stream, "late", 4, &options);
-    ferry_result late = outcome(timed);
-    check_eq(late.error, -ETIMEDOUT);
-    check_eq(late.sent, 0);
+    check_outcome(timed, .error = -ETIMEDOUT, .sent = 0);
     check_eq(ferry_promise_cancel(self.promise), 0);
     check_cut(self.promise, -ECANCELED);
     check_eq(close_stream(ferry_stream_ref(self.stream)).error,

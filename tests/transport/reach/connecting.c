@@ -168,7 +168,7 @@ static ferry_promise *connect_to(ferry_service *service, const char *address)
     return connect_with(service, address, (ferry_connect_options){0});
 }
 
-static void check_outcome(ferry_promise *promise, int error, ferry_phase phase)
+static void check_connect(ferry_promise *promise, int error, ferry_phase phase)
 {
     ferry_stream *none;
     ferry_result result;
@@ -403,7 +403,7 @@ PROMISE_BOTH(connecting, failure_says_what_came_closest)
     check_eq(ferry_faults_create(script, 3, &faults), 0);
     const ferry_stream_options of_stream = {.faults = faults};
     set_hosts((const char *[]){"127.0.0.1", "127.0.0.2", "127.0.0.3"}, 3);
-    check_outcome(
+    check_connect(
         connect_with(service, "test.name:1", (ferry_connect_options){.stream = &of_stream}),
         -ECONNREFUSED, FERRY_PHASE_CONNECT);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), 3);
@@ -414,13 +414,13 @@ PROMISE_BOTH(connecting, failure_says_what_came_closest)
 PROMISE_BOTH(connecting, refused_is_econnrefused)
 {
     AT_END(host_end) host h = host_begin(placement, server_at("127.0.0.1", 0, DEAF));
-    check_outcome(connect_to(h.service, h.server.address), -ECONNREFUSED, FERRY_PHASE_CONNECT);
+    check_connect(connect_to(h.service, h.server.address), -ECONNREFUSED, FERRY_PHASE_CONNECT);
 }
 
 PROMISE(connecting, unix_path_that_is_missing_is_enoent)
 {
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
-    check_outcome(connect_to(service, "unix:/nosuchdirectory/x"), -ENOENT, FERRY_PHASE_CONNECT);
+    check_connect(connect_to(service, "unix:/nosuchdirectory/x"), -ENOENT, FERRY_PHASE_CONNECT);
 }
 
 PROMISE_BOTH(connecting, lookup_that_fails_is_an_errno_in_phase_resolve)
@@ -433,7 +433,7 @@ PROMISE_BOTH(connecting, lookup_that_fails_is_an_errno_in_phase_resolve)
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         names.error = cases[i][0];
-        check_outcome(connect_to(service, "test.invalid:80"), cases[i][1], FERRY_PHASE_RESOLVE);
+        check_connect(connect_to(service, "test.invalid:80"), cases[i][1], FERRY_PHASE_RESOLVE);
     }
 }
 
@@ -444,7 +444,7 @@ static void fail_by_script(ferry_placement placement, const char *address, ferry
     AT_END(drop_faults) ferry_faults *faults = faults_of(fault);
     const ferry_stream_options of_stream = {
         .faults = faults, .high_watermark_bytes = 1, .on_watermark = ignore_watermark};
-    check_outcome(connect_with(service, address, (ferry_connect_options){.stream = &of_stream}),
+    check_connect(connect_with(service, address, (ferry_connect_options){.stream = &of_stream}),
                   -fault.error, phase);
     check_eq(ferry_faults_get_injected(faults), 1);
 }
@@ -517,7 +517,7 @@ PROMISE_BOTH(connecting, inherited_fd_of_no_use_is_closed_and_fails_in_phase_soc
     server listening = server_start();
     char address[20];
     snprintf(address, sizeof address, "fd:%d", listening.fd);
-    check_outcome(connect_to(service, address), -EINVAL, FERRY_PHASE_SOCKET);
+    check_connect(connect_to(service, address), -EINVAL, FERRY_PHASE_SOCKET);
     check_eq(fcntl(listening.fd, F_GETFD), -1);
 }
 
@@ -577,7 +577,7 @@ PROMISE_BOTH(connecting, cancel_settles_at_once_while_a_name_is_looked_up)
     while (atomic_load(&names.asked) == 0)
         sched_yield();
     check_eq(ferry_promise_cancel(promise), 0);
-    check_outcome(promise, -ECANCELED, FERRY_PHASE_RESOLVE);
+    check_connect(promise, -ECANCELED, FERRY_PHASE_RESOLVE);
     atomic_store(&names.is_held_up, false);
 }
 
@@ -593,8 +593,8 @@ PROMISE_BOTH(connecting, cancel_closes_the_sockets_that_wait_for_an_answer)
         sched_yield();
     check_eq(ferry_promise_cancel(tcp), 0);
     check_eq(ferry_promise_cancel(local), 0);
-    check_outcome(tcp, -ECANCELED, FERRY_PHASE_CONNECT);
-    check_outcome(local, -ECANCELED, FERRY_PHASE_CONNECT);
+    check_connect(tcp, -ECANCELED, FERRY_PHASE_CONNECT);
+    check_connect(local, -ECANCELED, FERRY_PHASE_CONNECT);
     check_eq(count_fds(), fds);
     disperse(&waiting);
     disperse(&others);
@@ -665,7 +665,7 @@ PROMISE_BOTH(connecting, destroy_ends_connects_at_every_stage)
     pthread_t thread = start_thread(release_names, resolving);
     ferry_service_destroy(service);
     check_eq(pthread_join(thread, NULL), 0);
-    check_outcome(resolving, -ECANCELED, FERRY_PHASE_RESOLVE);
+    check_connect(resolving, -ECANCELED, FERRY_PHASE_RESOLVE);
     check_eq(ferry_promise_await(tcp, 0, NULL), 0);
     check_eq(outcome(tcp).error, -ECANCELED);
     check_eq(ferry_promise_await(local, 0, NULL), 0);
@@ -765,7 +765,7 @@ PROMISE_BOTH(connecting, connection_that_is_never_made_can_be_cancelled)
     while (ferry_faults_get_calls(faults, FERRY_CALL_CONNECT) < 3)
         sched_yield();
     check_eq(ferry_promise_cancel(promise), 0);
-    check_outcome(promise, -ECANCELED, FERRY_PHASE_CONNECT);
+    check_connect(promise, -ECANCELED, FERRY_PHASE_CONNECT);
 }
 
 /* A network of this thread's own, and of those that it starts, with one port for whoever connects.
@@ -791,8 +791,8 @@ PROMISE_BOTH(connecting, connection_that_meets_itself_is_refused)
         return;
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     for (unsigned i = 0; i < 3; i++) /* and its port is free again */
-        check_outcome(connect_to(service, "127.0.0.1:20000"), -ECONNREFUSED, FERRY_PHASE_CONNECT);
-    check_outcome(connect_to(service, ":20000"), -ECONNREFUSED, FERRY_PHASE_CONNECT);
+        check_connect(connect_to(service, "127.0.0.1:20000"), -ECONNREFUSED, FERRY_PHASE_CONNECT);
+    check_connect(connect_to(service, ":20000"), -ECONNREFUSED, FERRY_PHASE_CONNECT);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

@@ -122,10 +122,8 @@ PROMISE(blocking, transfer_sleeps_in_sendfile_on_a_blocking_socket_while_bytes_m
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         stage s = open_watched(any_pair(is_tcp), (ferry_stream_options){0});
         reader *peer = reader_start_slow(stage_take(&s), 64 * 1024, 1000);
-        ferry_result result = outcome(submit_file(s.stream, ferry_file_at(file.path)));
-        check_eq(result.error, 0);
-        check_eq(result.sent, FILE_BYTES);
-        check_eq(result.method, FERRY_METHOD_SENDFILE);
+        check_outcome(submit_file(s.stream, ferry_file_at(file.path)), .error = 0,
+                      .sent = FILE_BYTES, .method = FERRY_METHOD_SENDFILE);
         check(atomic_load(&on_blocking) > 0);
         /* A machine that is busy may hold the peer up for longer than the owner has patience. */
         check_eq(atomic_load(&early_sleeps), 0);

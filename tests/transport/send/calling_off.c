@@ -247,10 +247,7 @@ PROMISE_BOTH(calling_off, request_that_waits_for_a_dry_pipe_settles_in_phase_sou
     wait_readable(s.theirs);
     wait_until_asleep();
     check_eq(ferry_promise_cancel(dry), 0);
-    ferry_result result = outcome(dry);
-    check_eq(result.error, -ECANCELED);
-    check_eq(result.phase, FERRY_PHASE_SOURCE);
-    check_eq(result.sent, 100);
+    check_outcome(dry, .error = -ECANCELED, .phase = FERRY_PHASE_SOURCE, .sent = 100);
     close_and_check_peer_got(&s, 100);
     close(ends[0]);
     close(ends[1]);

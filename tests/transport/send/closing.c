@@ -262,9 +262,7 @@ PROMISE_BOTH(abort, gets_a_transfer_out_that_waits_for_its_source)
     wait_readable(s.theirs);
     wait_until_asleep();
     ferry_stream_abort(s.stream);
-    ferry_result cut = outcome(stuck);
-    check_eq(cut.error, -ECANCELED);
-    check_eq(cut.sent, 4);
+    check_outcome(stuck, .error = -ECANCELED, .sent = 4);
     stage_end(&s);
     close(fds[0]);
     close(fds[1]);

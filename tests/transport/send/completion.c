@@ -41,21 +41,13 @@ static void check_stays_pending(ferry_promise *promise)
 
 static void check_sent(ferry_promise *promise, uint64_t sent)
 {
-    ferry_result result = outcome(promise);
-    check_eq(result.error, 0);
-    check_eq(result.phase, FERRY_PHASE_DONE);
-    check_eq(result.sent, sent);
-    check_eq(result.remaining, 0);
+    check_outcome(promise, .error = 0, .phase = FERRY_PHASE_DONE, .sent = sent, .remaining = 0);
 }
 
 /* It did not succeed, although all its bytes had left. */
 static void check_given_up(ferry_promise *promise, int error, uint64_t sent)
 {
-    ferry_result result = outcome(promise);
-    check_eq(result.error, error);
-    check_eq(result.phase, FERRY_PHASE_SINK);
-    check_eq(result.sent, sent);
-    check_eq(result.remaining, 0);
+    check_outcome(promise, .error = error, .phase = FERRY_PHASE_SINK, .sent = sent, .remaining = 0);
 }
 
 static void check_healthy(ferry_stream *stream)

@@ -26,10 +26,7 @@ PROMISE_EITHER(framing, request_that_fails_midway_poisons_the_stream)
     check_eq(cut.sent + cut.remaining, file.size);
     ferry_promise *behind[] = {write_behind, file_behind, submit_write(s.stream, "later", 5)};
     for (unsigned i = 0; i < 3; i++) {
-        ferry_result result = outcome(behind[i]);
-        check_eq(result.error, -ECANCELED);
-        check_eq(result.phase, FERRY_PHASE_QUEUE);
-        check_eq(result.sent, 0);
+        check_outcome(behind[i], .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE, .sent = 0);
     }
     check_eq(stream_status(s.stream).error, -ENODATA); /* says what happened to it */
     stage_close(&s);                                   /* and closes like any other */
@@ -48,11 +45,8 @@ PROMISE_EITHER(framing, request_that_fails_before_its_first_byte_leaves_the_stre
     check_eq(ferry_stream_send(s.stream, parts, 3, NULL, &compound), 0);
     ferry_promise *after = submit_write(s.stream, "after", 5);
     check_eq(outcome(before).error, 0);
-    ferry_result failed = outcome(compound);
-    check_eq(failed.error, -ENOENT);
-    check_eq(failed.phase, FERRY_PHASE_OPEN);
-    check_eq(failed.sent, 0);
-    check_eq(failed.remaining, 10); /* what of it could be known */
+    check_outcome(compound, .error = -ENOENT, .phase = FERRY_PHASE_OPEN, .sent = 0,
+                  .remaining = 10); /* what of it could be known */
     check_eq(outcome(after).error, 0);
     stage_close(&s);
     reader_check_text(peer, "before after");
@@ -376,9 +370,7 @@ PROMISE_EITHER(framing, abort_while_padding_is_owed_ends_the_stream_and_counts_w
     wait_until_asleep();
     check(status_of(&s).sent_bytes < BIG);
     ferry_stream_abort(s.stream);
-    ferry_result result = outcome(behind);
-    check_eq(result.error, -ECANCELED);
-    check_eq(result.phase, FERRY_PHASE_QUEUE);
+    check_outcome(behind, .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE);
     check_eq(outcome(closed).error, -ECANCELED);
     check_counted(&s, &cut);
     ferry_stream_unref(s.stream);

@@ -247,11 +247,8 @@ PROMISE_BOTH(gathering, nothing_follows_a_stable_file_before_it_was_looked_at)
     stable.flags = FERRY_FILE_STABLE;
     const ferry_part parts[] = {ferry_part_generate(change_file, &file, 1, NULL),
                                 ferry_part_file(stable), ferry_part_copy("tail", 4)};
-    ferry_result result = outcome(submit_parts(now.s.stream, parts, 3, NULL));
-    check_eq(result.error, -ESTALE);
-    check_eq(result.phase, FERRY_PHASE_SOURCE);
-    check_eq(result.sent, 1 + SMALL);
-    check_eq(result.remaining, 4);
+    check_outcome(submit_parts(now.s.stream, parts, 3, NULL), .error = -ESTALE,
+                  .phase = FERRY_PHASE_SOURCE, .sent = 1 + SMALL, .remaining = 4);
     (void)stage_close_stream(&now.s);
     stage_end(&now.s);
     reader_check(now.peer, 1 + SMALL, digest_content(digest(DIGEST_BEGIN, "g", 1), 8, 0, SMALL));

@@ -41,10 +41,8 @@ PROMISE_BOTH(refusal, midway_goes_on_by_copy_at_the_same_byte)
         ferry_file range = ferry_file_fd(file.fd);
         range.offset = 7;
         answer_after(i, errors[i]);
-        ferry_result result = outcome(submit_file(s.stream, range));
-        check_eq(result.error, 0);
-        check_eq(result.sent, SIZE - 7);
-        check_eq(result.method, FERRY_METHOD_COPY);
+        check_outcome(submit_file(s.stream, range), .error = 0, .sent = SIZE - 7,
+                      .method = FERRY_METHOD_COPY);
         stage_close(&s);
         reader_check(peer, SIZE - 7, digest_content(DIGEST_BEGIN, 3, 7, SIZE - 7));
     }

@@ -26,10 +26,8 @@ static void check_rest(ferry_stream *from, uint64_t seed, uint64_t position, uin
 {
     uint64_t left = size - position;
     unsigned char *got = malloc(left + 1);
-    ferry_result result = outcome(submit_read(from, got, left + 1, FERRY_READ_TO_END));
-    check_eq(result.error, 0);
-    check_eq(result.stream_offset, position);
-    check_eq(result.sent, left);
+    check_outcome(submit_read(from, got, left + 1, FERRY_READ_TO_END), .error = 0,
+                  .stream_offset = position, .sent = left);
     check(digest(DIGEST_BEGIN, got, left) == digest_content(DIGEST_BEGIN, seed, position, left));
     free(got);
 }
@@ -277,9 +275,7 @@ PROMISE_EITHER(relaying, some_is_read_some_relayed_in_order_and_the_rest_read)
     check_eq(result.sequence, 1);
     check(!result.at_end);
     check_eq(outcome(third).sent, 0);
-    result = outcome(fourth);
-    check_eq(result.sent, MIB);
-    check_eq(result.stream_offset, 1001);
+    check_outcome(fourth, .sent = MIB, .stream_offset = 1001);
     check_eq(outcome(fifth).sent, sizeof tail);
     unsigned char expected[sizeof tail];
     fill_content(expected, sizeof expected, 7, MIB + 1001);
@@ -309,9 +305,7 @@ PROMISE_EITHER(relaying, what_was_kept_goes_first_and_no_more_of_it_than_was_ask
     ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
     check_eq(send(set.source, "ghi", 3, MSG_NOSIGNAL), 3);
     check_eq(shutdown(set.source, SHUT_WR), 0);
-    ferry_result result = outcome(all);
-    check_eq(result.sent, 6);
-    check_eq(result.stream_offset, 8);
+    check_outcome(all, .sent = 6, .stream_offset = 8);
     check_eq(rest[0], 'c');
     reader *peer = reader_start(set.sink, true);
     set.sink = -1;
@@ -327,14 +321,9 @@ PROMISE_EITHER(relaying, peer_that_ends_early_is_enodata_and_keep_open_keeps_it_
     ferry_promise *all;
     check_eq(ferry_stream_relay(set.from, set.to, FERRY_TO_END, FERRY_RELAY_KEEP_OPEN, NULL, &all),
              0);
-    ferry_result result = outcome(all);
-    check_eq(result.error, 0);
-    check_eq(result.sent, 5);
-    result = outcome(submit_relay(set.from, set.to, 10));
-    check_eq(result.error, -ENODATA);
-    check_eq(result.phase, FERRY_PHASE_SOURCE);
-    check_eq(result.sent, 0);
-    check_eq(result.remaining, 10);
+    check_outcome(all, .error = 0, .sent = 5);
+    check_outcome(submit_relay(set.from, set.to, 10), .error = -ENODATA,
+                  .phase = FERRY_PHASE_SOURCE, .sent = 0, .remaining = 10);
     check_eq(outcome(submit_write(set.to, "more", 4)).error, 0); /* it was not shut down */
     end(&set);
 }
@@ -348,9 +337,7 @@ PROMISE_EITHER(relaying, urgent_data_does_not_stop_it)
     check_eq(send(set.source, "after", 5, MSG_NOSIGNAL), 5);
     wait_until_asleep();
     check_eq(shutdown(set.source, SHUT_WR), 0);
-    ferry_result result = outcome(all);
-    check_eq(result.error, 0);
-    check_eq(result.sent, 11);
+    check_outcome(all, .error = 0, .sent = 11);
     end(&set);
 }
 
@@ -427,10 +414,8 @@ PROMISE_EITHER(relaying, closed_sink_takes_nothing_and_the_source_goes_on)
     scene set = begin(placement);
     talker *source = talker_start(set.source, 10, 5000);
     check_eq(close_stream(ferry_stream_ref(set.to)).error, 0);
-    ferry_result result = outcome(submit_relay(set.from, set.to, FERRY_TO_END));
-    check_eq(result.error, -ESHUTDOWN);
-    check_eq(result.phase, FERRY_PHASE_QUEUE);
-    check_eq(result.sent, 0);
+    check_outcome(submit_relay(set.from, set.to, FERRY_TO_END), .error = -ESHUTDOWN,
+                  .phase = FERRY_PHASE_QUEUE, .sent = 0);
     check_rest(set.from, 10, 0, 5000);
     talker_join(source);
     end(&set);
@@ -509,9 +494,7 @@ PROMISE_EITHER(relaying, cancel_in_the_queue_is_settled_at_once)
     ferry_promise *read = submit_read(set.from, scrap, sizeof scrap, FERRY_READ_EXACTLY);
     ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
     check_eq(ferry_promise_cancel(all), 0);
-    ferry_result result = outcome(all);
-    check_eq(result.error, -ECANCELED);
-    check_eq(result.phase, FERRY_PHASE_QUEUE);
+    check_outcome(all, .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE);
     check_eq(ferry_promise_cancel(read), 0);
     check_eq(outcome(read).error, -ECANCELED);
     end(&set);

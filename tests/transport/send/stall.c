@@ -80,10 +80,7 @@ static void check_given_up(ferry_stream *stream, ferry_promise *head, ferry_prom
     check_eq(given_up.sent + given_up.remaining, BIG);
     ferry_promise *later[] = {behind, submit_write(stream, "later", 5)};
     for (unsigned i = 0; i < 2; i++) {
-        ferry_result result = outcome(later[i]);
-        check_eq(result.error, -ECANCELED);
-        check_eq(result.phase, FERRY_PHASE_QUEUE);
-        check_eq(result.sent, 0);
+        check_outcome(later[i], .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE, .sent = 0);
     }
     ferry_stream_status status = stream_status(stream);
     check_eq(status.error, -ETIMEDOUT);
@@ -196,9 +193,7 @@ PROMISE_BOTH(stall, dry_source_is_no_stall)
     check_eq(stream_status(s.stream).error, 0);
     check_eq(write(ends[1], "last", 4), 4);
     close(ends[1]);
-    ferry_result result = outcome(dry);
-    check_eq(result.error, 0);
-    check_eq(result.sent, 9);
+    check_outcome(dry, .error = 0, .sent = 9);
 }
 
 PROMISE_BOTH(stall, without_a_timeout_nobody_is_given_up)
@@ -294,11 +289,8 @@ PROMISE_BOTH(stall, scripted_stall_gives_the_stream_up_though_the_peer_reads)
     check_eq(ferry_faults_create(&script, 1, &options.faults), 0);
     ferry_stream *stream = stream_adopt_with(service, both.ours, options);
     check_eq(outcome(submit_write(stream, "first", 5)).error, 0);
-    ferry_result given_up = outcome(submit_write(stream, "second", 6));
-    check_eq(given_up.error, -ETIMEDOUT);
-    check_eq(given_up.phase, FERRY_PHASE_SINK);
-    check_eq(given_up.sent, 0);
-    check_eq(given_up.remaining, 6);
+    check_outcome(submit_write(stream, "second", 6), .error = -ETIMEDOUT, .phase = FERRY_PHASE_SINK,
+                  .sent = 0, .remaining = 6);
     check(ferry_faults_get_injected(options.faults) > 0);
     check_eq(outcome(submit_write(stream, "third", 5)).error, -ECANCELED);
     check_eq(stream_status(stream).error, -ETIMEDOUT);

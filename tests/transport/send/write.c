@@ -209,11 +209,8 @@ PROMISE_BOTH(write, peer_gone_before_the_first_byte_is_epipe_for_each)
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     stage_hang_up(&s);
     for (unsigned i = 0; i < 3; i++) {
-        ferry_result result = outcome(submit_write(s.stream, "abc", 3));
-        check_eq(result.error, -EPIPE);
-        check_eq(result.phase, FERRY_PHASE_SINK);
-        check_eq(result.sent, 0);
-        check_eq(result.remaining, 3);
+        check_outcome(submit_write(s.stream, "abc", 3), .error = -EPIPE, .phase = FERRY_PHASE_SINK,
+                      .sent = 0, .remaining = 3);
     }
 }
 
@@ -233,9 +230,7 @@ PROMISE_BOTH(write, each_write_to_a_seqpacket_is_one_message)
         check_eq(recv(s.theirs, data, sizeof data, 0), i);
     }
     static const char huge[1 << 22];
-    ferry_result result = outcome(submit_write(s.stream, huge, sizeof huge));
-    check_eq(result.error, -EMSGSIZE);
-    check_eq(result.sent, 0);
+    check_outcome(submit_write(s.stream, huge, sizeof huge), .error = -EMSGSIZE, .sent = 0);
     AT_END(file_remove) test_file file = file_make(200000, 4);
     reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(submit_file(s.stream, ferry_file_at(file.path))).sent, 200000);
@@ -345,9 +340,7 @@ PROMISE_BOTH(write, full_device_is_enospc_in_the_sink)
 {
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *stream = stream_adopt(service, open("/dev/full", O_WRONLY | O_CLOEXEC));
-    ferry_result result = outcome(submit_write(stream, "abc", 3));
-    check_eq(result.error, -ENOSPC);
-    check_eq(result.phase, FERRY_PHASE_SINK);
+    check_outcome(submit_write(stream, "abc", 3), .error = -ENOSPC, .phase = FERRY_PHASE_SINK);
     check_eq(close_stream(stream).error, 0);
 }
 

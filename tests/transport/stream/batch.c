@@ -29,10 +29,8 @@ PROMISE_BOTH(batch, forgotten_writes_have_their_place_and_their_numbers_among_ot
             forget(s.stream, &i, sizeof i);
             continue;
         }
-        ferry_result result = outcome(submit_write(s.stream, &i, sizeof i));
-        check_eq(result.error, 0);
-        check_eq(result.sequence, i);
-        check_eq(result.stream_offset, i * sizeof i);
+        check_outcome(submit_write(s.stream, &i, sizeof i), .error = 0, .sequence = i,
+                      .stream_offset = i * sizeof i);
     }
     stage_close(&s);
     reader_join(peer);

@@ -7,9 +7,7 @@
 
 static void check_cause(ferry_promise *promise, ferry_cause cause)
 {
-    ferry_result result = outcome(promise);
-    check_eq(result.error, -ECANCELED);
-    check_eq(result.cause, cause);
+    check_outcome(promise, .error = -ECANCELED, .cause = cause);
 }
 
 static ferry_promise *submit_read(ferry_stream *stream, void *data, size_t size)

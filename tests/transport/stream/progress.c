@@ -413,9 +413,7 @@ PROMISE_EITHER(progress, is_lost_with_its_thread_and_the_outcome_is_not)
         passing self = {.stream = s.stream, .runs_inbox = runs_inbox};
         self.told.then = leave_thread;
         run_to_its_end(submit_and_leave, &self);
-        ferry_result result = outcome(self.promise);
-        check_eq(result.error, 0);
-        check_eq(result.sent, 10);
+        check_outcome(self.promise, .error = 0, .sent = 10);
         check_eq(self.told.calls, runs_inbox);
     }
 }
