@@ -3,15 +3,16 @@
  * An inbox: a thread's mailbox, the wake-up beside it, and what happens once the thread has ended.
  *
  * The thread holds one reference until it ends. Every promise that has this inbox as its home, and
- * every mail under way, hold one each, so a poster never meets freed memory. Most of these are taken
- * and given back by the inbox's own thread. It counts them without atomics, in own_refs, and adds
- * them to what the others have counted when it ends. Until then refs is greater by
+ * every mail under way, hold one each, so a poster never meets freed memory. Most of these are
+ * taken and given back by the inbox's own thread. It counts them without atomics, in own_refs, and
+ * adds them to what the others have counted when it ends. Until then refs is greater by
  * FERRY__INBOX_ALIVE: nobody finds it 0. (Biased reference counting: Choi, Shull and Torrellas,
  * PACT 2018.)
  *
  * When the thread ends its inbox is closed. A poster that comes later empties it again, and tells
  * each mail that its receiver is gone. Close and post are ordered as sleeper and waker are
- * (core/wake.h): either the closer's last take finds the mail, or the poster finds the inbox closed.
+ * (core/wake.h): either the closer's last take finds the mail, or the poster finds the inbox
+ * closed.
  *
  * A thread's timers are its inbox's. They fire just before its mail is delivered, so that what they
  * settle is delivered with it. When the thread ends all of them fire, as if they were due.

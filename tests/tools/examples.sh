@@ -5,7 +5,8 @@ set -eu
 examples=$(realpath "$1")
 work=$(mktemp -d)
 server=
-trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
+other=
+trap 'kill $server $other 2>/dev/null; rm -rf "$work"' EXIT
 cd "$work"
 
 fail() {
@@ -42,3 +43,16 @@ for i in $(seq 32); do
 done
 [ "$(grep -c "2097152 bytes sent" told)" -eq 32 ] || fail "not every transfer was told of"
 [ "$(find "/proc/$server/fd" -lname 'socket:*' | wc -l)" -eq 1 ] || fail "connections are left open"
+
+# Files in the middle of a protocol that is not ferry's.
+"$examples/protocol" protocol-socket &
+other=$!
+for _ in $(seq 100); do
+    [ -S protocol-socket ] && break
+    sleep 0.1
+done
+printf '[first]\nfirst\n[whole]\n[missing]\n\n[ENOENT]\n[large]\n' >expected
+cat large >>expected
+printf '\n[whole]\n[second]\nsecond\n[whole]\n' >>expected
+printf 'first\nmissing\nlarge\nsecond\n' | nc -N -U protocol-socket >got
+cmp -s expected got || fail "a protocol with files in it"

@@ -276,8 +276,8 @@ static void listen_and_connect(ferry_service *service)
 
 /* ---- many threads, and spare memory that goes round ------------------------------------------ */
 
-/* Of the first half few have a promise: the writes between those share a request. Of the others half
- * have one: spare blocks go round. */
+/* Of the first half few have a promise: the writes between those share a request. Of the others
+ * half have one: spare blocks go round. */
 static void *submit_many(void *arg)
 {
     for (int i = 0; i < ROUNDS; i++) {

@@ -544,6 +544,7 @@ const ferry__link_type ferry__link_plain = {
     .shut_down = shut_down,
     .unsent = unsent,
     .unacked = unacked,
+    .may_be_left = true,
     .short_is_all = true,
 };
 
@@ -584,17 +585,31 @@ ssize_t ferry__link_send_last(ferry__link *link, const void *data, size_t size)
     return sent >= 0 ? sent : -errno;
 }
 
+/* What others that share the fd, or whoever gets it, find as it was. */
+static void put_back(ferry__link *link)
+{
+    put_options_back(link);
+    if (link->patience != NULL)
+        ferry__patience_rest(link->patience);
+}
+
+int ferry__link_leave(ferry__link *link)
+{
+    int fd = link->fd;
+    put_back(link);
+    link->patience = NULL; /* its fd is about to be somebody else's */
+    link->fd = -1;
+    return fd;
+}
+
 int ferry__link_close(ferry__link *link, ferry__ending ending)
 {
     if (link->type->close != NULL)
         link->type->close(link, ending);
     if (link->is_socket && ending == FERRY__LET_GO && !link->is_adopted)
         (void)shutdown(link->fd, SHUT_WR);
-    if (link->is_adopted) {
-        put_options_back(link);
-        if (link->patience != NULL)
-            ferry__patience_rest(link->patience);
-    }
+    if (link->is_adopted)
+        put_back(link);
     link->patience = NULL; /* its fd is about to be somebody else's */
     int result = link->is_tcp
                      ? close_lingering(link, (struct linger){.l_onoff = ending == FERRY__RESET})

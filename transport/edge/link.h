@@ -254,8 +254,12 @@ struct ferry__link_type {
      * state.] */
     void (*close)(ferry__link *link, ferry__ending ending);
 
+    bool may_be_left;  /* its fd is of use without it: it may be given back to the program */
     bool short_is_all; /* TCP: if receive gives less than was asked for, nothing more has come */
 };
+
+/* The owner. Lets go of the fd, with its options as they were. Its kind may be left. @return it */
+int ferry__link_leave(ferry__link *link);
 
 /* Sockets, pipes, files: link.c. */
 extern const ferry__link_type ferry__link_plain;

@@ -312,9 +312,8 @@ static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
     intake->borrower = NULL;
     intake->lent = 0;
     count_shots(intake, borrower);
-    if (!intake->is_over &&
-        ferry__bytes_prepend(&intake->kept, ferry__bytes_first(&borrower->bytes), left) != 0)
-        ferry__intake_end(stream, -ENOMEM);
+    if (!intake->is_over)
+        ferry__intake_put_back(intake, ferry__bytes_first(&borrower->bytes), left);
     ferry__bytes_take(&borrower->bytes, left);
     if (borrower == intake->subscriber) {
         note_declined(intake, borrower, left);
@@ -628,6 +627,11 @@ bool ferry__intake_take_in(ferry_stream *stream)
     if (intake == NULL)
         return false;
     intake->is_put_off = false;
+    if (stream->state == FERRY__DETACHING) { /* it came after the detach, or has come back */
+        ferry__intake_let_go(stream, -ESHUTDOWN);
+        ferry__stream_schedule(stream);
+        return false;
+    }
     if (stream->owner->start_error != 0) {
         refuse_all(intake, stream->owner->start_error);
         return false; /* the owner has no thread, so nobody polls */
@@ -705,6 +709,54 @@ void ferry__intake_abandon(ferry_stream *stream, ferry_cause cause)
     if (intake->cause == FERRY_CAUSE_NONE)
         intake->cause = cause;
     ferry__intake_end(stream, -ECANCELED);
+}
+
+/* ---- letting go ------------------------------------------------------------------------------ */
+
+void ferry__intake_let_go(ferry_stream *stream, int error)
+{
+    ferry__intake *intake = ferry__intake_of(stream);
+    if (intake == NULL)
+        return;
+    /* If nobody has got the last bytes yet, reading had not come to its end. */
+    if (!intake->has_ended || count_waiting(intake) > 0)
+        intake->error = error;
+    intake->has_ended = true;
+    if (intake->cause == FERRY_CAUSE_NONE)
+        intake->cause = FERRY_CAUSE_CLOSE;
+    ferry__timers_cancel(&stream->owner->timers, &intake->timer);
+    for (ferry__request *next, *request = intake->reads.first; request != NULL; request = next) {
+        next = request->next;
+        if (!is_passed_on(intake, request, error))
+            fail(intake, request, error, phase_of(request));
+    }
+    ferry__subscriber *subscriber = intake->subscriber;
+    if (subscriber == NULL || is_reader_under_way(intake))
+        return;
+    intake->subscriber = NULL;
+    ferry__subscriber_end(subscriber, intake->error);
+}
+
+bool ferry__intake_is_back(const ferry_stream *stream)
+{
+    const ferry__intake *intake = ferry__intake_of(stream);
+    return intake == NULL || (intake->borrower == NULL && intake->reads.first == NULL);
+}
+
+bool ferry__intake_has_lost(const ferry_stream *stream)
+{
+    const ferry__intake *intake = ferry__intake_of(stream);
+    return intake != NULL && intake->error == -ENOMEM;
+}
+
+ferry__bytes ferry__intake_take_all(ferry_stream *stream)
+{
+    ferry__intake *intake = ferry__intake_of(stream);
+    if (intake == NULL)
+        return (ferry__bytes){0};
+    ferry__bytes all = intake->kept;
+    intake->kept = (ferry__bytes){0};
+    return all;
 }
 
 static void look_at_deadline(ferry__timer *timer)

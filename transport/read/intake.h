@@ -126,6 +126,18 @@ void ferry__intake_end(ferry_stream *stream, int error);
 /* Ends reading with -ECANCELED, for this cause. */
 void ferry__intake_abandon(ferry_stream *stream, ferry_cause cause);
 
+/* Nothing more is read. All that waits learns this error; what has come and was not taken stays. */
+void ferry__intake_let_go(ferry_stream *stream, int error);
+
+/* Whether all that was lent, or handed over, has come back since. */
+bool ferry__intake_is_back(const ferry_stream *stream);
+
+/* Whether some of it was lost, for want of memory. */
+bool ferry__intake_has_lost(const ferry_stream *stream);
+
+/* Gives what has come and was not taken. It is the caller's. */
+ferry__bytes ferry__intake_take_all(ferry_stream *stream);
+
 /* A read has arrived. */
 void ferry__intake_deliver_read(ferry__mail *mail, bool receiver_gone);
 

@@ -436,8 +436,7 @@ static bool rest(ferry_stream *stream)
         return false;
     if (stream->confirming.first != NULL)
         return stream->queue.first != NULL && !waits_to_close(stream);
-    return stream->queue.first != NULL ||
-           (stream->state == FERRY__LINGERING && ferry__closing_linger(stream));
+    return stream->queue.first != NULL || ferry__closing_go_on(stream);
 }
 
 /*

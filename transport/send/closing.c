@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How a stream ends: closed after what is queued, perhaps confirmed by the peer; or aborted. */
+/* How a stream ends: closed after what is queued, perhaps confirmed by the peer; detached; or
+ * aborted. */
 #include "transport/send/closing.h"
 
 #include "core/clock.h"
@@ -8,6 +9,7 @@
 #include "transport/send/outcome.h"
 #include "transport/service/service.h"
 #include "transport/stream/batch.h"
+#include "transport/stream/detached.h"
 #include "transport/stream/settle.h"
 
 #include <errno.h>
@@ -18,8 +20,8 @@ static ferry_result *close_result(ferry_stream *stream)
     return &stream->close_request->promise.result;
 }
 
-/* Closes the fd. @param error the outcome of closing, if there is one before close(2) is asked. */
-static void close_link(ferry_stream *stream, int error, ferry__ending ending)
+/* Nothing more is done with the fd, and nothing of it is waited for. */
+static void leave_link_alone(ferry_stream *stream)
 {
     if (stream->linger != NULL)
         ferry__timers_cancel(&stream->owner->timers, &stream->linger->timer);
@@ -28,6 +30,12 @@ static void close_link(ferry_stream *stream, int error, ferry__ending ending)
     ferry__pace_rest(stream);
     ferry__stall_end(stream);
     ferry__poller_unwatch(&stream->owner->poller, &stream->watch);
+}
+
+/* Closes the fd. @param error the outcome of closing, if there is one before close(2) is asked. */
+static void close_link(ferry_stream *stream, int error, ferry__ending ending)
+{
+    leave_link_alone(stream);
     ferry__stream_do(stream, "closing its fd");
     int close_error = ferry__link_close(&stream->link, ending);
     close_result(stream)->error = error != 0 ? error : close_error;
@@ -69,8 +77,46 @@ static int outcome_without_lingering(const ferry_stream *stream, int error)
     return error == -EPIPE ? -ECONNRESET : error; /* a write was told of it, and that only once */
 }
 
+/* ---- detaching ------------------------------------------------------------------------------- */
+
+/* Its turn has come: all that was to be sent before is with the kernel. */
+static void start_detaching(ferry_stream *stream)
+{
+    ferry__stream_push(stream);
+    take_close_request(stream);
+    ferry__intake_let_go(stream, -ECANCELED);
+    stream->state = FERRY__DETACHING;
+}
+
+static void give_back(ferry_stream *stream)
+{
+    ferry__detached *left = stream->close_request->detached;
+    leave_link_alone(stream);
+    left->unread = ferry__intake_take_all(stream);
+    atomic_store(&left->fd, ferry__link_leave(&stream->link));
+    close_result(stream)->phase = FERRY_PHASE_DONE;
+    stream->state = FERRY__GONE;
+}
+
+/* Gives the connection back, once all that was read from it is here again. */
+static void detach(ferry_stream *stream)
+{
+    if (!ferry__intake_is_back(stream))
+        return;
+    if (ferry__intake_has_lost(stream))
+        close_link(stream, -ENOMEM, FERRY__RESET);
+    else
+        give_back(stream);
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
 bool ferry__closing_start(ferry_stream *stream)
 {
+    if (stream->close_request->detached != NULL) {
+        start_detaching(stream);
+        return true;
+    }
     int error = ferry__link_shut_down(&stream->link);
     bool may_wait = !stream->has_given_up && stream->owner->start_error == 0;
     if (error == -EAGAIN && may_wait)
@@ -110,22 +156,29 @@ static void linger_on(ferry_stream *stream, bool has_ended)
         close_link(stream, error, FERRY__END_SENDING);
 }
 
-bool ferry__closing_linger(ferry_stream *stream)
+static bool linger(ferry_stream *stream)
 {
-    ferry__linger *linger = stream->linger;
-    uint64_t allowed = stream->settings->options.close_bytes - linger->bytes;
+    ferry__linger *self = stream->linger;
+    uint64_t allowed = stream->settings->options.close_bytes - self->bytes;
     ssize_t count = ferry__link_discard_input(&stream->link, (size_t)allowed + 1);
     if (count > 0) {
-        linger->bytes += (uint64_t)count;
-        if ((uint64_t)count <= allowed && !linger->timed_out)
+        self->bytes += (uint64_t)count;
+        if ((uint64_t)count <= allowed && !self->timed_out)
             return true;
-        close_link(stream, linger->timed_out ? -ETIMEDOUT : -EMSGSIZE, FERRY__END_SENDING);
+        close_link(stream, self->timed_out ? -ETIMEDOUT : -EMSGSIZE, FERRY__END_SENDING);
     } else if (count == 0 || count == -EAGAIN) {
         linger_on(stream, count == 0);
     } else {
         close_link(stream, (int)count, FERRY__END_SENDING);
     }
     return false;
+}
+
+bool ferry__closing_go_on(ferry_stream *stream)
+{
+    if (stream->state == FERRY__DETACHING)
+        detach(stream);
+    return stream->state == FERRY__LINGERING && linger(stream);
 }
 
 void ferry__linger_timeout(ferry__timer *timer)

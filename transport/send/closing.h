@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Ending a stream: closing, lingering, aborting. All of it runs on the stream's owner. */
+/* Ending a stream: closing, lingering, detaching, aborting. All of it on the stream's owner. */
 #ifndef FERRY_TRANSPORT_SEND_CLOSING_H
 #define FERRY_TRANSPORT_SEND_CLOSING_H
 
@@ -9,8 +9,10 @@
  * else the link owes something of its end, and it has another turn. */
 bool ferry__closing_start(ferry_stream *stream);
 
-/* Confirmed close: reads the peer's last words away. @return whether to go on at once. */
-bool ferry__closing_linger(ferry_stream *stream);
+/* It has begun, and nothing is to be sent any more. Confirmed close: reads the peer's last words
+ * away. Detach: gives the connection back, if all that was read is back. @return whether to go on
+ * at once. */
+bool ferry__closing_go_on(ferry_stream *stream);
 
 /* Abort: calls off everything that is queued, and closes the fd at once. */
 void ferry__closing_abort(ferry_stream *stream);

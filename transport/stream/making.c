@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "core/sum.h"
+#include "transport/stream/detached.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -233,15 +234,16 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
     request->extras = extras;
 }
 
-/* For a shutdown and a close: nothing calls them off. */
+/* For a shutdown: nothing calls it off. */
 static const ferry__promise_type end_type = {.destroy = ferry__request_destroy};
 
 /* @param types those of its direction; NULL: nothing calls it off. */
-static const ferry__promise_type *choose_type(const ferry__request_types *types, bool with_extras,
+static const ferry__promise_type *choose_type(ferry__request_kind kind,
+                                              const ferry__request_types *types, bool with_extras,
                                               size_t size)
 {
     if (types == NULL)
-        return &end_type;
+        return kind == FERRY__CLOSE ? &ferry__close_type : &end_type;
     if (with_extras)
         return &types->with_extras.promise;
     return size <= FERRY__SPARE_BYTES ? &types->small.promise : &types->large.promise;
@@ -352,7 +354,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
     int error = read_options(options, &agreed);
     if (error != 0)
         return error;
-    const ferry__promise_type *type = choose_type(types, agreed.with_extras, plan->size);
+    const ferry__promise_type *type = choose_type(kind, types, agreed.with_extras, plan->size);
     ferry__request *request = allocate(stream, type, plan->size);
     if (request == NULL) {
         ferry__label_free(agreed.label);

@@ -91,7 +91,10 @@ typedef struct ferry__request {
 
     /* Set at submit. */
     ferry_callback *on_owner;
-    void *on_owner_arg;
+    union {
+        void *on_owner_arg;
+        struct ferry__detached *detached; /* a close's, where it is a detach; else NULL */
+    };
     uint64_t admitted;       /* what it counts for in its stream's admission word */
     uint64_t source_bytes;   /* what it counts for there; the owner corrects that */
     ferry__mail cancel_mail; /* posted by the thread that cancels it */

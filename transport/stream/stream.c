@@ -5,6 +5,7 @@
 #include "core/handover.h"
 #include "core/hooks.h"
 #include "core/thread.h"
+#include "transport/stream/detached.h"
 
 #include <errno.h>
 
@@ -103,6 +104,17 @@ void ferry__stream_end_visits(ferry_stream *stream, uint32_t visits)
 
 /* ---- ending ---------------------------------------------------------------------------------- */
 
+/* It was admitted. */
+static void post_close(ferry_stream *stream)
+{
+    ferry__request *request = stream->close_request;
+    ferry__promise_set_created(&request->promise, ferry__clock_now());
+    ferry__promise_note_caller(&request->promise);
+    ferry__stream_let_no_more_in(stream, FERRY__CLOSED);
+    ferry__thread_note_submit();
+    ferry__owner_post_last(stream->owner, &request->mail);
+}
+
 int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
 {
     FERRY__REPORT_CALLER();
@@ -118,13 +130,44 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
         ferry__promise_set_home(&request->promise, home);
     if (ret_promise != NULL)
         *ret_promise = ferry_promise_ref(&request->promise);
-    if (ferry__admit_close(&stream->admission)) {
-        ferry__promise_set_created(&request->promise, ferry__clock_now());
-        ferry__promise_note_caller(&request->promise);
-        ferry__stream_let_no_more_in(stream, FERRY__CLOSED);
-        ferry__thread_note_submit();
-        ferry__owner_post_last(stream->owner, &request->mail);
+    if (ferry__admit_close(&stream->admission))
+        post_close(stream);
+    return 0;
+}
+
+/* Whether it may be detached at all. */
+static int check_detach(const ferry_stream *stream, ferry_promise **ret_promise)
+{
+    int error = ferry__stream_check(stream);
+    if (error != 0 || ret_promise == NULL)
+        return error != 0 ? error : -EINVAL;
+    if (!stream->link.is_socket)
+        return -ENOTSOCK;
+    return stream->link.type->may_be_left ? 0 : -EOPNOTSUPP;
+}
+
+int ferry_stream_detach(ferry_stream *stream, ferry_promise **ret_promise)
+{
+    FERRY__REPORT_CALLER();
+    ferry__inbox *home;
+    int error = check_detach(stream, ret_promise);
+    if (error == 0)
+        error = ferry__find_home(true, &home);
+    if (error != 0)
+        return error;
+    ferry__detached *detached = ferry__detached_create();
+    if (detached == NULL)
+        return -ENOMEM;
+    if (!ferry__admit_close(&stream->admission)) {
+        ferry__detached_free(detached);
+        return -ESHUTDOWN;
     }
+    ferry__request *request = stream->close_request;
+    request->detached = detached;
+    if (home != NULL)
+        ferry__promise_set_home(&request->promise, home);
+    *ret_promise = ferry_promise_ref(&request->promise);
+    post_close(stream);
     return 0;
 }
 

@@ -96,7 +96,8 @@ struct ferry__incoming {
 typedef enum __attribute__((packed)) ferry__stream_state {
     FERRY__OPEN,
     FERRY__LINGERING, /* FIN is sent; the peer's is waited for */
-    FERRY__GONE       /* the fd is closed */
+    FERRY__DETACHING, /* nothing more is sent or read; what was read has to come back */
+    FERRY__GONE       /* the fd is closed, or the program's again */
 } ferry__stream_state;
 
 struct ferry_stream {

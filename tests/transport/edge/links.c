@@ -54,6 +54,15 @@ static void check_all(const unsigned char *came)
     check(memcmp(came + 4 + FILE_BYTES, "tail\n", TAIL) == 0);
 }
 
+PROMISE_EITHER(links, socket_whose_bytes_are_transformed_cannot_be_detached)
+{
+    scene set = set_up(placement, false, (ferry_stream_options){0});
+    ferry_promise *none = NULL;
+    check_eq(ferry_stream_detach(set.from, &none), -EOPNOTSUPP);
+    check(none == NULL);
+    tear_down(&set);
+}
+
 PROMISE_BOTH(links, memory_and_files_come_as_they_were_sent)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {

@@ -4,8 +4,8 @@
  * to.
  *
  * Life: ferry_stream_adopt -> writes, transfers, flushes, from any threads -> (shutdown) -> close,
- * or abort -> ferry_stream_unref. Dropping the last reference without closing closes the stream
- * after what is queued.
+ * detach or abort -> ferry_stream_unref. Dropping the last reference without closing closes the
+ * stream after what is queued.
  *
  * Order: if a submit returned before another one began, on any threads, its bytes leave first. A
  * request's bytes are contiguous. There is nothing to flush: what is submitted leaves as soon as
@@ -537,6 +537,65 @@ FERRY_API int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_pr
  * Source: shutdown(2), close(2).
  */
 FERRY_API int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise);
+
+/*
+ * Takes the connection out of the stream again, after what is queued. The stream ends; the peer
+ * notices nothing. So a program can have ferry send a file in the middle of a protocol of its own:
+ * adopt, sendfile, detach, and go on with send(2). Everything that is submitted afterwards is
+ * refused with -ESHUTDOWN, and a close gives the promise of the detach.
+ *
+ * Reading ends as with a close: reads that are not complete fail with -ECANCELED, and a reader is
+ * told that. They have consumed nothing, so no byte is lost: ferry_promise_get_unread gives what
+ * had come and was not taken.
+ *
+ * The fd is the one that was adopted, or was made for the connection, with the flags and options as
+ * they were before. One that ferry has accepted or connected is close-on-exec and non-blocking. If
+ * a request has failed midway, the fd is given back all the same: the outcomes of the requests say
+ * how much of them the peer has got.
+ *
+ * Threads: any. Never blocks. Cancel: -EOPNOTSUPP; an abort calls it off.
+ * Settles: when all that was queued has left (its completion included), and what was on its way to
+ * a reader on another thread, or to a relay, has come back. So that thread must run its inbox.
+ * Outcome: 0; or, with the connection closed, in phase close
+ *   -ECANCELED  the stream was aborted, or its service destroyed
+ *   -ENOMEM     for bytes that had come back
+ * @param ret_promise its promise, from which the fd is taken.
+ * @return 0;
+ *         -EINVAL: stream or ret_promise is NULL.
+ *         -ENOTSOCK: the stream is no socket.
+ *         -EOPNOTSUPP: its bytes are not those of the socket (encryption).
+ *         -ESHUTDOWN: the stream is closed, detached or aborted already.
+ *         -ENOMEM.
+ *         -ECHILD: the stream belongs to the parent of this forked process.
+ */
+FERRY_API int ferry_stream_detach(ferry_stream *stream, ferry_promise **ret_promise);
+
+/*
+ * Takes the fd of a connection that was detached. It is yours from then on. If nobody takes it, it
+ * is closed with the promise.
+ *
+ * Threads: any, callbacks included. Never blocks.
+ * @return the fd;
+ *         -ENODATA: there is none: the detach has failed, or the fd was taken before.
+ *         -EBUSY: the promise has not settled.
+ *         -EINVAL: promise is NULL, or not of a detach or close.
+ */
+FERRY_API int ferry_promise_get_fd(ferry_promise *promise);
+
+/*
+ * Tells which bytes had come on a connection before it was detached, and were not taken. They come
+ * before those that recv(2) gives.
+ *
+ * Threads: any, callbacks included. Never blocks.
+ * @param ret_data gets their address, valid as long as the promise; NULL if there are none.
+ * @param ret_size gets how many they are.
+ * @return 0;
+ *         -ENODATA: the detach has failed.
+ *         -EBUSY: the promise has not settled.
+ *         -EINVAL: an argument is NULL, or the promise is not of a detach or close.
+ */
+FERRY_API int ferry_promise_get_unread(const ferry_promise *promise, const void **ret_data,
+                                       size_t *ret_size);
 
 /*
  * Closes the stream now. Nothing more is sent. A call that is blocked comes to its end. What is

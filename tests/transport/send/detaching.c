@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: MIT */
+/* detach: the connection is the program's again, and no byte of it is lost. */
+#include "tests/support.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <sys/time.h>
+
+/* ---- helpers --------------------------------------------------------------------------------- */
+
+static ferry_promise *submit_detach(ferry_stream *stream)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_detach(stream, &promise), 0);
+    return promise;
+}
+
+/* Waits for a detach, which must succeed, and takes the fd. What was not read must be this text. */
+static int take(ferry_promise *detached, const char *unread)
+{
+    const void *data;
+    size_t size;
+    ferry_result result;
+    check_eq(ferry_promise_await(detached, -1, &result), 0);
+    check_eq(result.error, 0);
+    check_eq(result.phase, FERRY_PHASE_DONE);
+    check_eq(ferry_promise_get_unread(detached, &data, &size), 0);
+    check_eq(size, strlen(unread));
+    check(size == 0 || memcmp(data, unread, size) == 0);
+    int fd = ferry_promise_get_fd(detached);
+    check(fd >= 0);
+    ferry_promise_unref(detached);
+    return fd;
+}
+
+/* The same at once. */
+static int detach(ferry_stream *stream, const char *unread)
+{
+    return take(submit_detach(stream), unread);
+}
+
+/* A detach that must fail so: there is no fd, and the peer reads an end or a reset. */
+static void check_called_off(ferry_promise *detached, int error)
+{
+    const void *data;
+    size_t size;
+    ferry_result result;
+    check_eq(ferry_promise_await(detached, -1, &result), 0);
+    check_eq(result.error, error);
+    check_eq(result.phase, FERRY_PHASE_CLOSE);
+    check_eq(ferry_promise_get_fd(detached), -ENODATA);
+    check_eq(ferry_promise_get_unread(detached, &data, &size), -ENODATA);
+    ferry_promise_unref(detached);
+}
+
+static void say(int fd, const char *text)
+{
+    check_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+static void hear(int fd, const char *text)
+{
+    char got[64];
+    check(strlen(text) <= sizeof got);
+    check_eq(recv(fd, got, strlen(text), MSG_WAITALL), strlen(text));
+    check(memcmp(got, text, strlen(text)) == 0);
+}
+
+/* Both ends go on to speak with each other, and hang up. */
+static void check_goes_on(int ours, int theirs)
+{
+    say(ours, "question");
+    hear(theirs, "question");
+    say(theirs, "answer");
+    hear(ours, "answer");
+    close(ours);
+    check_eq(recv(theirs, &(char){0}, 1, 0), 0);
+}
+
+/* ---- the connection -------------------------------------------------------------------------- */
+
+PROMISE_BOTH(detaching, connection_comes_back_behind_all_that_is_queued)
+{
+    enum { SIZE = 3 << 20 };
+    test_file file = file_make(SIZE, 7);
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        stage s = stage_open(placement, any_pair(is_tcp));
+        ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+        ferry_promise *sent = submit_file(s.stream, ferry_file_at(file.path));
+        check_eq(ferry_stream_write(s.stream, "last", 4, NULL, NULL), 0);
+        ferry_promise *detached = submit_detach(s.stream);
+        check_eq(ferry_promise_await(detached, 0, NULL), -ETIMEDOUT);
+        check_eq(ferry_promise_get_fd(detached), -EBUSY);
+        check_eq(ferry_promise_cancel(detached), -EOPNOTSUPP);
+        reader *peer = reader_start(stage_take(&s), true);
+        int fd = take(detached, "");
+        check_eq(fd, s.ours);
+        check_eq(ferry_promise_await(sent, 0, NULL), 0);
+        check_eq(outcome(sent).sent, SIZE);
+        check_eq(outcome(stuck).error, 0);
+        say(fd, "more");
+        close(fd);
+        reader_join(peer);
+        check_eq(peer->bytes, STUCK_BYTES + SIZE + 8);
+        check_eq(digest(DIGEST_BEGIN, peer->kept + STUCK_BYTES, SIZE),
+                 digest_content(DIGEST_BEGIN, 7, 0, SIZE));
+        check(memcmp(peer->kept + STUCK_BYTES + SIZE, "lastmore", 8) == 0);
+        reader_free(peer);
+        stage_end(&s);
+    }
+    file_remove(&file);
+}
+
+PROMISE_BOTH(detaching, peer_notices_nothing_and_both_go_on)
+{
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        stage s = stage_open(placement, any_pair(is_tcp));
+        check_eq(ferry_stream_write(s.stream, "hello", 5, NULL, NULL), 0);
+        int fd = detach(s.stream, "");
+        hear(s.theirs, "hello");
+        stage other = stage_open(placement, (pair){fd, fcntl(fd, F_DUPFD_CLOEXEC, 0)});
+        check_eq(outcome(submit_write(other.stream, "again", 5)).error, 0); /* adopted anew */
+        hear(s.theirs, "again");
+        check_eq(detach(other.stream, ""), fd);
+        stage_end(&other);
+        check_goes_on(fd, s.theirs);
+        stage_end(&s);
+    }
+}
+
+PROMISE_BOTH(detaching, acknowledged_request_is_waited_for)
+{
+    stage s = stage_open(placement, tcp_pair());
+    const ferry_request_options acked = {.completion = FERRY_ACKED};
+    ferry_promise *sent = submit_write_with(s.stream, "x", 1, &acked);
+    int fd = detach(s.stream, "");
+    check_eq(ferry_promise_await(sent, 0, NULL), 0);
+    check_eq(outcome(sent).error, 0);
+    close(fd);
+    stage_end(&s);
+}
+
+/* What others see of a socket. */
+typedef struct look {
+    int flags, fd_flags, no_delay, unsent;
+    struct timeval timeout;
+    struct linger linger;
+} look;
+
+static look look_at(int fd)
+{
+    look seen;
+    memset(&seen, 0, sizeof seen);
+    socklen_t size = sizeof(int);
+    seen.flags = fcntl(fd, F_GETFL);
+    seen.fd_flags = fcntl(fd, F_GETFD);
+    check_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &seen.no_delay, &size), 0);
+    check_eq(getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &seen.unsent, &size), 0);
+    size = sizeof seen.timeout;
+    check_eq(getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &seen.timeout, &size), 0);
+    size = sizeof seen.linger;
+    check_eq(getsockopt(fd, SOL_SOCKET, SO_LINGER, &seen.linger, &size), 0);
+    return seen;
+}
+
+PROMISE_BOTH(detaching, flags_and_options_are_as_they_came)
+{
+    static const ferry_stream_options set = {.no_delay = true, .limit_unsent_bytes = 200000};
+    for (int is_nonblocking = 0; is_nonblocking < 2; is_nonblocking++) {
+        pair both = tcp_pair();
+        const struct linger linger = {1, 5};
+        check_eq(fcntl(both.ours, F_SETFL, is_nonblocking ? O_NONBLOCK : 0), 0);
+        check_eq(setsockopt(both.ours, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+        look before = look_at(both.ours);
+        stage s = stage_open_with(placement, both, set);
+        ferry_promise *stuck = submit_stuck(s.stream, s.theirs); /* so it has waited for room */
+        ferry_promise *detached = submit_detach(s.stream);
+        reader *peer = reader_start(stage_take(&s), false);
+        int fd = take(detached, "");
+        look after = look_at(fd);
+        check(memcmp(&before, &after, sizeof before) == 0);
+        check_eq(outcome(stuck).error, 0);
+        close(fd);
+        check_eq(reader_end(peer), STUCK_BYTES);
+        stage_end(&s);
+    }
+}
+
+PROMISE_BOTH(detaching, connection_of_a_poisoned_stream_comes_back_too)
+{
+    test_file file = file_make(1 << 20, 3);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_file beyond = ferry_file_at(file.path);
+    beyond.length = 2 << 20; /* the file is too short: that shows midway */
+    reader *peer = reader_start(stage_take(&s), false);
+    ferry_promise *failed = submit_file(s.stream, beyond);
+    int fd = detach(s.stream, "");
+    ferry_result result = outcome(failed);
+    check_eq(result.error, -ENODATA);
+    close(fd);
+    check_eq(reader_end(peer), result.sent);
+    stage_end(&s);
+    file_remove(&file);
+}
+
+/* ---- what had come --------------------------------------------------------------------------- */
+
+static size_t take_nothing(ferry_stream *stream, const void *data, size_t length, bool at_end,
+                           void *arg)
+{
+    (void)stream;
+    (void)data;
+    (void)at_end;
+    atomic_store((atomic_size_t *)arg, length);
+    return 0;
+}
+
+static size_t take_one(ferry_stream *stream, const void *data, size_t length, bool at_end,
+                       void *arg)
+{
+    take_nothing(stream, data, length, at_end, arg);
+    return 1;
+}
+
+static atomic_int end_error;
+
+static void note_end(ferry_stream *stream, int error, void *arg)
+{
+    (void)stream;
+    (void)arg;
+    atomic_store(&end_error, error);
+}
+
+PROMISE_BOTH(detaching, bytes_that_a_reader_did_not_take_are_given)
+{
+    for (int on_owner = 0; on_owner < 2; on_owner++) {
+        stage s = stage_open(placement, tcp_pair());
+        atomic_size_t seen = 0;
+        const ferry_reader picky = {
+            .on_read = take_nothing, .on_end = note_end, .arg = &seen, .on_owner = on_owner};
+        atomic_store(&end_error, 1);
+        check_eq(ferry_stream_set_reader(s.stream, &picky), 0);
+        say(s.theirs, "abc");
+        while (atomic_load(&seen) < 3)
+            check(ferry_inbox_run(10) >= 0);
+        int fd = detach(s.stream, "abc");
+        while (atomic_load(&end_error) == 1)
+            check(ferry_inbox_run(10) >= 0);
+        check_eq(atomic_load(&end_error), -ECANCELED);
+        check_goes_on(fd, s.theirs);
+        stage_end(&s);
+    }
+}
+
+PROMISE_BOTH(detaching, what_is_on_its_way_to_a_reader_comes_back_first)
+{
+    stage s = stage_open(placement, tcp_pair());
+    atomic_size_t seen = 0;
+    const ferry_reader greedy = {.on_read = take_one, .arg = &seen};
+    check_eq(ferry_stream_set_reader(s.stream, &greedy), 0);
+    say(s.theirs, "abc");
+    wait_until_asleep(); /* it waits in this thread's inbox now */
+    ferry_promise *detached = submit_detach(s.stream);
+    wait_until_asleep();
+    check_eq(ferry_promise_await(detached, 0, NULL), -ETIMEDOUT);
+    check_goes_on(take(detached, "abc"), s.theirs); /* awaiting runs the inbox */
+    check_eq(atomic_load(&seen), 0);                /* a closed stream's reader is not called */
+    stage_end(&s);
+}
+
+PROMISE_BOTH(detaching, read_that_is_not_complete_has_consumed_nothing)
+{
+    char memory[8], delimited[8];
+    stage s = stage_open(placement, tcp_pair());
+    const ferry_read exactly = {memory, 5, FERRY_READ_EXACTLY, NULL, 0};
+    const ferry_read until = {delimited, sizeof delimited, FERRY_READ_UNTIL, "\n", 1};
+    ferry_promise *first, *second, *third;
+    say(s.theirs, "12345678");
+    check_eq(ferry_stream_read(s.stream, &exactly, NULL, &first), 0);
+    check_eq(outcome(first).sent, 5);
+    check_eq(ferry_stream_read(s.stream, &exactly, NULL, &second), 0);
+    check_eq(ferry_stream_read(s.stream, &until, NULL, &third), 0);
+    wait_until_asleep(); /* the second has got some of its bytes */
+    check_goes_on(detach(s.stream, "678"), s.theirs);
+    ferry_result result = outcome(second);
+    check_eq(result.error, -ECANCELED);
+    check_eq(result.cause, FERRY_CAUSE_CLOSE);
+    check_eq(outcome(third).error, -ECANCELED);
+    stage_end(&s);
+}
+
+PROMISE_BOTH(detaching, bytes_of_a_relay_that_did_not_leave_come_back)
+{
+    enum { SIZE = 8 << 20 };
+    stage from = stage_open(placement, tcp_pair());
+    stage to = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *relayed;
+    check_eq(ferry_stream_relay(from.stream, to.stream, FERRY_TO_END, 0, NULL, &relayed), 0);
+    talker *peer = talker_start(from.theirs, 5, SIZE);
+    wait_readable(to.theirs);
+    wait_until_asleep(); /* nobody reads what it sends */
+    ferry_promise *detached = submit_detach(from.stream);
+    ferry_result result;
+    check_eq(ferry_promise_await(detached, -1, &result), 0);
+    check_eq(result.error, 0);
+    const void *unread;
+    size_t size;
+    check_eq(ferry_promise_get_unread(detached, &unread, &size), 0);
+    int fd = ferry_promise_get_fd(detached);
+    result = outcome(relayed);
+    check_eq(result.error, -ECANCELED);
+    /* What was relayed, what is given and what the socket still has are all that the peer sent. */
+    uint64_t all = digest_content(DIGEST_BEGIN, 5, 0, result.sent);
+    all = digest(all, unread, size);
+    reader *rest = reader_start(fd, true);
+    talker_join(peer);
+    reader_join(rest);
+    check_eq(result.sent + size + rest->bytes, SIZE);
+    check_eq(digest(all, rest->kept, rest->bytes), digest_content(DIGEST_BEGIN, 5, 0, SIZE));
+    reader_free(rest);
+    ferry_promise_unref(detached);
+    stage_end(&from);
+    ferry_stream_abort(to.stream);
+    stage_end(&to);
+}
+
+PROMISE_BOTH(detaching, bytes_that_a_file_has_not_got_come_back)
+{
+    stage s = stage_open(placement, tcp_pair());
+    test_file file = file_make(0, 1);
+    ferry_file target = ferry_file_at(file.path);
+    target.length = 100;
+    ferry_promise *stored;
+    check_eq(ferry_stream_receive(s.stream, &target, NULL, &stored), 0);
+    say(s.theirs, "stored");
+    while (stream_status(s.stream).received_bytes < 6)
+        sched_yield();
+    wait_until_asleep();
+    ferry_promise *detached = submit_detach(s.stream);
+    ferry_result result = outcome(stored);
+    check_eq(result.error, -ECANCELED);
+    check_goes_on(take(detached, &"stored"[result.sent]), s.theirs);
+    stage_end(&s);
+    file_remove(&file);
+}
+
+/* ---- what follows ---------------------------------------------------------------------------- */
+
+PROMISE_BOTH(detaching, submit_after_it_is_eshutdown_and_a_close_gives_its_promise)
+{
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *detached = submit_detach(s.stream), *promise = NULL, *closed;
+    check_eq(ferry_stream_write(s.stream, "x", 1, NULL, &promise), -ESHUTDOWN);
+    check_eq(ferry_stream_detach(s.stream, &promise), -ESHUTDOWN);
+    check_eq(ferry_stream_demand(s.stream, 1), -ESHUTDOWN);
+    check(promise == NULL);
+    closed = submit_close(s.stream);
+    check(closed == detached);
+    ferry_promise_unref(closed);
+    s.stream = ferry_stream_unref(s.stream);
+    check_goes_on(take(detached, ""), s.theirs);
+    stage_end(&s);
+}
+
+PROMISE_BOTH(detaching, fd_is_taken_once_and_closed_with_its_promise_if_nobody_takes_it)
+{
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage other = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *detached = submit_detach(s.stream);
+    check_eq(ferry_promise_await(detached, -1, NULL), 0);
+    int fd = ferry_promise_get_fd(detached);
+    check_eq(fd, s.ours);
+    check_eq(ferry_promise_get_fd(detached), -ENODATA);
+    ferry_promise_unref(detached);
+    check_goes_on(fd, s.theirs);
+    detached = submit_detach(other.stream);
+    check_eq(ferry_promise_await(detached, -1, NULL), 0);
+    check_eq(recv(other.theirs, &(char){0}, 1, MSG_DONTWAIT), -1); /* it is open */
+    ferry_promise_unref(detached);
+    other.stream = ferry_stream_unref(other.stream);
+    check_eq(recv(other.theirs, &(char){0}, 1, 0), 0);
+    stage_end(&s);
+    stage_end(&other);
+}
+
+PROMISE_BOTH(detaching, abort_and_destroy_call_it_off)
+{
+    for (int destroys = 0; destroys < 2; destroys++) {
+        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+        ferry_promise *detached = submit_detach(s.stream);
+        if (destroys)
+            stage_destroy(&s);
+        else
+            ferry_stream_abort(s.stream);
+        check_called_off(detached, -ECANCELED);
+        check_eq(outcome(stuck).error, -ECANCELED);
+        stage_end(&s);
+    }
+}
+
+PROMISE_BOTH(detaching, abort_calls_it_off_also_while_a_reader_keeps_bytes)
+{
+    stage s = stage_open(placement, tcp_pair());
+    atomic_size_t seen = 0;
+    const ferry_reader greedy = {.on_read = take_one, .arg = &seen};
+    check_eq(ferry_stream_set_reader(s.stream, &greedy), 0);
+    say(s.theirs, "abc");
+    wait_until_asleep();
+    ferry_promise *detached = submit_detach(s.stream);
+    wait_until_asleep();
+    ferry_stream_abort(s.stream);
+    check_called_off(detached, -ECANCELED);
+    stage_end(&s);
+}
+
+static void note_place(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener;
+    atomic_store((_Atomic(ferry_stream *) *)arg, ferry_stream_ref(stream));
+}
+
+PROMISE_BOTH(detaching, accepted_connection_makes_room_for_another)
+{
+    _Atomic(ferry_stream *) accepted = NULL;
+    ferry_service *service = service_start(placement);
+    const ferry_listen_options options = {
+        .on_stream = note_place, .on_stream_arg = &accepted, .on_owner = true, .limit_streams = 1};
+    ferry_listener *listener;
+    char address[64];
+    check_eq(ferry_listen(service, "127.0.0.1:0", &options, &listener), 0);
+    check(ferry_listener_get_address(listener, address, sizeof address) > 0);
+    for (unsigned i = 0; i < 3; i++) {
+        ferry_promise *connected;
+        ferry_stream *client;
+        check_eq(ferry_connect(service, address, NULL, &connected), 0);
+        check_eq(ferry_promise_await(connected, -1, NULL), 0);
+        check_eq(ferry_promise_get_stream(connected, &client), 0);
+        ferry_promise_unref(connected);
+        while (atomic_load(&accepted) == NULL)
+            sched_yield();
+        int server = detach(atomic_load(&accepted), "");
+        ferry_stream_unref(atomic_exchange(&accepted, NULL));
+        int theirs = detach(client, "");
+        ferry_stream_unref(client);
+        check((fcntl(server, F_GETFL) & O_NONBLOCK) != 0);
+        check((fcntl(server, F_GETFD) & FD_CLOEXEC) != 0);
+        check_eq(fcntl(server, F_SETFL, 0), 0);
+        check_eq(fcntl(theirs, F_SETFL, 0), 0);
+        check_goes_on(server, theirs);
+        close(theirs);
+    }
+    ferry_service_destroy(service);
+    ferry_listener_unref(listener);
+}
+
+/* ---- refused --------------------------------------------------------------------------------- */
+
+PROMISE_EITHER(detaching, bad_input_is_refused)
+{
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage pipe = stage_open(placement, pipe_pair());
+    const void *data;
+    size_t size;
+    ferry_promise *promise = NULL, *written = submit_write(s.stream, "x", 1);
+    check_eq(ferry_stream_detach(NULL, &promise), -EINVAL);
+    check_eq(ferry_stream_detach(s.stream, NULL), -EINVAL);
+    check_eq(ferry_stream_detach(pipe.stream, &promise), -ENOTSOCK);
+    check_eq(ferry_promise_get_fd(NULL), -EINVAL);
+    check_eq(ferry_promise_get_fd(written), -EINVAL);
+    check_eq(ferry_promise_get_unread(written, &data, &size), -EINVAL);
+    check_eq(outcome(written).error, 0);
+    fail_allocation(1);
+    check_eq(ferry_stream_detach(s.stream, &promise), -ENOMEM);
+    allow_allocations();
+    check(promise == NULL);
+    promise = submit_close(s.stream);
+    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    check_eq(ferry_promise_get_fd(promise), -ENODATA);
+    check_eq(ferry_promise_get_unread(promise, NULL, &size), -EINVAL);
+    check_eq(ferry_promise_get_unread(promise, &data, NULL), -EINVAL);
+    check_eq(ferry_promise_get_unread(promise, &data, &size), -ENODATA);
+    check_eq(ferry_stream_detach(s.stream, &written), -ESHUTDOWN);
+    ferry_promise_unref(promise);
+    stage_end(&s);
+    stage_end(&pipe);
+}
