@@ -73,6 +73,16 @@ void allow_allocations(void)
     atomic_store(&failing_at, 0);
 }
 
+bool next_allocation_fails(shortage *self)
+{
+    allow_allocations();
+    if (self->failures > 0 && allocations_made() - self->before < self->failures)
+        return false;
+    self->before = allocations_made();
+    fail_allocation(++self->failures);
+    return true;
+}
+
 unsigned long allocations_made(void)
 {
     return atomic_load(&made);

@@ -148,6 +148,15 @@ _Noreturn void check_eq_failed(const char *file, int line, const char *what, lon
 void fail_allocation(unsigned long n);
 void allow_allocations(void);
 
+/*
+ * Has the first allocation of what follows fail, then the second, and so on, until none was left to
+ * fail: while (next_allocation_fails(&shortage)) ... Zero-initialised, it begins.
+ */
+typedef struct shortage {
+    unsigned long failures, before;
+} shortage;
+bool next_allocation_fails(shortage *self);
+
 /* How many allocations ferry made so far, how many of them and of their bytes it still has, how
  * many lines it logged. */
 unsigned long allocations_made(void);

@@ -545,6 +545,29 @@ ferry_stream_status stream_status(ferry_stream *stream)
 
 void ignore_watermark(ferry_stream *, bool, void *) {}
 
+ferry_fault fault_at(unsigned kind, uint64_t n)
+{
+    static const struct {
+        ferry_fault_effect effect;
+        int error;
+        uint64_t times;
+    } kinds[FAULT_KINDS] = {
+        {FERRY_FAULT_SHORT, 0, 1},      {FERRY_FAULT_SHORT, 0, 20},
+        {FERRY_FAULT_EOF, 0, 1},        {FERRY_FAULT_EOF, 0, UINT64_MAX},
+        {FERRY_FAULT_ERROR, EINTR, 1},  {FERRY_FAULT_ERROR, EINTR, 5},
+        {FERRY_FAULT_ERROR, EAGAIN, 1}, {FERRY_FAULT_ERROR, EAGAIN, 3},
+        {FERRY_FAULT_ERROR, EIO, 1},    {FERRY_FAULT_ERROR, EIO, UINT64_MAX},
+        {FERRY_FAULT_ERROR, EPIPE, 1},  {FERRY_FAULT_ERROR, EPIPE, UINT64_MAX},
+        {FERRY_FAULT_ERROR, ENOSPC, 1}, {FERRY_FAULT_ERROR, ENOSPC, UINT64_MAX},
+        {FERRY_FAULT_ERROR, EMFILE, 1}, {FERRY_FAULT_ERROR, EMFILE, UINT64_MAX},
+        {FERRY_FAULT_ERROR, EINVAL, 1}, {FERRY_FAULT_ERROR, EINVAL, UINT64_MAX},
+        {FERRY_FAULT_ERROR, ENOMEM, 1}, {FERRY_FAULT_ERROR, ENOMEM, UINT64_MAX},
+        {FERRY_FAULT_STALL, 0, 1},
+    };
+    return (ferry_fault){FERRY_CALL_ANY, n, kinds[kind].times, kinds[kind].effect,
+                         kinds[kind].error};
+}
+
 ferry_faults *faults_of(ferry_fault fault)
 {
     ferry_faults *faults;

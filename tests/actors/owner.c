@@ -180,26 +180,23 @@ static crowd *run_crowd(unsigned large, unsigned small)
 
 PROMISE(owner, what_mail_wakes_has_its_turn_before_those_that_have_more_to_do)
 {
-    crowd *all = run_crowd(3, 1);
+    AT_END(free_memory) crowd *all = run_crowd(3, 1);
     for (unsigned i = 0; i < 2 * TURNS; i++)
         check_eq(all->order[i], i % 2 == 0 ? 'L' : 's');
     check(all->hurried > 0);
-    free(all);
 }
 
 PROMISE(owner, few_go_ahead_of_one_that_waits)
 {
-    crowd *all = run_crowd(2, SMALL);
+    AT_END(free_memory) crowd *all = run_crowd(2, SMALL);
     const char begin[] = "LssssssssLssssssssLssssssssssssL";
     check(strncmp(all->order, begin, strlen(begin)) == 0);
-    free(all);
 }
 
 PROMISE(owner, nobody_is_hurried_where_nobody_goes_ahead)
 {
-    crowd *all = run_crowd(3, 0);
+    AT_END(free_memory) crowd *all = run_crowd(3, 0);
     check_eq(all->hurried, 0);
-    free(all);
 }
 
 /* ---- its life -------------------------------------------------------------------------------- */

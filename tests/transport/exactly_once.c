@@ -217,15 +217,10 @@ PROMISE_BOTH(exactly_once, any_failing_allocation_is_refused_or_settles_and_leak
 {
     AT_END(file_remove) test_file file = file_make(10000, 1);
     check(ferry_inbox_run(0) == 0); /* this thread's inbox is there before memory runs out */
-    unsigned long needed;
-    unsigned failures = 0;
-    do {
-        unsigned long before = allocations_made();
-        fail_allocation(++failures);
+    shortage memory = {0};
+    while (next_allocation_fails(&memory)) {
         tally seen = {0};
         live_once(placement, &file, &seen);
-        needed = allocations_made() - before;
-        allow_allocations();
-    } while (failures <= needed);
-    check(failures > 8);
+    }
+    check(memory.failures > 8);
 }

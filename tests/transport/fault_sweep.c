@@ -200,42 +200,14 @@ static uint64_t run_once(ferry_placement placement, ferry_framing framing, const
     return calls;
 }
 
-typedef struct kind {
-    ferry_fault_effect effect;
-    int error;
-    uint64_t times;
-} kind;
-
-/* EINTR and EAGAIN are answered for ever by no kernel. */
-static const kind kinds[] = {
-    {FERRY_FAULT_SHORT, 0, 1},
-    {FERRY_FAULT_SHORT, 0, 20},
-    {FERRY_FAULT_EOF, 0, 1},
-    {FERRY_FAULT_EOF, 0, UINT64_MAX},
-    {FERRY_FAULT_ERROR, EINTR, 1},
-    {FERRY_FAULT_ERROR, EINTR, 5},
-    {FERRY_FAULT_ERROR, EAGAIN, 1},
-    {FERRY_FAULT_ERROR, EAGAIN, 3},
-    {FERRY_FAULT_ERROR, EIO, 1},
-    {FERRY_FAULT_ERROR, EIO, UINT64_MAX},
-    {FERRY_FAULT_ERROR, EPIPE, 1},
-    {FERRY_FAULT_ERROR, EPIPE, UINT64_MAX},
-    {FERRY_FAULT_ERROR, ENOSPC, 1},
-    {FERRY_FAULT_ERROR, EMFILE, 1},
-    {FERRY_FAULT_ERROR, EMFILE, UINT64_MAX},
-    {FERRY_FAULT_ERROR, ENOMEM, 1},
-    {FERRY_FAULT_ERROR, ENOMEM, UINT64_MAX},
-    {FERRY_FAULT_ERROR, EINVAL, 1},
-    {FERRY_FAULT_STALL, 0, 1},
-};
-
-/* Every k of one kind, until a run needed fewer calls than that. */
-static uint64_t sweep_kind(ferry_placement placement, ferry_framing framing, const kind *which)
+/* One kind at every call, until a run needed fewer calls than that. */
+static uint64_t sweep_kind(ferry_placement placement, ferry_framing framing, unsigned kind)
 {
     enum { STALL_STEP = 5 }; /* each takes its time */
+    const unsigned step = fault_at(kind, 1).effect == FERRY_FAULT_STALL ? STALL_STEP : 1;
     uint64_t injected = 0, calls = 1;
-    for (uint64_t k = 1; k <= calls; k += which->effect == FERRY_FAULT_STALL ? STALL_STEP : 1) {
-        ferry_fault fault = {FERRY_CALL_ANY, k, which->times, which->effect, which->error};
+    for (uint64_t n = 1; n <= calls; n += step) {
+        const ferry_fault fault = fault_at(kind, n);
         calls = run_once(placement, framing, &fault, &injected);
     }
     return injected;
@@ -247,8 +219,8 @@ static void sweep(ferry_placement placement, ferry_framing framing)
     fill_content(content, SIZE, 7, 0);
     unsigned fds = count_fds();
     uint64_t injected = 0;
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        injected += sweep_kind(placement, framing, &kinds[i]);
+    for (unsigned kind = 0; kind < FAULT_KINDS; kind++) {
+        injected += sweep_kind(placement, framing, kind);
         check_eq(count_fds(), fds);
     }
     (void)fprintf(stderr, "fault sweep: %llu faults injected\n", (unsigned long long)injected);

@@ -162,7 +162,7 @@ PROMISE_BOTH(file, slow_reader_gets_every_byte_once_by_splice_from_a_pipe)
 PROMISE_BOTH(file, sink_that_refuses_sendfile_gets_a_copy_at_the_right_offset)
 {
     AT_END(file_remove) test_file file = file_make(300000, 23);
-    test_file sink = file_make(0, 0);
+    AT_END(file_remove) test_file sink = file_make(0, 0);
     ferry_service *service = service_start(placement);
     ferry_stream *stream = stream_adopt(service, open(sink.path, O_WRONLY | O_APPEND | O_CLOEXEC));
     ferry_file range = ferry_file_at(file.path);
@@ -174,7 +174,6 @@ PROMISE_BOTH(file, sink_that_refuses_sendfile_gets_a_copy_at_the_right_offset)
     ferry_service_destroy(service);
     reader *peer = reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false);
     reader_check(peer, 200001, digest_content(DIGEST_BEGIN, 23, 12345, 200001));
-    file_remove(&sink);
 }
 
 PROMISE_BOTH(file, pseudo_file_that_claims_to_be_empty_is_sent_to_its_end)
@@ -248,7 +247,7 @@ PROMISE_BOTH(file, two_streams_may_wait_for_one_borrowed_pipe)
     const ferry_service_options options = {.placement = placement, .shared_owners = 1};
     check_eq(ferry_service_create(&options, &service), 0);
     feed shared = feed_make();
-    pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     ferry_stream *streams[] = {stream_adopt(service, first.ours),
                                stream_adopt(service, second.ours)};
     ferry_promise *promises[] = {submit_file(streams[0], shared.source),
@@ -261,8 +260,6 @@ PROMISE_BOTH(file, two_streams_may_wait_for_one_borrowed_pipe)
     }
     ferry_service_destroy(service);
     close(shared.source.fd);
-    close(first.theirs);
-    close(second.theirs);
 }
 
 PROMISE_BOTH(file, reader_that_comes_too_late_to_a_shared_pipe_can_be_got_out)
@@ -498,20 +495,17 @@ PROMISE_BOTH(file, one_fd_with_explicit_offsets_serves_many_streams_at_once)
 
 PROMISE_BOTH(file, file_file_eof_close_posted_at_once_arrive_in_that_order)
 {
-    test_file one = file_make(70000, 1), two = file_make(90000, 2);
+    AT_END(file_remove) test_file one = file_make(70000, 1), two = file_make(90000, 2);
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), false);
     ferry_file first = ferry_file_at(one.path), second = ferry_file_at(two.path);
     check_eq(ferry_stream_sendfile(rigged.stream, &first, NULL, NULL), 0);
     check_eq(ferry_stream_sendfile(rigged.stream, &second, NULL, NULL), 0);
     check_eq(ferry_stream_write(rigged.stream, "EOF", 3, NULL, NULL), 0);
-    reader *peer = rig_finish(&rigged);
+    AT_END(free_reader) reader *peer = rig_finish(&rigged);
     uint64_t expected = digest_content(DIGEST_BEGIN, 1, 0, 70000);
     expected = digest(digest_content(expected, 2, 0, 90000), "EOF", 3);
     check_eq(peer->bytes, 160003);
     check_eq(peer->digest, expected);
-    reader_free(peer);
-    file_remove(&one);
-    file_remove(&two);
 }
 
 PROMISE_BOTH(file, thirty_two_transfers_four_at_a_time_over_unix_sockets)
@@ -540,7 +534,7 @@ PROMISE_BOTH(file, thirty_two_transfers_four_at_a_time_over_unix_sockets)
 
 PROMISE_BOTH(file, empty_file_and_zero_length_complete_in_their_turn_with_errors_reported)
 {
-    test_file empty = file_make(0, 1), full = file_make(100, 1);
+    AT_END(file_remove) test_file empty = file_make(0, 1), full = file_make(100, 1);
     rig rigged = rig_up(placement, tcp_pair(), true);
     ferry_file nothing = ferry_file_at(full.path), missing = ferry_file_at("/nowhere/at/all");
     nothing.length = missing.length = 0;
@@ -557,11 +551,8 @@ PROMISE_BOTH(file, empty_file_and_zero_length_complete_in_their_turn_with_errors
     check_eq(outcome(of_missing).error, -ENOENT);
     result = outcome(after);
     check(result.error == 0 && result.sequence == 4 && result.stream_offset == 1);
-    reader *peer = rig_finish(&rigged);
+    AT_END(free_reader) reader *peer = rig_finish(&rigged);
     check(peer->bytes == 2 && memcmp(peer->kept, "ab", 2) == 0);
-    reader_free(peer);
-    file_remove(&empty);
-    file_remove(&full);
 }
 
 /* A sparse file, so that more than one call's 0x7ffff000 bytes cost no disk. The peer counts. */

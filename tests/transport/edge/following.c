@@ -450,9 +450,9 @@ static void check_stale(ferry_stream *stream, const char *path, const ferry_resu
 
 PROMISE_EITHER(resume, of_another_or_a_rewritten_file_is_estale_in_open)
 {
-    test_file file = file_make(20000, 23), other = file_make(20000, 23);
+    AT_END(file_remove) test_file file = file_make(20000, 23), other = file_make(20000, 23);
     ferry_resume_token token = token_of(placement, &file);
-    stage s = open_one(placement);
+    AT_END(stage_close) stage s = open_one(placement);
     check_stale(s.stream, other.path, &token);
     check_stale(s.stream, "/proc/self/status", &token);
     touch(file.path);
@@ -464,9 +464,6 @@ PROMISE_EITHER(resume, of_another_or_a_rewritten_file_is_estale_in_open)
     check_eq(rename(other.path, file.path), 0);
     check_stale(s.stream, file.path, &token);
     check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
-    stage_close(&s);
-    file_remove(&file);
-    file_remove(&other);
 }
 
 PROMISE(resume, with_an_offset_or_a_negative_one_in_the_token_is_einval)
@@ -671,16 +668,12 @@ PROMISE_EITHER(shared, empty_file_sends_nothing_even_if_it_has_grown_since)
 
 PROMISE_EITHER(shared, replaced_on_disk_it_is_still_the_old_one)
 {
-    test_file file = file_make(1000, 36), other = file_make(2000, 37);
-    ferry_shared_file *shared = share(ferry_file_at(file.path));
+    AT_END(file_remove) test_file file = file_make(1000, 36), other = file_make(2000, 37);
+    AT_END(drop_shared_file) ferry_shared_file *shared = share(ferry_file_at(file.path));
     check_eq(rename(other.path, file.path), 0);
-    stage s = open_one(placement);
+    AT_END(stage_close) stage s = open_one(placement);
     check_eq(outcome(submit_file(s.stream, ferry_file_shared(shared))).sent, 1000);
     check_eq(receive(s.theirs, DIGEST_BEGIN, 1000), digest_content(DIGEST_BEGIN, 36, 0, 1000));
-    stage_close(&s);
-    ferry_shared_file_unref(shared);
-    file_remove(&file);
-    file_remove(&other);
 }
 
 static bool is_open(int fd)

@@ -68,7 +68,7 @@ PROMISE_BOTH(links, memory_and_files_come_as_they_were_sent)
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         AT_END(tear_down) scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
         AT_END(file_remove) test_file file = file_make(FILE_BYTES, 7);
-        unsigned char *came = calloc(1, ALL);
+        AT_END(free_memory) unsigned char *came = calloc(1, ALL);
         ferry_promise *all = read_exactly(set.to, came, ALL);
         ferry_promise *head = submit_write(set.from, "head", 4);
         ferry_promise *body = submit_file(set.from, ferry_file_at(file.path));
@@ -81,7 +81,6 @@ PROMISE_BOTH(links, memory_and_files_come_as_they_were_sent)
         check_eq(outcome(tail).stream_offset, 4 + FILE_BYTES);
         check_eq(outcome(all).sent, ALL);
         check_all(came);
-        free(came);
     }
 }
 
@@ -89,7 +88,7 @@ PROMISE_BOTH(links, what_comes_is_stored_in_a_file_and_its_end_is_told)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         AT_END(tear_down) scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
-        test_file file = file_make(FILE_BYTES, 7), target = file_make(0, 0);
+        AT_END(file_remove) test_file file = file_make(FILE_BYTES, 7), target = file_make(0, 0);
         ferry_file into = ferry_file_at(target.path);
         into.flags = FERRY_FILE_TRUNCATE;
         ferry_promise *stored;
@@ -103,8 +102,6 @@ PROMISE_BOTH(links, what_comes_is_stored_in_a_file_and_its_end_is_told)
         check(result.at_end);
         check(digest_file(DIGEST_BEGIN, target.path, 0, FILE_BYTES) ==
               digest_content(DIGEST_BEGIN, 7, 0, FILE_BYTES));
-        file_remove(&file);
-        file_remove(&target);
     }
 }
 
@@ -114,7 +111,9 @@ PROMISE_BOTH(links, full_link_holds_neither_direction_up_for_good)
     enum { MUCH = 4 << 20 };
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         AT_END(tear_down) scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
-        unsigned char *content = malloc(MUCH), *there = malloc(MUCH), *back = malloc(MUCH);
+        AT_END(free_memory)
+        unsigned char *content = malloc(MUCH),
+                      *there = malloc(MUCH), *back = malloc(MUCH);
         fill_content(content, MUCH, 3, 0);
         ferry_promise *one = submit_write(set.from, content, MUCH);
         ferry_promise *other = submit_write(set.to, content, MUCH);
@@ -126,9 +125,6 @@ PROMISE_BOTH(links, full_link_holds_neither_direction_up_for_good)
         check_eq(outcome(from).sent, MUCH);
         check(memcmp(content, there, MUCH) == 0);
         check(memcmp(content, back, MUCH) == 0);
-        free(content);
-        free(there);
-        free(back);
     }
 }
 
@@ -170,7 +166,7 @@ PROMISE_BOTH(links, request_is_confirmed_and_so_is_a_close)
 PROMISE_BOTH(links, what_waits_for_a_full_link_is_called_off)
 {
     AT_END(tear_down) scene set = set_up(placement, 0, (ferry_stream_options){0});
-    char *much = calloc(1, STUCK_BYTES);
+    AT_END(free_memory) char *much = calloc(1, STUCK_BYTES);
     ferry_promise *stuck = submit_write(set.from, much, STUCK_BYTES);
     ferry_promise *behind = submit_write(set.from, "x", 1);
     wait_readable(set.to->link.fd);
@@ -181,7 +177,6 @@ PROMISE_BOTH(links, what_waits_for_a_full_link_is_called_off)
     check_eq(result.error, -ECANCELED);
     check(result.sent < STUCK_BYTES && result.sent + result.remaining == STUCK_BYTES);
     ferry_stream_abort(set.from);
-    free(much);
 }
 
 /* ---- what has begun leaves ------------------------------------------------------------------- */
@@ -199,11 +194,10 @@ static ferry_promise *submit_stuck_content(scene *set, size_t size)
 static void check_content_and_text(ferry_stream *to, uint64_t size, const char *text)
 {
     size_t length = strlen(text);
-    unsigned char *came = malloc(size + length);
+    AT_END(free_memory) unsigned char *came = malloc(size + length);
     check_eq(outcome(read_exactly(to, came, size + length)).error, 0);
     check(digest(DIGEST_BEGIN, came, size) == digest_content(DIGEST_BEGIN, 11, 0, size));
     check(memcmp(came + size, text, length) == 0);
-    free(came);
 }
 
 PROMISE_BOTH(links, record_that_has_begun_leaves_and_is_counted_when_its_request_is_called_off)
@@ -229,9 +223,9 @@ PROMISE_BOTH(links, request_in_the_middle_of_a_record_that_has_begun_is_too_late
     const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE,
                                           .limit_requests = MANY + 1};
     AT_END(tear_down) scene set = set_up(placement, 0, options);
-    unsigned char *content = malloc(SMALL * MANY);
+    AT_END(free_memory) unsigned char *content = malloc(SMALL * MANY);
     fill_content(content, SMALL * MANY, 11, 0);
-    ferry_promise **all = calloc(MANY, sizeof *all);
+    AT_END(free_memory) ferry_promise **all = calloc(MANY, sizeof *all);
     for (unsigned i = 0; i < MANY; i++)
         all[i] = submit_write(set.from, content + (size_t)i * SMALL, SMALL);
     wait_readable(set.to->link.fd);
@@ -244,8 +238,6 @@ PROMISE_BOTH(links, request_in_the_middle_of_a_record_that_has_begun_is_too_late
     ferry_promise *next = submit_write(set.from, "next", 4);
     check_content_and_text(set.to, sent, "next");
     check_eq(outcome(next).stream_offset, sent);
-    free(all);
-    free(content);
 }
 
 PROMISE_BOTH(links, file_that_is_called_off_in_the_middle_of_a_record_counts_what_arrives)
@@ -274,7 +266,7 @@ PROMISE_BOTH(links, padding_goes_on_behind_a_record_that_has_begun)
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result result = outcome(stuck);
     ferry_promise *next = submit_write(set.from, "next", 4);
-    unsigned char *came = malloc(STUCK_BYTES + 4);
+    AT_END(free_memory) unsigned char *came = malloc(STUCK_BYTES + 4);
     check_eq(outcome(read_exactly(set.to, came, STUCK_BYTES + 4)).error, 0);
     check(digest(DIGEST_BEGIN, came, result.sent) ==
           digest_content(DIGEST_BEGIN, 11, 0, result.sent));
@@ -282,7 +274,6 @@ PROMISE_BOTH(links, padding_goes_on_behind_a_record_that_has_begun)
         check_eq(came[i], 0);
     check(memcmp(came + STUCK_BYTES, "next", 4) == 0);
     check_eq(outcome(next).stream_offset, STUCK_BYTES);
-    free(came);
 }
 
 /* Nothing is queued any more, and what the link owes leaves all the same; before the end. */
@@ -324,7 +315,7 @@ static void send_records(int fd, size_t size)
 {
     static record_writer writer;
     writer = (record_writer){0};
-    unsigned char *content = malloc(size);
+    AT_END(free_memory) unsigned char *content = malloc(size);
     fill_content(content, size, 11, 0);
     for (size_t done = 0; done < size;) {
         const struct iovec rest = {content + done, size - done};
@@ -332,7 +323,6 @@ static void send_records(int fd, size_t size)
         check_eq(write(fd, writer.bytes, writer.end), writer.end);
         writer.begin = writer.end;
     }
-    free(content);
 }
 
 /* It is woken for that: nobody writes to the stream. */
@@ -343,13 +333,13 @@ PROMISE_BOTH(links, answer_that_receiving_owes_leaves_by_itself)
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(drop_stream)
     ferry_stream *stream = adopt_with_records(service, both.ours, (ferry_stream_options){0});
-    unsigned char *came = malloc(MUCH), answer[RECORD_HEADER];
+    AT_END(free_memory) unsigned char *came = malloc(MUCH);
+    unsigned char answer[RECORD_HEADER];
     ferry_promise *read = read_exactly(stream, came, MUCH);
     send_records(both.theirs, MUCH);
     check_eq(outcome(read).sent, MUCH);
     check_eq(recv(both.theirs, answer, sizeof answer, MSG_WAITALL), RECORD_HEADER);
     check_eq(answer[0], RECORD_NOTE);
-    free(came);
 }
 
 /* ---- its end --------------------------------------------------------------------------------- */
@@ -452,7 +442,7 @@ PROMISE_BOTH(links, relay_from_such_a_stream_passes_all_on_and_its_end)
     for (int to_records = 0; to_records < 2; to_records++) {
         AT_END(end_relaying) relaying set = begin_relaying(placement, to_records != 0);
         ferry_promise *relayed = submit_relay(&set, FERRY_TO_END);
-        unsigned char *came = malloc(MUCH + 1);
+        AT_END(free_memory) unsigned char *came = malloc(MUCH + 1);
         ferry_promise *all =
             submit_read(set.reader, (ferry_read){came, MUCH + 1, FERRY_READ_TO_END, NULL, 0});
         check_eq(outcome(submit_content(set.talker, 12, MUCH)).error, 0);
@@ -463,7 +453,6 @@ PROMISE_BOTH(links, relay_from_such_a_stream_passes_all_on_and_its_end)
         check(result.at_end);
         check_eq(outcome(all).sent, MUCH);
         check(digest(DIGEST_BEGIN, came, MUCH) == digest_content(DIGEST_BEGIN, 12, 0, MUCH));
-        free(came);
     }
 }
 
@@ -504,15 +493,13 @@ PROMISE_BOTH(links, relay_from_such_a_stream_that_is_called_off_loses_no_byte)
     ferry_result result = outcome(relayed);
     check_eq(result.error, -ECANCELED);
     uint64_t left = MUCH - result.sent;
-    unsigned char *rest = malloc(left), *passed = malloc(result.sent);
+    AT_END(free_memory) unsigned char *rest = malloc(left), *passed = malloc(result.sent);
     check_eq(outcome(read_exactly(set.from, rest, left)).sent, left);
     check_eq(outcome(all).sent, MUCH);
     check_eq(outcome(read_exactly(set.reader, passed, result.sent)).sent, result.sent);
     check(digest(DIGEST_BEGIN, passed, result.sent) ==
           digest_content(DIGEST_BEGIN, 12, 0, result.sent));
     check(digest(DIGEST_BEGIN, rest, left) == digest_content(DIGEST_BEGIN, 12, result.sent, left));
-    free(rest);
-    free(passed);
 }
 
 PROMISE_BOTH(links, relay_from_such_a_stream_tells_why_it_ends_early)

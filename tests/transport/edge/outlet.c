@@ -52,9 +52,8 @@ static uint64_t fill(int fd)
 
 static void write_exactly(int fd, size_t size)
 {
-    char *data = calloc(1, size);
+    AT_END(free_memory) char *data = calloc(1, size);
     check_eq(write(fd, data, size), size);
-    free(data);
 }
 
 static void wait_until_unacked_is(int fd, int64_t expected)

@@ -99,7 +99,7 @@ PROMISE_BOTH(sharing, flags_of_a_socket_are_left_alone_meanwhile_and_afterwards)
 static void send_to_one_who_does_not_read(ferry_placement placement, int is_tcp)
 {
     ferry_service *service = service_of_one(placement);
-    pair both = any_pair(is_tcp), beside = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair both = any_pair(is_tcp), beside = unix_pair(SOCK_STREAM);
     clearer somebody;
     clearer_start(&somebody, both.ours);
     ferry_stream *stream = stream_adopt(service, both.ours);
@@ -117,8 +117,6 @@ static void send_to_one_who_does_not_read(ferry_placement placement, int is_tcp)
     check_eq(close_stream(other).error, 0);
     ferry_stream_unref(stream);
     ferry_service_destroy(service);
-    close(both.theirs);
-    close(beside.theirs);
 }
 
 PROMISE_BOTH(sharing, unix_socket_that_somebody_makes_blocking_all_the_time_holds_up_nobody)

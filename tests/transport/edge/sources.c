@@ -189,7 +189,9 @@ PROMISE_BOTH(splice, urgent_data_of_a_source_is_passed_over)
 PROMISE_BOTH(splice, source_that_runs_dry_holds_up_its_own_stream_only)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
-        pair source = source_pair(from), sink = unix_pair(SOCK_STREAM), other = tcp_pair();
+        AT_END(close_theirs)
+        pair source = source_pair(from),
+             sink = unix_pair(SOCK_STREAM), other = tcp_pair();
         ferry_service *service = service_of_one_owner(placement);
         ferry_stream *stream = stream_adopt(service, sink.ours);
         ferry_stream *quick = stream_adopt(service, other.ours);
@@ -208,9 +210,6 @@ PROMISE_BOTH(splice, source_that_runs_dry_holds_up_its_own_stream_only)
         check_eq(close_stream(quick).error, 0);
         ferry_service_destroy(service);
         close(source.ours);
-        close(source.theirs);
-        close(sink.theirs);
-        close(other.theirs);
     }
 }
 
@@ -412,7 +411,9 @@ static void check_unsupported(ferry_result result)
 
 PROMISE_BOTH(zero_copy, what_would_have_to_be_copied_is_eopnotsupp_and_the_stream_healthy)
 {
-    pair source = pipe_pair(), sink = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_SEQPACKET);
+    AT_END(close_theirs)
+    pair source = pipe_pair(),
+         sink = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_SEQPACKET);
     ferry_service *service = service_start(placement);
     ferry_stream *stream = stream_adopt(service, sink.ours);
     ferry_stream *of_messages = stream_adopt(service, messages.ours);
@@ -432,9 +433,6 @@ PROMISE_BOTH(zero_copy, what_would_have_to_be_copied_is_eopnotsupp_and_the_strea
     close(status);
     close(terminal);
     close(source.ours);
-    close(source.theirs);
-    close(sink.theirs);
-    close(messages.theirs);
 }
 
 PROMISE_BOTH(zero_copy, sendfile_that_is_refused_is_eopnotsupp_at_whatever_byte)

@@ -372,9 +372,9 @@ PROMISE_EITHER(bounded, submit_that_waits_for_the_services_room_is_eshutdown_whe
     for (unsigned way = 0; way < WAYS; way++) {
         ferry_service *service =
             limited_service((ferry_service_options){.placement = placement, .limit_requests = 2});
-        pair one = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
+        AT_END(close_theirs) pair one = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
         ferry_stream *full = stream_adopt(service, one.ours);
-        ferry_stream *ending = stream_adopt(service, other.ours);
+        AT_END(drop_stream) ferry_stream *ending = stream_adopt(service, other.ours);
         gate shut, shut_too;
         submit_gate(full, &shut);
         submit_gate(ending, &shut_too); /* the end is behind it, and does not come */
@@ -387,9 +387,6 @@ PROMISE_EITHER(bounded, submit_that_waits_for_the_services_room_is_eshutdown_whe
             ferry_service_destroy(service);
         }
         ferry_stream_unref(full);
-        ferry_stream_unref(ending);
-        close(one.theirs);
-        close(other.theirs);
     }
 }
 
@@ -633,7 +630,7 @@ PROMISE_EITHER(room, promise_is_eshutdown_when_its_stream_ends_and_outlives_stre
         bool by_service = way >= WAYS;
         ferry_service *service = limited_service(
             (ferry_service_options){.placement = placement, .limit_requests = by_service ? 1 : 0});
-        pair one = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
+        AT_END(close_theirs) pair one = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
         const ferry_stream_options narrow = {.limit_requests = 1};
         ferry_stream *full = stream_adopt_with(service, one.ours, narrow);
         ferry_stream *ending = stream_adopt_with(service, other.ours, narrow);
@@ -650,8 +647,6 @@ PROMISE_EITHER(room, promise_is_eshutdown_when_its_stream_ends_and_outlives_stre
             ferry_service_destroy(service);
         check_outcome(room, .error = -ESHUTDOWN, .phase = FERRY_PHASE_QUEUE);
         check_eq(outcome(late).error, -ESHUTDOWN);
-        close(one.theirs);
-        close(other.theirs);
     }
 }
 

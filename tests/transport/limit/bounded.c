@@ -70,13 +70,13 @@ PROMISE_EITHER(bounded, counts_of_files_end_at_the_largest_number)
     const ferry_service_options options = {
         .placement = placement, .shared_owners = 2, .limit_file_bytes = UINT64_MAX};
     check_eq(ferry_service_create(&options, &service), 0);
-    pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_stream *another = stream_adopt(service, other.ours);
     atomic_bool word = false;
     const ferry_part gate = ferry_part_generate(wait_for_the_word, &word, FERRY_TO_END, NULL);
     check_eq(ferry_stream_send(stream, &gate, 1, NULL, NULL), 0);
-    int file = memfd_create("grows", MFD_CLOEXEC);
+    AT_END(close_fd) int file = memfd_create("grows", MFD_CLOEXEC);
     check(file >= 0);
     const ferry_file grows = ferry_file_fd(file);
     check_eq(ferry_stream_sendfile(stream, &grows, NULL, NULL), 0);
@@ -97,9 +97,6 @@ PROMISE_EITHER(bounded, counts_of_files_end_at_the_largest_number)
     ferry_stream_abort(another);
     ferry_stream_unref(another);
     ferry_service_destroy(service);
-    close(file);
-    close(both.theirs);
-    close(other.theirs);
 }
 
 /* Each stream counts to the end, and so does their sum. */
@@ -284,7 +281,7 @@ PROMISE_EITHER(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_f
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     test_file file = file_make(10, 1);
-    char *memory = malloc(LARGE);
+    AT_END(free_memory) char *memory = malloc(LARGE);
     check(memory != NULL);
     wish wanted = {NULL, memory, file.fd};
     wanted.stream =
@@ -308,7 +305,6 @@ PROMISE_EITHER(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_f
     check_eq(outcome(stuck).error, -ECANCELED);
     ferry_stream_unref(wanted.stream);
     file_remove(&file);
-    free(memory);
 }
 
 PROMISE_EITHER(bounded, what_can_never_be_let_in_does_not_wait_for_room)

@@ -240,7 +240,7 @@ PROMISE(limiter, share_that_a_limited_member_does_not_use_is_the_others)
     AT_END(drop_limiter) ferry_limiter *group = limiter_make(1000000, 0, NULL);
     AT_END(drop_limiter)
     ferry_limiter *low = limiter_make(50000, 0, group);
-    ferry_limiter *lower = limiter_make(1000, 0, group);
+    AT_END(drop_limiter) ferry_limiter *lower = limiter_make(1000, 0, group);
     member members[4];
     members_init(members, 4, group);
     members[0].allotment.limiter = low;
@@ -250,7 +250,6 @@ PROMISE(limiter, share_that_a_limited_member_does_not_use_is_the_others)
     check_within(members[1].moved, 5 * 1000, 1);
     check_within(members[2].moved, 5 * (1000000 - 50000 - 1000) / 2, 5);
     members_end(members, 4);
-    ferry_limiter_unref(lower);
 }
 
 PROMISE(limiter, member_with_a_low_limit_keeps_its_rate_in_a_crowd)
@@ -436,7 +435,7 @@ PROMISE(limiter, without_any_limit_all_may_be_moved_and_nothing_is_owed)
 {
     AT_END(drop_limiter)
     ferry_limiter *above = limiter_make(0, 0, NULL);
-    ferry_limiter *below = limiter_make(0, 5, above);
+    AT_END(drop_limiter) ferry_limiter *below = limiter_make(0, 5, above);
     ferry__allotment none = {0}, unlimited = {.limiter = below};
     ferry__allotment *both[] = {&none, &unlimited};
     for (unsigned i = 0; i < 2; i++) {
@@ -454,7 +453,6 @@ PROMISE(limiter, without_any_limit_all_may_be_moved_and_nothing_is_owed)
     check_eq(when, 10 * MS);
     check_eq(ferry__allotment_ask(&unlimited, 10, when, &when), 10);
     ferry__allotment_return(&unlimited);
-    ferry_limiter_unref(below);
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */

@@ -422,13 +422,13 @@ static void so_much_leaves_at_once(ferry_placement placement, ferry_stream_optio
 
 PROMISE_EITHER(rate, lets_the_burst_and_the_free_first_bytes_leave_at_once)
 {
-    ferry_limiter *bursting = limiter_make(1, 300000, NULL), *strict = limiter_make(1, 1, NULL);
+    AT_END(drop_limiter)
+    ferry_limiter *bursting = limiter_make(1, 300000, NULL),
+                  *strict = limiter_make(1, 1, NULL);
     so_much_leaves_at_once(placement, (ferry_stream_options){.limiter = bursting}, 300000);
     so_much_leaves_at_once(placement,
                            (ferry_stream_options){.limiter = strict, .limiter_free_bytes = 3000000},
                            3000000);
-    ferry_limiter_unref(bursting);
-    ferry_limiter_unref(strict);
 }
 
 PROMISE_EITHER(rate, parent_limits_a_group_that_has_no_limit_of_its_own)
@@ -576,7 +576,7 @@ PROMISE_EITHER(rate, new_rate_reaches_those_who_wait)
     pair both = unix_pair(SOCK_STREAM);
     AT_END(drop_limiter)
     ferry_limiter *parent = limiter_make(1, 1, NULL);
-    ferry_limiter *limiter = limiter_make(0, 0, parent);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(0, 0, parent);
     ferry_stream *stream = adopt_limited(service, both.ours, limiter);
     reader *peer = reader_start(both.theirs, false);
     ferry_promise *waits = submit_zeros(stream, MB);
@@ -585,5 +585,4 @@ PROMISE_EITHER(rate, new_rate_reaches_those_who_wait)
     check_eq(outcome(waits).error, 0);
     check_eq(close_stream(stream).error, 0);
     check_eq(reader_end(peer), MB);
-    ferry_limiter_unref(limiter);
 }

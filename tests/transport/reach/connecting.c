@@ -822,16 +822,10 @@ PROMISE_BOTH(connecting, any_failing_allocation_is_refused_or_settles_and_leaks_
     check(ferry_inbox_run(0) == 0); /* this thread's inbox is there before memory runs out */
     server to = server_at("127.0.0.1", 0, 1000);
     for (unsigned way = 0; way < 2; way++) {
-        unsigned long needed;
-        unsigned failures = 0;
-        do {
-            unsigned long before = allocations_made();
-            fail_allocation(++failures);
+        shortage memory = {0};
+        while (next_allocation_fails(&memory))
             connect_if_memory_allows(placement, way == 0 ? to.address : to.name);
-            needed = allocations_made() - before;
-            allow_allocations();
-        } while (failures <= needed);
-        check(failures > 5);
+        check(memory.failures > 5);
     }
     close(to.fd);
 }

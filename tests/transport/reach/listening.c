@@ -1173,14 +1173,12 @@ PROMISE_BOTH(listening, listener_at_its_limit_can_be_closed)
     ferry_listen_options options = options_for(&seen, true);
     options.limit_streams = 1;
     ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
-    int first = dial(listener), second = dial(listener);
+    AT_END(close_fd) int first = dial(listener), second = dial(listener);
     await_guests(&seen, 1);
     wait_until_asleep();
     close_listener(listener);
     check_eq(close_stream(seen.streams[0]).error,
              0); /* its listener's memory is still counted in */
-    close(first);
-    close(second);
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */
@@ -1370,15 +1368,9 @@ PROMISE_BOTH(listening, any_failing_allocation_is_refused_or_got_over_and_leaks_
 {
     check(ferry_inbox_run(0) == 0); /* this thread's inbox is there before memory runs out */
     for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
-        unsigned long needed;
-        unsigned failures = 0;
-        do {
-            unsigned long before = allocations_made();
-            fail_allocation(++failures);
+        shortage memory = {0};
+        while (next_allocation_fails(&memory))
             serve_one_if_memory_allows(placement, on_owner != 0);
-            needed = allocations_made() - before;
-            allow_allocations();
-        } while (failures <= needed);
-        check(failures > 5);
+        check(memory.failures > 5);
     }
 }

@@ -226,16 +226,13 @@ static ferry_stream *connect_to(ferry_service *service, ferry_listener *listener
 PROMISE_BOTH(short_lives, connection_to_this_machine_is_made_without_an_epoll_set)
 {
     for (unsigned is_tcp = 0; is_tcp < 2; is_tcp++) {
-        house h = house_open(any_address((int)is_tcp), NULL);
-        ferry_service *service = service_start(placement);
+        AT_END(house_close) house h = house_open(any_address((int)is_tcp), NULL);
+        AT_END(destroy_service) ferry_service *service = service_start(placement);
         hold_owner(&h); /* whose calls would be counted, too */
         forget_calls();
-        ferry_stream *stream = connect_to(service, h.listener);
+        AT_END(drop_stream) ferry_stream *stream = connect_to(service, h.listener);
         CHECK_CALLS([CONNECT] = 1, [GETPEERNAME] = 1, [GETSOCKNAME] = is_tcp);
         atomic_store(&h.may_go_on, true);
-        ferry_stream_unref(stream);
-        ferry_service_destroy(service);
-        house_close(&h);
     }
 }
 

@@ -271,7 +271,7 @@ PROMISE_BOTH(abort, gets_a_transfer_out_that_waits_for_its_source)
 PROMISE_BOTH(abort, of_an_idle_or_ended_stream_is_harmless)
 {
     ferry_service *service = service_start(placement);
-    pair idle = tcp_pair(), ended = tcp_pair();
+    AT_END(close_theirs) pair idle = tcp_pair(), ended = tcp_pair();
     ferry_stream *stream = stream_adopt(service, idle.ours);
     ferry_stream_abort(stream);
     check_eq(close_stream(stream).error, -ECANCELED);
@@ -284,6 +284,4 @@ PROMISE_BOTH(abort, of_an_idle_or_ended_stream_is_harmless)
     ferry_stream_abort(NULL);
     ferry_stream_unref(stream);
     ferry_service_destroy(service);
-    close(idle.theirs);
-    close(ended.theirs);
 }

@@ -25,11 +25,10 @@ static ferry_promise *submit_read(ferry_stream *stream, void *data, size_t size,
 static void check_rest(ferry_stream *from, uint64_t seed, uint64_t position, uint64_t size)
 {
     uint64_t left = size - position;
-    unsigned char *got = malloc(left + 1);
+    AT_END(free_memory) unsigned char *got = malloc(left + 1);
     check_outcome(submit_read(from, got, left + 1, FERRY_READ_TO_END), .error = 0,
                   .stream_offset = position, .sent = left);
     check(digest(DIGEST_BEGIN, got, left) == digest_content(DIGEST_BEGIN, seed, position, left));
-    free(got);
 }
 
 static void check_peer(reader *peer, uint64_t seed, uint64_t size)
@@ -611,31 +610,14 @@ static uint64_t relay_with(ferry_placement placement, const ferry_fault *fault, 
     return calls;
 }
 
-typedef struct kind {
-    ferry_fault_effect effect;
-    int error;
-    uint64_t times;
-} kind;
-
-static const kind kinds[] = {
-    {FERRY_FAULT_SHORT, 0, 1},      {FERRY_FAULT_SHORT, 0, 20},
-    {FERRY_FAULT_EOF, 0, 1},        {FERRY_FAULT_ERROR, EINTR, 3},
-    {FERRY_FAULT_ERROR, EAGAIN, 1}, {FERRY_FAULT_ERROR, EAGAIN, 3},
-    {FERRY_FAULT_ERROR, EIO, 1},    {FERRY_FAULT_ERROR, EIO, UINT64_MAX},
-    {FERRY_FAULT_ERROR, EMFILE, 1}, {FERRY_FAULT_ERROR, EMFILE, UINT64_MAX},
-    {FERRY_FAULT_ERROR, EINVAL, 1}, {FERRY_FAULT_ERROR, EPIPE, 1},
-    {FERRY_FAULT_ERROR, ENOMEM, 1}, {FERRY_FAULT_STALL, 0, 1},
-};
-
 PROMISE_EITHER(relaying, every_fault_at_every_call_of_either_stream_loses_no_byte)
 {
     ONLY_ON_PLAIN_LINKS("a link of records whose call has failed is broken");
     for (int at_from = 0; at_from < 2; at_from++) {
-        for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        for (unsigned kind = 0; kind < FAULT_KINDS; kind++) {
             uint64_t calls = 1;
-            for (uint64_t k = 1; k <= calls && k < 60; k++) {
-                const ferry_fault fault = {FERRY_CALL_ANY, k, kinds[i].times, kinds[i].effect,
-                                           kinds[i].error};
+            for (uint64_t n = 1; n <= calls && n < 60; n++) {
+                const ferry_fault fault = fault_at(kind, n);
                 calls = relay_with(placement, &fault, at_from != 0);
             }
         }
@@ -646,7 +628,7 @@ PROMISE_EITHER(relaying, every_fault_at_every_call_of_either_stream_loses_no_byt
 static void live_once(ferry_placement placement)
 {
     const ferry_service_options options = {.placement = placement, .shared_owners = 1};
-    pair in = unix_pair(SOCK_STREAM), out = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair in = unix_pair(SOCK_STREAM), out = unix_pair(SOCK_STREAM);
     ferry_service *service = NULL;
     ferry_stream *from = NULL, *to = NULL;
     ferry_promise *all = NULL;
@@ -670,21 +652,14 @@ static void live_once(ferry_placement placement)
         ferry_stream_unref(to);
         ferry_service_destroy(service);
     }
-    close(in.theirs);
-    close(out.theirs);
 }
 
 PROMISE_EITHER(relaying, any_failing_allocation_is_refused_or_settles_and_leaks_nothing)
 {
-    unsigned long failures = 0, needed;
-    do {
-        unsigned long before = allocations_made();
-        fail_allocation(++failures);
+    shortage memory = {0};
+    while (next_allocation_fails(&memory))
         live_once(placement);
-        needed = allocations_made() - before;
-        allow_allocations();
-    } while (failures <= needed);
-    check(failures > 5);
+    check(memory.failures > 5);
 }
 
 /* ---- reports --------------------------------------------------------------------------------- */

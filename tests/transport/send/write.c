@@ -443,9 +443,10 @@ PROMISE_BOTH(write, small_writes_leave_at_once_where_asked_for)
 
 PROMISE_BOTH(write, head_leaves_with_its_file_though_small_writes_leave_at_once)
 {
-    test_file file = file_make(1000, 4), empty = file_make(0, 4);
+    AT_END(file_remove) test_file file = file_make(1000, 4), empty = file_make(0, 4);
     pair both = tcp_pair();
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    AT_END(stage_close)
     stage s = stage_open_with(placement, both, (ferry_stream_options){.no_delay = true});
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
@@ -457,9 +458,6 @@ PROMISE_BOTH(write, head_leaves_with_its_file_though_small_writes_leave_at_once)
     check_eq(segments_out(watch), 2); /* not held back for a file that gave nothing */
     check_eq(no_delay_of(watch), 1);
     close(watch);
-    stage_close(&s);
-    file_remove(&file);
-    file_remove(&empty);
 }
 
 PROMISE_BOTH(write, delay_is_the_sockets_own_where_nothing_was_asked_for)

@@ -278,7 +278,7 @@ static void take_some(int theirs)
 PROMISE_BOTH(dump, request_without_a_label_is_called_by_the_file_that_is_sent_or_comes_next)
 {
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    test_file one = file_make(10, 1), two = file_make(STUCK_BYTES, 2);
+    AT_END(file_remove) test_file one = file_make(10, 1), two = file_make(STUCK_BYTES, 2);
     pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     unsigned char *head = calloc(1, STUCK_BYTES);
@@ -304,15 +304,15 @@ PROMISE_BOTH(dump, request_without_a_label_is_called_by_the_file_that_is_sent_or
     ferry_stream_unref(stream);
     close(both.theirs);
     close(other.theirs);
-    file_remove(&one);
-    file_remove(&two);
 }
 
 PROMISE_BOTH(dump, relay_that_has_waited_for_its_source_is_seen_to_wait_for_a_full_sink)
 {
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    pair in = unix_pair(SOCK_STREAM), out = unix_pair(SOCK_STREAM);
-    ferry_stream *from = stream_adopt(service, in.ours), *to = stream_adopt(service, out.ours);
+    AT_END(close_theirs) pair in = unix_pair(SOCK_STREAM), out = unix_pair(SOCK_STREAM);
+    AT_END(drop_stream)
+    ferry_stream *from = stream_adopt(service, in.ours),
+                 *to = stream_adopt(service, out.ours);
     ferry_promise *relayed;
     check_eq(ferry_stream_relay(from, to, FERRY_TO_END, 0, NULL, &relayed), 0);
     wait_for(service, stream_of(out.ours), "waits for its source, for ");
@@ -323,10 +323,6 @@ PROMISE_BOTH(dump, relay_that_has_waited_for_its_source_is_seen_to_wait_for_a_fu
     ferry_stream_abort(to);
     (void)outcome(relayed);
     ferry_stream_abort(from);
-    ferry_stream_unref(from);
-    ferry_stream_unref(to);
-    close(in.theirs);
-    close(out.theirs);
 }
 
 PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_for_by_name)
@@ -361,9 +357,9 @@ static size_t take_all(ferry_stream *, const void *, size_t size, bool, void *)
 PROMISE_BOTH(dump, reading_that_waits_for_the_peer_or_for_a_reader_elsewhere_or_a_relay_is_seen_so)
 {
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_stream *onward = stream_adopt(service, other.ours);
+    AT_END(drop_stream) ferry_stream *onward = stream_adopt(service, other.ours);
     const ferry_reader elsewhere = {.on_read = take_all};
     check_eq(ferry_stream_set_reader(stream, &elsewhere), 0);
     wait_for(service, stream_of(both.ours), "; 0 bytes received; reading waits for its peer, for ");
@@ -381,9 +377,6 @@ PROMISE_BOTH(dump, reading_that_waits_for_the_peer_or_for_a_reader_elsewhere_or_
     ferry_stream_abort(stream);
     ferry_stream_abort(onward);
     ferry_stream_unref(stream);
-    ferry_stream_unref(onward);
-    close(both.theirs);
-    close(other.theirs);
 }
 
 PROMISE_BOTH(dump, poisoned_stream_says_by_what)
@@ -437,7 +430,7 @@ PROMISE(dump, is_utf8_that_controls_no_terminal_and_whose_names_look_like_nothin
         {"\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac",
          "\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac\u20ac"},
     };
-    unsigned char *data = calloc(1, STUCK_BYTES);
+    AT_END(free_memory) unsigned char *data = calloc(1, STUCK_BYTES);
     for (unsigned i = 0; i < sizeof labels / sizeof *labels; i++) {
         AT_END(stage_end) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
         ferry_promise *stuck = write_labelled(s.stream, data, STUCK_BYTES, labels[i].label);
@@ -447,7 +440,6 @@ PROMISE(dump, is_utf8_that_controls_no_terminal_and_whose_names_look_like_nothin
         ferry_stream_abort(s.stream);
         check_eq(outcome(stuck).error, -ECANCELED);
     }
-    free(data);
 }
 
 PROMISE(dump, peers_name_is_one_word)

@@ -216,7 +216,7 @@ PROMISE_BOTH(quiet_end, thousand_services_come_and_go)
 PROMISE_BOTH(quiet_end, services_live_side_by_side)
 {
     ferry_service *one = service_start(placement), *other = service_start(FERRY_SHARED);
-    pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     ferry_stream *in_one = stream_adopt(one, first.ours);
     ferry_stream *in_other = stream_adopt(other, second.ours);
     ferry_service_destroy(one);
@@ -224,8 +224,6 @@ PROMISE_BOTH(quiet_end, services_live_side_by_side)
     check_eq(close_stream(in_other).error, 0);
     ferry_stream_unref(in_one);
     ferry_service_destroy(other);
-    close(first.theirs);
-    close(second.theirs);
 }
 
 /* ---- invariant isolation --------------------------------------------------------------------- */

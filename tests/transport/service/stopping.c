@@ -170,7 +170,7 @@ PROMISE_BOTH(stop, stream_that_the_program_aborts_meanwhile_counts)
 PROMISE_BOTH(stop, poisoned_stream_that_closes_is_in_order_and_so_is_one_that_ended_before)
 {
     ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM), gone = tcp_pair();
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM), gone = tcp_pair();
     ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_stream *aborted = stream_adopt(service, gone.ours);
     ferry_stream_abort(aborted);
@@ -182,14 +182,12 @@ PROMISE_BOTH(stop, poisoned_stream_that_closes_is_in_order_and_so_is_one_that_en
     check_eq(ferry_service_stop(service, -1), 0);
     ferry_stream_unref(stream);
     ferry_service_destroy(service);
-    close(both.theirs);
-    close(gone.theirs);
 }
 
 PROMISE_BOTH(stop, read_that_nobody_will_satisfy_does_not_hold_it_up)
 {
     ferry_service *service = service_start(placement);
-    pair both = tcp_pair(), from = tcp_pair(), to = tcp_pair();
+    AT_END(close_theirs) pair both = tcp_pair(), from = tcp_pair(), to = tcp_pair();
     ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_stream *source = stream_adopt(service, from.ours);
     ferry_stream *sink = stream_adopt(service, to.ours);
@@ -203,9 +201,6 @@ PROMISE_BOTH(stop, read_that_nobody_will_satisfy_does_not_hold_it_up)
     ferry_stream_unref(source);
     ferry_stream_unref(sink);
     ferry_service_destroy(service);
-    close(both.theirs);
-    close(from.theirs);
-    close(to.theirs);
 }
 
 static void on_no_stream(ferry_listener *, ferry_stream *stream, void *)

@@ -159,7 +159,7 @@ PROMISE_BOTH(custody, refused_submit_takes_nothing)
     AT_END(file_remove) test_file file = file_make(10, 1);
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     atomic_uint released = 0;
-    void *data = malloc(10);
+    AT_END(free_memory) void *data = malloc(10);
     ferry_file given = ferry_file_fd(file.fd), bad = ferry_file_fd(-1);
     given.flags = FERRY_FD_GIVE;
     const ferry_part parts[] = {ferry_part_give(data, 10, count_release, &released),
@@ -175,7 +175,6 @@ PROMISE_BOTH(custody, refused_submit_takes_nothing)
     stage_close(&s);
     check_eq(atomic_load(&released), 0);
     check(fcntl(file.fd, F_GETFD) >= 0);
-    free(data);
 }
 
 PROMISE_BOTH(custody, kept_promise_does_not_keep_a_large_copy)

@@ -239,7 +239,7 @@ static void await_received(ferry_stream *stream, uint64_t bytes)
 PROMISE_BOTH(status, received_bytes_are_all_that_came_whoever_got_them)
 {
     ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_stream *to = stream_adopt(service, other.ours);
     check_eq(stream_status(stream).received_bytes, 0);
@@ -274,6 +274,4 @@ PROMISE_BOTH(status, received_bytes_are_all_that_came_whoever_got_them)
     ferry_stream_abort(to);
     ferry_stream_unref(to);
     ferry_service_destroy(service);
-    close(both.theirs);
-    close(other.theirs);
 }
