@@ -5,8 +5,6 @@
 #include "tests/support.h"
 #include "tests/tools/serve/tree_support.h"
 
-#include <fcntl.h>
-
 enum { LARGE_BYTES = 100000, SEED = 7 };
 
 /* A site with files in it, and somebody who asks. */
@@ -55,6 +53,8 @@ static void end(struct asking *asking)
     tree_fell(&asking->tree);
     free(asking);
 }
+
+PUT_AWAY(end_asking, struct asking, end)
 
 /* Sends the answer, and reads it on the other side. */
 static void deliver(struct asking *asking)
@@ -153,7 +153,7 @@ static void check_content(const char *at, uint64_t position, size_t length)
 
 PROMISE(answer, file_comes_whole_with_its_fields)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     for (int i = 0; i < 2; i++) { /* loaded, then out of the cache */
         ask(asking, "GET", "/small.txt", "", 200);
         check_body(asking, "0123456789");
@@ -168,12 +168,11 @@ PROMISE(answer, file_comes_whole_with_its_fields)
         ask(asking, "GET", "/empty.txt", "", 200);
         check_body(asking, "");
     }
-    end(asking);
 }
 
 PROMISE(answer, head_is_what_get_says_without_the_body)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     static const char *const targets[] = {"/small.txt", "/large.bin", "/empty.txt"};
     for (size_t i = 0; i < 3; i++) {
         char head[1024];
@@ -187,12 +186,11 @@ PROMISE(answer, head_is_what_get_says_without_the_body)
     ask(asking, "HEAD", "/missing", "", 404);
     check_eq(body_length(asking), 0);
     ask(asking, "HEAD", "/small.txt", "Range: bytes=0-1\r\n", 200); /* ranges are GET's only */
-    end(asking);
 }
 
 PROMISE(answer, connection_is_said_to_close_or_to_stay_where_it_is_not_understood)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     ask(asking, "GET", "/small.txt", "Connection: close\r\n", 200);
     check(has(asking, "Connection: close") && !asking->response.keeps_alive);
     check_body(asking, "0123456789");
@@ -201,20 +199,18 @@ PROMISE(answer, connection_is_said_to_close_or_to_stay_where_it_is_not_understoo
     ask_raw(asking, "GET /large.bin HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 200);
     check(has(asking, "Connection: keep-alive") && asking->response.keeps_alive);
     check_content(asking->body, 0, LARGE_BYTES);
-    end(asking);
 }
 
 PROMISE(answer, absolute_target_is_the_same_file)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     ask(asking, "GET", "http://other/small.txt", "", 200);
     check_body(asking, "0123456789");
-    end(asking);
 }
 
 PROMISE(answer, what_is_not_there_or_not_to_be_seen_is_refused)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     tree_make_fifo(&asking->tree, "fifo");
     tree_link(&asking->tree, "passwd", "/etc/passwd");
     tree_link(&asking->tree, "up", "..");
@@ -234,12 +230,11 @@ PROMISE(answer, what_is_not_there_or_not_to_be_seen_is_refused)
     asking->tree.site.shows_hidden = true;
     begin_cache(asking);
     ask(asking, "GET", "/.secret", "", 200);
-    end(asking);
 }
 
 PROMISE(answer, methods_that_are_not_served_are_405_and_options_tells_which_are)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     static const char *const methods[] = {"POST", "PUT", "DELETE", "TRACE", "PATCH", "PROPFIND"};
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
         ask(asking, methods[i], "/small.txt", "", 405);
@@ -254,14 +249,13 @@ PROMISE(answer, methods_that_are_not_served_are_405_and_options_tells_which_are)
     ask(asking, "OPTIONS", "http://a..b/", "", 400);
     ask(asking, "OPTIONS", "/..", "", 400);
     ask(asking, "GET", "*", "", 400);
-    end(asking);
 }
 
 /* ---- directories ----------------------------------------------------------------------------- */
 
 PROMISE(answer, directory_without_its_slash_is_sent_there)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     tree_make_directory(&asking->tree, "a b:\xc3\xa9");
     ask(asking, "GET", "/sub", "", 301);
     check(has(asking, "Location: /sub/"));
@@ -273,21 +267,19 @@ PROMISE(answer, directory_without_its_slash_is_sent_there)
     check(has(asking, "Location: /a%20b%3A%C3%A9/"));
     ask(asking, "GET", "/a%20b:\xc3\xa9?\xc3\xa9", "", 301);
     check(has(asking, "Location: /a%20b%3A%C3%A9/?%C3%A9"));
-    end(asking);
 }
 
 PROMISE(answer, redirect_has_no_line_of_the_clients_in_it)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     tree_make_directory(&asking->tree, "x\r\nSet-Cookie: a=b");
     ask(asking, "GET", "/x%0d%0aSet-Cookie:%20a=b", "", 301);
     check(!has_field(asking, "Set-Cookie"));
-    end(asking);
 }
 
 PROMISE(answer, longest_redirect_has_room)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     char name[256], target[REQUEST_TARGET_BYTES + 1], text[REQUEST_TARGET_BYTES + 64];
     memset(name, '\'', 255);
     name[255] = '\0';
@@ -297,12 +289,11 @@ PROMISE(answer, longest_redirect_has_room)
     target[sizeof target - 1] = '\0';
     snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", target);
     ask_raw(asking, text, 301);
-    end(asking);
 }
 
 PROMISE(answer, directory_is_its_index_or_a_list_where_that_is_allowed)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     tree_put(&asking->tree, "sub/file", "x");
     asking->tree.site.lists = true;
     begin_cache(asking);
@@ -315,14 +306,13 @@ PROMISE(answer, directory_is_its_index_or_a_list_where_that_is_allowed)
     ask(asking, "GET", "/sub/", "", 200);
     check_body(asking, "index");
     check(has(asking, "Content-Type: text/html"));
-    end(asking);
 }
 
 /* ---- ranges ---------------------------------------------------------------------------------- */
 
 PROMISE(answer, range_is_just_that)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     ask(asking, "GET", "/small.txt", "Range: bytes=2-4\r\n", 206);
     check_body(asking, "234");
     check(has(asking, "Content-Range: bytes 2-4/10") && has(asking, "Content-Type: text/plain"));
@@ -335,17 +325,15 @@ PROMISE(answer, range_is_just_that)
     check(has(asking, "Content-Range: bytes 50000-99999/100000"));
     ask(asking, "GET", "/large.bin", "Range: bytes=7-6\r\n", 200);
     check_eq(body_length(asking), LARGE_BYTES);
-    end(asking);
 }
 
 PROMISE(answer, range_beyond_the_end_is_416_with_the_size)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     ask(asking, "GET", "/small.txt", "Range: bytes=10-\r\n", 416);
     check(has(asking, "Content-Range: bytes */10"));
     ask(asking, "GET", "/empty.txt", "Range: bytes=0-\r\n", 416);
     check(has(asking, "Content-Range: bytes */0"));
-    end(asking);
 }
 
 /* A part of a multipart answer. @return where it ends. */
@@ -365,7 +353,7 @@ static const char *check_range_part(const char *at, const char *boundary, uint64
 
 PROMISE(answer, several_ranges_are_a_multipart_answer)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     char boundary[128], tail[160];
     ask(asking, "GET", "/large.bin", "Range: bytes=90000-90999, 0-99, -1\r\n", 206);
     const char *field = strstr(asking->answer, "multipart/byteranges; boundary=");
@@ -376,19 +364,17 @@ PROMISE(answer, several_ranges_are_a_multipart_answer)
     at = check_range_part(at, boundary, LARGE_BYTES - 1, 1);
     snprintf(tail, sizeof tail, "\r\n--%s--\r\n", boundary);
     check(strcmp(at, tail) == 0);
-    end(asking);
 }
 
 PROMISE(answer, as_many_ranges_as_are_allowed_have_room)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     char fields[16 * RANGES_LIMIT] = "Range: bytes=0-0";
     for (int i = 1; i < RANGES_LIMIT; i++)
         strcat(fields, ",99998-");
     strcat(fields, "\r\n");
     ask(asking, "GET", "/large.bin", fields, 206);
     check_eq(asking->response.count, RESPONSE_PARTS);
-    end(asking);
 }
 
 /* A type that no registry would take: the heads of many ranges have no room with it. */
@@ -420,20 +406,18 @@ PROMISE(answer, ranges_whose_heads_have_no_room_are_the_whole_file)
 
 PROMISE(answer, last_bytes_of_an_empty_file_are_all_of_it)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     ask(asking, "GET", "/empty.txt", "Range: bytes=-5\r\n", 200);
     check_body(asking, "");
     ask(asking, "GET", "/empty.txt", "Range: bytes=-0\r\n", 416);
-    end(asking);
 }
 
 PROMISE(answer, of_several_ranges_one_that_is_there_is_a_plain_answer)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     ask(asking, "GET", "/small.txt", "Range: bytes=100-,2-4\r\n", 206);
     check_body(asking, "234");
     check(has(asking, "Content-Range: bytes 2-4/10"));
-    end(asking);
 }
 
 /* ---- conditions ------------------------------------------------------------------------------ */
@@ -446,7 +430,7 @@ static void get_etag(const struct asking *asking, char *buffer)
 
 PROMISE(answer, what_the_client_has_is_304_without_content)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     char etag[64], fields[128];
     ask(asking, "GET", "/large.bin", "", 200);
     get_etag(asking, etag);
@@ -458,21 +442,19 @@ PROMISE(answer, what_the_client_has_is_304_without_content)
     ask(asking, "GET", "/large.bin", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 304);
     ask(asking, "GET", "/large.bin", "If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n", 200);
     ask(asking, "GET", "/missing", "If-None-Match: *\r\n", 404);
-    end(asking);
 }
 
 PROMISE(answer, condition_that_fails_is_412)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     ask(asking, "GET", "/small.txt", "If-Match: \"other\"\r\n", 412);
     ask(asking, "GET", "/small.txt", "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n", 412);
     ask(asking, "GET", "/small.txt", "If-Match: *\r\n", 200);
-    end(asking);
 }
 
 PROMISE(answer, range_of_another_version_is_the_whole_of_this_one)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     char etag[64], fields[160];
     ask(asking, "GET", "/small.txt", "Range: bytes=0-0\r\nIf-Range: \"other\"\r\n", 200);
     check_body(asking, "0123456789");
@@ -482,14 +464,13 @@ PROMISE(answer, range_of_another_version_is_the_whole_of_this_one)
     check_body(asking, "0");
     ask(asking, "GET", "/small.txt",
         "Range: bytes=0-0\r\nIf-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 206);
-    end(asking);
 }
 
 /* ---- what is no request ---------------------------------------------------------------------- */
 
 PROMISE(answer, what_is_no_request_is_told_why_and_closed)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     static const int statuses[] = {400, 408, 411, 413, 414, 417, 431, 501, 505};
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
         answer_status(NULL, statuses[i], &asking->response);
@@ -497,12 +478,11 @@ PROMISE(answer, what_is_no_request_is_told_why_and_closed)
         check_status_line(asking, statuses[i]);
         check(has(asking, "Connection: close") && body_length(asking) > 0);
     }
-    end(asking);
 }
 
 PROMISE(answer, answer_that_is_dropped_gives_back_what_it_held)
 {
-    struct asking *asking = begin();
+    AT_END(end_asking) struct asking *asking = begin();
     struct request request;
     static const char *const targets[] = {"/small.txt", "/sub/", "/large.bin"};
     asking->tree.site.lists = true;
@@ -515,5 +495,4 @@ PROMISE(answer, answer_that_is_dropped_gives_back_what_it_held)
         answer_request(asking->cache, &request, &asking->response);
         response_drop(&asking->response); /* a leak is AddressSanitizer's to find */
     }
-    end(asking);
 }

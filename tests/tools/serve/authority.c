@@ -3,8 +3,6 @@
 
 #include "tests/harness.h"
 
-#include <string.h>
-
 static bool is_valid(const char *text)
 {
     return authority_is_valid((struct slice){text, strlen(text)});

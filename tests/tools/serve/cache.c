@@ -6,13 +6,11 @@
 #include "tools/ferry/serve/http_date.h"
 #include "tools/ferry/serve/tree.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/resource.h>
 
 enum { LARGE_BYTES = ENTRY_SMALL_BYTES + 1 };
+
+PUT_AWAY(free_cache, struct cache, cache_free)
 
 static const struct cache_limits plenty = {.entries = 100, .bytes = 1 << 20, .files = 10};
 
@@ -39,8 +37,8 @@ static void check_in_memory(const struct entry *entry, const char *expected)
 
 PROMISE(cache, small_file_is_in_memory_and_a_large_one_open)
 {
-    struct grown_tree tree = tree_grow();
-    struct cache *cache = cache_create(&tree.site, &plenty);
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
     tree_put(&tree, "small.html", "hello");
     tree_put(&tree, "empty", "");
     tree_put_content(&tree, "limit", ENTRY_SMALL_BYTES, 1);
@@ -52,14 +50,12 @@ PROMISE(cache, small_file_is_in_memory_and_a_large_one_open)
     check(find(cache, "/large")->shared != NULL);
     check_eq(find(cache, "/large")->size, LARGE_BYTES);
     check_eq(count_fds(), fds + 1);
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 PROMISE(cache, fields_describe_the_file)
 {
-    struct grown_tree tree = tree_grow();
-    struct cache *cache = cache_create(&tree.site, &plenty);
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
     tree_put(&tree, "page.html", "hello");
     tree_set_time(&tree, "page.html", 784111777);
     await_tags();
@@ -73,26 +69,23 @@ PROMISE(cache, fields_describe_the_file)
     check(memcmp(entry->fields.at, fields, (size_t)length) == 0);
     check_eq(entry->validators.modified_s, 784111777);
     check(entry->validators.etag.length > 16);
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 /* The tag of a file that was put there anew, with a time of its own. */
 static void read_tag(const struct grown_tree *tree, const char *name, char *tag, size_t size)
 {
-    struct cache *cache = cache_create(&tree->site, &plenty);
+    AT_END(free_cache) struct cache *cache = cache_create(&tree->site, &plenty);
     await_tags();
     char path[64];
     snprintf(path, sizeof path, "/%s", name);
     struct slice etag = find(cache, path)->validators.etag;
     check(etag.length > 0);
     snprintf(tag, size, "%.*s", (int)etag.length, etag.at);
-    cache_free(cache);
 }
 
 PROMISE(cache, tag_tells_versions_apart_that_have_one_time_and_size)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     char tags[4][128];
     static const char *const names[] = {"a", "b", "a", "b"};
     for (int i = 0; i < 4; i++) { /* two files, then two new contents of theirs */
@@ -102,13 +95,12 @@ PROMISE(cache, tag_tells_versions_apart_that_have_one_time_and_size)
         for (int j = 0; j < i; j++)
             check(strcmp(tags[i], tags[j]) != 0);
     }
-    tree_fell(&tree);
 }
 
 PROMISE(cache, file_that_was_just_changed_has_no_validators_until_it_is_loaded_anew)
 {
-    struct grown_tree tree = tree_grow();
-    struct cache *cache = cache_create(&tree.site, &plenty);
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
     int64_t begin_s, end_s;
     do { /* until all of it fell into one second, and into a tick */
         (void)http_date_now(&begin_s);
@@ -123,14 +115,12 @@ PROMISE(cache, file_that_was_just_changed_has_no_validators_until_it_is_loaded_a
     await_next_second();
     const struct entry *entry = find(cache, "/file");
     check(!entry->is_provisional && !entry->validators.is_undated && entry->is_tagged);
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 PROMISE(cache, time_that_says_nothing_is_not_told)
 {
-    struct grown_tree tree = tree_grow();
-    struct cache *cache = cache_create(&tree.site, &plenty);
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
     int64_t now_s;
     (void)http_date_now(&now_s);
     const int64_t times[] = {0, 1, 315532800, now_s + 100000}; /* the third is 1980-01-01 */
@@ -146,14 +136,12 @@ PROMISE(cache, time_that_says_nothing_is_not_told)
         check(memmem(entry->fields.at, entry->fields.length, "Last-Modified", 13) == NULL);
         check(!entry->is_provisional); /* it is as good as it will be */
     }
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 PROMISE(cache, file_is_loaded_once)
 {
-    struct grown_tree tree = tree_grow();
-    struct cache *cache = cache_create(&tree.site, &plenty);
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
     tree_put(&tree, "file", "hello");
     tree_set_time(&tree, "file", 1000000000);
     await_tags();
@@ -161,8 +149,6 @@ PROMISE(cache, file_is_loaded_once)
     check(find(cache, "/file") == entry);
     await_next_second();
     check(find(cache, "/file") == entry);
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 /* ---- files that do not hold still, and files that lie ---------------------------------------- */
@@ -170,7 +156,7 @@ PROMISE(cache, file_is_loaded_once)
 PROMISE(cache, file_whose_size_lies_is_what_can_be_read)
 {
     static const char *const paths[] = {"/self/status", "/sys/kernel/ostype", "/version"};
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     struct site site = tree.site;
     site.directory = "/proc";
     struct cache *cache = cache_create(&site, &plenty);
@@ -187,7 +173,6 @@ PROMISE(cache, file_whose_size_lies_is_what_can_be_read)
     int error = look_up(cache, "/transparent_hugepage/enabled", &entry);
     check(error == -ENOENT || (error == 0 && entry->size > 0 && entry->size < 4096));
     cache_free(cache);
-    tree_fell(&tree);
 }
 
 /* A file that somebody writes to all the time. */
@@ -205,11 +190,10 @@ static void *write_on(void *arg)
     char path[128];
     snprintf(path, sizeof path, "%s/%s", writing->tree->path, writing->name);
     while (!writing->is_over) {
-        int fd = open(path, O_WRONLY | O_CLOEXEC | writing->flags);
+        AT_END(close_fd) int fd = open(path, O_WRONLY | O_CLOEXEC | writing->flags);
         check(fd >= 0);
         for (int i = 0; i < 10 && !writing->is_over; i++)
             check_eq(write(fd, line, sizeof line), sizeof line);
-        close(fd);
     }
     return NULL;
 }
@@ -217,12 +201,12 @@ static void *write_on(void *arg)
 PROMISE(cache, file_that_is_written_to_without_pause_is_there)
 {
     static const int flags[] = {O_APPEND, 0, O_TRUNC};
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
         pthread_t thread;
         struct writing writing = {.tree = &tree, .name = "busy", .flags = flags[i]};
         tree_put(&tree, "busy", "");
-        check_eq(pthread_create(&thread, NULL, write_on, &writing), 0);
+        thread = start_thread(write_on, &writing);
         for (int j = 0; j < 300; j++) {
             struct entry *entry;
             const struct site *site = &tree.site;
@@ -233,26 +217,24 @@ PROMISE(cache, file_that_is_written_to_without_pause_is_there)
         writing.is_over = true;
         pthread_join(thread, NULL);
     }
-    tree_fell(&tree);
 }
 
 PROMISE(cache, file_without_length_or_end_is_refused)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     struct site site = tree.site;
     struct entry *entry;
     site.directory = "/proc/self"; /* each page has 8 bytes there, and there are many */
     site.root = tree_open_root(site.directory);
     check_eq(entry_create(&site, "pagemap", &entry), -EFBIG);
     close(site.root);
-    tree_fell(&tree);
 }
 
 /* ---- where the root is ----------------------------------------------------------------------- */
 
 PROMISE(cache, root_that_is_moved_on_or_made_anew_is_followed)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     struct site site = tree.site;
     char root[128];
     struct entry *entry;
@@ -264,7 +246,7 @@ PROMISE(cache, root_that_is_moved_on_or_made_anew_is_followed)
     tree_put(&tree, "v2/file", "two");
     tree_put(&tree, "v1/gone", "one");
     tree_link(&tree, "now", "v1");
-    struct cache *cache = cache_create(&site, &plenty);
+    AT_END(free_cache) struct cache *cache = cache_create(&site, &plenty);
     unsigned fds = count_fds();
     check_in_memory(find(cache, "/file"), "one");
     check_in_memory(find(cache, "/gone"), "one");
@@ -282,16 +264,14 @@ PROMISE(cache, root_that_is_moved_on_or_made_anew_is_followed)
     await_next_second();
     check_in_memory(find(cache, "/file"), "three");
     check_eq(count_fds(), fds);
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 /* ---- changes --------------------------------------------------------------------------------- */
 
 PROMISE(cache, change_is_noticed_within_a_second)
 {
-    struct grown_tree tree = tree_grow();
-    struct cache *cache = cache_create(&tree.site, &plenty);
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
     tree_put(&tree, "file", "old");
     tree_put(&tree, "replaced", "old");
     tree_put(&tree, "removed", "old");
@@ -307,14 +287,12 @@ PROMISE(cache, change_is_noticed_within_a_second)
     check_in_memory(find(cache, "/replaced"), "another");
     struct entry *entry;
     check_eq(look_up(cache, "/removed", &entry), -ENOENT);
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 PROMISE(cache, change_that_keeps_size_and_time_is_noticed)
 {
-    struct grown_tree tree = tree_grow();
-    struct cache *cache = cache_create(&tree.site, &plenty);
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
     tree_put(&tree, "file", "old");
     tree_set_time(&tree, "file", 1000000000);
     find(cache, "/file");
@@ -323,14 +301,12 @@ PROMISE(cache, change_that_keeps_size_and_time_is_noticed)
     tree_set_time(&tree, "file", 1000000000);
     await_next_second();
     check_in_memory(find(cache, "/file"), "new");
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 PROMISE(cache, directory_is_its_index)
 {
-    struct grown_tree tree = tree_grow();
-    struct cache *cache = cache_create(&tree.site, &plenty);
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
     tree_make_directory(&tree, "a");
     tree_make_directory(&tree, "b");
     tree_make_directory(&tree, "c");
@@ -347,15 +323,13 @@ PROMISE(cache, directory_is_its_index)
     check_eq(look_up(cache, "/c/", &entry), -ENOTEMPTY);
     check_eq(look_up(cache, "/d/", &entry), -ENOENT);
     check_eq(look_up(cache, "/index.html/", &entry), -ENOTDIR);
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 PROMISE(cache, beyond_its_limits_the_longest_unused_go_first)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     const struct cache_limits few = {.entries = 3, .bytes = 1 << 20, .files = 10};
-    struct cache *cache = cache_create(&tree.site, &few);
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &few);
     ferry_part held[3]; /* each holds its file's image as long as the cache does, and longer */
     for (char name[] = "/0"; name[1] <= '3'; name[1]++)
         tree_put(&tree, name + 1, name);
@@ -368,15 +342,13 @@ PROMISE(cache, beyond_its_limits_the_longest_unused_go_first)
         check_eq(atomic_load(&image->refs), i == 1 ? 1 : 2);
         image_unref(image);
     }
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 PROMISE(cache, no_more_files_are_open_than_allowed)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     const struct cache_limits two = {.entries = 100, .bytes = 1 << 20, .files = 2};
-    struct cache *cache = cache_create(&tree.site, &two);
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &two);
     unsigned fds = count_fds();
     for (char name[] = "/a"; name[1] < 'f'; name[1]++) {
         tree_put_content(&tree, name + 1, LARGE_BYTES, 1);
@@ -384,31 +356,27 @@ PROMISE(cache, no_more_files_are_open_than_allowed)
         check(count_fds() <= fds + 2);
     }
     check_eq(count_fds(), fds + 2);
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 PROMISE(cache, no_more_memory_is_taken_than_allowed_but_for_one_file)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     const struct cache_limits little = {.entries = 100, .bytes = 1, .files = 10};
-    struct cache *cache = cache_create(&tree.site, &little);
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &little);
     tree_put(&tree, "a", "a");
     tree_put(&tree, "b", "b");
     find(cache, "/a");
     check_in_memory(find(cache, "/b"), "b");
     tree_put(&tree, "a", "new");
     check_in_memory(find(cache, "/a"), "new"); /* it was let go */
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 PROMISE(cache, out_of_fds_unused_files_are_closed_for_one_that_is_asked_for)
 {
     enum { FDS = 256 };
     const struct rlimit few = {FDS, FDS};
-    struct grown_tree tree = tree_grow();
-    struct cache *cache = cache_create(&tree.site, &plenty);
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
     tree_put_content(&tree, "a", LARGE_BYTES, 1);
     tree_put_content(&tree, "b", LARGE_BYTES, 1);
     tree_put_content(&tree, "c", LARGE_BYTES, 1);
@@ -424,13 +392,11 @@ PROMISE(cache, out_of_fds_unused_files_are_closed_for_one_that_is_asked_for)
         close(taken[--count]);
     check_eq(error, 0);
     check_eq(entry->size, LARGE_BYTES);
-    cache_free(cache);
-    tree_fell(&tree);
 }
 
 PROMISE(cache, parts_outlive_what_they_were_made_of)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     struct cache *cache = cache_create(&tree.site, &plenty);
     tree_put(&tree, "file", "hello");
     ferry_part part = entry_part(find(cache, "/file"), 1, 3);
@@ -438,13 +404,12 @@ PROMISE(cache, parts_outlive_what_they_were_made_of)
     check_eq(part.length, 3);
     check(memcmp(part.data, "ell", 3) == 0);
     part.release((void *)part.data, part.arg);
-    tree_fell(&tree);
 }
 
 PROMISE(cache, answer_under_way_does_not_change_with_the_second)
 {
-    struct grown_tree tree = tree_grow();
-    struct cache *cache = cache_create(&tree.site, &plenty);
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
     char before[512];
     tree_put(&tree, "file", "hello");
     tree_set_time(&tree, "file", 1000000000);
@@ -459,6 +424,4 @@ PROMISE(cache, answer_under_way_does_not_change_with_the_second)
     check(memcmp(later.data, part.data, part.length) != 0);
     part.release((void *)part.data, part.arg);
     later.release((void *)later.data, later.arg);
-    cache_free(cache);
-    tree_fell(&tree);
 }

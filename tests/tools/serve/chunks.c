@@ -3,8 +3,6 @@
 
 #include "tests/harness.h"
 
-#include <string.h>
-
 static struct chunks chunks;
 
 /* However they come: whole, in two pieces cut anywhere, and a byte at a time. */

@@ -3,8 +3,6 @@
 
 #include "tests/harness.h"
 
-#include <string.h>
-
 #define EARLIER "Sun, 06 Nov 1994 08:49:36 GMT"
 #define EXACTLY "Sun, 06 Nov 1994 08:49:37 GMT"
 #define LATER   "Sun, 06 Nov 1994 08:49:38 GMT"

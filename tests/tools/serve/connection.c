@@ -8,13 +8,9 @@
 #include "tools/ferry/serve/listing.h"
 #include "tools/ferry/serve/server.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <sys/stat.h>
 
 enum { SEED = 7, MEDIUM_BYTES = 100000, LARGE_BYTES = 32 * 1024 * 1024, MANY_MS = 100000 };
@@ -105,11 +101,9 @@ struct beginning {
     sem_t has_begun; /* or was turned away */
 };
 
-static void on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+static void on_owner(ferry_promise *, const ferry_result *, void *arg)
 {
     struct beginning *beginning = arg;
-    (void)promise;
-    (void)result;
     if (beginning->is_closing)
         check_eq(ferry_stream_close(beginning->stream, NULL), 0);
     connection_begin(beginning->places, beginning->stream, "192.0.2.1:4711");
@@ -241,8 +235,8 @@ static void reset(int client)
 
 PROMISE(connection, answers_and_stays_open)
 {
-    struct serving serving = begin();
-    int client = join(&serving);
+    AT_END(end_deserted) struct serving serving = begin();
+    AT_END(close_fd) int client = join(&serving);
     for (int i = 0; i < 3; i++) {
         ask(client, "/a");
         check_text(client, "first");
@@ -251,14 +245,12 @@ PROMISE(connection, answers_and_stays_open)
         ask(client, "/missing");
         check_status(client, 404);
     }
-    close(client);
-    end_deserted(&serving);
 }
 
 PROMISE(connection, request_may_come_a_byte_at_a_time)
 {
-    struct serving serving = begin();
-    int client = join(&serving);
+    AT_END(end) struct serving serving = begin();
+    AT_END(close_fd) int client = join(&serving);
     static const char text[] = "GET /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz";
     const int on = 1;
     check_eq(setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
@@ -267,14 +259,12 @@ PROMISE(connection, request_may_come_a_byte_at_a_time)
             say_bytes(client, at, 1);
         check_text(client, "first");
     }
-    close(client);
-    end(&serving);
 }
 
 PROMISE(connection, requests_that_come_together_are_answered_in_order)
 {
-    struct serving serving = begin();
-    int client = join(&serving);
+    AT_END(end) struct serving serving = begin();
+    AT_END(close_fd) int client = join(&serving);
     say(client, "GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /medium HTTP/1.1\r\nHost: h\r\n\r\n"
                 "HEAD /medium HTTP/1.1\r\nHost: h\r\n\r\nGET /missing HTTP/1.1\r\nHost: h\r\n\r\n"
                 "GET /medium HTTP/1.1\r\nHost: h\r\nRange: bytes=10-19\r\n\r\n"
@@ -287,8 +277,6 @@ PROMISE(connection, requests_that_come_together_are_answered_in_order)
     check_content(client, 10, 10);
     say(client, "st: h\r\n\r\n");
     check_text(client, "the second");
-    close(client);
-    end(&serving);
 }
 
 /* Asks many times, on a thread of its own, whether anybody reads or not. */
@@ -315,9 +303,9 @@ PROMISE(connection, client_that_asks_without_reading_is_not_read_from_either)
         COUNT = 4000,
         MOST = 64 /* 32 that wait, and those that have left, which are counted a moment longer */
     };
-    struct serving serving = begin();
+    AT_END(end) struct serving serving = begin();
     struct insistence insistence = {.client = join(&serving), .count = COUNT};
-    check_eq(pthread_create(&insistence.thread, NULL, insist, &insistence), 0);
+    insistence.thread = start_thread(insist, &insistence);
     for (int i = 0; i < COUNT; i++) {
         ferry_service_status status;
         check_eq(ferry_service_get_status(server_service(serving.server), &status), 0);
@@ -329,13 +317,12 @@ PROMISE(connection, client_that_asks_without_reading_is_not_read_from_either)
     }
     pthread_join(insistence.thread, NULL);
     close(insistence.client);
-    end(&serving);
 }
 
 PROMISE(connection, client_that_awaits_a_continue_gets_one)
 {
-    struct serving serving = begin();
-    int client = join(&serving);
+    AT_END(end) struct serving serving = begin();
+    AT_END(close_fd) int client = join(&serving);
     say(client, "GET /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
     check_eq(read_head(client).status, 100);
     say(client, "x");
@@ -343,8 +330,6 @@ PROMISE(connection, client_that_awaits_a_continue_gets_one)
     check_text(client, "first");
     ask(client, "/b");
     check_text(client, "the second");
-    close(client);
-    end(&serving);
 }
 
 /* ---- listings -------------------------------------------------------------------------------- */
@@ -371,7 +356,7 @@ static void check_listing(int client)
     struct head head = read_head(client);
     check_eq(head.status, 200);
     check(strstr(head.text, "text/html; charset=utf-8") != NULL);
-    char *page = calloc(1, head.length + 1);
+    AT_END(free_memory) char *page = calloc(1, head.length + 1);
     check(page != NULL);
     read_all(client, page, head.length);
     check(strstr(page, "<!DOCTYPE html>") == page && strstr(page, "</table>") != NULL);
@@ -379,13 +364,12 @@ static void check_listing(int client)
     for (const char *at = page; (at = strstr(at, "<a href=\"./a%20name")) != NULL; at++)
         names++;
     check_eq(names, NAMES);
-    free(page);
 }
 
 PROMISE(connection, listings_come_in_order_between_other_answers)
 {
-    struct serving serving = begin_listing();
-    int client = join(&serving);
+    AT_END(end_deserted) struct serving serving = begin_listing();
+    AT_END(close_fd) int client = join(&serving);
     ask(client, "/a");
     ask(client, "/many/");
     ask(client, "/many/");
@@ -399,8 +383,6 @@ PROMISE(connection, listings_come_in_order_between_other_answers)
     check_text(client, "the second");
     check_listing(client);
     check_end(client);
-    close(client);
-    end_deserted(&serving);
 }
 
 PROMISE(connection, listings_that_wait_take_the_memory_of_one)
@@ -431,11 +413,11 @@ PROMISE(connection, listings_that_wait_take_the_memory_of_one)
 PROMISE(connection, answers_that_wait_in_memory_are_bounded_in_bytes)
 {
     enum { BYTES = 16000 };
-    struct serving serving = begin();
+    AT_END(end) struct serving serving = begin();
     tree_put_content(&serving.tree, "small", BYTES, SEED);
-    int client = join(&serving);
+    AT_END(close_fd) int client = join(&serving);
     struct insistence insistence = {.client = client, .count = 2000, .path = "/small"};
-    check_eq(pthread_create(&insistence.thread, NULL, insist, &insistence), 0);
+    insistence.thread = start_thread(insist, &insistence);
     for (int i = 0; i < insistence.count; i++) {
         ferry_service_status status;
         check_eq(ferry_service_get_status(server_service(serving.server), &status), 0);
@@ -443,13 +425,11 @@ PROMISE(connection, answers_that_wait_in_memory_are_bounded_in_bytes)
         check_file(client, BYTES);
     }
     pthread_join(insistence.thread, NULL);
-    close(client);
-    end(&serving);
 }
 
 PROMISE(connection, listing_that_cannot_be_made_is_an_error_page)
 {
-    struct serving serving = begin_listing();
+    AT_END(end) struct serving serving = begin_listing();
     char path[128];
     int client = join(&serving);
     tree_make_directory(&serving.tree, "sub");
@@ -464,32 +444,29 @@ PROMISE(connection, listing_that_cannot_be_made_is_an_error_page)
     ask(client, "/a");
     check_text(client, "first");
     close(client);
-    end(&serving);
 }
 
 /* ---- ends ------------------------------------------------------------------------------------ */
 
 PROMISE(connection, closes_where_the_request_says_so)
 {
-    struct serving serving = begin();
+    AT_END(end_deserted) struct serving serving = begin();
     static const char *const texts[] = {
         "GET /a HTTP/1.0\r\n\r\n",
         "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
         "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        int client = join(&serving);
+        AT_END(close_fd) int client = join(&serving);
         say(client, texts[i]);
         check_text(client, "first");
         check_end(client);
-        close(client);
     }
-    end_deserted(&serving);
 }
 
 PROMISE(connection, what_is_no_request_is_answered_and_closed)
 {
-    struct serving serving = begin();
+    AT_END(end_deserted) struct serving serving = begin();
     int client = join(&serving);
     ask(client, "/a");
     say(client, "rub\x01"
@@ -503,7 +480,6 @@ PROMISE(connection, what_is_no_request_is_answered_and_closed)
     check_status(client, 405);
     check_end(client);
     close(client);
-    end_deserted(&serving);
 }
 
 PROMISE(connection, client_that_sends_all_of_a_body_before_it_reads_gets_its_answer)
@@ -512,10 +488,10 @@ PROMISE(connection, client_that_sends_all_of_a_body_before_it_reads_gets_its_ans
     static const char step[64 * 1024];
     static const char *const heads[] = {"POST", "GET"};
     static const int statuses[] = {405, 413};
-    struct serving serving = begin();
+    AT_END(end_deserted) struct serving serving = begin();
     for (size_t i = 0; i < 2; i++) {
         char head[256];
-        int client = join(&serving);
+        AT_END(close_fd) int client = join(&serving);
         snprintf(head, sizeof head, "%s /a HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n",
                  heads[i], STEPS * sizeof step);
         say(client, head);
@@ -523,15 +499,13 @@ PROMISE(connection, client_that_sends_all_of_a_body_before_it_reads_gets_its_ans
             say_bytes(client, step, sizeof step);
         check_status(client, statuses[i]);
         check_end(client);
-        close(client);
     }
-    end_deserted(&serving);
 }
 
 PROMISE(connection, head_that_does_not_end_is_431)
 {
-    struct serving serving = begin();
-    int client = join(&serving);
+    AT_END(end) struct serving serving = begin();
+    AT_END(close_fd) int client = join(&serving);
     char filler[1024];
     memset(filler, 'x', sizeof filler);
     say(client, "GET /a HTTP/1.1\r\nHost: h\r\nX: ");
@@ -539,14 +513,12 @@ PROMISE(connection, head_that_does_not_end_is_431)
         say_bytes(client, filler, sizeof filler);
     check_status(client, 431);
     check_end(client);
-    close(client);
-    end(&serving);
 }
 
 PROMISE(connection, client_that_ends_its_direction_gets_its_answers)
 {
-    struct serving serving = begin();
-    int client = join(&serving);
+    AT_END(end_deserted) struct serving serving = begin();
+    AT_END(close_fd) int client = join(&serving);
     ask(client, "/medium");
     ask(client, "/b");
     say(client, "GET /a HT"); /* half a request is none */
@@ -554,13 +526,11 @@ PROMISE(connection, client_that_ends_its_direction_gets_its_answers)
     check_file(client, MEDIUM_BYTES);
     check_text(client, "the second");
     check_end(client);
-    close(client);
-    end_deserted(&serving);
 }
 
 PROMISE(connection, client_that_leaves_at_any_stage_leaves_nothing_behind)
 {
-    struct serving serving = begin();
+    AT_END(end_deserted) struct serving serving = begin();
     tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
     static const char text[] = "GET /large HTTP/1.1\r\nHost: h\r\n\r\nGET /a";
     for (size_t length = 0; length < sizeof text; length++) {
@@ -580,7 +550,6 @@ PROMISE(connection, client_that_leaves_at_any_stage_leaves_nothing_behind)
     check_eq(read_head(client).length, LARGE_BYTES);
     check_content(client, 0, 1000);
     reset(client);
-    end_deserted(&serving);
 }
 
 /* @return an fd that has a lease on the tree's file, which another open has to wait for; or -1: it
@@ -607,7 +576,7 @@ static void await_lease_break(int holder)
 
 PROMISE(connection, file_under_a_lease_is_waited_for)
 {
-    struct serving serving = begin();
+    AT_END(end_deserted) struct serving serving = begin();
     int holder = lease(&serving, "b"), client = join(&serving), leaver = join(&serving);
     ask(client, "/a");
     ask(client, "/b");
@@ -627,14 +596,13 @@ PROMISE(connection, file_under_a_lease_is_waited_for)
     check_text(client, "the second");
     check_text(client, "first");
     close(client);
-    end_deserted(&serving);
 }
 
 PROMISE(connection, file_that_is_cut_short_meanwhile_ends_it)
 {
-    struct serving serving = begin();
+    AT_END(end_deserted) struct serving serving = begin();
     tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
-    int client = join(&serving);
+    AT_END(close_fd) int client = join(&serving);
     ask(client, "/large");
     check_eq(read_head(client).length, LARGE_BYTES);
     tree_put(&serving.tree, "large", "short");
@@ -645,30 +613,26 @@ PROMISE(connection, file_that_is_cut_short_meanwhile_ends_it)
         total += (uint64_t)count;
     check(total < LARGE_BYTES);
     check(count < 0 && errno == ECONNRESET);
-    close(client);
-    end_deserted(&serving);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
 PROMISE(connection, request_that_takes_too_long_is_408)
 {
-    struct serving serving = set_up();
+    AT_END(end_deserted) struct serving serving = set_up();
     serving.options.times.head_ms = 50;
     start(&serving);
-    int client = join(&serving);
+    AT_END(close_fd) int client = join(&serving);
     ask(client, "/a");
     check_text(client, "first");
     say(client, "GET /b HTTP/1.1\r\nHos");
     check_status(client, 408);
     check_end(client);
-    close(client);
-    end_deserted(&serving);
 }
 
 PROMISE(connection, bytes_that_trickle_in_do_not_prolong_it)
 {
-    struct serving serving = set_up();
+    AT_END(end_deserted) struct serving serving = set_up();
     serving.options.times.head_ms = 100;
     start(&serving);
     int client = join(&serving);
@@ -678,12 +642,11 @@ PROMISE(connection, bytes_that_trickle_in_do_not_prolong_it)
         say(client, "x");
     check_status(client, 408);
     reset(client);
-    end_deserted(&serving);
 }
 
 PROMISE(connection, answer_that_leaves_meanwhile_does_not_prolong_it_either)
 {
-    struct serving serving = set_up();
+    AT_END(end_deserted) struct serving serving = set_up();
     serving.options.times.head_ms = 50;
     start(&serving);
     tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
@@ -691,31 +654,26 @@ PROMISE(connection, answer_that_leaves_meanwhile_does_not_prolong_it_either)
     static const uint64_t sizes[] = {MEDIUM_BYTES, LARGE_BYTES};
     for (size_t i = 0; i < 2; i++) {
         char text[256];
-        int client = join(&serving);
+        AT_END(close_fd) int client = join(&serving);
         snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHos",
                  paths[i]);
         say(client, text);
         check_file(client, sizes[i]);
         check_status(client, 408);
         check_end(client);
-        close(client);
     }
-    end_deserted(&serving);
 }
 
 PROMISE(connection, idle_one_is_closed_without_a_word)
 {
-    struct serving serving = set_up();
+    AT_END(end_deserted) struct serving serving = set_up();
     serving.options.times.idle_ms = 50;
     start(&serving);
-    int fresh = join(&serving), used = join(&serving);
+    AT_END(close_fd) int fresh = join(&serving), used = join(&serving);
     ask(used, "/a");
     check_text(used, "first");
     check_end(fresh);
     check_end(used);
-    close(fresh);
-    close(used);
-    end_deserted(&serving);
 }
 
 /* Reads so much, or less where the end comes before. @return how much it was. */
@@ -748,11 +706,11 @@ static bool slow_download_is_whole(int idle_ms)
 {
     enum { STEPS = 16, STEP_BYTES = LARGE_BYTES / STEPS };
     static char answer[4096 + LARGE_BYTES]; /* looked at in the end: no step is to take long */
-    struct serving serving = set_up();
+    AT_END(end) struct serving serving = set_up();
     serving.options.times.idle_ms = idle_ms;
     start(&serving);
     tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
-    int client = join(&serving);
+    AT_END(close_fd) int client = join(&serving);
     ask(client, "/large");
     size_t count = 0;
     for (int i = 0; i < STEPS; i++) {
@@ -766,8 +724,6 @@ static bool slow_download_is_whole(int idle_ms)
                     digest(DIGEST_BEGIN, answer + head, LARGE_BYTES) ==
                         digest_content(DIGEST_BEGIN, SEED, 0, LARGE_BYTES);
     is_whole = is_whole && is_open(client);
-    close(client);
-    end(&serving);
     return is_whole;
 }
 
@@ -812,7 +768,7 @@ static void ask_and_check(int client)
 PROMISE(connection, longest_idle_one_leaves_for_one_that_comes)
 {
     enum { COUNT = 3 };
-    struct serving serving = begin_limited(COUNT);
+    AT_END(end_deserted) struct serving serving = begin_limited(COUNT);
     int clients[COUNT];
     for (int i = 0; i < COUNT; i++)
         clients[i] = join(&serving);
@@ -829,18 +785,17 @@ PROMISE(connection, longest_idle_one_leaves_for_one_that_comes)
     }
     for (int i = 0; i < COUNT; i++)
         close(clients[i]);
-    end_deserted(&serving);
 }
 
 PROMISE(connection, one_that_is_at_a_request_or_an_answer_does_not_leave)
 {
-    struct serving serving = begin_limited(2);
+    AT_END(end_deserted) struct serving serving = begin_limited(2);
     tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
-    int asks = join(&serving), reads = join(&serving);
+    AT_END(close_fd) int asks = join(&serving), reads = join(&serving);
     say(asks, "GET /b HTTP/1.1\r\nHos");
     ask(reads, "/large");
     check_eq(read_head(reads).length, LARGE_BYTES);
-    int newcomer = join(&serving);
+    AT_END(close_fd) int newcomer = join(&serving);
     ask(newcomer, "/a");
     struct pollfd early = {.fd = newcomer, .events = POLLIN};
     check_eq(poll(&early, 1, 50), 0);
@@ -849,29 +804,23 @@ PROMISE(connection, one_that_is_at_a_request_or_an_answer_does_not_leave)
     check_text(newcomer, "first"); /* now somebody is idle */
     check_end(asks);
     check_content(reads, 0, LARGE_BYTES);
-    close(asks);
-    close(reads);
-    close(newcomer);
-    end_deserted(&serving);
 }
 
 PROMISE(connection, answer_that_lies_in_the_kernel_is_not_taken_away)
 {
-    struct serving serving = begin_limited(1);
+    AT_END(end_deserted) struct serving serving = begin_limited(1);
     int slow = join(&serving);
     const int small =
         4096; /* bytes: the rest stays on this side, though the server is done with it */
     check_eq(setsockopt(slow, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
     ask(slow, "/medium");
     check_eq(read_head(slow).length, MEDIUM_BYTES);
-    int newcomer = join(&serving);
+    AT_END(close_fd) int newcomer = join(&serving);
     ask(newcomer, "/a");
     check_content(slow, 0, MEDIUM_BYTES);
     check_text(newcomer, "first");
     check_end(slow);
     close(slow);
-    close(newcomer);
-    end_deserted(&serving);
 }
 
 PROMISE(connection, those_that_wait_get_their_places_in_turn_and_end_with_the_server)
@@ -905,17 +854,14 @@ PROMISE(connection, those_that_wait_get_their_places_in_turn_and_end_with_the_se
 
 PROMISE(connection, stop_closes_those_that_are_idle)
 {
-    struct serving serving = begin();
-    int fresh = join(&serving), used = join(&serving);
+    AT_END(end_deserted) struct serving serving = begin();
+    AT_END(close_fd) int fresh = join(&serving), used = join(&serving);
     ask(used, "/a");
     check_text(used, "first");
     await_nothing_queued(&serving);
     check_eq(server_stop(serving.server, 0), 0); /* though neither has ended yet */
     check_end(fresh);
     check_end(used);
-    close(fresh);
-    close(used);
-    end_deserted(&serving);
 }
 
 static void *stop(void *arg)
@@ -927,35 +873,33 @@ static void *stop(void *arg)
 
 PROMISE(connection, stop_finishes_what_is_under_way)
 {
-    struct serving serving = begin();
+    AT_END(end) struct serving serving = begin();
     pthread_t stopper;
     tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
     int client = join(&serving);
     ask(client, "/large");
     check_eq(read_head(client).length, LARGE_BYTES);
-    check_eq(pthread_create(&stopper, NULL, stop, &serving), 0);
+    stopper = start_thread(stop, &serving);
     check_content(client, 0, LARGE_BYTES);
     check_end(client);
     close(client);
     pthread_join(stopper, NULL);
-    end(&serving);
 }
 
 PROMISE(connection, stop_does_not_wait_longer_than_it_is_told)
 {
     struct serving serving = begin();
     tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
-    int client = join(&serving);
+    AT_END(close_fd) int client = join(&serving);
     ask(client, "/large");
     check_eq(read_head(client).length, LARGE_BYTES);
     check_eq(server_stop(serving.server, 20), 1);
     end(&serving);
-    close(client);
 }
 
 PROMISE(connection, who_comes_while_it_stops_is_turned_away)
 {
-    struct serving serving = begin_limited(1);
+    AT_END(end_deserted) struct serving serving = begin_limited(1);
     int client = join_closing(&serving, true);
     char byte;
     check(read(client, &byte, 1) <= 0);
@@ -963,7 +907,6 @@ PROMISE(connection, who_comes_while_it_stops_is_turned_away)
     client = join(&serving); /* the place is free */
     ask_and_check(client);
     close(client);
-    end_deserted(&serving);
 }
 
 /* ---- the log --------------------------------------------------------------------------------- */

@@ -67,11 +67,9 @@ struct beginning {
     ferry_stream *stream;
 };
 
-static void on_owner(ferry_promise *promise, const ferry_result *result, void *arg)
+static void on_owner(ferry_promise *, const ferry_result *, void *arg)
 {
     struct beginning *beginning = arg;
-    (void)promise;
-    (void)result;
     connection_begin(beginning->places, beginning->stream, "192.0.2.1:4711");
 }
 
@@ -162,10 +160,9 @@ static void check_conversation(const struct serving *serving,
 
 static void check_all(const struct conversation *conversations, size_t count)
 {
-    struct serving serving = begin();
+    AT_END(end) struct serving serving = begin();
     for (size_t i = 0; i < count; i++)
         check_conversation(&serving, &conversations[i]);
-    end(&serving);
 }
 
 #define CHECK_ALL(table) check_all(table, sizeof table / sizeof table[0])

@@ -3,8 +3,6 @@
 
 #include "tests/harness.h"
 
-#include <string.h>
-
 static struct request_head head;
 
 /* However it comes: whole, in two pieces cut anywhere, and a byte at a time. */

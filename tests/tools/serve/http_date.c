@@ -3,7 +3,6 @@
 
 #include "tests/harness.h"
 
-#include <string.h>
 #include <time.h>
 
 /* The example of RFC 9110. */

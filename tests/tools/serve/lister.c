@@ -91,7 +91,7 @@ static void make(struct lister *lister, const char *path)
 
 PROMISE(lister, listing_is_made_once_a_second)
 {
-    struct house h = open_house();
+    AT_END(close_house) struct house h = open_house();
     check(!is_at_hand(h.lister, ""));
     struct listing *first = get(h.lister, ""), *again = get(h.lister, ""),
                    *found = lister_find(h.lister, "");
@@ -104,23 +104,21 @@ PROMISE(lister, listing_is_made_once_a_second)
     (void)listing_unref(again);
     (void)listing_unref(found);
     (void)listing_unref(later);
-    close_house(&h);
 }
 
 PROMISE(lister, listing_that_took_until_the_next_second_is_not_kept)
 {
-    struct house h = open_house();
+    AT_END(close_house) struct house h = open_house();
     atomic_store(&step, 1);
     make(h.lister, "");
     check(!is_at_hand(h.lister, ""));
-    close_house(&h);
 }
 
 PROMISE(lister, listings_of_several_directories_are_at_hand)
 {
     static const char *const paths[] = {"", "a/", "b/", "a/b/"};
     enum { PATHS = sizeof paths / sizeof paths[0] };
-    struct house h = open_house();
+    AT_END(close_house) struct house h = open_house();
     for (unsigned i = 1; i < PATHS; i++)
         tree_make_directory(&h.tree, paths[i]);
     for (unsigned i = 0; i < PATHS; i++)
@@ -130,7 +128,6 @@ PROMISE(lister, listings_of_several_directories_are_at_hand)
         check(listing != NULL && strcmp(listing_path(listing), paths[i]) == 0);
         (void)listing_unref(listing);
     }
-    close_house(&h);
 }
 
 /* A directory whose page takes four megabytes of memory. */
@@ -148,7 +145,7 @@ static void fill(const struct grown_tree *tree, const char *directory)
 
 PROMISE(lister, while_listings_take_much_only_the_latest_is_kept)
 {
-    struct house h = open_house();
+    AT_END(close_house) struct house h = open_house();
     fill(&h.tree, "a");
     fill(&h.tree, "b");
     make(h.lister, "");
@@ -156,14 +153,12 @@ PROMISE(lister, while_listings_take_much_only_the_latest_is_kept)
     check(is_at_hand(h.lister, "") && is_at_hand(h.lister, "a/"));
     make(h.lister, "b/");
     check(!is_at_hand(h.lister, "") && !is_at_hand(h.lister, "a/") && is_at_hand(h.lister, "b/"));
-    close_house(&h);
 }
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
-static void explain(struct response *response, int error)
+static void explain(struct response *, int error)
 {
-    (void)response;
     check_eq(error, 0);
 }
 
@@ -181,8 +176,8 @@ static ferry_part ask(const struct house *h, ferry_stream *stream)
 PROMISE(lister, page_at_hand_is_written_at_once_and_in_one_piece)
 {
     char buffer[8192];
-    struct house h = open_house();
-    stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(close_house) struct house h = open_house();
+    AT_END(stage_close) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
     h.tree.site.lister = h.lister;
     make(h.lister, "");
     ferry_part part = ask(&h, s.stream);
@@ -192,6 +187,4 @@ PROMISE(lister, page_at_hand_is_written_at_once_and_in_one_piece)
     check(strncmp(buffer, "HTTP/1.1 200 OK\r\n", 17) == 0 && strstr(buffer, "</table>\n") != NULL);
     check_eq(part.generate(buffer, sizeof buffer, part.arg), 0);
     part.release((void *)part.data, part.arg);
-    stage_close(&s);
-    close_house(&h);
 }

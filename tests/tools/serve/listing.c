@@ -4,10 +4,8 @@
 #include "tests/support.h"
 #include "tests/tools/serve/tree_support.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 /* The page of a directory, as a string to be freed, written in pieces of a size. */
 static char *list_in_pieces(const struct grown_tree *tree, const char *path, size_t piece)
@@ -42,34 +40,30 @@ static const char *find(const char *page, const char *text)
 
 PROMISE(listing, directories_come_first_then_by_name)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     tree_put(&tree, "b", "x");
     tree_put(&tree, "a", "x");
     tree_make_directory(&tree, "z");
     tree_make_directory(&tree, "y");
-    char *page = list(&tree, "/");
+    AT_END(free_memory) char *page = list(&tree, "/");
     const char *y = find(page, "\"./y/\""), *z = find(page, "\"./z/\""), *a = find(page, "\"./a\""),
                *b = find(page, "\"./b\"");
     check(y < z && z < a && a < b);
-    free(page);
-    tree_fell(&tree);
 }
 
 PROMISE(listing, sizes_and_dates_are_told)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     tree_put(&tree, "a", "12345");
     tree_set_time(&tree, "a", 784111777);
-    char *page = list(&tree, "/");
+    AT_END(free_memory) char *page = list(&tree, "/");
     find(page, ">5<");
     find(page, "1994-11-06 08:49:37");
-    free(page);
-    tree_fell(&tree);
 }
 
 PROMISE(listing, names_are_escaped_for_where_they_stand)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     tree_put(&tree, "<b>&\"' %?#\n", "x");
     tree_make_directory(&tree, "<i>");
     char *page = list(&tree, "/");
@@ -81,31 +75,27 @@ PROMISE(listing, names_are_escaped_for_where_they_stand)
     check(strstr(page, "<i>") == NULL);
     find(page, "<h1>/&lt;i&gt;/</h1>");
     free(page);
-    tree_fell(&tree);
 }
 
 PROMISE(listing, page_is_the_same_in_pieces_of_any_size)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     tree_make_directory(&tree, "sub");
     for (int i = 0; i < 20; i++) {
         char name[64];
         snprintf(name, sizeof name, "sub/<%d> & so on", i * i * i);
         tree_put(&tree, name, "x");
     }
-    char *whole = list(&tree, "/sub/");
+    AT_END(free_memory) char *whole = list(&tree, "/sub/");
     for (size_t piece = 1; piece < 300; piece += 13) {
-        char *page = list_in_pieces(&tree, "/sub/", piece);
+        AT_END(free_memory) char *page = list_in_pieces(&tree, "/sub/", piece);
         check(strcmp(whole, page) == 0);
-        free(page);
     }
-    free(whole);
-    tree_fell(&tree);
 }
 
 PROMISE(listing, what_would_not_be_served_is_not_shown)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     tree_put(&tree, ".hidden", "x");
     tree_put(&tree, "shown", "x");
     tree_make_fifo(&tree, "fifo");
@@ -123,12 +113,11 @@ PROMISE(listing, what_would_not_be_served_is_not_shown)
     find(page, "\"./.hidden\"");
     check(strstr(page, "\"./.\"") == NULL && strstr(page, "\"./..\"") == NULL);
     free(page);
-    tree_fell(&tree);
 }
 
 PROMISE(listing, link_from_one_directory_to_another_is_shown)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     tree_make_directory(&tree, "a");
     tree_put(&tree, "file", "123");
     tree_link(&tree, "a/up", "../file");
@@ -139,12 +128,11 @@ PROMISE(listing, link_from_one_directory_to_another_is_shown)
     page = list(&tree, "/");
     check(strstr(page, "href=\"../\"") == NULL); /* there is nothing above */
     free(page);
-    tree_fell(&tree);
 }
 
 PROMISE(listing, more_than_the_limit_is_said_to_be_there)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     for (int i = 0; i <= LISTING_NAMES; i++) {
         char name[32];
         snprintf(name, sizeof name, "%d", i);
@@ -157,7 +145,6 @@ PROMISE(listing, more_than_the_limit_is_said_to_be_there)
     page = list(&tree, "/");
     check(strstr(page, "There is more") == NULL);
     free(page);
-    tree_fell(&tree);
 }
 
 /* ---- what it costs --------------------------------------------------------------------------- */
@@ -182,7 +169,7 @@ long __wrap_syscall(long number, ...)
 
 PROMISE(listing, only_links_are_resolved_beneath_the_root)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     for (int i = 0; i < 20; i++) {
         char name[32];
         snprintf(name, sizeof name, "%d", i);
@@ -198,5 +185,4 @@ PROMISE(listing, only_links_are_resolved_beneath_the_root)
     free(list(&tree, "/"));
     check(without_links <= 2); /* the directory itself */
     check_eq(resolved, without_links + 2);
-    tree_fell(&tree);
 }

@@ -9,11 +9,9 @@
 #include "tools/ferry/serve/entry.h"
 #include "tools/ferry/serve/http_date.h"
 
-#include <fcntl.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 /* ---- counting -------------------------------------------------------------------------------- */
 
@@ -93,7 +91,7 @@ static void check_calls(calls expected)
 
 PROMISE(loading, small_file_is_loaded_by_seven_calls_and_looked_at_by_three)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     tree_make_directory(&tree, "below");
     tree_put(&tree, "below/small", "hello");
     await_tags();
@@ -106,5 +104,4 @@ PROMISE(loading, small_file_is_loaded_by_seven_calls_and_looked_at_by_three)
     check(entry_is_valid(&tree.site, entry, ++second));
     check_calls((calls){.opens = 1, .looks = 1, .closes = 1});
     entry_free(entry);
-    tree_fell(&tree);
 }

@@ -3,10 +3,6 @@
 
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -49,7 +45,7 @@ static void add(struct logging *logging, int number)
 static char *read_file(const char *path)
 {
     struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    AT_END(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return strdup("");
     check_eq(fstat(fd, &status), 0);
@@ -58,15 +54,13 @@ static char *read_file(const char *path)
     ssize_t length = read(fd, text, (size_t)status.st_size);
     check(length >= 0);
     text[length] = '\0';
-    close(fd);
     return text;
 }
 
 static bool has(const char *path, const char *words)
 {
-    char *text = read_file(path);
+    AT_END(free_memory) char *text = read_file(path);
     bool found = strstr(text, words) != NULL;
-    free(text);
     return found;
 }
 
@@ -105,7 +99,7 @@ static long check_lines(const char *text, int count)
 PROMISE(log_writer, lines_are_appended_in_order)
 {
     enum { COUNT = 20000 };
-    struct logging logging = set_up();
+    AT_END(remove_all) struct logging logging = set_up();
     for (int i = 0; i < 2; i++) {
         start(&logging);
         for (int j = 0; j < COUNT / 2; j++) {
@@ -115,10 +109,8 @@ PROMISE(log_writer, lines_are_appended_in_order)
         }
         check_eq(log_writer_stop(logging.writer), 0);
     }
-    char *text = read_file(logging.path);
+    AT_END(free_memory) char *text = read_file(logging.path);
     check_eq(check_lines(text, COUNT), 0);
-    free(text);
-    remove_all(&logging);
 }
 
 PROMISE(log_writer, what_cannot_be_opened_is_refused_at_once)
@@ -132,7 +124,7 @@ PROMISE(log_writer, what_cannot_be_opened_is_refused_at_once)
 
 PROMISE(log_writer, reopened_it_goes_on_in_a_file_of_the_old_name)
 {
-    struct logging logging = set_up();
+    AT_END(remove_all) struct logging logging = set_up();
     char old[160];
     snprintf(old, sizeof old, "%s.1", logging.path);
     start(&logging);
@@ -149,12 +141,11 @@ PROMISE(log_writer, reopened_it_goes_on_in_a_file_of_the_old_name)
     check(!has(logging.path, "0000001 ") && !has(old, "0000002 "));
     check_eq(log_writer_stop(logging.writer), 0);
     check_eq(unlink(old), 0);
-    remove_all(&logging);
 }
 
 PROMISE(log_writer, where_it_cannot_be_reopened_the_old_file_goes_on)
 {
-    struct logging logging = set_up();
+    AT_END(remove_all) struct logging logging = set_up();
     char old[160];
     snprintf(old, sizeof old, "%s.1", logging.path);
     start(&logging);
@@ -166,7 +157,6 @@ PROMISE(log_writer, where_it_cannot_be_reopened_the_old_file_goes_on)
     check_eq(log_writer_stop(logging.writer), 0);
     check_eq(rmdir(logging.path), 0);
     check_eq(rename(old, logging.path), 0);
-    remove_all(&logging);
 }
 
 /* A limit for files stands for a full disk: the end of a line finds no room. */
@@ -179,7 +169,7 @@ static void limit_files(rlim_t bytes)
 PROMISE(log_writer, full_disk_leaves_no_half_line_and_loses_none_that_there_is_room_to_keep)
 {
     enum { COUNT = 1000 };
-    struct logging logging = set_up();
+    AT_END(remove_all) struct logging logging = set_up();
     start(&logging);
     limit_files(1000); /* nine lines, and a part of one */
     for (int i = 0; i < COUNT; i++)
@@ -189,16 +179,14 @@ PROMISE(log_writer, full_disk_leaves_no_half_line_and_loses_none_that_there_is_r
     limit_files(RLIM_INFINITY);
     await_line(logging.path, "0000999 ");
     check_eq(log_writer_stop(logging.writer), 0);
-    char *text = read_file(logging.path);
+    AT_END(free_memory) char *text = read_file(logging.path);
     check_eq(check_lines(text, COUNT), 0);
-    free(text);
-    remove_all(&logging);
 }
 
 PROMISE(log_writer, what_is_missing_after_a_full_disk_is_told_in_its_place)
 {
     enum { COUNT = 50000 }; /* five MiB: more than there is room to keep */
-    struct logging logging = set_up();
+    AT_END(remove_all) struct logging logging = set_up();
     start(&logging);
     limit_files(1000);
     add(&logging, 0);
@@ -209,17 +197,15 @@ PROMISE(log_writer, what_is_missing_after_a_full_disk_is_told_in_its_place)
     await_line(logging.path, " lines are missing here");
     add(&logging, COUNT);
     uint64_t told = log_writer_stop(logging.writer);
-    char *text = read_file(logging.path);
+    AT_END(free_memory) char *text = read_file(logging.path);
     long missing = check_lines(text, COUNT + 1);
     check(missing > 0);
     check_eq(told, missing);
-    free(text);
-    remove_all(&logging);
 }
 
 PROMISE(log_writer, fifo_that_nobody_reads_yet_holds_nothing_up)
 {
-    struct logging logging = set_up();
+    AT_END(remove_all) struct logging logging = set_up();
     char lines[4096];
     check_eq(mkfifo(logging.path, 0600), 0);
     start(&logging);
@@ -237,13 +223,12 @@ PROMISE(log_writer, fifo_that_nobody_reads_yet_holds_nothing_up)
         (void)poll(NULL, 0, 1);
     check_eq(log_writer_stop(logging.writer), 0);
     close(pipe_end);
-    remove_all(&logging);
 }
 
 PROMISE(log_writer, reader_that_is_slow_gets_whole_lines_and_is_told_what_is_missing)
 {
     enum { COUNT = 50000 };
-    struct logging logging = set_up();
+    AT_END(remove_all) struct logging logging = set_up();
     check_eq(mkfifo(logging.path, 0600), 0);
     int pipe_end = open(logging.path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     check(pipe_end >= 0);
@@ -264,7 +249,6 @@ PROMISE(log_writer, reader_that_is_slow_gets_whole_lines_and_is_told_what_is_mis
     free(text);
     close(pipe_end);
     check(log_writer_stop(logging.writer) > 0);
-    remove_all(&logging);
 }
 
 PROMISE(log_writer, lease_on_the_file_is_not_waited_for)
@@ -289,11 +273,10 @@ PROMISE(log_writer, lease_on_the_file_is_not_waited_for)
 
 PROMISE(log_writer, stop_counts_what_nobody_will_read)
 {
-    struct logging logging = set_up();
+    AT_END(remove_all) struct logging logging = set_up();
     check_eq(mkfifo(logging.path, 0600), 0);
     start(&logging);
     for (int i = 0; i < 5; i++)
         add(&logging, i);
     check_eq(log_writer_stop(logging.writer), 5);
-    remove_all(&logging);
 }

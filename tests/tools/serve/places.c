@@ -4,6 +4,8 @@
 
 #include "tests/support.h"
 
+PUT_AWAY(free_places, struct places, places_free)
+
 struct connection {
     struct seat seat; /* first */
     int asked;        /* how often it was asked to leave */
@@ -15,9 +17,8 @@ static struct connection *connection_of(struct seat *seat)
     return (struct connection *)(void *)seat;
 }
 
-static bool has_answers(const struct seat *seat)
+static bool has_answers(const struct seat *)
 {
-    (void)seat;
     return false;
 }
 
@@ -39,7 +40,7 @@ static bool enter(struct places *places, struct connection *connection)
 
 PROMISE(places, who_leaves_before_it_answers_is_not_counted_twice)
 {
-    struct places *places = places_create(NULL, 1);
+    AT_END(free_places) struct places *places = places_create(NULL, 1);
     struct connection first = {0}, second = {0}, third = {0};
     check(enter(places, &first));
     places_is_idle(&first.seat);
@@ -54,12 +55,11 @@ PROMISE(places, who_leaves_before_it_answers_is_not_counted_twice)
     places_leave(&second.seat);
     check(third.is_seated);
     places_leave(&third.seat);
-    places_free(places);
 }
 
 PROMISE(places, who_was_at_a_request_since_it_was_asked_stays)
 {
-    struct places *places = places_create(NULL, 1);
+    AT_END(free_places) struct places *places = places_create(NULL, 1);
     struct connection first = {0}, second = {0};
     check(enter(places, &first));
     places_is_idle(&first.seat);
@@ -74,12 +74,11 @@ PROMISE(places, who_was_at_a_request_since_it_was_asked_stays)
     check(places_is_to_leave(&first.seat));
     places_leave(&first.seat);
     places_leave(&second.seat);
-    places_free(places);
 }
 
 PROMISE(places, who_becomes_idle_while_somebody_waits_is_asked)
 {
-    struct places *places = places_create(NULL, 2);
+    AT_END(free_places) struct places *places = places_create(NULL, 2);
     struct connection seated[2] = {0}, waiting[2] = {0};
     for (int i = 0; i < 2; i++)
         check(enter(places, &seated[i]));
@@ -94,5 +93,4 @@ PROMISE(places, who_becomes_idle_while_somebody_waits_is_asked)
     check(waiting[1].is_seated);
     places_leave(&seated[0].seat);
     places_leave(&waiting[1].seat);
-    places_free(places);
 }

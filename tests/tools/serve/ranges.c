@@ -3,8 +3,6 @@
 
 #include "tests/harness.h"
 
-#include <string.h>
-
 static struct range ranges[RANGES_LIMIT];
 
 static int parse(const char *text, uint64_t size)

@@ -3,8 +3,6 @@
 
 #include "tests/harness.h"
 
-#include <string.h>
-
 static struct request request;
 
 /* ---- feeding it ------------------------------------------------------------------------------ */

@@ -3,8 +3,6 @@
 
 #include "tests/harness.h"
 
-#include <string.h>
-
 static int parse(const char *text, struct target *ret_target)
 {
     return target_parse(text, strlen(text), ret_target);

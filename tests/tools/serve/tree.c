@@ -4,28 +4,23 @@
 #include "tests/support.h"
 #include "tests/tools/serve/tree_support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/un.h>
 
 /* What opening and looking say alike. */
 static int try_open(const struct grown_tree *tree, const char *path)
 {
     struct stat opened, seen;
-    int fd = tree_open(tree->site.root, path, &opened);
+    AT_END(close_fd) int fd = tree_open(tree->site.root, path, &opened);
     check_eq(tree_look(tree->site.root, path, &seen), fd < 0 ? fd : 0);
     if (fd < 0)
         return fd;
     check_eq(opened.st_ino, seen.st_ino);
-    close(fd);
     return 0;
 }
 
 PROMISE(tree, files_and_directories_are_opened)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     tree_make_directory(&tree, "a");
     tree_put(&tree, "a/file", "x");
     check_eq(try_open(&tree, ""), 0);
@@ -34,24 +29,22 @@ PROMISE(tree, files_and_directories_are_opened)
     check_eq(try_open(&tree, "a/file"), 0);
     check_eq(try_open(&tree, "a/none"), -ENOENT);
     check_eq(try_open(&tree, "a/file/"), -ENOTDIR);
-    tree_fell(&tree);
 }
 
 PROMISE(tree, links_are_followed_where_they_stay_inside)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     tree_make_directory(&tree, "a");
     tree_put(&tree, "file", "x");
     tree_link(&tree, "a/up", "../file");
     tree_link(&tree, "down", "a");
     check_eq(try_open(&tree, "a/up"), 0);
     check_eq(try_open(&tree, "down/up"), 0);
-    tree_fell(&tree);
 }
 
 PROMISE(tree, nothing_leads_out)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     tree_make_directory(&tree, "a");
     tree_link(&tree, "absolute", "/etc/passwd");
     tree_link(&tree, "inside_but_absolute", tree.path);
@@ -74,21 +67,19 @@ PROMISE(tree, nothing_leads_out)
                                         "/"};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
         check_eq(try_open(&tree, paths[i]), -EXDEV);
-    tree_fell(&tree);
 }
 
 PROMISE(tree, links_that_go_round_are_eloop)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     tree_link(&tree, "a", "b");
     tree_link(&tree, "b", "a");
     check_eq(try_open(&tree, "a"), -ELOOP);
-    tree_fell(&tree);
 }
 
 PROMISE(tree, what_is_neither_file_nor_directory_is_refused_without_waiting)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     struct stat status;
     tree_make_fifo(&tree, "fifo");
     check_eq(try_open(&tree, "fifo"), -EACCES);
@@ -99,10 +90,8 @@ PROMISE(tree, what_is_neither_file_nor_directory_is_refused_without_waiting)
     check_eq(tree_look(tree.site.root, "socket", &status), -EACCES);
     check_eq(tree_open(tree.site.root, "socket", &status), -EACCES);
     close(fd);
-    int devices = tree_open_root("/dev");
+    AT_END(close_fd) int devices = tree_open_root("/dev");
     check_eq(tree_open(devices, "null", &status), -EACCES);
-    close(devices);
-    tree_fell(&tree);
 }
 
 /* Whether somebody has the fifo open for reading: only then a writer gets in. */
@@ -132,13 +121,13 @@ static void *watch(void *arg)
 
 PROMISE(tree, fifo_is_not_opened_for_a_moment_either)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     struct watching watching = {.tree = &tree};
     pthread_t thread;
     tree_make_fifo(&tree, "fifo");
     tree_link(&tree, "link", "fifo");
     tree_put(&tree, "file", "x");
-    check_eq(pthread_create(&thread, NULL, watch, &watching), 0);
+    thread = start_thread(watch, &watching);
     for (int i = 0; i < 2000; i++) {
         check_eq(try_open(&tree, "fifo"), -EACCES);
         check_eq(try_open(&tree, "link"), -EACCES);
@@ -146,7 +135,6 @@ PROMISE(tree, fifo_is_not_opened_for_a_moment_either)
     watching.is_over = true;
     pthread_join(thread, NULL);
     check(!watching.was_let_in);
-    tree_fell(&tree);
 }
 
 /* Makes a name stand for a file and for a fifo in turn. */
@@ -164,14 +152,14 @@ static void *swap(void *arg)
 
 PROMISE(tree, fifo_that_takes_a_files_place_meanwhile_is_not_opened)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     struct watching watching = {.tree = &tree};
     pthread_t watcher, swapper;
     tree_make_fifo(&tree, "fifo");
     tree_put(&tree, "file", "x");
     tree_link(&tree, "name", "file");
-    check_eq(pthread_create(&watcher, NULL, watch, &watching), 0);
-    check_eq(pthread_create(&swapper, NULL, swap, &watching), 0);
+    watcher = start_thread(watch, &watching);
+    swapper = start_thread(swap, &watching);
     for (int i = 0; i < 2000; i++) {
         struct stat status;
         int fd = tree_open(tree.site.root, "name", &status);
@@ -183,16 +171,14 @@ PROMISE(tree, fifo_that_takes_a_files_place_meanwhile_is_not_opened)
     pthread_join(watcher, NULL);
     pthread_join(swapper, NULL);
     check(!watching.was_let_in);
-    tree_fell(&tree);
 }
 
 PROMISE(tree, root_has_to_be_a_directory)
 {
-    struct grown_tree tree = tree_grow();
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
     char path[128];
     tree_put(&tree, "file", "x");
     snprintf(path, sizeof path, "%s/file", tree.path);
     check_eq(tree_open_root(path), -ENOTDIR);
     check_eq(tree_open_root("/nowhere/at/all"), -ENOENT);
-    tree_fell(&tree);
 }

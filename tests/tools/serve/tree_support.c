@@ -5,7 +5,6 @@
 #include "tools/ferry/serve/http_date.h"
 #include "tools/ferry/serve/tree.h"
 
-#include <fcntl.h>
 #include <ftw.h>
 #include <time.h>
 
@@ -23,11 +22,8 @@ struct grown_tree tree_grow(void)
     return tree;
 }
 
-static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where)
+static int remove_one(const char *path, const struct stat *, int, struct FTW *)
 {
-    (void)status;
-    (void)kind;
-    (void)where;
     return remove(path);
 }
 
@@ -50,12 +46,10 @@ static int root_of(const struct grown_tree *tree)
 static void put_bytes(const struct grown_tree *tree, const char *path, const void *data,
                       size_t size)
 {
-    int root = root_of(tree);
-    int fd = openat(root, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    AT_END(close_fd) int root = root_of(tree);
+    AT_END(close_fd) int fd = openat(root, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     check(fd >= 0);
     check_eq(write(fd, data, size), size);
-    close(fd);
-    close(root);
 }
 
 void tree_put(const struct grown_tree *tree, const char *path, const char *content)
@@ -65,54 +59,47 @@ void tree_put(const struct grown_tree *tree, const char *path, const char *conte
 
 void tree_put_content(const struct grown_tree *tree, const char *path, uint64_t size, uint64_t seed)
 {
-    void *content = malloc(size + 1);
+    AT_END(free_memory) void *content = malloc(size + 1);
     check(content != NULL);
     fill_content(content, size, seed, 0);
     put_bytes(tree, path, content, size);
-    free(content);
 }
 
 void tree_make_directory(const struct grown_tree *tree, const char *path)
 {
-    int root = root_of(tree);
+    AT_END(close_fd) int root = root_of(tree);
     check_eq(mkdirat(root, path, 0700), 0);
-    close(root);
 }
 
 void tree_make_fifo(const struct grown_tree *tree, const char *path)
 {
-    int root = root_of(tree);
+    AT_END(close_fd) int root = root_of(tree);
     check_eq(mkfifoat(root, path, 0600), 0);
-    close(root);
 }
 
 void tree_link(const struct grown_tree *tree, const char *path, const char *leads_to)
 {
-    int root = root_of(tree);
+    AT_END(close_fd) int root = root_of(tree);
     check_eq(symlinkat(leads_to, root, path), 0);
-    close(root);
 }
 
 void tree_rename(const struct grown_tree *tree, const char *path, const char *other)
 {
-    int root = root_of(tree);
+    AT_END(close_fd) int root = root_of(tree);
     check_eq(renameat(root, path, root, other), 0);
-    close(root);
 }
 
 void tree_remove(const struct grown_tree *tree, const char *path)
 {
-    int root = root_of(tree);
+    AT_END(close_fd) int root = root_of(tree);
     check_eq(unlinkat(root, path, 0), 0);
-    close(root);
 }
 
 void tree_set_time(const struct grown_tree *tree, const char *path, int64_t seconds)
 {
-    int root = root_of(tree);
+    AT_END(close_fd) int root = root_of(tree);
     const struct timespec times[2] = {{.tv_sec = seconds}, {.tv_sec = seconds}};
     check_eq(utimensat(root, path, times, 0), 0);
-    close(root);
 }
 
 void await_next_second(void)

@@ -2,13 +2,12 @@
 /* Readers: what they are called with, on which thread, how often, and how it ends. */
 #include "tests/notes.h"
 
-#include <errno.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
 static void read_what_is_sent(ferry_placement placement, bool on_owner)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     notes seen = {0};
     notes_set(s.stream, &seen, on_owner);
     send_text(s.theirs, "all of ");
@@ -20,7 +19,6 @@ static void read_what_is_sent(ferry_placement placement, bool on_owner)
     check_eq(seen.ends, 1);
     check_eq(seen.error, 0);
     check(pthread_equal(seen.thread, pthread_self()) == !on_owner);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(readers, reader_gets_what_the_peer_sends_then_the_end_on_its_own_thread)
@@ -35,7 +33,7 @@ PROMISE_EITHER(readers, reader_on_the_owner_gets_what_the_peer_sends_then_the_en
 
 static void keep_what_is_not_taken(ferry_placement placement, bool on_owner)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {.least = 4};
     notes_set(s.stream, &seen, on_owner);
     send_text(s.theirs, "ab");
@@ -46,7 +44,6 @@ static void keep_what_is_not_taken(ferry_placement placement, bool on_owner)
     check_eq(seen.count, 8);
     check(memcmp(seen.taken, "abcdefgh", 8) == 0);
     check(seen.saw_end); /* it was told that nothing comes behind the rest */
-    stage_end(&s);
 }
 
 PROMISE_EITHER(readers, what_a_reader_does_not_take_comes_again_with_more)
@@ -88,7 +85,7 @@ static size_t send_all_at_once(int fd)
 
 PROMISE_EITHER(readers, bulk_comes_in_ever_larger_pieces_and_what_is_small_in_small_ones)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
     size_t sent = send_all_at_once(s.theirs);
     atomic_store(&receives, 0);
@@ -102,20 +99,17 @@ PROMISE_EITHER(readers, bulk_comes_in_ever_larger_pieces_and_what_is_small_in_sm
         notes_await(&seen, sent + i);
     }
     check_eq(atomic_load(&last_asked), 16 * 1024);
-    stage_end(&s);
 }
 
-static size_t echo(ferry_stream *stream, const void *data, size_t length, bool at_end, void *arg)
+static size_t echo(ferry_stream *stream, const void *data, size_t length, bool, void *)
 {
-    (void)at_end;
-    (void)arg;
     check_eq(ferry_stream_write(stream, data, length, NULL, NULL), 0);
     return length;
 }
 
 static void answer_on_the_owner(ferry_placement placement)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     const ferry_reader wanted = {.on_read = echo, .on_owner = true};
     check_eq(ferry_stream_set_reader(s.stream, &wanted), 0);
     s.stream = ferry_stream_unref(s.stream);
@@ -127,7 +121,6 @@ static void answer_on_the_owner(ferry_placement placement)
     }
     stage_hang_up(&s);
     check_eq(ferry_service_drain(s.service, -1), 0);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(readers, reader_on_the_owner_may_answer)
@@ -140,21 +133,20 @@ PROMISE_EITHER(readers, reader_on_the_owner_may_answer)
 PROMISE_EITHER(readers, reader_that_is_not_called_lets_the_peers_socket_fill)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        stage s = stage_open(placement, any_pair(is_tcp));
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
         notes seen = {0};
         notes_set(s.stream, &seen, false);
         size_t sent = fill_up(s.theirs); /* meanwhile this thread does not run its inbox */
         stage_hang_up(&s);
         notes_await_end(&seen);
         check_eq(seen.count, sent);
-        stage_end(&s);
     }
 }
 
 static void offer_no_more_than(ferry_placement placement, bool on_owner, bool is_tcp)
 {
     enum { LINE = 50, LINES = 400, HIGH = 120 };
-    stage s = stage_open(placement, any_pair(is_tcp));
+    AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
     notes seen = {.delimiter = '\n'};
     /* A read that was to take more than that leaves it behind. */
     static char large[LINE * LINES], lines[LINE * LINES / 2 + 1];
@@ -173,7 +165,6 @@ static void offer_no_more_than(ferry_placement placement, bool on_owner, bool is
     check_eq(seen.error, 0);
     check_eq(seen.count, LINE * LINES);
     check(seen.longest <= HIGH);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(readers, more_than_high_bytes_is_never_offered)
@@ -184,7 +175,7 @@ PROMISE_EITHER(readers, more_than_high_bytes_is_never_offered)
 
 static void wait_between_the_marks(ferry_placement placement, bool on_owner)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {.delimiter = '\n'};
     send_text(s.theirs, "a line\nhalf of one mo"); /* more than the low mark is left */
     notes_set_with(s.stream, &seen,
@@ -197,7 +188,6 @@ static void wait_between_the_marks(ferry_placement placement, bool on_owner)
     stage_hang_up(&s);
     notes_await_end(&seen);
     check_eq(seen.error, 0);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(readers, reader_that_waits_for_more_between_the_marks_gets_it)
@@ -208,7 +198,7 @@ PROMISE_EITHER(readers, reader_that_waits_for_more_between_the_marks_gets_it)
 
 static void take_nothing_of(const char *text, ferry_placement placement, bool on_owner, int error)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {.delimiter = '\n'};
     send_text(s.theirs, text);
     stage_hang_up(&s);
@@ -217,7 +207,6 @@ static void take_nothing_of(const char *text, ferry_placement placement, bool on
     check_eq(seen.error, error);
     check_eq(seen.count, 0);
     check_eq(seen.saw_end, error == 0);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(readers, taking_nothing_of_high_bytes_is_emsgsize)
@@ -243,7 +232,7 @@ static size_t take_one(ferry_stream *stream, const void *data, size_t length, bo
 
 static void call_so_often(ferry_placement placement, bool on_owner)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
     notes_set_with(s.stream, &seen,
                    (ferry_reader){.on_owner = on_owner, .on_read = take_one, .shots = 2});
@@ -268,7 +257,6 @@ static void call_so_often(ferry_placement placement, bool on_owner)
     notes_await_end(&seen);
     check_eq(seen.error, 0);
     check(memcmp(seen.taken, "abcdefg", 7) == 0);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(readers, reader_is_called_as_often_as_it_asked_for)
@@ -279,7 +267,7 @@ PROMISE_EITHER(readers, reader_is_called_as_often_as_it_asked_for)
 
 static void pause_reader(ferry_placement placement, bool on_owner, bool is_tcp)
 {
-    stage s = stage_open(placement, any_pair(is_tcp));
+    AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
     notes seen = {0};
     notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .shots = 1});
     send_text(s.theirs, "x");
@@ -294,7 +282,6 @@ static void pause_reader(ferry_placement placement, bool on_owner, bool is_tcp)
     notes_await_end(&seen);
     check_eq(seen.count, sent);
     check_eq(seen.error, 0);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(readers, paused_reader_lets_the_peers_socket_fill_and_notices_no_end)
@@ -314,7 +301,7 @@ static int count_unread(int fd)
 PROMISE_EITHER(readers, nothing_is_read_behind_the_last_call_that_was_asked_for)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes seen = {0};
         notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .shots = 1});
         send_text(s.theirs, "for the call");
@@ -327,7 +314,6 @@ PROMISE_EITHER(readers, nothing_is_read_behind_the_last_call_that_was_asked_for)
         check(count_unread(s.theirs) > 0);
         ferry_stream_abort(s.stream);
         notes_await_end(&seen);
-        stage_end(&s);
     }
 }
 
@@ -343,7 +329,7 @@ static size_t take_line_and_demand(ferry_stream *stream, const void *data, size_
 
 static void wait_for_a_line_by_demand(ferry_placement placement, bool on_owner)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {.delimiter = '\n'};
     notes_set_with(
         s.stream, &seen,
@@ -358,7 +344,6 @@ static void wait_for_a_line_by_demand(ferry_placement placement, bool on_owner)
     check_eq(seen.calls, 2);
     stage_hang_up(&s);
     notes_await_end(&seen);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(readers, reader_that_takes_nothing_is_called_again_for_more_bytes_only)
@@ -390,7 +375,7 @@ static size_t pause_and_resume_once(ferry_stream *stream, const void *data, size
 
 static void take_after_a_pause(ferry_placement placement, bool on_owner, bool is_early)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
     notes_set_with(s.stream, &seen,
                    (ferry_reader){.on_owner = on_owner,
@@ -407,7 +392,6 @@ static void take_after_a_pause(ferry_placement placement, bool on_owner, bool is
     check_eq(seen.calls, 2);
     stage_hang_up(&s);
     notes_await_end(&seen);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(readers, what_was_not_taken_is_offered_again_after_a_pause)
@@ -419,10 +403,9 @@ PROMISE_EITHER(readers, what_was_not_taken_is_offered_again_after_a_pause)
 /* ---- the last handle ------------------------------------------------------------------------- */
 
 /* While it is called here the owner replaces it, and gives its handle back, which is the last. */
-static size_t keep_what_nobody_has(ferry_stream *stream, const void *data, size_t length,
-                                   bool at_end, void *arg)
+static size_t keep_what_nobody_has(ferry_stream *stream, const void *, size_t length, bool,
+                                   void *arg)
 {
-    (void)data, (void)at_end;
     ferry_stream **kept = arg;
     check_eq(ferry_stream_set_reader(stream, NULL), 0);
     ferry_stream_unref(*kept);
@@ -433,7 +416,7 @@ static size_t keep_what_nobody_has(ferry_stream *stream, const void *data, size_
 
 PROMISE_EITHER(readers, stream_whose_last_handle_went_meanwhile_may_be_kept_by_whom_it_is_handed_to)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_reader keeper = {.on_read = keep_what_nobody_has, .arg = &s.stream};
     check_eq(ferry_stream_set_reader(s.stream, &keeper), 0);
     send_text(s.theirs, "x");
@@ -441,5 +424,4 @@ PROMISE_EITHER(readers, stream_whose_last_handle_went_meanwhile_may_be_kept_by_w
     wait_until_asleep();
     check_eq(stream_status(s.stream).received_bytes, 1);
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN); /* it is closed */
-    stage_end(&s);
 }

@@ -2,13 +2,12 @@
 /* Reads: what they are given, in which order, and how they settle. */
 #include "tests/notes.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/wait.h>
 
 PROMISE_EITHER(reading, reads_take_the_next_bytes_in_the_order_of_their_submits)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     char exactly[4], line[16], some[16], rest[16];
     ferry_promise *first =
         submit_read(s.stream, (ferry_read){exactly, sizeof exactly, FERRY_READ_EXACTLY, NULL, 0});
@@ -44,14 +43,13 @@ PROMISE_EITHER(reading, reads_take_the_next_bytes_in_the_order_of_their_submits)
     check_eq(result.error, 0);
     check_eq(result.sent, 0);
     check(result.at_end);
-    stage_end(&s);
 }
 
 /* So reads that wait never hold more than memory that the program has set aside for them. */
 PROMISE_EITHER(reading, delimiter_that_does_not_fit_is_not_kept_and_never_found)
 {
     enum { LONG = 1 << 20 };
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     char data[8], *delimiter = calloc(LONG, 1);
     check(delimiter != NULL);
     wait_until_asleep();
@@ -63,12 +61,11 @@ PROMISE_EITHER(reading, delimiter_that_does_not_fit_is_not_kept_and_never_found)
     check_eq(write(s.theirs, "\0\0\0\0\0\0\0\0", sizeof data), sizeof data);
     ferry_result result = outcome(read);
     check_eq(result.error, -EMSGSIZE);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(reading, cancelled_read_consumes_nothing)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     char big[64], small[8];
     ferry_promise *first =
         submit_read(s.stream, (ferry_read){big, sizeof big, FERRY_READ_EXACTLY, NULL, 0});
@@ -77,16 +74,13 @@ PROMISE_EITHER(reading, cancelled_read_consumes_nothing)
     send_text(s.theirs, "abcd");
     wait_until_asleep(); /* some of it is in the first one's memory by now, or not: both are fine */
     check_eq(ferry_promise_cancel(first), 0);
-    ferry_result result = outcome(first);
-    check_eq(result.error, -ECANCELED);
-    check_eq(result.sent, 0);
+    check_outcome(first, .error = -ECANCELED, .sent = 0);
     check_eq(outcome(probe).sent, 2);
     check(memcmp(small, "ab", 2) == 0);
     check_eq(
         outcome(submit_read(s.stream, (ferry_read){small, 2, FERRY_READ_EXACTLY, NULL, 0})).sent,
         2);
     check(memcmp(small, "cd", 2) == 0);
-    stage_end(&s);
 }
 
 /* ---- when a read is complete ----------------------------------------------------------------- */
@@ -155,7 +149,7 @@ static void fails(ferry_promise *promise, int error, ferry_phase phase)
 
 PROMISE_EITHER(reading, read_of_no_bytes_is_complete_at_once_unless_it_is_to_the_end)
 {
-    scene this = scene_begin(placement, 1);
+    AT_END(scene_end) scene this = scene_begin(placement, 1);
     const ferry_read some = {NULL, 0, FERRY_READ_SOME, NULL, 0};
     gives(&this, submit_read(this.stream, some), "");
     gives(&this, submit(&this, FERRY_READ_EXACTLY, 0), "");
@@ -168,14 +162,13 @@ PROMISE_EITHER(reading, read_of_no_bytes_is_complete_at_once_unless_it_is_to_the
     gives(&this, submit(&this, FERRY_READ_SOME, 2), "x");
     end_input(&this);
     check(gives(&this, submit(&this, FERRY_READ_TO_END, 0), "").at_end);
-    scene_end(&this);
 }
 
 PROMISE_EITHER(reading, delimiter_is_found_in_whatever_pieces_it_comes)
 {
     static const char sent[] = "ab-ababaabac-abac|rest";
     for (size_t step = 1; step < sizeof sent; step++) {
-        scene this = scene_begin(placement, 0);
+        AT_END(scene_end) scene this = scene_begin(placement, 0);
         ferry_promise *false_starts = submit_until(&this, "abac", sizeof this.data);
         for (size_t i = 0; i < sizeof sent - 1; i += step) {
             size_t left = sizeof sent - 1 - i;
@@ -187,13 +180,12 @@ PROMISE_EITHER(reading, delimiter_is_found_in_whatever_pieces_it_comes)
         gives(&this, submit_until(&this, "-", 2), "-");
         gives(&this, submit_until(&this, "abac|", 5), "abac|"); /* it fits just so */
         gives(&this, submit(&this, FERRY_READ_EXACTLY, 4), "rest");
-        scene_end(&this);
     }
 }
 
 PROMISE_EITHER(reading, read_into_too_little_memory_is_emsgsize_and_takes_nothing)
 {
-    scene this = scene_begin(placement, 1);
+    AT_END(scene_end) scene this = scene_begin(placement, 1);
     send_text(this.both.theirs, "abcdef\n");
     fails(submit_until(&this, "\n", 6), -EMSGSIZE, FERRY_PHASE_SOURCE);
     fails(submit(&this, FERRY_READ_TO_END, 6), -EMSGSIZE, FERRY_PHASE_SOURCE);
@@ -204,13 +196,12 @@ PROMISE_EITHER(reading, read_into_too_little_memory_is_emsgsize_and_takes_nothin
     ferry_promise *to_end = submit(&this, FERRY_READ_TO_END, 7);
     end_input(&this);
     check(gives(&this, to_end, "1234567").at_end); /* full, but the end came */
-    scene_end(&this);
 }
 
 PROMISE_EITHER(reading, end_of_file_completes_every_read_with_what_there_is)
 {
     for (ferry_read_mode mode = FERRY_READ_SOME; mode <= FERRY_READ_TO_END; mode++) {
-        scene this = scene_begin(placement, mode & 1);
+        AT_END(scene_end) scene this = scene_begin(placement, mode & 1);
         ferry_read wanted = {this.data, 10, mode, "\n", 1};
         if (mode != FERRY_READ_SOME)
             send_text(this.both.theirs, "part");
@@ -223,13 +214,12 @@ PROMISE_EITHER(reading, end_of_file_completes_every_read_with_what_there_is)
         /* And every later one, with nothing. */
         result = gives(&this, submit_read(this.stream, wanted), "");
         check(result.at_end);
-        scene_end(&this);
     }
 }
 
 PROMISE_EITHER(reading, read_that_takes_the_last_bytes_knows_of_the_end_or_the_next_does)
 {
-    scene this = scene_begin(placement, 0);
+    AT_END(scene_end) scene this = scene_begin(placement, 0);
     send_text(this.both.theirs, "abcd");
     ferry_promise *first = submit(&this, FERRY_READ_EXACTLY, 3);
     (void)gives(&this, first, "abc");
@@ -237,12 +227,11 @@ PROMISE_EITHER(reading, read_that_takes_the_last_bytes_knows_of_the_end_or_the_n
     ferry_result last = gives(&this, submit(&this, FERRY_READ_SOME, 10), "d");
     if (!last.at_end)
         check(gives(&this, submit(&this, FERRY_READ_SOME, 10), "").at_end);
-    scene_end(&this);
 }
 
 PROMISE_EITHER(reading, error_fails_the_read_and_what_had_come_is_the_next_ones)
 {
-    scene this = scene_begin(placement, 1);
+    AT_END(scene_end) scene this = scene_begin(placement, 1);
     ferry_promise *exactly = submit(&this, FERRY_READ_EXACTLY, 10);
     send_text(this.both.theirs, "abc");
     wait_until_asleep(); /* it is in that read's memory */
@@ -252,14 +241,13 @@ PROMISE_EITHER(reading, error_fails_the_read_and_what_had_come_is_the_next_ones)
     fails(submit_until(&this, "\n", 10), -ECONNRESET, FERRY_PHASE_SOURCE);
     gives(&this, submit(&this, FERRY_READ_SOME, 10), "abc");
     fails(submit(&this, FERRY_READ_SOME, 10), -ECONNRESET, FERRY_PHASE_SOURCE);
-    scene_end(&this);
 }
 
 /* ---- calling off ----------------------------------------------------------------------------- */
 
 PROMISE_EITHER(reading, read_that_is_out_of_time_consumes_nothing)
 {
-    scene this = scene_begin(placement, 1);
+    AT_END(scene_end) scene this = scene_begin(placement, 1);
     ferry_request_options soon = {.timeout_ms = 30};
     const ferry_read exactly = {this.data, 10, FERRY_READ_EXACTLY, NULL, 0};
     ferry_result result = {.phase = FERRY_PHASE_QUEUE};
@@ -279,12 +267,11 @@ PROMISE_EITHER(reading, read_that_is_out_of_time_consumes_nothing)
     check_eq(result.phase, FERRY_PHASE_SOURCE);
     result = gives(&this, submit(&this, FERRY_READ_SOME, 10), "abc");
     check_eq(result.stream_offset, 0);
-    scene_end(&this);
 }
 
 PROMISE_EITHER(reading, any_queued_read_can_be_cancelled_and_the_others_do_not_notice)
 {
-    scene this = scene_begin(placement, 0);
+    AT_END(scene_end) scene this = scene_begin(placement, 0);
     char other[2][8];
     ferry_promise *reads[5];
     for (unsigned i = 0; i < 5; i++) {
@@ -303,13 +290,12 @@ PROMISE_EITHER(reading, any_queued_read_can_be_cancelled_and_the_others_do_not_n
     check_eq(outcome(reads[3]).stream_offset, 4);
     check(memcmp(other[0], "abcd", 4) == 0);
     check(memcmp(other[1], "efgh", 4) == 0);
-    scene_end(&this);
 }
 
 PROMISE_EITHER(reading, close_abort_and_destroy_cancel_reads)
 {
     for (int how = 0; how < 3; how++) {
-        scene this = scene_begin(placement, 1);
+        AT_END(scene_end) scene this = scene_begin(placement, 1);
         ferry_promise *first = submit(&this, FERRY_READ_EXACTLY, 10);
         ferry_promise *second = submit(&this, FERRY_READ_EXACTLY, 10);
         send_text(this.both.theirs, "abc");
@@ -324,7 +310,6 @@ PROMISE_EITHER(reading, close_abort_and_destroy_cancel_reads)
         fails(second, -ECANCELED, FERRY_PHASE_QUEUE);
         if (how == 2)
             this.service = NULL;
-        scene_end(&this);
     }
 }
 
@@ -332,7 +317,7 @@ PROMISE_EITHER(reading, read_that_cannot_be_put_back_leaves_an_error_and_no_gap)
 {
     unsigned failed = 0;
     for (unsigned n = 1; n < 8; n++) {
-        scene this = scene_begin(placement, 0);
+        AT_END(scene_end) scene this = scene_begin(placement, 0);
         gives(&this, submit(&this, FERRY_READ_SOME, 0), ""); /* its thread is there */
         ferry_promise *to_end = submit(&this, FERRY_READ_TO_END, 4);
         wait_until_asleep();
@@ -347,7 +332,6 @@ PROMISE_EITHER(reading, read_that_cannot_be_put_back_leaves_an_error_and_no_gap)
         else
             check_eq(result.error, -ENOMEM);
         failed += result.error != 0;
-        scene_end(&this);
     }
     check(failed > 0);
 }
@@ -357,7 +341,7 @@ PROMISE_EITHER(reading, read_that_cannot_be_put_back_leaves_an_error_and_no_gap)
 PROMISE_EITHER(reading, reads_are_served_before_the_reader)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        scene this = scene_begin(placement, on_owner);
+        AT_END(scene_end) scene this = scene_begin(placement, on_owner);
         notes seen = {0};
         notes_set(this.stream, &seen, on_owner);
         ferry_promise *first = submit(&this, FERRY_READ_EXACTLY, 3);
@@ -371,7 +355,6 @@ PROMISE_EITHER(reading, reads_are_served_before_the_reader)
         check(memcmp(seen.taken, "defand more", 11) == 0);
         end_input(&this);
         notes_await_end(&seen);
-        scene_end(&this);
     }
 }
 
@@ -401,12 +384,12 @@ static void wait_for_reads(ferry_stream *stream, uint32_t count)
 PROMISE_EITHER(reading, reads_of_several_threads_are_served_in_the_order_of_their_submits)
 {
     enum { THREADS = 6 };
-    scene this = scene_begin(placement, 1);
+    AT_END(scene_end) scene this = scene_begin(placement, 1);
     turn_taker takers[THREADS];
     pthread_t threads[THREADS];
     for (unsigned i = 0; i < THREADS; i++) {
         takers[i].scene = &this;
-        check_eq(pthread_create(&threads[i], NULL, submit_and_wait, &takers[i]), 0);
+        threads[i] = start_thread(submit_and_wait, &takers[i]);
         wait_for_reads(this.stream, i + 1);
         wait_until_asleep(); /* counted a moment before it is posted */
     }
@@ -416,12 +399,10 @@ PROMISE_EITHER(reading, reads_of_several_threads_are_served_in_the_order_of_thei
         check_eq(takers[i].result.stream_offset, 4 * i);
         check_eq(takers[i].data[0], '0' + (int)i);
     }
-    scene_end(&this);
 }
 
-static void chain(ferry_promise *promise, const ferry_result *result, void *arg)
+static void chain(ferry_promise *, const ferry_result *result, void *arg)
 {
-    (void)promise;
     scene *this = arg;
     if (result->at_end || result->error != 0)
         return;
@@ -433,7 +414,7 @@ static void chain(ferry_promise *promise, const ferry_result *result, void *arg)
 
 PROMISE_EITHER(reading, callback_on_the_owner_may_read_on)
 {
-    scene this = scene_begin(placement, 1);
+    AT_END(scene_end) scene this = scene_begin(placement, 1);
     const ferry_request_options options = {.on_owner = chain, .on_owner_arg = &this};
     const ferry_read one = {this.data, 1, FERRY_READ_SOME, NULL, 0};
     check_eq(ferry_stream_read(this.stream, &one, &options, NULL), 0);
@@ -443,14 +424,13 @@ PROMISE_EITHER(reading, callback_on_the_owner_may_read_on)
     check(memcmp(back, "echoed by the byte", sizeof back) == 0);
     check_eq(shutdown(this.both.theirs, SHUT_WR), 0);
     check_eq(close_stream(ferry_stream_ref(this.stream)).error, 0);
-    scene_end(&this);
 }
 
 /* ---- refusals -------------------------------------------------------------------------------- */
 
 PROMISE_EITHER(reading, closed_stream_refuses_all_reading)
 {
-    scene this = scene_begin(placement, 0);
+    AT_END(scene_end) scene this = scene_begin(placement, 0);
     check_eq(close_stream(ferry_stream_ref(this.stream)).error, 0);
     notes seen = {0};
     const ferry_reader wanted = notes_reader(&seen, false);
@@ -460,12 +440,11 @@ PROMISE_EITHER(reading, closed_stream_refuses_all_reading)
     check_eq(ferry_stream_demand(this.stream, 1), -ESHUTDOWN);
     check_eq(ferry_stream_read_within(this.stream, 1), -ESHUTDOWN);
     check_eq(ferry_stream_read(this.stream, &one, NULL, NULL), -ESHUTDOWN);
-    scene_end(&this);
 }
 
 static void expect_no_socket(ferry_service *service, int fd)
 {
-    ferry_stream *stream = stream_adopt(service, fd);
+    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, fd);
     notes seen = {0};
     const ferry_reader wanted = notes_reader(&seen, false);
     char byte;
@@ -474,25 +453,22 @@ static void expect_no_socket(ferry_service *service, int fd)
     check_eq(ferry_stream_demand(stream, 1), -ENOTSOCK);
     check_eq(ferry_stream_read_within(stream, 1), -ENOTSOCK);
     check_eq(ferry_stream_read(stream, &one, NULL, NULL), -ENOTSOCK);
-    ferry_stream_unref(stream);
 }
 
 PROMISE_EITHER(reading, pipes_and_sockets_of_messages_are_enotsock)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     int fds[2];
     check_eq(pipe2(fds, O_CLOEXEC), 0);
     expect_no_socket(service, fds[1]);
     close(fds[0]);
-    pair messages = unix_pair(SOCK_SEQPACKET);
+    AT_END(close_theirs) pair messages = unix_pair(SOCK_SEQPACKET);
     expect_no_socket(service, messages.ours);
-    close(messages.theirs);
-    ferry_service_destroy(service);
 }
 
 PROMISE(reading, what_makes_no_sense_is_einval)
 {
-    scene this = scene_begin(FERRY_SHARED, 0);
+    AT_END(scene_end) scene this = scene_begin(FERRY_SHARED, 0);
     notes seen = {0};
     const ferry_reader good = notes_reader(&seen, false);
     ferry_reader bad = good;
@@ -526,12 +502,11 @@ PROMISE(reading, what_makes_no_sense_is_einval)
     check_eq(ferry_stream_read(this.stream, &fine, &completion, NULL), -EINVAL);
     const ferry_request_options negative = {.timeout_ms = -1};
     check_eq(ferry_stream_read(this.stream, &fine, &negative, NULL), -EINVAL);
-    scene_end(&this);
 }
 
 PROMISE_EITHER(reading, after_fork_all_reading_is_echild)
 {
-    scene this = scene_begin(placement, 0);
+    AT_END(scene_end) scene this = scene_begin(placement, 0);
     gives(&this, submit(&this, FERRY_READ_SOME, 0), "");
     pid_t child = fork();
     if (child == 0) {
@@ -547,5 +522,4 @@ PROMISE_EITHER(reading, after_fork_all_reading_is_echild)
     int status;
     check_eq(waitpid(child, &status, 0), child);
     check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    scene_end(&this);
 }

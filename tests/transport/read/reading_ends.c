@@ -2,13 +2,11 @@
 /* How reading ends, and readers do: replaced, told, or with their threads. */
 #include "tests/notes.h"
 
-#include <errno.h>
-
 /* ---- how it ends ----------------------------------------------------------------------------- */
 
 PROMISE_EITHER(reading_ends, reader_keeps_its_stream_open_until_the_end)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
     notes_set(s.stream, &seen, false);
     s.stream = ferry_stream_unref(s.stream);
@@ -18,13 +16,12 @@ PROMISE_EITHER(reading_ends, reader_keeps_its_stream_open_until_the_end)
     check_eq(seen.count, 10);
     char scrap;
     check_eq(read(s.theirs, &scrap, 1), 0); /* and then it is closed */
-    stage_end(&s);
 }
 
 PROMISE_EITHER(reading_ends, destroying_the_service_ends_reading_with_ecanceled)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes seen = {0};
         notes_set(s.stream, &seen, on_owner);
         char scrap[4];
@@ -36,14 +33,13 @@ PROMISE_EITHER(reading_ends, destroying_the_service_ends_reading_with_ecanceled)
         notes_await_end(&seen);
         check_eq(seen.ends, 1);
         check_eq(seen.error, -ECANCELED);
-        stage_end(&s);
     }
 }
 
 /* The peer's last bytes, and then its reset. @param is_written to: then a write is told of it. */
 static void reset_by_peer(ferry_placement placement, bool on_owner, bool is_written)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     notes seen = {0};
     notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .shots = 1});
     send_text(s.theirs, "x");
@@ -57,7 +53,6 @@ static void reset_by_peer(ferry_placement placement, bool on_owner, bool is_writ
     notes_await_end(&seen);
     check_eq(seen.count, 11);
     check_eq(seen.error, -ECONNRESET); /* not an end of file: some of it may be missing */
-    stage_end(&s);
 }
 
 PROMISE_EITHER(reading_ends, reset_is_econnreset_also_where_a_write_was_told_of_it_first)
@@ -68,7 +63,7 @@ PROMISE_EITHER(reading_ends, reset_is_econnreset_also_where_a_write_was_told_of_
 
 PROMISE_EITHER(reading_ends, end_of_file_is_one_also_where_a_reset_followed_it)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     send_text(s.theirs, "all of it");
     stage_hang_up(&s);
     /* Nobody is there to read this: the first brings about a reset, one of the next is told. */
@@ -79,13 +74,12 @@ PROMISE_EITHER(reading_ends, end_of_file_is_one_also_where_a_reset_followed_it)
     notes_await_end(&seen);
     check_eq(seen.count, 9);
     check_eq(seen.error, 0);
-    stage_end(&s);
 }
 
 PROMISE_EITHER(reading_ends, end_of_file_is_one_also_after_a_shutdown)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        stage s = stage_open(placement, any_pair(is_tcp));
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
         ferry_promise *shut = submit_shutdown(s.stream);
         check_eq(outcome(shut).error, 0);
         char byte;
@@ -97,7 +91,6 @@ PROMISE_EITHER(reading_ends, end_of_file_is_one_also_after_a_shutdown)
         notes_await_end(&seen);
         check_eq(seen.count, 6);
         check_eq(seen.error, 0);
-        stage_end(&s);
     }
 }
 /* ---- replaced readers ------------------------------------------------------------------------ */
@@ -105,7 +98,7 @@ PROMISE_EITHER(reading_ends, end_of_file_is_one_also_after_a_shutdown)
 PROMISE_EITHER(reading_ends, reader_that_was_replaced_before_its_end_was_told_is_not_told)
 {
     for (int is_none = 0; is_none < 2; is_none++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes first = {0}, second = {0};
         notes_set(s.stream, &first, false);
         check_eq(shutdown(s.theirs, SHUT_WR), 0);
@@ -119,7 +112,6 @@ PROMISE_EITHER(reading_ends, reader_that_was_replaced_before_its_end_was_told_is
         check_eq(second.ends, !is_none);
         /* Nor has it closed the stream. */
         check_eq(ferry_stream_demand(s.stream, -1), is_none ? 0 : -ESHUTDOWN);
-        stage_end(&s);
     }
 }
 
@@ -156,7 +148,7 @@ static void *be_home(void *arg)
 PROMISE_EITHER(reading_ends, thread_that_ends_in_a_call_ends_reading_and_what_it_took_is_taken)
 {
     for (int keep_open = 0; keep_open < 2; keep_open++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes seen = {0};
         home self = {s.stream, &seen, take_one_and_exit, keep_open};
         send_text(s.theirs, "abc");
@@ -169,14 +161,12 @@ PROMISE_EITHER(reading_ends, thread_that_ends_in_a_call_ends_reading_and_what_it
         char byte;
         const ferry_read one = {&byte, 1, FERRY_READ_SOME, NULL, 0};
         if (keep_open) {
-            ferry_result result = outcome(submit_read(s.stream, one));
-            check_eq(result.error, -ECANCELED);
-            check_eq(result.stream_offset, 1); /* the byte that was taken counts */
+            check_outcome(submit_read(s.stream, one), .error = -ECANCELED,
+                          .stream_offset = 1); /* the byte that was taken counts */
             check_eq(outcome(submit_write(s.stream, "still open", 10)).error, 0);
         } else {
             check_eq(ferry_stream_read(s.stream, &one, NULL, NULL), -ESHUTDOWN);
         }
-        stage_end(&s);
     }
 }
 
@@ -189,7 +179,7 @@ static void *set_and_end(void *arg)
 
 PROMISE_EITHER(reading_ends, thread_that_has_ended_ends_reading_with_the_next_bytes)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
     home self = {.stream = s.stream, .seen = &seen};
     run_to_its_end(set_and_end, &self);
@@ -201,7 +191,6 @@ PROMISE_EITHER(reading_ends, thread_that_has_ended_ends_reading_with_the_next_by
     check_eq(seen.calls, 0);
     check_eq(seen.ends, 0);
     check_eq(lines_logged(), lines + 1);
-    stage_end(&s);
 }
 
 /* ---- without a thread ------------------------------------------------------------------------ */
@@ -211,32 +200,26 @@ static ferry_stream *adopt_without_thread(ferry_service *service, int fd, uint64
 {
     const ferry_fault none = {
         .call = FERRY_CALL_THREAD, .first = 1, .times = times, .error = EAGAIN};
-    ferry_faults *faults = faults_of(none);
+    AT_END(drop_faults) ferry_faults *faults = faults_of(none);
     ferry_stream *stream = stream_adopt_with(service, fd, (ferry_stream_options){.faults = faults});
-    (void)ferry_faults_unref(faults);
     return stream;
 }
 
 PROMISE(reading_ends, without_a_thread_reading_is_eagain_and_the_next_try_may_succeed)
 {
-    ferry_service *service = service_start(FERRY_DEDICATED);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = adopt_without_thread(service, both.ours, 2);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+    AT_END(drop_stream) ferry_stream *stream = adopt_without_thread(service, both.ours, 2);
     send_text(both.theirs, "abc");
     char byte;
     const ferry_read one = {&byte, 1, FERRY_READ_SOME, NULL, 0};
-    ferry_result result = outcome(submit_read(stream, one));
-    check_eq(result.error, -EAGAIN);
-    check_eq(result.phase, FERRY_PHASE_QUEUE);
+    check_outcome(submit_read(stream, one), .error = -EAGAIN, .phase = FERRY_PHASE_QUEUE);
     notes seen = {0};
     notes_set_with(stream, &seen, (ferry_reader){.keep_open = true});
     notes_await_end(&seen);
     check_eq(seen.error, -EAGAIN);
     check_eq(outcome(submit_read(stream, one)).sent, 1);
     check_eq(byte, 'a');
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    ferry_service_destroy(service);
 }
 
 static void *demand_until_closed(void *arg)
@@ -251,21 +234,18 @@ static void *demand_until_closed(void *arg)
 
 PROMISE(reading_ends, without_a_thread_whatever_is_asked_meanwhile_does_no_harm)
 {
-    ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
     for (int i = 0; i < 100; i++) {
-        pair both = unix_pair(SOCK_STREAM);
+        AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+        AT_END(drop_stream)
         ferry_stream *stream = adopt_without_thread(service, both.ours, UINT64_MAX);
-        pthread_t thread;
-        check_eq(pthread_create(&thread, NULL, demand_until_closed, stream), 0);
+        pthread_t thread = start_thread(demand_until_closed, stream);
         notes seen = {0};
         notes_set(stream, &seen, i & 1);
         notes_await_end(&seen);
         check_eq(seen.error, -EAGAIN);
         check_eq(pthread_join(thread, NULL), 0);
-        ferry_stream_unref(stream);
-        close(both.theirs);
     }
-    ferry_service_destroy(service);
 }
 
 /* ---- what on_end may do ---------------------------------------------------------------------- */
@@ -273,7 +253,7 @@ PROMISE(reading_ends, without_a_thread_whatever_is_asked_meanwhile_does_no_harm)
 PROMISE_EITHER(reading_ends, stream_that_is_kept_open_can_be_written_to_after_the_end)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        stage s = stage_open(placement, any_pair(on_owner));
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(on_owner));
         notes seen = {0}, again = {0};
         notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .keep_open = true});
         send_text(s.theirs, "question");
@@ -289,7 +269,6 @@ PROMISE_EITHER(reading_ends, stream_that_is_kept_open_can_be_written_to_after_th
         check_eq(again.error, 0);
         char data[7];
         check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 6);
-        stage_end(&s);
     }
 }
 
@@ -302,7 +281,7 @@ static void say_last_word(ferry_stream *stream, int error, void *arg)
 PROMISE_EITHER(reading_ends, time_that_is_up_is_etimedout_and_a_last_word_arrives)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        stage s = stage_open(placement, any_pair(on_owner));
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(on_owner));
         notes seen = {0};
         notes_set_with(s.stream, &seen,
                        (ferry_reader){.on_owner = on_owner, .on_end = say_last_word});
@@ -317,7 +296,6 @@ PROMISE_EITHER(reading_ends, time_that_is_up_is_etimedout_and_a_last_word_arrive
         char data[9];
         check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 8);
         check(memcmp(data, "too late", 8) == 0);
-        stage_end(&s);
     }
 }
 
@@ -330,7 +308,7 @@ static size_t put_off(ferry_stream *stream, const void *data, size_t length, boo
 PROMISE_EITHER(reading_ends, time_can_be_put_off_again_and_again_and_switched_off)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes seen = {0};
         check_eq(ferry_stream_read_within(s.stream, 60000), 0);
         notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .on_read = put_off});
@@ -344,7 +322,6 @@ PROMISE_EITHER(reading_ends, time_can_be_put_off_again_and_again_and_switched_of
         check_eq(ferry_stream_read_within(s.stream, 100), 0); /* later, after all */
         notes_await_end(&seen);
         check_eq(seen.error, -ETIMEDOUT);
-        stage_end(&s);
     }
 }
 
@@ -358,7 +335,7 @@ PROMISE_EITHER(reading_ends, close_and_abort_end_reading_with_ecanceled_once)
 {
     for (int i = 0; i < 8; i++) {
         bool on_owner = i & 1, is_abort = i & 2, is_paused = i & 4;
-        stage s = stage_open(placement, any_pair(on_owner));
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(on_owner));
         notes seen = {0};
         notes_set_with(
             s.stream, &seen,
@@ -377,7 +354,6 @@ PROMISE_EITHER(reading_ends, close_and_abort_end_reading_with_ecanceled_once)
         run_until_quiet();
         check_eq(seen.ends, 1);
         check_eq(seen.count, is_paused);
-        stage_end(&s);
     }
 }
 
@@ -423,7 +399,7 @@ static void set_hand(ferry_stream *stream, hand *self)
 PROMISE_EITHER(reading_ends, reader_that_replaces_itself_loses_and_doubles_nothing)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        stage s = stage_open(placement, any_pair(on_owner));
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(on_owner));
         hand hands[HANDS] = {0};
         for (unsigned i = 0; i < HANDS; i++)
             hands[i].on_owner = on_owner;
@@ -439,7 +415,6 @@ PROMISE_EITHER(reading_ends, reader_that_replaces_itself_loses_and_doubles_nothi
         }
         check_eq(hands[HANDS - 1].seen.count, 8);
         check(memcmp(hands[HANDS - 1].seen.taken, "and more", 8) == 0);
-        stage_end(&s);
     }
 }
 
@@ -447,7 +422,7 @@ PROMISE_EITHER(reading_ends, reader_that_is_replaced_from_outside_leaves_the_res
 {
     for (int i = 0; i < 8; i++) {
         bool first_on_owner = i & 1, second_on_owner = i & 2, is_by_read = i & 4;
-        stage s = stage_open(placement, any_pair(i & 1));
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(i & 1));
         notes first = {.least = 4}, second = {0};
         notes_set(s.stream, &first, first_on_owner);
         send_text(s.theirs, "abcdefg"); /* three of them it does not take */
@@ -471,13 +446,12 @@ PROMISE_EITHER(reading_ends, reader_that_is_replaced_from_outside_leaves_the_res
         run_until_quiet();
         check_eq(first.ends, 0);
         check_eq(first.count, 4);
-        stage_end(&s);
     }
 }
 
 PROMISE_EITHER(reading_ends, loan_that_was_not_looked_at_is_a_reads_once_it_is_called_for)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
     notes_set(s.stream, &seen, false);
     send_text(s.theirs, "abc");
@@ -489,7 +463,6 @@ PROMISE_EITHER(reading_ends, loan_that_was_not_looked_at_is_a_reads_once_it_is_c
     check_eq(seen.calls, 0);
     stage_hang_up(&s);
     notes_await_end(&seen);
-    stage_end(&s);
 }
 
 /* Drops the program's handle, and the stream with it. */
@@ -504,8 +477,8 @@ static size_t drop_all(ferry_stream *stream, const void *data, size_t length, bo
 PROMISE_EITHER(reading_ends, call_may_drop_the_last_handle)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        ferry_service *service = service_start(placement);
-        pair both = any_pair(on_owner);
+        AT_END(destroy_service) ferry_service *service = service_start(placement);
+        AT_END(close_theirs) pair both = any_pair(on_owner);
         ferry_stream *stream = stream_adopt(service, both.ours);
         notes seen = {0};
         notes_set_with(stream, &seen, (ferry_reader){.on_owner = on_owner, .on_read = drop_all});
@@ -515,8 +488,6 @@ PROMISE_EITHER(reading_ends, call_may_drop_the_last_handle)
         check_eq(recv(both.theirs, &byte, 1, 0), 0); /* so it is closed */
         run_until_quiet();
         check_eq(seen.ends, 0);
-        close(both.theirs);
-        ferry_service_destroy(service);
     }
 }
 
@@ -532,12 +503,11 @@ static size_t set_here(ferry_stream *stream, const void *data, size_t length, bo
 
 PROMISE_EITHER(reading_ends, owner_is_no_home_for_a_reader)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
     notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = true, .on_read = set_here});
     send_text(s.theirs, "x");
     stage_hang_up(&s);
     notes_await_end(&seen);
     check_eq(seen.count, 1);
-    stage_end(&s);
 }

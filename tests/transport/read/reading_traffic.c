@@ -2,8 +2,6 @@
 /* Reading much, by many, while things fail: every byte arrives once, in its place. */
 #include "tests/notes.h"
 
-#include <errno.h>
-
 /* ---- peers ----------------------------------------------------------------------------------- */
 
 /* Sends content on a thread of its own, and then its end. */
@@ -34,7 +32,7 @@ static void *send_content(void *arg)
 
 static void sender_start(sender *self)
 {
-    check_eq(pthread_create(&self->thread, NULL, send_content, self), 0);
+    self->thread = start_thread(send_content, self);
 }
 
 static void sender_join(const sender *self)
@@ -57,10 +55,8 @@ typedef struct hasher {
     atomic_bool is_over;
 } hasher;
 
-static size_t hash(ferry_stream *stream, const void *data, size_t length, bool at_end, void *arg)
+static size_t hash(ferry_stream *, const void *data, size_t length, bool, void *arg)
 {
-    (void)stream;
-    (void)at_end;
     hasher *self = arg;
     size_t size = self->most == 0 || length < self->most ? length : self->most;
     self->digest = digest(self->digest, data, size);
@@ -71,9 +67,8 @@ static size_t hash(ferry_stream *stream, const void *data, size_t length, bool a
     return size;
 }
 
-static void end_hash(ferry_stream *stream, int error, void *arg)
+static void end_hash(ferry_stream *, int error, void *arg)
 {
-    (void)stream;
     hasher *self = arg;
     self->error = error;
     atomic_store(&self->is_over, true);
@@ -87,7 +82,7 @@ static void await_hash(hasher *self)
 
 static void hash_many(ferry_placement placement, bool is_tcp, bool on_owner, hasher self)
 {
-    stage s = stage_open(placement, any_pair(is_tcp));
+    AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
     self.digest = DIGEST_BEGIN;
     const ferry_reader wanted = {
         .on_read = hash, .on_end = end_hash, .arg = &self, .on_owner = on_owner};
@@ -99,7 +94,6 @@ static void hash_many(ferry_placement placement, bool is_tcp, bool on_owner, has
     check_eq(self.error, 0);
     check_eq(self.count, MANY);
     check(self.digest == digest_content(DIGEST_BEGIN, SEED, 0, MANY));
-    stage_end(&s);
 }
 
 PROMISE_EITHER(reading_traffic, many_megabytes_arrive_whole_at_a_reader_of_another_thread)
@@ -121,7 +115,7 @@ PROMISE_EITHER(reading_traffic, many_megabytes_arrive_whole_at_slow_readers_that
 PROMISE_EITHER(reading_traffic, many_megabytes_arrive_whole_by_reads)
 {
     enum { PIECE = 100000, AT_ONCE = 4 };
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     sender peer = {.fd = stage_take(&s), .seed = SEED, .size = MANY, .step = 300000};
     sender_start(&peer);
     static unsigned char data[AT_ONCE][PIECE];
@@ -145,7 +139,6 @@ PROMISE_EITHER(reading_traffic, many_megabytes_arrive_whole_by_reads)
     sender_join(&peer);
     check_eq(count, MANY);
     check(sum == digest_content(DIGEST_BEGIN, SEED, 0, MANY));
-    stage_end(&s);
 }
 
 /* ---- both directions ------------------------------------------------------------------------- */
@@ -178,11 +171,11 @@ PROMISE_EITHER(reading_traffic, full_sink_does_not_keep_a_stream_from_reading)
 
 PROMISE_EITHER(reading_traffic, two_streams_that_both_flood_read_all_that_comes)
 {
-    unsigned char *data = malloc(MANY);
+    AT_END(free_memory) unsigned char *data = malloc(MANY);
     fill_content(data, MANY, SEED, 0);
     uint64_t expected = digest(DIGEST_BEGIN, data, MANY);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        ferry_service *service = service_start(placement);
+        AT_END(destroy_service) ferry_service *service = service_start(placement);
         pair both = any_pair(is_tcp);
         const int fds[2] = {both.ours, both.theirs};
         ferry_stream *streams[2];
@@ -211,9 +204,7 @@ PROMISE_EITHER(reading_traffic, two_streams_that_both_flood_read_all_that_comes)
         }
         for (int i = 0; i < 2; i++)
             ferry_stream_unref(streams[i]);
-        ferry_service_destroy(service);
     }
-    free(data);
 }
 
 /* ---- failures -------------------------------------------------------------------------------- */
@@ -242,10 +233,8 @@ static void note_bytes(story *this, const void *data, size_t size)
     this->count += size;
 }
 
-static size_t note_some(ferry_stream *stream, const void *data, size_t length, bool at_end,
-                        void *arg)
+static size_t note_some(ferry_stream *, const void *data, size_t length, bool at_end, void *arg)
 {
-    (void)stream;
     check_eq(atomic_load(&((story *)arg)->ends), 0);
     if (length < LINE && !at_end)
         return 0;
@@ -254,9 +243,8 @@ static size_t note_some(ferry_stream *stream, const void *data, size_t length, b
     return size;
 }
 
-static void note_last(ferry_stream *stream, int error, void *arg)
+static void note_last(ferry_stream *, int error, void *arg)
 {
-    (void)stream;
     story *this = arg;
     note_error(this, error);
     atomic_fetch_add(&this->ends, 1);
@@ -360,7 +348,7 @@ static uint64_t sweep(ferry_placement placement, bool on_owner, const kind *whic
     uint64_t injected = 0, calls = 1;
     for (uint64_t k = 1; k <= calls; k++) {
         const ferry_fault fault = {which->call, k, which->times, which->effect, which->error};
-        ferry_faults *faults = faults_of(fault);
+        AT_END(drop_faults) ferry_faults *faults = faults_of(fault);
         story this = {0};
         live_once(placement, on_owner, faults, &this);
         check_story(&this, which->effect == FERRY_FAULT_EOF);
@@ -372,7 +360,6 @@ static uint64_t sweep(ferry_placement placement, bool on_owner, const kind *whic
             check_eq(this.error, -which->error);
         injected += ferry_faults_get_injected(faults);
         calls = ferry_faults_get_calls(faults, which->call);
-        (void)ferry_faults_unref(faults);
     }
     return injected;
 }
@@ -455,11 +442,8 @@ static void tick(course *self, const void *data, size_t size)
 }
 
 /* Takes some of the whole records: how many depends on the first, as good as chance. */
-static size_t take_records(ferry_stream *stream, const void *data, size_t length, bool at_end,
-                           void *arg)
+static size_t take_records(ferry_stream *, const void *data, size_t length, bool, void *arg)
 {
-    (void)stream;
-    (void)at_end;
     size_t whole = length / RECORD;
     if (whole == 0)
         return 0;
@@ -471,20 +455,16 @@ static size_t take_records(ferry_stream *stream, const void *data, size_t length
     return count * RECORD;
 }
 
-static size_t take_all_records(ferry_stream *stream, const void *data, size_t length, bool at_end,
-                               void *arg)
+static size_t take_all_records(ferry_stream *, const void *data, size_t length, bool, void *arg)
 {
-    (void)stream;
-    (void)at_end;
     size_t size = length / RECORD * RECORD;
     if (size > 0)
         tick(arg, data, size);
     return size;
 }
 
-static void end_course(ferry_stream *stream, int error, void *arg)
+static void end_course(ferry_stream *, int error, void *arg)
 {
-    (void)stream;
     course *self = arg;
     self->error = error;
     atomic_store(&self->is_over, true);
@@ -584,7 +564,7 @@ static void *work(void *arg)
 PROMISE_EITHER(reading_traffic, every_record_arrives_once_whoever_asks_for_whatever)
 {
     uint64_t seed = random_seed();
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     static course courses[STREAMS];
     static worker workers[THREADS];
     atomic_uint ready = 0;
@@ -600,7 +580,7 @@ PROMISE_EITHER(reading_traffic, every_record_arrives_once_whoever_asks_for_whate
         workers[i].done = &done;
         workers[i].ready = &ready;
         workers[i].random = seed + i;
-        check_eq(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+        workers[i].thread = start_thread(work, &workers[i]);
     }
     while (atomic_load(&ready) < THREADS)
         (void)ferry_inbox_run(1);
@@ -623,5 +603,4 @@ PROMISE_EITHER(reading_traffic, every_record_arrives_once_whoever_asks_for_whate
         check_eq(pthread_join(workers[i].thread, NULL), 0);
     for (unsigned i = 0; i < STREAMS * RECORDS; i++)
         check_eq(atomic_load(&courses[i / RECORDS].ticks[i % RECORDS]), 1);
-    ferry_service_destroy(service);
 }

@@ -3,10 +3,6 @@
  * every byte once, and none lost where storing fails. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -165,17 +161,15 @@ PROMISE_EITHER(receiving, where_no_pipe_can_be_made_it_is_copied)
     /* After the duplicate of its folder, the file, and fstat(2). */
     const ferry_fault script = {
         .call = FERRY_CALL_OPEN, .first = 4, .effect = FERRY_FAULT_ERROR, .error = EMFILE};
-    ferry_faults *faults = faults_of(script);
+    AT_END(drop_faults) ferry_faults *faults = faults_of(script);
     scene set = begin_with(placement, tcp_pair(), faults);
     talker *peer = talker_start(set.theirs, 1, MIB);
-    ferry_result result = outcome(submit_receive(set.stream, file_in(&set.where, "file")));
-    check_eq(result.error, 0);
-    check_eq(result.method, FERRY_METHOD_COPY);
+    check_outcome(submit_receive(set.stream, file_in(&set.where, "file")), .error = 0,
+                  .method = FERRY_METHOD_COPY);
     check_eq(ferry_faults_get_injected(faults), 1);
     talker_join(peer);
     check_content(&set.where, "file", 0, 1, 0, MIB);
     end(&set, ONE_FILE);
-    ferry_faults_unref(faults);
 }
 
 PROMISE_EITHER(receiving, zero_copy_is_refused_rather_than_copied_and_nothing_is_lost)
@@ -185,10 +179,8 @@ PROMISE_EITHER(receiving, zero_copy_is_refused_rather_than_copied_and_nothing_is
     int fd = openat(set.where.fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0600);
     ferry_file file = ferry_file_fd(fd);
     file.flags = FERRY_FD_BORROW | FERRY_FILE_ZERO_COPY;
-    ferry_result result = outcome(submit_receive(set.stream, file));
-    check_eq(result.error, -EOPNOTSUPP);
-    check_eq(result.phase, FERRY_PHASE_SINK);
-    check_eq(result.sent, 0);
+    check_outcome(submit_receive(set.stream, file), .error = -EOPNOTSUPP, .phase = FERRY_PHASE_SINK,
+                  .sent = 0);
     check_next(set.stream, 3, 0);
     close(fd);
     talker_join(peer);
@@ -204,20 +196,16 @@ typedef struct notes {
     bool has_ended;
 } notes;
 
-static size_t note_read(ferry_stream *stream, const void *data, size_t length, bool at_end,
-                        void *arg)
+static size_t note_read(ferry_stream *, const void *data, size_t length, bool, void *arg)
 {
-    (void)stream;
-    (void)at_end;
     notes *seen = arg;
     seen->digest = digest(seen->digest, data, length);
     seen->count += length;
     return length;
 }
 
-static void note_end(ferry_stream *stream, int error, void *arg)
+static void note_end(ferry_stream *, int error, void *arg)
 {
-    (void)stream;
     check_eq(error, 0);
     ((notes *)arg)->has_ended = true;
 }
@@ -239,11 +227,8 @@ PROMISE_EITHER(receiving, each_takes_exactly_its_bytes_then_reads_and_a_reader_g
     talker *peer = talker_start(set.theirs, 5, total + 5000);
     uint64_t position = 0;
     for (int i = 0; i < COUNT; i++) {
-        ferry_result result = outcome(promises[i]);
-        check_eq(result.error, 0);
-        check_eq(result.sent, lengths[i]);
-        check_eq(result.stream_offset, position);
-        check_eq(result.sequence, i);
+        check_outcome(promises[i], .error = 0, .sent = lengths[i], .stream_offset = position,
+                      .sequence = (uint64_t)i);
         check_eq(size_in(&set.where, names[i]), lengths[i]);
         check_content(&set.where, names[i], 0, 5, position, lengths[i]);
         position += lengths[i];
@@ -305,9 +290,7 @@ PROMISE_EITHER(receiving, what_was_kept_goes_first)
     talker *peer = talker_start(set.theirs, 7, MIB);
     file.length = FERRY_TO_END;
     file.offset = 2;
-    result = outcome(submit_receive(set.stream, file));
-    check_eq(result.sent, 2 + MIB);
-    check_eq(result.method, SPLICED);
+    check_outcome(submit_receive(set.stream, file), .sent = 2 + MIB, .method = SPLICED);
     talker_join(peer);
     check_content(&set.where, "file", 4, 7, 0, MIB);
     end(&set, ONE_FILE);
@@ -341,9 +324,7 @@ PROMISE_EITHER(receiving, urgent_data_does_not_stop_it)
     check_eq(send(set.theirs, "after", 5, MSG_NOSIGNAL), 5);
     wait_until_asleep();
     check_eq(shutdown(set.theirs, SHUT_WR), 0);
-    ferry_result result = outcome(all);
-    check_eq(result.error, 0);
-    check_eq(result.sent, 11);
+    check_outcome(all, .error = 0, .sent = 11);
     end(&set, ONE_FILE);
 }
 
@@ -357,9 +338,8 @@ PROMISE_EITHER(receiving, full_device_takes_nothing_and_nothing_is_lost)
     check_eq(result.error, -ENOSPC);
     check_eq(result.phase, FERRY_PHASE_SINK);
     check_eq(result.sent, 0);
-    result = outcome(submit_receive(set.stream, file_in(&set.where, "file")));
-    check_eq(result.error, 0);
-    check_eq(result.sent, 2 * MIB);
+    check_outcome(submit_receive(set.stream, file_in(&set.where, "file")), .error = 0,
+                  .sent = 2 * MIB);
     talker_join(peer);
     check_content(&set.where, "file", 0, 9, 0, 2 * MIB);
     end(&set, ONE_FILE);
@@ -383,10 +363,8 @@ PROMISE_EITHER(receiving, file_size_limit_is_efbig_and_the_next_file_goes_on_at_
     check_eq(result.phase, FERRY_PHASE_SINK);
     check_eq(result.sent, MOST);
     check_eq(result.remaining, MIB - MOST);
-    result = outcome(submit_receive(set.stream, file_in(&set.where, "rest")));
-    check_eq(result.error, 0);
-    check_eq(result.stream_offset, MOST);
-    check_eq(result.sent, 2 * MIB - MOST);
+    check_outcome(submit_receive(set.stream, file_in(&set.where, "rest")), .error = 0,
+                  .stream_offset = MOST, .sent = 2 * MIB - MOST);
     talker_join(peer);
     check_eq(size_in(&set.where, "file"), MOST);
     check_content(&set.where, "file", 0, 10, 0, MOST);
@@ -401,7 +379,7 @@ PROMISE_EITHER(receiving, full_disk_is_enospc_with_the_exact_count_and_the_next_
     static const char *const names[] = {"file", "rest", NULL};
     const ferry_fault script = {
         .call = FERRY_CALL_SPLICE, .first = 6, .effect = FERRY_FAULT_ERROR, .error = ENOSPC};
-    ferry_faults *faults = faults_of(script);
+    AT_END(drop_faults) ferry_faults *faults = faults_of(script);
     scene set = begin_with(placement, unix_pair(SOCK_STREAM), faults);
     talker *peer = talker_start(set.theirs, 11, 8 * MIB);
     while (true) { /* enough has to be there for each splice to find some */
@@ -415,25 +393,20 @@ PROMISE_EITHER(receiving, full_disk_is_enospc_with_the_exact_count_and_the_next_
     check(result.sent > 0);
     check_eq(result.sent, size_in(&set.where, "file"));
     uint64_t stored = result.sent;
-    result = outcome(submit_receive(set.stream, file_in(&set.where, "rest")));
-    check_eq(result.error, 0);
-    check_eq(result.stream_offset, stored);
-    check_eq(result.sent, 8 * MIB - stored);
+    check_outcome(submit_receive(set.stream, file_in(&set.where, "rest")), .error = 0,
+                  .stream_offset = stored, .sent = 8 * MIB - stored);
     talker_join(peer);
     check_content(&set.where, "file", 0, 11, 0, stored);
     check_content(&set.where, "rest", 0, 11, stored, 8 * MIB - stored);
     end(&set, names);
-    ferry_faults_unref(faults);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static void check_refused(ferry_stream *stream, ferry_file file, int error)
 {
-    ferry_result result = outcome(submit_receive(stream, file));
-    check_eq(result.error, error);
-    check_eq(result.phase, FERRY_PHASE_OPEN);
-    check_eq(result.sent, 0);
+    check_outcome(submit_receive(stream, file), .error = error, .phase = FERRY_PHASE_OPEN,
+                  .sent = 0);
 }
 
 PROMISE_EITHER(receiving, what_cannot_be_opened_fails_in_its_turn_and_consumes_nothing)
@@ -543,9 +516,8 @@ typedef struct progress {
     unsigned calls;
 } progress;
 
-static void note_progress(ferry_promise *promise, uint64_t bytes, void *arg)
+static void note_progress(ferry_promise *, uint64_t bytes, void *arg)
 {
-    (void)promise;
     progress *seen = arg;
     check(bytes >= atomic_load(&seen->bytes));
     atomic_store(&seen->bytes, bytes);
@@ -566,10 +538,7 @@ PROMISE_EITHER(receiving, cancelled_one_stops_after_what_is_stored_and_the_rest_
     while (atomic_load(&seen.bytes) < sizeof bytes)
         (void)ferry_inbox_run(-1);
     check_eq(ferry_promise_cancel(all), 0);
-    ferry_result result = outcome(all);
-    check_eq(result.error, -ECANCELED);
-    check_eq(result.phase, FERRY_PHASE_SOURCE);
-    check_eq(result.sent, sizeof bytes);
+    check_outcome(all, .error = -ECANCELED, .phase = FERRY_PHASE_SOURCE, .sent = sizeof bytes);
     check_eq(size_in(&set.where, "file"), sizeof bytes);
     fill_content(bytes, sizeof bytes, 14, sizeof bytes);
     check_eq(send(set.theirs, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
@@ -586,9 +555,7 @@ PROMISE_EITHER(receiving, cancel_in_the_queue_and_time_that_is_up_consume_nothin
     check_eq(ferry_stream_receive(set.stream, &file, &short_lived, &first), 0);
     check_eq(ferry_stream_receive(set.stream, &file, NULL, &second), 0);
     check_eq(ferry_promise_cancel(second), 0);
-    ferry_result result = outcome(second);
-    check_eq(result.error, -ECANCELED);
-    check_eq(result.phase, FERRY_PHASE_QUEUE);
+    check_outcome(second, .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE);
     check_eq(outcome(first).error, -ETIMEDOUT);
     talker *peer = talker_start(set.theirs, 15, 100);
     check_next(set.stream, 15, 0);
@@ -656,9 +623,8 @@ PROMISE_EITHER(receiving, slow_peers_bytes_arrive_whole)
 {
     scene set = begin(placement);
     talker *peer = talker_start_slow(set.theirs, 18, 100000, 997, 200);
-    ferry_result result = outcome(submit_receive(set.stream, file_in(&set.where, "file")));
-    check_eq(result.error, 0);
-    check_eq(result.sent, 100000);
+    check_outcome(submit_receive(set.stream, file_in(&set.where, "file")), .error = 0,
+                  .sent = 100000);
     talker_join(peer);
     check_content(&set.where, "file", 0, 18, 0, 100000);
     end(&set, ONE_FILE);
@@ -682,9 +648,7 @@ PROMISE_EITHER(receiving, many_connections_at_once_each_get_their_own)
         peers[i] = talker_start(theirs[i], 100 + i, 4 * MIB);
     }
     for (unsigned i = 0; i < COUNT; i++) {
-        ferry_result result = outcome(promises[i]);
-        check_eq(result.error, 0);
-        check_eq(result.sent, 4 * MIB);
+        check_outcome(promises[i], .error = 0, .sent = 4 * MIB);
         check_content(&where, names[i], 0, 100 + i, 0, 4 * MIB);
         talker_join(peers[i]);
         close(theirs[i]);
@@ -710,8 +674,7 @@ PROMISE_EITHER(receiving, peer_that_sends_much_before_it_reads_is_served_both_wa
         test_file sent = file_make(64 * MIB, 21);
         scene set =
             begin_with(placement, over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair(), NULL);
-        pthread_t peer;
-        check_eq(pthread_create(&peer, NULL, send_then_read, &set.theirs), 0);
+        pthread_t peer = start_thread(send_then_read, &set.theirs);
         ferry_promise *out = submit_file(set.stream, ferry_file_at(sent.path));
         ferry_promise *in = submit_receive(set.stream, file_in(&set.where, "file"));
         check_eq(ferry_stream_shutdown(set.stream, NULL), 0);
@@ -739,7 +702,7 @@ static uint64_t receive_with(ferry_placement placement, const ferry_fault *fault
 {
     static const char *const names[] = {"0", "1", "2", NULL};
     enum { COUNT = 3 };
-    ferry_faults *faults;
+    AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(fault, 1, &faults), 0);
     pair both = unix_pair(SOCK_STREAM);
     folder where = folder_make();
@@ -751,6 +714,7 @@ static uint64_t receive_with(ferry_placement placement, const ferry_fault *fault
         close(both.ours);
     uint64_t position = 0;
     for (int i = 0; i < COUNT && stream != NULL; i++) {
+        AT_END(close_fd)
         int fd = openat(where.fd, names[i], O_WRONLY | O_CREAT | O_CLOEXEC | appending, 0600);
         ferry_file file = ferry_file_fd(fd);
         file.flags = FERRY_FD_BORROW;
@@ -768,7 +732,6 @@ static uint64_t receive_with(ferry_placement placement, const ferry_fault *fault
                 check_eq(result.sent, i < COUNT - 1 ? SWEPT / 3 : SWEPT - position);
             position += result.sent;
         }
-        close(fd);
     }
     ferry_stream_abort(stream);
     ferry_stream_unref(stream);
@@ -777,7 +740,6 @@ static uint64_t receive_with(ferry_placement placement, const ferry_fault *fault
     close(both.theirs);
     folder_remove(&where, names);
     uint64_t calls = ferry_faults_get_calls(faults, FERRY_CALL_ANY);
-    ferry_faults_unref(faults);
     return calls;
 }
 
