@@ -100,6 +100,22 @@ void ferry__poller_unwatch(ferry__poller *poller, ferry__watch *watch)
     set_awaited(poller, watch, 0);
 }
 
+int ferry__poller_ignore(ferry__poller *poller, ferry__watch *watch, uint32_t events)
+{
+    uint32_t left = watch->registered & ~events;
+    if (left == watch->registered)
+        return 0;
+    if (left == 0) {
+        ferry__poller_unwatch(poller, watch);
+        return 0;
+    }
+    struct epoll_event event = {.events = left | EPOLLET, .data.ptr = watch};
+    int error = control(watch->calls, poller->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event);
+    if (error == 0)
+        watch->registered = left;
+    return error;
+}
+
 static void tell(ferry__poller *poller, ferry__watch *watch, uint32_t events)
 {
     enum { SIGNS = EPOLLERR | EPOLLHUP | EPOLLRDHUP | EPOLLPRI };

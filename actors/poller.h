@@ -60,6 +60,12 @@ int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t eve
  */
 int ferry__poller_await(ferry__poller *poller, ferry__watch *watch, uint32_t events);
 
+/*
+ * Has the epoll set heed none of these events any more, which nobody waits for: each would wake its
+ * thread. @return 0, or a negative errno.
+ */
+int ferry__poller_ignore(ferry__poller *poller, ferry__watch *watch, uint32_t events);
+
 /* Forgets a watch; it need not be known. */
 void ferry__poller_unwatch(ferry__poller *poller, ferry__watch *watch);
 

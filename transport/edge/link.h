@@ -184,7 +184,8 @@ typedef enum ferry__direction {
 } ferry__direction;
 
 /*
- * A kind of link: constant, one for each. The owner only. Functions that move bytes answer a count,
+ * A kind of link: constant, one for each. The owner only; but receive of a plain link also another
+ * thread, in its stead (transport/read/subscriber.h). Functions that move bytes answer a count,
  * or a negative errno: -EAGAIN if that direction has to wait, -ECANCELED if the link was cut. EINTR
  * never shows. NULL is fine for what is in brackets.
  */

@@ -284,10 +284,33 @@ static void offer_kept(ferry__intake *intake)
 
 static void deliver_return(ferry__mail *mail, bool receiver_gone);
 
+/* Whether the subscriber's thread is to receive what follows what is lent to it. */
+static bool is_to_receive(const ferry__intake *intake)
+{
+    const ferry_stream *stream = intake->stream;
+    const ferry__link *link = &stream->link;
+    bool may_have_more =
+        intake->came_full && !intake->has_ended && !ferry__stream_awaits(stream, FERRY__RECEIVING);
+    /* Other links, and scripts, are their owner's alone. */
+    return may_have_more && link->type == &ferry__link_plain && link->calls == &ferry__calls_real;
+}
+
+/* Lends with or without leave to receive, for which the owner is not to be woken meanwhile. */
+static void post_loan(ferry__intake *intake)
+{
+    ferry_stream *stream = intake->stream;
+    bool may_receive =
+        is_to_receive(intake) &&
+        ferry__poller_ignore(&stream->owner->poller, &stream->watch, FERRY__RECEIVING) == 0;
+    intake->came_full = false;
+    ferry__subscriber_lend(intake->subscriber, may_receive);
+}
+
 static void lend(ferry__intake *intake)
 {
     ferry__subscriber *subscriber = intake->subscriber;
     instruct(intake, subscriber);
+    subscriber->portion = intake->portion;
     subscriber->bytes = intake->kept;
     intake->lent = ferry__bytes_count(&intake->kept);
     intake->kept = (ferry__bytes){0};
@@ -296,7 +319,27 @@ static void lend(ferry__intake *intake)
     subscriber->return_mail.deliver = deliver_return;
     atomic_store_explicit(&intake->seen.shown.since, intake->stream->turn_began_at,
                           memory_order_relaxed); /* for each loan anew */
-    ferry__subscriber_lend(subscriber);
+    post_loan(intake);
+}
+
+/* Heeds what the kernel said last, in place of a count. */
+static void heed_end(ferry__intake *intake, ssize_t said)
+{
+    if (said == 0 && intake->stream->was_told_of_reset)
+        said = -ECONNRESET; /* a write was told of it: the kernel tells once */
+    ferry__intake_note_end(intake, (int)said);
+}
+
+/* Heeds what the kernel has said to the thread that had the loan. A cut link has not come to its
+ * peer's end. */
+static void heed_borrower(ferry__intake *intake, const ferry__subscriber *borrower)
+{
+    if (!borrower->may_receive || ferry__stream_is_cut(intake->stream))
+        return;
+    intake->portion = borrower->portion;
+    intake->is_drained = borrower->came == -EAGAIN;
+    if (borrower->came <= 0 && !intake->is_drained)
+        heed_end(intake, borrower->came);
 }
 
 /* A loan has come back, with what was not taken of it. */
@@ -308,7 +351,9 @@ static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
     /* But it is shown as one: the program is told of an end. */
     ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
     size_t left = ferry__bytes_count(&borrower->bytes);
-    intake->offset += intake->lent - left;
+    intake->offset += borrower->consumed;
+    heed_borrower(intake, borrower);
+    borrower->may_receive = false;
     intake->borrower = NULL;
     intake->lent = 0;
     count_shots(intake, borrower);
@@ -476,10 +521,17 @@ static void refuse_all(ferry__intake *intake, int error)
 
 /* ---- taking in ------------------------------------------------------------------------------- */
 
+/* Whether another thread receives: the one that has the loan. */
+static bool is_received_elsewhere(const ferry__intake *intake)
+{
+    return intake->borrower != NULL && intake->borrower->may_receive;
+}
+
 /* Whether the kernel is to be asked for more bytes. */
 static bool is_wanted(const ferry__intake *intake)
 {
-    if (intake->has_ended || intake->is_away || intake->stream->state != FERRY__OPEN)
+    if (intake->has_ended || intake->is_away || intake->stream->state != FERRY__OPEN ||
+        is_received_elsewhere(intake))
         return false;
     if (intake->reads.first != NULL)
         return !intake->is_waiting && (intake->borrower == NULL || !intake->is_full);
@@ -525,15 +577,6 @@ static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
     return count;
 }
 
-/* A full one may be too small for what comes, one that is not half full is too large. */
-static void adapt_portion(ferry__intake *intake, size_t asked, size_t got)
-{
-    if (asked == intake->portion && got == asked && asked < FERRY__MOST_PORTION)
-        intake->portion = 2 * asked;
-    else if (got < asked / 2 && intake->portion > FERRY__PORTION)
-        intake->portion /= 2;
-}
-
 /* Receives behind what is kept: for the subscriber no more than it is to be offered. */
 static ssize_t ask_to_keep(ferry__intake *intake, bool *ret_short)
 {
@@ -542,8 +585,10 @@ static ssize_t ask_to_keep(ferry__intake *intake, bool *ret_short)
     size_t most = high_mark(intake) - count_waiting(intake); /* not 0: more is wanted */
     size_t size = intake->portion < most ? intake->portion : most;
     ssize_t count = ferry__intake_keep(intake, size, ret_short);
-    if (count > 0)
-        adapt_portion(intake, size, (size_t)count);
+    if (count <= 0)
+        return count;
+    intake->portion = ferry__portion_after(intake->portion, size, (size_t)count);
+    intake->came_full = (size_t)count == size;
     return count;
 }
 
@@ -558,30 +603,23 @@ static ssize_t ask_for_the_first(ferry__intake *intake, bool *ret_short)
     return ask_for_subscriber(intake, ret_short);
 }
 
-/* Counts what has come, and shows that the wait for more begins now. */
-static void show_received(ferry__intake *intake, size_t count)
-{
-    uint64_t before = atomic_load_explicit(&intake->seen.received, memory_order_relaxed);
-    atomic_store_explicit(&intake->seen.received, before + count, memory_order_relaxed);
-    atomic_store_explicit(&intake->seen.shown.since, intake->stream->turn_began_at,
-                          memory_order_relaxed);
-}
-
-/* Asks the kernel once. @return whether it has nothing more for now. */
+/* Asks the kernel once, unless it has just said it to a borrower. @return whether it has nothing
+ * more for now. */
 static bool ask_kernel(ferry__intake *intake)
 {
-    bool is_short = false;
+    bool is_short = false, was_drained = intake->is_drained;
+    intake->is_drained = intake->came_full = false;
+    if (was_drained)
+        return true;
     const ferry__link *link = &intake->stream->link;
     ssize_t count = ask_for_the_first(intake, &is_short);
     ferry__stream_heed_link(intake->stream);
     if (count > 0) {
-        show_received(intake, (size_t)count);
+        ferry__incoming_count(&intake->seen, (size_t)count, intake->stream->turn_began_at);
         return is_short && link->is_tcp && link->type->short_is_all && !intake->is_cut_short;
     }
-    if (count == 0 && intake->stream->was_told_of_reset)
-        count = -ECONNRESET; /* a write was told of it: the kernel tells once */
     if (count != -EAGAIN)
-        ferry__intake_note_end(intake, (int)count);
+        heed_end(intake, count);
     return count == -EAGAIN;
 }
 
@@ -697,6 +735,8 @@ void ferry__intake_end(ferry_stream *stream, int error)
         intake->error = error;
     intake->has_ended = true;
     intake->is_over = true;
+    if (intake->borrower != NULL)
+        ferry__subscriber_forbid(intake->borrower);
     ferry__timers_cancel(&stream->owner->timers, &intake->timer);
     refuse_all(intake, intake->error);
 }
@@ -724,6 +764,8 @@ void ferry__intake_let_go(ferry_stream *stream, int error)
     intake->has_ended = true;
     if (intake->cause == FERRY_CAUSE_NONE)
         intake->cause = FERRY_CAUSE_CLOSE;
+    if (intake->borrower != NULL)
+        ferry__subscriber_forbid(intake->borrower);
     ferry__timers_cancel(&stream->owner->timers, &intake->timer);
     for (ferry__request *next, *request = intake->reads.first; request != NULL; request = next) {
         next = request->next;

@@ -44,10 +44,6 @@ typedef struct ferry__asked {
     unsigned reader_number; /* what readers was, at the last set_reader */
 } ferry__asked;
 
-/* What is asked of the kernel where it is to be kept. For a subscriber it grows up to the other
- * number, while it comes back full: larger loans are fewer trips between threads. */
-enum { FERRY__PORTION = 16 * 1024, FERRY__MOST_PORTION = 256 * 1024 };
-
 struct ferry__intake {
     ferry__incoming seen; /* first */
 
@@ -65,6 +61,8 @@ struct ferry__intake {
     unsigned delivered;         /* commands, so far */
     unsigned readers_delivered; /* readers, so far: the number of the last */
     bool is_cut_short;          /* a short count does not say that there is nothing more */
+    bool came_full;             /* the kernel gave all that was asked for: it may have more */
+    bool is_drained;            /* a borrower has found that there is nothing more */
     bool is_away;      /* the first read has the direction in other hands: nothing is read */
     bool is_full;      /* so much waits to be taken that nothing more is read for now */
     bool has_ended;    /* nothing more comes */

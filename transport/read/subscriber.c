@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/read/subscriber.h"
 
+#include "core/cancel.h"
+#include "core/clock.h"
 #include "core/handover.h"
 #include "core/hooks.h"
 #include "core/thread.h"
@@ -29,6 +31,7 @@ int ferry__subscriber_create(ferry_stream *stream, const ferry_reader *reader, f
     subscriber->home = home != NULL ? ferry__inbox_ref(home) : NULL;
     subscriber->loan_mail.deliver = deliver_loan;
     subscriber->end_mail.deliver = deliver_end;
+    (void)pthread_mutex_init(&subscriber->receiving, NULL);
     *ret_subscriber = subscriber;
     return 0;
 }
@@ -45,6 +48,7 @@ void ferry__subscriber_unref(ferry__subscriber *subscriber)
         return;
     ferry__inbox_unref(subscriber->home);
     ferry__release(subscriber->bytes.data);
+    (void)pthread_mutex_destroy(&subscriber->receiving);
     ferry__stream_unref(subscriber->stream);
     ferry__release(subscriber);
 }
@@ -112,10 +116,30 @@ size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned cha
 
 /* ---- a loan ---------------------------------------------------------------------------------- */
 
-void ferry__subscriber_lend(ferry__subscriber *subscriber)
+void ferry__subscriber_lend(ferry__subscriber *subscriber, bool may_receive)
 {
     (void)ref(subscriber);
+    subscriber->taken = subscriber->consumed = 0;
+    subscriber->came = 1;
+    subscriber->may_receive = may_receive;
     ferry__inbox_post(subscriber->home, &subscriber->loan_mail, &subscriber->stream->owner->ringer);
+}
+
+void ferry__subscriber_forbid(ferry__subscriber *subscriber)
+{
+    if (!subscriber->may_receive)
+        return;
+    (void)pthread_mutex_lock(&subscriber->receiving);
+    subscriber->may_receive = false;
+    (void)pthread_mutex_unlock(&subscriber->receiving);
+}
+
+/* What the calls have taken is done with. The memory is kept for what follows. */
+static void count_taken(ferry__subscriber *subscriber)
+{
+    subscriber->bytes.begin += subscriber->taken;
+    subscriber->consumed += subscriber->taken;
+    subscriber->taken = 0;
 }
 
 /* Gives the loan back to the owner, which takes the reference over; unless the stream has ended. */
@@ -123,7 +147,8 @@ static void give_back(void *arg)
 {
     ferry__subscriber *subscriber = arg;
     ferry_stream *stream = subscriber->stream;
-    ferry__bytes_take(&subscriber->bytes, subscriber->taken);
+    count_taken(subscriber);                  /* where a call has ended the thread */
+    ferry__bytes_take(&subscriber->bytes, 0); /* memory with nothing in it */
     if (!ferry__admit_message(&stream->admission)) {
         ferry__subscriber_unref(subscriber);
         return;
@@ -131,18 +156,69 @@ static void give_back(void *arg)
     ferry__owner_post_last(stream->owner, &subscriber->return_mail);
 }
 
-static void deliver_loan(ferry__mail *mail, bool receiver_gone)
+/* Asks the kernel once, for so many bytes behind what is left. @return what it said. */
+static ssize_t receive_behind(ferry__subscriber *subscriber, size_t size)
 {
-    ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, loan_mail);
+    ferry_stream *stream = subscriber->stream;
+    ferry__bytes *bytes = &subscriber->bytes;
+    if (ferry__bytes_reserve(bytes, size) != 0)
+        return -ENOMEM;
+    int before = errno; /* the program's */
+    ssize_t count = ferry__link_receive(&stream->link, bytes->data + bytes->end, size);
+    errno = before;
+    if (count <= 0)
+        return count;
+    bytes->end += (size_t)count;
+    subscriber->portion = ferry__portion_after(subscriber->portion, size, (size_t)count);
+    ferry__incoming_count(atomic_load(&stream->incoming), (size_t)count, ferry__clock_now());
+    return count;
+}
+
+/*
+ * Receives what follows, and puts the loan behind the thread's other mail. That is done under the
+ * mutex, too: once the owner has forbidden it the end may be posted, which is to come last.
+ * @return whether something has come.
+ */
+static bool receive_more(ferry__subscriber *subscriber)
+{
+    size_t left = ferry__bytes_count(&subscriber->bytes), high = subscriber->reader.high_bytes;
+    if (left >= high || !may_be_called(subscriber))
+        return false;
+    size_t size = high - left < subscriber->portion ? high - left : subscriber->portion;
+    bool has_come = false;
+    FERRY__HOLD_OFF_CANCEL();
+    (void)pthread_mutex_lock(&subscriber->receiving);
+    if (subscriber->may_receive) {
+        subscriber->came = receive_behind(subscriber, size);
+        has_come = subscriber->came > 0;
+    }
+    if (has_come)
+        ferry__inbox_post(subscriber->home, &subscriber->loan_mail, NULL);
+    (void)pthread_mutex_unlock(&subscriber->receiving);
+    return has_come;
+}
+
+static void offer_loan(ferry__subscriber *subscriber)
+{
     subscriber->taken = 0;
     subscriber->is_gone = true; /* while the reader is called: it may end its thread */
     pthread_cleanup_push(give_back, subscriber);
-    if (!receiver_gone) {
-        (void)ferry__subscriber_offer(subscriber, ferry__bytes_first(&subscriber->bytes),
-                                      ferry__bytes_count(&subscriber->bytes));
-        subscriber->is_gone = false;
-    }
-    pthread_cleanup_pop(1);
+    (void)ferry__subscriber_offer(subscriber, ferry__bytes_first(&subscriber->bytes),
+                                  ferry__bytes_count(&subscriber->bytes));
+    pthread_cleanup_pop(0);
+    subscriber->is_gone = false;
+    count_taken(subscriber);
+}
+
+static void deliver_loan(ferry__mail *mail, bool receiver_gone)
+{
+    ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, loan_mail);
+    if (receiver_gone)
+        subscriber->is_gone = true;
+    else
+        offer_loan(subscriber);
+    if (receiver_gone || !receive_more(subscriber))
+        give_back(subscriber);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */

@@ -11,6 +11,12 @@
  *   posts the end, after the last loan   ──▶  calls on_end, unless it was replaced by now; lets go
  *                                             of the stream
  *
+ * The socket may have more. Then the thread that has the loan may receive it, behind what is left,
+ * and puts the loan behind its inbox's other mail again. So bulk takes no trip between threads.
+ * Meanwhile the owner receives nothing, and its epoll set does not heed what comes. The loan goes
+ * back once the kernel has nothing more, or the reader may not be called. The owner forbids all
+ * that before it closes the fd or posts the end.
+ *
  * The owner waits for no loan when a stream is to end: the thread may never run its inbox. Both
  * mails keep the subscriber, and so the stream's memory. An inbox is in order, so the end comes
  * last.
@@ -25,6 +31,22 @@
 #include "transport/edge/bytes.h"
 
 #include <ferry/read.h>
+
+#include <pthread.h>
+#include <sys/types.h>
+
+/* What is asked of the kernel where it is to be kept. For a subscriber it grows up to the other
+ * number, while it comes back full: larger loans are fewer calls. */
+enum { FERRY__PORTION = 16 * 1024, FERRY__MOST_PORTION = 256 * 1024 };
+
+/* What to ask for next: a full one may be too small for what comes, one that is not half full is
+ * too large. */
+static inline size_t ferry__portion_after(size_t portion, size_t asked, size_t got)
+{
+    if (asked == portion && got == asked && asked < FERRY__MOST_PORTION)
+        return 2 * asked;
+    return got < asked / 2 && portion > FERRY__PORTION ? portion / 2 : portion;
+}
 
 typedef struct ferry__subscriber {
     atomic_uint refs; /* the intake's, or a command's before; and each mail's that is under way */
@@ -45,10 +67,17 @@ typedef struct ferry__subscriber {
     unsigned commands;    /* the intake's, when it was made: it is valid until there are more */
     const atomic_uint *all_commands; /* the intake's count; set when this has come to the intake */
     bool at_end;                     /* no bytes come behind these */
-    size_t taken;                    /* how many of them its calls have taken so far */
+    size_t taken;                    /* how many of bytes the last calls have taken */
+    size_t consumed;                 /* how many were taken before that, since it was lent */
+    size_t portion;                  /* how much to ask the kernel for */
+    ssize_t came;                    /* what the kernel said last; more than 0: it may have more */
     bool was_declined;               /* the reader took nothing of what is left */
     bool was_last;                   /* it was told then that nothing comes behind it */
     bool is_gone;                    /* its thread has ended: it cannot be called any more */
+
+    /* Under the mutex where the thread looks; only the owner writes. */
+    pthread_mutex_t receiving;
+    bool may_receive; /* the thread that has the loan, from the stream's fd */
 
     /* The end: the owner's until it is posted. */
     ferry__mail end_mail;
@@ -80,9 +109,14 @@ void ferry__subscriber_discard(ferry__subscriber *subscriber);
 size_t ferry__subscriber_offer(ferry__subscriber *subscriber, const unsigned char *data,
                                size_t length);
 
-/* The owner, where it lives on another thread. Posts the loan that is filled in. It comes back by
- * return_mail, with a reference. */
-void ferry__subscriber_lend(ferry__subscriber *subscriber);
+/*
+ * The owner, where it lives on another thread. Posts the loan that is filled in. It comes back by
+ * return_mail, with a reference. @param may_receive its thread receives what follows meanwhile.
+ */
+void ferry__subscriber_lend(ferry__subscriber *subscriber, bool may_receive);
+
+/* The owner. From here on the thread that has the loan receives nothing, and does not keep it. */
+void ferry__subscriber_forbid(ferry__subscriber *subscriber);
 
 /* The owner. Tells it the end, here or by mail, and gives back what it holds. */
 void ferry__subscriber_end(ferry__subscriber *subscriber, int error);

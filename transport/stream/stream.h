@@ -88,10 +88,18 @@ struct ferry__incoming {
     void (*free)(ferry__incoming *incoming); /* once, with the stream */
     ferry__room room;                        /* any thread: who waits because too many reads wait */
 
-    /* Written by the owner, for dumps. */
+    /* Written for dumps by the owner, or by the thread that receives meanwhile. */
     ferry__waiting shown;
     _Atomic uint64_t received; /* bytes, so far */
 };
+
+/* The thread that may receive. Counts what has come, and shows that the wait for more begins now. */
+static inline void ferry__incoming_count(ferry__incoming *incoming, size_t count, int64_t now)
+{
+    uint64_t before = atomic_load_explicit(&incoming->received, memory_order_relaxed);
+    atomic_store_explicit(&incoming->received, before + count, memory_order_relaxed);
+    atomic_store_explicit(&incoming->shown.since, now, memory_order_relaxed);
+}
 
 typedef enum __attribute__((packed)) ferry__stream_state {
     FERRY__OPEN,
