@@ -128,6 +128,13 @@ static inline void close_fd(const int *fd)
         close(*fd);
 }
 
+/* A function that is called in the place of another, which it may call as __real_NAME (the linker's
+ * --wrap). */
+#define WRAPPED(type, name, parameters)                                                            \
+    type __real_##name parameters;                                                                 \
+    type __wrap_##name parameters;                                                                 \
+    type __wrap_##name parameters
+
 /* On any thread. */
 _Noreturn void check_failed(const char *file, int line, const char *what);
 _Noreturn void check_eq_failed(const char *file, int line, const char *what, long long got,

@@ -9,8 +9,7 @@
 /* Linked with --wrap=sched_getaffinity. */
 static size_t kernels_bytes; /* the size of its mask */
 
-int __wrap_sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set);
-int __wrap_sched_getaffinity(pid_t, size_t size, cpu_set_t *set)
+WRAPPED(int, sched_getaffinity, (pid_t, size_t size, cpu_set_t *set))
 {
     if (size < kernels_bytes) {
         errno = EINVAL;

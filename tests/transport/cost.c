@@ -11,10 +11,7 @@
 /* Every hop of whatever kind is one push to a mailbox: counted on its way (-Wl,--wrap). */
 static atomic_uint hops;
 
-void __real_ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail);
-void __wrap_ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail);
-
-void __wrap_ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail)
+WRAPPED(void, ferry__mailbox_push, (ferry__mailbox * mailbox, ferry__mail *mail))
 {
     atomic_fetch_add(&hops, 1);
     __real_ferry__mailbox_push(mailbox, mail);
@@ -48,10 +45,7 @@ PROMISE_BOTH(cost, promise_with_one_callback_is_at_most_one_allocation_and_two_m
 
 static atomic_uint sends;
 
-ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
-ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
-
-ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
 {
     atomic_fetch_add(&sends, 1);
     return __real_sendmsg(fd, message, flags);
@@ -109,10 +103,7 @@ PROMISE_BOTH(cost, callbacks_on_the_owner_that_may_lag_take_no_more_system_calls
 /* Every turn of a stream (-Wl,--wrap). */
 static atomic_uint turns;
 
-ferry__turn __real_ferry__stream_turn(ferry__task *task);
-ferry__turn __wrap_ferry__stream_turn(ferry__task *task);
-
-ferry__turn __wrap_ferry__stream_turn(ferry__task *task)
+WRAPPED(ferry__turn, ferry__stream_turn, (ferry__task * task))
 {
     atomic_fetch_add(&turns, 1);
     return __real_ferry__stream_turn(task);
@@ -134,10 +125,7 @@ PROMISE_BOTH(cost, small_write_takes_one_turn)
 /* Every change of an epoll set: counted on its way (-Wl,--wrap). */
 static atomic_uint changes;
 
-int __real_epoll_ctl(int set, int operation, int fd, struct epoll_event *event);
-int __wrap_epoll_ctl(int set, int operation, int fd, struct epoll_event *event);
-
-int __wrap_epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
+WRAPPED(int, epoll_ctl, (int set, int operation, int fd, struct epoll_event *event))
 {
     atomic_fetch_add(&changes, 1);
     return __real_epoll_ctl(set, operation, fd, event);

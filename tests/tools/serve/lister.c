@@ -18,9 +18,7 @@
 static _Atomic int64_t second = 1000;
 static _Atomic int64_t step; /* that follows the next look at the clock */
 
-const char *__wrap_http_date_now(int64_t *ret_seconds);
-
-const char *__wrap_http_date_now(int64_t *ret_seconds)
+WRAPPED(const char *, http_date_now, (int64_t * ret_seconds))
 {
     int64_t now_s = atomic_fetch_add(&second, atomic_exchange(&step, 0));
     if (ret_seconds != NULL)

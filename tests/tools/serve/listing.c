@@ -152,10 +152,7 @@ PROMISE(listing, more_than_the_limit_is_said_to_be_there)
 /* Every path is resolved beneath the root by openat2(2): counted on its way (-Wl,--wrap). */
 static unsigned resolved;
 
-long __real_syscall(long number, ...);
-long __wrap_syscall(long number, ...);
-
-long __wrap_syscall(long number, ...)
+WRAPPED(long, syscall, (long number, ...))
 {
     va_list list;
     long given[4];

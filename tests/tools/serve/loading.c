@@ -22,44 +22,32 @@ typedef struct calls {
 static calls made;
 static int64_t second = 1000;
 
-int __real_close(int fd);
-int __real_fstat64(int fd, struct stat *status);
-int __real_open64(const char *path, int flags, ...);
-ssize_t __real_read(int fd, void *data, size_t size);
-long __real_syscall(long number, ...);
-int __wrap_close(int fd);
-int __wrap_fstat64(int fd, struct stat *status);
-int __wrap_open64(const char *path, int flags, ...);
-ssize_t __wrap_read(int fd, void *data, size_t size);
-long __wrap_syscall(long number, ...);
-const char *__wrap_http_date_now(int64_t *ret_seconds);
-
-int __wrap_close(int fd)
+WRAPPED(int, close, (int fd))
 {
     made.closes++;
     return __real_close(fd);
 }
 
-int __wrap_fstat64(int fd, struct stat *status)
+WRAPPED(int, fstat64, (int fd, struct stat *status))
 {
     made.looks++;
     return __real_fstat64(fd, status);
 }
 
 /* None of the server's makes a file. */
-int __wrap_open64(const char *path, int flags, ...)
+WRAPPED(int, open64, (const char *path, int flags, ...))
 {
     made.opens++;
     return __real_open64(path, flags, 0);
 }
 
-ssize_t __wrap_read(int fd, void *data, size_t size)
+WRAPPED(ssize_t, read, (int fd, void *data, size_t size))
 {
     made.reads++;
     return __real_read(fd, data, size);
 }
 
-long __wrap_syscall(long number, ...)
+WRAPPED(long, syscall, (long number, ...))
 {
     va_list list;
     long given[4];
@@ -71,7 +59,7 @@ long __wrap_syscall(long number, ...)
     return __real_syscall(number, given[0], given[1], given[2], given[3]);
 }
 
-const char *__wrap_http_date_now(int64_t *ret_seconds)
+WRAPPED(const char *, http_date_now, (int64_t * ret_seconds))
 {
     if (ret_seconds != NULL)
         *ret_seconds = second;

@@ -24,8 +24,7 @@ static ssize_t blocking_sendfile(ferry__calls *, int, int, off_t *, size_t)
 }
 
 /* Linked with --wrap=shutdown: it lasts until the owner has come out of its call, and sleeps. */
-int __wrap_shutdown(int fd, int how);
-int __wrap_shutdown(int, int)
+WRAPPED(int, shutdown, (int, int))
 {
     atomic_store(&may_return, true);
     wait_for(&has_returned);

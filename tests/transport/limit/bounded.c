@@ -337,10 +337,7 @@ enum { SLOW = 77777 };
 static sem_t slow_began, slow_may_end;
 static atomic_bool slow_fails;
 
-void *__real_ferry__allocate(size_t size);
-void *__wrap_ferry__allocate(size_t size);
-
-void *__wrap_ferry__allocate(size_t size)
+WRAPPED(void *, ferry__allocate, (size_t size))
 {
     if (size < SLOW || size > SLOW + 1000)
         return __real_ferry__allocate(size);

@@ -13,9 +13,6 @@
 
 static _Atomic(ferry_listener *) timeless; /* whose acceptors' timers never fire */
 
-void __real_ferry__timers_set(ferry__timers *timers, ferry__timer *timer, int64_t deadline);
-void __wrap_ferry__timers_set(ferry__timers *timers, ferry__timer *timer, int64_t deadline);
-
 static bool is_acceptors(const ferry__timer *timer)
 {
     const ferry_listener *listener = atomic_load(&timeless);
@@ -27,7 +24,7 @@ static bool is_acceptors(const ferry__timer *timer)
     return false;
 }
 
-void __wrap_ferry__timers_set(ferry__timers *timers, ferry__timer *timer, int64_t deadline)
+WRAPPED(void, ferry__timers_set, (ferry__timers * timers, ferry__timer *timer, int64_t deadline))
 {
     /* Far away, and not never: that is how it looks when it is not set. */
     __real_ferry__timers_set(timers, timer, is_acceptors(timer) ? INT64_MAX / 2 : deadline);

@@ -401,16 +401,12 @@ PROMISE(listening, failure_names_its_step)
     check_refused(service, "unix:/nosuchdirectory/x", options, -ENOENT, FERRY_PHASE_BIND);
 }
 
-int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
-                       struct addrinfo **ret_list);
-int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
-                       struct addrinfo **ret_list);
-
 /* What the name "several" stands for: one of them twice, and one that is not this host's. */
 static const char *const several[] = {"192.0.2.1", "127.0.0.1", "127.0.0.2", "127.0.0.1", NULL};
 
-int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
-                       struct addrinfo **ret_list)
+WRAPPED(int, getaddrinfo,
+        (const char *host, const char *port, const struct addrinfo *hints,
+         struct addrinfo **ret_list))
 {
     if (host == NULL || strcmp(host, "several") != 0)
         return __real_getaddrinfo(host, port, hints, ret_list);
@@ -535,11 +531,9 @@ PROMISE(listening, stale_path_is_replaced_and_a_live_one_is_eaddrinuse)
     check(access(path(), F_OK) != 0);
 }
 
-int __real_unlink(const char *name);
 static void (*before_unlink)(const char *name);
 
-int __wrap_unlink(const char *name);
-int __wrap_unlink(const char *name)
+WRAPPED(int, unlink, (const char *name))
 {
     if (before_unlink != NULL)
         before_unlink(name);

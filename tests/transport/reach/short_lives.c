@@ -45,9 +45,7 @@ static void count(unsigned kind)
 
 /* Passes a call on. */
 #define WRAP(kind, type, function, parameters, ...)                                                \
-    type __real_##function parameters;                                                             \
-    type __wrap_##function parameters;                                                             \
-    type __wrap_##function parameters                                                              \
+    WRAPPED(type, function, parameters)                                                            \
     {                                                                                              \
         count(kind);                                                                               \
         return __real_##function(__VA_ARGS__);                                                     \

@@ -61,10 +61,7 @@ PROMISE_EITHER(readers, what_a_reader_on_the_owner_does_not_take_comes_again_wit
 /* Every recv(2) of ferry's: how many there were, and what the last one asked for (-Wl,--wrap). */
 static atomic_size_t receives, last_asked;
 
-ssize_t __real_recv(int fd, void *data, size_t size, int flags);
-ssize_t __wrap_recv(int fd, void *data, size_t size, int flags);
-
-ssize_t __wrap_recv(int fd, void *data, size_t size, int flags)
+WRAPPED(ssize_t, recv, (int fd, void *data, size_t size, int flags))
 {
     if ((flags & MSG_DONTWAIT) != 0) {
         atomic_fetch_add(&receives, 1);

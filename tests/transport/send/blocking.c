@@ -19,12 +19,7 @@ static atomic_int owner_id;
 static atomic_uint transfers, on_blocking, empty_in_row, sleeps, early_sleeps;
 static atomic_bool is_asleep;
 
-ssize_t __real_sendfile64(int sink_fd, int source_fd, off_t *offset, size_t length);
-ssize_t __wrap_sendfile64(int sink_fd, int source_fd, off_t *offset, size_t length);
-int __real_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int timeout_ms);
-int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int timeout_ms);
-
-ssize_t __wrap_sendfile64(int sink_fd, int source_fd, off_t *offset, size_t length)
+WRAPPED(ssize_t, sendfile64, (int sink_fd, int source_fd, off_t *offset, size_t length))
 {
     bool is_watched = sink_fd == atomic_load(&watched_fd);
     if (is_watched) {
@@ -43,7 +38,7 @@ ssize_t __wrap_sendfile64(int sink_fd, int source_fd, off_t *offset, size_t leng
     return sent;
 }
 
-int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int timeout_ms)
+WRAPPED(int, epoll_wait, (int epoll_fd, struct epoll_event *events, int most, int timeout_ms))
 {
     bool is_watched = gettid() == atomic_load(&owner_id) && timeout_ms != 0;
     if (is_watched) {

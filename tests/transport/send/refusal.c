@@ -6,13 +6,11 @@
 #include <netinet/in.h>
 
 /* Linked with --wrap=sendfile64. */
-ssize_t __real_sendfile64(int out, int in, off_t *offset, size_t count);
-ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count);
 
 static atomic_uint calls_before; /* how many calls go through before the answer is ours */
 static atomic_int answer = 1; /* 0: the source has ended; negative errno: that; 1: all go through */
 
-ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count)
+WRAPPED(ssize_t, sendfile64, (int out, int in, off_t *offset, size_t count))
 {
     if (atomic_load(&answer) == 1)
         return __real_sendfile64(out, in, offset, count);

@@ -184,12 +184,8 @@ PROMISE_EITHER(relaying, stream_that_is_no_socket_is_relayed_to_as_well)
 static atomic_size_t most_spliced;
 static atomic_uint splices;
 
-ssize_t __real_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t size,
-                      unsigned flags);
-ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t size,
-                      unsigned flags);
-
-ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t size, unsigned flags)
+WRAPPED(ssize_t, splice,
+        (int in, off64_t *in_at, int out, off64_t *out_at, size_t size, unsigned flags))
 {
     atomic_fetch_add(&splices, 1);
     ssize_t count = __real_splice(in, in_at, out, out_at, size, flags);

@@ -212,10 +212,7 @@ PROMISE_BOTH(stall, without_a_timeout_nobody_is_given_up)
 /* Each makes the kernel walk through all unix sockets: counted on their way (-Wl,--wrap). */
 static atomic_uint questions;
 
-ssize_t __real_send(int fd, const void *data, size_t size, int flags);
-ssize_t __wrap_send(int fd, const void *data, size_t size, int flags);
-
-ssize_t __wrap_send(int fd, const void *data, size_t size, int flags)
+WRAPPED(ssize_t, send, (int fd, const void *data, size_t size, int flags))
 {
     const struct nlmsghdr *header = data;
     if (size >= sizeof *header && header->nlmsg_type == SOCK_DIAG_BY_FAMILY)

@@ -14,23 +14,17 @@
 
 /* ---- a dead disk ----------------------------------------------------------------------------- */
 
-ssize_t __real_sendfile64(int out, int in, off_t *offset, size_t count);
-ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count);
-
 static atomic_bool is_dead; /* the disk */
 static sem_t revived;
 
-ssize_t __wrap_sendfile64(int out, int in, off_t *offset, size_t count)
+WRAPPED(ssize_t, sendfile64, (int out, int in, off_t *offset, size_t count))
 {
     if (atomic_load(&is_dead))
         sem_wait(&revived);
     return __real_sendfile64(out, in, offset, count);
 }
 
-ssize_t __real_writev(int fd, const struct iovec pieces[], int count);
-ssize_t __wrap_writev(int fd, const struct iovec pieces[], int count);
-
-ssize_t __wrap_writev(int fd, const struct iovec pieces[], int count)
+WRAPPED(ssize_t, writev, (int fd, const struct iovec pieces[], int count))
 {
     if (atomic_load(&is_dead))
         sem_wait(&revived);
@@ -311,8 +305,7 @@ PROMISE_BOTH(dump, relay_that_has_waited_for_its_source_is_seen_to_wait_for_a_fu
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(close_theirs) pair in = unix_pair(SOCK_STREAM), out = unix_pair(SOCK_STREAM);
     AT_END(drop_stream)
-    ferry_stream *from = stream_adopt(service, in.ours),
-                 *to = stream_adopt(service, out.ours);
+    ferry_stream *from = stream_adopt(service, in.ours), *to = stream_adopt(service, out.ours);
     ferry_promise *relayed;
     check_eq(ferry_stream_relay(from, to, FERRY_TO_END, 0, NULL, &relayed), 0);
     wait_for(service, stream_of(out.ours), "waits for its source, for ");

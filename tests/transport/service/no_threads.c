@@ -4,15 +4,11 @@
 #include "tests/support.h"
 
 /* Linked with --wrap=pthread_create. Only ferry's own calls are to fail: the test sets how many. */
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *arg);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *arg);
 
 static atomic_int failures; /* how many calls are still to fail; negative: all */
 
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
-                          void *arg)
+WRAPPED(int, pthread_create,
+        (pthread_t * thread, const pthread_attr_t *attributes, void *(*run)(void *), void *arg))
 {
     int left = atomic_load(&failures);
     if (left != 0) {
