@@ -190,6 +190,22 @@ void run_to_its_end(void *(*body)(void *), void *arg)
     AT_END(join_thread) pthread_t thread = start_thread(body, arg);
 }
 
+void count_up(ferry_promise *, const ferry_result *, void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+void end_thread(ferry_promise *, const ferry_result *, void *)
+{
+    pthread_exit(NULL);
+}
+
+void hold_until_told(ferry_promise *, const ferry_result *, void *arg)
+{
+    while (!atomic_load((atomic_bool *)arg))
+        sched_yield();
+}
+
 static void *run_body(void *arg)
 {
     const test_body *body = arg;

@@ -192,6 +192,12 @@ void start_threads(pthread_t ret_threads[], unsigned count, void *(*body)(void *
 void join_thread(const pthread_t *thread);
 void join_threads(const pthread_t threads[], unsigned count);
 
+/* Callbacks of promises: one counts its runs in *arg, an unsigned; one ends its thread; one goes on
+ * once *arg, an atomic_bool, is set. */
+void count_up(ferry_promise *promise, const ferry_result *result, void *arg);
+void end_thread(ferry_promise *promise, const ferry_result *result, void *arg);
+void hold_until_told(ferry_promise *promise, const ferry_result *result, void *arg);
+
 /* Runs a body on a thread of its own, which has ended when this returns. */
 void run_to_its_end(void *(*body)(void *), void *arg);
 

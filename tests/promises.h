@@ -63,14 +63,6 @@ static inline void expect(ferry_promise *promise, int error, uint64_t sent)
     drop(promise);
 }
 
-/* A callback: counts its runs in *arg. */
-static inline void count_up(ferry_promise *promise, const ferry_result *result, void *arg)
-{
-    (void)promise;
-    (void)result;
-    ++*(unsigned *)arg;
-}
-
 /* A callback: notes arg, a number, in the order of running. */
 static unsigned order[8], order_count;
 

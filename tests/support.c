@@ -545,6 +545,45 @@ ferry_stream_status stream_status(ferry_stream *stream)
 
 void ignore_watermark(ferry_stream *, bool, void *) {}
 
+int64_t generate_zeros(void *buffer, size_t size, void *)
+{
+    memset(buffer, 0, size);
+    return (int64_t)size;
+}
+
+int64_t generate_nothing(void *, size_t, void *)
+{
+    return 0;
+}
+
+int64_t have_nothing_yet(void *, size_t, void *)
+{
+    return -EAGAIN;
+}
+
+int64_t wait_for_the_word(void *, size_t, void *arg)
+{
+    return atomic_load((atomic_bool *)arg) ? 0 : -EAGAIN;
+}
+
+void must_not_be_released(void *, void *)
+{
+    check(false);
+}
+
+size_t take_all(ferry_stream *, const void *, size_t length, bool, void *)
+{
+    return length;
+}
+
+ferry_limiter *limiter_make(uint64_t bytes_per_s, uint64_t burst_bytes, ferry_limiter *parent)
+{
+    ferry_limiter *limiter;
+    const ferry_limiter_options options = {bytes_per_s, burst_bytes, parent};
+    check_eq(ferry_limiter_create(&options, &limiter), 0);
+    return limiter;
+}
+
 ferry_fault fault_at(unsigned kind, uint64_t n)
 {
     static const struct {
@@ -607,14 +646,14 @@ void wait_readable(int fd)
 stage stage_open(ferry_placement placement, pair both)
 {
     ferry_service *service = service_start(placement);
-    return (stage){service, stream_adopt(service, both.ours), both.ours, both.theirs};
+    return (stage){service, stream_adopt(service, both.ours), both.ours, both.theirs, NULL};
 }
 
 stage stage_open_with(ferry_placement placement, pair both, ferry_stream_options options)
 {
     ferry_service *service = service_start(placement);
     ferry_stream *stream = stream_adopt_with(service, both.ours, options);
-    return (stage){service, stream, both.ours, both.theirs};
+    return (stage){service, stream, both.ours, both.theirs, NULL};
 }
 
 void stage_end(stage *s)
@@ -623,6 +662,9 @@ void stage_end(stage *s)
     stage_destroy(s);
     if (s->theirs >= 0)
         stage_hang_up(s);
+    if (s->peer != NULL)
+        (void)reader_end(s->peer);
+    s->peer = NULL;
 }
 
 void stage_close(stage *s)
@@ -642,6 +684,11 @@ void stage_destroy(stage *s)
 {
     ferry_service_destroy(s->service);
     s->service = NULL;
+}
+
+void stage_let_read(stage *s)
+{
+    s->peer = reader_start(stage_take(s), false);
 }
 
 void stage_hang_up(stage *s)

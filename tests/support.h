@@ -183,6 +183,19 @@ void ignore_watermark(ferry_stream *stream, bool is_above, void *arg);
 enum { FAULT_KINDS = 21 };
 ferry_fault fault_at(unsigned kind, uint64_t n);
 
+/* Generators: without end; at its end; with nothing for now; with nothing until *arg, an
+ * atomic_bool, is set, and then at its end. */
+int64_t generate_zeros(void *buffer, size_t size, void *arg);
+int64_t generate_nothing(void *buffer, size_t size, void *arg);
+int64_t have_nothing_yet(void *buffer, size_t size, void *arg);
+int64_t wait_for_the_word(void *buffer, size_t size, void *arg);
+
+/* A release of what is never taken; a reader's on_read. */
+void must_not_be_released(void *data, void *arg);
+size_t take_all(ferry_stream *stream, const void *data, size_t length, bool at_end, void *arg);
+
+ferry_limiter *limiter_make(uint64_t bytes_per_s, uint64_t burst_bytes, ferry_limiter *parent);
+
 /* Faults of one kind, for the options of a stream. */
 ferry_faults *faults_of(ferry_fault fault);
 
@@ -194,12 +207,14 @@ typedef struct stage {
     ferry_stream *stream;   /* NULL once it is dropped */
     int ours;               /* the fd that it has adopted, for whoever watches that */
     int theirs;             /* the peer's end; -1 once it is closed, or somebody else's */
+    reader *peer;           /* who reads that, if it was let read */
 } stage;
 
 stage stage_open(ferry_placement placement, pair both);
 stage stage_open_with(ferry_placement placement, pair both, ferry_stream_options options);
 
-/* Drops the stream, destroys the service and closes the peer's end: what is left of them. */
+/* Drops the stream, destroys the service and closes the peer's end, or lets it read to the end:
+ * what is left of them. */
 void stage_end(stage *s);
 
 /* The same, but first the stream is closed, which must succeed. */
@@ -210,6 +225,9 @@ ferry_result stage_close_stream(stage *s);
 
 /* Destroys the service before the rest. */
 void stage_destroy(stage *s);
+
+/* The peer reads from now on, to its end. */
+void stage_let_read(stage *s);
 
 /* The peer hangs up. */
 void stage_hang_up(stage *s);

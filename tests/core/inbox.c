@@ -223,14 +223,9 @@ PROMISE(inbox, that_of_a_thread_that_ended_goes_with_the_last_promise_it_is_the_
     check_eq(ferry_inbox_run(0), 0); /* that of this thread stays */
 }
 
-static void end_the_thread(ferry_promise *, const ferry_result *, void *)
-{
-    pthread_exit(NULL);
-}
-
 static void *end_in_a_callback(void *arg)
 {
-    check_eq(ferry_promise_then(arg, end_the_thread, NULL), 0);
+    check_eq(ferry_promise_then(arg, end_thread, NULL), 0);
     check_eq(ferry_promise_then(arg, count_up, &runs_of_the_dead), 0);
     check_eq(ferry_inbox_run(-1), 0);
     return NULL;

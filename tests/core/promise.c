@@ -45,11 +45,6 @@ static pthread_t settle_elsewhere(ferry_promise *promise)
     return thread;
 }
 
-static void count_up(ferry_promise *, const ferry_result *, void *arg)
-{
-    ++*(unsigned *)arg;
-}
-
 PROMISE(promise, await_gives_the_same_result_every_time)
 {
     AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());

@@ -49,12 +49,6 @@ static void check_kept(const kept *self, unsigned used, unsigned released)
     check_eq(atomic_load(&self->released), released);
 }
 
-/* Runs a function on a thread of its own to its end. */
-static void run_elsewhere(void *(*function)(void *), void *arg)
-{
-    run_to_its_end(function, arg);
-}
-
 /* ---- observers ------------------------------------------------------------------------------- */
 
 PROMISE(releases, callbacks_arg_is_released_when_it_has_run_each_its_own)
@@ -151,7 +145,7 @@ PROMISE(releases, thread_that_ends_before_releases_all_that_it_registered)
 {
     for (unsigned early = 0; early < 2; early++) {
         scene s = {.promise = early ? make_settled(0, 0) : make()};
-        run_elsewhere(register_all_and_end, &s);
+        run_to_its_end(register_all_and_end, &s);
         if (!early)
             settle(s.promise, 0, 0);
         for (unsigned i = 0; i < 5; i++)
@@ -195,8 +189,8 @@ static void *end_in_a_block(void *arg)
 PROMISE(releases, callback_or_block_that_ends_its_thread_has_its_arg_released)
 {
     scene s = {.promise = make_settled(0, 0)};
-    run_elsewhere(end_in_a_callback, &s);
-    run_elsewhere(end_in_a_block, &s);
+    run_to_its_end(end_in_a_callback, &s);
+    run_to_its_end(end_in_a_block, &s);
     check_kept(&s.args[0], 1, 1);
     check_kept(&s.args[1], 1, 1);
     drop(s.promise);

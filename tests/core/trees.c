@@ -774,11 +774,6 @@ static bool is_explained(const node *self)
     }
 }
 
-static void count_up(ferry_promise *, const ferry_result *, void *arg)
-{
-    ++*(unsigned *)arg;
-}
-
 /* So that its parts explain all that it comes to. */
 static void let_it_give_its_parts(node *self)
 {

@@ -67,11 +67,6 @@ static void await(ferry_promise *promise, int error)
 
 static void no_line(const char *, void *) {}
 
-static size_t take_all(ferry_stream *, const void *, size_t length, bool, void *)
-{
-    return length;
-}
-
 static void on_stream(ferry_listener *, ferry_stream *, void *arg)
 {
     ++*(unsigned *)arg;

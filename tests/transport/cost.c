@@ -51,19 +51,12 @@ WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
     return __real_sendmsg(fd, message, flags);
 }
 
-static void hold_owner(ferry_promise *, const ferry_result *, void *arg)
-{
-    atomic_bool *may_go_on = arg;
-    while (!atomic_load(may_go_on))
-        sched_yield();
-}
-
 /* Called on the owner: in the order of the requests, and each before its promise settles. */
 static void note_order(ferry_promise *, const ferry_result *result, void *arg)
 {
     check_eq(result->error, 0);
     uint64_t *told = arg;
-    check_eq(result->stream_offset, 1 + *told); /* behind hold_owner's byte */
+    check_eq(result->stream_offset, 1 + *told); /* behind hold_until_told's byte */
     (*told)++;
 }
 
@@ -73,9 +66,9 @@ static unsigned count_sends(ferry_placement placement, const ferry_request_optio
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     atomic_bool may_go_on = false;
-    const ferry_request_options hold = {.on_owner = hold_owner, .on_owner_arg = &may_go_on};
+    const ferry_request_options hold = {.on_owner = hold_until_told, .on_owner_arg = &may_go_on};
     check_eq(ferry_stream_write(s.stream, "x", 1, &hold, NULL), 0);
-    wait_readable(s.theirs); /* the owner is in hold_owner, or about to be */
+    wait_readable(s.theirs); /* the owner is in hold_until_told, or about to be */
     unsigned before = atomic_load(&sends);
     for (unsigned i = 1; i < writes; i++)
         check_eq(ferry_stream_write(s.stream, "x", 1, options, NULL), 0);

@@ -336,7 +336,7 @@ TRY(token_offset_and_length, try_token(this, offsetof(ferry_resume_token, offset
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static size_t take_all(ferry_stream *, const void *, size_t length, bool, void *arg)
+static size_t take_what_it_may(ferry_stream *, const void *, size_t length, bool, void *arg)
 {
     return arg == NULL ? length : *(const size_t *)arg;
 }
@@ -359,20 +359,20 @@ static int read_with(const trial *this, ferry_reader handler)
 static int try_shots(const trial *this)
 {
     AT_END(bench_end) bench on = bench_make(this);
-    ferry_reader handler = {.on_read = take_all, .on_owner = true, .shots = this->value};
+    ferry_reader handler = {.on_read = take_what_it_may, .on_owner = true, .shots = this->value};
     return ferry_stream_set_reader(on.stream, &handler);
 }
 
 TRY(high_bytes,
-    read_with(this, (ferry_reader){.on_read = take_all, .high_bytes = (size_t)this->value}))
-TRY(low_bytes,
-    read_with(this, (ferry_reader){
-                        .on_read = take_all, .high_bytes = 100, .low_bytes = (size_t)this->value}))
+    read_with(this, (ferry_reader){.on_read = take_what_it_may, .high_bytes = (size_t)this->value}))
+TRY(low_bytes, read_with(this, (ferry_reader){.on_read = take_what_it_may,
+                                              .high_bytes = 100,
+                                              .low_bytes = (size_t)this->value}))
 
 static int try_on_read(const trial *this)
 {
     size_t answer = (size_t)this->value;
-    return read_with(this, (ferry_reader){.on_read = take_all, .arg = &answer});
+    return read_with(this, (ferry_reader){.on_read = take_what_it_may, .arg = &answer});
 }
 
 static int try_demand(const trial *this)

@@ -309,17 +309,15 @@ PROMISE_EITHER(stable, empty_file_that_grows_meanwhile_is_estale)
 {
     static const unsigned char head[LARGE];
     AT_END(file_remove) test_file file = file_make(0, 15);
-    stage s = open_one(placement);
+    AT_END(stage_close) stage s = open_one(placement);
     const ferry_part parts[] = {ferry_part_borrow(head, sizeof head),
                                 ferry_part_file(stable(ferry_file_at(file.path)))};
     ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
     wait_readable(s.theirs);
     append(&file, 10);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_failed_so(outcome(promise), -ESTALE, FERRY_PHASE_SOURCE);
     check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE(stable, together_with_follow_is_einval)
@@ -496,13 +494,13 @@ static void check_settled_without_token(ferry_promise *promise)
 PROMISE_EITHER(resume, token_is_ebusy_while_pending_and_enodata_if_there_is_nothing_to_take_up)
 {
     AT_END(file_remove) test_file file = file_make(LARGE, 25);
-    stage s = open_one(placement);
+    AT_END(stage_close) stage s = open_one(placement);
     ferry_promise *pending = submit_file(s.stream, ferry_file_at(file.path));
     ferry_promise *queued = submit_file(s.stream, ferry_file_at(file.path));
     check_no_token(pending, -EBUSY);
     check_eq(ferry_promise_get_resume_token(pending, NULL), -EINVAL);
     check_no_token(NULL, -EINVAL);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_settled_without_token(pending);
     check_settled_without_token(queued);
     check_settled_without_token(submit_file(s.stream, ferry_file_at("/nowhere/at/all")));
@@ -511,8 +509,6 @@ PROMISE_EITHER(resume, token_is_ebusy_while_pending_and_enodata_if_there_is_noth
     check_eq(ferry_promise_await(closed, -1, NULL), 0);
     check_no_token(closed, -EINVAL);
     ferry_promise_unref(closed);
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE_EITHER(resume, pipe_gives_no_token)
@@ -591,7 +587,7 @@ PROMISE_EITHER(shared, is_sent_whole_by_many_requests_on_many_streams_from_many_
 PROMISE_EITHER(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_one)
 {
     AT_END(file_remove) test_file file = file_make(LARGE, 32);
-    stage s = open_one(placement);
+    AT_END(stage_close) stage s = open_one(placement);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     unsigned before = count_fds();
     ferry_shared_file *shared = share(ferry_file_at(file.path));
@@ -602,13 +598,11 @@ PROMISE_EITHER(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_
     ferry_shared_file_unref(shared);
     wait_until_asleep();
     check_eq(count_fds(), before + 1);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(stuck).error, 0);
     for (unsigned i = 0; i < 10; i++)
         check_eq(outcome(promises[i]).sent, LARGE);
     check_eq(count_fds(), before);
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE_EITHER(shared, is_looked_at_and_opened_only_once)

@@ -190,8 +190,7 @@ PROMISE_BOTH(splice, source_that_runs_dry_holds_up_its_own_stream_only)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
         AT_END(close_theirs)
-        pair source = source_pair(from),
-             sink = unix_pair(SOCK_STREAM), other = tcp_pair();
+        pair source = source_pair(from), sink = unix_pair(SOCK_STREAM), other = tcp_pair();
         ferry_service *service = service_of_one_owner(placement);
         ferry_stream *stream = stream_adopt(service, sink.ours);
         ferry_stream *quick = stream_adopt(service, other.ours);
@@ -412,8 +411,7 @@ static void check_unsupported(ferry_result result)
 PROMISE_BOTH(zero_copy, what_would_have_to_be_copied_is_eopnotsupp_and_the_stream_healthy)
 {
     AT_END(close_theirs)
-    pair source = pipe_pair(),
-         sink = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_SEQPACKET);
+    pair source = pipe_pair(), sink = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_SEQPACKET);
     ferry_service *service = service_start(placement);
     ferry_stream *stream = stream_adopt(service, sink.ours);
     ferry_stream *of_messages = stream_adopt(service, messages.ours);
@@ -542,7 +540,7 @@ static stage open_with_one_owner(ferry_placement placement)
 {
     pair sink = unix_pair(SOCK_STREAM);
     ferry_service *service = service_of_one_owner(placement);
-    return (stage){service, stream_adopt(service, sink.ours), sink.ours, sink.theirs};
+    return (stage){service, stream_adopt(service, sink.ours), sink.ours, sink.theirs, NULL};
 }
 
 PROMISE_BOTH(generator, with_a_length_it_is_not_asked_for_more)

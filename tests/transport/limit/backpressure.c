@@ -32,12 +32,6 @@ static void open_gate(ferry_stream *stream, gate *shut)
     ferry_stream_resume(stream);
 }
 
-static int64_t generate_zeros(void *buffer, size_t size, void *)
-{
-    memset(buffer, 0, size);
-    return (int64_t)size;
-}
-
 static int try_zeros(ferry_stream *stream, int64_t length, ferry_promise **ret_promise)
 {
     const ferry_part part = ferry_part_generate(generate_zeros, NULL, length, NULL);
@@ -232,11 +226,6 @@ PROMISE_EITHER(bounded, one_large_file_is_taken_where_no_file_bytes_are_queued)
         check_eq(outcome(submit_zeros(only.stream, 100)).error, 0);
         check_eq(line_end(&only), 7100);
     }
-}
-
-static void must_not_be_released(void *, void *)
-{
-    check(false);
 }
 
 PROMISE_EITHER(custody, submit_that_is_refused_for_want_of_room_takes_nothing)
@@ -1180,7 +1169,7 @@ typedef struct guest {
     bool runs_inbox;
 } guest;
 
-static void end_thread(ferry_stream *stream, bool is_above, void *arg)
+static void end_this_thread(ferry_stream *stream, bool is_above, void *arg)
 {
     note_watermark(stream, is_above, arg);
     pthread_exit(NULL);
@@ -1190,7 +1179,7 @@ static void *adopt_and_end(void *arg)
 {
     guest *self = arg;
     ferry_stream_options options = watched(&self->seen, 100, 0);
-    options.on_watermark = end_thread;
+    options.on_watermark = end_this_thread;
     self->line = line_start(self->service, options);
     submit_gate(self->line.stream, &self->line.gate);
     check_eq(try_write(self->line.stream, 100), 0);

@@ -52,11 +52,6 @@ PROMISE_EITHER(bounded, queued_memory_is_limited_but_one_large_request_is_taken_
     check_eq(outcome(stuck).error, -ECANCELED);
 }
 
-static int64_t wait_for_the_word(void *, size_t, void *arg)
-{
-    return atomic_load((atomic_bool *)arg) ? 0 : -EAGAIN;
-}
-
 static int try_largest(ferry_stream *stream)
 {
     const ferry_part part = ferry_part_generate(wait_for_the_word, NULL, INT64_MAX, NULL);
@@ -232,16 +227,6 @@ PROMISE_EITHER(no_silent_wait, submit_that_may_wait_is_edeadlk_in_a_callback_and
 /* ---- let in first, made then ----------------------------------------------------------------- */
 
 enum { LARGE = 16 << 20, WAITERS = 40 };
-
-static int64_t generate_nothing(void *, size_t, void *)
-{
-    return 0;
-}
-
-static void must_not_be_released(void *, void *)
-{
-    check(false);
-}
 
 typedef struct wish {
     ferry_stream *stream;

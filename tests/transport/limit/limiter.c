@@ -3,7 +3,7 @@
 #include "transport/limit/limiter.h"
 
 #include "core/clock.h"
-#include "tests/harness.h"
+#include "tests/support.h"
 
 #include <sys/wait.h>
 
@@ -15,15 +15,6 @@ enum {
 };
 
 #define S (INT64_C(1000) * MS)
-
-static ferry_limiter *limiter_make(uint64_t bytes_per_s, uint64_t burst_bytes,
-                                   ferry_limiter *parent)
-{
-    ferry_limiter *limiter;
-    const ferry_limiter_options options = {bytes_per_s, burst_bytes, parent};
-    check_eq(ferry_limiter_create(&options, &limiter), 0);
-    return limiter;
-}
 
 static void check_within(uint64_t got, uint64_t expected, unsigned percent)
 {
@@ -102,7 +93,7 @@ static void members_end(member members[], unsigned count)
 }
 
 /* All that may be moved at one time. */
-static uint64_t take_all(ferry__allotment *allotment, int64_t now)
+static uint64_t take_whole(ferry__allotment *allotment, int64_t now)
 {
     uint64_t sum = 0;
     int64_t when;
@@ -142,13 +133,13 @@ PROMISE(limiter, burst_leaves_at_once_after_idling_and_no_more)
 {
     AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 300000, NULL);
     ferry__allotment allotment = {.limiter = limiter};
-    check_eq(take_all(&allotment, 0), 300000); /* it is there from the beginning */
-    check_eq(take_all(&allotment, 0), 0);
-    check_eq(take_all(&allotment, 100 * MS), 100000);
+    check_eq(take_whole(&allotment, 0), 300000); /* it is there from the beginning */
+    check_eq(take_whole(&allotment, 0), 0);
+    check_eq(take_whole(&allotment, 100 * MS), 100000);
     ferry__allotment_return(&allotment);
-    check_eq(take_all(&allotment, 200 * MS), 100000); /* part of it */
+    check_eq(take_whole(&allotment, 200 * MS), 100000); /* part of it */
     ferry__allotment_return(&allotment);
-    check_eq(take_all(&allotment, 100 * S), 300000); /* no more than all */
+    check_eq(take_whole(&allotment, 100 * S), 300000); /* no more than all */
     ferry__allotment_return(&allotment);
 }
 
@@ -161,7 +152,7 @@ PROMISE(limiter, burst_is_what_the_rate_gives_in_20_ms_or_at_least_in_5)
         AT_END(drop_limiter)
         ferry_limiter *limiter = limiter_make(cases[i].bytes_per_s, cases[i].asked, NULL);
         ferry__allotment allotment = {.limiter = limiter};
-        check_eq(take_all(&allotment, 0), cases[i].burst);
+        check_eq(take_whole(&allotment, 0), cases[i].burst);
         ferry__allotment_return(&allotment);
     }
 }
@@ -221,7 +212,7 @@ PROMISE(limiter, waiting_members_have_their_turns_in_the_order_in_which_they_ask
     int64_t before = 0, when;
     for (unsigned i = 0; i < 10; i++) {
         each[i] = (ferry__allotment){.limiter = limiter};
-        (void)take_all(&each[i], 0); /* now each waits */
+        (void)take_whole(&each[i], 0); /* now each waits */
         check(each[i].turn_at > before);
         before = each[i].turn_at;
     }
@@ -319,12 +310,12 @@ PROMISE(limiter, grant_given_back_late_lets_no_more_than_the_burst_leave)
         holders[i] = (ferry__allotment){.limiter = limiter};
         check(ferry__allotment_ask(&holders[i], CHUNK, now, &when) > 0);
     }
-    (void)take_all(&other, now);
+    (void)take_whole(&other, now);
     ferry__allotment_return(&other);
     for (unsigned i = 0; i < 20; i++)
         ferry__allotment_return(&holders[i]);
-    check_eq(take_all(&other, now), 50000);
-    check_eq(take_all(&other, now + 20 * MS), 20000);
+    check_eq(take_whole(&other, now), 50000);
+    check_eq(take_whole(&other, now + 20 * MS), 20000);
     ferry__allotment_return(&other);
 }
 
@@ -347,9 +338,9 @@ PROMISE(limiter, message_beyond_its_turn_is_paid_by_the_group_when_its_stream_id
     check_eq(ferry__allotment_ask(&one, CHUNK, 0, &when), 20000); /* the burst */
     ferry__allotment_use(&one, 20000 + 500000);
     ferry__allotment_return(&one);
-    check_eq(take_all(&other, 500 * MS), 0);
+    check_eq(take_whole(&other, 500 * MS), 0);
     check_eq(other.turn_at, 520 * MS);
-    check_eq(take_all(&other, 520 * MS), 20000);
+    check_eq(take_whole(&other, 520 * MS), 20000);
     ferry__allotment_return(&other);
 }
 
@@ -385,12 +376,12 @@ PROMISE(limiter, lower_rate_is_not_exceeded_by_what_was_reserved_or_granted_befo
     ferry__allotment waits = {.limiter = limiter}, holds = {.limiter = limiter};
     int64_t when;
     check_eq(ferry__allotment_ask(&holds, UINT64_MAX, 0, &when), 1024 * 1024);
-    (void)take_all(&waits, 0);
+    (void)take_whole(&waits, 0);
     check_eq(ferry__limiter_set_rate_at(limiter, 1000, 0, 0), 0);
-    check(take_all(&waits, 0) + take_all(&holds, 0) <= 20); /* a burst */
-    check(take_all(&waits, 20 * MS) + take_all(&holds, 20 * MS) <= 20);
+    check(take_whole(&waits, 0) + take_whole(&holds, 0) <= 20); /* a burst */
+    check(take_whole(&waits, 20 * MS) + take_whole(&holds, 20 * MS) <= 20);
     check_eq(ferry__limiter_set_rate_at(limiter, 1000000000, 0, 20 * MS), 0);
-    check_within(take_all(&waits, 30 * MS), 10000000, 15); /* but for a turn that is not over */
+    check_within(take_whole(&waits, 30 * MS), 10000000, 15); /* but for a turn that is not over */
     ferry__allotment_return(&waits);
     ferry__allotment_return(&holds);
 }
@@ -539,7 +530,7 @@ PROMISE(limiter, chain_has_at_most_eight_and_keeps_its_parents)
     check_eq(ferry_limiter_create(&options, &ninth), -EINVAL);
     check(ninth == NULL);
     ferry__allotment allotment = {.limiter = limiter};
-    check_eq(take_all(&allotment, 0), 20);
+    check_eq(take_whole(&allotment, 0), 20);
     ferry__allotment_return(&allotment);
     ferry_limiter_unref(limiter);
 }

@@ -26,15 +26,6 @@ static const unsigned char zeros[64 * MB];
 
 /* ---- what the tests are made of -------------------------------------------------------------- */
 
-static ferry_limiter *limiter_make(uint64_t bytes_per_s, uint64_t burst_bytes,
-                                   ferry_limiter *parent)
-{
-    ferry_limiter *limiter;
-    const ferry_limiter_options options = {bytes_per_s, burst_bytes, parent};
-    check_eq(ferry_limiter_create(&options, &limiter), 0);
-    return limiter;
-}
-
 static ferry_stream *adopt_limited(ferry_service *service, int fd, ferry_limiter *limiter)
 {
     return stream_adopt_with(service, fd, (ferry_stream_options){.limiter = limiter});
@@ -169,12 +160,6 @@ static void *write_to_pipe(void *arg)
     while (write(*fd, zeros, 64 * 1024) > 0)
         continue;
     return NULL;
-}
-
-static int64_t generate_zeros(void *buffer, size_t size, void *)
-{
-    memset(buffer, 0, size);
-    return (int64_t)size;
 }
 
 static ferry_promise *submit_generated(ferry_stream *stream)
@@ -337,11 +322,6 @@ PROMISE_EITHER(rate, can_be_changed_up_and_down_while_bytes_leave)
 
 /* ---- those who must not suffer --------------------------------------------------------------- */
 
-static int64_t have_nothing_yet(void *, size_t, void *)
-{
-    return -EAGAIN;
-}
-
 PROMISE_EITHER(rate, members_whose_peer_or_source_stalls_leave_it_all_to_the_others)
 {
     enum { RATE = 8 * MB };
@@ -423,8 +403,7 @@ static void so_much_leaves_at_once(ferry_placement placement, ferry_stream_optio
 PROMISE_EITHER(rate, lets_the_burst_and_the_free_first_bytes_leave_at_once)
 {
     AT_END(drop_limiter)
-    ferry_limiter *bursting = limiter_make(1, 300000, NULL),
-                  *strict = limiter_make(1, 1, NULL);
+    ferry_limiter *bursting = limiter_make(1, 300000, NULL), *strict = limiter_make(1, 1, NULL);
     so_much_leaves_at_once(placement, (ferry_stream_options){.limiter = bursting}, 300000);
     so_much_leaves_at_once(placement,
                            (ferry_stream_options){.limiter = strict, .limiter_free_bytes = 3000000},

@@ -468,11 +468,6 @@ static void *cancel_at_random(void *arg)
     return NULL;
 }
 
-static void count_callback(ferry_promise *, const ferry_result *, void *arg)
-{
-    ++*(unsigned *)arg;
-}
-
 /* What the peer is to have got: of each request as much as its result says, in their order. */
 static uint64_t check_results(race *all, ending how, uint64_t *ret_bytes)
 {
@@ -504,7 +499,7 @@ static void submit_all(race *all, ferry_stream *stream, uint64_t *random)
     for (unsigned i = 0; i < COUNT; i++) {
         all->sizes[i] = 1 + random_next(random) % (i % 4 == 0 ? MOST : 200);
         all->promises[i] = submit_content(stream, i, all->sizes[i]);
-        check_eq(ferry_promise_then(all->promises[i], count_callback, &all->callbacks[i]), 0);
+        check_eq(ferry_promise_then(all->promises[i], count_up, &all->callbacks[i]), 0);
     }
 }
 

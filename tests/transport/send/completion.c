@@ -282,15 +282,13 @@ PROMISE_EITHER(completion, flush_of_a_poisoned_stream_waits_for_what_is_being_co
 static void many_are_confirmed(ferry_placement placement, pair both)
 {
     enum { COUNT = 2000 };
-    stage s = stage_open(placement, both);
-    reader *peer = reader_start(stage_take(&s), false);
+    AT_END(stage_close) stage s = stage_open(placement, both);
+    stage_let_read(&s);
     ferry_promise *promises[COUNT];
     for (unsigned i = 0; i < COUNT; i++)
         promises[i] = write_until(s.stream, 1 + i % 300, FERRY_ACKED);
     for (unsigned i = 0; i < COUNT; i++)
         check_sent(promises[i], 1 + i % 300);
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE_EITHER(completion, thousands_in_a_row_are_all_confirmed)

@@ -114,15 +114,9 @@ PROMISE_BOTH(gathering, several_ranges_of_a_large_file_leave_in_one_call)
     end(&now, result.sent, digest_content(digest(sum, "3", 1), 2, (1 << 20) - 7, 7));
 }
 
-/* A generator that waits: what is submitted meanwhile is queued. */
-static int64_t wait_for_word(void *, size_t, void *arg)
-{
-    return atomic_load((atomic_bool *)arg) ? 0 : -EAGAIN;
-}
-
 static void hold(ferry_stream *stream, atomic_bool *may_go_on)
 {
-    const ferry_part part = ferry_part_generate(wait_for_word, may_go_on, FERRY_TO_END, NULL);
+    const ferry_part part = ferry_part_generate(wait_for_the_word, may_go_on, FERRY_TO_END, NULL);
     check_eq(ferry_stream_send(stream, &part, 1, NULL, NULL), 0);
 }
 

@@ -22,12 +22,12 @@ PROMISE_BOTH(write, settles_when_it_left_even_with_more_queued_behind)
 
 PROMISE_BOTH(write, empty_write_and_flush_are_markers_that_settle_in_their_turn)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *flushed;
     ferry_promise *empty = submit_write(s.stream, NULL, 0);
     flushed = submit_flush(s.stream);
     check_eq(ferry_promise_await(empty, 0, NULL), -ETIMEDOUT);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     ferry_result result = outcome(flushed);
     check(result.error == 0 && result.sent == 0 && result.sequence == 2);
     check_eq(result.stream_offset, STUCK_BYTES);
@@ -35,8 +35,6 @@ PROMISE_BOTH(write, empty_write_and_flush_are_markers_that_settle_in_their_turn)
     check_eq(ferry_promise_await(stuck, 0, NULL), 0);
     check_eq(outcome(empty).method, FERRY_METHOD_NONE);
     check_eq(outcome(stuck).method, FERRY_METHOD_MEMORY);
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 /* A connection that cannot be established until those before it in a full queue are accepted. */

@@ -150,6 +150,7 @@ static void end_label(char *label)
 PROMISE_BOTH(dump, labels_of_streams_and_requests_are_copied)
 {
     char *label = strdup("short-lived");
+    AT_END(stage_close)
     stage s =
         stage_open_with(placement, unix_pair(SOCK_STREAM), (ferry_stream_options){.label = label});
     ferry_promise *head = submit_stuck(s.stream, s.theirs);
@@ -161,9 +162,7 @@ PROMISE_BOTH(dump, labels_of_streams_and_requests_are_copied)
     end_label(label);
     ferry_promise_unref(head); /* nobody's but the owner's any more */
     ferry_promise_unref(behind);
-    reader *peer = reader_start(stage_take(&s), false);
-    stage_close(&s);
-    (void)reader_end(peer);
+    stage_let_read(&s);
 }
 
 PROMISE_BOTH(dump, names_each_stream_with_its_queue_offset_and_age)
@@ -232,11 +231,6 @@ PROMISE_BOTH(dump, stalled_peer_is_seen_as_a_wait_for_the_sink_and_moving_on_beg
     check_eq(outcome(stuck).error, -ECANCELED);
 }
 
-static int64_t nothing_yet(void *, size_t, void *)
-{
-    return -EAGAIN;
-}
-
 PROMISE_BOTH(dump, stream_whose_source_is_dry_is_seen_so)
 {
     int fds[2];
@@ -246,7 +240,7 @@ PROMISE_BOTH(dump, stream_whose_source_is_dry_is_seen_so)
     growing.flags = FERRY_FILE_FOLLOW;
     piped.flags = FERRY_FD_BORROW;
     const ferry_part parts[] = {ferry_part_file(piped), ferry_part_file(growing),
-                                ferry_part_generate(nothing_yet, NULL, FERRY_TO_END, NULL)};
+                                ferry_part_generate(have_nothing_yet, NULL, FERRY_TO_END, NULL)};
     for (unsigned i = 0; i < 3; i++) {
         AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         check_eq(ferry_stream_send(s.stream, &parts[i], 1, NULL, NULL), 0);
@@ -340,11 +334,6 @@ PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_
              "waits for its peer's end, for ");
     ferry_stream_abort(s.stream);
     ferry_limiter_unref(limiter);
-}
-
-static size_t take_all(ferry_stream *, const void *, size_t size, bool, void *)
-{
-    return size;
 }
 
 PROMISE_BOTH(dump, reading_that_waits_for_the_peer_or_for_a_reader_elsewhere_or_a_relay_is_seen_so)
@@ -457,7 +446,7 @@ PROMISE(dump, peers_name_is_one_word)
 PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_named_with_how_long)
 {
     AT_END(file_remove) test_file file = file_make(100000, 1);
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_init(&revived, 0, 0);
     atomic_store(&is_dead, true);
     ferry_promise *blocked = submit_file(s.stream, ferry_file_at(file.path));
@@ -480,11 +469,9 @@ PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_
     }
     atomic_store(&is_dead, false);
     sem_post(&revived);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(blocked).error, 0);
     check_eq(outcome(behind).error, 0);
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE_BOTH(dump, stream_to_a_file_whose_disk_is_dead_names_the_request_that_is_written)
@@ -598,11 +585,6 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_an_end_that_time_has_brought_says_so
     snprintf(name, sizeof name, "stream fd %d,", s.ours);
     wait_for_owner(s.service, name, " ms: calling on_end");
     sem_post(&go_on);
-}
-
-static int64_t generate_nothing(void *, size_t, void *)
-{
-    return 0;
 }
 
 /* What is released there, as an arg: of a request that is sent, of a reader that is replaced, of a
@@ -793,14 +775,14 @@ PROMISE_BOTH(dump, leaves_out_what_ends_while_it_is_written)
     check(find(&closer.all, "service: ") != NULL && find(&closer.all, "stream") == NULL);
 }
 
-static void end_thread(const char *, void *)
+static void end_looking_thread(const char *, void *)
 {
     pthread_exit(NULL);
 }
 
 static void *look_and_end(void *arg)
 {
-    (void)ferry_service_dump(arg, end_thread, NULL);
+    (void)ferry_service_dump(arg, end_looking_thread, NULL);
     return NULL;
 }
 

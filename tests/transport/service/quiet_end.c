@@ -129,29 +129,18 @@ PROMISE(quiet_end, drain_of_idle_streams_starts_no_thread_for_them)
         ferry_stream_unref(streams[i]);
 }
 
-static void count_run(ferry_promise *, const ferry_result *, void *arg)
-{
-    ++*(unsigned *)arg;
-}
-
 PROMISE_BOTH(quiet_end, drain_runs_the_callbacks_that_come_while_it_waits)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     unsigned runs = 0;
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
-    check_eq(ferry_promise_then(stuck, count_run, &runs), 0);
+    check_eq(ferry_promise_then(stuck, count_up, &runs), 0);
     s.stream = ferry_stream_unref(s.stream); /* closes: drain waits for that, too */
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(ferry_service_drain(s.service, -1), 0);
     check(ferry_inbox_run(0) >= 0);
     check_eq(runs, 1);
     check_eq(outcome(stuck).error, 0);
-    (void)reader_end(peer);
-}
-
-static void end_thread(ferry_promise *, const ferry_result *, void *)
-{
-    pthread_exit(NULL);
 }
 
 typedef struct drainer {
@@ -190,15 +179,13 @@ PROMISE_BOTH(quiet_end, drain_may_end_with_its_thread_in_a_callback_and_leaves_n
 
 PROMISE_BOTH(quiet_end, drain_that_times_out_says_so_and_changes_nothing)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_service_drain(s.service, 0), -ETIMEDOUT);
     check_eq(ferry_service_drain(s.service, 20), -ETIMEDOUT);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(stuck).sent, STUCK_BYTES);
     check_eq(ferry_service_drain(s.service, -1), 0);
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE_BOTH(quiet_end, thousand_services_come_and_go)

@@ -321,11 +321,6 @@ PROMISE_BOTH(stop, several_threads_may_stop_at_once)
     check_eq(outcome(stuck).error, 0);
 }
 
-static void end_thread(ferry_promise *, const ferry_result *, void *)
-{
-    pthread_exit(NULL);
-}
-
 typedef struct stopper {
     ferry_service *service;
     ferry_stream *stream;

@@ -260,11 +260,6 @@ PROMISE_EITHER(causes, connect_is_cancelled_or_goes_with_its_service)
     check_cause(destroyed, FERRY_CAUSE_DESTROY);
 }
 
-static size_t take_all(ferry_stream *, const void *, size_t length, bool, void *)
-{
-    return length;
-}
-
 static void *set_reader_and_end(void *stream)
 {
     const ferry_reader taker = {.on_read = take_all, .keep_open = true};

@@ -207,15 +207,13 @@ PROMISE_BOTH(custody, given_memory_without_a_release_function_goes_to_free)
 PROMISE_BOTH(custody, file_fd_may_be_closed_right_after_the_submit)
 {
     test_file file = file_make(100000, 9);
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_promise *promise = submit_file(s.stream, ferry_file_fd(file.fd));
     file_remove(&file);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(stuck).error, 0);
     check_eq(outcome(promise).sent, 100000);
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE_BOTH(custody, given_file_fd_is_closed_when_settled_and_borrowed_one_is_not)

@@ -25,8 +25,8 @@ static void note(ferry_promise *, const ferry_result *result, void *arg)
 PROMISE_EITHER(home, callbacks_run_on_the_registering_thread_in_settle_order_and_never_in_a_submit)
 {
     enum { COUNT = 5000 };
-    stage s = stage_open(placement, tcp_pair());
-    reader *peer = reader_start(stage_take(&s), false);
+    AT_END(stage_close) stage s = stage_open(placement, tcp_pair());
+    stage_let_read(&s);
     visit seen = {0};
     for (unsigned i = 0; i < COUNT; i++) {
         seen.in_call = true;
@@ -40,8 +40,6 @@ PROMISE_EITHER(home, callbacks_run_on_the_registering_thread_in_settle_order_and
     while (atomic_load(&seen.runs) < COUNT)
         check(ferry_inbox_run(-1) > 0);
     check(pthread_equal(seen.thread, pthread_self()));
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 static void note_thread(ferry_promise *, const ferry_result *, void *arg)

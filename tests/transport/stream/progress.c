@@ -106,8 +106,8 @@ static void check_numbers(const told *self, const uint64_t numbers[], unsigned c
 PROMISE_EITHER(progress, is_told_at_most_once_a_step_on_the_submitting_thread)
 {
     enum { SIZE = 32 << 20, STEP = 1 << 20 };
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    reader *peer = reader_start(stage_take(&s), false);
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage_let_read(&s);
     told self = told_here();
     ferry_promise *promise = submit_telling(s.stream, SIZE, telling(&self, STEP, 0));
     run_until_told(&self);
@@ -116,13 +116,11 @@ PROMISE_EITHER(progress, is_told_at_most_once_a_step_on_the_submitting_thread)
         check(self.numbers[i] == self.numbers[i - 1] ||
               self.numbers[i] - self.numbers[i - 1] >= STEP);
     check_eq(outcome(promise).error, 0);
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE_EITHER(progress, is_told_while_the_request_is_under_way_also_by_await)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     told self = told_here();
     ferry_promise *promise = submit_telling(s.stream, STUCK_BYTES, telling(&self, 1, 0));
     wait_readable(s.theirs);
@@ -132,12 +130,10 @@ PROMISE_EITHER(progress, is_told_while_the_request_is_under_way_also_by_await)
     check_eq(self.calls, 1);
     ferry_stream_status status = stream_status(s.stream);
     check_eq(self.last, status.sent_bytes);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(promise).error, 0);
     check(self.calls > 1);
     run_until_told(&self);
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE_EITHER(progress, comes_together_in_one_call_with_the_newest_number_where_nobody_listened)
@@ -157,8 +153,8 @@ PROMISE_EITHER(progress, is_told_for_files_and_compounds_too)
 {
     enum { SIZE = 4 << 20 };
     AT_END(file_remove) test_file file = file_make(SIZE, 7);
-    stage s = stage_open(placement, tcp_pair());
-    reader *peer = reader_start(stage_take(&s), false);
+    AT_END(stage_close) stage s = stage_open(placement, tcp_pair());
+    stage_let_read(&s);
     told self = told_here();
     const ferry_request_options options = telling(&self, 1, 0);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
@@ -169,15 +165,13 @@ PROMISE_EITHER(progress, is_told_for_files_and_compounds_too)
     check(ferry_inbox_run(0) >= 1);
     check_eq(self.last, SIZE + 8); /* with a step of 1 the last of all is told */
     check_eq(outcome(promise).error, 0);
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE_EITHER(progress, is_not_told_before_its_step_or_interval_is_up)
 {
     enum { SIZE = 1 << 20, HOUR_MS = 3600 * 1000 };
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    reader *peer = reader_start(stage_take(&s), false);
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage_let_read(&s);
     const struct {
         uint64_t step_bytes;
         int64_t interval_ms;
@@ -189,8 +183,6 @@ PROMISE_EITHER(progress, is_not_told_before_its_step_or_interval_is_up)
         run_until_told(&self);
         check_eq(self.calls, 0);
     }
-    stage_close(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE(progress, negative_interval_is_refused)
@@ -307,7 +299,7 @@ PROMISE_EITHER(progress, on_an_owner_is_told_once_an_interval)
     check_eq(ferry_limiter_create(&rate, &limiter), 0);
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limiter = limiter});
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     told self = told_here();
     struct timespec began, ended;
     clock_gettime(CLOCK_MONOTONIC, &began);
@@ -319,7 +311,6 @@ PROMISE_EITHER(progress, on_an_owner_is_told_once_an_interval)
     check(self.calls >= 2);
     check(self.calls <= took_ms / INTERVAL_MS + 1);
     stage_close(&s);
-    (void)reader_end(peer);
     ferry_limiter_unref(limiter);
 }
 
@@ -451,9 +442,10 @@ static void *submit_many(void *arg)
 PROMISE_EITHER(progress, of_many_requests_from_many_threads_stays_in_order_and_at_home)
 {
     enum { THREADS = 4 };
+    AT_END(stage_close)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.framing = FERRY_FRAMING_CONTINUE});
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     uint64_t seed = random_seed();
     crowd crowds[THREADS];
     pthread_t threads[THREADS];
@@ -462,6 +454,4 @@ PROMISE_EITHER(progress, of_many_requests_from_many_threads_stays_in_order_and_a
         threads[i] = start_thread(submit_many, &crowds[i]);
     }
     join_threads(threads, THREADS);
-    stage_close(&s);
-    (void)reader_end(peer);
 }

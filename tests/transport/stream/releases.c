@@ -32,11 +32,6 @@ static void wait_until_released(const kept *self)
     check_eq(atomic_load(&self->released), 1);
 }
 
-static void run_elsewhere(void *(*function)(void *), void *arg)
-{
-    run_to_its_end(function, arg);
-}
-
 /* ---- readers --------------------------------------------------------------------------------- */
 
 static size_t use_on_read(ferry_stream *, const void *, size_t length, bool, void *arg)
@@ -59,14 +54,14 @@ static ferry_reader reader_of(kept *arg, bool on_owner)
                           .release = release_kept};
 }
 
-typedef enum ending { AT_END, CLOSED, ABORTED, REPLACED, REMOVED, DESTROYED, ENDINGS } ending;
+typedef enum ending { ENDED, CLOSED, ABORTED, REPLACED, REMOVED, DESTROYED, ENDINGS } ending;
 
 static void end_reading(ending how, ferry_service **service, ferry_stream *stream, int theirs,
                         kept *other)
 {
     const ferry_reader next = reader_of(other, true);
     switch (how) {
-    case AT_END:
+    case ENDED:
         check_eq(shutdown(theirs, SHUT_WR), 0);
         break;
     case CLOSED:
@@ -137,7 +132,7 @@ PROMISE_EITHER(releases, readers_arg_is_released_when_its_thread_has_ended)
         pair both = unix_pair(SOCK_STREAM);
         departure self = {.service = service_start(placement)};
         self.stream = stream_adopt(self.service, both.ours);
-        run_elsewhere(read_and_end, &self);
+        run_to_its_end(read_and_end, &self);
         if (with_bytes)
             check_eq(write(both.theirs, "abc", 3), 3);
         else
@@ -272,7 +267,7 @@ PROMISE_EITHER(releases, progress_arg_is_released_when_its_thread_has_ended)
     pair both = unix_pair(SOCK_STREAM);
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     submitter self = {.stream = stream_adopt(service, both.ours)};
-    run_elsewhere(submit_and_end, &self);
+    run_to_its_end(submit_and_end, &self);
     check_eq(close_stream(self.stream).error, 0);
     wait_until_released(&self.args[0]);
     wait_until_released(&self.args[1]);
@@ -377,7 +372,7 @@ PROMISE_EITHER(releases, listeners_arg_is_released_when_its_thread_has_ended)
     departure self = {.service = service_start(placement)};
     char address[64];
     ferry_promise *promise;
-    run_elsewhere(listen_and_end, &self);
+    run_to_its_end(listen_and_end, &self);
     check(ferry_listener_get_address(self.listener, address, sizeof address) > 0);
     check_eq(ferry_connect(self.service, address, NULL, &promise), 0);
     check_eq(outcome(promise).error, 0);
