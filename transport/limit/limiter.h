@@ -37,7 +37,7 @@
 
 /* What one stream has been allotted and has not used yet. Zero-initialised but for limiter. */
 typedef struct ferry__allotment {
-    ferry_limiter *limiter;              /* kept by the stream's settings; NULL: unlimited */
+    ferry_limiter *limiter;              /* a reference; NULL: unlimited */
     uint64_t reserved;                   /* bytes whose turn has not come; 0: none */
     int64_t turn_at;                     /* when it comes, if no rate changes */
     uint64_t granted;                    /* bytes that may be moved now */

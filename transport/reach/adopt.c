@@ -15,7 +15,6 @@
 #include <errno.h>
 
 _Static_assert(_Alignof(ferry__stall) == _Alignof(ferry_stream) &&
-                   _Alignof(ferry__pace) == _Alignof(ferry_stream) &&
                    _Alignof(ferry__linger) == _Alignof(ferry_stream) &&
                    _Alignof(ferry__watermark) == _Alignof(ferry_stream) &&
                    _Alignof(ferry__patience) == _Alignof(ferry_stream),
@@ -24,7 +23,7 @@ _Static_assert(_Alignof(ferry__stall) == _Alignof(ferry_stream) &&
 /* The pieces behind the stream that its options ask for. */
 typedef struct pieces {
     /* Bytes of each; 0: it is not asked for. */
-    size_t stall, pace, linger, watermark, patience;
+    size_t stall, linger, watermark, patience;
 } pieces;
 
 static pieces choose_pieces(const ferry_service *service, const ferry_stream_options *options)
@@ -33,7 +32,6 @@ static pieces choose_pieces(const ferry_service *service, const ferry_stream_opt
     bool may_wait = ferry__service_is_dedicated(service) && options->on_watermark == NULL;
     return (pieces){
         .stall = options->stall_timeout_ms > 0 ? sizeof(ferry__stall) : 0,
-        .pace = options->limiter != NULL ? sizeof(ferry__pace) : 0,
         .linger = options->close_timeout_ms > 0 ? sizeof(ferry__linger) : 0,
         .watermark = options->on_watermark != NULL ? sizeof(ferry__watermark) : 0,
         .patience = may_wait ? sizeof(ferry__patience) : 0,
@@ -50,17 +48,10 @@ static void *take_piece(char **memory, size_t size)
 /* @return what may become its link's patience; NULL: it has none. */
 static ferry__patience *set_up_pieces(ferry_stream *stream, const pieces *wanted)
 {
-    const ferry_stream_options *options = &stream->settings->options;
     char *memory = (char *)(stream + 1);
     if ((stream->stall = take_piece(&memory, wanted->stall)) != NULL) {
         stream->stall->stream = stream;
         stream->stall->timer.fire = ferry__stall_timeout;
-    }
-    if ((stream->pace = take_piece(&memory, wanted->pace)) != NULL) {
-        stream->pace->stream = stream;
-        stream->pace->timer.fire = ferry__pace_timeout;
-        stream->pace->allotment.limiter = options->limiter;
-        stream->pace->free_bytes = options->limiter_free_bytes;
     }
     if ((stream->linger = take_piece(&memory, wanted->linger)) != NULL) {
         stream->linger->stream = stream;
@@ -73,8 +64,25 @@ static ferry__patience *set_up_pieces(ferry_stream *stream, const pieces *wanted
 
 static ferry_stream *allocate(const pieces *wanted)
 {
-    return ferry__allocate_zeroed(sizeof(ferry_stream) + wanted->stall + wanted->pace +
-                                  wanted->linger + wanted->watermark + wanted->patience);
+    return ferry__allocate_zeroed(sizeof(ferry_stream) + wanted->stall + wanted->linger +
+                                  wanted->watermark + wanted->patience);
+}
+
+/* Its pace and its close request, where those have memory of their own. */
+static int create_parts(ferry_stream *stream, const ferry_stream_options *options)
+{
+    const ferry__plan plan = {.size = sizeof(ferry__request)};
+    if (options->limiter != NULL) {
+        stream->pace = ferry__pace_create(stream, options->limiter, options->limiter_free_bytes);
+        if (stream->pace == NULL)
+            return -ENOMEM;
+        stream->pace->timer.fire = ferry__pace_timeout;
+    }
+    int error = ferry__request_create(stream, FERRY__CLOSE, NULL, NULL, 0, &plan, NULL, NULL,
+                                      &stream->close_request);
+    if (error != 0)
+        ferry__pace_free(stream->pace);
+    return error;
 }
 
 /* Makes everything but its owner. Takes nothing but memory. */
@@ -85,9 +93,7 @@ static int create(const ferry_service *service, ferry__settings *settings,
     ferry_stream *stream = allocate(&wanted);
     if (stream == NULL)
         return -ENOMEM;
-    const ferry__plan plan = {.size = sizeof(ferry__request)};
-    int error = ferry__request_create(stream, FERRY__CLOSE, NULL, NULL, 0, &plan, NULL, NULL,
-                                      &stream->close_request);
+    int error = create_parts(stream, &settings->options);
     if (error != 0) {
         ferry__release(stream);
         return error;

@@ -74,6 +74,24 @@ void ferry__pace_timeout(ferry__timer *timer)
     ferry__stream_schedule(pace->stream);
 }
 
+void ferry__pace_deliver(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* it was admitted, so the owner is there */
+    ferry__pace *pace = (ferry__pace *)(void *)mail;
+    ferry_stream *stream = pace->stream;
+    stream->released_visits += FERRY__ONE_MESSAGE;
+    ferry__pace_rest(stream);
+    if (stream->pace != NULL)
+        pace->free_bytes = stream->pace->free_bytes;
+    ferry__pace_free(stream->pace);
+    stream->pace = pace;
+    if (pace->allotment.limiter == NULL) {
+        ferry__pace_free(pace);
+        stream->pace = NULL;
+    }
+    ferry__stream_schedule(stream);
+}
+
 /* ---- stalls ---------------------------------------------------------------------------------- */
 
 static int64_t stall_ns(const ferry_stream *stream)

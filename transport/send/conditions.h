@@ -20,6 +20,9 @@ void ferry__pace_use(ferry_stream *stream, uint64_t bytes);
 /* There is nothing to send, or no room for it: others may have the stream's share. */
 void ferry__pace_rest(ferry_stream *stream);
 
+/* Another limiter is to hold: what ferry_stream_set_limiter posts. */
+void ferry__pace_deliver(ferry__mail *mail, bool receiver_gone);
+
 /* The sink is full: from now on the peer's progress is watched, if that was asked for. */
 void ferry__stall_watch(ferry_stream *stream);
 

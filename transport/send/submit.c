@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/thread.h"
 #include "transport/send/carry.h"
+#include "transport/send/conditions.h"
 #include "transport/send/outcome.h"
 #include "transport/stream/batch.h"
 #include "transport/stream/making.h"
@@ -209,6 +210,26 @@ int ferry__stream_send_relayed(ferry_stream *stream, const ferry_part parts[], s
         .limited = FERRY__BY_COUNT,
     };
     return submit(stream, &what, ret_promise);
+}
+
+int ferry_stream_set_limiter(ferry_stream *stream, ferry_limiter *limiter)
+{
+    int error = ferry__stream_check(stream);
+    if (error != 0)
+        return error;
+    if (limiter != NULL && ferry__limiter_is_foreign(limiter))
+        return -ECHILD;
+    ferry__pace *pace = ferry__pace_create(stream, limiter, 0);
+    if (pace == NULL)
+        return -ENOMEM;
+    pace->mail.deliver = ferry__pace_deliver;
+    pace->timer.fire = ferry__pace_timeout;
+    if (!ferry__admit_message(&stream->admission)) {
+        ferry__pace_free(pace);
+        return -ESHUTDOWN;
+    }
+    ferry__owner_post_last(stream->owner, &pace->mail);
+    return 0;
 }
 
 int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise)

@@ -19,6 +19,25 @@ static void free_batches(ferry__batches *batches)
     ferry__release(batches);
 }
 
+ferry__pace *ferry__pace_create(ferry_stream *stream, ferry_limiter *limiter, uint64_t free_bytes)
+{
+    ferry__pace *pace = ferry__allocate_zeroed(sizeof *pace);
+    if (pace == NULL)
+        return NULL;
+    pace->stream = stream;
+    pace->allotment.limiter = ferry_limiter_ref(limiter);
+    pace->free_bytes = free_bytes;
+    return pace;
+}
+
+void ferry__pace_free(ferry__pace *pace)
+{
+    if (pace == NULL)
+        return;
+    (void)ferry_limiter_unref(pace->allotment.limiter);
+    ferry__release(pace);
+}
+
 void ferry__stream_free(ferry_stream *stream)
 {
     free_batches(atomic_load(&stream->batches));
@@ -27,6 +46,7 @@ void ferry__stream_free(ferry_stream *stream)
         incoming->free(incoming);
     if (stream->watermark != NULL)
         ferry__notice_deinit(&stream->watermark->notice);
+    ferry__pace_free(stream->pace);
     ferry__settings_unref(stream->settings);
     (void)ferry_promise_unref(&stream->close_request->promise);
     ferry__release(stream);

@@ -40,13 +40,21 @@ typedef struct ferry__stall {
     int64_t marked_at;  /* when that was */
 } ferry__stall;
 
-/* Sending no faster than a limiter allows. */
+/* Sending no faster than a limiter allows. It has memory of its own, as another one may take its
+ * place at any time. */
 typedef struct ferry__pace {
+    ferry__mail mail; /* brings it to the owner; a limiter of NULL: there is to be none */
     ferry_stream *stream;
-    ferry__timer timer; /* when to ask the limiter again */
-    ferry__allotment allotment;
-    uint64_t free_bytes; /* how many more bytes the limiter does not count */
+    ferry__timer timer;         /* when to ask the limiter again */
+    ferry__allotment allotment; /* with a reference to the limiter */
+    uint64_t free_bytes;        /* how many more bytes the limiter does not count */
 } ferry__pace;
+
+/* Any thread. NULL: no memory. @param limiter may be NULL. */
+ferry__pace *ferry__pace_create(ferry_stream *stream, ferry_limiter *limiter, uint64_t free_bytes);
+
+/* NULL is fine. It has rested. */
+void ferry__pace_free(ferry__pace *pace);
 
 /* A confirmed close: waiting for the peer's end. */
 typedef struct ferry__linger {

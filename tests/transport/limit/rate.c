@@ -565,3 +565,45 @@ PROMISE_EITHER(rate, new_rate_reaches_those_who_wait)
     check_eq(close_stream(stream).error, 0);
     check_eq(reader_end(peer), MB);
 }
+
+/* ---- another limiter ------------------------------------------------------------------------- */
+
+PROMISE_BOTH(rate, another_limiter_takes_the_place_of_the_one_that_a_stream_waits_for)
+{
+    AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
+    ferry_limiter *fast = limiter_make(100 * MB, 0, NULL);
+    reader *peer = reader_start(dup(self.theirs), false);
+    check_eq(ferry_stream_set_limiter(self.stream, fast), 0);
+    ferry_limiter_unref(fast); /* the stream has a reference of its own */
+    check_eq(outcome(self.promise).sent, MB);
+    check_eq(close_stream(ferry_stream_ref(self.stream)).error, 0);
+    check_eq(reader_end(peer), MB);
+}
+
+PROMISE_BOTH(rate, stream_may_lose_its_limiter_and_get_one)
+{
+    AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
+    ferry_limiter *strict = limiter_make(1, 1, NULL);
+    reader *peer = reader_start(dup(self.theirs), false);
+    check_eq(ferry_stream_set_limiter(self.stream, NULL), 0);
+    check_eq(outcome(self.promise).sent, MB);
+    check_eq(ferry_stream_set_limiter(self.stream, strict), 0);
+    self.promise = submit_zeros(self.stream, MB);
+    wait_until_asleep();
+    check_waits(self.promise);
+    ferry_stream_abort(self.stream);
+    check_cut(self.promise, -ECANCELED);
+    ferry_limiter_unref(strict);
+    check(reader_end(peer) >= MB);
+}
+
+PROMISE_EITHER(rate, another_limiter_is_refused_once_the_stream_has_ended)
+{
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    check_eq(ferry_stream_set_limiter(NULL, NULL), -EINVAL);
+    fail_allocation(1);
+    check_eq(ferry_stream_set_limiter(s.stream, NULL), -ENOMEM);
+    allow_allocations();
+    check_eq(close_stream(ferry_stream_ref(s.stream)).error, 0);
+    check_eq(ferry_stream_set_limiter(s.stream, NULL), -ESHUTDOWN);
+}

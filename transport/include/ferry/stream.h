@@ -607,6 +607,22 @@ FERRY_API int ferry_promise_get_unread(const ferry_promise *promise, const void 
 FERRY_API void ferry_stream_abort(ferry_stream *stream);
 
 /*
+ * Has another limiter say how fast the stream's bytes may leave, from now on. It takes the place of
+ * the one in the stream's options, or of the last that was set. What is under way goes on at the
+ * new rate. What limiter_free_bytes has left stays free.
+ *
+ * Threads: any, callbacks of owners included. Never blocks. Gives: nothing; the stream takes a
+ * reference of its own.
+ * @param limiter NULL: as fast as they can.
+ * @return 0;
+ *         -EINVAL: stream is NULL.
+ *         -ESHUTDOWN: the stream has ended.
+ *         -ENOMEM.
+ *         -ECHILD: stream or limiter belongs to the parent of this forked process.
+ */
+FERRY_API int ferry_stream_set_limiter(ferry_stream *stream, ferry_limiter *limiter);
+
+/*
  * Promises room: for threads that must not wait in a submit, and do not want to try again and
  * again. The promise settles with 0 once a request of so many bytes would be let in, the oldest
  * promise first. No room is kept for it: another submit may be faster. Then the submit answers
