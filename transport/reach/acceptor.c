@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -203,8 +204,51 @@ static bool is_told_here(const ferry_listener *listener)
     return !is_told_by_mail(listener) && !ferry__service_is_dedicated(listener->service);
 }
 
+/* That the program has refused a connection: no errno of any call. */
+enum { REFUSED = 1 };
+
+/* Lets the program look at a connection. @param ret_settings its stream's: a reference. @return 0;
+ * REFUSED; or a negative errno. */
+static int ask_program(ferry__acceptor *acceptor, int fd, ferry__settings **ret_settings)
+{
+    ferry_listener *listener = acceptor->listener;
+    ferry_stream_options options, before;
+    memcpy(&before, &listener->settings->options, sizeof before);
+    before.on_watermark_release = NULL; /* the listener's: it is released with that */
+    memcpy(&options, &before, sizeof options);
+    ferry__activity_do(&acceptor->owner->activity, "calling on_accept");
+    int answer =
+        listener->options.on_accept(listener, fd, &options, listener->options.on_stream_arg);
+    ferry__activity_do(&acceptor->owner->activity, NULL);
+    if (answer != 0)
+        return REFUSED;
+    if (memcmp(&options, &before, sizeof options) == 0) {
+        *ret_settings = ferry__settings_ref(listener->settings);
+        return 0;
+    }
+    if (ferry__settings_check(&options, &acceptor->binding->sort) != 0) {
+        ferry__log(FERRY_LOG_ERROR, "a connection is closed: on_accept has left bad options");
+        return REFUSED;
+    }
+    *ret_settings = ferry__settings_derive(listener->settings, &options);
+    if (*ret_settings == NULL)
+        return -ENOMEM;
+    ferry__settings_commit(*ret_settings);
+    return 0;
+}
+
+/* What options its stream has. @return as ask_program. */
+static int choose_settings(ferry__acceptor *acceptor, int fd, ferry__settings **ret_settings)
+{
+    ferry_listener *listener = acceptor->listener;
+    if (listener->options.on_accept != NULL)
+        return ask_program(acceptor, fd, ret_settings);
+    *ret_settings = ferry__settings_ref(listener->settings);
+    return 0;
+}
+
 static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer,
-                       ferry_stream **ret_stream)
+                       ferry__settings *settings, ferry_stream **ret_stream)
 {
     ferry_listener *listener = acceptor->listener;
     bool is_counted = listener->options.limit_streams > 0;
@@ -215,8 +259,7 @@ static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint 
         .owner = ferry__service_is_dedicated(listener->service) ? NULL : acceptor->owner,
         .counter = is_counted ? &ferry__listener_ref(listener)->counter : NULL,
     };
-    int error = ferry__stream_adopt_connected(listener->service, &connected, listener->settings,
-                                              ret_stream);
+    int error = ferry__stream_adopt_connected(listener->service, &connected, settings, ret_stream);
     if (error != 0 && is_counted)
         ferry__listener_unref(listener);
     return error;
@@ -224,14 +267,15 @@ static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint 
 
 /* Makes a stream of a connection, and gives it to the program. @return 0, or a negative errno, with
  * nothing taken. */
-static int welcome(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer)
+static int give_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer,
+                       ferry__settings *settings)
 {
     handover *given = NULL;
     bool here = is_told_here(acceptor->listener);
     if (!here && (given = ferry__allocate(sizeof *given)) == NULL)
         return -ENOMEM;
     ferry_stream *stream;
-    int error = make_stream(acceptor, fd, peer, &stream);
+    int error = make_stream(acceptor, fd, peer, settings, &stream);
     if (error != 0) {
         ferry__release(given);
         return error;
@@ -245,6 +289,18 @@ static int welcome(ferry__acceptor *acceptor, int fd, const ferry__endpoint *pee
     ferry__activity_do(&acceptor->owner->activity, NULL);
     (void)ferry_stream_unref(stream);
     return 0;
+}
+
+/* Has the program see a connection. @return 0; REFUSED; or a negative errno, with nothing taken. */
+static int welcome(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer)
+{
+    ferry__settings *settings;
+    int error = choose_settings(acceptor, fd, &settings);
+    if (error != 0)
+        return error;
+    error = give_stream(acceptor, fd, peer, settings);
+    ferry__settings_unref(settings);
+    return error;
 }
 
 /* ---- accepting ------------------------------------------------------------------------------- */
@@ -388,6 +444,8 @@ static bool accept_one(ferry__acceptor *acceptor)
     }
     (void)ferry__close(fd);
     give_room_back(listener);
+    if (error == REFUSED)
+        return true;
     if (error != -ESHUTDOWN) /* the service is being destroyed, and this listener closed */
         run_short(acceptor, error);
     return false;

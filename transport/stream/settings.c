@@ -65,6 +65,7 @@ ferry__settings *ferry__settings_create(const ferry_stream_options *options)
     settings->options.label = ferry__label_text(label);
     settings->label = label;
     settings->release = NULL;
+    settings->base = NULL;
     fill_in_defaults(&settings->options);
     settings->limits = (ferry__limits){
         .requests = settings->options.limit_requests,
@@ -74,6 +75,14 @@ ferry__settings *ferry__settings_create(const ferry_stream_options *options)
     (void)ferry_faults_ref(options->faults);
     (void)ferry_limiter_ref(options->limiter);
     atomic_init(&settings->refs, 1);
+    return settings;
+}
+
+ferry__settings *ferry__settings_derive(ferry__settings *base, const ferry_stream_options *options)
+{
+    ferry__settings *settings = ferry__settings_create(options);
+    if (settings != NULL)
+        settings->base = ferry__settings_ref(base);
     return settings;
 }
 
@@ -97,5 +106,6 @@ void ferry__settings_unref(ferry__settings *settings)
     (void)ferry_limiter_unref(settings->options.limiter);
     ferry__label_free(settings->label);
     ferry__release_arg(settings->release, settings->options.on_watermark_arg);
+    ferry__settings_unref(settings->base);
     ferry__release(settings);
 }

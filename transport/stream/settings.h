@@ -19,6 +19,7 @@ typedef struct ferry__settings {
     ferry__limits limits;         /* those of the options */
     ferry__label *label;          /* the options' copy, or NULL */
     ferry_release *release;       /* of on_watermark_arg, once it is taken; or NULL */
+    struct ferry__settings *base; /* that they were made of: a reference. Or NULL */
     atomic_uint refs; /* behind the options: every submit reads these, and none writes this */
 } ferry__settings;
 
@@ -29,6 +30,9 @@ int ferry__settings_check(const ferry_stream_options *options, const ferry__sock
 /* Any thread. Makes settings of options that were checked. @param options NULL: the defaults.
  * @return NULL: no memory. */
 ferry__settings *ferry__settings_create(const ferry_stream_options *options);
+
+/* The same for options that were made of others, which stay as long. NULL: no memory. */
+ferry__settings *ferry__settings_derive(ferry__settings *base, const ferry_stream_options *options);
 
 /* The thread that made them, while it has its reference. Called when the call that they are of
  * succeeds, and so takes args. */

@@ -254,6 +254,124 @@ PROMISE_BOTH(listening, owner_that_listens_is_told_on_owners)
     check_hello(other);
 }
 
+/* ---- before it is a stream ------------------------------------------------------------------- */
+
+/* What on_accept is to do, and has seen. */
+typedef struct doorman {
+    guests seen; /* first: on_stream's arg, too */
+    ferry_stream_options give;
+    bool refuses;
+    atomic_uint asked;
+    atomic_uint released;
+} doorman;
+
+static int ask_doorman(ferry_listener *listener, int fd, ferry_stream_options *options, void *arg)
+{
+    doorman *self = arg;
+    struct ucred who;
+    socklen_t size = sizeof who;
+    check(listener != NULL);
+    check(ferry__thread_current()->owner != NULL);
+    check_eq(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size), 0);
+    check_eq(who.pid, getpid());
+    check_eq(options->limit_requests, 7); /* the listener's */
+    check(options->on_watermark_release == NULL);
+    if (self->give.limit_requests != 0)
+        *options = self->give;
+    atomic_fetch_add(&self->asked, 1);
+    return self->refuses ? -EPERM : 0;
+}
+
+static void note_released(void *, void *arg)
+{
+    atomic_fetch_add(&((doorman *)arg)->released, 1);
+}
+
+static ferry_listener *listen_with_doorman(ferry_service *service, doorman *self, bool on_owner)
+{
+    const ferry_stream_options of_streams = {.limit_requests = 7,
+                                             .high_watermark_bytes = 1,
+                                             .on_watermark = ignore_watermark,
+                                             .on_watermark_arg = self,
+                                             .on_watermark_release = note_released};
+    ferry_listen_options options = options_for(&self->seen, on_owner);
+    options.on_accept = ask_doorman;
+    options.stream = &of_streams;
+    options.limit_streams = 1;
+    self->seen.keep = true;
+    return listen_with(service, at_name(), options);
+}
+
+static void drop_doorman(doorman *self)
+{
+    drop_guests(&self->seen);
+}
+
+PROMISE_BOTH(listening, on_accept_gives_a_connection_options_of_its_own)
+{
+    for (int on_owner = 0; on_owner < 2; on_owner++) {
+        ferry_service *service = service_start(placement);
+        doorman self = {.give = {.limit_requests = 3,
+                                 .label = "a client",
+                                 .on_watermark_arg = &self,
+                                 .on_watermark_release = note_released}};
+        ferry_listener *listener = listen_with_doorman(service, &self, on_owner);
+        AT_END(close_fd) int fd = dial(listener);
+        await_guests(&self.seen, 1);
+        check_hello(fd);
+        const ferry_stream *stream = self.seen.streams[0];
+        check_eq(stream->settings->options.limit_requests, 3);
+        check(strcmp(stream->settings->options.label, "a client") == 0);
+        check(stream->watermark == NULL);
+        check_eq(atomic_load(&self.asked), 1);
+        close_listener(listener);
+        check_eq(atomic_load(&self.released), 0); /* its stream is there */
+        drop_guests(&self.seen);
+        ferry_service_destroy(service);
+        check_eq(atomic_load(&self.released), 2); /* the listener's, and its own */
+    }
+}
+
+PROMISE_BOTH(listening, what_on_accept_leaves_alone_is_as_the_listener_has_it)
+{
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_doorman) doorman self = {0};
+    AT_END(end_listener) ferry_listener *listener = listen_with_doorman(service, &self, true);
+    AT_END(close_fd) int fd = dial(listener);
+    await_guests(&self.seen, 1);
+    check_hello(fd);
+    check(self.seen.streams[0]->settings == listener->settings); /* no memory for it */
+}
+
+PROMISE_BOTH(listening, on_accept_may_refuse_a_connection)
+{
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_doorman) doorman self = {.refuses = true};
+    AT_END(end_listener) ferry_listener *listener = listen_with_doorman(service, &self, true);
+    for (unsigned i = 0; i < 3; i++) { /* its place among limit_streams is given back */
+        AT_END(close_fd) int fd = dial(listener);
+        check_eq(recv(fd, &(char){0}, 1, 0), 0);
+    }
+    check_eq(atomic_load(&self.asked), 3);
+    check_eq(atomic_load(&self.seen.count), 0);
+    self.refuses = false;
+    AT_END(close_fd) int fd = dial(listener);
+    await_guests(&self.seen, 1);
+    check_hello(fd);
+}
+
+PROMISE_BOTH(listening, connection_that_on_accept_gives_bad_options_is_closed_and_logged)
+{
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_doorman) doorman self = {.give = {.limit_requests = 1, .close_timeout_ms = -1}};
+    AT_END(end_listener) ferry_listener *listener = listen_with_doorman(service, &self, true);
+    unsigned long lines = lines_logged();
+    AT_END(close_fd) int fd = dial(listener);
+    check_eq(recv(fd, &(char){0}, 1, 0), 0);
+    check_eq(lines_logged() - lines, 1);
+    check_eq(atomic_load(&self.seen.count), 0);
+}
+
 /* ---- addresses ------------------------------------------------------------------------------- */
 
 PROMISE(listening, port_0_is_one_that_is_free_and_can_be_read)

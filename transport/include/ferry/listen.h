@@ -2,8 +2,9 @@
 /*
  * Listening: every connection that comes to an address becomes a stream.
  *
- * Life: ferry_listen -> on_stream, once for each connection -> ferry_listener_close ->
- * ferry_listener_unref. Streams that were accepted live on when their listener is closed, or gone.
+ * Life: ferry_listen -> on_stream, once for each connection (on_accept may refuse it before) ->
+ * ferry_listener_close -> ferry_listener_unref. Streams that were accepted live on when their
+ * listener is closed, or gone.
  *
  * Addresses, here and in ferry_connect:
  *   HOST:PORT  [V6]:PORT       a host by name or number, a port by number or service name
@@ -43,6 +44,25 @@ typedef struct ferry_listener ferry_listener;
  */
 typedef void ferry_stream_callback(ferry_listener *listener, ferry_stream *stream, void *arg);
 
+/*
+ * Looks at a connection before it is a stream. It may refuse it, or change what its stream is to
+ * be: so each client can have a limiter, a time limit and a label of its own.
+ *
+ * It is called on one of the service's threads, also if on_stream is called elsewhere, and on
+ * several of them at once. It must not block, and cannot wait.
+ * @param fd the connection. It may be asked and set up (getpeername(2), SO_PEERCRED in unix(7),
+ *        setsockopt(2)). It must not be read, written or closed, nor kept.
+ * @param options those of the listener's streams. What is changed holds for this stream only. What
+ *        it points to must stay valid until the call has returned: ferry takes its references, and
+ *        copies a label, just after it. So the label is no array on the call's own stack.
+ *        on_watermark_release is NULL; if it is set it releases this stream's on_watermark_arg.
+ * @param arg on_stream_arg.
+ * @return 0: it becomes a stream. Anything else: it is closed at once, and on_stream hears nothing
+ *         of it. If the options are out of range it is closed as well, and the log hook is told.
+ */
+typedef int ferry_accept_callback(ferry_listener *listener, int fd, ferry_stream_options *options,
+                                  void *arg);
+
 typedef struct ferry_listen_options {
     ferry_stream_callback *on_stream; /* required */
     void *on_stream_arg;
@@ -76,8 +96,10 @@ typedef struct ferry_listen_options {
 
     ferry_phase *ret_phase; /* gets the step that failed: see ferry_listen. May be NULL */
 
-    /* Releases on_stream_arg, once on_stream is not called any more; NULL: nothing to release. */
+    /* Releases on_stream_arg, once it is not needed any more; NULL: nothing to release. */
     ferry_release *on_stream_release;
+
+    ferry_accept_callback *on_accept; /* or NULL: each connection becomes a stream */
 } ferry_listen_options;
 
 /*
