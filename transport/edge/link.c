@@ -264,6 +264,33 @@ void ferry__link_cut(ferry__link *link)
     ferry__futex_wake_all(&link->gate);
 }
 
+/* ---- visits ---------------------------------------------------------------------------------- */
+
+/* In link->visitors: the fd is about to go, and the owner sleeps until nobody is there. */
+#define IS_LEAVING (1u << 31)
+
+int ferry__link_visit(ferry__link *link)
+{
+    if ((atomic_fetch_add(&link->visitors, 1) & IS_LEAVING) == 0)
+        return link->fd;
+    ferry__link_end_visit(link);
+    return -1;
+}
+
+void ferry__link_end_visit(ferry__link *link)
+{
+    if (atomic_fetch_sub(&link->visitors, 1) == (IS_LEAVING | 1))
+        ferry__futex_wake_all(&link->visitors);
+}
+
+/* All change one word: who comes later finds it set, and who is there is waited for. */
+static void wait_for_visitors(ferry__link *link)
+{
+    unsigned now = atomic_fetch_or(&link->visitors, IS_LEAVING) | IS_LEAVING;
+    for (; now != IS_LEAVING; now = atomic_load(&link->visitors))
+        ferry__futex_wait(&link->visitors, now, FERRY__NEVER);
+}
+
 /* ---- not to wait ----------------------------------------------------------------------------- */
 
 /* Sets O_NONBLOCK for one call, if nothing else keeps it from waiting. @return the flags to put
@@ -596,6 +623,7 @@ static void put_back(ferry__link *link)
 int ferry__link_leave(ferry__link *link)
 {
     int fd = link->fd;
+    wait_for_visitors(link);
     put_back(link);
     link->patience = NULL; /* its fd is about to be somebody else's */
     link->fd = -1;
@@ -604,6 +632,7 @@ int ferry__link_leave(ferry__link *link)
 
 int ferry__link_close(ferry__link *link, ferry__ending ending)
 {
+    wait_for_visitors(link);
     if (link->type->close != NULL)
         link->type->close(link, ending);
     if (link->is_socket && ending == FERRY__LET_GO && !link->is_adopted)

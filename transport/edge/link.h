@@ -86,8 +86,9 @@ typedef struct ferry__link_type ferry__link_type;
 
 typedef struct ferry__link {
     /* Any thread. */
-    atomic_uint gate; /* link.c's states; a futex */
-    atomic_bool cut;  /* no call is to begin any more */
+    atomic_uint gate;     /* link.c's states; a futex */
+    atomic_bool cut;      /* no call is to begin any more */
+    atomic_uint visitors; /* other threads that ask something of the fd: link.c */
 
     /* Set when it is made. */
     bool is_socket;
@@ -165,6 +166,13 @@ void ferry__link_revert(ferry__link *link);
 
 /* Any thread. Gets a blocked call out, and lets no other begin. */
 void ferry__link_cut(ferry__link *link);
+
+/*
+ * Any thread that keeps the stream. Gives the fd, to ask something of the socket: the owner does
+ * not let go of it before the visit has ended, so that is to be soon. @return -1: it has already.
+ */
+int ferry__link_visit(ferry__link *link);
+void ferry__link_end_visit(ferry__link *link);
 
 /* What the fd's close means to the peer. */
 typedef enum ferry__ending {

@@ -114,7 +114,6 @@ static int create(const ferry_service *service, ferry__settings *settings,
     stream->follow_timer.fire = ferry__stream_look_again;
     stream->task.turn = ferry__stream_turn;
     stream->watch.ready = ferry__stream_ready;
-    stream->source_watch.ready = ferry__stream_source_ready;
     stream->confirm_timer.fire = ferry__stream_confirm_timeout;
     *ret_patience = set_up_pieces(stream, &wanted);
     *ret_stream = stream;
@@ -159,7 +158,7 @@ static int join(ferry_stream *stream, ferry_service *service, ferry__owner *owne
     if (error != 0)
         goto undo_place;
     stream->watch.fd = stream->link.fd;
-    stream->watch.calls = stream->source_watch.calls = stream->link.calls;
+    stream->watch.calls = stream->link.calls;
     stream->service = ferry__service_ref(service);
     stream->admission.total = &service->total;
     error = ferry__service_remember(service, &stream->member);

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/handover.h"
+#include "core/hooks.h"
 #include "transport/read/intake.h"
 #include "transport/send/blocking.h"
 #include "transport/send/closing.h"
@@ -310,9 +311,31 @@ static void look_again_later(ferry_stream *stream, ferry__source *source)
                       ferry__clock_back_off(&source->patience_ns, SOON, LATEST));
 }
 
+static void be_source_ready(ferry__watch *watch, uint32_t events)
+{
+    (void)events;
+    ferry__stream_schedule(((ferry__source_watch *)(void *)watch)->stream);
+}
+
+/* NULL: no memory. */
+static ferry__watch *need_source_watch(ferry_stream *stream)
+{
+    if (stream->source_watch == NULL) {
+        stream->source_watch = ferry__allocate(sizeof *stream->source_watch);
+        if (stream->source_watch == NULL)
+            return NULL;
+        *stream->source_watch = (ferry__source_watch){
+            .watch = {.fd = -1, .calls = stream->link.calls, .ready = be_source_ready},
+            .stream = stream};
+    }
+    return &stream->source_watch->watch;
+}
+
 static bool wait_until_readable(ferry_stream *stream, int fd)
 {
-    ferry__watch *watch = &stream->source_watch;
+    ferry__watch *watch = need_source_watch(stream);
+    if (watch == NULL)
+        return is_ready_anyway(stream, -ENOMEM, FERRY_PHASE_SOURCE);
     if (watch->fd != fd) /* the next part: another source */
         ferry__poller_unwatch(&stream->owner->poller, watch);
     watch->fd = fd;
@@ -634,10 +657,4 @@ void ferry__stream_ready(ferry__watch *watch, uint32_t events)
     ferry__intake_ready(stream, events);
     if ((events & (FERRY__SENDING | EPOLLERR | EPOLLHUP)) != 0 || stream->state == FERRY__LINGERING)
         ferry__stream_schedule(stream);
-}
-
-void ferry__stream_source_ready(ferry__watch *watch, uint32_t events)
-{
-    (void)events;
-    ferry__stream_schedule(FERRY__STREAM_OF(watch, source_watch));
 }

@@ -19,6 +19,5 @@ void ferry__stream_deliver_abort(ferry__mail *mail, bool receiver_gone);
 void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone);
 void ferry__stream_look_again(ferry__timer *timer);
 void ferry__stream_ready(ferry__watch *watch, uint32_t events);
-void ferry__stream_source_ready(ferry__watch *watch, uint32_t events);
 
 #endif

@@ -105,8 +105,8 @@ __attribute__((cold)) static void fail(ferry_stream *stream, ferry__request *req
 /* Whether anything is set up for waiting for the head's source: for most heads nothing is. */
 static bool is_source_known(const ferry_stream *stream)
 {
-    return stream->source_watch.registered != 0 || ferry__timer_is_set(&stream->follow_timer) ||
-           stream->waits_for_source;
+    return (stream->source_watch != NULL && stream->source_watch->watch.registered != 0) ||
+           ferry__timer_is_set(&stream->follow_timer) || stream->waits_for_source;
 }
 
 static void add_confirming(ferry_stream *stream, ferry__request *request)
@@ -158,7 +158,8 @@ void ferry__stream_refuse(ferry_stream *stream, ferry__request *request, int err
 void ferry__stream_forget_source(ferry_stream *stream)
 {
     /* Before its fd is closed: else the epoll set would keep it. */
-    ferry__poller_unwatch(&stream->owner->poller, &stream->source_watch);
+    if (stream->source_watch != NULL)
+        ferry__poller_unwatch(&stream->owner->poller, &stream->source_watch->watch);
     ferry__timers_cancel(&stream->owner->timers, &stream->follow_timer);
     stream->waits_for_source = false;
 }

@@ -8,6 +8,7 @@
 #include "transport/stream/detached.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 /* ---- references ------------------------------------------------------------------------------ */
 
@@ -47,6 +48,8 @@ void ferry__stream_free(ferry_stream *stream)
     if (stream->watermark != NULL)
         ferry__notice_deinit(&stream->watermark->notice);
     ferry__pace_free(stream->pace);
+    ferry__release(stream->source_watch);
+    ferry__release_arg(stream->data_release, atomic_load(&stream->data));
     ferry__settings_unref(stream->settings);
     (void)ferry_promise_unref(&stream->close_request->promise);
     ferry__release(stream);
@@ -230,6 +233,106 @@ int ferry_stream_get_peer(ferry_stream *stream, char *buffer, size_t size)
         return -ENOTSOCK;
     return ferry__peer_format(&stream->peer, buffer, size);
 }
+
+int ferry_stream_get_local(ferry_stream *stream, char *buffer, size_t size)
+{
+    if (stream == NULL || (buffer == NULL && size > 0))
+        return -EINVAL;
+    if (!stream->link.is_socket)
+        return -ENOTSOCK;
+    ferry__endpoint name = {.size = sizeof name.address};
+    ferry__peer own = {0};
+    int fd = ferry__link_visit(&stream->link);
+    bool is_there = fd >= 0 && getsockname(fd, &name.address.any, &name.size) == 0;
+    if (fd >= 0)
+        ferry__link_end_visit(&stream->link);
+    if (!is_there)
+        return -ESHUTDOWN;
+    ferry__peer_set(&own, &name);
+    return ferry__peer_format(&own, buffer, size);
+}
+
+int ferry_stream_get_credentials(ferry_stream *stream, ferry_credentials *ret_credentials)
+{
+    if (stream == NULL || ret_credentials == NULL)
+        return -EINVAL;
+    if (!stream->link.is_socket)
+        return -ENOTSOCK;
+    struct ucred who = {0};
+    socklen_t size = sizeof who;
+    int fd = ferry__link_visit(&stream->link);
+    bool is_there = fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0;
+    if (fd >= 0)
+        ferry__link_end_visit(&stream->link);
+    if (!is_there)
+        return -ESHUTDOWN;
+    if (who.pid == 0) /* as for all that are no unix sockets */
+        return -EOPNOTSUPP;
+    *ret_credentials = (ferry_credentials){.pid = who.pid, .uid = who.uid, .gid = who.gid};
+    return 0;
+}
+
+/* ---- the program's --------------------------------------------------------------------------- */
+
+void ferry_stream_set_data(ferry_stream *stream, void *data, ferry_release *release)
+{
+    if (stream == NULL)
+        return;
+    ferry_release *release_before = stream->data_release;
+    stream->data_release = release;
+    ferry__handed_over(&stream->data);
+    ferry__release_arg(release_before, atomic_exchange(&stream->data, data));
+}
+
+void *ferry_stream_get_data(const ferry_stream *stream)
+{
+    if (stream == NULL)
+        return NULL;
+    void *data = atomic_load(&stream->data);
+    ferry__taken_over(&stream->data);
+    return data;
+}
+
+/* A call that the program wants made on the owner. */
+typedef struct visit {
+    ferry__mail mail;
+    ferry_stream *stream; /* it does not end before this has come */
+    ferry_fd_callback *use;
+    void *arg;
+} visit;
+
+static void deliver_visit(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone; /* it was admitted, so the owner is there */
+    visit *asked = (visit *)(void *)mail;
+    ferry_stream *stream = asked->stream;
+    stream->released_visits += FERRY__ONE_MESSAGE;
+    ferry__activity_begin(&stream->owner->activity, &stream->task, ferry__clock_now());
+    ferry__stream_do(stream, "calling what uses its fd");
+    asked->use(stream, stream->link.fd, asked->arg);
+    ferry__activity_end(&stream->owner->activity);
+    ferry__stream_schedule(stream);
+    ferry__release(asked);
+}
+
+int ferry_stream_use_fd(ferry_stream *stream, ferry_fd_callback *use, void *arg)
+{
+    int error = ferry__stream_check(stream);
+    if (error != 0 || use == NULL)
+        return error != 0 ? error : -EINVAL;
+    visit *asked = ferry__allocate(sizeof *asked);
+    if (asked == NULL)
+        return -ENOMEM;
+    *asked = (visit){.mail = {.deliver = deliver_visit}, .stream = stream, .use = use, .arg = arg};
+    if (!ferry__admit_message(&stream->admission)) {
+        ferry__release(asked);
+        return -ESHUTDOWN;
+    }
+    ferry__owner_post_last(stream->owner, &asked->mail);
+    return 0;
+}
+
+/* ---- its status ------------------------------------------------------------------------------ */
 
 /* What was first to end its sending. The failure of a request tells more. */
 static int error_of(ferry_stream *stream)

@@ -73,6 +73,12 @@ typedef struct ferry__watermark {
     ferry__notice notice; /* without an inbox: told on the owner */
 } ferry__watermark;
 
+/* Waiting for the head's source, where that is a pipe or the like. Made with the first one. */
+typedef struct ferry__source_watch {
+    ferry__watch watch; /* first */
+    ferry_stream *stream;
+} ferry__source_watch;
+
 /* Batches of small writes: batch.h. Made with the first write that needs them. */
 enum { FERRY__BATCHES_OPEN = 4 }; /* how many may be open, or closed and not committed yet */
 typedef struct ferry__batches {
@@ -129,7 +135,9 @@ struct ferry_stream {
 
     /* Any thread. The admission's word is every submit's, what is beside it few ones'. */
     atomic_uint refs;
-    atomic_uint users; /* the program's references */
+    atomic_uint users;           /* the program's references */
+    _Atomic(void *) data;        /* the program's: ferry_stream_set_data */
+    ferry_release *data_release; /* of that; or NULL */
     ferry__admission admission;
     ferry__mail abort_mail;
     ferry__mail resume_mail;
@@ -161,18 +169,18 @@ struct ferry_stream {
     bool abort_came;        /* abort_mail was delivered */
     bool was_told_of_reset; /* the kernel tells once: reading it only sees an end of file then */
     ferry__stream_state state;
-    bool waits_for_source;          /* the head's has nothing for now */
-    bool waits_for_sink;            /* it is full: more requests change nothing */
-    bool sending_is_due;            /* the next turn is for what is to be sent */
-    bool reading_is_due;            /* the next turn is for what is to be read */
-    ferry__watch watch;             /* of its fd, both directions; the fd's number stays its name */
-    ferry__watch source_watch;      /* of the head's source, where that is a pipe or the like */
-    ferry__timer follow_timer;      /* when to look again, where it is a file that grows */
-    ferry__queue confirming;        /* accepted, and not yet as far as they are to get */
-    ferry__timer confirm_timer;     /* when to look how far they are */
-    int64_t confirm_patience_ns;    /* how long the last wait for that was */
-    uint64_t released;              /* admission to give back at the end of this turn */
-    uint64_t released_source_bytes; /* source bytes to give back then */
+    bool waits_for_source; /* the head's has nothing for now */
+    bool waits_for_sink;   /* it is full: more requests change nothing */
+    bool sending_is_due;   /* the next turn is for what is to be sent */
+    bool reading_is_due;   /* the next turn is for what is to be read */
+    ferry__watch watch;    /* of its fd, both directions; the fd's number stays its name */
+    ferry__source_watch *source_watch; /* NULL: none has been needed so far */
+    ferry__timer follow_timer;         /* when to look again, where it is a file that grows */
+    ferry__queue confirming;           /* accepted, and not yet as far as they are to get */
+    ferry__timer confirm_timer;        /* when to look how far they are */
+    int64_t confirm_patience_ns;       /* how long the last wait for that was */
+    uint64_t released;                 /* admission to give back at the end of this turn */
+    uint64_t released_source_bytes;    /* source bytes to give back then */
 
     /* Each NULL, if the options do not ask for it. */
     ferry__stall *stall;

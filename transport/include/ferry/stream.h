@@ -668,6 +668,76 @@ FERRY_API int ferry_stream_get_status(ferry_stream *stream, ferry_stream_status 
  */
 FERRY_API int ferry_stream_get_peer(ferry_stream *stream, char *buffer, size_t size);
 
+/*
+ * Tells this end's address, written as the peer's is: for instance which of several addresses the
+ * client has come to.
+ *
+ * Threads: any. Never blocks.
+ * @param buffer gets at most size bytes, NUL included.
+ * @return the length of the whole text without its NUL, as snprintf(3) gives it: size or more means
+ *         that it was cut short.
+ *         -ENOTSOCK: the stream is no socket.
+ *         -ESHUTDOWN: the socket is closed.
+ *         -EINVAL: stream is NULL, or buffer is NULL while size is not 0.
+ * Source: getsockname(2).
+ */
+FERRY_API int ferry_stream_get_local(ferry_stream *stream, char *buffer, size_t size);
+
+/* The process at the other end of a unix socket, as it was when it connected or listened. */
+typedef struct ferry_credentials {
+    int32_t pid; /* as this process sees it */
+    uint32_t uid;
+    uint32_t gid;
+} ferry_credentials;
+
+/*
+ * Tells which process is at the other end of a unix socket.
+ *
+ * Threads: any. Never blocks.
+ * @return 0;
+ *         -EOPNOTSUPP: it is no unix socket, or the process is in another pid namespace.
+ *         -ENOTSOCK: the stream is no socket.
+ *         -ESHUTDOWN: the socket is closed.
+ *         -EINVAL: an argument is NULL.
+ * Source: SO_PEERCRED in unix(7).
+ */
+FERRY_API int ferry_stream_get_credentials(ferry_stream *stream,
+                                           ferry_credentials *ret_credentials);
+
+/*
+ * Uses a stream's fd, for what ferry has no call for (setsockopt(2), getsockopt(2), ioctl(2)). It
+ * runs on the stream's owner, between two system calls of the stream's. It must not block, and must
+ * not read, write or close the fd, nor keep it. O_NONBLOCK is left alone.
+ * @param fd -1: it is closed, or was given back by a detach.
+ */
+typedef void ferry_fd_callback(ferry_stream *stream, int fd, void *arg);
+
+/*
+ * Has a function use the stream's fd, on the stream's owner. It does not wait for what is queued.
+ *
+ * Threads: any, callbacks included. Never blocks. Borrows: arg, until use was called. It is called
+ * once if this returned 0, and never inside this call.
+ * @return 0;
+ *         -EINVAL: stream or use is NULL.
+ *         -ESHUTDOWN: the stream has ended.
+ *         -ENOMEM.
+ *         -ECHILD: the stream belongs to the parent of this forked process.
+ */
+FERRY_API int ferry_stream_use_fd(ferry_stream *stream, ferry_fd_callback *use, void *arg);
+
+/*
+ * Has a stream carry a pointer of the program's: so callbacks that get the stream find what belongs
+ * to it. What was set before is released.
+ *
+ * Threads: any; but one at a time, and not while another uses what was set before.
+ * @param release of data, called with that as its arg: when other data is set, or with the last
+ *        reference to the stream, on any thread. NULL: nothing is to be released.
+ */
+FERRY_API void ferry_stream_set_data(ferry_stream *stream, void *data, ferry_release *release);
+
+/* Threads: any. @return what was set; NULL: nothing. */
+FERRY_API void *ferry_stream_get_data(const ferry_stream *stream);
+
 /* Takes one more reference. Threads: any that holds one. @return stream; NULL for NULL. */
 FERRY_API ferry_stream *ferry_stream_ref(ferry_stream *stream);
 
