@@ -91,7 +91,7 @@ void harness_run(test_body body);
     static void name##_body(ferry_placement placement)
 
 /*
- * A variable declared with AT_END(put_away) is put away when its block ends, by put_away(&variable):
+ * A variable declared with AT_END(put_away) is put away when its block ends, by put_away(&it):
  *
  *     AT_END(stage_close) stage s = stage_open(placement, tcp_pair());
  *

@@ -178,8 +178,8 @@ ferry_stream_status stream_status(ferry_stream *stream);
 /* An on_watermark. A dedicated owner whose stream has one makes its epoll set at once. */
 void ignore_watermark(ferry_stream *stream, bool is_above, void *arg);
 
-/* What may go wrong with a call: a kind of it at the n-th call of all. EINTR and EAGAIN are answered
- * for ever by no kernel. */
+/* What may go wrong with a call: a kind of it at the n-th call of all. No kernel answers EINTR or
+ * EAGAIN for ever. */
 enum { FAULT_KINDS = 21 };
 ferry_fault fault_at(unsigned kind, uint64_t n);
 
