@@ -7,6 +7,9 @@
 #include "tests/records.h"
 #include "tests/support.h"
 
+/* More than the sockets take, and no more than that: each byte is changed twice. */
+enum { TOO_MUCH = 16 << 20 };
+
 /* ---- what streams do on it ------------------------------------------------------------------- */
 
 static ferry_stream *adopt_with_records(ferry_service *service, int fd,
@@ -112,8 +115,7 @@ PROMISE_BOTH(links, full_link_holds_neither_direction_up_for_good)
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         AT_END(tear_down) scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
         AT_END(free_memory)
-        unsigned char *content = malloc(MUCH),
-                      *there = malloc(MUCH), *back = malloc(MUCH);
+        unsigned char *content = malloc(MUCH), *there = malloc(MUCH), *back = malloc(MUCH);
         fill_content(content, MUCH, 3, 0);
         ferry_promise *one = submit_write(set.from, content, MUCH);
         ferry_promise *other = submit_write(set.to, content, MUCH);
@@ -166,8 +168,8 @@ PROMISE_BOTH(links, request_is_confirmed_and_so_is_a_close)
 PROMISE_BOTH(links, what_waits_for_a_full_link_is_called_off)
 {
     AT_END(tear_down) scene set = set_up(placement, 0, (ferry_stream_options){0});
-    AT_END(free_memory) char *much = calloc(1, STUCK_BYTES);
-    ferry_promise *stuck = submit_write(set.from, much, STUCK_BYTES);
+    AT_END(free_memory) char *much = calloc(1, TOO_MUCH);
+    ferry_promise *stuck = submit_write(set.from, much, TOO_MUCH);
     ferry_promise *behind = submit_write(set.from, "x", 1);
     wait_readable(set.to->link.fd);
     check_eq(ferry_promise_cancel(behind), 0);
@@ -175,7 +177,7 @@ PROMISE_BOTH(links, what_waits_for_a_full_link_is_called_off)
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result result = outcome(stuck);
     check_eq(result.error, -ECANCELED);
-    check(result.sent < STUCK_BYTES && result.sent + result.remaining == STUCK_BYTES);
+    check(result.sent < TOO_MUCH && result.sent + result.remaining == TOO_MUCH);
     ferry_stream_abort(set.from);
 }
 
@@ -205,11 +207,11 @@ PROMISE_BOTH(links, record_that_has_begun_leaves_and_is_counted_when_its_request
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE};
         AT_END(tear_down) scene set = set_up(placement, is_tcp, options);
-        ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
+        ferry_promise *stuck = submit_stuck_content(&set, TOO_MUCH);
         check_eq(ferry_promise_cancel(stuck), 0);
         ferry_result result = outcome(stuck);
         check_eq(result.error, -ECANCELED);
-        check_eq(result.sent + result.remaining, STUCK_BYTES);
+        check_eq(result.sent + result.remaining, TOO_MUCH);
         ferry_promise *next = submit_write(set.from, "next", 4);
         check_content_and_text(set.to, result.sent, "next");
         check_eq(outcome(next).stream_offset, result.sent);
@@ -262,18 +264,18 @@ PROMISE_BOTH(links, padding_goes_on_behind_a_record_that_has_begun)
 {
     AT_END(tear_down)
     scene set = set_up(placement, 0, (ferry_stream_options){.framing = FERRY_FRAMING_PAD});
-    ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
+    ferry_promise *stuck = submit_stuck_content(&set, TOO_MUCH);
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result result = outcome(stuck);
     ferry_promise *next = submit_write(set.from, "next", 4);
-    AT_END(free_memory) unsigned char *came = malloc(STUCK_BYTES + 4);
-    check_eq(outcome(read_exactly(set.to, came, STUCK_BYTES + 4)).error, 0);
+    AT_END(free_memory) unsigned char *came = malloc(TOO_MUCH + 4);
+    check_eq(outcome(read_exactly(set.to, came, TOO_MUCH + 4)).error, 0);
     check(digest(DIGEST_BEGIN, came, result.sent) ==
           digest_content(DIGEST_BEGIN, 11, 0, result.sent));
-    for (uint64_t i = result.sent; i < STUCK_BYTES; i++)
+    for (uint64_t i = result.sent; i < TOO_MUCH; i++)
         check_eq(came[i], 0);
-    check(memcmp(came + STUCK_BYTES, "next", 4) == 0);
-    check_eq(outcome(next).stream_offset, STUCK_BYTES);
+    check(memcmp(came + TOO_MUCH, "next", 4) == 0);
+    check_eq(outcome(next).stream_offset, TOO_MUCH);
 }
 
 /* Nothing is queued any more, and what the link owes leaves all the same; before the end. */
@@ -281,7 +283,7 @@ PROMISE_BOTH(links, what_has_begun_leaves_before_a_close_and_with_nothing_queued
 {
     for (int closes = 0; closes < 2; closes++) {
         AT_END(tear_down) scene set = set_up(placement, 0, (ferry_stream_options){0});
-        ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
+        ferry_promise *stuck = submit_stuck_content(&set, TOO_MUCH);
         check_eq(ferry_promise_cancel(stuck), 0);
         ferry_result result = outcome(stuck);
         ferry_promise *closed = closes ? submit_close(set.from) : NULL;
@@ -300,7 +302,7 @@ PROMISE_BOTH(links, peer_that_takes_nothing_of_what_is_owed_has_stalled)
 {
     AT_END(tear_down)
     scene set = set_up(placement, 0, (ferry_stream_options){.stall_timeout_ms = 100});
-    ferry_promise *stuck = submit_stuck_content(&set, STUCK_BYTES);
+    ferry_promise *stuck = submit_stuck_content(&set, TOO_MUCH);
     ferry_promise *behind = submit_write(set.from, "x", 1);
     (void)ferry_promise_cancel(stuck); /* or else it has stalled before that */
     int error = outcome(stuck).error;

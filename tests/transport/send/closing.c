@@ -126,7 +126,7 @@ PROMISE_BOTH(close, confirmed_close_settles_only_once_the_peer_has_ended)
  * still has when the fd is closed, it may drop where memory is short. */
 PROMISE_BOTH(close, confirmed_close_waits_for_a_peer_that_ended_first_to_have_everything)
 {
-    enum { SIZE = 300 * 1000, SMALL = 4096 };
+    enum { SIZE = 60 * 1000, SMALL = 4096 };
     static const int sizes[] = {SMALL, 4 * SIZE};
     AT_END(file_remove) test_file file = file_make(SIZE, 2);
     pair both = tcp_pair();

@@ -13,7 +13,7 @@ enum { BIG = 16 << 20, SEED = 21 };
 
 /* ---- a peer that reads slowly, then not at all ----------------------------------------------- */
 
-/* Reads 1 KiB ten times a second, so that for seconds nothing shows on the sender's side, until it
+/* Reads 1 KiB 25 times a second, so that for seconds nothing shows on the sender's side, until it
  * is stopped. */
 typedef struct dawdler {
     pthread_t thread;
@@ -37,7 +37,7 @@ static void *dawdle(void *arg)
         check(count > 0);
         self->bytes += (uint64_t)count;
         self->digest = digest(self->digest, buffer, (size_t)count);
-        usleep(100 * 1000);
+        usleep(40 * 1000);
     }
     return NULL;
 }
@@ -122,7 +122,7 @@ static pair unix_stream_pair(void)
 static void dawdle_then_stop(ferry_placement placement, pair (*connect_pair)(void),
                              ferry_framing framing)
 {
-    ferry_stream_options options = {.framing = framing, .stall_timeout_ms = 500};
+    ferry_stream_options options = {.framing = framing, .stall_timeout_ms = 200};
     while (!is_served_until_it_stops(placement, connect_pair(), options))
         options.stall_timeout_ms *= 2;
 }
