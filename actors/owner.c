@@ -403,6 +403,8 @@ static void run_to_its_end(ferry__owner *owner)
     ferry__thread_current()->step = &owner->activity.step;
     ferry__thread_current()->pile = &owner->pile;
     (void)pthread_setname_np(pthread_self(), owner->name);
+    if (owner->hook.start != NULL)
+        owner->hook.start(owner->name, owner->hook.arg);
     while (atomic_load(&owner->holds) > 0) {
         run_round(owner);
         if (owner->runnable.first != NULL) {

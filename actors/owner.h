@@ -72,6 +72,12 @@ struct ferry__exit {
     void (*get_out)(ferry__exit *self);
 };
 
+/* What the program wants done on each thread. */
+typedef struct ferry__thread_hook {
+    void (*start)(const char *name, void *arg); /* or NULL */
+    void *arg;
+} ferry__thread_hook;
+
 struct ferry__owner {
     /* Any thread. */
     atomic_uint refs;  /* keeps the memory */
@@ -89,7 +95,8 @@ struct ferry__owner {
         *supervisor;     /* starts and joins it; holds one of its holds. NULL: its maker does */
     ferry__calls *calls; /* what its thread is started, and its epoll set used, through */
 
-    ferry__mail stop_mail; /* the maker's last */
+    ferry__mail stop_mail;   /* the maker's last */
+    ferry__thread_hook hook; /* called where it takes up its work; set before its first mail */
 
     bool keeps_thread; /* set before its first mail: its thread is kept for the next one */
 

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Status codes in words. The sentences ferry adds are those whose errno text would mislead. */
+#include <ferry/api.h>
 #include <ferry/status.h>
 
 #include <errno.h>
 #include <string.h>
+
+const char *ferry_version(void)
+{
+    return FERRY_VERSION;
+}
 
 enum { MOST_ERRNO = 4095 }; /* the kernel's */
 

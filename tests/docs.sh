@@ -71,4 +71,6 @@ diff "$work/invariants" "$work/pinned" >&2 ||
 version=$(sed -n 's/^#define FERRY_VERSION "\(.*\)"$/\1/p' "$source/core/include/ferry/api.h")
 grep -q "^project(ferry VERSION $version " "$source/CMakeLists.txt" ||
     fail "the headers say version $version, CMakeLists.txt another"
+numbers=$(sed -n 's/^#define FERRY_VERSION_[MAJORINPTCH]* *\([0-9]*\)$/\1/p' "$source/core/include/ferry/api.h")
+[ "$(echo $numbers)" = "${version//./ }" ] || fail "the parts of the version are not those of $version"
 echo "docs: shown and built agree"

@@ -77,3 +77,10 @@ PROMISE(status, each_cause_has_a_name)
     check(strcmp(ferry_cause_name((ferry_cause)(FERRY_CAUSE_GONE + 1)), "unknown") == 0);
     check(strcmp(ferry_cause_name((ferry_cause)-1), "unknown") == 0);
 }
+
+PROMISE(status, version_of_the_library_is_that_of_its_headers)
+{
+    check(strcmp(ferry_version(), FERRY_VERSION) == 0);
+    check(FERRY_VERSION_AT_LEAST(0, 0, 9) && FERRY_VERSION_AT_LEAST(0, 1, 0));
+    check(!FERRY_VERSION_AT_LEAST(0, 1, 1) && !FERRY_VERSION_AT_LEAST(1, 0, 0));
+}

@@ -28,6 +28,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -88,6 +89,10 @@ typedef struct connection {
     ferry_callback *on_owner;
     void *on_owner_arg;
     ferry_release *on_owner_release; /* or NULL */
+    ferry_socket_callback *on_socket;
+    void *on_socket_arg;
+    ferry_release *on_socket_release; /* or NULL */
+    ferry__endpoint source;           /* size 0: none */
     int64_t deadline;
     ferry__address address;
     ferry__endpoints
@@ -194,10 +199,30 @@ static bool is_local(const ferry__endpoint *endpoint)
     return endpoint->address.any.sa_family == AF_UNIX;
 }
 
-static int make_socket(const ferry__endpoint *endpoint)
+/* Has its own address, and what the program wants of it. */
+static int set_up_socket(const connection *self, int fd, const ferry__endpoint *peer)
 {
-    int fd = socket(endpoint->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    return fd >= 0 ? fd : -errno;
+    const ferry__endpoint *source = &self->source;
+    if (source->size > 0 && source->address.any.sa_family != peer->address.any.sa_family)
+        return -EAFNOSUPPORT;
+    if (source->size > 0) {
+        const int on = 1; /* the port is chosen for the peer: many connections may share one */
+        (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+        if (bind(fd, &source->address.any, source->size) < 0)
+            return -errno;
+    }
+    return self->on_socket != NULL ? self->on_socket(fd, self->on_socket_arg) : 0;
+}
+
+static int make_socket(const connection *self, const ferry__endpoint *peer)
+{
+    int fd = socket(peer->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error = fd < 0 ? -errno : set_up_socket(self, fd, peer);
+    if (error == 0)
+        return fd;
+    if (fd >= 0)
+        (void)ferry__close(fd);
+    return error < 0 ? error : -EINVAL; /* what a callback says that is no errno */
 }
 
 /* ---- settling -------------------------------------------------------------------------------- */
@@ -228,6 +253,7 @@ static void settle(connection *self, int error, ferry_phase phase)
         ferry__activity_do(&self->owner->activity, NULL);
     }
     ferry__release_arg(self->on_owner_release, self->on_owner_arg);
+    ferry__release_arg(self->on_socket_release, self->on_socket_arg);
     if (ferry__promise_settle(promise, &self->owner->ringer) && !self->cancel_came)
         self->mails_due++;
     /* Only now: on_owner's call is shown under the member's name, and a stop waits for it. */
@@ -351,7 +377,7 @@ static void begin(connection *self, attempt *try)
     const ferry__endpoint *endpoint = endpoint_of(self, try);
     try->is_again = false;
     if (try->watch.fd < 0) {
-        int fd = make_socket(endpoint);
+        int fd = make_socket(self, endpoint);
         if (fd < 0) {
             note_error(self, fd, FERRY_PHASE_SOCKET);
             return;
@@ -679,6 +705,9 @@ static void init(connection *self, ferry_service *service, const ferry_connect_o
     self->on_owner = options->on_owner;
     self->on_owner_arg = options->on_owner_arg;
     self->on_owner_release = options->on_owner_release;
+    self->on_socket = options->on_socket;
+    self->on_socket_arg = options->on_socket_arg;
+    self->on_socket_release = options->on_socket_release;
     self->deadline =
         options->timeout_ms > 0 ? ferry__clock_deadline(options->timeout_ms) : FERRY__NEVER;
     self->task.turn = take_turn;
@@ -716,6 +745,23 @@ static void discard(connection *self)
 {
     (void)ferry_promise_unref(&self->promised->promise);
     unref(self);
+}
+
+/* What the socket is to be bound to. @param ret_source zeroed */
+static int find_source(const char *text, ferry__endpoint *ret_source)
+{
+    if (text == NULL)
+        return 0;
+    ferry__address address;
+    ferry__endpoints found;
+    int error = ferry__address_parse(text, &address);
+    if (error != 0)
+        return error;
+    if (address.kind != FERRY__ADDRESS_HOST || address.host[0] == '\0' ||
+        ferry__address_resolve(&address, true, FERRY__NUMERIC_ONLY, &found) != 0)
+        return -EINVAL;
+    *ret_source = found.list[0];
+    return 0;
 }
 
 /* Finds out as much about the address as can be had without waiting. */
@@ -762,7 +808,9 @@ static int connect_to(ferry_service *service, const ferry__address *address,
     self->address = *address;
     /* Before it joins: from then on it may be aborted, and settle. */
     ferry_promise *promise = ferry__promise_ref_unshared(&self->promised->promise);
-    error = prepare(self);
+    error = find_source(options->source, &self->source);
+    if (error == 0)
+        error = prepare(self);
     if (error == 0)
         error = join(self);
     if (error != 0) {

@@ -110,6 +110,12 @@ static void release_owners(ferry_service *service)
         ferry__owner_join(service->owners[i]);
 }
 
+static ferry__thread_hook hook_of(const ferry_service *service)
+{
+    return (ferry__thread_hook){service->options.on_thread_start,
+                                service->options.on_thread_start_arg};
+}
+
 static int start_owner(const ferry_service *service, unsigned number, ferry__owner **ret_owner)
 {
     char name[24];
@@ -122,6 +128,7 @@ static int start_owner(const ferry_service *service, unsigned number, ferry__own
         ferry__owner_create(name, service->options.stack_bytes, NULL, service->calls, &owner);
     if (error != 0)
         return error;
+    owner->hook = hook_of(service);
     error = ferry__owner_need_poller(owner);
     if (error == 0)
         error = ferry__owner_start(owner, service->options.inherit_scheduling);
@@ -193,6 +200,8 @@ int ferry__service_make_owner(ferry_service *service, const char *name, size_t s
     if (!service->is_ending)
         error = ferry__owner_create(name, stack_bytes, service->owners[0], calls, ret_owner);
     (void)pthread_mutex_unlock(&service->mutex);
+    if (error == 0)
+        (*ret_owner)->hook = hook_of(service);
     return error;
 }
 
@@ -470,5 +479,7 @@ void ferry_service_destroy(ferry_service *service)
     }
     end_all(service, abort_member);
     release_owners(service);
+    ferry__release_arg(service->options.on_thread_start_release,
+                       service->options.on_thread_start_arg);
     ferry__service_unref(service);
 }

@@ -24,8 +24,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The version of these headers. */
-#define FERRY_VERSION "0.1.0"
+/* The version of these headers, and whether it is at least another one. */
+#define FERRY_VERSION       "0.1.0"
+#define FERRY_VERSION_MAJOR 0
+#define FERRY_VERSION_MINOR 1
+#define FERRY_VERSION_PATCH 0
+#define FERRY_VERSION_AT_LEAST(major, minor, patch)                                                \
+    (FERRY_VERSION_MAJOR > (major) ||                                                              \
+     (FERRY_VERSION_MAJOR == (major) &&                                                            \
+      (FERRY_VERSION_MINOR > (minor) ||                                                            \
+       (FERRY_VERSION_MINOR == (minor) && FERRY_VERSION_PATCH >= (patch)))))
 
 #define FERRY_API __attribute__((visibility("default")))
 
@@ -38,6 +46,12 @@
 #endif
 
 FERRY_BEGIN
+
+/*
+ * Tells the version of the library that runs: it may be newer than the headers that a program was
+ * compiled with. Threads: any. @return such as "0.1.0"; constant.
+ */
+FERRY_API const char *ferry_version(void);
 
 /*
  * Takes back what was handed to ferry: given memory, or the arg of a callback.

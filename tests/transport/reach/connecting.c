@@ -795,6 +795,102 @@ PROMISE_BOTH(connecting, connection_that_meets_itself_is_refused)
     check_connect(connect_to(service, ":20000"), -ECONNREFUSED, FERRY_PHASE_CONNECT);
 }
 
+/* ---- its own end ----------------------------------------------------------------------------- */
+
+PROMISE_BOTH(connecting, connection_comes_from_the_address_that_was_asked_for)
+{
+    AT_END(host_end) host h = host_begin(placement, server_start());
+    char own[64];
+    struct sockaddr_in client;
+    socklen_t size = sizeof client;
+    ferry_stream *stream = stream_of(connect_with(
+        h.service, h.server.address, (ferry_connect_options){.source = "127.0.0.7:0"}));
+    check(ferry_stream_get_local(stream, own, sizeof own) > 0);
+    check(strncmp(own, "127.0.0.7:", 10) == 0);
+    AT_END(close_fd) int fd = accept4(h.server.fd, (struct sockaddr *)&client, &size, SOCK_CLOEXEC);
+    check_eq(ntohl(client.sin_addr.s_addr), 0x7f000007);
+    ferry_stream_unref(stream);
+}
+
+PROMISE_EITHER(connecting, source_that_is_no_number_is_refused_and_that_is_not_there_is_an_outcome)
+{
+    AT_END(host_end) host h = host_begin(placement, server_start());
+    static const char *const bad[] = {":0", "test.name:0", "unix:/tmp/x", "fd:0", "127.0.0.1", ""};
+    ferry_promise *none = NULL;
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        const ferry_connect_options options = {.source = bad[i]};
+        check_eq(ferry_connect(h.service, h.server.address, &options, &none), -EINVAL);
+    }
+    check(none == NULL);
+    const ferry_connect_options foreign = {.source = "192.0.2.1:0"}, other = {.source = "[::1]:0"};
+    check_connect(connect_with(h.service, h.server.address, foreign), -EADDRNOTAVAIL,
+                  FERRY_PHASE_SOCKET);
+    check_connect(connect_with(h.service, h.server.address, other), -EAFNOSUPPORT,
+                  FERRY_PHASE_SOCKET);
+}
+
+/* What an on_socket does, and how often it was called and released. */
+typedef struct setting_up {
+    int answer;
+    atomic_uint calls, releases;
+} setting_up;
+
+static int set_up(int fd, void *arg)
+{
+    setting_up *self = arg;
+    const int size = 7000;
+    check_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    atomic_fetch_add(&self->calls, 1);
+    return self->answer;
+}
+
+static void note_set_up_release(void *, void *arg)
+{
+    atomic_fetch_add(&((setting_up *)arg)->releases, 1);
+}
+
+static void check_buffer(ferry_stream *stream, int fd, void *arg)
+{
+    int size = 0;
+    socklen_t length = sizeof size;
+    check(stream != NULL && getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length) == 0);
+    atomic_store((atomic_int *)arg, size);
+}
+
+PROMISE_BOTH(connecting, on_socket_sets_each_socket_up_before_it_is_connected)
+{
+    AT_END(host_end) host h = host_begin(placement, server_start());
+    setting_up seen = {0};
+    atomic_int size = 0;
+    const ferry_connect_options options = {
+        .on_socket = set_up, .on_socket_arg = &seen, .on_socket_release = note_set_up_release};
+    ferry_stream *stream = stream_of(connect_with(h.service, h.server.address, options));
+    check_eq(atomic_load(&seen.calls), 1);
+    check_eq(atomic_load(&seen.releases), 1);
+    check_eq(ferry_stream_use_fd(stream, check_buffer, &size), 0);
+    while (atomic_load(&size) == 0)
+        sched_yield();
+    check_eq(atomic_load(&size), 14000); /* the kernel doubles it */
+    ferry_stream_unref(stream);
+    seen.answer = -EPERM;
+    check_connect(connect_with(h.service, h.server.address, options), -EPERM, FERRY_PHASE_SOCKET);
+    check_eq(atomic_load(&seen.calls), 2);
+    check_eq(atomic_load(&seen.releases), 2);
+}
+
+PROMISE_EITHER(connecting, refused_connect_releases_no_arg_of_on_socket)
+{
+    AT_END(host_end) host h = host_begin(placement, server_start());
+    setting_up seen = {0};
+    ferry_promise *none = NULL;
+    const ferry_connect_options options = {.on_socket = set_up,
+                                           .on_socket_arg = &seen,
+                                           .on_socket_release = note_set_up_release,
+                                           .timeout_ms = -1};
+    check_eq(ferry_connect(h.service, h.server.address, &options, &none), -EINVAL);
+    check_eq(atomic_load(&seen.releases), 0);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static void connect_if_memory_allows(ferry_placement placement, const char *address)

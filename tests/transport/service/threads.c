@@ -55,6 +55,47 @@ PROMISE_BOTH(threads, connecting_by_name_gets_a_stack_beside_static_tls)
     check(outcome(connected).error != 0); /* nobody listens: but the look-up did not crash */
 }
 
+/* ---- what the program wants done on each ----------------------------------------------------- */
+
+typedef struct starts {
+    atomic_uint front, owners, others, released;
+} starts;
+
+static void note_start(const char *name, void *arg)
+{
+    starts *seen = arg;
+    bool is_front = strcmp(name, "ferry-front") == 0;
+    bool is_shared = strncmp(name, "ferry-owner-", 12) == 0;
+    atomic_fetch_add(is_front ? &seen->front : is_shared ? &seen->owners : &seen->others, 1);
+    check_eq(pthread_setname_np(pthread_self(), "mine"), 0);
+}
+
+static void note_release(void *, void *arg)
+{
+    atomic_fetch_add(&((starts *)arg)->released, 1);
+}
+
+static void check_name(ferry_promise *, const ferry_result *, void *)
+{
+    char name[16];
+    check_eq(pthread_getname_np(pthread_self(), name, sizeof name), 0);
+    check(strcmp(name, "mine") == 0);
+}
+
+PROMISE_BOTH(threads, each_is_told_of_where_it_takes_up_its_work)
+{
+    starts seen = {0};
+    write_on((ferry_service_options){.placement = placement,
+                                     .on_thread_start = note_start,
+                                     .on_thread_start_arg = &seen,
+                                     .on_thread_start_release = note_release},
+             (ferry_request_options){.on_owner = check_name});
+    check_eq(atomic_load(&seen.front), placement == FERRY_DEDICATED);
+    check_eq(atomic_load(&seen.owners), placement == FERRY_SHARED);
+    check_eq(atomic_load(&seen.others), placement == FERRY_DEDICATED);
+    check_eq(atomic_load(&seen.released), 1);
+}
+
 /* ---- scheduling ------------------------------------------------------------------------------ */
 
 static void tell_policy(ferry_promise *, const ferry_result *, void *arg)

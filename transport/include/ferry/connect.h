@@ -16,6 +16,14 @@
 
 FERRY_BEGIN
 
+/*
+ * Sets up a socket before it is connected: options (setsockopt(2)), or an address (bind(2)). It
+ * runs on the owner that connects, once for each address that is tried. It must not block, and must
+ * not close the fd or keep it.
+ * @return 0; or a negative errno, with which this address fails in phase socket.
+ */
+typedef int ferry_socket_callback(int fd, void *arg);
+
 typedef struct ferry_connect_options {
     /*
      * The options of the stream; NULL: all defaults. They are copied. on_watermark runs on the
@@ -38,6 +46,17 @@ typedef struct ferry_connect_options {
     void *on_owner_arg;
 
     ferry_release *on_owner_release; /* of on_owner_arg: on that owner, after that call; or NULL */
+
+    /*
+     * From which address of this host to connect: a number, and a port or 0 ("192.0.2.1:0",
+     * "[2001:db8::1]:0"); NULL: the kernel chooses. Peers of the other family are then not tried:
+     * they fail with -EAFNOSUPPORT. It is copied. Not for fd:N.
+     */
+    const char *source;
+
+    ferry_socket_callback *on_socket; /* or NULL. Not for fd:N */
+    void *on_socket_arg;
+    ferry_release *on_socket_release; /* of on_socket_arg: before the promise settles; or NULL */
 } ferry_connect_options;
 
 /*
@@ -63,7 +82,8 @@ typedef struct ferry_connect_options {
  * @param ret_promise may be NULL.
  * @return 0, or
  *   -EINVAL        service or address is NULL, an option (of the stream, too) is out of its range,
- *                  the address is malformed, or it is systemd:N or systemd:NAME
+ *                  the address is malformed, or it is systemd:N or systemd:NAME; or source is no
+ *                  number and port
  *   -ENAMETOOLONG  a host or path is too long
  *   -EBADF         fd:N is not open
  *   -ENOMEM
@@ -71,7 +91,8 @@ typedef struct ferry_connect_options {
  *   -ESHUTDOWN     the service is stopped, or is being destroyed
  * Outcome: 0, and ferry_promise_get_stream gives the stream; or
  *   phase resolve  what <ferry/status.h> lists; also -EAGAIN: no thread could be started
- *   phase socket   what socket(2) said; or what ferry_stream_adopt can return: what a stream needs
+ * phase socket   what socket(2), on_socket, or bind(2) to source said; or what ferry_stream_adopt
+ * can return: what a stream needs
  *                  could not be made
  *   phase connect  what connect(2) said of the address that came closest: -ECONNREFUSED of one
  *                  rather than -ENETUNREACH of another. -ECONNREFUSED also means that nobody

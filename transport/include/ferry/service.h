@@ -33,6 +33,9 @@ typedef struct ferry_service ferry_service;
 
 typedef enum ferry_placement { FERRY_DEDICATED, FERRY_SHARED } ferry_placement;
 
+/* @param name what ferry calls the thread, as top(1) and gdb(1) show it. */
+typedef void ferry_thread_callback(const char *name, void *arg);
+
 typedef struct ferry_service_options {
     ferry_placement placement;
     unsigned shared_owners; /* FERRY_SHARED: how many threads; 0: one for each processor that the
@@ -62,6 +65,15 @@ typedef struct ferry_service_options {
      * as threads do.
      */
     bool inherit_scheduling;
+
+    /*
+     * Called on each of ferry's threads when it takes up its work: to give it a name, processors or
+     * a priority (pthread_setname_np(3), sched_setaffinity(2), setpriority(2)). A thread that is
+     * kept for another stream is told again. It must not block. It may not call ferry.
+     */
+    ferry_thread_callback *on_thread_start; /* or NULL */
+    void *on_thread_start_arg;
+    ferry_release *on_thread_start_release; /* of that: when the last thread has ended; or NULL */
 } ferry_service_options;
 
 /* A look at all streams that have not ended: right when it was taken. */
