@@ -48,7 +48,7 @@ cat >"$work/user/CMakeLists.txt" <<END
 cmake_minimum_required(VERSION 3.22)
 project(user LANGUAGES C)
 find_package(ferry 0.1 REQUIRED)
-foreach(kind shared static)
+foreach(kind shared static ferry)
     add_executable(by_\${kind} $source/tools/examples/first.c)
     target_link_libraries(by_\${kind} PRIVATE ferry::\${kind})
 endforeach()
@@ -57,4 +57,32 @@ cmake -S "$work/user" -B "$work/user/build" -DCMAKE_PREFIX_PATH="$work/prefix" >
     cmake --build "$work/user/build" >>"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
 check "$work/user/build/by_shared"
 check "$work/user/build/by_static"
+check "$work/user/build/by_ferry"
+
+# As a part of another project: it is built as that wants it, and not installed with it.
+cat >"$work/user/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.22)
+project(user LANGUAGES C)
+set(BUILD_SHARED_LIBS OFF)
+add_subdirectory($source ferry EXCLUDE_FROM_ALL)
+add_executable(inside $source/tools/examples/first.c)
+target_link_libraries(inside PRIVATE ferry::ferry)
+install(TARGETS inside)
+END
+{ cmake -S "$work/user" -B "$work/user/inside" && cmake --build "$work/user/inside" -j2 &&
+    cmake --install "$work/user/inside" --prefix "$work/part"; } >"$work/log" 2>&1 ||
+    { cat "$work/log" >&2; exit 1; }
+check "$work/part/bin/inside"
+! ldd "$work/part/bin/inside" | grep -q ferry || { echo "install: not the static one" >&2; exit 1; }
+[ "$(find "$work/part" -type f | wc -l)" -eq 1 ] || { echo "install: more than its own" >&2; exit 1; }
+
+# Only what the headers declare is exported, and has a version.
+nm -D --defined-only "$libraries/libferry.so" | awk '{ print $3 }' >"$work/exported"
+! grep -vE '^(ferry_[a-z_]+@@FERRY_0|FERRY_0)$' "$work/exported" >&2 ||
+    { echo "install: these are exported" >&2; exit 1; }
+sed 's/@@.*//' "$work/exported" | grep ^ferry | sort >"$work/names"
+cat "$work"/prefix/include/ferry/*.h | tr '\n' ' ' | grep -oE 'FERRY_API [^;]*;' |
+    grep -oE '\bferry_[a-z_]+\(' | tr -d '(' | sort >"$work/declared"
+diff "$work/declared" "$work/names" >&2 ||
+    { echo "install: declared (<) and exported (>) differ" >&2; exit 1; }
 echo "install: usable by pkg-config and by find_package"
