@@ -107,7 +107,7 @@ struct ferry__incoming {
     _Atomic uint64_t received; /* bytes, so far */
 };
 
-/* The thread that may receive. Counts what has come, and shows that the wait for more begins now. */
+/* The thread that may receive. Counts what has come, and shows that waiting for more begins now. */
 static inline void ferry__incoming_count(ferry__incoming *incoming, size_t count, int64_t now)
 {
     uint64_t before = atomic_load_explicit(&incoming->received, memory_order_relaxed);

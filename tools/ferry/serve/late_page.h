@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The answer that shows a directory. It is made when its turn to be sent has come, not when it is
- * asked for. Then it takes a listing of this second, or has the lister read one, and copies the page
- * piece by piece as it leaves. So at most one of the answers that wait on a connection has a listing
- * in memory.
+ * asked for. Then it takes a listing of this second, or has the lister read one, and copies the
+ * page piece by piece as it leaves. So at most one of the answers that wait on a connection has a
+ * listing in memory.
  */
 #ifndef TOOLS_FERRY_SERVE_LATE_PAGE_H
 #define TOOLS_FERRY_SERVE_LATE_PAGE_H

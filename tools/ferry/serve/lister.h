@@ -2,8 +2,8 @@
 /*
  * A lister reads directories. It has a thread of its own: other connections of an owner would have
  * to wait for milliseconds. Listings of one directory that are wanted at the same time, or within a
- * second, are one: who finds it at hand waits for nobody. While all listings take too much memory no
- * more are made.
+ * second, are one: who finds it at hand waits for nobody. While all listings take too much memory
+ * no more are made.
  */
 #ifndef TOOLS_FERRY_SERVE_LISTER_H
 #define TOOLS_FERRY_SERVE_LISTER_H

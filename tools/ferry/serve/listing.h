@@ -33,7 +33,8 @@ const char *listing_path(const struct listing *listing);
 size_t listing_length(const struct listing *listing); /* of the page, in bytes */
 
 /*
- * Copies the next bytes of the page, which is HTML in UTF-8. @param written how many were copied, counted on.
+ * Copies the next bytes of the page, which is HTML in UTF-8. @param written how many were copied,
+ * counted on.
  * @return how many more; 0: that was all.
  */
 size_t listing_write(const struct listing *listing, size_t *written, char *buffer, size_t size);
