@@ -196,13 +196,12 @@ PROMISE(own_promise, may_be_settled_on_the_reference_of_whoever_waits_for_it)
 {
     for (unsigned i = 0; i < 1000; i++) {
         ferry_promise *promise = make();
-        pthread_t thread = start_thread(settle_without_a_reference, promise);
+        AT_END(join_thread) pthread_t thread = start_thread(settle_without_a_reference, promise);
         if (i % 2 != 0)
             check_eq(ferry_promise_await(promise, -1, NULL), 0);
         else
             check_eq(ferry_promise_await_all(&promise, 1, -1), 0);
         drop(promise); /* while the other may still be in its call */
-        pthread_join(thread, NULL);
     }
 }
 

@@ -505,10 +505,9 @@ PROMISE_EITHER(resume, token_is_ebusy_while_pending_and_enodata_if_there_is_noth
     check_settled_without_token(queued);
     check_settled_without_token(submit_file(s.stream, ferry_file_at("/nowhere/at/all")));
     check_settled_without_token(submit_write(s.stream, "x", 1));
-    ferry_promise *closed = submit_close(s.stream);
+    AT_END(drop_promise) ferry_promise *closed = submit_close(s.stream);
     check_eq(ferry_promise_await(closed, -1, NULL), 0);
     check_no_token(closed, -EINVAL);
-    ferry_promise_unref(closed);
 }
 
 PROMISE_EITHER(resume, pipe_gives_no_token)

@@ -59,11 +59,10 @@ static void check_all(const unsigned char *came)
 
 PROMISE_EITHER(links, socket_whose_bytes_are_transformed_cannot_be_detached)
 {
-    scene set = set_up(placement, false, (ferry_stream_options){0});
+    AT_END(tear_down) scene set = set_up(placement, false, (ferry_stream_options){0});
     ferry_promise *none = NULL;
     check_eq(ferry_stream_detach(set.from, &none), -EOPNOTSUPP);
     check(none == NULL);
-    tear_down(&set);
 }
 
 PROMISE_BOTH(links, memory_and_files_come_as_they_were_sent)

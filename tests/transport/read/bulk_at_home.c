@@ -9,20 +9,14 @@
 static _Atomic pthread_t here;
 static atomic_uint receives_here, receives_of_owners, epoll_waits;
 
-ssize_t __real_recv(int fd, void *data, size_t size, int flags);
-ssize_t __wrap_recv(int fd, void *data, size_t size, int flags);
-
-ssize_t __wrap_recv(int fd, void *data, size_t size, int flags)
+WRAPPED(ssize_t, recv, (int fd, void *data, size_t size, int flags))
 {
     bool is_here = pthread_equal(pthread_self(), atomic_load(&here));
     atomic_fetch_add(is_here ? &receives_here : &receives_of_owners, 1);
     return __real_recv(fd, data, size, flags);
 }
 
-int __real_epoll_wait(int set, struct epoll_event events[], int most, int timeout);
-int __wrap_epoll_wait(int set, struct epoll_event events[], int most, int timeout);
-
-int __wrap_epoll_wait(int set, struct epoll_event events[], int most, int timeout)
+WRAPPED(int, epoll_wait, (int set, struct epoll_event events[], int most, int timeout))
 {
     atomic_fetch_add(&epoll_waits, 1);
     return __real_epoll_wait(set, events, most, timeout);
@@ -254,11 +248,9 @@ PROMISE_EITHER(bulk_at_home, abort_at_any_moment_is_told_once_and_as_an_abort)
     for (unsigned i = 0; i < 100; i++) {
         AT_END(put_away) bulk b = {0};
         begin(&b, placement, (ferry_reader){.keep_open = true});
-        pthread_t other;
-        check_eq(pthread_create(&other, NULL, abort_soon, b.s.stream), 0);
+        AT_END(join_thread) pthread_t other = start_thread(abort_soon, b.s.stream);
         notes_await_end(&b.seen);
         check_eq(b.seen.error, -ECANCELED);
         check(b.seen.count <= b.sent);
-        check_eq(pthread_join(other, NULL), 0);
     }
 }

@@ -283,10 +283,8 @@ PROMISE_EITHER(receiving, what_was_kept_goes_first)
     check_eq(outcome(head).sent, 5);
     ferry_file file = file_in(&set.where, "file");
     file.length = 2;
-    ferry_result result = outcome(submit_receive(set.stream, file));
-    check_eq(result.sent, 2);
-    check_eq(result.stream_offset, 5);
-    check_eq(result.method, FERRY_METHOD_MEMORY);
+    check_outcome(submit_receive(set.stream, file), .sent = 2, .stream_offset = 5,
+                  .method = FERRY_METHOD_MEMORY);
     talker *peer = talker_start(set.theirs, 7, MIB);
     file.length = FERRY_TO_END;
     file.offset = 2;
@@ -334,10 +332,8 @@ PROMISE_EITHER(receiving, full_device_takes_nothing_and_nothing_is_lost)
 {
     scene set = begin(placement);
     talker *peer = talker_start(set.theirs, 9, 2 * MIB);
-    ferry_result result = outcome(submit_receive(set.stream, ferry_file_at("/dev/full")));
-    check_eq(result.error, -ENOSPC);
-    check_eq(result.phase, FERRY_PHASE_SINK);
-    check_eq(result.sent, 0);
+    check_outcome(submit_receive(set.stream, ferry_file_at("/dev/full")), .error = -ENOSPC,
+                  .phase = FERRY_PHASE_SINK, .sent = 0);
     check_outcome(submit_receive(set.stream, file_in(&set.where, "file")), .error = 0,
                   .sent = 2 * MIB);
     talker_join(peer);

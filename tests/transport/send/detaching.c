@@ -2,11 +2,8 @@
 /* detach: the connection is the program's again, and no byte of it is lost. */
 #include "tests/support.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <sys/time.h>
 
 /* ---- helpers --------------------------------------------------------------------------------- */
@@ -85,9 +82,9 @@ static void check_goes_on(int ours, int theirs)
 PROMISE_BOTH(detaching, connection_comes_back_behind_all_that_is_queued)
 {
     enum { SIZE = 3 << 20 };
-    test_file file = file_make(SIZE, 7);
+    AT_END(file_remove) test_file file = file_make(SIZE, 7);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        stage s = stage_open(placement, any_pair(is_tcp));
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         ferry_promise *sent = submit_file(s.stream, ferry_file_at(file.path));
         check_eq(ferry_stream_write(s.stream, "last", 4, NULL, NULL), 0);
@@ -95,7 +92,7 @@ PROMISE_BOTH(detaching, connection_comes_back_behind_all_that_is_queued)
         check_eq(ferry_promise_await(detached, 0, NULL), -ETIMEDOUT);
         check_eq(ferry_promise_get_fd(detached), -EBUSY);
         check_eq(ferry_promise_cancel(detached), -EOPNOTSUPP);
-        reader *peer = reader_start(stage_take(&s), true);
+        AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
         int fd = take(detached, "");
         check_eq(fd, s.ours);
         check_eq(ferry_promise_await(sent, 0, NULL), 0);
@@ -108,16 +105,13 @@ PROMISE_BOTH(detaching, connection_comes_back_behind_all_that_is_queued)
         check_eq(digest(DIGEST_BEGIN, peer->kept + STUCK_BYTES, SIZE),
                  digest_content(DIGEST_BEGIN, 7, 0, SIZE));
         check(memcmp(peer->kept + STUCK_BYTES + SIZE, "lastmore", 8) == 0);
-        reader_free(peer);
-        stage_end(&s);
     }
-    file_remove(&file);
 }
 
 PROMISE_BOTH(detaching, peer_notices_nothing_and_both_go_on)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        stage s = stage_open(placement, any_pair(is_tcp));
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
         check_eq(ferry_stream_write(s.stream, "hello", 5, NULL, NULL), 0);
         int fd = detach(s.stream, "");
         hear(s.theirs, "hello");
@@ -127,20 +121,17 @@ PROMISE_BOTH(detaching, peer_notices_nothing_and_both_go_on)
         check_eq(detach(other.stream, ""), fd);
         stage_end(&other);
         check_goes_on(fd, s.theirs);
-        stage_end(&s);
     }
 }
 
 PROMISE_BOTH(detaching, acknowledged_request_is_waited_for)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     const ferry_request_options acked = {.completion = FERRY_ACKED};
     ferry_promise *sent = submit_write_with(s.stream, "x", 1, &acked);
-    int fd = detach(s.stream, "");
+    AT_END(close_fd) int fd = detach(s.stream, "");
     check_eq(ferry_promise_await(sent, 0, NULL), 0);
     check_eq(outcome(sent).error, 0);
-    close(fd);
-    stage_end(&s);
 }
 
 /* What others see of a socket. */
@@ -175,7 +166,7 @@ PROMISE_BOTH(detaching, flags_and_options_are_as_they_came)
         check_eq(fcntl(both.ours, F_SETFL, is_nonblocking ? O_NONBLOCK : 0), 0);
         check_eq(setsockopt(both.ours, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
         look before = look_at(both.ours);
-        stage s = stage_open_with(placement, both, set);
+        AT_END(stage_end) stage s = stage_open_with(placement, both, set);
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs); /* so it has waited for room */
         ferry_promise *detached = submit_detach(s.stream);
         reader *peer = reader_start(stage_take(&s), false);
@@ -185,14 +176,13 @@ PROMISE_BOTH(detaching, flags_and_options_are_as_they_came)
         check_eq(outcome(stuck).error, 0);
         close(fd);
         check_eq(reader_end(peer), STUCK_BYTES);
-        stage_end(&s);
     }
 }
 
 PROMISE_BOTH(detaching, connection_of_a_poisoned_stream_comes_back_too)
 {
-    test_file file = file_make(1 << 20, 3);
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(file_remove) test_file file = file_make(1 << 20, 3);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_file beyond = ferry_file_at(file.path);
     beyond.length = 2 << 20; /* the file is too short: that shows midway */
     reader *peer = reader_start(stage_take(&s), false);
@@ -202,18 +192,12 @@ PROMISE_BOTH(detaching, connection_of_a_poisoned_stream_comes_back_too)
     check_eq(result.error, -ENODATA);
     close(fd);
     check_eq(reader_end(peer), result.sent);
-    stage_end(&s);
-    file_remove(&file);
 }
 
 /* ---- what had come --------------------------------------------------------------------------- */
 
-static size_t take_nothing(ferry_stream *stream, const void *data, size_t length, bool at_end,
-                           void *arg)
+static size_t take_nothing(ferry_stream *, const void *, size_t length, bool, void *arg)
 {
-    (void)stream;
-    (void)data;
-    (void)at_end;
     atomic_store((atomic_size_t *)arg, length);
     return 0;
 }
@@ -227,17 +211,15 @@ static size_t take_one(ferry_stream *stream, const void *data, size_t length, bo
 
 static atomic_int end_error;
 
-static void note_end(ferry_stream *stream, int error, void *arg)
+static void note_end(ferry_stream *, int error, void *)
 {
-    (void)stream;
-    (void)arg;
     atomic_store(&end_error, error);
 }
 
 PROMISE_BOTH(detaching, bytes_that_a_reader_did_not_take_are_given)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        stage s = stage_open(placement, tcp_pair());
+        AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
         atomic_size_t seen = 0;
         const ferry_reader picky = {
             .on_read = take_nothing, .on_end = note_end, .arg = &seen, .on_owner = on_owner};
@@ -251,13 +233,12 @@ PROMISE_BOTH(detaching, bytes_that_a_reader_did_not_take_are_given)
             check(ferry_inbox_run(10) >= 0);
         check_eq(atomic_load(&end_error), -ECANCELED);
         check_goes_on(fd, s.theirs);
-        stage_end(&s);
     }
 }
 
 PROMISE_BOTH(detaching, what_is_on_its_way_to_a_reader_comes_back_first)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     atomic_size_t seen = 0;
     const ferry_reader greedy = {.on_read = take_one, .arg = &seen};
     check_eq(ferry_stream_set_reader(s.stream, &greedy), 0);
@@ -268,13 +249,12 @@ PROMISE_BOTH(detaching, what_is_on_its_way_to_a_reader_comes_back_first)
     check_eq(ferry_promise_await(detached, 0, NULL), -ETIMEDOUT);
     check_goes_on(take(detached, "abc"), s.theirs); /* awaiting runs the inbox */
     check_eq(atomic_load(&seen), 0);                /* a closed stream's reader is not called */
-    stage_end(&s);
 }
 
 PROMISE_BOTH(detaching, read_that_is_not_complete_has_consumed_nothing)
 {
     char memory[8], delimited[8];
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     const ferry_read exactly = {memory, 5, FERRY_READ_EXACTLY, NULL, 0};
     const ferry_read until = {delimited, sizeof delimited, FERRY_READ_UNTIL, "\n", 1};
     ferry_promise *first, *second, *third;
@@ -285,18 +265,15 @@ PROMISE_BOTH(detaching, read_that_is_not_complete_has_consumed_nothing)
     check_eq(ferry_stream_read(s.stream, &until, NULL, &third), 0);
     wait_until_asleep(); /* the second has got some of its bytes */
     check_goes_on(detach(s.stream, "678"), s.theirs);
-    ferry_result result = outcome(second);
-    check_eq(result.error, -ECANCELED);
-    check_eq(result.cause, FERRY_CAUSE_CLOSE);
+    check_outcome(second, .error = -ECANCELED, .cause = FERRY_CAUSE_CLOSE);
     check_eq(outcome(third).error, -ECANCELED);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(detaching, bytes_of_a_relay_that_did_not_leave_come_back)
 {
     enum { SIZE = 8 << 20 };
     stage from = stage_open(placement, tcp_pair());
-    stage to = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage to = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *relayed;
     check_eq(ferry_stream_relay(from.stream, to.stream, FERRY_TO_END, 0, NULL, &relayed), 0);
     talker *peer = talker_start(from.theirs, 5, SIZE);
@@ -324,13 +301,12 @@ PROMISE_BOTH(detaching, bytes_of_a_relay_that_did_not_leave_come_back)
     ferry_promise_unref(detached);
     stage_end(&from);
     ferry_stream_abort(to.stream);
-    stage_end(&to);
 }
 
 PROMISE_BOTH(detaching, bytes_that_a_file_has_not_got_come_back)
 {
-    stage s = stage_open(placement, tcp_pair());
-    test_file file = file_make(0, 1);
+    AT_END(file_remove) test_file file = file_make(0, 1);
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     ferry_file target = ferry_file_at(file.path);
     target.length = 100;
     ferry_promise *stored;
@@ -343,15 +319,13 @@ PROMISE_BOTH(detaching, bytes_that_a_file_has_not_got_come_back)
     ferry_result result = outcome(stored);
     check_eq(result.error, -ECANCELED);
     check_goes_on(take(detached, &"stored"[result.sent]), s.theirs);
-    stage_end(&s);
-    file_remove(&file);
 }
 
 /* ---- what follows ---------------------------------------------------------------------------- */
 
 PROMISE_BOTH(detaching, submit_after_it_is_eshutdown_and_a_close_gives_its_promise)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *detached = submit_detach(s.stream), *promise = NULL, *closed;
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, &promise), -ESHUTDOWN);
     check_eq(ferry_stream_detach(s.stream, &promise), -ESHUTDOWN);
@@ -362,13 +336,12 @@ PROMISE_BOTH(detaching, submit_after_it_is_eshutdown_and_a_close_gives_its_promi
     ferry_promise_unref(closed);
     s.stream = ferry_stream_unref(s.stream);
     check_goes_on(take(detached, ""), s.theirs);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(detaching, fd_is_taken_once_and_closed_with_its_promise_if_nobody_takes_it)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    stage other = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage other = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *detached = submit_detach(s.stream);
     check_eq(ferry_promise_await(detached, -1, NULL), 0);
     int fd = ferry_promise_get_fd(detached);
@@ -383,13 +356,12 @@ PROMISE_BOTH(detaching, fd_is_taken_once_and_closed_with_its_promise_if_nobody_t
     other.stream = ferry_stream_unref(other.stream);
     check_eq(recv(other.theirs, &(char){0}, 1, 0), 0);
     stage_end(&s);
-    stage_end(&other);
 }
 
 PROMISE_BOTH(detaching, abort_and_destroy_call_it_off)
 {
     for (int destroys = 0; destroys < 2; destroys++) {
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         ferry_promise *detached = submit_detach(s.stream);
         if (destroys)
@@ -398,13 +370,12 @@ PROMISE_BOTH(detaching, abort_and_destroy_call_it_off)
             ferry_stream_abort(s.stream);
         check_called_off(detached, -ECANCELED);
         check_eq(outcome(stuck).error, -ECANCELED);
-        stage_end(&s);
     }
 }
 
 PROMISE_BOTH(detaching, abort_calls_it_off_also_while_a_reader_keeps_bytes)
 {
-    stage s = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     atomic_size_t seen = 0;
     const ferry_reader greedy = {.on_read = take_one, .arg = &seen};
     check_eq(ferry_stream_set_reader(s.stream, &greedy), 0);
@@ -414,12 +385,10 @@ PROMISE_BOTH(detaching, abort_calls_it_off_also_while_a_reader_keeps_bytes)
     wait_until_asleep();
     ferry_stream_abort(s.stream);
     check_called_off(detached, -ECANCELED);
-    stage_end(&s);
 }
 
-static void note_place(ferry_listener *listener, ferry_stream *stream, void *arg)
+static void note_place(ferry_listener *, ferry_stream *stream, void *arg)
 {
-    (void)listener;
     atomic_store((_Atomic(ferry_stream *) *)arg, ferry_stream_ref(stream));
 }
 
@@ -444,14 +413,13 @@ PROMISE_BOTH(detaching, accepted_connection_makes_room_for_another)
             sched_yield();
         int server = detach(atomic_load(&accepted), "");
         ferry_stream_unref(atomic_exchange(&accepted, NULL));
-        int theirs = detach(client, "");
+        AT_END(close_fd) int theirs = detach(client, "");
         ferry_stream_unref(client);
         check((fcntl(server, F_GETFL) & O_NONBLOCK) != 0);
         check((fcntl(server, F_GETFD) & FD_CLOEXEC) != 0);
         check_eq(fcntl(server, F_SETFL, 0), 0);
         check_eq(fcntl(theirs, F_SETFL, 0), 0);
         check_goes_on(server, theirs);
-        close(theirs);
     }
     ferry_service_destroy(service);
     ferry_listener_unref(listener);
@@ -462,7 +430,7 @@ PROMISE_BOTH(detaching, accepted_connection_makes_room_for_another)
 PROMISE_EITHER(detaching, bad_input_is_refused)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    stage pipe = stage_open(placement, pipe_pair());
+    AT_END(stage_end) stage pipe = stage_open(placement, pipe_pair());
     const void *data;
     size_t size;
     ferry_promise *promise = NULL, *written = submit_write(s.stream, "x", 1);
@@ -486,5 +454,4 @@ PROMISE_EITHER(detaching, bad_input_is_refused)
     check_eq(ferry_stream_detach(s.stream, &written), -ESHUTDOWN);
     ferry_promise_unref(promise);
     stage_end(&s);
-    stage_end(&pipe);
 }

@@ -72,11 +72,9 @@ PROMISE_BOTH(asking, socket_may_be_closed_while_other_threads_ask_for_its_addres
     for (unsigned i = 0; i < 50; i++) {
         AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
         pthread_t askers[2];
-        for (unsigned j = 0; j < 2; j++)
-            check_eq(pthread_create(&askers[j], NULL, ask_again_and_again, s.stream), 0);
+        start_threads(askers, 2, ask_again_and_again, s.stream);
         check_eq(close_stream(ferry_stream_ref(s.stream)).error, 0);
-        for (unsigned j = 0; j < 2; j++)
-            pthread_join(askers[j], NULL);
+        join_threads(askers, 2);
     }
 }
 
