@@ -267,7 +267,9 @@ static size_t offer(ferry__intake *intake, const unsigned char *data, size_t len
     ferry__subscriber *subscriber = intake->subscriber;
     instruct(intake, subscriber);
     ferry__stream_do(intake->stream, "calling on_read");
+    intake->seen.is_in_call = true;
     size_t taken = ferry__subscriber_offer(subscriber, data, length);
+    intake->seen.is_in_call = false;
     ferry__stream_do(intake->stream, NULL);
     count_shots(intake, subscriber);
     intake->offset += taken;

@@ -372,6 +372,33 @@ static void note_failure(ferry_stream *stream, const ferry__move *move)
     stream->was_told_of_reset |= move->phase == FERRY_PHASE_SINK && move->error == -ECONNRESET;
 }
 
+/* All mail that was posted before has come if there is none now. */
+bool ferry__stream_is_clear(const ferry_stream *stream)
+{
+    const ferry__link *link = &stream->link;
+    bool is_plain = link->type == &ferry__link_plain && !link->is_message && link->patience == NULL;
+    bool is_idle = stream->queue.first == NULL && stream->finished.first == NULL &&
+                   stream->confirming.first == NULL && stream->padding == 0;
+    bool may_send = stream->state == FERRY__OPEN && !stream->is_shut && stream->pace == NULL &&
+                    !ferry__stream_is_poisoned(stream) &&
+                    !ferry__stream_awaits(stream, FERRY__SENDING);
+    return is_plain && is_idle && may_send && ferry__mailbox_is_empty(&stream->owner->mailbox);
+}
+
+size_t ferry__stream_send_at_once(ferry_stream *stream, const void *data, size_t length)
+{
+    const struct iovec piece = {.iov_base = (void *)(uintptr_t)data, .iov_len = length};
+    ssize_t sent = ferry__link_write(&stream->link, &piece, 1, false);
+    if (sent < 0 && sent != -EAGAIN) {
+        const ferry__move failed = ferry__move_failed((int)sent, FERRY_PHASE_SINK);
+        note_failure(stream, &failed);
+    }
+    if (sent <= 0)
+        return 0;
+    stream->offset += (uint64_t)sent;
+    return (size_t)sent;
+}
+
 /* Draws the consequences of a move. @return whether to go on at once. */
 static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move *move)
 {

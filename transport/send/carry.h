@@ -12,6 +12,14 @@
 /* How requests of parts are called off. */
 extern const ferry__request_types ferry__sent_requests;
 
+/* The owner, while it calls the stream's reader. Whether memory may leave without being a request
+ * first: whatever was submitted before has left, and nothing holds up what follows. */
+bool ferry__stream_is_clear(const ferry_stream *stream);
+
+/* Where it is clear. Sends what fits at once. @return how many bytes: 0 if there was an error, too,
+ * which the next try tells. */
+size_t ferry__stream_send_at_once(ferry_stream *stream, const void *data, size_t length);
+
 /* What the owner's loop calls. */
 ferry__turn ferry__stream_turn(ferry__task *task);
 void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone);

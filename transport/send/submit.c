@@ -7,9 +7,11 @@
 #include "transport/send/carry.h"
 #include "transport/send/conditions.h"
 #include "transport/send/outcome.h"
+#include "transport/service/service.h"
 #include "transport/stream/batch.h"
 #include "transport/stream/making.h"
 #include "transport/stream/room.h"
+#include "transport/stream/settle.h"
 
 #include <errno.h>
 
@@ -104,6 +106,25 @@ static int check(ferry_stream *stream, const submission *what)
     return is_refused ? -ESHUTDOWN : 0;
 }
 
+/* What was let in. */
+static int make_and_post(ferry_stream *stream, const submission *what, const ferry__plan *planned,
+                         ferry__inbox *home, ferry_promise **ret_promise)
+{
+    ferry__request *request;
+    int error = create_request(stream, what, planned, home, &request);
+    if (error != 0) {
+        undo_let_in(stream, planned->cost);
+        return error;
+    }
+    if (what->set != 0)
+        ferry__stream_let_no_more_in(stream, what->set);
+    request->mail.deliver = ferry__stream_deliver_request;
+    ferry__request_hand_out(request, what->options, ret_promise);
+    ferry__thread_note_submit();
+    post(stream, request, planned->calls_back);
+    return 0;
+}
+
 /* Lets it in, and makes it then: a submit that waits for room, or finds none, holds nothing. */
 static int submit(ferry_stream *stream, const submission *what, ferry_promise **ret_promise)
 {
@@ -116,21 +137,7 @@ static int submit(ferry_stream *stream, const submission *what, ferry_promise **
         error = plan(stream, what, &planned);
     if (error == 0)
         error = let_in(stream, what, planned.cost);
-    if (error != 0)
-        return error;
-    ferry__request *request;
-    error = create_request(stream, what, &planned, home, &request);
-    if (error != 0) {
-        undo_let_in(stream, planned.cost);
-        return error;
-    }
-    if (what->set != 0)
-        ferry__stream_let_no_more_in(stream, what->set);
-    request->mail.deliver = ferry__stream_deliver_request;
-    ferry__request_hand_out(request, what->options, ret_promise);
-    ferry__thread_note_submit();
-    post(stream, request, planned.calls_back);
-    return 0;
+    return error == 0 ? make_and_post(stream, what, &planned, home, ret_promise) : error;
 }
 
 /* Whether nobody can learn what becomes of it, and it needs nothing else. */
@@ -161,6 +168,69 @@ static int submit_to_batch(ferry_stream *stream, const void *data, size_t length
     return error;
 }
 
+/* ---- an answer that leaves at once ----------------------------------------------------------- */
+
+/* The owner. Whether it is calling the stream's reader. */
+static bool is_in_call(const ferry_stream *stream)
+{
+    const ferry__incoming *incoming = atomic_load(&stream->incoming);
+    return incoming != NULL && incoming->is_in_call;
+}
+
+/*
+ * Whether it is a write of the stream's reader, on its owner, whose outcome nobody can learn, and
+ * that may leave before the reader has returned. So it need not be copied. Smaller ones are rather
+ * gathered, and a larger one may have to share its turn.
+ */
+static bool may_leave_at_once(const ferry_stream *stream, const void *data, size_t length,
+                              const ferry_request_options *options, ferry_promise **ret_promise)
+{
+    return ret_promise == NULL && data != NULL && length > FERRY__SMALL_BYTES && stream != NULL &&
+           ferry__owner_is_current(stream->owner) && is_in_call(stream) &&
+           ferry__request_is_bare(options) && ferry__batch_is_possible(stream) &&
+           length <= ferry__service_chunk(stream->service, stream->owner) &&
+           ferry__stream_is_clear(stream);
+}
+
+/* Makes a request of what has not left. Without memory for that the write has failed midway. */
+static int submit_rest(ferry_stream *stream, const submission *what, bool is_all)
+{
+    ferry__plan planned;
+    int error = plan(stream, what, &planned);
+    if (error == 0)
+        error = make_and_post(stream, what, &planned, NULL, NULL);
+    if (error == 0 || is_all)
+        return error;
+    ferry__stream_poison(stream, error);
+    return 0;
+}
+
+static int submit_at_once(ferry_stream *stream, const void *data, size_t length,
+                          const ferry_request_options *options)
+{
+    submission what = {.kind = FERRY__SEND,
+                       .options = options,
+                       .count = 1,
+                       .refused_by = FERRY__SHUT | FERRY__CLOSED,
+                       .limited = FERRY__BY_OPTIONS};
+    int error = check(stream, &what);
+    if (error == 0)
+        error = let_in(stream, &what, (ferry__cost){.memory_bytes = length});
+    if (error != 0)
+        return error;
+    size_t sent = ferry__stream_send_at_once(stream, data, length);
+    bool is_whole = sent == length;
+    stream->next_sequence += is_whole;
+    if (sent > 0)
+        ferry__admission_give_back(&stream->admission, sent + (is_whole ? FERRY__ONE_REQUEST : 0),
+                                   0);
+    if (is_whole)
+        return 0;
+    const ferry_part rest = ferry_part_copy((const char *)data + sent, length - sent);
+    what.parts = &rest;
+    return submit_rest(stream, &what, sent == 0);
+}
+
 int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], size_t count,
                       const ferry_request_options *options, ferry_promise **ret_promise)
 {
@@ -182,6 +252,8 @@ int ferry_stream_write(ferry_stream *stream, const void *data, size_t length,
     FERRY__REPORT_CALLER();
     if (is_for_batch(stream, data, length, options, ret_promise))
         return submit_to_batch(stream, data, length, options);
+    if (may_leave_at_once(stream, data, length, options, ret_promise))
+        return submit_at_once(stream, data, length, options);
     ferry_part part = ferry_part_copy(data, length);
     return ferry_stream_send(stream, &part, 1, options, ret_promise);
 }

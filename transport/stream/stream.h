@@ -105,6 +105,8 @@ struct ferry__incoming {
     /* Written for dumps by the owner, or by the thread that receives meanwhile. */
     ferry__waiting shown;
     _Atomic uint64_t received; /* bytes, so far */
+
+    bool is_in_call; /* the owner's: it is calling on_read */
 };
 
 /* The thread that may receive. Counts what has come, and shows that waiting for more begins now. */
