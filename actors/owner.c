@@ -176,6 +176,14 @@ static void row_append(ferry__task_row *row, ferry__task *task)
     row->last = task;
 }
 
+static void row_prepend(ferry__task_row *row, ferry__task *task)
+{
+    task->next = row->first;
+    row->first = task;
+    if (row->last == NULL)
+        row->last = task;
+}
+
 static ferry__task *row_take_first(ferry__task_row *row)
 {
     ferry__task *task = row->first;
@@ -197,6 +205,20 @@ void ferry__owner_schedule(ferry__owner *owner, ferry__task *task)
         owner->room_ahead--;
         row_append(&owner->ahead, task);
     }
+}
+
+void ferry__owner_schedule_first(ferry__owner *owner, ferry__task *task)
+{
+    assert(ferry__owner_is_current(owner) && "only an owner schedules its tasks");
+    if (task->scheduled)
+        return;
+    task->scheduled = true;
+    row_prepend(&owner->runnable, task);
+}
+
+bool ferry__owner_has_more(const ferry__owner *owner)
+{
+    return owner->runnable.first != NULL || owner->ahead.first != NULL;
 }
 
 bool ferry__owner_is_hurried(const ferry__owner *owner)

@@ -218,6 +218,12 @@ bool ferry__owner_is_current(const ferry__owner *owner);
 /* Gives the task a turn, if it does not wait for one already. */
 void ferry__owner_schedule(ferry__owner *owner, ferry__task *task);
 
+/* The same, but before all others. For a watch's ready. */
+void ferry__owner_schedule_first(ferry__owner *owner, ferry__task *task);
+
+/* In a turn: whether other tasks wait for theirs. Else the owner looks at its fds next. */
+bool ferry__owner_has_more(const ferry__owner *owner);
+
 /*
  * In a turn: whether tasks with little to do have gone ahead of others just now. Then turns are to
  * be short.

@@ -60,6 +60,11 @@ void ferry__poller_close(ferry__poller *poller)
     *poller = FERRY__POLLER_CLOSED;
 }
 
+static bool is_real(const ferry__watch *watch)
+{
+    return watch->calls == &ferry__calls_real;
+}
+
 static void set_awaited(ferry__poller *poller, ferry__watch *watch, uint32_t events)
 {
     poller->awaiting -= watch->awaited != 0;
@@ -67,11 +72,19 @@ static void set_awaited(ferry__poller *poller, ferry__watch *watch, uint32_t eve
     watch->awaited = events;
 }
 
+/* Edge-triggered, so that what happens while nobody waits for it wakes at most once. */
+static uint32_t mode_of(const ferry__watch *watch)
+{
+    if (!watch->is_exclusive)
+        return EPOLLET;
+    /* A script's watch is armed anew each time, which EPOLLEXCLUSIVE does not allow. */
+    return is_real(watch) ? EPOLLEXCLUSIVE : 0;
+}
+
 int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t events)
 {
-    /* Edge-triggered, so that what happens while nobody waits for it wakes at most once. */
     uint32_t all = watch->registered | events;
-    struct epoll_event event = {.events = all | EPOLLET, .data.ptr = watch};
+    struct epoll_event event = {.events = all | mode_of(watch), .data.ptr = watch};
     int operation = watch->registered != 0 ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
     int error = control(watch->calls, poller->epoll_fd, operation, watch->fd, &event);
     if (error != 0)
@@ -84,8 +97,7 @@ int ferry__poller_watch(ferry__poller *poller, ferry__watch *watch, uint32_t eve
 int ferry__poller_await(ferry__poller *poller, ferry__watch *watch, uint32_t events)
 {
     /* A script's EAGAIN is followed by no edge: the fd was ready all along. */
-    bool is_real = watch->calls == &ferry__calls_real;
-    if (!is_real || (watch->registered & events) != events)
+    if (!is_real(watch) || (watch->registered & events) != events)
         return ferry__poller_watch(poller, watch, events);
     set_awaited(poller, watch, watch->awaited | events);
     return 0;

@@ -2,11 +2,14 @@
 /*
  * An owner's epoll set. An fd has one watch, on which each direction is waited for by itself: an
  * event that is waited for is told once, and then has to be waited for again. The fd stays
- * registered, edge-triggered, until the watch is removed.
+ * registered, edge-triggered, until the watch is removed. An exclusive watch is for an fd that
+ * several owners watch. It is level-triggered: what is left is told again, so who does not want to
+ * be woken for it removes the watch.
  *
  * There are two ways to wait. ferry__poller_watch asks the kernel anew, so that what is there
  * already is told as well. ferry__poller_await relies on the edge that is still to come, and needs
- * no system call. It is for code that the kernel has just told that there is nothing.
+ * no system call. It is for code that the kernel has just told that there is nothing. An exclusive
+ * watch is registered once and then awaited: the kernel arms no such watch anew.
  *
  * Used by the owner's thread only; opening it may be done before that thread starts.
  */
@@ -15,12 +18,14 @@
 
 #include "core/calls.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* One fd that is waited for. Embedded in what waits; it must be removed before its fd is closed. */
 typedef struct ferry__watch {
     int fd;
     ferry__calls *calls; /* what it is registered through */
+    bool is_exclusive;   /* other owners watch the fd, too: one of those that sleep is woken */
     uint32_t registered; /* the events that the epoll set knows it for; 0: it does not know it */
     uint32_t awaited;    /* those of them that are waited for */
 

@@ -310,12 +310,19 @@ static void look_again(ferry__acceptor *acceptor, int64_t deadline)
     ferry__timers_set(&acceptor->owner->timers, &acceptor->timer, deadline);
 }
 
+/* It is not about to look, so others are to be woken. */
+static void stop_watching(ferry__acceptor *acceptor)
+{
+    ferry__poller_unwatch(&acceptor->owner->poller, &acceptor->watch);
+}
+
 /* Waits: fds or memory have run out, or ferry knows no better answer to the error. */
 static void run_short(ferry__acceptor *acceptor, int error)
 {
     if (!atomic_exchange(&acceptor->listener->is_short, true))
         ferry__log(FERRY_LOG_ERROR, "accepting pauses: error %d; trying again until it succeeds",
                    -error);
+    stop_watching(acceptor);
     look_again(acceptor,
                ferry__clock_back_off(&acceptor->patience_ns, SOONEST_RETRY, LATEST_RETRY));
 }
@@ -429,8 +436,10 @@ static bool cope_with(ferry__acceptor *acceptor, int error)
 static bool accept_one(ferry__acceptor *acceptor)
 {
     ferry_listener *listener = acceptor->listener;
-    if (atomic_load(&listener->is_closing) || leave(acceptor) || !take_room(acceptor))
+    if (atomic_load(&listener->is_closing) || leave(acceptor) || !take_room(acceptor)) {
+        stop_watching(acceptor);
         return false;
+    }
     ferry__endpoint peer = {0};
     int fd = ferry__binding_accept(acceptor->binding, listener->calls, &peer);
     if (fd < 0)
@@ -475,6 +484,23 @@ static void end(ferry__acceptor *acceptor)
     ferry__owner_release(owner);
 }
 
+/*
+ * With nothing else to do the owner looks at its fds next, which tells whether another connection
+ * waits. So it is not asked for in vain. @return whether to go on in another turn.
+ */
+static bool accept_some(ferry__acceptor *acceptor)
+{
+    for (unsigned i = 0; i < BATCH; i++) {
+        if (!accept_one(acceptor))
+            return false;
+        if (!ferry__owner_has_more(acceptor->owner)) {
+            wait_for_more(acceptor);
+            return false;
+        }
+    }
+    return true;
+}
+
 static ferry__turn take_turn(ferry__task *task)
 {
     ferry__acceptor *acceptor = ACCEPTOR_OF(task, task);
@@ -484,11 +510,7 @@ static ferry__turn take_turn(ferry__task *task)
         end(acceptor);
         return FERRY__TURN_OVER;
     }
-    for (unsigned i = 0; i < BATCH; i++) {
-        if (!accept_one(acceptor))
-            return FERRY__TURN_OVER;
-    }
-    return FERRY__TURN_AGAIN;
+    return accept_some(acceptor) ? FERRY__TURN_AGAIN : FERRY__TURN_OVER;
 }
 
 static void schedule(ferry__acceptor *acceptor)
@@ -528,10 +550,12 @@ static void deliver_call(ferry__mail *mail, bool receiver_gone)
     schedule(acceptor);
 }
 
+/* Perhaps this owner alone was woken. So the connection does not wait for turns that may last. */
 static void be_ready(ferry__watch *watch, uint32_t events)
 {
+    ferry__acceptor *acceptor = ACCEPTOR_OF(watch, watch);
     (void)events;
-    schedule(ACCEPTOR_OF(watch, watch));
+    ferry__owner_schedule_first(acceptor->owner, &acceptor->task);
 }
 
 static void time_is_up(ferry__timer *timer)
@@ -555,6 +579,7 @@ void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,
     acceptor->task.turn = take_turn;
     acceptor->watch.fd = binding->fd;
     acceptor->watch.calls = listener->calls;
+    acceptor->watch.is_exclusive = true;
     acceptor->watch.ready = be_ready;
     acceptor->timer.fire = time_is_up;
 }

@@ -159,6 +159,10 @@ static void linger_on(ferry_stream *stream, bool has_ended)
 static bool linger(ferry_stream *stream)
 {
     ferry__linger *self = stream->linger;
+    if (ferry__stream_awaits(stream, FERRY__RECEIVING)) { /* nothing has come since */
+        linger_on(stream, false);
+        return false;
+    }
     uint64_t allowed = stream->settings->options.close_bytes - self->bytes;
     ssize_t count = ferry__link_discard_input(&stream->link, (size_t)allowed + 1);
     if (count > 0) {

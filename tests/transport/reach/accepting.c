@@ -54,14 +54,26 @@ static void shut_door(ferry_service *service, ferry_listener *listener)
     ferry_listener_unref(listener);
 }
 
+/* @return the visitor's end. */
+static int come(const ferry_listener *listener)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const ferry__endpoint *to = &listener->bindings.list[0].endpoint;
+    check_eq(connect(fd, &to->address.any, to->size), 0);
+    return fd;
+}
+
+static void hear_greeting(int fd)
+{
+    char got[5];
+    check_eq(recv(fd, got, sizeof got, MSG_WAITALL), 5);
+}
+
 /* Comes, is greeted and goes. */
 static void visit(const ferry_listener *listener)
 {
-    char got[8];
-    AT_END(close_fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const ferry__endpoint *to = &listener->bindings.list[0].endpoint;
-    check_eq(connect(fd, &to->address.any, to->size), 0);
-    check_eq(recv(fd, got, sizeof got, MSG_WAITALL), 5);
+    AT_END(close_fd) int fd = come(listener);
+    hear_greeting(fd);
 }
 
 /* ---- tests ----------------------------------------------------------------------------------- */
@@ -80,6 +92,79 @@ PROMISE(accepting, who_left_one_connection_takes_the_next_that_is_left_to_it)
     }
     for (unsigned i = 0; i < 2; i++)
         atomic_fetch_sub(&service->owners[i]->holds, given[i]);
+    shut_door(service, listener);
+}
+
+/* Adopts a stream that is read from: its owner sleeps in its epoll set, whatever its acceptor does.
+ */
+static ferry_stream *stay(ferry_service *service, int *ret_theirs)
+{
+    pair both = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(service, both.ours);
+    const ferry_reader takes = {.on_read = take_all, .on_owner = true};
+    check_eq(ferry_stream_set_reader(stream, &takes), 0);
+    *ret_theirs = both.theirs;
+    return stream;
+}
+
+/* The kernel may wake that one owner for each of these connections, and no other. */
+static void visit_while_one_has_more(ferry_service *service, ferry__owner *one)
+{
+    ferry_listener *listener = open_door(service, (ferry_listen_options){0});
+    wait_until_asleep();
+    atomic_fetch_add(&one->holds, 50);
+    for (unsigned i = 0; i < 20; i++) {
+        visit(listener);
+        wait_until_asleep(); /* who left a connection does not look again and again */
+    }
+    atomic_fetch_sub(&one->holds, 50);
+    ferry_promise *closed;
+    check_eq(ferry_listener_close(listener, &closed), 0);
+    check_outcome(closed, .error = 0);
+    atomic_store(&timeless, NULL);
+    ferry_listener_unref(listener);
+}
+
+PROMISE(accepting, who_has_more_to_do_keeps_no_connection_from_the_other)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    int theirs[2];
+    ferry_stream *streams[2] = {stay(service, &theirs[0]), stay(service, &theirs[1])};
+    check(streams[0]->owner != streams[1]->owner);
+    for (unsigned i = 0; i < 2; i++)
+        visit_while_one_has_more(service, streams[i]->owner);
+    for (unsigned i = 0; i < 2; i++) {
+        close(theirs[i]);
+        check_eq(close_stream(streams[i]).error, 0);
+    }
+    ferry_service_destroy(service);
+}
+
+static _Atomic(ferry_stream *) kept;
+
+static void greet_and_keep(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    atomic_store(&kept, ferry_stream_ref(stream)); /* before anybody hears of it */
+    greet(listener, stream, arg);
+}
+
+PROMISE(accepting, owners_sleep_while_a_connection_waits_for_room)
+{
+    ferry_service *service = service_start(FERRY_SHARED);
+    const ferry_listen_options options = {.on_stream = greet_and_keep, .limit_streams = 1};
+    ferry_listener *listener = open_door(service, options);
+    int theirs[2];
+    ferry_stream *streams[2] = {stay(service, &theirs[0]), stay(service, &theirs[1])};
+    visit(listener);
+    AT_END(close_fd) int next = come(listener);
+    wait_until_asleep();
+    check_eq(close_stream(atomic_load(&kept)).error, 0);
+    hear_greeting(next);
+    check_eq(close_stream(atomic_load(&kept)).error, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        close(theirs[i]);
+        check_eq(close_stream(streams[i]).error, 0);
+    }
     shut_door(service, listener);
 }
 

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* What the life of a stream costs beside its bytes, in system calls: there may be many short ones.
- *
- * The calls are counted on their way (-Wl,--wrap): an owner's all, the test's own where it asks. */
+/*
+ * What the life of a stream costs beside its bytes, in system calls and wake-ups: there may be many
+ * short ones. The calls are counted on their way (-Wl,--wrap): an owner's all, the test's own where
+ * it asks.
+ */
+#include "core/clock.h"
 #include "core/thread.h"
 #include "tests/support.h"
 #include "transport/reach/listener.h"
+#include "transport/service/service.h"
 
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* ---- counting -------------------------------------------------------------------------------- */
 
@@ -78,6 +83,14 @@ static void forget_calls(void)
         atomic_store(&made[i], 0);
 }
 
+/* Until one was made, and what follows from it is over. */
+static void await_call(unsigned kind)
+{
+    while (atomic_load(&made[kind]) == 0)
+        sched_yield();
+    wait_until_asleep();
+}
+
 /* Checks what was made since they were forgotten. */
 static void check_calls(const unsigned expected[KINDS])
 {
@@ -93,7 +106,7 @@ static void check_calls(const unsigned expected[KINDS])
 
 /* ---- accepted connections -------------------------------------------------------------------- */
 
-/* A service of one owner, which can be held, and its door. */
+/* A service, its door, and a stream by which its owner can be held, if it has one only. */
 typedef struct house {
     ferry_service *service;
     ferry_listener *listener;
@@ -117,17 +130,25 @@ static void greet(ferry_listener *, ferry_stream *stream, void *)
     check(error == 0 || error == -ESHUTDOWN); /* the house may be closing already */
 }
 
-static house house_open(const char *address, const ferry_stream_options *of_guests)
+/* @param service taken over. */
+static house house_open_in(ferry_service *service, const char *address,
+                           const ferry_stream_options *of_guests)
 {
-    const ferry_service_options options = {.placement = FERRY_SHARED, .shared_owners = 1};
     const ferry_listen_options door = {.on_stream = greet, .on_owner = true, .stream = of_guests};
-    house h = {0};
-    check_eq(ferry_service_create(&options, &h.service), 0);
-    check_eq(ferry_listen(h.service, address, &door, &h.listener), 0);
+    house h = {.service = service};
+    check_eq(ferry_listen(service, address, &door, &h.listener), 0);
     pair both = unix_pair(SOCK_STREAM);
     h.theirs = both.theirs;
-    h.held = stream_adopt(h.service, both.ours);
+    h.held = stream_adopt(service, both.ours);
     return h;
+}
+
+static house house_open(const char *address, const ferry_stream_options *of_guests)
+{
+    const ferry_service_options one = {.placement = FERRY_SHARED, .shared_owners = 1};
+    ferry_service *service;
+    check_eq(ferry_service_create(&one, &service), 0);
+    return house_open_in(service, address, of_guests);
 }
 
 static void house_close(house *h)
@@ -148,15 +169,36 @@ static void hold_owner(house *h)
     read_away(h->theirs, 1);
 }
 
-/* Comes and asks, all while the owner is held. @return the client's end. */
-static int ask(house *h)
+/* @return the client's end. */
+static int come(const house *h)
 {
     const ferry__endpoint *to = &h->listener->bindings.list[0].endpoint;
     int fd = socket(to->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(connect(fd, &to->address.any, to->size), 0);
+    return fd;
+}
+
+static void send_request(int fd)
+{
+    check_eq(send(fd, "request", 7, MSG_NOSIGNAL), 7);
+}
+
+/* TCP: until the server's end has all that was sent. A unix socket has it at once. */
+static void await_arrival(int fd)
+{
+    while (ferry__outlet_kind_of(fd) == FERRY__OUTLET_TCP &&
+           ferry__outlet_unacked(fd, FERRY__OUTLET_TCP) != 0)
+        sched_yield();
+}
+
+/* Comes and asks, all while the owner is held. @return the client's end. */
+static int ask(house *h)
+{
     wait_until_asleep();
     hold_owner(h);
-    check_eq(connect(fd, &to->address.any, to->size), 0);
-    check_eq(send(fd, "request", 7, MSG_NOSIGNAL), 7);
+    int fd = come(h);
+    send_request(fd);
+    await_arrival(fd);
     forget_calls();
     atomic_store(&h->may_go_on, true);
     return fd;
@@ -183,8 +225,7 @@ PROMISE(short_lives, connection_that_is_answered_and_closed_costs_five_calls)
             AT_END(close_fd) int client = ask(&h);
             read_answer(client);
             wait_until_asleep();
-            /* One accept finds nobody. */
-            CHECK_CALLS([ACCEPT] = 2, [RECV] = 1, [SEND] = 1, [SHUTDOWN] = 1, [CLOSE] = 1);
+            CHECK_CALLS([ACCEPT] = 1, [RECV] = 1, [SEND] = 1, [SHUTDOWN] = 1, [CLOSE] = 1);
         }
     }
 }
@@ -197,8 +238,27 @@ PROMISE(short_lives, close_that_waits_for_its_peer_costs_two_more)
         AT_END(close_fd) int client = ask(&h);
         read_answer(client);
         wait_until_asleep(); /* for the client's end */
-        CHECK_CALLS([ACCEPT] = 2, [RECV] = 2, [SEND] = 1, [SHUTDOWN] = 1, [EPOLL] = 1);
+        CHECK_CALLS([ACCEPT] = 1, [RECV] = 2, [SEND] = 1, [SHUTDOWN] = 1, [EPOLL] = 1);
     }
+}
+
+/* A request that comes later than its connection. The end of the peer is asked for once it is there.
+ */
+PROMISE(short_lives, close_of_a_stream_that_is_watched_looks_for_no_input_that_has_not_come)
+{
+    const ferry_stream_options confirmed = {.close_timeout_ms = 60000};
+    AT_END(house_close) house h = house_open("127.0.0.1:0", &confirmed);
+    forget_calls();
+    int client = come(&h);
+    await_call(ACCEPT);
+    forget_calls();
+    send_request(client);
+    read_answer(client);
+    wait_until_asleep();
+    CHECK_CALLS([RECV] = 1, [SEND] = 1, [SHUTDOWN] = 1);
+    close(client);
+    await_call(CLOSE);
+    CHECK_CALLS([RECV] = 1, [IOCTL] = 1, [EPOLL] = 1, [CLOSE] = 1);
 }
 
 /* ---- connections of the program's ------------------------------------------------------------ */
@@ -226,6 +286,40 @@ PROMISE_BOTH(short_lives, connection_to_this_machine_is_made_without_an_epoll_se
         AT_END(drop_stream) ferry_stream *stream = connect_to(service, h.listener);
         CHECK_CALLS([CONNECT] = 1, [GETPEERNAME] = 1, [GETSOCKNAME] = is_tcp);
         atomic_store(&h.may_go_on, true);
+    }
+}
+
+static int64_t cpu_of(const ferry__owner *owner)
+{
+    clockid_t clock;
+    struct timespec used;
+    check_eq(pthread_getcpuclockid(owner->thread, &clock), 0);
+    check_eq(clock_gettime(clock, &used), 0);
+    return used.tv_sec * FERRY__NS_PER_S + used.tv_nsec;
+}
+
+static void visit(const house *h)
+{
+    int client = come(h);
+    send_request(client);
+    read_answer(client);
+    close(client);
+    wait_until_asleep();
+}
+
+PROMISE(short_lives, connection_wakes_one_owner_only)
+{
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        house h = house_open_in(service_start(FERRY_SHARED), any_address(is_tcp), NULL);
+        for (unsigned i = 0; i < 10; i++) /* until all that begins with it is over */
+            visit(&h);
+        int64_t before[] = {cpu_of(h.service->owners[0]), cpu_of(h.service->owners[1])};
+        for (unsigned i = 0; i < 10; i++)
+            visit(&h);
+        bool was_woken[] = {cpu_of(h.service->owners[0]) != before[0],
+                            cpu_of(h.service->owners[1]) != before[1]};
+        check_eq(was_woken[0] + was_woken[1], 1);
+        house_close(&h);
     }
 }
 
