@@ -14,7 +14,7 @@ static const char nginx_config[] =
     "daemon off;\n"
     "worker_processes @workers;\n"
     "pid nginx.pid;\n"
-    "events { worker_connections 4096; }\n"
+    "events { worker_connections 8192; }\n"
     "http {\n"
     "    @unlogged access_log off;\n"
     "    @logged access_log @directory/access.log combined buffer=64k flush=1s;\n"
@@ -30,7 +30,8 @@ static const char nginx_config[] =
     "    fastcgi_temp_path fastcgi;\n"
     "    uwsgi_temp_path uwsgi;\n"
     "    scgi_temp_path scgi;\n"
-    "    server { listen 127.0.0.1:@port backlog=4096@reuseport; root @directory/files; }\n"
+    "    server { listen 127.0.0.1:@port backlog=4096@reuseport;\n"
+    "             listen unix:@directory/socket backlog=4096; root @directory/files; }\n"
     "}\n";
 
 /* It keeps what it knows of a file, and small ones open, for a second or two: "simple". */
@@ -43,12 +44,13 @@ static const char lighttpd_config[] = "@unlogged server.modules = (\"mod_dirlist
                                       "server.bind = \"127.0.0.1\"\n"
                                       "server.port = @port\n"
                                       "server.max-worker = @workers\n"
-                                      "server.max-connections = 4096\n"
-                                      "server.max-fds = 8192\n"
+                                      "server.max-connections = 8192\n"
+                                      "server.max-fds = 16384\n"
                                       "server.listen-backlog = 4096\n"
                                       "server.max-keep-alive-requests = 1000000000\n"
                                       "server.max-keep-alive-idle = 3600\n"
                                       "server.network-backend = \"sendfile\"\n"
+                                      "$SERVER[\"socket\"] == \"@directory/socket\" { }\n"
                                       "server.stat-cache-engine = \"simple\"\n"
                                       "mimetype.assign = (\"\" => \"application/octet-stream\")\n";
 
@@ -56,9 +58,10 @@ static const char lighttpd_config[] = "@unlogged server.modules = (\"mod_dirlist
 static const char h2o_config[] =
     "@root user: root\n"
     "num-threads: @workers\n"
-    "max-connections: 4096\n"
+    "max-connections: 8192\n"
     "http1-request-timeout: 3600\n"
     "listen: {host: 127.0.0.1, port: @port}\n"
+    "listen: {type: unix, port: @directory/socket}\n"
     "@logged access-log: @directory/access.log\n"
     "hosts: {default: {paths: {/: {file.dir: \"@directory/files\", file.dirlisting: ON}}}}\n";
 
@@ -73,8 +76,8 @@ const http_server http_servers[HTTP_SERVERS] = {
      NULL},
     {"ferry",
      "../ferry/ferry",
-     {"serve", "@directory/files", "--listen", "127.0.0.1:@port", "--threads", "@workers",
-      "--list"},
+     {"serve", "@directory/files", "--listen", "127.0.0.1:@port", "--listen",
+      "unix:@directory/socket", "--threads", "@workers", "--list"},
      {"--log", "@directory/access.log"},
      NULL},
 };

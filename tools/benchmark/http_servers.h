@@ -14,7 +14,7 @@
 
 enum {
     HTTP_SERVERS = 5,
-    MOST_ARGUMENTS = 7,
+    MOST_ARGUMENTS = 9,
     MOST_BYTES = 1 << 30,   /* of a file; they are all in memory, too */
     MOST_CONNECTIONS = 4000 /* what the servers are told to be ready for, a little rounded */
 };
@@ -28,7 +28,7 @@ enum {
  */
 typedef struct site {
     const char *directory; /* has what is to be served in files/; else the server's to use */
-    unsigned port;         /* on 127.0.0.1 */
+    unsigned port;         /* on 127.0.0.1; all but microhttpd listen at @directory/socket, too */
     unsigned workers;      /* processes or threads */
     bool is_logged;        /* each answer is, to @directory/access.log */
     bool is_short;         /* clients close their connections */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * HTTP: `ferry serve` beside other servers, asked in ways that `bench serve` does not have: short
- * connections, pipelines with a log, listings, ranges, names that are not there, many files. Each
- * run has a server, a directory and a client of its own.
+ * connections, pipelines with a log, listings, ranges, names that are not there, many files, HEAD,
+ * unix sockets, a crowd. Each run has a server, a directory and a client of its own.
  */
 #include "shape_kinds.h"
 
 #include "cores.h"
 #include "fetch.h"
+#include "http_client.h"
 #include "http_servers.h"
 #include "load.h"
 #include "scratch.h"
@@ -15,16 +16,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum {
     SMALL_BYTES = 1024,
     LARGE_BYTES = 16 * 1024,
     LISTED = 100,
-    MANY = 5000 /* more than anybody keeps at hand; lighttpd opens all, and may open 8,192 */
+    MANY = 5000,  /* lighttpd opens all, and may open 16,384 */
+    CROWD = 5000, /* connections */
+    FEW = 100     /* fds beside those of connections */
 };
 
 typedef struct http_shape {
@@ -33,7 +38,10 @@ typedef struct http_shape {
     bool is_short;      /* each connection has one request */
     bool is_logged;
     bool any_status;
-    bool has_many; /* files */
+    bool has_many;      /* files */
+    const char *method; /* asked by http_client, over one thread; NULL: by wrk */
+    bool is_unix;       /* over a unix socket; http_client's */
+    bool is_crowd;      /* its figure is how long the slowest have to wait */
 } http_shape;
 
 /* ---- who is there ---------------------------------------------------------------------------- */
@@ -52,6 +60,12 @@ static bool has_server(const char *name, const bench *settings)
     bool is_wanted = settings->servers == NULL || comma_list_has(settings->servers, name);
     return is_wanted && http_server_find("wrk", path) &&
            http_server_find(find_server(name)->program, path);
+}
+
+/* Whether so many fds can be had as the crowd has. */
+static bool has_server_for_crowd(const char *name, const bench *settings)
+{
+    return load_allow_files(CROWD + FEW) == 0 && has_server(name, settings);
 }
 
 /* ---- what is served -------------------------------------------------------------------------- */
@@ -97,6 +111,50 @@ static int make_site(const http_shape *h, int directory)
 
 /* ---- a run ----------------------------------------------------------------------------------- */
 
+/* @return its size; 0: there is no such address, and connecting fails. */
+static socklen_t find_unix_address(const server_process *s, struct sockaddr_un *ret_address)
+{
+    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int length = snprintf(ret_address->sun_path, sizeof ret_address->sun_path, "%s/socket",
+                          s->scratch->directory);
+    return length < (int)sizeof ret_address->sun_path ? sizeof *ret_address : 0;
+}
+
+static socklen_t find_address(const http_shape *h, const server_process *s,
+                              struct sockaddr_storage *ret_address)
+{
+    struct sockaddr_in *internet = (struct sockaddr_in *)ret_address;
+    if (h->is_unix)
+        return find_unix_address(s, (struct sockaddr_un *)ret_address);
+    *internet = (struct sockaddr_in){.sin_family = AF_INET,
+                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                     .sin_port = htons((uint16_t)s->site.port)};
+    return sizeof *internet;
+}
+
+static int measure_by_client(const shape_run *what, const server_process *s,
+                             double ret_figures[FIGURES])
+{
+    const http_shape *h = what->of->detail;
+    struct sockaddr_storage address;
+    const http_client asking = {
+        .server_size = find_address(h, s, &address),
+        .server = (const struct sockaddr *)&address,
+        .method = h->method,
+        .name = h->path,
+        .connections = what->of->count,
+        .duration_s = what->operations > 0 ? (unsigned)what->operations : 1,
+    };
+    http_client_result result;
+    double before_s = server_process_cpu_s(s);
+    int error = http_client_run(&asking, &result);
+    if (error != 0)
+        return error;
+    ret_figures[0] = h->is_crowd ? result.p99_ms : result.requests_per_s;
+    ret_figures[1] = (server_process_cpu_s(s) - before_s) * 1e6 / result.requests;
+    return 0;
+}
+
 static int measure(const shape_run *what, const server_process *s, unsigned threads,
                    double ret_figures[FIGURES])
 {
@@ -140,14 +198,14 @@ static int run_server(const shape_run *what, const scratch *where, double ret_fi
         return error;
     error = fetch_check(s.site.port, "small", content, SMALL_BYTES);
     if (error == 0)
-        error = measure(what, &s, all.count, ret_figures);
+        error = h->method != NULL ? measure_by_client(what, &s, ret_figures)
+                                  : measure(what, &s, all.count, ret_figures);
     int stop_error = server_process_stop(&s);
     return error != 0 ? error : stop_error;
 }
 
 static int with_server(const shape_run *what, double ret_figures[FIGURES])
 {
-    enum { FEW = 100 };
     scratch where;
     int error = load_allow_files(what->of->count + FEW);
     if (error == 0)
@@ -196,16 +254,22 @@ static const http_shape many = {
               "end\n",
 };
 
-/* Operations are seconds here: wrk counts what it gets. */
-#define HTTP(title, text, connections, how)                                                        \
+static const http_shape head = {.path = "small", .method = "HEAD", .script = ""};
+static const http_shape local = {.path = "small", .method = "GET", .is_unix = true, .script = ""};
+static const http_shape crowd = {.path = "small", .method = "GET", .is_crowd = true, .script = ""};
+
+/* Operations are seconds here: the clients count what they get. */
+#define HTTP_WITH(title, text, connections, how, can, ...)                                         \
     {                                                                                              \
-        .name = title, .summary = text, SHAPE_FIGURES("requests/s"), .operations = 2,              \
-        .count = connections, .detail = how, .has_way = has_server,                                \
+        .name = title, .summary = text, .operations = 2, .count = connections, .detail = how,      \
+        .has_way = can, __VA_ARGS__,                                                               \
         .ways = {{"nginx", with_server},                                                           \
                  {"lighttpd", with_server},                                                        \
                  {"h2o", with_server},                                                             \
                  {"ferry", with_server}},                                                          \
     }
+#define HTTP(title, text, connections, how)                                                        \
+    HTTP_WITH(title, text, connections, how, has_server, SHAPE_FIGURES("requests/s"))
 
 const shape shape_http[] = {
     HTTP("http-short-8", "HTTP, 1 KiB, a connection each, 8 at a time", 8, &is_short),
@@ -217,5 +281,9 @@ const shape shape_http[] = {
     HTTP("http-ranges", "HTTP, three ranges of 1 KiB, 64 connections", 64, &ranges),
     HTTP("http-missing", "HTTP, a file that is not there, 64 connections", 64, &missing),
     HTTP("http-many", "HTTP, 5,000 files of 1 KiB at random, 64 connections", 64, &many),
+    HTTP("http-head", "HTTP, HEAD, 64 connections", 64, &head),
+    HTTP("http-unix", "HTTP, 1 KiB, 64 connections, a unix socket", 64, &local),
+    HTTP_WITH("http-crowd", "HTTP, 1 KiB, 5,000 connections that come at once", CROWD, &crowd,
+              has_server_for_crowd, .figure_names = {"p99 ms", "CPU us each"}),
     {0},
 };
