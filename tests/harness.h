@@ -95,7 +95,8 @@ void harness_run(test_body body);
  *
  *     AT_END(stage_close) stage s = stage_open(placement, tcp_pair());
  *
- * The last one goes first. What put_away checks is checked then.
+ * The last one goes first. What put_away checks is checked then. What may still be used until then,
+ * as by a callback, is declared before: whatever was declared later is gone.
  */
 #define AT_END(put_away) __attribute__((cleanup(put_away), unused))
 

@@ -64,8 +64,8 @@ static void note_order(ferry_promise *, const ferry_result *result, void *arg)
 static unsigned count_sends(ferry_placement placement, const ferry_request_options *options,
                             unsigned writes)
 {
-    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     atomic_bool may_go_on = false;
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options hold = {.on_owner = hold_until_told, .on_owner_arg = &may_go_on};
     check_eq(ferry_stream_write(s.stream, "x", 1, &hold, NULL), 0);
     wait_readable(s.theirs); /* the owner is in hold_until_told, or about to be */

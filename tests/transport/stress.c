@@ -184,6 +184,7 @@ PROMISE_BOTH(stress, many_threads_mixed_requests_every_byte_and_order_checked)
     const ferry_service_options options = {
         .placement = placement, .shared_owners = 2, .chunk_bytes = 50000};
     AT_END(file_remove) test_file file = file_make(FILE_SIZE, 77);
+    unsigned requests = 0;
     AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
     ferry_stream *streams[STREAMS];
@@ -203,7 +204,6 @@ PROMISE_BOTH(stress, many_threads_mixed_requests_every_byte_and_order_checked)
         posting[i] = start_thread(post, &posters[i]);
     }
     join_threads(posting, THREADS);
-    unsigned requests = 0;
     for (unsigned i = 0; i < STREAMS; i++) {
         check_eq(close_stream(streams[i]).error, 0);
         pthread_join(parsing[i], NULL);

@@ -131,8 +131,8 @@ PROMISE_BOTH(links, full_link_holds_neither_direction_up_for_good)
 
 PROMISE_BOTH(links, reader_gets_all_of_it_and_then_the_end)
 {
-    AT_END(tear_down) scene set = set_up(placement, 1, (ferry_stream_options){0});
     notes seen = {0};
+    AT_END(tear_down) scene set = set_up(placement, 1, (ferry_stream_options){0});
     notes_set(set.to, &seen, true);
     for (unsigned i = 0; i < 100; i++)
         check_eq(ferry_stream_write(set.from, "twelve bytes", 12, NULL, NULL), 0);

@@ -260,8 +260,8 @@ PROMISE_BOTH(sharing, duplicate_goes_on_with_a_connection_that_destroy_leaves)
 
 PROMISE_BOTH(sharing, tcp_options_of_a_duplicate_are_put_back)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     const ferry_stream_options options = {.no_delay = true, .limit_unsent_bytes = 300000};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     for (int aborts = 0; aborts < 2; aborts++) {
         AT_END(close_theirs) pair both = tcp_pair();
         AT_END(close_fd) int other = duplicate(both.ours);

@@ -98,10 +98,10 @@ PROMISE_EITHER(bounded, counts_of_files_end_at_the_largest_number)
 PROMISE_EITHER(bounded, status_of_a_service_adds_up_to_the_largest_number)
 {
     enum { STREAMS = 3 };
+    atomic_bool word = false;
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *streams[STREAMS];
     pair pairs[STREAMS];
-    atomic_bool word = false;
     const ferry_part gate = ferry_part_generate(wait_for_the_word, &word, FERRY_TO_END, NULL);
     for (unsigned i = 0; i < STREAMS; i++) {
         pairs[i] = unix_pair(SOCK_STREAM);

@@ -814,6 +814,7 @@ PROMISE_BOTH(connecting, connection_comes_from_the_address_that_was_asked_for)
 
 PROMISE_EITHER(connecting, source_that_is_no_number_is_refused_and_that_is_not_there_is_an_outcome)
 {
+    const ferry_connect_options foreign = {.source = "192.0.2.1:0"}, other = {.source = "[::1]:0"};
     AT_END(host_end) host h = host_begin(placement, server_start());
     static const char *const bad[] = {":0", "test.name:0", "unix:/tmp/x", "fd:0", "127.0.0.1", ""};
     ferry_promise *none = NULL;
@@ -822,7 +823,6 @@ PROMISE_EITHER(connecting, source_that_is_no_number_is_refused_and_that_is_not_t
         check_eq(ferry_connect(h.service, h.server.address, &options, &none), -EINVAL);
     }
     check(none == NULL);
-    const ferry_connect_options foreign = {.source = "192.0.2.1:0"}, other = {.source = "[::1]:0"};
     check_connect(connect_with(h.service, h.server.address, foreign), -EADDRNOTAVAIL,
                   FERRY_PHASE_SOCKET);
     check_connect(connect_with(h.service, h.server.address, other), -EAFNOSUPPORT,
@@ -859,8 +859,8 @@ static void check_buffer(ferry_stream *stream, int fd, void *arg)
 
 PROMISE_BOTH(connecting, on_socket_sets_each_socket_up_before_it_is_connected)
 {
-    AT_END(host_end) host h = host_begin(placement, server_start());
     setting_up seen = {0};
+    AT_END(host_end) host h = host_begin(placement, server_start());
     atomic_int size = 0;
     const ferry_connect_options options = {
         .on_socket = set_up, .on_socket_arg = &seen, .on_socket_release = note_set_up_release};
@@ -880,8 +880,8 @@ PROMISE_BOTH(connecting, on_socket_sets_each_socket_up_before_it_is_connected)
 
 PROMISE_EITHER(connecting, refused_connect_releases_no_arg_of_on_socket)
 {
-    AT_END(host_end) host h = host_begin(placement, server_start());
     setting_up seen = {0};
+    AT_END(host_end) host h = host_begin(placement, server_start());
     ferry_promise *none = NULL;
     const ferry_connect_options options = {.on_socket = set_up,
                                            .on_socket_arg = &seen,

@@ -177,8 +177,8 @@ static void check_address(ferry_listener *listener, const char *expected)
 
 static void serve_some(ferry_placement placement, const char *address, bool on_owner)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_listener *listener = listen_at(service, address, &seen, on_owner);
     for (unsigned i = 1; i <= 5; i++) {
         AT_END(close_fd) int fd = dial(listener);
@@ -237,9 +237,9 @@ PROMISE(listening, accepted_socket_is_known_without_being_asked)
 PROMISE_BOTH(listening, owner_that_listens_is_told_on_owners)
 {
     /* From a callback on an owner, where there is no inbox. */
+    guests inner = {.check_owner = true};
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(drop_guests) guests seen = {.keep = true};
-    guests inner = {.check_owner = true};
     AT_END(end_listener) ferry_listener *outer = listen_at(service, "127.0.0.1:0", &seen, true);
     AT_END(close_fd) int fd = dial(outer);
     await_guests(&seen, 1);
@@ -334,8 +334,8 @@ PROMISE_BOTH(listening, on_accept_gives_a_connection_options_of_its_own)
 
 PROMISE_BOTH(listening, what_on_accept_leaves_alone_is_as_the_listener_has_it)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(drop_doorman) doorman self = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(end_listener) ferry_listener *listener = listen_with_doorman(service, &self, true);
     AT_END(close_fd) int fd = dial(listener);
     await_guests(&self.seen, 1);
@@ -345,8 +345,8 @@ PROMISE_BOTH(listening, what_on_accept_leaves_alone_is_as_the_listener_has_it)
 
 PROMISE_BOTH(listening, on_accept_may_refuse_a_connection)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(drop_doorman) doorman self = {.refuses = true};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(end_listener) ferry_listener *listener = listen_with_doorman(service, &self, true);
     for (unsigned i = 0; i < 3; i++) { /* its place among limit_streams is given back */
         AT_END(close_fd) int fd = dial(listener);
@@ -362,8 +362,8 @@ PROMISE_BOTH(listening, on_accept_may_refuse_a_connection)
 
 PROMISE_BOTH(listening, connection_that_on_accept_gives_bad_options_is_closed_and_logged)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(drop_doorman) doorman self = {.give = {.limit_requests = 1, .close_timeout_ms = -1}};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(end_listener) ferry_listener *listener = listen_with_doorman(service, &self, true);
     unsigned long lines = lines_logged();
     AT_END(close_fd) int fd = dial(listener);
@@ -376,8 +376,8 @@ PROMISE_BOTH(listening, connection_that_on_accept_gives_bad_options_is_closed_an
 
 PROMISE(listening, port_0_is_one_that_is_free_and_can_be_read)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
     char text[100], again[100];
     int length = ferry_listener_get_address(listener, text, sizeof text);
@@ -430,8 +430,8 @@ PROMISE(listening, ipv6_alone_is_had_where_asked_for)
 
 PROMISE(listening, name_is_looked_up)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     AT_END(end_listener) ferry_listener *listener = listen_at(service, "localhost:0", &seen, true);
     check_served(listener);
 }
@@ -504,8 +504,8 @@ static void check_refused(ferry_service *service, const char *address, ferry_lis
 
 PROMISE(listening, failure_names_its_step)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     ferry_listen_options options = options_for(&seen, true);
     char taken[100];
     AT_END(end_listener) ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
@@ -536,8 +536,8 @@ WRAPPED(int, getaddrinfo,
 PROMISE_BOTH(listening, name_with_several_addresses_is_had_at_each)
 {
     static const char *const hosts[] = {"127.0.0.1", "127.0.0.2"};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_listen_options options = options_for(&seen, true);
     options.limit_streams = 2;
     ferry_listener *listener = listen_with(service, "several:0", options);
@@ -552,8 +552,8 @@ PROMISE_BOTH(listening, name_with_several_addresses_is_had_at_each)
 
 PROMISE(listening, name_is_had_at_all_its_addresses_or_at_none)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     ferry_listen_options options = options_for(&seen, true);
     ferry_listener *taken = listen_with(service, "127.0.0.2:0", options);
     char name[64], other[64];
@@ -568,8 +568,8 @@ PROMISE(listening, name_is_had_at_all_its_addresses_or_at_none)
 
 PROMISE(listening, bad_input_is_einval)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     ferry_listen_options good = options_for(&seen, true), bad = good;
     const ferry_stream_options unlikely = {.close_timeout_ms = -1};
     ferry_listener *listener;
@@ -595,8 +595,8 @@ PROMISE(listening, bad_input_is_einval)
 
 PROMISE(listening, forked_child_cannot_listen_nor_close)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     ferry_listen_options options = options_for(&seen, true);
     AT_END(end_listener)
     ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
@@ -630,8 +630,8 @@ static int bind_path(bool keep)
 
 PROMISE(listening, stale_path_is_replaced_and_a_live_one_is_eaddrinuse)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     unlink(path());
     bind_path(false);
     const ferry_listen_options options = options_for(&seen, true);
@@ -680,8 +680,8 @@ static void check_no_lock(void)
 
 PROMISE(listening, of_two_that_replace_a_stale_path_at_once_one_listens)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     bind_path(false);
     before_unlink = start_another;
     AT_END(end_listener) ferry_listener *listener = listen_at(service, at_path(), &seen, true);
@@ -718,8 +718,8 @@ PROMISE(listening, stale_path_is_replaced_whatever_became_of_who_tried_before)
         int status;
         check_eq(waitpid(child, &status, 0), child);
         check(WIFSIGNALED(status));
-        AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
         guests seen = {0};
+        AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
         AT_END(end_listener) ferry_listener *listener = listen_at(service, address, &seen, true);
         check_no_lock();
         check_served(listener);
@@ -730,8 +730,8 @@ PROMISE(listening, stale_path_is_replaced_whatever_became_of_who_tried_before)
 
 PROMISE(listening, what_is_no_socket_is_left_alone)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     unlink(path());
     close(open(path(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
@@ -744,8 +744,8 @@ PROMISE(listening, what_is_no_socket_is_left_alone)
 
 PROMISE(listening, path_is_removed_only_if_it_is_still_ours)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     unlink(path());
     ferry_listener *listener = listen_at(service, at_path(), &seen, true);
     unlink(path());
@@ -758,8 +758,8 @@ PROMISE(listening, path_is_removed_only_if_it_is_still_ours)
 
 PROMISE(listening, path_has_the_permissions_asked_for)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     struct stat status;
     unlink(path());
     mode_t before = umask(077);
@@ -833,9 +833,9 @@ static int make_listening(void)
 
 PROMISE_BOTH(listening, inherited_socket_is_taken_over)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
     char address[20];
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     int fd = make_listening(), same = dup(fd);
     snprintf(address, sizeof address, "fd:%d", fd);
     ferry_listener *listener = listen_at(service, address, &seen, true);
@@ -852,9 +852,9 @@ PROMISE_BOTH(listening, inherited_socket_is_taken_over)
 /* Whose guests may have come before, when nothing was asked of it. */
 PROMISE_BOTH(listening, inherited_socket_is_left_as_it_is_and_its_streams_are_set_up)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {.keep = true};
     char address[20];
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     int fd = make_listening(), same = dup(fd);
     snprintf(address, sizeof address, "fd:%d", fd);
     ferry_listen_options options = options_for(&seen, true);
@@ -870,8 +870,8 @@ PROMISE_BOTH(listening, inherited_socket_is_left_as_it_is_and_its_streams_are_se
 
 PROMISE(listening, inherited_fd_that_does_not_listen_stays_the_callers)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     char address[20];
     pair both = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_DGRAM);
     int ends[2];
@@ -893,8 +893,8 @@ PROMISE(listening, inherited_fd_that_does_not_listen_stays_the_callers)
 
 PROMISE(listening, message_socket_is_not_padded)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     const ferry_stream_options padded = {.framing = FERRY_FRAMING_PAD};
     ferry_listen_options options = options_for(&seen, true);
     options.stream = &padded;
@@ -939,8 +939,8 @@ PROMISE(listening, service_managers_sockets_are_taken_over)
     }
     for (unsigned i = 0; i < 2; i++)
         before[i] = pass_as(3 + (int)i, sockets[i]);
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     ferry_listener *by_name = listen_at(service, "systemd:web", &seen, true);
     ferry_listener *by_place = listen_at(service, "systemd:0", &seen, true);
     check_eq(by_name->bindings.list[0].fd, 4);
@@ -973,8 +973,8 @@ static ferry_listener *listen_with_faults(ferry_service *service, guests *seen, 
 
 static void get_over(ferry_placement placement, int error, unsigned times, unsigned lines)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_faults *faults;
     unsigned long logged = lines_logged();
     ferry_listener *listener = listen_with_faults(
@@ -1009,8 +1009,8 @@ PROMISE_BOTH(listening, shortage_is_told_of_once_and_got_over_without_spinning)
 /* Pins: kept_listening. */
 PROMISE_BOTH(listening, listener_short_of_fds_sleeps_and_can_be_closed)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_faults *faults;
     ferry_listener *listener = listen_with_faults(
         service, &seen, (ferry_fault){FERRY_CALL_ACCEPT, 1, UINT64_MAX, FERRY_FAULT_ERROR, EMFILE},
@@ -1052,8 +1052,8 @@ static void give_fds_back(const famine *made)
 /* Pins: kept_listening. */
 PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(end_listener) ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
     const ferry__endpoint *endpoint = &listener->bindings.list[0].endpoint;
     AT_END(close_fd) int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -1070,8 +1070,8 @@ PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
 
 PROMISE(listening, connection_that_no_stream_can_be_made_of_is_closed_and_the_next_one_served)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
     ferry_faults *faults;
     ferry_listener *listener = listen_with_faults(
         service, &seen, (ferry_fault){FERRY_CALL_POLL, 2, 1, FERRY_FAULT_ERROR, EMFILE}, &faults);
@@ -1114,9 +1114,9 @@ static void spread(bool all_at_once)
 {
     enum { OWNERS = 4, CLIENTS = 64, SLACK = 6 };
     const ferry_service_options four = {.placement = FERRY_SHARED, .shared_owners = OWNERS};
+    guests seen = {.keep = true};
     AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&four, &service), 0);
-    guests seen = {.keep = true};
     AT_END(end_listener) ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, false);
     int clients[CLIENTS];
     for (unsigned i = 0; i < CLIENTS; i++) {
@@ -1163,8 +1163,8 @@ static void block_owner(ferry_listener *listener, ferry_stream *stream, void *ar
 PROMISE(listening, busy_owner_holds_up_no_connection)
 {
     /* One owner stays in its first callback, with the fewest streams. */
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     guests seen = {.keep = true};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
     ferry_listen_options options = options_for(&seen, true);
     options.on_stream = block_owner;
     ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
@@ -1188,8 +1188,8 @@ PROMISE(listening, busy_owner_holds_up_no_connection)
 PROMISE_BOTH(listening, limit_of_streams_makes_connections_wait_until_one_has_ended)
 {
     enum { LIMIT = 3, CLIENTS = 12 };
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {.keep = true};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_listen_options options = options_for(&seen, true);
     options.limit_streams = LIMIT;
     AT_END(end_listener) ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
@@ -1238,8 +1238,8 @@ static void check_open(ferry_service *service, unsigned count)
 PROMISE_BOTH(bounded, connections_wait_in_the_kernel_while_the_listening_thread_is_elsewhere)
 {
     enum { CLIENTS = FERRY__MOST_HANDOVERS + 40 };
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     unsigned told = 0;
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(end_listener)
     ferry_listener *listener =
         listen_with(service, at_path(),
@@ -1260,8 +1260,8 @@ PROMISE_BOTH(bounded, connections_wait_in_the_kernel_while_the_listening_thread_
 PROMISE_BOTH(bounded, listener_that_waits_for_its_thread_can_be_closed)
 {
     enum { CLIENTS = FERRY__MOST_HANDOVERS + 1 };
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     unsigned told = 0;
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_listener *listener =
         listen_with(service, at_path(),
                     (ferry_listen_options){.on_stream = count_told, .on_stream_arg = &told});
@@ -1280,8 +1280,8 @@ PROMISE_BOTH(bounded, listener_that_waits_for_its_thread_can_be_closed)
 
 PROMISE_BOTH(listening, listener_at_its_limit_can_be_closed)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {.keep = true};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_listen_options options = options_for(&seen, true);
     options.limit_streams = 1;
     ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
@@ -1297,8 +1297,8 @@ PROMISE_BOTH(listening, listener_at_its_limit_can_be_closed)
 
 PROMISE_BOTH(listening, closing_again_gives_the_same_promise)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(drop_listener) ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
     ferry_promise *first, *second;
     check_eq(ferry_listener_close(listener, &first), 0);
@@ -1314,8 +1314,8 @@ PROMISE_BOTH(listening, closing_again_gives_the_same_promise)
 
 PROMISE_BOTH(listening, last_reference_closes)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     guests seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_listener *listener = listen_at(service, at_path(), &seen, true);
     check(ferry_listener_ref(listener) == listener);
     check(ferry_listener_unref(listener) == NULL);
@@ -1335,8 +1335,8 @@ static void close_at_once(ferry_listener *listener, ferry_stream *stream, void *
 PROMISE_BOTH(listening, listener_can_be_closed_and_dropped_in_its_own_callback)
 {
     for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
-        AT_END(destroy_service) ferry_service *service = service_start(placement);
         guests seen = {0};
+        AT_END(destroy_service) ferry_service *service = service_start(placement);
         ferry_listen_options options = options_for(&seen, on_owner != 0);
         options.on_stream = close_at_once;
         options.limit_streams = 1;

@@ -7,8 +7,8 @@
 
 static void read_what_is_sent(ferry_placement placement, bool on_owner)
 {
-    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     notes seen = {0};
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     notes_set(s.stream, &seen, on_owner);
     send_text(s.theirs, "all of ");
     send_text(s.theirs, "it");
@@ -33,8 +33,8 @@ PROMISE_EITHER(readers, reader_on_the_owner_gets_what_the_peer_sends_then_the_en
 
 static void keep_what_is_not_taken(ferry_placement placement, bool on_owner)
 {
-    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {.least = 4};
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes_set(s.stream, &seen, on_owner);
     send_text(s.theirs, "ab");
     send_text(s.theirs, "cdefg");
@@ -82,8 +82,8 @@ static size_t send_all_at_once(int fd)
 
 PROMISE_EITHER(readers, bulk_comes_in_ever_larger_pieces_and_what_is_small_in_small_ones)
 {
-    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     size_t sent = send_all_at_once(s.theirs);
     atomic_store(&receives, 0);
     notes_set_with(s.stream, &seen, (ferry_reader){.high_bytes = 4 << 20});
@@ -130,8 +130,8 @@ PROMISE_EITHER(readers, reader_on_the_owner_may_answer)
 PROMISE_EITHER(readers, reader_that_is_not_called_lets_the_peers_socket_fill)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
         notes seen = {0};
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
         notes_set(s.stream, &seen, false);
         size_t sent = fill_up(s.theirs); /* meanwhile this thread does not run its inbox */
         stage_hang_up(&s);
@@ -229,8 +229,8 @@ static size_t take_one(ferry_stream *stream, const void *data, size_t length, bo
 
 static void call_so_often(ferry_placement placement, bool on_owner)
 {
-    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes_set_with(s.stream, &seen,
                    (ferry_reader){.on_owner = on_owner, .on_read = take_one, .shots = 2});
     send_text(s.theirs, "abcde");
@@ -264,8 +264,8 @@ PROMISE_EITHER(readers, reader_is_called_as_often_as_it_asked_for)
 
 static void pause_reader(ferry_placement placement, bool on_owner, bool is_tcp)
 {
-    AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
     notes seen = {0};
+    AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
     notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .shots = 1});
     send_text(s.theirs, "x");
     notes_await(&seen, 1);
@@ -298,8 +298,8 @@ static int count_unread(int fd)
 PROMISE_EITHER(readers, nothing_is_read_behind_the_last_call_that_was_asked_for)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes seen = {0};
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .shots = 1});
         send_text(s.theirs, "for the call");
         wait_until_asleep(); /* a reader of this thread has not been called yet */
@@ -372,8 +372,8 @@ static size_t pause_and_resume_once(ferry_stream *stream, const void *data, size
 
 static void take_after_a_pause(ferry_placement placement, bool on_owner, bool is_early)
 {
-    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes_set_with(s.stream, &seen,
                    (ferry_reader){.on_owner = on_owner,
                                   .on_read = is_early ? pause_and_resume_once : pause_once});

@@ -341,8 +341,8 @@ PROMISE_EITHER(reading, read_that_cannot_be_put_back_leaves_an_error_and_no_gap)
 PROMISE_EITHER(reading, reads_are_served_before_the_reader)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        AT_END(scene_end) scene this = scene_begin(placement, on_owner);
         notes seen = {0};
+        AT_END(scene_end) scene this = scene_begin(placement, on_owner);
         notes_set(this.stream, &seen, on_owner);
         ferry_promise *first = submit(&this, FERRY_READ_EXACTLY, 3);
         send_text(this.both.theirs, "abcdef");

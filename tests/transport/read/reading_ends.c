@@ -6,8 +6,8 @@
 
 PROMISE_EITHER(reading_ends, reader_keeps_its_stream_open_until_the_end)
 {
-    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes_set(s.stream, &seen, false);
     s.stream = ferry_stream_unref(s.stream);
     send_text(s.theirs, "still here");
@@ -21,8 +21,8 @@ PROMISE_EITHER(reading_ends, reader_keeps_its_stream_open_until_the_end)
 PROMISE_EITHER(reading_ends, destroying_the_service_ends_reading_with_ecanceled)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes seen = {0};
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes_set(s.stream, &seen, on_owner);
         char scrap[4];
         ferry_promise *read =
@@ -39,8 +39,8 @@ PROMISE_EITHER(reading_ends, destroying_the_service_ends_reading_with_ecanceled)
 /* The peer's last bytes, and then its reset. @param is_written to: then a write is told of it. */
 static void reset_by_peer(ferry_placement placement, bool on_owner, bool is_written)
 {
-    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     notes seen = {0};
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .shots = 1});
     send_text(s.theirs, "x");
     notes_await(&seen, 1);
@@ -63,13 +63,13 @@ PROMISE_EITHER(reading_ends, reset_is_econnreset_also_where_a_write_was_told_of_
 
 PROMISE_EITHER(reading_ends, end_of_file_is_one_also_where_a_reset_followed_it)
 {
+    notes seen = {0};
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     send_text(s.theirs, "all of it");
     stage_hang_up(&s);
     /* Nobody is there to read this: the first brings about a reset, one of the next is told. */
     while (outcome(submit_write(s.stream, "?", 1)).error == 0) {
     }
-    notes seen = {0};
     notes_set(s.stream, &seen, false);
     notes_await_end(&seen);
     check_eq(seen.count, 9);
@@ -79,6 +79,7 @@ PROMISE_EITHER(reading_ends, end_of_file_is_one_also_where_a_reset_followed_it)
 PROMISE_EITHER(reading_ends, end_of_file_is_one_also_after_a_shutdown)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        notes seen = {0};
         AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
         ferry_promise *shut = submit_shutdown(s.stream);
         check_eq(outcome(shut).error, 0);
@@ -86,7 +87,6 @@ PROMISE_EITHER(reading_ends, end_of_file_is_one_also_after_a_shutdown)
         check_eq(recv(s.theirs, &byte, 1, 0), 0);
         send_text(s.theirs, "answer");
         stage_hang_up(&s); /* both directions have ended: the connection is over */
-        notes seen = {0};
         notes_set(s.stream, &seen, false);
         notes_await_end(&seen);
         check_eq(seen.count, 6);
@@ -98,8 +98,8 @@ PROMISE_EITHER(reading_ends, end_of_file_is_one_also_after_a_shutdown)
 PROMISE_EITHER(reading_ends, reader_that_was_replaced_before_its_end_was_told_is_not_told)
 {
     for (int is_none = 0; is_none < 2; is_none++) {
-        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes first = {0}, second = {0};
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes_set(s.stream, &first, false);
         check_eq(shutdown(s.theirs, SHUT_WR), 0);
         wait_until_asleep(); /* the end is in this thread's inbox */
@@ -207,6 +207,7 @@ static ferry_stream *adopt_without_thread(ferry_service *service, int fd, uint64
 
 PROMISE(reading_ends, without_a_thread_reading_is_eagain_and_the_next_try_may_succeed)
 {
+    notes seen = {0};
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     AT_END(drop_stream) ferry_stream *stream = adopt_without_thread(service, both.ours, 2);
@@ -214,7 +215,6 @@ PROMISE(reading_ends, without_a_thread_reading_is_eagain_and_the_next_try_may_su
     char byte;
     const ferry_read one = {&byte, 1, FERRY_READ_SOME, NULL, 0};
     check_outcome(submit_read(stream, one), .error = -EAGAIN, .phase = FERRY_PHASE_QUEUE);
-    notes seen = {0};
     notes_set_with(stream, &seen, (ferry_reader){.keep_open = true});
     notes_await_end(&seen);
     check_eq(seen.error, -EAGAIN);
@@ -237,10 +237,10 @@ PROMISE(reading_ends, without_a_thread_whatever_is_asked_meanwhile_does_no_harm)
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
     for (int i = 0; i < 100; i++) {
         AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+        notes seen = {0};
         AT_END(drop_stream)
         ferry_stream *stream = adopt_without_thread(service, both.ours, UINT64_MAX);
         AT_END(join_thread) pthread_t thread = start_thread(demand_until_closed, stream);
-        notes seen = {0};
         notes_set(stream, &seen, i & 1);
         notes_await_end(&seen);
         check_eq(seen.error, -EAGAIN);
@@ -252,8 +252,8 @@ PROMISE(reading_ends, without_a_thread_whatever_is_asked_meanwhile_does_no_harm)
 PROMISE_EITHER(reading_ends, stream_that_is_kept_open_can_be_written_to_after_the_end)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        AT_END(stage_end) stage s = stage_open(placement, any_pair(on_owner));
         notes seen = {0}, again = {0};
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(on_owner));
         notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .keep_open = true});
         send_text(s.theirs, "question");
         check_eq(shutdown(s.theirs, SHUT_WR), 0);
@@ -280,8 +280,8 @@ static void say_last_word(ferry_stream *stream, int error, void *arg)
 PROMISE_EITHER(reading_ends, time_that_is_up_is_etimedout_and_a_last_word_arrives)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        AT_END(stage_end) stage s = stage_open(placement, any_pair(on_owner));
         notes seen = {0};
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(on_owner));
         notes_set_with(s.stream, &seen,
                        (ferry_reader){.on_owner = on_owner, .on_end = say_last_word});
         check_eq(ferry_stream_read_within(s.stream, 30), 0);
@@ -307,8 +307,8 @@ static size_t put_off(ferry_stream *stream, const void *data, size_t length, boo
 PROMISE_EITHER(reading_ends, time_can_be_put_off_again_and_again_and_switched_off)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes seen = {0};
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         check_eq(ferry_stream_read_within(s.stream, 60000), 0);
         notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .on_read = put_off});
         for (size_t i = 1; i <= 20; i++) {
@@ -334,8 +334,8 @@ PROMISE_EITHER(reading_ends, close_and_abort_end_reading_with_ecanceled_once)
 {
     for (int i = 0; i < 8; i++) {
         bool on_owner = i & 1, is_abort = i & 2, is_paused = i & 4;
-        AT_END(stage_end) stage s = stage_open(placement, any_pair(on_owner));
         notes seen = {0};
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(on_owner));
         notes_set_with(
             s.stream, &seen,
             (ferry_reader){.on_owner = on_owner, .on_end = close_stream_first, .shots = 1});
@@ -421,8 +421,8 @@ PROMISE_EITHER(reading_ends, reader_that_is_replaced_from_outside_leaves_the_res
 {
     for (int i = 0; i < 8; i++) {
         bool first_on_owner = i & 1, second_on_owner = i & 2, is_by_read = i & 4;
-        AT_END(stage_end) stage s = stage_open(placement, any_pair(i & 1));
         notes first = {.least = 4}, second = {0};
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(i & 1));
         notes_set(s.stream, &first, first_on_owner);
         send_text(s.theirs, "abcdefg"); /* three of them it does not take */
         notes_await(&first, 4);
@@ -450,8 +450,8 @@ PROMISE_EITHER(reading_ends, reader_that_is_replaced_from_outside_leaves_the_res
 
 PROMISE_EITHER(reading_ends, loan_that_was_not_looked_at_is_a_reads_once_it_is_called_for)
 {
-    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes_set(s.stream, &seen, false);
     send_text(s.theirs, "abc");
     wait_until_asleep(); /* it is on its way to the reader */
@@ -476,10 +476,10 @@ static size_t drop_all(ferry_stream *stream, const void *data, size_t length, bo
 PROMISE_EITHER(reading_ends, call_may_drop_the_last_handle)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
+        notes seen = {0};
         AT_END(destroy_service) ferry_service *service = service_start(placement);
         AT_END(close_theirs) pair both = any_pair(on_owner);
         ferry_stream *stream = stream_adopt(service, both.ours);
-        notes seen = {0};
         notes_set_with(stream, &seen, (ferry_reader){.on_owner = on_owner, .on_read = drop_all});
         send_text(both.theirs, "x");
         notes_await(&seen, 1);
@@ -502,8 +502,8 @@ static size_t set_here(ferry_stream *stream, const void *data, size_t length, bo
 
 PROMISE_EITHER(reading_ends, owner_is_no_home_for_a_reader)
 {
-    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes seen = {0};
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = true, .on_read = set_here});
     send_text(s.theirs, "x");
     stage_hang_up(&s);

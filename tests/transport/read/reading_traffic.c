@@ -175,12 +175,12 @@ PROMISE_EITHER(reading_traffic, two_streams_that_both_flood_read_all_that_comes)
     fill_content(data, MANY, SEED, 0);
     uint64_t expected = digest(DIGEST_BEGIN, data, MANY);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        hasher hashers[2] = {{.digest = DIGEST_BEGIN}, {.digest = DIGEST_BEGIN}};
         AT_END(destroy_service) ferry_service *service = service_start(placement);
         pair both = any_pair(is_tcp);
         const int fds[2] = {both.ours, both.theirs};
         ferry_stream *streams[2];
         ferry_promise *sent[2];
-        hasher hashers[2] = {{.digest = DIGEST_BEGIN}, {.digest = DIGEST_BEGIN}};
         const ferry_part part = ferry_part_borrow(data, MANY);
         for (int i = 0; i < 2; i++)
             streams[i] = stream_adopt_with(service, fds[i],

@@ -124,8 +124,8 @@ static void count_release(void *, void *arg)
 
 PROMISE_BOTH(calling_off, queued_request_sends_no_byte_and_settles_though_the_head_is_stuck)
 {
-    AT_END(scene_close) scene s = scene_open(placement);
     atomic_uint releases = 0;
+    AT_END(scene_close) scene s = scene_open(placement);
     ferry_file given = ferry_file_fd(open(s.file.path, O_RDONLY | O_CLOEXEC));
     given.flags = FERRY_FD_GIVE;
     given.length = 1000;
@@ -323,8 +323,8 @@ static void cancel_several_times(ferry_promise *promise, const ferry_result *, v
 
 PROMISE_BOTH(calling_off, cancelling_again_is_zero_for_as_long_as_it_is_pending)
 {
-    AT_END(scene_close) scene s = scene_open(placement);
     hold target = {.cancels = 3};
+    AT_END(scene_close) scene s = scene_open(placement);
     const ferry_request_options options = {.on_owner = cancel_several_times,
                                            .on_owner_arg = &target};
     ferry_promise *head = submit_head(&s, BY_MEMORY), *first;
@@ -616,12 +616,12 @@ static void look_for_bytes(ferry_promise *, const ferry_result *result, void *ar
 PROMISE_BOTH(calling_off,
              callback_on_the_owner_comes_before_what_follows_whatever_else_is_called_off)
 {
+    atomic_bool is_all_submitted = false;
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     witness told = {.theirs = s.theirs};
     const ferry_request_options soon = {.timeout_ms = 50};
     const ferry_request_options heard = {
         .timeout_ms = 50, .on_owner = look_for_bytes, .on_owner_arg = &told};
-    atomic_bool is_all_submitted = false;
     ferry_part dry = ferry_part_generate(dawdle, &is_all_submitted, 5, NULL);
     ferry_promise *sent[4];
     check_eq(ferry_stream_send(s.stream, &dry, 1, &soon, &sent[0]), 0);

@@ -126,8 +126,8 @@ PROMISE_BOTH(detaching, peer_notices_nothing_and_both_go_on)
 
 PROMISE_BOTH(detaching, acknowledged_request_is_waited_for)
 {
-    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     const ferry_request_options acked = {.completion = FERRY_ACKED};
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     ferry_promise *sent = submit_write_with(s.stream, "x", 1, &acked);
     AT_END(close_fd) int fd = detach(s.stream, "");
     check_eq(ferry_promise_await(sent, 0, NULL), 0);
@@ -219,8 +219,8 @@ static void note_end(ferry_stream *, int error, void *)
 PROMISE_BOTH(detaching, bytes_that_a_reader_did_not_take_are_given)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
         atomic_size_t seen = 0;
+        AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
         const ferry_reader picky = {
             .on_read = take_nothing, .on_end = note_end, .arg = &seen, .on_owner = on_owner};
         atomic_store(&end_error, 1);
@@ -238,8 +238,8 @@ PROMISE_BOTH(detaching, bytes_that_a_reader_did_not_take_are_given)
 
 PROMISE_BOTH(detaching, what_is_on_its_way_to_a_reader_comes_back_first)
 {
-    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     atomic_size_t seen = 0;
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     const ferry_reader greedy = {.on_read = take_one, .arg = &seen};
     check_eq(ferry_stream_set_reader(s.stream, &greedy), 0);
     say(s.theirs, "abc");
@@ -375,8 +375,8 @@ PROMISE_BOTH(detaching, abort_and_destroy_call_it_off)
 
 PROMISE_BOTH(detaching, abort_calls_it_off_also_while_a_reader_keeps_bytes)
 {
-    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     atomic_size_t seen = 0;
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     const ferry_reader greedy = {.on_read = take_one, .arg = &seen};
     check_eq(ferry_stream_set_reader(s.stream, &greedy), 0);
     say(s.theirs, "abc");

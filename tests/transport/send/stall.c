@@ -260,8 +260,8 @@ PROMISE_BOTH(stall, peer_that_stopped_is_given_up_though_its_stream_waits_for_a_
 
 PROMISE_BOTH(stall, peer_that_does_not_read_is_given_up_though_the_next_source_is_dry)
 {
-    AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
     const ferry_request_options acked = {.completion = FERRY_ACKED};
+    AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC), 0);
     ferry_file source = ferry_file_fd(ends[0]);

@@ -501,8 +501,8 @@ static void wait_in_callback(ferry_promise *, const ferry_result *, void *arg)
 /* Pins: told_when_it_hangs. */
 PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
 {
-    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_t go_on;
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_init(&go_on, 0, 0);
     const ferry_request_options options = {.on_owner = wait_in_callback, .on_owner_arg = &go_on};
     ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
@@ -524,9 +524,9 @@ static void wait_to_release(void *, void *arg)
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_called_off_says_so)
 {
+    sem_t go_on;
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
-    sem_t go_on;
     sem_init(&go_on, 0, 0);
     char name[64];
     snprintf(name, sizeof name, "stream fd %d,", s.ours);
@@ -546,8 +546,8 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_c
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_connect_calls_says_so)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     sem_t go_on;
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     sem_init(&go_on, 0, 0);
     socklen_t size;
     struct sockaddr_un address = local_address("callee", &size);
@@ -574,8 +574,8 @@ static void wait_at_end(ferry_stream *, int, void *arg)
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_an_end_that_time_has_brought_says_so)
 {
-    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_t go_on;
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_init(&go_on, 0, 0);
     const ferry_reader reads = {
         .on_read = take_all, .on_end = wait_at_end, .arg = &go_on, .on_owner = true};
@@ -591,8 +591,8 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_an_end_that_time_has_brought_says_so
  * generator that has ended. */
 PROMISE_BOTH(dump, owner_that_is_held_up_by_the_release_of_an_arg_says_so)
 {
-    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_t go_on;
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_init(&go_on, 0, 0);
     const ferry_request_options options = {.on_owner_arg = &go_on,
                                            .on_owner_release = wait_to_release};
@@ -626,8 +626,8 @@ static void wait_with_stream(ferry_listener *, ferry_stream *, void *arg)
 PROMISE_BOTH(dump,
              listener_is_named_with_what_it_accepted_and_an_owner_that_hands_on_to_the_program)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     sem_t go_on;
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     sem_init(&go_on, 0, 0);
     char text_address[64], line[128];
     snprintf(text_address, sizeof text_address, "unix:@ferry-dump-gate-%d", (int)getpid());

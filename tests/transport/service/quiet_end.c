@@ -131,8 +131,8 @@ PROMISE(quiet_end, drain_of_idle_streams_starts_no_thread_for_them)
 
 PROMISE_BOTH(quiet_end, drain_runs_the_callbacks_that_come_while_it_waits)
 {
-    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     unsigned runs = 0;
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_then(stuck, count_up, &runs), 0);
     s.stream = ferry_stream_unref(s.stream); /* closes: drain waits for that, too */
@@ -343,12 +343,12 @@ static void ignore(ferry_promise *, const ferry_result *, void *) {}
 
 PROMISE_BOTH(isolation, busy_owner_does_not_keep_another_owners_completions_from_a_thread)
 {
+    slow_owner slow = {0};
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     ferry_stream *busy = stream_adopt(service, first.ours);
     ferry_stream *other = stream_adopt(service, second.ours); /* least loaded: the other owner */
     ferry_promise *stuck[] = {submit_stuck(busy, first.theirs), submit_stuck(other, second.theirs)};
-    slow_owner slow = {0};
     const ferry_request_options options = {.on_owner = be_busy, .on_owner_arg = &slow};
     ferry_promise *mine = submit_write(busy, "x", 1);
     check_eq(ferry_promise_then(mine, ignore, NULL), 0);

@@ -541,8 +541,8 @@ PROMISE_BOTH(destroy, late_reader_whose_close_is_being_confirmed_has_every_byte)
 
 PROMISE_BOTH(destroy, late_reader_of_what_is_not_acknowledged_yet_has_every_byte)
 {
-    AT_END(stage_end) stage s = stage_open(placement, late_pair());
     const ferry_request_options acked = {.completion = FERRY_ACKED};
+    AT_END(stage_end) stage s = stage_open(placement, late_pair());
     unsigned char *content = malloc(LATE_BYTES);
     fill_content(content, LATE_BYTES, 5, 0);
     ferry_promise *promise = submit_write_with(s.stream, content, LATE_BYTES, &acked);

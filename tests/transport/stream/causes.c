@@ -167,8 +167,8 @@ PROMISE_EITHER(causes, destroy_is_destroy_of_all_that_was_under_way)
 
 PROMISE_EITHER(causes, abort_of_what_waits_for_confirmation_is_abort)
 {
-    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options acked = {.completion = FERRY_ACKED};
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *sent = submit_write_with(s.stream, "x", 1, &acked);
     wait_readable(s.theirs);
     ferry_stream_abort(s.stream);

@@ -25,9 +25,9 @@ static void note(ferry_promise *, const ferry_result *result, void *arg)
 PROMISE_EITHER(home, callbacks_run_on_the_registering_thread_in_settle_order_and_never_in_a_submit)
 {
     enum { COUNT = 5000 };
+    visit seen = {0};
     AT_END(stage_close) stage s = stage_open(placement, tcp_pair());
     stage_let_read(&s);
-    visit seen = {0};
     for (unsigned i = 0; i < COUNT; i++) {
         seen.in_call = true;
         ferry_promise *promise = submit_write(s.stream, "abc", 3);
@@ -138,8 +138,8 @@ static void settle_behind_the_callback(ferry_promise *promise, lasting *this)
 
 PROMISE_EITHER(home, promise_settles_once_the_callback_on_the_owner_is_over)
 {
-    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     lasting seen;
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     begin_lasting(&seen);
     const ferry_request_options options = {
         .on_owner = last, .on_owner_arg = &seen, .on_owner_release = be_released};
