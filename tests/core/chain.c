@@ -205,8 +205,7 @@ PROMISE(chain, block_that_gives_what_is_cancelled_leaves_a_cancelled_sequence)
     for (unsigned by = 0; by < 3; by++) { /* before, later, without a promise */
         script next = {.next = by < 2 ? make() : NULL, .error = -ECANCELED}, never = {0};
         AT_END(drop_promise)
-        ferry_promise *first = make_settled(0, 0),
-                      *second = ferry_promise_ref(next.next);
+        ferry_promise *first = make_settled(0, 0), *second = ferry_promise_ref(next.next);
         ferry_promise *sequence, *more;
         if (by == 0)
             check_eq(ferry_promise_cancel(second), 0);
