@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An HTTP client for what wrk(1) cannot do: HEAD, unix sockets, how long the first request of each
- * connection takes. It asks for one file again and again, over connections that stay, in one thread.
+ * connection takes. It asks for one file again and again, over connections that stay, in one
+ * thread.
  */
 #ifndef BENCHMARK_HTTP_CLIENT_H
 #define BENCHMARK_HTTP_CLIENT_H

@@ -5,9 +5,9 @@
  *
  * A listener has an acceptor for each of its bindings on each of its service's own owners: on the
  * front owner alone with dedicated placement, on every shared owner else. The acceptors of a
- * binding watch one listening fd, each in its own epoll set, and exclusively: a connection wakes one
- * of those that sleep. The others see it once they look at their sets, if it is still there. One of
- * them takes it, and the stream stays with its owner: nothing is handed over.
+ * binding watch one listening fd, each in its own epoll set, and exclusively: a connection wakes
+ * one of those that sleep. The others see it once they look at their sets, if it is still there.
+ * One of them takes it, and the stream stays with its owner: nothing is handed over.
  *
  * An owner may be the only one that was woken. So its acceptor has its turn before all else; and an
  * acceptor that is not about to look does not watch: while it has left a connection to another,
@@ -18,14 +18,15 @@
  * to that one, and calls it, by mail. Because of the call not everybody leaves a connection: after
  * each leave somebody looks once more, and the least loaded owner never leaves. Nobody calls an
  * owner that is in something long (a callback, a disk). One that was called may get into something
- * long just then. So it has 10 milliseconds; after that the owner that left the connection takes it.
+ * long just then. So it has 10 milliseconds; after that the owner that left the connection takes
+ * it.
  *
- * The kernel wakes the same one again and again, while it sleeps. So the others get their streams by
- * being called. Short connections may all be one owner's, as long as it sleeps in between.
+ * The kernel wakes the same one again and again, while it sleeps. So the others get their streams
+ * by being called. Short connections may all be one owner's, as long as it sleeps in between.
  *
  * Why not otherwise: without EPOLLEXCLUSIVE each connection wakes all owners, and all but one in
- * vain. SO_REUSEPORT gives each owner a queue of its own, filled by a hash of peers' addresses. With
- * few peers that is uneven, and nobody else can take what is queued for a busy owner.
+ * vain. SO_REUSEPORT gives each owner a queue of its own, filled by a hash of peers' addresses.
+ * With few peers that is uneven, and nobody else can take what is queued for a busy owner.
  *
  * What ends when:
  *   close (any thread)   mail to each acceptor
