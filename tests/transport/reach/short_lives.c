@@ -242,8 +242,7 @@ PROMISE(short_lives, close_that_waits_for_its_peer_costs_two_more)
     }
 }
 
-/* A request that comes later than its connection. The end of the peer is asked for once it is there.
- */
+/* The request comes later than its connection. The peer's end is asked for once it is there. */
 PROMISE(short_lives, close_of_a_stream_that_is_watched_looks_for_no_input_that_has_not_come)
 {
     const ferry_stream_options confirmed = {.close_timeout_ms = 60000};
