@@ -68,7 +68,7 @@ diff "$work/invariants" "$work/pinned" >&2 ||
     fail "ARCHITECTURE.md's invariants (<) and those that tests pin (>) differ"
 
 # The headers and the build agree on the version.
-version=$(sed -n 's/^#define FERRY_VERSION "\(.*\)"$/\1/p' "$source/core/include/ferry/api.h")
+version=$(sed -n 's/^#define FERRY_VERSION  *"\(.*\)"$/\1/p' "$source/core/include/ferry/api.h")
 grep -q "^project(ferry VERSION $version " "$source/CMakeLists.txt" ||
     fail "the headers say version $version, CMakeLists.txt another"
 numbers=$(sed -n 's/^#define FERRY_VERSION_[MAJORINPTCH]* *\([0-9]*\)$/\1/p' "$source/core/include/ferry/api.h")

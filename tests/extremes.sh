@@ -8,11 +8,11 @@ cd "$1" || exit 1
 number='(u?int(32|64)_t|size_t|unsigned|int)'
 
 # What only ferry fills in.
-given_by_ferry='^ferry_(service_status|stream_status|promise_info|stop_report)\.|^ferry_result\.(stream_offset|sequence|queued_ns|active_ns)$'
+given_by_ferry='^ferry_(service_status|stream_status|promise_info|stop_report|credentials)\.|^ferry_result\.(stream_offset|sequence|queued_ns|active_ns)$'
 # How many there are of what stands beside it: nobody can tell whether that is so.
 counts_of_arrays='^ferry_promise_(all|any|race|all_settled|await_all|await_any)\(count\)$'
 # The same number as another's.
-same_as_another='^ferry_listener_get_address\(size\)$|^ferry_file_fd\(fd\)$|^ferry_promise_catch\(error\)$'
+same_as_another='^ferry_stream_get_local\(size\)$|^ferry_listener_get_address\(size\)$|^ferry_file_fd\(fd\)$|^ferry_promise_catch\(error\)$'
 
 fields() {
     awk -v number="^ +(const )?$number [a-z_]+;" '

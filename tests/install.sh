@@ -76,13 +76,4 @@ check "$work/part/bin/inside"
 ! ldd "$work/part/bin/inside" | grep -q ferry || { echo "install: not the static one" >&2; exit 1; }
 [ "$(find "$work/part" -type f | wc -l)" -eq 1 ] || { echo "install: more than its own" >&2; exit 1; }
 
-# Only what the headers declare is exported, and has a version.
-nm -D --defined-only "$libraries/libferry.so" | awk '{ print $3 }' >"$work/exported"
-! grep -vE '^(ferry_[a-z_]+@@FERRY_0|FERRY_0)$' "$work/exported" >&2 ||
-    { echo "install: these are exported" >&2; exit 1; }
-sed 's/@@.*//' "$work/exported" | grep ^ferry | sort >"$work/names"
-cat "$work"/prefix/include/ferry/*.h | tr '\n' ' ' | grep -oE 'FERRY_API [^;]*;' |
-    grep -oE '\bferry_[a-z_]+\(' | tr -d '(' | sort >"$work/declared"
-diff "$work/declared" "$work/names" >&2 ||
-    { echo "install: declared (<) and exported (>) differ" >&2; exit 1; }
 echo "install: usable by pkg-config and by find_package"

@@ -34,7 +34,8 @@ users=$(grep -lE '#include <ck_' -r "$source"/{core,actors,transport,tools} --in
 [ "$users" = "$source/core/mailbox.c" ] || complain "libck is used in: $users"
 
 # The shared library exports the public interface and nothing else.
-exported=$(nm -D --defined-only "$build/libferry.so" | awk '{ print $3 }' | sort)
+exported=$(nm -D --defined-only "$build/libferry.so" |
+    awk '$2 != "A" { sub(/@@FERRY_0$/, "", $3); print $3 }' | sort)
 declared=$(cat "$source"/{core,transport}/include/ferry/*.h |
     grep -oE '^FERRY_API [^;(]*\bferry_[a-z_]+\(' | grep -oE 'ferry_[a-z_]+\($' | tr -d '(' | sort)
 [ "$exported" = "$declared" ] ||

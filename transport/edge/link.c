@@ -624,6 +624,8 @@ int ferry__link_leave(ferry__link *link)
 {
     int fd = link->fd;
     wait_for_visitors(link);
+    if (link->patience != NULL)
+        link->patience->is_own = false; /* whose limit would be left to the end */
     put_back(link);
     link->patience = NULL; /* its fd is about to be somebody else's */
     link->fd = -1;

@@ -376,3 +376,16 @@ bool ferry__admit_message(ferry__admission *admission)
         !atomic_compare_exchange_weak(&admission->visits, &before, before + FERRY__ONE_MESSAGE));
     return true;
 }
+
+int ferry__admit_errand(ferry__admission *admission)
+{
+    uint32_t before = atomic_load(&admission->visits);
+    do {
+        if ((before & FERRY__ENDED) != 0)
+            return -ESHUTDOWN;
+        if ((before & FERRY__MESSAGES_MASK) >= FERRY__MOST_ERRANDS)
+            return -EAGAIN;
+    } while (
+        !atomic_compare_exchange_weak(&admission->visits, &before, before + FERRY__ONE_MESSAGE));
+    return 0;
+}

@@ -48,11 +48,12 @@
 #define FERRY__SHUT          (UINT64_C(1) << 61) /* no more data: the writing direction ends */
 #define FERRY__CLOSED        (UINT64_C(1) << 62) /* no more requests: it is to be closed */
 
-/* ferry__admission.visits: 8 bits of messages, 23 of reads, a flag. */
-#define FERRY__ONE_MESSAGE UINT32_C(1)
-#define FERRY__ONE_READ    (UINT32_C(1) << 8)
-#define FERRY__READS_MASK  (((UINT32_C(1) << 23) - 1) << 8)
-#define FERRY__ENDED       (UINT32_C(1) << 31) /* not even an abort: nobody listens any more */
+/* ferry__admission.visits: 14 bits of messages, 17 of reads, a flag. */
+#define FERRY__ONE_MESSAGE   UINT32_C(1)
+#define FERRY__ONE_READ      (UINT32_C(1) << 14)
+#define FERRY__MESSAGES_MASK (FERRY__ONE_READ - 1)
+#define FERRY__READS_MASK    (((UINT32_C(1) << 17) - 1) << 14)
+#define FERRY__ENDED         (UINT32_C(1) << 31) /* not even an abort: nobody listens any more */
 
 /* The most that options may ask for: half of what the word counts. */
 #define FERRY__MOST_REQUESTS UINT32_C(1000000)
@@ -63,6 +64,9 @@
 
 /* The most reads that may wait. As many as requests by default. */
 #define FERRY__MOST_READS UINT32_C(65536)
+
+/* The most errands that may be under way; of messages of other kinds there are some ten. */
+#define FERRY__MOST_ERRANDS UINT32_C(4096)
 
 /* Where waiting is done. */
 typedef struct ferry__room {
@@ -151,8 +155,13 @@ bool ferry__admit_close(ferry__admission *admission);
 /* Counts a read in. @return 0, -ESHUTDOWN, -EAGAIN. */
 int ferry__admit_read(ferry__admission *admission);
 
-/* Counts a message in. Whether it may be posted: the stream has not ended. */
+/* Counts a message in, of which one is under way at most. Whether it may be posted: the stream has
+ * not ended. */
 bool ferry__admit_message(ferry__admission *admission);
+
+/* Counts an errand in: a message of which there may be several. Like that it is one visit.
+ * @return 0; -ESHUTDOWN; -EAGAIN: FERRY__MOST_ERRANDS are under way. */
+int ferry__admit_errand(ferry__admission *admission);
 
 /* Whether data of this cost would be let in: 0, -EAGAIN, -ESHUTDOWN. */
 int ferry__admission_look(const ferry__admission *admission, ferry__cost cost);

@@ -207,6 +207,21 @@ static bool is_told_here(const ferry_listener *listener)
 /* That the program has refused a connection: no errno of any call. */
 enum { REFUSED = 1 };
 
+/* Settings of what the program has changed. @return as ask_program. */
+static int derive_settings(const ferry__acceptor *acceptor, const ferry_stream_options *options,
+                           ferry__settings **ret_settings)
+{
+    if (ferry__settings_check(options, &acceptor->binding->sort) != 0) {
+        ferry__log(FERRY_LOG_ERROR, "a connection is closed: on_accept has left bad options");
+        return REFUSED;
+    }
+    *ret_settings = ferry__settings_derive(acceptor->listener->settings, options);
+    if (*ret_settings == NULL)
+        return -ENOMEM;
+    ferry__settings_commit(*ret_settings);
+    return 0;
+}
+
 /* Lets the program look at a connection. @param ret_settings its stream's: a reference. @return 0;
  * REFUSED; or a negative errno. */
 static int ask_program(ferry__acceptor *acceptor, int fd, ferry__settings **ret_settings)
@@ -226,15 +241,10 @@ static int ask_program(ferry__acceptor *acceptor, int fd, ferry__settings **ret_
         *ret_settings = ferry__settings_ref(listener->settings);
         return 0;
     }
-    if (ferry__settings_check(&options, &acceptor->binding->sort) != 0) {
-        ferry__log(FERRY_LOG_ERROR, "a connection is closed: on_accept has left bad options");
-        return REFUSED;
-    }
-    *ret_settings = ferry__settings_derive(listener->settings, &options);
-    if (*ret_settings == NULL)
-        return -ENOMEM;
-    ferry__settings_commit(*ret_settings);
-    return 0;
+    int error = derive_settings(acceptor, &options, ret_settings);
+    if (error != 0)
+        ferry__release_arg(options.on_watermark_release, options.on_watermark_arg);
+    return error;
 }
 
 /* What options its stream has. @return as ask_program. */

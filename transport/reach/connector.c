@@ -211,7 +211,13 @@ static int set_up_socket(const connection *self, int fd, const ferry__endpoint *
         if (bind(fd, &source->address.any, source->size) < 0)
             return -errno;
     }
-    return self->on_socket != NULL ? self->on_socket(fd, self->on_socket_arg) : 0;
+    if (self->on_socket == NULL)
+        return 0;
+    ferry__activity_do(&self->owner->activity, "calling on_socket");
+    int error = self->on_socket(fd, self->on_socket_arg);
+    ferry__activity_do(&self->owner->activity, NULL);
+    /* These say other things of a connect. */
+    return error > 0 || error == -ECANCELED || error == -ESHUTDOWN ? -EINVAL : error;
 }
 
 static int make_socket(const connection *self, const ferry__endpoint *peer)
@@ -222,7 +228,7 @@ static int make_socket(const connection *self, const ferry__endpoint *peer)
         return fd;
     if (fd >= 0)
         (void)ferry__close(fd);
-    return error < 0 ? error : -EINVAL; /* what a callback says that is no errno */
+    return error;
 }
 
 /* ---- settling -------------------------------------------------------------------------------- */
@@ -757,9 +763,11 @@ static int find_source(const char *text, ferry__endpoint *ret_source)
     int error = ferry__address_parse(text, &address);
     if (error != 0)
         return error;
-    if (address.kind != FERRY__ADDRESS_HOST || address.host[0] == '\0' ||
-        ferry__address_resolve(&address, true, FERRY__NUMERIC_ONLY, &found) != 0)
+    if (address.kind != FERRY__ADDRESS_HOST || address.host[0] == '\0')
         return -EINVAL;
+    error = ferry__address_resolve(&address, true, FERRY__NUMERIC_ONLY, &found);
+    if (error != 0)
+        return error == -ENOMEM ? error : -EINVAL;
     *ret_source = found.list[0];
     return 0;
 }

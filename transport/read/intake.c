@@ -17,6 +17,7 @@ static void free_intake(ferry__incoming *incoming)
     ferry__intake *intake = (ferry__intake *)incoming;
     (void)pthread_mutex_destroy(&intake->mutex);
     ferry__release(intake->kept.data);
+    ferry__release(intake->left_over.data);
     ferry__release(intake);
 }
 
@@ -89,6 +90,7 @@ void ferry__intake_put_back(ferry__intake *intake, const void *data, size_t size
     if (ferry__bytes_prepend(&intake->kept, data, size) == 0)
         return;
     ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
+    ferry__intake_note_gap(intake);
     intake->has_ended = true;
     intake->error = -ENOMEM;
 }
@@ -361,6 +363,9 @@ static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
     count_shots(intake, borrower);
     if (!intake->is_over)
         ferry__intake_put_back(intake, ferry__bytes_first(&borrower->bytes), left);
+    else if (ferry__bytes_prepend(&intake->left_over, ferry__bytes_first(&borrower->bytes), left) !=
+             0)
+        ferry__intake_note_gap(intake);
     ferry__bytes_take(&borrower->bytes, left);
     if (borrower == intake->subscriber) {
         note_declined(intake, borrower, left);
@@ -388,9 +393,19 @@ static void end_subscription(ferry__intake *intake, int error)
     ferry__subscriber_end(subscriber, error);
 }
 
+/* Whether it is not called any more, as a close or a detach is on its way. A loan would come back
+ * at once, again and again. */
+static bool is_lent_nothing(const ferry__intake *intake)
+{
+    return intake->subscriber->home != NULL &&
+           (atomic_load(&intake->stream->admission.word) & FERRY__CLOSED) != 0;
+}
+
 /* Whether there is something that the subscriber has not seen and may be called for. */
 static bool has_news(const ferry__intake *intake)
 {
+    if (is_lent_nothing(intake))
+        return false;
     size_t count = ferry__bytes_count(&intake->kept);
     bool is_new = count > intake->declined || (intake->has_ended && !intake->declined_last);
     return count > 0 && intake->shots != 0 && is_new;
@@ -507,9 +522,21 @@ static void deliver_asked(ferry__mail *mail, bool receiver_gone)
     ferry__stream_schedule_reading(intake->stream);
 }
 
+/* Reading has ended, but the stream may still be detached: its bytes stay. */
+static void leave_over(ferry__intake *intake)
+{
+    if (ferry__bytes_append(&intake->left_over, ferry__bytes_first(&intake->kept),
+                            ferry__bytes_count(&intake->kept)) != 0)
+        ferry__intake_note_gap(intake);
+}
+
 /* All that waits learns this error; what is kept is dropped. */
 static void refuse_all(ferry__intake *intake, int error)
 {
+    bool is_for_good =
+        error == -ESHUTDOWN || (error == -ECANCELED && intake->cause != FERRY_CAUSE_GONE);
+    if (!is_for_good)
+        leave_over(intake);
     for (ferry__request *next, *request = intake->reads.first; request != NULL; request = next) {
         next = request->next;
         if (!is_passed_on(intake, request, error))
@@ -574,8 +601,10 @@ static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
     if (count <= 0)
         return count;
     size_t taken = offer(intake, scratch, (size_t)count), left = (size_t)count - taken;
-    if (ferry__bytes_append(&intake->kept, scratch + taken, left) != 0)
+    if (ferry__bytes_append(&intake->kept, scratch + taken, left) != 0) {
+        ferry__intake_note_gap(intake);
         ferry__intake_end(intake->stream, -ENOMEM);
+    }
     return count;
 }
 
@@ -668,7 +697,7 @@ bool ferry__intake_take_in(ferry_stream *stream)
         return false;
     intake->is_put_off = false;
     if (stream->state == FERRY__DETACHING) { /* it came after the detach, or has come back */
-        ferry__intake_let_go(stream, -ESHUTDOWN);
+        ferry__intake_let_go(stream, -ECANCELED);
         ferry__stream_schedule(stream);
         return false;
     }
@@ -787,20 +816,18 @@ bool ferry__intake_is_back(const ferry_stream *stream)
     return intake == NULL || (intake->borrower == NULL && intake->reads.first == NULL);
 }
 
-bool ferry__intake_has_lost(const ferry_stream *stream)
-{
-    const ferry__intake *intake = ferry__intake_of(stream);
-    return intake != NULL && intake->error == -ENOMEM;
-}
-
-ferry__bytes ferry__intake_take_all(ferry_stream *stream)
+int ferry__intake_take_all(ferry_stream *stream, ferry__bytes *ret_bytes)
 {
     ferry__intake *intake = ferry__intake_of(stream);
+    *ret_bytes = (ferry__bytes){0};
     if (intake == NULL)
-        return (ferry__bytes){0};
-    ferry__bytes all = intake->kept;
-    intake->kept = (ferry__bytes){0};
-    return all;
+        return 0;
+    leave_over(intake);
+    if (intake->has_gap)
+        return -ENODATA;
+    *ret_bytes = intake->left_over;
+    intake->left_over = (ferry__bytes){0};
+    return 0;
 }
 
 static void look_at_deadline(ferry__timer *timer)

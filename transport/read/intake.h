@@ -63,6 +63,7 @@ struct ferry__intake {
     bool is_cut_short;          /* a short count does not say that there is nothing more */
     bool came_full;             /* the kernel gave all that was asked for: it may have more */
     bool is_drained;            /* a borrower has found that there is nothing more */
+    bool has_gap;               /* bytes that had come are lost: a detach would have to give them */
     bool is_away;      /* the first read has the direction in other hands: nothing is read */
     bool is_full;      /* so much waits to be taken that nothing more is read for now */
     bool has_ended;    /* nothing more comes */
@@ -70,10 +71,11 @@ struct ferry__intake {
     int error;         /* why it has ended; 0: the peer's end of file */
     ferry_cause cause; /* why, if error is -ECANCELED */
     ferry__queue reads;
-    ferry__bytes kept;             /* come and not taken, beside what is on loan */
-    size_t portion;                /* how much is asked for at once, for the subscriber */
-    size_t declined;               /* how many of them the subscriber has seen and not taken */
-    bool declined_last;            /* it was told then that nothing comes behind them */
+    ferry__bytes kept;      /* come and not taken, beside what is on loan */
+    ferry__bytes left_over; /* come and not taken before reading ended, for a detach; then kept */
+    size_t portion;         /* how much is asked for at once, for the subscriber */
+    size_t declined;        /* how many of them the subscriber has seen and not taken */
+    bool declined_last;     /* it was told then that nothing comes behind them */
     ferry__subscriber *subscriber; /* a reference; NULL: none */
     ferry__subscriber *borrower;   /* whose loan is out; NULL: nobody's */
     size_t lent;                   /* bytes of that */
@@ -130,11 +132,15 @@ void ferry__intake_let_go(ferry_stream *stream, int error);
 /* Whether all that was lent, or handed over, has come back since. */
 bool ferry__intake_is_back(const ferry_stream *stream);
 
-/* Whether some of it was lost, for want of memory. */
-bool ferry__intake_has_lost(const ferry_stream *stream);
+/* Gives what has come and was not taken. It is the caller's. @return 0; -ENODATA: some of it is
+ * lost. */
+int ferry__intake_take_all(ferry_stream *stream, ferry__bytes *ret_bytes);
 
-/* Gives what has come and was not taken. It is the caller's. */
-ferry__bytes ferry__intake_take_all(ferry_stream *stream);
+/* Bytes that had come are lost. */
+static inline void ferry__intake_note_gap(ferry__intake *intake)
+{
+    intake->has_gap = true;
+}
 
 /* A read has arrived. */
 void ferry__intake_deliver_read(ferry__mail *mail, bool receiver_gone);

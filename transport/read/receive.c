@@ -138,8 +138,10 @@ static void empty_pipe(ferry__intake *intake, storing *self)
                                        intake->stream->link.calls);
     self->piped = 0;
     ferry__intake_take(intake, 0); /* nobody has seen it yet; or the room was not needed */
-    if (error != 0)
-        ferry__intake_note_end(intake, error); /* there is a gap now */
+    if (error == 0)
+        return;
+    ferry__intake_note_gap(intake);
+    ferry__intake_note_end(intake, error);
 }
 
 /* Goes on by copying, at the same byte. */

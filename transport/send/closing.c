@@ -92,7 +92,6 @@ static void give_back(ferry_stream *stream)
 {
     ferry__detached *left = stream->close_request->detached;
     leave_link_alone(stream);
-    left->unread = ferry__intake_take_all(stream);
     atomic_store(&left->fd, ferry__link_leave(&stream->link));
     close_result(stream)->phase = FERRY_PHASE_DONE;
     stream->state = FERRY__GONE;
@@ -103,8 +102,9 @@ static void detach(ferry_stream *stream)
 {
     if (!ferry__intake_is_back(stream))
         return;
-    if (ferry__intake_has_lost(stream))
-        close_link(stream, -ENOMEM, FERRY__RESET);
+    int error = ferry__intake_take_all(stream, &stream->close_request->detached->unread);
+    if (error != 0)
+        close_link(stream, error, FERRY__RESET);
     else
         give_back(stream);
 }

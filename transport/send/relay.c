@@ -347,6 +347,8 @@ static void deliver_return(ferry__mail *mail, bool receiver_gone)
         take_back_from_channel(intake, self);
     else
         take_back(intake, self);
+    if (self->left.error != 0)
+        ferry__intake_note_gap(intake);
     if (self->left.error != 0 && !intake->is_over)
         ferry__intake_note_end(intake, self->left.error);
     if (is_end_of_reading(&self->result) && !self->has_channel)

@@ -296,9 +296,10 @@ int ferry_stream_set_limiter(ferry_stream *stream, ferry_limiter *limiter)
         return -ENOMEM;
     pace->mail.deliver = ferry__pace_deliver;
     pace->timer.fire = ferry__pace_timeout;
-    if (!ferry__admit_message(&stream->admission)) {
+    error = ferry__admit_errand(&stream->admission);
+    if (error != 0) {
         ferry__pace_free(pace);
-        return -ESHUTDOWN;
+        return error;
     }
     ferry__owner_post_last(stream->owner, &pace->mail);
     return 0;

@@ -324,9 +324,10 @@ int ferry_stream_use_fd(ferry_stream *stream, ferry_fd_callback *use, void *arg)
     if (asked == NULL)
         return -ENOMEM;
     *asked = (visit){.mail = {.deliver = deliver_visit}, .stream = stream, .use = use, .arg = arg};
-    if (!ferry__admit_message(&stream->admission)) {
+    error = ferry__admit_errand(&stream->admission);
+    if (error != 0) {
         ferry__release(asked);
-        return -ESHUTDOWN;
+        return error;
     }
     ferry__owner_post_last(stream->owner, &asked->mail);
     return 0;

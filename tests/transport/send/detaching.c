@@ -251,6 +251,68 @@ PROMISE_BOTH(detaching, what_is_on_its_way_to_a_reader_comes_back_first)
     check_eq(atomic_load(&seen), 0);                /* a closed stream's reader is not called */
 }
 
+PROMISE_BOTH(detaching, bytes_are_given_also_if_reading_had_ended_for_want_of_time)
+{
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
+    atomic_size_t seen = 0;
+    const ferry_reader picky = {.on_read = take_nothing,
+                                .on_end = note_end,
+                                .arg = &seen,
+                                .on_owner = true,
+                                .keep_open = true};
+    atomic_store(&end_error, 1);
+    check_eq(ferry_stream_set_reader(s.stream, &picky), 0);
+    say(s.theirs, "abc");
+    while (atomic_load(&seen) < 3)
+        sched_yield();
+    check_eq(ferry_stream_read_within(s.stream, 1), 0);
+    while (atomic_load(&end_error) == 1)
+        sched_yield();
+    check_eq(atomic_load(&end_error), -ETIMEDOUT);
+    check_goes_on(detach(s.stream, "abc"), s.theirs);
+}
+
+/* Sets a reader, has some bytes on their way to it, and ends. */
+static void *read_and_end(void *arg)
+{
+    static atomic_size_t seen;
+    const stage *s = arg;
+    const ferry_reader greedy = {.on_read = take_one, .arg = &seen, .keep_open = true};
+    check_eq(ferry_stream_set_reader(s->stream, &greedy), 0);
+    say(s->theirs, "abc");
+    wait_until_asleep();
+    return NULL;
+}
+
+PROMISE_BOTH(detaching, bytes_are_given_also_if_the_readers_thread_has_ended)
+{
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
+    run_to_its_end(read_and_end, &s);
+    check_goes_on(detach(s.stream, "abc"), s.theirs);
+}
+
+PROMISE_BOTH(detaching, reader_elsewhere_is_left_alone_while_it_waits_for_what_is_queued)
+{
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
+    atomic_size_t seen = 0;
+    const ferry_reader greedy = {.on_read = take_one, .arg = &seen};
+    check_eq(ferry_stream_set_reader(s.stream, &greedy), 0);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    ferry_promise *detached = submit_detach(s.stream);
+    say(s.theirs, "abc");
+    unsigned loans = 0;
+    for (unsigned i = 0; i < 20; i++) {
+        wait_until_asleep();
+        loans += ferry_inbox_run(0) > 0;
+    }
+    check(loans <= 1); /* one may have been on its way */
+    reader *peer = reader_start(dup(s.theirs), false);
+    int fd = take(detached, "abc");
+    check_eq(outcome(stuck).error, 0);
+    close(fd);
+    check_eq(reader_end(peer), STUCK_BYTES);
+}
+
 PROMISE_BOTH(detaching, read_that_is_not_complete_has_consumed_nothing)
 {
     char memory[8], delimited[8];

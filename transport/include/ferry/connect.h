@@ -20,7 +20,8 @@ FERRY_BEGIN
  * Sets up a socket before it is connected: options (setsockopt(2)), or an address (bind(2)). It
  * runs on the owner that connects, once for each address that is tried. It must not block, and must
  * not close the fd or keep it.
- * @return 0; or a negative errno, with which this address fails in phase socket.
+ * @return 0; or a negative errno, with which this address fails in phase socket. -ECANCELED,
+ *         -ESHUTDOWN and what is no errno count as -EINVAL.
  */
 typedef int ferry_socket_callback(int fd, void *arg);
 

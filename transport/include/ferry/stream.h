@@ -546,7 +546,7 @@ FERRY_API int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promi
  *
  * Reading ends as with a close: reads that are not complete fail with -ECANCELED, and a reader is
  * told that. They have consumed nothing, so no byte is lost: ferry_promise_get_unread gives what
- * had come and was not taken.
+ * had come and was not taken, also if reading had ended before with -ETIMEDOUT, say.
  *
  * The fd is the one that was adopted, or was made for the connection, with the flags and options as
  * they were before. One that ferry has accepted or connected is close-on-exec and non-blocking. If
@@ -558,7 +558,8 @@ FERRY_API int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promi
  * a reader on another thread, or to a relay, has come back. So that thread must run its inbox.
  * Outcome: 0; or, with the connection closed, in phase close
  *   -ECANCELED  the stream was aborted, or its service destroyed
- *   -ENOMEM     for bytes that had come back
+ *   -ENODATA    bytes that had come are lost: there was no memory to keep them, or no way to get them
+ *               back
  * @param ret_promise its promise, from which the fd is taken.
  * @return 0;
  *         -EINVAL: stream or ret_promise is NULL.
@@ -572,7 +573,7 @@ FERRY_API int ferry_stream_detach(ferry_stream *stream, ferry_promise **ret_prom
 
 /*
  * Takes the fd of a connection that was detached. It is yours from then on. If nobody takes it, it
- * is closed with the promise.
+ * is closed with the last references to the promise and the stream.
  *
  * Threads: any, callbacks included. Never blocks.
  * @return the fd;
@@ -609,7 +610,7 @@ FERRY_API void ferry_stream_abort(ferry_stream *stream);
 /*
  * Has another limiter say how fast the stream's bytes may leave, from now on. It takes the place of
  * the one in the stream's options, or of the last that was set. What is under way goes on at the
- * new rate. What limiter_free_bytes has left stays free.
+ * new rate. What limiter_free_bytes has left stays free, unless there is no limiter in between.
  *
  * Threads: any, callbacks of owners included. Never blocks. Gives: nothing; the stream takes a
  * reference of its own.
@@ -617,6 +618,7 @@ FERRY_API void ferry_stream_abort(ferry_stream *stream);
  * @return 0;
  *         -EINVAL: stream is NULL.
  *         -ESHUTDOWN: the stream has ended.
+ *         -EAGAIN: 4,096 such calls have not reached the owner, which is held up.
  *         -ENOMEM.
  *         -ECHILD: stream or limiter belongs to the parent of this forked process.
  */
@@ -720,6 +722,7 @@ typedef void ferry_fd_callback(ferry_stream *stream, int fd, void *arg);
  * @return 0;
  *         -EINVAL: stream or use is NULL.
  *         -ESHUTDOWN: the stream has ended.
+ *         -EAGAIN: 4,096 such calls have not reached the owner, which is held up.
  *         -ENOMEM.
  *         -ECHILD: the stream belongs to the parent of this forked process.
  */
