@@ -24,8 +24,8 @@
 /* One fd that is waited for. Embedded in what waits; it must be removed before its fd is closed. */
 typedef struct ferry__watch {
     int fd;
-    ferry__calls *calls; /* what it is registered through */
     bool is_exclusive;   /* other owners watch the fd, too: one of those that sleep is woken */
+    ferry__calls *calls; /* what it is registered through */
     uint32_t registered; /* the events that the epoll set knows it for; 0: it does not know it */
     uint32_t awaited;    /* those of them that are waited for */
 

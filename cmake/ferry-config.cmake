@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# find_package(ferry): then link ferry::shared or ferry::static; or ferry::ferry, which is the one that
-# BUILD_SHARED_LIBS asks for.
+# find_package(ferry): then link ferry::shared or ferry::static; or ferry::ferry, which is the one
+# that BUILD_SHARED_LIBS asks for.
 include(CMakeFindDependencyMacro)
 find_dependency(Threads)
 include(${CMAKE_CURRENT_LIST_DIR}/ferry-targets.cmake)

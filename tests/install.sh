@@ -41,6 +41,7 @@ for libdir in lib/some-arch "$work/elsewhere/lib"; do
     done
 done
 
+[ -f "$work/prefix/share/man/man3/ferry_stream_write.3" ] || { echo "install: no manual" >&2; exit 1; }
 [ -f "$work/prefix/share/doc/ferry/examples/first.c" ] || { echo "install: no examples" >&2; exit 1; }
 
 mkdir "$work/user"

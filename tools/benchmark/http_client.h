@@ -26,8 +26,10 @@ typedef struct http_client_result {
 } http_client_result;
 
 /*
- * Opens all connections at once, and runs until its time is up.
- * @return 0; -EBADMSG: an answer was no success; or another negative errno.
+ * Opens all connections at once, and runs until its time is up, and there are as many answers as
+ * connections.
+ * @return 0; -ETIMEDOUT: that took a minute; -EBADMSG: an answer was no success; or another
+ *         negative errno.
  */
 int http_client_run(const http_client *what, http_client_result *ret_result);
 

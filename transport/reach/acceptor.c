@@ -237,7 +237,8 @@ static int ask_program(ferry__acceptor *acceptor, int fd, ferry__settings **ret_
     ferry__activity_do(&acceptor->owner->activity, NULL);
     if (answer != 0)
         return REFUSED;
-    if (memcmp(&options, &before, sizeof options) == 0) {
+    /* Both are copies of the same bytes: what differs the program has changed. */
+    if (memcmp((const char *)&options, (const char *)&before, sizeof options) == 0) {
         *ret_settings = ferry__settings_ref(listener->settings);
         return 0;
     }

@@ -260,7 +260,7 @@ PROMISE_BOTH(listening, owner_that_listens_is_told_on_owners)
 typedef struct doorman {
     guests seen; /* first: on_stream's arg, too */
     ferry_stream_options give;
-    bool refuses;
+    atomic_bool refuses;
     atomic_uint asked;
     atomic_uint released;
 } doorman;
@@ -279,7 +279,7 @@ static int ask_doorman(ferry_listener *listener, int fd, ferry_stream_options *o
     if (self->give.limit_requests != 0)
         *options = self->give;
     atomic_fetch_add(&self->asked, 1);
-    return self->refuses ? -EPERM : 0;
+    return atomic_load(&self->refuses) ? -EPERM : 0;
 }
 
 static void note_released(void *, void *arg)
@@ -354,7 +354,7 @@ PROMISE_BOTH(listening, on_accept_may_refuse_a_connection)
     }
     check_eq(atomic_load(&self.asked), 3);
     check_eq(atomic_load(&self.seen.count), 0);
-    self.refuses = false;
+    atomic_store(&self.refuses, false);
     AT_END(close_fd) int fd = dial(listener);
     await_guests(&self.seen, 1);
     check_hello(fd);

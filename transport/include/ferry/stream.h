@@ -558,8 +558,8 @@ FERRY_API int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promi
  * a reader on another thread, or to a relay, has come back. So that thread must run its inbox.
  * Outcome: 0; or, with the connection closed, in phase close
  *   -ECANCELED  the stream was aborted, or its service destroyed
- *   -ENODATA    bytes that had come are lost: there was no memory to keep them, or no way to get them
- *               back
+ *   -ENODATA    bytes that had come are lost: there was no memory to keep them, or no way to get
+ *               them back
  * @param ret_promise its promise, from which the fd is taken.
  * @return 0;
  *         -EINVAL: stream or ret_promise is NULL.
