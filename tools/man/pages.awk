@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Makes man pages of ferry's public headers. Each comment that stands before a declaration becomes
 # the page of what is declared; a declaration without one belongs to the page before. What a header
-# begins with becomes a page of its own, ferry-HEADER(7); what api.h begins with is part of ferry(7).
+# begins with becomes a page of its own, ferry-HEADER(7); what api.h begins with is part of
+# ferry(7).
 #
 # Usage: awk -v out=DIRECTORY -v version=TEXT -f pages.awk pass=1 HEADER... pass=2 HEADER...
 # DIRECTORY has man3 and man7. The first pass learns which names there are.
