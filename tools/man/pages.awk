@@ -8,8 +8,9 @@
 # DIRECTORY has man3 and man7. The first pass learns which names there are.
 
 FNR == 1 {
-    if (pass == 2 && header != "")
+    if (pass == 2 && is_describing)
         end_header()
+    is_describing = pass == 2
     begin_header()
 }
 
@@ -123,10 +124,11 @@ function escaped(text) {
     return text
 }
 
-function first_sentence(    i, text) {
+# @param ends what ends it
+function first_sentence(ends,    i, text) {
     for (i = 1; i <= lines && comment[i] != ""; i++)
         text = text (i > 1 ? " " : "") comment[i]
-    if (match(text, /[.:;] |[.:;]$/))
+    if (match(text, "[" ends "] |[" ends "]$"))
         text = substr(text, 1, RSTART - 1)
     return text
 }
@@ -138,7 +140,7 @@ function begin_page(file, name, section) {
 function write_page(name, shown,    file, i, count, rows) {
     file = out "/man3/" name ".3"
     begin_page(file, name, 3)
-    printf ".SH NAME\n%s \\- %s\n", name, escaped(first_sentence()) > file
+    printf ".SH NAME\n%s \\- %s\n", name, escaped(first_sentence(".:;")) > file
     printf ".SH SYNOPSIS\n.nf\n#include <ferry/%s.h>\n.PP\n", header > file
     count = split(shown, rows, "\n")
     for (i = 1; i <= count; i++)
@@ -240,7 +242,7 @@ function end_header(    file, i, count, names) {
     for (i = 1; i <= lines; i++)
         comment[i] = top[header, i]
     headers[++header_count] = header
-    summaries[header] = first_sentence()
+    summaries[header] = first_sentence(".")
     contents[header] = members
     if (header == "api") # ferry(7) has it
         return
