@@ -617,15 +617,13 @@ static void put_back(ferry__link *link)
 {
     put_options_back(link);
     if (link->patience != NULL)
-        ferry__patience_rest(link->patience);
+        ferry__patience_leave(link->patience);
 }
 
 int ferry__link_leave(ferry__link *link)
 {
     int fd = link->fd;
     wait_for_visitors(link);
-    if (link->patience != NULL)
-        link->patience->is_own = false; /* whose limit would be left to the end */
     put_back(link);
     link->patience = NULL; /* its fd is about to be somebody else's */
     link->fd = -1;

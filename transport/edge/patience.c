@@ -99,11 +99,25 @@ ssize_t ferry__patience_send(ferry__patience *patience, ferry__calls *calls,
     return calls->sendmsg(calls, patience->fd, &message, flags);
 }
 
-void ferry__patience_rest(ferry__patience *patience)
+static void stop_blocking(ferry__patience *patience)
 {
     if (patience->is_blocking)
         (void)set_blocking(patience->fd, false);
     patience->is_blocking = false;
-    if (!patience->is_own && patience->has_limit)
+}
+
+void ferry__patience_leave(ferry__patience *patience)
+{
+    stop_blocking(patience);
+    if (patience->has_limit)
         patience->has_limit = set_limit(patience->fd, &patience->original) != 0;
+}
+
+/* Nobody else sees the limit of a socket of ferry's own. */
+void ferry__patience_rest(ferry__patience *patience)
+{
+    if (patience->is_own)
+        stop_blocking(patience);
+    else
+        ferry__patience_leave(patience);
 }

@@ -68,4 +68,7 @@ ssize_t ferry__patience_send(ferry__patience *patience, ferry__calls *calls,
 /* No call is to wait for a while: the socket is as it came. */
 void ferry__patience_rest(ferry__patience *patience);
 
+/* No call is made any more, and somebody else may have the socket: it is as it came. */
+void ferry__patience_leave(ferry__patience *patience);
+
 #endif

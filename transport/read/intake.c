@@ -82,10 +82,28 @@ void ferry__intake_take(ferry__intake *intake, size_t size)
     intake->declined = 0;
 }
 
+/* Whether what has come may be wanted although reading has ended: by a detach. */
+static bool may_be_left(const ferry__intake *intake)
+{
+    return intake->error != -ESHUTDOWN &&
+           (intake->error != -ECANCELED || intake->cause == FERRY_CAUSE_GONE);
+}
+
+/* For those that come back when reading has ended. */
+static void put_with_left_over(ferry__intake *intake, const void *data, size_t size)
+{
+    if (may_be_left(intake) && ferry__bytes_prepend(&intake->left_over, data, size) != 0)
+        ferry__intake_note_gap(intake);
+}
+
 void ferry__intake_put_back(ferry__intake *intake, const void *data, size_t size)
 {
     if (size == 0)
         return;
+    if (intake->is_over) {
+        put_with_left_over(intake, data, size);
+        return;
+    }
     intake->declined = 0;
     if (ferry__bytes_prepend(&intake->kept, data, size) == 0)
         return;
@@ -361,11 +379,7 @@ static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
     intake->borrower = NULL;
     intake->lent = 0;
     count_shots(intake, borrower);
-    if (!intake->is_over)
-        ferry__intake_put_back(intake, ferry__bytes_first(&borrower->bytes), left);
-    else if (ferry__bytes_prepend(&intake->left_over, ferry__bytes_first(&borrower->bytes), left) !=
-             0)
-        ferry__intake_note_gap(intake);
+    ferry__intake_put_back(intake, ferry__bytes_first(&borrower->bytes), left);
     ferry__bytes_take(&borrower->bytes, left);
     if (borrower == intake->subscriber) {
         note_declined(intake, borrower, left);
@@ -528,19 +542,29 @@ static void leave_over(ferry__intake *intake)
     if (ferry__bytes_append(&intake->left_over, ferry__bytes_first(&intake->kept),
                             ferry__bytes_count(&intake->kept)) != 0)
         ferry__intake_note_gap(intake);
+    ferry__bytes_take(&intake->kept, ferry__bytes_count(&intake->kept));
 }
 
-/* All that waits learns this error; what is kept is dropped. */
+/* What a read has got and does not consume is left, too. */
+static void undo_for_good(ferry__intake *intake, ferry__request *request, int error)
+{
+    if (error == 0 || !may_be_left(intake))
+        return;
+    type_of(request)->undo(intake, request);
+    leave_over(intake);
+}
+
+/* All that waits learns this error; what is kept is dropped, or left. */
 static void refuse_all(ferry__intake *intake, int error)
 {
-    bool is_for_good =
-        error == -ESHUTDOWN || (error == -ECANCELED && intake->cause != FERRY_CAUSE_GONE);
-    if (!is_for_good)
+    if (may_be_left(intake))
         leave_over(intake);
     for (ferry__request *next, *request = intake->reads.first; request != NULL; request = next) {
         next = request->next;
-        if (!is_passed_on(intake, request, error))
-            finish(intake, request, error, error != 0 ? phase_of(request) : FERRY_PHASE_DONE);
+        if (is_passed_on(intake, request, error))
+            continue;
+        undo_for_good(intake, request, error);
+        finish(intake, request, error, error != 0 ? phase_of(request) : FERRY_PHASE_DONE);
     }
     if (intake->subscriber != NULL && !is_reader_under_way(intake))
         end_subscription(intake, error);

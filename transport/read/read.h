@@ -79,7 +79,7 @@ typedef struct ferry__read_type {
 
     /*
      * It fails: gives the peer's bytes that it has got and does not consume back to the intake. Not
-     * called when all reading ends: what is kept is dropped then.
+     * called when the stream ends: what is kept is dropped then.
      */
     void (*undo)(ferry__intake *intake, ferry__request *request);
 

@@ -302,11 +302,9 @@ static void drop(ferry__bytes *bytes)
 static void take_back_from_channel(ferry__intake *intake, relay *self)
 {
     ferry__bytes rest = ferry__channel_close(&self->channel);
-    if (!intake->is_over) {
-        ferry__intake_put_back(intake, ferry__bytes_first(&rest), ferry__bytes_count(&rest));
-        ferry__intake_put_back(intake, ferry__bytes_first(&self->left.bytes),
-                               ferry__bytes_count(&self->left.bytes));
-    }
+    ferry__intake_put_back(intake, ferry__bytes_first(&rest), ferry__bytes_count(&rest));
+    ferry__intake_put_back(intake, ferry__bytes_first(&self->left.bytes),
+                           ferry__bytes_count(&self->left.bytes));
     drop(&rest);
     drop(&self->left.bytes);
 }
@@ -319,6 +317,7 @@ static void take_back(ferry__intake *intake, relay *self)
     bool is_kept = ferry__bytes_count(&self->kept) > 0;
     ferry__bytes *rest = is_kept ? &self->kept : &self->left.bytes;
     if (intake->is_over) {
+        ferry__intake_put_back(intake, ferry__bytes_first(rest), ferry__bytes_count(rest));
         drop(rest);
         return;
     }

@@ -272,6 +272,22 @@ PROMISE_BOTH(detaching, bytes_are_given_also_if_reading_had_ended_for_want_of_ti
     check_goes_on(detach(s.stream, "abc"), s.theirs);
 }
 
+PROMISE_BOTH(detaching, bytes_are_given_also_of_a_read_that_ran_out_of_time)
+{
+    char memory[8];
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
+    const ferry_read exactly = {memory, 5, FERRY_READ_EXACTLY, NULL, 0};
+    ferry_promise *first, *second;
+    check_eq(ferry_stream_read(s.stream, &exactly, NULL, &first), 0);
+    check_eq(ferry_stream_read(s.stream, &exactly, NULL, &second), 0);
+    say(s.theirs, "12345678");
+    check_eq(outcome(first).sent, 5);
+    wait_until_asleep(); /* the second has got some of its bytes */
+    check_eq(ferry_stream_read_within(s.stream, 1), 0);
+    check_eq(outcome(second).error, -ETIMEDOUT);
+    check_goes_on(detach(s.stream, "678"), s.theirs);
+}
+
 /* Sets a reader, has some bytes on their way to it, and ends. */
 static void *read_and_end(void *arg)
 {
@@ -331,7 +347,8 @@ PROMISE_BOTH(detaching, read_that_is_not_complete_has_consumed_nothing)
     check_eq(outcome(third).error, -ECANCELED);
 }
 
-PROMISE_BOTH(detaching, bytes_of_a_relay_that_did_not_leave_come_back)
+/* @param within reading ends before the detach, for want of time */
+static void relay_and_detach(ferry_placement placement, bool within)
 {
     enum { SIZE = 8 << 20 };
     stage from = stage_open(placement, tcp_pair());
@@ -341,6 +358,10 @@ PROMISE_BOTH(detaching, bytes_of_a_relay_that_did_not_leave_come_back)
     talker *peer = talker_start(from.theirs, 5, SIZE);
     wait_readable(to.theirs);
     wait_until_asleep(); /* nobody reads what it sends */
+    if (within) {
+        check_eq(ferry_stream_read_within(from.stream, 1), 0);
+        check_eq(ferry_promise_await(relayed, -1, NULL), 0);
+    }
     ferry_promise *detached = submit_detach(from.stream);
     ferry_result result;
     check_eq(ferry_promise_await(detached, -1, &result), 0);
@@ -350,7 +371,7 @@ PROMISE_BOTH(detaching, bytes_of_a_relay_that_did_not_leave_come_back)
     check_eq(ferry_promise_get_unread(detached, &unread, &size), 0);
     int fd = ferry_promise_get_fd(detached);
     result = outcome(relayed);
-    check_eq(result.error, -ECANCELED);
+    check_eq(result.error, within ? -ETIMEDOUT : -ECANCELED);
     /* What was relayed, what is given and what the socket still has are all that the peer sent. */
     uint64_t all = digest_content(DIGEST_BEGIN, 5, 0, result.sent);
     all = digest(all, unread, size);
@@ -363,6 +384,12 @@ PROMISE_BOTH(detaching, bytes_of_a_relay_that_did_not_leave_come_back)
     ferry_promise_unref(detached);
     stage_end(&from);
     ferry_stream_abort(to.stream);
+}
+
+PROMISE_BOTH(detaching, bytes_of_a_relay_that_did_not_leave_come_back)
+{
+    relay_and_detach(placement, false);
+    relay_and_detach(placement, true);
 }
 
 PROMISE_BOTH(detaching, bytes_that_a_file_has_not_got_come_back)
