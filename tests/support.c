@@ -629,7 +629,9 @@ ferry_promise *submit_stuck(ferry_stream *stream, int theirs)
     const ferry_part part = ferry_part_borrow(stuck_data(), STUCK_BYTES);
     ferry_promise *promise = submit_parts(stream, &part, 1, NULL);
     wait_readable(theirs);
-    while (atomic_load(&stream->shown_sending.what) != FERRY__WAITS_FOR_SINK)
+    /* On a busy machine a hasty stream may have given its peer up before this thread looks. */
+    while (atomic_load(&stream->shown_sending.what) != FERRY__WAITS_FOR_SINK &&
+           ferry_promise_await(promise, 0, NULL) == -ETIMEDOUT)
         (void)poll(NULL, 0, 1);
     wait_until_asleep();
     return promise;

@@ -237,7 +237,8 @@ int stage_take(stage *s);
 
 /*
  * A write larger than any socket takes, to a stream whose peer does not read. When this returns
- * some of it has arrived at the peer, the rest cannot leave, and the owner sleeps until it can.
+ * some of it has arrived at the peer, the rest cannot leave, and the owner sleeps until it can; or,
+ * if the stream has a stall timeout, it may have settled with that.
  * @return the write's promise; its length is STUCK_BYTES.
  */
 #define STUCK_BYTES (UINT64_C(32) << 20)
