@@ -361,6 +361,7 @@ PROMISE_EITHER(reading, reads_are_served_before_the_reader)
 typedef struct turn_taker {
     scene *scene;
     char data[4];
+    _Atomic(bool) has_submitted;
     ferry_result result;
 } turn_taker;
 
@@ -368,17 +369,10 @@ static void *submit_and_wait(void *arg)
 {
     turn_taker *self = arg;
     const ferry_read four = {self->data, 4, FERRY_READ_EXACTLY, NULL, 0};
-    self->result = outcome(submit_read(self->scene->stream, four));
+    ferry_promise *promise = submit_read(self->scene->stream, four);
+    atomic_store(&self->has_submitted, true);
+    self->result = outcome(promise);
     return NULL;
-}
-
-/* Until so many reads are pending: the submits have returned. */
-static void wait_for_reads(ferry_stream *stream, uint32_t count)
-{
-    ferry_stream_status status;
-    do
-        status = stream_status(stream);
-    while (status.pending_reads < count);
 }
 
 PROMISE_EITHER(reading, reads_of_several_threads_are_served_in_the_order_of_their_submits)
@@ -388,10 +382,10 @@ PROMISE_EITHER(reading, reads_of_several_threads_are_served_in_the_order_of_thei
     turn_taker takers[THREADS];
     pthread_t threads[THREADS];
     for (unsigned i = 0; i < THREADS; i++) {
-        takers[i].scene = &this;
+        takers[i] = (turn_taker){.scene = &this};
         threads[i] = start_thread(submit_and_wait, &takers[i]);
-        wait_for_reads(this.stream, i + 1);
-        wait_until_asleep(); /* counted a moment before it is posted */
+        while (!atomic_load(&takers[i].has_submitted))
+            sched_yield();
     }
     send_text(this.both.theirs, "000011112222333344445555");
     for (unsigned i = 0; i < THREADS; i++) {
