@@ -403,14 +403,23 @@ static void wait_for_names(unsigned count)
         sched_yield();
 }
 
-ferry_service *service_start(ferry_placement placement)
+static ferry_service *start_with(ferry_placement placement, unsigned owners)
 {
-    enum { OWNERS = 2 };
-    const ferry_service_options options = {.placement = placement, .shared_owners = OWNERS};
+    const ferry_service_options options = {.placement = placement, .shared_owners = owners};
     ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
-    wait_for_names(placement == FERRY_SHARED ? OWNERS : 1);
+    wait_for_names(placement == FERRY_SHARED ? owners : 1);
     return service;
+}
+
+ferry_service *service_start(ferry_placement placement)
+{
+    return start_with(placement, 2);
+}
+
+ferry_service *service_of_one_owner(ferry_placement placement)
+{
+    return start_with(placement, 1);
 }
 
 ferry_stream *stream_adopt(ferry_service *service, int fd)

@@ -147,6 +147,10 @@ void talker_join(talker *peer);
 /* ---- ferry ---- */
 
 ferry_service *service_start(ferry_placement placement);
+
+/* A shared one has a single owner: whatever blocks that is seen by all streams. */
+ferry_service *service_of_one_owner(ferry_placement placement);
+
 ferry_stream *stream_adopt(ferry_service *service, int fd);
 ferry_stream *stream_adopt_with(ferry_service *service, int fd, ferry_stream_options options);
 

@@ -28,13 +28,12 @@ static void begin_cache(struct asking *asking)
 
 static struct asking *begin(void)
 {
-    static const ferry_service_options options = {.placement = FERRY_SHARED, .shared_owners = 1};
     struct asking *asking = malloc(sizeof *asking);
     check(asking != NULL);
     asking->tree = tree_grow();
     asking->cache = NULL;
     begin_cache(asking);
-    check_eq(ferry_service_create(&options, &asking->service), 0);
+    asking->service = service_of_one_owner(FERRY_SHARED);
     tree_put(&asking->tree, "small.txt", "0123456789");
     tree_put(&asking->tree, "empty.txt", "");
     tree_put_content(&asking->tree, "large.bin", LARGE_BYTES, SEED);

@@ -243,9 +243,7 @@ PROMISE_BOTH(file, sources_that_run_dry_one_after_another_are_each_waited_for)
 
 PROMISE_BOTH(file, two_streams_may_wait_for_one_borrowed_pipe)
 {
-    ferry_service *service;
-    const ferry_service_options options = {.placement = placement, .shared_owners = 1};
-    check_eq(ferry_service_create(&options, &service), 0);
+    ferry_service *service = service_of_one_owner(placement);
     feed shared = feed_make();
     AT_END(close_theirs) pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     ferry_stream *streams[] = {stream_adopt(service, first.ours),

@@ -51,15 +51,6 @@ static void clearer_stop(clearer *self)
     close(self->fd);
 }
 
-/* A service with one owner, so that whatever blocks it is seen by all streams. */
-static ferry_service *service_of_one(ferry_placement placement)
-{
-    ferry_service *service;
-    const ferry_service_options options = {.placement = placement, .shared_owners = 1};
-    check_eq(ferry_service_create(&options, &service), 0);
-    return service;
-}
-
 static int listen_somewhere(struct sockaddr_in *ret_address)
 {
     socklen_t size = sizeof *ret_address;
@@ -98,7 +89,7 @@ PROMISE_BOTH(sharing, flags_of_a_socket_are_left_alone_meanwhile_and_afterwards)
 /* No call of an owner blocks: a cancel gets through, and so do the owner's other streams. */
 static void send_to_one_who_does_not_read(ferry_placement placement, int is_tcp)
 {
-    ferry_service *service = service_of_one(placement);
+    ferry_service *service = service_of_one_owner(placement);
     AT_END(close_theirs) pair both = any_pair(is_tcp), beside = unix_pair(SOCK_STREAM);
     clearer somebody;
     clearer_start(&somebody, both.ours);
@@ -133,7 +124,7 @@ PROMISE_BOTH(sharing, tcp_socket_that_somebody_makes_blocking_all_the_time_holds
  * each of its segments costs memory. */
 PROMISE_BOTH(sharing, tcp_socket_of_a_peer_with_a_small_window_holds_up_nobody)
 {
-    ferry_service *service = service_of_one(placement);
+    ferry_service *service = service_of_one_owner(placement);
     const int least = 1;
     struct sockaddr_in address;
     AT_END(file_remove) test_file file = file_make(32 * MIB, 12);
@@ -289,7 +280,7 @@ static ferry_stream *adopt_as_stranger(ferry_service *service, int fd)
 PROMISE_BOTH(sharing, pipe_that_cannot_be_opened_anew_is_left_alone)
 {
     AT_END(close_theirs) pair beside = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_of_one(placement);
+    AT_END(destroy_service) ferry_service *service = service_of_one_owner(placement);
     AT_END(file_remove) test_file file = file_make(MIB, 14);
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC), 0);
@@ -419,7 +410,7 @@ PROMISE_BOTH(sharing, file_under_a_lease_is_waited_for_and_holds_up_nobody_else)
     int leased = lease(file.path);
     if (leased < 0)
         return file_remove(&file);
-    ferry_service *service = service_of_one(placement);
+    ferry_service *service = service_of_one_owner(placement);
     pair both = unix_pair(SOCK_STREAM), beside = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_stream *other = stream_adopt(service, beside.ours);
@@ -447,7 +438,7 @@ PROMISE_BOTH(sharing, waiting_for_a_lease_can_be_cancelled_and_runs_out_of_time)
     int leased = lease(file.path);
     if (leased < 0)
         return file_remove(&file);
-    ferry_service *service = service_of_one(placement);
+    ferry_service *service = service_of_one_owner(placement);
     pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
     const ferry_request_options options = {.timeout_ms = 60};

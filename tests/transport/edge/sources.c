@@ -163,14 +163,6 @@ PROMISE_BOTH(splice, source_that_ends_before_its_length_is_enodata_with_the_exac
 
 /* ---- sources that have nothing for now ------------------------------------------------------- */
 
-static ferry_service *service_of_one_owner(ferry_placement placement)
-{
-    const ferry_service_options options = {.placement = placement, .shared_owners = 1};
-    ferry_service *service;
-    check_eq(ferry_service_create(&options, &service), 0);
-    return service;
-}
-
 PROMISE_BOTH(splice, urgent_data_of_a_source_is_passed_over)
 {
     AT_END(close_theirs) pair from = tcp_pair();

@@ -145,10 +145,7 @@ static house house_open_in(ferry_service *service, const char *address,
 
 static house house_open(const char *address, const ferry_stream_options *of_guests)
 {
-    const ferry_service_options one = {.placement = FERRY_SHARED, .shared_owners = 1};
-    ferry_service *service;
-    check_eq(ferry_service_create(&one, &service), 0);
-    return house_open_in(service, address, of_guests);
+    return house_open_in(service_of_one_owner(FERRY_SHARED), address, of_guests);
 }
 
 static void house_close(house *h)

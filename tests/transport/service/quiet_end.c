@@ -219,9 +219,7 @@ PROMISE_BOTH(quiet_end, services_live_side_by_side)
 PROMISE_BOTH(isolation, stalled_streams_delay_nobody)
 {
     /* One shared owner for all: streams of other owners are the easier case. */
-    const ferry_service_options options = {.placement = placement, .shared_owners = 1};
-    ferry_service *service;
-    check_eq(ferry_service_create(&options, &service), 0);
+    ferry_service *service = service_of_one_owner(placement);
     enum { STALLED = 8 };
     pair pairs[STALLED];
     ferry_stream *stalled[STALLED];

@@ -122,11 +122,9 @@ static void wait_for(sem_t *semaphore)
 PROMISE(causes,
         what_was_submitted_before_an_abort_is_called_off_by_it_and_cancelled_before_it_by_that)
 {
-    const ferry_service_options one = {.placement = FERRY_SHARED, .shared_owners = 1};
-    ferry_service *service;
+    ferry_service *service = service_of_one_owner(FERRY_SHARED);
     pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     doorman outer, inner;
-    check_eq(ferry_service_create(&one, &service), 0);
     ferry_stream *other = stream_adopt(service, first.ours);
     ferry_stream *stream = stream_adopt(service, second.ours);
     ferry_promise *head = submit_stuck(stream, second.theirs);
