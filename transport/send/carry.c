@@ -520,7 +520,8 @@ static bool carry_out(ferry_stream *stream)
     return goes_on && has_more(stream);
 }
 
-/* The peer has stalled: whatever the framing policy, nothing more will get through. */
+/* The peer has stalled: whatever the framing policy, nothing more will get through. A head that the
+ * stream no longer carries out is not what it stalled on. */
 static void give_up(ferry_stream *stream)
 {
     account_begun(stream);
@@ -528,7 +529,8 @@ static void give_up(ferry_stream *stream)
     stream->has_given_up = true;
     ferry__request *head = stream->queue.first;
     bool is_known = head != NULL && ferry__batch_is_taken(head);
-    if (stream->padding == 0 && is_known && head->kind == FERRY__SEND)
+    bool is_carried_out = stream->padding == 0 && !ferry__stream_is_poisoned(stream);
+    if (is_carried_out && is_known && head->kind == FERRY__SEND)
         ferry__stream_finish(stream, head, -ETIMEDOUT, FERRY_PHASE_SINK);
     ferry__stream_drop_padding(stream);
     ferry__confirm_give_up(stream, -ETIMEDOUT, FERRY_CAUSE_NONE);

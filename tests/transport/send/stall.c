@@ -144,6 +144,29 @@ PROMISE_BOTH(stall, peer_that_stopped_is_given_up_whatever_the_framing_policy)
     dawdle_then_stop(placement, tcp_pair, FERRY_FRAMING_PAD);
 }
 
+/* Both are seen in one turn: another stream keeps the owner until its time is up. */
+PROMISE(stall, what_stands_behind_a_cancelled_request_is_not_what_the_peer_stalled_on)
+{
+    atomic_bool is_up = false;
+    const ferry_stream_options options = {.stall_timeout_ms = 100};
+    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_of_one_owner(FERRY_SHARED);
+    AT_END(drop_stream) ferry_stream *stalled = stream_adopt_with(service, both.ours, options);
+    AT_END(drop_stream) ferry_stream *beside = stream_adopt(service, other.ours);
+    ferry_promise *stuck = submit_stuck(stalled, both.theirs);
+    (void)poll(NULL, 0, 60); /* it was looked at once by then */
+    const ferry_request_options held = {.on_owner = hold_until_told, .on_owner_arg = &is_up};
+    ferry_promise *holding = submit_write_with(beside, "x", 1, &held);
+    (void)poll(NULL, 0, 150);
+    (void)ferry_promise_cancel(stuck); /* a busy machine may have been later than that */
+    ferry_promise *behind = submit_write(stalled, "x", 1);
+    atomic_store(&is_up, true);
+    int error = outcome(stuck).error;
+    check(error == -ECANCELED || error == -ETIMEDOUT);
+    check_outcome(behind, .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE, .sent = 0);
+    check_eq(outcome(holding).error, 0);
+}
+
 /* ---- no stall -------------------------------------------------------------------------------- */
 
 static const ferry_stream_options hasty = {.framing = FERRY_FRAMING_CONTINUE,
