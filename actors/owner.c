@@ -364,6 +364,7 @@ static int64_t let_ahead(ferry__owner *owner, int64_t now)
     owner->room_ahead = FERRY__MOST_AHEAD;
     (void)deliver_mail(owner);
     owner->room_ahead = 0;
+    now = ferry__clock_now(); /* what has just come may be younger: its turn is not before that */
     while (owner->ahead.first != NULL) {
         owner->went_ahead_at = now;
         give_turn(owner, row_take_first(&owner->ahead), now);
