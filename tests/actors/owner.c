@@ -63,12 +63,21 @@ static void owner_end(ferry__owner *owner)
     ferry__owner_unref(owner);
 }
 
-/* Keeps the owner in one turn until it is told to go on, so that mail piles up meanwhile. */
-static atomic_bool gate_open;
+static atomic_bool is_at_gate, gate_open;
 
 static void wait_at_gate(ferry__mail *, bool)
 {
+    atomic_store(&is_at_gate, true);
     while (!atomic_load(&gate_open))
+        sched_yield();
+}
+
+/* Keeps the owner where it is until the gate opens: all mail of meanwhile then comes at once. */
+static void stop_at_gate(ferry__owner *owner, ferry__mail *gate)
+{
+    gate->deliver = wait_at_gate;
+    ferry__owner_post(owner, gate);
+    while (!atomic_load(&is_at_gate))
         sched_yield();
 }
 
@@ -77,8 +86,8 @@ PROMISE(owner, runnable_tasks_get_one_turn_each_in_a_round)
     ferry__owner *owner = owner_start();
     unsigned order[9], count = 0;
     worker workers[3] = {0};
-    ferry__mail gate = {.deliver = wait_at_gate};
-    ferry__owner_post(owner, &gate);
+    ferry__mail gate;
+    stop_at_gate(owner, &gate);
     for (unsigned i = 0; i < 3; i++) {
         workers[i] = (worker){.turns_left = 3, .number = i, .order = order, .count = &count};
         give(owner, &workers[i]);
@@ -164,8 +173,8 @@ static crowd *run_crowd(unsigned large, unsigned small)
     for (unsigned i = 0; i < small; i++)
         all->small[i] =
             (struct member){{.turn = take_small_turn}, {.deliver = wake_member}, all, false};
-    ferry__mail gate = {.deliver = wait_at_gate};
-    ferry__owner_post(all->owner, &gate);
+    ferry__mail gate;
+    stop_at_gate(all->owner, &gate);
     for (unsigned i = 0; i < large; i++) {
         all->large[i] =
             (struct member){{.turn = take_large_turn}, {.deliver = wake_member}, all, false};

@@ -547,12 +547,14 @@ PROMISE_EITHER(receiving, cancel_in_the_queue_and_time_that_is_up_consume_nothin
     scene set = begin(placement);
     const ferry_request_options short_lived = {.timeout_ms = 20};
     ferry_file file = file_in(&set.where, "file");
-    ferry_promise *first, *second;
-    check_eq(ferry_stream_receive(set.stream, &file, &short_lived, &first), 0);
-    check_eq(ferry_stream_receive(set.stream, &file, NULL, &second), 0);
+    ferry_promise *first = submit_receive(set.stream, file);
+    ferry_promise *second = submit_receive(set.stream, file), *late;
     check_eq(ferry_promise_cancel(second), 0);
     check_outcome(second, .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE);
-    check_eq(outcome(first).error, -ETIMEDOUT);
+    check_eq(ferry_promise_cancel(first), 0);
+    check_eq(outcome(first).error, -ECANCELED);
+    check_eq(ferry_stream_receive(set.stream, &file, &short_lived, &late), 0);
+    check_eq(outcome(late).error, -ETIMEDOUT);
     talker *peer = talker_start(set.theirs, 15, 100);
     check_next(set.stream, 15, 0);
     talker_join(peer);
