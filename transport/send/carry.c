@@ -498,6 +498,16 @@ static bool has_more(ferry_stream *stream)
     return stream->queue.first != NULL || stream->padding > 0 || stream->link.owes || rest(stream);
 }
 
+/* A close goes with the last bytes: they may be held back for it. @return as has_more. */
+static bool go_on(ferry_stream *stream)
+{
+    const ferry__request *next = stream->queue.first;
+    bool may_close = stream->padding == 0 && !stream->link.owes;
+    if (may_close && next != NULL && next->kind == FERRY__CLOSE)
+        (void)find_next_part(stream);
+    return has_more(stream);
+}
+
 static bool carry_out(ferry_stream *stream)
 {
     stream->waits_for_source = false; /* what it waits for is found out anew */
@@ -517,7 +527,7 @@ static bool carry_out(ferry_stream *stream)
         ferry__stream_show_head(stream);
     ferry__move move = move_some(stream, part, chunk);
     bool goes_on = part != NULL ? conclude(stream, part, &move) : conclude_padding(stream, &move);
-    return goes_on && has_more(stream);
+    return goes_on && go_on(stream);
 }
 
 /* The peer has stalled: whatever the framing policy, nothing more will get through. A head that the

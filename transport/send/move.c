@@ -22,7 +22,8 @@ typedef struct gather {
     size_t room;      /* bytes that may still be added */
     size_t read;      /* bytes of files, in the owner's scratch memory */
     bool is_full;     /* no room, no pieces, or nothing may follow */
-    bool more;        /* bytes follow directly, and surely */
+    bool more;        /* bytes follow directly, and surely; or the end of the stream */
+    bool may_settle;  /* all that was added settles as soon as it has left */
     unsigned opened;  /* how many of its files were opened by their paths */
     bool takes_files; /* the link is one that they are read for */
     bool is_message;  /* the link is one of messages: each part is one */
@@ -94,6 +95,7 @@ static bool add_part(gather *all, const ferry__part *part)
 /* Adds a request's bytes from its current part on. Whether what follows it may be added too. */
 static bool add_request(gather *all, const ferry__request *request)
 {
+    all->may_settle &= request->extras == NULL || request->extras->completion == FERRY_ACCEPTED;
     for (size_t i = request->current; i < request->part_count; i++) {
         const ferry__part *part = &request->parts[i];
         if (part->source != NULL && part->source->is_open_ended)
@@ -127,6 +129,19 @@ static bool prepare_to_join(const gather *all, const ferry__request *before)
     return may_open && ferry__batch_is_taken(next) && ferry__request_prepare_ahead(next);
 }
 
+/*
+ * Whether the stream is closed as soon as these bytes have left, in the same turn. Then its FIN
+ * goes in their packet: one less for both sides, and the peer is woken once.
+ */
+static bool is_closed_behind(const gather *all, const ferry__request *last)
+{
+    const ferry_stream *stream = all->stream;
+    const ferry__request *next = last->next;
+    bool is_close = next != NULL && next->kind == FERRY__CLOSE && next->detached == NULL;
+    bool may_close = !last->is_told_first && all->may_settle && stream->confirming.first == NULL;
+    return is_close && may_close && stream->link.is_tcp && stream->link.type == &ferry__link_plain;
+}
+
 /* Gathers what is in memory, from the head's current part on. */
 static void gather_from(gather *all, ferry_stream *stream, size_t chunk)
 {
@@ -136,12 +151,15 @@ static void gather_from(gather *all, ferry_stream *stream, size_t chunk)
     all->read = 0;
     all->opened = 0;
     all->is_full = all->more = false;
+    all->may_settle = true;
     all->is_message = link->is_message;
     all->takes_files = link->is_socket && !link->is_message && link->type->owe == NULL;
     all->stream = stream;
     ferry__request *request = stream->queue.first;
-    while (add_request(all, request) && prepare_to_join(all, request))
+    bool is_whole;
+    while ((is_whole = add_request(all, request)) && prepare_to_join(all, request))
         request = request->next;
+    all->more |= is_whole && is_closed_behind(all, request);
 }
 
 static ferry__move move_source(ferry_stream *stream, ferry__part *part, size_t chunk)

@@ -243,8 +243,9 @@ static int send_watched(struct connection *connection, const struct request *req
     const ferry_request_options options = {
         .on_owner = logged != NULL ? on_logged : on_settled,
         .on_owner_arg = logged != NULL ? (void *)logged : connection,
-        /* It is in memory, and fails only with its connection: no other is taken for it. */
-        .on_owner_may_lag = !response->has_file,
+        /* Nothing follows that would be taken for it. In memory it fails only with its
+         * connection. */
+        .on_owner_may_lag = !response->has_file || !response->keeps_alive,
         .label = name_answer(response),
     };
     connection->holds++;
