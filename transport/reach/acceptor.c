@@ -105,10 +105,21 @@ static void give_room_back(ferry_listener *listener)
     tell_of_room(listener);
 }
 
+static ferry_listener *listener_of(const ferry__counter *counter)
+{
+    return (ferry_listener *)(void *)((char *)(uintptr_t)counter -
+                                      offsetof(ferry_listener, counter));
+}
+
+bool ferry__listener_is_full(const ferry__counter *counter)
+{
+    ferry_listener *listener = listener_of(counter);
+    return atomic_load(&listener->streams) >= listener->options.limit_streams;
+}
+
 void ferry__listener_stream_ended(ferry__counter *counter)
 {
-    ferry_listener *listener =
-        (ferry_listener *)(void *)((char *)counter - offsetof(ferry_listener, counter));
+    ferry_listener *listener = listener_of(counter);
     atomic_fetch_sub(&listener->streams, 1); /* N0 */
     tell_of_room(listener);
     ferry__listener_unref(listener);

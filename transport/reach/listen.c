@@ -34,6 +34,7 @@ static int create(ferry_service *service, const ferry_listen_options *options,
     ferry__listener_init(listener);
     listener->service = ferry__service_ref(service);
     listener->counter.stream_ended = ferry__listener_stream_ended;
+    listener->counter.is_full = ferry__listener_is_full;
     listener->options = *options;
     listener->settings = settings;
     listener->calls = ferry__stream_choose_calls(listener->settings, service);

@@ -123,6 +123,7 @@ void ferry__listener_stop_telling(ferry_listener *listener);
 
 /* acceptor.c. A stream that it counts has ended. */
 void ferry__listener_stream_ended(ferry__counter *counter);
+bool ferry__listener_is_full(const ferry__counter *counter);
 
 /* Sets one up; it starts with its first mail. */
 void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,

@@ -44,6 +44,33 @@ static void close_link(ferry_stream *stream, int error, ferry__ending ending)
     stream->state = FERRY__GONE;
 }
 
+/* Whether anybody has asked for the outcome. */
+static bool is_asked_for(const ferry_stream *stream)
+{
+    enum { OWN = 2 * FERRY__ONE_REFERENCE }; /* the stream's own, and one to settle */
+    return atomic_load_explicit(&stream->close_request->promise.refs, memory_order_relaxed) > OWN;
+}
+
+/* Whether anybody wants to know at once that it has ended. */
+static bool is_waited_for(const ferry_stream *stream)
+{
+    const ferry__counter *counter = stream->counter;
+    return is_asked_for(stream) || (counter != NULL && counter->is_full(counter));
+}
+
+/* Whether anybody has asked, or may. */
+static bool may_be_asked_for(const ferry_stream *stream)
+{
+    return is_asked_for(stream) || atomic_load_explicit(&stream->users, memory_order_relaxed) > 0;
+}
+
+/* Whether to look for the peer's end in a while. By then it has often come: so nothing is asked in
+ * vain, and an fd that is not watched yet need not be. */
+static bool may_look_later(const ferry_stream *stream)
+{
+    return stream->watch.registered == 0 && !is_waited_for(stream);
+}
+
 /* Begins a confirmed close. @param error what shutting down came to. @return whether it could. */
 static bool start_lingering(ferry_stream *stream, int error)
 {
@@ -57,6 +84,8 @@ static bool start_lingering(ferry_stream *stream, int error)
                       ferry__clock_deadline(stream->settings->options.close_timeout_ms));
     stream->confirm_patience_ns = 0;
     stream->state = FERRY__LINGERING;
+    if (may_look_later(stream))
+        ferry__confirm_look_later(stream);
     return true;
 }
 
@@ -138,7 +167,10 @@ static void linger_on(ferry_stream *stream, bool has_ended)
         return;
     }
     bool may_be_over = has_ended || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
-    bool is_acked = may_be_over && ferry__link_unacked(&stream->link) == 0;
+    /* A peer that has ended sends nothing that a reset would answer. So closing takes nothing from
+     * it, and if nobody can ask, it need not be known whether its kernel has everything by now. */
+    bool need_not_know = has_ended && !may_be_asked_for(stream);
+    bool is_acked = may_be_over && (need_not_know || ferry__link_unacked(&stream->link) == 0);
     if (is_acked) {
         close_link(stream, 0, FERRY__END_SENDING);
         return;
@@ -159,6 +191,9 @@ static void linger_on(ferry_stream *stream, bool has_ended)
 static bool linger(ferry_stream *stream)
 {
     ferry__linger *self = stream->linger;
+    if (stream->watch.registered == 0 && ferry__timer_is_set(&stream->confirm_timer) &&
+        !self->timed_out)
+        return false;
     if (ferry__stream_awaits(stream, FERRY__RECEIVING)) { /* nothing has come since */
         linger_on(stream, false);
         return false;

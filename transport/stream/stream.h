@@ -94,6 +94,9 @@ typedef struct ferry__counter ferry__counter;
 struct ferry__counter {
     /* The stream's owner, once for each stream: it has ended. Takes the stream's reference. */
     void (*stream_ended)(ferry__counter *counter);
+
+    /* Any thread. Whether nothing comes before a stream has ended. */
+    bool (*is_full)(const ferry__counter *counter);
 };
 
 /* What code that does not read knows of a reading direction. The first member of its intake. */
