@@ -396,19 +396,21 @@ static ferry__bed choose_bed(const ferry__owner *owner)
     return owner->may_doze ? FERRY__DOZING : FERRY__ON_FD;
 }
 
-static void sleep_until_needed(ferry__owner *owner)
+/* @return whether it slept; if not, there was something else to do by then. */
+static bool sleep_until_needed(ferry__owner *owner)
 {
     assert(owner->ringer.count == 0 && "inboxes are rung before the owner sleeps");
     ferry__bed bed = choose_bed(owner);
     ferry__wake_announce(&owner->wake, bed); /* L1 */
-    if (!deliver_mail(owner) && owner->runnable.first == NULL && atomic_load(&owner->holds) > 0) {
-        int64_t deadline = ferry__timers_nearest(&owner->timers);
-        if (bed == FERRY__ON_FUTEX)
-            ferry__wake_sleep(&owner->wake, bed, deadline);
-        else
-            ferry__poller_wait(&owner->poller, deadline);
-    }
+    bool may_sleep =
+        !deliver_mail(owner) && owner->runnable.first == NULL && atomic_load(&owner->holds) > 0;
+    int64_t deadline = ferry__timers_nearest(&owner->timers);
+    if (may_sleep && bed == FERRY__ON_FUTEX)
+        ferry__wake_sleep(&owner->wake, bed, deadline);
+    else if (may_sleep)
+        ferry__poller_wait(&owner->poller, deadline);
     ferry__wake_retract(&owner->wake);
+    return may_sleep;
 }
 
 static void run_round(ferry__owner *owner)
@@ -418,6 +420,28 @@ static void run_round(ferry__owner *owner)
     give_turns(owner); /* else it looks for mail */
     ferry__timers_fire(&owner->timers);
     put_spares(owner); /* of mail and timers */
+}
+
+/* While turns are due. Not after each small one: beside that it is dear to look at fds. Nor after
+ * those for which the owner has just been woken. */
+static void look_at_fds(ferry__owner *owner)
+{
+    int64_t now = ferry__clock_now();
+    bool has_slept = owner->has_slept;
+    owner->has_slept = false;
+    if (!has_slept && now - owner->looked_at < LONG_NS)
+        return;
+    owner->looked_at = now;
+    if (!has_slept)
+        ferry__poller_wait(&owner->poller, 0);
+}
+
+static void go_on(ferry__owner *owner)
+{
+    if (owner->runnable.first == NULL && sleep_until_needed(owner))
+        owner->has_slept = true;
+    else if (owner->poller.awaiting > 0)
+        look_at_fds(owner);
 }
 
 static void run_to_its_end(ferry__owner *owner)
@@ -430,12 +454,8 @@ static void run_to_its_end(ferry__owner *owner)
         owner->hook.start(owner->name, owner->hook.arg);
     while (atomic_load(&owner->holds) > 0) {
         run_round(owner);
-        if (owner->runnable.first != NULL) {
-            if (owner->poller.awaiting > 0)
-                ferry__poller_wait(&owner->poller, 0);
-        } else if (atomic_load(&owner->holds) > 0) {
-            sleep_until_needed(owner);
-        }
+        if (atomic_load(&owner->holds) > 0)
+            go_on(owner);
     }
     ferry__thread_current()->pile = NULL; /* from here on memory is freed, */
     ferry__thread_current()->step = NULL; /* and steps are told to nobody: the owner may be gone */
