@@ -28,6 +28,8 @@ enum {
     GETSOCKNAME,
     GETSOCKOPT,
     IOCTL,
+    MORE, /* of those that send: something follows, in the same packet */
+    POLL,
     RECV,
     SEND,
     SETSOCKOPT,
@@ -35,9 +37,10 @@ enum {
     KINDS
 };
 
-static const char *const names[KINDS] = {
-    "accept4",     "close",      "connect", "epoll_ctl", "fcntl",   "fstat",      "getpeername",
-    "getsockname", "getsockopt", "ioctl",   "recv",      "sendmsg", "setsockopt", "shutdown"};
+static const char *const names[KINDS] = {"accept4",    "close",   "connect",     "epoll_ctl",
+                                         "fcntl",      "fstat",   "getpeername", "getsockname",
+                                         "getsockopt", "ioctl",   "MSG_MORE",    "poll",
+                                         "recv",       "sendmsg", "setsockopt",  "shutdown"};
 
 static atomic_uint made[KINDS];
 static _Thread_local bool counts_here;
@@ -72,10 +75,19 @@ WRAP(GETSOCKOPT, int, getsockopt, (int fd, int level, int name, void *value, soc
      level, name, value, size)
 WRAP(IOCTL, int, ioctl, (int fd, unsigned long what, void *value), fd, what, value)
 WRAP(RECV, ssize_t, recv, (int fd, void *data, size_t size, int flags), fd, data, size, flags)
-WRAP(SEND, ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), fd, message, flags)
+WRAP(POLL, int, poll, (struct pollfd fds[], nfds_t how_many, int timeout_ms), fds, how_many,
+     timeout_ms)
 WRAP(SETSOCKOPT, int, setsockopt, (int fd, int level, int name, const void *value, socklen_t size),
      fd, level, name, value, size)
 WRAP(SHUTDOWN, int, shutdown, (int fd, int how), fd, how)
+
+WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
+{
+    count(SEND);
+    if ((flags & MSG_MORE) != 0)
+        count(MORE);
+    return __real_sendmsg(fd, message, flags);
+}
 
 static void forget_calls(void)
 {
@@ -207,6 +219,15 @@ static void read_answer(int fd)
     check_eq(recv(fd, got, sizeof got, MSG_WAITALL), 6); /* and then an end of file */
 }
 
+static void visit(const house *h)
+{
+    int client = come(h);
+    send_request(client);
+    read_answer(client);
+    close(client);
+    wait_until_asleep();
+}
+
 static const char *any_address(int is_tcp)
 {
     static char name[64];
@@ -222,9 +243,37 @@ PROMISE(short_lives, connection_that_is_answered_and_closed_costs_five_calls)
             AT_END(close_fd) int client = ask(&h);
             read_answer(client);
             wait_until_asleep();
-            CHECK_CALLS([ACCEPT] = 1, [RECV] = 1, [SEND] = 1, [SHUTDOWN] = 1, [CLOSE] = 1);
+            CHECK_CALLS([ACCEPT] = 1, [RECV] = 1, [SEND] = 1, [MORE] = (unsigned)is_tcp,
+                        [SHUTDOWN] = 1,
+                        [CLOSE] = 1); /* the answer and the end of it are one packet */
         }
     }
+}
+
+/* A listening socket of others', who share its O_NONBLOCK, and may set SO_LINGER. */
+PROMISE(short_lives, inherited_socket_whose_flag_nobody_clears_costs_two_calls_more)
+{
+    const struct sockaddr_in name = {.sin_family = AF_INET,
+                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    check_eq(bind(fd, (const struct sockaddr *)&name, sizeof name), 0);
+    check_eq(listen(fd, 5), 0);
+    char address[20];
+    snprintf(address, sizeof address, "fd:%d", fd);
+    AT_END(house_close) house h = house_open(address, NULL);
+    for (unsigned i = 0; i < 70; i++)
+        visit(&h);
+    AT_END(close_fd) int client = ask(&h);
+    read_answer(client);
+    wait_until_asleep();
+    CHECK_CALLS([ACCEPT] = 1, [FCNTL] = 1, [RECV] = 1, [SEND] = 1, [MORE] = 1, [SHUTDOWN] = 1,
+                [SETSOCKOPT] = 1, [CLOSE] = 1);
+    check_eq(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
+    AT_END(close_fd) int next = ask(&h);
+    read_answer(next);
+    wait_until_asleep();
+    CHECK_CALLS([ACCEPT] = 1, [FCNTL] = 3, [POLL] = 1, [RECV] = 1, [SEND] = 1, [MORE] = 1,
+                [SHUTDOWN] = 1, [SETSOCKOPT] = 1, [CLOSE] = 1);
 }
 
 PROMISE(short_lives, close_that_waits_for_its_peer_costs_two_more)
@@ -234,8 +283,32 @@ PROMISE(short_lives, close_that_waits_for_its_peer_costs_two_more)
         AT_END(house_close) house h = house_open(any_address(is_tcp), &confirmed);
         AT_END(close_fd) int client = ask(&h);
         read_answer(client);
-        wait_until_asleep(); /* for the client's end */
-        CHECK_CALLS([ACCEPT] = 1, [RECV] = 2, [SEND] = 1, [SHUTDOWN] = 1, [EPOLL] = 1);
+        await_call(EPOLL); /* for the client's end */
+        CHECK_CALLS([ACCEPT] = 1, [RECV] = 2, [SEND] = 1, [MORE] = (unsigned)is_tcp, [SHUTDOWN] = 1,
+                    [EPOLL] = 1);
+    }
+}
+
+/* It is not looked at before that may be so. @return whether it was so then. */
+static bool ends_before_it_is_looked_at(house *h)
+{
+    int client = ask(h);
+    read_answer(client);
+    close(client);
+    while (atomic_load(&made[CLOSE]) == 0)
+        sched_yield();
+    wait_until_asleep();
+    check_eq(atomic_load(&made[IOCTL]), 0); /* nobody asks whether it has everything */
+    return atomic_load(&made[EPOLL]) == 0 && atomic_load(&made[RECV]) == 2;
+}
+
+PROMISE(short_lives, close_whose_peer_ends_soon_needs_no_epoll_set)
+{
+    const ferry_stream_options confirmed = {.close_timeout_ms = 60000};
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        AT_END(house_close) house h = house_open(any_address(is_tcp), &confirmed);
+        while (!ends_before_it_is_looked_at(&h)) {
+        }
     }
 }
 
@@ -251,10 +324,10 @@ PROMISE(short_lives, close_of_a_stream_that_is_watched_looks_for_no_input_that_h
     send_request(client);
     read_answer(client);
     wait_until_asleep();
-    CHECK_CALLS([RECV] = 1, [SEND] = 1, [SHUTDOWN] = 1);
+    CHECK_CALLS([RECV] = 1, [SEND] = 1, [MORE] = 1, [SHUTDOWN] = 1);
     close(client);
     await_call(CLOSE);
-    CHECK_CALLS([RECV] = 1, [IOCTL] = 1, [EPOLL] = 1, [CLOSE] = 1);
+    CHECK_CALLS([RECV] = 1, [EPOLL] = 1, [CLOSE] = 1);
 }
 
 /* ---- connections of the program's ------------------------------------------------------------ */
@@ -292,15 +365,6 @@ static int64_t cpu_of(const ferry__owner *owner)
     check_eq(pthread_getcpuclockid(owner->thread, &clock), 0);
     check_eq(clock_gettime(clock, &used), 0);
     return used.tv_sec * FERRY__NS_PER_S + used.tv_nsec;
-}
-
-static void visit(const house *h)
-{
-    int client = come(h);
-    send_request(client);
-    read_answer(client);
-    close(client);
-    wait_until_asleep();
 }
 
 PROMISE(short_lives, connection_wakes_one_owner_only)
