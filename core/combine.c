@@ -83,13 +83,10 @@ static int check_parts(ferry_promise *const promises[], size_t number)
     return 0;
 }
 
-/* The last so many parts are exempt from cancelling. */
-static void wait_for_all(ferry__derived *derived, ferry_promise *const promises[], size_t exempt)
+static void wait_for_all(ferry__derived *derived, ferry_promise *const promises[])
 {
-    for (size_t i = 0; i < derived->tie_count; i++) {
-        derived->ties[i].is_exempt = i >= derived->tie_count - exempt;
+    for (size_t i = 0; i < derived->tie_count; i++)
         (void)ferry__derived_wait(derived, i, promises[i]); /* checked before */
-    }
 }
 
 /* Makes one that begins, on its home thread, without waiting for anything: a part has settled. */
@@ -142,14 +139,45 @@ int ferry_promise_chain(ferry_promise *promise, const ferry_chain *chain,
     ferry__derived *derived;
     int error = check_parts(&promise, 1);
     if (error == 0)
-        error = ferry__derived_create(follow, 1, chain->label, &derived);
+        error = ferry__derived_create(follow, 1, &derived);
     if (error != 0)
         return error;
     derived->memory.chain = *chain;
     derived->arg = chain->arg;
     derived->release = chain->release;
-    wait_for_all(derived, &promise, 0);
+    wait_for_all(derived, &promise);
     return hand_out(&derived->own.promise, ret_derived);
+}
+
+int ferry_promise_then(ferry_promise *promise, ferry_block *block, void *arg,
+                       ferry_promise **ret_derived)
+{
+    FERRY__REPORT_CALLER();
+    const ferry_chain chain = {.on_done = block, .arg = arg};
+    return ferry_promise_chain(promise, &chain, ret_derived);
+}
+
+int ferry_promise_or_else(ferry_promise *promise, ferry_block *block, void *arg,
+                          ferry_promise **ret_derived)
+{
+    FERRY__REPORT_CALLER();
+    return ferry_promise_catch(promise, 0, block, arg, ret_derived);
+}
+
+int ferry_promise_catch(ferry_promise *promise, int error, ferry_block *block, void *arg,
+                        ferry_promise **ret_derived)
+{
+    FERRY__REPORT_CALLER();
+    const ferry_chain chain = {.on_failed = block, .error = error, .arg = arg};
+    return ferry_promise_chain(promise, &chain, ret_derived);
+}
+
+int ferry_promise_followed_by(ferry_promise *promise, ferry_block *block, void *arg,
+                              ferry_promise **ret_derived)
+{
+    FERRY__REPORT_CALLER();
+    const ferry_chain chain = {.on_done = block, .on_failed = block, .arg = arg};
+    return ferry_promise_chain(promise, &chain, ret_derived);
 }
 
 /* ---- several at once ------------------------------------------------------------------------- */
@@ -177,59 +205,58 @@ static bool look_for_the_last(ferry__derived *derived, size_t index, ferry_outco
 }
 
 static int group(ferry__rule *rule, ferry_promise *const promises[], size_t number,
-                 const ferry_group *options, ferry_promise **ret_derived)
+                 ferry_promise **ret_derived)
 {
-    static const ferry_group no_options;
-    if (options == NULL)
-        options = &no_options;
-    if (options->exempt_count > number)
-        return -EINVAL;
     ferry__derived *derived;
     int error = check_parts(promises, number);
     if (error == 0)
-        error = ferry__derived_create(rule, number > 0 ? number : 1, options->label, &derived);
+        error = ferry__derived_create(rule, number > 0 ? number : 1, &derived);
     if (error != 0)
         return error;
     derived->keeps_parts = number > 0;
     if (number == 0)
         return begin(derived, ret_derived);
-    wait_for_all(derived, promises, options->exempt_count);
+    wait_for_all(derived, promises);
     return hand_out(&derived->own.promise, ret_derived);
 }
 
-int ferry_promise_all(ferry_promise *const promises[], size_t number, const ferry_group *options,
-                      ferry_promise **ret_derived)
+int ferry_promise_all(ferry_promise *const promises[], size_t number, ferry_promise **ret_derived)
 {
     FERRY__REPORT_CALLER();
-    return group(look_for_failure, promises, number, options, ret_derived);
+    return group(look_for_failure, promises, number, ret_derived);
 }
 
-int ferry_promise_any(ferry_promise *const promises[], size_t number, const ferry_group *options,
-                      ferry_promise **ret_derived)
+int ferry_promise_any(ferry_promise *const promises[], size_t number, ferry_promise **ret_derived)
 {
     FERRY__REPORT_CALLER();
-    return number == 0 ? -EINVAL : group(look_for_success, promises, number, options, ret_derived);
+    return number == 0 ? -EINVAL : group(look_for_success, promises, number, ret_derived);
 }
 
-int ferry_promise_race(ferry_promise *const promises[], size_t number, const ferry_group *options,
-                       ferry_promise **ret_derived)
+int ferry_promise_race(ferry_promise *const promises[], size_t number, ferry_promise **ret_derived)
 {
     FERRY__REPORT_CALLER();
-    return number == 0 ? -EINVAL : group(pass_on, promises, number, options, ret_derived);
+    return number == 0 ? -EINVAL : group(pass_on, promises, number, ret_derived);
 }
 
 int ferry_promise_all_settled(ferry_promise *const promises[], size_t number,
-                              const ferry_group *options, ferry_promise **ret_derived)
+                              ferry_promise **ret_derived)
 {
     FERRY__REPORT_CALLER();
-    return group(look_for_the_last, promises, number, options, ret_derived);
+    return group(look_for_the_last, promises, number, ret_derived);
 }
 
 int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise **ret_derived)
 {
     FERRY__REPORT_CALLER();
-    static const ferry_group exempt = {.exempt_count = 1};
-    return ferry_promise_race(&promise, 1, &exempt, ret_derived);
+    ferry__derived *derived;
+    int error = check_parts(&promise, 1);
+    if (error == 0)
+        error = ferry__derived_create(pass_on, 1, &derived);
+    if (error != 0)
+        return error;
+    derived->ties[0].is_exempt = true;
+    wait_for_all(derived, &promise);
+    return hand_out(&derived->own.promise, ret_derived);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -252,9 +279,9 @@ int ferry_promise_timeout(ferry_promise *promise, int64_t timeout_ms, ferry_prom
         error = ferry_promise_after(timeout_ms, &parts[TIMER]);
     if (error != 0)
         return error;
-    error = ferry__derived_create(watch_time, TIMED_PARTS, NULL, &derived);
+    error = ferry__derived_create(watch_time, TIMED_PARTS, &derived);
     if (error == 0)
-        wait_for_all(derived, parts, 0);
+        wait_for_all(derived, parts);
     else
         (void)ferry_promise_cancel(parts[TIMER]);
     (void)ferry_promise_unref(parts[TIMER]);
@@ -313,7 +340,7 @@ int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_derived)
     if (retry == NULL || retry->start == NULL || retry->pause_ms < 0 || retry->most_pause_ms < 0)
         return -EINVAL;
     ferry__derived *derived;
-    int error = ferry__derived_create(attempt, 1, retry->label, &derived);
+    int error = ferry__derived_create(attempt, 1, &derived);
     if (error != 0)
         return error;
     derived->memory.retry.options = *retry;
@@ -380,8 +407,7 @@ int ferry_promise_map(const ferry_map *map, ferry_promise **ret_derived)
     if (map == NULL || map->start == NULL)
         return -EINVAL;
     ferry__derived *derived;
-    int error = ferry__derived_create(start_first_items, map->count > 0 ? map->count : 1,
-                                      map->label, &derived);
+    int error = ferry__derived_create(start_first_items, map->count > 0 ? map->count : 1, &derived);
     if (error != 0)
         return error;
     derived->memory.map.options = *map;

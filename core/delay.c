@@ -76,7 +76,7 @@ int ferry_promise_after(int64_t delay_ms, ferry_promise **ret_promise)
     delay *waiting = home != NULL ? ferry__allocate(sizeof *waiting) : NULL;
     if (waiting == NULL)
         return -ENOMEM;
-    ferry__own_init(&waiting->own, home, &delay_type, NULL);
+    ferry__own_init(&waiting->own, home, &delay_type);
     waiting->timer = (ferry__timer){.fire = fire};
     waiting->cancel_mail.deliver = deliver_cancel;
     *ret_promise = ferry__promise_ref_unshared(&waiting->own.promise); /* one is the timer's */

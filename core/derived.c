@@ -74,7 +74,7 @@ static void look_at_part(delivery *this, ferry__tie *tie)
         return;
     tie->is_waiting = false;
     derived->waiting--;
-    ferry_outcome outcome = {this->part->result, ferry_promise_value(this->part), NULL};
+    ferry_outcome outcome = {this->part->result, ferry_promise_get_value(this->part), NULL};
     const void *value = outcome.value;
     bool settles = apply_rule(derived, tie, &outcome);
     keep_part(this, tie);
@@ -148,8 +148,7 @@ static const ferry__own_type derived_type = {
     .deinit = deinit,
 };
 
-int ferry__derived_create(ferry__rule *rule, size_t tie_count, const char *label,
-                          ferry__derived **ret_derived)
+int ferry__derived_create(ferry__rule *rule, size_t tie_count, ferry__derived **ret_derived)
 {
     if (ferry__thread_current()->owner != NULL)
         return -EDEADLK;
@@ -158,14 +157,10 @@ int ferry__derived_create(ferry__rule *rule, size_t tie_count, const char *label
     if (home == NULL || __builtin_mul_overflow(tie_count, sizeof(ferry__tie), &ties_size) ||
         __builtin_add_overflow(ties_size, sizeof(ferry__derived), &size))
         return -ENOMEM;
-    ferry__label *named;
-    int error = ferry__label_create(label, &named);
-    ferry__derived *derived = error == 0 ? ferry__allocate_zeroed(size) : NULL;
-    if (derived == NULL) {
-        ferry__label_free(named);
+    ferry__derived *derived = ferry__allocate_zeroed(size);
+    if (derived == NULL)
         return -ENOMEM;
-    }
-    ferry__own_init(&derived->own, home, &derived_type, named);
+    ferry__own_init(&derived->own, home, &derived_type);
     derived->rule = rule;
     derived->cancel_mail.deliver = deliver_cancel;
     derived->tie_count = tie_count;
@@ -191,7 +186,7 @@ int ferry__derived_wait(ferry__derived *derived, size_t index, ferry_promise *pa
     return 0;
 }
 
-ferry_promise *ferry_promise_part(const ferry_promise *promise, size_t index)
+ferry_promise *ferry_promise_get_member(const ferry_promise *promise, size_t index)
 {
     if (promise == NULL || promise->type != &derived_type.promise ||
         !ferry__promise_is_settled(promise))

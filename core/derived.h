@@ -77,8 +77,8 @@ struct ferry__derived {
     ferry_result sum;       /* of parts that were counted: bytes sent and remaining */
     size_t waiting;         /* ties that wait */
     bool is_settled;        /* what comes from now on is only given back */
-    bool keeps_parts;       /* parts that settle before it does stay, for ferry_promise_part */
-    bool is_in_rule;        /* a rule runs: a block of the program's may end the thread in it */
+    bool keeps_parts; /* parts that settle before it does stay, for ferry_promise_get_member */
+    bool is_in_rule;  /* a rule runs: a block of the program's may end the thread in it */
 
     atomic_bool is_given_up; /* any thread: the home thread has ended */
     ferry__mail cancel_mail; /* posted by the thread that cancels it */
@@ -91,8 +91,7 @@ struct ferry__derived {
  * calling thread.
  * @return 0; -EDEADLK: on an owner thread; -ENOMEM.
  */
-int ferry__derived_create(ferry__rule *rule, size_t tie_count, const char *label,
-                          ferry__derived **ret_derived);
+int ferry__derived_create(ferry__rule *rule, size_t tie_count, ferry__derived **ret_derived);
 
 /*
  * The home thread. Waits for a promise on a tie that waits for none. Takes no reference of the

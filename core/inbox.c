@@ -238,7 +238,7 @@ int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *con
     return count;
 }
 
-int ferry_inbox_fd(void)
+int ferry_inbox_get_fd(void)
 {
     if (ferry__thread_current()->owner != NULL)
         return -EDEADLK;

@@ -11,12 +11,10 @@
 
 /* ---- what all of them have ------------------------------------------------------------------- */
 
-void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type *type,
-                     ferry__label *label)
+void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type *type)
 {
     assert(type->promise.destroy == ferry__own_destroy);
     ferry__promise_init(&own->promise, home, &type->promise);
-    atomic_init(&own->promise.label, label);
     ferry__promise_set_created(&own->promise, ferry__clock_tick());
     own->settled_ns = 0;
     own->value = NULL;
@@ -115,7 +113,7 @@ ferry_promise *ferry__own_origin(ferry_promise *promise)
     return own->value != NULL && own->origin == NULL ? promise : own->origin;
 }
 
-void *ferry_promise_value(const ferry_promise *promise)
+void *ferry_promise_get_value(const ferry_promise *promise)
 {
     if (promise == NULL || ferry__promise_poll(promise) != 0)
         return NULL;
@@ -123,7 +121,7 @@ void *ferry_promise_value(const ferry_promise *promise)
     return own != NULL ? own->value : NULL;
 }
 
-int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret_info)
+int ferry_promise_get_info(const ferry_promise *promise, ferry_promise_info *ret_info)
 {
     if (promise == NULL || ret_info == NULL)
         return -EINVAL;
@@ -136,7 +134,6 @@ int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret
                          : created_ns + promise->result.queued_ns + promise->result.active_ns;
     *ret_info = (ferry_promise_info){
         .label = ferry__promise_label(promise),
-        .site = ferry__promise_site(promise),
         .is_settled = is_settled,
         .created_ns = created_ns,
         .settled_ns = settled_ns,
@@ -155,7 +152,6 @@ typedef enum claim {
 
 typedef struct programs_own {
     ferry__own own;    /* first */
-    const char *site;  /* where the program made it, or NULL */
     atomic_uint claim; /* any thread */
 } programs_own;
 
@@ -181,16 +177,8 @@ static void forsake(ferry_promise *promise)
     cancel(promise);
 }
 
-static const char *site_of(const ferry_promise *promise)
-{
-    return ((const programs_own *)(const void *)promise)->site;
-}
-
 static const ferry__own_type programs_type = {
-    .promise = {.destroy = ferry__own_destroy,
-                .cancel = cancel,
-                .forsake = forsake,
-                .site = site_of},
+    .promise = {.destroy = ferry__own_destroy, .cancel = cancel, .forsake = forsake},
 };
 
 static ferry__inbox *home_here(void)
@@ -198,33 +186,28 @@ static ferry__inbox *home_here(void)
     return ferry__thread_current()->owner == NULL ? ferry__inbox_current() : NULL;
 }
 
-int ferry_promise_create(const ferry_promise_options *options, ferry_promise **ret_promise)
+int ferry_promise_create(ferry_promise **ret_promise)
 {
     FERRY__REPORT_CALLER();
-    static const ferry_promise_options no_options;
     if (ret_promise == NULL)
         return -EINVAL;
-    if (options == NULL)
-        options = &no_options;
     ferry__inbox *home = home_here();
     if (home == NULL && ferry__thread_current()->owner == NULL)
         return -ENOMEM;
-    ferry__label *label;
-    int error = ferry__label_create(options->label, &label);
-    programs_own *mine = error == 0 ? ferry__allocate(sizeof *mine) : NULL;
-    if (mine == NULL) {
-        ferry__label_free(label);
+    programs_own *mine = ferry__allocate(sizeof *mine);
+    if (mine == NULL)
         return -ENOMEM;
-    }
-    ferry__own_init(&mine->own, home, &programs_type, label);
-    mine->site = options->site;
+    ferry__own_init(&mine->own, home, &programs_type);
     atomic_init(&mine->claim, OPEN);
     *ret_promise = &mine->own.promise;
     return 0;
 }
 
-static int settle(ferry_promise *promise, const ferry_outcome *outcome)
+int ferry_promise_settle(ferry_promise *promise, const ferry_outcome *outcome)
 {
+    static const ferry_outcome success;
+    if (outcome == NULL)
+        outcome = &success;
     if (promise == NULL || promise->type != &programs_type.promise || outcome->result.error > 0)
         return -EINVAL;
     if (ferry__promise_poll(promise) == -ECHILD)
@@ -244,23 +227,10 @@ static int settle(ferry_promise *promise, const ferry_outcome *outcome)
     }
 }
 
-int ferry_promise_settle(ferry_promise *promise, const ferry_result *result)
-{
-    ferry_outcome outcome = {0};
-    if (result != NULL)
-        outcome.result = *result;
-    return settle(promise, &outcome);
-}
-
-int ferry_promise_settle_with(ferry_promise *promise, const ferry_outcome *outcome)
-{
-    return outcome != NULL ? settle(promise, outcome) : ferry_promise_settle(promise, NULL);
-}
-
 ferry_promise *ferry__own_create_settled(const ferry_outcome *outcome)
 {
     ferry_promise *promise;
-    if (ferry_promise_create(NULL, &promise) != 0)
+    if (ferry_promise_create(&promise) != 0)
         return NULL;
     (void)settle_as(promise, SETTLED, outcome);
     return promise;

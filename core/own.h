@@ -29,9 +29,8 @@ typedef struct ferry__own_type {
     void (*deinit)(ferry__own *); /* lets go of what the kind adds; NULL: nothing */
 } ferry__own_type;
 
-/* Makes a pending one, with one reference, in memory from ferry__allocate. Takes the label. */
-void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type *type,
-                     ferry__label *label);
+/* Makes a pending one, with one reference, in memory from ferry__allocate. */
+void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type *type);
 
 /*
  * The settling thread, once. Takes the outcome's value.

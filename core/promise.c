@@ -47,7 +47,6 @@ static ferry__report_name name_of(const ferry_promise *promise)
 {
     return (ferry__report_name){
         .label = ferry__promise_label(promise),
-        .site = ferry__promise_site(promise),
         .caller = promise->caller,
     };
 }
@@ -371,24 +370,14 @@ static int register_callback(ferry_promise *promise, ferry_callback *callback, v
     return 0;
 }
 
-int ferry_promise_then(ferry_promise *promise, ferry_callback *callback, void *arg)
-{
-    return register_callback(promise, callback, arg, NULL, callback_deliver);
-}
-
-int ferry_promise_then_release(ferry_promise *promise, ferry_callback *callback, void *arg,
-                               ferry_release *release)
+int ferry_promise_observe(ferry_promise *promise, ferry_callback *callback, void *arg,
+                          ferry_release *release)
 {
     return register_callback(promise, callback, arg, release, callback_deliver);
 }
 
-int ferry_promise_on_cancel(ferry_promise *promise, ferry_callback *callback, void *arg)
-{
-    return register_callback(promise, callback, arg, NULL, on_cancel_deliver);
-}
-
-int ferry_promise_on_cancel_release(ferry_promise *promise, ferry_callback *callback, void *arg,
-                                    ferry_release *release)
+int ferry_promise_on_cancel(ferry_promise *promise, ferry_callback *callback, void *arg,
+                            ferry_release *release)
 {
     return register_callback(promise, callback, arg, release, on_cancel_deliver);
 }

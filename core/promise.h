@@ -34,7 +34,7 @@ typedef struct ferry__observer {
     ferry_promise *promise;       /* an observer's reference, given back on delivery */
     ferry__inbox *inbox;          /* where to; the observer's maker keeps the reference */
 
-    /* Set if ferry_promise_then or ferry_promise_on_cancel made it. */
+    /* Set if ferry_promise_observe or ferry_promise_on_cancel made it. */
     ferry_callback *callback;
     void *arg;
 } ferry__observer;
@@ -54,8 +54,6 @@ typedef struct ferry__promise_type {
      * somebody always holds a reference until the promise has settled.
      */
     void (*forsake)(ferry_promise *);
-    /* Where the program made it, as it says itself; NULL: it never does. */
-    const char *(*site)(const ferry_promise *);
 } ferry__promise_type;
 
 /* promise->refs: all references, and how many of them are observers'. */
@@ -144,12 +142,6 @@ static inline void ferry__promise_init(ferry_promise *promise, ferry__inbox *hom
 static inline const char *ferry__promise_label(const ferry_promise *promise)
 {
     return ferry__label_text(atomic_load_explicit(&promise->label, memory_order_acquire));
-}
-
-/* Any thread. Where the program made it, as it says itself; NULL: it does not. */
-static inline const char *ferry__promise_site(const ferry_promise *promise)
-{
-    return promise->type->site != NULL ? promise->type->site(promise) : NULL;
 }
 
 /* Says when it was made. Called before anybody can ask for that; if it is not, nobody can. */

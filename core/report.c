@@ -3,7 +3,7 @@
 
 #include "core/hooks.h"
 
-#include <ferry/status.h>
+#include <ferry/error.h>
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -47,17 +47,16 @@ static void format_caller(const void *caller, char *buffer, size_t size)
                    (size_t)(call - (const char *)module.dli_fbase));
 }
 
-/* "'upload' (serve.c:12)", or as much of it as is known. */
+/* "'upload' (program+0x1234)", or as much of it as is known. */
 static void format(const ferry__report_name *name, char *buffer, size_t size)
 {
     char caller[64];
     format_caller(name->caller, caller, sizeof caller);
     const char *label = name->label;
-    const char *site = name->site != NULL ? name->site : caller;
-    bool is_known = site[0] != '\0';
+    bool is_known = caller[0] != '\0';
     (void)snprintf(buffer, size, "%s%s%s%s%s%s", label != NULL ? "'" : "a promise",
-                   label != NULL ? label : "", label != NULL ? "'" : "", is_known ? " (" : "", site,
-                   is_known ? ")" : "");
+                   label != NULL ? label : "", label != NULL ? "'" : "", is_known ? " (" : "",
+                   caller, is_known ? ")" : "");
 }
 
 void ferry__report_failed(const ferry__report_name *name, int error)
@@ -65,7 +64,7 @@ void ferry__report_failed(const ferry__report_name *name, int error)
     char named[120];
     format(name, named, sizeof named);
     ferry__log(FERRY_LOG_WARNING, "%s failed with %s, and nobody looked", named,
-               ferry_status_name(error));
+               ferry_error_name(error));
 }
 
 void ferry__report_dropped(const ferry__report_name *name)

@@ -4,10 +4,9 @@
  * learnt of, and promises that were dropped while they were pending. Mostly these are mistakes. In
  * other builds none of this exists. core/promise.c decides when there is something to tell.
  *
- * Such a promise is named by its label and by where the program made it: the FERRY_HERE that it
- * gave, else the place that it called ferry from, as module+offset, which addr2line(1) takes. Each
- * public call that makes promises begins with FERRY__REPORT_CALLER; where they call one another the
- * outermost counts.
+ * Such a promise is named by its label and by the place that the program called ferry from to make
+ * it, as module+offset, which addr2line(1) takes. Each public call that makes promises begins with
+ * FERRY__REPORT_CALLER; where they call one another the outermost counts.
  */
 #ifndef FERRY_CORE_REPORT_H
 #define FERRY_CORE_REPORT_H
@@ -30,8 +29,7 @@ const void *ferry__report_caller(void);
 /* What a promise is named by. Each may be NULL: unknown. */
 typedef struct ferry__report_name {
     const char *label;
-    const char *site;   /* its FERRY_HERE */
-    const void *caller; /* ferry__report_caller when it was made; counts where there is no site */
+    const void *caller; /* ferry__report_caller when it was made */
 } ferry__report_name;
 
 /* It has failed, and nobody has looked. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Results in words. */
 #include <ferry/result.h>
-#include <ferry/status.h>
+#include <ferry/error.h>
 
 #include <errno.h>
 #include <inttypes.h>
@@ -94,10 +94,10 @@ int ferry_result_format(const ferry_result *result, char *buffer, size_t size)
                         ferry_method_name(result->method));
     if (result->phase == FERRY_PHASE_DONE && result->sent == 0 && result->remaining == 0)
         /* a program's own failure, which has none of them */
-        return snprintf(buffer, size, "%s: %s%s", ferry_status_name(result->error),
-                        ferry_status_message(result->error), phrase_of(result));
+        return snprintf(buffer, size, "%s: %s%s", ferry_error_name(result->error),
+                        ferry_error_message(result->error), phrase_of(result));
     return snprintf(buffer, size, "%s in %s: %s%s (%" PRIu64 " bytes sent, %" PRIu64 " remaining)",
-                    ferry_status_name(result->error), ferry_phase_name(result->phase),
-                    ferry_status_message(result->error), phrase_of(result), result->sent,
+                    ferry_error_name(result->error), ferry_phase_name(result->phase),
+                    ferry_error_message(result->error), phrase_of(result), result->sent,
                     result->remaining);
 }

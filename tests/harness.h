@@ -73,11 +73,11 @@ void harness_run(test_body body);
     static void name##_body(ferry_placement placement);                                            \
     HARNESS_TEST(suite, name##_dedicated)                                                          \
     {                                                                                              \
-        harness_run((test_body){.placed = name##_body, .placement = FERRY_DEDICATED});             \
+        harness_run((test_body){.placed = name##_body, .placement = FERRY_PLACEMENT_DEDICATED});   \
     }                                                                                              \
     HARNESS_TEST(suite, name##_shared)                                                             \
     {                                                                                              \
-        harness_run((test_body){.placed = name##_body, .placement = FERRY_SHARED});                \
+        harness_run((test_body){.placed = name##_body, .placement = FERRY_PLACEMENT_SHARED});      \
     }                                                                                              \
     static void name##_body(ferry_placement placement)
 
@@ -86,7 +86,8 @@ void harness_run(test_body body);
     HARNESS_TEST(suite, name)                                                                      \
     {                                                                                              \
         harness_run((test_body){.placed = name##_body,                                             \
-                                .placement = sizeof #name % 2 ? FERRY_DEDICATED : FERRY_SHARED});  \
+                                .placement = sizeof #name % 2 ? FERRY_PLACEMENT_DEDICATED          \
+                                                              : FERRY_PLACEMENT_SHARED});          \
     }                                                                                              \
     static void name##_body(ferry_placement placement)
 

@@ -10,14 +10,14 @@
 static inline ferry_promise *make(void)
 {
     ferry_promise *promise;
-    check_eq(ferry_promise_create(NULL, &promise), 0);
+    check_eq(ferry_promise_create(&promise), 0);
     return promise;
 }
 
 static inline void settle(ferry_promise *promise, int error, uint64_t sent)
 {
-    const ferry_result result = {.error = error, .sent = sent};
-    check_eq(ferry_promise_settle(promise, &result), 0);
+    const ferry_outcome outcome = {.result = {.error = error, .sent = sent}};
+    check_eq(ferry_promise_settle(promise, &outcome), 0);
 }
 
 static inline ferry_promise *make_settled(int error, uint64_t sent)

@@ -408,7 +408,7 @@ static ferry_service *start_with(ferry_placement placement, unsigned owners)
     const ferry_service_options options = {.placement = placement, .shared_owners = owners};
     ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
-    wait_for_names(placement == FERRY_SHARED ? owners : 1);
+    wait_for_names(placement == FERRY_PLACEMENT_SHARED ? owners : 1);
     return service;
 }
 
@@ -524,10 +524,10 @@ ferry_promise *submit_file(ferry_stream *stream, ferry_file file)
     return promise;
 }
 
-ferry_promise *submit_flush(ferry_stream *stream)
+ferry_promise *submit_mark(ferry_stream *stream)
 {
     ferry_promise *promise;
-    check_eq(ferry_stream_flush(stream, &promise), 0);
+    check_eq(ferry_stream_mark(stream, &promise), 0);
     return promise;
 }
 

@@ -173,7 +173,7 @@ ferry_promise *submit_parts(ferry_stream *stream, const ferry_part parts[], size
                             const ferry_request_options *options);
 ferry_promise *submit_content(ferry_stream *stream, uint64_t seed, size_t size);
 ferry_promise *submit_file(ferry_stream *stream, ferry_file file);
-ferry_promise *submit_flush(ferry_stream *stream);
+ferry_promise *submit_mark(ferry_stream *stream);
 ferry_promise *submit_shutdown(ferry_stream *stream);
 ferry_promise *submit_close(ferry_stream *stream);
 

@@ -94,7 +94,8 @@ PROMISE(await_many, runs_callbacks_that_the_others_depend_on)
     AT_END(work_deinit) work all;
     work_init(&all);
     for (unsigned i = 1; i < 8; i++)
-        check_eq(ferry_promise_then(all.promises[i], settle_the_other, all.promises[i - 1]), 0);
+        check_eq(
+            ferry_promise_observe(all.promises[i], settle_the_other, all.promises[i - 1], NULL), 0);
     settle(all.promises[7], 0, 0);
     check_eq(ferry_promise_await_all(all.promises, 8, -1), 0);
 }
@@ -112,7 +113,7 @@ PROMISE(no_silent_wait, awaiting_many_inside_a_callback_is_edeadlk_at_once)
 {
     ferry_promise *settled = make(), *pending = make();
     settle(settled, 0, 0);
-    check_eq(ferry_promise_then(settled, try_to_await_many, pending), 0);
+    check_eq(ferry_promise_observe(settled, try_to_await_many, pending, NULL), 0);
     check_eq(ferry_inbox_run(0), 1);
     ferry_promise_unref(settled);
     settle(pending, 0, 0);
@@ -149,7 +150,7 @@ PROMISE(await, what_is_made_of_others_may_be_awaited_elsewhere_while_its_home_ru
     AT_END(drop_promise) ferry_promise *first = make();
     ferry_promise *sequence;
     pthread_t thread;
-    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+    check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
     thread = start_thread(await_from_elsewhere, sequence);
     settle(first, 0, 1);
     check_eq(ferry_inbox_run(-1), 1);
@@ -160,7 +161,7 @@ PROMISE(await, what_is_made_of_others_may_be_awaited_elsewhere_while_its_home_ru
 static void register_again(ferry_promise *promise, const ferry_result *, void *arg)
 {
     if (!*(bool *)arg)
-        check_eq(ferry_promise_then(promise, register_again, arg), 0);
+        check_eq(ferry_promise_observe(promise, register_again, arg, NULL), 0);
 }
 
 PROMISE(await, times_out_although_there_is_always_a_callback_to_run)
@@ -168,7 +169,7 @@ PROMISE(await, times_out_although_there_is_always_a_callback_to_run)
     bool is_over = false;
     AT_END(drop_promise) ferry_promise *pending = make();
     ferry_promise *settled = make_settled(0, 0);
-    check_eq(ferry_promise_then(settled, register_again, &is_over), 0);
+    check_eq(ferry_promise_observe(settled, register_again, &is_over, NULL), 0);
     check_eq(ferry_promise_await(pending, 5, NULL), -ETIMEDOUT);
     check_eq(ferry_promise_await_all(&pending, 1, 5), -ETIMEDOUT);
     is_over = true;

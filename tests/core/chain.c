@@ -13,7 +13,7 @@ PROMISE(chain, block_follows_success_or_failure_and_gives_a_value)
             ferry_promise *and_then, *or_else, *followed_by;
             if (early)
                 settle(first, error, 8);
-            check_eq(ferry_promise_and_then(first, play, &done, &and_then), 0);
+            check_eq(ferry_promise_then(first, play, &done, &and_then), 0);
             check_eq(ferry_promise_or_else(first, play, &failed, &or_else), 0);
             check_eq(ferry_promise_followed_by(first, play, &either, &followed_by), 0);
             check(is_pending(and_then) && done.runs + failed.runs + either.runs == 0);
@@ -37,7 +37,7 @@ PROMISE(chain, block_gives_another_promise_which_is_waited_for)
         ferry_promise *sequence;
         script next = {.next = early ? make_settled(-EPIPE, 5) : make()};
         AT_END(drop_promise) ferry_promise *second = ferry_promise_ref(next.next);
-        check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+        check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
         if (!early) {
             run_all();
             check(is_pending(sequence));
@@ -64,9 +64,9 @@ PROMISE(chain, catch_is_by_error_and_passes_on_all_others)
 /* A settled promise of such a cause. */
 static ferry_promise *make_called_off(ferry_cause cause)
 {
-    const ferry_result result = {.error = -ECANCELED, .cause = cause};
+    const ferry_outcome outcome = {.result = {.error = -ECANCELED, .cause = cause}};
     ferry_promise *promise = make();
-    check_eq(ferry_promise_settle(promise, &result), 0);
+    check_eq(ferry_promise_settle(promise, &outcome), 0);
     return promise;
 }
 
@@ -90,7 +90,7 @@ PROMISE(chain, outcome_of_a_cancel_says_so)
 {
     ferry_promise *first = make(), *forsaken = make(), *sequence, *timed, *followed;
     script never = {0};
-    check_eq(ferry_promise_and_then(first, play, &never, &sequence), 0);
+    check_eq(ferry_promise_then(first, play, &never, &sequence), 0);
     check_eq(ferry_promise_without_cancel(forsaken, &followed), 0);
     check_eq(ferry_promise_after(1000 * 1000, &timed), 0);
     check_eq(ferry_promise_cancel(sequence), 0);
@@ -164,7 +164,7 @@ PROMISE(chain, on_a_cancelled_promise_is_cancelled_and_runs_no_block)
     script done = {0}, failed = {0}, either = {0}, asked_for = {0};
     AT_END(drop_promise) ferry_promise *first = make();
     ferry_promise *derived[4];
-    check_eq(ferry_promise_and_then(first, play, &done, &derived[0]), 0);
+    check_eq(ferry_promise_then(first, play, &done, &derived[0]), 0);
     check_eq(ferry_promise_or_else(first, play, &failed, &derived[1]), 0);
     check_eq(ferry_promise_cancel(first), 0);
     check_eq(ferry_promise_followed_by(first, play, &either, &derived[2]), 0);
@@ -180,7 +180,7 @@ PROMISE(chain, cancelling_a_sequence_cancels_whichever_part_is_pending)
 {
     script next = {.next = make()};
     ferry_promise *first = make(), *second = ferry_promise_ref(next.next), *sequence;
-    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+    check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
     settle(first, 0, 0);
     run_all();
     check_eq(ferry_promise_cancel(sequence), 0);
@@ -191,8 +191,8 @@ PROMISE(chain, cancelling_a_sequence_cancels_whichever_part_is_pending)
     script never = {0};
     first = make();
     ferry_promise *middle;
-    check_eq(ferry_promise_and_then(first, play, &never, &middle), 0);
-    check_eq(ferry_promise_and_then(middle, play, &never, &sequence), 0);
+    check_eq(ferry_promise_then(first, play, &never, &middle), 0);
+    check_eq(ferry_promise_then(middle, play, &never, &sequence), 0);
     check_eq(ferry_promise_cancel(sequence), 0);
     expect(sequence, -ECANCELED, 0);
     expect(middle, -ECANCELED, 0); /* all the way down */
@@ -209,7 +209,7 @@ PROMISE(chain, block_that_gives_what_is_cancelled_leaves_a_cancelled_sequence)
         ferry_promise *sequence, *more;
         if (by == 0)
             check_eq(ferry_promise_cancel(second), 0);
-        check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+        check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
         check_eq(ferry_promise_or_else(sequence, play, &never, &more), 0);
         run_all();
         if (by == 1)
@@ -241,12 +241,12 @@ PROMISE(chain, block_may_cancel_its_own_sequence_and_so_what_it_gives)
 {
     self_destroyer self = {.next = make()};
     AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
-    check_eq(ferry_promise_and_then(first, destroy_own_sequence, &self, &self.sequence), 0);
+    check_eq(ferry_promise_then(first, destroy_own_sequence, &self, &self.sequence), 0);
     expect(self.sequence, -ECANCELED, 0);
     expect(self.next, -ECANCELED, 0);
 
     self.next = NULL; /* then it is too late: the block was faster */
-    check_eq(ferry_promise_and_then(first, destroy_own_sequence, &self, &self.sequence), 0);
+    check_eq(ferry_promise_then(first, destroy_own_sequence, &self, &self.sequence), 0);
     expect(self.sequence, 0, 0);
 }
 
@@ -255,7 +255,7 @@ PROMISE(chain, block_may_drop_the_last_reference_to_its_own_sequence)
     for (unsigned gives = 0; gives < 2; gives++) {
         self_destroyer self = {.next = gives ? make() : NULL, .drops = true};
         ferry_promise *first = make_settled(0, 0);
-        check_eq(ferry_promise_and_then(first, destroy_own_sequence, &self, &self.sequence), 0);
+        check_eq(ferry_promise_then(first, destroy_own_sequence, &self, &self.sequence), 0);
         drop(first);
         run_all();
         if (gives)
@@ -270,12 +270,12 @@ PROMISE(chain, hooks_of_whichever_part_is_pending_run_in_reverse_order_and_no_ot
     AT_END(drop_promise)
     ferry_promise *first = make();
     ferry_promise *second = ferry_promise_ref(next.next), *sequence;
-    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
-    check_eq(ferry_promise_on_cancel(first, note, (void *)9), 0);
-    check_eq(ferry_promise_on_cancel(second, note, (void *)4), 0);
-    check_eq(ferry_promise_on_cancel(second, note, (void *)3), 0);
-    check_eq(ferry_promise_on_cancel(sequence, note, (void *)2), 0);
-    check_eq(ferry_promise_on_cancel(sequence, note, (void *)1), 0);
+    check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
+    check_eq(ferry_promise_on_cancel(first, note, (void *)9, NULL), 0);
+    check_eq(ferry_promise_on_cancel(second, note, (void *)4, NULL), 0);
+    check_eq(ferry_promise_on_cancel(second, note, (void *)3, NULL), 0);
+    check_eq(ferry_promise_on_cancel(sequence, note, (void *)2, NULL), 0);
+    check_eq(ferry_promise_on_cancel(sequence, note, (void *)1, NULL), 0);
     settle(first, 0, 0);
     run_all();
     check_eq(ferry_promise_cancel(sequence), 0);
@@ -292,7 +292,7 @@ PROMISE(chain, what_reaches_the_home_first_of_outcome_and_cancel_counts)
     for (unsigned cancel_first = 0; cancel_first < 2; cancel_first++) {
         script next = {.more = 1};
         ferry_promise *first = make(), *sequence;
-        check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+        check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
         if (cancel_first)
             check_eq(ferry_promise_cancel(sequence), 0);
         settle(first, 0, 3);
@@ -315,7 +315,7 @@ PROMISE(chain, cancel_may_come_from_any_thread)
 {
     script never = {0};
     ferry_promise *first = make(), *sequence;
-    check_eq(ferry_promise_and_then(first, play, &never, &sequence), 0);
+    check_eq(ferry_promise_then(first, play, &never, &sequence), 0);
     pthread_t thread = start_thread(cancel_on_thread, sequence);
     check_eq(ferry_promise_await(sequence, -1, NULL), 0);
     pthread_join(thread, NULL);
@@ -327,9 +327,9 @@ PROMISE(chain, dropping_the_sequence_breaks_neither_the_first_promise_nor_the_bl
 {
     script next = {0};
     ferry_promise *first = make(), *sequence;
-    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+    check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
     drop(sequence);
-    check_eq(ferry_promise_and_then(first, play, &next, NULL), 0);
+    check_eq(ferry_promise_then(first, play, &next, NULL), 0);
     check(is_pending(first));
     settle(first, 0, 3);
     expect(first, 0, 3);
@@ -341,7 +341,7 @@ PROMISE(chain, block_that_gives_its_own_sequence_is_edeadlk)
     script next = {0};
     AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
     ferry_promise *sequence;
-    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+    check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
     next.next = ferry_promise_ref(sequence);
     expect(sequence, -EDEADLK, 0);
 }
@@ -365,8 +365,8 @@ PROMISE(chain, sequence_that_waits_for_what_waits_for_it_ends_by_a_cancel)
         ferry_promise *first = make();
         ferry_promise *ends[2]; /* the sequence, and what is made of it */
         script next = {0};
-        check_eq(ferry_promise_and_then(first, play, &next, &ends[0]), 0);
-        check_eq(ferry_promise_race(&ends[0], 1, NULL, &ends[1]), 0);
+        check_eq(ferry_promise_then(first, play, &next, &ends[0]), 0);
+        check_eq(ferry_promise_race(&ends[0], 1, &ends[1]), 0);
         next.next = ferry_promise_ref(ends[1]);
         settle(first, 0, 0);
         run_all();
@@ -382,7 +382,7 @@ PROMISE(chain, promise_whose_only_reference_a_block_gives_is_cancelled)
     script next = {.next = make()};
     AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
     ferry_promise *sequence;
-    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+    check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
     expect(sequence, -ECANCELED, 0); /* nobody is left who could settle it */
 }
 
@@ -394,7 +394,7 @@ PROMISE(chain, block_that_gives_what_is_pending_in_the_parent_process_is_echild)
     if (child == 0) {
         script next = {.next = parents};
         ferry_promise *first = make_settled(0, 0), *sequence;
-        check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
+        check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
         expect(sequence, -ECHILD, 0);
         _exit(0);
     }
@@ -418,7 +418,7 @@ PROMISE(no_silent_wait, waiting_inside_a_block_is_edeadlk_at_once)
 {
     unsigned runs = 0;
     AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
-    check_eq(ferry_promise_and_then(first, wait_in_vain, &runs, NULL), 0);
+    check_eq(ferry_promise_then(first, wait_in_vain, &runs, NULL), 0);
     run_all();
     check_eq(runs, 1);
 }
@@ -437,19 +437,19 @@ PROMISE(chain, value_is_passed_on_and_lives_as_long_as_any_promise_that_has_it)
     unsigned other = 0;
     script same = {0};
     ferry_promise *first = make(), *second, *third, *last;
-    check_eq(ferry_promise_and_then(first, play, &same, &second), 0);
-    check_eq(ferry_promise_race(&second, 1, NULL, &third), 0);
-    check_eq(ferry_promise_and_then(third, put_value, &other, &last), 0);
+    check_eq(ferry_promise_then(first, play, &same, &second), 0);
+    check_eq(ferry_promise_race(&second, 1, &third), 0);
+    check_eq(ferry_promise_then(third, put_value, &other, &last), 0);
     const ferry_outcome outcome = {.value = &released, .release = note_release};
-    check_eq(ferry_promise_settle_with(first, &outcome), 0);
+    check_eq(ferry_promise_settle(first, &outcome), 0);
     drop(first);
     drop(second);
     run_all();
-    check(ferry_promise_value(third) == &released);
+    check(ferry_promise_get_value(third) == &released);
     check_eq(released, 0);
     drop(third);
     check_eq(released, 1);
-    check(ferry_promise_value(last) == &other);
+    check(ferry_promise_get_value(last) == &other);
     check_eq(other, 0);
     drop(last);
     check_eq(other, 1);

@@ -15,8 +15,8 @@ typedef struct legacy {
 static void *make_and_end(void *arg)
 {
     legacy *left = arg;
-    check_eq(ferry_promise_and_then(left->parts[0], play, &left->block, &left->derived[0]), 0);
-    check_eq(ferry_promise_all(left->parts, 2, NULL, &left->derived[1]), 0);
+    check_eq(ferry_promise_then(left->parts[0], play, &left->block, &left->derived[0]), 0);
+    check_eq(ferry_promise_all(left->parts, 2, &left->derived[1]), 0);
     check_eq(ferry_promise_timeout(left->parts[1], 1000 * 1000, &left->derived[2]), 0);
     return NULL;
 }
@@ -82,7 +82,7 @@ static ferry_promise *end_the_thread(ferry_promise *, ferry_outcome *, void *)
 static void *end_in_a_block(void *arg)
 {
     ferry_promise *first = make_settled(0, 0);
-    check_eq(ferry_promise_and_then(first, end_the_thread, NULL, arg), 0);
+    check_eq(ferry_promise_then(first, end_the_thread, NULL, arg), 0);
     drop(first);
     check_eq(ferry_inbox_run(-1), 0);
     return NULL;
@@ -133,8 +133,7 @@ static void *make_many_and_end(void *arg)
 {
     ferry_promise **promises = arg; /* parts, then what is made of them */
     for (unsigned i = 0; i < CROWD; i++)
-        check_eq(ferry_promise_all(&promises[i], i + 2 < CROWD ? 2 : 1, NULL, &promises[CROWD + i]),
-                 0);
+        check_eq(ferry_promise_all(&promises[i], i + 2 < CROWD ? 2 : 1, &promises[CROWD + i]), 0);
     return NULL;
 }
 
@@ -183,7 +182,7 @@ PROMISE(group, part_that_nobody_can_settle_any_more_is_cancelled)
 {
     ferry_promise *parts[2] = {make(), make()}, *all, *shield;
     check_eq(ferry_promise_without_cancel(parts[0], &shield), 0);
-    check_eq(ferry_promise_all_settled(parts, 2, NULL, &all), 0);
+    check_eq(ferry_promise_all_settled(parts, 2, &all), 0);
     drop(parts[0]);
     expect(shield, -ECANCELED, 0);
     check(is_pending(all));
@@ -200,8 +199,8 @@ PROMISE(chain, last_reference_may_be_dropped_in_its_own_callback)
 {
     script next = {0};
     ferry_promise *first = make(), *sequence;
-    check_eq(ferry_promise_and_then(first, play, &next, &sequence), 0);
-    check_eq(ferry_promise_then(sequence, drop_it, NULL), 0);
+    check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
+    check_eq(ferry_promise_observe(sequence, drop_it, NULL, NULL), 0);
     settle(first, 0, 0);
     drop(first);
     run_all();
@@ -224,7 +223,7 @@ PROMISE(group, settles_at_once_when_it_is_cancelled_though_a_part_cannot_be)
     check(part != NULL);
     ferry__promise_init(part, NULL, &uncancellable);
     check_eq(ferry_promise_cancel(part), -EOPNOTSUPP);
-    check_eq(ferry_promise_all(&part, 1, NULL, &all), 0);
+    check_eq(ferry_promise_all(&part, 1, &all), 0);
     check_eq(ferry_promise_cancel(all), 0);
     expect(all, -ECANCELED, 0);
     check(is_pending(part));
@@ -286,8 +285,8 @@ PROMISE(exactly_once, cancel_settling_and_the_last_drop_race_on_four_threads)
         all.first[i] = ferry_promise_ref(make());
         check_eq(ferry_promise_followed_by(all.first[i], play, &next, &all.derived[i]), 0);
         (void)ferry_promise_ref(all.derived[i]);
-        check_eq(ferry_promise_then(all.first[i], count_up, &told), 0);
-        check_eq(ferry_promise_then(all.derived[i], count_up, &told), 0);
+        check_eq(ferry_promise_observe(all.first[i], count_up, &told, NULL), 0);
+        check_eq(ferry_promise_observe(all.derived[i], count_up, &told, NULL), 0);
     }
     pthread_t threads[4];
     for (unsigned i = 0; i < 4; i++)
@@ -310,9 +309,9 @@ static ferry_promise *pile_up(ferry_promise *promise, bool nested)
     for (unsigned i = 0; i < LONG; i++) {
         ferry_promise *upper;
         if (nested)
-            check_eq(ferry_promise_all(&promise, 1, NULL, &upper), 0);
+            check_eq(ferry_promise_all(&promise, 1, &upper), 0);
         else
-            check_eq(ferry_promise_and_then(promise, play, &each, &upper), 0);
+            check_eq(ferry_promise_then(promise, play, &each, &upper), 0);
         drop(promise);
         promise = upper;
     }
@@ -379,7 +378,7 @@ static void *drop_russian_dolls(void *arg)
     for (unsigned i = 0; i < LONG; i++) {
         const ferry_outcome outcome = {.value = doll, .release = drop_value};
         doll = make();
-        check_eq(ferry_promise_settle_with(doll, &outcome), 0);
+        check_eq(ferry_promise_settle(doll, &outcome), 0);
     }
     drop(doll);
     return arg;
@@ -457,15 +456,15 @@ static int make_one(unsigned way, ferry_promise *first, ferry_promise **ret_prom
     switch (way) {
     case 0:
     case 1:
-        return ferry_promise_and_then(first, play, &next, ret_promise);
+        return ferry_promise_then(first, play, &next, ret_promise);
     case 2:
-        return ferry_promise_all(parts, 2, NULL, ret_promise);
+        return ferry_promise_all(parts, 2, ret_promise);
     case 3:
-        return ferry_promise_any(parts, 2, NULL, ret_promise);
+        return ferry_promise_any(parts, 2, ret_promise);
     case 4:
-        return ferry_promise_race(parts, 2, NULL, ret_promise);
+        return ferry_promise_race(parts, 2, ret_promise);
     case 5:
-        return ferry_promise_all_settled(NULL, 0, NULL, ret_promise);
+        return ferry_promise_all_settled(NULL, 0, ret_promise);
     case 6:
         return ferry_promise_without_cancel(first, ret_promise);
     case 7:
@@ -490,8 +489,8 @@ static int observe_one(unsigned way, ferry_promise *first)
     int error = make_one(way, first, &promise);
     if (error != 0)
         return error;
-    error = ferry_promise_on_cancel(promise, count_up, &hooked);
-    int second_error = ferry_promise_then(promise, count_up, &told);
+    error = ferry_promise_on_cancel(promise, count_up, &hooked, NULL);
+    int second_error = ferry_promise_observe(promise, count_up, &told, NULL);
     check_eq(ferry_promise_await(promise, -1, &result), 0);
     drop(promise);
     run_all();

@@ -37,14 +37,14 @@ static bool is_readable(int fd)
 
 PROMISE(inbox, fd_is_readable_exactly_while_completions_wait)
 {
-    int fd = ferry_inbox_fd();
+    int fd = ferry_inbox_get_fd();
     check(fd >= 0 && (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
-    check_eq(ferry_inbox_fd(), fd);
+    check_eq(ferry_inbox_get_fd(), fd);
     check(!is_readable(fd));
     unsigned runs = 0;
     for (unsigned i = 1; i <= 3; i++) {
         ferry_promise *promise = promise_make();
-        check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+        check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
         check(!is_readable(fd));
         ferry__promise_settle(promise, NULL);
         ferry_promise_unref(promise);
@@ -60,9 +60,9 @@ PROMISE(inbox, fd_made_late_announces_what_already_waits)
     unsigned runs = 0;
     ferry_promise *promise = promise_make();
     ferry__promise_settle(promise, NULL);
-    check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+    check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
     ferry_promise_unref(promise);
-    check(is_readable(ferry_inbox_fd()));
+    check(is_readable(ferry_inbox_get_fd()));
     check_eq(ferry_inbox_run(0), 1);
 }
 
@@ -86,7 +86,7 @@ PROMISE(inbox, run_waits_for_the_first_callback_as_long_as_asked)
         ferry_promise *promises[] = {promise_make(), NULL};
         unsigned runs = 0;
         pthread_t thread;
-        check_eq(ferry_promise_then(promises[0], count_up, &runs), 0);
+        check_eq(ferry_promise_observe(promises[0], count_up, &runs, NULL), 0);
         thread = start_thread(settle_promises, promises);
         check_eq(ferry_inbox_run(long_enough[i]), 1);
         check_eq(runs, 1);
@@ -99,11 +99,11 @@ PROMISE(inbox, event_loop_on_the_fd_misses_nothing)
 {
     enum { COUNT = 5000 };
     static ferry_promise *promises[COUNT + 1];
-    int fd = ferry_inbox_fd();
+    int fd = ferry_inbox_get_fd();
     unsigned runs = 0;
     for (unsigned i = 0; i < COUNT; i++) {
         promises[i] = promise_make();
-        check_eq(ferry_promise_then(promises[i], count_up, &runs), 0);
+        check_eq(ferry_promise_observe(promises[i], count_up, &runs, NULL), 0);
     }
     AT_END(join_thread) pthread_t thread = start_thread(settle_promises, promises);
     while (runs < COUNT) {
@@ -116,13 +116,13 @@ PROMISE(inbox, event_loop_on_the_fd_misses_nothing)
 PROMISE(inbox, edge_triggered_watch_of_the_fd_gets_an_edge_for_each_batch)
 {
     AT_END(close_fd) int epoll = epoll_create1(EPOLL_CLOEXEC);
-    int fd = ferry_inbox_fd();
+    int fd = ferry_inbox_get_fd();
     struct epoll_event event = {.events = EPOLLIN | EPOLLET};
     check_eq(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), 0);
     unsigned runs = 0;
     for (unsigned i = 0; i < 3; i++) {
         ferry_promise *promise = promise_make();
-        check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+        check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
         ferry__promise_settle(promise, NULL);
         ferry_promise_unref(promise);
         check_eq(epoll_wait(epoll, &event, 1, -1), 1);
@@ -137,9 +137,9 @@ static unsigned runs_of_the_dead;
 static void *register_and_end(void *arg)
 {
     ferry_promise *promise = arg;
-    check_eq(ferry_promise_then(promise, count_up, &runs_of_the_dead), 0);
-    check_eq(ferry_promise_then(promise, count_up, &runs_of_the_dead), 0);
-    check(ferry_inbox_fd() >= 0);
+    check_eq(ferry_promise_observe(promise, count_up, &runs_of_the_dead, NULL), 0);
+    check_eq(ferry_promise_observe(promise, count_up, &runs_of_the_dead, NULL), 0);
+    check(ferry_inbox_get_fd() >= 0);
     return NULL;
 }
 
@@ -159,7 +159,7 @@ PROMISE(inbox, callbacks_of_a_thread_that_ended_never_run_and_the_outcome_stays)
 
 static void *settle_for_itself_and_end(void *arg)
 {
-    check_eq(ferry_promise_then(arg, count_up, &runs_of_the_dead), 0);
+    check_eq(ferry_promise_observe(arg, count_up, &runs_of_the_dead, NULL), 0);
     ferry__promise_settle(arg, NULL);
     return NULL;
 }
@@ -174,7 +174,7 @@ PROMISE(inbox, callbacks_waiting_when_their_thread_ends_are_released)
 static void *register_on_all(void *arg)
 {
     for (ferry_promise **promise = arg; *promise != NULL; promise++)
-        check_eq(ferry_promise_then(*promise, count_up, &runs_of_the_dead), 0);
+        check_eq(ferry_promise_observe(*promise, count_up, &runs_of_the_dead, NULL), 0);
     return NULL;
 }
 
@@ -204,7 +204,7 @@ static void *swap_promises(void *arg)
     for (unsigned i = 0; i < 2; i++)
         drop(promises[i]);
     for (unsigned i = 2; i < 6; i++)
-        check_eq(ferry_promise_create(NULL, &promises[i]), 0);
+        check_eq(ferry_promise_create(&promises[i]), 0);
     drop(promises[2]);
     return NULL;
 }
@@ -212,9 +212,9 @@ static void *swap_promises(void *arg)
 PROMISE(inbox, that_of_a_thread_that_ended_goes_with_the_last_promise_it_is_the_home_of)
 {
     ferry_promise *promises[6];
-    check_eq(ferry_promise_create(NULL, &promises[0]), 0); /* and the inbox of this thread */
+    check_eq(ferry_promise_create(&promises[0]), 0); /* and the inbox of this thread */
     long outstanding = allocations_outstanding() - 1;
-    check_eq(ferry_promise_create(NULL, &promises[1]), 0);
+    check_eq(ferry_promise_create(&promises[1]), 0);
     run_to_its_end(swap_promises, promises);
     check_eq(allocations_outstanding(), outstanding + 4); /* three, and the inbox */
     for (unsigned i = 3; i < 6; i++)
@@ -225,8 +225,8 @@ PROMISE(inbox, that_of_a_thread_that_ended_goes_with_the_last_promise_it_is_the_
 
 static void *end_in_a_callback(void *arg)
 {
-    check_eq(ferry_promise_then(arg, end_thread, NULL), 0);
-    check_eq(ferry_promise_then(arg, count_up, &runs_of_the_dead), 0);
+    check_eq(ferry_promise_observe(arg, end_thread, NULL, NULL), 0);
+    check_eq(ferry_promise_observe(arg, count_up, &runs_of_the_dead, NULL), 0);
     check_eq(ferry_inbox_run(-1), 0);
     return NULL;
 }
@@ -248,10 +248,10 @@ static void *use_without_memory(void *arg)
     for (unsigned call = 0; call < 7; call++) {
         fail_allocation(1); /* the inbox: this thread has none yet */
         check_eq(call == 0   ? ferry_inbox_run(0)
-                 : call == 1 ? ferry_inbox_fd()
-                 : call == 2 ? ferry_promise_then(promise, count_up, NULL)
-                 : call == 3 ? ferry_promise_on_cancel(promise, count_up, NULL)
-                 : call == 4 ? ferry_promise_create(NULL, &made)
+                 : call == 1 ? ferry_inbox_get_fd()
+                 : call == 2 ? ferry_promise_observe(promise, count_up, NULL, NULL)
+                 : call == 3 ? ferry_promise_on_cancel(promise, count_up, NULL, NULL)
+                 : call == 4 ? ferry_promise_create(&made)
                  : call == 5 ? ferry_promise_after(0, &made)
                              : ferry_promise_chain(promise, &chain, &made),
                  -ENOMEM);
@@ -279,13 +279,13 @@ PROMISE(inbox, fd_that_cannot_be_made_is_emfile_and_is_made_later)
     for (rlim_t more = 0; more < 3; more++) { /* it is three fds */
         few = (struct rlimit){.rlim_cur = (rlim_t)lowest_free + more, .rlim_max = many.rlim_max};
         check_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
-        check_eq(ferry_inbox_fd(), -EMFILE);
+        check_eq(ferry_inbox_get_fd(), -EMFILE);
     }
     check_eq(setrlimit(RLIMIT_NOFILE, &many), 0);
     ferry_promise *promise = promise_make();
-    check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+    check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
     ferry__promise_settle(promise, NULL);
     ferry_promise_unref(promise);
-    check(is_readable(ferry_inbox_fd())); /* what came meanwhile included */
+    check(is_readable(ferry_inbox_get_fd())); /* what came meanwhile included */
     check_eq(ferry_inbox_run(0), 1);
 }

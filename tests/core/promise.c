@@ -116,8 +116,8 @@ PROMISE(promise, bad_arguments_are_einval)
     ferry_promise *promise = promise_make(NULL);
     check_eq(ferry_promise_await(NULL, 0, NULL), -EINVAL);
     check_eq(ferry_promise_await(promise, -2, NULL), -EINVAL);
-    check_eq(ferry_promise_then(promise, NULL, NULL), -EINVAL);
-    check_eq(ferry_promise_then(NULL, count_up, NULL), -EINVAL);
+    check_eq(ferry_promise_observe(promise, NULL, NULL, NULL), -EINVAL);
+    check_eq(ferry_promise_observe(NULL, count_up, NULL, NULL), -EINVAL);
     check_eq(ferry_inbox_run(-2), -EINVAL);
     check(ferry_promise_ref(NULL) == NULL);
     check(ferry_promise_unref(NULL) == NULL);
@@ -131,9 +131,9 @@ PROMISE(promise, callback_never_runs_inside_then)
 {
     AT_END(drop_promise) ferry_promise *promise = promise_make(NULL);
     unsigned runs = 0;
-    check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+    check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
     settle(promise, 1);
-    check_eq(ferry_promise_then(promise, count_up, &runs), 0); /* settled already */
+    check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0); /* settled already */
     check_eq(runs, 0);
     check_eq(ferry_inbox_run(0), 2);
     check_eq(runs, 2);
@@ -156,10 +156,10 @@ PROMISE(promise, callbacks_run_in_the_order_of_settling_then_of_registration)
     record notes = {0};
     recorded = &notes;
     ferry_promise *first = promise_make(NULL), *second = promise_make(NULL);
-    check_eq(ferry_promise_then(second, note, (void *)3), 0);
-    check_eq(ferry_promise_then(first, note, (void *)1), 0);
-    check_eq(ferry_promise_then(second, note, (void *)4), 0);
-    check_eq(ferry_promise_then(first, note, (void *)2), 0);
+    check_eq(ferry_promise_observe(second, note, (void *)3, NULL), 0);
+    check_eq(ferry_promise_observe(first, note, (void *)1, NULL), 0);
+    check_eq(ferry_promise_observe(second, note, (void *)4, NULL), 0);
+    check_eq(ferry_promise_observe(first, note, (void *)2, NULL), 0);
     settle(first, 0);
     settle(second, 0);
     ferry_promise_unref(first); /* observers keep it */
@@ -171,7 +171,7 @@ PROMISE(promise, callbacks_run_in_the_order_of_settling_then_of_registration)
 
 static void register_another(ferry_promise *promise, const ferry_result *, void *arg)
 {
-    check_eq(ferry_promise_then(promise, count_up, arg), 0);
+    check_eq(ferry_promise_observe(promise, count_up, arg, NULL), 0);
 }
 
 PROMISE(promise, callback_caused_by_a_callback_is_left_for_the_next_run)
@@ -179,7 +179,7 @@ PROMISE(promise, callback_caused_by_a_callback_is_left_for_the_next_run)
     ferry_promise *promise = promise_make(NULL);
     unsigned runs = 0;
     settle(promise, 0);
-    check_eq(ferry_promise_then(promise, register_another, &runs), 0);
+    check_eq(ferry_promise_observe(promise, register_another, &runs, NULL), 0);
     ferry_promise_unref(promise);
     check_eq(ferry_inbox_run(0), 1);
     check_eq(runs, 0);
@@ -196,7 +196,7 @@ PROMISE(promise, awaiting_at_home_runs_the_callbacks_that_what_is_awaited_depend
 {
     AT_END(drop_promise) ferry_promise *first = promise_make(NULL);
     AT_END(drop_promise) ferry_promise *last = promise_make(ferry__inbox_current());
-    check_eq(ferry_promise_then(first, settle_next, last), 0);
+    check_eq(ferry_promise_observe(first, settle_next, last, NULL), 0);
     AT_END(join_thread) pthread_t thread = settle_elsewhere(first);
     check_eq(ferry_promise_await(last, -1, NULL), 0);
 }
@@ -206,7 +206,7 @@ PROMISE(promise, polling_runs_no_callback)
     AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
     unsigned runs = 0;
     settle(promise, 0);
-    check_eq(ferry_promise_then(promise, count_up, &runs), 0);
+    check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
     check_eq(ferry_promise_await(promise, 0, NULL), 0);
     check_eq(runs, 0);
     check_eq(ferry_inbox_run(0), 1);
@@ -227,7 +227,7 @@ PROMISE(no_silent_wait, waiting_inside_a_callback_is_edeadlk_at_once)
     AT_END(drop_promise) ferry_promise *settled = promise_make(ferry__inbox_current());
     AT_END(drop_promise) ferry_promise *pending = promise_make(ferry__inbox_current());
     settle(settled, 0);
-    check_eq(ferry_promise_then(settled, try_to_wait, pending), 0);
+    check_eq(ferry_promise_observe(settled, try_to_wait, pending, NULL), 0);
     check_eq(ferry_inbox_run(0), 1);
 }
 
@@ -239,7 +239,7 @@ static void drop(ferry_promise *promise, const ferry_result *, void *)
 PROMISE(promise, last_reference_may_be_dropped_in_its_own_callback)
 {
     ferry_promise *promise = promise_make(NULL);
-    check_eq(ferry_promise_then(promise, drop, NULL), 0);
+    check_eq(ferry_promise_observe(promise, drop, NULL, NULL), 0);
     settle(promise, 0);
     check_eq(ferry_inbox_run(0), 1);
 }
@@ -248,9 +248,10 @@ PROMISE(promise, then_without_memory_is_enomem_and_registers_nothing)
 {
     ferry_promise *promise = promise_make(NULL);
     unsigned runs = 0;
-    check_eq(ferry_promise_then(promise, count_up, &runs), 0); /* the first needs no memory */
+    check_eq(ferry_promise_observe(promise, count_up, &runs, NULL),
+             0); /* the first needs no memory */
     fail_allocation(1);
-    check_eq(ferry_promise_then(promise, count_up, &runs), -ENOMEM);
+    check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), -ENOMEM);
     allow_allocations();
     settle(promise, 0);
     ferry_promise_unref(promise);
@@ -279,8 +280,8 @@ PROMISE(exactly_once, callback_runs_once_however_then_and_settling_race)
     pthread_t thread = start_thread(settle_in_turn, promises);
     unsigned runs = 0;
     for (unsigned i = 0; i < ROUNDS; i++) {
-        check_eq(ferry_promise_then(promises[i], count_up, &runs), 0);
-        check_eq(ferry_promise_then(promises[i], count_up, &runs), 0);
+        check_eq(ferry_promise_observe(promises[i], count_up, &runs, NULL), 0);
+        check_eq(ferry_promise_observe(promises[i], count_up, &runs, NULL), 0);
         ferry_promise_unref(promises[i]);
         check(ferry_inbox_run(0) >= 0);
     }
@@ -305,15 +306,15 @@ PROMISE(promise, callbacks_of_a_thread_run_in_its_order_of_registration_however_
         AT_END(drop_promise) ferry_promise *promise = promise_make(NULL);
         uintptr_t count = 0;
         while (count < BEFORE)
-            check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
+            check_eq(ferry_promise_observe(promise, expect_in_order, (void *)count++, NULL), 0);
         AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
         while (!ferry__promise_is_settled(promise)) {
-            check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
+            check_eq(ferry_promise_observe(promise, expect_in_order, (void *)count++, NULL), 0);
             if (count % 64 == 0)
                 sched_yield(); /* the other may need this processor */
         }
         for (unsigned i = 0; i < AFTER; i++)
-            check_eq(ferry_promise_then(promise, expect_in_order, (void *)count++), 0);
+            check_eq(ferry_promise_observe(promise, expect_in_order, (void *)count++, NULL), 0);
         while (run.count < count)
             check(ferry_inbox_run(-1) > 0);
     }

@@ -57,8 +57,7 @@ PROMISE(releases, callbacks_arg_is_released_when_it_has_run_each_its_own)
         AT_END(drop_promise) ferry_promise *promise = early ? make_settled(0, 0) : make();
         kept args[3] = {0};
         for (unsigned i = 0; i < 3; i++)
-            check_eq(ferry_promise_then_release(promise, use_in_callback, &args[i], release_kept),
-                     0);
+            check_eq(ferry_promise_observe(promise, use_in_callback, &args[i], release_kept), 0);
         if (!early)
             settle(promise, 0, 0);
         for (unsigned i = 0; i < 3; i++)
@@ -78,7 +77,7 @@ PROMISE(releases, hooks_arg_is_released_whether_it_was_cancelled_or_not)
         AT_END(drop_promise) ferry_promise *promise = make();
         if (i == 2)
             settle(promise, 0, 0);
-        check_eq(ferry_promise_on_cancel_release(promise, use_in_callback, &arg, release_kept), 0);
+        check_eq(ferry_promise_on_cancel(promise, use_in_callback, &arg, release_kept), 0);
         if (i == 0)
             check_eq(ferry_promise_cancel(promise), 0);
         else if (i == 1)
@@ -96,9 +95,9 @@ PROMISE(releases, refused_call_releases_nothing)
         .on_done = use_in_block, .error = 1, .arg = &arg, .release = release_kept};
     const ferry_retry retry = {.arg = &arg, .release = release_kept};
     const ferry_map map = {.arg = &arg, .release = release_kept};
-    check_eq(ferry_promise_then_release(NULL, use_in_callback, &arg, release_kept), -EINVAL);
-    check_eq(ferry_promise_then_release(promise, NULL, &arg, release_kept), -EINVAL);
-    check_eq(ferry_promise_on_cancel_release(promise, NULL, &arg, release_kept), -EINVAL);
+    check_eq(ferry_promise_observe(NULL, use_in_callback, &arg, release_kept), -EINVAL);
+    check_eq(ferry_promise_observe(promise, NULL, &arg, release_kept), -EINVAL);
+    check_eq(ferry_promise_on_cancel(promise, NULL, &arg, release_kept), -EINVAL);
     check_eq(ferry_promise_chain(promise, &chain, &none), -EINVAL);
     check_eq(ferry_promise_retry(&retry, &none), -EINVAL);
     check_eq(ferry_promise_map(&map, &none), -EINVAL);
@@ -132,9 +131,8 @@ static void *register_all_and_end(void *arg)
     const ferry_retry retry = {.start = use_in_start, .arg = &s->args[3], .release = release_kept};
     const ferry_map map = {
         .start = use_in_start, .arg = &s->args[4], .count = 1, .release = release_kept};
-    check_eq(ferry_promise_then_release(s->promise, use_in_callback, &s->args[0], release_kept), 0);
-    check_eq(
-        ferry_promise_on_cancel_release(s->promise, use_in_callback, &s->args[1], release_kept), 0);
+    check_eq(ferry_promise_observe(s->promise, use_in_callback, &s->args[0], release_kept), 0);
+    check_eq(ferry_promise_on_cancel(s->promise, use_in_callback, &s->args[1], release_kept), 0);
     check_eq(ferry_promise_chain(s->promise, &chain, NULL), 0);
     check_eq(ferry_promise_retry(&retry, NULL), 0);
     check_eq(ferry_promise_map(&map, NULL), 0);
@@ -169,9 +167,8 @@ static ferry_promise *end_thread_in_block(ferry_promise *, ferry_outcome *, void
 static void *end_in_a_callback(void *arg)
 {
     scene *s = arg;
-    check_eq(
-        ferry_promise_then_release(s->promise, end_thread_in_callback, &s->args[0], release_kept),
-        0);
+    check_eq(ferry_promise_observe(s->promise, end_thread_in_callback, &s->args[0], release_kept),
+             0);
     (void)ferry_inbox_run(-1);
     return NULL;
 }

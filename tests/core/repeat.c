@@ -53,7 +53,7 @@ PROMISE(timeout, outcome_counts_where_both_it_and_the_time_have_come)
 {
     AT_END(drop_promise) ferry_promise *first = make();
     ferry_promise *limited;
-    int fd = ferry_inbox_fd();
+    int fd = ferry_inbox_get_fd();
     check_eq(ferry_promise_timeout(first, 1, &limited), 0);
     check(is_readable(fd, -1)); /* the time has come, and nobody has looked */
     settle(first, 0, 3);
@@ -91,11 +91,11 @@ PROMISE(after, inbox_fd_is_readable_once_a_time_has_come_and_not_before)
     unsigned runs = 0;
     ferry_promise *soon, *late;
     check_eq(ferry_promise_after(1000 * 1000, &late), 0); /* before there is an fd */
-    int fd = ferry_inbox_fd();
+    int fd = ferry_inbox_get_fd();
     check(!is_readable(fd, 0));
     for (unsigned i = 1; i <= 3; i++) {
         check_eq(ferry_promise_after(2, &soon), 0);
-        check_eq(ferry_promise_then(soon, count_up, &runs), 0);
+        check_eq(ferry_promise_observe(soon, count_up, &runs, NULL), 0);
         drop(soon);
         check(is_readable(fd, -1));
         while (runs < i) {
@@ -115,9 +115,9 @@ PROMISE(after, inbox_run_that_waits_wakes_up_for_it)
     ferry_promise *soon;
     for (unsigned with_fd = 0; with_fd < 2; with_fd++) {
         if (with_fd)
-            check(ferry_inbox_fd() >= 0);
+            check(ferry_inbox_get_fd() >= 0);
         check_eq(ferry_promise_after(2, &soon), 0);
-        check_eq(ferry_promise_then(soon, count_up, &runs), 0);
+        check_eq(ferry_promise_observe(soon, count_up, &runs, NULL), 0);
         drop(soon);
         check_eq(ferry_inbox_run(-1), 1);
         check_eq(runs, with_fd + 1);
@@ -127,7 +127,7 @@ PROMISE(after, inbox_run_that_waits_wakes_up_for_it)
 PROMISE(after, delay_beyond_all_time_never_comes_and_can_be_cancelled)
 {
     ferry_promise *never;
-    check(ferry_inbox_fd() >= 0);
+    check(ferry_inbox_get_fd() >= 0);
     check_eq(ferry_promise_after(INT64_MAX, &never), 0);
     check_eq(ferry_inbox_run(5), 0);
     check_eq(ferry_promise_cancel(never), 0);
@@ -271,7 +271,7 @@ PROMISE(retry, releases_the_value_of_an_attempt_that_is_followed_by_another)
     check_eq(ferry_promise_retry(&retry, &promise), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     check_eq(released, 2);
-    check(ferry_promise_value(promise) == &released);
+    check(ferry_promise_get_value(promise) == &released);
     expect(promise, 0, 3);
     check_eq(released, 3);
 }
@@ -319,7 +319,7 @@ PROMISE(map, keeps_at_most_so_many_under_way_and_the_order_of_results)
     check_eq(what.most_pending, 3);
     for (unsigned i = 0; i < 6; i++) {
         ferry_result result;
-        check_eq(ferry_promise_await(ferry_promise_part(promise, i), 0, &result), 0);
+        check_eq(ferry_promise_await(ferry_promise_get_member(promise, i), 0, &result), 0);
         check_eq(result.sent, i + 1);
     }
     expect(promise, 0, 21);
@@ -371,13 +371,13 @@ PROMISE(map, gives_each_item_it_came_to_as_a_part_whether_that_gave_a_promise_or
         check_eq(ferry_promise_map(&map, &promise), 0);
         run_all();
         check_eq(what.started, items); /* the failure starts none after */
-        check(ferry_promise_value(promise) == &released);
+        check(ferry_promise_get_value(promise) == &released);
         for (unsigned i = 0; i < items; i++) {
-            ferry_promise *part = ferry_promise_part(promise, i);
+            ferry_promise *part = ferry_promise_get_member(promise, i);
             check_eq(result_of(part).error, errors[first + i]);
-            check(ferry_promise_value(part) == &released);
+            check(ferry_promise_get_value(part) == &released);
         }
-        check(ferry_promise_part(promise, items) == NULL);
+        check(ferry_promise_get_member(promise, items) == NULL);
         check_eq(released, 0);
         expect(promise, -EPIPE, items);
         check_eq(released, items);
@@ -406,7 +406,7 @@ PROMISE(map, of_values_of_settled_promises_and_of_nothing_succeeds)
         map.count = 0;
         check_eq(ferry_promise_map(&map, &promise), 0);
         run_all();
-        check(ferry_promise_part(promise, 0) == NULL);
+        check(ferry_promise_get_member(promise, 0) == NULL);
         expect(promise, 0, 0);
         check_eq(what.started, 7);
     }

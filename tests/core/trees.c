@@ -59,7 +59,6 @@ typedef struct node {
     int parent; /* -1: none */
     unsigned parts[MOST_PARTS];
     unsigned count;
-    unsigned exempt;           /* of its parts, the last so many */
     unsigned at_once;          /* of a map */
     int instantly[MOST_PARTS]; /* of a retry, a map: what such an attempt or item comes to without a
                                   promise; 1: it gives its part */
@@ -163,10 +162,6 @@ static void grow_node(tree *grown, uint64_t *state, unsigned *orphans)
         grown->nodes[self->parts[i]].is_given_later =
             self->kind == RETRY || self->kind == MAP || (self->kind == CHAIN && i == 1);
     }
-    if (self->kind == SHIELD)
-        self->exempt = 1;
-    else if (self->kind >= ALL && self->kind <= ALL_SETTLED)
-        self->exempt = below(state, 4) == 0 ? 1 : 0;
     self->at_once = below(state, 4);
     grown->count++;
     *orphans -= self->count - 1;
@@ -241,8 +236,8 @@ static void model_settle(tree *model, unsigned number, int error, uint64_t sent)
     self->sent = sent;
     if (self->is_awaited)
         write_letter(&model->mail, ARRIVED, (unsigned)self->parent, number);
-    for (unsigned i = 0; i < self->count; i++)
-        if (model->nodes[self->parts[i]].is_awaited && i < self->count - self->exempt)
+    for (unsigned i = 0; i < self->count && self->kind != SHIELD; i++)
+        if (model->nodes[self->parts[i]].is_awaited)
             model_cancel(model, self->parts[i]);
 }
 
@@ -320,7 +315,7 @@ static void model_attempt(tree *model, unsigned number)
 
 static bool has_parts(const node *self)
 {
-    return (self->kind >= ALL && self->kind <= SHIELD) || self->kind == MAP;
+    return (self->kind >= ALL && self->kind <= ALL_SETTLED) || self->kind == MAP;
 }
 
 static unsigned part_number(const node *self, unsigned from)
@@ -475,7 +470,6 @@ static int make_derived(node *self)
     const ferry_retry retry = {.start = start, .arg = self, .attempts = self->count};
     const ferry_map map = {
         .start = start, .arg = self, .count = self->count, .at_once = self->at_once};
-    const ferry_group group = {.exempt_count = self->exempt};
     ferry_promise *parts[MOST_PARTS];
     for (unsigned i = 0; i < self->count; i++)
         parts[i] = part_of(self, i);
@@ -483,13 +477,13 @@ static int make_derived(node *self)
     case CHAIN:
         return ferry_promise_chain(parts[0], &chain, &self->promise);
     case ALL:
-        return ferry_promise_all(parts, self->count, &group, &self->promise);
+        return ferry_promise_all(parts, self->count, &self->promise);
     case ANY:
-        return ferry_promise_any(parts, self->count, &group, &self->promise);
+        return ferry_promise_any(parts, self->count, &self->promise);
     case RACE:
-        return ferry_promise_race(parts, self->count, &group, &self->promise);
+        return ferry_promise_race(parts, self->count, &self->promise);
     case ALL_SETTLED:
-        return ferry_promise_all_settled(parts, self->count, &group, &self->promise);
+        return ferry_promise_all_settled(parts, self->count, &self->promise);
     case SHIELD:
         return ferry_promise_without_cancel(parts[0], &self->promise);
     case TIMEOUT:
@@ -499,18 +493,19 @@ static int make_derived(node *self)
     case MAP:
         return ferry_promise_map(&map, &self->promise);
     default:
-        return ferry_promise_create(NULL, &self->promise);
+        return ferry_promise_create(&self->promise);
     }
 }
 
 static void happen(tree *real, const event *what)
 {
     node *self = &real->nodes[what->node];
-    const ferry_result result = {.error = what->error, .sent = UINT64_C(1) << what->node};
+    const ferry_outcome outcome = {
+        .result = {.error = what->error, .sent = UINT64_C(1) << what->node}};
     if (self->promise == NULL)
         return; /* dropped */
     if (what->what == SETTLE) {
-        (void)ferry_promise_settle(self->promise, &result);
+        (void)ferry_promise_settle(self->promise, &outcome);
     } else if (what->what == CANCEL) {
         (void)ferry_promise_cancel(self->promise);
     } else {
@@ -542,7 +537,7 @@ static bool is_known(const node *self, unsigned part)
 static void compare_parts(const node *self)
 {
     for (unsigned i = 0; i < MOST_PARTS; i++) {
-        const ferry_promise *part = ferry_promise_part(self->promise, i);
+        const ferry_promise *part = ferry_promise_get_member(self->promise, i);
         check_eq(part != NULL, self->is_settled && self->has_come[i]);
         if (part != NULL && is_known(self, i))
             check(part == part_of(self, i));
@@ -799,7 +794,7 @@ static void plant_and_let_race(void)
         make_the_rest(&trees[i]);
         expected += trees[i].count;
         for (unsigned n = 0; n < trees[i].count; n++)
-            check_eq(ferry_promise_then(trees[i].nodes[n].promise, count_up, &runs), 0);
+            check_eq(ferry_promise_observe(trees[i].nodes[n].promise, count_up, &runs, NULL), 0);
     }
     for (uintptr_t i = 0; i < THREADS; i++)
         check_eq(pthread_create(&threads[i], NULL, do_my_part_at_once, (void *)i), 0);

@@ -122,7 +122,7 @@ static void *prepare(void *arg)
         pthread_mutex_lock(&self->mutex);
         self->prepared++;
         pthread_mutex_unlock(&self->mutex);
-        ferry_stream_resume(self->stream);
+        ferry_stream_wake_generator(self->stream);
     }
     return NULL;
 }
@@ -174,7 +174,7 @@ static void read_with_a_handler(ferry_service *service, bool on_owner)
     int theirs;
     heard *self = calloc(1, sizeof *self);
     ferry_stream *stream = make_stream(service, &theirs);
-    must(ferry_promise_create(NULL, &self->ended) == 0);
+    must(ferry_promise_create(&self->ended) == 0);
     ferry_reader reader = {
         .on_read = hear, .on_end = hear_end, .arg = self, .on_owner = on_owner, .keep_open = true};
     must(ferry_stream_set_reader(stream, &reader) == 0);
@@ -202,7 +202,7 @@ static void *settle_with_value(void *arg)
     int *value = malloc(sizeof *value);
     *value = 42;
     ferry_outcome outcome = {.value = value, .release = free_value};
-    must(ferry_promise_settle_with(arg, &outcome) == 0);
+    must(ferry_promise_settle(arg, &outcome) == 0);
     ferry_promise_unref(arg);
     return NULL;
 }
@@ -219,12 +219,12 @@ static void pass_values(void)
     for (int i = 0; i < ROUNDS; i++) {
         ferry_promise *promise, *derived;
         pthread_t thread;
-        must(ferry_promise_create(NULL, &promise) == 0);
+        must(ferry_promise_create(&promise) == 0);
         must(pthread_create(&thread, NULL, settle_with_value, ferry_promise_ref(promise)) == 0);
         must(pthread_detach(thread) == 0);
-        must(ferry_promise_and_then(promise, look_at_value, &sum, &derived) == 0);
+        must(ferry_promise_then(promise, look_at_value, &sum, &derived) == 0);
         must(ferry_promise_await(derived, -1, NULL) == 0);
-        must(*(int *)ferry_promise_value(promise) == 42);
+        must(*(int *)ferry_promise_get_value(promise) == 42);
         ferry_promise_unref(promise);
         ferry_promise_unref(derived);
     }
@@ -320,7 +320,8 @@ static void race(ferry_service *service)
 
 int main(int argc, char **argv)
 {
-    for (int placement = FERRY_DEDICATED; placement <= FERRY_SHARED; placement++) {
+    for (int placement = FERRY_PLACEMENT_DEDICATED; placement <= FERRY_PLACEMENT_SHARED;
+         placement++) {
         ferry_service_options options = {.placement = (ferry_placement)placement,
                                          .shared_owners = 2};
         ferry_service *service;

@@ -27,7 +27,7 @@ PROMISE(bad_input, null_is_einval_where_it_is_not_allowed_and_nothing_where_it_i
     check_eq(ferry_stream_sendfile(stream, NULL, NULL, NULL), -EINVAL);
     check_eq(ferry_stream_send(NULL, NULL, 0, NULL, NULL), -EINVAL);
     check_eq(ferry_stream_send(stream, NULL, 1, NULL, NULL), -EINVAL);
-    check_eq(ferry_stream_flush(NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_mark(NULL, NULL), -EINVAL);
     check_eq(ferry_stream_shutdown(NULL, NULL), -EINVAL);
     check_eq(ferry_stream_close(NULL, NULL), -EINVAL);
     check_eq(ferry_stream_get_status(NULL, &status), -EINVAL);
@@ -44,7 +44,7 @@ PROMISE(bad_input, options_out_of_range_are_einval)
 {
     const ferry_service_options bad_services[] = {
         {.placement = (ferry_placement)7},
-        {.placement = FERRY_SHARED, .shared_owners = 1025},
+        {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1025},
         {.stack_bytes = (1u << 30) + 1},
         {.chunk_bytes = (1u << 30) + 1},
     };
@@ -58,7 +58,7 @@ PROMISE(bad_input, options_out_of_range_are_einval)
         {.limit_bytes = (UINT64_C(1) << 39) + 1},
         {.close_timeout_ms = -1},
         {.close_bytes = (UINT64_C(1) << 39) + 1},
-        {.limit_unsent_bytes = UINT32_C(1) << 31},
+        {.notsent_lowat_bytes = UINT32_C(1) << 31},
     };
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = NULL;
@@ -114,7 +114,7 @@ typedef struct bad_file {
 
 PROMISE(bad_input, file_that_makes_no_sense_is_refused_at_submit)
 {
-    AT_END(stage_close) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
     char long_path[PATH_MAX + 1];
     memset(long_path, 'x', PATH_MAX);
     long_path[PATH_MAX] = '\0';
@@ -147,7 +147,7 @@ PROMISE(bad_input, file_that_makes_no_sense_is_refused_at_submit)
 
 PROMISE(bad_input, lengths_that_overflow_are_eoverflow)
 {
-    AT_END(stage_close) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
     const ferry_part halves[] = {ferry_part_borrow("x", SIZE_MAX / 2 + 1),
                                  ferry_part_borrow("x", SIZE_MAX / 2 + 1)};
     const ferry_part copy = ferry_part_copy("x", SIZE_MAX);
@@ -246,7 +246,8 @@ PROMISE_BOTH(bad_input, without_fds_submits_adoptions_and_services_are_emfile_an
     check_eq(ferry_stream_sendfile(stream, &by_fd, NULL, NULL), -EMFILE);
     ferry_result opened = outcome(submit_file(stream, ferry_file_at(file.path)));
     check_eq(ferry_service_create(NULL, &other), -EMFILE);
-    if (placement == FERRY_DEDICATED) /* which needs an epoll set of its own from the start */
+    if (placement ==
+        FERRY_PLACEMENT_DEDICATED) /* which needs an epoll set of its own from the start */
         check_eq(ferry_stream_adopt(service, spare.ours, &telling, &refused), -EMFILE);
     give_all_back(&hoard);
     check_eq(opened.error, -EMFILE);

@@ -95,12 +95,12 @@ static void send_and_receive(scene *s, ferry_stream *stream)
     s->reached = "sending";
     check_eq(ferry_stream_read(stream, &what, NULL, &promise), 0);
     await(promise, 0);
-    check_eq(ferry_stream_receive(stream, &part, NULL, &promise), 0);
+    check_eq(ferry_stream_read_to_file(stream, &part, NULL, &promise), 0);
     await(promise, 0);
     check_eq(ferry_stream_set_reader(stream, &taker), 0);
     check_eq(ferry_stream_read_within(stream, 1), 0);
     check_eq(ferry_stream_demand(stream, 1), 0);
-    check_eq(ferry_stream_flush(stream, &promise), 0);
+    check_eq(ferry_stream_mark(stream, &promise), 0);
     await(promise, 0);
     s->reached = "receiving";
 }
@@ -136,7 +136,7 @@ static void *make_all_calls(void *arg)
     const ferry_service_options options = {.placement = s->placement};
     const ferry_stream_options narrow = {.limit_requests = 1};
     check_eq(pthread_cancel(pthread_self()), 0);
-    check(ferry_inbox_fd() >= 0); /* from now on it is what waiting waits for */
+    check(ferry_inbox_get_fd() >= 0); /* from now on it is what waiting waits for */
     check_eq(ferry_service_create(&options, &service), 0);
     check_eq(ferry_stream_adopt(service, s->first.ours, NULL, &stream), 0);
     check_eq(ferry_stream_adopt(service, s->second.ours, &narrow, &other), 0);
@@ -180,7 +180,7 @@ static void *listen_and_connect(void *arg)
     const ferry_service_options options = {.placement = s->placement};
     const ferry_listen_options listens = {.on_stream = on_stream, .on_stream_arg = &streams};
     check_eq(pthread_cancel(pthread_self()), 0);
-    check(ferry_inbox_fd() >= 0);
+    check(ferry_inbox_get_fd() >= 0);
     check_eq(ferry_service_create(&options, &service), 0);
     check_eq(ferry_listen(service, "localhost:0", &listens, &listener), 0);
     check(ferry_listener_get_address(listener, address, sizeof address) > 0);
@@ -220,10 +220,10 @@ static void count_release(void *, void *arg)
 static void *await_with_a_callback(void *counts)
 {
     ferry_promise *promise;
-    check_eq(ferry_promise_create(NULL, &promise), 0);
+    check_eq(ferry_promise_create(&promise), 0);
     check_eq(ferry_promise_settle(promise, NULL), 0);
-    check_eq(ferry_promise_then_release(promise, be_cancelled, counts, count_release), 0);
-    check_eq(ferry_promise_then_release(promise, be_cancelled, counts, count_release), 0);
+    check_eq(ferry_promise_observe(promise, be_cancelled, counts, count_release), 0);
+    check_eq(ferry_promise_observe(promise, be_cancelled, counts, count_release), 0);
     ferry_promise_unref(promise);
     check_eq(pthread_cancel(pthread_self()), 0);
     (void)ferry_inbox_run(-1);
@@ -262,8 +262,8 @@ static void *have_args_released(void *counts)
     const ferry_chain chain = {.on_done = pass_on, .arg = counts, .release = close_a_file};
     const ferry_outcome valued = {.value = counts, .release = close_its_file};
     ferry_promise *promise, *derived;
-    check_eq(ferry_promise_create(NULL, &promise), 0);
-    check_eq(ferry_promise_settle_with(promise, &valued), 0);
+    check_eq(ferry_promise_create(&promise), 0);
+    check_eq(ferry_promise_settle(promise, &valued), 0);
     check_eq(ferry_promise_chain(promise, &chain, &derived), 0);
     check_eq(pthread_cancel(pthread_self()), 0);
     check_eq(ferry_promise_await(derived, -1, NULL), 0);

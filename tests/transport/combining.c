@@ -38,10 +38,10 @@ PROMISE_EITHER(combining, own_work_and_transfers_follow_one_another)
     reader *peer = reader_start(both.theirs, true);
     AT_END(file_remove) test_file file = file_make(100 * 1000, 7);
     job self = {.stream = stream_adopt(service, both.ours), .file = &file};
-    check_eq(ferry_promise_create(NULL, &self.looked_up), 0);
+    check_eq(ferry_promise_create(&self.looked_up), 0);
     ferry_promise *head, *all;
-    check_eq(ferry_promise_and_then(self.looked_up, send_head, &self, &head), 0);
-    check_eq(ferry_promise_and_then(head, send_file, &self, &all), 0);
+    check_eq(ferry_promise_then(self.looked_up, send_head, &self, &head), 0);
+    check_eq(ferry_promise_then(head, send_file, &self, &all), 0);
     ferry_promise_unref(head);
     pthread_t thread = start_thread(look_up, self.looked_up);
     check_outcome(all, .error = 0, .sent = file.size, .stream_offset = 4);
@@ -57,14 +57,14 @@ PROMISE_EITHER(combining, all_of_several_writes_adds_up_their_bytes)
     ferry_promise *writes[8], *all;
     for (unsigned i = 0; i < 8; i++)
         writes[i] = submit_write(s.stream, "12345678", i + 1);
-    check_eq(ferry_promise_all(writes, 8, NULL, &all), 0);
+    check_eq(ferry_promise_all(writes, 8, &all), 0);
     for (unsigned i = 0; i < 8; i++)
         ferry_promise_unref(writes[i]);
     check_eq(ferry_promise_await(all, -1, NULL), 0);
     uint64_t offset = 0;
     for (unsigned i = 0; i < 8; i++) {
         ferry_result part;
-        check_eq(ferry_promise_await(ferry_promise_part(all, i), 0, &part), 0);
+        check_eq(ferry_promise_await(ferry_promise_get_member(all, i), 0, &part), 0);
         check_eq(part.stream_offset, offset);
         offset += part.sent;
     }
@@ -92,14 +92,14 @@ PROMISE_EITHER(combining, promises_made_of_others_outlive_their_service)
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *parts[2] = {submit_stuck(s.stream, s.theirs), submit_write(s.stream, "x", 1)};
     ferry_promise *settled;
-    check_eq(ferry_promise_all_settled(parts, 2, NULL, &settled), 0);
+    check_eq(ferry_promise_all_settled(parts, 2, &settled), 0);
     ferry_stream_abort(s.stream);
     stage_end(&s);
     for (unsigned i = 0; i < 2; i++)
         ferry_promise_unref(parts[i]);
     check_eq(ferry_promise_await(settled, -1, NULL), 0);
     ferry_result last;
-    check_eq(ferry_promise_await(ferry_promise_part(settled, 1), 0, &last), 0);
+    check_eq(ferry_promise_await(ferry_promise_get_member(settled, 1), 0, &last), 0);
     check_eq(last.error, -ECANCELED);
     check_eq(outcome(settled).error, 0);
 }
@@ -114,8 +114,8 @@ PROMISE_EITHER(reports, request_has_a_label_and_its_failure_that_nobody_saw_is_r
         ferry_result result;
         check_eq(ferry_promise_set_label(failing, "upload"), 0);
         check_eq(ferry_promise_await(failing, -1, looks ? &result : NULL), 0);
-        check_eq(ferry_promise_describe(failing, &info), 0);
-        check(strcmp(info.label, "upload") == 0 && info.site == NULL && info.is_settled);
+        check_eq(ferry_promise_get_info(failing, &info), 0);
+        check(strcmp(info.label, "upload") == 0 && info.is_settled);
         check(info.created_ns > 0 && info.settled_ns >= info.created_ns);
         ferry_promise_unref(failing);
         stage_end(&s); /* the owner's reference is gone, too */
@@ -143,19 +143,19 @@ static void try_on_owner(ferry_promise *promise, const ferry_result *, void *arg
     const ferry_retry retry = {.start = never_start};
     const ferry_map map = {.start = never_start, .count = 1};
     ferry_promise *derived, *mine;
-    check_eq(ferry_promise_and_then(promise, send_head, arg, &derived), -EDEADLK);
-    check_eq(ferry_promise_all(&promise, 1, NULL, &derived), -EDEADLK);
-    check_eq(ferry_promise_all(NULL, 0, NULL, &derived), -EDEADLK);
+    check_eq(ferry_promise_then(promise, send_head, arg, &derived), -EDEADLK);
+    check_eq(ferry_promise_all(&promise, 1, &derived), -EDEADLK);
+    check_eq(ferry_promise_all(NULL, 0, &derived), -EDEADLK);
     check_eq(ferry_promise_timeout(promise, 1, &derived), -EDEADLK);
     check_eq(ferry_promise_after(1, &derived), -EDEADLK);
     check_eq(ferry_promise_retry(&retry, &derived), -EDEADLK);
     check_eq(ferry_promise_map(&map, &derived), -EDEADLK);
-    check_eq(ferry_promise_on_cancel(promise, never_called, NULL), -EDEADLK);
+    check_eq(ferry_promise_on_cancel(promise, never_called, NULL, NULL), -EDEADLK);
     check_eq(ferry_promise_await_all(&promise, 1, -1), -EDEADLK);
     check_eq(ferry_promise_await_any(&promise, 1, 1, NULL), -EDEADLK);
-    check_eq(ferry_promise_create(NULL, &mine), 0); /* which somebody else may await */
+    check_eq(ferry_promise_create(&mine), 0); /* which somebody else may await */
     const ferry_outcome outcome = {.value = mine};
-    check_eq(ferry_promise_settle_with(arg, &outcome), 0);
+    check_eq(ferry_promise_settle(arg, &outcome), 0);
 }
 
 /* Pins: no_silent_wait. */
@@ -164,11 +164,11 @@ PROMISE_EITHER(no_silent_wait, combining_and_awaiting_many_on_an_owner_is_edeadl
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     reader *peer = reader_start(stage_take(&s), false);
     ferry_promise *tried;
-    check_eq(ferry_promise_create(NULL, &tried), 0);
+    check_eq(ferry_promise_create(&tried), 0);
     const ferry_request_options options = {.on_owner = try_on_owner, .on_owner_arg = tried};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     check_eq(ferry_promise_await(tried, -1, NULL), 0);
-    ferry_promise *made_there = ferry_promise_value(tried);
+    ferry_promise *made_there = ferry_promise_get_value(tried);
     check_eq(ferry_promise_await(made_there, 1, NULL), -ETIMEDOUT);
     check_eq(ferry_promise_settle(made_there, NULL), 0);
     check_eq(outcome(made_there).error, 0);
@@ -193,7 +193,7 @@ static void submit_again(ferry_promise *, const ferry_result *result, void *arg)
         return;
     self->left--;
     AT_END(drop_promise) ferry_promise *next = submit_write(self->stream, "x", 1);
-    check_eq(ferry_promise_then(next, submit_again, self), 0);
+    check_eq(ferry_promise_observe(next, submit_again, self, NULL), 0);
 }
 
 static void *submit_again_and_again(void *arg)

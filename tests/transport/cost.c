@@ -21,7 +21,7 @@ static void write_and_be_told(ferry_stream *stream)
 {
     unsigned told = 0;
     ferry_promise *promise = submit_write(stream, "x", 1);
-    check_eq(ferry_promise_then(promise, count_up, &told), 0);
+    check_eq(ferry_promise_observe(promise, count_up, &told, NULL), 0);
     ferry_promise_unref(promise);
     while (told == 0)
         check(ferry_inbox_run(-1) > 0);
@@ -167,7 +167,7 @@ PROMISE_EITHER(cost, source_that_is_dry_again_and_again_is_watched_once)
 PROMISE(cost, idle_stream_of_a_shared_owner_takes_a_kilobyte_at_most)
 {
     enum { STREAMS = 100 };
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     pair pairs[STREAMS + 1];
     ferry_stream *streams[STREAMS + 1];
     long before = 0;
@@ -189,7 +189,7 @@ PROMISE(cost, forgotten_writes_of_64_bytes_take_200_bytes_each_and_few_allocatio
 {
     enum { WRITES = 20000 };
     static const char data[64];
-    AT_END(stage_end) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     long before = bytes_outstanding();
     unsigned long made = allocations_made();
@@ -207,7 +207,7 @@ PROMISE(cost, forgotten_writes_among_others_take_as_little_as_if_they_were_not_f
     enum { WRITES = 10000 };
     static const char data[64];
     for (unsigned run = 1; run <= 1000; run *= 10) { /* so many are forgotten, then one is not */
-        AT_END(stage_end) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         long before = bytes_outstanding();
         for (unsigned i = 1; i <= WRITES; i++) {

@@ -23,7 +23,7 @@ static void watch(tally *seen, int accepted, ferry_promise *promise)
     if (accepted != 0)
         return;
     seen->accepted++;
-    check_eq(ferry_promise_then(promise, count, seen), 0);
+    check_eq(ferry_promise_observe(promise, count, seen, NULL), 0);
     ferry_promise_unref(promise);
 }
 
@@ -199,7 +199,7 @@ static void live_once(ferry_placement placement, const test_file *file, tally *s
         watch(seen, accepted, promise);
         accepted = ferry_stream_sendfile(stream, &pseudo, NULL, &promise);
         watch(seen, accepted, promise);
-        accepted = ferry_stream_flush(stream, &promise);
+        accepted = ferry_stream_mark(stream, &promise);
         watch(seen, accepted, promise);
         accepted = ferry_stream_shutdown(stream, &promise);
         watch(seen, accepted, promise);

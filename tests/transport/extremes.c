@@ -109,7 +109,7 @@ STREAM_OPTION(low_watermark_bytes, .low_watermark_bytes = (uint64_t)this->value,
 STREAM_OPTION(low_above_high, .low_watermark_bytes = (uint64_t)this->value)
 STREAM_OPTION(close_timeout_ms, .close_timeout_ms = this->value)
 STREAM_OPTION(close_bytes, .close_bytes = (uint64_t)this->value, .close_timeout_ms = 1)
-STREAM_OPTION(limit_unsent_bytes, .limit_unsent_bytes = (uint32_t)this->value)
+STREAM_OPTION(notsent_lowat_bytes, .notsent_lowat_bytes = (uint32_t)this->value)
 STREAM_OPTION(stall_timeout_ms, .stall_timeout_ms = this->value)
 
 static int try_limiter(const trial *this, ferry_limiter_options wanted, uint64_t free_bytes)
@@ -262,7 +262,7 @@ static int transfer(const trial *this, ferry_file file, bool is_received)
     if (is_received) {
         check_eq(write(on.theirs, "x", 1), 1);
         check_eq(shutdown(on.theirs, SHUT_WR), 0);
-        error = ferry_stream_receive(on.stream, &file, NULL, &promise);
+        error = ferry_stream_read_to_file(on.stream, &file, NULL, &promise);
     } else {
         error = ferry_stream_sendfile(on.stream, &file, NULL, &promise);
     }
@@ -548,14 +548,15 @@ static int try_adopted_fd(const trial *this)
 static ferry_promise *promise_make(void)
 {
     ferry_promise *promise;
-    check_eq(ferry_promise_create(NULL, &promise), 0);
+    check_eq(ferry_promise_create(&promise), 0);
     return promise;
 }
 
 static ferry_promise *promise_settled(const ferry_result *result)
 {
     ferry_promise *promise = promise_make();
-    check_eq(ferry_promise_settle(promise, result), 0);
+    const ferry_outcome outcome = {.result = result != NULL ? *result : (ferry_result){0}};
+    check_eq(ferry_promise_settle(promise, &outcome), 0);
     return promise;
 }
 
@@ -582,7 +583,7 @@ static void ignore(ferry_promise *, const ferry_result *, void *) {}
 static int try_inbox_run(const trial *this)
 {
     ferry_promise *promise = promise_settled(NULL);
-    check_eq(ferry_promise_then(promise, ignore, NULL), 0);
+    check_eq(ferry_promise_observe(promise, ignore, NULL, NULL), 0);
     ferry_promise_unref(promise);
     int ran = ferry_inbox_run(this->value);
     if (ran < 0)
@@ -596,7 +597,7 @@ static int check_pending(int error, ferry_promise *const *made, int64_t value)
     if (error != 0)
         return error;
     ferry_promise *promise = *made;
-    struct pollfd bell = {.fd = ferry_inbox_fd(), .events = POLLIN};
+    struct pollfd bell = {.fd = ferry_inbox_get_fd(), .events = POLLIN};
     check(bell.fd >= 0);
     if (value > INT_MAX) {
         check_eq(ferry_promise_await(promise, 1, NULL), -ETIMEDOUT);
@@ -686,20 +687,12 @@ static int map_with(size_t count, size_t at_once)
 TRY(map_count, map_with((size_t)this->value, 0))
 TRY(map_at_once, map_with(3, (size_t)this->value))
 
-static int try_exempt_count(const trial *this)
-{
-    AT_END(drop_promise) ferry_promise *part = promise_settled(NULL);
-    ferry_promise *promise = NULL;
-    ferry_group group = {.exempt_count = (size_t)this->value};
-    return ended(ferry_promise_all(&part, 1, &group, &promise), &promise);
-}
-
 /* Sums of a program's own numbers do not wrap. */
 static int try_sums(const trial *this)
 {
     ferry_result result = {.sent = (uint64_t)this->value, .remaining = (uint64_t)this->value};
     ferry_promise *parts[] = {promise_settled(&result), promise_settled(&result)}, *all;
-    check_eq(ferry_promise_all_settled(parts, 2, NULL, &all), 0);
+    check_eq(ferry_promise_all_settled(parts, 2, &all), 0);
     ferry_promise_unref(parts[0]);
     ferry_promise_unref(parts[1]);
     result = outcome(all);
@@ -710,9 +703,9 @@ static int try_sums(const trial *this)
 static int try_part_index(const trial *this)
 {
     ferry_promise *part = promise_settled(NULL), *all;
-    check_eq(ferry_promise_all(&part, 1, NULL, &all), 0);
+    check_eq(ferry_promise_all(&part, 1, &all), 0);
     check_eq(ferry_promise_await(all, -1, NULL), 0);
-    bool is_there = ferry_promise_part(all, (size_t)this->value) != NULL;
+    bool is_there = ferry_promise_get_member(all, (size_t)this->value) != NULL;
     ferry_promise_unref(part);
     ferry_promise_unref(all);
     return is_there ? 0 : -ENODATA;
@@ -721,12 +714,11 @@ static int try_part_index(const trial *this)
 /* An error of the program's, to its words. */
 static int try_settled_error(const trial *this)
 {
-    ferry_result result = {.error = (int)this->value};
     ferry_promise *promise = promise_make();
-    int error = ferry_promise_settle(promise, &result);
+    int error = ferry_promise_settle(promise, &(ferry_outcome){.result.error = (int)this->value});
     if (error != 0)
         check_eq(ferry_promise_settle(promise, NULL), 0);
-    result = outcome(promise);
+    ferry_result result = outcome(promise);
     char text[128];
     check(ferry_result_format(&result, text, sizeof text) > 0);
     return error != 0 ? error : result.error;
@@ -734,13 +726,13 @@ static int try_settled_error(const trial *this)
 
 static int try_status_name(const trial *this)
 {
-    bool is_known = strcmp(ferry_status_name((int)this->value), "EUNKNOWN") != 0;
+    bool is_known = strcmp(ferry_error_name((int)this->value), "EUNKNOWN") != 0;
     return is_known ? 0 : -ENOENT;
 }
 
 static int try_status_message(const trial *this)
 {
-    bool is_known = strcmp(ferry_status_message((int)this->value), "unknown error") != 0;
+    bool is_known = strcmp(ferry_error_message((int)this->value), "unknown error") != 0;
     return is_known ? 0 : -ENOENT;
 }
 
@@ -860,7 +852,7 @@ static const row table[] = {
     ROW("ferry_stream_options.close_bytes", try_stream_close_bytes, {0, 0}, {1, 0}, {MOST_BYTES, 0},
         {MOST_BYTES + 1, -EINVAL}, {MOST_U64, -EINVAL}),
     ROW("ferry_stream_options.limiter_free_bytes", try_limiter_free_bytes, IS_ANY_U64),
-    ROW("ferry_stream_options.limit_unsent_bytes", try_stream_limit_unsent_bytes, {0, 0}, {1, 0},
+    ROW("ferry_stream_options.notsent_lowat_bytes", try_stream_notsent_lowat_bytes, {0, 0}, {1, 0},
         {INT_MAX, 0}, {INT64_C(1) << 31, -EINVAL}, {UINT_MAX, -EINVAL}),
     ROW("ferry_stream_options.stall_timeout_ms", try_stream_stall_timeout_ms, IS_TIME),
     ROW("ferry_limiter_options.bytes_per_s", try_bytes_per_s, {0, 0}, {1, 0}, {INT_MAX, 0},
@@ -957,24 +949,22 @@ static const row table[] = {
     ROW("ferry_retry.pause_ms", try_pause, IS_TIME),
     ROW("ferry_retry.most_pause_ms", try_most_pause, IS_TIME),
     ROW("ferry_retry.attempts", try_attempts, IS_ANY_U64),
-    ROW("ferry_start", try_block_error, {0, 0}, {-1, -1}, {-4096, -4096}, {INT_MIN, INT_MIN},
-        {1, -EINVAL}, {INT_MAX, -EINVAL}),
+    ROW("ferry_start_callback", try_block_error, {0, 0}, {-1, -1}, {-4096, -4096},
+        {INT_MIN, INT_MIN}, {1, -EINVAL}, {INT_MAX, -EINVAL}),
     ROW("ferry_chain.error", try_chain_error, {0, 0}, {INT_MIN, 0}, {-1, INT_MIN}, {1, -EINVAL},
         {INT_MAX, -EINVAL}),
     ROW("ferry_map.count", try_map_count, {0, 0}, {1, 0}, {100, 0}, {INT64_MAX, -ENOMEM},
         {MOST_U64, -ENOMEM}),
     ROW("ferry_map.at_once", try_map_at_once, IS_ANY_U64),
-    ROW("ferry_group.exempt_count", try_exempt_count, {0, 0}, {1, 0}, {2, -EINVAL},
-        {MOST_U64, -EINVAL}),
     ROW("ferry_result.sent", try_sums, IS_ANY_U64),
-    ROW("ferry_promise_part(index)", try_part_index, {0, 0}, {1, -ENODATA}, {INT64_MAX, -ENODATA},
-        {MOST_U64, -ENODATA}),
+    ROW("ferry_promise_get_member(index)", try_part_index, {0, 0}, {1, -ENODATA},
+        {INT64_MAX, -ENODATA}, {MOST_U64, -ENODATA}),
     ROW("ferry_result.error", try_settled_error, {0, 0}, {-1, -1}, {-4095, -4095}, {-4096, -4096},
         {INT_MIN, INT_MIN}, {1, -EINVAL}, {INT_MAX, -EINVAL}),
     ROW("ferry_result.remaining", try_result_numbers, IS_ANY_U64),
-    ROW("ferry_status_name(status)", try_status_name, {0, 0}, {EIO, 0}, {-EIO, 0}, {-4096, -ENOENT},
+    ROW("ferry_error_name(status)", try_status_name, {0, 0}, {EIO, 0}, {-EIO, 0}, {-4096, -ENOENT},
         {INT_MAX, -ENOENT}, {INT_MIN, -ENOENT}),
-    ROW("ferry_status_message(status)", try_status_message, {0, 0}, {EIO, 0}, {-EIO, 0},
+    ROW("ferry_error_message(status)", try_status_message, {0, 0}, {EIO, 0}, {-EIO, 0},
         {-4096, -ENOENT}, {INT_MAX, -ENOENT}, {INT_MIN, -ENOENT}),
     ROW("ferry_result_format(size)", try_format_size, {0, 0}, {1, 0}, {256, 0}),
     ROW("ferry_stream_get_peer(size)", try_peer_size, {0, 0}, {1, 0}, {256, 0}),

@@ -121,14 +121,14 @@ static void misuse_in_child(ferry_service *service, ferry_stream *stream, ferry_
     ferry_file file = ferry_file_at("/etc/passwd");
     check_eq(ferry_stream_write(stream, "x", 1, NULL, &promise), -ECHILD);
     check_eq(ferry_stream_sendfile(stream, &file, NULL, &promise), -ECHILD);
-    check_eq(ferry_stream_flush(stream, &promise), -ECHILD);
+    check_eq(ferry_stream_mark(stream, &promise), -ECHILD);
     check_eq(ferry_stream_shutdown(stream, &promise), -ECHILD);
     check_eq(ferry_stream_close(stream, &promise), -ECHILD);
     check_eq(ferry_stream_adopt(service, spare, NULL, &adopted), -ECHILD);
     check_eq(ferry_service_drain(service, -1), -ECHILD);
     check_eq(ferry_promise_await(pending, -1, NULL), -ECHILD);
     check_eq(ferry_promise_await(pending, 0, NULL), -ECHILD);
-    check_eq(ferry_promise_then(pending, never_run, NULL), -ECHILD);
+    check_eq(ferry_promise_observe(pending, never_run, NULL, NULL), -ECHILD);
     check_eq(ferry_promise_await(settled, -1, NULL), 0);
     check(promise == NULL && adopted == NULL);
     ferry_stream_abort(stream);

@@ -111,7 +111,7 @@ static ferry_promise *submit(ferry_stream *stream, const ferry_part parts[], siz
         if (error == 0)
             return promise;
         check_eq(error, -EAGAIN);
-        ferry_promise *room = submit_flush(stream);
+        ferry_promise *room = submit_mark(stream);
         check_eq(outcome(room).error, 0);
     }
 }
@@ -168,7 +168,7 @@ static void *post(void *arg)
                             : submit_memory(self, self->streams[which], &slot->label);
         self->sent[which] += sizeof(label) + slot->label.length;
         if (random_next(&self->random) % 4 == 0) {
-            check_eq(ferry_promise_then(slot->promise, note_callback, self), 0);
+            check_eq(ferry_promise_observe(slot->promise, note_callback, self, NULL), 0);
             self->expected_callbacks++;
         }
     }

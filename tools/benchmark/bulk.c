@@ -157,9 +157,9 @@ static int init(bulk *b, const cores *all)
     if (error == 0)
         error = cores_pin(all, b->peer->pid, 1);
     if (error == 0)
-        error = peer_stream_init(&b->dedicated, b->peer, FERRY_DEDICATED);
+        error = peer_stream_init(&b->dedicated, b->peer, FERRY_PLACEMENT_DEDICATED);
     if (error == 0)
-        error = peer_stream_init(&b->shared, b->peer, FERRY_SHARED);
+        error = peer_stream_init(&b->shared, b->peer, FERRY_PLACEMENT_SHARED);
     return error;
 }
 

@@ -112,10 +112,10 @@ static void count_up(ferry_promise *promise, const ferry_result *result, void *a
 static int run_one(size_t *told)
 {
     ferry_promise *promise;
-    int error = ferry_promise_create(NULL, &promise);
+    int error = ferry_promise_create(&promise);
     if (error != 0)
         return error;
-    error = ferry_promise_then(promise, count_up, told);
+    error = ferry_promise_observe(promise, count_up, told, NULL);
     if (error == 0)
         error = ferry_promise_settle(promise, NULL);
     (void)ferry_promise_unref(promise);
@@ -138,7 +138,7 @@ int promise_run_ferry(size_t count, double ret_figures[FIGURES])
 static int await_one(void)
 {
     ferry_promise *promise;
-    int error = ferry_promise_create(NULL, &promise);
+    int error = ferry_promise_create(&promise);
     if (error != 0)
         return error;
     error = ferry_promise_settle(promise, NULL);

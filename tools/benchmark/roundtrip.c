@@ -198,9 +198,9 @@ static int init_lanes(roundtrip *r)
 {
     int error = cores_pin(&r->cores, 0, r->sender_core);
     if (error == 0)
-        error = peer_stream_init(&r->dedicated, r->peer, FERRY_DEDICATED);
+        error = peer_stream_init(&r->dedicated, r->peer, FERRY_PLACEMENT_DEDICATED);
     if (error == 0)
-        error = peer_stream_init(&r->shared, r->peer, FERRY_SHARED);
+        error = peer_stream_init(&r->shared, r->peer, FERRY_PLACEMENT_SHARED);
     return error;
 }
 

@@ -135,12 +135,12 @@ static int adopt(const shape_run *what, ferry_placement placement, double ret_fi
 
 static int with_shared(const shape_run *what, double ret_figures[FIGURES])
 {
-    return adopt(what, FERRY_SHARED, ret_figures);
+    return adopt(what, FERRY_PLACEMENT_SHARED, ret_figures);
 }
 
 static int with_dedicated(const shape_run *what, double ret_figures[FIGURES])
 {
-    return adopt(what, FERRY_DEDICATED, ret_figures);
+    return adopt(what, FERRY_PLACEMENT_DEDICATED, ret_figures);
 }
 
 /* ---- the shapes ------------------------------------------------------------------------------ */

@@ -181,7 +181,7 @@ static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
     int error = init(&b, what);
     ferry_service *service;
     ferry_stream *stream;
-    const ferry_service_options options = {.placement = FERRY_SHARED, .shared_owners = 1};
+    const ferry_service_options options = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
     if (error == 0)
         error = ferry_service_create(&options, &service);
     if (error == 0)

@@ -138,7 +138,7 @@ static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
     char address[32];
     int error = sockets_address(listener, address, sizeof address);
     ferry_service *service;
-    const ferry_service_options options = {.placement = FERRY_SHARED};
+    const ferry_service_options options = {.placement = FERRY_PLACEMENT_SHARED};
     if (error == 0)
         error = ferry_service_create(&options, &service);
     ferry_promise **window = calloc(what->of->count, sizeof(ferry_promise *));

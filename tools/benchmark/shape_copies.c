@@ -58,7 +58,7 @@ static int write_all(const shape_run *what, ferry_stream *stream)
 static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
 {
     peer_stream over = {0};
-    int error = peer_stream_init(&over, what->peer, FERRY_DEDICATED);
+    int error = peer_stream_init(&over, what->peer, FERRY_PLACEMENT_DEDICATED);
     if (error == 0)
         error = peer_stream_open(&over);
     if (error != 0)

@@ -51,7 +51,7 @@ static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
 static int start_ferry(int listener, bool on_owner)
 {
     ferry_service *service;
-    const ferry_service_options with = {.placement = FERRY_SHARED, .shared_owners = 1};
+    const ferry_service_options with = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
     int error = ferry_service_create(&with, &service);
     if (error != 0)
         return error;

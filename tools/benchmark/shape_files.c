@@ -122,7 +122,7 @@ static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
     if (error != 0)
         return error;
     peer_stream over = {0};
-    error = peer_stream_init(&over, what->peer, FERRY_SHARED);
+    error = peer_stream_init(&over, what->peer, FERRY_PLACEMENT_SHARED);
     if (error == 0)
         error = peer_stream_open(&over);
     if (error != 0)

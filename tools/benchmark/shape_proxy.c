@@ -115,7 +115,7 @@ static void on_stream(ferry_listener *listener, ferry_stream *client, void *arg)
 
 static int start_ferry(proxy *p)
 {
-    const ferry_service_options with = {.placement = FERRY_SHARED, .shared_owners = 1};
+    const ferry_service_options with = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
     int error = ferry_service_create(&with, &p->service);
     if (error != 0)
         return error;

@@ -94,7 +94,7 @@ static int with_reader(const shape_run *what, double ret_figures[FIGURES])
         return fd;
     ferry_service *service;
     ferry_stream *stream;
-    const ferry_service_options options = {.placement = FERRY_SHARED, .shared_owners = 1};
+    const ferry_service_options options = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
     int error = ferry_service_create(&options, &service);
     if (error != 0)
         return error;

@@ -145,12 +145,12 @@ static int start_ferry(int listener, ferry_placement placement)
 
 static int start_shared(int *listener)
 {
-    return start_ferry(*listener, FERRY_SHARED);
+    return start_ferry(*listener, FERRY_PLACEMENT_SHARED);
 }
 
 static int start_dedicated(int *listener)
 {
-    return start_ferry(*listener, FERRY_DEDICATED);
+    return start_ferry(*listener, FERRY_PLACEMENT_DEDICATED);
 }
 
 /* ---- the shapes ------------------------------------------------------------------------------ */

@@ -134,7 +134,7 @@ static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
     static ferry_stream *to[MOST_STREAMS];
     int error = init(&s, what);
     ferry_service *service;
-    const ferry_service_options options = {.placement = FERRY_SHARED, .shared_owners = 1};
+    const ferry_service_options options = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
     if (error == 0)
         error = ferry_service_create(&options, &service);
     if (error == 0)

@@ -247,7 +247,7 @@ static int compare_moods(small *s, const bench *settings)
 int small_compare(const bench *settings)
 {
     small s = {.peer = settings->peer, .mutex = PTHREAD_MUTEX_INITIALIZER};
-    int error = peer_stream_init(&s.to_peer, s.peer, FERRY_DEDICATED);
+    int error = peer_stream_init(&s.to_peer, s.peer, FERRY_PLACEMENT_DEDICATED);
     if (error != 0)
         return complain("small: a service", error);
     error = compare_moods(&s, settings);
@@ -274,7 +274,7 @@ int small_run_queue(const peer *to, unsigned threads, size_t writes, double ret_
 int small_run_ferry(const peer *to, unsigned threads, size_t writes, double ret_figures[FIGURES])
 {
     small s = make(to, threads, writes);
-    int error = peer_stream_init(&s.to_peer, to, FERRY_DEDICATED);
+    int error = peer_stream_init(&s.to_peer, to, FERRY_PLACEMENT_DEDICATED);
     error = error == 0 ? run_forget(&s, ret_figures) : error;
     peer_stream_deinit(&s.to_peer);
     return error;

@@ -37,7 +37,7 @@ static size_t on_read(ferry_stream *stream, const void *data, size_t length, boo
     ferry_file file = ferry_file_at(name);
     file.flags = FERRY_FILE_BENEATH;
     if (ferry_stream_sendfile(stream, &file, NULL, &sent) == 0) { /* which never waits */
-        (void)ferry_promise_then(sent, tell, NULL);
+        (void)ferry_promise_observe(sent, tell, NULL, NULL);
         (void)ferry_promise_unref(sent);
     }
     return (size_t)(end - line) + 1;
@@ -76,7 +76,7 @@ int main(int argc, char **argv)
     (void)sigemptyset(&ends), (void)sigaddset(&ends, SIGINT), (void)sigaddset(&ends, SIGTERM);
     (void)sigprocmask(SIG_BLOCK, &ends, NULL), (void)setvbuf(stdout, NULL, _IOLBF, 0);
     int loop = epoll_create1(EPOLL_CLOEXEC), signals = signalfd(-1, &ends, SFD_CLOEXEC);
-    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), inbox = ferry_inbox_fd();
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), inbox = ferry_inbox_get_fd();
     if (argc != 2 || !watch(loop, inbox) || !watch(loop, signals) || !watch(loop, timer) ||
         timerfd_settime(timer, 0, &often, NULL) < 0 || ferry_service_create(NULL, &service) < 0 ||
         ferry_listen(service, argv[1], &options, &listener) < 0)

@@ -7,7 +7,7 @@
 static void tell(ferry_promise *promise, const ferry_result *result, void *name)
 {
     (void)promise;
-    printf("%s: %s, %llu bytes sent\n", (const char *)name, ferry_status_name(result->error),
+    printf("%s: %s, %llu bytes sent\n", (const char *)name, ferry_error_name(result->error),
            (unsigned long long)result->sent);
 }
 
@@ -24,7 +24,8 @@ int main(int argc, char **argv)
     ferry_file file = ferry_file_at(argv[1]);
     ferry_stream_write(stream, "hello\n", 6, NULL, NULL); /* any thread may; none of these waits */
     if (ferry_stream_sendfile(stream, &file, NULL, &sent) < 0 ||
-        ferry_promise_then(sent, tell, argv[1]) < 0 || ferry_stream_close(stream, NULL) < 0)
+        ferry_promise_observe(sent, tell, argv[1], NULL) < 0 ||
+        ferry_stream_close(stream, NULL) < 0)
         return 1;
     char buffer[4096];
     ssize_t count, total = 0;

@@ -37,7 +37,7 @@ static ferry_promise *ask(ferry_promise *connected, ferry_outcome *outcome, void
     if (error == 0)
         error = ferry_stream_shutdown(stream, NULL); /* there is nothing more to ask for */
     if (error == 0)
-        error = ferry_stream_receive(stream, &copy, &options, &received);
+        error = ferry_stream_read_to_file(stream, &copy, &options, &received);
     outcome->result.error = error;
     (void)ferry_stream_unref(stream); /* the promise of the connection keeps it open */
     return received;
@@ -78,11 +78,11 @@ int main(int argc, char **argv)
         return 2;
     struct fetch fetch = {argv[2], argv[3], 0};
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
-    (void)g_unix_fd_add(ferry_inbox_fd(), G_IO_IN, on_inbox, NULL);
+    (void)g_unix_fd_add(ferry_inbox_get_fd(), G_IO_IN, on_inbox, NULL);
     if (ferry_connect(service, argv[1], NULL, &connected) < 0 ||
-        ferry_promise_and_then(connected, ask, &fetch, &received) < 0 ||
+        ferry_promise_then(connected, ask, &fetch, &received) < 0 ||
         ferry_promise_timeout(received, atoi(argv[4]) * G_GINT64_CONSTANT(1000), &fetched) < 0 ||
-        ferry_promise_then(fetched, on_fetched, loop) < 0)
+        ferry_promise_observe(fetched, on_fetched, loop, NULL) < 0)
         return 2;
     (void)g_timeout_add(200, on_time, &fetch);
     (void)g_unix_signal_add(SIGINT, on_interrupt, fetched);

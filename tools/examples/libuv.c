@@ -29,8 +29,8 @@ static void add_up(uv_work_t *request) /* on a thread of the pool; all else runs
 static void have_added_up(uv_work_t *request, int status)
 {
     (void)request;
-    const ferry_result result = {.error = status}; /* libuv's are negative errnos as well */
-    (void)ferry_promise_settle(summed, &result);
+    const ferry_outcome outcome = {.result.error = status}; /* libuv's are negative errnos, too */
+    (void)ferry_promise_settle(summed, &outcome);
 }
 
 static void finish(ferry_promise *both, const ferry_result *result, void *arg)
@@ -51,13 +51,14 @@ static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
 {
     (void)listener, (void)arg;
     const ferry_file file = ferry_file_at(work.data);
-    const ferry_group group = {.exempt_count = 1}; /* a transfer that fails leaves the sum alone */
-    ferry_promise *parts[2] = {NULL, summed}, *both = NULL;
+    ferry_promise *parts[2] = {NULL, NULL}, *both = NULL;
     if (ferry_stream_sendfile(stream, &file, NULL, &parts[0]) == 0 &&
-        ferry_promise_all(parts, 2, &group, &both) == 0 &&
-        ferry_promise_then(both, finish, stream) == 0)
+        ferry_promise_without_cancel(summed, &parts[1]) == 0 && /* it is the other clients', too */
+        ferry_promise_all(parts, 2, &both) == 0 &&
+        ferry_promise_observe(both, finish, stream, NULL) == 0)
         (void)ferry_stream_ref(stream);
     (void)ferry_promise_unref(both), (void)ferry_promise_unref(parts[0]);
+    (void)ferry_promise_unref(parts[1]);
 }
 
 static void on_inbox(uv_poll_t *inbox, int status, int events)
@@ -82,14 +83,13 @@ int main(int argc, char **argv)
     const ferry_listen_options options = {.on_stream = on_stream};
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc != 4 || (wanted = atoi(argv[3])) < 1 ||
-        uv_poll_init(loop, &inbox, ferry_inbox_fd()) < 0 ||
-        ferry_promise_create(NULL, &summed) < 0 || ferry_service_create(NULL, &service) < 0 ||
+        uv_poll_init(loop, &inbox, ferry_inbox_get_fd()) < 0 || ferry_promise_create(&summed) < 0 ||
+        ferry_service_create(NULL, &service) < 0 ||
         ferry_listen(service, argv[1], &options, &listener) < 0)
         return 1;
     (void)uv_poll_start(&inbox, UV_READABLE, on_inbox);
     (void)uv_timer_init(loop, &timer), (void)uv_timer_start(&timer, on_timer, 200, 200);
-    work.data = argv[2];
-    (void)uv_queue_work(loop, &work, add_up, have_added_up);
+    work.data = argv[2], (void)uv_queue_work(loop, &work, add_up, have_added_up);
     while (served < wanted)
         (void)uv_run(loop, UV_RUN_ONCE);
     (void)ferry_listener_unref(listener);

@@ -46,7 +46,7 @@ static int serve(ferry_service *service, int fd)
         name[strcspn(name, "\n")] = '\0';
         (void)send(fd, line, (size_t)snprintf(line, sizeof line, "[%s]\n", name), MSG_NOSIGNAL);
         fd = send_file(service, fd, name, &result);
-        const char *how = result.error == 0 ? "whole" : ferry_status_name(result.error);
+        const char *how = result.error == 0 ? "whole" : ferry_error_name(result.error);
         if (fd >= 0)
             (void)send(fd, line, (size_t)snprintf(line, sizeof line, "\n[%s]\n", how),
                        MSG_NOSIGNAL);

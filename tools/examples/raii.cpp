@@ -48,7 +48,7 @@ template <class Function> static void then(const Promise &promise, Function func
     };
     const auto end = [](void *, void *arg) { delete static_cast<Function *>(arg); };
     auto kept = std::make_unique<Function>(std::move(function));
-    check(ferry_promise_then_release(promise.get(), call, kept.get(), end));
+    check(ferry_promise_observe(promise.get(), call, kept.get(), end));
     (void)kept.release();
 }
 
@@ -77,10 +77,10 @@ try {
     for (size_t i = 0; i < sent.size(); i++)
         then(sent[i].get(), [&failures, name = argv[i + 2]](const ferry_result &outcome) {
             failures += outcome.error != 0;
-            std::cout << name << ": " << ferry_status_name(outcome.error) << std::endl;
+            std::cout << name << ": " << ferry_error_name(outcome.error) << std::endl;
         });
     const Promise closed = make<Promise>(ferry_stream_close, stream.get());
-    pollfd inbox = {ferry_inbox_fd(), POLLIN, 0};
+    pollfd inbox = {ferry_inbox_get_fd(), POLLIN, 0};
     then(closed, [&](const ferry_result &) { is_closed = true; });
     while (!is_closed)
         if (poll(&inbox, 1, 200) == 0)

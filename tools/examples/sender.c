@@ -35,7 +35,7 @@ static void answer(ferry_stream *stream, char *names)
     for (char *rest, *name = strtok_r(names, " ", &rest); name; name = strtok_r(NULL, " ", &rest)) {
         const ferry_file file = ferry_file_at(name);
         if (ferry_stream_sendfile(stream, &file, NULL, &sent) == 0)
-            (void)ferry_promise_then(sent, tell, NULL), (void)ferry_promise_unref(sent);
+            (void)ferry_promise_observe(sent, tell, NULL, NULL), (void)ferry_promise_unref(sent);
     }
     (void)ferry_stream_write(stream, "EOF", 3, NULL, NULL);
     (void)ferry_stream_close(stream, NULL);

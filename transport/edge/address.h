@@ -69,7 +69,7 @@ typedef enum ferry__lookup {
 /*
  * Gives what to connect to (families alternating, RFC 8305), or to bind (IPv6 first where it is all
  * interfaces). Hosts and unix sockets only.
- * @return 0, or a negative errno as <ferry/status.h> has them for phase resolve.
+ * @return 0, or a negative errno as <ferry/error.h> has them for phase resolve.
  */
 int ferry__address_resolve(const ferry__address *address, bool is_to_bind, ferry__lookup lookup,
                            ferry__endpoints *ret_endpoints);

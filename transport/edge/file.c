@@ -64,7 +64,7 @@ void ferry__file_close(int *fd, int *dirfd, unsigned flags)
 
 /* ---- shared files ---------------------------------------------------------------------------- */
 
-uint64_t ferry_shared_file_size(const ferry_shared_file *shared)
+uint64_t ferry_shared_file_get_size(const ferry_shared_file *shared)
 {
     return shared != NULL ? (uint64_t)shared->status.st_size : 0;
 }

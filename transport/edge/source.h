@@ -108,7 +108,7 @@ extern const ferry__source_type ferry__source_generator;
 typedef enum ferry__dry {
     FERRY__DRY_UNTIL_READABLE, /* its fd, which epoll(7) takes: no regular file, no memfd */
     FERRY__DRY_UNTIL_LATER,    /* nothing tells when it has more: it is looked at again */
-    FERRY__DRY_UNTIL_RESUMED   /* the program says so: ferry_stream_resume */
+    FERRY__DRY_UNTIL_RESUMED   /* the program says so: ferry_stream_wake_generator */
 } ferry__dry;
 
 /* How a file's bytes get into the link. */

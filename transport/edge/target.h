@@ -31,7 +31,7 @@ int ferry__target_check(const ferry_file *file);
 
 /*
  * At submit, once it is checked. Takes the fds. @param path its path's copy, in the request.
- * @return 0, or an errno of ferry_stream_receive, with nothing taken.
+ * @return 0, or an errno of ferry_stream_read_to_file, with nothing taken.
  */
 int ferry__target_take(ferry__target *target, const ferry_file *file, const char *path,
                        ferry__calls *calls);

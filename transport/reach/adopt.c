@@ -182,7 +182,7 @@ static void set_tcp_options(ferry__link *link, const ferry_stream_options *optio
 {
     if (options->no_delay)
         ferry__link_set_no_delay(link);
-    ferry__link_limit_unsent(link, options->limit_unsent_bytes);
+    ferry__link_limit_unsent(link, options->notsent_lowat_bytes);
 }
 
 int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *settings,

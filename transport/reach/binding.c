@@ -147,9 +147,9 @@ static int set_option(int fd, int level, int name, int value)
 static int set_tcp_options(int fd, const ferry_stream_options *options)
 {
     int error = options->no_delay ? set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) : 0;
-    if (error == 0 && options->limit_unsent_bytes != 0)
+    if (error == 0 && options->notsent_lowat_bytes != 0)
         error = set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
-                           ferry__unsent_limit(options->limit_unsent_bytes));
+                           ferry__unsent_limit(options->notsent_lowat_bytes));
     return error;
 }
 

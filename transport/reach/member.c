@@ -6,7 +6,7 @@
 #include "core/sum.h"
 #include "transport/stream/stream.h"
 
-#include <ferry/status.h>
+#include <ferry/error.h>
 
 #include <errno.h>
 #include <inttypes.h>
@@ -60,9 +60,9 @@ static void add_queue(const ferry_stream *stream, const ferry_stream_status *sta
     ferry__line_add_count(line, status->sent_bytes, "byte");
     ferry__line_add(line, " sent");
     if (ferry__stream_is_poisoned(stream))
-        ferry__line_add(line, "; poisoned by %s", ferry_status_name(status->error));
+        ferry__line_add(line, "; poisoned by %s", ferry_error_name(status->error));
     else if (status->error != 0)
-        ferry__line_add(line, "; its connection is over: %s", ferry_status_name(status->error));
+        ferry__line_add(line, "; its connection is over: %s", ferry_error_name(status->error));
     if ((atomic_load(&stream->admission.word) & FERRY__CLOSED) != 0)
         ferry__line_add(line, "; closing");
 }
@@ -168,7 +168,7 @@ static int await_room(ferry_stream *stream, int64_t deadline)
 static int await_mark(ferry_stream *stream, int64_t deadline)
 {
     ferry_promise *mark;
-    int error = ferry_stream_flush(stream, &mark);
+    int error = ferry_stream_mark(stream, &mark);
     if (error == -ESHUTDOWN)
         return await_and(drop_promise, ferry_promise_ref(&stream->close_request->promise),
                          deadline);

@@ -34,7 +34,8 @@ static int check(const void *what, const ferry_request_options *options)
         (wanted->mode == FERRY_READ_UNTIL &&
          (wanted->delimiter == NULL || wanted->delimiter_length == 0)))
         return -EINVAL;
-    if (options != NULL && (options->completion != FERRY_ACCEPTED || options->on_progress != NULL))
+    if (options != NULL &&
+        (options->completion != FERRY_COMPLETION_ACCEPTED || options->on_progress != NULL))
         return -EINVAL;
     return wanted->delimiter_length > PTRDIFF_MAX / 2 ? -ENOMEM : 0;
 }

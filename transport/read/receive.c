@@ -71,7 +71,7 @@ static int take(storing *self, const ferry_file *file, size_t path_size, ferry__
 static int check(const void *wanted, const ferry_request_options *options)
 {
     const ferry_file *file = wanted;
-    if (options != NULL && options->completion != FERRY_ACCEPTED)
+    if (options != NULL && options->completion != FERRY_COMPLETION_ACCEPTED)
         return -EINVAL;
     if (file->path != NULL && strnlen(file->path, PATH_MAX) == PATH_MAX)
         return -ENAMETOOLONG;
@@ -98,8 +98,8 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
     return 0;
 }
 
-int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
-                         const ferry_request_options *options, ferry_promise **ret_promise)
+int ferry_stream_read_to_file(ferry_stream *stream, const ferry_file *file,
+                              const ferry_request_options *options, ferry_promise **ret_promise)
 {
     FERRY__REPORT_CALLER();
     if (file == NULL)

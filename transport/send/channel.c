@@ -33,7 +33,7 @@ static void unlock_and_wake(ferry__channel *channel)
     channel->is_dry = false;
     (void)pthread_mutex_unlock(&channel->mutex);
     if (was_dry)
-        ferry_stream_resume(channel->to);
+        ferry_stream_wake_generator(channel->to);
 }
 
 bool ferry__channel_put(ferry__channel *channel, ferry__bytes *bytes)

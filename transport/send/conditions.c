@@ -166,7 +166,7 @@ void ferry__stall_timeout(ferry__timer *timer)
 
 static ferry_completion level_of(const ferry__request *request)
 {
-    return request->extras != NULL ? request->extras->completion : FERRY_ACCEPTED;
+    return request->extras != NULL ? request->extras->completion : FERRY_COMPLETION_ACCEPTED;
 }
 
 bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *request)
@@ -176,7 +176,7 @@ bool ferry__confirm_is_wanted(const ferry_stream *stream, const ferry__request *
     if (request->part_count == 0)
         return stream->confirming.first != NULL;
     /* One that is empty marks a place: what lies before it is to be confirmed. */
-    return level_of(request) != FERRY_ACCEPTED && request->promise.result.error == 0 &&
+    return level_of(request) != FERRY_COMPLETION_ACCEPTED && request->promise.result.error == 0 &&
            stream->link.outlet != FERRY__OUTLET_OTHER;
 }
 
@@ -194,7 +194,7 @@ void ferry__confirm_wait(ferry_stream *stream)
 
 /* What the outlet says, asked once a look, and only what somebody wants to know. */
 typedef struct look {
-    int64_t inside[FERRY_ACKED + 1]; /* by level; -1: not asked yet */
+    int64_t inside[FERRY_COMPLETION_ACKED + 1]; /* by level; -1: not asked yet */
     int verdict; /* on what is not confirmed: -EAGAIN, or why it never will be; 0: not asked yet */
 } look;
 
@@ -202,8 +202,8 @@ static int64_t bytes_inside(const ferry_stream *stream, ferry_completion level, 
 {
     const ferry__link *link = &stream->link;
     if (now->inside[level] == -1)
-        now->inside[level] =
-            level == FERRY_DRAINED ? ferry__link_unsent(link) : ferry__link_unacked(link);
+        now->inside[level] = level == FERRY_COMPLETION_DRAINED ? ferry__link_unsent(link)
+                                                               : ferry__link_unacked(link);
     return now->inside[level];
 }
 

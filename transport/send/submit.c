@@ -51,7 +51,7 @@ static void undo_let_in(ferry_stream *stream, ferry__cost cost)
 {
     ferry__admission_give_back(&stream->admission, FERRY__ONE_REQUEST + cost.memory_bytes,
                                cost.source_bytes);
-    ferry_stream_resume(stream);
+    ferry_stream_wake_generator(stream);
 }
 
 /* While the sink is full the owner only has to know of deadlines: all else waits anyway. */
@@ -305,7 +305,7 @@ int ferry_stream_set_limiter(ferry_stream *stream, ferry_limiter *limiter)
     return 0;
 }
 
-int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise)
+int ferry_stream_mark(ferry_stream *stream, ferry_promise **ret_promise)
 {
     FERRY__REPORT_CALLER();
     const submission what = {

@@ -16,7 +16,7 @@
 typedef struct dump {
     ferry_service *service;
     ferry__kept_members kept; /* the newest first */
-    ferry_dump_line *tell;
+    ferry_dump_callback *tell;
     void *arg;
 } dump;
 
@@ -108,7 +108,7 @@ static void write_all(const dump *all)
         write_member(all, all->kept.members[i - 1]);
 }
 
-int ferry_service_dump(ferry_service *service, ferry_dump_line *tell, void *arg)
+int ferry_service_dump(ferry_service *service, ferry_dump_callback *tell, void *arg)
 {
     if (service == NULL || tell == NULL)
         return -EINVAL;

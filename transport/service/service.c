@@ -58,7 +58,8 @@ static const ferry__promise_type emptied_type = {.destroy = destroy_emptied};
 
 static int check_options(const ferry_service_options *options)
 {
-    if ((options->placement != FERRY_DEDICATED && options->placement != FERRY_SHARED) ||
+    if ((options->placement != FERRY_PLACEMENT_DEDICATED &&
+         options->placement != FERRY_PLACEMENT_SHARED) ||
         options->shared_owners > MOST_OWNERS || options->stack_bytes > MOST_SIZE ||
         options->chunk_bytes > MOST_SIZE)
         return -EINVAL;
@@ -73,15 +74,16 @@ static unsigned default_owners(void)
 
 static ferry_service_options with_defaults(ferry_service_options options)
 {
-    if (options.placement == FERRY_DEDICATED)
+    if (options.placement == FERRY_PLACEMENT_DEDICATED)
         options.shared_owners = 1; /* the front owner */
     else if (options.shared_owners == 0)
         options.shared_owners = default_owners();
     if (options.stack_bytes == 0)
         options.stack_bytes = DEFAULT_STACK;
     if (options.chunk_bytes == 0)
-        options.chunk_bytes =
-            options.placement == FERRY_DEDICATED ? DEFAULT_DEDICATED_CHUNK : DEFAULT_SHARED_CHUNK;
+        options.chunk_bytes = options.placement == FERRY_PLACEMENT_DEDICATED
+                                  ? DEFAULT_DEDICATED_CHUNK
+                                  : DEFAULT_SHARED_CHUNK;
     return options;
 }
 

@@ -114,7 +114,7 @@ static inline bool ferry__service_is_foreign(const ferry_service *service)
 /* Whether each stream has an owner of its own. */
 static inline bool ferry__service_is_dedicated(const ferry_service *service)
 {
-    return service->options.placement == FERRY_DEDICATED;
+    return service->options.placement == FERRY_PLACEMENT_DEDICATED;
 }
 
 /*

@@ -111,7 +111,7 @@ static void commit(ferry_stream *stream, ferry__batches *batches, batch *self, u
     if (is_whole(committed) && slot != FERRY__BATCHES_OPEN)
         atomic_store(&batches->open[slot], NULL);
     if ((committed & IS_AWAITED) != 0)
-        ferry_stream_resume(stream);
+        ferry_stream_wake_generator(stream);
 }
 
 static batch *find(ferry__batches *batches, uint64_t claims)

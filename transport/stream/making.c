@@ -214,7 +214,7 @@ static void init_progress(ferry__request *request, bool has_sources)
 
 static bool needs_extras(const ferry_request_options *options)
 {
-    return options->timeout_ms != 0 || options->completion != FERRY_ACCEPTED ||
+    return options->timeout_ms != 0 || options->completion != FERRY_COMPLETION_ACCEPTED ||
            options->on_progress != NULL || options->on_owner_release != NULL ||
            options->on_progress_release != NULL;
 }

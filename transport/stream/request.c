@@ -28,7 +28,7 @@ int ferry__request_check_options(const ferry_request_options *options)
     if (options == NULL)
         return 0;
     if (options->timeout_ms < 0 || options->progress_interval_ms < 0 ||
-        (unsigned)options->completion > FERRY_ACKED)
+        (unsigned)options->completion > FERRY_COMPLETION_ACKED)
         return -EINVAL;
     return 0;
 }
@@ -36,7 +36,7 @@ int ferry__request_check_options(const ferry_request_options *options)
 bool ferry__request_is_bare(const ferry_request_options *options)
 {
     return options == NULL ||
-           (options->timeout_ms == 0 && options->completion == FERRY_ACCEPTED &&
+           (options->timeout_ms == 0 && options->completion == FERRY_COMPLETION_ACCEPTED &&
             options->on_owner == NULL && options->on_owner_release == NULL &&
             options->on_progress == NULL && options->on_progress_release == NULL &&
             options->progress_interval_ms == 0 && options->label == NULL);

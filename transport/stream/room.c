@@ -12,7 +12,7 @@
 void ferry__room_note_refusal(ferry_stream *stream, const ferry__refusal *refusal)
 {
     if (refusal->was_counted)
-        ferry_stream_resume(stream);
+        ferry_stream_wake_generator(stream);
 }
 
 /* Whether the time is up. Sleeps until there are news, if it is not. */

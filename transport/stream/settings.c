@@ -32,7 +32,7 @@ int ferry__settings_check(const ferry_stream_options *options, const ferry__sock
         options->close_bytes > FERRY__MOST_BYTES ||
         options->low_watermark_bytes > options->high_watermark_bytes ||
         (options->on_watermark != NULL && options->high_watermark_bytes == 0) ||
-        options->limit_unsent_bytes > INT32_MAX || options->stall_timeout_ms < 0 ||
+        options->notsent_lowat_bytes > INT32_MAX || options->stall_timeout_ms < 0 ||
         (unsigned)options->framing > FERRY_FRAMING_CONTINUE ||
         (unsigned)options->close_mode > FERRY_CLOSE_LINGERING)
         return -EINVAL;

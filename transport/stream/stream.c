@@ -212,7 +212,7 @@ void ferry_stream_abort(ferry_stream *stream)
         ferry__stream_abort(stream, FERRY_CAUSE_ABORT);
 }
 
-void ferry_stream_resume(ferry_stream *stream)
+void ferry_stream_wake_generator(ferry_stream *stream)
 {
     if (ferry__stream_check(stream) != 0)
         return;

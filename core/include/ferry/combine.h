@@ -58,9 +58,8 @@ typedef ferry_promise *ferry_block(ferry_promise *settled, ferry_outcome *outcom
 typedef struct ferry_chain {
     ferry_block *on_done;   /* runs if it succeeded; NULL: the outcome is passed on */
     ferry_block *on_failed; /* runs if it failed; NULL: the outcome is passed on */
-    int error;         /* on_failed runs for this negative errno only; 0: for any but a cancel */
-    void *arg;         /* handed to the block; must stay valid until it has run, or will not */
-    const char *label; /* what reports call the sequence; NULL: nothing. Copied, up to 63 bytes */
+    int error; /* on_failed runs for this negative errno only; 0: for any but a cancel */
+    void *arg; /* handed to the block; must stay valid until it has run, or will not */
     ferry_release *release; /* of arg, before the sequence settles; NULL: none */
 } ferry_chain;
 
@@ -90,24 +89,16 @@ FERRY_API int ferry_promise_chain(ferry_promise *promise, const ferry_chain *cha
  * @return 0; -EINVAL: promise is NULL; -ENOMEM; -EDEADLK: on an owner thread; -ECHILD: after a
  *         fork.
  */
-static inline int ferry_promise_and_then(ferry_promise *promise, ferry_block *block, void *arg,
-                                         ferry_promise **ret_derived)
-{
-    const ferry_chain chain = {block, NULL, 0, arg, NULL, NULL};
-    return ferry_promise_chain(promise, &chain, ret_derived);
-}
+FERRY_API int ferry_promise_then(ferry_promise *promise, ferry_block *block, void *arg,
+                                 ferry_promise **ret_derived);
 
 /*
  * Has a block follow failure, but for a cancel: a ferry_promise_chain with on_failed alone.
  * @return 0; -EINVAL: promise is NULL; -ENOMEM; -EDEADLK: on an owner thread; -ECHILD: after a
  *         fork.
  */
-static inline int ferry_promise_or_else(ferry_promise *promise, ferry_block *block, void *arg,
-                                        ferry_promise **ret_derived)
-{
-    const ferry_chain chain = {NULL, block, 0, arg, NULL, NULL};
-    return ferry_promise_chain(promise, &chain, ret_derived);
-}
+FERRY_API int ferry_promise_or_else(ferry_promise *promise, ferry_block *block, void *arg,
+                                    ferry_promise **ret_derived);
 
 /*
  * Has a block follow failure with one error: a ferry_promise_chain with on_failed and error.
@@ -115,102 +106,83 @@ static inline int ferry_promise_or_else(ferry_promise *promise, ferry_block *blo
  * @return 0; -EINVAL: promise is NULL, or error is positive; -ENOMEM; -EDEADLK: on an owner thread;
  *         -ECHILD: after a fork.
  */
-static inline int ferry_promise_catch(ferry_promise *promise, int error, ferry_block *block,
-                                      void *arg, ferry_promise **ret_derived)
-{
-    const ferry_chain chain = {NULL, block, error, arg, NULL, NULL};
-    return ferry_promise_chain(promise, &chain, ret_derived);
-}
+FERRY_API int ferry_promise_catch(ferry_promise *promise, int error, ferry_block *block, void *arg,
+                                  ferry_promise **ret_derived);
 
 /*
  * Has a block follow success or failure, but for a cancel: a ferry_promise_chain with both blocks.
  * @return 0; -EINVAL: promise is NULL; -ENOMEM; -EDEADLK: on an owner thread; -ECHILD: after a
  *         fork.
  */
-static inline int ferry_promise_followed_by(ferry_promise *promise, ferry_block *block, void *arg,
-                                            ferry_promise **ret_derived)
-{
-    const ferry_chain chain = {block, block, 0, arg, NULL, NULL};
-    return ferry_promise_chain(promise, &chain, ret_derived);
-}
+FERRY_API int ferry_promise_followed_by(ferry_promise *promise, ferry_block *block, void *arg,
+                                        ferry_promise **ret_derived);
 
 /* ---- several at once ------------------------------------------------------------------------- */
-
-typedef struct ferry_group {
-    const char *label;   /* what reports call the group; NULL: nothing. Copied, up to 63 bytes */
-    size_t exempt_count; /* the last so many promises are never cancelled with the group */
-} ferry_group;
 
 /*
  * Makes a promise of all of several promises. It succeeds once all of them have, with their bytes
  * added up (to UINT64_MAX at most). It fails as the first of them that fails; the others are then
- * cancelled. Of no promises it succeeds. ferry_promise_part gives the outcomes, in the order of the
- * array.
+ * cancelled. Of no promises it succeeds. ferry_promise_get_member gives the outcomes, in the order
+ * of the array.
  *
  * Threads: any but ferry's own. Borrows: the array, during the call. Gives: a reference.
- * @param options NULL: all defaults.
  * @param ret_derived may be NULL.
  * @return 0; or a negative errno, and nothing has happened to the promises:
- *         -EINVAL: a promise is NULL, or more are exempt than there are.
+ *         -EINVAL: a promise is NULL.
  *         -ENOMEM.
  *         -EDEADLK: called on an owner thread, which runs no inbox.
  *         -ECHILD: a promise is pending, and was made before this process was forked.
  */
 FERRY_API int ferry_promise_all(ferry_promise *const promises[], size_t count,
-                                const ferry_group *options, ferry_promise **ret_derived);
+                                ferry_promise **ret_derived);
 
 /*
  * Makes a promise of any of several promises. It succeeds as the first of them that succeeds; the
  * others are then cancelled. It fails once all of them have failed, as the last of them.
- * ferry_promise_part gives the outcomes, in the order of the array.
+ * ferry_promise_get_member gives the outcomes, in the order of the array.
  *
  * Threads: any but ferry's own. Borrows: the array, during the call. Gives: a reference.
- * @param options NULL: all defaults.
  * @param ret_derived may be NULL.
  * @return 0; or a negative errno, and nothing has happened to the promises:
- *         -EINVAL: count is 0 (it could not succeed), a promise is NULL, or more are exempt than
- *         there are.
+ *         -EINVAL: count is 0 (it could not succeed), or a promise is NULL.
  *         -ENOMEM.
  *         -EDEADLK: called on an owner thread, which runs no inbox.
  *         -ECHILD: a promise is pending, and was made before this process was forked.
  */
 FERRY_API int ferry_promise_any(ferry_promise *const promises[], size_t count,
-                                const ferry_group *options, ferry_promise **ret_derived);
+                                ferry_promise **ret_derived);
 
 /*
  * Makes a promise of the first of several promises. It settles as the first of them that settles,
- * in whatever way; the others are then cancelled. ferry_promise_part gives the outcomes, in the
- * order of the array.
+ * in whatever way; the others are then cancelled. ferry_promise_get_member gives the outcomes, in
+ * the order of the array.
  *
  * Threads: any but ferry's own. Borrows: the array, during the call. Gives: a reference.
- * @param options NULL: all defaults.
  * @param ret_derived may be NULL.
  * @return 0; or a negative errno, and nothing has happened to the promises:
- *         -EINVAL: count is 0 (it would never settle), a promise is NULL, or more are exempt than
- *         there are.
+ *         -EINVAL: count is 0 (it would never settle), or a promise is NULL.
  *         -ENOMEM.
  *         -EDEADLK: called on an owner thread, which runs no inbox.
  *         -ECHILD: a promise is pending, and was made before this process was forked.
  */
 FERRY_API int ferry_promise_race(ferry_promise *const promises[], size_t count,
-                                 const ferry_group *options, ferry_promise **ret_derived);
+                                 ferry_promise **ret_derived);
 
 /*
  * Makes a promise of the end of several promises. It succeeds once all of them have settled, in
  * whatever way, with their bytes added up (to UINT64_MAX at most). Of no promises it succeeds.
- * ferry_promise_part gives the outcomes, in the order of the array.
+ * ferry_promise_get_member gives the outcomes, in the order of the array.
  *
  * Threads: any but ferry's own. Borrows: the array, during the call. Gives: a reference.
- * @param options NULL: all defaults.
  * @param ret_derived may be NULL.
  * @return 0; or a negative errno, and nothing has happened to the promises:
- *         -EINVAL: a promise is NULL, or more are exempt than there are.
+ *         -EINVAL: a promise is NULL.
  *         -ENOMEM.
  *         -EDEADLK: called on an owner thread, which runs no inbox.
  *         -ECHILD: a promise is pending, and was made before this process was forked.
  */
 FERRY_API int ferry_promise_all_settled(ferry_promise *const promises[], size_t count,
-                                        const ferry_group *options, ferry_promise **ret_derived);
+                                        ferry_promise **ret_derived);
 
 /*
  * Gives one of the promises that a settled group, or a settled map, was made of, with its outcome.
@@ -221,10 +193,11 @@ FERRY_API int ferry_promise_all_settled(ferry_promise *const promises[], size_t 
  *         outcome had reached the home thread, or there is none of that index, or derived is
  *         pending, or is neither a group nor a map.
  */
-FERRY_API ferry_promise *ferry_promise_part(const ferry_promise *derived, size_t index);
+FERRY_API ferry_promise *ferry_promise_get_member(const ferry_promise *derived, size_t index);
 
 /*
- * Makes a promise that settles as another does, and whose cancel leaves the other alone.
+ * Makes a promise that settles as another does, and whose cancel leaves the other alone. Put it
+ * into a group in place of a promise that the group is not to cancel.
  *
  * Threads: any but ferry's own. Gives: a reference.
  * @param ret_derived may be NULL.
@@ -240,8 +213,9 @@ FERRY_API int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise
 
 /*
  * Makes a promise that succeeds when a time has passed. The calling thread must run its inbox for
- * it: ferry_inbox_run, and the awaiting calls that run callbacks, wake up in time; ferry_inbox_fd
- * is readable then. If the thread never does, the time comes only with the thread's end.
+ * it: ferry_inbox_run, and the awaiting calls that run callbacks, wake up in time;
+ * ferry_inbox_get_fd is readable then. If the thread never does, the time comes only with the
+ * thread's end.
  *
  * Dropping it does not end it: it stays in memory until its time has come. Cancel it first, and it
  * goes when the thread next runs its inbox.
@@ -289,17 +263,16 @@ FERRY_API int ferry_promise_timeout(ferry_promise *promise, int64_t timeout_ms,
  * at.
  * @param number which attempt or item it is, from 0.
  */
-typedef ferry_promise *ferry_start(size_t number, ferry_outcome *outcome, void *arg);
+typedef ferry_promise *ferry_start_callback(size_t number, ferry_outcome *outcome, void *arg);
 
 typedef struct ferry_retry {
-    ferry_start *start;
+    ferry_start_callback *start;
     void *arg;             /* handed to start and is_worth */
     size_t attempts;       /* how many at most; 0: no limit */
     int64_t pause_ms;      /* before the second; doubled before each further one */
     int64_t most_pause_ms; /* but never longer; 0: no limit */
     bool (*is_worth)(const ferry_result *result, void *arg); /* whether to try again after such a
                                                                 failure; NULL: always */
-    const char *label;      /* what reports call it; NULL: nothing. Copied, up to 63 bytes */
     ferry_release *release; /* of arg, before the promise settles; NULL: none */
 } ferry_retry;
 
@@ -323,11 +296,10 @@ typedef struct ferry_retry {
 FERRY_API int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_derived);
 
 typedef struct ferry_map {
-    ferry_start *start;
+    ferry_start_callback *start;
     void *arg;              /* handed to start */
     size_t count;           /* of the items */
     size_t at_once;         /* how many may be under way at most; 0: all */
-    const char *label;      /* what reports call it; NULL: nothing. Copied, up to 63 bytes */
     ferry_release *release; /* of arg, before the promise settles; NULL: none */
 } ferry_map;
 
@@ -335,7 +307,7 @@ typedef struct ferry_map {
  * Makes a promise of the work on a list of items. The items are begun in order, and so many are
  * under way at once. The promise succeeds once all items have, with their bytes added up. It fails
  * as the first item that fails; then the others are cancelled, and none is begun any more.
- * ferry_promise_part gives the outcomes, in the order of the items.
+ * ferry_promise_get_member gives the outcomes, in the order of the items.
  *
  * Threads: any but ferry's own. Borrows: *map, during the call. Gives: a reference.
  * Cancel: cancels all items that are under way; none is begun any more.

@@ -5,7 +5,7 @@
  * Every thread that submits or registers a callback has an inbox. It is made on first use, and
  * closed when the thread ends. Nothing runs behind the thread's back: callbacks run when the thread
  * calls ferry_inbox_run, awaits a promise of its own, or awaits several promises. A thread with an
- * event loop watches ferry_inbox_fd for readability, and calls ferry_inbox_run(0) when it is
+ * event loop watches ferry_inbox_get_fd for readability, and calls ferry_inbox_run(0) when it is
  * readable.
  *
  * What waits for a thread that does not run its inbox is kept for it. That is one record for each
@@ -38,7 +38,7 @@ FERRY_BEGIN
  * Source: epoll(7) of an eventfd(2) and a timerfd_create(2).
  * Example: tools/examples/epoll.c; libuv.c, glib.c and raii.cpp beside it.
  */
-FERRY_API int ferry_inbox_fd(void);
+FERRY_API int ferry_inbox_get_fd(void);
 
 /*
  * Runs the callbacks that wait for the calling thread, and returns. They run in the order in which

@@ -11,7 +11,7 @@
  * A promise's home is the thread that submitted the request. There are two ways to learn the
  * outcome:
  *   - ferry_promise_await blocks until the promise has settled (on any thread but ferry's own);
- *   - ferry_promise_then has a callback run on the thread that registers it, when that thread runs
+ * - ferry_promise_observe has a callback run on the thread that registers it, when that thread runs
  *     its inbox (<ferry/inbox.h>) or waits. Callbacks are always asynchronous. They never run
  *     inside the call that registers them, never inside a submit, never two at once on one thread.
  *
@@ -52,7 +52,7 @@ typedef void ferry_callback(ferry_promise *promise, const ferry_result *result, 
  * waits. With timeout_ms 0 it never waits and runs no callback: that is a poll, and is allowed
  * everywhere. When the call returns, callbacks of promises that settled earlier may still be
  * waiting; ferry_inbox_run(0) runs them.
- * A signal does not end the wait. To cancel on Ctrl-C poll a signalfd(2) and ferry_inbox_fd
+ * A signal does not end the wait. To cancel on Ctrl-C poll a signalfd(2) and ferry_inbox_get_fd
  * instead.
  *
  * Threads: any but ferry's own; not inside a callback. With timeout_ms 0: any, and anywhere.
@@ -76,11 +76,13 @@ FERRY_API int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms,
  * Threads: any but ferry's own. The callback runs inside this thread's own calls: of
  * ferry_inbox_run, of ferry_promise_await on a promise whose home is this thread, and of
  * ferry_promise_await_all and ferry_promise_await_any on any promises.
- * Borrows: arg, until the callback has run or never can run any more. To learn when that is, use
- * ferry_promise_then_release. The promise keeps itself alive until then: the caller may drop its
- * reference at once.
+ * Takes: arg, if the call returns 0: release is called with it once, when the callback has run or
+ * never will run. The promise keeps itself alive until then: the caller may drop its reference at
+ * once.
  * If this thread ends first, the callback never runs and the log hook is told. The outcome stays
  * available to ferry_promise_await elsewhere.
+ * @param release of arg; NULL: nothing is to be released. The first observer of a promise that has
+ *        none takes no allocation.
  * @return 0;
  *         -ENOMEM: nothing was registered.
  *         -EINVAL: promise or callback is NULL.
@@ -88,23 +90,8 @@ FERRY_API int ferry_promise_await(ferry_promise *promise, int64_t timeout_ms,
  *         -ECHILD: it is pending, and was made before this process was forked.
  * Example: tools/examples/first.c
  */
-FERRY_API int ferry_promise_then(ferry_promise *promise, ferry_callback *callback, void *arg);
-
-/*
- * Has a callback run on the calling thread once the promise has settled, and releases arg
- * afterwards. ferry_promise_then says when and where the callback runs.
- *
- * Threads: any but ferry's own.
- * Takes: arg, if the call returns 0. release (a ferry_release) is called with it once, when the
- * callback has run or never will run. release may be NULL.
- * @return 0;
- *         -ENOMEM: nothing was registered.
- *         -EINVAL: promise or callback is NULL.
- *         -EDEADLK: called on an owner thread, which runs no inbox.
- *         -ECHILD: it is pending, and was made before this process was forked.
- */
-FERRY_API int ferry_promise_then_release(ferry_promise *promise, ferry_callback *callback,
-                                         void *arg, ferry_release *release);
+FERRY_API int ferry_promise_observe(ferry_promise *promise, ferry_callback *callback, void *arg,
+                                    ferry_release *release);
 
 /*
  * Waits until all of several promises have settled. It looks at no outcome. While it waits it runs
@@ -173,33 +160,19 @@ FERRY_API int ferry_promise_cancel(ferry_promise *promise);
  * the order of all callbacks. If the promise settles otherwise they do not run.
  *
  * Threads: any but ferry's own.
- * Borrows: arg, until the promise has settled and, if it was cancelled, the callback has run.
+ * Takes: arg, if the call returns 0: release is called with it once, when the callback has run or
+ * never will run. If the promise settles otherwise, that is on the thread that settles it.
  * If this thread ends first, the callback never runs. The log hook is told, if the promise is
  * cancelled.
+ * @param release of arg; NULL: nothing is to be released.
  * @return 0;
  *         -ENOMEM: nothing was registered.
  *         -EINVAL: promise or callback is NULL.
  *         -EDEADLK: called on an owner thread, which runs no inbox.
  *         -ECHILD: it is pending, and was made before this process was forked.
  */
-FERRY_API int ferry_promise_on_cancel(ferry_promise *promise, ferry_callback *callback, void *arg);
-
-/*
- * Has a callback run on the calling thread if the promise is cancelled, and releases arg
- * afterwards. ferry_promise_on_cancel says when and where the callback runs.
- *
- * Threads: any but ferry's own.
- * Takes: arg, if the call returns 0. release (a ferry_release) is called with it once, when the
- * callback has run or never will run. If the promise settles otherwise, that is on the thread that
- * settles it. release may be NULL.
- * @return 0;
- *         -ENOMEM: nothing was registered.
- *         -EINVAL: promise or callback is NULL.
- *         -EDEADLK: called on an owner thread, which runs no inbox.
- *         -ECHILD: it is pending, and was made before this process was forked.
- */
-FERRY_API int ferry_promise_on_cancel_release(ferry_promise *promise, ferry_callback *callback,
-                                              void *arg, ferry_release *release);
+FERRY_API int ferry_promise_on_cancel(ferry_promise *promise, ferry_callback *callback, void *arg,
+                                      ferry_release *release);
 
 /* Takes one more reference. Threads: any that holds one. @return promise; NULL for NULL. */
 FERRY_API ferry_promise *ferry_promise_ref(ferry_promise *promise);
@@ -212,16 +185,6 @@ FERRY_API ferry_promise *ferry_promise_unref(ferry_promise *promise);
 
 /* ---- promises of the program's own ----------------------------------------------------------- */
 
-typedef struct ferry_promise_options {
-    const char *label; /* what reports call it; NULL: nothing. Copied, up to 63 bytes */
-    const char *site;  /* where it is made: FERRY_HERE; NULL: not said. Must stay valid */
-} ferry_promise_options;
-
-/* The place in the source where this stands, as a string: "serve.c:12". */
-#define FERRY_HERE           __FILE__ ":" FERRY_TEXT_(__LINE__)
-#define FERRY_TEXT_(line)    FERRY_TEXT_OF_(line)
-#define FERRY_TEXT_OF_(line) #line
-
 /*
  * Makes a promise that the program itself settles, so that its own work composes with transfers.
  * The calling thread is its home. It takes one allocation.
@@ -232,50 +195,35 @@ typedef struct ferry_promise_options {
  * builds tell the log hook.
  *
  * Threads: any. On an owner thread the promise has no home. Gives: a reference.
- * @param options NULL: all defaults.
  * @return 0; -ENOMEM; -EINVAL: ret_promise is NULL.
  * Example: tests/core/own_promise.c
  */
-FERRY_API int ferry_promise_create(const ferry_promise_options *options,
-                                   ferry_promise **ret_promise);
+FERRY_API int ferry_promise_create(ferry_promise **ret_promise);
 
 /*
  * Settles a promise of the program's own, once, and posts its callbacks. None of them runs inside
- * the call. After the promise was cancelled the call has no effect and is no error: the code that
- * does the work need not ask first.
+ * the call. After the promise was cancelled the call has no other effect than to release the value,
+ * and is no error: the code that does the work need not ask first.
  *
- * Threads: any, also several at once: one of them settles it.
- * Borrows: *result, during the call. And a reference: if you are the only one who can settle the
- * promise and nobody can cancel it, you may rely on another thread's reference; that thread may
- * drop it once it sees the outcome. Otherwise hold your own reference during the call.
- * @param result error is 0 or a negative errno, all else as the program likes; NULL: success.
- * @return 0: settled, or it had been cancelled.
- *         -EALREADY: it has settled otherwise, and stays so.
- *         -EINVAL: promise is NULL, or was not made by ferry_promise_create, or the error is
- *         positive.
- *         -ECHILD: it was made before this process was forked.
- */
-FERRY_API int ferry_promise_settle(ferry_promise *promise, const ferry_result *result);
-
-/*
- * Settles a promise of the program's own, once, with a value (ferry_promise_value), and posts its
- * callbacks. None of them runs inside the call. After the promise was cancelled the call has no
- * other effect than to release the value, and is no error.
+ *     ferry_promise_settle(promise, NULL);
+ *     ferry_promise_settle(promise, &(ferry_outcome){.result.error = -EIO});
+ *     ferry_promise_settle(promise, &(ferry_outcome){.value = answer, .release = free});
  *
  * Threads: any, also several at once: one of them settles it.
  * Takes: the value, if the call returns 0. It is released with the promise; or at once, if the
- * promise had been cancelled.
+ * promise had been cancelled. ferry_promise_get_value gives it.
  * Borrows: *outcome, during the call. And a reference: if you are the only one who can settle the
  * promise and nobody can cancel it, you may rely on another thread's reference; that thread may
  * drop it once it sees the outcome. Otherwise hold your own reference during the call.
- * @param outcome its result's error is 0 or a negative errno; NULL: success, and no value.
+ * @param outcome its result's error is 0 or a negative errno, all else as the program likes; NULL:
+ *        success, and no value.
  * @return 0: settled, or it had been cancelled.
  *         -EALREADY: it has settled otherwise, and stays so.
  *         -EINVAL: promise is NULL, or was not made by ferry_promise_create, or the error is
  *         positive.
  *         -ECHILD: it was made before this process was forked.
  */
-FERRY_API int ferry_promise_settle_with(ferry_promise *promise, const ferry_outcome *outcome);
+FERRY_API int ferry_promise_settle(ferry_promise *promise, const ferry_outcome *outcome);
 
 /*
  * Gives the value that a promise settled with. A promise that is made of others has the value of
@@ -284,14 +232,13 @@ FERRY_API int ferry_promise_settle_with(ferry_promise *promise, const ferry_outc
  * Threads: any. Never blocks.
  * @return NULL: it has no value, or is pending, or is NULL.
  */
-FERRY_API void *ferry_promise_value(const ferry_promise *promise);
+FERRY_API void *ferry_promise_get_value(const ferry_promise *promise);
 
 /* ---- diagnostics ----------------------------------------------------------------------------- */
 
 /* What is known of a promise. */
 typedef struct ferry_promise_info {
     const char *label; /* or NULL; valid as long as the promise is */
-    const char *site;  /* where it was made, or NULL */
     bool is_settled;
     int64_t created_ns; /* when it was made, or its request submitted: of CLOCK_MONOTONIC; if it is
                            no request's, as of that clock's last tick, some milliseconds ago */
@@ -302,20 +249,20 @@ typedef struct ferry_promise_info {
  * Tells what is known of a promise. Threads: any. Never blocks.
  * @return 0; -EINVAL: promise or ret_info is NULL.
  */
-FERRY_API int ferry_promise_describe(const ferry_promise *promise, ferry_promise_info *ret_info);
+FERRY_API int ferry_promise_get_info(const ferry_promise *promise, ferry_promise_info *ret_info);
 
 /*
- * Names a promise, for reports and dumps (ferry_service_dump). It may be any promise. A request's
- * promise can also be named by the request's options.
+ * Names a promise, for reports and dumps (ferry_service_dump). It may be any promise. A request can
+ * also be named by its options, for it may have no promise.
  *
  * Reports: debug builds (made without NDEBUG) tell the log hook of promises that were dropped while
  * they were pending. They also tell of failures that nobody had learnt of when the last reference
  * was given back. A failure is learnt of by ferry_promise_await with a ret_result, by a callback (a
  * request's on_owner included), or by combining. A report names the promise by its label, and by
- * its site or, if none was given, the place that ferry was called from: "'upload' (program+0x1234)
- * failed with EIO, and nobody looked". addr2line(1) takes the number.
+ * the place that ferry was called from: "'upload' (program+0x1234) failed with EIO, and nobody
+ * looked". addr2line(1) takes the number.
  *
- * Labels are copied, these and those of all options: at most 63 bytes of them, and whole characters
+ * Labels are copied, these and those of options: at most 63 bytes of them, and whole characters
  * of UTF-8. A label that is replaced is kept until its promise goes, so that a thread that looks
  * never meets one that is gone. So change a label now and then, not a thousand times.
  *

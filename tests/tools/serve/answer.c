@@ -33,7 +33,7 @@ static struct asking *begin(void)
     asking->tree = tree_grow();
     asking->cache = NULL;
     begin_cache(asking);
-    asking->service = service_of_one_owner(FERRY_SHARED);
+    asking->service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
     tree_put(&asking->tree, "small.txt", "0123456789");
     tree_put(&asking->tree, "empty.txt", "");
     tree_put_content(&asking->tree, "large.bin", LARGE_BYTES, SEED);

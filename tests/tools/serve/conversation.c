@@ -86,7 +86,7 @@ static int join(const struct serving *serving)
     check_eq(ferry_stream_write(beginning.stream, NULL, 0, &options, &promise), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     ferry_promise_unref(promise);
-    check_eq(ferry_stream_flush(beginning.stream, &promise), 0);
+    check_eq(ferry_stream_mark(beginning.stream, &promise), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0); /* on_owner has been called */
     ferry_promise_unref(promise);
     ferry_stream_unref(beginning.stream);

@@ -175,7 +175,7 @@ PROMISE(lister, page_at_hand_is_written_at_once_and_in_one_piece)
 {
     char buffer[8192];
     AT_END(close_house) struct house h = open_house();
-    AT_END(stage_close) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
     h.tree.site.lister = h.lister;
     make(h.lister, "");
     ferry_part part = ask(&h, s.stream);

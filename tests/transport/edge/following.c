@@ -323,7 +323,7 @@ PROMISE_EITHER(stable, empty_file_that_grows_meanwhile_is_estale)
 PROMISE(stable, together_with_follow_is_einval)
 {
     AT_END(file_remove) test_file file = file_make(10, 16);
-    AT_END(stage_close) stage s = open_one(FERRY_SHARED);
+    AT_END(stage_close) stage s = open_one(FERRY_PLACEMENT_SHARED);
     check_refused(s.stream, stable(followed(&file)), -EINVAL);
 }
 
@@ -467,8 +467,8 @@ PROMISE_EITHER(resume, of_another_or_a_rewritten_file_is_estale_in_open)
 PROMISE(resume, with_an_offset_or_a_negative_one_in_the_token_is_einval)
 {
     AT_END(file_remove) test_file file = file_make(20000, 24);
-    ferry_resume_token token = token_of(FERRY_SHARED, &file);
-    AT_END(stage_close) stage s = open_one(FERRY_SHARED);
+    ferry_resume_token token = token_of(FERRY_PLACEMENT_SHARED, &file);
+    AT_END(stage_close) stage s = open_one(FERRY_PLACEMENT_SHARED);
     ferry_file range = ferry_file_at(file.path);
     range.resume = &token;
     range.offset = 0;
@@ -557,7 +557,7 @@ PROMISE_EITHER(shared, is_sent_whole_by_many_requests_on_many_streams_from_many_
 {
     AT_END(file_remove) test_file file = file_make(SHARED_SIZE, 31);
     ferry_shared_file *shared = share(ferry_file_at(file.path));
-    check_eq(ferry_shared_file_size(shared), SHARED_SIZE);
+    check_eq(ferry_shared_file_get_size(shared), SHARED_SIZE);
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *streams[STREAMS];
     reader *peers[STREAMS];
@@ -647,7 +647,7 @@ PROMISE_EITHER(shared, empty_file_sends_nothing_even_if_it_has_grown_since)
 {
     AT_END(file_remove) test_file file = file_make(0, 35);
     AT_END(drop_shared_file) ferry_shared_file *shared = share(ferry_file_at(file.path));
-    check_eq(ferry_shared_file_size(shared), 0);
+    check_eq(ferry_shared_file_get_size(shared), 0);
     AT_END(stage_close) stage s = open_one(placement);
     ferry_file range = ferry_file_shared(shared);
     ferry_result result = outcome(submit_file(s.stream, range));
@@ -685,7 +685,7 @@ PROMISE(shared, fd_is_duplicated_given_or_borrowed)
         ferry_file by_fd = ferry_file_fd(fds[i]);
         by_fd.flags = flags[i];
         ferry_shared_file *shared = share(by_fd);
-        check_eq(ferry_shared_file_size(shared), 1000); /* whole, wherever its position is */
+        check_eq(ferry_shared_file_get_size(shared), 1000); /* whole, wherever its position is */
         check(ferry_shared_file_ref(shared) == shared);
         ferry_shared_file_unref(shared);
         check(is_open(fds[i]));
@@ -739,7 +739,7 @@ PROMISE(shared, what_cannot_be_is_refused_with_its_errno_and_an_fd_stays_the_cal
     fail_allocation(1);
     check_not_shared(whole, -ENOMEM);
     allow_allocations();
-    check_eq(ferry_shared_file_size(NULL), 0);
+    check_eq(ferry_shared_file_get_size(NULL), 0);
     check(ferry_shared_file_ref(NULL) == NULL);
     check(ferry_shared_file_unref(NULL) == NULL);
     close(fds[0]);

@@ -94,7 +94,7 @@ PROMISE_BOTH(links, what_comes_is_stored_in_a_file_and_its_end_is_told)
         ferry_file into = ferry_file_at(target.path);
         into.flags = FERRY_FILE_TRUNCATE;
         ferry_promise *stored;
-        check_eq(ferry_stream_receive(set.to, &into, NULL, &stored), 0);
+        check_eq(ferry_stream_read_to_file(set.to, &into, NULL, &stored), 0);
         check_eq(outcome(submit_file(set.from, ferry_file_at(file.path))).error, 0);
         /* No close: with an answer unread it may be a reset, which takes what is on its way. */
         check_eq(outcome(submit_shutdown(set.from)).error, 0);
@@ -150,7 +150,7 @@ PROMISE_BOTH(links, request_is_confirmed_and_so_is_a_close)
     scene set = set_up(placement, 1, (ferry_stream_options){.close_timeout_ms = 60 * 1000});
     char came[6];
     ferry_promise *read = read_exactly(set.to, came, 6);
-    const ferry_request_options options = {.completion = FERRY_ACKED};
+    const ferry_request_options options = {.completion = FERRY_COMPLETION_ACKED};
     ferry_promise *acked;
     check_eq(ferry_stream_write(set.from, "acked\n", 6, &options, &acked), 0);
     check_eq(outcome(acked).error, 0);

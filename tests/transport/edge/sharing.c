@@ -251,7 +251,7 @@ PROMISE_BOTH(sharing, duplicate_goes_on_with_a_connection_that_destroy_leaves)
 
 PROMISE_BOTH(sharing, tcp_options_of_a_duplicate_are_put_back)
 {
-    const ferry_stream_options options = {.no_delay = true, .limit_unsent_bytes = 300000};
+    const ferry_stream_options options = {.no_delay = true, .notsent_lowat_bytes = 300000};
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     for (int aborts = 0; aborts < 2; aborts++) {
         AT_END(close_theirs) pair both = tcp_pair();
@@ -451,7 +451,7 @@ PROMISE_BOTH(sharing, waiting_for_a_lease_can_be_cancelled_and_runs_out_of_time)
     check_eq(outcome(late).error, -ETIMEDOUT);
     check_eq(outcome(submit_write(stream, "healthy", 7)).error, 0);
     ferry_promise *received;
-    check_eq(ferry_stream_receive(stream, &by_path, NULL, &received), 0);
+    check_eq(ferry_stream_read_to_file(stream, &by_path, NULL, &received), 0);
     check_eq(ferry_promise_await(received, 100, NULL), -ETIMEDOUT);
     check_eq(fcntl(leased, F_SETLEASE, F_UNLCK), 0);
     check_eq(write(both.theirs, "bytes", 5), 5);
@@ -482,7 +482,7 @@ PROMISE(sharing, file_under_a_lease_is_waited_for_where_it_is_to_be_shared)
     ferry_file by_path = ferry_file_at(file.path);
     ferry_shared_file *shared;
     check_eq(ferry_shared_file_open(&by_path, &shared), 0);
-    check_eq(ferry_shared_file_size(shared), 100);
+    check_eq(ferry_shared_file_get_size(shared), 100);
     ferry_shared_file_unref(shared);
     check_eq(pthread_join(holder, NULL), 0);
     close(leased);
@@ -536,7 +536,7 @@ PROMISE_BOTH(sharing, o_direct_target_gets_every_byte_at_any_place)
             into.offset = BEFORE;
         ferry_stream *stream = stream_adopt(service, both.ours);
         ferry_promise *received;
-        check_eq(ferry_stream_receive(stream, &into, NULL, &received), 0);
+        check_eq(ferry_stream_read_to_file(stream, &into, NULL, &received), 0);
         talker *peer = talker_start(both.theirs, 22, SIZE);
         check_outcome(received, .error = 0, .sent = SIZE);
         talker_join(peer);
@@ -606,7 +606,7 @@ PROMISE_BOTH(sharing, target_that_says_eagain_gets_every_byte)
             stage_open_with(placement, any_pair(i & 1), (ferry_stream_options){.faults = faults});
         ferry_file into = ferry_file_at(file.path);
         ferry_promise *received;
-        check_eq(ferry_stream_receive(s.stream, &into, NULL, &received), 0);
+        check_eq(ferry_stream_read_to_file(s.stream, &into, NULL, &received), 0);
         talker *peer = talker_start(s.theirs, 20, 100000);
         check_outcome(received, .error = 0, .sent = 100000);
         talker_join(peer);

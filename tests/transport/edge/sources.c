@@ -606,7 +606,7 @@ PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
 PROMISE(generator, null_or_a_negative_length_is_einval_and_releases_nothing)
 {
     maker making = {.seed = 1, .size = 10};
-    AT_END(stage_end) stage s = open_with_one_owner(FERRY_SHARED);
+    AT_END(stage_end) stage s = open_with_one_owner(FERRY_PLACEMENT_SHARED);
     ferry_part parts[] = {part_of(&making, 10), part_of(&making, 10)};
     ferry_promise *promise = NULL;
     parts[1].generate = NULL;
@@ -645,7 +645,7 @@ PROMISE_BOTH(generator, resume_by_another_thread_is_never_lost)
     uint64_t got = DIGEST_BEGIN;
     for (unsigned i = 0; i < ROUNDS; i++) {
         making.allowed++;
-        ferry_stream_resume(s.stream);
+        ferry_stream_wake_generator(s.stream);
         unsigned char byte;
         check_eq(recv(s.theirs, &byte, 1, 0), 1);
         got = digest(got, &byte, 1);
@@ -667,7 +667,7 @@ static void *allow_and_resume(void *arg)
     const resumer *resuming = arg;
     for (unsigned i = 0; i < resuming->rounds; i++) {
         resuming->making->allowed++;
-        ferry_stream_resume(resuming->stream);
+        ferry_stream_wake_generator(resuming->stream);
     }
     return NULL;
 }
@@ -697,7 +697,7 @@ static void allow_one(ferry_promise *, const ferry_result *result, void *arg)
     check_eq(result->error, 0);
     resumer *resuming = arg;
     resuming->making->allowed++;
-    ferry_stream_resume(resuming->stream);
+    ferry_stream_wake_generator(resuming->stream);
 }
 
 PROMISE_BOTH(generator, resume_by_an_owners_callback_is_never_lost)
@@ -728,7 +728,7 @@ static int64_t make_hesitating(void *buffer, size_t size, void *arg)
     resumer *resuming = arg;
     if (resuming->rounds++ % 2 == 1)
         return make(buffer, size, resuming->making);
-    ferry_stream_resume(resuming->stream);
+    ferry_stream_wake_generator(resuming->stream);
     return -EAGAIN;
 }
 
@@ -758,7 +758,7 @@ PROMISE_BOTH(generator, suspended_one_holds_up_its_own_stream_only)
     check_eq(ferry_promise_await(behind, 0, NULL), -ETIMEDOUT);
     making.size = 20;
     making.allowed = 20;
-    ferry_stream_resume(s.stream);
+    ferry_stream_wake_generator(s.stream);
     check_eq(outcome(promise).sent, 20);
     check_eq(outcome(behind).stream_offset, 20);
     check_eq(close_stream(quick).error, 0);
@@ -766,19 +766,19 @@ PROMISE_BOTH(generator, suspended_one_holds_up_its_own_stream_only)
 
 PROMISE_BOTH(generator, resume_without_one_is_harmless)
 {
-    ferry_stream_resume(NULL);
+    ferry_stream_wake_generator(NULL);
     AT_END(stage_end) stage s = open_with_one_owner(placement);
     for (unsigned i = 0; i < 1000; i++)
-        ferry_stream_resume(s.stream);
+        ferry_stream_wake_generator(s.stream);
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
-    ferry_stream_resume(s.stream);
+    ferry_stream_wake_generator(s.stream);
     ferry_promise *closed = submit_close(s.stream);
-    ferry_stream_resume(s.stream);
+    ferry_stream_wake_generator(s.stream);
     check_eq(outcome(closed).error, 0);
     for (unsigned i = 0; i < 1000; i++)
-        ferry_stream_resume(s.stream);
+        ferry_stream_wake_generator(s.stream);
     stage_destroy(&s);
-    ferry_stream_resume(s.stream);
+    ferry_stream_wake_generator(s.stream);
 }
 
 /* ---- released exactly once ------------------------------------------------------------------- */
@@ -802,7 +802,7 @@ PROMISE_BOTH(generator, cancelled_while_suspended_it_is_released_once_and_counte
         check_eq(result.error, -ECANCELED);
         check_eq(result.phase, FERRY_PHASE_SOURCE);
         check_eq(result.sent, size);
-        ferry_stream_resume(s.stream);
+        ferry_stream_wake_generator(s.stream);
         check_eq(outcome(submit_write(s.stream, "x", 1)).error, size > 0 ? -ECANCELED : 0);
         stage_end(&s);
         check_eq(making.releases, 1);
@@ -825,7 +825,7 @@ PROMISE_BOTH(generator, aborted_or_destroyed_while_suspended_it_is_released_once
         check(result.error == -ECANCELED && result.sent == 100);
         check_eq(outcome(queued).error, -ECANCELED);
         check_eq(behind.releases, 1);
-        ferry_stream_resume(s.stream);
+        ferry_stream_wake_generator(s.stream);
         stage_end(&s);
         check(making.releases == 1 && behind.releases == 1 && behind.made == 0);
     }
@@ -914,7 +914,7 @@ PROMISE_BOTH(generator, may_submit_to_its_own_stream)
     resumer resuming = {.making = &making, .stream = s.stream};
     const ferry_part part = ferry_part_generate(make_and_submit, &resuming, FERRY_TO_END, NULL);
     check_eq(outcome(submit_parts(s.stream, &part, 1, NULL)).sent, 1000);
-    ferry_promise *flushed = submit_flush(s.stream);
+    ferry_promise *flushed = submit_mark(s.stream);
     check_eq(outcome(flushed).error, 0);
     stage_end(&s);
     reader_check(peer, 1006, digest(digest_content(DIGEST_BEGIN, 10, 0, 1000), "behind", 6));

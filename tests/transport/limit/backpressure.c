@@ -29,7 +29,7 @@ static void submit_gate(ferry_stream *stream, gate *shut)
 static void open_gate(ferry_stream *stream, gate *shut)
 {
     atomic_store(&shut->is_open, true);
-    ferry_stream_resume(stream);
+    ferry_stream_wake_generator(stream);
 }
 
 static int try_zeros(ferry_stream *stream, int64_t length, ferry_promise **ret_promise)
@@ -278,7 +278,7 @@ PROMISE_EITHER(bounded, service_limits_count_all_its_streams_together)
     check_eq(status.queued_requests, 6);
     check_eq(status.queued_bytes, 1000);
     check_eq(status.queued_file_bytes, 2000);
-    ferry_promise *quiet = submit_flush(one.stream); /* to wait for room needs none */
+    ferry_promise *quiet = submit_mark(one.stream); /* to wait for room needs none */
     open_gate(one.stream, &one.gate);
     check_eq(outcome(quiet).error, 0);
     check_eq(try_zeros(other.stream, 500, NULL), 0); /* what one gave back is another's */
@@ -461,9 +461,9 @@ static void check_room_is_whole(crowd *self)
     check_eq(try_write(self->lines[0].stream, 26), 0); /* alone */
     check_eq(try_write(self->lines[1].stream, 0), -EAGAIN);
     open_gate(self->lines[0].stream, shut);
-    check_eq(ferry_stream_flush(self->lines[0].stream, NULL), 0);
+    check_eq(ferry_stream_mark(self->lines[0].stream, NULL), 0);
     for (unsigned i = 0; i < LINES; i++) {
-        ferry_promise *quiet = submit_flush(self->lines[i].stream);
+        ferry_promise *quiet = submit_mark(self->lines[i].stream);
         check_eq(outcome(quiet).error, 0);
     }
     submit_gate(self->lines[1].stream, &self->lines[1].gate);
@@ -606,7 +606,7 @@ PROMISE_EITHER(room, promise_settles_once_there_is_room_and_not_before)
         check_pending(room);
         open_gate(one.stream, &one.gate);
         check_eq(outcome(room).error, 0);
-        ferry_promise *quiet = submit_flush(one.stream);
+        ferry_promise *quiet = submit_mark(one.stream);
         check_eq(outcome(quiet).error, 0);
         check_eq(memory ? try_write(wanted, 41) : try_zeros(wanted, 41, NULL), 0);
         check_eq(line_end(&one) + line_end(&other), 101);
@@ -671,7 +671,7 @@ PROMISE_EITHER(room, promise_that_is_dropped_is_kept_only_for_its_callbacks)
     ferry_promise *kept = promise_room(only.stream, 1, 0);
     ferry_promise *observed = promise_room(only.stream, 1, 0);
     unsigned calls = 0;
-    check_eq(ferry_promise_then(observed, count_call, &calls), 0);
+    check_eq(ferry_promise_observe(observed, count_call, &calls, NULL), 0);
     ferry_promise_unref(observed);
     wait_until_asleep();
     long before = allocations_outstanding();
@@ -713,7 +713,7 @@ PROMISE_EITHER(room, promises_settle_oldest_first)
     for (unsigned i = 0; i < 8; i++) {
         each[i] = (sequenced){&all, i};
         AT_END(drop_promise) ferry_promise *room = promise_room(only.stream, i, 0);
-        check_eq(ferry_promise_then(room, note_order, &each[i]), 0);
+        check_eq(ferry_promise_observe(room, note_order, &each[i], NULL), 0);
     }
     open_gate(only.stream, &only.gate);
     while (all.count < 8)
@@ -734,7 +734,7 @@ PROMISE(room, promise_settles_when_a_file_turns_out_to_be_smaller)
 {
     for (unsigned by_service = 0; by_service < 2; by_service++) {
         ferry_service *service;
-        const ferry_service_options options = {.placement = FERRY_SHARED,
+        const ferry_service_options options = {.placement = FERRY_PLACEMENT_SHARED,
                                                .shared_owners = 1,
                                                .limit_file_bytes = by_service ? 600 : 0};
         check_eq(ferry_service_create(&options, &service), 0);
@@ -765,7 +765,7 @@ PROMISE(room, promise_settles_when_a_file_turns_out_to_be_smaller)
 
 PROMISE(room, promise_with_bad_arguments_is_refused)
 {
-    line only = line_open(FERRY_SHARED, (ferry_stream_options){0});
+    line only = line_open(FERRY_PLACEMENT_SHARED, (ferry_stream_options){0});
     ferry_promise *room = NULL;
     check_eq(ferry_stream_promise_room(NULL, 1, 1, &room), -EINVAL);
     check_eq(ferry_stream_promise_room(only.stream, 1, 1, NULL), -EINVAL);
@@ -877,7 +877,7 @@ static void produce(producer *self)
             check_eq(error, -EAGAIN);
             self->waits++;
             ferry_promise *room = promise_room(self->stream, sizeof made, 0);
-            check_eq(ferry_promise_then(room, on_room, self), 0);
+            check_eq(ferry_promise_observe(room, on_room, self, NULL), 0);
             ferry_promise_unref(room);
             return;
         }
@@ -1074,7 +1074,7 @@ PROMISE_EITHER(watermark, files_count_beside_memory)
 static void *run_inbox(void *arg)
 {
     AT_END(drop_promise) ferry_promise *promise = submit_write(arg, zeros, 100);
-    AT_END(drop_promise) ferry_promise *marker = submit_flush(arg);
+    AT_END(drop_promise) ferry_promise *marker = submit_mark(arg);
     let_it_look(arg);
     check(ferry_inbox_run(0) >= 0);
     return NULL;
@@ -1266,7 +1266,7 @@ PROMISE(watermark, marks_that_make_no_sense_are_einval)
         {.on_watermark = must_not_be_told},
         {.on_watermark = must_not_be_told, .high_watermark_bytes = 9, .low_watermark_bytes = 10},
     };
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         ferry_stream *stream = NULL;

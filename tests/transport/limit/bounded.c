@@ -28,7 +28,7 @@ PROMISE_EITHER(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_s
     ferry_stream_status status = stream_status(s.stream);
     check_eq(status.queued_requests, 5);
     check_eq(status.queued_bytes, STUCK_BYTES + 4);
-    ferry_promise *room = submit_flush(s.stream); /* to wait for room needs none */
+    ferry_promise *room = submit_mark(s.stream); /* to wait for room needs none */
     reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(room).error, 0);
     check_eq(outcome(last).error, 0);
@@ -79,7 +79,7 @@ PROMISE_EITHER(bounded, counts_of_files_end_at_the_largest_number)
     check_eq(try_largest(stream), 0);
     check_eq(ftruncate(file, INT64_MAX), 0);
     atomic_store(&word, true);
-    ferry_stream_resume(stream);
+    ferry_stream_wake_generator(stream);
     wait_readable(both.theirs); /* it is open, and counted */
     check(stream_status(stream).queued_file_bytes == UINT64_MAX);
     check_eq(try_largest(another), -EAGAIN);
@@ -126,7 +126,7 @@ PROMISE_EITHER(bounded, drain_that_times_out_leaves_nothing_in_the_queue)
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *last;
     for (unsigned i = 0; i < 10; i++)
         check_eq(ferry_service_drain(s.service, 5), -ETIMEDOUT);
-    last = submit_flush(s.stream);
+    last = submit_mark(s.stream);
     check_eq(ferry_promise_cancel(last), 0); /* once that is through, so are the others */
     check_eq(outcome(last).error, -ECANCELED);
     check_eq(stream_status(s.stream).queued_requests, 1);
@@ -219,7 +219,7 @@ PROMISE_EITHER(no_silent_wait, submit_that_may_wait_is_edeadlk_in_a_callback_and
     const ferry_request_options options = {.on_owner = try_to_wait_for_room,
                                            .on_owner_arg = s.stream};
     ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
-    check_eq(ferry_promise_then(promise, try_to_wait_for_room, s.stream), 0);
+    check_eq(ferry_promise_observe(promise, try_to_wait_for_room, s.stream, NULL), 0);
     check_eq(outcome(promise).error, 0);
     check(ferry_inbox_run(0) >= 0);
 }

@@ -269,7 +269,8 @@ PROMISE_EITHER(rate, is_within_5_percent_over_5_s_however_bytes_move_alone_and_i
 PROMISE(rate, holds_for_streams_of_different_owners_and_services_together)
 {
     enum { COUNT = 4, RATE = 8 * MB };
-    ferry_service *services[] = {service_start(FERRY_DEDICATED), service_start(FERRY_SHARED)};
+    ferry_service *services[] = {service_start(FERRY_PLACEMENT_DEDICATED),
+                                 service_start(FERRY_PLACEMENT_SHARED)};
     ferry_limiter *limiter = limiter_make(RATE, BURST_OF(RATE), NULL);
     ferry_stream *streams[COUNT];
     meter meters[COUNT];

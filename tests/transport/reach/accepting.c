@@ -80,7 +80,7 @@ static void visit(const ferry_listener *listener)
 
 PROMISE(accepting, who_left_one_connection_takes_the_next_that_is_left_to_it)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     ferry_listener *listener = open_door(service, (ferry_listen_options){0});
     unsigned given[2] = {0, 0};
     for (unsigned i = 0; i < 20; i++) {
@@ -127,7 +127,7 @@ static void visit_while_one_has_more(ferry_service *service, ferry__owner *one)
 
 PROMISE(accepting, who_has_more_to_do_keeps_no_connection_from_the_other)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     int theirs[2];
     ferry_stream *streams[2] = {stay(service, &theirs[0]), stay(service, &theirs[1])};
     check(streams[0]->owner != streams[1]->owner);
@@ -150,7 +150,7 @@ static void greet_and_keep(ferry_listener *listener, ferry_stream *stream, void 
 
 PROMISE(accepting, owners_sleep_while_a_connection_waits_for_room)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     const ferry_listen_options options = {.on_stream = greet_and_keep, .limit_streams = 1};
     ferry_listener *listener = open_door(service, options);
     int theirs[2];
@@ -226,7 +226,7 @@ static void *visit_once(void *listener)
 
 PROMISE(accepting, nothing_is_left_to_an_owner_that_is_in_a_callback)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     ferry_listener *listener = open_door(service, (ferry_listen_options){.on_stream = hold_up});
     pthread_t first = start_thread(visit_once, listener);
     while (!atomic_load(&is_held))

@@ -227,7 +227,7 @@ PROMISE_BOTH(connecting, unix_socket_gives_a_stream)
 
 PROMISE(connecting, no_host_is_this_host)
 {
-    AT_END(host_end) host h = host_begin(FERRY_SHARED, server_start());
+    AT_END(host_end) host h = host_begin(FERRY_PLACEMENT_SHARED, server_start());
     char address[20];
     snprintf(address, sizeof address, ":%u", h.server.port);
     check_connected(stream_of(connect_to(h.service, address)), &h.server);
@@ -314,7 +314,7 @@ PROMISE_BOTH(connecting, stream_has_the_options_asked_for)
 
 PROMISE(connecting, promise_gives_its_stream_again_and_keeps_it)
 {
-    AT_END(host_end) host h = host_begin(FERRY_SHARED, server_start());
+    AT_END(host_end) host h = host_begin(FERRY_PLACEMENT_SHARED, server_start());
     ferry_promise *promise = connect_to(h.service, h.server.address);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     ferry_stream *first, *second;
@@ -328,7 +328,7 @@ PROMISE(connecting, promise_gives_its_stream_again_and_keeps_it)
 
 PROMISE(connecting, only_its_own_promise_has_a_stream)
 {
-    AT_END(stage_end) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
     ferry_stream *none;
     AT_END(drop_promise) ferry_promise *written = submit_write(s.stream, "x", 1);
     atomic_store(&names.is_held_up, true);
@@ -359,7 +359,7 @@ PROMISE_BOTH(connecting, all_addresses_are_tried)
 
 PROMISE(connecting, address_that_does_not_answer_delays_the_next_by_a_quarter_of_a_second)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     /* In this order: others on this machine take their ports at 127.0.0.1. */
     server to = server_at("127.0.0.1", 0, 5), silent = server_at("127.0.0.2", to.port, 0);
     crowd waiting = fill_backlog(&silent);
@@ -419,7 +419,7 @@ PROMISE_BOTH(connecting, refused_is_econnrefused)
 
 PROMISE(connecting, unix_path_that_is_missing_is_enoent)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     check_connect(connect_to(service, "unix:/nosuchdirectory/x"), -ENOENT, FERRY_PHASE_CONNECT);
 }
 
@@ -460,7 +460,7 @@ PROMISE(connecting, stream_that_cannot_be_made_is_a_failure_in_phase_socket)
 {
     server to =
         server_unix(5); /* connects at once: the first call is for the stream's own epoll set */
-    fail_by_script(FERRY_DEDICATED, to.address,
+    fail_by_script(FERRY_PLACEMENT_DEDICATED, to.address,
                    (ferry_fault){FERRY_CALL_POLL, 1, 1, FERRY_FAULT_ERROR, EMFILE},
                    FERRY_PHASE_SOCKET);
     int fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC);
@@ -473,7 +473,7 @@ PROMISE(connecting, watch_that_cannot_be_made_is_a_failure_in_phase_connect)
 {
     server to = server_at("127.0.0.1", 0, 0);
     crowd waiting = fill_backlog(&to);
-    fail_by_script(FERRY_SHARED, to.address,
+    fail_by_script(FERRY_PLACEMENT_SHARED, to.address,
                    (ferry_fault){FERRY_CALL_POLL, 1, 1, FERRY_FAULT_ERROR, ENOMEM},
                    FERRY_PHASE_CONNECT);
     disperse(&waiting);
@@ -482,7 +482,7 @@ PROMISE(connecting, watch_that_cannot_be_made_is_a_failure_in_phase_connect)
 
 PROMISE(connecting, bad_input_is_refused)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     const ferry_stream_options unlikely = {.close_timeout_ms = -1};
     const ferry_connect_options bad_stream = {.stream = &unlikely}, bad_time = {.timeout_ms = -1};
     ferry_promise *none = NULL;

@@ -222,7 +222,7 @@ PROMISE_BOTH(listening, accepted_stream_lives_on_when_its_listener_is_gone)
 
 PROMISE(listening, accepted_socket_is_known_without_being_asked)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     AT_END(drop_guests) guests seen = {.keep = true};
     AT_END(end_listener) ferry_listener *tcp = listen_at(service, "127.0.0.1:0", &seen, true);
     AT_END(close_fd) int fd = dial(tcp);
@@ -377,7 +377,7 @@ PROMISE_BOTH(listening, connection_that_on_accept_gives_bad_options_is_closed_an
 PROMISE(listening, port_0_is_one_that_is_free_and_can_be_read)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
     char text[100], again[100];
     int length = ferry_listener_get_address(listener, text, sizeof text);
@@ -395,7 +395,7 @@ PROMISE(listening, port_0_is_one_that_is_free_and_can_be_read)
 
 PROMISE(listening, all_interfaces_are_ipv4_and_ipv6)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     for (unsigned form = 0; form < 2; form++) {
         guests seen = {0};
         AT_END(end_listener)
@@ -415,7 +415,7 @@ PROMISE(listening, ipv6_alone_is_had_where_asked_for)
 {
     if (!has_ipv6())
         return;
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     static const char *const forms[] = {"[::]:0", ":0"};
     for (unsigned form = 0; form < 2; form++) {
         guests seen = {0};
@@ -431,14 +431,14 @@ PROMISE(listening, ipv6_alone_is_had_where_asked_for)
 PROMISE(listening, name_is_looked_up)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     AT_END(end_listener) ferry_listener *listener = listen_at(service, "localhost:0", &seen, true);
     check_served(listener);
 }
 
 PROMISE(listening, peer_is_told_of_as_text)
 {
-    ferry_service *service = service_start(FERRY_SHARED);
+    ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     AT_END(drop_guests) guests seen = {.keep = true};
     ferry_listener *listener = listen_at(service, ":0", &seen, true);
     ferry_listener *local = listen_at(service, at_name(), &seen, true);
@@ -467,7 +467,7 @@ PROMISE(listening, peer_is_told_of_as_text)
 
 PROMISE(listening, adopted_stream_knows_its_peer_and_what_is_no_socket_has_none)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     AT_END(close_theirs) pair both = tcp_pair();
     struct sockaddr_in theirs;
     socklen_t size = sizeof theirs;
@@ -505,7 +505,7 @@ static void check_refused(ferry_service *service, const char *address, ferry_lis
 PROMISE(listening, failure_names_its_step)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     ferry_listen_options options = options_for(&seen, true);
     char taken[100];
     AT_END(end_listener) ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
@@ -553,7 +553,7 @@ PROMISE_BOTH(listening, name_with_several_addresses_is_had_at_each)
 PROMISE(listening, name_is_had_at_all_its_addresses_or_at_none)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     ferry_listen_options options = options_for(&seen, true);
     ferry_listener *taken = listen_with(service, "127.0.0.2:0", options);
     char name[64], other[64];
@@ -569,7 +569,7 @@ PROMISE(listening, name_is_had_at_all_its_addresses_or_at_none)
 PROMISE(listening, bad_input_is_einval)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     ferry_listen_options good = options_for(&seen, true), bad = good;
     const ferry_stream_options unlikely = {.close_timeout_ms = -1};
     ferry_listener *listener;
@@ -596,7 +596,7 @@ PROMISE(listening, bad_input_is_einval)
 PROMISE(listening, forked_child_cannot_listen_nor_close)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     ferry_listen_options options = options_for(&seen, true);
     AT_END(end_listener)
     ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
@@ -631,7 +631,7 @@ static int bind_path(bool keep)
 PROMISE(listening, stale_path_is_replaced_and_a_live_one_is_eaddrinuse)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     unlink(path());
     bind_path(false);
     const ferry_listen_options options = options_for(&seen, true);
@@ -664,7 +664,7 @@ static int late_comers;
 static void start_another(const char *)
 {
     before_unlink = NULL;
-    ferry_service *service = service_start(FERRY_SHARED);
+    ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     guests seen = {0};
     check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
     ferry_service_destroy(service);
@@ -681,7 +681,7 @@ static void check_no_lock(void)
 PROMISE(listening, of_two_that_replace_a_stale_path_at_once_one_listens)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     bind_path(false);
     before_unlink = start_another;
     AT_END(end_listener) ferry_listener *listener = listen_at(service, at_path(), &seen, true);
@@ -712,14 +712,14 @@ PROMISE(listening, stale_path_is_replaced_whatever_became_of_who_tried_before)
             before_unlink = end_at_a_step;
             steps_left = step;
             guests nobody = {0};
-            (void)listen_at(service_start(FERRY_SHARED), address, &nobody, true);
+            (void)listen_at(service_start(FERRY_PLACEMENT_SHARED), address, &nobody, true);
             _exit(1);
         }
         int status;
         check_eq(waitpid(child, &status, 0), child);
         check(WIFSIGNALED(status));
         guests seen = {0};
-        AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+        AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
         AT_END(end_listener) ferry_listener *listener = listen_at(service, address, &seen, true);
         check_no_lock();
         check_served(listener);
@@ -731,7 +731,7 @@ PROMISE(listening, stale_path_is_replaced_whatever_became_of_who_tried_before)
 PROMISE(listening, what_is_no_socket_is_left_alone)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     unlink(path());
     close(open(path(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
@@ -745,7 +745,7 @@ PROMISE(listening, what_is_no_socket_is_left_alone)
 PROMISE(listening, path_is_removed_only_if_it_is_still_ours)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     unlink(path());
     ferry_listener *listener = listen_at(service, at_path(), &seen, true);
     unlink(path());
@@ -759,7 +759,7 @@ PROMISE(listening, path_is_removed_only_if_it_is_still_ours)
 PROMISE(listening, path_has_the_permissions_asked_for)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     struct stat status;
     unlink(path());
     mode_t before = umask(077);
@@ -778,7 +778,7 @@ PROMISE(listening, path_has_the_permissions_asked_for)
 }
 
 /* What is asked of streams that only TCP knows. */
-static const ferry_stream_options of_tcp = {.no_delay = true, .limit_unsent_bytes = 200000};
+static const ferry_stream_options of_tcp = {.no_delay = true, .notsent_lowat_bytes = 200000};
 
 static int option_of(int fd, int name)
 {
@@ -797,7 +797,7 @@ static void check_tcp_options_of_guest(const ferry_listener *listener, guests *s
     check(seen->streams[number]->link.has_no_delay);
     check(option_of(seen->streams[number]->link.fd, TCP_NODELAY) != 0);
     check_eq(option_of(seen->streams[number]->link.fd, TCP_NOTSENT_LOWAT),
-             of_tcp.limit_unsent_bytes);
+             of_tcp.notsent_lowat_bytes);
 }
 
 PROMISE_BOTH(listening, accepted_streams_have_the_options_of_tcp_asked_for)
@@ -808,7 +808,7 @@ PROMISE_BOTH(listening, accepted_streams_have_the_options_of_tcp_asked_for)
     options.stream = &of_tcp;
     ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
     check(listener->bindings.list[0].sort.has_no_delay); /* so no stream of it costs a call */
-    check_eq(listener->bindings.list[0].sort.unsent_bytes, of_tcp.limit_unsent_bytes);
+    check_eq(listener->bindings.list[0].sort.unsent_bytes, of_tcp.notsent_lowat_bytes);
     check_tcp_options_of_guest(listener, &seen);
     close_listener(listener);
     listener = listen_with(service, at_name(), options);
@@ -871,7 +871,7 @@ PROMISE_BOTH(listening, inherited_socket_is_left_as_it_is_and_its_streams_are_se
 PROMISE(listening, inherited_fd_that_does_not_listen_stays_the_callers)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     char address[20];
     pair both = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_DGRAM);
     int ends[2];
@@ -894,7 +894,7 @@ PROMISE(listening, inherited_fd_that_does_not_listen_stays_the_callers)
 PROMISE(listening, message_socket_is_not_padded)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     const ferry_stream_options padded = {.framing = FERRY_FRAMING_PAD};
     ferry_listen_options options = options_for(&seen, true);
     options.stream = &padded;
@@ -940,7 +940,7 @@ PROMISE(listening, service_managers_sockets_are_taken_over)
     for (unsigned i = 0; i < 2; i++)
         before[i] = pass_as(3 + (int)i, sockets[i]);
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     ferry_listener *by_name = listen_at(service, "systemd:web", &seen, true);
     ferry_listener *by_place = listen_at(service, "systemd:0", &seen, true);
     check_eq(by_name->bindings.list[0].fd, 4);
@@ -1071,7 +1071,7 @@ PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
 PROMISE(listening, connection_that_no_stream_can_be_made_of_is_closed_and_the_next_one_served)
 {
     guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     ferry_faults *faults;
     ferry_listener *listener = listen_with_faults(
         service, &seen, (ferry_fault){FERRY_CALL_POLL, 2, 1, FERRY_FAULT_ERROR, EMFILE}, &faults);
@@ -1113,7 +1113,8 @@ PROMISE_BOTH(listening, connections_are_closed_once_the_thread_that_was_to_be_to
 static void spread(bool all_at_once)
 {
     enum { OWNERS = 4, CLIENTS = 64, SLACK = 6 };
-    const ferry_service_options four = {.placement = FERRY_SHARED, .shared_owners = OWNERS};
+    const ferry_service_options four = {.placement = FERRY_PLACEMENT_SHARED,
+                                        .shared_owners = OWNERS};
     guests seen = {.keep = true};
     AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&four, &service), 0);
@@ -1164,7 +1165,7 @@ PROMISE(listening, busy_owner_holds_up_no_connection)
 {
     /* One owner stays in its first callback, with the fewest streams. */
     guests seen = {.keep = true};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     ferry_listen_options options = options_for(&seen, true);
     options.on_stream = block_owner;
     ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);

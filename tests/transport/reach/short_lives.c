@@ -157,7 +157,7 @@ static house house_open_in(ferry_service *service, const char *address,
 
 static house house_open(const char *address, const ferry_stream_options *of_guests)
 {
-    return house_open_in(service_of_one_owner(FERRY_SHARED), address, of_guests);
+    return house_open_in(service_of_one_owner(FERRY_PLACEMENT_SHARED), address, of_guests);
 }
 
 static void house_close(house *h)
@@ -370,7 +370,7 @@ static int64_t cpu_of(const ferry__owner *owner)
 PROMISE(short_lives, connection_wakes_one_owner_only)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        house h = house_open_in(service_start(FERRY_SHARED), any_address(is_tcp), NULL);
+        house h = house_open_in(service_start(FERRY_PLACEMENT_SHARED), any_address(is_tcp), NULL);
         for (unsigned i = 0; i < 10; i++) /* until all that begins with it is over */
             visit(&h);
         int64_t before[] = {cpu_of(h.service->owners[0]), cpu_of(h.service->owners[1])};
@@ -387,7 +387,7 @@ PROMISE(short_lives, connection_wakes_one_owner_only)
 
 PROMISE_BOTH(short_lives, adopted_socket_is_asked_for_no_more_than_is_needed)
 {
-    bool dedicated = placement == FERRY_DEDICATED; /* it asks whether the socket blocks */
+    bool dedicated = placement == FERRY_PLACEMENT_DEDICATED; /* it asks whether the socket blocks */
     for (unsigned is_tcp = 0; is_tcp < 2; is_tcp++) {
         AT_END(stage_close)
         stage s = stage_open(placement, unix_pair(SOCK_STREAM)); /* owners have what they need */

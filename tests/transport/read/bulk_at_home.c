@@ -130,7 +130,7 @@ PROMISE_EITHER(bulk_at_home, owner_sleeps_while_another_thread_receives)
 
 PROMISE_EITHER(bulk_at_home, event_loop_hears_of_what_its_thread_has_received)
 {
-    struct pollfd inbox = {.fd = ferry_inbox_fd(), .events = POLLIN};
+    struct pollfd inbox = {.fd = ferry_inbox_get_fd(), .events = POLLIN};
     AT_END(put_away) bulk b = {0};
     begin(&b, placement, (ferry_reader){0});
     while (b.seen.count < b.sent) {

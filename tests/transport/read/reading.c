@@ -462,7 +462,7 @@ PROMISE_EITHER(reading, pipes_and_sockets_of_messages_are_enotsock)
 
 PROMISE(reading, what_makes_no_sense_is_einval)
 {
-    AT_END(scene_end) scene this = scene_begin(FERRY_SHARED, 0);
+    AT_END(scene_end) scene this = scene_begin(FERRY_PLACEMENT_SHARED, 0);
     notes seen = {0};
     const ferry_reader good = notes_reader(&seen, false);
     ferry_reader bad = good;
@@ -492,7 +492,7 @@ PROMISE(reading, what_makes_no_sense_is_einval)
     check_eq(ferry_stream_read(this.stream, NULL, NULL, NULL), -EINVAL);
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         check_eq(ferry_stream_read(this.stream, &wrong[i], NULL, NULL), -EINVAL);
-    const ferry_request_options completion = {.completion = FERRY_DRAINED};
+    const ferry_request_options completion = {.completion = FERRY_COMPLETION_DRAINED};
     check_eq(ferry_stream_read(this.stream, &fine, &completion, NULL), -EINVAL);
     const ferry_request_options negative = {.timeout_ms = -1};
     check_eq(ferry_stream_read(this.stream, &fine, &negative, NULL), -EINVAL);

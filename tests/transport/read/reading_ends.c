@@ -208,7 +208,7 @@ static ferry_stream *adopt_without_thread(ferry_service *service, int fd, uint64
 PROMISE(reading_ends, without_a_thread_reading_is_eagain_and_the_next_try_may_succeed)
 {
     notes seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     AT_END(drop_stream) ferry_stream *stream = adopt_without_thread(service, both.ours, 2);
     send_text(both.theirs, "abc");
@@ -234,7 +234,7 @@ static void *demand_until_closed(void *arg)
 
 PROMISE(reading_ends, without_a_thread_whatever_is_asked_meanwhile_does_no_harm)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     for (int i = 0; i < 100; i++) {
         AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
         notes seen = {0};

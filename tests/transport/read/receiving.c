@@ -63,7 +63,7 @@ static void check_content(const folder *where, const char *name, uint64_t offset
 static ferry_promise *submit_receive(ferry_stream *stream, ferry_file file)
 {
     ferry_promise *promise;
-    check_eq(ferry_stream_receive(stream, &file, NULL, &promise), 0);
+    check_eq(ferry_stream_read_to_file(stream, &file, NULL, &promise), 0);
     return promise;
 }
 
@@ -468,38 +468,38 @@ PROMISE_EITHER(receiving, truncate_empties_exclusive_makes_and_beneath_opens_wha
 
 PROMISE(receiving, what_makes_no_sense_is_einval_at_submit)
 {
-    scene set = begin(FERRY_SHARED);
+    scene set = begin(FERRY_PLACEMENT_SHARED);
     ferry_promise *none = NULL;
     ferry_file file = file_in(&set.where, "file");
-    check_eq(ferry_stream_receive(set.stream, NULL, NULL, &none), -EINVAL);
-    check_eq(ferry_stream_receive(NULL, &file, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.stream, NULL, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(NULL, &file, NULL, &none), -EINVAL);
     static const unsigned of_no_path[] = {FERRY_FILE_FOLLOW, FERRY_FILE_STABLE,    FERRY_FD_GIVE,
                                           FERRY_FD_BORROW,   FERRY_FILE_EXCLUSIVE, 1u << 30};
     for (size_t i = 0; i < sizeof of_no_path / sizeof of_no_path[0]; i++) {
         file.flags = of_no_path[i];
-        check_eq(ferry_stream_receive(set.stream, &file, NULL, &none), -EINVAL);
+        check_eq(ferry_stream_read_to_file(set.stream, &file, NULL, &none), -EINVAL);
     }
     ferry_file both = file_in(&set.where, "file");
     both.fd = set.where.fd;
-    check_eq(ferry_stream_receive(set.stream, &both, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.stream, &both, NULL, &none), -EINVAL);
     ferry_file by_fd = ferry_file_fd(set.where.fd);
     by_fd.flags = FERRY_FILE_CREATE;
-    check_eq(ferry_stream_receive(set.stream, &by_fd, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.stream, &by_fd, NULL, &none), -EINVAL);
     by_fd.flags = FERRY_FD_GIVE | FERRY_FD_BORROW;
-    check_eq(ferry_stream_receive(set.stream, &by_fd, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.stream, &by_fd, NULL, &none), -EINVAL);
     ferry_resume_token token = {0};
     file = file_in(&set.where, "file");
     file.resume = &token;
-    check_eq(ferry_stream_receive(set.stream, &file, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.stream, &file, NULL, &none), -EINVAL);
     file.resume = NULL;
     file.length = -2;
-    check_eq(ferry_stream_receive(set.stream, &file, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.stream, &file, NULL, &none), -EINVAL);
     file.length = INT64_MAX;
     file.offset = 1;
-    check_eq(ferry_stream_receive(set.stream, &file, NULL, &none), -EOVERFLOW);
+    check_eq(ferry_stream_read_to_file(set.stream, &file, NULL, &none), -EOVERFLOW);
     file = file_in(&set.where, "file");
-    const ferry_request_options confirmed = {.completion = FERRY_ACKED};
-    check_eq(ferry_stream_receive(set.stream, &file, &confirmed, &none), -EINVAL);
+    const ferry_request_options confirmed = {.completion = FERRY_COMPLETION_ACKED};
+    check_eq(ferry_stream_read_to_file(set.stream, &file, &confirmed, &none), -EINVAL);
     check_eq(ferry_stream_sendfile(set.stream, &file, NULL, &none), -EINVAL); /* CREATE */
     check(none == NULL);
     end(&set, (const char *const[]){NULL});
@@ -527,7 +527,7 @@ PROMISE_EITHER(receiving, cancelled_one_stops_after_what_is_stored_and_the_rest_
     const ferry_request_options told = {.on_progress = note_progress, .on_progress_arg = &seen};
     ferry_file file = file_in(&set.where, "file");
     ferry_promise *all;
-    check_eq(ferry_stream_receive(set.stream, &file, &told, &all), 0);
+    check_eq(ferry_stream_read_to_file(set.stream, &file, &told, &all), 0);
     unsigned char bytes[1000];
     fill_content(bytes, sizeof bytes, 14, 0);
     check_eq(send(set.theirs, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
@@ -553,7 +553,7 @@ PROMISE_EITHER(receiving, cancel_in_the_queue_and_time_that_is_up_consume_nothin
     check_outcome(second, .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE);
     check_eq(ferry_promise_cancel(first), 0);
     check_eq(outcome(first).error, -ECANCELED);
-    check_eq(ferry_stream_receive(set.stream, &file, &short_lived, &late), 0);
+    check_eq(ferry_stream_read_to_file(set.stream, &file, &short_lived, &late), 0);
     check_eq(outcome(late).error, -ETIMEDOUT);
     talker *peer = talker_start(set.theirs, 15, 100);
     check_next(set.stream, 15, 0);
@@ -570,7 +570,7 @@ PROMISE_EITHER(receiving, abort_and_destroy_under_way_settle_it_with_what_is_sto
         const ferry_request_options told = {.on_progress = note_progress, .on_progress_arg = &seen};
         ferry_file file = file_in(&set.where, "file");
         ferry_promise *all;
-        check_eq(ferry_stream_receive(set.stream, &file, &told, &all), 0);
+        check_eq(ferry_stream_read_to_file(set.stream, &file, &told, &all), 0);
         while (atomic_load(&seen.bytes) < MIB)
             (void)ferry_inbox_run(-1);
         if (destroys == 1)
@@ -718,7 +718,7 @@ static uint64_t receive_with(ferry_placement placement, const ferry_fault *fault
         file.flags = FERRY_FD_BORROW;
         file.length = i < COUNT - 1 ? SWEPT / 3 : FERRY_TO_END;
         ferry_promise *promise;
-        if (ferry_stream_receive(stream, &file, NULL, &promise) == 0) {
+        if (ferry_stream_read_to_file(stream, &file, NULL, &promise) == 0) {
             ferry_result result = outcome(promise);
             if (fault->error == EINTR && fault->call != FERRY_CALL_ANY)
                 check_eq(result.error, 0);

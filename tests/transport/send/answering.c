@@ -53,7 +53,7 @@ static void put_away(answers *self)
 
 static void begin(answers *self, const size_t sizes[])
 {
-    self->s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    self->s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
     self->sizes = sizes;
     fill_content(content, sizeof content, 1, 0);
     const ferry_reader wanted = {.on_read = answer, .arg = self, .on_owner = true};

@@ -71,7 +71,7 @@ enum { FILE_BYTES = 8 << 20 };
 
 static stage open_watched(pair both, ferry_stream_options options)
 {
-    stage s = stage_open_with(FERRY_DEDICATED, both, options);
+    stage s = stage_open_with(FERRY_PLACEMENT_DEDICATED, both, options);
     atomic_store(&owner_id, 0);
     atomic_store(&transfers, 0);
     atomic_store(&on_blocking, 0);
@@ -162,7 +162,7 @@ PROMISE(blocking, stream_takes_no_fd_of_its_own_until_its_peer_stalls)
 {
     AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     unsigned fds = count_fds();
     AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
     atomic_store(&watched_fd, both.ours);
@@ -283,7 +283,7 @@ static void *wake_again_and_again(void *arg)
 {
     waker *self = arg;
     while (!atomic_load(&self->is_over)) {
-        ferry_stream_resume(self->stream);
+        ferry_stream_wake_generator(self->stream);
         for (atomic_int pause = 0; pause < 300; pause++) {
         }
     }

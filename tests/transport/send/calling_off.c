@@ -136,7 +136,7 @@ PROMISE_BOTH(calling_off, queued_request_sends_no_byte_and_settles_though_the_he
     check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &compound), 0);
     ferry_promise *between = submit_content(s.stream, 2, 30000);
     ferry_promise *write = submit_content(s.stream, 3, 3000);
-    marker = submit_flush(s.stream);
+    marker = submit_mark(s.stream);
     ferry_promise *after = submit_content(s.stream, 4, 30000);
     ferry_promise *cancelled[] = {compound, write, marker};
     static const uint64_t sizes[] = {1100, 3000, 0}, sequences[] = {2, 4, 5};
@@ -499,7 +499,7 @@ static void submit_all(race *all, ferry_stream *stream, uint64_t *random)
     for (unsigned i = 0; i < COUNT; i++) {
         all->sizes[i] = 1 + random_next(random) % (i % 4 == 0 ? MOST : 200);
         all->promises[i] = submit_content(stream, i, all->sizes[i]);
-        check_eq(ferry_promise_then(all->promises[i], count_up, &all->callbacks[i]), 0);
+        check_eq(ferry_promise_observe(all->promises[i], count_up, &all->callbacks[i], NULL), 0);
     }
 }
 

@@ -46,7 +46,7 @@ PROMISE_BOTH(close, submit_after_close_is_eshutdown)
     check_eq(ferry_stream_close(s.stream, NULL), 0);
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, &promise), -ESHUTDOWN);
     check_eq(ferry_stream_sendfile(s.stream, &file, NULL, &promise), -ESHUTDOWN);
-    check_eq(ferry_stream_flush(s.stream, &promise), -ESHUTDOWN);
+    check_eq(ferry_stream_mark(s.stream, &promise), -ESHUTDOWN);
     check_eq(ferry_stream_shutdown(s.stream, &promise), -ESHUTDOWN);
     check(promise == NULL);
     reader *peer = reader_start(stage_take(&s), false);
@@ -79,7 +79,7 @@ PROMISE_BOTH(close, shutdown_ends_the_writing_direction_after_what_is_queued)
     check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
     shut = submit_shutdown(s.stream);
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN);
-    flushed = submit_flush(s.stream);
+    flushed = submit_mark(s.stream);
     again = submit_shutdown(s.stream);
     check_eq(outcome(shut).error, 0);
     check_eq(outcome(flushed).error, 0);

@@ -75,9 +75,10 @@ static void undeafen(int theirs)
 static void levels_wait_for_reading(ferry_placement placement, pair both, uint64_t size)
 {
     AT_END(stage_close) stage s = stage_open(placement, both);
-    ferry_promise *acked = write_until(s.stream, size, FERRY_ACKED);
-    ferry_promise *drained = write_until(s.stream, SIZE, FERRY_DRAINED);
-    check_sent(write_until(s.stream, SIZE, FERRY_ACCEPTED), SIZE); /* overtakes: nobody reads */
+    ferry_promise *acked = write_until(s.stream, size, FERRY_COMPLETION_ACKED);
+    ferry_promise *drained = write_until(s.stream, SIZE, FERRY_COMPLETION_DRAINED);
+    check_sent(write_until(s.stream, SIZE, FERRY_COMPLETION_ACCEPTED),
+               SIZE); /* overtakes: nobody reads */
     check_stays_pending(acked);
     check_eq(ferry_promise_await(drained, 0, NULL), -ETIMEDOUT);
     read_away(s.theirs, size + 2 * SIZE);
@@ -101,8 +102,8 @@ PROMISE_EITHER(completion, tcp_peers_kernel_is_enough_for_acked)
 {
     ONLY_ON_PLAIN_LINKS("it counts what the kernel has");
     AT_END(stage_close) stage s = stage_open(placement, tcp_pair());
-    check_sent(write_until(s.stream, SIZE, FERRY_DRAINED), SIZE);
-    check_sent(write_until(s.stream, SIZE, FERRY_ACKED), SIZE);
+    check_sent(write_until(s.stream, SIZE, FERRY_COMPLETION_DRAINED), SIZE);
+    check_sent(write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED), SIZE);
     int unread;
     check_eq(ioctl(s.theirs, FIONREAD, &unread), 0);
     check_eq(unread, 2 * SIZE);
@@ -113,8 +114,8 @@ PROMISE_EITHER(completion, drained_is_sent_and_acked_is_received)
 {
     AT_END(stage_close) stage s = stage_open(placement, tcp_pair());
     deafen(s.theirs);
-    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
-    check_sent(write_until(s.stream, SIZE, FERRY_DRAINED), SIZE);
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
+    check_sent(write_until(s.stream, SIZE, FERRY_COMPLETION_DRAINED), SIZE);
     check_stays_pending(acked);
     undeafen(s.theirs);
     check_sent(acked, SIZE);
@@ -123,8 +124,8 @@ PROMISE_EITHER(completion, drained_is_sent_and_acked_is_received)
 PROMISE_EITHER(completion, is_not_delayed_by_what_was_accepted_after_it)
 {
     AT_END(stage_close) stage s = stage_open(placement, narrow_pair());
-    ferry_promise *first = write_until(s.stream, SIZE, FERRY_ACKED);
-    ferry_promise *large = write_until(s.stream, LARGE, FERRY_ACKED);
+    ferry_promise *first = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
+    ferry_promise *large = write_until(s.stream, LARGE, FERRY_COMPLETION_ACKED);
     check_sent(first, SIZE);
     check_stays_pending(large);
     read_away(s.theirs, SIZE + LARGE);
@@ -137,7 +138,7 @@ PROMISE_EITHER(completion, messages_files_and_generated_memory_are_confirmed_too
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
     const ferry_part parts[] = {ferry_part_copy(data, 10),
                                 ferry_part_file(ferry_file_at(file.path))};
-    const ferry_request_options options = {.completion = FERRY_ACKED};
+    const ferry_request_options options = {.completion = FERRY_COMPLETION_ACKED};
     ferry_promise *promise = submit_parts(s.stream, parts, 2, &options);
     check_stays_pending(promise);
     char message[2 * SIZE];
@@ -152,7 +153,7 @@ PROMISE_EITHER(completion, messages_files_and_generated_memory_are_confirmed_too
 PROMISE_EITHER(completion, peer_that_closes_a_unix_socket_unread_has_thrown_it_away)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
     wait_readable(s.theirs);
     stage_hang_up(&s);
     check_sent(acked, SIZE);
@@ -166,8 +167,8 @@ PROMISE_EITHER(completion, all_levels_are_the_same_where_there_is_no_peer)
     int fds[] = {open("/dev/null", O_WRONLY | O_CLOEXEC), open(file.path, O_WRONLY | O_CLOEXEC)};
     for (unsigned i = 0; i < 2; i++) {
         ferry_stream *stream = stream_adopt(service, fds[i]);
-        check_sent(write_until(stream, SIZE, FERRY_DRAINED), SIZE);
-        check_sent(write_until(stream, SIZE, FERRY_ACKED), SIZE);
+        check_sent(write_until(stream, SIZE, FERRY_COMPLETION_DRAINED), SIZE);
+        check_sent(write_until(stream, SIZE, FERRY_COMPLETION_ACKED), SIZE);
         check_eq(close_stream(stream).error, 0);
     }
 }
@@ -177,18 +178,18 @@ PROMISE_EITHER(completion, nothing_to_send_is_nothing_to_confirm)
     AT_END(file_remove) test_file empty = file_make(0, 1);
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_file file = ferry_file_at(empty.path);
-    const ferry_request_options options = {.completion = FERRY_ACKED};
+    const ferry_request_options options = {.completion = FERRY_COMPLETION_ACKED};
     ferry_promise *promise;
     check_eq(ferry_stream_sendfile(s.stream, &file, &options, &promise), 0);
     check_sent(promise, 0);
-    check_sent(write_until(s.stream, 0, FERRY_ACKED), 0);
+    check_sent(write_until(s.stream, 0, FERRY_COMPLETION_ACKED), 0);
 }
 
 PROMISE_EITHER(completion, what_lies_before_an_empty_one_is_confirmed)
 {
     AT_END(stage_close) stage s = stage_open(placement, narrow_pair());
-    check_sent(write_until(s.stream, LARGE, FERRY_ACCEPTED), LARGE);
-    ferry_promise *marker = write_until(s.stream, 0, FERRY_ACKED);
+    check_sent(write_until(s.stream, LARGE, FERRY_COMPLETION_ACCEPTED), LARGE);
+    ferry_promise *marker = write_until(s.stream, 0, FERRY_COMPLETION_ACKED);
     check_stays_pending(marker);
     read_away(s.theirs, LARGE);
     check_sent(marker, 0);
@@ -198,7 +199,7 @@ PROMISE_EITHER(completion, request_that_fails_is_not_confirmed_first)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_file file = ferry_file_at("/nonexistent");
-    const ferry_request_options options = {.completion = FERRY_ACKED};
+    const ferry_request_options options = {.completion = FERRY_COMPLETION_ACKED};
     ferry_promise *promise;
     check_eq(ferry_stream_sendfile(s.stream, &file, &options, &promise), 0);
     check_eq(outcome(promise).error, -ENOENT);
@@ -206,7 +207,7 @@ PROMISE_EITHER(completion, request_that_fails_is_not_confirmed_first)
 
 PROMISE(completion, unknown_level_is_refused)
 {
-    AT_END(stage_close) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.completion = (ferry_completion)3};
     ferry_promise *promise = NULL;
     check_eq(ferry_stream_write(s.stream, data, 1, &options, &promise), -EINVAL);
@@ -219,8 +220,8 @@ PROMISE_EITHER(completion, what_comes_after_leaves_meanwhile)
 {
     ONLY_ON_PLAIN_LINKS("it counts what the kernel has");
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED), *shut;
-    check_sent(write_until(s.stream, SIZE, FERRY_ACCEPTED), SIZE);
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED), *shut;
+    check_sent(write_until(s.stream, SIZE, FERRY_COMPLETION_ACCEPTED), SIZE);
     int unread;
     check_eq(ioctl(s.theirs, FIONREAD, &unread), 0);
     check_eq(unread, 2 * SIZE);
@@ -234,8 +235,8 @@ PROMISE_EITHER(completion, what_comes_after_leaves_meanwhile)
 PROMISE_EITHER(completion, flush_drain_and_close_wait_for_confirmation)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED), *flushed, *closed;
-    flushed = submit_flush(s.stream);
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED), *flushed, *closed;
+    flushed = submit_mark(s.stream);
     check_eq(ferry_service_drain(s.service, LOOK_MS), -ETIMEDOUT);
     closed = submit_close(s.stream);
     check_stays_pending(closed);
@@ -253,7 +254,7 @@ PROMISE_EITHER(completion, flush_drain_and_close_wait_for_confirmation)
 PROMISE_EITHER(completion, dropping_the_stream_closes_it_once_all_is_confirmed)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
     s.stream = ferry_stream_unref(s.stream);
     check_stays_pending(acked);
     read_away(s.theirs, SIZE);
@@ -265,13 +266,13 @@ PROMISE_EITHER(completion, dropping_the_stream_closes_it_once_all_is_confirmed)
 PROMISE_EITHER(completion, flush_of_a_poisoned_stream_waits_for_what_is_being_confirmed)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *flushed;
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result cut = outcome(stuck);
     check_eq(cut.error, -ECANCELED);
     check(cut.sent > 0);
-    flushed = submit_flush(s.stream);
+    flushed = submit_mark(s.stream);
     check_stays_pending(flushed);
     check_eq(ferry_promise_await(acked, 0, NULL), -ETIMEDOUT);
     read_away(s.theirs, SIZE + cut.sent);
@@ -286,7 +287,7 @@ static void many_are_confirmed(ferry_placement placement, pair both)
     stage_let_read(&s);
     ferry_promise *promises[COUNT];
     for (unsigned i = 0; i < COUNT; i++)
-        promises[i] = write_until(s.stream, 1 + i % 300, FERRY_ACKED);
+        promises[i] = write_until(s.stream, 1 + i % 300, FERRY_COMPLETION_ACKED);
     for (unsigned i = 0; i < COUNT; i++)
         check_sent(promises[i], 1 + i % 300);
 }
@@ -302,13 +303,13 @@ PROMISE_EITHER(completion, thousands_in_a_row_are_all_confirmed)
 PROMISE_EITHER(completion, cancel_ends_the_waiting_and_leaves_the_stream_healthy)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED), *closed;
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED), *closed;
     wait_readable(s.theirs);
     wait_until_asleep(); /* accepted, and being confirmed */
     check_eq(ferry_promise_cancel(acked), 0);
     check_given_up(acked, -ECANCELED, SIZE);
     check_healthy(s.stream);
-    acked = write_until(s.stream, SIZE, FERRY_ACKED);
+    acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
     closed = submit_close(s.stream);
     check_stays_pending(closed);
     check_eq(ferry_promise_cancel(acked), 0); /* which is all that the close waited for */
@@ -319,7 +320,7 @@ PROMISE_EITHER(completion, cancel_ends_the_waiting_and_leaves_the_stream_healthy
 PROMISE_EITHER(completion, timeout_holds_for_the_waiting)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_request_options options = {.completion = FERRY_DRAINED, .timeout_ms = 30};
+    ferry_request_options options = {.completion = FERRY_COMPLETION_DRAINED, .timeout_ms = 30};
     ferry_promise *promise;
     for (ferry_result first = {0}; first.sent == 0; options.timeout_ms *= 2) {
         check_eq(ferry_stream_write(s.stream, data, SIZE, &options, &promise), 0);
@@ -334,7 +335,7 @@ PROMISE_EITHER(completion, timeout_holds_for_the_waiting)
 
 PROMISE_EITHER(completion, reset_before_confirmation_is_econnreset)
 {
-    static const ferry_completion levels[] = {FERRY_DRAINED, FERRY_ACKED};
+    static const ferry_completion levels[] = {FERRY_COMPLETION_DRAINED, FERRY_COMPLETION_ACKED};
     for (unsigned i = 0; i < 2; i++) {
         AT_END(stage_close) stage s = stage_open(placement, narrow_pair());
         ferry_promise *promise = write_until(s.stream, LARGE, levels[i]);
@@ -350,7 +351,7 @@ PROMISE_EITHER(completion, padding_that_never_left_confirms_nothing)
     AT_END(stage_end)
     stage s = stage_open_with(placement, narrow_pair(),
                               (ferry_stream_options){.framing = FERRY_FRAMING_PAD});
-    ferry_promise *acked = write_until(s.stream, LARGE, FERRY_ACKED);
+    ferry_promise *acked = write_until(s.stream, LARGE, FERRY_COMPLETION_ACKED);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result cut = outcome(stuck);
@@ -366,7 +367,7 @@ PROMISE_EITHER(completion, abort_and_destroy_cancel_what_is_being_confirmed)
 {
     for (unsigned destroys = 0; destroys < 2; destroys++) {
         AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-        ferry_promise *acked = write_until(s.stream, SIZE, FERRY_ACKED);
+        ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
         wait_readable(s.theirs);
         wait_until_asleep();
         if (destroys)
@@ -398,7 +399,7 @@ PROMISE_EITHER(completion, given_memory_and_fds_are_released_once_however_it_end
         given.offset = 0;
         const ferry_part parts[] = {ferry_part_give(calloc(1, SIZE), SIZE, count_release, NULL),
                                     ferry_part_file(given)};
-        const ferry_request_options options = {.completion = FERRY_ACKED};
+        const ferry_request_options options = {.completion = FERRY_COMPLETION_ACKED};
         atomic_store(&released, 0);
         ferry_promise *promise = submit_parts(s.stream, parts, 2, &options);
         wait_readable(s.theirs);
@@ -456,7 +457,7 @@ PROMISE_EITHER(linger, waits_for_what_the_peers_kernel_has_not_taken)
 PROMISE_EITHER(linger, waits_until_the_peers_kernel_has_the_fin)
 {
     AT_END(stage_end) stage s = stage_open_with(placement, tcp_pair(), lingering(60000));
-    check_sent(write_until(s.stream, SIZE, FERRY_ACKED), SIZE);
+    check_sent(write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED), SIZE);
     deafen(s.theirs);
     ferry_promise *closed = submit_close(s.stream);
     check_stays_pending(closed);
@@ -522,7 +523,7 @@ PROMISE_EITHER(linger, names_a_reset_that_came_before_it)
         pair both = tcp_pair();
         AT_END(close_fd) int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
         AT_END(stage_end) stage s = stage_open_with(placement, both, lingering(60000));
-        check_sent(write_until(s.stream, SIZE, FERRY_ACKED), SIZE);
+        check_sent(write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED), SIZE);
         close_with_reset(stage_take(&s));
         wait_readable(watch);
         if (told)

@@ -126,7 +126,7 @@ PROMISE_BOTH(detaching, peer_notices_nothing_and_both_go_on)
 
 PROMISE_BOTH(detaching, acknowledged_request_is_waited_for)
 {
-    const ferry_request_options acked = {.completion = FERRY_ACKED};
+    const ferry_request_options acked = {.completion = FERRY_COMPLETION_ACKED};
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     ferry_promise *sent = submit_write_with(s.stream, "x", 1, &acked);
     AT_END(close_fd) int fd = detach(s.stream, "");
@@ -159,7 +159,7 @@ static look look_at(int fd)
 
 PROMISE_BOTH(detaching, flags_and_options_are_as_they_came)
 {
-    static const ferry_stream_options set = {.no_delay = true, .limit_unsent_bytes = 200000};
+    static const ferry_stream_options set = {.no_delay = true, .notsent_lowat_bytes = 200000};
     for (int is_nonblocking = 0; is_nonblocking < 2; is_nonblocking++) {
         pair both = tcp_pair();
         const struct linger linger = {1, 5};
@@ -399,7 +399,7 @@ PROMISE_BOTH(detaching, bytes_that_a_file_has_not_got_come_back)
     ferry_file target = ferry_file_at(file.path);
     target.length = 100;
     ferry_promise *stored;
-    check_eq(ferry_stream_receive(s.stream, &target, NULL, &stored), 0);
+    check_eq(ferry_stream_read_to_file(s.stream, &target, NULL, &stored), 0);
     say(s.theirs, "stored");
     while (stream_status(s.stream).received_bytes < 6)
         sched_yield();

@@ -212,7 +212,7 @@ PROMISE_EITHER(framing, continue_sends_the_next_request_directly_behind)
 
 PROMISE(framing, unknown_policy_is_einval)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = NULL;
     ferry_stream_options options = {.framing = (ferry_framing)3};

@@ -123,7 +123,7 @@ static void hold(ferry_stream *stream, atomic_bool *may_go_on)
 static void let_go(ferry_stream *stream, atomic_bool *may_go_on)
 {
     atomic_store(may_go_on, true);
-    ferry_stream_resume(stream);
+    ferry_stream_wake_generator(stream);
 }
 
 /* Queues so many whole files. @return the last one's promise. */
@@ -285,7 +285,7 @@ PROMISE_BOTH(gathering, stalled_stream_has_opened_few_of_the_files_that_are_queu
     ferry_promise *last = queue_files(now.s.stream, ferry_file_at(file.path), FILES);
     wait_until_asleep();
     for (unsigned i = 0; i < 3; i++) { /* each is a turn */
-        ferry_stream_resume(now.s.stream);
+        ferry_stream_wake_generator(now.s.stream);
         wait_until_asleep();
     }
     check(calls(&now, FERRY_CALL_OPEN) <= 2 * MOST); /* openat(2), and fstat(2) */

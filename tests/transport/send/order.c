@@ -92,7 +92,7 @@ PROMISE_BOTH(order, owners_own_submits_do_not_overtake_queued_ones)
         write_number(s.stream, i);
     AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(stuck).error, 0);
-    ferry_promise *flushed = submit_flush(s.stream);
+    ferry_promise *flushed = submit_mark(s.stream);
     check_eq(outcome(flushed).error, 0); /* the callback has run, so its write is queued */
     stage_close(&s);
     reader_join(peer);

@@ -356,7 +356,7 @@ PROMISE_EITHER(relaying, full_queue_lets_it_in_all_the_same)
 
 PROMISE(relaying, what_makes_no_sense_is_refused_at_submit)
 {
-    scene set = begin(FERRY_SHARED);
+    scene set = begin(FERRY_PLACEMENT_SHARED);
     ferry_promise *none = NULL;
     check_eq(ferry_stream_relay(NULL, set.to, 1, 0, NULL, &none), -EINVAL);
     check_eq(ferry_stream_relay(set.from, NULL, 1, 0, NULL, &none), -EINVAL);
@@ -385,8 +385,9 @@ PROMISE_EITHER(relaying, its_progress_is_told_and_its_completion_is_tos)
     scene set =
         begin_with(placement, tcp_pair(), unix_pair(SOCK_STREAM), (ferry_stream_options){0});
     progress seen = {0};
-    const ferry_request_options options = {
-        .on_progress = note_progress, .on_progress_arg = &seen, .completion = FERRY_ACKED};
+    const ferry_request_options options = {.on_progress = note_progress,
+                                           .on_progress_arg = &seen,
+                                           .completion = FERRY_COMPLETION_ACKED};
     ferry_promise *all;
     check_eq(ferry_stream_relay(set.from, set.to, 1000, 0, &options, &all), 0);
     talker *source = talker_start(set.source, 9, 1000);

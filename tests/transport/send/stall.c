@@ -150,7 +150,7 @@ PROMISE(stall, what_stands_behind_a_cancelled_request_is_not_what_the_peer_stall
     atomic_bool is_up = false;
     const ferry_stream_options options = {.stall_timeout_ms = 100};
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_of_one_owner(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
     AT_END(drop_stream) ferry_stream *stalled = stream_adopt_with(service, both.ours, options);
     AT_END(drop_stream) ferry_stream *beside = stream_adopt(service, other.ours);
     ferry_promise *stuck = submit_stuck(stalled, both.theirs);
@@ -284,7 +284,7 @@ PROMISE_BOTH(stall, peer_that_stopped_is_given_up_though_its_stream_waits_for_a_
 
 PROMISE_BOTH(stall, peer_that_does_not_read_is_given_up_though_the_next_source_is_dry)
 {
-    const ferry_request_options acked = {.completion = FERRY_ACKED};
+    const ferry_request_options acked = {.completion = FERRY_COMPLETION_ACKED};
     AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC), 0);
@@ -323,7 +323,7 @@ PROMISE_BOTH(stall, scripted_stall_gives_the_stream_up_though_the_peer_reads)
 PROMISE(stall, negative_timeout_is_einval)
 {
     static const ferry_stream_options options = {.stall_timeout_ms = -1};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     ferry_stream *stream = NULL;
     check_eq(ferry_stream_adopt(service, both.ours, &options, &stream), -EINVAL);

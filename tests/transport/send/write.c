@@ -25,7 +25,7 @@ PROMISE_BOTH(write, empty_write_and_flush_are_markers_that_settle_in_their_turn)
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *flushed;
     ferry_promise *empty = submit_write(s.stream, NULL, 0);
-    flushed = submit_flush(s.stream);
+    flushed = submit_mark(s.stream);
     check_eq(ferry_promise_await(empty, 0, NULL), -ETIMEDOUT);
     stage_let_read(&s);
     ferry_result result = outcome(flushed);
@@ -484,7 +484,7 @@ PROMISE_BOTH(write, limit_of_unsent_bytes_below_a_packet_is_raised)
     int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0), limit;
     socklen_t size = sizeof limit;
     AT_END(stage_close)
-    stage s = stage_open_with(placement, both, (ferry_stream_options){.limit_unsent_bytes = 1});
+    stage s = stage_open_with(placement, both, (ferry_stream_options){.notsent_lowat_bytes = 1});
     check_eq(getsockopt(watch, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, &size), 0);
     check_eq(limit, 128 * 1024);
     close(watch);
@@ -507,7 +507,7 @@ PROMISE_BOTH(write, kernel_holds_about_as_many_unsent_bytes_as_asked_for)
         pair both = tcp_pair();
         int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
         stage s = stage_open_with(
-            placement, both, (ferry_stream_options){.limit_unsent_bytes = is_limited ? LIMIT : 0});
+            placement, both, (ferry_stream_options){.notsent_lowat_bytes = is_limited ? LIMIT : 0});
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         wait_until_asleep();
         check_eq(unsent_bytes(watch) <= LIMIT + ONE_PACKET, is_limited);
@@ -523,7 +523,7 @@ PROMISE_BOTH(write, what_is_not_tcp_takes_any_options_of_tcp)
 {
     AT_END(stage_close)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
-                              (ferry_stream_options){.no_delay = true, .limit_unsent_bytes = 1});
+                              (ferry_stream_options){.no_delay = true, .notsent_lowat_bytes = 1});
     check_eq(outcome(submit_write(s.stream, "abc", 3)).sent, 3);
 }
 
@@ -554,13 +554,13 @@ PROMISE_BOTH(write, request_has_the_label_of_its_options_and_the_times_of_its_re
     ferry_promise_info info;
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, &promise), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
-    check_eq(ferry_promise_describe(promise, &info), 0);
+    check_eq(ferry_promise_get_info(promise, &info), 0);
     check(strcmp(info.label, "greeting") == 0);
     ferry_result result = outcome(promise);
     check(info.created_ns > 0);
     check_eq(info.settled_ns, info.created_ns + result.queued_ns + result.active_ns);
     check_eq(ferry_stream_promise_room(s.stream, 1, 0, &room), 0);
-    check_eq(ferry_promise_describe(room, &info), 0);
+    check_eq(ferry_promise_get_info(room, &info), 0);
     check(info.label == NULL && info.is_settled);
     check(info.created_ns > 0 && info.settled_ns >= info.created_ns);
     ferry_promise_unref(room);
@@ -578,7 +578,7 @@ PROMISE_BOTH(write, failure_that_nobody_looked_at_is_reported_by_label_and_the_p
     const ferry_request_options options = {.label = "greeting"};
     ferry_promise *failed, *flushed;
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, &failed), 0);
-    flushed = submit_flush(s.stream);
+    flushed = submit_mark(s.stream);
     check_eq(outcome(flushed).error, 0); /* then the one before has settled */
     ferry_promise_unref(failed);
     check(strncmp(last_line_logged(), "'greeting' (", 12) == 0);

@@ -188,12 +188,13 @@ PROMISE_BOTH(dump, names_each_stream_with_its_queue_offset_and_age)
     check(strstr(find(&all, stream_of(idle.ours)), ": 0 requests queued, 0 bytes") != NULL);
     check(strstr(find(&all, stream_of(idle.ours)), "sends request") == NULL);
     const char *older = find(&all, stream_of(idle.ours)), *newer = find(&all, stream_of(both.ours));
-    bool is_dedicated = placement == FERRY_DEDICATED; /* each has an owner, and one a thread */
+    bool is_dedicated =
+        placement == FERRY_PLACEMENT_DEDICATED; /* each has an owner, and one a thread */
     check(newer == older + sizeof all.lines[0]);
     check_eq(strncmp(all.lines[all.count - 1], "owner ferry-1: ", 15) == 0, is_dedicated);
     check(strncmp(all.lines[0],
-                  placement == FERRY_SHARED ? "service: shared, 2 streams; 2"
-                                            : "service: dedicated, 2 streams; 2",
+                  placement == FERRY_PLACEMENT_SHARED ? "service: shared, 2 streams; 2"
+                                                      : "service: dedicated, 2 streams; 2",
                   25) == 0);
     wait_for_age(service, stream_of(both.ours), "sends request 1");
     reader *peer_of_stream = reader_start(both.theirs, false);
@@ -323,7 +324,7 @@ PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_
     wait_for(s.service, stream_of(s.ours), "waits for its limiter, for ");
     check_eq(ferry_limiter_set_rate(limiter, 1 << 20, 1 << 20), 0);
 
-    const ferry_request_options acked = {.completion = FERRY_ACKED};
+    const ferry_request_options acked = {.completion = FERRY_COMPLETION_ACKED};
     check_eq(ferry_stream_write(s.stream, "x", 1, &acked, NULL), 0);
     wait_for(s.service, stream_of(s.ours), "waits for confirmation, for ");
     char some[64];
@@ -379,7 +380,7 @@ PROMISE(dump, label_is_printable_and_cut_and_may_be_gone_once_its_request_has_se
 {
     AT_END(stage_end)
     stage s = stage_open_with(
-        FERRY_SHARED, unix_pair(SOCK_STREAM),
+        FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM),
         (ferry_stream_options){.label = "a\nb\x1b[1m and quite a lot more, which is too much for it"
                                         " as well as for you"});
     const char *line = " 'a?b?[1m and quite a lot more, which is too much for it as we':";
@@ -414,7 +415,7 @@ PROMISE(dump, is_utf8_that_controls_no_terminal_and_whose_names_look_like_nothin
     };
     AT_END(free_memory) unsigned char *data = calloc(1, STUCK_BYTES);
     for (unsigned i = 0; i < sizeof labels / sizeof *labels; i++) {
-        AT_END(stage_end) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+        AT_END(stage_end) stage s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
         ferry_promise *stuck = write_labelled(s.stream, data, STUCK_BYTES, labels[i].label);
         char shown[128];
         snprintf(shown, sizeof shown, "sends request 0 '%s', for ", labels[i].shown);
@@ -426,7 +427,7 @@ PROMISE(dump, is_utf8_that_controls_no_terminal_and_whose_names_look_like_nothin
 
 PROMISE(dump, peers_name_is_one_word)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     struct sockaddr_un address = {.sun_family = AF_UNIX}; /* short: a long one is not kept */
     int length = snprintf(address.sun_path + 1, 24, "a', 9 ms; b%d", (int)getpid());
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
@@ -513,7 +514,8 @@ PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
     check(!is_there(s.service, stream_of(s.ours), "sends request"));
     sem_post(&go_on);
     check_eq(outcome(promise).error, 0);
-    wait_for(s.service, placement == FERRY_SHARED ? "owner ferry-owner-0: " : "owner ferry-0: ",
+    wait_for(s.service,
+             placement == FERRY_PLACEMENT_SHARED ? "owner ferry-owner-0: " : "owner ferry-0: ",
              "asleep; its last turn began ");
 }
 
@@ -643,7 +645,7 @@ PROMISE_BOTH(dump,
     struct sockaddr_un address = local_address("gate", &size);
     int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_eq(connect(client, (struct sockaddr *)&address, size), 0);
-    wait_for_owner(service, placement == FERRY_SHARED ? "listener unix:@" : "stream fd ",
+    wait_for_owner(service, placement == FERRY_PLACEMENT_SHARED ? "listener unix:@" : "stream fd ",
                    " ms: calling on_stream");
     sem_post(&go_on);
     wait_for(service, line, "1 accepted, ");
@@ -689,7 +691,7 @@ PROMISE_BOTH(dump, connect_under_way_is_named_with_its_step_and_how_long)
 
 PROMISE(dump, bad_arguments_are_einval_and_without_memory_it_is_enomem_and_tells_nothing)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     text all = {0};
     check_eq(ferry_service_dump(NULL, keep, &all), -EINVAL);
     check_eq(ferry_service_dump(service, NULL, &all), -EINVAL);
@@ -738,10 +740,10 @@ PROMISE_BOTH(dump, works_in_callbacks_its_own_too_and_on_owners_and_there_while_
     const ferry_request_options options = {.on_owner = look_in_callback, .on_owner_arg = s.service};
     check_eq(ferry_service_dump(s.service, look_again, s.service), 0);
     ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
-    check_eq(ferry_promise_then(promise, look_in_callback, s.service), 0);
+    check_eq(ferry_promise_observe(promise, look_in_callback, s.service, NULL), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     ferry_promise_unref(promise);
-    promise = submit_flush(s.stream);
+    promise = submit_mark(s.stream);
     check_eq(outcome(promise).error, 0); /* on_owner has run before this */
     (void)ferry_inbox_run(0);
     check_eq(atomic_load(&looks), 2);

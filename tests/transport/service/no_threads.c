@@ -34,7 +34,7 @@ PROMISE(no_threads, service_that_cannot_start_its_threads_is_eagain_and_leaks_no
 
 PROMISE(no_threads, requests_settle_with_eagain_and_later_ones_get_another_try)
 {
-    AT_END(stage_end) stage s = stage_open(FERRY_DEDICATED, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(FERRY_PLACEMENT_DEDICATED, unix_pair(SOCK_STREAM));
     unsigned long lines = lines_logged();
     atomic_store(&failures, -1);
     for (unsigned i = 0; i < 3; i++) {
@@ -54,7 +54,7 @@ PROMISE(no_threads, requests_settle_with_eagain_and_later_ones_get_another_try)
 
 PROMISE(no_threads, shutdown_close_abort_and_destroy_need_no_thread)
 {
-    ferry_service *service = service_start(FERRY_DEDICATED);
+    ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     atomic_store(&failures, -1);
     pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     AT_END(close_theirs) pair third = unix_pair(SOCK_STREAM);
@@ -97,7 +97,7 @@ static void try_again(ferry_promise *, const ferry_result *result, void *arg)
 PROMISE(no_threads, callback_that_submits_again_gets_another_start_not_an_endless_loop)
 {
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     stubborn self = {.stream = stream_adopt(service, both.ours)};
     const ferry_request_options options = {.on_owner = try_again, .on_owner_arg = &self};
     atomic_store(&failures, 3);
@@ -111,7 +111,7 @@ PROMISE(no_threads, callback_that_submits_again_gets_another_start_not_an_endles
 
 PROMISE(no_threads, submits_racing_with_failed_starts_settle_each)
 {
-    stage s = stage_open(FERRY_DEDICATED, unix_pair(SOCK_STREAM));
+    stage s = stage_open(FERRY_PLACEMENT_DEDICATED, unix_pair(SOCK_STREAM));
     reader *peer = reader_start(stage_take(&s), false);
     atomic_store(&failures, 500);
     unsigned sent = 0;

@@ -48,7 +48,7 @@ PROMISE_BOTH(quiet_end, service_may_be_destroyed_inside_a_callback_of_the_progra
     AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
     ferry_promise *promise = submit_write(stream, "x", 1);
     ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    check_eq(ferry_promise_then(promise, destroy_in_callback, service), 0);
+    check_eq(ferry_promise_observe(promise, destroy_in_callback, service, NULL), 0);
     while (ferry_inbox_run(-1) == 0) {
     }
     check_eq(outcome(stuck).error, -ECANCELED);
@@ -57,7 +57,8 @@ PROMISE_BOTH(quiet_end, service_may_be_destroyed_inside_a_callback_of_the_progra
 
 PROMISE(quiet_end, threads_start_on_whatever_stack_is_asked_for)
 {
-    const ferry_service_options options = {.stack_bytes = 1, .placement = FERRY_DEDICATED};
+    const ferry_service_options options = {.stack_bytes = 1,
+                                           .placement = FERRY_PLACEMENT_DEDICATED};
     AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
     pair both = unix_pair(SOCK_STREAM);
@@ -76,7 +77,7 @@ PROMISE_BOTH(quiet_end, handles_held_beyond_destroy_answer_eshutdown)
     ferry_file file = ferry_file_at("/etc/passwd");
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN);
     check_eq(ferry_stream_sendfile(s.stream, &file, NULL, NULL), -ESHUTDOWN);
-    check_eq(ferry_stream_flush(s.stream, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_mark(s.stream, NULL), -ESHUTDOWN);
     check_eq(ferry_stream_shutdown(s.stream, NULL), -ESHUTDOWN);
     ferry_stream_abort(s.stream);
     ferry_promise *closed = submit_close(s.stream);
@@ -117,7 +118,7 @@ PROMISE_BOTH(quiet_end, drain_waits_for_all_that_was_submitted_and_no_longer)
 
 PROMISE(quiet_end, drain_of_idle_streams_starts_no_thread_for_them)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_DEDICATED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     ferry_stream *streams[10];
     for (unsigned i = 0; i < 10; i++)
         streams[i] = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
@@ -134,7 +135,7 @@ PROMISE_BOTH(quiet_end, drain_runs_the_callbacks_that_come_while_it_waits)
     unsigned runs = 0;
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
-    check_eq(ferry_promise_then(stuck, count_up, &runs), 0);
+    check_eq(ferry_promise_observe(stuck, count_up, &runs, NULL), 0);
     s.stream = ferry_stream_unref(s.stream); /* closes: drain waits for that, too */
     stage_let_read(&s);
     check_eq(ferry_service_drain(s.service, -1), 0);
@@ -153,7 +154,7 @@ static void *drain_and_end(void *arg)
     const drainer *self = arg;
     ferry_promise *promise;
     check_eq(ferry_stream_write(self->stream, "x", 1, NULL, &promise), 0);
-    check_eq(ferry_promise_then(promise, end_thread, NULL), 0);
+    check_eq(ferry_promise_observe(promise, end_thread, NULL, NULL), 0);
     ferry_promise_unref(promise);
     (void)ferry_service_drain(self->service, -1);
     abort(); /* the stuck stream holds it up until the callback has come */
@@ -202,7 +203,7 @@ PROMISE_BOTH(quiet_end, thousand_services_come_and_go)
 
 PROMISE_BOTH(quiet_end, services_live_side_by_side)
 {
-    ferry_service *one = service_start(placement), *other = service_start(FERRY_SHARED);
+    ferry_service *one = service_start(placement), *other = service_start(FERRY_PLACEMENT_SHARED);
     AT_END(close_theirs) pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     ferry_stream *in_one = stream_adopt(one, first.ours);
     ferry_stream *in_other = stream_adopt(other, second.ours);
@@ -277,7 +278,7 @@ PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
 {
     enum { CHUNK = 64 * 1024 };
     const ferry_service_options options = {
-        .placement = FERRY_SHARED, .shared_owners = 1, .chunk_bytes = CHUNK};
+        .placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1, .chunk_bytes = CHUNK};
     AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
     ferry_stream *busy = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
@@ -290,7 +291,7 @@ PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
     int flushed;
     do { /* until the last beat has closed it */
         ferry_promise *before;
-        flushed = ferry_stream_flush(other, &before);
+        flushed = ferry_stream_mark(other, &before);
         if (flushed == 0)
             check_eq(outcome(before).error, 0);
     } while (flushed == 0);
@@ -349,7 +350,7 @@ PROMISE_BOTH(isolation, busy_owner_does_not_keep_another_owners_completions_from
     ferry_promise *stuck[] = {submit_stuck(busy, first.theirs), submit_stuck(other, second.theirs)};
     const ferry_request_options options = {.on_owner = be_busy, .on_owner_arg = &slow};
     ferry_promise *mine = submit_write(busy, "x", 1);
-    check_eq(ferry_promise_then(mine, ignore, NULL), 0);
+    check_eq(ferry_promise_observe(mine, ignore, NULL, NULL), 0);
     check_eq(ferry_stream_write(busy, "y", 1, &options, NULL), 0);
     feeder feeding = {&slow, first.theirs, second.theirs};
     AT_END(join_thread) pthread_t thread = start_thread(let_go_one_after_the_other, &feeding);

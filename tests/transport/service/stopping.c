@@ -219,7 +219,7 @@ PROMISE_BOTH(stop, nothing_can_begin_any_more)
     ferry_promise *promise;
     check_eq(ferry_service_stop(service, -1), 0);
     check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN);
-    check_eq(ferry_stream_flush(stream, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_mark(stream, NULL), -ESHUTDOWN);
     check_eq(ferry_stream_adopt(service, another.ours, NULL, &none), -ESHUTDOWN);
     check_eq(ferry_listen(service, "127.0.0.1:0", &options, &listener), -ESHUTDOWN);
     check_eq(ferry_connect(service, "127.0.0.1:1", NULL, &promise), -ESHUTDOWN);
@@ -257,7 +257,7 @@ PROMISE_BOTH(stop, is_edeadlk_in_callbacks_and_on_owners)
     const ferry_request_options there = {.on_owner = stop_in_callback, .on_owner_arg = s.service};
     check_eq(ferry_stream_write(s.stream, "x", 1, &there, NULL), 0);
     ferry_promise *promise = submit_write(s.stream, "x", 1);
-    check_eq(ferry_promise_then(promise, stop_in_callback, s.service), 0);
+    check_eq(ferry_promise_observe(promise, stop_in_callback, s.service, NULL), 0);
     while (ferry_inbox_run(-1) == 0) {
     }
     check_eq(outcome(promise).error, 0);
@@ -266,7 +266,7 @@ PROMISE_BOTH(stop, is_edeadlk_in_callbacks_and_on_owners)
 PROMISE(stop, without_memory_for_an_inbox_nothing_is_stopped)
 {
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_SHARED);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     fail_allocation(1);
     check_eq(ferry_service_stop(service, -1), -ENOMEM);
     allow_allocations();
@@ -286,11 +286,11 @@ PROMISE_BOTH(stop, runs_this_threads_callbacks_whatever_they_are_made_of)
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *sent = submit_stuck(s.stream, s.theirs), *first, *second, *closed;
     int error = -EXDEV, told = 0, told_closed = 1;
-    check_eq(ferry_promise_and_then(sent, go_on, &error, &first), 0);
+    check_eq(ferry_promise_then(sent, go_on, &error, &first), 0);
     check_eq(ferry_promise_or_else(first, go_on, &error, &second), 0);
-    check_eq(ferry_promise_then(second, note, &told), 0);
+    check_eq(ferry_promise_observe(second, note, &told, NULL), 0);
     closed = submit_close(s.stream);
-    check_eq(ferry_promise_then(closed, note, &told_closed), 0);
+    check_eq(ferry_promise_observe(closed, note, &told_closed, NULL), 0);
     reader *peer = reader_start(stage_take(&s), false);
     check_eq(ferry_service_stop(s.service, -1), 0);
     check_eq(told, -EXDEV);
@@ -331,7 +331,7 @@ static void *stop_and_end(void *arg)
 {
     const stopper *self = arg;
     ferry_promise *promise = submit_write(self->stream, "x", 1);
-    check_eq(ferry_promise_then(promise, end_thread, NULL), 0);
+    check_eq(ferry_promise_observe(promise, end_thread, NULL, NULL), 0);
     ferry_promise_unref(promise);
     (void)ferry_service_stop(self->service, -1);
     abort(); /* the stuck stream holds it up until the callback has come */
@@ -494,7 +494,7 @@ PROMISE_BOTH(stop, connect_that_is_under_way_is_called_off)
     ferry_promise *connected;
     int told = 0;
     check_eq(ferry_connect(service, text, NULL, &connected), 0);
-    check_eq(ferry_promise_then(connected, note, &told), 0);
+    check_eq(ferry_promise_observe(connected, note, &told, NULL), 0);
     check_eq(ferry_service_stop(service, -1), 0);
     check_eq(told, -ECANCELED);
     check_eq(outcome(connected).error, -ECANCELED);
@@ -541,7 +541,7 @@ PROMISE_BOTH(destroy, late_reader_whose_close_is_being_confirmed_has_every_byte)
 
 PROMISE_BOTH(destroy, late_reader_of_what_is_not_acknowledged_yet_has_every_byte)
 {
-    const ferry_request_options acked = {.completion = FERRY_ACKED};
+    const ferry_request_options acked = {.completion = FERRY_COMPLETION_ACKED};
     AT_END(stage_end) stage s = stage_open(placement, late_pair());
     unsigned char *content = malloc(LATE_BYTES);
     fill_content(content, LATE_BYTES, 5, 0);
@@ -601,7 +601,7 @@ static void send_next(ferry_promise *promise, const ferry_result *result, void *
         return;
     }
     ferry_promise *next = submit_content(self->stream, self->left, 1 << 20);
-    check_eq(ferry_promise_then(next, send_next, self), 0);
+    check_eq(ferry_promise_observe(next, send_next, self, NULL), 0);
 }
 
 PROMISE_BOTH(drain, waits_for_what_callbacks_submit_meanwhile_and_for_the_close_they_ask_for)
@@ -610,7 +610,7 @@ PROMISE_BOTH(drain, waits_for_what_callbacks_submit_meanwhile_and_for_the_close_
     pair both = unix_pair(SOCK_STREAM);
     chain self = {.stream = stream_adopt(service, both.ours), .left = 5};
     ferry_promise *first = submit_write(self.stream, "x", 1);
-    check_eq(ferry_promise_then(first, send_next, &self), 0);
+    check_eq(ferry_promise_observe(first, send_next, &self, NULL), 0);
     reader *peer = reader_start(both.theirs, false);
     check_eq(ferry_service_drain(service, -1), 0);
     check(self.last != NULL);
@@ -650,7 +650,7 @@ PROMISE_BOTH(drain, runs_callbacks_while_only_another_threads_close_is_left)
     /* Only what this callback does lets the close come about. */
     late_peer late = {.fd = both.theirs};
     check_eq(ferry_promise_after(1, &due), 0);
-    check_eq(ferry_promise_then(due, start_reading, &late), 0);
+    check_eq(ferry_promise_observe(due, start_reading, &late, NULL), 0);
     check_eq(ferry_service_drain(service, -1), 0);
     check_eq(outcome(stuck).error, 0);
     ferry_promise_unref(due);
@@ -662,7 +662,7 @@ PROMISE_BOTH(drain, queue_that_has_no_room_for_its_mark_is_waited_for)
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     /* As if there were two million requests. */
     atomic_fetch_add(&s.stream->admission.word, 2000000 * FERRY__ONE_REQUEST);
-    check_eq(ferry_stream_flush(s.stream, NULL), -EAGAIN);
+    check_eq(ferry_stream_mark(s.stream, NULL), -EAGAIN);
     check_eq(ferry_service_drain(s.service, 0), -ETIMEDOUT);
     check_eq(ferry_service_drain(s.service, 1), -ETIMEDOUT);
     atomic_fetch_sub(&s.stream->admission.word, 2000000 * FERRY__ONE_REQUEST);

@@ -90,9 +90,9 @@ PROMISE_BOTH(threads, each_is_told_of_where_it_takes_up_its_work)
                                      .on_thread_start_arg = &seen,
                                      .on_thread_start_release = note_release},
              (ferry_request_options){.on_owner = check_name});
-    check_eq(atomic_load(&seen.front), placement == FERRY_DEDICATED);
-    check_eq(atomic_load(&seen.owners), placement == FERRY_SHARED);
-    check_eq(atomic_load(&seen.others), placement == FERRY_DEDICATED);
+    check_eq(atomic_load(&seen.front), placement == FERRY_PLACEMENT_DEDICATED);
+    check_eq(atomic_load(&seen.owners), placement == FERRY_PLACEMENT_SHARED);
+    check_eq(atomic_load(&seen.others), placement == FERRY_PLACEMENT_DEDICATED);
     check_eq(atomic_load(&seen.released), 1);
 }
 

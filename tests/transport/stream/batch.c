@@ -310,7 +310,7 @@ PROMISE_EITHER(batch, write_is_sent_in_its_turn_while_writes_to_many_batches_are
         claim(&m, CLAIMED_BYTES, FERRY__CLAIMED);
         let_in_claimed(&m);
         claims[i] = m.claims;
-        check_eq(ferry_stream_flush(m.s.stream, NULL), 0); /* what is written now is behind it */
+        check_eq(ferry_stream_mark(m.s.stream, NULL), 0); /* what is written now is behind it */
     }
     forget(m.s.stream, "e", 1);
     forget(m.s.stream, "f", 1);

@@ -122,7 +122,7 @@ static void wait_for(sem_t *semaphore)
 PROMISE(causes,
         what_was_submitted_before_an_abort_is_called_off_by_it_and_cancelled_before_it_by_that)
 {
-    ferry_service *service = service_of_one_owner(FERRY_SHARED);
+    ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
     pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     doorman outer, inner;
     ferry_stream *other = stream_adopt(service, first.ours);
@@ -132,7 +132,7 @@ PROMISE(causes,
     hold_by(&outer, other);
     wait_for(&outer.is_there);
     hold_by(&inner, other); /* in the next round, both have a turn: */
-    ferry_stream_resume(stream);
+    ferry_stream_wake_generator(stream);
     check_eq(sem_post(&outer.may_go), 0);
     wait_for(&inner.is_there);
     ferry_promise *last = submit_write(stream, "y", 1);
@@ -165,7 +165,7 @@ PROMISE_EITHER(causes, destroy_is_destroy_of_all_that_was_under_way)
 
 PROMISE_EITHER(causes, abort_of_what_waits_for_confirmation_is_abort)
 {
-    const ferry_request_options acked = {.completion = FERRY_ACKED};
+    const ferry_request_options acked = {.completion = FERRY_COMPLETION_ACKED};
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *sent = submit_write_with(s.stream, "x", 1, &acked);
     wait_readable(s.theirs);

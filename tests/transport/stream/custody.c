@@ -57,9 +57,9 @@ PROMISE_BOTH(custody, writes_that_are_awaited_one_by_one_are_made_of_the_same_me
     check_eq(reader_end(peer), 1 + WRITES);
 }
 
-static void await_flush(ferry_stream *stream)
+static void await_mark(ferry_stream *stream)
 {
-    ferry_promise *flushed = submit_flush(stream);
+    ferry_promise *flushed = submit_mark(stream);
     check_eq(outcome(flushed).error, 0);
 }
 
@@ -69,12 +69,12 @@ PROMISE_BOTH(custody, thread_keeps_little_of_the_promises_that_it_drops)
     enum { WRITES = 500, LITTLE = 64 };
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     reader *peer = reader_start(stage_take(&s), false);
-    await_flush(s.stream);
+    await_mark(s.stream);
     long idle = allocations_outstanding();
     ferry_promise *kept[WRITES];
     for (unsigned i = 0; i < WRITES; i++)
         kept[i] = submit_write(s.stream, "y", 1);
-    await_flush(s.stream); /* the owner has let go of them */
+    await_mark(s.stream); /* the owner has let go of them */
     check(allocations_outstanding() > idle + WRITES / 2);
     for (unsigned i = 0; i < WRITES; i++)
         ferry_promise_unref(kept[i]);
@@ -94,7 +94,7 @@ PROMISE_BOTH(custody, owner_keeps_no_more_than_three_piles_however_many_promises
     check(allocations_outstanding() > before + WRITES / 2);
     reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).error, 0);
-    await_flush(s.stream);
+    await_mark(s.stream);
     check(allocations_outstanding() <= before + MOST);
     stage_close(&s);
     check_eq(reader_end(peer), STUCK_BYTES + WRITES);
@@ -186,7 +186,7 @@ PROMISE_BOTH(custody, kept_promise_does_not_keep_a_large_copy)
     const ferry_part parts[] = {ferry_part_copy(data, sizeof data), ferry_part_copy(data, 1000)};
     ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
-    await_flush(s.stream);
+    await_mark(s.stream);
     long with_promise = allocations_outstanding();
     ferry_promise_unref(promise);
     check_eq(with_promise - allocations_outstanding(), 1); /* the request, without its payload */
@@ -282,7 +282,7 @@ PROMISE_BOTH(custody, every_fd_ferry_makes_is_close_on_exec)
 {
     AT_END(file_remove) test_file file = file_make(8 << 20, 9);
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    check(ferry_inbox_fd() >= 0);
+    check(ferry_inbox_get_fd() >= 0);
     ferry_promise *by_path = submit_file(s.stream, ferry_file_at(file.path));
     ferry_promise *by_fd = submit_file(s.stream, ferry_file_fd(file.fd));
     wait_readable(s.theirs);
@@ -326,7 +326,7 @@ PROMISE_BOTH(custody, refused_adoption_leaves_the_fd_as_it_was)
 PROMISE_BOTH(custody, adoption_that_memory_does_not_suffice_for_leaves_the_socket_as_it_was)
 {
     enum { UNSENT = 200000 };
-    static const ferry_stream_options options = {.no_delay = true, .limit_unsent_bytes = UNSENT};
+    static const ferry_stream_options options = {.no_delay = true, .notsent_lowat_bytes = UNSENT};
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(close_theirs) pair both = tcp_pair();
     ferry_stream *stream;

@@ -67,7 +67,7 @@ PROMISE_BOTH(directions, what_is_asked_of_reading_refuses_no_write)
     for (unsigned i = 0; i < 1000; i++) {
         check_eq(ferry_stream_demand(s.stream, -1), 0);
         check_eq(ferry_stream_read_within(s.stream, 100000), 0);
-        ferry_stream_resume(s.stream);
+        ferry_stream_wake_generator(s.stream);
         if (i % 10 == 0)
             notes_set(s.stream, &seen, i % 20 == 0); /* its loans, too */
         send_text(s.theirs, "q");
@@ -156,7 +156,7 @@ static void hold_up(ferry_stream *stream, hold *self)
 
 static void let_go_on(ferry_stream *stream, hold *self)
 {
-    ferry_promise *over = submit_flush(stream);
+    ferry_promise *over = submit_mark(stream);
     sem_post(&self->may_go_on);
     check_eq(outcome(over).error, 0);
     sem_destroy(&self->is_held);
@@ -252,7 +252,7 @@ PROMISE_BOTH(status, received_bytes_are_all_that_came_whoever_got_them)
     ferry_file target = ferry_file_at(file.path);
     target.length = 5;
     ferry_promise *promise;
-    check_eq(ferry_stream_receive(stream, &target, NULL, &promise), 0);
+    check_eq(ferry_stream_read_to_file(stream, &target, NULL, &promise), 0);
     send_text(both.theirs, "12345");
     check_eq(outcome(promise).sent, 5);
     check_eq(stream_status(stream).received_bytes, 9);

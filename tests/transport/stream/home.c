@@ -31,7 +31,7 @@ PROMISE_EITHER(home, callbacks_run_on_the_registering_thread_in_settle_order_and
     for (unsigned i = 0; i < COUNT; i++) {
         seen.in_call = true;
         ferry_promise *promise = submit_write(s.stream, "abc", 3);
-        check_eq(ferry_promise_then(promise, note, &seen), 0);
+        check_eq(ferry_promise_observe(promise, note, &seen, NULL), 0);
         seen.in_call = false;
         ferry_promise_unref(promise);
         if (i % 100 == 0)
@@ -53,7 +53,7 @@ static void *register_elsewhere(void *arg)
 {
     ferry_promise *promise = ((void **)arg)[0];
     visit *seen = ((void **)arg)[1];
-    check_eq(ferry_promise_then(promise, note_thread, seen), 0);
+    check_eq(ferry_promise_observe(promise, note_thread, seen, NULL), 0);
     while (atomic_load(&seen->runs) == 0)
         check(ferry_inbox_run(-1) >= 0);
     check(pthread_equal(seen->thread, pthread_self()));
@@ -114,7 +114,7 @@ static void last(ferry_promise *promise, const ferry_result *result, void *arg)
     check_eq(again.error, result->error);
     check_eq(ferry_promise_cancel(promise), -EALREADY);
     ferry_promise_info info;
-    check_eq(ferry_promise_describe(promise, &info), 0);
+    check_eq(ferry_promise_get_info(promise, &info), 0);
     check(info.is_settled);
     check_eq(sem_post(&this->has_begun), 0);
     check_eq(sem_wait(&this->may_end), 0);
@@ -160,7 +160,7 @@ static void end_the_stream(ferry_promise *, const ferry_result *, void *arg)
 {
     AT_END(drop_stream) ferry_stream *stream = arg;
     check_eq(ferry_stream_write(stream, "more", 4, NULL, NULL), 0);
-    check_eq(ferry_stream_flush(stream, NULL), 0);
+    check_eq(ferry_stream_mark(stream, NULL), 0);
     check_eq(ferry_stream_close(stream, NULL), 0);
 }
 
@@ -214,9 +214,9 @@ PROMISE_EITHER(home, callback_on_the_owner_comes_before_what_follows_is_sent)
 static void try_to_wait(ferry_promise *promise, const ferry_result *, void *arg)
 {
     check_eq(ferry_promise_await(promise, -1, NULL), -EDEADLK);
-    check_eq(ferry_promise_then(promise, note_thread, arg), -EDEADLK);
+    check_eq(ferry_promise_observe(promise, note_thread, arg, NULL), -EDEADLK);
     check_eq(ferry_inbox_run(0), -EDEADLK);
-    check_eq(ferry_inbox_fd(), -EDEADLK);
+    check_eq(ferry_inbox_get_fd(), -EDEADLK);
     check_eq(ferry_service_drain(arg, -1), -EDEADLK);
 }
 

@@ -66,7 +66,7 @@ static ferry_promise *submit_telling(ferry_stream *stream, size_t size,
     static const unsigned char data[STUCK_BYTES];
     const ferry_part part = ferry_part_borrow(data, size);
     ferry_promise *promise = submit_parts(stream, &part, 1, &options);
-    check_eq(ferry_promise_then(promise, note_settled, options.on_progress_arg), 0);
+    check_eq(ferry_promise_observe(promise, note_settled, options.on_progress_arg, NULL), 0);
     return promise;
 }
 
@@ -188,7 +188,7 @@ PROMISE_EITHER(progress, is_not_told_before_its_step_or_interval_is_up)
 
 PROMISE(progress, negative_interval_is_refused)
 {
-    AT_END(stage_close) stage s = stage_open(FERRY_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
     told self = told_here();
     const ferry_request_options options = telling(&self, 0, -1);
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), -EINVAL);
@@ -201,7 +201,7 @@ PROMISE_EITHER(progress, is_told_though_the_promise_was_dropped_at_once)
     ferry_promise_unref(submit_telling(s.stream, 10, telling(&dropped, 10, 0)));
     const ferry_request_options options = telling(&never_had, 10, 0);
     check_eq(ferry_stream_write(s.stream, "0123456789", 10, &options, NULL), 0);
-    ferry_promise *flushed = submit_flush(s.stream);
+    ferry_promise *flushed = submit_mark(s.stream);
     wait_until_settled(flushed);
     check_eq(ferry_inbox_run(0), 3);
     check(dropped.has_settled);

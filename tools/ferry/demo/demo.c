@@ -70,10 +70,10 @@ static const struct demo_size *parse_size(const char *name, const struct argp_st
 static ferry_placement parse_placement(const char *name, const struct argp_state *state)
 {
     if (strcmp(name, "shared") == 0)
-        return FERRY_SHARED;
+        return FERRY_PLACEMENT_SHARED;
     if (strcmp(name, "dedicated") != 0)
         argp_error(state, "--placement is dedicated or shared, not '%s'", name);
-    return FERRY_DEDICATED;
+    return FERRY_PLACEMENT_DEDICATED;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -152,7 +152,8 @@ static void print_table(const struct demo *demo)
     double gigabytes = (double)demo->round_bytes * ROUNDS / 1e9;
     double ferry_rate = gigabytes / demo->ferry_s, bare_rate = gigabytes / demo->bare_s;
     unsigned requests = MESSAGES * CONNECTIONS * ROUNDS;
-    const char *carriers = demo->arguments->placement == FERRY_SHARED ? "one per CPU" : "4";
+    const char *carriers =
+        demo->arguments->placement == FERRY_PLACEMENT_SHARED ? "one per CPU" : "4";
     _Static_assert(CONNECTIONS == 4, "a dedicated thread for each");
     struct units_text bytes = units_bytes(gigabytes * 1e9);
     printf("%-18s %14s %14s\n", "", "ferry", "bare sendfile");
@@ -173,7 +174,7 @@ int command_demo(int argc, char **argv)
     struct arguments arguments = {
         .size = &sizes[1],
         .threads = DEFAULT_THREADS,
-        .placement = FERRY_DEDICATED,
+        .placement = FERRY_PLACEMENT_DEDICATED,
     };
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
 

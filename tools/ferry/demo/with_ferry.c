@@ -9,7 +9,7 @@ static bool take(void *context, unsigned connection, int fd)
     struct with_ferry *self = context;
     int error = ferry_stream_adopt(self->service, fd, NULL, &self->streams[connection]);
     if (error != 0)
-        warnx("cannot adopt a socket: %s", ferry_status_message(error));
+        warnx("cannot adopt a socket: %s", ferry_error_message(error));
     return error == 0;
 }
 
@@ -35,7 +35,7 @@ static unsigned post_all(const struct with_ferry *self, ferry_stream *stream, un
         struct message message = message_make(self->samples, first + i);
         int error = post(stream, &message, &ret_promises[i]);
         if (error != 0) {
-            warnx("refused: %s", ferry_status_message(error));
+            warnx("refused: %s", ferry_error_message(error));
             return i;
         }
     }
@@ -91,7 +91,7 @@ struct carrier with_ferry_begin(struct with_ferry *self, const struct sample_fil
     self->samples = samples;
     int error = ferry_service_create(&options, &self->service);
     if (error != 0)
-        errx(EXIT_FAILURE, "cannot start: %s", ferry_status_message(error));
+        errx(EXIT_FAILURE, "cannot start: %s", ferry_error_message(error));
     return (struct carrier){
         .context = self,
         .senders = senders,

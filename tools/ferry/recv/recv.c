@@ -187,7 +187,7 @@ static void on_stored(ferry_promise *promise, const ferry_result *result, void *
         fail(arrival, reception->address, "interrupted");
     else if (result->error != 0)
         fail(arrival, is_files_doing ? arrival->name : reception->address,
-             ferry_status_message(result->error));
+             ferry_error_message(result->error));
     else if (!is_closed)
         fail(arrival, arrival->name, strerror(close_error));
     else {
@@ -210,7 +210,7 @@ static int store(struct arrival *arrival, ferry_promise **ret_stored)
     if (is_file(arrival->fd)) {
         ferry_file file = ferry_file_fd(arrival->fd);
         file.flags = FERRY_FD_BORROW;
-        return ferry_stream_receive(arrival->stream, &file, &progress, ret_stored);
+        return ferry_stream_read_to_file(arrival->stream, &file, &progress, ret_stored);
     }
     ferry_stream *sink;
     int fd = fcntl(arrival->fd, F_DUPFD_CLOEXEC, 0);
@@ -278,12 +278,12 @@ static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
     if (error == 0)
         error = store(arrival, &stored);
     if (error == 0) {
-        error = ferry_promise_then(stored, on_stored, arrival);
+        error = ferry_promise_observe(stored, on_stored, arrival, NULL);
         (void)ferry_promise_unref(stored);
     }
     if (error == 0)
         return;
-    fail(arrival, arrival->name, ferry_status_message(error));
+    fail(arrival, arrival->name, ferry_error_message(error));
     (void)close(arrival->fd);
     forget(arrival);
 }
@@ -328,7 +328,7 @@ static int listen_at(struct reception *reception)
         .on_stream = on_stream, .on_stream_arg = reception, .ret_phase = &phase};
     int error = ferry_listen(reception->service, address, &listen_options, &reception->listener);
     if (error != 0) {
-        warnx("cannot listen on %s: %s (%s)", address, ferry_status_message(error),
+        warnx("cannot listen on %s: %s (%s)", address, ferry_error_message(error),
               ferry_phase_name(phase));
         return error == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
     }
@@ -366,7 +366,7 @@ int command_recv(int argc, char **argv)
     struct reception reception = {.arguments = &arguments, .file = -1};
     int error = ferry_service_create(NULL, &reception.service);
     if (error != 0)
-        errx(EXIT_FAILURE, "cannot start: %s", ferry_status_message(error));
+        errx(EXIT_FAILURE, "cannot start: %s", ferry_error_message(error));
     progress_start(&reception.progress, "receiving", 0);
     int status = receive(&reception);
     (void)ferry_service_stop(reception.service, -1); /* what was closed ends in order */

@@ -196,7 +196,7 @@ struct voyage {
 /* A status in words. */
 static const char *words(int error)
 {
-    return error == -EINTR ? "interrupted" : ferry_status_message(error);
+    return error == -EINTR ? "interrupted" : ferry_error_message(error);
 }
 
 /* Awaits an outcome, showing progress. @return 0, or a negative errno. */
@@ -293,7 +293,7 @@ static int connect_to(struct voyage *voyage, ferry_service *service)
     ferry_result result;
     int error = ferry_connect(service, arguments->to, &connect_options, &connected);
     if (error != 0) {
-        warnx("address '%s': %s", arguments->to, ferry_status_message(error));
+        warnx("address '%s': %s", arguments->to, ferry_error_message(error));
         return error == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
     }
     error = await(voyage, connected, &result);
@@ -343,7 +343,7 @@ int command_send(int argc, char **argv)
     const ferry_service_options service_options = {.chunk_bytes = 256 * 1024};
     int error = ferry_service_create(&service_options, &service);
     if (error != 0)
-        errx(EXIT_FAILURE, "cannot start: %s", ferry_status_message(error));
+        errx(EXIT_FAILURE, "cannot start: %s", ferry_error_message(error));
     int status = run(&arguments, service, cargo, total);
     (void)ferry_service_stop(service, 1000); /* its stream has been closed, or aborted */
     ferry_service_destroy(service);

@@ -486,7 +486,8 @@ static void on_asked(ferry_promise *promise, const ferry_result *result, void *a
 static void ask_to_leave(struct seat *seat)
 {
     /* A client that does not have all of its last answer in this time is not idle. */
-    static const ferry_request_options once_acked = {.completion = FERRY_ACKED, .timeout_ms = 500};
+    static const ferry_request_options once_acked = {.completion = FERRY_COMPLETION_ACKED,
+                                                     .timeout_ms = 500};
     call_back(connection_of(seat), on_asked, &once_acked);
 }
 

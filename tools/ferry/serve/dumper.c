@@ -3,7 +3,7 @@
 
 #include "messages.h"
 
-#include <ferry/status.h>
+#include <ferry/error.h>
 
 #include <errno.h>
 #include <pthread.h>
@@ -32,7 +32,7 @@ static void dump(struct dumper *dumper)
 {
     int error = ferry_service_dump(dumper->service, write_line, dumper);
     if (error != 0)
-        messages_say("no dump: %s", ferry_status_message(error));
+        messages_say("no dump: %s", ferry_error_message(error));
 }
 
 static void *dump_at_signals(void *arg)

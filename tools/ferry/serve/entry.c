@@ -234,7 +234,7 @@ static int take_large(struct content *content, int *fd)
     if (error != 0)
         return error;
     *fd = -1;
-    uint64_t size = ferry_shared_file_size(content->shared);
+    uint64_t size = ferry_shared_file_get_size(content->shared);
     if (size >= content->size)
         return 0;
     content->size = size;

@@ -77,7 +77,7 @@ static void made(struct lister_order *order, struct listing *listing, int error)
     struct late_page *page = (struct late_page *)order;
     ferry_stream *stream = page->stream;
     take_listing(page, listing != NULL ? listing_ref(listing) : NULL, error);
-    ferry_stream_resume(stream);
+    ferry_stream_wake_generator(stream);
     (void)ferry_stream_unref(stream);
     (void)late_page_unref(page);
 }

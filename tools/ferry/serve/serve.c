@@ -207,7 +207,7 @@ static bool listen_at(struct server *server, const char *address, unsigned limit
         (void)fprintf(stderr, "listening on %s\n", bound);
     else
         warnx("cannot listen on %s: %s: %s", address, ferry_phase_name(phase),
-              ferry_status_message(error));
+              ferry_error_message(error));
     return error == 0;
 }
 
@@ -262,7 +262,7 @@ static int serve(struct server *server, const struct arguments *arguments, size_
 
 static int complain(const char *what, int error)
 {
-    warnx("%s: %s", what, ferry_status_message(error));
+    warnx("%s: %s", what, ferry_error_message(error));
     return EXIT_FAILURE;
 }
 

@@ -91,7 +91,7 @@ static int create_limiter(struct server *server)
 
 static int create_service(struct server *server)
 {
-    const ferry_service_options options = {.placement = FERRY_SHARED,
+    const ferry_service_options options = {.placement = FERRY_PLACEMENT_SHARED,
                                            .shared_owners = server->options.owners,
                                            .limit_bytes = WAITING_BYTES};
     return ferry_service_create(&options, &server->service);
@@ -118,7 +118,7 @@ static int set_up(struct server *server)
         .stall_timeout_ms = server->options.times.idle_ms,
         .limiter = server->limiter,
         .no_delay = true, /* an answer is one request: there is nothing to wait for behind it */
-        .limit_unsent_bytes = UNSENT_BYTES,
+        .notsent_lowat_bytes = UNSENT_BYTES,
     };
     error = -pthread_key_create(&server->cache, free_cache);
     if (error != 0)

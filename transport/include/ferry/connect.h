@@ -91,7 +91,7 @@ typedef struct ferry_connect_options {
  *   -ECHILD        the service was made before this process was forked
  *   -ESHUTDOWN     the service is stopped, or is being destroyed
  * Outcome: 0, and ferry_promise_get_stream gives the stream; or
- *   phase resolve  what <ferry/status.h> lists; also -EAGAIN: no thread could be started
+ *   phase resolve  what <ferry/error.h> lists; also -EAGAIN: no thread could be started
  * phase socket   what socket(2), on_socket, or bind(2) to source said; or what ferry_stream_adopt
  * can return: what a stream needs
  *                  could not be made

@@ -22,7 +22,7 @@
 #include <ferry/read.h>
 #include <ferry/result.h>
 #include <ferry/service.h>
-#include <ferry/status.h>
+#include <ferry/error.h>
 #include <ferry/stream.h>
 
 #endif

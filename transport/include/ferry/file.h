@@ -179,7 +179,7 @@ FERRY_API int ferry_shared_file_open(const ferry_file *file, ferry_shared_file *
 /*
  * Gives the file's size in bytes, when it was opened. Threads: any. @return the size; 0 for NULL.
  */
-FERRY_API uint64_t ferry_shared_file_size(const ferry_shared_file *shared);
+FERRY_API uint64_t ferry_shared_file_get_size(const ferry_shared_file *shared);
 
 /* Takes one more reference. Threads: any that holds one. @return shared; NULL for NULL. */
 FERRY_API ferry_shared_file *ferry_shared_file_ref(ferry_shared_file *shared);

@@ -129,7 +129,7 @@ typedef struct ferry_listen_options {
  *     -ENOMEM
  *     -ECHILD         the service was made before this process was forked
  *     -ESHUTDOWN      the service is stopped, or is being destroyed
- *   resolve: what <ferry/status.h> lists
+ *   resolve: what <ferry/error.h> lists
  *   socket:
  *     -ENXIO          the service manager has passed no such socket
  *     -EBADF          the fd is not open

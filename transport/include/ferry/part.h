@@ -32,7 +32,7 @@ typedef enum ferry_part_kind {
  * stream.
  *
  * @return how many bytes it made; 0: that was all;
- *         -EAGAIN: there are none yet. The stream waits until ferry_stream_resume, other streams do
+ * -EAGAIN: there are none yet. The stream waits until ferry_stream_wake_generator, other streams do
  *         not; then it is asked again.
  *         Another negative errno: it cannot go on. The request fails with that errno, in phase
  *         source. If it returns more than size, the request fails with -EOVERFLOW. If it returns a

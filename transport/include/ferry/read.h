@@ -7,7 +7,7 @@
  *   - a reader (ferry_stream_set_reader) is called with what has come, whenever something has come,
  *     or as often as it asked for (ferry_stream_demand);
  *   - a read takes the next bytes into memory of yours (ferry_stream_read), into a file
- *     (ferry_stream_receive) or to another stream (ferry_stream_relay), and has a promise.
+ *     (ferry_stream_read_to_file) or to another stream (ferry_stream_relay), and has a promise.
  * Reads are served first, in the order of their submits. What they leave is the reader's. What has
  * come and nobody has taken yet is kept, and comes first next time.
  *
@@ -252,9 +252,9 @@ FERRY_API int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
  * way, reading ends with -ENOMEM, or with what was said: nothing is ever read over a gap.
  * Source: splice(2), openat(2), openat2(2), pwritev2(2), recv(2).
  */
-FERRY_API int ferry_stream_receive(ferry_stream *stream, const ferry_file *file,
-                                   const ferry_request_options *options,
-                                   ferry_promise **ret_promise);
+FERRY_API int ferry_stream_read_to_file(ferry_stream *stream, const ferry_file *file,
+                                        const ferry_request_options *options,
+                                        ferry_promise **ret_promise);
 
 /* flags of a relay: do not shut the other stream down when the peer has ended. */
 #define FERRY_RELAY_KEEP_OPEN 1u

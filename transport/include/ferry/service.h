@@ -9,15 +9,14 @@
  * and a submit answers -ESHUTDOWN.
  *
  * Placement decides which threads carry requests out:
- *   FERRY_DEDICATED  every stream has an actor thread of its own, which starts with its first
- *                    request. What blocks there, a cold disk or a dead network file system, delays
- *                    nobody else. While bytes move it sleeps in sendfile(2), on a socket that
- *                    blocks. It costs a thread, and two fds once its peer stalls or it is read
- *                    from. The thread is kept for the next stream, up to 16 of them. For tens to a
- *                    few thousand streams.
- *   FERRY_SHARED     a fixed number of actor threads own all streams. Each stream stays with the
- *                    thread that had the fewest. Streams take turns, a bounded chunk at a time. For
- *                    thousands of streams that are mostly idle or short.
+ *   dedicated  every stream has an actor thread of its own, which starts with its first request.
+ *              What blocks there, a cold disk or a dead network file system, delays nobody else.
+ *              While bytes move it sleeps in sendfile(2), on a socket that blocks. It costs a
+ *              thread, and two fds once its peer stalls or it is read from. The thread is kept for
+ *              the next stream, up to 16 of them. For tens to a few thousand streams.
+ *   shared     a fixed number of actor threads own all streams. Each stream stays with the thread
+ *              that had the fewest. Streams take turns, a bounded chunk at a time. For thousands of
+ *              streams that are mostly idle or short.
  * With both a peer that does not read delays nobody, and every cancel, deadline and abort comes
  * through. No thread of ferry's spins: if it has to wait for another thread it sleeps. So any mix
  * of priorities gets on.
@@ -31,15 +30,18 @@ FERRY_BEGIN
 
 typedef struct ferry_service ferry_service;
 
-typedef enum ferry_placement { FERRY_DEDICATED, FERRY_SHARED } ferry_placement;
+typedef enum ferry_placement {
+    FERRY_PLACEMENT_DEDICATED, /* an actor thread for each stream */
+    FERRY_PLACEMENT_SHARED     /* a fixed number of actor threads for all streams */
+} ferry_placement;
 
 /* @param name what ferry calls the thread, as top(1) and gdb(1) show it. */
 typedef void ferry_thread_callback(const char *name, void *arg);
 
 typedef struct ferry_service_options {
     ferry_placement placement;
-    unsigned shared_owners; /* FERRY_SHARED: how many threads; 0: one for each processor that the
-                               affinity mask has, but no more than the control groups' quota of
+    unsigned shared_owners; /* shared placement: how many threads; 0: one for each processor that
+                               the affinity mask has, but no more than the control groups' quota of
                                processor time allows, rounded up */
     size_t stack_bytes;     /* how much stack each actor thread can use, beside the program's
                                thread-local variables; 0: 256 KiB. Raised to what a thread needs */
@@ -104,7 +106,7 @@ FERRY_API int ferry_service_create(const ferry_service_options *options,
 /*
  * Waits until everything that was submitted to any stream of the service before this call has
  * settled. It does not wait for reads, since nobody knows when the peer sends. Streams stay open,
- * and other threads may go on submitting. If it has to wait it submits a flush, and takes it back
+ * and other threads may go on submitting. If it has to wait it submits a mark, and takes it back
  * when the time is up: so it may be called as often as you like.
  *
  * The calling thread's callbacks run meanwhile, also those of what it waited for. What these
@@ -134,7 +136,7 @@ FERRY_API int ferry_service_get_status(ferry_service *service, ferry_service_sta
  * that others gave, what is not printable, and quotes, are replaced by '?'.
  * @param line valid during the call.
  */
-typedef void ferry_dump_line(const char *line, void *arg);
+typedef void ferry_dump_callback(const char *line, void *arg);
 
 /*
  * Tells in lines of text what a service is at: for people who want to know why it hangs. It waits
@@ -180,7 +182,8 @@ typedef void ferry_dump_line(const char *line, void *arg);
  *         -ENOMEM: nothing was told.
  *         -ECHILD: the service was made before this process was forked.
  */
-FERRY_API int ferry_service_dump(ferry_service *service, ferry_dump_line *write_line, void *arg);
+FERRY_API int ferry_service_dump(ferry_service *service, ferry_dump_callback *write_line,
+                                 void *arg);
 
 /*
  * Ends all work of a service in order, and tells how that went. Destroy it afterwards.

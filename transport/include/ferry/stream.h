@@ -3,7 +3,7 @@
  * Streams: a connected socket, or any other writable fd, that ferry owns and any thread may post
  * to.
  *
- * Life: ferry_stream_adopt -> writes, transfers, flushes, from any threads -> (shutdown) -> close,
+ * Life: ferry_stream_adopt -> writes, transfers, marks, from any threads -> (shutdown) -> close,
  * detach or abort -> ferry_stream_unref. Dropping the last reference without closing closes the
  * stream after what is queued.
  *
@@ -173,7 +173,7 @@ typedef struct ferry_stream_options {
      * often a transfer to a fast peer has to be taken up again. Other sockets have small buffers,
      * and ignore it.
      */
-    uint32_t limit_unsent_bytes;
+    uint32_t notsent_lowat_bytes;
 
     /* What a failure midway means for the rest. */
     ferry_framing framing;
@@ -214,11 +214,11 @@ typedef struct ferry_stream_options {
  * same.
  */
 typedef enum ferry_completion {
-    FERRY_ACCEPTED, /* the kernel has taken its last byte */
-    FERRY_DRAINED,  /* it has left this host's socket queue; unix socket, pipe: the peer has read
-                       it, or has thrown it away by closing */
-    FERRY_ACKED /* the peer's kernel has it; unix socket, pipe: the peer has read it, or has thrown
-                       it away by closing */
+    FERRY_COMPLETION_ACCEPTED, /* the kernel has taken its last byte */
+    FERRY_COMPLETION_DRAINED,  /* it has left this host's socket queue; unix socket, pipe: the peer
+                                  has read it, or has thrown it away by closing */
+    FERRY_COMPLETION_ACKED     /* the peer's kernel has it; unix socket, pipe: the peer has read it,
+                                  or has thrown it away by closing */
 } ferry_completion;
 
 /*
@@ -271,7 +271,7 @@ typedef struct ferry_request_options {
     /*
      * When the request has succeeded. If its connection is reset before that, the request fails
      * with -ECONNRESET in phase sink, although all its bytes were sent. timeout_ms also holds for
-     * this wait, and a cancel ends it. Requests behind it leave meanwhile. A flush and a close wait
+     * this wait, and a cancel ends it. Requests behind it leave meanwhile. A mark and a close wait
      * for it. An empty request speaks of what was sent before it.
      */
     ferry_completion completion;
@@ -328,7 +328,7 @@ typedef struct ferry_stream_status {
  * A duplicate of yours, or another process, may share the fd, and finds it as it was: O_NONBLOCK is
  * left alone, whether it is set or not, and may be changed at any time. (A terminal or device that
  * cannot be opened anew through /proc is non-blocking for the time of a write.) What no_delay and
- * limit_unsent_bytes set is put back at the close. A socket's SO_LINGER is neither honoured nor
+ * notsent_lowat_bytes set is put back at the close. A socket's SO_LINGER is neither honoured nor
  * changed.
  *
  * A dedicated service that waits for room in a blocking socket sets its SO_SNDTIMEO. It also sets
@@ -455,7 +455,7 @@ FERRY_API int ferry_stream_send(ferry_stream *stream, const ferry_part parts[], 
  *
  * Threads: any, the callbacks of the stream's owner included. Never blocks. stream may be NULL.
  */
-FERRY_API void ferry_stream_resume(ferry_stream *stream);
+FERRY_API void ferry_stream_wake_generator(ferry_stream *stream);
 
 /*
  * Tells where a file transfer that failed can be taken up again (ferry_file.resume). If the request
@@ -473,7 +473,7 @@ FERRY_API int ferry_promise_get_resume_token(const ferry_promise *promise,
 
 /*
  * Marks a place in the stream. The promise settles when all that was submitted before it has
- * settled. Reads are not waited for: they have an order of their own. A flush makes nothing leave
+ * settled. Reads are not waited for: they have an order of their own. A mark makes nothing leave
  * sooner; it is for knowing. It is let in beyond the stream's limits, so that a thread can wait for
  * room by it.
  *
@@ -485,15 +485,15 @@ FERRY_API int ferry_promise_get_resume_token(const ferry_promise *promise,
  *         -EAGAIN: more than a million requests are queued.
  *         -ENOMEM.
  *         -ECHILD: the stream belongs to the parent of this forked process.
- * Outcome: 0; -ECANCELED: the flush was cancelled, the stream was aborted or poisoned, or the
+ * Outcome: 0; -ECANCELED: the mark was cancelled, the stream was aborted or poisoned, or the
  *         service was destroyed; -ESHUTDOWN: it was submitted while another thread closed; -EAGAIN:
  *         no thread could be started for a dedicated stream.
  */
-FERRY_API int ferry_stream_flush(ferry_stream *stream, ferry_promise **ret_promise);
+FERRY_API int ferry_stream_mark(ferry_stream *stream, ferry_promise **ret_promise);
 
 /*
  * Ends the writing direction after what is queued: the peer reads an end of file. Data that is
- * submitted afterwards is refused with -ESHUTDOWN. Flush and close still work. It may be repeated.
+ * submitted afterwards is refused with -ESHUTDOWN. Marks and close still work. It may be repeated.
  * It is let in beyond the stream's limits.
  *
  * Threads: any. Never blocks. Cancel: -EOPNOTSUPP.
@@ -629,8 +629,8 @@ FERRY_API int ferry_stream_set_limiter(ferry_stream *stream, ferry_limiter *limi
  * again. The promise settles with 0 once a request of so many bytes would be let in, the oldest
  * promise first. No room is kept for it: another submit may be faster. Then the submit answers
  * -EAGAIN, and you ask for another promise. It is not for callbacks on an owner, where
- * ferry_promise_then is refused. An owner learns of room by watermarks, or by the on_owner of what
- * is queued.
+ * ferry_promise_observe is refused. An owner learns of room by watermarks, or by the on_owner of
+ * what is queued.
  *
  * Threads: any. Never blocks.
  * Cancel: it settles with -ECANCELED, inside the call of ferry_promise_cancel. It also settles so

@@ -27,8 +27,8 @@
  *   -ENOMEM        EAI_MEMORY
  *   any            EAI_SYSTEM: the errno that comes with it
  */
-#ifndef FERRY_STATUS_H
-#define FERRY_STATUS_H
+#ifndef FERRY_ERROR_H
+#define FERRY_ERROR_H
 
 #include <ferry/api.h>
 
@@ -41,7 +41,7 @@ FERRY_BEGIN
  * @param status 0, a negative errno, or (for convenience) a positive one.
  * @return a static string; "EUNKNOWN" for a number that is no errno.
  */
-FERRY_API const char *ferry_status_name(int status);
+FERRY_API const char *ferry_error_name(int status);
 
 /*
  * Gives a status a sentence a person can read: "the source ended before the planned length".
@@ -52,7 +52,7 @@ FERRY_API const char *ferry_status_name(int status);
  * @return a static string; "unknown error" for a number that is no errno.
  * Source: strerrordesc_np(3), except for the codes listed at the top of this header.
  */
-FERRY_API const char *ferry_status_message(int status);
+FERRY_API const char *ferry_error_message(int status);
 
 FERRY_END
 

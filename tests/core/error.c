@@ -3,18 +3,17 @@
 
 PROMISE(status, codes_have_names_whatever_their_sign)
 {
-    check(strcmp(ferry_status_name(0), "OK") == 0);
-    check(strcmp(ferry_status_name(-ENODATA), "ENODATA") == 0);
-    check(strcmp(ferry_status_name(EPIPE), "EPIPE") == 0);
-    check(strcmp(ferry_status_name(-99999), "EUNKNOWN") == 0);
+    check(strcmp(ferry_error_name(0), "OK") == 0);
+    check(strcmp(ferry_error_name(-ENODATA), "ENODATA") == 0);
+    check(strcmp(ferry_error_name(EPIPE), "EPIPE") == 0);
+    check(strcmp(ferry_error_name(-99999), "EUNKNOWN") == 0);
 }
 
 PROMISE(status, messages_say_what_ferry_means_by_a_code)
 {
-    check(strcmp(ferry_status_message(-ENODATA), "the source ended before the planned length") ==
-          0);
-    check(strcmp(ferry_status_message(-ENOENT), "No such file or directory") == 0);
-    check(strcmp(ferry_status_message(-99999), "unknown error") == 0);
+    check(strcmp(ferry_error_message(-ENODATA), "the source ended before the planned length") == 0);
+    check(strcmp(ferry_error_message(-ENOENT), "No such file or directory") == 0);
+    check(strcmp(ferry_error_message(-99999), "unknown error") == 0);
 }
 
 PROMISE(status, phases_have_names)

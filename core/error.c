@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Status codes in words. The sentences ferry adds are those whose errno text would mislead. */
 #include <ferry/api.h>
-#include <ferry/status.h>
+#include <ferry/error.h>
 
 #include <errno.h>
 #include <string.h>
@@ -36,7 +36,7 @@ static int errno_of(int status)
     return status >= -MOST_ERRNO ? -status : -1;
 }
 
-const char *ferry_status_name(int status)
+const char *ferry_error_name(int status)
 {
     if (status == 0)
         return "OK";
@@ -44,7 +44,7 @@ const char *ferry_status_name(int status)
     return name != NULL ? name : "EUNKNOWN";
 }
 
-const char *ferry_status_message(int status)
+const char *ferry_error_message(int status)
 {
     int error = errno_of(status);
     for (size_t i = 0; i < sizeof own_meanings / sizeof own_meanings[0]; i++) {
