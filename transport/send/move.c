@@ -95,7 +95,8 @@ static bool add_part(gather *all, const ferry__part *part)
 /* Adds a request's bytes from its current part on. Whether what follows it may be added too. */
 static bool add_request(gather *all, const ferry__request *request)
 {
-    all->may_settle &= request->extras == NULL || request->extras->completion == FERRY_ACCEPTED;
+    all->may_settle &=
+        request->extras == NULL || request->extras->completion == FERRY_COMPLETION_ACCEPTED;
     for (size_t i = request->current; i < request->part_count; i++) {
         const ferry__part *part = &request->parts[i];
         if (part->source != NULL && part->source->is_open_ended)
