@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/calls.h"
 
+#include "core/libc.h"
+
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/sendfile.h>
@@ -37,14 +39,14 @@ static ssize_t real_preadv2(ferry__calls *calls, int fd, const struct iovec piec
                             off_t offset, int flags)
 {
     (void)calls;
-    return preadv2(fd, pieces, count, offset, flags);
+    return ferry__preadv2(fd, pieces, count, offset, flags);
 }
 
 static ssize_t real_pwritev2(ferry__calls *calls, int fd, const struct iovec pieces[], int count,
                              off_t offset, int flags)
 {
     (void)calls;
-    return pwritev2(fd, pieces, count, offset, flags);
+    return ferry__pwritev2(fd, pieces, count, offset, flags);
 }
 
 static ssize_t real_recv(ferry__calls *calls, int fd, void *buffer, size_t size, int flags)

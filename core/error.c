@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Status codes in words. The sentences ferry adds are those whose errno text would mislead. */
+#include "core/libc.h"
+
 #include <ferry/api.h>
 #include <ferry/error.h>
 
@@ -11,7 +13,39 @@ const char *ferry_version(void)
     return FERRY_VERSION;
 }
 
-enum { MOST_ERRNO = 4095 }; /* the kernel's */
+/* Of all errnos. musl has no function that tells them. */
+#define NAME(error) [error] = #error
+/* clang-format off */
+static const char *const names[] = {
+    [0] = "OK", NAME(EPERM), NAME(ENOENT), NAME(ESRCH), NAME(EINTR), NAME(EIO), NAME(ENXIO),
+    NAME(E2BIG), NAME(ENOEXEC), NAME(EBADF), NAME(ECHILD), NAME(EAGAIN), NAME(ENOMEM),
+    NAME(EACCES), NAME(EFAULT), NAME(ENOTBLK), NAME(EBUSY), NAME(EEXIST), NAME(EXDEV),
+    NAME(ENODEV), NAME(ENOTDIR), NAME(EISDIR), NAME(EINVAL), NAME(ENFILE), NAME(EMFILE),
+    NAME(ENOTTY), NAME(ETXTBSY), NAME(EFBIG), NAME(ENOSPC), NAME(ESPIPE), NAME(EROFS),
+    NAME(EMLINK), NAME(EPIPE), NAME(EDOM), NAME(ERANGE), NAME(EDEADLK), NAME(ENAMETOOLONG),
+    NAME(ENOLCK), NAME(ENOSYS), NAME(ENOTEMPTY), NAME(ELOOP), NAME(ENOMSG), NAME(EIDRM),
+    NAME(ECHRNG), NAME(EL2NSYNC), NAME(EL3HLT), NAME(EL3RST), NAME(ELNRNG), NAME(EUNATCH),
+    NAME(ENOCSI), NAME(EL2HLT), NAME(EBADE), NAME(EBADR), NAME(EXFULL), NAME(ENOANO),
+    NAME(EBADRQC), NAME(EBADSLT), NAME(EBFONT), NAME(ENOSTR), NAME(ENODATA), NAME(ETIME),
+    NAME(ENOSR), NAME(ENONET), NAME(ENOPKG), NAME(EREMOTE), NAME(ENOLINK), NAME(EADV),
+    NAME(ESRMNT), NAME(ECOMM), NAME(EPROTO), NAME(EMULTIHOP), NAME(EDOTDOT), NAME(EBADMSG),
+    NAME(EOVERFLOW), NAME(ENOTUNIQ), NAME(EBADFD), NAME(EREMCHG), NAME(ELIBACC), NAME(ELIBBAD),
+    NAME(ELIBSCN), NAME(ELIBMAX), NAME(ELIBEXEC), NAME(EILSEQ), NAME(ERESTART), NAME(ESTRPIPE),
+    NAME(EUSERS), NAME(ENOTSOCK), NAME(EDESTADDRREQ), NAME(EMSGSIZE), NAME(EPROTOTYPE),
+    NAME(ENOPROTOOPT), NAME(EPROTONOSUPPORT), NAME(ESOCKTNOSUPPORT), NAME(EOPNOTSUPP),
+    NAME(EPFNOSUPPORT), NAME(EAFNOSUPPORT), NAME(EADDRINUSE), NAME(EADDRNOTAVAIL),
+    NAME(ENETDOWN), NAME(ENETUNREACH), NAME(ENETRESET), NAME(ECONNABORTED), NAME(ECONNRESET),
+    NAME(ENOBUFS), NAME(EISCONN), NAME(ENOTCONN), NAME(ESHUTDOWN), NAME(ETOOMANYREFS),
+    NAME(ETIMEDOUT), NAME(ECONNREFUSED), NAME(EHOSTDOWN), NAME(EHOSTUNREACH), NAME(EALREADY),
+    NAME(EINPROGRESS), NAME(ESTALE), NAME(EUCLEAN), NAME(ENOTNAM), NAME(ENAVAIL), NAME(EISNAM),
+    NAME(EREMOTEIO), NAME(EDQUOT), NAME(ENOMEDIUM), NAME(EMEDIUMTYPE), NAME(ECANCELED),
+    NAME(ENOKEY), NAME(EKEYEXPIRED), NAME(EKEYREVOKED), NAME(EKEYREJECTED), NAME(EOWNERDEAD),
+    NAME(ENOTRECOVERABLE), NAME(ERFKILL), NAME(EHWPOISON),
+};
+/* clang-format on */
+#undef NAME
+
+enum { NAMES = sizeof names / sizeof names[0] };
 
 static const struct {
     int error;
@@ -28,20 +62,17 @@ static const struct {
     {ETIMEDOUT, "the time given ran out"},
 };
 
-/* The errno that a status stands for; -1: none, and INT_MIN has no negative. */
+/* The errno that a status stands for; -1: none. */
 static int errno_of(int status)
 {
-    if (status >= 0)
-        return status;
-    return status >= -MOST_ERRNO ? -status : -1;
+    int error = status < 0 && status > -NAMES ? -status : status; /* INT_MIN has no negative */
+    return error >= 0 && error < NAMES && names[error] != NULL ? error : -1;
 }
 
 const char *ferry_error_name(int status)
 {
-    if (status == 0)
-        return "OK";
-    const char *name = strerrorname_np(errno_of(status));
-    return name != NULL ? name : "EUNKNOWN";
+    int error = errno_of(status);
+    return error >= 0 ? names[error] : "EUNKNOWN";
 }
 
 const char *ferry_error_message(int status)
@@ -51,6 +82,5 @@ const char *ferry_error_message(int status)
         if (own_meanings[i].error == error)
             return own_meanings[i].message;
     }
-    const char *message = strerrordesc_np(error);
-    return message != NULL ? message : "unknown error";
+    return error >= 0 ? ferry__error_words(error) : "unknown error";
 }

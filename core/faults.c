@@ -166,7 +166,7 @@ static ssize_t faulty_sendmsg(ferry__calls *calls, int fd, const struct msghdr *
         return answer(how);
     struct iovec byte;
     struct msghdr sent = *message;
-    if (shorten_pieces(calls, how, message->msg_iov, message->msg_iovlen, &byte)) {
+    if (shorten_pieces(calls, how, message->msg_iov, (size_t)message->msg_iovlen, &byte)) {
         sent.msg_iov = &byte;
         sent.msg_iovlen = 1;
     }

@@ -52,7 +52,8 @@ static void bench_clear(test_bench *bench)
 
 static ssize_t send_pieces(test_bench *bench, const struct iovec pieces[], size_t count)
 {
-    struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = count};
+    struct msghdr message = {.msg_iov = (struct iovec *)pieces};
+    message.msg_iovlen = (__typeof__(message.msg_iovlen))count; /* musl's is an int */
     return bench->calls->sendmsg(bench->calls, bench->in, &message, MSG_NOSIGNAL);
 }
 

@@ -4,6 +4,7 @@
 #include "core/cancel.h"
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "core/libc.h"
 
 #include <errno.h>
 #include <fcntl.h>

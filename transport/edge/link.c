@@ -4,6 +4,7 @@
 #include "core/cancel.h"
 #include "core/clock.h"
 #include "core/handover.h"
+#include "core/libc.h"
 #include "core/wake.h"
 #include "transport/edge/file.h"
 #include "transport/edge/survivor.h"
@@ -112,7 +113,7 @@ void ferry__link_init_known(ferry__link *link, int fd, ferry__socket_sort sort, 
 static bool own_description(ferry__link *link, int flags)
 {
     unsigned number;
-    if (ioctl(link->fd, TIOCGPTN, &number) == 0)
+    if (ioctl(link->fd, (ferry__ioctl_request)TIOCGPTN, &number) == 0)
         return false; /* a pty's master: to open it anew would make another pty */
     char path[32];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", link->fd);

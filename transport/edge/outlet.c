@@ -2,6 +2,7 @@
 #include "transport/edge/outlet.h"
 
 #include "core/cancel.h"
+#include "core/libc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,7 +53,7 @@ ferry__outlet_kind ferry__outlet_kind_of(int fd)
 }
 
 /* Asks for a number of bytes; what does not know the question has no queue. */
-static int64_t count_bytes(int fd, unsigned long question)
+static int64_t count_bytes(int fd, ferry__ioctl_request question)
 {
     int count = 0;
     if (ioctl(fd, question, &count) == 0)

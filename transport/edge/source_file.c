@@ -10,6 +10,7 @@
 
 #include "core/cancel.h"
 #include "core/clock.h"
+#include "core/libc.h"
 #include "transport/edge/file.h"
 
 #include <errno.h>

@@ -2,6 +2,7 @@
 #include "transport/edge/target.h"
 
 #include "core/cancel.h"
+#include "core/libc.h"
 #include "transport/edge/file.h"
 
 #include <errno.h>

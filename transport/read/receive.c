@@ -9,6 +9,7 @@
  */
 #include "core/cancel.h"
 #include "core/clock.h"
+#include "core/libc.h"
 #include "transport/read/intake.h"
 #include "transport/service/service.h"
 #include "transport/stream/stream.h"

@@ -3,6 +3,7 @@
 
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "core/libc.h"
 #include "core/thread.h"
 #include "transport/stream/making.h"
 
@@ -184,7 +185,7 @@ static ferry__batches *get_batches(ferry_stream *stream)
         return NULL;
     atomic_init(&batches->claims, END + 1);
     atomic_init(&batches->room, LEAST_ROOM);
-    batches->opening = (pthread_mutex_t)PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+    batches->opening = (pthread_mutex_t)FERRY__BRIEF_MUTEX;
     ferry__handed_over(batches);
     if (atomic_compare_exchange_strong(&stream->batches, &none, batches))
         return batches;

@@ -3,6 +3,7 @@
  * Small files that the kernel has in memory are read, and leave with what is around them. What that
  * saves is counted in system calls. What it may never change: content, counts, order, positions.
  */
+#include "core/libc.h"
 #include "tests/support.h"
 
 #include <sys/uio.h>
@@ -16,7 +17,7 @@ static bool can_be_peeked(const test_file *file)
 {
     char first;
     const struct iovec piece = {.iov_base = &first, .iov_len = 1};
-    return preadv2(file->fd, &piece, 1, 0, RWF_NOWAIT) == 1;
+    return ferry__preadv2(file->fd, &piece, 1, 0, RWF_NOWAIT) == 1;
 }
 
 /* Leaves a test about system calls where files cannot be peeked at. */
