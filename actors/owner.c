@@ -462,9 +462,25 @@ static void run_to_its_end(ferry__owner *owner)
     drop_spares(owner);
 }
 
+/*
+ * Invariant guest: a signal of the host's is handled by the host's threads. A thread begins with
+ * all signals blocked (start_blocked), and lets in what its own faults raise. SIGPIPE, which
+ * sendfile(2) raises, stays pending and dies with the thread.
+ */
+static void let_faults_in(void)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+    sigset_t mask;
+    (void)sigemptyset(&mask);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
+        (void)sigaddset(&mask, faults[i]);
+    (void)pthread_sigmask(SIG_UNBLOCK, &mask, NULL);
+}
+
 static void *run(void *arg)
 {
     ferry__owner *owner = arg;
+    let_faults_in();
     run_to_its_end(owner);
     ferry__crew_dismiss(&owner->crew);
     return NULL;
@@ -475,6 +491,7 @@ static void *work(void *arg)
 {
     ferry__worker self = {.thread = pthread_self()};
     ferry__own_memory(&self, sizeof self);
+    let_faults_in();
     for (ferry__owner *owner = arg; owner != NULL; owner = ferry__worker_await(&self)) {
         run_to_its_end(owner);
         owner->worker = &self;
@@ -485,24 +502,14 @@ static void *work(void *arg)
 
 /* ---- starting and ending --------------------------------------------------------------------- */
 
-/* Invariant guest: a signal of the host's is handled by the host's threads. SIGPIPE, which
- * sendfile(2) raises, stays pending here and dies with the thread. */
-static void block_signals(sigset_t *mask)
-{
-    static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
-    (void)sigfillset(mask);
-    for (size_t i = 0; i < sizeof synchronous / sizeof synchronous[0]; i++)
-        (void)sigdelset(mask, synchronous[i]);
-}
-
 static size_t overhead_bytes; /* how much of a thread's stack the C library takes */
 static pthread_once_t overhead_once = PTHREAD_ONCE_INIT;
 
 /*
- * The C library takes a host's static TLS, which may be large, out of the stack that was asked for.
- * Only a function that it does not declare tells how much that is. The thread that makes the first
- * service looks it up, and no owner: dlsym(3) takes the loader's lock, and a thread that has this
- * lock may wait for an owner.
+ * glibc takes a host's static TLS, which may be large, out of the stack that was asked for. Only a
+ * function that it does not declare tells how much that is. musl gives as much as was asked for.
+ * The thread that makes the first service looks it up, and no owner: dlsym(3) takes the loader's
+ * lock, and a thread that has this lock may wait for an owner.
  */
 static void learn_overhead(void)
 {
@@ -525,6 +532,9 @@ static size_t stack_for(size_t wanted)
     (void)pthread_once(&overhead_once, learn_overhead);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t size = (wanted > LEAST ? wanted : LEAST) + overhead_bytes;
+    long least = sysconf(_SC_THREAD_STACK_MIN); /* 128 KiB on aarch64 */
+    if (least > 0 && size < (size_t)least)
+        size = (size_t)least;
     return (size + page - 1) / page * page;
 }
 
@@ -549,23 +559,30 @@ static int be_ordinary(pthread_attr_t *attributes)
     return error == 0 ? pthread_attr_setschedparam(attributes, &none) : error;
 }
 
+/* A thread begins with its maker's mask. No handler of the host's ever runs on an owner's. */
+static int start_blocked(ferry__owner *owner, const pthread_attr_t *attributes)
+{
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = owner->calls->start_thread(owner->calls, &owner->thread, attributes,
+                                           owner->supervisor != NULL ? work : run, owner);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 int ferry__owner_start(ferry__owner *owner, bool keeps_policy)
 {
-    sigset_t mask;
-    block_signals(&mask);
     pthread_attr_t attributes;
     int error = pthread_attr_init(&attributes);
     if (error != 0)
         return -error;
     error = pthread_attr_setstacksize(&attributes, stack_for(owner->stack_bytes));
-    if (error == 0)
-        error = pthread_attr_setsigmask_np(&attributes, &mask);
     if (error == 0 && !keeps_policy && is_real_time())
         error = be_ordinary(&attributes);
     if (error == 0) {
         atomic_store(&owner->has_thread, true); /* before it can look for itself */
-        error = owner->calls->start_thread(owner->calls, &owner->thread, &attributes,
-                                           owner->supervisor != NULL ? work : run, owner);
+        error = start_blocked(owner, &attributes);
         if (error != 0)
             atomic_store(&owner->has_thread, false);
     }
