@@ -41,6 +41,9 @@ static struct ck_stack_entry *reverse(struct ck_stack_entry *entry)
 
 static inline void push(ferry__mailbox *mailbox, ferry__mail *mail)
 {
+    /* What the sender read of the mail's owner it has read before it gives the mail away: libck
+     * itself orders stores only. Free on x86. */
+    ck_pr_fence_release();
     ck_stack_push_upmc(stack_of(mailbox), entry_of(mail));
     /* P0: push, then read whether the receiver sleeps. Pairs with T0: if that take missed this
      * mail, what its thread wrote before (that it sleeps) is seen here. Free on x86. */
