@@ -40,5 +40,11 @@ if [ -n "${CXX:-}" ]; then
     check c++ -std=c++17 -Wold-style-cast
     check c++ -std=c++20 -Wold-style-cast
 fi
+
+# Where pointers are smaller, they say so first.
+if "${CC:-cc}" -m32 -E -x c - </dev/null >/dev/null 2>&1; then
+    include api.h | compile c -m32 2>&1 | grep -m1 error: | grep -q 'ferry is for 64-bit machines' ||
+        complain "a 32-bit build is not refused" c -m32
+fi
 [ $failed -eq 0 ] && echo "headers: without warnings as C${CXX:+ and C++}"
 exit $failed

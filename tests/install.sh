@@ -77,4 +77,12 @@ check "$work/part/bin/inside"
 ! ldd "$work/part/bin/inside" | grep -q ferry || { echo "install: not the static one" >&2; exit 1; }
 [ "$(find "$work/part" -type f | wc -l)" -eq 1 ] || { echo "install: more than its own" >&2; exit 1; }
 
+# Where it cannot work, it says so.
+if echo | ${CC:-cc} -m32 -E - >/dev/null 2>&1; then
+    cmake -S "$source" -B "$work/small" -DCMAKE_C_FLAGS=-m32 \
+        -DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY >"$work/log" 2>&1 || true
+    grep -q 'ferry is for 64-bit machines' "$work/log" ||
+        { echo "install: a 32-bit build is not refused" >&2; exit 1; }
+fi
+
 echo "install: usable by pkg-config and by find_package"

@@ -20,6 +20,10 @@
 #ifndef FERRY_API_H
 #define FERRY_API_H
 
+#if !defined(__SIZEOF_POINTER__) || __SIZEOF_POINTER__ < 8
+#error "ferry is for 64-bit machines"
+#endif
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
