@@ -13,9 +13,9 @@ set(FERRY_LLHTTP_SOURCE "" CACHE PATH
 macro(ferry_find_llhttp_source)
     unset(LLHTTP_SOURCE_DIR)
     unset(LLHTTP_SOURCE_INCLUDE_DIR)
-    find_path(LLHTTP_SOURCE_DIR llhttp.c PATHS ${ARGN} NO_DEFAULT_PATH NO_CACHE
+    find_path(LLHTTP_SOURCE_DIR llhttp.c PATHS ${ARGN} NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH NO_CACHE
               PATH_SUFFIXES usr/share/llhttp src .)
-    find_path(LLHTTP_SOURCE_INCLUDE_DIR llhttp.h PATHS ${ARGN} NO_DEFAULT_PATH NO_CACHE
+    find_path(LLHTTP_SOURCE_INCLUDE_DIR llhttp.h PATHS ${ARGN} NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH NO_CACHE
               PATH_SUFFIXES usr/share/include/llhttp include .)
 endmacro()
 

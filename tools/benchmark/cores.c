@@ -14,9 +14,11 @@ int cores_look(cores *ret_cores)
 static int nth(const cores *all, unsigned number)
 {
     int core = -1;
-    for (unsigned left = number % all->count + 1; left > 0;)
-        if (CPU_ISSET((size_t)++core, &all->usable))
+    for (unsigned left = number % all->count + 1; left > 0;) {
+        core++;
+        if (CPU_ISSET((size_t)core, &all->usable))
             left--;
+    }
     return core;
 }
 

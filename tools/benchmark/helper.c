@@ -9,16 +9,23 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* close_range(2), which musl has no function for. */
+static void close_all(unsigned first, unsigned last)
+{
+    (void)syscall(SYS_close_range, first, last, 0);
+}
 
 static _Noreturn void help(int (*work)(int, void *), int fd, void *context, pid_t parent)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
         _exit(EXIT_FAILURE);
     if (fd > STDERR_FILENO + 1)
-        (void)close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
-    (void)close_range((unsigned)fd + 1, ~0U, 0);
+        close_all(STDERR_FILENO + 1, (unsigned)fd - 1);
+    close_all((unsigned)fd + 1, ~0U);
     int error = work(fd, context);
     if (error != 0)
         (void)complain("a helper", error);
