@@ -50,7 +50,8 @@ FERRY_API const char *ferry_error_name(int status);
  * overwritten. It is not localised.
  * @param status 0, a negative errno, or (for convenience) a positive one.
  * @return a static string; "unknown error" for a number that is no errno.
- * Source: the C library's words (strerrordesc_np(3)), except for the codes listed at the top of this header.
+ * Source: the C library's words (strerrordesc_np(3)), except for the codes listed at the top of
+ * this header.
  */
 FERRY_API const char *ferry_error_message(int status);
 
