@@ -14,7 +14,7 @@ PROMISE(status, each_errno_has_the_name_that_the_system_gives_it)
 {
     for (int error = 1; error <= 4096; error++) {
         const char *name = strerrorname_np(error);
-        check(strcmp(ferry_status_name(-error), name != NULL ? name : "EUNKNOWN") == 0);
+        check(strcmp(ferry_error_name(-error), name != NULL ? name : "EUNKNOWN") == 0);
     }
 }
 #endif
