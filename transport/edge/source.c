@@ -52,6 +52,7 @@ ferry__move ferry__source_copy(ferry__source *source, ferry__link *link, size_t 
 {
     if ((source->flags & FERRY_FILE_ZERO_COPY) != 0)
         return ferry__move_failed(-EOPNOTSUPP, FERRY_PHASE_SOURCE);
+    source->is_drained = false;
     if (source->buffer_begin == source->buffer_end) {
         size_t most = smaller(smaller(chunk, FERRY__BUFFER_BYTES), wanted);
         ssize_t count = fill(source, most, link->calls);

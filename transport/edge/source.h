@@ -123,7 +123,8 @@ typedef enum ferry__way {
 /* What a source has taken out of its fd and not sent when its request settles, for others to read;
  * and a count of all that it takes out. */
 typedef struct ferry__leftover {
-    _Atomic uint64_t *taken; /* set beforehand */
+    _Atomic uint64_t *taken; /* set beforehand, as is_tcp */
+    bool is_tcp;             /* the fd is a plain TCP socket */
     ferry__bytes bytes;
     int error; /* why bytes behind these are lost; 0: none are */
 } ferry__leftover;
@@ -174,6 +175,8 @@ struct ferry__source {
     size_t piped;                /* BY_PIPE: bytes in it */
     bool is_pipe_large;          /* BY_PIPE: it was full once, and asked to grow */
     bool is_much;                /* BY_PIPE: what came last was no little */
+    bool is_drained; /* BY_PIPE: what came just now was less than there was room for, which TCP says
+                        of all that it has */
 };
 
 enum {

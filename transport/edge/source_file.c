@@ -396,6 +396,9 @@ static ssize_t fill(ferry__source *source, size_t size, ferry__calls *calls)
     } while (count < 0 && (errno == EINTR || turns_out_direct(source)));
     if (count < 0)
         return -errno;
+    bool is_received = source->piped == 0 && source->way == FERRY__BY_PIPE;
+    bool is_of_tcp = source->leftover != NULL && source->leftover->is_tcp;
+    source->is_drained = is_received && is_of_tcp && (size_t)count < size;
     if (source->piped > 0)
         source->piped -= (size_t)count;
     else

@@ -313,8 +313,10 @@ static void look_again_later(ferry_stream *stream, ferry__source *source)
 
 static void be_source_ready(ferry__watch *watch, uint32_t events)
 {
-    (void)events;
-    ferry__stream_schedule(((ferry__source_watch *)(void *)watch)->stream);
+    ferry__source_watch *self = (ferry__source_watch *)(void *)watch;
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0)
+        self->is_cut_short = true;
+    ferry__stream_schedule(self->stream);
 }
 
 /* NULL: no memory. */
@@ -336,10 +338,12 @@ static bool wait_until_readable(ferry_stream *stream, int fd)
     ferry__watch *watch = need_source_watch(stream);
     if (watch == NULL)
         return is_ready_anyway(stream, -ENOMEM, FERRY_PHASE_SOURCE);
-    if (watch->fd != fd) /* the next part: another source */
+    if (watch->fd != fd) { /* the next part: another source */
         ferry__poller_unwatch(&stream->owner->poller, watch);
+        stream->source_watch->is_cut_short = false;
+    }
     watch->fd = fd;
-    int error = ferry__owner_await(stream->owner, watch, EPOLLIN);
+    int error = ferry__owner_await(stream->owner, watch, FERRY__RECEIVING);
     return is_ready_anyway(stream, error, FERRY_PHASE_SOURCE);
 }
 
@@ -399,6 +403,33 @@ size_t ferry__stream_send_at_once(ferry_stream *stream, const void *data, size_t
     return (size_t)sent;
 }
 
+/*
+ * Whether the source has just given all that it has for now, and all of that was sent. Then it need
+ * not be asked in vain: what comes next is an edge. It is waited for in this turn, since an edge
+ * that nobody waits for is lost.
+ */
+static bool is_drained(const ferry_stream *stream, const ferry__part *part)
+{
+    const ferry__source *source = part->source;
+    const ferry__source_watch *watch = stream->source_watch;
+    bool is_unsure = watch != NULL && watch->watch.fd == source->fd && watch->is_cut_short;
+    return source->is_drained && source->buffer_begin == source->buffer_end && !is_unsure;
+}
+
+/* Counts what has moved. @return whether to go on at once. */
+static bool conclude_bytes(ferry_stream *stream, ferry__part *part, const ferry__move *move)
+{
+    const ferry__request *head = stream->queue.first;
+    ferry__blocking_note_move(stream);
+    ferry__pace_use(stream, move->bytes);
+    if (part->source != NULL)
+        part->source->patience_ns = 0;
+    account(stream, move->bytes, move->method);
+    bool has_ended = stream->queue.first != head || ferry__part_has_ended(part);
+    return has_ended || part->source == NULL || !is_drained(stream, part) ||
+           wait_for_source(stream, part->source);
+}
+
 /* Draws the consequences of a move. @return whether to go on at once. */
 static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move *move)
 {
@@ -410,12 +441,7 @@ static bool conclude(ferry_stream *stream, ferry__part *part, const ferry__move 
         ferry__stall_end(stream);
     switch (move->outcome) {
     case FERRY__MOVED_BYTES:
-        ferry__blocking_note_move(stream);
-        ferry__pace_use(stream, move->bytes);
-        if (part->source != NULL)
-            part->source->patience_ns = 0;
-        account(stream, move->bytes, move->method);
-        return true;
+        return conclude_bytes(stream, part, move);
     case FERRY__MOVED_TO_END:
         end_open_ended(stream, part);
         return true;

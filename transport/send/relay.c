@@ -88,7 +88,8 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
     *self = (relay){
         .read = self->read,
         .asked = *asked,
-        .left.taken = &atomic_load(&stream->incoming)->received,
+        .left = {.taken = &atomic_load(&stream->incoming)->received,
+                 .is_tcp = stream->link.is_tcp && stream->link.type == &ferry__link_plain},
         .return_mail.deliver = deliver_return,
     };
     (void)ferry_stream_ref(stream);

@@ -77,6 +77,7 @@ typedef struct ferry__watermark {
 typedef struct ferry__source_watch {
     ferry__watch watch; /* first */
     ferry_stream *stream;
+    bool is_cut_short; /* its end, or urgent data, has come: it may give less than it has */
 } ferry__source_watch;
 
 /* Batches of small writes: batch.h. Made with the first write that needs them. */

@@ -401,3 +401,23 @@ PROMISE_BOTH(short_lives, adopted_socket_is_asked_for_no_more_than_is_needed)
         CHECK_CALLS([SHUTDOWN] = 1, [GETSOCKOPT] = is_tcp, [CLOSE] = 1);
     }
 }
+
+/* ---- relays ---------------------------------------------------------------------------------- */
+
+PROMISE(short_lives, relayed_message_is_received_and_sent_and_nothing_is_asked_in_vain)
+{
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
+    AT_END(close_theirs) pair near = tcp_pair();
+    AT_END(close_theirs) pair far = tcp_pair();
+    AT_END(drop_stream) ferry_stream *from = stream_adopt(service, near.ours);
+    AT_END(drop_stream) ferry_stream *to = stream_adopt(service, far.ours);
+    check_eq(ferry_stream_relay(from, to, FERRY_TO_END, 0, NULL, NULL), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        forget_calls();
+        check_eq(send(near.theirs, "message", 7, MSG_NOSIGNAL), 7);
+        read_away(far.theirs, 7);
+        wait_until_asleep();
+        if (i > 0) /* else it has just begun */
+            CHECK_CALLS([RECV] = 1, [SEND] = 1);
+    }
+}
