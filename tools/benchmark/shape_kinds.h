@@ -9,6 +9,7 @@
 #include "shape.h"
 
 extern const shape shape_adopting[];   /* sockets from elsewhere */
+extern const shape shape_asking[];     /* writes that ask for something */
 extern const shape shape_beside[];     /* small writes beside bulk */
 extern const shape shape_bulk[];       /* a large file */
 extern const shape shape_connecting[]; /* connections that ferry makes */
@@ -22,6 +23,7 @@ extern const shape shape_reading[];    /* bulk that is read */
 extern const shape shape_relaying[];   /* one connection into another */
 extern const shape shape_short[];      /* short connections */
 extern const shape shape_streams[];    /* many streams at once */
+extern const shape shape_waiting[];    /* what waits: streams, and writes in a queue */
 extern const shape shape_writers[];    /* many writers into one stream */
 
 #endif

@@ -12,9 +12,9 @@
 #include <string.h>
 
 static const shape *const kinds[] = {
-    shape_bulk,   shape_short,    shape_connecting, shape_adopting, shape_writers,
-    shape_copies, shape_beside,   shape_files,      shape_streams,  shape_reading,
-    shape_echo,   shape_relaying, shape_proxy,      shape_promises, shape_http,
+    shape_bulk,     shape_short,  shape_connecting, shape_adopting, shape_writers, shape_asking,
+    shape_copies,   shape_beside, shape_files,      shape_streams,  shape_reading, shape_echo,
+    shape_relaying, shape_proxy,  shape_promises,   shape_waiting,  shape_http,
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0], QUICK_SHARE = 8 };
 
