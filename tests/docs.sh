@@ -27,8 +27,30 @@ printf '%s: OK, 1000 bytes sent\nthe peer read 1006 bytes\n' "$work/file" >"$wor
 "$example" "$work/file" >"$work/told"
 diff "$work/told" "$work/expected" >&2 || fail "the first program tells something else"
 
+# What a how-to shows is a piece of the program that it names last.
+awk -v work="$work" '
+    match($0, /examples\/[a-z]+\.c\)/) { program = substr($0, RSTART + 9, RLENGTH - 10) }
+    /^```$/ { block = "" }
+    block != "" { print >block }
+    /^```c$/ { block = work "/how-to." ++count "." program }' "$source/docs/how-to.md"
+[ "$(ls "$work"/how-to.* | wc -l)" -ge 6 ] || fail "there are fewer than six how-tos"
+for block in "$work"/how-to.*; do
+    program=$source/tools/examples/${block#*how-to.*.}
+    [[ $(<"$program") == *"$(<"$block")"* ]] || fail "how-to.md shows what ${program##*/} does not say"
+done
+
+# These pages speak of names that there are.
+cat "$source"/{core,transport}/include/ferry/*.h >"$work/headers"
+for page in README.md docs/{coming-from,how-to}.md; do
+    grep -ohE '\b(ferry|FERRY)_[a-zA-Z_]+[a-zA-Z]\b' "$source/$page" | sort -u |
+        while read -r name; do
+            grep -qE "\b$name" "$work/headers" "$source/CMakeLists.txt" ||
+                fail "$page speaks of $name, which is not there"
+        done
+done
+
 # Every file that these pages name exists, and every link leads somewhere.
-for page in ARCHITECTURE.md CONTRIBUTING.md README.md docs/{ownership,shutdown,words}.md; do
+for page in ARCHITECTURE.md CONTRIBUTING.md README.md docs/{coming-from,how-to,ownership,shutdown,words}.md; do
     grep -oE '`[a-z_]+/[a-zA-Z_/.]+`' "$source/$page" | tr -d '`' | sort -u |
         while read -r path; do
             [ -e "$source/$path" ] || fail "$page names $path, which is not there"

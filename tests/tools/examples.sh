@@ -56,3 +56,85 @@ cat large >>expected
 printf '\n[whole]\n[second]\nsecond\n[whole]\n' >>expected
 printf 'first\nmissing\nlarge\nsecond\n' | nc -N -U protocol-socket >got
 cmp -s expected got || fail "a protocol with files in it"
+
+# until_there FILE : waits until it is. until_said FILE WORDS : until it says so.
+until_there() {
+    for _ in $(seq 200); do
+        [ -e "$1" ] && return
+        sleep 0.1
+    done
+    fail "there is no $1"
+}
+until_said() {
+    for _ in $(seq 200); do
+        grep -q "$2" "$1" && return
+        sleep 0.1
+    done
+    fail "$1 does not say '$2'"
+}
+
+# A backup is tried again until there is a server, and then goes there whole.
+"$examples/backup" unix:backup-socket large >backed-up 2>attempts &
+backup=$!
+until_said attempts "attempt 2"
+nc -l -N -U backup-socket </dev/null >copy
+wait $backup || fail "the backup did not succeed: $(cat backed-up)"
+cmp -s large copy || fail "the backup is not what was pushed"
+rm backup-socket
+nc -l -N -U backup-socket </dev/null >copy &
+receiver=$!
+until_there backup-socket
+"$examples/backup" unix:backup-socket no-such-file >backed-up 2>/dev/null && fail "nothing was pushed"
+wait $receiver || true
+grep -q "ENOENT in open" backed-up || fail "it does not say that there is no file"
+
+# Each client gets the file, whatever the rates; how fast is tested elsewhere.
+mkfifo hold
+"$examples/rates" unix:rates-socket large 10000000 <hold &
+rates=$!
+exec 3>hold
+until_there rates-socket
+for i in 1 2 3; do
+    nc -N -U rates-socket </dev/null >"rated.$i" &
+    clients[i]=$!
+done
+for i in 1 2 3; do
+    wait "${clients[i]}" || true
+    cmp -s large "rated.$i" || fail "client $i did not get the file"
+done
+exec 3>&-
+wait $rates || fail "the server of rates did not end"
+
+# A client that reads while the end has been asked for still gets the file, whole.
+"$examples/graceful" unix:graceful-socket large >cut-off &
+graceful=$!
+until_there graceful-socket
+mkfifo slow
+nc -N -U graceful-socket </dev/null >slow &
+exec 4<slow
+head -c 1000 <&4 >got
+kill -TERM $graceful
+cat <&4 >>got
+exec 4<&-
+wait $graceful || fail "graceful: $(cat cut-off)"
+cmp -s large got || fail "a client was cut off"
+
+# A file is sent while it is written; its last bytes come after the writer is done.
+head -c 100000 large >growing-file
+nc -l -N -U growing-socket </dev/null >grown &
+receiver=$!
+until_there growing-socket
+"$examples/growing" growing-file unix:growing-socket <hold >growing-told &
+growing=$!
+exec 3>hold
+for _ in $(seq 200); do
+    [ "$(stat -c %s grown)" -eq 100000 ] && break
+    sleep 0.1
+done
+[ "$(stat -c %s grown)" -eq 100000 ] || fail "what is there is not sent before the writer is done"
+tail -c +100001 large >>growing-file
+exec 3>&-
+wait $growing || fail "growing: $(cat growing-told)"
+wait $receiver || true
+cmp -s large grown || fail "not all that was written was sent"
+echo "examples: they do what they say"
