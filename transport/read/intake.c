@@ -756,7 +756,7 @@ void ferry__intake_ready(ferry_stream *stream, uint32_t events)
         return;
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0)
         intake->is_cut_short = true;
-    if ((events & (FERRY__RECEIVING | EPOLLHUP | EPOLLERR)) != 0)
+    if ((events & ((uint32_t)FERRY__RECEIVING | EPOLLHUP | EPOLLERR)) != 0)
         ferry__stream_schedule_reading(stream);
 }
 

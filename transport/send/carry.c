@@ -720,6 +720,7 @@ void ferry__stream_ready(ferry__watch *watch, uint32_t events)
 {
     ferry_stream *stream = FERRY__STREAM_OF(watch, watch);
     ferry__intake_ready(stream, events);
-    if ((events & (FERRY__SENDING | EPOLLERR | EPOLLHUP)) != 0 || stream->state == FERRY__LINGERING)
+    if ((events & ((uint32_t)FERRY__SENDING | EPOLLERR | EPOLLHUP)) != 0 ||
+        stream->state == FERRY__LINGERING)
         ferry__stream_schedule(stream);
 }
