@@ -8,6 +8,7 @@
  * other rule does in the end.
  */
 #include "core/derived.h"
+#include "core/reserved.h"
 #include "core/sum.h"
 
 #include <errno.h>
@@ -136,6 +137,8 @@ int ferry_promise_chain(ferry_promise *promise, const ferry_chain *chain,
     FERRY__REPORT_CALLER();
     if (chain == NULL || chain->error > 0)
         return -EINVAL;
+    if (FERRY__IS_NEWER(chain))
+        return -E2BIG;
     ferry__derived *derived;
     int error = check_parts(&promise, 1);
     if (error == 0)
@@ -339,6 +342,8 @@ int ferry_promise_retry(const ferry_retry *retry, ferry_promise **ret_derived)
     FERRY__REPORT_CALLER();
     if (retry == NULL || retry->start == NULL || retry->pause_ms < 0 || retry->most_pause_ms < 0)
         return -EINVAL;
+    if (FERRY__IS_NEWER(retry))
+        return -E2BIG;
     ferry__derived *derived;
     int error = ferry__derived_create(attempt, 1, &derived);
     if (error != 0)
@@ -406,6 +411,8 @@ int ferry_promise_map(const ferry_map *map, ferry_promise **ret_derived)
     FERRY__REPORT_CALLER();
     if (map == NULL || map->start == NULL)
         return -EINVAL;
+    if (FERRY__IS_NEWER(map))
+        return -E2BIG;
     ferry__derived *derived;
     int error = ferry__derived_create(start_first_items, map->count > 0 ? map->count : 1, &derived);
     if (error != 0)

@@ -74,7 +74,8 @@ static void look_at_part(delivery *this, ferry__tie *tie)
         return;
     tie->is_waiting = false;
     derived->waiting--;
-    ferry_outcome outcome = {this->part->result, ferry_promise_get_value(this->part), NULL};
+    ferry_outcome outcome = {.result = this->part->result,
+                             .value = ferry_promise_get_value(this->part)};
     const void *value = outcome.value;
     bool settles = apply_rule(derived, tie, &outcome);
     keep_part(this, tie);

@@ -3,6 +3,7 @@
 
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "core/reserved.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -419,6 +420,8 @@ static int check(const ferry_fault script[], size_t count)
     for (size_t i = 0; i < count; i++) {
         if (!is_valid(&script[i]))
             return -EINVAL;
+        if (FERRY__IS_NEWER(&script[i]))
+            return -E2BIG;
     }
     return 0;
 }

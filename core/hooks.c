@@ -3,6 +3,7 @@
 
 #include "core/cancel.h"
 #include "core/handover.h"
+#include "core/reserved.h"
 #include "core/thread.h"
 
 #include <errno.h>
@@ -32,7 +33,8 @@ static void log_nowhere(ferry_log_level level, const char *message, void *contex
 }
 
 /* Written by ferry_hooks_set before any other use, by its contract; only read afterwards. */
-static ferry_hooks hooks = {allocate_by_malloc, release_by_free, log_nowhere, NULL};
+static ferry_hooks hooks = {
+    .allocate = allocate_by_malloc, .release = release_by_free, .log = log_nowhere};
 
 /* Whether anything was allocated. Read first: a store to a shared line on every call would cost. */
 static atomic_bool in_use;
@@ -41,6 +43,8 @@ int ferry_hooks_set(const ferry_hooks *wanted)
 {
     if (wanted == NULL || (wanted->allocate == NULL) != (wanted->release == NULL))
         return -EINVAL;
+    if (FERRY__IS_NEWER(wanted))
+        return -E2BIG;
     if (atomic_load_explicit(&in_use, memory_order_relaxed))
         return -EBUSY;
     hooks = (ferry_hooks){

@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "core/hooks.h"
 #include "core/report.h"
+#include "core/reserved.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -210,6 +211,8 @@ int ferry_promise_settle(ferry_promise *promise, const ferry_outcome *outcome)
         outcome = &success;
     if (promise == NULL || promise->type != &programs_type.promise || outcome->result.error > 0)
         return -EINVAL;
+    if (FERRY__IS_NEWER(outcome) || FERRY__IS_NEWER(&outcome->result))
+        return -E2BIG;
     if (ferry__promise_poll(promise) == -ECHILD)
         return -ECHILD;
     /* Kept: a thread that learns of the outcome may give back the caller's reference, too. */

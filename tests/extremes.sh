@@ -12,7 +12,7 @@ given_by_ferry='^ferry_(service_status|stream_status|promise_info|stop_report|cr
 # How many there are of what stands beside it: nobody can tell whether that is so.
 counts_of_arrays='^ferry_promise_(all|any|race|all_settled|await_all|await_any)\(count\)$'
 # The same number as another's.
-same_as_another='^ferry_stream_get_local\(size\)$|^ferry_listener_get_address\(size\)$|^ferry_file_fd\(fd\)$|^ferry_promise_catch\(error\)$'
+same_as_another='^ferry_stream_get_local\(size\)$|^ferry_listener_get_address\(size\)$|^ferry_file_fd\(fd\)$|^ferry_part_(copy|borrow|give|generate)\(length\)$|^ferry_promise_catch\(error\)$'
 
 fields() {
     awk -v number="^ +(const )?$number [a-z_]+;" '

@@ -17,6 +17,7 @@ PROMISE(hooks, half_an_allocator_is_refused)
     const ferry_hooks half = {.release = (void (*)(void *, void *))abort};
     check_eq(ferry_hooks_set(&half), -EINVAL);
     check_eq(ferry_hooks_set(NULL), -EINVAL);
+    check_eq(ferry_hooks_set(&(ferry_hooks){.reserved = {1}}), -E2BIG); /* of a later version */
 }
 
 PROMISE(hooks, all_memory_comes_from_the_hook)

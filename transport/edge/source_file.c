@@ -11,6 +11,7 @@
 #include "core/cancel.h"
 #include "core/clock.h"
 #include "core/libc.h"
+#include "core/reserved.h"
 #include "transport/edge/file.h"
 
 #include <errno.h>
@@ -51,6 +52,8 @@ int ferry__source_check_file(const ferry_file *file)
         return -EINVAL;
     if (file->resume != NULL && (file->resume->offset < 0 || file->offset != FERRY_CURRENT))
         return -EINVAL;
+    if (FERRY__IS_NEWER(file) || (file->resume != NULL && FERRY__IS_NEWER(file->resume)))
+        return -E2BIG;
     int error = check_flags(file);
     int64_t offset = file->resume != NULL ? file->resume->offset : file->offset;
     return error != 0 ? error : ferry__file_check_range(offset, file->length);

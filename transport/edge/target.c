@@ -3,6 +3,7 @@
 
 #include "core/cancel.h"
 #include "core/libc.h"
+#include "core/reserved.h"
 #include "transport/edge/file.h"
 
 #include <errno.h>
@@ -30,6 +31,8 @@ int ferry__target_check(const ferry_file *file)
 {
     if ((file->path != NULL) + (file->fd >= 0) != 1 || file->shared != NULL || file->resume != NULL)
         return -EINVAL;
+    if (FERRY__IS_NEWER(file))
+        return -E2BIG;
     int error = check_flags(file);
     return error != 0 ? error : ferry__file_check_range(file->offset, file->length);
 }

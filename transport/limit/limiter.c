@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "core/reserved.h"
 #include "core/sum.h"
 #include "core/thread.h"
 
@@ -192,6 +193,8 @@ int ferry_limiter_create(const ferry_limiter_options *options, ferry_limiter **r
         options = &defaults;
     if (ret_limiter == NULL || !are_in_range(options->bytes_per_s, options->burst_bytes))
         return -EINVAL;
+    if (FERRY__IS_NEWER(options))
+        return -E2BIG;
     int error = check_parent(options->parent);
     if (error != 0)
         return error;

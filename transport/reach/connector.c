@@ -21,6 +21,7 @@
 #include "core/clock.h"
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "core/reserved.h"
 #include "transport/service/service.h"
 #include "transport/reach/adopt.h"
 
@@ -799,6 +800,8 @@ static int check_options(const ferry_connect_options *options)
 {
     if (options->timeout_ms < 0)
         return -EINVAL;
+    if (FERRY__IS_NEWER(options))
+        return -E2BIG;
     return ferry__settings_check(options->stream, NULL);
 }
 

@@ -2,6 +2,7 @@
 /* Listening: making a listener, with its bindings and acceptors. */
 #include "core/cancel.h"
 #include "core/hooks.h"
+#include "core/reserved.h"
 #include "transport/reach/adopt.h"
 #include "transport/reach/listener.h"
 #include "transport/service/service.h"
@@ -13,6 +14,8 @@ static int check_options(const ferry_listen_options *options)
 {
     if (options->on_stream == NULL || options->backlog > INT_MAX || options->unix_mode > 07777)
         return -EINVAL;
+    if (FERRY__IS_NEWER(options))
+        return -E2BIG;
     return ferry__settings_check(options->stream, NULL);
 }
 

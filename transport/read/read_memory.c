@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads into the program's memory. */
+#include "core/reserved.h"
 #include "transport/read/intake.h"
 #include "transport/stream/stream.h"
 
@@ -37,6 +38,8 @@ static int check(const void *what, const ferry_request_options *options)
     if (options != NULL &&
         (options->completion != FERRY_COMPLETION_ACCEPTED || options->on_progress != NULL))
         return -EINVAL;
+    if (FERRY__IS_NEWER(wanted))
+        return -E2BIG;
     return wanted->delimiter_length > PTRDIFF_MAX / 2 ? -ENOMEM : 0;
 }
 

@@ -5,6 +5,7 @@
  * far behind the owner is.
  */
 #include "core/clock.h"
+#include "core/reserved.h"
 #include "core/thread.h"
 #include "transport/read/intake.h"
 #include "transport/stream/making.h"
@@ -98,6 +99,8 @@ static int check_reader(const ferry_reader *reader)
 {
     if (reader->on_read == NULL || reader->shots < 0)
         return -EINVAL;
+    if (FERRY__IS_NEWER(reader))
+        return -E2BIG;
     size_t high = reader->high_bytes != 0 ? reader->high_bytes : FERRY__DEFAULT_HIGH;
     return reader->low_bytes > high ? -EINVAL : 0;
 }

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "core/reserved.h"
 #include "core/thread.h"
 
 #include <ferry/inbox.h>
@@ -63,7 +64,7 @@ static int check_options(const ferry_service_options *options)
         options->shared_owners > MOST_OWNERS || options->stack_bytes > MOST_SIZE ||
         options->chunk_bytes > MOST_SIZE)
         return -EINVAL;
-    return 0;
+    return FERRY__IS_NEWER(options) ? -E2BIG : 0;
 }
 
 static unsigned default_owners(void)

@@ -3,6 +3,7 @@
 
 #include "core/clock.h"
 #include "core/hooks.h"
+#include "core/reserved.h"
 #include "core/sum.h"
 #include "transport/stream/detached.h"
 
@@ -64,6 +65,8 @@ static int add_source_needs(ferry__plan *sum, const ferry_part *part,
 
 static int add_part_needs(ferry__plan *sum, const ferry_part *part)
 {
+    if (FERRY__IS_NEWER(part))
+        return -E2BIG;
     const ferry__source_type *type = source_type_of(part);
     if (type != NULL)
         return add_source_needs(sum, part, type);
@@ -282,7 +285,7 @@ static const ferry_request_options no_options;
 static bool is_plain(const ferry_part parts[], size_t count, const ferry_request_options *options)
 {
     return options == NULL && count == 1 && parts != NULL && parts->kind == FERRY_PART_COPY &&
-           parts->length <= MOST_INLINE && parts->data != NULL;
+           parts->length <= MOST_INLINE && parts->data != NULL && !FERRY__IS_NEWER(parts);
 }
 
 static const ferry__plan plain_plan = {.size = sizeof(ferry__request) + sizeof(ferry__part)};
@@ -297,10 +300,11 @@ int ferry__request_plan(const ferry_part parts[], size_t count,
         ret_plan->cost.memory_bytes = parts->length;
         return 0;
     }
-    if (ferry__request_check_options(options) != 0)
-        return -EINVAL;
+    int error = ferry__request_check_options(options);
+    if (error != 0)
+        return error;
     *ret_plan = (ferry__plan){.calls_back = options != NULL};
-    int error = add_needs(ret_plan, parts, count, options != NULL && needs_extras(options));
+    error = add_needs(ret_plan, parts, count, options != NULL && needs_extras(options));
     if (error != 0)
         return error;
     ferry__cost *cost = &ret_plan->cost;

@@ -2,6 +2,7 @@
 #include "transport/stream/request.h"
 
 #include "core/hooks.h"
+#include "core/reserved.h"
 #include "core/thread.h"
 
 #include <errno.h>
@@ -30,7 +31,7 @@ int ferry__request_check_options(const ferry_request_options *options)
     if (options->timeout_ms < 0 || options->progress_interval_ms < 0 ||
         (unsigned)options->completion > FERRY_COMPLETION_ACKED)
         return -EINVAL;
-    return 0;
+    return FERRY__IS_NEWER(options) ? -E2BIG : 0;
 }
 
 bool ferry__request_is_bare(const ferry_request_options *options)
@@ -39,7 +40,8 @@ bool ferry__request_is_bare(const ferry_request_options *options)
            (options->timeout_ms == 0 && options->completion == FERRY_COMPLETION_ACCEPTED &&
             options->on_owner == NULL && options->on_owner_release == NULL &&
             options->on_progress == NULL && options->on_progress_release == NULL &&
-            options->progress_interval_ms == 0 && options->label == NULL);
+            options->progress_interval_ms == 0 && options->label == NULL &&
+            !FERRY__IS_NEWER(options));
 }
 
 int ferry__request_check_waiting(const ferry_request_options *options)

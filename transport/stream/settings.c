@@ -4,6 +4,7 @@
 #include "core/faults.h"
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "core/reserved.h"
 #include "transport/limit/limiter.h"
 
 #include <errno.h>
@@ -25,6 +26,8 @@ int ferry__settings_check(const ferry_stream_options *options, const ferry__sock
 {
     if (options == NULL)
         return 0;
+    if (FERRY__IS_NEWER(options))
+        return -E2BIG;
     if (options->limiter != NULL && ferry__limiter_is_foreign(options->limiter))
         return -ECHILD;
     if (options->limit_requests > FERRY__MOST_REQUESTS ||

@@ -8,6 +8,12 @@
  * zero-initialised, and NULL means "all defaults". Units stand in names: _ms, _ns, _bytes. Every
  * ..._unref and ..._destroy accepts NULL.
  *
+ * Structs grow: each one that a program and ferry hand to one another ends with `reserved`, where
+ * later versions will have more fields. It must be 0, as it is in a struct that was initialised. If
+ * it is not, the program uses a field that the library does not know yet. The call then answers
+ * -E2BIG, and takes nothing. In what ferry fills in it is 0. So programs go on with newer
+ * libraries, without being compiled again.
+ *
  * Threads that end: a thread of the program's may end by itself at any time (pthread_exit(3)), also
  * in its callbacks. ferry's own threads must not be ended, so callbacks that run on them return.
  *

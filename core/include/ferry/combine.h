@@ -61,6 +61,7 @@ typedef struct ferry_chain {
     int error; /* on_failed runs for this negative errno only; 0: for any but a cancel */
     void *arg; /* handed to the block; must stay valid until it has run, or will not */
     ferry_release *release; /* of arg, before the sequence settles; NULL: none */
+    uint64_t reserved[2];   /* 0 */
 } ferry_chain;
 
 /*
@@ -274,6 +275,7 @@ typedef struct ferry_retry {
     bool (*is_worth)(const ferry_result *result, void *arg); /* whether to try again after such a
                                                                 failure; NULL: always */
     ferry_release *release; /* of arg, before the promise settles; NULL: none */
+    uint64_t reserved[2];   /* 0 */
 } ferry_retry;
 
 /*
@@ -301,6 +303,7 @@ typedef struct ferry_map {
     size_t count;           /* of the items */
     size_t at_once;         /* how many may be under way at most; 0: all */
     ferry_release *release; /* of arg, before the promise settles; NULL: none */
+    uint64_t reserved[2];   /* 0 */
 } ferry_map;
 
 /*

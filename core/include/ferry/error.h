@@ -3,6 +3,8 @@
  * Status codes: 0, or a negative errno. ferry has no error numbers of its own. This header lists
  * the errnos to which ferry gives a meaning of its own, and turns any errno into words.
  *
+ *   -E2BIG       a struct has a field set that this library does not know (<ferry/api.h>): the
+ *                program was compiled for a newer one
  *   -EAGAIN      the stream's queue is at its limit, or no thread could be started for it
  *   -ECANCELED   not carried out: it was cancelled, the stream closed or aborted, its service
  *                destroyed, or an earlier request failed after some of its bytes had left (the

@@ -89,6 +89,7 @@ typedef struct ferry_fault {
     uint64_t times;        /* how many such calls in a row; 0: 1; UINT64_MAX: all from first on */
     ferry_fault_effect effect; /* what happens instead */
     int error;                 /* FERRY_FAULT_ERROR: an errno, positive or negative; at most 4095 */
+    uint64_t reserved[2];      /* 0 */
 } ferry_fault;
 
 /*

@@ -21,6 +21,7 @@ typedef struct ferry_hooks {
     void (*log)(ferry_log_level level, const char *message,
                 void *context); /* one line, no newline */
     void *context;              /* handed to each of the three */
+    uint64_t reserved[4];       /* 0 */
 } ferry_hooks;
 
 /*

@@ -32,9 +32,10 @@ typedef struct ferry_outcome {
     ferry_result result;
     void *value; /* whatever the promise is for; NULL: nothing */
     void (*release)(
-        void *value); /* called once with value, when nobody can ask for it any more. It runs
+        void *value);     /* called once with value, when nobody can ask for it any more. It runs
                                      on any thread, and must neither end that thread nor make it
                                      wait. NULL: there is nothing to release */
+    uint64_t reserved[2]; /* 0 */
 } ferry_outcome;
 
 /*
@@ -243,6 +244,7 @@ typedef struct ferry_promise_info {
     int64_t created_ns; /* when it was made, or its request submitted: of CLOCK_MONOTONIC; if it is
                            no request's, as of that clock's last tick, some milliseconds ago */
     int64_t settled_ns; /* when it settled, in the same way; 0 while it is pending */
+    uint64_t reserved[4]; /* 0 */
 } ferry_promise_info;
 
 /*

@@ -15,8 +15,9 @@
 
 FERRY_BEGIN
 
-/* Where a request ended. Success carries FERRY_PHASE_DONE. */
-typedef enum ferry_phase {
+/* Where a request ended. Success carries FERRY_PHASE_DONE. One byte: results are kept by the
+ * thousand. */
+typedef enum __attribute__((packed)) ferry_phase {
     FERRY_PHASE_DONE,   /* it did all that was asked */
     FERRY_PHASE_QUEUE,  /* refused or called off before it began */
     FERRY_PHASE_OPEN,   /* while opening and checking its files */
@@ -36,7 +37,7 @@ typedef enum ferry_phase {
  * How a request's bytes were moved. If its parts used several methods: the last of them in this
  * list.
  */
-typedef enum ferry_method {
+typedef enum __attribute__((packed)) ferry_method {
     FERRY_METHOD_NONE,     /* no byte was moved; or the bytes of several requests are added up */
     FERRY_METHOD_MEMORY,   /* sendmsg(2) or writev(2) from memory; recv(2) into it */
     FERRY_METHOD_SENDFILE, /* sendfile(2) */
@@ -45,8 +46,7 @@ typedef enum ferry_method {
 } ferry_method;
 
 /*
- * Why a result is -ECANCELED. No other error has a cause. One byte: results are kept by the
- * thousand.
+ * Why a result is -ECANCELED. No other error has a cause.
  */
 typedef enum __attribute__((packed)) ferry_cause {
     FERRY_CAUSE_NONE,   /* the error is not -ECANCELED; or the program gave -ECANCELED and no cause,
@@ -78,6 +78,7 @@ typedef struct ferry_result {
                                order of their own */
     int64_t queued_ns;      /* from the submit call until its turn came */
     int64_t active_ns;      /* from then until it settled */
+    uint64_t reserved[1];   /* 0 */
 } ferry_result;
 
 /* Names a phase in one lower-case word ("open"). Threads: any. @return a static string. */

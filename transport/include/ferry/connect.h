@@ -58,6 +58,7 @@ typedef struct ferry_connect_options {
     ferry_socket_callback *on_socket; /* or NULL. Not for fd:N */
     void *on_socket_arg;
     ferry_release *on_socket_release; /* of on_socket_arg: before the promise settles; or NULL */
+    uint64_t reserved[8];             /* 0 */
 } ferry_connect_options;
 
 /*

@@ -89,11 +89,12 @@ FERRY_BEGIN
  * was not sent. These are plain values. Keep them as long as you like, also beyond the process.
  */
 typedef struct ferry_resume_token {
-    uint64_t device;    /* st_dev */
-    uint64_t inode;     /* st_ino */
-    uint64_t size;      /* bytes, when it was opened */
-    int64_t changed_ns; /* st_ctime */
-    int64_t offset;     /* of the first byte that was not sent */
+    uint64_t device;      /* st_dev */
+    uint64_t inode;       /* st_ino */
+    uint64_t size;        /* bytes, when it was opened */
+    int64_t changed_ns;   /* st_ctime */
+    int64_t offset;       /* of the first byte that was not sent */
+    uint64_t reserved[2]; /* 0 */
 } ferry_resume_token;
 
 /* A file that is opened once and sent by many requests, also at the same time. */
@@ -133,28 +134,17 @@ typedef struct ferry_file {
                                          FERRY_CURRENT. If the file is another one, or has changed,
                                          the request fails with -ESTALE in phase open. NULL: at
                                          offset. Borrowed until it was handed to a submit */
+    uint64_t reserved[2];             /* 0 */
 } ferry_file;
 
 /* The whole of the file that a path names. Borrows path until it was handed to a submit. */
-static inline ferry_file ferry_file_at(const char *path)
-{
-    ferry_file file = {path, FERRY_CWD, -1, 0, FERRY_CURRENT, FERRY_TO_END, NULL, NULL};
-    return file;
-}
+FERRY_API ferry_file ferry_file_at(const char *path);
 
 /* An open file, from its current position to its end. */
-static inline ferry_file ferry_file_fd(int fd)
-{
-    ferry_file file = {NULL, FERRY_CWD, fd, 0, FERRY_CURRENT, FERRY_TO_END, NULL, NULL};
-    return file;
-}
+FERRY_API ferry_file ferry_file_fd(int fd);
 
 /* A shared file, from its beginning to its end. */
-static inline ferry_file ferry_file_shared(ferry_shared_file *shared)
-{
-    ferry_file file = {NULL, FERRY_CWD, -1, 0, 0, FERRY_TO_END, shared, NULL};
-    return file;
-}
+FERRY_API ferry_file ferry_file_shared(ferry_shared_file *shared);
 
 /*
  * Opens a file to be shared. Requests that send it (ferry_file_shared) need no system call to open

@@ -34,6 +34,7 @@ typedef struct ferry_limiter_options {
                               20 ms. Less than it gives in 5 ms is raised to that, since threads
                               wake late; at least 1, at most 2^50 */
     ferry_limiter *parent; /* a limiter that holds as well; NULL: none */
+    uint64_t reserved[4];  /* 0 */
 } ferry_limiter_options;
 
 /*

@@ -100,6 +100,7 @@ typedef struct ferry_listen_options {
     ferry_release *on_stream_release;
 
     ferry_accept_callback *on_accept; /* or NULL: each connection becomes a stream */
+    uint64_t reserved[8];             /* 0 */
 } ferry_listen_options;
 
 /*

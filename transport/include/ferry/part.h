@@ -52,42 +52,20 @@ typedef struct ferry_part {
     ferry_generator *generate; /* a generator part: the function that makes its bytes */
     int64_t generate_length;   /* a generator part: how many bytes, or FERRY_TO_END: until it says
                                   that was all */
+    uint64_t reserved[2];      /* 0 */
 } ferry_part;
 
-static inline ferry_part ferry_part_memory_(ferry_part_kind kind, const void *data, size_t length,
-                                            ferry_release *release, void *arg)
-{
-    ferry_part part = {kind, data, length, release, arg, {NULL, FERRY_CWD, -1, 0, 0, 0, NULL, NULL},
-                       NULL, 0};
-    return part;
-}
-
 /* Memory that is copied at submit. */
-static inline ferry_part ferry_part_copy(const void *data, size_t length)
-{
-    return ferry_part_memory_(FERRY_PART_COPY, data, length, NULL, NULL);
-}
+FERRY_API ferry_part ferry_part_copy(const void *data, size_t length);
 
 /* Memory that the caller leaves unchanged until the request settles. */
-static inline ferry_part ferry_part_borrow(const void *data, size_t length)
-{
-    return ferry_part_memory_(FERRY_PART_BORROW, data, length, NULL, NULL);
-}
+FERRY_API ferry_part ferry_part_borrow(const void *data, size_t length);
 
 /* Memory that ferry owns once the submit returned 0; a refused submit leaves it to the caller. */
-static inline ferry_part ferry_part_give(void *data, size_t length, ferry_release *release,
-                                         void *arg)
-{
-    return ferry_part_memory_(FERRY_PART_GIVE, data, length, release, arg);
-}
+FERRY_API ferry_part ferry_part_give(void *data, size_t length, ferry_release *release, void *arg);
 
 /* A range of a file. */
-static inline ferry_part ferry_part_file(ferry_file file)
-{
-    ferry_part part = ferry_part_memory_(FERRY_PART_FILE, NULL, 0, NULL, NULL);
-    part.file = file;
-    return part;
-}
+FERRY_API ferry_part ferry_part_file(ferry_file file);
 
 /*
  * What a function makes.
@@ -96,14 +74,8 @@ static inline ferry_part ferry_part_file(ferry_file file)
  * @param release called with arg once the part is over, before the request settles; not called if
  *        the submit fails. May be NULL.
  */
-static inline ferry_part ferry_part_generate(ferry_generator *generate, void *arg, int64_t length,
-                                             ferry_release *release)
-{
-    ferry_part part = ferry_part_memory_(FERRY_PART_GENERATE, NULL, 0, release, arg);
-    part.generate = generate;
-    part.generate_length = length;
-    return part;
-}
+FERRY_API ferry_part ferry_part_generate(ferry_generator *generate, void *arg, int64_t length,
+                                         ferry_release *release);
 
 FERRY_END
 

@@ -93,6 +93,7 @@ typedef struct ferry_reader {
     size_t low_bytes;
 
     ferry_release *release; /* of arg: after on_end, or when another reader is set; NULL: none */
+    uint64_t reserved[4];   /* 0 */
 } ferry_reader;
 
 /*
@@ -165,6 +166,7 @@ typedef struct ferry_read {
     const void *delimiter;   /* FERRY_READ_UNTIL: what ends the read. Copied, if it fits into the
                                 memory; a longer one cannot come */
     size_t delimiter_length; /* FERRY_READ_UNTIL: bytes of it, at least one */
+    uint64_t reserved[2];    /* 0 */
 } ferry_read;
 
 /*

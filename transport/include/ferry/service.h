@@ -76,6 +76,7 @@ typedef struct ferry_service_options {
     ferry_thread_callback *on_thread_start; /* or NULL */
     void *on_thread_start_arg;
     ferry_release *on_thread_start_release; /* of that: when the last thread has ended; or NULL */
+    uint64_t reserved[8];                   /* 0 */
 } ferry_service_options;
 
 /* A look at all streams that have not ended: right when it was taken. */
@@ -85,6 +86,7 @@ typedef struct ferry_service_status {
     uint64_t queued_bytes;      /* of memory, in these requests */
     uint64_t queued_file_bytes; /* of files and other sources, in these requests, as far as known */
     uint64_t pending_reads;     /* reads that have not settled */
+    uint64_t reserved[8];       /* 0 */
 } ferry_service_status;
 
 /*

@@ -205,6 +205,7 @@ typedef struct ferry_stream_options {
      * options of a listener are kept until the listener is gone, too.
      */
     ferry_release *on_watermark_release;
+    uint64_t reserved[8]; /* 0 */
 } ferry_stream_options;
 
 /*
@@ -298,6 +299,7 @@ typedef struct ferry_request_options {
                                            on_owner; NULL: none */
     ferry_release *on_progress_release; /* of on_progress_arg: when the request has settled, and no
                                            call is under way; NULL: none */
+    uint64_t reserved[4];               /* 0 */
 } ferry_request_options;
 
 /* A look at a stream and its queue: right when it was taken, perhaps not when it is read. */
@@ -314,6 +316,7 @@ typedef struct ferry_stream_status {
                   connection, as its fd told it to a read, or to a request that failed before its
                   first byte: -EPIPE, -ECONNRESET, -ECONNABORTED, -ETIMEDOUT, -ENOTCONN. 0: healthy,
                   as far as is known: perhaps nobody has asked the fd since */
+    uint64_t reserved[8]; /* 0 */
 } ferry_stream_status;
 
 /*
@@ -690,6 +693,7 @@ typedef struct ferry_credentials {
     int32_t pid; /* as this process sees it */
     uint32_t uid;
     uint32_t gid;
+    uint64_t reserved[2]; /* 0 */
 } ferry_credentials;
 
 /*
