@@ -79,7 +79,8 @@ static void give_memory(ferry_service *service)
         char *data = malloc(100);
         memset(data, i, 100);
         ferry_promise *promise;
-        ferry_request_options options = {.on_owner = note_sent, .on_owner_arg = sent};
+        ferry_request_options options = {
+            .on_owner = note_sent, .on_owner_holds_queue = true, .on_owner_arg = sent};
         ferry_part part = ferry_part_give(data, 100, give_back, given);
         must(ferry_stream_send(stream, &part, 1, &options, &promise) == 0);
         must(ferry_promise_await(promise, -1, NULL) == 0);
@@ -311,7 +312,8 @@ static void race(ferry_service *service)
     int theirs;
     static uint64_t sent;
     ferry_stream *stream = make_stream(service, &theirs);
-    ferry_request_options options = {.on_owner = note_sent, .on_owner_arg = &sent};
+    ferry_request_options options = {
+        .on_owner = note_sent, .on_owner_holds_queue = true, .on_owner_arg = &sent};
     must(ferry_stream_write(stream, "x", 1, &options, NULL) == 0);
     sent++; /* while the owner may do so, too */
     take(theirs, 1);

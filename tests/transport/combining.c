@@ -165,7 +165,8 @@ PROMISE_EITHER(no_silent_wait, combining_and_awaiting_many_on_an_owner_is_edeadl
     reader *peer = reader_start(stage_take(&s), false);
     ferry_promise *tried;
     check_eq(ferry_promise_create(&tried), 0);
-    const ferry_request_options options = {.on_owner = try_on_owner, .on_owner_arg = tried};
+    const ferry_request_options options = {
+        .on_owner = try_on_owner, .on_owner_holds_queue = true, .on_owner_arg = tried};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     check_eq(ferry_promise_await(tried, -1, NULL), 0);
     ferry_promise *made_there = ferry_promise_get_value(tried);

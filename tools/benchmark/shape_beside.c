@@ -155,8 +155,7 @@ static void send_again(ferry_promise *promise, const ferry_result *result, void 
 {
     (void)promise;
     bulk_stream *s = arg;
-    const ferry_request_options options = {
-        .on_owner = send_again, .on_owner_arg = s, .on_owner_may_lag = true};
+    const ferry_request_options options = {.on_owner = send_again, .on_owner_arg = s};
     ferry_file file = ferry_file_fd(s->file);
     file.offset = 0;
     file.flags |= FERRY_FD_BORROW;

@@ -145,6 +145,7 @@ static ferry_request_options options_of(ferry__request *request)
 {
     ferry_request_options options = {
         .on_owner = note_result,
+        .on_owner_holds_queue = true,
         .on_owner_arg = request,
         .label = ferry__promise_label(&request->promise),
     };

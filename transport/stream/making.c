@@ -340,7 +340,7 @@ __attribute__((always_inline)) static inline void init(
     request->stream = stream;
     request->kind = kind;
     request->is_told_first =
-        agreed->options->on_owner != NULL && !agreed->options->on_owner_may_lag;
+        agreed->options->on_owner != NULL && agreed->options->on_owner_holds_queue;
     request->on_owner = agreed->options->on_owner;
     request->on_owner_arg = agreed->options->on_owner_arg;
     request->is_batch = false;

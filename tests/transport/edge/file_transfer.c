@@ -357,7 +357,8 @@ PROMISE_BOTH(file, file_that_an_earlier_requests_callback_makes_is_found)
     check(mkdtemp(directory) != NULL);
     snprintf(path, sizeof path, "%s/file", directory);
     rig rigged = rig_up(placement, unix_pair(SOCK_STREAM), true);
-    const ferry_request_options options = {.on_owner = make_file, .on_owner_arg = path};
+    const ferry_request_options options = {
+        .on_owner = make_file, .on_owner_holds_queue = true, .on_owner_arg = path};
     check_eq(ferry_stream_write(rigged.stream, "head ", 5, &options, NULL), 0);
     check_eq(outcome(submit_file(rigged.stream, ferry_file_at(path))).error, 0);
     reader *peer = rig_finish(&rigged);

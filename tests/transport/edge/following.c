@@ -285,7 +285,8 @@ PROMISE_EITHER(stable, file_that_an_owners_callback_changes_before_it_is_opened_
 {
     AT_END(file_remove) test_file file = file_make(1000, 13);
     AT_END(stage_close) stage s = open_one(placement);
-    const ferry_request_options options = {.on_owner = touch_it, .on_owner_arg = file.path};
+    const ferry_request_options options = {
+        .on_owner = touch_it, .on_owner_holds_queue = true, .on_owner_arg = file.path};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     check_eq(outcome(submit_file(s.stream, stable(ferry_file_at(file.path)))).error, 0);
 }
@@ -297,7 +298,8 @@ PROMISE_EITHER(stable, shared_file_that_changed_since_it_was_opened_is_estale)
     AT_END(drop_shared_file) ferry_shared_file *shared;
     check_eq(ferry_shared_file_open(&by_name, &shared), 0);
     AT_END(stage_close) stage s = open_one(placement);
-    const ferry_request_options options = {.on_owner = touch_it, .on_owner_arg = file.path};
+    const ferry_request_options options = {
+        .on_owner = touch_it, .on_owner_holds_queue = true, .on_owner_arg = file.path};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     ferry_result result = outcome(submit_file(s.stream, stable(ferry_file_shared(shared))));
     check_failed_so(result, -ESTALE, FERRY_PHASE_SOURCE);

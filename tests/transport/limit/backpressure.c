@@ -423,6 +423,7 @@ static void submit_any(crowd *self, uint64_t *random)
 {
     const ferry_request_options options = {
         .on_owner = note_settled,
+        .on_owner_holds_queue = true,
         .on_owner_arg = self,
         .room_timeout_ms = random_next(random) % 4 == 0 ? 0 : -1,
     };
@@ -1146,7 +1147,8 @@ PROMISE_EITHER(watermark, is_told_on_the_owner_where_an_owner_adopted)
     pair both = unix_pair(SOCK_STREAM);
     reader *peer = reader_start(both.theirs, false);
     adopter self = {.service = service, .fd = both.ours};
-    const ferry_request_options options = {.on_owner = adopt_on_owner, .on_owner_arg = &self};
+    const ferry_request_options options = {
+        .on_owner = adopt_on_owner, .on_owner_holds_queue = true, .on_owner_arg = &self};
     check_eq(ferry_stream_write(only.stream, "x", 1, &options, NULL), 0);
     check_eq(line_end(&only), 1); /* settled after the callback ran */
     gate shut;

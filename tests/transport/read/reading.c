@@ -400,7 +400,8 @@ static void chain(ferry_promise *, const ferry_result *result, void *arg)
     scene *this = arg;
     if (result->at_end || result->error != 0)
         return;
-    const ferry_request_options options = {.on_owner = chain, .on_owner_arg = this};
+    const ferry_request_options options = {
+        .on_owner = chain, .on_owner_holds_queue = true, .on_owner_arg = this};
     const ferry_read one = {this->data, 1, FERRY_READ_SOME, NULL, 0};
     check_eq(ferry_stream_write(this->stream, this->data, result->sent, NULL, NULL), 0);
     check_eq(ferry_stream_read(this->stream, &one, &options, NULL), 0);
@@ -409,7 +410,8 @@ static void chain(ferry_promise *, const ferry_result *result, void *arg)
 PROMISE_EITHER(reading, callback_on_the_owner_may_read_on)
 {
     AT_END(scene_end) scene this = scene_begin(placement, 1);
-    const ferry_request_options options = {.on_owner = chain, .on_owner_arg = &this};
+    const ferry_request_options options = {
+        .on_owner = chain, .on_owner_holds_queue = true, .on_owner_arg = &this};
     const ferry_read one = {this.data, 1, FERRY_READ_SOME, NULL, 0};
     check_eq(ferry_stream_read(this.stream, &one, &options, NULL), 0);
     send_text(this.both.theirs, "echoed by the byte");

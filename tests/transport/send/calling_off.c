@@ -264,7 +264,8 @@ PROMISE_BOTH(calling_off, request_can_be_cancelled_on_the_owner_itself)
     AT_END(scene_close) scene s = scene_open(placement);
     ferry_promise *head = submit_head(&s, BY_MEMORY), *first;
     _Atomic(ferry_promise *) target = NULL;
-    const ferry_request_options options = {.on_owner = cancel_that, .on_owner_arg = &target};
+    const ferry_request_options options = {
+        .on_owner = cancel_that, .on_owner_holds_queue = true, .on_owner_arg = &target};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, &first), 0);
     atomic_store(&target, submit_big(&s, BY_SENDFILE, NULL));
     unsigned char *scrap = malloc(BIG + 1); /* all before the target, and nothing of it */
@@ -325,8 +326,8 @@ PROMISE_BOTH(calling_off, cancelling_again_is_zero_for_as_long_as_it_is_pending)
 {
     hold target = {.cancels = 3};
     AT_END(scene_close) scene s = scene_open(placement);
-    const ferry_request_options options = {.on_owner = cancel_several_times,
-                                           .on_owner_arg = &target};
+    const ferry_request_options options = {
+        .on_owner = cancel_several_times, .on_owner_holds_queue = true, .on_owner_arg = &target};
     ferry_promise *head = submit_head(&s, BY_MEMORY), *first;
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, &first), 0);
     target.promise = submit_big(&s, BY_MEMORY, NULL);
@@ -620,8 +621,10 @@ PROMISE_BOTH(calling_off,
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     witness told = {.theirs = s.theirs};
     const ferry_request_options soon = {.timeout_ms = 50};
-    const ferry_request_options heard = {
-        .timeout_ms = 50, .on_owner = look_for_bytes, .on_owner_arg = &told};
+    const ferry_request_options heard = {.timeout_ms = 50,
+                                         .on_owner = look_for_bytes,
+                                         .on_owner_holds_queue = true,
+                                         .on_owner_arg = &told};
     ferry_part dry = ferry_part_generate(dawdle, &is_all_submitted, 5, NULL);
     ferry_promise *sent[4];
     check_eq(ferry_stream_send(s.stream, &dry, 1, &soon, &sent[0]), 0);

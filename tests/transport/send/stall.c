@@ -155,7 +155,8 @@ PROMISE(stall, what_stands_behind_a_cancelled_request_is_not_what_the_peer_stall
     AT_END(drop_stream) ferry_stream *beside = stream_adopt(service, other.ours);
     ferry_promise *stuck = submit_stuck(stalled, both.theirs);
     (void)poll(NULL, 0, 60); /* it was looked at once by then */
-    const ferry_request_options held = {.on_owner = hold_until_told, .on_owner_arg = &is_up};
+    const ferry_request_options held = {
+        .on_owner = hold_until_told, .on_owner_holds_queue = true, .on_owner_arg = &is_up};
     ferry_promise *holding = submit_write_with(beside, "x", 1, &held);
     (void)poll(NULL, 0, 150);
     (void)ferry_promise_cancel(stuck); /* a busy machine may have been later than that */

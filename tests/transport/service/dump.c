@@ -505,7 +505,8 @@ PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
     sem_t go_on;
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     sem_init(&go_on, 0, 0);
-    const ferry_request_options options = {.on_owner = wait_in_callback, .on_owner_arg = &go_on};
+    const ferry_request_options options = {
+        .on_owner = wait_in_callback, .on_owner_holds_queue = true, .on_owner_arg = &go_on};
     ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
     char name[64];
     snprintf(name, sizeof name, "stream fd %d,", s.ours);
@@ -737,7 +738,8 @@ static void look_in_callback(ferry_promise *, const ferry_result *, void *arg)
 PROMISE_BOTH(dump, works_in_callbacks_its_own_too_and_on_owners_and_there_while_it_is_destroyed)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_request_options options = {.on_owner = look_in_callback, .on_owner_arg = s.service};
+    const ferry_request_options options = {
+        .on_owner = look_in_callback, .on_owner_holds_queue = true, .on_owner_arg = s.service};
     check_eq(ferry_service_dump(s.service, look_again, s.service), 0);
     ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
     check_eq(ferry_promise_observe(promise, look_in_callback, s.service, NULL), 0);

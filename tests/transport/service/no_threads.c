@@ -87,7 +87,8 @@ static void try_again(ferry_promise *, const ferry_result *result, void *arg)
 {
     stubborn *self = arg;
     atomic_fetch_add(&self->tries, 1);
-    const ferry_request_options options = {.on_owner = try_again, .on_owner_arg = self};
+    const ferry_request_options options = {
+        .on_owner = try_again, .on_owner_holds_queue = true, .on_owner_arg = self};
     if (result->error == -EAGAIN)
         check_eq(ferry_stream_write(self->stream, "x", 1, &options, NULL), 0);
     else
@@ -99,7 +100,8 @@ PROMISE(no_threads, callback_that_submits_again_gets_another_start_not_an_endles
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     stubborn self = {.stream = stream_adopt(service, both.ours)};
-    const ferry_request_options options = {.on_owner = try_again, .on_owner_arg = &self};
+    const ferry_request_options options = {
+        .on_owner = try_again, .on_owner_holds_queue = true, .on_owner_arg = &self};
     atomic_store(&failures, 3);
     check_eq(ferry_stream_write(self.stream, "x", 1, &options, NULL), 0);
     char data;

@@ -266,7 +266,8 @@ static void beat(ferry_promise *, const ferry_result *result, void *arg)
     if (self->last_seen > 0 && status.sent_bytes - self->last_seen > self->longest_delay)
         self->longest_delay = status.sent_bytes - self->last_seen;
     self->last_seen = status.sent_bytes;
-    const ferry_request_options again = {.on_owner = beat, .on_owner_arg = self};
+    const ferry_request_options again = {
+        .on_owner = beat, .on_owner_holds_queue = true, .on_owner_arg = self};
     if (--self->left > 0)
         check_eq(ferry_stream_write(self->stream, "x", 1, &again, NULL), 0);
     else
@@ -286,7 +287,8 @@ PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
     ferry_stream *other = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
     ferry_promise *unending = submit_file(busy, ferry_file_at("/dev/zero")), *closed;
     pulse beating = {.stream = other, .busy = busy, .left = 1000};
-    const ferry_request_options first = {.on_owner = beat, .on_owner_arg = &beating};
+    const ferry_request_options first = {
+        .on_owner = beat, .on_owner_holds_queue = true, .on_owner_arg = &beating};
     check_eq(ferry_stream_write(other, "x", 1, &first, NULL), 0);
     int flushed;
     do { /* until the last beat has closed it */
@@ -348,7 +350,8 @@ PROMISE_BOTH(isolation, busy_owner_does_not_keep_another_owners_completions_from
     ferry_stream *busy = stream_adopt(service, first.ours);
     ferry_stream *other = stream_adopt(service, second.ours); /* least loaded: the other owner */
     ferry_promise *stuck[] = {submit_stuck(busy, first.theirs), submit_stuck(other, second.theirs)};
-    const ferry_request_options options = {.on_owner = be_busy, .on_owner_arg = &slow};
+    const ferry_request_options options = {
+        .on_owner = be_busy, .on_owner_holds_queue = true, .on_owner_arg = &slow};
     ferry_promise *mine = submit_write(busy, "x", 1);
     check_eq(ferry_promise_observe(mine, ignore, NULL, NULL), 0);
     check_eq(ferry_stream_write(busy, "y", 1, &options, NULL), 0);

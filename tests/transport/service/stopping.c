@@ -254,7 +254,8 @@ static void stop_in_callback(ferry_promise *, const ferry_result *result, void *
 PROMISE_BOTH(stop, is_edeadlk_in_callbacks_and_on_owners)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_request_options there = {.on_owner = stop_in_callback, .on_owner_arg = s.service};
+    const ferry_request_options there = {
+        .on_owner = stop_in_callback, .on_owner_holds_queue = true, .on_owner_arg = s.service};
     check_eq(ferry_stream_write(s.stream, "x", 1, &there, NULL), 0);
     ferry_promise *promise = submit_write(s.stream, "x", 1);
     check_eq(ferry_promise_observe(promise, stop_in_callback, s.service, NULL), 0);

@@ -39,7 +39,7 @@ static void write_on(ferry_service_options options, ferry_request_options reques
 static void use_a_stack_of(ferry_placement placement, size_t stack_bytes)
 {
     write_on((ferry_service_options){.placement = placement, .stack_bytes = stack_bytes},
-             (ferry_request_options){.on_owner = use_the_stack});
+             (ferry_request_options){.on_owner = use_the_stack, .on_owner_holds_queue = true});
 }
 
 PROMISE_BOTH(threads, stack_that_was_asked_for_is_there_beside_the_hosts_static_tls)
@@ -91,7 +91,7 @@ PROMISE_BOTH(threads, each_is_told_of_where_it_takes_up_its_work)
                                      .on_thread_start = note_start,
                                      .on_thread_start_arg = &seen,
                                      .on_thread_start_release = note_release},
-             (ferry_request_options){.on_owner = check_name});
+             (ferry_request_options){.on_owner = check_name, .on_owner_holds_queue = true});
     check_eq(atomic_load(&seen.front), placement == FERRY_PLACEMENT_DEDICATED);
     check_eq(atomic_load(&seen.owners), placement == FERRY_PLACEMENT_SHARED);
     check_eq(atomic_load(&seen.others), placement == FERRY_PLACEMENT_DEDICATED);
@@ -110,7 +110,8 @@ static int policy_of_owner(ferry_placement placement, bool inherits)
 {
     int policy = -1;
     write_on((ferry_service_options){.placement = placement, .inherit_scheduling = inherits},
-             (ferry_request_options){.on_owner = tell_policy, .on_owner_arg = &policy});
+             (ferry_request_options){
+                 .on_owner = tell_policy, .on_owner_holds_queue = true, .on_owner_arg = &policy});
     return policy;
 }
 

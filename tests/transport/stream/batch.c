@@ -294,7 +294,8 @@ PROMISE_EITHER(batch, what_stands_behind_writes_that_are_counted_within_a_turn_h
     check_eq(ferry_stream_send(m.s.stream, parts, 2, NULL, NULL), 0);
     claim(&m, FERRY__LARGE_BYTES + 1, FERRY__FIRST_WITHOUT_ROOM);
     uint64_t sequence = 0;
-    const ferry_request_options noting = {.on_owner = note_sequence, .on_owner_arg = &sequence};
+    const ferry_request_options noting = {
+        .on_owner = note_sequence, .on_owner_holds_queue = true, .on_owner_arg = &sequence};
     check_eq(ferry_stream_write(m.s.stream, "b", 1, &noting, NULL), 0);
     wait_until_asleep();
     check_tail(&m, read_on(&m), "ab");
@@ -335,7 +336,8 @@ static void let_stream_go(ferry_promise *, const ferry_result *result, void *arg
 
 static void *write_and_drop(void *arg)
 {
-    const ferry_request_options options = {.on_owner = let_stream_go, .on_owner_arg = arg};
+    const ferry_request_options options = {
+        .on_owner = let_stream_go, .on_owner_holds_queue = true, .on_owner_arg = arg};
     check_eq(ferry_stream_write(arg, "b", 1, &options, NULL), 0);
     return NULL;
 }

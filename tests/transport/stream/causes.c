@@ -105,7 +105,8 @@ static void hold_owner(ferry_promise *, const ferry_result *, void *arg)
 
 static void hold_by(doorman *self, ferry_stream *stream)
 {
-    const ferry_request_options options = {.on_owner = hold_owner, .on_owner_arg = self};
+    const ferry_request_options options = {
+        .on_owner = hold_owner, .on_owner_holds_queue = true, .on_owner_arg = self};
     check_eq(sem_init(&self->is_there, 0, 0), 0);
     check_eq(sem_init(&self->may_go, 0, 0), 0);
     check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);

@@ -149,7 +149,8 @@ static void hold_up(ferry_stream *stream, hold *self)
 {
     sem_init(&self->is_held, 0, 0);
     sem_init(&self->may_go_on, 0, 0);
-    const ferry_request_options options = {.on_owner = wait_on_owner, .on_owner_arg = self};
+    const ferry_request_options options = {
+        .on_owner = wait_on_owner, .on_owner_holds_queue = true, .on_owner_arg = self};
     check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
     check_eq(sem_wait(&self->is_held), 0);
 }

@@ -82,7 +82,8 @@ PROMISE_EITHER(home, callback_asked_for_on_the_owner_runs_there_once_it_has_sett
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     visit first = {0}, second = {0};
-    ferry_request_options options = {.on_owner = note_owner, .on_owner_arg = &first};
+    ferry_request_options options = {
+        .on_owner = note_owner, .on_owner_holds_queue = true, .on_owner_arg = &first};
     check_eq(ferry_stream_write(s.stream, "abc", 3, &options, NULL), 0);
     options.on_owner_arg = &second;
     check_eq(ferry_stream_write(s.stream, "def", 3, &options, NULL), 0);
@@ -141,8 +142,10 @@ PROMISE_EITHER(home, promise_settles_once_the_callback_on_the_owner_is_over)
     lasting seen;
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     begin_lasting(&seen);
-    const ferry_request_options options = {
-        .on_owner = last, .on_owner_arg = &seen, .on_owner_release = be_released};
+    const ferry_request_options options = {.on_owner = last,
+                                           .on_owner_holds_queue = true,
+                                           .on_owner_arg = &seen,
+                                           .on_owner_release = be_released};
     ferry_promise *promise = submit_write_with(s.stream, "abc", 3, &options);
     settle_behind_the_callback(promise, &seen);
     s.stream = ferry_stream_unref(s.stream);
@@ -170,7 +173,8 @@ PROMISE_EITHER(home, callback_on_the_owner_may_submit_close_and_drop_its_own_str
     pair both = unix_pair(SOCK_STREAM);
     reader *peer = reader_start(both.theirs, true);
     ferry_stream *stream = stream_adopt(service, both.ours);
-    const ferry_request_options options = {.on_owner = end_the_stream, .on_owner_arg = stream};
+    const ferry_request_options options = {
+        .on_owner = end_the_stream, .on_owner_holds_queue = true, .on_owner_arg = stream};
     check_eq(ferry_stream_write(stream, "some ", 5, &options, NULL), 0);
     reader_check_text(peer, "some more");
 }
@@ -183,7 +187,8 @@ static void abort_the_stream(ferry_promise *, const ferry_result *, void *arg)
 PROMISE_EITHER(home, callback_on_the_owner_may_abort_its_own_stream)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_request_options options = {.on_owner = abort_the_stream, .on_owner_arg = s.stream};
+    const ferry_request_options options = {
+        .on_owner = abort_the_stream, .on_owner_holds_queue = true, .on_owner_arg = s.stream};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     ferry_service_drain(s.service, -1);
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN);
@@ -194,7 +199,8 @@ static void abort_between(ferry_placement placement, size_t length)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs); /* so that all wait together */
-    const ferry_request_options options = {.on_owner = abort_the_stream, .on_owner_arg = s.stream};
+    const ferry_request_options options = {
+        .on_owner = abort_the_stream, .on_owner_holds_queue = true, .on_owner_arg = s.stream};
     check_eq(ferry_stream_write(s.stream, "first", length, &options, NULL), 0);
     ferry_promise *second = submit_write(s.stream, "second", 6);
     reader *peer = reader_start(stage_take(&s), false);
@@ -224,6 +230,7 @@ static void try_to_wait(ferry_promise *promise, const ferry_result *, void *arg)
 PROMISE_EITHER(no_silent_wait, waiting_on_an_owner_is_edeadlk_at_once)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_request_options options = {.on_owner = try_to_wait, .on_owner_arg = s.service};
+    const ferry_request_options options = {
+        .on_owner = try_to_wait, .on_owner_holds_queue = true, .on_owner_arg = s.service};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
 }

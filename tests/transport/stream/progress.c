@@ -253,6 +253,7 @@ static void submit_follow_up(ferry_promise *, const ferry_result *result, void *
     self->told->is_owners = true;
     ferry_request_options options = telling(self->told, self->step_bytes, self->interval_ms);
     options.on_owner = note_settled;
+    options.on_owner_holds_queue = true;
     options.on_owner_arg = self->told;
     check_eq(ferry_stream_write(self->stream, data, self->size, &options, NULL), 0);
 }
@@ -260,7 +261,8 @@ static void submit_follow_up(ferry_promise *, const ferry_result *result, void *
 /* Has an owner submit it, and waits for its end. */
 static void run_follow_up(follow_up *self)
 {
-    const ferry_request_options options = {.on_owner = submit_follow_up, .on_owner_arg = self};
+    const ferry_request_options options = {
+        .on_owner = submit_follow_up, .on_owner_holds_queue = true, .on_owner_arg = self};
     check_eq(ferry_stream_write(self->stream, "", 0, &options, NULL), 0);
     while (!atomic_load(&self->told->is_done))
         (void)sched_yield();

@@ -156,7 +156,8 @@ PROMISE_EITHER(releases, arg_of_a_reader_that_is_replaced_before_it_gets_to_the_
         kept args[3] = {0};
         sem_t go_on;
         AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-        const ferry_request_options holds_up = {.on_owner = wait_on_owner, .on_owner_arg = &go_on};
+        const ferry_request_options holds_up = {
+            .on_owner = wait_on_owner, .on_owner_holds_queue = true, .on_owner_arg = &go_on};
         check_eq(sem_init(&go_on, 0, 0), 0);
         check_eq(ferry_stream_write(s.stream, "x", 1, &holds_up, NULL), 0);
         wait_readable(s.theirs);
@@ -219,6 +220,7 @@ static void use_on_progress(ferry_promise *, uint64_t, void *arg)
 static ferry_request_options options_of(kept args[2])
 {
     return (ferry_request_options){.on_owner = use_on_owner,
+                                   .on_owner_holds_queue = true,
                                    .on_owner_arg = &args[0],
                                    .on_owner_release = release_kept,
                                    .on_progress = use_on_progress,

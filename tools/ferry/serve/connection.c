@@ -243,9 +243,9 @@ static int send_watched(struct connection *connection, const struct request *req
     const ferry_request_options options = {
         .on_owner = logged != NULL ? on_logged : on_settled,
         .on_owner_arg = logged != NULL ? (void *)logged : connection,
-        /* Nothing follows that would be taken for it. In memory it fails only with its
-         * connection. */
-        .on_owner_may_lag = !response->has_file || !response->keeps_alive,
+        /* If its file cannot be sent, what follows must not be taken for it. In memory it fails
+         * only with its connection. */
+        .on_owner_holds_queue = response->has_file && response->keeps_alive,
         .label = name_answer(response),
     };
     connection->holds++;
@@ -307,7 +307,8 @@ static void on_opened(ferry_promise *promise, const ferry_result *result, void *
 /* Somebody has a lease on the file that was asked for: its request waits for that. */
 static bool put_off(struct connection *connection, const struct response *response)
 {
-    const ferry_request_options options = {.on_owner = on_opened, .on_owner_arg = connection};
+    const ferry_request_options options = {
+        .on_owner = on_opened, .on_owner_holds_queue = true, .on_owner_arg = connection};
     connection->holds++;
     if (ferry_stream_send(connection->stream, response->parts, response->count, &options, NULL) !=
         0) {
@@ -431,6 +432,7 @@ static void call_back(struct connection *connection, ferry_callback *callback,
     const ferry_part nothing = ferry_part_copy(NULL, 0);
     ferry_request_options options = *extra;
     options.on_owner = callback;
+    options.on_owner_holds_queue = true;
     options.on_owner_arg = connection;
     atomic_fetch_add(&connection->calls, 1);
     if (ferry_stream_send(connection->stream, &nothing, 1, &options, NULL) != 0)

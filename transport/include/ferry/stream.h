@@ -233,24 +233,23 @@ typedef void ferry_progress_callback(ferry_promise *promise, uint64_t sent_bytes
 /* What may be asked of a single request. NULL, or zero-initialised: nothing. */
 typedef struct ferry_request_options {
     /*
-     * Called on the stream's owner when the request is done, before what follows is sent. It is for
-     * submitting what comes next without a detour over another thread. It is called before the
-     * promise settles: other threads see the promise settle once on_owner has returned and
-     * on_owner_release was called. So a thread that awaits the promise may use what on_owner wrote.
+     * Called on the stream's owner when the request is done. It is for submitting what comes next
+     * without a detour over another thread. It is called before the promise settles: other threads
+     * see the promise settle once on_owner has returned and on_owner_release was called. So a
+     * thread that awaits the promise may use what on_owner wrote. The calls are made in the order
+     * of the requests. What follows the request may have left by then, with the same system call.
      * It must not block, and it cannot wait: ferry_promise_await answers -EDEADLK there, unless its
-     * timeout is 0. It may submit and abort. As what follows is held back for it, each such request
-     * takes a system call of its own: most callbacks should set on_owner_may_lag.
+     * timeout is 0. It may submit and abort.
      */
     ferry_callback *on_owner;
     void *on_owner_arg;
 
     /*
-     * Nothing is held back for on_owner: what follows may have been sent when it is called, with
-     * the same system call. All else stays: the calls are made in the order of the requests, each
-     * before its promise settles. Not for a callback that aborts the stream so that nothing follows
-     * a request that has failed before its first byte.
+     * Nothing that follows is sent before on_owner has returned. It is for a callback that aborts
+     * the stream when the request has failed before its first byte, so that what follows is not
+     * taken for it. Each such request takes a system call of its own.
      */
-    bool on_owner_may_lag;
+    bool on_owner_holds_queue;
 
     /*
      * How many milliseconds the submit itself may wait for room in a full queue. 0: it does not
