@@ -350,54 +350,28 @@ static bool has_waiting(int fd)
     return poll(&waiting, 1, 0) > 0;
 }
 
-/* @return whether it was. */
-static bool make_nonblocking(int fd)
+static void make_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || (flags & O_NONBLOCK) != 0)
-        return true;
-    (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-    return false;
+    if (flags >= 0 && (flags & O_NONBLOCK) == 0)
+        (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
-static int accept_from(const ferry__binding *binding, ferry__calls *calls,
-                       ferry__endpoint *ret_peer)
+int ferry__binding_accept(ferry__binding *binding, ferry__calls *calls, ferry__endpoint *ret_peer)
 {
     ret_peer->size = sizeof ret_peer->address;
-    return calls->accept(calls, binding->fd, &ret_peer->address.any, &ret_peer->size);
-}
-
-/* Only if a connection waits, and as the only owner that does. */
-static int accept_carefully(ferry__binding *binding, ferry__calls *calls, ferry__endpoint *ret_peer)
-{
+    if (!binding->is_inherited)
+        return calls->accept(calls, binding->fd, &ret_peer->address.any, &ret_peer->size);
     int fd = -1, error = EAGAIN;
     (void)pthread_mutex_lock(&binding->accepting);
     if (has_waiting(binding->fd)) {
-        (void)make_nonblocking(binding->fd);
-        fd = accept_from(binding, calls, ret_peer);
+        make_nonblocking(binding->fd);
+        fd = calls->accept(calls, binding->fd, &ret_peer->address.any, &ret_peer->size);
         error = errno;
     }
     (void)pthread_mutex_unlock(&binding->accepting);
     errno = error;
     return fd;
-}
-
-/* Sees to its flag. @return whether nobody is likely to clear it just now. */
-static bool is_left_alone(ferry__binding *binding)
-{
-    enum { OFTEN = 64 }; /* for somebody who clears it again and again to be noticed */
-    unsigned before = atomic_load_explicit(&binding->found_set, memory_order_relaxed);
-    bool was_set = make_nonblocking(binding->fd);
-    if (!was_set || before < OFTEN)
-        atomic_store_explicit(&binding->found_set, was_set ? before + 1 : 0, memory_order_relaxed);
-    return was_set && before >= OFTEN;
-}
-
-int ferry__binding_accept(ferry__binding *binding, ferry__calls *calls, ferry__endpoint *ret_peer)
-{
-    if (!binding->is_inherited || is_left_alone(binding))
-        return accept_from(binding, calls, ret_peer);
-    return accept_carefully(binding, calls, ret_peer);
 }
 
 /* ---- ending ---------------------------------------------------------------------------------- */

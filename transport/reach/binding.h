@@ -9,8 +9,7 @@
  * that. Another may have cleared it since. Putting it back at the end would have the others block.
  * So it is set before each call, and stays set. A call could still block if the flag is cleared in
  * between. So it is made only after poll(2) has seen a connection, and never by two acceptors of
- * one binding at once. Once the flag was found set many times in a row, nobody clears it all the
- * time. Then the call is made without that.
+ * one binding at once.
  */
 #ifndef FERRY_TRANSPORT_REACH_BINDING_H
 #define FERRY_TRANSPORT_REACH_BINDING_H
@@ -25,7 +24,6 @@ typedef struct ferry__binding {
     int fd;
     bool is_inherited;
     pthread_mutex_t accepting; /* if it is inherited: held from poll(2) to accept4(2) */
-    atomic_uint found_set;     /* its O_NONBLOCK: how many times in a row, or a little fewer */
     ferry__socket_sort sort;   /* of what it accepts */
     ferry__endpoint endpoint;  /* where it listens */
     bool has_path;             /* a path was made, and is to be removed */

@@ -27,7 +27,6 @@ enum {
     GETSOCKOPT,
     IOCTL,
     MORE, /* of those that send: something follows, in the same packet */
-    POLL,
     RECV,
     SEND,
     SETSOCKOPT,
@@ -35,10 +34,10 @@ enum {
     KINDS
 };
 
-static const char *const names[KINDS] = {"accept4",    "close",   "connect",     "epoll_ctl",
-                                         "fcntl",      "fstat",   "getpeername", "getsockname",
-                                         "getsockopt", "ioctl",   "MSG_MORE",    "poll",
-                                         "recv",       "sendmsg", "setsockopt",  "shutdown"};
+static const char *const names[KINDS] = {"accept4",    "close",      "connect",     "epoll_ctl",
+                                         "fcntl",      "fstat",      "getpeername", "getsockname",
+                                         "getsockopt", "ioctl",      "MSG_MORE",    "recv",
+                                         "sendmsg",    "setsockopt", "shutdown"};
 
 static atomic_uint made[KINDS];
 static _Thread_local bool counts_here;
@@ -73,8 +72,6 @@ WRAP(GETSOCKOPT, int, getsockopt, (int fd, int level, int name, void *value, soc
      level, name, value, size)
 WRAP(IOCTL, int, ioctl, (int fd, unsigned long what, void *value), fd, what, value)
 WRAP(RECV, ssize_t, recv, (int fd, void *data, size_t size, int flags), fd, data, size, flags)
-WRAP(POLL, int, poll, (struct pollfd fds[], nfds_t how_many, int timeout_ms), fds, how_many,
-     timeout_ms)
 WRAP(SETSOCKOPT, int, setsockopt, (int fd, int level, int name, const void *value, socklen_t size),
      fd, level, name, value, size)
 WRAP(SHUTDOWN, int, shutdown, (int fd, int how), fd, how)
@@ -247,32 +244,6 @@ PROMISE(short_lives, connection_that_is_answered_and_closed_costs_five_calls)
                         [CLOSE] = 1); /* the answer and the end of it are one packet */
         }
     }
-}
-
-/* A listening socket of others', who share its O_NONBLOCK, and may set SO_LINGER. */
-PROMISE(short_lives, inherited_socket_whose_flag_nobody_clears_costs_two_calls_more)
-{
-    const struct sockaddr_in name = {.sin_family = AF_INET,
-                                     .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    check_eq(bind(fd, (const struct sockaddr *)&name, sizeof name), 0);
-    check_eq(listen(fd, 5), 0);
-    char address[20];
-    snprintf(address, sizeof address, "fd:%d", fd);
-    AT_END(house_close) house h = house_open(address, NULL);
-    for (unsigned i = 0; i < 70; i++)
-        visit(&h);
-    AT_END(close_fd) int client = ask(&h);
-    read_answer(client);
-    wait_until_asleep();
-    CHECK_CALLS([ACCEPT] = 1, [FCNTL] = 1, [RECV] = 1, [SEND] = 1, [MORE] = 1, [SHUTDOWN] = 1,
-                [SETSOCKOPT] = 1, [CLOSE] = 1);
-    check_eq(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
-    AT_END(close_fd) int next = ask(&h);
-    read_answer(next);
-    wait_until_asleep();
-    CHECK_CALLS([ACCEPT] = 1, [FCNTL] = 3, [POLL] = 1, [RECV] = 1, [SEND] = 1, [MORE] = 1,
-                [SHUTDOWN] = 1, [SETSOCKOPT] = 1, [CLOSE] = 1);
 }
 
 PROMISE(short_lives, close_that_waits_for_its_peer_costs_two_more)
