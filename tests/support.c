@@ -349,47 +349,64 @@ void talker_join(talker *peer)
 
 /* ---- ferry's threads ------------------------------------------------------------------------- */
 
-/* Whether a thread is ferry's by its name; and its state, the letter after that. */
-static bool is_ferrys(const char *id, char *ret_state)
+/* One look at ferry's threads. */
+typedef struct look {
+    unsigned count;
+    unsigned awake;  /* that do not sleep */
+    uint64_t slices; /* how often they have run: the sum */
+} look;
+
+/* Without stdio, whose memory a thread of ferry's might wait for just now. */
+static bool read_of_task(const char *id, const char *name, char *line, size_t size)
 {
-    char path[300], line[256] = "";
-    snprintf(path, sizeof path, "/proc/self/task/%s/stat", id);
-    FILE *stat = fopen(path, "re");
-    if (stat == NULL)
-        return false; /* it has ended */
-    bool got = fgets(line, sizeof line, stat) != NULL;
-    fclose(stat);
-    const char *after_name = strrchr(line, ')');
-    if (!got || after_name == NULL || strstr(line, "(ferry-") == NULL)
-        return false;
-    *ret_state = after_name[2];
-    return true;
+    char path[300];
+    snprintf(path, sizeof path, "/proc/self/task/%s/%s", id, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd >= 0 ? read(fd, line, size - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    line[length > 0 ? length : 0] = '\0';
+    return length > 0; /* else it has ended */
 }
 
-/* How many threads of ferry's there are, and how many of them do not sleep. */
-static unsigned count_ferrys(unsigned *ret_awake)
+/* Counts a thread, if it is ferry's by its name. Its state is the letter after that. */
+static void look_at(const char *id, look *sum)
 {
+    char line[512];
+    if (!read_of_task(id, "stat", line, sizeof line))
+        return;
+    const char *after_name = strrchr(line, ')');
+    if (after_name == NULL || strstr(line, "(ferry-") == NULL)
+        return;
+    sum->count++;
+    sum->awake += after_name[2] != 'S';
+    unsigned long long slices = 0;
+    if (read_of_task(id, "schedstat", line, sizeof line))
+        (void)sscanf(line, "%*u %*u %llu", &slices);
+    sum->slices += slices;
+}
+
+static look look_at_ferrys(void)
+{
+    look sum = {0};
     DIR *tasks = opendir("/proc/self/task");
     check(tasks != NULL);
-    unsigned count = 0;
-    *ret_awake = 0;
-    for (const struct dirent *task; (task = readdir(tasks)) != NULL;) {
-        char state;
-        if (task->d_name[0] == '.' || !is_ferrys(task->d_name, &state))
-            continue;
-        count++;
-        *ret_awake += state != 'S';
-    }
+    for (const struct dirent *task; (task = readdir(tasks)) != NULL;)
+        if (task->d_name[0] != '.')
+            look_at(task->d_name, &sum);
     closedir(tasks);
-    return count;
+    return sum;
 }
 
+/* One that was seen asleep may have been woken by the next one, before that fell asleep. So none
+ * has run between two looks, either. */
 void wait_until_asleep(void)
 {
-    for (unsigned awake = 1; awake > 0;) {
-        (void)count_ferrys(&awake);
-        if (awake > 0)
-            sched_yield();
+    for (look before = look_at_ferrys(), now;; before = now) {
+        now = look_at_ferrys();
+        if (before.awake == 0 && now.awake == 0 && now.slices == before.slices)
+            return;
+        sched_yield();
     }
 }
 
@@ -398,8 +415,7 @@ void wait_until_asleep(void)
 /* A thread that has not run yet has no name by which wait_until_asleep knows it. */
 static void wait_for_names(unsigned count)
 {
-    unsigned awake;
-    while (count_ferrys(&awake) < count)
+    while (look_at_ferrys().count < count)
         sched_yield();
 }
 
