@@ -341,19 +341,25 @@ WRAPPED(int, epoll_wait, (int set, struct epoll_event *events, int most, int tim
     return count;
 }
 
+static void watch_wake_ups(const house *h)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        watched[i] = h->service->owners[i];
+        atomic_store(&was_woken[i], false);
+    }
+}
+
 PROMISE(short_lives, connection_wakes_one_owner_only)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         house h = house_open_in(service_start(FERRY_PLACEMENT_SHARED), any_address(is_tcp), NULL);
         for (unsigned i = 0; i < 10; i++) /* until all that begins with it is over */
             visit(&h);
-        for (unsigned i = 0; i < 2; i++) {
-            watched[i] = h.service->owners[i];
-            atomic_store(&was_woken[i], false);
-        }
-        for (unsigned i = 0; i < 10; i++)
+        for (unsigned i = 0; i < 10; i++) {
+            watch_wake_ups(&h);
             visit(&h);
-        check_eq(was_woken[0] + was_woken[1], 1);
+            check_eq(was_woken[0] + was_woken[1], 1);
+        }
         house_close(&h);
     }
 }
