@@ -398,16 +398,23 @@ static look look_at_ferrys(void)
     return sum;
 }
 
-/* One that was seen asleep may have been woken by the next one, before that fell asleep. So none
- * has run between two looks, either. */
+/* Whether no more than so many are awake. One that was seen asleep may have been woken by the next
+ * one, before that fell asleep. So none has run between two looks, either. */
+static bool are_asleep_but(unsigned awake)
+{
+    look before = look_at_ferrys(), now = look_at_ferrys();
+    return before.awake <= awake && now.awake <= awake && now.slices == before.slices;
+}
+
 void wait_until_asleep(void)
 {
-    for (look before = look_at_ferrys(), now;; before = now) {
-        now = look_at_ferrys();
-        if (before.awake == 0 && now.awake == 0 && now.slices == before.slices)
-            return;
+    while (!are_asleep_but(0))
         sched_yield();
-    }
+}
+
+bool are_others_asleep(void)
+{
+    return are_asleep_but(1);
 }
 
 /* ---- ferry ----------------------------------------------------------------------------------- */

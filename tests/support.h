@@ -254,4 +254,7 @@ void wait_readable(int fd);
 /* Waits until every thread of ferry's sleeps in the kernel: in a blocked call, or for work. */
 void wait_until_asleep(void);
 
+/* The same, asked on one of ferry's threads of the others. */
+bool are_others_asleep(void);
+
 #endif

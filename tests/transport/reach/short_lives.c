@@ -332,12 +332,21 @@ PROMISE_BOTH(short_lives, connection_to_this_machine_is_made_without_an_epoll_se
 static ferry__owner *watched[2];
 static atomic_bool was_woken[2];
 
+/* The connection waits until it is seen whether the other owner comes for it, too. */
+static void note_wake_up(unsigned owner)
+{
+    if (atomic_exchange(&was_woken[owner], true))
+        return;
+    while (!atomic_load(&was_woken[!owner]) && !are_others_asleep())
+        sched_yield();
+}
+
 WRAPPED(int, epoll_wait, (int set, struct epoll_event *events, int most, int timeout_ms))
 {
     int count = __real_epoll_wait(set, events, most, timeout_ms);
     for (unsigned i = 0; i < 2; i++)
         if (count > 0 && ferry__thread_current()->owner == watched[i])
-            atomic_store(&was_woken[i], true);
+            note_wake_up(i);
     return count;
 }
 
