@@ -39,7 +39,7 @@ static void tell(ferry__notice *notice)
 
 int ferry__watermark_init(ferry_stream *stream)
 {
-    if (ferry__thread_current()->owner != NULL)
+    if (stream->settings->options.watermark_on_owner || ferry__thread_current()->owner != NULL)
         return 0;
     ferry__inbox *inbox = ferry__inbox_current();
     if (inbox == NULL)

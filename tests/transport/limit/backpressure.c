@@ -1127,7 +1127,7 @@ static void note_on_owner(ferry_stream *stream, bool is_above, void *arg)
 {
     adopter *self = arg;
     check(stream == self->stream);
-    check_eq(ferry_inbox_run(0), -EDEADLK); /* it is an owner */
+    check_eq(ferry_inbox_get_fd(), -EDEADLK); /* it is an owner */
     (void)atomic_fetch_add(is_above ? &self->up : &self->down, 1);
 }
 
@@ -1138,6 +1138,21 @@ static void adopt_on_owner(ferry_promise *, const ferry_result *, void *arg)
                                      (ferry_stream_options){.high_watermark_bytes = 100,
                                                             .on_watermark = note_on_owner,
                                                             .on_watermark_arg = self});
+}
+
+/* Up and down once; then the stream ends. */
+static void cross_the_mark(adopter *self)
+{
+    gate shut;
+    submit_gate(self->stream, &shut);
+    ferry_promise *most = submit_write(self->stream, zeros, 100);
+    let_it_look(self->stream);
+    check_told(*self, 1, 0);
+    cancel(most);
+    let_it_look(self->stream);
+    check_told(*self, 1, 1);
+    open_gate(self->stream, &shut);
+    check_eq(close_stream(self->stream).error, 0);
 }
 
 PROMISE_EITHER(watermark, is_told_on_the_owner_where_an_owner_adopted)
@@ -1151,16 +1166,22 @@ PROMISE_EITHER(watermark, is_told_on_the_owner_where_an_owner_adopted)
         .on_owner = adopt_on_owner, .on_owner_holds_queue = true, .on_owner_arg = &self};
     check_eq(ferry_stream_write(only.stream, "x", 1, &options, NULL), 0);
     check_eq(line_end(&only), 1); /* settled after the callback ran */
-    gate shut;
-    submit_gate(self.stream, &shut);
-    ferry_promise *most = submit_write(self.stream, zeros, 100);
-    let_it_look(self.stream);
-    check_told(self, 1, 0);
-    cancel(most);
-    let_it_look(self.stream);
-    check_told(self, 1, 1);
-    open_gate(self.stream, &shut);
-    check_eq(close_stream(self.stream).error, 0);
+    cross_the_mark(&self);
+    (void)reader_end(peer);
+}
+
+PROMISE_EITHER(watermark, is_told_on_the_owner_where_the_options_say_so)
+{
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    pair both = unix_pair(SOCK_STREAM);
+    reader *peer = reader_start(both.theirs, false);
+    adopter self = {0};
+    self.stream = stream_adopt_with(service, both.ours,
+                                    (ferry_stream_options){.high_watermark_bytes = 100,
+                                                           .on_watermark = note_on_owner,
+                                                           .on_watermark_arg = &self,
+                                                           .watermark_on_owner = true});
+    cross_the_mark(&self);
     (void)reader_end(peer);
 }
 

@@ -129,13 +129,16 @@ typedef struct ferry_stream_options {
     /*
      * Watermarks of the queue, memory and files together, in bytes. The low one is at most the high
      * one. The high one is not 0 if there is an on_watermark. on_watermark may be NULL: nobody is
-     * told. It runs on the thread that adopts the stream, when that thread runs its inbox. If an
-     * owner's callback adopts the stream, it runs on the stream's owner.
+     * told. It runs on the thread that adopts the stream, when that thread runs its inbox. With
+     * watermark_on_owner it runs on the stream's owner, at once: so an on_read there may stop
+     * asking for more. It does so too if an owner's callback adopts the stream. There it must not
+     * block, and cannot wait.
      */
     uint64_t high_watermark_bytes;
     uint64_t low_watermark_bytes;
     ferry_watermark_callback *on_watermark;
     void *on_watermark_arg;
+    bool watermark_on_owner;
 
     /*
      * Confirmed close. close_timeout_ms: how many milliseconds ferry_stream_close waits, after
