@@ -23,6 +23,12 @@ void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type 
     own->origin = NULL;
 }
 
+/* Whether the program has set a field of a later version in it. */
+static bool is_newer(const ferry_outcome *outcome)
+{
+    return FERRY__IS_NEWER(outcome) || FERRY__IS_NEWER(&outcome->result);
+}
+
 void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_promise *origin)
 {
     own->promise.result = outcome->result;
@@ -30,6 +36,8 @@ void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_prom
         own->promise.result.cause = FERRY_CAUSE_NONE;
     if (outcome->result.error > 0) /* a block's: nobody could tell it from a count */
         own->promise.result.error = -EINVAL;
+    if (is_newer(outcome)) /* a block's, too */
+        own->promise.result = (ferry_result){.error = -E2BIG, .phase = FERRY_PHASE_QUEUE};
     own->value = outcome->value;
     own->release = outcome->release;
     own->origin = ferry_promise_ref(origin);
@@ -211,7 +219,7 @@ int ferry_promise_settle(ferry_promise *promise, const ferry_outcome *outcome)
         outcome = &success;
     if (promise == NULL || promise->type != &programs_type.promise || outcome->result.error > 0)
         return -EINVAL;
-    if (FERRY__IS_NEWER(outcome) || FERRY__IS_NEWER(&outcome->result))
+    if (is_newer(outcome))
         return -E2BIG;
     if (ferry__promise_poll(promise) == -ECHILD)
         return -ECHILD;

@@ -354,6 +354,42 @@ PROMISE_EITHER(growing, field_that_the_library_does_not_know_is_e2big_and_nothin
     }
 }
 
+static void count_release(void *value)
+{
+    ++*(unsigned *)value;
+}
+
+/* What a block puts into its outcome. */
+typedef struct answer {
+    unsigned released;
+    bool in_result; /* the later field: else it is in the outcome around it */
+} answer;
+
+static ferry_promise *answer_with_a_later_field(ferry_promise *, ferry_outcome *given, void *arg)
+{
+    answer *self = arg;
+    given->value = &self->released;
+    given->release = count_release;
+    *(self->in_result ? given->result.reserved : given->reserved) = 1;
+    return NULL;
+}
+
+PROMISE(growing, block_that_answers_with_such_a_field_makes_its_sequence_e2big)
+{
+    for (unsigned in_result = 0; in_result < 2; in_result++) {
+        answer self = {.in_result = in_result};
+        ferry_promise *first, *sequence;
+        check_eq(ferry_promise_create(&first), 0);
+        check_eq(ferry_promise_then(first, answer_with_a_later_field, &self, &sequence), 0);
+        check_eq(ferry_promise_settle(first, NULL), 0);
+        ferry_promise_unref(first);
+        ferry_result result = outcome(sequence);
+        check_eq(result.error, -E2BIG);
+        check_eq(result.reserved[0], 0);
+        check_eq(self.released, 1);
+    }
+}
+
 static int use_a_later_field(ferry_listener *, int, ferry_stream_options *options, void *arg)
 {
     options->reserved[0] = 1;

@@ -42,8 +42,8 @@ FERRY_BEGIN
  *
  * *outcome is at first the settled promise's own outcome: a block that returns NULL and changes
  * nothing passes it on. A value that the block puts there is taken, with its release. An error that
- * it puts there is a negative errno; a positive one becomes -EINVAL. If the block returns a
- * promise, *outcome is not looked at.
+ * it puts there is a negative errno; a positive one becomes -EINVAL. A field that this library does
+ * not know makes it -E2BIG. If the block returns a promise, *outcome is not looked at.
  *
  * Takes: a reference to the promise that it returns. If that is a promise of the program's own,
  * keep another reference to settle it with. The promise may have settled before, and may be the
