@@ -396,6 +396,12 @@ static ferry__bed choose_bed(const ferry__owner *owner)
     return owner->may_doze ? FERRY__DOZING : FERRY__ON_FD;
 }
 
+static void wait_for_fds(ferry__owner *owner, int64_t deadline)
+{
+    ferry__poller_wait(&owner->poller, deadline);
+    owner->looked_at = ferry__clock_now();
+}
+
 /* @return whether it slept; if not, there was something else to do by then. */
 static bool sleep_until_needed(ferry__owner *owner)
 {
@@ -408,7 +414,7 @@ static bool sleep_until_needed(ferry__owner *owner)
     if (may_sleep && bed == FERRY__ON_FUTEX)
         ferry__wake_sleep(&owner->wake, bed, deadline);
     else if (may_sleep)
-        ferry__poller_wait(&owner->poller, deadline);
+        wait_for_fds(owner, deadline);
     ferry__wake_retract(&owner->wake);
     return may_sleep;
 }
@@ -422,25 +428,17 @@ static void run_round(ferry__owner *owner)
     put_spares(owner); /* of mail and timers */
 }
 
-/* While turns are due. Not after each small one: beside that it is dear to look at fds. Nor after
- * those for which the owner has just been woken. */
+/* While turns are due. Not after each small one: beside that it is dear to look at fds. */
 static void look_at_fds(ferry__owner *owner)
 {
-    int64_t now = ferry__clock_now();
-    bool has_slept = owner->has_slept;
-    owner->has_slept = false;
-    if (!has_slept && now - owner->looked_at < LONG_NS)
-        return;
-    owner->looked_at = now;
-    if (!has_slept)
-        ferry__poller_wait(&owner->poller, 0);
+    if (ferry__clock_now() - owner->looked_at >= LONG_NS)
+        wait_for_fds(owner, 0);
 }
 
 static void go_on(ferry__owner *owner)
 {
-    if (owner->runnable.first == NULL && sleep_until_needed(owner))
-        owner->has_slept = true;
-    else if (owner->poller.awaiting > 0)
+    bool has_slept = owner->runnable.first == NULL && sleep_until_needed(owner);
+    if (!has_slept && owner->poller.awaiting > 0)
         look_at_fds(owner);
 }
 

@@ -116,8 +116,7 @@ struct ferry__owner {
     int64_t went_ahead_at; /* when one did, last; 0: never */
     ferry__timers timers;
     ferry__poller poller;
-    bool has_slept;            /* since it looked at its fds while turns were due */
-    int64_t looked_at;         /* when it did that, or had no need to */
+    int64_t looked_at;         /* when its fds were last looked at */
     ferry__ringer ringer;      /* flushed after every turn */
     int start_error;           /* 0, or why no thread could be started for this round */
     void *scratch;             /* NULL until needed */

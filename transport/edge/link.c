@@ -105,7 +105,11 @@ static int init_socket(ferry__link *link, int type, ferry__peer *ret_peer)
 
 void ferry__link_init_known(ferry__link *link, int fd, ferry__socket_sort sort, ferry__calls *calls)
 {
-    *link = (ferry__link){.fd = fd, .shared_fd = -1, .calls = calls, .type = &ferry__link_plain};
+    *link = (ferry__link){.fd = fd,
+                          .may_be_framed = sort.may_be_framed,
+                          .shared_fd = -1,
+                          .calls = calls,
+                          .type = &ferry__link_plain};
     set_sort(link, sort);
 }
 
@@ -157,8 +161,12 @@ static int init_other(ferry__link *link)
 
 int ferry__link_init(ferry__link *link, int fd, ferry__calls *calls, ferry__peer *ret_peer)
 {
-    *link = (ferry__link){
-        .fd = fd, .is_adopted = true, .shared_fd = -1, .calls = calls, .type = &ferry__link_plain};
+    *link = (ferry__link){.fd = fd,
+                          .is_adopted = true,
+                          .may_be_framed = true,
+                          .shared_fd = -1,
+                          .calls = calls,
+                          .type = &ferry__link_plain};
     int type = get_option(fd, SOL_SOCKET, SO_TYPE);
     return type >= 0 ? init_socket(link, type, ret_peer) : init_other(link);
 }

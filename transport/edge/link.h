@@ -113,6 +113,7 @@ typedef struct ferry__link {
     ferry__guard guard;
     bool is_holding_back; /* the last write said that more follows */
     bool owes;            /* its type has bytes to send that nobody writes: flush */
+    bool may_be_framed;   /* the program may have set TCP_ULP, to kernel TLS */
     int fd;               /* -1 once closed */
 } ferry__link;
 
@@ -121,9 +122,10 @@ typedef struct ferry__socket_sort {
     bool is_message;
     bool is_tcp;
     /* Accepted sockets inherit these from the listening one. */
-    bool may_linger;   /* SO_LINGER: not where ferry made that one */
-    bool has_no_delay; /* TCP_NODELAY */
-    int unsent_bytes;  /* TCP_NOTSENT_LOWAT */
+    bool may_linger;    /* SO_LINGER: not where ferry made that one */
+    bool has_no_delay;  /* TCP_NODELAY */
+    int unsent_bytes;   /* TCP_NOTSENT_LOWAT */
+    bool may_be_framed; /* a callback of the program's had it in its hands */
     ferry__outlet_kind outlet;
 } ferry__socket_sort;
 

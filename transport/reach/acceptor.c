@@ -274,13 +274,14 @@ static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint 
 {
     ferry_listener *listener = acceptor->listener;
     bool is_counted = listener->options.limit_streams > 0;
-    const ferry__connected connected = {
+    ferry__connected connected = {
         .fd = fd,
         .sort = acceptor->binding->sort,
         .peer = peer,
         .owner = ferry__service_is_dedicated(listener->service) ? NULL : acceptor->owner,
         .counter = is_counted ? &ferry__listener_ref(listener)->counter : NULL,
     };
+    connected.sort.may_be_framed = listener->options.on_accept != NULL;
     int error = ferry__stream_adopt_connected(listener->service, &connected, settings, ret_stream);
     if (error != 0 && is_counted)
         ferry__listener_unref(listener);

@@ -304,7 +304,9 @@ static void succeed(connection *self, attempt *try)
     bool is_unix = is_local(endpoint_of(self, try));
     const ferry__connected connected = {
         .fd = take_fd(self, try),
-        .sort = {.is_tcp = !is_unix, .outlet = is_unix ? FERRY__OUTLET_UNIX : FERRY__OUTLET_TCP},
+        .sort = {.is_tcp = !is_unix,
+                 .outlet = is_unix ? FERRY__OUTLET_UNIX : FERRY__OUTLET_TCP,
+                 .may_be_framed = self->on_socket != NULL},
         .peer = endpoint_of(self, try),
         .owner = ferry__service_is_dedicated(self->service) ? NULL : self->owner,
     };

@@ -58,10 +58,12 @@ static bool is_waited_for(const ferry_stream *stream)
     return is_asked_for(stream) || (counter != NULL && counter->is_full(counter));
 }
 
-/* Whether anybody has asked, or may. */
+/* Whether anybody has asked, or may. Whoever may ask is looked for first: he may ask, and go, in
+ * between. A service that is stopped counts those that were not confirmed. */
 static bool may_be_asked_for(const ferry_stream *stream)
 {
-    return is_asked_for(stream) || atomic_load_explicit(&stream->users, memory_order_relaxed) > 0;
+    return atomic_load(&stream->users) > 0 || is_asked_for(stream) ||
+           atomic_load(&stream->service->is_ending);
 }
 
 /* Whether to look for the peer's end in a while. By then it has often come: so nothing is asked in

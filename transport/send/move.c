@@ -22,6 +22,7 @@ typedef struct gather {
     size_t room;      /* bytes that may still be added */
     size_t read;      /* bytes of files, in the owner's scratch memory */
     bool is_full;     /* no room, no pieces, or nothing may follow */
+    bool is_cut;      /* of a part that was added, bytes are left */
     bool more;        /* bytes follow directly, and surely; or the end of the stream */
     bool may_settle;  /* all that was added settles as soon as it has left */
     unsigned opened;  /* how many of its files were opened by their paths */
@@ -50,7 +51,9 @@ static void add_memory(gather *all, const ferry__part *part)
     /* It was written on another core. It gets here while the rest is gathered, for sendmsg(2). */
     __builtin_prefetch(data);
     /* A message is one part, whole: the kernel says -EMSGSIZE if it is too large. */
-    add_piece(all, data, all->is_message ? (size_t)part->left : portion(all, part));
+    size_t size = all->is_message ? (size_t)part->left : portion(all, part);
+    add_piece(all, data, size);
+    all->is_cut |= size < part->left;
 }
 
 /* Where one begins at its fd's position, the next one cannot be opened until that is settled. */
@@ -75,6 +78,7 @@ static bool add_file(gather *all, const ferry__part *part)
         !ferry__source_peek(source, scratch + all->read, size, all->stream->link.calls))
         return false;
     add_piece(all, scratch + all->read, size);
+    all->is_cut |= size < part->left;
     all->read += size;
     note_opened(all, source);
     /* What follows it waits until it was looked at once more. */
@@ -130,17 +134,28 @@ static bool prepare_to_join(const gather *all, const ferry__request *before)
     return may_open && ferry__batch_is_taken(next) && ferry__request_prepare_ahead(next);
 }
 
+/* A marker ends in a turn of its own. */
+static bool ends_with_bytes(const ferry__request *request)
+{
+    return request->current < request->part_count &&
+           request->parts[request->part_count - 1].left > 0;
+}
+
 /*
  * Whether the stream is closed as soon as these bytes have left, in the same turn. Then its FIN
- * goes in their packet: one less for both sides, and the peer is woken once.
+ * goes in their packet: one less for both sides, and the peer is woken once. Not over kernel TLS:
+ * it keeps a record open for what follows, and the FIN overtakes that.
  */
 static bool is_closed_behind(const gather *all, const ferry__request *last)
 {
     const ferry_stream *stream = all->stream;
+    const ferry__link *link = &stream->link;
     const ferry__request *next = last->next;
     bool is_close = next != NULL && next->kind == FERRY__CLOSE && next->detached == NULL;
+    bool is_all = !all->is_cut && ends_with_bytes(last);
     bool may_close = !last->is_told_first && all->may_settle && stream->confirming.first == NULL;
-    return is_close && may_close && stream->link.is_tcp && stream->link.type == &ferry__link_plain;
+    bool is_bare = link->is_tcp && link->type == &ferry__link_plain && !link->may_be_framed;
+    return is_close && is_all && may_close && is_bare;
 }
 
 /* Gathers what is in memory, from the head's current part on. */
@@ -151,7 +166,7 @@ static void gather_from(gather *all, ferry_stream *stream, size_t chunk)
     all->room = chunk;
     all->read = 0;
     all->opened = 0;
-    all->is_full = all->more = false;
+    all->is_full = all->is_cut = all->more = false;
     all->may_settle = true;
     all->is_message = link->is_message;
     all->takes_files = link->is_socket && !link->is_message && link->type->owe == NULL;

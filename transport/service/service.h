@@ -97,7 +97,7 @@ struct ferry_service {
     pthread_mutex_t mutex;
     ferry__member *first_member; /* under mutex */
     size_t member_count;         /* under mutex */
-    bool is_ending;              /* under mutex: nothing can join it any more */
+    atomic_bool is_ending;       /* set under mutex: nothing can join it any more */
     size_t disordered;           /* under mutex: streams that have ended since, and not in order */
     ferry_promise emptied;       /* settles when the last member has left since; only awaited */
 };

@@ -309,6 +309,7 @@ static void deliver_visit(ferry__mail *mail, bool receiver_gone)
     stream->released_visits += FERRY__ONE_MESSAGE;
     ferry__activity_begin(&stream->owner->activity, &stream->task, ferry__clock_now());
     ferry__stream_do(stream, "calling what uses its fd");
+    stream->link.may_be_framed = true;
     asked->use(stream, stream->link.fd, asked->arg);
     ferry__activity_end(&stream->owner->activity);
     ferry__stream_schedule(stream);
