@@ -157,6 +157,29 @@ PROMISE_BOTH(stop, confirmed_close_is_waited_for_and_counts_if_it_fails)
     close(broken.theirs);
 }
 
+static void wait_until_it_is_stopped(ferry_promise *, const ferry_result *, void *arg)
+{
+    const ferry_service *service = arg;
+    while (!atomic_load(&service->is_ending))
+        sched_yield();
+}
+
+PROMISE_BOTH(stop, close_that_is_not_confirmed_counts_also_if_nobody_holds_the_stream)
+{
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(close_theirs) pair both = late_pair();
+    const ferry_stream_options hasty = {.close_timeout_ms = 1};
+    const ferry_request_options held = {.on_owner = wait_until_it_is_stopped,
+                                        .on_owner_arg = service,
+                                        .on_owner_holds_queue = true};
+    ferry_stream *stream = stream_adopt_with(service, both.ours, hasty);
+    check_eq(shutdown(both.theirs, SHUT_WR), 0); /* and it reads nothing */
+    static const char data[LATE_BYTES];
+    check_eq(ferry_stream_write(stream, data, sizeof data, &held, NULL), 0);
+    ferry_stream_unref(stream);
+    check_eq(ferry_service_stop(service, -1), 1);
+}
+
 PROMISE_BOTH(stop, stream_that_the_program_aborts_meanwhile_counts)
 {
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
