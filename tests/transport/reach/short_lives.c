@@ -122,10 +122,20 @@ typedef struct house {
     atomic_bool may_go_on;
 } house;
 
+/* What a house does beside answering. */
+static enum { NOTHING, MARKS_THE_END, SEES_GUESTS } manner;
+
+static int see_guest(ferry_listener *, int, ferry_stream_options *, void *)
+{
+    return 0;
+}
+
 /* Answers the only request that a client has, and closes. */
 static size_t answer(ferry_stream *stream, const void *, size_t length, bool, void *)
 {
     check_eq(ferry_stream_write(stream, "answer", 6, NULL, NULL), 0);
+    if (manner == MARKS_THE_END)
+        check_eq(ferry_stream_mark(stream, NULL), 0);
     check_eq(ferry_stream_close(stream, NULL), 0);
     return length;
 }
@@ -141,7 +151,10 @@ static void greet(ferry_listener *, ferry_stream *stream, void *)
 static house house_open_in(ferry_service *service, const char *address,
                            const ferry_stream_options *of_guests)
 {
-    const ferry_listen_options door = {.on_stream = greet, .on_owner = true, .stream = of_guests};
+    const ferry_listen_options door = {.on_stream = greet,
+                                       .on_owner = true,
+                                       .stream = of_guests,
+                                       .on_accept = manner == SEES_GUESTS ? see_guest : NULL};
     house h = {.service = service};
     check_eq(ferry_listen(service, address, &door, &h.listener), 0);
     pair both = unix_pair(SOCK_STREAM);
@@ -243,6 +256,20 @@ PROMISE(short_lives, connection_that_is_answered_and_closed_costs_five_calls)
                         [SHUTDOWN] = 1,
                         [CLOSE] = 1); /* the answer and the end of it are one packet */
         }
+    }
+}
+
+/* A mark ends a turn, so the close is not in that of the last bytes. And what has seen a connection
+ * may have set it to kernel TLS, which keeps a record open for what follows. */
+PROMISE(short_lives, last_bytes_are_held_back_only_for_an_end_that_goes_with_them)
+{
+    for (manner = MARKS_THE_END; manner <= SEES_GUESTS; manner++) {
+        AT_END(house_close) house h = house_open(any_address(true), NULL);
+        AT_END(close_fd) int client = ask(&h);
+        read_answer(client);
+        wait_until_asleep();
+        check_eq(atomic_load(&made[SEND]), 1);
+        check_eq(atomic_load(&made[MORE]), 0);
     }
 }
 

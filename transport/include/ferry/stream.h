@@ -241,9 +241,8 @@ typedef struct ferry_request_options {
      * see the promise settle once on_owner has returned and on_owner_release was called. So a
      * thread that awaits the promise may use what on_owner wrote. The calls are made in the order
      * of the requests. What follows the request may have left by then, with the same system call; a
-     * close that follows may have closed the fd.
-     * It must not block, and it cannot wait: ferry_promise_await answers -EDEADLK there, unless its
-     * timeout is 0. It may submit and abort.
+     * close that follows may have closed the fd. It must not block, and it cannot wait:
+     * ferry_promise_await answers -EDEADLK there, unless its timeout is 0. It may submit and abort.
      */
     ferry_callback *on_owner;
     void *on_owner_arg;
