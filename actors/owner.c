@@ -402,6 +402,15 @@ static void wait_for_fds(ferry__owner *owner, int64_t deadline)
     owner->looked_at = ferry__clock_now();
 }
 
+static void sleep_in(ferry__owner *owner, ferry__bed bed)
+{
+    int64_t deadline = ferry__timers_nearest(&owner->timers);
+    if (bed == FERRY__ON_FUTEX)
+        ferry__wake_sleep(&owner->wake, bed, deadline);
+    else
+        wait_for_fds(owner, deadline);
+}
+
 /* @return whether it slept; if not, there was something else to do by then. */
 static bool sleep_until_needed(ferry__owner *owner)
 {
@@ -410,11 +419,8 @@ static bool sleep_until_needed(ferry__owner *owner)
     ferry__wake_announce(&owner->wake, bed); /* L1 */
     bool may_sleep =
         !deliver_mail(owner) && owner->runnable.first == NULL && atomic_load(&owner->holds) > 0;
-    int64_t deadline = ferry__timers_nearest(&owner->timers);
-    if (may_sleep && bed == FERRY__ON_FUTEX)
-        ferry__wake_sleep(&owner->wake, bed, deadline);
-    else if (may_sleep)
-        wait_for_fds(owner, deadline);
+    if (may_sleep)
+        sleep_in(owner, bed);
     ferry__wake_retract(&owner->wake);
     return may_sleep;
 }

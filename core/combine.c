@@ -84,6 +84,14 @@ static int check_parts(ferry_promise *const promises[], size_t number)
     return 0;
 }
 
+/* Makes one of promises that are checked, which waits for none of them yet. */
+static int create_of(ferry__rule *rule, ferry_promise *const promises[], size_t number,
+                     ferry__derived **ret_derived)
+{
+    int error = check_parts(promises, number);
+    return error != 0 ? error : ferry__derived_create(rule, number > 0 ? number : 1, ret_derived);
+}
+
 static void wait_for_all(ferry__derived *derived, ferry_promise *const promises[])
 {
     for (size_t i = 0; i < derived->tie_count; i++)
@@ -140,9 +148,7 @@ int ferry_promise_chain(ferry_promise *promise, const ferry_chain *chain,
     if (FERRY__IS_NEWER(chain))
         return -E2BIG;
     ferry__derived *derived;
-    int error = check_parts(&promise, 1);
-    if (error == 0)
-        error = ferry__derived_create(follow, 1, &derived);
+    int error = create_of(follow, &promise, 1, &derived);
     if (error != 0)
         return error;
     derived->memory.chain = *chain;
@@ -211,9 +217,7 @@ static int group(ferry__rule *rule, ferry_promise *const promises[], size_t numb
                  ferry_promise **ret_derived)
 {
     ferry__derived *derived;
-    int error = check_parts(promises, number);
-    if (error == 0)
-        error = ferry__derived_create(rule, number > 0 ? number : 1, &derived);
+    int error = create_of(rule, promises, number, &derived);
     if (error != 0)
         return error;
     derived->keeps_parts = number > 0;
@@ -252,9 +256,7 @@ int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise **ret_der
 {
     FERRY__REPORT_CALLER();
     ferry__derived *derived;
-    int error = check_parts(&promise, 1);
-    if (error == 0)
-        error = ferry__derived_create(pass_on, 1, &derived);
+    int error = create_of(pass_on, &promise, 1, &derived);
     if (error != 0)
         return error;
     derived->ties[0].is_exempt = true;

@@ -254,8 +254,8 @@ int ferry__stream_submit_read(ferry_stream *stream, const ferry__read_type *type
     error = type->create(stream, wanted, options, home, &request);
     if (error != 0) {
         ferry__stream_end_visits(stream, FERRY__ONE_READ);
-        ferry_stream_wake_generator(
-            stream); /* the owner may wait for just this to end the stream */
+        /* The owner may wait for just this to end the stream. */
+        ferry_stream_wake_generator(stream);
         return error;
     }
     request->mail.deliver = ferry__intake_deliver_read;

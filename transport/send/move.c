@@ -31,9 +31,10 @@ typedef struct gather {
     ferry_stream *stream;
 } gather;
 
-/* @param data where size bytes are, room for which there is; a message is never cut. */
-static void add_piece(gather *all, const void *data, size_t size)
+/* @param data where size bytes of the part are, room for which there is; a message is never cut. */
+static void add_piece(gather *all, const ferry__part *part, const void *data, size_t size)
 {
+    all->is_cut |= size < part->left;
     all->pieces[all->count++] =
         (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = size};
     all->room -= size < all->room ? size : all->room;
@@ -51,9 +52,7 @@ static void add_memory(gather *all, const ferry__part *part)
     /* It was written on another core. It gets here while the rest is gathered, for sendmsg(2). */
     __builtin_prefetch(data);
     /* A message is one part, whole: the kernel says -EMSGSIZE if it is too large. */
-    size_t size = all->is_message ? (size_t)part->left : portion(all, part);
-    add_piece(all, data, size);
-    all->is_cut |= size < part->left;
+    add_piece(all, part, data, all->is_message ? (size_t)part->left : portion(all, part));
 }
 
 /* Where one begins at its fd's position, the next one cannot be opened until that is settled. */
@@ -77,8 +76,7 @@ static bool add_file(gather *all, const ferry__part *part)
     if (scratch == NULL ||
         !ferry__source_peek(source, scratch + all->read, size, all->stream->link.calls))
         return false;
-    add_piece(all, scratch + all->read, size);
-    all->is_cut |= size < part->left;
+    add_piece(all, part, scratch + all->read, size);
     all->read += size;
     note_opened(all, source);
     /* What follows it waits until it was looked at once more. */
