@@ -656,15 +656,20 @@ static void *stuck_data(void)
     return data;
 }
 
+void wait_until_full(ferry_stream *stream, ferry_promise *promise)
+{
+    while (atomic_load(&stream->shown_sending.what) != FERRY__WAITS_FOR_SINK &&
+           ferry_promise_await(promise, 0, NULL) == -ETIMEDOUT)
+        (void)poll(NULL, 0, 1);
+}
+
 ferry_promise *submit_stuck(ferry_stream *stream, int theirs)
 {
     const ferry_part part = ferry_part_borrow(stuck_data(), STUCK_BYTES);
     ferry_promise *promise = submit_parts(stream, &part, 1, NULL);
     wait_readable(theirs);
     /* On a busy machine a hasty stream may have given its peer up before this thread looks. */
-    while (atomic_load(&stream->shown_sending.what) != FERRY__WAITS_FOR_SINK &&
-           ferry_promise_await(promise, 0, NULL) == -ETIMEDOUT)
-        (void)poll(NULL, 0, 1);
+    wait_until_full(stream, promise);
     wait_until_asleep();
     return promise;
 }

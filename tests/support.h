@@ -248,6 +248,9 @@ int stage_take(stage *s);
 #define STUCK_BYTES (UINT64_C(32) << 20)
 ferry_promise *submit_stuck(ferry_stream *stream, int theirs);
 
+/* Waits until the stream has found its sink full, or the promise has settled. */
+void wait_until_full(ferry_stream *stream, ferry_promise *promise);
+
 /* Waits until fd has something to read. */
 void wait_readable(int fd);
 

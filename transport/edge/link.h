@@ -362,9 +362,10 @@ static inline ferry__outlet ferry__link_look(const ferry__link *link)
     return ferry__outlet_look(link->fd, link->outlet);
 }
 
-static inline ferry__outlet ferry__link_look_closely(const ferry__link *link, uint32_t peer)
+static inline ferry__outlet ferry__link_look_closely(const ferry__link *link, uint32_t peer,
+                                                     const ferry__survey *survey)
 {
-    return ferry__outlet_look_closely(link->fd, link->outlet, peer);
+    return ferry__outlet_look_closely(link->fd, link->outlet, peer, survey);
 }
 
 static inline bool ferry__link_is_gone(const ferry__link *link)

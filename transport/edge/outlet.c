@@ -6,17 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
-#include <linux/sock_diag.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h> /* not netinet/tcp.h: its tcp_info ends before bytes_acked */
-#include <linux/unix_diag.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -138,163 +132,50 @@ bool ferry__outlet_has_moved(const ferry__outlet *before, const ferry__outlet *n
            before->acked != now->acked || before->window_edge != now->window_edge;
 }
 
-/* ---- the peer's socket, by sock_diag(7) ------------------------------------------------------ */
+/* ---- the peer's socket ----------------------------------------------------------------------- */
 
-typedef union answer {
-    struct nlmsghdr header;
-    char bytes[1024]; /* one socket's: under 200 bytes, as nothing optional is asked for */
-} answer;
+/* Looks for a unix socket. @return whether there is such a one. */
+typedef bool find_unix(const void *where, uint32_t inode, ferry__survey_entry *ret_entry);
 
-typedef struct unix_question {
-    struct nlmsghdr header;
-    struct unix_diag_req body;
-} unix_question;
-
-typedef struct tcp_question {
-    struct nlmsghdr header;
-    struct inet_diag_req_v2 body;
-} tcp_question;
-
-static struct nlmsghdr question_header(size_t size)
+static bool in_survey(const void *survey, uint32_t inode, ferry__survey_entry *ret_entry)
 {
-    return (struct nlmsghdr){
-        .nlmsg_len = (__u32)size, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST};
+    return ferry__survey_find(survey, inode, ret_entry);
 }
 
-/* Asks for one socket. The kernel answers within send(2), so the answer is there or never comes.
- * @return the answer's body, of body_size at least, or NULL: no such socket, or it was refused. */
-static const void *ask(int diag, const struct nlmsghdr *question, size_t body_size,
-                       answer *ret_answer)
+static bool in_kernel(const void *diag, uint32_t inode, ferry__survey_entry *ret_entry)
 {
-    if (send(diag, question, question->nlmsg_len, MSG_DONTWAIT) < 0)
-        return NULL;
-    ssize_t size = recv(diag, ret_answer, sizeof *ret_answer, MSG_DONTWAIT);
-    if (size < 0 || !NLMSG_OK(&ret_answer->header, (size_t)size))
-        return NULL;
-    if (ret_answer->header.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
-        ret_answer->header.nlmsg_len < NLMSG_SPACE(body_size))
-        return NULL;
-    return NLMSG_DATA(&ret_answer->header);
+    return ferry__diag_find_unix(*(const int *)diag, inode, ret_entry);
 }
 
-/* Asks for one attribute of a unix socket. @return whether there is such a socket and it has it. */
-static bool ask_unix(int diag, uint32_t inode, uint32_t show, unsigned short type, void *ret_value,
-                     size_t size)
+/* @return whether the peer was found. What was learned of it before stays. */
+static bool add_unix_peer(ferry__outlet *look, int fd, find_unix *find, const void *where)
 {
-    unix_question question = {.header = question_header(sizeof question),
-                              .body = {.sdiag_family = AF_UNIX,
-                                       .udiag_states = ~0u,
-                                       .udiag_ino = inode,
-                                       .udiag_show = show,
-                                       .udiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}}};
-    answer reply;
-    const struct unix_diag_msg *body = ask(diag, &question.header, sizeof *body, &reply);
-    if (body == NULL)
-        return false;
-    size_t rest = reply.header.nlmsg_len - NLMSG_SPACE(sizeof *body);
-    const struct rtattr *attribute = (const struct rtattr *)(body + 1);
-    for (; RTA_OK(attribute, rest); attribute = RTA_NEXT(attribute, rest)) {
-        if (attribute->rta_type != type || RTA_PAYLOAD(attribute) < size)
-            continue;
-        memcpy(ret_value, RTA_DATA(attribute), size);
-        return true;
-    }
-    return false;
-}
-
-/* @return the inode of the peer's socket; 0: not known. */
-static uint32_t unix_peer(int diag, int fd)
-{
+    ferry__survey_entry entry;
     struct stat own;
-    uint32_t peer = 0;
-    if (fstat(fd, &own) == 0)
-        (void)ask_unix(diag, (uint32_t)own.st_ino, UDIAG_SHOW_PEER, UNIX_DIAG_PEER, &peer,
-                       sizeof peer);
-    return peer;
-}
-
-static int64_t unread_by_unix_peer(int diag, uint32_t peer)
-{
-    struct unix_diag_rqlen queues;
-    if (peer != 0 &&
-        ask_unix(diag, peer, UDIAG_SHOW_RQLEN, UNIX_DIAG_RQLEN, &queues, sizeof queues))
-        return queues.udiag_rqueue;
-    return UNKNOWN;
-}
-
-/* An end of a TCP connection, as sock_diag wants it. */
-typedef struct endpoint {
-    __u8 family;
-    __be16 port;
-    __be32 address[4]; /* IPv4: the first alone */
-    __u32 interface;   /* of a link-local address; else 0 */
-} endpoint;
-
-typedef int get_name(int fd, struct sockaddr *restrict name, socklen_t *restrict size);
-
-static bool get_endpoint(int fd, get_name *get, endpoint *ret_end)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } name;
-    socklen_t size = sizeof name;
-    if (get(fd, &name.any, &size) < 0)
+    if (look->peer == 0 && fstat(fd, &own) == 0 && find(where, (uint32_t)own.st_ino, &entry))
+        look->peer = entry.peer;
+    if (look->peer == 0 || !find(where, look->peer, &entry))
         return false;
-    *ret_end = (endpoint){.family = (__u8)name.any.sa_family};
-    if (name.any.sa_family == AF_INET) {
-        ret_end->port = name.v4.sin_port;
-        ret_end->address[0] = name.v4.sin_addr.s_addr;
-    } else if (name.any.sa_family == AF_INET6) {
-        ret_end->port = name.v6.sin6_port;
-        memcpy(ret_end->address, &name.v6.sin6_addr, sizeof ret_end->address);
-        ret_end->interface = name.v6.sin6_scope_id;
-    }
+    look->unread = entry.unread;
     return true;
 }
 
-/* The peer's socket is the one whose own address is our peer's. An IPv6 socket that speaks IPv4
- * needs no care: the kernel takes mapped addresses, and looks for what they stand for. */
-static int64_t unread_by_tcp_peer(int diag, int fd)
-{
-    endpoint own, peer;
-    if (!get_endpoint(fd, getsockname, &own) || !get_endpoint(fd, getpeername, &peer))
-        return UNKNOWN;
-    tcp_question question = {
-        .header = question_header(sizeof question),
-        .body = {.sdiag_family = own.family,
-                 .sdiag_protocol = IPPROTO_TCP,
-                 .idiag_states = ~0u,
-                 .id = {.idiag_sport = peer.port,
-                        .idiag_dport = own.port,
-                        .idiag_if = own.interface,
-                        .idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}}}};
-    memcpy(question.body.id.idiag_src, peer.address, sizeof peer.address);
-    memcpy(question.body.id.idiag_dst, own.address, sizeof own.address);
-    answer reply;
-    const struct inet_diag_msg *body = ask(diag, &question.header, sizeof *body, &reply);
-    /* Where there is no such socket the kernel offers one that listens on that port, which has no
-     * peer, and whose "unread" is a count of connections. */
-    if (body == NULL || body->id.idiag_dport != own.port)
-        return UNKNOWN;
-    return body->idiag_rqueue;
-}
-
-ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind, uint32_t peer)
+ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind, uint32_t peer,
+                                         const ferry__survey *survey)
 {
     ferry__outlet look = ferry__outlet_look(fd, kind);
     if (kind != FERRY__OUTLET_UNIX && kind != FERRY__OUTLET_TCP)
         return look;
-    int diag = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    look.peer = kind == FERRY__OUTLET_UNIX ? peer : 0;
+    if (kind == FERRY__OUTLET_UNIX && survey != NULL && add_unix_peer(&look, fd, in_survey, survey))
+        return look;
+    int diag = ferry__diag_open();
     if (diag < 0)
         return look;
-    if (kind == FERRY__OUTLET_UNIX) {
-        look.peer = peer != 0 ? peer : unix_peer(diag, fd);
-        look.unread = unread_by_unix_peer(diag, look.peer);
-    } else {
-        look.unread = unread_by_tcp_peer(diag, fd);
-    }
+    if (kind == FERRY__OUTLET_UNIX)
+        (void)add_unix_peer(&look, fd, in_kernel, &diag);
+    else
+        look.unread = ferry__diag_unread_by_tcp_peer(diag, fd);
     (void)ferry__close(diag);
     return look;
 }

@@ -17,9 +17,10 @@
  *
  * A close look makes and closes a socket. For a unix peer it also walks through all unix sockets of
  * the network namespace, and once more to find out which one the peer is. So it is for the moment
- * before a stream is given up, and remembers the peer. It tells no more than the cheap look if the
- * peer is on another host, in another network namespace or behind address translation, or if
- * sock_diag is missing or refused (kernel without unix_diag or tcp_diag, sandbox, no fd left).
+ * before a stream is given up, and remembers the peer. Who looks at many takes a survey first
+ * (transport/edge/diag.h). A close look tells no more than the cheap one if the peer is on another
+ * host, in another network namespace or behind address translation, or if sock_diag is missing or
+ * refused (kernel without unix_diag or tcp_diag, sandbox, no fd left).
  *
  * Two looks are compared by ferry__outlet_has_moved. What we write between them counts as movement
  * too, so compare looks of a time in which nothing could be written. Two cheap looks that do not
@@ -27,6 +28,8 @@
  */
 #ifndef FERRY_TRANSPORT_EDGE_OUTLET_H
 #define FERRY_TRANSPORT_EDGE_OUTLET_H
+
+#include "transport/edge/diag.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -72,8 +75,10 @@ uint32_t ferry__outlet_unsent_limit(int fd);
 ferry__outlet ferry__outlet_look(int fd, ferry__outlet_kind kind);
 
 /* Also asks for the peer's unread bytes. @param peer as an earlier look gave it; 0: it is asked
- * for. */
-ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind, uint32_t peer);
+ * for. @param survey a unix peer is looked for here first; or NULL. Then the peer's unread bytes
+ * are as of the survey. */
+ferry__outlet ferry__outlet_look_closely(int fd, ferry__outlet_kind kind, uint32_t peer,
+                                         const ferry__survey *survey);
 
 /* Whether something got further between two looks at one fd. Unread bytes are compared only if both
  * looks know them, so that a cheap look may be compared with a close one. */

@@ -8,7 +8,9 @@
  * Stalls: noticing a peer that takes no byte any more. While the sink is full its outlet is looked
  * at four times in a timeout. Any difference between two looks is progress: the time begins anew.
  * It also begins anew with every byte that the sink takes. A close look at a unix peer is dear if
- * there are many sockets. It is taken only when the time begins, and when it is up.
+ * there are many sockets. It is taken only when the time begins, and when it is up. Looks fall on
+ * multiples of a part of the timeout, so that many streams look at once. If many of an owner's are
+ * to look, one survey of all unix sockets answers all.
  *
  * Confirming: the kernel has accepted a request's bytes, but the request is to settle only once
  * they have left this host, or the peer's kernel has them. No event tells of that. So the outlet is
@@ -26,6 +28,8 @@
 
 enum {
     LOOKS = 4,                        /* at a peer, in the time that it may stall */
+    MOMENTS = 32,                     /* in that time, in which looks fall */
+    MANY = 16,                        /* so many questions take as long as a survey */
     SOONEST_NS = FERRY__NS_PER_MS,    /* a look at what is to be confirmed, */
     LATEST_NS = 50 * FERRY__NS_PER_MS /* and the others */
 };
@@ -99,16 +103,40 @@ static int64_t stall_ns(const ferry_stream *stream)
     return ferry__clock_span(stream->settings->options.stall_timeout_ms);
 }
 
+/* What an owner's streams share while some are to look at their peers. It is the thread's. */
+static _Thread_local struct {
+    unsigned due; /* so many are to look */
+    ferry__survey survey;
+} looks = {.survey = FERRY__SURVEY_NONE};
+
+/* The first of the moments, which are the same for all, that is so far off. */
+static int64_t moment_after(int64_t now, int64_t timeout_ns)
+{
+    int64_t step = timeout_ns / MOMENTS, earliest = ferry__clock_later(now, timeout_ns / LOOKS);
+    return ferry__clock_later(earliest, step - 1 - (earliest - 1) % step);
+}
+
 static void look_at_peer_later(ferry_stream *stream)
 {
     ferry__timers_set(&stream->owner->timers, &stream->stall->timer,
-                      ferry__clock_later(ferry__clock_now(), stall_ns(stream) / LOOKS));
+                      moment_after(ferry__clock_now(), stall_ns(stream)));
 }
 
 void ferry__stall_watch(ferry_stream *stream)
 {
-    if (stream->stall != NULL && !ferry__timer_is_set(&stream->stall->timer))
+    ferry__stall *stall = stream->stall;
+    if (stall != NULL && !stall->is_due && !ferry__timer_is_set(&stall->timer))
         look_at_peer_later(stream);
+}
+
+/* It has looked, or need not any more. */
+static void end_due(ferry__stall *stall)
+{
+    if (!stall->is_due)
+        return;
+    stall->is_due = false;
+    if (--looks.due == 0)
+        ferry__survey_drop(&looks.survey);
 }
 
 void ferry__stall_end(ferry_stream *stream)
@@ -117,24 +145,62 @@ void ferry__stall_end(ferry_stream *stream)
     if (stall == NULL)
         return;
     ferry__timers_cancel(&stream->owner->timers, &stall->timer);
-    stall->is_due = false;
+    end_due(stall);
     stall->has_mark = false;
     stall->mark.peer = 0; /* a datagram socket may be given another */
 }
 
-static ferry__outlet look_at_peer(const ferry_stream *stream, bool is_close)
+/* It was to look at this moment. Whether it can: a survey that goes on, or is worth it, comes
+ * before. */
+static bool may_look(ferry_stream *stream, int64_t moment)
 {
-    const ferry__link *link = &stream->link;
-    return is_close ? ferry__link_look_closely(link, stream->stall->mark.peer)
-                    : ferry__link_look(link);
+    ferry__survey *survey = &looks.survey;
+    if (stream->link.outlet != FERRY__OUTLET_UNIX)
+        return true;
+    if (!ferry__survey_go_on(survey, ferry__owner_scratch(stream->owner), FERRY__SCRATCH_BYTES))
+        return false;
+    if (survey->began_at >= moment || looks.due < MANY)
+        return true;
+    ferry__survey_begin(survey, ferry__clock_now());
+    return false;
+}
+
+/* By a survey, if there is one that is not older than the moment at which it was to look. */
+static ferry__outlet look_closely(const ferry_stream *stream, int64_t moment)
+{
+    const ferry__survey *survey = &looks.survey;
+    return ferry__link_look_closely(&stream->link, stream->stall->mark.peer,
+                                    survey->began_at >= moment ? survey : NULL);
+}
+
+/* Whether a cheap look does not do: it tells enough only of a unix peer that was looked at before,
+ * whose time is not up, and if it shows no difference. */
+static bool needs_close_look(const ferry_stream *stream, bool is_up)
+{
+    const ferry__stall *stall = stream->stall;
+    if (is_up || !stall->has_mark || stream->link.outlet != FERRY__OUTLET_UNIX)
+        return true;
+    ferry__outlet look = ferry__link_look(&stream->link);
+    return ferry__outlet_has_moved(&stall->mark, &look);
 }
 
 /* The peer has got further, or is looked at for the first time: it may stall for so long again. */
-static void set_mark(ferry__stall *stall, ferry__outlet look, int64_t now)
+static void set_mark(ferry__stall *stall, ferry__outlet look)
 {
     stall->has_mark = true;
     stall->mark = look;
-    stall->marked_at = now;
+    stall->marked_at = ferry__clock_now();
+}
+
+/* Looks closely. @return whether nothing has moved since the last time. */
+static bool has_stalled(ferry_stream *stream, int64_t moment)
+{
+    ferry__stall *stall = stream->stall;
+    ferry__outlet look = look_closely(stream, moment);
+    if (stall->has_mark && !ferry__outlet_has_moved(&stall->mark, &look))
+        return true;
+    set_mark(stall, look);
+    return false;
 }
 
 bool ferry__stall_is_over(ferry_stream *stream)
@@ -142,23 +208,27 @@ bool ferry__stall_is_over(ferry_stream *stream)
     ferry__stall *stall = stream->stall;
     if (stall == NULL || !stall->is_due)
         return false;
-    stall->is_due = false;
-    int64_t now = ferry__clock_now();
-    bool is_up = stall->has_mark && now - stall->marked_at >= stall_ns(stream);
-    bool is_close = is_up || !stall->has_mark || stream->link.outlet != FERRY__OUTLET_UNIX;
-    ferry__outlet look = look_at_peer(stream, is_close);
-    if (!stall->has_mark || ferry__outlet_has_moved(&stall->mark, &look))
-        set_mark(stall, is_close ? look : look_at_peer(stream, true), now);
-    else if (is_up)
-        return true;
-    look_at_peer_later(stream);
-    return false;
+    int64_t moment = stall->timer.deadline;
+    bool is_up = stall->has_mark && moment - stall->marked_at >= stall_ns(stream);
+    bool has_ended = false;
+    if (needs_close_look(stream, is_up)) {
+        if (!may_look(stream, moment)) {
+            ferry__stream_schedule(stream);
+            return false;
+        }
+        has_ended = has_stalled(stream, moment) && is_up;
+    }
+    end_due(stall);
+    if (!has_ended)
+        look_at_peer_later(stream);
+    return has_ended;
 }
 
 void ferry__stall_timeout(ferry__timer *timer)
 {
     ferry__stall *stall = (ferry__stall *)(void *)((char *)timer - offsetof(ferry__stall, timer));
     stall->is_due = true;
+    looks.due++;
     ferry__stream_schedule(stall->stream);
 }
 

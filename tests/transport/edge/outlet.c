@@ -66,9 +66,9 @@ static void wait_until_unacked_is(int fd, int64_t expected)
 static void wait_for_rest(int fd)
 {
     ferry__outlet_kind kind = ferry__outlet_kind_of(fd);
-    ferry__outlet last = ferry__outlet_look_closely(fd, kind, 0);
+    ferry__outlet last = ferry__outlet_look_closely(fd, kind, 0, NULL);
     for (unsigned alike = 0; alike < LOOKS; alike++) {
-        ferry__outlet now = ferry__outlet_look_closely(fd, kind, 0);
+        ferry__outlet now = ferry__outlet_look_closely(fd, kind, 0, NULL);
         if (ferry__outlet_has_moved(&last, &now))
             alike = 0;
         last = now;
@@ -78,10 +78,10 @@ static void wait_for_rest(int fd)
 static void check_nothing_moves(int fd)
 {
     ferry__outlet_kind kind = ferry__outlet_kind_of(fd);
-    ferry__outlet first = ferry__outlet_look_closely(fd, kind, 0);
+    ferry__outlet first = ferry__outlet_look_closely(fd, kind, 0, NULL);
     for (unsigned i = 0; i < LOOKS; i++) {
         ferry__outlet cheap = ferry__outlet_look(fd, kind);
-        ferry__outlet close = ferry__outlet_look_closely(fd, kind, 0);
+        ferry__outlet close = ferry__outlet_look_closely(fd, kind, 0, NULL);
         check(!ferry__outlet_has_moved(&first, &cheap));
         check(!ferry__outlet_has_moved(&cheap, &close));
         check(!ferry__outlet_has_moved(&first, &close));
@@ -92,9 +92,9 @@ static void check_each_kilobyte_read_shows(pair both, unsigned kilobytes)
 {
     ferry__outlet_kind kind = ferry__outlet_kind_of(both.ours);
     for (unsigned i = 0; i < kilobytes; i++) {
-        ferry__outlet before = ferry__outlet_look_closely(both.ours, kind, 0);
+        ferry__outlet before = ferry__outlet_look_closely(both.ours, kind, 0, NULL);
         read_away(both.theirs, KIB);
-        ferry__outlet now = ferry__outlet_look_closely(both.ours, kind, 0);
+        ferry__outlet now = ferry__outlet_look_closely(both.ours, kind, 0, NULL);
         check(ferry__outlet_has_moved(&before, &now));
     }
 }
@@ -144,14 +144,15 @@ PROMISE(outlet, close_look_tells_a_unix_peers_unread_bytes_exactly)
         return;
     for (unsigned i = 0; i < 2; i++) {
         AT_END(close_pair) pair both = unix_pair(types[i]);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0).unread, 0);
+        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0, NULL).unread, 0);
         for (unsigned written = 1; written <= 10; written++) {
             write_exactly(both.ours, KIB);
-            ferry__outlet look = ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0);
+            ferry__outlet look = ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0, NULL);
             check_eq(look.unread, written * KIB);
         }
         read_away(both.theirs, 3 * KIB);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0).unread, 7 * KIB);
+        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0, NULL).unread,
+                 7 * KIB);
     }
 }
 
@@ -201,10 +202,11 @@ PROMISE(outlet, tcp_peer_is_found_by_ipv4_ipv6_and_mapped_addresses)
         write_exactly(both.theirs, 3 * KIB);
         wait_until_unacked_is(both.ours, 0);
         wait_until_unacked_is(both.theirs, 0);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP, 0).unread, 5 * KIB);
-        check_eq(ferry__outlet_look_closely(both.theirs, FERRY__OUTLET_TCP, 0).unread, 3 * KIB);
+        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP, 0, NULL).unread, 5 * KIB);
+        check_eq(ferry__outlet_look_closely(both.theirs, FERRY__OUTLET_TCP, 0, NULL).unread,
+                 3 * KIB);
         read_away(both.theirs, KIB);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP, 0).unread, 4 * KIB);
+        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP, 0, NULL).unread, 4 * KIB);
         close_pair(&both);
         close(listener);
     }
@@ -220,7 +222,59 @@ PROMISE(outlet, pipe_tells_its_unread_bytes_at_either_look)
     ferry__outlet now = ferry__outlet_look(both.ours, FERRY__OUTLET_PIPE);
     check_eq(now.unread, 4 * KIB);
     check(ferry__outlet_has_moved(&before, &now));
-    check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_PIPE, 0).unread, 4 * KIB);
+    check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_PIPE, 0, NULL).unread, 4 * KIB);
+}
+
+/* ---- many peers at once ---------------------------------------------------------------------- */
+
+/* Takes a whole survey. @return how many steps that took. */
+static unsigned take_survey(ferry__survey *survey)
+{
+    static struct nlmsghdr memory[64 * KIB / sizeof(struct nlmsghdr)];
+    unsigned steps = 1;
+    ferry__survey_begin(survey, 1);
+    while (!ferry__survey_go_on(survey, memory, sizeof memory))
+        steps++;
+    return steps;
+}
+
+PROMISE(outlet, survey_tells_of_all_unix_peers_what_close_looks_tell_of_each)
+{
+    enum { PAIRS = 400 }; /* more than fit into one answer */
+    if (!sock_diag_answers(AF_UNIX))
+        return;
+    pair pairs[PAIRS];
+    for (unsigned i = 0; i < PAIRS; i++) {
+        pairs[i] = unix_pair(SOCK_STREAM);
+        write_exactly(pairs[i].ours, i + 1);
+    }
+    ferry__survey survey = FERRY__SURVEY_NONE;
+    check(take_survey(&survey) > 2);
+    for (unsigned i = 0; i < PAIRS; i++) {
+        read_away(pairs[i].theirs, i + 1); /* so what is told is as of the survey */
+        ferry__outlet all =
+            ferry__outlet_look_closely(pairs[i].ours, FERRY__OUTLET_UNIX, 0, &survey);
+        check_eq(all.unread, i + 1);
+        ferry__outlet one = ferry__outlet_look_closely(pairs[i].ours, FERRY__OUTLET_UNIX, 0, NULL);
+        check_eq(one.unread, 0);
+        check_eq(all.peer, one.peer);
+        close_pair(&pairs[i]);
+    }
+    ferry__survey_drop(&survey);
+}
+
+PROMISE(outlet, peer_that_a_survey_does_not_know_is_asked_for_by_itself)
+{
+    if (!sock_diag_answers(AF_UNIX))
+        return;
+    ferry__survey survey = FERRY__SURVEY_NONE;
+    (void)take_survey(&survey);
+    AT_END(close_pair) pair both = unix_pair(SOCK_STREAM);
+    write_exactly(both.ours, KIB);
+    check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0, &survey).unread, KIB);
+    ferry__survey_begin(&survey, 1); /* which goes on */
+    check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0, &survey).unread, KIB);
+    ferry__survey_drop(&survey);
 }
 
 /* ---- a peer that does not -------------------------------------------------------------------- */
@@ -319,7 +373,7 @@ PROMISE(outlet, close_look_takes_no_listener_for_the_peer)
     write_exactly(waiting, 1);
     wait_readable(listener);
     int64_t unread; /* 0 as long as the kernel remembers */
-    while ((unread = ferry__outlet_look_closely(forgotten, FERRY__OUTLET_TCP, 0).unread) == 0)
+    while ((unread = ferry__outlet_look_closely(forgotten, FERRY__OUTLET_TCP, 0, NULL).unread) == 0)
         usleep(1000);
     check_eq(unread, -1);
     close(forgotten);
@@ -336,9 +390,9 @@ PROMISE(outlet, close_look_is_as_the_cheap_one_where_sock_diag_cannot_be_had)
         write_exactly(pairs[i].ours, KIB);
         if (kind == FERRY__OUTLET_TCP)
             wait_until_unacked_is(pairs[i].ours, 0);
-        ferry__outlet known = ferry__outlet_look_closely(pairs[i].ours, kind, 0);
+        ferry__outlet known = ferry__outlet_look_closely(pairs[i].ours, kind, 0, NULL);
         check_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-        ferry__outlet refused = ferry__outlet_look_closely(pairs[i].ours, kind, 0);
+        ferry__outlet refused = ferry__outlet_look_closely(pairs[i].ours, kind, 0, NULL);
         check_eq(setrlimit(RLIMIT_NOFILE, &original), 0);
         check_eq(refused.unread, -1);
         check(!ferry__outlet_has_moved(&known, &refused));

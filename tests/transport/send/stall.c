@@ -254,6 +254,64 @@ PROMISE_BOTH(stall, unix_peer_is_found_once_and_asked_for_when_its_time_begins_a
     check_eq(stage_close_stream(&s).error, 0);
 }
 
+typedef struct crowd {
+    pair pairs[200];
+    ferry_stream *streams[200];
+    ferry_promise *stuck[200];
+} crowd;
+
+enum { CROWD = sizeof((crowd *)0)->streams / sizeof(ferry_stream *) };
+
+static crowd *crowd_start(ferry_service *service, ferry_stream_options options)
+{
+    static const char data[1 << 20];
+    const ferry_part part = ferry_part_borrow(data, sizeof data);
+    crowd *self = calloc(1, sizeof *self);
+    for (unsigned i = 0; i < CROWD; i++) {
+        self->pairs[i] = unix_pair(SOCK_STREAM);
+        self->streams[i] = stream_adopt_with(service, self->pairs[i].ours, options);
+        self->stuck[i] = submit_parts(self->streams[i], &part, 1, NULL);
+    }
+    for (unsigned i = 0; i < CROWD; i++)
+        wait_until_full(self->streams[i], self->stuck[i]);
+    return self;
+}
+
+static void crowd_end(crowd *self)
+{
+    for (unsigned i = 0; i < CROWD; i++) {
+        check_eq(outcome(self->stuck[i]).error, -ETIMEDOUT);
+        ferry_stream_unref(self->streams[i]);
+        close(self->pairs[i].theirs);
+    }
+    free(self);
+}
+
+/* Holds the owner that the stream shares for so long. */
+static void hold_owner(ferry_stream *stream, int time_ms)
+{
+    atomic_bool is_up = false;
+    const ferry_request_options held = {
+        .on_owner = hold_until_told, .on_owner_holds_queue = true, .on_owner_arg = &is_up};
+    ferry_promise *holding = submit_write_with(stream, "x", 1, &held);
+    (void)poll(NULL, 0, time_ms);
+    atomic_store(&is_up, true);
+    check_eq(outcome(holding).error, 0);
+}
+
+/* Their owner is held until all are to look. From then on they look together. */
+PROMISE(stall, many_unix_peers_are_looked_at_with_few_questions)
+{
+    const ferry_stream_options options = {.stall_timeout_ms = 1000};
+    AT_END(close_theirs) pair beside = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
+    AT_END(drop_stream) ferry_stream *holder = stream_adopt(service, beside.ours);
+    crowd *all = crowd_start(service, options);
+    hold_owner(holder, 300); /* over a quarter of the time */
+    crowd_end(all);
+    check(atomic_load(&questions) < CROWD); /* and not three for each */
+}
+
 /* ---- with a limiter -------------------------------------------------------------------------- */
 
 PROMISE_BOTH(stall, peer_that_stopped_is_given_up_though_its_stream_waits_for_a_busy_limiter)
