@@ -102,7 +102,7 @@ bool ferry__promise_is_forgotten(const ferry_promise *promise)
     return are_last(promise, FERRY__ONE_REFERENCE);
 }
 
-/* Counts references down. @return how many there were. */
+/* Counts references down. O1: what was done with them is over. @return how many there were. */
 static uint64_t count_down(ferry_promise *promise, uint64_t references)
 {
     ferry__handed_over(&promise->refs);
@@ -178,9 +178,18 @@ static void observer_post(ferry__observer *observer, ferry__ringer *ringer)
     ferry__inbox_unref(inbox);
 }
 
-void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer)
+/* @return how many references there were before, observers' and others. */
+static uint64_t count_observer(ferry_promise *promise)
 {
-    atomic_fetch_add_explicit(&promise->refs, FERRY__ONE_OBSERVER, memory_order_relaxed);
+    uint64_t before =
+        atomic_fetch_add_explicit(&promise->refs, FERRY__ONE_OBSERVER, memory_order_acquire);
+    ferry__taken_over(&promise->refs);
+    return before;
+}
+
+/* Puts one that is counted into the list. */
+static void list_observer(ferry_promise *promise, ferry__observer *observer)
+{
     observer->promise = promise;
     ferry__observer *newest = atomic_load(&promise->observers);
     do {
@@ -193,7 +202,13 @@ void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer)
     } while (!atomic_compare_exchange_weak(&promise->observers, &newest, observer));
 }
 
-/* An observer that has an allocation of its own. The first one has none, and no release. */
+void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer)
+{
+    (void)count_observer(promise);
+    list_observer(promise, observer);
+}
+
+/* An observer that has an allocation of its own. first_observer has none, and no release. */
 typedef struct further_observer {
     ferry__observer observer; /* first */
     ferry_release *release;   /* of its arg, or NULL */
@@ -277,6 +292,33 @@ void ferry__promise_tell(ferry_promise *promise, ferry_callback *callback, void 
     thread->told = NULL;
 }
 
+/* Whether it is the only one, and a callback that this thread has registered. */
+static bool is_only_callback_here(const ferry__observer *newest)
+{
+    return newest->next == NULL && newest->mail.deliver == callback_deliver &&
+           newest->inbox == ferry__thread_current()->inbox;
+}
+
+/*
+ * Posts the observers and closes their list: posted first, closed last. A thread that finds the
+ * list closed posts for itself; what it registered earlier must stand before that in its inbox.
+ * Both in one step where nobody else has registered anything: this thread registers nothing now.
+ */
+static void close_observers(ferry_promise *promise, ferry__ringer *ringer)
+{
+    ferry__observer *newest = atomic_load(&promise->observers);
+    for (;;) {
+        bool is_closed = newest == NULL || is_only_callback_here(newest);
+        ferry__observer *next = is_closed ? &settled_mark : NULL;
+        if (!atomic_compare_exchange_strong(&promise->observers, &newest, next))
+            continue;
+        post_all(newest, ringer);
+        if (is_closed)
+            return;
+        newest = NULL;
+    }
+}
+
 bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
 {
     /*
@@ -293,14 +335,7 @@ bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
     if (before & FERRY__AWAITED_WITH_OTHERS)
         ferry__sleepers_ring();
 
-    /* Posted first, closed last. A thread that finds the list closed posts for itself; what it
-     * registered earlier must stand before that in its inbox. */
-    ferry__observer *none;
-    do {
-        if (atomic_load(&promise->observers) != NULL)
-            post_all(atomic_exchange(&promise->observers, NULL), ringer);
-        none = NULL;
-    } while (!atomic_compare_exchange_strong(&promise->observers, &none, &settled_mark));
+    close_observers(promise, ringer);
     return (before & FERRY__IS_CANCELLED) != 0;
 }
 
@@ -336,14 +371,19 @@ static ferry__observer *further_create(ferry_release *release)
     return &further->observer;
 }
 
+/*
+ * Makes an observer that is counted. If no other is counted, first_observer is free: an earlier
+ * user of it was counted until it had done with it. O0: pairs with O1.
+ */
 static ferry__observer *observer_create(ferry_promise *promise, ferry_release *release)
 {
-    if (release != NULL)
-        return further_create(release);
-    unsigned before = atomic_fetch_or(&promise->state, FERRY__HAS_FIRST_OBSERVER);
-    if ((before & FERRY__HAS_FIRST_OBSERVER) == 0)
+    bool is_alone = count_observer(promise) >> 32 == 0; /* O0 */
+    if (is_alone && release == NULL)
         return &promise->first_observer;
-    return further_create(NULL);
+    ferry__observer *observer = further_create(release);
+    if (observer == NULL)
+        (void)count_down(promise, FERRY__ONE_OBSERVER); /* never the last: the caller has one */
+    return observer;
 }
 
 /* Registers a callback that is delivered so. */
@@ -366,7 +406,7 @@ static int register_callback(ferry_promise *promise, ferry_callback *callback, v
     observer->inbox = ferry__inbox_ref(inbox);
     observer->callback = callback;
     observer->arg = arg;
-    ferry__promise_observe(promise, observer);
+    list_observer(promise, observer);
     return 0;
 }
 

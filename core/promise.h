@@ -67,8 +67,7 @@ enum {
     FERRY__AWAITED_ELSEWHERE = 4,   /* other threads may sleep on the state itself */
     FERRY__AWAITED_WITH_OTHERS = 8, /* others may sleep on their inboxes for it (sleepers.h) */
     FERRY__IS_CANCELLED = 16,       /* somebody asked for it to be called off */
-    FERRY__HAS_FIRST_OBSERVER = 32, /* first_observer is in use */
-    FERRY__WAS_SEEN = 64            /* in debug builds: somebody has learnt the outcome */
+    FERRY__WAS_SEEN = 32            /* in debug builds: somebody has learnt the outcome */
 };
 
 struct ferry_promise {
@@ -87,7 +86,8 @@ struct ferry_promise {
     const void *caller; /* set when it is made: where the program called from; NULL: unknown */
 #endif
 
-    /* The first registered callback: most promises have one, and it costs no allocation. */
+    /* A registered callback: most promises have one, and it costs no allocation. In use as long as
+     * refs counts the observer that found no other there. */
     ferry__observer first_observer;
 
     /* The settling thread's until it settles, then constant. */

@@ -258,6 +258,22 @@ PROMISE(promise, then_without_memory_is_enomem_and_registers_nothing)
     check_eq(ferry_inbox_run(0), 1);
 }
 
+PROMISE(promise, callback_that_waits_alone_needs_no_memory_also_if_others_were_told_before)
+{
+    AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
+    unsigned runs = 0;
+    fail_allocation(1);
+    check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
+    settle(promise, 0);
+    check_eq(ferry_inbox_run(0), 1);
+    for (unsigned i = 0; i < 3; i++) {
+        check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
+        check_eq(ferry_inbox_run(0), 1);
+    }
+    allow_allocations();
+    check_eq(runs, 4);
+}
+
 /* ---- racing ---------------------------------------------------------------------------------- */
 
 enum { ROUNDS = 3000 };
@@ -290,6 +306,43 @@ PROMISE(exactly_once, callback_runs_once_however_then_and_settling_race)
     pthread_join(thread, NULL);
     check_eq(ferry_inbox_run(0), 0);
     check_eq(runs, 2 * ROUNDS);
+}
+
+static void *observe_in_turn(void *arg)
+{
+    ferry_promise **promises = arg;
+    unsigned runs = 0;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        for (unsigned k = 0; k < 3; k++)
+            check_eq(ferry_promise_observe(promises[i], count_up, &runs, NULL), 0);
+        ferry_promise_unref(promises[i]);
+        check(ferry_inbox_run(0) >= 0);
+    }
+    while (runs < 3 * ROUNDS)
+        check(ferry_inbox_run(-1) > 0);
+    check_eq(runs, 3 * ROUNDS);
+    return NULL;
+}
+
+/* Pins: exactly_once. */
+PROMISE(exactly_once, callback_runs_once_though_others_register_while_its_own_thread_settles)
+{
+    static ferry_promise *promises[ROUNDS];
+    unsigned runs = 0;
+    for (unsigned i = 0; i < ROUNDS; i++)
+        promises[i] = ferry_promise_ref(promise_make(NULL));
+    pthread_t thread = start_thread(observe_in_turn, promises);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        check_eq(ferry_promise_observe(promises[i], count_up, &runs, NULL), 0);
+        settle(promises[i], 0);
+        ferry_promise_unref(promises[i]);
+        check(ferry_inbox_run(0) >= 0);
+    }
+    while (runs < ROUNDS)
+        check(ferry_inbox_run(-1) > 0);
+    pthread_join(thread, NULL);
+    check_eq(ferry_inbox_run(0), 0);
+    check_eq(runs, ROUNDS);
 }
 
 static void expect_in_order(ferry_promise *, const ferry_result *, void *arg)
