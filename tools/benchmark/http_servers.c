@@ -34,7 +34,8 @@ static const char nginx_config[] =
     "             listen unix:@directory/socket backlog=4096; root @directory/files; }\n"
     "}\n";
 
-/* It keeps what it knows of a file, and small ones open, for a second or two: "simple". */
+/* It keeps what it knows of a file, and small ones open, for a second or two: "simple". A
+ * site may have more files than it may open. */
 static const char lighttpd_config[] = "@unlogged server.modules = (\"mod_dirlisting\")\n"
                                       "@logged server.modules = (\"mod_dirlisting\", "
                                       "\"mod_accesslog\")\n"
@@ -51,7 +52,8 @@ static const char lighttpd_config[] = "@unlogged server.modules = (\"mod_dirlist
                                       "server.max-keep-alive-idle = 3600\n"
                                       "server.network-backend = \"sendfile\"\n"
                                       "$SERVER[\"socket\"] == \"@directory/socket\" { }\n"
-                                      "server.stat-cache-engine = \"simple\"\n"
+                                      "@small server.stat-cache-engine = \"simple\"\n"
+                                      "@large server.stat-cache-engine = \"disable\"\n"
                                       "mimetype.assign = (\"\" => \"application/octet-stream\")\n";
 
 /* It decides by itself how to send, and keeps a file open from one turn of its loop to the end. */
@@ -135,6 +137,10 @@ static void expand(const char *text, const site *where, FILE *out)
             (void)fprintf(out, "%u", where->workers);
         else if (skip(&text, "@reuseport"))
             (void)fputs(where->is_short ? " reuseport" : "", out);
+        else if (skip(&text, "@small "))
+            (void)fputs(where->is_large ? "#" : "", out);
+        else if (skip(&text, "@large "))
+            (void)fputs(where->is_large ? "" : "#", out);
         else if (skip(&text, "@root "))
             (void)fputs(geteuid() == 0 ? "" : "#", out);
         else if (skip(&text, "@logged "))

@@ -23,8 +23,8 @@ enum {
  * What a server is to know; in the texts of one @directory, @port and @workers. A line that
  * begins with @root counts only for root, and tells a server to stay root: it could not read a
  * temporary directory of root's otherwise. One that begins with @logged or @unlogged counts with a
- * log or without one. @reuseport is a word of nginx's, for short connections: each worker listens
- * by itself then.
+ * log or without one, one with @large or @small for a site of many files or of few. @reuseport is
+ * a word of nginx's, for short connections: each worker listens by itself then.
  */
 typedef struct site {
     const char *directory; /* has what is to be served in files/; else the server's to use */
@@ -32,6 +32,7 @@ typedef struct site {
     unsigned workers;      /* processes or threads */
     bool is_logged;        /* each answer is, to @directory/access.log */
     bool is_short;         /* clients close their connections */
+    bool is_large;         /* it has more files than a server may open */
 } site;
 
 typedef struct http_server {

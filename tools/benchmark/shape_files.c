@@ -83,10 +83,14 @@ static int with_pread(const shape_run *what, double ret_figures[FIGURES])
 
 /* ---- ferry ----------------------------------------------------------------------------------- */
 
+/* Sends them all over the stream, and waits where it may not be further ahead. */
+typedef int submit_all(const shape_run *what, ferry_stream *stream, ferry_shared_file *file);
+
+enum { WINDOW = 64 };
+
 /* The last one of a window has a promise, which is awaited when the next window is full. */
-static int submit_all(const shape_run *what, ferry_stream *stream, ferry_shared_file *file)
+static int submit_in_windows(const shape_run *what, ferry_stream *stream, ferry_shared_file *file)
 {
-    enum { WINDOW = 64 };
     const ferry_part parts[] = {ferry_part_copy(head, HEAD_BYTES),
                                 ferry_part_file(ferry_file_shared(file))};
     ferry_promise *previous = NULL;
@@ -105,6 +109,24 @@ static int submit_all(const shape_run *what, ferry_stream *stream, ferry_shared_
     return error;
 }
 
+/* Each has a promise. For each the oldest one of a window is awaited. */
+static int submit_one_by_one(const shape_run *what, ferry_stream *stream, ferry_shared_file *file)
+{
+    const ferry_part parts[] = {ferry_part_copy(head, HEAD_BYTES),
+                                ferry_part_file(ferry_file_shared(file))};
+    ferry_promise *window[WINDOW] = {NULL};
+    int error = 0;
+    for (size_t i = 0; i < what->operations + WINDOW && error == 0; i++) {
+        ferry_promise **place = &window[i % WINDOW];
+        if (*place != NULL)
+            error = peer_stream_settle(*place, HEAD_BYTES + what->of->bytes);
+        *place = NULL;
+        if (error == 0 && i < what->operations)
+            error = ferry_stream_send(stream, parts, 2, NULL, place);
+    }
+    return error;
+}
+
 static int open_shared(size_t length, ferry_shared_file **ret_shared)
 {
     int fd = page_cached_file(length);
@@ -115,7 +137,7 @@ static int open_shared(size_t length, ferry_shared_file **ret_shared)
     return ferry_shared_file_open(&file, ret_shared);
 }
 
-static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
+static int with_stream(const shape_run *what, submit_all *submit, double ret_figures[FIGURES])
 {
     ferry_shared_file *file;
     int error = open_shared(what->of->bytes, &file);
@@ -128,10 +150,20 @@ static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
     if (error != 0)
         return error;
     stopwatch watch = stopwatch_start();
-    error = submit_all(what, over.stream, file);
+    error = submit(what, over.stream, file);
     int check = peer_stream_close(&over, all_bytes(what));
     shape_give(what, stopwatch_read(&watch), ret_figures);
     return error != 0 ? error : check;
+}
+
+static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
+{
+    return with_stream(what, submit_in_windows, ret_figures);
+}
+
+static int with_ferry_one_by_one(const shape_run *what, double ret_figures[FIGURES])
+{
+    return with_stream(what, submit_one_by_one, ret_figures);
 }
 
 /* ---- the shapes ------------------------------------------------------------------------------ */
@@ -148,5 +180,13 @@ static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
 const shape shape_files[] = {
     FILES("files-1k", "a head and a file of 1 KiB, TCP", 1024, 200 * 1000),
     FILES("files-16k", "a head and a file of 16 KiB, TCP", 16 * 1024, 60 * 1000),
+    {
+        .name = "files-awaited",
+        .summary = "a head and a file of 1 KiB, TCP, and the oldest of 64 is awaited for each",
+        SHAPE_FIGURES("files/s"),
+        .operations = 200 * 1000,
+        .bytes = 1024,
+        .ways = {{"one promise a window", with_ferry}, {"ferry", with_ferry_one_by_one}},
+    },
     {0},
 };

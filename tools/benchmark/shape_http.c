@@ -27,9 +27,9 @@ enum {
     SMALL_BYTES = 1024,
     LARGE_BYTES = 16 * 1024,
     LISTED = 100,
-    MANY = 5000,  /* lighttpd opens all, and may open 16,384 */
-    CROWD = 5000, /* connections */
-    FEW = 100     /* fds beside those of connections */
+    MOST_OPEN = 10000, /* files: lighttpd would open all, and may open 16,384 fds */
+    CROWD = 5000,      /* connections */
+    FEW = 100          /* fds beside those of connections */
 };
 
 typedef struct http_shape {
@@ -38,7 +38,7 @@ typedef struct http_shape {
     bool is_short;      /* each connection has one request */
     bool is_logged;
     bool any_status;
-    bool has_many;      /* files */
+    unsigned many;      /* files below "many" */
     const char *method; /* asked by http_client, over one thread; NULL: by wrk */
     bool is_unix;       /* over a unix socket; http_client's */
     bool is_crowd;      /* its figure is how long the slowest have to wait */
@@ -105,8 +105,7 @@ static int make_site(const http_shape *h, int directory)
         error = make_file(directory, "files/large", content, LARGE_BYTES);
     if (error == 0)
         error = make_files(directory, "files/list", LISTED, 0);
-    return error == 0 && h->has_many ? make_files(directory, "files/many", MANY, SMALL_BYTES)
-                                     : error;
+    return error == 0 ? make_files(directory, "files/many", h->many, SMALL_BYTES) : error;
 }
 
 /* ---- a run ----------------------------------------------------------------------------------- */
@@ -191,7 +190,10 @@ static int run_server(const shape_run *what, const scratch *where, double ret_fi
         return error;
     char path[PATH_MAX];
     (void)http_server_find(server->program, path);
-    const site wanted = {.workers = all.count, .is_logged = h->is_logged, .is_short = h->is_short};
+    const site wanted = {.workers = all.count,
+                         .is_logged = h->is_logged,
+                         .is_short = h->is_short,
+                         .is_large = h->many > MOST_OPEN};
     server_process s;
     error = server_process_start(server, path, where, &wanted, &s);
     if (error != 0)
@@ -246,13 +248,12 @@ static const http_shape ranges = {
     .script = "wrk.headers['Range'] = 'bytes=0-1023,4096-5119,8192-9215'\n",
 };
 static const http_shape missing = {.path = "nothing", .any_status = true, .script = ""};
-static const http_shape many = {
-    .path = "small",
-    .has_many = true,
-    .script = "function request()\n"
-              "    return wrk.format(nil, '/many/' .. math.random(0, 4999))\n"
-              "end\n",
-};
+#define ANY_OF(last)                                                                               \
+    "function request()\n"                                                                         \
+    "    return wrk.format(nil, '/many/' .. math.random(0, " #last "))\n"                          \
+    "end\n"
+static const http_shape many = {.path = "small", .many = 5000, .script = ANY_OF(4999)};
+static const http_shape very_many = {.path = "small", .many = 100000, .script = ANY_OF(99999)};
 
 static const http_shape head = {.path = "small", .method = "HEAD", .script = ""};
 static const http_shape local = {.path = "small", .method = "GET", .is_unix = true, .script = ""};
@@ -281,6 +282,7 @@ const shape shape_http[] = {
     HTTP("http-ranges", "HTTP, three ranges of 1 KiB, 64 connections", 64, &ranges),
     HTTP("http-missing", "HTTP, a file that is not there, 64 connections", 64, &missing),
     HTTP("http-many", "HTTP, 5,000 files of 1 KiB at random, 64 connections", 64, &many),
+    HTTP("http-100000", "HTTP, 100,000 files of 1 KiB at random, 64 connections", 64, &very_many),
     HTTP("http-head", "HTTP, HEAD, 64 connections", 64, &head),
     HTTP("http-unix", "HTTP, 1 KiB, 64 connections, a unix socket", 64, &local),
     HTTP_WITH("http-crowd", "HTTP, 1 KiB, 5,000 connections that come at once", CROWD, &crowd,
