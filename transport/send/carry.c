@@ -598,7 +598,7 @@ static bool send_some(ferry_stream *stream)
     bool again = stream->finished.first != NULL || carry_out(stream);
     if (stream->confirming.first != NULL)
         again |= look_at_confirming(stream);
-    return again;
+    return again || ferry__stall_is_due(stream);
 }
 
 /* Whether its next turn closes it. */

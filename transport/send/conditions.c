@@ -212,16 +212,19 @@ bool ferry__stall_is_over(ferry_stream *stream)
     bool is_up = stall->has_mark && moment - stall->marked_at >= stall_ns(stream);
     bool has_ended = false;
     if (needs_close_look(stream, is_up)) {
-        if (!may_look(stream, moment)) {
-            ferry__stream_schedule(stream);
+        if (!may_look(stream, moment))
             return false;
-        }
         has_ended = has_stalled(stream, moment) && is_up;
     }
     end_due(stall);
     if (!has_ended)
         look_at_peer_later(stream);
     return has_ended;
+}
+
+bool ferry__stall_is_due(const ferry_stream *stream)
+{
+    return stream->stall != NULL && stream->stall->is_due;
 }
 
 void ferry__stall_timeout(ferry__timer *timer)

@@ -34,6 +34,9 @@ void ferry__stall_end(ferry_stream *stream);
  */
 bool ferry__stall_is_over(ferry_stream *stream);
 
+/* Whether it could not look yet, and needs another turn for that. */
+bool ferry__stall_is_due(const ferry_stream *stream);
+
 /*
  * Whether a request that has succeeded, or a marker that was refused, is to wait before it settles.
  */

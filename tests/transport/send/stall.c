@@ -262,10 +262,11 @@ typedef struct crowd {
 
 enum { CROWD = sizeof((crowd *)0)->streams / sizeof(ferry_stream *) };
 
-static crowd *crowd_start(ferry_service *service, ferry_stream_options options)
+/* @param size of each write: more than a socket takes */
+static crowd *crowd_start(ferry_service *service, ferry_stream_options options, size_t size)
 {
     static const char data[1 << 20];
-    const ferry_part part = ferry_part_borrow(data, sizeof data);
+    const ferry_part part = ferry_part_borrow(data, size);
     crowd *self = calloc(1, sizeof *self);
     for (unsigned i = 0; i < CROWD; i++) {
         self->pairs[i] = unix_pair(SOCK_STREAM);
@@ -277,26 +278,34 @@ static crowd *crowd_start(ferry_service *service, ferry_stream_options options)
     return self;
 }
 
-static void crowd_end(crowd *self)
+static void crowd_end(crowd *self, int error)
 {
     for (unsigned i = 0; i < CROWD; i++) {
-        check_eq(outcome(self->stuck[i]).error, -ETIMEDOUT);
+        check_eq(outcome(self->stuck[i]).error, error);
         ferry_stream_unref(self->streams[i]);
         close(self->pairs[i].theirs);
     }
     free(self);
 }
 
-/* Holds the owner that the stream shares for so long. */
-static void hold_owner(ferry_stream *stream, int time_ms)
+typedef struct hold {
+    atomic_bool is_up;
+    ferry_promise *holding;
+} hold;
+
+/* Holds the owner of a stream until hold_end. */
+static void hold_start(hold *self, ferry_stream *stream)
 {
-    atomic_bool is_up = false;
     const ferry_request_options held = {
-        .on_owner = hold_until_told, .on_owner_holds_queue = true, .on_owner_arg = &is_up};
-    ferry_promise *holding = submit_write_with(stream, "x", 1, &held);
-    (void)poll(NULL, 0, time_ms);
-    atomic_store(&is_up, true);
-    check_eq(outcome(holding).error, 0);
+        .on_owner = hold_until_told, .on_owner_holds_queue = true, .on_owner_arg = &self->is_up};
+    atomic_init(&self->is_up, false);
+    self->holding = submit_write_with(stream, "x", 1, &held);
+}
+
+static void hold_end(hold *self)
+{
+    atomic_store(&self->is_up, true);
+    check_eq(outcome(self->holding).error, 0);
 }
 
 /* Their owner is held until all are to look. From then on they look together. */
@@ -306,10 +315,35 @@ PROMISE(stall, many_unix_peers_are_looked_at_with_few_questions)
     AT_END(close_theirs) pair beside = unix_pair(SOCK_STREAM);
     AT_END(destroy_service) ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
     AT_END(drop_stream) ferry_stream *holder = stream_adopt(service, beside.ours);
-    crowd *all = crowd_start(service, options);
-    hold_owner(holder, 300); /* over a quarter of the time */
-    crowd_end(all);
+    crowd *all = crowd_start(service, options, 1 << 20);
+    hold held;
+    hold_start(&held, holder);
+    (void)poll(NULL, 0, 300); /* over a quarter of the time */
+    hold_end(&held);
+    crowd_end(all, -ETIMEDOUT);
     check(atomic_load(&questions) < CROWD); /* and not three for each */
+}
+
+/* All that they wait for happens while their owner is held: the time to look comes, the peers read
+ * all, and the streams are closed. */
+PROMISE(stall, stream_may_end_in_the_turn_in_which_its_peer_was_to_be_looked_at)
+{
+    const ferry_stream_options options = {.stall_timeout_ms = 1000};
+    AT_END(close_theirs) pair beside = unix_pair(SOCK_STREAM);
+    AT_END(destroy_service) ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
+    AT_END(drop_stream) ferry_stream *holder = stream_adopt(service, beside.ours);
+    crowd *all = crowd_start(service, options, 300 * 1000);
+    hold held;
+    hold_start(&held, holder);
+    for (unsigned i = 0; i < CROWD; i++) {
+        check_eq(ferry_stream_close(all->streams[i], NULL), 0);
+        char scrap[4096];
+        while (recv(all->pairs[i].theirs, scrap, sizeof scrap, MSG_DONTWAIT) > 0) {
+        }
+    }
+    (void)poll(NULL, 0, 300); /* over a quarter of the time */
+    hold_end(&held);
+    crowd_end(all, 0);
 }
 
 /* ---- with a limiter -------------------------------------------------------------------------- */
