@@ -741,31 +741,13 @@ static uint64_t receive_with(ferry_placement placement, const ferry_fault *fault
     return calls;
 }
 
-typedef struct kind {
-    ferry_fault_effect effect;
-    int error;
-    uint64_t times;
-} kind;
-
-static const kind kinds[] = {
-    {FERRY_FAULT_SHORT, 0, 1},      {FERRY_FAULT_SHORT, 0, 20},
-    {FERRY_FAULT_EOF, 0, 1},        {FERRY_FAULT_EOF, 0, UINT64_MAX},
-    {FERRY_FAULT_ERROR, EINTR, 1},  {FERRY_FAULT_ERROR, EINTR, 5},
-    {FERRY_FAULT_ERROR, EAGAIN, 1}, {FERRY_FAULT_ERROR, EAGAIN, 3},
-    {FERRY_FAULT_ERROR, EIO, 1},    {FERRY_FAULT_ERROR, EIO, UINT64_MAX},
-    {FERRY_FAULT_ERROR, ENOSPC, 1}, {FERRY_FAULT_ERROR, ENOSPC, UINT64_MAX},
-    {FERRY_FAULT_ERROR, EMFILE, 1}, {FERRY_FAULT_ERROR, EMFILE, UINT64_MAX},
-    {FERRY_FAULT_ERROR, EINVAL, 1}, {FERRY_FAULT_ERROR, EINVAL, UINT64_MAX},
-    {FERRY_FAULT_ERROR, ENOMEM, 1},
-};
-
+/* Each kind at every call, but a stall: nothing is sent that could find no room. */
 static void sweep(ferry_placement placement, int appending)
 {
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        uint64_t calls = 1;
-        for (uint64_t k = 1; k <= calls && k < 100; k++) {
-            const ferry_fault fault = {FERRY_CALL_ANY, k, kinds[i].times, kinds[i].effect,
-                                       kinds[i].error};
+    for (unsigned kind = 0; kind < FAULT_KINDS; kind++) {
+        uint64_t calls = fault_at(kind, 1).effect != FERRY_FAULT_STALL;
+        for (uint64_t n = 1; n <= calls && n < 100; n++) {
+            const ferry_fault fault = fault_at(kind, n);
             calls = receive_with(placement, &fault, appending);
         }
     }
