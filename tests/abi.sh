@@ -8,9 +8,10 @@
 #                                      with one of them is -E2BIG (tests/abi_program.c)
 #
 # And the interface is that of the dump in tests/abi/, by libabigail: what the library of before had
-# is there still, and the same. Usage: abi.sh SOURCE_DIRECTORY COMPILER
+# is there still, and the same. Usage: abi.sh SOURCE_DIRECTORY COMPILER [LIBRARY]
+# The library is of today, shared, with all that debuggers want; without one, it is made.
 set -eu
-source=$(realpath "$1") compiler=$2
+source=$(realpath "$1") compiler=$2 built=${3:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -19,18 +20,17 @@ fail() {
     exit 1
 }
 
-# Makes a library of a tree: library TREE NAME.
+# Makes a library of a tree: library TREE NAME [OPTION...].
 library() {
-    local objects=()
+    local objects=() unit
     mkdir "$work/$2"
-    local unit
     while read -r unit; do
         objects+=("$work/$2/$(tr / _ <<<"${unit#"$1"/}").o")
         printf '%s\0%s\0' "$unit" "${objects[-1]}"
     done < <(find "$1"/{core,actors,transport} -name '*.c') |
-        xargs -0 -n 2 -P "$(nproc)" sh -c '"$0" -g -O1 -fPIC -fvisibility=hidden -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
-            -I "$1" -I "$1/core/include" -I "$1/transport/include" -c "$2" -o "$3"' \
-            "$compiler" "$1"
+        xargs -0 -n 2 -P "$(nproc)" sh -c '"$0" $1 -fPIC -fvisibility=hidden -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
+            -I "$2" -I "$2/core/include" -I "$2/transport/include" -c "$3" -o "$4"' \
+            "$compiler" "${*:3}" "$1"
     "$compiler" -shared -o "$work/$2/libferry.so.0" -Wl,-soname,libferry.so.0 \
         "-Wl,--version-script,$1/cmake/ferry.map" "$work/$2"/*.o -pthread
 }
@@ -55,7 +55,12 @@ perl -pi -e 's/^( +)uint64_t reserved\[(\d+)\];/"$1uint64_t grown;" . ($2 > 1 ? 
 # A struct whose only reserved word is taken has none left to look at.
 sed -i 's/ || FERRY__IS_NEWER(&outcome->result)//' "$work/tree/core/own.c"
 
-library "$source" before
+if [ "$built" ]; then
+    mkdir "$work/before"
+    cp -L "$built" "$work/before/libferry.so.0"
+else
+    library "$source" before -g
+fi
 library "$work/tree" grown
 program "$source" old
 program "$work/tree" new
