@@ -61,6 +61,16 @@ static struct serving begin(void)
     return serving;
 }
 
+/* For clients that have so much time for a head, and so much between two requests. */
+static struct serving begin_within(int64_t head_ms, int64_t idle_ms)
+{
+    struct serving serving = set_up();
+    serving.options.times.head_ms = head_ms;
+    serving.options.times.idle_ms = idle_ms;
+    start(&serving);
+    return serving;
+}
+
 /* How many connections are left. */
 static size_t count_streams(const struct serving *serving)
 {
@@ -619,9 +629,7 @@ PROMISE(connection, file_that_is_cut_short_meanwhile_ends_it)
 
 PROMISE(connection, request_that_takes_too_long_is_408)
 {
-    AT_END(end_deserted) struct serving serving = set_up();
-    serving.options.times.head_ms = 50;
-    start(&serving);
+    AT_END(end_deserted) struct serving serving = begin_within(50, MANY_MS);
     AT_END(close_fd) int client = join(&serving);
     ask(client, "/a");
     check_text(client, "first");
@@ -632,9 +640,7 @@ PROMISE(connection, request_that_takes_too_long_is_408)
 
 PROMISE(connection, bytes_that_trickle_in_do_not_prolong_it)
 {
-    AT_END(end_deserted) struct serving serving = set_up();
-    serving.options.times.head_ms = 100;
-    start(&serving);
+    AT_END(end_deserted) struct serving serving = begin_within(100, MANY_MS);
     int client = join(&serving);
     struct pollfd answer = {.fd = client, .events = POLLIN};
     say(client, "GET /a HTTP/1.1\r\nX: ");
@@ -646,9 +652,7 @@ PROMISE(connection, bytes_that_trickle_in_do_not_prolong_it)
 
 PROMISE(connection, answer_that_leaves_meanwhile_does_not_prolong_it_either)
 {
-    AT_END(end_deserted) struct serving serving = set_up();
-    serving.options.times.head_ms = 50;
-    start(&serving);
+    AT_END(end_deserted) struct serving serving = begin_within(50, MANY_MS);
     tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
     static const char *const paths[] = {"/medium", "/large"}; /* which settles sooner, or later */
     static const uint64_t sizes[] = {MEDIUM_BYTES, LARGE_BYTES};
@@ -666,9 +670,7 @@ PROMISE(connection, answer_that_leaves_meanwhile_does_not_prolong_it_either)
 
 PROMISE(connection, idle_one_is_closed_without_a_word)
 {
-    AT_END(end_deserted) struct serving serving = set_up();
-    serving.options.times.idle_ms = 50;
-    start(&serving);
+    AT_END(end_deserted) struct serving serving = begin_within(MANY_MS, 50);
     AT_END(close_fd) int fresh = join(&serving), used = join(&serving);
     ask(used, "/a");
     check_text(used, "first");
@@ -706,9 +708,7 @@ static bool slow_download_is_whole(int idle_ms)
 {
     enum { STEPS = 16, STEP_BYTES = LARGE_BYTES / STEPS };
     static char answer[4096 + LARGE_BYTES]; /* looked at in the end: no step is to take long */
-    AT_END(end) struct serving serving = set_up();
-    serving.options.times.idle_ms = idle_ms;
-    start(&serving);
+    AT_END(end) struct serving serving = begin_within(MANY_MS, idle_ms);
     tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
     AT_END(close_fd) int client = join(&serving);
     ask(client, "/large");

@@ -5,6 +5,15 @@
 
 static struct request_head head;
 
+static void check_bytewise(const char *text, size_t length, enum head_state state, int status)
+{
+    head_begin(&head);
+    for (size_t come = 0; come <= length; come++)
+        head_scan(&head, text, come);
+    check_eq(head.state, state);
+    check_eq(head.status, status);
+}
+
 /* However it comes: whole, in two pieces cut anywhere, and a byte at a time. */
 static void check_scan(const char *text, size_t length, enum head_state state, int status)
 {
@@ -15,11 +24,7 @@ static void check_scan(const char *text, size_t length, enum head_state state, i
         check_eq(head.state, state);
         check_eq(head.status, status);
     }
-    head_begin(&head);
-    for (size_t come = 0; come <= length; come++)
-        head_scan(&head, text, come);
-    check_eq(head.state, state);
-    check_eq(head.status, status);
+    check_bytewise(text, length, state, status);
 }
 
 static void check_is(struct slice slice, const char *expected)
@@ -229,11 +234,7 @@ static void check_stretched(const char *before, size_t count, const char *after,
     head_scan(&head, text, length);
     check_eq(head.state, state);
     check_eq(head.status, status);
-    head_begin(&head);
-    for (size_t come = 0; come <= length; come++)
-        head_scan(&head, text, come);
-    check_eq(head.state, state);
-    check_eq(head.status, status);
+    check_bytewise(text, length, state, status);
 }
 
 PROMISE(head, target_and_head_have_their_limits_to_the_byte)

@@ -4,9 +4,6 @@
 #include "tests/support.h"
 #include "tests/tools/serve/tree_support.h"
 
-#include <stdarg.h>
-#include <sys/syscall.h>
-
 /* The page of a directory, as a string to be freed, written in pieces of a size. */
 static char *list_in_pieces(const struct grown_tree *tree, const char *path, size_t piece)
 {
@@ -152,17 +149,7 @@ PROMISE(listing, more_than_the_limit_is_said_to_be_there)
 /* Every path is resolved beneath the root by openat2(2): counted on its way (-Wl,--wrap). */
 static unsigned resolved;
 
-WRAPPED(long, syscall, (long number, ...))
-{
-    va_list list;
-    long given[4];
-    va_start(list, number);
-    for (unsigned i = 0; i < 4; i++) /* openat2's; nothing else here has more */
-        given[i] = va_arg(list, long);
-    va_end(list);
-    resolved += number == SYS_openat2;
-    return __real_syscall(number, given[0], given[1], given[2], given[3]);
-}
+COUNT_OPENAT2(resolved)
 
 PROMISE(listing, only_links_are_resolved_beneath_the_root)
 {

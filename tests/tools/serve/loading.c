@@ -9,9 +9,7 @@
 #include "tools/ferry/serve/entry.h"
 #include "tools/ferry/serve/http_date.h"
 
-#include <stdarg.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 /* ---- counting -------------------------------------------------------------------------------- */
 
@@ -47,17 +45,7 @@ WRAPPED(ssize_t, read, (int fd, void *data, size_t size))
     return __real_read(fd, data, size);
 }
 
-WRAPPED(long, syscall, (long number, ...))
-{
-    va_list list;
-    long given[4];
-    va_start(list, number);
-    for (unsigned i = 0; i < 4; i++) /* openat2's; nothing else here has more */
-        given[i] = va_arg(list, long);
-    va_end(list);
-    made.opens += number == SYS_openat2;
-    return __real_syscall(number, given[0], given[1], given[2], given[3]);
-}
+COUNT_OPENAT2(made.opens)
 
 WRAPPED(const char *, http_date_now, (int64_t * ret_seconds))
 {
