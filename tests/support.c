@@ -568,6 +568,13 @@ ferry_promise *submit_close(ferry_stream *stream)
     return promise;
 }
 
+void write_to_end_thread(ferry_stream *stream)
+{
+    ferry_promise *promise = submit_write(stream, "x", 1);
+    check_eq(ferry_promise_observe(promise, end_thread, NULL, NULL), 0);
+    ferry_promise_unref(promise);
+}
+
 ferry_stream_status stream_status(ferry_stream *stream)
 {
     ferry_stream_status status;

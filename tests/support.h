@@ -177,6 +177,9 @@ ferry_promise *submit_mark(ferry_stream *stream);
 ferry_promise *submit_shutdown(ferry_stream *stream);
 ferry_promise *submit_close(ferry_stream *stream);
 
+/* Writes a byte whose outcome ends the calling thread, as soon as that runs callbacks. */
+void write_to_end_thread(ferry_stream *stream);
+
 ferry_stream_status stream_status(ferry_stream *stream);
 
 /* An on_watermark. A dedicated owner whose stream has one makes its epoll set at once. */

@@ -152,10 +152,7 @@ typedef struct drainer {
 static void *drain_and_end(void *arg)
 {
     const drainer *self = arg;
-    ferry_promise *promise;
-    check_eq(ferry_stream_write(self->stream, "x", 1, NULL, &promise), 0);
-    check_eq(ferry_promise_observe(promise, end_thread, NULL, NULL), 0);
-    ferry_promise_unref(promise);
+    write_to_end_thread(self->stream);
     (void)ferry_service_drain(self->service, -1);
     abort(); /* the stuck stream holds it up until the callback has come */
 }
