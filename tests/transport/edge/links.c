@@ -182,12 +182,18 @@ PROMISE_BOTH(links, what_waits_for_a_full_link_is_called_off)
 
 /* ---- what has begun leaves ------------------------------------------------------------------- */
 
-/* Writes so much content that from's link is stuck in the middle of a record. */
+/* Until from's link is stuck, in the middle of a record. */
+static void wait_until_stuck(const scene *set)
+{
+    wait_readable(set->to->link.fd);
+    wait_until_asleep();
+}
+
+/* Writes so much content that it is. */
 static ferry_promise *submit_stuck_content(scene *set, size_t size)
 {
     ferry_promise *stuck = submit_content(set->from, 11, size);
-    wait_readable(set->to->link.fd);
-    wait_until_asleep();
+    wait_until_stuck(set);
     return stuck;
 }
 
@@ -201,19 +207,25 @@ static void check_content_and_text(ferry_stream *to, uint64_t size, const char *
     check(memcmp(came + size, text, length) == 0);
 }
 
+/* Calls a request off in the middle of a record. What its result counts arrives, and so does the
+ * next write, right behind that. */
+static void call_off_and_go_on(scene *set, ferry_promise *stuck, uint64_t size)
+{
+    check_eq(ferry_promise_cancel(stuck), 0);
+    ferry_result result = outcome(stuck);
+    check_eq(result.error, -ECANCELED);
+    check_eq(result.sent + result.remaining, size);
+    ferry_promise *next = submit_write(set->from, "next", 4);
+    check_content_and_text(set->to, result.sent, "next");
+    check_outcome(next, .error = 0, .stream_offset = result.sent);
+}
+
 PROMISE_BOTH(links, record_that_has_begun_leaves_and_is_counted_when_its_request_is_called_off)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE};
         AT_END(tear_down) scene set = set_up(placement, is_tcp, options);
-        ferry_promise *stuck = submit_stuck_content(&set, TOO_MUCH);
-        check_eq(ferry_promise_cancel(stuck), 0);
-        ferry_result result = outcome(stuck);
-        check_eq(result.error, -ECANCELED);
-        check_eq(result.sent + result.remaining, TOO_MUCH);
-        ferry_promise *next = submit_write(set.from, "next", 4);
-        check_content_and_text(set.to, result.sent, "next");
-        check_eq(outcome(next).stream_offset, result.sent);
+        call_off_and_go_on(&set, submit_stuck_content(&set, TOO_MUCH), TOO_MUCH);
     }
 }
 
@@ -229,8 +241,7 @@ PROMISE_BOTH(links, request_in_the_middle_of_a_record_that_has_begun_is_too_late
     AT_END(free_memory) ferry_promise **all = calloc(MANY, sizeof *all);
     for (unsigned i = 0; i < MANY; i++)
         all[i] = submit_write(set.from, content + (size_t)i * SMALL, SMALL);
-    wait_readable(set.to->link.fd);
-    wait_until_asleep();
+    wait_until_stuck(&set);
     for (unsigned i = 0; i < MANY; i++)
         (void)ferry_promise_cancel(all[i]); /* some have settled */
     uint64_t sent = 0;
@@ -248,15 +259,8 @@ PROMISE_BOTH(links, file_that_is_called_off_in_the_middle_of_a_record_counts_wha
     AT_END(tear_down) scene set = set_up(placement, 0, options);
     AT_END(file_remove) test_file file = file_make(LARGE, 11);
     ferry_promise *body = submit_file(set.from, ferry_file_at(file.path));
-    wait_readable(set.to->link.fd);
-    wait_until_asleep();
-    check_eq(ferry_promise_cancel(body), 0);
-    ferry_result result = outcome(body);
-    check_eq(result.error, -ECANCELED);
-    check_eq(result.sent + result.remaining, LARGE);
-    ferry_promise *next = submit_write(set.from, "next", 4);
-    check_content_and_text(set.to, result.sent, "next");
-    check_eq(outcome(next).error, 0);
+    wait_until_stuck(&set);
+    call_off_and_go_on(&set, body, LARGE);
 }
 
 PROMISE_BOTH(links, padding_goes_on_behind_a_record_that_has_begun)

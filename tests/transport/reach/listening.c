@@ -1236,18 +1236,26 @@ static void check_open(ferry_service *service, unsigned count)
     check_eq(status.streams, count);
 }
 
+/* So many clients have come while this thread, which listens, does not look: more than it is told
+ * of at once. *told counts of how many it is. */
+static ferry_listener *listen_elsewhere(ferry_service *service, unsigned *told, int clients[],
+                                        unsigned count)
+{
+    const ferry_listen_options options = {.on_stream = count_told, .on_stream_arg = told};
+    ferry_listener *listener = listen_with(service, at_path(), options);
+    dial_many(listener, clients, count);
+    check_open(service, FERRY__MOST_HANDOVERS);
+    return listener;
+}
+
 PROMISE_BOTH(bounded, connections_wait_in_the_kernel_while_the_listening_thread_is_elsewhere)
 {
     enum { CLIENTS = FERRY__MOST_HANDOVERS + 40 };
     unsigned told = 0;
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    AT_END(end_listener)
-    ferry_listener *listener =
-        listen_with(service, at_path(),
-                    (ferry_listen_options){.on_stream = count_told, .on_stream_arg = &told});
     int clients[CLIENTS];
-    dial_many(listener, clients, CLIENTS);
-    check_open(service, FERRY__MOST_HANDOVERS);
+    AT_END(end_listener)
+    ferry_listener *listener = listen_elsewhere(service, &told, clients, CLIENTS);
     while (told < CLIENTS)
         (void)ferry_inbox_run(-1);
     for (unsigned i = 0; i < CLIENTS; i++) {
@@ -1263,12 +1271,8 @@ PROMISE_BOTH(bounded, listener_that_waits_for_its_thread_can_be_closed)
     enum { CLIENTS = FERRY__MOST_HANDOVERS + 1 };
     unsigned told = 0;
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_listener *listener =
-        listen_with(service, at_path(),
-                    (ferry_listen_options){.on_stream = count_told, .on_stream_arg = &told});
     int clients[CLIENTS];
-    dial_many(listener, clients, CLIENTS);
-    check_open(service, FERRY__MOST_HANDOVERS);
+    ferry_listener *listener = listen_elsewhere(service, &told, clients, CLIENTS);
     ferry_promise *closed;
     check_eq(ferry_listener_close(listener, &closed), 0);
     ferry_listener_unref(listener);
