@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -129,11 +130,18 @@ static int with_streams(const shape_run *what, double ret_figures[FIGURES])
 
 /* ---- queued writes --------------------------------------------------------------------------- */
 
+#ifdef __GLIBC__
 static double count_memory(void)
 {
     struct mallinfo2 now = mallinfo2();
     return (double)(now.uordblks + now.hblkhd);
 }
+#else
+static double count_memory(void)
+{
+    return NAN; /* musl does not tell */
+}
+#endif
 
 static void give_memory(const shape_run *what, double before, const stopwatch *watch,
                         double ret_figures[FIGURES])
