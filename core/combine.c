@@ -252,16 +252,30 @@ int ferry_promise_all_settled(ferry_promise *const promises[], size_t number,
     return group(look_for_the_last, promises, number, ret_derived);
 }
 
-int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise **ret_derived)
+/* Makes one that has the outcome of another. Exempt, patient: see ferry__tie, ferry__derived. */
+static int stand_for(ferry_promise *promise, bool is_exempt, bool is_patient,
+                     ferry_promise **ret_derived)
 {
-    FERRY__REPORT_CALLER();
     ferry__derived *derived;
     int error = create_of(pass_on, &promise, 1, &derived);
     if (error != 0)
         return error;
-    derived->ties[0].is_exempt = true;
+    derived->ties[0].is_exempt = is_exempt;
+    derived->is_patient = is_patient;
     wait_for_all(derived, &promise);
     return hand_out(&derived->own.promise, ret_derived);
+}
+
+int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise **ret_derived)
+{
+    FERRY__REPORT_CALLER();
+    return stand_for(promise, true, false, ret_derived);
+}
+
+int ferry_promise_when_quiet(ferry_promise *promise, ferry_promise **ret_derived)
+{
+    FERRY__REPORT_CALLER();
+    return stand_for(promise, false, true, ret_derived);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -285,10 +299,12 @@ int ferry_promise_timeout(ferry_promise *promise, int64_t timeout_ms, ferry_prom
     if (error != 0)
         return error;
     error = ferry__derived_create(watch_time, TIMED_PARTS, &derived);
-    if (error == 0)
+    if (error == 0) {
+        derived->ties[TIMER].is_time = true;
         wait_for_all(derived, parts);
-    else
+    } else {
         (void)ferry_promise_cancel(parts[TIMER]);
+    }
     (void)ferry_promise_unref(parts[TIMER]);
     return error == 0 ? hand_out(&derived->own.promise, ret_derived) : error;
 }

@@ -15,9 +15,15 @@
  * chain and a map differ in the rule alone (combine.c). The rule is the state: one rule may put
  * another in its place. A tie, once delivered, may wait for another promise.
  *
+ * A derived promise is quiet once it and all that it was ever made of have settled. If it settles
+ * before that it says so (FERRY__SETTLES_EARLY), counts what is left, and tells the ties above it
+ * when the last of that has settled. A tie whose part is not quiet yet is owing: it waits for that,
+ * and for no other promise meanwhile. A rule that goes on gets another tie of the same number. Two
+ * that wait for each other by mistake are not waited for in this way: else neither would ever go.
+ *
  * If the home thread has ended, mail is given back, on any threads at once. The first of these
  * threads settles the derived promise with -ECANCELED. After that each thread touches only the tie
- * that it was given. Parts that are still under way go on.
+ * that it was given, and the count of what is left. Parts that are still under way go on.
  *
  * References: each tie that waits holds one to the derived promise, so that it lives on when the
  * program has dropped it. As an observer it also holds one to its part. A derived promise that
@@ -45,11 +51,16 @@ typedef bool ferry__rule(ferry__derived *derived, size_t index, ferry_outcome *o
 
 /* What a derived promise waits for, or did. */
 typedef struct ferry__tie {
-    ferry__observer observer; /* first; its promise is the part */
-    ferry__derived *derived;  /* whose tie it is; while it waits, a reference */
-    bool is_waiting;          /* for the part, whose mail has not been delivered yet */
-    bool is_exempt;           /* the part is not cancelled with the derived promise */
-    ferry_promise *kept;      /* the settled part, an observer's reference; or NULL */
+    ferry__observer observer;   /* first; its promise is the part */
+    ferry__derived *derived;    /* whose tie it is; while it waits or owes, a reference */
+    size_t index;               /* its number */
+    bool is_waiting;            /* for the part, which the rule has not looked at yet */
+    bool is_owing;              /* the part has settled, but is not quiet yet */
+    bool is_exempt;             /* the part is not cancelled with the derived promise */
+    bool is_time;               /* the part is a mere time: nobody waits for it to be quiet */
+    bool is_circular;           /* the part waits for the derived promise: the same */
+    ferry_promise *kept;        /* the settled part, an observer's reference; or NULL */
+    struct ferry__tie *further; /* one more of that number, for when this one owes; or NULL */
 } ferry__tie;
 
 /* What rules remember. */
@@ -79,9 +90,15 @@ struct ferry__derived {
     bool is_settled;        /* what comes from now on is only given back */
     bool keeps_parts; /* parts that settle before it does stay, for ferry_promise_get_member */
     bool is_in_rule;  /* a rule runs: a block of the program's may end the thread in it */
+    bool is_patient;  /* the rule looks at parts that are quiet; a cancel is for the parts alone */
 
-    atomic_bool is_given_up; /* any thread: the home thread has ended */
-    ferry__mail cancel_mail; /* posted by the thread that cancels it */
+    /* The home thread's; any thread's once that has ended. */
+    atomic_size_t left; /* ties that wait or owe, and one more until it has settled; 0: quiet */
+
+    /* Any thread. */
+    ferry__observers quiet_observers; /* if it settles early: who waits for it to be quiet */
+    atomic_bool is_given_up;          /* the home thread has ended */
+    ferry__mail cancel_mail;          /* posted by the thread that cancels it */
     size_t tie_count;
     ferry__tie ties[];
 };
@@ -96,7 +113,8 @@ int ferry__derived_create(ferry__rule *rule, size_t tie_count, ferry__derived **
 /*
  * The home thread. Waits for a promise on a tie that waits for none. Takes no reference of the
  * caller's.
- * @return 0; -ECHILD: it is pending, and of the parent process; -EDEADLK: it is derived itself.
+ * @return 0; -ECHILD: it is pending, and of the parent process; -EDEADLK: it is derived itself;
+ *         -ENOMEM: only where a part of that number has settled before.
  */
 int ferry__derived_wait(ferry__derived *derived, size_t index, ferry_promise *part);
 

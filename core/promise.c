@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* What observers points to once the promise is settled: registrations post for themselves. */
-static ferry__observer settled_mark;
+/* What a list of observers points to once it is closed: registrations post for themselves. */
+static ferry__observer closed_mark;
 
 void ferry__promise_set_home(ferry_promise *promise, ferry__inbox *home)
 {
@@ -187,25 +187,31 @@ static uint64_t count_observer(ferry_promise *promise)
     return before;
 }
 
-/* Puts one that is counted into the list. */
-static void list_observer(ferry_promise *promise, ferry__observer *observer)
+/* Puts one that is counted into a list. */
+static void list_observer(ferry_promise *promise, ferry__observers *list, ferry__observer *observer)
 {
     observer->promise = promise;
-    ferry__observer *newest = atomic_load(&promise->observers);
+    ferry__observer *newest = atomic_load(list);
     do {
-        if (newest == &settled_mark) {
+        if (newest == &closed_mark) {
             ferry__taken_over(promise);
             observer_post(observer, NULL);
             return;
         }
         observer->next = newest;
-    } while (!atomic_compare_exchange_weak(&promise->observers, &newest, observer));
+    } while (!atomic_compare_exchange_weak(list, &newest, observer));
+}
+
+void ferry__promise_enlist(ferry_promise *promise, ferry__observers *list,
+                           ferry__observer *observer)
+{
+    (void)count_observer(promise);
+    list_observer(promise, list, observer);
 }
 
 void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer)
 {
-    (void)count_observer(promise);
-    list_observer(promise, observer);
+    ferry__promise_enlist(promise, &promise->observers, observer);
 }
 
 /* An observer that has an allocation of its own. first_observer has none, and no release. */
@@ -304,13 +310,13 @@ static bool is_only_callback_here(const ferry__observer *newest)
  * list closed posts for itself; what it registered earlier must stand before that in its inbox.
  * Both in one step where nobody else has registered anything: this thread registers nothing now.
  */
-static void close_observers(ferry_promise *promise, ferry__ringer *ringer)
+void ferry__observers_close(ferry__observers *list, ferry__ringer *ringer)
 {
-    ferry__observer *newest = atomic_load(&promise->observers);
+    ferry__observer *newest = atomic_load(list);
     for (;;) {
         bool is_closed = newest == NULL || is_only_callback_here(newest);
-        ferry__observer *next = is_closed ? &settled_mark : NULL;
-        if (!atomic_compare_exchange_strong(&promise->observers, &newest, next))
+        ferry__observer *next = is_closed ? &closed_mark : NULL;
+        if (!atomic_compare_exchange_strong(list, &newest, next))
             continue;
         post_all(newest, ringer);
         if (is_closed)
@@ -334,8 +340,7 @@ bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)
         ferry__futex_wake_all(&promise->state);
     if (before & FERRY__AWAITED_WITH_OTHERS)
         ferry__sleepers_ring();
-
-    close_observers(promise, ringer);
+    ferry__observers_close(&promise->observers, ringer);
     return (before & FERRY__IS_CANCELLED) != 0;
 }
 
@@ -406,7 +411,7 @@ static int register_callback(ferry_promise *promise, ferry_callback *callback, v
     observer->inbox = ferry__inbox_ref(inbox);
     observer->callback = callback;
     observer->arg = arg;
-    list_observer(promise, observer);
+    list_observer(promise, &promise->observers, observer);
     return 0;
 }
 

@@ -67,15 +67,20 @@ enum {
     FERRY__AWAITED_ELSEWHERE = 4,   /* other threads may sleep on the state itself */
     FERRY__AWAITED_WITH_OTHERS = 8, /* others may sleep on their inboxes for it (sleepers.h) */
     FERRY__IS_CANCELLED = 16,       /* somebody asked for it to be called off */
-    FERRY__WAS_SEEN = 32            /* in debug builds: somebody has learnt the outcome */
+    FERRY__WAS_SEEN = 32,           /* in debug builds: somebody has learnt the outcome */
+    FERRY__SETTLES_EARLY = 64       /* set before it settles: what it is made of has not, not all of
+                                       it. A derived promise (core/derived.h) */
 };
+
+/* Those who are to be told, the newest first; or a mark: what they wait for is there. */
+typedef _Atomic(ferry__observer *) ferry__observers;
 
 struct ferry_promise {
     /* Any thread. */
     _Atomic uint64_t refs;
     atomic_uint state;   /* flags; the futex word of those who await elsewhere */
     uint32_t generation; /* set when it is made: of the process that made it (core/thread.h) */
-    _Atomic(ferry__observer *) observers;
+    ferry__observers observers;   /* of its outcome */
     _Atomic(ferry__inbox *) home; /* the submitting thread's, a reference; NULL: it reports nowhere.
                                      Set at most once */
 
@@ -215,6 +220,14 @@ int ferry__promise_poll(const ferry_promise *promise);
  */
 void ferry__promise_observe(ferry_promise *promise, ferry__observer *observer);
 void ferry__promise_unobserve(ferry_promise *promise);
+
+/*
+ * The same for a list of observers that a promise's type has beside that of its outcome. One thread
+ * closes it, once: posts them all, and from then on each at once.
+ */
+void ferry__promise_enlist(ferry_promise *promise, ferry__observers *list,
+                           ferry__observer *observer);
+void ferry__observers_close(ferry__observers *list, ferry__ringer *ringer);
 
 /*
  * The settling thread, before it settles it: calls a callback of the program's with the outcome,

@@ -436,19 +436,37 @@ PROMISE(depth, long_map_and_many_attempts_run_on_a_small_stack)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-enum { WAYS = 12 };
+enum { WAYS = 14 };
 
 /* What the promise is made with, and what the values that went into it have come to. */
 static script next;
 static trial what;
 static unsigned released;
 
+/* A block gives a promise while something is left of the one that it follows. */
+static int follow_what_settles_early(ferry_promise *first, ferry_promise **ret_promise)
+{
+    ferry_promise *parts[2] = {first}, *race;
+    int error = ferry_promise_after(1000 * 1000, &parts[1]);
+    if (error != 0)
+        return error;
+    error = ferry_promise_race(parts, 2, &race);
+    if (error != 0)
+        (void)ferry_promise_cancel(parts[1]);
+    drop(parts[1]);
+    if (error != 0)
+        return error;
+    error = ferry_promise_then(race, play, &next, ret_promise);
+    drop(race);
+    return error;
+}
+
 /* Makes one thing of first, which comes to its end without waiting for anything else. */
 static int make_one(unsigned way, ferry_promise *first, ferry_promise **ret_promise)
 {
     static const int errors[] = {-EIO, 0, 0};
     released = 0;
-    next = (script){.next = way == 1 ? first : NULL};
+    next = (script){.next = way == 1 || way == 13 ? first : NULL};
     what = (trial){.errors = errors + way % 2, .at_once = true, .value = &released};
     const ferry_retry retry = {.start = start_trial, .arg = &what, .attempts = 3};
     const ferry_map map = {.start = start_trial, .arg = &what, .count = 2, .at_once = 1};
@@ -475,6 +493,10 @@ static int make_one(unsigned way, ferry_promise *first, ferry_promise **ret_prom
     case 10:
     case 11: /* that fails, and that does not */
         return ferry_promise_map(&map, ret_promise);
+    case 12:
+        return ferry_promise_when_quiet(first, ret_promise);
+    case 13:
+        return follow_what_settles_early(first, ret_promise);
     default:
         return -ENOSYS;
     }

@@ -66,10 +66,12 @@ typedef struct node {
     deed on_failed;            /* likewise */
     bool is_given_later;       /* to a chain, a retry or a map: not from the beginning */
     ferry_promise *promise;
+    ferry_promise *quiet; /* of a derived promise: when it is quiet; or NULL */
     struct tree *tree;
 
     /* The model's. */
-    bool is_awaited; /* by its parent */
+    bool is_awaited;  /* by its parent */
+    bool was_awaited; /* by its parent, at some time */
     bool is_cancelled;
     bool is_settled;
     bool has_followed; /* a chain whose block has run */
@@ -244,7 +246,7 @@ static void model_settle(tree *model, unsigned number, int error, uint64_t sent)
 static void model_wait(tree *model, unsigned number, unsigned part)
 {
     node *self = &model->nodes[number], *other = &model->nodes[self->parts[part]];
-    other->is_awaited = true;
+    other->is_awaited = other->was_awaited = true;
     self->waiting++;
     if (other->is_settled)
         write_letter(&model->mail, ARRIVED, number, self->parts[part]);
@@ -404,6 +406,17 @@ static void model_deliver(tree *model, letter mail)
     }
 }
 
+/* Whether it has settled, and all that it was ever made of. */
+static bool is_quiet(const tree *model, const node *self)
+{
+    bool is = self->is_settled;
+    for (unsigned i = 0; i < self->count && is; i++) {
+        const node *part = &model->nodes[self->parts[i]];
+        is = !part->was_awaited || is_quiet(model, part);
+    }
+    return is;
+}
+
 static void append(post *box, const post *more)
 {
     for (unsigned i = 0; i < more->count; i++)
@@ -544,6 +557,16 @@ static void compare_parts(const node *self)
     }
 }
 
+static void compare_quiet(const tree *both, const node *self)
+{
+    ferry_result result;
+    check_eq(ferry_promise_await(self->quiet, 0, &result), is_quiet(both, self) ? 0 : -ETIMEDOUT);
+    if (is_quiet(both, self)) {
+        check_eq(result.error, self->error);
+        check_eq(result.sent, self->sent);
+    }
+}
+
 static void compare(const tree *both)
 {
     for (unsigned i = 0; i < both->count; i++) {
@@ -557,6 +580,8 @@ static void compare(const tree *both)
             check_eq(result.sent, self->sent);
         }
         compare_parts(self);
+        if (self->quiet != NULL)
+            compare_quiet(both, self);
     }
 }
 
@@ -579,8 +604,12 @@ static void make_leaves(tree *real)
 
 static void make_the_rest(tree *real)
 {
-    for (unsigned i = real->leaves; i < real->count; i++)
-        check_eq(make_derived(&real->nodes[i]), 0);
+    for (unsigned i = real->leaves; i < real->count; i++) {
+        node *self = &real->nodes[i];
+        check_eq(make_derived(self), 0);
+        if (i % 2 == 0)
+            check_eq(ferry_promise_when_quiet(self->promise, &self->quiet), 0);
+    }
 }
 
 static void plant(tree *both)
@@ -593,6 +622,14 @@ static void plant(tree *both)
     make_the_rest(both);
     for (unsigned i = both->leaves; i < both->count; i++)
         model_make(both, i);
+}
+
+static void drop_all(tree *both)
+{
+    for (unsigned i = 0; i < both->count; i++) {
+        both->nodes[i].promise = ferry_promise_unref(both->nodes[i].promise);
+        both->nodes[i].quiet = ferry_promise_unref(both->nodes[i].quiet);
+    }
 }
 
 static void run_all(void)
@@ -620,11 +657,13 @@ static void fell(tree *both)
         run_all();
         model_run(both);
     }
-    for (unsigned i = 0; i < both->count; i++)
-        check(both->nodes[i].promise == NULL || both->nodes[i].is_settled);
+    for (unsigned i = 0; i < both->count; i++) {
+        const node *self = &both->nodes[i];
+        check(self->promise == NULL || self->is_settled);
+        check(self->quiet == NULL || is_quiet(both, self));
+    }
     compare(both);
-    for (unsigned i = 0; i < both->count; i++)
-        both->nodes[i].promise = ferry_promise_unref(both->nodes[i].promise);
+    drop_all(both);
 }
 
 /* Threads that take turns with the home thread: one step each of all trees. */
@@ -769,6 +808,40 @@ static bool is_explained(const node *self)
     }
 }
 
+/* Whether all has settled that it was made of from the beginning. */
+static bool has_nothing_below(const node *self)
+{
+    bool is_group = self->kind >= ALL && self->kind <= TIMEOUT;
+    unsigned count = self->kind == CHAIN ? 1 : is_group ? self->count : 0;
+    bool has_nothing = ferry_promise_await(self->promise, 0, NULL) == 0;
+    for (unsigned i = 0; i < count && has_nothing; i++)
+        has_nothing = has_nothing_below(&self->tree->nodes[self->parts[i]]);
+    return has_nothing;
+}
+
+static void expect_nothing_below(ferry_promise *quiet, const ferry_result *result, void *arg)
+{
+    const node *self = arg;
+    (void)quiet;
+    check(has_nothing_below(self));
+    check_eq(result->error, result_of(self).error);
+}
+
+/* @return how often runs will be counted up. */
+static unsigned observe_quiet(tree *real, unsigned *runs)
+{
+    unsigned count = 0;
+    for (unsigned n = 0; n < real->count; n++) {
+        node *self = &real->nodes[n];
+        if (self->quiet == NULL)
+            continue;
+        check_eq(ferry_promise_observe(self->quiet, expect_nothing_below, self, NULL), 0);
+        check_eq(ferry_promise_observe(self->quiet, count_up, runs, NULL), 0);
+        count++;
+    }
+    return count;
+}
+
 /* So that its parts explain all that it comes to. */
 static void let_it_give_its_parts(node *self)
 {
@@ -795,6 +868,7 @@ static void plant_and_let_race(void)
         expected += trees[i].count;
         for (unsigned n = 0; n < trees[i].count; n++)
             check_eq(ferry_promise_observe(trees[i].nodes[n].promise, count_up, &runs, NULL), 0);
+        expected += observe_quiet(&trees[i], &runs);
     }
     for (uintptr_t i = 0; i < THREADS; i++)
         check_eq(pthread_create(&threads[i], NULL, do_my_part_at_once, (void *)i), 0);
@@ -810,8 +884,7 @@ static void plant_and_let_race(void)
     for (unsigned i = 0; i < BATCH; i++) {
         for (unsigned n = 0; n < trees[i].count; n++)
             check(is_explained(&trees[i].nodes[n]));
-        for (unsigned n = 0; n < trees[i].count; n++)
-            ferry_promise_unref(trees[i].nodes[n].promise);
+        drop_all(&trees[i]);
     }
 }
 

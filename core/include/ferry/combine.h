@@ -14,8 +14,9 @@
  *   - Cancelling the new promise cancels those that it waits for. It settles with -ECANCELED,
  *     without waiting for their outcomes. A promise that settles early also cancels those that are
  *     left. If those are made of others in turn, the cancel goes down one level each time their
- *     home runs its inbox. So before memory goes away that a request borrows (a read's, a borrowed
- *     part's), await the request itself: what is made of it may have settled long before.
+ *     home runs its inbox. So what is made of a request may have settled long before it. Before
+ *     memory goes away that a request borrows (a read's, a borrowed part's), await the request
+ *     itself, or what is made of it by ferry_promise_when_quiet.
  *   - A promise that was cancelled (-ECANCELED, with the cause cancel or none) takes with it what
  *     is to follow it: no block runs, except one that asks for just that error. -ECANCELED with
  *     another cause (ferry_cause) is a failure like any other: a broken connection is worth another
@@ -81,6 +82,8 @@ typedef struct ferry_chain {
  *         -EDEADLK: a block gave its own sequence.
  *         -ECHILD: a block gave a promise that is pending, and was made before this process was
  *         forked.
+ *         -ENOMEM: promise had settled before all that it was made of, a block gave another, and
+ *         there was no memory to wait for both.
  */
 FERRY_API int ferry_promise_chain(ferry_promise *promise, const ferry_chain *chain,
                                   ferry_promise **ret_derived);
@@ -210,6 +213,35 @@ FERRY_API ferry_promise *ferry_promise_get_member(const ferry_promise *derived, 
  */
 FERRY_API int ferry_promise_without_cancel(ferry_promise *promise, ferry_promise **ret_derived);
 
+/*
+ * Makes a promise that settles as another does, but not before that is quiet: until it and all that
+ * it was made of have settled, parts that it does not wait for any more included. Then no request
+ * below it uses what it had borrowed.
+ *
+ *     ferry_promise_timeout(read, 1000, &timed);
+ *     ferry_promise_when_quiet(timed, &quiet);
+ *     ferry_promise_await(quiet, -1, &result); // -ETIMEDOUT, perhaps; in any case:
+ *     free(buffer);                            // the read is over
+ *
+ * It may be made at any time, also of a promise that has settled long before. A promise that is
+ * made of nothing (a request's, one of the program's own) is quiet once it has settled.
+ *
+ * All threads that made promises below must run their inboxes. A part that was not cancelled
+ * (ferry_promise_without_cancel), or cannot be, is waited for as well. After a fork nothing of the
+ * parent process is waited for in the child.
+ *
+ * Threads: any but ferry's own. Gives: a reference.
+ * Cancel: cancels the other promise. It does not settle before that is quiet.
+ * @param ret_derived may be NULL.
+ * @return 0;
+ *         -EINVAL: promise is NULL.
+ *         -ENOMEM.
+ *         -EDEADLK: called on an owner thread, which runs no inbox.
+ *         -ECHILD: promise is pending, and was made before this process was forked.
+ * Example: tests/core/quiet.c
+ */
+FERRY_API int ferry_promise_when_quiet(ferry_promise *promise, ferry_promise **ret_derived);
+
 /* ---- time ------------------------------------------------------------------------------------ */
 
 /*
@@ -233,9 +265,9 @@ FERRY_API int ferry_promise_after(int64_t delay_ms, ferry_promise **ret_promise)
 
 /*
  * Makes a promise that settles as another does, or fails with -ETIMEDOUT once a time has passed.
- * Then the other is cancelled. It may settle later: what it borrows is still in use. If both the
- * outcome and the time have come when the calling thread runs its inbox, the outcome counts. So
- * with timeout_ms 0 a promise that has settled is in time.
+ * Then the other is cancelled. It may settle later: what it borrows is still in use
+ * (ferry_promise_when_quiet). If both the outcome and the time have come when the calling thread
+ * runs its inbox, the outcome counts. So with timeout_ms 0 a promise that has settled is in time.
  *
  * Threads: any but ferry's own. Gives: a reference.
  * Cancel: cancels the other promise.
@@ -290,7 +322,8 @@ typedef struct ferry_retry {
  *         -ENOMEM.
  *         -EDEADLK: called on an owner thread, which runs no inbox.
  * Outcome: that of the first attempt that succeeds, or of the last one. Also
- *         -ENOMEM: there was no memory for a pause.
+ *         -ENOMEM: there was no memory for a pause, or for one attempt beside what is left of
+ *         another.
  *         -EDEADLK: start gave the promise that is being made.
  *         -ECHILD: start gave a promise that is pending, and was made before this process was
  *         forked.
