@@ -31,7 +31,7 @@ static delay *delay_of_mail(ferry__mail *mail)
 
 static void settle(delay *waiting, const ferry_outcome *outcome)
 {
-    ferry__own_settle(&waiting->own, outcome, NULL);
+    (void)ferry__own_settle(&waiting->own, outcome, NULL);
     (void)ferry_promise_unref(&waiting->own.promise); /* the timer's */
 }
 

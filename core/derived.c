@@ -69,7 +69,7 @@ static void settle(ferry__derived *derived, const ferry_outcome *outcome, ferry_
     ferry__release_arg(derived->release, derived->arg); /* no block runs any more */
     if (atomic_load_explicit(&derived->left, memory_order_relaxed) > 1)
         settle_early(derived);
-    ferry__own_settle(&derived->own, outcome, origin);
+    (void)ferry__own_settle(&derived->own, outcome, origin);
     cancel_waiting(derived);
     leave(derived, false);
 }
@@ -85,7 +85,7 @@ static void give_up(ferry__derived *derived)
     ferry_outcome outcome = ferry__own_gone(&derived->own);
     ferry__release_arg(derived->release, derived->arg);
     settle_early(derived);
-    ferry__own_settle(&derived->own, &outcome, NULL);
+    (void)ferry__own_settle(&derived->own, &outcome, NULL);
     leave(derived, true);
 }
 

@@ -29,7 +29,7 @@ static bool is_newer(const ferry_outcome *outcome)
     return FERRY__IS_NEWER(outcome) || FERRY__IS_NEWER(&outcome->result);
 }
 
-void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_promise *origin)
+bool ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_promise *origin)
 {
     own->promise.result = outcome->result;
     if (outcome->result.error != -ECANCELED) /* a block may have put another error in its place */
@@ -42,7 +42,7 @@ void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_prom
     own->release = outcome->release;
     own->origin = ferry_promise_ref(origin);
     own->settled_ns = ferry__clock_tick();
-    (void)ferry__promise_settle(&own->promise, NULL);
+    return ferry__promise_settle(&own->promise, NULL);
 }
 
 ferry__inbox *ferry__own_home(const ferry__own *own)
@@ -169,7 +169,7 @@ static claim settle_as(ferry_promise *promise, claim how, const ferry_outcome *o
     programs_own *mine = (programs_own *)(void *)promise;
     unsigned before = OPEN;
     if (atomic_compare_exchange_strong(&mine->claim, &before, how))
-        ferry__own_settle(&mine->own, outcome, NULL);
+        (void)ferry__own_settle(&mine->own, outcome, NULL);
     return (claim)before;
 }
 

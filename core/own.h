@@ -35,8 +35,9 @@ void ferry__own_init(ferry__own *own, ferry__inbox *home, const ferry__own_type 
 /*
  * The settling thread, once. Takes the outcome's value.
  * @param origin the promise whose value that is instead: it is kept for as long as this one; NULL.
+ * @return as ferry__promise_settle: whether somebody asked before for it to be cancelled.
  */
-void ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_promise *origin);
+bool ferry__own_settle(ferry__own *own, const ferry_outcome *outcome, ferry_promise *origin);
 
 /* The inbox of the thread that made it; NULL: an owner did. */
 ferry__inbox *ferry__own_home(const ferry__own *own);

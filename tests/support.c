@@ -195,6 +195,23 @@ void file_remove(test_file *file)
     unlink(file->path);
 }
 
+int lease_take(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    check(fd >= 0);
+    check_eq(fcntl(fd, F_SETSIG, SIGURG), 0); /* which is ignored: not SIGIO, which kills */
+    if (fcntl(fd, F_SETLEASE, F_WRLCK) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+void lease_await_break(int fd)
+{
+    while (fcntl(fd, F_GETLEASE) == F_WRLCK)
+        (void)sched_yield();
+}
+
 /* ---- peers ----------------------------------------------------------------------------------- */
 
 /* Of a peer, whose buffer is on its stack: on the heap a sanitizer would map it anew for each. */

@@ -84,6 +84,12 @@ typedef struct test_file {
 test_file file_make(uint64_t size, uint64_t seed);
 void file_remove(test_file *file);
 
+/* Takes a lease on a file. @return its fd; -1: the file system has none. */
+int lease_take(const char *path);
+
+/* Waits until somebody has asked for it: then it is on its way to none. */
+void lease_await_break(int fd);
+
 /* ---- peers ---- */
 
 /* Reads an fd to its end on a thread of its own, and says what came. */

@@ -198,6 +198,15 @@ static int file_to_share(stage *, int word)
     return error;
 }
 
+static int open_options(stage *s, int word)
+{
+    ferry_open_options options = {0};
+    USE(options, word);
+    const ferry_file given = ferry_file_at("/etc/passwd");
+    ferry_promise *promise;
+    return end(ferry_shared_file_open_on(s->service, &given, &options, &promise), &promise);
+}
+
 static int resume_token(stage *s, int word)
 {
     ferry_resume_token token = {.inode = 1};
@@ -331,6 +340,7 @@ static const struct {
     {file, WORDS(ferry_file)},
     {file_to_receive_into, WORDS(ferry_file)},
     {file_to_share, WORDS(ferry_file)},
+    {open_options, WORDS(ferry_open_options)},
     {resume_token, WORDS(ferry_resume_token)},
     {only_part, WORDS(ferry_part)},
     {second_part, WORDS(ferry_part)},

@@ -258,4 +258,17 @@ int ferry__source_check_file(const ferry_file *file);
 int ferry__source_take_file(ferry__source *source, const ferry_file *file, const char *path,
                             ferry__calls *calls);
 
+/*
+ * Any thread. Checks and takes a file that is to be shared as a whole.
+ * @return 0, or an errno of ferry_shared_file_open, with nothing taken.
+ */
+int ferry__source_take_whole(ferry__source *source, const ferry_file *file, const char *path,
+                             ferry__calls *calls);
+
+/*
+ * Opens it and makes a shared file of it. Afterwards the source is to be closed, or given back.
+ * @return 0; -EAGAIN: somebody has a lease on it, so try again; or another errno.
+ */
+int ferry__source_share(ferry__source *source, ferry__calls *calls, ferry_shared_file **ret_shared);
+
 #endif

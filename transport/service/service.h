@@ -73,7 +73,8 @@ typedef struct ferry__member_type {
     const ferry__owner *(*own_owner)(const ferry__member *member);
 } ferry__member_type;
 
-/* What a service ends when it is stopped or destroyed. Embedded in streams, listeners, connects. */
+/* What a service ends when it is stopped or destroyed. Embedded in streams, listeners, connects,
+ * openings. */
 struct ferry__member {
     ferry__member *previous; /* in the service's list, under its mutex */
     ferry__member *next;     /* in that list, too */

@@ -385,29 +385,10 @@ PROMISE_BOTH(sharing, listening_socket_that_somebody_makes_blocking_all_the_time
 
 /* ---- files under a lease --------------------------------------------------------------------- */
 
-/* Takes a lease on a file. @return its fd; -1: the file system has none. */
-static int lease(const char *path)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    check(fd >= 0);
-    check_eq(fcntl(fd, F_SETSIG, SIGURG), 0); /* which is ignored: not SIGIO, which kills */
-    if (fcntl(fd, F_SETLEASE, F_WRLCK) == 0)
-        return fd;
-    close(fd);
-    return -1;
-}
-
-/* Waits until somebody has asked for it: then it is on its way to none. */
-static void wait_until_asked_for(int fd)
-{
-    while (fcntl(fd, F_GETLEASE) == F_WRLCK)
-        (void)sched_yield();
-}
-
 PROMISE_BOTH(sharing, file_under_a_lease_is_waited_for_and_holds_up_nobody_else)
 {
     test_file file = file_make(100, 16);
-    int leased = lease(file.path);
+    int leased = lease_take(file.path);
     if (leased < 0)
         return file_remove(&file);
     ferry_service *service = service_of_one_owner(placement);
@@ -416,7 +397,7 @@ PROMISE_BOTH(sharing, file_under_a_lease_is_waited_for_and_holds_up_nobody_else)
     ferry_stream *other = stream_adopt(service, beside.ours);
     ferry_promise *sent = submit_file(stream, ferry_file_at(file.path));
     ferry_promise *behind = submit_write(stream, "behind", 6);
-    wait_until_asked_for(leased);
+    lease_await_break(leased);
     check_eq(outcome(submit_write(other, "beside", 6)).error, 0);
     check_eq(ferry_promise_await(sent, 0, NULL), -ETIMEDOUT);
     check_eq(ferry_promise_await(behind, 0, NULL), -ETIMEDOUT);
@@ -435,7 +416,7 @@ PROMISE_BOTH(sharing, file_under_a_lease_is_waited_for_and_holds_up_nobody_else)
 PROMISE_BOTH(sharing, waiting_for_a_lease_can_be_cancelled_and_runs_out_of_time)
 {
     test_file file = file_make(100, 17);
-    int leased = lease(file.path);
+    int leased = lease_take(file.path);
     if (leased < 0)
         return file_remove(&file);
     ferry_service *service = service_of_one_owner(placement);
@@ -444,7 +425,7 @@ PROMISE_BOTH(sharing, waiting_for_a_lease_can_be_cancelled_and_runs_out_of_time)
     const ferry_request_options options = {.timeout_ms = 60};
     ferry_file by_path = ferry_file_at(file.path);
     ferry_promise *late, *sent = submit_file(stream, by_path);
-    wait_until_asked_for(leased);
+    lease_await_break(leased);
     check_eq(ferry_promise_cancel(sent), 0);
     check_outcome(sent, .error = -ECANCELED, .phase = FERRY_PHASE_OPEN);
     check_eq(ferry_stream_sendfile(stream, &by_path, &options, &late), 0);
@@ -467,7 +448,7 @@ PROMISE_BOTH(sharing, waiting_for_a_lease_can_be_cancelled_and_runs_out_of_time)
 static void *give_lease_back(void *arg)
 {
     int fd = *(int *)arg;
-    wait_until_asked_for(fd);
+    lease_await_break(fd);
     check_eq(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
     return NULL;
 }
@@ -475,7 +456,7 @@ static void *give_lease_back(void *arg)
 PROMISE(sharing, file_under_a_lease_is_waited_for_where_it_is_to_be_shared)
 {
     test_file file = file_make(100, 18);
-    int leased = lease(file.path);
+    int leased = lease_take(file.path);
     if (leased < 0)
         return file_remove(&file);
     pthread_t holder = start_thread(give_lease_back, &leased);

@@ -12,7 +12,9 @@
 #ifndef FERRY_FILE_H
 #define FERRY_FILE_H
 
-#include <ferry/api.h>
+#include <ferry/fault.h>
+#include <ferry/promise.h>
+#include <ferry/service.h>
 
 FERRY_BEGIN
 
@@ -165,6 +167,47 @@ FERRY_API ferry_file ferry_file_shared(ferry_shared_file *shared);
  *         Else: what open(2) said.
  */
 FERRY_API int ferry_shared_file_open(const ferry_file *file, ferry_shared_file **ret_shared);
+
+typedef struct ferry_open_options {
+    ferry_faults *faults; /* what is to go wrong (<ferry/fault.h>): it takes a reference. NULL:
+                             nothing */
+    uint64_t reserved[4]; /* 0 */
+} ferry_open_options;
+
+/*
+ * Opens a file to be shared on one of a service's threads: ferry_shared_file_open for a thread that
+ * must not block, an event loop's. The promise's value is the shared file:
+ *
+ *     const ferry_shared_file *shared = ferry_promise_get_value(promise); // NULL: it has failed
+ *
+ * That is valid as long as the promise, and as what is made of it. To keep it longer, take a
+ * reference with ferry_shared_file_ref. The file is opened where a stream's files are. With
+ * dedicated placement that delays nobody. With shared placement open(2) delays the streams of one
+ * owner, as the opening of a path in a request does. A lease on the file delays nobody.
+ *
+ * Threads: any, also ferry's own. Never blocks; but it duplicates an fd, or dirfd, here.
+ * Borrows: file, its path and options, during this call; its fd, as its flags say (with
+ * FERRY_FD_BORROW until the last reference is gone). Gives: a reference to the promise.
+ * Settles: on that thread. When the service is stopped or destroyed, with -ECANCELED.
+ * Cancel: it settles soon; but an open(2) that blocks comes to its end first.
+ * @param file by path or fd, and whole: offset 0 or FERRY_CURRENT, length FERRY_TO_END. flags:
+ *        FERRY_FD_GIVE, FERRY_FD_BORROW, FERRY_FILE_BENEATH.
+ * @param options NULL: all defaults.
+ * @return 0;
+ *         -EINVAL: service, file or ret_promise is NULL, or file is not as said.
+ *         -E2BIG: file or options has a field that this library does not know.
+ *         -ENAMETOOLONG: its path has more than 4095 bytes.
+ *         -ENOMEM.
+ *         -EBADF, -EMFILE: its fd, or dirfd, could not be duplicated.
+ *         -ESHUTDOWN: the service is stopped, or being destroyed.
+ *         -ECHILD: the service was made before this process was forked.
+ * Outcome: 0; -EINVAL: it is no regular file; -EISDIR: it is a directory; -ECANCELED; -ENOMEM;
+ *         -EAGAIN: no thread could be started; else what open(2) said. All in phase open.
+ * Example: tests/transport/send/opening.c
+ */
+FERRY_API int ferry_shared_file_open_on(ferry_service *service, const ferry_file *file,
+                                        const ferry_open_options *options,
+                                        ferry_promise **ret_promise);
 
 /*
  * Gives the file's size in bytes, when it was opened. Threads: any. @return the size; 0 for NULL.
