@@ -233,30 +233,61 @@ static int derive_settings(const ferry__acceptor *acceptor, const ferry_stream_o
     return 0;
 }
 
+/* What on_accept may change. */
+typedef struct question {
+    ferry_stream_options options;
+    char label[FERRY__LABEL_BYTES + 1]; /* as set: until the stream's settings have copied it */
+} question;
+
+static _Thread_local question *being_asked; /* on this owner; NULL: nobody is */
+
+static int call_on_accept(ferry__acceptor *acceptor, int fd, question *asked)
+{
+    ferry_listener *listener = acceptor->listener;
+    ferry__activity_do(&acceptor->owner->activity, "calling on_accept");
+    being_asked = asked;
+    int answer =
+        listener->options.on_accept(listener, fd, &asked->options, listener->options.on_stream_arg);
+    being_asked = NULL;
+    ferry__activity_do(&acceptor->owner->activity, NULL);
+    return answer;
+}
+
 /* Lets the program look at a connection. @param ret_settings its stream's: a reference. @return 0;
  * REFUSED; or a negative errno. */
 static int ask_program(ferry__acceptor *acceptor, int fd, ferry__settings **ret_settings)
 {
     ferry_listener *listener = acceptor->listener;
-    ferry_stream_options options, before;
+    ferry_stream_options before;
+    question asked;
     memcpy(&before, &listener->settings->options, sizeof before);
     before.on_watermark_release = NULL; /* the listener's: it is released with that */
-    memcpy(&options, &before, sizeof options);
-    ferry__activity_do(&acceptor->owner->activity, "calling on_accept");
-    int answer =
-        listener->options.on_accept(listener, fd, &options, listener->options.on_stream_arg);
-    ferry__activity_do(&acceptor->owner->activity, NULL);
-    if (answer != 0)
+    memcpy(&asked.options, &before, sizeof before);
+    if (call_on_accept(acceptor, fd, &asked) != 0)
         return REFUSED;
     /* Both are copies of the same bytes: what differs the program has changed. */
-    if (memcmp((const char *)&options, (const char *)&before, sizeof options) == 0) {
+    if (memcmp((const char *)&asked.options, (const char *)&before, sizeof before) == 0) {
         *ret_settings = ferry__settings_ref(listener->settings);
         return 0;
     }
-    int error = derive_settings(acceptor, &options, ret_settings);
+    int error = derive_settings(acceptor, &asked.options, ret_settings);
     if (error != 0)
-        ferry__release_arg(options.on_watermark_release, options.on_watermark_arg);
+        ferry__release_arg(asked.options.on_watermark_release, asked.options.on_watermark_arg);
     return error;
+}
+
+int ferry_accept_set_label(ferry_stream_options *options, const char *label)
+{
+    question *asked = being_asked;
+    if (asked == NULL || options != &asked->options)
+        return -EINVAL;
+    if (label != NULL) {
+        size_t length = ferry__text_fit(label, FERRY__LABEL_BYTES);
+        memmove(asked->label, label, length); /* it may be the one that was set before */
+        asked->label[length] = '\0';
+    }
+    options->label = label != NULL ? asked->label : NULL;
+    return 0;
 }
 
 /* What options its stream has. @return as ask_program. */

@@ -332,6 +332,50 @@ PROMISE_BOTH(listening, on_accept_gives_a_connection_options_of_its_own)
     }
 }
 
+/* 62 bytes of digits, and a character of two that does not fit. */
+#define LONG_LABEL "12345678901234567890123456789012345678901234567890123456789012\u00e9"
+
+/* Labels the stream out of memory that is gone when it returns. */
+static int label_it(ferry_listener *listener, int fd, ferry_stream_options *options, void *arg)
+{
+    (void)listener;
+    (void)fd;
+    (void)arg;
+    ferry_stream_options others = *options;
+    char *label = strdup(LONG_LABEL);
+    check(label != NULL);
+    check_eq(ferry_accept_set_label(&others, label), -EINVAL);
+    check_eq(ferry_accept_set_label(options, "another"), 0);
+    check_eq(ferry_accept_set_label(options, NULL), 0);
+    check(options->label == NULL);
+    check_eq(ferry_accept_set_label(options, label), 0);
+    memset(label, 'x', strlen(label));
+    free(label);
+    return 0;
+}
+
+PROMISE_BOTH(listening, label_of_on_accept_is_copied_whole_characters_only)
+{
+    for (int on_owner = 0; on_owner < 2; on_owner++) {
+        AT_END(destroy_service) ferry_service *service = service_start(placement);
+        guests seen = {.keep = true};
+        ferry_listen_options options = options_for(&seen, on_owner);
+        options.on_accept = label_it;
+        ferry_listener *listener = listen_with(service, at_name(), options);
+        AT_END(close_fd) int fd = dial(listener);
+        await_guests(&seen, 1);
+        check_hello(fd);
+        const char *label = seen.streams[0]->settings->options.label;
+        check_eq(strlen(label), 62);
+        check_eq(strncmp(label, LONG_LABEL, 62), 0);
+        close_listener(listener);
+        drop_guests(&seen);
+    }
+    ferry_stream_options own = {0};
+    check_eq(ferry_accept_set_label(&own, "nobody asks"), -EINVAL);
+    check_eq(ferry_accept_set_label(NULL, "nobody asks"), -EINVAL);
+}
+
 PROMISE_BOTH(listening, what_on_accept_leaves_alone_is_as_the_listener_has_it)
 {
     AT_END(drop_doorman) doorman self = {0};

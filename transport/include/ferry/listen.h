@@ -53,15 +53,27 @@ typedef void ferry_stream_callback(ferry_listener *listener, ferry_stream *strea
  * @param fd the connection. It may be asked and set up (getpeername(2), SO_PEERCRED in unix(7),
  *        setsockopt(2)). It must not be read, written or closed, nor kept.
  * @param options those of the listener's streams. What is changed holds for this stream only. What
- *        it points to must stay valid until the call has returned: ferry takes its references, and
- *        copies a label, just after it. So the label is no array on the call's own stack.
- *        on_watermark_release is NULL; if it is set it releases this stream's on_watermark_arg.
+ *        it points to must be valid when the call has returned: ferry takes its references just
+ *        after it. ferry_accept_set_label copies a label at once. on_watermark_release is NULL; if
+ *        it is set it releases this stream's on_watermark_arg.
  * @param arg on_stream_arg.
  * @return 0: it becomes a stream. Anything else: it is closed at once, and on_stream hears nothing
  *         of it. If the options are out of range it is closed as well, and the log hook is told.
  */
 typedef int ferry_accept_callback(ferry_listener *listener, int fd, ferry_stream_options *options,
                                   void *arg);
+
+/*
+ * Names the stream that an on_accept is asked about, for reports and dumps. The label is copied, as
+ * those of promises are (ferry_promise_set_label): so it may stand on the call's own stack.
+ *
+ * Threads: inside an on_accept. Borrows: label, during the call.
+ * @param options what that on_accept was given.
+ * @param label NULL: none.
+ * @return 0; -EINVAL: options is not what an on_accept of this thread was given.
+ * Example: tests/transport/reach/listening.c
+ */
+FERRY_API int ferry_accept_set_label(ferry_stream_options *options, const char *label);
 
 typedef struct ferry_listen_options {
     ferry_stream_callback *on_stream; /* required */
