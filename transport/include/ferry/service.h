@@ -58,7 +58,7 @@ typedef struct ferry_service_options {
                                   still taken when nothing is queued */
     uint64_t limit_file_bytes; /* bytes of files and other sources in these requests, as far as they
                                   are known. A single larger request is still taken when no such
-                                  bytes are queued */
+                                  bytes are queued. It bounds how long new requests wait */
     /*
      * Whether ferry's threads inherit a real-time policy and priority from the thread that creates
      * the service. false: if that thread has one, ferry's threads are ordinary (SCHED_OTHER), so

@@ -88,8 +88,10 @@ typedef enum ferry_framing {
 typedef enum ferry_close_mode {
     FERRY_CLOSE_CONFIRMED, /* the peer's end of file: it has read everything, and ended as well. If
                               the peer ended before: until its kernel has everything */
-    FERRY_CLOSE_LINGERING /* the peer's kernel has everything, the FIN included; for peers that keep
-                              their own direction open */
+    FERRY_CLOSE_LINGERING /* the peer's kernel has everything, the FIN included. For peers that keep
+                              their own direction open: a confirmed close would wait until its time
+                              is up. FERRY_COMPLETION_ACKED says as much of a request; but a close
+                              behind it reads nothing away, and may be a reset */
 } ferry_close_mode;
 
 /*
@@ -120,9 +122,10 @@ typedef struct ferry_stream_options {
 
     /*
      * How many bytes of files and other sources may be queued, as far as their sizes are known; 0:
-     * no limit. A single larger request is still taken when no such bytes are queued. When it is
-     * set, each submit of a file with FERRY_TO_END asks for the file's size (stat(2)) on the
-     * submitting thread.
+     * no limit. A single larger request is still taken when no such bytes are queued. It bounds how
+     * long a new request waits for those before it: files take no memory, so limit_bytes does not
+     * say. When it is set, each submit of a file with FERRY_TO_END asks for the file's size
+     * (stat(2)) on the submitting thread.
      */
     uint64_t limit_file_bytes;
 
@@ -631,11 +634,12 @@ FERRY_API int ferry_stream_set_limiter(ferry_stream *stream, ferry_limiter *limi
 
 /*
  * Promises room: for threads that must not wait in a submit, and do not want to try again and
- * again. The promise settles with 0 once a request of so many bytes would be let in, the oldest
- * promise first. No room is kept for it: another submit may be faster. Then the submit answers
- * -EAGAIN, and you ask for another promise. It is not for callbacks on an owner, where
- * ferry_promise_observe is refused. An owner learns of room by watermarks, or by the on_owner of
- * what is queued.
+ * again. Watermarks tell of one stream's bytes; room is what all limits leave, those of requests
+ * and of the service included, which other streams may have filled. The promise settles with 0 once
+ * a request of so many bytes would be let in, the oldest promise first. No room is kept for it:
+ * another submit may be faster. Then the submit answers -EAGAIN, and you ask for another promise.
+ * It is not for callbacks on an owner, where ferry_promise_observe is refused. An owner learns of
+ * room by watermarks, or by the on_owner of what is queued.
  *
  * Threads: any. Never blocks.
  * Cancel: it settles with -ECANCELED, inside the call of ferry_promise_cancel. It also settles so
