@@ -8,7 +8,7 @@
 #include <ferry/ferry.h>
 #include <stdio.h>
 
-/* Follows the file until the writer is done. Then sends what is left, and closes. */
+/* Follows the file until the writer is done. Then sends what is left. */
 static int send_growing(ferry_stream *stream, const char *path)
 {
     ferry_file file = ferry_file_at(path);
@@ -29,8 +29,6 @@ static int send_growing(ferry_stream *stream, const char *path)
     file.flags = 0;
     file.offset = (int64_t)result.sent;
     error = ferry_stream_sendfile(stream, &file, NULL, &rest);
-    if (error == 0)
-        error = ferry_stream_close(stream, NULL);
     if (error == 0)
         (void)ferry_promise_await(rest, -1, &result), (void)ferry_promise_unref(rest);
     return error != 0 ? error : result.error;
@@ -55,7 +53,7 @@ int main(int argc, char **argv)
     if (error == 0)
         error = send_growing(stream, argv[1]), (void)ferry_stream_unref(stream);
     (void)printf("%s\n", ferry_error_name(error));
-    (void)ferry_service_stop(service, -1); /* the close is under way */
+    (void)ferry_service_stop(service, -1); /* nobody keeps the stream: it is being closed */
     (void)ferry_promise_unref(connected), ferry_service_destroy(service);
     return error == 0 ? 0 : 1;
 }

@@ -22,15 +22,12 @@ static int send_file(ferry_service *service, int fd, const char *path, ferry_res
     int error = ferry_stream_adopt(service, fd, NULL, &stream);
     if (error != 0)
         return error;
-    error = ferry_stream_sendfile(stream, &file, NULL, &sent);
-    if (error == 0)
-        error = ferry_promise_await(sent, -1, ret_result);
-    if (error == 0)
-        error = ferry_stream_detach(stream, &detached);
-    if (error == 0)
-        error = ferry_promise_await(detached, -1, NULL);
-    if (error == 0)
-        error = ferry_promise_get_fd(detached);
+    if (ferry_stream_sendfile(stream, &file, NULL, &sent) == 0 &&
+        ferry_stream_detach(stream, &detached) == 0) { /* behind the file */
+        (void)ferry_promise_await(sent, -1, ret_result);
+        (void)ferry_promise_await(detached, -1, NULL);
+    }
+    error = ferry_promise_get_fd(detached);
     (void)ferry_promise_unref(sent), (void)ferry_promise_unref(detached);
     (void)ferry_stream_unref(stream);
     return error;

@@ -27,8 +27,8 @@ static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
         return; /* nobody keeps the stream: it is closed */
     (void)ferry_stream_set_limiter(stream, own);
     (void)ferry_limiter_unref(own); /* the stream has a reference */
+    /* Nobody keeps the stream: it is closed behind the file. */
     (void)ferry_stream_sendfile(stream, &file, NULL, NULL);
-    (void)ferry_stream_close(stream, NULL);
 }
 
 int main(int argc, char **argv)
