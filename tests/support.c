@@ -585,11 +585,25 @@ ferry_promise *submit_close(ferry_stream *stream)
     return promise;
 }
 
-void write_to_end_thread(ferry_stream *stream)
+typedef struct last_wait {
+    wait_for_service *wait;
+    ferry_service *service;
+    ferry_stream *stream;
+} last_wait;
+
+static void *wait_and_end(void *arg)
 {
-    ferry_promise *promise = submit_write(stream, "x", 1);
+    const last_wait *self = arg;
+    ferry_promise *promise = submit_write(self->stream, "x", 1);
     check_eq(ferry_promise_observe(promise, end_thread, NULL, NULL), 0);
     ferry_promise_unref(promise);
+    (void)self->wait(self->service, -1);
+    abort(); /* the callback should have come */
+}
+
+void end_thread_in(wait_for_service *wait, ferry_service *service, ferry_stream *stream)
+{
+    run_to_its_end(wait_and_end, &(last_wait){wait, service, stream});
 }
 
 ferry_stream_status stream_status(ferry_stream *stream)

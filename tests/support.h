@@ -183,8 +183,10 @@ ferry_promise *submit_mark(ferry_stream *stream);
 ferry_promise *submit_shutdown(ferry_stream *stream);
 ferry_promise *submit_close(ferry_stream *stream);
 
-/* Writes a byte whose outcome ends the calling thread, as soon as that runs callbacks. */
-void write_to_end_thread(ferry_stream *stream);
+/* A thread that waits by this call, ferry_service_drain or _stop, ends meanwhile in a callback: in
+ * that of a write to the stream. Something else has to hold the call up until then. */
+typedef int wait_for_service(ferry_service *service, int64_t timeout_ms);
+void end_thread_in(wait_for_service *wait, ferry_service *service, ferry_stream *stream);
 
 ferry_stream_status stream_status(ferry_stream *stream);
 

@@ -39,15 +39,19 @@ static void scene_close(scene *s)
     file_remove(&s->file);
 }
 
+/* Runs a body on a thread of its own, which ends by being cancelled. */
+static void run_to_its_cancellation(void *(*body)(void *), void *arg)
+{
+    void *result;
+    check_eq(pthread_join(start_thread(body, arg), &result), 0);
+    check(result == PTHREAD_CANCELED);
+}
+
 /* Runs cancelled: whatever is asked of it takes place all the same. */
 static void run_cancelled(void *(*function)(void *), scene *s)
 {
-    pthread_t thread;
-    void *result;
-    thread = start_thread(function, s);
-    check_eq(pthread_join(thread, &result), 0);
+    run_to_its_cancellation(function, s);
     check_eq(strcmp(s->reached, "the end"), 0);
-    check(result == PTHREAD_CANCELED);
 }
 
 static void *end(scene *s)
@@ -232,12 +236,8 @@ static void *await_with_a_callback(void *counts)
 
 PROMISE(cancelling, callback_may_be_a_point_of_cancellation_and_loses_nothing)
 {
-    pthread_t thread;
-    void *result;
     atomic_uint counts = 0;
-    thread = start_thread(await_with_a_callback, &counts);
-    check_eq(pthread_join(thread, &result), 0);
-    check(result == PTHREAD_CANCELED);
+    run_to_its_cancellation(await_with_a_callback, &counts);
     check_eq(atomic_load(&counts), 1 + 2 * 16); /* one ran; both were released */
 }
 
@@ -276,11 +276,7 @@ static void *have_args_released(void *counts)
 
 PROMISE(cancelling, release_is_no_point_of_cancellation)
 {
-    pthread_t thread;
-    void *result;
     atomic_uint counts = 0;
-    thread = start_thread(have_args_released, &counts);
-    check_eq(pthread_join(thread, &result), 0);
-    check(result == PTHREAD_CANCELED);
+    run_to_its_cancellation(have_args_released, &counts);
     check_eq(atomic_load(&counts), 2 + 16); /* the chain's arg and the value; and it got there */
 }

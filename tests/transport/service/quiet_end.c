@@ -144,19 +144,6 @@ PROMISE_BOTH(quiet_end, drain_runs_the_callbacks_that_come_while_it_waits)
     check_eq(outcome(stuck).error, 0);
 }
 
-typedef struct drainer {
-    ferry_service *service;
-    ferry_stream *stream;
-} drainer;
-
-static void *drain_and_end(void *arg)
-{
-    const drainer *self = arg;
-    write_to_end_thread(self->stream);
-    (void)ferry_service_drain(self->service, -1);
-    abort(); /* the stuck stream holds it up until the callback has come */
-}
-
 PROMISE_BOTH(quiet_end, drain_may_end_with_its_thread_in_a_callback_and_leaves_nothing_behind)
 {
     ferry_service *service = service_start(placement);
@@ -164,8 +151,7 @@ PROMISE_BOTH(quiet_end, drain_may_end_with_its_thread_in_a_callback_and_leaves_n
     ferry_stream *stream = stream_adopt(service, idle.ours);
     ferry_stream *last = stream_adopt(service, both.ours);
     ferry_promise *stuck = submit_stuck(last, both.theirs);
-    drainer self = {service, stream};
-    run_to_its_end(drain_and_end, &self);
+    end_thread_in(ferry_service_drain, service, stream); /* the stuck stream holds it up */
     ferry_stream_abort(last);
     check_eq(outcome(stuck).error, -ECANCELED);
     ferry_stream_unref(last);

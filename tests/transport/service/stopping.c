@@ -346,19 +346,6 @@ PROMISE_BOTH(stop, several_threads_may_stop_at_once)
     check_eq(outcome(stuck).error, 0);
 }
 
-typedef struct stopper {
-    ferry_service *service;
-    ferry_stream *stream;
-} stopper;
-
-static void *stop_and_end(void *arg)
-{
-    const stopper *self = arg;
-    write_to_end_thread(self->stream);
-    (void)ferry_service_stop(self->service, -1);
-    abort(); /* the stuck stream holds it up until the callback has come */
-}
-
 PROMISE_BOTH(stop, thread_may_end_in_a_callback_meanwhile)
 {
     AT_END(close_theirs) pair idle = unix_pair(SOCK_STREAM);
@@ -366,14 +353,13 @@ PROMISE_BOTH(stop, thread_may_end_in_a_callback_meanwhile)
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *stuck_stream = stream_adopt(service, both.ours);
     ferry_promise *stuck = submit_stuck(stuck_stream, both.theirs);
-    stopper self = {service, stream_adopt(service, idle.ours)};
-    run_to_its_end(stop_and_end, &self);
+    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, idle.ours);
+    end_thread_in(ferry_service_stop, service, stream); /* the stuck one holds it up */
     reader *peer = reader_start(both.theirs, false);
     check_eq(ferry_service_stop(service, -1), 0);
     check_eq(outcome(stuck).error, 0);
     (void)reader_end(peer);
     ferry_stream_unref(stuck_stream);
-    ferry_stream_unref(self.stream);
 }
 
 /* ---- stop, and where streams come from ------------------------------------------------------- */
