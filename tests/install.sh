@@ -70,7 +70,7 @@ add_executable(inside $source/tools/examples/first.c)
 target_link_libraries(inside PRIVATE ferry::ferry)
 install(TARGETS inside)
 END
-{ cmake -S "$work/user" -B "$work/user/inside" && cmake --build "$work/user/inside" -j2 &&
+{ cmake -S "$work/user" -B "$work/user/inside" -DCMAKE_BUILD_TYPE=None && cmake --build "$work/user/inside" -j2 &&
     cmake --install "$work/user/inside" --prefix "$work/part"; } >"$work/log" 2>&1 ||
     { cat "$work/log" >&2; exit 1; }
 check "$work/part/bin/inside"
