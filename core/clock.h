@@ -6,6 +6,8 @@
 #ifndef FERRY_CORE_CLOCK_H
 #define FERRY_CORE_CLOCK_H
 
+#include "core/shared.h"
+
 #include <stdint.h>
 #include <time.h>
 
@@ -14,7 +16,7 @@
 enum { FERRY__NS_PER_MS = 1000 * 1000, FERRY__NS_PER_S = 1000 * 1000 * 1000 };
 
 /* Reads the clock: about 25 ns, no system call. */
-int64_t ferry__clock_now(void);
+FERRY__SHARED int64_t ferry__clock_now(void);
 
 /* The same clock as of its last tick, some milliseconds ago: about 5 ns. For what is only told. */
 int64_t ferry__clock_tick(void);

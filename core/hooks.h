@@ -3,16 +3,18 @@
 #ifndef FERRY_CORE_HOOKS_H
 #define FERRY_CORE_HOOKS_H
 
+#include "core/shared.h"
+
 #include <ferry/hooks.h>
 
 /* Gives size bytes, uninitialised, or NULL. */
-void *ferry__allocate(size_t size);
+FERRY__SHARED void *ferry__allocate(size_t size);
 
 /* Gives size bytes, zeroed, or NULL. */
-void *ferry__allocate_zeroed(size_t size);
+FERRY__SHARED void *ferry__allocate_zeroed(size_t size);
 
 /* Takes memory back; NULL is fine. */
-void ferry__release(void *memory);
+FERRY__SHARED void ferry__release(void *memory);
 
 /*
  * Tells the host one line, printf(3)-like and cut at 200 characters. Says nothing without a hook.
@@ -21,6 +23,6 @@ __attribute__((format(printf, 2, 3))) void ferry__log(ferry_log_level level, con
                                                       ...);
 
 /* Releases the arg of a callback, if it has a release. */
-void ferry__release_arg(ferry_release *release, void *arg);
+FERRY__SHARED void ferry__release_arg(ferry_release *release, void *arg);
 
 #endif

@@ -32,6 +32,8 @@ const char *ferry_phase_name(ferry_phase phase)
         return "listen";
     case FERRY_PHASE_CONNECT:
         return "connect";
+    case FERRY_PHASE_SECURE:
+        return "secure";
     }
     return "unknown";
 }

@@ -15,14 +15,14 @@ complain() {
 
 # Each file uses only what its room may, and none of those that use it (tests/rooms.txt).
 cd "$source"
-find core actors transport tools -name '*.[ch]' >"$work/files"
+find core actors transport tls tools -name '*.[ch]' >"$work/files"
 xargs grep -H '^#include' <"$work/files" >"$work/includes"
 find "$build/CMakeFiles" "$build/tools" -name '*.c.o' >"$work/objects"
 {
     sed 's/$/: none -/' "$work/objects" # also those without symbols: report.c's, with NDEBUG
     xargs nm -A -P <"$work/objects" 2>/dev/null
 } >"$work/symbols"
-awk -v build="$build" -v must_have_object='^(core|actors|transport|tools/ferry)/' \
+awk -v build="$build" -v must_have_object='^(core|actors|transport|tls|tools/ferry)/' \
     -f tests/rooms.awk tests/rooms.txt "$work"/{files,includes,symbols} >"$work/complaints"
 if [ -s "$work/complaints" ]; then
     cat "$work/complaints" >&2
@@ -30,16 +30,23 @@ if [ -s "$work/complaints" ]; then
 fi
 
 # libck stands in one file.
-users=$(grep -lE '#include <ck_' -r "$source"/{core,actors,transport,tools} --include='*.[ch]')
+users=$(grep -lE '#include <ck_' -r "$source"/{core,actors,transport,tls,tools} --include='*.[ch]')
 [ "$users" = "$source/core/mailbox.c" ] || complain "libck is used in: $users"
 
-# The shared library exports the public interface and nothing else.
-exported=$(nm -D --defined-only "$build/libferry.so" |
-    awk '$2 != "A" { sub(/@@FERRY_0$/, "", $3); print $3 }' | sort)
-declared=$(cat "$source"/{core,transport}/include/ferry/*.h |
-    grep -oE '^FERRY_API [^;(]*\bferry_[a-z_]+\(' | grep -oE 'ferry_[a-z_]+\($' | tr -d '(' | sort)
-[ "$exported" = "$declared" ] ||
-    complain "exported and declared differ: $(diff <(echo "$exported") <(echo "$declared"))"
+# check_exports LIBRARY VERSION FOLDER... : it exports the public interface in these folders, and
+# nothing else. What libferry shows to libferry-tls has a version of its own (core/shared.h).
+check_exports() {
+    local exported declared
+    exported=$(nm -D --defined-only "$build/$1.so" |
+        awk -v "version=@@$2\$" '$2 != "A" && !/@@FERRY_PRIVATE$/ { sub(version, "", $3); print $3 }' |
+        sort)
+    declared=$(find "${@:3}" -path '*/include/ferry/*.h' -exec cat {} + |
+        grep -oE '^FERRY_API [^;(]*\bferry_[a-z_]+\(' | grep -oE 'ferry_[a-z_]+\($' | tr -d '(' | sort)
+    [ "$exported" = "$declared" ] ||
+        complain "$1: exported and declared differ: $(diff <(echo "$exported") <(echo "$declared"))"
+}
+check_exports libferry FERRY_0 core transport
+[ ! -e "$build/libferry-tls.so" ] || check_exports libferry-tls FERRY_TLS_0 tls
 
 # It needs the glibc that the README says. A later one gives C23's strtol(3) and sscanf(3) to what
 # is built with it. With musl there is none.

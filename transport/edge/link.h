@@ -63,6 +63,7 @@
 #define FERRY_TRANSPORT_EDGE_LINK_H
 
 #include "core/calls.h"
+#include "core/shared.h"
 #include "transport/edge/address.h"
 #include "transport/edge/outlet.h"
 #include "transport/edge/patience.h"
@@ -152,7 +153,7 @@ int ferry__unsent_limit(uint32_t wanted);
 void ferry__link_limit_unsent(ferry__link *link, uint32_t bytes);
 
 /* For a type's close: sends what fits at once, also where it was cut. @return as a write. */
-ssize_t ferry__link_send_last(ferry__link *link, const void *data, size_t size);
+FERRY__SHARED ssize_t ferry__link_send_last(ferry__link *link, const void *data, size_t size);
 
 /*
  * Lets its calls wait in the kernel when asked to, if it is such a link: a TCP or unix socket of
@@ -200,6 +201,15 @@ typedef enum ferry__direction {
  * never shows. NULL is fine for what is in brackets.
  */
 struct ferry__link_type {
+    /*
+     * [Before anything else is asked of it: goes on with its handshake, as far as it gets without
+     * waiting: one step of arithmetic.
+     * @param given_up 0; or why there will be none: it is noted, and nothing else done.
+     * @return 0: it is over; -EAGAIN: it waits for what comes and, if it owes something, for room;
+     *         or another negative errno, and then it owes what it has to say of that.]
+     */
+    int (*shake_hands)(ferry__link *link, int given_up);
+
     /*
      * Sends memory. @param more whether more follows at once: the two may leave together.
      * @return how many bytes: never more than pieces has, those that were begun before included;
@@ -265,6 +275,10 @@ struct ferry__link_type {
      * state.] */
     void (*close)(ferry__link *link, ferry__ending ending);
 
+    /* [Any thread: its stream is freed, or could not be made. Frees what close has left of its
+     * state, for others to look at.] */
+    void (*forget)(ferry__link *link);
+
     bool may_be_left;  /* its fd is of use without it: it may be given back to the program */
     bool short_is_all; /* TCP: if receive gives less than was asked for, nothing more has come */
 };
@@ -273,9 +287,15 @@ struct ferry__link_type {
 int ferry__link_leave(ferry__link *link);
 
 /* Sockets, pipes, files: link.c. */
-extern const ferry__link_type ferry__link_plain;
+extern FERRY__SHARED const ferry__link_type ferry__link_plain;
 
 /* The owner only. They call the type's functions. */
+
+static inline void ferry__link_forget(ferry__link *link)
+{
+    if (link->type != NULL && link->type->forget != NULL)
+        link->type->forget(link);
+}
 
 static inline ssize_t ferry__link_write(ferry__link *link, const struct iovec pieces[], int count,
                                         bool more)

@@ -48,9 +48,20 @@ static bool is_told_by_mail(const ferry_listener *listener)
     return listener->home != NULL;
 }
 
+/* Whether what comes between accepting a stream and telling of it may last. */
+static bool counts_handovers(const ferry_listener *listener)
+{
+    return is_told_by_mail(listener) || listener->settings->secure != NULL;
+}
+
 static bool is_bounded(const ferry_listener *listener)
 {
-    return listener->options.limit_streams > 0 || is_told_by_mail(listener);
+    return listener->options.limit_streams > 0 || counts_handovers(listener);
+}
+
+static unsigned most_handovers(const ferry_listener *listener)
+{
+    return listener->settings->secure != NULL ? FERRY__MOST_HANDSHAKES : FERRY__MOST_HANDOVERS;
 }
 
 /* Undoing tells nobody here: all that is handed over tells of its end. */
@@ -59,7 +70,7 @@ static bool reserve_room(ferry_listener *listener)
     unsigned limit = listener->options.limit_streams;
     if (limit > 0 && !count_in(&listener->streams, limit))
         return false;
-    if (!is_told_by_mail(listener) || count_in(&listener->handovers, FERRY__MOST_HANDOVERS))
+    if (!counts_handovers(listener) || count_in(&listener->handovers, most_handovers(listener)))
         return true;
     if (limit > 0)
         atomic_fetch_sub(&listener->streams, 1);
@@ -100,7 +111,7 @@ static void give_room_back(ferry_listener *listener)
         return;
     if (listener->options.limit_streams > 0)
         atomic_fetch_sub(&listener->streams, 1); /* N0 */
-    if (is_told_by_mail(listener))
+    if (counts_handovers(listener))
         atomic_fetch_sub(&listener->handovers, 1); /* N0 */
     tell_of_room(listener);
 }
@@ -149,6 +160,15 @@ static void tell_on(ferry__owner *owner, ferry_listener *listener, ferry_stream 
     ferry__activity_end(&owner->activity);
 }
 
+/* A stream was told of, or will not be. */
+static void end_counted(ferry_listener *listener)
+{
+    if (!counts_handovers(listener))
+        return;
+    atomic_fetch_sub(&listener->handovers, 1); /* N0 */
+    tell_of_room(listener);
+}
+
 static void end_handover(void *arg)
 {
     handover *given = arg;
@@ -158,10 +178,7 @@ static void end_handover(void *arg)
         ferry__listener_conclude(given->listener);
         ferry__owner_release(given->owner);
     }
-    if (is_told_by_mail(given->listener)) {
-        atomic_fetch_sub(&given->listener->handovers, 1); /* N0 */
-        tell_of_room(given->listener);
-    }
+    end_counted(given->listener);
     ferry__listener_unref(given->listener);
     ferry__release(given);
 }
@@ -194,17 +211,29 @@ static void post_to_owner(handover *given)
     ferry__owner_unref(owner);
 }
 
-static void post_handover(ferry__acceptor *acceptor, handover *given, ferry_stream *stream)
+/* One more that is on its way to be told of. Any owner: accepting goes on, or is not over yet. */
+static void begin_handover(handover *given, ferry_listener *listener)
 {
-    ferry_listener *listener = acceptor->listener;
     *given = (handover){
         .mail = {.deliver = deliver_handover},
         .listener = ferry__listener_ref(listener),
-        .stream = stream,
     };
     atomic_fetch_add(&listener->telling, 1);
-    if (is_told_by_mail(listener))
-        ferry__inbox_post(listener->home, &given->mail, &acceptor->owner->ringer);
+}
+
+/* Undoes that. */
+static void undo_handover(handover *given)
+{
+    ferry__listener_stop_telling(given->listener);
+    ferry__listener_unref(given->listener);
+    ferry__release(given);
+}
+
+/* @param ringer the calling owner's. */
+static void post_handover(handover *given, ferry__ringer *ringer)
+{
+    if (is_told_by_mail(given->listener))
+        ferry__inbox_post(given->listener->home, &given->mail, ringer);
     else
         post_to_owner(given);
 }
@@ -300,8 +329,10 @@ static int choose_settings(ferry__acceptor *acceptor, int fd, ferry__settings **
     return 0;
 }
 
+/* @param handshake its stream's, if there is one; NULL: nobody waits for it. */
 static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer,
-                       ferry__settings *settings, ferry_stream **ret_stream)
+                       ferry__settings *settings, const ferry__handshake *handshake,
+                       ferry_stream **ret_stream)
 {
     ferry_listener *listener = acceptor->listener;
     bool is_counted = listener->options.limit_streams > 0;
@@ -310,6 +341,7 @@ static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint 
         .sort = acceptor->binding->sort,
         .peer = peer,
         .owner = ferry__service_is_dedicated(listener->service) ? NULL : acceptor->owner,
+        .handshake = handshake,
         .counter = is_counted ? &ferry__listener_ref(listener)->counter : NULL,
     };
     connected.sort.may_be_framed = listener->options.on_accept != NULL;
@@ -319,30 +351,100 @@ static int make_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint 
     return error;
 }
 
+/* Tells of a stream in a turn of its owner. */
+static void tell_here(ferry_listener *listener, ferry_stream *stream)
+{
+    ferry__stream_do(stream, "calling on_stream");
+    tell(listener, stream);
+    ferry__stream_do(stream, NULL);
+}
+
+/* Counts one more thing that the close promise waits for, unless that waits for nothing more. */
+static bool hold_off_closing(ferry_listener *listener)
+{
+    unsigned before = atomic_load(&listener->unsettled);
+    while (before > 0) {
+        if (atomic_compare_exchange_weak(&listener->unsettled, &before, before + 1))
+            return true;
+    }
+    return false;
+}
+
+/* The stream's owner, in its turn: its handshake is over. Where that has failed, or nobody listens
+ * any more, it is closed, and nobody hears of it. */
+static void conclude_handshake(ferry__securing *securing, int error)
+{
+    handover *given = securing->arg;
+    ferry_listener *listener = given->listener;
+    given->stream = securing->stream;
+    if (error != 0 || atomic_load(&listener->is_closing)) {
+        end_handover(given);
+    } else if (is_told_by_mail(listener)) {
+        post_handover(given, &securing->stream->owner->ringer);
+    } else {
+        bool is_held = hold_off_closing(listener);
+        if (is_held)
+            tell_here(listener, given->stream);
+        (void)ferry__listener_ref(listener);
+        end_handover(given);
+        if (is_held)
+            ferry__listener_conclude(listener);
+        ferry__listener_unref(listener);
+    }
+}
+
+/* Makes a stream of a connection, which is given to the program after its handshake. */
+static int give_after_handshake(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer,
+                                ferry__settings *settings, handover *given)
+{
+    begin_handover(given, acceptor->listener);
+    const ferry__handshake handshake = {.over = conclude_handshake, .arg = given};
+    ferry_stream *stream; /* whoever is told has its reference */
+    int error = make_stream(acceptor, fd, peer, settings, &handshake, &stream);
+    if (error != 0)
+        undo_handover(given);
+    return error;
+}
+
+/* Makes a stream of a connection, and posts it to the thread that is told. */
+static int give_by_mail(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer,
+                        ferry__settings *settings, handover *given)
+{
+    begin_handover(given, acceptor->listener);
+    int error = make_stream(acceptor, fd, peer, settings, NULL, &given->stream);
+    if (error != 0)
+        undo_handover(given);
+    else
+        post_handover(given, &acceptor->owner->ringer);
+    return error;
+}
+
+/* Makes a stream of a connection, and tells of it here. */
+static int give_here(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer,
+                     ferry__settings *settings)
+{
+    ferry_stream *stream;
+    int error = make_stream(acceptor, fd, peer, settings, NULL, &stream);
+    if (error != 0)
+        return error;
+    tell_here(acceptor->listener, stream);
+    (void)ferry_stream_unref(stream);
+    end_counted(acceptor->listener);
+    return 0;
+}
+
 /* Makes a stream of a connection, and gives it to the program. @return 0, or a negative errno, with
  * nothing taken. */
 static int give_stream(ferry__acceptor *acceptor, int fd, const ferry__endpoint *peer,
                        ferry__settings *settings)
 {
-    handover *given = NULL;
-    bool here = is_told_here(acceptor->listener);
-    if (!here && (given = ferry__allocate(sizeof *given)) == NULL)
+    if (is_told_here(acceptor->listener) && settings->secure == NULL)
+        return give_here(acceptor, fd, peer, settings);
+    handover *given = ferry__allocate(sizeof *given);
+    if (given == NULL)
         return -ENOMEM;
-    ferry_stream *stream;
-    int error = make_stream(acceptor, fd, peer, settings, &stream);
-    if (error != 0) {
-        ferry__release(given);
-        return error;
-    }
-    if (!here) {
-        post_handover(acceptor, given, stream);
-        return 0;
-    }
-    ferry__activity_do(&acceptor->owner->activity, "calling on_stream");
-    tell(acceptor->listener, stream);
-    ferry__activity_do(&acceptor->owner->activity, NULL);
-    (void)ferry_stream_unref(stream);
-    return 0;
+    return settings->secure != NULL ? give_after_handshake(acceptor, fd, peer, settings, given)
+                                    : give_by_mail(acceptor, fd, peer, settings, given);
 }
 
 /* Has the program see a connection. @return 0; REFUSED; or a negative errno, with nothing taken. */

@@ -9,6 +9,7 @@
 #include "transport/send/carry.h"
 #include "transport/send/closing.h"
 #include "transport/send/conditions.h"
+#include "transport/send/securing.h"
 #include "transport/send/watermark.h"
 #include "transport/stream/making.h"
 
@@ -16,6 +17,7 @@
 
 _Static_assert(_Alignof(ferry__stall) == _Alignof(ferry_stream) &&
                    _Alignof(ferry__linger) == _Alignof(ferry_stream) &&
+                   _Alignof(ferry__securing) == _Alignof(ferry_stream) &&
                    _Alignof(ferry__watermark) == _Alignof(ferry_stream) &&
                    _Alignof(ferry__patience) == _Alignof(ferry_stream),
                "each may lie behind any other");
@@ -23,14 +25,16 @@ _Static_assert(_Alignof(ferry__stall) == _Alignof(ferry_stream) &&
 /* The pieces behind the stream that its options ask for. */
 typedef struct pieces {
     /* Bytes of each; 0: it is not asked for. */
-    size_t stall, linger, watermark, patience;
+    size_t securing, stall, linger, watermark, patience;
 } pieces;
 
 static pieces choose_pieces(const ferry_service *service, const ferry_stream_options *options)
 {
     /* Watermarks are looked at with each request that comes. */
-    bool may_wait = ferry__service_is_dedicated(service) && options->on_watermark == NULL;
+    bool may_wait = ferry__service_is_dedicated(service) && options->on_watermark == NULL &&
+                    options->tls == NULL;
     return (pieces){
+        .securing = options->tls != NULL ? sizeof(ferry__securing) : 0,
         .stall = options->stall_timeout_ms > 0 ? sizeof(ferry__stall) : 0,
         .linger = options->close_timeout_ms > 0 ? sizeof(ferry__linger) : 0,
         .watermark = options->on_watermark != NULL ? sizeof(ferry__watermark) : 0,
@@ -45,10 +49,23 @@ static void *take_piece(char **memory, size_t size)
     return size > 0 ? piece : NULL;
 }
 
+static void set_up_securing(ferry_stream *stream, ferry__securing *securing)
+{
+    enum { DEFAULT_MS = 10 * 1000 };
+    int64_t timeout_ms = stream->settings->options.tls->handshake_timeout_ms;
+    securing->stream = stream;
+    securing->timer.fire = ferry__securing_timeout;
+    securing->deadline = ferry__clock_deadline(timeout_ms > 0 ? timeout_ms : DEFAULT_MS);
+    stream->state = FERRY__SECURING;
+}
+
 /* @return what may become its link's patience; NULL: it has none. */
 static ferry__patience *set_up_pieces(ferry_stream *stream, const pieces *wanted)
 {
     char *memory = (char *)(stream + 1);
+    ferry__securing *securing = take_piece(&memory, wanted->securing); /* the first */
+    if (securing != NULL)
+        set_up_securing(stream, securing);
     if ((stream->stall = take_piece(&memory, wanted->stall)) != NULL) {
         stream->stall->stream = stream;
         stream->stall->timer.fire = ferry__stall_timeout;
@@ -64,8 +81,8 @@ static ferry__patience *set_up_pieces(ferry_stream *stream, const pieces *wanted
 
 static ferry_stream *allocate(const pieces *wanted)
 {
-    return ferry__allocate_zeroed(sizeof(ferry_stream) + wanted->stall + wanted->linger +
-                                  wanted->watermark + wanted->patience);
+    return ferry__allocate_zeroed(sizeof(ferry_stream) + wanted->securing + wanted->stall +
+                                  wanted->linger + wanted->watermark + wanted->patience);
 }
 
 /* Its pace and its close request, where those have memory of their own. */
@@ -173,8 +190,11 @@ undo_place:
 /* Checks that the fd is what the options need. */
 static int check_link(const ferry__link *link, const ferry_stream_options *options)
 {
-    if (options->close_timeout_ms > 0 && !link->is_socket)
+    bool needs_socket = options->close_timeout_ms > 0 || options->tls != NULL;
+    if (needs_socket && !link->is_socket)
         return -ENOTSOCK;
+    if (options->tls != NULL && link->is_message)
+        return -EPROTONOSUPPORT;
     return options->framing == FERRY_FRAMING_PAD && link->is_message ? -EINVAL : 0;
 }
 
@@ -185,8 +205,28 @@ static void set_tcp_options(ferry__link *link, const ferry_stream_options *optio
     ferry__link_limit_unsent(link, options->notsent_lowat_bytes);
 }
 
+/* Has its link encrypt, if its options say so. @param handshake NULL: nobody waits for it. */
+static int secure(ferry_stream *stream, const ferry__handshake *handshake)
+{
+    const ferry__secure *wanted = stream->settings->secure;
+    if (wanted == NULL)
+        return 0;
+    if (handshake != NULL) {
+        ferry__stream_securing(stream)->over = handshake->over;
+        ferry__stream_securing(stream)->arg = handshake->arg;
+    }
+    return wanted->type->put_on(wanted, handshake != NULL ? handshake->host : NULL, &stream->link);
+}
+
+/* Any thread. Has the handshake begin, if there is to be one. */
+static void begin(ferry_stream *stream)
+{
+    if (stream->settings->secure != NULL)
+        ferry_stream_wake_generator(stream);
+}
+
 int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *settings,
-                           ferry_stream **ret_stream)
+                           const ferry__handshake *handshake, ferry_stream **ret_stream)
 {
     ferry_stream *stream;
     ferry__patience *patience;
@@ -203,11 +243,14 @@ int ferry__stream_adopt_fd(ferry_service *service, int fd, ferry__settings *sett
     set_tcp_options(&stream->link, &settings->options);
     if (patience != NULL)
         ferry__link_lend_patience(&stream->link, patience);
-    error = join(stream, service, NULL);
+    error = secure(stream, handshake);
+    if (error == 0)
+        error = join(stream, service, NULL);
     if (error != 0)
         goto undo_link;
     ferry__link_commit(&stream->link);
     *ret_stream = stream;
+    begin(stream);
     return 0;
 
 undo_link:
@@ -230,7 +273,7 @@ static int adopt(ferry_service *service, int fd, const ferry_stream_options *opt
     ferry__settings *settings = ferry__settings_create(options);
     if (settings == NULL)
         return -ENOMEM;
-    error = ferry__stream_adopt_fd(service, fd, settings, ret_stream);
+    error = ferry__stream_adopt_fd(service, fd, settings, NULL, ret_stream);
     if (error == 0)
         ferry__settings_commit(settings);
     ferry__settings_unref(settings);
@@ -252,12 +295,15 @@ int ferry__stream_adopt_connected(ferry_service *service, const ferry__connected
         ferry__link_lend_patience(&stream->link, patience);
     ferry__peer_set(&stream->peer, connected->peer);
     stream->counter = connected->counter;
-    error = join(stream, service, connected->owner);
+    error = secure(stream, connected->handshake);
+    if (error == 0)
+        error = join(stream, service, connected->owner);
     if (error != 0) {
         discard(stream);
         return error;
     }
     *ret_stream = stream;
+    begin(stream);
     return 0;
 }
 

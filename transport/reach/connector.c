@@ -8,6 +8,7 @@
  *
  *   any thread: ferry_connect -> mail    owner: resolve (by mail to a thread of its own, and back)
  *                                               -> attempts -> the first that is connected: adopt
+ *                                               -> the stream's handshake, if there is one
  *                                               -> settle -> end, once no mail is on its way
  *
  * The promise is an allocation of its own, so that one that is kept for long costs little. It
@@ -17,6 +18,8 @@
  * The resolver is a supervised owner that lives for one getaddrinfo(3): the front owner starts its
  * thread and joins it.
  */
+#include "transport/reach/connector.h"
+
 #include "core/cancel.h"
 #include "core/clock.h"
 #include "core/handover.h"
@@ -52,7 +55,8 @@ static const int64_t LATEST_RETRY = 100 * FERRY__NS_PER_MS;
 typedef struct stream_promise {
     ferry_promise promise;         /* first */
     struct connection *connection; /* while it can be cancelled */
-    ferry_stream *stream;          /* a reference, once it has settled with 0 */
+    ferry_stream *stream;          /* a reference, once it is made; the program's to have once it
+                                      has settled with 0 */
 } stream_promise;
 
 /* One try of one address. */
@@ -67,6 +71,7 @@ typedef enum state {
     POSTED, /* start_mail is on its way */
     RESOLVING,
     CONNECTING,
+    SECURING, /* the stream's handshake: secured_mail will come */
     SETTLED
 } state;
 
@@ -105,6 +110,10 @@ typedef struct connection {
     ferry__mail resolved_mail;
     int resolve_error;
 
+    /* The stream's owner's, until it posts secured_mail. */
+    ferry__mail secured_mail;
+    int secure_error;
+
     /* The owner's. */
     ferry__task task;
     ferry__timer deadline_timer;
@@ -112,6 +121,7 @@ typedef struct connection {
     unsigned mails_due;      /* that are to come before it may end */
     bool needs_resolver;
     bool is_resolved;
+    bool is_secured;   /* or not: the handshake is over */
     bool is_cancelled; /* by its promise, or with its service */
     bool is_timed_out;
     bool cancel_came;
@@ -234,18 +244,18 @@ static int make_socket(const connection *self, const ferry__endpoint *peer)
 
 /* ---- settling -------------------------------------------------------------------------------- */
 
-static void stop_all(connection *self)
+static void stop_attempts(connection *self)
 {
     for (unsigned i = 0; i < MOST_ATTEMPTS; i++)
         drop(self, &self->attempts[i]);
-    ferry__timers_cancel(&self->owner->timers, &self->deadline_timer);
     ferry__timers_cancel(&self->owner->timers, &self->next_timer);
 }
 
 /* Gives the promise its outcome. What was on its way to this connection is still waited for. */
 static void settle(connection *self, int error, ferry_phase phase)
 {
-    stop_all(self);
+    stop_attempts(self);
+    ferry__timers_cancel(&self->owner->timers, &self->deadline_timer);
     enter(self, SETTLED);
     ferry_promise *promise = &self->promised->promise;
     ferry_result *result = &promise->result;
@@ -275,6 +285,8 @@ static ferry_phase phase_of(const connection *self)
 {
     if (self->state == RESOLVING)
         return FERRY_PHASE_RESOLVE;
+    if (self->state == SECURING)
+        return FERRY_PHASE_SECURE;
     return self->state == CONNECTING ? FERRY_PHASE_CONNECT : FERRY_PHASE_QUEUE;
 }
 
@@ -298,12 +310,43 @@ static bool is_own_peer(int fd, const ferry__endpoint *peer)
            memcmp(&own.address, &peer->address, own.size) == 0;
 }
 
+/* The stream's owner. */
+static void note_secured(ferry__securing *securing, int error)
+{
+    connection *self = securing->arg;
+    self->secure_error = error;
+    ferry__owner_post_last(self->owner, &self->secured_mail);
+}
+
+/* Its stream is made, or is not. */
+static void note_stream(connection *self, int fd, int error)
+{
+    if (error != 0)
+        (void)ferry__close(fd);
+    if (error != 0 || self->settings->secure == NULL) {
+        settle(self, error, error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE);
+        return;
+    }
+    stop_attempts(self);
+    self->mails_due++; /* secured_mail */
+    enter(self, SECURING);
+}
+
+static ferry__handshake handshake_of(connection *self)
+{
+    bool has_host = self->address.kind == FERRY__ADDRESS_HOST && self->address.host[0] != '\0';
+    return (ferry__handshake){
+        .host = has_host ? self->address.host : NULL, .over = note_secured, .arg = self};
+}
+
 /* A socket is connected. */
 static void succeed(connection *self, attempt *try)
 {
     bool is_unix = is_local(endpoint_of(self, try));
+    const ferry__handshake handshake = handshake_of(self);
     const ferry__connected connected = {
         .fd = take_fd(self, try),
+        .handshake = &handshake,
         .sort = {.is_tcp = !is_unix,
                  .outlet = is_unix ? FERRY__OUTLET_UNIX : FERRY__OUTLET_TCP,
                  .may_be_framed = self->on_socket != NULL},
@@ -312,9 +355,7 @@ static void succeed(connection *self, attempt *try)
     };
     int error = ferry__stream_adopt_connected(self->service, &connected, self->settings,
                                               &self->promised->stream);
-    if (error != 0)
-        (void)ferry__close(connected.fd);
-    settle(self, error, error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE);
+    note_stream(self, connected.fd, error);
 }
 
 /* ---- connecting ------------------------------------------------------------------------------ */
@@ -496,10 +537,10 @@ static void start_resolving(connection *self)
 static void adopt_given(connection *self)
 {
     int fd = self->address.number;
-    int error = ferry__stream_adopt_fd(self->service, fd, self->settings, &self->promised->stream);
-    if (error != 0)
-        (void)ferry__close(fd);
-    settle(self, error, error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE);
+    const ferry__handshake handshake = handshake_of(self);
+    int error = ferry__stream_adopt_fd(self->service, fd, self->settings, &handshake,
+                                       &self->promised->stream);
+    note_stream(self, fd, error);
 }
 
 static void start(connection *self)
@@ -518,7 +559,18 @@ static void call_off(connection *self, int error)
 {
     if (self->state == POSTED && self->address.kind == FERRY__ADDRESS_FD)
         (void)ferry__close(self->address.number);
+    if (self->state == SECURING) /* whose handshake then ends, and is told of */
+        ferry__stream_abort(self->promised->stream, FERRY_CAUSE_ABORT);
     settle(self, error, phase_of(self));
+}
+
+/* The handshake is over. A stream that has failed says so to its peer, and is closed. */
+static void conclude_securing(connection *self)
+{
+    int error = self->secure_error;
+    if (error != 0)
+        (void)ferry_stream_close(self->promised->stream, NULL);
+    settle(self, error, error != 0 ? FERRY_PHASE_SECURE : FERRY_PHASE_DONE);
 }
 
 static void advance(connection *self)
@@ -531,6 +583,10 @@ static void advance(connection *self)
         start(self);
     else if (self->state == CONNECTING)
         go_on_connecting(self);
+    else if (self->state == SECURING && self->is_secured)
+        conclude_securing(self);
+    else if (self->state == SECURING)
+        return;
     else if (self->is_resolved && self->resolve_error != 0)
         settle(self, self->resolve_error, FERRY_PHASE_RESOLVE);
     else if (self->is_resolved)
@@ -596,6 +652,15 @@ static void deliver_resolved(ferry__mail *mail, bool receiver_gone)
     connection *self = CONNECTION_OF(mail, resolved_mail);
     self->mails_due--;
     self->is_resolved = true;
+    schedule(self);
+}
+
+static void deliver_secured(ferry__mail *mail, bool receiver_gone)
+{
+    (void)receiver_gone;
+    connection *self = CONNECTION_OF(mail, secured_mail);
+    self->mails_due--;
+    self->is_secured = true;
     schedule(self);
 }
 
@@ -669,8 +734,10 @@ static void add_name(const ferry__member *member, ferry__line *line)
 
 static bool add_state(ferry__member *member, ferry__line *line)
 {
-    static const char *const names[] = {
-        [POSTED] = "not begun", [RESOLVING] = "looks up the name", [CONNECTING] = "connects"};
+    static const char *const names[] = {[POSTED] = "not begun",
+                                        [RESOLVING] = "looks up the name",
+                                        [CONNECTING] = "connects",
+                                        [SECURING] = "waits for the handshake"};
     connection *self = CONNECTION_OF(member, member);
     unsigned now = atomic_load(&self->state);
     if (now == SETTLED)
@@ -706,6 +773,7 @@ static void init(connection *self, ferry_service *service, const ferry_connect_o
     self->abort_mail.deliver = deliver_abort;
     self->resolve_mail.deliver = resolve;
     self->resolved_mail.deliver = deliver_resolved;
+    self->secured_mail.deliver = deliver_secured;
     self->service = ferry__service_ref(service);
     self->member.type = &connection_member;
     self->calls = ferry__stream_choose_calls(self->settings, service);
@@ -867,8 +935,22 @@ int ferry_promise_get_stream(ferry_promise *promise, ferry_stream **ret_stream)
     if (ferry_promise_await(promise, 0, NULL) != 0)
         return -EBUSY;
     ferry_stream *stream = ((stream_promise *)(void *)promise)->stream;
-    if (stream == NULL)
+    if (promise->result.error != 0)
         return -ENODATA;
     *ret_stream = ferry_stream_ref(stream);
+    return 0;
+}
+
+int ferry__connect_get_failed(ferry_promise *promise, ferry_stream **ret_stream)
+{
+    if (promise == NULL || promise->type != &stream_type)
+        return -EINVAL;
+    if (ferry_promise_await(promise, 0, NULL) != 0)
+        return -EBUSY;
+    const ferry_result *result = &promise->result;
+    ferry_stream *stream = ((stream_promise *)(void *)promise)->stream;
+    if (result->error == 0 || result->phase != FERRY_PHASE_SECURE || stream == NULL)
+        return -ENODATA;
+    *ret_stream = stream;
     return 0;
 }

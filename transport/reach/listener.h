@@ -52,6 +52,9 @@
  */
 #define FERRY__MOST_HANDOVERS 256u
 
+/* The most streams that are in a handshake: 30 KB and an fd each, for seconds if a peer is slow. */
+#define FERRY__MOST_HANDSHAKES 1024u
+
 /* One binding of a listener's on one owner. */
 typedef struct ferry__acceptor {
     /* Any thread. */
@@ -90,7 +93,8 @@ struct ferry_listener {
     atomic_uint telling; /* what may still call on_stream: accepting, as one, and each stream on its
                               way there */
     atomic_uint streams; /* accepted and not ended; kept where there is a limit */
-    atomic_uint handovers; /* on their way to home's thread; kept where there is one */
+    atomic_uint handovers; /* in a handshake, or on their way to home's thread; kept where there are
+                              such */
     atomic_bool is_closing;
     atomic_bool is_short;     /* of fds or memory, and the log was told */
     ferry_promise closed;     /* keeps this memory as well */

@@ -41,6 +41,7 @@ static void add_wait(const ferry__waiting *shown, const char *who, ferry__line *
         [FERRY__WAITS_FOR_CONFIRMATION] = "confirmation",
         [FERRY__WAITS_FOR_END] = "its peer's end",
         [FERRY__WAITS_FOR_PEER] = "its peer",
+        [FERRY__WAITS_FOR_HANDSHAKE] = "the handshake",
         [FERRY__WAITS_FOR_READER] = "its reader",
         [FERRY__WAITS_FOR_RELAY] = "a relay",
     };

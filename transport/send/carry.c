@@ -14,6 +14,7 @@
 #include "transport/send/conditions.h"
 #include "transport/send/move.h"
 #include "transport/send/outcome.h"
+#include "transport/send/securing.h"
 #include "transport/send/watermark.h"
 #include "transport/service/service.h"
 #include "transport/stream/batch.h"
@@ -621,6 +622,10 @@ static void give_shares(ferry_stream *stream)
             ferry__closing_abort(stream);
         return;
     }
+    if (stream->state == FERRY__SECURING) {
+        ferry__securing_go_on(stream);
+        return;
+    }
     if (reads && ferry__intake_take_in(stream))
         stream->reading_is_due = true;
     if (sends && send_some(stream))
@@ -634,6 +639,8 @@ static ferry__wait waits_for(const ferry_stream *stream)
 {
     if (stream->sending_is_due)
         return FERRY__WAITS_FOR_NOTHING;
+    if (stream->state == FERRY__SECURING)
+        return FERRY__WAITS_FOR_HANDSHAKE;
     if (stream->queue.first == NULL && stream->padding == 0 && !stream->link.owes) {
         if (stream->confirming.first != NULL)
             return FERRY__WAITS_FOR_CONFIRMATION;
@@ -721,6 +728,6 @@ void ferry__stream_ready(ferry__watch *watch, uint32_t events)
     ferry_stream *stream = FERRY__STREAM_OF(watch, watch);
     ferry__intake_ready(stream, events);
     if ((events & ((uint32_t)FERRY__SENDING | EPOLLERR | EPOLLHUP)) != 0 ||
-        stream->state == FERRY__LINGERING)
+        stream->state == FERRY__LINGERING || stream->state == FERRY__SECURING)
         ferry__stream_schedule(stream);
 }

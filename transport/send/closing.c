@@ -7,6 +7,7 @@
 #include "transport/read/intake.h"
 #include "transport/send/conditions.h"
 #include "transport/send/outcome.h"
+#include "transport/send/securing.h"
 #include "transport/service/service.h"
 #include "transport/stream/batch.h"
 #include "transport/stream/detached.h"
@@ -250,6 +251,7 @@ void ferry__closing_abort(ferry_stream *stream)
 {
     ferry__ending ending = cuts_off(stream) ? FERRY__RESET : FERRY__LET_GO;
     ferry_cause cause = atomic_load(&stream->abort_cause);
+    ferry__securing_call_off(stream);
     for (ferry__request *request; (request = stream->queue.first) != NULL;) {
         if (request->kind == FERRY__CLOSE) {
             take_close_request(stream);

@@ -39,6 +39,9 @@ int ferry__settings_check(const ferry_stream_options *options, const ferry__sock
         (unsigned)options->framing > FERRY_FRAMING_CONTINUE ||
         (unsigned)options->close_mode > FERRY_CLOSE_LINGERING)
         return -EINVAL;
+    int error = ferry__secure_check(options->tls);
+    if (error != 0)
+        return error;
     bool is_message = sort != NULL && sort->is_message;
     return options->framing == FERRY_FRAMING_PAD && is_message ? -EINVAL : 0;
 }
@@ -58,15 +61,21 @@ ferry__settings *ferry__settings_create(const ferry_stream_options *options)
     if (options == NULL)
         return ferry__settings_ref(&defaults);
     ferry__label *label;
+    ferry__secure *secure = NULL;
     int error = ferry__label_create(options->label, &label);
+    if (error == 0)
+        error = ferry__secure_take(options->tls, &secure);
     ferry__settings *settings = error == 0 ? ferry__allocate(sizeof *settings) : NULL;
     if (settings == NULL) {
+        ferry__secure_give_back(secure);
         ferry__label_free(label);
         return NULL;
     }
     settings->options = *options;
     settings->options.label = ferry__label_text(label);
+    settings->options.tls = secure != NULL ? &secure->options : NULL;
     settings->label = label;
+    settings->secure = secure;
     settings->release = NULL;
     settings->base = NULL;
     fill_in_defaults(&settings->options);
@@ -108,6 +117,7 @@ void ferry__settings_unref(ferry__settings *settings)
     (void)ferry_faults_unref(settings->options.faults);
     (void)ferry_limiter_unref(settings->options.limiter);
     ferry__label_free(settings->label);
+    ferry__secure_give_back(settings->secure);
     ferry__release_arg(settings->release, settings->options.on_watermark_arg);
     ferry__settings_unref(settings->base);
     ferry__release(settings);

@@ -9,6 +9,7 @@
 #include "core/label.h"
 #include "transport/limit/admission.h"
 #include "transport/edge/link.h"
+#include "transport/edge/secure.h"
 
 #include <ferry/stream.h>
 
@@ -18,13 +19,14 @@ typedef struct ferry__settings {
     ferry_stream_options options; /* constant; defaults are filled in; with references */
     ferry__limits limits;         /* those of the options */
     ferry__label *label;          /* the options' copy, or NULL */
+    ferry__secure *secure;        /* the options' tls, taken; or NULL */
     ferry_release *release;       /* of on_watermark_arg, once it is taken; or NULL */
     struct ferry__settings *base; /* that they were made of: a reference. Or NULL */
     atomic_uint refs; /* behind the options: every submit reads these, and none writes this */
 } ferry__settings;
 
 /* Checks options. @param options NULL: the defaults. @param sort of socket; NULL: not known.
- * @return 0, -EINVAL, -ECHILD. */
+ * @return 0, -EINVAL, -ECHILD, -E2BIG. */
 int ferry__settings_check(const ferry_stream_options *options, const ferry__socket_sort *sort);
 
 /* Any thread. Makes settings of options that were checked. @param options NULL: the defaults.

@@ -23,6 +23,7 @@ typedef enum ferry__wait {
     FERRY__WAITS_FOR_CONFIRMATION, /* of bytes that were accepted */
     FERRY__WAITS_FOR_END,          /* the stream is closed, and the peer's end has not come */
     FERRY__WAITS_FOR_PEER,         /* it is to send something */
+    FERRY__WAITS_FOR_HANDSHAKE,    /* the peer's part of it has not come */
     FERRY__WAITS_FOR_READER,       /* it is to give a loan back */
     FERRY__WAITS_FOR_RELAY         /* it is to give the direction back */
 } ferry__wait;

@@ -49,6 +49,7 @@ void ferry__stream_free(ferry_stream *stream)
         ferry__notice_deinit(&stream->watermark->notice);
     ferry__pace_free(stream->pace);
     ferry__release(stream->source_watch);
+    ferry__link_forget(&stream->link);
     ferry__release_arg(stream->data_release, atomic_load(&stream->data));
     ferry__settings_unref(stream->settings);
     (void)ferry_promise_unref(&stream->close_request->promise);

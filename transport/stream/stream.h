@@ -30,6 +30,20 @@
  * so that thousands of idle streams are small.
  */
 
+/* A handshake, which comes before all else (transport/send/securing.h). */
+typedef struct ferry__securing ferry__securing;
+struct ferry__securing {
+    ferry_stream *stream;
+    ferry__timer timer;
+    int64_t deadline;
+    bool is_late;
+
+    /* The stream's owner, in its turn: it is over. It has failed: the stream is poisoned. NULL:
+     * nobody is told. */
+    void (*over)(ferry__securing *securing, int error);
+    void *arg; /* over's */
+};
+
 /* Watching whether the peer still makes progress, while the sink is full. */
 typedef struct ferry__stall {
     ferry_stream *stream;
@@ -125,6 +139,7 @@ typedef enum __attribute__((packed)) ferry__stream_state {
     FERRY__OPEN,
     FERRY__LINGERING, /* FIN is sent; the peer's is waited for */
     FERRY__DETACHING, /* nothing more is sent or read; what was read has to come back */
+    FERRY__SECURING,  /* a handshake comes before all else */
     FERRY__GONE       /* the fd is closed, or the program's again */
 } ferry__stream_state;
 
@@ -240,6 +255,12 @@ static inline void ferry__stream_assert_owner(const ferry_stream *stream)
 {
     assert(ferry__owner_is_current(stream->owner) && "only its owner touches a stream");
     (void)stream;
+}
+
+/* Of a stream whose bytes are encrypted: it lies just behind it. */
+static inline ferry__securing *ferry__stream_securing(ferry_stream *stream)
+{
+    return (ferry__securing *)(void *)(stream + 1);
 }
 
 /* The owner. Whether a direction waits for its fd. */

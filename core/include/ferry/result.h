@@ -30,7 +30,10 @@ typedef enum __attribute__((packed)) ferry_phase {
     FERRY_PHASE_SOCKET,  /* making or taking over the socket, or making a stream of it */
     FERRY_PHASE_BIND,    /* giving the socket its address */
     FERRY_PHASE_LISTEN,  /* beginning to listen */
-    FERRY_PHASE_CONNECT  /* connecting */
+    FERRY_PHASE_CONNECT, /* connecting */
+
+    /* Of streams whose bytes are encrypted. */
+    FERRY_PHASE_SECURE /* in the handshake: <ferry/tls.h> tells more */
 } ferry_phase;
 
 /*

@@ -103,6 +103,42 @@ typedef enum ferry_close_mode {
  */
 typedef void ferry_watermark_callback(ferry_stream *stream, bool is_above, void *arg);
 
+typedef struct ferry_tls_context ferry_tls_context;
+
+/*
+ * A stream whose bytes are encrypted. Contexts are made with <ferry/tls.h>, of the library that
+ * stands beside this one. All else of the stream stays as it is: bytes are counted as the program
+ * gives and gets them.
+ *
+ * The handshake comes first. A listener's on_stream is called after it, and a connect's promise
+ * settles after it. ferry_stream_adopt returns at once, and what is submitted waits for its end.
+ */
+typedef struct ferry_tls_options {
+    ferry_tls_context *context; /* required; the stream takes a reference of its own */
+
+    /*
+     * A client's: the name that the server's certificate must have, and that the server is told
+     * (SNI): a host's, or the digits of its address. NULL: the host that ferry_connect was given.
+     * Copied. A server's: NULL.
+     */
+    const char *name;
+
+    /*
+     * How many milliseconds the handshake may take; 0: 10,000. When they are up the stream fails
+     * with -ETIMEDOUT in phase secure.
+     */
+    int64_t handshake_timeout_ms;
+
+    /*
+     * For ferry_stream_adopt, where the connection has spoken without TLS before (STARTTLS): what
+     * was read of the peer's handshake already: what ferry_promise_get_unread gives. Copied; at
+     * most 65,536 bytes.
+     */
+    const void *received;
+    size_t received_length;
+    uint64_t reserved[4]; /* 0 */
+} ferry_tls_options;
+
 typedef struct ferry_stream_options {
     /*
      * How many requests may be unsettled; 0: 65,536; at most 1,000,000. Reads are not counted: they
@@ -211,7 +247,10 @@ typedef struct ferry_stream_options {
      * options of a listener are kept until the listener is gone, too.
      */
     ferry_release *on_watermark_release;
-    uint64_t reserved[8]; /* 0 */
+
+    /* Its bytes are encrypted so; NULL: they are not. Copied. Stream sockets only. */
+    const ferry_tls_options *tls;
+    uint64_t reserved[7]; /* 0 */
 } ferry_stream_options;
 
 /*
