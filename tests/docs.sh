@@ -40,7 +40,7 @@ for block in "$work"/how-to.*; do
 done
 
 # These pages speak of names that there are.
-cat "$source"/{core,transport}/include/ferry/*.h >"$work/headers"
+cat "$source"/{core,transport,tls}/include/ferry/*.h >"$work/headers"
 for page in README.md docs/{coming-from,how-to}.md; do
     grep -ohE '\b(ferry|FERRY)_[a-zA-Z_]+[a-zA-Z]\b' "$source/$page" | sort -u |
         while read -r name; do
@@ -76,8 +76,8 @@ done
 [ "$(wc -c <"$source/ARCHITECTURE.md")" -le 10240 ] || fail "ARCHITECTURE.md has more than 10 KB"
 
 # A comment is whole: it sends nobody to its neighbour, and a public one to no other call.
-if grep -rniE '\<likewise\>' "$source"/{core,actors,transport,tools} --include='*.[ch]' >&2 ||
-    grep -niE '[^a-z]as ferry_' "$source"/{core,transport}/include/ferry/*.h >&2; then
+if grep -rniE '\<likewise\>' "$source"/{core,actors,transport,tls,tools} --include='*.[ch]' >&2 ||
+    grep -niE '[^a-z]as ferry_' "$source"/{core,transport,tls}/include/ferry/*.h >&2; then
     fail "these comments are not whole"
 fi
 

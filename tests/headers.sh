@@ -5,7 +5,7 @@
 # C++ project has it. Usage: headers.sh SOURCE_DIRECTORY
 set -eu
 source=$1
-mapfile -t headers < <(basename -a "$source"/{core,transport}/include/ferry/*.h)
+mapfile -t headers < <(basename -a "$source"/{core,transport,tls}/include/ferry/*.h)
 failed=0
 
 # compile LANGUAGE FLAG... : standard input, by the compiler of that language
@@ -13,7 +13,7 @@ compile() {
     local compiler=${CC:-cc}
     [ "$1" = c ] || compiler=$CXX
     "$compiler" -x "$@" -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror -fsyntax-only \
-        -I"$source/core/include" -I"$source/transport/include" -
+        -I"$source/core/include" -I"$source/transport/include" -I"$source/tls/include" -
 }
 
 include() {

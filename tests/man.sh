@@ -11,7 +11,7 @@ complain() {
     failed=1
 }
 
-names=$(cat "$source"/{core,transport}/include/ferry/*.h | tr '\n' ' ' |
+names=$(cat "$source"/{core,transport,tls}/include/ferry/*.h | tr '\n' ' ' |
     grep -oE '(FERRY_API|static inline) [^;{]*[;{]' | grep -oE '\bferry_[a-z_]+\(' | tr -d '(' | sort -u)
 [ "$(wc -l <<<"$names")" -gt 90 ] || complain "the headers declare hardly anything"
 for name in $names; do

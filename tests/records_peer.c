@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For the tests that are built a second time, over records: a stream that they adopt is put on a
- * link of records (tests/records.h), and the peer at its other end, who is the test itself with
- * read(2) and write(2), speaks records without knowing. Their sources are the same; the build calls
- * these functions in the place of those of libc's (tests/CMakeLists.txt).
+ * For the tests that are built again, over links of another kind: a stream that they adopt is put
+ * on such a link, and the peer at its other end, who is the test itself with read(2) and write(2),
+ * speaks as that link does without knowing (tests/channel.h). Their sources are the same; the build
+ * calls these functions in the place of those of libc's (tests/CMakeLists.txt).
  */
-/* Here they are what they are called. */
-#undef ferry_stream_adopt
-#undef recv
-#undef read
-#undef send
-#undef write
-#undef shutdown
-#undef close
-
+#include "tests/channel.h"
 #include "tests/records_peer.h"
 
 #include "tests/harness.h"
-#include "tests/records.h"
+#include "transport/stream/stream.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -28,9 +20,7 @@
 /* A socket that a test has made for a peer. Known by its inode: it may have duplicates. */
 typedef struct peer {
     ino_t inode;
-    record_reader in;
-    record_writer out;
-    bool said_end;
+    channel *channel;
     struct peer *next;
 } peer;
 
@@ -100,10 +90,11 @@ static bool is_last(int fd)
     return true;
 }
 
-void records_add_peer(int fd)
+static void add(int fd, channel *own)
 {
     peer *added = calloc(1, sizeof *added);
     added->inode = inode_of(fd);
+    added->channel = own;
     check(added->inode != 0);
     (void)pthread_mutex_lock(&mutex);
     added->next = peers;
@@ -111,33 +102,40 @@ void records_add_peer(int fd)
     (void)pthread_mutex_unlock(&mutex);
 }
 
+void records_add_peers(int one, int other)
+{
+    channel *ends[2];
+    channel_make(ends);
+    add(one, ends[0]);
+    add(other, ends[1]);
+}
+
+/* It is not the test's any more. @param is_moved its channel has moved into a stream. */
+static void forget(peer *gone, bool is_moved)
+{
+    if (gone == NULL)
+        return;
+    if (!is_moved)
+        channel_free(gone->channel);
+    free(gone);
+}
+
 int records_adopt(ferry_service *service, int fd, const ferry_stream_options *options,
                   ferry_stream **ret_stream)
 {
     int error = ferry_stream_adopt(service, fd, options, ret_stream);
-    const ferry__link *link = error == 0 ? &(*ret_stream)->link : NULL;
-    if (error == 0 && link->is_socket && !link->is_message)
-        records_put_on(*ret_stream);
-    free(error == 0 ? take(fd) : NULL); /* not the test's any more */
-    return error;
+    if (error != 0)
+        return error;
+    const ferry__link *link = &(*ret_stream)->link;
+    peer *known = take(fd);
+    bool is_moved = link->is_socket && !link->is_message;
+    if (is_moved)
+        channel_put_on(known != NULL ? known->channel : NULL, *ret_stream);
+    forget(known, is_moved);
+    return 0;
 }
 
-/* ---- what comes ------------------------------------------------------------------------------ */
-
-/* @return as recv(2), with some bytes in. */
-static ssize_t await_some(peer *self, int fd, int flags)
-{
-    while (!record_is_in(&self->in) && !self->in.has_ended) {
-        struct iovec wanted = record_wanted(&self->in);
-        ssize_t came = recv(fd, wanted.iov_base, wanted.iov_len, flags & MSG_DONTWAIT);
-        if (came == 0)
-            errno = ECONNABORTED; /* an end that was not said */
-        if (came <= 0)
-            return -1;
-        record_came(&self->in, (size_t)came);
-    }
-    return record_is_in(&self->in) ? 1 : 0;
-}
+/* ---- what they do ---------------------------------------------------------------------------- */
 
 ssize_t records_recv(int fd, void *data, size_t size, int flags)
 {
@@ -146,13 +144,10 @@ ssize_t records_recv(int fd, void *data, size_t size, int flags)
         return recv(fd, data, size, flags);
     size_t got = 0;
     do {
-        ssize_t result = await_some(self, fd, flags);
+        ssize_t result = channel_receive(self->channel, fd, (char *)data + got, size - got, flags);
         if (result <= 0)
             return got > 0 ? (ssize_t)got : result;
-        size_t begin = self->in.begin;
-        got += record_take(&self->in, (char *)data + got, size - got);
-        if ((flags & MSG_PEEK) != 0)
-            self->in.begin = begin;
+        got += (size_t)result;
     } while ((flags & MSG_WAITALL) != 0 && got < size);
     return (ssize_t)got;
 }
@@ -162,34 +157,12 @@ ssize_t records_read(int fd, void *data, size_t size)
     return find(fd) != NULL ? records_recv(fd, data, size, 0) : read(fd, data, size);
 }
 
-/* ---- what leaves ----------------------------------------------------------------------------- */
-
-/* Sends a record that was begun, to its end. @return 0, or -1. */
-static int send_record(peer *self, int fd, int flags)
-{
-    record_writer *out = &self->out;
-    while (out->begin < out->end) {
-        ssize_t sent = send(fd, out->bytes + out->begin, out->end - out->begin, flags);
-        if (sent < 0)
-            return -1;
-        out->begin += (size_t)sent;
-    }
-    return 0;
-}
-
 ssize_t records_send(int fd, const void *data, size_t size, int flags)
 {
     peer *self = find(fd);
     if (self == NULL || (flags & MSG_OOB) != 0)
         return send(fd, data, size, flags);
-    size_t done = 0;
-    while (done < size) {
-        struct iovec rest = {(char *)(uintptr_t)data + done, size - done};
-        done += record_make(&self->out, RECORD_DATA, &rest, 1);
-        if (send_record(self, fd, (flags & ~MSG_DONTWAIT) | MSG_NOSIGNAL) < 0)
-            return -1;
-    }
-    return (ssize_t)done;
+    return channel_send(self->channel, fd, data, size, flags);
 }
 
 ssize_t records_write(int fd, const void *data, size_t size)
@@ -206,14 +179,10 @@ static bool is_resetting(int fd)
            linger.l_linger == 0;
 }
 
-static void say_end(peer *self, int fd, int flags)
+static void say_end(const peer *self, int fd, int flags)
 {
-    bool is_whole = self->out.begin == self->out.end;
-    if (is_whole && !self->said_end && !is_resetting(fd)) {
-        (void)record_make(&self->out, RECORD_END, NULL, 0);
-        (void)send_record(self, fd, flags | MSG_NOSIGNAL);
-    }
-    self->said_end = true;
+    if (!is_resetting(fd))
+        channel_say_end(self->channel, fd, flags);
 }
 
 int records_shutdown(int fd, int how)
@@ -229,6 +198,6 @@ int records_close(int fd)
     peer *last = find(fd) != NULL && is_last(fd) ? take(fd) : NULL;
     if (last != NULL)
         say_end(last, fd, MSG_DONTWAIT);
-    free(last);
+    forget(last, false);
     return close(fd);
 }

@@ -5,13 +5,13 @@
 #include <ferry/ferry.h>
 #include <sys/types.h>
 
-/* A test has made a socket that is to speak records, unless it is adopted. */
+/* A test has made two connected sockets, which are to speak as links of the other kind do. */
 #ifdef FERRY_OVER_RECORDS
-void records_add_peer(int fd);
+void records_add_peers(int one, int other);
 #else
-static inline void records_add_peer(int fd)
+static inline void records_add_peers(int one, int other)
 {
-    (void)fd;
+    (void)one, (void)other;
 }
 #endif
 

@@ -83,11 +83,11 @@ input == 3 {
     name = $0
     sub(/^[^"<]*["<]/, "", name)
     sub(/[">].*/, "", name)
-    split("core/include/ transport/include/", places, " ")
+    split("core/include/ transport/include/ tls/include/", places, " ")
     places[0] = ""
-    places[3] = from
-    sub(/[^\/]*$/, "", places[3])
-    for (i = 0; i <= 3; i++)
+    places[4] = from
+    sub(/[^\/]*$/, "", places[4])
+    for (i = 0; i <= 4; i++)
         if (normal(places[i] name) in is_path)
             use(file_of(from), file_of(normal(places[i] name)), "include")
 }

@@ -92,8 +92,7 @@ uint64_t digest_file(uint64_t so_far, const char *path, uint64_t offset, uint64_
 
 static pair made_of(int ours, int theirs)
 {
-    records_add_peer(ours);
-    records_add_peer(theirs);
+    records_add_peers(ours, theirs);
     return (pair){ours, theirs};
 }
 

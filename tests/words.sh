@@ -33,7 +33,7 @@ said() {
 
 { entries docs/words.md && entries ARCHITECTURE.md; } >"$work/entries"
 [ "$(wc -l <"$work/entries")" -ge 60 ] || complain "the tables of words are not where they were"
-for folder in core actors transport; do
+for folder in core actors transport tls; do
     said "$folder" >"$work/$folder"
     cat "$work/$folder" >>"$work/all"
 done
@@ -49,7 +49,7 @@ uniq -d "$work/words" >"$work/twice"
 # A private type is called by one of the words, in the singular or plural.
 sed 's/-//; s/ promise$//; s/$/\\(s\\|es\\)\\?/' "$work/words" >"$work/patterns"
 grep -rhoE '^(typedef (struct|union|enum)( __attribute__\S+)? ferry__[a-z_]+|struct ferry__[a-z_]+ \{)' \
-    core actors transport --include='*.h' | grep -oE 'ferry__[a-z_]+' | sort -u |
+    core actors transport tls --include='*.h' | grep -oE 'ferry__[a-z_]+' | sort -u |
     sed 's/^ferry__//; s/_/ /g' >"$work/types"
 grep -vwf "$work/patterns" "$work/types" >"$work/unexplained" || true
 [ ! -s "$work/unexplained" ] ||

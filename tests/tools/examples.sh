@@ -57,6 +57,29 @@ printf '\n[whole]\n[second]\nsecond\n[whole]\n' >>expected
 printf 'first\nmissing\nlarge\nsecond\n' | nc -N -U protocol-socket >got
 cmp -s expected got || fail "a protocol with files in it"
 
+# A file over TLS, as OpenSSL's own client reads it. Who does not trust the certificate gets
+# nothing.
+if [ -x "$examples/encrypted" ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost \
+        -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem 2>/dev/null
+    mkfifo input
+    "$examples/encrypted" unix:tls-socket cert.pem key.pem large <input 2>refused &
+    encrypted=$!
+    exec 9>input
+    for _ in $(seq 100); do
+        [ -S tls-socket ] && break
+        sleep 0.1
+    done
+    openssl s_client -quiet -unix tls-socket -CAfile cert.pem -verify_return_error \
+        -verify_hostname localhost </dev/null >got 2>said || fail "s_client says: $(cat said)"
+    cmp -s large got || fail "a file over TLS"
+    ! openssl s_client -quiet -unix tls-socket -verify_return_error </dev/null >got 2>&1 9>&- ||
+        fail "a client that does not trust it"
+    exec 9>&-
+    wait $encrypted || fail "not every client has read everything"
+    grep -q 'no handshake: unknown CA' refused || fail "it does not say who refused it: $(cat refused)"
+fi
+
 # until_there FILE : waits until it is. until_said FILE WORDS : until it says so.
 until_there() {
     for _ in $(seq 200); do
