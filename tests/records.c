@@ -136,9 +136,9 @@ static ssize_t write_record(ferry__link *link, const struct iovec pieces[], int 
 static size_t owe(ferry__link *link)
 {
     record_link *self = self_of(link);
-    size_t begun = self->begun;
+    size_t begun = self->broken == 0 ? self->begun : 0; /* else they will not leave */
     self->begun = 0;
-    link->owes |= self->out.begin < self->out.end;
+    link->owes |= self->out.begin < self->out.end && self->broken == 0;
     return begun;
 }
 

@@ -56,6 +56,8 @@ typedef struct circle {
 static bool is_for(SSL_CTX *context, const char *name)
 {
     X509 *certificate = SSL_CTX_get0_certificate(context);
+    if (name[0] == '.') /* which OpenSSL takes for any name below it */
+        return false;
     return X509_check_host(certificate, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
 }
 
@@ -261,13 +263,14 @@ static void resume_session(SSL *ssl, ferry__sessions *sessions, const char *name
     SSL_SESSION_free(session);
 }
 
-/* The name without the dot that ends the domain of all domains. @return NULL: it is too long. */
+/* The name without the dot that ends the domain of all domains. @return NULL: it is too
+ * long, or none: OpenSSL takes one that begins with a dot for any name below it. */
 static const char *plain_name(const char *name, char buffer[FERRY__NAME_BYTES])
 {
     size_t length = strlen(name);
     if (length > 0 && name[length - 1] == '.')
         length--;
-    if (length == 0 || length >= FERRY__NAME_BYTES)
+    if (length == 0 || length >= FERRY__NAME_BYTES || name[0] == '.')
         return NULL;
     memcpy(buffer, name, length);
     buffer[length] = '\0';
@@ -290,9 +293,18 @@ static int set_up_connection(ferry_tls_context *self, SSL *ssl, const char *name
     return 0;
 }
 
-static void keep_session(ferry_tls_context *self, const char *name, SSL_SESSION *session)
+/* A connection that began before a reload was verified as the files were then: what it has got is
+ * not resumed. */
+static void keep_session(ferry_tls_context *self, const SSL *ssl, const char *name,
+                         SSL_SESSION *session)
 {
-    ferry__sessions_put(&self->sessions, name, session);
+    (void)pthread_mutex_lock(&self->mutex);
+    bool is_current = SSL_get_SSL_CTX(ssl) == self->current;
+    if (is_current)
+        ferry__sessions_put(&self->sessions, name, session);
+    (void)pthread_mutex_unlock(&self->mutex);
+    if (!is_current)
+        SSL_SESSION_free(session);
 }
 
 static void unref(ferry_tls_context *self)

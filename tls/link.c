@@ -157,7 +157,7 @@ static int heed_session(SSL *ssl, SSL_SESSION *session)
     tls_link *self = SSL_get_app_data(ssl);
     if (self->terms.keep_session == NULL || self->name == NULL)
         return 0;
-    self->terms.keep_session(self->context, self->name, session);
+    self->terms.keep_session(self->context, ssl, self->name, session);
     return 1;
 }
 
@@ -263,12 +263,14 @@ static int encrypt(tls_link *self, const void *data, size_t size)
     return 0;
 }
 
-/* Makes records of what is held back. */
+/* Makes a record of what is held back. */
 static int encrypt_held(tls_link *self)
 {
     int error = self->held_count > 0 ? encrypt(self, self->held, self->held_count) : 0;
-    if (error != 0)
+    if (error != 0) { /* these bytes may count as sent by now */
+        self->broken = error;
         return error;
+    }
     ferry__release(self->held);
     self->held = NULL;
     self->held_count = 0;
@@ -343,8 +345,7 @@ static bool may_be_held(const tls_link *self, size_t size, bool more)
     return more && self->held_count + size < RECORD;
 }
 
-/* Takes bytes, and makes records of them: they are begun. What could not be made one stays held
- * back. @return 0, or a negative errno. */
+/* Takes bytes, and makes records of them: they are begun. @return 0, or a negative errno. */
 static int begin_write(tls_link *self, const struct iovec pieces[], int count)
 {
     ssize_t taken = take_pieces(self, pieces, count, false);
@@ -398,9 +399,8 @@ static int share_nothing(ferry__link *link)
 static void push(ferry__link *link)
 {
     tls_link *self = self_of(link);
-    int error = self->broken == 0 ? encrypt_held(self) : 0;
-    if (error != 0)
-        self->broken = error; /* these bytes count as sent */
+    if (self->broken == 0)
+        (void)encrypt_held(self);
     ferry__link_plain.push(link);
     link->is_holding_back = false;
     link->owes = pay(link) != 0; /* else flush says why */
@@ -409,9 +409,9 @@ static void push(ferry__link *link)
 static size_t owe(ferry__link *link)
 {
     tls_link *self = self_of(link);
-    size_t begun = self->begun;
+    size_t begun = self->broken == 0 ? self->begun : 0; /* else they will not leave */
     self->begun = 0;
-    link->owes |= ferry__output_count(&self->output) > 0;
+    link->owes |= ferry__output_count(&self->output) > 0 && self->broken == 0;
     return begun;
 }
 
@@ -431,6 +431,9 @@ static ssize_t conclude_read(tls_link *self, int result)
     }
     if (self->signs.io_error != 0 && !self->signs.is_over_bound) {
         ERR_clear_error();
+        bool is_final = self->signs.io_error != -ENOMEM && self->signs.io_error != -ECANCELED;
+        if (is_final) /* the kernel tells it once */
+            self->read_error = self->signs.io_error;
         return self->signs.io_error;
     }
     self->read_error = note_failure(self);

@@ -36,8 +36,10 @@ typedef struct ferry__tls_terms {
 
     void (*give_back)(ferry_tls_context *context); /* that reference */
 
-    /* Keeps a session to resume, for that name: takes the reference. NULL: none is kept. */
-    void (*keep_session)(ferry_tls_context *context, const char *name, SSL_SESSION *session);
+    /* Keeps a session of a connection to resume, for that name: takes the reference. NULL: none is
+     * kept. */
+    void (*keep_session)(ferry_tls_context *context, const SSL *ssl, const char *name,
+                         SSL_SESSION *session);
 } ferry__tls_terms;
 
 /* Puts a plain link of a stream on TLS. Takes the terms' references. @return 0; -ENOMEM, with

@@ -11,6 +11,8 @@ int ferry__output_reserve(ferry__output *output, size_t size)
     if (output->capacity - output->end >= size)
         return 0;
     size_t count = ferry__output_count(output), capacity = count + size;
+    if (capacity < 2 * output->capacity) /* many small ones are not copied each time */
+        capacity = 2 * output->capacity;
     unsigned char *data = ferry__allocate(capacity);
     if (data == NULL)
         return -ENOMEM;

@@ -419,6 +419,25 @@ PROMISE_BOTH(handshake, connect_is_called_off_or_late_in_the_middle_of_it)
     check(error == -ECANCELED || error == -ECONNABORTED || error == -ECONNRESET);
 }
 
+PROMISE_BOTH(handshake, close_in_the_middle_of_it_is_the_cause_of_what_it_calls_off)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    pair both = tcp_pair();
+    const ferry_tls_options tls = {.context = s->server};
+    AT_END(drop_stream)
+    ferry_stream *stream =
+        stream_adopt_with(s->service, both.ours, (ferry_stream_options){.tls = &tls});
+    char byte;
+    const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_EXACTLY};
+    ferry_promise *reading;
+    check_eq(ferry_stream_read(stream, &read, NULL, &reading), 0);
+    wait_until_asleep();
+    check_outcome(submit_close(stream), .error = 0);
+    check_outcome(reading, .error = -ECANCELED, .cause = FERRY_CAUSE_CLOSE);
+    check_eq(stream_status(stream).error, 0);
+    close_theirs(&both);
+}
+
 PROMISE_BOTH(handshake, service_and_listener_end_in_the_middle_of_it)
 {
     for (int how = 0; how < 3; how++) {

@@ -232,8 +232,9 @@ struct ferry__link_type {
     void (*push)(ferry__link *link);
 
     /* [Bytes that are begun will not be written again: the link owes them. @return how many they
-     * are: they count as written. A kind without this begins nothing: small files are read for a
-     * write, and for the next one read again.] */
+     * are: they count as written. 0, if a call has failed since: they will not leave. A kind
+     * without this begins nothing: small files are read for a write, and for the next one read
+     * again.] */
     size_t (*owe)(ferry__link *link);
 
     /* [Sends what it owes. @return 0: it owes nothing any more; -EAGAIN; or another negative

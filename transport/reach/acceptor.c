@@ -378,6 +378,7 @@ static void conclude_handshake(ferry__securing *securing, int error)
     ferry_listener *listener = given->listener;
     given->stream = securing->stream;
     if (error != 0 || atomic_load(&listener->is_closing)) {
+        given->stream->has_given_up = error != 0; /* its close waits for no room */
         end_handover(given);
     } else if (is_told_by_mail(listener)) {
         post_handover(given, &securing->stream->owner->ringer);

@@ -18,9 +18,19 @@ static void end(ferry_stream *stream, int error)
         self->over(self, error);
 }
 
+/* Whether nothing is wanted of the stream any more: there is nothing to be sent before its end. */
+static bool is_in_vain(const ferry_stream *stream)
+{
+    return stream->queue.first != NULL && stream->queue.first->kind == FERRY__CLOSE;
+}
+
 /* Whoever waits in the queue's head learns why. What stands behind it is called off in its turn. */
 static void fail(ferry_stream *stream, int error)
 {
+    if (is_in_vain(stream)) {
+        ferry__intake_abandon(stream, FERRY_CAUSE_CLOSE);
+        return;
+    }
     ferry__stream_poison(stream, error);
     ferry__request *head = stream->queue.first;
     if (head != NULL && head->kind == FERRY__SEND && ferry__batch_is_taken(head))
@@ -34,15 +44,9 @@ static void conclude(ferry_stream *stream, int error)
     if (stream->watch.awaited != 0)
         ferry__poller_unwatch(&stream->owner->poller, &stream->watch);
     stream->sending_is_due = stream->reading_is_due = true;
-    if (error != 0)
+    if (error != 0 && !ferry__stream_is_cut(stream)) /* else an abort did it, which settles all */
         fail(stream, error);
     end(stream, error);
-}
-
-/* Whether nothing is wanted of the stream any more: there is nothing to be sent before its end. */
-static bool is_in_vain(const ferry_stream *stream)
-{
-    return stream->queue.first != NULL && stream->queue.first->kind == FERRY__CLOSE;
 }
 
 /* Why there will be no handshake; 0: it goes on. */
