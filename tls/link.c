@@ -227,7 +227,7 @@ static int pay(ferry__link *link)
 {
     tls_link *self = self_of(link);
     int error = send_output(self, false);
-    link->owes = error == -EAGAIN;
+    link->owes = error != 0; /* whoever asks for it hears the error, and drops it */
     return error;
 }
 
@@ -650,6 +650,7 @@ static int shut_down(ferry__link *link)
     say_end(self);
     link->is_holding_back = false;
     int error = pay(link);
+    link->owes = error == -EAGAIN;
     if (error != 0)
         return error;
     self->is_shut = true;

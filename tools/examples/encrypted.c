@@ -40,9 +40,8 @@ int main(int argc, char **argv)
         return 1;
     }
 
-    /* A confirmed close: a stream has ended in order once its client has read everything. */
     const ferry_tls_options tls = {.context = context};
-    const ferry_stream_options stream = {.tls = &tls, .close_timeout_ms = 5000};
+    const ferry_stream_options stream = {.tls = &tls};
     const ferry_listen_options options = {
         .on_stream = on_stream, .on_stream_arg = argv[4], .on_owner = true, .stream = &stream};
     ferry_service *service;
