@@ -75,7 +75,8 @@ dump=$source/tests/abi/ferry.abi
 headers=(--headers-dir "$source/core/include" --headers-dir "$source/transport/include")
 if [ "${FERRY_ABI_DUMP:-}" ]; then
     abidw "${headers[@]}" --drop-private-types --no-corpus-path --no-comp-dir-path \
-        --no-show-locs --exported-interfaces-only "$work/before/libferry.so.0" >"$dump"
+        --no-show-locs --exported-interfaces-only "$work/before/libferry.so.0" |
+        sed "s|path='$source/|path='|" >"$dump"
 fi
 abidiff --headers-dir2 "$source/core/include" --headers-dir2 "$source/transport/include" \
     --drop-private-types --no-added-syms "$dump" "$work/before/libferry.so.0" ||
