@@ -28,6 +28,19 @@ ${CC:-cc} "$source/tools/examples/first.c" -L"$work/static" \
     $(pkg-config --static --cflags --libs ferry | sed "s|-L[^ ]*||") -o "$work/by_static_pc"
 check "$work/by_static_pc"
 
+# Encrypted streams, where OpenSSL is.
+tls=$(find "$libraries" -maxdepth 1 -name libferry-tls.so)
+check_tls() {
+    LD_LIBRARY_PATH=$libraries "$1" - "$work/file" - - 2>&1 | grep -q "$work/file" ||
+        { echo "install: $1 does not work" >&2; exit 1; }
+}
+if [ -n "$tls" ]; then
+    # shellcheck disable=SC2046
+    ${CC:-cc} "$source/tools/examples/encrypted.c" $(pkg-config --cflags --libs ferry-tls) \
+        -o "$work/tls_by_pc"
+    check_tls "$work/tls_by_pc" # it says that this is no certificate
+fi
+
 # Wherever the libraries go to, by a relative or an absolute path: ferry.pc tells the places.
 for libdir in lib/some-arch "$work/elsewhere/lib"; do
     cmake -S "$source" -B "$work/build" -DCMAKE_INSTALL_LIBDIR="$libdir" -DFERRY_BUILD_TESTS=OFF \
@@ -53,12 +66,23 @@ foreach(kind shared static ferry)
     add_executable(by_\${kind} $source/tools/examples/first.c)
     target_link_libraries(by_\${kind} PRIVATE ferry::\${kind})
 endforeach()
+if("$tls" MATCHES tls)
+    find_package(ferry-tls 0.1 REQUIRED)
+    foreach(kind shared static)
+        add_executable(tls_by_\${kind} $source/tools/examples/encrypted.c)
+        target_link_libraries(tls_by_\${kind} PRIVATE ferry::tls_\${kind})
+    endforeach()
+endif()
 END
 cmake -S "$work/user" -B "$work/user/build" -DCMAKE_PREFIX_PATH="$work/prefix" >"$work/log" 2>&1 &&
     cmake --build "$work/user/build" >>"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
 check "$work/user/build/by_shared"
 check "$work/user/build/by_static"
 check "$work/user/build/by_ferry"
+if [ -n "$tls" ]; then
+    check_tls "$work/user/build/tls_by_shared"
+    check_tls "$work/user/build/tls_by_static"
+fi
 
 # As a part of another project: it is built as that wants it, and not installed with it.
 cat >"$work/user/CMakeLists.txt" <<END
