@@ -193,21 +193,6 @@ static ssize_t receive(ferry__link *link, void *data, size_t size)
     return (ssize_t)count;
 }
 
-static ssize_t send_nothing(ferry__link *, int, int64_t *, size_t)
-{
-    return -EOPNOTSUPP;
-}
-
-static ssize_t splice_nothing(ferry__link *, int, size_t)
-{
-    return -EOPNOTSUPP;
-}
-
-static int share_nothing(ferry__link *)
-{
-    return -EOPNOTSUPP;
-}
-
 static void push_nothing(ferry__link *) {}
 
 static void make_end(record_link *self)
@@ -262,15 +247,15 @@ static void let_go(ferry__link *link, ferry__ending ending)
 
 static const ferry__link_type records = {
     .write = write_record,
-    .sendfile = send_nothing,
-    .splice = splice_nothing,
+    .sendfile = ferry__link_cannot_sendfile,
+    .splice = ferry__link_cannot_splice,
     .push = push_nothing,
     .owe = owe,
     .flush = flush,
     .receive = receive,
     .peek = receive_record,
-    .receive_to_pipe = splice_nothing,
-    .share = share_nothing,
+    .receive_to_pipe = ferry__link_cannot_splice,
+    .share = ferry__link_cannot_share,
     .shut_down = shut_down,
     .unsent = unsent,
     .unacked = unacked,

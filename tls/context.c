@@ -459,18 +459,27 @@ static void clear(ferry_tls_failure *ret_failure)
     (void)ferry__tls_fail(ret_failure, FERRY_TLS_NOTHING, 0, NULL);
 }
 
-int ferry_tls_server_create(const ferry_tls_server_options *options, ferry_tls_failure *ret_failure,
-                            ferry_tls_context **ret_context)
+/* The first step of making one. @param error of the checks. */
+static int start(bool is_server, int error, ferry_tls_failure *ret_failure,
+                 ferry_tls_context **ret_self)
 {
-    int error = ret_context == NULL ? -EINVAL : ferry__recipe_check_server(options);
     if (error == 0 && has_other_ferry())
         error = -ELIBBAD;
     if (error != 0)
         return fail(ret_failure, error);
     clear(ret_failure);
-    ferry_tls_context *self = create(true);
-    if (self == NULL)
-        return fail(ret_failure, -ENOMEM);
+    *ret_self = create(is_server);
+    return *ret_self != NULL ? 0 : fail(ret_failure, -ENOMEM);
+}
+
+int ferry_tls_server_create(const ferry_tls_server_options *options, ferry_tls_failure *ret_failure,
+                            ferry_tls_context **ret_context)
+{
+    int error = ret_context == NULL ? -EINVAL : ferry__recipe_check_server(options);
+    ferry_tls_context *self;
+    error = start(true, error, ret_failure, &self);
+    if (error != 0)
+        return error;
     self->on_failure = options->on_failure;
     self->on_failure_arg = options->on_failure_arg;
     error = ferry__recipe_take_server(&self->recipe, options, ret_failure);
@@ -484,14 +493,10 @@ int ferry_tls_client_create(const ferry_tls_client_options *options, ferry_tls_f
     if (options == NULL)
         options = &defaults;
     int error = ret_context == NULL ? -EINVAL : ferry__recipe_check_client(options);
-    if (error == 0 && has_other_ferry())
-        error = -ELIBBAD;
+    ferry_tls_context *self;
+    error = start(false, error, ret_failure, &self);
     if (error != 0)
-        return fail(ret_failure, error);
-    clear(ret_failure);
-    ferry_tls_context *self = create(false);
-    if (self == NULL)
-        return fail(ret_failure, -ENOMEM);
+        return error;
     self->on_failure = options->on_failure;
     self->on_failure_arg = options->on_failure_arg;
     error = ferry__recipe_take_client(&self->recipe, options, ret_failure);

@@ -71,32 +71,36 @@ static bool add_chain(SSL_CTX *context, BIO *bio)
     return is_end;
 }
 
-static int use_chain(SSL_CTX *context, const input *given, ferry_tls_failure *ret_failure)
+/* Takes what an input has in it. @return whether it could; else OpenSSL says why. */
+typedef bool take(SSL_CTX *context, BIO *bio);
+
+static int use(SSL_CTX *context, const input *given, take *how, ferry_tls_failure *ret_failure)
 {
     BIO *bio;
     int error = open_input(given, &bio, ret_failure);
     if (error != 0)
         return error;
-    X509 *own = PEM_read_bio_X509_AUX(bio, NULL, have_no_password, NULL);
-    bool is_used = own != NULL && SSL_CTX_use_certificate(context, own) == 1 &&
-                   SSL_CTX_clear_chain_certs(context) == 1 && add_chain(context, bio);
-    X509_free(own);
+    bool is_used = how(context, bio);
     BIO_free(bio);
     return is_used ? 0 : refuse(given, 0, ret_failure);
 }
 
-static int use_key(SSL_CTX *context, const input *given, ferry_tls_failure *ret_failure)
+static bool take_chain(SSL_CTX *context, BIO *bio)
 {
-    BIO *bio;
-    int error = open_input(given, &bio, ret_failure);
-    if (error != 0)
-        return error;
+    X509 *own = PEM_read_bio_X509_AUX(bio, NULL, have_no_password, NULL);
+    bool is_used = own != NULL && SSL_CTX_use_certificate(context, own) == 1 &&
+                   SSL_CTX_clear_chain_certs(context) == 1 && add_chain(context, bio);
+    X509_free(own);
+    return is_used;
+}
+
+static bool take_key(SSL_CTX *context, BIO *bio)
+{
     EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, have_no_password, NULL);
     bool is_used = key != NULL && SSL_CTX_use_PrivateKey(context, key) == 1 &&
                    SSL_CTX_check_private_key(context) == 1;
     EVP_PKEY_free(key);
-    BIO_free(bio);
-    return is_used ? 0 : refuse(given, 0, ret_failure);
+    return is_used;
 }
 
 int ferry__tls_use_certificate(SSL_CTX *context, const ferry_tls_certificate *given,
@@ -105,8 +109,8 @@ int ferry__tls_use_certificate(SSL_CTX *context, const ferry_tls_certificate *gi
     const input chain = {given->chain_file, given->chain, given->chain_length};
     const input apart = {given->key_file, given->key, given->key_length};
     bool has_key = given->key_file != NULL || given->key != NULL;
-    int error = use_chain(context, &chain, ret_failure);
-    return error == 0 ? use_key(context, has_key ? &apart : &chain, ret_failure) : error;
+    int error = use(context, &chain, take_chain, ret_failure);
+    return error == 0 ? use(context, has_key ? &apart : &chain, take_key, ret_failure) : error;
 }
 
 /* Adds certificates, lists or both to what is trusted. */
@@ -119,26 +123,21 @@ static bool add_trust(SSL_CTX *context, const X509_INFO *info)
     return info->crl == NULL || X509_STORE_add_crl(store, info->crl) == 1;
 }
 
-static int use_input(SSL_CTX *context, const input *given, ferry_tls_failure *ret_failure)
+static bool take_trust(SSL_CTX *context, BIO *bio)
 {
-    BIO *bio;
-    int error = open_input(given, &bio, ret_failure);
-    if (error != 0)
-        return error;
     STACK_OF(X509_INFO) *all = PEM_X509_INFO_read_bio(bio, NULL, have_no_password, NULL);
     int count = all != NULL ? sk_X509_INFO_num(all) : 0;
     bool is_used = count > 0;
     for (int i = 0; i < count && is_used; i++)
         is_used = add_trust(context, sk_X509_INFO_value(all, i));
     sk_X509_INFO_pop_free(all, X509_INFO_free);
-    BIO_free(bio);
-    return is_used ? 0 : refuse(given, 0, ret_failure);
+    return is_used;
 }
 
 static int use_lists(SSL_CTX *context, const char *file, ferry_tls_failure *ret_failure)
 {
     const input given = {.file = file};
-    int error = use_input(context, &given, ret_failure);
+    int error = use(context, &given, take_trust, ret_failure);
     if (error == 0)
         (void)X509_STORE_set_flags(SSL_CTX_get_cert_store(context), X509_V_FLAG_CRL_CHECK);
     return error;
@@ -151,9 +150,9 @@ int ferry__tls_use_trust(SSL_CTX *context, const ferry_tls_trust *given,
     const input memory = {.data = given->ca, .length = given->ca_length};
     int error = 0;
     if (given->ca_file != NULL)
-        error = use_input(context, &file, ret_failure);
+        error = use(context, &file, take_trust, ret_failure);
     if (error == 0 && given->ca != NULL)
-        error = use_input(context, &memory, ret_failure);
+        error = use(context, &memory, take_trust, ret_failure);
     if (error == 0 && given->crl_file != NULL)
         error = use_lists(context, given->crl_file, ret_failure);
     if (error == 0 && given->system && SSL_CTX_set_default_verify_paths(context) != 1)

@@ -38,7 +38,6 @@ typedef struct tls_link {
     char *name;                 /* that was asked for; or NULL */
     char *protocol, *subject;   /* info's, as certificate is */
     unsigned char *certificate; /* allocated by OpenSSL */
-    ferry_tls_context *context; /* a reference */
 
     /* The owner's. */
     SSL *ssl; /* NULL: it is closed */
@@ -157,7 +156,7 @@ static int heed_session(SSL *ssl, SSL_SESSION *session)
     tls_link *self = SSL_get_app_data(ssl);
     if (self->terms.keep_session == NULL || self->name == NULL)
         return 0;
-    self->terms.keep_session(self->context, ssl, self->name, session);
+    self->terms.keep_session(self->terms.context, ssl, self->name, session);
     return 1;
 }
 
@@ -378,24 +377,6 @@ static ssize_t write_pieces(ferry__link *link, const struct iovec pieces[], int 
     return (ssize_t)answered;
 }
 
-static ssize_t send_nothing(ferry__link *link, int source_fd, int64_t *offset, size_t length)
-{
-    (void)link, (void)source_fd, (void)offset, (void)length;
-    return -EOPNOTSUPP;
-}
-
-static ssize_t splice_nothing(ferry__link *link, int pipe_fd, size_t length)
-{
-    (void)link, (void)pipe_fd, (void)length;
-    return -EOPNOTSUPP;
-}
-
-static int share_nothing(ferry__link *link)
-{
-    (void)link;
-    return -EOPNOTSUPP;
-}
-
 static void push(ferry__link *link)
 {
     tls_link *self = self_of(link);
@@ -403,7 +384,7 @@ static void push(ferry__link *link)
         (void)encrypt_held(self);
     ferry__link_plain.push(link);
     link->is_holding_back = false;
-    link->owes = pay(link) != 0; /* else flush says why */
+    (void)pay(link);
 }
 
 static size_t owe(ferry__link *link)
@@ -565,8 +546,7 @@ static int fail(tls_link *self, const ferry_tls_failure *failure, int error)
 {
     ferry__link *link = self->link;
     const ferry__tls_terms *terms = &self->terms;
-    if (failure->reason == FERRY_TLS_NOT_TLS && terms->answer_to_http != NULL &&
-        self->signs.io_error == 0) {
+    if (failure->reason == FERRY_TLS_NOT_TLS && terms->answer_to_http != NULL) {
         ferry__output_clear(&self->output); /* an alert, that nobody there understands */
         (void)ferry__output_add(&self->output, terms->answer_to_http, terms->answer_to_http_length);
     }
@@ -704,7 +684,7 @@ static void forget(ferry__link *link)
 {
     tls_link *self = self_of(link);
     let_go(self);
-    self->terms.give_back(self->context);
+    self->terms.give_back(self->terms.context);
     ferry__release(self->name);
     ferry__release(self->protocol);
     ferry__release(self->subject);
@@ -715,15 +695,15 @@ static void forget(ferry__link *link)
 static const ferry__link_type tls = {
     .shake_hands = shake_hands,
     .write = write_pieces,
-    .sendfile = send_nothing,
-    .splice = splice_nothing,
+    .sendfile = ferry__link_cannot_sendfile,
+    .splice = ferry__link_cannot_splice,
     .push = push,
     .owe = owe,
     .flush = pay,
     .receive = receive,
     .peek = peek,
-    .receive_to_pipe = splice_nothing,
-    .share = share_nothing,
+    .receive_to_pipe = ferry__link_cannot_splice,
+    .share = ferry__link_cannot_share,
     .shut_down = shut_down,
     .unsent = unsent,
     .unacked = unacked,
@@ -763,7 +743,6 @@ int ferry__tls_link_put_on(ferry__link *link, const ferry__tls_terms *terms)
         ferry__release(self);
         return -ENOMEM;
     }
-    self->context = terms->context;
     self->ssl = terms->ssl;
     atomic_init(&self->outcome, SSL_is_init_finished(self->ssl) ? SECURED : UNDER_WAY);
     (void)SSL_set_app_data(self->ssl, self);

@@ -68,6 +68,7 @@
 #include "transport/edge/outlet.h"
 #include "transport/edge/patience.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -283,6 +284,28 @@ struct ferry__link_type {
     bool may_be_left;  /* its fd is of use without it: it may be given back to the program */
     bool short_is_all; /* TCP: if receive gives less than was asked for, nothing more has come */
 };
+
+/* For kinds whose bytes only memory can hold, beside the fd: what they cannot do. */
+
+static inline ssize_t ferry__link_cannot_sendfile(ferry__link *link, int source_fd, int64_t *offset,
+                                                  size_t length)
+{
+    (void)link, (void)source_fd, (void)offset, (void)length;
+    return -EOPNOTSUPP;
+}
+
+/* Neither out of a pipe nor into one. */
+static inline ssize_t ferry__link_cannot_splice(ferry__link *link, int pipe_fd, size_t length)
+{
+    (void)link, (void)pipe_fd, (void)length;
+    return -EOPNOTSUPP;
+}
+
+static inline int ferry__link_cannot_share(ferry__link *link)
+{
+    (void)link;
+    return -EOPNOTSUPP;
+}
 
 /* The owner. Lets go of the fd, with its options as they were. Its kind may be left. @return it */
 int ferry__link_leave(ferry__link *link);
