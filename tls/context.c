@@ -139,12 +139,13 @@ static int make_one(ferry_tls_context *self, const ferry_tls_certificate *certif
                     SSL_CTX **ret_context, ferry_tls_failure *ret_failure)
 {
     const ferry__recipe *made_of = &self->recipe;
-    SSL_CTX *context = SSL_CTX_new(made_of->is_server ? TLS_server_method() : TLS_client_method());
+    SSL_CTX *context =
+        SSL_CTX_new(self->secure.is_server ? TLS_server_method() : TLS_client_method());
     if (context == NULL)
         return ferry__tls_refuse(ret_failure, "a context", -ENOMEM);
     set_up(context, self);
     bool is_set_up =
-        made_of->is_server ? set_up_server(context, self) : set_up_client(context, made_of);
+        self->secure.is_server ? set_up_server(context, self) : set_up_client(context, made_of);
     int error = is_set_up ? 0 : ferry__tls_refuse(ret_failure, "a context", -ENOMEM);
     if (error == 0 && certificate != NULL)
         error = ferry__tls_use_certificate(context, certificate, ret_failure);
@@ -183,11 +184,11 @@ static void begin(void)
 }
 
 /* Has the first context answer for all, and own them. @return whether it could. */
-static bool tie(circle *all, const ferry__recipe *made_of)
+static bool tie(circle *all, const ferry_tls_context *self)
 {
     int (*choose)(SSL *, int *, void *) =
-        made_of->refuses_unknown_names ? insist_on_name : choose_certificate;
-    if (made_of->is_server) {
+        self->recipe.refuses_unknown_names ? insist_on_name : choose_certificate;
+    if (self->secure.is_server) {
         (void)SSL_CTX_set_tlsext_servername_callback(all->contexts[0], choose);
         (void)SSL_CTX_set_tlsext_servername_arg(all->contexts[0], all);
     }
@@ -206,7 +207,7 @@ static int make_circle(ferry_tls_context *self, circle *all, ferry_tls_failure *
             return error;
         all->count++;
     }
-    return tie(all, made_of) ? 0 : ferry__tls_refuse(ret_failure, "a context", -ENOMEM);
+    return tie(all, self) ? 0 : ferry__tls_refuse(ret_failure, "a context", -ENOMEM);
 }
 
 /* Makes all of them anew. @param ret_first a reference, which owns the others. */
@@ -279,7 +280,7 @@ static const char *plain_name(const char *name, char buffer[FERRY__NAME_BYTES])
 
 static int set_up_connection(ferry_tls_context *self, SSL *ssl, const char *name)
 {
-    if (self->recipe.is_server) {
+    if (self->secure.is_server) {
         SSL_set_accept_state(ssl);
         return 0;
     }
@@ -317,7 +318,7 @@ static int put_on(const ferry__secure *secure, const char *host, ferry__link *li
     ferry_tls_context *self = secure->options.context;
     char buffer[FERRY__NAME_BYTES];
     const char *name = secure->options.name != NULL ? secure->options.name : host;
-    name = name != NULL && !self->recipe.is_server ? plain_name(name, buffer) : NULL;
+    name = name != NULL && !self->secure.is_server ? plain_name(name, buffer) : NULL;
     SSL_CTX *current = current_of(self);
     SSL *ssl = SSL_new(current);
     SSL_CTX_free(current);
@@ -360,7 +361,7 @@ static int check_options(const ferry_tls_options *options)
     if (options->name == NULL)
         return 0;
     size_t length = strnlen(options->name, FERRY__NAME_BYTES);
-    bool is_server = options->context->recipe.is_server;
+    bool is_server = options->context->secure.is_server;
     return is_server || length == 0 || length == FERRY__NAME_BYTES ? -EINVAL : 0;
 }
 
@@ -415,8 +416,8 @@ static ferry_tls_context *create(bool is_server)
     ferry_tls_context *self = ferry__allocate_zeroed(sizeof *self);
     if (self == NULL)
         return NULL;
-    self->secure.type = &secure_type;
-    ferry__recipe_init(&self->recipe, is_server);
+    self->secure = (ferry__secure_context){&secure_type, is_server};
+    ferry__recipe_init(&self->recipe);
     atomic_init(&self->refs, 1);
     (void)pthread_mutex_init(&self->mutex, NULL);
     (void)pthread_mutex_init(&self->reloading, NULL);

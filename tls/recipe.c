@@ -167,9 +167,8 @@ int ferry__recipe_check_client(const ferry_tls_client_options *options)
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
-void ferry__recipe_init(ferry__recipe *self, bool is_server)
+void ferry__recipe_init(ferry__recipe *self)
 {
-    self->is_server = is_server;
     self->key_log_fd = -1;
 }
 

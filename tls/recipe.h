@@ -10,7 +10,6 @@
 #include <ferry/tls.h>
 
 typedef struct ferry__recipe {
-    bool is_server;
     ferry_tls_certificate *certificates;
     size_t certificate_count;
     ferry_tls_trust trust;
@@ -27,7 +26,7 @@ typedef struct ferry__recipe {
 } ferry__recipe;
 
 /* @param self zeroed. */
-void ferry__recipe_init(ferry__recipe *self, bool is_server);
+void ferry__recipe_init(ferry__recipe *self);
 void ferry__recipe_deinit(ferry__recipe *self);
 
 /* @return 0, -EINVAL, -E2BIG. */

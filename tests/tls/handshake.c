@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/un.h>
 
 /* ---- both ends ------------------------------------------------------------------------------- */
 
@@ -532,6 +533,40 @@ PROMISE_EITHER(handshake, options_out_of_range_are_refused_and_take_nothing)
     check_eq(ferry_stream_adopt(s->service, packets.ours, &options, &stream), -EPROTONOSUPPORT);
     close_pair(&pipes);
     close_pair(&packets);
+}
+
+static void must_not_be_told(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener, (void)stream, (void)arg;
+    check_eq(0, 1); /* nobody connects */
+}
+
+/* @return what listening with these options comes to. */
+static int listen_for(scene *s, const char *address, const ferry_tls_options *tls)
+{
+    const ferry_stream_options stream = {.tls = tls};
+    const ferry_listen_options options = {
+        .on_stream = must_not_be_told, .on_owner = true, .stream = &stream};
+    AT_END(drop_listener) ferry_listener *listener = NULL;
+    return ferry_listen(s->service, address, &options, &listener);
+}
+
+PROMISE_EITHER(handshake, what_no_accepted_connection_can_be_is_refused_when_listening)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    const ferry_tls_options client = {.context = s->client, .name = "localhost"};
+    const ferry_tls_options begun = {.context = s->server, .received = "x", .received_length = 1};
+    const ferry_tls_options server = {.context = s->server};
+    check_eq(listen_for(s, "127.0.0.1:0", &client), -EINVAL);
+    check_eq(listen_for(s, "127.0.0.1:0", &begun), -EINVAL);
+    check_eq(listen_for(s, "127.0.0.1:0", &server), 0);
+    AT_END(close_fd) int packets = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    const struct sockaddr_un nameless = {.sun_family = AF_UNIX};
+    check_eq(bind(packets, (const struct sockaddr *)&nameless, sizeof(sa_family_t)), 0);
+    check_eq(listen(packets, 1), 0);
+    char address[32];
+    snprintf(address, sizeof address, "fd:%d", packets);
+    check_eq(listen_for(s, address, &server), -EINVAL);
 }
 
 PROMISE(handshake, certificates_that_are_none_are_refused_with_their_names)

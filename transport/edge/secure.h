@@ -20,6 +20,7 @@ typedef struct ferry__secure_type ferry__secure_type;
 /* What every context begins with. */
 typedef struct ferry__secure_context {
     const ferry__secure_type *type;
+    bool is_server;
 } ferry__secure_context;
 
 /* Options that were taken: with copies and references, for many streams. What it begins with. */
@@ -45,9 +46,10 @@ struct ferry__secure_type {
     int (*put_on)(const ferry__secure *secure, const char *host, ferry__link *link);
 };
 
-static inline const ferry__secure_type *ferry__secure_type_of(const ferry_tls_options *options)
+static inline const ferry__secure_context *ferry__secure_context_of(
+    const ferry_tls_options *options)
 {
-    return ((const ferry__secure_context *)(const void *)options->context)->type;
+    return (const ferry__secure_context *)(const void *)options->context;
 }
 
 /* A handshake's first words are a few kilobytes. */
@@ -66,7 +68,15 @@ static inline int ferry__secure_check(const ferry_tls_options *options)
         (options->received == NULL && options->received_length > 0) ||
         options->received_length > FERRY__MOST_RECEIVED)
         return -EINVAL;
-    return ferry__secure_type_of(options)->check_options(options);
+    return ferry__secure_context_of(options)->type->check_options(options);
+}
+
+/* Options that were checked. Whether each connection of a listener may have them: it is a server,
+ * and has no first words of one client. */
+static inline bool ferry__secure_is_for_many(const ferry_tls_options *options)
+{
+    return options == NULL ||
+           (ferry__secure_context_of(options)->is_server && options->received_length == 0);
 }
 
 /* @param ret_secure NULL. @return 0, -ENOMEM. */
@@ -74,7 +84,7 @@ static inline int ferry__secure_take(const ferry_tls_options *options, ferry__se
 {
     if (options == NULL)
         return 0;
-    *ret_secure = ferry__secure_type_of(options)->take(options);
+    *ret_secure = ferry__secure_context_of(options)->type->take(options);
     return *ret_secure != NULL ? 0 : -ENOMEM;
 }
 

@@ -42,8 +42,11 @@ int ferry__settings_check(const ferry_stream_options *options, const ferry__sock
     int error = ferry__secure_check(options->tls);
     if (error != 0)
         return error;
-    bool is_message = sort != NULL && sort->is_message;
-    return options->framing == FERRY_FRAMING_PAD && is_message ? -EINVAL : 0;
+    if (sort == NULL)
+        return 0;
+    bool needs_stream = options->framing == FERRY_FRAMING_PAD || options->tls != NULL;
+    bool is_possible = !(needs_stream && sort->is_message);
+    return is_possible && ferry__secure_is_for_many(options->tls) ? 0 : -EINVAL;
 }
 
 static void fill_in_defaults(ferry_stream_options *options)

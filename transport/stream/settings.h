@@ -25,8 +25,10 @@ typedef struct ferry__settings {
     atomic_uint refs; /* behind the options: every submit reads these, and none writes this */
 } ferry__settings;
 
-/* Checks options. @param options NULL: the defaults. @param sort of socket; NULL: not known.
- * @return 0, -EINVAL, -ECHILD, -E2BIG. */
+/*
+ * Checks options. @param options NULL: the defaults. @param sort of a listener's sockets; NULL:
+ * there is no listener. @return 0, -EINVAL, -ECHILD, -E2BIG.
+ */
 int ferry__settings_check(const ferry_stream_options *options, const ferry__socket_sort *sort);
 
 /* Any thread. Makes settings of options that were checked. @param options NULL: the defaults.

@@ -148,7 +148,8 @@ typedef struct ferry_listen_options {
  *     -EBADF          the fd is not open
  *     -ENOTSOCK       the fd is no socket
  *     -ESOCKTNOSUPPORT  the fd is a datagram socket
- *     -EINVAL         the fd does not listen; or FERRY_FRAMING_PAD is set for a message socket
+ *     -EINVAL         the fd does not listen; FERRY_FRAMING_PAD or tls is set for a message socket;
+ *                     or tls is a client's, or says what was received of one client
  *     -EMFILE, -ENFILE, -EAFNOSUPPORT, ...  what socket(2) said
  *   bind:
  *     -EADDRINUSE     somebody listens there, or is just about to; or the path is something else
