@@ -303,6 +303,25 @@ PROMISE_EITHER(handshake, reload_takes_new_files_and_keeps_the_old_ones_if_those
     rmdir(directory);
 }
 
+PROMISE_BOTH(handshake, session_that_was_verified_before_a_reload_is_not_resumed)
+{
+    char path[] = "/tmp/ferry-test-XXXXXX";
+    close(mkstemp(path));
+    identity root = identity_make((identity_wish){.name = "root", .is_authority = true});
+    write_file(path, root.chain);
+    AT_END(end_scene)
+    scene *s = scene_open((scene_wish){
+        .placement = placement, .own = {.issuer = &root}, .client = {.trust = {.ca_file = path}}});
+    AT_END(drop_stream) ferry_stream *client = NULL, *server = NULL;
+    scene_join(s, &client, &server);
+    check_eq(ferry_tls_context_reload(s->client, NULL), 0);
+    check_content_passes(server, client, 7, 1); /* only now it reads its ticket */
+    check(!is_resumed(s));
+    check(is_resumed(s));
+    identity_free(&root);
+    unlink(path);
+}
+
 /* ---- peers that do not play along ------------------------------------------------------------ */
 
 /* Connects to the scene without TLS. @return the fd. */
