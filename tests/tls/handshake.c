@@ -52,6 +52,28 @@ PROMISE_BOTH(handshake, what_is_submitted_to_an_adopted_stream_waits_for_its_end
     check_content_passes(client, server, 3, 100000);
 }
 
+PROMISE_BOTH(handshake, read_that_waits_for_its_end_is_served_then)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    pair both = tcp_pair();
+    const ferry_tls_options as_server = {.context = s->server};
+    const ferry_tls_options as_client = {.context = s->client, .name = "localhost"};
+    AT_END(drop_stream)
+    ferry_stream *server =
+        stream_adopt_with(s->service, both.ours, (ferry_stream_options){.tls = &as_server});
+    char got[5];
+    const ferry_read read = {.data = got, .size = 5, .mode = FERRY_READ_EXACTLY};
+    ferry_promise *reading;
+    check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
+    wait_until_asleep(); /* the read has come, and the handshake has not */
+    AT_END(drop_stream)
+    ferry_stream *client =
+        stream_adopt_with(s->service, both.theirs, (ferry_stream_options){.tls = &as_client});
+    check_outcome(submit_write(client, "hello", 5), .error = 0);
+    check_outcome(reading, .error = 0, .sent = 5);
+    check(memcmp(got, "hello", 5) == 0);
+}
+
 PROMISE_EITHER(handshake, protocol_that_both_speak_is_agreed_on)
 {
     static const char *const server_speaks[] = {"h2", "http/1.1"};
