@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* What follows a handshake, where that is about TLS itself: tests of streams run over it, too. */
+#include "tests/tls/scene.h"
+#include "tls/link.h"
+
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <sys/stat.h>
+
+PROMISE_BOTH(connection, keys_change_unseen_in_the_middle_of_traffic)
+{
+    ferry__tls_records_per_key = 3;
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    AT_END(drop_stream) ferry_stream *client = NULL, *server = NULL;
+    scene_join(s, &client, &server);
+    for (uint64_t i = 0; i < 5; i++) {
+        check_content_passes(client, server, 2 * i, 200000);
+        check_content_passes(server, client, 2 * i + 1, 100);
+    }
+}
+
+PROMISE_BOTH(connection, end_that_was_not_said_in_tls_is_econnaborted)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    pair both = tcp_pair();
+    AT_END(close_fd) int duplicate = dup(both.theirs);
+    const ferry_tls_options as_server = {.context = s->server};
+    const ferry_tls_options as_client = {.context = s->client, .name = "localhost"};
+    AT_END(drop_stream)
+    ferry_stream *server =
+        stream_adopt_with(s->service, both.ours, (ferry_stream_options){.tls = &as_server});
+    AT_END(drop_stream)
+    ferry_stream *client =
+        stream_adopt_with(s->service, both.theirs, (ferry_stream_options){.tls = &as_client});
+    check_content_passes(client, server, 1, 1000);
+    char byte;
+    const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_TO_END};
+    ferry_promise *reading;
+    check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
+    check_eq(shutdown(duplicate, SHUT_WR), 0);
+    check_outcome(reading, .error = -ECONNABORTED);
+    ferry_tls_failure failure;
+    check_eq(ferry_tls_get_failure(server, &failure), 0);
+    check_eq(failure.reason, FERRY_TLS_CLOSED);
+}
+
+PROMISE_BOTH(connection, end_that_was_said_is_an_end)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    AT_END(drop_stream) ferry_stream *client = NULL, *server = NULL;
+    scene_join(s, &client, &server);
+    check_outcome(submit_write(client, "x", 1), .error = 0);
+    check_outcome(submit_shutdown(client), .error = 0);
+    char data[4];
+    const ferry_read read = {.data = data, .size = sizeof data, .mode = FERRY_READ_TO_END};
+    ferry_promise *reading;
+    check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
+    check_outcome(reading, .error = 0, .sent = 1);
+    check_content_passes(server, client, 2, 1000); /* the other direction is open */
+    ferry_tls_failure failure;
+    check_eq(ferry_tls_get_failure(server, &failure), -ENODATA);
+}
+
+PROMISE_EITHER(connection, bytes_that_were_changed_end_reading_and_are_told)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    pair both = tcp_pair();
+    AT_END(close_fd) int duplicate = dup(both.theirs);
+    const ferry_tls_options as_server = {.context = s->server};
+    const ferry_tls_options as_client = {.context = s->client, .name = "localhost"};
+    AT_END(drop_stream)
+    ferry_stream *server =
+        stream_adopt_with(s->service, both.ours, (ferry_stream_options){.tls = &as_server});
+    AT_END(drop_stream)
+    ferry_stream *client =
+        stream_adopt_with(s->service, both.theirs, (ferry_stream_options){.tls = &as_client});
+    check_content_passes(client, server, 1, 1000);
+    static const char forged[] = "\x17\x03\x03\x00\x20this is no record of that client..";
+    check_eq(send(duplicate, forged, 37, MSG_NOSIGNAL), 37);
+    char byte;
+    const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_EXACTLY};
+    ferry_promise *reading;
+    check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
+    check_outcome(reading, .error = -EBADMSG);
+    ferry_tls_failure failure;
+    check_eq(ferry_tls_get_failure(server, &failure), 0);
+    check_eq(failure.reason, FERRY_TLS_BROKEN);
+}
+
+PROMISE_EITHER(connection, stream_that_is_encrypted_is_not_detached)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    AT_END(drop_stream) ferry_stream *client = NULL, *server = NULL;
+    scene_join(s, &client, &server);
+    ferry_promise *detached;
+    check_eq(ferry_stream_detach(client, &detached), -EOPNOTSUPP);
+    ferry_tls_info info;
+    check_eq(ferry_tls_get_info(NULL, &info), -EINVAL);
+    pair both = tcp_pair();
+    AT_END(drop_stream) ferry_stream *plain = stream_adopt(s->service, both.ours);
+    check_eq(ferry_tls_get_info(plain, &info), -ENODATA);
+    close_theirs(&both);
+}
+
+PROMISE_EITHER(connection, secrets_are_logged_only_where_that_is_asked_for)
+{
+    char path[] = "/tmp/ferry-test-XXXXXX";
+    close(mkstemp(path));
+    unlink(path);
+    AT_END(end_scene)
+    scene *s =
+        scene_open((scene_wish){.placement = placement, .server = {.unsafe_key_log_file = path}});
+    check_outcome(scene_connect(s, "localhost"), .error = 0);
+    FILE *file = fopen(path, "r");
+    char line[512];
+    struct stat status;
+    check(file != NULL && fgets(line, sizeof line, file) != NULL);
+    check(strstr(line, "TRAFFIC_SECRET ") != NULL && strchr(line, '\n') != NULL);
+    check_eq(fstat(fileno(file), &status), 0);
+    check_eq(status.st_mode & 0777, 0600);
+    fclose(file);
+    unlink(path);
+}
+
+/* Writes a list of what an authority has revoked. @param revoked or NULL. */
+static void write_list(const char *path, const identity *authority, const identity *revoked)
+{
+    X509_CRL *list = X509_CRL_new();
+    ASN1_TIME *now = X509_gmtime_adj(NULL, -60), *later = X509_gmtime_adj(NULL, 3600);
+    check(X509_CRL_set_version(list, X509_CRL_VERSION_2) == 1);
+    check(X509_CRL_set_issuer_name(list, X509_get_subject_name(authority->certificate)) == 1);
+    check(X509_CRL_set1_lastUpdate(list, now) == 1 && X509_CRL_set1_nextUpdate(list, later) == 1);
+    if (revoked != NULL) {
+        X509_REVOKED *entry = X509_REVOKED_new();
+        check(X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked->certificate)) ==
+              1);
+        check(X509_REVOKED_set_revocationDate(entry, now) == 1);
+        check(X509_CRL_add0_revoked(list, entry) == 1);
+    }
+    check(X509_CRL_sign(list, authority->secret, EVP_sha256()) > 0);
+    FILE *file = fopen(path, "w");
+    check(file != NULL && PEM_write_X509_CRL(file, list) == 1 && fclose(file) == 0);
+    ASN1_TIME_free(now);
+    ASN1_TIME_free(later);
+    X509_CRL_free(list);
+}
+
+PROMISE_EITHER(connection, certificate_that_a_list_revokes_is_refused)
+{
+    char path[] = "/tmp/ferry-test-XXXXXX";
+    close(mkstemp(path));
+    identity root = identity_make((identity_wish){.name = "root", .is_authority = true});
+    identity own = identity_make((identity_wish){.name = "DNS:localhost", .issuer = &root});
+    const ferry_tls_certificate shown = identity_certificate(&own);
+    for (int is_revoked = 0; is_revoked < 2; is_revoked++) {
+        write_list(path, &root, is_revoked ? &own : NULL);
+        AT_END(end_scene)
+        scene *s = scene_open((scene_wish){
+            .placement = placement,
+            .server = {.certificates = &shown, .certificate_count = 1},
+            .client = {
+                .trust = {.ca = root.chain, .ca_length = strlen(root.chain), .crl_file = path}}});
+        check_outcome(scene_connect(s, "localhost"), .error = is_revoked ? -EKEYREVOKED : 0);
+    }
+    identity_free(&own);
+    identity_free(&root);
+    unlink(path);
+}
