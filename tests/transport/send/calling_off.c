@@ -641,21 +641,21 @@ PROMISE_BOTH(calling_off,
 static void cancel_other(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     (void)promise, (void)result;
-    ferry_promise *const *other = arg;
-    (void)ferry_promise_cancel(*other);
+    _Atomic(ferry_promise *) *other = arg;
+    (void)ferry_promise_cancel(atomic_load(other));
 }
 
 PROMISE_BOTH(calling_off, request_that_is_cancelled_once_the_connection_broke_has_sent_nothing)
 {
-    ferry_promise *second = NULL;
+    _Atomic(ferry_promise *) second = NULL;
     const ferry_request_options options = {.on_owner = cancel_other, .on_owner_arg = &second};
     AT_END(free_memory) unsigned char *zeros = calloc(1, STUCK_BYTES);
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     ferry_promise *first = submit_write_with(s.stream, zeros, STUCK_BYTES, &options);
-    second = submit_write(s.stream, "x", 1);
+    atomic_store(&second, submit_write(s.stream, "x", 1));
     wait_readable(s.theirs);
     wait_until_asleep();
     close_with_reset(stage_take(&s));
     check_eq(outcome(first).error, -ECONNRESET);
-    check_outcome(second, .error = -ECANCELED, .sent = 0);
+    check_outcome(atomic_load(&second), .error = -ECANCELED, .sent = 0);
 }
