@@ -274,7 +274,7 @@ static void settle(connection *self, int error, ferry_phase phase)
     if (ferry__promise_settle(promise, &self->owner->ringer) && !self->cancel_came)
         self->mails_due++;
     /* Only now: on_owner's call is shown under the member's name, and a stop waits for it. */
-    ferry__service_forget(self->service, &self->member, true);
+    ferry__service_forget(self->service, &self->member);
     if (atomic_load(&self->is_aborted) && !self->abort_came)
         self->mails_due++;
     (void)ferry_promise_unref(promise);

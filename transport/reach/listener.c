@@ -81,7 +81,7 @@ void ferry__listener_conclude(ferry_listener *listener)
     listener->closed.result.active_ns =
         ferry__clock_now() - ferry__promise_created(&listener->closed);
     (void)ferry__promise_settle(&listener->closed, NULL);
-    ferry__service_forget(listener->service, &listener->member, true);
+    ferry__service_forget(listener->service, &listener->member);
     (void)ferry_promise_unref(&listener->closed);
     ferry__listener_unref(listener); /* the acceptors' */
 }

@@ -272,23 +272,39 @@ void ferry__closing_abort(ferry_stream *stream)
 }
 
 /* E0: the stream is gone, so it was closed before, and nothing is added to its admission any more.
- * The flag goes up only while nobody visits. Pairs with every admission in admission.c. */
-bool ferry__closing_try_end(ferry_stream *stream)
+ * The flag goes up only while nobody visits. Pairs with every admission in admission.c. @return
+ * whether it is up. */
+static bool raise_ended(ferry_stream *stream)
 {
     uint32_t nobody = 0;
+    return atomic_compare_exchange_strong(&stream->admission.visits, &nobody, FERRY__ENDED);
+}
+
+/* The same for one that has not ended in order, which a stop counts. */
+static bool raise_ended_in_disorder(ferry_stream *stream)
+{
+    ferry__service_begin_disorder(stream->service);
+    bool has_ended = raise_ended(stream);
+    ferry__service_end_disorder(stream->service, has_ended);
+    return has_ended;
+}
+
+bool ferry__closing_try_end(ferry_stream *stream)
+{
     if (stream->state != FERRY__GONE || stream->cancels_due > 0 ||
-        (atomic_load(&stream->admission.word) & FERRY__REQUESTS_MASK) != 0 ||
-        !atomic_compare_exchange_strong(&stream->admission.visits, &nobody, FERRY__ENDED))
+        (atomic_load(&stream->admission.word) & FERRY__REQUESTS_MASK) != 0)
+        return false;
+    bool is_in_order = close_result(stream)->error == 0;
+    if (!(is_in_order ? raise_ended(stream) : raise_ended_in_disorder(stream)))
         return false;
     ferry__request *close_request = stream->close_request;
     if (close_request->stage == FERRY__POSTED) /* an abort closes without it */
         close_request->promise.result.sequence = stream->next_sequence++;
     ferry__stream_begin(stream, close_request);
-    bool is_in_order = close_result(stream)->error == 0;
     if (stream->counter != NULL)
         stream->counter->stream_ended(stream->counter);
     ferry__stream_settle(stream, close_request, ferry__clock_now());
-    ferry__service_forget(stream->service, &stream->member, is_in_order);
+    ferry__service_forget(stream->service, &stream->member);
     ferry__owner_release(stream->owner);
     ferry__stream_unref(stream);
     return true;

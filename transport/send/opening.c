@@ -83,7 +83,7 @@ static void settle(opening *self, int error, ferry_shared_file *shared)
     atomic_store(&self->is_settled, true);
     if (ferry__own_settle(&self->own, &outcome, NULL) && !self->cancel_came)
         self->mails_due++;
-    ferry__service_forget(self->service, &self->member, true);
+    ferry__service_forget(self->service, &self->member);
     if (atomic_load(&self->is_aborted) && !self->abort_came)
         self->mails_due++;
 }

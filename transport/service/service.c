@@ -283,14 +283,24 @@ static bool is_emptied(const ferry_service *service)
     return service->is_ending && service->first_member == NULL;
 }
 
-void ferry__service_forget(ferry_service *service, ferry__member *member, bool in_order)
+void ferry__service_begin_disorder(ferry_service *service)
+{
+    (void)pthread_mutex_lock(&service->mutex);
+}
+
+void ferry__service_end_disorder(ferry_service *service, bool has_ended)
+{
+    service->disordered += service->is_ending && has_ended;
+    (void)pthread_mutex_unlock(&service->mutex);
+}
+
+void ferry__service_forget(ferry_service *service, ferry__member *member)
 {
     (void)pthread_mutex_lock(&service->mutex);
     *(member->previous != NULL ? &member->previous->next : &service->first_member) = member->next;
     if (member->next != NULL)
         member->next->previous = member->previous;
     service->member_count--;
-    service->disordered += service->is_ending && !in_order;
     bool is_last = is_emptied(service);
     (void)pthread_mutex_unlock(&service->mutex);
     if (is_last)

@@ -151,8 +151,13 @@ int ferry__service_hold_owners(ferry_service *service);
  */
 int ferry__service_remember(ferry_service *service, ferry__member *member);
 
-/* Called once its outcome was told. @param in_order whether it has ended as it was meant to. */
-void ferry__service_forget(ferry_service *service, ferry__member *member, bool in_order);
+/* Called once its outcome was told. */
+void ferry__service_forget(ferry_service *service, ferry__member *member);
+
+/* A stream is to end, and not in order. Until it has ended, or not, nobody counts: so a stop counts
+ * it once, as one that has not ended or as one that has ended so. */
+void ferry__service_begin_disorder(ferry_service *service);
+void ferry__service_end_disorder(ferry_service *service, bool has_ended);
 
 /* Members of a service, with a reference to each. */
 typedef struct ferry__kept_members {

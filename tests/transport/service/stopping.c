@@ -157,6 +157,38 @@ PROMISE_BOTH(stop, confirmed_close_is_waited_for_and_counts_if_it_fails)
     close(broken.theirs);
 }
 
+/* Linked with --wrap=ferry__service_forget: where a test holds it up, a stream that has settled its
+ * close is a member still. */
+static atomic_bool is_held_up;
+
+WRAPPED(void, ferry__service_forget, (ferry_service * service, ferry__member *member))
+{
+    while (atomic_load(&is_held_up))
+        sched_yield();
+    __real_ferry__service_forget(service, member);
+}
+
+PROMISE_BOTH(stop, stream_counts_from_the_moment_in_which_its_close_has_failed)
+{
+    const ferry_stream_options hasty = {.close_timeout_ms = 1};
+    ferry_service *service = service_start(placement);
+    pair both = tcp_pair();
+    ferry_stream *stream = stream_adopt_with(service, both.ours, hasty);
+    check(ferry_service_stop(service, 0) > 0);
+    atomic_store(&is_held_up, true);
+    ferry_promise *closed = submit_close(stream);
+    while (ferry_promise_await(closed, 0, NULL) !=
+           0) /* its owner rings nobody before it is let go */
+        sched_yield();
+    check_eq(ferry_service_stop(service, 0), 1);
+    atomic_store(&is_held_up, false);
+    check_eq(outcome(closed).error, -ETIMEDOUT);
+    check_eq(ferry_service_stop(service, -1), 1);
+    ferry_stream_unref(stream);
+    ferry_service_destroy(service);
+    close_theirs(&both);
+}
+
 static void wait_until_it_is_stopped(ferry_promise *, const ferry_result *, void *arg)
 {
     const ferry_service *service = arg;
