@@ -24,14 +24,10 @@ PROMISE_BOTH(connection, end_that_was_not_said_in_tls_is_econnaborted)
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
     pair both = tcp_pair();
     AT_END(close_fd) int duplicate = dup(both.theirs);
-    const ferry_tls_options as_server = {.context = s->server};
-    const ferry_tls_options as_client = {.context = s->client, .name = "localhost"};
     AT_END(drop_stream)
-    ferry_stream *server =
-        stream_adopt_with(s->service, both.ours, (ferry_stream_options){.tls = &as_server});
+    ferry_stream *server = scene_adopt_server(s, both.ours);
     AT_END(drop_stream)
-    ferry_stream *client =
-        stream_adopt_with(s->service, both.theirs, (ferry_stream_options){.tls = &as_client});
+    ferry_stream *client = scene_adopt_client(s, both.theirs);
     check_content_passes(client, server, 1, 1000);
     char byte;
     const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_TO_END};
@@ -66,14 +62,10 @@ PROMISE_EITHER(connection, bytes_that_were_changed_end_reading_and_are_told)
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
     pair both = tcp_pair();
     AT_END(close_fd) int duplicate = dup(both.theirs);
-    const ferry_tls_options as_server = {.context = s->server};
-    const ferry_tls_options as_client = {.context = s->client, .name = "localhost"};
     AT_END(drop_stream)
-    ferry_stream *server =
-        stream_adopt_with(s->service, both.ours, (ferry_stream_options){.tls = &as_server});
+    ferry_stream *server = scene_adopt_server(s, both.ours);
     AT_END(drop_stream)
-    ferry_stream *client =
-        stream_adopt_with(s->service, both.theirs, (ferry_stream_options){.tls = &as_client});
+    ferry_stream *client = scene_adopt_client(s, both.theirs);
     check_content_passes(client, server, 1, 1000);
     static const char forged[] = "\x17\x03\x03\x00\x20this is no record of that client..";
     check_eq(send(duplicate, forged, 37, MSG_NOSIGNAL), 37);

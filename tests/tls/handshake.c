@@ -31,17 +31,13 @@ PROMISE_BOTH(handshake, what_is_submitted_to_an_adopted_stream_waits_for_its_end
 {
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
     pair both = tcp_pair();
-    const ferry_tls_options as_server = {.context = s->server};
-    const ferry_tls_options as_client = {.context = s->client, .name = "localhost"};
     AT_END(drop_stream)
-    ferry_stream *server =
-        stream_adopt_with(s->service, both.ours, (ferry_stream_options){.tls = &as_server});
+    ferry_stream *server = scene_adopt_server(s, both.ours);
     ferry_tls_info info;
     check_eq(ferry_tls_get_info(server, &info), -EAGAIN);
     ferry_promise *first = submit_write(server, "hello", 5);
     AT_END(drop_stream)
-    ferry_stream *client =
-        stream_adopt_with(s->service, both.theirs, (ferry_stream_options){.tls = &as_client});
+    ferry_stream *client = scene_adopt_client(s, both.theirs);
     check_outcome(first, .error = 0, .sent = 5);
     char got[5];
     const ferry_read read = {.data = got, .size = 5, .mode = FERRY_READ_EXACTLY};
@@ -56,19 +52,15 @@ PROMISE_BOTH(handshake, read_that_waits_for_its_end_is_served_then)
 {
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
     pair both = tcp_pair();
-    const ferry_tls_options as_server = {.context = s->server};
-    const ferry_tls_options as_client = {.context = s->client, .name = "localhost"};
     AT_END(drop_stream)
-    ferry_stream *server =
-        stream_adopt_with(s->service, both.ours, (ferry_stream_options){.tls = &as_server});
+    ferry_stream *server = scene_adopt_server(s, both.ours);
     char got[5];
     const ferry_read read = {.data = got, .size = 5, .mode = FERRY_READ_EXACTLY};
     ferry_promise *reading;
     check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
     wait_until_asleep(); /* the read has come, and the handshake has not */
     AT_END(drop_stream)
-    ferry_stream *client =
-        stream_adopt_with(s->service, both.theirs, (ferry_stream_options){.tls = &as_client});
+    ferry_stream *client = scene_adopt_client(s, both.theirs);
     check_outcome(submit_write(client, "hello", 5), .error = 0);
     check_outcome(reading, .error = 0, .sent = 5);
     check(memcmp(got, "hello", 5) == 0);
@@ -465,10 +457,8 @@ PROMISE_BOTH(handshake, close_in_the_middle_of_it_is_the_cause_of_what_it_calls_
 {
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
     pair both = tcp_pair();
-    const ferry_tls_options tls = {.context = s->server};
     AT_END(drop_stream)
-    ferry_stream *stream =
-        stream_adopt_with(s->service, both.ours, (ferry_stream_options){.tls = &tls});
+    ferry_stream *stream = scene_adopt_server(s, both.ours);
     char byte;
     const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_EXACTLY};
     ferry_promise *reading;
@@ -513,7 +503,6 @@ PROMISE_BOTH(handshake, connection_that_has_spoken_plainly_goes_on_encrypted)
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
     pair both = tcp_pair();
     ferry_stream *plain = stream_adopt(s->service, both.ours);
-    const ferry_tls_options as_client = {.context = s->client, .name = "localhost"};
     check_eq(send(both.theirs, "STARTTLS\n", 9, MSG_NOSIGNAL), 9);
     char line[64];
     const ferry_read until = {.data = line,
@@ -526,8 +515,7 @@ PROMISE_BOTH(handshake, connection_that_has_spoken_plainly_goes_on_encrypted)
     check_outcome(reading, .error = 0, .sent = 9);
     /* The client does not wait: its first words may have been read with the line. */
     AT_END(drop_stream)
-    ferry_stream *client =
-        stream_adopt_with(s->service, both.theirs, (ferry_stream_options){.tls = &as_client});
+    ferry_stream *client = scene_adopt_client(s, both.theirs);
     check_eq(ferry_stream_detach(plain, &detached), 0);
     check_eq(ferry_promise_await(detached, -1, NULL), 0);
     const void *unread;

@@ -88,6 +88,21 @@ ferry_promise *scene_connect(scene *self, const char *name)
     return promise;
 }
 
+static ferry_stream *adopt(scene *self, int fd, ferry_tls_options tls)
+{
+    return stream_adopt_with(self->service, fd, (ferry_stream_options){.tls = &tls});
+}
+
+ferry_stream *scene_adopt_server(scene *self, int fd)
+{
+    return adopt(self, fd, (ferry_tls_options){.context = self->server});
+}
+
+ferry_stream *scene_adopt_client(scene *self, int fd)
+{
+    return adopt(self, fd, (ferry_tls_options){.context = self->client, .name = "localhost"});
+}
+
 ferry_stream *scene_take_accepted(scene *self)
 {
     ferry_stream *stream;

@@ -38,6 +38,10 @@ PUT_AWAY(end_scene, scene, scene_end)
 /* Connects to it. @param name as in ferry_tls_options. @return the promise. */
 ferry_promise *scene_connect(scene *self, const char *name);
 
+/* Has a connected socket be a stream, as either end. */
+ferry_stream *scene_adopt_server(scene *self, int fd);
+ferry_stream *scene_adopt_client(scene *self, int fd);
+
 /* Connects, and gives both streams: references. */
 void scene_join(scene *self, ferry_stream **ret_client, ferry_stream **ret_server);
 
