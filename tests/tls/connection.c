@@ -19,25 +19,49 @@ PROMISE_BOTH(connection, keys_change_unseen_in_the_middle_of_traffic)
     }
 }
 
-PROMISE_BOTH(connection, end_that_was_not_said_in_tls_is_econnaborted)
+/* Does something to a client's connection that TLS knows nothing of. */
+typedef void interfere(int fd);
+
+static void end_without_a_word(int fd)
+{
+    check_eq(shutdown(fd, SHUT_WR), 0);
+}
+
+static void forge_a_record(int fd)
+{
+    static const char forged[] = "\x17\x03\x03\x00\x20this is no record of that client..";
+    check_eq(send(fd, forged, 37, MSG_NOSIGNAL), 37);
+}
+
+/* What was said before has arrived; a read then learns of it, and the failure tells. */
+static void check_noticed(ferry_placement placement, interfere *how, int error,
+                          ferry_tls_reason reason)
 {
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
     pair both = tcp_pair();
     AT_END(close_fd) int duplicate = dup(both.theirs);
-    AT_END(drop_stream)
-    ferry_stream *server = scene_adopt_server(s, both.ours);
-    AT_END(drop_stream)
-    ferry_stream *client = scene_adopt_client(s, both.theirs);
+    AT_END(drop_stream) ferry_stream *server = scene_adopt_server(s, both.ours);
+    AT_END(drop_stream) ferry_stream *client = scene_adopt_client(s, both.theirs);
     check_content_passes(client, server, 1, 1000);
     char byte;
     const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_TO_END};
     ferry_promise *reading;
     check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
-    check_eq(shutdown(duplicate, SHUT_WR), 0);
-    check_outcome(reading, .error = -ECONNABORTED);
+    how(duplicate);
+    check_eq(outcome(reading).error, error);
     ferry_tls_failure failure;
     check_eq(ferry_tls_get_failure(server, &failure), 0);
-    check_eq(failure.reason, FERRY_TLS_CLOSED);
+    check_eq(failure.reason, reason);
+}
+
+PROMISE_BOTH(connection, end_that_was_not_said_in_tls_is_econnaborted)
+{
+    check_noticed(placement, end_without_a_word, -ECONNABORTED, FERRY_TLS_CLOSED);
+}
+
+PROMISE_BOTH(connection, bytes_that_were_changed_end_reading_and_are_told)
+{
+    check_noticed(placement, forge_a_record, -EBADMSG, FERRY_TLS_BROKEN);
 }
 
 PROMISE_BOTH(connection, end_that_was_said_is_an_end)
@@ -55,28 +79,6 @@ PROMISE_BOTH(connection, end_that_was_said_is_an_end)
     check_content_passes(server, client, 2, 1000); /* the other direction is open */
     ferry_tls_failure failure;
     check_eq(ferry_tls_get_failure(server, &failure), -ENODATA);
-}
-
-PROMISE_EITHER(connection, bytes_that_were_changed_end_reading_and_are_told)
-{
-    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
-    pair both = tcp_pair();
-    AT_END(close_fd) int duplicate = dup(both.theirs);
-    AT_END(drop_stream)
-    ferry_stream *server = scene_adopt_server(s, both.ours);
-    AT_END(drop_stream)
-    ferry_stream *client = scene_adopt_client(s, both.theirs);
-    check_content_passes(client, server, 1, 1000);
-    static const char forged[] = "\x17\x03\x03\x00\x20this is no record of that client..";
-    check_eq(send(duplicate, forged, 37, MSG_NOSIGNAL), 37);
-    char byte;
-    const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
-    check_outcome(reading, .error = -EBADMSG);
-    ferry_tls_failure failure;
-    check_eq(ferry_tls_get_failure(server, &failure), 0);
-    check_eq(failure.reason, FERRY_TLS_BROKEN);
 }
 
 PROMISE_EITHER(connection, stream_that_is_encrypted_is_not_detached)
