@@ -10,18 +10,18 @@
 #include "comparisons.h"
 
 #include "cores.h"
-#include "peer_stream.h"
+#include "hops.h"
 #include "measure.h"
+#include "peer_stream.h"
+#include "roundtrip.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
-    WRITE_BYTES = 64,
+    WRITE_BYTES = ROUNDTRIP_BYTES,
     TRIPS = 20 * 1000, /* a fraction of a second */
     QUICK_TRIPS = TRIPS / 8,
 };
@@ -36,16 +36,11 @@ typedef struct roundtrip {
     peer_stream dedicated;
     peer_stream shared;
 
-    /* Of one run of the floor's. */
-    int socket;
-    int there; /* eventfd: 1 asks the helper to send */
-    int back;  /* eventfd: 1 says that it has */
-    int helper_error;
+    int socket; /* of one run of the floor's */
 } roundtrip;
 
-static void give_figures(const roundtrip *r, const stopwatch *watch, double ret_figures[FIGURES])
+static void give_figures(const roundtrip *r, lap taken, double ret_figures[FIGURES])
 {
-    lap taken = stopwatch_read(watch);
     ret_figures[0] = taken.wall_s * 1e6 / (double)r->trips;
     ret_figures[1] = taken.cpu_s * 1e6 / (double)r->trips;
 }
@@ -57,78 +52,25 @@ static uint64_t all_bytes(const roundtrip *r)
 
 /* ---- the floor ------------------------------------------------------------------------------- */
 
-static int signal_to(int fd)
+static int send_one(void *context)
 {
-    return eventfd_write(fd, 1) == 0 ? 0 : -errno;
-}
-
-static int wait_on(int fd)
-{
-    eventfd_t value;
-    return eventfd_read(fd, &value) == 0 ? 0 : -errno;
-}
-
-static int send_one(int fd)
-{
-    ssize_t count = send(fd, payload, WRITE_BYTES, MSG_NOSIGNAL);
+    const roundtrip *r = context;
+    ssize_t count = send(r->socket, payload, WRITE_BYTES, MSG_NOSIGNAL);
     if (count == WRITE_BYTES)
         return 0;
     return count < 0 ? -errno : -EBADMSG;
 }
 
-static void *help(void *context)
-{
-    roundtrip *r = context;
-    r->helper_error = cores_pin(&r->cores, 0, r->sender_core);
-    for (size_t i = 0; i < r->trips; i++) {
-        int error = wait_on(r->there);
-        if (error == 0)
-            error = send_one(r->socket);
-        if (r->helper_error == 0)
-            r->helper_error = error; /* and go on: the other side waits */
-        (void)signal_to(r->back);
-    }
-    return NULL;
-}
-
-static int make_trips(const roundtrip *r)
-{
-    for (size_t i = 0; i < r->trips; i++) {
-        int error = signal_to(r->there);
-        if (error == 0)
-            error = wait_on(r->back);
-        if (error != 0)
-            return error;
-    }
-    return 0;
-}
-
-static int run_with_helper(roundtrip *r, double ret_figures[FIGURES])
-{
-    pthread_t helper;
-    int error = pthread_create(&helper, NULL, help, r);
-    if (error != 0)
-        return -error;
-    stopwatch watch = stopwatch_start();
-    error = make_trips(r);
-    give_figures(r, &watch, ret_figures);
-    (void)pthread_join(helper, NULL);
-    return error != 0 ? error : r->helper_error;
-}
-
 static int run_floor(void *context, double ret_figures[FIGURES])
 {
     roundtrip *r = context;
-    r->there = eventfd(0, EFD_CLOEXEC);
-    r->back = eventfd(0, EFD_CLOEXEC);
     r->socket = peer_connect(r->peer);
-    int error = r->socket < 0 ? r->socket : r->there < 0 || r->back < 0 ? -EMFILE : 0;
-    if (error == 0)
-        error = run_with_helper(r, ret_figures);
-    (void)close(r->there);
-    (void)close(r->back);
     if (r->socket < 0)
-        return error;
+        return r->socket;
+    const hops what = {&r->cores, r->sender_core, r->trips, send_one, r};
+    lap taken = {0};
+    int error = hops_make(&what, &taken);
+    give_figures(r, taken, ret_figures);
     (void)close(r->socket);
     int check = peer_check(r->peer, all_bytes(r));
     return error != 0 ? error : check;
@@ -136,9 +78,9 @@ static int run_floor(void *context, double ret_figures[FIGURES])
 
 /* ---- ferry ----------------------------------------------------------------------------------- */
 
-static int await_writes(const roundtrip *r, ferry_stream *stream)
+int roundtrip_await(ferry_stream *stream, size_t trips)
 {
-    for (size_t i = 0; i < r->trips; i++) {
+    for (size_t i = 0; i < trips; i++) {
         ferry_promise *written;
         int error = ferry_stream_write(stream, payload, WRITE_BYTES, NULL, &written);
         if (error == 0)
@@ -155,8 +97,8 @@ static int run_ferry(const roundtrip *r, peer_stream *over, double ret_figures[F
     if (error != 0)
         return error;
     stopwatch watch = stopwatch_start();
-    error = await_writes(r, over->stream);
-    give_figures(r, &watch, ret_figures);
+    error = roundtrip_await(over->stream, r->trips);
+    give_figures(r, stopwatch_read(&watch), ret_figures);
     int check = peer_stream_close(over, all_bytes(r));
     return error != 0 ? error : check;
 }

@@ -6,22 +6,15 @@
  */
 #include "shape_kinds.h"
 
-#include "cores.h"
 #include "fetch.h"
 #include "http_client.h"
-#include "http_servers.h"
+#include "http_run.h"
 #include "load.h"
-#include "scratch.h"
-#include "server_process.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 enum {
     SMALL_BYTES = 1024,
@@ -44,54 +37,15 @@ typedef struct http_shape {
     bool is_crowd;      /* its figure is how long the slowest have to wait */
 } http_shape;
 
-/* ---- who is there ---------------------------------------------------------------------------- */
-
-static const http_server *find_server(const char *name)
-{
-    for (size_t i = 0; i < HTTP_SERVERS; i++)
-        if (strcmp(http_servers[i].name, name) == 0)
-            return &http_servers[i];
-    return NULL;
-}
-
-static bool has_server(const char *name, const bench *settings)
-{
-    char path[PATH_MAX];
-    bool is_wanted = settings->servers == NULL || comma_list_has(settings->servers, name);
-    return is_wanted && http_server_find("wrk", path) &&
-           http_server_find(find_server(name)->program, path);
-}
-
 /* Whether so many fds can be had as the crowd has. */
 static bool has_server_for_crowd(const char *name, const bench *settings)
 {
-    return load_allow_files(CROWD + FEW) == 0 && has_server(name, settings);
+    return load_allow_files(CROWD + FEW) == 0 && http_run_is_possible(name, settings);
 }
 
 /* ---- what is served -------------------------------------------------------------------------- */
 
 static const char content[LARGE_BYTES] = "the rest is zeros";
-
-static int make_file(int directory, const char *name, const char *data, size_t length)
-{
-    int fd = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return -errno;
-    int error = write(fd, data, length) == (ssize_t)length ? 0 : -ENOSPC;
-    (void)close(fd);
-    return error;
-}
-
-static int make_files(int directory, const char *below, unsigned count, size_t length)
-{
-    int error = mkdirat(directory, below, 0755) == 0 ? 0 : -errno;
-    for (unsigned i = 0; i < count && error == 0; i++) {
-        char name[64];
-        (void)snprintf(name, sizeof name, "%s/%u", below, i);
-        error = make_file(directory, name, content, length);
-    }
-    return error;
-}
 
 /* What wrk runs. @param many files, of which it asks for any; 0: the shape's own script. */
 static int make_script(const http_shape *h, unsigned many, int directory)
@@ -103,22 +57,33 @@ static int make_script(const http_shape *h, unsigned many, int directory)
                    "end\n",
                    many - 1);
     const char *script = many > 0 ? any : h->script;
-    return make_file(directory, "script", script, strlen(script));
+    return http_run_make_file(directory, "script", script, strlen(script));
 }
 
-/* @param directory of the scratch */
-static int make_site(const http_shape *h, unsigned many, int directory)
+/* To make 100,000 files takes minutes on some disks. */
+static unsigned count_many(const shape_run *what)
 {
-    int error = make_script(h, many, directory);
+    const http_shape *h = what->of->detail;
+    bool is_quick = what->operations == 0;
+    return is_quick ? h->many / 100 : h->many;
+}
+
+static int make_site(const shape_run *what, const scratch *where, int directory)
+{
+    (void)where;
+    unsigned many = count_many(what);
+    int error = make_script(what->of->detail, many, directory);
     if (error == 0)
-        error = make_files(directory, "files", 0, 0);
+        error = http_run_make_files(directory, "files", 0, NULL, 0);
     if (error == 0)
-        error = make_file(directory, "files/small", content, SMALL_BYTES);
+        error = http_run_make_file(directory, "files/small", content, SMALL_BYTES);
     if (error == 0)
-        error = make_file(directory, "files/large", content, LARGE_BYTES);
+        error = http_run_make_file(directory, "files/large", content, LARGE_BYTES);
     if (error == 0)
-        error = make_files(directory, "files/list", LISTED, 0);
-    return error == 0 ? make_files(directory, "files/many", many, SMALL_BYTES) : error;
+        error = http_run_make_files(directory, "files/list", LISTED, content, 0);
+    if (error == 0)
+        error = http_run_make_files(directory, "files/many", many, content, SMALL_BYTES);
+    return error;
 }
 
 /* ---- a run ----------------------------------------------------------------------------------- */
@@ -167,77 +132,38 @@ static int measure_by_client(const shape_run *what, const server_process *s,
     return 0;
 }
 
-static int measure(const shape_run *what, const server_process *s, unsigned threads,
-                   double ret_figures[FIGURES])
+static int measure_by_wrk(const shape_run *what, const server_process *s,
+                          double ret_figures[FIGURES])
 {
     const http_shape *h = what->of->detail;
-    char program[PATH_MAX], script[PATH_MAX + 8];
-    (void)http_server_find("wrk", program);
+    char script[PATH_MAX + 8];
     (void)snprintf(script, sizeof script, "%s/script", s->scratch->directory);
-    const load asking = {
-        .program = program,
-        .threads = threads < what->of->count ? threads : what->of->count,
-        .connections = what->of->count,
-        .duration_s = what->operations > 0 ? (unsigned)what->operations : 1,
-        .script = script,
-        .any_status = h->any_status,
-    };
-    load_result result;
-    double before_s = server_process_cpu_s(s);
-    int error = load_run(&asking, s->site.port, h->path, &result);
-    if (error != 0)
-        return error;
-    ret_figures[0] = result.requests_per_s;
-    ret_figures[1] = (server_process_cpu_s(s) - before_s) * 1e6 / result.requests;
-    return 0;
+    const load asking = {.script = script, .any_status = h->any_status};
+    return http_run_wrk(what, s, &asking, h->path, ret_figures);
 }
 
 /* It has to serve a file before it is measured. */
-static int run_server(const shape_run *what, const scratch *where, double ret_figures[FIGURES])
+static int measure(const shape_run *what, const server_process *s, double ret_figures[FIGURES])
 {
     const http_shape *h = what->of->detail;
-    const http_server *server = find_server(what->way->name);
-    cores all;
-    int error = cores_look(&all);
+    int error = fetch_check(s->site.port, "small", content, SMALL_BYTES);
     if (error != 0)
         return error;
-    char path[PATH_MAX];
-    (void)http_server_find(server->program, path);
-    const site wanted = {.workers = all.count,
-                         .is_logged = h->is_logged,
-                         .is_short = h->is_short,
-                         .is_large = h->many > MOST_OPEN};
-    server_process s;
-    error = server_process_start(server, path, where, &wanted, &s);
-    if (error != 0)
-        return error;
-    error = fetch_check(s.site.port, "small", content, SMALL_BYTES);
-    if (error == 0)
-        error = h->method != NULL ? measure_by_client(what, &s, ret_figures)
-                                  : measure(what, &s, all.count, ret_figures);
-    int stop_error = server_process_stop(&s);
-    return error != 0 ? error : stop_error;
+    return h->method != NULL ? measure_by_client(what, s, ret_figures)
+                             : measure_by_wrk(what, s, ret_figures);
 }
 
 static int with_server(const shape_run *what, double ret_figures[FIGURES])
 {
     const http_shape *h = what->of->detail;
-    bool is_quick = what->operations == 0; /* to make 100,000 files takes minutes on some disks */
-    scratch where;
-    int error = load_allow_files(what->of->count + FEW);
-    if (error == 0)
-        error = scratch_init(&where);
-    if (error != 0)
-        return error;
-    int directory = open(where.directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    error = directory < 0 ? -errno : make_site(h, is_quick ? h->many / 100 : h->many, directory);
-    (void)close(directory);
-    if (error == 0)
-        error = run_server(what, &where, ret_figures);
-    if (error != 0)
-        server_process_show_log(&where);
-    int left = scratch_deinit(&where);
-    return error != 0 ? error : left;
+    const http_run how = {
+        .wanted = {.is_logged = h->is_logged,
+                   .is_short = h->is_short,
+                   .is_large = h->many > MOST_OPEN},
+        .make_site = make_site,
+        .measure = measure,
+    };
+    return http_run_once(&how, what, ret_figures);
 }
 
 /* ---- the shapes ------------------------------------------------------------------------------ */
@@ -281,7 +207,7 @@ static const http_shape crowd = {.path = "small", .method = "GET", .is_crowd = t
                  {"ferry", with_server}},                                                          \
     }
 #define HTTP(title, text, connections, how)                                                        \
-    HTTP_WITH(title, text, connections, how, has_server, SHAPE_FIGURES("requests/s"))
+    HTTP_WITH(title, text, connections, how, http_run_is_possible, SHAPE_FIGURES("requests/s"))
 
 const shape shape_http[] = {
     HTTP("http-short-8", "HTTP, 1 KiB, a connection each, 8 at a time", 8, &is_short),

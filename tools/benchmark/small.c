@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 enum {
-    WRITE_BYTES = 64,
+    WRITE_BYTES = SMALL_WRITE_BYTES,
     WRITES = 1000 * 1000, /* of all threads together: seconds under a mutex */
     QUICK_WRITES = WRITES / 8,
     MOST_THREADS = 4,
@@ -278,4 +278,11 @@ int small_run_ferry(const peer *to, unsigned threads, size_t writes, double ret_
     error = error == 0 ? run_forget(&s, ret_figures) : error;
     peer_stream_deinit(&s.to_peer);
     return error;
+}
+
+int small_forget(ferry_stream *stream, unsigned threads, size_t writes, stopwatch *ret_watch)
+{
+    small s = make(NULL, threads, writes);
+    s.to_peer.stream = stream;
+    return crew_run(threads, work_forget, &s, ret_watch);
 }

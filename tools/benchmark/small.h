@@ -5,6 +5,8 @@
 
 #include "contest.h"
 
+#include <ferry/ferry.h>
+
 /*
  * Once through an own queue, and once forgotten by ferry. Gives millions of writes a second, and
  * microseconds of processor time each.
@@ -13,5 +15,10 @@
  */
 int small_run_queue(const peer *to, unsigned threads, size_t writes, double ret_figures[FIGURES]);
 int small_run_ferry(const peer *to, unsigned threads, size_t writes, double ret_figures[FIGURES]);
+
+enum { SMALL_WRITE_BYTES = 64 };
+
+/* Writes into a stream, forgotten, from several threads. Does not wait until all have been sent. */
+int small_forget(ferry_stream *stream, unsigned threads, size_t writes, stopwatch *ret_watch);
 
 #endif
