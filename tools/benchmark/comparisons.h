@@ -15,5 +15,6 @@ int roundtrip_compare(const bench *settings);
 int promise_compare(const bench *settings);
 int serve_compare(const bench *settings);
 int shapes_compare(const bench *settings);
+int tls_compare(const bench *settings);
 
 #endif

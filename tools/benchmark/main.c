@@ -33,6 +33,7 @@ static const struct comparison {
     {"serve", "`ferry serve` and other servers of files, against nginx", serve_compare, true},
     {"shapes", "many ways to use ferry, each against what one would write instead", shapes_compare,
      true},
+    {"tls", "over TLS: bulk, small writes, idle streams, `ferry serve`", tls_compare, true},
 };
 enum { COMPARISONS = sizeof comparisons / sizeof comparisons[0] };
 
@@ -40,7 +41,7 @@ static void print_usage(FILE *where)
 {
     (void)fprintf(where, "usage: bench [COMPARISON]... [OPTION]...\n"
                          "Compares ferry with plain system calls, or with other servers. "
-                         "Without a name: all but serve and shapes.\n\n");
+                         "Without a name: all but serve, shapes and tls.\n\n");
     for (size_t i = 0; i < COMPARISONS; i++)
         (void)fprintf(where, "  %-12s  %s\n", comparisons[i].name, comparisons[i].summary);
     (void)fprintf(
@@ -48,8 +49,8 @@ static void print_usage(FILE *where)
         "\n  --rounds N    how many rounds to count (%d; with --quick %d)\n"
         "  --quick       an eighth of the work: for a look, not for a measurement\n"
         "  --help        this text\n\n"
-        "Of shapes; it takes --servers, too, and leaves out those that are not installed:\n"
-        "  --only LIST         names from its table, with commas (all)\n\n"
+        "Of shapes and tls; they take --servers, too, and leave out those that are not installed:\n"
+        "  --only LIST         names from the table, with commas (all)\n\n"
         "Of serve, each list with commas:\n"
         "  --sizes LIST        of the file (1K,16K,128K,1M)\n"
         "  --connections LIST  at a time (1,64,1000)\n"
