@@ -65,6 +65,31 @@ static const meaning of_reasons[] = {
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
+const char *ferry_tls_reason_message(ferry_tls_reason reason)
+{
+    static const char *const messages[] = {
+        [FERRY_TLS_NOTHING] = "nothing is wrong",
+        [FERRY_TLS_EXPIRED] = "a certificate has expired",
+        [FERRY_TLS_NOT_YET_VALID] = "a certificate is not valid yet",
+        [FERRY_TLS_UNKNOWN_ISSUER] = "nobody who is trusted has signed the certificate",
+        [FERRY_TLS_WRONG_NAME] = "the certificate is for another name",
+        [FERRY_TLS_REVOKED] = "a certificate was revoked, or it is unknown whether it was",
+        [FERRY_TLS_WEAK] = "a key or a hash is too weak",
+        [FERRY_TLS_BAD_CERTIFICATE] = "a certificate is no good",
+        [FERRY_TLS_NO_CERTIFICATE] = "the peer has shown no certificate",
+        [FERRY_TLS_UNKNOWN_NAME] = "the peer has asked for an unknown name",
+        [FERRY_TLS_MISMATCH] = "the two have no version, cipher or protocol in common",
+        [FERRY_TLS_NOT_TLS] = "the peer does not speak TLS",
+        [FERRY_TLS_BROKEN] = "the peer has broken the rules of TLS",
+        [FERRY_TLS_ALERT] = "the peer has refused",
+        [FERRY_TLS_CLOSED] = "the peer has ended in the handshake",
+        [FERRY_TLS_LATE] = "the handshake took too long",
+        [FERRY_TLS_INPUT] = "what was given cannot be used",
+        [FERRY_TLS_LOCAL] = "this side could not go on",
+    };
+    return (size_t)reason < COUNT(messages) ? messages[reason] : "unknown reason";
+}
+
 static meaning find(const meaning known[], size_t count, int number, meaning otherwise)
 {
     for (size_t i = 0; i < count; i++) {

@@ -621,3 +621,16 @@ PROMISE(handshake, certificates_that_are_none_are_refused_with_their_names)
     check_eq(ferry_tls_server_create(NULL, NULL, &context), -EINVAL);
     identity_free(&weak);
 }
+
+PROMISE(handshake, each_reason_has_a_sentence_of_its_own)
+{
+    const char *unknown = ferry_tls_reason_message((ferry_tls_reason)(FERRY_TLS_LOCAL + 1));
+    check(strcmp(unknown, "unknown reason") == 0);
+    check(ferry_tls_reason_message((ferry_tls_reason)-1) == unknown);
+    for (int i = 0; i <= FERRY_TLS_LOCAL; i++) {
+        check(ferry_tls_reason_message((ferry_tls_reason)i) != unknown);
+        for (int j = 0; j < i; j++)
+            check(strcmp(ferry_tls_reason_message((ferry_tls_reason)i),
+                         ferry_tls_reason_message((ferry_tls_reason)j)) != 0);
+    }
+}
