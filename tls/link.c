@@ -669,15 +669,31 @@ static void let_go(tls_link *self)
     self->held_count = 0;
 }
 
-static void close_link(ferry__link *link, ferry__ending ending)
+/* What has come and was not read, tickets at least: the kernel would answer it with a reset, which
+ * takes the last bytes from the peer. */
+static void read_away(ferry__link *link)
+{
+    enum { TIMES = 16 }; /* a peer that sends without end is not waited for */
+    char scrap[16 * 1024];
+    for (int i = 0; i < TIMES && ferry__link_plain.receive(link, scrap, sizeof scrap) > 0; i++)
+        continue;
+}
+
+static void let_go_in_order(ferry__link *link)
 {
     tls_link *self = self_of(link);
-    if (ending == FERRY__LET_GO)
-        say_end(self);
-    if (ending == FERRY__LET_GO && ferry__output_count(&self->output) > 0)
+    say_end(self);
+    if (ferry__output_count(&self->output) > 0)
         (void)ferry__link_send_last(link, self->output.data + self->output.begin,
                                     ferry__output_count(&self->output));
-    let_go(self);
+    read_away(link);
+}
+
+static void close_link(ferry__link *link, ferry__ending ending)
+{
+    if (ending == FERRY__LET_GO)
+        let_go_in_order(link);
+    let_go(self_of(link));
 }
 
 static void forget(ferry__link *link)

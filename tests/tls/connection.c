@@ -160,3 +160,92 @@ PROMISE_EITHER(connection, certificate_that_a_list_revokes_is_refused)
     identity_free(&root);
     unlink(path);
 }
+
+/* ---- closing a client ------------------------------------------------------------------------ */
+
+/*
+ * A server that reads nothing yet, so that its tickets are with the client, unread, and most of the
+ * client's bytes have not left.
+ */
+typedef struct unread_server {
+    ferry_stream *client, *server;
+} unread_server;
+
+enum { UNREAD = 200000 };
+
+/* @param service the client's. @return both; the client's bytes are with its kernel. */
+static unread_server join_unread(scene *s, ferry_service *service)
+{
+    pair both = tcp_pair();
+    const int room = UNREAD;
+    check_eq(setsockopt(both.theirs, SOL_SOCKET, SO_SNDBUF, &room, sizeof room), 0);
+    const ferry_tls_options tls = {.context = s->client, .name = "localhost"};
+    const ferry_stream_options options = {.tls = &tls};
+    unread_server self = {.server = scene_adopt_server(s, both.ours)};
+    check_eq(ferry_stream_adopt(service, both.theirs, &options, &self.client), 0);
+    check_outcome(submit_content(self.client, 1, UNREAD), .error = 0, .sent = UNREAD);
+    return self;
+}
+
+/* All of it comes, and the end as TLS tells it. */
+static void check_whole(ferry_stream *server)
+{
+    static unsigned char expected[UNREAD], got[UNREAD + 1];
+    const ferry_read read = {.data = got, .size = sizeof got, .mode = FERRY_READ_TO_END};
+    ferry_promise *reading;
+    check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
+    check_outcome(reading, .error = 0, .sent = UNREAD);
+    fill_content(expected, UNREAD, 1, 0);
+    check(memcmp(expected, got, UNREAD) == 0);
+}
+
+PROMISE_BOTH(connection, client_that_is_closed_takes_nothing_from_a_server_that_has_sent_tickets)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    unread_server both = join_unread(s, s->service);
+    AT_END(drop_stream) ferry_stream *server = both.server;
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(both.client, &closed), 0);
+    ferry_stream_unref(both.client);
+    wait_until_asleep();
+    check_whole(server);
+    check_eq(ferry_stream_close(server, NULL), 0);
+    check_outcome(closed, .error = 0);
+}
+
+PROMISE_BOTH(connection, service_that_is_destroyed_takes_nothing_from_its_clients_servers)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    ferry_service *other;
+    check_eq(ferry_service_create(&(ferry_service_options){.placement = placement}, &other), 0);
+    unread_server both = join_unread(s, other);
+    AT_END(drop_stream) ferry_stream *server = both.server;
+    wait_until_asleep();
+    ferry_service_destroy(other);
+    ferry_stream_unref(both.client);
+    check_whole(server);
+}
+
+/* Closes a client whose server has ended TCP without a word. @return what that comes to. */
+static int close_after_silence(ferry_placement placement, int64_t close_timeout_ms)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    pair both = tcp_pair();
+    AT_END(close_fd) int duplicate = dup(both.ours);
+    AT_END(drop_stream) ferry_stream *server = scene_adopt_server(s, both.ours);
+    const ferry_tls_options tls = {.context = s->client, .name = "localhost"};
+    const ferry_stream_options options = {.tls = &tls, .close_timeout_ms = close_timeout_ms};
+    AT_END(drop_stream) ferry_stream *client = NULL;
+    check_eq(ferry_stream_adopt(s->service, both.theirs, &options, &client), 0);
+    check_content_passes(client, server, 1, 1000);
+    end_without_a_word(duplicate);
+    ferry_promise *closed;
+    check_eq(ferry_stream_close(client, &closed), 0);
+    return outcome(closed).error;
+}
+
+PROMISE_EITHER(connection, close_of_a_client_is_confirmed_only_where_that_is_asked_for)
+{
+    check_eq(close_after_silence(placement, 0), 0);
+    check_eq(close_after_silence(placement, 60000), -ECONNABORTED);
+}

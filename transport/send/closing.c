@@ -102,7 +102,7 @@ static void take_close_request(ferry_stream *stream)
 /* What a close comes to that cannot be confirmed. @param error why: what shutting down came to. */
 static int outcome_without_lingering(const ferry_stream *stream, int error)
 {
-    if (stream->linger == NULL)
+    if (stream->linger == NULL || stream->settings->is_kindly_closed)
         return 0;
     if (error == -EAGAIN)
         return -ETIMEDOUT;
@@ -161,12 +161,19 @@ bool ferry__closing_start(ferry_stream *stream)
     return true;
 }
 
+/* Closes it after lingering. If the program has not asked for that, what it came to is nothing to
+ * it. */
+static void end_lingering(ferry_stream *stream, int error)
+{
+    close_link(stream, stream->settings->is_kindly_closed ? 0 : error, FERRY__END_SENDING);
+}
+
 /* Waits for more of the peer's last words, or until its kernel has all of ours. The peer's end
  * alone does not say that it has read everything: it may have come long before ours. */
 static void linger_on(ferry_stream *stream, bool has_ended)
 {
     if (stream->linger->was_reset && has_ended) { /* a write was told of it, so reading is not */
-        close_link(stream, -ECONNRESET, FERRY__END_SENDING);
+        end_lingering(stream, -ECONNRESET);
         return;
     }
     bool may_be_over = has_ended || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
@@ -175,7 +182,7 @@ static void linger_on(ferry_stream *stream, bool has_ended)
     bool need_not_know = has_ended && !may_be_asked_for(stream);
     bool is_acked = may_be_over && (need_not_know || ferry__link_unacked(&stream->link) == 0);
     if (is_acked) {
-        close_link(stream, 0, FERRY__END_SENDING);
+        end_lingering(stream, 0);
         return;
     }
     if (may_be_over)
@@ -188,7 +195,7 @@ static void linger_on(ferry_stream *stream, bool has_ended)
     else if (!has_ended)
         error = ferry__owner_await(stream->owner, &stream->watch, FERRY__RECEIVING);
     if (error != 0)
-        close_link(stream, error, FERRY__END_SENDING);
+        end_lingering(stream, error);
 }
 
 static bool linger(ferry_stream *stream)
@@ -207,11 +214,11 @@ static bool linger(ferry_stream *stream)
         self->bytes += (uint64_t)count;
         if ((uint64_t)count <= allowed && !self->timed_out)
             return true;
-        close_link(stream, self->timed_out ? -ETIMEDOUT : -EMSGSIZE, FERRY__END_SENDING);
+        end_lingering(stream, self->timed_out ? -ETIMEDOUT : -EMSGSIZE);
     } else if (count == 0 || count == -EAGAIN) {
         linger_on(stream, count == 0);
     } else {
-        close_link(stream, (int)count, FERRY__END_SENDING);
+        end_lingering(stream, (int)count);
     }
     return false;
 }

@@ -12,6 +12,7 @@
 #define DEFAULT_LIMIT_REQUESTS UINT32_C(65536) /* about 30 MB of requests */
 #define DEFAULT_LIMIT_BYTES    (UINT64_C(64) << 20)
 #define DEFAULT_CLOSE_BYTES    (UINT64_C(1) << 20)
+#define SECURE_CLOSE_MS        5000 /* a server that is told of the end ends soon */
 
 /* Everybody's who wants nothing special: never freed. */
 static ferry__settings defaults = {
@@ -59,6 +60,17 @@ static void fill_in_defaults(ferry_stream_options *options)
         options->close_bytes = DEFAULT_CLOSE_BYTES;
 }
 
+/* A server of TLS sends what no program asks for: tickets. If these come to a socket that is closed
+ * its kernel answers with a reset, which takes the last bytes from the server. */
+static void close_kindly(ferry__settings *settings)
+{
+    ferry_stream_options *options = &settings->options;
+    settings->is_kindly_closed = options->close_timeout_ms == 0 && options->tls != NULL &&
+                                 !ferry__secure_context_of(options->tls)->is_server;
+    if (settings->is_kindly_closed)
+        options->close_timeout_ms = SECURE_CLOSE_MS;
+}
+
 ferry__settings *ferry__settings_create(const ferry_stream_options *options)
 {
     if (options == NULL)
@@ -82,6 +94,7 @@ ferry__settings *ferry__settings_create(const ferry_stream_options *options)
     settings->release = NULL;
     settings->base = NULL;
     fill_in_defaults(&settings->options);
+    close_kindly(settings);
     settings->limits = (ferry__limits){
         .requests = settings->options.limit_requests,
         .memory_bytes = settings->options.limit_bytes,

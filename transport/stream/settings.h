@@ -20,6 +20,7 @@ typedef struct ferry__settings {
     ferry__limits limits;         /* those of the options */
     ferry__label *label;          /* the options' copy, or NULL */
     ferry__secure *secure;        /* the options' tls, taken; or NULL */
+    bool is_kindly_closed;        /* close_timeout_ms is ferry's own wish, for its peer's sake */
     ferry_release *release;       /* of on_watermark_arg, once it is taken; or NULL */
     struct ferry__settings *base; /* that they were made of: a reference. Or NULL */
     atomic_uint refs; /* behind the options: every submit reads these, and none writes this */

@@ -15,6 +15,10 @@
  *     that is cancelled midway counts up to 64 KiB that are yet to leave.
  *   - A close, and a shutdown, tell the peer so in TLS (close_notify) before FIN. If a peer ends
  *     without that, reading ends with -ECONNABORTED: the bytes may have been cut off.
+ *   - The close of a client waits for the server's end, for five seconds at most, and reads away what
+ *     comes. Servers send tickets, which nobody asks for. If they came to a closed socket a reset
+ *     would take the last bytes from the server. However that ends, the outcome is 0. With
+ *     close_timeout_ms the close is confirmed, as that of any stream is.
  *   - ferry_stream_detach gives such a stream's connection back to nobody: -EOPNOTSUPP.
  *   - Bytes that are no TLS, or were changed on their way, end reading with -EBADMSG or -EPROTO.
  *
@@ -71,6 +75,14 @@ typedef struct ferry_tls_failure {
     char text[120];       /* OpenSSL's words, in English, and the file that they are about; "" */
     uint64_t reserved[4]; /* 0 */
 } ferry_tls_failure;
+
+/*
+ * Gives a reason a sentence that a person can read: "the certificate is for another name".
+ *
+ * Threads: any. Never blocks, never allocates.
+ * @return a static string; "unknown reason" for a number that is none.
+ */
+FERRY_API const char *ferry_tls_reason_message(ferry_tls_reason reason);
 
 /* A certificate, with its chain and its key, as PEM: in files, or in memory. */
 typedef struct ferry_tls_certificate {
