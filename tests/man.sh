@@ -51,7 +51,7 @@ complete_to() {
 commands=$("$program" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | sort)
 [ -n "$commands" ] && [ "$(complete_to '' | sort)" = "$commands" ] || complain "commands are not completed"
 for command in $commands; do
-    options=$("$program" "$command" --help | grep -oE '^ +(-., )?--[a-z0-9-]+' | grep -oE -- '--.*' | sort)
+    options=$("$program" "$command" --help | grep -oE '^ {2,6}(-., )?--[a-z0-9-]+' | grep -oE -- '--.*' | sort)
     [ "$(complete_to "$command" -- | sort)" = "$options" ] ||
         complain "options of $command are not completed"
 done

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ferry demo: many threads send heads, files and tails over several connections at once, the far
- * ends check every byte, and a bare sendfile loop does the same work for comparison.
+ * ends check every byte, and a bare loop around sendfile does the same work for comparison.
  *
  * The two take turns, several times, so that other work on the machine slows down both.
  */
-#include "with_sendfile.h"
+#include "bare.h"
 #include "with_ferry.h"
 #include "../common/commands.h"
 #include "../common/option.h"
@@ -41,7 +41,10 @@ struct arguments {
     const struct demo_size *size;
     unsigned threads; /* that post to each stream */
     ferry_placement placement;
+    bool is_encrypted;
 };
+
+enum { KEY_TLS = 256 };
 
 static const struct argp_option options[] = {
     {"size", 's', "SIZE", 0, "how much to send: small, medium (default) or large", 0},
@@ -50,12 +53,13 @@ static const struct argp_option options[] = {
      "who carries requests out: a thread for each stream (dedicated, the default), or one for each "
      "processor (shared)",
      0},
+    {"tls", KEY_TLS, NULL, 0, "encrypt all; the certificate is made in memory", 0},
     {0},
 };
 
 static const char doc[] =
     "Sends files from many threads over several connections, checks every byte at the far end, "
-    "and compares the speed with that of a bare sendfile loop."
+    "and compares the speed with that of a bare loop around sendfile(2), or SSL_write(3)."
     "\vThe files are made in $TMPDIR, or /tmp, and vanish with the program.";
 
 static const struct demo_size *parse_size(const char *name, const struct argp_state *state)
@@ -89,6 +93,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'p':
         arguments->placement = parse_placement(arg, state);
         return 0;
+    case KEY_TLS:
+        arguments->is_encrypted = true;
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -100,7 +107,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 struct demo {
     const struct arguments *arguments;
     struct sample_files samples;
-    uint64_t round_bytes; /* of one carrier */
+    struct secret *secret; /* NULL: not encrypted */
+    uint64_t round_bytes;  /* of one carrier */
     struct progress progress;
     uint64_t done_bytes; /* in the rounds that are over */
     double ferry_s, bare_s;
@@ -112,9 +120,11 @@ static bool run_ferry(struct demo *demo)
     struct with_ferry *with_ferry = calloc(1, sizeof *with_ferry);
     if (with_ferry == NULL)
         err(EXIT_FAILURE, NULL);
-    const struct carrier carrier = with_ferry_begin(
-        with_ferry, &demo->samples, demo->arguments->placement, demo->arguments->threads);
-    struct round *round = round_run(&demo->samples, &carrier, &demo->progress, demo->done_bytes);
+    const struct carrier carrier =
+        with_ferry_begin(with_ferry, &demo->samples, demo->secret, demo->arguments->placement,
+                         demo->arguments->threads);
+    struct round *round =
+        round_run(&demo->samples, &carrier, demo->secret, &demo->progress, demo->done_bytes);
     bool is_good = !round->failed && with_ferry_check_receipts(with_ferry, round);
     demo->ferry_s += round->seconds;
     with_ferry_end(with_ferry);
@@ -125,9 +135,10 @@ static bool run_ferry(struct demo *demo)
 
 static bool run_bare(struct demo *demo)
 {
-    struct with_sendfile with_sendfile;
-    const struct carrier carrier = with_sendfile_carrier(&with_sendfile, &demo->samples);
-    struct round *round = round_run(&demo->samples, &carrier, &demo->progress, demo->done_bytes);
+    struct bare bare;
+    const struct carrier carrier = bare_carrier(&bare, &demo->samples, demo->secret);
+    struct round *round =
+        round_run(&demo->samples, &carrier, demo->secret, &demo->progress, demo->done_bytes);
     bool is_good = !round->failed;
     demo->bare_s += round->seconds;
     free(round);
@@ -156,7 +167,8 @@ static void print_table(const struct demo *demo)
         demo->arguments->placement == FERRY_PLACEMENT_SHARED ? "one per CPU" : "4";
     _Static_assert(CONNECTIONS == 4, "a dedicated thread for each");
     struct units_text bytes = units_bytes(gigabytes * 1e9);
-    printf("%-18s %14s %14s\n", "", "ferry", "bare sendfile");
+    printf("%-18s %14s %14s\n", "", "ferry",
+           demo->secret != NULL ? "bare SSL_write" : "bare sendfile");
     printf("%-18s %14s %14s\n", "bytes", bytes.text, bytes.text);
     printf("%-18s %14u %14u\n", "requests", requests, requests);
     printf("%-18s %14u %14d\n", "posting threads", demo->arguments->threads * CONNECTIONS, 0);
@@ -179,6 +191,8 @@ int command_demo(int argc, char **argv)
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
 
     struct demo demo = {.arguments = &arguments};
+    if (arguments.is_encrypted && (demo.secret = secret_create()) == NULL)
+        return EXIT_FAILURE;
     sample_files_create(&demo.samples, arguments.size->largest_file);
     demo.round_bytes = message_sum(&demo.samples) * CONNECTIONS;
     const struct sample_file *files = demo.samples.files;

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 enum { BUFFER_BYTES = 256 * 1024 }; /* stays in the processor's cache until it is hashed */
@@ -25,7 +24,7 @@ static bool refill(struct reader *reader)
 {
     if (reader->begin < reader->end)
         return true;
-    ssize_t count = read(reader->receiver->fd, reader->buffer, BUFFER_BYTES);
+    ssize_t count = wire_read(&reader->receiver->wire, reader->buffer, BUFFER_BYTES);
     if (count < 0)
         reader->receiver->wrong = "the connection broke";
     if (count <= 0)
@@ -132,8 +131,8 @@ void receiver_run(struct receiver *receiver)
         check_all(reader);
     }
     receiver->ended_at = units_now();
-    (void)shutdown(receiver->fd, SHUT_RDWR); /* a sender that still has bytes is let go */
-    (void)close(receiver->fd);
+    (void)shutdown(receiver->wire.fd, SHUT_RDWR); /* a sender that still has bytes is let go */
+    wire_close(&receiver->wire);
     (void)XXH3_freeState(hash);
     free(reader);
 }

@@ -10,12 +10,13 @@
 #define TOOLS_FERRY_DEMO_RECEIVER_H
 
 #include "message.h"
+#include "wire.h"
 
 #include <stdatomic.h>
 
 struct receiver {
     const struct sample_files *samples; /* what is to come */
-    int fd;                             /* a connected socket; the receiver closes it */
+    struct wire wire;                   /* a connection; the receiver closes it */
     _Atomic uint64_t read_bytes;        /* so far; any thread may look */
     uint64_t starts[MESSAGES]; /* in the byte order of the connection; valid after the end */
     bool has_seen[MESSAGES];   /* which messages came */

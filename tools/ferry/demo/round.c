@@ -64,14 +64,16 @@ static void start_thread(pthread_t *thread, void *(*run)(void *), void *arg)
         errx(EXIT_FAILURE, "cannot start a thread: %s", strerror(error));
 }
 
-static void open_connections(struct stage *stage, const struct sample_files *samples)
+static void open_connections(struct stage *stage, const struct sample_files *samples,
+                             struct secret *secret)
 {
     for (unsigned connection = 0; connection < CONNECTIONS; connection++) {
         struct receiver *receiver = &stage->round->receivers[connection];
-        int near;
+        int near, far;
         receiver->samples = samples;
         socket_pair_open(connection < TCP_CONNECTIONS ? SOCKET_PAIR_TCP : SOCKET_PAIR_UNIX, &near,
-                         &receiver->fd);
+                         &far);
+        wire_open(&receiver->wire, far, secret, false);
         if (!stage->carrier->take(stage->carrier->context, connection, near))
             exit(EXIT_FAILURE);
         stage->sending[connection] = stage->carrier->senders;
@@ -121,7 +123,7 @@ static void judge(struct round *round, double started_at)
 }
 
 struct round *round_run(const struct sample_files *samples, const struct carrier *carrier,
-                        struct progress *progress, uint64_t base)
+                        struct secret *secret, struct progress *progress, uint64_t base)
 {
     unsigned sender_count = carrier->senders * CONNECTIONS;
     struct round *round = calloc(1, sizeof *round);
@@ -130,7 +132,7 @@ struct round *round_run(const struct sample_files *samples, const struct carrier
         err(EXIT_FAILURE, NULL);
     struct stage stage = {.round = round, .carrier = carrier};
     struct receiver_thread receivers[CONNECTIONS];
-    open_connections(&stage, samples);
+    open_connections(&stage, samples, secret);
     (void)pthread_barrier_init(&stage.start, NULL, CONNECTIONS + sender_count + 1);
 
     for (unsigned connection = 0; connection < CONNECTIONS; connection++) {

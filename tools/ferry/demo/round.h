@@ -34,10 +34,11 @@ struct round {
 
 /*
  * Carries all messages over all connections.
+ * @param secret of both ends; NULL: not encrypted.
  * @param progress is shown base bytes and what has arrived so far.
  * Gives: a round, for the caller to free.
  */
 struct round *round_run(const struct sample_files *samples, const struct carrier *carrier,
-                        struct progress *progress, uint64_t base);
+                        struct secret *secret, struct progress *progress, uint64_t base);
 
 #endif

@@ -7,7 +7,11 @@
 static bool take(void *context, unsigned connection, int fd)
 {
     struct with_ferry *self = context;
-    int error = ferry_stream_adopt(self->service, fd, NULL, &self->streams[connection]);
+    const bool is_encrypted = self->secret != NULL;
+    const ferry_tls_options tls = {.context = is_encrypted ? secret_context(self->secret) : NULL,
+                                   .name = secret_name};
+    const ferry_stream_options options = {.tls = is_encrypted ? &tls : NULL};
+    int error = ferry_stream_adopt(self->service, fd, &options, &self->streams[connection]);
     if (error != 0)
         warnx("cannot adopt a socket: %s", ferry_error_message(error));
     return error == 0;
@@ -85,10 +89,12 @@ static void end(void *context, unsigned connection)
 }
 
 struct carrier with_ferry_begin(struct with_ferry *self, const struct sample_files *samples,
-                                ferry_placement placement, unsigned senders)
+                                const struct secret *secret, ferry_placement placement,
+                                unsigned senders)
 {
     const ferry_service_options options = {.placement = placement};
     self->samples = samples;
+    self->secret = secret;
     int error = ferry_service_create(&options, &self->service);
     if (error != 0)
         errx(EXIT_FAILURE, "cannot start: %s", ferry_error_message(error));

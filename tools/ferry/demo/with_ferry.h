@@ -12,6 +12,7 @@
 
 struct with_ferry {
     const struct sample_files *samples;
+    const struct secret *secret; /* NULL: not encrypted */
     ferry_service *service;
     ferry_stream *streams[CONNECTIONS];
     ferry_result receipts[CONNECTIONS][MESSAGES]; /* by the message's number */
@@ -19,10 +20,11 @@ struct with_ferry {
 
 /*
  * Starts a service and makes a carrier, for one round. Ends the program with a message on failure.
- * Borrows both arguments until with_ferry_end.
+ * Borrows all arguments until with_ferry_end.
  */
 struct carrier with_ferry_begin(struct with_ferry *self, const struct sample_files *samples,
-                                ferry_placement placement, unsigned senders);
+                                const struct secret *secret, ferry_placement placement,
+                                unsigned senders);
 
 /*
  * Whether each receipt names the place where the message arrived; prints the first that does not.

@@ -10,6 +10,7 @@
  */
 #include "../common/commands.h"
 #include "../common/descriptors.h"
+#include "../common/encryption.h"
 #include "../common/interrupt.h"
 #include "../common/progress.h"
 #include "../common/units.h"
@@ -33,7 +34,10 @@ struct arguments {
     const char *file;    /* where to store; "-" for standard output */
     bool keep;           /* take many connections, into FILE.1, FILE.2, ... */
     bool append;         /* store behind what is there */
+    struct encryption encryption;
 };
+
+enum { KEY_TLS_CERT = 256, KEY_TLS_KEY, KEY_TLS_CLIENT_CA };
 
 static const struct argp_option options[] = {
     {"append", 'a', NULL, 0, "store behind what FILE has already, as for ferry send --resume", 0},
@@ -41,6 +45,11 @@ static const struct argp_option options[] = {
      "take any number of connections, at once if need be, and store them in FILE.1, FILE.2, ...; "
      "until interrupted",
      0},
+    {"tls-cert", KEY_TLS_CERT, "FILE", 0,
+     "speak TLS, and show FILE: a certificate, and those that it was signed with", 1},
+    {"tls-key", KEY_TLS_KEY, "FILE", 0, "the certificate's key (default: in the same FILE)", 1},
+    {"tls-client-ca", KEY_TLS_CLIENT_CA, "FILE", 0,
+     "let in only senders whose certificate FILE's have signed", 1},
     {0},
 };
 
@@ -56,6 +65,25 @@ static void check(const struct arguments *arguments, const struct argp_state *st
         argp_error(state, "it takes an ADDRESS and a FILE");
     if (strcmp(arguments->file, "-") == 0 && arguments->keep)
         argp_error(state, "--keep stores in files, not in standard output");
+    (void)encryption_is_wanted(&arguments->encryption, state);
+}
+
+static error_t parse_encryption(int key, char *arg, struct argp_state *state)
+{
+    struct encryption *encryption = &((struct arguments *)state->input)->encryption;
+    switch (key) {
+    case KEY_TLS_CERT:
+        encryption_add_certificate(encryption, arg, state);
+        return 0;
+    case KEY_TLS_KEY:
+        encryption_add_key(encryption, arg, state);
+        return 0;
+    case KEY_TLS_CLIENT_CA:
+        encryption->ca = arg;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -77,7 +105,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         check(arguments, state);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_encryption(key, arg, state);
     }
 }
 
@@ -122,6 +150,7 @@ static bool is_file(int fd)
 struct reception {
     const struct arguments *arguments;
     ferry_service *service;
+    ferry_tls_context *tls;   /* NULL: not encrypted */
     ferry_listener *listener; /* NULL once nobody else is to come */
     char address[160];        /* where it listens */
     int file;                 /* opened for the first connection; -1 once that has it */
@@ -324,8 +353,10 @@ static int listen_at(struct reception *reception)
 {
     const char *address = reception->arguments->address;
     ferry_phase phase = FERRY_PHASE_DONE;
+    const ferry_tls_options tls = {.context = reception->tls};
+    const ferry_stream_options stream = {.tls = reception->tls != NULL ? &tls : NULL};
     const ferry_listen_options listen_options = {
-        .on_stream = on_stream, .on_stream_arg = reception, .ret_phase = &phase};
+        .on_stream = on_stream, .on_stream_arg = reception, .stream = &stream, .ret_phase = &phase};
     int error = ferry_listen(reception->service, address, &listen_options, &reception->listener);
     if (error != 0) {
         warnx("cannot listen on %s: %s (%s)", address, ferry_error_message(error),
@@ -364,6 +395,12 @@ int command_recv(int argc, char **argv)
 
     interrupt_catch();
     struct reception reception = {.arguments = &arguments, .file = -1};
+    if (arguments.encryption.count > 0) {
+        const struct encryption_server server = {.tells_failures = true};
+        reception.tls = encryption_create_server(&arguments.encryption, &server);
+        if (reception.tls == NULL)
+            return EXIT_FAILURE;
+    }
     int error = ferry_service_create(NULL, &reception.service);
     if (error != 0)
         errx(EXIT_FAILURE, "cannot start: %s", ferry_error_message(error));
@@ -371,6 +408,7 @@ int command_recv(int argc, char **argv)
     int status = receive(&reception);
     (void)ferry_service_stop(reception.service, -1); /* what was closed ends in order */
     ferry_service_destroy(reception.service);
+    encryption_free(reception.tls);
     if (reception.file >= 0)
         (void)close(reception.file);
     return status;

@@ -13,6 +13,7 @@
  */
 #include "../common/commands.h"
 #include "../common/descriptors.h"
+#include "../common/encryption.h"
 #include "../common/interrupt.h"
 #include "../common/option.h"
 #include "../common/progress.h"
@@ -47,7 +48,12 @@ struct arguments {
     int64_t wait_ms;           /* for the receiver to end */
     bool resumes;              /* the only file, */
     ferry_resume_token resume; /* from there on */
+    bool is_encrypted;         /* by TLS, */
+    const char *name;          /* with a peer of that name; NULL: the address's */
+    struct encryption encryption;
 };
+
+enum { KEY_TLS = 256, KEY_CA, KEY_NAME, KEY_TLS_CERT, KEY_TLS_KEY };
 
 static const struct argp_option options[] = {
     {"wait", 'w', "SECONDS", 0,
@@ -59,6 +65,14 @@ static const struct argp_option options[] = {
      "with "
      "the number that the receiver has stored in place of STORED; fails if the file has changed",
      0},
+    {"tls", KEY_TLS, NULL, 0,
+     "speak TLS; the receiver must have a certificate for the HOST in ADDRESS. Whatever follows "
+     "here means --tls, too",
+     1},
+    {"ca", KEY_CA, "FILE", 0, "who may have signed it (default: whom the system trusts)", 1},
+    {"name", KEY_NAME, "NAME", 0, "the name that it must have, in place of HOST", 1},
+    {"tls-cert", KEY_TLS_CERT, "FILE", 0, "the certificate to show, if the receiver asks", 1},
+    {"tls-key", KEY_TLS_KEY, "FILE", 0, "its key (default: in the same FILE)", 1},
     {0},
 };
 
@@ -78,6 +92,9 @@ static void parse_names(int count, char **names, struct arguments *arguments,
     arguments->to = names[count - 1];
     if (arguments->resumes && count != 2)
         argp_error(state, "--resume takes up a single FILE");
+    bool has_host = strncmp(arguments->to, "unix:", 5) != 0;
+    if (arguments->is_encrypted && !has_host && arguments->name == NULL)
+        argp_error(state, "--tls over a unix socket needs a --name");
 }
 
 /* What print_token prints, STORED being a number. */
@@ -107,6 +124,33 @@ static void parse_token(const char *text, struct arguments *arguments,
     arguments->resumes = true;
 }
 
+static error_t parse_encryption(int key, char *arg, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case KEY_TLS:
+        break;
+    case KEY_CA:
+        arguments->encryption.ca = arg;
+        break;
+    case KEY_NAME:
+        arguments->name = arg;
+        break;
+    case KEY_TLS_CERT:
+        if (arguments->encryption.count > 0)
+            argp_error(state, "there is one certificate at most");
+        encryption_add_certificate(&arguments->encryption, arg, state);
+        break;
+    case KEY_TLS_KEY:
+        encryption_add_key(&arguments->encryption, arg, state);
+        break;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    arguments->is_encrypted = true;
+    return 0;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
@@ -124,7 +168,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         parse_names(0, NULL, arguments, state);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_encryption(key, arg, state);
     }
 }
 
@@ -189,7 +233,8 @@ static void print_token(const char *name, const ferry_resume_token *token)
 /* One connection at work. */
 struct voyage {
     const struct arguments *arguments;
-    ferry_stream *stream; /* NULL: not connected yet */
+    ferry_tls_context *tls; /* NULL: not encrypted */
+    ferry_stream *stream;   /* NULL: not connected yet */
     struct progress progress;
 };
 
@@ -280,13 +325,23 @@ static bool send_all(struct voyage *voyage, const struct cargo cargo[])
     return finish(voyage);
 }
 
+/* Says why a connect has failed. */
+static void explain(const struct voyage *voyage, ferry_promise *connected, int error)
+{
+    char why[ENCRYPTION_TEXT_BYTES];
+    bool is_encryptions = encryption_explain(connected, why);
+    warnx("%s: %s", voyage->arguments->to, is_encryptions ? why : words(error));
+}
+
 /* @return an exit status: it has said why. */
 static int connect_to(struct voyage *voyage, ferry_service *service)
 {
     const struct arguments *arguments = voyage->arguments;
+    const ferry_tls_options tls = {.context = voyage->tls, .name = arguments->name};
     const ferry_stream_options stream_options = {
         .close_timeout_ms = arguments->wait_ms,
         .close_bytes = MOST_INPUT,
+        .tls = voyage->tls != NULL ? &tls : NULL,
     };
     const ferry_connect_options connect_options = {.stream = &stream_options};
     ferry_promise *connected;
@@ -302,15 +357,15 @@ static int connect_to(struct voyage *voyage, ferry_service *service)
     if (error == 0)
         error = ferry_promise_get_stream(connected, &voyage->stream);
     if (error != 0)
-        warnx("%s: %s", arguments->to, words(error));
+        explain(voyage, connected, error);
     (void)ferry_promise_unref(connected);
     return error != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int run(const struct arguments *arguments, ferry_service *service,
+static int run(const struct arguments *arguments, ferry_service *service, ferry_tls_context *tls,
                const struct cargo cargo[], uint64_t total)
 {
-    struct voyage voyage = {.arguments = arguments};
+    struct voyage voyage = {.arguments = arguments, .tls = tls};
     int status = connect_to(&voyage, service);
     if (status != EXIT_SUCCESS)
         return status;
@@ -335,18 +390,24 @@ int command_send(int argc, char **argv)
 
     interrupt_catch();
     uint64_t total;
-    struct cargo *cargo = open_all(&arguments, &total);
-    if (cargo == NULL)
-        return EXIT_FAILURE;
+    ferry_tls_context *tls =
+        arguments.is_encrypted ? encryption_create_client(&arguments.encryption) : NULL;
+    struct cargo *cargo =
+        arguments.is_encrypted && tls == NULL ? NULL : open_all(&arguments, &total);
     ferry_service *service;
+    if (cargo == NULL) {
+        encryption_free(tls);
+        return EXIT_FAILURE;
+    }
     /* Progress is told once a chunk: on a slow connection a megabyte would take long. */
     const ferry_service_options service_options = {.chunk_bytes = 256 * 1024};
     int error = ferry_service_create(&service_options, &service);
     if (error != 0)
         errx(EXIT_FAILURE, "cannot start: %s", ferry_error_message(error));
-    int status = run(&arguments, service, cargo, total);
+    int status = run(&arguments, service, tls, cargo, total);
     (void)ferry_service_stop(service, 1000); /* its stream has been closed, or aborted */
     ferry_service_destroy(service);
+    encryption_free(tls);
     free(cargo);
     return status;
 }

@@ -17,21 +17,28 @@ static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
     connection_begin(places, stream, peer);
 }
 
-int entrance_open(struct server *server, const char *address, unsigned limit, char *bound,
+int entrance_open(struct server *server, const struct entrance_options *options, char *bound,
                   size_t size, ferry_phase *ret_phase, ferry_listener **ret_entrance)
 {
-    struct places *places = server_add_places(server, limit);
+    struct places *places = server_add_places(server, options->limit);
     if (places == NULL)
         return -ENOMEM;
-    const ferry_listen_options options = {
+    const ferry_tls_options tls = {
+        .context = options->tls,
+        .handshake_timeout_ms = server_options_of(server)->times.head_ms,
+    };
+    ferry_stream_options stream = *server_stream_options(server);
+    if (options->tls != NULL)
+        stream.tls = &tls;
+    const ferry_listen_options listen = {
         .on_stream = on_stream,
         .on_stream_arg = places,
         .on_owner = true,
-        .stream = server_stream_options(server),
-        .limit_streams = limit > 0 ? limit + PLACES_WAITING : 0,
+        .stream = &stream,
+        .limit_streams = options->limit > 0 ? options->limit + PLACES_WAITING : 0,
         .ret_phase = ret_phase,
     };
-    int error = ferry_listen(server_service(server), address, &options, ret_entrance);
+    int error = ferry_listen(server_service(server), options->address, &listen, ret_entrance);
     if (error == 0)
         (void)ferry_listener_get_address(*ret_entrance, bound, size);
     return error;

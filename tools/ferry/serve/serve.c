@@ -2,6 +2,7 @@
 /*
  * ferry serve: the files of a directory, over HTTP/1.1. Here are its command line and its signals.
  */
+#include "addresses.h"
 #include "dumper.h"
 #include "entrance.h"
 #include "server.h"
@@ -23,7 +24,6 @@
 #include <unistd.h>
 
 enum {
-    LISTENS = SERVER_PLACES,  /* addresses at most */
     HEAD_S = 10,              /* a head fits in one packet or a few */
     IDLE_S = 60,              /* what browsers keep a connection for, about */
     STOP_S = 30,              /* for downloads under way */
@@ -37,20 +37,38 @@ enum {
 
 struct arguments {
     const char *directory;
-    const char *listens[LISTENS]; /* addresses */
-    size_t count;                 /* of them */
-    unsigned limit;               /* of connections, at each; 0: as many as fds allow */
-    const char *log;              /* NULL: none */
-    int64_t stop_ms;              /* how long a stop may take */
-    sigset_t signals;             /* that ask for it */
+    struct addresses addresses;
+    unsigned limit;   /* of connections, at each; 0: as many as fds allow */
+    const char *log;  /* NULL: none */
+    int64_t stop_ms;  /* how long a stop may take */
+    sigset_t signals; /* that ask for it */
     struct server_options server;
 };
 
 /* Options without a letter of their own. */
-enum { KEY_HIDDEN = 256, KEY_HEAD, KEY_IDLE, KEY_STOP, KEY_CONNECTIONS, KEY_RATE, KEY_LOG };
+enum {
+    KEY_HIDDEN = 256,
+    KEY_HEAD,
+    KEY_IDLE,
+    KEY_STOP,
+    KEY_CONNECTIONS,
+    KEY_RATE,
+    KEY_LOG,
+    KEY_TLS_CERT,
+    KEY_TLS_KEY,
+    KEY_TLS_CLIENT_CA
+};
 
 static const struct argp_option options[] = {
     {"listen", 'l', "ADDRESS", 0, "Listen there; may be repeated. Default: 127.0.0.1:8080", 0},
+    {"tls-cert", KEY_TLS_CERT, "FILE", 0,
+     "Speak TLS there, and show FILE: a certificate, and those that it was signed with. Before "
+     "any --listen: everywhere. May be repeated: a client gets the one that has the name it asks "
+     "for",
+     0},
+    {"tls-key", KEY_TLS_KEY, "FILE", 0, "The certificate's key. Default: in the same FILE", 0},
+    {"tls-client-ca", KEY_TLS_CLIENT_CA, "FILE", 0,
+     "Let in only clients whose certificate FILE's have signed", 0},
     {"threads", 't', "N", 0, "Threads that serve. Default: one for each processor", 0},
     {"list", 'i', NULL, 0, "Show what is in directories that have no index.html", 1},
     {"hidden", KEY_HIDDEN, NULL, 0, "Serve names that begin with a dot, too", 1},
@@ -68,7 +86,8 @@ static const char doc[] =
     "Serves the files in DIR over HTTP/1.1, until SIGINT or SIGTERM."
     "\vADDRESS is HOST:PORT, [V6]:PORT, unix:/path, or systemd:N for a socket that the service "
     "manager passes; with port 0 the system chooses one. The addresses are printed on standard "
-    "error. At SIGHUP the log's FILE is opened anew; without a log it stops, as at SIGTERM. What "
+    "error. At SIGHUP the log's FILE is opened anew, and certificates and keys are read again; "
+    "without a log and certificates it stops, as at SIGTERM. What "
     "is under way when it is to stop is finished; a "
     "second signal ends it at once. At SIGUSR1 it tells on standard error what each thread "
     "and each connection is at.";
@@ -77,14 +96,6 @@ static int64_t parse_seconds(const char *name, const char *text, uint64_t least,
                              const struct argp_state *state)
 {
     return option_seconds(name, text, least, LONGEST_S, state);
-}
-
-static void add_address(struct arguments *arguments, const char *address,
-                        const struct argp_state *state)
-{
-    if (arguments->count == LISTENS)
-        argp_error(state, "it listens at %d addresses at most", LISTENS);
-    arguments->listens[arguments->count++] = address;
 }
 
 static error_t parse_limit(int key, char *arg, struct argp_state *state)
@@ -112,13 +123,37 @@ static error_t parse_limit(int key, char *arg, struct argp_state *state)
     }
 }
 
+/* What is said of TLS is said of the address before. */
+static error_t parse_address(int key, char *arg, struct argp_state *state)
+{
+    struct addresses *addresses = &((struct arguments *)state->input)->addresses;
+    struct encryption *encryption = addresses_encryption(addresses);
+    switch (key) {
+    case 'l':
+        (void)encryption_is_wanted(encryption, state);
+        addresses_add(addresses, arg, state);
+        return 0;
+    case KEY_TLS_CERT:
+        encryption_add_certificate(encryption, arg, state);
+        return 0;
+    case KEY_TLS_KEY:
+        encryption_add_key(encryption, arg, state);
+        return 0;
+    case KEY_TLS_CLIENT_CA:
+        encryption->ca = arg;
+        return 0;
+    case ARGP_KEY_END:
+        (void)encryption_is_wanted(encryption, state);
+        return 0;
+    default:
+        return parse_limit(key, arg, state);
+    }
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
     switch (key) {
-    case 'l':
-        add_address(arguments, arg, state);
-        return 0;
     case 't':
         arguments->server.owners = (unsigned)option_number("threads", arg, 1, 1024, state);
         return 0;
@@ -140,7 +175,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         argp_error(state, "it takes a DIR");
         return 0;
     default:
-        return parse_limit(key, arg, state);
+        return parse_address(key, arg, state);
     }
 }
 
@@ -178,14 +213,14 @@ static unsigned choose_limit(const struct arguments *arguments, size_t fds)
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     size_t threads = arguments->server.owners > 0 ? arguments->server.owners : (size_t)processors;
     size_t others =
-        fds / 4 + OWN_FDS + threads * OWNER_FDS + arguments->count * (1 + PLACES_WAITING);
-    size_t most = fds > others ? (fds - others) / arguments->count : 0;
+        fds / 4 + OWN_FDS + threads * OWNER_FDS + arguments->addresses.count * (1 + PLACES_WAITING);
+    size_t most = fds > others ? (fds - others) / arguments->addresses.count : 0;
     return most < 1 ? 1 : most < MOST ? (unsigned)most : MOST;
 }
 
 /* Signals are waited for, not handled. They are blocked before there are threads, and before
  * anything takes long, so that none of them ends a server that has just begun. @param ret_stop the
- * signals that ask for a stop; SIGHUP does so only without a log. */
+ * signals that ask for a stop; SIGHUP is another matter. */
 static void block_signals(sigset_t *ret_stop)
 {
     (void)sigemptyset(ret_stop);
@@ -197,38 +232,41 @@ static void block_signals(sigset_t *ret_stop)
     (void)sigprocmask(SIG_BLOCK, &all, NULL);
 }
 
-static bool listen_at(struct server *server, const char *address, unsigned limit,
+static bool listen_at(struct server *server, const struct entrance_options *entrance,
                       ferry_listener **ret_entrance)
 {
     char bound[256];
     ferry_phase phase;
-    int error = entrance_open(server, address, limit, bound, sizeof bound, &phase, ret_entrance);
+    int error = entrance_open(server, entrance, bound, sizeof bound, &phase, ret_entrance);
     if (error == 0)
         (void)fprintf(stderr, "listening on %s\n", bound);
     else
-        warnx("cannot listen on %s: %s: %s", address, ferry_phase_name(phase),
+        warnx("cannot listen on %s: %s: %s", entrance->address, ferry_phase_name(phase),
               ferry_error_message(error));
     return error == 0;
 }
 
 /*
- * With a log SIGHUP means that the log was moved away, also if nohup(1) has it ignored. Without a
- * log it means that the terminal is gone.
+ * With a log, or certificates, SIGHUP means that these have changed, also if nohup(1) has it
+ * ignored. Without them it means that the terminal is gone.
  */
 static void await_stop(const struct arguments *arguments)
 {
     struct log_writer *log = arguments->server.log;
+    bool has_files = log != NULL || addresses_are_encrypted(&arguments->addresses);
     sigset_t signals = arguments->signals;
-    if (log != NULL)
+    if (has_files)
         (void)sigaddset(&signals, SIGHUP);
     else
         add_unless_ignored(&signals, SIGHUP);
     for (int signal;;) {
         if (sigwait(&signals, &signal) != 0)
             continue;
-        if (signal != SIGHUP || log == NULL)
+        if (signal != SIGHUP || !has_files)
             return;
-        log_writer_reopen(log);
+        if (log != NULL)
+            log_writer_reopen(log);
+        addresses_reload(&arguments->addresses);
     }
 }
 
@@ -247,12 +285,17 @@ static size_t serve_until_signal(struct server *server, const struct arguments *
  */
 static int serve(struct server *server, const struct arguments *arguments, size_t *ret_left)
 {
-    ferry_listener *entrances[LISTENS];
+    const struct addresses *addresses = &arguments->addresses;
+    ferry_listener *entrances[SERVER_PLACES];
     size_t count = 0;
-    while (count < arguments->count &&
-           listen_at(server, arguments->listens[count], arguments->limit, &entrances[count]))
-        count++;
-    bool is_everywhere = count == arguments->count;
+    bool is_everywhere = true;
+    while (is_everywhere && count < addresses->count) {
+        const struct entrance_options entrance = {.address = addresses->list[count].text,
+                                                  .limit = arguments->limit,
+                                                  .tls = addresses_context(addresses, count)};
+        is_everywhere = listen_at(server, &entrance, &entrances[count]);
+        count += is_everywhere;
+    }
     if (is_everywhere)
         *ret_left = serve_until_signal(server, arguments);
     for (size_t i = 0; i < count; i++)
@@ -317,7 +360,10 @@ static int serve_directory(struct arguments *arguments, const char *directory)
     arguments->server.cache = choose_limits(arguments->server.owners, fds);
     if (arguments->limit == 0)
         arguments->limit = choose_limit(arguments, fds);
-    int status = types != NULL ? run(arguments) : complain("types", -ENOMEM);
+    int status = types == NULL                              ? complain("types", -ENOMEM)
+                 : addresses_prepare(&arguments->addresses) ? run(arguments)
+                                                            : EXIT_FAILURE;
+    addresses_free(&arguments->addresses);
     media_types_free(types);
     (void)close(site->root);
     return status;
@@ -333,8 +379,8 @@ int command_serve(int argc, char **argv)
     };
     block_signals(&arguments.signals);
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
-    if (arguments.count == 0)
-        arguments.listens[arguments.count++] = "127.0.0.1:8080";
+    if (arguments.addresses.count == 0)
+        addresses_add(&arguments.addresses, "127.0.0.1:8080", NULL);
 
     char *directory = make_absolute(arguments.directory);
     if (directory == NULL)
