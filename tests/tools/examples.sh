@@ -14,6 +14,22 @@ fail() {
     exit 1
 }
 
+# until_there FILE : waits until it is. until_said FILE WORDS : until it says so.
+until_there() {
+    for _ in $(seq 200); do
+        [ -e "$1" ] && return
+        sleep 0.1
+    done
+    fail "there is no $1"
+}
+until_said() {
+    for _ in $(seq 200); do
+        grep -q "$2" "$1" && return
+        sleep 0.1
+    done
+    fail "$1 does not say '$2'"
+}
+
 "$examples/sender" unix:socket >told 2>announced &
 server=$!
 for _ in $(seq 100); do
@@ -78,23 +94,21 @@ if [ -x "$examples/encrypted" ]; then
     exec 9>&-
     wait $encrypted || fail "an answer was cut off"
     grep -q 'no handshake: unknown CA' refused || fail "it does not say who refused it: $(cat refused)"
-fi
 
-# until_there FILE : waits until it is. until_said FILE WORDS : until it says so.
-until_there() {
-    for _ in $(seq 200); do
-        [ -e "$1" ] && return
-        sleep 0.1
-    done
-    fail "there is no $1"
-}
-until_said() {
-    for _ in $(seq 200); do
-        grep -q "$2" "$1" && return
-        sleep 0.1
-    done
-    fail "$1 does not say '$2'"
-}
+    # TLS behind lines in clear, for clients whom the server knows.
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=alice \
+        -keyout alice.key -out alice.pem 2>/dev/null
+    "$examples/starttls" starttls-socket cert.pem key.pem alice.pem &
+    other=$!
+    until_there starttls-socket
+    mail() { openssl s_client -quiet -nocommands -crlf -starttls smtp -unix starttls-socket "$@"; }
+    mail -no_ign_eof -CAfile cert.pem -verify_return_error -cert alice.pem -key alice.key \
+        < <(echo "WHO AM I" && until_said got 'hello, CN = alice') >got 2>said ||
+        fail "s_client says: $(cat said)"
+    ! mail <<<"WHO AM I" >got 2>said || fail "who has no certificate has come in"
+    ! grep -q hello got || fail "who has no certificate was answered"
+    kill $other && wait $other 2>/dev/null || true
+fi
 
 # A backup is tried again until there is a server, and then goes there whole.
 "$examples/backup" unix:backup-socket large >backed-up 2>attempts &
