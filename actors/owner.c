@@ -20,7 +20,7 @@
  * takes. They are half a MiB. And large ones, 4 MiB: those of a queue that is full of small writes.
  * Twice as many may lie on its shelves.
  */
-enum { MOST_SPARES = 1024, MOST_LARGE = 128 };
+enum { MOST_SPARES = 1024, MOST_LARGE = 128, MOST_BUFFERS = 64 };
 
 enum {
     LONG_NS = 20 * 1000, /* after some small turns, or a large one, mail is looked for */
@@ -51,6 +51,7 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
     owner->supervisor_mail.deliver = supervise;
     owner->pile.most = MOST_SPARES;
     owner->large_pile.most = MOST_LARGE;
+    owner->buffers.most = MOST_BUFFERS;
     owner->spares_timer.fire = free_spares;
     if (supervisor != NULL) {
         owner->supervisor = ferry__owner_ref(supervisor);
@@ -67,6 +68,7 @@ static bool free_piles(ferry__owner *owner)
 {
     ferry__pile_free(&owner->pile);
     ferry__pile_free(&owner->large_pile);
+    ferry__pile_free(&owner->buffers);
     bool is_bare = ferry__shelf_free(&owner->shelf);
     return ferry__shelf_free(&owner->large_shelf) && is_bare;
 }
@@ -300,7 +302,8 @@ static void keep_spares(ferry__owner *owner)
 /* What was let go goes to those who submit. */
 static void put_spares(ferry__owner *owner)
 {
-    if (owner->pile.first == NULL && owner->large_pile.first == NULL)
+    if (owner->pile.first == NULL && owner->large_pile.first == NULL &&
+        owner->buffers.first == NULL)
         return;
     ferry__pile_put(&owner->pile, &owner->shelf);
     ferry__pile_put(&owner->large_pile, &owner->large_shelf);
@@ -453,6 +456,7 @@ static void run_to_its_end(ferry__owner *owner)
     ferry__thread_current()->owner = owner;
     ferry__thread_current()->step = &owner->activity.step;
     ferry__thread_current()->pile = &owner->pile;
+    ferry__thread_current()->buffers = &owner->buffers;
     (void)pthread_setname_np(pthread_self(), owner->name);
     if (owner->hook.start != NULL)
         owner->hook.start(owner->name, owner->hook.arg);
@@ -462,6 +466,7 @@ static void run_to_its_end(ferry__owner *owner)
             go_on(owner);
     }
     ferry__thread_current()->pile = NULL; /* from here on memory is freed, */
+    ferry__thread_current()->buffers = NULL;
     ferry__thread_current()->step = NULL; /* and steps are told to nobody: the owner may be gone */
     drop_spares(owner);
 }

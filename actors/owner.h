@@ -122,6 +122,7 @@ struct ferry__owner {
     void *scratch;             /* NULL until needed */
     ferry__pile pile;          /* put on the shelf after every turn */
     ferry__pile large_pile;    /* the same for large blocks */
+    ferry__pile buffers;       /* for its own streams */
     ferry__timer spares_timer; /* frees what is on all, a second after the first was piled up */
     bool may_doze;             /* its only task could do nothing with mail that is not urgent */
 };

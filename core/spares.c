@@ -3,6 +3,7 @@
 
 #include "core/handover.h"
 #include "core/hooks.h"
+#include "core/thread.h"
 
 /*
  * To write to a spare, or beyond what was asked for, is as much an error as with freed memory. The
@@ -64,7 +65,7 @@ static ferry__spare *take_first(ferry__spare **chain)
 /* NULL: it is bare, or somebody else's. */
 static ferry__spare *try_take(ferry__shelf *shelf)
 {
-    if (first_of(shelf) == NULL || !claim(shelf))
+    if (shelf == NULL || first_of(shelf) == NULL || !claim(shelf))
         return NULL;
     ferry__spare *first = first_of(shelf), *spare = NULL;
     if (first != NULL) {
@@ -104,6 +105,17 @@ void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size)
     ALLOW(block);
     FORBID_FROM(block, size);
     return block;
+}
+
+void *ferry__buffer_take(void)
+{
+    return ferry__spare_take(ferry__thread_current()->buffers, NULL, FERRY__BUFFER_ROOM);
+}
+
+void ferry__buffer_give_back(void *buffer)
+{
+    if (buffer != NULL)
+        ferry__pile_add(ferry__thread_current()->buffers, buffer);
 }
 
 void ferry__pile_add(ferry__pile *pile, void *block)

@@ -23,6 +23,8 @@
 #ifndef FERRY_CORE_SPARES_H
 #define FERRY_CORE_SPARES_H
 
+#include "core/shared.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,6 +61,18 @@ typedef struct ferry__pile {
  * it is used; for larger blocks their size.
  */
 void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size);
+
+/*
+ * Buffers: large blocks for bytes on their way, all of one size. An owner's thread keeps a few. If
+ * they went back to malloc(3) each time, glibc's would return them to the kernel, which then clears
+ * the next one.
+ *
+ * Any thread. Gives one, from the thread's pile of them or allocated; NULL: no memory. Any thread
+ * may give it back.
+ */
+enum { FERRY__BUFFER_ROOM = 68 * 1024 };
+FERRY__SHARED void *ferry__buffer_take(void);
+FERRY__SHARED void ferry__buffer_give_back(void *buffer);
 
 /* The pile's thread. Keeps a block, or frees it if there are plenty. @param pile NULL: frees it. */
 void ferry__pile_add(ferry__pile *pile, void *block);

@@ -25,6 +25,7 @@ typedef struct ferry__thread {
     unsigned submits; /* how much its callbacks have submitted: a wait may begin anew for that */
     struct ferry__pile
         *pile; /* where it keeps what it lets go: its inbox's, or its owner's; or NULL */
+    struct ferry__pile *buffers; /* where it keeps these (core/spares.h), its owner's; or NULL */
     _Atomic(const char *)
         *step; /* where it says what it does that may last, its owner's; or NULL */
 } ferry__thread;

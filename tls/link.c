@@ -344,10 +344,18 @@ static bool may_be_held(const tls_link *self, size_t size, bool more)
     return more && self->held_count + size < RECORD;
 }
 
+/* Makes room for all records of so many bytes, so that it does not grow with each of them. */
+static int reserve(tls_link *self, size_t size)
+{
+    size_t all = self->held_count + (size < MOST ? size : MOST);
+    return ferry__output_reserve(&self->output, all + (all / RECORD + 1) * 2 * OVERHEAD);
+}
+
 /* Takes bytes, and makes records of them: they are begun. @return 0, or a negative errno. */
 static int begin_write(tls_link *self, const struct iovec pieces[], int count)
 {
-    ssize_t taken = take_pieces(self, pieces, count, false);
+    int error = reserve(self, total(pieces, count));
+    ssize_t taken = error == 0 ? take_pieces(self, pieces, count, false) : error;
     if (taken < 0)
         return (int)taken;
     self->begun = (size_t)taken;

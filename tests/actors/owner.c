@@ -378,3 +378,41 @@ PROMISE(owner, armed_watch_is_told_once_of_what_was_there_before_and_of_what_com
     owner_end(owner);
     check_eq(atomic_load(&watching.calls), 3);
 }
+
+/* ---- buffers --------------------------------------------------------------------------------- */
+
+/* Gives back what it has taken, and takes it again. */
+static void take_buffers(ferry__mail *, bool)
+{
+    void *first = ferry__buffer_take(), *second = ferry__buffer_take();
+    memset(first, 1, FERRY__BUFFER_ROOM); /* all of it is there */
+    memset(second, 1, FERRY__BUFFER_ROOM);
+    ferry__buffer_give_back(first);
+    ferry__buffer_give_back(second);
+    unsigned long made = allocations_made();
+    check(ferry__buffer_take() == second);
+    check(ferry__buffer_take() == first);
+    check_eq(allocations_made(), made);
+    ferry__buffer_give_back(first);
+    ferry__buffer_give_back(second);
+    ferry__buffer_give_back(NULL);
+}
+
+/* What it keeps goes with it: the harness counts. */
+PROMISE(owner, thread_keeps_buffers_that_it_gives_back)
+{
+    ferry__owner *owner = owner_start();
+    ferry__mail mail = {.deliver = take_buffers};
+    ferry__owner_post(owner, &mail);
+    owner_end(owner);
+}
+
+PROMISE(owner, thread_that_is_no_owners_frees_buffers)
+{
+    void *buffer = ferry__buffer_take();
+    check(buffer != NULL);
+    ferry__buffer_give_back(buffer);
+    fail_allocation(1);
+    check(ferry__buffer_take() == NULL);
+    allow_allocations();
+}

@@ -2,8 +2,9 @@
 /* What all kinds of sources have in common. */
 #include "transport/edge/source.h"
 
-#include "core/hooks.h"
+#include "core/spares.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -32,8 +33,9 @@ ferry__move ferry__source_at_end(ferry__source *source, ferry__calls *calls)
 /* Fills its empty buffer. @return as a type's fill. */
 static ssize_t fill(ferry__source *source, size_t size, ferry__calls *calls)
 {
-    if (source->buffer == NULL &&
-        (source->buffer = ferry__allocate(FERRY__BUFFER_BYTES + FERRY__BLOCK_BYTES)) == NULL)
+    static_assert(FERRY__BUFFER_BYTES + FERRY__BLOCK_BYTES <= FERRY__BUFFER_ROOM,
+                  "too little room");
+    if (source->buffer == NULL && (source->buffer = ferry__buffer_take()) == NULL)
         return -ENOMEM;
     source->buffer_begin = source->buffer_end = 0; /* empty, also if nothing comes */
     ssize_t count = source->type->fill(source, size, calls);
@@ -131,6 +133,6 @@ void ferry__source_settle(ferry__source *source, uint64_t sent, ferry__calls *ca
 void ferry__source_close(ferry__source *source)
 {
     source->type->close(source);
-    ferry__release(source->buffer);
+    ferry__buffer_give_back(source->buffer);
     source->buffer = NULL;
 }
