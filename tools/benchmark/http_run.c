@@ -61,6 +61,7 @@ int http_run_wrk(const shape_run *what, const server_process *s, const load *ask
     (void)http_server_find("wrk", program);
     load all = *asking;
     all.program = program;
+    all.is_secure = s->site.is_secure;
     all.connections = what->of->count;
     all.threads = s->site.workers < all.connections ? s->site.workers : all.connections;
     all.duration_s = what->operations > 0 ? (unsigned)what->operations : 1;

@@ -30,7 +30,9 @@ static const char nginx_config[] =
     "    fastcgi_temp_path fastcgi;\n"
     "    uwsgi_temp_path uwsgi;\n"
     "    scgi_temp_path scgi;\n"
-    "    server { listen 127.0.0.1:@port backlog=4096@reuseport;\n"
+    "    @secure ssl_certificate @directory/cert.pem;\n"
+    "    @secure ssl_certificate_key @directory/key.pem;\n"
+    "    server { listen 127.0.0.1:@port backlog=4096@reuseport@ssl;\n"
     "             listen unix:@directory/socket backlog=4096; root @directory/files; }\n"
     "}\n";
 
@@ -39,6 +41,10 @@ static const char nginx_config[] =
 static const char lighttpd_config[] = "@unlogged server.modules = (\"mod_dirlisting\")\n"
                                       "@logged server.modules = (\"mod_dirlisting\", "
                                       "\"mod_accesslog\")\n"
+                                      "@secure server.modules += (\"mod_openssl\")\n"
+                                      "@secure ssl.engine = \"enable\"\n"
+                                      "@secure ssl.pemfile = \"@directory/cert.pem\"\n"
+                                      "@secure ssl.privkey = \"@directory/key.pem\"\n"
                                       "@logged accesslog.filename = \"@directory/access.log\"\n"
                                       "dir-listing.activate = \"enable\"\n"
                                       "server.document-root = \"@directory/files\"\n"
@@ -62,25 +68,35 @@ static const char h2o_config[] =
     "num-threads: @workers\n"
     "max-connections: 8192\n"
     "http1-request-timeout: 3600\n"
-    "listen: {host: 127.0.0.1, port: @port}\n"
+    "@plain listen: {host: 127.0.0.1, port: @port}\n"
+    "@secure listen: {host: 127.0.0.1, port: @port, ssl: {certificate-file: "
+    "\"@directory/cert.pem\", "
+    "key-file: \"@directory/key.pem\"}}\n"
     "listen: {type: unix, port: @directory/socket}\n"
     "@logged access-log: @directory/access.log\n"
     "hosts: {default: {paths: {/: {file.dir: \"@directory/files\", file.dirlisting: ON}}}}\n";
 
 const http_server http_servers[HTTP_SERVERS] = {
-    {"nginx", "nginx", {"-p", "@directory", "-c", "config", "-e", "stderr"}, {NULL}, nginx_config},
-    {"lighttpd", "lighttpd", {"-D", "-f", "@directory/config"}, {NULL}, lighttpd_config},
-    {"h2o", "h2o", {"-c", "@directory/config"}, {NULL}, h2o_config},
+    {"nginx",
+     "nginx",
+     {"-p", "@directory", "-c", "config", "-e", "stderr"},
+     {NULL},
+     {NULL},
+     nginx_config},
+    {"lighttpd", "lighttpd", {"-D", "-f", "@directory/config"}, {NULL}, {NULL}, lighttpd_config},
+    {"h2o", "h2o", {"-c", "@directory/config"}, {NULL}, {NULL}, h2o_config},
     {"microhttpd",
      "./ferry-bench-microhttpd",
      {"@directory/files", "@port", "@workers", NULL},
      {NULL},
+     {NULL},
      NULL},
     {"ferry",
      "../ferry/ferry",
-     {"serve", "@directory/files", "--listen", "127.0.0.1:@port", "--listen",
-      "unix:@directory/socket", "--threads", "@workers", "--list"},
+     {"serve", "@directory/files", "--threads", "@workers", "--list", "--listen",
+      "unix:@directory/socket", "--listen", "127.0.0.1:@port"},
      {"--log", "@directory/access.log"},
+     {"--tls-cert", "@directory/cert.pem", "--tls-key", "@directory/key.pem"},
      NULL},
 };
 
@@ -137,6 +153,12 @@ static void expand(const char *text, const site *where, FILE *out)
             (void)fprintf(out, "%u", where->workers);
         else if (skip(&text, "@reuseport"))
             (void)fputs(where->is_short ? " reuseport" : "", out);
+        else if (skip(&text, "@ssl"))
+            (void)fputs(where->is_secure ? " ssl" : "", out);
+        else if (skip(&text, "@secure "))
+            (void)fputs(where->is_secure ? "" : "#", out);
+        else if (skip(&text, "@plain "))
+            (void)fputs(where->is_secure ? "#" : "", out);
         else if (skip(&text, "@small "))
             (void)fputs(where->is_large ? "#" : "", out);
         else if (skip(&text, "@large "))
@@ -178,14 +200,23 @@ int http_server_configure(const http_server *what, const site *where)
     return fclose(file) == 0 ? 0 : -errno;
 }
 
+/* Appends arguments to a command. @return how many it has then. */
+static size_t append(char *command[], size_t count, const char *const texts[], size_t most,
+                     const site *where)
+{
+    for (size_t i = 0; i < most && texts[i] != NULL; i++)
+        command[count++] = expand_argument(texts[i], where);
+    return count;
+}
+
 _Noreturn void http_server_become(const http_server *what, const char *path, const site *where)
 {
-    char *command[MOST_ARGUMENTS + 4] = {strdup(path)};
-    size_t count = 1;
-    for (size_t i = 0; i < MOST_ARGUMENTS && what->arguments[i] != NULL; i++)
-        command[count++] = expand_argument(what->arguments[i], where);
-    for (size_t i = 0; i < 2 && where->is_logged && what->logged[i] != NULL; i++)
-        command[count++] = expand_argument(what->logged[i], where);
+    char *command[1 + MOST_ARGUMENTS + MOST_LOGGED + MOST_SECURE + 1] = {strdup(path)};
+    size_t count = append(command, 1, what->arguments, MOST_ARGUMENTS, where);
+    if (where->is_logged)
+        count = append(command, count, what->logged, MOST_LOGGED, where);
+    if (where->is_secure)
+        (void)append(command, count, what->secure, MOST_SECURE, where);
     (void)execv(path, command);
     perror(path);
     _exit(EXIT_FAILURE);

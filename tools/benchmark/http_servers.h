@@ -15,6 +15,8 @@
 enum {
     HTTP_SERVERS = 5,
     MOST_ARGUMENTS = 9,
+    MOST_LOGGED = 2,
+    MOST_SECURE = 4,
     MOST_BYTES = 1 << 30,   /* of a file; they are all in memory, too */
     MOST_CONNECTIONS = 4000 /* what the servers are told to be ready for, a little rounded */
 };
@@ -23,8 +25,9 @@ enum {
  * What a server is to know; in the texts of one @directory, @port and @workers. A line that
  * begins with @root counts only for root, and tells a server to stay root: it could not read a
  * temporary directory of root's otherwise. One that begins with @logged or @unlogged counts with a
- * log or without one, one with @large or @small for a site of many files or of few. @reuseport is
- * a word of nginx's, for short connections: each worker listens by itself then.
+ * log or without one, one with @large or @small for a site of many files or of few, one with
+ * @secure or @plain for TLS or without it. @reuseport and @ssl are words of nginx's, for short
+ * connections, where each worker listens by itself, and for TLS.
  */
 typedef struct site {
     const char *directory; /* has what is to be served in files/; else the server's to use */
@@ -33,13 +36,15 @@ typedef struct site {
     bool is_logged;        /* each answer is, to @directory/access.log */
     bool is_short;         /* clients close their connections */
     bool is_large;         /* it has more files than a server may open */
+    bool is_secure; /* it speaks TLS, with @directory/cert.pem and key.pem; not at the socket */
 } site;
 
 typedef struct http_server {
     const char *name;
     const char *program;                   /* in PATH; with a slash: beside the benchmark */
     const char *arguments[MOST_ARGUMENTS]; /* the rest is NULL */
-    const char *logged[2];                 /* more arguments, where there is a log */
+    const char *logged[MOST_LOGGED];       /* more arguments, where there is a log */
+    const char *secure[MOST_SECURE];       /* and for TLS: about the last address */
     const char *config;                    /* of the file @directory/config; NULL: it has none */
 } http_server;
 

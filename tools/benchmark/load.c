@@ -19,7 +19,8 @@ static _Noreturn void become(const load *what, unsigned port, const char *name, 
     (void)snprintf(threads, sizeof threads, "%u", what->threads);
     (void)snprintf(connections, sizeof connections, "%u", what->connections);
     (void)snprintf(duration, sizeof duration, "%u", what->duration_s);
-    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/%s", port, name);
+    (void)snprintf(url, sizeof url, "%s://127.0.0.1:%u/%s", what->is_secure ? "https" : "http",
+                   port, name);
     /* With many connections and large files an answer takes its time: slow is no error here. */
     const char *command[] = {what->program, "--threads",  threads,  "--connections",
                              connections,   "--duration", duration, "--timeout",

@@ -16,6 +16,7 @@ typedef struct load {
     unsigned connections;
     unsigned duration_s;
     const char *script; /* a file in Lua that says what is asked; NULL: GET */
+    bool is_secure;     /* https */
     bool any_status;    /* an answer may be no success */
 } load;
 

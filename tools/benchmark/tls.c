@@ -6,7 +6,8 @@
 
 int tls_compare(const bench *settings)
 {
-    static const shape *const kinds[] = {shape_tls_bulk, shape_tls_small, shape_tls_idle};
+    static const shape *const kinds[] = {shape_tls_bulk, shape_tls_small, shape_tls_idle,
+                                         shape_tls_http};
     const shape_table all = {"tls", kinds, sizeof kinds / sizeof kinds[0]};
     return shape_table_run(&all, settings);
 }
