@@ -30,6 +30,7 @@ static const char nginx_config[] =
     "    fastcgi_temp_path fastcgi;\n"
     "    uwsgi_temp_path uwsgi;\n"
     "    scgi_temp_path scgi;\n"
+    "    @secure ssl_protocols TLSv1.2 TLSv1.3;\n" /* as Debian's configuration has it */
     "    @secure ssl_certificate @directory/cert.pem;\n"
     "    @secure ssl_certificate_key @directory/key.pem;\n"
     "    server { listen 127.0.0.1:@port backlog=4096@reuseport@ssl;\n"
