@@ -189,6 +189,7 @@ static ssize_t receive(ferry__link *link, void *data, size_t size)
     if (result <= 0)
         return result;
     size_t count = record_take(&self_of(link)->in, data, size);
+    link->is_dry = false; /* some of the record may be left */
     note_received(link, count);
     return (ssize_t)count;
 }

@@ -186,7 +186,8 @@ void ferry__tls_link_refuse_name(SSL *ssl)
 /* Before a call of OpenSSL's that may fail. */
 static void begin_call(tls_link *self)
 {
-    ERR_clear_error();
+    if (ERR_peek_error() != 0) /* clearing what is clear takes long */
+        ERR_clear_error();
     self->signs = (ferry__tls_signs){.alert = FERRY__NO_ALERT};
 }
 
@@ -459,6 +460,8 @@ static ssize_t receive(ferry__link *link, void *data, size_t size)
         got += count;
         result = done == 1 ? SSL_has_pending(self->ssl) : conclude_read(self, done);
     }
+    if (result != 0 || self->has_ended) /* something more is to be told */
+        link->is_dry = false;
     heed_words(link);
     return got > 0 ? (ssize_t)got : result;
 }

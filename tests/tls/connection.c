@@ -249,3 +249,43 @@ PROMISE_EITHER(connection, close_of_a_client_is_confirmed_only_where_that_is_ask
     check_eq(close_after_silence(placement, 0), 0);
     check_eq(close_after_silence(placement, 60000), -ECONNABORTED);
 }
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+/* Every recv(2) of ferry's (-Wl,--wrap). */
+static atomic_uint receives;
+
+WRAPPED(ssize_t, recv, (int fd, void *data, size_t size, int flags))
+{
+    atomic_fetch_add(&receives, 1);
+    return __real_recv(fd, data, size, flags);
+}
+
+static size_t send_back(ferry_stream *stream, const void *data, size_t length, bool, void *)
+{
+    check_eq(ferry_stream_write(stream, data, length, NULL, NULL), 0);
+    return length;
+}
+
+PROMISE_EITHER(connection, message_is_received_by_one_call)
+{
+    enum { MESSAGES = 200, OTHERS = 40 };
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    ferry_stream *client, *server;
+    scene_join(s, &client, &server);
+    const ferry_reader wanted = {.on_read = send_back, .on_owner = true};
+    check_eq(ferry_stream_set_reader(server, &wanted), 0);
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        char answer[4];
+        const ferry_read read = {.data = answer, .size = 4, .mode = FERRY_READ_EXACTLY};
+        ferry_promise *reading;
+        check_eq(ferry_stream_read(client, &read, NULL, &reading), 0);
+        check_eq(ferry_stream_write(client, &i, sizeof i, NULL, NULL), 0);
+        check_outcome(reading, .error = 0, .sent = 4);
+        check(memcmp(answer, &i, sizeof i) == 0);
+    }
+    ferry_stream_unref(client);
+    ferry_stream_unref(server);
+    /* The client asks once more for each: its read may come before the answer has. */
+    check(atomic_load(&receives) <= 3 * MESSAGES + OTHERS);
+}

@@ -531,7 +531,9 @@ static ssize_t receive_with(ferry__link *link, void *data, size_t size, int flag
 
 static ssize_t receive(ferry__link *link, void *data, size_t size)
 {
-    return receive_with(link, data, size, 0);
+    ssize_t count = receive_with(link, data, size, 0);
+    link->is_dry = link->is_tcp && count > 0 && (size_t)count < size;
+    return count;
 }
 
 static ssize_t peek(ferry__link *link)
@@ -581,7 +583,6 @@ const ferry__link_type ferry__link_plain = {
     .unsent = unsent,
     .unacked = unacked,
     .may_be_left = true,
-    .short_is_all = true,
 };
 
 /* ---- closing --------------------------------------------------------------------------------- */

@@ -114,6 +114,7 @@ typedef struct ferry__link {
     /* The owner's. */
     ferry__guard guard;
     bool is_holding_back; /* the last write said that more follows */
+    bool is_dry;          /* TCP: when its type last received, nothing more had come */
     bool owes;            /* its type has bytes to send that nobody writes: flush */
     bool may_be_framed;   /* the program may have set TCP_ULP, to kernel TLS */
     int fd;               /* -1 once closed */
@@ -281,8 +282,7 @@ struct ferry__link_type {
      * state, for others to look at.] */
     void (*forget)(ferry__link *link);
 
-    bool may_be_left;  /* its fd is of use without it: it may be given back to the program */
-    bool short_is_all; /* TCP: if receive gives less than was asked for, nothing more has come */
+    bool may_be_left; /* its fd is of use without it: it may be given back to the program */
 };
 
 /* For kinds whose bytes only memory can hold, beside the fd: what they cannot do. */

@@ -593,19 +593,16 @@ static bool is_wanted(const ferry__intake *intake)
     return intake->subscriber != NULL && may_be_called && !intake->is_full;
 }
 
-ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size, bool *ret_short)
+ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size)
 {
-    ssize_t count = ferry__link_receive(&intake->stream->link, data, size);
-    *ret_short = count > 0 && (size_t)count < size;
-    return count;
+    return ferry__link_receive(&intake->stream->link, data, size);
 }
 
-ssize_t ferry__intake_keep(ferry__intake *intake, size_t size, bool *ret_short)
+ssize_t ferry__intake_keep(ferry__intake *intake, size_t size)
 {
     if (ferry__bytes_reserve(&intake->kept, size) != 0)
         return -ENOMEM;
-    ssize_t count =
-        ferry__intake_receive(intake, intake->kept.data + intake->kept.end, size, ret_short);
+    ssize_t count = ferry__intake_receive(intake, intake->kept.data + intake->kept.end, size);
     if (count > 0)
         intake->kept.end += (size_t)count;
     else
@@ -614,14 +611,14 @@ ssize_t ferry__intake_keep(ferry__intake *intake, size_t size, bool *ret_short)
 }
 
 /* Offers bytes before they are kept, so that only those that are left have to be. */
-static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
+static ssize_t ask_for_subscriber(ferry__intake *intake)
 {
     unsigned char *scratch = ferry__owner_scratch(intake->stream->owner);
     if (scratch == NULL)
         return -ENOMEM;
     size_t high = high_mark(intake);
     size_t size = high < FERRY__SCRATCH_BYTES ? high : FERRY__SCRATCH_BYTES;
-    ssize_t count = ferry__intake_receive(intake, scratch, size, ret_short);
+    ssize_t count = ferry__intake_receive(intake, scratch, size);
     if (count <= 0)
         return count;
     size_t taken = offer(intake, scratch, (size_t)count), left = (size_t)count - taken;
@@ -633,13 +630,13 @@ static ssize_t ask_for_subscriber(ferry__intake *intake, bool *ret_short)
 }
 
 /* Receives behind what is kept: for the subscriber no more than it is to be offered. */
-static ssize_t ask_to_keep(ferry__intake *intake, bool *ret_short)
+static ssize_t ask_to_keep(ferry__intake *intake)
 {
     if (intake->reads.first != NULL)
-        return ferry__intake_keep(intake, FERRY__PORTION, ret_short);
+        return ferry__intake_keep(intake, FERRY__PORTION);
     size_t most = high_mark(intake) - count_waiting(intake); /* not 0: more is wanted */
     size_t size = intake->portion < most ? intake->portion : most;
-    ssize_t count = ferry__intake_keep(intake, size, ret_short);
+    ssize_t count = ferry__intake_keep(intake, size);
     if (count <= 0)
         return count;
     intake->portion = ferry__portion_after(intake->portion, size, (size_t)count);
@@ -647,31 +644,32 @@ static ssize_t ask_to_keep(ferry__intake *intake, bool *ret_short)
     return count;
 }
 
-static ssize_t ask_for_the_first(ferry__intake *intake, bool *ret_short)
+static ssize_t ask_for_the_first(ferry__intake *intake)
 {
     if (intake->borrower != NULL) /* behind the loan */
-        return ask_to_keep(intake, ret_short);
+        return ask_to_keep(intake);
     if (intake->reads.first != NULL)
-        return type_of(intake->reads.first)->ask(intake, intake->reads.first, ret_short);
+        return type_of(intake->reads.first)->ask(intake, intake->reads.first);
     if (intake->subscriber->home != NULL || ferry__bytes_count(&intake->kept) > 0)
-        return ask_to_keep(intake, ret_short);
-    return ask_for_subscriber(intake, ret_short);
+        return ask_to_keep(intake);
+    return ask_for_subscriber(intake);
 }
 
 /* Asks the kernel once, unless it has just said it to a borrower. @return whether it has nothing
  * more for now. */
 static bool ask_kernel(ferry__intake *intake)
 {
-    bool is_short = false, was_drained = intake->is_drained;
+    ferry__link *link = &intake->stream->link;
+    bool was_drained = intake->is_drained;
     intake->is_drained = intake->came_full = false;
     if (was_drained)
         return true;
-    const ferry__link *link = &intake->stream->link;
-    ssize_t count = ask_for_the_first(intake, &is_short);
+    link->is_dry = false; /* nothing may be received from it */
+    ssize_t count = ask_for_the_first(intake);
     ferry__stream_heed_link(intake->stream);
     if (count > 0) {
         ferry__incoming_count(&intake->seen, (size_t)count, intake->stream->turn_began_at);
-        return is_short && link->is_tcp && link->type->short_is_all && !intake->is_cut_short;
+        return link->is_dry && !intake->is_cut_short;
     }
     if (count != -EAGAIN)
         heed_end(intake, count);

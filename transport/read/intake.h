@@ -165,7 +165,7 @@ void ferry__intake_go_on(ferry__intake *intake, ferry__request *request, int err
                          ferry_phase phase);
 
 /* Asks the kernel once, into memory. The second: behind what is kept. Both as a read's ask. */
-ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size, bool *ret_short);
-ssize_t ferry__intake_keep(ferry__intake *intake, size_t size, bool *ret_short);
+ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size);
+ssize_t ferry__intake_keep(ferry__intake *intake, size_t size);
 
 #endif

@@ -72,10 +72,9 @@ typedef struct ferry__read_type {
 
     /*
      * It is hungry: asks the kernel once. No bytes are under way to anybody else then.
-     * @param ret_short whether the kernel gave less than it was asked for.
      * @return how many bytes; 0: the peer's end of file; or a negative errno.
      */
-    ssize_t (*ask)(ferry__intake *intake, ferry__request *request, bool *ret_short);
+    ssize_t (*ask)(ferry__intake *intake, ferry__request *request);
 
     /*
      * It fails: gives the peer's bytes that it has got and does not consume back to the intake. Not

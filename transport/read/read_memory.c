@@ -143,13 +143,13 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
 }
 
 /* Asks for bytes straight into its memory, if nothing has to be looked at first. */
-static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_short)
+static ssize_t ask(ferry__intake *intake, ferry__request *request)
 {
     filling *self = filling_of(request);
     size_t room = self->size - self->filled;
     if (self->mode == FERRY_READ_UNTIL || room == 0 || ferry__bytes_count(&intake->kept) > 0)
-        return ferry__intake_keep(intake, FERRY__PORTION, ret_short);
-    ssize_t count = ferry__intake_receive(intake, self->data + self->filled, room, ret_short);
+        return ferry__intake_keep(intake, FERRY__PORTION);
+    ssize_t count = ferry__intake_receive(intake, self->data + self->filled, room);
     if (count > 0)
         self->filled += (size_t)count;
     return count;

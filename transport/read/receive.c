@@ -297,7 +297,7 @@ static ssize_t look_instead(ferry__intake *intake, ferry__request *request, size
  * If splice(2) has nothing to give, recv(2) has the last word. At urgent data splice(2) says for
  * ever that there is nothing, or that it is the end; recv(2) passes over it.
  */
-static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_short)
+static ssize_t ask(ferry__intake *intake, ferry__request *request)
 {
     storing *self = storing_of(request);
     size_t size = portion(request, self);
@@ -309,7 +309,7 @@ static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_sho
     if ((self->target.flags & FERRY_FILE_ZERO_COPY) != 0)
         return look_instead(intake, request, size);
     enum { MOST = 4 * FERRY__PORTION }; /* more gains nothing, and is memory */
-    count = ferry__intake_keep(intake, size < MOST ? size : MOST, ret_short);
+    count = ferry__intake_keep(intake, size < MOST ? size : MOST);
     self->has_copied |= self->by_copy && count > 0;
     return count;
 }

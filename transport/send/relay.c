@@ -276,11 +276,11 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
 }
 
 /* For what is put next, while the channel has not been emptied. */
-static ssize_t ask(ferry__intake *intake, ferry__request *request, bool *ret_short)
+static ssize_t ask(ferry__intake *intake, ferry__request *request)
 {
     enum { MOST = 4 * FERRY__PORTION }; /* more gains nothing, and is memory */
     (void)request;
-    return ferry__intake_keep(intake, MOST, ret_short);
+    return ferry__intake_keep(intake, MOST);
 }
 
 static bool pass_on(ferry__request *request, int error)
