@@ -54,8 +54,7 @@ need_llhttp() {
 
 # What every build needs.
 need_to_build() {
-    need gcc libc6-dev cmake ninja-build libck-dev libxxhash-dev "$@"
-    need_llhttp
+    need gcc libc6-dev cmake ninja-build libck-dev libxxhash-dev "$@" && need_llhttp
 }
 
 # build NAME CMAKE_ARGUMENT... : configures and builds build/NAME. Prints only failures.
