@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What comes before a stream's first byte: both ends agree on keys, and on who they are. */
 #include "tests/tls/scene.h"
+#include "transport/reach/listener.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 
 /* ---- both ends ------------------------------------------------------------------------------- */
@@ -408,6 +410,78 @@ PROMISE_BOTH(handshake, peer_that_ends_in_the_middle_is_noticed)
     check_eq(shutdown(fd, SHUT_WR), 0);
     check_eq(scene_await_failure(s).reason, FERRY_TLS_CLOSED);
     close(fd);
+}
+
+/* Has each connection of a listener encrypted. @param arg a scene. */
+static int have_it_encrypted(ferry_listener *listener, int fd, ferry_stream_options *options,
+                             void *arg)
+{
+    (void)listener, (void)fd;
+    scene *s = arg;
+    static ferry_tls_options tls; /* the same for all */
+    tls = (ferry_tls_options){.context = s->server, .handshake_timeout_ms = 60 * 60 * 1000};
+    options->tls = &tls;
+    return 0;
+}
+
+static void expect_nobody(ferry_listener *listener, ferry_stream *stream, void *arg)
+{
+    (void)listener, (void)stream, (void)arg;
+    check_eq(0, 1); /* nobody speaks TLS */
+}
+
+/* A listener beside the scene's, where only on_accept says that connections are to be encrypted. */
+static void listen_to_be_encrypted(scene *s)
+{
+    ferry_listener_unref(s->listener);
+    const ferry_listen_options options = {.on_stream = expect_nobody,
+                                          .on_stream_arg = s,
+                                          .on_owner = true,
+                                          .on_accept = have_it_encrypted};
+    check_eq(ferry_listen(s->service, "127.0.0.1:0", &options, &s->listener), 0);
+    check(ferry_listener_get_address(s->listener, s->address, sizeof s->address) > 0);
+}
+
+static unsigned count_streams(const scene *s)
+{
+    ferry_service_status status;
+    check_eq(ferry_service_get_status(s->service, &status), 0);
+    return (unsigned)status.streams;
+}
+
+/* Peers that say nothing: some more than a listener has handshakes with at once. */
+static void check_handshakes_are_bounded(scene *s)
+{
+    enum { MOST = FERRY__MOST_HANDSHAKES, CLIENTS = MOST + 20 };
+    static int clients[CLIENTS];
+    for (unsigned i = 0; i < CLIENTS; i++)
+        clients[i] = connect_plain(s);
+    while (count_streams(s) < MOST) /* a hang is the harness's to notice */
+        sched_yield();
+    wait_until_asleep();
+    check_eq(count_streams(s), MOST);
+    for (unsigned i = 0; i < MOST; i++) /* the others get their places */
+        close(clients[i]);
+    while (count_streams(s) != CLIENTS - MOST)
+        sched_yield();
+    for (unsigned i = MOST; i < CLIENTS; i++)
+        close(clients[i]);
+}
+
+PROMISE(handshake, listener_has_so_many_handshakes_at_once_and_no_more)
+{
+    struct rlimit limit;
+    check_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    check_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (int is_by_on_accept = 0; is_by_on_accept < 2; is_by_on_accept++) {
+        AT_END(end_scene)
+        scene *s = scene_open((scene_wish){.placement = FERRY_PLACEMENT_SHARED,
+                                           .handshake_timeout_ms = 60 * 60 * 1000});
+        if (is_by_on_accept)
+            listen_to_be_encrypted(s);
+        check_handshakes_are_bounded(s);
+    }
 }
 
 /* A listening socket whose connections nobody takes. */

@@ -48,10 +48,16 @@ static bool is_told_by_mail(const ferry_listener *listener)
     return listener->home != NULL;
 }
 
+/* Whether its streams may begin with a handshake: on_accept may give one TLS. */
+static bool may_shake_hands(const ferry_listener *listener)
+{
+    return listener->settings->secure != NULL || listener->options.on_accept != NULL;
+}
+
 /* Whether what comes between accepting a stream and telling of it may last. */
 static bool counts_handovers(const ferry_listener *listener)
 {
-    return is_told_by_mail(listener) || listener->settings->secure != NULL;
+    return is_told_by_mail(listener) || may_shake_hands(listener);
 }
 
 static bool is_bounded(const ferry_listener *listener)
@@ -61,7 +67,8 @@ static bool is_bounded(const ferry_listener *listener)
 
 static unsigned most_handovers(const ferry_listener *listener)
 {
-    return listener->settings->secure != NULL ? FERRY__MOST_HANDSHAKES : FERRY__MOST_HANDOVERS;
+    bool is_by_mail_alone = is_told_by_mail(listener) && listener->settings->secure == NULL;
+    return is_by_mail_alone ? FERRY__MOST_HANDOVERS : FERRY__MOST_HANDSHAKES;
 }
 
 /* Undoing tells nobody here: all that is handed over tells of its end. */
