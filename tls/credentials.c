@@ -139,7 +139,8 @@ static int use_lists(SSL_CTX *context, const char *file, ferry_tls_failure *ret_
     const input given = {.file = file};
     int error = use(context, &given, take_trust, ret_failure);
     if (error == 0)
-        (void)X509_STORE_set_flags(SSL_CTX_get_cert_store(context), X509_V_FLAG_CRL_CHECK);
+        (void)X509_STORE_set_flags(SSL_CTX_get_cert_store(context),
+                                   X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     return error;
 }
 

@@ -116,8 +116,8 @@ PROMISE_EITHER(connection, secrets_are_logged_only_where_that_is_asked_for)
     unlink(path);
 }
 
-/* Writes a list of what an authority has revoked. @param revoked or NULL. */
-static void write_list(const char *path, const identity *authority, const identity *revoked)
+/* Adds a list of what an authority has revoked to a file. @param revoked or NULL. */
+static void add_list(const char *path, const identity *authority, const identity *revoked)
 {
     X509_CRL *list = X509_CRL_new();
     ASN1_TIME *now = X509_gmtime_adj(NULL, -60), *later = X509_gmtime_adj(NULL, 3600);
@@ -132,7 +132,7 @@ static void write_list(const char *path, const identity *authority, const identi
         check(X509_CRL_add0_revoked(list, entry) == 1);
     }
     check(X509_CRL_sign(list, authority->secret, EVP_sha256()) > 0);
-    FILE *file = fopen(path, "w");
+    FILE *file = fopen(path, "a");
     check(file != NULL && PEM_write_X509_CRL(file, list) == 1 && fclose(file) == 0);
     ASN1_TIME_free(now);
     ASN1_TIME_free(later);
@@ -147,7 +147,8 @@ PROMISE_EITHER(connection, certificate_that_a_list_revokes_is_refused)
     identity own = identity_make((identity_wish){.name = "DNS:localhost", .issuer = &root});
     const ferry_tls_certificate shown = identity_certificate(&own);
     for (int is_revoked = 0; is_revoked < 2; is_revoked++) {
-        write_list(path, &root, is_revoked ? &own : NULL);
+        check_eq(truncate(path, 0), 0);
+        add_list(path, &root, is_revoked ? &own : NULL);
         AT_END(end_scene)
         scene *s = scene_open((scene_wish){
             .placement = placement,
@@ -157,6 +158,38 @@ PROMISE_EITHER(connection, certificate_that_a_list_revokes_is_refused)
         check_outcome(scene_connect(s, "localhost"), .error = is_revoked ? -EKEYREVOKED : 0);
     }
     identity_free(&own);
+    identity_free(&root);
+    unlink(path);
+}
+
+/* How a server is received whose chain is root, between, own: what lists say of these. */
+typedef struct listed {
+    bool has_own_list, is_between_revoked;
+    int error;
+} listed;
+
+PROMISE_EITHER(connection, each_certificate_of_a_chain_is_looked_for_in_a_list_of_its_issuer)
+{
+    char path[] = "/tmp/ferry-test-XXXXXX";
+    close(mkstemp(path));
+    identity root = identity_make((identity_wish){.name = "root", .is_authority = true});
+    identity between =
+        identity_make((identity_wish){.name = "between", .is_authority = true, .issuer = &root});
+    const listed cases[] = {
+        {true, false, 0}, {true, true, -EKEYREVOKED}, {false, false, -EKEYREVOKED}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        check_eq(truncate(path, 0), 0);
+        add_list(path, &root, cases[i].is_between_revoked ? &between : NULL);
+        if (cases[i].has_own_list)
+            add_list(path, &between, NULL);
+        const ferry_tls_trust trust = {
+            .ca = root.chain, .ca_length = strlen(root.chain), .crl_file = path};
+        AT_END(end_scene)
+        scene *s = scene_open((scene_wish){
+            .placement = placement, .own = {.issuer = &between}, .client = {.trust = trust}});
+        check_outcome(scene_connect(s, "localhost"), .error = cases[i].error);
+    }
+    identity_free(&between);
     identity_free(&root);
     unlink(path);
 }
