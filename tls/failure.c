@@ -145,6 +145,8 @@ static int explain(const SSL *ssl, const ferry__tls_signs *signs, ferry_tls_fail
     if (signs->is_unknown)
         return ferry__tls_fail(ret, FERRY_TLS_UNKNOWN_NAME, -EPROTONOSUPPORT,
                                "no certificate has the name that was asked for");
+    if (signs->is_flood)
+        return ferry__tls_fail(ret, FERRY_TLS_BROKEN, -EPROTO, "too many messages without bytes");
     if (signs->is_over_bound)
         return ferry__tls_fail(ret, FERRY_TLS_BROKEN, -EPROTO, "too many messages to answer");
     unsigned long code = ERR_peek_error();

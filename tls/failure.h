@@ -15,6 +15,7 @@ typedef struct ferry__tls_signs {
     int io_error;       /* what its fd said; 0: nothing */
     int alert;          /* that the peer has sent; or FERRY__NO_ALERT */
     bool is_cut;        /* the peer has ended */
+    bool is_flood;      /* it sends one record after the other, and none has bytes */
     bool is_unknown;    /* it has asked for a name that there is no certificate of */
     bool is_over_bound; /* it has asked for more answers than anybody needs */
 } ferry__tls_signs;

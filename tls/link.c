@@ -23,6 +23,8 @@ enum {
     MOST = 64 * 1024,
     OVERHEAD = 64,       /* of a record, at most: header, nonce, padding, tag */
     OWED_MOST = 1 << 18, /* answers that a peer has asked for, and does not read */
+    IDLE_MOST = 64,      /* records and messages without bytes for a reader, one after the other */
+    READS = 64, /* records a call of receive: so its owner's other streams have their turn */
 };
 
 uint64_t ferry__tls_records_per_key = UINT64_C(1) << 23;
@@ -46,13 +48,15 @@ typedef struct tls_link {
     ferry__output output;
     unsigned char *held; /* bytes that wait for more: a record's at most; NULL: there are none */
     size_t held_count;
-    size_t begun;            /* bytes that it has taken and not answered */
-    uint64_t records;        /* since the key was new */
-    int broken;              /* why nothing leaves any more; 0: it does */
-    int read_error;          /* why nothing comes any more; 0: it does */
-    bool has_ended;          /* the peer has said its end */
-    bool has_said_end;       /* close_notify is in the output, or has left */
-    bool is_shut;            /* nothing leaves behind that: what OpenSSL still says is dropped */
+    size_t begun;       /* bytes that it has taken and not answered */
+    uint64_t records;   /* since the key was new */
+    size_t record_most; /* bytes of a record of this side's: the client may ask for less */
+    unsigned idle;      /* what has come since the last bytes for a reader, as IDLE_MOST has it */
+    int broken;         /* why nothing leaves any more; 0: it does */
+    int read_error;     /* why nothing comes any more; 0: it does */
+    bool has_ended;     /* the peer has said its end */
+    bool has_said_end;  /* close_notify is in the output, or has left */
+    bool is_shut;       /* nothing leaves behind that: what OpenSSL still says is dropped */
     ferry__tls_signs signs;  /* of the call that is under way */
     unsigned char *received; /* of the peer's handshake, before there was TLS; or NULL */
     size_t received_begin, received_end;
@@ -150,6 +154,25 @@ static void heed_event(const SSL *ssl, int where, int what)
         self->signs.alert = what & 0xff;
 }
 
+/*
+ * OpenSSL's: a record, or a message, has come or is to leave. A peer may send tickets and new keys
+ * without end, and OpenSSL would go on over them in one call. It is told that the peer has ended:
+ * then it looks at nothing more.
+ */
+static void heed_message(int is_written, int version, int type, const void *data, size_t size,
+                         SSL *ssl, void *arg)
+{
+    (void)version, (void)data, (void)size, (void)arg;
+    tls_link *self = SSL_get_app_data(ssl);
+    bool is_counted = type == SSL3_RT_HEADER || type == SSL3_RT_HANDSHAKE;
+    if (is_written || !is_counted || atomic_load(&self->outcome) != SECURED)
+        return;
+    self->idle++;
+    self->signs.is_flood = self->idle > IDLE_MOST;
+    if (self->signs.is_flood)
+        SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN);
+}
+
 /* OpenSSL's: a session that may be resumed. @return whether its reference was taken. */
 static int heed_session(SSL *ssl, SSL_SESSION *session)
 {
@@ -173,6 +196,7 @@ void ferry__tls_link_watch(SSL_CTX *context, bool logs_keys)
     if (logs_keys)
         SSL_CTX_set_keylog_callback(context, log_key);
     SSL_CTX_set_info_callback(context, heed_event);
+    SSL_CTX_set_msg_callback(context, heed_message);
     SSL_CTX_sess_set_new_cb(context, heed_session);
 }
 
@@ -222,15 +246,6 @@ static int send_output(tls_link *self, bool more)
     return error;
 }
 
-/* Sends what the link owes, and notes whether it still does. */
-static int pay(ferry__link *link)
-{
-    tls_link *self = self_of(link);
-    int error = send_output(self, false);
-    link->owes = error != 0; /* whoever asks for it hears the error, and drops it */
-    return error;
-}
-
 /* Has a key that has served for long replaced. @return 0, or a negative errno. */
 static int renew_key(tls_link *self)
 {
@@ -244,11 +259,13 @@ static int renew_key(tls_link *self)
     return is_worn ? -EKEYEXPIRED : 0;
 }
 
-/* Makes a record of bytes. @return 0, or a negative errno. */
+/* Makes a record of bytes, or several, if the peer wants smaller ones. @return 0, or a negative
+ * errno. */
 static int encrypt(tls_link *self, const void *data, size_t size)
 {
+    size_t records = (size + self->record_most - 1) / self->record_most;
     /* Room first: a record that is lost on its way to the output is lost for good. */
-    int error = ferry__output_reserve(&self->output, size + 2 * OVERHEAD);
+    int error = ferry__output_reserve(&self->output, size + (records + 1) * OVERHEAD);
     if (error == 0)
         error = renew_key(self);
     if (error != 0)
@@ -259,7 +276,7 @@ static int encrypt(tls_link *self, const void *data, size_t size)
         self->broken = note_failure(self);
         return self->broken;
     }
-    self->records++;
+    self->records += records;
     return 0;
 }
 
@@ -275,6 +292,43 @@ static int encrypt_held(tls_link *self)
     self->held = NULL;
     self->held_count = 0;
     return 0;
+}
+
+/*
+ * Half a message of the peer's may have come: a new key, say, in two records. OpenSSL says nothing
+ * before it has the rest. This asks for that, and for no more: what is behind it stays in the socket,
+ * whose readers know of it. @return 0: OpenSSL can speak; -EAGAIN: the link is held up; or another
+ * negative errno, and nothing leaves any more.
+ */
+static int hear_out(ferry__link *link)
+{
+    tls_link *self = self_of(link);
+    link->is_held_up = false;
+    if (self->broken != 0 || atomic_load(&self->outcome) != SECURED || !SSL_in_init(self->ssl))
+        return self->broken;
+    begin_call(self);
+    SSL_set_read_ahead(self->ssl, 0);
+    int result = SSL_do_handshake(self->ssl);
+    SSL_set_read_ahead(self->ssl, 1);
+    if (result == 1)
+        return 0;
+    link->is_held_up = SSL_get_error(self->ssl, result) == SSL_ERROR_WANT_READ;
+    if (!link->is_held_up)
+        self->broken = self->read_error = note_failure(self);
+    return link->is_held_up ? -EAGAIN : self->broken;
+}
+
+/* Sends what the link owes, and notes whether it still does. */
+static int pay(ferry__link *link)
+{
+    tls_link *self = self_of(link);
+    int error = 0;
+    if (link->is_held_up && (error = hear_out(link)) == 0)
+        error = encrypt_held(self);
+    if (error == 0)
+        error = send_output(self, false);
+    link->owes = error != 0; /* whoever asks for it hears the error, and drops it */
+    return error;
 }
 
 /* Adds bytes to those that are held back, as many as a record has room for. @return how many, or
@@ -375,7 +429,9 @@ static ssize_t write_pieces(ferry__link *link, const struct iovec pieces[], int 
         link->is_holding_back = self->held_count > 0;
         return taken;
     }
-    int error = self->begun == 0 ? begin_write(self, pieces, count) : 0;
+    int error = self->begun == 0 ? hear_out(link) : 0;
+    if (error == 0 && self->begun == 0)
+        error = begin_write(self, pieces, count);
     if (error == 0)
         error = send_output(self, more);
     link->is_holding_back |= self->held_count > 0;
@@ -389,7 +445,7 @@ static ssize_t write_pieces(ferry__link *link, const struct iovec pieces[], int 
 static void push(ferry__link *link)
 {
     tls_link *self = self_of(link);
-    if (self->broken == 0)
+    if (hear_out(link) == 0)
         (void)encrypt_held(self);
     ferry__link_plain.push(link);
     link->is_holding_back = false;
@@ -410,6 +466,10 @@ static size_t owe(ferry__link *link)
 /* A read has given nothing. @return as a type's receive. */
 static ssize_t conclude_read(tls_link *self, int result)
 {
+    if (self->signs.is_flood) {
+        self->read_error = note_failure(self);
+        return self->read_error;
+    }
     switch (SSL_get_error(self->ssl, result)) {
     case SSL_ERROR_WANT_READ:
         return -EAGAIN;
@@ -440,11 +500,14 @@ static ssize_t find_end(const tls_link *self)
     return self->read_error != 0 ? self->read_error : 1;
 }
 
-/* What OpenSSL has said while it read leaves: answers to new keys, alerts. */
+/* What OpenSSL has said while it read leaves: answers to new keys, alerts. And what it could not say
+ * before it had read. */
 static void heed_words(ferry__link *link)
 {
     tls_link *self = self_of(link);
     if (self->begun == 0 && ferry__output_count(&self->output) > 0)
+        link->owes = true;
+    if (link->is_held_up && !SSL_in_init(self->ssl))
         link->owes = true;
 }
 
@@ -453,12 +516,14 @@ static ssize_t receive(ferry__link *link, void *data, size_t size)
     tls_link *self = self_of(link);
     ssize_t result = find_end(self);
     size_t got = 0;
-    while (result > 0 && got < size) {
+    for (int i = 0; i < READS && result > 0 && got < size; i++) {
         size_t count = 0;
         begin_call(self);
         int done = SSL_read_ex(self->ssl, (char *)data + got, size - got, &count);
         got += count;
         result = done == 1 ? SSL_has_pending(self->ssl) : conclude_read(self, done);
+        if (count > 0)
+            self->idle = 0;
     }
     if (result != 0 || self->has_ended) /* something more is to be told */
         link->is_dry = false;
@@ -526,6 +591,15 @@ static int describe_protocol(tls_link *self)
     return self->protocol != NULL ? 0 : -ENOMEM;
 }
 
+/* How many bytes a record may have: what the client has asked for (RFC 6066, 4). */
+static size_t find_record_most(const SSL *ssl)
+{
+    uint8_t asked = SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl));
+    bool is_asked =
+        asked >= TLSEXT_max_fragment_length_512 && asked <= TLSEXT_max_fragment_length_4096;
+    return is_asked ? (size_t)256 << asked : RECORD;
+}
+
 /* A server's client may have asked for a name. @return 0, -ENOMEM. */
 static int describe_name(tls_link *self)
 {
@@ -589,6 +663,7 @@ static int succeed(tls_link *self)
     int error = describe(self);
     if (error != 0)
         return fail_here(self, FERRY_TLS_LOCAL, error, "no memory");
+    self->record_most = find_record_most(self->ssl);
     atomic_store(&self->outcome, SECURED);
     return 0;
 }
@@ -638,9 +713,12 @@ static void say_end(tls_link *self)
 static int shut_down(ferry__link *link)
 {
     tls_link *self = self_of(link);
-    say_end(self);
+    int error = hear_out(link);
+    if (error == 0)
+        say_end(self);
     link->is_holding_back = false;
-    int error = pay(link);
+    if (error == 0)
+        error = pay(link);
     link->owes = error == -EAGAIN;
     if (error != 0)
         return error;
@@ -693,7 +771,8 @@ static void read_away(ferry__link *link)
 static void let_go_in_order(ferry__link *link)
 {
     tls_link *self = self_of(link);
-    say_end(self);
+    if (hear_out(link) == 0)
+        say_end(self);
     if (ferry__output_count(&self->output) > 0)
         (void)ferry__link_send_last(link, self->output.data + self->output.begin,
                                     ferry__output_count(&self->output));
@@ -704,6 +783,8 @@ static void close_link(ferry__link *link, ferry__ending ending)
 {
     if (ending == FERRY__LET_GO)
         let_go_in_order(link);
+    else if (atomic_load(&self_of(link)->outcome) == FAILED)
+        read_away(link); /* the alert is to get there */
     let_go(self_of(link));
 }
 
@@ -763,6 +844,7 @@ int ferry__tls_link_put_on(ferry__link *link, const ferry__tls_terms *terms)
     }
     self->link = link;
     self->terms = *terms;
+    self->record_most = RECORD;
     self->signs.alert = FERRY__NO_ALERT;
     if (copy_terms(self) != 0) {
         BIO_free(bio);

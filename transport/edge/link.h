@@ -116,8 +116,9 @@ typedef struct ferry__link {
     bool is_holding_back; /* the last write said that more follows */
     bool is_dry;          /* TCP: when its type last received, nothing more had come */
     bool owes;            /* its type has bytes to send that nobody writes: flush */
-    bool may_be_framed;   /* the program may have set TCP_ULP, to kernel TLS */
-    int fd;               /* -1 once closed */
+    bool is_held_up;    /* it has said -EAGAIN to sending since it has to receive something first */
+    bool may_be_framed; /* the program may have set TCP_ULP, to kernel TLS */
+    int fd;             /* -1 once closed */
 } ferry__link;
 
 /* What sort of socket it is. Sockets that a listening one accepts are of its own sort. */
@@ -187,9 +188,10 @@ typedef enum ferry__ending {
 } ferry__ending;
 
 /*
- * A direction of a link, as the events that it waits for once it has answered -EAGAIN. No kind
- * waits for the other direction's: what it has to send in order to receive, it owes. What it has to
- * receive in order to send, a handshake, is over before there is a stream on it.
+ * A direction of a link, as the events that it waits for once it has answered -EAGAIN. Receiving
+ * never waits for room: what a kind has to send for that, it owes. Sending waits for what comes only
+ * while the link is held up: it was told half of something. Whichever direction then gets the rest,
+ * sending goes on: after a receive the link owes, be it nothing.
  */
 typedef enum ferry__direction {
     FERRY__SENDING = EPOLLOUT,

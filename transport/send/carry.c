@@ -292,9 +292,12 @@ static bool wait_for_sink(ferry_stream *stream, const ferry__part *part)
         look_at_sink_later(stream);
         return false;
     }
+    uint32_t events = FERRY__SENDING;
+    if (stream->link.is_held_up)
+        events |= FERRY__RECEIVING;
     int error = comes_with_edge(stream, part)
-                    ? ferry__owner_await(stream->owner, &stream->watch, FERRY__SENDING)
-                    : ferry__owner_watch(stream->owner, &stream->watch, FERRY__SENDING);
+                    ? ferry__owner_await(stream->owner, &stream->watch, events)
+                    : ferry__owner_watch(stream->owner, &stream->watch, events);
     if (is_ready_anyway(stream, error, FERRY_PHASE_SINK))
         return true;
     /* Not if there are watermarks: each request may be the one that reaches a mark. Nor if the
@@ -728,6 +731,7 @@ void ferry__stream_ready(ferry__watch *watch, uint32_t events)
     ferry_stream *stream = FERRY__STREAM_OF(watch, watch);
     ferry__intake_ready(stream, events);
     if ((events & ((uint32_t)FERRY__SENDING | EPOLLERR | EPOLLHUP)) != 0 ||
-        stream->state == FERRY__LINGERING || stream->state == FERRY__SECURING)
+        stream->state == FERRY__LINGERING || stream->state == FERRY__SECURING ||
+        stream->link.is_held_up)
         ferry__stream_schedule(stream);
 }

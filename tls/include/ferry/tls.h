@@ -18,9 +18,11 @@
  *   - The close of a client waits for the server's end, for five seconds at most, and reads away what
  *     comes. Servers send tickets, which nobody asks for. If they came to a closed socket a reset
  *     would take the last bytes from the server. However that ends, the outcome is 0. With
- *     close_timeout_ms the close is confirmed, as that of any stream is.
+ *     close_timeout_ms the close is confirmed, as that of any stream is; if the peer ends without
+ *     saying so in TLS, its outcome is -ECONNABORTED.
  *   - ferry_stream_detach gives such a stream's connection back to nobody: -EOPNOTSUPP.
- *   - Bytes that are no TLS, or were changed on their way, end reading with -EBADMSG or -EPROTO.
+ *   - Bytes that are no TLS, or were changed on their way, end reading with -EBADMSG or -EPROTO. So
+ *     do new keys, tickets and the like without end, and no byte in between: more than 30 of them.
  *
  * TLS 1.2 and 1.3, with OpenSSL's defaults and security level 2. No renegotiation, no early data,
  * no compression. Keys change within a connection before they wear out. With TLS 1.2 they cannot:
@@ -100,8 +102,11 @@ typedef struct ferry_tls_trust {
     const char *ca_file; /* certificates as PEM */
     const void *ca;      /* the same in memory */
     size_t ca_length;
-    bool system;          /* and those that the system trusts */
-    const char *crl_file; /* lists of revoked certificates, as PEM; NULL: none are looked at */
+    bool system; /* and those that the system trusts */
+
+    /* Lists of revoked certificates, as PEM: one of each authority in a chain, the root included.
+     * Where one is missing, or is out of date, the peer is refused. NULL: none are looked at. */
+    const char *crl_file;
     uint64_t reserved[4]; /* 0 */
 } ferry_tls_trust;
 
