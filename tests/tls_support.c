@@ -105,3 +105,25 @@ ferry_tls_certificate identity_certificate(const identity *self)
                                    .key = self->key,
                                    .key_length = strlen(self->key)};
 }
+
+void identity_add_list(const char *path, const identity *authority, const identity *revoked)
+{
+    X509_CRL *list = X509_CRL_new();
+    ASN1_TIME *now = X509_gmtime_adj(NULL, -60), *later = X509_gmtime_adj(NULL, 3600);
+    check(X509_CRL_set_version(list, X509_CRL_VERSION_2) == 1);
+    check(X509_CRL_set_issuer_name(list, X509_get_subject_name(authority->certificate)) == 1);
+    check(X509_CRL_set1_lastUpdate(list, now) == 1 && X509_CRL_set1_nextUpdate(list, later) == 1);
+    if (revoked != NULL) {
+        X509_REVOKED *entry = X509_REVOKED_new();
+        check(X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked->certificate)) ==
+              1);
+        check(X509_REVOKED_set_revocationDate(entry, now) == 1);
+        check(X509_CRL_add0_revoked(list, entry) == 1);
+    }
+    check(X509_CRL_sign(list, authority->secret, EVP_sha256()) > 0);
+    FILE *file = fopen(path, "a");
+    check(file != NULL && PEM_write_X509_CRL(file, list) == 1 && fclose(file) == 0);
+    ASN1_TIME_free(now);
+    ASN1_TIME_free(later);
+    X509_CRL_free(list);
+}

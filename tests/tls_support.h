@@ -33,4 +33,7 @@ void identity_free(identity *self);
 /* As an option of a context's. */
 ferry_tls_certificate identity_certificate(const identity *self);
 
+/* Adds a list of what an authority has revoked to a file. @param revoked or NULL. */
+void identity_add_list(const char *path, const identity *authority, const identity *revoked);
+
 #endif

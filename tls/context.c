@@ -100,6 +100,22 @@ static int choose_protocol(SSL *ssl, const unsigned char **ret, unsigned char *r
     return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+/*
+ * OpenSSL's, in place of its own verification, which is then made. It has just copied what a
+ * connection expects, the name above all, and does not look whether there was memory for that:
+ * without, it would take any name.
+ */
+static int verify(X509_STORE_CTX *chain, void *arg)
+{
+    (void)arg;
+    SSL *ssl = X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx());
+    X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(chain);
+    if (ssl != NULL && X509_VERIFY_PARAM_set1(param, SSL_get0_param(ssl)) == 1)
+        return X509_verify_cert(chain);
+    X509_STORE_CTX_set_error(chain, X509_V_ERR_OUT_OF_MEM);
+    return 0;
+}
+
 /* ---- OpenSSL's contexts ---------------------------------------------------------------------- */
 
 static void set_up(SSL_CTX *context, const ferry_tls_context *self)
@@ -112,6 +128,7 @@ static void set_up(SSL_CTX *context, const ferry_tls_context *self)
     SSL_CTX_set_read_ahead(context, 1);
     SSL_CTX_set_default_read_buffer_len(context, READ_BUFFER);
     SSL_CTX_set_verify(context, self->recipe.verify_mode, NULL);
+    SSL_CTX_set_cert_verify_callback(context, verify, NULL);
     ferry__tls_link_watch(context, self->recipe.key_log_fd >= 0);
 }
 
@@ -120,10 +137,10 @@ static bool set_up_server(SSL_CTX *context, ferry_tls_context *self)
 {
     if (self->recipe.protocols != NULL)
         SSL_CTX_set_alpn_select_cb(context, choose_protocol, &self->recipe);
-    ferry__tickets_use(&self->tickets, context);
     /* A ticket holds what was verified once. After a reload that is verified anew. */
     unsigned id = self->recipe.verify_mode != SSL_VERIFY_NONE ? self->reloads : 0;
-    return SSL_CTX_set_session_id_context(context, (const unsigned char *)&id, sizeof id) == 1;
+    return ferry__tickets_use(&self->tickets, context) &&
+           SSL_CTX_set_session_id_context(context, (const unsigned char *)&id, sizeof id) == 1;
 }
 
 static bool set_up_client(SSL_CTX *context, const ferry__recipe *made_of)

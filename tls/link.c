@@ -846,15 +846,15 @@ int ferry__tls_link_put_on(ferry__link *link, const ferry__tls_terms *terms)
     self->terms = *terms;
     self->record_most = RECORD;
     self->signs.alert = FERRY__NO_ALERT;
-    if (copy_terms(self) != 0) {
+    if (copy_terms(self) != 0 || SSL_set_app_data(terms->ssl, self) != 1) {
         BIO_free(bio);
+        ferry__release(self->received);
         ferry__release(self->name);
         ferry__release(self);
         return -ENOMEM;
     }
     self->ssl = terms->ssl;
     atomic_init(&self->outcome, SSL_is_init_finished(self->ssl) ? SECURED : UNDER_WAY);
-    (void)SSL_set_app_data(self->ssl, self);
     SSL_set_bio(self->ssl, bio, bio);
     link->type = &tls;
     link->state = self;

@@ -126,11 +126,11 @@ static int choose_key(SSL *ssl, unsigned char name[], unsigned char iv[], EVP_CI
     return answer;
 }
 
-void ferry__tickets_use(ferry__tickets *tickets, SSL_CTX *context)
+bool ferry__tickets_use(ferry__tickets *tickets, SSL_CTX *context)
 {
-    (void)SSL_CTX_set_app_data(context, tickets);
     (void)SSL_CTX_set_tlsext_ticket_key_evp_cb(context, choose_key);
     (void)SSL_CTX_set_timeout(context, FERRY__TICKET_SECONDS);
     (void)SSL_CTX_set_num_tickets(context, 1);
     (void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    return SSL_CTX_set_app_data(context, tickets) == 1;
 }

@@ -38,7 +38,7 @@ bool ferry__tickets_current(ferry__tickets *tickets, int64_t now, ferry__ticket_
 int ferry__tickets_find(ferry__tickets *tickets, int64_t now, const unsigned char name[16],
                         ferry__ticket_key *ret_key);
 
-/* Has a context use them. They have to stay. */
-void ferry__tickets_use(ferry__tickets *tickets, SSL_CTX *context);
+/* Has a context use them. They have to stay. @return whether it could. */
+bool ferry__tickets_use(ferry__tickets *tickets, SSL_CTX *context);
 
 #endif

@@ -3,8 +3,6 @@
 #include "tests/tls/scene.h"
 #include "tls/link.h"
 
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 #include <sys/stat.h>
 
 PROMISE_BOTH(connection, keys_change_unseen_in_the_middle_of_traffic)
@@ -116,29 +114,6 @@ PROMISE_EITHER(connection, secrets_are_logged_only_where_that_is_asked_for)
     unlink(path);
 }
 
-/* Adds a list of what an authority has revoked to a file. @param revoked or NULL. */
-static void add_list(const char *path, const identity *authority, const identity *revoked)
-{
-    X509_CRL *list = X509_CRL_new();
-    ASN1_TIME *now = X509_gmtime_adj(NULL, -60), *later = X509_gmtime_adj(NULL, 3600);
-    check(X509_CRL_set_version(list, X509_CRL_VERSION_2) == 1);
-    check(X509_CRL_set_issuer_name(list, X509_get_subject_name(authority->certificate)) == 1);
-    check(X509_CRL_set1_lastUpdate(list, now) == 1 && X509_CRL_set1_nextUpdate(list, later) == 1);
-    if (revoked != NULL) {
-        X509_REVOKED *entry = X509_REVOKED_new();
-        check(X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked->certificate)) ==
-              1);
-        check(X509_REVOKED_set_revocationDate(entry, now) == 1);
-        check(X509_CRL_add0_revoked(list, entry) == 1);
-    }
-    check(X509_CRL_sign(list, authority->secret, EVP_sha256()) > 0);
-    FILE *file = fopen(path, "a");
-    check(file != NULL && PEM_write_X509_CRL(file, list) == 1 && fclose(file) == 0);
-    ASN1_TIME_free(now);
-    ASN1_TIME_free(later);
-    X509_CRL_free(list);
-}
-
 PROMISE_EITHER(connection, certificate_that_a_list_revokes_is_refused)
 {
     char path[] = "/tmp/ferry-test-XXXXXX";
@@ -148,7 +123,7 @@ PROMISE_EITHER(connection, certificate_that_a_list_revokes_is_refused)
     const ferry_tls_certificate shown = identity_certificate(&own);
     for (int is_revoked = 0; is_revoked < 2; is_revoked++) {
         check_eq(truncate(path, 0), 0);
-        add_list(path, &root, is_revoked ? &own : NULL);
+        identity_add_list(path, &root, is_revoked ? &own : NULL);
         AT_END(end_scene)
         scene *s = scene_open((scene_wish){
             .placement = placement,
@@ -179,9 +154,9 @@ PROMISE_EITHER(connection, each_certificate_of_a_chain_is_looked_for_in_a_list_o
         {true, false, 0}, {true, true, -EKEYREVOKED}, {false, false, -EKEYREVOKED}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         check_eq(truncate(path, 0), 0);
-        add_list(path, &root, cases[i].is_between_revoked ? &between : NULL);
+        identity_add_list(path, &root, cases[i].is_between_revoked ? &between : NULL);
         if (cases[i].has_own_list)
-            add_list(path, &between, NULL);
+            identity_add_list(path, &between, NULL);
         const ferry_tls_trust trust = {
             .ca = root.chain, .ca_length = strlen(root.chain), .crl_file = path};
         AT_END(end_scene)

@@ -85,13 +85,12 @@ bool peer_hear(tls_peer *self)
 
 unsigned char *peer_take(tls_peer *self, size_t *ret_size)
 {
-    char *made;
-    *ret_size = (size_t)BIO_get_mem_data(SSL_get_wbio(self->ssl), &made);
-    unsigned char *copy = malloc(*ret_size + 1);
-    check(copy != NULL);
-    memcpy(copy, made, *ret_size);
-    (void)BIO_reset(SSL_get_wbio(self->ssl));
-    return copy;
+    BIO *out = SSL_get_wbio(self->ssl);
+    *ret_size = BIO_ctrl_pending(out);
+    unsigned char *made = malloc(*ret_size + 1);
+    check(made != NULL);
+    check(*ret_size == 0 || BIO_read(out, made, (int)*ret_size) == (int)*ret_size);
+    return made;
 }
 
 bool peer_send_raw(const tls_peer *self, const void *data, size_t size)
