@@ -45,8 +45,9 @@ static X509 *make_certificate(const identity_wish *wish, EVP_PKEY *key)
     set_serial(certificate);
     set_times(certificate, wish);
     X509_NAME *name = X509_get_subject_name(certificate);
+    int size = (int)strnlen(wish->name, ub_common_name);
     check(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)wish->name,
-                                     -1, -1, 0) == 1);
+                                     size, -1, 0) == 1);
     check(X509_set_issuer_name(certificate, X509_get_subject_name(issuer)) == 1);
     check(X509_set_pubkey(certificate, key) == 1);
     add_extension(certificate, issuer, NID_subject_key_identifier, "hash");
