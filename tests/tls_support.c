@@ -7,6 +7,17 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
+#ifdef FERRY_THREAD_SANITIZER
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
+
+/* OpenSSL is not built with it, so its counts of references are not seen: whoever frees a session
+ * would race with all who have read it. */
+const char *__tsan_default_suppressions(void)
+{
+    return "called_from_lib:libssl.so.3\ncalled_from_lib:libcrypto.so.3\n";
+}
+#endif
+
 static EVP_PKEY *make_key(int rsa_bits)
 {
     return rsa_bits > 0 ? EVP_RSA_gen((size_t)rsa_bits) : EVP_EC_gen("P-256");

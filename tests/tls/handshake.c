@@ -412,15 +412,14 @@ PROMISE_BOTH(handshake, peer_that_ends_in_the_middle_is_noticed)
     close(fd);
 }
 
-/* Has each connection of a listener encrypted. @param arg a scene. */
+static ferry_tls_options silent_peers; /* what is to be encrypted with them */
+
+/* Has each connection of a listener encrypted. */
 static int have_it_encrypted(ferry_listener *listener, int fd, ferry_stream_options *options,
                              void *arg)
 {
-    (void)listener, (void)fd;
-    scene *s = arg;
-    static ferry_tls_options tls; /* the same for all */
-    tls = (ferry_tls_options){.context = s->server, .handshake_timeout_ms = 60 * 60 * 1000};
-    options->tls = &tls;
+    (void)listener, (void)fd, (void)arg;
+    options->tls = &silent_peers;
     return 0;
 }
 
@@ -434,10 +433,10 @@ static void expect_nobody(ferry_listener *listener, ferry_stream *stream, void *
 static void listen_to_be_encrypted(scene *s)
 {
     ferry_listener_unref(s->listener);
-    const ferry_listen_options options = {.on_stream = expect_nobody,
-                                          .on_stream_arg = s,
-                                          .on_owner = true,
-                                          .on_accept = have_it_encrypted};
+    silent_peers =
+        (ferry_tls_options){.context = s->server, .handshake_timeout_ms = 60 * 60 * 1000};
+    const ferry_listen_options options = {
+        .on_stream = expect_nobody, .on_owner = true, .on_accept = have_it_encrypted};
     check_eq(ferry_listen(s->service, "127.0.0.1:0", &options, &s->listener), 0);
     check(ferry_listener_get_address(s->listener, s->address, sizeof s->address) > 0);
 }

@@ -14,8 +14,10 @@ static void note_failure(ferry_stream *stream, const ferry_tls_failure *failure,
 {
     (void)stream;
     scene *self = arg;
+    (void)pthread_mutex_lock(&self->mutex); /* each on an owner of its own */
     self->failure = *failure;
     atomic_fetch_add(&self->failed_count, 1);
+    (void)pthread_mutex_unlock(&self->mutex);
 }
 
 static void make_contexts(scene *self, scene_wish *wish)
@@ -53,6 +55,7 @@ static void listen_with(scene *self, const scene_wish *wish)
 scene *scene_open(scene_wish wish)
 {
     scene *self = calloc(1, sizeof *self);
+    (void)pthread_mutex_init(&self->mutex, NULL);
     self->service = service_start(wish.placement);
     self->authority =
         identity_make((identity_wish){.name = "test authority", .is_authority = true});
@@ -75,6 +78,7 @@ void scene_end(scene *self)
     (void)ferry_tls_context_unref(self->client);
     identity_free(&self->own);
     identity_free(&self->authority);
+    (void)pthread_mutex_destroy(&self->mutex);
     free(self);
 }
 
@@ -123,7 +127,10 @@ ferry_tls_failure scene_await_failure(scene *self)
 {
     while (atomic_load(&self->failed_count) == 0)
         sched_yield();
-    return self->failure;
+    (void)pthread_mutex_lock(&self->mutex);
+    ferry_tls_failure failure = self->failure;
+    (void)pthread_mutex_unlock(&self->mutex);
+    return failure;
 }
 
 void check_content_passes(ferry_stream *from, ferry_stream *to, uint64_t seed, size_t size)

@@ -16,6 +16,7 @@ typedef struct scene {
     _Atomic(ferry_stream *) accepted; /* a reference: the last one; or NULL */
     atomic_uint accepted_count;
     atomic_uint failed_count; /* handshakes of the server's */
+    pthread_mutex_t mutex;    /* of failure: the last one */
     ferry_tls_failure failure;
 } scene;
 
