@@ -296,9 +296,9 @@ static int encrypt_held(tls_link *self)
 
 /*
  * Half a message of the peer's may have come: a new key, say, in two records. OpenSSL says nothing
- * before it has the rest. This asks for that, and for no more: what is behind it stays in the socket,
- * whose readers know of it. @return 0: OpenSSL can speak; -EAGAIN: the link is held up; or another
- * negative errno, and nothing leaves any more.
+ * before it has the rest. This asks for that, and for no more: what is behind it stays in the
+ * socket, whose readers know of it. @return 0: OpenSSL can speak; -EAGAIN: the link is held up; or
+ * another negative errno, and nothing leaves any more.
  */
 static int hear_out(ferry__link *link)
 {
@@ -500,8 +500,8 @@ static ssize_t find_end(const tls_link *self)
     return self->read_error != 0 ? self->read_error : 1;
 }
 
-/* What OpenSSL has said while it read leaves: answers to new keys, alerts. And what it could not say
- * before it had read. */
+/* What OpenSSL has said while it read leaves: answers to new keys, alerts. And what it could not
+ * say before it had read. */
 static void heed_words(ferry__link *link)
 {
     tls_link *self = self_of(link);

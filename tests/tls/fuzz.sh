@@ -29,7 +29,8 @@ for server in 0 128; do
             seed "talk-$who-$strict" $((who + strict)) 0 0 0 7 100 2 0 12 200 13 40 19 0 19 0 14 9 \
                 15 0 19 0 10 0 2 0 12 99 17 0 19 0
         done
-        seed "pieces-$who" $who 1 1 0 3 0 12 0 3 5 12 0 3 99 12 0 2 0 12 0 1 0 3 40 12 0 2 0 12 0 0 0
+        seed "pieces-$who" $who 1 1 0 3 0 12 0 3 5 12 0 3 99 12 0 2 0 12 0 1 0 3 40 12 0 2 0 12 0 \
+            0 0
         seed "keys-$who" $who 0 0 0 8 0 8 1 7 9 9 0 2 0 12 50 13 255 19 0 19 0 19 0 17 0
         seed "garbage-$who" $who 2 5 9 71 69 84 32 47 32 72 84 84 2 0 12 0 22 17 1 2 2 0 12 0
         seed "changed-$who" $who 1 0 0 7 9 4 7 2 0 12 40 11 0 12 9
@@ -37,8 +38,8 @@ for server in 0 128; do
     who=$((server + 14))
     seed "sealed-$server" $who 0 0 0 20 9 0 21 1 20 50 0 2 0 12 90 13 60 20 2 2 1 0 2 0 12 9 19 0
     for first in 12 24; do # which direction gets the rest
-        seed "half-$server-$first" $who 0 0 0 20 4 1 24 0 0 1 2 0 12 9 13 9 14 9 15 0 17 0 20 1 1 0 \
-            2 0 "$first" 9 12 9 13 9 19 0
+        seed "half-$server-$first" $who 0 0 0 20 4 1 24 0 0 1 2 0 12 9 13 9 14 9 15 0 17 0 \
+            20 1 1 0 2 0 "$first" 9 12 9 13 9 19 0
     done
     seed "flood-$server" $who 0 0 0 "${flood[@]}" 2 0 12 9 12 9 13 9
     seed "empty-$server" $who 0 0 0 20 0 0 20 0 8 20 0 16 2 0 12 9 18 0

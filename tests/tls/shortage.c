@@ -5,7 +5,7 @@
  * not be, and no byte is wrong. That nothing is left is the harness's to see, and the sanitizer's.
  *
  * These are thousands of allocations: FERRY_SHORTAGES says of how many in each scene, spread over
- * all of them; 0: each. FERRY_SEED shifts them.
+ * all of them; 0: each, which takes minutes. FERRY_SEED shifts them.
  */
 #include "tests/tls/scene.h"
 

@@ -189,9 +189,9 @@ typedef enum ferry__ending {
 
 /*
  * A direction of a link, as the events that it waits for once it has answered -EAGAIN. Receiving
- * never waits for room: what a kind has to send for that, it owes. Sending waits for what comes only
- * while the link is held up: it was told half of something. Whichever direction then gets the rest,
- * sending goes on: after a receive the link owes, be it nothing.
+ * never waits for room: what a kind has to send for that, it owes. Sending waits for what comes
+ * only while the link is held up: it was told half of something. Whichever direction then gets the
+ * rest, sending goes on: after a receive the link owes, be it nothing.
  */
 typedef enum ferry__direction {
     FERRY__SENDING = EPOLLOUT,

@@ -15,9 +15,9 @@
  *     that is cancelled midway counts up to 64 KiB that are yet to leave.
  *   - A close, and a shutdown, tell the peer so in TLS (close_notify) before FIN. If a peer ends
  *     without that, reading ends with -ECONNABORTED: the bytes may have been cut off.
- *   - The close of a client waits for the server's end, for five seconds at most, and reads away what
- *     comes. Servers send tickets, which nobody asks for. If they came to a closed socket a reset
- *     would take the last bytes from the server. However that ends, the outcome is 0. With
+ *   - The close of a client waits for the server's end, for five seconds at most, and reads away
+ *     what comes. Servers send tickets, which nobody asks for. If they came to a closed socket a
+ *     reset would take the last bytes from the server. However that ends, the outcome is 0. With
  *     close_timeout_ms the close is confirmed, as that of any stream is; if the peer ends without
  *     saying so in TLS, its outcome is -ECONNABORTED.
  *   - ferry_stream_detach gives such a stream's connection back to nobody: -EOPNOTSUPP.
