@@ -10,12 +10,10 @@ mkdir -p "$work/seeds" "$work/found"
 
 # Who is who, and how it ends; then steps, as fuzz_peer.c numbers them: what, and how much.
 seed() {
-    local name="$1" byte
+    local name="$1" escaped
     shift
-    for byte in "$@"; do
-        # shellcheck disable=SC2059
-        printf "\\x$(printf %x "$byte")"
-    done >"$work/seeds/$name"
+    printf -v escaped '\\x%x' "$@"
+    printf %b "$escaped" >"$work/seeds/$name"
 }
 # Forty new keys.
 flood=()
