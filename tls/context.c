@@ -193,11 +193,19 @@ static void lose_circle(void *owner, void *all, CRYPTO_EX_DATA *data, int index,
 
 static int circle_index = -1;
 
-/* ferry's threads may still run when the process exits: nothing is taken from under them. */
-static void begin(void)
+/* ferry's threads may still run when the process exits: nothing is taken from under them. @return
+ * whether there is memory to begin with. */
+static bool begin(void)
 {
-    (void)OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL);
-    circle_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, lose_circle);
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    (void)pthread_mutex_lock(&mutex); /* not once: it may fail, and is tried again */
+    if (circle_index < 0) {
+        (void)OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL);
+        circle_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, lose_circle);
+    }
+    bool has_begun = circle_index >= 0;
+    (void)pthread_mutex_unlock(&mutex);
+    return has_begun;
 }
 
 /* Has the first context answer for all, and own them. @return whether it could. */
@@ -209,7 +217,7 @@ static bool tie(circle *all, const ferry_tls_context *self)
         (void)SSL_CTX_set_tlsext_servername_callback(all->contexts[0], choose);
         (void)SSL_CTX_set_tlsext_servername_arg(all->contexts[0], all);
     }
-    return circle_index >= 0 && SSL_CTX_set_ex_data(all->contexts[0], circle_index, all) == 1;
+    return SSL_CTX_set_ex_data(all->contexts[0], circle_index, all) == 1;
 }
 
 /* Makes one for each certificate; a client may have none. */
@@ -428,9 +436,7 @@ static void destroy(ferry_tls_context *self)
 
 static ferry_tls_context *create(bool is_server)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, begin);
-    ferry_tls_context *self = ferry__allocate_zeroed(sizeof *self);
+    ferry_tls_context *self = begin() ? ferry__allocate_zeroed(sizeof *self) : NULL;
     if (self == NULL)
         return NULL;
     self->secure = (ferry__secure_context){&secure_type, is_server};

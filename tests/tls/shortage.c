@@ -253,6 +253,22 @@ PROMISE(shortage, context_is_made_or_refused)
     sweep(FERRY_PLACEMENT_SHARED, do_nothing, make_contexts);
 }
 
+/* What the first context needs for all that follow. */
+PROMISE(shortage, first_context_that_cannot_be_made_is_not_the_last)
+{
+    identity own = identity_make((identity_wish){.name = "DNS:localhost"});
+    check(OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL) == 1);
+    const ferry_tls_certificate shown = identity_certificate(&own);
+    const ferry_tls_server_options options = {.certificates = &shown, .certificate_count = 1};
+    ferry_tls_context *context;
+    fail_openssl(1);
+    check_eq(ferry_tls_server_create(&options, NULL, &context), -ENOMEM);
+    check(has_failed());
+    check_eq(ferry_tls_server_create(&options, NULL, &context), 0);
+    (void)ferry_tls_context_unref(context);
+    identity_free(&own);
+}
+
 PROMISE(shortage, context_is_read_anew_or_stays_as_it_was)
 {
     sweep(FERRY_PLACEMENT_SHARED, do_nothing, reload_contexts);
