@@ -96,8 +96,25 @@ static pair made_of(int ours, int theirs)
     return (pair){ours, theirs};
 }
 
+bool kernel_encrypts(void)
+{
+    return getenv("FERRY_KERNEL_TLS") != NULL;
+}
+
+ferry_method file_method(void)
+{
+    return OVER_RECORDS && !kernel_encrypts() ? FERRY_METHOD_COPY : FERRY_METHOD_SENDFILE;
+}
+
+static bool all_is_tcp(void)
+{
+    return OVER_RECORDS && kernel_encrypts() && strcmp(getenv("FERRY_KERNEL_TLS"), "tcp") == 0;
+}
+
 pair unix_pair(int type)
 {
+    if (type == SOCK_STREAM && all_is_tcp())
+        return tcp_pair();
     int fds[2];
     check_eq(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
     return type == SOCK_STREAM ? made_of(fds[0], fds[1]) : (pair){fds[0], fds[1]};

@@ -35,6 +35,14 @@ uint64_t digest_file(uint64_t so_far, const char *path, uint64_t offset, uint64_
 #define OVER_RECORDS false
 #endif
 
+/* Whether the kernel is to encrypt what streams send, where a test does not say itself: so it is in
+ * tools/kernel-tls, which sets FERRY_KERNEL_TLS. It does so over TCP only: where that is "tcp",
+ * tests of streams have TCP sockets for unix sockets. */
+bool kernel_encrypts(void);
+
+/* How a file leaves that could go by sendfile(2). */
+ferry_method file_method(void);
+
 /* Leaves a test that holds on plain links only. @param why a text. */
 #define ONLY_ON_PLAIN_LINKS(why)                                                                   \
     do {                                                                                           \

@@ -129,7 +129,7 @@ static void set_up(SSL_CTX *context, const ferry_tls_context *self)
     SSL_CTX_set_default_read_buffer_len(context, READ_BUFFER);
     SSL_CTX_set_verify(context, self->recipe.verify_mode, NULL);
     SSL_CTX_set_cert_verify_callback(context, verify, NULL);
-    ferry__tls_link_watch(context, self->recipe.key_log_fd >= 0);
+    ferry__tls_link_watch(context, self->recipe.key_log_fd >= 0 || self->recipe.kernel_encrypts);
 }
 
 /* @return whether it could. */
@@ -338,6 +338,18 @@ static void unref(ferry_tls_context *self)
     (void)ferry_tls_context_unref(self);
 }
 
+/* Has a link use a connection of OpenSSL's. @return 0, -ENOMEM. */
+static int hand_over(ferry_tls_context *self, const ferry__tls_terms *terms, ferry__link *link)
+{
+    ferry__tls_terms all = *terms;
+    if (self->recipe.kernel_encrypts && (all.secret = ferry__kernel_secret_make()) == NULL)
+        return -ENOMEM;
+    int error = ferry__tls_link_put_on(link, &all);
+    if (error != 0)
+        ferry__kernel_secret_forget(&all.secret);
+    return error;
+}
+
 static int put_on(const ferry__secure *secure, const char *host, ferry__link *link)
 {
     ferry_tls_context *self = secure->options.context;
@@ -365,7 +377,7 @@ static int put_on(const ferry__secure *secure, const char *host, ferry__link *li
         .keep_session = keep_session,
     };
     if (error == 0)
-        error = ferry__tls_link_put_on(link, &terms);
+        error = hand_over(self, &terms, link);
     if (error != 0) {
         SSL_free(ssl);
         (void)ferry_tls_context_unref(self);

@@ -3,6 +3,7 @@
 
 #include "core/hooks.h"
 #include "tls/failure.h"
+#include "tls/kernel.h"
 #include "tls/output.h"
 #include "transport/reach/connector.h"
 #include "transport/stream/stream.h"
@@ -57,7 +58,9 @@ typedef struct tls_link {
     bool has_ended;     /* the peer has said its end */
     bool has_said_end;  /* close_notify is in the output, or has left */
     bool is_shut;       /* nothing leaves behind that: what OpenSSL still says is dropped */
-    ferry__tls_signs signs;  /* of the call that is under way */
+    ferry__tls_signs signs;       /* of the call that is under way */
+    ferry__kernel_secret *secret; /* what the kernel is to encrypt with, until it does; or NULL */
+    ferry__kernel kernel;
     unsigned char *received; /* of the peer's handshake, before there was TLS; or NULL */
     size_t received_begin, received_end;
 } tls_link;
@@ -105,7 +108,7 @@ static int bio_write(BIO *bio, const char *data, int size)
 {
     tls_link *self = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    if (self->is_shut)
+    if (self->is_shut || self->kernel.encrypts)
         return size;
     self->signs.is_over_bound = ferry__output_count(&self->output) > OWED_MOST;
     if (self->signs.is_over_bound)
@@ -154,25 +157,6 @@ static void heed_event(const SSL *ssl, int where, int what)
         self->signs.alert = what & 0xff;
 }
 
-/*
- * OpenSSL's: a record, or a message, has come or is to leave. A peer may send tickets and new keys
- * without end, and OpenSSL would go on over them in one call. It is told that the peer has ended:
- * then it looks at nothing more.
- */
-static void heed_message(int is_written, int version, int type, const void *data, size_t size,
-                         SSL *ssl, void *arg)
-{
-    (void)version, (void)data, (void)size, (void)arg;
-    tls_link *self = SSL_get_app_data(ssl);
-    bool is_counted = type == SSL3_RT_HEADER || type == SSL3_RT_HANDSHAKE;
-    if (is_written || !is_counted || atomic_load(&self->outcome) != SECURED)
-        return;
-    self->idle++;
-    self->signs.is_flood = self->idle > IDLE_MOST;
-    if (self->signs.is_flood)
-        SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN);
-}
-
 /* OpenSSL's: a session that may be resumed. @return whether its reference was taken. */
 static int heed_session(SSL *ssl, SSL_SESSION *session)
 {
@@ -187,13 +171,64 @@ static int heed_session(SSL *ssl, SSL_SESSION *session)
 static void log_key(const SSL *ssl, const char *line)
 {
     const tls_link *self = SSL_get_app_data(ssl);
+    if (self->secret != NULL)
+        ferry__kernel_note_secret(self->secret, ssl, line);
+    if (self->terms.key_log_fd < 0)
+        return;
     const struct iovec pieces[] = {{(void *)(uintptr_t)line, strlen(line)}, {"\n", 1}};
     (void)!writev(self->terms.key_log_fd, pieces, 2);
 }
 
-void ferry__tls_link_watch(SSL_CTX *context, bool logs_keys)
+/* Whether a message is a KeyUpdate that asks for one in return (RFC 8446, 4.6.3). */
+static bool asks_for_key(const unsigned char *message, size_t size)
 {
-    if (logs_keys)
+    enum { HEADER = 4 };
+    return size == HEADER + 1 && message[0] == SSL3_MT_KEY_UPDATE &&
+           message[HEADER] == SSL_KEY_UPDATE_REQUESTED;
+}
+
+/* It has made a record, or has put a message into one. */
+static void heed_sent(tls_link *self, int type, const void *message, size_t size)
+{
+    if (self->secret != NULL && type == SSL3_RT_HEADER)
+        ferry__kernel_note_record(self->secret);
+    if (self->kernel.encrypts && type == SSL3_RT_ALERT && size == 2 && !self->is_shut)
+        ferry__kernel_say(&self->kernel, message);
+}
+
+/*
+ * A record, or a message, has come. A peer may send tickets and new keys without end, and OpenSSL
+ * would go on over them in one call. It is told that the peer has ended: then it looks at nothing
+ * more.
+ */
+static void heed_came(tls_link *self, int type, const void *message, size_t size, SSL *ssl)
+{
+    bool is_counted = type == SSL3_RT_HEADER || type == SSL3_RT_HANDSHAKE;
+    if (!is_counted || atomic_load(&self->outcome) != SECURED)
+        return;
+    if (self->kernel.encrypts && type == SSL3_RT_HANDSHAKE)
+        self->kernel.is_refused |= asks_for_key(message, size);
+    self->idle++;
+    self->signs.is_flood = self->idle > IDLE_MOST;
+    if (self->signs.is_flood)
+        SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN);
+}
+
+/* OpenSSL's. */
+static void heed_message(int is_sent, int version, int type, const void *message, size_t size,
+                         SSL *ssl, void *arg)
+{
+    (void)version, (void)arg;
+    tls_link *self = SSL_get_app_data(ssl);
+    if (is_sent)
+        heed_sent(self, type, message, size);
+    else
+        heed_came(self, type, message, size, ssl);
+}
+
+void ferry__tls_link_watch(SSL_CTX *context, bool tells_keys)
+{
+    if (tells_keys)
         SSL_CTX_set_keylog_callback(context, log_key);
     SSL_CTX_set_info_callback(context, heed_event);
     SSL_CTX_set_msg_callback(context, heed_message);
@@ -233,7 +268,28 @@ static int note_failure(tls_link *self)
     return show_failure(self, &failure, error);
 }
 
-/* ---- sending --------------------------------------------------------------------------------- */
+/* ---- what is owed ---------------------------------------------------------------------------- */
+
+/* Nothing leaves any more, for that reason. @return error. */
+static int note_broken(tls_link *self, int error)
+{
+    if (error < 0 && error != -EAGAIN)
+        self->broken = error;
+    return error;
+}
+
+/* What send_output is where the kernel encrypts. Behind the end FIN follows: the kernel is to keep
+ * nothing then. */
+static int speak(tls_link *self)
+{
+    ferry__link *link = self->link;
+    int error = self->broken;
+    if (error == 0)
+        error = atomic_load(&link->cut) ? -ECANCELED : ferry__kernel_speak(&self->kernel, link);
+    link->has_no_edge =
+        error == 0 && self->has_said_end && ferry__kernel_kept(&self->kernel, link) > 0;
+    return link->has_no_edge ? -EAGAIN : note_broken(self, error);
+}
 
 /* @return 0: it has all left; or a negative errno. */
 static int send_output(tls_link *self, bool more)
@@ -241,10 +297,61 @@ static int send_output(tls_link *self, bool more)
     int error = self->broken;
     if (error == 0)
         error = ferry__output_send(&self->output, self->link, more);
-    if (error != 0 && error != -EAGAIN)
-        self->broken = error;
-    return error;
+    return note_broken(self, error);
 }
+
+/* ---- sending, where the kernel encrypts ------------------------------------------------------ */
+
+static size_t total(const struct iovec pieces[], int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += pieces[i].iov_len;
+    return size;
+}
+
+/* @return 0; or why nothing may be encrypted any more. */
+static int check_key(tls_link *self)
+{
+    const ferry__kernel *kernel = &self->kernel;
+    bool is_worn = kernel->is_refused || kernel->most_records >= ferry__tls_records_per_key;
+    return self->broken == 0 && is_worn ? note_broken(self, -EKEYEXPIRED) : self->broken;
+}
+
+/* Notes what a call of the plain link's has come to. @return the same. */
+static ssize_t note_sent(tls_link *self, ssize_t result, bool is_open)
+{
+    if (result > 0)
+        ferry__kernel_note_sent(&self->kernel, (size_t)result, is_open);
+    else if (result < 0)
+        (void)note_broken(self, (int)result);
+    self->link->is_holding_back |= self->kernel.open > 0;
+    return result;
+}
+
+static ssize_t write_by_kernel(tls_link *self, const struct iovec pieces[], int count, bool more)
+{
+    int error = check_key(self);
+    if (error != 0)
+        return error;
+    ssize_t sent = ferry__link_plain.write(self->link, pieces, count, more);
+    return note_sent(self, sent, more || (sent > 0 && (size_t)sent < total(pieces, count)));
+}
+
+/* Straight from the page cache. An error may be the file's. */
+static ssize_t send_file(ferry__link *link, int source_fd, int64_t *offset, size_t length)
+{
+    tls_link *self = self_of(link);
+    if (!self->kernel.encrypts)
+        return ferry__link_cannot_sendfile(link, source_fd, offset, length);
+    int error = check_key(self);
+    if (error != 0)
+        return error;
+    ssize_t sent = ferry__link_plain.sendfile(link, source_fd, offset, length);
+    return sent > 0 ? note_sent(self, sent, link->is_holding_back) : sent;
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
 
 /* Has a key that has served for long replaced. @return 0, or a negative errno. */
 static int renew_key(tls_link *self)
@@ -326,7 +433,7 @@ static int pay(ferry__link *link)
     if (link->is_held_up && (error = hear_out(link)) == 0)
         error = encrypt_held(self);
     if (error == 0)
-        error = send_output(self, false);
+        error = self->kernel.encrypts ? speak(self) : send_output(self, false);
     link->owes = error != 0; /* whoever asks for it hears the error, and drops it */
     return error;
 }
@@ -385,14 +492,6 @@ static ssize_t take_pieces(tls_link *self, const struct iovec pieces[], int coun
     return (ssize_t)taken;
 }
 
-static size_t total(const struct iovec pieces[], int count)
-{
-    size_t size = 0;
-    for (int i = 0; i < count; i++)
-        size += pieces[i].iov_len;
-    return size;
-}
-
 /* Whether bytes may wait for those that follow, and share a record with them. */
 static bool may_be_held(const tls_link *self, size_t size, bool more)
 {
@@ -422,6 +521,8 @@ static ssize_t write_pieces(ferry__link *link, const struct iovec pieces[], int 
 {
     tls_link *self = self_of(link);
     size_t size = total(pieces, count);
+    if (self->kernel.encrypts)
+        return write_by_kernel(self, pieces, count, more);
     if (self->broken != 0)
         return self->broken;
     if (self->begun == 0 && may_be_held(self, size, more)) {
@@ -445,7 +546,9 @@ static ssize_t write_pieces(ferry__link *link, const struct iovec pieces[], int 
 static void push(ferry__link *link)
 {
     tls_link *self = self_of(link);
-    if (hear_out(link) == 0)
+    if (self->kernel.encrypts)
+        ferry__kernel_end_record(&self->kernel);
+    else if (hear_out(link) == 0)
         (void)encrypt_held(self);
     ferry__link_plain.push(link);
     link->is_holding_back = false;
@@ -505,7 +608,9 @@ static ssize_t find_end(const tls_link *self)
 static void heed_words(ferry__link *link)
 {
     tls_link *self = self_of(link);
-    if (self->begun == 0 && ferry__output_count(&self->output) > 0)
+    bool has_words = ferry__output_count(&self->output) > 0 ||
+                     (ferry__kernel_has_words(&self->kernel) && !self->is_shut);
+    if (self->begun == 0 && has_words)
         link->owes = true;
     if (link->is_held_up && !SSL_in_init(self->ssl))
         link->owes = true;
@@ -619,6 +724,7 @@ static int describe(tls_link *self)
     self->info.version = SSL_get_version(self->ssl);
     self->info.cipher = SSL_get_cipher_name(self->ssl);
     self->info.is_resumed = SSL_session_reused(self->ssl) == 1;
+    self->info.kernel_encrypts = self->kernel.encrypts;
     int error = describe_protocol(self);
     if (error == 0)
         error = describe_name(self);
@@ -658,8 +764,18 @@ static int fail_here(tls_link *self, ferry_tls_reason reason, int error, const c
     return fail(self, &failure, error);
 }
 
+/* Has the kernel encrypt, if that was asked for, and it can. What OpenSSL has made has to have left:
+ * else, with a peer that takes not even a handshake, it does not. */
+static void ask_kernel(tls_link *self)
+{
+    if (self->secret != NULL && ferry__output_count(&self->output) == 0)
+        (void)ferry__kernel_take_over(&self->kernel, self->secret, self->ssl, self->link);
+    ferry__kernel_secret_forget(&self->secret);
+}
+
 static int succeed(tls_link *self)
 {
+    ask_kernel(self);
     int error = describe(self);
     if (error != 0)
         return fail_here(self, FERRY_TLS_LOCAL, error, "no memory");
@@ -729,6 +845,8 @@ static int shut_down(ferry__link *link)
 static int64_t count_own(const ferry__link *link)
 {
     const tls_link *self = self_of(link);
+    if (self->kernel.encrypts)
+        return ferry__kernel_kept(&self->kernel, link);
     return (int64_t)(self->held_count + ferry__output_count(&self->output));
 }
 
@@ -751,6 +869,7 @@ static void let_go(tls_link *self)
         SSL_set_shutdown(self->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(self->ssl);
     self->ssl = NULL;
+    ferry__kernel_secret_forget(&self->secret);
     ferry__output_clear(&self->output);
     ferry__release(self->held);
     ferry__release(self->received);
@@ -773,6 +892,9 @@ static void let_go_in_order(ferry__link *link)
     tls_link *self = self_of(link);
     if (hear_out(link) == 0)
         say_end(self);
+    if (self->kernel.encrypts && self->broken == 0)
+        (void)ferry__kernel_speak(&self->kernel, link);
+    link->has_no_edge = self->kernel.encrypts && ferry__kernel_kept(&self->kernel, link) > 0;
     if (ferry__output_count(&self->output) > 0)
         (void)ferry__link_send_last(link, self->output.data + self->output.begin,
                                     ferry__output_count(&self->output));
@@ -803,7 +925,7 @@ static void forget(ferry__link *link)
 static const ferry__link_type tls = {
     .shake_hands = shake_hands,
     .write = write_pieces,
-    .sendfile = ferry__link_cannot_sendfile,
+    .sendfile = send_file,
     .splice = ferry__link_cannot_splice,
     .push = push,
     .owe = owe,
@@ -854,8 +976,9 @@ int ferry__tls_link_put_on(ferry__link *link, const ferry__tls_terms *terms)
         return -ENOMEM;
     }
     self->ssl = terms->ssl;
-    atomic_init(&self->outcome, SSL_is_init_finished(self->ssl) ? SECURED : UNDER_WAY);
     SSL_set_bio(self->ssl, bio, bio);
+    self->secret = terms->secret;
+    atomic_init(&self->outcome, SSL_is_init_finished(self->ssl) ? SECURED : UNDER_WAY);
     link->type = &tls;
     link->state = self;
     return 0;

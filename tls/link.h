@@ -9,11 +9,14 @@
  *   its words  handshake, tickets, alerts, new keys, close_notify: OpenSSL adds them to the output
  *              whenever it likes. The link owes them.
  *
+ * Where the kernel encrypts (kernel.h), what is written and files go straight to the plain link.
+ *
  * Small bytes that more is to follow are held back, so that a head and its file share a record.
  */
 #ifndef FERRY_TLS_LINK_H
 #define FERRY_TLS_LINK_H
 
+#include "tls/kernel.h"
 #include "transport/edge/link.h"
 
 #include <ferry/tls.h>
@@ -31,6 +34,7 @@ typedef struct ferry__tls_terms {
     const void *answer_to_http; /* the context's; or NULL */
     size_t answer_to_http_length;
     int key_log_fd;                         /* the context's; -1: none */
+    ferry__kernel_secret *secret;           /* the kernel is to encrypt (kernel.h); or NULL */
     ferry_tls_failure_callback *on_failure; /* the context's, as its arg is */
     void *on_failure_arg;
 
@@ -49,8 +53,9 @@ int ferry__tls_link_put_on(ferry__link *link, const ferry__tls_terms *terms);
 /* On a connection whose client asks for a name that there is no certificate of: it is to fail. */
 void ferry__tls_link_refuse_name(SSL *ssl);
 
-/* Has OpenSSL tell of each connection of a context. @param logs_keys their terms have a file. */
-void ferry__tls_link_watch(SSL_CTX *context, bool logs_keys);
+/* Has OpenSSL tell of each connection of a context. @param tells_keys their terms have a file, or a
+ * secret. */
+void ferry__tls_link_watch(SSL_CTX *context, bool tells_keys);
 
 /* How many records a key is good for: well below AES-GCM's limit of 2^24.5 (RFC 8446, 5.5). Tests
  * set less. */

@@ -181,6 +181,7 @@ int ferry__recipe_take_server(ferry__recipe *self, const ferry_tls_server_option
                                     SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT};
     self->verify_mode = modes[options->client_certificate];
     self->refuses_unknown_names = options->refuses_unknown_names;
+    self->kernel_encrypts = options->kernel_encrypts;
     int error = keep_trust(self, &options->trust);
     if (error == 0)
         error = keep_certificates(self, options->certificates, options->certificate_count);
@@ -197,6 +198,7 @@ int ferry__recipe_take_client(ferry__recipe *self, const ferry_tls_client_option
     bool is_anybody = options->unsafe_any_certificate;
     self->verify_mode = is_anybody ? SSL_VERIFY_NONE : SSL_VERIFY_PEER;
     self->any_name = is_anybody || options->unsafe_any_name;
+    self->kernel_encrypts = options->kernel_encrypts;
     int error = keep_trust(self, &options->trust);
     ferry_tls_trust *trust = &self->trust;
     trust->system |= trust->ca_file == NULL && trust->ca == NULL;

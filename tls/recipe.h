@@ -21,6 +21,7 @@ typedef struct ferry__recipe {
     char *answer_to_http; /* or NULL */
     size_t answer_to_http_length;
     int key_log_fd;            /* -1: none */
+    bool kernel_encrypts;      /* where it can */
     bool uses_memory;          /* something was given in memory */
     struct ferry__text *texts; /* its copies */
 } ferry__recipe;

@@ -28,10 +28,12 @@ static void make_contexts(scene *self, scene_wish *wish)
         server->certificates = &certificate;
         server->certificate_count = 1;
     }
+    server->kernel_encrypts |= kernel_encrypts();
     server->on_failure = note_failure;
     server->on_failure_arg = self;
     check_eq(ferry_tls_server_create(server, NULL, &self->server), 0);
     ferry_tls_client_options *client = &wish->client;
+    client->kernel_encrypts |= kernel_encrypts();
     if (client->trust.ca == NULL && client->trust.ca_file == NULL) {
         client->trust.ca = self->authority.chain;
         client->trust.ca_length = strlen(self->authority.chain);

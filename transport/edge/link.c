@@ -466,8 +466,8 @@ static ssize_t send_file(ferry__link *link, int source_fd, int64_t *offset, size
     if (sent < 0)
         return -error;
     *offset = position;
-    if (sent > 0)
-        link->is_holding_back = false;
+    if (sent > 0) /* the kernel takes it for granted that the rest follows: a record waits for it */
+        link->is_holding_back = link->is_framed && (size_t)sent < length;
     return sent;
 }
 
@@ -645,7 +645,8 @@ int ferry__link_close(ferry__link *link, ferry__ending ending)
     wait_for_visitors(link);
     if (link->type->close != NULL)
         link->type->close(link, ending);
-    if (link->is_socket && ending == FERRY__LET_GO && !link->is_adopted)
+    /* What the kernel keeps it hands on in close(2), as far as there is room, FIN behind it. */
+    if (link->is_socket && ending == FERRY__LET_GO && !link->is_adopted && !link->has_no_edge)
         (void)shutdown(link->fd, SHUT_WR);
     if (link->is_adopted)
         put_back(link);

@@ -118,6 +118,8 @@ typedef struct ferry__link {
     bool owes;            /* its type has bytes to send that nobody writes: flush */
     bool is_held_up;    /* it has said -EAGAIN to sending since it has to receive something first */
     bool may_be_framed; /* the program may have set TCP_ULP, to kernel TLS */
+    bool is_framed;     /* its type has done so, and sends by way of it */
+    bool has_no_edge;   /* its type owes what no event tells of: it is looked at again */
     int fd;             /* -1 once closed */
 } ferry__link;
 

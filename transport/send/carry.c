@@ -275,7 +275,7 @@ static bool comes_with_edge(const ferry_stream *stream, const ferry__part *part)
     return !is_pipe(part) && ferry__link_has_edges(&stream->link);
 }
 
-/* Without an epoll set, for want of fds: looks again soon. */
+/* Without an epoll set, for want of fds, or where no event comes: looks again soon. */
 static void look_at_sink_later(ferry_stream *stream)
 {
     enum { LOOK = 20 * FERRY__NS_PER_MS };
@@ -288,7 +288,8 @@ static bool wait_for_sink(ferry_stream *stream, const ferry__part *part)
         return true;
     ferry__pace_rest(stream);
     ferry__stall_watch(stream);
-    if (stream->link.patience != NULL && ferry__owner_need_poller(stream->owner) != 0) {
+    bool has_no_set = stream->link.patience != NULL && ferry__owner_need_poller(stream->owner) != 0;
+    if (has_no_set || stream->link.has_no_edge) {
         look_at_sink_later(stream);
         return false;
     }

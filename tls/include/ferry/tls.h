@@ -24,6 +24,19 @@
  *   - Bytes that are no TLS, or were changed on their way, end reading with -EBADMSG or -EPROTO. So
  *     do new keys, tickets and the like without end, and no byte in between: more than 30 of them.
  *
+ * With kernel_encrypts the kernel does what is left once the handshake is over: it encrypts what is
+ * sent, so that sendfile(2) moves files straight from the page cache (FERRY_METHOD_SENDFILE). It
+ * does so with TLS 1.3 and AES-GCM, over TCP, on a Linux that has kernel TLS (its module loaded, or
+ * to be loaded), and else OpenSSL goes on; ferry_tls_info tells. What is received OpenSSL decrypts.
+ * What differs then:
+ *   - A request that is cancelled midway counts what the kernel has taken, to the byte.
+ *   - Keys do not change. Where one would have to, after 2^23 records, some 128 GiB, or as the peer
+ *     asks for it, requests fail with -EKEYEXPIRED. A record has the bytes of one call, at most
+ *     16 KiB.
+ *   - A service that is destroyed does not wait for what the kernel still keeps: where a peer does
+ *     not read, it may find the end missing.
+ *   - A socket that was adopted stays so: a duplicate of it sends encrypted bytes, too.
+ *
  * TLS 1.2 and 1.3, with OpenSSL's defaults and security level 2. No renegotiation, no early data,
  * no compression. Keys change within a connection before they wear out. With TLS 1.2 they cannot:
  * there the stream fails with -EKEYEXPIRED after 2^24 records, some 256 GiB.
@@ -163,7 +176,10 @@ typedef struct ferry_tls_server_options {
      * (SSLKEYLOGFILE). Whoever has the file can read all. NULL: they are not.
      */
     const char *unsafe_key_log_file;
-    uint64_t reserved[8]; /* 0 */
+
+    /* Has the kernel encrypt what is sent, where it can: see above. */
+    bool kernel_encrypts;
+    uint64_t reserved[7]; /* 0 */
 } ferry_tls_server_options;
 
 typedef struct ferry_tls_client_options {
@@ -183,7 +199,8 @@ typedef struct ferry_tls_client_options {
     bool unsafe_any_certificate;     /* the server may be anybody: nothing of it is checked */
     bool unsafe_any_name;            /* its certificate may have any name */
     const char *unsafe_key_log_file; /* as for servers */
-    uint64_t reserved[8];            /* 0 */
+    bool kernel_encrypts;            /* as for servers */
+    uint64_t reserved[7];            /* 0 */
 } ferry_tls_client_options;
 
 /*
@@ -253,6 +270,7 @@ typedef struct ferry_tls_info {
     const void *certificate; /* the peer's, as DER; or NULL */
     size_t certificate_length;
     bool is_resumed;      /* the session is one of before: no certificate was sent anew */
+    bool kernel_encrypts; /* what this side sends */
     uint64_t reserved[4]; /* 0 */
 } ferry_tls_info;
 
