@@ -7,12 +7,14 @@
 #include "tests/channel.h"
 
 #include "tests/harness.h"
+#include "tests/support.h"
 #include "tests/tls_support.h"
 #include "tls/link.h"
 #include "transport/stream/stream.h"
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
@@ -21,6 +23,7 @@ enum { HEADER = 5, RECORD_MOST = HEADER + 16384 + 256 };
 struct channel {
     pthread_mutex_t mutex; /* of ssl, and of its memory */
     SSL *ssl;
+    ferry__kernel_secret *secret;      /* the kernel is to encrypt what a stream sends; or NULL */
     pthread_mutex_t sending;           /* who has it sends to the socket */
     unsigned char coming[RECORD_MOST]; /* a record that is not all there; the receiver's */
     size_t count;
@@ -35,6 +38,13 @@ static unsigned users;             /* channels */
 static ferry_tls_context *context; /* all streams'; as the others, while there are users */
 static SSL_CTX *servers, *clients;
 
+/* OpenSSL's: secrets, as a line. */
+static void note_secret(const SSL *ssl, const char *line)
+{
+    const channel *self = SSL_get_app_data(ssl);
+    ferry__kernel_note_secret(self->secret, ssl, line);
+}
+
 static SSL_CTX *make_context(const SSL_METHOD *kind)
 {
     SSL_CTX *made = SSL_CTX_new(kind);
@@ -42,6 +52,8 @@ static SSL_CTX *make_context(const SSL_METHOD *kind)
     (void)SSL_CTX_set_mode(made, SSL_MODE_RELEASE_BUFFERS);
     (void)SSL_CTX_set_num_tickets(made, 0);
     SSL_CTX_set_read_ahead(made, 1);
+    if (kernel_encrypts())
+        SSL_CTX_set_keylog_callback(made, note_secret);
     return made;
 }
 
@@ -92,6 +104,9 @@ static channel *make(SSL_CTX *kind)
     check(self != NULL && (self->ssl = SSL_new(kind)) != NULL);
     (void)pthread_mutex_init(&self->mutex, NULL);
     (void)pthread_mutex_init(&self->sending, NULL);
+    while (kernel_encrypts() && self->secret == NULL) /* a test may have allocations fail */
+        self->secret = ferry__kernel_secret_make();
+    (void)SSL_set_app_data(self->ssl, self);
     SSL_set_bio(self->ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
     (void)BIO_set_mem_eof_return(SSL_get_rbio(self->ssl), -1);
     return self;
@@ -133,6 +148,7 @@ static void free_rest(channel *self)
 void channel_free(channel *self)
 {
     SSL_free(self->ssl);
+    ferry__kernel_secret_forget(&self->secret);
     free_rest(self);
 }
 
@@ -141,11 +157,19 @@ static void unref_context(ferry_tls_context *used)
     (void)ferry_tls_context_unref(used);
 }
 
+/* Whether the kernel is to encrypt for it. It does not once the peer has ended. */
+static bool is_kernels(const ferry__link *link)
+{
+    struct pollfd end = {.fd = link->fd, .events = POLLRDHUP};
+    return kernel_encrypts() && link->is_tcp && poll(&end, 1, 0) == 0;
+}
+
 void channel_put_on(channel *self, ferry_stream *stream)
 {
     check(self != NULL);
     const ferry__tls_terms terms = {.context = ferry_tls_context_ref(context),
                                     .ssl = self->ssl,
+                                    .secret = self->secret,
                                     .give_back = unref_context,
                                     .key_log_fd = -1};
     int error;
@@ -153,6 +177,7 @@ void channel_put_on(channel *self, ferry_stream *stream)
         error = ferry__tls_link_put_on(&stream->link, &terms);
     while (error == -ENOMEM);
     check_eq(error, 0);
+    check(stream->link.is_framed || !is_kernels(&stream->link));
     free_rest(self);
 }
 

@@ -90,9 +90,7 @@ static void check_unsent(ferry_result result, int error, uint64_t remaining)
 
 static void check_cut(ferry_result result, int error, way by)
 {
-    static const ferry_method methods[] = {FERRY_METHOD_MEMORY,
-                                           OVER_RECORDS ? FERRY_METHOD_COPY : FERRY_METHOD_SENDFILE,
-                                           FERRY_METHOD_COPY};
+    const ferry_method methods[] = {FERRY_METHOD_MEMORY, file_method(), FERRY_METHOD_COPY};
     check_eq(result.error, error);
     check_eq(result.phase, FERRY_PHASE_SINK);
     check_eq(result.method, methods[by]);

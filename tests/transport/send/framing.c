@@ -89,7 +89,8 @@ static scene scene_open_plain(ferry_placement placement, pair both, ferry_framin
 static scene scene_open_failing(ferry_placement placement, pair both, ferry_framing framing,
                                 failure how)
 {
-    const ferry_fault script = {.call = OVER_RECORDS ? FERRY_CALL_READ : FERRY_CALL_SENDFILE,
+    bool is_read = file_method() == FERRY_METHOD_COPY;
+    const ferry_fault script = {.call = is_read ? FERRY_CALL_READ : FERRY_CALL_SENDFILE,
                                 .first = 2,
                                 .effect = how == CUT_SHORT ? FERRY_FAULT_EOF : FERRY_FAULT_ERROR,
                                 .error = EIO};
