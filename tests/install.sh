@@ -4,6 +4,7 @@
 # Usage: install.sh SOURCE_DIRECTORY BUILD_DIRECTORY
 set -eu
 source=$1 build=$2
+export CMAKE_GENERATOR=Ninja # make(1) is not everywhere
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cmake --install "$build" --prefix "$work/first" >"$work/log" || { cat "$work/log"; exit 1; }

@@ -109,7 +109,7 @@ ok "files, ranges, kept connections, TLS 1.2 and 1.3, and a plain address beside
 fetch --resolve "other.test:$secure:127.0.0.1" "https://other.test:$secure/small"
 ok "the certificate that a client asks for"
 
-expect 60 curl -sS "https://localhost:$secure/small"
+expect 60 curl -sS --cacert client.pem "https://localhost:$secure/small"
 expect 60 curl -sS --cacert ca.pem --resolve "third.test:$secure:127.0.0.1" "https://third.test:$secure/small"
 [ "$(curl -sS -o body -w '%{http_code}' "http://127.0.0.1:$secure/small")" = 400 ] ||
     fail "HTTP without TLS is not told 400"

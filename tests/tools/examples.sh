@@ -6,7 +6,8 @@ examples=$(realpath "$1")
 work=$(mktemp -d)
 server=
 other=
-trap 'kill $server $other 2>/dev/null; rm -rf "$work"' EXIT
+mailer=
+trap 'kill $server $other $mailer 2>/dev/null; rm -rf "$work"' EXIT
 cd "$work"
 
 fail() {
@@ -99,7 +100,7 @@ if [ -x "$examples/encrypted" ]; then
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=alice \
         -keyout alice.key -out alice.pem 2>/dev/null
     "$examples/starttls" starttls-socket cert.pem key.pem alice.pem &
-    other=$!
+    mailer=$!
     until_there starttls-socket
     mail() { openssl s_client -quiet -nocommands -crlf -starttls smtp -unix starttls-socket "$@"; }
     mail -no_ign_eof -CAfile cert.pem -verify_return_error -cert alice.pem -key alice.key \
@@ -107,7 +108,7 @@ if [ -x "$examples/encrypted" ]; then
         fail "s_client says: $(cat said)"
     ! mail <<<"WHO AM I" >got 2>said || fail "who has no certificate has come in"
     ! grep -q hello got || fail "who has no certificate was answered"
-    kill $other && wait $other 2>/dev/null || true
+    kill $mailer
 fi
 
 # A backup is tried again until there is a server, and then goes there whole.

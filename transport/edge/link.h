@@ -89,27 +89,27 @@ typedef struct ferry__link_type ferry__link_type;
 typedef struct ferry__link {
     /* Any thread. */
     atomic_uint gate;     /* link.c's states; a futex */
-    atomic_bool cut;      /* no call is to begin any more */
     atomic_uint visitors; /* other threads that ask something of the fd: link.c */
 
     /* Set when it is made. */
+    ferry__calls *calls; /* the system, or a script of faults */
+    const ferry__link_type *type;
+    void *state;               /* its type's; a plain one has none */
+    ferry__patience *patience; /* NULL: no call on it ever waits */
+    atomic_bool cut;           /* any thread: no call is to begin any more */
     bool is_socket;
     bool is_message; /* SEQPACKET, O_DIRECT pipe: one write, one message */
     bool is_tcp;
     bool has_no_delay;         /* TCP_NODELAY was set before, or now is */
     bool sets_no_delay;        /* it was set here: what reverts takes it back */
     bool is_adopted;           /* the program made it, and may have duplicates of it */
-    bool limits_unsent;        /* TCP_NOTSENT_LOWAT was set here: what reverts sets it to */
-    int original_unsent_bytes; /* this, as it was before */
-    int shared_fd;   /* what was adopted, where fd is a description of ferry's own; else -1 */
-    bool may_linger; /* ferry made it, but it may have got SO_LINGER from another */
+    bool limits_unsent;        /* TCP_NOTSENT_LOWAT was set here */
+    bool may_linger;           /* ferry made it, but it may have got SO_LINGER from another */
     ferry__outlet_kind outlet; /* how to ask how far its bytes have come */
     atomic_short
         death; /* written by the owner: the errno that told of its connection's end; or 0 */
-    ferry__calls *calls; /* the system, or a script of faults */
-    const ferry__link_type *type;
-    void *state;               /* its type's; a plain one has none */
-    ferry__patience *patience; /* NULL: no call on it ever waits */
+    int original_unsent_bytes; /* what limits_unsent has changed, as it was before */
+    int shared_fd; /* what was adopted, where fd is a description of ferry's own; else -1 */
 
     /* The owner's. */
     ferry__guard guard;
