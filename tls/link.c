@@ -231,7 +231,6 @@ void ferry__tls_link_watch(SSL_CTX *context, bool tells_keys)
     if (tells_keys)
         SSL_CTX_set_keylog_callback(context, log_key);
     SSL_CTX_set_info_callback(context, heed_event);
-    SSL_CTX_set_msg_callback(context, heed_message);
     SSL_CTX_sess_set_new_cb(context, heed_session);
 }
 
@@ -977,8 +976,12 @@ int ferry__tls_link_put_on(ferry__link *link, const ferry__tls_terms *terms)
     }
     self->ssl = terms->ssl;
     SSL_set_bio(self->ssl, bio, bio);
+    SSL_set_msg_callback(self->ssl, heed_message);
     self->secret = terms->secret;
-    atomic_init(&self->outcome, SSL_is_init_finished(self->ssl) ? SECURED : UNDER_WAY);
+    bool is_secured = SSL_is_init_finished(self->ssl);
+    if (is_secured)
+        ask_kernel(self);
+    atomic_init(&self->outcome, is_secured ? SECURED : UNDER_WAY);
     link->type = &tls;
     link->state = self;
     return 0;
