@@ -303,16 +303,25 @@ static const char *plain_name(const char *name, char buffer[FERRY__NAME_BYTES])
     return buffer;
 }
 
+/* OpenSSL from 3.2 on allocates what reads and writes records here. It returns nothing: only its
+ * queue of errors tells if there was no memory. @return 0, -ENOMEM. */
+static int choose_side(SSL *ssl, bool is_server)
+{
+    ERR_clear_error();
+    if (is_server)
+        SSL_set_accept_state(ssl);
+    else
+        SSL_set_connect_state(ssl);
+    return ERR_peek_error() == 0 ? 0 : -ENOMEM;
+}
+
 static int set_up_connection(ferry_tls_context *self, SSL *ssl, const char *name)
 {
-    if (self->secure.is_server) {
-        SSL_set_accept_state(ssl);
-        return 0;
-    }
-    SSL_set_connect_state(ssl);
+    int error = choose_side(ssl, self->secure.is_server);
+    if (error != 0 || self->secure.is_server)
+        return error;
     if (name == NULL)
         return self->recipe.any_name ? 0 : -EINVAL;
-    ERR_clear_error();
     if (!expect_name(ssl, name, self->recipe.any_name))
         return -EINVAL;
     resume_session(ssl, &self->sessions, name);
