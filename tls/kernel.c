@@ -136,17 +136,27 @@ static size_t describe(crypto *self, const ferry__kernel_secret *secret, const S
     return could ? size : 0;
 }
 
-/* How much TCP has got, ever; or is_over. In this order: bytes that are acknowledged in between are
- * counted by neither. */
-static uint64_t tcp_count(int fd, bool *ret_is_over)
+/* @return how many bytes are acknowledged. */
+static uint64_t tcp_acked(int fd, bool *ret_is_over)
 {
     struct tcp_info info = {0};
     socklen_t size = sizeof info;
-    int inside = 0;
     (void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size);
-    (void)ioctl(fd, SIOCOUTQ, &inside);
     *ret_is_over = info.tcpi_state == TCP_CLOSED;
-    uint64_t acked = info.tcpi_bytes_acked;
+    return info.tcpi_bytes_acked;
+}
+
+/* How much TCP has got, ever; or is_over. Two questions, and both count bytes that are acknowledged
+ * in between, or none does: so until none were. */
+static uint64_t tcp_count(int fd, bool *ret_is_over)
+{
+    uint64_t acked = tcp_acked(fd, ret_is_over), before;
+    int inside = 0;
+    do {
+        before = acked;
+        (void)ioctl(fd, SIOCOUTQ, &inside);
+        acked = tcp_acked(fd, ret_is_over);
+    } while (acked != before);
     return acked + (uint64_t)inside;
 }
 
@@ -208,6 +218,7 @@ void ferry__kernel_say(ferry__kernel *self, const unsigned char alert[2])
     if (self->has_alert)
         return;
     self->has_alert = true;
+    self->is_over = alert[0] == SSL3_AL_FATAL;
     memcpy(self->alert, alert, sizeof self->alert);
 }
 

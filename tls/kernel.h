@@ -39,6 +39,7 @@ typedef struct ferry__kernel {
     bool is_refused;        /* its key is not to be used any more: the peer has asked for that */
     bool ends_record;       /* the open record is to be ended */
     bool has_alert;         /* that is to be said */
+    bool is_over;           /* that is fatal: nothing may follow it */
     unsigned char alert[2]; /* its level, and its number */
     size_t open;            /* bytes of the open record */
     uint64_t bytes;         /* that it has taken */

@@ -246,7 +246,8 @@ static void begin_call(tls_link *self)
 {
     if (ERR_peek_error() != 0) /* clearing what is clear takes long */
         ERR_clear_error();
-    self->signs = (ferry__tls_signs){.alert = FERRY__NO_ALERT};
+    /* A flood that was found while this side was to send ends the next read. */
+    self->signs = (ferry__tls_signs){.alert = FERRY__NO_ALERT, .is_flood = self->idle > IDLE_MOST};
 }
 
 /* Lets others see the failure, which was filled in: the first one. */
@@ -313,6 +314,8 @@ static size_t total(const struct iovec pieces[], int count)
 static int check_key(tls_link *self)
 {
     const ferry__kernel *kernel = &self->kernel;
+    if (kernel->is_over && self->broken == 0)
+        return self->read_error != 0 ? self->read_error : -EPROTO;
     bool is_worn = kernel->is_refused || kernel->most_records >= ferry__tls_records_per_key;
     return self->broken == 0 && is_worn ? note_broken(self, -EKEYEXPIRED) : self->broken;
 }
@@ -358,8 +361,10 @@ static int renew_key(tls_link *self)
     if (self->records < ferry__tls_records_per_key)
         return 0;
     if (SSL_version(self->ssl) == TLS1_3_VERSION) {
+        if (SSL_key_update(self->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
+            return -EPROTO;
         self->records = 0;
-        return SSL_key_update(self->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 ? 0 : -EPROTO;
+        return 0;
     }
     bool is_worn = self->records >= 2 * ferry__tls_records_per_key;
     return is_worn ? -EKEYEXPIRED : 0;
@@ -404,7 +409,7 @@ static int encrypt_held(tls_link *self)
  * Half a message of the peer's may have come: a new key, say, in two records. OpenSSL says nothing
  * before it has the rest. This asks for that, and for no more: what is behind it stays in the
  * socket, whose readers know of it. @return 0: OpenSSL can speak; -EAGAIN: the link is held up; or
- * another negative errno, and nothing leaves any more.
+ * another negative errno: it will not speak again, but what it has said may leave.
  */
 static int hear_out(ferry__link *link)
 {
@@ -412,6 +417,8 @@ static int hear_out(ferry__link *link)
     link->is_held_up = false;
     if (self->broken != 0 || atomic_load(&self->outcome) != SECURED || !SSL_in_init(self->ssl))
         return self->broken;
+    if (self->read_error != 0)
+        return self->read_error;
     begin_call(self);
     SSL_set_read_ahead(self->ssl, 0);
     int result = SSL_do_handshake(self->ssl);
@@ -420,8 +427,8 @@ static int hear_out(ferry__link *link)
         return 0;
     link->is_held_up = SSL_get_error(self->ssl, result) == SSL_ERROR_WANT_READ;
     if (!link->is_held_up)
-        self->broken = self->read_error = note_failure(self);
-    return link->is_held_up ? -EAGAIN : self->broken;
+        self->read_error = note_failure(self);
+    return link->is_held_up ? -EAGAIN : self->read_error;
 }
 
 /* Sends what the link owes, and notes whether it still does. */
@@ -819,10 +826,13 @@ static void say_end(tls_link *self)
         return;
     if (encrypt_held(self) != 0)
         return;
+    self->broken = ferry__output_reserve(&self->output, 2 * OVERHEAD); /* as encrypt */
+    if (self->broken != 0)
+        return;
     self->has_said_end = true;
     begin_call(self);
-    (void)SSL_shutdown(self->ssl);
-    ERR_clear_error();
+    if (SSL_shutdown(self->ssl) < 0)
+        self->broken = note_failure(self);
 }
 
 static int shut_down(ferry__link *link)
@@ -832,8 +842,10 @@ static int shut_down(ferry__link *link)
     if (error == 0)
         say_end(self);
     link->is_holding_back = false;
-    if (error == 0)
-        error = pay(link);
+    if (error != -EAGAIN) { /* an alert leaves also if no end can be said */
+        int unpaid = pay(link);
+        error = error != 0 && unpaid != -EAGAIN ? error : unpaid;
+    }
     link->owes = error == -EAGAIN;
     if (error != 0)
         return error;

@@ -94,10 +94,9 @@ static void free_rest(const rest *left)
     free(left->bytes);
 }
 
-/* Says a line and half a ticket, at once. */
-static rest say_half(tls_peer *server)
+/* Says half a ticket, and what was to be said before, at once. */
+static rest say_half_a_ticket(tls_peer *server)
 {
-    check_eq(SSL_write(server->ssl, "line\n", 5), 5);
     check(SSL_new_session_ticket(server->ssl) == 1 && SSL_do_handshake(server->ssl) == 1);
     rest left;
     left.bytes = peer_take(server, &left.end);
@@ -105,6 +104,12 @@ static rest say_half(tls_peer *server)
     check(left.end > 2000);
     check(peer_send_raw(server, left.bytes, left.begin));
     return left;
+}
+
+static rest say_half(tls_peer *server)
+{
+    check_eq(SSL_write(server->ssl, "line\n", 5), 5);
+    return say_half_a_ticket(server);
 }
 
 static void say_rest(const tls_peer *server, const rest *left)
@@ -279,6 +284,50 @@ PROMISE_BOTH(peers, flood_of_wishes_for_another_handshake_ends_reading)
     AT_END(drop_stream) ferry_stream *client = NULL;
     AT_END(end_peer) tls_peer *server = join_server(s, context, &client);
     check_flood_ends(client, server, ask_for_another_handshake);
+}
+
+/* Has a client, which reads nothing any more, get almost too many messages while it wants to write:
+ * the last one's rest is what it waits for. @return what a read then comes to. */
+static ferry_result read_behind_messages(ferry_placement placement, unsigned keys, long record)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    AT_END(drop_stream) ferry_stream *client = NULL;
+    SSL_CTX *context = brief_server_context(s);
+    check(SSL_CTX_set_max_send_fragment(context, record) == 1 &&
+          SSL_CTX_set_split_send_fragment(context, record) == 1);
+    AT_END(end_peer) tls_peer *server = join_server(s, context, &client);
+    char line[64], byte;
+    ferry_promise *first = begin_read_of_line(client, line, sizeof line);
+    check_eq(SSL_write(server->ssl, "line\n", 5), 5); /* from here on they are counted */
+    for (unsigned i = 0; i < keys; i++) {
+        check(SSL_key_update(server->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1);
+        check(SSL_do_handshake(server->ssl) == 1);
+    }
+    AT_END(free_rest) rest left = say_half_a_ticket(server);
+    check_outcome(first, .error = 0, .sent = 5);
+    ferry_promise *reading = begin_read(client, &byte, 1);
+    wait_until_asleep();
+    check_eq(ferry_promise_cancel(reading), 0);
+    check_outcome(reading, .error = -ECANCELED);
+    ferry_promise *written = submit_write(client, "x", 1);
+    wait_until_asleep();
+    say_rest(server, &left);
+    ferry_result wrote = outcome(written);
+    check(wrote.error == 0 || wrote.error == -EPROTO);
+    peer_say(server, 2, 1);
+    return outcome(begin_read(client, &byte, 1));
+}
+
+PROMISE_EITHER(peers, flood_that_is_found_by_a_write_is_no_end_of_file)
+{
+    unsigned floods = 0;
+    for (unsigned keys = 28; keys <= 30; keys++)
+        for (long record = 512; record <= 700; record += 60) {
+            ferry_result result = read_behind_messages(placement, keys, record);
+            check(result.error == -EPROTO || (result.error == 0 && result.sent == 1));
+            floods += result.error != 0;
+        }
+    check(floods > 0);
 }
 
 PROMISE_BOTH(peers, client_of_tls_1_2_is_not_given_another_handshake)

@@ -146,6 +146,11 @@ fetch --cert client.pem --key client.key --unix-socket socket "https://localhost
 same "$small" body
 kill -TERM "$pid"
 expect_end 0 "$pid"
+serve inherited --tls-client-ca ca.pem --tls-cert own.pem --tls-key own.key --listen 127.0.0.1:0 --tls-cert both.pem
+expect 56 curl -sS --cacert ca.pem "https://127.0.0.1:$port/small"
+fetch --cert client.pem --key client.key "https://127.0.0.1:$port/large"
+kill -TERM "$pid"
+expect_end 0 "$pid"
 ok "clients that must show a certificate; a certificate for all addresses, key in the same file"
 
 # ---- send and recv -------------------------------------------------------------------------------

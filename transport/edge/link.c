@@ -378,6 +378,10 @@ static bool limit_to_room(ferry__link *link, size_t piece, size_t *length)
 {
     if (link->guard != FERRY__GUARD_ROOM || may_wait(link))
         return true;
+    if (link->is_framed) { /* the kernel keeps bytes that are not counted here, and come first */
+        link->guard = FERRY__GUARD_FLAG;
+        return true;
+    }
     uint32_t memory[SK_MEMINFO_VARS];
     socklen_t size = sizeof memory;
     if (getsockopt(link->fd, SOL_SOCKET, SO_MEMINFO, memory, &size) < 0) {

@@ -58,7 +58,7 @@ enum { KEY_TLS = 256, KEY_CA, KEY_NAME, KEY_TLS_CERT, KEY_TLS_KEY };
 static const struct argp_option options[] = {
     {"wait", 'w', "SECONDS", 0,
      "wait at most so long for the receiver to end after the last byte (default 10; 0: do not "
-     "wait)",
+     "wait; with --tls 5 at most)",
      0},
     {"resume", 'r', "TOKEN", 0,
      "take a single FILE up again, at byte STORED: TOKEN is what a send that failed has printed, "

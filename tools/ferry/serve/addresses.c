@@ -34,8 +34,12 @@ static bool prepare(const struct encryption *encryption, ferry_tls_context **ret
 bool addresses_prepare(struct addresses *self)
 {
     bool is_ready = prepare(&self->encryption, &self->context);
-    for (size_t i = 0; i < self->count && is_ready; i++)
-        is_ready = prepare(&self->list[i].encryption, &self->list[i].context);
+    for (size_t i = 0; i < self->count && is_ready; i++) {
+        struct encryption *own = &self->list[i].encryption;
+        if (own->ca == NULL)
+            own->ca = self->encryption.ca;
+        is_ready = prepare(own, &self->list[i].context);
+    }
     return is_ready;
 }
 

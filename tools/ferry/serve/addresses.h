@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Where the server listens, and with which certificates, as the command line says. What it says
- * before the first address is for all addresses that have no certificate of their own.
+ * before the first address is for all addresses that have no certificate of their own; and whom it
+ * lets in there holds for all that do not say so themselves.
  */
 #ifndef TOOLS_FERRY_SERVE_ADDRESSES_H
 #define TOOLS_FERRY_SERVE_ADDRESSES_H
