@@ -159,11 +159,11 @@ static int make_one(ferry_tls_context *self, const ferry_tls_certificate *certif
     SSL_CTX *context =
         SSL_CTX_new(self->secure.is_server ? TLS_server_method() : TLS_client_method());
     if (context == NULL)
-        return ferry__tls_refuse(ret_failure, "a context", -ENOMEM);
+        return ferry__tls_refuse(ret_failure, "a context", -ENOMEM, NULL);
     set_up(context, self);
     bool is_set_up =
         self->secure.is_server ? set_up_server(context, self) : set_up_client(context, made_of);
-    int error = is_set_up ? 0 : ferry__tls_refuse(ret_failure, "a context", -ENOMEM);
+    int error = is_set_up ? 0 : ferry__tls_refuse(ret_failure, "a context", -ENOMEM, NULL);
     if (error == 0 && certificate != NULL)
         error = ferry__tls_use_certificate(context, certificate, ret_failure);
     if (error == 0)
@@ -232,7 +232,7 @@ static int make_circle(ferry_tls_context *self, circle *all, ferry_tls_failure *
             return error;
         all->count++;
     }
-    return tie(all, self) ? 0 : ferry__tls_refuse(ret_failure, "a context", -ENOMEM);
+    return tie(all, self) ? 0 : ferry__tls_refuse(ret_failure, "a context", -ENOMEM, NULL);
 }
 
 /* Makes all of them anew. @param ret_first a reference, which owns the others. */
@@ -241,7 +241,7 @@ static int make_all(ferry_tls_context *self, SSL_CTX **ret_first, ferry_tls_fail
     size_t most = self->recipe.certificate_count + 1;
     circle *all = ferry__allocate_zeroed(sizeof *all + most * sizeof all->contexts[0]);
     if (all == NULL)
-        return ferry__tls_refuse(ret_failure, "a context", -ENOMEM);
+        return ferry__tls_refuse(ret_failure, "a context", -ENOMEM, NULL);
     int error = make_circle(self, all, ret_failure);
     if (error == 0) {
         *ret_first = all->contexts[0];

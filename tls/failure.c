@@ -83,7 +83,7 @@ const char *ferry_tls_reason_message(ferry_tls_reason reason)
         [FERRY_TLS_BROKEN] = "the peer has broken the rules of TLS",
         [FERRY_TLS_ALERT] = "the peer has refused",
         [FERRY_TLS_CLOSED] = "the peer has ended in the handshake",
-        [FERRY_TLS_LATE] = "the handshake took too long",
+        [FERRY_TLS_LATE] = "the handshake took too long; perhaps the peer does not speak TLS",
         [FERRY_TLS_INPUT] = "what was given cannot be used",
         [FERRY_TLS_LOCAL] = "this side could not go on",
     };
@@ -126,11 +126,24 @@ static int explain_queue(const SSL *ssl, unsigned long code, ferry_tls_failure *
     return ferry__tls_fail(ret, found.reason, found.error, ERR_reason_error_string(code));
 }
 
+/* OpenSSL 3.0 does not know the words of those that TLS 1.3 has brought. */
+static const char *words_of_alert(int alert)
+{
+    switch (alert) {
+    case SSL_AD_MISSING_EXTENSION:
+        return "missing extension";
+    case SSL_AD_CERTIFICATE_REQUIRED:
+        return "certificate required";
+    default:
+        return SSL_alert_desc_string_long(alert);
+    }
+}
+
 static int explain_alert(int alert, ferry_tls_failure *ret)
 {
     const meaning otherwise = {0, FERRY_TLS_ALERT, -EACCES};
     meaning found = find(of_alerts, COUNT(of_alerts), alert, otherwise);
-    int error = ferry__tls_fail(ret, found.reason, found.error, SSL_alert_desc_string_long(alert));
+    int error = ferry__tls_fail(ret, found.reason, found.error, words_of_alert(alert));
     ret->alert = alert;
     return error;
 }
@@ -164,10 +177,12 @@ int ferry__tls_explain(const SSL *ssl, const ferry__tls_signs *signs, ferry_tls_
     return error;
 }
 
-int ferry__tls_refuse(ferry_tls_failure *ret, const char *what, int error)
+int ferry__tls_refuse(ferry_tls_failure *ret, const char *what, int error, const char *why)
 {
     unsigned long code = ERR_peek_error();
-    const char *words = error != 0 ? ferry_error_message(error) : ERR_reason_error_string(code);
+    const char *words = why;
+    if (words == NULL)
+        words = error != 0 ? ferry_error_message(error) : ERR_reason_error_string(code);
     if (error == 0)
         error = ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE ? -ENOMEM : -EKEYREJECTED;
     (void)ferry__tls_fail(ret, error == -ENOMEM ? FERRY_TLS_LOCAL : FERRY_TLS_INPUT, error, NULL);

@@ -33,8 +33,9 @@ int ferry__tls_fail(ferry_tls_failure *ret, ferry_tls_reason reason, int error, 
 /*
  * Something that was given cannot be used. Clears OpenSSL's queue of errors.
  * @param what is at fault: a path, or words. @param error an errno; 0: OpenSSL's words tell.
+ * @param why in words; NULL: those of the errno, or OpenSSL's
  * @return error; or -EKEYREJECTED; or -ENOMEM.
  */
-int ferry__tls_refuse(ferry_tls_failure *ret, const char *what, int error);
+int ferry__tls_refuse(ferry_tls_failure *ret, const char *what, int error, const char *why);
 
 #endif

@@ -113,7 +113,7 @@ static int open_key_log(ferry__recipe *self, const char *file, ferry_tls_failure
     if (file == NULL)
         return 0;
     self->key_log_fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    return self->key_log_fd >= 0 ? 0 : ferry__tls_refuse(ret_failure, file, -errno);
+    return self->key_log_fd >= 0 ? 0 : ferry__tls_refuse(ret_failure, file, -errno, NULL);
 }
 
 /* ---- checking -------------------------------------------------------------------------------- */

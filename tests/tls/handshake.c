@@ -688,8 +688,15 @@ PROMISE(handshake, certificates_that_are_none_are_refused_with_their_names)
         check(context == NULL && failure.reason == FERRY_TLS_INPUT);
         check(i > 0 || strstr(failure.text, "/nonexistent") != NULL);
     }
-    const ferry_tls_server_options none = {0};
+    /* A key is nobody who could be trusted. */
+    const ferry_tls_certificate key = identity_certificate(&weak);
+    const ferry_tls_client_options trusting = {
+        .trust = {.ca = key.key, .ca_length = key.key_length}};
+    ferry_tls_failure failure;
     ferry_tls_context *context;
+    check_eq(ferry_tls_client_create(&trusting, &failure, &context), -EKEYREJECTED);
+    check(strstr(failure.text, "no certificate") != NULL);
+    const ferry_tls_server_options none = {0};
     check_eq(ferry_tls_server_create(&none, NULL, &context), -EINVAL);
     check_eq(ferry_tls_server_create(NULL, NULL, &context), -EINVAL);
     identity_free(&weak);

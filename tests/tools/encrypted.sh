@@ -62,6 +62,11 @@ expect 1 "$ferry" serve site --listen 127.0.0.1:0 --tls-cert missing.pem
 says missing.pem
 expect 1 "$ferry" serve site --listen 127.0.0.1:0 --tls-cert own.pem --tls-key other.key
 expect 1 "$ferry" recv 127.0.0.1:0 out --tls-cert site/large
+says 'no certificate is in it'
+expect 1 "$ferry" recv 127.0.0.1:0 out --tls-cert own.pem
+says 'no private key is in it'
+expect 1 "$ferry" recv 127.0.0.1:0 out --tls-cert both.pem --tls-client-ca own.key
+says 'no certificate is in it'
 expect 1 "$ferry" send --ca missing.pem "$small" 127.0.0.1:1
 says missing.pem
 ok "command lines, certificates and keys that are of no use"
@@ -126,7 +131,7 @@ wait_for test -s slow
 cp own.pem kept.pem
 cp next.pem own.pem
 kill -HUP "$server"
-wait_for grep -q '^ferry serve: TLS: ' first.log
+wait_for grep -q '^ferry serve: TLS: .*stay as they were' first.log
 [ "$(shown localhost)" = "$(fingerprint kept.pem)" ] || fail "a key that does not fit was taken"
 cp next.key own.key
 kill -HUP "$server"
@@ -178,6 +183,7 @@ ok "send to recv; who cannot connect is told why, and does not count"
 
 receive recv 127.0.0.1:0 --tls-cert both.pem --tls-client-ca ca.pem
 expect 1 "$ferry" send --ca ca.pem "$large" "127.0.0.1:$port"
+says 'certificate required'
 expect 0 "$ferry" send --ca ca.pem --tls-cert client.pem --tls-key client.key "$large" "127.0.0.1:$port"
 expect_end 0 "$pid"
 same "$large" out

@@ -59,8 +59,8 @@ static void give_rest(double ret_figures[FIGURES])
     double before = count_switches();
     stopwatch watch = stopwatch_start();
     (void)nanosleep(&rest, NULL);
-    ret_figures[0] = stopwatch_read(&watch).cpu_s * 1e6 / REST_S;
-    ret_figures[1] = (count_switches() - before) / REST_S;
+    ret_figures[0] = stopwatch_read(&watch).cpu_s * 1e6 / (double)REST_S;
+    ret_figures[1] = (count_switches() - before) / (double)REST_S;
 }
 
 typedef struct full_sockets {

@@ -51,7 +51,9 @@ void encryption_reload(ferry_tls_context *context);
 /* Takes NULL. */
 void encryption_free(ferry_tls_context *context);
 
-/* Why a connect has failed in its handshake. @return whether that is why it has failed. */
+/* Why a connect has failed in its handshake. @return whether that is why it has failed. And why a
+ * stream has, as far as its peer has said so, and it was read. */
 bool encryption_explain(ferry_promise *connected, char text[ENCRYPTION_TEXT_BYTES]);
+bool encryption_explain_end(ferry_stream *stream, char text[ENCRYPTION_TEXT_BYTES]);
 
 #endif

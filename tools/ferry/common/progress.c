@@ -7,9 +7,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-static const double REDRAW_S = 0.9 * PROGRESS_TICK_MS / 1000; /* ticks may come a little early */
-static const double PLAIN_S = 10;    /* between plain lines: a log, not a flood */
-static const double SMOOTHING_S = 3; /* until a change of rate shows: steady, yet alive */
+static const double REDRAW_S =
+    0.9 * (double)PROGRESS_TICK_MS / 1000; /* ticks may come a little early */
+static const double PLAIN_S = 10;          /* between plain lines: a log, not a flood */
+static const double SMOOTHING_S = 3;       /* until a change of rate shows: steady, yet alive */
 enum {
     NARROWEST_BAR = 8,  /* less says nothing */
     WIDEST_BAR = 40,    /* more says no more */

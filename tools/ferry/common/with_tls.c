@@ -82,7 +82,8 @@ void encryption_reload(ferry_tls_context *context)
     ferry_tls_failure failure = {0};
     int error = ferry_tls_context_reload(context, &failure);
     if (error != 0)
-        (void)complain(error, &failure);
+        warnx("TLS: %s; all certificates stay as they were",
+              failure.text[0] != '\0' ? failure.text : ferry_error_message(error));
 }
 
 void encryption_free(ferry_tls_context *context)
@@ -94,6 +95,15 @@ bool encryption_explain(ferry_promise *connected, char text[ENCRYPTION_TEXT_BYTE
 {
     ferry_tls_failure failure;
     if (ferry_tls_get_connect_failure(connected, &failure) != 0)
+        return false;
+    describe(&failure, text);
+    return true;
+}
+
+bool encryption_explain_end(ferry_stream *stream, char text[ENCRYPTION_TEXT_BYTES])
+{
+    ferry_tls_failure failure;
+    if (ferry_tls_get_failure(stream, &failure) != 0)
         return false;
     describe(&failure, text);
     return true;

@@ -38,3 +38,9 @@ bool encryption_explain(ferry_promise *connected, char text[ENCRYPTION_TEXT_BYTE
     (void)connected, (void)text;
     return false;
 }
+
+bool encryption_explain_end(ferry_stream *stream, char text[ENCRYPTION_TEXT_BYTES])
+{
+    (void)stream, (void)text;
+    return false;
+}

@@ -160,7 +160,7 @@ static bool run_rounds(struct demo *demo)
 
 static void print_table(const struct demo *demo)
 {
-    double gigabytes = (double)demo->round_bytes * ROUNDS / 1e9;
+    double gigabytes = (double)demo->round_bytes * (double)ROUNDS / 1e9;
     double ferry_rate = gigabytes / demo->ferry_s, bare_rate = gigabytes / demo->bare_s;
     unsigned requests = MESSAGES * CONNECTIONS * ROUNDS;
     const char *carriers =

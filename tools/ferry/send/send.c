@@ -66,13 +66,16 @@ static const struct argp_option options[] = {
      "the number that the receiver has stored in place of STORED; fails if the file has changed",
      0},
     {"tls", KEY_TLS, NULL, 0,
-     "speak TLS; the receiver must have a certificate for the HOST in ADDRESS. Whatever follows "
-     "here means --tls, too",
+     "speak TLS; the receiver must have a certificate for the HOST in ADDRESS", 1},
+    {"ca", KEY_CA, "FILE", 0,
+     "speak TLS, if FILE's have signed the receiver's certificate (default: whom the system "
+     "trusts)",
      1},
-    {"ca", KEY_CA, "FILE", 0, "who may have signed it (default: whom the system trusts)", 1},
-    {"name", KEY_NAME, "NAME", 0, "the name that it must have, in place of HOST", 1},
-    {"tls-cert", KEY_TLS_CERT, "FILE", 0, "the certificate to show, if the receiver asks", 1},
-    {"tls-key", KEY_TLS_KEY, "FILE", 0, "its key (default: in the same FILE)", 1},
+    {"name", KEY_NAME, "NAME", 0,
+     "speak TLS, if the receiver's certificate has that name (default: HOST)", 1},
+    {"tls-cert", KEY_TLS_CERT, "FILE", 0,
+     "speak TLS, and show FILE's certificate if the receiver asks", 1},
+    {"tls-key", KEY_TLS_KEY, "FILE", 0, "that certificate's key (default: in the same FILE)", 1},
     {0},
 };
 
@@ -235,6 +238,8 @@ struct voyage {
     const struct arguments *arguments;
     ferry_tls_context *tls; /* NULL: not encrypted */
     ferry_stream *stream;   /* NULL: not connected yet */
+    ferry_promise
+        *refusal; /* what a receiver says that speaks TLS is not heard otherwise; or NULL */
     struct progress progress;
 };
 
@@ -268,6 +273,24 @@ static bool complain(struct voyage *voyage, const char *what, const char *why)
     return false;
 }
 
+/* Begins to listen whether the receiver refuses: with TLS it may do so behind the handshake. */
+static void heed_refusal(struct voyage *voyage)
+{
+    static char byte;
+    const ferry_read read = {.data = &byte, .size = 1};
+    if (voyage->tls != NULL)
+        (void)ferry_stream_read(voyage->stream, &read, NULL, &voyage->refusal);
+}
+
+/* Whether it has said so: what has come by now has been heard soon. */
+static bool is_refused(struct voyage *voyage, char why[ENCRYPTION_TEXT_BYTES])
+{
+    enum { SOON_MS = 1000 };
+    if (voyage->refusal != NULL)
+        (void)ferry_promise_await(voyage->refusal, SOON_MS, NULL);
+    return encryption_explain_end(voyage->stream, why);
+}
+
 static bool send_one(struct voyage *voyage, const struct cargo *cargo)
 {
     ferry_file file = ferry_file_fd(cargo->fd);
@@ -283,9 +306,10 @@ static bool send_one(struct voyage *voyage, const struct cargo *cargo)
     if (error != 0) {
         (void)complain(voyage, cargo->name, words(error));
     } else if (!is_sent) {
-        char why[256];
-        (void)ferry_result_format(&result, why, sizeof why);
+        char why[ENCRYPTION_TEXT_BYTES];
         bool is_receivers_doing = result.phase == FERRY_PHASE_SINK;
+        if (!is_receivers_doing || !is_refused(voyage, why))
+            (void)ferry_result_format(&result, why, sizeof why);
         (void)complain(voyage, is_receivers_doing ? voyage->arguments->to : cargo->name, why);
     }
     ferry_resume_token token;
@@ -312,8 +336,11 @@ static bool finish(struct voyage *voyage)
         (void)complain(voyage, receiver, "everything was sent, but the receiver has not ended");
         return true;
     }
-    if (result.error != 0)
-        return complain(voyage, receiver, "it broke the connection and may not have everything");
+    char why[ENCRYPTION_TEXT_BYTES] = "it broke the connection and may not have everything";
+    if (result.error != 0) {
+        (void)encryption_explain_end(voyage->stream, why);
+        return complain(voyage, receiver, why);
+    }
     return true;
 }
 
@@ -369,6 +396,7 @@ static int run(const struct arguments *arguments, ferry_service *service, ferry_
     int status = connect_to(&voyage, service);
     if (status != EXIT_SUCCESS)
         return status;
+    heed_refusal(&voyage);
     progress_start(&voyage.progress, "sending", total);
     bool is_whole = send_all(&voyage, cargo);
     if (!is_whole)
@@ -378,6 +406,7 @@ static int run(const struct arguments *arguments, ferry_service *service, ferry_
     (void)ferry_stream_get_status(voyage.stream, &sent);
     if (is_whole)
         units_print_summary("sent", sent.sent_bytes, seconds);
+    (void)ferry_promise_unref(voyage.refusal);
     (void)ferry_stream_unref(voyage.stream);
     return is_whole ? EXIT_SUCCESS : EXIT_FAILURE;
 }

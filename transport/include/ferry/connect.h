@@ -93,9 +93,8 @@ typedef struct ferry_connect_options {
  *   -ESHUTDOWN     the service is stopped, or is being destroyed
  * Outcome: 0, and ferry_promise_get_stream gives the stream; or
  *   phase resolve  what <ferry/error.h> lists; also -EAGAIN: no thread could be started
- * phase socket   what socket(2), on_socket, or bind(2) to source said; or what ferry_stream_adopt
- * can return: what a stream needs
- *                  could not be made
+ *   phase socket   what socket(2), on_socket, or bind(2) to source said; or what ferry_stream_adopt
+ *                  can return: what a stream needs could not be made
  *   phase connect  what connect(2) said of the address that came closest: -ECONNREFUSED of one
  *                  rather than -ENETUNREACH of another. -ECONNREFUSED also means that nobody
  *                  listens, and TCP would have connected to itself. -ENOENT: there is no such path.
