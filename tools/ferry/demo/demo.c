@@ -205,5 +205,6 @@ int command_demo(int argc, char **argv)
     if (is_good)
         print_table(&demo);
     sample_files_destroy(&demo.samples);
+    secret_destroy(demo.secret);
     return is_good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
