@@ -18,7 +18,7 @@
 /*
  * An owner keeps so many spares at once: all those of a queue of 1,024 writes, which one sendmsg(2)
  * takes. They are half a MiB. And large ones, 4 MiB: those of a queue that is full of small writes.
- * Twice as many may lie on its shelves.
+ * Twice as many may lie on its shelves. And buffers, 4.25 MiB, of which none is for others.
  */
 enum { MOST_SPARES = 1024, MOST_LARGE = 128, MOST_BUFFERS = 64 };
 

@@ -58,7 +58,7 @@ typedef struct ferry__pile {
 /*
  * The pile's thread. Gives a block, from the pile, from the shelf, or allocated; NULL: no memory.
  * It is given back by ferry__pile_add, to any thread's pile of such blocks. @param size how much of
- * it is used; for larger blocks their size.
+ * it is used; for larger blocks their size. @param shelf NULL: there is none.
  */
 void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size);
 

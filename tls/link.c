@@ -179,6 +179,12 @@ static void log_key(const SSL *ssl, const char *line)
     (void)!writev(self->terms.key_log_fd, pieces, 2);
 }
 
+/* Whether the peer has sent too much without bytes. It stays so: no bytes are looked for then. */
+static bool is_flooded(const tls_link *self)
+{
+    return self->idle > IDLE_MOST;
+}
+
 /* Whether a message is a KeyUpdate that asks for one in return (RFC 8446, 4.6.3). */
 static bool asks_for_key(const unsigned char *message, size_t size)
 {
@@ -209,8 +215,7 @@ static void heed_came(tls_link *self, int type, const void *message, size_t size
     if (self->kernel.encrypts && type == SSL3_RT_HANDSHAKE)
         self->kernel.is_refused |= asks_for_key(message, size);
     self->idle++;
-    self->signs.is_flood = self->idle > IDLE_MOST;
-    if (self->signs.is_flood)
+    if (is_flooded(self))
         SSL_set_shutdown(ssl, SSL_get_shutdown(ssl) | SSL_RECEIVED_SHUTDOWN);
 }
 
@@ -246,8 +251,7 @@ static void begin_call(tls_link *self)
 {
     if (ERR_peek_error() != 0) /* clearing what is clear takes long */
         ERR_clear_error();
-    /* A flood that was found while this side was to send ends the next read. */
-    self->signs = (ferry__tls_signs){.alert = FERRY__NO_ALERT, .is_flood = self->idle > IDLE_MOST};
+    self->signs = (ferry__tls_signs){.alert = FERRY__NO_ALERT};
 }
 
 /* Lets others see the failure, which was filled in: the first one. */
@@ -264,6 +268,7 @@ static int show_failure(tls_link *self, const ferry_tls_failure *failure, int er
 static int note_failure(tls_link *self)
 {
     ferry_tls_failure failure;
+    self->signs.is_flood = is_flooded(self);
     int error = ferry__tls_explain(self->ssl, &self->signs, &failure);
     return show_failure(self, &failure, error);
 }
@@ -302,14 +307,6 @@ static int send_output(tls_link *self, bool more)
 
 /* ---- sending, where the kernel encrypts ------------------------------------------------------ */
 
-static size_t total(const struct iovec pieces[], int count)
-{
-    size_t size = 0;
-    for (int i = 0; i < count; i++)
-        size += pieces[i].iov_len;
-    return size;
-}
-
 /* @return 0; or why nothing may be encrypted any more. */
 static int check_key(tls_link *self)
 {
@@ -331,13 +328,15 @@ static ssize_t note_sent(tls_link *self, ssize_t result, bool is_open)
     return result;
 }
 
-static ssize_t write_by_kernel(tls_link *self, const struct iovec pieces[], int count, bool more)
+/* @param size of all pieces */
+static ssize_t write_by_kernel(tls_link *self, const struct iovec pieces[], int count, size_t size,
+                               bool more)
 {
     int error = check_key(self);
     if (error != 0)
         return error;
     ssize_t sent = ferry__link_plain.write(self->link, pieces, count, more);
-    return note_sent(self, sent, more || (sent > 0 && (size_t)sent < total(pieces, count)));
+    return note_sent(self, sent, more || (sent > 0 && (size_t)sent < size));
 }
 
 /* Straight from the page cache. An error may be the file's. */
@@ -370,13 +369,24 @@ static int renew_key(tls_link *self)
     return is_worn ? -EKEYEXPIRED : 0;
 }
 
+/* How many records bytes make. */
+static size_t count_records(const tls_link *self, size_t size)
+{
+    return (size + self->record_most - 1) / self->record_most;
+}
+
+/* Makes room for so many bytes in records, and for a word of OpenSSL's. @return 0, -ENOMEM. */
+static int reserve(tls_link *self, size_t size)
+{
+    return ferry__output_reserve(&self->output, size + (count_records(self, size) + 1) * OVERHEAD);
+}
+
 /* Makes a record of bytes, or several, if the peer wants smaller ones. @return 0, or a negative
  * errno. */
 static int encrypt(tls_link *self, const void *data, size_t size)
 {
-    size_t records = (size + self->record_most - 1) / self->record_most;
     /* Room first: a record that is lost on its way to the output is lost for good. */
-    int error = ferry__output_reserve(&self->output, size + (records + 1) * OVERHEAD);
+    int error = reserve(self, size);
     if (error == 0)
         error = renew_key(self);
     if (error != 0)
@@ -387,7 +397,7 @@ static int encrypt(tls_link *self, const void *data, size_t size)
         self->broken = note_failure(self);
         return self->broken;
     }
-    self->records += records;
+    self->records += count_records(self, size);
     return 0;
 }
 
@@ -498,23 +508,26 @@ static ssize_t take_pieces(tls_link *self, const struct iovec pieces[], int coun
     return (ssize_t)taken;
 }
 
+static size_t total(const struct iovec pieces[], int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += pieces[i].iov_len;
+    return size;
+}
+
 /* Whether bytes may wait for those that follow, and share a record with them. */
 static bool may_be_held(const tls_link *self, size_t size, bool more)
 {
     return more && self->held_count + size < RECORD;
 }
 
-/* Makes room for all records of so many bytes, so that it does not grow with each of them. */
-static int reserve(tls_link *self, size_t size)
+/* Takes bytes, size in all, and makes records of them: they are begun. @return 0, or a negative
+ * errno. */
+static int begin_write(tls_link *self, const struct iovec pieces[], int count, size_t size)
 {
-    size_t all = self->held_count + (size < MOST ? size : MOST);
-    return ferry__output_reserve(&self->output, all + (all / RECORD + 1) * 2 * OVERHEAD);
-}
-
-/* Takes bytes, and makes records of them: they are begun. @return 0, or a negative errno. */
-static int begin_write(tls_link *self, const struct iovec pieces[], int count)
-{
-    int error = reserve(self, total(pieces, count));
+    /* At once, so that the output does not grow with each record. */
+    int error = reserve(self, self->held_count + (size < MOST ? size : MOST));
     ssize_t taken = error == 0 ? take_pieces(self, pieces, count, false) : error;
     if (taken < 0)
         return (int)taken;
@@ -528,7 +541,7 @@ static ssize_t write_pieces(ferry__link *link, const struct iovec pieces[], int 
     tls_link *self = self_of(link);
     size_t size = total(pieces, count);
     if (self->kernel.encrypts)
-        return write_by_kernel(self, pieces, count, more);
+        return write_by_kernel(self, pieces, count, size, more);
     if (self->broken != 0)
         return self->broken;
     if (self->begun == 0 && may_be_held(self, size, more)) {
@@ -538,7 +551,7 @@ static ssize_t write_pieces(ferry__link *link, const struct iovec pieces[], int 
     }
     int error = self->begun == 0 ? hear_out(link) : 0;
     if (error == 0 && self->begun == 0)
-        error = begin_write(self, pieces, count);
+        error = begin_write(self, pieces, count, size);
     if (error == 0)
         error = send_output(self, more);
     link->is_holding_back |= self->held_count > 0;
@@ -575,7 +588,7 @@ static size_t owe(ferry__link *link)
 /* A read has given nothing. @return as a type's receive. */
 static ssize_t conclude_read(tls_link *self, int result)
 {
-    if (self->signs.is_flood) {
+    if (is_flooded(self)) { /* also if a write has found that out */
         self->read_error = note_failure(self);
         return self->read_error;
     }
@@ -826,7 +839,8 @@ static void say_end(tls_link *self)
         return;
     if (encrypt_held(self) != 0)
         return;
-    self->broken = ferry__output_reserve(&self->output, 2 * OVERHEAD); /* as encrypt */
+    enum { ALERT = 2 };
+    self->broken = reserve(self, ALERT);
     if (self->broken != 0)
         return;
     self->has_said_end = true;

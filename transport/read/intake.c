@@ -593,16 +593,12 @@ static bool is_wanted(const ferry__intake *intake)
     return intake->subscriber != NULL && may_be_called && !intake->is_full;
 }
 
-ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size)
-{
-    return ferry__link_receive(&intake->stream->link, data, size);
-}
-
 ssize_t ferry__intake_keep(ferry__intake *intake, size_t size)
 {
     if (ferry__bytes_reserve(&intake->kept, size) != 0)
         return -ENOMEM;
-    ssize_t count = ferry__intake_receive(intake, intake->kept.data + intake->kept.end, size);
+    ssize_t count =
+        ferry__link_receive(&intake->stream->link, intake->kept.data + intake->kept.end, size);
     if (count > 0)
         intake->kept.end += (size_t)count;
     else
@@ -618,7 +614,7 @@ static ssize_t ask_for_subscriber(ferry__intake *intake)
         return -ENOMEM;
     size_t high = high_mark(intake);
     size_t size = high < FERRY__SCRATCH_BYTES ? high : FERRY__SCRATCH_BYTES;
-    ssize_t count = ferry__intake_receive(intake, scratch, size);
+    ssize_t count = ferry__link_receive(&intake->stream->link, scratch, size);
     if (count <= 0)
         return count;
     size_t taken = offer(intake, scratch, (size_t)count), left = (size_t)count - taken;

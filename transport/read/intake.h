@@ -164,8 +164,7 @@ void ferry__intake_note_end(ferry__intake *intake, int error);
 void ferry__intake_go_on(ferry__intake *intake, ferry__request *request, int error,
                          ferry_phase phase);
 
-/* Asks the kernel once, into memory. The second: behind what is kept. Both as a read's ask. */
-ssize_t ferry__intake_receive(ferry__intake *intake, void *data, size_t size);
+/* Asks the kernel once, into memory behind what is kept; as a read's ask. */
 ssize_t ferry__intake_keep(ferry__intake *intake, size_t size);
 
 #endif

@@ -149,7 +149,7 @@ static ssize_t ask(ferry__intake *intake, ferry__request *request)
     size_t room = self->size - self->filled;
     if (self->mode == FERRY_READ_UNTIL || room == 0 || ferry__bytes_count(&intake->kept) > 0)
         return ferry__intake_keep(intake, FERRY__PORTION);
-    ssize_t count = ferry__intake_receive(intake, self->data + self->filled, room);
+    ssize_t count = ferry__link_receive(&intake->stream->link, self->data + self->filled, room);
     if (count > 0)
         self->filled += (size_t)count;
     return count;
