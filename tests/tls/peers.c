@@ -106,10 +106,15 @@ static rest say_half_a_ticket(tls_peer *server)
     return left;
 }
 
-static rest say_half(tls_peer *server)
+/* Has a client read a line, with half a ticket behind it. */
+static rest read_line_before_half(ferry_stream *client, tls_peer *server)
 {
+    char line[64];
+    ferry_promise *reading = begin_read_of_line(client, line, sizeof line);
     check_eq(SSL_write(server->ssl, "line\n", 5), 5);
-    return say_half_a_ticket(server);
+    rest left = say_half_a_ticket(server);
+    check_outcome(reading, .error = 0, .sent = 5);
+    return left;
 }
 
 static void say_rest(const tls_peer *server, const rest *left)
@@ -124,10 +129,9 @@ static void check_writes_between_halves(ferry_placement placement, bool is_read)
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
     AT_END(drop_stream) ferry_stream *client = NULL;
     AT_END(end_peer) tls_peer *server = join_server(s, brief_server_context(s), &client);
-    char line[64], byte;
-    ferry_promise *first = begin_read_of_line(client, line, sizeof line), *second = NULL;
-    AT_END(free_rest) rest left = say_half(server);
-    check_outcome(first, .error = 0, .sent = 5);
+    AT_END(free_rest) rest left = read_line_before_half(client, server);
+    char byte;
+    ferry_promise *second = NULL;
     if (is_read)
         second = begin_read(client, &byte, 1);
     wait_until_asleep();
@@ -159,10 +163,7 @@ PROMISE_BOTH(peers, shutdown_between_halves_of_a_message_is_said_once_the_rest_h
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
     AT_END(drop_stream) ferry_stream *client = NULL;
     AT_END(end_peer) tls_peer *server = join_server(s, brief_server_context(s), &client);
-    char line[64];
-    ferry_promise *reading = begin_read_of_line(client, line, sizeof line);
-    AT_END(free_rest) rest left = say_half(server);
-    check_outcome(reading, .error = 0, .sent = 5);
+    AT_END(free_rest) rest left = read_line_before_half(client, server);
     ferry_promise *end = submit_shutdown(client);
     wait_until_asleep();
     say_rest(server, &left);
@@ -175,10 +176,7 @@ PROMISE_BOTH(peers, write_between_halves_of_a_message_fails_if_the_rest_never_co
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
     AT_END(drop_stream) ferry_stream *client = NULL;
     AT_END(end_peer) tls_peer *server = join_server(s, brief_server_context(s), &client);
-    char line[64];
-    ferry_promise *reading = begin_read_of_line(client, line, sizeof line);
-    AT_END(free_rest) rest left = say_half(server);
-    check_outcome(reading, .error = 0, .sent = 5);
+    AT_END(free_rest) rest left = read_line_before_half(client, server);
     ferry_promise *written = submit_write(client, "x", 1);
     wait_until_asleep();
     check_eq(shutdown(server->fd, SHUT_WR), 0);

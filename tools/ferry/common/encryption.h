@@ -24,10 +24,15 @@ struct encryption {
                        whom the system trusts; of a server's, nobody is asked for one */
 };
 
-/* Of command lines: they complain, and end the program. A key is that of the certificate before. */
-void encryption_add_certificate(struct encryption *self, const char *file,
-                                const struct argp_state *state);
-void encryption_add_key(struct encryption *self, const char *file, const struct argp_state *state);
+/* Options that several commands have, for argp(3). */
+enum { ENCRYPTION_CERT = 0x200, ENCRYPTION_KEY, ENCRYPTION_CA };
+
+/*
+ * Takes one of these. A key is that of the certificate before. It complains, and ends the program,
+ * if it makes no sense. @return ARGP_ERR_UNKNOWN: it is another option.
+ */
+error_t encryption_parse(struct encryption *self, int option, const char *file,
+                         const struct argp_state *state);
 
 /* Whether a server was given anything of it. If so there must be a certificate: else it complains,
  * and ends the program. */

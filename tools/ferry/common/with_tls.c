@@ -16,10 +16,11 @@ static void describe(const ferry_tls_failure *failure, char text[ENCRYPTION_TEXT
     (void)snprintf(text, ENCRYPTION_TEXT_BYTES, has_more ? "%s (%s)" : "%s", reason, failure->text);
 }
 
-/* @return NULL. */
-static ferry_tls_context *complain(int error, const ferry_tls_failure *failure)
+/* @param rest of the message. @return NULL. */
+static ferry_tls_context *complain(int error, const ferry_tls_failure *failure, const char *rest)
 {
-    warnx("TLS: %s", failure->text[0] != '\0' ? failure->text : ferry_error_message(error));
+    const char *why = failure->text[0] != '\0' ? failure->text : ferry_error_message(error);
+    warnx("TLS: %s%s", why, rest);
     return NULL;
 }
 
@@ -61,7 +62,7 @@ ferry_tls_context *encryption_create_server(const struct encryption *self,
     ferry_tls_failure failure = {0};
     ferry_tls_context *context;
     int error = ferry_tls_server_create(&options, &failure, &context);
-    return error == 0 ? context : complain(error, &failure);
+    return error == 0 ? context : complain(error, &failure, "");
 }
 
 ferry_tls_context *encryption_create_client(const struct encryption *self)
@@ -74,7 +75,7 @@ ferry_tls_context *encryption_create_client(const struct encryption *self)
     ferry_tls_failure failure = {0};
     ferry_tls_context *context;
     int error = ferry_tls_client_create(&options, &failure, &context);
-    return error == 0 ? context : complain(error, &failure);
+    return error == 0 ? context : complain(error, &failure, "");
 }
 
 void encryption_reload(ferry_tls_context *context)
@@ -82,8 +83,7 @@ void encryption_reload(ferry_tls_context *context)
     ferry_tls_failure failure = {0};
     int error = ferry_tls_context_reload(context, &failure);
     if (error != 0)
-        warnx("TLS: %s; all certificates stay as they were",
-              failure.text[0] != '\0' ? failure.text : ferry_error_message(error));
+        (void)complain(error, &failure, "; all certificates stay as they were");
 }
 
 void encryption_free(ferry_tls_context *context)

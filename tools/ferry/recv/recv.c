@@ -37,18 +37,16 @@ struct arguments {
     struct encryption encryption;
 };
 
-enum { KEY_TLS_CERT = 256, KEY_TLS_KEY, KEY_TLS_CLIENT_CA };
-
 static const struct argp_option options[] = {
     {"append", 'a', NULL, 0, "store behind what FILE has already, as for ferry send --resume", 0},
     {"keep", 'k', NULL, 0,
      "take any number of connections, at once if need be, and store them in FILE.1, FILE.2, ...; "
      "until interrupted",
      0},
-    {"tls-cert", KEY_TLS_CERT, "FILE", 0,
+    {"tls-cert", ENCRYPTION_CERT, "FILE", 0,
      "speak TLS, and show FILE: a certificate, and those that it was signed with", 1},
-    {"tls-key", KEY_TLS_KEY, "FILE", 0, "the certificate's key (default: in the same FILE)", 1},
-    {"tls-client-ca", KEY_TLS_CLIENT_CA, "FILE", 0,
+    {"tls-key", ENCRYPTION_KEY, "FILE", 0, "the certificate's key (default: in the same FILE)", 1},
+    {"tls-client-ca", ENCRYPTION_CA, "FILE", 0,
      "let in only senders whose certificate FILE's have signed", 1},
     {0},
 };
@@ -66,24 +64,6 @@ static void check(const struct arguments *arguments, const struct argp_state *st
     if (strcmp(arguments->file, "-") == 0 && arguments->keep)
         argp_error(state, "--keep stores in files, not in standard output");
     (void)encryption_is_wanted(&arguments->encryption, state);
-}
-
-static error_t parse_encryption(int key, char *arg, struct argp_state *state)
-{
-    struct encryption *encryption = &((struct arguments *)state->input)->encryption;
-    switch (key) {
-    case KEY_TLS_CERT:
-        encryption_add_certificate(encryption, arg, state);
-        return 0;
-    case KEY_TLS_KEY:
-        encryption_add_key(encryption, arg, state);
-        return 0;
-    case KEY_TLS_CLIENT_CA:
-        encryption->ca = arg;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -105,7 +85,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         check(arguments, state);
         return 0;
     default:
-        return parse_encryption(key, arg, state);
+        return encryption_parse(&arguments->encryption, key, arg, state);
     }
 }
 

@@ -53,7 +53,7 @@ struct arguments {
     struct encryption encryption;
 };
 
-enum { KEY_TLS = 256, KEY_CA, KEY_NAME, KEY_TLS_CERT, KEY_TLS_KEY };
+enum { KEY_TLS = 256, KEY_NAME };
 
 static const struct argp_option options[] = {
     {"wait", 'w', "SECONDS", 0,
@@ -67,15 +67,15 @@ static const struct argp_option options[] = {
      0},
     {"tls", KEY_TLS, NULL, 0,
      "speak TLS; the receiver must have a certificate for the HOST in ADDRESS", 1},
-    {"ca", KEY_CA, "FILE", 0,
+    {"ca", ENCRYPTION_CA, "FILE", 0,
      "speak TLS, if FILE's have signed the receiver's certificate (default: whom the system "
      "trusts)",
      1},
     {"name", KEY_NAME, "NAME", 0,
      "speak TLS, if the receiver's certificate has that name (default: HOST)", 1},
-    {"tls-cert", KEY_TLS_CERT, "FILE", 0,
+    {"tls-cert", ENCRYPTION_CERT, "FILE", 0,
      "speak TLS, and show FILE's certificate if the receiver asks", 1},
-    {"tls-key", KEY_TLS_KEY, "FILE", 0, "that certificate's key (default: in the same FILE)", 1},
+    {"tls-key", ENCRYPTION_KEY, "FILE", 0, "that certificate's key (default: in the same FILE)", 1},
     {0},
 };
 
@@ -130,28 +130,15 @@ static void parse_token(const char *text, struct arguments *arguments,
 static error_t parse_encryption(int key, char *arg, struct argp_state *state)
 {
     struct arguments *arguments = state->input;
-    switch (key) {
-    case KEY_TLS:
-        break;
-    case KEY_CA:
-        arguments->encryption.ca = arg;
-        break;
-    case KEY_NAME:
+    if (key == ENCRYPTION_CERT && arguments->encryption.count > 0)
+        argp_error(state, "there is one certificate at most");
+    error_t error = 0;
+    if (key == KEY_NAME)
         arguments->name = arg;
-        break;
-    case KEY_TLS_CERT:
-        if (arguments->encryption.count > 0)
-            argp_error(state, "there is one certificate at most");
-        encryption_add_certificate(&arguments->encryption, arg, state);
-        break;
-    case KEY_TLS_KEY:
-        encryption_add_key(&arguments->encryption, arg, state);
-        break;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-    arguments->is_encrypted = true;
-    return 0;
+    else if (key != KEY_TLS)
+        error = encryption_parse(&arguments->encryption, key, arg, state);
+    arguments->is_encrypted |= error == 0;
+    return error;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

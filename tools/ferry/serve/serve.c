@@ -46,28 +46,17 @@ struct arguments {
 };
 
 /* Options without a letter of their own. */
-enum {
-    KEY_HIDDEN = 256,
-    KEY_HEAD,
-    KEY_IDLE,
-    KEY_STOP,
-    KEY_CONNECTIONS,
-    KEY_RATE,
-    KEY_LOG,
-    KEY_TLS_CERT,
-    KEY_TLS_KEY,
-    KEY_TLS_CLIENT_CA
-};
+enum { KEY_HIDDEN = 256, KEY_HEAD, KEY_IDLE, KEY_STOP, KEY_CONNECTIONS, KEY_RATE, KEY_LOG };
 
 static const struct argp_option options[] = {
     {"listen", 'l', "ADDRESS", 0, "Listen there; may be repeated. Default: 127.0.0.1:8080", 0},
-    {"tls-cert", KEY_TLS_CERT, "FILE", 0,
+    {"tls-cert", ENCRYPTION_CERT, "FILE", 0,
      "Speak TLS there, and show FILE: a certificate, and those that it was signed with. Before "
      "any --listen: everywhere. May be repeated: a client gets the one that has the name it asks "
      "for",
      0},
-    {"tls-key", KEY_TLS_KEY, "FILE", 0, "The certificate's key. Default: in the same FILE", 0},
-    {"tls-client-ca", KEY_TLS_CLIENT_CA, "FILE", 0,
+    {"tls-key", ENCRYPTION_KEY, "FILE", 0, "The certificate's key. Default: in the same FILE", 0},
+    {"tls-client-ca", ENCRYPTION_CA, "FILE", 0,
      "Let in only clients whose certificate FILE's have signed. Before any --listen: everywhere",
      0},
     {"threads", 't', "N", 0, "Threads that serve. Default: one for each processor", 0},
@@ -134,21 +123,14 @@ static error_t parse_address(int key, char *arg, struct argp_state *state)
         (void)encryption_is_wanted(encryption, state);
         addresses_add(addresses, arg, state);
         return 0;
-    case KEY_TLS_CERT:
-        encryption_add_certificate(encryption, arg, state);
-        return 0;
-    case KEY_TLS_KEY:
-        encryption_add_key(encryption, arg, state);
-        return 0;
-    case KEY_TLS_CLIENT_CA:
-        encryption->ca = arg;
-        return 0;
     case ARGP_KEY_END:
         (void)encryption_is_wanted(encryption, state);
         return 0;
     default:
-        return parse_limit(key, arg, state);
+        break;
     }
+    error_t error = encryption_parse(encryption, key, arg, state);
+    return error == ARGP_ERR_UNKNOWN ? parse_limit(key, arg, state) : error;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
