@@ -203,7 +203,7 @@ static bool begin(void)
         (void)OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL);
         circle_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, lose_circle);
     }
-    bool has_begun = circle_index >= 0;
+    bool has_begun = circle_index >= 0 && ferry__tls_link_begin();
     (void)pthread_mutex_unlock(&mutex);
     return has_begun;
 }

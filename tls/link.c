@@ -12,7 +12,6 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -125,24 +124,22 @@ static long bio_control(BIO *bio, int command, long number, void *pointer)
 
 static BIO_METHOD *method;
 
-static void make_method(void)
+bool ferry__tls_link_begin(void)
 {
+    if (method != NULL)
+        return true;
     method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "ferry link");
     if (method == NULL || !BIO_meth_set_read(method, bio_read) ||
         !BIO_meth_set_write(method, bio_write) || !BIO_meth_set_ctrl(method, bio_control)) {
         BIO_meth_free(method);
         method = NULL;
     }
+    return method != NULL;
 }
 
 static BIO *make_bio(tls_link *self)
 {
-    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-    (void)pthread_mutex_lock(&mutex); /* not once: it may fail, and is tried again */
-    if (method == NULL)
-        make_method();
-    (void)pthread_mutex_unlock(&mutex);
-    BIO *bio = method != NULL ? BIO_new(method) : NULL;
+    BIO *bio = BIO_new(method);
     if (bio != NULL) {
         BIO_set_data(bio, self);
         BIO_set_init(bio, 1);

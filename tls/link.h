@@ -46,6 +46,10 @@ typedef struct ferry__tls_terms {
                          SSL_SESSION *session);
 } ferry__tls_terms;
 
+/* Before there are any, and never twice at a time: makes what they have in common, unless it is
+ * there. @return whether there is memory for it. */
+bool ferry__tls_link_begin(void);
+
 /* Puts a plain link of a stream on TLS. Takes the terms' references. @return 0; -ENOMEM, with
  * nothing taken. */
 int ferry__tls_link_put_on(ferry__link *link, const ferry__tls_terms *terms);
