@@ -42,13 +42,19 @@ int fetch_connect(unsigned port)
     return dial(port, 0);
 }
 
+int fetch_write_request(const char *name, char ret_request[FETCH_REQUEST_BYTES])
+{
+    int length = snprintf(ret_request, FETCH_REQUEST_BYTES,
+                          "GET /%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", name);
+    return length >= 0 && length < FETCH_REQUEST_BYTES ? length : -ENAMETOOLONG;
+}
+
 static int ask(int fd, const char *name)
 {
-    char request[256];
-    int length = snprintf(request, sizeof request,
-                          "GET /%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", name);
-    if (length < 0 || (size_t)length >= sizeof request)
-        return -ENAMETOOLONG;
+    char request[FETCH_REQUEST_BYTES];
+    int length = fetch_write_request(name, request);
+    if (length < 0)
+        return length;
     return send(fd, request, (size_t)length, MSG_NOSIGNAL) == length ? 0 : -errno;
 }
 

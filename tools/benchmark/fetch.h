@@ -5,6 +5,10 @@
 
 #include <stddef.h>
 
+/* Writes the request for /name, on a connection of its own. @return its length, or -ENAMETOOLONG. */
+enum { FETCH_REQUEST_BYTES = 256 };
+int fetch_write_request(const char *name, char ret_request[FETCH_REQUEST_BYTES]);
+
 /* Connects to 127.0.0.1. @return the socket, or a negative errno. */
 int fetch_connect(unsigned port);
 

@@ -51,3 +51,14 @@ int peer_stream_settle(ferry_promise *promise, uint64_t length)
         return result.error;
     return result.sent == length ? 0 : -EBADMSG;
 }
+
+int peer_stream_send_file(ferry_stream *stream, int file_fd, size_t bytes, size_t length)
+{
+    ferry_file file = ferry_file_fd(file_fd);
+    file.offset = 0;
+    ferry_promise *sent = NULL;
+    int error = 0;
+    for (size_t left = length; left > 0 && error == 0; left -= bytes)
+        error = ferry_stream_sendfile(stream, &file, NULL, left == bytes ? &sent : NULL);
+    return error != 0 ? error : peer_stream_settle(sent, bytes);
+}

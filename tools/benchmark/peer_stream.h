@@ -27,6 +27,10 @@ int peer_stream_open(peer_stream *s);
 /* Closes the stream after what is queued, and checks that the peer got expected bytes, all told. */
 int peer_stream_close(peer_stream *s, uint64_t expected);
 
+/* Sends a file of bytes over and over, length in all, and awaits the last. @return 0 or a negative
+ * errno. */
+int peer_stream_send_file(ferry_stream *stream, int file_fd, size_t bytes, size_t length);
+
 /* Awaits a promise and gives it back. @return 0 if all of length bytes were sent; or why not. */
 int peer_stream_settle(ferry_promise *promise, uint64_t length);
 

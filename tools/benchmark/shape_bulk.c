@@ -107,25 +107,13 @@ static int with_loop(const shape_run *what, double ret_figures[FIGURES])
 
 /* ---- ferry ----------------------------------------------------------------------------------- */
 
-/* The last one has a promise. */
-static int submit_all(ferry_stream *stream, const lane *over, size_t length)
-{
-    ferry_file file = ferry_file_fd(over->file);
-    file.offset = 0;
-    ferry_promise *sent = NULL;
-    int error = 0;
-    for (size_t left = length; left > 0 && error == 0; left -= FILE_BYTES)
-        error = ferry_stream_sendfile(stream, &file, NULL, left == FILE_BYTES ? &sent : NULL);
-    return error != 0 ? error : peer_stream_settle(sent, FILE_BYTES);
-}
-
 static int send_by(ferry_service *service, const lane *over, size_t length)
 {
     ferry_stream *stream;
     int error = ferry_stream_adopt(service, over->to, NULL, &stream);
     if (error != 0)
         return error;
-    error = submit_all(stream, over, length);
+    error = peer_stream_send_file(stream, over->file, FILE_BYTES, length);
     (void)ferry_stream_unref(stream); /* the last one: closed */
     return error;
 }

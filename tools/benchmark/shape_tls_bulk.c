@@ -92,18 +92,6 @@ static int with_loop(const shape_run *what, double ret_figures[FIGURES])
 
 /* ---- ferry ----------------------------------------------------------------------------------- */
 
-/* The last one has a promise. */
-static int submit_all(ferry_stream *stream, int file_fd, size_t length)
-{
-    ferry_file file = ferry_file_fd(file_fd);
-    file.offset = 0;
-    ferry_promise *sent = NULL;
-    int error = 0;
-    for (size_t left = length; left > 0 && error == 0; left -= FILE_BYTES)
-        error = ferry_stream_sendfile(stream, &file, NULL, left == FILE_BYTES ? &sent : NULL);
-    return error != 0 ? error : peer_stream_settle(sent, FILE_BYTES);
-}
-
 static int send_by(const shape_run *what, const tls_lane *over, ferry_service *service, int file,
                    double ret_figures[FIGURES])
 {
@@ -112,7 +100,7 @@ static int send_by(const shape_run *what, const tls_lane *over, ferry_service *s
     if (error != 0)
         return error;
     stopwatch watch = stopwatch_start();
-    error = submit_all(stream, file, all_bytes(what));
+    error = peer_stream_send_file(stream, file, FILE_BYTES, all_bytes(what));
     (void)ferry_stream_unref(stream); /* the last one: closed */
     int rest = finish(what, over, &watch, ret_figures);
     return error != 0 ? error : rest;

@@ -29,9 +29,10 @@ static time_t now_s(void)
 
 static int ask(SSL *ssl, const char *name)
 {
-    char request[256];
-    int length = snprintf(request, sizeof request,
-                          "GET /%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", name);
+    char request[FETCH_REQUEST_BYTES];
+    int length = fetch_write_request(name, request);
+    if (length < 0)
+        return length;
     return SSL_write(ssl, request, length) == length ? 0 : -EPROTO;
 }
 
