@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* Writes the request for /name, on a connection of its own. @return its length, or -ENAMETOOLONG. */
+/* Writes a request for /name. @return its length, or -ENAMETOOLONG if it does not fit. */
 enum { FETCH_REQUEST_BYTES = 256 };
 int fetch_write_request(const char *name, char ret_request[FETCH_REQUEST_BYTES]);
 
