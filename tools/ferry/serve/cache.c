@@ -13,7 +13,7 @@
 /* The file that stands for a directory. */
 static const char index_name[] = "index.html";
 
-/* A place of the table. Those of equal hashes are chained. All are in a line by their last use. */
+/* A place of the table. Those of a bucket are chained. All are in a line by their last use. */
 struct place {
     struct place *next;  /* of the same bucket */
     struct place *newer; /* the next one that was used after it; NULL: none */
@@ -23,6 +23,12 @@ struct place {
     struct entry *entry;
 };
 
+/* The paths of some hashes. */
+struct bucket {
+    struct place *first;
+    uint32_t newer, older; /* the last two that were asked for and got no place: of their hashes */
+};
+
 struct cache {
     struct site site; /* with a root of its own */
     int64_t looked_s; /* when it was last looked where the root is */
@@ -30,8 +36,9 @@ struct cache {
     struct cache_limits used; /* how much of each */
     struct place *newest;
     struct place *oldest;
-    size_t mask; /* the number of buckets, a power of two, less one */
-    struct place *buckets[];
+    struct entry *passing; /* what the last call found and gave no place; or NULL */
+    size_t mask;           /* the number of buckets, a power of two, less one */
+    struct bucket buckets[];
 };
 
 /* ---- the line -------------------------------------------------------------------------------- */
@@ -52,7 +59,7 @@ static void put_in_front(struct cache *cache, struct place *place)
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-static struct place **bucket_of(struct cache *cache, uint64_t hash)
+static struct bucket *bucket_of(struct cache *cache, uint64_t hash)
 {
     return &cache->buckets[hash & cache->mask];
 }
@@ -65,7 +72,7 @@ static bool is_of(const struct place *place, uint64_t hash, const struct target 
 
 static struct place *find(struct cache *cache, uint64_t hash, const struct target *target)
 {
-    struct place *place = *bucket_of(cache, hash);
+    struct place *place = bucket_of(cache, hash)->first;
     while (place != NULL && !is_of(place, hash, target))
         place = place->next;
     return place;
@@ -82,7 +89,7 @@ static void count(struct cache *cache, const struct entry *entry, int sign)
 
 static void drop(struct cache *cache, struct place *place)
 {
-    struct place **link = bucket_of(cache, place->hash);
+    struct place **link = &bucket_of(cache, place->hash)->first;
     while (*link != place)
         link = &(*link)->next;
     *link = place->next;
@@ -98,11 +105,33 @@ static bool is_too_full(const struct cache *cache)
            cache->used.files > cache->limits.files;
 }
 
+/* Whether it would push nothing out. */
+static bool fits(struct cache *cache, const struct entry *entry)
+{
+    count(cache, entry, 1);
+    bool does = !is_too_full(cache);
+    count(cache, entry, -1);
+    return does;
+}
+
 /* The newest one stays in any case: it is about to be sent. */
 static void make_room(struct cache *cache)
 {
     while (is_too_full(cache) && cache->oldest != cache->newest)
         drop(cache, cache->oldest);
+}
+
+/* Whether a path without a place was asked for of late. From now on it was. */
+static bool was_asked_for(struct cache *cache, uint64_t hash)
+{
+    struct bucket *bucket = bucket_of(cache, hash);
+    uint32_t mark = (uint32_t)(hash >> 32); /* the other half has chosen the bucket */
+    bool was = bucket->newer == mark || bucket->older == mark;
+    if (bucket->newer != mark) {
+        bucket->older = bucket->newer;
+        bucket->newer = mark;
+    }
+    return was;
 }
 
 /* Takes: entry. */
@@ -113,9 +142,9 @@ static int put(struct cache *cache, uint64_t hash, size_t length, struct entry *
         entry_free(entry);
         return -ENOMEM;
     }
-    struct place **bucket = bucket_of(cache, hash);
-    *place = (struct place){.next = *bucket, .hash = hash, .length = length, .entry = entry};
-    *bucket = place;
+    struct bucket *bucket = bucket_of(cache, hash);
+    *place = (struct place){.next = bucket->first, .hash = hash, .length = length, .entry = entry};
+    bucket->first = place;
     put_in_front(cache, place);
     count(cache, entry, 1);
     make_room(cache);
@@ -174,10 +203,17 @@ static bool has_root(struct cache *cache, int64_t now_s)
     return cache->site.root >= 0;
 }
 
+static void drop_passing(struct cache *cache)
+{
+    entry_free(cache->passing);
+    cache->passing = NULL;
+}
+
 int cache_find(struct cache *cache, const struct target *target, struct entry **ret_entry)
 {
     int64_t now_s;
     (void)http_date_now(&now_s);
+    drop_passing(cache);
     if (!has_root(cache, now_s))
         return -EAGAIN;
     uint64_t hash = XXH3_64bits(target->path, target->length);
@@ -188,12 +224,17 @@ int cache_find(struct cache *cache, const struct target *target, struct entry **
         *ret_entry = place->entry;
         return 0;
     }
-    if (place != NULL)
+    bool had_place = place != NULL;
+    if (had_place)
         drop(cache, place);
     struct entry *entry = NULL;
     int error = load(cache, target, &entry);
-    if (error == 0)
+    if (error != 0)
+        return error;
+    if (had_place || fits(cache, entry) || was_asked_for(cache, hash))
         error = put(cache, hash, target->length, entry);
+    else
+        cache->passing = entry;
     if (error == 0)
         *ret_entry = entry;
     return error;
@@ -204,7 +245,7 @@ struct cache *cache_create(const struct site *site, const struct cache_limits *l
     size_t buckets = 16;
     while (buckets < limits->entries)
         buckets *= 2;
-    struct cache *cache = calloc(1, sizeof *cache + buckets * sizeof(struct place *));
+    struct cache *cache = calloc(1, sizeof *cache + buckets * sizeof(struct bucket));
     if (cache == NULL)
         return NULL;
     cache->site = *site;
@@ -219,6 +260,7 @@ void cache_free(struct cache *cache)
 {
     if (cache == NULL)
         return;
+    drop_passing(cache);
     while (cache->oldest != NULL)
         drop(cache, cache->oldest);
     if (cache->site.root >= 0)
