@@ -24,7 +24,7 @@ int peer_stream_open(peer_stream *s)
     int fd = peer_connect(s->peer);
     if (fd < 0)
         return fd;
-    int error = ferry_stream_adopt(s->service, fd, NULL, &s->stream);
+    int error = ferry_stream_adopt(s->service, fd, s->options, &s->stream);
     if (error != 0)
         (void)close(fd);
     return error;

@@ -13,7 +13,8 @@
 typedef struct peer_stream {
     const peer *peer;
     ferry_service *service;
-    ferry_stream *stream; /* NULL between two uses */
+    ferry_stream *stream;                /* NULL between two uses */
+    const ferry_stream_options *options; /* its own; NULL: none */
 } peer_stream;
 
 int peer_stream_init(peer_stream *s, const peer *p, ferry_placement placement);

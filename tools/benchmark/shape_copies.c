@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Copies: writes of some KiB by one thread, which goes on with its memory; beside send(2). */
+/*
+ * Copies: writes of some KiB by one thread, which goes on with its memory; beside send(2). Both
+ * wait when so much is on its way: there the kernel says how much, here the stream's limit.
+ */
 #include "shape_kinds.h"
 
 #include "peer_stream.h"
@@ -8,7 +11,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LARGEST = 64 * 1024 };
+enum {
+    LARGEST = 64 * 1024,
+    QUEUED = 256 * 1024 /* bytes that may wait: they are in the cache still when they are sent */
+};
 static const char payload[LARGEST];
 
 static size_t all_bytes(const shape_run *what)
@@ -57,8 +63,10 @@ static int write_all(const shape_run *what, ferry_stream *stream)
 
 static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
 {
+    const ferry_stream_options bounded = {.limit_bytes = QUEUED};
     peer_stream over = {0};
     int error = peer_stream_init(&over, what->peer, FERRY_PLACEMENT_DEDICATED);
+    over.options = &bounded;
     if (error == 0)
         error = peer_stream_open(&over);
     if (error != 0)

@@ -153,6 +153,10 @@ typedef struct ferry_stream_options {
      * about 400 bytes, 50 more for each part, and 300 and its path for each file. Nor are fds
      * counted: one for each file that is queued by fd, or by a path relative to a dirfd.
      * limit_requests bounds these.
+     *
+     * Who copies much, and waits for room, does best with some 256 KiB: copies that wait longer
+     * have left the processor's cache by the time they are sent, which costs two to three times
+     * the processor time.
      */
     uint64_t limit_bytes;
 
