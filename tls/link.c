@@ -438,17 +438,22 @@ static int hear_out(ferry__link *link)
     return link->is_held_up ? -EAGAIN : self->read_error;
 }
 
-/* Sends what the link owes, and notes whether it still does. */
-static int pay(ferry__link *link)
+/* Sends what the link owes, and notes whether it still does. @param more as write has it. */
+static int pay_before(ferry__link *link, bool more)
 {
     tls_link *self = self_of(link);
     int error = 0;
     if (link->is_held_up && (error = hear_out(link)) == 0)
         error = encrypt_held(self);
     if (error == 0)
-        error = self->kernel.encrypts ? speak(self) : send_output(self, false);
+        error = self->kernel.encrypts ? speak(self) : send_output(self, more);
     link->owes = error != 0; /* whoever asks for it hears the error, and drops it */
     return error;
+}
+
+static int pay(ferry__link *link)
+{
+    return pay_before(link, false);
 }
 
 /* Adds bytes to those that are held back, as many as a record has room for. @return how many, or
@@ -516,7 +521,7 @@ static size_t total(const struct iovec pieces[], int count)
 /* Whether bytes may wait for those that follow, and share a record with them. */
 static bool may_be_held(const tls_link *self, size_t size, bool more)
 {
-    return more && self->held_count + size < RECORD;
+    return more && !self->link->ends_behind && self->held_count + size < RECORD;
 }
 
 /* Takes bytes, size in all, and makes records of them: they are begun. @return 0, or a negative
@@ -852,11 +857,11 @@ static int shut_down(ferry__link *link)
     int error = hear_out(link);
     if (error == 0)
         say_end(self);
-    link->is_holding_back = false;
     if (error != -EAGAIN) { /* an alert leaves also if no end can be said */
-        int unpaid = pay(link);
+        int unpaid = pay_before(link, error == 0); /* the FIN goes in its packet */
         error = error != 0 && unpaid != -EAGAIN ? error : unpaid;
     }
+    link->is_holding_back = false;
     link->owes = error == -EAGAIN;
     if (error != 0)
         return error;

@@ -301,3 +301,43 @@ PROMISE_EITHER(connection, message_is_received_by_one_call)
     /* The client asks once more for each: its read may come before the answer has. */
     check(atomic_load(&receives) <= 3 * MESSAGES + OTHERS);
 }
+
+/* The flags of each sendmsg(2) of ferry's, since they were last forgotten. */
+static atomic_uint sends_before_more, other_sends;
+
+WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
+{
+    atomic_fetch_add((flags & MSG_MORE) != 0 ? &sends_before_more : &other_sends, 1);
+    return __real_sendmsg(fd, message, flags);
+}
+
+static size_t answer_and_close(ferry_stream *stream, const void *, size_t length, bool at_end,
+                               void *)
+{
+    if (at_end)
+        return length;
+    atomic_store(&sends_before_more, 0);
+    atomic_store(&other_sends, 0);
+    check_eq(ferry_stream_write(stream, "answer", 6, NULL, NULL), 0);
+    check_eq(ferry_stream_close(stream, NULL), 0);
+    return length;
+}
+
+PROMISE_BOTH(connection, last_bytes_leave_in_one_packet_with_the_end)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    AT_END(drop_stream) ferry_stream *client = NULL;
+    AT_END(drop_stream) ferry_stream *server = NULL;
+    scene_join(s, &client, &server);
+    const ferry_reader wanted = {.on_read = answer_and_close, .on_owner = true};
+    check_eq(ferry_stream_set_reader(server, &wanted), 0);
+    char answer[7];
+    const ferry_read read = {.data = answer, .size = sizeof answer, .mode = FERRY_READ_TO_END};
+    ferry_promise *reading;
+    check_eq(ferry_stream_read(client, &read, NULL, &reading), 0);
+    check_eq(ferry_stream_write(client, "request", 7, NULL, NULL), 0);
+    check_outcome(reading, .error = 0, .sent = 6);
+    check(memcmp(answer, "answer", 6) == 0);
+    check_eq(atomic_load(&sends_before_more), 2); /* the answer; and the end, before the FIN */
+    check_eq(atomic_load(&other_sends), 0);
+}

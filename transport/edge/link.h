@@ -113,9 +113,10 @@ typedef struct ferry__link {
 
     /* The owner's. */
     ferry__guard guard;
-    bool is_holding_back; /* the last write said that more follows */
-    bool is_dry;          /* TCP: when its type last received, nothing more had come */
-    bool owes;            /* its type has bytes to send that nobody writes: flush */
+    bool is_holding_back : 1; /* the last write said that more follows */
+    bool ends_behind : 1;     /* what is written now is followed by the sending direction's end */
+    bool is_dry;              /* TCP: when its type last received, nothing more had come */
+    bool owes;                /* its type has bytes to send that nobody writes: flush */
     bool is_held_up;    /* it has said -EAGAIN to sending since it has to receive something first */
     bool may_be_framed; /* the program may have set TCP_ULP, to kernel TLS */
     bool is_framed;     /* its type has done so, and sends by way of it */
@@ -217,7 +218,8 @@ struct ferry__link_type {
     int (*shake_hands)(ferry__link *link, int given_up);
 
     /*
-     * Sends memory. @param more whether more follows at once: the two may leave together.
+     * Sends memory. @param more whether more follows at once: the two may leave together. If it
+     * is the end (ends_behind), the fd has these bytes before, since they count as sent.
      * @return how many bytes: never more than pieces has, those that were begun before included;
      *         and never 0. The caller writes what is begun again, in the same order, though perhaps
      *         less of it at a time; or it calls owe, or close. So a kind keeps what it has made: it

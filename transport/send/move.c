@@ -152,7 +152,7 @@ static bool is_closed_behind(const gather *all, const ferry__request *last)
     bool is_close = next != NULL && next->kind == FERRY__CLOSE && next->detached == NULL;
     bool is_all = !all->is_cut && ends_with_bytes(last);
     bool may_close = !last->is_told_first && all->may_settle && stream->confirming.first == NULL;
-    bool is_bare = link->is_tcp && link->type == &ferry__link_plain && !link->may_be_framed;
+    bool is_bare = link->is_tcp && !link->may_be_framed && !link->is_framed;
     return is_close && is_all && may_close && is_bare;
 }
 
@@ -173,7 +173,8 @@ static void gather_from(gather *all, ferry_stream *stream, size_t chunk)
     bool is_whole;
     while ((is_whole = add_request(all, request)) && prepare_to_join(all, request))
         request = request->next;
-    all->more |= is_whole && is_closed_behind(all, request);
+    stream->link.ends_behind = is_whole && is_closed_behind(all, request);
+    all->more |= stream->link.ends_behind;
 }
 
 static ferry__move move_source(ferry_stream *stream, ferry__part *part, size_t chunk)
