@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <sys/wait.h>
 #include <time.h>
 
 void check_failed(const char *file, int line, const char *what)
@@ -188,6 +189,13 @@ void join_threads(const pthread_t threads[], unsigned count)
 void run_to_its_end(void *(*body)(void *), void *arg)
 {
     AT_END(join_thread) pthread_t thread = start_thread(body, arg);
+}
+
+void await_child(pid_t child)
+{
+    int status;
+    check_eq(waitpid(child, &status, 0), child);
+    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 void count_up(ferry_promise *, const ferry_result *, void *arg)

@@ -203,6 +203,9 @@ void hold_until_told(ferry_promise *promise, const ferry_result *result, void *a
 /* Runs a body on a thread of its own, which has ended when this returns. */
 void run_to_its_end(void *(*body)(void *), void *arg);
 
+/* Waits for the end of a process that was forked, which must be in order: all its checks held. */
+void await_child(pid_t child);
+
 /* The seed of this run's randomness: FERRY_SEED, or the clock. Printed. */
 uint64_t random_seed(void);
 

@@ -32,6 +32,100 @@ static inline void drop(ferry_promise *promise)
     ferry_promise_unref(promise);
 }
 
+/* ---- promises made of others ----------------------------------------------------------------- */
+
+static inline ferry_promise *make_then(ferry_promise *first, ferry_block *block, void *arg)
+{
+    ferry_promise *derived;
+    check_eq(ferry_promise_then(first, block, arg, &derived), 0);
+    return derived;
+}
+
+static inline ferry_promise *make_or_else(ferry_promise *first, ferry_block *block, void *arg)
+{
+    ferry_promise *derived;
+    check_eq(ferry_promise_or_else(first, block, arg, &derived), 0);
+    return derived;
+}
+
+static inline ferry_promise *make_catch(ferry_promise *first, int error, ferry_block *block,
+                                        void *arg)
+{
+    ferry_promise *derived;
+    check_eq(ferry_promise_catch(first, error, block, arg, &derived), 0);
+    return derived;
+}
+
+static inline ferry_promise *make_followed_by(ferry_promise *first, ferry_block *block, void *arg)
+{
+    ferry_promise *derived;
+    check_eq(ferry_promise_followed_by(first, block, arg, &derived), 0);
+    return derived;
+}
+
+static inline ferry_promise *make_chain(ferry_promise *first, ferry_chain chain)
+{
+    ferry_promise *derived;
+    check_eq(ferry_promise_chain(first, &chain, &derived), 0);
+    return derived;
+}
+
+/* ferry_promise_all, _any, _race or _all_settled; and one of so many parts by it. */
+typedef int grouping(ferry_promise *const parts[], size_t count, ferry_promise **ret_derived);
+
+static inline ferry_promise *make_group(grouping *group, ferry_promise *const parts[], size_t count)
+{
+    ferry_promise *derived;
+    check_eq(group(parts, count, &derived), 0);
+    return derived;
+}
+
+static inline ferry_promise *make_shield(ferry_promise *first)
+{
+    ferry_promise *derived;
+    check_eq(ferry_promise_without_cancel(first, &derived), 0);
+    return derived;
+}
+
+static inline ferry_promise *make_when_quiet(ferry_promise *first)
+{
+    ferry_promise *derived;
+    check_eq(ferry_promise_when_quiet(first, &derived), 0);
+    return derived;
+}
+
+/* A time that does not come. */
+enum { NEVER_MS = 1000 * 1000 };
+
+static inline ferry_promise *make_timeout(ferry_promise *first, int64_t timeout_ms)
+{
+    ferry_promise *derived;
+    check_eq(ferry_promise_timeout(first, timeout_ms, &derived), 0);
+    return derived;
+}
+
+static inline ferry_promise *make_after(int64_t delay_ms)
+{
+    ferry_promise *promise;
+    check_eq(ferry_promise_after(delay_ms, &promise), 0);
+    return promise;
+}
+
+/* What they are made with is borrowed during the call. */
+static inline ferry_promise *make_retry(ferry_retry retry)
+{
+    ferry_promise *promise;
+    check_eq(ferry_promise_retry(&retry, &promise), 0);
+    return promise;
+}
+
+static inline ferry_promise *make_map(ferry_map map)
+{
+    ferry_promise *promise;
+    check_eq(ferry_promise_map(&map, &promise), 0);
+    return promise;
+}
+
 /* ---- outcomes -------------------------------------------------------------------------------- */
 
 /* Runs this thread's callbacks, and those that they cause, until none waits. */
@@ -61,6 +155,20 @@ static inline void expect(ferry_promise *promise, int error, uint64_t sent)
     check_eq(result.error, error);
     check_eq(result.sent, sent);
     drop(promise);
+}
+
+/* The same of what comes in its time. */
+static inline void expect_in_time(ferry_promise *promise, int error, uint64_t sent)
+{
+    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    expect(promise, error, sent);
+}
+
+/* Cancels it, expects that it settles so, gives the reference back. */
+static inline void call_off(ferry_promise *promise)
+{
+    check_eq(ferry_promise_cancel(promise), 0);
+    expect(promise, -ECANCELED, 0);
 }
 
 /* A callback: notes arg, a number, in the order of running. */

@@ -3,7 +3,6 @@
 #include "tests/promises.h"
 
 #include <signal.h>
-#include <sys/wait.h>
 
 static void *make_for_another(void *arg)
 {
@@ -111,8 +110,7 @@ static void try_to_await_many(ferry_promise *promise, const ferry_result *, void
 
 PROMISE(no_silent_wait, awaiting_many_inside_a_callback_is_edeadlk_at_once)
 {
-    ferry_promise *settled = make(), *pending = make();
-    settle(settled, 0, 0);
+    ferry_promise *settled = make_settled(0, 0), *pending = make();
     check_eq(ferry_promise_observe(settled, try_to_await_many, pending, NULL), 0);
     check_eq(ferry_inbox_run(0), 1);
     ferry_promise_unref(settled);
@@ -148,10 +146,8 @@ PROMISE(await, what_is_made_of_others_may_be_awaited_elsewhere_while_its_home_ru
 {
     script next = {.more = 1};
     AT_END(drop_promise) ferry_promise *first = make();
-    ferry_promise *sequence;
-    pthread_t thread;
-    check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
-    thread = start_thread(await_from_elsewhere, sequence);
+    ferry_promise *sequence = make_then(first, play, &next);
+    pthread_t thread = start_thread(await_from_elsewhere, sequence);
     settle(first, 0, 1);
     check_eq(ferry_inbox_run(-1), 1);
     pthread_join(thread, NULL);
@@ -210,9 +206,7 @@ PROMISE(await, of_what_cannot_settle_in_a_forked_child_is_echild_at_once)
         check_eq(ferry_promise_await_any(pending_first, 2, 1, NULL), -ETIMEDOUT);
         _exit(0);
     }
-    int status;
-    check(waitpid(child, &status, 0) == child);
-    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    await_child(child);
     for (unsigned i = 0; i < 2; i++) {
         settle(parents[i], 0, 0);
         drop(parents[i]);
@@ -256,13 +250,12 @@ PROMISE(await, is_not_ended_by_a_signal)
     check_eq(sigaction(SIGUSR1, &action, NULL), 0);
     for (unsigned way = 0; way < 3; way++) {
         nuisance other = {.victim = pthread_self()};
-        pthread_t thread;
         if (way == 0)
             run_to_its_end(make_for_another, &other.promise);
         else
             other.promise = make();
         atomic_store(&signals, 0);
-        thread = start_thread(interrupt_then_settle, &other);
+        pthread_t thread = start_thread(interrupt_then_settle, &other);
         if (way < 2)
             check_eq(ferry_promise_await(other.promise, -1, NULL), 0);
         else

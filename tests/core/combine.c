@@ -12,28 +12,24 @@ static void settle_some(ferry_promise *parts[], const int errors[], unsigned fro
             settle(parts[i], errors[i], UINT64_C(1) << i);
 }
 
-typedef int make_group(ferry_promise *const[], size_t, ferry_promise **);
-
 /* Expects the same whenever parts settle. errors: 1: never. left: what pending parts come to. */
-static void expect_group(make_group *group, const int errors[PARTS], int error, uint64_t sent,
+static void expect_group(grouping *group, const int errors[PARTS], int error, uint64_t sent,
                          int left)
 {
     for (unsigned early = 0; early <= PARTS; early++) {
-        ferry_promise *parts[PARTS], *promise;
+        ferry_promise *parts[PARTS];
         for (unsigned i = 0; i < PARTS; i++)
             parts[i] = make();
         settle_some(parts, errors, 0, early);
-        check_eq(group(parts, PARTS, &promise), 0);
+        ferry_promise *promise = make_group(group, parts, PARTS);
         check(is_pending(promise));
         settle_some(parts, errors, early, PARTS);
         check(is_pending(promise)); /* never inside the call */
         run_all();
         for (unsigned i = 0; i < PARTS; i++) {
-            ferry_result result;
             if (errors[i] > 0) {
                 check(ferry_promise_get_member(promise, i) == NULL);
-                check_eq(ferry_promise_await(parts[i], 0, &result), 0);
-                check_eq(result.error, left);
+                check_eq(result_of(parts[i]).error, left);
             }
             drop(parts[i]);
         }
@@ -75,22 +71,20 @@ PROMISE(group, all_settled_succeeds_once_all_have_settled_in_whatever_way)
 
 PROMISE(group, of_none_all_is_done_and_any_and_race_are_refused)
 {
-    ferry_promise *promise;
-    check_eq(ferry_promise_all(NULL, 0, &promise), 0);
+    ferry_promise *promise = make_group(ferry_promise_all, NULL, 0);
     check(is_pending(promise)); /* never inside the call, whatever it is made of */
     expect(promise, 0, 0);
-    check_eq(ferry_promise_all_settled(NULL, 0, &promise), 0);
-    expect(promise, 0, 0);
+    expect(make_group(ferry_promise_all_settled, NULL, 0), 0, 0);
     check_eq(ferry_promise_any(NULL, 0, &promise), -EINVAL);
     check_eq(ferry_promise_race(NULL, 0, &promise), -EINVAL);
 }
 
 PROMISE(group, parts_are_given_in_the_order_of_the_arguments)
 {
-    ferry_promise *parts[PARTS], *all;
+    ferry_promise *parts[PARTS];
     for (unsigned i = 0; i < PARTS; i++)
         parts[i] = make();
-    check_eq(ferry_promise_all(parts, PARTS, &all), 0);
+    ferry_promise *all = make_group(ferry_promise_all, parts, PARTS);
     for (unsigned i = PARTS; i-- > 0;) {
         run_all();
         for (unsigned j = 0; j < PARTS; j++)
@@ -114,13 +108,13 @@ PROMISE(group, parts_are_given_in_the_order_of_the_arguments)
 PROMISE(group, first_and_last_are_so_in_time_not_in_the_array)
 {
     static const int errors[] = {-EIO, -EPIPE, -EPERM, -ENOENT};
-    static make_group *const groups[] = {ferry_promise_all, ferry_promise_race, ferry_promise_any};
+    static grouping *const groups[] = {ferry_promise_all, ferry_promise_race, ferry_promise_any};
     static const unsigned turns[] = {2, 0, 3, 1};
     for (unsigned g = 0; g < 3; g++) {
-        ferry_promise *parts[PARTS], *promise;
+        ferry_promise *parts[PARTS];
         for (unsigned i = 0; i < PARTS; i++)
             parts[i] = make();
-        check_eq(groups[g](parts, PARTS, &promise), 0);
+        ferry_promise *promise = make_group(groups[g], parts, PARTS);
         for (unsigned i = 0; i < PARTS; i++) {
             settle(parts[turns[i]], errors[turns[i]], 0);
             drop(parts[turns[i]]);
@@ -131,8 +125,8 @@ PROMISE(group, first_and_last_are_so_in_time_not_in_the_array)
 
 PROMISE(group, part_that_comes_after_the_group_has_settled_is_not_given)
 {
-    ferry_promise *parts[2] = {make_settled(0, 1), make_settled(0, 2)}, *race;
-    check_eq(ferry_promise_race(parts, 2, &race), 0);
+    ferry_promise *parts[2] = {make_settled(0, 1), make_settled(0, 2)};
+    ferry_promise *race = make_group(ferry_promise_race, parts, 2);
     run_all();
     check(ferry_promise_get_member(race, 0) == parts[0]);
     check(ferry_promise_get_member(race, 1) == NULL); /* though it had settled: nobody has looked */
@@ -145,17 +139,14 @@ PROMISE(group, only_groups_and_maps_have_parts)
 {
     script next = {0};
     AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
-    ferry_promise *derived[2];
-    check_eq(ferry_promise_then(first, play, &next, &derived[0]), 0);
-    check_eq(ferry_promise_timeout(first, 1000 * 1000, &derived[1]), 0);
+    ferry_promise *derived[2] = {make_then(first, play, &next), make_timeout(first, NEVER_MS)};
     run_all();
     check(ferry_promise_get_member(first, 0) == NULL);
     for (unsigned i = 0; i < 2; i++) {
         check(ferry_promise_get_member(derived[i], 0) == NULL);
         expect(derived[i], 0, 0);
     }
-    ferry_promise *none;
-    check_eq(ferry_promise_all(NULL, 0, &none), 0);
+    ferry_promise *none = make_group(ferry_promise_all, NULL, 0);
     run_all();
     check(ferry_promise_get_member(none, 0) == NULL);
     expect(none, 0, 0);
@@ -165,19 +156,16 @@ PROMISE(group, one_promise_may_be_several_parts)
 {
     AT_END(drop_promise)
     ferry_promise *first = make();
-    ferry_promise *parts[3] = {first, first, make()}, *all, *settled;
-    check_eq(ferry_promise_all(parts, 2, &all), 0);
-    check_eq(ferry_promise_all_settled(parts, 3, &settled), 0);
+    ferry_promise *parts[3] = {first, first, make()};
+    ferry_promise *all = make_group(ferry_promise_all, parts, 2);
+    ferry_promise *settled = make_group(ferry_promise_all_settled, parts, 3);
     settle(first, 0, 3);
     expect(all, 0, 6);
-    check_eq(ferry_promise_cancel(settled), 0);
-    expect(settled, -ECANCELED, 0);
+    call_off(settled);
     expect(parts[2], -ECANCELED, 0);
 
     ferry_promise *other = make(), *twice[2] = {other, other};
-    check_eq(ferry_promise_all_settled(twice, 2, &settled), 0);
-    check_eq(ferry_promise_cancel(settled), 0);
-    expect(settled, -ECANCELED, 0);
+    call_off(make_group(ferry_promise_all_settled, twice, 2));
     expect(other, -ECANCELED, 0);
 }
 
@@ -191,14 +179,13 @@ static ferry_promise *shield(ferry_promise **part)
 
 PROMISE(group, cancelling_it_cancels_its_parts_but_not_what_a_part_shields)
 {
-    ferry_promise *parts[PARTS], *all;
+    ferry_promise *parts[PARTS];
     for (unsigned i = 0; i < PARTS; i++)
         parts[i] = make();
     ferry_promise *shielded = shield(&parts[3]);
-    check_eq(ferry_promise_all(parts, PARTS, &all), 0);
+    ferry_promise *all = make_group(ferry_promise_all, parts, PARTS);
     settle(parts[0], 0, 7);
-    check_eq(ferry_promise_cancel(all), 0);
-    expect(all, -ECANCELED, 0);
+    call_off(all);
     expect(parts[0], 0, 7);
     for (unsigned i = 1; i < PARTS; i++)
         expect(parts[i], -ECANCELED, 0);
@@ -209,9 +196,8 @@ PROMISE(group, cancelling_it_cancels_its_parts_but_not_what_a_part_shields)
 
 PROMISE(group, what_a_part_shields_is_not_cancelled_with_the_rest_either)
 {
-    ferry_promise *parts[2] = {make(), make()}, *race;
-    ferry_promise *shielded = shield(&parts[1]);
-    check_eq(ferry_promise_race(parts, 2, &race), 0);
+    ferry_promise *parts[2] = {make(), make()};
+    ferry_promise *shielded = shield(&parts[1]), *race = make_group(ferry_promise_race, parts, 2);
     settle(parts[0], 0, 1);
     expect(race, 0, 1);
     check(is_pending(shielded));
@@ -224,11 +210,8 @@ PROMISE(group, what_a_part_shields_is_not_cancelled_with_the_rest_either)
 PROMISE(group, without_cancel_settles_as_the_promise_and_shields_it)
 {
     AT_END(drop_promise) ferry_promise *first = make();
-    ferry_promise *shield, *other;
-    check_eq(ferry_promise_without_cancel(first, &shield), 0);
-    check_eq(ferry_promise_without_cancel(first, &other), 0);
-    check_eq(ferry_promise_cancel(shield), 0);
-    expect(shield, -ECANCELED, 0);
+    ferry_promise *shield = make_shield(first), *other = make_shield(first);
+    call_off(shield);
     check(is_pending(first));
     settle(first, -EIO, 4);
     expect(other, -EIO, 4);

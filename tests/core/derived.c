@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What holds whatever promises are made into: threads that end, references, depth, memory. */
-#include "core/hooks.h"
-#include "core/promise.h"
+#include "tests/core/owned.h"
 #include "tests/promises.h"
 
 /* ---- threads that end ------------------------------------------------------------------------ */
@@ -15,9 +14,9 @@ typedef struct legacy {
 static void *make_and_end(void *arg)
 {
     legacy *left = arg;
-    check_eq(ferry_promise_then(left->parts[0], play, &left->block, &left->derived[0]), 0);
-    check_eq(ferry_promise_all(left->parts, 2, &left->derived[1]), 0);
-    check_eq(ferry_promise_timeout(left->parts[1], 1000 * 1000, &left->derived[2]), 0);
+    left->derived[0] = make_then(left->parts[0], play, &left->block);
+    left->derived[1] = make_group(ferry_promise_all, left->parts, 2);
+    left->derived[2] = make_timeout(left->parts[1], NEVER_MS);
     return NULL;
 }
 
@@ -58,7 +57,7 @@ static void *pause_and_end(void *arg)
 {
     static const int errors[] = {-EIO, 0};
     trial what = {.errors = errors};
-    const ferry_retry retry = {.start = start_trial, .arg = &what, .pause_ms = 1000 * 1000};
+    const ferry_retry retry = {.start = start_trial, .arg = &what, .pause_ms = NEVER_MS};
     check_eq(ferry_promise_retry(&retry, arg), 0);
     run_all();
     check_eq(what.started, 1);
@@ -111,7 +110,7 @@ static void *end_amid_items(void *arg)
 {
     testament *left = arg;
     const ferry_map map = {.start = end_at_the_second, .arg = left->item, .count = 3};
-    check_eq(ferry_promise_map(&map, &left->made), 0);
+    left->made = make_map(map);
     check_eq(ferry_inbox_run(-1), 0);
     return NULL;
 }
@@ -133,7 +132,7 @@ static void *make_many_and_end(void *arg)
 {
     ferry_promise **promises = arg; /* parts, then what is made of them */
     for (unsigned i = 0; i < CROWD; i++)
-        check_eq(ferry_promise_all(&promises[i], i + 2 < CROWD ? 2 : 1, &promises[CROWD + i]), 0);
+        promises[CROWD + i] = make_group(ferry_promise_all, &promises[i], i + 2 < CROWD ? 2 : 1);
     return NULL;
 }
 
@@ -180,9 +179,8 @@ PROMISE(exactly_once, thread_may_end_while_what_it_made_is_settled_and_cancelled
 
 PROMISE(group, part_that_nobody_can_settle_any_more_is_cancelled)
 {
-    ferry_promise *parts[2] = {make(), make()}, *all, *shield;
-    check_eq(ferry_promise_without_cancel(parts[0], &shield), 0);
-    check_eq(ferry_promise_all_settled(parts, 2, &all), 0);
+    ferry_promise *parts[2] = {make(), make()}, *shield = make_shield(parts[0]);
+    ferry_promise *all = make_group(ferry_promise_all_settled, parts, 2);
     drop(parts[0]);
     expect(shield, -ECANCELED, 0);
     check(is_pending(all));
@@ -198,8 +196,7 @@ static void drop_it(ferry_promise *promise, const ferry_result *, void *)
 PROMISE(chain, last_reference_may_be_dropped_in_its_own_callback)
 {
     script next = {0};
-    ferry_promise *first = make(), *sequence;
-    check_eq(ferry_promise_then(first, play, &next, &sequence), 0);
+    ferry_promise *first = make(), *sequence = make_then(first, play, &next);
     check_eq(ferry_promise_observe(sequence, drop_it, NULL, NULL), 0);
     settle(first, 0, 0);
     drop(first);
@@ -209,23 +206,12 @@ PROMISE(chain, last_reference_may_be_dropped_in_its_own_callback)
 
 /* ---- what cannot be cancelled ---------------------------------------------------------------- */
 
-static void destroy(ferry_promise *promise)
-{
-    ferry__release(promise);
-}
-
-static const ferry__promise_type uncancellable = {.destroy = destroy}; /* as a close's */
-
 PROMISE(group, settles_at_once_when_it_is_cancelled_though_a_part_cannot_be)
 {
-    AT_END(drop_promise) ferry_promise *part = ferry__allocate(sizeof *part);
-    ferry_promise *all;
-    check(part != NULL);
-    ferry__promise_init(part, NULL, &uncancellable);
+    AT_END(drop_promise) ferry_promise *part = make_owned(NULL);
     check_eq(ferry_promise_cancel(part), -EOPNOTSUPP);
-    check_eq(ferry_promise_all(&part, 1, &all), 0);
-    check_eq(ferry_promise_cancel(all), 0);
-    expect(all, -ECANCELED, 0);
+    ferry_promise *all = make_group(ferry_promise_all, &part, 1);
+    call_off(all);
     check(is_pending(part));
     ferry__promise_settle(part, NULL);
     run_all();
@@ -283,7 +269,7 @@ PROMISE(exactly_once, cancel_settling_and_the_last_drop_race_on_four_threads)
     script next = {0};
     for (unsigned i = 0; i < RACERS; i++) {
         all.first[i] = ferry_promise_ref(make());
-        check_eq(ferry_promise_followed_by(all.first[i], play, &next, &all.derived[i]), 0);
+        all.derived[i] = make_followed_by(all.first[i], play, &next);
         (void)ferry_promise_ref(all.derived[i]);
         check_eq(ferry_promise_observe(all.first[i], count_up, &told, NULL), 0);
         check_eq(ferry_promise_observe(all.derived[i], count_up, &told, NULL), 0);
@@ -307,11 +293,8 @@ static script each;
 static ferry_promise *pile_up(ferry_promise *promise, bool nested)
 {
     for (unsigned i = 0; i < LONG; i++) {
-        ferry_promise *upper;
-        if (nested)
-            check_eq(ferry_promise_all(&promise, 1, &upper), 0);
-        else
-            check_eq(ferry_promise_then(promise, play, &each, &upper), 0);
+        ferry_promise *upper =
+            nested ? make_group(ferry_promise_all, &promise, 1) : make_then(promise, play, &each);
         drop(promise);
         promise = upper;
     }
@@ -328,8 +311,7 @@ static void *settle_cancel_and_drop_piles(void *)
 
         bottom = make();
         top = pile_up(ferry_promise_ref(bottom), nested);
-        check_eq(ferry_promise_cancel(top), 0);
-        expect(top, -ECANCELED, 0);
+        call_off(top);
         expect(bottom, -ECANCELED, 0);
 
         drop(pile_up(make(), nested)); /* its bottom, too */
@@ -414,17 +396,12 @@ static void *repeat_for_long(void *arg)
         bool at_once = i % 2 != 0;
         const ferry_map map = {
             .start = start_succeeding, .arg = &at_once, .count = LONG, .at_once = i / 2};
-        ferry_promise *promise;
-        check_eq(ferry_promise_map(&map, &promise), 0);
-        expect(promise, 0, LONG);
+        expect(make_map(map), 0, LONG);
     }
     for (unsigned i = 0; i < 2; i++) {
         bool at_once = i != 0;
         const ferry_retry retry = {.start = start_failing, .arg = &at_once};
-        ferry_promise *promise;
-        check_eq(ferry_promise_retry(&retry, &promise), 0);
-        check_eq(ferry_promise_await(promise, -1, NULL), 0);
-        expect(promise, 0, 1);
+        expect_in_time(make_retry(retry), 0, 1);
     }
     return arg;
 }

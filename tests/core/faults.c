@@ -18,11 +18,6 @@ static ferry_faults *faults_make(const ferry_fault script[], size_t count)
     return faults;
 }
 
-static ferry_faults *faults_make_one(ferry_fault fault)
-{
-    return faults_make(&fault, 1);
-}
-
 /* Both ends of a pipe or a pair, and the calls through which to use them. */
 typedef struct test_bench {
     ferry_faults *faults;
@@ -40,7 +35,7 @@ static test_bench bench_make(ferry_faults *faults)
 
 static test_bench bench_make_one(ferry_fault fault)
 {
-    return bench_make(faults_make_one(fault));
+    return bench_make(faults_of(fault));
 }
 
 static void bench_clear(test_bench *bench)
@@ -119,7 +114,7 @@ static void use_data_calls(ferry__calls *calls)
     const struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
     struct iovec into = {.iov_base = buffer, .iov_len = sizeof buffer};
     AT_END(file_remove) test_file file = file_make(100, 1);
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+    AT_END(close_pair) pair both = unix_pair(SOCK_STREAM);
     int ends[2];
     off_t offset = 10;
     check_eq(calls->pipe(calls, ends), 0);
@@ -136,7 +131,6 @@ static void use_data_calls(ferry__calls *calls)
     check_fails(calls->preadv2(calls, ends[0], &into, 1, -1, 0), EAGAIN);
     close(ends[0]);
     close(ends[1]);
-    close(both.ours);
 }
 
 static void use_opening_calls(ferry__calls *calls)
@@ -184,7 +178,7 @@ static void use_waiting_calls(ferry__calls *calls)
 {
     struct pollfd writable = {.events = POLLOUT};
     struct epoll_event event = {.events = EPOLLOUT};
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+    AT_END(close_pair) pair both = unix_pair(SOCK_STREAM);
     writable.fd = both.ours;
     check_eq(calls->poll(calls, &writable, 1, -1), 1);
     int set = calls->epoll_create(calls);
@@ -193,7 +187,6 @@ static void use_waiting_calls(ferry__calls *calls)
     check_eq(calls->epoll_wait(calls, set, &event, 1, -1), 1);
     check_eq(calls->epoll_ctl(calls, set, EPOLL_CTL_DEL, both.ours, NULL), 0);
     close(set);
-    close(both.ours);
 }
 
 static void use_connecting_calls(ferry__calls *calls)
@@ -572,7 +565,7 @@ PROMISE(faults, hangup_of_a_stalled_sink_is_seen)
 PROMISE(faults, end_of_a_stalled_sinks_peer_is_seen)
 {
     int ends[2];
-    ferry_faults *faults = faults_make_one(STALL_AT_SECOND_WRITE);
+    ferry_faults *faults = faults_of(STALL_AT_SECOND_WRITE);
     check_eq(faults->calls.pipe(&faults->calls, ends), 0);
     AT_END(bench_clear)
     test_bench bench = {.faults = faults, .calls = &faults->calls, .in = ends[1], .out = -1};
@@ -609,8 +602,8 @@ PROMISE(faults, calls_of_many_threads_are_all_counted_and_faults_happen_so_often
 {
     enum { THREADS = 2, FAILURES = 1000 };
     AT_END(drop_faults)
-    ferry_faults *faults = faults_make_one(
-        (ferry_fault){FERRY_CALL_OPEN, COUNTED / 2, FAILURES, FERRY_FAULT_ERROR, EMFILE});
+    ferry_faults *faults =
+        faults_of((ferry_fault){FERRY_CALL_OPEN, COUNTED / 2, FAILURES, FERRY_FAULT_ERROR, EMFILE});
     pthread_t threads[THREADS];
     uintptr_t failed = 0;
     start_threads(threads, THREADS, duplicate_often, &faults->calls);

@@ -3,8 +3,7 @@
 #include "core/inbox.h"
 
 #include "core/clock.h"
-#include "core/hooks.h"
-#include "core/promise.h"
+#include "tests/core/owned.h"
 #include "tests/promises.h"
 
 #include <fcntl.h>
@@ -13,21 +12,6 @@
 #include <sys/resource.h>
 
 #include <ferry/inbox.h>
-
-static void destroy(ferry_promise *promise)
-{
-    ferry__release(promise);
-}
-
-static const ferry__promise_type type = {.destroy = destroy};
-
-static ferry_promise *promise_make(void)
-{
-    ferry_promise *promise = ferry__allocate(sizeof *promise);
-    check(promise != NULL);
-    ferry__promise_init(promise, NULL, &type);
-    return promise;
-}
 
 static bool is_readable(int fd)
 {
@@ -43,7 +27,7 @@ PROMISE(inbox, fd_is_readable_exactly_while_completions_wait)
     check(!is_readable(fd));
     unsigned runs = 0;
     for (unsigned i = 1; i <= 3; i++) {
-        ferry_promise *promise = promise_make();
+        ferry_promise *promise = make_owned(NULL);
         check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
         check(!is_readable(fd));
         ferry__promise_settle(promise, NULL);
@@ -58,7 +42,7 @@ PROMISE(inbox, fd_is_readable_exactly_while_completions_wait)
 PROMISE(inbox, fd_made_late_announces_what_already_waits)
 {
     unsigned runs = 0;
-    ferry_promise *promise = promise_make();
+    ferry_promise *promise = make_owned(NULL);
     ferry__promise_settle(promise, NULL);
     check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
     ferry_promise_unref(promise);
@@ -83,11 +67,10 @@ PROMISE(inbox, run_waits_for_the_first_callback_as_long_as_asked)
     check(ferry__clock_now() - begin >= 5 * FERRY__NS_PER_MS);
     static const int64_t long_enough[] = {-1, 1000 * 1000};
     for (unsigned i = 0; i < 2; i++) {
-        ferry_promise *promises[] = {promise_make(), NULL};
+        ferry_promise *promises[] = {make_owned(NULL), NULL};
         unsigned runs = 0;
-        pthread_t thread;
         check_eq(ferry_promise_observe(promises[0], count_up, &runs, NULL), 0);
-        thread = start_thread(settle_promises, promises);
+        pthread_t thread = start_thread(settle_promises, promises);
         check_eq(ferry_inbox_run(long_enough[i]), 1);
         check_eq(runs, 1);
         pthread_join(thread, NULL);
@@ -102,7 +85,7 @@ PROMISE(inbox, event_loop_on_the_fd_misses_nothing)
     int fd = ferry_inbox_get_fd();
     unsigned runs = 0;
     for (unsigned i = 0; i < COUNT; i++) {
-        promises[i] = promise_make();
+        promises[i] = make_owned(NULL);
         check_eq(ferry_promise_observe(promises[i], count_up, &runs, NULL), 0);
     }
     AT_END(join_thread) pthread_t thread = start_thread(settle_promises, promises);
@@ -121,7 +104,7 @@ PROMISE(inbox, edge_triggered_watch_of_the_fd_gets_an_edge_for_each_batch)
     check_eq(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), 0);
     unsigned runs = 0;
     for (unsigned i = 0; i < 3; i++) {
-        ferry_promise *promise = promise_make();
+        ferry_promise *promise = make_owned(NULL);
         check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
         ferry__promise_settle(promise, NULL);
         ferry_promise_unref(promise);
@@ -145,7 +128,7 @@ static void *register_and_end(void *arg)
 
 PROMISE(inbox, callbacks_of_a_thread_that_ended_never_run_and_the_outcome_stays)
 {
-    AT_END(drop_promise) ferry_promise *promise = promise_make();
+    AT_END(drop_promise) ferry_promise *promise = make_owned(NULL);
     run_to_its_end(register_and_end, promise);
     unsigned long lines = lines_logged();
     promise->result.sent = 5;
@@ -166,7 +149,7 @@ static void *settle_for_itself_and_end(void *arg)
 
 PROMISE(inbox, callbacks_waiting_when_their_thread_ends_are_released)
 {
-    AT_END(drop_promise) ferry_promise *promise = promise_make();
+    AT_END(drop_promise) ferry_promise *promise = make_owned(NULL);
     run_to_its_end(settle_for_itself_and_end, promise);
     check_eq(runs_of_the_dead, 0);
 }
@@ -184,7 +167,7 @@ PROMISE(inbox, thread_may_end_while_its_completions_are_being_posted)
     for (unsigned round = 0; round < 50; round++) {
         ferry_promise *promises[COUNT + 1] = {0};
         for (unsigned i = 0; i < COUNT; i++)
-            promises[i] = promise_make();
+            promises[i] = make_owned(NULL);
         pthread_t registrant = start_thread(register_on_all, promises);
         for (unsigned i = 0; i < COUNT; i++)
             ferry_promise_ref(promises[i]);
@@ -204,7 +187,7 @@ static void *swap_promises(void *arg)
     for (unsigned i = 0; i < 2; i++)
         drop(promises[i]);
     for (unsigned i = 2; i < 6; i++)
-        check_eq(ferry_promise_create(&promises[i]), 0);
+        promises[i] = make();
     drop(promises[2]);
     return NULL;
 }
@@ -212,9 +195,9 @@ static void *swap_promises(void *arg)
 PROMISE(inbox, that_of_a_thread_that_ended_goes_with_the_last_promise_it_is_the_home_of)
 {
     ferry_promise *promises[6];
-    check_eq(ferry_promise_create(&promises[0]), 0); /* and the inbox of this thread */
+    promises[0] = make(); /* and the inbox of this thread */
     long outstanding = allocations_outstanding() - 1;
-    check_eq(ferry_promise_create(&promises[1]), 0);
+    promises[1] = make();
     run_to_its_end(swap_promises, promises);
     check_eq(allocations_outstanding(), outstanding + 4); /* three, and the inbox */
     for (unsigned i = 3; i < 6; i++)
@@ -233,7 +216,7 @@ static void *end_in_a_callback(void *arg)
 
 PROMISE(inbox, thread_that_ends_in_a_callback_loses_its_other_callbacks_and_nothing_else)
 {
-    AT_END(drop_promise) ferry_promise *promise = promise_make();
+    AT_END(drop_promise) ferry_promise *promise = make_owned(NULL);
     ferry__promise_settle(promise, NULL);
     run_to_its_end(end_in_a_callback, promise);
     check_eq(runs_of_the_dead, 0);
@@ -263,7 +246,7 @@ static void *use_without_memory(void *arg)
 
 PROMISE(inbox, that_there_is_no_memory_for_is_enomem_from_every_call_that_needs_it)
 {
-    AT_END(drop_promise) ferry_promise *promise = promise_make();
+    AT_END(drop_promise) ferry_promise *promise = make_owned(NULL);
     run_to_its_end(use_without_memory, promise);
     ferry__promise_settle(promise, NULL);
 }
@@ -282,7 +265,7 @@ PROMISE(inbox, fd_that_cannot_be_made_is_emfile_and_is_made_later)
         check_eq(ferry_inbox_get_fd(), -EMFILE);
     }
     check_eq(setrlimit(RLIMIT_NOFILE, &many), 0);
-    ferry_promise *promise = promise_make();
+    ferry_promise *promise = make_owned(NULL);
     check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
     ferry__promise_settle(promise, NULL);
     ferry_promise_unref(promise);

@@ -172,14 +172,13 @@ static void *close_wake(void *arg)
 PROMISE(mailbox, who_closes_a_wake_up_sleeps_until_the_rings_owed_are_made)
 {
     closing self = {.id = 0};
-    pthread_t closer;
     ferry__wake_init(&self.wake);
     check(ferry__wake_fd(&self.wake) >= 0);
     ferry__wake_announce(&self.wake, FERRY__ON_FD);
     check_eq(ferry__wake_claim(&self.wake, true), FERRY__ON_FD);
     ferry__wake_announce(&self.wake, FERRY__ON_FUTEX);
     check_eq(ferry__wake_claim(&self.wake, true), FERRY__ON_FUTEX);
-    closer = start_thread(close_wake, &self);
+    pthread_t closer = start_thread(close_wake, &self);
     while (atomic_load(&self.id) == 0)
         sched_yield();
     wait_until_thread_sleeps(atomic_load(&self.id));

@@ -5,7 +5,6 @@
 #include "core/hooks.h"
 
 #include <dlfcn.h>
-#include <sys/wait.h>
 
 /* ---- settling -------------------------------------------------------------------------------- */
 
@@ -85,9 +84,7 @@ PROMISE(own_promise, settled_with_nothing_has_succeeded_and_has_no_value)
 
 PROMISE(own_promise, only_an_own_promise_can_be_settled)
 {
-    ferry_promise *first = make(), *derived, *after;
-    check_eq(ferry_promise_without_cancel(first, &derived), 0);
-    check_eq(ferry_promise_after(0, &after), 0);
+    ferry_promise *first = make(), *derived = make_shield(first), *after = make_after(0);
     check_eq(ferry_promise_settle(derived, NULL), -EINVAL);
     check_eq(ferry_promise_settle(after, NULL), -EINVAL);
     settle(first, 0, 0);
@@ -141,26 +138,20 @@ PROMISE(own_promise, with_one_callback_is_one_allocation)
     check_eq(allocations_made() - before, 1);
 }
 
+/* Settles the promises whose number is a multiple of step, and cancels the others. */
+typedef struct rival {
+    ferry_promise **promises;
+    unsigned step;
+} rival;
+
 static void *settle_and_cancel(void *arg)
 {
-    ferry_promise *const *promises = arg;
-    for (unsigned i = 0; promises[i] != NULL; i++) {
-        int error = i % 2 != 0 ? ferry_promise_cancel(promises[i])
-                               : ferry_promise_settle(promises[i], NULL);
+    const rival *self = arg;
+    for (unsigned i = 0; self->promises[i] != NULL; i++) {
+        int error = i % self->step != 0 ? ferry_promise_cancel(self->promises[i])
+                                        : ferry_promise_settle(self->promises[i], NULL);
         check(error == 0 || error == -EALREADY);
-        ferry_promise_unref(promises[i]);
-    }
-    return NULL;
-}
-
-static void *cancel_and_settle(void *arg)
-{
-    ferry_promise *const *promises = arg;
-    for (unsigned i = 0; promises[i] != NULL; i++) {
-        int error = i % 3 != 0 ? ferry_promise_cancel(promises[i])
-                               : ferry_promise_settle(promises[i], NULL);
-        check(error == 0 || error == -EALREADY);
-        ferry_promise_unref(promises[i]);
+        ferry_promise_unref(self->promises[i]);
     }
     return NULL;
 }
@@ -175,13 +166,12 @@ PROMISE(exactly_once, own_promise_settles_once_however_threads_settle_and_cancel
         promises[i] = ferry_promise_ref(make());
         check_eq(ferry_promise_observe(promises[i], count_up, &runs, NULL), 0);
     }
-    pthread_t threads[2];
-    threads[0] = start_thread(settle_and_cancel, promises);
-    threads[1] = start_thread(cancel_and_settle, promises);
+    rival one = {promises, 2}, other = {promises, 3};
+    pthread_t threads[2] = {start_thread(settle_and_cancel, &one),
+                            start_thread(settle_and_cancel, &other)};
     while (runs < COUNT)
         check(ferry_inbox_run(-1) > 0);
-    pthread_join(threads[0], NULL);
-    pthread_join(threads[1], NULL);
+    join_threads(threads, 2);
     check_eq(ferry_inbox_run(0), 0);
     check_eq(runs, COUNT);
 }
@@ -224,9 +214,7 @@ PROMISE(own_promise, of_a_parent_process_is_echild_in_its_child)
         ferry_promise_unref(promise); /* and nobody is told, nor is it reported as dropped */
         _exit(right && ferry_inbox_run(0) == 0 && lines_logged() == lines ? 0 : 1);
     }
-    int status;
-    check(waitpid(child, &status, 0) == child);
-    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    await_child(child);
     settle(promise, 0, 0);
     check_eq(ferry_inbox_run(0), 1);
     ferry_promise_unref(promise);
@@ -257,10 +245,13 @@ enum { DROPS = 3000 };
 typedef struct dropping {
     ferry_promise *promises[DROPS];
     atomic_uint come[2]; /* how many each thread is about to have dropped */
+    atomic_uint threads; /* that have begun */
 } dropping;
 
-static void drop_in_step(dropping *all, unsigned me)
+static void *drop_in_step(void *arg)
 {
+    dropping *all = arg;
+    unsigned me = atomic_fetch_add(&all->threads, 1);
     for (unsigned i = 0; i < DROPS; i++) {
         atomic_store(&all->come[me], i + 1);
         for (unsigned looks = 0; atomic_load(&all->come[1 - me]) <= i; looks++)
@@ -268,17 +259,6 @@ static void drop_in_step(dropping *all, unsigned me)
                 sched_yield();
         ferry_promise_unref(all->promises[i]);
     }
-}
-
-static void *drop_as_first(void *arg)
-{
-    drop_in_step(arg, 0);
-    return NULL;
-}
-
-static void *drop_as_second(void *arg)
-{
-    drop_in_step(arg, 1);
     return NULL;
 }
 
@@ -291,8 +271,7 @@ PROMISE(own_promise, dropped_by_two_threads_at_once_is_noticed)
         check_eq(ferry_promise_observe(all.promises[i], expect_cancelled, &runs, NULL), 0);
     }
     pthread_t threads[2];
-    threads[0] = start_thread(drop_as_first, &all);
-    threads[1] = start_thread(drop_as_second, &all);
+    start_threads(threads, 2, drop_in_step, &all);
     join_threads(threads, 2);
     run_all();
     check_eq(runs, DROPS);
@@ -364,15 +343,13 @@ static void submit_again(ferry_promise *, const ferry_result *, void *arg)
 {
     if (++submitted == LONG)
         return;
-    AT_END(drop_promise) ferry_promise *next = make();
-    settle(next, 0, 0);
+    AT_END(drop_promise) ferry_promise *next = make_settled(0, 0);
     check_eq(ferry_promise_observe(next, submit_again, arg, NULL), 0);
 }
 
 static void *submit_again_and_again(void *arg)
 {
-    ferry_promise *first = make();
-    settle(first, 0, 0);
+    ferry_promise *first = make_settled(0, 0);
     check_eq(ferry_promise_observe(first, submit_again, arg, NULL), 0);
     ferry_promise_unref(first);
     while (submitted < LONG)
@@ -415,8 +392,7 @@ PROMISE(reports, failure_that_nobody_looked_at_is_reported_in_debug_builds)
     unsigned long before = lines_logged();
     unsigned runs = 0;
     for (unsigned way = 0; way < 4; way++) {
-        ferry_promise *promise = make();
-        settle(promise, -EIO, 0);
+        ferry_promise *promise = make_settled(-EIO, 0);
         if (way == 0)
             (void)result_of(promise);
         else if (way == 1)
@@ -424,13 +400,10 @@ PROMISE(reports, failure_that_nobody_looked_at_is_reported_in_debug_builds)
         else if (way == 2)
             check_eq(ferry_promise_all_settled(&promise, 1, NULL), 0);
         ferry_promise_unref(promise);
-        while (ferry_inbox_run(0) > 0) {
-        }
+        run_all();
     }
     expect_lines(before, 1); /* the last, at which nobody looked */
-    ferry_promise *promise = make();
-    settle(promise, -ECANCELED, 0);
-    ferry_promise_unref(promise);
+    drop(make_settled(-ECANCELED, 0));
     expect_lines(before, 1);
 }
 
@@ -447,8 +420,7 @@ PROMISE(reports, looking_without_asking_for_the_result_is_not_looking)
 PROMISE(reports, failure_of_what_was_made_of_others_is_the_one_that_is_reported)
 {
     unsigned long before = lines_logged();
-    ferry_promise *promise = make_settled(-EIO, 0), *sequence;
-    check_eq(ferry_promise_without_cancel(promise, &sequence), 0);
+    ferry_promise *promise = make_settled(-EIO, 0), *sequence = make_shield(promise);
     drop(promise);
     run_all();
     expect_lines(before, 0);
@@ -462,18 +434,21 @@ static ferry_promise *succeed(size_t, ferry_outcome *, void *)
     return NULL;
 }
 
+/* One of each kind that is made of others. */
+static void make_each(ferry_promise *first, ferry_promise *ret_made[4])
+{
+    ret_made[0] = make_chain(first, (ferry_chain){0});
+    ret_made[1] = make_group(ferry_promise_all, &first, 1);
+    ret_made[2] = make_retry((ferry_retry){.start = succeed});
+    ret_made[3] = make_map((ferry_map){.start = succeed});
+}
+
 PROMISE(reports, what_is_made_of_others_has_label_and_times_too)
 {
-    const ferry_chain chain = {0};
-    const ferry_retry retry = {.start = succeed};
-    const ferry_map map = {.start = succeed};
     static const char *const labels[] = {"chain", "group", "retry", "map"};
     AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
     ferry_promise *made[4];
-    check_eq(ferry_promise_chain(first, &chain, &made[0]), 0);
-    check_eq(ferry_promise_all(&first, 1, &made[1]), 0);
-    check_eq(ferry_promise_retry(&retry, &made[2]), 0);
-    check_eq(ferry_promise_map(&map, &made[3]), 0);
+    make_each(first, made);
     ferry_promise_info before[4], after;
     for (unsigned i = 0; i < 4; i++) {
         check_eq(ferry_promise_set_label(made[i], labels[i]), 0);
@@ -513,15 +488,8 @@ static void check_label(const ferry_promise *promise, const char *label)
 PROMISE(reports, labels_are_copied_whatever_promise_they_name)
 {
     AT_END(drop_promise) ferry_promise *first = make_settled(0, 0);
-    ferry_promise *made[5];
-    const ferry_chain chain = {0};
-    const ferry_retry retry = {.start = succeed};
-    const ferry_map map = {.start = succeed};
-    check_eq(ferry_promise_create(&made[0]), 0);
-    check_eq(ferry_promise_chain(first, &chain, &made[1]), 0);
-    check_eq(ferry_promise_all(&first, 1, &made[2]), 0);
-    check_eq(ferry_promise_retry(&retry, &made[3]), 0);
-    check_eq(ferry_promise_map(&map, &made[4]), 0);
+    ferry_promise *made[5] = {make()};
+    make_each(first, made + 1);
     char *label = short_lived("mine");
     for (unsigned i = 0; i < 5; i++)
         check_eq(ferry_promise_set_label(made[i], label), 0);

@@ -3,23 +3,7 @@
 #include "core/promise.h"
 
 #include "core/clock.h"
-#include "core/hooks.h"
-#include "tests/harness.h"
-
-static void destroy(ferry_promise *promise)
-{
-    ferry__release(promise);
-}
-
-static const ferry__promise_type type = {.destroy = destroy};
-
-static ferry_promise *promise_make(ferry__inbox *home)
-{
-    ferry_promise *promise = ferry__allocate(sizeof *promise);
-    check(promise != NULL);
-    ferry__promise_init(promise, home, &type);
-    return promise;
-}
+#include "tests/core/owned.h"
 
 /* As an owner would: with a reference of its own, and a ringer for the batch. */
 static void settle(ferry_promise *promise, uint64_t sent)
@@ -41,13 +25,12 @@ static void *settle_on_thread(void *promise)
 /* Settles promise on another thread, soon. */
 static pthread_t settle_elsewhere(ferry_promise *promise)
 {
-    pthread_t thread = start_thread(settle_on_thread, ferry_promise_ref(promise));
-    return thread;
+    return start_thread(settle_on_thread, ferry_promise_ref(promise));
 }
 
 PROMISE(promise, await_gives_the_same_result_every_time)
 {
-    AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *promise = make_owned(ferry__inbox_current());
     ferry_result result;
     check_eq(ferry_promise_await(promise, 0, &result), -ETIMEDOUT);
     AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
@@ -62,7 +45,7 @@ PROMISE(promise, await_gives_the_same_result_every_time)
 PROMISE(promise, await_at_home_never_misses_the_settling)
 {
     for (unsigned i = 0; i < 2000; i++) {
-        AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
+        AT_END(drop_promise) ferry_promise *promise = make_owned(ferry__inbox_current());
         AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
         check_eq(ferry_promise_await(promise, -1, NULL), 0);
     }
@@ -71,7 +54,7 @@ PROMISE(promise, await_at_home_never_misses_the_settling)
 PROMISE(promise, await_elsewhere_never_misses_the_settling)
 {
     for (unsigned i = 0; i < 2000; i++) {
-        AT_END(drop_promise) ferry_promise *promise = promise_make(NULL);
+        AT_END(drop_promise) ferry_promise *promise = make_owned(NULL);
         AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
         check_eq(ferry_promise_await(promise, -1, NULL), 0);
     }
@@ -88,7 +71,7 @@ static void *await_on_thread(void *arg)
 
 PROMISE(promise, any_number_of_threads_may_await_one_promise)
 {
-    AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *promise = make_owned(ferry__inbox_current());
     pthread_t waiters[8];
     start_threads(waiters, 8, await_on_thread, promise);
     AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
@@ -100,7 +83,7 @@ PROMISE(promise, await_that_times_out_changes_nothing)
 {
     for (unsigned at_home = 0; at_home < 2; at_home++) {
         AT_END(drop_promise)
-        ferry_promise *promise = promise_make(at_home ? ferry__inbox_current() : NULL);
+        ferry_promise *promise = make_owned(at_home ? ferry__inbox_current() : NULL);
         ferry_result result = {.sent = 99};
         int64_t begin = ferry__clock_now();
         check_eq(ferry_promise_await(promise, 5, &result), -ETIMEDOUT);
@@ -113,7 +96,7 @@ PROMISE(promise, await_that_times_out_changes_nothing)
 
 PROMISE(promise, bad_arguments_are_einval)
 {
-    ferry_promise *promise = promise_make(NULL);
+    ferry_promise *promise = make_owned(NULL);
     check_eq(ferry_promise_await(NULL, 0, NULL), -EINVAL);
     check_eq(ferry_promise_await(promise, -2, NULL), -EINVAL);
     check_eq(ferry_promise_observe(promise, NULL, NULL, NULL), -EINVAL);
@@ -129,7 +112,7 @@ PROMISE(promise, bad_arguments_are_einval)
 /* Pins: home. */
 PROMISE(promise, callback_never_runs_inside_then)
 {
-    AT_END(drop_promise) ferry_promise *promise = promise_make(NULL);
+    AT_END(drop_promise) ferry_promise *promise = make_owned(NULL);
     unsigned runs = 0;
     check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
     settle(promise, 1);
@@ -155,7 +138,7 @@ PROMISE(promise, callbacks_run_in_the_order_of_settling_then_of_registration)
 {
     record notes = {0};
     recorded = &notes;
-    ferry_promise *first = promise_make(NULL), *second = promise_make(NULL);
+    ferry_promise *first = make_owned(NULL), *second = make_owned(NULL);
     check_eq(ferry_promise_observe(second, note, (void *)3, NULL), 0);
     check_eq(ferry_promise_observe(first, note, (void *)1, NULL), 0);
     check_eq(ferry_promise_observe(second, note, (void *)4, NULL), 0);
@@ -176,7 +159,7 @@ static void register_another(ferry_promise *promise, const ferry_result *, void 
 
 PROMISE(promise, callback_caused_by_a_callback_is_left_for_the_next_run)
 {
-    ferry_promise *promise = promise_make(NULL);
+    ferry_promise *promise = make_owned(NULL);
     unsigned runs = 0;
     settle(promise, 0);
     check_eq(ferry_promise_observe(promise, register_another, &runs, NULL), 0);
@@ -194,8 +177,8 @@ static void settle_next(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE(promise, awaiting_at_home_runs_the_callbacks_that_what_is_awaited_depends_on)
 {
-    AT_END(drop_promise) ferry_promise *first = promise_make(NULL);
-    AT_END(drop_promise) ferry_promise *last = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *first = make_owned(NULL);
+    AT_END(drop_promise) ferry_promise *last = make_owned(ferry__inbox_current());
     check_eq(ferry_promise_observe(first, settle_next, last, NULL), 0);
     AT_END(join_thread) pthread_t thread = settle_elsewhere(first);
     check_eq(ferry_promise_await(last, -1, NULL), 0);
@@ -203,7 +186,7 @@ PROMISE(promise, awaiting_at_home_runs_the_callbacks_that_what_is_awaited_depend
 
 PROMISE(promise, polling_runs_no_callback)
 {
-    AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *promise = make_owned(ferry__inbox_current());
     unsigned runs = 0;
     settle(promise, 0);
     check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
@@ -224,8 +207,8 @@ static void try_to_wait(ferry_promise *promise, const ferry_result *, void *arg)
 /* Pins: no_silent_wait. */
 PROMISE(no_silent_wait, waiting_inside_a_callback_is_edeadlk_at_once)
 {
-    AT_END(drop_promise) ferry_promise *settled = promise_make(ferry__inbox_current());
-    AT_END(drop_promise) ferry_promise *pending = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *settled = make_owned(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *pending = make_owned(ferry__inbox_current());
     settle(settled, 0);
     check_eq(ferry_promise_observe(settled, try_to_wait, pending, NULL), 0);
     check_eq(ferry_inbox_run(0), 1);
@@ -238,7 +221,7 @@ static void drop(ferry_promise *promise, const ferry_result *, void *)
 
 PROMISE(promise, last_reference_may_be_dropped_in_its_own_callback)
 {
-    ferry_promise *promise = promise_make(NULL);
+    ferry_promise *promise = make_owned(NULL);
     check_eq(ferry_promise_observe(promise, drop, NULL, NULL), 0);
     settle(promise, 0);
     check_eq(ferry_inbox_run(0), 1);
@@ -246,7 +229,7 @@ PROMISE(promise, last_reference_may_be_dropped_in_its_own_callback)
 
 PROMISE(promise, then_without_memory_is_enomem_and_registers_nothing)
 {
-    ferry_promise *promise = promise_make(NULL);
+    ferry_promise *promise = make_owned(NULL);
     unsigned runs = 0;
     check_eq(ferry_promise_observe(promise, count_up, &runs, NULL),
              0); /* the first needs no memory */
@@ -260,7 +243,7 @@ PROMISE(promise, then_without_memory_is_enomem_and_registers_nothing)
 
 PROMISE(promise, callback_that_waits_alone_needs_no_memory_also_if_others_were_told_before)
 {
-    AT_END(drop_promise) ferry_promise *promise = promise_make(ferry__inbox_current());
+    AT_END(drop_promise) ferry_promise *promise = make_owned(ferry__inbox_current());
     unsigned runs = 0;
     fail_allocation(1);
     check_eq(ferry_promise_observe(promise, count_up, &runs, NULL), 0);
@@ -292,7 +275,7 @@ PROMISE(exactly_once, callback_runs_once_however_then_and_settling_race)
 {
     static ferry_promise *promises[ROUNDS];
     for (unsigned i = 0; i < ROUNDS; i++)
-        promises[i] = ferry_promise_ref(promise_make(NULL));
+        promises[i] = ferry_promise_ref(make_owned(NULL));
     pthread_t thread = start_thread(settle_in_turn, promises);
     unsigned runs = 0;
     for (unsigned i = 0; i < ROUNDS; i++) {
@@ -330,7 +313,7 @@ PROMISE(exactly_once, callback_runs_once_though_others_register_while_its_own_th
     static ferry_promise *promises[ROUNDS];
     unsigned runs = 0;
     for (unsigned i = 0; i < ROUNDS; i++)
-        promises[i] = ferry_promise_ref(promise_make(NULL));
+        promises[i] = ferry_promise_ref(make_owned(NULL));
     pthread_t thread = start_thread(observe_in_turn, promises);
     for (unsigned i = 0; i < ROUNDS; i++) {
         check_eq(ferry_promise_observe(promises[i], count_up, &runs, NULL), 0);
@@ -356,7 +339,7 @@ PROMISE(promise, callbacks_of_a_thread_run_in_its_order_of_registration_however_
     for (unsigned round = 0; round < 50; round++) {
         record run = {0};
         recorded = &run;
-        AT_END(drop_promise) ferry_promise *promise = promise_make(NULL);
+        AT_END(drop_promise) ferry_promise *promise = make_owned(NULL);
         uintptr_t count = 0;
         while (count < BEFORE)
             check_eq(ferry_promise_observe(promise, expect_in_order, (void *)count++, NULL), 0);

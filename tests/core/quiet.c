@@ -1,38 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* Waiting until all has settled that a promise was ever made of, whatever kind it is of. */
-#include "core/hooks.h"
-#include "core/promise.h"
+#include "tests/core/owned.h"
 #include "tests/promises.h"
-
-#include <sys/wait.h>
 
 /* ---- what takes its time to be called off ---------------------------------------------------- */
 
-static void destroy(ferry_promise *promise)
-{
-    ferry__release(promise);
-}
-
-static void note_cancel(ferry_promise *promise)
-{
-    (void)promise;
-}
+static void note_cancel(ferry_promise *) {}
 
 /* As a request's: a cancel is asked for, and settles it later. */
-static const ferry__promise_type slow_type = {.destroy = destroy, .cancel = note_cancel};
-
 static ferry_promise *make_slow(void)
 {
-    ferry_promise *slow = ferry__allocate(sizeof *slow);
-    check(slow != NULL);
-    ferry__promise_init(slow, NULL, &slow_type);
-    return slow;
+    static const ferry__promise_type slow = {.destroy = destroy_owned, .cancel = note_cancel};
+    return make_owned_of(NULL, &slow);
 }
 
+/* Takes the reference. */
 static void end_slow(ferry_promise *slow)
 {
     slow->result = (ferry_result){.error = -ECANCELED, .cause = FERRY_CAUSE_CANCEL};
     ferry__promise_settle(slow, NULL);
+    drop(slow);
 }
 
 /* ---- what is expected of all ----------------------------------------------------------------- */
@@ -43,19 +30,17 @@ static void end_slow(ferry_promise *slow)
  */
 static void expect_left(ferry_promise *promise, ferry_promise *slow, int error)
 {
-    ferry_promise *quiet[2];
-    check_eq(ferry_promise_when_quiet(promise, &quiet[0]), 0);
+    ferry_promise *before = make_when_quiet(promise);
     run_all();
     check_eq(result_of(promise).error, error);
-    check_eq(ferry_promise_when_quiet(promise, &quiet[1]), 0);
+    ferry_promise *after = make_when_quiet(promise);
     drop(promise);
     run_all();
-    check(is_pending(quiet[0]) && is_pending(quiet[1]));
+    check(is_pending(before) && is_pending(after));
     check(is_pending(slow) && ferry__promise_is_cancelled(slow));
     end_slow(slow);
-    drop(slow);
-    expect(quiet[0], error, 0);
-    expect(quiet[1], error, 0);
+    expect(before, error, 0);
+    expect(after, error, 0);
 }
 
 /* The same of one that is cancelled, once what it waits for is under way. */
@@ -68,13 +53,12 @@ static void expect_left_by_cancel(ferry_promise *promise, ferry_promise *slow)
 
 PROMISE(quiet, what_is_made_of_nothing_is_quiet_once_it_has_settled)
 {
-    ferry_promise *own = make(), *quiet;
-    check_eq(ferry_promise_when_quiet(own, &quiet), 0);
+    ferry_promise *own = make(), *quiet = make_when_quiet(own);
     run_all();
     check(is_pending(quiet));
     settle(own, -EIO, 3);
     expect(quiet, -EIO, 3);
-    check_eq(ferry_promise_when_quiet(own, &quiet), 0);
+    quiet = make_when_quiet(own);
     check(is_pending(quiet)); /* never inside the call */
     expect(quiet, -EIO, 3);
     drop(own);
@@ -82,17 +66,15 @@ PROMISE(quiet, what_is_made_of_nothing_is_quiet_once_it_has_settled)
 
 PROMISE(quiet, timeout_that_is_over_waits_for_what_it_timed)
 {
-    ferry_promise *slow = make_slow(), *timed;
-    check_eq(ferry_promise_timeout(slow, 0, &timed), 0);
+    ferry_promise *slow = make_slow(), *timed = make_timeout(slow, 0);
     check_eq(ferry_promise_await(timed, -1, NULL), 0);
     expect_left(timed, slow, -ETIMEDOUT);
 }
 
 PROMISE(quiet, timeout_that_has_its_outcome_does_not_wait_for_its_time)
 {
-    ferry_promise *own = make(), *timed, *quiet;
-    check_eq(ferry_promise_timeout(own, 1000 * 1000, &timed), 0);
-    check_eq(ferry_promise_when_quiet(timed, &quiet), 0);
+    ferry_promise *own = make(), *timed = make_timeout(own, NEVER_MS);
+    ferry_promise *quiet = make_when_quiet(timed);
     settle(own, 0, 7);
     drop(own);
     drop(timed);
@@ -102,9 +84,9 @@ PROMISE(quiet, timeout_that_has_its_outcome_does_not_wait_for_its_time)
 PROMISE(quiet, cancelled_chain_waits_for_the_promise_before_and_for_what_a_block_gave)
 {
     for (unsigned is_second = 0; is_second < 2; is_second++) {
-        ferry_promise *slow = make_slow(), *first = is_second ? make_settled(0, 0) : NULL, *chain;
+        ferry_promise *slow = make_slow(), *first = is_second ? make_settled(0, 0) : NULL;
         script next = {.next = is_second ? ferry_promise_ref(slow) : NULL};
-        check_eq(ferry_promise_then(is_second ? first : slow, play, &next, &chain), 0);
+        ferry_promise *chain = make_then(is_second ? first : slow, play, &next);
         drop(first);
         expect_left_by_cancel(chain, slow);
         check_eq(next.runs, is_second);
@@ -113,29 +95,25 @@ PROMISE(quiet, cancelled_chain_waits_for_the_promise_before_and_for_what_a_block
 
 PROMISE(quiet, cancelled_group_waits_for_its_members)
 {
-    static int (*const groups[])(ferry_promise *const[], size_t, ferry_promise **) = {
-        ferry_promise_all, ferry_promise_any, ferry_promise_race, ferry_promise_all_settled};
+    static grouping *const groups[] = {ferry_promise_all, ferry_promise_any, ferry_promise_race,
+                                       ferry_promise_all_settled};
     for (unsigned i = 0; i < 4; i++) {
-        ferry_promise *parts[2] = {make(), make_slow()}, *group;
-        check_eq(groups[i](parts, 2, &group), 0);
-        expect_left_by_cancel(group, parts[1]);
+        ferry_promise *parts[2] = {make(), make_slow()};
+        expect_left_by_cancel(make_group(groups[i], parts, 2), parts[1]);
         drop(parts[0]);
     }
 }
 
 PROMISE(quiet, group_that_is_decided_waits_for_the_others)
 {
-    ferry_promise *parts[2] = {make_settled(-EIO, 0), make_slow()}, *group;
-    check_eq(ferry_promise_all(parts, 2, &group), 0);
-    expect_left(group, parts[1], -EIO);
+    ferry_promise *parts[2] = {make_settled(-EIO, 0), make_slow()};
+    expect_left(make_group(ferry_promise_all, parts, 2), parts[1], -EIO);
     parts[1] = make_slow();
-    check_eq(ferry_promise_race(parts, 2, &group), 0);
-    expect_left(group, parts[1], -EIO);
+    expect_left(make_group(ferry_promise_race, parts, 2), parts[1], -EIO);
     drop(parts[0]);
     parts[0] = make_settled(0, 0);
     parts[1] = make_slow();
-    check_eq(ferry_promise_any(parts, 2, &group), 0);
-    expect_left(group, parts[1], 0);
+    expect_left(make_group(ferry_promise_any, parts, 2), parts[1], 0);
     drop(parts[0]);
 }
 
@@ -149,18 +127,14 @@ static ferry_promise *give_it(size_t number, ferry_outcome *outcome, void *arg)
 
 PROMISE(quiet, cancelled_retry_and_map_wait_for_what_is_under_way)
 {
-    ferry_promise *slow = make_slow(), *promise;
-    const ferry_retry retry = {.start = give_it, .arg = slow};
-    check_eq(ferry_promise_retry(&retry, &promise), 0);
-    expect_left_by_cancel(promise, slow);
+    ferry_promise *slow = make_slow();
+    expect_left_by_cancel(make_retry((ferry_retry){.start = give_it, .arg = slow}), slow);
     slow = make_slow();
     ferry_map map = {.start = give_it, .arg = slow, .count = 1};
-    check_eq(ferry_promise_map(&map, &promise), 0);
-    expect_left_by_cancel(promise, slow);
+    expect_left_by_cancel(make_map(map), slow);
     slow = make_slow();
     map = (ferry_map){.start = give_it, .arg = slow, .count = 2};
-    check_eq(ferry_promise_map(&map, &promise), 0);
-    expect_left(promise, slow, -EIO); /* an item has failed */
+    expect_left(make_map(map), slow, -EIO); /* an item has failed */
 }
 
 enum { ATTEMPTS = 4 };
@@ -168,28 +142,25 @@ enum { ATTEMPTS = 4 };
 /* The attempts but the last one are timed out, and leave something. */
 static ferry_promise *start_timed(size_t number, ferry_outcome *outcome, void *arg)
 {
-    ferry_promise **slow = arg, *timed;
+    ferry_promise **slow = arg;
     if (number == ATTEMPTS - 1)
         return NULL;
     check_eq(outcome->result.error, 0);
-    check_eq(ferry_promise_timeout(slow[number], 0, &timed), 0);
+    ferry_promise *timed = make_timeout(slow[number], 0);
     return timed;
 }
 
 PROMISE(quiet, retry_goes_on_at_once_and_waits_for_what_each_attempt_has_left)
 {
-    ferry_promise *slow[ATTEMPTS - 1], *done, *quiet;
+    ferry_promise *slow[ATTEMPTS - 1];
     for (unsigned i = 0; i < ATTEMPTS - 1; i++)
         slow[i] = make_slow();
     const ferry_retry retry = {.start = start_timed, .arg = slow, .attempts = ATTEMPTS};
-    check_eq(ferry_promise_retry(&retry, &done), 0);
-    check_eq(ferry_promise_when_quiet(done, &quiet), 0);
-    check_eq(ferry_promise_await(done, -1, NULL), 0);
-    expect(done, 0, 0);
+    ferry_promise *done = make_retry(retry), *quiet = make_when_quiet(done);
+    expect_in_time(done, 0, 0);
     for (unsigned i = 0; i < ATTEMPTS - 1; i++) {
         check(is_pending(quiet));
         end_slow(slow[(i + 1) % (ATTEMPTS - 1)]); /* in any order */
-        drop(slow[(i + 1) % (ATTEMPTS - 1)]);
         run_all();
     }
     expect(quiet, 0, 0);
@@ -197,11 +168,8 @@ PROMISE(quiet, retry_goes_on_at_once_and_waits_for_what_each_attempt_has_left)
 
 PROMISE(quiet, without_cancel_waits_for_what_it_has_left_alone)
 {
-    ferry_promise *own = make(), *shield, *quiet;
-    check_eq(ferry_promise_without_cancel(own, &shield), 0);
-    check_eq(ferry_promise_when_quiet(shield, &quiet), 0);
-    check_eq(ferry_promise_cancel(shield), 0);
-    expect(shield, -ECANCELED, 0);
+    ferry_promise *own = make(), *shield = make_shield(own), *quiet = make_when_quiet(shield);
+    call_off(shield);
     check(is_pending(quiet) && is_pending(own));
     settle(own, 0, 5);
     drop(own);
@@ -210,12 +178,11 @@ PROMISE(quiet, without_cancel_waits_for_what_it_has_left_alone)
 
 PROMISE(quiet, levels_below_count_however_many)
 {
-    ferry_promise *slow = make_slow(), *parts[2] = {slow, make()}, *all, *shield, *chain, *timed;
+    ferry_promise *slow = make_slow(), *parts[2] = {slow, make()};
     script next = {0};
-    check_eq(ferry_promise_all(parts, 2, &all), 0);
-    check_eq(ferry_promise_without_cancel(all, &shield), 0);
-    check_eq(ferry_promise_or_else(shield, play, &next, &chain), 0);
-    check_eq(ferry_promise_timeout(chain, 1000 * 1000, &timed), 0);
+    ferry_promise *all = make_group(ferry_promise_all, parts, 2), *shield = make_shield(all);
+    ferry_promise *chain = make_or_else(shield, play, &next);
+    ferry_promise *timed = make_timeout(chain, NEVER_MS);
     settle(parts[1], -EIO, 0); /* all fails, the chain mends it, the timeout has its outcome */
     drop(parts[1]);
     drop(all);
@@ -227,10 +194,9 @@ PROMISE(quiet, levels_below_count_however_many)
 
 PROMISE(quiet, cancel_is_passed_on_and_settles_it_once_all_is_quiet)
 {
-    ferry_promise *slow = make_slow(), *chain, *quiet;
+    ferry_promise *slow = make_slow();
     script next = {0};
-    check_eq(ferry_promise_then(slow, play, &next, &chain), 0);
-    check_eq(ferry_promise_when_quiet(chain, &quiet), 0);
+    ferry_promise *chain = make_then(slow, play, &next), *quiet = make_when_quiet(chain);
     check_eq(ferry_promise_cancel(quiet), 0);
     run_all();
     check_eq(result_of(chain).error, -ECANCELED);
@@ -239,24 +205,20 @@ PROMISE(quiet, cancel_is_passed_on_and_settles_it_once_all_is_quiet)
     drop(chain);
     run_all();
     end_slow(slow);
-    drop(slow);
     expect(quiet, -ECANCELED, 0);
 }
 
 PROMISE(quiet, others_are_made_of_it_as_of_any_promise)
 {
-    ferry_promise *slow = make_slow(), *timed, *quiet, *chain, *last;
+    ferry_promise *slow = make_slow();
     script next = {.error = 0, .more = 9};
-    check_eq(ferry_promise_timeout(slow, 0, &timed), 0);
-    check_eq(ferry_promise_when_quiet(timed, &quiet), 0);
-    check_eq(ferry_promise_or_else(quiet, play, &next, &chain), 0);
-    check_eq(ferry_promise_when_quiet(chain, &last), 0);
+    ferry_promise *timed = make_timeout(slow, 0), *quiet = make_when_quiet(timed);
+    ferry_promise *chain = make_or_else(quiet, play, &next), *last = make_when_quiet(chain);
     check_eq(ferry_promise_await(timed, -1, NULL), 0);
     run_all();
     check_eq(next.runs, 0);
     end_slow(slow);
     expect(last, 0, 9);
-    drop(slow);
     drop(timed);
     drop(quiet);
     drop(chain);
@@ -265,10 +227,10 @@ PROMISE(quiet, others_are_made_of_it_as_of_any_promise)
 PROMISE(quiet, value_is_passed_on)
 {
     unsigned released = 0;
-    ferry_promise *own = make(), *quiet;
+    ferry_promise *own = make();
     const ferry_outcome outcome = {.value = &released, .release = note_release};
     check_eq(ferry_promise_settle(own, &outcome), 0);
-    check_eq(ferry_promise_when_quiet(own, &quiet), 0);
+    ferry_promise *quiet = make_when_quiet(own);
     drop(own);
     run_all();
     check(ferry_promise_get_value(quiet) == &released);
@@ -288,45 +250,38 @@ typedef struct legacy {
 static void *make_and_end(void *arg)
 {
     legacy *left = arg;
-    check_eq(ferry_promise_all(left->parts, 2, &left->all), 0);
-    check_eq(ferry_promise_without_cancel(left->all, &left->shield), 0);
+    left->all = make_group(ferry_promise_all, left->parts, 2);
+    left->shield = make_shield(left->all);
     return NULL;
 }
 
 PROMISE(quiet, what_a_thread_that_ended_has_made_becomes_quiet_all_the_same)
 {
     legacy left = {.parts = {make(), make_slow()}};
-    ferry_promise *quiet;
     run_to_its_end(make_and_end, &left);
-    check_eq(ferry_promise_when_quiet(left.shield, &quiet), 0);
+    ferry_promise *quiet = make_when_quiet(left.shield);
     settle(left.parts[0], 0, 0);
     expect(left.shield, -ECANCELED, 0);
     check(is_pending(quiet));
     end_slow(left.parts[1]);
     expect(quiet, -ECANCELED, 0);
     drop(left.parts[0]);
-    drop(left.parts[1]);
     drop(left.all);
 }
 
 PROMISE(quiet, nothing_of_the_parent_process_is_waited_for_in_a_child)
 {
-    ferry_promise *slow = make_slow(), *timed, *quiet;
-    check_eq(ferry_promise_timeout(slow, 0, &timed), 0);
+    ferry_promise *slow = make_slow(), *timed = make_timeout(slow, 0), *quiet;
     check_eq(ferry_promise_await(timed, -1, NULL), 0);
     pid_t child = fork();
     check(child >= 0);
     if (child == 0) {
         check_eq(ferry_promise_when_quiet(slow, &quiet), -ECHILD);
-        check_eq(ferry_promise_when_quiet(timed, &quiet), 0);
-        expect(quiet, -ETIMEDOUT, 0);
+        expect(make_when_quiet(timed), -ETIMEDOUT, 0);
         _exit(0);
     }
-    int status;
-    check(waitpid(child, &status, 0) == child);
-    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    await_child(child);
     end_slow(slow);
-    drop(slow);
     drop(timed);
     run_all();
 }
@@ -344,16 +299,15 @@ static void *pile_up_and_settle(void *arg)
 {
     ferry_promise *slow = make_slow(), *top = ferry_promise_ref(slow), *next;
     for (unsigned i = 0; i < LONG; i++) {
-        check_eq(ferry_promise_without_cancel(top, &next), 0);
+        next = make_shield(top);
         check_eq(ferry_promise_cancel(next), 0);
         drop(top);
         top = next;
     }
-    check_eq(ferry_promise_when_quiet(top, &next), 0);
+    next = make_when_quiet(top);
     expect(top, -ECANCELED, 0);
     check(is_pending(next));
     end_slow(slow);
-    drop(slow);
     expect(next, -ECANCELED, 0);
     return arg;
 }
@@ -377,8 +331,7 @@ static void *settle_all(void *arg)
 static void *ask_for_all(void *arg)
 {
     for (unsigned i = 0; i < RACERS; i++) {
-        ferry_promise *quiet;
-        check_eq(ferry_promise_when_quiet(derived[i], &quiet), 0);
+        ferry_promise *quiet = make_when_quiet(derived[i]);
         check_eq(ferry_promise_await(quiet, -1, NULL), 0);
         check(!is_pending(first[i]) && !is_pending(derived[i]));
         drop(quiet);
@@ -391,7 +344,7 @@ PROMISE(quiet, several_threads_may_ask_while_it_becomes_so)
     pthread_t threads[3];
     for (unsigned i = 0; i < RACERS; i++) {
         first[i] = make();
-        check_eq(ferry_promise_without_cancel(first[i], &derived[i]), 0);
+        derived[i] = make_shield(first[i]);
         if (i % 2 == 0)
             check_eq(ferry_promise_cancel(derived[i]), 0);
     }

@@ -200,11 +200,9 @@ PROMISE(releases, chains_arg_is_released_before_the_sequence_settles_whether_a_b
     for (int error = 0; error >= -EIO; error -= EIO) {
         kept arg = {0};
         AT_END(drop_promise) ferry_promise *first = make_settled(error, 0);
-        ferry_promise *sequence;
         arg.what.next = error == 0 ? make_settled(0, 0) : NULL;
         const ferry_chain chain = {.on_done = use_in_block, .arg = &arg, .release = release_kept};
-        check_eq(ferry_promise_chain(first, &chain, &sequence), 0);
-        expect(sequence, error, 0);
+        expect(make_chain(first, chain), error, 0);
         check_kept(&arg, error == 0, 1);
     }
 }
@@ -213,11 +211,8 @@ PROMISE(releases, chain_that_is_cancelled_has_its_arg_released)
 {
     kept arg = {0};
     AT_END(drop_promise) ferry_promise *first = make();
-    ferry_promise *sequence;
     const ferry_chain chain = {.on_done = use_in_block, .arg = &arg, .release = release_kept};
-    check_eq(ferry_promise_chain(first, &chain, &sequence), 0);
-    check_eq(ferry_promise_cancel(sequence), 0);
-    expect(sequence, -ECANCELED, 0);
+    call_off(make_chain(first, chain));
     check_kept(&arg, 0, 1);
 }
 
@@ -227,11 +222,8 @@ PROMISE(releases, retrys_and_maps_arg_is_released_after_the_last_use)
     const ferry_retry retry = {.start = use_in_start, .arg = &args[0], .release = release_kept};
     const ferry_map map = {
         .start = use_in_start, .arg = &args[1], .count = 4, .release = release_kept};
-    ferry_promise *tried, *mapped;
-    check_eq(ferry_promise_retry(&retry, &tried), 0);
-    check_eq(ferry_promise_map(&map, &mapped), 0);
-    check_eq(ferry_promise_await(tried, -1, NULL), 0);
-    expect(tried, 0, 0);
+    ferry_promise *tried = make_retry(retry), *mapped = make_map(map);
+    expect_in_time(tried, 0, 0);
     expect(mapped, 0, 0);
     check_kept(&args[0], 3, 1);
     check_kept(&args[1], 4, 1);

@@ -18,8 +18,7 @@ PROMISE(timeout, passes_the_outcome_on_if_that_is_in_time)
     for (unsigned early = 0; early < 2; early++) {
         AT_END(drop_promise)
         ferry_promise *first = early ? make_settled(-EIO, 3) : make();
-        ferry_promise *limited;
-        check_eq(ferry_promise_timeout(first, 1000 * 1000, &limited), 0);
+        ferry_promise *limited = make_timeout(first, NEVER_MS);
         if (!early)
             settle(first, -EIO, 3);
         expect(limited, -EIO, 3);
@@ -29,10 +28,8 @@ PROMISE(timeout, passes_the_outcome_on_if_that_is_in_time)
 
 PROMISE(timeout, is_etimedout_and_cancels_the_promise_when_time_is_up)
 {
-    ferry_promise *first = make(), *limited;
-    check_eq(ferry_promise_timeout(first, 2, &limited), 0);
-    check_eq(ferry_promise_await(limited, -1, NULL), 0);
-    expect(limited, -ETIMEDOUT, 0);
+    ferry_promise *first = make(), *limited = make_timeout(first, 2);
+    expect_in_time(limited, -ETIMEDOUT, 0);
     expect(first, -ECANCELED, 0);
 }
 
@@ -40,21 +37,19 @@ PROMISE(timeout, of_no_time_passes_on_what_has_settled_and_fails_what_is_pending
 {
     AT_END(drop_promise)
     ferry_promise *settled = make_settled(0, 3);
-    ferry_promise *pending = make(), *limited[2];
-    check_eq(ferry_promise_timeout(settled, 0, &limited[0]), 0);
-    check_eq(ferry_promise_timeout(pending, 0, &limited[1]), 0);
-    check(is_pending(limited[0]) && is_pending(limited[1])); /* never inside the call */
-    expect(limited[0], 0, 3);
-    expect(limited[1], -ETIMEDOUT, 0);
+    ferry_promise *pending = make();
+    ferry_promise *in_time = make_timeout(settled, 0), *late = make_timeout(pending, 0);
+    check(is_pending(in_time) && is_pending(late)); /* never inside the call */
+    expect(in_time, 0, 3);
+    expect(late, -ETIMEDOUT, 0);
     expect(pending, -ECANCELED, 0);
 }
 
 PROMISE(timeout, outcome_counts_where_both_it_and_the_time_have_come)
 {
     AT_END(drop_promise) ferry_promise *first = make();
-    ferry_promise *limited;
     int fd = ferry_inbox_get_fd();
-    check_eq(ferry_promise_timeout(first, 1, &limited), 0);
+    ferry_promise *limited = make_timeout(first, 1);
     check(is_readable(fd, -1)); /* the time has come, and nobody has looked */
     settle(first, 0, 3);
     expect(limited, 0, 3);
@@ -62,10 +57,8 @@ PROMISE(timeout, outcome_counts_where_both_it_and_the_time_have_come)
 
 PROMISE(timeout, cancelled_is_cancelled_with_its_promise_and_its_timer)
 {
-    ferry_promise *first = make(), *limited;
-    check_eq(ferry_promise_timeout(first, 1000 * 1000, &limited), 0);
-    check_eq(ferry_promise_cancel(limited), 0);
-    expect(limited, -ECANCELED, 0);
+    ferry_promise *first = make(), *limited = make_timeout(first, NEVER_MS);
+    call_off(limited);
     expect(first, -ECANCELED, 0);
 }
 
@@ -75,7 +68,7 @@ PROMISE(after, settles_not_before_its_time_and_nearest_first)
     ferry_promise *promises[3];
     int64_t begin = ferry__clock_now();
     for (unsigned i = 0; i < 3; i++)
-        check_eq(ferry_promise_after(delays[i], &promises[i]), 0);
+        promises[i] = make_after(delays[i]);
     size_t first;
     check_eq(ferry_promise_await_any(promises, 3, -1, &first), 0);
     check_eq(first == 1 || !is_pending(promises[1]), 1);
@@ -86,17 +79,21 @@ PROMISE(after, settles_not_before_its_time_and_nearest_first)
     }
 }
 
+/* Has runs counted up in so much time. */
+static void count_after(int64_t delay_ms, unsigned *runs)
+{
+    AT_END(drop_promise) ferry_promise *soon = make_after(delay_ms);
+    check_eq(ferry_promise_observe(soon, count_up, runs, NULL), 0);
+}
+
 PROMISE(after, inbox_fd_is_readable_once_a_time_has_come_and_not_before)
 {
     unsigned runs = 0;
-    ferry_promise *soon, *late;
-    check_eq(ferry_promise_after(1000 * 1000, &late), 0); /* before there is an fd */
+    ferry_promise *late = make_after(NEVER_MS); /* before there is an fd */
     int fd = ferry_inbox_get_fd();
     check(!is_readable(fd, 0));
     for (unsigned i = 1; i <= 3; i++) {
-        check_eq(ferry_promise_after(2, &soon), 0);
-        check_eq(ferry_promise_observe(soon, count_up, &runs, NULL), 0);
-        drop(soon);
+        count_after(2, &runs);
         check(is_readable(fd, -1));
         while (runs < i) {
             check(is_readable(fd, -1));
@@ -104,21 +101,17 @@ PROMISE(after, inbox_fd_is_readable_once_a_time_has_come_and_not_before)
         }
         check(!is_readable(fd, 0));
     }
-    check_eq(ferry_promise_cancel(late), 0);
-    expect(late, -ECANCELED, 0);
+    call_off(late);
     check(!is_readable(fd, 5));
 }
 
 PROMISE(after, inbox_run_that_waits_wakes_up_for_it)
 {
     unsigned runs = 0;
-    ferry_promise *soon;
     for (unsigned with_fd = 0; with_fd < 2; with_fd++) {
         if (with_fd)
             check(ferry_inbox_get_fd() >= 0);
-        check_eq(ferry_promise_after(2, &soon), 0);
-        check_eq(ferry_promise_observe(soon, count_up, &runs, NULL), 0);
-        drop(soon);
+        count_after(2, &runs);
         check_eq(ferry_inbox_run(-1), 1);
         check_eq(runs, with_fd + 1);
     }
@@ -126,9 +119,8 @@ PROMISE(after, inbox_run_that_waits_wakes_up_for_it)
 
 PROMISE(after, delay_beyond_all_time_never_comes_and_can_be_cancelled)
 {
-    ferry_promise *never;
     check(ferry_inbox_get_fd() >= 0);
-    check_eq(ferry_promise_after(INT64_MAX, &never), 0);
+    ferry_promise *never = make_after(INT64_MAX);
     check_eq(ferry_inbox_run(5), 0);
     check_eq(ferry_promise_cancel(never), 0);
     check_eq(ferry_promise_cancel(never), 0); /* again: asked for before */
@@ -145,8 +137,8 @@ typedef struct sleepyhead {
 static void *make_and_sleep(void *arg)
 {
     sleepyhead *self = arg;
-    check_eq(ferry_promise_after(0, &self->made[0]), 0);
-    check_eq(ferry_promise_timeout(self->first, 0, &self->made[1]), 0);
+    self->made[0] = make_after(0);
+    self->made[1] = make_timeout(self->first, 0);
     pthread_barrier_wait(&self->barrier);
     pthread_barrier_wait(&self->barrier);
     return NULL;
@@ -155,9 +147,8 @@ static void *make_and_sleep(void *arg)
 PROMISE(after, time_of_a_thread_that_never_runs_its_inbox_comes_only_with_its_end)
 {
     sleepyhead self = {.first = make()};
-    pthread_t thread;
     check_eq(pthread_barrier_init(&self.barrier, NULL, 2), 0);
-    thread = start_thread(make_and_sleep, &self);
+    pthread_t thread = start_thread(make_and_sleep, &self);
     pthread_barrier_wait(&self.barrier);
     check_eq(ferry_promise_await_any(self.made, 2, 5, NULL), -ETIMEDOUT);
     pthread_barrier_wait(&self.barrier);
@@ -204,10 +195,7 @@ PROMISE(retry, ends_with_what_is_not_worth_another_attempt_and_with_cancelled_on
         trial what = {.errors = errors[i]};
         const ferry_retry retry = {
             .start = start_trial, .arg = &what, .is_worth = i == 0 ? is_eio : NULL};
-        ferry_promise *promise;
-        check_eq(ferry_promise_retry(&retry, &promise), 0);
-        check_eq(ferry_promise_await(promise, -1, NULL), 0);
-        expect(promise, errors[i][1], 2);
+        expect_in_time(make_retry(retry), errors[i][1], 2);
     }
 }
 
@@ -217,9 +205,8 @@ PROMISE(retry, pauses_double_up_to_the_limit)
     trial what = {.errors = errors};
     const ferry_retry retry = {
         .start = start_trial, .arg = &what, .pause_ms = 2, .most_pause_ms = 5};
-    ferry_promise *promise;
     int64_t begin = ferry__clock_now();
-    check_eq(ferry_promise_retry(&retry, &promise), 0);
+    ferry_promise *promise = make_retry(retry);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     check(ferry__clock_now() - begin >= (2 + 4 + 5 + 5) * FERRY__NS_PER_MS);
     expect(promise, 0, 5);
@@ -233,10 +220,7 @@ PROMISE(retry, pause_is_never_longer_than_the_limit_however_long_it_has_become)
         trial what = {.errors = errors};
         const ferry_retry retry = {
             .start = start_trial, .arg = &what, .pause_ms = pauses[i], .most_pause_ms = 1};
-        ferry_promise *promise;
-        check_eq(ferry_promise_retry(&retry, &promise), 0);
-        check_eq(ferry_promise_await(promise, -1, NULL), 0);
-        expect(promise, 0, 4);
+        expect_in_time(make_retry(retry), 0, 4);
     }
 }
 
@@ -244,20 +228,17 @@ PROMISE(retry, cancelled_cancels_the_attempt_under_way_or_the_pause)
 {
     static const int pending[] = {1}, failing[] = {-EIO, -EIO};
     trial what = {.errors = pending};
-    ferry_retry retry = {.start = start_trial, .arg = &what, .pause_ms = 1000 * 1000};
-    ferry_promise *promise;
-    check_eq(ferry_promise_retry(&retry, &promise), 0);
+    ferry_retry retry = {.start = start_trial, .arg = &what, .pause_ms = NEVER_MS};
+    ferry_promise *promise = make_retry(retry);
     run_all();
-    check_eq(ferry_promise_cancel(promise), 0);
-    expect(promise, -ECANCELED, 0);
+    call_off(promise);
     expect(what.pending[0], -ECANCELED, 0);
 
     what = (trial){.errors = failing};
-    check_eq(ferry_promise_retry(&retry, &promise), 0);
+    promise = make_retry(retry);
     run_all();
     check_eq(what.started, 1);
-    check_eq(ferry_promise_cancel(promise), 0);
-    expect(promise, -ECANCELED, 0);
+    call_off(promise);
     check_eq(what.started, 1);
 }
 
@@ -266,9 +247,7 @@ PROMISE(retry, releases_the_value_of_an_attempt_that_is_followed_by_another)
     static const int errors[] = {-EIO, -EIO, 0};
     unsigned released = 0;
     trial what = {.errors = errors, .at_once = true, .value = &released};
-    const ferry_retry retry = {.start = start_trial, .arg = &what};
-    ferry_promise *promise;
-    check_eq(ferry_promise_retry(&retry, &promise), 0);
+    ferry_promise *promise = make_retry((ferry_retry){.start = start_trial, .arg = &what});
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     check_eq(released, 2);
     check(ferry_promise_get_value(promise) == &released);
@@ -286,9 +265,9 @@ PROMISE(retry, or_map_that_is_given_to_itself_is_edeadlk)
     ferry_promise *itself;
     const ferry_retry retry = {.start = give_itself, .arg = &itself, .attempts = 1};
     const ferry_map map = {.start = give_itself, .arg = &itself, .count = 2};
-    check_eq(ferry_promise_retry(&retry, &itself), 0);
+    itself = make_retry(retry);
     expect(itself, -EDEADLK, 0);
-    check_eq(ferry_promise_map(&map, &itself), 0);
+    itself = make_map(map);
     expect(itself, -EDEADLK, 0);
 }
 
@@ -317,11 +296,8 @@ PROMISE(map, keeps_at_most_so_many_under_way_and_the_order_of_results)
         finish_item(&what, turns[i], 0);
     }
     check_eq(what.most_pending, 3);
-    for (unsigned i = 0; i < 6; i++) {
-        ferry_result result;
-        check_eq(ferry_promise_await(ferry_promise_get_member(promise, i), 0, &result), 0);
-        check_eq(result.sent, i + 1);
-    }
+    for (unsigned i = 0; i < 6; i++)
+        check_eq(result_of(ferry_promise_get_member(promise, i)).sent, i + 1);
     expect(promise, 0, 21);
 }
 
@@ -330,8 +306,7 @@ PROMISE(map, failure_starts_none_after_and_cancels_the_others)
     static const int errors[] = {1, 1, 1, 1};
     trial what = {.errors = errors};
     const ferry_map map = {.start = start_trial, .arg = &what, .count = 4, .at_once = 2};
-    ferry_promise *promise;
-    check_eq(ferry_promise_map(&map, &promise), 0);
+    ferry_promise *promise = make_map(map);
     run_all();
     finish_item(&what, 1, -EIO);
     expect(promise, -EIO, 2);
@@ -340,8 +315,7 @@ PROMISE(map, failure_starts_none_after_and_cancels_the_others)
 
     static const int at_once[] = {0, -EPIPE, 0, 0};
     what = (trial){.errors = at_once, .at_once = true};
-    check_eq(ferry_promise_map(&map, &promise), 0);
-    expect(promise, -EPIPE, 2);
+    expect(make_map(map), -EPIPE, 2);
     check_eq(what.started, 2);
 }
 
@@ -350,11 +324,9 @@ PROMISE(map, cancelled_cancels_what_is_under_way_and_starts_none_after)
     static const int errors[] = {1, 1, 1, 1};
     trial what = {.errors = errors};
     const ferry_map map = {.start = start_trial, .arg = &what, .count = 4, .at_once = 2};
-    ferry_promise *promise;
-    check_eq(ferry_promise_map(&map, &promise), 0);
+    ferry_promise *promise = make_map(map);
     run_all();
-    check_eq(ferry_promise_cancel(promise), 0);
-    expect(promise, -ECANCELED, 0);
+    call_off(promise);
     check_eq(what.started, 2);
     expect(what.pending[0], -ECANCELED, 0);
     expect(what.pending[1], -ECANCELED, 0);
@@ -366,9 +338,8 @@ PROMISE(map, gives_each_item_it_came_to_as_a_part_whether_that_gave_a_promise_or
     for (unsigned first = 0; first < 3; first++) {
         unsigned released = 0, items = 3 - first;
         trial what = {.errors = errors + first, .at_once = true, .value = &released};
-        const ferry_map map = {.start = start_trial, .arg = &what, .count = items + 1};
-        ferry_promise *promise;
-        check_eq(ferry_promise_map(&map, &promise), 0);
+        ferry_promise *promise =
+            make_map((ferry_map){.start = start_trial, .arg = &what, .count = items + 1});
         run_all();
         check_eq(what.started, items); /* the failure starts none after */
         check(ferry_promise_get_value(promise) == &released);
@@ -399,12 +370,10 @@ PROMISE(map, of_values_of_settled_promises_and_of_nothing_succeeds)
     for (unsigned at_once = 0; at_once < 10; at_once++) { /* also more than there are */
         trial what = {.errors = errors, .at_once = at_once % 2 != 0};
         ferry_map map = {.start = start_trial, .arg = &what, .count = 7, .at_once = at_once};
-        ferry_promise *promise;
-        check_eq(ferry_promise_map(&map, &promise), 0);
-        expect(promise, 0, 28);
+        expect(make_map(map), 0, 28);
         check_eq(what.started, 7);
         map.count = 0;
-        check_eq(ferry_promise_map(&map, &promise), 0);
+        ferry_promise *promise = make_map(map);
         run_all();
         check(ferry_promise_get_member(promise, 0) == NULL);
         expect(promise, 0, 0);

@@ -13,7 +13,7 @@
  *
  * FERRY_TREES says how many trees; FERRY_SEED which.
  */
-#include "tests/harness.h"
+#include "tests/promises.h"
 
 enum {
     MOST_LEAVES = 6,
@@ -21,8 +21,7 @@ enum {
     MOST_PARTS = 4,
     MOST_EVENTS = 12,
     BATCH = 256, /* trees under way at once */
-    THREADS = 3,
-    LONG_MS = 1000 * 1000 /* a time that does not come */
+    THREADS = 3
 };
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -500,7 +499,7 @@ static int make_derived(node *self)
     case SHIELD:
         return ferry_promise_without_cancel(parts[0], &self->promise);
     case TIMEOUT:
-        return ferry_promise_timeout(parts[0], LONG_MS, &self->promise);
+        return ferry_promise_timeout(parts[0], NEVER_MS, &self->promise);
     case RETRY:
         return ferry_promise_retry(&retry, &self->promise);
     case MAP:
@@ -632,12 +631,6 @@ static void drop_all(tree *both)
     }
 }
 
-static void run_all(void)
-{
-    while (ferry_inbox_run(0) > 0) {
-    }
-}
-
 static void compare_all(void)
 {
     run_all();
@@ -758,18 +751,11 @@ static void *do_my_part_at_once(void *arg)
     return NULL;
 }
 
-static ferry_result result_of(const node *self)
-{
-    ferry_result result;
-    check_eq(ferry_promise_await(self->promise, 0, &result), 0);
-    return result;
-}
-
 /* Whether one of its parts has just this outcome. */
 static bool is_as_a_part(const node *self, const ferry_result *result)
 {
     for (unsigned i = 0; i < self->count; i++) {
-        ferry_result part = result_of(&self->tree->nodes[self->parts[i]]);
+        ferry_result part = result_of(part_of(self, i));
         if (part.error == result->error && part.sent == result->sent)
             return true;
     }
@@ -780,7 +766,7 @@ static bool is_as_a_part(const node *self, const ferry_result *result)
 static bool is_as_all(const node *self, uint64_t sent, bool may_fail)
 {
     for (unsigned i = 0; i < self->count; i++) {
-        ferry_result part = result_of(&self->tree->nodes[self->parts[i]]);
+        ferry_result part = result_of(part_of(self, i));
         if (part.error != 0 && !may_fail)
             return false;
         sent -= part.sent;
@@ -790,7 +776,7 @@ static bool is_as_all(const node *self, uint64_t sent, bool may_fail)
 
 static bool is_explained(const node *self)
 {
-    ferry_result result = result_of(self);
+    ferry_result result = result_of(self->promise);
     if (result.error == -ECANCELED && result.sent == 0)
         return true; /* cancelled, or by a part that was */
     switch (self->kind) {
@@ -824,7 +810,7 @@ static void expect_nothing_below(ferry_promise *quiet, const ferry_result *resul
     const node *self = arg;
     (void)quiet;
     check(has_nothing_below(self));
-    check_eq(result->error, result_of(self).error);
+    check_eq(result->error, result_of(self->promise).error);
 }
 
 /* @return how often runs will be counted up. */

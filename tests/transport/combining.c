@@ -38,10 +38,9 @@ PROMISE_EITHER(combining, own_work_and_transfers_follow_one_another)
     reader *peer = reader_start(both.theirs, true);
     AT_END(file_remove) test_file file = file_make(100 * 1000, 7);
     job self = {.stream = stream_adopt(service, both.ours), .file = &file};
-    check_eq(ferry_promise_create(&self.looked_up), 0);
-    ferry_promise *head, *all;
-    check_eq(ferry_promise_then(self.looked_up, send_head, &self, &head), 0);
-    check_eq(ferry_promise_then(head, send_file, &self, &all), 0);
+    self.looked_up = make();
+    ferry_promise *head = make_then(self.looked_up, send_head, &self);
+    ferry_promise *all = make_then(head, send_file, &self);
     ferry_promise_unref(head);
     pthread_t thread = start_thread(look_up, self.looked_up);
     check_outcome(all, .error = 0, .sent = file.size, .stream_offset = 4);
@@ -54,10 +53,10 @@ PROMISE_EITHER(combining, all_of_several_writes_adds_up_their_bytes)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     reader *peer = reader_start(stage_take(&s), false);
-    ferry_promise *writes[8], *all;
+    ferry_promise *writes[8];
     for (unsigned i = 0; i < 8; i++)
         writes[i] = submit_write(s.stream, "12345678", i + 1);
-    check_eq(ferry_promise_all(writes, 8, &all), 0);
+    ferry_promise *all = make_group(ferry_promise_all, writes, 8);
     for (unsigned i = 0; i < 8; i++)
         ferry_promise_unref(writes[i]);
     check_eq(ferry_promise_await(all, -1, NULL), 0);
@@ -77,8 +76,7 @@ PROMISE_EITHER(combining, all_of_several_writes_adds_up_their_bytes)
 PROMISE_EITHER(combining, timeout_calls_a_stuck_write_off_and_says_how_much_left)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *limited;
-    check_eq(ferry_promise_timeout(stuck, 10, &limited), 0);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *limited = make_timeout(stuck, 10);
     check_eq(outcome(limited).error, -ETIMEDOUT);
     ferry_result result = outcome(stuck);
     check_eq(result.error, -ECANCELED);
@@ -91,8 +89,7 @@ PROMISE_EITHER(combining, promises_made_of_others_outlive_their_service)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *parts[2] = {submit_stuck(s.stream, s.theirs), submit_write(s.stream, "x", 1)};
-    ferry_promise *settled;
-    check_eq(ferry_promise_all_settled(parts, 2, &settled), 0);
+    ferry_promise *settled = make_group(ferry_promise_all_settled, parts, 2);
     ferry_stream_abort(s.stream);
     stage_end(&s);
     for (unsigned i = 0; i < 2; i++)
@@ -142,7 +139,7 @@ static void try_on_owner(ferry_promise *promise, const ferry_result *, void *arg
 {
     const ferry_retry retry = {.start = never_start};
     const ferry_map map = {.start = never_start, .count = 1};
-    ferry_promise *derived, *mine;
+    ferry_promise *derived;
     check_eq(ferry_promise_then(promise, send_head, arg, &derived), -EDEADLK);
     check_eq(ferry_promise_all(&promise, 1, &derived), -EDEADLK);
     check_eq(ferry_promise_all(NULL, 0, &derived), -EDEADLK);
@@ -153,7 +150,7 @@ static void try_on_owner(ferry_promise *promise, const ferry_result *, void *arg
     check_eq(ferry_promise_on_cancel(promise, never_called, NULL, NULL), -EDEADLK);
     check_eq(ferry_promise_await_all(&promise, 1, -1), -EDEADLK);
     check_eq(ferry_promise_await_any(&promise, 1, 1, NULL), -EDEADLK);
-    check_eq(ferry_promise_create(&mine), 0); /* which somebody else may await */
+    ferry_promise *mine = make(); /* which somebody else may await */
     const ferry_outcome outcome = {.value = mine};
     check_eq(ferry_promise_settle(arg, &outcome), 0);
 }
@@ -163,8 +160,7 @@ PROMISE_EITHER(no_silent_wait, combining_and_awaiting_many_on_an_owner_is_edeadl
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     reader *peer = reader_start(stage_take(&s), false);
-    ferry_promise *tried;
-    check_eq(ferry_promise_create(&tried), 0);
+    ferry_promise *tried = make();
     const ferry_request_options options = {
         .on_owner = try_on_owner, .on_owner_holds_queue = true, .on_owner_arg = tried};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);

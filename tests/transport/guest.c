@@ -3,7 +3,6 @@
 #include "tests/support.h"
 
 #include <dirent.h>
-#include <sys/wait.h>
 
 static atomic_uint sigpipes;
 
@@ -160,9 +159,7 @@ PROMISE_BOTH(guest, calls_in_a_forked_child_fail_at_once_and_leave_the_parent_al
         misuse_in_child(s.service, s.stream, stuck, settled, spare.ours);
         _exit(0);
     }
-    int status;
-    check_eq(waitpid(child, &status, 0), child);
-    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    await_child(child);
 
     reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).sent, STUCK_BYTES);

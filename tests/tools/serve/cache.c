@@ -238,10 +238,9 @@ PROMISE(cache, file_that_is_written_to_without_pause_is_there)
     static const int flags[] = {O_APPEND, 0, O_TRUNC};
     AT_END(tree_fell) struct grown_tree tree = tree_grow();
     for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
-        pthread_t thread;
         struct writing writing = {.tree = &tree, .name = "busy", .flags = flags[i]};
         tree_put(&tree, "busy", "");
-        thread = start_thread(write_on, &writing);
+        pthread_t thread = start_thread(write_on, &writing);
         for (int j = 0; j < 300; j++) {
             struct entry *entry;
             const struct site *site = &tree.site;

@@ -874,12 +874,11 @@ static void *stop(void *arg)
 PROMISE(connection, stop_finishes_what_is_under_way)
 {
     AT_END(end) struct serving serving = begin();
-    pthread_t stopper;
     tree_put_content(&serving.tree, "large", LARGE_BYTES, SEED);
     int client = join(&serving);
     ask(client, "/large");
     check_eq(read_head(client).length, LARGE_BYTES);
-    stopper = start_thread(stop, &serving);
+    pthread_t stopper = start_thread(stop, &serving);
     check_content(client, 0, LARGE_BYTES);
     check_end(client);
     close(client);

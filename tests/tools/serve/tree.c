@@ -123,11 +123,10 @@ PROMISE(tree, fifo_is_not_opened_for_a_moment_either)
 {
     AT_END(tree_fell) struct grown_tree tree = tree_grow();
     struct watching watching = {.tree = &tree};
-    pthread_t thread;
     tree_make_fifo(&tree, "fifo");
     tree_link(&tree, "link", "fifo");
     tree_put(&tree, "file", "x");
-    thread = start_thread(watch, &watching);
+    pthread_t thread = start_thread(watch, &watching);
     for (int i = 0; i < 2000; i++) {
         check_eq(try_open(&tree, "fifo"), -EACCES);
         check_eq(try_open(&tree, "link"), -EACCES);

@@ -3,7 +3,6 @@
 #include "tests/notes.h"
 
 #include <fcntl.h>
-#include <sys/wait.h>
 
 PROMISE_EITHER(reading, reads_take_the_next_bytes_in_the_order_of_their_submits)
 {
@@ -515,7 +514,5 @@ PROMISE_EITHER(reading, after_fork_all_reading_is_echild)
                    ferry_stream_read(this.stream, &one, NULL, NULL) == -ECHILD;
         _exit(all ? 0 : 1);
     }
-    int status;
-    check_eq(waitpid(child, &status, 0), child);
-    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    await_child(child);
 }

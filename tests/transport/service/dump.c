@@ -10,7 +10,6 @@
 #include <semaphore.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 
 /* ---- a dead disk ----------------------------------------------------------------------------- */
 
@@ -713,9 +712,7 @@ PROMISE_BOTH(dump, after_fork_it_is_echild)
         check_eq(all.count, 0);
         _exit(0);
     }
-    int status;
-    check_eq(waitpid(child, &status, 0), child);
-    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    await_child(child);
 }
 
 static void look_again(const char *line, void *service)

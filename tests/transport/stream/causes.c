@@ -295,10 +295,9 @@ PROMISE(causes, cancel_that_the_ended_thread_has_not_heard_of_is_cancel)
         doorman door;
         ferry_promise *made[4]; /* two that take time, and what is made of them */
     } s;
-    pthread_t thread;
     check_eq(sem_init(&s.door.is_there, 0, 0), 0);
     check_eq(sem_init(&s.door.may_go, 0, 0), 0);
-    thread = start_thread(make_and_end, &s);
+    pthread_t thread = start_thread(make_and_end, &s);
     wait_for(&s.door.is_there);
     check_eq(ferry_promise_cancel(s.made[0]), 0);
     check_eq(ferry_promise_cancel(s.made[2]), 0);
