@@ -580,6 +580,19 @@ ferry_promise *submit_file(ferry_stream *stream, ferry_file file)
     return promise;
 }
 
+ferry_request_options calling_on_owner(ferry_callback *callback, void *arg)
+{
+    return (ferry_request_options){
+        .on_owner = callback, .on_owner_holds_queue = true, .on_owner_arg = arg};
+}
+
+void write_calling(ferry_stream *stream, const void *data, size_t size, ferry_callback *callback,
+                   void *arg)
+{
+    const ferry_request_options options = calling_on_owner(callback, arg);
+    check_eq(ferry_stream_write(stream, data, size, &options, NULL), 0);
+}
+
 ferry_promise *submit_mark(ferry_stream *stream)
 {
     ferry_promise *promise;
@@ -627,6 +640,18 @@ ferry_stream_status stream_status(ferry_stream *stream)
     ferry_stream_status status;
     check_eq(ferry_stream_get_status(stream, &status), 0);
     return status;
+}
+
+ferry_service_status service_status(ferry_service *service)
+{
+    ferry_service_status status;
+    check_eq(ferry_service_get_status(service, &status), 0);
+    return status;
+}
+
+void set_reader(ferry_stream *stream, ferry_reader wanted)
+{
+    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
 }
 
 void ignore_watermark(ferry_stream *, bool, void *) {}
@@ -764,6 +789,15 @@ void stage_close(stage *s)
 {
     check_eq(stage_close_stream(s).error, 0);
     stage_end(s);
+}
+
+uint64_t stage_close_read(stage *s)
+{
+    check_eq(stage_close_stream(s).error, 0);
+    reader *peer = s->peer;
+    s->peer = NULL;
+    stage_end(s);
+    return reader_end(peer);
 }
 
 ferry_result stage_close_stream(stage *s)

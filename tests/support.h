@@ -187,6 +187,13 @@ ferry_promise *submit_parts(ferry_stream *stream, const ferry_part parts[], size
                             const ferry_request_options *options);
 ferry_promise *submit_content(ferry_stream *stream, uint64_t seed, size_t size);
 ferry_promise *submit_file(ferry_stream *stream, ferry_file file);
+
+/* Of a request whose callback runs on the owner, before anything behind it leaves; and a write with
+ * these, whose outcome nobody asks for otherwise. */
+ferry_request_options calling_on_owner(ferry_callback *callback, void *arg);
+void write_calling(ferry_stream *stream, const void *data, size_t size, ferry_callback *callback,
+                   void *arg);
+
 ferry_promise *submit_mark(ferry_stream *stream);
 ferry_promise *submit_shutdown(ferry_stream *stream);
 ferry_promise *submit_close(ferry_stream *stream);
@@ -197,6 +204,9 @@ typedef int wait_for_service(ferry_service *service, int64_t timeout_ms);
 void end_thread_in(wait_for_service *wait, ferry_service *service, ferry_stream *stream);
 
 ferry_stream_status stream_status(ferry_stream *stream);
+ferry_service_status service_status(ferry_service *service);
+
+void set_reader(ferry_stream *stream, ferry_reader wanted);
 
 /* An on_watermark. A dedicated owner whose stream has one makes its epoll set at once. */
 void ignore_watermark(ferry_stream *stream, bool is_above, void *arg);
@@ -242,6 +252,9 @@ void stage_end(stage *s);
 
 /* The same, but first the stream is closed, which must succeed. */
 void stage_close(stage *s);
+
+/* The same, of one whose peer was let read. @return how many bytes it has read. */
+uint64_t stage_close_read(stage *s);
 
 /* Waits for a close of the stream, and drops it. */
 ferry_result stage_close_stream(stage *s);

@@ -15,6 +15,13 @@
 
 static atomic_bool is_dead; /* the disk */
 static sem_t revived;
+static sem_t go_on; /* what holds up an owner in a call of the program's */
+
+__attribute__((constructor)) static void make_semaphores(void)
+{
+    sem_init(&revived, 0, 0);
+    sem_init(&go_on, 0, 0);
+}
 
 WRAPPED(ssize_t, sendfile64, (int out, int in, off_t *offset, size_t count))
 {
@@ -120,14 +127,31 @@ static void wait_for_age(ferry_service *service, const char *beginning, const ch
     }
 }
 
-/* At an abstract address; gives it as the kernel has it. */
-static struct sockaddr_un local_address(const char *what, socklen_t *ret_size)
+/* An abstract address, as the kernel has it and in text. */
+typedef struct local_address {
+    struct sockaddr_un name;
+    socklen_t size;
+    char text[64];
+} local_address;
+
+static local_address local_address_of(const char *what)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int length = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "ferry-dump-%s-%d",
-                          what, (int)getpid());
-    *ret_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
-    return address;
+    local_address made = {.name.sun_family = AF_UNIX};
+    int length =
+        snprintf(made.text, sizeof made.text, "unix:@ferry-dump-%s-%d", what, (int)getpid());
+    size_t begin = strlen("unix:@");
+    memcpy(made.name.sun_path + 1, made.text + begin, (size_t)length - begin);
+    made.size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length - begin);
+    return made;
+}
+
+/* @return a socket that listens there. */
+static int listen_at(const local_address *address, int backlog)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(fd, (const struct sockaddr *)&address->name, address->size), 0);
+    check_eq(listen(fd, backlog), 0);
+    return fd;
 }
 
 static ferry_promise *write_labelled(ferry_stream *stream, const void *data, size_t size,
@@ -149,9 +173,8 @@ static void end_label(char *label)
 PROMISE_BOTH(dump, labels_of_streams_and_requests_are_copied)
 {
     char *label = strdup("short-lived");
-    AT_END(stage_close)
-    stage s =
-        stage_open_with(placement, unix_pair(SOCK_STREAM), (ferry_stream_options){.label = label});
+    const ferry_stream_options labelled = {.label = label};
+    AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), labelled);
     ferry_promise *head = submit_stuck(s.stream, s.theirs);
     ferry_promise *behind = write_labelled(s.stream, "x", 1, label);
     end_label(label);
@@ -265,58 +288,48 @@ static void take_some(int theirs)
 
 PROMISE_BOTH(dump, request_without_a_label_is_called_by_the_file_that_is_sent_or_comes_next)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(file_remove) test_file one = file_make(10, 1), two = file_make(STUCK_BYTES, 2);
-    pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    unsigned char *head = calloc(1, STUCK_BYTES);
+    AT_END(free_memory) unsigned char *head = calloc(1, STUCK_BYTES);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_part answer[] = {ferry_part_borrow(head, STUCK_BYTES),
                                  ferry_part_file(ferry_file_at(one.path))};
-    ferry_promise *promise = submit_parts(stream, answer, 2, NULL);
-    wait_for(service, stream_of(both.ours), "sends request 0 '", one.path, "', for ");
+    ferry_promise *promise = submit_parts(s.stream, answer, 2, NULL);
+    wait_for(s.service, stream_of(s.ours), "sends request 0 '", one.path, "', for ");
     check_eq(ferry_promise_set_label(promise, "named later"), 0);
     do /* bytes leave, and it has turns */
-        take_some(both.theirs);
-    while (!is_there(service, stream_of(both.ours), "sends request 0 'named later', for "));
-    ferry_stream_abort(stream);
+        take_some(s.theirs);
+    while (!is_there(s.service, stream_of(s.ours), "sends request 0 'named later', for "));
+    ferry_stream_abort(s.stream);
     check_eq(outcome(promise).error, -ECANCELED);
-    free(head);
-    ferry_stream_unref(stream);
 
-    stream = stream_adopt(service, other.ours);
+    AT_END(stage_end) stage other = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_part files[] = {ferry_part_file(ferry_file_at(one.path)),
                                 ferry_part_file(ferry_file_at(two.path))};
-    check_eq(ferry_stream_send(stream, files, 2, NULL, NULL), 0);
-    wait_for(service, stream_of(other.ours), "sends request 0 '", two.path, "', for ");
-    ferry_stream_abort(stream);
-    ferry_stream_unref(stream);
-    close(both.theirs);
-    close(other.theirs);
+    check_eq(ferry_stream_send(other.stream, files, 2, NULL, NULL), 0);
+    wait_for(other.service, stream_of(other.ours), "sends request 0 '", two.path, "', for ");
+    ferry_stream_abort(other.stream);
 }
 
 PROMISE_BOTH(dump, relay_that_has_waited_for_its_source_is_seen_to_wait_for_a_full_sink)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    AT_END(close_theirs) pair in = unix_pair(SOCK_STREAM), out = unix_pair(SOCK_STREAM);
-    AT_END(drop_stream)
-    ferry_stream *from = stream_adopt(service, in.ours), *to = stream_adopt(service, out.ours);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(close_theirs) pair in = unix_pair(SOCK_STREAM);
+    AT_END(drop_stream) ferry_stream *from = stream_adopt(s.service, in.ours);
     ferry_promise *relayed;
-    check_eq(ferry_stream_relay(from, to, FERRY_TO_END, 0, NULL, &relayed), 0);
-    wait_for(service, stream_of(out.ours), "waits for its source, for ");
+    check_eq(ferry_stream_relay(from, s.stream, FERRY_TO_END, 0, NULL, &relayed), 0);
+    wait_for(s.service, stream_of(s.ours), "waits for its source, for ");
     static const char some[64 * 1024];
     do
         (void)send(in.theirs, some, sizeof some, MSG_DONTWAIT);
-    while (!is_there(service, stream_of(out.ours), "waits for its sink, for "));
-    ferry_stream_abort(to);
+    while (!is_there(s.service, stream_of(s.ours), "waits for its sink, for "));
+    ferry_stream_abort(s.stream);
     (void)outcome(relayed);
     ferry_stream_abort(from);
 }
 
 PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_for_by_name)
 {
-    const ferry_limiter_options slow = {.bytes_per_s = 1};
-    ferry_limiter *limiter;
-    check_eq(ferry_limiter_create(&slow, &limiter), 0);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1, 0, NULL);
     const ferry_stream_options options = {.limiter = limiter, .close_timeout_ms = 100000};
     AT_END(stage_end) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), options);
     check_eq(ferry_stream_write(s.stream, "much more than a byte", 21, NULL, NULL), 0);
@@ -333,46 +346,40 @@ PROMISE_BOTH(dump, limiter_confirmation_and_a_peer_that_does_not_end_are_waited_
     wait_for(s.service, stream_of(s.ours), "22 bytes sent; closing",
              "waits for its peer's end, for ");
     ferry_stream_abort(s.stream);
-    ferry_limiter_unref(limiter);
 }
 
 PROMISE_BOTH(dump, reading_that_waits_for_the_peer_or_for_a_reader_elsewhere_or_a_relay_is_seen_so)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    AT_END(drop_stream) ferry_stream *onward = stream_adopt(service, other.ours);
-    const ferry_reader elsewhere = {.on_read = take_all};
-    check_eq(ferry_stream_set_reader(stream, &elsewhere), 0);
-    wait_for(service, stream_of(both.ours), "; 0 bytes received; reading waits for its peer, for ");
-    check_eq(send(both.theirs, "hello", 5, 0), 5);
-    wait_for(service, stream_of(both.ours),
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(close_theirs) pair other = unix_pair(SOCK_STREAM);
+    AT_END(drop_stream) ferry_stream *onward = stream_adopt(s.service, other.ours);
+    set_reader(s.stream, (ferry_reader){.on_read = take_all});
+    wait_for(s.service, stream_of(s.ours), "; 0 bytes received; reading waits for its peer, for ");
+    check_eq(send(s.theirs, "hello", 5, 0), 5);
+    wait_for(s.service, stream_of(s.ours),
              "; 5 bytes received; reading waits for its reader, for ");
     while (ferry_inbox_run(0) == 0)
         sched_yield();
-    wait_for(service, stream_of(both.ours), "; 5 bytes received; reading waits for its peer, for ");
-    wait_for_age(service, stream_of(both.ours), "reading waits for its peer");
-    check_eq(ferry_stream_set_reader(stream, NULL), 0);
-    check_eq(ferry_stream_relay(stream, onward, FERRY_TO_END, 0, NULL, NULL), 0);
-    wait_for(service, stream_of(both.ours), "reading waits for a relay, for ");
-    wait_for(service, stream_of(other.ours), "waits for its source, for ");
-    ferry_stream_abort(stream);
+    wait_for(s.service, stream_of(s.ours), "; 5 bytes received; reading waits for its peer, for ");
+    wait_for_age(s.service, stream_of(s.ours), "reading waits for its peer");
+    check_eq(ferry_stream_set_reader(s.stream, NULL), 0);
+    check_eq(ferry_stream_relay(s.stream, onward, FERRY_TO_END, 0, NULL, NULL), 0);
+    wait_for(s.service, stream_of(s.ours), "reading waits for a relay, for ");
+    wait_for(s.service, stream_of(other.ours), "waits for its source, for ");
+    ferry_stream_abort(s.stream);
     ferry_stream_abort(onward);
-    ferry_stream_unref(stream);
 }
 
 PROMISE_BOTH(dump, poisoned_stream_says_by_what)
 {
     const ferry_fault script[] = {{FERRY_CALL_WRITE, 1, 1, FERRY_FAULT_SHORT, 0},
                                   {FERRY_CALL_WRITE, 2, 1, FERRY_FAULT_ERROR, EIO}};
-    ferry_faults *faults;
+    AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(script, 2, &faults), 0);
-    AT_END(stage_close)
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
-                              (ferry_stream_options){.faults = faults});
+    const ferry_stream_options faulty = {.faults = faults};
+    AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), faulty);
     check_eq(outcome(submit_write(s.stream, "hello", 5)).error, -EIO);
     wait_for(s.service, stream_of(s.ours), "; 1 byte sent; poisoned by EIO");
-    ferry_faults_unref(faults);
 }
 
 PROMISE(dump, label_is_printable_and_cut_and_may_be_gone_once_its_request_has_settled)
@@ -427,14 +434,12 @@ PROMISE(dump, is_utf8_that_controls_no_terminal_and_whose_names_look_like_nothin
 PROMISE(dump, peers_name_is_one_word)
 {
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    struct sockaddr_un address = {.sun_family = AF_UNIX}; /* short: a long one is not kept */
-    int length = snprintf(address.sun_path + 1, 24, "a', 9 ms; b%d", (int)getpid());
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
-    AT_END(close_fd) int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check_eq(bind(listening, (struct sockaddr *)&address, size), 0);
-    check_eq(listen(listening, 1), 0);
+    local_address odd = {.name.sun_family = AF_UNIX}; /* short: a long one is not kept */
+    int length = snprintf(odd.name.sun_path + 1, 24, "a', 9 ms; b%d", (int)getpid());
+    odd.size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+    AT_END(close_fd) int listening = listen_at(&odd, 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check_eq(connect(fd, (struct sockaddr *)&address, size), 0);
+    check_eq(connect(fd, (const struct sockaddr *)&odd.name, odd.size), 0);
     ferry_stream *stream = stream_adopt(service, fd);
     wait_for(service, stream_of(fd), " unix:@a?,?9?ms;?b");
     close_stream(stream);
@@ -447,7 +452,6 @@ PROMISE_BOTH(dump, owner_that_is_blocked_in_a_system_call_delays_nothing_and_is_
 {
     AT_END(file_remove) test_file file = file_make(100000, 1);
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    sem_init(&revived, 0, 0);
     atomic_store(&is_dead, true);
     ferry_promise *blocked = submit_file(s.stream, ferry_file_at(file.path));
     ferry_promise *behind = submit_write(s.stream, "x", 1);
@@ -480,7 +484,6 @@ PROMISE_BOTH(dump, stream_to_a_file_whose_disk_is_dead_names_the_request_that_is
     char path[] = "/tmp/ferry-dump-XXXXXX", name[64];
     int fd = mkstemp(path);
     ferry_stream *stream = stream_adopt(service, fd);
-    sem_init(&revived, 0, 0);
     atomic_store(&is_dead, true);
     ferry_promise *blocked = write_labelled(stream, "a line", 6, "the log");
     snprintf(name, sizeof name, "stream fd %d", fd);
@@ -501,15 +504,10 @@ static void wait_in_callback(ferry_promise *, const ferry_result *, void *arg)
 /* Pins: told_when_it_hangs. */
 PROMISE_BOTH(dump, owner_that_is_held_up_in_a_callback_says_in_which)
 {
-    sem_t go_on;
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    sem_init(&go_on, 0, 0);
-    const ferry_request_options options = {
-        .on_owner = wait_in_callback, .on_owner_holds_queue = true, .on_owner_arg = &go_on};
+    const ferry_request_options options = calling_on_owner(wait_in_callback, &go_on);
     ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
-    char name[64];
-    snprintf(name, sizeof name, "stream fd %d,", s.ours);
-    wait_for_owner(s.service, name, " ms: calling on_owner");
+    wait_for_owner(s.service, stream_of(s.ours), " ms: calling on_owner");
     /* It is sent: no request is under way any more. */
     check(!is_there(s.service, stream_of(s.ours), "sends request"));
     sem_post(&go_on);
@@ -526,19 +524,15 @@ static void wait_to_release(void *, void *arg)
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_called_off_says_so)
 {
-    sem_t go_on;
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
-    sem_init(&go_on, 0, 0);
-    char name[64];
-    snprintf(name, sizeof name, "stream fd %d,", s.ours);
     for (int by_deadline = 0; by_deadline < 2; by_deadline++) {
         const ferry_part given = ferry_part_give("x", 1, wait_to_release, &go_on);
         const ferry_request_options options = {.timeout_ms = by_deadline};
         ferry_promise *promise = submit_parts(s.stream, &given, 1, &options);
         if (!by_deadline)
             check_eq(ferry_promise_cancel(promise), 0);
-        wait_for_owner(s.service, name, " ms: releasing memory");
+        wait_for_owner(s.service, stream_of(s.ours), " ms: releasing memory");
         sem_post(&go_on);
         check_eq(outcome(promise).error, by_deadline ? -ETIMEDOUT : -ECANCELED);
     }
@@ -548,20 +542,13 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_request_lets_go_of_as_it_is_c
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_what_a_connect_calls_says_so)
 {
-    sem_t go_on;
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    sem_init(&go_on, 0, 0);
-    socklen_t size;
-    struct sockaddr_un address = local_address("callee", &size);
-    AT_END(close_fd) int listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check_eq(bind(listening, (struct sockaddr *)&address, size), 0);
-    check_eq(listen(listening, 1), 0);
-    char text_address[64];
-    snprintf(text_address, sizeof text_address, "unix:@ferry-dump-callee-%d", (int)getpid());
+    const local_address address = local_address_of("callee");
+    AT_END(close_fd) int listening = listen_at(&address, 1);
     const ferry_connect_options options = {
         .on_owner = wait_in_callback, .on_owner_arg = &go_on, .on_owner_release = wait_to_release};
     ferry_promise *promise;
-    check_eq(ferry_connect(service, text_address, &options, &promise), 0);
+    check_eq(ferry_connect(service, address.text, &options, &promise), 0);
     wait_for_owner(service, "connect unix:@", " ms: calling on_owner");
     sem_post(&go_on);
     wait_for_owner(service, "connect unix:@", " ms: calling a release");
@@ -576,16 +563,12 @@ static void wait_at_end(ferry_stream *, int, void *arg)
 
 PROMISE_BOTH(dump, owner_that_is_held_up_by_an_end_that_time_has_brought_says_so)
 {
-    sem_t go_on;
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    sem_init(&go_on, 0, 0);
-    const ferry_reader reads = {
-        .on_read = take_all, .on_end = wait_at_end, .arg = &go_on, .on_owner = true};
-    check_eq(ferry_stream_set_reader(s.stream, &reads), 0);
+    set_reader(s.stream,
+               (ferry_reader){
+                   .on_read = take_all, .on_end = wait_at_end, .arg = &go_on, .on_owner = true});
     check_eq(ferry_stream_read_within(s.stream, 1), 0);
-    char name[64];
-    snprintf(name, sizeof name, "stream fd %d,", s.ours);
-    wait_for_owner(s.service, name, " ms: calling on_end");
+    wait_for_owner(s.service, stream_of(s.ours), " ms: calling on_end");
     sem_post(&go_on);
 }
 
@@ -593,29 +576,26 @@ PROMISE_BOTH(dump, owner_that_is_held_up_by_an_end_that_time_has_brought_says_so
  * generator that has ended. */
 PROMISE_BOTH(dump, owner_that_is_held_up_by_the_release_of_an_arg_says_so)
 {
-    sem_t go_on;
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    sem_init(&go_on, 0, 0);
     const ferry_request_options options = {.on_owner_arg = &go_on,
                                            .on_owner_release = wait_to_release};
-    const ferry_reader reads = {
-        .on_read = take_all, .arg = &go_on, .on_owner = true, .release = wait_to_release};
     const ferry_part nothing =
         ferry_part_generate(generate_nothing, &go_on, FERRY_TO_END, wait_to_release);
-    char name[64];
-    snprintf(name, sizeof name, "stream fd %d,", s.ours);
     for (unsigned i = 0; i < 3; i++) {
         if (i == 0)
             check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
         else if (i == 1)
-            check_eq(ferry_stream_set_reader(s.stream, &reads), 0);
+            set_reader(s.stream, (ferry_reader){.on_read = take_all,
+                                                .arg = &go_on,
+                                                .on_owner = true,
+                                                .release = wait_to_release});
         else
             check_eq(ferry_stream_send(s.stream, &nothing, 1, NULL, NULL), 0);
         if (i == 1) { /* else it is never the owner's, and released here */
             wait_for(s.service, stream_of(s.ours), "reading waits for its peer");
             check_eq(ferry_stream_set_reader(s.stream, NULL), 0);
         }
-        wait_for_owner(s.service, name, " ms: calling a release");
+        wait_for_owner(s.service, stream_of(s.ours), " ms: calling a release");
         sem_post(&go_on);
     }
 }
@@ -628,23 +608,19 @@ static void wait_with_stream(ferry_listener *, ferry_stream *, void *arg)
 PROMISE_BOTH(dump,
              listener_is_named_with_what_it_accepted_and_an_owner_that_hands_on_to_the_program)
 {
-    sem_t go_on;
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    sem_init(&go_on, 0, 0);
-    char text_address[64], line[128];
-    snprintf(text_address, sizeof text_address, "unix:@ferry-dump-gate-%d", (int)getpid());
-    snprintf(line, sizeof line, "listener %s: ", text_address);
+    const local_address address = local_address_of("gate");
+    char line[128];
+    snprintf(line, sizeof line, "listener %s: ", address.text);
     const ferry_listen_options options = {.on_stream = wait_with_stream,
                                           .on_stream_arg = &go_on,
                                           .on_owner = true,
                                           .limit_streams = 7};
     AT_END(drop_listener) ferry_listener *listener;
-    check_eq(ferry_listen(service, text_address, &options, &listener), 0);
+    check_eq(ferry_listen(service, address.text, &options, &listener), 0);
     wait_for(service, line, "0 accepted, 0 of 7 open");
-    socklen_t size;
-    struct sockaddr_un address = local_address("gate", &size);
     int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check_eq(connect(client, (struct sockaddr *)&address, size), 0);
+    check_eq(connect(client, (const struct sockaddr *)&address.name, address.size), 0);
     wait_for_owner(service, placement == FERRY_PLACEMENT_SHARED ? "listener unix:@" : "stream fd ",
                    " ms: calling on_stream");
     sem_post(&go_on);
@@ -661,21 +637,17 @@ PROMISE_BOTH(dump,
 PROMISE_BOTH(dump, connect_under_way_is_named_with_its_step_and_how_long)
 {
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    socklen_t size;
-    struct sockaddr_un address = local_address("full", &size);
-    AT_END(close_fd) int full = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const local_address address = local_address_of("full");
+    AT_END(close_fd) int full = listen_at(&address, 0);
     int waiting[3];
-    check_eq(bind(full, (struct sockaddr *)&address, size), 0);
-    check_eq(listen(full, 0), 0);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 3; i++) { /* until there is no room */
         waiting[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        (void)connect(waiting[i], (struct sockaddr *)&address, size); /* until there is no room */
+        (void)connect(waiting[i], (const struct sockaddr *)&address.name, address.size);
     }
-    char text_address[64], line[128];
-    snprintf(text_address, sizeof text_address, "unix:@ferry-dump-full-%d", (int)getpid());
-    snprintf(line, sizeof line, "connect %s: ", text_address);
+    char line[128];
+    snprintf(line, sizeof line, "connect %s: ", address.text);
     ferry_promise *promise;
-    check_eq(ferry_connect(service, text_address, NULL, &promise), 0);
+    check_eq(ferry_connect(service, address.text, NULL, &promise), 0);
     wait_for(service, line, "connects, for ");
     wait_for_age(service, line, "connects");
     check_eq(ferry_promise_cancel(promise), 0);
@@ -735,8 +707,7 @@ static void look_in_callback(ferry_promise *, const ferry_result *, void *arg)
 PROMISE_BOTH(dump, works_in_callbacks_its_own_too_and_on_owners_and_there_while_it_is_destroyed)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_request_options options = {
-        .on_owner = look_in_callback, .on_owner_holds_queue = true, .on_owner_arg = s.service};
+    const ferry_request_options options = calling_on_owner(look_in_callback, s.service);
     check_eq(ferry_service_dump(s.service, look_again, s.service), 0);
     ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
     check_eq(ferry_promise_observe(promise, look_in_callback, s.service, NULL), 0);
@@ -823,8 +794,7 @@ static void live_and_die(ferry_service *service, unsigned number, const test_fil
     pair both = unix_pair(SOCK_STREAM);
     reader *peer = number % 3 != 0 ? reader_start(both.theirs, false) : NULL;
     ferry_stream *stream = stream_adopt(service, both.ours);
-    const ferry_reader reads = {.on_read = take_all, .on_owner = true};
-    check_eq(ferry_stream_set_reader(stream, &reads), 0);
+    set_reader(stream, (ferry_reader){.on_read = take_all, .on_owner = true});
     for (unsigned i = 0; i < 20; i++) {
         const ferry_request_options options = {.label = labels[(number + i) % 3]};
         const ferry_file range = ferry_file_at(file->path);

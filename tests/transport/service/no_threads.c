@@ -38,11 +38,8 @@ PROMISE(no_threads, requests_settle_with_eagain_and_later_ones_get_another_try)
     unsigned long lines = lines_logged();
     atomic_store(&failures, -1);
     for (unsigned i = 0; i < 3; i++) {
-        ferry_result result = outcome(submit_write(s.stream, "lost", 4));
-        check_eq(result.error, -EAGAIN);
-        check_eq(result.phase, FERRY_PHASE_QUEUE);
-        check_eq(result.sent, 0);
-        check_eq(result.remaining, 4);
+        check_outcome(submit_write(s.stream, "lost", 4), .error = -EAGAIN,
+                      .phase = FERRY_PHASE_QUEUE, .sent = 0, .remaining = 4);
     }
     check(lines_logged() > lines);
     atomic_store(&failures, 0);
@@ -56,11 +53,10 @@ PROMISE(no_threads, shutdown_close_abort_and_destroy_need_no_thread)
 {
     ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     atomic_store(&failures, -1);
-    pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    AT_END(close_theirs) pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     AT_END(close_theirs) pair third = unix_pair(SOCK_STREAM);
     ferry_stream *to_close = stream_adopt(service, first.ours);
-    ferry_promise *shut = submit_shutdown(to_close);
-    check_eq(outcome(shut).error, 0);
+    check_eq(outcome(submit_shutdown(to_close)).error, 0);
     char data;
     check_eq(recv(first.theirs, &data, 1, 0), 0); /* the end of file that was asked for */
     check_eq(close_stream(to_close).error, 0);
@@ -71,8 +67,6 @@ PROMISE(no_threads, shutdown_close_abort_and_destroy_need_no_thread)
     ferry_service_destroy(service);
     ferry_stream_unref(left_open);
     atomic_store(&failures, 0);
-    close(first.theirs);
-    close(second.theirs);
 }
 
 /* A callback that answers -EAGAIN with the same request must not keep the front owner for
@@ -87,26 +81,21 @@ static void try_again(ferry_promise *, const ferry_result *result, void *arg)
 {
     stubborn *self = arg;
     atomic_fetch_add(&self->tries, 1);
-    const ferry_request_options options = {
-        .on_owner = try_again, .on_owner_holds_queue = true, .on_owner_arg = self};
     if (result->error == -EAGAIN)
-        check_eq(ferry_stream_write(self->stream, "x", 1, &options, NULL), 0);
+        write_calling(self->stream, "x", 1, try_again, self);
     else
         atomic_store(&self->succeeded, result->error == 0);
 }
 
 PROMISE(no_threads, callback_that_submits_again_gets_another_start_not_an_endless_loop)
 {
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
-    stubborn self = {.stream = stream_adopt(service, both.ours)};
-    const ferry_request_options options = {
-        .on_owner = try_again, .on_owner_holds_queue = true, .on_owner_arg = &self};
+    AT_END(stage_end) stage s = stage_open(FERRY_PLACEMENT_DEDICATED, unix_pair(SOCK_STREAM));
+    stubborn self = {.stream = s.stream};
     atomic_store(&failures, 3);
-    check_eq(ferry_stream_write(self.stream, "x", 1, &options, NULL), 0);
+    write_calling(self.stream, "x", 1, try_again, &self);
     char data;
-    check_eq(recv(both.theirs, &data, 1, 0), 1);
-    check_eq(close_stream(self.stream).error, 0);
+    check_eq(recv(s.theirs, &data, 1, 0), 1);
+    check_eq(stage_close_stream(&s).error, 0);
     check_eq(atomic_load(&self.tries), 4);
     check(atomic_load(&self.succeeded));
 }
@@ -114,7 +103,7 @@ PROMISE(no_threads, callback_that_submits_again_gets_another_start_not_an_endles
 PROMISE(no_threads, submits_racing_with_failed_starts_settle_each)
 {
     stage s = stage_open(FERRY_PLACEMENT_DEDICATED, unix_pair(SOCK_STREAM));
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     atomic_store(&failures, 500);
     unsigned sent = 0;
     for (unsigned i = 0; i < 2000; i++) {
@@ -127,6 +116,5 @@ PROMISE(no_threads, submits_racing_with_failed_starts_settle_each)
         }
     }
     check(sent > 0);
-    stage_close(&s);
-    check_eq(reader_end(peer), sent);
+    check_eq(stage_close_read(&s), sent);
 }

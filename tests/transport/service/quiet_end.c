@@ -43,14 +43,13 @@ static void destroy_in_callback(ferry_promise *, const ferry_result *result, voi
 
 PROMISE_BOTH(quiet_end, service_may_be_destroyed_inside_a_callback_of_the_programs_thread)
 {
-    ferry_service *service = service_start(placement);
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
-    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *promise = submit_write(stream, "x", 1);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
-    check_eq(ferry_promise_observe(promise, destroy_in_callback, service, NULL), 0);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *promise = submit_write(s.stream, "x", 1);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    check_eq(ferry_promise_observe(promise, destroy_in_callback, s.service, NULL), 0);
     while (ferry_inbox_run(-1) == 0) {
     }
+    s.service = NULL;
     check_eq(outcome(stuck).error, -ECANCELED);
     check_eq(outcome(promise).error, 0);
 }
@@ -80,8 +79,7 @@ PROMISE_BOTH(quiet_end, handles_held_beyond_destroy_answer_eshutdown)
     check_eq(ferry_stream_mark(s.stream, NULL), -ESHUTDOWN);
     check_eq(ferry_stream_shutdown(s.stream, NULL), -ESHUTDOWN);
     ferry_stream_abort(s.stream);
-    ferry_promise *closed = submit_close(s.stream);
-    check_eq(outcome(closed).error, -ECANCELED);
+    check_eq(outcome(submit_close(s.stream)).error, -ECANCELED);
     check_eq(stream_status(s.stream).queued_requests, 0);
     s.stream = ferry_stream_unref(s.stream);
     check(s.stream == NULL);
@@ -111,9 +109,8 @@ PROMISE_BOTH(quiet_end, drain_waits_for_all_that_was_submitted_and_no_longer)
     check_eq(ferry_service_drain(service, -1), 0);
     check_eq(ferry_service_drain(service, 0), 0);
     ferry_service_destroy(service);
-    for (unsigned i = 0; i < STREAMS; i++) {
+    for (unsigned i = 0; i < STREAMS; i++)
         check_eq(reader_end(peers[i]), sizeof data + 10);
-    }
 }
 
 PROMISE(quiet_end, drain_of_idle_streams_starts_no_thread_for_them)
@@ -146,19 +143,14 @@ PROMISE_BOTH(quiet_end, drain_runs_the_callbacks_that_come_while_it_waits)
 
 PROMISE_BOTH(quiet_end, drain_may_end_with_its_thread_in_a_callback_and_leaves_nothing_behind)
 {
-    ferry_service *service = service_start(placement);
-    pair idle = unix_pair(SOCK_STREAM), both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, idle.ours);
-    ferry_stream *last = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(last, both.theirs);
-    end_thread_in(ferry_service_drain, service, stream); /* the stuck stream holds it up */
-    ferry_stream_abort(last);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(close_theirs) pair idle = unix_pair(SOCK_STREAM);
+    ferry_stream *stream = stream_adopt(s.service, idle.ours);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    end_thread_in(ferry_service_drain, s.service, stream); /* the stuck stream holds it up */
+    ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(last);
-    close_stream(stream);
-    close(idle.theirs);
-    close(both.theirs);
-    ferry_service_destroy(service); /* the census would miss the streams */
+    close_stream(stream); /* the census would miss the streams */
 }
 
 PROMISE_BOTH(quiet_end, drain_that_times_out_says_so_and_changes_nothing)
@@ -249,10 +241,8 @@ static void beat(ferry_promise *, const ferry_result *result, void *arg)
     if (self->last_seen > 0 && status.sent_bytes - self->last_seen > self->longest_delay)
         self->longest_delay = status.sent_bytes - self->last_seen;
     self->last_seen = status.sent_bytes;
-    const ferry_request_options again = {
-        .on_owner = beat, .on_owner_holds_queue = true, .on_owner_arg = self};
     if (--self->left > 0)
-        check_eq(ferry_stream_write(self->stream, "x", 1, &again, NULL), 0);
+        write_calling(self->stream, "x", 1, beat, self);
     else
         check_eq(ferry_stream_close(self->stream, NULL), 0);
 }
@@ -268,11 +258,9 @@ PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
     ferry_stream *busy = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
     AT_END(drop_stream)
     ferry_stream *other = stream_adopt(service, open("/dev/null", O_WRONLY | O_CLOEXEC));
-    ferry_promise *unending = submit_file(busy, ferry_file_at("/dev/zero")), *closed;
+    ferry_promise *unending = submit_file(busy, ferry_file_at("/dev/zero"));
     pulse beating = {.stream = other, .busy = busy, .left = 1000};
-    const ferry_request_options first = {
-        .on_owner = beat, .on_owner_holds_queue = true, .on_owner_arg = &beating};
-    check_eq(ferry_stream_write(other, "x", 1, &first, NULL), 0);
+    write_calling(other, "x", 1, beat, &beating);
     int flushed;
     do { /* until the last beat has closed it */
         ferry_promise *before;
@@ -281,8 +269,7 @@ PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
             check_eq(outcome(before).error, 0);
     } while (flushed == 0);
     check_eq(flushed, -ESHUTDOWN);
-    closed = submit_close(other);
-    check_eq(outcome(closed).error, 0);
+    check_eq(outcome(submit_close(other)).error, 0);
     check_eq(ferry_promise_await(unending, 0, NULL), -ETIMEDOUT);
     ferry_stream_abort(busy);
     check_eq(outcome(unending).error, -ECANCELED);
@@ -296,6 +283,7 @@ PROMISE(isolation, busy_stream_delays_another_of_its_owner_by_a_chunk_at_most)
 typedef struct slow_owner {
     atomic_bool is_busy;
     atomic_bool may_go_on;
+    int first, second; /* the peers' ends */
 } slow_owner;
 
 static void be_busy(ferry_promise *, const ferry_result *, void *arg)
@@ -306,16 +294,11 @@ static void be_busy(ferry_promise *, const ferry_result *, void *arg)
         sched_yield();
 }
 
-typedef struct feeder {
-    slow_owner *slow;
-    int first, second;
-} feeder;
-
 static void *let_go_one_after_the_other(void *arg)
 {
-    const feeder *self = arg;
+    slow_owner *self = arg;
     AT_END(free_reader) reader *one = reader_start(self->first, false);
-    while (!atomic_load(&self->slow->is_busy))
+    while (!atomic_load(&self->is_busy))
         sched_yield();
     AT_END(free_reader) reader *two = reader_start(self->second, false);
     reader_join(one);
@@ -323,23 +306,19 @@ static void *let_go_one_after_the_other(void *arg)
     return NULL;
 }
 
-static void ignore(ferry_promise *, const ferry_result *, void *) {}
-
 PROMISE_BOTH(isolation, busy_owner_does_not_keep_another_owners_completions_from_a_thread)
 {
-    slow_owner slow = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
     pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    slow_owner slow = {.first = first.theirs, .second = second.theirs};
+    unsigned told = 0;
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *busy = stream_adopt(service, first.ours);
     ferry_stream *other = stream_adopt(service, second.ours); /* least loaded: the other owner */
     ferry_promise *stuck[] = {submit_stuck(busy, first.theirs), submit_stuck(other, second.theirs)};
-    const ferry_request_options options = {
-        .on_owner = be_busy, .on_owner_holds_queue = true, .on_owner_arg = &slow};
     ferry_promise *mine = submit_write(busy, "x", 1);
-    check_eq(ferry_promise_observe(mine, ignore, NULL, NULL), 0);
-    check_eq(ferry_stream_write(busy, "y", 1, &options, NULL), 0);
-    feeder feeding = {&slow, first.theirs, second.theirs};
-    AT_END(join_thread) pthread_t thread = start_thread(let_go_one_after_the_other, &feeding);
+    check_eq(ferry_promise_observe(mine, count_up, &told, NULL), 0);
+    write_calling(busy, "y", 1, be_busy, &slow);
+    AT_END(join_thread) pthread_t thread = start_thread(let_go_one_after_the_other, &slow);
     check_eq(outcome(stuck[1]).error, 0); /* would wait for busy's owner for ever otherwise */
     atomic_store(&slow.may_go_on, true);
     check_eq(outcome(stuck[0]).error, 0);

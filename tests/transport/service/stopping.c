@@ -31,6 +31,10 @@ static pair late_pair(void)
     return both;
 }
 
+/* Closes that are confirmed: in time, and hardly. */
+static const ferry_stream_options patient = {.close_timeout_ms = 60000};
+static const ferry_stream_options hasty = {.close_timeout_ms = 1};
+
 /* More than ever comes. */
 static ferry_promise *submit_endless_read(ferry_stream *stream)
 {
@@ -50,9 +54,7 @@ static void check_reset(int fd)
 
 static size_t count_streams(ferry_service *service)
 {
-    ferry_service_status status;
-    check_eq(ferry_service_get_status(service, &status), 0);
-    return status.streams;
+    return service_status(service).streams;
 }
 
 static void note(ferry_promise *, const ferry_result *result, void *arg)
@@ -126,8 +128,7 @@ PROMISE_BOTH(stop, what_is_left_when_time_is_up_is_aborted_by_destroy)
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_service_stop(s.service, 1), 1);
-    ferry_service_status status;
-    check_eq(ferry_service_get_status(s.service, &status), 0);
+    ferry_service_status status = service_status(s.service);
     check_eq(status.streams, 1);
     check_eq(status.queued_bytes, STUCK_BYTES);
     stage_destroy(&s);
@@ -137,24 +138,16 @@ PROMISE_BOTH(stop, what_is_left_when_time_is_up_is_aborted_by_destroy)
 
 PROMISE_BOTH(stop, confirmed_close_is_waited_for_and_counts_if_it_fails)
 {
-    const ferry_stream_options patient = {.close_timeout_ms = 60000};
-    const ferry_stream_options hasty = {.close_timeout_ms = 1};
-    ferry_service *service = service_start(placement);
-    pair kept = tcp_pair(), broken = tcp_pair();
-    ferry_stream *one = stream_adopt_with(service, kept.ours, patient);
-    ferry_stream *other = stream_adopt_with(service, broken.ours, hasty);
-    check(ferry_service_stop(service, 0) > 0);
-    ferry_promise *closed = submit_close(other);
-    check_eq(outcome(closed).error, -ETIMEDOUT);
-    check_eq(ferry_service_stop(service, 1), 2); /* one has not ended, the other not in order */
-    close(kept.theirs);
-    check_eq(ferry_service_stop(service, -1), 1);
-    check_eq(ferry_service_stop(service, 0), 1);
-    check_eq(count_streams(service), 0);
-    ferry_stream_unref(one);
-    ferry_stream_unref(other);
-    ferry_service_destroy(service);
-    close(broken.theirs);
+    AT_END(stage_end) stage s = stage_open_with(placement, tcp_pair(), patient);
+    AT_END(close_theirs) pair broken = tcp_pair();
+    AT_END(drop_stream) ferry_stream *other = stream_adopt_with(s.service, broken.ours, hasty);
+    check(ferry_service_stop(s.service, 0) > 0);
+    check_eq(outcome(submit_close(other)).error, -ETIMEDOUT);
+    check_eq(ferry_service_stop(s.service, 1), 2); /* one has not ended, the other not in order */
+    stage_hang_up(&s);
+    check_eq(ferry_service_stop(s.service, -1), 1);
+    check_eq(ferry_service_stop(s.service, 0), 1);
+    check_eq(count_streams(s.service), 0);
 }
 
 /* Linked with --wrap=ferry__service_forget: where a test holds it up, a stream that has settled its
@@ -170,23 +163,17 @@ WRAPPED(void, ferry__service_forget, (ferry_service * service, ferry__member *me
 
 PROMISE_BOTH(stop, stream_counts_from_the_moment_in_which_its_close_has_failed)
 {
-    const ferry_stream_options hasty = {.close_timeout_ms = 1};
-    ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt_with(service, both.ours, hasty);
-    check(ferry_service_stop(service, 0) > 0);
+    AT_END(stage_end) stage s = stage_open_with(placement, tcp_pair(), hasty);
+    check(ferry_service_stop(s.service, 0) > 0);
     atomic_store(&is_held_up, true);
-    ferry_promise *closed = submit_close(stream);
+    ferry_promise *closed = submit_close(s.stream);
     while (ferry_promise_await(closed, 0, NULL) !=
            0) /* its owner rings nobody before it is let go */
         sched_yield();
-    check_eq(ferry_service_stop(service, 0), 1);
+    check_eq(ferry_service_stop(s.service, 0), 1);
     atomic_store(&is_held_up, false);
     check_eq(outcome(closed).error, -ETIMEDOUT);
-    check_eq(ferry_service_stop(service, -1), 1);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close_theirs(&both);
+    check_eq(ferry_service_stop(s.service, -1), 1);
 }
 
 static void wait_until_it_is_stopped(ferry_promise *, const ferry_result *, void *arg)
@@ -198,18 +185,12 @@ static void wait_until_it_is_stopped(ferry_promise *, const ferry_result *, void
 
 PROMISE_BOTH(stop, close_that_is_not_confirmed_counts_also_if_nobody_holds_the_stream)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    AT_END(close_theirs) pair both = late_pair();
-    const ferry_stream_options hasty = {.close_timeout_ms = 1};
-    const ferry_request_options held = {.on_owner = wait_until_it_is_stopped,
-                                        .on_owner_arg = service,
-                                        .on_owner_holds_queue = true};
-    ferry_stream *stream = stream_adopt_with(service, both.ours, hasty);
-    check_eq(shutdown(both.theirs, SHUT_WR), 0); /* and it reads nothing */
+    AT_END(stage_end) stage s = stage_open_with(placement, late_pair(), hasty);
+    check_eq(shutdown(s.theirs, SHUT_WR), 0); /* and it reads nothing */
     static const char data[LATE_BYTES];
-    check_eq(ferry_stream_write(stream, data, sizeof data, &held, NULL), 0);
-    ferry_stream_unref(stream);
-    check_eq(ferry_service_stop(service, -1), 1);
+    write_calling(s.stream, data, sizeof data, wait_until_it_is_stopped, s.service);
+    s.stream = ferry_stream_unref(s.stream);
+    check_eq(ferry_service_stop(s.service, -1), 1);
 }
 
 PROMISE_BOTH(stop, stream_that_the_program_aborts_meanwhile_counts)
@@ -225,38 +206,30 @@ PROMISE_BOTH(stop, stream_that_the_program_aborts_meanwhile_counts)
 
 PROMISE_BOTH(stop, poisoned_stream_that_closes_is_in_order_and_so_is_one_that_ended_before)
 {
-    ferry_service *service = service_start(placement);
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM), gone = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_stream *aborted = stream_adopt(service, gone.ours);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(close_theirs) pair gone = tcp_pair();
+    ferry_stream *aborted = stream_adopt(s.service, gone.ours);
     ferry_stream_abort(aborted);
     check_eq(close_stream(aborted).error, -ECANCELED);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_cancel(stuck), 0);
     check_eq(outcome(stuck).error, -ECANCELED);
-    check_eq(stream_status(stream).error, -ECANCELED);
-    check_eq(ferry_service_stop(service, -1), 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
+    check_eq(stream_status(s.stream).error, -ECANCELED);
+    check_eq(ferry_service_stop(s.service, -1), 0);
 }
 
 PROMISE_BOTH(stop, read_that_nobody_will_satisfy_does_not_hold_it_up)
 {
-    ferry_service *service = service_start(placement);
-    AT_END(close_theirs) pair both = tcp_pair(), from = tcp_pair(), to = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_stream *source = stream_adopt(service, from.ours);
-    ferry_stream *sink = stream_adopt(service, to.ours);
-    ferry_promise *read = submit_endless_read(stream), *relayed;
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
+    AT_END(close_theirs) pair from = tcp_pair(), to = tcp_pair();
+    AT_END(drop_stream) ferry_stream *source = stream_adopt(s.service, from.ours);
+    AT_END(drop_stream) ferry_stream *sink = stream_adopt(s.service, to.ours);
+    ferry_promise *read = submit_endless_read(s.stream), *relayed;
     check_eq(ferry_stream_relay(source, sink, FERRY_TO_END, 0, NULL, &relayed), 0);
-    check_eq(ferry_service_stop(service, -1), 0);
+    check_eq(ferry_service_stop(s.service, -1), 0);
     check_eq(outcome(read).error, -ECANCELED);
     int error = outcome(relayed).error; /* as the one end or the other was closed first */
     check(error == -ECANCELED || error == -ESHUTDOWN);
-    ferry_stream_unref(stream);
-    ferry_stream_unref(source);
-    ferry_stream_unref(sink);
-    ferry_service_destroy(service);
 }
 
 static void on_no_stream(ferry_listener *, ferry_stream *stream, void *)
@@ -266,38 +239,31 @@ static void on_no_stream(ferry_listener *, ferry_stream *stream, void *)
 
 PROMISE_BOTH(stop, nothing_can_begin_any_more)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM), another = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours), *none;
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(close_pair) pair another = unix_pair(SOCK_STREAM);
+    ferry_stream *none;
     const ferry_listen_options options = {.on_stream = on_no_stream};
     ferry_listener *listener;
     ferry_promise *promise;
-    check_eq(ferry_service_stop(service, -1), 0);
-    check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -ESHUTDOWN);
-    check_eq(ferry_stream_mark(stream, NULL), -ESHUTDOWN);
-    check_eq(ferry_stream_adopt(service, another.ours, NULL, &none), -ESHUTDOWN);
-    check_eq(ferry_listen(service, "127.0.0.1:0", &options, &listener), -ESHUTDOWN);
-    check_eq(ferry_connect(service, "127.0.0.1:1", NULL, &promise), -ESHUTDOWN);
-    check_eq(ferry_connect(service, "localhost:1", NULL, &promise), -ESHUTDOWN);
-    check_eq(ferry_service_drain(service, -1), 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close(both.theirs);
-    close(another.ours);
-    close(another.theirs);
+    check_eq(ferry_service_stop(s.service, -1), 0);
+    check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_mark(s.stream, NULL), -ESHUTDOWN);
+    check_eq(ferry_stream_adopt(s.service, another.ours, NULL, &none), -ESHUTDOWN);
+    check_eq(ferry_listen(s.service, "127.0.0.1:0", &options, &listener), -ESHUTDOWN);
+    check_eq(ferry_connect(s.service, "127.0.0.1:1", NULL, &promise), -ESHUTDOWN);
+    check_eq(ferry_connect(s.service, "localhost:1", NULL, &promise), -ESHUTDOWN);
+    check_eq(ferry_service_drain(s.service, -1), 0);
 }
 
 PROMISE_BOTH(stop, answers_what_its_arguments_deserve)
 {
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     check_eq(ferry_service_stop(NULL, 0), -EINVAL);
-    check_eq(ferry_service_stop(service, -2), -EINVAL);
-    check_eq(ferry_service_stop(service, INT64_MIN), -EINVAL);
-    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
-    check_eq(outcome(submit_write(stream, "x", 1)).error, 0); /* nothing was stopped */
-    check_eq(ferry_service_stop(service, INT64_MAX), 0);
-    check_eq(ferry_service_stop(service, -1), 0);
+    check_eq(ferry_service_stop(s.service, -2), -EINVAL);
+    check_eq(ferry_service_stop(s.service, INT64_MIN), -EINVAL);
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0); /* nothing was stopped */
+    check_eq(ferry_service_stop(s.service, INT64_MAX), 0);
+    check_eq(ferry_service_stop(s.service, -1), 0);
 }
 
 static void stop_in_callback(ferry_promise *, const ferry_result *result, void *arg)
@@ -309,9 +275,7 @@ static void stop_in_callback(ferry_promise *, const ferry_result *result, void *
 PROMISE_BOTH(stop, is_edeadlk_in_callbacks_and_on_owners)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_request_options there = {
-        .on_owner = stop_in_callback, .on_owner_holds_queue = true, .on_owner_arg = s.service};
-    check_eq(ferry_stream_write(s.stream, "x", 1, &there, NULL), 0);
+    write_calling(s.stream, "x", 1, stop_in_callback, s.service);
     ferry_promise *promise = submit_write(s.stream, "x", 1);
     check_eq(ferry_promise_observe(promise, stop_in_callback, s.service, NULL), 0);
     while (ferry_inbox_run(-1) == 0) {
@@ -340,18 +304,17 @@ static ferry_promise *go_on(ferry_promise *, ferry_outcome *outcome, void *arg)
 PROMISE_BOTH(stop, runs_this_threads_callbacks_whatever_they_are_made_of)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *sent = submit_stuck(s.stream, s.theirs), *first, *second, *closed;
+    ferry_promise *sent = submit_stuck(s.stream, s.theirs), *first, *second;
     int error = -EXDEV, told = 0, told_closed = 1;
     check_eq(ferry_promise_then(sent, go_on, &error, &first), 0);
     check_eq(ferry_promise_or_else(first, go_on, &error, &second), 0);
     check_eq(ferry_promise_observe(second, note, &told, NULL), 0);
-    closed = submit_close(s.stream);
+    ferry_promise *closed = submit_close(s.stream);
     check_eq(ferry_promise_observe(closed, note, &told_closed, NULL), 0);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(ferry_service_stop(s.service, -1), 0);
     check_eq(told, -EXDEV);
     check_eq(told_closed, 0);
-    (void)reader_end(peer);
     ferry_promise_unref(sent);
     ferry_promise_unref(first);
     ferry_promise_unref(second);
@@ -371,27 +334,22 @@ PROMISE_BOTH(stop, several_threads_may_stop_at_once)
     pthread_t threads[4];
     start_threads(threads, 4, stop_elsewhere, s.service);
     check_eq(ferry_service_stop(s.service, 1), 1);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(ferry_service_stop(s.service, -1), 0);
     join_threads(threads, 4);
-    (void)reader_end(peer);
     check_eq(outcome(stuck).error, 0);
 }
 
 PROMISE_BOTH(stop, thread_may_end_in_a_callback_meanwhile)
 {
     AT_END(close_theirs) pair idle = unix_pair(SOCK_STREAM);
-    pair both = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_stream *stuck_stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stuck_stream, both.theirs);
-    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, idle.ours);
-    end_thread_in(ferry_service_stop, service, stream); /* the stuck one holds it up */
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(ferry_service_stop(service, -1), 0);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    AT_END(drop_stream) ferry_stream *stream = stream_adopt(s.service, idle.ours);
+    end_thread_in(ferry_service_stop, s.service, stream); /* the stuck one holds it up */
+    stage_let_read(&s);
+    check_eq(ferry_service_stop(s.service, -1), 0);
     check_eq(outcome(stuck).error, 0);
-    (void)reader_end(peer);
-    ferry_stream_unref(stuck_stream);
 }
 
 /* ---- stop, and where streams come from ------------------------------------------------------- */
@@ -432,9 +390,9 @@ static int knock(const ferry_listener *listener)
 
 PROMISE_BOTH(stop, listeners_are_closed_though_the_program_still_has_them)
 {
-    ferry_service *service = service_start(placement);
     door seen = {0};
-    ferry_listener *listener = open_door(service, &seen, true);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_listener) ferry_listener *listener = open_door(service, &seen, true);
     AT_END(close_fd) int fd = knock(listener);
     while (atomic_load(&seen.told) == 0)
         (void)sched_yield();
@@ -446,15 +404,13 @@ PROMISE_BOTH(stop, listeners_are_closed_though_the_program_still_has_them)
     check_eq(ferry_listener_close(listener, &closed), 0);
     check_eq(ferry_promise_await(closed, 0, NULL), 0);
     check_eq(outcome(closed).error, 0);
-    ferry_listener_unref(listener);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(stop, stream_that_is_still_to_be_told_of_ends_in_order)
 {
-    ferry_service *service = service_start(placement);
     door seen = {0};
-    ferry_listener *listener = open_door(service, &seen, false);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    AT_END(drop_listener) ferry_listener *listener = open_door(service, &seen, false);
     AT_END(close_fd) int fd = knock(listener);
     while (count_streams(service) == 0)
         (void)sched_yield();
@@ -463,8 +419,6 @@ PROMISE_BOTH(stop, stream_that_is_still_to_be_told_of_ends_in_order)
     check_eq(atomic_load(&seen.refused), 1);
     char got;
     check_eq(recv(fd, &got, 1, 0), 0);
-    ferry_listener_unref(listener);
-    ferry_service_destroy(service);
 }
 
 typedef struct visitors {
@@ -519,7 +473,7 @@ PROMISE_BOTH(stop, connections_that_come_meanwhile_do_no_harm)
 
 PROMISE_BOTH(stop, connect_that_is_under_way_is_called_off)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     /* A unix socket whose backlog is full: it is tried again and again. */
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     char text[64];
@@ -538,7 +492,6 @@ PROMISE_BOTH(stop, connect_that_is_under_way_is_called_off)
     check_eq(ferry_service_stop(service, -1), 0);
     check_eq(told, -ECANCELED);
     check_eq(outcome(connected).error, -ECANCELED);
-    ferry_service_destroy(service);
 }
 
 /* ---- destroy --------------------------------------------------------------------------------- */
@@ -568,9 +521,7 @@ PROMISE_BOTH(destroy, late_reader_of_a_close_that_nobody_awaited_has_every_byte)
 
 PROMISE_BOTH(destroy, late_reader_whose_close_is_being_confirmed_has_every_byte)
 {
-    AT_END(stage_end)
-    stage s =
-        stage_open_with(placement, late_pair(), (ferry_stream_options){.close_timeout_ms = 60000});
+    AT_END(stage_end) stage s = stage_open_with(placement, late_pair(), patient);
     check_eq(outcome(submit_content(s.stream, 4, LATE_BYTES)).error, 0);
     ferry_promise *closed = submit_close(s.stream);
     wait_until_asleep(); /* its end of file is sent, and the peer's waited for */
@@ -646,55 +597,41 @@ static void send_next(ferry_promise *promise, const ferry_result *result, void *
 
 PROMISE_BOTH(drain, waits_for_what_callbacks_submit_meanwhile_and_for_the_close_they_ask_for)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    chain self = {.stream = stream_adopt(service, both.ours), .left = 5};
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    chain self = {.stream = s.stream, .left = 5};
     ferry_promise *first = submit_write(self.stream, "x", 1);
     check_eq(ferry_promise_observe(first, send_next, &self, NULL), 0);
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(ferry_service_drain(service, -1), 0);
+    reader *peer = reader_start(stage_take(&s), false);
+    check_eq(ferry_service_drain(s.service, -1), 0);
     check(self.last != NULL);
     check_eq(ferry_promise_await(self.last, 0, NULL), 0);
-    ferry_service_destroy(service);
+    stage_destroy(&s);
     check_eq(reader_end(peer), (5 << 20) + 1);
     check_eq(outcome(self.last).error, 0);
-    ferry_stream_unref(self.stream);
 }
 
 static void *close_elsewhere(void *stream)
 {
-    ferry_promise *closed; /* whose home is this thread */
-    closed = submit_close(stream);
-    ferry_promise_unref(closed);
+    ferry_promise_unref(submit_close(stream)); /* whose home is this thread */
     return NULL;
 }
 
-typedef struct late_peer {
-    int fd;
-    reader *peer;
-} late_peer;
-
 static void start_reading(ferry_promise *, const ferry_result *, void *arg)
 {
-    late_peer *late = arg;
-    late->peer = reader_start(late->fd, false);
+    stage_let_read(arg);
 }
 
 PROMISE_BOTH(drain, runs_callbacks_while_only_another_threads_close_is_left)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_stuck(stream, both.theirs), *due;
-    run_to_its_end(close_elsewhere, stream);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    AT_END(drop_promise) ferry_promise *due;
+    run_to_its_end(close_elsewhere, s.stream);
     /* Only what this callback does lets the close come about. */
-    late_peer late = {.fd = both.theirs};
     check_eq(ferry_promise_after(1, &due), 0);
-    check_eq(ferry_promise_observe(due, start_reading, &late, NULL), 0);
-    check_eq(ferry_service_drain(service, -1), 0);
+    check_eq(ferry_promise_observe(due, start_reading, &s, NULL), 0);
+    check_eq(ferry_service_drain(s.service, -1), 0);
     check_eq(outcome(stuck).error, 0);
-    ferry_promise_unref(due);
-    (void)reader_end(late.peer);
 }
 
 PROMISE_BOTH(drain, queue_that_has_no_room_for_its_mark_is_waited_for)

@@ -29,8 +29,7 @@ static void write_on(ferry_service_options options, ferry_request_options reques
     options.shared_owners = 1;
     check_eq(ferry_service_create(&options, &service), 0);
     ferry_stream *stream = stream_adopt(service, ends.ours);
-    ferry_promise *promise = submit_write_with(stream, "x", 1, &request);
-    check_eq(outcome(promise).error, 0);
+    check_eq(outcome(submit_write_with(stream, "x", 1, &request)).error, 0);
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);
     check_eq(close(ends.theirs), 0);
