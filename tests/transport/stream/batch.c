@@ -154,10 +154,9 @@ PROMISE_BOTH(batch, limit_of_requests_holds_to_the_last_write_however_many_threa
     start_threads(threads, THREADS, forget_until_refused, s.stream);
     join_threads(threads, THREADS);
     check_eq(atomic_load(&let_in), LIMIT);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(stuck).error, 0);
-    stage_close(&s);
-    check_eq(reader_end(peer), STUCK_BYTES + LIMIT - 1);
+    check_eq(stage_close_read(&s), STUCK_BYTES + LIMIT - 1);
 }
 
 /* ---- a thread that is stopped in the middle of a write --------------------------------------- */
@@ -294,9 +293,7 @@ PROMISE_EITHER(batch, what_stands_behind_writes_that_are_counted_within_a_turn_h
     check_eq(ferry_stream_send(m.s.stream, parts, 2, NULL, NULL), 0);
     claim(&m, FERRY__LARGE_BYTES + 1, FERRY__FIRST_WITHOUT_ROOM);
     uint64_t sequence = 0;
-    const ferry_request_options noting = {
-        .on_owner = note_sequence, .on_owner_holds_queue = true, .on_owner_arg = &sequence};
-    check_eq(ferry_stream_write(m.s.stream, "b", 1, &noting, NULL), 0);
+    write_calling(m.s.stream, "b", 1, note_sequence, &sequence);
     wait_until_asleep();
     check_tail(&m, read_on(&m), "ab");
     check_eq(sequence, 3);
@@ -336,9 +333,7 @@ static void let_stream_go(ferry_promise *, const ferry_result *result, void *arg
 
 static void *write_and_drop(void *arg)
 {
-    const ferry_request_options options = {
-        .on_owner = let_stream_go, .on_owner_holds_queue = true, .on_owner_arg = arg};
-    check_eq(ferry_stream_write(arg, "b", 1, &options, NULL), 0);
+    write_calling(arg, "b", 1, let_stream_go, arg);
     return NULL;
 }
 

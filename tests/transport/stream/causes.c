@@ -27,35 +27,28 @@ static ferry_promise *submit_relay(ferry_stream *from, ferry_stream *to)
 
 /* A stream with a head that is stuck, a write behind it, and a read. */
 typedef struct scene {
-    ferry_service *service;
-    ferry_stream *stream;
-    int theirs;
+    stage on;
     ferry_promise *head, *behind, *read;
-    char memory[16];
 } scene;
 
-static void scene_open(scene *s, ferry_placement placement)
+static scene scene_open(ferry_placement placement)
 {
-    pair both = unix_pair(SOCK_STREAM);
-    s->service = service_start(placement);
-    s->stream = stream_adopt(s->service, both.ours);
-    s->theirs = both.theirs;
-    s->head = submit_stuck(s->stream, both.theirs);
-    s->behind = submit_write(s->stream, "x", 1);
-    s->read = submit_read(s->stream, s->memory, sizeof s->memory);
+    static char memory[16];
+    scene s = {.on = stage_open(placement, unix_pair(SOCK_STREAM))};
+    s.head = submit_stuck(s.on.stream, s.on.theirs);
+    s.behind = submit_write(s.on.stream, "x", 1);
+    s.read = submit_read(s.on.stream, memory, sizeof memory);
+    return s;
 }
 
 static void scene_close(scene *s)
 {
-    close(s->theirs);
-    ferry_stream_unref(s->stream);
-    ferry_service_destroy(s->service);
+    stage_end(&s->on);
 }
 
 PROMISE_EITHER(causes, cancel_is_cancel_and_what_waits_behind_a_poisoned_head_is_broken)
 {
-    AT_END(scene_close) scene s;
-    scene_open(&s, placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     check_eq(ferry_promise_cancel(s.read), 0);
     check_cause(s.read, FERRY_CAUSE_CANCEL);
     check_eq(ferry_promise_cancel(s.head), 0); /* midway */
@@ -65,51 +58,25 @@ PROMISE_EITHER(causes, cancel_is_cancel_and_what_waits_behind_a_poisoned_head_is
 
 PROMISE_EITHER(causes, connection_that_breaks_is_an_error_of_the_head_and_a_cause_behind_it)
 {
-    scene s;
-    scene_open(&s, placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     check_eq(ferry_promise_cancel(s.read), 0);
     ferry_promise_unref(s.read);
-    close(s.theirs);
+    stage_hang_up(&s.on);
     ferry_result head = outcome(s.head);
     check(head.error == -EPIPE || head.error == -ECONNRESET);
     check_eq(head.cause, FERRY_CAUSE_NONE);
     check_cause(s.behind, FERRY_CAUSE_BROKEN);
-    ferry_stream_unref(s.stream);
-    ferry_service_destroy(s.service);
 }
 
 PROMISE_EITHER(causes, abort_is_abort_of_all_that_was_under_way)
 {
-    AT_END(scene_close) scene s;
-    scene_open(&s, placement);
-    ferry_stream_abort(s.stream);
-    ferry_promise *closed = submit_close(s.stream);
+    AT_END(scene_close) scene s = scene_open(placement);
+    ferry_stream_abort(s.on.stream);
+    ferry_promise *closed = submit_close(s.on.stream);
     check_cause(s.head, FERRY_CAUSE_ABORT);
     check_cause(s.behind, FERRY_CAUSE_ABORT);
     check_cause(s.read, FERRY_CAUSE_ABORT);
     check_cause(closed, FERRY_CAUSE_ABORT);
-}
-
-/* Holds its owner in a turn until it is told to go on. */
-typedef struct doorman {
-    sem_t is_there, may_go;
-} doorman;
-
-static void hold_owner(ferry_promise *, const ferry_result *, void *arg)
-{
-    doorman *self = arg;
-    check_eq(sem_post(&self->is_there), 0);
-    while (sem_wait(&self->may_go) < 0) {
-    }
-}
-
-static void hold_by(doorman *self, ferry_stream *stream)
-{
-    const ferry_request_options options = {
-        .on_owner = hold_owner, .on_owner_holds_queue = true, .on_owner_arg = self};
-    check_eq(sem_init(&self->is_there, 0, 0), 0);
-    check_eq(sem_init(&self->may_go, 0, 0), 0);
-    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
 }
 
 static void wait_for(sem_t *semaphore)
@@ -118,16 +85,41 @@ static void wait_for(sem_t *semaphore)
     }
 }
 
+/* Holds its owner in a turn until it is told to go on. */
+typedef struct doorman {
+    sem_t is_there, may_go;
+} doorman;
+
+static void doorman_init(doorman *self)
+{
+    check_eq(sem_init(&self->is_there, 0, 0), 0);
+    check_eq(sem_init(&self->may_go, 0, 0), 0);
+}
+
+static void hold_owner(ferry_promise *, const ferry_result *, void *arg)
+{
+    doorman *self = arg;
+    check_eq(sem_post(&self->is_there), 0);
+    wait_for(&self->may_go);
+}
+
+static void hold_by(doorman *self, ferry_stream *stream)
+{
+    doorman_init(self);
+    write_calling(stream, "x", 1, hold_owner, self);
+}
+
 /* The owner is between the round's mail and the stream's turn when both are posted: it sees the cut
  * before it has got either. */
 PROMISE(causes,
         what_was_submitted_before_an_abort_is_called_off_by_it_and_cancelled_before_it_by_that)
 {
-    ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
-    pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     doorman outer, inner;
-    ferry_stream *other = stream_adopt(service, first.ours);
-    ferry_stream *stream = stream_adopt(service, second.ours);
+    AT_END(destroy_service)
+    ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
+    AT_END(close_theirs) pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    AT_END(drop_stream) ferry_stream *other = stream_adopt(service, first.ours);
+    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, second.ours);
     ferry_promise *head = submit_stuck(stream, second.theirs);
     ferry_promise *behind = submit_write(stream, "x", 1);
     hold_by(&outer, other);
@@ -143,25 +135,17 @@ PROMISE(causes,
     check_cause(head, FERRY_CAUSE_ABORT);
     check_cause(behind, FERRY_CAUSE_CANCEL);
     check_cause(last, FERRY_CAUSE_ABORT);
-    ferry_stream_unref(other);
-    ferry_stream_unref(stream);
-    close(first.theirs);
-    close(second.theirs);
-    ferry_service_destroy(service);
 }
 
 PROMISE_EITHER(causes, destroy_is_destroy_of_all_that_was_under_way)
 {
-    scene s;
-    scene_open(&s, placement);
-    ferry_promise *closed = submit_close(s.stream);
-    ferry_service_destroy(s.service);
+    AT_END(scene_close) scene s = scene_open(placement);
+    ferry_promise *closed = submit_close(s.on.stream);
+    stage_destroy(&s.on);
     check_cause(s.head, FERRY_CAUSE_DESTROY);
     check_cause(s.behind, FERRY_CAUSE_DESTROY);
     check_cause(s.read, FERRY_CAUSE_DESTROY);
     check_cause(closed, FERRY_CAUSE_DESTROY);
-    close(s.theirs);
-    ferry_stream_unref(s.stream);
 }
 
 PROMISE_EITHER(causes, abort_of_what_waits_for_confirmation_is_abort)
@@ -190,11 +174,10 @@ PROMISE_EITHER(causes, relay_has_the_cause_of_whichever_stream_called_it_off)
     static const ferry_cause causes[] = {FERRY_CAUSE_CANCEL, FERRY_CAUSE_CLOSE, FERRY_CAUSE_ABORT,
                                          FERRY_CAUSE_BROKEN};
     for (unsigned i = 0; i < 4; i++) {
-        scene to;
-        pair both = unix_pair(SOCK_STREAM);
-        scene_open(&to, placement);
-        ferry_stream *from = stream_adopt(to.service, both.ours);
-        ferry_promise *relayed = submit_relay(from, to.stream);
+        AT_END(scene_close) scene to = scene_open(placement);
+        AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+        AT_END(drop_stream) ferry_stream *from = stream_adopt(to.on.service, both.ours);
+        ferry_promise *relayed = submit_relay(from, to.on.stream);
         check_eq(write(both.theirs, "abc", 3), 3);
         wait_until_asleep();
         if (causes[i] == FERRY_CAUSE_CANCEL)
@@ -202,16 +185,13 @@ PROMISE_EITHER(causes, relay_has_the_cause_of_whichever_stream_called_it_off)
         else if (causes[i] == FERRY_CAUSE_CLOSE)
             check_eq(ferry_stream_close(from, NULL), 0);
         else if (causes[i] == FERRY_CAUSE_ABORT)
-            ferry_stream_abort(to.stream);
+            ferry_stream_abort(to.on.stream);
         else
             check_eq(ferry_promise_cancel(to.head), 0); /* which poisons to */
         check_cause(relayed, causes[i]);
         ferry_promise_unref(to.head);
         ferry_promise_unref(to.behind);
         ferry_promise_unref(to.read);
-        ferry_stream_unref(from);
-        close(both.theirs);
-        scene_close(&to);
     }
 }
 
@@ -219,9 +199,8 @@ PROMISE_EITHER(causes, relay_has_the_cause_of_whichever_stream_called_it_off)
 
 PROMISE_EITHER(causes, promise_of_room_that_is_cancelled_is_cancel)
 {
-    AT_END(stage_end)
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
-                              (ferry_stream_options){.limit_requests = 1});
+    const ferry_stream_options narrow = {.limit_requests = 1};
+    AT_END(stage_end) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), narrow);
     ferry_promise *head = submit_stuck(s.stream, s.theirs), *room;
     check_eq(ferry_stream_promise_room(s.stream, 1, 0, &room), 0);
     check_eq(ferry_promise_cancel(room), 0);
@@ -261,8 +240,7 @@ PROMISE_EITHER(causes, connect_is_cancelled_or_goes_with_its_service)
 
 static void *set_reader_and_end(void *stream)
 {
-    const ferry_reader taker = {.on_read = take_all, .keep_open = true};
-    check_eq(ferry_stream_set_reader(stream, &taker), 0);
+    set_reader(stream, (ferry_reader){.on_read = take_all, .keep_open = true});
     return NULL;
 }
 
@@ -295,8 +273,7 @@ PROMISE(causes, cancel_that_the_ended_thread_has_not_heard_of_is_cancel)
         doorman door;
         ferry_promise *made[4]; /* two that take time, and what is made of them */
     } s;
-    check_eq(sem_init(&s.door.is_there, 0, 0), 0);
-    check_eq(sem_init(&s.door.may_go, 0, 0), 0);
+    doorman_init(&s.door);
     pthread_t thread = start_thread(make_and_end, &s);
     wait_for(&s.door.is_there);
     check_eq(ferry_promise_cancel(s.made[0]), 0);
@@ -330,12 +307,11 @@ static ferry_promise *start_transfer(size_t number, ferry_outcome *outcome, void
 
 PROMISE_EITHER(causes, retry_tries_again_what_waited_behind_a_connection_that_broke)
 {
-    scene s;
-    scene_open(&s, placement);
+    AT_END(scene_close) scene s = scene_open(placement);
     check_eq(ferry_promise_cancel(s.read), 0);
     ferry_promise_unref(s.read);
-    pair fresh = unix_pair(SOCK_STREAM);
-    ferry_stream *second = stream_adopt(s.service, fresh.ours);
+    AT_END(close_theirs) pair fresh = unix_pair(SOCK_STREAM);
+    AT_END(drop_stream) ferry_stream *second = stream_adopt(s.on.service, fresh.ours);
     transfer both[2] = {{.stream = &second, .first = s.head},
                         {.stream = &second, .first = s.behind}};
     ferry_promise *tried[2];
@@ -344,22 +320,17 @@ PROMISE_EITHER(causes, retry_tries_again_what_waited_behind_a_connection_that_br
         check_eq(ferry_promise_retry(&retry, &tried[i]), 0);
     }
     check_eq(ferry_inbox_run(-1), 2); /* both attempts are under way */
-    close(s.theirs);
+    stage_hang_up(&s.on);
     for (unsigned i = 0; i < 2; i++) {
         check_eq(outcome(tried[i]).error, 0);
         check_eq(both[i].attempts, 2);
     }
-    ferry_stream_unref(s.stream);
-    ferry_stream_unref(second);
-    close(fresh.theirs);
-    ferry_service_destroy(s.service);
 }
 
 PROMISE_EITHER(causes, retry_gives_up_what_was_cancelled)
 {
-    AT_END(scene_close) scene s;
-    scene_open(&s, placement);
-    transfer self = {.stream = &s.stream, .first = ferry_promise_ref(s.behind)};
+    AT_END(scene_close) scene s = scene_open(placement);
+    transfer self = {.stream = &s.on.stream, .first = ferry_promise_ref(s.behind)};
     const ferry_retry retry = {.start = start_transfer, .arg = &self};
     ferry_promise *tried;
     check_eq(ferry_promise_retry(&retry, &tried), 0);
@@ -370,5 +341,5 @@ PROMISE_EITHER(causes, retry_gives_up_what_was_cancelled)
     check_eq(self.attempts, 1);
     ferry_promise_unref(s.head);
     ferry_promise_unref(s.read);
-    ferry_stream_abort(s.stream);
+    ferry_stream_abort(s.on.stream);
 }

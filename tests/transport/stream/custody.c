@@ -47,20 +47,18 @@ PROMISE_BOTH(custody, writes_that_are_awaited_one_by_one_are_made_of_the_same_me
 {
     enum { WRITES = 500 };
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     unsigned long made = allocations_made();
     for (unsigned i = 0; i < WRITES; i++)
         check_eq(outcome(submit_write(s.stream, "y", 1)).error, 0);
     check(allocations_made() - made < WRITES / 10); /* some: when it was just changing hands */
-    stage_close(&s);
-    check_eq(reader_end(peer), 1 + WRITES);
+    check_eq(stage_close_read(&s), 1 + WRITES);
 }
 
 static void await_mark(ferry_stream *stream)
 {
-    ferry_promise *flushed = submit_mark(stream);
-    check_eq(outcome(flushed).error, 0);
+    check_eq(outcome(submit_mark(stream)).error, 0);
 }
 
 /* And all of it only until it ends, which is looked at after every test. */
@@ -68,7 +66,7 @@ PROMISE_BOTH(custody, thread_keeps_little_of_the_promises_that_it_drops)
 {
     enum { WRITES = 500, LITTLE = 64 };
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     await_mark(s.stream);
     long idle = allocations_outstanding();
     ferry_promise *kept[WRITES];
@@ -79,8 +77,7 @@ PROMISE_BOTH(custody, thread_keeps_little_of_the_promises_that_it_drops)
     for (unsigned i = 0; i < WRITES; i++)
         ferry_promise_unref(kept[i]);
     check(allocations_outstanding() <= idle + LITTLE);
-    stage_close(&s);
-    check_eq(reader_end(peer), WRITES);
+    check_eq(stage_close_read(&s), WRITES);
 }
 
 /* A pile of 1,024, and what lies on its shelf: less than two of them. */
@@ -92,12 +89,11 @@ PROMISE_BOTH(custody, owner_keeps_no_more_than_three_piles_however_many_promises
     long before = allocations_outstanding();
     drop_writes(s.stream, WRITES);
     check(allocations_outstanding() > before + WRITES / 2);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(stuck).error, 0);
     await_mark(s.stream);
     check(allocations_outstanding() <= before + MOST);
-    stage_close(&s);
-    check_eq(reader_end(peer), STUCK_BYTES + WRITES);
+    check_eq(stage_close_read(&s), STUCK_BYTES + WRITES);
 }
 
 /* An owner keeps what it is done with for those who submit, but not for long; and of a dedicated
@@ -118,8 +114,7 @@ PROMISE_BOTH(custody, memory_of_forgotten_writes_is_freed_while_the_stream_is_id
 
     forget_writes(s.stream, WRITES);
     drop_writes(s.stream, WRITES);
-    ferry_promise *closed = submit_close(s.stream);
-    check_eq(outcome(closed).error, 0);
+    check_eq(outcome(submit_close(s.stream)).error, 0);
     await_allocations(idle);
     s.stream = ferry_stream_unref(s.stream);
     check_eq(reader_end(peer), 4 * WRITES + 3);
@@ -180,7 +175,7 @@ PROMISE_BOTH(custody, refused_submit_takes_nothing)
 PROMISE_BOTH(custody, kept_promise_does_not_keep_a_large_copy)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     static const char data[100000];
     /* With a small copy beside it, so that the request is too large to be kept for the next one. */
     const ferry_part parts[] = {ferry_part_copy(data, sizeof data), ferry_part_copy(data, 1000)};
@@ -190,8 +185,7 @@ PROMISE_BOTH(custody, kept_promise_does_not_keep_a_large_copy)
     long with_promise = allocations_outstanding();
     ferry_promise_unref(promise);
     check_eq(with_promise - allocations_outstanding(), 1); /* the request, without its payload */
-    stage_close(&s);
-    check_eq(reader_end(peer), sizeof data + 1000);
+    check_eq(stage_close_read(&s), sizeof data + 1000);
 }
 
 PROMISE_BOTH(custody, given_memory_without_a_release_function_goes_to_free)
@@ -248,8 +242,8 @@ PROMISE_BOTH(custody, fd_0_is_one_like_any_other)
 {
     enum { SIZE = 1000 };
     AT_END(close_fd) int saved = fcntl(0, F_DUPFD_CLOEXEC, 3);
-    test_file file = file_make(SIZE, 3);
-    pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
+    AT_END(file_remove) test_file file = file_make(SIZE, 3);
+    AT_END(close_theirs) pair first = unix_pair(SOCK_STREAM), second = unix_pair(SOCK_STREAM);
     ferry_service *service = service_start(placement);
     check_eq(dup2(first.ours, 0), 0);
     close(first.ours);
@@ -264,16 +258,9 @@ PROMISE_BOTH(custody, fd_0_is_one_like_any_other)
     check_eq(fcntl(0, F_GETFD), -1);
     check_eq(close_stream(stream).error, 0);
     ferry_service_destroy(service);
-    service = service_start(placement); /* whose own begin there now */
-    pair third = unix_pair(SOCK_STREAM);
-    stream = stream_adopt(service, third.ours);
-    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(first.theirs);
-    close(second.theirs);
-    close(third.theirs);
-    file_remove(&file);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM)); /* whose own begin there now */
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
+    stage_close(&s);
     check_eq(dup2(saved, 0), 0);
 }
 
@@ -352,21 +339,17 @@ PROMISE_BOTH(custody, adoption_that_memory_does_not_suffice_for_leaves_the_socke
 /* As stdout and stderr are under 2>&1. */
 PROMISE_BOTH(custody, pipe_that_others_share_keeps_its_flags_and_can_always_be_got_out)
 {
-    ferry_service *service = service_start(placement);
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    int other = fcntl(fds[1], F_DUPFD_CLOEXEC, 0), third = fcntl(fds[1], F_DUPFD_CLOEXEC, 0);
-    ferry_stream *one = stream_adopt(service, fds[1]), *two = stream_adopt(service, other);
+    pair both = pipe_pair();
+    int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    AT_END(close_fd) int third = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    AT_END(stage_end) stage s = stage_open(placement, both);
+    AT_END(drop_stream) ferry_stream *second = stream_adopt(s.service, other);
     check_eq(fcntl(third, F_GETFL) & O_NONBLOCK, 0);
-    check_eq(close_stream(one).error, 0);
+    check_eq(stage_close_stream(&s).error, 0);
     check_eq(fcntl(third, F_GETFL) & O_NONBLOCK, 0);
-    ferry_promise *stuck = submit_stuck(two, fds[0]);
-    ferry_stream_abort(two);
+    ferry_promise *stuck = submit_stuck(second, s.theirs);
+    ferry_stream_abort(second);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(two);
-    ferry_service_destroy(service);
-    close(fds[0]);
-    close(third);
 }
 
 PROMISE_BOTH(custody, dropping_the_last_reference_closes_after_what_is_queued)

@@ -8,7 +8,16 @@ static const ferry_stream_options narrow = {.limit_requests = 1};
 
 static ferry_promise *submit_some(ferry_stream *stream, char *byte)
 {
-    return submit_read(stream, (ferry_read){byte, 1, FERRY_READ_SOME, NULL, 0});
+    return submit_read(stream, (ferry_read){byte, 1, FERRY_READ_SOME});
+}
+
+/* What a read comes to that waits for as long as there is no room. */
+static int read_patiently(ferry_stream *stream)
+{
+    static char byte;
+    const ferry_request_options patient = {.room_timeout_ms = -1};
+    const ferry_read some = {&byte, 1, FERRY_READ_SOME};
+    return ferry_stream_read(stream, &some, &patient, NULL);
 }
 
 /* ---- limits ---------------------------------------------------------------------------------- */
@@ -24,15 +33,10 @@ static void keep_apart(ferry_service *service, ferry_stream_options options)
     check_eq(stream_status(stream).pending_reads, 1);
     ferry_promise *stuck = submit_stuck(stream, both.theirs);
     check_eq(ferry_stream_write(stream, "x", 1, NULL, NULL), -EAGAIN);
-    char bytes[3];
-    const ferry_request_options patient = {.room_timeout_ms = -1};
-    const ferry_read some = {bytes, 1, FERRY_READ_SOME, NULL, 0};
-    check_eq(ferry_stream_read(stream, &some, &patient, NULL),
-             0); /* no room is needed: it returns */
+    check_eq(read_patiently(stream), 0); /* no room is needed: it returns */
     check_eq(stream_status(stream).queued_requests, 1);
     check_eq(stream_status(stream).pending_reads, 2);
-    ferry_service_status sum;
-    check_eq(ferry_service_get_status(service, &sum), 0);
+    ferry_service_status sum = service_status(service);
     check_eq(sum.queued_requests, 1);
     check_eq(sum.pending_reads, 2);
     send_text(both.theirs, "y");
@@ -88,20 +92,14 @@ enum { MOST_READS = 65536 };
 
 static void *read_as_soon_as_there_is_room(void *arg)
 {
-    static char byte;
-    const ferry_request_options patient = {.room_timeout_ms = -1};
-    const ferry_read some = {&byte, 1, FERRY_READ_SOME, NULL, 0};
-    check_eq(ferry_stream_read(arg, &some, &patient, NULL), 0);
+    check_eq(read_patiently(arg), 0);
     return NULL;
 }
 
 /* @param arg a reference. */
 static void *read_in_vain(void *arg)
 {
-    static char byte;
-    const ferry_request_options patient = {.room_timeout_ms = -1};
-    const ferry_read some = {&byte, 1, FERRY_READ_SOME, NULL, 0};
-    check_eq(ferry_stream_read(arg, &some, &patient, NULL), -ESHUTDOWN);
+    check_eq(read_patiently(arg), -ESHUTDOWN);
     (void)ferry_stream_unref(arg);
     return NULL;
 }
@@ -110,7 +108,7 @@ PROMISE_BOTH(directions, reads_have_a_bound_of_their_own_and_wait_for_it)
 {
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), narrow);
     static char byte;
-    const ferry_read some = {&byte, 1, FERRY_READ_SOME, NULL, 0};
+    const ferry_read some = {&byte, 1, FERRY_READ_SOME};
     ferry_promise *first = submit_some(s.stream, &byte);
     for (unsigned i = 1; i < MOST_READS; i++)
         check_eq(ferry_stream_read(s.stream, &some, NULL, NULL), 0);
@@ -149,9 +147,7 @@ static void hold_up(ferry_stream *stream, hold *self)
 {
     sem_init(&self->is_held, 0, 0);
     sem_init(&self->may_go_on, 0, 0);
-    const ferry_request_options options = {
-        .on_owner = wait_on_owner, .on_owner_holds_queue = true, .on_owner_arg = self};
-    check_eq(ferry_stream_write(stream, "x", 1, &options, NULL), 0);
+    write_calling(stream, "x", 1, wait_on_owner, self);
     check_eq(sem_wait(&self->is_held), 0);
 }
 
@@ -179,13 +175,11 @@ PROMISE_BOTH(directions, what_is_asked_of_reading_takes_no_memory_however_often)
     hold held;
     hold_up(s.stream, &held);
     send_text(s.theirs, "abc");
-    const ferry_reader other = {.on_read = read_never, .on_owner = true};
-    ferry_reader last = notes_reader(&seen, true);
     long before = 0;
     for (unsigned i = 0; i < 10000; i++) {
-        check_eq(ferry_stream_set_reader(s.stream, &other), 0);
+        set_reader(s.stream, (ferry_reader){.on_read = read_never, .on_owner = true});
         check_eq(ferry_stream_set_reader(s.stream, NULL), 0);
-        check_eq(ferry_stream_set_reader(s.stream, &last), 0);
+        set_reader(s.stream, notes_reader(&seen, true));
         check_eq(ferry_stream_demand(s.stream, 1), 0);
         check_eq(ferry_stream_demand(s.stream, 0), 0);
         check_eq(ferry_stream_read_within(s.stream, 0), 0);
@@ -239,17 +233,17 @@ static void await_received(ferry_stream *stream, uint64_t bytes)
 
 PROMISE_BOTH(status, received_bytes_are_all_that_came_whoever_got_them)
 {
-    ferry_service *service = service_start(placement);
+    notes seen = {0};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
     ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_stream *to = stream_adopt(service, other.ours);
+    AT_END(drop_stream) ferry_stream *to = stream_adopt(service, other.ours);
     check_eq(stream_status(stream).received_bytes, 0);
     char bytes[4];
     send_text(both.theirs, "1234");
-    const ferry_read four = {bytes, 4, FERRY_READ_EXACTLY, NULL, 0};
-    check_eq(outcome(submit_read(stream, four)).error, 0);
+    check_eq(outcome(submit_read(stream, (ferry_read){bytes, 4, FERRY_READ_EXACTLY})).error, 0);
     check_eq(stream_status(stream).received_bytes, 4);
-    test_file file = file_make(10, 1);
+    AT_END(file_remove) test_file file = file_make(10, 1);
     ferry_file target = ferry_file_at(file.path);
     target.length = 5;
     ferry_promise *promise;
@@ -263,16 +257,12 @@ PROMISE_BOTH(status, received_bytes_are_all_that_came_whoever_got_them)
     check_eq(stream_status(to).received_bytes, 0);
     check_eq(ferry_promise_cancel(promise), 0);
     check_eq(outcome(promise).error, -ECANCELED);
-    notes seen = {0};
     notes_set(stream, &seen, true);
     send_text(both.theirs, "1");
     notes_await(&seen, 1);
     await_received(stream, 16); /* counted once the reader has returned */
     check_eq(stream_status(stream).pending_reads, 0);
-    file_remove(&file);
     check_eq(close_stream(stream).error, 0);
     notes_await_end(&seen);
     ferry_stream_abort(to);
-    ferry_stream_unref(to);
-    ferry_service_destroy(service);
 }

@@ -82,8 +82,7 @@ PROMISE_EITHER(home, callback_asked_for_on_the_owner_runs_there_once_it_has_sett
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     visit first = {0}, second = {0};
-    ferry_request_options options = {
-        .on_owner = note_owner, .on_owner_holds_queue = true, .on_owner_arg = &first};
+    ferry_request_options options = calling_on_owner(note_owner, &first);
     check_eq(ferry_stream_write(s.stream, "abc", 3, &options, NULL), 0);
     options.on_owner_arg = &second;
     check_eq(ferry_stream_write(s.stream, "def", 3, &options, NULL), 0);
@@ -169,13 +168,10 @@ static void end_the_stream(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE_EITHER(home, callback_on_the_owner_may_submit_close_and_drop_its_own_stream)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    reader *peer = reader_start(both.theirs, true);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    const ferry_request_options options = {
-        .on_owner = end_the_stream, .on_owner_holds_queue = true, .on_owner_arg = stream};
-    check_eq(ferry_stream_write(stream, "some ", 5, &options, NULL), 0);
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    reader *peer = reader_start(stage_take(&s), true);
+    write_calling(s.stream, "some ", 5, end_the_stream, s.stream);
+    s.stream = NULL;
     reader_check_text(peer, "some more");
 }
 
@@ -187,9 +183,7 @@ static void abort_the_stream(ferry_promise *, const ferry_result *, void *arg)
 PROMISE_EITHER(home, callback_on_the_owner_may_abort_its_own_stream)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_request_options options = {
-        .on_owner = abort_the_stream, .on_owner_holds_queue = true, .on_owner_arg = s.stream};
-    check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
+    write_calling(s.stream, "x", 1, abort_the_stream, s.stream);
     ferry_service_drain(s.service, -1);
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN);
 }
@@ -199,9 +193,7 @@ static void abort_between(ferry_placement placement, size_t length)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs); /* so that all wait together */
-    const ferry_request_options options = {
-        .on_owner = abort_the_stream, .on_owner_holds_queue = true, .on_owner_arg = s.stream};
-    check_eq(ferry_stream_write(s.stream, "first", length, &options, NULL), 0);
+    write_calling(s.stream, "first", length, abort_the_stream, s.stream);
     ferry_promise *second = submit_write(s.stream, "second", 6);
     reader *peer = reader_start(stage_take(&s), false);
     check_eq(outcome(stuck).error, 0);
@@ -230,7 +222,5 @@ static void try_to_wait(ferry_promise *promise, const ferry_result *, void *arg)
 PROMISE_EITHER(no_silent_wait, waiting_on_an_owner_is_edeadlk_at_once)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_request_options options = {
-        .on_owner = try_to_wait, .on_owner_holds_queue = true, .on_owner_arg = s.service};
-    check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
+    write_calling(s.stream, "x", 1, try_to_wait, s.service);
 }

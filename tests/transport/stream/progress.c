@@ -261,9 +261,7 @@ static void submit_follow_up(ferry_promise *, const ferry_result *result, void *
 /* Has an owner submit it, and waits for its end. */
 static void run_follow_up(follow_up *self)
 {
-    const ferry_request_options options = {
-        .on_owner = submit_follow_up, .on_owner_holds_queue = true, .on_owner_arg = self};
-    check_eq(ferry_stream_write(self->stream, "", 0, &options, NULL), 0);
+    write_calling(self->stream, "", 0, submit_follow_up, self);
     while (!atomic_load(&self->told->is_done))
         (void)sched_yield();
 }
@@ -297,11 +295,9 @@ PROMISE_EITHER(progress, on_an_owner_is_told_once_an_interval)
         RATE = 1000000,
         INTERVAL_MS = 20
     }; /* so it takes 300 ms, in turns of 20 ms or more */
-    ferry_limiter *limiter;
-    const ferry_limiter_options rate = {.bytes_per_s = RATE};
-    check_eq(ferry_limiter_create(&rate, &limiter), 0);
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
-                              (ferry_stream_options){.limiter = limiter});
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(RATE, 0, NULL);
+    const ferry_stream_options limited = {.limiter = limiter};
+    AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), limited);
     stage_let_read(&s);
     told self = told_here();
     struct timespec began, ended;
@@ -313,8 +309,6 @@ PROMISE_EITHER(progress, on_an_owner_is_told_once_an_interval)
         (ended.tv_sec - began.tv_sec) * 1000 + (ended.tv_nsec - began.tv_nsec) / 1000000;
     check(self.calls >= 2);
     check(self.calls <= took_ms / INTERVAL_MS + 1);
-    stage_close(&s);
-    ferry_limiter_unref(limiter);
 }
 
 /* ---- requests and threads that end early ----------------------------------------------------- */
@@ -445,9 +439,8 @@ static void *submit_many(void *arg)
 PROMISE_EITHER(progress, of_many_requests_from_many_threads_stays_in_order_and_at_home)
 {
     enum { THREADS = 4 };
-    AT_END(stage_close)
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
-                              (ferry_stream_options){.framing = FERRY_FRAMING_CONTINUE});
+    const ferry_stream_options framed = {.framing = FERRY_FRAMING_CONTINUE};
+    AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), framed);
     stage_let_read(&s);
     uint64_t seed = random_seed();
     crowd crowds[THREADS];

@@ -56,29 +56,26 @@ static ferry_reader reader_of(kept *arg, bool on_owner)
 
 typedef enum ending { ENDED, CLOSED, ABORTED, REPLACED, REMOVED, DESTROYED, ENDINGS } ending;
 
-static void end_reading(ending how, ferry_service **service, ferry_stream *stream, int theirs,
-                        kept *other)
+static void end_reading(ending how, stage *s, kept *other)
 {
-    const ferry_reader next = reader_of(other, true);
     switch (how) {
     case ENDED:
-        check_eq(shutdown(theirs, SHUT_WR), 0);
+        check_eq(shutdown(s->theirs, SHUT_WR), 0);
         break;
     case CLOSED:
-        check_eq(ferry_stream_close(stream, NULL), 0);
+        check_eq(ferry_stream_close(s->stream, NULL), 0);
         break;
     case ABORTED:
-        ferry_stream_abort(stream);
+        ferry_stream_abort(s->stream);
         break;
     case REPLACED:
-        check_eq(ferry_stream_set_reader(stream, &next), 0);
+        set_reader(s->stream, reader_of(other, true));
         break;
     case REMOVED:
-        check_eq(ferry_stream_set_reader(stream, NULL), 0);
+        check_eq(ferry_stream_set_reader(s->stream, NULL), 0);
         break;
     default:
-        ferry_service_destroy(*service);
-        *service = NULL;
+        stage_destroy(s);
         break;
     }
 }
@@ -88,22 +85,17 @@ PROMISE_EITHER(releases, readers_arg_is_released_however_reading_ends)
     for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
         for (ending how = 0; how < ENDINGS; how++) {
             kept arg = {0}, other = {0};
-            pair both = unix_pair(SOCK_STREAM);
-            ferry_service *service = service_start(placement);
-            ferry_stream *stream = stream_adopt(service, both.ours);
-            const ferry_reader first = reader_of(&arg, on_owner);
-            check_eq(ferry_stream_set_reader(stream, &first), 0);
-            check_eq(write(both.theirs, "abc", 3), 3);
+            stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+            set_reader(s.stream, reader_of(&arg, on_owner));
+            check_eq(write(s.theirs, "abc", 3), 3);
             while (atomic_load(&arg.used) == 0)
                 (void)ferry_inbox_run(1);
             check_eq(atomic_load(&arg.released), 0);
-            end_reading(how, &service, stream, both.theirs, &other);
+            end_reading(how, &s, &other);
             wait_until_released(&arg);
             bool is_told = how != REPLACED && how != REMOVED;
             check_eq(atomic_load(&arg.used), 1u + is_told);
-            ferry_stream_unref(stream);
-            close(both.theirs);
-            ferry_service_destroy(service);
+            stage_end(&s);
             check_eq(atomic_load(&arg.released), 1);
             check_eq(atomic_load(&other.released), how == REPLACED);
         }
@@ -121,27 +113,22 @@ typedef struct departure {
 static void *read_and_end(void *arg)
 {
     departure *self = arg;
-    const ferry_reader what = reader_of(&self->arg, false);
-    check_eq(ferry_stream_set_reader(self->stream, &what), 0);
+    set_reader(self->stream, reader_of(&self->arg, false));
     return NULL;
 }
 
 PROMISE_EITHER(releases, readers_arg_is_released_when_its_thread_has_ended)
 {
     for (unsigned with_bytes = 0; with_bytes < 2; with_bytes++) {
-        pair both = unix_pair(SOCK_STREAM);
-        departure self = {.service = service_start(placement)};
-        self.stream = stream_adopt(self.service, both.ours);
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        departure self = {.stream = s.stream};
         run_to_its_end(read_and_end, &self);
         if (with_bytes)
-            check_eq(write(both.theirs, "abc", 3), 3);
+            check_eq(write(s.theirs, "abc", 3), 3);
         else
-            check_eq(ferry_stream_close(self.stream, NULL), 0);
+            check_eq(ferry_stream_close(s.stream, NULL), 0);
         wait_until_released(&self.arg);
         check_eq(atomic_load(&self.arg.used), 0);
-        ferry_stream_unref(self.stream);
-        close(both.theirs);
-        ferry_service_destroy(self.service);
     }
 }
 
@@ -156,14 +143,11 @@ PROMISE_EITHER(releases, arg_of_a_reader_that_is_replaced_before_it_gets_to_the_
         kept args[3] = {0};
         sem_t go_on;
         AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-        const ferry_request_options holds_up = {
-            .on_owner = wait_on_owner, .on_owner_holds_queue = true, .on_owner_arg = &go_on};
         check_eq(sem_init(&go_on, 0, 0), 0);
-        check_eq(ferry_stream_write(s.stream, "x", 1, &holds_up, NULL), 0);
+        write_calling(s.stream, "x", 1, wait_on_owner, &go_on);
         wait_readable(s.theirs);
         for (unsigned i = 0; i < 3; i++) {
-            const ferry_reader next = reader_of(&args[i], on_owner);
-            check_eq(ferry_stream_set_reader(s.stream, &next), 0);
+            set_reader(s.stream, reader_of(&args[i], on_owner));
         }
         check_eq(sem_post(&go_on), 0);
         ferry_stream_abort(s.stream);
@@ -176,9 +160,8 @@ PROMISE_EITHER(releases, arg_of_a_reader_that_is_replaced_before_it_gets_to_the_
 PROMISE_EITHER(releases, refused_calls_release_nothing)
 {
     kept arg = {0};
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, both.ours), *none;
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_stream *none;
     ferry_listener *listener;
     ferry_reader what = reader_of(&arg, true);
     const ferry_request_options options = {.on_owner_arg = &arg,
@@ -191,17 +174,13 @@ PROMISE_EITHER(releases, refused_calls_release_nothing)
         .on_stream_arg = &arg, .on_stream_release = release_kept, .stream = &watched};
     const ferry_connect_options connects = {
         .stream = &watched, .on_owner_arg = &arg, .on_owner_release = release_kept};
-    int file = dup(STDIN_FILENO);
     what.shots = -1;
-    check_eq(ferry_stream_set_reader(stream, &what), -EINVAL);
-    check_eq(ferry_stream_write(stream, NULL, 1, &options, NULL), -EINVAL);
-    check_eq(ferry_stream_adopt(service, -1, &watched, &none), -EBADF);
-    check_eq(ferry_listen(service, "127.0.0.1:0", &listens, &listener), -EINVAL);
-    check_eq(ferry_connect(service, "fd:1000000", &connects, NULL), -EBADF);
-    check_eq(close_stream(stream).error, 0);
-    close(file);
-    close(both.theirs);
-    ferry_service_destroy(service);
+    check_eq(ferry_stream_set_reader(s.stream, &what), -EINVAL);
+    check_eq(ferry_stream_write(s.stream, NULL, 1, &options, NULL), -EINVAL);
+    check_eq(ferry_stream_adopt(s.service, -1, &watched, &none), -EBADF);
+    check_eq(ferry_listen(s.service, "127.0.0.1:0", &listens, &listener), -EINVAL);
+    check_eq(ferry_connect(s.service, "fd:1000000", &connects, NULL), -EBADF);
+    stage_close(&s);
     check_eq(atomic_load(&arg.released), 0);
 }
 
@@ -266,15 +245,13 @@ static void *submit_and_end(void *arg)
 
 PROMISE_EITHER(releases, progress_arg_is_released_when_its_thread_has_ended)
 {
-    pair both = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    submitter self = {.stream = stream_adopt(service, both.ours)};
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    submitter self = {.stream = s.stream};
     run_to_its_end(submit_and_end, &self);
-    check_eq(close_stream(self.stream).error, 0);
+    check_eq(stage_close_stream(&s).error, 0);
     wait_until_released(&self.args[0]);
     wait_until_released(&self.args[1]);
     check_eq(atomic_load(&self.args[1].used), 0);
-    close(both.theirs);
 }
 
 /* ---- streams, listeners, connects ------------------------------------------------------------ */
@@ -371,7 +348,8 @@ static void *listen_and_end(void *arg)
 
 PROMISE_EITHER(releases, listeners_arg_is_released_when_its_thread_has_ended)
 {
-    departure self = {.service = service_start(placement)};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    departure self = {.service = service};
     char address[64];
     ferry_promise *promise;
     run_to_its_end(listen_and_end, &self);
@@ -382,5 +360,4 @@ PROMISE_EITHER(releases, listeners_arg_is_released_when_its_thread_has_ended)
     wait_until_released(&self.arg);
     check_eq(atomic_load(&self.arg.used), 0);
     ferry_listener_unref(self.listener);
-    ferry_service_destroy(self.service);
 }
