@@ -70,21 +70,11 @@ WRAPPED(ssize_t, recv, (int fd, void *data, size_t size, int flags))
     return __real_recv(fd, data, size, flags);
 }
 
-/* @return how many bytes a unix socket takes of a peer that nobody reads yet. */
-static size_t send_all_at_once(int fd)
-{
-    size_t sent = 0;
-    char piece[4096] = {0};
-    for (ssize_t count; (count = send(fd, piece, sizeof piece, MSG_DONTWAIT)) > 0;)
-        sent += (size_t)count;
-    return sent;
-}
-
 PROMISE_EITHER(readers, bulk_comes_in_ever_larger_pieces_and_what_is_small_in_small_ones)
 {
     notes seen = {0};
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    size_t sent = send_all_at_once(s.theirs);
+    size_t sent = fill_up(s.theirs);
     atomic_store(&receives, 0);
     notes_set_with(s.stream, &seen, (ferry_reader){.high_bytes = 4 << 20});
     notes_await(&seen, sent);
@@ -104,11 +94,10 @@ static size_t echo(ferry_stream *stream, const void *data, size_t length, bool, 
     return length;
 }
 
-static void answer_on_the_owner(ferry_placement placement)
+PROMISE_EITHER(readers, reader_on_the_owner_may_answer)
 {
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
-    const ferry_reader wanted = {.on_read = echo, .on_owner = true};
-    check_eq(ferry_stream_set_reader(s.stream, &wanted), 0);
+    set_reader(s.stream, (ferry_reader){.on_read = echo, .on_owner = true});
     s.stream = ferry_stream_unref(s.stream);
     for (unsigned i = 0; i < 1000; i++) {
         char answer[4];
@@ -118,11 +107,6 @@ static void answer_on_the_owner(ferry_placement placement)
     }
     stage_hang_up(&s);
     check_eq(ferry_service_drain(s.service, -1), 0);
-}
-
-PROMISE_EITHER(readers, reader_on_the_owner_may_answer)
-{
-    answer_on_the_owner(placement);
 }
 
 /* ---- how much waits -------------------------------------------------------------------------- */
@@ -414,8 +398,7 @@ static size_t keep_what_nobody_has(ferry_stream *stream, const void *, size_t le
 PROMISE_EITHER(readers, stream_whose_last_handle_went_meanwhile_may_be_kept_by_whom_it_is_handed_to)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_reader keeper = {.on_read = keep_what_nobody_has, .arg = &s.stream};
-    check_eq(ferry_stream_set_reader(s.stream, &keeper), 0);
+    set_reader(s.stream, (ferry_reader){.on_read = keep_what_nobody_has, .arg = &s.stream});
     send_text(s.theirs, "x");
     check(ferry_inbox_run(-1) > 0);
     wait_until_asleep();

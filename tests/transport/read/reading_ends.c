@@ -25,8 +25,7 @@ PROMISE_EITHER(reading_ends, destroying_the_service_ends_reading_with_ecanceled)
         AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         notes_set(s.stream, &seen, on_owner);
         char scrap[4];
-        ferry_promise *read =
-            submit_read(s.stream, (ferry_read){scrap, 4, FERRY_READ_EXACTLY, NULL, 0});
+        ferry_promise *read = submit_read(s.stream, (ferry_read){scrap, 4, FERRY_READ_EXACTLY});
         send_text(s.theirs, "ab");
         stage_destroy(&s);
         check_eq(outcome(read).error, -ECANCELED);
@@ -81,8 +80,7 @@ PROMISE_EITHER(reading_ends, end_of_file_is_one_also_after_a_shutdown)
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         notes seen = {0};
         AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
-        ferry_promise *shut = submit_shutdown(s.stream);
-        check_eq(outcome(shut).error, 0);
+        check_eq(outcome(submit_shutdown(s.stream)).error, 0);
         char byte;
         check_eq(recv(s.theirs, &byte, 1, 0), 0);
         send_text(s.theirs, "answer");
@@ -159,7 +157,7 @@ PROMISE_EITHER(reading_ends, thread_that_ends_in_a_call_ends_reading_and_what_it
         check_eq(seen.ends, 0);
         check_eq(lines_logged(), lines + 1);
         char byte;
-        const ferry_read one = {&byte, 1, FERRY_READ_SOME, NULL, 0};
+        const ferry_read one = {&byte, 1, FERRY_READ_SOME};
         if (keep_open) {
             check_outcome(submit_read(s.stream, one), .error = -ECANCELED,
                           .stream_offset = 1); /* the byte that was taken counts */
@@ -196,29 +194,28 @@ PROMISE_EITHER(reading_ends, thread_that_has_ended_ends_reading_with_the_next_by
 /* ---- without a thread ------------------------------------------------------------------------ */
 
 /* The first so many threads of a dedicated stream cannot be started. */
-static ferry_stream *adopt_without_thread(ferry_service *service, int fd, uint64_t times)
+static stage stage_open_without_thread(uint64_t times)
 {
     const ferry_fault none = {
         .call = FERRY_CALL_THREAD, .first = 1, .times = times, .error = EAGAIN};
     AT_END(drop_faults) ferry_faults *faults = faults_of(none);
-    ferry_stream *stream = stream_adopt_with(service, fd, (ferry_stream_options){.faults = faults});
-    return stream;
+    const ferry_stream_options options = {.faults = faults};
+    stage s = stage_open_with(FERRY_PLACEMENT_DEDICATED, unix_pair(SOCK_STREAM), options);
+    return s;
 }
 
 PROMISE(reading_ends, without_a_thread_reading_is_eagain_and_the_next_try_may_succeed)
 {
     notes seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
-    AT_END(drop_stream) ferry_stream *stream = adopt_without_thread(service, both.ours, 2);
-    send_text(both.theirs, "abc");
+    AT_END(stage_end) stage s = stage_open_without_thread(2);
+    send_text(s.theirs, "abc");
     char byte;
-    const ferry_read one = {&byte, 1, FERRY_READ_SOME, NULL, 0};
-    check_outcome(submit_read(stream, one), .error = -EAGAIN, .phase = FERRY_PHASE_QUEUE);
-    notes_set_with(stream, &seen, (ferry_reader){.keep_open = true});
+    const ferry_read one = {&byte, 1, FERRY_READ_SOME};
+    check_outcome(submit_read(s.stream, one), .error = -EAGAIN, .phase = FERRY_PHASE_QUEUE);
+    notes_set_with(s.stream, &seen, (ferry_reader){.keep_open = true});
     notes_await_end(&seen);
     check_eq(seen.error, -EAGAIN);
-    check_eq(outcome(submit_read(stream, one)).sent, 1);
+    check_eq(outcome(submit_read(s.stream, one)).sent, 1);
     check_eq(byte, 'a');
 }
 
@@ -234,14 +231,11 @@ static void *demand_until_closed(void *arg)
 
 PROMISE(reading_ends, without_a_thread_whatever_is_asked_meanwhile_does_no_harm)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     for (int i = 0; i < 100; i++) {
-        AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
         notes seen = {0};
-        AT_END(drop_stream)
-        ferry_stream *stream = adopt_without_thread(service, both.ours, UINT64_MAX);
-        AT_END(join_thread) pthread_t thread = start_thread(demand_until_closed, stream);
-        notes_set(stream, &seen, i & 1);
+        AT_END(stage_end) stage s = stage_open_without_thread(UINT64_MAX);
+        AT_END(join_thread) pthread_t thread = start_thread(demand_until_closed, s.stream);
+        notes_set(s.stream, &seen, i & 1);
         notes_await_end(&seen);
         check_eq(seen.error, -EAGAIN);
     }
@@ -286,8 +280,7 @@ PROMISE_EITHER(reading_ends, time_that_is_up_is_etimedout_and_a_last_word_arrive
                        (ferry_reader){.on_owner = on_owner, .on_end = say_last_word});
         check_eq(ferry_stream_read_within(s.stream, 30), 0);
         char more[4];
-        ferry_promise *read =
-            submit_read(s.stream, (ferry_read){more, 4, FERRY_READ_EXACTLY, NULL, 0});
+        ferry_promise *read = submit_read(s.stream, (ferry_read){more, 4, FERRY_READ_EXACTLY});
         send_text(s.theirs, "abc"); /* that peers say something is not enough */
         check_eq(outcome(read).error, -ETIMEDOUT);
         notes_await_end(&seen);
@@ -388,11 +381,10 @@ static void end_hand(ferry_stream *stream, int error, void *arg)
 
 static void set_hand(ferry_stream *stream, hand *self)
 {
-    const ferry_reader wanted = {.on_read = take_one_and_hand_on,
-                                 .on_end = end_hand,
-                                 .arg = self,
-                                 .on_owner = self->on_owner};
-    check_eq(ferry_stream_set_reader(stream, &wanted), 0);
+    set_reader(stream, (ferry_reader){.on_read = take_one_and_hand_on,
+                                      .on_end = end_hand,
+                                      .arg = self,
+                                      .on_owner = self->on_owner});
 }
 
 PROMISE_EITHER(reading_ends, reader_that_replaces_itself_loses_and_doubles_nothing)
@@ -430,7 +422,7 @@ PROMISE_EITHER(reading_ends, reader_that_is_replaced_from_outside_leaves_the_res
         char rest[3];
         if (is_by_read) {
             check_eq(ferry_stream_set_reader(s.stream, NULL), 0);
-            const ferry_read three = {rest, 3, FERRY_READ_EXACTLY, NULL, 0};
+            const ferry_read three = {rest, 3, FERRY_READ_EXACTLY};
             check_eq(outcome(submit_read(s.stream, three)).sent, 3);
             check(memcmp(rest, "efg", 3) == 0);
             check_eq(ferry_stream_close(s.stream, NULL), 0);
@@ -456,7 +448,7 @@ PROMISE_EITHER(reading_ends, loan_that_was_not_looked_at_is_a_reads_once_it_is_c
     send_text(s.theirs, "abc");
     wait_until_asleep(); /* it is on its way to the reader */
     char data[3];
-    const ferry_read three = {data, 3, FERRY_READ_EXACTLY, NULL, 0};
+    const ferry_read three = {data, 3, FERRY_READ_EXACTLY};
     check_eq(outcome(submit_read(s.stream, three)).sent, 3); /* awaiting runs this thread's inbox */
     check(memcmp(data, "abc", 3) == 0);
     check_eq(seen.calls, 0);
@@ -477,14 +469,13 @@ PROMISE_EITHER(reading_ends, call_may_drop_the_last_handle)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         notes seen = {0};
-        AT_END(destroy_service) ferry_service *service = service_start(placement);
-        AT_END(close_theirs) pair both = any_pair(on_owner);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        notes_set_with(stream, &seen, (ferry_reader){.on_owner = on_owner, .on_read = drop_all});
-        send_text(both.theirs, "x");
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(on_owner));
+        notes_set_with(s.stream, &seen, (ferry_reader){.on_owner = on_owner, .on_read = drop_all});
+        s.stream = NULL;
+        send_text(s.theirs, "x");
         notes_await(&seen, 1);
         char byte;
-        check_eq(recv(both.theirs, &byte, 1, 0), 0); /* so it is closed */
+        check_eq(recv(s.theirs, &byte, 1, 0), 0); /* so it is closed */
         run_until_quiet();
         check_eq(seen.ends, 0);
     }

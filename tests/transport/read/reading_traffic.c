@@ -2,44 +2,6 @@
 /* Reading much, by many, while things fail: every byte arrives once, in its place. */
 #include "tests/notes.h"
 
-/* ---- peers ----------------------------------------------------------------------------------- */
-
-/* Sends content on a thread of its own, and then its end. */
-typedef struct sender {
-    pthread_t thread;
-    int fd;
-    uint64_t seed;
-    uint64_t size;
-    size_t step; /* bytes a send */
-} sender;
-
-static void *send_content(void *arg)
-{
-    const sender *self = arg;
-    unsigned char *buffer = malloc(self->step);
-    for (uint64_t done = 0; done < self->size;) {
-        size_t size = self->size - done < self->step ? (size_t)(self->size - done) : self->step;
-        fill_content(buffer, size, self->seed, done);
-        ssize_t count = send(self->fd, buffer, size, MSG_NOSIGNAL);
-        if (count < 0)
-            break; /* whoever read has had enough */
-        done += (uint64_t)count;
-    }
-    free(buffer);
-    close(self->fd);
-    return NULL;
-}
-
-static void sender_start(sender *self)
-{
-    self->thread = start_thread(send_content, self);
-}
-
-static void sender_join(const sender *self)
-{
-    check_eq(pthread_join(self->thread, NULL), 0);
-}
-
 /* ---- by hash --------------------------------------------------------------------------------- */
 
 enum { MANY = 64 << 20, SEED = 5 };
@@ -84,13 +46,12 @@ static void hash_many(ferry_placement placement, bool is_tcp, bool on_owner, has
 {
     AT_END(stage_end) stage s = stage_open(placement, any_pair(is_tcp));
     self.digest = DIGEST_BEGIN;
-    const ferry_reader wanted = {
-        .on_read = hash, .on_end = end_hash, .arg = &self, .on_owner = on_owner};
-    check_eq(ferry_stream_set_reader(s.stream, &wanted), 0);
-    sender peer = {.fd = stage_take(&s), .seed = SEED, .size = MANY, .step = 300000};
-    sender_start(&peer);
+    set_reader(
+        s.stream,
+        (ferry_reader){.on_read = hash, .on_end = end_hash, .arg = &self, .on_owner = on_owner});
+    talker *peer = talker_start(s.theirs, SEED, MANY);
     await_hash(&self);
-    sender_join(&peer);
+    talker_join(peer);
     check_eq(self.error, 0);
     check_eq(self.count, MANY);
     check(self.digest == digest_content(DIGEST_BEGIN, SEED, 0, MANY));
@@ -116,14 +77,13 @@ PROMISE_EITHER(reading_traffic, many_megabytes_arrive_whole_by_reads)
 {
     enum { PIECE = 100000, AT_ONCE = 4 };
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
-    sender peer = {.fd = stage_take(&s), .seed = SEED, .size = MANY, .step = 300000};
-    sender_start(&peer);
+    talker *peer = talker_start(s.theirs, SEED, MANY);
     static unsigned char data[AT_ONCE][PIECE];
     ferry_promise *reads[AT_ONCE];
     uint64_t sum = DIGEST_BEGIN, count = 0;
     bool at_end = false;
     for (unsigned i = 0; i < AT_ONCE; i++)
-        reads[i] = submit_read(s.stream, (ferry_read){data[i], PIECE, FERRY_READ_SOME, NULL, 0});
+        reads[i] = submit_read(s.stream, (ferry_read){data[i], PIECE, FERRY_READ_SOME});
     for (unsigned i = 0; !at_end; i = (i + 1) % AT_ONCE) {
         ferry_result result = outcome(reads[i]);
         check_eq(result.error, 0);
@@ -132,11 +92,11 @@ PROMISE_EITHER(reading_traffic, many_megabytes_arrive_whole_by_reads)
         count += result.sent;
         at_end = result.at_end;
         ferry_read_mode mode = i % 2 ? FERRY_READ_SOME : FERRY_READ_EXACTLY;
-        reads[i] = submit_read(s.stream, (ferry_read){data[i], PIECE, mode, NULL, 0});
+        reads[i] = submit_read(s.stream, (ferry_read){data[i], PIECE, mode});
     }
     for (unsigned i = 0; i < AT_ONCE; i++)
         check_eq(outcome(reads[i]).sent, 0);
-    sender_join(&peer);
+    talker_join(peer);
     check_eq(count, MANY);
     check(sum == digest_content(DIGEST_BEGIN, SEED, 0, MANY));
 }
@@ -146,9 +106,9 @@ PROMISE_EITHER(reading_traffic, many_megabytes_arrive_whole_by_reads)
 PROMISE_EITHER(reading_traffic, full_sink_does_not_keep_a_stream_from_reading)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
+        notes seen = {0};
         stage s = stage_open(placement, any_pair(on_owner));
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
-        notes seen = {0};
         notes_set(s.stream, &seen, on_owner);
         for (size_t i = 1; i <= 20; i++) {
             send_text(s.theirs, "x");
@@ -157,15 +117,13 @@ PROMISE_EITHER(reading_traffic, full_sink_does_not_keep_a_stream_from_reading)
             check_eq(ferry_stream_write(s.stream, "y", 1, NULL, NULL), 0);
         }
         char data[4];
-        ferry_promise *read =
-            submit_read(s.stream, (ferry_read){data, 4, FERRY_READ_EXACTLY, NULL, 0});
+        ferry_promise *read = submit_read(s.stream, (ferry_read){data, 4, FERRY_READ_EXACTLY});
         send_text(s.theirs, "read");
         check_eq(outcome(read).sent, 4);
-        reader *peer = reader_start(stage_take(&s), false);
+        stage_let_read(&s);
         check_eq(outcome(stuck).error, 0);
-        stage_close(&s);
+        check_eq(stage_close_read(&s), STUCK_BYTES + 20);
         notes_await_end(&seen);
-        check_eq(reader_end(peer), STUCK_BYTES + 20);
     }
 }
 
@@ -186,13 +144,12 @@ PROMISE_EITHER(reading_traffic, two_streams_that_both_flood_read_all_that_comes)
             streams[i] = stream_adopt_with(service, fds[i],
                                            (ferry_stream_options){.limit_bytes = 2 * (size_t)MANY});
         for (int i = 0; i < 2; i++) {
-            const ferry_reader wanted = {.on_read = hash,
-                                         .on_end = end_hash,
-                                         .arg = &hashers[i],
-                                         .on_owner = i == 0 || !is_tcp,
-                                         .keep_open = true};
             check_eq(ferry_stream_send(streams[i], &part, 1, NULL, &sent[i]), 0);
-            check_eq(ferry_stream_set_reader(streams[i], &wanted), 0);
+            set_reader(streams[i], (ferry_reader){.on_read = hash,
+                                                  .on_end = end_hash,
+                                                  .arg = &hashers[i],
+                                                  .on_owner = i == 0 || !is_tcp,
+                                                  .keep_open = true});
             check_eq(ferry_stream_shutdown(streams[i], NULL), 0);
         }
         for (int i = 0; i < 2; i++) {
@@ -279,19 +236,17 @@ static void live_once(ferry_placement placement, bool on_owner, ferry_faults *fa
         note_error(this, -ENOMEM);
         return;
     }
-    pair both = any_pair(on_owner);
-    sender peer = {.fd = both.theirs, .seed = SEED, .size = SWEPT, .step = 3000};
+    AT_END(close_theirs) pair both = any_pair(on_owner);
     const ferry_stream_options adopted = {.faults = faults};
     ferry_stream *stream;
     int error = ferry_stream_adopt(service, both.ours, &adopted, &stream);
     if (error != 0) {
         note_error(this, error);
         close(both.ours);
-        close(both.theirs);
         ferry_service_destroy(service);
         return;
     }
-    sender_start(&peer);
+    talker *peer = talker_start_slow(both.theirs, SEED, SWEPT, 3000, 0);
     read_once(this, stream, FERRY_READ_EXACTLY, PIECE);
     read_once(this, stream, FERRY_READ_UNTIL, LINE);
     read_once(this, stream, FERRY_READ_SOME, LINE);
@@ -306,7 +261,7 @@ static void live_once(ferry_placement placement, bool on_owner, ferry_faults *fa
     while (error == 0 && atomic_load(&this->ends) == 0)
         (void)ferry_inbox_run(10);
     ferry_stream_unref(stream);
-    sender_join(&peer);
+    talker_join(peer);
     ferry_service_destroy(service);
     check_eq(ferry_inbox_run(0), 0);
 }
@@ -378,19 +333,14 @@ PROMISE_EITHER(reading_traffic, any_failing_allocation_is_told_and_what_was_read
 {
     check_eq(ferry_inbox_run(0), 0); /* this thread's inbox is there before memory runs out */
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        unsigned long needed;
-        unsigned failures = 0;
-        do {
-            unsigned long before = allocations_made();
-            fail_allocation(++failures);
+        shortage memory = {0};
+        while (next_allocation_fails(&memory)) {
             story this = {0};
             live_once(placement, on_owner, NULL, &this);
-            needed = allocations_made() - before;
-            allow_allocations();
             check_story(&this, false);
             check(this.error == 0 || this.error == -ENOMEM || this.error == -ECANCELED);
-        } while (failures <= needed);
-        check(failures > 8);
+        }
+        check(memory.failures > 8);
     }
 }
 
@@ -502,7 +452,7 @@ static void start_read(worker *self, course *whose, pending *read)
 {
     finish_read(read);
     size_t size = (1 + random_next(&self->random) % MOST) * RECORD;
-    ferry_read wanted = {read->data, size, FERRY_READ_EXACTLY, NULL, 0};
+    ferry_read wanted = {read->data, size, FERRY_READ_EXACTLY};
     if (random_next(&self->random) % 3 == 0)
         wanted = (ferry_read){read->data, size, FERRY_READ_UNTIL, "\n", 1};
     const ferry_request_options soon = {.timeout_ms = random_next(&self->random) % 4 == 0};
@@ -585,11 +535,10 @@ PROMISE_EITHER(reading_traffic, every_record_arrives_once_whoever_asks_for_whate
     while (atomic_load(&ready) < THREADS)
         (void)ferry_inbox_run(1);
     for (int i = 0; i < STREAMS; i++) {
-        const ferry_reader last = {.on_read = take_all_records,
-                                   .on_end = end_course,
-                                   .arg = &courses[i],
-                                   .on_owner = true};
-        check_eq(ferry_stream_set_reader(courses[i].stream, &last), 0);
+        set_reader(courses[i].stream, (ferry_reader){.on_read = take_all_records,
+                                                     .on_end = end_course,
+                                                     .arg = &courses[i],
+                                                     .on_owner = true});
     }
     for (int i = 0; i < STREAMS; i++) {
         while (!atomic_load(&courses[i].is_over))

@@ -32,7 +32,9 @@ static void folder_remove(folder *made, const char *const names[])
     check_eq(rmdir(made->path), 0);
 }
 
+static const char *const NO_FILE[] = {NULL};
 static const char *const ONE_FILE[] = {"file", NULL};
+static const char *const TWO_FILES[] = {"file", "rest", NULL};
 
 /* A file in it to receive into: made if need be. */
 static ferry_file file_in(const folder *where, const char *name)
@@ -84,21 +86,19 @@ static void check_next(ferry_stream *stream, uint64_t seed, uint64_t position)
     check(memcmp(got, expected, sizeof got) == 0);
 }
 
-/* What most tests begin with: a stream, its peer's fd, and a folder. */
+/* What most tests begin with: a stream, whose peer may send content, and a folder. */
 typedef struct scene {
-    ferry_service *service;
-    ferry_stream *stream;
-    int theirs;
+    stage on;
+    talker *peer; /* NULL: it says what the test does */
     folder where;
+    const char *const *names; /* what may be in it at the end */
 } scene;
 
 static scene begin_with(ferry_placement placement, pair both, ferry_faults *faults)
 {
-    scene set = {
-        .service = service_start(placement), .theirs = both.theirs, .where = folder_make()};
-    set.stream =
-        stream_adopt_with(set.service, both.ours, (ferry_stream_options){.faults = faults});
-    return set;
+    return (scene){.on = stage_open_with(placement, both, (ferry_stream_options){.faults = faults}),
+                   .where = folder_make(),
+                   .names = ONE_FILE};
 }
 
 static scene begin(ferry_placement placement)
@@ -106,13 +106,18 @@ static scene begin(ferry_placement placement)
     return begin_with(placement, tcp_pair(), NULL);
 }
 
-static void end(scene *set, const char *const names[])
+/* The peer sends so much content of a seed, and then its end. */
+static void let_talk(scene *set, uint64_t seed, uint64_t size)
 {
-    ferry_stream_unref(set->stream);
-    ferry_service_destroy(set->service);
-    if (set->theirs >= 0)
-        close(set->theirs);
-    folder_remove(&set->where, names);
+    set->peer = talker_start(set->on.theirs, seed, size);
+}
+
+static void end(scene *set)
+{
+    if (set->peer != NULL)
+        talker_join(set->peer);
+    stage_end(&set->on);
+    folder_remove(&set->where, set->names);
 }
 
 /* How what splice(2) can move is moved. */
@@ -122,22 +127,15 @@ static const ferry_method SPLICED = OVER_RECORDS ? FERRY_METHOD_COPY : FERRY_MET
 
 static void receive_much(ferry_placement placement, pair both, int appending, ferry_method method)
 {
-    scene set = begin_with(placement, both, NULL);
-    talker *peer = talker_start(set.theirs, 1, 64 * MIB);
+    AT_END(end) scene set = begin_with(placement, both, NULL);
+    let_talk(&set, 1, 64 * MIB);
     int fd = openat(set.where.fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC | appending, 0600);
     ferry_file file = ferry_file_fd(fd);
     file.flags = FERRY_FD_GIVE;
-    ferry_result result = outcome(submit_receive(set.stream, file));
-    check_eq(result.error, 0);
-    check_eq(result.phase, FERRY_PHASE_DONE);
-    check_eq(result.sent, 64 * MIB);
-    check_eq(result.remaining, 0);
-    check_eq(result.method, method);
-    check(result.at_end);
-    talker_join(peer);
+    check_outcome(submit_receive(set.on.stream, file), .error = 0, .phase = FERRY_PHASE_DONE,
+                  .sent = 64 * MIB, .remaining = 0, .method = method, .at_end = true);
     check_eq(size_in(&set.where, "file"), 64 * MIB);
     check_content(&set.where, "file", 0, 1, 0, 64 * MIB);
-    end(&set, ONE_FILE);
 }
 
 PROMISE_EITHER(receiving, much_of_a_tcp_peers_is_spliced_into_a_file)
@@ -162,29 +160,25 @@ PROMISE_EITHER(receiving, where_no_pipe_can_be_made_it_is_copied)
     const ferry_fault script = {
         .call = FERRY_CALL_OPEN, .first = 4, .effect = FERRY_FAULT_ERROR, .error = EMFILE};
     AT_END(drop_faults) ferry_faults *faults = faults_of(script);
-    scene set = begin_with(placement, tcp_pair(), faults);
-    talker *peer = talker_start(set.theirs, 1, MIB);
-    check_outcome(submit_receive(set.stream, file_in(&set.where, "file")), .error = 0,
+    AT_END(end) scene set = begin_with(placement, tcp_pair(), faults);
+    let_talk(&set, 1, MIB);
+    check_outcome(submit_receive(set.on.stream, file_in(&set.where, "file")), .error = 0,
                   .method = FERRY_METHOD_COPY);
     check_eq(ferry_faults_get_injected(faults), 1);
-    talker_join(peer);
     check_content(&set.where, "file", 0, 1, 0, MIB);
-    end(&set, ONE_FILE);
 }
 
 PROMISE_EITHER(receiving, zero_copy_is_refused_rather_than_copied_and_nothing_is_lost)
 {
-    scene set = begin(placement);
-    talker *peer = talker_start(set.theirs, 3, 1000);
+    AT_END(end) scene set = begin(placement);
+    let_talk(&set, 3, 1000);
     int fd = openat(set.where.fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0600);
     ferry_file file = ferry_file_fd(fd);
     file.flags = FERRY_FD_BORROW | FERRY_FILE_ZERO_COPY;
-    check_outcome(submit_receive(set.stream, file), .error = -EOPNOTSUPP, .phase = FERRY_PHASE_SINK,
-                  .sent = 0);
-    check_next(set.stream, 3, 0);
+    check_outcome(submit_receive(set.on.stream, file), .error = -EOPNOTSUPP,
+                  .phase = FERRY_PHASE_SINK, .sent = 0);
+    check_next(set.on.stream, 3, 0);
     close(fd);
-    talker_join(peer);
-    end(&set, ONE_FILE);
 }
 
 /* ---- ranges ---------------------------------------------------------------------------------- */
@@ -215,16 +209,17 @@ PROMISE_EITHER(receiving, each_takes_exactly_its_bytes_then_reads_and_a_reader_g
     static const uint64_t lengths[] = {1, 1000, 65536, 0, 100001, 3 * MIB + 7};
     static const char *const names[] = {"0", "1", "2", "3", "4", "5", "6", NULL};
     enum { COUNT = sizeof lengths / sizeof lengths[0] };
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
+    set.names = names;
     ferry_promise *promises[COUNT];
     uint64_t total = 0;
     for (int i = 0; i < COUNT; i++) {
         ferry_file file = file_in(&set.where, names[i]);
         file.length = (int64_t)lengths[i];
-        promises[i] = submit_receive(set.stream, file);
+        promises[i] = submit_receive(set.on.stream, file);
         total += lengths[i];
     }
-    talker *peer = talker_start(set.theirs, 5, total + 5000);
+    let_talk(&set, 5, total + 5000);
     uint64_t position = 0;
     for (int i = 0; i < COUNT; i++) {
         check_outcome(promises[i], .error = 0, .sent = lengths[i], .stream_offset = position,
@@ -233,168 +228,148 @@ PROMISE_EITHER(receiving, each_takes_exactly_its_bytes_then_reads_and_a_reader_g
         check_content(&set.where, names[i], 0, 5, position, lengths[i]);
         position += lengths[i];
     }
-    check_next(set.stream, 5, total);
+    check_next(set.on.stream, 5, total);
     notes seen = {.digest = DIGEST_BEGIN};
-    const ferry_reader wanted = {.on_read = note_read, .on_end = note_end, .arg = &seen};
     ferry_file last = file_in(&set.where, "6");
     last.length = 1000;
-    ferry_promise *before = submit_receive(set.stream, last);
-    check_eq(ferry_stream_set_reader(set.stream, &wanted), 0);
+    ferry_promise *before = submit_receive(set.on.stream, last);
+    set_reader(set.on.stream,
+               (ferry_reader){.on_read = note_read, .on_end = note_end, .arg = &seen});
     while (!seen.has_ended)
         (void)ferry_inbox_run(-1);
     check_eq(outcome(before).sent, 1000);
     check_content(&set.where, "6", 0, 5, total + 100, 1000);
     check_eq(seen.count, 3900);
     check(seen.digest == digest_content(DIGEST_BEGIN, 5, total + 1100, 3900));
-    talker_join(peer);
-    end(&set, names);
 }
 
 PROMISE_EITHER(receiving, explicit_offset_leaves_the_position_and_current_moves_it_on)
 {
-    scene set = begin(placement);
-    talker *peer = talker_start(set.theirs, 6, 3 * MIB);
+    AT_END(end) scene set = begin(placement);
+    let_talk(&set, 6, 3 * MIB);
     int fd = openat(set.where.fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     check_eq(lseek(fd, 10, SEEK_SET), 10);
     ferry_file file = ferry_file_fd(fd); /* a duplicate shares the position */
     file.offset = (int64_t)(2 * MIB);
     file.length = (int64_t)MIB;
-    check_eq(outcome(submit_receive(set.stream, file)).sent, MIB);
+    check_eq(outcome(submit_receive(set.on.stream, file)).sent, MIB);
     check_eq(lseek(fd, 0, SEEK_CUR), 10);
     file.offset = FERRY_CURRENT;
-    check_eq(outcome(submit_receive(set.stream, file)).sent, MIB);
+    check_eq(outcome(submit_receive(set.on.stream, file)).sent, MIB);
     check_eq(lseek(fd, 0, SEEK_CUR), 10 + MIB);
-    talker_join(peer);
     check_eq(size_in(&set.where, "file"), 3 * MIB);
     check_content(&set.where, "file", 2 * MIB, 6, 0, MIB);
     check_content(&set.where, "file", 10, 6, MIB, MIB);
     close(fd);
-    end(&set, ONE_FILE);
 }
 
 PROMISE_EITHER(receiving, what_was_kept_goes_first)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     char line[16];
     const ferry_read wanted = {line, sizeof line, FERRY_READ_UNTIL, "\n", 1};
     ferry_promise *head;
-    check_eq(ferry_stream_read(set.stream, &wanted, NULL, &head), 0);
-    check_eq(send(set.theirs, "head\nkept", 9, MSG_NOSIGNAL), 9);
+    check_eq(ferry_stream_read(set.on.stream, &wanted, NULL, &head), 0);
+    check_eq(send(set.on.theirs, "head\nkept", 9, MSG_NOSIGNAL), 9);
     check_eq(outcome(head).sent, 5);
     ferry_file file = file_in(&set.where, "file");
     file.length = 2;
-    check_outcome(submit_receive(set.stream, file), .sent = 2, .stream_offset = 5,
+    check_outcome(submit_receive(set.on.stream, file), .sent = 2, .stream_offset = 5,
                   .method = FERRY_METHOD_MEMORY);
-    talker *peer = talker_start(set.theirs, 7, MIB);
+    let_talk(&set, 7, MIB);
     file.length = FERRY_TO_END;
     file.offset = 2;
-    check_outcome(submit_receive(set.stream, file), .sent = 2 + MIB, .method = SPLICED);
-    talker_join(peer);
+    check_outcome(submit_receive(set.on.stream, file), .sent = 2 + MIB, .method = SPLICED);
     check_content(&set.where, "file", 4, 7, 0, MIB);
-    end(&set, ONE_FILE);
 }
 
 PROMISE_EITHER(receiving, peer_that_ends_early_is_no_error_and_what_did_not_come_is_remaining)
 {
-    scene set = begin(placement);
-    talker *peer = talker_start(set.theirs, 8, 1000);
+    AT_END(end) scene set = begin(placement);
+    let_talk(&set, 8, 1000);
     ferry_file file = file_in(&set.where, "file");
     file.length = 1500;
-    ferry_result result = outcome(submit_receive(set.stream, file));
-    check_eq(result.error, 0);
-    check(result.at_end);
-    check_eq(result.sent, 1000);
-    check_eq(result.remaining, 500);
-    result = outcome(submit_receive(set.stream, file)); /* there is still nothing */
-    check_eq(result.error, 0);
-    check(result.at_end);
-    check_eq(result.remaining, 1500);
-    talker_join(peer);
-    end(&set, ONE_FILE);
+    check_outcome(submit_receive(set.on.stream, file), .error = 0, .at_end = true, .sent = 1000,
+                  .remaining = 500);
+    check_outcome(submit_receive(set.on.stream, file), .error = 0, .at_end = true,
+                  .remaining = 1500); /* there is still nothing */
 }
 
 PROMISE_EITHER(receiving, urgent_data_does_not_stop_it)
 {
-    scene set = begin(placement);
-    ferry_promise *all = submit_receive(set.stream, file_in(&set.where, "file"));
-    check_eq(send(set.theirs, "before", 6, MSG_NOSIGNAL), 6);
-    check_eq(send(set.theirs, "!", 1, MSG_NOSIGNAL | MSG_OOB), 1);
-    check_eq(send(set.theirs, "after", 5, MSG_NOSIGNAL), 5);
+    AT_END(end) scene set = begin(placement);
+    ferry_promise *all = submit_receive(set.on.stream, file_in(&set.where, "file"));
+    check_eq(send(set.on.theirs, "before", 6, MSG_NOSIGNAL), 6);
+    check_eq(send(set.on.theirs, "!", 1, MSG_NOSIGNAL | MSG_OOB), 1);
+    check_eq(send(set.on.theirs, "after", 5, MSG_NOSIGNAL), 5);
     wait_until_asleep();
-    check_eq(shutdown(set.theirs, SHUT_WR), 0);
+    check_eq(shutdown(set.on.theirs, SHUT_WR), 0);
     check_outcome(all, .error = 0, .sent = 11);
-    end(&set, ONE_FILE);
 }
 
 /* ---- storing fails --------------------------------------------------------------------------- */
 
 PROMISE_EITHER(receiving, full_device_takes_nothing_and_nothing_is_lost)
 {
-    scene set = begin(placement);
-    talker *peer = talker_start(set.theirs, 9, 2 * MIB);
-    check_outcome(submit_receive(set.stream, ferry_file_at("/dev/full")), .error = -ENOSPC,
+    AT_END(end) scene set = begin(placement);
+    let_talk(&set, 9, 2 * MIB);
+    check_outcome(submit_receive(set.on.stream, ferry_file_at("/dev/full")), .error = -ENOSPC,
                   .phase = FERRY_PHASE_SINK, .sent = 0);
-    check_outcome(submit_receive(set.stream, file_in(&set.where, "file")), .error = 0,
+    check_outcome(submit_receive(set.on.stream, file_in(&set.where, "file")), .error = 0,
                   .sent = 2 * MIB);
-    talker_join(peer);
     check_content(&set.where, "file", 0, 9, 0, 2 * MIB);
-    end(&set, ONE_FILE);
 }
 
 PROMISE_EITHER(receiving, file_size_limit_is_efbig_and_the_next_file_goes_on_at_the_next_byte)
 {
     enum { MOST = 300001 };
-    static const char *const names[] = {"file", "rest", NULL};
-    scene set = begin(placement);
-    talker *peer = talker_start(set.theirs, 10, 2 * MIB);
+    AT_END(end) scene set = begin(placement);
+    set.names = TWO_FILES;
+    let_talk(&set, 10, 2 * MIB);
     struct rlimit before, small;
     check_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
     small = (struct rlimit){MOST, before.rlim_max};
     check_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
     ferry_file file = file_in(&set.where, "file");
     file.length = (int64_t)MIB;
-    ferry_result result = outcome(submit_receive(set.stream, file));
+    ferry_result result = outcome(submit_receive(set.on.stream, file));
     check_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
     check_eq(result.error, -EFBIG);
     check_eq(result.phase, FERRY_PHASE_SINK);
     check_eq(result.sent, MOST);
     check_eq(result.remaining, MIB - MOST);
-    check_outcome(submit_receive(set.stream, file_in(&set.where, "rest")), .error = 0,
+    check_outcome(submit_receive(set.on.stream, file_in(&set.where, "rest")), .error = 0,
                   .stream_offset = MOST, .sent = 2 * MIB - MOST);
-    talker_join(peer);
     check_eq(size_in(&set.where, "file"), MOST);
     check_content(&set.where, "file", 0, 10, 0, MOST);
     check_content(&set.where, "rest", 0, 10, MOST, 2 * MIB - MOST);
-    end(&set, names);
 }
 
 /* Every second splice is into the file. */
 PROMISE_EITHER(receiving, full_disk_is_enospc_with_the_exact_count_and_the_next_goes_on)
 {
     ONLY_ON_PLAIN_LINKS("nothing is spliced");
-    static const char *const names[] = {"file", "rest", NULL};
     const ferry_fault script = {
         .call = FERRY_CALL_SPLICE, .first = 6, .effect = FERRY_FAULT_ERROR, .error = ENOSPC};
     AT_END(drop_faults) ferry_faults *faults = faults_of(script);
-    scene set = begin_with(placement, unix_pair(SOCK_STREAM), faults);
-    talker *peer = talker_start(set.theirs, 11, 8 * MIB);
+    AT_END(end) scene set = begin_with(placement, unix_pair(SOCK_STREAM), faults);
+    set.names = TWO_FILES;
+    let_talk(&set, 11, 8 * MIB);
     while (true) { /* enough has to be there for each splice to find some */
-        struct pollfd full = {.fd = set.theirs, .events = POLLOUT};
+        struct pollfd full = {.fd = set.on.theirs, .events = POLLOUT};
         if (poll(&full, 1, 0) == 0)
             break;
     }
-    ferry_result result = outcome(submit_receive(set.stream, file_in(&set.where, "file")));
+    ferry_result result = outcome(submit_receive(set.on.stream, file_in(&set.where, "file")));
     check_eq(result.error, -ENOSPC);
     check_eq(result.phase, FERRY_PHASE_SINK);
     check(result.sent > 0);
     check_eq(result.sent, size_in(&set.where, "file"));
     uint64_t stored = result.sent;
-    check_outcome(submit_receive(set.stream, file_in(&set.where, "rest")), .error = 0,
+    check_outcome(submit_receive(set.on.stream, file_in(&set.where, "rest")), .error = 0,
                   .stream_offset = stored, .sent = 8 * MIB - stored);
-    talker_join(peer);
     check_content(&set.where, "file", 0, 11, 0, stored);
     check_content(&set.where, "rest", 0, 11, stored, 8 * MIB - stored);
-    end(&set, names);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -408,53 +383,53 @@ static void check_refused(ferry_stream *stream, ferry_file file, int error)
 PROMISE_EITHER(receiving, what_cannot_be_opened_fails_in_its_turn_and_consumes_nothing)
 {
     static const char *const names[] = {"file", "link", NULL};
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
+    set.names = names;
     int fd = openat(set.where.fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     int reading = openat(set.where.fd, "file", O_RDONLY | O_CLOEXEC);
     int ends[2];
     check_eq(pipe2(ends, O_CLOEXEC), 0);
     check_eq(symlinkat("/tmp", set.where.fd, "link"), 0);
-    talker *peer = talker_start(set.theirs, 12, 1000);
+    let_talk(&set, 12, 1000);
     ferry_file file = file_in(&set.where, "missing");
     file.flags = 0;
-    check_refused(set.stream, file, -ENOENT);
-    check_refused(set.stream, ferry_file_at(set.where.path), -EISDIR);
+    check_refused(set.on.stream, file, -ENOENT);
+    check_refused(set.on.stream, ferry_file_at(set.where.path), -EISDIR);
     file = file_in(&set.where, "file");
     file.flags |= FERRY_FILE_EXCLUSIVE;
-    check_refused(set.stream, file, -EEXIST);
+    check_refused(set.on.stream, file, -EEXIST);
     file = file_in(&set.where, "link/ferry-test-outside");
     file.flags |= FERRY_FILE_BENEATH;
-    check_refused(set.stream, file, -EXDEV);
-    check_refused(set.stream, ferry_file_fd(reading), -EBADF);
-    check_refused(set.stream, ferry_file_fd(ends[1]), -EOPNOTSUPP);
-    check_next(set.stream, 12, 0);
-    talker_join(peer);
+    check_refused(set.on.stream, file, -EXDEV);
+    check_refused(set.on.stream, ferry_file_fd(reading), -EBADF);
+    check_refused(set.on.stream, ferry_file_fd(ends[1]), -EOPNOTSUPP);
+    check_next(set.on.stream, 12, 0);
     close(fd);
     close(reading);
     close(ends[0]);
     close(ends[1]);
-    end(&set, names);
 }
 
 PROMISE_EITHER(receiving, truncate_empties_exclusive_makes_and_beneath_opens_what_is_beneath)
 {
     static const char *const names[] = {"file", "new", NULL};
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
+    set.names = names;
     int fd = openat(set.where.fd, "file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     check_eq(ftruncate(fd, 5000), 0);
     close(fd);
-    talker *peer = talker_start(set.theirs, 13, 300);
+    let_talk(&set, 13, 300);
     ferry_file file = file_in(&set.where, "file");
     file.flags = FERRY_FILE_BENEATH;
     file.length = 100;
-    check_eq(outcome(submit_receive(set.stream, file)).error, 0);
+    check_eq(outcome(submit_receive(set.on.stream, file)).error, 0);
     check_eq(size_in(&set.where, "file"), 5000); /* it only was written over */
     file.flags = FERRY_FILE_TRUNCATE;
-    check_eq(outcome(submit_receive(set.stream, file)).error, 0);
+    check_eq(outcome(submit_receive(set.on.stream, file)).error, 0);
     check_eq(size_in(&set.where, "file"), 100);
     file = file_in(&set.where, "new");
     file.flags |= FERRY_FILE_EXCLUSIVE | FERRY_FILE_BENEATH;
-    check_eq(outcome(submit_receive(set.stream, file)).sent, 100);
+    check_eq(outcome(submit_receive(set.on.stream, file)).sent, 100);
     check_content(&set.where, "file", 0, 13, 100, 100);
     check_content(&set.where, "new", 0, 13, 200, 100);
     struct stat status;
@@ -462,47 +437,45 @@ PROMISE_EITHER(receiving, truncate_empties_exclusive_makes_and_beneath_opens_wha
     mode_t mask = umask(0);
     (void)umask(mask);
     check_eq(status.st_mode & 0777, 0666 & ~mask);
-    talker_join(peer);
-    end(&set, names);
 }
 
 PROMISE(receiving, what_makes_no_sense_is_einval_at_submit)
 {
-    scene set = begin(FERRY_PLACEMENT_SHARED);
+    AT_END(end) scene set = begin(FERRY_PLACEMENT_SHARED);
+    set.names = NO_FILE;
     ferry_promise *none = NULL;
     ferry_file file = file_in(&set.where, "file");
-    check_eq(ferry_stream_read_to_file(set.stream, NULL, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.on.stream, NULL, NULL, &none), -EINVAL);
     check_eq(ferry_stream_read_to_file(NULL, &file, NULL, &none), -EINVAL);
     static const unsigned of_no_path[] = {FERRY_FILE_FOLLOW, FERRY_FILE_STABLE,    FERRY_FD_GIVE,
                                           FERRY_FD_BORROW,   FERRY_FILE_EXCLUSIVE, 1u << 30};
     for (size_t i = 0; i < sizeof of_no_path / sizeof of_no_path[0]; i++) {
         file.flags = of_no_path[i];
-        check_eq(ferry_stream_read_to_file(set.stream, &file, NULL, &none), -EINVAL);
+        check_eq(ferry_stream_read_to_file(set.on.stream, &file, NULL, &none), -EINVAL);
     }
     ferry_file both = file_in(&set.where, "file");
     both.fd = set.where.fd;
-    check_eq(ferry_stream_read_to_file(set.stream, &both, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.on.stream, &both, NULL, &none), -EINVAL);
     ferry_file by_fd = ferry_file_fd(set.where.fd);
     by_fd.flags = FERRY_FILE_CREATE;
-    check_eq(ferry_stream_read_to_file(set.stream, &by_fd, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.on.stream, &by_fd, NULL, &none), -EINVAL);
     by_fd.flags = FERRY_FD_GIVE | FERRY_FD_BORROW;
-    check_eq(ferry_stream_read_to_file(set.stream, &by_fd, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.on.stream, &by_fd, NULL, &none), -EINVAL);
     ferry_resume_token token = {0};
     file = file_in(&set.where, "file");
     file.resume = &token;
-    check_eq(ferry_stream_read_to_file(set.stream, &file, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.on.stream, &file, NULL, &none), -EINVAL);
     file.resume = NULL;
     file.length = -2;
-    check_eq(ferry_stream_read_to_file(set.stream, &file, NULL, &none), -EINVAL);
+    check_eq(ferry_stream_read_to_file(set.on.stream, &file, NULL, &none), -EINVAL);
     file.length = INT64_MAX;
     file.offset = 1;
-    check_eq(ferry_stream_read_to_file(set.stream, &file, NULL, &none), -EOVERFLOW);
+    check_eq(ferry_stream_read_to_file(set.on.stream, &file, NULL, &none), -EOVERFLOW);
     file = file_in(&set.where, "file");
     const ferry_request_options confirmed = {.completion = FERRY_COMPLETION_ACKED};
-    check_eq(ferry_stream_read_to_file(set.stream, &file, &confirmed, &none), -EINVAL);
-    check_eq(ferry_stream_sendfile(set.stream, &file, NULL, &none), -EINVAL); /* CREATE */
+    check_eq(ferry_stream_read_to_file(set.on.stream, &file, &confirmed, &none), -EINVAL);
+    check_eq(ferry_stream_sendfile(set.on.stream, &file, NULL, &none), -EINVAL); /* CREATE */
     check(none == NULL);
-    end(&set, (const char *const[]){NULL});
 }
 
 /* ---- calling off ----------------------------------------------------------------------------- */
@@ -520,71 +493,68 @@ static void note_progress(ferry_promise *, uint64_t bytes, void *arg)
     seen->calls++;
 }
 
+/* Receives into the scene's file, and notes how far it is. */
+static ferry_promise *submit_noted(scene *set, progress *seen)
+{
+    const ferry_request_options told = {.on_progress = note_progress, .on_progress_arg = seen};
+    const ferry_file file = file_in(&set->where, "file");
+    ferry_promise *promise;
+    check_eq(ferry_stream_read_to_file(set->on.stream, &file, &told, &promise), 0);
+    return promise;
+}
+
 PROMISE_EITHER(receiving, cancelled_one_stops_after_what_is_stored_and_the_rest_is_there)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     progress seen = {0};
-    const ferry_request_options told = {.on_progress = note_progress, .on_progress_arg = &seen};
-    ferry_file file = file_in(&set.where, "file");
-    ferry_promise *all;
-    check_eq(ferry_stream_read_to_file(set.stream, &file, &told, &all), 0);
+    ferry_promise *all = submit_noted(&set, &seen);
     unsigned char bytes[1000];
     fill_content(bytes, sizeof bytes, 14, 0);
-    check_eq(send(set.theirs, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
+    check_eq(send(set.on.theirs, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
     while (atomic_load(&seen.bytes) < sizeof bytes)
         (void)ferry_inbox_run(-1);
     check_eq(ferry_promise_cancel(all), 0);
     check_outcome(all, .error = -ECANCELED, .phase = FERRY_PHASE_SOURCE, .sent = sizeof bytes);
     check_eq(size_in(&set.where, "file"), sizeof bytes);
     fill_content(bytes, sizeof bytes, 14, sizeof bytes);
-    check_eq(send(set.theirs, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
-    check_next(set.stream, 14, sizeof bytes);
-    end(&set, ONE_FILE);
+    check_eq(send(set.on.theirs, bytes, sizeof bytes, MSG_NOSIGNAL), sizeof bytes);
+    check_next(set.on.stream, 14, sizeof bytes);
 }
 
 PROMISE_EITHER(receiving, cancel_in_the_queue_and_time_that_is_up_consume_nothing)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     const ferry_request_options short_lived = {.timeout_ms = 20};
     ferry_file file = file_in(&set.where, "file");
-    ferry_promise *first = submit_receive(set.stream, file);
-    ferry_promise *second = submit_receive(set.stream, file), *late;
+    ferry_promise *first = submit_receive(set.on.stream, file);
+    ferry_promise *second = submit_receive(set.on.stream, file), *late;
     check_eq(ferry_promise_cancel(second), 0);
     check_outcome(second, .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE);
     check_eq(ferry_promise_cancel(first), 0);
     check_eq(outcome(first).error, -ECANCELED);
-    check_eq(ferry_stream_read_to_file(set.stream, &file, &short_lived, &late), 0);
+    check_eq(ferry_stream_read_to_file(set.on.stream, &file, &short_lived, &late), 0);
     check_eq(outcome(late).error, -ETIMEDOUT);
-    talker *peer = talker_start(set.theirs, 15, 100);
-    check_next(set.stream, 15, 0);
-    talker_join(peer);
-    end(&set, ONE_FILE);
+    let_talk(&set, 15, 100);
+    check_next(set.on.stream, 15, 0);
 }
 
 PROMISE_EITHER(receiving, abort_and_destroy_under_way_settle_it_with_what_is_stored)
 {
     for (int destroys = 0; destroys < 2; destroys++) {
-        scene set = begin(placement);
-        talker *peer = talker_start(set.theirs, 16, 256 * MIB);
+        AT_END(end) scene set = begin(placement);
+        let_talk(&set, 16, 256 * MIB);
         progress seen = {0};
-        const ferry_request_options told = {.on_progress = note_progress, .on_progress_arg = &seen};
-        ferry_file file = file_in(&set.where, "file");
-        ferry_promise *all;
-        check_eq(ferry_stream_read_to_file(set.stream, &file, &told, &all), 0);
+        ferry_promise *all = submit_noted(&set, &seen);
         while (atomic_load(&seen.bytes) < MIB)
             (void)ferry_inbox_run(-1);
         if (destroys == 1)
-            ferry_service_destroy(set.service);
+            stage_destroy(&set.on);
         else
-            ferry_stream_abort(set.stream);
+            ferry_stream_abort(set.on.stream);
         ferry_result result = outcome(all);
         check_eq(result.error, -ECANCELED);
         check_eq(result.sent, size_in(&set.where, "file"));
         check_content(&set.where, "file", 0, 16, 0, result.sent);
-        if (destroys == 1)
-            set.service = service_start(placement);
-        talker_join(peer);
-        end(&set, ONE_FILE);
     }
 }
 
@@ -592,26 +562,24 @@ PROMISE_EITHER(receiving, abort_and_destroy_under_way_settle_it_with_what_is_sto
 PROMISE_EITHER(receiving, cancel_at_any_moment_loses_no_byte)
 {
     enum { ROUNDS = 60 };
-    static const char *const names[] = {"file", "rest", NULL};
     uint64_t seed = random_seed();
     for (int i = 0; i < ROUNDS; i++) {
         pair both = i % 2 == 0 ? tcp_pair() : unix_pair(SOCK_STREAM);
-        scene set = begin_with(placement, both, NULL);
-        talker *peer = talker_start(set.theirs, 17, MIB);
-        ferry_promise *first = submit_receive(set.stream, file_in(&set.where, "file"));
+        AT_END(end) scene set = begin_with(placement, both, NULL);
+        set.names = TWO_FILES;
+        let_talk(&set, 17, MIB);
+        ferry_promise *first = submit_receive(set.on.stream, file_in(&set.where, "file"));
         usleep((unsigned)(random_next(&seed) % 2000));
         (void)ferry_promise_cancel(first);
         ferry_result result = outcome(first);
         uint64_t stored = result.sent;
         check(result.error == 0 || result.error == -ECANCELED);
-        result = outcome(submit_receive(set.stream, file_in(&set.where, "rest")));
+        result = outcome(submit_receive(set.on.stream, file_in(&set.where, "rest")));
         check_eq(result.error, 0);
         check_eq(stored + result.sent, MIB);
         if (stored > 0) /* else it may not even have been made */
             check_content(&set.where, "file", 0, 17, 0, stored);
         check_content(&set.where, "rest", 0, 17, stored, result.sent);
-        talker_join(peer);
-        end(&set, names);
     }
 }
 
@@ -619,13 +587,11 @@ PROMISE_EITHER(receiving, cancel_at_any_moment_loses_no_byte)
 
 PROMISE_EITHER(receiving, slow_peers_bytes_arrive_whole)
 {
-    scene set = begin(placement);
-    talker *peer = talker_start_slow(set.theirs, 18, 100000, 997, 200);
-    check_outcome(submit_receive(set.stream, file_in(&set.where, "file")), .error = 0,
+    AT_END(end) scene set = begin(placement);
+    set.peer = talker_start_slow(set.on.theirs, 18, 100000, 997, 200);
+    check_outcome(submit_receive(set.on.stream, file_in(&set.where, "file")), .error = 0,
                   .sent = 100000);
-    talker_join(peer);
     check_content(&set.where, "file", 0, 18, 0, 100000);
-    end(&set, ONE_FILE);
 }
 
 PROMISE_EITHER(receiving, many_connections_at_once_each_get_their_own)
@@ -670,23 +636,23 @@ PROMISE_EITHER(receiving, peer_that_sends_much_before_it_reads_is_served_both_wa
 {
     for (int over_unix = 0; over_unix < 2; over_unix++) {
         test_file sent = file_make(64 * MIB, 21);
+        AT_END(end)
         scene set =
             begin_with(placement, over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair(), NULL);
-        pthread_t peer = start_thread(send_then_read, &set.theirs);
-        ferry_promise *out = submit_file(set.stream, ferry_file_at(sent.path));
-        ferry_promise *in = submit_receive(set.stream, file_in(&set.where, "file"));
-        check_eq(ferry_stream_shutdown(set.stream, NULL), 0);
+        pthread_t peer = start_thread(send_then_read, &set.on.theirs);
+        ferry_promise *out = submit_file(set.on.stream, ferry_file_at(sent.path));
+        ferry_promise *in = submit_receive(set.on.stream, file_in(&set.where, "file"));
+        check_eq(ferry_stream_shutdown(set.on.stream, NULL), 0);
         check_eq(outcome(in).sent, 64 * MIB);
         check_eq(outcome(out).sent, 64 * MIB);
         void *answer;
         check_eq(pthread_join(peer, &answer), 0);
-        set.theirs = -1; /* the reader has closed it */
+        set.on.theirs = -1; /* the reader has closed it */
         check_eq(((reader *)answer)->bytes, 64 * MIB);
         check(((reader *)answer)->digest == digest_content(DIGEST_BEGIN, 21, 0, 64 * MIB));
         check_content(&set.where, "file", 0, 20, 0, 64 * MIB);
         reader_free(answer);
         file_remove(&sent);
-        end(&set, ONE_FILE);
     }
 }
 
