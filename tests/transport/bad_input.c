@@ -9,12 +9,12 @@
 PROMISE(bad_input, null_is_einval_where_it_is_not_allowed_and_nothing_where_it_is)
 {
     ferry_file file = ferry_file_at("/etc/passwd");
-    ferry_service *service;
     ferry_stream *stream;
     ferry_stream_status status;
     check_eq(ferry_service_create(NULL, NULL), -EINVAL);
     check_eq(ferry_service_drain(NULL, 0), -EINVAL);
     ferry_service_destroy(NULL);
+    AT_END(destroy_service) ferry_service *service;
     check_eq(ferry_service_create(NULL, &service), 0);
     check_eq(ferry_service_drain(service, -2), -EINVAL);
     AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
@@ -34,10 +34,8 @@ PROMISE(bad_input, null_is_einval_where_it_is_not_allowed_and_nothing_where_it_i
     check_eq(ferry_stream_get_status(stream, NULL), -EINVAL);
     ferry_stream_abort(NULL);
     check(ferry_stream_ref(NULL) == NULL && ferry_stream_unref(NULL) == NULL);
-    ferry_promise *promise = submit_parts(stream, NULL, 0, NULL); /* a marker */
-    check_eq(outcome(promise).error, 0);
+    check_eq(outcome(submit_parts(stream, NULL, 0, NULL)).error, 0); /* a marker */
     check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
 }
 
 PROMISE(bad_input, options_out_of_range_are_einval)
@@ -70,31 +68,24 @@ PROMISE(bad_input, options_out_of_range_are_einval)
 
 PROMISE_BOTH(bad_input, fd_that_cannot_be_a_stream_is_refused_with_its_reason)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_stream *stream = NULL;
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    int directory = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AT_END(close_pair) pair pipe = pipe_pair();
+    AT_END(close_fd) int directory = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AT_END(close_fd) int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_eq(listen(listener, 1), 0);
-    int datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    AT_END(close_fd) int datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     AT_END(close_fd) int handle = open("/etc/passwd", O_PATH | O_CLOEXEC);
     const ferry_stream_options confirming = {.close_timeout_ms = 1000};
     check_eq(ferry_stream_adopt(service, -1, NULL, &stream), -EBADF);
     check_eq(ferry_stream_adopt(service, 9999, NULL, &stream), -EBADF);
-    check_eq(ferry_stream_adopt(service, fds[0], NULL, &stream), -EBADF); /* the reading end */
+    check_eq(ferry_stream_adopt(service, pipe.theirs, NULL, &stream), -EBADF);
     check_eq(ferry_stream_adopt(service, handle, NULL, &stream), -EBADF);
     check_eq(ferry_stream_adopt(service, directory, NULL, &stream), -EISDIR);
     check_eq(ferry_stream_adopt(service, listener, NULL, &stream), -EINVAL);
     check_eq(ferry_stream_adopt(service, datagram, NULL, &stream), -ESOCKTNOSUPPORT);
-    check_eq(ferry_stream_adopt(service, fds[1], &confirming, &stream), -ENOTSOCK);
+    check_eq(ferry_stream_adopt(service, pipe.ours, &confirming, &stream), -ENOTSOCK);
     check(stream == NULL);
-    ferry_service_destroy(service);
-    close(fds[0]);
-    close(fds[1]);
-    close(directory);
-    close(listener);
-    close(datagram);
 }
 
 PROMISE_BOTH(bad_input, unconnected_socket_fails_its_requests_not_its_adoption)
@@ -170,16 +161,15 @@ static void check_open_failure(ferry_stream *stream, ferry_file file, int error)
 
 PROMISE_BOTH(bad_input, file_that_cannot_be_read_fails_in_open_and_the_head_does_not_leave)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     AT_END(file_remove) test_file file = file_make(10, 1);
     ferry_file write_only = ferry_file_fd(open(file.path, O_WRONLY | O_CLOEXEC));
     ferry_file handle = ferry_file_fd(open(file.path, O_PATH | O_CLOEXEC));
     ferry_file directory = ferry_file_at("/tmp");
     ferry_file directory_fd = ferry_file_fd(open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     ferry_file below_file = ferry_file_at("/etc/passwd/nothing");
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    ferry_file pipe_at = ferry_file_fd(fds[0]);
+    AT_END(close_pair) pair pipe = pipe_pair();
+    ferry_file pipe_at = ferry_file_fd(pipe.theirs);
     pipe_at.offset = 10;
     check_open_failure(s.stream, write_only, -EBADF);
     check_open_failure(s.stream, handle, -EBADF);
@@ -188,19 +178,14 @@ PROMISE_BOTH(bad_input, file_that_cannot_be_read_fails_in_open_and_the_head_does
     check_open_failure(s.stream, below_file, -ENOTDIR);
     check_open_failure(s.stream, pipe_at, -ESPIPE);
     const ferry_part parts[] = {ferry_part_copy("head", 4), ferry_part_file(write_only)};
-    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
-    ferry_result result = outcome(promise);
-    check(result.error == -EBADF && result.sent == 0);
+    check_outcome(submit_parts(s.stream, parts, 2, NULL), .error = -EBADF, .sent = 0);
     check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
     check_eq(stage_close_stream(&s).error, 0);
     char data[20];
     check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 7);
-    stage_end(&s);
     close(write_only.fd);
     close(handle.fd);
     close(directory_fd.fd);
-    close(fds[0]);
-    close(fds[1]);
 }
 
 /* ---- out of fds ------------------------------------------------------------------------------ */
@@ -232,31 +217,26 @@ static void give_all_back(fd_hoard *hoard)
 
 PROMISE_BOTH(bad_input, without_fds_submits_adoptions_and_services_are_emfile_and_nothing_breaks)
 {
-    ferry_service *service = service_start(placement);
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     AT_END(file_remove) test_file file = file_make(1000, 1);
-    pair both = unix_pair(SOCK_STREAM), spare = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours), *refused = NULL;
-    check_eq(outcome(submit_write(stream, "x", 1)).error, 0);
+    AT_END(close_pair) pair spare = unix_pair(SOCK_STREAM);
+    ferry_stream *refused = NULL;
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     ferry_file by_fd = ferry_file_fd(file.fd);
     const ferry_stream_options telling = {.high_watermark_bytes = 1,
                                           .on_watermark = ignore_watermark};
     ferry_service *other = NULL;
     fd_hoard hoard;
     take_all_fds(&hoard);
-    check_eq(ferry_stream_sendfile(stream, &by_fd, NULL, NULL), -EMFILE);
-    ferry_result opened = outcome(submit_file(stream, ferry_file_at(file.path)));
+    check_eq(ferry_stream_sendfile(s.stream, &by_fd, NULL, NULL), -EMFILE);
+    ferry_result opened = outcome(submit_file(s.stream, ferry_file_at(file.path)));
     check_eq(ferry_service_create(NULL, &other), -EMFILE);
     if (placement ==
         FERRY_PLACEMENT_DEDICATED) /* which needs an epoll set of its own from the start */
-        check_eq(ferry_stream_adopt(service, spare.ours, &telling, &refused), -EMFILE);
+        check_eq(ferry_stream_adopt(s.service, spare.ours, &telling, &refused), -EMFILE);
     give_all_back(&hoard);
     check_eq(opened.error, -EMFILE);
     check_eq(opened.phase, FERRY_PHASE_OPEN);
     check(other == NULL && refused == NULL);
-    check_eq(outcome(submit_file(stream, ferry_file_at(file.path))).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(both.theirs);
-    close(spare.ours);
-    close(spare.theirs);
+    check_eq(outcome(submit_file(s.stream, ferry_file_at(file.path))).error, 0);
 }

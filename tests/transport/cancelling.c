@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* pthread_cancel: no call is a point of cancellation.
  * A thread that is to be cancelled makes them all. */
+#include "tests/notes.h"
 #include "tests/support.h"
 
 /* What the calls need, made before:
@@ -63,10 +64,7 @@ static void *end(scene *s)
 
 static void await(ferry_promise *promise, int error)
 {
-    ferry_result result;
-    check_eq(ferry_promise_await(promise, -1, &result), 0);
-    check_eq(result.error, error);
-    ferry_promise_unref(promise);
+    check_eq(outcome(promise).error, error);
 }
 
 static void no_line(const char *, void *) {}
@@ -81,31 +79,25 @@ static void on_stream(ferry_listener *, ferry_stream *, void *arg)
 static void send_and_receive(scene *s, ferry_stream *stream)
 {
     char memory[3];
-    ferry_promise *promise;
+    ferry_promise *stored_part;
     ferry_shared_file *shared;
     const ferry_file whole = ferry_file_at(s->file.path), stored = ferry_file_at(s->stored);
     ferry_file by_fd = ferry_file_fd(s->file.fd), part = stored;
-    const ferry_read what = {.data = memory, .size = 3, .mode = FERRY_READ_EXACTLY};
-    const ferry_reader taker = {.on_read = take_all, .keep_open = true};
     by_fd.offset = 0;
     part.length = 3;
     part.flags = FERRY_FILE_CREATE;
-    check_eq(ferry_stream_write(stream, "abc", 3, NULL, &promise), 0);
-    await(promise, 0);
-    check_eq(ferry_stream_sendfile(stream, &by_fd, NULL, &promise), 0);
-    await(promise, 0);
+    await(submit_write(stream, "abc", 3), 0);
+    await(submit_file(stream, by_fd), 0);
     check_eq(ferry_shared_file_open(&whole, &shared), 0);
     ferry_shared_file_unref(shared);
     s->reached = "sending";
-    check_eq(ferry_stream_read(stream, &what, NULL, &promise), 0);
-    await(promise, 0);
-    check_eq(ferry_stream_read_to_file(stream, &part, NULL, &promise), 0);
-    await(promise, 0);
-    check_eq(ferry_stream_set_reader(stream, &taker), 0);
+    await(submit_read(stream, (ferry_read){memory, 3, FERRY_READ_EXACTLY}), 0);
+    check_eq(ferry_stream_read_to_file(stream, &part, NULL, &stored_part), 0);
+    await(stored_part, 0);
+    set_reader(stream, (ferry_reader){.on_read = take_all, .keep_open = true});
     check_eq(ferry_stream_read_within(stream, 1), 0);
     check_eq(ferry_stream_demand(stream, 1), 0);
-    check_eq(ferry_stream_mark(stream, &promise), 0);
-    await(promise, 0);
+    await(submit_mark(stream), 0);
     s->reached = "receiving";
 }
 
@@ -135,7 +127,6 @@ static void *make_all_calls(void *arg)
     scene *s = arg;
     ferry_service *service;
     ferry_stream *stream, *other, *into_pipe, *none;
-    ferry_promise *promise;
     ferry_stream_status status;
     const ferry_service_options options = {.placement = s->placement};
     const ferry_stream_options narrow = {.limit_requests = 1};
@@ -154,8 +145,7 @@ static void *make_all_calls(void *arg)
     check_eq(ferry_inbox_run(5) >= 0, 1);
     check_eq(ferry_service_drain(service, -1), 0);
     s->reached = "draining";
-    check_eq(ferry_stream_close(stream, &promise), 0);
-    await(promise, 0);
+    await(submit_close(stream), 0);
     ferry_stream_unref(stream);
     ferry_stream_unref(other);
     ferry_stream_unref(into_pipe);

@@ -33,11 +33,10 @@ static void *look_up(void *arg)
 
 PROMISE_EITHER(combining, own_work_and_transfers_follow_one_another)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    reader *peer = reader_start(both.theirs, true);
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage_let_read(&s);
     AT_END(file_remove) test_file file = file_make(100 * 1000, 7);
-    job self = {.stream = stream_adopt(service, both.ours), .file = &file};
+    job self = {.stream = s.stream, .file = &file};
     self.looked_up = make();
     ferry_promise *head = make_then(self.looked_up, send_head, &self);
     ferry_promise *all = make_then(head, send_file, &self);
@@ -45,14 +44,13 @@ PROMISE_EITHER(combining, own_work_and_transfers_follow_one_another)
     pthread_t thread = start_thread(look_up, self.looked_up);
     check_outcome(all, .error = 0, .sent = file.size, .stream_offset = 4);
     pthread_join(thread, NULL);
-    (void)close_stream(self.stream);
-    check_eq(reader_end(peer), file.size + 4);
+    check_eq(stage_close_read(&s), file.size + 4);
 }
 
 PROMISE_EITHER(combining, all_of_several_writes_adds_up_their_bytes)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     ferry_promise *writes[8];
     for (unsigned i = 0; i < 8; i++)
         writes[i] = submit_write(s.stream, "12345678", i + 1);
@@ -70,7 +68,6 @@ PROMISE_EITHER(combining, all_of_several_writes_adds_up_their_bytes)
     check_eq(outcome(all).sent, 36);
     (void)stage_close_stream(&s);
     stage_end(&s);
-    (void)reader_end(peer);
 }
 
 PROMISE_EITHER(combining, timeout_calls_a_stuck_write_off_and_says_how_much_left)
@@ -159,11 +156,9 @@ static void try_on_owner(ferry_promise *promise, const ferry_result *, void *arg
 PROMISE_EITHER(no_silent_wait, combining_and_awaiting_many_on_an_owner_is_edeadlk_at_once)
 {
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     ferry_promise *tried = make();
-    const ferry_request_options options = {
-        .on_owner = try_on_owner, .on_owner_holds_queue = true, .on_owner_arg = tried};
-    check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
+    write_calling(s.stream, "x", 1, try_on_owner, tried);
     check_eq(ferry_promise_await(tried, -1, NULL), 0);
     ferry_promise *made_there = ferry_promise_get_value(tried);
     check_eq(ferry_promise_await(made_there, 1, NULL), -ETIMEDOUT);
@@ -172,7 +167,6 @@ PROMISE_EITHER(no_silent_wait, combining_and_awaiting_many_on_an_owner_is_edeadl
     ferry_promise_unref(tried);
     (void)stage_close_stream(&s);
     stage_end(&s);
-    (void)reader_end(peer);
 }
 
 /* ---- depth ----------------------------------------------------------------------------------- */
@@ -206,11 +200,9 @@ static void *submit_again_and_again(void *arg)
 
 PROMISE_EITHER(depth, long_chain_of_callbacks_that_submit_again_runs_on_a_small_stack)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    reader *peer = reader_start(both.theirs, false);
-    relay_race self = {.stream = stream_adopt(service, both.ours), .left = LONG};
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage_let_read(&s);
+    relay_race self = {.stream = s.stream, .left = LONG};
     run_on_small_stack(submit_again_and_again, &self);
-    (void)close_stream(self.stream);
-    check_eq(reader_end(peer), LONG);
+    check_eq(stage_close_read(&s), LONG);
 }

@@ -66,9 +66,7 @@ static unsigned count_sends(ferry_placement placement, const ferry_request_optio
 {
     atomic_bool may_go_on = false;
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_request_options hold = {
-        .on_owner = hold_until_told, .on_owner_holds_queue = true, .on_owner_arg = &may_go_on};
-    check_eq(ferry_stream_write(s.stream, "x", 1, &hold, NULL), 0);
+    write_calling(s.stream, "x", 1, hold_until_told, &may_go_on);
     wait_readable(s.theirs); /* the owner is in hold_until_told, or about to be */
     unsigned before = atomic_load(&sends);
     for (unsigned i = 1; i < writes; i++)

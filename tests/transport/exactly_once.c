@@ -18,13 +18,13 @@ static void count(ferry_promise *, const ferry_result *result, void *arg)
 }
 
 /* Submits something and counts it in if it was accepted. */
-static void watch(tally *seen, int accepted, ferry_promise *promise)
+static void watch(tally *seen, int accepted, ferry_promise *const *promise)
 {
     if (accepted != 0)
         return;
     seen->accepted++;
-    check_eq(ferry_promise_observe(promise, count, seen, NULL), 0);
-    ferry_promise_unref(promise);
+    check_eq(ferry_promise_observe(*promise, count, seen, NULL), 0);
+    ferry_promise_unref(*promise);
 }
 
 static void submit_some(ferry_stream *stream, const test_file *file, tally *seen)
@@ -38,7 +38,7 @@ static void submit_some(ferry_stream *stream, const test_file *file, tally *seen
         int accepted = i % 3 == 0   ? ferry_stream_write(stream, data, sizeof data, NULL, &promise)
                        : i % 3 == 1 ? ferry_stream_sendfile(stream, &range, NULL, &promise)
                                     : ferry_stream_send(stream, parts, 2, NULL, &promise);
-        watch(seen, accepted, promise);
+        watch(seen, accepted, &promise);
     }
 }
 
@@ -53,38 +53,36 @@ static void run_until_all_settled(const tally *seen)
 /* How the life of a stream may end with requests under way. */
 typedef enum ending { BY_CLOSE, BY_ABORT, BY_DESTROY, BY_RESET } ending;
 
-static void reset_by_peer(pair both)
+static void end_life(stage *s, ending how)
 {
-    wait_readable(both.theirs);
-    struct linger reset = {.l_onoff = 1};
-    setsockopt(both.theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    close(both.theirs);
+    switch (how) {
+    case BY_CLOSE:
+        check_eq(ferry_stream_close(s->stream, NULL), 0);
+        break;
+    case BY_ABORT:
+        ferry_stream_abort(s->stream);
+        break;
+    case BY_DESTROY:
+        stage_destroy(s);
+        break;
+    default:
+        wait_readable(s->theirs);
+        close_with_reset(stage_take(s));
+    }
 }
 
 static void end_with_much_under_way(ferry_placement placement, ending how)
 {
-    ferry_service *service = service_start(placement);
-    AT_END(file_remove) test_file file = file_make(300000, 1);
-    pair both = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, both.ours);
     tally seen = {0};
-    submit_some(stream, &file, &seen);
+    AT_END(file_remove) test_file file = file_make(300000, 1);
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
+    submit_some(s.stream, &file, &seen);
     check_eq(seen.accepted, COUNT);
-    if (how == BY_RESET)
-        reset_by_peer(both);
-    else if (how == BY_ABORT)
-        ferry_stream_abort(stream);
-    else
-        ferry_service_destroy(service);
+    end_life(&s, how);
     if (how == BY_DESTROY)
         check_eq(ferry_inbox_run(0), seen.accepted); /* all is settled when destroy returns */
     run_until_all_settled(&seen);
     check(seen.failed > 0);
-    ferry_stream_unref(stream);
-    if (how != BY_DESTROY)
-        ferry_service_destroy(service);
-    if (how != BY_RESET)
-        close(both.theirs);
 }
 
 PROMISE_BOTH(exactly_once, requests_settle_once_when_the_peer_resets)
@@ -119,7 +117,7 @@ static void *submit_in_a_race(void *arg)
     do {
         ferry_promise *promise;
         accepted = ferry_stream_write(self->stream, "x", 1, NULL, &promise);
-        watch(&self->seen, accepted, promise);
+        watch(&self->seen, accepted, &promise);
     } while (accepted == 0 || accepted == -EAGAIN);
     check_eq(accepted, -ESHUTDOWN);
     run_until_all_settled(&self->seen);
@@ -130,30 +128,19 @@ static void race(ferry_placement placement, ending how)
 {
     enum { RACERS = 3, ROUNDS = 60 };
     for (unsigned round = 0; round < ROUNDS; round++) {
-        ferry_service *service = service_start(placement);
-        pair both = unix_pair(SOCK_STREAM);
-        reader *peer = reader_start(both.theirs, false);
-        ferry_stream *stream = stream_adopt(service, both.ours);
         atomic_bool go = false;
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        stage_let_read(&s);
         racer racers[RACERS];
         pthread_t threads[RACERS];
         for (unsigned i = 0; i < RACERS; i++) {
-            racers[i] = (racer){.stream = stream, .go = &go};
+            racers[i] = (racer){.stream = s.stream, .go = &go};
             threads[i] = start_thread(submit_in_a_race, &racers[i]);
         }
         atomic_store(&go, true);
         usleep(round * 20); /* the moment of the end varies from round to round */
-        if (how == BY_CLOSE)
-            check_eq(ferry_stream_close(stream, NULL), 0);
-        else if (how == BY_ABORT)
-            ferry_stream_abort(stream);
-        else
-            ferry_service_destroy(service);
+        end_life(&s, how);
         join_threads(threads, RACERS);
-        ferry_stream_unref(stream);
-        if (how != BY_DESTROY)
-            ferry_service_destroy(service);
-        (void)reader_end(peer);
     }
 }
 
@@ -193,16 +180,11 @@ static void live_once(ferry_placement placement, const test_file *file, tally *s
         ferry_promise *promise;
         ferry_file range = ferry_file_at(file->path);
         ferry_file pseudo = ferry_file_at("/proc/self/status"); /* is copied, through a buffer */
-        int accepted = ferry_stream_write(stream, "x", 1, NULL, &promise);
-        watch(seen, accepted, promise);
-        accepted = ferry_stream_sendfile(stream, &range, NULL, &promise);
-        watch(seen, accepted, promise);
-        accepted = ferry_stream_sendfile(stream, &pseudo, NULL, &promise);
-        watch(seen, accepted, promise);
-        accepted = ferry_stream_mark(stream, &promise);
-        watch(seen, accepted, promise);
-        accepted = ferry_stream_shutdown(stream, &promise);
-        watch(seen, accepted, promise);
+        watch(seen, ferry_stream_write(stream, "x", 1, NULL, &promise), &promise);
+        watch(seen, ferry_stream_sendfile(stream, &range, NULL, &promise), &promise);
+        watch(seen, ferry_stream_sendfile(stream, &pseudo, NULL, &promise), &promise);
+        watch(seen, ferry_stream_mark(stream, &promise), &promise);
+        watch(seen, ferry_stream_shutdown(stream, &promise), &promise);
         ferry_stream_unref(stream);
         int drained = ferry_service_drain(service, -1);
         check(drained == 0 || drained == -ENOMEM);

@@ -13,6 +13,8 @@
 
 typedef struct trial {
     ferry_service *service;
+    ferry_stream *stream; /* one to try it on */
+    int theirs;           /* its peer's end */
     ferry_placement placement;
     int64_t value; /* of a uint64_t, what has the same bits */
 } trial;
@@ -54,6 +56,21 @@ typedef struct row {
         REFUSED(INT_MIN), REFUSED(INT64_MIN)
 #define IS_ANY_U64                                                                                 \
     TAKEN(0), TAKEN(1), TAKEN(INT_MAX), TAKEN(INT64_MAX), TAKEN(INT64_MIN), TAKEN(MOST_U64)
+
+static trial with_stream(trial with)
+{
+    pair ends = unix_pair(SOCK_STREAM);
+    with.stream = stream_adopt(with.service, ends.ours);
+    with.theirs = ends.theirs;
+    return with;
+}
+
+static void drop_its_stream(const trial *this)
+{
+    ferry_stream_abort(this->stream);
+    ferry_stream_unref(this->stream);
+    check_eq(close(this->theirs), 0);
+}
 
 /* ---- streams --------------------------------------------------------------------------------- */
 
@@ -162,25 +179,6 @@ REQUEST_OPTION(progress_step_bytes, .progress_step_bytes = (uint64_t)this->value
 REQUEST_OPTION(progress_interval_ms, .progress_interval_ms = this->value,
                .on_progress = ignore_progress)
 
-/* A stream to submit to, and its peer. */
-typedef struct bench {
-    ferry_stream *stream;
-    int theirs;
-} bench;
-
-static bench bench_make(const trial *this)
-{
-    pair ends = unix_pair(SOCK_STREAM);
-    return (bench){stream_adopt(this->service, ends.ours), ends.theirs};
-}
-
-static void bench_end(const bench *on)
-{
-    ferry_stream_abort(on->stream);
-    ferry_stream_unref(on->stream);
-    check_eq(close(on->theirs), 0);
-}
-
 /* What a submit answered or, where it was taken, how it went. */
 static int ended(int error, ferry_promise *const *promise)
 {
@@ -189,16 +187,15 @@ static int ended(int error, ferry_promise *const *promise)
 
 static int submit(const trial *this, const ferry_part *part, size_t count)
 {
-    AT_END(bench_end) bench on = bench_make(this);
     ferry_promise *promise = NULL;
-    return ended(ferry_stream_send(on.stream, part, count, NULL, &promise), &promise);
+    return ended(ferry_stream_send(this->stream, part, count, NULL, &promise), &promise);
 }
 
 static int try_write_length(const trial *this)
 {
-    AT_END(bench_end) bench on = bench_make(this);
     ferry_promise *promise = NULL;
-    return ended(ferry_stream_write(on.stream, "x", (size_t)this->value, NULL, &promise), &promise);
+    return ended(ferry_stream_write(this->stream, "x", (size_t)this->value, NULL, &promise),
+                 &promise);
 }
 
 static int try_part_length(const trial *this)
@@ -222,10 +219,9 @@ static int64_t make_ten(void *buffer, size_t size, void *)
 
 static int try_generate_length(const trial *this)
 {
-    AT_END(bench_end) bench on = bench_make(this);
     ferry_part part = ferry_part_generate(make_ten, NULL, this->value, NULL);
     ferry_promise *promise = NULL;
-    int error = ferry_stream_send(on.stream, &part, 1, NULL, &promise);
+    int error = ferry_stream_send(this->stream, &part, 1, NULL, &promise);
     if (error == 0) { /* the largest have no end */
         (void)ferry_promise_cancel(promise);
         int outcome_error = outcome(promise).error;
@@ -256,15 +252,14 @@ enum { FILE_BYTES = 100 };
 /* Sends a file, or receives into it. */
 static int transfer(const trial *this, ferry_file file, bool is_received)
 {
-    AT_END(bench_end) bench on = bench_make(this);
     ferry_promise *promise = NULL;
     int error;
     if (is_received) {
-        check_eq(write(on.theirs, "x", 1), 1);
-        check_eq(shutdown(on.theirs, SHUT_WR), 0);
-        error = ferry_stream_read_to_file(on.stream, &file, NULL, &promise);
+        check_eq(write(this->theirs, "x", 1), 1);
+        check_eq(shutdown(this->theirs, SHUT_WR), 0);
+        error = ferry_stream_read_to_file(this->stream, &file, NULL, &promise);
     } else {
-        error = ferry_stream_sendfile(on.stream, &file, NULL, &promise);
+        error = ferry_stream_sendfile(this->stream, &file, NULL, &promise);
     }
     return ended(error, &promise);
 }
@@ -344,23 +339,21 @@ static size_t take_what_it_may(ferry_stream *, const void *, size_t length, bool
 /* The peer says something, and ends. */
 static int read_with(const trial *this, ferry_reader handler)
 {
-    AT_END(bench_end) bench on = bench_make(this);
     handler.on_owner = true;
-    int error = ferry_stream_set_reader(on.stream, &handler);
-    check_eq(write(on.theirs, "xxxxxxxxxx", 10), 10);
-    check_eq(shutdown(on.theirs, SHUT_WR), 0);
+    int error = ferry_stream_set_reader(this->stream, &handler);
+    check_eq(write(this->theirs, "xxxxxxxxxx", 10), 10);
+    check_eq(shutdown(this->theirs, SHUT_WR), 0);
     char byte;
     if (error == 0)
-        check_eq(read(on.theirs, &byte, 1), 0); /* closed behind the end */
+        check_eq(read(this->theirs, &byte, 1), 0); /* closed behind the end */
     return error;
 }
 
 /* The least have nothing left to be told with. */
 static int try_shots(const trial *this)
 {
-    AT_END(bench_end) bench on = bench_make(this);
     ferry_reader handler = {.on_read = take_what_it_may, .on_owner = true, .shots = this->value};
-    return ferry_stream_set_reader(on.stream, &handler);
+    return ferry_stream_set_reader(this->stream, &handler);
 }
 
 TRY(high_bytes,
@@ -375,23 +368,18 @@ static int try_on_read(const trial *this)
     return read_with(this, (ferry_reader){.on_read = take_what_it_may, .arg = &answer});
 }
 
-static int try_demand(const trial *this)
-{
-    AT_END(bench_end) bench on = bench_make(this);
-    return ferry_stream_demand(on.stream, this->value);
-}
+TRY(demand, ferry_stream_demand(this->stream, this->value))
 
 static int try_read_within(const trial *this)
 {
-    AT_END(bench_end) bench on = bench_make(this);
-    int error = ferry_stream_read_within(on.stream, this->value);
+    int error = ferry_stream_read_within(this->stream, this->value);
     char byte;
     if (this->value > INT_MAX) { /* its time does not come: what is read then comes through */
         ferry_read all = {.data = &byte, .size = 1, .mode = FERRY_READ_EXACTLY};
         ferry_promise *promise;
-        check_eq(ferry_stream_read(on.stream, &all, NULL, &promise), 0);
+        check_eq(ferry_stream_read(this->stream, &all, NULL, &promise), 0);
         wait_until_asleep();
-        check_eq(write(on.theirs, "x", 1), 1);
+        check_eq(write(this->theirs, "x", 1), 1);
         check_eq(outcome(promise).error, 0);
     }
     return error;
@@ -400,31 +388,29 @@ static int try_read_within(const trial *this)
 /* Memory of any size that the program says it has; little comes. */
 static int try_read_size(const trial *this)
 {
-    AT_END(bench_end) bench on = bench_make(this);
     char memory[8];
     ferry_read some = {.data = memory, .size = (size_t)this->value, .mode = FERRY_READ_SOME};
     ferry_promise *promise = NULL;
-    check_eq(write(on.theirs, "x", 1), 1);
-    return ended(ferry_stream_read(on.stream, &some, NULL, &promise), &promise);
+    check_eq(write(this->theirs, "x", 1), 1);
+    return ended(ferry_stream_read(this->stream, &some, NULL, &promise), &promise);
 }
 
 static int try_delimiter_length(const trial *this)
 {
-    AT_END(bench_end) bench on = bench_make(this);
     char memory[8];
     ferry_read line = {memory, sizeof memory, FERRY_READ_UNTIL, "\n", (size_t)this->value};
     ferry_promise *promise = NULL;
-    check_eq(write(on.theirs, "\n", 1), 1);
-    return ended(ferry_stream_read(on.stream, &line, NULL, &promise), &promise);
+    check_eq(write(this->theirs, "\n", 1), 1);
+    return ended(ferry_stream_read(this->stream, &line, NULL, &promise), &promise);
 }
 
 static int try_relay(const trial *this, int64_t length, unsigned flags)
 {
-    AT_END(bench_end) bench from = bench_make(this), to = bench_make(this);
+    AT_END(drop_its_stream) trial to = with_stream(*this);
     ferry_promise *promise = NULL;
-    check_eq(write(from.theirs, "x", 1), 1);
-    check_eq(shutdown(from.theirs, SHUT_WR), 0);
-    return ended(ferry_stream_relay(from.stream, to.stream, length, flags, NULL, &promise),
+    check_eq(write(this->theirs, "x", 1), 1);
+    check_eq(shutdown(this->theirs, SHUT_WR), 0);
+    return ended(ferry_stream_relay(this->stream, to.stream, length, flags, NULL, &promise),
                  &promise);
 }
 
@@ -724,17 +710,9 @@ static int try_settled_error(const trial *this)
     return error != 0 ? error : result.error;
 }
 
-static int try_status_name(const trial *this)
-{
-    bool is_known = strcmp(ferry_error_name((int)this->value), "EUNKNOWN") != 0;
-    return is_known ? 0 : -ENOENT;
-}
-
-static int try_status_message(const trial *this)
-{
-    bool is_known = strcmp(ferry_error_message((int)this->value), "unknown error") != 0;
-    return is_known ? 0 : -ENOENT;
-}
+TRY(status_name, strcmp(ferry_error_name((int)this->value), "EUNKNOWN") != 0 ? 0 : -ENOENT)
+TRY(status_message,
+    strcmp(ferry_error_message((int)this->value), "unknown error") != 0 ? 0 : -ENOENT)
 
 /* Numbers of a result, to its words. */
 static int try_result_numbers(const trial *this)
@@ -763,19 +741,17 @@ static int try_format_size(const trial *this)
 
 static int try_peer_size(const trial *this)
 {
-    AT_END(bench_end) bench on = bench_make(this);
     char text[256] = {[1] = '!'};
     size_t size = (size_t)this->value < sizeof text ? (size_t)this->value : sizeof text;
-    int length = ferry_stream_get_peer(on.stream, text, size);
+    int length = ferry_stream_get_peer(this->stream, text, size);
     check(length > 1 && (size > 1 || text[1] == '!'));
     return 0;
 }
 
 static int try_room(const trial *this, uint64_t memory_bytes, uint64_t file_bytes)
 {
-    AT_END(bench_end) bench on = bench_make(this);
     ferry_promise *room = NULL;
-    return ended(ferry_stream_promise_room(on.stream, memory_bytes, file_bytes, &room), &room);
+    return ended(ferry_stream_promise_room(this->stream, memory_bytes, file_bytes, &room), &room);
 }
 
 TRY(room_memory, try_room(this, (uint64_t)this->value, 0))
@@ -987,7 +963,7 @@ static void try_row(const row *one, const trial *with)
         const expectation *expected = &one->expected[i];
         if (i > 0 && expected->value == 0 && expected->outcome == 0)
             break;
-        trial this = *with;
+        AT_END(drop_its_stream) trial this = with_stream(*with);
         this.value = expected->value;
         int got = one->try(&this);
         if (got != expected->outcome)
@@ -998,8 +974,8 @@ static void try_row(const row *one, const trial *with)
 
 PROMISE_BOTH(extremes, every_number_is_taken_or_refused_as_documented_at_its_extremes)
 {
-    trial with = {.service = service_start(placement), .placement = placement};
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
+    const trial with = {.service = service, .placement = placement};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         try_row(&table[i], &with);
-    ferry_service_destroy(with.service);
 }

@@ -38,12 +38,14 @@ static ferry_promise *start_nothing(size_t, ferry_outcome *, void *)
     return NULL;
 }
 
+static ferry_promise *made; /* by a call, if it was right */
+
 /* A call was answered so; what it made, if it did, is given back. */
-static int end(int error, ferry_promise **promise)
+static int end(int error)
 {
     if (error == 0) {
-        (void)ferry_promise_cancel(*promise);
-        (void)outcome(*promise);
+        (void)ferry_promise_cancel(made);
+        (void)outcome(made);
     }
     return error;
 }
@@ -115,8 +117,7 @@ static int connect_options(stage *s, int word)
 {
     ferry_connect_options options = {.timeout_ms = 1000};
     USE(options, word);
-    ferry_promise *promise = NULL;
-    return end(ferry_connect(s->service, "unix:@nobody", &options, &promise), &promise);
+    return end(ferry_connect(s->service, "unix:@nobody", &options, &made));
 }
 
 static int stream_of_connect(stage *s, int word)
@@ -124,8 +125,7 @@ static int stream_of_connect(stage *s, int word)
     ferry_stream_options stream = {0};
     USE(stream, word);
     const ferry_connect_options options = {.stream = &stream};
-    ferry_promise *promise = NULL;
-    return end(ferry_connect(s->service, "unix:@nobody", &options, &promise), &promise);
+    return end(ferry_connect(s->service, "unix:@nobody", &options, &made));
 }
 
 static ferry_request_options some_options(int word)
@@ -140,8 +140,7 @@ static ferry_request_options some_options(int word)
 static int options_of_write(stage *s, int word)
 {
     const ferry_request_options options = some_options(word);
-    ferry_promise *promise = NULL;
-    return end(ferry_stream_write(s->stream, "x", 1, &options, &promise), &promise);
+    return end(ferry_stream_write(s->stream, "x", 1, &options, &made));
 }
 
 static int options_of_forgotten_write(stage *s, int word)
@@ -156,15 +155,13 @@ static int options_of_read(stage *s, int word)
     const ferry_request_options options = some_options(word);
     char byte;
     const ferry_read read = {.data = &byte, .size = 1};
-    ferry_promise *promise = NULL;
-    return end(ferry_stream_read(s->stream, &read, &options, &promise), &promise);
+    return end(ferry_stream_read(s->stream, &read, &options, &made));
 }
 
 static int options_of_relay(stage *s, int word)
 {
     const ferry_request_options options = some_options(word);
-    ferry_promise *promise = NULL;
-    return end(ferry_stream_relay(s->stream, s->stream, 1, 0, &options, &promise), &promise);
+    return end(ferry_stream_relay(s->stream, s->stream, 1, 0, &options, &made));
 }
 
 static int file(stage *s, int word)
@@ -172,19 +169,17 @@ static int file(stage *s, int word)
     ferry_file given = ferry_file_fd(open("/dev/null", O_RDONLY | O_CLOEXEC));
     given.flags = FERRY_FD_GIVE;
     USE(given, word);
-    ferry_promise *promise = NULL;
-    int error = ferry_stream_sendfile(s->stream, &given, NULL, &promise);
+    int error = ferry_stream_sendfile(s->stream, &given, NULL, &made);
     if (error != 0)
         check_eq(close(given.fd), 0); /* it was not taken */
-    return end(error, &promise);
+    return end(error);
 }
 
 static int file_to_receive_into(stage *s, int word)
 {
     ferry_file given = ferry_file_at("/dev/null");
     USE(given, word);
-    ferry_promise *promise = NULL;
-    return end(ferry_stream_read_to_file(s->stream, &given, NULL, &promise), &promise);
+    return end(ferry_stream_read_to_file(s->stream, &given, NULL, &made));
 }
 
 static int file_to_share(stage *, int word)
@@ -203,8 +198,7 @@ static int open_options(stage *s, int word)
     ferry_open_options options = {0};
     USE(options, word);
     const ferry_file given = ferry_file_at("/etc/passwd");
-    ferry_promise *promise;
-    return end(ferry_shared_file_open_on(s->service, &given, &options, &promise), &promise);
+    return end(ferry_shared_file_open_on(s->service, &given, &options, &made));
 }
 
 static int resume_token(stage *s, int word)
@@ -213,16 +207,14 @@ static int resume_token(stage *s, int word)
     USE(token, word);
     ferry_file given = ferry_file_at("/dev/null");
     given.resume = &token;
-    ferry_promise *promise = NULL;
-    return end(ferry_stream_sendfile(s->stream, &given, NULL, &promise), &promise);
+    return end(ferry_stream_sendfile(s->stream, &given, NULL, &made));
 }
 
 static int only_part(stage *s, int word)
 {
     ferry_part part = ferry_part_copy("x", 1);
     USE(part, word);
-    ferry_promise *promise = NULL;
-    return end(ferry_stream_send(s->stream, &part, 1, NULL, &promise), &promise);
+    return end(ferry_stream_send(s->stream, &part, 1, NULL, &made));
 }
 
 static int second_part(stage *s, int word)
@@ -232,8 +224,7 @@ static int second_part(stage *s, int word)
     ferry_part parts[] = {ferry_part_give(memory, memory != NULL, release, NULL),
                           ferry_part_borrow("x", 1)};
     USE(parts[1], word);
-    ferry_promise *promise = NULL;
-    return end(ferry_stream_send(s->stream, parts, 2, NULL, &promise), &promise);
+    return end(ferry_stream_send(s->stream, parts, 2, NULL, &made));
 }
 
 static int read_into_memory(stage *s, int word)
@@ -241,8 +232,7 @@ static int read_into_memory(stage *s, int word)
     char byte;
     ferry_read read = {.data = &byte, .size = 1};
     USE(read, word);
-    ferry_promise *promise = NULL;
-    return end(ferry_stream_read(s->stream, &read, NULL, &promise), &promise);
+    return end(ferry_stream_read(s->stream, &read, NULL, &made));
 }
 
 static int reader_of_stream(stage *s, int word)
@@ -260,9 +250,9 @@ static int chain(stage *, int word)
 {
     ferry_chain given = {.release = word != NONE ? never_released : NULL};
     USE(given, word);
-    ferry_promise *first, *promise = NULL;
+    ferry_promise *first;
     check_eq(ferry_promise_create(&first), 0);
-    int error = end(ferry_promise_chain(first, &given, &promise), &promise);
+    int error = end(ferry_promise_chain(first, &given, &made));
     check_eq(ferry_promise_cancel(first), error == 0 ? -EALREADY : 0);
     ferry_promise_unref(first);
     return error;
@@ -272,16 +262,14 @@ static int retry(stage *, int word)
 {
     ferry_retry given = {.start = start_nothing, .release = word != NONE ? never_released : NULL};
     USE(given, word);
-    ferry_promise *promise = NULL;
-    return end(ferry_promise_retry(&given, &promise), &promise);
+    return end(ferry_promise_retry(&given, &made));
 }
 
 static int map(stage *, int word)
 {
     ferry_map given = {.start = start_nothing, .release = word != NONE ? never_released : NULL};
     USE(given, word);
-    ferry_promise *promise = NULL;
-    return end(ferry_promise_map(&given, &promise), &promise);
+    return end(ferry_promise_map(&given, &made));
 }
 
 static int settle_with(const ferry_outcome *given)

@@ -32,16 +32,13 @@ PROMISE_BOTH(guest, peer_hangup_is_epipe_not_sigpipe)
 {
     struct sigaction counting = {.sa_handler = count_sigpipe}, before;
     sigaction(SIGPIPE, &counting, &before);
-    ferry_service *service = service_start(placement);
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(file_remove) test_file file = file_make(100000, 1);
     for (unsigned by_file = 0; by_file < 2; by_file++) {
         hang_up_on(service, tcp_pair(), &file, by_file);
         hang_up_on(service, unix_pair(SOCK_STREAM), &file, by_file);
-        int fds[2];
-        check_eq(pipe(fds), 0);
-        hang_up_on(service, (pair){.ours = fds[1], .theirs = fds[0]}, &file, by_file);
+        hang_up_on(service, pipe_pair(), &file, by_file);
     }
-    ferry_service_destroy(service);
     check_eq(atomic_load(&sigpipes), 0);
     struct sigaction after;
     sigaction(SIGPIPE, &before, &after);
@@ -161,10 +158,9 @@ PROMISE_BOTH(guest, calls_in_a_forked_child_fail_at_once_and_leave_the_parent_al
     }
     await_child(child);
 
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(stuck).sent, STUCK_BYTES);
-    stage_close(&s);
-    check_eq(reader_end(peer), STUCK_BYTES + 1);
+    check_eq(stage_close_read(&s), STUCK_BYTES + 1);
     ferry_promise_unref(settled);
     close(spare.ours);
 }

@@ -111,8 +111,7 @@ static ferry_promise *submit(ferry_stream *stream, const ferry_part parts[], siz
         if (error == 0)
             return promise;
         check_eq(error, -EAGAIN);
-        ferry_promise *room = submit_mark(stream);
-        check_eq(outcome(room).error, 0);
+        check_eq(outcome(submit_mark(stream)).error, 0);
     }
 }
 
