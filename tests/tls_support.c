@@ -102,6 +102,21 @@ identity identity_make(identity_wish wish)
     return self;
 }
 
+identity authority_make(const char *name, const identity *issuer)
+{
+    return identity_make((identity_wish){.name = name, .is_authority = true, .issuer = issuer});
+}
+
+identity identity_of(const char *name, const identity *issuer)
+{
+    return identity_make((identity_wish){.name = name, .issuer = issuer});
+}
+
+ferry_tls_trust trust_in(const identity *authority)
+{
+    return (ferry_tls_trust){.ca = authority->chain, .ca_length = strlen(authority->chain)};
+}
+
 void identity_free(identity *self)
 {
     X509_free(self->certificate);

@@ -30,6 +30,13 @@ typedef struct identity_wish {
 identity identity_make(identity_wish wish);
 void identity_free(identity *self);
 
+/* The usual ones: an authority, and whom it vouches for. @param issuer NULL: itself. */
+identity authority_make(const char *name, const identity *issuer);
+identity identity_of(const char *name, const identity *issuer);
+
+/* Trust in an authority, and in nobody else. */
+ferry_tls_trust trust_in(const identity *authority);
+
 /* As an option of a context's. */
 ferry_tls_certificate identity_certificate(const identity *self);
 

@@ -44,9 +44,7 @@ static void check_noticed(ferry_placement placement, interfere *how, int error,
     AT_END(drop_stream) ferry_stream *client = scene_adopt_client(s, both.theirs);
     check_content_passes(client, server, 1, 1000);
     char byte;
-    const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_TO_END};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
+    ferry_promise *reading = submit_read(server, (ferry_read){&byte, 1, FERRY_READ_TO_END});
     how(duplicate);
     check_eq(outcome(reading).error, error);
     ferry_tls_failure failure;
@@ -74,9 +72,8 @@ PROMISE_BOTH(connection, end_that_was_said_is_an_end)
     check_outcome(submit_write(client, "x", 1), .error = 0);
     check_outcome(submit_shutdown(client), .error = 0);
     char data[4];
-    const ferry_read read = {.data = data, .size = sizeof data, .mode = FERRY_READ_TO_END};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
+    ferry_promise *reading =
+        submit_read(server, (ferry_read){data, sizeof data, FERRY_READ_TO_END});
     check_outcome(reading, .error = 0, .sent = 1);
     check_content_passes(server, client, 2, 1000); /* the other direction is open */
     ferry_tls_failure failure;
@@ -122,8 +119,8 @@ PROMISE_EITHER(connection, certificate_that_a_list_revokes_is_refused)
 {
     char path[] = "/tmp/ferry-test-XXXXXX";
     close(mkstemp(path));
-    identity root = identity_make((identity_wish){.name = "root", .is_authority = true});
-    identity own = identity_make((identity_wish){.name = "DNS:localhost", .issuer = &root});
+    AT_END(identity_free) identity root = authority_make("root", NULL);
+    AT_END(identity_free) identity own = identity_of("DNS:localhost", &root);
     const ferry_tls_certificate shown = identity_certificate(&own);
     for (int is_revoked = 0; is_revoked < 2; is_revoked++) {
         check_eq(truncate(path, 0), 0);
@@ -136,8 +133,6 @@ PROMISE_EITHER(connection, certificate_that_a_list_revokes_is_refused)
                 .trust = {.ca = root.chain, .ca_length = strlen(root.chain), .crl_file = path}}});
         check_outcome(scene_connect(s, "localhost"), .error = is_revoked ? -EKEYREVOKED : 0);
     }
-    identity_free(&own);
-    identity_free(&root);
     unlink(path);
 }
 
@@ -151,9 +146,8 @@ PROMISE_EITHER(connection, each_certificate_of_a_chain_is_looked_for_in_a_list_o
 {
     char path[] = "/tmp/ferry-test-XXXXXX";
     close(mkstemp(path));
-    identity root = identity_make((identity_wish){.name = "root", .is_authority = true});
-    identity between =
-        identity_make((identity_wish){.name = "between", .is_authority = true, .issuer = &root});
+    AT_END(identity_free) identity root = authority_make("root", NULL);
+    AT_END(identity_free) identity between = authority_make("between", &root);
     const listed cases[] = {
         {true, false, 0}, {true, true, -EKEYREVOKED}, {false, false, -EKEYREVOKED}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -168,8 +162,6 @@ PROMISE_EITHER(connection, each_certificate_of_a_chain_is_looked_for_in_a_list_o
             .placement = placement, .own = {.issuer = &between}, .client = {.trust = trust}});
         check_outcome(scene_connect(s, "localhost"), .error = cases[i].error);
     }
-    identity_free(&between);
-    identity_free(&root);
     unlink(path);
 }
 
@@ -203,9 +195,7 @@ static unread_server join_unread(scene *s, ferry_service *service)
 static void check_whole(ferry_stream *server)
 {
     static unsigned char expected[UNREAD], got[UNREAD + 1];
-    const ferry_read read = {.data = got, .size = sizeof got, .mode = FERRY_READ_TO_END};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
+    ferry_promise *reading = submit_read(server, (ferry_read){got, sizeof got, FERRY_READ_TO_END});
     check_outcome(reading, .error = 0, .sent = UNREAD);
     fill_content(expected, UNREAD, 1, 0);
     check(memcmp(expected, got, UNREAD) == 0);
@@ -285,13 +275,10 @@ PROMISE_EITHER(connection, message_is_received_by_one_call)
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
     ferry_stream *client, *server;
     scene_join(s, &client, &server);
-    const ferry_reader wanted = {.on_read = send_back, .on_owner = true};
-    check_eq(ferry_stream_set_reader(server, &wanted), 0);
+    set_reader(server, (ferry_reader){.on_read = send_back, .on_owner = true});
     for (unsigned i = 0; i < MESSAGES; i++) {
         char answer[4];
-        const ferry_read read = {.data = answer, .size = 4, .mode = FERRY_READ_EXACTLY};
-        ferry_promise *reading;
-        check_eq(ferry_stream_read(client, &read, NULL, &reading), 0);
+        ferry_promise *reading = begin_read(client, answer, 4);
         check_eq(ferry_stream_write(client, &i, sizeof i, NULL, NULL), 0);
         check_outcome(reading, .error = 0, .sent = 4);
         check(memcmp(answer, &i, sizeof i) == 0);

@@ -10,12 +10,6 @@ typedef struct crowd {
     atomic_uint resumed, reloads;
 } crowd;
 
-static void write_file(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    check(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
-}
-
 /* A connection: a byte comes, and with it the ticket of the next one. */
 static void talk_once(crowd *self, unsigned round)
 {
@@ -73,8 +67,8 @@ PROMISE_BOTH(crowd, threads_shake_hands_resume_and_reload_at_once)
     snprintf(chain, sizeof chain, "%s/chain", folder);
     snprintf(key, sizeof key, "%s/key", folder);
     snprintf(authorities, sizeof authorities, "%s/authorities", folder);
-    identity root = identity_make((identity_wish){.name = "root", .is_authority = true});
-    identity own = identity_make((identity_wish){.name = "DNS:localhost", .issuer = &root});
+    AT_END(identity_free) identity root = authority_make("root", NULL);
+    AT_END(identity_free) identity own = identity_of("DNS:localhost", &root);
     write_file(chain, own.chain);
     write_file(key, own.key);
     write_file(authorities, root.chain);
@@ -88,8 +82,6 @@ PROMISE_BOTH(crowd, threads_shake_hands_resume_and_reload_at_once)
     check(atomic_load(&self.reloads) >= RELOADERS);
     start_crowd(&self, 0); /* now nobody makes them forget their sessions */
     check(atomic_load(&self.resumed) > 0);
-    identity_free(&own);
-    identity_free(&root);
     unlink(chain);
     unlink(key);
     unlink(authorities);

@@ -42,9 +42,7 @@ PROMISE_BOTH(handshake, what_is_submitted_to_an_adopted_stream_waits_for_its_end
     ferry_stream *client = scene_adopt_client(s, both.theirs);
     check_outcome(first, .error = 0, .sent = 5);
     char got[5];
-    const ferry_read read = {.data = got, .size = 5, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(client, &read, NULL, &reading), 0);
+    ferry_promise *reading = begin_read(client, got, 5);
     check_outcome(reading, .error = 0, .sent = 5);
     check(memcmp(got, "hello", 5) == 0);
     check_content_passes(client, server, 3, 100000);
@@ -57,9 +55,7 @@ PROMISE_BOTH(handshake, read_that_waits_for_its_end_is_served_then)
     AT_END(drop_stream)
     ferry_stream *server = scene_adopt_server(s, both.ours);
     char got[5];
-    const ferry_read read = {.data = got, .size = 5, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(server, &read, NULL, &reading), 0);
+    ferry_promise *reading = begin_read(server, got, 5);
     wait_until_asleep(); /* the read has come, and the handshake has not */
     AT_END(drop_stream)
     ferry_stream *client = scene_adopt_client(s, both.theirs);
@@ -112,7 +108,7 @@ typedef struct bad_identity {
 
 PROMISE_BOTH(handshake, server_that_is_not_who_it_should_be_is_refused)
 {
-    identity stranger = identity_make((identity_wish){.name = "stranger", .is_authority = true});
+    AT_END(identity_free) identity stranger = authority_make("stranger", NULL);
     const bad_identity cases[] = {
         {{.begins_in = -9, .ends_in = -2}, "localhost", -EKEYEXPIRED, FERRY_TLS_EXPIRED},
         {{.begins_in = 2, .ends_in = 9}, "localhost", -EKEYREJECTED, FERRY_TLS_NOT_YET_VALID},
@@ -135,7 +131,6 @@ PROMISE_BOTH(handshake, server_that_is_not_who_it_should_be_is_refused)
         check(failure.alert > 0); /* the client has said why */
         check_eq(atomic_load(&s->accepted_count), 0);
     }
-    identity_free(&stranger);
 }
 
 PROMISE_EITHER(handshake, name_may_be_a_wildcards_or_an_address)
@@ -154,22 +149,19 @@ PROMISE_EITHER(handshake, name_may_be_a_wildcards_or_an_address)
 
 PROMISE_EITHER(handshake, chain_must_be_whole)
 {
-    identity root = identity_make((identity_wish){.name = "root", .is_authority = true});
-    identity between =
-        identity_make((identity_wish){.name = "between", .is_authority = true, .issuer = &root});
+    AT_END(identity_free) identity root = authority_make("root", NULL);
+    AT_END(identity_free) identity between = authority_make("between", &root);
     for (int is_left_out = 0; is_left_out < 2; is_left_out++) {
         AT_END(end_scene)
-        scene *s = scene_open(
-            (scene_wish){.placement = placement,
-                         .own = {.issuer = &between, .leaves_chain_out = is_left_out},
-                         .client = {.trust = {.ca = root.chain, .ca_length = strlen(root.chain)}}});
+        scene *s =
+            scene_open((scene_wish){.placement = placement,
+                                    .own = {.issuer = &between, .leaves_chain_out = is_left_out},
+                                    .client = {.trust = trust_in(&root)}});
         if (is_left_out)
             check_eq(fail_to_connect(s, "localhost", -ENOKEY).reason, FERRY_TLS_UNKNOWN_ISSUER);
         else
             check_outcome(scene_connect(s, "localhost"), .error = 0);
     }
-    identity_free(&between);
-    identity_free(&root);
 }
 
 PROMISE_EITHER(handshake, anybody_is_taken_only_where_an_unsafe_option_says_so)
@@ -193,9 +185,9 @@ PROMISE_EITHER(handshake, anybody_is_taken_only_where_an_unsafe_option_says_so)
 
 PROMISE_BOTH(handshake, client_that_must_show_a_certificate_does_or_is_refused)
 {
-    identity clients = identity_make((identity_wish){.name = "clients", .is_authority = true});
-    identity good = identity_make((identity_wish){.name = "DNS:alice", .issuer = &clients});
-    identity bad = identity_make((identity_wish){.name = "DNS:mallory"});
+    AT_END(identity_free) identity clients = authority_make("clients", NULL);
+    AT_END(identity_free) identity good = identity_of("DNS:alice", &clients);
+    AT_END(identity_free) identity bad = identity_of("DNS:mallory", NULL);
     const ferry_tls_certificate good_shown = identity_certificate(&good);
     const ferry_tls_certificate bad_shown = identity_certificate(&bad);
     const struct {
@@ -206,11 +198,11 @@ PROMISE_BOTH(handshake, client_that_must_show_a_certificate_does_or_is_refused)
                  {&bad_shown, FERRY_TLS_UNKNOWN_ISSUER}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         AT_END(end_scene)
-        scene *s = scene_open((scene_wish){
-            .placement = placement,
-            .server = {.client_certificate = FERRY_TLS_CLIENT_MUST_SHOW,
-                       .trust = {.ca = clients.chain, .ca_length = strlen(clients.chain)}},
-            .client = {.certificate = cases[i].shown}});
+        scene *s =
+            scene_open((scene_wish){.placement = placement,
+                                    .server = {.client_certificate = FERRY_TLS_CLIENT_MUST_SHOW,
+                                               .trust = trust_in(&clients)},
+                                    .client = {.certificate = cases[i].shown}});
         if (cases[i].reason != FERRY_TLS_NOTHING) {
             (void)outcome(scene_connect(s, "localhost")); /* with TLS 1.3 it hears of it later */
             check_eq(scene_await_failure(s).reason, cases[i].reason);
@@ -223,27 +215,23 @@ PROMISE_BOTH(handshake, client_that_must_show_a_certificate_does_or_is_refused)
         check_eq(ferry_tls_get_info(server, &info), 0);
         check(strstr(info.subject, "alice") != NULL);
     }
-    identity_free(&good);
-    identity_free(&bad);
-    identity_free(&clients);
 }
 
 /* ---- several names, sessions, reloads -------------------------------------------------------- */
 
 PROMISE_EITHER(handshake, client_gets_the_certificate_of_the_name_it_asks_for)
 {
-    identity root = identity_make((identity_wish){.name = "root", .is_authority = true});
-    identity one = identity_make((identity_wish){.name = "DNS:one.test", .issuer = &root});
-    identity two = identity_make((identity_wish){.name = "DNS:two.test", .issuer = &root});
+    AT_END(identity_free) identity root = authority_make("root", NULL);
+    AT_END(identity_free) identity one = identity_of("DNS:one.test", &root);
+    AT_END(identity_free) identity two = identity_of("DNS:two.test", &root);
     const ferry_tls_certificate both[] = {identity_certificate(&one), identity_certificate(&two)};
     for (int refuses = 0; refuses < 2; refuses++) {
         AT_END(end_scene)
-        scene *s = scene_open(
-            (scene_wish){.placement = placement,
-                         .server = {.certificates = both,
-                                    .certificate_count = 2,
-                                    .refuses_unknown_names = refuses},
-                         .client = {.trust = {.ca = root.chain, .ca_length = strlen(root.chain)}}});
+        scene *s = scene_open((scene_wish){.placement = placement,
+                                           .server = {.certificates = both,
+                                                      .certificate_count = 2,
+                                                      .refuses_unknown_names = refuses},
+                                           .client = {.trust = trust_in(&root)}});
         check_outcome(scene_connect(s, "one.test"), .error = 0);
         check_outcome(scene_connect(s, "two.test"), .error = 0);
         ferry_tls_failure failure =
@@ -252,9 +240,6 @@ PROMISE_EITHER(handshake, client_gets_the_certificate_of_the_name_it_asks_for)
         if (refuses)
             check_eq(scene_await_failure(s).reason, FERRY_TLS_UNKNOWN_NAME);
     }
-    identity_free(&one);
-    identity_free(&two);
-    identity_free(&root);
 }
 
 /* Connects, has a byte come back, and closes. @return whether the session was one of before. */
@@ -276,29 +261,22 @@ PROMISE_BOTH(handshake, client_resumes_its_session_with_the_same_name)
     check(is_resumed(s));
 }
 
-static void write_file(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    check(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
-}
-
 PROMISE_EITHER(handshake, reload_takes_new_files_and_keeps_the_old_ones_if_those_are_bad)
 {
     char directory[] = "/tmp/ferry-test-XXXXXX", chain[64], key[64];
     check(mkdtemp(directory) != NULL);
     snprintf(chain, sizeof chain, "%s/chain", directory);
     snprintf(key, sizeof key, "%s/key", directory);
-    identity root = identity_make((identity_wish){.name = "root", .is_authority = true});
-    identity one = identity_make((identity_wish){.name = "DNS:one.test", .issuer = &root});
-    identity two = identity_make((identity_wish){.name = "DNS:two.test", .issuer = &root});
+    AT_END(identity_free) identity root = authority_make("root", NULL);
+    AT_END(identity_free) identity one = identity_of("DNS:one.test", &root);
+    AT_END(identity_free) identity two = identity_of("DNS:two.test", &root);
     write_file(chain, one.chain);
     write_file(key, one.key);
     const ferry_tls_certificate files = {.chain_file = chain, .key_file = key};
     AT_END(end_scene)
-    scene *s = scene_open(
-        (scene_wish){.placement = placement,
-                     .server = {.certificates = &files, .certificate_count = 1},
-                     .client = {.trust = {.ca = root.chain, .ca_length = strlen(root.chain)}}});
+    scene *s = scene_open((scene_wish){.placement = placement,
+                                       .server = {.certificates = &files, .certificate_count = 1},
+                                       .client = {.trust = trust_in(&root)}});
     check_outcome(scene_connect(s, "one.test"), .error = 0);
     write_file(chain, two.chain); /* whose key is another */
     ferry_tls_failure failure;
@@ -311,9 +289,6 @@ PROMISE_EITHER(handshake, reload_takes_new_files_and_keeps_the_old_ones_if_those
     check_eq(failure.reason, FERRY_TLS_NOTHING);
     check_outcome(scene_connect(s, "two.test"), .error = 0);
     check_eq(ferry_tls_context_reload(s->client, &failure), -EOPNOTSUPP); /* it was in memory */
-    identity_free(&one);
-    identity_free(&two);
-    identity_free(&root);
     unlink(chain);
     unlink(key);
     rmdir(directory);
@@ -323,7 +298,7 @@ PROMISE_BOTH(handshake, session_that_was_verified_before_a_reload_is_not_resumed
 {
     char path[] = "/tmp/ferry-test-XXXXXX";
     close(mkstemp(path));
-    identity root = identity_make((identity_wish){.name = "root", .is_authority = true});
+    AT_END(identity_free) identity root = authority_make("root", NULL);
     write_file(path, root.chain);
     AT_END(end_scene)
     scene *s = scene_open((scene_wish){
@@ -334,7 +309,6 @@ PROMISE_BOTH(handshake, session_that_was_verified_before_a_reload_is_not_resumed
     check_content_passes(server, client, 7, 1); /* only now it reads its ticket */
     check(!is_resumed(s));
     check(is_resumed(s));
-    identity_free(&root);
     unlink(path);
 }
 
@@ -443,9 +417,7 @@ static void listen_to_be_encrypted(scene *s)
 
 static unsigned count_streams(const scene *s)
 {
-    ferry_service_status status;
-    check_eq(ferry_service_get_status(s->service, &status), 0);
-    return (unsigned)status.streams;
+    return (unsigned)service_status(s->service).streams;
 }
 
 /* Peers that say nothing: some more than a listener has handshakes with at once. */
@@ -533,9 +505,7 @@ PROMISE_BOTH(handshake, close_in_the_middle_of_it_is_the_cause_of_what_it_calls_
     AT_END(drop_stream)
     ferry_stream *stream = scene_adopt_server(s, both.ours);
     char byte;
-    const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(stream, &read, NULL, &reading), 0);
+    ferry_promise *reading = begin_read(stream, &byte, 1);
     wait_until_asleep();
     check_outcome(submit_close(stream), .error = 0);
     check_outcome(reading, .error = -ECANCELED, .cause = FERRY_CAUSE_CLOSE);
@@ -578,13 +548,9 @@ PROMISE_BOTH(handshake, connection_that_has_spoken_plainly_goes_on_encrypted)
     ferry_stream *plain = stream_adopt(s->service, both.ours);
     check_eq(send(both.theirs, "STARTTLS\n", 9, MSG_NOSIGNAL), 9);
     char line[64];
-    const ferry_read until = {.data = line,
-                              .size = sizeof line,
-                              .mode = FERRY_READ_UNTIL,
-                              .delimiter = "\n",
-                              .delimiter_length = 1};
-    ferry_promise *reading, *detached;
-    check_eq(ferry_stream_read(plain, &until, NULL, &reading), 0);
+    ferry_promise *reading =
+        submit_read(plain, (ferry_read){line, sizeof line, FERRY_READ_UNTIL, "\n", 1});
+    ferry_promise *detached;
     check_outcome(reading, .error = 0, .sent = 9);
     /* The client does not wait: its first words may have been read with the line. */
     AT_END(drop_stream)
@@ -673,6 +639,7 @@ PROMISE_EITHER(handshake, what_no_accepted_connection_can_be_is_refused_when_lis
 
 PROMISE(handshake, certificates_that_are_none_are_refused_with_their_names)
 {
+    AT_END(identity_free)
     identity weak = identity_make((identity_wish){.name = "DNS:weak", .rsa_bits = 1024});
     const ferry_tls_certificate bad[] = {
         {.chain_file = "/nonexistent"},
@@ -699,7 +666,6 @@ PROMISE(handshake, certificates_that_are_none_are_refused_with_their_names)
     const ferry_tls_server_options none = {0};
     check_eq(ferry_tls_server_create(&none, NULL, &context), -EINVAL);
     check_eq(ferry_tls_server_create(NULL, NULL, &context), -EINVAL);
-    identity_free(&weak);
 }
 
 PROMISE(handshake, each_reason_has_a_sentence_of_its_own)

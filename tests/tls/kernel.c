@@ -339,9 +339,7 @@ PROMISE_BOTH(kernel, file_that_is_cancelled_midway_leaves_nothing_behind)
     AT_END(free_memory) unsigned char *got = malloc(result.sent);
     AT_END(free_memory) unsigned char *expected = malloc(result.sent);
     fill_content(expected, result.sent, 7, 0);
-    const ferry_read read = {.data = got, .size = result.sent, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(client, &read, NULL, &reading), 0);
+    ferry_promise *reading = begin_read(client, got, result.sent);
     check_outcome(reading, .error = 0, .sent = result.sent);
     check(memcmp(got, expected, result.sent) == 0);
 }
@@ -373,9 +371,7 @@ PROMISE_BOTH(kernel, end_of_one_direction_leaves_the_other)
     peer_expect_end(s.peer);
     peer_say(s.peer, "answer");
     char got[6];
-    const ferry_read read = {.data = got, .size = sizeof got, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(s.stream, &read, NULL, &reading), 0);
+    ferry_promise *reading = begin_read(s.stream, got, sizeof got);
     check_outcome(reading, .error = 0, .sent = 6);
     check(memcmp(got, "answer", 6) == 0);
 }
@@ -429,9 +425,7 @@ PROMISE_BOTH(kernel, peer_whose_bytes_were_changed_is_told)
     static const char forged[] = "\x17\x03\x03\x00\x20this is no record of that client..";
     AT_END(stand_end) stand s = stand_open(placement);
     char byte;
-    const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(s.stream, &read, NULL, &reading), 0);
+    ferry_promise *reading = begin_read(s.stream, &byte, 1);
     check_eq(send(s.peer->fd, forged, 37, MSG_NOSIGNAL), 37);
     check_outcome(reading, .error = -EBADMSG);
     ERR_clear_error();
@@ -458,9 +452,7 @@ PROMISE_BOTH(kernel, key_that_is_worn_out_fails_requests_and_not_what_left_befor
     check(passed > 10);
     peer_say(s.peer, "y"); /* reading goes on */
     char byte;
-    const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(s.stream, &read, NULL, &reading), 0);
+    ferry_promise *reading = begin_read(s.stream, &byte, 1);
     check_outcome(reading, .error = 0, .sent = 1);
 }
 
@@ -470,9 +462,7 @@ static void ask_for_another_key(const stand *s)
     check_eq(SSL_key_update(s->peer->ssl, SSL_KEY_UPDATE_REQUESTED), 1);
     peer_say(s->peer, "z");
     char byte;
-    const ferry_read read = {.data = &byte, .size = 1, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(s->stream, &read, NULL, &reading), 0);
+    ferry_promise *reading = begin_read(s->stream, &byte, 1);
     check_outcome(reading, .error = 0, .sent = 1);
 }
 

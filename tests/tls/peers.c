@@ -37,24 +37,9 @@ static SSL_CTX *server_context(const scene *s)
     return context;
 }
 
-static ferry_promise *begin_read(ferry_stream *stream, void *data, size_t size)
-{
-    const ferry_read read = {.data = data, .size = size, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(stream, &read, NULL, &reading), 0);
-    return reading;
-}
-
 static ferry_promise *begin_read_of_line(ferry_stream *stream, char line[], size_t size)
 {
-    const ferry_read until = {.data = line,
-                              .size = size,
-                              .mode = FERRY_READ_UNTIL,
-                              .delimiter = "\n",
-                              .delimiter_length = 1};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(stream, &until, NULL, &reading), 0);
-    return reading;
+    return submit_read(stream, (ferry_read){line, size, FERRY_READ_UNTIL, "\n", 1});
 }
 
 /* ---- messages that come in pieces ------------------------------------------------------------ */

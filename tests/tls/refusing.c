@@ -126,23 +126,21 @@ PROMISE_EITHER(refusing, server_whose_key_or_hash_is_weak_is_refused)
         {.name = "DNS:localhost", .issuer = &s->authority, .digest = EVP_sha1()},
     };
     for (size_t i = 0; i < sizeof weak / sizeof weak[0]; i++) {
-        identity own = identity_make(weak[i]);
+        AT_END(identity_free) identity own = identity_make(weak[i]);
         SSL_CTX *context = SSL_CTX_new(TLS_server_method());
         SSL_CTX_set_security_level(context, 0);
         check(SSL_CTX_use_certificate(context, own.certificate) == 1 &&
               SSL_CTX_use_PrivateKey(context, own.secret) == 1);
         check_server_is_refused(s, context, -EKEYREJECTED, FERRY_TLS_WEAK);
-        identity_free(&own);
     }
 }
 
 PROMISE_EITHER(refusing, server_that_has_signed_its_certificate_itself_is_refused)
 {
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
-    identity own = identity_make((identity_wish){.name = "DNS:localhost"});
+    AT_END(identity_free) identity own = identity_of("DNS:localhost", NULL);
     check_server_is_refused(s, peer_server_context(own.certificate, own.secret), -ENOKEY,
                             FERRY_TLS_UNKNOWN_ISSUER);
-    identity_free(&own);
 }
 
 /* Some 150 KB of certificates. */
@@ -154,12 +152,11 @@ static void show_many(SSL_CTX *context, X509 *certificate)
 
 PROMISE_BOTH(refusing, peer_that_shows_more_certificates_than_anybody_needs_is_refused)
 {
-    identity clients = identity_make((identity_wish){.name = "clients", .is_authority = true});
+    AT_END(identity_free) identity clients = authority_make("clients", NULL);
     AT_END(end_scene)
     scene *s = scene_open((scene_wish){
         .placement = placement,
-        .server = {.client_certificate = FERRY_TLS_CLIENT_MUST_SHOW,
-                   .trust = {.ca = clients.chain, .ca_length = strlen(clients.chain)}}});
+        .server = {.client_certificate = FERRY_TLS_CLIENT_MUST_SHOW, .trust = trust_in(&clients)}});
     for (int is_server = 0; is_server < 2; is_server++) {
         SSL_CTX *context = make_context(s, !is_server);
         check(SSL_CTX_use_certificate(context, s->own.certificate) == 1 &&
@@ -169,7 +166,6 @@ PROMISE_BOTH(refusing, peer_that_shows_more_certificates_than_anybody_needs_is_r
         (void)peer_shake_hands(both->other);
         check_refuses(both, -EPROTO, FERRY_TLS_BROKEN);
     }
-    identity_free(&clients);
 }
 
 PROMISE_EITHER(refusing, certificate_may_have_many_names)

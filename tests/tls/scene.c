@@ -59,8 +59,7 @@ scene *scene_open(scene_wish wish)
     scene *self = calloc(1, sizeof *self);
     (void)pthread_mutex_init(&self->mutex, NULL);
     self->service = service_start(wish.placement);
-    self->authority =
-        identity_make((identity_wish){.name = "test authority", .is_authority = true});
+    self->authority = authority_make("test authority", NULL);
     if (wish.own.name == NULL)
         wish.own.name = "DNS:localhost,IP:127.0.0.1";
     if (wish.own.issuer == NULL)
@@ -135,16 +134,25 @@ ferry_tls_failure scene_await_failure(scene *self)
     return failure;
 }
 
+ferry_promise *begin_read(ferry_stream *stream, void *data, size_t size)
+{
+    return submit_read(stream, (ferry_read){data, size, FERRY_READ_EXACTLY});
+}
+
 void check_content_passes(ferry_stream *from, ferry_stream *to, uint64_t seed, size_t size)
 {
     unsigned char *expected = malloc(size + 1), *got = malloc(size + 1);
     fill_content(expected, size, seed, 0);
-    const ferry_read read = {.data = got, .size = size, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(to, &read, NULL, &reading), 0);
+    ferry_promise *reading = begin_read(to, got, size);
     check_outcome(submit_write(from, expected, size), .error = 0, .sent = size);
     check_outcome(reading, .error = 0, .sent = size);
     check(memcmp(expected, got, size) == 0);
     free(expected);
     free(got);
+}
+
+void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    check(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
 }

@@ -3,6 +3,7 @@
 #ifndef FERRY_TESTS_TLS_SCENE_H
 #define FERRY_TESTS_TLS_SCENE_H
 
+#include "tests/notes.h"
 #include "tests/support.h"
 #include "tests/tls_support.h"
 
@@ -52,7 +53,13 @@ ferry_stream *scene_take_accepted(scene *self);
 /* Waits until a handshake has failed at the server. @return why. */
 ferry_tls_failure scene_await_failure(scene *self);
 
+/* Has a stream read so many bytes. */
+ferry_promise *begin_read(ferry_stream *stream, void *data, size_t size);
+
 /* Has content leave one stream and come to the other. */
 void check_content_passes(ferry_stream *from, ferry_stream *to, uint64_t seed, size_t size);
+
+/* Makes a file of a text, or has it say that from now on. */
+void write_file(const char *path, const char *text);
 
 #endif

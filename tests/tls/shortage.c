@@ -82,12 +82,6 @@ typedef struct stock {
 /* Something that needs OpenSSL's memory; allocations fail while it runs. */
 typedef void scenario(stock *s);
 
-static void write_file(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    check(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
-}
-
 static int make_server(const stock *s, ferry_tls_context **ret_context)
 {
     static const char *const protocols[] = {"http/1.1"};
@@ -256,7 +250,7 @@ PROMISE(shortage, context_is_made_or_refused)
 /* What the first context needs for all that follow. */
 PROMISE(shortage, first_context_that_cannot_be_made_is_not_the_last)
 {
-    identity own = identity_make((identity_wish){.name = "DNS:localhost"});
+    AT_END(identity_free) identity own = identity_of("DNS:localhost", NULL);
     check(OPENSSL_init_ssl(OPENSSL_INIT_NO_ATEXIT, NULL) == 1);
     const ferry_tls_certificate shown = identity_certificate(&own);
     const ferry_tls_server_options options = {.certificates = &shown, .certificate_count = 1};
@@ -266,7 +260,6 @@ PROMISE(shortage, first_context_that_cannot_be_made_is_not_the_last)
     check(has_failed());
     check_eq(ferry_tls_server_create(&options, NULL, &context), 0);
     (void)ferry_tls_context_unref(context);
-    identity_free(&own);
 }
 
 PROMISE(shortage, context_is_read_anew_or_stays_as_it_was)
@@ -306,9 +299,7 @@ static void add(scene_of_two *self, ferry_promise *promise)
 
 static void add_read(scene_of_two *self, ferry_stream *stream, void *data)
 {
-    const ferry_read read = {.data = data, .size = SIZE, .mode = FERRY_READ_EXACTLY};
-    ferry_promise *reading;
-    check_eq(ferry_stream_read(stream, &read, NULL, &reading), 0);
+    ferry_promise *reading = begin_read(stream, data, SIZE);
     add(self, reading);
 }
 
