@@ -71,17 +71,15 @@ static struct serving begin_within(int64_t head_ms, int64_t idle_ms)
     return serving;
 }
 
-/* How many connections are left. */
-static size_t count_streams(const struct serving *serving)
+static ferry_service_status status_of(const struct serving *serving)
 {
-    ferry_service_status status;
-    check_eq(ferry_service_get_status(server_service(serving->server), &status), 0);
-    return status.streams;
+    return service_status(server_service(serving->server));
 }
 
+/* Until no connection is left. */
 static void await_no_streams(const struct serving *serving)
 {
-    while (count_streams(serving) > 0) /* a hang is the harness's to notice */
+    while (status_of(serving).streams > 0) /* a hang is the harness's to notice */
         (void)poll(NULL, 0, 1);
 }
 
@@ -95,10 +93,8 @@ static void end_deserted(struct serving *serving)
 /* Until all that was answered has left, and is known to. */
 static void await_nothing_queued(const struct serving *serving)
 {
-    ferry_service_status status;
-    do
-        check_eq(ferry_service_get_status(server_service(serving->server), &status), 0);
-    while (status.queued_requests > 0 && poll(NULL, 0, 1) == 0);
+    while (status_of(serving).queued_requests > 0)
+        (void)poll(NULL, 0, 1);
 }
 
 /* ---- clients --------------------------------------------------------------------------------- */
@@ -234,13 +230,6 @@ static void check_end(int client)
     check_eq(read(client, &byte, 1), 0);
 }
 
-static void reset(int client)
-{
-    const struct linger now = {.l_onoff = 1, .l_linger = 0};
-    check_eq(setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
-    close(client);
-}
-
 /* ---- asking and answering -------------------------------------------------------------------- */
 
 PROMISE(connection, answers_and_stays_open)
@@ -317,9 +306,7 @@ PROMISE(connection, client_that_asks_without_reading_is_not_read_from_either)
     struct insistence insistence = {.client = join(&serving), .count = COUNT};
     insistence.thread = start_thread(insist, &insistence);
     for (int i = 0; i < COUNT; i++) {
-        ferry_service_status status;
-        check_eq(ferry_service_get_status(server_service(serving.server), &status), 0);
-        check(status.queued_requests <= MOST);
+        check(status_of(&serving).queued_requests <= MOST);
         if (i % 2 == 0)
             check_file(insistence.client, MEDIUM_BYTES);
         else
@@ -409,9 +396,7 @@ PROMISE(connection, listings_that_wait_take_the_memory_of_one)
         check_eq(read_head(clients[i]).status, 200); /* and no more of it */
     ask(other, "/a");
     check_text(other, "first");
-    ferry_service_status status;
-    check_eq(ferry_service_get_status(server_service(serving.server), &status), 0);
-    check(status.queued_bytes < 1024 * 1024);
+    check(status_of(&serving).queued_bytes < 1024 * 1024);
     check(listing_bytes_in_all() <= (CLIENTS + 1) * NAMES * 100);
     for (int i = 0; i < CLIENTS; i++)
         close(clients[i]); /* amid all that */
@@ -429,9 +414,8 @@ PROMISE(connection, answers_that_wait_in_memory_are_bounded_in_bytes)
     struct insistence insistence = {.client = client, .count = 2000, .path = "/small"};
     insistence.thread = start_thread(insist, &insistence);
     for (int i = 0; i < insistence.count; i++) {
-        ferry_service_status status;
-        check_eq(ferry_service_get_status(server_service(serving.server), &status), 0);
-        check(status.queued_bytes < 2 * 128 * 1024 + 2 * BYTES); /* waiting, and just leaving */
+        /* What waits, and what is just leaving. */
+        check(status_of(&serving).queued_bytes < 2 * 128 * 1024 + 2 * BYTES);
         check_file(client, BYTES);
     }
     pthread_join(insistence.thread, NULL);
@@ -549,7 +533,7 @@ PROMISE(connection, client_that_leaves_at_any_stage_leaves_nothing_behind)
             if (length > 0)
                 say_bytes(client, text, length);
             if (does_reset)
-                reset(client);
+                close_with_reset(client);
             else
                 close(client);
         }
@@ -559,7 +543,7 @@ PROMISE(connection, client_that_leaves_at_any_stage_leaves_nothing_behind)
     ask(client, "/large");
     check_eq(read_head(client).length, LARGE_BYTES);
     check_content(client, 0, 1000);
-    reset(client);
+    close_with_reset(client);
 }
 
 /* @return an fd that has a lease on the tree's file, which another open has to wait for; or -1: it
@@ -568,20 +552,7 @@ static int lease(const struct serving *serving, const char *file)
 {
     char path[128];
     snprintf(path, sizeof path, "%s/%s", serving->tree.path, file);
-    int holder = open(path, O_RDWR | O_CLOEXEC);
-    check(holder >= 0);
-    check(signal(SIGIO, SIG_IGN) != SIG_ERR);
-    if (fcntl(holder, F_SETLEASE, F_WRLCK) == 0)
-        return holder;
-    close(holder);
-    return -1;
-}
-
-/* Until somebody else wants the file. */
-static void await_lease_break(int holder)
-{
-    while (fcntl(holder, F_GETLEASE) == F_WRLCK) /* a hang is the harness's to notice */
-        (void)poll(NULL, 0, 1);
+    return lease_take(path);
 }
 
 PROMISE(connection, file_under_a_lease_is_waited_for)
@@ -594,9 +565,9 @@ PROMISE(connection, file_under_a_lease_is_waited_for)
     check_text(client, "first");
     if (holder >= 0) {
         char byte;
-        await_lease_break(holder);
+        lease_await_break(holder);
         ask(leaver, "/b");
-        reset(leaver);
+        close_with_reset(leaver);
         check_eq(recv(client, &byte, 1, MSG_DONTWAIT), -1);
         check_eq(fcntl(holder, F_SETLEASE, F_UNLCK), 0);
         close(holder);
@@ -647,7 +618,7 @@ PROMISE(connection, bytes_that_trickle_in_do_not_prolong_it)
     while (poll(&answer, 1, 10) == 0) /* or it would go on until the head is too long */
         say(client, "x");
     check_status(client, 408);
-    reset(client);
+    close_with_reset(client);
 }
 
 PROMISE(connection, answer_that_leaves_meanwhile_does_not_prolong_it_either)
@@ -910,6 +881,38 @@ PROMISE(connection, who_comes_while_it_stops_is_turned_away)
 
 /* ---- the log --------------------------------------------------------------------------------- */
 
+/* A server that writes a log, in a file that the test reads. */
+struct logged {
+    struct serving serving;
+    char path[32];
+    int fd;
+};
+
+static struct logged begin_logged(void)
+{
+    struct logged logged = {.serving = set_up(), .path = "/tmp/ferry-log-XXXXXX"};
+    logged.fd = mkstemp(logged.path);
+    check(logged.fd >= 0);
+    check_eq(log_writer_start(logged.path, &logged.serving.options.log), 0);
+    start(&logged.serving);
+    return logged;
+}
+
+/* Once the clients have left, all is in it. */
+static void stop_logging(struct logged *logged)
+{
+    await_no_streams(&logged->serving);
+    server_destroy(logged->serving.server);
+    check_eq(log_writer_stop(logged->serving.options.log), 0);
+}
+
+static void remove_log(struct logged *logged)
+{
+    close(logged->fd);
+    unlink(logged->path);
+    tree_fell(&logged->serving.tree);
+}
+
 /* Adds a field whose value is long and needs escapes. @return how long the request is. */
 static size_t add_long_field(char *text, size_t size, size_t length, const char *name)
 {
@@ -921,14 +924,10 @@ static size_t add_long_field(char *text, size_t size, size_t length, const char 
 
 PROMISE(connection, line_of_the_log_is_one_however_long_the_clients_words_are)
 {
-    struct serving serving = set_up();
-    char path[] = "/tmp/ferry-log-XXXXXX", lines[64 * 1024], text[16 * 1024];
-    int log = mkstemp(path);
-    check(log >= 0);
-    check_eq(log_writer_start(path, &serving.options.log), 0);
-    start(&serving);
+    AT_END(remove_log) struct logged logged = begin_logged();
+    char lines[64 * 1024], text[16 * 1024];
     enum { PATHS = 40 }; /* each a byte longer: at one of them it is exactly full */
-    int client = join(&serving);
+    int client = join(&logged.serving);
     for (int i = 0; i < PATHS; i++) {
         size_t length = (size_t)snprintf(text, sizeof text, "GET /%0*d HTTP/1.1\r\nHost: h\r\n",
                                          i % 2 == 0 ? 1 + i : 2000 + i, 0);
@@ -939,12 +938,10 @@ PROMISE(connection, line_of_the_log_is_one_however_long_the_clients_words_are)
         check_status(client, 404);
     }
     close(client);
-    await_no_streams(&serving);
-    server_destroy(serving.server);
-    check_eq(log_writer_stop(serving.options.log), 0);
+    stop_logging(&logged);
     size_t total = 0, quotes = 0, count = 0;
     ssize_t got;
-    while ((got = read(log, lines, sizeof lines)) > 0) {
+    while ((got = read(logged.fd, lines, sizeof lines)) > 0) {
         for (ssize_t i = 0; i < got; i++) {
             quotes += lines[i] == '"';
             count += lines[i] == '\n';
@@ -954,9 +951,6 @@ PROMISE(connection, line_of_the_log_is_one_however_long_the_clients_words_are)
     check_eq(count, PATHS);
     check_eq(quotes, 6 * PATHS);
     check(total < PATHS * 2200);
-    close(log);
-    unlink(path);
-    tree_fell(&serving.tree);
 }
 
 /* Somewhere in the log, with how many seconds it took behind it. */
@@ -970,13 +964,9 @@ static void check_logged(const char *log, const char *text)
 
 PROMISE(connection, each_answer_is_a_line_of_the_log)
 {
-    struct serving serving = set_up();
-    char path[] = "/tmp/ferry-log-XXXXXX", lines[4096];
-    int log = mkstemp(path);
-    check(log >= 0);
-    check_eq(log_writer_start(path, &serving.options.log), 0);
-    start(&serving);
-    int client = join(&serving);
+    AT_END(remove_log) struct logged logged = begin_logged();
+    char lines[4096];
+    int client = join(&logged.serving);
     say(client,
         "GET /a?x=\"y HTTP/1.1\r\nHost: h\r\nUser-Agent: me \"\\ \xff\r\nReferer: r\r\n\r\n");
     check_text(client, "first");
@@ -984,15 +974,13 @@ PROMISE(connection, each_answer_is_a_line_of_the_log)
     check_eq(read_head(client).status, 200);
     check_end(client);
     close(client);
-    client = join(&serving);
+    client = join(&logged.serving);
     say(client, "\x01");
     check_status(client, 400);
     check_end(client);
     close(client);
-    await_no_streams(&serving);
-    server_destroy(serving.server);
-    check_eq(log_writer_stop(serving.options.log), 0);
-    ssize_t length = read(log, lines, sizeof lines - 1);
+    stop_logging(&logged);
+    ssize_t length = read(logged.fd, lines, sizeof lines - 1);
     check(length > 0);
     lines[length] = '\0';
     int day, year;
@@ -1006,7 +994,4 @@ PROMISE(connection, each_answer_is_a_line_of_the_log)
     for (const char *at = lines; (at = strchr(at, '\n')) != NULL; at++)
         count++;
     check_eq(count, 3);
-    close(log);
-    unlink(path);
-    tree_fell(&serving.tree);
 }

@@ -12,6 +12,7 @@
 struct logging {
     char directory[64];
     char path[128]; /* of the log, in it */
+    char old[160];  /* what it is renamed to */
     struct log_writer *writer;
 };
 
@@ -20,6 +21,7 @@ static struct logging set_up(void)
     struct logging logging = {.directory = "/tmp/ferry-log-XXXXXX"};
     check(mkdtemp(logging.directory) != NULL);
     snprintf(logging.path, sizeof logging.path, "%s/log", logging.directory);
+    snprintf(logging.old, sizeof logging.old, "%s.1", logging.path);
     return logging;
 }
 
@@ -125,38 +127,34 @@ PROMISE(log_writer, what_cannot_be_opened_is_refused_at_once)
 PROMISE(log_writer, reopened_it_goes_on_in_a_file_of_the_old_name)
 {
     AT_END(remove_all) struct logging logging = set_up();
-    char old[160];
-    snprintf(old, sizeof old, "%s.1", logging.path);
     start(&logging);
     add(&logging, 0);
     await_line(logging.path, "0000000 ");
-    check_eq(rename(logging.path, old), 0);
+    check_eq(rename(logging.path, logging.old), 0);
     add(&logging, 1);
-    await_line(old, "0000001 ");
+    await_line(logging.old, "0000001 ");
     log_writer_reopen(logging.writer);
     while (access(logging.path, F_OK) != 0)
         (void)poll(NULL, 0, 1);
     add(&logging, 2);
     await_line(logging.path, "0000002 ");
-    check(!has(logging.path, "0000001 ") && !has(old, "0000002 "));
+    check(!has(logging.path, "0000001 ") && !has(logging.old, "0000002 "));
     check_eq(log_writer_stop(logging.writer), 0);
-    check_eq(unlink(old), 0);
+    check_eq(unlink(logging.old), 0);
 }
 
 PROMISE(log_writer, where_it_cannot_be_reopened_the_old_file_goes_on)
 {
     AT_END(remove_all) struct logging logging = set_up();
-    char old[160];
-    snprintf(old, sizeof old, "%s.1", logging.path);
     start(&logging);
-    check_eq(rename(logging.path, old), 0);
+    check_eq(rename(logging.path, logging.old), 0);
     check_eq(mkdir(logging.path, 0700), 0);
     log_writer_reopen(logging.writer);
     add(&logging, 0);
-    await_line(old, "0000000 ");
+    await_line(logging.old, "0000000 ");
     check_eq(log_writer_stop(logging.writer), 0);
     check_eq(rmdir(logging.path), 0);
-    check_eq(rename(old, logging.path), 0);
+    check_eq(rename(logging.old, logging.path), 0);
 }
 
 /* A limit for files stands for a full disk: the end of a line finds no room. */
@@ -253,22 +251,16 @@ PROMISE(log_writer, reader_that_is_slow_gets_whole_lines_and_is_told_what_is_mis
 
 PROMISE(log_writer, lease_on_the_file_is_not_waited_for)
 {
-    struct logging logging = set_up();
-    int holder = open(logging.path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    check(holder >= 0);
-    check(signal(SIGIO, SIG_IGN) != SIG_ERR);
-    if (fcntl(holder, F_SETLEASE, F_WRLCK) != 0) { /* not on this file system */
-        close(holder);
-        remove_all(&logging);
+    AT_END(remove_all) struct logging logging = set_up();
+    close(open(logging.path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    AT_END(close_fd) int holder = lease_take(logging.path);
+    if (holder < 0) /* not on this file system */
         return;
-    }
     start(&logging);
     add(&logging, 0);
     check_eq(fcntl(holder, F_SETLEASE, F_UNLCK), 0);
     await_line(logging.path, "0000000 ");
     check_eq(log_writer_stop(logging.writer), 0);
-    close(holder);
-    remove_all(&logging);
 }
 
 PROMISE(log_writer, stop_counts_what_nobody_will_read)
