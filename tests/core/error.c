@@ -37,32 +37,28 @@ PROMISE(status, phases_have_names)
 
 PROMISE(status, result_in_words_names_error_phase_and_counts)
 {
-    char line[200];
-    const ferry_result failed = {
-        .error = -ENOENT, .phase = FERRY_PHASE_OPEN, .sent = 0, .remaining = 10};
-    ferry_result_format(&failed, line, sizeof line);
-    check(strcmp(line, "ENOENT in open: No such file or directory (0 bytes sent, 10 remaining)") ==
-          0);
-    const ferry_result own = {.error = -EPIPE}; /* a program's, which has no phase */
-    ferry_result_format(&own, line, sizeof line);
-    check(strcmp(line, "EPIPE: Broken pipe") == 0);
-    const ferry_result broken = {.error = -ECANCELED,
-                                 .phase = FERRY_PHASE_QUEUE,
-                                 .remaining = 10,
-                                 .cause = FERRY_CAUSE_BROKEN};
-    ferry_result_format(&broken, line, sizeof line);
-    check(strcmp(line,
-                 "ECANCELED in queue: called off before it was complete: the stream had broken "
-                 "(0 bytes sent, 10 remaining)") == 0);
-    const ferry_result done = {.method = FERRY_METHOD_SENDFILE, .sent = 1024};
-    ferry_result_format(&done, line, sizeof line);
-    check(strcmp(line, "1024 bytes sent by sendfile") == 0);
-    const ferry_result added_up = {.sent = 1024};
-    ferry_result_format(&added_up, line, sizeof line);
-    check(strcmp(line, "1024 bytes sent") == 0);
-    const ferry_result marker = {0};
-    ferry_result_format(&marker, line, sizeof line);
-    check(strcmp(line, "done") == 0);
+    static const struct {
+        ferry_result result;
+        const char *words;
+    } cases[] = {
+        {{.error = -ENOENT, .phase = FERRY_PHASE_OPEN, .remaining = 10},
+         "ENOENT in open: No such file or directory (0 bytes sent, 10 remaining)"},
+        {{.error = -EPIPE}, "EPIPE: Broken pipe"}, /* a program's, which has no phase */
+        {{.error = -ECANCELED,
+          .cause = FERRY_CAUSE_BROKEN,
+          .phase = FERRY_PHASE_QUEUE,
+          .remaining = 10},
+         "ECANCELED in queue: called off before it was complete: the stream had broken "
+         "(0 bytes sent, 10 remaining)"},
+        {{.method = FERRY_METHOD_SENDFILE, .sent = 1024}, "1024 bytes sent by sendfile"},
+        {{.sent = 1024}, "1024 bytes sent"}, /* what was added up */
+        {{0}, "done"},                       /* a marker */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char line[200];
+        ferry_result_format(&cases[i].result, line, sizeof line);
+        check(strcmp(line, cases[i].words) == 0);
+    }
 }
 
 PROMISE(status, result_in_words_tells_its_length_and_never_overruns)

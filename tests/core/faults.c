@@ -38,6 +38,12 @@ static test_bench bench_make_one(ferry_fault fault)
     return bench_make(faults_of(fault));
 }
 
+/* Whose such calls fail, so many times from the first on. */
+static test_bench bench_failing(ferry_fault_call call, uint64_t first, uint64_t times, int error)
+{
+    return bench_make_one((ferry_fault){call, first, times, FERRY_FAULT_ERROR, error});
+}
+
 static void bench_clear(test_bench *bench)
 {
     close(bench->in);
@@ -252,9 +258,7 @@ PROMISE(faults, empty_script_only_counts_calls)
 
 PROMISE(faults, third_sendfile_fails_and_no_other)
 {
-    AT_END(bench_clear)
-    test_bench bench = bench_make_one((ferry_fault){
-        .call = FERRY_CALL_SENDFILE, .first = 3, .effect = FERRY_FAULT_ERROR, .error = EIO});
+    AT_END(bench_clear) test_bench bench = bench_failing(FERRY_CALL_SENDFILE, 3, 1, EIO);
     AT_END(file_remove) test_file file = file_make(100, 1);
     off_t offset = 0;
     check_eq(send_text(&bench, "1"), 1);
@@ -300,9 +304,7 @@ PROMISE(faults, errno_may_have_either_sign)
 
 PROMISE(faults, any_call_can_fail)
 {
-    AT_END(bench_clear)
-    test_bench bench =
-        bench_make_one((ferry_fault){FERRY_CALL_ANY, 1, UINT64_MAX, FERRY_FAULT_ERROR, ENOMEM});
+    AT_END(bench_clear) test_bench bench = bench_failing(FERRY_CALL_ANY, 1, UINT64_MAX, ENOMEM);
     ferry__calls *calls = bench.calls;
     int ends[2] = {-1, -1};
     char byte;
@@ -333,9 +335,7 @@ PROMISE(faults, any_call_can_fail)
 
 PROMISE(faults, any_counts_all_kinds_together)
 {
-    AT_END(bench_clear)
-    test_bench bench = bench_make_one((ferry_fault){
-        .call = FERRY_CALL_ANY, .first = 3, .effect = FERRY_FAULT_ERROR, .error = EMFILE});
+    AT_END(bench_clear) test_bench bench = bench_failing(FERRY_CALL_ANY, 3, 1, EMFILE);
     char byte;
     check_eq(send_text(&bench, "1"), 1);
     check_eq(bench.calls->recv(bench.calls, bench.out, &byte, 1, 0), 1);
@@ -346,9 +346,7 @@ PROMISE(faults, any_counts_all_kinds_together)
 
 PROMISE(faults, waiting_in_epoll_is_neither_counted_nor_tampered_with)
 {
-    AT_END(bench_clear)
-    test_bench bench =
-        bench_make_one((ferry_fault){FERRY_CALL_ANY, 1, UINT64_MAX, FERRY_FAULT_ERROR, EIO});
+    AT_END(bench_clear) test_bench bench = bench_failing(FERRY_CALL_ANY, 1, UINT64_MAX, EIO);
     ferry__calls *calls = bench.calls;
     struct epoll_event event;
     AT_END(close_fd) int set = epoll_create1(EPOLL_CLOEXEC);
@@ -535,9 +533,7 @@ PROMISE(faults, epoll_waits_in_vain_for_room_in_a_stalled_sink)
 
 PROMISE(faults, watch_that_is_set_anew_after_an_eagain_made_up_tells_at_once)
 {
-    AT_END(bench_clear)
-    test_bench bench =
-        bench_make_one((ferry_fault){FERRY_CALL_WRITE, 1, 3, FERRY_FAULT_ERROR, EAGAIN});
+    AT_END(bench_clear) test_bench bench = bench_failing(FERRY_CALL_WRITE, 1, 3, EAGAIN);
     ferry__calls *calls = bench.calls;
     struct epoll_event event = {.events = EPOLLOUT | EPOLLET};
     AT_END(close_fd) int set = calls->epoll_create(calls);
@@ -620,15 +616,12 @@ PROMISE(faults, calls_of_many_threads_are_all_counted_and_faults_happen_so_often
 
 PROMISE(faults, two_objects_have_numbers_of_their_own)
 {
-    const ferry_fault fault = {
-        .call = FERRY_CALL_WRITE, .first = 2, .effect = FERRY_FAULT_ERROR, .error = EIO};
-    test_bench one = bench_make_one(fault), other = bench_make_one(fault);
+    AT_END(bench_clear) test_bench one = bench_failing(FERRY_CALL_WRITE, 2, 1, EIO);
+    AT_END(bench_clear) test_bench other = bench_failing(FERRY_CALL_WRITE, 2, 1, EIO);
     check_eq(send_text(&one, "1"), 1);
     check_eq(send_text(&other, "1"), 1);
     check_fails(send_text(&one, "1"), EIO);
     check_fails(send_text(&other, "1"), EIO);
-    bench_clear(&one);
-    bench_clear(&other);
 }
 
 /* ---- the object ------------------------------------------------------------------------------ */

@@ -42,22 +42,23 @@ PROMISE(promise, await_gives_the_same_result_every_time)
     check_eq(ferry_promise_await(promise, 0, NULL), 0);
 }
 
-PROMISE(promise, await_at_home_never_misses_the_settling)
+static void await_again_and_again(ferry__inbox *home)
 {
     for (unsigned i = 0; i < 2000; i++) {
-        AT_END(drop_promise) ferry_promise *promise = make_owned(ferry__inbox_current());
+        AT_END(drop_promise) ferry_promise *promise = make_owned(home);
         AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
         check_eq(ferry_promise_await(promise, -1, NULL), 0);
     }
 }
 
+PROMISE(promise, await_at_home_never_misses_the_settling)
+{
+    await_again_and_again(ferry__inbox_current());
+}
+
 PROMISE(promise, await_elsewhere_never_misses_the_settling)
 {
-    for (unsigned i = 0; i < 2000; i++) {
-        AT_END(drop_promise) ferry_promise *promise = make_owned(NULL);
-        AT_END(join_thread) pthread_t thread = settle_elsewhere(promise);
-        check_eq(ferry_promise_await(promise, -1, NULL), 0);
-    }
+    await_again_and_again(NULL);
 }
 
 static void *await_on_thread(void *arg)
