@@ -348,13 +348,12 @@ PROMISE(quiet, several_threads_may_ask_while_it_becomes_so)
         if (i % 2 == 0)
             check_eq(ferry_promise_cancel(derived[i]), 0);
     }
-    for (unsigned i = 0; i < 3; i++)
-        check_eq(pthread_create(&threads[i], NULL, i == 0 ? settle_all : ask_for_all, NULL), 0);
+    threads[0] = start_thread(settle_all, NULL);
+    start_threads(threads + 1, 2, ask_for_all, NULL);
     check_eq(ferry_promise_await_all(derived, RACERS, -1), 0);
     check_eq(ferry_promise_await_all(first, RACERS, -1), 0);
     run_all();
-    for (unsigned i = 0; i < 3; i++)
-        check_eq(pthread_join(threads[i], NULL), 0);
+    join_threads(threads, 3);
     for (unsigned i = 0; i < RACERS; i++) {
         drop(first[i]);
         drop(derived[i]);

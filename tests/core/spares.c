@@ -184,8 +184,7 @@ PROMISE(spares, block_has_one_user_at_a_time)
         ferry__pile_put(&pile, &counter.shelf);
         sched_yield();
     }
-    for (unsigned i = 0; i < TAKERS; i++)
-        (void)pthread_join(threads[i], NULL);
+    join_threads(threads, TAKERS);
     ferry__pile_free(&pile);
     check(ferry__shelf_free(&counter.shelf));
     check_eq(allocations_outstanding(), before);

@@ -706,11 +706,10 @@ static void with_threads(void (*body)(void))
     check_eq(pthread_barrier_init(&wood.begin, NULL, THREADS + 1), 0);
     check_eq(pthread_barrier_init(&wood.end, NULL, THREADS + 1), 0);
     for (uintptr_t i = 0; i < THREADS; i++)
-        check_eq(pthread_create(&threads[i], NULL, do_my_part, (void *)i), 0);
+        threads[i] = start_thread(do_my_part, (void *)i);
     body();
     take_step(-1);
-    for (unsigned i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    join_threads(threads, THREADS);
     pthread_barrier_destroy(&wood.begin);
     pthread_barrier_destroy(&wood.end);
 }
@@ -857,11 +856,10 @@ static void plant_and_let_race(void)
         expected += observe_quiet(&trees[i], &runs);
     }
     for (uintptr_t i = 0; i < THREADS; i++)
-        check_eq(pthread_create(&threads[i], NULL, do_my_part_at_once, (void *)i), 0);
+        threads[i] = start_thread(do_my_part_at_once, (void *)i);
     for (unsigned i = 0; i < 200; i++)
         check(ferry_inbox_run(0) >= 0);
-    for (unsigned i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    join_threads(threads, THREADS);
     for (unsigned i = 0; i < BATCH; i++)
         for (unsigned leaf = 0; leaf < trees[i].leaves; leaf++)
             (void)ferry_promise_settle(trees[i].nodes[leaf].promise, NULL);

@@ -523,7 +523,7 @@ PROMISE_EITHER(reading_traffic, every_record_arrives_once_whoever_asks_for_whate
         pair both = any_pair(i & 1);
         courses[i].theirs = both.theirs;
         courses[i].stream = stream_adopt(service, both.ours);
-        check_eq(pthread_create(&courses[i].sender, NULL, send_records, &courses[i]), 0);
+        courses[i].sender = start_thread(send_records, &courses[i]);
     }
     for (unsigned i = 0; i < THREADS; i++) {
         workers[i].courses = courses;

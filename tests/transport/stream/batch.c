@@ -125,7 +125,7 @@ PROMISE_BOTH(batch, forgotten_writes_of_many_threads_leave_whole_once_and_each_t
     forgetter all[THREADS];
     for (uint32_t i = 0; i < THREADS; i++) {
         all[i] = (forgetter){s.stream, i};
-        pthread_create(&threads[i], NULL, forget_records, &all[i]);
+        threads[i] = start_thread(forget_records, &all[i]);
     }
     join_threads(threads, THREADS);
     stage_close(&s);
