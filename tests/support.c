@@ -164,6 +164,26 @@ void close_pair(const pair *both)
     close_theirs(both);
 }
 
+int duplicate(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    check(copy >= 0);
+    return copy;
+}
+
+int socket_option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t size = sizeof value;
+    check_eq(getsockopt(fd, level, name, &value, &size), 0);
+    return value;
+}
+
+void set_socket_option(int fd, int level, int name, int value)
+{
+    check_eq(setsockopt(fd, level, name, &value, sizeof value), 0);
+}
+
 void read_away(int fd, uint64_t size)
 {
     static const size_t STEP = 64 * 1024;
@@ -209,6 +229,13 @@ void file_remove(test_file *file)
 {
     close(file->fd);
     unlink(file->path);
+}
+
+ferry_shared_file *shared_file_open(ferry_file file)
+{
+    ferry_shared_file *shared;
+    check_eq(ferry_shared_file_open(&file, &shared), 0);
+    return shared;
 }
 
 int lease_take(const char *path)
@@ -459,23 +486,22 @@ static void wait_for_names(unsigned count)
         sched_yield();
 }
 
-static ferry_service *start_with(ferry_placement placement, unsigned owners)
+ferry_service *service_start_with(ferry_service_options options)
 {
-    const ferry_service_options options = {.placement = placement, .shared_owners = owners};
     ferry_service *service;
     check_eq(ferry_service_create(&options, &service), 0);
-    wait_for_names(placement == FERRY_PLACEMENT_SHARED ? owners : 1);
+    wait_for_names(options.placement == FERRY_PLACEMENT_SHARED ? options.shared_owners : 1);
     return service;
 }
 
 ferry_service *service_start(ferry_placement placement)
 {
-    return start_with(placement, 2);
+    return service_start_with((ferry_service_options){.placement = placement, .shared_owners = 2});
 }
 
 ferry_service *service_of_one_owner(ferry_placement placement)
 {
-    return start_with(placement, 1);
+    return service_start_with((ferry_service_options){.placement = placement, .shared_owners = 1});
 }
 
 ferry_stream *stream_adopt(ferry_service *service, int fd)
@@ -573,10 +599,23 @@ ferry_promise *submit_content(ferry_stream *stream, uint64_t seed, size_t size)
     return promise;
 }
 
-ferry_promise *submit_file(ferry_stream *stream, ferry_file file)
+ferry_promise *submit_file_with(ferry_stream *stream, ferry_file file,
+                                const ferry_request_options *options)
 {
     ferry_promise *promise;
-    check_eq(ferry_stream_sendfile(stream, &file, NULL, &promise), 0);
+    check_eq(ferry_stream_sendfile(stream, &file, options, &promise), 0);
+    return promise;
+}
+
+ferry_promise *submit_file(ferry_stream *stream, ferry_file file)
+{
+    return submit_file_with(stream, file, NULL);
+}
+
+ferry_promise *submit_read_to_file(ferry_stream *stream, ferry_file file)
+{
+    ferry_promise *promise;
+    check_eq(ferry_stream_read_to_file(stream, &file, NULL, &promise), 0);
     return promise;
 }
 
@@ -753,6 +792,12 @@ ferry_promise *submit_stuck(ferry_stream *stream, int theirs)
     return promise;
 }
 
+void wait_until_stuck(int theirs)
+{
+    wait_readable(theirs);
+    wait_until_asleep();
+}
+
 void wait_readable(int fd)
 {
     struct pollfd readable = {.fd = fd, .events = POLLIN};
@@ -761,17 +806,38 @@ void wait_readable(int fd)
 
 /* ---- a stage --------------------------------------------------------------------------------- */
 
-stage stage_open(ferry_placement placement, pair both)
+stage stage_in_with(ferry_service *service, pair both, ferry_stream_options options)
 {
-    ferry_service *service = service_start(placement);
-    return (stage){service, stream_adopt(service, both.ours), both.ours, both.theirs, NULL};
+    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
+    return (stage){NULL, stream, both.ours, both.theirs, NULL};
+}
+
+stage stage_in(ferry_service *service, pair both)
+{
+    return (stage){NULL, stream_adopt(service, both.ours), both.ours, both.theirs, NULL};
 }
 
 stage stage_open_with(ferry_placement placement, pair both, ferry_stream_options options)
 {
     ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
-    return (stage){service, stream, both.ours, both.theirs, NULL};
+    stage s = stage_in_with(service, both, options);
+    s.service = service;
+    return s;
+}
+
+stage stage_open(ferry_placement placement, pair both)
+{
+    ferry_service *service = service_start(placement);
+    stage s = stage_in(service, both);
+    s.service = service;
+    return s;
+}
+
+stage stage_open_to_reader(ferry_placement placement, pair both)
+{
+    stage s = stage_open(placement, both);
+    stage_let_read(&s);
+    return s;
 }
 
 void stage_end(stage *s)
@@ -800,6 +866,27 @@ uint64_t stage_close_read(stage *s)
     return reader_end(peer);
 }
 
+void stage_close_got(stage *s, uint64_t bytes, uint64_t expected)
+{
+    check_eq(stage_close_stream(s).error, 0);
+    if (s->peer == NULL)
+        stage_let_read(s);
+    reader_check(s->peer, bytes, expected);
+    s->peer = NULL;
+    stage_end(s);
+}
+
+void stage_close_got_content(stage *s, uint64_t seed, uint64_t size)
+{
+    stage_close_got(s, size, digest_content(DIGEST_BEGIN, seed, 0, size));
+}
+
+void stage_close_got_text(stage *s, const char *text)
+{
+    size_t size = strlen(text);
+    stage_close_got(s, size, digest(DIGEST_BEGIN, text, size));
+}
+
 ferry_result stage_close_stream(stage *s)
 {
     ferry_result result = close_stream(s->stream);
@@ -813,9 +900,22 @@ void stage_destroy(stage *s)
     s->service = NULL;
 }
 
+void stage_destroy_or_abort(stage *s, bool destroys)
+{
+    if (destroys)
+        stage_destroy(s);
+    else
+        ferry_stream_abort(s->stream);
+}
+
 void stage_let_read(stage *s)
 {
     s->peer = reader_start(stage_take(s), false);
+}
+
+void stage_let_read_slowly(stage *s, size_t step, unsigned slow_us)
+{
+    s->peer = reader_start_slow(stage_take(s), step, slow_us);
 }
 
 void stage_hang_up(stage *s)

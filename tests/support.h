@@ -73,6 +73,13 @@ void close_theirs(const pair *both);
 void close_ours(const pair *both);
 void close_pair(const pair *both);
 
+/* Another descriptor of the same. */
+int duplicate(int fd);
+
+/* An option of a socket that is an int. */
+int socket_option(int fd, int level, int name);
+void set_socket_option(int fd, int level, int name, int value);
+
 /* Reads so much, which must come, and throws it away. */
 void read_away(int fd, uint64_t size);
 
@@ -91,6 +98,8 @@ typedef struct test_file {
 /* A real file with content; removed and closed by file_remove. */
 test_file file_make(uint64_t size, uint64_t seed);
 void file_remove(test_file *file);
+
+ferry_shared_file *shared_file_open(ferry_file file);
 
 /* Takes a lease on a file. @return its fd; -1: the file system has none. */
 int lease_take(const char *path);
@@ -157,10 +166,12 @@ talker *talker_start_slow(int fd, uint64_t seed, uint64_t size, size_t step, uns
 
 /* Waits until it has sent everything, and frees it. */
 void talker_join(talker *peer);
+PUT_AWAY(join_talker, talker, talker_join)
 
 /* ---- ferry ---- */
 
 ferry_service *service_start(ferry_placement placement);
+ferry_service *service_start_with(ferry_service_options options);
 
 /* A shared one has a single owner: whatever blocks that is seen by all streams. */
 ferry_service *service_of_one_owner(ferry_placement placement);
@@ -194,6 +205,9 @@ ferry_request_options calling_on_owner(ferry_callback *callback, void *arg);
 void write_calling(ferry_stream *stream, const void *data, size_t size, ferry_callback *callback,
                    void *arg);
 
+ferry_promise *submit_file_with(ferry_stream *stream, ferry_file file,
+                                const ferry_request_options *options);
+ferry_promise *submit_read_to_file(ferry_stream *stream, ferry_file file);
 ferry_promise *submit_mark(ferry_stream *stream);
 ferry_promise *submit_shutdown(ferry_stream *stream);
 ferry_promise *submit_close(ferry_stream *stream);
@@ -236,7 +250,7 @@ ferry_faults *faults_of(ferry_fault fault);
 
 /* What most promises are played on: a service with one stream, and the peer at its other end. */
 typedef struct stage {
-    ferry_service *service; /* NULL once it is destroyed */
+    ferry_service *service; /* NULL once it is destroyed, or if it is somebody else's */
     ferry_stream *stream;   /* NULL once it is dropped */
     int ours;               /* the fd that it has adopted, for whoever watches that */
     int theirs;             /* the peer's end; -1 once it is closed, or somebody else's */
@@ -245,6 +259,13 @@ typedef struct stage {
 
 stage stage_open(ferry_placement placement, pair both);
 stage stage_open_with(ferry_placement placement, pair both, ferry_stream_options options);
+
+/* One whose peer reads, to its end. */
+stage stage_open_to_reader(ferry_placement placement, pair both);
+
+/* One in a service that the caller destroys. */
+stage stage_in(ferry_service *service, pair both);
+stage stage_in_with(ferry_service *service, pair both, ferry_stream_options options);
 
 /* Drops the stream, destroys the service and closes the peer's end, or lets it read to the end:
  * what is left of them. */
@@ -259,11 +280,21 @@ uint64_t stage_close_read(stage *s);
 /* Waits for a close of the stream, and drops it. */
 ferry_result stage_close_stream(stage *s);
 
+/* The same, and checks that the peer, which reads now if it was not let before, gets so many bytes,
+ * with this digest, and then an end of file; or the first bytes of a seed's content; or a text. */
+void stage_close_got(stage *s, uint64_t bytes, uint64_t digest);
+void stage_close_got_content(stage *s, uint64_t seed, uint64_t size);
+void stage_close_got_text(stage *s, const char *text);
+
 /* Destroys the service before the rest. */
 void stage_destroy(stage *s);
 
+/* Either ends what the stream is at. */
+void stage_destroy_or_abort(stage *s, bool destroys);
+
 /* The peer reads from now on, to its end. */
 void stage_let_read(stage *s);
+void stage_let_read_slowly(stage *s, size_t step, unsigned slow_us);
 
 /* The peer hangs up. */
 void stage_hang_up(stage *s);
@@ -285,6 +316,10 @@ void wait_until_full(ferry_stream *stream, ferry_promise *promise);
 
 /* Waits until fd has something to read. */
 void wait_readable(int fd);
+
+/* Waits until some of what a stream sends has arrived at its peer's end, and the rest cannot leave:
+ * its owner sleeps. */
+void wait_until_stuck(int theirs);
 
 /* Waits until every thread of ferry's sleeps in the kernel: in a blocked call, or for work. */
 void wait_until_asleep(void);

@@ -24,12 +24,6 @@ static void check_refused(ferry_stream *stream, ferry_file file, int error)
     check(promise == NULL);
 }
 
-static void check_failed_so(ferry_result result, int error, ferry_phase phase)
-{
-    check_eq(result.error, error);
-    check_eq(result.phase, phase);
-}
-
 /* Reads exactly so much, and digests it. */
 static uint64_t receive(int fd, uint64_t so_far, size_t size)
 {
@@ -116,8 +110,7 @@ PROMISE_EITHER(follow, sink_that_refuses_sendfile_gets_a_copy_of_what_grows)
     append(&file, 40000);
     got = receive(s.theirs, got, 40000);
     check_eq(got, digest_content(DIGEST_BEGIN, 3, 0, 41000));
-    ferry_result result = outcome(promise);
-    check(result.error == 0 && result.sent == 41000 && result.method == FERRY_METHOD_COPY);
+    check_outcome(promise, .error = 0, .sent = 41000, .method = FERRY_METHOD_COPY);
 }
 
 PROMISE_EITHER(follow, file_cut_below_what_was_sent_is_enodata)
@@ -130,10 +123,8 @@ PROMISE_EITHER(follow, file_cut_below_what_was_sent_is_enodata)
         ferry_promise *promise = submit_file(s.stream, range);
         (void)receive(s.theirs, DIGEST_BEGIN, 3000);
         check_eq(truncate(file.path, 2999), 0);
-        ferry_result result = outcome(promise);
-        check_failed_so(result, -ENODATA, FERRY_PHASE_SOURCE);
-        check_eq(result.sent, 3000);
-        check_eq(result.remaining, to_end == 1 ? 0 : 2000);
+        check_outcome(promise, .error = -ENODATA, .phase = FERRY_PHASE_SOURCE, .sent = 3000,
+                      .remaining = to_end == 1 ? 0 : 2000);
     }
 }
 
@@ -162,10 +153,7 @@ PROMISE_EITHER(follow, deadline_ends_it)
     AT_END(file_remove) test_file file = file_make(3000, 6);
     AT_END(stage_close) stage s = open_one(placement);
     const ferry_request_options options = {.timeout_ms = 30};
-    ferry_file range = followed(&file);
-    ferry_promise *promise;
-    check_eq(ferry_stream_sendfile(s.stream, &range, &options, &promise), 0);
-    ferry_result result = outcome(promise);
+    ferry_result result = outcome(submit_file_with(s.stream, followed(&file), &options));
     check_eq(result.error, -ETIMEDOUT);
     check(result.sent == 0 || result.sent == 3000);
 }
@@ -177,29 +165,21 @@ PROMISE_EITHER(follow, abort_and_destroy_get_out_of_it)
         AT_END(stage_end) stage s = open_one(placement);
         ferry_promise *promise = submit_file(s.stream, followed(&file));
         (void)receive(s.theirs, DIGEST_BEGIN, 3000);
-        if (destroyed == 1)
-            stage_destroy(&s);
-        else
-            ferry_stream_abort(s.stream);
-        ferry_result result = outcome(promise);
-        check(result.error == -ECANCELED && result.sent == 3000);
+        stage_destroy_or_abort(&s, destroyed == 1);
+        check_outcome(promise, .error = -ECANCELED, .sent = 3000);
     }
 }
 
 PROMISE_EITHER(follow, what_is_no_regular_file_is_einval_in_open)
 {
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    stage s = open_one(placement);
-    ferry_file range = ferry_file_fd(fds[0]);
+    AT_END(close_pair) pair pipe = pipe_pair();
+    AT_END(stage_close) stage s = open_one(placement);
+    ferry_file range = ferry_file_fd(pipe.theirs);
     range.flags = FERRY_FILE_FOLLOW;
-    check_failed_so(outcome(submit_file(s.stream, range)), -EINVAL, FERRY_PHASE_OPEN);
+    check_outcome(submit_file(s.stream, range), .error = -EINVAL, .phase = FERRY_PHASE_OPEN);
     range.flags = FERRY_FILE_STABLE;
-    check_failed_so(outcome(submit_file(s.stream, range)), -EINVAL, FERRY_PHASE_OPEN);
+    check_outcome(submit_file(s.stream, range), .error = -EINVAL, .phase = FERRY_PHASE_OPEN);
     check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
-    stage_close(&s);
-    close(fds[0]);
-    close(fds[1]);
 }
 
 /* ---- files that change ----------------------------------------------------------------------- */
@@ -234,15 +214,12 @@ PROMISE_EITHER(stable, unchanged_file_is_sent_however_it_is_named)
 {
     AT_END(file_remove) test_file file = file_make(LARGE, 11);
     ferry_file by_name = ferry_file_at(file.path);
-    AT_END(drop_shared_file) ferry_shared_file *shared;
-    check_eq(ferry_shared_file_open(&by_name, &shared), 0);
+    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(by_name);
     const ferry_file files[] = {by_name, ferry_file_fd(file.fd), ferry_file_shared(shared)};
     for (unsigned i = 0; i < 3; i++) {
-        stage s = open_one(placement);
-        reader *peer = reader_start(stage_take(&s), false);
+        stage s = stage_open_to_reader(placement, unix_pair(SOCK_STREAM));
         check_outcome(submit_file(s.stream, stable(files[i])), .error = 0, .sent = LARGE);
-        stage_close(&s);
-        reader_check_content(peer, 11, LARGE);
+        stage_close_got_content(&s, 11, LARGE);
     }
 }
 
@@ -269,15 +246,12 @@ PROMISE_EITHER(stable, file_that_changes_meanwhile_is_estale_and_the_stream_heal
         wait_readable(s.theirs);
         do_change(&file, what); /* it has been opened, and is not yet sent */
         ferry_promise *behind = submit_write(s.stream, "behind", 6);
-        AT_END(free_reader) reader *peer = reader_start(stage_take(&s), false);
-        ferry_result result = outcome(promise);
-        check_failed_so(result, -ESTALE, FERRY_PHASE_SOURCE);
-        check_eq(result.sent, LARGE);
-        check_eq(result.remaining, 0);
+        stage_let_read(&s);
+        check_outcome(promise, .error = -ESTALE, .phase = FERRY_PHASE_SOURCE, .sent = LARGE,
+                      .remaining = 0);
         check_eq(outcome(behind).error, 0);
-        stage_close(&s);
-        reader_join(peer);
-        check_eq(peer->digest, digest(digest_content(DIGEST_BEGIN, 12, 0, LARGE), "behind", 6));
+        stage_close_got(&s, LARGE + 6,
+                        digest(digest_content(DIGEST_BEGIN, 12, 0, LARGE), "behind", 6));
     }
 }
 
@@ -295,15 +269,13 @@ PROMISE_EITHER(stable, shared_file_that_changed_since_it_was_opened_is_estale)
 {
     AT_END(file_remove) test_file file = file_make(1000, 14);
     ferry_file by_name = ferry_file_at(file.path);
-    AT_END(drop_shared_file) ferry_shared_file *shared;
-    check_eq(ferry_shared_file_open(&by_name, &shared), 0);
+    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(by_name);
     AT_END(stage_close) stage s = open_one(placement);
     const ferry_request_options options = {
         .on_owner = touch_it, .on_owner_holds_queue = true, .on_owner_arg = file.path};
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
-    ferry_result result = outcome(submit_file(s.stream, stable(ferry_file_shared(shared))));
-    check_failed_so(result, -ESTALE, FERRY_PHASE_SOURCE);
-    check_eq(result.sent, 1000);
+    check_outcome(submit_file(s.stream, stable(ferry_file_shared(shared))), .error = -ESTALE,
+                  .phase = FERRY_PHASE_SOURCE, .sent = 1000);
     check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
 }
 
@@ -318,7 +290,7 @@ PROMISE_EITHER(stable, empty_file_that_grows_meanwhile_is_estale)
     wait_readable(s.theirs);
     append(&file, 10);
     stage_let_read(&s);
-    check_failed_so(outcome(promise), -ESTALE, FERRY_PHASE_SOURCE);
+    check_outcome(promise, .error = -ESTALE, .phase = FERRY_PHASE_SOURCE);
     check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
 }
 
@@ -335,30 +307,27 @@ PROMISE(stable, together_with_follow_is_einval)
 static uint64_t send_rest(ferry_placement placement, ferry_file file,
                           const ferry_resume_token *token, uint64_t rest, uint64_t so_far)
 {
-    stage s = open_one(placement);
+    AT_END(stage_end) stage s = open_one(placement);
     AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     file.offset = FERRY_CURRENT;
     file.resume = token;
     check_outcome(submit_file(s.stream, file), .error = 0, .sent = rest);
-    stage_close(&s);
+    check_eq(stage_close_stream(&s).error, 0);
     reader_join(peer);
     check_eq(peer->bytes, rest);
-    so_far = digest(so_far, peer->kept, peer->bytes);
-    return so_far;
+    return digest(so_far, peer->kept, peer->bytes);
 }
 
 PROMISE_EITHER(resume, transfer_cancelled_midway_is_taken_up_at_the_same_byte)
 {
     AT_END(file_remove) test_file file = file_make(LARGE, 21);
     ferry_file by_name = ferry_file_at(file.path);
-    AT_END(drop_shared_file) ferry_shared_file *shared;
-    check_eq(ferry_shared_file_open(&by_name, &shared), 0);
+    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(by_name);
     const ferry_file files[] = {by_name, ferry_file_fd(file.fd), ferry_file_shared(shared)};
     for (unsigned i = 0; i < 3; i++) {
         stage s = open_one(placement);
         ferry_promise *promise = submit_file(s.stream, files[i]);
-        wait_readable(s.theirs);
-        wait_until_asleep();
+        wait_until_stuck(s.theirs);
         check_eq(ferry_promise_cancel(promise), 0);
         ferry_result result;
         check_eq(ferry_promise_await(promise, -1, &result), 0);
@@ -443,9 +412,8 @@ static void check_stale(ferry_stream *stream, const char *path, const ferry_resu
 {
     ferry_file file = ferry_file_at(path);
     file.resume = token;
-    ferry_result result = outcome(submit_file(stream, file));
-    check_failed_so(result, -ESTALE, FERRY_PHASE_OPEN);
-    check_eq(result.sent, 0);
+    check_outcome(submit_file(stream, file), .error = -ESTALE, .phase = FERRY_PHASE_OPEN,
+                  .sent = 0);
 }
 
 PROMISE_EITHER(resume, of_another_or_a_rewritten_file_is_estale_in_open)
@@ -514,43 +482,31 @@ PROMISE_EITHER(resume, token_is_ebusy_while_pending_and_enodata_if_there_is_noth
 
 PROMISE_EITHER(resume, pipe_gives_no_token)
 {
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    stage s = open_one(placement);
-    ferry_promise *promise = submit_file(s.stream, ferry_file_fd(fds[0]));
-    check_eq(write(fds[1], "x", 1), 1);
+    AT_END(close_pair) pair pipe = pipe_pair();
+    AT_END(stage_close) stage s = open_one(placement);
+    ferry_promise *promise = submit_file(s.stream, ferry_file_fd(pipe.theirs));
+    check_eq(write(pipe.ours, "x", 1), 1);
     wait_readable(s.theirs);
     check_eq(ferry_promise_cancel(promise), 0);
     check_settled_without_token(promise);
-    stage_close(&s);
-    close(fds[0]);
-    close(fds[1]);
 }
 
 /* ---- shared files ---------------------------------------------------------------------------- */
 
-static ferry_shared_file *share(ferry_file file)
-{
-    ferry_shared_file *shared;
-    check_eq(ferry_shared_file_open(&file, &shared), 0);
-    return shared;
-}
-
-typedef struct sender {
-    pthread_t thread;
-    ferry_stream **streams;
-    ferry_shared_file *shared;
-} sender;
-
 enum { STREAMS = 6, SENDERS = 3, SENT_EACH = 4, SHARED_SIZE = 200000 };
+
+typedef struct sending {
+    stage stages[STREAMS];
+    ferry_shared_file *shared;
+} sending;
 
 static void *send_to_all(void *arg)
 {
-    const sender *sending = arg;
-    const ferry_file file = ferry_file_shared(sending->shared);
+    const sending *self = arg;
+    const ferry_file file = ferry_file_shared(self->shared);
     for (unsigned n = 0; n < SENT_EACH; n++) {
         for (unsigned i = 0; i < STREAMS; i++)
-            check_eq(ferry_stream_sendfile(sending->streams[i], &file, NULL, NULL), 0);
+            check_eq(ferry_stream_sendfile(self->stages[i].stream, &file, NULL, NULL), 0);
     }
     return NULL;
 }
@@ -558,31 +514,22 @@ static void *send_to_all(void *arg)
 PROMISE_EITHER(shared, is_sent_whole_by_many_requests_on_many_streams_from_many_threads)
 {
     AT_END(file_remove) test_file file = file_make(SHARED_SIZE, 31);
-    ferry_shared_file *shared = share(ferry_file_at(file.path));
-    check_eq(ferry_shared_file_get_size(shared), SHARED_SIZE);
+    sending all = {.shared = shared_file_open(ferry_file_at(file.path))};
+    check_eq(ferry_shared_file_get_size(all.shared), SHARED_SIZE);
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_stream *streams[STREAMS];
-    reader *peers[STREAMS];
     for (unsigned i = 0; i < STREAMS; i++) {
-        pair both = i % 2 == 0 ? tcp_pair() : unix_pair(SOCK_STREAM);
-        streams[i] = stream_adopt(service, both.ours);
-        peers[i] = reader_start(both.theirs, false);
+        all.stages[i] = stage_in(service, any_pair(i % 2 == 0));
+        stage_let_read(&all.stages[i]);
     }
-    sender senders[SENDERS];
-    for (unsigned i = 0; i < SENDERS; i++) {
-        senders[i] = (sender){.streams = streams, .shared = shared};
-        senders[i].thread = start_thread(send_to_all, &senders[i]);
-    }
-    for (unsigned i = 0; i < SENDERS; i++)
-        check_eq(pthread_join(senders[i].thread, NULL), 0);
-    check(ferry_shared_file_unref(shared) == NULL); /* while requests are queued */
+    pthread_t senders[SENDERS];
+    start_threads(senders, SENDERS, send_to_all, &all);
+    join_threads(senders, SENDERS);
+    check(ferry_shared_file_unref(all.shared) == NULL); /* while requests are queued */
     uint64_t expected = DIGEST_BEGIN;
     for (unsigned i = 0; i < SENDERS * SENT_EACH; i++)
         expected = digest_content(expected, 31, 0, SHARED_SIZE);
-    for (unsigned i = 0; i < STREAMS; i++) {
-        check_eq(close_stream(streams[i]).error, 0);
-        reader_check(peers[i], SENDERS * SENT_EACH * SHARED_SIZE, expected);
-    }
+    for (unsigned i = 0; i < STREAMS; i++)
+        stage_close_got(&all.stages[i], SENDERS * SENT_EACH * SHARED_SIZE, expected);
 }
 
 PROMISE_EITHER(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_one)
@@ -591,7 +538,7 @@ PROMISE_EITHER(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_
     AT_END(stage_close) stage s = open_one(placement);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     unsigned before = count_fds();
-    ferry_shared_file *shared = share(ferry_file_at(file.path));
+    ferry_shared_file *shared = shared_file_open(ferry_file_at(file.path));
     check_eq(count_fds(), before + 1);
     ferry_promise *promises[10];
     for (unsigned i = 0; i < 10; i++)
@@ -609,7 +556,7 @@ PROMISE_EITHER(shared, opens_no_fd_per_request_and_closes_its_own_with_the_last_
 PROMISE_EITHER(shared, is_looked_at_and_opened_only_once)
 {
     AT_END(file_remove) test_file file = file_make(1000, 33);
-    AT_END(drop_shared_file) ferry_shared_file *shared = share(ferry_file_at(file.path));
+    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(ferry_file_at(file.path));
     AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(NULL, 0, &faults), 0);
     AT_END(stage_close)
@@ -625,7 +572,7 @@ PROMISE_EITHER(shared, is_looked_at_and_opened_only_once)
 PROMISE_EITHER(shared, ranges_are_sent_and_beyond_the_size_is_enodata)
 {
     AT_END(file_remove) test_file file = file_make(1000, 34);
-    AT_END(drop_shared_file) ferry_shared_file *shared = share(ferry_file_at(file.path));
+    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(ferry_file_at(file.path));
     AT_END(stage_close) stage s = open_one(placement);
     ferry_file range = ferry_file_shared(shared);
     range.offset = 900;
@@ -634,10 +581,10 @@ PROMISE_EITHER(shared, ranges_are_sent_and_beyond_the_size_is_enodata)
     check_eq(receive(s.theirs, DIGEST_BEGIN, 100), digest_content(DIGEST_BEGIN, 34, 900, 100));
     append(&file, 500); /* what it has grown since is not sent */
     range.length = 101;
-    check_failed_so(outcome(submit_file(s.stream, range)), -ENODATA, FERRY_PHASE_SOURCE);
+    check_outcome(submit_file(s.stream, range), .error = -ENODATA, .phase = FERRY_PHASE_SOURCE);
     range.offset = 1001;
     range.length = FERRY_TO_END;
-    check_failed_so(outcome(submit_file(s.stream, range)), -ENODATA, FERRY_PHASE_SOURCE);
+    check_outcome(submit_file(s.stream, range), .error = -ENODATA, .phase = FERRY_PHASE_SOURCE);
     range.offset = 0;
     check_eq(outcome(submit_file(s.stream, range)).sent, 1000);
     check_eq(receive(s.theirs, DIGEST_BEGIN, 1000), digest_content(DIGEST_BEGIN, 34, 0, 1000));
@@ -648,23 +595,21 @@ PROMISE_EITHER(shared, ranges_are_sent_and_beyond_the_size_is_enodata)
 PROMISE_EITHER(shared, empty_file_sends_nothing_even_if_it_has_grown_since)
 {
     AT_END(file_remove) test_file file = file_make(0, 35);
-    AT_END(drop_shared_file) ferry_shared_file *shared = share(ferry_file_at(file.path));
+    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(ferry_file_at(file.path));
     check_eq(ferry_shared_file_get_size(shared), 0);
     AT_END(stage_close) stage s = open_one(placement);
     ferry_file range = ferry_file_shared(shared);
-    ferry_result result = outcome(submit_file(s.stream, range));
-    check(result.error == 0 && result.sent == 0);
+    check_outcome(submit_file(s.stream, range), .error = 0, .sent = 0);
     append(&file, 10);
-    result = outcome(submit_file(s.stream, range));
-    check(result.error == 0 && result.sent == 0);
+    check_outcome(submit_file(s.stream, range), .error = 0, .sent = 0);
     range.length = 1;
-    check_failed_so(outcome(submit_file(s.stream, range)), -ENODATA, FERRY_PHASE_SOURCE);
+    check_outcome(submit_file(s.stream, range), .error = -ENODATA, .phase = FERRY_PHASE_SOURCE);
 }
 
 PROMISE_EITHER(shared, replaced_on_disk_it_is_still_the_old_one)
 {
     AT_END(file_remove) test_file file = file_make(1000, 36), other = file_make(2000, 37);
-    AT_END(drop_shared_file) ferry_shared_file *shared = share(ferry_file_at(file.path));
+    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(ferry_file_at(file.path));
     check_eq(rename(other.path, file.path), 0);
     AT_END(stage_close) stage s = open_one(placement);
     check_eq(outcome(submit_file(s.stream, ferry_file_shared(shared))).sent, 1000);
@@ -683,10 +628,10 @@ PROMISE(shared, fd_is_duplicated_given_or_borrowed)
     int fds[3];
     const unsigned flags[3] = {0, FERRY_FD_GIVE, FERRY_FD_BORROW};
     for (unsigned i = 0; i < 3; i++) {
-        fds[i] = fcntl(file.fd, F_DUPFD_CLOEXEC, 0);
+        fds[i] = duplicate(file.fd);
         ferry_file by_fd = ferry_file_fd(fds[i]);
         by_fd.flags = flags[i];
-        ferry_shared_file *shared = share(by_fd);
+        ferry_shared_file *shared = shared_file_open(by_fd);
         check_eq(ferry_shared_file_get_size(shared), 1000); /* whole, wherever its position is */
         check(ferry_shared_file_ref(shared) == shared);
         ferry_shared_file_unref(shared);
@@ -708,8 +653,7 @@ static void check_not_shared(ferry_file file, int error)
 
 PROMISE(shared, what_cannot_be_is_refused_with_its_errno_and_an_fd_stays_the_callers)
 {
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    AT_END(close_pair) pair pipe = pipe_pair();
     AT_END(file_remove) test_file file = file_make(1000, 39);
     ferry_file whole = ferry_file_at(file.path), other = whole;
     check_eq(ferry_shared_file_open(&whole, NULL), -EINVAL);
@@ -733,10 +677,10 @@ PROMISE(shared, what_cannot_be_is_refused_with_its_errno_and_an_fd_stays_the_cal
     check_not_shared(other, -EINVAL);
     const unsigned flags[3] = {0, FERRY_FD_GIVE, FERRY_FD_BORROW};
     for (unsigned i = 0; i < 3; i++) {
-        other = ferry_file_fd(fds[0]);
+        other = ferry_file_fd(pipe.theirs);
         other.flags = flags[i];
         check_not_shared(other, -EINVAL);
-        check(is_open(fds[0]));
+        check(is_open(pipe.theirs));
     }
     fail_allocation(1);
     check_not_shared(whole, -ENOMEM);
@@ -744,8 +688,6 @@ PROMISE(shared, what_cannot_be_is_refused_with_its_errno_and_an_fd_stays_the_cal
     check_eq(ferry_shared_file_get_size(NULL), 0);
     check(ferry_shared_file_ref(NULL) == NULL);
     check(ferry_shared_file_unref(NULL) == NULL);
-    close(fds[0]);
-    close(fds[1]);
 }
 
 PROMISE(shared, path_that_leads_outside_its_directory_is_exdev_where_that_was_asked)
@@ -754,6 +696,6 @@ PROMISE(shared, path_that_leads_outside_its_directory_is_exdev_where_that_was_as
     ferry_file inside = ferry_file_at("passwd"), outside = ferry_file_at("../etc/passwd");
     inside.dirfd = outside.dirfd = directory;
     inside.flags = outside.flags = FERRY_FILE_BENEATH;
-    ferry_shared_file_unref(share(inside));
+    ferry_shared_file_unref(shared_file_open(inside));
     check_not_shared(outside, -EXDEV);
 }

@@ -12,10 +12,9 @@ enum { TOO_MUCH = 16 << 20 };
 
 /* ---- what streams do on it ------------------------------------------------------------------- */
 
-static ferry_stream *adopt_with_records(ferry_service *service, int fd,
-                                        ferry_stream_options options)
+static ferry_stream *adopt_with_records(ferry_service *service, int fd)
 {
-    ferry_stream *stream = stream_adopt_with(service, fd, options);
+    ferry_stream *stream = stream_adopt(service, fd);
     records_put_on(stream);
     return stream;
 }
@@ -26,13 +25,19 @@ typedef struct scene {
     ferry_stream *to;
 } scene;
 
-static scene set_up(ferry_placement placement, int is_tcp, ferry_stream_options options)
+static scene set_up_with(ferry_placement placement, int is_tcp, ferry_stream_options options)
 {
     pair both = any_pair(is_tcp);
     scene set = {.service = service_start(placement)};
-    set.from = adopt_with_records(set.service, both.ours, options);
-    set.to = adopt_with_records(set.service, both.theirs, (ferry_stream_options){0});
+    set.from = stream_adopt_with(set.service, both.ours, options);
+    records_put_on(set.from);
+    set.to = adopt_with_records(set.service, both.theirs);
     return set;
+}
+
+static scene set_up(ferry_placement placement, int is_tcp)
+{
+    return set_up_with(placement, is_tcp, (ferry_stream_options){0});
 }
 
 static void tear_down(scene *set)
@@ -59,7 +64,7 @@ static void check_all(const unsigned char *came)
 
 PROMISE_EITHER(links, socket_whose_bytes_are_transformed_cannot_be_detached)
 {
-    AT_END(tear_down) scene set = set_up(placement, false, (ferry_stream_options){0});
+    AT_END(tear_down) scene set = set_up(placement, false);
     ferry_promise *none = NULL;
     check_eq(ferry_stream_detach(set.from, &none), -EOPNOTSUPP);
     check(none == NULL);
@@ -68,7 +73,7 @@ PROMISE_EITHER(links, socket_whose_bytes_are_transformed_cannot_be_detached)
 PROMISE_BOTH(links, memory_and_files_come_as_they_were_sent)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        AT_END(tear_down) scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
+        AT_END(tear_down) scene set = set_up(placement, is_tcp);
         AT_END(file_remove) test_file file = file_make(FILE_BYTES, 7);
         AT_END(free_memory) unsigned char *came = calloc(1, ALL);
         ferry_promise *all = read_exactly(set.to, came, ALL);
@@ -89,19 +94,15 @@ PROMISE_BOTH(links, memory_and_files_come_as_they_were_sent)
 PROMISE_BOTH(links, what_comes_is_stored_in_a_file_and_its_end_is_told)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        AT_END(tear_down) scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
+        AT_END(tear_down) scene set = set_up(placement, is_tcp);
         AT_END(file_remove) test_file file = file_make(FILE_BYTES, 7), target = file_make(0, 0);
         ferry_file into = ferry_file_at(target.path);
         into.flags = FERRY_FILE_TRUNCATE;
-        ferry_promise *stored;
-        check_eq(ferry_stream_read_to_file(set.to, &into, NULL, &stored), 0);
+        ferry_promise *stored = submit_read_to_file(set.to, into);
         check_eq(outcome(submit_file(set.from, ferry_file_at(file.path))).error, 0);
         /* No close: with an answer unread it may be a reset, which takes what is on its way. */
         check_eq(outcome(submit_shutdown(set.from)).error, 0);
-        ferry_result result = outcome(stored);
-        check_eq(result.error, 0);
-        check_eq(result.sent, FILE_BYTES);
-        check(result.at_end);
+        check_outcome(stored, .error = 0, .sent = FILE_BYTES, .at_end = true);
         check(digest_file(DIGEST_BEGIN, target.path, 0, FILE_BYTES) ==
               digest_content(DIGEST_BEGIN, 7, 0, FILE_BYTES));
     }
@@ -112,7 +113,7 @@ PROMISE_BOTH(links, full_link_holds_neither_direction_up_for_good)
 {
     enum { MUCH = 4 << 20 };
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        AT_END(tear_down) scene set = set_up(placement, is_tcp, (ferry_stream_options){0});
+        AT_END(tear_down) scene set = set_up(placement, is_tcp);
         AT_END(free_memory)
         unsigned char *content = malloc(MUCH), *there = malloc(MUCH), *back = malloc(MUCH);
         fill_content(content, MUCH, 3, 0);
@@ -132,7 +133,7 @@ PROMISE_BOTH(links, full_link_holds_neither_direction_up_for_good)
 PROMISE_BOTH(links, reader_gets_all_of_it_and_then_the_end)
 {
     notes seen = {0};
-    AT_END(tear_down) scene set = set_up(placement, 1, (ferry_stream_options){0});
+    AT_END(tear_down) scene set = set_up(placement, 1);
     notes_set(set.to, &seen, true);
     for (unsigned i = 0; i < 100; i++)
         check_eq(ferry_stream_write(set.from, "twelve bytes", 12, NULL, NULL), 0);
@@ -147,16 +148,13 @@ PROMISE_BOTH(links, reader_gets_all_of_it_and_then_the_end)
 PROMISE_BOTH(links, request_is_confirmed_and_so_is_a_close)
 {
     AT_END(tear_down)
-    scene set = set_up(placement, 1, (ferry_stream_options){.close_timeout_ms = 60 * 1000});
+    scene set = set_up_with(placement, 1, (ferry_stream_options){.close_timeout_ms = 60 * 1000});
     char came[6];
     ferry_promise *read = read_exactly(set.to, came, 6);
     const ferry_request_options options = {.completion = FERRY_COMPLETION_ACKED};
-    ferry_promise *acked;
-    check_eq(ferry_stream_write(set.from, "acked\n", 6, &options, &acked), 0);
-    check_eq(outcome(acked).error, 0);
+    check_eq(outcome(submit_write_with(set.from, "acked\n", 6, &options)).error, 0);
     check_eq(outcome(read).sent, 6);
-    ferry_promise *closed;
-    check_eq(ferry_stream_close(set.from, &closed), 0);
+    ferry_promise *closed = submit_close(set.from);
     check(outcome(read_exactly(set.to, came, 1))
               .at_end); /* unread, its end would be a reset's cause */
     check_eq(close_stream(set.to).error, 0);
@@ -166,7 +164,7 @@ PROMISE_BOTH(links, request_is_confirmed_and_so_is_a_close)
 
 PROMISE_BOTH(links, what_waits_for_a_full_link_is_called_off)
 {
-    AT_END(tear_down) scene set = set_up(placement, 0, (ferry_stream_options){0});
+    AT_END(tear_down) scene set = set_up(placement, 0);
     AT_END(free_memory) char *much = calloc(1, TOO_MUCH);
     ferry_promise *stuck = submit_write(set.from, much, TOO_MUCH);
     ferry_promise *behind = submit_write(set.from, "x", 1);
@@ -182,18 +180,11 @@ PROMISE_BOTH(links, what_waits_for_a_full_link_is_called_off)
 
 /* ---- what has begun leaves ------------------------------------------------------------------- */
 
-/* Until from's link is stuck, in the middle of a record. */
-static void wait_until_stuck(const scene *set)
-{
-    wait_readable(set->to->link.fd);
-    wait_until_asleep();
-}
-
-/* Writes so much content that it is. */
+/* Writes so much content that from's link is stuck, in the middle of a record. */
 static ferry_promise *submit_stuck_content(scene *set, size_t size)
 {
     ferry_promise *stuck = submit_content(set->from, 11, size);
-    wait_until_stuck(set);
+    wait_until_stuck(set->to->link.fd);
     return stuck;
 }
 
@@ -224,7 +215,7 @@ PROMISE_BOTH(links, record_that_has_begun_leaves_and_is_counted_when_its_request
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE};
-        AT_END(tear_down) scene set = set_up(placement, is_tcp, options);
+        AT_END(tear_down) scene set = set_up_with(placement, is_tcp, options);
         call_off_and_go_on(&set, submit_stuck_content(&set, TOO_MUCH), TOO_MUCH);
     }
 }
@@ -235,13 +226,13 @@ PROMISE_BOTH(links, request_in_the_middle_of_a_record_that_has_begun_is_too_late
     enum { SMALL = 100, MANY = 20000 };
     const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE,
                                           .limit_requests = MANY + 1};
-    AT_END(tear_down) scene set = set_up(placement, 0, options);
+    AT_END(tear_down) scene set = set_up_with(placement, 0, options);
     AT_END(free_memory) unsigned char *content = malloc(SMALL * MANY);
     fill_content(content, SMALL * MANY, 11, 0);
     AT_END(free_memory) ferry_promise **all = calloc(MANY, sizeof *all);
     for (unsigned i = 0; i < MANY; i++)
         all[i] = submit_write(set.from, content + (size_t)i * SMALL, SMALL);
-    wait_until_stuck(&set);
+    wait_until_stuck(set.to->link.fd);
     for (unsigned i = 0; i < MANY; i++)
         (void)ferry_promise_cancel(all[i]); /* some have settled */
     uint64_t sent = 0;
@@ -256,17 +247,17 @@ PROMISE_BOTH(links, file_that_is_called_off_in_the_middle_of_a_record_counts_wha
 {
     enum { LARGE = 8 << 20 };
     const ferry_stream_options options = {.framing = FERRY_FRAMING_CONTINUE};
-    AT_END(tear_down) scene set = set_up(placement, 0, options);
+    AT_END(tear_down) scene set = set_up_with(placement, 0, options);
     AT_END(file_remove) test_file file = file_make(LARGE, 11);
     ferry_promise *body = submit_file(set.from, ferry_file_at(file.path));
-    wait_until_stuck(&set);
+    wait_until_stuck(set.to->link.fd);
     call_off_and_go_on(&set, body, LARGE);
 }
 
 PROMISE_BOTH(links, padding_goes_on_behind_a_record_that_has_begun)
 {
     AT_END(tear_down)
-    scene set = set_up(placement, 0, (ferry_stream_options){.framing = FERRY_FRAMING_PAD});
+    scene set = set_up_with(placement, 0, (ferry_stream_options){.framing = FERRY_FRAMING_PAD});
     ferry_promise *stuck = submit_stuck_content(&set, TOO_MUCH);
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result result = outcome(stuck);
@@ -285,7 +276,7 @@ PROMISE_BOTH(links, padding_goes_on_behind_a_record_that_has_begun)
 PROMISE_BOTH(links, what_has_begun_leaves_before_a_close_and_with_nothing_queued)
 {
     for (int closes = 0; closes < 2; closes++) {
-        AT_END(tear_down) scene set = set_up(placement, 0, (ferry_stream_options){0});
+        AT_END(tear_down) scene set = set_up(placement, 0);
         ferry_promise *stuck = submit_stuck_content(&set, TOO_MUCH);
         check_eq(ferry_promise_cancel(stuck), 0);
         ferry_result result = outcome(stuck);
@@ -295,16 +286,14 @@ PROMISE_BOTH(links, what_has_begun_leaves_before_a_close_and_with_nothing_queued
             closed = submit_close(set.from);
         check_eq(outcome(closed).error, 0);
         char more;
-        ferry_result end = outcome(read_exactly(set.to, &more, 1));
-        check(end.at_end);
-        check_eq(end.sent, 0);
+        check_outcome(read_exactly(set.to, &more, 1), .at_end = true, .sent = 0);
     }
 }
 
 PROMISE_BOTH(links, peer_that_takes_nothing_of_what_is_owed_has_stalled)
 {
     AT_END(tear_down)
-    scene set = set_up(placement, 0, (ferry_stream_options){.stall_timeout_ms = 100});
+    scene set = set_up_with(placement, 0, (ferry_stream_options){.stall_timeout_ms = 100});
     ferry_promise *stuck = submit_stuck_content(&set, TOO_MUCH);
     ferry_promise *behind = submit_write(set.from, "x", 1);
     (void)ferry_promise_cancel(stuck); /* or else it has stalled before that */
@@ -337,7 +326,7 @@ PROMISE_BOTH(links, answer_that_receiving_owes_leaves_by_itself)
     AT_END(close_theirs) pair both = any_pair(0);
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(drop_stream)
-    ferry_stream *stream = adopt_with_records(service, both.ours, (ferry_stream_options){0});
+    ferry_stream *stream = adopt_with_records(service, both.ours);
     AT_END(free_memory) unsigned char *came = malloc(MUCH);
     unsigned char answer[RECORD_HEADER];
     ferry_promise *read = read_exactly(stream, came, MUCH);
@@ -355,8 +344,7 @@ PROMISE_BOTH(links, end_that_does_not_fit_waits_for_room)
         AT_END(close_theirs) pair both = any_pair(0);
         AT_END(destroy_service) ferry_service *service = service_start(placement);
         AT_END(drop_stream)
-        ferry_stream *stream =
-            adopt_with_records(service, both.ours, (ferry_stream_options){.stall_timeout_ms = 0});
+        ferry_stream *stream = adopt_with_records(service, both.ours);
         (void)fill_up(both.ours);
         ferry_promise *ended = closes ? submit_close(stream) : submit_shutdown(stream);
         wait_until_asleep();
@@ -373,18 +361,14 @@ PROMISE_BOTH(links, end_that_does_not_fit_waits_for_room)
 
 PROMISE_BOTH(links, stream_that_is_let_go_says_its_end)
 {
-    AT_END(tear_down) scene set = set_up(placement, 1, (ferry_stream_options){0});
+    AT_END(destroy_service) ferry_service *service = service_start(placement);
     ferry_service *other = service_start(placement);
     pair both = any_pair(1);
-    ferry_stream *one = adopt_with_records(other, both.ours, (ferry_stream_options){0});
-    AT_END(drop_stream)
-    ferry_stream *peer = adopt_with_records(set.service, both.theirs, (ferry_stream_options){0});
+    AT_END(drop_stream) ferry_stream *one = adopt_with_records(other, both.ours);
+    AT_END(drop_stream) ferry_stream *peer = adopt_with_records(service, both.theirs);
     ferry_service_destroy(other);
     char more;
-    ferry_result end = outcome(read_exactly(peer, &more, 1));
-    check_eq(end.error, 0);
-    check(end.at_end);
-    ferry_stream_unref(one);
+    check_outcome(read_exactly(peer, &more, 1), .error = 0, .at_end = true);
 }
 
 PROMISE_BOTH(links, end_that_was_not_said_is_none)
@@ -392,7 +376,7 @@ PROMISE_BOTH(links, end_that_was_not_said_is_none)
     pair both = any_pair(1);
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(drop_stream)
-    ferry_stream *stream = adopt_with_records(service, both.ours, (ferry_stream_options){0});
+    ferry_stream *stream = adopt_with_records(service, both.ours);
     char more;
     ferry_promise *read = read_exactly(stream, &more, 1);
     close(both.theirs);
@@ -413,8 +397,8 @@ static relaying begin_relaying(ferry_placement placement, bool to_records)
 {
     pair in = any_pair(1), out = any_pair(0);
     relaying set = {.service = service_start(placement), .other = service_start(placement)};
-    set.talker = adopt_with_records(set.service, in.theirs, (ferry_stream_options){0});
-    set.from = adopt_with_records(set.service, in.ours, (ferry_stream_options){0});
+    set.talker = adopt_with_records(set.service, in.theirs);
+    set.from = adopt_with_records(set.service, in.ours);
     set.to = stream_adopt(set.other, out.ours);
     set.reader = stream_adopt(set.service, out.theirs);
     if (to_records) {
@@ -452,10 +436,7 @@ PROMISE_BOTH(links, relay_from_such_a_stream_passes_all_on_and_its_end)
             submit_read(set.reader, (ferry_read){came, MUCH + 1, FERRY_READ_TO_END, NULL, 0});
         check_eq(outcome(submit_content(set.talker, 12, MUCH)).error, 0);
         check_eq(outcome(submit_shutdown(set.talker)).error, 0);
-        ferry_result result = outcome(relayed);
-        check_eq(result.error, 0);
-        check_eq(result.sent, MUCH);
-        check(result.at_end);
+        check_outcome(relayed, .error = 0, .sent = MUCH, .at_end = true);
         check_eq(outcome(all).sent, MUCH);
         check(digest(DIGEST_BEGIN, came, MUCH) == digest_content(DIGEST_BEGIN, 12, 0, MUCH));
     }
@@ -542,16 +523,13 @@ PROMISE_BOTH(links, relay_from_such_a_stream_settles_when_either_is_closed_or_ab
 
 PROMISE_BOTH(links, relay_to_such_a_stream_arrives)
 {
-    pair out = any_pair(0);
-    AT_END(tear_down) scene set = set_up(placement, 0, (ferry_stream_options){0});
-    ferry_stream *plain = stream_adopt(set.service, out.ours);
+    AT_END(tear_down) scene set = set_up(placement, 0);
+    AT_END(stage_end) stage plain = stage_in(set.service, any_pair(0));
     char came[6];
     ferry_promise *read = read_exactly(set.to, came, 6), *relayed;
-    check_eq(ferry_stream_relay(plain, set.from, 6, 0, NULL, &relayed), 0);
-    send_text(out.theirs, "plain\n");
+    check_eq(ferry_stream_relay(plain.stream, set.from, 6, 0, NULL, &relayed), 0);
+    send_text(plain.theirs, "plain\n");
     check_eq(outcome(relayed).sent, 6);
     check_eq(outcome(read).sent, 6);
     check(memcmp(came, "plain\n", 6) == 0);
-    ferry_stream_unref(plain);
-    close(out.theirs);
 }

@@ -75,6 +75,12 @@ static void wait_for_rest(int fd)
     }
 }
 
+/* What a close look tells of the peer's unread bytes. */
+static int64_t unread_by_peer(int fd, ferry__outlet_kind kind)
+{
+    return ferry__outlet_look_closely(fd, kind, 0, NULL).unread;
+}
+
 static void check_nothing_moves(int fd)
 {
     ferry__outlet_kind kind = ferry__outlet_kind_of(fd);
@@ -144,15 +150,13 @@ PROMISE(outlet, close_look_tells_a_unix_peers_unread_bytes_exactly)
         return;
     for (unsigned i = 0; i < 2; i++) {
         AT_END(close_pair) pair both = unix_pair(types[i]);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0, NULL).unread, 0);
+        check_eq(unread_by_peer(both.ours, FERRY__OUTLET_UNIX), 0);
         for (unsigned written = 1; written <= 10; written++) {
             write_exactly(both.ours, KIB);
-            ferry__outlet look = ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0, NULL);
-            check_eq(look.unread, written * KIB);
+            check_eq(unread_by_peer(both.ours, FERRY__OUTLET_UNIX), written * KIB);
         }
         read_away(both.theirs, 3 * KIB);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_UNIX, 0, NULL).unread,
-                 7 * KIB);
+        check_eq(unread_by_peer(both.ours, FERRY__OUTLET_UNIX), 7 * KIB);
     }
 }
 
@@ -202,11 +206,10 @@ PROMISE(outlet, tcp_peer_is_found_by_ipv4_ipv6_and_mapped_addresses)
         write_exactly(both.theirs, 3 * KIB);
         wait_until_unacked_is(both.ours, 0);
         wait_until_unacked_is(both.theirs, 0);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP, 0, NULL).unread, 5 * KIB);
-        check_eq(ferry__outlet_look_closely(both.theirs, FERRY__OUTLET_TCP, 0, NULL).unread,
-                 3 * KIB);
+        check_eq(unread_by_peer(both.ours, FERRY__OUTLET_TCP), 5 * KIB);
+        check_eq(unread_by_peer(both.theirs, FERRY__OUTLET_TCP), 3 * KIB);
         read_away(both.theirs, KIB);
-        check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_TCP, 0, NULL).unread, 4 * KIB);
+        check_eq(unread_by_peer(both.ours, FERRY__OUTLET_TCP), 4 * KIB);
         close_pair(&both);
         close(listener);
     }
@@ -222,7 +225,7 @@ PROMISE(outlet, pipe_tells_its_unread_bytes_at_either_look)
     ferry__outlet now = ferry__outlet_look(both.ours, FERRY__OUTLET_PIPE);
     check_eq(now.unread, 4 * KIB);
     check(ferry__outlet_has_moved(&before, &now));
-    check_eq(ferry__outlet_look_closely(both.ours, FERRY__OUTLET_PIPE, 0, NULL).unread, 4 * KIB);
+    check_eq(unread_by_peer(both.ours, FERRY__OUTLET_PIPE), 4 * KIB);
 }
 
 /* ---- many peers at once ---------------------------------------------------------------------- */
@@ -342,9 +345,7 @@ PROMISE(outlet, reset_tcp_connection_is_gone_and_a_stalled_one_is_not)
     AT_END(close_pair) pair both = tcp_pair();
     (void)fill(both.ours);
     check(!ferry__outlet_is_gone(both.ours, FERRY__OUTLET_TCP));
-    const struct linger reset = {.l_onoff = 1};
-    check_eq(setsockopt(both.theirs, SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
-    close(both.theirs);
+    close_with_reset(both.theirs);
     while (!ferry__outlet_is_gone(both.ours, FERRY__OUTLET_TCP))
         (void)sched_yield();
     close(both.ours);
@@ -364,19 +365,18 @@ PROMISE(outlet, close_look_takes_no_listener_for_the_peer)
     struct sockaddr_in6 address;
     socklen_t size;
     AT_END(close_fd) int listener = listen_on(AF_INET, &address, &size);
-    const int once = 1; /* what was answered stays until it sends data, and not for long */
-    check_eq(setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &once, sizeof once), 0);
-    check_eq(setsockopt(listener, IPPROTO_TCP, TCP_SYNCNT, &once, sizeof once), 0);
+    /* What was answered stays until it sends data, and not for long. */
+    set_socket_option(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
+    set_socket_option(listener, IPPROTO_TCP, TCP_SYNCNT, 1);
     check_eq(listen(listener, 0), 0); /* room for one connection */
-    int forgotten = connect_to(&address, size);
+    AT_END(close_fd) int forgotten = connect_to(&address, size);
     AT_END(close_fd) int waiting = connect_to(&address, size);
     write_exactly(waiting, 1);
     wait_readable(listener);
     int64_t unread; /* 0 as long as the kernel remembers */
-    while ((unread = ferry__outlet_look_closely(forgotten, FERRY__OUTLET_TCP, 0, NULL).unread) == 0)
+    while ((unread = unread_by_peer(forgotten, FERRY__OUTLET_TCP)) == 0)
         usleep(1000);
     check_eq(unread, -1);
-    close(forgotten);
 }
 
 PROMISE(outlet, close_look_is_as_the_cheap_one_where_sock_diag_cannot_be_had)

@@ -9,13 +9,6 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-static int duplicate(int fd)
-{
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    check(copy >= 0);
-    return copy;
-}
-
 static bool is_nonblocking(int fd)
 {
     return (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0;
@@ -78,36 +71,32 @@ PROMISE_BOTH(sharing, flags_of_a_socket_are_left_alone_meanwhile_and_afterwards)
         ferry_promise *promise = submit_file(s.stream, ferry_file_at(file.path));
         wait_readable(s.theirs);
         check_eq(fcntl(other, F_GETFL), flags);
-        reader *peer = reader_start(stage_take(&s), false);
+        stage_let_read(&s);
         check_eq(outcome(promise).method, FERRY_METHOD_SENDFILE);
-        stage_close(&s);
+        stage_close_got_content(&s, 11, file.size);
         check_eq(fcntl(other, F_GETFL), flags);
-        reader_check_content(peer, 11, file.size);
     }
 }
 
 /* No call of an owner blocks: a cancel gets through, and so do the owner's other streams. */
 static void send_to_one_who_does_not_read(ferry_placement placement, int is_tcp)
 {
-    ferry_service *service = service_of_one_owner(placement);
-    AT_END(close_theirs) pair both = any_pair(is_tcp), beside = unix_pair(SOCK_STREAM);
+    AT_END(file_remove) test_file file = file_make(32 * MIB, 12);
+    AT_END(destroy_service) ferry_service *service = service_of_one_owner(placement);
+    pair both = any_pair(is_tcp);
     clearer somebody;
     clearer_start(&somebody, both.ours);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_stream *other = stream_adopt(service, beside.ours);
-    AT_END(file_remove) test_file file = file_make(32 * MIB, 12);
-    ferry_promise *stuck = submit_file(stream, ferry_file_at(file.path));
-    wait_readable(both.theirs);
+    AT_END(stage_end) stage s = stage_in(service, both);
+    AT_END(stage_close) stage beside = stage_in(service, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_file(s.stream, ferry_file_at(file.path));
+    wait_readable(s.theirs);
     for (int i = 0; i < 200; i++)
-        check_eq(outcome(submit_write(other, "beside", 6)).error, 0);
+        check_eq(outcome(submit_write(beside.stream, "beside", 6)).error, 0);
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result result = outcome(stuck);
     check_eq(result.error, -ECANCELED);
     check_eq(result.sent + result.remaining, file.size);
     clearer_stop(&somebody);
-    check_eq(close_stream(other).error, 0);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
 }
 
 PROMISE_BOTH(sharing, unix_socket_that_somebody_makes_blocking_all_the_time_holds_up_nobody)
@@ -124,23 +113,20 @@ PROMISE_BOTH(sharing, tcp_socket_that_somebody_makes_blocking_all_the_time_holds
  * each of its segments costs memory. */
 PROMISE_BOTH(sharing, tcp_socket_of_a_peer_with_a_small_window_holds_up_nobody)
 {
-    ferry_service *service = service_of_one_owner(placement);
-    const int least = 1;
+    AT_END(destroy_service) ferry_service *service = service_of_one_owner(placement);
     struct sockaddr_in address;
     AT_END(file_remove) test_file file = file_make(32 * MIB, 12);
     AT_END(close_fd) int listening = listen_somewhere(&address);
-    check_eq(setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &least, sizeof least), 0);
-    AT_END(close_theirs) pair both = {.ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    set_socket_option(listening, SOL_SOCKET, SO_RCVBUF, 1);
+    pair both = {.ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     check_eq(connect(both.ours, (struct sockaddr *)&address, sizeof address), 0);
     both.theirs = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_promise *stuck = submit_file(stream, ferry_file_at(file.path));
-    wait_readable(both.theirs);
+    AT_END(stage_end) stage s = stage_in(service, both);
+    ferry_promise *stuck = submit_file(s.stream, ferry_file_at(file.path));
+    wait_readable(s.theirs);
     (void)ferry_promise_await(stuck, 100, NULL);
     check_eq(ferry_promise_cancel(stuck), 0);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
 }
 
 /* With what little room a socket can have, and with a limit of what is unsent:
@@ -149,18 +135,14 @@ PROMISE_BOTH(sharing, file_gets_through_a_blocking_socket_however_little_room_it
 {
     AT_END(file_remove) test_file file = file_make(2 * MIB, 13);
     for (int i = 0; i < 4; i++) {
-        const int least = 1, unsent = 4096;
         pair both = any_pair(i != 0);
         if (i < 2)
-            setsockopt(both.ours, SOL_SOCKET, SO_SNDBUF, &least, sizeof least);
+            set_socket_option(both.ours, SOL_SOCKET, SO_SNDBUF, 1);
         if (i == 3)
-            setsockopt(both.ours, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
-        stage s = stage_open(placement, both);
-        reader *peer = reader_start(stage_take(&s), false);
-        ferry_result result = outcome(submit_file(s.stream, ferry_file_at(file.path)));
-        check_eq(result.error, 0);
-        stage_close(&s);
-        reader_check_content(peer, 13, file.size);
+            set_socket_option(both.ours, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 4096);
+        stage s = stage_open_to_reader(placement, both);
+        check_eq(outcome(submit_file(s.stream, ferry_file_at(file.path))).error, 0);
+        stage_close_got_content(&s, 13, file.size);
     }
 }
 
@@ -218,24 +200,21 @@ PROMISE_BOTH(sharing, connection_that_another_process_holds_survives_an_abort_as
 {
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(close_theirs) pair both = tcp_pair();
-    int told[2], status;
-    check_eq(pipe2(told, O_CLOEXEC), 0);
-    pid_t holder = hold_elsewhere(both.ours, LINGERS[0], told[0]);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    end(stream, true);
-    check_eq(write(told[1], "!", 1), 1);
+    AT_END(close_pair) pair told = pipe_pair();
+    int status;
+    pid_t holder = hold_elsewhere(both.ours, LINGERS[0], told.theirs);
+    end(stream_adopt(service, both.ours), true);
+    check_eq(write(told.ours, "!", 1), 1);
     check_eq(waitpid(holder, &status, 0), holder);
     check_eq(status, 0);
     char mine[8];
     check_eq(recv(both.theirs, mine, sizeof mine, MSG_WAITALL), 4); /* and then its end of file */
-    close(told[0]);
-    close(told[1]);
 }
 
 PROMISE_BOTH(sharing, duplicate_goes_on_with_a_connection_that_destroy_leaves)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        pair both = is_tcp ? tcp_pair() : unix_pair(SOCK_STREAM);
+        pair both = any_pair(is_tcp);
         int other = duplicate(both.ours);
         AT_END(stage_end) stage s = stage_open(placement, both);
         check_eq(outcome(submit_write(s.stream, "ferry", 5)).error, 0);
@@ -256,13 +235,9 @@ PROMISE_BOTH(sharing, tcp_options_of_a_duplicate_are_put_back)
     for (int aborts = 0; aborts < 2; aborts++) {
         AT_END(close_theirs) pair both = tcp_pair();
         AT_END(close_fd) int other = duplicate(both.ours);
-        int no_delay = -1, unsent = -1;
-        socklen_t size = sizeof unsent;
         end(stream_adopt_with(service, both.ours, options), aborts);
-        check_eq(getsockopt(other, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size), 0);
-        check_eq(getsockopt(other, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, &size), 0);
-        check_eq(no_delay, 0);
-        check_eq(unsent, 0);
+        check_eq(socket_option(other, IPPROTO_TCP, TCP_NODELAY), 0);
+        check_eq(socket_option(other, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0);
     }
 }
 
@@ -279,32 +254,28 @@ static ferry_stream *adopt_as_stranger(ferry_service *service, int fd)
 
 PROMISE_BOTH(sharing, pipe_that_cannot_be_opened_anew_is_left_alone)
 {
-    AT_END(close_theirs) pair beside = unix_pair(SOCK_STREAM);
     AT_END(destroy_service) ferry_service *service = service_of_one_owner(placement);
     AT_END(file_remove) test_file file = file_make(MIB, 14);
-    int ends[2];
-    check_eq(pipe2(ends, O_CLOEXEC), 0);
-    int other = duplicate(ends[1]);
-    ferry_stream *stream = adopt_as_stranger(service, ends[1]);
-    ferry_stream *free = stream_adopt(service, beside.ours);
+    pair pipe = pipe_pair();
+    int other = duplicate(pipe.ours);
+    ferry_stream *stream = adopt_as_stranger(service, pipe.ours);
+    AT_END(stage_close) stage beside = stage_in(service, unix_pair(SOCK_STREAM));
     check(!is_nonblocking(other));
     static unsigned char data[MIB];
     fill_content(data, sizeof data, 15, 0);
     ferry_promise *written = submit_write(stream, data, sizeof data);
     ferry_promise *sent = submit_file(stream, ferry_file_at(file.path));
-    wait_readable(ends[0]);
-    check_eq(outcome(submit_write(free, "beside", 6)).error, 0);
+    wait_readable(pipe.theirs);
+    check_eq(outcome(submit_write(beside.stream, "beside", 6)).error, 0);
     check(!is_nonblocking(other));
-    reader *peer = reader_start(ends[0], false);
+    reader *peer = reader_start(pipe.theirs, false);
     check_eq(outcome(written).error, 0);
     check_eq(outcome(sent).error, 0);
     check_eq(close_stream(stream).error, 0);
     check(!is_nonblocking(other));
     close(other);
-    reader_join(peer);
-    check_eq(peer->digest, digest_content(digest_content(DIGEST_BEGIN, 15, 0, MIB), 14, 0, MIB));
-    reader_free(peer);
-    check_eq(close_stream(free).error, 0);
+    reader_check(peer, 2 * MIB,
+                 digest_content(digest_content(DIGEST_BEGIN, 15, 0, MIB), 14, 0, MIB));
 }
 
 PROMISE_BOTH(sharing, terminal_that_cannot_be_opened_anew_is_left_alone)
@@ -387,62 +358,46 @@ PROMISE_BOTH(sharing, listening_socket_that_somebody_makes_blocking_all_the_time
 
 PROMISE_BOTH(sharing, file_under_a_lease_is_waited_for_and_holds_up_nobody_else)
 {
-    test_file file = file_make(100, 16);
-    int leased = lease_take(file.path);
+    AT_END(file_remove) test_file file = file_make(100, 16);
+    AT_END(close_fd) int leased = lease_take(file.path);
     if (leased < 0)
-        return file_remove(&file);
-    ferry_service *service = service_of_one_owner(placement);
-    pair both = unix_pair(SOCK_STREAM), beside = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_stream *other = stream_adopt(service, beside.ours);
-    ferry_promise *sent = submit_file(stream, ferry_file_at(file.path));
-    ferry_promise *behind = submit_write(stream, "behind", 6);
+        return;
+    AT_END(destroy_service) ferry_service *service = service_of_one_owner(placement);
+    AT_END(stage_close) stage s = stage_in(service, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage beside = stage_in(service, unix_pair(SOCK_STREAM));
+    ferry_promise *sent = submit_file(s.stream, ferry_file_at(file.path));
+    ferry_promise *behind = submit_write(s.stream, "behind", 6);
     lease_await_break(leased);
-    check_eq(outcome(submit_write(other, "beside", 6)).error, 0);
+    check_eq(outcome(submit_write(beside.stream, "beside", 6)).error, 0);
     check_eq(ferry_promise_await(sent, 0, NULL), -ETIMEDOUT);
     check_eq(ferry_promise_await(behind, 0, NULL), -ETIMEDOUT);
     check_eq(fcntl(leased, F_SETLEASE, F_UNLCK), 0);
     check_eq(outcome(sent).sent, 100);
     check_eq(outcome(behind).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    check_eq(close_stream(other).error, 0);
-    ferry_service_destroy(service);
-    close(leased);
-    close(both.theirs);
-    close(beside.theirs);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(sharing, waiting_for_a_lease_can_be_cancelled_and_runs_out_of_time)
 {
-    test_file file = file_make(100, 17);
-    int leased = lease_take(file.path);
+    AT_END(file_remove) test_file file = file_make(100, 17);
+    AT_END(close_fd) int leased = lease_take(file.path);
     if (leased < 0)
-        return file_remove(&file);
-    ferry_service *service = service_of_one_owner(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+        return;
+    AT_END(destroy_service) ferry_service *service = service_of_one_owner(placement);
+    AT_END(stage_close) stage s = stage_in(service, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.timeout_ms = 60};
     ferry_file by_path = ferry_file_at(file.path);
-    ferry_promise *late, *sent = submit_file(stream, by_path);
+    ferry_promise *sent = submit_file(s.stream, by_path);
     lease_await_break(leased);
     check_eq(ferry_promise_cancel(sent), 0);
     check_outcome(sent, .error = -ECANCELED, .phase = FERRY_PHASE_OPEN);
-    check_eq(ferry_stream_sendfile(stream, &by_path, &options, &late), 0);
-    check_eq(outcome(late).error, -ETIMEDOUT);
-    check_eq(outcome(submit_write(stream, "healthy", 7)).error, 0);
-    ferry_promise *received;
-    check_eq(ferry_stream_read_to_file(stream, &by_path, NULL, &received), 0);
+    check_eq(outcome(submit_file_with(s.stream, by_path, &options)).error, -ETIMEDOUT);
+    check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
+    ferry_promise *received = submit_read_to_file(s.stream, by_path);
     check_eq(ferry_promise_await(received, 100, NULL), -ETIMEDOUT);
     check_eq(fcntl(leased, F_SETLEASE, F_UNLCK), 0);
-    check_eq(write(both.theirs, "bytes", 5), 5);
-    check_eq(shutdown(both.theirs, SHUT_WR), 0);
+    check_eq(write(s.theirs, "bytes", 5), 5);
+    check_eq(shutdown(s.theirs, SHUT_WR), 0);
     check_eq(outcome(received).sent, 5);
-    check_eq(close_stream(stream).error, 0);
-    ferry_service_destroy(service);
-    close(leased);
-    close(both.theirs);
-    file_remove(&file);
 }
 
 static void *give_lease_back(void *arg)
@@ -455,19 +410,13 @@ static void *give_lease_back(void *arg)
 
 PROMISE(sharing, file_under_a_lease_is_waited_for_where_it_is_to_be_shared)
 {
-    test_file file = file_make(100, 18);
-    int leased = lease_take(file.path);
+    AT_END(file_remove) test_file file = file_make(100, 18);
+    AT_END(close_fd) int leased = lease_take(file.path);
     if (leased < 0)
-        return file_remove(&file);
-    pthread_t holder = start_thread(give_lease_back, &leased);
-    ferry_file by_path = ferry_file_at(file.path);
-    ferry_shared_file *shared;
-    check_eq(ferry_shared_file_open(&by_path, &shared), 0);
+        return;
+    AT_END(join_thread) pthread_t holder = start_thread(give_lease_back, &leased);
+    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(ferry_file_at(file.path));
     check_eq(ferry_shared_file_get_size(shared), 100);
-    ferry_shared_file_unref(shared);
-    check_eq(pthread_join(holder, NULL), 0);
-    close(leased);
-    file_remove(&file);
 }
 
 /* ---- O_DIRECT -------------------------------------------------------------------------------- */
@@ -475,62 +424,48 @@ PROMISE(sharing, file_under_a_lease_is_waited_for_where_it_is_to_be_shared)
 PROMISE_BOTH(sharing, o_direct_source_is_sent_whole_from_any_byte_on)
 {
     enum { SIZE = 1000003 };
-    test_file file = file_make(SIZE, 19);
-    int direct = open(file.path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+    AT_END(file_remove) test_file file = file_make(SIZE, 19);
+    AT_END(close_fd) int direct = open(file.path, O_RDONLY | O_DIRECT | O_CLOEXEC);
     if (direct < 0)
-        return file_remove(&file);
+        return;
     static const struct {
         int64_t offset, length;
     } ranges[] = {{0, FERRY_TO_END}, {777, FERRY_TO_END},    {4096, 5},           {4095, 2},
                   {SIZE - 1, 1},     {65536 * 3 - 1, 65537}, {SIZE, FERRY_TO_END}};
     for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
-        stage s = stage_open(placement, any_pair(i & 1));
-        AT_END(free_reader) reader *peer = reader_start(stage_take(&s), false);
+        stage s = stage_open_to_reader(placement, any_pair(i & 1));
         ferry_file part = ferry_file_fd(direct);
         part.offset = ranges[i].offset;
         part.length = ranges[i].length;
         uint64_t expected = (uint64_t)(part.length < 0 ? SIZE - part.offset : part.length);
         check_outcome(submit_file(s.stream, part), .error = 0, .sent = expected);
-        stage_close(&s);
-        reader_join(peer);
-        check_eq(peer->digest, digest_content(DIGEST_BEGIN, 19, (uint64_t)part.offset, expected));
+        stage_close_got(&s, expected,
+                        digest_content(DIGEST_BEGIN, 19, (uint64_t)part.offset, expected));
     }
-    close(direct);
-    file_remove(&file);
 }
 
 PROMISE_BOTH(sharing, o_direct_target_gets_every_byte_at_any_place)
 {
     enum { SIZE = 300001, BEFORE = 777 };
-    ferry_service *service = service_start(placement);
     for (unsigned i = 0; i < 4; i++) {
-        test_file file = file_make(BEFORE, 21);
-        pair both = any_pair(i & 1);
-        ferry_file into = ferry_file_fd(open(file.path, O_WRONLY | O_DIRECT | O_CLOEXEC));
-        if (into.fd < 0) { /* this file system has none */
-            ferry_service_destroy(service);
-            return file_remove(&file);
-        }
+        AT_END(file_remove) test_file file = file_make(BEFORE, 21);
+        AT_END(close_fd) int fd = open(file.path, O_WRONLY | O_DIRECT | O_CLOEXEC);
+        if (fd < 0) /* this file system has none */
+            return;
+        ferry_file into = ferry_file_fd(fd);
         bool has_place = (i & 2) != 0;
         check_eq(lseek(into.fd, has_place ? 5 : BEFORE, SEEK_SET), has_place ? 5 : BEFORE);
         if (has_place)
             into.offset = BEFORE;
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        ferry_promise *received;
-        check_eq(ferry_stream_read_to_file(stream, &into, NULL, &received), 0);
-        talker *peer = talker_start(both.theirs, 22, SIZE);
+        AT_END(stage_close) stage s = stage_open(placement, any_pair(i & 1));
+        ferry_promise *received = submit_read_to_file(s.stream, into);
+        AT_END(join_talker) talker *peer = talker_start(s.theirs, 22, SIZE);
         check_outcome(received, .error = 0, .sent = SIZE);
-        talker_join(peer);
         check_eq(lseek(into.fd, 0, SEEK_CUR), has_place ? 5 : BEFORE + SIZE);
         check((fcntl(into.fd, F_GETFL) & O_DIRECT) != 0);
         check_eq(digest_file(DIGEST_BEGIN, file.path, BEFORE, SIZE),
                  digest_content(DIGEST_BEGIN, 22, 0, SIZE));
-        check_eq(close_stream(stream).error, 0);
-        close(into.fd);
-        close(both.theirs);
-        file_remove(&file);
     }
-    ferry_service_destroy(service);
 }
 
 /* ---- outcomes -------------------------------------------------------------------------------- */
@@ -542,8 +477,7 @@ PROMISE_BOTH(sharing, stream_whose_connection_is_over_says_so_in_its_status)
         pair both = tcp_pair();
         ferry_stream *stream = stream_adopt(service, both.ours);
         check_eq(stream_status(stream).error, 0);
-        check_eq(setsockopt(both.theirs, SOL_SOCKET, SO_LINGER, &LINGERS[1], sizeof LINGERS[1]), 0);
-        close(both.theirs);
+        close_with_reset(both.theirs);
         char byte;
         ferry_promise *promise;
         int error = 0;
@@ -558,13 +492,10 @@ PROMISE_BOTH(sharing, stream_whose_connection_is_over_says_so_in_its_status)
         check_eq(stream_status(stream).error, error);
         (void)close_stream(stream);
     }
-    int ends[2];
-    check_eq(pipe2(ends, O_CLOEXEC), 0);
-    ferry_stream *stream = stream_adopt(service, ends[1]);
-    close(ends[0]);
-    check_eq(outcome(submit_write(stream, "x", 1)).error, -EPIPE);
-    check_eq(stream_status(stream).error, -EPIPE);
-    check_eq(close_stream(stream).error, 0);
+    AT_END(stage_close) stage s = stage_in(service, pipe_pair());
+    stage_hang_up(&s);
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, -EPIPE);
+    check_eq(stream_status(s.stream).error, -EPIPE);
 }
 
 /* A full target is soon tried again, and neither gives an error nor loses a byte. */
@@ -574,26 +505,18 @@ PROMISE_BOTH(sharing, target_that_says_eagain_gets_every_byte)
                                              FERRY_CALL_OPEN, FERRY_CALL_POLL};
     for (unsigned i = 0; i < 15; i++) {
         /* Of FERRY_CALL_POLL the first two may be those that give the stream an owner. */
-        const ferry_fault script[] = {{.call = calls[i / 3],
-                                       .first = 1 + i % 3 + (i / 3 == 4 ? 2 : 0),
-                                       .times = 5,
-                                       .effect = FERRY_FAULT_ERROR,
-                                       .error = EAGAIN}};
-        ferry_faults *faults;
-        check_eq(ferry_faults_create(script, 1, &faults), 0);
-        test_file file = file_make(0, 20);
+        const uint64_t first = 1 + i % 3 + (i / 3 == 4 ? 2 : 0);
+        AT_END(drop_faults)
+        ferry_faults *faults =
+            faults_of((ferry_fault){calls[i / 3], first, .times = 5, FERRY_FAULT_ERROR, EAGAIN});
+        AT_END(file_remove) test_file file = file_make(0, 20);
         AT_END(stage_close)
         stage s =
             stage_open_with(placement, any_pair(i & 1), (ferry_stream_options){.faults = faults});
-        ferry_file into = ferry_file_at(file.path);
-        ferry_promise *received;
-        check_eq(ferry_stream_read_to_file(s.stream, &into, NULL, &received), 0);
-        talker *peer = talker_start(s.theirs, 20, 100000);
+        ferry_promise *received = submit_read_to_file(s.stream, ferry_file_at(file.path));
+        AT_END(join_talker) talker *peer = talker_start(s.theirs, 20, 100000);
         check_outcome(received, .error = 0, .sent = 100000);
-        talker_join(peer);
         check_eq(digest_file(DIGEST_BEGIN, file.path, 0, 100000),
                  digest_content(DIGEST_BEGIN, 20, 0, 100000));
-        ferry_faults_unref(faults);
-        file_remove(&file);
     }
 }

@@ -33,7 +33,6 @@ static pair sink_pair(sink_kind kind)
 
 /* Writes content to an fd, piece by piece, on a thread of its own. */
 typedef struct feeder {
-    pthread_t thread;
     int fd;
     uint64_t seed;
     size_t size;
@@ -59,26 +58,19 @@ static void *feed(void *arg)
     return NULL;
 }
 
-static void feeder_start(feeder *fed)
-{
-    fed->thread = start_thread(feed, fed);
-}
-
-static void feeder_join(feeder *fed)
-{
-    check_eq(pthread_join(fed->thread, NULL), 0);
-}
-
-static ferry_file borrowed(int fd)
+static ferry_file borrowed(int fd, int64_t length)
 {
     ferry_file file = ferry_file_fd(fd);
     file.flags = FERRY_FD_BORROW;
+    file.length = length;
     return file;
 }
 
-static void check_arrived(reader *peer, uint64_t seed, uint64_t size)
+/* Submits a source that is fed until all is written. */
+static ferry_promise *submit_fed(ferry_stream *stream, ferry_file source, feeder fed)
 {
-    reader_check_content(peer, seed, size);
+    AT_END(join_thread) pthread_t thread = start_thread(feed, &fed);
+    return submit_file(stream, source);
 }
 
 static int unread_bytes(int fd)
@@ -96,23 +88,14 @@ enum { SPLICED = 3000000, BEYOND = 77 };
 static void splice_through(ferry_placement placement, source_kind from, sink_kind to, bool to_end)
 {
     AT_END(close_theirs) pair source = source_pair(from);
-    pair sink = sink_pair(to);
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, sink.ours);
-    reader *peer = to != TO_FILE ? reader_start_slow(sink.theirs, 100000, 300) : NULL;
-    feeder fed = {.fd = source.ours,
-                  .seed = 51 + from,
-                  .size = to_end ? SPLICED : SPLICED + BEYOND,
-                  .ends = to_end};
-    feeder_start(&fed);
-    ferry_file file = borrowed(source.theirs);
-    file.length = to_end ? FERRY_TO_END : SPLICED;
-    check_outcome(submit_file(stream, file), .error = 0, .phase = FERRY_PHASE_DONE,
+    stage s = stage_open(placement, sink_pair(to));
+    if (to != TO_FILE)
+        stage_let_read_slowly(&s, 100000, 300);
+    const ferry_file file = borrowed(source.theirs, to_end ? FERRY_TO_END : SPLICED);
+    const feeder fed = {source.ours, 51 + from, to_end ? SPLICED : SPLICED + BEYOND, to_end};
+    check_outcome(submit_fed(s.stream, file, fed), .error = 0, .phase = FERRY_PHASE_DONE,
                   .method = FERRY_METHOD_SPLICE, .sent = SPLICED, .remaining = 0);
-    feeder_join(&fed);
-    check_eq(close_stream(stream).error, 0);
-    check_arrived(peer != NULL ? peer : reader_start(sink.theirs, false), fed.seed, SPLICED);
-    ferry_service_destroy(service);
+    stage_close_got_content(&s, fed.seed, SPLICED);
     if (!to_end) {
         wait_readable(source.theirs);
         check_eq(unread_bytes(source.theirs), BEYOND);
@@ -148,16 +131,11 @@ PROMISE_BOTH(splice, source_that_ends_before_its_length_is_enodata_with_the_exac
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
         AT_END(close_theirs) pair source = source_pair(from);
         stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-        reader *peer = reader_start(stage_take(&s), false);
-        feeder fed = {.fd = source.ours, .seed = 5, .size = 200000, .ends = true};
-        feeder_start(&fed);
-        ferry_file file = borrowed(source.theirs);
-        file.length = 200001;
-        check_outcome(submit_file(s.stream, file), .error = -ENODATA, .phase = FERRY_PHASE_SOURCE,
-                      .sent = 200000, .remaining = 1);
-        feeder_join(&fed);
-        stage_close(&s);
-        check_arrived(peer, 5, 200000);
+        stage_let_read(&s);
+        const feeder fed = {source.ours, .seed = 5, .size = 200000, .ends = true};
+        check_outcome(submit_fed(s.stream, borrowed(source.theirs, 200001), fed), .error = -ENODATA,
+                      .phase = FERRY_PHASE_SOURCE, .sent = 200000, .remaining = 1);
+        stage_close_got_content(&s, 5, 200000);
     }
 }
 
@@ -181,72 +159,58 @@ PROMISE_BOTH(splice, urgent_data_of_a_source_is_passed_over)
 PROMISE_BOTH(splice, source_that_runs_dry_holds_up_its_own_stream_only)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
-        AT_END(close_theirs)
-        pair source = source_pair(from), sink = unix_pair(SOCK_STREAM), other = tcp_pair();
-        ferry_service *service = service_of_one_owner(placement);
-        ferry_stream *stream = stream_adopt(service, sink.ours);
-        ferry_stream *quick = stream_adopt(service, other.ours);
-        ferry_file file = borrowed(source.theirs);
-        file.length = 10;
-        ferry_promise *promise = submit_file(stream, file);
+        AT_END(close_pair) pair source = source_pair(from);
+        AT_END(destroy_service) ferry_service *service = service_of_one_owner(placement);
+        AT_END(stage_close)
+        stage s = stage_in(service, unix_pair(SOCK_STREAM)), quick = stage_in(service, tcp_pair());
+        ferry_promise *promise = submit_file(s.stream, borrowed(source.theirs, 10));
         check_eq(write(source.ours, "first", 5), 5);
-        wait_readable(sink.theirs);
-        wait_until_asleep();
-        check_eq(outcome(submit_write(quick, "quick", 5)).error, 0);
+        wait_until_stuck(s.theirs);
+        check_eq(outcome(submit_write(quick.stream, "quick", 5)).error, 0);
         check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
         check_eq(write(source.ours, "other", 5), 5);
-        ferry_result result = outcome(promise);
-        check(result.error == 0 && result.sent == 10);
-        check_eq(close_stream(stream).error, 0);
-        check_eq(close_stream(quick).error, 0);
-        ferry_service_destroy(service);
-        close(source.ours);
+        check_outcome(promise, .error = 0, .sent = 10);
     }
 }
 
 PROMISE_BOTH(splice, dry_source_can_be_got_out_of_by_cancel_abort_and_destroy)
 {
     for (unsigned i = 0; i < 3 * SOURCE_KINDS; i++) {
-        AT_END(close_theirs) pair source = source_pair((source_kind)(i / 3));
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-        ferry_promise *promise = submit_file(s.stream, borrowed(source.theirs));
+        AT_END(close_pair) pair source = source_pair((source_kind)(i / 3));
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        ferry_promise *promise = submit_file(s.stream, borrowed(source.theirs, FERRY_TO_END));
         check_eq(write(source.ours, "x", 1), 1);
-        wait_readable(s.theirs);
-        wait_until_asleep();
+        wait_until_stuck(s.theirs);
         if (i % 3 == 0)
             check_eq(ferry_promise_cancel(promise), 0);
-        else if (i % 3 == 1)
-            ferry_stream_abort(s.stream);
         else
-            stage_destroy(&s);
+            stage_destroy_or_abort(&s, i % 3 == 2);
         check_outcome(promise, .error = -ECANCELED, .phase = FERRY_PHASE_SOURCE, .sent = 1);
-        stage_end(&s);
-        close(source.ours);
     }
 }
 
 PROMISE_BOTH(splice, peer_that_hung_up_is_epipe_not_sigpipe)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
-        AT_END(close_theirs) pair source = source_pair(from);
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+        AT_END(close_pair) pair source = source_pair(from);
+        AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         stage_hang_up(&s);
         check_eq(write(source.ours, "x", 1), 1);
-        check_outcome(submit_file(s.stream, borrowed(source.theirs)), .error = -EPIPE,
+        check_outcome(submit_file(s.stream, borrowed(source.theirs, FERRY_TO_END)), .error = -EPIPE,
                       .phase = FERRY_PHASE_SINK, .sent = 0);
         ferry_stream_abort(s.stream);
-        stage_end(&s);
-        close(source.ours);
     }
 }
 
 /* ---- where it is refused --------------------------------------------------------------------- */
 
-static ferry_stream *adopt_with_fault(ferry_service *service, int fd, ferry_fault fault,
-                                      ferry_faults **ret_faults)
+/* A stream to a peer that reads. */
+static stage open_with_faults(ferry_placement placement, ferry_faults *faults)
 {
-    check_eq(ferry_faults_create(&fault, 1, ret_faults), 0);
-    return stream_adopt_with(service, fd, (ferry_stream_options){.faults = *ret_faults});
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.faults = faults});
+    stage_let_read(&s);
+    return s;
 }
 
 /* From the first-th splice on it is refused. @return whether there were so many. */
@@ -255,16 +219,11 @@ static bool refuse_splice(ferry_placement placement, source_kind from, bool to_e
     enum { SIZE = 300000 };
     const ferry_fault fault = {FERRY_CALL_SPLICE, first, UINT64_MAX, FERRY_FAULT_ERROR, EINVAL};
     AT_END(close_theirs) pair source = source_pair(from);
-    pair sink = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    AT_END(drop_faults) ferry_faults *faults;
-    ferry_stream *stream = adopt_with_fault(service, sink.ours, fault, &faults);
-    reader *peer = reader_start(sink.theirs, false);
-    feeder fed = {.fd = source.ours, .seed = first, .size = SIZE, .ends = true};
-    feeder_start(&fed);
-    ferry_file file = borrowed(source.theirs);
-    file.length = to_end ? FERRY_TO_END : SIZE;
-    ferry_result result = outcome(submit_file(stream, file));
+    AT_END(drop_faults) ferry_faults *faults = faults_of(fault);
+    stage s = open_with_faults(placement, faults);
+    const ferry_file file = borrowed(source.theirs, to_end ? FERRY_TO_END : SIZE);
+    const feeder fed = {source.ours, .seed = first, .size = SIZE, .ends = true};
+    ferry_result result = outcome(submit_fed(s.stream, file, fed));
     bool was_refused = ferry_faults_get_injected(faults) > 0;
     check_eq(result.error, 0);
     check_eq(result.sent, SIZE);
@@ -274,9 +233,7 @@ static bool refuse_splice(ferry_placement placement, source_kind from, bool to_e
         check_eq(result.method, FERRY_METHOD_SPLICE);
     else if (!to_end || first == 1)
         check_eq(result.method, FERRY_METHOD_COPY);
-    feeder_join(&fed);
-    check_eq(close_stream(stream).error, 0);
-    check_arrived(peer, first, SIZE);
+    stage_close_got_content(&s, first, SIZE);
     return was_refused;
 }
 
@@ -296,15 +253,12 @@ PROMISE_BOTH(splice, file_for_appending_refuses_it_and_gets_a_copy)
 {
     AT_END(file_remove) test_file sink = file_make(0, 0);
     AT_END(close_theirs) pair source = pipe_pair();
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, open(sink.path, O_WRONLY | O_APPEND | O_CLOEXEC));
-    feeder fed = {.fd = source.ours, .seed = 8, .size = 300000, .ends = true};
-    feeder_start(&fed);
-    check_outcome(submit_file(stream, borrowed(source.theirs)), .error = 0,
+    const pair both = {open(sink.path, O_WRONLY | O_APPEND | O_CLOEXEC), duplicate(sink.fd)};
+    stage s = stage_open(placement, both);
+    const feeder fed = {source.ours, .seed = 8, .size = 300000, .ends = true};
+    check_outcome(submit_fed(s.stream, borrowed(source.theirs, FERRY_TO_END), fed), .error = 0,
                   .method = FERRY_METHOD_COPY, .sent = 300000);
-    feeder_join(&fed);
-    check_eq(close_stream(stream).error, 0);
-    check_arrived(reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false), 8, 300000);
+    stage_close_got_content(&s, 8, 300000);
 }
 
 PROMISE_BOTH(splice, message_socket_gets_a_copy)
@@ -312,14 +266,11 @@ PROMISE_BOTH(splice, message_socket_gets_a_copy)
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
         AT_END(close_theirs) pair source = source_pair(from);
         stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
-        reader *peer = reader_start(stage_take(&s), false);
-        feeder fed = {.fd = source.ours, .seed = 9, .size = 300000, .ends = true};
-        feeder_start(&fed);
-        check_outcome(submit_file(s.stream, borrowed(source.theirs)), .error = 0,
+        stage_let_read(&s);
+        const feeder fed = {source.ours, .seed = 9, .size = 300000, .ends = true};
+        check_outcome(submit_fed(s.stream, borrowed(source.theirs, FERRY_TO_END), fed), .error = 0,
                       .method = FERRY_METHOD_COPY, .sent = 300000);
-        feeder_join(&fed);
-        stage_close(&s);
-        check_arrived(peer, 9, 300000);
+        stage_close_got_content(&s, 9, 300000);
     }
 }
 
@@ -330,15 +281,11 @@ static bool fail_opening(ferry_placement placement, uint64_t number, bool *ret_c
     const ferry_fault fault = {
         .call = FERRY_CALL_OPEN, .first = number, .effect = FERRY_FAULT_ERROR, .error = EMFILE};
     AT_END(close_theirs) pair source = unix_pair(SOCK_STREAM);
-    pair sink = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    AT_END(drop_faults) ferry_faults *faults;
-    ferry_stream *stream = adopt_with_fault(service, sink.ours, fault, &faults);
-    reader *peer = reader_start(sink.theirs, false);
-    feeder fed = {.fd = source.ours, .seed = 10, .size = 50000, .ends = true};
-    feeder_start(&fed);
-    feeder_join(&fed);
-    ferry_result result = outcome(submit_file(stream, borrowed(source.theirs)));
+    AT_END(drop_faults) ferry_faults *faults = faults_of(fault);
+    stage s = open_with_faults(placement, faults);
+    feeder fed = {source.ours, .seed = 10, .size = 50000, .ends = true};
+    run_to_its_end(feed, &fed);
+    ferry_result result = outcome(submit_file(s.stream, borrowed(source.theirs, FERRY_TO_END)));
     bool has_failed = ferry_faults_get_injected(faults) > 0;
     *ret_copied = has_failed && result.error == 0;
     if (*ret_copied)
@@ -348,8 +295,7 @@ static bool fail_opening(ferry_placement placement, uint64_t number, bool *ret_c
     else
         check(result.error == 0 && result.method == FERRY_METHOD_SPLICE);
     check_eq(result.sent, result.error == 0 ? 50000 : 0);
-    check_eq(close_stream(stream).error, 0);
-    check_arrived(peer, 10, result.sent);
+    stage_close_got_content(&s, 10, result.sent);
     return has_failed;
 }
 
@@ -367,10 +313,10 @@ PROMISE_BOTH(splice, no_fds_left_for_the_pipe_between_means_copying)
 
 /* ---- FERRY_FILE_ZERO_COPY -------------------------------------------------------------------- */
 
-static ferry_result send_without_copying(ferry_stream *stream, ferry_file file)
+static ferry_file uncopied(ferry_file file)
 {
     file.flags |= FERRY_FILE_ZERO_COPY;
-    return outcome(submit_file(stream, file));
+    return file;
 }
 
 PROMISE_BOTH(zero_copy, files_pipes_and_sockets_are_sent)
@@ -379,22 +325,20 @@ PROMISE_BOTH(zero_copy, files_pipes_and_sockets_are_sent)
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
         AT_END(close_theirs) pair source = source_pair(from);
         stage s = stage_open(placement, tcp_pair());
-        reader *peer = reader_start(stage_take(&s), false);
-        ferry_result result = send_without_copying(s.stream, ferry_file_at(file.path));
-        check(result.error == 0 && result.method == FERRY_METHOD_SENDFILE);
-        feeder fed = {.fd = source.ours, .seed = 2, .size = 100000, .ends = true};
-        feeder_start(&fed);
-        result = send_without_copying(s.stream, borrowed(source.theirs));
-        check(result.error == 0 && result.method == FERRY_METHOD_SPLICE);
-        feeder_join(&fed);
-        stage_close(&s);
-        reader_check(peer, 200000,
-                     digest_content(digest_content(DIGEST_BEGIN, 1, 0, 100000), 2, 0, 100000));
+        stage_let_read(&s);
+        check_outcome(submit_file(s.stream, uncopied(ferry_file_at(file.path))), .error = 0,
+                      .method = FERRY_METHOD_SENDFILE);
+        const feeder fed = {source.ours, .seed = 2, .size = 100000, .ends = true};
+        const ferry_file to_end = uncopied(borrowed(source.theirs, FERRY_TO_END));
+        check_outcome(submit_fed(s.stream, to_end, fed), .error = 0, .method = FERRY_METHOD_SPLICE);
+        uint64_t expected = digest_content(DIGEST_BEGIN, 1, 0, 100000);
+        stage_close_got(&s, 200000, digest_content(expected, 2, 0, 100000));
     }
 }
 
-static void check_unsupported(ferry_result result)
+static void check_unsupported(ferry_stream *stream, ferry_file file)
 {
+    ferry_result result = outcome(submit_file(stream, uncopied(file)));
     check_eq(result.error, -EOPNOTSUPP);
     check(result.phase == FERRY_PHASE_OPEN || result.phase == FERRY_PHASE_SOURCE);
     check_eq(result.sent, 0);
@@ -402,27 +346,19 @@ static void check_unsupported(ferry_result result)
 
 PROMISE_BOTH(zero_copy, what_would_have_to_be_copied_is_eopnotsupp_and_the_stream_healthy)
 {
-    AT_END(close_theirs)
-    pair source = pipe_pair(), sink = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_SEQPACKET);
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, sink.ours);
-    ferry_stream *of_messages = stream_adopt(service, messages.ours);
-    int status = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    int terminal = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
-    check_unsupported(send_without_copying(stream, ferry_file_at("/proc/self/status")));
-    check_unsupported(send_without_copying(stream, ferry_file_fd(status)));
-    check_unsupported(send_without_copying(stream, ferry_file_fd(terminal)));
+    AT_END(close_pair) pair source = pipe_pair();
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_close) stage of_messages = stage_in(s.service, unix_pair(SOCK_SEQPACKET));
+    AT_END(close_fd) int status = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    AT_END(close_fd) int terminal = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    check_unsupported(s.stream, ferry_file_at("/proc/self/status"));
+    check_unsupported(s.stream, ferry_file_fd(status));
+    check_unsupported(s.stream, ferry_file_fd(terminal));
     check_eq(write(source.ours, "x", 1), 1);
-    check_unsupported(send_without_copying(of_messages, borrowed(source.theirs)));
+    check_unsupported(of_messages.stream, borrowed(source.theirs, FERRY_TO_END));
     check_eq(unread_bytes(source.theirs), 1);
-    check_eq(outcome(submit_write(stream, "healthy", 7)).error, 0);
-    check_eq(outcome(submit_write(of_messages, "healthy", 7)).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    check_eq(close_stream(of_messages).error, 0);
-    ferry_service_destroy(service);
-    close(status);
-    close(terminal);
-    close(source.ours);
+    check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
+    check_eq(outcome(submit_write(of_messages.stream, "healthy", 7)).error, 0);
 }
 
 PROMISE_BOTH(zero_copy, sendfile_that_is_refused_is_eopnotsupp_at_whatever_byte)
@@ -432,21 +368,15 @@ PROMISE_BOTH(zero_copy, sendfile_that_is_refused_is_eopnotsupp_at_whatever_byte)
     for (uint64_t first = 1;; first++) {
         const ferry_fault fault = {FERRY_CALL_SENDFILE, first, UINT64_MAX, FERRY_FAULT_ERROR,
                                    EINVAL};
-        pair sink = unix_pair(SOCK_STREAM);
-        ferry_service *service = service_start(placement);
-        ferry_faults *faults;
-        ferry_stream *stream = adopt_with_fault(service, sink.ours, fault, &faults);
-        reader *peer = reader_start(sink.theirs, false);
-        ferry_result result = send_without_copying(stream, ferry_file_at(file.path));
+        AT_END(drop_faults) ferry_faults *faults = faults_of(fault);
+        stage s = open_with_faults(placement, faults);
+        ferry_result result = outcome(submit_file(s.stream, uncopied(ferry_file_at(file.path))));
         bool was_refused = ferry_faults_get_injected(faults) > 0;
         check_eq(result.error, was_refused ? -EOPNOTSUPP : 0);
         check_eq(result.sent + result.remaining, SIZE);
         check_eq(first == 1, result.sent == 0);
-        check_eq(stream_status(stream).error, result.sent > 0 ? result.error : 0);
-        check_eq(close_stream(stream).error, 0);
-        check_arrived(peer, 3, result.sent);
-        ferry_service_destroy(service);
-        ferry_faults_unref(faults);
+        check_eq(stream_status(s.stream).error, result.sent > 0 ? result.error : 0);
+        stage_close_got_content(&s, 3, result.sent);
         if (!was_refused)
             break;
     }
@@ -513,16 +443,14 @@ PROMISE_BOTH(generator, what_it_makes_arrives_byte_for_byte_at_a_slow_reader)
     for (sink_kind to = 0; to < SINK_KINDS; to++) {
         for (unsigned i = 0; i < 6; i++) {
             maker making = {.seed = 61 + i, .size = SIZE, .most = most[i / 2]};
-            AT_END(stage_end) stage s = stage_open(placement, sink_pair(to));
-            reader *peer = to != TO_FILE ? reader_start_slow(stage_take(&s), 200000, 100) : NULL;
+            stage s = stage_open(placement, sink_pair(to));
+            if (to != TO_FILE)
+                stage_let_read_slowly(&s, 200000, 100);
             int64_t length = i % 2 == 0 ? FERRY_TO_END : SIZE;
-            ferry_result result = outcome(submit_maker(s.stream, &making, length));
+            check_outcome(submit_maker(s.stream, &making, length), .error = 0, .sent = SIZE,
+                          .remaining = 0);
             check_eq(making.releases, 1);
-            check_eq(result.error, 0);
-            check_eq(result.sent, SIZE);
-            check_eq(result.remaining, 0);
-            check_eq(stage_close_stream(&s).error, 0);
-            check_arrived(peer != NULL ? peer : reader_start(stage_take(&s), false), 61 + i, SIZE);
+            stage_close_got_content(&s, 61 + i, SIZE);
         }
     }
 }
@@ -530,9 +458,10 @@ PROMISE_BOTH(generator, what_it_makes_arrives_byte_for_byte_at_a_slow_reader)
 /* All that is adopted has the same owner. */
 static stage open_with_one_owner(ferry_placement placement)
 {
-    pair sink = unix_pair(SOCK_STREAM);
     ferry_service *service = service_of_one_owner(placement);
-    return (stage){service, stream_adopt(service, sink.ours), sink.ours, sink.theirs, NULL};
+    stage s = stage_in(service, unix_pair(SOCK_STREAM));
+    s.service = service;
+    return s;
 }
 
 PROMISE_BOTH(generator, with_a_length_it_is_not_asked_for_more)
@@ -552,14 +481,10 @@ PROMISE_BOTH(generator, that_ends_before_its_length_is_enodata_and_poisons_if_by
     for (unsigned size = 0; size <= 5000; size += 5000) {
         maker making = {.seed = 1, .size = size};
         AT_END(stage_end) stage s = open_with_one_owner(placement);
-        ferry_result result = outcome(submit_maker(s.stream, &making, 5001));
+        check_outcome(submit_maker(s.stream, &making, 5001), .error = -ENODATA,
+                      .phase = FERRY_PHASE_SOURCE, .sent = size, .remaining = 5001 - size);
         check_eq(making.releases, 1);
-        check_eq(result.error, -ENODATA);
-        check_eq(result.phase, FERRY_PHASE_SOURCE);
-        check_eq(result.sent, size);
-        check_eq(result.remaining, 5001 - size);
-        result = outcome(submit_write(s.stream, "x", 1));
-        check_eq(result.error, size > 0 ? -ECANCELED : 0);
+        check_eq(outcome(submit_write(s.stream, "x", 1)).error, size > 0 ? -ECANCELED : 0);
     }
 }
 
@@ -568,14 +493,11 @@ PROMISE_BOTH(generator, that_fails_gives_its_error_and_poisons_if_bytes_have_lef
     for (unsigned size = 0; size <= 5000; size += 5000) {
         maker making = {.seed = 1, .size = size, .error = -EIO};
         AT_END(stage_end) stage s = open_with_one_owner(placement);
-        ferry_result result = outcome(submit_maker(s.stream, &making, FERRY_TO_END));
+        check_outcome(submit_maker(s.stream, &making, FERRY_TO_END), .error = -EIO,
+                      .phase = FERRY_PHASE_SOURCE, .sent = size);
         check_eq(making.releases, 1);
-        check_eq(result.error, -EIO);
-        check_eq(result.phase, FERRY_PHASE_SOURCE);
-        check_eq(result.sent, size);
         check_eq(stream_status(s.stream).error, size > 0 ? -EIO : 0);
-        result = outcome(submit_write(s.stream, "x", 1));
-        check_eq(result.error, size > 0 ? -ECANCELED : 0);
+        check_eq(outcome(submit_write(s.stream, "x", 1)).error, size > 0 ? -ECANCELED : 0);
     }
 }
 
@@ -584,7 +506,7 @@ PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
     AT_END(file_remove) test_file file = file_make(5000, 4);
     maker making = {.seed = 2, .size = 70000, .most = 999}, none = {0};
     stage s = stage_open(placement, tcp_pair());
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     const ferry_part parts[] = {
         ferry_part_copy("head", 4),
         part_of(&making, FERRY_TO_END),
@@ -597,10 +519,9 @@ PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
                   .sent = 75014);
     check_eq(making.releases, 1);
     check_eq(none.releases, 1);
-    stage_close(&s);
     uint64_t expected = digest_content(digest(DIGEST_BEGIN, "head", 4), 2, 0, 70000);
     expected = digest_content(digest(expected, "middle", 6), 4, 0, 5000);
-    reader_check(peer, 75014, digest(expected, "tail", 4));
+    stage_close_got(&s, 75014, digest(expected, "tail", 4));
 }
 
 PROMISE(generator, null_or_a_negative_length_is_einval_and_releases_nothing)
@@ -650,13 +571,11 @@ PROMISE_BOTH(generator, resume_by_another_thread_is_never_lost)
         check_eq(recv(s.theirs, &byte, 1, 0), 1);
         got = digest(got, &byte, 1);
     }
-    ferry_result result = outcome(promise);
-    check(result.error == 0 && result.sent == ROUNDS);
+    check_outcome(promise, .error = 0, .sent = ROUNDS);
     check_eq(got, digest_content(DIGEST_BEGIN, 3, 0, ROUNDS));
 }
 
 typedef struct resumer {
-    pthread_t thread;
     maker *making;
     ferry_stream *stream;
     unsigned rounds;
@@ -677,19 +596,17 @@ PROMISE_BOTH(generator, many_threads_may_resume_at_once)
     enum { THREADS = 3, ROUNDS = 20000 };
     maker making = {.seed = 4, .size = THREADS * ROUNDS, .is_metered = true};
     stage s = open_with_one_owner(placement);
-    reader *peer = reader_start(fcntl(s.theirs, F_DUPFD_CLOEXEC, 0), false);
+    stage_let_read(&s);
     ferry_promise *promise = submit_maker(s.stream, &making, FERRY_TO_END);
     resumer resumers[THREADS];
+    pthread_t threads[THREADS];
     for (unsigned i = 0; i < THREADS; i++) {
         resumers[i] = (resumer){.making = &making, .stream = s.stream, .rounds = ROUNDS};
-        resumers[i].thread = start_thread(allow_and_resume, &resumers[i]);
+        threads[i] = start_thread(allow_and_resume, &resumers[i]);
     }
-    for (unsigned i = 0; i < THREADS; i++)
-        check_eq(pthread_join(resumers[i].thread, NULL), 0);
-    ferry_result result = outcome(promise);
-    check(result.error == 0 && result.sent == THREADS * ROUNDS);
-    stage_end(&s);
-    check_arrived(peer, 4, THREADS * ROUNDS);
+    join_threads(threads, THREADS);
+    check_outcome(promise, .error = 0, .sent = THREADS * ROUNDS);
+    stage_close_got_content(&s, 4, THREADS * ROUNDS);
 }
 
 static void allow_one(ferry_promise *, const ferry_result *result, void *arg)
@@ -705,22 +622,20 @@ PROMISE_BOTH(generator, resume_by_an_owners_callback_is_never_lost)
     enum { ROUNDS = 3000 };
     maker making = {.seed = 5, .size = ROUNDS, .is_metered = true};
     AT_END(stage_end) stage s = open_with_one_owner(placement); /* shared: of the same owner */
-    AT_END(close_theirs) pair other = unix_pair(SOCK_STREAM);
-    ferry_stream *driver = stream_adopt(s.service, other.ours);
+    AT_END(stage_close) stage driver = stage_in(s.service, unix_pair(SOCK_STREAM));
     ferry_promise *promise = submit_maker(s.stream, &making, ROUNDS);
     resumer resuming = {.making = &making, .stream = s.stream};
     const ferry_request_options options = {
         .on_owner = allow_one, .on_owner_holds_queue = true, .on_owner_arg = &resuming};
     uint64_t got = DIGEST_BEGIN;
     for (unsigned i = 0; i < ROUNDS; i++) {
-        check_eq(ferry_stream_write(driver, NULL, 0, &options, NULL), 0);
+        check_eq(ferry_stream_write(driver.stream, NULL, 0, &options, NULL), 0);
         unsigned char byte;
         check_eq(recv(s.theirs, &byte, 1, 0), 1);
         got = digest(got, &byte, 1);
     }
     check_eq(outcome(promise).sent, ROUNDS);
     check_eq(got, digest_content(DIGEST_BEGIN, 5, 0, ROUNDS));
-    check_eq(close_stream(driver).error, 0);
 }
 
 /* Resumes itself, as if by another thread that is faster than its answer. */
@@ -737,24 +652,22 @@ PROMISE_BOTH(generator, resume_that_comes_before_its_answer_counts)
 {
     maker making = {.seed = 6, .size = 1000, .most = 1};
     stage s = open_with_one_owner(placement);
-    reader *peer = reader_start(fcntl(s.theirs, F_DUPFD_CLOEXEC, 0), false);
+    stage_let_read(&s);
     resumer resuming = {.making = &making, .stream = s.stream};
     const ferry_part part = ferry_part_generate(make_hesitating, &resuming, FERRY_TO_END, NULL);
     check_eq(outcome(submit_parts(s.stream, &part, 1, NULL)).sent, 1000);
-    stage_end(&s);
-    check_arrived(peer, 6, 1000);
+    stage_close_got_content(&s, 6, 1000);
 }
 
 PROMISE_BOTH(generator, suspended_one_holds_up_its_own_stream_only)
 {
     maker making = {.seed = 7};
     AT_END(stage_end) stage s = open_with_one_owner(placement);
-    AT_END(close_theirs) pair other = unix_pair(SOCK_STREAM);
-    ferry_stream *quick = stream_adopt(s.service, other.ours);
+    AT_END(stage_close) stage quick = stage_in(s.service, unix_pair(SOCK_STREAM));
     ferry_promise *promise = submit_suspended(&s, &making, 10);
     ferry_promise *behind = submit_write(s.stream, "behind", 6);
     for (unsigned i = 0; i < 100; i++)
-        check_eq(outcome(submit_write(quick, "quick", 5)).error, 0);
+        check_eq(outcome(submit_write(quick.stream, "quick", 5)).error, 0);
     check_eq(ferry_promise_await(promise, 0, NULL), -ETIMEDOUT);
     check_eq(ferry_promise_await(behind, 0, NULL), -ETIMEDOUT);
     making.size = 20;
@@ -762,7 +675,6 @@ PROMISE_BOTH(generator, suspended_one_holds_up_its_own_stream_only)
     ferry_stream_wake_generator(s.stream);
     check_eq(outcome(promise).sent, 20);
     check_eq(outcome(behind).stream_offset, 20);
-    check_eq(close_stream(quick).error, 0);
 }
 
 PROMISE_BOTH(generator, resume_without_one_is_harmless)
@@ -792,17 +704,13 @@ PROMISE_BOTH(generator, cancelled_while_suspended_it_is_released_once_and_counte
         ferry_promise *promise = submit_suspended(&s, &making, size);
         ferry_promise *queued = submit_maker(s.stream, &behind, FERRY_TO_END);
         check_eq(ferry_promise_cancel(queued), 0);
-        ferry_result result = outcome(queued);
-        check(result.error == -ECANCELED && result.phase == FERRY_PHASE_QUEUE);
+        check_outcome(queued, .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE);
         check_eq(behind.releases, 1);
         check_eq(behind.made, 0);
         check_eq(making.releases, 0);
         check_eq(ferry_promise_cancel(promise), 0);
-        result = outcome(promise);
+        check_outcome(promise, .error = -ECANCELED, .phase = FERRY_PHASE_SOURCE, .sent = size);
         check_eq(making.releases, 1);
-        check_eq(result.error, -ECANCELED);
-        check_eq(result.phase, FERRY_PHASE_SOURCE);
-        check_eq(result.sent, size);
         ferry_stream_wake_generator(s.stream);
         check_eq(outcome(submit_write(s.stream, "x", 1)).error, size > 0 ? -ECANCELED : 0);
         stage_end(&s);
@@ -817,13 +725,9 @@ PROMISE_BOTH(generator, aborted_or_destroyed_while_suspended_it_is_released_once
         stage s = open_with_one_owner(placement);
         ferry_promise *promise = submit_suspended(&s, &making, 100);
         ferry_promise *queued = submit_maker(s.stream, &behind, FERRY_TO_END);
-        if (destroyed == 1)
-            stage_destroy(&s);
-        else
-            ferry_stream_abort(s.stream);
-        ferry_result result = outcome(promise);
+        stage_destroy_or_abort(&s, destroyed == 1);
+        check_outcome(promise, .error = -ECANCELED, .sent = 100);
         check_eq(making.releases, 1);
-        check(result.error == -ECANCELED && result.sent == 100);
         check_eq(outcome(queued).error, -ECANCELED);
         check_eq(behind.releases, 1);
         ferry_stream_wake_generator(s.stream);
@@ -838,9 +742,7 @@ PROMISE_BOTH(generator, that_outlasts_its_time_is_etimedout_and_released_once)
     AT_END(stage_end) stage s = open_with_one_owner(placement);
     const ferry_part part = part_of(&making, 10);
     const ferry_request_options options = {.timeout_ms = 20};
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s.stream, &part, 1, &options, &promise), 0);
-    ferry_result result = outcome(promise);
+    ferry_result result = outcome(submit_parts(s.stream, &part, 1, &options));
     check_eq(making.releases, 1);
     check_eq(result.error, -ETIMEDOUT);
     check_eq(result.sent + result.remaining, 10);
@@ -868,8 +770,8 @@ PROMISE_BOTH(generator, behind_a_part_that_fails_it_is_released_once_and_never_a
     AT_END(stage_end) stage s = open_with_one_owner(placement);
     const ferry_part parts[] = {part_of(&making, 10),
                                 ferry_part_file(ferry_file_at("/nowhere/at/all"))};
-    ferry_result result = outcome(submit_parts(s.stream, parts, 2, NULL));
-    check(result.error == -ENOENT && result.phase == FERRY_PHASE_OPEN && result.sent == 0);
+    check_outcome(submit_parts(s.stream, parts, 2, NULL), .error = -ENOENT,
+                  .phase = FERRY_PHASE_OPEN, .sent = 0);
     check_eq(making.releases, 1);
     check_eq(making.made, 0);
 }
@@ -911,12 +813,10 @@ PROMISE_BOTH(generator, may_submit_to_its_own_stream)
 {
     maker making = {.seed = 10, .size = 1000, .most = 10};
     stage s = open_with_one_owner(placement);
-    reader *peer = reader_start(fcntl(s.theirs, F_DUPFD_CLOEXEC, 0), false);
+    stage_let_read(&s);
     resumer resuming = {.making = &making, .stream = s.stream};
     const ferry_part part = ferry_part_generate(make_and_submit, &resuming, FERRY_TO_END, NULL);
     check_eq(outcome(submit_parts(s.stream, &part, 1, NULL)).sent, 1000);
-    ferry_promise *flushed = submit_mark(s.stream);
-    check_eq(outcome(flushed).error, 0);
-    stage_end(&s);
-    reader_check(peer, 1006, digest(digest_content(DIGEST_BEGIN, 10, 0, 1000), "behind", 6));
+    check_eq(outcome(submit_mark(s.stream)).error, 0);
+    stage_close_got(&s, 1006, digest(digest_content(DIGEST_BEGIN, 10, 0, 1000), "behind", 6));
 }
