@@ -120,16 +120,24 @@ pair unix_pair(int type)
     return type == SOCK_STREAM ? made_of(fds[0], fds[1]) : (pair){fds[0], fds[1]};
 }
 
+int listen_somewhere(int backlog, struct sockaddr_in *ret_address)
+{
+    socklen_t size = sizeof *ret_address;
+    *ret_address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check_eq(bind(fd, (struct sockaddr *)ret_address, size), 0);
+    check_eq(listen(fd, backlog), 0);
+    check_eq(getsockname(fd, (struct sockaddr *)ret_address, &size), 0);
+    return fd;
+}
+
 pair tcp_pair(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check_eq(bind(listener, (struct sockaddr *)&address, size), 0);
-    check_eq(listen(listener, 1), 0);
-    check_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    struct sockaddr_in address;
+    int listener = listen_somewhere(1, &address);
     int ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check_eq(connect(ours, (struct sockaddr *)&address, size), 0);
+    check_eq(connect(ours, (struct sockaddr *)&address, sizeof address), 0);
     int theirs = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     check(theirs >= 0);
     close(listener);
@@ -857,23 +865,33 @@ void stage_close(stage *s)
     stage_end(s);
 }
 
-uint64_t stage_close_read(stage *s)
-{
-    check_eq(stage_close_stream(s).error, 0);
-    reader *peer = s->peer;
-    s->peer = NULL;
-    stage_end(s);
-    return reader_end(peer);
-}
-
-void stage_close_got(stage *s, uint64_t bytes, uint64_t expected)
+/* @return who reads the peer's end. */
+static reader *close_to_reader(stage *s)
 {
     check_eq(stage_close_stream(s).error, 0);
     if (s->peer == NULL)
         stage_let_read(s);
-    reader_check(s->peer, bytes, expected);
+    reader *peer = s->peer;
     s->peer = NULL;
+    return peer;
+}
+
+void stage_close_got(stage *s, uint64_t bytes, uint64_t expected)
+{
+    reader_check(close_to_reader(s), bytes, expected);
     stage_end(s);
+}
+
+uint64_t stage_close_read(stage *s)
+{
+    reader *peer = close_to_reader(s);
+    stage_end(s);
+    return reader_end(peer);
+}
+
+void stage_close_got_bytes(stage *s, uint64_t bytes)
+{
+    check_eq(stage_close_read(s), bytes);
 }
 
 void stage_close_got_content(stage *s, uint64_t seed, uint64_t size)

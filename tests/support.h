@@ -65,6 +65,10 @@ pair tcp_pair(void);
 /* The writing end is ours. */
 pair pipe_pair(void);
 
+/* A TCP socket that listens on a port of its own, of this host alone. */
+struct sockaddr_in;
+int listen_somewhere(int backlog, struct sockaddr_in *ret_address);
+
 /* One or the other, of streams: what is about bytes is to hold for both. */
 pair any_pair(int is_tcp);
 
@@ -285,6 +289,9 @@ ferry_result stage_close_stream(stage *s);
 void stage_close_got(stage *s, uint64_t bytes, uint64_t digest);
 void stage_close_got_content(stage *s, uint64_t seed, uint64_t size);
 void stage_close_got_text(stage *s, const char *text);
+
+/* The same for so many bytes, whatever they are. */
+void stage_close_got_bytes(stage *s, uint64_t bytes);
 
 /* Destroys the service before the rest. */
 void stage_destroy(stage *s);

@@ -44,18 +44,6 @@ static void clearer_stop(clearer *self)
     close(self->fd);
 }
 
-static int listen_somewhere(struct sockaddr_in *ret_address)
-{
-    socklen_t size = sizeof *ret_address;
-    *ret_address =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check_eq(bind(fd, (struct sockaddr *)ret_address, size), 0);
-    check_eq(listen(fd, 100), 0);
-    check_eq(getsockname(fd, (struct sockaddr *)ret_address, &size), 0);
-    return fd;
-}
-
 /* ---- O_NONBLOCK of sockets ------------------------------------------------------------------- */
 
 PROMISE_BOTH(sharing, flags_of_a_socket_are_left_alone_meanwhile_and_afterwards)
@@ -116,7 +104,7 @@ PROMISE_BOTH(sharing, tcp_socket_of_a_peer_with_a_small_window_holds_up_nobody)
     AT_END(destroy_service) ferry_service *service = service_of_one_owner(placement);
     struct sockaddr_in address;
     AT_END(file_remove) test_file file = file_make(32 * MIB, 12);
-    AT_END(close_fd) int listening = listen_somewhere(&address);
+    AT_END(close_fd) int listening = listen_somewhere(100, &address);
     set_socket_option(listening, SOL_SOCKET, SO_RCVBUF, 1);
     pair both = {.ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     check_eq(connect(both.ours, (struct sockaddr *)&address, sizeof address), 0);
@@ -328,7 +316,7 @@ static void ask(const struct sockaddr_in *address, unsigned times)
 PROMISE_BOTH(sharing, listener_goes_on_when_another_one_of_the_same_socket_has_closed)
 {
     struct sockaddr_in address;
-    AT_END(close_fd) int fd = listen_somewhere(&address);
+    AT_END(close_fd) int fd = listen_somewhere(100, &address);
     ferry_service *one = service_start(placement), *two = service_start(placement);
     ferry_listener *first = listen_at_duplicate(one, fd), *second = listen_at_duplicate(two, fd);
     ask(&address, 10);
@@ -343,7 +331,7 @@ PROMISE_BOTH(sharing, listener_goes_on_when_another_one_of_the_same_socket_has_c
 PROMISE_BOTH(sharing, listening_socket_that_somebody_makes_blocking_all_the_time_holds_up_nobody)
 {
     struct sockaddr_in address;
-    AT_END(close_fd) int fd = listen_somewhere(&address);
+    AT_END(close_fd) int fd = listen_somewhere(100, &address);
     ferry_service *service = service_start(placement);
     clearer somebody;
     clearer_start(&somebody, fd);

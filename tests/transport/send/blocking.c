@@ -116,14 +116,13 @@ PROMISE(blocking, transfer_sleeps_in_sendfile_on_a_blocking_socket_while_bytes_m
     AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         stage s = open_watched(any_pair(is_tcp), (ferry_stream_options){0});
-        reader *peer = reader_start_slow(stage_take(&s), 64 * 1024, 1000);
+        stage_let_read_slowly(&s, 64 * 1024, 1000);
         check_outcome(submit_file(s.stream, ferry_file_at(file.path)), .error = 0,
                       .sent = FILE_BYTES, .method = FERRY_METHOD_SENDFILE);
         check(atomic_load(&on_blocking) > 0);
         /* A machine that is busy may hold the peer up for longer than the owner has patience. */
         check_eq(atomic_load(&early_sleeps), 0);
-        stage_close(&s);
-        reader_check_content(peer, 3, FILE_BYTES);
+        stage_close_got_content(&s, 3, FILE_BYTES);
     }
 }
 
@@ -135,11 +134,10 @@ PROMISE(blocking, socket_that_came_non_blocking_is_waited_for_in_the_epoll_set)
     stage s = open_watched(both, (ferry_stream_options){0});
     ferry_promise *sent = submit_file(s.stream, ferry_file_at(file.path));
     wait_until_in_epoll();
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(sent).error, 0);
     check_eq(atomic_load(&on_blocking), 0);
-    stage_close(&s);
-    reader_check_content(peer, 3, FILE_BYTES);
+    stage_close_got_content(&s, 3, FILE_BYTES);
 }
 
 PROMISE(blocking, stalled_stream_is_not_woken_again_and_again)
@@ -161,19 +159,19 @@ PROMISE(blocking, stalled_stream_is_not_woken_again_and_again)
 PROMISE(blocking, stream_takes_no_fd_of_its_own_until_its_peer_stalls)
 {
     AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
+    pair both = unix_pair(SOCK_STREAM);
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     unsigned fds = count_fds();
-    AT_END(drop_stream) ferry_stream *stream = stream_adopt(service, both.ours);
+    AT_END(stage_end) stage s = stage_in(service, both);
     atomic_store(&watched_fd, both.ours);
-    check_eq(outcome(submit_write(stream, "head", 4)).error, 0);
+    check_eq(outcome(submit_write(s.stream, "head", 4)).error, 0);
     check_eq(count_fds(), fds);
-    ferry_promise *stuck = submit_file(stream, ferry_file_fd(file.fd));
+    ferry_promise *stuck = submit_file(s.stream, ferry_file_fd(file.fd));
     wait_until_in_epoll();
     check(count_fds() > fds);
     check_eq(ferry_promise_cancel(stuck), 0);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
 }
 
 /* ---- being got out --------------------------------------------------------------------------- */
@@ -192,21 +190,18 @@ static void call_off(int is_tcp, size_t pace, const ferry_request_options *optio
     pair both = any_pair(is_tcp);
     stage s = open_watched(both, (ferry_stream_options){.framing = FERRY_FRAMING_CONTINUE});
     looks before = look_at(both.ours);
-    reader *peer = reader_start_slow(stage_take(&s), paces[pace].step, paces[pace].slow_us);
-    ferry_file source = ferry_file_at(file.path);
-    ferry_promise *sent;
-    check_eq(ferry_stream_sendfile(s.stream, &source, options, &sent), 0);
+    stage_let_read_slowly(&s, paces[pace].step, paces[pace].slow_us);
+    ferry_promise *sent = submit_file_with(s.stream, ferry_file_at(file.path), options);
     wait_for_transfers(1);
     off(sent);
     ferry_result result = outcome(sent);
-    atomic_store(&peer->slow_us, 0);
+    atomic_store(&s.peer->slow_us, 0);
     check_eq(result.error, error);
     check_eq(result.sent + result.remaining, 64 << 20);
     check_eq(outcome(submit_write(s.stream, "tail\n", 5)).error, 0);
     check_looks(both.ours, &before);
-    stage_close(&s);
     uint64_t expected = digest_content(DIGEST_BEGIN, 5, 0, result.sent);
-    reader_check(peer, result.sent + 5, digest(expected, "tail\n", 5));
+    stage_close_got(&s, result.sent + 5, digest(expected, "tail\n", 5));
 }
 
 static void cancel(ferry_promise *promise)
@@ -237,16 +232,15 @@ PROMISE(blocking, abort_gets_a_transfer_out_and_leaves_a_duplicate_its_options)
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         pair both = any_pair(is_tcp);
         set_limit(both.ours, 7);
-        int duplicate = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-        looks before = look_at(duplicate);
+        AT_END(close_fd) int other = duplicate(both.ours);
+        looks before = look_at(other);
         AT_END(stage_end) stage s = open_watched(both, (ferry_stream_options){0});
         ferry_promise *stuck = submit_file(s.stream, ferry_file_at(file.path));
         wait_for_transfers(1);
         ferry_stream_abort(s.stream);
         check_eq(outcome(stuck).error, -ECANCELED);
         stage_destroy(&s);
-        check_looks(duplicate, &before);
-        close(duplicate);
+        check_looks(other, &before);
     }
 }
 
@@ -264,10 +258,9 @@ PROMISE(blocking, read_is_served_though_the_transfer_waits)
         check_eq(send(s.theirs, "hello", 5, MSG_NOSIGNAL), 5);
         check_eq(outcome(read).sent, 5);
         check(memcmp(came, "hello", 5) == 0);
-        reader *peer = reader_start(stage_take(&s), false);
+        stage_let_read(&s);
         check_eq(outcome(stuck).error, 0);
-        stage_close(&s);
-        reader_check_content(peer, 3, FILE_BYTES);
+        stage_close_got_content(&s, 3, FILE_BYTES);
     }
 }
 
@@ -298,15 +291,14 @@ PROMISE(blocking, socket_is_as_it_came_also_if_mail_comes_all_the_time)
         pair both = any_pair(i % 2);
         looks before = look_at(both.ours);
         stage s = open_watched(both, (ferry_stream_options){0});
-        reader *peer = reader_start_slow(stage_take(&s), 64 * 1024, 200);
+        stage_let_read_slowly(&s, 64 * 1024, 200);
         waker self = {.stream = s.stream};
         pthread_t thread = start_thread(wake_again_and_again, &self);
         check_eq(outcome(submit_file(s.stream, ferry_file_at(file.path))).error, 0);
         check_looks(both.ours, &before);
         atomic_store(&self.is_over, true);
         check_eq(pthread_join(thread, NULL), 0);
-        stage_close(&s);
-        reader_check_content(peer, 3, FILE_BYTES / 2);
+        stage_close_got_content(&s, 3, FILE_BYTES / 2);
     }
 }
 
@@ -318,14 +310,13 @@ PROMISE(blocking, socket_is_as_it_came_when_the_outcome_is_told)
         set_limit(both.ours, 7);
         looks before = look_at(both.ours);
         stage s = open_watched(both, (ferry_stream_options){0});
-        reader *peer = reader_start_slow(stage_take(&s), 256 * 1024, 1000);
+        stage_let_read_slowly(&s, 256 * 1024, 1000);
         for (unsigned i = 0; i < 5; i++) {
             check_eq(outcome(submit_file(s.stream, ferry_file_at(file.path))).error, 0);
             check_looks(both.ours, &before);
         }
         check(atomic_load(&on_blocking) > 0);
-        stage_close(&s);
-        check_eq(reader_end(peer), 5 * FILE_BYTES);
+        stage_close_got_bytes(&s, 5 * FILE_BYTES);
     }
 }
 
@@ -334,17 +325,15 @@ PROMISE(blocking, flag_that_somebody_else_sets_meanwhile_costs_no_byte_and_stays
     AT_END(file_remove) test_file file = file_make(FILE_BYTES, 3);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
         pair both = any_pair(is_tcp);
-        int duplicate = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+        AT_END(close_fd) int other = duplicate(both.ours);
         stage s = open_watched(both, (ferry_stream_options){0});
         ferry_promise *sent = submit_file(s.stream, ferry_file_at(file.path));
         wait_for_transfers(1);
-        check_eq(fcntl(duplicate, F_SETFL, O_RDWR | O_NONBLOCK), 0);
-        reader *peer = reader_start_slow(stage_take(&s), 64 * 1024, 1000);
+        check_eq(fcntl(other, F_SETFL, O_RDWR | O_NONBLOCK), 0);
+        stage_let_read_slowly(&s, 64 * 1024, 1000);
         check_eq(outcome(sent).error, 0);
-        check((fcntl(duplicate, F_GETFL) & O_NONBLOCK) != 0);
-        close(duplicate);
-        stage_close(&s);
-        reader_check_content(peer, 3, FILE_BYTES);
+        check((fcntl(other, F_GETFL) & O_NONBLOCK) != 0);
+        stage_close_got_content(&s, 3, FILE_BYTES);
     }
 }
 
@@ -364,9 +353,8 @@ PROMISE(blocking, without_fds_a_stalled_stream_waits_and_goes_on)
     wait_for_transfers(1);
     (void)poll(NULL, 0, 200); /* time to stall in */
     check_eq(atomic_load(&sleeps), 0);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(sent).error, 0);
     check_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
-    stage_close(&s);
-    reader_check_content(peer, 3, FILE_BYTES);
+    stage_close_got_content(&s, 3, FILE_BYTES);
 }

@@ -45,11 +45,8 @@ static scene scene_open(ferry_placement placement)
 static scene scene_open_for(ferry_placement placement, pair both, way by)
 {
     const ferry_fault refuses = {FERRY_CALL_SENDFILE, 1, UINT64_MAX, FERRY_FAULT_ERROR, EINVAL};
-    AT_END(drop_faults) ferry_faults *faults = NULL;
-    if (by == BY_COPY)
-        check_eq(ferry_faults_create(&refuses, 1, &faults), 0);
-    scene s = scene_open_with(placement, both, (ferry_stream_options){.faults = faults});
-    return s;
+    AT_END(drop_faults) ferry_faults *faults = by == BY_COPY ? faults_of(refuses) : NULL;
+    return scene_open_with(placement, both, (ferry_stream_options){.faults = faults});
 }
 
 /* The peer and the stream are left to the test. */
@@ -65,17 +62,14 @@ static ferry_promise *submit_big(scene *s, way by, const ferry_request_options *
 {
     const ferry_part part = by == BY_MEMORY ? ferry_part_borrow(s->memory, BIG)
                                             : ferry_part_file(ferry_file_at(s->file.path));
-    ferry_promise *promise;
-    check_eq(ferry_stream_send(s->stream, &part, 1, options, &promise), 0);
-    return promise;
+    return submit_parts(s->stream, &part, 1, options);
 }
 
 /* When this returns some of it has left and the rest cannot. */
 static ferry_promise *submit_head(scene *s, way by)
 {
     ferry_promise *head = submit_big(s, by, NULL);
-    wait_readable(s->theirs);
-    wait_until_asleep();
+    wait_until_stuck(s->theirs);
     return head;
 }
 
@@ -98,14 +92,8 @@ static void check_cut(ferry_result result, int error, way by)
     check_eq(result.sent + result.remaining, BIG);
 }
 
-/* The peer reads on to the end, and has got nothing but the first so many bytes of the content. */
-static void check_peer_got(int theirs, uint64_t size)
-{
-    reader *peer = reader_start(theirs, false);
-    reader_check_content(peer, SEED, size);
-}
-
-/* The same once the stream is closed, which does not wait for the peer to read. */
+/* Closes the stream, which does not wait for the peer to read. That reads on to the end then, and
+ * has got nothing but the first so many bytes of the content. */
 static void close_and_check_peer_got(scene *s, uint64_t size)
 {
     reader *peer = reader_start_if_owed(s->theirs);
@@ -129,12 +117,12 @@ PROMISE_BOTH(calling_off, queued_request_sends_no_byte_and_settles_though_the_he
     given.length = 1000;
     const ferry_part parts[] = {ferry_part_give(s.memory, 100, count_release, &releases),
                                 ferry_part_file(given)};
-    ferry_promise *head = submit_head(&s, BY_MEMORY), *compound, *marker;
+    ferry_promise *head = submit_head(&s, BY_MEMORY);
     ferry_promise *before = submit_content(s.stream, 1, 30000);
-    check_eq(ferry_stream_send(s.stream, parts, 2, NULL, &compound), 0);
+    ferry_promise *compound = submit_parts(s.stream, parts, 2, NULL);
     ferry_promise *between = submit_content(s.stream, 2, 30000);
     ferry_promise *write = submit_content(s.stream, 3, 3000);
-    marker = submit_mark(s.stream);
+    ferry_promise *marker = submit_mark(s.stream);
     ferry_promise *after = submit_content(s.stream, 4, 30000);
     ferry_promise *cancelled[] = {compound, write, marker};
     static const uint64_t sizes[] = {1100, 3000, 0}, sequences[] = {2, 4, 5};
@@ -238,17 +226,13 @@ PROMISE_BOTH(calling_off, request_in_flight_to_a_tcp_peer_that_reads_nothing_is_
 PROMISE_BOTH(calling_off, request_that_waits_for_a_dry_pipe_settles_in_phase_source)
 {
     AT_END(scene_close) scene s = scene_open(placement);
-    int ends[2];
-    check_eq(pipe2(ends, O_CLOEXEC), 0);
-    check_eq(write(ends[1], s.memory, 100), 100);
-    ferry_promise *dry = submit_file(s.stream, ferry_file_fd(ends[0]));
-    wait_readable(s.theirs);
-    wait_until_asleep();
+    AT_END(close_pair) pair pipe = pipe_pair();
+    check_eq(write(pipe.ours, s.memory, 100), 100);
+    ferry_promise *dry = submit_file(s.stream, ferry_file_fd(pipe.theirs));
+    wait_until_stuck(s.theirs);
     check_eq(ferry_promise_cancel(dry), 0);
     check_outcome(dry, .error = -ECANCELED, .phase = FERRY_PHASE_SOURCE, .sent = 100);
     close_and_check_peer_got(&s, 100);
-    close(ends[0]);
-    close(ends[1]);
 }
 
 static void cancel_that(ferry_promise *, const ferry_result *result, void *arg)
@@ -260,15 +244,13 @@ static void cancel_that(ferry_promise *, const ferry_result *result, void *arg)
 PROMISE_BOTH(calling_off, request_can_be_cancelled_on_the_owner_itself)
 {
     AT_END(scene_close) scene s = scene_open(placement);
-    ferry_promise *head = submit_head(&s, BY_MEMORY), *first;
+    ferry_promise *head = submit_head(&s, BY_MEMORY);
     _Atomic(ferry_promise *) target = NULL;
     const ferry_request_options options = {
         .on_owner = cancel_that, .on_owner_holds_queue = true, .on_owner_arg = &target};
-    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &first), 0);
+    ferry_promise *first = submit_write_with(s.stream, "x", 1, &options);
     atomic_store(&target, submit_big(&s, BY_SENDFILE, NULL));
-    unsigned char *scrap = malloc(BIG + 1); /* all before the target, and nothing of it */
-    check_eq(recv(s.theirs, scrap, BIG + 1, MSG_WAITALL), BIG + 1);
-    free(scrap);
+    read_away(s.theirs, BIG + 1); /* all before the target, and nothing of it */
     check_eq(outcome(head).error, 0);
     check_eq(outcome(first).error, 0);
     ferry_result cut = outcome(atomic_load(&target));
@@ -288,9 +270,9 @@ PROMISE_BOTH(calling_off, cancel_says_what_cannot_be_called_off)
     ferry_promise_unref(settled);
     check_eq(recv(s.theirs, (char[1]){0}, 1, 0), 1);
 
-    ferry_promise *head = submit_head(&s, BY_MEMORY), *shut, *closed;
-    shut = submit_shutdown(s.stream);
-    closed = submit_close(s.stream);
+    ferry_promise *head = submit_head(&s, BY_MEMORY);
+    ferry_promise *shut = submit_shutdown(s.stream);
+    ferry_promise *closed = submit_close(s.stream);
     check_eq(ferry_promise_cancel(shut), -EOPNOTSUPP);
     check_eq(ferry_promise_cancel(closed), -EOPNOTSUPP);
     check_eq(ferry_promise_cancel(head), 0);
@@ -326,8 +308,8 @@ PROMISE_BOTH(calling_off, cancelling_again_is_zero_for_as_long_as_it_is_pending)
     AT_END(scene_close) scene s = scene_open(placement);
     const ferry_request_options options = {
         .on_owner = cancel_several_times, .on_owner_holds_queue = true, .on_owner_arg = &target};
-    ferry_promise *head = submit_head(&s, BY_MEMORY), *first;
-    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &first), 0);
+    ferry_promise *head = submit_head(&s, BY_MEMORY);
+    ferry_promise *first = submit_write_with(s.stream, "x", 1, &options);
     target.promise = submit_big(&s, BY_MEMORY, NULL);
     check_eq(ferry_promise_cancel(head), 0);
     check_eq(outcome(head).error, -ECANCELED);
@@ -368,10 +350,10 @@ PROMISE_BOTH(calling_off, deadline_of_a_queued_request_passes_though_the_head_is
 {
     AT_END(scene_close) scene s = scene_open(placement);
     const ferry_request_options soon = {.timeout_ms = 30}, sooner = {.timeout_ms = 1};
-    ferry_promise *head = submit_head(&s, BY_MEMORY), *late, *earlier;
+    ferry_promise *head = submit_head(&s, BY_MEMORY);
     double began = seconds_now();
-    check_eq(ferry_stream_write(s.stream, "late", 4, &soon, &late), 0);
-    check_eq(ferry_stream_write(s.stream, "early", 5, &sooner, &earlier), 0);
+    ferry_promise *late = submit_write_with(s.stream, "late", 4, &soon);
+    ferry_promise *earlier = submit_write_with(s.stream, "early", 5, &sooner);
     ferry_promise *after = submit_write(s.stream, "", 0);
     ferry_result result = outcome(earlier);
     check_unsent(result, -ETIMEDOUT, 5);
@@ -384,7 +366,7 @@ PROMISE_BOTH(calling_off, deadline_of_a_queued_request_passes_though_the_head_is
     check_eq(ferry_promise_await(head, 0, NULL), -ETIMEDOUT);
     ferry_promise *closed = submit_close(s.stream);
     ferry_stream_unref(s.stream);
-    check_peer_got(s.theirs, BIG);
+    check_fd_content(s.theirs, SEED, BIG);
     check_eq(outcome(head).error, 0);
     check_eq(outcome(after).error, 0);
     check_eq(outcome(closed).error, 0);
@@ -446,7 +428,6 @@ typedef struct race {
 } race;
 
 typedef struct canceller {
-    pthread_t thread;
     race *race;
     uint64_t random;
 } canceller;
@@ -502,45 +483,47 @@ static void submit_all(race *all, ferry_stream *stream, uint64_t *random)
     }
 }
 
-static void end_stream(ferry_stream *stream, ferry_service *service, ending how)
+static stage begin_to_race(ferry_placement placement)
+{
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.framing = FERRY_FRAMING_CONTINUE});
+    stage_let_read(&s);
+    return s;
+}
+
+static void end_stream(stage *s, ending how)
 {
     if (how == CLOSE)
-        check_eq(ferry_stream_close(stream, NULL), 0);
+        check_eq(ferry_stream_close(s->stream, NULL), 0);
     else if (how == ABORT)
-        ferry_stream_abort(stream);
+        ferry_stream_abort(s->stream);
     else if (how == DESTROY)
-        ferry_service_destroy(service);
-    ferry_stream_unref(stream);
+        stage_destroy(s);
+    s->stream = ferry_stream_unref(s->stream);
 }
 
 static void race_once(ferry_placement placement, ending how, uint64_t *random)
 {
-    ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    reader *peer = reader_start(both.theirs, false);
-    ferry_stream *stream = stream_adopt_with(
-        service, both.ours, (ferry_stream_options){.framing = FERRY_FRAMING_CONTINUE});
-    race *all = calloc(1, sizeof *all);
+    AT_END(stage_end) stage s = begin_to_race(placement);
+    AT_END(free_memory) race *all = calloc(1, sizeof *all);
     check_eq(pthread_barrier_init(&all->start, NULL, CROWD + 1), 0);
-    submit_all(all, stream, random);
+    submit_all(all, s.stream, random);
     canceller crowd[CROWD];
+    pthread_t threads[CROWD];
     for (unsigned i = 0; i < CROWD; i++) {
         crowd[i] = (canceller){.race = all, .random = random_next(random)};
-        crowd[i].thread = start_thread(cancel_at_random, &crowd[i]);
+        threads[i] = start_thread(cancel_at_random, &crowd[i]);
     }
     (void)pthread_barrier_wait(&all->start);
-    end_stream(stream, service, how);
-    for (unsigned i = 0; i < CROWD; i++)
-        pthread_join(crowd[i].thread, NULL);
+    end_stream(&s, how);
+    join_threads(threads, CROWD);
     uint64_t bytes, expected = check_results(all, how, &bytes);
     if (OVER_RECORDS && (how == ABORT || how == DESTROY)) /* which drop what is owed */
-        (void)reader_end(peer);
+        (void)reader_end(s.peer);
     else
-        reader_check(peer, bytes, expected);
+        reader_check(s.peer, bytes, expected);
+    s.peer = NULL;
     pthread_barrier_destroy(&all->start);
-    free(all);
-    if (how != DESTROY)
-        ferry_service_destroy(service);
 }
 
 /* Pins: exactly_once. */
@@ -555,35 +538,29 @@ PROMISE_BOTH(calling_off, promise_may_be_dropped_right_after_its_cancel)
 {
     uint64_t random = random_seed();
     for (unsigned round = 0; round < ROUNDS; round++) {
-        ferry_service *service = service_start(placement);
-        pair both = unix_pair(SOCK_STREAM);
-        reader *peer = reader_start(both.theirs, false);
-        ferry_stream *stream = stream_adopt_with(
-            service, both.ours, (ferry_stream_options){.framing = FERRY_FRAMING_CONTINUE});
+        AT_END(stage_end) stage s = begin_to_race(placement);
         for (unsigned i = 0; i < 100; i++) {
             AT_END(drop_promise)
             ferry_promise *promise =
-                submit_content(stream, i, 1 + random_next(&random) % (i % 8 == 0 ? MOST : 20));
+                submit_content(s.stream, i, 1 + random_next(&random) % (i % 8 == 0 ? MOST : 20));
             int error = ferry_promise_cancel(promise);
             check(error == 0 || error == -EALREADY);
         }
         ending how = (ending)(round % ENDINGS);
         uint64_t sent = 0;
         if (how == CLOSE) {
-            check_eq(ferry_service_drain(service, -1), 0);
-            ferry_stream_status status = stream_status(stream);
+            check_eq(ferry_service_drain(s.service, -1), 0);
+            ferry_stream_status status = stream_status(s.stream);
             check_eq(status.queued_requests, 0);
             check_eq(status.queued_bytes, 0);
             check_eq(status.error, 0);
             sent = status.sent_bytes;
         }
-        end_stream(stream, service, how);
-        reader_join(peer);
+        end_stream(&s, how);
+        uint64_t got = reader_end(s.peer);
+        s.peer = NULL;
         if (how == CLOSE)
-            check_eq(peer->bytes, sent);
-        reader_free(peer);
-        if (how != DESTROY)
-            ferry_service_destroy(service);
+            check_eq(got, sent);
     }
 }
 
@@ -624,11 +601,9 @@ PROMISE_BOTH(calling_off,
                                          .on_owner_holds_queue = true,
                                          .on_owner_arg = &told};
     ferry_part dry = ferry_part_generate(dawdle, &is_all_submitted, 5, NULL);
-    ferry_promise *sent[4];
-    check_eq(ferry_stream_send(s.stream, &dry, 1, &soon, &sent[0]), 0);
-    check_eq(ferry_stream_write(s.stream, "heard", 5, &heard, &sent[1]), 0);
-    check_eq(ferry_stream_write(s.stream, "other", 5, &soon, &sent[2]), 0);
-    sent[3] = submit_write(s.stream, "after", 5);
+    ferry_promise *sent[] = {
+        submit_parts(s.stream, &dry, 1, &soon), submit_write_with(s.stream, "heard", 5, &heard),
+        submit_write_with(s.stream, "other", 5, &soon), submit_write(s.stream, "after", 5)};
     atomic_store(&is_all_submitted, true);
     for (unsigned i = 0; i < 3; i++)
         check_eq(outcome(sent[i]).error, -ETIMEDOUT);
@@ -651,8 +626,7 @@ PROMISE_BOTH(calling_off, request_that_is_cancelled_once_the_connection_broke_ha
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     ferry_promise *first = submit_write_with(s.stream, zeros, STUCK_BYTES, &options);
     atomic_store(&second, submit_write(s.stream, "x", 1));
-    wait_readable(s.theirs);
-    wait_until_asleep();
+    wait_until_stuck(s.theirs);
     close_with_reset(stage_take(&s));
     check_eq(outcome(first).error, -ECONNRESET);
     check_outcome(atomic_load(&second), .error = -ECANCELED, .sent = 0);

@@ -10,9 +10,9 @@ static ferry_stream_options confirming(int64_t timeout_ms, uint64_t close_bytes)
 PROMISE_BOTH(close, closes_after_everything_queued)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *closed;
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_promise *last = submit_write(s.stream, "last", 4);
-    closed = submit_close(s.stream);
+    ferry_promise *closed = submit_close(s.stream);
     check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
     AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(closed).error, 0);
@@ -27,12 +27,10 @@ PROMISE_BOTH(close, closes_after_everything_queued)
 PROMISE_BOTH(close, is_idempotent_and_each_call_gives_the_same_promise)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *first, *second, *third;
-    first = submit_close(s.stream);
-    second = submit_close(s.stream);
+    ferry_promise *first = submit_close(s.stream), *second = submit_close(s.stream);
     check(first == second);
     check_eq(outcome(first).error, 0);
-    third = submit_close(s.stream); /* after its end, too */
+    ferry_promise *third = submit_close(s.stream); /* after its end, too */
     check(third == second);
     check_eq(outcome(second).error, 0);
     check_eq(outcome(third).error, 0);
@@ -40,7 +38,7 @@ PROMISE_BOTH(close, is_idempotent_and_each_call_gives_the_same_promise)
 
 PROMISE_BOTH(close, submit_after_close_is_eshutdown)
 {
-    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *promise = NULL;
     ferry_file file = ferry_file_at("/etc/passwd");
     check_eq(ferry_stream_close(s.stream, NULL), 0);
@@ -49,17 +47,15 @@ PROMISE_BOTH(close, submit_after_close_is_eshutdown)
     check_eq(ferry_stream_mark(s.stream, &promise), -ESHUTDOWN);
     check_eq(ferry_stream_shutdown(s.stream, &promise), -ESHUTDOWN);
     check(promise == NULL);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(stuck).error, 0);
-    s.stream = ferry_stream_unref(s.stream);
-    check_eq(reader_end(peer), STUCK_BYTES);
+    stage_close_got_bytes(&s, STUCK_BYTES);
 }
 
 PROMISE_BOTH(close, peer_reads_the_end_even_while_a_duplicate_of_the_socket_is_open)
 {
     pair both = unix_pair(SOCK_STREAM);
-    AT_END(close_fd)
-    int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0); /* as a forked child may have one */
+    AT_END(close_fd) int other = duplicate(both.ours); /* as a forked child may have one */
     AT_END(stage_end) stage s = stage_open(placement, both);
     check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
     check_eq(stage_close_stream(&s).error, 0);
@@ -72,15 +68,12 @@ PROMISE_BOTH(close, peer_reads_the_end_even_while_a_duplicate_of_the_socket_is_o
 PROMISE_BOTH(close, shutdown_ends_the_writing_direction_after_what_is_queued)
 {
     pair both = tcp_pair();
-    AT_END(close_fd)
-    int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0); /* keeps the connection beyond the stream */
+    AT_END(close_fd) int other = duplicate(both.ours); /* keeps the connection beyond the stream */
     AT_END(stage_close) stage s = stage_open(placement, both);
-    ferry_promise *shut, *again, *flushed;
     check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
-    shut = submit_shutdown(s.stream);
+    ferry_promise *shut = submit_shutdown(s.stream);
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -ESHUTDOWN);
-    flushed = submit_mark(s.stream);
-    again = submit_shutdown(s.stream);
+    ferry_promise *flushed = submit_mark(s.stream), *again = submit_shutdown(s.stream);
     check_eq(outcome(shut).error, 0);
     check_eq(outcome(flushed).error, 0);
     check_eq(outcome(again).error, 0);
@@ -127,17 +120,14 @@ PROMISE_BOTH(close, confirmed_close_settles_only_once_the_peer_has_ended)
 PROMISE_BOTH(close, confirmed_close_waits_for_a_peer_that_ended_first_to_have_everything)
 {
     enum { SIZE = 60 * 1000, SMALL = 4096 };
-    static const int sizes[] = {SMALL, 4 * SIZE};
     AT_END(file_remove) test_file file = file_make(SIZE, 2);
     pair both = tcp_pair();
-    check_eq(setsockopt(both.theirs, SOL_SOCKET, SO_RCVBUF, &sizes[0], sizeof sizes[0]), 0);
-    check_eq(setsockopt(both.ours, SOL_SOCKET, SO_SNDBUF, &sizes[1], sizeof sizes[1]), 0);
+    set_socket_option(both.theirs, SOL_SOCKET, SO_RCVBUF, SMALL);
+    set_socket_option(both.ours, SOL_SOCKET, SO_SNDBUF, 4 * SIZE);
     check_eq(shutdown(both.theirs, SHUT_WR), 0);
     AT_END(stage_end) stage s = stage_open_with(placement, both, confirming(60000, 0));
-    ferry_file range = ferry_file_at(file.path);
-    ferry_promise *sent, *closed;
-    check_eq(ferry_stream_sendfile(s.stream, &range, NULL, &sent), 0);
-    closed = submit_close(s.stream);
+    ferry_promise *sent = submit_file(s.stream, ferry_file_at(file.path));
+    ferry_promise *closed = submit_close(s.stream);
     check_eq(outcome(sent).error, 0); /* the kernel has it all; the peer's does not */
     check_eq(ferry_promise_await(closed, 50, NULL), -ETIMEDOUT);
     reader *peer = reader_start(stage_take(&s), true);
@@ -149,9 +139,7 @@ PROMISE_BOTH(close, confirmed_close_is_bounded_in_time)
 {
     AT_END(stage_end)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), confirming(30, 0));
-    ferry_result result = stage_close_stream(&s);
-    check_eq(result.error, -ETIMEDOUT);
-    check_eq(result.phase, FERRY_PHASE_CLOSE);
+    check_outcome(submit_close(s.stream), .error = -ETIMEDOUT, .phase = FERRY_PHASE_CLOSE);
 }
 
 PROMISE_BOTH(close, confirmed_close_is_bounded_in_bytes)
@@ -179,16 +167,13 @@ PROMISE_BOTH(close, confirmed_close_names_the_peers_reset)
 PROMISE_BOTH(close, confirmed_close_names_a_reset_that_came_before_it)
 {
     pair both = tcp_pair();
-    int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    AT_END(close_fd) int watch = duplicate(both.ours);
     AT_END(stage_end) stage s = stage_open_with(placement, both, confirming(60000, 0));
-    ferry_promise *sent;
-    check_eq(ferry_stream_write(s.stream, "data", 4, NULL, &sent), 0);
-    check_eq(outcome(sent).error, 0);
+    check_eq(outcome(submit_write(s.stream, "data", 4)).error, 0);
     close_with_reset(stage_take(&s));
     struct pollfd gone = {.fd = watch};
     check_eq(poll(&gone, 1, -1), 1);
     check_eq(stage_close_stream(&s).error, -ECONNRESET);
-    close(watch);
 }
 
 PROMISE_BOTH(close, programs_so_linger_does_not_block_an_owner)
@@ -218,16 +203,15 @@ static void abort_blocked(ferry_placement placement, pair both, bool by_file, in
 {
     AT_END(file_remove) test_file file = file_make(16 << 20, 3);
     AT_END(stage_end) stage s = stage_open(placement, both);
-    ferry_promise *stuck, *closed;
+    ferry_promise *stuck;
     if (by_file) {
         stuck = submit_file(s.stream, ferry_file_at(file.path));
-        wait_readable(s.theirs);
-        wait_until_asleep();
+        wait_until_stuck(s.theirs);
     } else {
         stuck = submit_stuck(s.stream, s.theirs);
     }
     ferry_promise *behind = submit_write(s.stream, "behind", 6);
-    closed = submit_close(s.stream);
+    ferry_promise *closed = submit_close(s.stream);
     ferry_stream_abort(s.stream);
     ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
@@ -254,34 +238,25 @@ PROMISE_BOTH(abort, gets_a_blocked_call_out_on_unix_sockets_and_pipes)
 
 PROMISE_BOTH(abort, gets_a_transfer_out_that_waits_for_its_source)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    check_eq(write(fds[1], "some", 4), 4);
-    ferry_promise *stuck = submit_file(s.stream, ferry_file_fd(fds[0]));
-    wait_readable(s.theirs);
-    wait_until_asleep();
+    AT_END(close_pair) pair pipe = pipe_pair();
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    check_eq(write(pipe.ours, "some", 4), 4);
+    ferry_promise *stuck = submit_file(s.stream, ferry_file_fd(pipe.theirs));
+    wait_until_stuck(s.theirs);
     ferry_stream_abort(s.stream);
     check_outcome(stuck, .error = -ECANCELED, .sent = 4);
-    stage_end(&s);
-    close(fds[0]);
-    close(fds[1]);
 }
 
 PROMISE_BOTH(abort, of_an_idle_or_ended_stream_is_harmless)
 {
-    ferry_service *service = service_start(placement);
-    AT_END(close_theirs) pair idle = tcp_pair(), ended = tcp_pair();
-    ferry_stream *stream = stream_adopt(service, idle.ours);
-    ferry_stream_abort(stream);
-    check_eq(close_stream(stream).error, -ECANCELED);
+    AT_END(stage_end) stage idle = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage ended = stage_in(idle.service, tcp_pair());
+    ferry_stream_abort(idle.stream);
+    check_eq(stage_close_stream(&idle).error, -ECANCELED);
     char data;
     check_eq(recv(idle.theirs, &data, 1, 0), -1);
     check_eq(errno, ECONNRESET);
-    stream = stream_adopt(service, ended.ours);
-    check_eq(close_stream(ferry_stream_ref(stream)).error, 0);
-    ferry_stream_abort(stream);
+    check_eq(outcome(submit_close(ended.stream)).error, 0);
+    ferry_stream_abort(ended.stream);
     ferry_stream_abort(NULL);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
 }

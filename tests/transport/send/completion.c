@@ -19,10 +19,9 @@ static const unsigned char data[LARGE];
 /* A TCP connection of which our end takes LARGE at once, and the peer's does not. */
 static pair narrow_pair(void)
 {
-    const int small = 32 << 10, large = 1 << 20;
     pair both = tcp_pair();
-    check_eq(setsockopt(both.theirs, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
-    check_eq(setsockopt(both.ours, SOL_SOCKET, SO_SNDBUF, &large, sizeof large), 0);
+    set_socket_option(both.theirs, SOL_SOCKET, SO_RCVBUF, 32 << 10);
+    set_socket_option(both.ours, SOL_SOCKET, SO_SNDBUF, 1 << 20);
     return both;
 }
 
@@ -66,8 +65,7 @@ static void deafen(int theirs)
 
 static void undeafen(int theirs)
 {
-    const int unused = 0;
-    check_eq(setsockopt(theirs, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused), 0);
+    set_socket_option(theirs, SOL_SOCKET, SO_DETACH_FILTER, 0); /* whatever the value */
 }
 
 /* ---- levels ---------------------------------------------------------------------------------- */
@@ -177,11 +175,8 @@ PROMISE_EITHER(completion, nothing_to_send_is_nothing_to_confirm)
 {
     AT_END(file_remove) test_file empty = file_make(0, 1);
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_file file = ferry_file_at(empty.path);
     const ferry_request_options options = {.completion = FERRY_COMPLETION_ACKED};
-    ferry_promise *promise;
-    check_eq(ferry_stream_sendfile(s.stream, &file, &options, &promise), 0);
-    check_sent(promise, 0);
+    check_sent(submit_file_with(s.stream, ferry_file_at(empty.path), &options), 0);
     check_sent(write_until(s.stream, 0, FERRY_COMPLETION_ACKED), 0);
 }
 
@@ -198,10 +193,8 @@ PROMISE_EITHER(completion, what_lies_before_an_empty_one_is_confirmed)
 PROMISE_EITHER(completion, request_that_fails_is_not_confirmed_first)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_file file = ferry_file_at("/nonexistent");
     const ferry_request_options options = {.completion = FERRY_COMPLETION_ACKED};
-    ferry_promise *promise;
-    check_eq(ferry_stream_sendfile(s.stream, &file, &options, &promise), 0);
+    ferry_promise *promise = submit_file_with(s.stream, ferry_file_at("/nonexistent"), &options);
     check_eq(outcome(promise).error, -ENOENT);
 }
 
@@ -220,13 +213,12 @@ PROMISE_EITHER(completion, what_comes_after_leaves_meanwhile)
 {
     ONLY_ON_PLAIN_LINKS("it counts what the kernel has");
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED), *shut;
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
     check_sent(write_until(s.stream, SIZE, FERRY_COMPLETION_ACCEPTED), SIZE);
     int unread;
     check_eq(ioctl(s.theirs, FIONREAD, &unread), 0);
     check_eq(unread, 2 * SIZE);
-    shut = submit_shutdown(s.stream);
-    check_eq(outcome(shut).error, 0);
+    check_eq(outcome(submit_shutdown(s.stream)).error, 0);
     check_eq(ferry_promise_await(acked, 0, NULL), -ETIMEDOUT);
     read_away(s.theirs, 2 * SIZE);
     check_sent(acked, SIZE);
@@ -235,10 +227,10 @@ PROMISE_EITHER(completion, what_comes_after_leaves_meanwhile)
 PROMISE_EITHER(completion, flush_drain_and_close_wait_for_confirmation)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED), *flushed, *closed;
-    flushed = submit_mark(s.stream);
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
+    ferry_promise *flushed = submit_mark(s.stream);
     check_eq(ferry_service_drain(s.service, LOOK_MS), -ETIMEDOUT);
-    closed = submit_close(s.stream);
+    ferry_promise *closed = submit_close(s.stream);
     check_stays_pending(closed);
     check_eq(ferry_promise_await(flushed, 0, NULL), -ETIMEDOUT);
     check_eq(ferry_promise_await(acked, 0, NULL), -ETIMEDOUT);
@@ -259,20 +251,19 @@ PROMISE_EITHER(completion, dropping_the_stream_closes_it_once_all_is_confirmed)
     check_stays_pending(acked);
     read_away(s.theirs, SIZE);
     check_sent(acked, SIZE);
-    char end;
-    check_eq(read(s.theirs, &end, 1), 0);
+    check_eq(read(s.theirs, &(char){0}, 1), 0);
 }
 
 PROMISE_EITHER(completion, flush_of_a_poisoned_stream_waits_for_what_is_being_confirmed)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
-    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *flushed;
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     check_eq(ferry_promise_cancel(stuck), 0);
     ferry_result cut = outcome(stuck);
     check_eq(cut.error, -ECANCELED);
     check(cut.sent > 0);
-    flushed = submit_mark(s.stream);
+    ferry_promise *flushed = submit_mark(s.stream);
     check_stays_pending(flushed);
     check_eq(ferry_promise_await(acked, 0, NULL), -ETIMEDOUT);
     read_away(s.theirs, SIZE + cut.sent);
@@ -303,14 +294,13 @@ PROMISE_EITHER(completion, thousands_in_a_row_are_all_confirmed)
 PROMISE_EITHER(completion, cancel_ends_the_waiting_and_leaves_the_stream_healthy)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED), *closed;
-    wait_readable(s.theirs);
-    wait_until_asleep(); /* accepted, and being confirmed */
+    ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
+    wait_until_stuck(s.theirs); /* accepted, and being confirmed */
     check_eq(ferry_promise_cancel(acked), 0);
     check_given_up(acked, -ECANCELED, SIZE);
     check_healthy(s.stream);
     acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
-    closed = submit_close(s.stream);
+    ferry_promise *closed = submit_close(s.stream);
     check_stays_pending(closed);
     check_eq(ferry_promise_cancel(acked), 0); /* which is all that the close waited for */
     check_given_up(acked, -ECANCELED, SIZE);
@@ -321,9 +311,8 @@ PROMISE_EITHER(completion, timeout_holds_for_the_waiting)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_request_options options = {.completion = FERRY_COMPLETION_DRAINED, .timeout_ms = 30};
-    ferry_promise *promise;
     for (ferry_result first = {0}; first.sent == 0; options.timeout_ms *= 2) {
-        check_eq(ferry_stream_write(s.stream, data, SIZE, &options, &promise), 0);
+        ferry_promise *promise = submit_write_with(s.stream, data, SIZE, &options);
         check_eq(ferry_promise_await(promise, -1, &first), 0);
         if (first.sent > 0)
             check_given_up(promise, -ETIMEDOUT, SIZE);
@@ -368,12 +357,8 @@ PROMISE_EITHER(completion, abort_and_destroy_cancel_what_is_being_confirmed)
     for (unsigned destroys = 0; destroys < 2; destroys++) {
         AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         ferry_promise *acked = write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED);
-        wait_readable(s.theirs);
-        wait_until_asleep();
-        if (destroys)
-            stage_destroy(&s);
-        else
-            ferry_stream_abort(s.stream);
+        wait_until_stuck(s.theirs);
+        stage_destroy_or_abort(&s, destroys);
         check_given_up(acked, -ECANCELED, SIZE);
     }
 }
@@ -394,7 +379,7 @@ PROMISE_EITHER(completion, given_memory_and_fds_are_released_once_however_it_end
     AT_END(file_remove) test_file file = file_make(SIZE, 5);
     for (unsigned end = 0; end < ENDS; end++) {
         AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-        ferry_file given = ferry_file_fd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
+        ferry_file given = ferry_file_fd(duplicate(file.fd));
         given.flags = FERRY_FD_GIVE;
         given.offset = 0;
         const ferry_part parts[] = {ferry_part_give(calloc(1, SIZE), SIZE, count_release, NULL),
@@ -431,8 +416,7 @@ PROMISE_EITHER(linger, ends_when_the_peers_kernel_has_everything_though_the_peer
     check_eq(ferry_stream_write(s.stream, data, SIZE, NULL, NULL), 0);
     check_eq(stage_close_stream(&s).error, 0);
     read_away(s.theirs, SIZE); /* its input was read away, so this is no reset */
-    char end;
-    check_eq(read(s.theirs, &end, 1), 0);
+    check_eq(read(s.theirs, &(char){0}, 1), 0);
 }
 
 static void linger_until_read(ferry_placement placement, pair both, uint64_t size)
@@ -443,8 +427,7 @@ static void linger_until_read(ferry_placement placement, pair both, uint64_t siz
     check_stays_pending(closed);
     read_away(s.theirs, size);
     check_eq(outcome(closed).error, 0);
-    char end;
-    check_eq(read(s.theirs, &end, 1), 0);
+    check_eq(read(s.theirs, &(char){0}, 1), 0);
 }
 
 PROMISE_EITHER(linger, waits_for_what_the_peers_kernel_has_not_taken)
@@ -476,17 +459,16 @@ PROMISE_EITHER(linger, goes_on_after_the_peer_has_ended_its_direction)
     check_eq(outcome(closed).error, 0);
 }
 
-static void check_close_failed(ferry_result result, int error)
+static void check_close_failed(ferry_promise *closed, int error)
 {
-    check_eq(result.error, error);
-    check_eq(result.phase, FERRY_PHASE_CLOSE);
+    check_outcome(closed, .error = error, .phase = FERRY_PHASE_CLOSE);
 }
 
 PROMISE_EITHER(linger, is_bounded_in_time)
 {
     AT_END(stage_end) stage s = stage_open_with(placement, narrow_pair(), lingering(30));
     check_eq(ferry_stream_write(s.stream, data, LARGE, NULL, NULL), 0);
-    check_close_failed(stage_close_stream(&s), -ETIMEDOUT);
+    check_close_failed(submit_close(s.stream), -ETIMEDOUT);
 }
 
 PROMISE_EITHER(linger, is_bounded_in_bytes)
@@ -498,7 +480,7 @@ PROMISE_EITHER(linger, is_bounded_in_bytes)
                                                      .close_mode = FERRY_CLOSE_LINGERING});
     check_sent(submit_write(s.stream, data, LARGE), LARGE);
     check_eq(write(s.theirs, data, SIZE + 1), SIZE + 1);
-    check_close_failed(stage_close_stream(&s), -EMSGSIZE);
+    check_close_failed(submit_close(s.stream), -EMSGSIZE);
 }
 
 PROMISE_EITHER(linger, names_a_reset_while_it_waits_also_after_the_peers_end)
@@ -511,7 +493,7 @@ PROMISE_EITHER(linger, names_a_reset_while_it_waits_also_after_the_peers_end)
         ferry_promise *closed = submit_close(s.stream);
         check_stays_pending(closed);
         close_with_reset(stage_take(&s));
-        check_close_failed(outcome(closed), -ECONNRESET);
+        check_close_failed(closed, -ECONNRESET);
     }
 }
 
@@ -521,14 +503,14 @@ PROMISE_EITHER(linger, names_a_reset_that_came_before_it)
 {
     for (unsigned told = 0; told < 2; told++) {
         pair both = tcp_pair();
-        AT_END(close_fd) int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+        AT_END(close_fd) int watch = duplicate(both.ours);
         AT_END(stage_end) stage s = stage_open_with(placement, both, lingering(60000));
         check_sent(write_until(s.stream, SIZE, FERRY_COMPLETION_ACKED), SIZE);
         close_with_reset(stage_take(&s));
         wait_readable(watch);
         if (told)
             check_eq(outcome(submit_write(s.stream, data, 1)).error, -ECONNRESET);
-        check_close_failed(stage_close_stream(&s), -ECONNRESET);
+        check_close_failed(submit_close(s.stream), -ECONNRESET);
     }
 }
 
@@ -539,10 +521,7 @@ PROMISE_EITHER(linger, abort_and_destroy_end_it)
         check_sent(submit_write(s.stream, data, LARGE), LARGE);
         ferry_promise *closed = submit_close(s.stream);
         check_stays_pending(closed);
-        if (destroys)
-            stage_destroy(&s);
-        else
-            ferry_stream_abort(s.stream);
-        check_close_failed(outcome(closed), -ECANCELED);
+        stage_destroy_or_abort(&s, destroys);
+        check_close_failed(closed, -ECANCELED);
     }
 }

@@ -20,10 +20,7 @@ static int take(ferry_promise *detached, const char *unread)
 {
     const void *data;
     size_t size;
-    ferry_result result;
-    check_eq(ferry_promise_await(detached, -1, &result), 0);
-    check_eq(result.error, 0);
-    check_eq(result.phase, FERRY_PHASE_DONE);
+    check_outcome(ferry_promise_ref(detached), .error = 0, .phase = FERRY_PHASE_DONE);
     check_eq(ferry_promise_get_unread(detached, &data, &size), 0);
     check_eq(size, strlen(unread));
     check(size == 0 || memcmp(data, unread, size) == 0);
@@ -44,10 +41,7 @@ static void check_called_off(ferry_promise *detached, int error)
 {
     const void *data;
     size_t size;
-    ferry_result result;
-    check_eq(ferry_promise_await(detached, -1, &result), 0);
-    check_eq(result.error, error);
-    check_eq(result.phase, FERRY_PHASE_CLOSE);
+    check_outcome(ferry_promise_ref(detached), .error = error, .phase = FERRY_PHASE_CLOSE);
     check_eq(ferry_promise_get_fd(detached), -ENODATA);
     check_eq(ferry_promise_get_unread(detached, &data, &size), -ENODATA);
     ferry_promise_unref(detached);
@@ -115,7 +109,7 @@ PROMISE_BOTH(detaching, peer_notices_nothing_and_both_go_on)
         check_eq(ferry_stream_write(s.stream, "hello", 5, NULL, NULL), 0);
         int fd = detach(s.stream, "");
         hear(s.theirs, "hello");
-        stage other = stage_open(placement, (pair){fd, fcntl(fd, F_DUPFD_CLOEXEC, 0)});
+        stage other = stage_open(placement, (pair){fd, duplicate(fd)});
         check_eq(outcome(submit_write(other.stream, "again", 5)).error, 0); /* adopted anew */
         hear(s.theirs, "again");
         check_eq(detach(other.stream, ""), fd);
@@ -145,12 +139,11 @@ static look look_at(int fd)
 {
     look seen;
     memset(&seen, 0, sizeof seen);
-    socklen_t size = sizeof(int);
     seen.flags = fcntl(fd, F_GETFL);
     seen.fd_flags = fcntl(fd, F_GETFD);
-    check_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &seen.no_delay, &size), 0);
-    check_eq(getsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &seen.unsent, &size), 0);
-    size = sizeof seen.timeout;
+    seen.no_delay = socket_option(fd, IPPROTO_TCP, TCP_NODELAY);
+    seen.unsent = socket_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT);
+    socklen_t size = sizeof seen.timeout;
     check_eq(getsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &seen.timeout, &size), 0);
     size = sizeof seen.linger;
     check_eq(getsockopt(fd, SOL_SOCKET, SO_LINGER, &seen.linger, &size), 0);
@@ -221,10 +214,11 @@ PROMISE_BOTH(detaching, bytes_that_a_reader_did_not_take_are_given)
     for (int on_owner = 0; on_owner < 2; on_owner++) {
         atomic_size_t seen = 0;
         AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
-        const ferry_reader picky = {
-            .on_read = take_nothing, .on_end = note_end, .arg = &seen, .on_owner = on_owner};
         atomic_store(&end_error, 1);
-        check_eq(ferry_stream_set_reader(s.stream, &picky), 0);
+        set_reader(s.stream, (ferry_reader){.on_read = take_nothing,
+                                            .on_end = note_end,
+                                            .arg = &seen,
+                                            .on_owner = on_owner});
         say(s.theirs, "abc");
         while (atomic_load(&seen) < 3)
             check(ferry_inbox_run(10) >= 0);
@@ -240,8 +234,7 @@ PROMISE_BOTH(detaching, what_is_on_its_way_to_a_reader_comes_back_first)
 {
     atomic_size_t seen = 0;
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
-    const ferry_reader greedy = {.on_read = take_one, .arg = &seen};
-    check_eq(ferry_stream_set_reader(s.stream, &greedy), 0);
+    set_reader(s.stream, (ferry_reader){.on_read = take_one, .arg = &seen});
     say(s.theirs, "abc");
     wait_until_asleep(); /* it waits in this thread's inbox now */
     ferry_promise *detached = submit_detach(s.stream);
@@ -255,13 +248,12 @@ PROMISE_BOTH(detaching, bytes_are_given_also_if_reading_had_ended_for_want_of_ti
 {
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     atomic_size_t seen = 0;
-    const ferry_reader picky = {.on_read = take_nothing,
-                                .on_end = note_end,
-                                .arg = &seen,
-                                .on_owner = true,
-                                .keep_open = true};
     atomic_store(&end_error, 1);
-    check_eq(ferry_stream_set_reader(s.stream, &picky), 0);
+    set_reader(s.stream, (ferry_reader){.on_read = take_nothing,
+                                        .on_end = note_end,
+                                        .arg = &seen,
+                                        .on_owner = true,
+                                        .keep_open = true});
     say(s.theirs, "abc");
     while (atomic_load(&seen) < 3)
         sched_yield();
@@ -293,8 +285,7 @@ static void *read_and_end(void *arg)
 {
     static atomic_size_t seen;
     const stage *s = arg;
-    const ferry_reader greedy = {.on_read = take_one, .arg = &seen, .keep_open = true};
-    check_eq(ferry_stream_set_reader(s->stream, &greedy), 0);
+    set_reader(s->stream, (ferry_reader){.on_read = take_one, .arg = &seen, .keep_open = true});
     say(s->theirs, "abc");
     wait_until_asleep();
     return NULL;
@@ -311,8 +302,7 @@ PROMISE_BOTH(detaching, reader_elsewhere_is_left_alone_while_it_waits_for_what_i
 {
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     atomic_size_t seen = 0;
-    const ferry_reader greedy = {.on_read = take_one, .arg = &seen};
-    check_eq(ferry_stream_set_reader(s.stream, &greedy), 0);
+    set_reader(s.stream, (ferry_reader){.on_read = take_one, .arg = &seen});
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_promise *detached = submit_detach(s.stream);
     say(s.theirs, "abc");
@@ -351,38 +341,32 @@ PROMISE_BOTH(detaching, read_that_is_not_complete_has_consumed_nothing)
 static void relay_and_detach(ferry_placement placement, bool within)
 {
     enum { SIZE = 8 << 20 };
-    stage from = stage_open(placement, tcp_pair());
+    AT_END(stage_end) stage from = stage_open(placement, tcp_pair());
     AT_END(stage_end) stage to = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *relayed;
     check_eq(ferry_stream_relay(from.stream, to.stream, FERRY_TO_END, 0, NULL, &relayed), 0);
     talker *peer = talker_start(from.theirs, 5, SIZE);
-    wait_readable(to.theirs);
-    wait_until_asleep(); /* nobody reads what it sends */
+    wait_until_stuck(to.theirs); /* nobody reads what it sends */
     if (within) {
         check_eq(ferry_stream_read_within(from.stream, 1), 0);
         check_eq(ferry_promise_await(relayed, -1, NULL), 0);
     }
-    ferry_promise *detached = submit_detach(from.stream);
-    ferry_result result;
-    check_eq(ferry_promise_await(detached, -1, &result), 0);
-    check_eq(result.error, 0);
+    AT_END(drop_promise) ferry_promise *detached = submit_detach(from.stream);
+    check_eq(outcome(ferry_promise_ref(detached)).error, 0);
     const void *unread;
     size_t size;
     check_eq(ferry_promise_get_unread(detached, &unread, &size), 0);
     int fd = ferry_promise_get_fd(detached);
-    result = outcome(relayed);
+    ferry_result result = outcome(relayed);
     check_eq(result.error, within ? -ETIMEDOUT : -ECANCELED);
     /* What was relayed, what is given and what the socket still has are all that the peer sent. */
     uint64_t all = digest_content(DIGEST_BEGIN, 5, 0, result.sent);
     all = digest(all, unread, size);
-    reader *rest = reader_start(fd, true);
+    AT_END(free_reader) reader *rest = reader_start(fd, true);
     talker_join(peer);
     reader_join(rest);
     check_eq(result.sent + size + rest->bytes, SIZE);
     check_eq(digest(all, rest->kept, rest->bytes), digest_content(DIGEST_BEGIN, 5, 0, SIZE));
-    reader_free(rest);
-    ferry_promise_unref(detached);
-    stage_end(&from);
     ferry_stream_abort(to.stream);
 }
 
@@ -398,8 +382,7 @@ PROMISE_BOTH(detaching, bytes_that_a_file_has_not_got_come_back)
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     ferry_file target = ferry_file_at(file.path);
     target.length = 100;
-    ferry_promise *stored;
-    check_eq(ferry_stream_read_to_file(s.stream, &target, NULL, &stored), 0);
+    ferry_promise *stored = submit_read_to_file(s.stream, target);
     say(s.theirs, "stored");
     while (stream_status(s.stream).received_bytes < 6)
         sched_yield();
@@ -415,21 +398,20 @@ PROMISE_BOTH(detaching, bytes_that_a_file_has_not_got_come_back)
 PROMISE_BOTH(detaching, submit_after_it_is_eshutdown_and_a_close_gives_its_promise)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *detached = submit_detach(s.stream), *promise = NULL, *closed;
+    ferry_promise *detached = submit_detach(s.stream), *promise = NULL;
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, &promise), -ESHUTDOWN);
     check_eq(ferry_stream_detach(s.stream, &promise), -ESHUTDOWN);
     check_eq(ferry_stream_demand(s.stream, 1), -ESHUTDOWN);
     check(promise == NULL);
-    closed = submit_close(s.stream);
+    AT_END(drop_promise) ferry_promise *closed = submit_close(s.stream);
     check(closed == detached);
-    ferry_promise_unref(closed);
     s.stream = ferry_stream_unref(s.stream);
     check_goes_on(take(detached, ""), s.theirs);
 }
 
 PROMISE_BOTH(detaching, fd_is_taken_once_and_closed_with_its_promise_if_nobody_takes_it)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     AT_END(stage_end) stage other = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *detached = submit_detach(s.stream);
     check_eq(ferry_promise_await(detached, -1, NULL), 0);
@@ -444,7 +426,6 @@ PROMISE_BOTH(detaching, fd_is_taken_once_and_closed_with_its_promise_if_nobody_t
     ferry_promise_unref(detached);
     other.stream = ferry_stream_unref(other.stream);
     check_eq(recv(other.theirs, &(char){0}, 1, 0), 0);
-    stage_end(&s);
 }
 
 PROMISE_BOTH(detaching, abort_and_destroy_call_it_off)
@@ -453,10 +434,7 @@ PROMISE_BOTH(detaching, abort_and_destroy_call_it_off)
         AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         ferry_promise *detached = submit_detach(s.stream);
-        if (destroys)
-            stage_destroy(&s);
-        else
-            ferry_stream_abort(s.stream);
+        stage_destroy_or_abort(&s, destroys);
         check_called_off(detached, -ECANCELED);
         check_eq(outcome(stuck).error, -ECANCELED);
     }
@@ -466,8 +444,7 @@ PROMISE_BOTH(detaching, abort_calls_it_off_also_while_a_reader_keeps_bytes)
 {
     atomic_size_t seen = 0;
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
-    const ferry_reader greedy = {.on_read = take_one, .arg = &seen};
-    check_eq(ferry_stream_set_reader(s.stream, &greedy), 0);
+    set_reader(s.stream, (ferry_reader){.on_read = take_one, .arg = &seen});
     say(s.theirs, "abc");
     wait_until_asleep();
     ferry_promise *detached = submit_detach(s.stream);
@@ -518,7 +495,7 @@ PROMISE_BOTH(detaching, accepted_connection_makes_room_for_another)
 
 PROMISE_EITHER(detaching, bad_input_is_refused)
 {
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     AT_END(stage_end) stage pipe = stage_open(placement, pipe_pair());
     const void *data;
     size_t size;
@@ -542,5 +519,4 @@ PROMISE_EITHER(detaching, bad_input_is_refused)
     check_eq(ferry_promise_get_unread(promise, &data, &size), -ENODATA);
     check_eq(ferry_stream_detach(s.stream, &written), -ESHUTDOWN);
     ferry_promise_unref(promise);
-    stage_end(&s);
 }

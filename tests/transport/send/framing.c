@@ -15,10 +15,9 @@ PROMISE_EITHER(framing, request_that_fails_midway_poisons_the_stream)
     ferry_promise *cut_short = submit_file(s.stream, ferry_file_at(file.path));
     ferry_promise *write_behind = submit_write(s.stream, "behind", 6);
     ferry_promise *file_behind = submit_file(s.stream, ferry_file_fd(file.fd));
-    wait_readable(s.theirs);
-    wait_until_asleep();
+    wait_until_stuck(s.theirs);
     check_eq(truncate(file.path, 100), 0);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     ferry_result cut = outcome(cut_short);
     check_eq(cut.error, -ENODATA);
     check_eq(cut.phase, FERRY_PHASE_SOURCE);
@@ -29,27 +28,24 @@ PROMISE_EITHER(framing, request_that_fails_midway_poisons_the_stream)
         check_outcome(behind[i], .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE, .sent = 0);
     }
     check_eq(stream_status(s.stream).error, -ENODATA); /* says what happened to it */
-    stage_close(&s);                                   /* and closes like any other */
-    check_eq(reader_end(peer), cut.sent);
+    stage_close_got_bytes(&s, cut.sent);               /* and closes like any other */
 }
 
 /* Pins: framing. */
 PROMISE_EITHER(framing, request_that_fails_before_its_first_byte_leaves_the_stream_healthy)
 {
-    stage s = stage_open(placement, tcp_pair());
-    reader *peer = reader_start(stage_take(&s), true);
+    stage s = stage_open_to_reader(placement, tcp_pair());
     const ferry_part parts[] = {ferry_part_copy("head ", 5),
                                 ferry_part_file(ferry_file_at("/nowhere/at/all")),
                                 ferry_part_copy("tail ", 5)};
-    ferry_promise *compound, *before = submit_write(s.stream, "before ", 7);
-    check_eq(ferry_stream_send(s.stream, parts, 3, NULL, &compound), 0);
+    ferry_promise *before = submit_write(s.stream, "before ", 7);
+    ferry_promise *compound = submit_parts(s.stream, parts, 3, NULL);
     ferry_promise *after = submit_write(s.stream, "after", 5);
     check_eq(outcome(before).error, 0);
     check_outcome(compound, .error = -ENOENT, .phase = FERRY_PHASE_OPEN, .sent = 0,
                   .remaining = 10); /* what of it could be known */
     check_eq(outcome(after).error, 0);
-    stage_close(&s);
-    reader_check_text(peer, "before after");
+    stage_close_got_text(&s, "before after");
 }
 
 /* ---- the policies ---------------------------------------------------------------------------- */
@@ -74,15 +70,16 @@ static scene scene_open(ferry_placement placement, pair both, ferry_stream_optio
 {
     const ferry_service_options small_turns = {
         .placement = placement, .shared_owners = 2, .chunk_bytes = 16 * 1024};
-    scene s = {.theirs = both.theirs, .file = file_make(BIG, SEED)};
-    check_eq(ferry_service_create(&small_turns, &s.service), 0);
-    s.stream = stream_adopt_with(s.service, both.ours, options);
-    return s;
+    ferry_service *service = service_start_with(small_turns);
+    return (scene){.service = service,
+                   .stream = stream_adopt_with(service, both.ours, options),
+                   .theirs = both.theirs,
+                   .file = file_make(BIG, SEED)};
 }
 
-static scene scene_open_plain(ferry_placement placement, pair both, ferry_framing framing)
+static scene scene_open_padding(ferry_placement placement, pair both)
 {
-    return scene_open(placement, both, (ferry_stream_options){.framing = framing});
+    return scene_open(placement, both, (ferry_stream_options){.framing = FERRY_FRAMING_PAD});
 }
 
 /* The second sendfile, or read, fails, or none. */
@@ -96,9 +93,8 @@ static scene scene_open_failing(ferry_placement placement, pair both, ferry_fram
                                 .error = EIO};
     AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(&script, how == CANCELLED ? 0 : 1, &faults), 0);
-    scene s =
-        scene_open(placement, both, (ferry_stream_options){.framing = framing, .faults = faults});
-    return s;
+    return scene_open(placement, both,
+                      (ferry_stream_options){.framing = framing, .faults = faults});
 }
 
 static void scene_close(scene *s)
@@ -115,8 +111,7 @@ static ferry_stream_status status_of(const scene *s)
 /* Cancels a request when some of it has left and the rest cannot. */
 static ferry_result cancel_midway(const scene *s, ferry_promise *promise)
 {
-    wait_readable(s->theirs);
-    wait_until_asleep();
+    wait_until_stuck(s->theirs);
     check_eq(ferry_promise_cancel(promise), 0);
     return outcome(promise);
 }
@@ -142,8 +137,8 @@ static void fail_midway(ferry_placement placement, pair both, ferry_framing fram
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(s.file.path)),
                                 ferry_part_copy("tail", 4)};
-    ferry_promise *before = submit_write(s.stream, "before", 6), *compound;
-    check_eq(ferry_stream_send(s.stream, parts, 3, NULL, &compound), 0);
+    ferry_promise *before = submit_write(s.stream, "before", 6);
+    ferry_promise *compound = submit_parts(s.stream, parts, 3, NULL);
     ferry_promise *later[3] = {submit_write(s.stream, "behind", 6)};
     ferry_file range = ferry_file_at(s.file.path);
     range.offset = 1000;
@@ -158,7 +153,7 @@ static void fail_midway(ferry_placement placement, pair both, ferry_framing fram
     check_eq(cut.sent + cut.remaining, BIG + 8);
     later[2] = submit_write(s.stream, "later", 5);
 
-    AT_END(free_reader) reader *peer = reader_start(s.theirs, false);
+    reader *peer = reader_start(s.theirs, false);
     bool goes_on = framing != FERRY_FRAMING_POISON;
     uint64_t padding = framing == FERRY_FRAMING_PAD ? cut.remaining : 0;
     uint64_t offset = 6 + cut.sent + padding;
@@ -173,7 +168,6 @@ static void fail_midway(ferry_placement placement, pair both, ferry_framing fram
     check_eq(status_of(&s).error, goes_on ? 0 : errors[how]);
     check_eq(status_of(&s).sent_bytes, offset);
     check_eq(close_stream(s.stream).error, 0);
-    reader_join(peer);
     uint64_t expected = digest(DIGEST_BEGIN, "beforehead", 10);
     expected = digest_content(expected, SEED, 0, cut.sent - 4);
     expected = digest_zeros(expected, padding);
@@ -182,8 +176,7 @@ static void fail_midway(ferry_placement placement, pair both, ferry_framing fram
         expected = digest_content(expected, SEED, 1000, 5);
         expected = digest(expected, "later", 5);
     }
-    check_eq(peer->bytes, offset);
-    check_eq(peer->digest, expected);
+    reader_check(peer, offset, expected);
 }
 
 static void fail_in_all_ways(ferry_placement placement, ferry_framing framing)
@@ -245,22 +238,21 @@ PROMISE_EITHER(framing, pad_is_einval_where_each_write_is_a_message)
     close(ends[0]);
 }
 
-/* A pipe that holds 100 bytes and stays open. Takes nothing; both ends are the caller's. */
-static void pipe_make(int ends[2])
+/* A pipe that holds 100 bytes and stays open. */
+static pair pipe_make(void)
 {
     unsigned char data[100];
     fill_content(data, sizeof data, SEED, 0);
-    check_eq(pipe2(ends, O_CLOEXEC), 0);
-    check_eq(write(ends[1], data, sizeof data), sizeof data);
+    pair made = pipe_pair();
+    check_eq(write(made.ours, data, sizeof data), sizeof data);
+    return made;
 }
 
 PROMISE_EITHER(framing, pad_poisons_where_the_planned_length_is_not_known)
 {
-    AT_END(scene_close)
-    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
-    int ends[2];
-    pipe_make(ends);
-    ferry_result cut = cancel_midway(&s, submit_file(s.stream, ferry_file_fd(ends[0])));
+    AT_END(scene_close) scene s = scene_open_padding(placement, unix_pair(SOCK_STREAM));
+    AT_END(close_pair) pair pipe = pipe_make();
+    ferry_result cut = cancel_midway(&s, submit_file(s.stream, ferry_file_fd(pipe.theirs)));
     check_eq(cut.error, -ECANCELED);
     check_eq(cut.phase, FERRY_PHASE_SOURCE);
     check_eq(cut.sent, 100);
@@ -268,57 +260,43 @@ PROMISE_EITHER(framing, pad_poisons_where_the_planned_length_is_not_known)
     check_eq(status_of(&s).error, -ECANCELED);
     check_eq(status_of(&s).sent_bytes, 100);
     check_eq(close_stream(s.stream).error, 0);
-    reader *peer = reader_start(s.theirs, false);
-    reader_check_content(peer, SEED, 100);
-    close(ends[0]);
-    close(ends[1]);
+    check_fd_content(s.theirs, SEED, 100);
 }
 
 PROMISE_EITHER(framing, pad_fills_up_a_range_of_a_pipe)
 {
-    AT_END(scene_close)
-    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
-    int ends[2];
-    pipe_make(ends);
-    ferry_file range = ferry_file_fd(ends[0]);
+    AT_END(scene_close) scene s = scene_open_padding(placement, unix_pair(SOCK_STREAM));
+    AT_END(close_pair) pair pipe = pipe_make();
+    ferry_file range = ferry_file_fd(pipe.theirs);
     range.length = 1000;
     ferry_result cut = cancel_midway(&s, submit_file(s.stream, range));
     check_eq(cut.sent, 100);
     check_eq(cut.remaining, 900);
-    ferry_result later = outcome(submit_write(s.stream, "later", 5));
-    check_eq(later.error, 0);
-    check_eq(later.stream_offset, 1000);
+    check_outcome(submit_write(s.stream, "later", 5), .error = 0, .stream_offset = 1000);
     check_eq(close_stream(s.stream).error, 0);
     reader *peer = reader_start(s.theirs, false);
     uint64_t expected = digest_zeros(digest_content(DIGEST_BEGIN, SEED, 0, 100), 900);
     reader_check(peer, 1005, digest(expected, "later", 5));
-    close(ends[0]);
-    close(ends[1]);
 }
 
 static void check_padded(reader *peer, const ferry_result *cut)
 {
-    check_eq(peer->error, 0);
-    check_eq(peer->bytes, cut->sent + cut->remaining);
     uint64_t expected = digest_content(DIGEST_BEGIN, SEED, 0, cut->sent);
-    check_eq(peer->digest, digest_zeros(expected, cut->remaining));
+    reader_check(peer, cut->sent + cut->remaining, digest_zeros(expected, cut->remaining));
 }
 
 static void close_while_owed(ferry_placement placement, pair both, bool shuts)
 {
-    AT_END(scene_close) scene s = scene_open_plain(placement, both, FERRY_FRAMING_PAD);
+    AT_END(scene_close) scene s = scene_open_padding(placement, both);
     ferry_result cut = cancel_file_midway(&s);
-    ferry_promise *closed, *shut = NULL;
-    if (shuts)
-        shut = submit_shutdown(s.stream);
-    closed = submit_close(s.stream);
+    ferry_promise *shut = shuts ? submit_shutdown(s.stream) : NULL;
+    ferry_promise *closed = submit_close(s.stream);
     check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT); /* the peer has to read first */
-    AT_END(free_reader) reader *peer = reader_start(s.theirs, false);
+    reader *peer = reader_start(s.theirs, false);
     check_eq(outcome(closed).error, 0);
     if (shuts)
         check_eq(outcome(shut).error, 0);
     ferry_stream_unref(s.stream);
-    reader_join(peer);
     check_padded(peer, &cut);
 }
 
@@ -332,20 +310,18 @@ PROMISE_EITHER(framing, padding_leaves_before_the_end_of_file_does)
 
 PROMISE_EITHER(framing, drain_waits_for_padding)
 {
-    AT_END(scene_close)
-    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
+    AT_END(scene_close) scene s = scene_open_padding(placement, unix_pair(SOCK_STREAM));
     ferry_result cut = cancel_file_midway(&s);
     for (unsigned i = 0; i < 3; i++)
         check_eq(ferry_service_drain(s.service, 0), -ETIMEDOUT);
     check_eq(status_of(&s).queued_requests, 0); /* it is no request's any more */
     check_eq(ferry_service_drain(s.service, 20), -ETIMEDOUT);
     check(status_of(&s).sent_bytes < BIG);
-    AT_END(free_reader) reader *peer = reader_start(s.theirs, false);
+    reader *peer = reader_start(s.theirs, false);
     check_eq(ferry_service_drain(s.service, -1), 0);
     check_eq(status_of(&s).sent_bytes, BIG);
     check_eq(status_of(&s).error, 0);
     check_eq(close_stream(s.stream).error, 0);
-    reader_join(peer);
     check_padded(peer, &cut);
 }
 
@@ -363,11 +339,10 @@ static void check_counted(scene *s, const ferry_result *cut)
 PROMISE_EITHER(framing, abort_while_padding_is_owed_ends_the_stream_and_counts_what_left)
 {
     ONLY_ON_PLAIN_LINKS("what a link owes is dropped");
-    AT_END(scene_close)
-    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
+    AT_END(scene_close) scene s = scene_open_padding(placement, unix_pair(SOCK_STREAM));
     ferry_result cut = cancel_file_midway(&s);
-    ferry_promise *behind = submit_write(s.stream, "behind", 6), *closed;
-    closed = submit_close(s.stream);
+    ferry_promise *behind = submit_write(s.stream, "behind", 6);
+    ferry_promise *closed = submit_close(s.stream);
     wait_until_asleep();
     check(status_of(&s).sent_bytes < BIG);
     ferry_stream_abort(s.stream);
@@ -380,20 +355,19 @@ PROMISE_EITHER(framing, abort_while_padding_is_owed_ends_the_stream_and_counts_w
 PROMISE_EITHER(framing, service_may_end_while_padding_is_owed)
 {
     ONLY_ON_PLAIN_LINKS("what a link owes is dropped");
-    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
+    AT_END(scene_close) scene s = scene_open_padding(placement, unix_pair(SOCK_STREAM));
     ferry_result cut = cancel_file_midway(&s);
     ferry_promise *behind = submit_write(s.stream, "behind", 6);
     ferry_service_destroy(s.service);
+    s.service = NULL;
     check_eq(outcome(behind).error, -ECANCELED);
     check_counted(&s, &cut);
     ferry_stream_unref(s.stream);
-    file_remove(&s.file);
 }
 
 PROMISE_EITHER(framing, peer_that_hangs_up_on_the_padding_poisons_the_stream)
 {
-    AT_END(scene_close)
-    scene s = scene_open_plain(placement, unix_pair(SOCK_STREAM), FERRY_FRAMING_PAD);
+    AT_END(scene_close) scene s = scene_open_padding(placement, unix_pair(SOCK_STREAM));
     ferry_result cut = cancel_file_midway(&s);
     ferry_promise *behind = submit_write(s.stream, "behind", 6);
     close(s.theirs);
@@ -411,15 +385,12 @@ static bool stalls_on_the_padding(ferry_placement placement, int64_t stall_timeo
         placement, unix_pair(SOCK_STREAM),
         (ferry_stream_options){.framing = FERRY_FRAMING_PAD, .stall_timeout_ms = stall_timeout_ms});
     ferry_promise *head = submit_file(s.stream, ferry_file_at(s.file.path));
-    wait_readable(s.theirs);
-    wait_until_asleep();
+    wait_until_stuck(s.theirs);
     (void)ferry_promise_cancel(head);
     ferry_result cut = outcome(head);
-    ferry_promise *behind = submit_write(s.stream, "behind", 6);
-    check_eq(outcome(behind).error, -ECANCELED);
+    check_eq(outcome(submit_write(s.stream, "behind", 6)).error, -ECANCELED);
     check_eq(status_of(&s).error, -ETIMEDOUT);
-    ferry_promise *closed = submit_close(s.stream);
-    check_eq(outcome(closed).error, 0);
+    check_eq(outcome(submit_close(s.stream)).error, 0);
     if (cut.error != -ETIMEDOUT) {
         check_eq(cut.error, -ECANCELED);
         check_counted(&s, &cut);

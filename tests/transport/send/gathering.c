@@ -29,14 +29,6 @@ static bool can_be_peeked(const test_file *file)
         }                                                                                          \
     } while (0)
 
-static ferry_shared_file *open_shared(const test_file *file)
-{
-    const ferry_file whole = ferry_file_at(file->path);
-    ferry_shared_file *shared;
-    check_eq(ferry_shared_file_open(&whole, &shared), 0);
-    return shared;
-}
-
 static ferry_file range_of(ferry_shared_file *shared, int64_t offset, int64_t length)
 {
     ferry_file range = ferry_file_shared(shared);
@@ -48,7 +40,6 @@ static ferry_file range_of(ferry_shared_file *shared, int64_t offset, int64_t le
 /* A stream whose system calls are counted, and go as a script says. */
 typedef struct scene {
     stage s;
-    reader *peer;
     ferry_faults *faults;
 } scene;
 
@@ -56,8 +47,8 @@ static scene begin(ferry_placement placement, pair both, ferry_fault fault)
 {
     ferry_faults *faults = faults_of(fault);
     stage s = stage_open_with(placement, both, (ferry_stream_options){.faults = faults});
-    reader *peer = reader_start(stage_take(&s), false); /* first: it changes the stage */
-    return (scene){s, peer, faults};
+    stage_let_read(&s);
+    return (scene){s, faults};
 }
 
 /* So that nothing fails. */
@@ -70,8 +61,7 @@ static uint64_t calls(const scene *now, ferry_fault_call call)
 
 static void end(scene *now, uint64_t bytes, uint64_t expected)
 {
-    stage_close(&now->s);
-    reader_check(now->peer, bytes, expected);
+    stage_close_got(&now->s, bytes, expected);
     ferry_faults_unref(now->faults);
 }
 
@@ -100,7 +90,7 @@ PROMISE_BOTH(gathering, several_ranges_of_a_large_file_leave_in_one_call)
 {
     AT_END(file_remove) test_file file = file_make(1 << 20, 2);
     ONLY_IF_PEEKED(&file);
-    AT_END(drop_shared_file) ferry_shared_file *shared = open_shared(&file);
+    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(ferry_file_at(file.path));
     scene now = begin(placement, unix_pair(SOCK_STREAM), none);
     const ferry_part parts[] = {
         ferry_part_copy("1", 1), ferry_part_file(range_of(shared, 0, SMALL)),
@@ -148,15 +138,14 @@ PROMISE_BOTH(gathering, small_files_that_are_queued_share_calls)
     enum { FILES = 40 }; /* together less than is read for one call */
     AT_END(file_remove) test_file file = file_make(SMALL, 3);
     ONLY_IF_PEEKED(&file);
-    AT_END(drop_shared_file) ferry_shared_file *shared = open_shared(&file);
+    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(ferry_file_at(file.path));
     scene now = begin(placement, unix_pair(SOCK_STREAM), none);
     atomic_bool may_go_on = false;
     hold(now.s.stream, &may_go_on);
     ferry_promise *last = queue_files(now.s.stream, ferry_file_shared(shared), FILES);
     wait_until_asleep();
     let_go(now.s.stream, &may_go_on);
-    ferry_result result = outcome(last);
-    check(result.error == 0 && result.stream_offset == (FILES - 1) * SMALL);
+    check_outcome(last, .error = 0, .stream_offset = (FILES - 1) * SMALL);
     check_eq(calls(&now, FERRY_CALL_READ), FILES);
     check_eq(calls(&now, FERRY_CALL_WRITE), 1);
     end(&now, FILES * SMALL, digest_of_many(&file, FILES));
@@ -214,12 +203,12 @@ PROMISE_BOTH(gathering, sink_that_takes_a_byte_at_a_time_gets_each_once)
     const ferry_fault slow = {FERRY_CALL_WRITE, 1, UINT64_MAX, FERRY_FAULT_SHORT, 0};
     AT_END(file_remove) test_file file = file_make(SMALL, 7);
     for (int by_path = 0; by_path < 2; by_path++) {
-        AT_END(drop_shared_file) ferry_shared_file *shared = open_shared(&file);
+        AT_END(drop_shared_file)
+        ferry_shared_file *shared = shared_file_open(ferry_file_at(file.path));
         ferry_file whole = by_path ? ferry_file_at(file.path) : ferry_file_shared(shared);
         scene now = begin(placement, unix_pair(SOCK_STREAM), slow);
-        ferry_result result = outcome(queue_files(now.s.stream, whole, FILES));
-        check(result.error == 0 && result.sent == SMALL && result.remaining == 0);
-        check_eq(result.stream_offset, (FILES - 1) * SMALL);
+        check_outcome(queue_files(now.s.stream, whole, FILES), .error = 0, .sent = SMALL,
+                      .remaining = 0, .stream_offset = (FILES - 1) * SMALL);
         end(&now, FILES * SMALL, digest_of_many(&file, FILES));
     }
 }
@@ -244,10 +233,7 @@ PROMISE_BOTH(gathering, nothing_follows_a_stable_file_before_it_was_looked_at)
                                 ferry_part_file(stable), ferry_part_copy("tail", 4)};
     check_outcome(submit_parts(now.s.stream, parts, 3, NULL), .error = -ESTALE,
                   .phase = FERRY_PHASE_SOURCE, .sent = 1 + SMALL, .remaining = 4);
-    (void)stage_close_stream(&now.s);
-    stage_end(&now.s);
-    reader_check(now.peer, 1 + SMALL, digest_content(digest(DIGEST_BEGIN, "g", 1), 8, 0, SMALL));
-    ferry_faults_unref(now.faults);
+    end(&now, 1 + SMALL, digest_content(digest(DIGEST_BEGIN, "g", 1), 8, 0, SMALL));
 }
 
 /* The first one fails after its first byte; the framing lets the others go on. */
@@ -261,7 +247,7 @@ PROMISE_BOTH(gathering, next_part_of_an_fd_begins_where_the_one_before_has_stopp
     check_eq(ferry_faults_create(script, 2, &faults), 0);
     const ferry_stream_options options = {.faults = faults, .framing = FERRY_FRAMING_CONTINUE};
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), options);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     atomic_bool may_go_on = false;
     hold(s.stream, &may_go_on);
     ferry_file range = ferry_file_fd(file.fd);
@@ -271,8 +257,7 @@ PROMISE_BOTH(gathering, next_part_of_an_fd_begins_where_the_one_before_has_stopp
     check_eq(outcome(first).error, -ENOBUFS);
     check_eq(outcome(second).sent, SMALL / 2);
     check_eq(lseek(file.fd, 0, SEEK_CUR), 1 + SMALL / 2);
-    stage_close(&s);
-    reader_check_content(peer, 9, 1 + SMALL / 2);
+    stage_close_got_content(&s, 9, 1 + SMALL / 2);
 }
 
 /* ---- few fds --------------------------------------------------------------------------------- */
@@ -293,7 +278,9 @@ PROMISE_BOTH(gathering, stalled_stream_has_opened_few_of_the_files_that_are_queu
     check(calls(&now, FERRY_CALL_OPEN) <= 2 * MOST); /* openat(2), and fstat(2) */
     ferry_stream_abort(now.s.stream);
     check_eq(outcome(last).error, -ECANCELED);
+    now.s.stream = ferry_stream_unref(now.s.stream);
+    check_eq(reader_end(now.s.peer), 0);
+    now.s.peer = NULL;
     stage_end(&now.s);
-    check_eq(reader_end(now.peer), 0);
     ferry_faults_unref(now.faults);
 }

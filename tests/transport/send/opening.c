@@ -24,12 +24,10 @@ PROMISE_BOTH(opening, value_is_the_shared_file_which_streams_of_any_kind_send)
     ferry_shared_file *shared = ferry_promise_get_value(opened);
     check_eq(ferry_shared_file_get_size(shared), SIZE);
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        pair both = any_pair(is_tcp);
-        ferry_stream *stream = stream_adopt(service, both.ours);
-        reader *peer = reader_start(both.theirs, false);
-        check_outcome(submit_file(stream, ferry_file_shared(shared)), .error = 0, .sent = SIZE);
-        check_eq(close_stream(stream).error, 0);
-        reader_check_content(peer, 31, SIZE);
+        stage s = stage_in(service, any_pair(is_tcp));
+        stage_let_read(&s);
+        check_outcome(submit_file(s.stream, ferry_file_shared(shared)), .error = 0, .sent = SIZE);
+        stage_close_got_content(&s, 31, SIZE);
     }
 }
 
@@ -39,7 +37,7 @@ PROMISE_BOTH(opening, fd_is_duplicated_given_or_lent)
     const unsigned flags[] = {0, FERRY_FD_GIVE, FERRY_FD_BORROW};
     for (unsigned i = 0; i < 3; i++) {
         ferry_service *service = service_start(placement);
-        ferry_file by_fd = ferry_file_fd(fcntl(file.fd, F_DUPFD_CLOEXEC, 0));
+        ferry_file by_fd = ferry_file_fd(duplicate(file.fd));
         by_fd.flags = flags[i];
         ferry_promise *opened = open_on(service, by_fd);
         if (flags[i] == 0)
@@ -64,16 +62,14 @@ PROMISE_BOTH(opening, errors_of_the_file_are_outcomes_and_a_given_fd_is_closed)
     check_outcome(open_on(service, ferry_file_at("/")), .error = -EISDIR);
     check_outcome(open_on(service, ferry_file_at("/dev/null")), .error = -EINVAL);
     check_outcome(open_on(service, outside), .error = -EXDEV);
-    int pipe_fds[2];
-    check_eq(pipe(pipe_fds), 0);
-    ferry_file given = ferry_file_fd(pipe_fds[0]);
+    AT_END(close_ours) pair pipe = pipe_pair();
+    ferry_file given = ferry_file_fd(pipe.theirs);
     given.flags = FERRY_FD_GIVE;
     ferry_promise *failed = open_on(service, given);
     check_eq(ferry_promise_await(failed, -1, NULL), 0);
     check(ferry_promise_get_value(failed) == NULL);
     check_eq(outcome(failed).error, -EINVAL);
-    check_eq(fcntl(pipe_fds[0], F_GETFD), -1);
-    close(pipe_fds[1]);
+    check_eq(fcntl(pipe.theirs, F_GETFD), -1);
 }
 
 PROMISE_BOTH(opening, file_lives_as_long_as_the_promise_or_a_reference)
@@ -173,15 +169,13 @@ PROMISE_BOTH(opening, lease_is_waited_for_and_holds_up_nobody_else)
     if (leased < 0)
         return;
     AT_END(destroy_service) ferry_service *service = service_of_one_owner(placement);
-    AT_END(close_theirs) pair beside = unix_pair(SOCK_STREAM);
-    ferry_stream *other = stream_adopt(service, beside.ours);
+    AT_END(stage_close) stage beside = stage_in(service, unix_pair(SOCK_STREAM));
     ferry_promise *opened = open_on(service, ferry_file_at(file.path));
     lease_await_break(leased);
-    check_eq(outcome(submit_write(other, "beside", 6)).error, 0);
+    check_eq(outcome(submit_write(beside.stream, "beside", 6)).error, 0);
     check_eq(ferry_promise_await(opened, 0, NULL), -ETIMEDOUT);
     check_eq(fcntl(leased, F_SETLEASE, F_UNLCK), 0);
     check_eq(outcome(opened).error, 0);
-    check_eq(close_stream(other).error, 0);
 }
 
 PROMISE_BOTH(opening, cancel_ends_waiting)
@@ -261,13 +255,11 @@ PROMISE_BOTH(opening, owner_may_ask_for_it)
 {
     AT_END(file_remove) test_file file = file_make(SIZE, 40);
     AT_END(destroy_service) ferry_service *service = service_of_one_owner(placement);
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    AT_END(stage_close) stage s = stage_in(service, unix_pair(SOCK_STREAM));
     errand what = {.service = service, .path = file.path};
     const ferry_request_options options = {.on_owner = open_there, .on_owner_arg = &what};
-    check_eq(outcome(submit_write_with(stream, "x", 1, &options)).error, 0);
+    check_eq(outcome(submit_write_with(s.stream, "x", 1, &options)).error, 0);
     check_eq(outcome(what.opened).error, 0);
-    check_eq(close_stream(stream).error, 0);
 }
 
 /* ---- what goes wrong ------------------------------------------------------------------------- */
@@ -290,13 +282,8 @@ PROMISE_BOTH(opening, each_system_call_may_fail)
     for (unsigned i = 0; i < 6; i++) {
         uint64_t injected = 1;
         for (uint64_t n = 1; injected > 0; n++) {
-            const ferry_fault script = {.call = FERRY_CALL_OPEN,
-                                        .first = n,
-                                        .times = 1,
-                                        .effect = FERRY_FAULT_ERROR,
-                                        .error = errors[i / 2]};
-            AT_END(drop_faults) ferry_faults *faults;
-            check_eq(ferry_faults_create(&script, 1, &faults), 0);
+            const ferry_fault fault = {FERRY_CALL_OPEN, n, 1, FERRY_FAULT_ERROR, errors[i / 2]};
+            AT_END(drop_faults) ferry_faults *faults = faults_of(fault);
             int error = try_through(service, &files[i % 2], faults);
             injected = ferry_faults_get_injected(faults);
             check_eq(error, injected == 0 || errors[i / 2] == EINTR ? 0 : -errors[i / 2]);
@@ -310,8 +297,7 @@ PROMISE(opening, without_a_thread_it_fails_with_eagain)
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
     const ferry_fault script = {
         .call = FERRY_CALL_THREAD, .first = 1, .effect = FERRY_FAULT_ERROR, .error = EAGAIN};
-    AT_END(drop_faults) ferry_faults *faults;
-    check_eq(ferry_faults_create(&script, 1, &faults), 0);
+    AT_END(drop_faults) ferry_faults *faults = faults_of(script);
     const ferry_file by_path = ferry_file_at(file.path);
     check_eq(try_through(service, &by_path, faults), -EAGAIN);
     check_eq(outcome(open_on(service, by_path)).error, 0);

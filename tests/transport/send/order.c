@@ -59,16 +59,15 @@ static void *take_turns(void *arg)
 PROMISE_BOTH(order, submit_that_began_after_another_threads_returned_leaves_after_it)
 {
     enum { COUNT = 4000 };
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    AT_END(free_reader) reader *peer = reader_start(both.theirs, true);
-    turns shared = {.stream = stream_adopt(service, both.ours), .total = COUNT};
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
+    turns shared = {.stream = s.stream, .total = COUNT};
     turn_taker takers[2] = {{&shared, 0}, {&shared, 1}};
     pthread_t threads[2];
     for (unsigned i = 0; i < 2; i++)
         threads[i] = start_thread(take_turns, &takers[i]);
     join_threads(threads, 2);
-    check_eq(close_stream(shared.stream).error, 0);
+    stage_close(&s);
     reader_join(peer);
     for (uint32_t i = 0; i < COUNT; i++)
         check_eq(number_at(peer, i), i);
@@ -93,8 +92,8 @@ PROMISE_BOTH(order, owners_own_submits_do_not_overtake_queued_ones)
         write_number(s.stream, i);
     AT_END(free_reader) reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(stuck).error, 0);
-    ferry_promise *flushed = submit_mark(s.stream);
-    check_eq(outcome(flushed).error, 0); /* the callback has run, so its write is queued */
+    check_eq(outcome(submit_mark(s.stream)).error,
+             0); /* the callback has run, so its write is queued */
     stage_close(&s);
     reader_join(peer);
     check_eq(peer->bytes, STUCK_BYTES + (COUNT + 1) * sizeof(uint32_t));

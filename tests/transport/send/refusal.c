@@ -34,15 +34,13 @@ PROMISE_BOTH(refusal, midway_goes_on_by_copy_at_the_same_byte)
     static const int errors[] = {-EINVAL, -ENOSYS, -EOPNOTSUPP, -ESPIPE};
     AT_END(file_remove) test_file file = file_make(SIZE, 3);
     for (unsigned i = 0; i < 4; i++) {
-        stage s = stage_open(placement, tcp_pair());
-        reader *peer = reader_start(stage_take(&s), false);
+        stage s = stage_open_to_reader(placement, tcp_pair());
         ferry_file range = ferry_file_fd(file.fd);
         range.offset = 7;
         answer_after(i, errors[i]);
         check_outcome(submit_file(s.stream, range), .error = 0, .sent = SIZE - 7,
                       .method = FERRY_METHOD_COPY);
-        stage_close(&s);
-        reader_check(peer, SIZE - 7, digest_content(DIGEST_BEGIN, 3, 7, SIZE - 7));
+        stage_close_got(&s, SIZE - 7, digest_content(DIGEST_BEGIN, 3, 7, SIZE - 7));
     }
 }
 
@@ -58,10 +56,8 @@ PROMISE_BOTH(refusal, error_while_copying_is_the_sources_with_the_exact_count)
     answer_after(0, -EINVAL);
     check_eq(outcome(submit_file(s.stream, memory)).sent, 100);
     memory.offset = 0; /* which is never mapped */
-    ferry_result result = outcome(submit_file(s.stream, memory));
-    check_eq(result.error, -EIO);
-    check_eq(result.phase, FERRY_PHASE_SOURCE);
-    check(result.sent == 0 && result.remaining == 100);
+    check_outcome(submit_file(s.stream, memory), .error = -EIO, .phase = FERRY_PHASE_SOURCE,
+                  .sent = 0, .remaining = 100);
     check_eq(outcome(submit_write(s.stream, "healthy", 7)).error, 0);
 }
 
@@ -69,21 +65,17 @@ PROMISE_BOTH(refusal, file_that_ends_early_is_enodata_at_once_and_the_head_is_no
 {
     AT_END(file_remove) test_file file = file_make(20000, 3); /* a small one is read */
     pair both = tcp_pair();
-    int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    AT_END(close_fd) int watch = duplicate(both.ours);
     AT_END(stage_close) stage s = stage_open(placement, both);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
     answer_after(0, 0);
-    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
-    ferry_result result = outcome(promise);
-    check_eq(result.error, -ENODATA);
-    check_eq(result.phase, FERRY_PHASE_SOURCE);
-    check(result.sent == 4 && result.remaining == 20000);
+    check_outcome(submit_parts(s.stream, parts, 2, NULL), .error = -ENODATA,
+                  .phase = FERRY_PHASE_SOURCE, .sent = 4, .remaining = 20000);
     struct tcp_info info;
     socklen_t size = sizeof info;
     check_eq(getsockopt(watch, IPPROTO_TCP, TCP_INFO, &info, &size), 0);
     check_eq(info.tcpi_data_segs_out, 1); /* the kernel would hold it back for 200 ms otherwise */
-    close(watch);
 }
 
 PROMISE_BOTH(refusal, error_of_sendfile_names_the_side_it_is_about)
@@ -99,9 +91,7 @@ PROMISE_BOTH(refusal, error_of_sendfile_names_the_side_it_is_about)
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         answer_after(0, cases[i].error);
-        ferry_result result = outcome(submit_file(s.stream, ferry_file_at(file.path)));
-        check_eq(result.error, cases[i].error);
-        check_eq(result.phase, cases[i].phase);
-        check(result.sent == 0 && result.remaining == 20000);
+        check_outcome(submit_file(s.stream, ferry_file_at(file.path)), .error = cases[i].error,
+                      .phase = cases[i].phase, .sent = 0, .remaining = 20000);
     }
 }

@@ -31,16 +31,13 @@ static void check_rest(ferry_stream *from, uint64_t seed, uint64_t position, uin
     check(digest(DIGEST_BEGIN, got, left) == digest_content(DIGEST_BEGIN, seed, position, left));
 }
 
-static void check_peer(reader *peer, uint64_t seed, uint64_t size)
-{
-    reader_check_content(peer, seed, size);
-}
-
-/* What most tests begin with: a stream to read from, one to relay to, and their peers' fds. */
+/* What most tests begin with: a stream to read from, one to relay to, and their peers. */
 typedef struct scene {
     ferry_service *service;
-    ferry_stream *from, *to;
-    int source, sink;
+    ferry_stream *from, *to; /* NULL once it is dropped */
+    int source, sink;        /* their peers' fds; -1 once it is closed, or peer's */
+    talker *talker;          /* who talks at source, if somebody does */
+    reader *peer;            /* who reads at sink, if somebody does */
 } scene;
 
 static scene begin_with(ferry_placement placement, pair in, pair out, ferry_stream_options options)
@@ -56,14 +53,44 @@ static scene begin(ferry_placement placement)
     return begin_with(placement, tcp_pair(), tcp_pair(), (ferry_stream_options){0});
 }
 
+static scene begin_with_unix(ferry_placement placement)
+{
+    return begin_with(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),
+                      (ferry_stream_options){0});
+}
+
 static void end(scene *set)
 {
     ferry_stream_unref(set->from);
     ferry_stream_unref(set->to);
     ferry_service_destroy(set->service);
+    if (set->talker != NULL)
+        talker_join(set->talker);
     close(set->source);
-    if (set->sink >= 0)
-        close(set->sink);
+    close_fd(&set->sink);
+}
+
+static void let_talk(scene *set, uint64_t seed, uint64_t size)
+{
+    set->talker = talker_start(set->source, seed, size);
+}
+
+static void let_read(scene *set)
+{
+    set->peer = reader_start(set->sink, false);
+    set->sink = -1;
+}
+
+static void close_to(scene *set)
+{
+    check_eq(close_stream(set->to).error, 0);
+    set->to = NULL;
+}
+
+static void hang_up(scene *set)
+{
+    close(set->sink);
+    set->sink = -1;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
@@ -78,15 +105,12 @@ static void relay_along_a_chain(ferry_placement placement, pair first, pair seco
     ferry_promise *one = submit_relay(a, b, FERRY_TO_END);
     ferry_promise *two = submit_relay(c, d, FERRY_TO_END); /* across services */
     talker *source = talker_start(first.theirs, 1, 64 * MIB);
-    check_peer(reader_start(third.theirs, false), 1, 64 * MIB);
+    check_fd_content(third.theirs, 1, 64 * MIB);
     ferry_promise *both[] = {one, two};
     for (int i = 0; i < 2; i++) {
-        ferry_result result = outcome(both[i]);
-        check_eq(result.error, 0);
-        check_eq(result.sent, 64 * MIB);
-        check_eq(result.remaining, 0);
-        check_eq(result.method, OVER_RECORDS ? FERRY_METHOD_COPY : FERRY_METHOD_SPLICE);
-        check(result.at_end);
+        check_outcome(both[i], .error = 0, .sent = 64 * MIB, .remaining = 0,
+                      .method = OVER_RECORDS ? FERRY_METHOD_COPY : FERRY_METHOD_SPLICE,
+                      .at_end = true);
     }
     talker_join(source);
     close(first.theirs);
@@ -111,12 +135,11 @@ PROMISE_EITHER(relaying, much_goes_along_a_chain_of_unix_streams_and_its_end_too
 PROMISE_EITHER(relaying, stream_relayed_to_itself_is_an_echo)
 {
     for (int over_unix = 0; over_unix < 2; over_unix++) {
-        AT_END(stage_end)
-        stage s = stage_open(placement, over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair());
+        AT_END(stage_end) stage s = stage_open(placement, any_pair(!over_unix));
         ferry_promise *echo = submit_relay(s.stream, s.stream, FERRY_TO_END);
         s.stream = ferry_stream_unref(s.stream); /* the relay keeps it open */
         talker *source = talker_start(s.theirs, 2, 64 * MIB);
-        check_peer(reader_start(fcntl(s.theirs, F_DUPFD_CLOEXEC, 0), false), 2, 64 * MIB);
+        check_fd_content(duplicate(s.theirs), 2, 64 * MIB);
         check_eq(outcome(echo).sent, 64 * MIB);
         talker_join(source);
         stage_hang_up(&s);
@@ -135,12 +158,11 @@ PROMISE_EITHER(relaying, two_of_them_make_a_proxy_that_passes_each_end_on_and_en
     ferry_stream_unref(near);
     ferry_stream_unref(far);
     talker *question = talker_start(client.theirs, 3, 3 * MIB); /* and then it is half closed */
-    int copy = fcntl(server.theirs, F_DUPFD_CLOEXEC, 0);
-    check_peer(reader_start(copy, false), 3, 3 * MIB); /* to its end: only then the answer */
+    check_fd_content(duplicate(server.theirs), 3, 3 * MIB); /* to its end: only then the answer */
     talker_join(question);
     check_eq(outcome(there).sent, 3 * MIB);
     talker *answer = talker_start(server.theirs, 4, 8 * MIB);
-    check_peer(reader_start(client.theirs, false), 4, 8 * MIB);
+    check_fd_content(client.theirs, 4, 8 * MIB);
     talker_join(answer);
     close(server.theirs);
     check_eq(outcome(back).sent, 8 * MIB);
@@ -149,33 +171,25 @@ PROMISE_EITHER(relaying, two_of_them_make_a_proxy_that_passes_each_end_on_and_en
 
 PROMISE_EITHER(relaying, slow_sink_slows_its_source_and_nothing_is_lost)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
-    talker *source = talker_start(set.source, 5, 8 * MIB);
+    let_talk(&set, 5, 8 * MIB);
     reader *peer = reader_start_slow(set.sink, 64 * 1024, 500);
     set.sink = -1;
-    check_peer(peer, 5, 8 * MIB);
+    reader_check_content(peer, 5, 8 * MIB);
     check_eq(outcome(all).sent, 8 * MIB);
-    talker_join(source);
-    end(&set);
 }
 
 PROMISE_EITHER(relaying, stream_that_is_no_socket_is_relayed_to_as_well)
 {
-    int ends[2];
-    check_eq(pipe2(ends, O_CLOEXEC), 0);
-    scene set =
-        begin_with(placement, tcp_pair(), (pair){ends[1], ends[0]}, (ferry_stream_options){0});
+    AT_END(end)
+    scene set = begin_with(placement, tcp_pair(), pipe_pair(), (ferry_stream_options){0});
     ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
-    talker *source = talker_start(set.source, 6, MIB);
-    reader *peer = reader_start(set.sink, false);
-    set.sink = -1;
+    let_talk(&set, 6, MIB);
+    let_read(&set);
     check_eq(outcome(all).error, 0);
-    check_eq(close_stream(set.to).error, 0); /* a pipe ends by closing only */
-    set.to = NULL;
-    check_peer(peer, 6, MIB);
-    talker_join(source);
-    end(&set);
+    close_to(&set); /* a pipe ends by closing only */
+    reader_check_content(set.peer, 6, MIB);
 }
 
 /* ---- what it takes --------------------------------------------------------------------------- */
@@ -196,7 +210,7 @@ WRAPPED(ssize_t, splice,
 
 PROMISE_EITHER(relaying, small_messages_go_along_by_two_calls_and_without_a_pipe)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     ferry_promise *relay = submit_relay(set.from, set.to, FERRY_TO_END);
     char sent[1000], got[sizeof sent];
     unsigned fds = 0;
@@ -211,19 +225,14 @@ PROMISE_EITHER(relaying, small_messages_go_along_by_two_calls_and_without_a_pipe
     check_eq(count_fds(), fds);
     check_eq(atomic_load(&splices), 0);
     check_eq(shutdown(set.source, SHUT_WR), 0);
-    ferry_result result = outcome(relay);
-    check(result.error == 0 && result.sent == 100 * sizeof sent);
-    check_eq(result.method, OVER_RECORDS ? FERRY_METHOD_COPY : FERRY_METHOD_MEMORY);
-    end(&set);
+    check_outcome(relay, .error = 0, .sent = 100 * sizeof sent,
+                  .method = OVER_RECORDS ? FERRY_METHOD_COPY : FERRY_METHOD_MEMORY);
 }
 
 static bool may_pipes_grow(void)
 {
-    int ends[2];
-    check_eq(pipe2(ends, O_CLOEXEC), 0);
-    bool may = fcntl(ends[0], F_SETPIPE_SZ, MIB) > 0;
-    close(ends[0]);
-    close(ends[1]);
+    AT_END(close_pair) pair pipe = pipe_pair();
+    bool may = fcntl(pipe.theirs, F_SETPIPE_SZ, MIB) > 0;
     if (!may)
         fprintf(stderr, "not tested: pipes may not grow here\n");
     return may;
@@ -232,28 +241,24 @@ static bool may_pipes_grow(void)
 PROMISE_EITHER(relaying, more_than_a_pipe_has_room_for_leaves_with_one_call_once_it_was_full)
 {
     ONLY_ON_PLAIN_LINKS("nothing is spliced");
-    scene set = begin_with(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),
-                           (ferry_stream_options){0});
+    AT_END(end) scene set = begin_with_unix(placement);
     static char data[64 * 1024];
     size_t sent = 0; /* all of it is there before the relay is */
     for (ssize_t count; (count = send(set.source, data, sizeof data, MSG_DONTWAIT)) > 0;)
         sent += (size_t)count;
     check(sent > 2 * sizeof data);
-    reader *peer = reader_start(set.sink, false);
-    set.sink = -1;
+    let_read(&set);
     check_eq(outcome(submit_relay(set.from, set.to, (int64_t)sent)).sent, sent);
     check(!may_pipes_grow() || atomic_load(&most_spliced) > sizeof data);
-    check_eq(close_stream(set.to).error, 0);
-    set.to = NULL;
-    check_eq(reader_end(peer), sent);
-    end(&set);
+    close_to(&set);
+    check_eq(reader_end(set.peer), sent);
 }
 
 /* ---- some of it ------------------------------------------------------------------------------ */
 
 PROMISE_EITHER(relaying, some_is_read_some_relayed_in_order_and_the_rest_read)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     unsigned char head[100], tail[100];
     ferry_promise *first = submit_read(set.from, head, 1, FERRY_READ_EXACTLY);
     ferry_promise *second = submit_relay(set.from, set.to, 1000);
@@ -261,14 +266,10 @@ PROMISE_EITHER(relaying, some_is_read_some_relayed_in_order_and_the_rest_read)
     ferry_promise *fourth = submit_relay(set.from, set.to, (int64_t)MIB);
     ferry_promise *fifth = submit_read(set.from, tail, sizeof tail, FERRY_READ_EXACTLY);
     ferry_promise *more = submit_write(set.to, "", 0);
-    talker *source = talker_start(set.source, 7, MIB + 2000);
+    let_talk(&set, 7, MIB + 2000);
     check_eq(outcome(first).sent, 1);
-    ferry_result result = outcome(second);
-    check_eq(result.error, 0);
-    check_eq(result.sent, 1000);
-    check_eq(result.stream_offset, 1);
-    check_eq(result.sequence, 1);
-    check(!result.at_end);
+    check_outcome(second, .error = 0, .sent = 1000, .stream_offset = 1, .sequence = 1,
+                  .at_end = false);
     check_eq(outcome(third).sent, 0);
     check_outcome(fourth, .sent = MIB, .stream_offset = 1001);
     check_eq(outcome(fifth).sent, sizeof tail);
@@ -277,18 +278,14 @@ PROMISE_EITHER(relaying, some_is_read_some_relayed_in_order_and_the_rest_read)
     check(memcmp(tail, expected, sizeof tail) == 0);
     check_rest(set.from, 7, MIB + 1101, MIB + 2000);
     check_eq(outcome(more).error, 0);
-    talker_join(source);
-    check_eq(close_stream(set.to).error, 0);
-    set.to = NULL;
-    reader *peer = reader_start(set.sink, false);
-    set.sink = -1;
-    reader_check(peer, MIB + 1000, digest_content(DIGEST_BEGIN, 7, 1, MIB + 1000));
-    end(&set);
+    close_to(&set);
+    let_read(&set);
+    reader_check(set.peer, MIB + 1000, digest_content(DIGEST_BEGIN, 7, 1, MIB + 1000));
 }
 
 PROMISE_EITHER(relaying, what_was_kept_goes_first_and_no_more_of_it_than_was_asked_for)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     char line[16], rest[16];
     const ferry_read wanted = {line, sizeof line, FERRY_READ_UNTIL, "\n", 1};
     ferry_promise *head;
@@ -302,15 +299,13 @@ PROMISE_EITHER(relaying, what_was_kept_goes_first_and_no_more_of_it_than_was_ask
     check_eq(shutdown(set.source, SHUT_WR), 0);
     check_outcome(all, .sent = 6, .stream_offset = 8);
     check_eq(rest[0], 'c');
-    reader *peer = reader_start(set.sink, true);
-    set.sink = -1;
-    reader_check_text(peer, "abdefghi");
-    end(&set);
+    let_read(&set);
+    reader_check_text(set.peer, "abdefghi");
 }
 
 PROMISE_EITHER(relaying, peer_that_ends_early_is_enodata_and_keep_open_keeps_it_open)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     check_eq(send(set.source, "short", 5, MSG_NOSIGNAL), 5);
     check_eq(shutdown(set.source, SHUT_WR), 0);
     ferry_promise *all;
@@ -320,12 +315,11 @@ PROMISE_EITHER(relaying, peer_that_ends_early_is_enodata_and_keep_open_keeps_it_
     check_outcome(submit_relay(set.from, set.to, 10), .error = -ENODATA,
                   .phase = FERRY_PHASE_SOURCE, .sent = 0, .remaining = 10);
     check_eq(outcome(submit_write(set.to, "more", 4)).error, 0); /* it was not shut down */
-    end(&set);
 }
 
 PROMISE_EITHER(relaying, urgent_data_does_not_stop_it)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
     check_eq(send(set.source, "before", 6, MSG_NOSIGNAL), 6);
     check_eq(send(set.source, "!", 1, MSG_NOSIGNAL | MSG_OOB), 1);
@@ -333,37 +327,33 @@ PROMISE_EITHER(relaying, urgent_data_does_not_stop_it)
     wait_until_asleep();
     check_eq(shutdown(set.source, SHUT_WR), 0);
     check_outcome(all, .error = 0, .sent = 11);
-    end(&set);
 }
 
 PROMISE_EITHER(relaying, full_queue_lets_it_in_all_the_same)
 {
+    AT_END(end)
     scene set =
         begin_with(placement, tcp_pair(), tcp_pair(), (ferry_stream_options){.limit_requests = 1});
     ferry_promise *stuck = submit_stuck(set.to, set.sink);
     ferry_promise *refused = NULL;
     check_eq(ferry_stream_write(set.to, "x", 1, NULL, &refused), -EAGAIN);
     ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
-    talker *source = talker_start(set.source, 8, MIB);
-    reader *peer = reader_start(set.sink, false);
-    set.sink = -1;
+    let_talk(&set, 8, MIB);
+    let_read(&set);
     check_eq(outcome(stuck).error, 0);
     check_eq(outcome(all).sent, MIB);
-    talker_join(source);
-    check_eq(reader_end(peer), STUCK_BYTES + MIB);
-    end(&set);
+    check_eq(reader_end(set.peer), STUCK_BYTES + MIB);
 }
 
 PROMISE(relaying, what_makes_no_sense_is_refused_at_submit)
 {
-    scene set = begin(FERRY_PLACEMENT_SHARED);
+    AT_END(end) scene set = begin(FERRY_PLACEMENT_SHARED);
     ferry_promise *none = NULL;
     check_eq(ferry_stream_relay(NULL, set.to, 1, 0, NULL, &none), -EINVAL);
     check_eq(ferry_stream_relay(set.from, NULL, 1, 0, NULL, &none), -EINVAL);
     check_eq(ferry_stream_relay(set.from, set.to, -2, 0, NULL, &none), -EINVAL);
     check_eq(ferry_stream_relay(set.from, set.to, 1, 2, NULL, &none), -EINVAL);
     check(none == NULL);
-    end(&set);
 }
 
 typedef struct progress {
@@ -382,6 +372,7 @@ static void note_progress(ferry_promise *promise, uint64_t bytes, void *arg)
 
 PROMISE_EITHER(relaying, its_progress_is_told_and_its_completion_is_tos)
 {
+    AT_END(end)
     scene set =
         begin_with(placement, tcp_pair(), unix_pair(SOCK_STREAM), (ferry_stream_options){0});
     progress seen = {0};
@@ -390,7 +381,7 @@ PROMISE_EITHER(relaying, its_progress_is_told_and_its_completion_is_tos)
                                            .completion = FERRY_COMPLETION_ACKED};
     ferry_promise *all;
     check_eq(ferry_stream_relay(set.from, set.to, 1000, 0, &options, &all), 0);
-    talker *source = talker_start(set.source, 9, 1000);
+    let_talk(&set, 9, 1000);
     while (atomic_load(&seen.bytes) < 1000)
         (void)ferry_inbox_run(-1);
     check(seen.promise == all);
@@ -399,42 +390,35 @@ PROMISE_EITHER(relaying, its_progress_is_told_and_its_completion_is_tos)
     char got[1000];
     check_eq(recv(set.sink, got, sizeof got, MSG_WAITALL), sizeof got);
     check_eq(outcome(all).error, 0);
-    talker_join(source);
-    end(&set);
 }
 
 /* ---- failing and calling off ----------------------------------------------------------------- */
 
 PROMISE_EITHER(relaying, closed_sink_takes_nothing_and_the_source_goes_on)
 {
-    scene set = begin(placement);
-    talker *source = talker_start(set.source, 10, 5000);
+    AT_END(end) scene set = begin(placement);
+    let_talk(&set, 10, 5000);
     check_eq(close_stream(ferry_stream_ref(set.to)).error, 0);
     check_outcome(submit_relay(set.from, set.to, FERRY_TO_END), .error = -ESHUTDOWN,
                   .phase = FERRY_PHASE_QUEUE, .sent = 0);
     check_rest(set.from, 10, 0, 5000);
-    talker_join(source);
-    end(&set);
 }
 
 PROMISE_EITHER(relaying, sink_whose_peer_goes_away_fails_it_and_the_rest_is_there)
 {
     for (int over_unix = 0; over_unix < 2; over_unix++) {
-        pair out = over_unix != 0 ? unix_pair(SOCK_STREAM) : tcp_pair();
-        scene set = begin_with(placement, tcp_pair(), out, (ferry_stream_options){0});
+        AT_END(end)
+        scene set =
+            begin_with(placement, tcp_pair(), any_pair(!over_unix), (ferry_stream_options){0});
         ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
-        talker *source = talker_start(set.source, 11, 32 * MIB);
-        wait_readable(set.sink);
-        wait_until_asleep(); /* it is full */
-        close(set.sink);
-        set.sink = -1;
+        let_talk(&set, 11, 32 * MIB);
+        wait_until_stuck(set.sink); /* it is full */
+        hang_up(&set);
         ferry_result result = outcome(all);
         check(result.error == -EPIPE || result.error == -ECONNRESET);
         check_eq(result.phase, FERRY_PHASE_SINK);
         check(result.sent > 0);
         check_rest(set.from, 11, result.sent, 32 * MIB);
-        talker_join(source);
-        end(&set);
     }
 }
 
@@ -444,12 +428,11 @@ PROMISE_EITHER(relaying, cancel_at_any_moment_loses_no_byte)
     enum { ROUNDS = 60 };
     uint64_t seed = random_seed();
     for (int i = 0; i < ROUNDS; i++) {
-        scene set =
-            begin_with(placement, i % 2 == 0 ? tcp_pair() : unix_pair(SOCK_STREAM),
-                       i % 3 == 0 ? tcp_pair() : unix_pair(SOCK_STREAM), (ferry_stream_options){0});
-        talker *source = talker_start(set.source, 12, MIB);
-        reader *peer = reader_start(set.sink, false);
-        set.sink = -1;
+        AT_END(end)
+        scene set = begin_with(placement, any_pair(i % 2 == 0), any_pair(i % 3 == 0),
+                               (ferry_stream_options){0});
+        let_talk(&set, 12, MIB);
+        let_read(&set);
         ferry_promise *first = submit_relay(set.from, set.to, FERRY_TO_END);
         usleep((unsigned)(random_next(&seed) % 2000));
         (void)ferry_promise_cancel(first);
@@ -458,15 +441,13 @@ PROMISE_EITHER(relaying, cancel_at_any_moment_loses_no_byte)
         check_rest(set.from, 12, result.sent, MIB);
         check_eq(close_stream(set.to).phase, FERRY_PHASE_DONE);
         set.to = NULL;
-        check_peer(peer, 12, result.sent);
-        talker_join(source);
-        end(&set);
+        reader_check_content(set.peer, 12, result.sent);
     }
 }
 
 PROMISE_EITHER(relaying, time_that_is_up_ends_it_while_both_peers_stall)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     const ferry_request_options short_lived = {.timeout_ms = 20};
     ferry_promise *all;
     check_eq(ferry_stream_relay(set.from, set.to, FERRY_TO_END, 0, &short_lived, &all), 0);
@@ -480,12 +461,11 @@ PROMISE_EITHER(relaying, time_that_is_up_ends_it_while_both_peers_stall)
         submit_read(set.from, rest, (size_t)(4 - result.sent), FERRY_READ_EXACTLY);
     check_eq(outcome(read).sent, 4 - result.sent);
     check(memcmp(rest, &"abcd"[result.sent], 4 - result.sent) == 0);
-    end(&set);
 }
 
 PROMISE_EITHER(relaying, cancel_in_the_queue_is_settled_at_once)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     char scrap[10];
     ferry_promise *read = submit_read(set.from, scrap, sizeof scrap, FERRY_READ_EXACTLY);
     ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
@@ -493,7 +473,6 @@ PROMISE_EITHER(relaying, cancel_in_the_queue_is_settled_at_once)
     check_outcome(all, .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE);
     check_eq(ferry_promise_cancel(read), 0);
     check_eq(outcome(read).error, -ECANCELED);
-    end(&set);
 }
 
 enum { ABORT_FROM, ABORT_TO, CLOSE_FROM, READ_WITHIN, DESTROY, ENDINGS };
@@ -515,31 +494,28 @@ static void bring_to_an_end(scene *set, int how)
         return;
     default:
         ferry_service_destroy(set->service);
+        set->service = NULL;
     }
 }
 
 /* @param moving whether bytes are under way at that moment, or both peers silent. */
 static void end_it(ferry_placement placement, int how, bool moving)
 {
-    scene set = begin(placement);
+    AT_END(end) scene set = begin(placement);
     ferry_promise *all = submit_relay(set.from, set.to, FERRY_TO_END);
     ferry_promise *behind = submit_relay(set.from, set.to, 10);
-    talker *source = moving ? talker_start(set.source, 13, 256 * MIB) : NULL;
-    if (moving)
+    if (moving) {
+        let_talk(&set, 13, 256 * MIB);
         wait_readable(set.sink);
-    else
+    } else {
         wait_until_asleep();
+    }
     bring_to_an_end(&set, how);
     ferry_result result = outcome(all);
     if (result.error != -ESHUTDOWN || (how != ABORT_TO && how != DESTROY)) /* it had not begun */
         check_eq(result.error, how == READ_WITHIN ? -ETIMEDOUT : -ECANCELED);
     check(outcome(behind).error < 0 || how == ABORT_TO);
-    if (how == DESTROY)
-        set.service = service_start(placement);
     ferry_stream_abort(set.from);
-    if (source != NULL)
-        talker_join(source);
-    end(&set);
 }
 
 PROMISE_EITHER(relaying, every_end_of_either_stream_settles_it)
@@ -602,9 +578,8 @@ static uint64_t relay_with(ferry_placement placement, const ferry_fault *fault, 
     ferry_service_destroy(service);
     talker_join(source);
     close(in.theirs);
-    check_peer(peer, 14, sent);
-    uint64_t calls = ferry_faults_get_calls(faults, FERRY_CALL_ANY);
-    return calls;
+    reader_check_content(peer, 14, sent);
+    return ferry_faults_get_calls(faults, FERRY_CALL_ANY);
 }
 
 PROMISE_EITHER(relaying, every_fault_at_every_call_of_either_stream_loses_no_byte)
@@ -666,10 +641,8 @@ PROMISE_EITHER(relaying,
 {
     unsigned long before = lines_logged();
     for (unsigned i = 0; i < 50; i++) {
-        scene set = begin_with(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),
-                               (ferry_stream_options){0});
-        close(set.sink);
-        set.sink = -1;
+        AT_END(end) scene set = begin_with_unix(placement);
+        hang_up(&set);
         check_eq(send(set.source, "hello", 5, 0), 5);
         char *label = strdup("a relay");
         const ferry_request_options options = {.label = label};
@@ -677,7 +650,6 @@ PROMISE_EITHER(relaying,
         check_eq(ferry_stream_relay(set.from, set.to, FERRY_TO_END, 0, &options, &promise), 0);
         check_eq(outcome(promise).error, -EPIPE);
         free(label);
-        end(&set);
     }
     check_eq(lines_logged(), before);
 }
@@ -690,11 +662,9 @@ static void note_error(ferry_promise *, const ferry_result *result, void *arg)
 PROMISE_EITHER(relaying, failure_that_on_owner_was_told_of_is_not_reported)
 {
     unsigned long before = lines_logged();
-    scene set = begin_with(placement, unix_pair(SOCK_STREAM), unix_pair(SOCK_STREAM),
-                           (ferry_stream_options){0});
-    close(set.sink);
-    set.sink = -1;
     atomic_int error = 0;
+    scene set = begin_with_unix(placement);
+    hang_up(&set);
     const ferry_request_options options = {
         .on_owner = note_error, .on_owner_holds_queue = true, .on_owner_arg = &error};
     check_eq(ferry_stream_write(set.to, "x", 1, &options, NULL), 0);

@@ -114,178 +114,28 @@ static bool is_served_until_it_stops(ferry_placement placement, pair both,
     return was_steady;
 }
 
-static pair unix_stream_pair(void)
-{
-    return unix_pair(SOCK_STREAM);
-}
-
-static void dawdle_then_stop(ferry_placement placement, pair (*connect_pair)(void),
-                             ferry_framing framing)
+static void dawdle_then_stop(ferry_placement placement, int is_tcp, ferry_framing framing)
 {
     ferry_stream_options options = {.framing = framing, .stall_timeout_ms = 200};
-    while (!is_served_until_it_stops(placement, connect_pair(), options))
+    while (!is_served_until_it_stops(placement, any_pair(is_tcp), options))
         options.stall_timeout_ms *= 2;
 }
 
 PROMISE_BOTH(stall, slow_unix_peer_is_served_and_given_up_once_it_stops)
 {
-    dawdle_then_stop(placement, unix_stream_pair, FERRY_FRAMING_POISON);
+    dawdle_then_stop(placement, false, FERRY_FRAMING_POISON);
 }
 
 /* Pins: bounded_in_time. */
 PROMISE_BOTH(stall, slow_tcp_peer_is_served_and_given_up_once_it_stops)
 {
-    dawdle_then_stop(placement, tcp_pair, FERRY_FRAMING_POISON);
+    dawdle_then_stop(placement, true, FERRY_FRAMING_POISON);
 }
 
 PROMISE_BOTH(stall, peer_that_stopped_is_given_up_whatever_the_framing_policy)
 {
-    dawdle_then_stop(placement, unix_stream_pair, FERRY_FRAMING_CONTINUE);
-    dawdle_then_stop(placement, tcp_pair, FERRY_FRAMING_PAD);
-}
-
-/* Both are seen in one turn: another stream keeps the owner until its time is up. */
-PROMISE(stall, what_stands_behind_a_cancelled_request_is_not_what_the_peer_stalled_on)
-{
-    atomic_bool is_up = false;
-    const ferry_stream_options options = {.stall_timeout_ms = 100};
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
-    AT_END(drop_stream) ferry_stream *stalled = stream_adopt_with(service, both.ours, options);
-    AT_END(drop_stream) ferry_stream *beside = stream_adopt(service, other.ours);
-    ferry_promise *stuck = submit_stuck(stalled, both.theirs);
-    (void)poll(NULL, 0, 60); /* it was looked at once by then */
-    const ferry_request_options held = {
-        .on_owner = hold_until_told, .on_owner_holds_queue = true, .on_owner_arg = &is_up};
-    ferry_promise *holding = submit_write_with(beside, "x", 1, &held);
-    (void)poll(NULL, 0, 150);
-    (void)ferry_promise_cancel(stuck); /* a busy machine may have been later than that */
-    ferry_promise *behind = submit_write(stalled, "x", 1);
-    atomic_store(&is_up, true);
-    int error = outcome(stuck).error;
-    check(error == -ECANCELED || error == -ETIMEDOUT);
-    check_outcome(behind, .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE, .sent = 0);
-    check_eq(outcome(holding).error, 0);
-}
-
-/* ---- no stall -------------------------------------------------------------------------------- */
-
-static const ferry_stream_options hasty = {.framing = FERRY_FRAMING_CONTINUE,
-                                           .stall_timeout_ms = 100};
-
-/* Far longer than it takes to give up a hasty stream's peer. */
-static void let_time_pass(void)
-{
-    usleep(600 * 1000);
-}
-
-PROMISE_BOTH(stall, peer_that_does_not_read_is_no_stall_while_nothing_waits_for_it)
-{
-    AT_END(stage_end) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
-    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
-    let_time_pass();
-    check_eq(stream_status(s.stream).error, 0);
-    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
-    int error = ferry_promise_cancel(stuck);
-    ferry_result cut = outcome(stuck); /* of both, whichever was first: no byte waits any more */
-    check(error == 0 || (error == -EALREADY && cut.error == -ETIMEDOUT));
-    if (cut.error == -ECANCELED) {
-        let_time_pass();
-        check_eq(stream_status(s.stream).error, 0);
-        reader *peer = reader_start(stage_take(&s), false);
-        check_eq(outcome(submit_write(s.stream, "y", 1)).error, 0);
-        check_eq(stage_close_stream(&s).error, 0);
-        check_eq(reader_end(peer), 1 + cut.sent + 1);
-    } else {
-        check_eq(cut.error, -ETIMEDOUT);
-        check_eq(stage_close_stream(&s).error, 0);
-        stage_hang_up(&s);
-    }
-}
-
-PROMISE_BOTH(stall, dry_source_is_no_stall)
-{
-    AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
-    int ends[2];
-    check_eq(pipe2(ends, O_CLOEXEC), 0);
-    ferry_file source = ferry_file_fd(ends[0]);
-    source.flags = FERRY_FD_GIVE;
-    ferry_promise *dry = submit_file(s.stream, source);
-    check_eq(ferry_promise_await(dry, 600, NULL), -ETIMEDOUT);
-    check_eq(write(ends[1], "first", 5), 5);
-    wait_readable(s.theirs);
-    check_eq(ferry_promise_await(dry, 600, NULL), -ETIMEDOUT); /* what came has left */
-    check_eq(stream_status(s.stream).error, 0);
-    check_eq(write(ends[1], "last", 4), 4);
-    close(ends[1]);
-    check_outcome(dry, .error = 0, .sent = 9);
-}
-
-PROMISE_BOTH(stall, without_a_timeout_nobody_is_given_up)
-{
-    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
-    check_eq(ferry_promise_await(stuck, 600, NULL), -ETIMEDOUT);
-    reader *peer = reader_start(stage_take(&s), false);
-    check_eq(outcome(stuck).error, 0);
-    stage_close(&s);
-    check_eq(reader_end(peer), STUCK_BYTES);
-}
-
-/* ---- what it costs --------------------------------------------------------------------------- */
-
-/* Each makes the kernel walk through all unix sockets: counted on their way (-Wl,--wrap). */
-static atomic_uint questions;
-
-WRAPPED(ssize_t, send, (int fd, const void *data, size_t size, int flags))
-{
-    const struct nlmsghdr *header = data;
-    if (size >= sizeof *header && header->nlmsg_type == SOCK_DIAG_BY_FAMILY)
-        atomic_fetch_add(&questions, 1);
-    return __real_send(fd, data, size, flags);
-}
-
-PROMISE_BOTH(stall, unix_peer_is_found_once_and_asked_for_when_its_time_begins_and_is_up)
-{
-    AT_END(stage_end) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
-    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
-    check_eq(outcome(stuck).error, -ETIMEDOUT);
-    check(atomic_load(&questions) <= 3); /* fewer, where the kernel tells nothing */
-    check_eq(stage_close_stream(&s).error, 0);
-}
-
-typedef struct crowd {
-    pair pairs[200];
-    ferry_stream *streams[200];
-    ferry_promise *stuck[200];
-} crowd;
-
-enum { CROWD = sizeof((crowd *)0)->streams / sizeof(ferry_stream *) };
-
-/* @param size of each write: more than a socket takes */
-static crowd *crowd_start(ferry_service *service, ferry_stream_options options, size_t size)
-{
-    static const char data[1 << 20];
-    const ferry_part part = ferry_part_borrow(data, size);
-    crowd *self = calloc(1, sizeof *self);
-    for (unsigned i = 0; i < CROWD; i++) {
-        self->pairs[i] = unix_pair(SOCK_STREAM);
-        self->streams[i] = stream_adopt_with(service, self->pairs[i].ours, options);
-        self->stuck[i] = submit_parts(self->streams[i], &part, 1, NULL);
-    }
-    for (unsigned i = 0; i < CROWD; i++)
-        wait_until_full(self->streams[i], self->stuck[i]);
-    return self;
-}
-
-static void crowd_end(crowd *self, int error)
-{
-    for (unsigned i = 0; i < CROWD; i++) {
-        check_eq(outcome(self->stuck[i]).error, error);
-        ferry_stream_unref(self->streams[i]);
-        close(self->pairs[i].theirs);
-    }
-    free(self);
+    dawdle_then_stop(placement, false, FERRY_FRAMING_CONTINUE);
+    dawdle_then_stop(placement, true, FERRY_FRAMING_PAD);
 }
 
 typedef struct hold {
@@ -308,19 +158,160 @@ static void hold_end(hold *self)
     check_eq(outcome(self->holding).error, 0);
 }
 
+/* Both are seen in one turn: another stream keeps the owner until its time is up. */
+PROMISE(stall, what_stands_behind_a_cancelled_request_is_not_what_the_peer_stalled_on)
+{
+    const ferry_stream_options options = {.stall_timeout_ms = 100};
+    hold held;
+    AT_END(destroy_service) ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
+    AT_END(stage_end) stage stalled = stage_in_with(service, unix_pair(SOCK_STREAM), options);
+    AT_END(stage_end) stage beside = stage_in(service, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(stalled.stream, stalled.theirs);
+    (void)poll(NULL, 0, 60); /* it was looked at once by then */
+    hold_start(&held, beside.stream);
+    (void)poll(NULL, 0, 150);
+    (void)ferry_promise_cancel(stuck); /* a busy machine may have been later than that */
+    ferry_promise *behind = submit_write(stalled.stream, "x", 1);
+    hold_end(&held);
+    int error = outcome(stuck).error;
+    check(error == -ECANCELED || error == -ETIMEDOUT);
+    check_outcome(behind, .error = -ECANCELED, .phase = FERRY_PHASE_QUEUE, .sent = 0);
+}
+
+/* ---- no stall -------------------------------------------------------------------------------- */
+
+static const ferry_stream_options hasty = {.framing = FERRY_FRAMING_CONTINUE,
+                                           .stall_timeout_ms = 100};
+
+/* Far longer than it takes to give up a hasty stream's peer. */
+static void let_time_pass(void)
+{
+    usleep(600 * 1000);
+}
+
+PROMISE_BOTH(stall, peer_that_does_not_read_is_no_stall_while_nothing_waits_for_it)
+{
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
+    check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
+    let_time_pass();
+    check_eq(stream_status(s.stream).error, 0);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    int error = ferry_promise_cancel(stuck);
+    ferry_result cut = outcome(stuck); /* of both, whichever was first: no byte waits any more */
+    check(error == 0 || (error == -EALREADY && cut.error == -ETIMEDOUT));
+    if (cut.error == -ECANCELED) {
+        let_time_pass();
+        check_eq(stream_status(s.stream).error, 0);
+        stage_let_read(&s);
+        check_eq(outcome(submit_write(s.stream, "y", 1)).error, 0);
+        stage_close_got_bytes(&s, 1 + cut.sent + 1);
+    } else {
+        check_eq(cut.error, -ETIMEDOUT);
+        stage_close(&s);
+    }
+}
+
+static ferry_file given(int fd)
+{
+    ferry_file source = ferry_file_fd(fd);
+    source.flags = FERRY_FD_GIVE;
+    return source;
+}
+
+PROMISE_BOTH(stall, dry_source_is_no_stall)
+{
+    AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
+    pair pipe = pipe_pair();
+    ferry_promise *dry = submit_file(s.stream, given(pipe.theirs));
+    check_eq(ferry_promise_await(dry, 600, NULL), -ETIMEDOUT);
+    check_eq(write(pipe.ours, "first", 5), 5);
+    wait_readable(s.theirs);
+    check_eq(ferry_promise_await(dry, 600, NULL), -ETIMEDOUT); /* what came has left */
+    check_eq(stream_status(s.stream).error, 0);
+    check_eq(write(pipe.ours, "last", 4), 4);
+    close(pipe.ours);
+    check_outcome(dry, .error = 0, .sent = 9);
+}
+
+PROMISE_BOTH(stall, without_a_timeout_nobody_is_given_up)
+{
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    check_eq(ferry_promise_await(stuck, 600, NULL), -ETIMEDOUT);
+    stage_let_read(&s);
+    check_eq(outcome(stuck).error, 0);
+    stage_close_got_bytes(&s, STUCK_BYTES);
+}
+
+/* ---- what it costs --------------------------------------------------------------------------- */
+
+/* Each makes the kernel walk through all unix sockets: counted on their way (-Wl,--wrap). */
+static atomic_uint questions;
+
+WRAPPED(ssize_t, send, (int fd, const void *data, size_t size, int flags))
+{
+    const struct nlmsghdr *header = data;
+    if (size >= sizeof *header && header->nlmsg_type == SOCK_DIAG_BY_FAMILY)
+        atomic_fetch_add(&questions, 1);
+    return __real_send(fd, data, size, flags);
+}
+
+PROMISE_BOTH(stall, unix_peer_is_found_once_and_asked_for_when_its_time_begins_and_is_up)
+{
+    AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
+    check_eq(outcome(stuck).error, -ETIMEDOUT);
+    check(atomic_load(&questions) <= 3); /* fewer, where the kernel tells nothing */
+}
+
+enum { CROWD = 200 };
+
+/* Streams with one owner, and one more by which that is held. */
+typedef struct crowd {
+    stage beside;
+    stage stages[CROWD];
+    ferry_promise *stuck[CROWD];
+    hold held;
+} crowd;
+
+/* Their writes are stuck, and their owner is held, when this returns.
+ * @param size of each write: more than a socket takes */
+static crowd *crowd_start(size_t size)
+{
+    static const char data[1 << 20];
+    const ferry_part part = ferry_part_borrow(data, size);
+    const ferry_stream_options options = {.stall_timeout_ms = 1000};
+    ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
+    crowd *self = calloc(1, sizeof *self);
+    self->beside = stage_in(service, unix_pair(SOCK_STREAM));
+    self->beside.service = service;
+    for (unsigned i = 0; i < CROWD; i++) {
+        self->stages[i] = stage_in_with(service, unix_pair(SOCK_STREAM), options);
+        self->stuck[i] = submit_parts(self->stages[i].stream, &part, 1, NULL);
+    }
+    for (unsigned i = 0; i < CROWD; i++)
+        wait_until_full(self->stages[i].stream, self->stuck[i]);
+    hold_start(&self->held, self->beside.stream);
+    return self;
+}
+
+/* Lets over a quarter of the time pass, and then the owner go on. */
+static void crowd_end(crowd *self, int error)
+{
+    (void)poll(NULL, 0, 300);
+    hold_end(&self->held);
+    for (unsigned i = 0; i < CROWD; i++) {
+        check_eq(outcome(self->stuck[i]).error, error);
+        stage_end(&self->stages[i]);
+    }
+    stage_end(&self->beside);
+    free(self);
+}
+
 /* Their owner is held until all are to look. From then on they look together. */
 PROMISE(stall, many_unix_peers_are_looked_at_with_few_questions)
 {
-    const ferry_stream_options options = {.stall_timeout_ms = 1000};
-    AT_END(close_theirs) pair beside = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
-    AT_END(drop_stream) ferry_stream *holder = stream_adopt(service, beside.ours);
-    crowd *all = crowd_start(service, options, 1 << 20);
-    hold held;
-    hold_start(&held, holder);
-    (void)poll(NULL, 0, 300); /* over a quarter of the time */
-    hold_end(&held);
-    crowd_end(all, -ETIMEDOUT);
+    crowd_end(crowd_start(1 << 20), -ETIMEDOUT);
     check(atomic_load(&questions) < CROWD); /* and not three for each */
 }
 
@@ -328,21 +319,13 @@ PROMISE(stall, many_unix_peers_are_looked_at_with_few_questions)
  * all, and the streams are closed. */
 PROMISE(stall, stream_may_end_in_the_turn_in_which_its_peer_was_to_be_looked_at)
 {
-    const ferry_stream_options options = {.stall_timeout_ms = 1000};
-    AT_END(close_theirs) pair beside = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_of_one_owner(FERRY_PLACEMENT_SHARED);
-    AT_END(drop_stream) ferry_stream *holder = stream_adopt(service, beside.ours);
-    crowd *all = crowd_start(service, options, 300 * 1000);
-    hold held;
-    hold_start(&held, holder);
+    crowd *all = crowd_start(300 * 1000);
     for (unsigned i = 0; i < CROWD; i++) {
-        check_eq(ferry_stream_close(all->streams[i], NULL), 0);
+        check_eq(ferry_stream_close(all->stages[i].stream, NULL), 0);
         char scrap[4096];
-        while (recv(all->pairs[i].theirs, scrap, sizeof scrap, MSG_DONTWAIT) > 0) {
+        while (recv(all->stages[i].theirs, scrap, sizeof scrap, MSG_DONTWAIT) > 0) {
         }
     }
-    (void)poll(NULL, 0, 300); /* over a quarter of the time */
-    hold_end(&held);
     crowd_end(all, 0);
 }
 
@@ -352,25 +335,20 @@ PROMISE_BOTH(stall, peer_that_stopped_is_given_up_though_its_stream_waits_for_a_
 {
     AT_END(file_remove) test_file file = file_make(BIG, SEED);
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    const ferry_limiter_options rate = {.bytes_per_s = 2 << 20};
-    AT_END(drop_limiter) ferry_limiter *limiter;
-    check_eq(ferry_limiter_create(&rate, &limiter), 0);
-    pair busy = unix_pair(SOCK_STREAM), stuck = unix_pair(SOCK_STREAM);
-    reader *peer = reader_start(busy.theirs, false);
-    ferry_stream *streams[2] = {
-        stream_adopt_with(service, busy.ours, (ferry_stream_options){.limiter = limiter}),
-        stream_adopt_with(service, stuck.ours,
-                          (ferry_stream_options){.limiter = limiter, .stall_timeout_ms = 200})};
-    ferry_promise *moving = submit_file(streams[0], ferry_file_at(file.path));
-    ferry_promise *head = submit_file(streams[1], ferry_file_at(file.path));
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(2 << 20, 0, NULL);
+    AT_END(stage_close)
+    stage busy = stage_in_with(service, unix_pair(SOCK_STREAM),
+                               (ferry_stream_options){.limiter = limiter}),
+          stuck =
+              stage_in_with(service, unix_pair(SOCK_STREAM),
+                            (ferry_stream_options){.limiter = limiter, .stall_timeout_ms = 200});
+    stage_let_read(&busy);
+    ferry_promise *moving = submit_file(busy.stream, ferry_file_at(file.path));
+    ferry_promise *head = submit_file(stuck.stream, ferry_file_at(file.path));
     check_eq(outcome(head).error, -ETIMEDOUT);
     check_eq(ferry_promise_await(moving, 0, NULL), -ETIMEDOUT); /* which takes far longer */
     check_eq(ferry_promise_cancel(moving), 0);
     check_eq(outcome(moving).error, -ECANCELED);
-    for (unsigned i = 0; i < 2; i++)
-        check_eq(close_stream(streams[i]).error, 0);
-    (void)reader_end(peer);
-    close(stuck.theirs);
 }
 
 /* ---- while a confirmation is waited for ------------------------------------------------------ */
@@ -379,16 +357,12 @@ PROMISE_BOTH(stall, peer_that_does_not_read_is_given_up_though_the_next_source_i
 {
     const ferry_request_options acked = {.completion = FERRY_COMPLETION_ACKED};
     AT_END(stage_close) stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), hasty);
-    int ends[2];
-    check_eq(pipe2(ends, O_CLOEXEC), 0);
-    ferry_file source = ferry_file_fd(ends[0]);
-    source.flags = FERRY_FD_GIVE;
+    AT_END(close_ours) pair pipe = pipe_pair();
     ferry_promise *written = submit_write_with(s.stream, "x", 1, &acked);
-    ferry_promise *dry = submit_file(s.stream, source);
+    ferry_promise *dry = submit_file(s.stream, given(pipe.theirs));
     check_eq(outcome(written).error, -ETIMEDOUT);
     check_eq(outcome(dry).error, -ETIMEDOUT);
     check_eq(stream_status(s.stream).error, -ETIMEDOUT);
-    close(ends[1]);
 }
 
 /* ---- scripted, and refused ------------------------------------------------------------------- */
@@ -396,21 +370,18 @@ PROMISE_BOTH(stall, peer_that_does_not_read_is_given_up_though_the_next_source_i
 PROMISE_BOTH(stall, scripted_stall_gives_the_stream_up_though_the_peer_reads)
 {
     const ferry_fault script = {.call = FERRY_CALL_WRITE, .first = 2, .effect = FERRY_FAULT_STALL};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    pair both = tcp_pair();
-    reader *peer = reader_start(both.theirs, true);
+    AT_END(drop_faults) ferry_faults *faults = faults_of(script);
     ferry_stream_options options = hasty;
-    check_eq(ferry_faults_create(&script, 1, &options.faults), 0);
-    ferry_stream *stream = stream_adopt_with(service, both.ours, options);
-    check_eq(outcome(submit_write(stream, "first", 5)).error, 0);
-    check_outcome(submit_write(stream, "second", 6), .error = -ETIMEDOUT, .phase = FERRY_PHASE_SINK,
-                  .sent = 0, .remaining = 6);
-    check(ferry_faults_get_injected(options.faults) > 0);
-    check_eq(outcome(submit_write(stream, "third", 5)).error, -ECANCELED);
-    check_eq(stream_status(stream).error, -ETIMEDOUT);
-    check_eq(close_stream(stream).error, 0);
-    reader_check_text(peer, "first");
-    ferry_faults_unref(options.faults);
+    options.faults = faults;
+    stage s = stage_open_with(placement, tcp_pair(), options);
+    stage_let_read(&s);
+    check_eq(outcome(submit_write(s.stream, "first", 5)).error, 0);
+    check_outcome(submit_write(s.stream, "second", 6), .error = -ETIMEDOUT,
+                  .phase = FERRY_PHASE_SINK, .sent = 0, .remaining = 6);
+    check(ferry_faults_get_injected(faults) > 0);
+    check_eq(outcome(submit_write(s.stream, "third", 5)).error, -ECANCELED);
+    check_eq(stream_status(s.stream).error, -ETIMEDOUT);
+    stage_close_got_text(&s, "first");
 }
 
 PROMISE(stall, negative_timeout_is_einval)

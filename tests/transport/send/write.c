@@ -23,14 +23,12 @@ PROMISE_BOTH(write, settles_when_it_left_even_with_more_queued_behind)
 PROMISE_BOTH(write, empty_write_and_flush_are_markers_that_settle_in_their_turn)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *flushed;
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_promise *empty = submit_write(s.stream, NULL, 0);
-    flushed = submit_mark(s.stream);
+    ferry_promise *flushed = submit_mark(s.stream);
     check_eq(ferry_promise_await(empty, 0, NULL), -ETIMEDOUT);
     stage_let_read(&s);
-    ferry_result result = outcome(flushed);
-    check(result.error == 0 && result.sent == 0 && result.sequence == 2);
-    check_eq(result.stream_offset, STUCK_BYTES);
+    check_outcome(flushed, .error = 0, .sent = 0, .sequence = 2, .stream_offset = STUCK_BYTES);
     check_eq(ferry_promise_await(empty, 0, NULL), 0);
     check_eq(ferry_promise_await(stuck, 0, NULL), 0);
     check_eq(outcome(empty).method, FERRY_METHOD_NONE);
@@ -44,18 +42,6 @@ typedef struct hanging {
     int before[8];
     int count;
 } hanging;
-
-static int listen_with_a_short_queue(struct sockaddr_in *ret_address)
-{
-    *ret_address =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof *ret_address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    check_eq(bind(fd, (struct sockaddr *)ret_address, size), 0);
-    check_eq(listen(fd, 0), 0);
-    check_eq(getsockname(fd, (struct sockaddr *)ret_address, &size), 0);
-    return fd;
-}
 
 static int connect_without_waiting(const struct sockaddr_in *address)
 {
@@ -77,7 +63,7 @@ static bool is_connecting(int fd)
 static hanging connect_that_hangs(void)
 {
     struct sockaddr_in address;
-    hanging made = {.listener = listen_with_a_short_queue(&address)};
+    hanging made = {.listener = listen_somewhere(0, &address)};
     while (!is_connecting(made.fd = connect_without_waiting(&address))) {
         check(made.count < 8);
         made.before[made.count++] = made.fd;
@@ -85,52 +71,40 @@ static hanging connect_that_hangs(void)
     return made;
 }
 
-static void close_those_before(hanging *connection)
+static void close_what_hangs(hanging *connection)
 {
     while (connection->count > 0)
         close(connection->before[--connection->count]);
+    close(connection->listener);
 }
 
 PROMISE_BOTH(write, writes_before_the_connection_stands_are_kept_in_order)
 {
-    hanging connection = connect_that_hangs();
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, connection.fd);
-    ferry_promise *first = submit_write(stream, "one ", 4);
-    test_file file = file_make(50000, 6);
-    ferry_promise *second = submit_file(stream, ferry_file_at(file.path));
+    AT_END(close_what_hangs) hanging connection = connect_that_hangs();
+    AT_END(file_remove) test_file file = file_make(50000, 6);
+    stage s = stage_open(placement, (pair){.ours = connection.fd, .theirs = -1});
+    ferry_promise *first = submit_write(s.stream, "one ", 4);
+    ferry_promise *second = submit_file(s.stream, ferry_file_at(file.path));
     wait_until_asleep();
     check_eq(ferry_promise_await(first, 0, NULL), -ETIMEDOUT);
     for (int i = 0; i < connection.count; i++)
         close(accept(connection.listener, NULL, NULL));
-    int theirs = accept(connection.listener, NULL, NULL); /* SYN's next repetition gets through */
-    check(theirs >= 0);
-    reader *peer = reader_start(theirs, false);
+    s.theirs = accept(connection.listener, NULL, NULL); /* SYN's next repetition gets through */
+    stage_let_read(&s);
     check_eq(outcome(first).error, 0);
     check_eq(outcome(second).sent, 50000);
-    check_eq(close_stream(stream).error, 0);
-    reader_join(peer);
-    check_eq(peer->digest, digest_content(digest(DIGEST_BEGIN, "one ", 4), 6, 0, 50000));
-    reader_free(peer);
-    ferry_service_destroy(service);
-    file_remove(&file);
-    close_those_before(&connection);
-    close(connection.listener);
+    stage_close_got(&s, 50004, digest_content(digest(DIGEST_BEGIN, "one ", 4), 6, 0, 50000));
 }
 
 PROMISE_BOTH(write, abort_gets_a_stream_out_that_is_still_connecting)
 {
-    hanging connection = connect_that_hangs();
-    ferry_service *service = service_start(placement);
-    ferry_stream *stream = stream_adopt(service, connection.fd);
-    ferry_promise *promise = submit_write(stream, "x", 1);
+    AT_END(close_what_hangs) hanging connection = connect_that_hangs();
+    AT_END(stage_end)
+    stage s = stage_open(placement, (pair){.ours = connection.fd, .theirs = -1});
+    ferry_promise *promise = submit_write(s.stream, "x", 1);
     wait_until_asleep();
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(promise).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    ferry_service_destroy(service);
-    close_those_before(&connection);
-    close(connection.listener);
 }
 
 PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show)
@@ -139,7 +113,7 @@ PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show)
     pair both = unix_pair(SOCK_STREAM);
     const struct timeval timeout = {.tv_usec = 1000}; /* SO_SNDTIMEO makes a blocked call EAGAIN */
     check_eq(setsockopt(both.ours, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), 0);
-    int other = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    AT_END(close_fd) int other = duplicate(both.ours);
     stage s = stage_open(placement, both);
     static unsigned char data[SIZE];
     fill_content(data, SIZE, 8, 0);
@@ -149,13 +123,11 @@ PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show)
     ferry_promise *of_file = submit_file(s.stream, ferry_file_at(file.path));
     wait_readable(s.theirs);
     fcntl(other, F_SETFL, O_NONBLOCK); /* by somebody who shares the description */
-    AT_END(free_reader) reader *peer = reader_start_slow(stage_take(&s), 65536, 200);
+    stage_let_read_slowly(&s, 65536, 200);
     check_eq(outcome(promise).sent, SIZE);
     check_eq(outcome(of_file).sent, SIZE);
-    close(other);
-    stage_close(&s);
-    reader_join(peer);
-    check_eq(peer->digest, digest_content(digest_content(DIGEST_BEGIN, 8, 0, SIZE), 9, 0, SIZE));
+    uint64_t expected = digest_content(DIGEST_BEGIN, 8, 0, SIZE);
+    stage_close_got(&s, 2 * SIZE, digest_content(expected, 9, 0, SIZE));
 }
 
 PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt)
@@ -166,7 +138,7 @@ PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt)
     ferry_promise *promises[COUNT];
     for (unsigned i = 0; i < COUNT; i++)
         promises[i] = submit_write(s.stream, "0123456789", i % 11);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     uint64_t offset = outcome(stuck).sent;
     for (unsigned i = 0; i < COUNT; i++) {
         ferry_result result = outcome(promises[i]);
@@ -176,8 +148,7 @@ PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt)
         check_eq(result.stream_offset, offset);
         offset += result.sent;
     }
-    stage_close(&s);
-    check_eq(reader_end(peer), offset);
+    stage_close_got_bytes(&s, offset);
 }
 
 PROMISE_BOTH(write, when_the_peer_is_gone_every_coalesced_write_settles_in_order)
@@ -195,10 +166,8 @@ PROMISE_BOTH(write, when_the_peer_is_gone_every_coalesced_write_settles_in_order
     check(cut.sent > 0);
     check_eq(cut.sent + cut.remaining, STUCK_BYTES);
     for (unsigned i = 0; i < COUNT; i++) {
-        ferry_result result = outcome(promises[i]);
-        check_eq(result.error, -ECANCELED); /* the one before failed midway: poisoned */
-        check_eq(result.sent, 0);
-        check_eq(result.sequence, i + 1);
+        /* The one before failed midway: poisoned. */
+        check_outcome(promises[i], .error = -ECANCELED, .sent = 0, .sequence = i + 1);
     }
 }
 
@@ -230,10 +199,9 @@ PROMISE_BOTH(write, each_write_to_a_seqpacket_is_one_message)
     static const char huge[1 << 22];
     check_outcome(submit_write(s.stream, huge, sizeof huge), .error = -EMSGSIZE, .sent = 0);
     AT_END(file_remove) test_file file = file_make(200000, 4);
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(submit_file(s.stream, ferry_file_at(file.path))).sent, 200000);
-    stage_close(&s);
-    reader_check_content(peer, 4, 200000);
+    stage_close_got_content(&s, 4, 200000);
 }
 
 PROMISE_BOTH(write, file_goes_to_a_seqpacket_in_messages_of_at_most_64_kib)
@@ -258,47 +226,38 @@ PROMISE_BOTH(write, file_goes_to_a_seqpacket_in_messages_of_at_most_64_kib)
 PROMISE_BOTH(write, message_is_never_cut_however_small_a_turn_is)
 {
     const ferry_service_options options = {.placement = placement, .chunk_bytes = 1000};
-    AT_END(close_theirs) pair both = unix_pair(SOCK_SEQPACKET);
-    AT_END(destroy_service) ferry_service *service;
-    check_eq(ferry_service_create(&options, &service), 0);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    AT_END(destroy_service) ferry_service *service = service_start_with(options);
+    AT_END(stage_close) stage s = stage_in(service, unix_pair(SOCK_SEQPACKET));
     static char data[5000];
-    check_eq(outcome(submit_write(stream, data, sizeof data)).sent, 5000);
-    check_eq(recv(both.theirs, data, sizeof data, 0), 5000);
-    check_eq(close_stream(stream).error, 0);
+    check_eq(outcome(submit_write(s.stream, data, sizeof data)).sent, 5000);
+    check_eq(recv(s.theirs, data, sizeof data, 0), 5000);
 }
 
-static void send_all_kinds(ferry_placement placement, int sink, int source)
+static stage send_all_kinds(ferry_placement placement, pair both)
 {
     AT_END(file_remove) test_file file = file_make(1 << 20, 4);
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    reader *peer = source >= 0 ? reader_start_slow(source, 30000, 100) : NULL;
-    ferry_stream *stream = stream_adopt(service, sink);
-    check_eq(ferry_stream_write(stream, "head", 4, NULL, NULL), 0);
-    check_eq(outcome(submit_file(stream, ferry_file_at(file.path))).sent, 1 << 20);
-    check_eq(outcome(submit_write(stream, "tail", 4)).sent, 4);
-    check_eq(ferry_stream_shutdown(stream, NULL), -ENOTSOCK);
-    check_eq(close_stream(stream).error, 0);
-    if (peer != NULL) {
-        reader_join(peer);
-        uint64_t expected = digest_content(digest(DIGEST_BEGIN, "head", 4), 4, 0, 1 << 20);
-        check_eq(peer->digest, digest(expected, "tail", 4));
-        reader_free(peer);
-    }
+    stage s = stage_open(placement, both);
+    if (both.theirs >= 0)
+        stage_let_read_slowly(&s, 30000, 100);
+    check_eq(ferry_stream_write(s.stream, "head", 4, NULL, NULL), 0);
+    check_eq(outcome(submit_file(s.stream, ferry_file_at(file.path))).sent, 1 << 20);
+    check_eq(outcome(submit_write(s.stream, "tail", 4)).sent, 4);
+    check_eq(ferry_stream_shutdown(s.stream, NULL), -ENOTSOCK);
+    return s;
 }
 
 PROMISE_BOTH(write, pipes_files_and_devices_take_writes_and_files)
 {
-    int fds[2];
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
-    send_all_kinds(placement, fds[1], fds[0]);
-    send_all_kinds(placement, open("/dev/null", O_WRONLY | O_CLOEXEC), -1);
-    AT_END(file_remove) test_file sink = file_make(0, 0);
-    send_all_kinds(placement, open(sink.path, O_WRONLY | O_CLOEXEC), -1);
-    AT_END(free_reader) reader *peer = reader_start(fcntl(sink.fd, F_DUPFD_CLOEXEC, 0), false);
-    reader_join(peer);
     uint64_t expected = digest_content(digest(DIGEST_BEGIN, "head", 4), 4, 0, 1 << 20);
-    check_eq(peer->digest, digest(expected, "tail", 4));
+    expected = digest(expected, "tail", 4);
+    stage s = send_all_kinds(placement, pipe_pair());
+    stage_close_got(&s, (1 << 20) + 8, expected);
+    s = send_all_kinds(placement, (pair){open("/dev/null", O_WRONLY | O_CLOEXEC), -1});
+    stage_close(&s);
+    AT_END(file_remove) test_file sink = file_make(0, 0);
+    s = send_all_kinds(placement, (pair){open(sink.path, O_WRONLY | O_CLOEXEC), -1});
+    s.theirs = duplicate(sink.fd);
+    stage_close_got(&s, (1 << 20) + 8, expected);
 }
 
 PROMISE_BOTH(write, terminal_gets_it_whichever_side_was_adopted)
@@ -309,13 +268,12 @@ PROMISE_BOTH(write, terminal_gets_it_whichever_side_was_adopted)
         check(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
         int terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
         check(terminal >= 0);
-        AT_END(close_fd) int theirs = by_master ? terminal : master;
-        ferry_stream *stream = stream_adopt(service, by_master ? master : terminal);
-        check_eq(outcome(submit_write(stream, "hello\n", 6)).sent, 6);
+        const pair both = {by_master ? master : terminal, by_master ? terminal : master};
+        AT_END(stage_close) stage s = stage_in(service, both);
+        check_eq(outcome(submit_write(s.stream, "hello\n", 6)).sent, 6);
         char data[20];
-        ssize_t count = read(theirs, data, sizeof data);
+        ssize_t count = read(s.theirs, data, sizeof data);
         check(count >= 6 && memcmp(data, "hello", 5) == 0); /* a master reads "\r\n" */
-        check_eq(close_stream(stream).error, 0);
     }
 }
 
@@ -357,14 +315,12 @@ PROMISE_BOTH(write, head_leaves_in_one_segment_with_the_file_behind_it)
 {
     AT_END(file_remove) test_file file = file_make(1000, 4);
     pair both = tcp_pair();
-    int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    AT_END(close_fd) int watch = duplicate(both.ours);
     AT_END(stage_close) stage s = stage_open(placement, both);
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
-    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
-    check_eq(outcome(promise).sent, 1004);
+    check_eq(outcome(submit_parts(s.stream, parts, 2, NULL)).sent, 1004);
     check_eq(segments_out(watch), 1);
-    close(watch);
 }
 
 /* Held back for 200 ms otherwise:
@@ -377,58 +333,43 @@ PROMISE_BOTH(write, nothing_is_held_back_for_a_file_that_gives_no_byte)
     sources[2].offset = 1 << 30; /* of unknown size, and nothing is there */
     for (unsigned i = 0; i < 3; i++) {
         pair both = tcp_pair();
-        int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+        AT_END(close_fd) int watch = duplicate(both.ours);
         AT_END(stage_close) stage s = stage_open(placement, both);
         check_eq(ferry_stream_write(s.stream, "head", 4, NULL, NULL), 0);
         check_eq(outcome(submit_file(s.stream, sources[i])).sent, 0);
         check_eq(segments_out(watch), 1);
-        close(watch);
     }
 }
 
 PROMISE_BOTH(write, nothing_is_held_back_for_a_source_that_is_dry)
 {
     pair both = tcp_pair();
-    int fds[2], watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-    check_eq(pipe2(fds, O_CLOEXEC), 0);
+    AT_END(close_fd) int watch = duplicate(both.ours);
+    AT_END(close_pair) pair pipe = pipe_pair();
     AT_END(stage_close) stage s = stage_open(placement, both);
-    ferry_file source = ferry_file_fd(fds[0]);
+    ferry_file source = ferry_file_fd(pipe.theirs);
     source.length = 4;
     const ferry_part parts[] = {ferry_part_copy("head", 4), ferry_part_file(source)};
     ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
-    ferry_stream_status status;
-    do
-        status = stream_status(s.stream);
-    while (status.sent_bytes < 4);
+    while (stream_status(s.stream).sent_bytes < 4) {
+    }
     wait_until_asleep();
     check_eq(segments_out(watch), 1);
-    check_eq(write(fds[1], "late", 4), 4);
+    check_eq(write(pipe.ours, "late", 4), 4);
     check_eq(outcome(promise).sent, 8);
-    close(watch);
-    close(fds[0]);
-    close(fds[1]);
 }
 
 static int no_delay_of(int fd)
 {
-    int value = -1;
-    socklen_t size = sizeof value;
-    check_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &size), 0);
-    return value != 0;
-}
-
-/* Acknowledges nothing by itself for as long as the kernel lets it: 40 ms and more. */
-static void delay_acknowledgements(int fd)
-{
-    const int off = 0;
-    check_eq(setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off), 0);
+    return socket_option(fd, IPPROTO_TCP, TCP_NODELAY) != 0;
 }
 
 PROMISE_BOTH(write, small_writes_leave_at_once_where_asked_for)
 {
     pair both = tcp_pair();
-    int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-    delay_acknowledgements(both.theirs);
+    AT_END(close_fd) int watch = duplicate(both.ours);
+    /* Acknowledges nothing by itself for as long as the kernel lets it: 40 ms and more. */
+    set_socket_option(both.theirs, IPPROTO_TCP, TCP_QUICKACK, 0);
     AT_END(stage_close)
     stage s = stage_open_with(placement, both, (ferry_stream_options){.no_delay = true});
     check_eq(no_delay_of(watch), 1);
@@ -436,26 +377,23 @@ PROMISE_BOTH(write, small_writes_leave_at_once_where_asked_for)
         check_eq(outcome(submit_write(s.stream, "abc", 3)).sent, 3);
         check_eq(segments_out(watch), i);
     }
-    close(watch);
 }
 
 PROMISE_BOTH(write, head_leaves_with_its_file_though_small_writes_leave_at_once)
 {
     AT_END(file_remove) test_file file = file_make(1000, 4), empty = file_make(0, 4);
     pair both = tcp_pair();
-    int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+    AT_END(close_fd) int watch = duplicate(both.ours);
     AT_END(stage_close)
     stage s = stage_open_with(placement, both, (ferry_stream_options){.no_delay = true});
     const ferry_part parts[] = {ferry_part_copy("head", 4),
                                 ferry_part_file(ferry_file_at(file.path))};
-    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
-    check_eq(outcome(promise).sent, 1004);
+    check_eq(outcome(submit_parts(s.stream, parts, 2, NULL)).sent, 1004);
     check_eq(segments_out(watch), 1);
     check_eq(ferry_stream_write(s.stream, "head", 4, NULL, NULL), 0);
     check_eq(outcome(submit_file(s.stream, ferry_file_at(empty.path))).sent, 0);
     check_eq(segments_out(watch), 2); /* not held back for a file that gave nothing */
     check_eq(no_delay_of(watch), 1);
-    close(watch);
 }
 
 PROMISE_BOTH(write, delay_is_the_sockets_own_where_nothing_was_asked_for)
@@ -463,14 +401,13 @@ PROMISE_BOTH(write, delay_is_the_sockets_own_where_nothing_was_asked_for)
     AT_END(file_remove) test_file empty = file_make(0, 4);
     for (int before = 0; before < 2; before++) {
         pair both = tcp_pair();
-        int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
-        check_eq(setsockopt(watch, IPPROTO_TCP, TCP_NODELAY, &before, sizeof before), 0);
+        AT_END(close_fd) int watch = duplicate(both.ours);
+        set_socket_option(watch, IPPROTO_TCP, TCP_NODELAY, before);
         AT_END(stage_close) stage s = stage_open(placement, both);
         check_eq(ferry_stream_write(s.stream, "head", 4, NULL, NULL), 0);
         check_eq(outcome(submit_file(s.stream, ferry_file_at(empty.path))).sent, 0);
         check_eq(segments_out(watch), 1);
         check_eq(no_delay_of(watch), before);
-        close(watch);
     }
 }
 
@@ -481,13 +418,10 @@ PROMISE_BOTH(write, delay_is_the_sockets_own_where_nothing_was_asked_for)
 PROMISE_BOTH(write, limit_of_unsent_bytes_below_a_packet_is_raised)
 {
     pair both = tcp_pair();
-    int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0), limit;
-    socklen_t size = sizeof limit;
+    AT_END(close_fd) int watch = duplicate(both.ours);
     AT_END(stage_close)
     stage s = stage_open_with(placement, both, (ferry_stream_options){.notsent_lowat_bytes = 1});
-    check_eq(getsockopt(watch, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &limit, &size), 0);
-    check_eq(limit, 128 * 1024);
-    close(watch);
+    check_eq(socket_option(watch, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 128 * 1024);
 }
 
 static int unsent_bytes(int fd)
@@ -505,17 +439,15 @@ PROMISE_BOTH(write, kernel_holds_about_as_many_unsent_bytes_as_asked_for)
     }; /* what was begun below the limit is added */
     for (int is_limited = 0; is_limited < 2; is_limited++) {
         pair both = tcp_pair();
-        int watch = fcntl(both.ours, F_DUPFD_CLOEXEC, 0);
+        AT_END(close_fd) int watch = duplicate(both.ours);
         stage s = stage_open_with(
             placement, both, (ferry_stream_options){.notsent_lowat_bytes = is_limited ? LIMIT : 0});
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         wait_until_asleep();
         check_eq(unsent_bytes(watch) <= LIMIT + ONE_PACKET, is_limited);
-        reader *peer = reader_start(stage_take(&s), false);
+        stage_let_read(&s);
         check_eq(outcome(stuck).sent, STUCK_BYTES);
-        close(watch);
-        stage_close(&s);
-        check_eq(reader_end(peer), STUCK_BYTES);
+        stage_close_got_bytes(&s, STUCK_BYTES);
     }
 }
 
@@ -550,9 +482,8 @@ PROMISE_BOTH(write, request_has_the_label_of_its_options_and_the_times_of_its_re
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     const ferry_request_options options = {.label = "greeting"};
-    ferry_promise *promise, *room;
+    ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options), *room;
     ferry_promise_info info;
-    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &promise), 0);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     check_eq(ferry_promise_get_info(promise, &info), 0);
     check(strcmp(info.label, "greeting") == 0);
@@ -569,21 +500,17 @@ PROMISE_BOTH(write, request_has_the_label_of_its_options_and_the_times_of_its_re
 #ifndef NDEBUG
 PROMISE_BOTH(write, failure_that_nobody_looked_at_is_reported_by_label_and_the_place_of_the_submit)
 {
-    const ferry_fault script[] = {{FERRY_CALL_WRITE, 1, 1, FERRY_FAULT_ERROR, EIO}};
-    ferry_faults *faults;
-    check_eq(ferry_faults_create(script, 1, &faults), 0);
+    AT_END(drop_faults)
+    ferry_faults *faults = faults_of((ferry_fault){FERRY_CALL_WRITE, 1, 1, FERRY_FAULT_ERROR, EIO});
     AT_END(stage_close)
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.faults = faults});
     const ferry_request_options options = {.label = "greeting"};
-    ferry_promise *failed, *flushed;
-    check_eq(ferry_stream_write(s.stream, "x", 1, &options, &failed), 0);
-    flushed = submit_mark(s.stream);
-    check_eq(outcome(flushed).error, 0); /* then the one before has settled */
+    ferry_promise *failed = submit_write_with(s.stream, "x", 1, &options);
+    check_eq(outcome(submit_mark(s.stream)).error, 0); /* then the one before has settled */
     ferry_promise_unref(failed);
     check(strncmp(last_line_logged(), "'greeting' (", 12) == 0);
     check(strstr(last_line_logged(), "+0x") != NULL);
     check(strstr(last_line_logged(), ") failed with EIO, and nobody looked") != NULL);
-    ferry_faults_unref(faults);
 }
 #endif
