@@ -7,13 +7,18 @@
 #include <semaphore.h>
 #include <sys/mman.h>
 
+static stage open_narrow(ferry_placement placement, uint32_t limit_requests)
+{
+    return stage_open_with(placement, unix_pair(SOCK_STREAM),
+                           (ferry_stream_options){.limit_requests = limit_requests});
+}
+
 /* ---- limits: a full queue -------------------------------------------------------------------- */
 
 /* Pins: bounded. */
 PROMISE_EITHER(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_settled)
 {
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
-                              (ferry_stream_options){.limit_requests = 5});
+    stage s = open_narrow(placement, 5);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_promise *last = NULL;
     for (unsigned i = 1; i < 5; i++) {
@@ -29,7 +34,7 @@ PROMISE_EITHER(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_s
     check_eq(status.queued_requests, 5);
     check_eq(status.queued_bytes, STUCK_BYTES + 4);
     ferry_promise *room = submit_mark(s.stream); /* to wait for room needs none */
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     check_eq(outcome(room).error, 0);
     check_eq(outcome(last).error, 0);
     check_eq(outcome(stuck).error, 0);
@@ -37,7 +42,6 @@ PROMISE_EITHER(bounded, full_queue_is_eagain_and_has_room_again_once_a_request_s
         for (unsigned n = 0; n < 4; n++)
             check_eq(outcome(submit_write(s.stream, "x", 1)).error, 0);
     stage_close(&s); /* close needs no room either */
-    (void)reader_end(peer);
 }
 
 PROMISE_EITHER(bounded, queued_memory_is_limited_but_one_large_request_is_taken_alone)
@@ -61,37 +65,31 @@ static int try_largest(ferry_stream *stream)
 /* As large as sizes can be, and what turns out to be so only once it is open. */
 PROMISE_EITHER(bounded, counts_of_files_end_at_the_largest_number)
 {
-    ferry_service *service;
     const ferry_service_options options = {
         .placement = placement, .shared_owners = 2, .limit_file_bytes = UINT64_MAX};
-    check_eq(ferry_service_create(&options, &service), 0);
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM), other = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    ferry_stream *another = stream_adopt(service, other.ours);
     atomic_bool word = false;
+    AT_END(destroy_service) ferry_service *service = service_start_with(options);
+    AT_END(stage_end) stage s = stage_in(service, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage another = stage_in(service, unix_pair(SOCK_STREAM));
     const ferry_part gate = ferry_part_generate(wait_for_the_word, &word, FERRY_TO_END, NULL);
-    check_eq(ferry_stream_send(stream, &gate, 1, NULL, NULL), 0);
+    check_eq(ferry_stream_send(s.stream, &gate, 1, NULL, NULL), 0);
     AT_END(close_fd) int file = memfd_create("grows", MFD_CLOEXEC);
     check(file >= 0);
     const ferry_file grows = ferry_file_fd(file);
-    check_eq(ferry_stream_sendfile(stream, &grows, NULL, NULL), 0);
-    check_eq(try_largest(stream), 0);
-    check_eq(try_largest(stream), 0);
+    check_eq(ferry_stream_sendfile(s.stream, &grows, NULL, NULL), 0);
+    check_eq(try_largest(s.stream), 0);
+    check_eq(try_largest(s.stream), 0);
     check_eq(ftruncate(file, INT64_MAX), 0);
     atomic_store(&word, true);
-    ferry_stream_wake_generator(stream);
-    wait_readable(both.theirs); /* it is open, and counted */
-    check(stream_status(stream).queued_file_bytes == UINT64_MAX);
-    check_eq(try_largest(another), -EAGAIN);
-    ferry_service_status all;
-    check_eq(ferry_service_get_status(service, &all), 0);
-    check(all.queued_file_bytes == UINT64_MAX);
-    ferry_stream_abort(stream);
-    check_eq(close_stream(stream).error, -ECANCELED);
+    ferry_stream_wake_generator(s.stream);
+    wait_readable(s.theirs); /* it is open, and counted */
+    check(stream_status(s.stream).queued_file_bytes == UINT64_MAX);
+    check_eq(try_largest(another.stream), -EAGAIN);
+    check(service_status(service).queued_file_bytes == UINT64_MAX);
+    ferry_stream_abort(s.stream);
+    check_eq(stage_close_stream(&s).error, -ECANCELED);
     check(atomic_load(&service->total.source_bytes) == 0);
-    ferry_stream_abort(another);
-    ferry_stream_unref(another);
-    ferry_service_destroy(service);
+    ferry_stream_abort(another.stream);
 }
 
 /* Each stream counts to the end, and so does their sum. */
@@ -100,22 +98,17 @@ PROMISE_EITHER(bounded, status_of_a_service_adds_up_to_the_largest_number)
     enum { STREAMS = 3 };
     atomic_bool word = false;
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_stream *streams[STREAMS];
-    pair pairs[STREAMS];
+    stage stages[STREAMS];
     const ferry_part gate = ferry_part_generate(wait_for_the_word, &word, FERRY_TO_END, NULL);
     for (unsigned i = 0; i < STREAMS; i++) {
-        pairs[i] = unix_pair(SOCK_STREAM);
-        streams[i] = stream_adopt(service, pairs[i].ours);
-        check_eq(ferry_stream_send(streams[i], &gate, 1, NULL, NULL), 0);
-        check_eq(try_largest(streams[i]), 0);
+        stages[i] = stage_in(service, unix_pair(SOCK_STREAM));
+        check_eq(ferry_stream_send(stages[i].stream, &gate, 1, NULL, NULL), 0);
+        check_eq(try_largest(stages[i].stream), 0);
     }
-    ferry_service_status all;
-    check_eq(ferry_service_get_status(service, &all), 0);
-    check(all.queued_file_bytes == UINT64_MAX);
+    check(service_status(service).queued_file_bytes == UINT64_MAX);
     for (unsigned i = 0; i < STREAMS; i++) {
-        ferry_stream_abort(streams[i]);
-        ferry_stream_unref(streams[i]);
-        close(pairs[i].theirs);
+        ferry_stream_abort(stages[i].stream);
+        stage_end(&stages[i]);
     }
 }
 
@@ -123,10 +116,10 @@ PROMISE_EITHER(bounded, status_of_a_service_adds_up_to_the_largest_number)
 PROMISE_EITHER(bounded, drain_that_times_out_leaves_nothing_in_the_queue)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *last;
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     for (unsigned i = 0; i < 10; i++)
         check_eq(ferry_service_drain(s.service, 5), -ETIMEDOUT);
-    last = submit_mark(s.stream);
+    ferry_promise *last = submit_mark(s.stream);
     check_eq(ferry_promise_cancel(last), 0); /* once that is through, so are the others */
     check_eq(outcome(last).error, -ECANCELED);
     check_eq(stream_status(s.stream).queued_requests, 1);
@@ -140,20 +133,17 @@ static const ferry_request_options without_limit = {.room_timeout_ms = -1};
 
 PROMISE_EITHER(bounded, submit_waits_for_room_as_long_as_it_was_told_to)
 {
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
-                              (ferry_stream_options){.limit_requests = 1});
+    stage s = open_narrow(placement, 1);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs), *promise = NULL;
     const ferry_request_options briefly = {.room_timeout_ms = 5};
     const ferry_request_options wrong = {.room_timeout_ms = -2};
     check_eq(ferry_stream_write(s.stream, "x", 1, &briefly, &promise), -ETIMEDOUT);
     check_eq(ferry_stream_write(s.stream, "x", 1, &wrong, &promise), -EINVAL);
     check(promise == NULL);
-    reader *peer = reader_start(stage_take(&s), false);
-    check_eq(ferry_stream_write(s.stream, "x", 1, &without_limit, &promise), 0);
-    check_eq(outcome(promise).error, 0);
+    stage_let_read(&s);
+    check_eq(outcome(submit_write_with(s.stream, "x", 1, &without_limit)).error, 0);
     check_eq(outcome(stuck).error, 0);
-    stage_close(&s);
-    check_eq(reader_end(peer), STUCK_BYTES + 1);
+    stage_close_got_bytes(&s, STUCK_BYTES + 1);
 }
 
 enum { CROWD = 6, EACH = 3000 };
@@ -170,12 +160,11 @@ PROMISE_EITHER(bounded, crowd_of_waiting_submits_gets_through_a_narrow_queue)
 {
     stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
                               (ferry_stream_options){.limit_requests = 3, .limit_bytes = 25});
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     pthread_t crowd[CROWD];
     start_threads(crowd, CROWD, write_through_a_narrow_queue, s.stream);
     join_threads(crowd, CROWD);
-    stage_close(&s);
-    check_eq(reader_end(peer), CROWD * EACH * 10);
+    stage_close_got_bytes(&s, CROWD * EACH * 10);
 }
 
 static void *wait_for_room(void *arg)
@@ -189,9 +178,7 @@ static void *wait_for_room(void *arg)
 PROMISE_EITHER(bounded, submit_that_waits_for_room_is_eshutdown_when_the_stream_ends)
 {
     for (unsigned how = 0; how < 4; how++) {
-        AT_END(stage_end)
-        stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
-                                  (ferry_stream_options){.limit_requests = 1});
+        AT_END(stage_end) stage s = open_narrow(placement, 1);
         ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
         pthread_t waiter = start_thread(wait_for_room, s.stream);
         if (how == 0)
@@ -263,15 +250,14 @@ static void await_waiters(ferry_stream *stream, unsigned count)
 
 PROMISE_EITHER(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_fd)
 {
-    AT_END(close_theirs) pair both = unix_pair(SOCK_STREAM);
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    test_file file = file_make(10, 1);
+    AT_END(file_remove) test_file file = file_make(10, 1);
     AT_END(free_memory) char *memory = malloc(LARGE);
     check(memory != NULL);
-    wish wanted = {NULL, memory, file.fd};
-    wanted.stream =
-        stream_adopt_with(service, both.ours, (ferry_stream_options){.limit_bytes = 1 << 20});
-    ferry_promise *stuck = submit_stuck(wanted.stream, both.theirs);
+    AT_END(stage_end)
+    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
+                              (ferry_stream_options){.limit_bytes = 1 << 20});
+    wish wanted = {s.stream, memory, file.fd};
+    ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     unsigned long allocations = allocations_made();
     long bytes = bytes_outstanding();
     unsigned fds = count_fds();
@@ -288,15 +274,11 @@ PROMISE_EITHER(bounded, submit_that_waits_or_is_refused_holds_no_memory_and_no_f
     ferry_stream_abort(wanted.stream);
     join_threads(waiters, WAITERS);
     check_eq(outcome(stuck).error, -ECANCELED);
-    ferry_stream_unref(wanted.stream);
-    file_remove(&file);
 }
 
 PROMISE_EITHER(bounded, what_can_never_be_let_in_does_not_wait_for_room)
 {
-    AT_END(stage_end)
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
-                              (ferry_stream_options){.limit_requests = 1});
+    AT_END(stage_end) stage s = open_narrow(placement, 1);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     ferry_part parts[] = {ferry_part_borrow("", (size_t)INT64_MAX),
                           ferry_part_borrow("", (size_t)INT64_MAX)};
@@ -376,9 +358,7 @@ static void *write_when_there_is_room(void *arg)
 
 PROMISE_EITHER(bounded, submit_that_fails_after_it_was_let_in_gives_its_room_to_those_who_wait)
 {
-    AT_END(stage_close)
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM),
-                              (ferry_stream_options){.limit_requests = 1});
+    AT_END(stage_close) stage s = open_narrow(placement, 1);
     slow_submit failing;
     begin_slowly(&failing, s.stream, false, true);
     check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), -EAGAIN);

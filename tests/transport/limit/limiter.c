@@ -57,39 +57,51 @@ static void member_run(member *self, int64_t now)
     self->next += (int64_t)(random_next(&lateness) % LATEST_NS);
 }
 
-static member *next_of(member members[], unsigned count)
+/* All that have one limiter, or one above theirs. */
+typedef struct group {
+    unsigned count;
+    member members[1000];
+} group;
+
+static group group_make(unsigned count, ferry_limiter *limiter)
 {
-    member *next = members;
-    for (member *one = members; one < members + count; one++)
+    group made = {.count = count};
+    lateness = random_seed();
+    for (unsigned i = 0; i < count; i++)
+        made.members[i].allotment.limiter = limiter;
+    return made;
+}
+
+static void group_end(group *self)
+{
+    for (unsigned i = 0; i < self->count; i++)
+        ferry__allotment_return(&self->members[i].allotment);
+}
+
+static member *next_of(group *self)
+{
+    member *next = self->members;
+    for (member *one = next; one < self->members + self->count; one++)
         if (one->next < next->next)
             next = one;
     return next;
 }
 
+static uint64_t moved_by(const group *self)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < self->count; i++)
+        sum += self->members[i].moved;
+    return sum;
+}
+
 /* Lets them run up to a time. @return what they moved in all. */
-static uint64_t run_until(member members[], unsigned count, int64_t until)
+static uint64_t run_until(group *self, int64_t until)
 {
-    uint64_t before = 0, after = 0;
-    for (unsigned i = 0; i < count; i++)
-        before += members[i].moved;
-    for (member *next; (next = next_of(members, count))->next < until;)
+    uint64_t before = moved_by(self);
+    for (member *next; (next = next_of(self))->next < until;)
         member_run(next, next->next);
-    for (unsigned i = 0; i < count; i++)
-        after += members[i].moved;
-    return after - before;
-}
-
-static void members_init(member members[], unsigned count, ferry_limiter *limiter)
-{
-    lateness = random_seed();
-    for (unsigned i = 0; i < count; i++)
-        members[i] = (member){.allotment.limiter = limiter};
-}
-
-static void members_end(member members[], unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        ferry__allotment_return(&members[i].allotment);
+    return moved_by(self) - before;
 }
 
 /* All that may be moved at one time. */
@@ -112,21 +124,17 @@ PROMISE(limiter, stream_moves_at_the_rate_within_a_per_cent_whatever_the_rate)
                                      10000, 1000000, 12345678, 1000000000, UINT64_C(1) << 35};
     for (unsigned i = 0; i < sizeof rates / sizeof rates[0]; i++) {
         AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(rates[i], 0, NULL);
-        member one;
-        members_init(&one, 1, limiter);
-        check_within(run_until(&one, 1, 5 * S), 5 * rates[i], 1);
-        members_end(&one, 1);
+        AT_END(group_end) group one = group_make(1, limiter);
+        check_within(run_until(&one, 5 * S), 5 * rates[i], 1);
     }
 }
 
 PROMISE(limiter, waiting_stream_asks_about_fifty_times_a_second)
 {
     AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
-    member one;
-    members_init(&one, 1, limiter);
-    (void)run_until(&one, 1, 5 * S);
-    check(one.asked < 5 * 2 * 50 + 10); /* once in vain, once not */
-    members_end(&one, 1);
+    AT_END(group_end) group one = group_make(1, limiter);
+    (void)run_until(&one, 5 * S);
+    check(one.members[0].asked < 5 * 2 * 50 + 10); /* once in vain, once not */
 }
 
 PROMISE(limiter, burst_leaves_at_once_after_idling_and_no_more)
@@ -173,36 +181,28 @@ PROMISE(limiter, greatest_rate_and_burst_overflow_nothing)
 
 /* ---- groups ---------------------------------------------------------------------------------- */
 
-static void check_fair(uint64_t bytes_per_s, member members[], unsigned count)
-{
-    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(bytes_per_s, 0, NULL);
-    members_init(members, count, limiter);
-    check_within(run_until(members, count, 5 * S), 5 * bytes_per_s, 1);
-    for (unsigned i = 0; i < count; i++)
-        check_within(members[i].moved, 5 * bytes_per_s / count, 10);
-    members_end(members, count);
-}
-
 PROMISE(limiter, members_of_a_group_get_equal_shares_of_its_rate)
 {
-    member members[10];
-    check_fair(1000000, members, 10);
-    check_fair(1000, members, 10);
-    check_fair(1000000000, members, 10);
+    static const uint64_t rates[] = {1000000, 1000, 1000000000};
+    for (unsigned i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(rates[i], 0, NULL);
+        AT_END(group_end) group all = group_make(10, limiter);
+        check_within(run_until(&all, 5 * S), 5 * rates[i], 1);
+        for (unsigned n = 0; n < 10; n++)
+            check_within(all.members[n].moved, 5 * rates[i] / 10, 10);
+    }
 }
 
 PROMISE(limiter, members_of_a_crowd_get_equal_shares_once_all_have_asked)
 {
-    static member members[1000];
     AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(10000000, 0, NULL);
-    members_init(members, 1000, limiter);
-    check_within(run_until(members, 1000, 1 * S), 10000000, 3);
+    AT_END(group_end) group all = group_make(1000, limiter);
+    check_within(run_until(&all, 1 * S), 10000000, 3);
     for (unsigned i = 0; i < 1000; i++)
-        members[i].moved = 0;
-    check_within(run_until(members, 1000, 6 * S), 5 * 10000000, 1);
+        all.members[i].moved = 0;
+    check_within(run_until(&all, 6 * S), 5 * 10000000, 1);
     for (unsigned i = 0; i < 1000; i++)
-        check_within(members[i].moved, 5 * 10000, 10);
-    members_end(members, 1000);
+        check_within(all.members[i].moved, 5 * 10000, 10);
 }
 
 PROMISE(limiter, waiting_members_have_their_turns_in_the_order_in_which_they_asked)
@@ -228,31 +228,26 @@ PROMISE(limiter, waiting_members_have_their_turns_in_the_order_in_which_they_ask
 
 PROMISE(limiter, share_that_a_limited_member_does_not_use_is_the_others)
 {
-    AT_END(drop_limiter) ferry_limiter *group = limiter_make(1000000, 0, NULL);
-    AT_END(drop_limiter)
-    ferry_limiter *low = limiter_make(50000, 0, group);
-    AT_END(drop_limiter) ferry_limiter *lower = limiter_make(1000, 0, group);
-    member members[4];
-    members_init(members, 4, group);
-    members[0].allotment.limiter = low;
-    members[1].allotment.limiter = lower;
-    check_within(run_until(members, 4, 5 * S), 5 * 1000000, 1);
-    check_within(members[0].moved, 5 * 50000, 1);
-    check_within(members[1].moved, 5 * 1000, 1);
-    check_within(members[2].moved, 5 * (1000000 - 50000 - 1000) / 2, 5);
-    members_end(members, 4);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *low = limiter_make(50000, 0, limiter);
+    AT_END(drop_limiter) ferry_limiter *lower = limiter_make(1000, 0, limiter);
+    AT_END(group_end) group all = group_make(4, limiter);
+    all.members[0].allotment.limiter = low;
+    all.members[1].allotment.limiter = lower;
+    check_within(run_until(&all, 5 * S), 5 * 1000000, 1);
+    check_within(all.members[0].moved, 5 * 50000, 1);
+    check_within(all.members[1].moved, 5 * 1000, 1);
+    check_within(all.members[2].moved, 5 * (1000000 - 50000 - 1000) / 2, 5);
 }
 
 PROMISE(limiter, member_with_a_low_limit_keeps_its_rate_in_a_crowd)
 {
-    static member members[200];
-    AT_END(drop_limiter) ferry_limiter *group = limiter_make(10000000, 0, NULL);
-    AT_END(drop_limiter) ferry_limiter *low = limiter_make(10000, 0, group);
-    members_init(members, 200, group);
-    members[0].allotment.limiter = low; /* a fifth of its share */
-    check_within(run_until(members, 200, 5 * S), 5 * 10000000, 1);
-    check_within(members[0].moved, 5 * 10000, 5);
-    members_end(members, 200);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(10000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *low = limiter_make(10000, 0, limiter);
+    AT_END(group_end) group all = group_make(200, limiter);
+    all.members[0].allotment.limiter = low; /* a fifth of its share */
+    check_within(run_until(&all, 5 * S), 5 * 10000000, 1);
+    check_within(all.members[0].moved, 5 * 10000, 5);
 }
 
 PROMISE(limiter, every_limit_of_a_chain_holds)
@@ -261,44 +256,37 @@ PROMISE(limiter, every_limit_of_a_chain_holds)
     AT_END(drop_limiter) ferry_limiter *unlimited = limiter_make(0, 0, all);
     AT_END(drop_limiter) ferry_limiter *one = limiter_make(200000, 0, unlimited);
     AT_END(drop_limiter) ferry_limiter *other = limiter_make(500000, 0, unlimited);
-    member members[3];
-    members_init(members, 3, one);
-    check_within(run_until(members, 2, 5 * S), 5 * 200000, 1); /* one of them, within all */
-    members_end(members, 3);
-    members_init(members, 3, other);
-    members[0].allotment.limiter = one;
-    members[0].next = members[1].next = members[2].next = 5 * S;
-    check_within(run_until(members, 3, 10 * S), 5 * 300000, 1); /* all together */
-    check_within(members[0].moved, 5 * 100000, 10);
-    members_end(members, 3);
+    group two = group_make(2, one);
+    check_within(run_until(&two, 5 * S), 5 * 200000, 1); /* one of them, within all */
+    group_end(&two);
+    AT_END(group_end) group three = group_make(3, other);
+    three.members[0].allotment.limiter = one;
+    for (unsigned i = 0; i < 3; i++)
+        three.members[i].next = 5 * S;
+    check_within(run_until(&three, 10 * S), 5 * 300000, 1); /* all together */
+    check_within(three.members[0].moved, 5 * 100000, 10);
 }
 
 PROMISE(limiter, stalled_members_do_not_slow_the_others)
 {
     AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
-    member members[10];
-    members_init(members, 10, limiter);
-    (void)run_until(members, 10, 1 * S);
-    uint64_t moved = 0;
+    AT_END(group_end) group all = group_make(10, limiter);
+    (void)run_until(&all, 1 * S);
     for (unsigned i = 5; i < 10; i++) /* they wait, hold what they are granted, and do not come */
-        members[i].next = FERRY__NEVER;
+        all.members[i].next = FERRY__NEVER;
     int64_t when;
-    check(ferry__allotment_ask(&members[5].allotment, CHUNK, 3 * S / 2, &when) > 0);
-    moved = run_until(members, 10, 6 * S);
-    check_within(moved, 5 * 1000000, 1);
-    members_end(members, 10);
+    check(ferry__allotment_ask(&all.members[5].allotment, CHUNK, 3 * S / 2, &when) > 0);
+    check_within(run_until(&all, 6 * S), 5 * 1000000, 1);
 }
 
 PROMISE(limiter, what_is_given_back_is_the_others_and_raises_no_rate)
 {
     AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
-    member members[20];
-    members_init(members, 20, limiter);
+    AT_END(group_end) group all = group_make(20, limiter);
     for (unsigned i = 2; i < 20; i++)
-        members[i].gives_up = true;
-    check_within(run_until(members, 20, 5 * S), 5 * 1000000, 1);
-    check_within(members[0].moved, 5 * 1000000 / 2, 10);
-    members_end(members, 20);
+        all.members[i].gives_up = true;
+    check_within(run_until(&all, 5 * S), 5 * 1000000, 1);
+    check_within(all.members[0].moved, 5 * 1000000 / 2, 10);
 }
 
 PROMISE(limiter, grant_given_back_late_lets_no_more_than_the_burst_leave)
@@ -322,12 +310,10 @@ PROMISE(limiter, grant_given_back_late_lets_no_more_than_the_burst_leave)
 PROMISE(limiter, message_beyond_its_turn_is_waited_for_by_its_own_stream)
 {
     AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
-    member members[2];
-    members_init(members, 2, limiter);
-    members[0].message = 64 * 1024;
-    check_within(run_until(members, 2, 5 * S), 5 * 1000000, 2); /* a message in two windows */
-    check_within(members[0].moved, 5 * 1000000 / 2, 10);
-    members_end(members, 2);
+    AT_END(group_end) group all = group_make(2, limiter);
+    all.members[0].message = 64 * 1024;
+    check_within(run_until(&all, 5 * S), 5 * 1000000, 2); /* a message in two windows */
+    check_within(all.members[0].moved, 5 * 1000000 / 2, 10);
 }
 
 PROMISE(limiter, message_beyond_its_turn_is_paid_by_the_group_when_its_stream_idles)
@@ -349,23 +335,22 @@ PROMISE(limiter, message_beyond_its_turn_is_paid_by_the_group_when_its_stream_id
 PROMISE(limiter, new_rate_holds_for_waiting_streams_within_50_ms)
 {
     static const uint64_t rates[] = {1000000, 10000, 10000000, 100000, 1000000000, 1000, 1000000};
-    AT_END(drop_limiter) ferry_limiter *group = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
     ferry_limiter *each[10];
-    member members[10];
-    members_init(members, 10, NULL);
+    group all = group_make(10, NULL);
     for (unsigned i = 0; i < 10; i++)
-        members[i].allotment.limiter = each[i] = limiter_make(0, 0, group);
+        all.members[i].allotment.limiter = each[i] = limiter_make(0, 0, limiter);
     int64_t now = 0;
     for (unsigned i = 0; i < sizeof rates / sizeof rates[0]; i++) {
-        check_eq(ferry__limiter_set_rate_at(group, rates[i], 0, now), 0);
-        (void)run_until(members, 10, now + 50 * MS + LATEST_NS);
+        check_eq(ferry__limiter_set_rate_at(limiter, rates[i], 0, now), 0);
+        (void)run_until(&all, now + 50 * MS + LATEST_NS);
         for (unsigned n = 0; n < 10; n++)
-            check(!members[n].allotment.reserved || members[n].next < now + 110 * MS);
-        (void)run_until(members, 10, now + 1 * S);
-        check_within(run_until(members, 10, now + 6 * S), 5 * rates[i], 1);
+            check(!all.members[n].allotment.reserved || all.members[n].next < now + 110 * MS);
+        (void)run_until(&all, now + 1 * S);
+        check_within(run_until(&all, now + 6 * S), 5 * rates[i], 1);
         now += 6 * S;
     }
-    members_end(members, 10);
+    group_end(&all);
     for (unsigned i = 0; i < 10; i++)
         ferry_limiter_unref(each[i]);
 }
@@ -389,35 +374,28 @@ PROMISE(limiter, lower_rate_is_not_exceeded_by_what_was_reserved_or_granted_befo
 PROMISE(limiter, rate_that_changes_all_the_time_is_kept_on_average)
 {
     AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1000000, 0, NULL);
-    member members[10];
-    members_init(members, 10, limiter);
+    AT_END(group_end) group all = group_make(10, limiter);
     int64_t now = 0;
     for (; now < 5 * S; now += 3 * MS) {
         uint64_t rate = (now / MS) % 2 == 0 ? 1100000 : 900000;
         check_eq(ferry__limiter_set_rate_at(limiter, rate, 0, now), 0);
-        (void)run_until(members, 10, now + 3 * MS);
+        (void)run_until(&all, now + 3 * MS);
     }
-    uint64_t moved = 0;
-    for (unsigned i = 0; i < 10; i++)
-        moved += members[i].moved;
-    check_within(moved, 5 * 1000000, 1);
-    members_end(members, 10);
+    check_within(moved_by(&all), 5 * 1000000, 1);
 }
 
 PROMISE(limiter, time_without_a_limit_leaves_neither_debt_nor_surplus)
 {
     AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(100000, 0, NULL);
-    member members[3];
-    members_init(members, 3, limiter);
-    (void)run_until(members, 3, 1 * S);
+    AT_END(group_end) group all = group_make(3, limiter);
+    (void)run_until(&all, 1 * S);
     check_eq(ferry__limiter_set_rate_at(limiter, 0, 0, 1 * S), 0);
-    check(run_until(members, 3, 2 * S) > 3 * 300 * (uint64_t)CHUNK); /* as fast as they can */
+    check(run_until(&all, 2 * S) > 3 * 300 * (uint64_t)CHUNK); /* as fast as they can */
     check_eq(ferry__limiter_set_rate_at(limiter, 100000, 0, 2 * S), 0);
     int64_t when;
     for (unsigned i = 0; i < 3; i++)
-        check_eq(ferry__allotment_ask(&members[i].allotment, CHUNK, 2 * S, &when), 0);
-    check_within(run_until(members, 3, 7 * S), 5 * 100000, 1);
-    members_end(members, 3);
+        check_eq(ferry__allotment_ask(&all.members[i].allotment, CHUNK, 2 * S, &when), 0);
+    check_within(run_until(&all, 7 * S), 5 * 100000, 1);
 }
 
 /* ---- no limit -------------------------------------------------------------------------------- */
@@ -454,14 +432,14 @@ static _Atomic int64_t common_clock;
 
 typedef struct runner {
     pthread_t thread;
-    member members[THREAD_STREAMS];
+    group group;
 } runner;
 
 static void *run_runner(void *arg)
 {
     runner *self = arg;
     for (unsigned i = 0; i < ROUNDS; i++) {
-        member *one = &self->members[i % THREAD_STREAMS];
+        member *one = &self->group.members[i % THREAD_STREAMS];
         int64_t now = atomic_fetch_add(&common_clock, MS / 10), when;
         uint64_t bytes = ferry__allotment_ask(&one->allotment, 1 + i, now, &when);
         if (bytes > 0)
@@ -469,23 +447,24 @@ static void *run_runner(void *arg)
         if (i % 11 == 0)
             ferry__allotment_return(&one->allotment);
     }
-    members_end(self->members, THREAD_STREAMS);
+    group_end(&self->group);
     return NULL;
 }
 
 PROMISE(limiter, many_threads_may_use_a_limiter_while_its_rate_changes)
 {
-    AT_END(drop_limiter) ferry_limiter *group = limiter_make(1000000, 0, NULL);
-    AT_END(drop_limiter) ferry_limiter *below = limiter_make(500000, 0, group);
+    AT_END(drop_limiter) ferry_limiter *above = limiter_make(1000000, 0, NULL);
+    AT_END(drop_limiter) ferry_limiter *below = limiter_make(500000, 0, above);
     static runner runners[THREADS];
     for (unsigned i = 0; i < THREADS; i++) {
-        for (unsigned n = 0; n < THREAD_STREAMS; n++)
-            runners[i].members[n].allotment.limiter = n % 2 == 0 ? group : below;
+        runners[i].group = group_make(THREAD_STREAMS, above);
+        for (unsigned n = 1; n < THREAD_STREAMS; n += 2)
+            runners[i].group.members[n].allotment.limiter = below;
         runners[i].thread = start_thread(run_runner, &runners[i]);
     }
     for (unsigned i = 0; i < 500; i++) {
         int64_t now = atomic_load(&common_clock);
-        check_eq(ferry__limiter_set_rate_at(i % 3 == 0 ? below : group, i % 5 * 1000000, 0, now),
+        check_eq(ferry__limiter_set_rate_at(i % 3 == 0 ? below : above, i % 5 * 1000000, 0, now),
                  0);
         sched_yield();
     }

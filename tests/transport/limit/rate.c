@@ -31,6 +31,12 @@ static ferry_stream *adopt_limited(ferry_service *service, int fd, ferry_limiter
     return stream_adopt_with(service, fd, (ferry_stream_options){.limiter = limiter});
 }
 
+static stage stage_in_limited(ferry_service *service, ferry_limiter *limiter)
+{
+    return stage_in_with(service, unix_pair(SOCK_STREAM),
+                         (ferry_stream_options){.limiter = limiter});
+}
+
 static ferry_promise *submit_zeros(ferry_stream *stream, size_t size)
 {
     const ferry_part part = ferry_part_borrow(zeros, size);
@@ -113,8 +119,7 @@ static double starved;
 
 static uint64_t sent_by(ferry_stream *stream)
 {
-    ferry_stream_status status = stream_status(stream);
-    return status.sent_bytes;
+    return stream_status(stream).sent_bytes;
 }
 
 /*
@@ -164,8 +169,7 @@ static void *write_to_pipe(void *arg)
 
 static ferry_promise *submit_generated(ferry_stream *stream)
 {
-    const ferry_part part = {
-        .kind = FERRY_PART_GENERATE, .generate = generate_zeros, .generate_length = FERRY_TO_END};
+    const ferry_part part = ferry_part_generate(generate_zeros, NULL, FERRY_TO_END, NULL);
     return submit_parts(stream, &part, 1, NULL);
 }
 
@@ -326,17 +330,15 @@ PROMISE_EITHER(rate, can_be_changed_up_and_down_while_bytes_leave)
 PROMISE_EITHER(rate, members_whose_peer_or_source_stalls_leave_it_all_to_the_others)
 {
     enum { RATE = 8 * MB };
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(RATE, BURST_OF(RATE), NULL);
     ferry_service *service = service_start(placement);
-    ferry_limiter *limiter = limiter_make(RATE, BURST_OF(RATE), NULL);
-    pair stuck = unix_pair(SOCK_STREAM), dry = unix_pair(SOCK_STREAM),
-         busy = unix_pair(SOCK_STREAM);
-    ferry_stream *stalled = adopt_limited(service, stuck.ours, limiter);
-    ferry_stream *waiting = adopt_limited(service, dry.ours, limiter);
+    AT_END(stage_end) stage stalled = stage_in_limited(service, limiter);
+    AT_END(stage_end) stage dry = stage_in_limited(service, limiter);
+    pair busy = unix_pair(SOCK_STREAM);
     ferry_stream *stream = adopt_limited(service, busy.ours, limiter);
-    const ferry_part nothing = {
-        .kind = FERRY_PART_GENERATE, .generate = have_nothing_yet, .generate_length = FERRY_TO_END};
-    check_eq(ferry_stream_send(waiting, &nothing, 1, NULL, NULL), 0);
-    ferry_promise_unref(submit_zeros(stalled, sizeof zeros));
+    const ferry_part nothing = ferry_part_generate(have_nothing_yet, NULL, FERRY_TO_END, NULL);
+    check_eq(ferry_stream_send(dry.stream, &nothing, 1, NULL, NULL), 0);
+    ferry_promise_unref(submit_zeros(stalled.stream, sizeof zeros));
     meter peer;
     meter_open(&peer, busy.theirs);
     ferry_promise_unref(submit_zeros(stream, sizeof zeros));
@@ -346,40 +348,30 @@ PROMISE_EITHER(rate, members_whose_peer_or_source_stalls_leave_it_all_to_the_oth
     check_rate(measured, RATE);
     ferry_stream_abort(stream);
     ferry_stream_unref(stream);
-    ferry_stream_unref(stalled);
-    ferry_stream_unref(waiting);
     ferry_service_destroy(service);
     meters_join(&peer, 1);
-    ferry_limiter_unref(limiter);
-    close(stuck.theirs);
-    close(dry.theirs);
 }
 
 PROMISE_EITHER(rate, stream_without_a_limiter_is_not_slowed_by_one_that_waits)
 {
-    AT_END(close_theirs) pair slow = unix_pair(SOCK_STREAM);
-    pair fast = unix_pair(SOCK_STREAM);
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1, 0, NULL);
-    ferry_stream *limited = adopt_limited(service, slow.ours, limiter);
-    ferry_stream *stream = stream_adopt(service, fast.ours);
-    ferry_promise *waits = submit_zeros(limited, MB);
-    reader *peer = reader_start(fast.theirs, false);
-    check_eq(outcome(submit_zeros(stream, 16 * MB)).error, 0);
+    AT_END(stage_end) stage limited = stage_in_limited(service, limiter);
+    AT_END(stage_close) stage s = stage_in(service, unix_pair(SOCK_STREAM));
+    ferry_promise *waits = submit_zeros(limited.stream, MB);
+    stage_let_read(&s);
+    check_eq(outcome(submit_zeros(s.stream, 16 * MB)).error, 0);
     check_eq(ferry_promise_await(waits, 0, NULL), -ETIMEDOUT);
-    ferry_stream_abort(limited);
+    ferry_stream_abort(limited.stream);
     check_eq(outcome(waits).error, -ECANCELED);
-    check_eq(close_stream(stream).error, 0);
-    ferry_stream_unref(limited);
-    (void)reader_end(peer);
 }
 
 /* ---- what is let through at once ------------------------------------------------------------- */
 
 static void check_sent_between(ferry_stream *stream, uint64_t least, uint64_t most)
 {
-    ferry_stream_status status = stream_status(stream);
-    check(status.sent_bytes >= least && status.sent_bytes <= most);
+    uint64_t sent = sent_by(stream);
+    check(sent >= least && sent <= most);
 }
 
 static void so_much_leaves_at_once(ferry_placement placement, ferry_stream_options options,
@@ -422,19 +414,16 @@ PROMISE_EITHER(rate, parent_limits_a_group_that_has_no_limit_of_its_own)
 PROMISE_EITHER(rate, no_limit_is_as_fast_as_no_limiter)
 {
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
     ferry_limiter *limiter = limiter_make(0, 0, NULL);
-    ferry_stream *stream = adopt_limited(service, both.ours, limiter);
-    reader *peer = reader_start(both.theirs, false);
-    check_eq(outcome(submit_zeros(stream, 32 * MB)).error, 0);
+    AT_END(stage_end) stage s = stage_in_limited(service, limiter);
+    stage_let_read(&s);
+    check_eq(outcome(submit_zeros(s.stream, 32 * MB)).error, 0);
     check_eq(ferry_limiter_set_rate(limiter, 1, 0), 0); /* nothing was saved up meanwhile */
-    ferry_promise *waits = submit_zeros(stream, KB);
+    ferry_promise *waits = submit_zeros(s.stream, KB);
     check_waits(waits);
     ferry_limiter_unref(limiter);
-    ferry_stream_abort(stream);
+    ferry_stream_abort(s.stream);
     check_eq(outcome(waits).error, -ECANCELED);
-    ferry_stream_unref(stream);
-    (void)reader_end(peer);
 }
 
 /* ---- padding --------------------------------------------------------------------------------- */
@@ -446,12 +435,10 @@ PROMISE_EITHER(rate, padding_leaves_no_faster_than_what_it_stands_for)
     stage s =
         stage_open_with(placement, unix_pair(SOCK_STREAM),
                         (ferry_stream_options){.limiter = limiter, .framing = FERRY_FRAMING_PAD});
-    reader *peer = reader_start(stage_take(&s), false);
+    stage_let_read(&s);
     ferry_promise *cancelled = submit_zeros(s.stream, SIZE);
-    ferry_stream_status status;
-    do
-        status = stream_status(s.stream);
-    while (status.sent_bytes == 0);
+    while (sent_by(s.stream) == 0) {
+    }
     ferry_promise *next = submit_write(s.stream, "end", 3);
     int64_t began = now_ns();
     check_eq(ferry_promise_cancel(cancelled), 0);
@@ -463,41 +450,31 @@ PROMISE_EITHER(rate, padding_leaves_no_faster_than_what_it_stands_for)
     check_eq(result.error, 0);
     check_eq(result.stream_offset, SIZE);
     check(seconds > (double)cut.remaining / RATE * (100 - PERCENT) / 100 - 0.05);
-    stage_close(&s);
-    check_eq(reader_end(peer), SIZE + 3);
+    stage_close_got_bytes(&s, SIZE + 3);
 }
 
 /* ---- whoever waits for a limiter can be got out ---------------------------------------------- */
 
 typedef struct waiter {
-    ferry_service *service;
-    ferry_stream *stream;
+    stage s;
     ferry_promise *promise;
-    int theirs;
 } waiter;
 
 /* A stream of which a byte or so has left, and the rest waits for a limiter that nobody else
  * has. */
 static waiter waiter_start(ferry_placement placement, ferry_framing framing)
 {
-    waiter self = {.service = service_start(placement)};
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_limiter *limiter = limiter_make(1, 1, NULL);
-    self.stream = stream_adopt_with(self.service, both.ours,
-                                    (ferry_stream_options){.limiter = limiter, .framing = framing});
-    ferry_limiter_unref(limiter);
-    self.theirs = both.theirs;
-    self.promise = submit_zeros(self.stream, MB);
-    wait_readable(self.theirs);
-    wait_until_asleep();
+    AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(1, 1, NULL);
+    const ferry_stream_options options = {.limiter = limiter, .framing = framing};
+    waiter self = {stage_open_with(placement, unix_pair(SOCK_STREAM), options), NULL};
+    self.promise = submit_zeros(self.s.stream, MB);
+    wait_until_stuck(self.s.theirs);
     return self;
 }
 
 static void waiter_end(waiter *self)
 {
-    ferry_stream_unref(self->stream);
-    ferry_service_destroy(self->service);
-    close(self->theirs);
+    stage_end(&self->s);
 }
 
 static void check_cut(ferry_promise *promise, int error)
@@ -512,20 +489,19 @@ PROMISE_EITHER(rate, cancel_and_timeout_end_the_waiting_for_a_limiter)
 {
     AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_CONTINUE);
     const ferry_request_options options = {.timeout_ms = 30};
-    ferry_promise *timed = submit_write_with(self.stream, "late", 4, &options);
+    ferry_promise *timed = submit_write_with(self.s.stream, "late", 4, &options);
     check_outcome(timed, .error = -ETIMEDOUT, .sent = 0);
     check_eq(ferry_promise_cancel(self.promise), 0);
     check_cut(self.promise, -ECANCELED);
-    check_eq(close_stream(ferry_stream_ref(self.stream)).error,
-             0); /* nothing is left to wait for */
+    check_eq(stage_close_stream(&self.s).error, 0); /* nothing is left to wait for */
 }
 
 PROMISE_EITHER(rate, abort_ends_the_waiting_for_a_limiter)
 {
     AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
-    ferry_promise *closed = submit_close(self.stream);
+    ferry_promise *closed = submit_close(self.s.stream);
     check_waits(closed); /* close itself sends what is queued first */
-    ferry_stream_abort(self.stream);
+    ferry_stream_abort(self.s.stream);
     check_cut(self.promise, -ECANCELED);
     check_eq(outcome(closed).error, -ECANCELED);
 }
@@ -535,66 +511,59 @@ PROMISE_EITHER(rate, abort_ends_padding_that_waits_for_a_limiter)
     AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_PAD);
     check_eq(ferry_promise_cancel(self.promise), 0);
     check_cut(self.promise, -ECANCELED);
-    ferry_promise *behind = submit_write(self.stream, "behind", 6);
+    ferry_promise *behind = submit_write(self.s.stream, "behind", 6);
     check_waits(behind);
-    ferry_stream_abort(self.stream);
+    ferry_stream_abort(self.s.stream);
     check_eq(outcome(behind).error, -ECANCELED);
 }
 
 PROMISE_EITHER(rate, destroy_ends_the_waiting_for_a_limiter)
 {
-    waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
-    ferry_service_destroy(self.service);
+    AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
+    stage_destroy(&self.s);
     check_cut(self.promise, -ECANCELED);
-    ferry_stream_unref(self.stream);
-    close(self.theirs);
 }
 
 PROMISE_EITHER(rate, new_rate_reaches_those_who_wait)
 {
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    pair both = unix_pair(SOCK_STREAM);
-    AT_END(drop_limiter)
-    ferry_limiter *parent = limiter_make(1, 1, NULL);
+    AT_END(drop_limiter) ferry_limiter *parent = limiter_make(1, 1, NULL);
     AT_END(drop_limiter) ferry_limiter *limiter = limiter_make(0, 0, parent);
-    ferry_stream *stream = adopt_limited(service, both.ours, limiter);
-    reader *peer = reader_start(both.theirs, false);
-    ferry_promise *waits = submit_zeros(stream, MB);
+    stage s = stage_in_limited(service, limiter);
+    stage_let_read(&s);
+    ferry_promise *waits = submit_zeros(s.stream, MB);
     check_waits(waits);
     check_eq(ferry_limiter_set_rate(parent, 100 * MB, 0), 0);
     check_eq(outcome(waits).error, 0);
-    check_eq(close_stream(stream).error, 0);
-    check_eq(reader_end(peer), MB);
+    stage_close_got_bytes(&s, MB);
 }
 
 /* ---- another limiter ------------------------------------------------------------------------- */
 
 PROMISE_BOTH(rate, another_limiter_takes_the_place_of_the_one_that_a_stream_waits_for)
 {
-    AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
+    waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
     ferry_limiter *fast = limiter_make(100 * MB, 0, NULL);
-    reader *peer = reader_start(dup(self.theirs), false);
-    check_eq(ferry_stream_set_limiter(self.stream, fast), 0);
+    stage_let_read(&self.s);
+    check_eq(ferry_stream_set_limiter(self.s.stream, fast), 0);
     ferry_limiter_unref(fast); /* the stream has a reference of its own */
     check_eq(outcome(self.promise).sent, MB);
-    check_eq(close_stream(ferry_stream_ref(self.stream)).error, 0);
-    check_eq(reader_end(peer), MB);
+    stage_close_got_bytes(&self.s, MB);
 }
 
 PROMISE_BOTH(rate, stream_may_lose_its_limiter_and_get_one)
 {
     AT_END(waiter_end) waiter self = waiter_start(placement, FERRY_FRAMING_POISON);
-    ferry_limiter *strict = limiter_make(1, 1, NULL);
-    reader *peer = reader_start(dup(self.theirs), false);
-    check_eq(ferry_stream_set_limiter(self.stream, NULL), 0);
+    AT_END(drop_limiter) ferry_limiter *strict = limiter_make(1, 1, NULL);
+    reader *peer = reader_start(stage_take(&self.s), false);
+    check_eq(ferry_stream_set_limiter(self.s.stream, NULL), 0);
     check_eq(outcome(self.promise).sent, MB);
-    check_eq(ferry_stream_set_limiter(self.stream, strict), 0);
-    self.promise = submit_zeros(self.stream, MB);
+    check_eq(ferry_stream_set_limiter(self.s.stream, strict), 0);
+    self.promise = submit_zeros(self.s.stream, MB);
     wait_until_asleep();
     check_waits(self.promise);
-    ferry_stream_abort(self.stream);
+    ferry_stream_abort(self.s.stream);
     check_cut(self.promise, -ECANCELED);
-    ferry_limiter_unref(strict);
     check(reader_end(peer) >= MB);
 }
 
