@@ -97,14 +97,19 @@ PROMISE(accepting, who_left_one_connection_takes_the_next_that_is_left_to_it)
 
 /* Adopts a stream that is read from: its owner sleeps in its epoll set, whatever its acceptor does.
  */
-static ferry_stream *stay(ferry_service *service, int *ret_theirs)
+static stage stay(ferry_service *service)
 {
-    pair both = unix_pair(SOCK_STREAM);
-    ferry_stream *stream = stream_adopt(service, both.ours);
+    stage s = stage_in(service, unix_pair(SOCK_STREAM));
     const ferry_reader takes = {.on_read = take_all, .on_owner = true};
-    check_eq(ferry_stream_set_reader(stream, &takes), 0);
-    *ret_theirs = both.theirs;
-    return stream;
+    check_eq(ferry_stream_set_reader(s.stream, &takes), 0);
+    return s;
+}
+
+/* Its peer hangs up first. */
+static void leave(stage *s)
+{
+    stage_hang_up(s);
+    stage_close(s);
 }
 
 /* The kernel may wake that one owner for each of these connections, and no other. */
@@ -127,17 +132,11 @@ static void visit_while_one_has_more(ferry_service *service, ferry__owner *one)
 
 PROMISE(accepting, who_has_more_to_do_keeps_no_connection_from_the_other)
 {
-    ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    int theirs[2];
-    ferry_stream *streams[2] = {stay(service, &theirs[0]), stay(service, &theirs[1])};
-    check(streams[0]->owner != streams[1]->owner);
-    for (unsigned i = 0; i < 2; i++)
-        visit_while_one_has_more(service, streams[i]->owner);
-    for (unsigned i = 0; i < 2; i++) {
-        close(theirs[i]);
-        check_eq(close_stream(streams[i]).error, 0);
-    }
-    ferry_service_destroy(service);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
+    AT_END(leave) stage one = stay(service), other = stay(service);
+    check(one.stream->owner != other.stream->owner);
+    visit_while_one_has_more(service, one.stream->owner);
+    visit_while_one_has_more(service, other.stream->owner);
 }
 
 static _Atomic(ferry_stream *) kept;
@@ -153,31 +152,22 @@ PROMISE(accepting, owners_sleep_while_a_connection_waits_for_room)
     ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     const ferry_listen_options options = {.on_stream = greet_and_keep, .limit_streams = 1};
     ferry_listener *listener = open_door(service, options);
-    int theirs[2];
-    ferry_stream *streams[2] = {stay(service, &theirs[0]), stay(service, &theirs[1])};
+    stage one = stay(service), other = stay(service);
     visit(listener);
     AT_END(close_fd) int next = come(listener);
     wait_until_asleep();
     check_eq(close_stream(atomic_load(&kept)).error, 0);
     hear_greeting(next);
     check_eq(close_stream(atomic_load(&kept)).error, 0);
-    for (unsigned i = 0; i < 2; i++) {
-        close(theirs[i]);
-        check_eq(close_stream(streams[i]).error, 0);
-    }
+    leave(&one);
+    leave(&other);
     shut_door(service, listener);
 }
 
-typedef struct visitor {
-    const ferry_listener *listener;
-    pthread_t thread;
-} visitor;
-
-static void *visit_again_and_again(void *arg)
+static void *visit_again_and_again(void *listener)
 {
-    const visitor *self = arg;
     for (unsigned i = 0; i < 300; i++)
-        visit(self->listener);
+        visit(listener);
     return NULL;
 }
 
@@ -187,13 +177,9 @@ static void be_visited(ferry_placement placement, unsigned limit_streams)
     ferry_service *service = service_start(placement);
     const ferry_listen_options options = {.limit_streams = limit_streams};
     ferry_listener *listener = open_door(service, options);
-    visitor crowd[VISITORS];
-    for (unsigned i = 0; i < VISITORS; i++) {
-        crowd[i].listener = listener;
-        crowd[i].thread = start_thread(visit_again_and_again, &crowd[i]);
-    }
-    for (unsigned i = 0; i < VISITORS; i++)
-        check_eq(pthread_join(crowd[i].thread, NULL), 0);
+    pthread_t crowd[VISITORS];
+    start_threads(crowd, VISITORS, visit_again_and_again, listener);
+    join_threads(crowd, VISITORS);
     shut_door(service, listener);
 }
 
@@ -240,6 +226,6 @@ PROMISE(accepting, nothing_is_left_to_an_owner_that_is_in_a_callback)
         visit(listener);
     atomic_fetch_sub(&free_one->holds, 50);
     atomic_store(&may_go_on, true);
-    check_eq(pthread_join(first, NULL), 0);
+    join_thread(&first);
     shut_door(service, listener);
 }

@@ -69,10 +69,9 @@ static server server_at(const char *host, unsigned port, int backlog)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     socklen_t size = sizeof address;
-    const int on = 1;
     server made = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     check_eq(inet_pton(AF_INET, host, &address.sin_addr), 1);
-    setsockopt(made.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    set_socket_option(made.fd, SOL_SOCKET, SO_REUSEADDR, 1);
     check_eq(bind(made.fd, (struct sockaddr *)&address, size), 0);
     if (backlog != DEAF)
         check_eq(listen(made.fd, backlog), 0);
@@ -86,6 +85,11 @@ static server server_at(const char *host, unsigned port, int backlog)
 static server server_start(void)
 {
     return server_at("127.0.0.1", 0, 16);
+}
+
+static void server_stop(const server *self)
+{
+    close(self->fd);
 }
 
 /* Abstract, of this process's own. */
@@ -118,7 +122,7 @@ static host host_begin(ferry_placement placement, server to)
 
 static void host_end(host *h)
 {
-    close(h->server.fd);
+    server_stop(&h->server);
     ferry_service_destroy(h->service);
 }
 
@@ -163,6 +167,13 @@ static ferry_promise *connect_with(ferry_service *service, const char *address,
     return promise;
 }
 
+static ferry_promise *connect_with_faults(ferry_service *service, const char *address,
+                                          ferry_faults *faults)
+{
+    const ferry_stream_options of_stream = {.faults = faults};
+    return connect_with(service, address, (ferry_connect_options){.stream = &of_stream});
+}
+
 static ferry_promise *connect_to(ferry_service *service, const char *address)
 {
     return connect_with(service, address, (ferry_connect_options){0});
@@ -171,10 +182,7 @@ static ferry_promise *connect_to(ferry_service *service, const char *address)
 static void check_connect(ferry_promise *promise, int error, ferry_phase phase)
 {
     ferry_stream *none;
-    ferry_result result;
-    check_eq(ferry_promise_await(promise, -1, &result), 0);
-    check_eq(result.error, error);
-    check_eq(result.phase, phase);
+    check_outcome(ferry_promise_ref(promise), .error = error, .phase = phase);
     if (error != 0)
         check_eq(ferry_promise_get_stream(promise, &none), -ENODATA);
     ferry_promise_unref(promise);
@@ -183,10 +191,7 @@ static void check_connect(ferry_promise *promise, int error, ferry_phase phase)
 static ferry_stream *stream_of(ferry_promise *promise)
 {
     ferry_stream *stream;
-    ferry_result result;
-    check_eq(ferry_promise_await(promise, -1, &result), 0);
-    check_eq(result.error, 0);
-    check_eq(result.phase, FERRY_PHASE_DONE);
+    check_outcome(ferry_promise_ref(promise), .error = 0, .phase = FERRY_PHASE_DONE);
     check_eq(ferry_promise_get_stream(promise, &stream), 0);
     ferry_promise_unref(promise);
     return stream;
@@ -210,9 +215,8 @@ static void check_connected(ferry_stream *stream, const server *to)
 
 static void connect_and_talk(ferry_placement placement, server to)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    check_connected(stream_of(connect_to(service, to.address)), &to);
-    close(to.fd);
+    AT_END(host_end) host h = host_begin(placement, to);
+    check_connected(stream_of(connect_to(h.service, to.address)), &to);
 }
 
 PROMISE_BOTH(connecting, number_gives_a_stream)
@@ -361,17 +365,15 @@ PROMISE(connecting, address_that_does_not_answer_delays_the_next_by_a_quarter_of
 {
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     /* In this order: others on this machine take their ports at 127.0.0.1. */
+    AT_END(server_stop)
     server to = server_at("127.0.0.1", 0, 5), silent = server_at("127.0.0.2", to.port, 0);
-    crowd waiting = fill_backlog(&silent);
+    AT_END(disperse) crowd waiting = fill_backlog(&silent);
     set_hosts((const char *[]){"127.0.0.2", "127.0.0.1"}, 2);
     ferry_promise *promise = connect_to(service, to.name);
     ferry_result result;
     check_eq(ferry_promise_await(promise, -1, &result), 0);
     check(result.active_ns >= 250 * 1000 * 1000);
     check_connected(stream_of(promise), &to);
-    disperse(&waiting);
-    close(silent.fd);
-    close(to.fd);
 }
 
 PROMISE(connecting, families_take_turns_and_16_addresses_are_enough)
@@ -401,11 +403,9 @@ PROMISE_BOTH(connecting, failure_says_what_came_closest)
     };
     AT_END(drop_faults) ferry_faults *faults;
     check_eq(ferry_faults_create(script, 3, &faults), 0);
-    const ferry_stream_options of_stream = {.faults = faults};
     set_hosts((const char *[]){"127.0.0.1", "127.0.0.2", "127.0.0.3"}, 3);
-    check_connect(
-        connect_with(service, "test.name:1", (ferry_connect_options){.stream = &of_stream}),
-        -ECONNREFUSED, FERRY_PHASE_CONNECT);
+    check_connect(connect_with_faults(service, "test.name:1", faults), -ECONNREFUSED,
+                  FERRY_PHASE_CONNECT);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), 3);
 }
 
@@ -458,26 +458,22 @@ PROMISE_BOTH(connecting, without_a_thread_for_looking_up_it_fails_with_eagain)
 
 PROMISE(connecting, stream_that_cannot_be_made_is_a_failure_in_phase_socket)
 {
-    server to =
-        server_unix(5); /* connects at once: the first call is for the stream's own epoll set */
+    /* It connects at once: the first call is for the stream's own epoll set. */
+    AT_END(server_stop) server to = server_unix(5);
     fail_by_script(FERRY_PLACEMENT_DEDICATED, to.address,
                    (ferry_fault){FERRY_CALL_POLL, 1, 1, FERRY_FAULT_ERROR, EMFILE},
                    FERRY_PHASE_SOCKET);
-    int fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC);
+    AT_END(close_fd) int fd = accept4(to.fd, NULL, NULL, SOCK_CLOEXEC);
     check_eq(read(fd, &(char){0}, 1), 0);
-    close(fd);
-    close(to.fd);
 }
 
 PROMISE(connecting, watch_that_cannot_be_made_is_a_failure_in_phase_connect)
 {
-    server to = server_at("127.0.0.1", 0, 0);
-    crowd waiting = fill_backlog(&to);
+    AT_END(server_stop) server to = server_at("127.0.0.1", 0, 0);
+    AT_END(disperse) crowd waiting = fill_backlog(&to);
     fail_by_script(FERRY_PLACEMENT_SHARED, to.address,
                    (ferry_fault){FERRY_CALL_POLL, 1, 1, FERRY_FAULT_ERROR, ENOMEM},
                    FERRY_PHASE_CONNECT);
-    disperse(&waiting);
-    close(to.fd);
 }
 
 PROMISE(connecting, bad_input_is_refused)
@@ -584,8 +580,8 @@ PROMISE_BOTH(connecting, cancel_settles_at_once_while_a_name_is_looked_up)
 PROMISE_BOTH(connecting, cancel_closes_the_sockets_that_wait_for_an_answer)
 {
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    server silent = server_at("127.0.0.1", 0, 0), full = server_unix(0);
-    crowd waiting = fill_backlog(&silent), others = fill_backlog(&full);
+    AT_END(server_stop) server silent = server_at("127.0.0.1", 0, 0), full = server_unix(0);
+    AT_END(disperse) crowd waiting = fill_backlog(&silent), others = fill_backlog(&full);
     unsigned fds = count_fds();
     ferry_promise *tcp = connect_to(service, silent.address);
     ferry_promise *local = connect_to(service, full.address);
@@ -596,10 +592,6 @@ PROMISE_BOTH(connecting, cancel_closes_the_sockets_that_wait_for_an_answer)
     check_connect(tcp, -ECANCELED, FERRY_PHASE_CONNECT);
     check_connect(local, -ECANCELED, FERRY_PHASE_CONNECT);
     check_eq(count_fds(), fds);
-    disperse(&waiting);
-    disperse(&others);
-    close(silent.fd);
-    close(full.fd);
 }
 
 PROMISE_BOTH(connecting, cancel_at_any_moment_settles_once_and_leaves_no_fd)
@@ -631,15 +623,13 @@ PROMISE_BOTH(connecting, connection_that_nobody_asks_for_is_closed)
 {
     AT_END(host_end) host h = host_begin(placement, server_start());
     check_eq(ferry_connect(h.service, h.server.address, NULL, NULL), 0);
-    int fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC);
+    AT_END(close_fd) int fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC);
     check_eq(read(fd, &(char){0}, 1), 0);
-    close(fd);
     atomic_store(&names.is_held_up, true);
     ferry_promise_unref(connect_to(h.service, h.server.name));
     atomic_store(&names.is_held_up, false);
-    fd = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC);
-    check_eq(read(fd, &(char){0}, 1), 0);
-    close(fd);
+    AT_END(close_fd) int other = accept4(h.server.fd, NULL, NULL, SOCK_CLOEXEC);
+    check_eq(read(other, &(char){0}, 1), 0);
 }
 
 static void *release_names(void *arg)
@@ -654,8 +644,8 @@ static void *release_names(void *arg)
 PROMISE_BOTH(connecting, destroy_ends_connects_at_every_stage)
 {
     ferry_service *service = service_start(placement);
-    server silent = server_at("127.0.0.1", 0, 0), full = server_unix(0);
-    crowd waiting = fill_backlog(&silent), others = fill_backlog(&full);
+    AT_END(server_stop) server silent = server_at("127.0.0.1", 0, 0), full = server_unix(0);
+    AT_END(disperse) crowd waiting = fill_backlog(&silent), others = fill_backlog(&full);
     atomic_store(&names.is_held_up, true);
     ferry_promise *resolving = connect_to(service, "test.name:80");
     ferry_promise *tcp = connect_to(service, silent.address);
@@ -664,22 +654,18 @@ PROMISE_BOTH(connecting, destroy_ends_connects_at_every_stage)
         sched_yield();
     pthread_t thread = start_thread(release_names, resolving);
     ferry_service_destroy(service);
-    check_eq(pthread_join(thread, NULL), 0);
+    join_thread(&thread);
     check_connect(resolving, -ECANCELED, FERRY_PHASE_RESOLVE);
     check_eq(ferry_promise_await(tcp, 0, NULL), 0);
     check_eq(outcome(tcp).error, -ECANCELED);
     check_eq(ferry_promise_await(local, 0, NULL), 0);
     check_eq(outcome(local).error, -ECANCELED);
-    disperse(&waiting);
-    disperse(&others);
-    close(silent.fd);
-    close(full.fd);
 }
 
 PROMISE_BOTH(connecting, destroy_races_with_connects)
 {
     enum { CONNECTS = 10, ROUNDS = 40 };
-    server to = server_at("127.0.0.1", 0, 1000);
+    AT_END(server_stop) server to = server_at("127.0.0.1", 0, 1000);
     for (unsigned round = 0; round < ROUNDS; round++) {
         ferry_service *service = service_start(placement);
         ferry_promise *promises[CONNECTS];
@@ -694,7 +680,6 @@ PROMISE_BOTH(connecting, destroy_races_with_connects)
             check(error == 0 || error == -ECANCELED);
         }
     }
-    close(to.fd);
 }
 
 /* A proxy: who is told of a connection connects on, while another thread destroys the service. */
@@ -706,7 +691,7 @@ static void connect_on(ferry_listener *, ferry_stream *stream, void *arg)
 
 PROMISE_BOTH(connecting, destroy_races_with_connects_made_on_owners)
 {
-    server to = server_at("127.0.0.1", 0, 1000);
+    AT_END(server_stop) server to = server_at("127.0.0.1", 0, 1000);
     for (unsigned round = 0; round < 30; round++) {
         ferry_service *service = service_start(placement);
         const ferry_listen_options options = {
@@ -722,7 +707,6 @@ PROMISE_BOTH(connecting, destroy_races_with_connects_made_on_owners)
         ferry_service_destroy(service);
         ferry_listener_unref(listener);
     }
-    close(to.fd);
 }
 
 /* ---- connected, or not ----------------------------------------------------------------------- */
@@ -730,15 +714,12 @@ PROMISE_BOTH(connecting, destroy_races_with_connects_made_on_owners)
 /* What says that it is under way, or was interrupted, without the call being made. */
 static void connect_by_script(ferry_service *service, server to, int error, unsigned times)
 {
-    const ferry_fault script[] = {{FERRY_CALL_CONNECT, 1, times, FERRY_FAULT_ERROR, error}};
-    ferry_faults *faults;
-    check_eq(ferry_faults_create(script, 1, &faults), 0);
-    const ferry_stream_options of_stream = {.faults = faults};
-    const ferry_connect_options options = {.stream = &of_stream};
-    check_connected(stream_of(connect_with(service, to.address, options)), &to);
+    AT_END(drop_faults)
+    ferry_faults *faults =
+        faults_of((ferry_fault){FERRY_CALL_CONNECT, 1, times, FERRY_FAULT_ERROR, error});
+    check_connected(stream_of(connect_with_faults(service, to.address, faults)), &to);
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_CONNECT), times + 1);
-    ferry_faults_unref(faults);
-    close(to.fd);
+    server_stop(&to);
 }
 
 PROMISE_BOTH(connecting, stream_of_a_promise_is_connected_whatever_a_script_says)
@@ -754,14 +735,11 @@ PROMISE_BOTH(connecting, stream_of_a_promise_is_connected_whatever_a_script_says
 
 PROMISE_BOTH(connecting, connection_that_is_never_made_can_be_cancelled)
 {
-    const ferry_fault script[] = {
-        {FERRY_CALL_CONNECT, 1, UINT64_MAX, FERRY_FAULT_ERROR, EINPROGRESS}};
     AT_END(host_end) host h = host_begin(placement, server_start());
-    AT_END(drop_faults) ferry_faults *faults;
-    check_eq(ferry_faults_create(script, 1, &faults), 0);
-    const ferry_stream_options of_stream = {.faults = faults};
-    const ferry_connect_options options = {.stream = &of_stream};
-    ferry_promise *promise = connect_with(h.service, h.server.address, options);
+    AT_END(drop_faults)
+    ferry_faults *faults =
+        faults_of((ferry_fault){FERRY_CALL_CONNECT, 1, UINT64_MAX, FERRY_FAULT_ERROR, EINPROGRESS});
+    ferry_promise *promise = connect_with_faults(h.service, h.server.address, faults);
     while (ferry_faults_get_calls(faults, FERRY_CALL_CONNECT) < 3)
         sched_yield();
     check_eq(ferry_promise_cancel(promise), 0);
@@ -838,8 +816,7 @@ typedef struct setting_up {
 static int set_up(int fd, void *arg)
 {
     setting_up *self = arg;
-    const int size = 7000;
-    check_eq(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size), 0);
+    set_socket_option(fd, SOL_SOCKET, SO_SNDBUF, 7000);
     atomic_fetch_add(&self->calls, 1);
     return self->answer;
 }
@@ -851,10 +828,8 @@ static void note_set_up_release(void *, void *arg)
 
 static void check_buffer(ferry_stream *stream, int fd, void *arg)
 {
-    int size = 0;
-    socklen_t length = sizeof size;
-    check(stream != NULL && getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length) == 0);
-    atomic_store((atomic_int *)arg, size);
+    check(stream != NULL);
+    atomic_store((atomic_int *)arg, socket_option(fd, SOL_SOCKET, SO_SNDBUF));
 }
 
 PROMISE_BOTH(connecting, on_socket_sets_each_socket_up_before_it_is_connected)
@@ -916,12 +891,11 @@ static void connect_if_memory_allows(ferry_placement placement, const char *addr
 PROMISE_BOTH(connecting, any_failing_allocation_is_refused_or_settles_and_leaks_nothing)
 {
     check(ferry_inbox_run(0) == 0); /* this thread's inbox is there before memory runs out */
-    server to = server_at("127.0.0.1", 0, 1000);
+    AT_END(server_stop) server to = server_at("127.0.0.1", 0, 1000);
     for (unsigned way = 0; way < 2; way++) {
         shortage memory = {0};
         while (next_allocation_fails(&memory))
             connect_if_memory_allows(placement, way == 0 ? to.address : to.name);
         check(memory.failures > 5);
     }
-    close(to.fd);
 }

@@ -60,12 +60,14 @@ static void receive(ferry_listener *listener, ferry_stream *stream, void *arg)
     atomic_fetch_add(&seen->count, 1);
 }
 
-static ferry_listen_options options_for(guests *seen, bool on_owner)
+static ferry_listen_options options_for(guests *seen, ferry_listen_options options)
 {
-    seen->check_owner = on_owner;
+    seen->check_owner = options.on_owner;
     seen->home = pthread_self();
-    return (ferry_listen_options){
-        .on_stream = receive, .on_stream_arg = seen, .on_owner = on_owner};
+    if (options.on_stream == NULL)
+        options.on_stream = receive;
+    options.on_stream_arg = seen;
+    return options;
 }
 
 static ferry_listener *listen_with(ferry_service *service, const char *address,
@@ -79,7 +81,8 @@ static ferry_listener *listen_with(ferry_service *service, const char *address,
 static ferry_listener *listen_at(ferry_service *service, const char *address, guests *seen,
                                  bool on_owner)
 {
-    return listen_with(service, address, options_for(seen, on_owner));
+    const ferry_listen_options options = {.on_owner = on_owner};
+    return listen_with(service, address, options_for(seen, options));
 }
 
 /* Waits until so many were told of; where that is not on owners, on this thread. */
@@ -154,6 +157,48 @@ static void close_listener(ferry_listener *listener)
 
 PUT_AWAY(end_listener, ferry_listener, close_listener)
 
+/* A listener in a service of its own, and whom it has seen. */
+typedef struct inn {
+    ferry_service *service;
+    ferry_listener *listener; /* NULL once it is closed */
+    guests seen;
+} inn;
+
+/* @param keep whether it has a reference of each guest's stream */
+static inn *inn_open_with(ferry_placement placement, const char *address,
+                          ferry_listen_options options, bool keep)
+{
+    inn *self = calloc(1, sizeof *self);
+    self->seen.keep = keep;
+    self->service = service_start(placement);
+    self->listener = listen_with(self->service, address, options_for(&self->seen, options));
+    return self;
+}
+
+static const ferry_listen_options on_owners = {.on_stream = receive, .on_owner = true};
+
+static inn *inn_open(ferry_placement placement, const char *address, bool on_owner)
+{
+    return inn_open_with(placement, address, (ferry_listen_options){.on_owner = on_owner}, false);
+}
+
+static void inn_close(inn *self)
+{
+    close_listener(self->listener);
+    self->listener = NULL;
+}
+
+static void inn_end(inn *self)
+{
+    if (self->listener != NULL)
+        inn_close(self);
+    drop_guests(&self->seen);
+    ferry_service_destroy(self->service);
+    free(self);
+}
+
+PUT_AWAY(end_inn, inn, inn_end)
+
 static bool has_ipv6(void)
 {
     const ferry__endpoint loopback = {
@@ -177,17 +222,15 @@ static void check_address(ferry_listener *listener, const char *expected)
 
 static void serve_some(ferry_placement placement, const char *address, bool on_owner)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_listener *listener = listen_at(service, address, &seen, on_owner);
+    AT_END(end_inn) inn *here = inn_open(placement, address, on_owner);
     for (unsigned i = 1; i <= 5; i++) {
-        AT_END(close_fd) int fd = dial(listener);
-        await_guests(&seen, i);
+        AT_END(close_fd) int fd = dial(here->listener);
+        await_guests(&here->seen, i);
         check_hello(fd);
         check_eq(read(fd, &(char){0}, 1), 0); /* nobody kept the stream: it was closed */
     }
-    close_listener(listener);
-    check_eq(atomic_load(&seen.count), 5);
+    inn_close(here);
+    check_eq(atomic_load(&here->seen.count), 5);
 }
 
 PROMISE_BOTH(listening, connection_is_told_of_on_the_listening_thread)
@@ -209,25 +252,22 @@ PROMISE_BOTH(listening, unix_sockets_by_path_and_by_name_are_served)
 
 PROMISE_BOTH(listening, accepted_stream_lives_on_when_its_listener_is_gone)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    AT_END(drop_guests) guests seen = {.keep = true};
-    ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
-    AT_END(close_fd) int fd = dial(listener);
-    await_guests(&seen, 1);
-    close_listener(listener);
+    AT_END(end_inn) inn *here = inn_open_with(placement, "127.0.0.1:0", on_owners, true);
+    AT_END(close_fd) int fd = dial(here->listener);
+    await_guests(&here->seen, 1);
+    inn_close(here);
     check_hello(fd);
-    check_eq(outcome(submit_write(seen.streams[0], "hello", 5)).error, 0);
+    check_eq(outcome(submit_write(here->seen.streams[0], "hello", 5)).error, 0);
     check_hello(fd);
 }
 
 PROMISE(listening, accepted_socket_is_known_without_being_asked)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    AT_END(drop_guests) guests seen = {.keep = true};
-    AT_END(end_listener) ferry_listener *tcp = listen_at(service, "127.0.0.1:0", &seen, true);
-    AT_END(close_fd) int fd = dial(tcp);
-    await_guests(&seen, 1);
-    const ferry__link *link = &seen.streams[0]->link;
+    AT_END(end_inn)
+    inn *here = inn_open_with(FERRY_PLACEMENT_SHARED, "127.0.0.1:0", on_owners, true);
+    AT_END(close_fd) int fd = dial(here->listener);
+    await_guests(&here->seen, 1);
+    const ferry__link *link = &here->seen.streams[0]->link;
     check(link->is_socket && link->is_tcp && !link->is_message);
     check_eq(link->outlet, FERRY__OUTLET_TCP);
     check((fcntl(link->fd, F_GETFL) & O_NONBLOCK) != 0);
@@ -237,17 +277,15 @@ PROMISE(listening, accepted_socket_is_known_without_being_asked)
 PROMISE_BOTH(listening, owner_that_listens_is_told_on_owners)
 {
     /* From a callback on an owner, where there is no inbox. */
-    guests inner = {.check_owner = true};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    AT_END(drop_guests) guests seen = {.keep = true};
-    AT_END(end_listener) ferry_listener *outer = listen_at(service, "127.0.0.1:0", &seen, true);
-    AT_END(close_fd) int fd = dial(outer);
-    await_guests(&seen, 1);
-    ferry__thread_current()->owner = seen.streams[0]->owner; /* as if this were one */
-    ferry_listen_options options = options_for(&inner, false);
+    guests inner = {0};
+    AT_END(end_inn) inn *outer = inn_open_with(placement, "127.0.0.1:0", on_owners, true);
+    AT_END(close_fd) int fd = dial(outer->listener);
+    await_guests(&outer->seen, 1);
+    ferry__thread_current()->owner = outer->seen.streams[0]->owner; /* as if this were one */
+    ferry_listen_options options = options_for(&inner, (ferry_listen_options){0});
     inner.check_owner = true;
-    AT_END(end_listener) ferry_listener *listener;
-    check_eq(ferry_listen(service, "127.0.0.1:0", &options, &listener), 0);
+    AT_END(end_listener)
+    ferry_listener *listener = listen_with(outer->service, "127.0.0.1:0", options);
     ferry__thread_current()->owner = NULL;
     AT_END(close_fd) int other = dial(listener);
     await_guests(&inner, 1);
@@ -294,12 +332,10 @@ static ferry_listener *listen_with_doorman(ferry_service *service, doorman *self
                                              .on_watermark = ignore_watermark,
                                              .on_watermark_arg = self,
                                              .on_watermark_release = note_released};
-    ferry_listen_options options = options_for(&self->seen, on_owner);
-    options.on_accept = ask_doorman;
-    options.stream = &of_streams;
-    options.limit_streams = 1;
+    const ferry_listen_options options = {
+        .on_owner = on_owner, .on_accept = ask_doorman, .stream = &of_streams, .limit_streams = 1};
     self->seen.keep = true;
-    return listen_with(service, at_name(), options);
+    return listen_with(service, at_name(), options_for(&self->seen, options));
 }
 
 static void drop_doorman(doorman *self)
@@ -357,19 +393,14 @@ static int label_it(ferry_listener *listener, int fd, ferry_stream_options *opti
 PROMISE_BOTH(listening, label_of_on_accept_is_copied_whole_characters_only)
 {
     for (int on_owner = 0; on_owner < 2; on_owner++) {
-        AT_END(destroy_service) ferry_service *service = service_start(placement);
-        guests seen = {.keep = true};
-        ferry_listen_options options = options_for(&seen, on_owner);
-        options.on_accept = label_it;
-        ferry_listener *listener = listen_with(service, at_name(), options);
-        AT_END(close_fd) int fd = dial(listener);
-        await_guests(&seen, 1);
+        const ferry_listen_options options = {.on_owner = on_owner, .on_accept = label_it};
+        AT_END(end_inn) inn *here = inn_open_with(placement, at_name(), options, true);
+        AT_END(close_fd) int fd = dial(here->listener);
+        await_guests(&here->seen, 1);
         check_hello(fd);
-        const char *label = seen.streams[0]->settings->options.label;
+        const char *label = here->seen.streams[0]->settings->options.label;
         check_eq(strlen(label), 62);
         check_eq(strncmp(label, LONG_LABEL, 62), 0);
-        close_listener(listener);
-        drop_guests(&seen);
     }
     ferry_stream_options own = {0};
     check_eq(ferry_accept_set_label(&own, "nobody asks"), -EINVAL);
@@ -420,9 +451,8 @@ PROMISE_BOTH(listening, connection_that_on_accept_gives_bad_options_is_closed_an
 
 PROMISE(listening, port_0_is_one_that_is_free_and_can_be_read)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
+    AT_END(end_inn) inn *here = inn_open(FERRY_PLACEMENT_SHARED, "127.0.0.1:0", true);
+    AT_END(drop_listener) ferry_listener *listener = ferry_listener_ref(here->listener);
     char text[100], again[100];
     int length = ferry_listener_get_address(listener, text, sizeof text);
     check_eq(length, strlen(text));
@@ -432,25 +462,20 @@ PROMISE(listening, port_0_is_one_that_is_free_and_can_be_read)
     check_eq(ferry_listener_get_address(listener, NULL, 0), length);
     check_eq(ferry_listener_get_address(NULL, text, sizeof text), -EINVAL);
     check_eq(ferry_listener_get_address(listener, NULL, 1), -EINVAL);
-    AT_END(drop_listener) ferry_listener *kept = ferry_listener_ref(listener);
-    close_listener(listener);
-    check_address(kept, text); /* closed, too */
+    inn_close(here);
+    check_address(listener, text); /* closed, too */
 }
 
 PROMISE(listening, all_interfaces_are_ipv4_and_ipv6)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     for (unsigned form = 0; form < 2; form++) {
-        guests seen = {0};
-        AT_END(end_listener)
-        ferry_listener *listener = listen_at(service, form == 0 ? ":0" : "*:0", &seen, true);
-        int fd = dial_at(listener, AF_INET, "127.0.0.1");
+        AT_END(end_inn)
+        inn *here = inn_open(FERRY_PLACEMENT_SHARED, form == 0 ? ":0" : "*:0", true);
+        AT_END(close_fd) int fd = dial_at(here->listener, AF_INET, "127.0.0.1");
         check_hello(fd);
-        close(fd);
         if (has_ipv6()) {
-            fd = dial_at(listener, AF_INET6, "::1");
-            check_hello(fd);
-            close(fd);
+            AT_END(close_fd) int other = dial_at(here->listener, AF_INET6, "::1");
+            check_hello(other);
         }
     }
 }
@@ -459,78 +484,68 @@ PROMISE(listening, ipv6_alone_is_had_where_asked_for)
 {
     if (!has_ipv6())
         return;
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
+    const ferry_listen_options options = {.on_owner = true, .only_v6 = true};
     static const char *const forms[] = {"[::]:0", ":0"};
     for (unsigned form = 0; form < 2; form++) {
-        guests seen = {0};
-        ferry_listen_options options = options_for(&seen, true);
-        options.only_v6 = true;
-        AT_END(end_listener) ferry_listener *listener = listen_with(service, forms[form], options);
-        check_eq(dial_at(listener, AF_INET, "127.0.0.1"), -ECONNREFUSED);
-        AT_END(close_fd) int fd = dial_at(listener, AF_INET6, "::1");
+        AT_END(end_inn)
+        inn *here = inn_open_with(FERRY_PLACEMENT_SHARED, forms[form], options, false);
+        check_eq(dial_at(here->listener, AF_INET, "127.0.0.1"), -ECONNREFUSED);
+        AT_END(close_fd) int fd = dial_at(here->listener, AF_INET6, "::1");
         check_hello(fd);
     }
 }
 
 PROMISE(listening, name_is_looked_up)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    AT_END(end_listener) ferry_listener *listener = listen_at(service, "localhost:0", &seen, true);
-    check_served(listener);
+    AT_END(end_inn) inn *here = inn_open(FERRY_PLACEMENT_SHARED, "localhost:0", true);
+    check_served(here->listener);
+}
+
+/* The name of a socket at 127.0.0.1. */
+static void print_name(int fd, char *ret_text, size_t size)
+{
+    struct sockaddr_in name;
+    socklen_t name_size = sizeof name;
+    check_eq(getsockname(fd, (struct sockaddr *)&name, &name_size), 0);
+    snprintf(ret_text, size, "127.0.0.1:%u", ntohs(name.sin_port));
 }
 
 PROMISE(listening, peer_is_told_of_as_text)
 {
-    ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    AT_END(drop_guests) guests seen = {.keep = true};
-    ferry_listener *listener = listen_at(service, ":0", &seen, true);
-    ferry_listener *local = listen_at(service, at_name(), &seen, true);
-    int fd = dial_at(listener, AF_INET, "127.0.0.1");
-    struct sockaddr_in own;
-    socklen_t size = sizeof own;
+    AT_END(end_inn) inn *here = inn_open_with(FERRY_PLACEMENT_SHARED, ":0", on_owners, true);
+    ferry_listener *local = listen_at(here->service, at_name(), &here->seen, true);
+    AT_END(close_fd) int fd = dial_at(here->listener, AF_INET, "127.0.0.1");
     char text[100], expected[100];
-    await_guests(&seen, 1);
-    check_eq(getsockname(fd, (struct sockaddr *)&own, &size), 0);
-    snprintf(expected, sizeof expected, "127.0.0.1:%u", ntohs(own.sin_port));
-    check_eq(ferry_stream_get_peer(seen.streams[0], text, sizeof text), strlen(expected));
+    await_guests(&here->seen, 1);
+    ferry_stream *guest = here->seen.streams[0];
+    print_name(fd, expected, sizeof expected);
+    check_eq(ferry_stream_get_peer(guest, text, sizeof text), strlen(expected));
     check(strcmp(text, expected) == 0);
-    check_eq(ferry_stream_get_peer(seen.streams[0], NULL, 0), strlen(expected));
-    check_eq(ferry_stream_get_peer(seen.streams[0], NULL, 1), -EINVAL);
+    check_eq(ferry_stream_get_peer(guest, NULL, 0), strlen(expected));
+    check_eq(ferry_stream_get_peer(guest, NULL, 1), -EINVAL);
     check_eq(ferry_stream_get_peer(NULL, text, sizeof text), -EINVAL);
-    int other = dial(local);
-    await_guests(&seen, 2);
-    check_eq(ferry_stream_get_peer(seen.streams[1], text, sizeof text), strlen("unix:"));
-    close(fd);
-    close(other);
-    close_listener(listener);
+    AT_END(close_fd) int other = dial(local);
+    await_guests(&here->seen, 2);
+    check_eq(ferry_stream_get_peer(here->seen.streams[1], text, sizeof text), strlen("unix:"));
     close_listener(local);
-    ferry_service_destroy(service);
-    check_eq(ferry_stream_get_peer(seen.streams[0], text, sizeof text), strlen(expected));
+    inn_close(here);
+    ferry_service_destroy(here->service);
+    here->service = NULL;
+    check_eq(ferry_stream_get_peer(guest, text, sizeof text), strlen(expected));
 }
 
 PROMISE(listening, adopted_stream_knows_its_peer_and_what_is_no_socket_has_none)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    AT_END(close_theirs) pair both = tcp_pair();
-    struct sockaddr_in theirs;
-    socklen_t size = sizeof theirs;
-    check_eq(getsockname(both.theirs, (struct sockaddr *)&theirs, &size), 0);
+    AT_END(stage_end) stage s = stage_open(FERRY_PLACEMENT_SHARED, tcp_pair());
+    AT_END(stage_end) stage pipe = stage_in(s.service, pipe_pair());
+    AT_END(drop_stream)
+    ferry_stream *alone = stream_adopt(s.service, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     char text[100], expected[100];
-    snprintf(expected, sizeof expected, "127.0.0.1:%u", ntohs(theirs.sin_port));
-    ferry_stream *stream = stream_adopt(service, both.ours);
-    check_eq(ferry_stream_get_peer(stream, text, sizeof text), strlen(expected));
+    print_name(s.theirs, expected, sizeof expected);
+    check_eq(ferry_stream_get_peer(s.stream, text, sizeof text), strlen(expected));
     check(strcmp(text, expected) == 0);
-    ferry_stream_unref(stream);
-    int ends[2];
-    check_eq(pipe2(ends, O_CLOEXEC), 0);
-    stream = stream_adopt(service, ends[1]);
-    check_eq(ferry_stream_get_peer(stream, text, sizeof text), -ENOTSOCK);
-    ferry_stream_unref(stream);
-    stream = stream_adopt(service, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    check_eq(ferry_stream_get_peer(stream, text, sizeof text), -ENOTCONN);
-    ferry_stream_unref(stream);
-    close(ends[0]);
+    check_eq(ferry_stream_get_peer(pipe.stream, text, sizeof text), -ENOTSOCK);
+    check_eq(ferry_stream_get_peer(alone, text, sizeof text), -ENOTCONN);
 }
 
 /* ---- refusals -------------------------------------------------------------------------------- */
@@ -548,19 +563,17 @@ static void check_refused(ferry_service *service, const char *address, ferry_lis
 
 PROMISE(listening, failure_names_its_step)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    ferry_listen_options options = options_for(&seen, true);
+    AT_END(end_inn) inn *here = inn_open(FERRY_PLACEMENT_SHARED, "127.0.0.1:0", true);
+    ferry_service *service = here->service;
     char taken[100];
-    AT_END(end_listener) ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
-    ferry_listener_get_address(listener, taken, sizeof taken);
-    check_refused(service, "nonsense", options, -EINVAL, FERRY_PHASE_QUEUE);
-    check_refused(service, "127.0.0.1:nosuchservice", options, -ENXIO, FERRY_PHASE_RESOLVE);
-    check_refused(service, "systemd:0", options, -ENXIO, FERRY_PHASE_SOCKET);
-    check_refused(service, "fd:999", options, -EBADF, FERRY_PHASE_SOCKET);
-    check_refused(service, taken, options, -EADDRINUSE, FERRY_PHASE_BIND);
-    check_refused(service, "192.0.2.1:0", options, -EADDRNOTAVAIL, FERRY_PHASE_BIND);
-    check_refused(service, "unix:/nosuchdirectory/x", options, -ENOENT, FERRY_PHASE_BIND);
+    ferry_listener_get_address(here->listener, taken, sizeof taken);
+    check_refused(service, "nonsense", on_owners, -EINVAL, FERRY_PHASE_QUEUE);
+    check_refused(service, "127.0.0.1:nosuchservice", on_owners, -ENXIO, FERRY_PHASE_RESOLVE);
+    check_refused(service, "systemd:0", on_owners, -ENXIO, FERRY_PHASE_SOCKET);
+    check_refused(service, "fd:999", on_owners, -EBADF, FERRY_PHASE_SOCKET);
+    check_refused(service, taken, on_owners, -EADDRINUSE, FERRY_PHASE_BIND);
+    check_refused(service, "192.0.2.1:0", on_owners, -EADDRNOTAVAIL, FERRY_PHASE_BIND);
+    check_refused(service, "unix:/nosuchdirectory/x", on_owners, -ENOENT, FERRY_PHASE_BIND);
 }
 
 /* What the name "several" stands for: one of them twice, and one that is not this host's. */
@@ -580,58 +593,46 @@ WRAPPED(int, getaddrinfo,
 PROMISE_BOTH(listening, name_with_several_addresses_is_had_at_each)
 {
     static const char *const hosts[] = {"127.0.0.1", "127.0.0.2"};
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_listen_options options = options_for(&seen, true);
-    options.limit_streams = 2;
-    ferry_listener *listener = listen_with(service, "several:0", options);
+    const ferry_listen_options options = {.on_owner = true, .limit_streams = 2};
+    AT_END(end_inn) inn *here = inn_open_with(placement, "several:0", options, false);
     for (unsigned i = 0; i < 8; i++) {
-        AT_END(close_fd) int fd = dial_at(listener, AF_INET, hosts[i % 2]);
+        AT_END(close_fd) int fd = dial_at(here->listener, AF_INET, hosts[i % 2]);
         check_hello(fd);
     }
-    ferry__endpoint second = listener->bindings.list[1].endpoint;
-    close_listener(listener);
+    ferry__endpoint second = here->listener->bindings.list[1].endpoint;
+    inn_close(here);
     check_eq(dial_endpoint(&second), -ECONNREFUSED);
 }
 
 PROMISE(listening, name_is_had_at_all_its_addresses_or_at_none)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    ferry_listen_options options = options_for(&seen, true);
-    ferry_listener *taken = listen_with(service, "127.0.0.2:0", options);
+    AT_END(end_inn) inn *taken = inn_open(FERRY_PLACEMENT_SHARED, "127.0.0.2:0", true);
     char name[64], other[64];
-    unsigned port = ntohs(taken->bindings.list[0].endpoint.address.v4.sin_port);
+    unsigned port = ntohs(taken->listener->bindings.list[0].endpoint.address.v4.sin_port);
     (void)snprintf(name, sizeof name, "several:%u", port);
     (void)snprintf(other, sizeof other, "127.0.0.1:%u", port);
-    check_refused(service, name, options, -EADDRINUSE, FERRY_PHASE_BIND);
-    close_listener(listen_with(service, other, options));
-    close_listener(taken);
-    close_listener(listen_with(service, name, options));
+    check_refused(taken->service, name, on_owners, -EADDRINUSE, FERRY_PHASE_BIND);
+    close_listener(listen_with(taken->service, other, on_owners));
+    inn_close(taken);
+    close_listener(listen_with(taken->service, name, on_owners));
 }
 
 PROMISE(listening, bad_input_is_einval)
 {
-    guests seen = {0};
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    ferry_listen_options good = options_for(&seen, true), bad = good;
     const ferry_stream_options unlikely = {.close_timeout_ms = -1};
+    const ferry_listen_options bad[] = {
+        {.on_stream = NULL, .on_owner = true},
+        {.on_stream = receive, .on_owner = true, .backlog = UINT32_MAX},
+        {.on_stream = receive, .on_owner = true, .unix_mode = 010000},
+        {.on_stream = receive, .on_owner = true, .stream = &unlikely}};
     ferry_listener *listener;
-    check_eq(ferry_listen(NULL, ":0", &good, &listener), -EINVAL);
-    check_eq(ferry_listen(service, NULL, &good, &listener), -EINVAL);
+    check_eq(ferry_listen(NULL, ":0", &on_owners, &listener), -EINVAL);
+    check_eq(ferry_listen(service, NULL, &on_owners, &listener), -EINVAL);
     check_eq(ferry_listen(service, ":0", NULL, &listener), -EINVAL);
-    check_eq(ferry_listen(service, ":0", &good, NULL), -EINVAL);
-    bad.on_stream = NULL;
-    check_refused(service, ":0", bad, -EINVAL, FERRY_PHASE_QUEUE);
-    bad = good;
-    bad.backlog = UINT32_MAX;
-    check_refused(service, ":0", bad, -EINVAL, FERRY_PHASE_QUEUE);
-    bad = good;
-    bad.unix_mode = 010000;
-    check_refused(service, ":0", bad, -EINVAL, FERRY_PHASE_QUEUE);
-    bad = good;
-    bad.stream = &unlikely;
-    check_refused(service, ":0", bad, -EINVAL, FERRY_PHASE_QUEUE);
+    check_eq(ferry_listen(service, ":0", &on_owners, NULL), -EINVAL);
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        check_refused(service, ":0", bad[i], -EINVAL, FERRY_PHASE_QUEUE);
     check_eq(ferry_listener_close(NULL, NULL), -EINVAL);
     check(ferry_listener_ref(NULL) == NULL);
     check(ferry_listener_unref(NULL) == NULL);
@@ -639,17 +640,13 @@ PROMISE(listening, bad_input_is_einval)
 
 PROMISE(listening, forked_child_cannot_listen_nor_close)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    ferry_listen_options options = options_for(&seen, true);
-    AT_END(end_listener)
-    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+    AT_END(end_inn) inn *here = inn_open(FERRY_PLACEMENT_SHARED, "127.0.0.1:0", true);
     ferry_listener *other;
     pid_t child = fork();
     if (child == 0) {
-        bool is_refused = ferry_listen(service, ":0", &options, &other) == -ECHILD &&
-                          ferry_listener_close(listener, NULL) == -ECHILD;
-        ferry_listener_unref(listener);
+        bool is_refused = ferry_listen(here->service, ":0", &on_owners, &other) == -ECHILD &&
+                          ferry_listener_close(here->listener, NULL) == -ECHILD;
+        ferry_listener_unref(here->listener);
         _exit(is_refused ? 0 : 1);
     }
     int status;
@@ -674,22 +671,15 @@ static int bind_path(bool keep)
 
 PROMISE(listening, stale_path_is_replaced_and_a_live_one_is_eaddrinuse)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     unlink(path());
     bind_path(false);
-    const ferry_listen_options options = options_for(&seen, true);
-    ferry_listener *listener = listen_with(service, at_path(), options);
-    int fd = dial(listener);
-    check_hello(fd);
-    close(fd);
-    check_refused(service, at_path(), options, -EADDRINUSE, FERRY_PHASE_BIND);
-    fd = dial(listener);
-    check_hello(fd); /* it noticed nothing, nor was it told of a connection */
-    await_guests(&seen, 2);
-    check_eq(atomic_load(&seen.count), 2);
-    close(fd);
-    close_listener(listener);
+    AT_END(end_inn) inn *here = inn_open(FERRY_PLACEMENT_SHARED, at_path(), true);
+    check_served(here->listener);
+    check_refused(here->service, at_path(), on_owners, -EADDRINUSE, FERRY_PHASE_BIND);
+    check_served(here->listener); /* it noticed nothing, nor was it told of a connection */
+    await_guests(&here->seen, 2);
+    check_eq(atomic_load(&here->seen.count), 2);
+    inn_close(here);
     check(access(path(), F_OK) != 0);
 }
 
@@ -708,10 +698,8 @@ static int late_comers;
 static void start_another(const char *)
 {
     before_unlink = NULL;
-    ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    guests seen = {0};
-    check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
-    ferry_service_destroy(service);
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
+    check_refused(service, at_path(), on_owners, -EADDRINUSE, FERRY_PHASE_BIND);
     late_comers++;
 }
 
@@ -724,14 +712,12 @@ static void check_no_lock(void)
 
 PROMISE(listening, of_two_that_replace_a_stale_path_at_once_one_listens)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     bind_path(false);
     before_unlink = start_another;
-    AT_END(end_listener) ferry_listener *listener = listen_at(service, at_path(), &seen, true);
+    AT_END(end_inn) inn *here = inn_open(FERRY_PLACEMENT_SHARED, at_path(), true);
     check_eq(late_comers, 1);
     check_no_lock();
-    check_served(listener);
+    check_served(here->listener);
 }
 
 #ifndef FERRY_THREAD_SANITIZER /* which starts none in a child of a process with threads */
@@ -755,18 +741,15 @@ PROMISE(listening, stale_path_is_replaced_whatever_became_of_who_tried_before)
         if (child == 0) {
             before_unlink = end_at_a_step;
             steps_left = step;
-            guests nobody = {0};
-            (void)listen_at(service_start(FERRY_PLACEMENT_SHARED), address, &nobody, true);
+            (void)inn_open(FERRY_PLACEMENT_SHARED, address, true);
             _exit(1);
         }
         int status;
         check_eq(waitpid(child, &status, 0), child);
         check(WIFSIGNALED(status));
-        guests seen = {0};
-        AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-        AT_END(end_listener) ferry_listener *listener = listen_at(service, address, &seen, true);
+        AT_END(end_inn) inn *here = inn_open(FERRY_PLACEMENT_SHARED, address, true);
         check_no_lock();
-        check_served(listener);
+        check_served(here->listener);
     }
 }
 
@@ -774,47 +757,41 @@ PROMISE(listening, stale_path_is_replaced_whatever_became_of_who_tried_before)
 
 PROMISE(listening, what_is_no_socket_is_left_alone)
 {
-    guests seen = {0};
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     unlink(path());
     close(open(path(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
-    check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
+    check_refused(service, at_path(), on_owners, -EADDRINUSE, FERRY_PHASE_BIND);
     check_eq(access(path(), F_OK), 0);
     unlink(path());
     check_eq(symlink("/nowhere", path()), 0);
-    check_refused(service, at_path(), options_for(&seen, true), -EADDRINUSE, FERRY_PHASE_BIND);
+    check_refused(service, at_path(), on_owners, -EADDRINUSE, FERRY_PHASE_BIND);
     unlink(path());
 }
 
 PROMISE(listening, path_is_removed_only_if_it_is_still_ours)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     unlink(path());
-    ferry_listener *listener = listen_at(service, at_path(), &seen, true);
+    AT_END(end_inn) inn *here = inn_open(FERRY_PLACEMENT_SHARED, at_path(), true);
     unlink(path());
-    int others = bind_path(true);
-    close_listener(listener);
+    AT_END(close_fd) int others = bind_path(true);
+    inn_close(here);
     check_eq(access(path(), F_OK), 0);
-    close(others);
     unlink(path());
 }
 
 PROMISE(listening, path_has_the_permissions_asked_for)
 {
-    guests seen = {0};
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     struct stat status;
     unlink(path());
     mode_t before = umask(077);
-    ferry_listen_options options = options_for(&seen, true);
+    ferry_listen_options options = on_owners;
     options.unix_mode = 0666;
     ferry_listener *listener = listen_with(service, at_path(), options);
     check_eq(stat(path(), &status), 0);
     check_eq(status.st_mode & 07777, 0666);
     close_listener(listener);
-    options.unix_mode = 0;
-    listener = listen_with(service, at_path(), options);
+    listener = listen_with(service, at_path(), on_owners);
     check_eq(stat(path(), &status), 0);
     check_eq(status.st_mode & 0077, 0);
     close_listener(listener);
@@ -824,42 +801,28 @@ PROMISE(listening, path_has_the_permissions_asked_for)
 /* What is asked of streams that only TCP knows. */
 static const ferry_stream_options of_tcp = {.no_delay = true, .notsent_lowat_bytes = 200000};
 
-static int option_of(int fd, int name)
-{
-    int value = -1;
-    socklen_t size = sizeof value;
-    check_eq(getsockopt(fd, IPPROTO_TCP, name, &value, &size), 0);
-    return value;
-}
-
 /* The next guest of a listener has the options set, and the kernel agrees. */
 static void check_tcp_options_of_guest(const ferry_listener *listener, guests *seen)
 {
     unsigned number = atomic_load(&seen->count);
     AT_END(close_fd) int client = dial(listener);
     await_guests(seen, number + 1);
-    check(seen->streams[number]->link.has_no_delay);
-    check(option_of(seen->streams[number]->link.fd, TCP_NODELAY) != 0);
-    check_eq(option_of(seen->streams[number]->link.fd, TCP_NOTSENT_LOWAT),
-             of_tcp.notsent_lowat_bytes);
+    const ferry__link *link = &seen->streams[number]->link;
+    check(link->has_no_delay);
+    check(socket_option(link->fd, IPPROTO_TCP, TCP_NODELAY) != 0);
+    check_eq(socket_option(link->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT), of_tcp.notsent_lowat_bytes);
 }
 
 PROMISE_BOTH(listening, accepted_streams_have_the_options_of_tcp_asked_for)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    AT_END(drop_guests) guests seen = {.keep = true};
-    ferry_listen_options options = options_for(&seen, true);
-    options.stream = &of_tcp;
-    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
-    check(listener->bindings.list[0].sort.has_no_delay); /* so no stream of it costs a call */
-    check_eq(listener->bindings.list[0].sort.unsent_bytes, of_tcp.notsent_lowat_bytes);
-    check_tcp_options_of_guest(listener, &seen);
-    close_listener(listener);
-    listener = listen_with(service, at_name(), options);
-    int client = dial(listener); /* a unix socket has no such option */
-    check_hello(client);
-    close(client);
-    close_listener(listener);
+    const ferry_listen_options options = {.on_owner = true, .stream = &of_tcp};
+    AT_END(end_inn) inn *here = inn_open_with(placement, "127.0.0.1:0", options, true);
+    const ferry__socket_sort *sort = &here->listener->bindings.list[0].sort;
+    check(sort->has_no_delay); /* so no stream of it costs a call */
+    check_eq(sort->unsent_bytes, of_tcp.notsent_lowat_bytes);
+    check_tcp_options_of_guest(here->listener, &here->seen);
+    AT_END(end_inn) inn *local = inn_open_with(placement, at_name(), options, true);
+    check_served(local->listener); /* a unix socket has no such option */
 }
 
 /* ---- inherited sockets ----------------------------------------------------------------------- */
@@ -877,71 +840,58 @@ static int make_listening(void)
 
 PROMISE_BOTH(listening, inherited_socket_is_taken_over)
 {
-    guests seen = {0};
     char address[20];
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    int fd = make_listening(), same = dup(fd);
+    int fd = make_listening();
+    AT_END(close_fd) int same = dup(fd);
     snprintf(address, sizeof address, "fd:%d", fd);
-    ferry_listener *listener = listen_at(service, address, &seen, true);
+    AT_END(end_inn) inn *here = inn_open(placement, address, true);
     check((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
-    int client = dial(listener);
-    check_hello(client);
-    close(client);
-    close_listener(listener);
+    check_served(here->listener);
+    inn_close(here);
     check_eq(fcntl(fd, F_GETFD), -1);                /* closed */
     check((fcntl(same, F_GETFL) & O_NONBLOCK) != 0); /* for others of ferry's, who share it */
-    close(same);
 }
 
 /* Whose guests may have come before, when nothing was asked of it. */
 PROMISE_BOTH(listening, inherited_socket_is_left_as_it_is_and_its_streams_are_set_up)
 {
-    guests seen = {.keep = true};
     char address[20];
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    int fd = make_listening(), same = dup(fd);
+    int fd = make_listening();
+    AT_END(close_fd) int same = dup(fd);
     snprintf(address, sizeof address, "fd:%d", fd);
-    ferry_listen_options options = options_for(&seen, true);
-    options.stream = &of_tcp;
-    ferry_listener *listener = listen_with(service, address, options);
-    check_tcp_options_of_guest(listener, &seen);
-    check_eq(option_of(same, TCP_NODELAY), 0);
-    check_eq(option_of(same, TCP_NOTSENT_LOWAT), 0);
-    close_listener(listener);
-    drop_guests(&seen);
-    close(same);
+    const ferry_listen_options options = {.on_owner = true, .stream = &of_tcp};
+    AT_END(end_inn) inn *here = inn_open_with(placement, address, options, true);
+    check_tcp_options_of_guest(here->listener, &here->seen);
+    check_eq(socket_option(same, IPPROTO_TCP, TCP_NODELAY), 0);
+    check_eq(socket_option(same, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 0);
 }
 
 PROMISE(listening, inherited_fd_that_does_not_listen_stays_the_callers)
 {
-    guests seen = {0};
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     char address[20];
-    pair both = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_DGRAM);
-    int ends[2];
-    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    pair both = unix_pair(SOCK_STREAM), messages = unix_pair(SOCK_DGRAM), pipe = pipe_pair();
     const struct {
         int fd, error;
-    } cases[] = {{both.ours, -EINVAL}, {messages.ours, -ESOCKTNOSUPPORT}, {ends[0], -ENOTSOCK}};
+    } cases[] = {{both.ours, -EINVAL}, {messages.ours, -ESOCKTNOSUPPORT}, {pipe.theirs, -ENOTSOCK}};
     for (unsigned i = 0; i < 3; i++) {
         int flags = fcntl(cases[i].fd, F_GETFL);
         snprintf(address, sizeof address, "fd:%d", cases[i].fd);
-        check_refused(service, address, options_for(&seen, true), cases[i].error,
-                      FERRY_PHASE_SOCKET);
+        check_refused(service, address, on_owners, cases[i].error, FERRY_PHASE_SOCKET);
         check_eq(fcntl(cases[i].fd, F_GETFL), flags);
     }
-    const int fds[] = {both.ours, both.theirs, messages.ours, messages.theirs, ends[0], ends[1]};
+    const int fds[] = {both.ours,       both.theirs, messages.ours,
+                       messages.theirs, pipe.ours,   pipe.theirs};
     for (unsigned i = 0; i < 6; i++)
         check_eq(close(fds[i]), 0);
 }
 
 PROMISE(listening, message_socket_is_not_padded)
 {
-    guests seen = {0};
     AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
     const ferry_stream_options padded = {.framing = FERRY_FRAMING_PAD};
-    ferry_listen_options options = options_for(&seen, true);
-    options.stream = &padded;
+    const ferry_listen_options options = {
+        .on_stream = receive, .on_owner = true, .stream = &padded};
     struct sockaddr_un name = {.sun_family = AF_UNIX}; /* bound to any */
     char address[20];
     AT_END(close_fd) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -983,56 +933,43 @@ PROMISE(listening, service_managers_sockets_are_taken_over)
     }
     for (unsigned i = 0; i < 2; i++)
         before[i] = pass_as(3 + (int)i, sockets[i]);
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    ferry_listener *by_name = listen_at(service, "systemd:web", &seen, true);
-    ferry_listener *by_place = listen_at(service, "systemd:0", &seen, true);
-    check_eq(by_name->bindings.list[0].fd, 4);
-    check_eq(by_place->bindings.list[0].fd, 3);
+    inn *by_name = inn_open(FERRY_PLACEMENT_SHARED, "systemd:web", true);
+    inn *by_place = inn_open(FERRY_PLACEMENT_SHARED, "systemd:0", true);
+    check_eq(by_name->listener->bindings.list[0].fd, 4);
+    check_eq(by_place->listener->bindings.list[0].fd, 3);
     check((fcntl(3, F_GETFD) & FD_CLOEXEC) != 0);
-    int clients[2] = {dial(by_name), dial(by_place)};
-    for (unsigned i = 0; i < 2; i++) {
-        check_hello(clients[i]);
-        close(clients[i]);
-    }
+    check_served(by_name->listener);
+    check_served(by_place->listener);
     check(strcmp(getenv("LISTEN_FDS"), "2") == 0);
-    close_listener(by_name);
-    close_listener(by_place);
+    inn_end(by_name);
+    inn_end(by_place);
     for (unsigned i = 0; i < 2; i++)
         put_back(3 + (int)i, before[i]);
 }
 
 /* ---- what goes wrong ------------------------------------------------------------------------- */
 
-static ferry_listener *listen_with_faults(ferry_service *service, guests *seen, ferry_fault fault,
-                                          ferry_faults **ret_faults)
+static inn *inn_open_with_faults(ferry_placement placement, ferry_faults *faults)
 {
-    check_eq(ferry_faults_create(&fault, 1, ret_faults), 0);
     const ferry_stream_options stream = {
-        .faults = *ret_faults, .high_watermark_bytes = 1, .on_watermark = ignore_watermark};
-    ferry_listen_options options = options_for(seen, true);
-    options.stream = &stream;
-    return listen_with(service, "127.0.0.1:0", options);
+        .faults = faults, .high_watermark_bytes = 1, .on_watermark = ignore_watermark};
+    const ferry_listen_options options = {.on_owner = true, .stream = &stream};
+    return inn_open_with(placement, "127.0.0.1:0", options, false);
 }
 
 static void get_over(ferry_placement placement, int error, unsigned times, unsigned lines)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_faults *faults;
+    AT_END(drop_faults)
+    ferry_faults *faults =
+        faults_of((ferry_fault){FERRY_CALL_ACCEPT, 1, times, FERRY_FAULT_ERROR, error});
     unsigned long logged = lines_logged();
-    ferry_listener *listener = listen_with_faults(
-        service, &seen, (ferry_fault){FERRY_CALL_ACCEPT, 1, times, FERRY_FAULT_ERROR, error},
-        &faults);
-    int fd = dial(listener);
+    AT_END(end_inn) inn *here = inn_open_with_faults(placement, faults);
+    AT_END(close_fd) int fd = dial(here->listener);
     check_hello(fd);
     check_eq(ferry_faults_get_injected(faults), times);
     check_eq(lines_logged() - logged, lines);
     /* The first looks, those that failed, the one that did not, and those that found no more. */
     check(ferry_faults_get_calls(faults, FERRY_CALL_ACCEPT) <= times + 10);
-    close(fd);
-    close_listener(listener);
-    ferry_faults_unref(faults);
 }
 
 PROMISE_BOTH(listening, connection_that_was_over_before_it_was_accepted_is_passed_over_in_silence)
@@ -1053,20 +990,16 @@ PROMISE_BOTH(listening, shortage_is_told_of_once_and_got_over_without_spinning)
 /* Pins: kept_listening. */
 PROMISE_BOTH(listening, listener_short_of_fds_sleeps_and_can_be_closed)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_faults *faults;
-    ferry_listener *listener = listen_with_faults(
-        service, &seen, (ferry_fault){FERRY_CALL_ACCEPT, 1, UINT64_MAX, FERRY_FAULT_ERROR, EMFILE},
-        &faults);
-    int fd = dial(listener);
+    AT_END(drop_faults)
+    ferry_faults *faults =
+        faults_of((ferry_fault){FERRY_CALL_ACCEPT, 1, UINT64_MAX, FERRY_FAULT_ERROR, EMFILE});
+    AT_END(end_inn) inn *here = inn_open_with_faults(placement, faults);
+    AT_END(close_fd) int fd = dial(here->listener);
     while (lines_logged() == 0)
         sched_yield();
     wait_until_asleep(); /* it does not spin */
-    close_listener(listener);
+    inn_close(here);
     check_eq(lines_logged(), 1);
-    close(fd);
-    ferry_faults_unref(faults);
 }
 
 /* No fd can be made any more, until they are given back. */
@@ -1096,17 +1029,15 @@ static void give_fds_back(const famine *made)
 /* Pins: kept_listening. */
 PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    AT_END(end_listener) ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
-    const ferry__endpoint *endpoint = &listener->bindings.list[0].endpoint;
+    AT_END(end_inn) inn *here = inn_open(placement, "127.0.0.1:0", true);
+    const ferry__endpoint *endpoint = &here->listener->bindings.list[0].endpoint;
     AT_END(close_fd) int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     famine hunger = {0};
     use_up_fds(&hunger);
     check_eq(connect(client, &endpoint->address.any, endpoint->size), 0);
     while (lines_logged() == 0)
         sched_yield();
-    check_eq(atomic_load(&seen.count), 0);
+    check_eq(atomic_load(&here->seen.count), 0);
     give_fds_back(&hunger);
     check_hello(client);
     check_eq(lines_logged(), 1);
@@ -1114,42 +1045,34 @@ PROMISE_BOTH(listening, connections_wait_while_fds_have_run_out)
 
 PROMISE(listening, connection_that_no_stream_can_be_made_of_is_closed_and_the_next_one_served)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_DEDICATED);
-    ferry_faults *faults;
-    ferry_listener *listener = listen_with_faults(
-        service, &seen, (ferry_fault){FERRY_CALL_POLL, 2, 1, FERRY_FAULT_ERROR, EMFILE}, &faults);
+    AT_END(drop_faults)
+    ferry_faults *faults =
+        faults_of((ferry_fault){FERRY_CALL_POLL, 2, 1, FERRY_FAULT_ERROR, EMFILE});
+    AT_END(end_inn) inn *here = inn_open_with_faults(FERRY_PLACEMENT_DEDICATED, faults);
     wait_until_asleep(); /* it has watched the socket: the first call */
-    int refused = dial(listener);
+    AT_END(close_fd) int refused = dial(here->listener);
     check_eq(read(refused, &(char){0}, 1), 0);
-    check_served(listener);
-    close(refused);
+    check_served(here->listener);
     check_eq(lines_logged(), 1);
-    close_listener(listener);
-    ferry_faults_unref(faults);
 }
 
 static void *listen_and_end(void *arg)
 {
-    ferry_service *service = ((void **)arg)[0];
-    guests *seen = ((void **)arg)[1];
-    ((void **)arg)[2] = listen_at(service, "127.0.0.1:0", seen, false);
+    inn *self = arg;
+    self->listener = listen_at(self->service, "127.0.0.1:0", &self->seen, false);
     return NULL;
 }
 
 PROMISE_BOTH(listening, connections_are_closed_once_the_thread_that_was_to_be_told_has_ended)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    guests seen = {0};
-    void *arguments[3] = {service, &seen, NULL};
-    run_to_its_end(listen_and_end, arguments);
-    ferry_listener *listener = arguments[2];
-    int fd = dial(listener);
+    inn here = {.service = service_start(placement)};
+    run_to_its_end(listen_and_end, &here);
+    AT_END(close_fd) int fd = dial(here.listener);
     check_eq(read(fd, &(char){0}, 1), 0);
-    close(fd);
     check_eq(lines_logged(), 1);
-    close_listener(listener);
-    check_eq(atomic_load(&seen.count), 0);
+    inn_close(&here);
+    check_eq(atomic_load(&here.seen.count), 0);
+    ferry_service_destroy(here.service);
 }
 
 /* ---- spreading and limiting ------------------------------------------------------------------ */
@@ -1159,9 +1082,8 @@ static void spread(bool all_at_once)
     enum { OWNERS = 4, CLIENTS = 64, SLACK = 6 };
     const ferry_service_options four = {.placement = FERRY_PLACEMENT_SHARED,
                                         .shared_owners = OWNERS};
-    guests seen = {.keep = true};
-    AT_END(destroy_service) ferry_service *service;
-    check_eq(ferry_service_create(&four, &service), 0);
+    AT_END(destroy_service) ferry_service *service = service_start_with(four);
+    AT_END(drop_guests) guests seen = {.keep = true};
     AT_END(end_listener) ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, false);
     int clients[CLIENTS];
     for (unsigned i = 0; i < CLIENTS; i++) {
@@ -1179,7 +1101,6 @@ static void spread(bool all_at_once)
         most = its > most ? its : most;
     }
     check(most <= CLIENTS / OWNERS + SLACK);
-    drop_guests(&seen);
     for (unsigned i = 0; i < CLIENTS; i++)
         close(clients[i]);
 }
@@ -1208,23 +1129,19 @@ static void block_owner(ferry_listener *listener, ferry_stream *stream, void *ar
 PROMISE(listening, busy_owner_holds_up_no_connection)
 {
     /* One owner stays in its first callback, with the fewest streams. */
-    guests seen = {.keep = true};
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    ferry_listen_options options = options_for(&seen, true);
-    options.on_stream = block_owner;
-    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+    const ferry_listen_options options = {.on_stream = block_owner, .on_owner = true};
+    AT_END(end_inn) inn *here = inn_open_with(FERRY_PLACEMENT_SHARED, "127.0.0.1:0", options, true);
     int clients[20];
-    clients[0] = dial(listener);
+    clients[0] = dial(here->listener);
     while (!atomic_load(&blocked))
         sched_yield();
     for (unsigned i = 1; i < 20; i++) {
-        clients[i] = dial(listener);
+        clients[i] = dial(here->listener);
         check_hello(clients[i]);
     }
     atomic_store(&let_go, true);
-    close_listener(listener);
-    check_eq(atomic_load(&seen.count), 20);
-    drop_guests(&seen);
+    inn_close(here);
+    check_eq(atomic_load(&here->seen.count), 20);
     for (unsigned i = 0; i < 20; i++)
         close(clients[i]);
 }
@@ -1234,10 +1151,10 @@ PROMISE_BOTH(listening, limit_of_streams_makes_connections_wait_until_one_has_en
 {
     enum { LIMIT = 3, CLIENTS = 12 };
     guests seen = {.keep = true};
+    const ferry_listen_options options = {.on_owner = true, .limit_streams = LIMIT};
     AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_listen_options options = options_for(&seen, true);
-    options.limit_streams = LIMIT;
-    AT_END(end_listener) ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
+    AT_END(end_listener)
+    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options_for(&seen, options));
     int clients[CLIENTS];
     for (unsigned i = 0; i < CLIENTS; i++)
         clients[i] = dial(listener);
@@ -1271,13 +1188,10 @@ static void dial_many(const ferry_listener *listener, int clients[], unsigned co
 
 static void check_open(ferry_service *service, unsigned count)
 {
-    ferry_service_status status;
-    do /* a hang is the harness's to notice */
-        check_eq(ferry_service_get_status(service, &status), 0);
-    while (status.streams < count && poll(NULL, 0, 1) == 0);
+    while (service_status(service).streams < count) /* a hang is the harness's to notice */
+        (void)poll(NULL, 0, 1);
     wait_until_asleep();
-    check_eq(ferry_service_get_status(service, &status), 0);
-    check_eq(status.streams, count);
+    check_eq(service_status(service).streams, count);
 }
 
 /* So many clients have come while this thread, which listens, does not look: more than it is told
@@ -1303,8 +1217,7 @@ PROMISE_BOTH(bounded, connections_wait_in_the_kernel_while_the_listening_thread_
     while (told < CLIENTS)
         (void)ferry_inbox_run(-1);
     for (unsigned i = 0; i < CLIENTS; i++) {
-        char byte;
-        check_eq(read(clients[i], &byte, 1), 0); /* nobody has kept it */
+        check_eq(read(clients[i], &(char){0}, 1), 0); /* nobody has kept it */
         close(clients[i]);
     }
 }
@@ -1317,10 +1230,7 @@ PROMISE_BOTH(bounded, listener_that_waits_for_its_thread_can_be_closed)
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     int clients[CLIENTS];
     ferry_listener *listener = listen_elsewhere(service, &told, clients, CLIENTS);
-    ferry_promise *closed;
-    check_eq(ferry_listener_close(listener, &closed), 0);
-    ferry_listener_unref(listener);
-    check_eq(outcome(closed).error, 0);
+    close_listener(listener);
     while (told < FERRY__MOST_HANDOVERS)
         (void)ferry_inbox_run(-1);
     for (unsigned i = 0; i < CLIENTS; i++)
@@ -1329,47 +1239,40 @@ PROMISE_BOTH(bounded, listener_that_waits_for_its_thread_can_be_closed)
 
 PROMISE_BOTH(listening, listener_at_its_limit_can_be_closed)
 {
-    guests seen = {.keep = true};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_listen_options options = options_for(&seen, true);
-    options.limit_streams = 1;
-    ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
-    AT_END(close_fd) int first = dial(listener), second = dial(listener);
-    await_guests(&seen, 1);
+    const ferry_listen_options options = {.on_owner = true, .limit_streams = 1};
+    AT_END(end_inn) inn *here = inn_open_with(placement, "127.0.0.1:0", options, true);
+    AT_END(close_fd) int first = dial(here->listener), second = dial(here->listener);
+    await_guests(&here->seen, 1);
     wait_until_asleep();
-    close_listener(listener);
-    check_eq(close_stream(seen.streams[0]).error,
-             0); /* its listener's memory is still counted in */
+    inn_close(here);
+    /* Its listener's memory is still counted in. */
+    check_eq(outcome(submit_close(here->seen.streams[0])).error, 0);
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */
 
 PROMISE_BOTH(listening, closing_again_gives_the_same_promise)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    AT_END(drop_listener) ferry_listener *listener = listen_at(service, "127.0.0.1:0", &seen, true);
+    AT_END(end_inn) inn *here = inn_open(placement, "127.0.0.1:0", true);
     ferry_promise *first, *second;
-    check_eq(ferry_listener_close(listener, &first), 0);
-    check_eq(ferry_listener_close(listener, &second), 0);
+    check_eq(ferry_listener_close(here->listener, &first), 0);
+    check_eq(ferry_listener_close(here->listener, &second), 0);
     check(first == second);
     int cancelled = ferry_promise_cancel(first);
     check(cancelled == -EOPNOTSUPP || cancelled == -EALREADY);
     check_eq(outcome(first).error, 0);
     check_eq(outcome(second).error, 0);
-    check(dial(listener) < 0);
-    check_eq(ferry_listener_close(listener, NULL), 0);
+    check(dial(here->listener) < 0);
+    check_eq(ferry_listener_close(here->listener, NULL), 0);
 }
 
 PROMISE_BOTH(listening, last_reference_closes)
 {
-    guests seen = {0};
-    AT_END(destroy_service) ferry_service *service = service_start(placement);
-    ferry_listener *listener = listen_at(service, at_path(), &seen, true);
-    check(ferry_listener_ref(listener) == listener);
-    check(ferry_listener_unref(listener) == NULL);
-    check_served(listener);
-    ferry_listener_unref(listener);
+    AT_END(end_inn) inn *here = inn_open(placement, at_path(), true);
+    check(ferry_listener_ref(here->listener) == here->listener);
+    check(ferry_listener_unref(here->listener) == NULL);
+    check_served(here->listener);
+    here->listener = ferry_listener_unref(here->listener);
     while (access(path(), F_OK) == 0)
         sched_yield();
 }
@@ -1384,30 +1287,26 @@ static void close_at_once(ferry_listener *listener, ferry_stream *stream, void *
 PROMISE_BOTH(listening, listener_can_be_closed_and_dropped_in_its_own_callback)
 {
     for (unsigned on_owner = 0; on_owner < 2; on_owner++) {
-        guests seen = {0};
-        AT_END(destroy_service) ferry_service *service = service_start(placement);
-        ferry_listen_options options = options_for(&seen, on_owner != 0);
-        options.on_stream = close_at_once;
-        options.limit_streams = 1;
-        ferry_listener *listener = listen_with(service, "127.0.0.1:0", options);
-        AT_END(close_fd) int fd = dial(listener);
-        await_guests(&seen, 1);
+        const ferry_listen_options options = {
+            .on_stream = close_at_once, .on_owner = on_owner, .limit_streams = 1};
+        AT_END(end_inn) inn *here = inn_open_with(placement, "127.0.0.1:0", options, false);
+        AT_END(close_fd) int fd = dial(here->listener);
+        await_guests(&here->seen, 1);
+        here->listener = NULL; /* the callback's reference was this one */
         check_hello(fd);
     }
 }
 
 PROMISE_BOTH(listening, listener_outlives_its_service_as_a_handle)
 {
-    ferry_service *service = service_start(placement);
-    guests seen = {0};
-    AT_END(drop_listener) ferry_listener *listener = listen_at(service, at_path(), &seen, true);
-    ferry_promise *closed;
-    ferry_service_destroy(service);
+    AT_END(end_inn) inn *here = inn_open(placement, at_path(), true);
+    ferry_service_destroy(here->service);
+    here->service = NULL;
     check(access(path(), F_OK) != 0);
-    check_eq(ferry_listener_close(listener, &closed), 0);
+    AT_END(drop_promise) ferry_promise *closed;
+    check_eq(ferry_listener_close(here->listener, &closed), 0);
     check_eq(ferry_promise_await(closed, 0, NULL), 0);
-    check_address(listener, at_path());
-    ferry_promise_unref(closed);
+    check_address(here->listener, at_path());
 }
 
 /* ---- races ----------------------------------------------------------------------------------- */

@@ -117,8 +117,7 @@ static void check_calls(const unsigned expected[KINDS])
 typedef struct house {
     ferry_service *service;
     ferry_listener *listener;
-    ferry_stream *held; /* for holding the owner */
-    int theirs;         /* its peer */
+    stage held; /* for holding the owner */
     atomic_bool may_go_on;
 } house;
 
@@ -157,9 +156,7 @@ static house house_open_in(ferry_service *service, const char *address,
                                        .on_accept = manner == SEES_GUESTS ? see_guest : NULL};
     house h = {.service = service};
     check_eq(ferry_listen(service, address, &door, &h.listener), 0);
-    pair both = unix_pair(SOCK_STREAM);
-    h.theirs = both.theirs;
-    h.held = stream_adopt(service, both.ours);
+    h.held = stage_in(service, unix_pair(SOCK_STREAM));
     wait_until_asleep(); /* its door is watched */
     return h;
 }
@@ -171,8 +168,7 @@ static house house_open(const char *address, const ferry_stream_options *of_gues
 
 static void house_close(house *h)
 {
-    check_eq(close_stream(h->held).error, 0);
-    close(h->theirs);
+    stage_close(&h->held);
     ferry_service_destroy(h->service);
     ferry_listener_unref(h->listener);
 }
@@ -183,8 +179,8 @@ static void hold_owner(house *h)
     const ferry_request_options options = {
         .on_owner = hold_until_told, .on_owner_holds_queue = true, .on_owner_arg = &h->may_go_on};
     atomic_store(&h->may_go_on, false);
-    check_eq(ferry_stream_write(h->held, "x", 1, &options, NULL), 0);
-    read_away(h->theirs, 1);
+    check_eq(ferry_stream_write(h->held.stream, "x", 1, &options, NULL), 0);
+    read_away(h->held.theirs, 1);
 }
 
 /* @return the client's end. */
@@ -423,16 +419,13 @@ PROMISE_BOTH(short_lives, adopted_socket_is_asked_for_no_more_than_is_needed)
 
 PROMISE(short_lives, relayed_message_is_received_and_sent_and_nothing_is_asked_in_vain)
 {
-    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
-    AT_END(close_theirs) pair near = tcp_pair();
-    AT_END(close_theirs) pair far = tcp_pair();
-    AT_END(drop_stream) ferry_stream *from = stream_adopt(service, near.ours);
-    AT_END(drop_stream) ferry_stream *to = stream_adopt(service, far.ours);
-    check_eq(ferry_stream_relay(from, to, FERRY_TO_END, 0, NULL, NULL), 0);
+    AT_END(stage_end) stage from = stage_open(FERRY_PLACEMENT_SHARED, tcp_pair());
+    AT_END(stage_end) stage to = stage_in(from.service, tcp_pair());
+    check_eq(ferry_stream_relay(from.stream, to.stream, FERRY_TO_END, 0, NULL, NULL), 0);
     for (unsigned i = 0; i < 3; i++) {
         forget_calls();
-        check_eq(send(near.theirs, "message", 7, MSG_NOSIGNAL), 7);
-        read_away(far.theirs, 7);
+        check_eq(send(from.theirs, "message", 7, MSG_NOSIGNAL), 7);
+        read_away(to.theirs, 7);
         wait_until_asleep();
         if (i > 0) /* else it has just begun */
             CHECK_CALLS([RECV] = 1, [SEND] = 1);
