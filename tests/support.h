@@ -278,12 +278,6 @@ void stage_end(stage *s);
 /* The same, but first the stream is closed, which must succeed. */
 void stage_close(stage *s);
 
-/* The same, of one whose peer was let read. @return how many bytes it has read. */
-uint64_t stage_close_read(stage *s);
-
-/* Waits for a close of the stream, and drops it. */
-ferry_result stage_close_stream(stage *s);
-
 /* The same, and checks that the peer, which reads now if it was not let before, gets so many bytes,
  * with this digest, and then an end of file; or the first bytes of a seed's content; or a text. */
 void stage_close_got(stage *s, uint64_t bytes, uint64_t digest);
@@ -292,6 +286,9 @@ void stage_close_got_text(stage *s, const char *text);
 
 /* The same for so many bytes, whatever they are. */
 void stage_close_got_bytes(stage *s, uint64_t bytes);
+
+/* Waits for a close of the stream, and drops it. */
+ferry_result stage_close_stream(stage *s);
 
 /* Destroys the service before the rest. */
 void stage_destroy(stage *s);

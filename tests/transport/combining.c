@@ -44,7 +44,7 @@ PROMISE_EITHER(combining, own_work_and_transfers_follow_one_another)
     pthread_t thread = start_thread(look_up, self.looked_up);
     check_outcome(all, .error = 0, .sent = file.size, .stream_offset = 4);
     pthread_join(thread, NULL);
-    check_eq(stage_close_read(&s), file.size + 4);
+    stage_close_got_bytes(&s, file.size + 4);
 }
 
 PROMISE_EITHER(combining, all_of_several_writes_adds_up_their_bytes)
@@ -204,5 +204,5 @@ PROMISE_EITHER(depth, long_chain_of_callbacks_that_submit_again_runs_on_a_small_
     stage_let_read(&s);
     relay_race self = {.stream = s.stream, .left = LONG};
     run_on_small_stack(submit_again_and_again, &self);
-    check_eq(stage_close_read(&s), LONG);
+    stage_close_got_bytes(&s, LONG);
 }

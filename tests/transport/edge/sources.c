@@ -130,8 +130,7 @@ PROMISE_BOTH(splice, source_that_ends_before_its_length_is_enodata_with_the_exac
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
         AT_END(close_theirs) pair source = source_pair(from);
-        stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-        stage_let_read(&s);
+        stage s = stage_open_to_reader(placement, unix_pair(SOCK_STREAM));
         const feeder fed = {source.ours, .seed = 5, .size = 200000, .ends = true};
         check_outcome(submit_fed(s.stream, borrowed(source.theirs, 200001), fed), .error = -ENODATA,
                       .phase = FERRY_PHASE_SOURCE, .sent = 200000, .remaining = 1);
@@ -265,8 +264,7 @@ PROMISE_BOTH(splice, message_socket_gets_a_copy)
 {
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
         AT_END(close_theirs) pair source = source_pair(from);
-        stage s = stage_open(placement, unix_pair(SOCK_SEQPACKET));
-        stage_let_read(&s);
+        stage s = stage_open_to_reader(placement, unix_pair(SOCK_SEQPACKET));
         const feeder fed = {source.ours, .seed = 9, .size = 300000, .ends = true};
         check_outcome(submit_fed(s.stream, borrowed(source.theirs, FERRY_TO_END), fed), .error = 0,
                       .method = FERRY_METHOD_COPY, .sent = 300000);
@@ -324,8 +322,7 @@ PROMISE_BOTH(zero_copy, files_pipes_and_sockets_are_sent)
     AT_END(file_remove) test_file file = file_make(100000, 1);
     for (source_kind from = 0; from < SOURCE_KINDS; from++) {
         AT_END(close_theirs) pair source = source_pair(from);
-        stage s = stage_open(placement, tcp_pair());
-        stage_let_read(&s);
+        stage s = stage_open_to_reader(placement, tcp_pair());
         check_outcome(submit_file(s.stream, uncopied(ferry_file_at(file.path))), .error = 0,
                       .method = FERRY_METHOD_SENDFILE);
         const feeder fed = {source.ours, .seed = 2, .size = 100000, .ends = true};
@@ -505,8 +502,7 @@ PROMISE_BOTH(generator, stands_between_memory_and_files_in_one_request)
 {
     AT_END(file_remove) test_file file = file_make(5000, 4);
     maker making = {.seed = 2, .size = 70000, .most = 999}, none = {0};
-    stage s = stage_open(placement, tcp_pair());
-    stage_let_read(&s);
+    stage s = stage_open_to_reader(placement, tcp_pair());
     const ferry_part parts[] = {
         ferry_part_copy("head", 4),
         part_of(&making, FERRY_TO_END),

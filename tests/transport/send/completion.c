@@ -274,8 +274,7 @@ PROMISE_EITHER(completion, flush_of_a_poisoned_stream_waits_for_what_is_being_co
 static void many_are_confirmed(ferry_placement placement, pair both)
 {
     enum { COUNT = 2000 };
-    AT_END(stage_close) stage s = stage_open(placement, both);
-    stage_let_read(&s);
+    AT_END(stage_close) stage s = stage_open_to_reader(placement, both);
     ferry_promise *promises[COUNT];
     for (unsigned i = 0; i < COUNT; i++)
         promises[i] = write_until(s.stream, 1 + i % 300, FERRY_COMPLETION_ACKED);

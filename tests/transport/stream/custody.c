@@ -53,7 +53,7 @@ PROMISE_BOTH(custody, writes_that_are_awaited_one_by_one_are_made_of_the_same_me
     for (unsigned i = 0; i < WRITES; i++)
         check_eq(outcome(submit_write(s.stream, "y", 1)).error, 0);
     check(allocations_made() - made < WRITES / 10); /* some: when it was just changing hands */
-    check_eq(stage_close_read(&s), 1 + WRITES);
+    stage_close_got_bytes(&s, 1 + WRITES);
 }
 
 static void await_mark(ferry_stream *stream)
@@ -77,7 +77,7 @@ PROMISE_BOTH(custody, thread_keeps_little_of_the_promises_that_it_drops)
     for (unsigned i = 0; i < WRITES; i++)
         ferry_promise_unref(kept[i]);
     check(allocations_outstanding() <= idle + LITTLE);
-    check_eq(stage_close_read(&s), WRITES);
+    stage_close_got_bytes(&s, WRITES);
 }
 
 /* A pile of 1,024, and what lies on its shelf: less than two of them. */
@@ -93,7 +93,7 @@ PROMISE_BOTH(custody, owner_keeps_no_more_than_three_piles_however_many_promises
     check_eq(outcome(stuck).error, 0);
     await_mark(s.stream);
     check(allocations_outstanding() <= before + MOST);
-    check_eq(stage_close_read(&s), STUCK_BYTES + WRITES);
+    stage_close_got_bytes(&s, STUCK_BYTES + WRITES);
 }
 
 /* An owner keeps what it is done with for those who submit, but not for long; and of a dedicated
@@ -185,7 +185,7 @@ PROMISE_BOTH(custody, kept_promise_does_not_keep_a_large_copy)
     long with_promise = allocations_outstanding();
     ferry_promise_unref(promise);
     check_eq(with_promise - allocations_outstanding(), 1); /* the request, without its payload */
-    check_eq(stage_close_read(&s), sizeof data + 1000);
+    stage_close_got_bytes(&s, sizeof data + 1000);
 }
 
 PROMISE_BOTH(custody, given_memory_without_a_release_function_goes_to_free)
