@@ -32,14 +32,18 @@ uint64_t ferry__tls_records_per_key = UINT64_C(1) << 23;
 typedef enum outcome { UNDER_WAY, SECURED, FAILED } outcome;
 
 typedef struct tls_link {
-    /* Any thread, once outcome says so. What is behind it stays until the stream is freed. */
-    atomic_uint outcome;    /* of the handshake */
-    atomic_bool has_failed; /* failure tells: of the handshake, or later of reading */
-    ferry_tls_failure failure;
-    ferry_tls_info info;
-    char *name;                 /* that was asked for; or NULL */
-    char *protocol, *subject;   /* info's, as certificate is */
+    /* Any thread. The failure is of the handshake, or later of reading; or NULL. */
+    atomic_uint outcome; /* of the handshake */
+    _Atomic(const ferry_tls_failure *) failure;
+
+    /* Any thread, once outcome says so. What these point to stays until the stream is freed. */
+    const char *version, *cipher;
+    char *name; /* that was asked for; or NULL */
+    char *protocol, *subject;
     unsigned char *certificate; /* allocated by OpenSSL */
+    size_t certificate_length;
+    bool is_resumed;
+    bool was_taken_over; /* the kernel encrypts */
 
     /* The owner's. */
     SSL *ssl; /* NULL: it is closed */
@@ -251,14 +255,27 @@ static void begin_call(tls_link *self)
     self->signs = (ferry__tls_signs){.alert = FERRY__NO_ALERT};
 }
 
-/* Lets others see the failure, which was filled in: the first one. */
+/* Where there is no memory to say more. */
+static const ferry_tls_failure unexplained = {
+    .reason = FERRY_TLS_LOCAL, .alert = FERRY__NO_ALERT, .text = "no memory to say why"};
+
+/* Lets others see the failure: the first one. Few connections have one, and it is large. */
 static int show_failure(tls_link *self, const ferry_tls_failure *failure, int error)
 {
-    if (!atomic_load(&self->has_failed)) {
-        self->failure = *failure;
-        atomic_store(&self->has_failed, true);
-    }
+    if (atomic_load(&self->failure) != NULL)
+        return error;
+    ferry_tls_failure *copy = ferry__allocate(sizeof *copy);
+    if (copy != NULL)
+        *copy = *failure;
+    atomic_store(&self->failure, copy != NULL ? copy : &unexplained);
     return error;
+}
+
+static void free_failure(tls_link *self)
+{
+    const ferry_tls_failure *failure = atomic_load(&self->failure);
+    if (failure != &unexplained)
+        ferry__release((void *)(uintptr_t)failure);
 }
 
 /* A call of OpenSSL's has failed. @return its errno. */
@@ -698,9 +715,7 @@ static int describe_certificate(tls_link *self, X509 *certificate)
     int size = i2d_X509(certificate, &self->certificate);
     if (self->subject == NULL || size < 0)
         return -ENOMEM;
-    self->info.subject = self->subject;
-    self->info.certificate = self->certificate;
-    self->info.certificate_length = (size_t)size;
+    self->certificate_length = (size_t)size;
     return 0;
 }
 
@@ -713,7 +728,6 @@ static int describe_protocol(tls_link *self)
     if (length == 0)
         return 0;
     self->protocol = copy_text(protocol, length);
-    self->info.protocol = self->protocol;
     return self->protocol != NULL ? 0 : -ENOMEM;
 }
 
@@ -730,22 +744,19 @@ static size_t find_record_most(const SSL *ssl)
 static int describe_name(tls_link *self)
 {
     const char *asked = SSL_get_servername(self->ssl, TLSEXT_NAMETYPE_host_name);
-    if (self->name == NULL && asked != NULL && SSL_is_server(self->ssl)) {
-        self->name = copy_text(asked, strlen(asked));
-        if (self->name == NULL)
-            return -ENOMEM;
-    }
-    self->info.name = self->name;
-    return 0;
+    if (self->name != NULL || asked == NULL || !SSL_is_server(self->ssl))
+        return 0;
+    self->name = copy_text(asked, strlen(asked));
+    return self->name != NULL ? 0 : -ENOMEM;
 }
 
 /* Notes what was agreed on. @return 0, -ENOMEM. */
 static int describe(tls_link *self)
 {
-    self->info.version = SSL_get_version(self->ssl);
-    self->info.cipher = SSL_get_cipher_name(self->ssl);
-    self->info.is_resumed = SSL_session_reused(self->ssl) == 1;
-    self->info.kernel_encrypts = self->kernel.encrypts;
+    self->version = SSL_get_version(self->ssl);
+    self->cipher = SSL_get_cipher_name(self->ssl);
+    self->is_resumed = SSL_session_reused(self->ssl) == 1;
+    self->was_taken_over = self->kernel.encrypts;
     int error = describe_protocol(self);
     if (error == 0)
         error = describe_name(self);
@@ -946,6 +957,7 @@ static void forget(ferry__link *link)
     ferry__release(self->protocol);
     ferry__release(self->subject);
     OPENSSL_free(self->certificate);
+    free_failure(self);
     ferry__release(self);
 }
 
@@ -1033,7 +1045,15 @@ int ferry_tls_get_info(ferry_stream *stream, ferry_tls_info *ret_info)
     outcome now = atomic_load(&self->outcome);
     if (now != SECURED)
         return now == FAILED ? -EPROTO : -EAGAIN;
-    *ret_info = self->info;
+    *ret_info = (ferry_tls_info){.version = self->version,
+                                 .cipher = self->cipher,
+                                 .protocol = self->protocol,
+                                 .name = self->name,
+                                 .subject = self->subject,
+                                 .certificate = self->certificate,
+                                 .certificate_length = self->certificate_length,
+                                 .is_resumed = self->is_resumed,
+                                 .kernel_encrypts = self->was_taken_over};
     return 0;
 }
 
@@ -1042,9 +1062,10 @@ int ferry_tls_get_failure(ferry_stream *stream, ferry_tls_failure *ret_failure)
     if (stream == NULL || ret_failure == NULL)
         return -EINVAL;
     tls_link *self = find(stream);
-    if (self == NULL || !atomic_load(&self->has_failed))
+    const ferry_tls_failure *failure = self != NULL ? atomic_load(&self->failure) : NULL;
+    if (failure == NULL)
         return -ENODATA;
-    *ret_failure = self->failure;
+    *ret_failure = *failure;
     return 0;
 }
 

@@ -55,6 +55,7 @@ typedef struct idle {
     scratch where;
     tls_identity identity;
     size_t count; /* of connections that are counted */
+    bool reads;   /* whether ferry's streams have a reader each */
     int listener;
     pid_t clients;
 
@@ -178,13 +179,16 @@ static size_t read_nothing(ferry_stream *stream, const void *data, size_t length
     return 0;
 }
 
-/* It waits for what comes, and is there as long as it does. */
+/* It is there as long as it has a reader; or a reference, which nobody gives back. */
 static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
 {
     idle *all = arg;
     const ferry_reader reader = {.on_read = read_nothing, .on_owner = true};
     (void)listener;
-    (void)ferry_stream_set_reader(stream, &reader);
+    if (all->reads)
+        (void)ferry_stream_set_reader(stream, &reader);
+    else
+        (void)ferry_stream_ref(stream);
     note(all);
     if (all->done == WARM + all->count)
         ferry_stream_abort(stream);
@@ -213,24 +217,37 @@ static int listen_to_all(idle *all)
     return error == 0 ? sem_wait(&all->all_are_there) : error;
 }
 
-static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
+static int with_ferry_and(bool reads, const shape_run *what, double ret_figures[FIGURES])
 {
     static idle all;
     int error = open_all(what, &all);
+    all.reads = reads;
     return close_all(&all, error == 0 ? listen_to_all(&all) : error, ret_figures);
+}
+
+static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
+{
+    return with_ferry_and(false, what, ret_figures);
+}
+
+static int with_readers(const shape_run *what, double ret_figures[FIGURES])
+{
+    return with_ferry_and(true, what, ret_figures);
 }
 
 /* ---- the shapes ------------------------------------------------------------------------------ */
 
-#define IDLE(title, text, name_of_peer, peer)                                                      \
+#define IDLE(title, text, name_of_peer, peer, way)                                                 \
     {                                                                                              \
         .name = title, .summary = text, .figure_names = {"KiB each", "CPU us a handshake"},        \
-        .operations = MOST, .ways = {{name_of_peer, peer}, {"ferry", with_ferry}},                 \
+        .operations = MOST, .ways = {{name_of_peer, peer}, {"ferry", way}},                        \
     }
 
 const shape shape_tls_idle[] = {
     IDLE("idle", "a connection that does nothing: memory that the process has for it",
-         "OpenSSL, buffers released", with_released),
-    IDLE("idle-default", "the same", "OpenSSL, as it comes", with_openssl),
+         "OpenSSL, buffers released", with_released, with_ferry),
+    IDLE("idle-read", "the same, with a reader that waits for what comes",
+         "OpenSSL, buffers released", with_released, with_readers),
+    IDLE("idle-default", "the same, without", "OpenSSL, as it comes", with_openssl, with_ferry),
     {0},
 };
