@@ -13,7 +13,7 @@
 
 enum {
     LARGEST = 64 * 1024,
-    QUEUED = 256 * 1024 /* bytes that may wait: they are in the cache still when they are sent */
+    QUEUED = 2 << 20 /* bytes that may wait: they are in the cache still when they are sent */
 };
 static const char payload[LARGEST];
 

@@ -154,7 +154,7 @@ typedef struct ferry_stream_options {
      * counted: one for each file that is queued by fd, or by a path relative to a dirfd.
      * limit_requests bounds these.
      *
-     * Who copies much, and waits for room, does best with some 256 KiB: copies that wait longer
+     * Who copies much, and waits for room, does best with a few MiB: copies that wait for longer
      * have left the processor's cache by the time they are sent, which costs two to three times
      * the processor time.
      */
