@@ -871,6 +871,8 @@ static int shut_down(ferry__link *link)
     if (error != -EAGAIN) { /* an alert leaves also if no end can be said */
         int unpaid = pay_before(link, error == 0); /* the FIN goes in its packet */
         error = error != 0 && unpaid != -EAGAIN ? error : unpaid;
+    } else if (link->is_holding_back) { /* the end has to wait: what was to go with it does not */
+        ferry__link_plain.push(link);
     }
     link->is_holding_back = false;
     link->owes = error == -EAGAIN;
