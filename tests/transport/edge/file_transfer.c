@@ -310,8 +310,7 @@ PROMISE_BOTH(file, file_that_an_earlier_requests_callback_makes_is_found)
     check(mkdtemp(directory) != NULL);
     snprintf(path, sizeof path, "%s/file", directory);
     stage s = stage_open_to_reader(placement, unix_pair(SOCK_STREAM));
-    const ferry_request_options options = {
-        .on_owner = make_file, .on_owner_holds_queue = true, .on_owner_arg = path};
+    const ferry_request_options options = calling_on_owner(make_file, path);
     check_eq(ferry_stream_write(s.stream, "head ", 5, &options, NULL), 0);
     check_eq(outcome(submit_file(s.stream, ferry_file_at(path))).error, 0);
     stage_close_got_text(&s, "head made late");

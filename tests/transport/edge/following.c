@@ -259,8 +259,7 @@ PROMISE_EITHER(stable, file_that_an_owners_callback_changes_before_it_is_opened_
 {
     AT_END(file_remove) test_file file = file_make(1000, 13);
     AT_END(stage_close) stage s = open_one(placement);
-    const ferry_request_options options = {
-        .on_owner = touch_it, .on_owner_holds_queue = true, .on_owner_arg = file.path};
+    const ferry_request_options options = calling_on_owner(touch_it, file.path);
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     check_eq(outcome(submit_file(s.stream, stable(ferry_file_at(file.path)))).error, 0);
 }
@@ -271,8 +270,7 @@ PROMISE_EITHER(stable, shared_file_that_changed_since_it_was_opened_is_estale)
     ferry_file by_name = ferry_file_at(file.path);
     AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(by_name);
     AT_END(stage_close) stage s = open_one(placement);
-    const ferry_request_options options = {
-        .on_owner = touch_it, .on_owner_holds_queue = true, .on_owner_arg = file.path};
+    const ferry_request_options options = calling_on_owner(touch_it, file.path);
     check_eq(ferry_stream_write(s.stream, "x", 1, &options, NULL), 0);
     check_outcome(submit_file(s.stream, stable(ferry_file_shared(shared))), .error = -ESTALE,
                   .phase = FERRY_PHASE_SOURCE, .sent = 1000);

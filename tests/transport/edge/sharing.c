@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -189,12 +188,10 @@ PROMISE_BOTH(sharing, connection_that_another_process_holds_survives_an_abort_as
     AT_END(destroy_service) ferry_service *service = service_start(placement);
     AT_END(close_theirs) pair both = tcp_pair();
     AT_END(close_pair) pair told = pipe_pair();
-    int status;
     pid_t holder = hold_elsewhere(both.ours, LINGERS[0], told.theirs);
     end(stream_adopt(service, both.ours), true);
     check_eq(write(told.ours, "!", 1), 1);
-    check_eq(waitpid(holder, &status, 0), holder);
-    check_eq(status, 0);
+    await_child(holder);
     char mine[8];
     check_eq(recv(both.theirs, mine, sizeof mine, MSG_WAITALL), 4); /* and then its end of file */
 }

@@ -621,8 +621,7 @@ PROMISE_BOTH(generator, resume_by_an_owners_callback_is_never_lost)
     AT_END(stage_close) stage driver = stage_in(s.service, unix_pair(SOCK_STREAM));
     ferry_promise *promise = submit_maker(s.stream, &making, ROUNDS);
     resumer resuming = {.making = &making, .stream = s.stream};
-    const ferry_request_options options = {
-        .on_owner = allow_one, .on_owner_holds_queue = true, .on_owner_arg = &resuming};
+    const ferry_request_options options = calling_on_owner(allow_one, &resuming);
     uint64_t got = DIGEST_BEGIN;
     for (unsigned i = 0; i < ROUNDS; i++) {
         check_eq(ferry_stream_write(driver.stream, NULL, 0, &options, NULL), 0);

@@ -1130,8 +1130,7 @@ PROMISE_EITHER(watermark, is_told_on_the_owner_where_an_owner_adopted)
     pair both = unix_pair(SOCK_STREAM);
     reader *peer = reader_start(both.theirs, false);
     adopter self = {.service = service, .fd = both.ours};
-    const ferry_request_options options = {
-        .on_owner = adopt_on_owner, .on_owner_holds_queue = true, .on_owner_arg = &self};
+    const ferry_request_options options = calling_on_owner(adopt_on_owner, &self);
     check_eq(ferry_stream_write(only.stream, "x", 1, &options, NULL), 0);
     check_eq(line_end(&only), 1); /* settled after the callback ran */
     cross_the_mark(&self);

@@ -203,8 +203,7 @@ static void try_to_wait_for_room(ferry_promise *, const ferry_result *, void *ar
 PROMISE_EITHER(no_silent_wait, submit_that_may_wait_is_edeadlk_in_a_callback_and_on_an_owner)
 {
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    const ferry_request_options options = {
-        .on_owner = try_to_wait_for_room, .on_owner_holds_queue = true, .on_owner_arg = s.stream};
+    const ferry_request_options options = calling_on_owner(try_to_wait_for_room, s.stream);
     ferry_promise *promise = submit_write_with(s.stream, "x", 1, &options);
     check_eq(ferry_promise_observe(promise, try_to_wait_for_room, s.stream, NULL), 0);
     check_eq(outcome(promise).error, 0);

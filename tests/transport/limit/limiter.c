@@ -5,8 +5,6 @@
 #include "core/clock.h"
 #include "tests/support.h"
 
-#include <sys/wait.h>
-
 enum {
     MS = FERRY__NS_PER_MS,
     CHUNK = 256 * 1024,   /* what a stream would like to move at once */
@@ -531,7 +529,5 @@ PROMISE(limiter, limiter_of_the_parent_is_echild_in_a_forked_process)
     pid_t child = fork();
     if (child == 0)
         _exit(try_in_child(limiter));
-    int status;
-    check_eq(waitpid(child, &status, 0), child);
-    check_eq(status, 0);
+    await_child(child);
 }

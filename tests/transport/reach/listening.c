@@ -649,9 +649,7 @@ PROMISE(listening, forked_child_cannot_listen_nor_close)
         ferry_listener_unref(here->listener);
         _exit(is_refused ? 0 : 1);
     }
-    int status;
-    check_eq(waitpid(child, &status, 0), child);
-    check_eq(status, 0);
+    await_child(child);
 }
 
 /* ---- unix paths ------------------------------------------------------------------------------ */

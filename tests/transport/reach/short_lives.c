@@ -176,8 +176,7 @@ static void house_close(house *h)
 /* From here on the owner does nothing, until it is let go. */
 static void hold_owner(house *h)
 {
-    const ferry_request_options options = {
-        .on_owner = hold_until_told, .on_owner_holds_queue = true, .on_owner_arg = &h->may_go_on};
+    const ferry_request_options options = calling_on_owner(hold_until_told, &h->may_go_on);
     atomic_store(&h->may_go_on, false);
     check_eq(ferry_stream_write(h->held.stream, "x", 1, &options, NULL), 0);
     read_away(h->held.theirs, 1);

@@ -5,7 +5,6 @@
  */
 #include "tests/support.h"
 
-#include <sys/wait.h>
 #include <time.h>
 
 /* ---- a request that no socket takes whole ---------------------------------------------------- */
@@ -246,8 +245,7 @@ PROMISE_BOTH(calling_off, request_can_be_cancelled_on_the_owner_itself)
     AT_END(scene_close) scene s = scene_open(placement);
     ferry_promise *head = submit_head(&s, BY_MEMORY);
     _Atomic(ferry_promise *) target = NULL;
-    const ferry_request_options options = {
-        .on_owner = cancel_that, .on_owner_holds_queue = true, .on_owner_arg = &target};
+    const ferry_request_options options = calling_on_owner(cancel_that, &target);
     ferry_promise *first = submit_write_with(s.stream, "x", 1, &options);
     atomic_store(&target, submit_big(&s, BY_SENDFILE, NULL));
     read_away(s.theirs, BIG + 1); /* all before the target, and nothing of it */
@@ -306,8 +304,7 @@ PROMISE_BOTH(calling_off, cancelling_again_is_zero_for_as_long_as_it_is_pending)
 {
     hold target = {.cancels = 3};
     AT_END(scene_close) scene s = scene_open(placement);
-    const ferry_request_options options = {
-        .on_owner = cancel_several_times, .on_owner_holds_queue = true, .on_owner_arg = &target};
+    const ferry_request_options options = calling_on_owner(cancel_several_times, &target);
     ferry_promise *head = submit_head(&s, BY_MEMORY);
     ferry_promise *first = submit_write_with(s.stream, "x", 1, &options);
     target.promise = submit_big(&s, BY_MEMORY, NULL);
@@ -333,9 +330,7 @@ PROMISE_BOTH(calling_off, cancel_in_a_forked_child_is_echild_and_touches_nothing
             ferry_promise_cancel(head) == -ECHILD && ferry_promise_cancel(settled) == -EALREADY;
         _exit(right ? 0 : 1);
     }
-    int status;
-    check_eq(waitpid(child, &status, 0), child);
-    check_eq(status, 0);
+    await_child(child);
     ferry_promise_unref(settled);
     reader *peer = reader_start(s.theirs, false);
     check_eq(outcome(head).error, 0);

@@ -2,8 +2,6 @@
 /* Shared files that are opened as promises, by a thread that must not block. */
 #include "tests/support.h"
 
-#include <sys/wait.h>
-
 enum { SIZE = 100 * 1000 };
 
 static ferry_promise *open_on(ferry_service *service, ferry_file file)
@@ -155,9 +153,7 @@ PROMISE(opening, service_of_the_parent_process_is_echild)
         check_eq(ferry_shared_file_open_on(service, &file, NULL, &promise), -ECHILD);
         _exit(0);
     }
-    int status;
-    check(waitpid(child, &status, 0) == child);
-    check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    await_child(child);
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */

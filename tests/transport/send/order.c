@@ -85,8 +85,7 @@ PROMISE_BOTH(order, owners_own_submits_do_not_overtake_queued_ones)
     enum { COUNT = 1000 };
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
-    const ferry_request_options options = {
-        .on_owner = submit_more, .on_owner_holds_queue = true, .on_owner_arg = s.stream};
+    const ferry_request_options options = calling_on_owner(submit_more, s.stream);
     check_eq(ferry_stream_write(s.stream, "", 0, &options, NULL), 0);
     for (uint32_t i = 0; i < COUNT; i++)
         write_number(s.stream, i);

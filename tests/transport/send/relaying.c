@@ -665,8 +665,7 @@ PROMISE_EITHER(relaying, failure_that_on_owner_was_told_of_is_not_reported)
     atomic_int error = 0;
     scene set = begin_with_unix(placement);
     hang_up(&set);
-    const ferry_request_options options = {
-        .on_owner = note_error, .on_owner_holds_queue = true, .on_owner_arg = &error};
+    const ferry_request_options options = calling_on_owner(note_error, &error);
     check_eq(ferry_stream_write(set.to, "x", 1, &options, NULL), 0);
     check_eq(ferry_service_drain(set.service, -1), 0);
     end(&set);

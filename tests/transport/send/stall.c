@@ -146,8 +146,7 @@ typedef struct hold {
 /* Holds the owner of a stream until hold_end. */
 static void hold_start(hold *self, ferry_stream *stream)
 {
-    const ferry_request_options held = {
-        .on_owner = hold_until_told, .on_owner_holds_queue = true, .on_owner_arg = &self->is_up};
+    const ferry_request_options held = calling_on_owner(hold_until_told, &self->is_up);
     atomic_init(&self->is_up, false);
     self->holding = submit_write_with(stream, "x", 1, &held);
 }
