@@ -5,6 +5,7 @@
 #include "tls/failure.h"
 #include "tls/kernel.h"
 #include "tls/output.h"
+#include "transport/edge/source.h"
 #include "transport/reach/connector.h"
 #include "transport/stream/stream.h"
 
@@ -18,9 +19,9 @@
 
 enum {
     RECORD = SSL3_RT_MAX_PLAIN_LENGTH,
-    /* What is encrypted at a time: as much as a copied file's buffer has. It is what a cancel has
-     * to let leave. */
-    MOST = 64 * 1024,
+    /* What is encrypted at a time: as much as a copied file's buffer has, so that it goes in one
+     * packet. It is what a cancel has to let leave. */
+    MOST = FERRY__BUFFER_BYTES,
     OVERHEAD = 64,       /* of a record, at most: header, nonce, padding, tag */
     OWED_MOST = 1 << 18, /* answers that a peer has asked for, and does not read */
     IDLE_MOST = 64,      /* records and messages without bytes for a reader, one after the other */
@@ -868,7 +869,7 @@ static int shut_down(ferry__link *link)
     int error = hear_out(link);
     if (error == 0)
         say_end(self);
-    if (error != -EAGAIN) { /* an alert leaves also if no end can be said */
+    if (error != -EAGAIN) {                        /* an alert leaves also if no end can be said */
         int unpaid = pay_before(link, error == 0); /* the FIN goes in its packet */
         error = error != 0 && unpaid != -EAGAIN ? error : unpaid;
     } else if (link->is_holding_back) { /* the end has to wait: what was to go with it does not */

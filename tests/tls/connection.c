@@ -289,13 +289,52 @@ PROMISE_EITHER(connection, message_is_received_by_one_call)
     check(atomic_load(&receives) <= 3 * MESSAGES + OTHERS);
 }
 
-/* The flags of each sendmsg(2) of ferry's, since they were last forgotten. */
-static atomic_uint sends_before_more, other_sends;
+/* Each sendmsg(2) of ferry's, since they were last forgotten: the flags, and how many had more than
+ * a packet has. */
+static atomic_uint sends_before_more, other_sends, sends_beyond_a_packet;
+
+static void forget_sends(void)
+{
+    atomic_store(&sends_before_more, 0);
+    atomic_store(&other_sends, 0);
+    atomic_store(&sends_beyond_a_packet, 0);
+}
+
+static size_t bytes_of(const struct msghdr *message)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < message->msg_iovlen; i++)
+        size += message->msg_iov[i].iov_len;
+    return size;
+}
 
 WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
 {
+    enum { PACKET = 65536 - 20 - 32 }; /* loopback's, without the headers of IP and TCP */
     atomic_fetch_add((flags & MSG_MORE) != 0 ? &sends_before_more : &other_sends, 1);
+    atomic_fetch_add(&sends_beyond_a_packet, bytes_of(message) > PACKET);
     return __real_sendmsg(fd, message, flags);
+}
+
+PROMISE_EITHER(connection, each_piece_of_a_file_leaves_in_one_packet_of_loopback)
+{
+    enum { SIZE = 1 << 20 };
+    if (kernel_encrypts()) /* then no pieces are made */
+        return;
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    AT_END(drop_stream) ferry_stream *client = NULL;
+    AT_END(drop_stream) ferry_stream *server = NULL;
+    scene_join(s, &client, &server);
+    AT_END(file_remove) test_file file = file_make(SIZE, 1);
+    char *got = malloc(SIZE);
+    ferry_promise *reading = begin_read(client, got, SIZE);
+    forget_sends();
+    ferry_promise *sent = submit_file(server, (ferry_file){.fd = file.fd, .length = SIZE});
+    check_outcome(sent, .error = 0, .sent = SIZE);
+    check_outcome(reading, .error = 0, .sent = SIZE);
+    check(digest(DIGEST_BEGIN, got, SIZE) == digest_content(DIGEST_BEGIN, 1, 0, SIZE));
+    free(got);
+    check_eq(atomic_load(&sends_beyond_a_packet), 0);
 }
 
 static size_t answer_and_close(ferry_stream *stream, const void *, size_t length, bool at_end,
@@ -303,8 +342,7 @@ static size_t answer_and_close(ferry_stream *stream, const void *, size_t length
 {
     if (at_end)
         return length;
-    atomic_store(&sends_before_more, 0);
-    atomic_store(&other_sends, 0);
+    forget_sends();
     check_eq(ferry_stream_write(stream, "answer", 6, NULL, NULL), 0);
     check_eq(ferry_stream_close(stream, NULL), 0);
     return length;

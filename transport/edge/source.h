@@ -180,8 +180,12 @@ struct ferry__source {
 };
 
 enum {
-    /* Larger gains nothing; and it is one SEQPACKET message, as sendfile cuts them. */
-    FERRY__BUFFER_BYTES = 64 * 1024,
+    /*
+     * With what TLS adds to it, it goes in one packet of 64 KiB, the largest that loopback has and
+     * that TCP hands to a network card. What does not fit is a packet of its own: each costs. Nor
+     * is it more than a SEQPACKET message, as sendfile(2) cuts them.
+     */
+    FERRY__BUFFER_BYTES = 60 * 1024,
     FERRY__BLOCK_BYTES = 4096 /* whole for O_DIRECT, on whatever disk: the buffer has one more */
 };
 
