@@ -105,6 +105,22 @@ bool ferry__owner_is_asleep(const ferry__owner *owner)
     return bed != FERRY__AWAKE && bed != FERRY__IN_CALL;
 }
 
+unsigned ferry__owner_load(const ferry__owner *owner)
+{
+    unsigned holds = atomic_load(&owner->holds), ending = atomic_load(&owner->ending);
+    return holds > ending ? holds - ending : 0; /* they are not of one moment */
+}
+
+void ferry__owner_begin_ending(ferry__owner *owner)
+{
+    atomic_fetch_add(&owner->ending, 1);
+}
+
+void ferry__owner_end_ending(ferry__owner *owner)
+{
+    atomic_fetch_sub(&owner->ending, 1);
+}
+
 void ferry__owner_hold(ferry__owner *owner)
 {
     unsigned before = atomic_fetch_add(&owner->holds, 1);

@@ -80,8 +80,9 @@ typedef struct ferry__thread_hook {
 
 struct ferry__owner {
     /* Any thread. */
-    atomic_uint refs;  /* keeps the memory */
-    atomic_uint holds; /* keeps the thread */
+    atomic_uint refs;   /* keeps the memory */
+    atomic_uint holds;  /* keeps the thread */
+    atomic_uint ending; /* tasks that only wait for their end; written by its thread */
     atomic_bool has_thread;
     ferry__mailbox mailbox;
     ferry__wake wake;
@@ -163,6 +164,16 @@ void ferry__owner_join(ferry__owner *owner);
  * once the owner has ended its thread is kept for another one of which this was said, too.
  */
 void ferry__owner_keep_thread(ferry__owner *owner);
+
+/*
+ * Any thread. How much it has to do, beside others: its tasks, but for those that only wait for
+ * their end.
+ */
+unsigned ferry__owner_load(const ferry__owner *owner);
+
+/* The owner. A task of its has begun to wait for nothing but its end; or that wait is over. */
+void ferry__owner_begin_ending(ferry__owner *owner);
+void ferry__owner_end_ending(ferry__owner *owner);
 
 /* Any thread that knows of another hold. One more reason to live. */
 void ferry__owner_hold(ferry__owner *owner);

@@ -25,8 +25,12 @@ enum {
      * once: so few that it shows in no balance, and several for each time that the others are
      * woken. */
     SLACK = 4,
-    LEAVE_MS = 10, /* the other owner has been called, and comes at once if it can */
 };
+/* For so long an owner leaves connections; then it takes one. The other was called, and comes at
+ * once if it can. */
+static const int64_t PATIENCE = 10 * FERRY__NS_PER_MS;
+/* Where a handshake follows it watches again so soon. It may be idle by then, and each is long. */
+static const int64_t SHORT_PATIENCE = FERRY__NS_PER_MS;
 static const int64_t SOONEST_RETRY = 10 * FERRY__NS_PER_MS; /* as soon as an fd may be closed */
 static const int64_t LATEST_RETRY = FERRY__NS_PER_S;
 
@@ -469,8 +473,9 @@ static int welcome(ferry__acceptor *acceptor, int fd, const ferry__endpoint *pee
 
 /* ---- accepting ------------------------------------------------------------------------------- */
 
-static void look_again(ferry__acceptor *acceptor, int64_t deadline)
+static void look_again(ferry__acceptor *acceptor, bool is_away, int64_t deadline)
 {
+    acceptor->is_away = is_away;
     ferry__timers_set(&acceptor->owner->timers, &acceptor->timer, deadline);
 }
 
@@ -487,13 +492,13 @@ static void run_short(ferry__acceptor *acceptor, int error)
         ferry__log(FERRY_LOG_ERROR, "accepting pauses: error %d; trying again until it succeeds",
                    -error);
     stop_watching(acceptor);
-    look_again(acceptor,
+    look_again(acceptor, false,
                ferry__clock_back_off(&acceptor->patience_ns, SOONEST_RETRY, LATEST_RETRY));
 }
 
 static unsigned load_of(const ferry__acceptor *acceptor)
 {
-    return atomic_load(&acceptor->owner->holds);
+    return ferry__owner_load(acceptor->owner);
 }
 
 /* Whether its owner is in something that may last, and so may not come soon. */
@@ -530,27 +535,35 @@ static void call(ferry__acceptor *other)
         ferry__owner_post(other->owner, &other->call_mail);
 }
 
-static void stop_leaving(ferry__acceptor *acceptor)
+/* Whether it has left connections for long enough to take one. */
+static bool has_left_enough(ferry__acceptor *acceptor)
 {
-    if (acceptor->is_leaving)
-        ferry__timers_cancel(&acceptor->owner->timers, &acceptor->timer);
-    acceptor->is_leaving = false;
+    int64_t now = ferry__clock_now();
+    bool was_another_time = now - acceptor->left_at >= 2 * PATIENCE;
+    if (acceptor->left_at == 0 || was_another_time)
+        acceptor->left_at = now;
+    return now - acceptor->left_at >= PATIENCE;
 }
 
 /* Whether to leave a connection to another, for now. */
 static bool leave(ferry__acceptor *acceptor)
 {
-    ferry__acceptor *better = acceptor->has_left ? NULL : find_better(acceptor);
-    acceptor->has_left = false;
-    if (better == NULL) {
-        stop_leaving(acceptor);
+    ferry__acceptor *better = find_better(acceptor);
+    if (better == NULL || has_left_enough(acceptor)) {
+        acceptor->left_at = 0;
         return false;
     }
     call(better);
-    if (!acceptor->is_leaving) /* else the time runs already: calls do not make it longer */
-        look_again(acceptor, ferry__clock_deadline(LEAVE_MS));
-    acceptor->is_leaving = true;
+    int64_t away = may_shake_hands(acceptor->listener) ? SHORT_PATIENCE : PATIENCE;
+    look_again(acceptor, true, ferry__clock_now() + away);
     return true;
+}
+
+static void watch(ferry__acceptor *acceptor)
+{
+    int error = ferry__owner_await(acceptor->owner, &acceptor->watch, EPOLLIN);
+    if (error != 0)
+        run_short(acceptor, error);
 }
 
 /* Nobody waits to be accepted. */
@@ -558,9 +571,7 @@ static void wait_for_more(ferry__acceptor *acceptor)
 {
     if (atomic_load_explicit(&acceptor->listener->is_short, memory_order_relaxed))
         atomic_store(&acceptor->listener->is_short, false);
-    int error = ferry__owner_await(acceptor->owner, &acceptor->watch, EPOLLIN);
-    if (error != 0)
-        run_short(acceptor, error);
+    watch(acceptor);
 }
 
 /* Whether the error is about this connection only, which was over before it began (accept(2)). */
@@ -725,9 +736,10 @@ static void be_ready(ferry__watch *watch, uint32_t events)
 static void time_is_up(ferry__timer *timer)
 {
     ferry__acceptor *acceptor = ACCEPTOR_OF(timer, timer);
-    acceptor->has_left = acceptor->is_leaving;
-    acceptor->is_leaving = false;
-    schedule(acceptor);
+    if (acceptor->is_away && !acceptor->is_closing)
+        watch(acceptor); /* it tells whether the connection still waits */
+    else
+        schedule(acceptor);
 }
 
 void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,

@@ -24,6 +24,8 @@ static ferry_result *close_result(ferry_stream *stream)
 /* Nothing more is done with the fd, and nothing of it is waited for. */
 static void leave_link_alone(ferry_stream *stream)
 {
+    if (stream->state == FERRY__LINGERING)
+        ferry__owner_end_ending(stream->owner);
     if (stream->linger != NULL)
         ferry__timers_cancel(&stream->owner->timers, &stream->linger->timer);
     ferry__timers_cancel(&stream->owner->timers, &stream->confirm_timer);
@@ -87,6 +89,7 @@ static bool start_lingering(ferry_stream *stream, int error)
                       ferry__clock_deadline(stream->settings->options.close_timeout_ms));
     stream->confirm_patience_ns = 0;
     stream->state = FERRY__LINGERING;
+    ferry__owner_begin_ending(stream->owner);
     if (may_look_later(stream))
         ferry__confirm_look_later(stream);
     return true;

@@ -182,12 +182,12 @@ int ferry_service_create(const ferry_service_options *options, ferry_service **r
 
 /* ---- owners ---------------------------------------------------------------------------------- */
 
-/* The owner with the fewest holds. Two adopters at once may choose the same: no harm. */
+/* The owner with the least to do. Two adopters at once may choose the same: no harm. */
 static ferry__owner *least_loaded(const ferry_service *service)
 {
     ferry__owner *best = service->owners[0];
     for (unsigned i = 1; i < service->owner_count; i++) {
-        if (atomic_load(&service->owners[i]->holds) < atomic_load(&best->holds))
+        if (ferry__owner_load(service->owners[i]) < ferry__owner_load(best))
             best = service->owners[i];
     }
     return best;

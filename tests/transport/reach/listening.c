@@ -1113,6 +1113,38 @@ PROMISE(listening, flood_of_connections_is_spread_evenly_over_shared_owners)
     spread(true);
 }
 
+PROMISE(listening, stream_that_only_waits_for_its_peers_end_is_no_load_for_its_owner)
+{
+    enum { EACH = 3 };
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
+    const ferry_stream_options confirmed = {.close_timeout_ms = 60000};
+    stage ending[EACH], staying[EACH], added[EACH];
+    ferry_promise *closed[EACH];
+    for (int i = 0; i < EACH; i++) { /* for the one owner, and for the other */
+        ending[i] = stage_in_with(service, unix_pair(SOCK_STREAM), confirmed);
+        staying[i] = stage_in_with(service, unix_pair(SOCK_STREAM), confirmed);
+    }
+    ferry__owner *owner = ferry__owner_ref(ending[0].stream->owner);
+    for (int i = 0; i < EACH; i++)
+        closed[i] = submit_close(ending[i].stream);
+    wait_until_asleep();
+    for (int i = 0; i < EACH; i++) {
+        added[i] = stage_in_with(service, unix_pair(SOCK_STREAM), confirmed);
+        check(added[i].stream->owner == owner);
+    }
+    for (int i = 0; i < EACH; i++) {
+        check_eq(shutdown(ending[i].theirs, SHUT_WR), 0);
+        check_outcome(closed[i], .error = 0);
+    }
+    check_eq(atomic_load(&owner->ending), 0);
+    ferry__owner_unref(owner);
+    for (int i = 0; i < EACH; i++) {
+        stage_end(&ending[i]);
+        stage_end(&staying[i]);
+        stage_end(&added[i]);
+    }
+}
+
 static atomic_bool blocked, let_go;
 
 static void block_owner(ferry_listener *listener, ferry_stream *stream, void *arg)
