@@ -94,6 +94,8 @@ serve first --listen 127.0.0.1:0 --tls-cert own.pem --tls-key own.key --tls-cert
 server=$pid secure=$port
 wait_for eval '[ "$(grep -c "listening on" first.log)" -eq 2 ]'
 plain=$(grep -oE '[0-9]+$' first.log | tail -n 1)
+says "TLS: listening on 127.0.0.1:$secure" first.log
+! grep "TLS.*:$plain\$" first.log || fail "it says of plain HTTP that it is TLS"
 for file in large small empty; do
     fetch "https://127.0.0.1:$secure/$file"
     same "site/$file" body

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "encryption.h"
 
+#include <stdio.h>
+
 static void add_certificate(struct encryption *self, const char *file,
                             const struct argp_state *state)
 {
@@ -39,4 +41,9 @@ bool encryption_is_wanted(const struct encryption *self, const struct argp_state
     if (self->count == 0 && self->ca != NULL)
         argp_error(state, "--tls-client-ca needs a --tls-cert");
     return self->count > 0;
+}
+
+void encryption_say_listening(const ferry_tls_context *context, const char *address)
+{
+    (void)fprintf(stderr, "%slistening on %s\n", context != NULL ? "TLS: " : "", address);
 }

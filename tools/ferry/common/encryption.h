@@ -53,6 +53,10 @@ ferry_tls_context *encryption_create_client(const struct encryption *self);
 /* Reads the files again. If they are no good it says why, and all stays as it was. */
 void encryption_reload(ferry_tls_context *context);
 
+/* Says on stderr that somebody listens there, and whether over TLS. The address is last in its
+ * line. @param context NULL: not over TLS */
+void encryption_say_listening(const ferry_tls_context *context, const char *address);
+
 /* Takes NULL. */
 void encryption_free(ferry_tls_context *context);
 

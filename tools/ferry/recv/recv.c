@@ -350,7 +350,7 @@ static int listen_at(struct reception *reception)
         close_listener(reception);
         return EXIT_FAILURE;
     }
-    (void)fprintf(stderr, "listening on %s\n", reception->address);
+    encryption_say_listening(reception->tls, reception->address);
     return EXIT_SUCCESS;
 }
 

@@ -9,6 +9,7 @@
 #include "tree.h"
 #include "messages.h"
 #include "../common/commands.h"
+#include "../common/encryption.h"
 #include "../common/interrupt.h"
 #include "../common/option.h"
 
@@ -222,7 +223,7 @@ static bool listen_at(struct server *server, const struct entrance_options *entr
     ferry_phase phase;
     int error = entrance_open(server, entrance, bound, sizeof bound, &phase, ret_entrance);
     if (error == 0)
-        (void)fprintf(stderr, "listening on %s\n", bound);
+        encryption_say_listening(entrance->tls, bound);
     else
         warnx("cannot listen on %s: %s: %s", entrance->address, ferry_phase_name(phase),
               ferry_error_message(error));
