@@ -230,7 +230,7 @@ void ferry__owner_schedule_first(ferry__owner *owner, ferry__task *task)
     assert(ferry__owner_is_current(owner) && "only an owner schedules its tasks");
     if (task->scheduled)
         return;
-    task->scheduled = true;
+    task->scheduled = task->is_first = true;
     row_prepend(&owner->runnable, task);
 }
 
@@ -362,7 +362,7 @@ static bool deliver_mail(ferry__owner *owner)
 
 static void give_turn(ferry__owner *owner, ferry__task *task, int64_t now)
 {
-    task->scheduled = false;
+    task->scheduled = task->is_first = false;
     ferry__activity_begin(&owner->activity, task, now);
     if (task->turn(task) == FERRY__TURN_AGAIN)
         ferry__owner_schedule(owner, task);
@@ -399,7 +399,7 @@ static void give_turns(ferry__owner *owner)
     int64_t looked_at = 0;
     for (bool more = last != NULL; more;) {
         int64_t now = ferry__clock_now();
-        if (now - looked_at >= LONG_NS)
+        if (now - looked_at >= LONG_NS && !owner->runnable.first->is_first)
             looked_at = now = let_ahead(owner, now);
         ferry__task *task = row_take_first(&owner->runnable);
         more = task != last;

@@ -52,7 +52,8 @@ typedef struct ferry__task {
     ferry__turn (*turn)(struct ferry__task *); /* one bounded piece of work; may free the task if it
                                                   says TURN_OVER */
     struct ferry__task *next;                  /* in the owner's row */
-    bool scheduled;                            /* it is in a row */
+    bool scheduled;                            /* it is in a row, */
+    bool is_first;                             /* and nothing goes ahead of it */
 } ferry__task;
 
 /* How many tasks that mail has woken go ahead of one that has waited: so many small turns take
@@ -167,7 +168,7 @@ void ferry__owner_keep_thread(ferry__owner *owner);
 
 /*
  * Any thread. How much it has to do, beside others: its tasks, but for those that only wait for
- * their end.
+ * their end, and throw away what still comes.
  */
 unsigned ferry__owner_load(const ferry__owner *owner);
 

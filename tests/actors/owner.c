@@ -208,6 +208,37 @@ PROMISE(owner, nobody_is_hurried_where_nobody_goes_ahead)
     check_eq(all->hurried, 0);
 }
 
+static ferry__turn take_only_turn(ferry__task *task)
+{
+    crowd *all = ((struct member *)(void *)task)->crowd;
+    all->order[all->length++] = task == &all->small[0].task ? 's' : '1';
+    ferry__owner_release(all->owner);
+    return FERRY__TURN_OVER;
+}
+
+static void let_be_first(ferry__mail *mail, bool)
+{
+    struct member *self = (struct member *)(void *)((char *)mail - offsetof(struct member, mail));
+    ferry__owner_schedule_first(self->crowd->owner, &self->task);
+    wake_small_ones(self->crowd); /* their mail lies there before its turn */
+}
+
+PROMISE(owner, what_mail_wakes_does_not_go_ahead_of_what_is_to_be_first)
+{
+    AT_END(free_memory) crowd *all = calloc(1, sizeof *all);
+    all->owner = owner_start();
+    all->small_ones = 1;
+    all->small[0] = (struct member){{.turn = take_only_turn}, {.deliver = wake_member}, all, false};
+    all->large[0] =
+        (struct member){{.turn = take_only_turn}, {.deliver = let_be_first}, all, false};
+    ferry__owner_hold(all->owner);
+    ferry__owner_hold(all->owner); /* one for each turn */
+    ferry__owner_post(all->owner, &all->large[0].mail);
+    owner_end(all->owner);
+    check_eq(all->length, 2);
+    check(all->order[0] == '1' && all->order[1] == 's');
+}
+
 /* ---- its life -------------------------------------------------------------------------------- */
 
 PROMISE(owner, thread_lives_until_the_last_hold_is_released)

@@ -186,7 +186,7 @@ enum {
      * is it more than a SEQPACKET message, as sendfile(2) cuts them.
      */
     FERRY__BUFFER_BYTES = 60 * 1024,
-    FERRY__BLOCK_BYTES = 4096 /* whole for O_DIRECT, on whatever disk: the buffer has one more */
+    FERRY__BLOCK_BYTES = 4096 /* a whole one for O_DIRECT: the buffer has one more */
 };
 
 /* The owner only, all of these. */

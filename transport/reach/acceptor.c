@@ -29,8 +29,8 @@ enum {
 /* For so long an owner leaves connections; then it takes one. The other was called, and comes at
  * once if it can. */
 static const int64_t PATIENCE = 10 * FERRY__NS_PER_MS;
-/* Where a handshake follows it watches again so soon. It may be idle by then, and each is long. */
-static const int64_t SHORT_PATIENCE = FERRY__NS_PER_MS;
+/* Where handshakes follow it watches again so soon. It may be idle by then, and each is long. */
+static const int64_t AWAY = FERRY__NS_PER_MS;
 static const int64_t SOONEST_RETRY = 10 * FERRY__NS_PER_MS; /* as soon as an fd may be closed */
 static const int64_t LATEST_RETRY = FERRY__NS_PER_S;
 
@@ -473,9 +473,8 @@ static int welcome(ferry__acceptor *acceptor, int fd, const ferry__endpoint *pee
 
 /* ---- accepting ------------------------------------------------------------------------------- */
 
-static void look_again(ferry__acceptor *acceptor, bool is_away, int64_t deadline)
+static void look_again(ferry__acceptor *acceptor, int64_t deadline)
 {
-    acceptor->is_away = is_away;
     ferry__timers_set(&acceptor->owner->timers, &acceptor->timer, deadline);
 }
 
@@ -492,7 +491,8 @@ static void run_short(ferry__acceptor *acceptor, int error)
         ferry__log(FERRY_LOG_ERROR, "accepting pauses: error %d; trying again until it succeeds",
                    -error);
     stop_watching(acceptor);
-    look_again(acceptor, false,
+    acceptor->is_leaving = false;
+    look_again(acceptor,
                ferry__clock_back_off(&acceptor->patience_ns, SOONEST_RETRY, LATEST_RETRY));
 }
 
@@ -535,27 +535,30 @@ static void call(ferry__acceptor *other)
         ferry__owner_post(other->owner, &other->call_mail);
 }
 
-/* Whether it has left connections for long enough to take one. */
-static bool has_left_enough(ferry__acceptor *acceptor)
+static void stop_leaving(ferry__acceptor *acceptor)
 {
-    int64_t now = ferry__clock_now();
-    bool was_another_time = now - acceptor->left_at >= 2 * PATIENCE;
-    if (acceptor->left_at == 0 || was_another_time)
-        acceptor->left_at = now;
-    return now - acceptor->left_at >= PATIENCE;
+    if (acceptor->is_leaving)
+        ferry__timers_cancel(&acceptor->owner->timers, &acceptor->timer);
+    acceptor->is_leaving = false;
 }
 
 /* Whether to leave a connection to another, for now. */
 static bool leave(ferry__acceptor *acceptor)
 {
-    ferry__acceptor *better = find_better(acceptor);
-    if (better == NULL || has_left_enough(acceptor)) {
-        acceptor->left_at = 0;
+    ferry__acceptor *better = acceptor->has_left ? NULL : find_better(acceptor);
+    acceptor->has_left = false;
+    if (better == NULL) {
+        stop_leaving(acceptor);
         return false;
     }
     call(better);
-    int64_t away = may_shake_hands(acceptor->listener) ? SHORT_PATIENCE : PATIENCE;
-    look_again(acceptor, true, ferry__clock_now() + away);
+    int64_t now = ferry__clock_now();
+    if (!acceptor->is_leaving) /* else the time runs already: calls do not make it longer */
+        acceptor->leaves_until = now + PATIENCE;
+    acceptor->is_leaving = true;
+    bool is_secure = acceptor->listener->settings->secure != NULL;
+    look_again(acceptor, is_secure && now + AWAY < acceptor->leaves_until ? now + AWAY
+                                                                          : acceptor->leaves_until);
     return true;
 }
 
@@ -736,10 +739,14 @@ static void be_ready(ferry__watch *watch, uint32_t events)
 static void time_is_up(ferry__timer *timer)
 {
     ferry__acceptor *acceptor = ACCEPTOR_OF(timer, timer);
-    if (acceptor->is_away && !acceptor->is_closing)
+    if (acceptor->is_leaving && ferry__clock_now() < acceptor->leaves_until) {
+        look_again(acceptor, acceptor->leaves_until);
         watch(acceptor); /* it tells whether the connection still waits */
-    else
-        schedule(acceptor);
+        return;
+    }
+    acceptor->has_left = acceptor->is_leaving;
+    acceptor->is_leaving = false;
+    schedule(acceptor);
 }
 
 void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,

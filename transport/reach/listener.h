@@ -19,9 +19,9 @@
  * each leave somebody looks once more, and the least loaded owner never leaves. Nobody calls an
  * owner that is in something long (a callback, a disk). One that was called may get into something
  * long just then. So it has 10 milliseconds; after that the owner that left the connection takes
- * it. Until then it does not watch, or it would be told of the same connection again and again.
- * Where handshakes follow it watches after a millisecond, and leaves once more if it has to: else
- * it would be idle while the others have more than they can do.
+ * it, or the next. Until then it does not watch, or it would be told of the same connection again
+ * and again. Where handshakes follow it watches after a millisecond, and leaves once more if it has
+ * to: else it would be idle while the others have more than they can do.
  *
  * The kernel wakes the same one again and again, while it sleeps. So the others get their streams
  * by being called. Short connections may all be one owner's, as long as it sleeps in between.
@@ -76,13 +76,14 @@ typedef struct ferry__acceptor {
     /* The owner's. */
     ferry__task task;
     ferry__watch watch;
-    ferry__timer timer;  /* when to look again, where it does not watch */
-    int64_t patience_ns; /* how long the last wait for fds or memory was */
-    bool is_away;        /* it has left a connection to another, until the timer fires */
-    int64_t left_at;     /* when it began to leave connections; 0: it does not */
-    bool waits_for_room; /* wants_room is set, or room_mail is on its way */
-    bool has_started;    /* start_mail has come; if the service is destroyed, perhaps as the last */
-    bool is_closing;     /* close_mail has come */
+    ferry__timer timer;   /* when to look again, whether it is told or not */
+    int64_t patience_ns;  /* how long the last wait for fds or memory was */
+    bool is_leaving;      /* it leaves connections to others, */
+    int64_t leaves_until; /* until then */
+    bool has_left;        /* it did for long enough: the next one is its */
+    bool waits_for_room;  /* wants_room is set, or room_mail is on its way */
+    bool has_started; /* start_mail has come; if the service is destroyed, perhaps as the last */
+    bool is_closing;  /* close_mail has come */
 } ferry__acceptor;
 
 struct ferry_listener {

@@ -15,8 +15,8 @@
  *              thread, and two fds once its peer stalls or it is read from. The thread is kept for
  *              the next stream, up to 16 of them. For tens to a few thousand streams.
  *   shared     a fixed number of actor threads own all streams. Each stream stays with the thread
- *              that had the fewest. Streams take turns, a bounded chunk at a time. For thousands of
- *              streams that are mostly idle or short.
+ *              that had the fewest open. Streams take turns, a bounded chunk at a time. For
+ *              thousands of streams that are mostly idle or short.
  * With both a peer that does not read delays nobody, and every cancel, deadline and abort comes
  * through. No thread of ferry's spins: if it has to wait for another thread it sleeps. So any mix
  * of priorities gets on.
