@@ -491,7 +491,7 @@ static void run_short(ferry__acceptor *acceptor, int error)
         ferry__log(FERRY_LOG_ERROR, "accepting pauses: error %d; trying again until it succeeds",
                    -error);
     stop_watching(acceptor);
-    acceptor->is_leaving = false;
+    acceptor->leaves_until = 0;
     look_again(acceptor,
                ferry__clock_back_off(&acceptor->patience_ns, SOONEST_RETRY, LATEST_RETRY));
 }
@@ -537,25 +537,24 @@ static void call(ferry__acceptor *other)
 
 static void stop_leaving(ferry__acceptor *acceptor)
 {
-    if (acceptor->is_leaving)
+    if (acceptor->leaves_until != 0)
         ferry__timers_cancel(&acceptor->owner->timers, &acceptor->timer);
-    acceptor->is_leaving = false;
+    acceptor->leaves_until = 0;
 }
 
 /* Whether to leave a connection to another, for now. */
 static bool leave(ferry__acceptor *acceptor)
 {
-    ferry__acceptor *better = acceptor->has_left ? NULL : find_better(acceptor);
-    acceptor->has_left = false;
+    bool has_left = acceptor->leaves_until != 0 && ferry__clock_now() >= acceptor->leaves_until;
+    ferry__acceptor *better = has_left ? NULL : find_better(acceptor);
     if (better == NULL) {
         stop_leaving(acceptor);
         return false;
     }
     call(better);
     int64_t now = ferry__clock_now();
-    if (!acceptor->is_leaving) /* else the time runs already: calls do not make it longer */
+    if (acceptor->leaves_until == 0) /* else the time runs already: calls do not make it longer */
         acceptor->leaves_until = now + PATIENCE;
-    acceptor->is_leaving = true;
     bool is_secure = acceptor->listener->settings->secure != NULL;
     look_again(acceptor, is_secure && now + AWAY < acceptor->leaves_until ? now + AWAY
                                                                           : acceptor->leaves_until);
@@ -739,14 +738,12 @@ static void be_ready(ferry__watch *watch, uint32_t events)
 static void time_is_up(ferry__timer *timer)
 {
     ferry__acceptor *acceptor = ACCEPTOR_OF(timer, timer);
-    if (acceptor->is_leaving && ferry__clock_now() < acceptor->leaves_until) {
+    if (ferry__clock_now() < acceptor->leaves_until) {
         look_again(acceptor, acceptor->leaves_until);
         watch(acceptor); /* it tells whether the connection still waits */
-        return;
+    } else {
+        schedule(acceptor);
     }
-    acceptor->has_left = acceptor->is_leaving;
-    acceptor->is_leaving = false;
-    schedule(acceptor);
 }
 
 void ferry__acceptor_init(ferry__acceptor *acceptor, ferry_listener *listener,

@@ -78,9 +78,7 @@ typedef struct ferry__acceptor {
     ferry__watch watch;
     ferry__timer timer;   /* when to look again, whether it is told or not */
     int64_t patience_ns;  /* how long the last wait for fds or memory was */
-    bool is_leaving;      /* it leaves connections to others, */
-    int64_t leaves_until; /* until then */
-    bool has_left;        /* it did for long enough: the next one is its */
+    int64_t leaves_until; /* so long it leaves connections to others; 0: it does not */
     bool waits_for_room;  /* wants_room is set, or room_mail is on its way */
     bool has_started; /* start_mail has come; if the service is destroyed, perhaps as the last */
     bool is_closing;  /* close_mail has come */
