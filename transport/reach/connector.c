@@ -11,6 +11,10 @@
  *                                               -> the stream's handshake, if there is one
  *                                               -> settle -> end, once no mail is on its way
  *
+ * If it is the only one of its service, and nothing but one address is asked for, ferry_connect
+ * itself makes the attempt. A peer on this machine has answered by then, and no owner is woken.
+ * Else the owner goes on with it. Of several, owners make the attempts side by side.
+ *
  * The promise is an allocation of its own, so that one that is kept for long costs little. It
  * points to the connection until that has ended. A cancel can rely on that: if settling hears of a
  * cancel, the connection waits for its mail.
@@ -54,6 +58,7 @@ static const int64_t LATEST_RETRY = 100 * FERRY__NS_PER_MS;
 /* The promise of a stream. */
 typedef struct stream_promise {
     ferry_promise promise;         /* first */
+    ferry_service *service;        /* a reference, and counted there */
     struct connection *connection; /* while it can be cancelled */
     ferry_stream *stream;          /* a reference, once it is made; the program's to have once it
                                       has settled with 0 */
@@ -63,6 +68,7 @@ typedef struct stream_promise {
 typedef struct attempt {
     ferry__watch watch; /* its fd; -1: not begun, or over */
     struct connection *connection;
+    bool is_begun; /* by ferry_connect */
     bool is_ready; /* the kernel knows how it went */
     bool is_again; /* it is to be begun once more, when it is time for the next one */
 } attempt;
@@ -141,6 +147,8 @@ static void destroy_promise(ferry_promise *promise)
 {
     stream_promise *self = (stream_promise *)(void *)promise;
     (void)ferry_stream_unref(self->stream);
+    atomic_fetch_sub(&self->service->connects, 1);
+    ferry__service_unref(self->service);
     ferry__release(self);
 }
 
@@ -339,23 +347,29 @@ static ferry__handshake handshake_of(connection *self)
         .host = has_host ? self->address.host : NULL, .over = note_secured, .arg = self};
 }
 
-/* A socket is connected. */
-static void succeed(connection *self, attempt *try)
+/* A socket is connected. @param owner as ferry__connected has it */
+static int adopt(connection *self, const attempt *try, int fd, ferry__owner *owner)
 {
-    bool is_unix = is_local(endpoint_of(self, try));
+    const ferry__endpoint *peer = endpoint_of(self, try);
     const ferry__handshake handshake = handshake_of(self);
     const ferry__connected connected = {
-        .fd = take_fd(self, try),
+        .fd = fd,
         .handshake = &handshake,
-        .sort = {.is_tcp = !is_unix,
-                 .outlet = is_unix ? FERRY__OUTLET_UNIX : FERRY__OUTLET_TCP,
+        .sort = {.is_tcp = !is_local(peer),
+                 .outlet = is_local(peer) ? FERRY__OUTLET_UNIX : FERRY__OUTLET_TCP,
                  .may_be_framed = self->on_socket != NULL},
-        .peer = endpoint_of(self, try),
-        .owner = ferry__service_is_dedicated(self->service) ? NULL : self->owner,
+        .peer = peer,
+        .owner = owner,
     };
-    int error = ferry__stream_adopt_connected(self->service, &connected, self->settings,
-                                              &self->promised->stream);
-    note_stream(self, connected.fd, error);
+    return ferry__stream_adopt_connected(self->service, &connected, self->settings,
+                                         &self->promised->stream);
+}
+
+static void succeed(connection *self, attempt *try)
+{
+    int fd = take_fd(self, try);
+    bool is_dedicated = ferry__service_is_dedicated(self->service);
+    note_stream(self, fd, adopt(self, try, fd, is_dedicated ? NULL : self->owner));
 }
 
 /* ---- connecting ------------------------------------------------------------------------------ */
@@ -422,31 +436,45 @@ static void check_or_wait(connection *self, attempt *try)
         wait_for(self, try);
 }
 
+/* @return 0; -EINPROGRESS: it is under way. */
+static int call_connect(const connection *self, const attempt *try)
+{
+    const ferry__endpoint *peer = endpoint_of(self, try);
+    int result = self->calls->connect(self->calls, try->watch.fd, &peer->address.any, peer->size);
+    if (result == 0)
+        return 0;
+    return errno == EINTR ? -EINPROGRESS : -errno;
+}
+
+/* @return whether it has a socket. */
+static bool give_socket(connection *self, attempt *try)
+{
+    if (try->watch.fd >= 0)
+        return true;
+    int fd = make_socket(self, endpoint_of(self, try));
+    if (fd < 0)
+        note_error(self, fd, FERRY_PHASE_SOCKET);
+    else
+        try->watch.fd = fd;
+    return fd >= 0;
+}
+
 static void begin(connection *self, attempt *try)
 {
-    const ferry__endpoint *endpoint = endpoint_of(self, try);
     try->is_again = false;
-    if (try->watch.fd < 0) {
-        int fd = make_socket(self, endpoint);
-        if (fd < 0) {
-            note_error(self, fd, FERRY_PHASE_SOCKET);
-            return;
-        }
-        try->watch.fd = fd;
-    }
-    if (self->calls->connect(self->calls, try->watch.fd, &endpoint->address.any, endpoint->size) ==
-        0) {
-        check_connected(self, try);
+    if (!give_socket(self, try))
         return;
-    }
-    int error = errno;
-    if (error == EINPROGRESS || error == EINTR) {
+    int error = try->is_begun ? -EINPROGRESS : call_connect(self, try);
+    try->is_begun = false;
+    if (error == 0) {
+        check_connected(self, try);
+    } else if (error == -EINPROGRESS) {
         check_or_wait(self, try);
-    } else if (error == EAGAIN) {
+    } else if (error == -EAGAIN) {
         retry(self, try);
     } else {
         drop(self, try);
-        note_error(self, -error, FERRY_PHASE_CONNECT);
+        note_error(self, error, FERRY_PHASE_CONNECT);
     }
 }
 
@@ -809,6 +837,8 @@ static int create(ferry_service *service, const ferry_connect_options *options, 
     }
     ferry__promise_init(&promised->promise, home, &stream_type);
     ferry__promise_set_created(&promised->promise, ferry__clock_now());
+    promised->service = ferry__service_ref(service);
+    atomic_fetch_add(&service->connects, 1);
     promised->connection = self;
     self->promised = promised;
     self->settings = settings;
@@ -854,15 +884,95 @@ static int prepare(connection *self)
     return self->needs_resolver ? 0 : error;
 }
 
-/* Gives it its owner and its place in the service: the last that can fail. */
+/* ---- at once --------------------------------------------------------------------------------- */
+
+/* Whether ferry_connect itself makes the attempt: there is one, and no callback is to run on an
+ * owner. */
+static bool is_for_caller(const connection *self)
+{
+    bool calls_back = self->on_owner != NULL || self->on_owner_release != NULL ||
+                      self->on_socket != NULL || self->on_socket_release != NULL;
+    return self->endpoints.count == 1 && !calls_back && self->settings->secure == NULL &&
+           atomic_load(&self->service->connects) == 1;
+}
+
+/*
+ * Before it joins, on the calling thread. Makes the attempt, as far as that can be done without
+ * waiting; the owner goes on from there.
+ * @return whether it is connected.
+ */
+static bool is_connected_at_once(connection *self, attempt *try)
+{
+    FERRY__HOLD_OFF_CANCEL(); /* connect(2) is such a point */
+    ferry__endpoint peer;
+    if (!give_socket(self, try)) {
+        self->next = 1;
+        return false;
+    }
+    int error = call_connect(self, try);
+    if (error == 0 || error == -EINPROGRESS) {
+        bool has_answered = look_up(try->watch.fd, getpeername, &peer);
+        try->is_begun = has_answered || error == -EINPROGRESS; /* else a script said so */
+        return has_answered && !is_own_peer(try->watch.fd, &peer);
+    }
+    if (error != -EAGAIN) {
+        drop(self, try);
+        note_error(self, error, FERRY_PHASE_CONNECT);
+        self->next = 1;
+    }
+    return false;
+}
+
+/* It is connected, and nobody else knows of it. @return 0, -ESHUTDOWN. */
+static int settle_at_once(connection *self, attempt *try)
+{
+    int fd = try->watch.fd;
+    try->watch.fd = -1;
+    int error = adopt(self, try, fd, NULL);
+    if (error != 0)
+        (void)ferry__close(fd);
+    if (error == -ESHUTDOWN)
+        return error;
+    ferry__settings_commit(self->settings);
+    ferry_promise *promise = &self->promised->promise;
+    promise->result.error = error;
+    promise->result.phase = error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE;
+    promise->result.active_ns = ferry__clock_now() - ferry__promise_created(promise);
+    (void)ferry__promise_settle(promise, NULL);
+    return 0;
+}
+
+/* ---- launching ------------------------------------------------------------------------------- */
+
+/* Has its owner begin, or go on: from then on it is the owner's. */
 static int join(connection *self)
 {
+    int error = ferry__service_remember(self->service, &self->member);
+    if (error != 0)
+        return error;
+    ferry__settings_commit(self->settings);
+    ferry__owner_post_last(self->owner, &self->start_mail);
+    return 0;
+}
+
+/*
+ * The last that can fail. @param ret_is_settled whether that is all: the connection is the caller's
+ * to discard. Else, without an error, it is its owner's. @return 0, -ESHUTDOWN.
+ */
+static int launch(connection *self, bool *ret_is_settled)
+{
+    attempt *try = &self->attempts[0];
     int error = ferry__service_choose_owner(self->service, &self->owner);
     if (error != 0)
         return error;
-    error = ferry__service_remember(self->service, &self->member);
+    ferry__owner *owner = self->owner;
+    *ret_is_settled = is_for_caller(self) && is_connected_at_once(self, try);
+    error = *ret_is_settled ? settle_at_once(self, try) : join(self);
+    if (error == 0 && !*ret_is_settled)
+        return 0;
     if (error != 0)
-        ferry__owner_release(self->owner);
+        drop(self, try);
+    ferry__owner_release(owner);
     return error;
 }
 
@@ -892,20 +1002,16 @@ static int connect_to(ferry_service *service, const ferry__address *address,
     error = find_source(options->source, &self->source);
     if (error == 0)
         error = prepare(self);
+    bool is_settled = false;
     if (error == 0)
-        error = join(self);
-    if (error != 0) {
+        error = launch(self, &is_settled);
+    if (error != 0 || is_settled)
         discard(self);
-        (void)ferry_promise_unref(promise);
-        return error;
-    }
-    ferry__settings_commit(self->settings);
-    ferry__owner_post_last(self->owner, &self->start_mail);
-    if (ret_promise != NULL)
+    if (error == 0 && ret_promise != NULL)
         *ret_promise = promise;
     else
         (void)ferry_promise_unref(promise);
-    return 0;
+    return error;
 }
 
 int ferry_connect(ferry_service *service, const char *address, const ferry_connect_options *options,

@@ -83,7 +83,7 @@ struct ferry__member {
 
 struct ferry_service {
     /* Any thread. */
-    atomic_uint refs; /* the program's until destroyed, and one for each member */
+    atomic_uint refs; /* the program's until destroyed, one for each member and connect */
     atomic_uint names_given;
 
     /* Set when it is made. */
@@ -98,6 +98,7 @@ struct ferry_service {
     pthread_mutex_t mutex;
     ferry__member *first_member; /* under mutex */
     size_t member_count;         /* under mutex */
+    atomic_uint connects;        /* promises of ferry_connect that are there */
     atomic_bool is_ending;       /* set under mutex: nothing can join it any more */
     size_t disordered;           /* under mutex: streams that have ended since, and not in order */
     ferry_promise emptied;       /* settles when the last member has left since; only awaited */

@@ -330,14 +330,16 @@ static ferry_stream *connect_to(ferry_service *service, ferry_listener *listener
     ferry_promise *promise;
     ferry_stream *stream;
     check(ferry_listener_get_address(listener, address, sizeof address) > 0);
+    counts_here = true;
     check_eq(ferry_connect(service, address, NULL, &promise), 0);
-    check_eq(ferry_promise_await(promise, -1, NULL), 0);
+    counts_here = false;
+    check_eq(ferry_promise_await(promise, 0, NULL), 0); /* nobody had to be woken for it */
     check_eq(ferry_promise_get_stream(promise, &stream), 0);
     ferry_promise_unref(promise);
     return stream;
 }
 
-PROMISE_BOTH(short_lives, connection_to_this_machine_is_made_without_an_epoll_set)
+PROMISE_BOTH(short_lives, connection_to_this_machine_is_made_at_once_and_without_an_epoll_set)
 {
     for (unsigned is_tcp = 0; is_tcp < 2; is_tcp++) {
         AT_END(house_close) house h = house_open(any_address((int)is_tcp), NULL);
@@ -347,6 +349,29 @@ PROMISE_BOTH(short_lives, connection_to_this_machine_is_made_without_an_epoll_se
         AT_END(drop_stream) ferry_stream *stream = connect_to(service, h.listener);
         CHECK_CALLS([CONNECT] = 1, [GETPEERNAME] = 1, [GETSOCKNAME] = is_tcp);
         atomic_store(&h.may_go_on, true);
+    }
+}
+
+static ferry_promise *start_connect(const house *h)
+{
+    char address[64];
+    ferry_promise *promise;
+    check(ferry_listener_get_address(h->listener, address, sizeof address) > 0);
+    check_eq(ferry_connect(h->service, address, NULL, &promise), 0);
+    return promise;
+}
+
+PROMISE(short_lives, lone_connect_waits_for_no_owner_and_of_several_owners_make_the_others)
+{
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        AT_END(house_close) house h = house_open(any_address(is_tcp), NULL);
+        hold_owner(&h);
+        AT_END(drop_promise) ferry_promise *alone = start_connect(&h);
+        check_eq(ferry_promise_await(alone, 0, NULL), 0);
+        AT_END(drop_promise) ferry_promise *beside = start_connect(&h);
+        check_eq(ferry_promise_await(beside, 0, NULL), -ETIMEDOUT);
+        atomic_store(&h.may_go_on, true);
+        check_eq(ferry_promise_await(beside, -1, NULL), 0);
     }
 }
 

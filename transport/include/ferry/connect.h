@@ -69,6 +69,10 @@ typedef struct ferry_connect_options {
  * once, but ferry_service_destroy waits for getaddrinfo(3) to return. A unix socket whose backlog
  * is full is tried again and again.
  *
+ * A connect to one address, without callbacks and TLS, is begun by the calling thread if no promise
+ * of another connect of its service is there. So one to this machine has mostly settled when the
+ * call returns. All others are the owners', side by side.
+ *
  * Only the system bounds how many connects are under way; what it refuses is an outcome. Each
  * connect has a few KB, a socket for each address that it tries at once, and the thread that looks
  * the name up. Dropping the promise ends none of this. Use ferry_promise_map to have so many at
