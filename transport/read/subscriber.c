@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stddef.h>
 
 #define SUBSCRIBER_OF(mail, member)                                                                \
@@ -25,6 +26,7 @@ int ferry__subscriber_create(ferry_stream *stream, const ferry_reader *reader, f
     if (subscriber == NULL)
         return -ENOMEM;
     atomic_init(&subscriber->refs, 1);
+    subscriber->looks = 1;
     subscriber->stream = ferry__stream_ref(stream);
     (void)ferry_stream_ref(stream);
     subscriber->reader = *reader;
@@ -210,6 +212,27 @@ static void offer_loan(ferry__subscriber *subscriber)
     count_taken(subscriber);
 }
 
+/* Whether it is bulk that has run dry, maybe for a moment. */
+static bool is_dry(const ferry__subscriber *subscriber)
+{
+    return subscriber->came == -EAGAIN && subscriber->portion > FERRY__PORTION;
+}
+
+/* Lets others run, and receives what has come by then. @return as receive_more. */
+static bool look_again(ferry__subscriber *subscriber)
+{
+    enum { MOST_LOOKS = 8 };
+    for (unsigned i = 0; i < subscriber->looks && is_dry(subscriber); i++) {
+        (void)sched_yield();
+        if (receive_more(subscriber)) {
+            subscriber->looks = MOST_LOOKS;
+            return true;
+        }
+    }
+    subscriber->looks = subscriber->looks > 1 ? subscriber->looks / 2 : 1;
+    return false;
+}
+
 static void deliver_loan(ferry__mail *mail, bool receiver_gone)
 {
     ferry__subscriber *subscriber = SUBSCRIBER_OF(mail, loan_mail);
@@ -217,7 +240,7 @@ static void deliver_loan(ferry__mail *mail, bool receiver_gone)
         subscriber->is_gone = true;
     else
         offer_loan(subscriber);
-    if (receiver_gone || !receive_more(subscriber))
+    if (receiver_gone || !(receive_more(subscriber) || look_again(subscriber)))
         give_back(subscriber);
 }
 

@@ -14,7 +14,9 @@
  * The socket may have more. Then the thread that has the loan may receive it, behind what is left,
  * and puts the loan behind its inbox's other mail again. So bulk takes no trip between threads.
  * Meanwhile the owner receives nothing, and its epoll set does not heed what comes. The loan goes
- * back once the kernel has nothing more, or the reader may not be called. The owner forbids all
+ * back once the kernel has nothing more, or the reader may not be called. A peer of bulk is often
+ * about to send more, and the way to the owner and back is long: so the thread looks some times
+ * before that, and fewer times if it was in vain. The owner forbids all
  * that before it closes the fd or posts the end.
  *
  * The owner waits for no loan when a stream is to end: the thread may never run its inbox. Both
@@ -70,6 +72,7 @@ typedef struct ferry__subscriber {
     size_t taken;                    /* how many of bytes the last calls have taken */
     size_t consumed;                 /* how many were taken before that, since it was lent */
     size_t portion;                  /* how much to ask the kernel for */
+    unsigned looks;                  /* how often to look again for more of bulk */
     ssize_t came;                    /* what the kernel said last; more than 0: it may have more */
     bool was_declined;               /* the reader took nothing of what is left */
     bool was_last;                   /* it was told then that nothing comes behind it */

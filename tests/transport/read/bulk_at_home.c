@@ -22,6 +22,19 @@ WRAPPED(int, epoll_wait, (int set, struct epoll_event events[], int most, int ti
     return __real_epoll_wait(set, events, most, timeout);
 }
 
+/* What comes while this test's thread lets others run. */
+static void (*meanwhile)(void);
+
+WRAPPED(int, sched_yield, (void))
+{
+    void (*what)(void) = meanwhile;
+    if (what != NULL && pthread_equal(pthread_self(), atomic_load(&here))) {
+        meanwhile = NULL;
+        what();
+    }
+    return __real_sched_yield();
+}
+
 static void begin_to_count(void)
 {
     atomic_store(&here, pthread_self());
@@ -91,6 +104,28 @@ PROMISE_EITHER(bulk_at_home, what_follows_a_full_loan_is_received_by_the_readers
     notes_await(&b.seen, b.sent);
     check_who_received();
     check_eq(stream_status(b.s.stream).received_bytes, b.sent);
+    end_in_order(&b);
+}
+
+static bulk *paused;
+
+static void go_on(void)
+{
+    paused->sent += send_up_to(paused->s.theirs, 64 * 1024);
+}
+
+PROMISE_EITHER(bulk_at_home, bulk_that_has_paused_for_a_moment_takes_no_way_to_the_owner)
+{
+    AT_END(put_away) bulk b = {0};
+    begin(&b, placement, (ferry_reader){0});
+    paused = &b;
+    meanwhile = go_on;
+    size_t before = b.sent;
+    unsigned of_owners = atomic_load(&receives_of_owners);
+    notes_await(&b.seen, before);
+    check(b.sent > before); /* it was asked before the loan went back */
+    notes_await(&b.seen, b.sent);
+    check_eq(atomic_load(&receives_of_owners), of_owners);
     end_in_order(&b);
 }
 
