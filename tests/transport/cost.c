@@ -3,6 +3,7 @@
  * stream costs that does nothing. */
 #include "actors/owner.h"
 #include "core/mailbox.h"
+#include "tests/notes.h"
 #include "tests/promises.h"
 #include "tests/support.h"
 
@@ -182,6 +183,26 @@ PROMISE(cost, idle_stream_of_a_shared_owner_takes_a_kilobyte_at_most)
         (void)close_stream(streams[i]);
         close(pairs[i].theirs);
     }
+}
+
+/* An owner lets its spare memory go each second: so some may be needed on a slow machine. */
+PROMISE_EITHER(cost, messages_to_a_reader_on_another_thread_share_one_block_of_memory)
+{
+    enum { MESSAGES = 100 };
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    notes seen = {0};
+    notes_set(s.stream, &seen, false);
+    unsigned long made = 0;
+    for (unsigned i = 0; i <= MESSAGES; i++) {
+        run_until_quiet(); /* the loan is back */
+        if (i == 1)
+            made = allocations_made();
+        send_text(s.theirs, "x");
+        notes_await(&seen, i + 1);
+    }
+    check(allocations_made() - made < MESSAGES / 4);
+    stage_hang_up(&s);
+    notes_await_end(&seen);
 }
 
 /* Whatever is queued before them. */

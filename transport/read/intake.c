@@ -76,6 +76,29 @@ static void update_fullness(ferry__intake *intake)
         intake->is_full = false;
 }
 
+/*
+ * Memory for a loan is a block of the owner's, and comes back with the loan. If the other thread
+ * freed it, malloc(3) would give it to the kernel and get it anew for each.
+ */
+static void take_block(ferry__intake *intake, size_t size)
+{
+    bool is_to_be_lent = intake->subscriber != NULL && intake->subscriber->home != NULL;
+    if (!is_to_be_lent || intake->kept.data != NULL || size > FERRY__LARGE_BYTES)
+        return;
+    intake->kept.data = ferry__owner_allocate_large(intake->stream->owner);
+    intake->kept.capacity = intake->kept.data != NULL ? FERRY__LARGE_BYTES : 0;
+}
+
+/* There may be nothing in it. */
+static void give_block_back(ferry__intake *intake, ferry__bytes *bytes)
+{
+    if (ferry__bytes_count(bytes) == 0 && bytes->capacity == FERRY__LARGE_BYTES) {
+        ferry__owner_free_large(intake->stream->owner, bytes->data);
+        *bytes = (ferry__bytes){0};
+    }
+    ferry__bytes_take(bytes, 0);
+}
+
 void ferry__intake_take(ferry__intake *intake, size_t size)
 {
     ferry__bytes_take(&intake->kept, size);
@@ -380,7 +403,8 @@ static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
     intake->lent = 0;
     count_shots(intake, borrower);
     ferry__intake_put_back(intake, ferry__bytes_first(&borrower->bytes), left);
-    ferry__bytes_take(&borrower->bytes, left);
+    borrower->bytes.begin += left;
+    give_block_back(intake, &borrower->bytes);
     if (borrower == intake->subscriber) {
         note_declined(intake, borrower, left);
         if (borrower->is_gone)
@@ -595,6 +619,7 @@ static bool is_wanted(const ferry__intake *intake)
 
 ssize_t ferry__intake_keep(ferry__intake *intake, size_t size)
 {
+    take_block(intake, size);
     if (ferry__bytes_reserve(&intake->kept, size) != 0)
         return -ENOMEM;
     ssize_t count =
@@ -602,7 +627,7 @@ ssize_t ferry__intake_keep(ferry__intake *intake, size_t size)
     if (count > 0)
         intake->kept.end += (size_t)count;
     else
-        ferry__bytes_take(&intake->kept, 0); /* room that was made in vain */
+        give_block_back(intake, &intake->kept); /* room that was made in vain */
     return count;
 }
 

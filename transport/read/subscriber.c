@@ -149,8 +149,9 @@ static void give_back(void *arg)
 {
     ferry__subscriber *subscriber = arg;
     ferry_stream *stream = subscriber->stream;
-    count_taken(subscriber);                  /* where a call has ended the thread */
-    ferry__bytes_take(&subscriber->bytes, 0); /* memory with nothing in it */
+    count_taken(subscriber);                              /* where a call has ended the thread */
+    if (subscriber->bytes.capacity != FERRY__LARGE_BYTES) /* else it is a block of the owner's */
+        ferry__bytes_take(&subscriber->bytes, 0);
     if (!ferry__admit_message(&stream->admission)) {
         ferry__subscriber_unref(subscriber);
         return;
