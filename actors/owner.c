@@ -354,10 +354,13 @@ int64_t ferry__owner_next_timer(ferry__owner *owner)
 static bool deliver_mail(ferry__owner *owner)
 {
     ferry__mail *chain = ferry__mailbox_take(&owner->mailbox);
-    bool any = chain != NULL;
-    for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL;)
+    unsigned count = 0;
+    owner->lets_gather = false;
+    for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL; count++)
         mail->deliver(mail, false);
-    return any;
+    if (count > 0)
+        owner->looks_out = count == 1 && !owner->lets_gather;
+    return count > 0;
 }
 
 static void give_turn(ferry__owner *owner, ferry__task *task, int64_t now)
@@ -430,11 +433,28 @@ static void sleep_in(ferry__owner *owner, ferry__bed bed)
         wait_for_fds(owner, deadline);
 }
 
+static bool has_mail(void *owner)
+{
+    return !ferry__mailbox_is_empty(&((ferry__owner *)owner)->mailbox);
+}
+
+/* Who sent the last mail, and nothing else, may send the next as soon as that is answered. Behind
+ * several there is no such hurry: more of them come at a time if the owner sleeps meanwhile. */
+static bool look_out(ferry__owner *owner)
+{
+    bool does = owner->looks_out && atomic_load(&owner->holds) > 0;
+    owner->looks_out = false;
+    return does && ferry__lookout_look(&ferry__thread_current()->lookout, FERRY__LOOKOUT_NS,
+                                       has_mail, owner);
+}
+
 /* @return whether it slept; if not, there was something else to do by then. */
 static bool sleep_until_needed(ferry__owner *owner)
 {
     assert(owner->ringer.count == 0 && "inboxes are rung before the owner sleeps");
     ferry__bed bed = choose_bed(owner);
+    if (bed == FERRY__ON_FUTEX && look_out(owner))
+        return false;
     ferry__wake_announce(&owner->wake, bed); /* L1 */
     bool may_sleep =
         !deliver_mail(owner) && owner->runnable.first == NULL && atomic_load(&owner->holds) > 0;

@@ -126,6 +126,8 @@ struct ferry__owner {
     ferry__pile large_pile;    /* the same for large blocks */
     ferry__pile buffers;       /* for its own streams */
     ferry__timer spares_timer; /* frees what is on all, a second after the first was piled up */
+    bool looks_out;            /* the last mail came alone: before it sleeps */
+    bool lets_gather;          /* that mail is for what is better taken late */
     bool may_doze;             /* its only task could do nothing with mail that is not urgent */
 };
 
@@ -228,6 +230,13 @@ bool ferry__owner_is_asleep(const ferry__owner *owner);
 bool ferry__owner_is_current(const ferry__owner *owner);
 
 /* The rest: the owner's thread only. */
+
+/* While mail is delivered. What it brings grows until it is taken: the owner need not look for
+ * more before it sleeps. */
+static inline void ferry__owner_let_gather(ferry__owner *owner)
+{
+    owner->lets_gather = true;
+}
 
 /* Gives the task a turn, if it does not wait for one already. */
 void ferry__owner_schedule(ferry__owner *owner, ferry__task *task);

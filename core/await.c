@@ -32,6 +32,9 @@ static void await_home(ferry_promise *promise, ferry__inbox *home, int64_t deadl
 /* Elsewhere: sleep on the promise's own state. */
 static void await_elsewhere(ferry_promise *promise, int64_t deadline)
 {
+    if (ferry__lookout_look(&ferry__thread_current()->lookout, FERRY__LOOKOUT_NS, settled_by_now,
+                            promise))
+        return;
     /* E0, pairs with S0; from then on futex(2) compares the state with what was seen. */
     unsigned state = atomic_fetch_or(&promise->state, FERRY__AWAITED_ELSEWHERE);
     state |= FERRY__AWAITED_ELSEWHERE;

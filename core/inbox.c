@@ -218,6 +218,28 @@ static int run_awake(ferry__inbox *inbox)
     return run_mail(inbox);
 }
 
+/* What a thread that stays awake waits for. */
+typedef struct awaited {
+    ferry__inbox *inbox;
+    bool (*done)(void *context);
+    void *context;
+} awaited;
+
+static bool has_come(void *context)
+{
+    const awaited *what = context;
+    return !ferry__mailbox_is_empty(&what->inbox->mailbox) || what->done(what->context);
+}
+
+/* Without an fd. @return as ferry__inbox_run; 0: it has to sleep, or done() says true. */
+static int look_out(ferry__inbox *inbox, bool (*done)(void *context), void *context)
+{
+    awaited what = {inbox, done, context};
+    bool came =
+        ferry__lookout_look(&ferry__thread_current()->lookout, FERRY__LOOKOUT_NS, has_come, &what);
+    return came ? run_awake(inbox) : 0;
+}
+
 int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *context,
                      int64_t deadline)
 {
@@ -225,6 +247,11 @@ int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *con
     int count = bed == FERRY__ON_FUTEX ? run_awake(inbox) : 0;
     if (count > 0 || (bed == FERRY__ON_FUTEX && deadline == 0))
         return count;
+    if (bed == FERRY__ON_FUTEX) {
+        count = look_out(inbox, done, context);
+        if (count > 0 || done(context))
+            return count;
+    }
     count = run_what_waits(inbox, bed);
     while (count == 0 && !done(context) && deadline != 0 &&
            (deadline == FERRY__NEVER || ferry__clock_now() < deadline)) {

@@ -6,6 +6,8 @@
 #ifndef FERRY_CORE_THREAD_H
 #define FERRY_CORE_THREAD_H
 
+#include "core/lookout.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,6 +28,7 @@ typedef struct ferry__thread {
     struct ferry__pile
         *pile; /* where it keeps what it lets go: its inbox's, or its owner's; or NULL */
     struct ferry__pile *buffers; /* where it keeps these (core/spares.h), its owner's; or NULL */
+    ferry__lookout lookout;      /* for what it sleeps for */
     _Atomic(const char *)
         *step; /* where it says what it does that may last, its owner's; or NULL */
 } ferry__thread;

@@ -18,6 +18,17 @@ WRAPPED(void, ferry__mailbox_push, (ferry__mailbox * mailbox, ferry__mail *mail)
     __real_ferry__mailbox_push(mailbox, mail);
 }
 
+/* How often owners were about to look out. */
+static atomic_uint lookouts;
+
+WRAPPED(bool, ferry__lookout_look,
+        (ferry__lookout * self, int64_t span_ns, bool (*has_come)(void *context), void *context))
+{
+    if (ferry__thread_current()->owner != NULL)
+        atomic_fetch_add(&lookouts, 1);
+    return __real_ferry__lookout_look(self, span_ns, has_come, context);
+}
+
 static void write_and_be_told(ferry_stream *stream)
 {
     unsigned told = 0;
@@ -39,6 +50,21 @@ PROMISE_BOTH(cost, promise_with_one_callback_is_at_most_one_allocation_and_two_m
         check(allocations_made() - allocations <= 1);  /* none, where a spare block was there */
         check_eq(atomic_load(&hops) - hops_before, 2); /* there, and back */
     }
+    (void)stage_close_stream(&s);
+}
+
+/* Each batch would be smaller. */
+PROMISE_BOTH(cost, owner_looks_out_behind_a_question_and_not_behind_writes_that_are_forgotten)
+{
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    write_and_be_told(s.stream);
+    wait_until_asleep();
+    check(atomic_exchange(&lookouts, 0) > 0);
+    for (unsigned i = 0; i < 20; i++) {
+        check_eq(ferry_stream_write(s.stream, "x", 1, NULL, NULL), 0);
+        wait_until_asleep();
+    }
+    check_eq(atomic_load(&lookouts), 0);
     (void)stage_close_stream(&s);
 }
 

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stddef.h>
 
 #define SUBSCRIBER_OF(mail, member)                                                                \
@@ -26,7 +25,6 @@ int ferry__subscriber_create(ferry_stream *stream, const ferry_reader *reader, f
     if (subscriber == NULL)
         return -ENOMEM;
     atomic_init(&subscriber->refs, 1);
-    subscriber->looks = 1;
     subscriber->stream = ferry__stream_ref(stream);
     (void)ferry_stream_ref(stream);
     subscriber->reader = *reader;
@@ -219,19 +217,21 @@ static bool is_dry(const ferry__subscriber *subscriber)
     return subscriber->came == -EAGAIN && subscriber->portion > FERRY__PORTION;
 }
 
-/* Lets others run, and receives what has come by then. @return as receive_more. */
-static bool look_again(ferry__subscriber *subscriber)
+/* Asks once more. Whether the kernel has said anything but to wait: it tells of a reset once. */
+static bool has_news(void *context)
 {
-    enum { MOST_LOOKS = 8 };
-    for (unsigned i = 0; i < subscriber->looks && is_dry(subscriber); i++) {
-        (void)sched_yield();
-        if (receive_more(subscriber)) {
-            subscriber->looks = MOST_LOOKS;
-            return true;
-        }
-    }
-    subscriber->looks = subscriber->looks > 1 ? subscriber->looks / 2 : 1;
-    return false;
+    ferry__subscriber *subscriber = context;
+    (void)receive_more(subscriber);
+    return subscriber->came != -EAGAIN;
+}
+
+/* @return as receive_more. */
+static bool look_out(ferry__subscriber *subscriber)
+{
+    enum { LOOK_NS = 60 * 1000 }; /* as long as the loan takes to the owner and back, or less */
+    return is_dry(subscriber) &&
+           ferry__lookout_look(&subscriber->lookout, LOOK_NS, has_news, subscriber) &&
+           subscriber->came > 0;
 }
 
 static void deliver_loan(ferry__mail *mail, bool receiver_gone)
@@ -241,7 +241,7 @@ static void deliver_loan(ferry__mail *mail, bool receiver_gone)
         subscriber->is_gone = true;
     else
         offer_loan(subscriber);
-    if (receiver_gone || !(receive_more(subscriber) || look_again(subscriber)))
+    if (receiver_gone || !(receive_more(subscriber) || look_out(subscriber)))
         give_back(subscriber);
 }
 

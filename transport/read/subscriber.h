@@ -15,8 +15,8 @@
  * and puts the loan behind its inbox's other mail again. So bulk takes no trip between threads.
  * Meanwhile the owner receives nothing, and its epoll set does not heed what comes. The loan goes
  * back once the kernel has nothing more, or the reader may not be called. A peer of bulk is often
- * about to send more, and the way to the owner and back is long: so the thread looks some times
- * before that, and fewer times if it was in vain. The owner forbids all
+ * about to send more, and the way to the owner and back is long: so the thread looks out for it
+ * before that. The owner forbids all
  * that before it closes the fd or posts the end.
  *
  * The owner waits for no loan when a stream is to end: the thread may never run its inbox. Both
@@ -30,6 +30,7 @@
 #define FERRY_TRANSPORT_READ_SUBSCRIBER_H
 
 #include "core/inbox.h"
+#include "core/lookout.h"
 #include "transport/edge/bytes.h"
 
 #include <ferry/read.h>
@@ -72,7 +73,7 @@ typedef struct ferry__subscriber {
     size_t taken;                    /* how many of bytes the last calls have taken */
     size_t consumed;                 /* how many were taken before that, since it was lent */
     size_t portion;                  /* how much to ask the kernel for */
-    unsigned looks;                  /* how often to look again for more of bulk */
+    ferry__lookout lookout;          /* for more of bulk */
     ssize_t came;                    /* what the kernel said last; more than 0: it may have more */
     bool was_declined;               /* the reader took nothing of what is left */
     bool was_last;                   /* it was told then that nothing comes behind it */

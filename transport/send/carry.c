@@ -696,6 +696,8 @@ void ferry__stream_deliver_request(ferry__mail *mail, bool receiver_gone)
     /* It was written on the submitter's core. It gets here while other mail is delivered. */
     __builtin_prefetch(request->parts);
     ferry_stream *stream = request->stream;
+    if (request->is_batch)
+        ferry__owner_let_gather(stream->owner);
     ferry__stream_enqueue(stream, request);
     if (!stream->waits_for_sink)
         ferry__stream_schedule(stream);
@@ -717,6 +719,7 @@ void ferry__stream_deliver_resume(ferry__mail *mail, bool receiver_gone)
     /* Pairs with every resume, also if it posts nothing: what it made ready is there now. */
     (void)atomic_exchange(&stream->is_resuming, false);
     ferry__taken_over(&stream->is_resuming);
+    ferry__owner_let_gather(stream->owner); /* nobody's question: a batch is whole, for one */
     stream->released_visits += FERRY__ONE_MESSAGE;
     ferry__stream_number_late(stream);
     ferry__stream_schedule(stream);

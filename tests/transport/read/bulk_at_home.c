@@ -9,30 +9,28 @@
 static _Atomic pthread_t here;
 static atomic_uint receives_here, receives_of_owners, epoll_waits;
 
+/* What comes once this test's thread has found nothing more. */
+static void (*meanwhile)(void);
+
 WRAPPED(ssize_t, recv, (int fd, void *data, size_t size, int flags))
 {
     bool is_here = pthread_equal(pthread_self(), atomic_load(&here));
     atomic_fetch_add(is_here ? &receives_here : &receives_of_owners, 1);
-    return __real_recv(fd, data, size, flags);
+    ssize_t count = __real_recv(fd, data, size, flags);
+    void (*what)(void) = meanwhile;
+    if (count < 0 && is_here && what != NULL) {
+        int error = errno;
+        meanwhile = NULL;
+        what();
+        errno = error;
+    }
+    return count;
 }
 
 WRAPPED(int, epoll_wait, (int set, struct epoll_event events[], int most, int timeout))
 {
     atomic_fetch_add(&epoll_waits, 1);
     return __real_epoll_wait(set, events, most, timeout);
-}
-
-/* What comes while this test's thread lets others run. */
-static void (*meanwhile)(void);
-
-WRAPPED(int, sched_yield, (void))
-{
-    void (*what)(void) = meanwhile;
-    if (what != NULL && pthread_equal(pthread_self(), atomic_load(&here))) {
-        meanwhile = NULL;
-        what();
-    }
-    return __real_sched_yield();
 }
 
 static void begin_to_count(void)
