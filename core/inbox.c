@@ -244,6 +244,7 @@ int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *con
                      int64_t deadline)
 {
     ferry__bed bed = bed_of(inbox);
+    ferry__thread_current()->may_wait = deadline != 0;
     int count = bed == FERRY__ON_FUTEX ? run_awake(inbox) : 0;
     if (count > 0 || (bed == FERRY__ON_FUTEX && deadline == 0))
         return count;

@@ -295,7 +295,8 @@ static ferry_phase phase_of(const connection *self)
         return FERRY_PHASE_RESOLVE;
     if (self->state == SECURING)
         return FERRY_PHASE_SECURE;
-    return self->state == CONNECTING ? FERRY_PHASE_CONNECT : FERRY_PHASE_QUEUE;
+    bool has_begun = self->state == CONNECTING || self->attempts[0].watch.fd >= 0 || self->next > 0;
+    return has_begun ? FERRY_PHASE_CONNECT : FERRY_PHASE_QUEUE;
 }
 
 /* Gets a name of a socket's: its own, or its peer's. */

@@ -82,14 +82,15 @@ static void update_fullness(ferry__intake *intake)
  */
 static void take_block(ferry__intake *intake, size_t size)
 {
+    enum { LEAST = 4096 }; /* for less it would be wasted */
     bool is_to_be_lent = intake->subscriber != NULL && intake->subscriber->home != NULL;
-    if (!is_to_be_lent || intake->kept.data != NULL || size > FERRY__LARGE_BYTES)
+    if (!is_to_be_lent || intake->kept.data != NULL || size < LEAST || size > FERRY__LARGE_BYTES)
         return;
     intake->kept.data = ferry__owner_allocate_large(intake->stream->owner);
     intake->kept.capacity = intake->kept.data != NULL ? FERRY__LARGE_BYTES : 0;
 }
 
-/* There may be nothing in it. */
+/* There may be nothing in it. Memory of a block's size is one, whoever has allocated it. */
 static void give_block_back(ferry__intake *intake, ferry__bytes *bytes)
 {
     if (ferry__bytes_count(bytes) == 0 && bytes->capacity == FERRY__LARGE_BYTES) {

@@ -189,10 +189,8 @@ static bool receive_more(ferry__subscriber *subscriber)
     bool has_come = false;
     FERRY__HOLD_OFF_CANCEL();
     (void)pthread_mutex_lock(&subscriber->receiving);
-    if (subscriber->may_receive) {
-        subscriber->came = receive_behind(subscriber, size);
-        has_come = subscriber->came > 0;
-    }
+    subscriber->came = subscriber->may_receive ? receive_behind(subscriber, size) : -ECANCELED;
+    has_come = subscriber->came > 0;
     if (has_come)
         ferry__inbox_post(subscriber->home, &subscriber->loan_mail, NULL);
     (void)pthread_mutex_unlock(&subscriber->receiving);
@@ -211,18 +209,27 @@ static void offer_loan(ferry__subscriber *subscriber)
     count_taken(subscriber);
 }
 
-/* Whether it is bulk that has run dry, maybe for a moment. */
-static bool is_dry(const ferry__subscriber *subscriber)
+/* Whether other mail of the thread's waits. */
+static bool is_in_the_way(const ferry__subscriber *subscriber)
 {
-    return subscriber->came == -EAGAIN && subscriber->portion > FERRY__PORTION;
+    return subscriber->home->being_run != NULL ||
+           !ferry__mailbox_is_empty(&subscriber->home->mailbox);
 }
 
-/* Asks once more. Whether the kernel has said anything but to wait: it tells of a reset once. */
+/* Whether it is bulk that has run dry, maybe for a moment, and the thread may wait for it. */
+static bool is_dry(const ferry__subscriber *subscriber)
+{
+    return subscriber->came == -EAGAIN && subscriber->portion > FERRY__PORTION &&
+           ferry__thread_current()->may_wait && !is_in_the_way(subscriber);
+}
+
+/* Asks once more. Whether there is no more to wait for: the kernel says what has come, or how it
+ * has ended, and that it says once. */
 static bool has_news(void *context)
 {
     ferry__subscriber *subscriber = context;
     (void)receive_more(subscriber);
-    return subscriber->came != -EAGAIN;
+    return subscriber->came != -EAGAIN || is_in_the_way(subscriber) || !may_be_called(subscriber);
 }
 
 /* @return as receive_more. */

@@ -15,9 +15,8 @@
  * and puts the loan behind its inbox's other mail again. So bulk takes no trip between threads.
  * Meanwhile the owner receives nothing, and its epoll set does not heed what comes. The loan goes
  * back once the kernel has nothing more, or the reader may not be called. A peer of bulk is often
- * about to send more, and the way to the owner and back is long: so the thread looks out for it
- * before that. The owner forbids all
- * that before it closes the fd or posts the end.
+ * about to send more, and the way to the owner and back is long: so the thread looks out for that
+ * first. The owner forbids all of it before it closes the fd or posts the end.
  *
  * The owner waits for no loan when a stream is to end: the thread may never run its inbox. Both
  * mails keep the subscriber, and so the stream's memory. An inbox is in order, so the end comes

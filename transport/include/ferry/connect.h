@@ -71,7 +71,8 @@ typedef struct ferry_connect_options {
  *
  * A connect to one address, without callbacks and TLS, is begun by the calling thread if no promise
  * of another connect of its service is there. So one to this machine has mostly settled when the
- * call returns. All others are the owners', side by side.
+ * call returns. All others are the owners', side by side. connect(2) does not wait for the peer.
+ * But it looks up the path of a unix socket, which may wait on a slow file system.
  *
  * Only the system bounds how many connects are under way; what it refuses is an outcome. Each
  * connect has a few KB, a socket for each address that it tries at once, and the thread that looks
