@@ -355,11 +355,12 @@ static bool deliver_mail(ferry__owner *owner)
 {
     ferry__mail *chain = ferry__mailbox_take(&owner->mailbox);
     unsigned count = 0;
-    owner->lets_gather = false;
+    if (chain != NULL)
+        owner->looks_out = true;
     for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL; count++)
         mail->deliver(mail, false);
-    if (count > 0)
-        owner->looks_out = count == 1 && !owner->lets_gather;
+    if (count > 1)
+        owner->looks_out = false;
     return count > 0;
 }
 

@@ -126,8 +126,7 @@ struct ferry__owner {
     ferry__pile large_pile;    /* the same for large blocks */
     ferry__pile buffers;       /* for its own streams */
     ferry__timer spares_timer; /* frees what is on all, a second after the first was piled up */
-    bool looks_out;            /* the last mail came alone: before it sleeps */
-    bool lets_gather;          /* that mail is for what is better taken late */
+    bool looks_out;            /* before it sleeps: the last mail came alone, and was a question */
     bool may_doze;             /* its only task could do nothing with mail that is not urgent */
 };
 
@@ -235,7 +234,7 @@ bool ferry__owner_is_current(const ferry__owner *owner);
  * more before it sleeps. */
 static inline void ferry__owner_let_gather(ferry__owner *owner)
 {
-    owner->lets_gather = true;
+    owner->looks_out = false;
 }
 
 /* Gives the task a turn, if it does not wait for one already. */

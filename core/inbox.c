@@ -244,16 +244,16 @@ int ferry__inbox_run(ferry__inbox *inbox, bool (*done)(void *context), void *con
                      int64_t deadline)
 {
     ferry__bed bed = bed_of(inbox);
-    ferry__thread_current()->may_wait = deadline != 0;
-    int count = bed == FERRY__ON_FUTEX ? run_awake(inbox) : 0;
-    if (count > 0 || (bed == FERRY__ON_FUTEX && deadline == 0))
-        return count;
+    inbox->would_sleep = deadline != 0;
     if (bed == FERRY__ON_FUTEX) {
+        int count = run_awake(inbox);
+        if (count > 0 || deadline == 0)
+            return count;
         count = look_out(inbox, done, context);
         if (count > 0 || done(context))
             return count;
     }
-    count = run_what_waits(inbox, bed);
+    int count = run_what_waits(inbox, bed);
     while (count == 0 && !done(context) && deadline != 0 &&
            (deadline == FERRY__NEVER || ferry__clock_now() < deadline)) {
         ferry__wake_sleep(&inbox->wake, bed,

@@ -37,6 +37,7 @@ typedef struct ferry__inbox {
     /* Its own thread. */
     uint64_t own_refs;      /* wraps below 0 if it gives back what others took */
     ferry__mail *being_run; /* taken and not run yet: a callback may end the thread */
+    bool would_sleep;       /* the run under way does, if nothing comes */
     ferry__pile pile;       /* of what it let go */
     ferry__timers timers;
     ferry__bell bell; /* open once an event loop has asked for the fd */
@@ -55,6 +56,13 @@ typedef struct ferry__ringer {
     ferry__inbox *inboxes[16]; /* a reference each; more than 16 threads: flushed in between */
     unsigned count;
 } ferry__ringer;
+
+/* The inbox's own thread, which runs it. Whether nothing else is to be run, and it would sleep. */
+static inline bool ferry__inbox_may_wait(const ferry__inbox *inbox)
+{
+    return inbox->would_sleep && inbox->being_run == NULL &&
+           ferry__mailbox_is_empty(&inbox->mailbox);
+}
 
 /* The calling thread's inbox, made on first use; NULL: no memory. Takes no reference. */
 ferry__inbox *ferry__inbox_current(void);

@@ -29,7 +29,6 @@ typedef struct ferry__thread {
         *pile; /* where it keeps what it lets go: its inbox's, or its owner's; or NULL */
     struct ferry__pile *buffers; /* where it keeps these (core/spares.h), its owner's; or NULL */
     ferry__lookout lookout;      /* for what it sleeps for */
-    bool may_wait;               /* where it runs its inbox: it would sleep if nothing came */
     _Atomic(const char *)
         *step; /* where it says what it does that may last, its owner's; or NULL */
 } ferry__thread;

@@ -259,6 +259,13 @@ static void stop_attempts(connection *self)
     ferry__timers_cancel(&self->owner->timers, &self->next_timer);
 }
 
+static void note_result(ferry_promise *promise, int error, ferry_phase phase)
+{
+    promise->result.error = error;
+    promise->result.phase = phase;
+    promise->result.active_ns = ferry__clock_now() - ferry__promise_created(promise);
+}
+
 /* Gives the promise its outcome. What was on its way to this connection is still waited for. */
 static void settle(connection *self, int error, ferry_phase phase)
 {
@@ -266,12 +273,11 @@ static void settle(connection *self, int error, ferry_phase phase)
     ferry__timers_cancel(&self->owner->timers, &self->deadline_timer);
     enter(self, SETTLED);
     ferry_promise *promise = &self->promised->promise;
-    ferry_result *result = &promise->result;
-    result->error = error == -ESHUTDOWN ? -ECANCELED : error; /* the service is being destroyed */
-    if (result->error == -ECANCELED)
-        result->cause = self->cancel_came ? FERRY_CAUSE_CANCEL : FERRY_CAUSE_DESTROY;
-    result->phase = phase;
-    result->active_ns = ferry__clock_now() - ferry__promise_created(promise);
+    if (error == -ESHUTDOWN)
+        error = -ECANCELED; /* the service is being destroyed */
+    if (error == -ECANCELED)
+        promise->result.cause = self->cancel_came ? FERRY_CAUSE_CANCEL : FERRY_CAUSE_DESTROY;
+    note_result(promise, error, phase);
     if (self->on_owner != NULL) {
         ferry__activity_do(&self->owner->activity, "calling on_owner");
         ferry__promise_tell(promise, self->on_owner, self->on_owner_arg);
@@ -936,9 +942,7 @@ static int settle_at_once(connection *self, attempt *try)
         return error;
     ferry__settings_commit(self->settings);
     ferry_promise *promise = &self->promised->promise;
-    promise->result.error = error;
-    promise->result.phase = error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE;
-    promise->result.active_ns = ferry__clock_now() - ferry__promise_created(promise);
+    note_result(promise, error, error != 0 ? FERRY_PHASE_SOCKET : FERRY_PHASE_DONE);
     (void)ferry__promise_settle(promise, NULL);
     return 0;
 }
@@ -966,14 +970,13 @@ static int launch(connection *self, bool *ret_is_settled)
     int error = ferry__service_choose_owner(self->service, &self->owner);
     if (error != 0)
         return error;
-    ferry__owner *owner = self->owner;
     *ret_is_settled = is_for_caller(self) && is_connected_at_once(self, try);
     error = *ret_is_settled ? settle_at_once(self, try) : join(self);
     if (error == 0 && !*ret_is_settled)
         return 0;
     if (error != 0)
         drop(self, try);
-    ferry__owner_release(owner);
+    ferry__owner_release(self->owner);
     return error;
 }
 

@@ -186,11 +186,10 @@ static bool receive_more(ferry__subscriber *subscriber)
     if (left >= high || !may_be_called(subscriber))
         return false;
     size_t size = high - left < subscriber->portion ? high - left : subscriber->portion;
-    bool has_come = false;
     FERRY__HOLD_OFF_CANCEL();
     (void)pthread_mutex_lock(&subscriber->receiving);
     subscriber->came = subscriber->may_receive ? receive_behind(subscriber, size) : -ECANCELED;
-    has_come = subscriber->came > 0;
+    bool has_come = subscriber->came > 0;
     if (has_come)
         ferry__inbox_post(subscriber->home, &subscriber->loan_mail, NULL);
     (void)pthread_mutex_unlock(&subscriber->receiving);
@@ -209,18 +208,11 @@ static void offer_loan(ferry__subscriber *subscriber)
     count_taken(subscriber);
 }
 
-/* Whether other mail of the thread's waits. */
-static bool is_in_the_way(const ferry__subscriber *subscriber)
-{
-    return subscriber->home->being_run != NULL ||
-           !ferry__mailbox_is_empty(&subscriber->home->mailbox);
-}
-
 /* Whether it is bulk that has run dry, maybe for a moment, and the thread may wait for it. */
 static bool is_dry(const ferry__subscriber *subscriber)
 {
     return subscriber->came == -EAGAIN && subscriber->portion > FERRY__PORTION &&
-           ferry__thread_current()->may_wait && !is_in_the_way(subscriber);
+           ferry__inbox_may_wait(subscriber->home);
 }
 
 /* Asks once more. Whether there is no more to wait for: the kernel says what has come, or how it
@@ -229,7 +221,8 @@ static bool has_news(void *context)
 {
     ferry__subscriber *subscriber = context;
     (void)receive_more(subscriber);
-    return subscriber->came != -EAGAIN || is_in_the_way(subscriber) || !may_be_called(subscriber);
+    return subscriber->came != -EAGAIN || !ferry__inbox_may_wait(subscriber->home) ||
+           !may_be_called(subscriber);
 }
 
 /* @return as receive_more. */
