@@ -35,15 +35,16 @@ byte position = CLOSED;
 byte slot = 0;
 bool opening = false;
 
-byte open[SLOTS] = NONE; /* batches, where writers find them */
+byte open[SLOTS] = NONE;   /* batches, where writers find them */
+short committed[SLOTS] = 0; /* to each, less what was claimed, once that is told */
 bool mutex = false;
 
 /* Batches. */
 byte made = 0;
 byte bytes[WRITES * CAP] = NONE; /* which write has put its byte there */
-byte committed[WRITES] = 0;
 byte extent[WRITES] = 0;
 bool known[WRITES] = false;
+bool whole[WRITES] = false;
 bool awaited[WRITES] = false;
 bool gone[WRITES] = false;
 byte place[WRITES] = NONE; /* its slot */
@@ -70,27 +71,41 @@ inline post(what) { d_step { mail[posted] = what; posted++ } }
 #define UNLOCK mutex = false
 #endif
 
-/* ---- any thread: old, at_slot, its, at, whole and wakes are its own ------------------------- */
+/* ---- any thread: old, at_slot, its, is_all and wakes are its own ----------------------------- */
 
-/* C2, or K0 */
-inline commit(b, more, knows) {
+/* Its owner may wait for that. */
+inline tell(b, is_whole) {
     d_step {
         assert(!gone[b]);
-        committed[b] = committed[b] + more;
-        known[b] = known[b] | knows;
-        whole = known[b] && committed[b] == extent[b];
-        wakes = awaited[b];
-        at = place[b];
+        known[b] = true;
+        whole[b] = is_whole;
+        wakes = awaited[b]
     }
-    if
-    :: whole && at != NONE -> open[at] = NONE
-    :: else
-    fi;
     if
     :: wakes -> resuming = true
     :: else
     fi;
-    d_step { whole = false; wakes = false; at = 0 }
+    wakes = false
+}
+
+/* W0 */
+inline become_whole(b) {
+    open[at_slot] = NONE;
+    tell(b, true)
+}
+
+inline add_committed(more) {
+    d_step { committed[at_slot] = committed[at_slot] + more; is_all = committed[at_slot] == 0 }
+}
+
+/* C2 */
+inline commit(b) {
+    add_committed(1);
+    if
+    :: is_all -> become_whole(b)
+    :: else
+    fi;
+    is_all = false
 }
 
 /* K0 */
@@ -98,10 +113,27 @@ inline tell_extent() {
     d_step { its = open[at_slot]; assert(its != NONE && !gone[its]); extent[its] = old }
 #ifdef SLOT_IS_FREE_AT_ONCE
     open[at_slot] = NONE;
-    place[its] = NONE;
 #endif
-    commit(its, 0, true);
-    its = 0
+    is_all = committed[at_slot] == old;
+    if
+    :: is_all
+    :: else ->
+#ifndef KNOWN_IS_TOLD_LAST
+        tell(its, false);
+#endif
+        add_committed(-old);
+#ifdef KNOWN_IS_TOLD_LAST
+        if
+        :: is_all
+        :: else -> tell(its, false)
+        fi
+#endif
+    fi;
+    if
+    :: is_all -> become_whole(its)
+    :: else
+    fi;
+    d_step { its = 0; is_all = false }
 }
 
 /* C0: old is what it found. */
@@ -123,7 +155,7 @@ inline go_on(op) {
             assert(its != NONE && !gone[its]);
             bytes[its * CAP + old] = op
         }
-        commit(its, 1, false);
+        commit(its);
         its = 0;
         is_done = true
     :: old == CAP -> tell_extent()
@@ -146,9 +178,10 @@ inline post_and_open(op) {
         :: at_slot < SLOTS ->
             place[its] = at_slot;
             open[at_slot] = its;
+            committed[at_slot] = 0;
             position = CLOSED;
             opening = true
-        :: else -> known[its] = true; extent[its] = 1
+        :: else -> known[its] = true; whole[its] = true; extent[its] = 1
         fi
     }
 #ifndef POSTED_AFTER_OPENING
@@ -161,7 +194,19 @@ inline post_and_open(op) {
 #ifdef POSTED_AFTER_OPENING
     post(its);
 #endif
-    commit(its, 1, false);
+    if
+    :: at_slot < SLOTS ->
+#ifndef OPENED_UNHEARD
+        wakes = awaited[its];
+        if
+        :: wakes -> resuming = true
+        :: else
+        fi;
+        wakes = false;
+#endif
+        commit(its)
+    :: else
+    fi;
     d_step { its = 0; at_slot = 0 }
 }
 
@@ -223,8 +268,8 @@ inline let_pass() {
 }
 
 proctype writer(byte op, last) {
-    byte old, at_slot, its, at;
-    bool whole, wakes, is_done;
+    byte old, at_slot, its;
+    bool is_all, wakes, is_done;
     do
     :: op <= last -> write(op); op++
     :: else -> break
@@ -232,8 +277,8 @@ proctype writer(byte op, last) {
 }
 
 proctype submitter() {
-    byte old, at_slot, its, at;
-    bool whole, wakes;
+    byte old, at_slot, its;
+    bool is_all, wakes;
     atomic { begin(REQUEST); post(REQUEST) }
 #ifndef BATCH_STAYS_OPEN
     let_pass();
@@ -331,7 +376,7 @@ inline take(b) {
     fi;
     if
     :: is_done ->
-        d_step { is_done = committed[b] == extent[b]; awaited[b] = awaited[b] | !is_done }
+        d_step { is_done = whole[b]; awaited[b] = awaited[b] | !is_done }
     :: else
     fi
 }
@@ -355,9 +400,9 @@ inline send_one(op, its_number) {
 /* What is gone looks the same however it went: fewer states. */
 inline drop(b) {
     gone[b] = true;
-    committed[b] = 0;
     extent[b] = 0;
     known[b] = false;
+    whole[b] = false;
     awaited[b] = false;
     place[b] = NONE;
     counted[b] = false;
@@ -389,8 +434,8 @@ inline send(what) {
 }
 
 active proctype owner() {
-    byte old, at_slot, its, at, i, j;
-    bool whole, wakes, is_done, is_due;
+    byte old, at_slot, its, i, j;
+    bool is_all, wakes, is_done, is_due;
     byte delivered, carried; /* so much of the mail */
     byte number[ALL] = NONE;
     bool counted[WRITES];

@@ -119,10 +119,10 @@ struct ferry__admission {
     const ferry__limits *limits;
     ferry__total *total; /* its service's */
 
-    _Atomic uint64_t word;
     _Atomic uint64_t source_bytes; /* of sources, as far as known */
     ferry__room room;              /* who waits because this stream is full */
     _Atomic uint32_t visits;
+    _Atomic uint64_t word; /* the last: beside what a stream counts of its small writes */
 };
 
 /* What bounds the queue for a request. */

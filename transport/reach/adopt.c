@@ -11,6 +11,7 @@
 #include "transport/send/conditions.h"
 #include "transport/send/securing.h"
 #include "transport/send/watermark.h"
+#include "transport/stream/batch.h"
 #include "transport/stream/making.h"
 
 #include <errno.h>
@@ -121,6 +122,7 @@ static int create(const ferry_service *service, ferry__settings *settings,
     ferry__promise_set_created(&close_request->promise, ferry__clock_now());
     close_request->mail.deliver = ferry__stream_deliver_request;
     atomic_init(&stream->refs, 2);
+    ferry__batch_counts_init(&stream->batch_counts);
     atomic_init(&stream->users, 1);
     stream->settings = ferry__settings_ref(settings);
     stream->admission.limits = &settings->limits;

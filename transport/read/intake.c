@@ -153,7 +153,7 @@ static void begin(const ferry__intake *intake, ferry__request *request)
     if (request->has_begun)
         return;
     request->has_begun = true;
-    request->began_at = intake->stream->turn_began_at;
+    request->began_at = ferry__stream_turn_time(intake->stream);
     request->promise.result.stream_offset = intake->offset;
 }
 
@@ -363,7 +363,7 @@ static void lend(ferry__intake *intake)
     intake->declined = 0;
     intake->borrower = subscriber;
     subscriber->return_mail.deliver = deliver_return;
-    atomic_store_explicit(&intake->seen.shown.since, intake->stream->turn_began_at,
+    atomic_store_explicit(&intake->seen.shown.since, ferry__stream_turn_time(intake->stream),
                           memory_order_relaxed); /* for each loan anew */
     post_loan(intake);
 }
@@ -393,9 +393,7 @@ static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
 {
     ferry__intake *intake = ferry__intake_of(stream);
     stream->released_visits += FERRY__ONE_MESSAGE;
-    stream->turn_began_at = ferry__clock_now(); /* this is no turn; an end's receipts need a time */
-    /* But it is shown as one: the program is told of an end. */
-    ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
+    ferry__stream_begin_turn(stream); /* an end has receipts, and the program is told of it */
     size_t left = ferry__bytes_count(&borrower->bytes);
     intake->offset += borrower->consumed;
     heed_borrower(intake, borrower);
@@ -690,7 +688,8 @@ static bool ask_kernel(ferry__intake *intake)
     ssize_t count = ask_for_the_first(intake);
     ferry__stream_heed_link(intake->stream);
     if (count > 0) {
-        ferry__incoming_count(&intake->seen, (size_t)count, intake->stream->turn_began_at);
+        ferry__incoming_count(&intake->seen, (size_t)count,
+                              ferry__stream_turn_time(intake->stream));
         return link->is_dry && !intake->is_cut_short;
     }
     if (count != -EAGAIN)
@@ -794,7 +793,7 @@ void ferry__intake_show(ferry_stream *stream)
 {
     ferry__intake *intake = ferry__intake_of(stream);
     if (intake != NULL)
-        ferry__show_wait(&intake->seen.shown, waits_for(intake), stream->turn_began_at);
+        ferry__show_wait(&intake->seen.shown, waits_for(intake), ferry__stream_turn_time(stream));
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -885,9 +884,7 @@ static void look_at_deadline(ferry__timer *timer)
         ferry__timers_set(&stream->owner->timers, timer, intake->deadline);
         return;
     }
-    stream->turn_began_at =
-        ferry__clock_now(); /* this is no turn, but shown as one: an end is told */
-    ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
+    ferry__stream_begin_turn(stream); /* an end is told */
     ferry__intake_end(stream, -ETIMEDOUT);
     ferry__activity_end(&stream->owner->activity);
     ferry__stream_schedule_reading(stream);

@@ -128,7 +128,7 @@ static void account(ferry__request *request, size_t count, ferry_method method)
     result->sent += count;
     if (result->method < method)
         result->method = method;
-    ferry__request_note_progress(request, stream->turn_began_at, &stream->owner->ringer);
+    ferry__request_note_progress(request, ferry__stream_turn_time(stream), &stream->owner->ringer);
 }
 
 /* Moves the bytes in the pipe to what is kept, which is empty. */

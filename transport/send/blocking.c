@@ -36,8 +36,9 @@ static size_t choose_bytes(const ferry_stream *stream)
 {
     int64_t most = is_progress_told(stream) ? MOST_WITH_PROGRESS : MOST_PIECES;
     int64_t when = ferry__owner_next_timer(stream->owner);
-    int64_t in_time =
-        when != FERRY__NEVER ? (when - stream->turn_began_at) / LONGEST_PIECE_NS : INT64_MAX;
+    int64_t in_time = when != FERRY__NEVER
+                          ? (when - ferry__stream_turn_time(stream)) / LONGEST_PIECE_NS
+                          : INT64_MAX;
     int64_t pieces = in_time < most ? in_time : most;
     return pieces > 0 ? (size_t)pieces * FERRY__PIECE_BYTES : 0;
 }
@@ -103,7 +104,7 @@ bool ferry__blocking_goes_on(ferry_stream *stream)
     if (!has_waited || patience->was_got_out)
         return has_waited;
     /* One that came back at once has not waited: somebody else has set O_NONBLOCK. */
-    int64_t lasted = ferry__clock_now() - stream->turn_began_at;
+    int64_t lasted = ferry__clock_now() - ferry__stream_turn_time(stream);
     return lasted >= SOON * FERRY__NS_PER_MS && has_moved(stream);
 }
 

@@ -144,7 +144,7 @@ static uint64_t account_to_part(ferry_stream *stream, ferry__request *request, f
     part->left -= is_open_ended ? 0 : its;
     request->promise.result.sent += its;
     stream->offset += its;
-    ferry__request_note_progress(request, stream->turn_began_at, &stream->owner->ringer);
+    ferry__request_note_progress(request, ferry__stream_turn_time(stream), &stream->owner->ringer);
     return its;
 }
 
@@ -664,7 +664,7 @@ static ferry__wait waits_for(const ferry_stream *stream)
 static void show(ferry_stream *stream)
 {
     ferry__stream_show_head(stream);
-    ferry__show_wait(&stream->shown_sending, waits_for(stream), stream->turn_began_at);
+    ferry__show_wait(&stream->shown_sending, waits_for(stream), ferry__stream_turn_time(stream));
     ferry__intake_show(stream);
 }
 
@@ -672,7 +672,6 @@ ferry__turn ferry__stream_turn(ferry__task *task)
 {
     ferry_stream *stream = FERRY__STREAM_OF(task, task);
     ferry__stream_assert_owner(stream);
-    stream->turn_began_at = ferry__activity_since(&stream->owner->activity);
     if (stream->watermark != NULL)
         ferry__watermark_look(stream);
     give_shares(stream);

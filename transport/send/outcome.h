@@ -30,7 +30,7 @@ static inline void ferry__stream_begin(ferry_stream *stream, ferry__request *req
     if (request->has_begun)
         return;
     request->has_begun = true;
-    request->began_at = stream->turn_began_at;
+    request->began_at = ferry__stream_turn_time(stream);
     request->promise.result.stream_offset = stream->offset;
 }
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 /*
- * ferry__batches.claims: 24 bits of position, 24 of writes, 3 of the slot, FERRY__OPENING.
+ * ferry__batch_counts.claims: 24 bits of position, 24 of writes, 3 of the slot, FERRY__OPENING.
  * Positions in any batch end at END, so a small one begins far from 0. The fields have room for
  * what thousands of threads add to a batch that is closed.
  */
@@ -19,15 +19,18 @@ enum { END = FERRY__LARGE_BYTES };
 #define ONE_WRITE (UINT64_C(1) << 24)
 #define ONE_SLOT  (UINT64_C(1) << 48)
 
-/* batch.committed: 24 bits of bytes that were committed, 24 of bytes that were claimed, flags. */
-#define ONE_CLAIMED (UINT64_C(1) << 24)
-#define IS_KNOWN    (UINT64_C(1) << 62) /* how far it was claimed: this word's field, and writes */
-#define IS_AWAITED  (UINT64_C(1) << 63) /* the owner waits for it */
+/* batch.state */
+enum {
+    IS_KNOWN = 1,  /* how far it was claimed */
+    IS_WHOLE = 2,  /* all of that is committed: nobody but its owner touches it */
+    IS_AWAITED = 4 /* the owner waits for one of these */
+};
 
 /* What a batch is besides a request of one part. It lies behind that part. */
 typedef struct batch {
-    _Atomic uint64_t committed;
-    uint32_t writes; /* how many, once that is known */
+    atomic_uint state;
+    uint32_t writes; /* how many, */
+    uint32_t bytes;  /* and of how many bytes, once that is known */
     uint32_t begin;  /* the position of its first byte */
     uint32_t slot;   /* where writers find it; FERRY__BATCHES_OPEN: nowhere */
     bool is_counted; /* the owner's: its writes are counted in the stream's order */
@@ -68,6 +71,9 @@ static bool is_open(uint64_t claims)
 /* The least room is that of a block in which a request without a batch would be. */
 enum { LEAST_ROOM = FERRY__SPARE_BYTES - HEAD, MOST_ROOM = FERRY__LARGE_BYTES - HEAD, STEP = 4 };
 
+/* Else what was committed, and is not all, could look as if nothing were. */
+_Static_assert(MOST_ROOM <= UINT16_MAX, "ferry__batch_counts.committed can count it");
+
 /* A batch was closed. The next one gets more room if it was full, and less if it was nearly empty:
  * so memory that is not used is no more than some of that which is. */
 static void choose_room(ferry__batches *batches, size_t had, size_t used, bool is_full)
@@ -93,26 +99,39 @@ static size_t choose_size(const ferry__batches *batches, size_t length, uint32_t
 
 /* ---- claiming -------------------------------------------------------------------------------- */
 
-static size_t bytes_of(uint64_t committed)
+static bool is(batch *self, unsigned state)
 {
-    return (size_t)(committed & (ONE_CLAIMED - 1));
+    return (atomic_load(&self->state) & state) != 0;
 }
 
-static bool is_whole(uint64_t committed)
+/* The owner may wait for this. Once it is whole, it may be gone. */
+static void tell(ferry_stream *stream, batch *self, unsigned news)
 {
-    return (committed & IS_KNOWN) != 0 && bytes_of(committed) == bytes_of(committed / ONE_CLAIMED);
-}
-
-/* C2, or K0. Then it may be gone. Who makes it whole makes room for another one. */
-static void commit(ferry_stream *stream, ferry__batches *batches, batch *self, uint64_t more)
-{
-    uint32_t slot = self->slot;
-    ferry__handed_over(&self->committed);
-    uint64_t committed = atomic_fetch_add(&self->committed, more) + more;
-    if (is_whole(committed) && slot != FERRY__BATCHES_OPEN)
-        atomic_store(&batches->open[slot], NULL);
-    if ((committed & IS_AWAITED) != 0)
+    if ((atomic_fetch_or(&self->state, news) & IS_AWAITED) != 0)
         ferry_stream_wake_generator(stream);
+}
+
+/* W0. @param news what else is told of it */
+static void become_whole(ferry_stream *stream, ferry__batches *batches, unsigned slot, batch *self,
+                         unsigned news)
+{
+    atomic_store(&batches->open[slot], NULL);
+    tell(stream, self, IS_WHOLE | news);
+}
+
+/* @return what is committed then, less what is told to be claimed. */
+static unsigned add(ferry_stream *stream, unsigned slot, unsigned more)
+{
+    return (uint16_t)(atomic_fetch_add(&stream->batch_counts.committed[slot], more) + more);
+}
+
+/* C2 */
+static void commit(ferry_stream *stream, ferry__batches *batches, unsigned slot, batch *self,
+                   size_t length)
+{
+    ferry__handed_over(&self->state);
+    if (add(stream, slot, (unsigned)length) == 0)
+        become_whole(stream, batches, slot, self, 0);
 }
 
 static batch *find(ferry__batches *batches, uint64_t claims)
@@ -120,14 +139,24 @@ static batch *find(ferry__batches *batches, uint64_t claims)
     return batch_of(atomic_load(&batches->open[slot_of(claims)]));
 }
 
+/* K0. Mostly all of it is committed: then nobody else touches it any more. */
 static void tell_extent(ferry_stream *stream, ferry__batches *batches, uint64_t claims,
                         bool is_full)
 {
     batch *closed = find(batches, claims);
-    size_t used = position_of(claims) - closed->begin;
-    choose_room(batches, END - closed->begin, used, is_full);
+    unsigned slot = slot_of(claims);
+    closed->bytes = (uint32_t)position_of(claims) - closed->begin;
     closed->writes = writes_of(claims);
-    commit(stream, batches, closed, IS_KNOWN + used * ONE_CLAIMED);
+    choose_room(batches, END - closed->begin, closed->bytes, is_full);
+    ferry__handed_over(&closed->state);
+    if (atomic_load(&stream->batch_counts.committed[slot]) == closed->bytes) {
+        become_whole(stream, batches, slot, closed, IS_KNOWN);
+        return;
+    }
+    unsigned claimed = closed->bytes;
+    tell(stream, closed, IS_KNOWN);
+    if (add(stream, slot, -claimed) == 0)
+        become_whole(stream, batches, slot, closed, 0);
 }
 
 void ferry__batch_tell_full(ferry_stream *stream, ferry__batches *batches, uint64_t claims)
@@ -135,9 +164,9 @@ void ferry__batch_tell_full(ferry_stream *stream, ferry__batches *batches, uint6
     tell_extent(stream, batches, claims, true);
 }
 
-ferry__claim ferry__batch_claim(ferry__batches *batches, size_t length, uint64_t *ret_claims)
+ferry__claim ferry__batch_claim(ferry_stream *stream, size_t length, uint64_t *ret_claims)
 {
-    *ret_claims = atomic_fetch_add(&batches->claims, ONE_WRITE + length);
+    *ret_claims = atomic_fetch_add(&stream->batch_counts.claims, ONE_WRITE + length);
     if (position_of(*ret_claims) + length <= END)
         return FERRY__CLAIMED;
     return is_open(*ret_claims) ? FERRY__FIRST_WITHOUT_ROOM : FERRY__WITHOUT_ROOM;
@@ -170,11 +199,11 @@ void ferry__batch_fill(ferry_stream *stream, ferry__batches *batches, uint64_t c
                        const void *data, size_t length)
 {
     batch *open = find(batches, claims);
-    ferry__taken_over(&batches->claims);
+    ferry__taken_over(&stream->batch_counts);
     unsigned char *place = open->data + (position_of(claims) - open->begin);
     ask_ahead(place, length, END - position_of(claims));
     memcpy(place, data, length);
-    commit(stream, batches, open, length);
+    commit(stream, batches, slot_of(claims), open, length);
 }
 
 /* Writes to the batch that is open. @return whether there is one, with room. */
@@ -182,10 +211,10 @@ static bool write_to_open(ferry_stream *stream, ferry__batches *batches, const v
                           size_t length)
 {
     /* Looked at first, so that those who find it closed add nothing. */
-    if (!is_open(atomic_load_explicit(&batches->claims, memory_order_relaxed)))
+    if (!is_open(atomic_load_explicit(&stream->batch_counts.claims, memory_order_relaxed)))
         return false;
     uint64_t claims;
-    switch (ferry__batch_claim(batches, length, &claims)) {
+    switch (ferry__batch_claim(stream, length, &claims)) {
     case FERRY__CLAIMED:
         ferry__batch_fill(stream, batches, claims, data, length);
         return true;
@@ -198,6 +227,15 @@ static bool write_to_open(ferry_stream *stream, ferry__batches *batches, const v
     return false;
 }
 
+/* A writer's core gets one line of memory for all three. malloc(3)'s is aligned to 16, so in one
+ * stream of four the last begins another line. */
+_Static_assert(offsetof(ferry_stream, admission.word) % 16 == 0 &&
+                   offsetof(ferry_stream, batch_counts.claims) ==
+                       offsetof(ferry_stream, admission.word) + 8 &&
+                   offsetof(ferry_stream, batch_counts.committed) ==
+                       offsetof(ferry_stream, admission.word) + 16,
+               "what writers count lies side by side");
+
 /* ---- opening and closing --------------------------------------------------------------------- */
 
 static ferry__batches *get_batches(ferry_stream *stream)
@@ -208,7 +246,6 @@ static ferry__batches *get_batches(ferry_stream *stream)
     batches = ferry__allocate_zeroed(sizeof *batches);
     if (batches == NULL)
         return NULL;
-    atomic_init(&batches->claims, END + 1);
     atomic_init(&batches->room, LEAST_ROOM);
     batches->opening = (pthread_mutex_t)FERRY__BRIEF_MUTEX;
     ferry__handed_over(batches);
@@ -242,7 +279,7 @@ static ferry__request *create(ferry_stream *stream, const void *data, size_t len
     if (request == NULL)
         return NULL;
     batch *self = batch_of(request);
-    atomic_init(&self->committed, 0);
+    atomic_init(&self->state, 0);
     self->begin = (uint32_t)(END - (size - HEAD));
     self->slot = slot;
     self->is_counted = false;
@@ -255,18 +292,26 @@ static void post_and_open(ferry_stream *stream, ferry__batches *batches, ferry__
                           size_t length)
 {
     batch *self = batch_of(request);
+    ferry__batch_counts *counts = &stream->batch_counts;
     bool has_slot = self->slot != FERRY__BATCHES_OPEN;
     if (has_slot) {
         atomic_store(&batches->open[self->slot], request);
-        atomic_store(&batches->claims, FERRY__OPENING | (END + 1));
+        atomic_store(&counts->committed[self->slot], 0);
+        atomic_store(&counts->claims, FERRY__OPENING | (END + 1));
     } else {
         self->writes = 1;
-        atomic_store(&self->committed, IS_KNOWN + length * ONE_CLAIMED);
+        self->bytes = (uint32_t)length;
+        atomic_init(&self->state, IS_KNOWN | IS_WHOLE);
+        ferry__handed_over(&self->state);
     }
     ferry__owner_post_unhurried(stream->owner, &request->mail);
-    ferry__handed_over(&batches->claims);
-    if (has_slot)
-        atomic_store(&batches->claims, self->slot * ONE_SLOT + ONE_WRITE + self->begin + length);
+    if (!has_slot)
+        return;
+    ferry__handed_over(counts);
+    atomic_store(&counts->claims, self->slot * ONE_SLOT + ONE_WRITE + self->begin + length);
+    if (is(self, IS_AWAITED)) /* it could not be closed while it was being opened */
+        ferry_stream_wake_generator(stream);
+    commit(stream, batches, self->slot, self, length);
 }
 
 /* For a write that found no room: in a new batch, unless somebody else has made one meanwhile. */
@@ -282,7 +327,6 @@ static int write_to_new(ferry_stream *stream, ferry__batches *batches, const voi
         return -ENOMEM;
     request->mail.deliver = deliver;
     post_and_open(stream, batches, request, length);
-    commit(stream, batches, batch_of(request), length);
     return 0;
 }
 
@@ -302,18 +346,18 @@ int ferry__batch_write(ferry_stream *stream, const void *data, size_t length,
 
 static void close_open(ferry_stream *stream, ferry__batches *batches)
 {
-    uint64_t claims = atomic_fetch_add(&batches->claims, END + 1); /* O0 */
+    uint64_t claims = atomic_fetch_add(&stream->batch_counts.claims, END + 1); /* O0 */
     if (is_open(claims))
         tell_extent(stream, batches, claims, false);
 }
 
 void ferry__batch_close(ferry_stream *stream, ferry__batches *batches)
 {
-    uint64_t claims = atomic_load(&batches->claims);
+    uint64_t claims = atomic_load(&stream->batch_counts.claims);
     if (!is_open(claims) && (claims & FERRY__OPENING) == 0)
         return;
     lock(batches);
-    if (is_open(atomic_load(&batches->claims)))
+    if (is_open(atomic_load(&stream->batch_counts.claims)))
         close_open(stream, batches);
     (void)pthread_mutex_unlock(&batches->opening);
 }
@@ -323,13 +367,12 @@ void ferry__batch_close(ferry_stream *stream, ferry__batches *batches)
 /* Closes a batch, if nobody has. @return whether it is known how far it was claimed. */
 static bool close_batch(ferry_stream *stream, batch *self)
 {
-    if ((atomic_load(&self->committed) & IS_KNOWN) != 0)
+    if (is(self, IS_KNOWN))
         return true;
-    ferry__batches *batches = atomic_load(&stream->batches);
-    uint64_t claims = atomic_load(&batches->claims);
+    uint64_t claims = atomic_load(&stream->batch_counts.claims);
     if (is_open(claims) && slot_of(claims) == self->slot)
-        close_open(stream, batches);
-    return (atomic_load(&self->committed) & IS_KNOWN) != 0;
+        close_open(stream, atomic_load(&stream->batches));
+    return is(self, IS_KNOWN);
 }
 
 bool ferry__batch_count(ferry__request *request)
@@ -339,7 +382,7 @@ bool ferry__batch_count(ferry__request *request)
     if (self->is_counted)
         return true;
     if (!close_batch(stream, self)) {
-        (void)atomic_fetch_or(&self->committed, IS_AWAITED);
+        (void)atomic_fetch_or(&self->state, IS_AWAITED);
         if (!close_batch(stream, self)) /* else it was told, or opened, just now */
             return false;
     }
@@ -358,14 +401,11 @@ bool ferry__batch_take(ferry__request *request)
         return false;
     if (!ferry__batch_count(request))
         return false;
-    uint64_t committed = atomic_load(&self->committed);
-    if (!is_whole(committed))
-        committed = atomic_fetch_or(&self->committed, IS_AWAITED);
-    if (!is_whole(committed))
+    if (!is(self, IS_WHOLE) && (atomic_fetch_or(&self->state, IS_AWAITED) & IS_WHOLE) == 0)
         return false;
-    ferry__taken_over(&self->committed);
+    ferry__taken_over(&self->state);
     request->is_prepared = true;
-    request->parts[0].left = bytes_of(committed);
-    request->admitted = self->writes * FERRY__ONE_REQUEST + bytes_of(committed);
+    request->parts[0].left = self->bytes;
+    request->admitted = self->writes * FERRY__ONE_REQUEST + self->bytes;
     return true;
 }

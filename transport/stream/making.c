@@ -374,7 +374,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
         return error;
     }
     init(request, type, stream, kind, &agreed, home, extras);
-    request->part_count = count;
+    request->part_count = (uint32_t)count; /* at most MOST_PARTS */
     request->admitted = FERRY__ONE_REQUEST + plan->cost.memory_bytes;
     request->source_bytes = plan->cost.source_bytes;
     init_progress(request, plan->sources > 0);

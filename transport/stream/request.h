@@ -77,17 +77,18 @@ typedef struct ferry__request {
 
     /* Set at submit. */
     ferry__request_kind kind;
-    bool is_told_first; /* on_owner is called before what follows is sent */
-    bool is_batch;      /* several writes (batch.h): not prepared before it is taken */
+    bool is_told_first : 1; /* on_owner is called before what follows is sent */
+    bool is_batch : 1;      /* several writes (batch.h): not prepared before it is taken */
 
     /* The owner's: carrying out. */
-    bool cancel_came; /* cancel_mail was delivered */
-    bool is_prepared; /* its sources are open, or prepare_error says why not */
-    bool has_begun;   /* its receipt is given */
-    int64_t began_at;
-    size_t current; /* the first part with bytes to come */
-    int prepare_error;
+    bool cancel_came : 1; /* cancel_mail was delivered */
+    bool is_prepared : 1; /* its sources are open, or prepare_error says why not */
+    bool has_begun : 1;   /* its receipt is given */
     ferry_phase prepare_phase;
+    int prepare_error;
+    uint32_t current;    /* the first part with bytes to come */
+    uint32_t part_count; /* set at submit */
+    int64_t began_at;
 
     /* Set at submit. */
     ferry_callback *on_owner;
@@ -99,7 +100,6 @@ typedef struct ferry__request {
     uint64_t source_bytes;   /* what it counts for there; the owner corrects that */
     ferry__mail cancel_mail; /* posted by the thread that cancels it */
 
-    size_t part_count;
     _Alignas(16) ferry__part parts[]; /* a read has none: its particulars are here */
 } ferry__request;
 

@@ -34,9 +34,7 @@ void ferry__stream_call_off(ferry_stream *stream, ferry__request *request, int e
         return;
     if (error == -ECANCELED)
         request->promise.result.cause = FERRY_CAUSE_CANCEL;
-    stream->turn_began_at = ferry__clock_now(); /* this is no turn; its receipt needs a time */
-    /* But it is shown as one: what it lets go of may last. */
-    ferry__activity_begin(&stream->owner->activity, &stream->task, stream->turn_began_at);
+    ferry__stream_begin_turn(stream); /* it has a receipt, and what it lets go of may last */
     ((const ferry__request_type *)request->promise.type)->call_off(stream, request, error);
     ferry__activity_end(&stream->owner->activity);
     ferry__stream_schedule(stream);

@@ -10,6 +10,7 @@
 #define FERRY_TRANSPORT_STREAM_STREAM_H
 
 #include "actors/owner.h"
+#include "core/clock.h"
 #include "core/notice.h"
 #include "transport/edge/address.h"
 #include "transport/limit/admission.h"
@@ -94,11 +95,20 @@ typedef struct ferry__source_watch {
     bool is_cut_short; /* its end, or urgent data, has come: it may give less than it has */
 } ferry__source_watch;
 
-/* Batches of small writes: batch.h. Made with the first write that needs them. */
-enum { FERRY__BATCHES_OPEN = 4 }; /* how many may be open, or closed and not committed yet */
+/* Batches of small writes: batch.h. How many may be open, or closed and not committed yet. */
+enum { FERRY__BATCHES_OPEN = 4 };
+
+/* What each write to a batch counts. */
+typedef struct ferry__batch_counts {
+    _Atomic uint64_t claims; /* of the batch that is open */
+    /* Bytes of each that were committed, less those that were claimed, once that is told: modulo
+     * 2^16, as all of them are no more. */
+    _Atomic uint16_t committed[FERRY__BATCHES_OPEN];
+} ferry__batch_counts;
+
+/* All else of them. Made with the first write that needs it. */
 typedef struct ferry__batches {
-    _Atomic uint64_t claims;                             /* of the batch that is open */
-    _Atomic(ferry__request *) open[FERRY__BATCHES_OPEN]; /* where writers find it */
+    _Atomic(ferry__request *) open[FERRY__BATCHES_OPEN]; /* where writers find them */
     atomic_uint room; /* bytes that the next one is to have room for */
     pthread_mutex_t opening;
     ferry__request *unnumbered; /* the owner's: the first without a number, or NULL */
@@ -144,24 +154,25 @@ typedef enum __attribute__((packed)) ferry__stream_state {
 } ferry__stream_state;
 
 struct ferry_stream {
-    /* Set at adoption. The owner reads the first of it all the time: in another cache line than the
-     * admission word, which submits write. */
+    /* Set at adoption. */
     ferry_service *service;        /* a reference */
     ferry__owner *owner;           /* a reference, and a hold until the stream ends */
     ferry__request *close_request; /* made at once: closing needs no memory */
     ferry__settings *settings;     /* a reference */
     ferry__member member;          /* of the service */
-    ferry__peer peer;              /* who is at the other end */
-    ferry__counter *counter;       /* who counts it: a reference until it ends. Or NULL */
 
-    /* Any thread. The admission's word is every submit's, what is beside it few ones'. */
+    /* Any thread. Submits write to the admission's word and to what is beside it. So nothing that
+     * the owner uses all the time is within a cache line of that. */
     atomic_uint refs;
-    atomic_uint users;           /* the program's references */
-    _Atomic(void *) data;        /* the program's: ferry_stream_set_data */
-    ferry_release *data_release; /* of that; or NULL */
+    atomic_uint users;    /* the program's references */
+    _Atomic(void *) data; /* the program's: ferry_stream_set_data */
     ferry__admission admission;
+    ferry__batch_counts batch_counts;
     ferry__mail abort_mail;
     ferry__mail resume_mail;
+    ferry_release *data_release; /* of data; or NULL */
+    ferry__peer peer;            /* set at adoption: who is at the other end */
+    ferry__counter *counter;     /* who counts it: a reference until it ends. Or NULL */
 
     /* Any thread; but the owner looks, or writes, each turn. */
     atomic_int poison;        /* written by the owner: the error that poisoned it */
@@ -185,9 +196,8 @@ struct ferry_stream {
     uint64_t offset;       /* of the next byte in the stream's order */
     uint64_t next_sequence;
     uint64_t padding; /* zeros owed to the peer, in place of what failed (FERRY_FRAMING_PAD) */
-    int64_t turn_began_at;
-    bool is_shut;           /* the shutdown was carried out */
-    bool abort_came;        /* abort_mail was delivered */
+    bool is_shut;     /* the shutdown was carried out */
+    bool abort_came;  /* abort_mail was delivered */
     bool was_told_of_reset; /* the kernel tells once: reading it only sees an end of file then */
     ferry__stream_state state;
     bool waits_for_source; /* the head's has nothing for now */
@@ -228,6 +238,19 @@ static inline int ferry__find_home(bool wanted, ferry__inbox **ret_home)
 static inline void ferry__stream_do(const ferry_stream *stream, const char *step)
 {
     ferry__activity_do(&stream->owner->activity, step);
+}
+
+/* The owner. When this turn began, or what is shown as one. */
+static inline int64_t ferry__stream_turn_time(const ferry_stream *stream)
+{
+    return ferry__activity_since(&stream->owner->activity);
+}
+
+/* The owner. Something is about to be done that is no turn, and is shown as one: its receipts need
+ * a time, and what it calls may last. */
+static inline void ferry__stream_begin_turn(ferry_stream *stream)
+{
+    ferry__activity_begin(&stream->owner->activity, &stream->task, ferry__clock_now());
 }
 
 /* Has a turn for what is to be sent, confirmed or ended. */

@@ -183,7 +183,7 @@ static void claim(middle *m, size_t length, ferry__claim expected)
 {
     forget(m->s.stream, "a", 1);
     m->batches = atomic_load(&m->s.stream->batches);
-    check_eq(ferry__batch_claim(m->batches, length, &m->claims), expected);
+    check_eq(ferry__batch_claim(m->s.stream, length, &m->claims), expected);
 }
 
 static void let_in_claimed(middle *m)
@@ -346,7 +346,7 @@ PROMISE_EITHER(batch, submit_is_safe_if_its_callback_gives_the_last_handle_back_
     wait_until_asleep();
     ferry__batches *batches = atomic_load(&s.stream->batches);
     pthread_mutex_lock(&batches->opening);
-    atomic_fetch_or(&batches->claims, FERRY__OPENING);
+    atomic_fetch_or(&s.stream->batch_counts.claims, FERRY__OPENING);
     pthread_t submitter = start_thread(write_and_drop, s.stream);
     reader_check_text(peer, "ab");
     wait_until_asleep();
