@@ -60,6 +60,7 @@ static void close_inbox(void *arg)
     ferry__thread_current()->in_callback = false; /* one of them may have ended the thread */
     atomic_store(&inbox->closed, true);
     discard_chain(inbox->being_run);
+    discard_chain(ferry__own_mail_take(&inbox->own_mail));
     fire_all(&inbox->timers);
     discard_mail(inbox);
     ferry__pile_free(&inbox->pile);
@@ -149,8 +150,12 @@ void ferry__inbox_ring(ferry__inbox *inbox, ferry__ringer *ringer)
 
 void ferry__inbox_post(ferry__inbox *inbox, ferry__mail *mail, ferry__ringer *ringer)
 {
-    ferry__mailbox_push(&inbox->mailbox, mail);
-    if (atomic_load(&inbox->closed))
+    bool is_own = inbox == ferry__thread_current()->inbox;
+    if (is_own)
+        ferry__mailbox_push_own(&inbox->mailbox, &inbox->own_mail, mail);
+    else
+        ferry__mailbox_push(&inbox->mailbox, mail);
+    if (!is_own && atomic_load(&inbox->closed))
         discard_mail(inbox);
     else
         ferry__inbox_ring(inbox, ringer);
@@ -188,13 +193,14 @@ static int64_t earlier(int64_t one, int64_t other)
     return one < other ? one : other;
 }
 
-static int run_mail(ferry__inbox *inbox)
+/* @param mail what was taken */
+static int run_mail(ferry__inbox *inbox, ferry__mail *mail)
 {
     int count = 0;
     ferry__thread *thread = ferry__thread_current();
     thread->in_callback = true;
-    inbox->being_run = ferry__mailbox_take(&inbox->mailbox);
-    for (ferry__mail *mail; (mail = ferry__mail_next(&inbox->being_run)) != NULL; count++)
+    inbox->being_run = mail;
+    for (; (mail = ferry__mail_next(&inbox->being_run)) != NULL; count++)
         mail->deliver(mail, false);
     thread->in_callback = false;
     return count;
@@ -208,14 +214,16 @@ static int run_what_waits(ferry__inbox *inbox, ferry__bed bed)
     set_alarm(inbox);
     ferry__wake_clear(&inbox->wake);
     ferry__wake_announce(&inbox->wake, bed);
-    return run_mail(inbox);
+    return run_mail(inbox, ferry__mailbox_take_with(&inbox->mailbox, &inbox->own_mail));
 }
 
 /* The same, for a thread that stays awake: nobody has to ring it. */
 static int run_awake(ferry__inbox *inbox)
 {
     ferry__timers_fire(&inbox->timers);
-    return run_mail(inbox);
+    bool is_alone = ferry__mailbox_looks_empty(&inbox->mailbox);
+    return run_mail(inbox, is_alone ? ferry__own_mail_take(&inbox->own_mail)
+                                    : ferry__mailbox_take_with(&inbox->mailbox, &inbox->own_mail));
 }
 
 /* What a thread that stays awake waits for. */
@@ -281,7 +289,7 @@ int ferry_inbox_get_fd(void)
     set_alarm(inbox);
     /* What was posted before there was an fd is announced by it too. */
     ferry__wake_announce(&inbox->wake, FERRY__ON_FD);
-    if (!ferry__mailbox_is_empty(&inbox->mailbox))
+    if (inbox->own_mail.first != NULL || !ferry__mailbox_is_empty(&inbox->mailbox))
         ring(inbox);
     return inbox->bell.fd;
 }

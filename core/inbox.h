@@ -35,7 +35,8 @@ typedef struct ferry__inbox {
     ferry__wake wake;
 
     /* Its own thread. */
-    uint64_t own_refs;      /* wraps below 0 if it gives back what others took */
+    uint64_t own_refs; /* wraps below 0 if it gives back what others took */
+    ferry__own_mail own_mail;
     ferry__mail *being_run; /* taken and not run yet: a callback may end the thread */
     bool would_sleep;       /* the run under way does, if nothing comes */
     ferry__pile pile;       /* of what it let go */
@@ -60,7 +61,7 @@ typedef struct ferry__ringer {
 /* The inbox's own thread, which runs it. Whether nothing else is to be run, and it would sleep. */
 static inline bool ferry__inbox_may_wait(const ferry__inbox *inbox)
 {
-    return inbox->would_sleep && inbox->being_run == NULL &&
+    return inbox->would_sleep && inbox->being_run == NULL && inbox->own_mail.first == NULL &&
            ferry__mailbox_is_empty(&inbox->mailbox);
 }
 

@@ -73,10 +73,45 @@ ferry__mail *ferry__mailbox_take(ferry__mailbox *mailbox)
     return mail_of(reverse(ck_stack_batch_pop_upmc(stack_of(mailbox))));
 }
 
+bool ferry__mailbox_looks_empty(const ferry__mailbox *mailbox)
+{
+    return ck_pr_load_ptr(&mailbox->stack[0]) == NULL;
+}
+
 bool ferry__mailbox_is_empty(const ferry__mailbox *mailbox)
 {
     ck_pr_fence_store_load(); /* as T0, for a plain look */
-    return ck_pr_load_ptr(&mailbox->stack[0]) == NULL;
+    return ferry__mailbox_looks_empty(mailbox);
+}
+
+void ferry__mailbox_push_own(ferry__mailbox *mailbox, ferry__own_mail *own, ferry__mail *mail)
+{
+    if (!ferry__mailbox_looks_empty(mailbox)) { /* it stands behind that */
+        ferry__mailbox_push(mailbox, mail);
+        return;
+    }
+    entry_of(mail)->next = NULL;
+    if (own->first == NULL)
+        own->first = mail;
+    else
+        entry_of(own->last)->next = entry_of(mail);
+    own->last = mail;
+}
+
+ferry__mail *ferry__own_mail_take(ferry__own_mail *own)
+{
+    ferry__mail *first = own->first;
+    own->first = NULL;
+    return first;
+}
+
+ferry__mail *ferry__mailbox_take_with(ferry__mailbox *mailbox, ferry__own_mail *own)
+{
+    ferry__mail *others = ferry__mailbox_take(mailbox);
+    if (own->first == NULL)
+        return others;
+    entry_of(own->last)->next = others != NULL ? entry_of(others) : NULL;
+    return ferry__own_mail_take(own);
 }
 
 /*

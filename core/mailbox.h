@@ -39,11 +39,23 @@ typedef struct ferry__mailbox {
 } ferry__mailbox;
 
 /*
+ * What a mailbox's thread posts to itself, oldest first, at the price of no atomic step. All of it
+ * was posted before all that is in the mailbox. Zero-initialised, it is empty.
+ */
+typedef struct ferry__own_mail {
+    ferry__mail *first;
+    ferry__mail *last; /* if there is a first */
+} ferry__own_mail;
+
+/*
  * Posts mail. Never blocks. What the caller wrote before is visible to the thread that takes the
  * mail. What the caller reads after cannot have been read before: a full barrier (pairs with
  * take's).
  */
 void ferry__mailbox_push(ferry__mailbox *mailbox, ferry__mail *mail);
+
+/* The mailbox's thread. Posts mail to itself: among its own, unless others' is there already. */
+void ferry__mailbox_push_own(ferry__mailbox *mailbox, ferry__own_mail *own, ferry__mail *mail);
 
 /*
  * Takes all that was posted, as a chain for ferry__mail_next; NULL if there is nothing. What the
@@ -53,6 +65,14 @@ ferry__mail *ferry__mailbox_take(ferry__mailbox *mailbox);
 
 /* Whether a take would find nothing. Ordered as a take is, after what the caller wrote before. */
 bool ferry__mailbox_is_empty(const ferry__mailbox *mailbox);
+
+/* The same for a thread that does not sleep yet: it may miss what is just being posted. */
+bool ferry__mailbox_looks_empty(const ferry__mailbox *mailbox);
+
+/* The mailbox's thread. Takes its own mail alone; or that, and then all that is in the mailbox as
+ * ferry__mailbox_take does. As one chain. */
+ferry__mail *ferry__own_mail_take(ferry__own_mail *own);
+ferry__mail *ferry__mailbox_take_with(ferry__mailbox *mailbox, ferry__own_mail *own);
 
 /* Takes the oldest mail off a chain that ferry__mailbox_take gave; NULL at its end. */
 ferry__mail *ferry__mail_next(ferry__mail **chain);

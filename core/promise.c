@@ -305,6 +305,14 @@ static bool is_only_callback_here(const ferry__observer *newest)
            newest->inbox == ferry__thread_current()->inbox;
 }
 
+bool ferry__promise_is_kept_here(const ferry_promise *promise)
+{
+    /* Another one could be gone by now: somebody else may settle it, too. */
+    const ferry__observer *first = &promise->first_observer;
+    return atomic_load(&promise->observers) == first && first->mail.deliver == callback_deliver &&
+           first->inbox == ferry__thread_current()->inbox;
+}
+
 /*
  * Posts the observers and closes their list: posted first, closed last. A thread that finds the
  * list closed posts for itself; what it registered earlier must stand before that in its inbox.

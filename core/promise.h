@@ -243,4 +243,10 @@ void ferry__promise_tell(ferry_promise *promise, ferry_callback *callback, void 
  */
 bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer);
 
+/*
+ * Any thread, before it may settle the promise. Whether a callback of its own keeps the promise
+ * until this thread runs its inbox, whoever settles it.
+ */
+bool ferry__promise_is_kept_here(const ferry_promise *promise);
+
 #endif

@@ -34,6 +34,31 @@ PROMISE(mailbox, empty_mailbox_gives_nothing)
     check(chain == NULL && ferry__mail_next(&chain) == NULL);
 }
 
+static void check_letters(ferry__mail *chain, const letter letters[], unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        check(ferry__mail_next(&chain) == &letters[i].mail);
+    check(ferry__mail_next(&chain) == NULL);
+}
+
+PROMISE(mailbox, mail_of_its_thread_to_itself_is_taken_in_its_place_among_that_of_others)
+{
+    ferry__mailbox mailbox = {0};
+    ferry__own_mail own = {0};
+    letter letters[5];
+    ferry__mailbox_push_own(&mailbox, &own, &letters[0].mail);
+    ferry__mailbox_push_own(&mailbox, &own, &letters[1].mail);
+    check(ferry__mailbox_is_empty(&mailbox));
+    ferry__mailbox_push(&mailbox, &letters[2].mail);
+    ferry__mailbox_push_own(&mailbox, &own, &letters[3].mail);
+    ferry__mailbox_push(&mailbox, &letters[4].mail);
+    check_letters(ferry__mailbox_take_with(&mailbox, &own), letters, 5);
+    check_letters(ferry__mailbox_take_with(&mailbox, &own), letters, 0);
+    ferry__mailbox_push_own(&mailbox, &own, &letters[0].mail);
+    check_letters(ferry__own_mail_take(&own), letters, 1);
+    check_letters(ferry__own_mail_take(&own), letters, 0);
+}
+
 /* ---- many producers, one consumer that sleeps ------------------------------------------------ */
 
 enum { PRODUCERS = 8, LETTERS = 20000 };
