@@ -6,6 +6,7 @@
 #include "tests/notes.h"
 #include "tests/promises.h"
 #include "tests/support.h"
+#include "transport/service/service.h"
 
 #include <sys/epoll.h>
 
@@ -16,6 +17,13 @@ WRAPPED(void, ferry__mailbox_push, (ferry__mailbox * mailbox, ferry__mail *mail)
 {
     atomic_fetch_add(&hops, 1);
     __real_ferry__mailbox_push(mailbox, mail);
+}
+
+WRAPPED(void, ferry__mailbox_push_own,
+        (ferry__mailbox * mailbox, ferry__own_mail *own, ferry__mail *mail))
+{
+    atomic_fetch_add(&hops, 1);
+    __real_ferry__mailbox_push_own(mailbox, own, mail);
 }
 
 /* How often owners were about to look out. */
@@ -187,6 +195,19 @@ PROMISE_EITHER(cost, source_that_is_dry_again_and_again_is_watched_once)
         close(from.ours);
         check_eq(outcome(sent).sent, 50);
     }
+}
+
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+PROMISE(cost, turn_of_a_shared_owner_is_short_while_others_go_ahead_and_by_tcp_shortest)
+{
+    enum { KIB = 1024 };
+    static const ferry__owner calm, hurried = {.went_ahead_at = 1};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
+    for (unsigned over_tcp = 0; over_tcp < 2; over_tcp++)
+        check_eq(ferry__service_chunk(service, &calm, over_tcp), 1024 * KIB);
+    check_eq(ferry__service_chunk(service, &hurried, false), 256 * KIB);
+    check_eq(ferry__service_chunk(service, &hurried, true), 64 * KIB);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

@@ -114,7 +114,7 @@ int ferry_stream_read_to_file(ferry_stream *stream, const ferry_file *file,
 static size_t portion(const ferry__request *request, const storing *self)
 {
     const ferry_stream *stream = request->stream;
-    size_t chunk = ferry__service_chunk(stream->service, stream->owner);
+    size_t chunk = ferry__service_chunk(stream->service, stream->owner, false);
     if (self->length == FERRY_TO_END)
         return chunk;
     uint64_t left = (uint64_t)self->length - request->promise.result.sent;

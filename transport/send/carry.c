@@ -547,7 +547,8 @@ static bool carry_out(ferry_stream *stream)
         return pay(stream);
     if (part == NULL && stream->padding == 0)
         return rest(stream);
-    size_t chunk = ferry__pace_ask(stream, ferry__service_chunk(stream->service, stream->owner));
+    size_t most = ferry__service_chunk(stream->service, stream->owner, stream->link.is_tcp);
+    size_t chunk = ferry__pace_ask(stream, most);
     if (chunk == 0) {
         /* Else it was full, and has not said that it has room. */
         if (!ferry__stream_awaits(stream, FERRY__SENDING))

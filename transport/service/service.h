@@ -135,8 +135,9 @@ void ferry__service_unplace(ferry_service *service, ferry__owner *owner);
 int ferry__service_make_owner(ferry_service *service, const char *name, size_t stack_bytes,
                               ferry__calls *calls, ferry__owner **ret_owner);
 
-/* In a turn, on that owner. @return how many bytes it may move. */
-size_t ferry__service_chunk(const ferry_service *service, const ferry__owner *owner);
+/* In a turn, on that owner. @param over_tcp they are sent by TCP, which takes longer. @return how
+ * many bytes it may move. */
+size_t ferry__service_chunk(const ferry_service *service, const ferry__owner *owner, bool over_tcp);
 
 /*
  * Chooses one of the service's own owners, the least loaded. Gives a hold. @return 0, -ESHUTDOWN.
