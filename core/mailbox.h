@@ -74,7 +74,7 @@ bool ferry__mailbox_looks_empty(const ferry__mailbox *mailbox);
 ferry__mail *ferry__own_mail_take(ferry__own_mail *own);
 ferry__mail *ferry__mailbox_take_with(ferry__mailbox *mailbox, ferry__own_mail *own);
 
-/* Takes the oldest mail off a chain that ferry__mailbox_take gave; NULL at its end. */
+/* Takes the oldest mail off a chain that a take gave; NULL at its end. */
 ferry__mail *ferry__mail_next(ferry__mail **chain);
 
 #endif

@@ -220,12 +220,22 @@ typedef struct further_observer {
     ferry_release *release;   /* of its arg, or NULL */
 } further_observer;
 
+/* It may be called while its promise settles: so it must not run what keeps that. */
+static void release_arg(further_observer *further)
+{
+    ferry__thread *thread = ferry__thread_current();
+    bool before = thread->in_callback;
+    thread->in_callback = true;
+    ferry__release_arg(further->release, further->observer.arg);
+    thread->in_callback = before;
+}
+
 static void callback_release(void *arg)
 {
     ferry__observer *observer = arg;
     ferry_promise *promise = observer->promise;
     if (observer != &promise->first_observer)
-        ferry__release_arg(((further_observer *)(void *)observer)->release, observer->arg);
+        release_arg((further_observer *)(void *)observer);
     ferry__inbox_unref(observer->inbox);
     if (observer != &promise->first_observer)
         ferry__release(observer);
@@ -307,10 +317,12 @@ static bool is_only_callback_here(const ferry__observer *newest)
 
 bool ferry__promise_is_kept_here(const ferry_promise *promise)
 {
-    /* Another one could be gone by now: somebody else may settle it, too. */
+    /* Another one could be gone by now: somebody else may settle it, too. Then this one may just be
+     * taken by another thread, and is not this thread's before and after. */
     const ferry__observer *first = &promise->first_observer;
-    return atomic_load(&promise->observers) == first && first->mail.deliver == callback_deliver &&
-           first->inbox == ferry__thread_current()->inbox;
+    return atomic_load(&promise->observers) == first &&
+           __atomic_load_n(&first->mail.deliver, __ATOMIC_RELAXED) == callback_deliver &&
+           __atomic_load_n(&first->inbox, __ATOMIC_RELAXED) == ferry__thread_current()->inbox;
 }
 
 /*
@@ -415,8 +427,9 @@ static int register_callback(ferry_promise *promise, ferry_callback *callback, v
     ferry__observer *observer = observer_create(promise, release);
     if (observer == NULL)
         return -ENOMEM;
-    observer->mail.deliver = deliver;
-    observer->inbox = ferry__inbox_ref(inbox);
+    /* Pairs with the look in ferry__promise_is_kept_here. */
+    __atomic_store_n(&observer->mail.deliver, deliver, __ATOMIC_RELAXED);
+    __atomic_store_n(&observer->inbox, ferry__inbox_ref(inbox), __ATOMIC_RELAXED);
     observer->callback = callback;
     observer->arg = arg;
     list_observer(promise, &promise->observers, observer);

@@ -215,6 +215,28 @@ PROMISE(no_silent_wait, waiting_inside_a_callback_is_edeadlk_at_once)
     check_eq(ferry_inbox_run(0), 1);
 }
 
+static void run_nothing(ferry_promise *, const ferry_result *, void *) {}
+
+static void try_to_run(void *, void *arg)
+{
+    check_eq(ferry_inbox_run(0), -EDEADLK);
+    check_eq(ferry_inbox_run(-1), -EDEADLK);
+    (*(unsigned *)arg)++;
+}
+
+/* For a cancel that does not come: it is let go while its promise settles. */
+PROMISE(no_silent_wait, release_of_a_callback_runs_no_inbox_also_while_its_promise_settles)
+{
+    unsigned released = 0;
+    AT_END(drop_promise) ferry_promise *promise = make_owned(ferry__inbox_current());
+    check_eq(ferry_promise_on_cancel(promise, run_nothing, &released, try_to_run), 0);
+    settle(promise, 0);
+    check_eq(released, 1);
+    check_eq(ferry_promise_observe(promise, run_nothing, &released, try_to_run), 0);
+    check_eq(ferry_inbox_run(0), 1);
+    check_eq(released, 2);
+}
+
 static void drop(ferry_promise *promise, const ferry_result *, void *)
 {
     ferry_promise_unref(promise);

@@ -36,7 +36,7 @@ byte slot = 0;
 bool opening = false;
 
 byte open[SLOTS] = NONE;   /* batches, where writers find them */
-short committed[SLOTS] = 0; /* to each, less what was claimed, once that is told */
+short committed[SLOTS] = 0; /* less what was claimed, once that is told and is not all there */
 bool mutex = false;
 
 /* Batches. */

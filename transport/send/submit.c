@@ -188,7 +188,7 @@ static bool may_leave_at_once(const ferry_stream *stream, const void *data, size
     return ret_promise == NULL && data != NULL && length > FERRY__SMALL_BYTES && stream != NULL &&
            ferry__owner_is_current(stream->owner) && is_in_call(stream) &&
            ferry__request_is_bare(options) && ferry__batch_is_possible(stream) &&
-           length <= ferry__service_chunk(stream->service, stream->owner, false) &&
+           length <= ferry__service_chunk(stream->service, stream->owner, stream->link.is_tcp) &&
            ferry__stream_is_clear(stream);
 }
 

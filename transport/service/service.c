@@ -90,7 +90,7 @@ static ferry_service_options with_defaults(ferry_service_options options)
 
 size_t ferry__service_chunk(const ferry_service *service, const ferry__owner *owner, bool over_tcp)
 {
-    /* Some 20 to 40 us, by the same kernel. Through a unix socket less than this costs speed. */
+    /* Some 15 to 40 us. Through a unix socket less than this costs speed. */
     enum { HURRIED = 256 * 1024, HURRIED_TCP = 64 * 1024 };
     size_t chunk = service->options.chunk_bytes, hurried = over_tcp ? HURRIED_TCP : HURRIED;
     return chunk > hurried && ferry__owner_is_hurried(owner) ? hurried : chunk;

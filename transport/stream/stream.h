@@ -101,8 +101,8 @@ enum { FERRY__BATCHES_OPEN = 4 };
 /* What each write to a batch counts. */
 typedef struct ferry__batch_counts {
     _Atomic uint64_t claims; /* of the batch that is open */
-    /* Bytes of each that were committed, less those that were claimed, once that is told: modulo
-     * 2^16, as all of them are no more. */
+    /* Bytes of each that were committed, less those that were claimed, once that is told and they
+     * are not whole by then: modulo 2^16, as all of them are no more. Set to 0 with an opening. */
     _Atomic uint16_t committed[FERRY__BATCHES_OPEN];
 } ferry__batch_counts;
 

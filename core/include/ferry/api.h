@@ -71,8 +71,8 @@ FERRY_API const char *ferry_version(void);
  * arg: the callback has run, will not run any more, or never can, since its thread has ended.
  *
  * Threads: it runs where the callback would have run, or on the thread that gives the callback up.
- * That may be any thread, ferry's own included. It must neither block nor end its thread. It may
- * submit.
+ * That may be any thread, ferry's own included. It must not block, run its thread's inbox
+ * or end its thread. It may submit.
  * A call that returned a negative errno took nothing, and releases nothing. A forked child releases
  * nothing that its parent is to release.
  */

@@ -49,7 +49,7 @@ typedef struct ferry_service_options {
                                shared. Smaller is fairer among streams of one thread, and tells
                                progress more often. Below 256 KiB it costs speed. While requests
                                come for other streams of a thread, its turns move 256 KiB at most,
-                               by TCP 64 KiB */
+                               and send 64 KiB by TCP */
     /*
      * Limits for all its streams together, beside those of each stream (ferry_stream_options), of
      * what is to be sent; 0: no limit.
