@@ -150,15 +150,16 @@ void ferry__inbox_ring(ferry__inbox *inbox, ferry__ringer *ringer)
 
 void ferry__inbox_post(ferry__inbox *inbox, ferry__mail *mail, ferry__ringer *ringer)
 {
-    bool is_own = inbox == ferry__thread_current()->inbox;
-    if (is_own)
+    if (inbox == ferry__thread_current()->inbox) {
         ferry__mailbox_push_own(&inbox->mailbox, &inbox->own_mail, mail);
-    else
+    } else {
         ferry__mailbox_push(&inbox->mailbox, mail);
-    if (!is_own && atomic_load(&inbox->closed))
-        discard_mail(inbox);
-    else
-        ferry__inbox_ring(inbox, ringer);
+        if (atomic_load(&inbox->closed)) {
+            discard_mail(inbox);
+            return;
+        }
+    }
+    ferry__inbox_ring(inbox, ringer);
 }
 
 void ferry__ringer_flush(ferry__ringer *ringer)

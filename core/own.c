@@ -224,8 +224,7 @@ int ferry_promise_settle(ferry_promise *promise, const ferry_outcome *outcome)
     if (ferry__promise_poll(promise) == -ECHILD)
         return -ECHILD;
     /* Kept: a thread that learns of the outcome may give back the caller's reference, too. */
-    bool is_kept = ferry__promise_is_kept_here(promise);
-    ferry_promise *kept = is_kept ? NULL : ferry_promise_ref(promise);
+    ferry_promise *kept = ferry__promise_is_kept_here(promise) ? NULL : ferry_promise_ref(promise);
     claim before = settle_as(promise, SETTLED, outcome);
     (void)ferry_promise_unref(kept);
     switch (before) {

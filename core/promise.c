@@ -308,11 +308,11 @@ void ferry__promise_tell(ferry_promise *promise, ferry_callback *callback, void 
     thread->told = NULL;
 }
 
-/* Whether it is the only one, and a callback that this thread has registered. */
-static bool is_only_callback_here(const ferry__observer *newest)
+/* Whether it is a callback that this thread has registered. */
+static bool is_callback_here(const ferry__observer *observer)
 {
-    return newest->next == NULL && newest->mail.deliver == callback_deliver &&
-           newest->inbox == ferry__thread_current()->inbox;
+    return __atomic_load_n(&observer->mail.deliver, __ATOMIC_RELAXED) == callback_deliver &&
+           __atomic_load_n(&observer->inbox, __ATOMIC_RELAXED) == ferry__thread_current()->inbox;
 }
 
 bool ferry__promise_is_kept_here(const ferry_promise *promise)
@@ -320,9 +320,7 @@ bool ferry__promise_is_kept_here(const ferry_promise *promise)
     /* Another one could be gone by now: somebody else may settle it, too. Then this one may just be
      * taken by another thread, and is not this thread's before and after. */
     const ferry__observer *first = &promise->first_observer;
-    return atomic_load(&promise->observers) == first &&
-           __atomic_load_n(&first->mail.deliver, __ATOMIC_RELAXED) == callback_deliver &&
-           __atomic_load_n(&first->inbox, __ATOMIC_RELAXED) == ferry__thread_current()->inbox;
+    return atomic_load(&promise->observers) == first && is_callback_here(first);
 }
 
 /*
@@ -334,7 +332,7 @@ void ferry__observers_close(ferry__observers *list, ferry__ringer *ringer)
 {
     ferry__observer *newest = atomic_load(list);
     for (;;) {
-        bool is_closed = newest == NULL || is_only_callback_here(newest);
+        bool is_closed = newest == NULL || (newest->next == NULL && is_callback_here(newest));
         ferry__observer *next = is_closed ? &closed_mark : NULL;
         if (!atomic_compare_exchange_strong(list, &newest, next))
             continue;

@@ -162,13 +162,13 @@ static void tell(ferry_listener *listener, ferry_stream *stream)
     listener->options.on_stream(listener, stream, listener->options.on_stream_arg);
 }
 
-/* On an owner, as a turn of the stream's. */
-static void tell_on(ferry__owner *owner, ferry_listener *listener, ferry_stream *stream)
+/* On the stream's owner, as a turn of the stream's. */
+static void tell_as_turn(ferry_listener *listener, ferry_stream *stream)
 {
-    ferry__activity_begin(&owner->activity, &stream->task, ferry__clock_now());
-    ferry__activity_do(&owner->activity, "calling on_stream");
+    ferry__stream_begin_turn(stream);
+    ferry__stream_do(stream, "calling on_stream");
     tell(listener, stream);
-    ferry__activity_end(&owner->activity);
+    ferry__stream_end_turn(stream);
 }
 
 /* A stream was told of, or will not be. */
@@ -202,7 +202,7 @@ static void deliver_handover(ferry__mail *mail, bool receiver_gone)
         ferry__log(FERRY_LOG_WARNING,
                    "a connection is closed: the thread that was to be told of it has ended");
     else if (given->owner != NULL)
-        tell_on(given->owner, given->listener, given->stream);
+        tell_as_turn(given->listener, given->stream);
     else
         tell(given->listener, given->stream);
     pthread_cleanup_pop(1);

@@ -409,7 +409,7 @@ static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
         if (borrower->is_gone)
             ferry__intake_abandon(stream, FERRY_CAUSE_GONE);
     }
-    ferry__activity_end(&stream->owner->activity);
+    ferry__stream_end_turn(stream);
     ferry__stream_schedule_reading(stream);
 }
 
@@ -515,9 +515,9 @@ static void subscribe(ferry__intake *intake, ferry__subscriber *subscriber, unsi
     if (before == NULL)
         return;
     ferry_stream *stream = intake->stream; /* shown as its turn: an arg may be released */
-    ferry__activity_begin(&stream->owner->activity, &stream->task, ferry__clock_now());
+    ferry__stream_begin_turn(stream);
     ferry__subscriber_replace(before);
-    ferry__activity_end(&stream->owner->activity);
+    ferry__stream_end_turn(stream);
 }
 
 static void demand(ferry__intake *intake, int64_t shots)
@@ -886,7 +886,7 @@ static void look_at_deadline(ferry__timer *timer)
     }
     ferry__stream_begin_turn(stream); /* an end is told */
     ferry__intake_end(stream, -ETIMEDOUT);
-    ferry__activity_end(&stream->owner->activity);
+    ferry__stream_end_turn(stream);
     ferry__stream_schedule_reading(stream);
 }
 

@@ -111,12 +111,11 @@ static void tell(ferry_stream *stream, batch *self, unsigned news)
         ferry_stream_wake_generator(stream);
 }
 
-/* W0. @param news what else is told of it */
-static void become_whole(ferry_stream *stream, ferry__batches *batches, unsigned slot, batch *self,
-                         unsigned news)
+/* W0 */
+static void become_whole(ferry_stream *stream, ferry__batches *batches, unsigned slot, batch *self)
 {
     atomic_store(&batches->open[slot], NULL);
-    tell(stream, self, IS_WHOLE | news);
+    tell(stream, self, IS_KNOWN | IS_WHOLE);
 }
 
 /* @return what is committed then, less what is told to be claimed. */
@@ -131,7 +130,7 @@ static void commit(ferry_stream *stream, ferry__batches *batches, unsigned slot,
 {
     ferry__handed_over(&self->state);
     if (add(stream, slot, (unsigned)length) == 0)
-        become_whole(stream, batches, slot, self, 0);
+        become_whole(stream, batches, slot, self);
 }
 
 static batch *find(ferry__batches *batches, uint64_t claims)
@@ -145,18 +144,18 @@ static void tell_extent(ferry_stream *stream, ferry__batches *batches, uint64_t 
 {
     batch *closed = find(batches, claims);
     unsigned slot = slot_of(claims);
-    closed->bytes = (uint32_t)position_of(claims) - closed->begin;
+    unsigned claimed = (unsigned)position_of(claims) - closed->begin;
+    closed->bytes = claimed;
     closed->writes = writes_of(claims);
-    choose_room(batches, END - closed->begin, closed->bytes, is_full);
+    choose_room(batches, END - closed->begin, claimed, is_full);
     ferry__handed_over(&closed->state);
-    if (atomic_load(&stream->batch_counts.committed[slot]) == closed->bytes) {
-        become_whole(stream, batches, slot, closed, IS_KNOWN);
-        return;
+    bool is_all = atomic_load(&stream->batch_counts.committed[slot]) == claimed;
+    if (!is_all) {
+        tell(stream, closed, IS_KNOWN);
+        is_all = add(stream, slot, -claimed) == 0;
     }
-    unsigned claimed = closed->bytes;
-    tell(stream, closed, IS_KNOWN);
-    if (add(stream, slot, -claimed) == 0)
-        become_whole(stream, batches, slot, closed, 0);
+    if (is_all)
+        become_whole(stream, batches, slot, closed);
 }
 
 void ferry__batch_tell_full(ferry_stream *stream, ferry__batches *batches, uint64_t claims)

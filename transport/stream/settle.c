@@ -36,7 +36,7 @@ void ferry__stream_call_off(ferry_stream *stream, ferry__request *request, int e
         request->promise.result.cause = FERRY_CAUSE_CANCEL;
     ferry__stream_begin_turn(stream); /* it has a receipt, and what it lets go of may last */
     ((const ferry__request_type *)request->promise.type)->call_off(stream, request, error);
-    ferry__activity_end(&stream->owner->activity);
+    ferry__stream_end_turn(stream);
     ferry__stream_schedule(stream);
 }
 

@@ -308,11 +308,11 @@ static void deliver_visit(ferry__mail *mail, bool receiver_gone)
     visit *asked = (visit *)(void *)mail;
     ferry_stream *stream = asked->stream;
     stream->released_visits += FERRY__ONE_MESSAGE;
-    ferry__activity_begin(&stream->owner->activity, &stream->task, ferry__clock_now());
+    ferry__stream_begin_turn(stream);
     ferry__stream_do(stream, "calling what uses its fd");
     stream->link.may_be_framed = true;
     asked->use(stream, stream->link.fd, asked->arg);
-    ferry__activity_end(&stream->owner->activity);
+    ferry__stream_end_turn(stream);
     ferry__stream_schedule(stream);
     ferry__release(asked);
 }

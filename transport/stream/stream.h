@@ -247,10 +247,15 @@ static inline int64_t ferry__stream_turn_time(const ferry_stream *stream)
 }
 
 /* The owner. Something is about to be done that is no turn, and is shown as one: its receipts need
- * a time, and what it calls may last. */
+ * a time, and what it calls may last. The second call: it is done. */
 static inline void ferry__stream_begin_turn(ferry_stream *stream)
 {
     ferry__activity_begin(&stream->owner->activity, &stream->task, ferry__clock_now());
+}
+
+static inline void ferry__stream_end_turn(ferry_stream *stream)
+{
+    ferry__activity_end(&stream->owner->activity);
 }
 
 /* Has a turn for what is to be sent, confirmed or ended. */
