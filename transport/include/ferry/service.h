@@ -18,8 +18,8 @@
  *              that had the fewest open. Streams take turns, a bounded chunk at a time. For
  *              thousands of streams that are mostly idle or short.
  * With both a peer that does not read delays nobody, and every cancel, deadline and abort comes
- * through. No thread of ferry's spins: if it has to wait for another thread it sleeps. So any mix
- * of priorities gets on.
+ * through. If a thread of ferry's has to wait for another one it looks for it for some microseconds
+ * at most, and then it sleeps. So any mix of priorities gets on.
  */
 #ifndef FERRY_SERVICE_H
 #define FERRY_SERVICE_H
