@@ -220,22 +220,12 @@ typedef struct further_observer {
     ferry_release *release;   /* of its arg, or NULL */
 } further_observer;
 
-/* It may be called while its promise settles: so it must not run what keeps that. */
-static void release_arg(further_observer *further)
-{
-    ferry__thread *thread = ferry__thread_current();
-    bool before = thread->in_callback;
-    thread->in_callback = true;
-    ferry__release_arg(further->release, further->observer.arg);
-    thread->in_callback = before;
-}
-
 static void callback_release(void *arg)
 {
     ferry__observer *observer = arg;
     ferry_promise *promise = observer->promise;
     if (observer != &promise->first_observer)
-        release_arg((further_observer *)(void *)observer);
+        ferry__release_arg(((further_observer *)(void *)observer)->release, observer->arg);
     ferry__inbox_unref(observer->inbox);
     if (observer != &promise->first_observer)
         ferry__release(observer);
@@ -328,7 +318,7 @@ bool ferry__promise_is_kept_here(const ferry_promise *promise)
  * list closed posts for itself; what it registered earlier must stand before that in its inbox.
  * Both in one step where nobody else has registered anything: this thread registers nothing now.
  */
-void ferry__observers_close(ferry__observers *list, ferry__ringer *ringer)
+static void close_list(ferry__observers *list, ferry__ringer *ringer)
 {
     ferry__observer *newest = atomic_load(list);
     for (;;) {
@@ -341,6 +331,16 @@ void ferry__observers_close(ferry__observers *list, ferry__ringer *ringer)
             return;
         newest = NULL;
     }
+}
+
+/* Releases that are called meanwhile, whoever's, must not run what keeps the promise. */
+void ferry__observers_close(ferry__observers *list, ferry__ringer *ringer)
+{
+    ferry__thread *thread = ferry__thread_current();
+    bool before = thread->in_callback;
+    thread->in_callback = true;
+    close_list(list, ringer);
+    thread->in_callback = before;
 }
 
 bool ferry__promise_settle(ferry_promise *promise, ferry__ringer *ringer)

@@ -20,7 +20,7 @@ struct ferry_promise;
 typedef struct ferry__thread {
     struct ferry__inbox *inbox; /* this thread's inbox; NULL until first used */
     void *owner;                /* the owner that this thread works for; NULL on the program's */
-    bool in_callback;           /* a callback of the program's runs on it */
+    bool in_callback;           /* a callback of the program's, or a release, may run on it */
     /* A callback here is told this promise's outcome before it settles. On this thread it counts as
      * settled. Or NULL. */
     const struct ferry_promise *told;

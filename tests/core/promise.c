@@ -237,6 +237,27 @@ PROMISE(no_silent_wait, release_of_a_callback_runs_no_inbox_also_while_its_promi
     check_eq(released, 2);
 }
 
+typedef struct ended {
+    ferry_promise *promise;
+    unsigned released;
+} ended;
+
+static void *register_and_end(void *arg)
+{
+    ended *self = arg;
+    check_eq(ferry_promise_observe(self->promise, run_nothing, &self->released, try_to_run), 0);
+    return NULL;
+}
+
+PROMISE(no_silent_wait, release_for_a_thread_that_has_ended_runs_no_inbox_of_the_settling_one)
+{
+    AT_END(drop_promise) ferry_promise *promise = make_owned(ferry__inbox_current());
+    ended one = {.promise = promise};
+    pthread_join(start_thread(register_and_end, &one), NULL);
+    settle(promise, 0);
+    check_eq(one.released, 1);
+}
+
 static void drop(ferry_promise *promise, const ferry_result *, void *)
 {
     ferry_promise_unref(promise);
