@@ -30,6 +30,7 @@ PROMISE(bad_input, null_is_einval_where_it_is_not_allowed_and_nothing_where_it_i
     check_eq(ferry_stream_mark(NULL, NULL), -EINVAL);
     check_eq(ferry_stream_shutdown(NULL, NULL), -EINVAL);
     check_eq(ferry_stream_close(NULL, NULL), -EINVAL);
+    check_eq(ferry_stream_expect_no_more(NULL), -EINVAL);
     check_eq(ferry_stream_get_status(NULL, &status), -EINVAL);
     check_eq(ferry_stream_get_status(stream, NULL), -EINVAL);
     ferry_stream_abort(NULL);

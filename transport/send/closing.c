@@ -69,6 +69,20 @@ static bool may_be_asked_for(const ferry_stream *stream)
            atomic_load(&stream->service->is_ending);
 }
 
+/* Whether the peer sends nothing more, that a reset would answer: it has ended, or has said so. */
+static bool says_no_more(const ferry_stream *stream, bool has_ended)
+{
+    return has_ended ||
+           atomic_load_explicit(&stream->linger->expects_nothing, memory_order_relaxed);
+}
+
+/* Whether closing takes nothing from such a peer, and nobody can ask whether its kernel has
+ * everything by then. */
+static bool need_not_wait(const ferry_stream *stream, bool has_ended)
+{
+    return says_no_more(stream, has_ended) && !may_be_asked_for(stream);
+}
+
 /* Whether to look for the peer's end in a while. By then it has often come: so nothing is asked in
  * vain, and an fd that is not watched yet need not be. */
 static bool may_look_later(const ferry_stream *stream)
@@ -83,6 +97,8 @@ static bool start_lingering(ferry_stream *stream, int error)
     if (linger == NULL || stream->owner->start_error != 0)
         return false;
     if (error != 0 && error != -ENOTCONN) /* ENOTCONN: the connection is over; reading tells how */
+        return false;
+    if (error == 0 && need_not_wait(stream, false))
         return false;
     linger->was_reset = error != 0 && !stream->is_shut; /* nothing else ends it before its FIN */
     ferry__timers_set(&stream->owner->timers, &linger->timer,
@@ -179,12 +195,11 @@ static void linger_on(ferry_stream *stream, bool has_ended)
         end_lingering(stream, -ECONNRESET);
         return;
     }
-    bool may_be_over = has_ended || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
-    /* A peer that has ended sends nothing that a reset would answer. So closing takes nothing from
-     * it, and if nobody can ask, it need not be known whether its kernel has everything by now. */
-    bool need_not_know = has_ended && !may_be_asked_for(stream);
-    bool is_acked = may_be_over && (need_not_know || ferry__link_unacked(&stream->link) == 0);
-    if (is_acked) {
+    bool may_be_over = says_no_more(stream, has_ended) ||
+                       stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
+    bool is_over = may_be_over &&
+                   (need_not_wait(stream, has_ended) || ferry__link_unacked(&stream->link) == 0);
+    if (is_over) {
         end_lingering(stream, 0);
         return;
     }

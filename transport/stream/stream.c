@@ -159,6 +159,14 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
     return 0;
 }
 
+int ferry_stream_expect_no_more(ferry_stream *stream)
+{
+    int error = ferry__stream_check(stream);
+    if (error == 0 && stream->linger != NULL)
+        atomic_store(&stream->linger->expects_nothing, true);
+    return error;
+}
+
 /* Whether it may be detached at all. */
 static int check_detach(const ferry_stream *stream, ferry_promise **ret_promise)
 {

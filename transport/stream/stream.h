@@ -77,7 +77,8 @@ typedef struct ferry__linger {
     ferry__timer timer; /* when it has taken too long */
     uint64_t bytes;     /* input read away since FIN */
     bool timed_out;
-    bool was_reset; /* the connection was over before FIN could be sent */
+    bool was_reset;              /* the connection was over before FIN could be sent */
+    atomic_bool expects_nothing; /* any thread: the peer has said that it sends nothing more */
 } ferry__linger;
 
 /* Telling the program when the queue crosses its watermarks. */

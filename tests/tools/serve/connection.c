@@ -121,8 +121,10 @@ static int join_closing(const struct serving *serving, bool is_closing)
 {
     pair sockets = tcp_pair();
     struct beginning beginning = {.places = serving->places, .is_closing = is_closing};
-    check_eq(ferry_stream_adopt(server_service(serving->server), sockets.ours,
-                                server_stream_options(serving->server), &beginning.stream),
+    ferry_stream_options options_of_it = *server_stream_options(serving->server);
+    options_of_it.close_timeout_ms = MANY_MS; /* who waits in vain hangs */
+    check_eq(ferry_stream_adopt(server_service(serving->server), sockets.ours, &options_of_it,
+                                &beginning.stream),
              0);
     const ferry_request_options options = {.on_owner = on_owner, .on_owner_arg = &beginning};
     check_eq(sem_init(&beginning.has_begun, 0, 0), 0);
@@ -454,6 +456,24 @@ PROMISE(connection, closes_where_the_request_says_so)
         AT_END(close_fd) int client = join(&serving);
         say(client, texts[i]);
         check_text(client, "first");
+        check_end(client);
+    }
+}
+
+/* It would send no more, as it says. So nothing of it could be answered with a reset. */
+PROMISE(connection, client_that_asks_for_the_end_is_not_waited_for)
+{
+    AT_END(end) struct serving serving = begin();
+    static const char *const texts[] = {
+        "GET /a HTTP/1.0\r\n\r\n",
+        "GET /medium HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "GET /medium HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        AT_END(close_fd) int client = join(&serving);
+        say(client, texts[i]);
+        await_no_streams(&serving);
+        i == 0 ? check_text(client, "first") : check_file(client, MEDIUM_BYTES);
         check_end(client);
     }
 }

@@ -122,7 +122,7 @@ typedef struct house {
 } house;
 
 /* What a house does beside answering. */
-static enum { NOTHING, MARKS_THE_END, SEES_GUESTS } manner;
+static enum { NOTHING, MARKS_THE_END, EXPECTS_NO_MORE, SEES_GUESTS } manner;
 
 static int see_guest(ferry_listener *, int, ferry_stream_options *, void *)
 {
@@ -135,6 +135,8 @@ static size_t answer(ferry_stream *stream, const void *, size_t length, bool, vo
     check_eq(ferry_stream_write(stream, "answer", 6, NULL, NULL), 0);
     if (manner == MARKS_THE_END)
         check_eq(ferry_stream_mark(stream, NULL), 0);
+    if (manner == EXPECTS_NO_MORE)
+        check_eq(ferry_stream_expect_no_more(stream), 0);
     check_eq(ferry_stream_close(stream, NULL), 0);
     return length;
 }
@@ -239,10 +241,10 @@ static const char *any_address(int is_tcp)
     return is_tcp ? "127.0.0.1:0" : name;
 }
 
-PROMISE(short_lives, connection_that_is_answered_and_closed_costs_five_calls)
+static void check_five_calls(const ferry_stream_options *of_guests)
 {
     for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
-        AT_END(house_close) house h = house_open(any_address(is_tcp), NULL);
+        AT_END(house_close) house h = house_open(any_address(is_tcp), of_guests);
         for (unsigned i = 0; i < 3; i++) {
             AT_END(close_fd) int client = ask(&h);
             read_answer(client);
@@ -254,11 +256,25 @@ PROMISE(short_lives, connection_that_is_answered_and_closed_costs_five_calls)
     }
 }
 
+PROMISE(short_lives, connection_that_is_answered_and_closed_costs_five_calls)
+{
+    check_five_calls(NULL);
+}
+
+/* The clients stay until they have been counted. */
+PROMISE(short_lives, close_that_would_wait_costs_five_too_if_the_peer_says_no_more)
+{
+    const ferry_stream_options confirmed = {.close_timeout_ms = 3600 * 1000};
+    manner = EXPECTS_NO_MORE;
+    check_five_calls(&confirmed);
+}
+
 /* A mark ends a turn, so the close is not in that of the last bytes. And what has seen a connection
  * may have set it to kernel TLS, which keeps a record open for what follows. */
 PROMISE(short_lives, last_bytes_are_held_back_only_for_an_end_that_goes_with_them)
 {
-    for (manner = MARKS_THE_END; manner <= SEES_GUESTS; manner++) {
+    for (unsigned i = 0; i < 2; i++) {
+        manner = i == 0 ? MARKS_THE_END : SEES_GUESTS;
         AT_END(house_close) house h = house_open(any_address(true), NULL);
         AT_END(close_fd) int client = ask(&h);
         read_answer(client);

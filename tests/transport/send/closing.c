@@ -2,6 +2,8 @@
 /* close, confirmed close, abort, half-close. */
 #include "tests/support.h"
 
+enum { FOR_HOURS = 3600 * 1000 };
+
 static ferry_stream_options confirming(int64_t timeout_ms, uint64_t close_bytes)
 {
     return (ferry_stream_options){.close_timeout_ms = timeout_ms, .close_bytes = close_bytes};
@@ -133,6 +135,61 @@ PROMISE_BOTH(close, confirmed_close_waits_for_a_peer_that_ended_first_to_have_ev
     reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(closed).error, 0);
     reader_check_content(peer, 2, SIZE);
+}
+
+PROMISE_BOTH(close, confirmed_close_waits_for_nothing_of_a_peer_that_says_no_more)
+{
+    pair both = unix_pair(SOCK_STREAM);
+    AT_END(stage_end) stage s = stage_open_with(placement, both, confirming(FOR_HOURS, 0));
+    check_eq(ferry_stream_expect_no_more(s.stream), 0);
+    check_eq(ferry_stream_expect_no_more(s.stream), 0);
+    check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
+    s.stream = ferry_stream_unref(s.stream); /* nobody can ask for the close any more */
+    struct pollfd gone = {.fd = s.theirs};   /* its other end is closed, not only shut */
+    check_eq(poll(&gone, 1, -1), 1);
+    char data[10];
+    check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 4);
+}
+
+PROMISE_BOTH(close, promised_close_still_waits_until_a_peer_that_says_no_more_has_everything)
+{
+    enum { SIZE = 60 * 1000, SMALL = 4096 };
+    AT_END(file_remove) test_file file = file_make(SIZE, 2);
+    pair both = tcp_pair();
+    set_socket_option(both.theirs, SOL_SOCKET, SO_RCVBUF, SMALL);
+    set_socket_option(both.ours, SOL_SOCKET, SO_SNDBUF, 4 * SIZE);
+    AT_END(stage_end) stage s = stage_open_with(placement, both, confirming(FOR_HOURS, 0));
+    ferry_promise *sent = submit_file(s.stream, ferry_file_at(file.path));
+    check_eq(ferry_stream_expect_no_more(s.stream), 0);
+    ferry_promise *closed = submit_close(s.stream);
+    check_eq(outcome(sent).error, 0); /* the kernel has it all; the peer's does not */
+    check_eq(ferry_promise_await(closed, 50, NULL), -ETIMEDOUT);
+    read_away(s.theirs, SIZE);
+    check_eq(outcome(closed).error, 0); /* and the peer has not ended */
+}
+
+PROMISE_BOTH(close, peer_that_says_no_more_and_resets_is_named)
+{
+    AT_END(stage_end) stage s = stage_open_with(placement, tcp_pair(), confirming(FOR_HOURS, 0));
+    check_eq(outcome(submit_write(s.stream, "data", 4)).error, 0);
+    check_eq(ferry_stream_expect_no_more(s.stream), 0);
+    AT_END(close_fd) int watch = duplicate(s.ours);
+    close_with_reset(stage_take(&s));
+    struct pollfd gone = {.fd = watch};
+    check_eq(poll(&gone, 1, -1), 1);
+    check_eq(stage_close_stream(&s).error, -ECONNRESET);
+}
+
+/* Without close_timeout_ms it changes nothing: a peer that does speak again loses nothing more. */
+PROMISE_BOTH(close, saying_that_a_peer_says_no_more_changes_no_other_close)
+{
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    check_eq(ferry_stream_expect_no_more(s.stream), 0);
+    check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
+    check_eq(outcome(submit_close(s.stream)).error, 0);
+    char data[10];
+    check_eq(recv(s.theirs, data, sizeof data, MSG_WAITALL), 4);
+    check_eq(ferry_stream_expect_no_more(s.stream), 0); /* it has ended */
 }
 
 PROMISE_BOTH(close, confirmed_close_is_bounded_in_time)

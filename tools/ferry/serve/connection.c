@@ -361,6 +361,12 @@ static void begin_request(struct connection *connection)
     connection->has_continued = false;
 }
 
+/* Whether a whole request is its client's last word: it says so, and nothing is behind it. */
+static bool ends_input(const struct request *request, size_t length)
+{
+    return !request->keeps_alive && request->length == length;
+}
+
 /* Answers as many requests as are whole and may be. @return how many bytes they had. */
 static size_t answer_all(struct connection *connection, const char *data, size_t length)
 {
@@ -378,6 +384,8 @@ static size_t answer_all(struct connection *connection, const char *data, size_t
                 wait_for_head(connection);
             return taken;
         }
+        if (ends_input(request, length - taken))
+            (void)ferry_stream_expect_no_more(connection->stream);
         bool may_go_on = answer(connection);
         taken += connection->is_put_off ? 0 : request->length;
         begin_request(connection);

@@ -590,6 +590,25 @@ FERRY_API int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_pr
 FERRY_API int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise);
 
 /*
+ * Says that the peer sends nothing more, although its end of file has not come: its protocol has
+ * told so. A request of HTTP's with "Connection: close" does, or SMTP's QUIT. A confirmed close of
+ * the stream then does not wait for the peer's end. While somebody has its promise, or a reference
+ * to the stream, it still waits until the peer's kernel has everything; else for nothing at all. So
+ * a server need not wake up once more for each connection that it ends. Without close_timeout_ms it
+ * changes nothing.
+ *
+ * Say it before the close. A peer that sends something all the same may get a reset, which can
+ * destroy the end of what was sent.
+ *
+ * Threads: any. Never blocks. It may be repeated, and cannot be taken back.
+ * @return 0;
+ *         -EINVAL: stream is NULL.
+ *         -ECHILD: the stream belongs to the parent of this forked process.
+ * Source: RFC 9112, 9.6.
+ */
+FERRY_API int ferry_stream_expect_no_more(ferry_stream *stream);
+
+/*
  * Takes the connection out of the stream again, after what is queued. The stream ends; the peer
  * notices nothing. So a program can have ferry send a file in the middle of a protocol of its own:
  * adopt, sendfile, detach, and go on with send(2). Everything that is submitted afterwards is
