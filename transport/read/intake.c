@@ -143,6 +143,8 @@ void ferry__intake_note_end(ferry__intake *intake, int error)
         return;
     intake->has_ended = true;
     intake->error = error;
+    if (error == 0)
+        ferry__stream_expect_no_more(intake->stream);
     ferry__stream_note_death(intake->stream, error);
 }
 

@@ -70,17 +70,16 @@ static bool may_be_asked_for(const ferry_stream *stream)
 }
 
 /* Whether the peer sends nothing more, that a reset would answer: it has ended, or has said so. */
-static bool says_no_more(const ferry_stream *stream, bool has_ended)
+static bool says_no_more(const ferry_stream *stream)
 {
-    return has_ended ||
-           atomic_load_explicit(&stream->linger->expects_nothing, memory_order_relaxed);
+    return atomic_load_explicit(&stream->linger->expects_nothing, memory_order_relaxed);
 }
 
 /* Whether closing takes nothing from such a peer, and nobody can ask whether its kernel has
  * everything by then. */
-static bool need_not_wait(const ferry_stream *stream, bool has_ended)
+static bool need_not_wait(const ferry_stream *stream)
 {
-    return says_no_more(stream, has_ended) && !may_be_asked_for(stream);
+    return says_no_more(stream) && !may_be_asked_for(stream);
 }
 
 /* Whether to look for the peer's end in a while. By then it has often come: so nothing is asked in
@@ -98,7 +97,7 @@ static bool start_lingering(ferry_stream *stream, int error)
         return false;
     if (error != 0 && error != -ENOTCONN) /* ENOTCONN: the connection is over; reading tells how */
         return false;
-    if (error == 0 && need_not_wait(stream, false))
+    if (error == 0 && need_not_wait(stream))
         return false;
     linger->was_reset = error != 0 && !stream->is_shut; /* nothing else ends it before its FIN */
     ferry__timers_set(&stream->owner->timers, &linger->timer,
@@ -195,10 +194,10 @@ static void linger_on(ferry_stream *stream, bool has_ended)
         end_lingering(stream, -ECONNRESET);
         return;
     }
-    bool may_be_over = says_no_more(stream, has_ended) ||
-                       stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
-    bool is_over = may_be_over &&
-                   (need_not_wait(stream, has_ended) || ferry__link_unacked(&stream->link) == 0);
+    bool may_be_over =
+        says_no_more(stream) || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
+    bool is_over =
+        may_be_over && (need_not_wait(stream) || ferry__link_unacked(&stream->link) == 0);
     if (is_over) {
         end_lingering(stream, 0);
         return;
@@ -234,6 +233,8 @@ static bool linger(ferry_stream *stream)
             return true;
         end_lingering(stream, self->timed_out ? -ETIMEDOUT : -EMSGSIZE);
     } else if (count == 0 || count == -EAGAIN) {
+        if (count == 0)
+            ferry__stream_expect_no_more(stream);
         linger_on(stream, count == 0);
     } else {
         end_lingering(stream, (int)count);

@@ -162,8 +162,8 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
 int ferry_stream_expect_no_more(ferry_stream *stream)
 {
     int error = ferry__stream_check(stream);
-    if (error == 0 && stream->linger != NULL)
-        atomic_store(&stream->linger->expects_nothing, true);
+    if (error == 0)
+        ferry__stream_expect_no_more(stream);
     return error;
 }
 

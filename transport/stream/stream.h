@@ -78,7 +78,7 @@ typedef struct ferry__linger {
     uint64_t bytes;     /* input read away since FIN */
     bool timed_out;
     bool was_reset;              /* the connection was over before FIN could be sent */
-    atomic_bool expects_nothing; /* any thread: the peer has said that it sends nothing more */
+    atomic_bool expects_nothing; /* any thread: the peer has ended, or will send nothing before */
 } ferry__linger;
 
 /* Telling the program when the queue crosses its watermarks. */
@@ -323,6 +323,13 @@ static inline bool ferry__stream_is_cut(const ferry_stream *stream)
 static inline bool ferry__stream_is_poisoned(const ferry_stream *stream)
 {
     return atomic_load_explicit(&stream->poison, memory_order_relaxed) != 0;
+}
+
+/* Any thread. Its peer sends nothing more, not even behind our end. */
+static inline void ferry__stream_expect_no_more(ferry_stream *stream)
+{
+    if (stream->linger != NULL)
+        atomic_store_explicit(&stream->linger->expects_nothing, true, memory_order_relaxed);
 }
 
 /* Any thread. Whether it may be used: 0; -EINVAL: it is NULL; -ECHILD: it is another process's. */

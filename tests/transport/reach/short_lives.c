@@ -338,6 +338,22 @@ PROMISE(short_lives, close_of_a_stream_that_is_watched_looks_for_no_input_that_h
     CHECK_CALLS([RECV] = 1, [EPOLL] = 1, [CLOSE] = 1);
 }
 
+/* As most end that are kept. The end that was read is not asked for again. */
+PROMISE(short_lives, close_behind_the_clients_end_waits_for_nothing)
+{
+    const ferry_stream_options confirmed = {.close_timeout_ms = 3600 * 1000};
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        AT_END(house_close) house h = house_open(any_address(is_tcp), &confirmed);
+        forget_calls();
+        AT_END(close_fd) int client = come(&h);
+        await_call(EPOLL); /* it is watched */
+        forget_calls();
+        check_eq(shutdown(client, SHUT_WR), 0);
+        await_call(CLOSE);
+        CHECK_CALLS([RECV] = 1, [SHUTDOWN] = 1, [EPOLL] = 1, [CLOSE] = 1);
+    }
+}
+
 /* ---- connections of the program's ------------------------------------------------------------ */
 
 static ferry_stream *connect_to(ferry_service *service, ferry_listener *listener)
