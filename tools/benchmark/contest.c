@@ -52,9 +52,9 @@ static int run_round(const contest *what, size_t round, const readings *all)
     return 0;
 }
 
-static int run_rounds(const contest *what, const readings *all)
+static int run_rounds(const contest *what, const bench *settings, const readings *all)
 {
-    int error = run_round(what, 0, NULL);
+    int error = settings->quick ? 0 : run_round(what, 0, NULL);
     for (size_t round = 0; error == 0 && round < all->round_count; round++)
         error = run_round(what, round, all);
     return error;
@@ -146,7 +146,7 @@ int contest_run(const contest *what, const bench *settings)
     double *scratch = make_readings(what, settings, &all);
     if (scratch == NULL)
         return complain(what->title, -ENOMEM);
-    int error = run_rounds(what, &all);
+    int error = run_rounds(what, settings, &all);
     if (error == 0)
         print_table(what, &all, scratch);
     free(all.values);
@@ -170,7 +170,7 @@ int contest_judge(const contest *what, const bench *settings, standing ret_stand
     double *scratch = make_readings(what, settings, &all);
     if (scratch == NULL)
         return complain(what->title, -ENOMEM);
-    int error = run_rounds(what, &all);
+    int error = run_rounds(what, settings, &all);
     for (size_t figure = 0; error == 0 && figure < FIGURES; figure++)
         ret_standings[figure] = judge(what, &all, figure, scratch);
     free(all.values);

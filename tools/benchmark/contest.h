@@ -3,9 +3,10 @@
  * A contest: several ways to do one thing, taken in turns, so that what else the machine does in
  * the meantime meets all of them alike.
  *
- * After a warm-up each round runs every entrant once, and each round begins with another one. The
- * first entrant is the measure of the others: their ratios are made within a round and then
- * summed up as a median with its spread, beside the medians of the figures themselves.
+ * After a warm-up, which a quick look does without, each round runs every entrant once, and each
+ * round begins with another one. The first entrant is the measure of the others: their ratios are
+ * made within a round and then summed up as a median with its spread, beside the medians of the
+ * figures themselves.
  */
 #ifndef BENCHMARK_CONTEST_H
 #define BENCHMARK_CONTEST_H
@@ -26,7 +27,7 @@ enum {
 typedef struct bench {
     peer *peer;      /* who receives */
     unsigned rounds; /* to be counted, after the warm-up */
-    bool quick;      /* an eighth of the work: a look, not a measurement */
+    bool quick;      /* an eighth of the work, no warm-up: a look, not a measurement */
 
     /* Of serve. */
     comma_list sizes;        /* of the file, in bytes */

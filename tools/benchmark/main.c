@@ -47,7 +47,7 @@ static void print_usage(FILE *where)
     (void)fprintf(
         where,
         "\n  --rounds N    how many rounds to count (%d; with --quick %d)\n"
-        "  --quick       an eighth of the work: for a look, not for a measurement\n"
+        "  --quick       an eighth of the work, no warm-up: for a look, not for a measurement\n"
         "  --help        this text\n\n"
         "Of shapes and tls; they take --servers, too, and leave out those that are not installed:\n"
         "  --only LIST         names from the table, with commas (all)\n\n"
