@@ -215,6 +215,18 @@ PROMISE_BOTH(connection, client_that_is_closed_takes_nothing_from_a_server_that_
     check_outcome(closed, .error = 0);
 }
 
+/* The protocol above TLS does not know of tickets. */
+PROMISE_BOTH(connection, client_that_expects_no_more_takes_nothing_from_such_a_server_either)
+{
+    AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
+    unread_server both = join_unread(s, s->service);
+    AT_END(drop_stream) ferry_stream *server = both.server;
+    check_eq(ferry_stream_expect_no_more(both.client), 0);
+    ferry_stream_unref(both.client);
+    wait_until_asleep();
+    check_whole(server);
+}
+
 PROMISE_BOTH(connection, service_that_is_destroyed_takes_nothing_from_its_clients_servers)
 {
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});

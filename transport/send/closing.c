@@ -86,7 +86,7 @@ static bool need_not_wait(const ferry_stream *stream)
  * vain, and an fd that is not watched yet need not be. */
 static bool may_look_later(const ferry_stream *stream)
 {
-    return stream->watch.registered == 0 && !is_waited_for(stream);
+    return stream->watch.registered == 0 && !is_waited_for(stream) && !says_no_more(stream);
 }
 
 /* Begins a confirmed close. @param error what shutting down came to. @return whether it could. */
@@ -186,6 +186,14 @@ static void end_lingering(ferry_stream *stream, int error)
     close_link(stream, stream->settings->is_kindly_closed ? 0 : error, FERRY__END_SENDING);
 }
 
+/* Looks once more, as nothing is unacked: what a peer has left unread when it closes is not counted
+ * any more. @return 0, or what the connection came to. */
+static int find_reset(ferry_stream *stream)
+{
+    ssize_t next = ferry__link_peek(&stream->link);
+    return next < 0 && next != -EAGAIN ? (int)next : 0;
+}
+
 /* Waits for more of the peer's last words, or until its kernel has all of ours. The peer's end
  * alone does not say that it has read everything: it may have come long before ours. */
 static void linger_on(ferry_stream *stream, bool has_ended)
@@ -196,10 +204,12 @@ static void linger_on(ferry_stream *stream, bool has_ended)
     }
     bool may_be_over =
         says_no_more(stream) || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
-    bool is_over =
-        may_be_over && (need_not_wait(stream) || ferry__link_unacked(&stream->link) == 0);
-    if (is_over) {
+    if (has_ended && need_not_wait(stream)) {
         end_lingering(stream, 0);
+        return;
+    }
+    if (may_be_over && ferry__link_unacked(&stream->link) == 0) {
+        end_lingering(stream, find_reset(stream));
         return;
     }
     if (may_be_over)
@@ -221,7 +231,16 @@ static bool linger(ferry_stream *stream)
     if (stream->watch.registered == 0 && ferry__timer_is_set(&stream->confirm_timer) &&
         !self->timed_out)
         return false;
-    if (ferry__stream_awaits(stream, FERRY__RECEIVING)) { /* nothing has come since */
+    if (!self->was_reset && need_not_wait(stream)) {
+        end_lingering(stream, 0);
+        return false;
+    }
+    if (says_no_more(stream) && !self->was_looked_at) { /* who was told of the last bytes may let */
+        self->was_looked_at = true;                     /* go of it until the next turn */
+        return true;
+    }
+    bool must_read = self->was_reset || says_no_more(stream); /* epoll may not have told yet */
+    if (!must_read && ferry__stream_awaits(stream, FERRY__RECEIVING)) {
         linger_on(stream, false);
         return false;
     }

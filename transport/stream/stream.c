@@ -162,7 +162,8 @@ int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promise)
 int ferry_stream_expect_no_more(ferry_stream *stream)
 {
     int error = ferry__stream_check(stream);
-    if (error == 0)
+    /* Of TLS more comes than the protocol above it knows of: its own end. */
+    if (error == 0 && stream->settings->options.tls == NULL)
         ferry__stream_expect_no_more(stream);
     return error;
 }

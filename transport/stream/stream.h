@@ -78,7 +78,8 @@ typedef struct ferry__linger {
     uint64_t bytes;     /* input read away since FIN */
     bool timed_out;
     bool was_reset;              /* the connection was over before FIN could be sent */
-    atomic_bool expects_nothing; /* any thread: the peer has ended, or will send nothing before */
+    bool was_looked_at;          /* once, while streams could be let go of */
+    atomic_bool expects_nothing; /* any thread: the peer has ended, or says that it is about to */
 } ferry__linger;
 
 /* Telling the program when the queue crosses its watermarks. */

@@ -467,13 +467,33 @@ PROMISE(connection, client_that_asks_for_the_end_is_not_waited_for)
     static const char *const texts[] = {
         "GET /a HTTP/1.0\r\n\r\n",
         "GET /medium HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-        "GET /medium HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         AT_END(close_fd) int client = join(&serving);
         say(client, texts[i]);
         await_no_streams(&serving);
         i == 0 ? check_text(client, "first") : check_file(client, MEDIUM_BYTES);
+        check_end(client);
+    }
+}
+
+/* What comes then would be answered with a reset, had the server closed. */
+PROMISE(connection, client_that_has_more_on_its_way_is_waited_for_although_it_asks_for_the_end)
+{
+    AT_END(end_deserted) struct serving serving = begin();
+    static const char *const texts[] = {
+        "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /b HT",
+        "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody",
+        "POST /a HTTP/1.0\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        await_no_streams(&serving);
+        AT_END(close_fd) int client = join(&serving);
+        say(client, texts[i]);
+        wait_until_asleep();
+        check_eq(status_of(&serving).streams, 1);
+        say(client, "\r\n"); /* as some do behind a body */
+        i < 2 ? check_text(client, "first") : check_status(client, 405);
         check_end(client);
     }
 }

@@ -180,7 +180,36 @@ PROMISE_BOTH(close, peer_that_says_no_more_and_resets_is_named)
     check_eq(stage_close_stream(&s).error, -ECONNRESET);
 }
 
-/* Without close_timeout_ms it changes nothing: a peer that does speak again loses nothing more. */
+/* What it leaves unread its kernel counts as taken, once it is gone. */
+PROMISE_BOTH(close, peer_that_says_no_more_and_leaves_bytes_unread_is_named)
+{
+    pair both = unix_pair(SOCK_STREAM);
+    AT_END(stage_end) stage s = stage_open_with(placement, both, confirming(FOR_HOURS, 0));
+    check_eq(outcome(submit_write(s.stream, "data", 4)).error, 0);
+    check_eq(ferry_stream_expect_no_more(s.stream), 0);
+    ferry_promise *closed = submit_close(s.stream);
+    char data[2];
+    check_eq(recv(s.theirs, data, sizeof data, 0), 2);
+    check_eq(ferry_promise_await(closed, 0, NULL), -ETIMEDOUT);
+    stage_hang_up(&s);
+    check_eq(outcome(closed).error, -ECONNRESET);
+}
+
+PROMISE_BOTH(close,
+             reference_that_is_left_still_waits_until_a_peer_that_says_no_more_has_everything)
+{
+    pair both = unix_pair(SOCK_STREAM);
+    AT_END(stage_end) stage s = stage_open_with(placement, both, confirming(FOR_HOURS, 0));
+    check_eq(ferry_stream_expect_no_more(s.stream), 0);
+    check_eq(ferry_stream_write(s.stream, "data", 4, NULL, NULL), 0);
+    check_eq(ferry_stream_close(s.stream, NULL), 0);
+    wait_until_asleep();
+    check_eq(write(s.theirs, "x", 1), 1); /* it is there still, and reads that away */
+    read_away(s.theirs, 4);
+    check_eq(outcome(submit_close(s.stream)).error, 0);
+}
+
+/* Without close_timeout_ms it changes nothing. */
 PROMISE_BOTH(close, saying_that_a_peer_says_no_more_changes_no_other_close)
 {
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));

@@ -361,10 +361,14 @@ static void begin_request(struct connection *connection)
     connection->has_continued = false;
 }
 
-/* Whether a whole request is its client's last word: it says so, and nothing is behind it. */
-static bool ends_input(const struct request *request, size_t length)
+/*
+ * Whether a request is its client's last word: it says so, or HTTP/1.0 does. Behind a body some
+ * clients send an empty line, and a body without a length may come later.
+ */
+static bool is_last_word(const struct request *request, size_t length)
 {
-    return !request->keeps_alive && request->length == length;
+    bool has_method = request_is(request, REQUEST_GET) || request_is(request, REQUEST_HEAD);
+    return !request->keeps_alive && has_method && request->head.length == length;
 }
 
 /* Answers as many requests as are whole and may be. @return how many bytes they had. */
@@ -384,9 +388,9 @@ static size_t answer_all(struct connection *connection, const char *data, size_t
                 wait_for_head(connection);
             return taken;
         }
-        if (ends_input(request, length - taken))
-            (void)ferry_stream_expect_no_more(connection->stream);
         bool may_go_on = answer(connection);
+        if (!connection->is_put_off && is_last_word(request, length - taken))
+            (void)ferry_stream_expect_no_more(connection->stream); /* its close is only asked for */
         taken += connection->is_put_off ? 0 : request->length;
         begin_request(connection);
         if (!may_go_on)

@@ -570,7 +570,8 @@ FERRY_API int ferry_stream_shutdown(ferry_stream *stream, ferry_promise **ret_pr
  * With close_timeout_ms in the stream's options the close is confirmed: ferry sends FIN, and reads
  * away what the peer still sends, until the peer ends too, or (FERRY_CLOSE_LINGERING) has
  * everything. Without that, input that nobody has read makes the kernel answer with a reset. A
- * reset can destroy the end of what was sent before the peer has read it.
+ * reset can destroy the end of what was sent before the peer has read it. A peer that sends nothing
+ * more need not be waited for: ferry_stream_expect_no_more.
  *
  * Threads: any. Never blocks. Cancel: -EOPNOTSUPP.
  * Settles: when the fd is closed. It always is, also by an abort or with its service.
@@ -591,14 +592,16 @@ FERRY_API int ferry_stream_close(ferry_stream *stream, ferry_promise **ret_promi
 
 /*
  * Says that the peer sends nothing more, although its end of file has not come: its protocol has
- * told so. A request of HTTP's with "Connection: close" does, or SMTP's QUIT. A confirmed close of
- * the stream then does not wait for the peer's end. While somebody has its promise, or a reference
- * to the stream, it still waits until the peer's kernel has everything; else for nothing at all. So
- * a server need not wake up once more for each connection that it ends. Without close_timeout_ms it
- * changes nothing.
+ * told so. A request of HTTP's with "Connection: close" does, once all of it has come, or SMTP's
+ * QUIT. A confirmed close of the stream then does not wait for the peer's end. As long as somebody
+ * has the close's promise, or a reference to the stream, it still waits until the peer's kernel has
+ * everything; else for nothing at all. So a server need not wake up once more for each connection
+ * that it ends.
  *
- * Say it before the close. A peer that sends something all the same may get a reset, which can
- * destroy the end of what was sent.
+ * Say it before the close: said later, it may be noticed only once the peer does something. A peer
+ * that sends something all the same may get a reset, which can destroy the end of what was sent.
+ * Without close_timeout_ms it changes nothing. Nor does it over TLS, where a peer may send its end
+ * of the encryption at any time.
  *
  * Threads: any. Never blocks. It may be repeated, and cannot be taken back.
  * @return 0;
