@@ -235,8 +235,8 @@ static bool linger(ferry_stream *stream)
         end_lingering(stream, 0);
         return false;
     }
-    if (says_no_more(stream) && !self->was_looked_at) { /* who was told of the last bytes may let */
-        self->was_looked_at = true;                     /* go of it until the next turn */
+    if (says_no_more(stream) && !self->was_put_off) { /* who was told of the last bytes may let */
+        self->was_put_off = true;                     /* go of it until the next turn */
         return true;
     }
     bool must_read = self->was_reset || says_no_more(stream); /* epoll may not have told yet */

@@ -78,7 +78,7 @@ typedef struct ferry__linger {
     uint64_t bytes;     /* input read away since FIN */
     bool timed_out;
     bool was_reset;              /* the connection was over before FIN could be sent */
-    bool was_looked_at;          /* once, while streams could be let go of */
+    bool was_put_off;            /* its first look, by a turn */
     atomic_bool expects_nothing; /* any thread: the peer has ended, or says that it is about to */
 } ferry__linger;
 

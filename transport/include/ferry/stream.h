@@ -87,7 +87,8 @@ typedef enum ferry_framing {
 /* What ferry_stream_close waits for, if close_timeout_ms says that it waits. */
 typedef enum ferry_close_mode {
     FERRY_CLOSE_CONFIRMED, /* the peer's end of file: it has read everything, and ended as well. If
-                              the peer ended before: until its kernel has everything */
+                              the peer ended before, or is expected to send no more
+                              (ferry_stream_expect_no_more): until its kernel has everything */
     FERRY_CLOSE_LINGERING /* the peer's kernel has everything, the FIN included. For peers that keep
                               their own direction open: a confirmed close would wait until its time
                               is up. FERRY_COMPLETION_ACKED says as much of a request; but a close
