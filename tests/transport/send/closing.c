@@ -117,15 +117,24 @@ PROMISE_BOTH(close, confirmed_close_settles_only_once_the_peer_has_ended)
     check_eq(outcome(closed).error, 0);
 }
 
+enum { MUCH = 60 * 1000 };
+
+/* Our kernel takes MUCH at once, and the peer's little. */
+static pair uneven_pair(void)
+{
+    enum { LITTLE = 4096 };
+    pair both = tcp_pair();
+    set_socket_option(both.theirs, SOL_SOCKET, SO_RCVBUF, LITTLE);
+    set_socket_option(both.ours, SOL_SOCKET, SO_SNDBUF, 4 * MUCH);
+    return both;
+}
+
 /* It asks, ends its direction, and reads the answer when it likes: what of that the kernel alone
  * still has when the fd is closed, it may drop where memory is short. */
 PROMISE_BOTH(close, confirmed_close_waits_for_a_peer_that_ended_first_to_have_everything)
 {
-    enum { SIZE = 60 * 1000, SMALL = 4096 };
-    AT_END(file_remove) test_file file = file_make(SIZE, 2);
-    pair both = tcp_pair();
-    set_socket_option(both.theirs, SOL_SOCKET, SO_RCVBUF, SMALL);
-    set_socket_option(both.ours, SOL_SOCKET, SO_SNDBUF, 4 * SIZE);
+    AT_END(file_remove) test_file file = file_make(MUCH, 2);
+    pair both = uneven_pair();
     check_eq(shutdown(both.theirs, SHUT_WR), 0);
     AT_END(stage_end) stage s = stage_open_with(placement, both, confirming(60000, 0));
     ferry_promise *sent = submit_file(s.stream, ferry_file_at(file.path));
@@ -134,7 +143,7 @@ PROMISE_BOTH(close, confirmed_close_waits_for_a_peer_that_ended_first_to_have_ev
     check_eq(ferry_promise_await(closed, 50, NULL), -ETIMEDOUT);
     reader *peer = reader_start(stage_take(&s), true);
     check_eq(outcome(closed).error, 0);
-    reader_check_content(peer, 2, SIZE);
+    reader_check_content(peer, 2, MUCH);
 }
 
 PROMISE_BOTH(close, confirmed_close_waits_for_nothing_of_a_peer_that_says_no_more)
@@ -153,18 +162,15 @@ PROMISE_BOTH(close, confirmed_close_waits_for_nothing_of_a_peer_that_says_no_mor
 
 PROMISE_BOTH(close, promised_close_still_waits_until_a_peer_that_says_no_more_has_everything)
 {
-    enum { SIZE = 60 * 1000, SMALL = 4096 };
-    AT_END(file_remove) test_file file = file_make(SIZE, 2);
-    pair both = tcp_pair();
-    set_socket_option(both.theirs, SOL_SOCKET, SO_RCVBUF, SMALL);
-    set_socket_option(both.ours, SOL_SOCKET, SO_SNDBUF, 4 * SIZE);
+    AT_END(file_remove) test_file file = file_make(MUCH, 2);
+    pair both = uneven_pair();
     AT_END(stage_end) stage s = stage_open_with(placement, both, confirming(FOR_HOURS, 0));
     ferry_promise *sent = submit_file(s.stream, ferry_file_at(file.path));
     check_eq(ferry_stream_expect_no_more(s.stream), 0);
     ferry_promise *closed = submit_close(s.stream);
     check_eq(outcome(sent).error, 0); /* the kernel has it all; the peer's does not */
     check_eq(ferry_promise_await(closed, 50, NULL), -ETIMEDOUT);
-    read_away(s.theirs, SIZE);
+    read_away(s.theirs, MUCH);
     check_eq(outcome(closed).error, 0); /* and the peer has not ended */
 }
 
