@@ -202,12 +202,12 @@ static void linger_on(ferry_stream *stream, bool has_ended)
         end_lingering(stream, -ECONNRESET);
         return;
     }
-    bool may_be_over =
-        says_no_more(stream) || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
     if (has_ended && need_not_wait(stream)) {
         end_lingering(stream, 0);
         return;
     }
+    bool may_be_over =
+        says_no_more(stream) || stream->settings->options.close_mode == FERRY_CLOSE_LINGERING;
     if (may_be_over && ferry__link_unacked(&stream->link) == 0) {
         end_lingering(stream, find_reset(stream));
         return;
@@ -235,8 +235,9 @@ static bool linger(ferry_stream *stream)
         end_lingering(stream, 0);
         return false;
     }
-    if (says_no_more(stream) && !self->was_put_off) { /* who was told of the last bytes may let */
-        self->was_put_off = true;                     /* go of it until the next turn */
+    /* Who is told of the last bytes at the end of this turn may let go of the stream. */
+    if (says_no_more(stream) && !self->was_put_off) {
+        self->was_put_off = true;
         return true;
     }
     bool must_read = self->was_reset || says_no_more(stream); /* epoll may not have told yet */

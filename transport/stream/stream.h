@@ -79,7 +79,7 @@ typedef struct ferry__linger {
     bool timed_out;
     bool was_reset;              /* the connection was over before FIN could be sent */
     bool was_put_off;            /* its first look, by a turn */
-    atomic_bool expects_nothing; /* any thread: the peer has ended, or says that it is about to */
+    atomic_bool expects_nothing; /* any thread: the peer sends no more, it has ended or said so */
 } ferry__linger;
 
 /* Telling the program when the queue crosses its watermarks. */
