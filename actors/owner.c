@@ -17,10 +17,14 @@
 
 /*
  * An owner keeps so many spares at once: all those of a queue of 1,024 writes, which one sendmsg(2)
- * takes. They are half a MiB. And large ones, 4 MiB: those of a queue that is full of small writes.
- * Twice as many may lie on its shelves. And buffers, 4.25 MiB, of which none is for others.
+ * takes. They are half a MiB, up to one and a half for larger writes. And large ones, 4 MiB: those
+ * of a queue that is full of small writes. Twice as many may lie on its shelves. And buffers, 4.25
+ * MiB, of which none is for others.
  */
-enum { MOST_SPARES = 1024, MOST_LARGE = 128, MOST_BUFFERS = 64 };
+static const unsigned most_spares[FERRY__BLOCKS] = {
+    [FERRY__BLOCK_512] = 1024,  [FERRY__BLOCK_768] = 1024,  [FERRY__BLOCK_1536] = 1024,
+    [FERRY__BLOCK_LARGE] = 128, [FERRY__BLOCK_BUFFER] = 64,
+};
 
 enum {
     LONG_NS = 20 * 1000, /* after some small turns, or a large one, mail is looked for */
@@ -49,9 +53,8 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
     owner->poller = FERRY__POLLER_CLOSED;
     owner->stop_mail.deliver = stop;
     owner->supervisor_mail.deliver = supervise;
-    owner->pile.most = MOST_SPARES;
-    owner->large_pile.most = MOST_LARGE;
-    owner->buffers.most = MOST_BUFFERS;
+    for (ferry__block kind = 0; kind < FERRY__BLOCKS; kind++)
+        owner->piles[kind].most = most_spares[kind];
     owner->spares_timer.fire = free_spares;
     if (supervisor != NULL) {
         owner->supervisor = ferry__owner_ref(supervisor);
@@ -66,11 +69,13 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
 /* @return whether nothing is left: else somebody has claimed a shelf just now. */
 static bool free_piles(ferry__owner *owner)
 {
-    ferry__pile_free(&owner->pile);
-    ferry__pile_free(&owner->large_pile);
-    ferry__pile_free(&owner->buffers);
-    bool is_bare = ferry__shelf_free(&owner->shelf);
-    return ferry__shelf_free(&owner->large_shelf) && is_bare;
+    bool is_bare = true;
+    for (ferry__block kind = 0; kind < FERRY__BLOCKS; kind++) {
+        ferry__pile_free(kind, &owner->piles[kind]);
+        if (kind < FERRY__BLOCK_BUFFER)
+            is_bare &= ferry__shelf_free(kind, &owner->shelves[kind]);
+    }
+    return is_bare;
 }
 
 ferry__owner *ferry__owner_ref(ferry__owner *owner)
@@ -295,19 +300,9 @@ void *ferry__owner_scratch(ferry__owner *owner)
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
-void *ferry__owner_allocate_block(ferry__owner *owner, size_t size)
+void *ferry__owner_take_block(ferry__owner *owner, ferry__block kind, size_t size)
 {
-    return ferry__spare_take(ferry__thread_current()->pile, &owner->shelf, size);
-}
-
-void *ferry__owner_allocate_large(ferry__owner *owner)
-{
-    return ferry__spare_take(NULL, &owner->large_shelf, FERRY__LARGE_BYTES);
-}
-
-void ferry__owner_free_large(ferry__owner *owner, void *block)
-{
-    ferry__pile_add(ferry__owner_is_current(owner) ? &owner->large_pile : NULL, block);
+    return ferry__block_take(kind, &owner->shelves[kind], size);
 }
 
 static void keep_spares(ferry__owner *owner)
@@ -318,12 +313,14 @@ static void keep_spares(ferry__owner *owner)
 /* What was let go goes to those who submit. */
 static void put_spares(ferry__owner *owner)
 {
-    if (owner->pile.first == NULL && owner->large_pile.first == NULL &&
-        owner->buffers.first == NULL)
-        return;
-    ferry__pile_put(&owner->pile, &owner->shelf);
-    ferry__pile_put(&owner->large_pile, &owner->large_shelf);
-    if (!ferry__timer_is_set(&owner->spares_timer))
+    bool has_any = owner->piles[FERRY__BLOCK_BUFFER].first != NULL;
+    for (ferry__block kind = 0; kind < FERRY__BLOCK_BUFFER; kind++) {
+        if (owner->piles[kind].first == NULL)
+            continue;
+        has_any = true;
+        ferry__pile_put(&owner->piles[kind], &owner->shelves[kind]);
+    }
+    if (has_any && !ferry__timer_is_set(&owner->spares_timer))
         keep_spares(owner);
 }
 
@@ -488,12 +485,18 @@ static void go_on(ferry__owner *owner)
         look_at_fds(owner);
 }
 
+/* @param piles NULL: from here on it frees what it lets go. */
+static void keep_on(ferry__pile *piles)
+{
+    for (ferry__block kind = 0; kind < FERRY__BLOCKS; kind++)
+        ferry__thread_current()->piles[kind] = piles != NULL ? &piles[kind] : NULL;
+}
+
 static void run_to_its_end(ferry__owner *owner)
 {
     ferry__thread_current()->owner = owner;
     ferry__thread_current()->step = &owner->activity.step;
-    ferry__thread_current()->pile = &owner->pile;
-    ferry__thread_current()->buffers = &owner->buffers;
+    keep_on(owner->piles);
     (void)pthread_setname_np(pthread_self(), owner->name);
     if (owner->hook.start != NULL)
         owner->hook.start(owner->name, owner->hook.arg);
@@ -502,9 +505,8 @@ static void run_to_its_end(ferry__owner *owner)
         if (atomic_load(&owner->holds) > 0)
             go_on(owner);
     }
-    ferry__thread_current()->pile = NULL; /* from here on memory is freed, */
-    ferry__thread_current()->buffers = NULL;
-    ferry__thread_current()->step = NULL; /* and steps are told to nobody: the owner may be gone */
+    keep_on(NULL);
+    ferry__thread_current()->step = NULL; /* steps are told to nobody: the owner may be gone */
     drop_spares(owner);
 }
 

@@ -87,8 +87,9 @@ struct ferry__owner {
     atomic_bool has_thread;
     ferry__mailbox mailbox;
     ferry__wake wake;
-    ferry__shelf shelf;       /* what its pile gives to those who post to it */
-    ferry__shelf large_shelf; /* the same for its large pile */
+    ferry__shelf
+        shelves[FERRY__BLOCK_BUFFER]; /* what its piles give to those who post to it; buffers
+                                            are for itself */
 
     /* Set when it is made. */
     char name[16];      /* the thread's; 15 characters is what the kernel keeps */
@@ -118,13 +119,11 @@ struct ferry__owner {
     int64_t went_ahead_at; /* when one did, last; 0: never */
     ferry__timers timers;
     ferry__poller poller;
-    int64_t looked_at;         /* when its fds were last looked at */
-    ferry__ringer ringer;      /* flushed after every turn */
-    int start_error;           /* 0, or why no thread could be started for this round */
-    void *scratch;             /* NULL until needed */
-    ferry__pile pile;          /* put on the shelf after every turn */
-    ferry__pile large_pile;    /* the same for large blocks */
-    ferry__pile buffers;       /* for its own streams */
+    int64_t looked_at;                /* when its fds were last looked at */
+    ferry__ringer ringer;             /* flushed after every turn */
+    int start_error;                  /* 0, or why no thread could be started for this round */
+    void *scratch;                    /* NULL until needed */
+    ferry__pile piles[FERRY__BLOCKS]; /* those that have a shelf are put on it after every turn */
     ferry__timer spares_timer; /* frees what is on all, a second after the first was piled up */
     bool looks_out;            /* before it sleeps: the last mail came alone, and was a question */
     bool may_doze;             /* its only task could do nothing with mail that is not urgent */
@@ -205,18 +204,11 @@ void ferry__owner_post_last(ferry__owner *owner, ferry__mail *mail);
 void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
 
 /*
- * Any thread. Memory for a mail to this owner and what is around it, FERRY__SPARE_BYTES at most;
- * NULL: there is none. The thread that lets it go adds it to its pile.
+ * Any thread. A block for a mail to this owner and what is around it; NULL: there is no memory. The
+ * thread that lets it go gives it back (ferry__block_give_back): an owner's keeps some, a thread of
+ * the program's the smallest only. @param kind none of FERRY__BLOCK_BUFFER.
  */
-void *ferry__owner_allocate_block(ferry__owner *owner, size_t size);
-
-/*
- * The same for FERRY__LARGE_BYTES. The owner keeps the block if it is the one that gives it back;
- * any other thread frees it.
- */
-enum { FERRY__LARGE_BYTES = 32 * 1024 };
-void *ferry__owner_allocate_large(ferry__owner *owner);
-void ferry__owner_free_large(ferry__owner *owner, void *block);
+void *ferry__owner_take_block(ferry__owner *owner, ferry__block kind, size_t size);
 
 /*
  * Any thread. Whether it has a thread; and whether that thread sleeps for want of work, or is about

@@ -11,7 +11,8 @@
 #include <errno.h>
 #include <pthread.h>
 
-/* So many spares a thread of the program's keeps as long as it lives: not much beside its stack. */
+/* So many spares of each kind a thread of the program's keeps as long as it lives: 176 KiB at most,
+ * which is not much beside its stack. */
 enum { MOST_SPARES = 64 };
 
 static pthread_key_t thread_end;
@@ -56,14 +57,16 @@ static void close_inbox(void *arg)
 {
     ferry__inbox *inbox = arg;
     ferry__thread_current()->inbox = NULL;
-    ferry__thread_current()->pile = NULL;
     ferry__thread_current()->in_callback = false; /* one of them may have ended the thread */
     atomic_store(&inbox->closed, true);
     discard_chain(inbox->being_run);
     discard_chain(ferry__own_mail_take(&inbox->own_mail));
     fire_all(&inbox->timers);
     discard_mail(inbox);
-    ferry__pile_free(&inbox->pile);
+    for (ferry__block kind = 0; kind < FERRY__REQUEST_BLOCKS; kind++) {
+        ferry__thread_current()->piles[kind] = NULL;
+        ferry__pile_free(kind, &inbox->piles[kind]);
+    }
     ferry__inbox_drop(inbox, FERRY__INBOX_ALIVE - inbox->own_refs);
 }
 
@@ -84,7 +87,8 @@ static ferry__inbox *inbox_create(void)
     atomic_init(&inbox->refs, FERRY__INBOX_ALIVE);
     ferry__wake_init(&inbox->wake);
     ferry__bell_init(&inbox->bell);
-    inbox->pile.most = MOST_SPARES;
+    for (ferry__block kind = 0; kind < FERRY__REQUEST_BLOCKS; kind++)
+        inbox->piles[kind].most = MOST_SPARES;
     if (pthread_setspecific(thread_end, inbox) != 0) {
         ferry__release(inbox);
         return NULL;
@@ -95,8 +99,10 @@ static ferry__inbox *inbox_create(void)
 ferry__inbox *ferry__inbox_current(void)
 {
     ferry__thread *thread = ferry__thread_current();
-    if (thread->inbox == NULL && (thread->inbox = inbox_create()) != NULL)
-        thread->pile = &thread->inbox->pile;
+    if (thread->inbox != NULL || (thread->inbox = inbox_create()) == NULL)
+        return thread->inbox;
+    for (ferry__block kind = 0; kind < FERRY__REQUEST_BLOCKS; kind++)
+        thread->piles[kind] = &thread->inbox->piles[kind];
     return thread->inbox;
 }
 

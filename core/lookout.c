@@ -5,16 +5,6 @@
 
 #include <limits.h>
 
-/* Tells the processor that this thread only waits. */
-static void pause_briefly(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("isb" : : : "memory");
-#endif
-}
-
 static bool look(int64_t span_ns, bool (*has_come)(void *context), void *context)
 {
     int64_t until = ferry__clock_now() + span_ns;
@@ -22,7 +12,7 @@ static bool look(int64_t span_ns, bool (*has_come)(void *context), void *context
         if (has_come(context))
             return true;
         for (unsigned i = 0; i < 8; i++)
-            pause_briefly();
+            ferry__pause();
     } while (ferry__clock_now() < until);
     return false;
 }

@@ -17,6 +17,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Tells the processor that this thread only waits: some ten nanoseconds. */
+static inline void ferry__pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" : : : "memory");
+#endif
+}
+
 /* How it went of late. One thread's. Zero-initialised, nothing is known. */
 typedef struct ferry__lookout {
     unsigned char left_out; /* how many are to be left out, the next one first */

@@ -5,6 +5,8 @@
 #include "core/hooks.h"
 #include "core/thread.h"
 
+#include <assert.h>
+
 /*
  * To write to a spare, or beyond what was asked for, is as much an error as with freed memory. The
  * link stays readable: LeakSanitizer looks for it.
@@ -19,14 +21,21 @@
 #ifdef WITH_ADDRESS_SANITIZER
 void __asan_poison_memory_region(const volatile void *address, size_t size);
 void __asan_unpoison_memory_region(const volatile void *address, size_t size);
-#define FORBID_FROM(block, size)                                                                   \
-    __asan_poison_memory_region((char *)(block) + (size),                                          \
-                                (size) < FERRY__SPARE_BYTES ? FERRY__SPARE_BYTES - (size) : 0)
-#define ALLOW(block) __asan_unpoison_memory_region((block), FERRY__SPARE_BYTES)
+#define FORBID_FROM(kind, block, size)                                                             \
+    __asan_poison_memory_region((char *)(block) + (size), bytes_of[kind] - (size))
+#define ALLOW(kind, block) __asan_unpoison_memory_region((block), bytes_of[kind])
 #else
-#define FORBID_FROM(block, size) ((void)0)
-#define ALLOW(block)             ((void)0)
+#define FORBID_FROM(kind, block, size) ((void)(kind), (void)(size))
+#define ALLOW(kind, block)             ((void)(kind))
 #endif
+
+static const size_t bytes_of[FERRY__BLOCKS] = {
+    [FERRY__BLOCK_512] = FERRY__SPARE_BYTES,
+    [FERRY__BLOCK_768] = 768,
+    [FERRY__BLOCK_1536] = 1536,
+    [FERRY__BLOCK_LARGE] = FERRY__LARGE_BYTES,
+    [FERRY__BLOCK_BUFFER] = FERRY__BUFFER_ROOM,
+};
 
 /* C0. Whether it is the caller's. */
 static bool claim(ferry__shelf *shelf)
@@ -77,20 +86,21 @@ static ferry__spare *try_take(ferry__shelf *shelf)
     return spare;
 }
 
-static void free_block(void *block)
+static void free_block(ferry__block kind, void *block)
 {
-    ALLOW(block);
+    ALLOW(kind, block);
     ferry__release(block);
 }
 
-static void free_chain(ferry__spare *chain)
+static void free_chain(ferry__block kind, ferry__spare *chain)
 {
     while (chain != NULL)
-        free_block(take_first(&chain));
+        free_block(kind, take_first(&chain));
 }
 
-void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size)
+void *ferry__spare_take(ferry__block kind, ferry__pile *pile, ferry__shelf *shelf, size_t size)
 {
+    assert(size <= bytes_of[kind] && "it fits");
     void *block;
     if (pile != NULL && pile->first != NULL) {
         pile->count--;
@@ -99,29 +109,39 @@ void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size)
         block = try_take(shelf);
     }
     if (block == NULL)
-        block = ferry__allocate(size > FERRY__SPARE_BYTES ? size : FERRY__SPARE_BYTES);
+        block = ferry__allocate(bytes_of[kind]);
     if (block == NULL)
         return NULL;
-    ALLOW(block);
-    FORBID_FROM(block, size);
+    ALLOW(kind, block);
+    FORBID_FROM(kind, block, size);
     return block;
+}
+
+void *ferry__block_take(ferry__block kind, ferry__shelf *shelf, size_t size)
+{
+    return ferry__spare_take(kind, ferry__thread_current()->piles[kind], shelf, size);
+}
+
+void ferry__block_give_back(ferry__block kind, void *block)
+{
+    ferry__pile_add(kind, ferry__thread_current()->piles[kind], block);
 }
 
 void *ferry__buffer_take(void)
 {
-    return ferry__spare_take(ferry__thread_current()->buffers, NULL, FERRY__BUFFER_ROOM);
+    return ferry__block_take(FERRY__BLOCK_BUFFER, NULL, FERRY__BUFFER_ROOM);
 }
 
 void ferry__buffer_give_back(void *buffer)
 {
     if (buffer != NULL)
-        ferry__pile_add(ferry__thread_current()->buffers, buffer);
+        ferry__block_give_back(FERRY__BLOCK_BUFFER, buffer);
 }
 
-void ferry__pile_add(ferry__pile *pile, void *block)
+void ferry__pile_add(ferry__block kind, ferry__pile *pile, void *block)
 {
     if (pile == NULL || pile->count >= pile->most) {
-        free_block(block);
+        free_block(kind, block);
         return;
     }
     ferry__spare *spare = block;
@@ -131,7 +151,7 @@ void ferry__pile_add(ferry__pile *pile, void *block)
         pile->last = spare;
     pile->first = spare;
     pile->count++;
-    FORBID_FROM(spare, sizeof *spare);
+    FORBID_FROM(kind, spare, sizeof *spare);
 }
 
 static void clear(ferry__pile *pile)
@@ -140,9 +160,21 @@ static void clear(ferry__pile *pile)
     pile->count = 0;
 }
 
+/* A claim lasts some nanoseconds, if its thread is not taken off its processor meanwhile. */
+static bool claim_soon(ferry__shelf *shelf)
+{
+    enum { TRIES = 64 };
+    for (unsigned i = 0; i < TRIES; i++) {
+        if (!atomic_load_explicit(&shelf->is_claimed, memory_order_relaxed) && claim(shelf))
+            return true;
+        ferry__pause();
+    }
+    return false;
+}
+
 void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
 {
-    if (pile->first == NULL || !claim(shelf))
+    if (pile->first == NULL || !claim_soon(shelf))
         return;
     if (shelf->count < pile->most) {
         pile->last->next = first_of(shelf);
@@ -153,13 +185,13 @@ void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
     disclaim(shelf);
 }
 
-void ferry__pile_free(ferry__pile *pile)
+void ferry__pile_free(ferry__block kind, ferry__pile *pile)
 {
-    free_chain(pile->first);
+    free_chain(kind, pile->first);
     clear(pile);
 }
 
-bool ferry__shelf_free(ferry__shelf *shelf)
+bool ferry__shelf_free(ferry__block kind, ferry__shelf *shelf)
 {
     if (!claim(shelf))
         return false;
@@ -167,6 +199,6 @@ bool ferry__shelf_free(ferry__shelf *shelf)
     set_first(shelf, NULL);
     shelf->count = 0;
     disclaim(shelf);
-    free_chain(chain);
+    free_chain(kind, chain);
     return true;
 }

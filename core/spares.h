@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Spares: blocks of memory, all of one size, that a thread is done with and somebody will want
- * again.
+ * Spares: blocks of memory of a few sizes, that a thread is done with and somebody will want again.
  *
  * A small write is allocated by the thread that submits it. If that thread keeps the promise it
  * also frees it, many writes later. Its own pile then gives it the block for its next write, still
@@ -13,8 +12,9 @@
  *   any thread: take, from its pile or from the shelf     any thread: pile up
  *                                                         the owner: put, pile -> shelf
  *
- * Only a thread that has claimed the shelf writes to it. Nobody waits for a claim: a thread that
- * does not get it allocates, or leaves its pile for the next time.
+ * Only a thread that has claimed the shelf writes to it, for some nanoseconds. Nobody sleeps for a
+ * claim: a thread that does not get it allocates. An owner looks for it for a microsecond, as all
+ * that is on its pile would not be there for those who submit meanwhile. Then it tries next time.
  *
  *   C0 claim (exchange, acquire)
  *   C1 take or put
@@ -23,16 +23,13 @@
 #ifndef FERRY_CORE_SPARES_H
 #define FERRY_CORE_SPARES_H
 
+#include "core/blocks.h"
 #include "core/shared.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* A block: most small writes, request and promise included, fit; and few waste more than half. A
- * shelf may also have larger ones, all of one size. */
-enum { FERRY__SPARE_BYTES = 512 };
 
 /* What is in a block while nobody uses it. */
 typedef struct ferry__spare {
@@ -57,36 +54,38 @@ typedef struct ferry__pile {
 
 /*
  * The pile's thread. Gives a block, from the pile, from the shelf, or allocated; NULL: no memory.
- * It is given back by ferry__pile_add, to any thread's pile of such blocks. @param size how much of
- * it is used; for larger blocks their size. @param shelf NULL: there is none.
+ * It is given back by ferry__pile_add, to any thread's pile of such blocks. @param pile NULL: the
+ * thread has none. @param shelf NULL: there is none. @param size how much of it is used.
  */
-void *ferry__spare_take(ferry__pile *pile, ferry__shelf *shelf, size_t size);
+void *ferry__spare_take(ferry__block kind, ferry__pile *pile, ferry__shelf *shelf, size_t size);
+
+/* Any thread: the same from its own pile, and to it. */
+void *ferry__block_take(ferry__block kind, ferry__shelf *shelf, size_t size);
+void ferry__block_give_back(ferry__block kind, void *block);
 
 /*
- * Buffers: large blocks for bytes on their way, all of one size. An owner's thread keeps a few. If
- * they went back to malloc(3) each time, glibc's would return them to the kernel, which then clears
- * the next one.
+ * Buffers: an owner's thread keeps a few. If they went back to malloc(3) each time, glibc's would
+ * return them to the kernel, which then clears the next one.
  *
  * Any thread. Gives one, from the thread's pile of them or allocated; NULL: no memory. Any thread
  * may give it back.
  */
-enum { FERRY__BUFFER_ROOM = 68 * 1024 };
 FERRY__SHARED void *ferry__buffer_take(void);
 FERRY__SHARED void ferry__buffer_give_back(void *buffer);
 
 /* The pile's thread. Keeps a block, or frees it if there are plenty. @param pile NULL: frees it. */
-void ferry__pile_add(ferry__pile *pile, void *block);
+void ferry__pile_add(ferry__block kind, ferry__pile *pile, void *block);
 
 /* The pile's thread. Puts all of the pile on the shelf, unless there are as many already. */
 void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf);
 
 /* The pile's thread. Frees what is on it. */
-void ferry__pile_free(ferry__pile *pile);
+void ferry__pile_free(ferry__block kind, ferry__pile *pile);
 
 /*
  * Any thread. Frees what is on it. @return whether it could: else somebody has claimed it just now,
  * and what is there stays.
  */
-bool ferry__shelf_free(ferry__shelf *shelf);
+bool ferry__shelf_free(ferry__block kind, ferry__shelf *shelf);
 
 #endif

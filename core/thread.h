@@ -6,6 +6,7 @@
 #ifndef FERRY_CORE_THREAD_H
 #define FERRY_CORE_THREAD_H
 
+#include "core/blocks.h"
 #include "core/lookout.h"
 
 #include <stdatomic.h>
@@ -25,10 +26,10 @@ typedef struct ferry__thread {
      * settled. Or NULL. */
     const struct ferry_promise *told;
     unsigned submits; /* how much its callbacks have submitted: a wait may begin anew for that */
-    struct ferry__pile
-        *pile; /* where it keeps what it lets go: its inbox's, or its owner's; or NULL */
-    struct ferry__pile *buffers; /* where it keeps these (core/spares.h), its owner's; or NULL */
-    ferry__lookout lookout;      /* for what it sleeps for */
+    /* Where it keeps the blocks that it lets go, by kind: its owner's piles; of the smallest kind
+     * else its inbox's. Or NULL. */
+    struct ferry__pile *piles[FERRY__BLOCKS];
+    ferry__lookout lookout; /* for what it sleeps for */
     _Atomic(const char *)
         *step; /* where it says what it does that may last, its owner's; or NULL */
 } ferry__thread;

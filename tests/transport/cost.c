@@ -252,6 +252,54 @@ PROMISE_EITHER(cost, messages_to_a_reader_on_another_thread_share_one_block_of_m
     notes_await_end(&seen);
 }
 
+/* ---- memory that is kept for the next request ------------------------------------------------ */
+
+static void forget_outcome(ferry_promise *, const ferry_result *, void *) {}
+
+/* What nobody keeps the promise of: its memory is let go by the owner. */
+typedef struct asked {
+    size_t bytes; /* of a copy */
+    int file;     /* behind it; -1: none */
+    ferry_request_options options;
+} asked;
+
+/* @return how many allocations a hundred of them took, one after the other. */
+static unsigned long count_allocations(ferry_stream *stream, int theirs, const asked *what)
+{
+    enum { REQUESTS = 100 };
+    static char data[1024];
+    ferry_file file = ferry_file_fd(what->file);
+    file.offset = 0;
+    file.flags = FERRY_FD_BORROW;
+    const ferry_part parts[] = {ferry_part_copy(data, what->bytes), ferry_part_file(file)};
+    unsigned long made = 0;
+    for (unsigned i = 0; i <= REQUESTS; i++) {
+        if (i == 1)
+            made = allocations_made();
+        check_eq(ferry_stream_send(stream, parts, what->file >= 0 ? 2 : 1, &what->options, NULL),
+                 0);
+        wait_until_asleep();
+        while (recv(theirs, data, sizeof data, MSG_DONTWAIT) > 0) {
+        }
+    }
+    return allocations_made() - made;
+}
+
+/* An owner lets its spare memory go each second: so some may be needed on a slow machine. */
+PROMISE_BOTH(cost, requests_that_ask_for_something_and_are_forgotten_share_blocks_of_memory)
+{
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(file_remove) test_file file = file_make(200, 1);
+    const ferry_request_options told = {.on_owner = forget_outcome},
+                                limited = {.timeout_ms = 60 * 1000};
+    const asked all[] = {{64, -1, told},     {64, -1, limited},      {200, -1, told},
+                         {500, -1, limited}, {1000, -1, told},       {1000, -1, limited},
+                         {0, file.fd, {0}},  {300, file.fd, limited}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        check(count_allocations(s.stream, s.theirs, &all[i]) < 25);
+    (void)stage_close_stream(&s);
+}
+
 /* Whatever is queued before them. */
 PROMISE(cost, forgotten_writes_of_64_bytes_take_200_bytes_each_and_few_allocations)
 {

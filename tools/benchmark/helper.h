@@ -10,6 +10,7 @@
 #include "sockets.h"
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /*
@@ -28,9 +29,10 @@ int helper_start_source(socket_route route, size_t bytes, pid_t *ret_helper);
 
 /*
  * Starts one that takes so many connections, and throws away what comes on them.
- * @param bytes of all together; if others come it fails
+ * @param bytes of all together: if others come it fails. ANY_BYTES: that is not looked at
  * @return the listening socket to connect to, or a negative errno
  */
+#define ANY_BYTES SIZE_MAX
 int helper_start_sink(socket_route route, size_t connections, size_t bytes, pid_t *ret_helper);
 
 /* Waits until it has done its work. @return 0, or -EIO after it said why. */

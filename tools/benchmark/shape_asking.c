@@ -96,7 +96,8 @@ static void on_progress(ferry_promise *promise, uint64_t sent_bytes, void *arg)
 }
 
 static const wish to_be_told = {.options = {.room_timeout_ms = -1, .on_owner = on_settled}};
-static const wish to_be_told_first = {.options = {.room_timeout_ms = -1, .on_owner = on_settled}};
+static const wish to_be_told_first = {
+    .options = {.room_timeout_ms = -1, .on_owner = on_settled, .on_owner_holds_queue = true}};
 static const wish a_limit = {.options = {.room_timeout_ms = -1, .timeout_ms = 60000}};
 static const wish progress = {.options = {.room_timeout_ms = -1, .on_progress = on_progress}};
 static const wish confirmation = {

@@ -111,7 +111,7 @@ static int init(beside *b, const shape_run *what)
     const int one = 1;
     *b = (beside){.run = what, .took = calloc(what->operations, sizeof *b->took)};
     b->file = page_cached_file(FILE_BYTES);
-    b->sink = helper_start_sink(what->of->route, what->of->count, 0, &helper);
+    b->sink = helper_start_sink(what->of->route, what->of->count, ANY_BYTES, &helper);
     if (b->took == NULL || b->file < 0 || b->sink < 0)
         return b->sink < 0 ? b->sink : -ENOMEM;
     int error = sockets_pair(what->of->route, b->ends);

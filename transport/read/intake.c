@@ -86,15 +86,16 @@ static void take_block(ferry__intake *intake, size_t size)
     bool is_to_be_lent = intake->subscriber != NULL && intake->subscriber->home != NULL;
     if (!is_to_be_lent || intake->kept.data != NULL || size < LEAST || size > FERRY__LARGE_BYTES)
         return;
-    intake->kept.data = ferry__owner_allocate_large(intake->stream->owner);
+    intake->kept.data =
+        ferry__owner_take_block(intake->stream->owner, FERRY__BLOCK_LARGE, FERRY__LARGE_BYTES);
     intake->kept.capacity = intake->kept.data != NULL ? FERRY__LARGE_BYTES : 0;
 }
 
 /* There may be nothing in it. Memory of a block's size is one, whoever has allocated it. */
-static void give_block_back(ferry__intake *intake, ferry__bytes *bytes)
+static void give_block_back(ferry__bytes *bytes)
 {
     if (ferry__bytes_count(bytes) == 0 && bytes->capacity == FERRY__LARGE_BYTES) {
-        ferry__owner_free_large(intake->stream->owner, bytes->data);
+        ferry__block_give_back(FERRY__BLOCK_LARGE, bytes->data);
         *bytes = (ferry__bytes){0};
     }
     ferry__bytes_take(bytes, 0);
@@ -405,7 +406,7 @@ static void take_back(ferry_stream *stream, ferry__subscriber *borrower)
     count_shots(intake, borrower);
     ferry__intake_put_back(intake, ferry__bytes_first(&borrower->bytes), left);
     borrower->bytes.begin += left;
-    give_block_back(intake, &borrower->bytes);
+    give_block_back(&borrower->bytes);
     if (borrower == intake->subscriber) {
         note_declined(intake, borrower, left);
         if (borrower->is_gone)
@@ -628,7 +629,7 @@ ssize_t ferry__intake_keep(ferry__intake *intake, size_t size)
     if (count > 0)
         intake->kept.end += (size_t)count;
     else
-        give_block_back(intake, &intake->kept); /* room that was made in vain */
+        give_block_back(&intake->kept); /* room that was made in vain */
     return count;
 }
 

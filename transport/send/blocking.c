@@ -28,7 +28,7 @@ static bool could_wait(const ferry_stream *stream)
 static bool is_progress_told(const ferry_stream *stream)
 {
     const ferry__request *head = stream->queue.first;
-    return head != NULL && head->extras != NULL && head->extras->progress.callback != NULL;
+    return head != NULL && ferry__request_tells_progress(head);
 }
 
 /* How much a call can be given: it must be out before the next timer. */

@@ -152,7 +152,7 @@ static ferry_request_options options_of(ferry__request *request)
     if (request->extras == NULL)
         return options;
     options.completion = request->extras->completion;
-    if (request->extras->progress.callback != NULL) {
+    if (ferry__request_tells_progress(request)) {
         options.on_progress = note_progress;
         options.on_progress_arg = request;
     }

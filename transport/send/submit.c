@@ -59,7 +59,7 @@ static void post(ferry_stream *stream, ferry__request *request, bool calls_back)
 {
     /* The owner may call the program, which may give the last handle back before this returns. */
     ferry_stream *kept = calls_back ? ferry__stream_ref(stream) : NULL;
-    if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
+    if (ferry__request_deadline(request) != FERRY__NEVER)
         ferry__owner_post(stream->owner, &request->mail);
     else
         ferry__owner_post_unhurried(stream->owner, &request->mail);

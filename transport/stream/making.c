@@ -82,15 +82,13 @@ static int add_part_needs(ferry__plan *sum, const ferry_part *part)
     }
 }
 
-static int add_needs(ferry__plan *sum, const ferry_part parts[], size_t count, bool with_extras)
+static int add_needs(ferry__plan *sum, const ferry_part parts[], size_t count, size_t extras_bytes)
 {
     if (parts == NULL && count > 0)
         return -EINVAL;
     if (count > MOST_PARTS)
         return -EOVERFLOW;
-    sum->size = sizeof(ferry__request) + count * sizeof(ferry__part);
-    if (with_extras)
-        sum->size += sizeof(ferry__extras);
+    sum->size = sizeof(ferry__request) + count * sizeof(ferry__part) + extras_bytes;
     for (size_t i = 0; i < count; i++) {
         int error = add_part_needs(sum, &parts[i]);
         if (error != 0)
@@ -215,11 +213,19 @@ static void init_progress(ferry__request *request, bool has_sources)
     request->current = 0;
 }
 
-static bool needs_extras(const ferry_request_options *options)
+static bool needs_progress(const ferry_request_options *options)
 {
-    return options->timeout_ms != 0 || options->completion != FERRY_COMPLETION_ACCEPTED ||
-           options->on_progress != NULL || options->on_owner_release != NULL ||
-           options->on_progress_release != NULL;
+    return options->on_progress != NULL || options->on_progress_release != NULL;
+}
+
+/* What its extras take, progress included; 0: it needs none. */
+static size_t count_extras(const ferry_request_options *options)
+{
+    if (needs_progress(options))
+        return sizeof(ferry__extras) + sizeof(ferry__progress);
+    bool has_any = options->timeout_ms != 0 || options->completion != FERRY_COMPLETION_ACCEPTED ||
+                   options->on_owner_release != NULL;
+    return has_any ? sizeof(ferry__extras) : 0;
 }
 
 static void init_extras(ferry__request *request, ferry__extras *extras,
@@ -228,42 +234,50 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
     *extras = (ferry__extras){
         .request = request,
         .completion = options->completion,
-        .deadline =
+        .deadline_timer.deadline =
             options->timeout_ms != 0 ? ferry__clock_deadline(options->timeout_ms) : FERRY__NEVER,
         .on_owner_release = options->on_owner_release,
     };
-    if (options->on_progress != NULL || options->on_progress_release != NULL)
-        ferry__progress_init(&extras->progress, &request->promise, options, home);
+    if (needs_progress(options)) {
+        extras->progress = (ferry__progress *)(void *)(extras + 1);
+        ferry__progress_init(extras->progress, &request->promise, options, home);
+    }
     request->extras = extras;
 }
 
 /* For a shutdown: nothing calls it off. */
 static const ferry__promise_type end_type = {.destroy = ferry__request_destroy};
 
+/* What its memory is: a block of a kind; or FERRY__BLOCKS: an allocation of its own. Its type knows
+ * how to free it. */
+typedef struct memory {
+    const ferry__promise_type *type;
+    ferry__block kind;
+} memory;
+
 /* @param types those of its direction; NULL: nothing calls it off. */
-static const ferry__promise_type *choose_type(ferry__request_kind kind,
-                                              const ferry__request_types *types, bool with_extras,
-                                              size_t size)
+static memory choose_memory(ferry__request_kind kind, const ferry__request_types *types,
+                            const ferry_request_options *options, size_t size)
 {
     if (types == NULL)
-        return kind == FERRY__CLOSE ? &ferry__close_type : &end_type;
-    if (with_extras)
-        return &types->with_extras.promise;
-    return size <= FERRY__SPARE_BYTES ? &types->small.promise : &types->large.promise;
+        return (memory){kind == FERRY__CLOSE ? &ferry__close_type : &end_type, FERRY__BLOCKS};
+    if (needs_progress(options))
+        return (memory){&types->with_progress.promise, FERRY__BLOCKS};
+    ferry__block block = ferry__block_for(size);
+    return (memory){block < FERRY__BLOCKS ? &types->sized[block].promise : &types->any.promise,
+                    block};
 }
 
-/* Allocates it where its type says. */
-static ferry__request *allocate(ferry_stream *stream, const ferry__promise_type *type, size_t size)
+static ferry__request *allocate(ferry_stream *stream, ferry__block kind, size_t size)
 {
-    return type->destroy == ferry__request_destroy_small
-               ? ferry__owner_allocate_block(stream->owner, size)
-               : ferry__allocate(size);
+    return kind < FERRY__BLOCKS ? ferry__owner_take_block(stream->owner, kind, size)
+                                : ferry__allocate(size);
 }
 
-static void release(ferry__request *request, const ferry__promise_type *type)
+static void release(ferry__request *request, ferry__block kind)
 {
-    if (type->destroy == ferry__request_destroy_small)
-        ferry__pile_add(ferry__thread_current()->pile, request);
+    if (kind < FERRY__BLOCKS)
+        ferry__block_give_back(kind, request);
     else
         ferry__release(request);
 }
@@ -304,7 +318,7 @@ int ferry__request_plan(const ferry_part parts[], size_t count,
     if (error != 0)
         return error;
     *ret_plan = (ferry__plan){.calls_back = options != NULL};
-    error = add_needs(ret_plan, parts, count, options != NULL && needs_extras(options));
+    error = add_needs(ret_plan, parts, count, options != NULL ? count_extras(options) : 0);
     if (error != 0)
         return error;
     ferry__cost *cost = &ret_plan->cost;
@@ -315,7 +329,7 @@ int ferry__request_plan(const ferry_part parts[], size_t count,
 /* What the options of a request come to. */
 typedef struct terms {
     const ferry_request_options *options; /* never NULL */
-    bool with_extras;
+    size_t extras_bytes;
     ferry__label *label; /* a copy, or NULL */
 } terms;
 
@@ -324,7 +338,7 @@ static inline int read_options(const ferry_request_options *options, terms *ret_
 {
     if (options == NULL)
         options = &no_options;
-    *ret_terms = (terms){options, options != &no_options && needs_extras(options), NULL};
+    *ret_terms = (terms){options, options != &no_options ? count_extras(options) : 0, NULL};
     return options->label != NULL ? ferry__label_create(options->label, &ret_terms->label) : 0;
 }
 
@@ -345,7 +359,7 @@ __attribute__((always_inline)) static inline void init(
     request->on_owner_arg = agreed->options->on_owner_arg;
     request->is_batch = false;
     request->extras = NULL;
-    if (agreed->with_extras)
+    if (agreed->extras_bytes > 0)
         init_extras(request, extras, agreed->options, home);
 }
 
@@ -358,22 +372,22 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
     int error = read_options(options, &agreed);
     if (error != 0)
         return error;
-    const ferry__promise_type *type = choose_type(kind, types, agreed.with_extras, plan->size);
-    ferry__request *request = allocate(stream, type, plan->size);
+    memory its = choose_memory(kind, types, agreed.options, plan->size);
+    ferry__request *request = allocate(stream, its.kind, plan->size);
     if (request == NULL) {
         ferry__label_free(agreed.label);
         return -ENOMEM;
     }
     ferry__extras *extras = (ferry__extras *)(void *)&request->parts[count];
-    ferry__source *sources = (ferry__source *)(void *)(extras + agreed.with_extras);
+    ferry__source *sources = (ferry__source *)(void *)((char *)extras + agreed.extras_bytes);
     layout rest = {sources, (unsigned char *)(sources + plan->sources), stream};
     error = take_parts(request, parts, count, rest);
     if (error != 0) {
         ferry__label_free(agreed.label);
-        release(request, type);
+        release(request, its.kind);
         return error;
     }
-    init(request, type, stream, kind, &agreed, home, extras);
+    init(request, its.type, stream, kind, &agreed, home, extras);
     request->part_count = (uint32_t)count; /* at most MOST_PARTS */
     request->admitted = FERRY__ONE_REQUEST + plan->cost.memory_bytes;
     request->source_bytes = plan->cost.source_bytes;
@@ -384,30 +398,30 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
 
 static void destroy_large_batch(ferry_promise *promise)
 {
-    ferry__owner_free_large(((ferry__request *)(void *)promise)->stream->owner, promise);
+    ferry__block_give_back(FERRY__BLOCK_LARGE, promise);
 }
 
-/* Where the memory of a batch comes from, and goes to. */
-static ferry__request *allocate_batch(ferry_stream *stream, size_t size,
-                                      const ferry__promise_type **ret_type)
+/* What the memory of a batch is. */
+static memory choose_batch_memory(size_t size)
 {
-    static const ferry__promise_type small = {.destroy = ferry__request_destroy_small};
-    static const ferry__promise_type large = {.destroy = destroy_large_batch};
-    *ret_type = size <= FERRY__SPARE_BYTES ? &small : &end_type;
-    if (size != FERRY__LARGE_BYTES)
-        return allocate(stream, *ret_type, size);
-    *ret_type = &large;
-    return ferry__owner_allocate_large(stream->owner);
+    static const ferry__promise_type types[] = {
+        [FERRY__BLOCK_512] = {.destroy = ferry__request_destroy_512},
+        [FERRY__BLOCK_768] = {.destroy = ferry__request_destroy_768},
+        [FERRY__BLOCK_1536] = {.destroy = ferry__request_destroy_1536},
+        [FERRY__BLOCK_LARGE] = {.destroy = destroy_large_batch},
+    };
+    ferry__block kind = size == FERRY__LARGE_BYTES ? FERRY__BLOCK_LARGE : ferry__block_for(size);
+    return (memory){kind < FERRY__BLOCKS ? &types[kind] : &end_type, kind};
 }
 
 ferry__request *ferry__request_create_batch(ferry_stream *stream, size_t size)
 {
     static const terms plain = {.options = &no_options};
-    const ferry__promise_type *type;
-    ferry__request *request = allocate_batch(stream, size, &type);
+    memory its = choose_batch_memory(size);
+    ferry__request *request = allocate(stream, its.kind, size);
     if (request == NULL)
         return NULL;
-    init(request, type, stream, FERRY__SEND, &plain, NULL, NULL);
+    init(request, its.type, stream, FERRY__SEND, &plain, NULL, NULL);
     request->is_batch = true;
     request->part_count = 1;
     request->parts[0] = (ferry__part){0};
@@ -430,14 +444,14 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__request_types 
     if (error != 0)
         return error;
     size_t extras_at = round_up(sizeof(ferry__request) + size, _Alignof(ferry__extras));
-    ferry__request *request =
-        ferry__allocate(extras_at + (agreed.with_extras ? sizeof(ferry__extras) : 0));
+    ferry__request *request = ferry__allocate(extras_at + agreed.extras_bytes);
     if (request == NULL) {
         ferry__label_free(agreed.label);
         return -ENOMEM;
     }
     ferry__extras *extras = (ferry__extras *)(void *)((char *)request + extras_at);
-    const ferry__request_type *type = agreed.with_extras ? &types->with_extras : &types->large;
+    const ferry__request_type *type =
+        needs_progress(agreed.options) ? &types->with_progress : &types->any;
     init(request, &type->promise, stream, FERRY__READ, &agreed, home, extras);
     request->part_count = 0;
     request->admitted = request->source_bytes = 0;

@@ -50,12 +50,14 @@ static void tell(ferry__notice *notice)
 void ferry__progress_init(ferry__progress *progress, ferry_promise *promise,
                           const ferry_request_options *options, ferry__inbox *inbox)
 {
-    progress->promise = promise;
-    progress->callback = options->on_progress;
-    progress->arg = options->on_progress_arg;
-    progress->release = options->on_progress_release;
-    progress->step_bytes = options->progress_step_bytes;
-    progress->interval_ns = ferry__clock_span(options->progress_interval_ms);
+    *progress = (ferry__progress){
+        .promise = promise,
+        .callback = options->on_progress,
+        .arg = options->on_progress_arg,
+        .release = options->on_progress_release,
+        .step_bytes = options->progress_step_bytes,
+        .interval_ns = ferry__clock_span(options->progress_interval_ms),
+    };
     if (inbox == NULL)
         return;
     ferry__notice_init(&progress->notice, inbox);

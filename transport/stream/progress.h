@@ -9,7 +9,7 @@
 #include <ferry/stream.h>
 
 typedef struct ferry__progress {
-    ferry_progress_callback *callback; /* NULL: nobody wants to know */
+    ferry_progress_callback *callback; /* NULL: it is for its release only */
     void *arg;
     ferry_promise *promise; /* whose it is */
     ferry_release *release; /* of arg, or NULL */

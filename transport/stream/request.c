@@ -13,14 +13,24 @@ void ferry__request_destroy(ferry_promise *promise)
     ferry__release(promise);
 }
 
-void ferry__request_destroy_small(ferry_promise *promise)
+void ferry__request_destroy_512(ferry_promise *promise)
 {
-    ferry__pile_add(ferry__thread_current()->pile, promise);
+    ferry__block_give_back(FERRY__BLOCK_512, promise);
 }
 
-void ferry__request_destroy_with_extras(ferry_promise *promise)
+void ferry__request_destroy_768(ferry_promise *promise)
 {
-    ferry__notice_deinit(&((ferry__request *)(void *)promise)->extras->progress.notice);
+    ferry__block_give_back(FERRY__BLOCK_768, promise);
+}
+
+void ferry__request_destroy_1536(ferry_promise *promise)
+{
+    ferry__block_give_back(FERRY__BLOCK_1536, promise);
+}
+
+void ferry__request_destroy_with_progress(ferry_promise *promise)
+{
+    ferry__notice_deinit(&((ferry__request *)(void *)promise)->extras->progress->notice);
     ferry__release(promise);
 }
 

@@ -53,11 +53,10 @@ typedef enum __attribute__((packed)) ferry__stage {
 /* What only few requests need. In the request's allocation, if its options ask for it. */
 typedef struct ferry__extras {
     struct ferry__request *request;
-    int64_t deadline; /* for all of it; or FERRY__NEVER */
-    ferry__timer deadline_timer;
+    ferry__timer deadline_timer; /* its deadline, set at submit: for all of it, or FERRY__NEVER */
     ferry_completion completion;
-    ferry__progress progress;
     ferry_release *on_owner_release; /* or NULL */
+    ferry__progress *progress;       /* behind it; NULL: nobody wants to know */
 } ferry__extras;
 
 /*
@@ -103,6 +102,11 @@ typedef struct ferry__request {
     _Alignas(16) ferry__part parts[]; /* a read has none: its particulars are here */
 } ferry__request;
 
+/* So that nobody else's malloc(3) sees its memory again. */
+_Static_assert(sizeof(ferry__request) + sizeof(ferry__part) + sizeof(ferry__extras) + 64 <=
+                   FERRY__SPARE_BYTES,
+               "a write of 64 bytes that has a time limit fits into the smallest block");
+
 /* A payload 8 bytes off that costs small writes 5 % of their time: it lies behind the parts. */
 _Static_assert(sizeof(ferry__request) % 16 == 0, "a copied payload begins at a multiple of 16");
 
@@ -115,19 +119,21 @@ typedef struct ferry__request_type {
 } ferry__request_type;
 
 /*
- * The types of a direction's requests. Small requests and those with extras have types of their
+ * The types of a direction's requests: each size of memory, and telling of progress, has one of its
  * own. Else giving a promise back would look into the request, and each small write would fetch a
  * line that is in nobody's cache any more.
  */
 typedef struct ferry__request_types {
-    ferry__request_type large;
-    ferry__request_type small;
-    ferry__request_type with_extras;
+    ferry__request_type sized[FERRY__BLOCK_1536 + 1]; /* a block of each kind */
+    ferry__request_type any;                          /* an allocation */
+    ferry__request_type with_progress;
 } ferry__request_types;
 
 void ferry__request_destroy(ferry_promise *promise);
-void ferry__request_destroy_small(ferry_promise *promise);
-void ferry__request_destroy_with_extras(ferry_promise *promise);
+void ferry__request_destroy_512(ferry_promise *promise);
+void ferry__request_destroy_768(ferry_promise *promise);
+void ferry__request_destroy_1536(ferry_promise *promise);
+void ferry__request_destroy_with_progress(ferry_promise *promise);
 
 /* What options say of any request; NULL: nothing. */
 
@@ -186,12 +192,25 @@ static inline ferry__part *ferry__request_find_part(ferry__request *request)
     return NULL;
 }
 
+/* Whether the program wants to know how far it is. */
+static inline bool ferry__request_tells_progress(const ferry__request *request)
+{
+    return request->extras != NULL && request->extras->progress != NULL &&
+           request->extras->progress->callback != NULL;
+}
+
+/* When it is out of time; or FERRY__NEVER. */
+static inline int64_t ferry__request_deadline(const ferry__request *request)
+{
+    return request->extras != NULL ? request->extras->deadline_timer.deadline : FERRY__NEVER;
+}
+
 /* The owner, when some of its bytes have moved: tells how far it is, if anybody wants to know. */
 static inline void ferry__request_note_progress(ferry__request *request, int64_t now,
                                                 ferry__ringer *ringer)
 {
-    if (request->extras != NULL && request->extras->progress.callback != NULL)
-        ferry__progress_note(&request->extras->progress, request->began_at, now, ringer);
+    if (ferry__request_tells_progress(request))
+        ferry__progress_note(request->extras->progress, request->began_at, now, ringer);
 }
 
 /* The request that a mail is of. */

@@ -50,7 +50,8 @@ static void out_of_time(ferry__timer *timer)
 void ferry__stream_set_deadline(ferry_stream *stream, ferry__extras *extras)
 {
     extras->deadline_timer.fire = out_of_time;
-    ferry__timers_set(&stream->owner->timers, &extras->deadline_timer, extras->deadline);
+    ferry__timers_set(&stream->owner->timers, &extras->deadline_timer,
+                      extras->deadline_timer.deadline);
 }
 
 /* On the owner. The stream has not ended: it waits for cancels that settling has heard of. */
@@ -124,8 +125,8 @@ void ferry__stream_settle(ferry_stream *stream, ferry__request *request, int64_t
         tell_owner(stream, request);
     if (observable && ferry__promise_settle(&request->promise, ringer) && !request->cancel_came)
         stream->cancels_due++;
-    if (request->extras != NULL)
-        ferry__progress_end(&request->extras->progress, ringer);
+    if (request->extras != NULL && request->extras->progress != NULL)
+        ferry__progress_end(request->extras->progress, ringer);
     (void)ferry_promise_unref(&request->promise);
 }
 

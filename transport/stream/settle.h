@@ -22,15 +22,17 @@ void ferry__stream_note_death(ferry_stream *stream, int error);
 void ferry__request_cancel(ferry_promise *promise);
 
 /* A direction's ferry__request_types. */
+#define FERRY__REQUEST_TYPE(free_it, function)                                                     \
+    {                                                                                              \
+        {.destroy = (free_it), .cancel = ferry__request_cancel}, .call_off = (function),           \
+    }
 #define FERRY__REQUEST_TYPES(function)                                                             \
     {                                                                                              \
-        .large = {{.destroy = ferry__request_destroy, .cancel = ferry__request_cancel},            \
-                  .call_off = (function)},                                                         \
-        .small = {{.destroy = ferry__request_destroy_small, .cancel = ferry__request_cancel},      \
-                  .call_off = (function)},                                                         \
-        .with_extras = {                                                                           \
-            {.destroy = ferry__request_destroy_with_extras, .cancel = ferry__request_cancel},      \
-            .call_off = (function)},                                                               \
+        .sized = {FERRY__REQUEST_TYPE(ferry__request_destroy_512, function),                       \
+                  FERRY__REQUEST_TYPE(ferry__request_destroy_768, function),                       \
+                  FERRY__REQUEST_TYPE(ferry__request_destroy_1536, function)},                     \
+        .any = FERRY__REQUEST_TYPE(ferry__request_destroy, function),                              \
+        .with_progress = FERRY__REQUEST_TYPE(ferry__request_destroy_with_progress, function),      \
     }
 
 /* Calls a request off. Does nothing if it has not arrived yet, if its outcome is known already, or
@@ -41,7 +43,7 @@ void ferry__stream_call_off(ferry_stream *stream, ferry__request *request, int e
 void ferry__stream_set_deadline(ferry_stream *stream, ferry__extras *extras);
 static inline void ferry__stream_heed_deadline(ferry_stream *stream, ferry__request *request)
 {
-    if (request->extras != NULL && request->extras->deadline != FERRY__NEVER)
+    if (ferry__request_deadline(request) != FERRY__NEVER)
         ferry__stream_set_deadline(stream, request->extras);
 }
 

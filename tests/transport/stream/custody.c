@@ -177,15 +177,16 @@ PROMISE_BOTH(custody, kept_promise_does_not_keep_a_large_copy)
     stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     stage_let_read(&s);
     static const char data[100000];
-    /* With a small copy beside it, so that the request is too large to be kept for the next one. */
-    const ferry_part parts[] = {ferry_part_copy(data, sizeof data), ferry_part_copy(data, 1000)};
-    ferry_promise *promise = submit_parts(s.stream, parts, 2, NULL);
+    /* With small copies beside it, so that the request is too large to be kept for the next one. */
+    const ferry_part small = ferry_part_copy(data, 1000);
+    const ferry_part parts[] = {ferry_part_copy(data, sizeof data), small, small};
+    ferry_promise *promise = submit_parts(s.stream, parts, 3, NULL);
     check_eq(ferry_promise_await(promise, -1, NULL), 0);
     await_mark(s.stream);
     long with_promise = allocations_outstanding();
     ferry_promise_unref(promise);
     check_eq(with_promise - allocations_outstanding(), 1); /* the request, without its payload */
-    stage_close_got_bytes(&s, sizeof data + 1000);
+    stage_close_got_bytes(&s, sizeof data + 2000);
 }
 
 PROMISE_BOTH(custody, given_memory_without_a_release_function_goes_to_free)

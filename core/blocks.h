@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The kinds of blocks of memory that threads keep for one another (core/spares.h). */
+#ifndef FERRY_CORE_BLOCKS_H
+#define FERRY_CORE_BLOCKS_H
+
+#include <stddef.h>
+
+/* What blocks there are, the smallest first. A pile, or a shelf, has those of one kind. */
+typedef enum ferry__block {
+    FERRY__BLOCK_512,    /* most small writes, request and promise included; few waste over half */
+    FERRY__BLOCK_768,    /* a file to send */
+    FERRY__BLOCK_1536,   /* a copy of a KiB; a head and a file */
+    FERRY__BLOCK_LARGE,  /* many writes in one; or bytes that are lent */
+    FERRY__BLOCK_BUFFER, /* bytes on their way */
+    FERRY__BLOCKS,       /* none of these */
+    FERRY__REQUEST_BLOCKS = FERRY__BLOCK_LARGE /* those before it are for one request each */
+} ferry__block;
+
+enum {
+    FERRY__SPARE_BYTES = 512, /* of the smallest */
+    FERRY__LARGE_BYTES = 32 * 1024,
+    FERRY__BUFFER_ROOM = 68 * 1024
+};
+
+/* The smallest for so many bytes; FERRY__BLOCKS: for more than 1,536 there is none that fits. */
+static inline ferry__block ferry__block_for(size_t size)
+{
+    if (size <= FERRY__SPARE_BYTES)
+        return FERRY__BLOCK_512;
+    return size <= 768 ? FERRY__BLOCK_768 : size <= 1536 ? FERRY__BLOCK_1536 : FERRY__BLOCKS;
+}
+
+#endif
