@@ -17,10 +17,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum {
@@ -410,6 +412,13 @@ static ssize_t fill(ferry__source *source, size_t size, ferry__calls *calls)
     return count;
 }
 
+/* Whether its file system has no disk behind it: tmpfs(5), which knows no RWF_NOWAIT. */
+static bool is_always_in_memory(const ferry__source *source)
+{
+    struct statfs status;
+    return fstatfs(source->fd, &status) == 0 && status.f_type == TMPFS_MAGIC;
+}
+
 /* Only a file that the kernel has in memory, and that says so: no disk is waited for. */
 static bool peek(ferry__source *source, void *memory, size_t size, ferry__calls *calls)
 {
@@ -419,6 +428,8 @@ static bool peek(ferry__source *source, void *memory, size_t size, ferry__calls 
         return false;
     const struct iovec piece = {.iov_base = memory, .iov_len = size};
     ssize_t count = calls->preadv2(calls, source->fd, &piece, 1, source->offset, RWF_NOWAIT);
+    if (count < 0 && errno == EOPNOTSUPP && is_always_in_memory(source))
+        count = calls->preadv2(calls, source->fd, &piece, 1, source->offset, 0);
     source->is_unpeekable = count != (ssize_t)size;
     return !source->is_unpeekable;
 }

@@ -6,13 +6,14 @@
 #include "core/libc.h"
 #include "tests/support.h"
 
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 enum { SMALL = 1000 };
 
 /* ---- what is sent, and the calls that this takes --------------------------------------------- */
 
-/* Whether a file's system tells what is in memory: tmpfs does not. */
+/* Whether a file's system tells what is in memory: tmpfs does not, where a second call reads. */
 static bool can_be_peeked(const test_file *file)
 {
     char first;
@@ -103,6 +104,27 @@ PROMISE_BOTH(gathering, several_ranges_of_a_large_file_leave_in_one_call)
     uint64_t sum = digest_content(digest(DIGEST_BEGIN, "1", 1), 2, 0, SMALL);
     sum = digest_content(digest(sum, "2", 1), 2, 500000, SMALL);
     end(&now, result.sent, digest_content(digest(sum, "3", 1), 2, (1 << 20) - 7, 7));
+}
+
+/* A memfd is a file of tmpfs's, wherever /tmp lies. */
+PROMISE_BOTH(gathering, file_of_tmpfs_leaves_in_one_call_with_what_is_around_it)
+{
+    static unsigned char content[SMALL];
+    fill_content(content, SMALL, 1, 0);
+    AT_END(close_fd) int fd = memfd_create("small", MFD_CLOEXEC);
+    check_eq(write(fd, content, SMALL), SMALL);
+    scene now = begin(placement, unix_pair(SOCK_STREAM), none);
+    const ferry_part file = ferry_part_file((ferry_file){
+        .dirfd = FERRY_CWD, .fd = fd, .length = FERRY_TO_END, .flags = FERRY_FD_BORROW});
+    const ferry_part parts[] = {ferry_part_copy("head", 4), file, file, ferry_part_copy("tail", 4)};
+    ferry_result result = outcome(submit_parts(now.s.stream, parts, 4, NULL));
+    check(result.error == 0 && result.sent == 4 + 2 * SMALL + 4);
+    check_eq(result.method, FERRY_METHOD_COPY);
+    check_eq(calls(&now, FERRY_CALL_WRITE), 1);
+    check_eq(calls(&now, FERRY_CALL_SENDFILE), 0);
+    uint64_t sum = digest_content(digest(DIGEST_BEGIN, "head", 4), 1, 0, SMALL);
+    sum = digest_content(sum, 1, 0, SMALL);
+    end(&now, result.sent, digest(sum, "tail", 4));
 }
 
 static void hold(ferry_stream *stream, atomic_bool *may_go_on)
