@@ -98,34 +98,67 @@ static void take_from_total(ferry__total *total, uint64_t requests, ferry__cost 
 
 /* ---- telling who waits ----------------------------------------------------------------------- */
 
-void ferry__room_wake(ferry__room *room)
+static void wake(ferry__room *room)
 {
-    if (atomic_load(&room->waiters) > 0) {
-        atomic_fetch_add(&room->news, 1);
-        ferry__futex_wake_all(&room->news);
-    }
+    atomic_fetch_add(&room->news, 1);
+    ferry__futex_wake_all(&room->news);
 }
 
-/* N1. @param of the stream whose promises to look at; NULL: all streams'. */
-static void tell(ferry__room *room, ferry__total *total, const ferry__admission *of)
+void ferry__room_wake(ferry__room *room)
 {
-    ferry__room_wake(room);
+    if (atomic_load(&room->waiters) > 0 || atomic_load(&room->patient) > 0)
+        wake(room);
+}
+
+/* @param of the stream whose promises to look at; NULL: all streams'. */
+static void tell_promises(ferry__room *room, ferry__total *total, const ferry__admission *of)
+{
     if (atomic_load(&room->promises) > 0)
         total->tell_promises(total, of);
 }
 
-/* There may be room. */
+static void tell_total(ferry__total *total)
+{
+    ferry__room_wake(&total->room);
+    tell_promises(&total->room, total, NULL);
+}
+
+/* Whether a patient thread is to be woken: it can submit a few at once. Bytes have no part in this.
+ * What is copied for a thread is to be memory that was freed just now, so it waits for no more. */
+static bool has_room_for_some(const ferry__admission *admission)
+{
+    enum { SOME = 64 };
+    uint64_t most = admission->limits->requests, half = most - most / 2;
+    return requests_in(atomic_load(&admission->word)) <= most - (half < SOME ? half : SOME);
+}
+
+/* N1. There may be room in the stream. */
+static void tell_stream(ferry__admission *admission)
+{
+    ferry__room *room = &admission->room;
+    bool is_anyone_there = atomic_load(&room->waiters) > 0;
+    if (is_anyone_there || atomic_load(&room->patient) > 0) {
+        bool is_little = !has_room_for_some(admission);
+        if (is_anyone_there || !is_little) {
+            atomic_store_explicit(&admission->drips, is_little, memory_order_relaxed);
+            wake(room);
+        }
+    }
+    tell_promises(room, admission->total, admission);
+}
+
+/* The same, in the service, too. */
 static void tell_senders(ferry__admission *admission)
 {
-    ferry__total *total = admission->total;
-    tell(&admission->room, total, admission);
-    if (total->is_limited)
-        tell(&total->room, total, NULL);
+    tell_stream(admission);
+    if (admission->total->is_limited)
+        tell_total(admission->total);
 }
 
 void ferry__admission_refuse(ferry__admission *admission, uint64_t flags)
 {
     (void)atomic_fetch_or(&admission->word, flags);
+    ferry__room_wake(&admission->room);
     tell_senders(admission);
 }
 
@@ -221,7 +254,7 @@ static bool reserve_in_total(ferry__total *total, ferry__cost cost, ferry__limit
             return true;
     }
     take_from_total(total, 1, counted);
-    tell(&total->room, total, NULL);
+    tell_total(total);
     return false;
 }
 
@@ -269,7 +302,7 @@ static int add_to_word(ferry__admission *admission, ferry__cost cost, uint64_t r
         return 0;
     atomic_fetch_sub(&admission->word, more);
     ret_refusal->was_counted = true;
-    tell(&admission->room, admission->total, admission);
+    tell_stream(admission);
     return error;
 }
 
@@ -288,7 +321,7 @@ static int admit_to_stream(ferry__admission *admission, ferry__cost cost, uint64
     if (error != 0 && cost.source_bytes > 0) {
         atomic_fetch_sub(&admission->source_bytes, cost.source_bytes);
         ret_refusal->was_counted = true;
-        tell(&admission->room, admission->total, admission);
+        tell_stream(admission);
     }
     return error;
 }
@@ -317,7 +350,7 @@ __attribute__((noinline)) static int admit(ferry__admission *admission, ferry__c
     int error = admit_to_stream(admission, cost, refused_by, limited, ret_refusal);
     if (error != 0 && total->is_limited) {
         take_from_total(total, 1, cost);
-        tell(&total->room, total, NULL);
+        tell_total(total);
     }
     return error;
 }

@@ -23,10 +23,13 @@
  *
  * A submit that finds no room waits on the room that is full (room.c): the stream's, the service's,
  * or that for reads. A thread waits on the room's futex word, a promise in the service's list. A
- * thread that gives room back, or sets a flag that refuses, looks whether somebody waits.
+ * thread that gives room back, or sets a flag that refuses, looks whether somebody waits. Where one
+ * was woken for hardly any room, the next one is patient for a millisecond: it is woken for room
+ * for some requests, and not for each that leaves. Else each file that leaves a full queue would
+ * cost a futex(2) each way, and two changes of threads.
  *
  *   waits                                       gives
- *   R0 waiters + 1                              N0 count given back, or flag set
+ *   R0 waiters + 1, or patient + 1              N0 count given back, or flag set
  *   R1 look once more whether there is room     N1 waiters there? news + 1, wake; settle promises
  *   R2 sleep, unless there were news
  *
@@ -70,7 +73,8 @@
 
 /* Where waiting is done. */
 typedef struct ferry__room {
-    atomic_uint waiters;  /* threads that wait here */
+    atomic_uint waiters;  /* threads that wait here for any room */
+    atomic_uint patient;  /* a stream's: threads that wait here for more than a little */
     atomic_uint news;     /* changes when there may be room: their futex word */
     atomic_uint promises; /* promises of room that wait, in the service's list */
 } ferry__room;
@@ -122,6 +126,7 @@ struct ferry__admission {
     _Atomic uint64_t source_bytes; /* of sources, as far as known */
     ferry__room room;              /* who waits because this stream is full */
     _Atomic uint32_t visits;
+    atomic_bool drips;     /* who waited for room was woken for little: the next one is patient */
     _Atomic uint64_t word; /* the last: beside what a stream counts of its small writes */
 };
 
@@ -184,7 +189,7 @@ void ferry__admission_give_back(ferry__admission *admission, uint64_t word, uint
  */
 uint64_t ferry__admission_recount(ferry__admission *admission, uint64_t before, uint64_t now);
 
-/* There may be room: wakes the threads that wait there. */
+/* There may be room: wakes the threads that wait there, patient or not. */
 void ferry__room_wake(ferry__room *room);
 
 #endif

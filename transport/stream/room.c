@@ -9,6 +9,9 @@
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
+/* So long a thread waits for room for some requests: from a fast stream many have left by then. */
+enum { PATIENCE_NS = FERRY__NS_PER_MS };
+
 void ferry__room_note_refusal(ferry_stream *stream, const ferry__refusal *refusal)
 {
     if (refusal->was_counted)
@@ -39,13 +42,14 @@ int ferry__room_await_read(ferry_stream *stream, int64_t deadline)
     return is_late ? -ETIMEDOUT : error;
 }
 
-/* Waits on one room until the request is let in, or another room is the full one. */
+/* Waits on one room until the request is let in, or another room is the full one. @param waiters
+ * those of the room's that are counted. */
 static int await_one(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, int64_t deadline,
-                     ferry__room **room)
+                     ferry__room **room, atomic_uint *waiters)
 {
     ferry__room *waited_on = *room;
     int error;
-    atomic_fetch_add(&waited_on->waiters, 1); /* R0 */
+    atomic_fetch_add(waiters, 1); /* R0 */
     for (;;) {
         unsigned news = atomic_load(&waited_on->news);
         ferry__refusal refusal;
@@ -61,7 +65,7 @@ static int await_one(ferry_stream *stream, ferry__cost cost, uint64_t refused_by
             break;
         }
     }
-    atomic_fetch_sub(&waited_on->waiters, 1);
+    atomic_fetch_sub(waiters, 1);
     return error;
 }
 
@@ -69,9 +73,17 @@ int ferry__room_await(ferry_stream *stream, ferry__cost cost, uint64_t refused_b
                       ferry__room *full, int64_t deadline)
 {
     int error;
-    do
-        error = await_one(stream, cost, refused_by, deadline, &full);
-    while (error == -EAGAIN);
+    do {
+        error = -ETIMEDOUT;
+        int64_t patience = 0;
+        if (full == &stream->admission.room && atomic_load(&stream->admission.drips)) {
+            patience = ferry__clock_now() + PATIENCE_NS;
+            error = await_one(stream, cost, refused_by, patience < deadline ? patience : deadline,
+                              &full, &full->patient);
+        }
+        if (error == -ETIMEDOUT && patience < deadline)
+            error = await_one(stream, cost, refused_by, deadline, &full, &full->waiters);
+    } while (error == -EAGAIN);
     return error;
 }
 

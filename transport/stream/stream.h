@@ -166,12 +166,12 @@ struct ferry_stream {
     /* Any thread. Submits write to the admission's word and to what is beside it. So nothing that
      * the owner uses all the time is within a cache line of that. */
     atomic_uint refs;
-    atomic_uint users;    /* the program's references */
-    _Atomic(void *) data; /* the program's: ferry_stream_set_data */
+    atomic_uint users; /* the program's references */
     ferry__admission admission;
     ferry__batch_counts batch_counts;
     ferry__mail abort_mail;
     ferry__mail resume_mail;
+    _Atomic(void *) data;        /* the program's: ferry_stream_set_data */
     ferry_release *data_release; /* of data; or NULL */
     ferry__peer peer;            /* set at adoption: who is at the other end */
     ferry__counter *counter;     /* who counts it: a reference until it ends. Or NULL */

@@ -308,7 +308,8 @@ typedef struct ferry_request_options {
      * room or not. No callback runs while it waits. It holds nothing while it waits: what it is to
      * send is copied, allocated or duplicated once it has found room. Only then it has its place in
      * the stream's order. Submits that wait have no order among themselves. They may find room
-     * before an on_owner callback does that submits to the same stream.
+     * before an on_owner callback does that submits to the same stream. Where requests leave one by
+     * one, a submit may wait a millisecond more, so that its thread is not woken for each.
      */
     int64_t room_timeout_ms;
 
