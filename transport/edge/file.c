@@ -34,19 +34,24 @@ int ferry__file_duplicate(int fd, ferry__calls *calls)
 }
 
 /* The caller may close its own at once, unless it says otherwise. */
-static int take_fd(const ferry_file *file, ferry__calls *calls)
+static int take_fd(const ferry_file *file, ferry__calls *calls, int *ret_mode)
 {
-    if ((file->flags & FERRY__FD_FLAGS) == 0)
-        return ferry__file_duplicate(file->fd, calls);
-    return fcntl(file->fd, F_GETFD) >= 0 ? file->fd : -EBADF;
+    bool is_lent = (file->flags & FERRY__FD_FLAGS) != 0;
+    int fd = is_lent ? file->fd : ferry__file_duplicate(file->fd, calls);
+    int mode = fd >= 0 ? fcntl(fd, F_GETFL) : fd;
+    if (mode < 0)
+        return fd < 0 ? fd : -EBADF;
+    *ret_mode = mode;
+    return fd;
 }
 
-int ferry__file_take(const ferry_file *file, ferry__calls *calls, int *ret_fd, int *ret_dirfd)
+int ferry__file_take(const ferry_file *file, ferry__calls *calls, int *ret_fd, int *ret_mode,
+                     int *ret_dirfd)
 {
     if (file->path != NULL && file->dirfd == FERRY_CWD)
         return 0;
-    int taken =
-        file->path == NULL ? take_fd(file, calls) : ferry__file_duplicate(file->dirfd, calls);
+    int taken = file->path == NULL ? take_fd(file, calls, ret_mode)
+                                   : ferry__file_duplicate(file->dirfd, calls);
     if (taken < 0)
         return taken;
     *(file->path == NULL ? ret_fd : ret_dirfd) = taken;
@@ -105,10 +110,4 @@ int ferry__file_open(int dirfd, const char *path, int how, unsigned flags, ferry
             break;
     }
     return fd >= 0 ? fd : -errno;
-}
-
-bool ferry__file_is_usable(int fd, int refused)
-{
-    int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && (flags & O_ACCMODE) != refused && (flags & O_PATH) == 0;
 }

@@ -10,6 +10,7 @@
 
 #include "core/calls.h"
 
+#include <fcntl.h>
 #include <ferry/file.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -36,10 +37,18 @@ int ferry__file_duplicate(int fd, ferry__calls *calls);
 
 /*
  * At submit, once it is checked. Takes the fd, or, if the file is named by a path, the dirfd.
- * @param ret_fd, ret_dirfd left alone if there is nothing to take.
+ * @param ret_fd, ret_mode the fd, and its F_GETFL of fcntl(2): left alone if there is no fd.
+ * @param ret_dirfd left alone if there is none to take.
  * @return 0, or a negative errno with nothing taken.
  */
-int ferry__file_take(const ferry_file *file, ferry__calls *calls, int *ret_fd, int *ret_dirfd);
+int ferry__file_take(const ferry_file *file, ferry__calls *calls, int *ret_fd, int *ret_mode,
+                     int *ret_dirfd);
+
+/* Whether an fd's mode is another than the one that is refused: O_RDONLY, or O_WRONLY. */
+static inline bool ferry__file_is_usable(int mode, int refused)
+{
+    return (mode & O_ACCMODE) != refused && (mode & O_PATH) == 0;
+}
 
 /* Closes what was taken or opened since, as flags say. */
 void ferry__file_close(int *fd, int *dirfd, unsigned flags);
@@ -50,8 +59,5 @@ void ferry__file_close(int *fd, int *dirfd, unsigned flags);
  * @return an fd, or a negative errno.
  */
 int ferry__file_open(int dirfd, const char *path, int how, unsigned flags, ferry__calls *calls);
-
-/* Whether an fd is open in another mode than the one that is refused: O_RDONLY, or O_WRONLY. */
-bool ferry__file_is_usable(int fd, int refused);
 
 #endif

@@ -145,6 +145,7 @@ struct ferry__source {
     ferry_shared_file *shared;  /* a reference, or NULL */
     ferry_resume_token resumed; /* the token that was given */
     bool is_resumed;            /* one was given */
+    int mode;                   /* of the fd that was given: its F_GETFL */
 
     /* A generator's. */
     ferry_generator *generate;

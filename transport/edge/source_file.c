@@ -69,6 +69,7 @@ int ferry__source_take_file(ferry__source *source, const ferry_file *file, const
         .path = path,
         .dirfd = FERRY_CWD,
         .fd = -1,
+        .mode = O_RDONLY,
         .flags = file->flags,
         .asked_offset = file->offset,
         .asked_length = file->length,
@@ -86,7 +87,7 @@ int ferry__source_take_file(ferry__source *source, const ferry_file *file, const
         source->shared = ferry_shared_file_ref(file->shared);
         return 0;
     }
-    return ferry__file_take(file, calls, &source->fd, &source->dirfd);
+    return ferry__file_take(file, calls, &source->fd, &source->mode, &source->dirfd);
 }
 
 static int plan(const ferry_part *wanted, ferry__source_needs *ret_needs)
@@ -270,7 +271,7 @@ static int find_file(ferry__source *source, ferry__calls *calls, struct stat *st
     if (S_ISDIR(status->st_mode))
         return -EISDIR;
     /* Checked beforehand: sendfile would say so only after the head of a compound has left. */
-    return source->path == NULL && !ferry__file_is_usable(source->fd, O_WRONLY) ? -EBADF : 0;
+    return ferry__file_is_usable(source->mode, O_WRONLY) ? 0 : -EBADF;
 }
 
 /* Checks what only some files are asked for. */

@@ -45,10 +45,11 @@ int ferry__target_take(ferry__target *target, const ferry_file *file, const char
         .dirfd = FERRY_CWD,
         .fd = -1,
         .buffered_fd = -1,
+        .mode = O_WRONLY,
         .flags = file->flags,
         .offset = file->offset,
     };
-    return ferry__file_take(file, calls, &target->fd, &target->dirfd);
+    return ferry__file_take(file, calls, &target->fd, &target->mode, &target->dirfd);
 }
 
 /* ---- on the owner ---------------------------------------------------------------------------- */
@@ -78,7 +79,7 @@ static bool is_storage(int fd, mode_t mode)
 /* If it cannot be opened so, writing tells what O_DIRECT does not take. */
 static void open_buffered(ferry__target *target)
 {
-    int flags = fcntl(target->fd, F_GETFL);
+    int flags = fcntl(target->fd, F_GETFL); /* as they are now */
     if (flags < 0 || (flags & O_DIRECT) == 0)
         return;
     char path[32];
@@ -97,7 +98,7 @@ int ferry__target_open(ferry__target *target, ferry__calls *calls)
         return -errno;
     if (S_ISDIR(status.st_mode))
         return -EISDIR;
-    if (!ferry__file_is_usable(target->fd, O_RDONLY))
+    if (!ferry__file_is_usable(target->mode, O_RDONLY))
         return -EBADF;
     if (!is_storage(target->fd, status.st_mode))
         return -EOPNOTSUPP;

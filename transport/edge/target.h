@@ -22,6 +22,7 @@ typedef struct ferry__target {
     int dirfd;        /* ferry's own, or FERRY_CWD */
     int fd;           /* -1 until opened, for a path */
     int buffered_fd;  /* the same file, where fd is open with O_DIRECT; else -1 */
+    int mode;         /* of an fd that was given: its F_GETFL */
     unsigned flags;
     int64_t offset; /* of the next byte to write; or FERRY_CURRENT */
 } ferry__target;
