@@ -18,12 +18,12 @@
 /*
  * An owner keeps so many spares at once: all those of a queue of 1,024 writes, which one sendmsg(2)
  * takes. They are half a MiB, up to one and a half for larger writes. And large ones, 4 MiB: those
- * of a queue that is full of small writes. Twice as many may lie on its shelves. And buffers, 4.25
- * MiB, of which none is for others.
+ * of a queue that is full of small writes; and 4 MiB for copies. Twice as many may lie on its
+ * shelves. And buffers, 4.25 MiB, of which none is for others.
  */
 static const unsigned most_spares[FERRY__BLOCKS] = {
-    [FERRY__BLOCK_512] = 1024,  [FERRY__BLOCK_768] = 1024,  [FERRY__BLOCK_1536] = 1024,
-    [FERRY__BLOCK_LARGE] = 128, [FERRY__BLOCK_BUFFER] = 64,
+    [FERRY__BLOCK_512] = 1024,  [FERRY__BLOCK_768] = 1024, [FERRY__BLOCK_1536] = 1024,
+    [FERRY__BLOCK_LARGE] = 128, [FERRY__BLOCK_64K] = 64,   [FERRY__BLOCK_BUFFER] = 64,
 };
 
 enum {

@@ -11,6 +11,7 @@ typedef enum ferry__block {
     FERRY__BLOCK_768,    /* a file to send */
     FERRY__BLOCK_1536,   /* a copy of a KiB; a head and a file */
     FERRY__BLOCK_LARGE,  /* many writes in one; or bytes that are lent */
+    FERRY__BLOCK_64K,    /* a copy of nearly as much */
     FERRY__BLOCK_BUFFER, /* bytes on their way */
     FERRY__BLOCKS,       /* none of these */
     FERRY__REQUEST_BLOCKS = FERRY__BLOCK_LARGE /* those before it are for one request each */
@@ -19,6 +20,7 @@ typedef enum ferry__block {
 enum {
     FERRY__SPARE_BYTES = 512, /* of the smallest */
     FERRY__LARGE_BYTES = 32 * 1024,
+    FERRY__64K_BYTES = 64 * 1024,
     FERRY__BUFFER_ROOM = 68 * 1024
 };
 

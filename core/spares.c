@@ -34,6 +34,7 @@ static const size_t bytes_of[FERRY__BLOCKS] = {
     [FERRY__BLOCK_768] = 768,
     [FERRY__BLOCK_1536] = 1536,
     [FERRY__BLOCK_LARGE] = FERRY__LARGE_BYTES,
+    [FERRY__BLOCK_64K] = FERRY__64K_BYTES,
     [FERRY__BLOCK_BUFFER] = FERRY__BUFFER_ROOM,
 };
 

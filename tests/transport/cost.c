@@ -267,7 +267,7 @@ typedef struct asked {
 static unsigned long count_allocations(ferry_stream *stream, int theirs, const asked *what)
 {
     enum { REQUESTS = 100 };
-    static char data[1024];
+    static char data[FERRY__64K_BYTES];
     ferry_file file = ferry_file_fd(what->file);
     file.offset = 0;
     file.flags = FERRY_FD_BORROW;
@@ -292,9 +292,10 @@ PROMISE_BOTH(cost, requests_that_ask_for_something_and_are_forgotten_share_block
     AT_END(file_remove) test_file file = file_make(200, 1);
     const ferry_request_options told = {.on_owner = forget_outcome},
                                 limited = {.timeout_ms = 60 * 1000};
-    const asked all[] = {{64, -1, told},     {64, -1, limited},      {200, -1, told},
-                         {500, -1, limited}, {1000, -1, told},       {1000, -1, limited},
-                         {0, file.fd, {0}},  {300, file.fd, limited}};
+    const asked all[] = {{64, -1, told},         {64, -1, limited},    {200, -1, told},
+                         {500, -1, limited},     {1000, -1, told},     {1000, -1, limited},
+                         {30000, -1, told},      {60000, -1, limited}, {0, file.fd, {0}},
+                         {300, file.fd, limited}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         check(count_allocations(s.stream, s.theirs, &all[i]) < 25);
     (void)stage_close_stream(&s);

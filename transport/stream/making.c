@@ -105,50 +105,79 @@ static void free_memory(void *data, void *arg)
     free(data);
 }
 
-static void release_copy(void *data, void *arg)
-{
-    (void)arg;
-    ferry__release(data);
-}
-
-/* Copies memory: small pieces into *store, which moves on. */
-static int copy_memory(ferry__part *part, const ferry_part *wanted, unsigned char **store)
-{
-    if (wanted->length == 0)
-        return 0;
-    unsigned char *copy = *store;
-    if (wanted->length > MOST_INLINE) {
-        copy = ferry__allocate(wanted->length);
-        if (copy == NULL)
-            return -ENOMEM;
-        part->memory.release = release_copy;
-    } else {
-        *store += wanted->length;
-    }
-    part->memory.data = memcpy(copy, wanted->data, wanted->length);
-    return 0;
-}
-
-static int take_memory(ferry__part *part, const ferry_part *wanted, unsigned char **store)
-{
-    part->left = wanted->length;
-    part->memory.data = wanted->data;
-    part->memory.release = NULL;
-    if (wanted->kind == FERRY_PART_COPY)
-        return copy_memory(part, wanted, store);
-    if (wanted->kind == FERRY_PART_GIVE) {
-        part->memory.release = wanted->release != NULL ? wanted->release : free_memory;
-        part->memory.release_arg = wanted->arg;
-    }
-    return 0;
-}
-
 /* Where the pieces of a request's allocation lie, from its parts on. */
 typedef struct layout {
     ferry__source *sources; /* the next source; moves on */
     unsigned char *store;   /* where the next copy goes; moves on */
     ferry_stream *stream;   /* whose request it is */
 } layout;
+
+/* @param kind FERRY__BLOCKS: an allocation of its own. */
+static void *allocate(ferry_stream *stream, ferry__block kind, size_t size)
+{
+    return kind < FERRY__BLOCKS ? ferry__owner_take_block(stream->owner, kind, size)
+                                : ferry__allocate(size);
+}
+
+static void release(void *memory, ferry__block kind)
+{
+    if (kind < FERRY__BLOCKS)
+        ferry__block_give_back(kind, memory);
+    else
+        ferry__release(memory);
+}
+
+/*
+ * A large copy is a block, if that is at most a third larger: malloc(3) would give its memory to
+ * the kernel and get it anew each time. FERRY__BLOCKS: an allocation of its own.
+ */
+static ferry__block block_for_copy(size_t size)
+{
+    if (size > FERRY__64K_BYTES * 3 / 4)
+        return size <= FERRY__64K_BYTES ? FERRY__BLOCK_64K : FERRY__BLOCKS;
+    return size > FERRY__LARGE_BYTES * 3 / 4 && size <= FERRY__LARGE_BYTES ? FERRY__BLOCK_LARGE
+                                                                           : FERRY__BLOCKS;
+}
+
+/* @param arg what kind of block it is. */
+static void release_copy(void *data, void *arg)
+{
+    release(data, (ferry__block)(uintptr_t)arg);
+}
+
+/* Copies memory: small pieces into the request's own, of which less is left then. */
+static int copy_memory(ferry__part *part, const ferry_part *wanted, layout *rest)
+{
+    if (wanted->length == 0)
+        return 0;
+    unsigned char *copy = rest->store;
+    if (wanted->length > MOST_INLINE) {
+        ferry__block kind = block_for_copy(wanted->length);
+        copy = allocate(rest->stream, kind, wanted->length);
+        if (copy == NULL)
+            return -ENOMEM;
+        part->memory.release = release_copy;
+        part->memory.release_arg = (void *)(uintptr_t)kind;
+    } else {
+        rest->store += wanted->length;
+    }
+    part->memory.data = memcpy(copy, wanted->data, wanted->length);
+    return 0;
+}
+
+static int take_memory(ferry__part *part, const ferry_part *wanted, layout *rest)
+{
+    part->left = wanted->length;
+    part->memory.data = wanted->data;
+    part->memory.release = NULL;
+    if (wanted->kind == FERRY_PART_COPY)
+        return copy_memory(part, wanted, rest);
+    if (wanted->kind == FERRY_PART_GIVE) {
+        part->memory.release = wanted->release != NULL ? wanted->release : free_memory;
+        part->memory.release_arg = wanted->arg;
+    }
+    return 0;
+}
 
 static int take_source(ferry__part *part, const ferry_part *wanted, const ferry__source_type *type,
                        layout *rest)
@@ -166,8 +195,7 @@ static int take_part(ferry__part *part, const ferry_part *wanted, layout *rest)
     const ferry__source_type *type = source_type_of(wanted);
     part->sent = 0;
     part->source = NULL;
-    return type != NULL ? take_source(part, wanted, type, rest)
-                        : take_memory(part, wanted, &rest->store);
+    return type != NULL ? take_source(part, wanted, type, rest) : take_memory(part, wanted, rest);
 }
 
 static void close_sources(ferry__request *request, size_t count)
@@ -186,7 +214,7 @@ static void give_back_parts(ferry__request *request, size_t count)
         if (part->source != NULL)
             part->source->type->give_back(part->source);
         else if (part->memory.release == release_copy)
-            ferry__release((void *)part->memory.data);
+            release_copy((void *)part->memory.data, part->memory.release_arg);
     }
 }
 
@@ -266,20 +294,6 @@ static memory choose_memory(ferry__request_kind kind, const ferry__request_types
     ferry__block block = ferry__block_for(size);
     return (memory){block < FERRY__BLOCKS ? &types->sized[block].promise : &types->any.promise,
                     block};
-}
-
-static ferry__request *allocate(ferry_stream *stream, ferry__block kind, size_t size)
-{
-    return kind < FERRY__BLOCKS ? ferry__owner_take_block(stream->owner, kind, size)
-                                : ferry__allocate(size);
-}
-
-static void release(ferry__request *request, ferry__block kind)
-{
-    if (kind < FERRY__BLOCKS)
-        ferry__block_give_back(kind, request);
-    else
-        ferry__release(request);
 }
 
 uint64_t ferry__request_estimate(const ferry_part parts[], size_t count)
