@@ -70,6 +70,7 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
 static bool free_piles(ferry__owner *owner)
 {
     bool is_bare = true;
+    ferry__parking_free(&owner->parking);
     for (ferry__block kind = 0; kind < FERRY__BLOCKS; kind++) {
         ferry__pile_free(kind, &owner->piles[kind]);
         if (kind < FERRY__BLOCK_BUFFER)
@@ -313,7 +314,7 @@ static void keep_spares(ferry__owner *owner)
 /* What was let go goes to those who submit. */
 static void put_spares(ferry__owner *owner)
 {
-    bool has_any = owner->piles[FERRY__BLOCK_BUFFER].first != NULL;
+    bool has_any = owner->piles[FERRY__BLOCK_BUFFER].first != NULL || owner->parking.block != NULL;
     for (ferry__block kind = 0; kind < FERRY__BLOCK_BUFFER; kind++) {
         if (owner->piles[kind].first == NULL)
             continue;
@@ -485,18 +486,20 @@ static void go_on(ferry__owner *owner)
         look_at_fds(owner);
 }
 
-/* @param piles NULL: from here on it frees what it lets go. */
-static void keep_on(ferry__pile *piles)
+/* Where the thread keeps what it lets go. @param owner NULL: from here on it frees that. */
+static void keep_with(ferry__owner *owner)
 {
+    ferry__thread *thread = ferry__thread_current();
     for (ferry__block kind = 0; kind < FERRY__BLOCKS; kind++)
-        ferry__thread_current()->piles[kind] = piles != NULL ? &piles[kind] : NULL;
+        thread->piles[kind] = owner != NULL ? &owner->piles[kind] : NULL;
+    thread->parking = owner != NULL ? &owner->parking : NULL;
 }
 
 static void run_to_its_end(ferry__owner *owner)
 {
     ferry__thread_current()->owner = owner;
     ferry__thread_current()->step = &owner->activity.step;
-    keep_on(owner->piles);
+    keep_with(owner);
     (void)pthread_setname_np(pthread_self(), owner->name);
     if (owner->hook.start != NULL)
         owner->hook.start(owner->name, owner->hook.arg);
@@ -505,7 +508,7 @@ static void run_to_its_end(ferry__owner *owner)
         if (atomic_load(&owner->holds) > 0)
             go_on(owner);
     }
-    keep_on(NULL);
+    keep_with(NULL);
     ferry__thread_current()->step = NULL; /* steps are told to nobody: the owner may be gone */
     drop_spares(owner);
 }

@@ -124,6 +124,7 @@ struct ferry__owner {
     int start_error;                  /* 0, or why no thread could be started for this round */
     void *scratch;                    /* NULL until needed */
     ferry__pile piles[FERRY__BLOCKS]; /* those that have a shelf are put on it after every turn */
+    ferry__parking parking;           /* for bytes that have come, of any of its streams */
     ferry__timer spares_timer; /* frees what is on all, a second after the first was piled up */
     bool looks_out;            /* before it sleeps: the last mail came alone, and was a question */
     bool may_doze;             /* its only task could do nothing with mail that is not urgent */

@@ -128,6 +128,38 @@ void ferry__block_give_back(ferry__block kind, void *block)
     ferry__pile_add(kind, ferry__thread_current()->piles[kind], block);
 }
 
+/* Less comes cheap from malloc(3); more is not kept for others. */
+enum { LEAST_PARKED = 64 * 1024, MOST_PARKED = 8 << 20 };
+
+void *ferry__parking_take(size_t *bytes)
+{
+    ferry__parking *parking = ferry__thread_current()->parking;
+    if (parking == NULL || parking->bytes < *bytes || parking->bytes / 2 > *bytes)
+        return ferry__allocate(*bytes);
+    void *block = parking->block;
+    *bytes = parking->bytes;
+    *parking = (ferry__parking){0};
+    return block;
+}
+
+void ferry__parking_give_back(void *block, size_t bytes)
+{
+    ferry__parking *parking = ferry__thread_current()->parking;
+    if (parking != NULL && bytes >= LEAST_PARKED && bytes <= MOST_PARKED &&
+        bytes > parking->bytes) {
+        void *smaller = parking->block;
+        *parking = (ferry__parking){block, bytes};
+        block = smaller;
+    }
+    ferry__release(block);
+}
+
+void ferry__parking_free(ferry__parking *parking)
+{
+    ferry__release(parking->block);
+    *parking = (ferry__parking){0};
+}
+
 void *ferry__buffer_take(void)
 {
     return ferry__block_take(FERRY__BLOCK_BUFFER, NULL, FERRY__BUFFER_ROOM);

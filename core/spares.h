@@ -73,6 +73,27 @@ void ferry__block_give_back(ferry__block kind, void *block);
 FERRY__SHARED void *ferry__buffer_take(void);
 FERRY__SHARED void ferry__buffer_give_back(void *buffer);
 
+/*
+ * A parked block: one of any size, that an owner's thread keeps for what needs about as much next.
+ * It is for what comes in pieces and is large as a whole.
+ */
+typedef struct ferry__parking {
+    void *block; /* NULL: none */
+    size_t bytes;
+} ferry__parking;
+
+/*
+ * Any thread. Gives memory: what the thread has parked, or allocated; NULL: there is none.
+ * @param bytes how much is needed; gets how much it is.
+ */
+void *ferry__parking_take(size_t *bytes);
+
+/* Any thread: parks it, or frees it. @param block NULL: nothing happens. */
+void ferry__parking_give_back(void *block, size_t bytes);
+
+/* The parking's thread. Frees what is there. */
+void ferry__parking_free(ferry__parking *parking);
+
 /* The pile's thread. Keeps a block, or frees it if there are plenty. @param pile NULL: frees it. */
 void ferry__pile_add(ferry__block kind, ferry__pile *pile, void *block);
 

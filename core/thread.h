@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct ferry__inbox;
+struct ferry__parking;
 struct ferry__pile;
 struct ferry_promise;
 
@@ -29,7 +30,8 @@ typedef struct ferry__thread {
     /* Where it keeps the blocks that it lets go, by kind: its owner's piles; of the smallest kind
      * else its inbox's. Or NULL. */
     struct ferry__pile *piles[FERRY__BLOCKS];
-    ferry__lookout lookout; /* for what it sleeps for */
+    struct ferry__parking *parking; /* its owner's, or NULL */
+    ferry__lookout lookout;         /* for what it sleeps for */
     _Atomic(const char *)
         *step; /* where it says what it does that may last, its owner's; or NULL */
 } ferry__thread;

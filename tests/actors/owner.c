@@ -438,6 +438,36 @@ PROMISE(owner, thread_keeps_buffers_that_it_gives_back)
     owner_end(owner);
 }
 
+static void park(ferry__mail *, bool)
+{
+    size_t large = 1 << 20, small = 100, medium = 300000;
+    void *first = ferry__parking_take(&large);
+    ferry__parking_give_back(first, large);
+    void *second = ferry__parking_take(&small);
+    check(second != first); /* it would be wasted */
+    check_eq(small, 100);
+    ferry__parking_give_back(second, small); /* too little to be kept */
+    void *third = ferry__parking_take(&medium);
+    check(third != first);
+    ferry__parking_give_back(third, medium); /* less than what is there */
+    unsigned long made = allocations_made();
+    size_t about = 600000;
+    check(ferry__parking_take(&about) == first);
+    check_eq(about, large);
+    check_eq(allocations_made(), made);
+    ferry__parking_give_back(first, about);
+    ferry__parking_give_back(NULL, 0);
+}
+
+/* What it keeps goes with it: the harness counts. */
+PROMISE(owner, thread_parks_the_largest_block_for_what_needs_half_of_it_or_more)
+{
+    ferry__owner *owner = owner_start();
+    ferry__mail mail = {.deliver = park};
+    ferry__owner_post(owner, &mail);
+    owner_end(owner);
+}
+
 PROMISE(owner, thread_that_is_no_owners_frees_buffers)
 {
     void *buffer = ferry__buffer_take();

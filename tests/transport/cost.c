@@ -301,6 +301,37 @@ PROMISE_BOTH(cost, requests_that_ask_for_something_and_are_forgotten_share_block
     (void)stage_close_stream(&s);
 }
 
+enum { FRAME = 300000, PIECES = 3, FRAMES = 20 };
+
+/* Takes whole frames only. */
+static size_t take_frames(ferry_stream *, const void *, size_t length, bool, void *frames)
+{
+    atomic_fetch_add((atomic_uint *)frames, (unsigned)(length / FRAME));
+    return length / FRAME * FRAME;
+}
+
+PROMISE_BOTH(cost, frames_that_come_in_pieces_are_kept_in_the_memory_of_those_before)
+{
+    static const char piece[FRAME / PIECES];
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    atomic_uint frames = 0;
+    const ferry_reader taking = {
+        .on_read = take_frames, .arg = &frames, .on_owner = true, .high_bytes = 2 * FRAME};
+    check_eq(ferry_stream_set_reader(s.stream, &taking), 0);
+    unsigned long made = 0;
+    for (unsigned i = 0; i <= FRAMES; i++) {
+        if (i == 1)
+            made = allocations_made();
+        for (unsigned n = 0; n < PIECES; n++) {
+            check_eq(send(s.theirs, piece, sizeof piece, 0), (ssize_t)sizeof piece);
+            wait_until_asleep();
+        }
+    }
+    check_eq(atomic_load(&frames), FRAMES + 1);
+    check(allocations_made() - made <= 5 * FRAMES / 2); /* two for what comes first of each */
+    stage_hang_up(&s);
+}
+
 /* Whatever is queued before them. */
 PROMISE(cost, forgotten_writes_of_64_bytes_take_200_bytes_each_and_few_allocations)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/edge/bytes.h"
 
-#include "core/hooks.h"
+#include "core/spares.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,12 +17,12 @@ static int lay_out(ferry__bytes *bytes, size_t before, size_t behind)
         return -ENOMEM;
     if (capacity < LEAST)
         capacity = LEAST;
-    unsigned char *data = ferry__allocate(capacity);
+    unsigned char *data = ferry__parking_take(&capacity);
     if (data == NULL)
         return -ENOMEM;
     if (count > 0)
         memcpy(data + before, ferry__bytes_first(bytes), count);
-    ferry__release(bytes->data);
+    ferry__parking_give_back(bytes->data, bytes->capacity);
     *bytes = (ferry__bytes){data, before, before + count, capacity};
     return 0;
 }
@@ -73,6 +73,6 @@ void ferry__bytes_take(ferry__bytes *bytes, size_t size)
     bytes->begin += size;
     if (bytes->begin < bytes->end)
         return;
-    ferry__release(bytes->data);
+    ferry__parking_give_back(bytes->data, bytes->capacity);
     *bytes = (ferry__bytes){0};
 }
