@@ -21,9 +21,9 @@
  * of a queue that is full of small writes; and 4 MiB for copies. Twice as many may lie on its
  * shelves. And buffers, 4.25 MiB, of which none is for others.
  */
-static const unsigned most_spares[FERRY__BLOCKS] = {
-    [FERRY__BLOCK_512] = 1024,  [FERRY__BLOCK_768] = 1024, [FERRY__BLOCK_1536] = 1024,
-    [FERRY__BLOCK_LARGE] = 128, [FERRY__BLOCK_64K] = 64,   [FERRY__BLOCK_BUFFER] = 64,
+static const unsigned most_spares[FERRY__SPARE_KINDS] = {
+    [FERRY__SPARE_512] = 1024,  [FERRY__SPARE_768] = 1024, [FERRY__SPARE_1536] = 1024,
+    [FERRY__SPARE_LARGE] = 128, [FERRY__SPARE_64K] = 64,   [FERRY__SPARE_BUFFER] = 64,
 };
 
 enum {
@@ -53,7 +53,7 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
     owner->poller = FERRY__POLLER_CLOSED;
     owner->stop_mail.deliver = stop;
     owner->supervisor_mail.deliver = supervise;
-    for (ferry__block kind = 0; kind < FERRY__BLOCKS; kind++)
+    for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_KINDS; kind++)
         owner->piles[kind].most = most_spares[kind];
     owner->spares_timer.fire = free_spares;
     if (supervisor != NULL) {
@@ -71,9 +71,9 @@ static bool free_piles(ferry__owner *owner)
 {
     bool is_bare = true;
     ferry__parking_free(&owner->parking);
-    for (ferry__block kind = 0; kind < FERRY__BLOCKS; kind++) {
+    for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_KINDS; kind++) {
         ferry__pile_free(kind, &owner->piles[kind]);
-        if (kind < FERRY__BLOCK_BUFFER)
+        if (kind < FERRY__SPARE_BUFFER)
             is_bare &= ferry__shelf_free(kind, &owner->shelves[kind]);
     }
     return is_bare;
@@ -301,9 +301,9 @@ void *ferry__owner_scratch(ferry__owner *owner)
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
 
-void *ferry__owner_take_block(ferry__owner *owner, ferry__block kind, size_t size)
+void *ferry__owner_take_spare(ferry__owner *owner, ferry__spare_kind kind, size_t size)
 {
-    return ferry__block_take(kind, &owner->shelves[kind], size);
+    return ferry__spare_take_here(kind, &owner->shelves[kind], size);
 }
 
 static void keep_spares(ferry__owner *owner)
@@ -314,8 +314,8 @@ static void keep_spares(ferry__owner *owner)
 /* What was let go goes to those who submit. */
 static void put_spares(ferry__owner *owner)
 {
-    bool has_any = owner->piles[FERRY__BLOCK_BUFFER].first != NULL || owner->parking.block != NULL;
-    for (ferry__block kind = 0; kind < FERRY__BLOCK_BUFFER; kind++) {
+    bool has_any = owner->piles[FERRY__SPARE_BUFFER].first != NULL || owner->parking.block != NULL;
+    for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_BUFFER; kind++) {
         if (owner->piles[kind].first == NULL)
             continue;
         has_any = true;
@@ -490,7 +490,7 @@ static void go_on(ferry__owner *owner)
 static void keep_with(ferry__owner *owner)
 {
     ferry__thread *thread = ferry__thread_current();
-    for (ferry__block kind = 0; kind < FERRY__BLOCKS; kind++)
+    for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_KINDS; kind++)
         thread->piles[kind] = owner != NULL ? &owner->piles[kind] : NULL;
     thread->parking = owner != NULL ? &owner->parking : NULL;
 }

@@ -88,7 +88,7 @@ struct ferry__owner {
     ferry__mailbox mailbox;
     ferry__wake wake;
     ferry__shelf
-        shelves[FERRY__BLOCK_BUFFER]; /* what its piles give to those who post to it; buffers
+        shelves[FERRY__SPARE_BUFFER]; /* what its piles give to those who post to it; buffers
                                             are for itself */
 
     /* Set when it is made. */
@@ -119,15 +119,16 @@ struct ferry__owner {
     int64_t went_ahead_at; /* when one did, last; 0: never */
     ferry__timers timers;
     ferry__poller poller;
-    int64_t looked_at;                /* when its fds were last looked at */
-    ferry__ringer ringer;             /* flushed after every turn */
-    int start_error;                  /* 0, or why no thread could be started for this round */
-    void *scratch;                    /* NULL until needed */
-    ferry__pile piles[FERRY__BLOCKS]; /* those that have a shelf are put on it after every turn */
-    ferry__parking parking;           /* for bytes that have come, of any of its streams */
-    ferry__timer spares_timer; /* frees what is on all, a second after the first was piled up */
-    bool looks_out;            /* before it sleeps: the last mail came alone, and was a question */
-    bool may_doze;             /* its only task could do nothing with mail that is not urgent */
+    int64_t looked_at;    /* when its fds were last looked at */
+    ferry__ringer ringer; /* flushed after every turn */
+    int start_error;      /* 0, or why no thread could be started for this round */
+    void *scratch;        /* NULL until needed */
+    ferry__pile
+        piles[FERRY__SPARE_KINDS]; /* those that have a shelf are put on it after every turn */
+    ferry__parking parking;        /* for bytes that have come, of any of its streams */
+    ferry__timer spares_timer;     /* frees what is on all, a second after the first was piled up */
+    bool looks_out; /* before it sleeps: the last mail came alone, and was a question */
+    bool may_doze;  /* its only task could do nothing with mail that is not urgent */
 };
 
 /*
@@ -206,10 +207,10 @@ void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
 
 /*
  * Any thread. A block for a mail to this owner and what is around it; NULL: there is no memory. The
- * thread that lets it go gives it back (ferry__block_give_back): an owner's keeps some, a thread of
- * the program's the smallest only. @param kind none of FERRY__BLOCK_BUFFER.
+ * thread that lets it go gives it back (ferry__spare_give_back): an owner's keeps some, a thread of
+ * the program's the smallest only. @param kind none of FERRY__SPARE_BUFFER.
  */
-void *ferry__owner_take_block(ferry__owner *owner, ferry__block kind, size_t size);
+void *ferry__owner_take_spare(ferry__owner *owner, ferry__spare_kind kind, size_t size);
 
 /*
  * Any thread. Whether it has a thread; and whether that thread sleeps for want of work, or is about

@@ -63,7 +63,7 @@ static void close_inbox(void *arg)
     discard_chain(ferry__own_mail_take(&inbox->own_mail));
     fire_all(&inbox->timers);
     discard_mail(inbox);
-    for (ferry__block kind = 0; kind < FERRY__REQUEST_BLOCKS; kind++) {
+    for (ferry__spare_kind kind = 0; kind < FERRY__REQUEST_SPARES; kind++) {
         ferry__thread_current()->piles[kind] = NULL;
         ferry__pile_free(kind, &inbox->piles[kind]);
     }
@@ -87,7 +87,7 @@ static ferry__inbox *inbox_create(void)
     atomic_init(&inbox->refs, FERRY__INBOX_ALIVE);
     ferry__wake_init(&inbox->wake);
     ferry__bell_init(&inbox->bell);
-    for (ferry__block kind = 0; kind < FERRY__REQUEST_BLOCKS; kind++)
+    for (ferry__spare_kind kind = 0; kind < FERRY__REQUEST_SPARES; kind++)
         inbox->piles[kind].most = MOST_SPARES;
     if (pthread_setspecific(thread_end, inbox) != 0) {
         ferry__release(inbox);
@@ -101,7 +101,7 @@ ferry__inbox *ferry__inbox_current(void)
     ferry__thread *thread = ferry__thread_current();
     if (thread->inbox != NULL || (thread->inbox = inbox_create()) == NULL)
         return thread->inbox;
-    for (ferry__block kind = 0; kind < FERRY__REQUEST_BLOCKS; kind++)
+    for (ferry__spare_kind kind = 0; kind < FERRY__REQUEST_SPARES; kind++)
         thread->piles[kind] = &thread->inbox->piles[kind];
     return thread->inbox;
 }

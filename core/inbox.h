@@ -39,7 +39,7 @@ typedef struct ferry__inbox {
     ferry__own_mail own_mail;
     ferry__mail *being_run; /* taken and not run yet: a callback may end the thread */
     bool would_sleep;       /* the run under way does, if nothing comes */
-    ferry__pile piles[FERRY__REQUEST_BLOCKS]; /* of what it let go */
+    ferry__pile piles[FERRY__REQUEST_SPARES]; /* of what it let go */
     ferry__timers timers;
     ferry__bell bell; /* open once an event loop has asked for the fd */
 } ferry__inbox;

@@ -29,13 +29,13 @@ void __asan_unpoison_memory_region(const volatile void *address, size_t size);
 #define ALLOW(kind, block)             ((void)(kind))
 #endif
 
-static const size_t bytes_of[FERRY__BLOCKS] = {
-    [FERRY__BLOCK_512] = FERRY__SPARE_BYTES,
-    [FERRY__BLOCK_768] = 768,
-    [FERRY__BLOCK_1536] = 1536,
-    [FERRY__BLOCK_LARGE] = FERRY__LARGE_BYTES,
-    [FERRY__BLOCK_64K] = FERRY__64K_BYTES,
-    [FERRY__BLOCK_BUFFER] = FERRY__BUFFER_ROOM,
+static const size_t bytes_of[FERRY__SPARE_KINDS] = {
+    [FERRY__SPARE_512] = FERRY__SPARE_BYTES,
+    [FERRY__SPARE_768] = 768,
+    [FERRY__SPARE_1536] = 1536,
+    [FERRY__SPARE_LARGE] = FERRY__LARGE_BYTES,
+    [FERRY__SPARE_64K] = FERRY__64K_BYTES,
+    [FERRY__SPARE_BUFFER] = FERRY__BUFFER_ROOM,
 };
 
 /* C0. Whether it is the caller's. */
@@ -87,19 +87,19 @@ static ferry__spare *try_take(ferry__shelf *shelf)
     return spare;
 }
 
-static void free_block(ferry__block kind, void *block)
+static void free_block(ferry__spare_kind kind, void *block)
 {
     ALLOW(kind, block);
     ferry__release(block);
 }
 
-static void free_chain(ferry__block kind, ferry__spare *chain)
+static void free_chain(ferry__spare_kind kind, ferry__spare *chain)
 {
     while (chain != NULL)
         free_block(kind, take_first(&chain));
 }
 
-void *ferry__spare_take(ferry__block kind, ferry__pile *pile, ferry__shelf *shelf, size_t size)
+void *ferry__spare_take(ferry__spare_kind kind, ferry__pile *pile, ferry__shelf *shelf, size_t size)
 {
     assert(size <= bytes_of[kind] && "it fits");
     void *block;
@@ -118,12 +118,12 @@ void *ferry__spare_take(ferry__block kind, ferry__pile *pile, ferry__shelf *shel
     return block;
 }
 
-void *ferry__block_take(ferry__block kind, ferry__shelf *shelf, size_t size)
+void *ferry__spare_take_here(ferry__spare_kind kind, ferry__shelf *shelf, size_t size)
 {
     return ferry__spare_take(kind, ferry__thread_current()->piles[kind], shelf, size);
 }
 
-void ferry__block_give_back(ferry__block kind, void *block)
+void ferry__spare_give_back(ferry__spare_kind kind, void *block)
 {
     ferry__pile_add(kind, ferry__thread_current()->piles[kind], block);
 }
@@ -162,16 +162,16 @@ void ferry__parking_free(ferry__parking *parking)
 
 void *ferry__buffer_take(void)
 {
-    return ferry__block_take(FERRY__BLOCK_BUFFER, NULL, FERRY__BUFFER_ROOM);
+    return ferry__spare_take_here(FERRY__SPARE_BUFFER, NULL, FERRY__BUFFER_ROOM);
 }
 
 void ferry__buffer_give_back(void *buffer)
 {
     if (buffer != NULL)
-        ferry__block_give_back(FERRY__BLOCK_BUFFER, buffer);
+        ferry__spare_give_back(FERRY__SPARE_BUFFER, buffer);
 }
 
-void ferry__pile_add(ferry__block kind, ferry__pile *pile, void *block)
+void ferry__pile_add(ferry__spare_kind kind, ferry__pile *pile, void *block)
 {
     if (pile == NULL || pile->count >= pile->most) {
         free_block(kind, block);
@@ -218,13 +218,13 @@ void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
     disclaim(shelf);
 }
 
-void ferry__pile_free(ferry__block kind, ferry__pile *pile)
+void ferry__pile_free(ferry__spare_kind kind, ferry__pile *pile)
 {
     free_chain(kind, pile->first);
     clear(pile);
 }
 
-bool ferry__shelf_free(ferry__block kind, ferry__shelf *shelf)
+bool ferry__shelf_free(ferry__spare_kind kind, ferry__shelf *shelf)
 {
     if (!claim(shelf))
         return false;

@@ -23,7 +23,7 @@
 #ifndef FERRY_CORE_SPARES_H
 #define FERRY_CORE_SPARES_H
 
-#include "core/blocks.h"
+#include "core/spare_kinds.h"
 #include "core/shared.h"
 
 #include <stdatomic.h>
@@ -57,11 +57,12 @@ typedef struct ferry__pile {
  * It is given back by ferry__pile_add, to any thread's pile of such blocks. @param pile NULL: the
  * thread has none. @param shelf NULL: there is none. @param size how much of it is used.
  */
-void *ferry__spare_take(ferry__block kind, ferry__pile *pile, ferry__shelf *shelf, size_t size);
+void *ferry__spare_take(ferry__spare_kind kind, ferry__pile *pile, ferry__shelf *shelf,
+                        size_t size);
 
 /* Any thread: the same from its own pile, and to it. */
-void *ferry__block_take(ferry__block kind, ferry__shelf *shelf, size_t size);
-void ferry__block_give_back(ferry__block kind, void *block);
+void *ferry__spare_take_here(ferry__spare_kind kind, ferry__shelf *shelf, size_t size);
+void ferry__spare_give_back(ferry__spare_kind kind, void *block);
 
 /*
  * Buffers: an owner's thread keeps a few. If they went back to malloc(3) each time, glibc's would
@@ -95,18 +96,18 @@ void ferry__parking_give_back(void *block, size_t bytes);
 void ferry__parking_free(ferry__parking *parking);
 
 /* The pile's thread. Keeps a block, or frees it if there are plenty. @param pile NULL: frees it. */
-void ferry__pile_add(ferry__block kind, ferry__pile *pile, void *block);
+void ferry__pile_add(ferry__spare_kind kind, ferry__pile *pile, void *block);
 
 /* The pile's thread. Puts all of the pile on the shelf, unless there are as many already. */
 void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf);
 
 /* The pile's thread. Frees what is on it. */
-void ferry__pile_free(ferry__block kind, ferry__pile *pile);
+void ferry__pile_free(ferry__spare_kind kind, ferry__pile *pile);
 
 /*
  * Any thread. Frees what is on it. @return whether it could: else somebody has claimed it just now,
  * and what is there stays.
  */
-bool ferry__shelf_free(ferry__block kind, ferry__shelf *shelf);
+bool ferry__shelf_free(ferry__spare_kind kind, ferry__shelf *shelf);
 
 #endif

@@ -6,7 +6,7 @@
 #ifndef FERRY_CORE_THREAD_H
 #define FERRY_CORE_THREAD_H
 
-#include "core/blocks.h"
+#include "core/spare_kinds.h"
 #include "core/lookout.h"
 
 #include <stdatomic.h>
@@ -29,7 +29,7 @@ typedef struct ferry__thread {
     unsigned submits; /* how much its callbacks have submitted: a wait may begin anew for that */
     /* Where it keeps the blocks that it lets go, by kind: its owner's piles; of the smallest kind
      * else its inbox's. Or NULL. */
-    struct ferry__pile *piles[FERRY__BLOCKS];
+    struct ferry__pile *piles[FERRY__SPARE_KINDS];
     struct ferry__parking *parking; /* its owner's, or NULL */
     ferry__lookout lookout;         /* for what it sleeps for */
     _Atomic(const char *)

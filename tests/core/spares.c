@@ -9,13 +9,13 @@ static const ferry__pile roomy = {.most = 8};
 /* By a thread that has no pile. */
 static void *take_from(ferry__shelf *shelf)
 {
-    return ferry__spare_take(FERRY__BLOCK_512, NULL, shelf, FERRY__SPARE_BYTES);
+    return ferry__spare_take(FERRY__SPARE_512, NULL, shelf, FERRY__SPARE_BYTES);
 }
 
 /* Likewise. */
 static void drop(void *block)
 {
-    ferry__pile_add(FERRY__BLOCK_512, NULL, block);
+    ferry__pile_add(FERRY__SPARE_512, NULL, block);
 }
 
 PROMISE(spares, block_on_the_shelf_is_taken_instead_of_allocated)
@@ -23,8 +23,8 @@ PROMISE(spares, block_on_the_shelf_is_taken_instead_of_allocated)
     ferry__shelf shelf = {0};
     ferry__pile pile = roomy;
     void *first = take_from(&shelf), *second = take_from(&shelf);
-    ferry__pile_add(FERRY__BLOCK_512, &pile, first);
-    ferry__pile_add(FERRY__BLOCK_512, &pile, second);
+    ferry__pile_add(FERRY__SPARE_512, &pile, first);
+    ferry__pile_add(FERRY__SPARE_512, &pile, second);
     ferry__pile_put(&pile, &shelf);
     check(pile.first == NULL && pile.count == 0);
 
@@ -44,13 +44,13 @@ PROMISE(spares, block_on_the_own_pile_comes_before_those_on_the_shelf)
     ferry__shelf shelf = {0};
     ferry__pile owners = roomy, own = roomy;
     void *shelved = take_from(&shelf), *piled = take_from(&shelf);
-    ferry__pile_add(FERRY__BLOCK_512, &owners, shelved);
+    ferry__pile_add(FERRY__SPARE_512, &owners, shelved);
     ferry__pile_put(&owners, &shelf);
-    ferry__pile_add(FERRY__BLOCK_512, &own, piled);
+    ferry__pile_add(FERRY__SPARE_512, &own, piled);
 
-    check(ferry__spare_take(FERRY__BLOCK_512, &own, &shelf, 1) == piled);
+    check(ferry__spare_take(FERRY__SPARE_512, &own, &shelf, 1) == piled);
     check_eq(own.count, 0);
-    check(ferry__spare_take(FERRY__BLOCK_512, &own, &shelf, 1) == shelved);
+    check(ferry__spare_take(FERRY__SPARE_512, &own, &shelf, 1) == shelved);
     drop(shelved);
     drop(piled);
 }
@@ -71,7 +71,7 @@ PROMISE(spares, piles_are_put_on_top_of_one_another)
     for (unsigned i = 0; i < 4; i++)
         blocks[i] = take_from(&shelf);
     for (unsigned i = 0; i < 4; i++) {
-        ferry__pile_add(FERRY__BLOCK_512, &pile, blocks[i]);
+        ferry__pile_add(FERRY__SPARE_512, &pile, blocks[i]);
         if (i % 2 == 1)
             ferry__pile_put(&pile, &shelf);
     }
@@ -88,7 +88,7 @@ PROMISE(spares, piles_are_put_on_top_of_one_another)
 static void pile_up(ferry__pile *pile, void *blocks[], unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        ferry__pile_add(FERRY__BLOCK_512, pile, blocks[i]);
+        ferry__pile_add(FERRY__SPARE_512, pile, blocks[i]);
 }
 
 /* However many there were: two piles at most are put on the shelf, and a third one is kept. */
@@ -109,9 +109,9 @@ PROMISE(spares, what_is_more_than_plenty_is_freed)
     pile_up(&pile, blocks + 2 * PLENTY, 3 * PLENTY);
     ferry__pile_put(&pile, &shelf);
     check_eq(allocations_outstanding() - before, 3 * PLENTY - 1);
-    ferry__pile_free(FERRY__BLOCK_512, &pile);
+    ferry__pile_free(FERRY__SPARE_512, &pile);
     check_eq(allocations_outstanding() - before, 2 * PLENTY - 1);
-    check(ferry__shelf_free(FERRY__BLOCK_512, &shelf));
+    check(ferry__shelf_free(FERRY__SPARE_512, &shelf));
     check_eq(allocations_outstanding(), before);
 }
 
@@ -144,7 +144,7 @@ static void *take_and_post(void *arg)
 {
     const unsigned *taker = arg;
     for (unsigned i = 0; i < LETTERS; i++) {
-        letter *taken = ferry__spare_take(FERRY__BLOCK_512, NULL, &counter.shelf, sizeof *taken);
+        letter *taken = ferry__spare_take(FERRY__SPARE_512, NULL, &counter.shelf, sizeof *taken);
         check(taken != NULL);
         taken->taker = *taker;
         taken->number = i;
@@ -179,13 +179,13 @@ PROMISE(spares, block_has_one_user_at_a_time)
         ferry__mail *chain = ferry__mailbox_take(&counter.mailbox);
         for (ferry__mail *mail; (mail = ferry__mail_next(&chain)) != NULL; got++) {
             check_letter((letter *)(void *)mail, expected);
-            ferry__pile_add(FERRY__BLOCK_512, &pile, mail);
+            ferry__pile_add(FERRY__SPARE_512, &pile, mail);
         }
         ferry__pile_put(&pile, &counter.shelf);
         sched_yield();
     }
     join_threads(threads, TAKERS);
-    ferry__pile_free(FERRY__BLOCK_512, &pile);
-    check(ferry__shelf_free(FERRY__BLOCK_512, &counter.shelf));
+    ferry__pile_free(FERRY__SPARE_512, &pile);
+    check(ferry__shelf_free(FERRY__SPARE_512, &counter.shelf));
     check_eq(allocations_outstanding(), before);
 }

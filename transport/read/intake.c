@@ -87,7 +87,7 @@ static void take_block(ferry__intake *intake, size_t size)
     if (!is_to_be_lent || intake->kept.data != NULL || size < LEAST || size > FERRY__LARGE_BYTES)
         return;
     intake->kept.data =
-        ferry__owner_take_block(intake->stream->owner, FERRY__BLOCK_LARGE, FERRY__LARGE_BYTES);
+        ferry__owner_take_spare(intake->stream->owner, FERRY__SPARE_LARGE, FERRY__LARGE_BYTES);
     intake->kept.capacity = intake->kept.data != NULL ? FERRY__LARGE_BYTES : 0;
 }
 
@@ -95,7 +95,7 @@ static void take_block(ferry__intake *intake, size_t size)
 static void give_block_back(ferry__bytes *bytes)
 {
     if (ferry__bytes_count(bytes) == 0 && bytes->capacity == FERRY__LARGE_BYTES) {
-        ferry__block_give_back(FERRY__BLOCK_LARGE, bytes->data);
+        ferry__spare_give_back(FERRY__SPARE_LARGE, bytes->data);
         *bytes = (ferry__bytes){0};
     }
     ferry__bytes_take(bytes, 0);

@@ -112,37 +112,36 @@ typedef struct layout {
     ferry_stream *stream;   /* whose request it is */
 } layout;
 
-/* @param kind FERRY__BLOCKS: an allocation of its own. */
-static void *allocate(ferry_stream *stream, ferry__block kind, size_t size)
+static void *allocate(ferry_stream *stream, ferry__spare_kind kind, size_t size)
 {
-    return kind < FERRY__BLOCKS ? ferry__owner_take_block(stream->owner, kind, size)
-                                : ferry__allocate(size);
+    return kind < FERRY__NO_SPARE ? ferry__owner_take_spare(stream->owner, kind, size)
+                                  : ferry__allocate(size);
 }
 
-static void release(void *memory, ferry__block kind)
+static void release(void *memory, ferry__spare_kind kind)
 {
-    if (kind < FERRY__BLOCKS)
-        ferry__block_give_back(kind, memory);
+    if (kind < FERRY__NO_SPARE)
+        ferry__spare_give_back(kind, memory);
     else
         ferry__release(memory);
 }
 
 /*
  * A large copy is a block, if that is at most a third larger: malloc(3) would give its memory to
- * the kernel and get it anew each time. FERRY__BLOCKS: an allocation of its own.
+ * the kernel and get it anew each time.
  */
-static ferry__block block_for_copy(size_t size)
+static ferry__spare_kind kind_for_copy(size_t size)
 {
     if (size > FERRY__64K_BYTES * 3 / 4)
-        return size <= FERRY__64K_BYTES ? FERRY__BLOCK_64K : FERRY__BLOCKS;
-    return size > FERRY__LARGE_BYTES * 3 / 4 && size <= FERRY__LARGE_BYTES ? FERRY__BLOCK_LARGE
-                                                                           : FERRY__BLOCKS;
+        return size <= FERRY__64K_BYTES ? FERRY__SPARE_64K : FERRY__NO_SPARE;
+    return size > FERRY__LARGE_BYTES * 3 / 4 && size <= FERRY__LARGE_BYTES ? FERRY__SPARE_LARGE
+                                                                           : FERRY__NO_SPARE;
 }
 
 /* @param arg what kind of block it is. */
 static void release_copy(void *data, void *arg)
 {
-    release(data, (ferry__block)(uintptr_t)arg);
+    release(data, (ferry__spare_kind)(uintptr_t)arg);
 }
 
 /* Copies memory: small pieces into the request's own, of which less is left then. */
@@ -152,7 +151,7 @@ static int copy_memory(ferry__part *part, const ferry_part *wanted, layout *rest
         return 0;
     unsigned char *copy = rest->store;
     if (wanted->length > MOST_INLINE) {
-        ferry__block kind = block_for_copy(wanted->length);
+        ferry__spare_kind kind = kind_for_copy(wanted->length);
         copy = allocate(rest->stream, kind, wanted->length);
         if (copy == NULL)
             return -ENOMEM;
@@ -276,24 +275,22 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
 /* For a shutdown: nothing calls it off. */
 static const ferry__promise_type end_type = {.destroy = ferry__request_destroy};
 
-/* What its memory is: a block of a kind; or FERRY__BLOCKS: an allocation of its own. Its type knows
- * how to free it. */
-typedef struct memory {
+/* What a request's memory is, and the type that knows how to free it. */
+typedef struct storage {
     const ferry__promise_type *type;
-    ferry__block kind;
-} memory;
+    ferry__spare_kind kind;
+} storage;
 
 /* @param types those of its direction; NULL: nothing calls it off. */
-static memory choose_memory(ferry__request_kind kind, const ferry__request_types *types,
-                            const ferry_request_options *options, size_t size)
+static storage choose_storage(ferry__request_kind kind, const ferry__request_types *types,
+                              const ferry_request_options *options, size_t size)
 {
     if (types == NULL)
-        return (memory){kind == FERRY__CLOSE ? &ferry__close_type : &end_type, FERRY__BLOCKS};
+        return (storage){kind == FERRY__CLOSE ? &ferry__close_type : &end_type, FERRY__NO_SPARE};
     if (needs_progress(options))
-        return (memory){&types->with_progress.promise, FERRY__BLOCKS};
-    ferry__block block = ferry__block_for(size);
-    return (memory){block < FERRY__BLOCKS ? &types->sized[block].promise : &types->any.promise,
-                    block};
+        return (storage){&types->with_progress.promise, FERRY__NO_SPARE};
+    ferry__spare_kind its = ferry__spare_kind_for(size);
+    return (storage){its < FERRY__NO_SPARE ? &types->sized[its].promise : &types->any.promise, its};
 }
 
 uint64_t ferry__request_estimate(const ferry_part parts[], size_t count)
@@ -386,7 +383,7 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
     int error = read_options(options, &agreed);
     if (error != 0)
         return error;
-    memory its = choose_memory(kind, types, agreed.options, plan->size);
+    storage its = choose_storage(kind, types, agreed.options, plan->size);
     ferry__request *request = allocate(stream, its.kind, plan->size);
     if (request == NULL) {
         ferry__label_free(agreed.label);
@@ -412,26 +409,27 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
 
 static void destroy_large_batch(ferry_promise *promise)
 {
-    ferry__block_give_back(FERRY__BLOCK_LARGE, promise);
+    ferry__spare_give_back(FERRY__SPARE_LARGE, promise);
 }
 
 /* What the memory of a batch is. */
-static memory choose_batch_memory(size_t size)
+static storage choose_batch_storage(size_t size)
 {
     static const ferry__promise_type types[] = {
-        [FERRY__BLOCK_512] = {.destroy = ferry__request_destroy_512},
-        [FERRY__BLOCK_768] = {.destroy = ferry__request_destroy_768},
-        [FERRY__BLOCK_1536] = {.destroy = ferry__request_destroy_1536},
-        [FERRY__BLOCK_LARGE] = {.destroy = destroy_large_batch},
+        [FERRY__SPARE_512] = {.destroy = ferry__request_destroy_512},
+        [FERRY__SPARE_768] = {.destroy = ferry__request_destroy_768},
+        [FERRY__SPARE_1536] = {.destroy = ferry__request_destroy_1536},
+        [FERRY__SPARE_LARGE] = {.destroy = destroy_large_batch},
     };
-    ferry__block kind = size == FERRY__LARGE_BYTES ? FERRY__BLOCK_LARGE : ferry__block_for(size);
-    return (memory){kind < FERRY__BLOCKS ? &types[kind] : &end_type, kind};
+    ferry__spare_kind kind =
+        size == FERRY__LARGE_BYTES ? FERRY__SPARE_LARGE : ferry__spare_kind_for(size);
+    return (storage){kind < FERRY__NO_SPARE ? &types[kind] : &end_type, kind};
 }
 
 ferry__request *ferry__request_create_batch(ferry_stream *stream, size_t size)
 {
     static const terms plain = {.options = &no_options};
-    memory its = choose_batch_memory(size);
+    storage its = choose_batch_storage(size);
     ferry__request *request = allocate(stream, its.kind, size);
     if (request == NULL)
         return NULL;

@@ -15,17 +15,17 @@ void ferry__request_destroy(ferry_promise *promise)
 
 void ferry__request_destroy_512(ferry_promise *promise)
 {
-    ferry__block_give_back(FERRY__BLOCK_512, promise);
+    ferry__spare_give_back(FERRY__SPARE_512, promise);
 }
 
 void ferry__request_destroy_768(ferry_promise *promise)
 {
-    ferry__block_give_back(FERRY__BLOCK_768, promise);
+    ferry__spare_give_back(FERRY__SPARE_768, promise);
 }
 
 void ferry__request_destroy_1536(ferry_promise *promise)
 {
-    ferry__block_give_back(FERRY__BLOCK_1536, promise);
+    ferry__spare_give_back(FERRY__SPARE_1536, promise);
 }
 
 void ferry__request_destroy_with_progress(ferry_promise *promise)

@@ -124,7 +124,7 @@ typedef struct ferry__request_type {
  * line that is in nobody's cache any more.
  */
 typedef struct ferry__request_types {
-    ferry__request_type sized[FERRY__BLOCK_1536 + 1]; /* a block of each kind */
+    ferry__request_type sized[FERRY__SPARE_1536 + 1]; /* a block of each kind */
     ferry__request_type any;                          /* an allocation */
     ferry__request_type with_progress;
 } ferry__request_types;
