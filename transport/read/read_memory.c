@@ -142,12 +142,21 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
     return ferry__read_over(error, FERRY_PHASE_SOURCE);
 }
 
+/* Whether the next read is known, and what both want may come with one call. */
+static bool may_read_ahead(ferry__request *request, size_t room)
+{
+    enum { LITTLE = 4096 };
+    return room < LITTLE && request->next != NULL &&
+           ferry__request_read(request->next)->type == &into_memory;
+}
+
 /* Asks for bytes straight into its memory, if nothing has to be looked at first. */
 static ssize_t ask(ferry__intake *intake, ferry__request *request)
 {
     filling *self = filling_of(request);
     size_t room = self->size - self->filled;
-    if (self->mode == FERRY_READ_UNTIL || room == 0 || ferry__bytes_count(&intake->kept) > 0)
+    if (self->mode == FERRY_READ_UNTIL || room == 0 || ferry__bytes_count(&intake->kept) > 0 ||
+        may_read_ahead(request, room))
         return ferry__intake_keep(intake, FERRY__PORTION);
     ssize_t count = ferry__link_receive(&intake->stream->link, self->data + self->filled, room);
     if (count > 0)

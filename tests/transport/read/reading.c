@@ -65,6 +65,29 @@ PROMISE_EITHER(reading, cancelled_read_consumes_nothing)
     check(memcmp(small, "cd", 2) == 0);
 }
 
+/* The last call of the two finds nothing more. */
+PROMISE_EITHER(reading, small_reads_that_are_queued_share_a_call)
+{
+    enum { READS = 20, SIZE = 100 };
+    static const ferry_fault none = {FERRY_CALL_ANY, UINT64_MAX, 1, FERRY_FAULT_ERROR, EIO};
+    AT_END(drop_faults) ferry_faults *faults = faults_of(none);
+    AT_END(stage_end)
+    stage s = stage_open_with(placement, tcp_pair(), (ferry_stream_options){.faults = faults});
+    unsigned char sent[READS * SIZE], got[READS * SIZE];
+    ferry_promise *promises[READS];
+    for (unsigned i = 0; i < READS; i++)
+        promises[i] = submit_read(s.stream, (ferry_read){got + i * SIZE, SIZE, FERRY_READ_EXACTLY});
+    wait_until_asleep();
+    uint64_t before = ferry_faults_get_calls(faults, FERRY_CALL_READ);
+    fill_content(sent, sizeof sent, 1, 0);
+    check_eq(write(s.theirs, sent, sizeof sent), sizeof sent);
+    for (unsigned i = 0; i < READS; i++)
+        check_outcome(promises[i], .error = 0, .sent = SIZE, .stream_offset = i * SIZE);
+    check(memcmp(sent, got, sizeof sent) == 0);
+    wait_until_asleep();
+    check(ferry_faults_get_calls(faults, FERRY_CALL_READ) - before <= 2);
+}
+
 /* ---- when a read is complete ----------------------------------------------------------------- */
 
 /* A stream, and memory to read into. */
