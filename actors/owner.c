@@ -321,8 +321,10 @@ static void put_spares(ferry__owner *owner)
         has_any = true;
         ferry__pile_put(&owner->piles[kind], &owner->shelves[kind]);
     }
-    if (has_any && !ferry__timer_is_set(&owner->spares_timer))
-        keep_spares(owner);
+    if (!has_any || ferry__timer_is_set(&owner->spares_timer))
+        return;
+    keep_spares(owner);
+    owner->spares_since = owner->spares_timer.deadline - FERRY__NS_PER_S;
 }
 
 static void free_spares(ferry__timer *timer)
@@ -342,8 +344,13 @@ static void drop_spares(ferry__owner *owner)
 int64_t ferry__owner_next_timer(ferry__owner *owner)
 {
     if (ferry__timer_is_set(&owner->spares_timer) &&
-        ferry__timers_nearest(&owner->timers) == owner->spares_timer.deadline)
+        ferry__timers_nearest(&owner->timers) == owner->spares_timer.deadline) {
         keep_spares(owner);
+        if (owner->spares_timer.deadline - owner->spares_since >= 2 * FERRY__NS_PER_S) {
+            ferry__timers_cancel(&owner->timers, &owner->spares_timer);
+            free_spares(&owner->spares_timer); /* it was put off for a second already */
+        }
+    }
     return ferry__timers_nearest(&owner->timers);
 }
 

@@ -127,6 +127,7 @@ struct ferry__owner {
         piles[FERRY__SPARE_KINDS]; /* those that have a shelf are put on it after every turn */
     ferry__parking parking;        /* for bytes that have come, of any of its streams */
     ferry__timer spares_timer;     /* frees what is on all, a second after the first was piled up */
+    int64_t spares_since;          /* while that is set: when the first was */
     bool looks_out; /* before it sleeps: the last mail came alone, and was a question */
     bool may_doze;  /* its only task could do nothing with mail that is not urgent */
 };
@@ -207,8 +208,8 @@ void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
 
 /*
  * Any thread. A block for a mail to this owner and what is around it; NULL: there is no memory. The
- * thread that lets it go gives it back (ferry__spare_give_back): an owner's keeps some, a thread of
- * the program's the smallest only. @param kind none of FERRY__SPARE_BUFFER.
+ * thread that lets it go gives it back (ferry__spare_give_back), and keeps some: a thread of the
+ * program's of the kinds for requests. @param kind not FERRY__SPARE_BUFFER.
  */
 void *ferry__owner_take_spare(ferry__owner *owner, ferry__spare_kind kind, size_t size);
 

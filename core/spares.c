@@ -21,12 +21,11 @@
 #ifdef WITH_ADDRESS_SANITIZER
 void __asan_poison_memory_region(const volatile void *address, size_t size);
 void __asan_unpoison_memory_region(const volatile void *address, size_t size);
-#define FORBID_FROM(kind, block, size)                                                             \
-    __asan_poison_memory_region((char *)(block) + (size), bytes_of[kind] - (size))
-#define ALLOW(kind, block) __asan_unpoison_memory_region((block), bytes_of[kind])
+#define FORBID(memory, size) __asan_poison_memory_region((memory), (size))
+#define ALLOW(memory, size)  __asan_unpoison_memory_region((memory), (size))
 #else
-#define FORBID_FROM(kind, block, size) ((void)(kind), (void)(size))
-#define ALLOW(kind, block)             ((void)(kind))
+#define FORBID(memory, size) ((void)(memory), (void)(size))
+#define ALLOW(memory, size)  ((void)(memory), (void)(size))
 #endif
 
 static const size_t bytes_of[FERRY__SPARE_KINDS] = {
@@ -89,7 +88,7 @@ static ferry__spare *try_take(ferry__shelf *shelf)
 
 static void free_block(ferry__spare_kind kind, void *block)
 {
-    ALLOW(kind, block);
+    ALLOW(block, bytes_of[kind]);
     ferry__release(block);
 }
 
@@ -113,8 +112,8 @@ void *ferry__spare_take(ferry__spare_kind kind, ferry__pile *pile, ferry__shelf 
         block = ferry__allocate(bytes_of[kind]);
     if (block == NULL)
         return NULL;
-    ALLOW(kind, block);
-    FORBID_FROM(kind, block, size);
+    ALLOW(block, bytes_of[kind]);
+    FORBID((char *)block + size, bytes_of[kind] - size);
     return block;
 }
 
@@ -139,6 +138,7 @@ void *ferry__parking_take(size_t *bytes)
     void *block = parking->block;
     *bytes = parking->bytes;
     *parking = (ferry__parking){0};
+    ALLOW(block, *bytes);
     return block;
 }
 
@@ -147,15 +147,17 @@ void ferry__parking_give_back(void *block, size_t bytes)
     ferry__parking *parking = ferry__thread_current()->parking;
     if (parking != NULL && bytes >= LEAST_PARKED && bytes <= MOST_PARKED &&
         bytes > parking->bytes) {
-        void *smaller = parking->block;
-        *parking = (ferry__parking){block, bytes};
-        block = smaller;
+        ferry__parking_free(parking);
+        *parking = (ferry__parking){.block = block, .bytes = bytes};
+        FORBID(block, bytes);
+        return;
     }
     ferry__release(block);
 }
 
 void ferry__parking_free(ferry__parking *parking)
 {
+    ALLOW(parking->block, parking->bytes);
     ferry__release(parking->block);
     *parking = (ferry__parking){0};
 }
@@ -184,7 +186,7 @@ void ferry__pile_add(ferry__spare_kind kind, ferry__pile *pile, void *block)
         pile->last = spare;
     pile->first = spare;
     pile->count++;
-    FORBID_FROM(kind, spare, sizeof *spare);
+    FORBID(spare + 1, bytes_of[kind] - sizeof *spare);
 }
 
 static void clear(ferry__pile *pile)

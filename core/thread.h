@@ -27,8 +27,8 @@ typedef struct ferry__thread {
      * settled. Or NULL. */
     const struct ferry_promise *told;
     unsigned submits; /* how much its callbacks have submitted: a wait may begin anew for that */
-    /* Where it keeps the blocks that it lets go, by kind: its owner's piles; of the smallest kind
-     * else its inbox's. Or NULL. */
+    /* Where it keeps the blocks that it lets go, by kind: its owner's piles; or its inbox's, of
+     * those for requests. Or NULL. */
     struct ferry__pile *piles[FERRY__SPARE_KINDS];
     struct ferry__parking *parking; /* its owner's, or NULL */
     ferry__lookout lookout;         /* for what it sleeps for */

@@ -38,11 +38,14 @@ static int take_fd(const ferry_file *file, ferry__calls *calls, int *ret_mode)
 {
     bool is_lent = (file->flags & FERRY__FD_FLAGS) != 0;
     int fd = is_lent ? file->fd : ferry__file_duplicate(file->fd, calls);
-    int mode = fd >= 0 ? fcntl(fd, F_GETFL) : fd;
-    if (mode < 0)
-        return fd < 0 ? fd : -EBADF;
-    *ret_mode = mode;
-    return fd;
+    if (fd < 0)
+        return fd;
+    *ret_mode = fcntl(fd, F_GETFL);
+    if (*ret_mode >= 0)
+        return fd;
+    if (!is_lent)
+        (void)ferry__close(fd);
+    return -EBADF;
 }
 
 int ferry__file_take(const ferry_file *file, ferry__calls *calls, int *ret_fd, int *ret_mode,

@@ -413,14 +413,15 @@ static ssize_t fill(ferry__source *source, size_t size, ferry__calls *calls)
     return count;
 }
 
-/* Whether its file system has no disk behind it: tmpfs(5), which knows no RWF_NOWAIT. */
+/* Whether its file system is one of memory, though that knows no RWF_NOWAIT: tmpfs(5). */
 static bool is_always_in_memory(const ferry__source *source)
 {
     struct statfs status;
     return fstatfs(source->fd, &status) == 0 && status.f_type == TMPFS_MAGIC;
 }
 
-/* Only a file that the kernel has in memory, and that says so: no disk is waited for. */
+/* Only a file that the kernel has in memory, and that says so: no disk is waited for, but for what
+ * of a tmpfs was swapped out. */
 static bool peek(ferry__source *source, void *memory, size_t size, ferry__calls *calls)
 {
     bool may_copy = (source->flags & FERRY_FILE_ZERO_COPY) == 0;

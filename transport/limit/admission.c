@@ -158,8 +158,10 @@ static void tell_senders(ferry__admission *admission)
 void ferry__admission_refuse(ferry__admission *admission, uint64_t flags)
 {
     (void)atomic_fetch_or(&admission->word, flags);
-    ferry__room_wake(&admission->room);
-    tell_senders(admission);
+    ferry__room_wake(&admission->room); /* patient or not */
+    tell_promises(&admission->room, admission->total, admission);
+    if (admission->total->is_limited)
+        tell_total(admission->total);
 }
 
 void ferry__admission_give_back(ferry__admission *admission, uint64_t word, uint64_t source_bytes)

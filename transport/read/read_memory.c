@@ -142,22 +142,37 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
     return ferry__read_over(error, FERRY_PHASE_SOURCE);
 }
 
-/* Whether the next read is known, and what both want may come with one call. */
-static bool may_read_ahead(ferry__request *request, size_t room)
+/*
+ * How many bytes this read and small ones behind it want, as far as that is known. So much may come
+ * with one call. No more: bytes that no read wants stay in the kernel.
+ */
+static size_t count_wanted(ferry__request *request)
 {
-    enum { LITTLE = 4096 };
-    return room < LITTLE && request->next != NULL &&
-           ferry__request_read(request->next)->type == &into_memory;
+    enum { LITTLE = 4096, MOST_READS = 32 }; /* their callbacks are called in one turn */
+    size_t wanted = 0;
+    for (unsigned i = 0; request != NULL && i < MOST_READS; i++, request = request->next) {
+        if (ferry__request_read(request)->type != &into_memory)
+            break;
+        const filling *its = filling_of(request);
+        size_t room = its->size - its->filled;
+        if (its->mode == FERRY_READ_UNTIL || room >= LITTLE || room > FERRY__PORTION - wanted)
+            break;
+        wanted += room;
+    }
+    return wanted;
 }
 
-/* Asks for bytes straight into its memory, if nothing has to be looked at first. */
+/* Asks for bytes: straight into its memory, if nothing has to be looked at first and no other small
+ * read waits. */
 static ssize_t ask(ferry__intake *intake, ferry__request *request)
 {
     filling *self = filling_of(request);
     size_t room = self->size - self->filled;
-    if (self->mode == FERRY_READ_UNTIL || room == 0 || ferry__bytes_count(&intake->kept) > 0 ||
-        may_read_ahead(request, room))
+    if (self->mode == FERRY_READ_UNTIL || room == 0 || ferry__bytes_count(&intake->kept) > 0)
         return ferry__intake_keep(intake, FERRY__PORTION);
+    size_t wanted = count_wanted(request);
+    if (wanted > room && ferry__bytes_reserve(&intake->kept, wanted) == 0)
+        return ferry__intake_keep(intake, wanted);
     ssize_t count = ferry__link_receive(&intake->stream->link, self->data + self->filled, room);
     if (count > 0)
         self->filled += (size_t)count;

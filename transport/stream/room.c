@@ -69,19 +69,26 @@ static int await_one(ferry_stream *stream, ferry__cost cost, uint64_t refused_by
     return error;
 }
 
+/* Until when it may: what is left of its time must be for any room. */
+static bool may_be_patient(const ferry_stream *stream, const ferry__room *full, int64_t deadline,
+                           int64_t *ret_until)
+{
+    if (full != &stream->admission.room || !atomic_load(&stream->admission.drips))
+        return false;
+    *ret_until = ferry__clock_now() + PATIENCE_NS;
+    return *ret_until < deadline;
+}
+
 int ferry__room_await(ferry_stream *stream, ferry__cost cost, uint64_t refused_by,
                       ferry__room *full, int64_t deadline)
 {
     int error;
     do {
         error = -ETIMEDOUT;
-        int64_t patience = 0;
-        if (full == &stream->admission.room && atomic_load(&stream->admission.drips)) {
-            patience = ferry__clock_now() + PATIENCE_NS;
-            error = await_one(stream, cost, refused_by, patience < deadline ? patience : deadline,
-                              &full, &full->patient);
-        }
-        if (error == -ETIMEDOUT && patience < deadline)
+        int64_t patience;
+        if (may_be_patient(stream, full, deadline, &patience))
+            error = await_one(stream, cost, refused_by, patience, &full, &full->patient);
+        if (error == -ETIMEDOUT)
             error = await_one(stream, cost, refused_by, deadline, &full, &full->waiters);
     } while (error == -EAGAIN);
     return error;

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-#define DEFAULT_LIMIT_REQUESTS UINT32_C(65536) /* about 30 MB of requests */
+#define DEFAULT_LIMIT_REQUESTS UINT32_C(65536) /* 30 to 100 MB of requests */
 #define DEFAULT_LIMIT_BYTES    (UINT64_C(64) << 20)
 #define DEFAULT_CLOSE_BYTES    (UINT64_C(1) << 20)
 #define SECURE_CLOSE_MS        5000 /* a server that is told of the end ends soon */

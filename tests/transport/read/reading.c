@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads: what they are given, in which order, and how they settle. */
 #include "tests/notes.h"
+#include "transport/stream/stream.h"
 
 #include <fcntl.h>
 
@@ -86,6 +87,39 @@ PROMISE_EITHER(reading, small_reads_that_are_queued_share_a_call)
     check(memcmp(sent, got, sizeof sent) == 0);
     wait_until_asleep();
     check(ferry_faults_get_calls(faults, FERRY_CALL_READ) - before <= 2);
+}
+
+/* A program that goes on with its own duplicate of the socket finds the rest there. */
+PROMISE_EITHER(reading, small_reads_leave_in_the_kernel_what_none_of_them_wants)
+{
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    AT_END(close_fd) int own = fcntl(s.stream->link.fd, F_DUPFD_CLOEXEC, 0);
+    char data[3][8], rest[16];
+    ferry_promise *promises[3];
+    for (unsigned i = 0; i < 3; i++)
+        promises[i] = submit_read(s.stream, (ferry_read){data[i], 8, FERRY_READ_EXACTLY});
+    wait_until_asleep();
+    send_text(s.theirs, "one-----two-----three---the rest");
+    for (unsigned i = 0; i < 3; i++)
+        check_outcome(promises[i], .error = 0, .sent = 8);
+    check(memcmp(data, "one-----two-----three---", sizeof data) == 0);
+    check_eq(recv(own, rest, sizeof rest, MSG_DONTWAIT), 8);
+    check(memcmp(rest, "the rest", 8) == 0);
+}
+
+PROMISE_EITHER(reading, small_reads_need_no_memory_for_sharing_a_call)
+{
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    char first[4], second[4];
+    ferry_promise *one = submit_read(s.stream, (ferry_read){first, 4, FERRY_READ_EXACTLY});
+    ferry_promise *two = submit_read(s.stream, (ferry_read){second, 4, FERRY_READ_EXACTLY});
+    wait_until_asleep();
+    fail_allocation(1);
+    send_text(s.theirs, "abcdefgh");
+    check_outcome(one, .error = 0, .sent = 4);
+    check_outcome(two, .error = 0, .sent = 4);
+    allow_allocations();
+    check(memcmp(first, "abcd", 4) == 0 && memcmp(second, "efgh", 4) == 0);
 }
 
 /* ---- when a read is complete ----------------------------------------------------------------- */

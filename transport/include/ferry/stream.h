@@ -151,8 +151,9 @@ typedef struct ferry_stream_options {
     /*
      * How many bytes of memory may be queued; 0: 64 MiB; at most 2^39. A single larger request is
      * still taken when nothing is queued. What a request takes beside its bytes is not counted:
-     * about 400 bytes, 50 more for each part, and 300 and its path for each file. Nor are fds
-     * counted: one for each file that is queued by fd, or by a path relative to a dirfd.
+     * about 400 bytes, 50 more for each part, and 300 and its path for each file, all rounded up to
+     * 512, 768 or 1,536 bytes. A copy of 24 to 64 KiB may take a third more than its bytes. Nor are
+     * fds counted: one for each file that is queued by fd, or by a path relative to a dirfd.
      * limit_requests bounds these.
      *
      * Who copies much, and waits for room, does best with a few MiB: copies that wait for longer
