@@ -87,9 +87,8 @@ struct ferry__owner {
     atomic_bool has_thread;
     ferry__mailbox mailbox;
     ferry__wake wake;
-    ferry__shelf
-        shelves[FERRY__SPARE_BUFFER]; /* what its piles give to those who post to it; buffers
-                                            are for itself */
+    /* What its piles give to those who post to it. Buffers are for itself. */
+    ferry__shelf shelves[FERRY__SPARE_BUFFER];
 
     /* Set when it is made. */
     char name[16];      /* the thread's; 15 characters is what the kernel keeps */
@@ -119,17 +118,16 @@ struct ferry__owner {
     int64_t went_ahead_at; /* when one did, last; 0: never */
     ferry__timers timers;
     ferry__poller poller;
-    int64_t looked_at;    /* when its fds were last looked at */
-    ferry__ringer ringer; /* flushed after every turn */
-    int start_error;      /* 0, or why no thread could be started for this round */
-    void *scratch;        /* NULL until needed */
-    ferry__pile
-        piles[FERRY__SPARE_KINDS]; /* those that have a shelf are put on it after every turn */
-    ferry__parking parking;        /* for bytes that have come, of any of its streams */
-    ferry__timer spares_timer;     /* frees what is on all, a second after the first was piled up */
-    int64_t spares_since;          /* while that is set: when the first was */
-    bool looks_out; /* before it sleeps: the last mail came alone, and was a question */
-    bool may_doze;  /* its only task could do nothing with mail that is not urgent */
+    int64_t looked_at;                     /* when its fds were last looked at */
+    ferry__ringer ringer;                  /* flushed after every turn */
+    int start_error;                       /* 0, or why no thread could be started for this round */
+    void *scratch;                         /* NULL until needed */
+    ferry__pile piles[FERRY__SPARE_KINDS]; /* put on their shelves after every turn */
+    ferry__parking parking;                /* for bytes that have come, of any of its streams */
+    ferry__timer spares_timer; /* frees what is on all, a second after the first was piled up */
+    int64_t spares_since;      /* while that is set: when the first was */
+    bool looks_out;            /* before it sleeps: the last mail came alone, and was a question */
+    bool may_doze;             /* its only task could do nothing with mail that is not urgent */
 };
 
 /*
