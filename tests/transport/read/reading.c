@@ -92,6 +92,7 @@ PROMISE_EITHER(reading, small_reads_that_are_queued_share_a_call)
 /* A program that goes on with its own duplicate of the socket finds the rest there. */
 PROMISE_EITHER(reading, small_reads_leave_in_the_kernel_what_none_of_them_wants)
 {
+    ONLY_ON_PLAIN_LINKS("a record comes whole");
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
     AT_END(close_fd) int own = fcntl(s.stream->link.fd, F_DUPFD_CLOEXEC, 0);
     char data[3][8], rest[16];
