@@ -341,16 +341,21 @@ static void drop_spares(ferry__owner *owner)
     (void)free_piles(owner);
 }
 
+/* Nothing else is due before them, and for them alone a call is not cut short. */
+static void put_spares_off(ferry__owner *owner)
+{
+    keep_spares(owner);
+    if (owner->spares_timer.deadline - owner->spares_since < 2 * FERRY__NS_PER_S)
+        return;
+    ferry__timers_cancel(&owner->timers, &owner->spares_timer);
+    free_spares(&owner->spares_timer); /* they were put off for a second already */
+}
+
 int64_t ferry__owner_next_timer(ferry__owner *owner)
 {
     if (ferry__timer_is_set(&owner->spares_timer) &&
-        ferry__timers_nearest(&owner->timers) == owner->spares_timer.deadline) {
-        keep_spares(owner);
-        if (owner->spares_timer.deadline - owner->spares_since >= 2 * FERRY__NS_PER_S) {
-            ferry__timers_cancel(&owner->timers, &owner->spares_timer);
-            free_spares(&owner->spares_timer); /* it was put off for a second already */
-        }
-    }
+        ferry__timers_nearest(&owner->timers) == owner->spares_timer.deadline)
+        put_spares_off(owner);
     return ferry__timers_nearest(&owner->timers);
 }
 
@@ -493,20 +498,12 @@ static void go_on(ferry__owner *owner)
         look_at_fds(owner);
 }
 
-/* Where the thread keeps what it lets go. @param owner NULL: from here on it frees that. */
-static void keep_with(ferry__owner *owner)
-{
-    ferry__thread *thread = ferry__thread_current();
-    for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_KINDS; kind++)
-        thread->piles[kind] = owner != NULL ? &owner->piles[kind] : NULL;
-    thread->parking = owner != NULL ? &owner->parking : NULL;
-}
-
 static void run_to_its_end(ferry__owner *owner)
 {
     ferry__thread_current()->owner = owner;
     ferry__thread_current()->step = &owner->activity.step;
-    keep_with(owner);
+    ferry__piles_use(owner->piles, FERRY__SPARE_KINDS);
+    ferry__thread_current()->parking = &owner->parking;
     (void)pthread_setname_np(pthread_self(), owner->name);
     if (owner->hook.start != NULL)
         owner->hook.start(owner->name, owner->hook.arg);
@@ -515,8 +512,9 @@ static void run_to_its_end(ferry__owner *owner)
         if (atomic_load(&owner->holds) > 0)
             go_on(owner);
     }
-    keep_with(NULL);
-    ferry__thread_current()->step = NULL; /* steps are told to nobody: the owner may be gone */
+    ferry__piles_use(NULL, 0); /* from here on memory is freed, */
+    ferry__thread_current()->parking = NULL;
+    ferry__thread_current()->step = NULL; /* and steps are told to nobody: the owner may be gone */
     drop_spares(owner);
 }
 

@@ -63,10 +63,9 @@ static void close_inbox(void *arg)
     discard_chain(ferry__own_mail_take(&inbox->own_mail));
     fire_all(&inbox->timers);
     discard_mail(inbox);
-    for (ferry__spare_kind kind = 0; kind < FERRY__REQUEST_SPARES; kind++) {
-        ferry__thread_current()->piles[kind] = NULL;
+    ferry__piles_use(NULL, 0);
+    for (ferry__spare_kind kind = 0; kind < FERRY__REQUEST_SPARES; kind++)
         ferry__pile_free(kind, &inbox->piles[kind]);
-    }
     ferry__inbox_drop(inbox, FERRY__INBOX_ALIVE - inbox->own_refs);
 }
 
@@ -99,10 +98,8 @@ static ferry__inbox *inbox_create(void)
 ferry__inbox *ferry__inbox_current(void)
 {
     ferry__thread *thread = ferry__thread_current();
-    if (thread->inbox != NULL || (thread->inbox = inbox_create()) == NULL)
-        return thread->inbox;
-    for (ferry__spare_kind kind = 0; kind < FERRY__REQUEST_SPARES; kind++)
-        thread->piles[kind] = &thread->inbox->piles[kind];
+    if (thread->inbox == NULL && (thread->inbox = inbox_create()) != NULL)
+        ferry__piles_use(thread->inbox->piles, FERRY__REQUEST_SPARES);
     return thread->inbox;
 }
 

@@ -220,6 +220,12 @@ void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
     disclaim(shelf);
 }
 
+void ferry__piles_use(ferry__pile piles[], unsigned count)
+{
+    for (unsigned kind = 0; kind < FERRY__SPARE_KINDS; kind++)
+        ferry__thread_current()->piles[kind] = kind < count ? &piles[kind] : NULL;
+}
+
 void ferry__pile_free(ferry__spare_kind kind, ferry__pile *pile)
 {
     free_chain(kind, pile->first);

@@ -101,6 +101,12 @@ void ferry__pile_add(ferry__spare_kind kind, ferry__pile *pile, void *block);
 /* The pile's thread. Puts all of the pile on the shelf, unless there are as many already. */
 void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf);
 
+/*
+ * The calling thread adds to these from now on. @param count of how many kinds, from the smallest
+ * on: of the others it frees what it lets go.
+ */
+void ferry__piles_use(ferry__pile piles[], unsigned count);
+
 /* The pile's thread. Frees what is on it. */
 void ferry__pile_free(ferry__spare_kind kind, ferry__pile *pile);
 

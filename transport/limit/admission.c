@@ -106,7 +106,7 @@ static void wake(ferry__room *room)
 
 void ferry__room_wake(ferry__room *room)
 {
-    if (atomic_load(&room->waiters) > 0 || atomic_load(&room->patient) > 0)
+    if (atomic_load(&room->waiters) > 0)
         wake(room);
 }
 
@@ -123,23 +123,25 @@ static void tell_total(ferry__total *total)
     tell_promises(&total->room, total, NULL);
 }
 
-/* Whether a patient thread is to be woken: it can submit a few at once. Bytes have no part in this.
+/* Whether a patient thread can submit a few at once, or never again. Bytes have no part in this.
  * What is copied for a thread is to be memory that was freed just now, so it waits for no more. */
-static bool has_room_for_some(const ferry__admission *admission)
+static bool is_worth_waking(const ferry__admission *admission)
 {
     enum { SOME = 64 };
     uint64_t most = admission->limits->requests, half = most - most / 2;
-    return requests_in(atomic_load(&admission->word)) <= most - (half < SOME ? half : SOME);
+    uint64_t word = atomic_load(&admission->word);
+    return (word & (FERRY__SHUT | FERRY__CLOSED)) != 0 ||
+           requests_in(word) <= most - (half < SOME ? half : SOME);
 }
 
 /* N1. There may be room in the stream. */
 static void tell_stream(ferry__admission *admission)
 {
     ferry__room *room = &admission->room;
-    bool is_anyone_there = atomic_load(&room->waiters) > 0;
-    if (is_anyone_there || atomic_load(&room->patient) > 0) {
-        bool is_little = !has_room_for_some(admission);
-        if (is_anyone_there || !is_little) {
+    bool has_waiters = atomic_load(&room->waiters) > 0;
+    if (has_waiters || atomic_load(&admission->patient) > 0) {
+        bool is_little = !is_worth_waking(admission);
+        if (has_waiters || !is_little) {
             atomic_store_explicit(&admission->drips, is_little, memory_order_relaxed);
             wake(room);
         }
@@ -158,10 +160,7 @@ static void tell_senders(ferry__admission *admission)
 void ferry__admission_refuse(ferry__admission *admission, uint64_t flags)
 {
     (void)atomic_fetch_or(&admission->word, flags);
-    ferry__room_wake(&admission->room); /* patient or not */
-    tell_promises(&admission->room, admission->total, admission);
-    if (admission->total->is_limited)
-        tell_total(admission->total);
+    tell_senders(admission);
 }
 
 void ferry__admission_give_back(ferry__admission *admission, uint64_t word, uint64_t source_bytes)

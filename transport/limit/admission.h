@@ -74,7 +74,6 @@
 /* Where waiting is done. */
 typedef struct ferry__room {
     atomic_uint waiters;  /* threads that wait here for any room */
-    atomic_uint patient;  /* a stream's: threads that wait here for more than a little */
     atomic_uint news;     /* changes when there may be room: their futex word */
     atomic_uint promises; /* promises of room that wait, in the service's list */
 } ferry__room;
@@ -125,6 +124,7 @@ struct ferry__admission {
 
     _Atomic uint64_t source_bytes; /* of sources, as far as known */
     ferry__room room;              /* who waits because this stream is full */
+    atomic_uint patient;           /* threads that wait in that room for more than a little */
     _Atomic uint32_t visits;
     atomic_bool drips;     /* who waited for room was woken for little: the next one is patient */
     _Atomic uint64_t word; /* the last: beside what a stream counts of its small writes */
@@ -189,7 +189,7 @@ void ferry__admission_give_back(ferry__admission *admission, uint64_t word, uint
  */
 uint64_t ferry__admission_recount(ferry__admission *admission, uint64_t before, uint64_t now);
 
-/* There may be room: wakes the threads that wait there, patient or not. */
+/* There may be room: wakes the threads that wait there. */
 void ferry__room_wake(ferry__room *room);
 
 #endif

@@ -43,7 +43,7 @@ int ferry__room_await_read(ferry_stream *stream, int64_t deadline)
 }
 
 /* Waits on one room until the request is let in, or another room is the full one. @param waiters
- * those of the room's that are counted. */
+ * what it is counted in meanwhile. */
 static int await_one(ferry_stream *stream, ferry__cost cost, uint64_t refused_by, int64_t deadline,
                      ferry__room **room, atomic_uint *waiters)
 {
@@ -87,7 +87,8 @@ int ferry__room_await(ferry_stream *stream, ferry__cost cost, uint64_t refused_b
         error = -ETIMEDOUT;
         int64_t patience;
         if (may_be_patient(stream, full, deadline, &patience))
-            error = await_one(stream, cost, refused_by, patience, &full, &full->patient);
+            error =
+                await_one(stream, cost, refused_by, patience, &full, &stream->admission.patient);
         if (error == -ETIMEDOUT)
             error = await_one(stream, cost, refused_by, deadline, &full, &full->waiters);
     } while (error == -EAGAIN);

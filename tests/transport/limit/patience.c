@@ -50,7 +50,7 @@ PROMISE(patience, thread_is_woken_for_any_room_and_the_next_one_for_some)
     check(atomic_load(&full.admission.drips));
     let_in(&full);
     atomic_store(&full.admission.room.waiters, 0);
-    atomic_store(&full.admission.room.patient, 1);
+    atomic_store(&full.admission.patient, 1);
     check(!leave(&full, 63));
     check(leave(&full, 1));
     check(!atomic_load(&full.admission.drips));
@@ -62,7 +62,7 @@ PROMISE(patience, thread_is_woken_for_half_of_a_short_queue)
     for (uint32_t most = 1; most <= 5; most++) {
         queue full;
         queue_init(&full, most);
-        atomic_store(&full.admission.room.patient, 1);
+        atomic_store(&full.admission.patient, 1);
         uint32_t half = most - most / 2;
         check(!leave(&full, half - 1));
         check(leave(&full, 1));
@@ -74,7 +74,7 @@ PROMISE(patience, thread_is_woken_when_nothing_is_let_in_any_more)
 {
     queue full;
     queue_init(&full, 1000);
-    atomic_store(&full.admission.room.patient, 1);
+    atomic_store(&full.admission.patient, 1);
     ferry__admission_refuse(&full.admission, FERRY__SHUT);
     check(leave(&full, 0));
     ferry__total_deinit(&full.total);
