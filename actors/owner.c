@@ -15,17 +15,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/*
- * An owner keeps so many spares at once: all those of a queue of 1,024 writes, which one sendmsg(2)
- * takes. They are half a MiB, up to one and a half for larger writes. And large ones, 4 MiB: those
- * of a queue that is full of small writes; and 4 MiB for copies. Twice as many may lie on its
- * shelves. And buffers, 4.25 MiB, of which none is for others.
- */
-static const unsigned most_spares[FERRY__SPARE_KINDS] = {
-    [FERRY__SPARE_512] = 1024,  [FERRY__SPARE_768] = 1024, [FERRY__SPARE_1536] = 1024,
-    [FERRY__SPARE_LARGE] = 128, [FERRY__SPARE_64K] = 64,   [FERRY__SPARE_BUFFER] = 64,
-};
-
 enum {
     LONG_NS = 20 * 1000, /* after some small turns, or a large one, mail is looked for */
     HURRY_NS = 10 * FERRY__NS_PER_MS /* a small task's next mail comes within that */
@@ -53,8 +42,6 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
     owner->poller = FERRY__POLLER_CLOSED;
     owner->stop_mail.deliver = stop;
     owner->supervisor_mail.deliver = supervise;
-    for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_KINDS; kind++)
-        owner->piles[kind].most = most_spares[kind];
     owner->spares_timer.fire = free_spares;
     if (supervisor != NULL) {
         owner->supervisor = ferry__owner_ref(supervisor);
@@ -69,12 +56,13 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
 /* @return whether nothing is left: else somebody has claimed a shelf just now. */
 static bool free_piles(ferry__owner *owner)
 {
+    ferry__spares *spares = atomic_load(&owner->spares);
     bool is_bare = true;
     ferry__parking_free(&owner->parking);
-    for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_KINDS; kind++) {
-        ferry__pile_free(kind, &owner->piles[kind]);
+    for (ferry__spare_kind kind = 0; spares != NULL && kind < FERRY__SPARE_KINDS; kind++) {
+        ferry__pile_free(kind, &spares->piles[kind]);
         if (kind < FERRY__SPARE_BUFFER)
-            is_bare &= ferry__shelf_free(kind, &owner->shelves[kind]);
+            is_bare &= ferry__shelf_free(kind, &spares->shelves[kind]);
     }
     return is_bare;
 }
@@ -91,6 +79,7 @@ void ferry__owner_unref(ferry__owner *owner)
         return;
     ferry__owner_unref(owner->supervisor);
     (void)free_piles(owner);
+    ferry__release(atomic_load(&owner->spares));
     ferry__release(owner->scratch);
     ferry__release(owner);
 }
@@ -303,7 +292,35 @@ void *ferry__owner_scratch(ferry__owner *owner)
 
 void *ferry__owner_take_spare(ferry__owner *owner, ferry__spare_kind kind, size_t size)
 {
-    return ferry__spare_take_here(kind, &owner->shelves[kind], size);
+    if (kind == FERRY__NO_SPARE)
+        return ferry__allocate(size);
+    ferry__spares *spares = atomic_load_explicit(&owner->spares, memory_order_acquire);
+    return ferry__spare_take_here(kind, spares != NULL ? &spares->shelves[kind] : NULL, size);
+}
+
+/*
+ * An owner keeps so many spares of a kind at once: all those of a queue of 1,024 writes, which one
+ * sendmsg(2) takes; but 4 MiB at most. Twice as many may lie on its shelves.
+ */
+static unsigned most_spares(ferry__spare_kind kind)
+{
+    enum { WRITES = 1024, BYTES = 4 << 20 };
+    size_t most = BYTES / ferry__spare_bytes(kind);
+    return most < WRITES ? (unsigned)most : WRITES;
+}
+
+/* The owner's thread has started. Without memory it keeps none. */
+static void use_spares(ferry__owner *owner)
+{
+    ferry__spares *spares = atomic_load(&owner->spares);
+    if (spares == NULL && (spares = ferry__allocate_zeroed(sizeof *spares)) != NULL) {
+        for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_KINDS; kind++)
+            spares->piles[kind].most = most_spares(kind);
+        atomic_store(&owner->spares, spares);
+    }
+    ferry__piles_use(spares != NULL ? spares->piles : NULL,
+                     spares != NULL ? FERRY__SPARE_KINDS : 0);
+    ferry__thread_current()->parking = &owner->parking;
 }
 
 static void keep_spares(ferry__owner *owner)
@@ -314,12 +331,14 @@ static void keep_spares(ferry__owner *owner)
 /* What was let go goes to those who submit. */
 static void put_spares(ferry__owner *owner)
 {
-    bool has_any = owner->piles[FERRY__SPARE_BUFFER].first != NULL || owner->parking.block != NULL;
-    for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_BUFFER; kind++) {
-        if (owner->piles[kind].first == NULL)
+    ferry__spares *spares = atomic_load_explicit(&owner->spares, memory_order_relaxed);
+    bool has_any = owner->parking.block != NULL;
+    for (ferry__spare_kind kind = 0; spares != NULL && kind < FERRY__SPARE_KINDS; kind++) {
+        if (spares->piles[kind].first == NULL)
             continue;
         has_any = true;
-        ferry__pile_put(&owner->piles[kind], &owner->shelves[kind]);
+        if (kind < FERRY__SPARE_BUFFER)
+            ferry__pile_put(&spares->piles[kind], &spares->shelves[kind]);
     }
     if (!has_any || ferry__timer_is_set(&owner->spares_timer))
         return;
@@ -502,8 +521,7 @@ static void run_to_its_end(ferry__owner *owner)
 {
     ferry__thread_current()->owner = owner;
     ferry__thread_current()->step = &owner->activity.step;
-    ferry__piles_use(owner->piles, FERRY__SPARE_KINDS);
-    ferry__thread_current()->parking = &owner->parking;
+    use_spares(owner);
     (void)pthread_setname_np(pthread_self(), owner->name);
     if (owner->hook.start != NULL)
         owner->hook.start(owner->name, owner->hook.arg);

@@ -73,6 +73,13 @@ struct ferry__exit {
     void (*get_out)(ferry__exit *self);
 };
 
+/* The blocks that an owner keeps. Apart from it, as idle owners without a thread may be many. */
+typedef struct ferry__spares {
+    ferry__shelf
+        shelves[FERRY__SPARE_BUFFER];      /* for those who post to it. Buffers are for itself */
+    ferry__pile piles[FERRY__SPARE_KINDS]; /* its thread's, put on shelves after every turn */
+} ferry__spares;
+
 /* What the program wants done on each thread. */
 typedef struct ferry__thread_hook {
     void (*start)(const char *name, void *arg); /* or NULL */
@@ -87,8 +94,7 @@ struct ferry__owner {
     atomic_bool has_thread;
     ferry__mailbox mailbox;
     ferry__wake wake;
-    /* What its piles give to those who post to it. Buffers are for itself. */
-    ferry__shelf shelves[FERRY__SPARE_BUFFER];
+    _Atomic(ferry__spares *) spares; /* made with its thread; NULL: it keeps none */
 
     /* Set when it is made. */
     char name[16];      /* the thread's; 15 characters is what the kernel keeps */
@@ -118,12 +124,11 @@ struct ferry__owner {
     int64_t went_ahead_at; /* when one did, last; 0: never */
     ferry__timers timers;
     ferry__poller poller;
-    int64_t looked_at;                     /* when its fds were last looked at */
-    ferry__ringer ringer;                  /* flushed after every turn */
-    int start_error;                       /* 0, or why no thread could be started for this round */
-    void *scratch;                         /* NULL until needed */
-    ferry__pile piles[FERRY__SPARE_KINDS]; /* put on their shelves after every turn */
-    ferry__parking parking;                /* for bytes that have come, of any of its streams */
+    int64_t looked_at;         /* when its fds were last looked at */
+    ferry__ringer ringer;      /* flushed after every turn */
+    int start_error;           /* 0, or why no thread could be started for this round */
+    void *scratch;             /* NULL until needed */
+    ferry__parking parking;    /* for bytes that have come, of any of its streams */
     ferry__timer spares_timer; /* frees what is on all, a second after the first was piled up */
     int64_t spares_since;      /* while that is set: when the first was */
     bool looks_out;            /* before it sleeps: the last mail came alone, and was a question */
@@ -207,7 +212,8 @@ void ferry__owner_post_unhurried(ferry__owner *owner, ferry__mail *mail);
 /*
  * Any thread. A block for a mail to this owner and what is around it; NULL: there is no memory. The
  * thread that lets it go gives it back (ferry__spare_give_back), and keeps some: a thread of the
- * program's of the kinds for requests. @param kind not FERRY__SPARE_BUFFER.
+ * program's of the kinds for requests. FERRY__NO_SPARE is allocated, and freed.
+ * @param owner may be NULL then. @param kind not FERRY__SPARE_BUFFER.
  */
 void *ferry__owner_take_spare(ferry__owner *owner, ferry__spare_kind kind, size_t size);
 

@@ -15,8 +15,7 @@
  * parent's is under way here. */
 static bool has_left(const ferry_promise *part)
 {
-    return (atomic_load(&part->state) & FERRY__SETTLES_EARLY) != 0 &&
-           part->generation == ferry__process_generation();
+    return (atomic_load(&part->state) & FERRY__SETTLES_EARLY) != 0 && ferry__promise_is_ours(part);
 }
 
 /* Whether being quiet depends on that tie's part. */

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 
-/* So many spares of each kind a thread of the program's keeps as long as it lives: 176 KiB at most,
+/* So many spares of each kind a thread of the program's keeps as long as it lives: 240 KiB at most,
  * which is not much beside its stack. */
 enum { MOST_SPARES = 64 };
 

@@ -27,7 +27,7 @@ int ferry__promise_poll(const ferry_promise *promise)
 {
     if (ferry__promise_is_settled(promise) || promise == ferry__thread_current()->told)
         return 0;
-    return promise->generation != ferry__process_generation() ? -ECHILD : -ETIMEDOUT;
+    return ferry__promise_is_ours(promise) ? -ETIMEDOUT : -ECHILD;
 }
 
 /* ---- what debug builds report ---------------------------------------------------------------- */

@@ -72,14 +72,19 @@ enum {
                                        it. A derived promise (core/derived.h) */
 };
 
+/* A promise knows so much of its process's generation: another one is 16 million forks away. */
+#define FERRY__GENERATIONS UINT32_C(0xffffff)
+
 /* Those who are to be told, the newest first; or a mark: what they wait for is there. */
 typedef _Atomic(ferry__observer *) ferry__observers;
 
 struct ferry_promise {
     /* Any thread. */
     _Atomic uint64_t refs;
-    atomic_uint state;   /* flags; the futex word of those who await elsewhere */
-    uint32_t generation; /* set when it is made: of the process that made it (core/thread.h) */
+    atomic_uint state; /* flags; the futex word of those who await elsewhere */
+    uint32_t
+        generation : 24;     /* set when it is made: of the process that made it (core/thread.h), */
+    uint32_t spare_kind : 8; /* and what kind of block its memory is, if its maker uses them */
     ferry__observers observers;   /* of its outcome */
     _Atomic(ferry__inbox *) home; /* the submitting thread's, a reference; NULL: it reports nowhere.
                                      Set at most once */
@@ -134,13 +139,19 @@ static inline void ferry__promise_init(ferry_promise *promise, ferry__inbox *hom
     atomic_init(&promise->refs, FERRY__ONE_REFERENCE);
     atomic_init(&promise->state, 0);
     atomic_init(&promise->observers, NULL);
-    promise->generation = ferry__process_generation();
+    promise->generation = ferry__process_generation() & FERRY__GENERATIONS;
     atomic_init(&promise->home, home != NULL ? ferry__inbox_ref(home) : NULL);
     promise->type = type;
     atomic_init(&promise->label, NULL);
     atomic_init(&promise->created_ns, 0);
     ferry__promise_note_caller(promise);
     promise->result = (ferry_result){0};
+}
+
+/* Whether it was made here, and not by a process that this one was forked from. */
+static inline bool ferry__promise_is_ours(const ferry_promise *promise)
+{
+    return promise->generation == (ferry__process_generation() & FERRY__GENERATIONS);
 }
 
 /* Any thread. What the program calls it, valid as long as it is; NULL: nothing. */

@@ -5,17 +5,20 @@
 
 #include <stddef.h>
 
-/* What blocks there are, the smallest first. A pile, or a shelf, has those of one kind. */
+/*
+ * What blocks there are, the smallest first: of 512 bytes, 768, 1,024, 1,536, and so on to 64 KiB,
+ * two to a doubling. So what is in one leaves a third of it unused, unless it is less than 512
+ * bytes. A pile, or a shelf, has those of one kind. Only some kinds need a name.
+ */
 typedef enum ferry__spare_kind {
-    FERRY__SPARE_512,    /* most small writes, request and promise included; few waste over half */
-    FERRY__SPARE_768,    /* a file to send */
-    FERRY__SPARE_1536,   /* a copy of a KiB; a head and a file */
-    FERRY__SPARE_LARGE,  /* many writes in one; or bytes that are lent */
-    FERRY__SPARE_64K,    /* a copy of nearly as much */
-    FERRY__SPARE_BUFFER, /* bytes on their way */
+    FERRY__SPARE_512,        /* most small writes, request and promise included */
+    FERRY__SPARE_1536 = 3,   /* a copy of a KiB; a head and a file */
+    FERRY__SPARE_LARGE = 12, /* 32 KiB: many writes in one; or bytes that are lent */
+    FERRY__SPARE_64K = 14,   /* a piece of a large copy */
+    FERRY__SPARE_BUFFER,     /* 68 KiB: bytes on their way */
     FERRY__SPARE_KINDS,
-    FERRY__NO_SPARE = FERRY__SPARE_KINDS,      /* an allocation of its own */
-    FERRY__REQUEST_SPARES = FERRY__SPARE_LARGE /* those before it are for one request each */
+    FERRY__NO_SPARE = FERRY__SPARE_KINDS,         /* an allocation of its own */
+    FERRY__REQUEST_SPARES = FERRY__SPARE_1536 + 1 /* how many kinds are for one request each */
 } ferry__spare_kind;
 
 enum {
@@ -25,12 +28,27 @@ enum {
     FERRY__BUFFER_ROOM = 68 * 1024
 };
 
-/* The smallest for so many bytes; FERRY__NO_SPARE: for more than 1,536 there is none that fits. */
+/* How many bytes one has. @param kind not FERRY__NO_SPARE. */
+static inline size_t ferry__spare_bytes(ferry__spare_kind kind)
+{
+    if (kind == FERRY__SPARE_BUFFER)
+        return FERRY__BUFFER_ROOM;
+    size_t doubled = kind % 2 == 0 ? FERRY__SPARE_BYTES : FERRY__SPARE_BYTES / 2 * 3;
+    return doubled << (kind / 2);
+}
+
+/* The smallest for so many bytes; FERRY__NO_SPARE: they are more than 64 KiB. */
 static inline ferry__spare_kind ferry__spare_kind_for(size_t size)
 {
     if (size <= FERRY__SPARE_BYTES)
         return FERRY__SPARE_512;
-    return size <= 768 ? FERRY__SPARE_768 : size <= 1536 ? FERRY__SPARE_1536 : FERRY__NO_SPARE;
+    if (size > FERRY__64K_BYTES)
+        return FERRY__NO_SPARE;
+    unsigned doublings =
+        (unsigned)__builtin_clz(FERRY__SPARE_BYTES) -
+        (unsigned)__builtin_clz((unsigned)size - 1); /* so often it was too small */
+    size_t between = (size_t)(FERRY__SPARE_BYTES / 2 * 3) << doublings;
+    return (ferry__spare_kind)(2 * doublings + (size <= between ? 1 : 2));
 }
 
 #endif

@@ -28,15 +28,6 @@ void __asan_unpoison_memory_region(const volatile void *address, size_t size);
 #define ALLOW(memory, size)  ((void)(memory), (void)(size))
 #endif
 
-static const size_t bytes_of[FERRY__SPARE_KINDS] = {
-    [FERRY__SPARE_512] = FERRY__SPARE_BYTES,
-    [FERRY__SPARE_768] = 768,
-    [FERRY__SPARE_1536] = 1536,
-    [FERRY__SPARE_LARGE] = FERRY__LARGE_BYTES,
-    [FERRY__SPARE_64K] = FERRY__64K_BYTES,
-    [FERRY__SPARE_BUFFER] = FERRY__BUFFER_ROOM,
-};
-
 /* C0. Whether it is the caller's. */
 static bool claim(ferry__shelf *shelf)
 {
@@ -88,7 +79,7 @@ static ferry__spare *try_take(ferry__shelf *shelf)
 
 static void free_block(ferry__spare_kind kind, void *block)
 {
-    ALLOW(block, bytes_of[kind]);
+    ALLOW(block, ferry__spare_bytes(kind));
     ferry__release(block);
 }
 
@@ -100,7 +91,8 @@ static void free_chain(ferry__spare_kind kind, ferry__spare *chain)
 
 void *ferry__spare_take(ferry__spare_kind kind, ferry__pile *pile, ferry__shelf *shelf, size_t size)
 {
-    assert(size <= bytes_of[kind] && "it fits");
+    size_t bytes = ferry__spare_bytes(kind);
+    assert(size <= bytes && "it fits");
     void *block;
     if (pile != NULL && pile->first != NULL) {
         pile->count--;
@@ -109,22 +101,32 @@ void *ferry__spare_take(ferry__spare_kind kind, ferry__pile *pile, ferry__shelf 
         block = try_take(shelf);
     }
     if (block == NULL)
-        block = ferry__allocate(bytes_of[kind]);
+        block = ferry__allocate(bytes);
     if (block == NULL)
         return NULL;
-    ALLOW(block, bytes_of[kind]);
-    FORBID((char *)block + size, bytes_of[kind] - size);
+    ALLOW(block, bytes);
+    FORBID((char *)block + size, bytes - size);
     return block;
+}
+
+/* The calling thread's, of such blocks; or NULL. */
+static ferry__pile *own_pile(ferry__spare_kind kind)
+{
+    const ferry__thread *thread = ferry__thread_current();
+    return (unsigned)kind < thread->kinds ? &thread->piles[kind] : NULL;
 }
 
 void *ferry__spare_take_here(ferry__spare_kind kind, ferry__shelf *shelf, size_t size)
 {
-    return ferry__spare_take(kind, ferry__thread_current()->piles[kind], shelf, size);
+    return ferry__spare_take(kind, own_pile(kind), shelf, size);
 }
 
 void ferry__spare_give_back(ferry__spare_kind kind, void *block)
 {
-    ferry__pile_add(kind, ferry__thread_current()->piles[kind], block);
+    if (kind == FERRY__NO_SPARE)
+        ferry__release(block);
+    else
+        ferry__pile_add(kind, own_pile(kind), block);
 }
 
 /* Less comes cheap from malloc(3); more is not kept for others. */
@@ -186,7 +188,7 @@ void ferry__pile_add(ferry__spare_kind kind, ferry__pile *pile, void *block)
         pile->last = spare;
     pile->first = spare;
     pile->count++;
-    FORBID(spare + 1, bytes_of[kind] - sizeof *spare);
+    FORBID(spare + 1, ferry__spare_bytes(kind) - sizeof *spare);
 }
 
 static void clear(ferry__pile *pile)
@@ -222,8 +224,8 @@ void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
 
 void ferry__piles_use(ferry__pile piles[], unsigned count)
 {
-    for (unsigned kind = 0; kind < FERRY__SPARE_KINDS; kind++)
-        ferry__thread_current()->piles[kind] = kind < count ? &piles[kind] : NULL;
+    ferry__thread_current()->piles = piles;
+    ferry__thread_current()->kinds = count;
 }
 
 void ferry__pile_free(ferry__spare_kind kind, ferry__pile *pile)

@@ -60,7 +60,7 @@ typedef struct ferry__pile {
 void *ferry__spare_take(ferry__spare_kind kind, ferry__pile *pile, ferry__shelf *shelf,
                         size_t size);
 
-/* Any thread: the same from its own pile, and to it. */
+/* Any thread: the same from its own pile, and to it. What is FERRY__NO_SPARE is freed. */
 void *ferry__spare_take_here(ferry__spare_kind kind, ferry__shelf *shelf, size_t size);
 void ferry__spare_give_back(ferry__spare_kind kind, void *block);
 

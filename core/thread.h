@@ -6,7 +6,6 @@
 #ifndef FERRY_CORE_THREAD_H
 #define FERRY_CORE_THREAD_H
 
-#include "core/spare_kinds.h"
 #include "core/lookout.h"
 
 #include <stdatomic.h>
@@ -27,9 +26,9 @@ typedef struct ferry__thread {
      * settled. Or NULL. */
     const struct ferry_promise *told;
     unsigned submits; /* how much its callbacks have submitted: a wait may begin anew for that */
-    /* Where it keeps the blocks that it lets go, by kind: its owner's piles; or its inbox's, of
-     * those for requests. Or NULL. */
-    struct ferry__pile *piles[FERRY__SPARE_KINDS];
+    /* Where it keeps the blocks that it lets go, by kind: its owner's piles; or its inbox's. */
+    struct ferry__pile *piles;
+    unsigned kinds;                 /* how many piles: those of the smallest kinds */
     struct ferry__parking *parking; /* its owner's, or NULL */
     ferry__lookout lookout;         /* for what it sleeps for */
     _Atomic(const char *)

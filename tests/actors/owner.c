@@ -456,7 +456,7 @@ static bool is_kept_after(ferry__owner *owner, int64_t skew)
 {
     atomic_store(&skew_ns, skew);
     (void)ferry__owner_next_timer(owner);
-    return owner->piles[FERRY__SPARE_BUFFER].first != NULL;
+    return atomic_load(&owner->spares)->piles[FERRY__SPARE_BUFFER].first != NULL;
 }
 
 /* Comes again until the round in which the buffer was kept is over. */

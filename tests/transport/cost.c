@@ -258,26 +258,30 @@ static void forget_outcome(ferry_promise *, const ferry_result *, void *) {}
 
 /* What nobody keeps the promise of: its memory is let go by the owner. */
 typedef struct asked {
-    size_t bytes; /* of a copy */
-    int file;     /* behind it; -1: none */
+    size_t copies; /* how many, */
+    size_t bytes;  /* of so many bytes each */
+    int file;      /* behind them; -1: none */
     ferry_request_options options;
 } asked;
 
 /* @return how many allocations a hundred of them took, one after the other. */
 static unsigned long count_allocations(ferry_stream *stream, int theirs, const asked *what)
 {
-    enum { REQUESTS = 100 };
-    static char data[FERRY__64K_BYTES];
+    enum { REQUESTS = 100, MOST = 16 };
+    static char data[150000];
     ferry_file file = ferry_file_fd(what->file);
     file.offset = 0;
     file.flags = FERRY_FD_BORROW;
-    const ferry_part parts[] = {ferry_part_copy(data, what->bytes), ferry_part_file(file)};
+    ferry_part parts[MOST + 1];
+    for (size_t i = 0; i < what->copies; i++)
+        parts[i] = ferry_part_copy(data, what->bytes);
+    parts[what->copies] = ferry_part_file(file);
+    size_t count = what->copies + (what->file >= 0);
     unsigned long made = 0;
     for (unsigned i = 0; i <= REQUESTS; i++) {
         if (i == 1)
             made = allocations_made();
-        check_eq(ferry_stream_send(stream, parts, what->file >= 0 ? 2 : 1, &what->options, NULL),
-                 0);
+        check_eq(ferry_stream_send(stream, parts, count, &what->options, NULL), 0);
         wait_until_asleep();
         while (recv(theirs, data, sizeof data, MSG_DONTWAIT) > 0) {
         }
@@ -292,10 +296,13 @@ PROMISE_BOTH(cost, requests_that_ask_for_something_and_are_forgotten_share_block
     AT_END(file_remove) test_file file = file_make(200, 1);
     const ferry_request_options told = {.on_owner = forget_outcome},
                                 limited = {.timeout_ms = 60 * 1000};
-    const asked all[] = {{64, -1, told},         {64, -1, limited},    {200, -1, told},
-                         {500, -1, limited},     {1000, -1, told},     {1000, -1, limited},
-                         {30000, -1, told},      {60000, -1, limited}, {0, file.fd, {0}},
-                         {300, file.fd, limited}};
+    const asked all[] = {
+        {1, 64, -1, told},     {1, 64, -1, limited},       {1, 200, -1, told},
+        {1, 500, -1, limited}, {1, 1000, -1, told},        {1, 1000, -1, limited},
+        {1, 2000, -1, told},   {1, 10000, -1, limited},    {1, 20000, -1, told},
+        {1, 30000, -1, told},  {1, 60000, -1, limited},    {1, 100000, -1, told},
+        {1, 150000, -1, {0}},  {16, 64, -1, {0}},          {16, 64, -1, limited},
+        {0, 0, file.fd, {0}},  {1, 300, file.fd, limited}, {3, 2000, file.fd, told}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         check(count_allocations(s.stream, s.theirs, &all[i]) < 25);
     (void)stage_close_stream(&s);

@@ -71,7 +71,7 @@ static void post(ferry_stream *stream, ferry__request *request, bool calls_back)
 /* Checks everything, and takes nothing. Asks for the size of files if their bytes are counted. */
 static int plan(const ferry_stream *stream, const submission *what, ferry__plan *ret_plan)
 {
-    int error = ferry__request_plan(what->parts, what->count, what->options, ret_plan);
+    int error = ferry__request_plan(stream, what->parts, what->count, what->options, ret_plan);
     if (error != 0 || ret_plan->sources == 0)
         return error;
     if (stream->watermark != NULL || ferry__admission_limits_sources(&stream->admission))
@@ -87,7 +87,7 @@ static int create_request(ferry_stream *stream, const submission *what, const fe
                                       what->options, home, ret_request);
     if (error != 0 || what->leftover == NULL || what->count == 0)
         return error;
-    ferry__source *last = (*ret_request)->parts[what->count - 1].source;
+    ferry__source *last = (*ret_request)->parts[(*ret_request)->part_count - 1].source;
     if (last != NULL)
         last->leftover = what->leftover;
     return 0;

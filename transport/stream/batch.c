@@ -86,15 +86,13 @@ static void choose_room(ferry__batches *batches, size_t had, size_t used, bool i
     atomic_store_explicit(&batches->room, (unsigned)room, memory_order_relaxed);
 }
 
-/* Of the whole allocation: large blocks are all of one size.
- * @param slot FERRY__BATCHES_OPEN: no other write will find it. */
-static size_t choose_size(const ferry__batches *batches, size_t length, uint32_t slot)
+/* The block that it will be. @param slot FERRY__BATCHES_OPEN: no other write will find it. */
+static ferry__spare_kind choose_memory(const ferry__batches *batches, size_t length, uint32_t slot)
 {
     size_t room = atomic_load_explicit(&batches->room, memory_order_relaxed);
     if (slot == FERRY__BATCHES_OPEN)
         room = LEAST_ROOM;
-    size_t size = HEAD + (room > length ? room : length);
-    return size > FERRY__LARGE_BYTES / 2 ? FERRY__LARGE_BYTES : size;
+    return ferry__spare_kind_for(HEAD + (room > length ? room : length));
 }
 
 /* ---- claiming -------------------------------------------------------------------------------- */
@@ -271,15 +269,15 @@ static uint32_t find_slot(ferry__batches *batches)
 }
 
 /* Makes one with a write in it, which is not committed. */
-static ferry__request *create(ferry_stream *stream, const void *data, size_t length, size_t size,
-                              uint32_t slot)
+static ferry__request *create(ferry_stream *stream, const void *data, size_t length,
+                              ferry__spare_kind memory, uint32_t slot)
 {
-    ferry__request *request = ferry__request_create_batch(stream, size);
+    ferry__request *request = ferry__request_create_batch(stream, memory);
     if (request == NULL)
         return NULL;
     batch *self = batch_of(request);
     atomic_init(&self->state, 0);
-    self->begin = (uint32_t)(END - (size - HEAD));
+    self->begin = (uint32_t)(END - (ferry__spare_bytes(memory) - HEAD));
     self->slot = slot;
     self->is_counted = false;
     request->parts[0].memory.data = memcpy(self->data, data, length);
@@ -320,8 +318,8 @@ static int write_to_new(ferry_stream *stream, ferry__batches *batches, const voi
     if (write_to_open(stream, batches, data, length))
         return 0;
     uint32_t slot = find_slot(batches);
-    size_t size = choose_size(batches, length, slot);
-    ferry__request *request = create(stream, data, length, size, slot);
+    ferry__spare_kind memory = choose_memory(batches, length, slot);
+    ferry__request *request = create(stream, data, length, memory, slot);
     if (request == NULL)
         return -ENOMEM;
     request->mail.deliver = deliver;

@@ -13,9 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Larger copies are allocations of their own: a promise that is kept keeps its request's memory,
- * and that must not be much. */
-enum { MOST_INLINE = 1024 };
+/*
+ * Larger copies are blocks of their own: a promise that is kept keeps its request's memory, and
+ * that must not be much. What is larger than a block is several, so that its memory is kept for the
+ * next one, too: malloc(3) would give it to the kernel, and get it anew each time. Owners do not
+ * keep as much as the largest copies need, though.
+ */
+enum { MOST_INLINE = 1024, PIECE = FERRY__64K_BYTES, MOST_IN_PIECES = 8 << 20 };
 
 /* More parts would take gigabytes. So few cannot overflow a size. */
 enum { MOST_PARTS = INT_MAX / 64 };
@@ -25,13 +29,32 @@ static int plan(ferry__plan *sum, uint64_t bytes)
     return __builtin_add_overflow(sum->planned_bytes, bytes, &sum->planned_bytes) ? -EOVERFLOW : 0;
 }
 
-static int add_memory_needs(ferry__plan *sum, const ferry_part *part)
+/* Whether it is copied to several blocks. Each part of a message socket's is a message, though. */
+static bool is_in_pieces(const ferry_stream *stream, const ferry_part *part)
+{
+    return part->length > PIECE && part->length <= MOST_IN_PIECES && !stream->link.is_message;
+}
+
+static int add_copy_needs(ferry__plan *sum, const ferry_stream *stream, const ferry_part *part)
+{
+    size_t last = part->length;
+    if (is_in_pieces(stream, part)) {
+        sum->parts += (part->length - 1) / PIECE;
+        last = (part->length - 1) % PIECE + 1;
+    }
+    if (last > MOST_INLINE)
+        return 0;
+    /* 32 bits: there may be many copies of one piece of memory */
+    return __builtin_add_overflow(sum->size, last, &sum->size) ? -EOVERFLOW : 0;
+}
+
+static int add_memory_needs(ferry__plan *sum, const ferry_stream *stream, const ferry_part *part)
 {
     if (part->data == NULL && part->length > 0)
         return -EINVAL;
-    if (part->kind == FERRY_PART_COPY && part->length <= MOST_INLINE &&
-        __builtin_add_overflow(sum->size, part->length, &sum->size))
-        return -EOVERFLOW; /* 32 bits: there may be many copies of one piece of memory */
+    int error = part->kind == FERRY_PART_COPY ? add_copy_needs(sum, stream, part) : 0;
+    if (error != 0)
+        return error;
     sum->cost.memory_bytes += part->length;
     return plan(sum, part->length);
 }
@@ -63,7 +86,7 @@ static int add_source_needs(ferry__plan *sum, const ferry_part *part,
     return plan(sum, (uint64_t)needs.length);
 }
 
-static int add_part_needs(ferry__plan *sum, const ferry_part *part)
+static int add_part_needs(ferry__plan *sum, const ferry_stream *stream, const ferry_part *part)
 {
     if (FERRY__IS_NEWER(part))
         return -E2BIG;
@@ -73,28 +96,32 @@ static int add_part_needs(ferry__plan *sum, const ferry_part *part)
     switch (part->kind) {
     case FERRY_PART_GIVE:
         sum->calls_back = true;
-        return add_memory_needs(sum, part);
+        return add_memory_needs(sum, stream, part);
     case FERRY_PART_COPY:
     case FERRY_PART_BORROW:
-        return add_memory_needs(sum, part);
+        return add_memory_needs(sum, stream, part);
     default:
         return -EINVAL;
     }
 }
 
-static int add_needs(ferry__plan *sum, const ferry_part parts[], size_t count, size_t extras_bytes)
+static int add_needs(ferry__plan *sum, const ferry_stream *stream, const ferry_part parts[],
+                     size_t count)
 {
     if (parts == NULL && count > 0)
         return -EINVAL;
     if (count > MOST_PARTS)
         return -EOVERFLOW;
-    sum->size = sizeof(ferry__request) + count * sizeof(ferry__part) + extras_bytes;
+    sum->parts = count;
     for (size_t i = 0; i < count; i++) {
-        int error = add_part_needs(sum, &parts[i]);
+        int error = add_part_needs(sum, stream, &parts[i]);
         if (error != 0)
             return error;
     }
+    if (sum->parts > MOST_PARTS)
+        return -EOVERFLOW;
     bool overflow =
+        __builtin_add_overflow(sum->size, sum->parts * sizeof(ferry__part), &sum->size) ||
         __builtin_add_overflow(sum->size, sum->sources * sizeof(ferry__source), &sum->size);
     return overflow ? -EOVERFLOW : 0;
 }
@@ -105,96 +132,95 @@ static void free_memory(void *data, void *arg)
     free(data);
 }
 
-/* Where the pieces of a request's allocation lie, from its parts on. */
+/* Where the pieces of a request's allocation lie. */
 typedef struct layout {
+    ferry__part *parts;     /* the next part; moves on */
     ferry__source *sources; /* the next source; moves on */
     unsigned char *store;   /* where the next copy goes; moves on */
     ferry_stream *stream;   /* whose request it is */
 } layout;
 
-static void *allocate(ferry_stream *stream, ferry__spare_kind kind, size_t size)
-{
-    return kind < FERRY__NO_SPARE ? ferry__owner_take_spare(stream->owner, kind, size)
-                                  : ferry__allocate(size);
-}
-
-static void release(void *memory, ferry__spare_kind kind)
-{
-    if (kind < FERRY__NO_SPARE)
-        ferry__spare_give_back(kind, memory);
-    else
-        ferry__release(memory);
-}
-
-/*
- * A large copy is a block, if that is at most a third larger: malloc(3) would give its memory to
- * the kernel and get it anew each time.
- */
-static ferry__spare_kind kind_for_copy(size_t size)
-{
-    if (size > FERRY__64K_BYTES * 3 / 4)
-        return size <= FERRY__64K_BYTES ? FERRY__SPARE_64K : FERRY__NO_SPARE;
-    return size > FERRY__LARGE_BYTES * 3 / 4 && size <= FERRY__LARGE_BYTES ? FERRY__SPARE_LARGE
-                                                                           : FERRY__NO_SPARE;
-}
-
 /* @param arg what kind of block it is. */
 static void release_copy(void *data, void *arg)
 {
-    release(data, (ferry__spare_kind)(uintptr_t)arg);
+    ferry__spare_give_back((ferry__spare_kind)(uintptr_t)arg, data);
 }
 
-/* Copies memory: small pieces into the request's own, of which less is left then. */
-static int copy_memory(ferry__part *part, const ferry_part *wanted, layout *rest)
+/* The next part, in memory that is not the request's to release. */
+static ferry__part *add_memory(layout *rest, const void *data, size_t length)
 {
-    if (wanted->length == 0)
+    ferry__part *part = rest->parts++;
+    part->sent = 0;
+    part->left = length;
+    part->source = NULL;
+    part->memory.data = data;
+    part->memory.release = NULL;
+    return part;
+}
+
+/* A copy: in a block or, if it is small, in the request's own memory, of which less is left. */
+static int add_copy(layout *rest, const void *data, size_t length)
+{
+    if (length <= MOST_INLINE) {
+        (void)add_memory(rest, memcpy(rest->store, data, length), length);
+        rest->store += length;
         return 0;
-    unsigned char *copy = rest->store;
-    if (wanted->length > MOST_INLINE) {
-        ferry__spare_kind kind = kind_for_copy(wanted->length);
-        copy = allocate(rest->stream, kind, wanted->length);
-        if (copy == NULL)
-            return -ENOMEM;
-        part->memory.release = release_copy;
-        part->memory.release_arg = (void *)(uintptr_t)kind;
-    } else {
-        rest->store += wanted->length;
     }
-    part->memory.data = memcpy(copy, wanted->data, wanted->length);
+    ferry__spare_kind kind = ferry__spare_kind_for(length);
+    void *copy = ferry__owner_take_spare(rest->stream->owner, kind, length);
+    if (copy == NULL)
+        return -ENOMEM;
+    ferry__part *part = add_memory(rest, memcpy(copy, data, length), length);
+    part->memory.release = release_copy;
+    part->memory.release_arg = (void *)(uintptr_t)kind;
     return 0;
 }
 
-static int take_memory(ferry__part *part, const ferry_part *wanted, layout *rest)
+static int take_copy(const ferry_part *wanted, layout *rest)
 {
-    part->left = wanted->length;
-    part->memory.data = wanted->data;
-    part->memory.release = NULL;
-    if (wanted->kind == FERRY_PART_COPY)
-        return copy_memory(part, wanted, rest);
+    size_t most = is_in_pieces(rest->stream, wanted) ? PIECE : SIZE_MAX;
+    const unsigned char *data = wanted->data;
+    for (size_t left = wanted->length; left > 0;) {
+        size_t piece = left < most ? left : most;
+        int error = add_copy(rest, data, piece);
+        if (error != 0)
+            return error;
+        data += piece;
+        left -= piece;
+    }
+    return 0;
+}
+
+static void take_memory(const ferry_part *wanted, layout *rest)
+{
+    ferry__part *part = add_memory(rest, wanted->data, wanted->length);
     if (wanted->kind == FERRY_PART_GIVE) {
         part->memory.release = wanted->release != NULL ? wanted->release : free_memory;
         part->memory.release_arg = wanted->arg;
     }
+}
+
+static int take_source(const ferry_part *wanted, const ferry__source_type *type, layout *rest)
+{
+    ferry__source *source = rest->sources++;
+    int error = type->take(source, wanted, &rest->store, rest->stream->link.calls);
+    if (error != 0)
+        return error;
+    int64_t length = source->asked_length;
+    add_memory(rest, NULL, length > 0 ? (uint64_t)length : 0)->source = source;
     return 0;
 }
 
-static int take_source(ferry__part *part, const ferry_part *wanted, const ferry__source_type *type,
-                       layout *rest)
-{
-    part->source = rest->sources++;
-    int error = type->take(part->source, wanted, &rest->store, rest->stream->link.calls);
-    int64_t length = part->source->asked_length;
-    part->left = length > 0 ? (uint64_t)length : 0;
-    return error;
-}
-
-/* Fills in one part. */
-static int take_part(ferry__part *part, const ferry_part *wanted, layout *rest)
+/* Fills in what a part of the program's comes to. */
+static int take_part(const ferry_part *wanted, layout *rest)
 {
     const ferry__source_type *type = source_type_of(wanted);
-    part->sent = 0;
-    part->source = NULL;
-    return type != NULL ? take_source(part, wanted, type, rest) : take_memory(part, wanted, rest);
+    if (type != NULL)
+        return take_source(wanted, type, rest);
+    if (wanted->kind == FERRY_PART_COPY && wanted->length > 0)
+        return take_copy(wanted, rest);
+    take_memory(wanted, rest);
+    return 0;
 }
 
 static void close_sources(ferry__request *request, size_t count)
@@ -205,11 +231,10 @@ static void close_sources(ferry__request *request, size_t count)
     }
 }
 
-/* Undoes what was copied or duplicated. The caller keeps what it gave. */
-static void give_back_parts(ferry__request *request, size_t count)
+/* Undoes what was copied or duplicated. The caller keeps what it gave. @param end of the parts. */
+static void give_back_parts(ferry__request *request, const ferry__part *end)
 {
-    for (size_t i = 0; i < count; i++) {
-        ferry__part *part = &request->parts[i];
+    for (ferry__part *part = request->parts; part != end; part++) {
         if (part->source != NULL)
             part->source->type->give_back(part->source);
         else if (part->memory.release == release_copy)
@@ -220,12 +245,13 @@ static void give_back_parts(ferry__request *request, size_t count)
 static int take_parts(ferry__request *request, const ferry_part parts[], size_t count, layout rest)
 {
     for (size_t i = 0; i < count; i++) {
-        int error = take_part(&request->parts[i], &parts[i], &rest);
+        int error = take_part(&parts[i], &rest);
         if (error != 0) {
-            give_back_parts(request, i);
+            give_back_parts(request, rest.parts);
             return error;
         }
     }
+    request->part_count = (uint32_t)(rest.parts - request->parts); /* at most MOST_PARTS */
     return 0;
 }
 
@@ -272,25 +298,23 @@ static void init_extras(ferry__request *request, ferry__extras *extras,
     request->extras = extras;
 }
 
-/* For a shutdown: nothing calls it off. */
+/* Of what nothing calls off. */
 static const ferry__promise_type end_type = {.destroy = ferry__request_destroy};
 
-/* What a request's memory is, and the type that knows how to free it. */
-typedef struct storage {
-    const ferry__promise_type *type;
-    ferry__spare_kind kind;
-} storage;
-
 /* @param types those of its direction; NULL: nothing calls it off. */
-static storage choose_storage(ferry__request_kind kind, const ferry__request_types *types,
-                              const ferry_request_options *options, size_t size)
+static const ferry__promise_type *choose_type(ferry__request_kind kind,
+                                              const ferry__request_types *types,
+                                              const ferry_request_options *options)
 {
     if (types == NULL)
-        return (storage){kind == FERRY__CLOSE ? &ferry__close_type : &end_type, FERRY__NO_SPARE};
-    if (needs_progress(options))
-        return (storage){&types->with_progress.promise, FERRY__NO_SPARE};
-    ferry__spare_kind its = ferry__spare_kind_for(size);
-    return (storage){its < FERRY__NO_SPARE ? &types->sized[its].promise : &types->any.promise, its};
+        return kind == FERRY__CLOSE ? &ferry__close_type : &end_type;
+    return needs_progress(options) ? &types->with_progress.promise : &types->any.promise;
+}
+
+/* Each stream has a close, before it has an owner, and mostly idle: it takes what it needs. */
+static ferry__spare_kind choose_memory(ferry__request_kind kind, size_t size)
+{
+    return kind == FERRY__CLOSE ? FERRY__NO_SPARE : ferry__spare_kind_for(size);
 }
 
 uint64_t ferry__request_estimate(const ferry_part parts[], size_t count)
@@ -313,9 +337,10 @@ static bool is_plain(const ferry_part parts[], size_t count, const ferry_request
            parts->length <= MOST_INLINE && parts->data != NULL && !FERRY__IS_NEWER(parts);
 }
 
-static const ferry__plan plain_plan = {.size = sizeof(ferry__request) + sizeof(ferry__part)};
+static const ferry__plan plain_plan = {.size = sizeof(ferry__request) + sizeof(ferry__part),
+                                       .parts = 1};
 
-int ferry__request_plan(const ferry_part parts[], size_t count,
+int ferry__request_plan(const ferry_stream *stream, const ferry_part parts[], size_t count,
                         const ferry_request_options *options, ferry__plan *ret_plan)
 {
     if (is_plain(parts, count, options)) {
@@ -328,8 +353,9 @@ int ferry__request_plan(const ferry_part parts[], size_t count,
     int error = ferry__request_check_options(options);
     if (error != 0)
         return error;
-    *ret_plan = (ferry__plan){.calls_back = options != NULL};
-    error = add_needs(ret_plan, parts, count, options != NULL ? count_extras(options) : 0);
+    *ret_plan = (ferry__plan){.size = sizeof(ferry__request), .calls_back = options != NULL};
+    ret_plan->size += options != NULL ? count_extras(options) : 0;
+    error = add_needs(ret_plan, stream, parts, count);
     if (error != 0)
         return error;
     ferry__cost *cost = &ret_plan->cost;
@@ -357,10 +383,12 @@ static inline int read_options(const ferry_request_options *options, terms *ret_
  * observers included, would make a small write dearer. Takes the label.
  * @param extras where they are, if it needs any. */
 __attribute__((always_inline)) static inline void init(
-    ferry__request *request, const ferry__promise_type *type, ferry_stream *stream,
-    ferry__request_kind kind, const terms *agreed, ferry__inbox *home, ferry__extras *extras)
+    ferry__request *request, const ferry__promise_type *type, ferry__spare_kind memory,
+    ferry_stream *stream, ferry__request_kind kind, const terms *agreed, ferry__inbox *home,
+    ferry__extras *extras)
 {
     ferry__promise_init(&request->promise, home, type);
+    request->promise.spare_kind = memory;
     atomic_store_explicit(&request->promise.label, agreed->label, memory_order_relaxed);
     request->stream = stream;
     request->kind = kind;
@@ -383,23 +411,23 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
     int error = read_options(options, &agreed);
     if (error != 0)
         return error;
-    storage its = choose_storage(kind, types, agreed.options, plan->size);
-    ferry__request *request = allocate(stream, its.kind, plan->size);
+    ferry__spare_kind memory = choose_memory(kind, plan->size);
+    ferry__request *request = ferry__owner_take_spare(stream->owner, memory, plan->size);
     if (request == NULL) {
         ferry__label_free(agreed.label);
         return -ENOMEM;
     }
-    ferry__extras *extras = (ferry__extras *)(void *)&request->parts[count];
+    ferry__extras *extras = (ferry__extras *)(void *)&request->parts[plan->parts];
     ferry__source *sources = (ferry__source *)(void *)((char *)extras + agreed.extras_bytes);
-    layout rest = {sources, (unsigned char *)(sources + plan->sources), stream};
+    layout rest = {request->parts, sources, (unsigned char *)(sources + plan->sources), stream};
     error = take_parts(request, parts, count, rest);
     if (error != 0) {
         ferry__label_free(agreed.label);
-        release(request, its.kind);
+        ferry__spare_give_back(memory, request);
         return error;
     }
-    init(request, its.type, stream, kind, &agreed, home, extras);
-    request->part_count = (uint32_t)count; /* at most MOST_PARTS */
+    init(request, choose_type(kind, types, agreed.options), memory, stream, kind, &agreed, home,
+         extras);
     request->admitted = FERRY__ONE_REQUEST + plan->cost.memory_bytes;
     request->source_bytes = plan->cost.source_bytes;
     init_progress(request, plan->sources > 0);
@@ -407,33 +435,14 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
     return 0;
 }
 
-static void destroy_large_batch(ferry_promise *promise)
-{
-    ferry__spare_give_back(FERRY__SPARE_LARGE, promise);
-}
-
-/* What the memory of a batch is. */
-static storage choose_batch_storage(size_t size)
-{
-    static const ferry__promise_type types[] = {
-        [FERRY__SPARE_512] = {.destroy = ferry__request_destroy_512},
-        [FERRY__SPARE_768] = {.destroy = ferry__request_destroy_768},
-        [FERRY__SPARE_1536] = {.destroy = ferry__request_destroy_1536},
-        [FERRY__SPARE_LARGE] = {.destroy = destroy_large_batch},
-    };
-    ferry__spare_kind kind =
-        size == FERRY__LARGE_BYTES ? FERRY__SPARE_LARGE : ferry__spare_kind_for(size);
-    return (storage){kind < FERRY__NO_SPARE ? &types[kind] : &end_type, kind};
-}
-
-ferry__request *ferry__request_create_batch(ferry_stream *stream, size_t size)
+ferry__request *ferry__request_create_batch(ferry_stream *stream, ferry__spare_kind memory)
 {
     static const terms plain = {.options = &no_options};
-    storage its = choose_batch_storage(size);
-    ferry__request *request = allocate(stream, its.kind, size);
+    ferry__request *request =
+        ferry__owner_take_spare(stream->owner, memory, ferry__spare_bytes(memory));
     if (request == NULL)
         return NULL;
-    init(request, its.type, stream, FERRY__SEND, &plain, NULL, NULL);
+    init(request, &end_type, memory, stream, FERRY__SEND, &plain, NULL, NULL);
     request->is_batch = true;
     request->part_count = 1;
     request->parts[0] = (ferry__part){0};
@@ -456,15 +465,16 @@ int ferry__request_create_read(ferry_stream *stream, const ferry__request_types 
     if (error != 0)
         return error;
     size_t extras_at = round_up(sizeof(ferry__request) + size, _Alignof(ferry__extras));
-    ferry__request *request = ferry__allocate(extras_at + agreed.extras_bytes);
+    size_t bytes = extras_at + agreed.extras_bytes;
+    ferry__spare_kind memory = ferry__spare_kind_for(bytes);
+    ferry__request *request = ferry__owner_take_spare(stream->owner, memory, bytes);
     if (request == NULL) {
         ferry__label_free(agreed.label);
         return -ENOMEM;
     }
     ferry__extras *extras = (ferry__extras *)(void *)((char *)request + extras_at);
-    const ferry__request_type *type =
-        needs_progress(agreed.options) ? &types->with_progress : &types->any;
-    init(request, &type->promise, stream, FERRY__READ, &agreed, home, extras);
+    init(request, choose_type(FERRY__READ, types, agreed.options), memory, stream, FERRY__READ,
+         &agreed, home, extras);
     request->part_count = 0;
     request->admitted = request->source_bytes = 0;
     init_progress(request, false);

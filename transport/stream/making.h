@@ -10,14 +10,15 @@
 /* What a request of parts takes. It is known before anything is taken or allocated. */
 typedef struct ferry__plan {
     size_t size;           /* of the whole allocation */
-    size_t sources;        /* how many parts have one */
+    size_t parts;          /* how many: large copies are several */
+    size_t sources;        /* how many of them have one */
     int64_t planned_bytes; /* in memory parts, and the explicit lengths of sources */
     ferry__cost cost;      /* what it is to be admitted with */
     bool calls_back;       /* its owner may call the program because of it */
 } ferry__plan;
 
 /* Checks what is asked for, and plans it. @return 0, -EINVAL, -EOVERFLOW, -ENAMETOOLONG. */
-int ferry__request_plan(const ferry_part parts[], size_t count,
+int ferry__request_plan(const ferry_stream *stream, const ferry_part parts[], size_t count,
                         const ferry_request_options *options, ferry__plan *ret_plan);
 
 /* How many bytes its sources have, as far as that can be told before they are opened. */
@@ -37,10 +38,10 @@ int ferry__request_create(ferry_stream *stream, ferry__request_kind kind,
 /*
  * Makes a request for a batch (batch.h): of one part, in memory, whose bytes are to come. Before it
  * is posted it still needs mail.deliver.
- * @param size of the whole allocation.
+ * @param memory what block it is: all of it may be used.
  * @return NULL: no memory.
  */
-ferry__request *ferry__request_create_batch(ferry_stream *stream, size_t size);
+ferry__request *ferry__request_create_batch(ferry_stream *stream, ferry__spare_kind memory);
 
 /*
  * Makes a read. Its particulars are to be filled in where parts would be. Before it is posted it

@@ -10,28 +10,13 @@
 
 void ferry__request_destroy(ferry_promise *promise)
 {
-    ferry__release(promise);
-}
-
-void ferry__request_destroy_512(ferry_promise *promise)
-{
-    ferry__spare_give_back(FERRY__SPARE_512, promise);
-}
-
-void ferry__request_destroy_768(ferry_promise *promise)
-{
-    ferry__spare_give_back(FERRY__SPARE_768, promise);
-}
-
-void ferry__request_destroy_1536(ferry_promise *promise)
-{
-    ferry__spare_give_back(FERRY__SPARE_1536, promise);
+    ferry__spare_give_back(promise->spare_kind, promise);
 }
 
 void ferry__request_destroy_with_progress(ferry_promise *promise)
 {
     ferry__notice_deinit(&((ferry__request *)(void *)promise)->extras->progress->notice);
-    ferry__release(promise);
+    ferry__request_destroy(promise);
 }
 
 int ferry__request_check_options(const ferry_request_options *options)

@@ -64,7 +64,7 @@ typedef struct ferry__extras {
  * owner fetches fewer cache lines of it if few of them are needed when it is delivered.
  */
 typedef struct ferry__request {
-    ferry_promise promise; /* first: a promise is its request */
+    ferry_promise promise; /* first: a promise is its request, in memory of its kind */
 
     /* Delivering. */
     ferry__mail mail;                /* set at submit, as the stream and the extras are */
@@ -119,20 +119,16 @@ typedef struct ferry__request_type {
 } ferry__request_type;
 
 /*
- * The types of a direction's requests: each size of memory, and telling of progress, has one of its
- * own. Else giving a promise back would look into the request, and each small write would fetch a
- * line that is in nobody's cache any more.
+ * The types of a direction's requests: telling of progress has one of its own. Else giving a
+ * promise back would look into the request, and each small write would fetch a line that is in
+ * nobody's cache any more.
  */
 typedef struct ferry__request_types {
-    ferry__request_type sized[FERRY__SPARE_1536 + 1]; /* a block of each kind */
-    ferry__request_type any;                          /* an allocation */
+    ferry__request_type any;
     ferry__request_type with_progress;
 } ferry__request_types;
 
 void ferry__request_destroy(ferry_promise *promise);
-void ferry__request_destroy_512(ferry_promise *promise);
-void ferry__request_destroy_768(ferry_promise *promise);
-void ferry__request_destroy_1536(ferry_promise *promise);
 void ferry__request_destroy_with_progress(ferry_promise *promise);
 
 /* What options say of any request; NULL: nothing. */

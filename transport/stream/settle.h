@@ -28,9 +28,6 @@ void ferry__request_cancel(ferry_promise *promise);
     }
 #define FERRY__REQUEST_TYPES(function)                                                             \
     {                                                                                              \
-        .sized = {FERRY__REQUEST_TYPE(ferry__request_destroy_512, function),                       \
-                  FERRY__REQUEST_TYPE(ferry__request_destroy_768, function),                       \
-                  FERRY__REQUEST_TYPE(ferry__request_destroy_1536, function)},                     \
         .any = FERRY__REQUEST_TYPE(ferry__request_destroy, function),                              \
         .with_progress = FERRY__REQUEST_TYPE(ferry__request_destroy_with_progress, function),      \
     }

@@ -299,7 +299,7 @@ PROMISE_EITHER(bounded, what_can_never_be_let_in_does_not_wait_for_room)
 }
 
 /* An allocation of about so many bytes takes until it is told how it ends (-Wl,--wrap). */
-enum { SLOW = 77777 };
+enum { SLOW = 9 << 20 }; /* more than is copied in pieces */
 static sem_t slow_began, slow_may_end;
 static atomic_bool slow_fails;
 

@@ -130,6 +130,38 @@ PROMISE_BOTH(write, full_socket_send_timeout_and_nonblocking_flag_never_show)
     stage_close_got(&s, 2 * SIZE, digest_content(expected, 9, 0, SIZE));
 }
 
+PROMISE_BOTH(write, large_copy_is_whole_however_many_blocks_it_takes)
+{
+    enum { BLOCK = 64 * 1024, MOST = (8 << 20) + 1 };
+    static const size_t sizes[] = {BLOCK - 1,     BLOCK,    BLOCK + 1, 2 * BLOCK,
+                                   3 * BLOCK + 7, MOST - 1, MOST};
+    static unsigned char data[MOST];
+    stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    stage_let_read(&s);
+    uint64_t offset = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        fill_content(data, sizes[i], 8, offset);
+        ferry_promise *copied = submit_write(s.stream, data, sizes[i]);
+        memset(data, 0, sizes[i]);
+        check_outcome(copied, .error = 0, .sent = sizes[i], .stream_offset = offset);
+        offset += sizes[i];
+    }
+    stage_close_got_content(&s, 8, offset);
+}
+
+PROMISE_EITHER(write, large_copy_without_memory_for_its_end_takes_nothing)
+{
+    enum { BLOCKS = 4, SIZE = BLOCKS * 64 * 1024 };
+    static const char data[SIZE];
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    long before = bytes_outstanding();
+    fail_allocation(1 + BLOCKS); /* its request, and all its blocks but one, are there */
+    check_eq(ferry_stream_write(s.stream, data, SIZE, NULL, NULL), -ENOMEM);
+    allow_allocations();
+    check_eq(bytes_outstanding(), before);
+    check_eq(stream_status(s.stream).queued_bytes, 0);
+}
+
 PROMISE_BOTH(write, writes_that_leave_together_settle_each_with_its_own_receipt)
 {
     enum { COUNT = 3000 };
@@ -196,7 +228,9 @@ PROMISE_BOTH(write, each_write_to_a_seqpacket_is_one_message)
         char data[64];
         check_eq(recv(s.theirs, data, sizeof data, 0), i);
     }
-    static const char huge[1 << 22];
+    static char huge[1 << 22];
+    check_eq(outcome(submit_write(s.stream, huge, 100000)).sent, 100000);
+    check_eq(recv(s.theirs, huge, sizeof huge, 0), 100000);
     check_outcome(submit_write(s.stream, huge, sizeof huge), .error = -EMSGSIZE, .sent = 0);
     AT_END(file_remove) test_file file = file_make(200000, 4);
     stage_let_read(&s);
