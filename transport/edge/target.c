@@ -76,16 +76,17 @@ static bool is_storage(int fd, mode_t mode)
     return S_ISREG(mode) || S_ISBLK(mode) || (S_ISCHR(mode) && !isatty(fd));
 }
 
-/* If it cannot be opened so, writing tells what O_DIRECT does not take. */
-static void open_buffered(ferry__target *target)
+/* A file that O_DIRECT was set for. @return whether it could be opened without. */
+static bool open_buffered(ferry__target *target)
 {
-    int flags = fcntl(target->fd, F_GETFL); /* as they are now */
+    int flags = target->buffered_fd < 0 ? fcntl(target->fd, F_GETFL) : 0; /* as they are now */
     if (flags < 0 || (flags & O_DIRECT) == 0)
-        return;
+        return false;
     char path[32];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", target->fd);
     target->buffered_fd =
         open(path, (flags & (O_ACCMODE | O_APPEND | O_SYNC | O_DSYNC)) | O_NONBLOCK | O_CLOEXEC);
+    return target->buffered_fd >= 0;
 }
 
 int ferry__target_open(ferry__target *target, ferry__calls *calls)
@@ -103,8 +104,8 @@ int ferry__target_open(ferry__target *target, ferry__calls *calls)
     if (!is_storage(target->fd, status.st_mode))
         return -EOPNOTSUPP;
     bool is_seekable = target->offset == FERRY_CURRENT || lseek(target->fd, 0, SEEK_CUR) >= 0;
-    if (is_seekable)
-        open_buffered(target);
+    if (is_seekable && (target->mode & O_DIRECT) != 0)
+        (void)open_buffered(target);
     return is_seekable ? 0 : -ESPIPE;
 }
 
@@ -132,6 +133,15 @@ static ssize_t move_on(ferry__target *target, ssize_t count)
     return count > 0 ? count : -EIO;
 }
 
+/* Whether a call that failed is to be made again: O_DIRECT may have been set since the submit. */
+static bool is_to_be_repeated(ferry__target *target)
+{
+    int error = errno;
+    bool again = error == EINTR || (error == EINVAL && open_buffered(target));
+    errno = error;
+    return again;
+}
+
 ssize_t ferry__target_write(ferry__target *target, const void *data, size_t size,
                             ferry__calls *calls)
 {
@@ -139,7 +149,7 @@ ssize_t ferry__target_write(ferry__target *target, const void *data, size_t size
     ssize_t count;
     do /* FERRY_CURRENT is -1, as pwritev2(2) has it */
         count = calls->pwritev2(calls, fd_of(target), &piece, 1, place_of(target), 0);
-    while (count < 0 && errno == EINTR);
+    while (count < 0 && is_to_be_repeated(target));
     return move_on(target, count);
 }
 

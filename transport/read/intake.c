@@ -202,8 +202,14 @@ static void fail(ferry__intake *intake, ferry__request *request, int error, ferr
     finish(intake, request, error, phase);
 }
 
-/* Gives the first read what there is. OVER: that has finished it, and it is the next one's turn. */
-static ferry__read_state feed_first(ferry__intake *intake)
+/* A turn's share, in bytes that reads of dear types move; a call counts as some. */
+enum { A_SHARE = 64 * 1024, A_CALL = 8 * 1024 };
+
+/*
+ * Gives the first read what there is. OVER: that has finished it, and it is the next one's turn.
+ * @param share how much more may be done in this turn; less is left then.
+ */
+static ferry__read_state feed_first(ferry__intake *intake, int64_t *share)
 {
     ferry__request *request = intake->reads.first;
     const ferry__read_type *type = type_of(request);
@@ -219,7 +225,9 @@ static ferry__read_state feed_first(ferry__intake *intake)
         finish(intake, request, 0, FERRY_PHASE_DONE);
     else
         fail(intake, request, step.error, step.phase);
-    return type->is_dear ? FERRY__READ_BUSY : FERRY__READ_OVER;
+    if (type->is_dear)
+        *share -= A_CALL + (int64_t)request->promise.result.sent;
+    return *share > 0 ? FERRY__READ_OVER : FERRY__READ_BUSY;
 }
 
 static ferry_phase phase_of(const ferry__request *request)
@@ -483,8 +491,9 @@ static void serve_subscriber(ferry__intake *intake)
 static bool serve_all(ferry__intake *intake)
 {
     ferry__read_state state = FERRY__READ_OVER;
+    int64_t share = A_SHARE;
     while (intake->reads.first != NULL && state == FERRY__READ_OVER)
-        state = feed_first(intake);
+        state = feed_first(intake, &share);
     if (intake->reads.first == NULL && intake->subscriber != NULL && !is_command_under_way(intake))
         serve_subscriber(intake);
     return state == FERRY__READ_BUSY;
@@ -617,6 +626,20 @@ static bool is_wanted(const ferry__intake *intake)
     /* A loan may use up all calls: that is known once it has come back. */
     bool may_be_called = intake->shots < 0 || (intake->shots > 0 && intake->borrower == NULL);
     return intake->subscriber != NULL && may_be_called && !intake->is_full;
+}
+
+size_t ferry__intake_count_wanted(ferry__request *request)
+{
+    enum { MOST_READS = 32 }; /* their callbacks are called in one turn */
+    size_t all = 0;
+    for (unsigned i = 0; request != NULL && i < MOST_READS; i++, request = request->next) {
+        const ferry__read_type *type = type_of(request);
+        size_t wanted = type->count_wanted != NULL ? type->count_wanted(request) : 0;
+        if (wanted == 0 || wanted > FERRY__PORTION - all)
+            break;
+        all += wanted;
+    }
+    return all;
 }
 
 ssize_t ferry__intake_keep(ferry__intake *intake, size_t size)

@@ -164,6 +164,12 @@ void ferry__intake_note_end(ferry__intake *intake, int error);
 void ferry__intake_go_on(ferry__intake *intake, ferry__request *request, int error,
                          ferry_phase phase);
 
+/*
+ * How many bytes a read and small ones behind it want, as far as that is known. So much may come
+ * with one call. No more: bytes that no read wants stay in the kernel.
+ */
+size_t ferry__intake_count_wanted(ferry__request *request);
+
 /* Asks the kernel once, into memory behind what is kept; as a read's ask. */
 ssize_t ferry__intake_keep(ferry__intake *intake, size_t size);
 

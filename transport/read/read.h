@@ -77,6 +77,12 @@ typedef struct ferry__read_type {
     ssize_t (*ask)(ferry__intake *intake, ferry__request *request);
 
     /*
+     * How many bytes it still wants, if that is known: they may come with those that others want
+     * (ferry__intake_count_wanted). NULL, or 0: it is not, or they are to come by themselves.
+     */
+    size_t (*count_wanted)(ferry__request *request);
+
+    /*
      * It fails: gives the peer's bytes that it has got and does not consume back to the intake. Not
      * called when the stream ends: what is kept is dropped then.
      */
@@ -92,7 +98,7 @@ typedef struct ferry__read_type {
      * has. */
     bool (*pass_on)(ferry__request *request, int error);
 
-    /* It makes system calls of its own: one such read is enough for a turn. */
+    /* It makes system calls of its own: a large one, or some small ones, are enough for a turn. */
     bool is_dear;
 } ferry__read_type;
 

@@ -142,24 +142,13 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
     return ferry__read_over(error, FERRY_PHASE_SOURCE);
 }
 
-/*
- * How many bytes this read and small ones behind it want, as far as that is known. So much may come
- * with one call. No more: bytes that no read wants stay in the kernel.
- */
+/* More than a little is rather received into its memory. */
 static size_t count_wanted(ferry__request *request)
 {
-    enum { LITTLE = 4096, MOST_READS = 32 }; /* their callbacks are called in one turn */
-    size_t wanted = 0;
-    for (unsigned i = 0; request != NULL && i < MOST_READS; i++, request = request->next) {
-        if (ferry__request_read(request)->type != &into_memory)
-            break;
-        const filling *its = filling_of(request);
-        size_t room = its->size - its->filled;
-        if (its->mode == FERRY_READ_UNTIL || room >= LITTLE || room > FERRY__PORTION - wanted)
-            break;
-        wanted += room;
-    }
-    return wanted;
+    enum { LITTLE = 4096 };
+    const filling *self = filling_of(request);
+    size_t room = self->size - self->filled;
+    return self->mode != FERRY_READ_UNTIL && room < LITTLE ? room : 0;
 }
 
 /* Asks for bytes: straight into its memory, if nothing has to be looked at first and no other small
@@ -170,7 +159,7 @@ static ssize_t ask(ferry__intake *intake, ferry__request *request)
     size_t room = self->size - self->filled;
     if (self->mode == FERRY_READ_UNTIL || room == 0 || ferry__bytes_count(&intake->kept) > 0)
         return ferry__intake_keep(intake, FERRY__PORTION);
-    size_t wanted = count_wanted(request);
+    size_t wanted = ferry__intake_count_wanted(request);
     if (wanted > room && ferry__bytes_reserve(&intake->kept, wanted) == 0)
         return ferry__intake_keep(intake, wanted);
     ssize_t count = ferry__link_receive(&intake->stream->link, self->data + self->filled, room);
@@ -203,6 +192,7 @@ static const ferry__read_type into_memory = {
     .create = create,
     .feed = feed,
     .ask = ask,
+    .count_wanted = count_wanted,
     .undo = undo,
     .conclude = conclude,
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reads into a file: spliced from the socket into a pipe of ours, and from there into the target.
- * What is kept already is written from memory, first. So is what splice(2) cannot move: then the
- * kernel is asked for bytes to be kept, and what is kept goes the same way.
+ * What is kept already is written from memory, first. So is what splice(2) cannot move, and what is
+ * hardly worth a pipe: then the kernel is asked for bytes to be kept, which go the same way.
  *
  * The pipe is empty whenever the kernel is asked, and filled only while nothing is kept. So the
  * bytes in it come before all that is kept later. They go back there if they cannot be stored.
@@ -24,6 +24,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* So much at once is worth splicing: less is cheaper to receive and to write. */
+enum { MUCH = 16 * 1024 };
+
 /* The particulars of one. */
 typedef struct storing {
     ferry__read read; /* first */
@@ -33,6 +36,7 @@ typedef struct storing {
     bool by_copy;        /* splice(2) cannot do it */
     bool is_refused;     /* splice(2) cannot do it, and nothing else was allowed */
     bool has_copied;     /* it has asked for bytes to be kept, since splice(2) cannot do it */
+    bool is_much;        /* MUCH is expected, as it is to come, or as much came before */
     int pipe[2];         /* read and write end; -1 until needed */
     size_t piped;        /* bytes in it */
     ferry__timer again;  /* the target takes nothing now: when to ask it anew */
@@ -62,6 +66,7 @@ static int take(storing *self, const ferry_file *file, size_t path_size, ferry__
     const char *path = file->path != NULL ? memcpy(self->path, file->path, path_size) : NULL;
     self->length = file->length;
     self->is_open = self->by_copy = self->is_refused = self->has_copied = false;
+    self->is_much = file->length > MUCH;
     self->pipe[0] = self->pipe[1] = -1;
     self->piped = 0;
     self->patience_ns = 0;
@@ -248,6 +253,41 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
     return ferry__read_is(has_more ? FERRY__READ_BUSY : FERRY__READ_HUNGRY);
 }
 
+/* Other links never splice. */
+static bool is_plain(const storing *self)
+{
+    return self->request->stream->link.type == &ferry__link_plain;
+}
+
+/* Whether what it asks for next is received and written: that is less than is worth a pipe and two
+ * calls of splice(2), as far as anybody knows. */
+static bool takes_little(const storing *self)
+{
+    bool may_be_copied = (self->target.flags & FERRY_FILE_ZERO_COPY) == 0;
+    return is_plain(self) && may_be_copied && !self->by_copy && !self->is_much;
+}
+
+/* What is spliced does not come with what others want. */
+static size_t count_wanted(ferry__request *request)
+{
+    const storing *self = storing_of(request);
+    return self->length != FERRY_TO_END && takes_little(self) ? portion(request, self) : 0;
+}
+
+/* Asks for a little. @return whether there was memory for it. */
+static bool receive_little(ferry__intake *intake, ferry__request *request, size_t size,
+                           ssize_t *ret_count)
+{
+    size_t wanted = ferry__intake_count_wanted(request), most = size < MUCH ? size : MUCH;
+    if (wanted > most)
+        most = wanted;
+    if (ferry__bytes_reserve(&intake->kept, most) != 0)
+        return false;
+    *ret_count = ferry__intake_keep(intake, most);
+    storing_of(request)->is_much = *ret_count == MUCH && size > MUCH;
+    return true;
+}
+
 static int make_pipe(storing *self, size_t wanted, ferry__calls *calls)
 {
     if (self->pipe[0] >= 0)
@@ -264,11 +304,12 @@ static ssize_t fill_pipe(ferry__intake *intake, ferry__request *request, size_t 
 {
     storing *self = storing_of(request);
     ferry__link *link = &intake->stream->link;
-    if (make_pipe(self, size, link->calls) != 0) {
+    if (!is_plain(self) || make_pipe(self, size, link->calls) != 0) {
         copy_instead(intake, self);
         return 0;
     }
     ssize_t count = ferry__link_receive_to_pipe(link, self->pipe[1], size);
+    self->is_much = count >= MUCH;
     if (count > 0)
         self->piped = (size_t)count;
     else if (is_refusal((int)count))
@@ -301,12 +342,17 @@ static ssize_t ask(ferry__intake *intake, ferry__request *request)
 {
     storing *self = storing_of(request);
     size_t size = portion(request, self);
-    ssize_t count = self->by_copy ? 0 : fill_pipe(intake, request, size);
+    bool is_zero_copy = (self->target.flags & FERRY_FILE_ZERO_COPY) != 0;
+    ssize_t count = 0;
+    if (takes_little(self) && receive_little(intake, request, size, &count))
+        return count;
+    if (!self->by_copy)
+        count = fill_pipe(intake, request, size);
     if (count != 0)
         return count;
     if (self->is_refused)
         return -EAGAIN;
-    if ((self->target.flags & FERRY_FILE_ZERO_COPY) != 0)
+    if (is_zero_copy)
         return look_instead(intake, request, size);
     enum { MOST = 4 * FERRY__PORTION }; /* more gains nothing, and is memory */
     count = ferry__intake_keep(intake, size < MOST ? size : MOST);
@@ -340,6 +386,7 @@ static const ferry__read_type into_file = {
     .create = create,
     .feed = feed,
     .ask = ask,
+    .count_wanted = count_wanted,
     .undo = undo,
     .conclude = conclude,
     .is_dear = true,

@@ -202,8 +202,9 @@ FERRY_API int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
  * Stores the next bytes in a range of a file: file.length of them, or all that come until the peer
  * ends (FERRY_TO_END). A range that lies beyond the file's end leaves a hole.
  *
- * It stores by splice(2), without copying. If that is refused (a file open for appending, a device,
- * some file systems) it goes on at the same byte by copying. What had come before and was kept is
+ * It stores by splice(2), without copying. Less than 16 KiB at a time is received and written, as
+ * that costs less. If splice(2) is refused (a file open for appending, a device, some file systems)
+ * it goes on at the same byte by copying. What had come before and was kept is
  * written first. An fd that is open with O_DIRECT gets every byte, too, if its file can be opened
  * anew without that flag.
  *
@@ -252,7 +253,7 @@ FERRY_API int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
  *                          destroyed
  * What was taken from the socket and not stored is put back. If there is no memory for that, or no
  * way, reading ends with -ENOMEM, or with what was said: nothing is ever read over a gap.
- * Source: splice(2), openat(2), openat2(2), pwritev2(2), recv(2).
+ * Source: recv(2), pwritev2(2), splice(2), openat(2), openat2(2).
  */
 FERRY_API int ferry_stream_read_to_file(ferry_stream *stream, const ferry_file *file,
                                         const ferry_request_options *options,
