@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 enum {
-    LARGEST = 64 * 1024,
+    LARGEST = 512 * 1024,
     QUEUED = 2 << 20 /* bytes that may wait: they are in the cache still when they are sent */
 };
 static const char payload[LARGEST];
@@ -88,6 +88,8 @@ static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
 
 const shape shape_copies[] = {
     COPIES("copies-4k", "writes of 4 KiB, copied, 1 thread, TCP", 4 << 10, 200 * 1000),
+    COPIES("copies-16k", "writes of 16 KiB, copied, 1 thread, TCP", 16 << 10, 80 * 1000),
     COPIES("copies-64k", "writes of 64 KiB, copied, 1 thread, TCP", 64 << 10, 20 * 1000),
+    COPIES("copies-512k", "writes of 512 KiB, copied, 1 thread, TCP", 512 << 10, 2500),
     {0},
 };

@@ -22,6 +22,7 @@ extern const shape shape_proxy[];      /* messages through relays */
 extern const shape shape_reading[];    /* bulk that is read */
 extern const shape shape_relaying[];   /* one connection into another */
 extern const shape shape_short[];      /* short connections */
+extern const shape shape_storing[];    /* what comes, into a file */
 extern const shape shape_streams[];    /* many streams at once */
 extern const shape shape_waiting[];    /* what waits: streams, and writes in a queue */
 extern const shape shape_writers[];    /* many writers into one stream */

@@ -103,10 +103,12 @@ int ferry__target_open(ferry__target *target, ferry__calls *calls)
         return -EBADF;
     if (!is_storage(target->fd, status.st_mode))
         return -EOPNOTSUPP;
-    bool is_seekable = target->offset == FERRY_CURRENT || lseek(target->fd, 0, SEEK_CUR) >= 0;
-    if (is_seekable && (target->mode & O_DIRECT) != 0)
+    bool may_lack_positions = S_ISCHR(status.st_mode) && target->offset != FERRY_CURRENT;
+    if (may_lack_positions && lseek(target->fd, 0, SEEK_CUR) < 0)
+        return -ESPIPE;
+    if ((target->mode & O_DIRECT) != 0)
         (void)open_buffered(target);
-    return is_seekable ? 0 : -ESPIPE;
+    return 0;
 }
 
 static int fd_of(const ferry__target *target)

@@ -24,8 +24,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* So much at once is worth splicing: less is cheaper to receive and to write. */
-enum { MUCH = 16 * 1024 };
+/* So much in all, or at once, is worth splicing: to receive and write less is cheaper. */
+enum { LARGE = 128 * 1024, MUCH = 16 * 1024 };
 
 /* The particulars of one. */
 typedef struct storing {
@@ -36,7 +36,7 @@ typedef struct storing {
     bool by_copy;        /* splice(2) cannot do it */
     bool is_refused;     /* splice(2) cannot do it, and nothing else was allowed */
     bool has_copied;     /* it has asked for bytes to be kept, since splice(2) cannot do it */
-    bool is_much;        /* MUCH is expected, as it is to come, or as much came before */
+    bool is_much;        /* it is worth splicing, as far as anybody knows */
     int pipe[2];         /* read and write end; -1 until needed */
     size_t piped;        /* bytes in it */
     ferry__timer again;  /* the target takes nothing now: when to ask it anew */
@@ -66,7 +66,7 @@ static int take(storing *self, const ferry_file *file, size_t path_size, ferry__
     const char *path = file->path != NULL ? memcpy(self->path, file->path, path_size) : NULL;
     self->length = file->length;
     self->is_open = self->by_copy = self->is_refused = self->has_copied = false;
-    self->is_much = file->length > MUCH;
+    self->is_much = file->length > LARGE;
     self->pipe[0] = self->pipe[1] = -1;
     self->piped = 0;
     self->patience_ns = 0;
@@ -244,8 +244,8 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
         count = store_kept(intake, request);
     if (count == -EAGAIN)
         return wait_for_target(self);
-    if (count < 0)
-        return ferry__read_over((int)count, FERRY_PHASE_SINK);
+    if (count < 0) /* some files of /proc have no positions either, and say so now */
+        return ferry__read_over((int)count, count == -ESPIPE ? FERRY_PHASE_OPEN : FERRY_PHASE_SINK);
     self->patience_ns = 0;
     if (is_complete(request, self))
         return ferry__read_over(0, FERRY_PHASE_DONE);
@@ -259,8 +259,12 @@ static bool is_plain(const storing *self)
     return self->request->stream->link.type == &ferry__link_plain;
 }
 
-/* Whether what it asks for next is received and written: that is less than is worth a pipe and two
- * calls of splice(2), as far as anybody knows. */
+static bool is_small(const storing *self)
+{
+    return self->length != FERRY_TO_END && self->length <= LARGE;
+}
+
+/* Whether what it asks for next is received and written. */
 static bool takes_little(const storing *self)
 {
     bool may_be_copied = (self->target.flags & FERRY_FILE_ZERO_COPY) == 0;
@@ -271,20 +275,22 @@ static bool takes_little(const storing *self)
 static size_t count_wanted(ferry__request *request)
 {
     const storing *self = storing_of(request);
-    return self->length != FERRY_TO_END && takes_little(self) ? portion(request, self) : 0;
+    return is_small(self) && takes_little(self) ? portion(request, self) : 0;
 }
 
 /* Asks for a little. @return whether there was memory for it. */
 static bool receive_little(ferry__intake *intake, ferry__request *request, size_t size,
                            ssize_t *ret_count)
 {
-    size_t wanted = ferry__intake_count_wanted(request), most = size < MUCH ? size : MUCH;
+    storing *self = storing_of(request);
+    size_t wanted = ferry__intake_count_wanted(request);
+    size_t most = is_small(self) || size < MUCH ? size : MUCH;
     if (wanted > most)
         most = wanted;
     if (ferry__bytes_reserve(&intake->kept, most) != 0)
         return false;
     *ret_count = ferry__intake_keep(intake, most);
-    storing_of(request)->is_much = *ret_count == MUCH && size > MUCH;
+    self->is_much = *ret_count >= MUCH && !is_small(self);
     return true;
 }
 
