@@ -801,8 +801,10 @@ void ferry__intake_ready(ferry_stream *stream, uint32_t events)
         return;
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) != 0)
         intake->is_cut_short = true;
-    if ((events & ((uint32_t)FERRY__RECEIVING | EPOLLHUP | EPOLLERR)) != 0)
-        ferry__stream_schedule_reading(stream);
+    if ((events & ((uint32_t)FERRY__RECEIVING | EPOLLHUP | EPOLLERR)) == 0)
+        return;
+    stream->has_come = true;
+    ferry__stream_schedule_reading(stream);
 }
 
 static ferry__wait waits_for(const ferry__intake *intake)

@@ -614,12 +614,26 @@ static bool closes_next(const ferry_stream *stream)
     return stream->sending_is_due && head != NULL && head->kind == FERRY__CLOSE;
 }
 
+/* Whether a question is to leave before its answer is looked for. */
+static bool asks_first(const ferry_stream *stream)
+{
+    bool is_closed = (atomic_load(&stream->admission.word) & FERRY__CLOSED) != 0;
+    return stream->sending_is_due && stream->reading_is_due && !stream->has_come && !is_closed;
+}
+
+static void give_share_of_reading(ferry_stream *stream)
+{
+    stream->reading_is_due = false;
+    if (ferry__intake_take_in(stream))
+        stream->reading_is_due = true;
+}
+
 /* One share for each direction that has something to do. */
 static void give_shares(ferry_stream *stream)
 {
     bool reads = stream->reading_is_due, sends = stream->sending_is_due;
-    bool was_put_off = ferry__intake_is_put_off(stream);
-    stream->reading_is_due = stream->sending_is_due = false;
+    bool was_put_off = ferry__intake_is_put_off(stream), reads_last = asks_first(stream);
+    stream->reading_is_due = stream->sending_is_due = stream->has_come = false;
     if (ferry__stream_is_cut(stream)) {
         stop_waiting_for_sink(stream);
         /* Not before its mail has come: then all that was submitted before it has come, too. */
@@ -631,10 +645,13 @@ static void give_shares(ferry_stream *stream)
         ferry__securing_go_on(stream);
         return;
     }
-    if (reads && ferry__intake_take_in(stream))
-        stream->reading_is_due = true;
+    if (reads && !reads_last)
+        give_share_of_reading(stream);
+    stream->reading_is_due |= reads_last; /* so no call blocks meanwhile */
     if (sends && send_some(stream))
         stream->sending_is_due = true;
+    if (reads_last)
+        give_share_of_reading(stream);
     /* Mail brings no other turn where the sink is full. */
     if ((was_put_off && !closes_next(stream)) || stream->waits_for_sink)
         ferry__intake_catch_up(stream);

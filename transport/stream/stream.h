@@ -181,7 +181,8 @@ struct ferry_stream {
     atomic_bool is_settling;  /* written by the owner: what is not counted any more is settling */
     atomic_uchar abort_cause; /* why it is aborted, a ferry_cause; FERRY_CAUSE_NONE: it is not */
     atomic_bool is_resuming;  /* resume_mail is under way */
-    bool has_given_up;        /* the owner's: the peer has stalled; nothing is waited for */
+    bool has_given_up : 1;    /* the owner's: the peer has stalled; nothing is waited for */
+    bool has_come : 1;        /* the owner's: the fd has told of something; reading is due */
     unsigned cancels_due;     /* the owner's: cancels of settled requests, with mail to come */
     uint32_t released_visits; /* the owner's: to give back at the end of this turn */
     _Atomic uint64_t sent_bytes;         /* written by the owner: for ferry_stream_get_status */

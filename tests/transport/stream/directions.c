@@ -20,6 +20,57 @@ static int read_patiently(ferry_stream *stream)
     return ferry_stream_read(stream, &some, &patient, NULL);
 }
 
+/* ---- order ----------------------------------------------------------------------------------- */
+
+/* A question and the read of its answer, that an owner's callback submits. */
+typedef struct question {
+    ferry_stream *stream;
+    ferry_faults *counting;
+    uint64_t reads_before; /* calls that looked for the answer before the question was made */
+    char answer;
+    ferry_promise *answered;
+    sem_t asked;
+} question;
+
+static int64_t make_question(void *buffer, size_t size, void *arg)
+{
+    question *self = arg;
+    check(size > 0);
+    *(char *)buffer = '?';
+    self->reads_before = ferry_faults_get_calls(self->counting, FERRY_CALL_READ);
+    return 1;
+}
+
+static void ask_and_read(ferry_promise *, const ferry_result *, void *arg)
+{
+    question *self = arg;
+    const ferry_part part = ferry_part_generate(make_question, self, 1, NULL);
+    check_eq(ferry_stream_send(self->stream, &part, 1, NULL, NULL), 0);
+    const ferry_read some = {&self->answer, 1, FERRY_READ_SOME};
+    check_eq(ferry_stream_read(self->stream, &some, NULL, &self->answered), 0);
+    sem_post(&self->asked);
+}
+
+PROMISE_BOTH(directions, question_leaves_before_its_answer_is_looked_for)
+{
+    static const ferry_fault none = {FERRY_CALL_ANY, UINT64_MAX, 1, FERRY_FAULT_ERROR, EIO};
+    AT_END(drop_faults) ferry_faults *faults = faults_of(none);
+    AT_END(stage_close)
+    stage s = stage_open_with(placement, tcp_pair(), (ferry_stream_options){.faults = faults});
+    question asking = {.stream = s.stream, .counting = faults};
+    sem_init(&asking.asked, 0, 0);
+    const ferry_request_options options = {.on_owner = ask_and_read, .on_owner_arg = &asking};
+    check_eq(ferry_stream_write(s.stream, "!", 1, &options, NULL), 0);
+    check_eq(sem_wait(&asking.asked), 0);
+    char asked[2];
+    check_eq(recv(s.theirs, asked, 2, MSG_WAITALL), 2);
+    check_eq(asked[1], '?');
+    check_eq(asking.reads_before, 0);
+    send_text(s.theirs, "a");
+    check_eq(outcome(asking.answered).sent, 1);
+    check_eq(asking.answer, 'a');
+}
+
 /* ---- limits ---------------------------------------------------------------------------------- */
 
 static void keep_apart(ferry_service *service, ferry_stream_options options)
