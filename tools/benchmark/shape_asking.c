@@ -41,6 +41,16 @@ static int submit(ferry_stream *stream, const wish *each, size_t count,
     return error;
 }
 
+/* Progress is told on this thread, when it listens. */
+static int listen_to_progress(void)
+{
+    int count;
+    do
+        count = ferry_inbox_run(0);
+    while (count > 0);
+    return count;
+}
+
 static int write_all(const shape_run *what, ferry_stream *stream, const wish *each)
 {
     ferry_promise *promises[WINDOW];
@@ -49,6 +59,8 @@ static int write_all(const shape_run *what, ferry_stream *stream, const wish *ea
         error = submit(stream, each, WINDOW, each->has_promise ? promises : NULL);
         if (error == 0 && each->has_promise)
             error = await_all(promises, WINDOW);
+        if (error == 0 && each->options.on_progress != NULL)
+            error = listen_to_progress();
     }
     return error;
 }
