@@ -521,10 +521,10 @@ static void run_to_its_end(ferry__owner *owner)
 {
     ferry__thread_current()->owner = owner;
     ferry__thread_current()->step = &owner->activity.step;
-    use_spares(owner);
     (void)pthread_setname_np(pthread_self(), owner->name);
     if (owner->hook.start != NULL)
         owner->hook.start(owner->name, owner->hook.arg);
+    use_spares(owner);
     while (atomic_load(&owner->holds) > 0) {
         run_round(owner);
         if (atomic_load(&owner->holds) > 0)

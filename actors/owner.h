@@ -75,9 +75,8 @@ struct ferry__exit {
 
 /* The blocks that an owner keeps. Apart from it, as idle owners without a thread may be many. */
 typedef struct ferry__spares {
-    ferry__shelf
-        shelves[FERRY__SPARE_BUFFER];      /* for those who post to it. Buffers are for itself */
-    ferry__pile piles[FERRY__SPARE_KINDS]; /* its thread's, put on shelves after every turn */
+    ferry__shelf shelves[FERRY__SPARE_BUFFER]; /* for those who post to it; of buffers none */
+    ferry__pile piles[FERRY__SPARE_KINDS];     /* its thread's: put there after every turn */
 } ferry__spares;
 
 /* What the program wants done on each thread. */

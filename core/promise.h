@@ -74,6 +74,7 @@ enum {
 
 /* A promise knows so much of its process's generation: another one is 16 million forks away. */
 #define FERRY__GENERATIONS UINT32_C(0xffffff)
+_Static_assert(FERRY__NO_SPARE <= UINT8_MAX, "a promise can note each kind of block");
 
 /* Those who are to be told, the newest first; or a mark: what they wait for is there. */
 typedef _Atomic(ferry__observer *) ferry__observers;
@@ -81,10 +82,9 @@ typedef _Atomic(ferry__observer *) ferry__observers;
 struct ferry_promise {
     /* Any thread. */
     _Atomic uint64_t refs;
-    atomic_uint state; /* flags; the futex word of those who await elsewhere */
-    uint32_t
-        generation : 24;     /* set when it is made: of the process that made it (core/thread.h), */
-    uint32_t spare_kind : 8; /* and what kind of block its memory is, if its maker uses them */
+    atomic_uint state;            /* flags; the futex word of those who await elsewhere */
+    uint32_t generation : 24;     /* of the process that made it (core/thread.h) */
+    uint32_t spare_kind : 8;      /* which kind of block its memory is, if its maker uses them */
     ferry__observers observers;   /* of its outcome */
     _Atomic(ferry__inbox *) home; /* the submitting thread's, a reference; NULL: it reports nowhere.
                                      Set at most once */

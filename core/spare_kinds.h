@@ -21,20 +21,23 @@ typedef enum ferry__spare_kind {
     FERRY__REQUEST_SPARES = FERRY__SPARE_1536 + 1 /* how many kinds are for one request each */
 } ferry__spare_kind;
 
+/* How many bytes one has, but for buffers. */
+#define FERRY__BYTES_OF(kind) ((size_t)((kind) % 2 == 0 ? 512 : 768) << ((kind) / 2))
+
 enum {
-    FERRY__SPARE_BYTES = 512, /* of the smallest */
-    FERRY__LARGE_BYTES = 32 * 1024,
-    FERRY__64K_BYTES = 64 * 1024,
+    FERRY__SPARE_BYTES = FERRY__BYTES_OF(FERRY__SPARE_512),
+    FERRY__LARGE_BYTES = FERRY__BYTES_OF(FERRY__SPARE_LARGE),
+    FERRY__64K_BYTES = FERRY__BYTES_OF(FERRY__SPARE_64K),
     FERRY__BUFFER_ROOM = 68 * 1024
 };
+_Static_assert(FERRY__BYTES_OF(FERRY__SPARE_1536) == 1536 && FERRY__LARGE_BYTES == 32 * 1024 &&
+                   FERRY__64K_BYTES == 64 * 1024,
+               "they are what their names say");
 
 /* How many bytes one has. @param kind not FERRY__NO_SPARE. */
 static inline size_t ferry__spare_bytes(ferry__spare_kind kind)
 {
-    if (kind == FERRY__SPARE_BUFFER)
-        return FERRY__BUFFER_ROOM;
-    size_t doubled = kind % 2 == 0 ? FERRY__SPARE_BYTES : FERRY__SPARE_BYTES / 2 * 3;
-    return doubled << (kind / 2);
+    return kind == FERRY__SPARE_BUFFER ? FERRY__BUFFER_ROOM : FERRY__BYTES_OF(kind);
 }
 
 /* The smallest for so many bytes; FERRY__NO_SPARE: they are more than 64 KiB. */
@@ -44,11 +47,11 @@ static inline ferry__spare_kind ferry__spare_kind_for(size_t size)
         return FERRY__SPARE_512;
     if (size > FERRY__64K_BYTES)
         return FERRY__NO_SPARE;
+    /* How often 512 can be doubled and stay below: 1,025 bytes are more than 512 doubled once. */
     unsigned doublings =
-        (unsigned)__builtin_clz(FERRY__SPARE_BYTES) -
-        (unsigned)__builtin_clz((unsigned)size - 1); /* so often it was too small */
-    size_t between = (size_t)(FERRY__SPARE_BYTES / 2 * 3) << doublings;
-    return (ferry__spare_kind)(2 * doublings + (size <= between ? 1 : 2));
+        (unsigned)__builtin_clz(FERRY__SPARE_BYTES) - (unsigned)__builtin_clz((unsigned)size - 1);
+    unsigned next = 2 * doublings + 1;
+    return (ferry__spare_kind)(size <= FERRY__BYTES_OF(next) ? next : next + 1);
 }
 
 #endif

@@ -60,8 +60,10 @@ typedef struct ferry__pile {
 void *ferry__spare_take(ferry__spare_kind kind, ferry__pile *pile, ferry__shelf *shelf,
                         size_t size);
 
-/* Any thread: the same from its own pile, and to it. What is FERRY__NO_SPARE is freed. */
+/* Any thread: the same from its own pile. */
 void *ferry__spare_take_here(ferry__spare_kind kind, ferry__shelf *shelf, size_t size);
+
+/* Any thread: to its own pile. @param kind FERRY__NO_SPARE: what was allocated is freed. */
 void ferry__spare_give_back(ferry__spare_kind kind, void *block);
 
 /*

@@ -18,6 +18,23 @@ static void drop(void *block)
     ferry__pile_add(FERRY__SPARE_512, NULL, block);
 }
 
+PROMISE(spares, each_size_up_to_64_kib_has_the_smallest_block_and_wastes_a_third_of_it_at_most)
+{
+    for (size_t size = 1; size <= FERRY__64K_BYTES; size++) {
+        ferry__spare_kind kind = ferry__spare_kind_for(size);
+        size_t bytes = ferry__spare_bytes(kind);
+        check(bytes >= size);
+        if (kind == FERRY__SPARE_512)
+            continue;
+        check(ferry__spare_bytes(kind - 1) < size);
+        check(bytes - size <= bytes / 3);
+    }
+    check_eq(ferry__spare_kind_for(FERRY__LARGE_BYTES), FERRY__SPARE_LARGE);
+    check_eq(ferry__spare_kind_for(FERRY__64K_BYTES), FERRY__SPARE_64K);
+    check_eq(ferry__spare_kind_for(FERRY__64K_BYTES + 1), FERRY__NO_SPARE);
+    check_eq(ferry__spare_kind_for(SIZE_MAX), FERRY__NO_SPARE);
+}
+
 PROMISE(spares, block_on_the_shelf_is_taken_instead_of_allocated)
 {
     ferry__shelf shelf = {0};

@@ -103,8 +103,7 @@ int ferry__target_open(ferry__target *target, ferry__calls *calls)
         return -EBADF;
     if (!is_storage(target->fd, status.st_mode))
         return -EOPNOTSUPP;
-    bool may_lack_positions = S_ISCHR(status.st_mode) && target->offset != FERRY_CURRENT;
-    if (may_lack_positions && lseek(target->fd, 0, SEEK_CUR) < 0)
+    if (target->offset != FERRY_CURRENT && lseek(target->fd, 0, SEEK_CUR) < 0)
         return -ESPIPE;
     if ((target->mode & O_DIRECT) != 0)
         (void)open_buffered(target);
@@ -163,7 +162,7 @@ ssize_t ferry__target_splice(ferry__target *target, int pipe_fd, size_t size, fe
         count = calls->splice(calls, pipe_fd, NULL, fd_of(target),
                               place != FERRY_CURRENT ? &place : NULL, size,
                               SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    } while (count < 0 && errno == EINTR);
+    } while (count < 0 && is_to_be_repeated(target));
     return move_on(target, count);
 }
 

@@ -202,14 +202,23 @@ static void fail(ferry__intake *intake, ferry__request *request, int error, ferr
     finish(intake, request, error, phase);
 }
 
-/* A turn's share, in bytes that reads of dear types move; a call counts as some. */
-enum { A_SHARE = 64 * 1024, A_CALL = 8 * 1024 };
+/* What reads of dear types may cost in a turn: a byte that is moved costs 1, and the rest of a read
+ * as much as so many. */
+enum { MOST_COST = 64 * 1024, COST_OF_A_READ = 8 * 1024 };
+
+/* Whether others have waited for as long as a turn may take. */
+static bool is_to_give_way(const ferry_stream *stream)
+{
+    enum { LONG_NS = 40 * 1000 };
+    return ferry__owner_has_more(stream->owner) &&
+           ferry__clock_now() - ferry__stream_turn_time(stream) > LONG_NS;
+}
 
 /*
  * Gives the first read what there is. OVER: that has finished it, and it is the next one's turn.
- * @param share how much more may be done in this turn; less is left then.
+ * @param cost of what was fed in this turn: grows.
  */
-static ferry__read_state feed_first(ferry__intake *intake, int64_t *share)
+static ferry__read_state feed_first(ferry__intake *intake, uint64_t *cost)
 {
     ferry__request *request = intake->reads.first;
     const ferry__read_type *type = type_of(request);
@@ -225,9 +234,11 @@ static ferry__read_state feed_first(ferry__intake *intake, int64_t *share)
         finish(intake, request, 0, FERRY_PHASE_DONE);
     else
         fail(intake, request, step.error, step.phase);
-    if (type->is_dear)
-        *share -= A_CALL + (int64_t)request->promise.result.sent;
-    return *share > 0 ? FERRY__READ_OVER : FERRY__READ_BUSY;
+    if (!type->is_dear)
+        return FERRY__READ_OVER;
+    *cost += COST_OF_A_READ + request->promise.result.sent;
+    bool is_enough = *cost >= MOST_COST || is_to_give_way(intake->stream);
+    return is_enough ? FERRY__READ_BUSY : FERRY__READ_OVER;
 }
 
 static ferry_phase phase_of(const ferry__request *request)
@@ -491,9 +502,9 @@ static void serve_subscriber(ferry__intake *intake)
 static bool serve_all(ferry__intake *intake)
 {
     ferry__read_state state = FERRY__READ_OVER;
-    int64_t share = A_SHARE;
+    uint64_t cost = 0;
     while (intake->reads.first != NULL && state == FERRY__READ_OVER)
-        state = feed_first(intake, &share);
+        state = feed_first(intake, &cost);
     if (intake->reads.first == NULL && intake->subscriber != NULL && !is_command_under_way(intake))
         serve_subscriber(intake);
     return state == FERRY__READ_BUSY;
@@ -718,9 +729,11 @@ static bool ask_kernel(ferry__intake *intake)
                               ferry__stream_turn_time(intake->stream));
         return link->is_dry && !intake->is_cut_short;
     }
-    if (count != -EAGAIN)
+    /* An abort has ended the connection on this side: that is no end of the peer's. */
+    bool is_said = count != -EAGAIN && !ferry__stream_is_cut(intake->stream);
+    if (is_said)
         heed_end(intake, count);
-    return count == -EAGAIN;
+    return !is_said;
 }
 
 static void watch(ferry__intake *intake)

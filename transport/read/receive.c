@@ -24,23 +24,23 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* So much in all, or at once, is worth splicing: to receive and write less is cheaper. */
-enum { LARGE = 128 * 1024, MUCH = 16 * 1024 };
+/* To receive and write so much in all, or less than MUCH at once, is cheaper than to splice it. */
+enum { MOST_RECEIVED = 128 * 1024, MUCH = 16 * 1024 };
 
 /* The particulars of one. */
 typedef struct storing {
     ferry__read read; /* first */
     ferry__target target;
-    int64_t length;      /* bytes, or FERRY_TO_END */
-    bool is_open;        /* the target is */
-    bool by_copy;        /* splice(2) cannot do it */
-    bool is_refused;     /* splice(2) cannot do it, and nothing else was allowed */
-    bool has_copied;     /* it has asked for bytes to be kept, since splice(2) cannot do it */
-    bool is_much;        /* it is worth splicing, as far as anybody knows */
-    int pipe[2];         /* read and write end; -1 until needed */
-    size_t piped;        /* bytes in it */
-    ferry__timer again;  /* the target takes nothing now: when to ask it anew */
-    int64_t patience_ns; /* how long the last such wait was */
+    int64_t length;        /* bytes, or FERRY_TO_END */
+    bool is_open;          /* the target is */
+    bool by_copy;          /* splice(2) cannot do it */
+    bool is_refused;       /* splice(2) cannot do it, and nothing else was allowed */
+    bool has_copied;       /* it has asked for bytes to be kept, since splice(2) cannot do it */
+    bool is_to_be_spliced; /* what comes next is worth it: a guess, by what came last */
+    int pipe[2];           /* read and write end; -1 until needed */
+    size_t piped;          /* bytes in it */
+    ferry__timer again;    /* the target takes nothing now: when to ask it anew */
+    int64_t patience_ns;   /* how long the last such wait was */
     ferry__request *request;
     char path[]; /* in the request's allocation */
 } storing;
@@ -66,7 +66,7 @@ static int take(storing *self, const ferry_file *file, size_t path_size, ferry__
     const char *path = file->path != NULL ? memcpy(self->path, file->path, path_size) : NULL;
     self->length = file->length;
     self->is_open = self->by_copy = self->is_refused = self->has_copied = false;
-    self->is_much = file->length > LARGE;
+    self->is_to_be_spliced = file->length > MOST_RECEIVED;
     self->pipe[0] = self->pipe[1] = -1;
     self->piped = 0;
     self->patience_ns = 0;
@@ -244,8 +244,8 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
         count = store_kept(intake, request);
     if (count == -EAGAIN)
         return wait_for_target(self);
-    if (count < 0) /* some files of /proc have no positions either, and say so now */
-        return ferry__read_over((int)count, count == -ESPIPE ? FERRY_PHASE_OPEN : FERRY_PHASE_SINK);
+    if (count < 0)
+        return ferry__read_over((int)count, FERRY_PHASE_SINK);
     self->patience_ns = 0;
     if (is_complete(request, self))
         return ferry__read_over(0, FERRY_PHASE_DONE);
@@ -261,26 +261,26 @@ static bool is_plain(const storing *self)
 
 static bool is_small(const storing *self)
 {
-    return self->length != FERRY_TO_END && self->length <= LARGE;
+    return self->length != FERRY_TO_END && self->length <= MOST_RECEIVED;
 }
 
 /* Whether what it asks for next is received and written. */
-static bool takes_little(const storing *self)
+static bool is_to_be_received(const storing *self)
 {
     bool may_be_copied = (self->target.flags & FERRY_FILE_ZERO_COPY) == 0;
-    return is_plain(self) && may_be_copied && !self->by_copy && !self->is_much;
+    return is_plain(self) && may_be_copied && !self->by_copy && !self->is_to_be_spliced;
 }
 
 /* What is spliced does not come with what others want. */
 static size_t count_wanted(ferry__request *request)
 {
     const storing *self = storing_of(request);
-    return is_small(self) && takes_little(self) ? portion(request, self) : 0;
+    return is_small(self) && is_to_be_received(self) ? portion(request, self) : 0;
 }
 
-/* Asks for a little. @return whether there was memory for it. */
-static bool receive_little(ferry__intake *intake, ferry__request *request, size_t size,
-                           ssize_t *ret_count)
+/* Asks for bytes to be written. @return whether there was memory for them. */
+static bool receive_some(ferry__intake *intake, ferry__request *request, size_t size,
+                         ssize_t *ret_count)
 {
     storing *self = storing_of(request);
     size_t wanted = ferry__intake_count_wanted(request);
@@ -290,7 +290,7 @@ static bool receive_little(ferry__intake *intake, ferry__request *request, size_
     if (ferry__bytes_reserve(&intake->kept, most) != 0)
         return false;
     *ret_count = ferry__intake_keep(intake, most);
-    self->is_much = *ret_count >= MUCH && !is_small(self);
+    self->is_to_be_spliced = *ret_count >= MUCH && !is_small(self);
     return true;
 }
 
@@ -315,7 +315,7 @@ static ssize_t fill_pipe(ferry__intake *intake, ferry__request *request, size_t 
         return 0;
     }
     ssize_t count = ferry__link_receive_to_pipe(link, self->pipe[1], size);
-    self->is_much = count >= MUCH;
+    self->is_to_be_spliced = count >= MUCH;
     if (count > 0)
         self->piped = (size_t)count;
     else if (is_refusal((int)count))
@@ -350,7 +350,7 @@ static ssize_t ask(ferry__intake *intake, ferry__request *request)
     size_t size = portion(request, self);
     bool is_zero_copy = (self->target.flags & FERRY_FILE_ZERO_COPY) != 0;
     ssize_t count = 0;
-    if (takes_little(self) && receive_little(intake, request, size, &count))
+    if (is_to_be_received(self) && receive_some(intake, request, size, &count))
         return count;
     if (!self->by_copy)
         count = fill_pipe(intake, request, size);

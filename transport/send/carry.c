@@ -144,7 +144,6 @@ static uint64_t account_to_part(ferry_stream *stream, ferry__request *request, f
     part->left -= is_open_ended ? 0 : its;
     request->promise.result.sent += its;
     stream->offset += its;
-    ferry__request_note_progress(request, ferry__stream_turn_time(stream), &stream->owner->ringer);
     return its;
 }
 
@@ -186,10 +185,13 @@ static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
             if (part->source != NULL)
                 error = check_ended(stream, part);
         }
-        if (error != 0)
-            ferry__stream_finish(stream, request, error, FERRY_PHASE_SOURCE);
-        else if (ferry__request_find_part(request) == NULL)
-            ferry__stream_finish(stream, request, 0, FERRY_PHASE_DONE);
+        bool is_over = error != 0 || ferry__request_find_part(request) == NULL;
+        if (is_over || bytes == 0) /* once a call, however many parts it took */
+            ferry__request_note_progress(request, ferry__stream_turn_time(stream),
+                                         &stream->owner->ringer);
+        if (is_over)
+            ferry__stream_finish(stream, request, error,
+                                 error != 0 ? FERRY_PHASE_SOURCE : FERRY_PHASE_DONE);
     }
 }
 
@@ -647,10 +649,10 @@ static void give_shares(ferry_stream *stream)
     }
     if (reads && !reads_last)
         give_share_of_reading(stream);
-    stream->reading_is_due |= reads_last; /* so no call blocks meanwhile */
+    stream->reading_is_due |= reads_last; /* seen by could_wait (blocking.c): no call blocks */
     if (sends && send_some(stream))
         stream->sending_is_due = true;
-    if (reads_last)
+    if (reads_last && !ferry__stream_is_cut(stream))
         give_share_of_reading(stream);
     /* Mail brings no other turn where the sink is full. */
     if ((was_put_off && !closes_next(stream)) || stream->waits_for_sink)

@@ -7,6 +7,7 @@
 #include "transport/send/carry.h"
 #include "transport/send/conditions.h"
 #include "transport/send/outcome.h"
+#include "transport/send/watermark.h"
 #include "transport/service/service.h"
 #include "transport/stream/batch.h"
 #include "transport/stream/making.h"
@@ -161,11 +162,14 @@ static int submit_to_batch(ferry_stream *stream, const void *data, size_t length
     if (error != 0)
         return error;
     error = ferry__batch_write(stream, data, length, ferry__stream_deliver_request);
-    if (error != 0)
+    if (error != 0) {
         undo_let_in(stream, cost);
-    else
-        ferry__thread_note_submit();
-    return error;
+        return error;
+    }
+    if (stream->watermark != NULL && ferry__watermark_is_news(stream))
+        ferry_stream_wake_generator(stream);
+    ferry__thread_note_submit();
+    return 0;
 }
 
 /* ---- an answer that leaves at once ----------------------------------------------------------- */

@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Watermarks: the owner looks at the level of the queue at the beginning and the end of each turn,
- * and sends a notice to the thread that adopted the stream when it has crossed one.
+ * and sends a notice to the thread that adopted the stream when it has crossed one. A write that
+ * joins a batch brings no turn. So its thread looks, too.
+ *
+ *   the owner                                a writer
+ *   L0 load the level                        N0 add to the level
+ *   L1 store is_above, if that has changed   N1 load is_above: false, and the level is high: wake
+ *   and again from L0, until it has not
+ *
+ * All four are sequentially consistent. So a writer whose level L0 has not seen finds what L1
+ * stores, or L0 sees it the next time.
  */
 #include "transport/send/watermark.h"
 
@@ -65,18 +74,28 @@ static bool is_above(const ferry_stream *stream)
            (atomic_load(&stream->watermark->is_above) && level > options->low_watermark_bytes);
 }
 
-void ferry__watermark_look(ferry_stream *stream)
+static void tell_or_post(ferry_stream *stream)
 {
-    ferry__watermark *watermark = stream->watermark;
-    bool now = is_above(stream);
-    if (now == atomic_load(&watermark->is_above))
-        return;
-    atomic_store(&watermark->is_above, now);
-    if (watermark->notice.inbox != NULL) {
-        ferry__notice_post(&watermark->notice, &stream->owner->ringer);
+    ferry__notice *notice = &stream->watermark->notice;
+    if (notice->inbox != NULL) {
+        ferry__notice_post(notice, &stream->owner->ringer);
         return;
     }
     ferry__stream_do(stream, "calling on_watermark");
-    tell(&watermark->notice);
+    tell(notice);
     ferry__stream_do(stream, NULL);
+}
+
+void ferry__watermark_look(ferry_stream *stream)
+{
+    atomic_bool *noted = &stream->watermark->is_above;
+    for (bool now; (now = is_above(stream)) != atomic_load(noted);) {
+        atomic_store(noted, now);
+        tell_or_post(stream);
+    }
+}
+
+bool ferry__watermark_is_news(const ferry_stream *stream)
+{
+    return !atomic_load(&stream->watermark->is_above) && is_above(stream);
 }

@@ -5,8 +5,18 @@
 
 #include "transport/stream/stream.h"
 
-/* For a stream that has one. The first: any thread, at adoption. The others: the owner. */
+/* These are for a stream that has one. */
+
+/* Any thread, at adoption. */
 int ferry__watermark_init(ferry_stream *stream);
+
+/* The owner: looks, and tells. */
 void ferry__watermark_look(ferry_stream *stream);
+
+/*
+ * Any thread, after a write that has brought the owner no mail: whether the queue has reached the
+ * high mark, and the owner may not know. Then it has to be woken.
+ */
+bool ferry__watermark_is_news(const ferry_stream *stream);
 
 #endif

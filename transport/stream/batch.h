@@ -44,11 +44,10 @@
 /* Any thread. Whether the stream can do without knowing one small write from another. */
 static inline bool ferry__batch_is_possible(const ferry_stream *stream)
 {
-    const ferry_stream_options *options = &stream->settings->options;
-    /* A message is one write. A watermark is looked for at each. What follows a failure is
-     * certain. And a service's limits are looked at each time. */
-    return !stream->link.is_message && options->on_watermark == NULL &&
-           options->framing == FERRY_FRAMING_POISON && !stream->admission.total->is_limited;
+    /* A message is one write. What follows a failure is certain. And a service's limits are looked
+     * at each time. */
+    return !stream->link.is_message && !stream->admission.total->is_limited &&
+           stream->settings->options.framing == FERRY_FRAMING_POISON;
 }
 
 /*

@@ -16,8 +16,8 @@
 /*
  * Larger copies are blocks of their own: a promise that is kept keeps its request's memory, and
  * that must not be much. What is larger than a block is several, so that its memory is kept for the
- * next one, too: malloc(3) would give it to the kernel, and get it anew each time. Owners do not
- * keep as much as the largest copies need, though.
+ * next one, too: malloc(3) would give it to the kernel, and get it anew each time. (A part for each
+ * is a thousandth of the copy.) Owners do not keep as much as the largest copies need, though.
  */
 enum { MOST_INLINE = 1024, PIECE = FERRY__64K_BYTES, MOST_IN_PIECES = 8 << 20 };
 

@@ -7,12 +7,19 @@
 /* The path of the file that it sends, or that follows soon, as behind an answer's head; or NULL. */
 static const char *path_of(const ferry__request *request)
 {
-    enum { SOON = 4 };
+    enum {
+        SOON = 4,
+        SOON_IN_PIECES = 132
+    }; /* a large copy is up to 128 parts: they count as one */
     size_t left = request->part_count - request->current;
     const ferry__part *part = request->parts + request->current;
-    for (size_t i = 0; i < left && i < SOON; i++)
+    unsigned passed = 0;
+    for (size_t i = 0; i < left && i < SOON_IN_PIECES && passed < SOON; i++) {
         if (part[i].source != NULL && part[i].source->path != NULL)
             return part[i].source->path;
+        bool goes_on = i + 1 < left && part[i].source == NULL && part[i + 1].source == NULL;
+        passed += !goes_on;
+    }
     return NULL;
 }
 

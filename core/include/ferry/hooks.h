@@ -31,7 +31,7 @@ typedef struct ferry_hooks {
  * thread, ferry's own included, at any time, and must not call ferry.
  * Memory: all of it has been released when the services are destroyed, the promises are given back,
  * and the threads that used ferry have ended. Until it ends, a thread keeps its inbox and at most
- * 32 KiB of promises that it gave back, for its next requests.
+ * 240 KiB of promises that it gave back, for its next requests.
  * Borrows: *hooks, during this call: it is copied. context, as long as the process uses ferry.
  * @param hooks allocate and release come together or not at all. A NULL member keeps the default.
  * @return 0;

@@ -990,6 +990,24 @@ PROMISE_EITHER(watermark, is_told_once_up_and_once_down_and_not_in_between)
     check_eq(line_close(&only), 100);
 }
 
+/* Such a write brings its owner no mail. */
+PROMISE_EITHER(watermark, is_told_when_writes_that_share_a_request_reach_it)
+{
+    told seen = {0};
+    line only = line_open(placement, watched(&seen, 100, 40));
+    submit_gate(only.stream, &only.gate);
+    let_it_look(only.stream);
+    for (unsigned i = 1; i <= 100; i++) {
+        check_eq(ferry_stream_write(only.stream, zeros, 1, NULL, NULL), 0);
+        wait_until_asleep();
+        check(ferry_inbox_run(0) >= 0);
+        check_told(&seen, i == 100, 0);
+    }
+    open_gate(only.stream, &only.gate);
+    look_and_check_told(only.stream, &seen, 1, 1);
+    check_eq(line_close(&only), 100);
+}
+
 PROMISE_EITHER(watermark, equal_marks_do_not_alternate_while_the_queue_stays_on_them)
 {
     told seen = {0};

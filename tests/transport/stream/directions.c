@@ -71,6 +71,55 @@ PROMISE_BOTH(directions, question_leaves_before_its_answer_is_looked_for)
     check_eq(asking.answer, 'a');
 }
 
+/* A call that sends a file says when it is made, and waits until it may go on (--wrap). */
+static atomic_bool is_held;
+static sem_t call_began, call_may_go_on;
+
+WRAPPED(ssize_t, sendfile64, (int out, int in, off_t *offset, size_t count))
+{
+    if (atomic_exchange(&is_held, false)) {
+        sem_post(&call_began);
+        check_eq(sem_wait(&call_may_go_on), 0);
+    }
+    return __real_sendfile64(out, in, offset, count);
+}
+
+/* A file, and the read of all that the peer answers, that an owner's callback submits. */
+typedef struct upload {
+    ferry_stream *stream;
+    const char *path;
+    char answer[16];
+    ferry_promise *sent;
+    ferry_promise *answered;
+} upload;
+
+static void send_and_read_all(ferry_promise *, const ferry_result *, void *arg)
+{
+    upload *self = arg;
+    const ferry_file file = ferry_file_at(self->path);
+    check_eq(ferry_stream_sendfile(self->stream, &file, NULL, &self->sent), 0);
+    const ferry_read all = {self->answer, sizeof self->answer, FERRY_READ_TO_END};
+    atomic_store(&is_held, true);
+    check_eq(ferry_stream_read(self->stream, &all, NULL, &self->answered), 0);
+}
+
+/* It shuts the connection down on this side, so that the call comes out. */
+PROMISE_BOTH(directions, abort_while_a_question_leaves_is_no_end_of_the_peers)
+{
+    AT_END(file_remove) test_file file = file_make(1 << 20, 1);
+    AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
+    upload self = {.stream = s.stream, .path = file.path};
+    sem_init(&call_began, 0, 0);
+    sem_init(&call_may_go_on, 0, 0);
+    const ferry_request_options options = {.on_owner = send_and_read_all, .on_owner_arg = &self};
+    check_eq(ferry_stream_write(s.stream, "!", 1, &options, NULL), 0);
+    check_eq(sem_wait(&call_began), 0);
+    ferry_stream_abort(s.stream);
+    sem_post(&call_may_go_on);
+    check_eq(outcome(self.sent).error, -ECANCELED);
+    check_eq(outcome(self.answered).error, -ECANCELED);
+}
+
 /* ---- limits ---------------------------------------------------------------------------------- */
 
 static void keep_apart(ferry_service *service, ferry_stream_options options)

@@ -288,6 +288,16 @@ PROMISE_EITHER(progress, on_an_owner_is_told_of_every_system_call_or_exactly_eac
     }
 }
 
+PROMISE_EITHER(progress, of_a_large_copy_is_told_once_a_call_however_many_blocks_it_is_in)
+{
+    enum { SIZE = 200000 };
+    pair sink = {open("/dev/null", O_WRONLY | O_CLOEXEC), -1};
+    AT_END(stage_close) stage s = stage_open(placement, sink);
+    told self = told_here();
+    run_follow_up(&(follow_up){.stream = s.stream, .told = &self, .size = SIZE});
+    check_numbers(&self, (const uint64_t[]){SIZE}, 1);
+}
+
 PROMISE_EITHER(progress, on_an_owner_is_told_once_an_interval)
 {
     enum {

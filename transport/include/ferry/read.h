@@ -202,11 +202,11 @@ FERRY_API int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
  * Stores the next bytes in a range of a file: file.length of them, or all that come until the peer
  * ends (FERRY_TO_END). A range that lies beyond the file's end leaves a hole.
  *
- * It stores by splice(2), without copying. Up to 128 KiB, and what comes in pieces of less than 16,
- * are received and written, as that costs less. If splice(2) is refused (a file open for appending,
- * a device, some file systems) it goes on at the same byte by copying. What had come before and was
- * kept is written first. An fd that is open with O_DIRECT gets every byte, too, if its file can be
- * opened anew without that flag.
+ * It stores by splice(2), without copying. Up to 128 KiB, and what comes in pieces of less than
+ * 16 KiB, are received and written, as that costs less. If splice(2) is refused (a file open for
+ * appending, a device, some file systems) it goes on at the same byte by copying. What had come
+ * before and was kept is written first. An fd that is open with O_DIRECT gets every byte, too, if
+ * its file can be opened anew without that flag.
  *
  * Threads: any. Never blocks, unless room_timeout_ms lets it: the owner opens the file when its
  * turn has come, and writes. Borrows: file, and its path, during this call; its fd, as its flags

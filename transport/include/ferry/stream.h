@@ -151,10 +151,10 @@ typedef struct ferry_stream_options {
     /*
      * How many bytes of memory may be queued; 0: 64 MiB; at most 2^39. A single larger request is
      * still taken when nothing is queued. What a request takes beside its bytes is not counted:
-     * about 400 bytes, 50 more for each part, and 300 and its path for each file. That, and each
-     * copy of more than a KiB, is rounded up to 512 bytes, 768, 1,024, 1,536, and so on, two steps
-     * to a doubling. Nor are fds counted: one for each file that is queued by fd, or by a path
-     * relative to a dirfd. limit_requests bounds these.
+     * about 400 bytes, 50 more for each part and for each 64 KiB of a copy, and 300 and its path
+     * for each file. That, and each copy of more than a KiB, is rounded up to 512 bytes, 768,
+     * 1,024, 1,536, and so on, two steps to a doubling. Nor are fds counted: one for each file that
+     * is queued by fd, or by a path relative to a dirfd. limit_requests bounds these.
      *
      * Who copies much, and waits for room, does best with a few MiB: copies that wait for longer
      * have left the processor's cache by the time they are sent, which costs two to three times
