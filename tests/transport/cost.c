@@ -340,11 +340,11 @@ PROMISE_BOTH(cost, frames_that_come_in_pieces_are_kept_in_the_memory_of_those_be
 }
 
 /* Whatever is queued before them. */
-PROMISE(cost, forgotten_writes_of_64_bytes_take_200_bytes_each_and_few_allocations)
+static void forget_many(ferry_service *service, ferry_stream_options options)
 {
     enum { WRITES = 20000 };
     static const char data[64];
-    AT_END(stage_end) stage s = stage_open(FERRY_PLACEMENT_SHARED, unix_pair(SOCK_STREAM));
+    AT_END(stage_end) stage s = stage_in_with(service, unix_pair(SOCK_STREAM), options);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     long before = bytes_outstanding();
     unsigned long made = allocations_made();
@@ -354,6 +354,19 @@ PROMISE(cost, forgotten_writes_of_64_bytes_take_200_bytes_each_and_few_allocatio
     check(allocations_made() - made < WRITES / 50);
     ferry_stream_abort(s.stream);
     check_eq(outcome(stuck).error, -ECANCELED);
+}
+
+PROMISE(cost, forgotten_writes_of_64_bytes_take_200_bytes_each_and_few_allocations)
+{
+    const ferry_stream_options plain = {0}, watched = {.high_watermark_bytes = 1 << 20,
+                                                       .on_watermark = ignore_watermark};
+    const ferry_service_options limited = {.placement = FERRY_PLACEMENT_SHARED,
+                                           .limit_requests = 100000};
+    AT_END(destroy_service) ferry_service *service = service_start(FERRY_PLACEMENT_SHARED);
+    AT_END(destroy_service) ferry_service *narrow = service_start_with(limited);
+    forget_many(service, plain);
+    forget_many(service, watched);
+    forget_many(narrow, plain);
 }
 
 /* A batch ends where another request stands: then it is to be no larger than it is of use. */

@@ -44,10 +44,8 @@
 /* Any thread. Whether the stream can do without knowing one small write from another. */
 static inline bool ferry__batch_is_possible(const ferry_stream *stream)
 {
-    /* A message is one write. What follows a failure is certain. And a service's limits are looked
-     * at each time. */
-    return !stream->link.is_message && !stream->admission.total->is_limited &&
-           stream->settings->options.framing == FERRY_FRAMING_POISON;
+    /* A message is one write. And it is certain what follows a failure. */
+    return !stream->link.is_message && stream->settings->options.framing == FERRY_FRAMING_POISON;
 }
 
 /*

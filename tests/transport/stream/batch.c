@@ -142,12 +142,11 @@ static void *forget_until_refused(void *arg)
     return NULL;
 }
 
-/* Pins: bounded. */
-PROMISE_BOTH(batch, limit_of_requests_holds_to_the_last_write_however_many_threads_there_are)
+static void hold_to_limit(ferry_service_options of_all, ferry_stream_options of_one)
 {
     enum { LIMIT = 1000 };
-    const ferry_stream_options narrow = {.limit_requests = LIMIT};
-    stage s = stage_open_with(placement, unix_pair(SOCK_STREAM), narrow);
+    AT_END(destroy_service) ferry_service *service = service_start_with(of_all);
+    stage s = stage_in_with(service, unix_pair(SOCK_STREAM), of_one);
     ferry_promise *stuck = submit_stuck(s.stream, s.theirs);
     pthread_t threads[THREADS];
     atomic_store(&let_in, 1); /* the stuck one */
@@ -157,6 +156,17 @@ PROMISE_BOTH(batch, limit_of_requests_holds_to_the_last_write_however_many_threa
     stage_let_read(&s);
     check_eq(outcome(stuck).error, 0);
     stage_close_got_bytes(&s, STUCK_BYTES + LIMIT - 1);
+    ferry_service_status left = service_status(service);
+    check(left.queued_requests == 0 && left.queued_bytes == 0);
+}
+
+/* Pins: bounded. */
+PROMISE_BOTH(batch, limits_of_requests_hold_to_the_last_write_however_many_threads_there_are)
+{
+    const ferry_service_options all = {.placement = placement},
+                                narrow = {.placement = placement, .limit_requests = 1000};
+    hold_to_limit(all, (ferry_stream_options){.limit_requests = 1000});
+    hold_to_limit(narrow, (ferry_stream_options){0});
 }
 
 /* ---- a thread that is stopped in the middle of a write --------------------------------------- */
