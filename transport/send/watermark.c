@@ -10,7 +10,7 @@
  *   and again from L0, until it has not
  *
  * All four are sequentially consistent. So a writer whose level L0 has not seen finds what L1
- * stores, or L0 sees it the next time.
+ * stores, or L0 sees it the next time. tests/models/watermark.pml proves it.
  */
 #include "transport/send/watermark.h"
 
