@@ -167,7 +167,7 @@ static void gather_from(gather *all, ferry_stream *stream, size_t chunk)
     all->is_full = all->is_cut = all->more = false;
     all->may_settle = true;
     all->is_message = link->is_message;
-    all->takes_files = !link->is_message && link->type->owe == NULL;
+    all->takes_files = link->is_socket && !link->is_message && link->type->owe == NULL;
     all->stream = stream;
     ferry__request *request = stream->queue.first;
     bool is_whole;
