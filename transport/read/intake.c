@@ -739,6 +739,8 @@ static bool ask_kernel(ferry__intake *intake)
 static void watch(ferry__intake *intake)
 {
     ferry_stream *stream = intake->stream;
+    if (ferry__stream_is_cut(stream)) /* its abort's mail comes, and nothing else */
+        return;
     int error = ferry__owner_await(stream->owner, &stream->watch, FERRY__RECEIVING);
     if (error != 0)
         ferry__intake_end(stream, error);

@@ -186,7 +186,7 @@ static void account(ferry_stream *stream, uint64_t bytes, ferry_method method)
                 error = check_ended(stream, part);
         }
         bool is_over = error != 0 || ferry__request_find_part(request) == NULL;
-        if (is_over || bytes == 0) /* once a call, however many parts it took */
+        if (part != NULL && (is_over || bytes == 0)) /* once a call, however many parts it took */
             ferry__request_note_progress(request, ferry__stream_turn_time(stream),
                                          &stream->owner->ringer);
         if (is_over)

@@ -252,6 +252,8 @@ static bool linger(ferry_stream *stream)
         if ((uint64_t)count <= allowed && !self->timed_out)
             return true;
         end_lingering(stream, self->timed_out ? -ETIMEDOUT : -EMSGSIZE);
+    } else if (count == 0 && ferry__stream_is_cut(stream)) {
+        return false; /* an abort has ended it on this side, and its mail comes */
     } else if (count == 0 || count == -EAGAIN) {
         if (count == 0)
             ferry__stream_expect_no_more(stream);

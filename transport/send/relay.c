@@ -117,13 +117,27 @@ static void pass_end_on(relay *self)
     self->result.phase = FERRY_PHASE_CLOSE;
 }
 
+/* An abort of from ends its connection on this side: that is no end of the peer's. */
+static void heed_abort(const ferry_stream *from, relay *self)
+{
+    ferry_result *result = &self->result;
+    bool has_seen_end =
+        result->error == -ENODATA || (result->error == 0 && self->asked.length == FERRY_TO_END);
+    if (!has_seen_end || !ferry__stream_is_cut(from))
+        return;
+    result->error = -ECANCELED;
+    result->phase = FERRY_PHASE_SOURCE;
+    result->cause = atomic_load(&from->abort_cause);
+}
+
 static void note_result(ferry_promise *promise, const ferry_result *result, void *arg)
 {
     (void)promise;
     ferry__request *request = arg;
     relay *self = relay_of(request);
     self->result = *result;
-    if (result->error == 0 && self->asked.length == FERRY_TO_END &&
+    heed_abort(request->stream, self);
+    if (self->result.error == 0 && self->asked.length == FERRY_TO_END &&
         (self->asked.flags & FERRY_RELAY_KEEP_OPEN) == 0)
         pass_end_on(self);
     ferry__owner_post_last(request->stream->owner, &self->return_mail);

@@ -161,15 +161,18 @@ static int submit_to_batch(ferry_stream *stream, const void *data, size_t length
         error = let_in(stream, &what, cost);
     if (error != 0)
         return error;
+    /* Who is told of a watermark may give the last handle back before this returns. */
+    ferry_stream *kept = stream->watermark != NULL ? ferry__stream_ref(stream) : NULL;
     error = ferry__batch_write(stream, data, length, ferry__stream_deliver_request);
-    if (error != 0) {
+    if (error != 0)
         undo_let_in(stream, cost);
-        return error;
-    }
-    if (stream->watermark != NULL && ferry__watermark_is_news(stream))
+    else
+        ferry__thread_note_submit();
+    if (kept != NULL && ferry__watermark_is_news(stream))
         ferry_stream_wake_generator(stream);
-    ferry__thread_note_submit();
-    return 0;
+    if (kept != NULL)
+        ferry__stream_unref(kept);
+    return error;
 }
 
 /* ---- an answer that leaves at once ----------------------------------------------------------- */

@@ -120,6 +120,32 @@ PROMISE_BOTH(directions, abort_while_a_question_leaves_is_no_end_of_the_peers)
     check_eq(outcome(self.answered).error, -ECANCELED);
 }
 
+/* The other stream goes on, and its peer is told of no end. */
+PROMISE(directions, abort_while_a_call_sends_is_no_end_for_a_relay)
+{
+    AT_END(file_remove) test_file file = file_make(1 << 20, 1);
+    AT_END(stage_end) stage from = stage_open(FERRY_PLACEMENT_DEDICATED, tcp_pair());
+    AT_END(close_theirs) pair both = tcp_pair();
+    AT_END(drop_stream) ferry_stream *to = stream_adopt(from.service, both.ours);
+    ferry_promise *relayed;
+    check_eq(ferry_stream_relay(from.stream, to, FERRY_TO_END, 0, NULL, &relayed), 0);
+    wait_until_asleep();
+    sem_init(&call_began, 0, 0);
+    sem_init(&call_may_go_on, 0, 0);
+    atomic_store(&is_held, true);
+    ferry_promise *sent = submit_file(from.stream, ferry_file_at(file.path));
+    check_eq(sem_wait(&call_began), 0);
+    ferry_stream_abort(from.stream);
+    wait_until_asleep(); /* the other stream's owner has seen the end */
+    sem_post(&call_may_go_on);
+    check_eq(outcome(sent).error, -ECANCELED);
+    check_eq(outcome(relayed).error, -ECANCELED);
+    check_eq(outcome(submit_write(to, "x", 1)).error, 0);
+    char byte = 0;
+    check_eq(recv(both.theirs, &byte, 1, 0), 1);
+    check_eq(byte, 'x');
+}
+
 /* ---- limits ---------------------------------------------------------------------------------- */
 
 static void keep_apart(ferry_service *service, ferry_stream_options options)

@@ -288,6 +288,31 @@ PROMISE_EITHER(progress, on_an_owner_is_told_of_every_system_call_or_exactly_eac
     }
 }
 
+static void submit_empty_among_others(ferry_promise *, const ferry_result *, void *arg)
+{
+    const follow_up *self = arg;
+    self->told->is_owners = true;
+    ferry_request_options options = telling(self->told, 0, 0);
+    options.on_owner = note_settled;
+    options.on_owner_arg = self->told;
+    check_eq(ferry_stream_write(self->stream, "a", 1, NULL, NULL), 0);
+    check_eq(ferry_stream_write(self->stream, NULL, 0, &options, NULL), 0);
+    check_eq(ferry_stream_write(self->stream, "b", 1, NULL, NULL), 0);
+}
+
+PROMISE_EITHER(progress, of_what_is_empty_is_not_told_whatever_leaves_around_it)
+{
+    AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    told self = told_here();
+    follow_up empty = {.stream = s.stream, .told = &self};
+    write_calling(s.stream, "", 0, submit_empty_among_others, &empty);
+    char got[2];
+    check_eq(recv(s.theirs, got, 2, MSG_WAITALL), 2);
+    while (!atomic_load(&self.is_done))
+        (void)sched_yield();
+    check_numbers(&self, NULL, 0);
+}
+
 PROMISE_EITHER(progress, of_a_large_copy_is_told_once_a_call_however_many_blocks_it_is_in)
 {
     enum { SIZE = 200000 };
