@@ -309,15 +309,20 @@ static unsigned most_spares(ferry__spare_kind kind)
     return most < WRITES ? (unsigned)most : WRITES;
 }
 
-/* The owner's thread has started. Without memory it keeps none. */
+/* Whoever starts its thread, before. Without memory it keeps none. */
+static void make_spares(ferry__owner *owner)
+{
+    if (atomic_load(&owner->spares) != NULL)
+        return;
+    ferry__spares *spares = ferry__allocate_zeroed(sizeof *spares);
+    for (ferry__spare_kind kind = 0; spares != NULL && kind < FERRY__SPARE_KINDS; kind++)
+        spares->piles[kind].most = most_spares(kind);
+    atomic_store(&owner->spares, spares);
+}
+
 static void use_spares(ferry__owner *owner)
 {
     ferry__spares *spares = atomic_load(&owner->spares);
-    if (spares == NULL && (spares = ferry__allocate_zeroed(sizeof *spares)) != NULL) {
-        for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_KINDS; kind++)
-            spares->piles[kind].most = most_spares(kind);
-        atomic_store(&owner->spares, spares);
-    }
     ferry__piles_use(spares != NULL ? spares->piles : NULL,
                      spares != NULL ? FERRY__SPARE_KINDS : 0);
     ferry__thread_current()->parking = &owner->parking;
@@ -647,6 +652,7 @@ static int start_blocked(ferry__owner *owner, const pthread_attr_t *attributes)
 
 int ferry__owner_start(ferry__owner *owner, bool keeps_policy)
 {
+    make_spares(owner);
     pthread_attr_t attributes;
     int error = pthread_attr_init(&attributes);
     if (error != 0)
@@ -744,6 +750,7 @@ void ferry__owner_keep_thread(ferry__owner *owner)
 static int start_supervised(ferry__owner *owner)
 {
     if (owner->keeps_thread && owner->calls == &ferry__calls_real) {
+        make_spares(owner);
         atomic_store(&owner->has_thread, true); /* before it can look for itself */
         if (ferry__crew_hire(&owner->supervisor->crew, owner))
             return 0;

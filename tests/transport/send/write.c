@@ -154,6 +154,7 @@ PROMISE_EITHER(write, large_copy_without_memory_for_its_end_takes_nothing)
     enum { BLOCKS = 4, SIZE = BLOCKS * 64 * 1024 };
     static const char data[SIZE];
     AT_END(stage_close) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    wait_until_asleep(); /* its owner has what it needs */
     long before = bytes_outstanding();
     fail_allocation(1 + BLOCKS); /* its request, and all its blocks but one, are there */
     check_eq(ferry_stream_write(s.stream, data, SIZE, NULL, NULL), -ENOMEM);

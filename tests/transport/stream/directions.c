@@ -238,6 +238,7 @@ PROMISE_BOTH(directions, reads_have_a_bound_of_their_own_and_wait_for_it)
     ferry_promise *first = submit_some(s.stream, &byte);
     for (unsigned i = 1; i < MOST_READS; i++)
         check_eq(ferry_stream_read(s.stream, &some, NULL, NULL), 0);
+    wait_until_asleep();
     long before = bytes_outstanding();
     unsigned long allocations = allocations_made();
     const ferry_request_options briefly = {.room_timeout_ms = 5};
