@@ -57,9 +57,11 @@ int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supe
 static bool free_piles(ferry__owner *owner)
 {
     ferry__spares *spares = atomic_load(&owner->spares);
+    if (spares == NULL)
+        return true;
     bool is_bare = true;
-    ferry__parking_free(&owner->parking);
-    for (ferry__spare_kind kind = 0; spares != NULL && kind < FERRY__SPARE_KINDS; kind++) {
+    ferry__parking_free(&spares->parking);
+    for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_KINDS; kind++) {
         ferry__pile_free(kind, &spares->piles[kind]);
         if (kind < FERRY__SPARE_BUFFER)
             is_bare &= ferry__shelf_free(kind, &spares->shelves[kind]);
@@ -320,12 +322,11 @@ static void make_spares(ferry__owner *owner)
     atomic_store(&owner->spares, spares);
 }
 
-static void use_spares(ferry__owner *owner)
+/* The owner's thread keeps blocks there from now on. @param spares NULL: it frees them. */
+static void use_spares(ferry__spares *spares)
 {
-    ferry__spares *spares = atomic_load(&owner->spares);
-    ferry__piles_use(spares != NULL ? spares->piles : NULL,
-                     spares != NULL ? FERRY__SPARE_KINDS : 0);
-    ferry__thread_current()->parking = &owner->parking;
+    ferry__piles_use(spares != NULL ? spares->piles : NULL, FERRY__SPARE_KINDS);
+    ferry__thread_current()->parking = spares != NULL ? &spares->parking : NULL;
 }
 
 static void keep_spares(ferry__owner *owner)
@@ -337,8 +338,10 @@ static void keep_spares(ferry__owner *owner)
 static void put_spares(ferry__owner *owner)
 {
     ferry__spares *spares = atomic_load_explicit(&owner->spares, memory_order_relaxed);
-    bool has_any = owner->parking.block != NULL;
-    for (ferry__spare_kind kind = 0; spares != NULL && kind < FERRY__SPARE_KINDS; kind++) {
+    if (spares == NULL)
+        return;
+    bool has_any = spares->parking.block != NULL;
+    for (ferry__spare_kind kind = 0; kind < FERRY__SPARE_KINDS; kind++) {
         if (spares->piles[kind].first == NULL)
             continue;
         has_any = true;
@@ -529,15 +532,14 @@ static void run_to_its_end(ferry__owner *owner)
     (void)pthread_setname_np(pthread_self(), owner->name);
     if (owner->hook.start != NULL)
         owner->hook.start(owner->name, owner->hook.arg);
-    use_spares(owner);
+    use_spares(atomic_load(&owner->spares));
     while (atomic_load(&owner->holds) > 0) {
         run_round(owner);
         if (atomic_load(&owner->holds) > 0)
             go_on(owner);
     }
-    ferry__piles_use(NULL, 0); /* from here on memory is freed, */
-    ferry__thread_current()->parking = NULL;
-    ferry__thread_current()->step = NULL; /* and steps are told to nobody: the owner may be gone */
+    use_spares(NULL);
+    ferry__thread_current()->step = NULL; /* steps are told to nobody: the owner may be gone */
     drop_spares(owner);
 }
 

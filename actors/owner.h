@@ -77,6 +77,7 @@ struct ferry__exit {
 typedef struct ferry__spares {
     ferry__shelf shelves[FERRY__SPARE_BUFFER]; /* for those who post to it; of buffers none */
     ferry__pile piles[FERRY__SPARE_KINDS];     /* its thread's: put there after every turn */
+    ferry__parking parking;                    /* for bytes that have come, of any of its streams */
 } ferry__spares;
 
 /* What the program wants done on each thread. */
@@ -127,7 +128,6 @@ struct ferry__owner {
     ferry__ringer ringer;      /* flushed after every turn */
     int start_error;           /* 0, or why no thread could be started for this round */
     void *scratch;             /* NULL until needed */
-    ferry__parking parking;    /* for bytes that have come, of any of its streams */
     ferry__timer spares_timer; /* frees what is on all, a second after the first was piled up */
     int64_t spares_since;      /* while that is set: when the first was */
     bool looks_out;            /* before it sleeps: the last mail came alone, and was a question */

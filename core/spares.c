@@ -225,7 +225,7 @@ void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf)
 void ferry__piles_use(ferry__pile piles[], unsigned count)
 {
     ferry__thread_current()->piles = piles;
-    ferry__thread_current()->kinds = count;
+    ferry__thread_current()->kinds = piles != NULL ? count : 0;
 }
 
 void ferry__pile_free(ferry__spare_kind kind, ferry__pile *pile)

@@ -104,8 +104,8 @@ void ferry__pile_add(ferry__spare_kind kind, ferry__pile *pile, void *block);
 void ferry__pile_put(ferry__pile *pile, ferry__shelf *shelf);
 
 /*
- * The calling thread adds to these from now on. @param count of how many kinds, from the smallest
- * on: of the others it frees what it lets go.
+ * The calling thread adds to these from now on. @param piles NULL: it has none. @param count of how
+ * many kinds, from the smallest on: of the others it frees what it lets go.
  */
 void ferry__piles_use(ferry__pile piles[], unsigned count);
 

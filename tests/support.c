@@ -772,6 +772,13 @@ ferry_faults *faults_of(ferry_fault fault)
     return faults;
 }
 
+ferry_faults *faults_none(void)
+{
+    ferry_faults *faults;
+    check_eq(ferry_faults_create(NULL, 0, &faults), 0);
+    return faults;
+}
+
 /* Mapped: LeakSanitizer would look through a static array of this size after every test. */
 static void *stuck_data(void)
 {

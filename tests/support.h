@@ -250,6 +250,9 @@ ferry_limiter *limiter_make(uint64_t bytes_per_s, uint64_t burst_bytes, ferry_li
 /* Faults of one kind, for the options of a stream. */
 ferry_faults *faults_of(ferry_fault fault);
 
+/* Nothing goes wrong: calls are only counted. */
+ferry_faults *faults_none(void);
+
 /* ---- a stage ---- */
 
 /* What most promises are played on: a service with one stream, and the peer at its other end. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files to send, all of it in the page cache. */
+/* Files to send or to write to, all of it in the page cache. */
 #ifndef BENCHMARK_PAGE_CACHED_H
 #define BENCHMARK_PAGE_CACHED_H
 

@@ -6,6 +6,12 @@
 
 enum { PATIENCE_MS = 60 * 1000 }; /* a promise that settles later than that is lost */
 
+int service_with_one_owner(ferry_service **ret_service)
+{
+    const ferry_service_options one = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
+    return ferry_service_create(&one, ret_service);
+}
+
 int peer_stream_init(peer_stream *s, const peer *p, ferry_placement placement)
 {
     *s = (peer_stream){.peer = p};

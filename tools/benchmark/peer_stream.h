@@ -17,6 +17,9 @@ typedef struct peer_stream {
     const ferry_stream_options *options; /* its own; NULL: none */
 } peer_stream;
 
+/* For the shapes that have one: a service of one shared owner. @return 0 or a negative errno. */
+int service_with_one_owner(ferry_service **ret_service);
+
 int peer_stream_init(peer_stream *s, const peer *p, ferry_placement placement);
 
 /* Also after a peer_stream_init that failed, if s was zeroed before. */

@@ -8,6 +8,7 @@
 
 #include "helper.h"
 #include "page_cached.h"
+#include "peer_stream.h"
 
 #include <ferry/ferry.h>
 
@@ -180,9 +181,8 @@ static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
     int error = init(&b, what);
     ferry_service *service;
     ferry_stream *stream;
-    const ferry_service_options options = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
     if (error == 0)
-        error = ferry_service_create(&options, &service);
+        error = service_with_one_owner(&service);
     if (error == 0)
         error = ferry_stream_adopt(service, b.ends[0], NULL, &stream);
     for (unsigned i = 0; i < what->of->count && error == 0; i++)

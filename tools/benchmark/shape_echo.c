@@ -6,6 +6,7 @@
 #include "shape_kinds.h"
 
 #include "echo.h"
+#include "peer_stream.h"
 
 #include <ferry/ferry.h>
 
@@ -51,8 +52,7 @@ static void on_stream(ferry_listener *listener, ferry_stream *stream, void *arg)
 static int start_ferry(int listener, bool on_owner)
 {
     ferry_service *service;
-    const ferry_service_options with = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
-    int error = ferry_service_create(&with, &service);
+    int error = service_with_one_owner(&service);
     if (error != 0)
         return error;
     char address[16];

@@ -7,6 +7,7 @@
 
 #include "echo.h"
 #include "helper.h"
+#include "peer_stream.h"
 
 #include <ferry/ferry.h>
 
@@ -115,8 +116,7 @@ static void on_stream(ferry_listener *listener, ferry_stream *client, void *arg)
 
 static int start_ferry(proxy *p)
 {
-    const ferry_service_options with = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
-    int error = ferry_service_create(&with, &p->service);
+    int error = service_with_one_owner(&p->service);
     if (error != 0)
         return error;
     char address[16];

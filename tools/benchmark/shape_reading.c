@@ -6,6 +6,7 @@
 #include "shape_kinds.h"
 
 #include "helper.h"
+#include "peer_stream.h"
 
 #include <ferry/ferry.h>
 
@@ -94,8 +95,7 @@ static int with_reader(const shape_run *what, double ret_figures[FIGURES])
         return fd;
     ferry_service *service;
     ferry_stream *stream;
-    const ferry_service_options options = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
-    int error = ferry_service_create(&options, &service);
+    int error = service_with_one_owner(&service);
     if (error != 0)
         return error;
     intake in = {0};

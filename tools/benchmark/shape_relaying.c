@@ -104,8 +104,7 @@ static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
     if (error != 0)
         return error;
     ferry_service *service;
-    const ferry_service_options options = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
-    error = ferry_service_create(&options, &service);
+    error = service_with_one_owner(&service);
     if (error != 0)
         return error;
     stopwatch watch = stopwatch_start();

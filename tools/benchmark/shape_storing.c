@@ -6,31 +6,14 @@
 #include "shape_kinds.h"
 
 #include "helper.h"
-#include "scratch.h"
-
-#include <ferry/ferry.h>
+#include "page_cached.h"
+#include "peer_stream.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum { WINDOW = 64, LARGEST = 64 * 1024, FILE_BYTES = 16 << 20 };
-
-/* An open file without a name. @return its fd, or a negative errno. */
-static int make_file(void)
-{
-    char path[PATH_MAX];
-    int error = scratch_template(path, sizeof path);
-    if (error != 0)
-        return error;
-    int file = mkstemp(path);
-    if (file < 0)
-        return -errno;
-    (void)unlink(path);
-    return file;
-}
 
 /* Where a record goes to: the file is written again and again. */
 static off_t place_of(const shape_run *what, size_t record)
@@ -44,7 +27,7 @@ typedef int store_all(const shape_run *what, int fd, int file);
 static int run(const shape_run *what, store_all *store, double ret_figures[FIGURES])
 {
     pid_t source;
-    int file = make_file();
+    int file = page_cached_file(FILE_BYTES);
     if (file < 0)
         return file;
     int fd = helper_start_source(what->of->route, what->operations * what->of->bytes, &source);
@@ -85,14 +68,10 @@ static int with_calls(const shape_run *what, double ret_figures[FIGURES])
 
 /* ---- ferry ----------------------------------------------------------------------------------- */
 
-/* Its outcome, and an end to it. */
-static int settle(ferry_promise *promise)
+/* @param promise NULL: of no window so far. */
+static int settle(const shape_run *what, ferry_promise *promise)
 {
-    if (promise == NULL)
-        return 0;
-    int error = ferry_promise_await(promise, -1, NULL);
-    ferry_promise_unref(promise);
-    return error;
+    return promise != NULL ? peer_stream_settle(promise, what->of->bytes) : 0;
 }
 
 static int submit(const shape_run *what, ferry_stream *stream, int file, size_t record,
@@ -116,10 +95,10 @@ static int store_in_windows(const shape_run *what, ferry_stream *stream, int fil
         if (last == NULL)
             continue;
         if (error == 0)
-            error = settle(previous);
+            error = settle(what, previous);
         previous = last;
     }
-    int rest = settle(previous);
+    int rest = settle(what, previous);
     return error != 0 ? error : rest;
 }
 
@@ -127,8 +106,7 @@ static int store_by_ferry(const shape_run *what, int fd, int file)
 {
     ferry_service *service;
     ferry_stream *stream;
-    const ferry_service_options options = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
-    int error = ferry_service_create(&options, &service);
+    int error = service_with_one_owner(&service);
     if (error != 0)
         return error;
     error = ferry_stream_adopt(service, fd, NULL, &stream);

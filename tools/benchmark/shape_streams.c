@@ -8,6 +8,7 @@
 #include "helper.h"
 #include "load.h"
 #include "page_cached.h"
+#include "peer_stream.h"
 
 #include <ferry/ferry.h>
 
@@ -139,9 +140,8 @@ static int with_ferry(const shape_run *what, double ret_figures[FIGURES])
     static ferry_stream *to[MOST_STREAMS];
     int error = init(&s, what);
     ferry_service *service;
-    const ferry_service_options options = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
     if (error == 0)
-        error = ferry_service_create(&options, &service);
+        error = service_with_one_owner(&service);
     if (error == 0)
         error = adopt_all(&s, service, to);
     if (error != 0)

@@ -7,6 +7,7 @@
 
 #include "helper.h"
 #include "load.h"
+#include "peer_stream.h"
 #include "tls_lane.h"
 
 #include <ferry/tls.h>
@@ -198,8 +199,7 @@ static int listen_to_all(idle *all)
 {
     ferry_tls_context *context;
     ferry_service *service;
-    const ferry_service_options with = {.placement = FERRY_PLACEMENT_SHARED, .shared_owners = 1};
-    int error = ferry_service_create(&with, &service);
+    int error = service_with_one_owner(&service);
     if (error == 0)
         error = tls_ferry_context(&all->identity, &context);
     if (error != 0)

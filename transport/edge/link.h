@@ -360,6 +360,12 @@ static inline ssize_t ferry__link_peek(ferry__link *link)
     return link->type->peek(link);
 }
 
+/* Whether it is ferry's own, whose bytes are the fd's, and which splices. */
+static inline bool ferry__link_is_plain(const ferry__link *link)
+{
+    return link->type == &ferry__link_plain;
+}
+
 static inline ssize_t ferry__link_receive_to_pipe(ferry__link *link, int pipe_fd, size_t length)
 {
     return link->type->receive_to_pipe(link, pipe_fd, length);

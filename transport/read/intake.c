@@ -360,7 +360,7 @@ static bool is_to_receive(const ferry__intake *intake)
     bool may_have_more =
         intake->came_full && !intake->has_ended && !ferry__stream_awaits(stream, FERRY__RECEIVING);
     /* Other links, and scripts, are their owner's alone. */
-    return may_have_more && link->type == &ferry__link_plain && link->calls == &ferry__calls_real;
+    return may_have_more && ferry__link_is_plain(link) && link->calls == &ferry__calls_real;
 }
 
 /* Lends with or without leave to receive, for which the owner is not to be woken meanwhile. */
@@ -390,19 +390,21 @@ static void lend(ferry__intake *intake)
     post_loan(intake);
 }
 
-/* Heeds what the kernel said last, in place of a count. */
+/* Heeds what the kernel said last, in place of a count. An abort ends the connection on this side:
+ * that is no end of the peer's. */
 static void heed_end(ferry__intake *intake, ssize_t said)
 {
+    if (ferry__stream_is_cut(intake->stream))
+        return;
     if (said == 0 && intake->stream->was_told_of_reset)
         said = -ECONNRESET; /* a write was told of it: the kernel tells once */
     ferry__intake_note_end(intake, (int)said);
 }
 
-/* Heeds what the kernel has said to the thread that had the loan. A cut link has not come to its
- * peer's end. */
+/* Heeds what the kernel has said to the thread that had the loan. */
 static void heed_borrower(ferry__intake *intake, const ferry__subscriber *borrower)
 {
-    if (!borrower->may_receive || ferry__stream_is_cut(intake->stream))
+    if (!borrower->may_receive)
         return;
     intake->portion = borrower->portion;
     intake->is_drained = borrower->came == -EAGAIN;
@@ -729,18 +731,14 @@ static bool ask_kernel(ferry__intake *intake)
                               ferry__stream_turn_time(intake->stream));
         return link->is_dry && !intake->is_cut_short;
     }
-    /* An abort has ended the connection on this side: that is no end of the peer's. */
-    bool is_said = count != -EAGAIN && !ferry__stream_is_cut(intake->stream);
-    if (is_said)
+    if (count != -EAGAIN)
         heed_end(intake, count);
-    return !is_said;
+    return count == -EAGAIN;
 }
 
 static void watch(ferry__intake *intake)
 {
     ferry_stream *stream = intake->stream;
-    if (ferry__stream_is_cut(stream)) /* its abort's mail comes, and nothing else */
-        return;
     int error = ferry__owner_await(stream->owner, &stream->watch, FERRY__RECEIVING);
     if (error != 0)
         ferry__intake_end(stream, error);

@@ -150,10 +150,15 @@ static void empty_pipe(ferry__intake *intake, storing *self)
     ferry__intake_note_end(intake, error);
 }
 
+static bool may_copy(const storing *self)
+{
+    return (self->target.flags & FERRY_FILE_ZERO_COPY) == 0;
+}
+
 /* Goes on by copying, at the same byte. */
 static void copy_instead(ferry__intake *intake, storing *self)
 {
-    self->is_refused = (self->target.flags & FERRY_FILE_ZERO_COPY) != 0;
+    self->is_refused = !may_copy(self);
     self->by_copy = true;
     self->has_copied |= self->piped > 0;
     empty_pipe(intake, self);
@@ -253,12 +258,6 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
     return ferry__read_is(has_more ? FERRY__READ_BUSY : FERRY__READ_HUNGRY);
 }
 
-/* Other links never splice. */
-static bool is_plain(const storing *self)
-{
-    return self->request->stream->link.type == &ferry__link_plain;
-}
-
 static bool is_small(const storing *self)
 {
     return self->length != FERRY_TO_END && self->length <= MOST_RECEIVED;
@@ -267,8 +266,8 @@ static bool is_small(const storing *self)
 /* Whether what it asks for next is received and written. */
 static bool is_to_be_received(const storing *self)
 {
-    bool may_be_copied = (self->target.flags & FERRY_FILE_ZERO_COPY) == 0;
-    return is_plain(self) && may_be_copied && !self->by_copy && !self->is_to_be_spliced;
+    return ferry__link_is_plain(&self->request->stream->link) && may_copy(self) && !self->by_copy &&
+           !self->is_to_be_spliced;
 }
 
 /* What is spliced does not come with what others want. */
@@ -310,7 +309,7 @@ static ssize_t fill_pipe(ferry__intake *intake, ferry__request *request, size_t 
 {
     storing *self = storing_of(request);
     ferry__link *link = &intake->stream->link;
-    if (!is_plain(self) || make_pipe(self, size, link->calls) != 0) {
+    if (!ferry__link_is_plain(link) || make_pipe(self, size, link->calls) != 0) {
         copy_instead(intake, self);
         return 0;
     }
@@ -348,7 +347,6 @@ static ssize_t ask(ferry__intake *intake, ferry__request *request)
 {
     storing *self = storing_of(request);
     size_t size = portion(request, self);
-    bool is_zero_copy = (self->target.flags & FERRY_FILE_ZERO_COPY) != 0;
     ssize_t count = 0;
     if (is_to_be_received(self) && receive_some(intake, request, size, &count))
         return count;
@@ -358,7 +356,7 @@ static ssize_t ask(ferry__intake *intake, ferry__request *request)
         return count;
     if (self->is_refused)
         return -EAGAIN;
-    if (is_zero_copy)
+    if (!may_copy(self))
         return look_instead(intake, request, size);
     enum { MOST = 4 * FERRY__PORTION }; /* more gains nothing, and is memory */
     count = ferry__intake_keep(intake, size < MOST ? size : MOST);

@@ -21,8 +21,8 @@ enum {
 static bool could_wait(const ferry_stream *stream)
 {
     return stream->link.patience != NULL && stream->owner->start_error == 0 &&
-           stream->link.type == &ferry__link_plain &&
-           !ferry__stream_awaits(stream, FERRY__RECEIVING) && !stream->reading_is_due;
+           ferry__link_is_plain(&stream->link) && !ferry__stream_awaits(stream, FERRY__RECEIVING) &&
+           !stream->reading_is_due;
 }
 
 static bool is_progress_told(const ferry_stream *stream)

@@ -387,7 +387,7 @@ static void note_failure(ferry_stream *stream, const ferry__move *move)
 bool ferry__stream_is_clear(const ferry_stream *stream)
 {
     const ferry__link *link = &stream->link;
-    bool is_plain = link->type == &ferry__link_plain && !link->is_message && link->patience == NULL;
+    bool is_plain = ferry__link_is_plain(link) && !link->is_message && link->patience == NULL;
     bool is_idle = stream->queue.first == NULL && stream->finished.first == NULL &&
                    stream->confirming.first == NULL && stream->padding == 0;
     bool may_send = stream->state == FERRY__OPEN && !stream->is_shut && stream->pace == NULL &&

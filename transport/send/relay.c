@@ -89,7 +89,7 @@ static int create(ferry_stream *stream, const void *wanted, const ferry_request_
         .read = self->read,
         .asked = *asked,
         .left = {.taken = &atomic_load(&stream->incoming)->received,
-                 .is_tcp = stream->link.is_tcp && stream->link.type == &ferry__link_plain},
+                 .is_tcp = stream->link.is_tcp && ferry__link_is_plain(&stream->link)},
         .return_mail.deliver = deliver_return,
     };
     (void)ferry_stream_ref(stream);

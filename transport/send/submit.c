@@ -168,10 +168,11 @@ static int submit_to_batch(ferry_stream *stream, const void *data, size_t length
         undo_let_in(stream, cost);
     else
         ferry__thread_note_submit();
-    if (kept != NULL && ferry__watermark_is_news(stream))
-        ferry_stream_wake_generator(stream);
-    if (kept != NULL)
+    if (kept != NULL) {
+        if (ferry__watermark_is_news(kept))
+            ferry_stream_wake_generator(kept);
         ferry__stream_unref(kept);
+    }
     return error;
 }
 

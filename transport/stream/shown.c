@@ -7,13 +7,10 @@
 /* The path of the file that it sends, or that follows soon, as behind an answer's head; or NULL. */
 static const char *path_of(const ferry__request *request)
 {
-    enum {
-        SOON = 4,
-        SOON_IN_PIECES = 132
-    }; /* a large copy is up to 128 parts: they count as one */
+    enum { SOON = 4, SOON_IN_PIECES = 132 };
     size_t left = request->part_count - request->current;
     const ferry__part *part = request->parts + request->current;
-    unsigned passed = 0;
+    unsigned passed = 0; /* memory in a row counts as one: a large copy is up to 128 parts */
     for (size_t i = 0; i < left && i < SOON_IN_PIECES && passed < SOON; i++) {
         if (part[i].source != NULL && part[i].source->path != NULL)
             return part[i].source->path;

@@ -70,8 +70,7 @@ PROMISE_EITHER(reading, cancelled_read_consumes_nothing)
 PROMISE_EITHER(reading, small_reads_that_are_queued_share_a_call)
 {
     enum { READS = 20, SIZE = 100 };
-    static const ferry_fault none = {FERRY_CALL_ANY, UINT64_MAX, 1, FERRY_FAULT_ERROR, EIO};
-    AT_END(drop_faults) ferry_faults *faults = faults_of(none);
+    AT_END(drop_faults) ferry_faults *faults = faults_none();
     AT_END(stage_end)
     stage s = stage_open_with(placement, tcp_pair(), (ferry_stream_options){.faults = faults});
     unsigned char sent[READS * SIZE], got[READS * SIZE];

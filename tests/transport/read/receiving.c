@@ -172,8 +172,7 @@ PROMISE_EITHER(receiving, where_no_pipe_can_be_made_it_is_copied)
 PROMISE_EITHER(receiving, little_is_written_without_a_pipe_and_little_ones_share_a_call)
 {
     enum { FILES = 20, SIZE = 100 };
-    static const ferry_fault none = {FERRY_CALL_ANY, UINT64_MAX, 1, FERRY_FAULT_ERROR, EIO};
-    AT_END(drop_faults) ferry_faults *faults = faults_of(none);
+    AT_END(drop_faults) ferry_faults *faults = faults_none();
     AT_END(end) scene set = begin_with(placement, tcp_pair(), faults);
     AT_END(close_fd)
     int fd = openat(set.where.fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);

@@ -53,8 +53,7 @@ static void ask_and_read(ferry_promise *, const ferry_result *, void *arg)
 
 PROMISE_BOTH(directions, question_leaves_before_its_answer_is_looked_for)
 {
-    static const ferry_fault none = {FERRY_CALL_ANY, UINT64_MAX, 1, FERRY_FAULT_ERROR, EIO};
-    AT_END(drop_faults) ferry_faults *faults = faults_of(none);
+    AT_END(drop_faults) ferry_faults *faults = faults_none();
     AT_END(stage_close)
     stage s = stage_open_with(placement, tcp_pair(), (ferry_stream_options){.faults = faults});
     question asking = {.stream = s.stream, .counting = faults};
