@@ -652,7 +652,7 @@ static void give_shares(ferry_stream *stream)
     stream->reading_is_due |= reads_last; /* seen by could_wait (blocking.c): no call blocks */
     if (sends && send_some(stream))
         stream->sending_is_due = true;
-    if (reads_last && !ferry__stream_is_cut(stream))
+    if (reads_last)
         give_share_of_reading(stream);
     /* Mail brings no other turn where the sink is full. */
     if ((was_put_off && !closes_next(stream)) || stream->waits_for_sink)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* A stream's two directions are counted apart: what is asked of one never refuses the other. */
 #include "tests/notes.h"
+#include "transport/stream/stream.h"
 
+#include <linux/sockios.h>
 #include <semaphore.h>
+#include <sys/ioctl.h>
 
 static const ferry_stream_options narrow = {.limit_requests = 1};
 
@@ -70,17 +73,40 @@ PROMISE_BOTH(directions, question_leaves_before_its_answer_is_looked_for)
     check_eq(asking.answer, 'a');
 }
 
-/* A call that sends a file says when it is made, and waits until it may go on (--wrap). */
-static atomic_bool is_held;
+/* The next call that sends a file says when it is made, or has sent, and waits until it may go on
+ * (--wrap). */
+enum { NOT_HELD, BEFORE_IT_SENDS, ONCE_IT_HAS_SENT };
+static atomic_int next_call;
 static sem_t call_began, call_may_go_on;
+
+static void hold_call(void)
+{
+    sem_post(&call_began);
+    check_eq(sem_wait(&call_may_go_on), 0);
+}
 
 WRAPPED(ssize_t, sendfile64, (int out, int in, off_t *offset, size_t count))
 {
-    if (atomic_exchange(&is_held, false)) {
-        sem_post(&call_began);
-        check_eq(sem_wait(&call_may_go_on), 0);
-    }
-    return __real_sendfile64(out, in, offset, count);
+    int when = atomic_exchange(&next_call, NOT_HELD);
+    if (when == BEFORE_IT_SENDS)
+        hold_call();
+    ssize_t sent = __real_sendfile64(out, in, offset, count);
+    if (when == ONCE_IT_HAS_SENT)
+        hold_call();
+    return sent;
+}
+
+static void init_holding(void)
+{
+    sem_init(&call_began, 0, 0);
+    sem_init(&call_may_go_on, 0, 0);
+}
+
+/* While the call is held. It shuts the connection down on this side, so that the call comes out. */
+static void abort_in_call(ferry_stream *stream)
+{
+    check_eq(sem_wait(&call_began), 0);
+    ferry_stream_abort(stream);
 }
 
 /* A file, and the read of all that the peer answers, that an owner's callback submits. */
@@ -98,24 +124,51 @@ static void send_and_read_all(ferry_promise *, const ferry_result *, void *arg)
     const ferry_file file = ferry_file_at(self->path);
     check_eq(ferry_stream_sendfile(self->stream, &file, NULL, &self->sent), 0);
     const ferry_read all = {self->answer, sizeof self->answer, FERRY_READ_TO_END};
-    atomic_store(&is_held, true);
+    atomic_store(&next_call, BEFORE_IT_SENDS);
     check_eq(ferry_stream_read(self->stream, &all, NULL, &self->answered), 0);
 }
 
-/* It shuts the connection down on this side, so that the call comes out. */
 PROMISE_BOTH(directions, abort_while_a_question_leaves_is_no_end_of_the_peers)
 {
     AT_END(file_remove) test_file file = file_make(1 << 20, 1);
     AT_END(stage_end) stage s = stage_open(placement, tcp_pair());
     upload self = {.stream = s.stream, .path = file.path};
-    sem_init(&call_began, 0, 0);
-    sem_init(&call_may_go_on, 0, 0);
+    init_holding();
     const ferry_request_options options = {.on_owner = send_and_read_all, .on_owner_arg = &self};
     check_eq(ferry_stream_write(s.stream, "!", 1, &options, NULL), 0);
-    check_eq(sem_wait(&call_began), 0);
-    ferry_stream_abort(s.stream);
+    abort_in_call(s.stream);
     sem_post(&call_may_go_on);
     check_eq(outcome(self.sent).error, -ECANCELED);
+    check_eq(outcome(self.answered).error, -ECANCELED);
+}
+
+static void send_and_close(ferry_promise *, const ferry_result *, void *arg)
+{
+    upload *self = arg;
+    const ferry_file file = ferry_file_at(self->path);
+    atomic_store(&next_call, ONCE_IT_HAS_SENT);
+    check_eq(ferry_stream_sendfile(self->stream, &file, NULL, &self->sent), 0);
+    check_eq(ferry_stream_close(self->stream, &self->answered), 0);
+}
+
+/* The peer's kernel has all of it, and the peer has not ended. */
+PROMISE_BOTH(directions, abort_while_the_last_bytes_leave_confirms_no_close)
+{
+    enum { SIZE = 20000 }; /* more than is read and written, and less than the socket takes */
+    AT_END(file_remove) test_file file = file_make(SIZE, 1);
+    AT_END(stage_end)
+    stage s = stage_open_with(placement, tcp_pair(),
+                              (ferry_stream_options){.close_timeout_ms = 100 * 1000});
+    AT_END(close_fd) int ours = duplicate(s.stream->link.fd);
+    upload self = {.stream = s.stream, .path = file.path};
+    init_holding();
+    const ferry_request_options options = {.on_owner = send_and_close, .on_owner_arg = &self};
+    check_eq(ferry_stream_write(s.stream, "!", 1, &options, NULL), 0);
+    abort_in_call(s.stream);
+    for (int unacked = 1; unacked > 0;)
+        check_eq(ioctl(ours, SIOCOUTQ, &unacked), 0);
+    sem_post(&call_may_go_on);
+    check_eq(outcome(self.sent).sent, SIZE);
     check_eq(outcome(self.answered).error, -ECANCELED);
 }
 
@@ -129,12 +182,10 @@ PROMISE(directions, abort_while_a_call_sends_is_no_end_for_a_relay)
     ferry_promise *relayed;
     check_eq(ferry_stream_relay(from.stream, to, FERRY_TO_END, 0, NULL, &relayed), 0);
     wait_until_asleep();
-    sem_init(&call_began, 0, 0);
-    sem_init(&call_may_go_on, 0, 0);
-    atomic_store(&is_held, true);
+    init_holding();
+    atomic_store(&next_call, BEFORE_IT_SENDS);
     ferry_promise *sent = submit_file(from.stream, ferry_file_at(file.path));
-    check_eq(sem_wait(&call_began), 0);
-    ferry_stream_abort(from.stream);
+    abort_in_call(from.stream);
     wait_until_asleep(); /* the other stream's owner has seen the end */
     sem_post(&call_may_go_on);
     check_eq(outcome(sent).error, -ECANCELED);
