@@ -25,6 +25,7 @@ enum {
 
 static void supervise(ferry__mail *mail, bool receiver_gone);
 static void free_spares(ferry__timer *timer);
+static void look_at_crew(ferry__timer *timer);
 static void stop(ferry__mail *mail, bool receiver_gone);
 
 int ferry__owner_create(const char *name, size_t stack_bytes, ferry__owner *supervisor,
@@ -319,6 +320,8 @@ static void make_spares(ferry__owner *owner)
     ferry__spares *spares = ferry__allocate_zeroed(sizeof *spares);
     for (ferry__spare_kind kind = 0; spares != NULL && kind < FERRY__SPARE_KINDS; kind++)
         spares->piles[kind].most = most_spares(kind);
+    if (spares != NULL)
+        spares->crew_timer.fire = look_at_crew;
     atomic_store(&owner->spares, spares);
 }
 
@@ -384,6 +387,49 @@ int64_t ferry__owner_next_timer(ferry__owner *owner)
         ferry__timers_nearest(&owner->timers) == owner->spares_timer.deadline)
         put_spares_off(owner);
     return ferry__timers_nearest(&owner->timers);
+}
+
+/* ---- threads that are kept ------------------------------------------------------------------- */
+
+static void look_at_crew_soon(ferry__owner *owner)
+{
+    enum { SOON = FERRY__NS_PER_S / 8 };
+    ferry__timers_set(&owner->timers, &atomic_load(&owner->spares)->crew_timer,
+                      ferry__clock_now() + SOON);
+}
+
+static void look_at_crew(ferry__timer *timer)
+{
+    ferry__spares *spares =
+        (ferry__spares *)(void *)((char *)timer - offsetof(ferry__spares, crew_timer));
+    if (ferry__crew_look(&spares->crew))
+        look_at_crew_soon(ferry__thread_current()->owner);
+}
+
+/* Its supervisor's thread. @return whether there was one that waited. */
+static bool hire(ferry__owner *owner)
+{
+    ferry__spares *spares = atomic_load(&owner->supervisor->spares);
+    return spares != NULL && ferry__crew_hire(&spares->crew, owner);
+}
+
+/* @return whether it could. */
+static bool keep_worker(ferry__owner *owner, ferry__worker *worker)
+{
+    ferry__spares *spares = atomic_load(&owner->spares);
+    if (spares == NULL)
+        return false;
+    bool are_many = ferry__crew_keep(&spares->crew, worker);
+    if (are_many && !ferry__timer_is_set(&spares->crew_timer))
+        look_at_crew_soon(owner);
+    return true;
+}
+
+static void dismiss_crew(ferry__owner *owner)
+{
+    ferry__spares *spares = atomic_load(&owner->spares);
+    if (spares != NULL)
+        ferry__crew_dismiss(&spares->crew);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -563,7 +609,7 @@ static void *run(void *arg)
     ferry__owner *owner = arg;
     let_faults_in();
     run_to_its_end(owner);
-    ferry__crew_dismiss(&owner->crew);
+    dismiss_crew(owner);
     return NULL;
 }
 
@@ -754,7 +800,7 @@ static int start_supervised(ferry__owner *owner)
     if (owner->keeps_thread && owner->calls == &ferry__calls_real) {
         make_spares(owner);
         atomic_store(&owner->has_thread, true); /* before it can look for itself */
-        if (ferry__crew_hire(&owner->supervisor->crew, owner))
+        if (hire(owner))
             return 0;
     }
     return ferry__owner_start(owner, true); /* the supervisor's policy: that was chosen */
@@ -763,9 +809,7 @@ static int start_supervised(ferry__owner *owner)
 /* It has come to its end. */
 static void take_thread_back(ferry__owner *owner)
 {
-    if (owner->keeps_thread)
-        ferry__crew_keep(&owner->supervisor->crew, owner->worker);
-    else
+    if (!owner->keeps_thread || !keep_worker(owner->supervisor, owner->worker))
         ferry__worker_dismiss(owner->worker);
 }
 

@@ -73,11 +73,14 @@ struct ferry__exit {
     void (*get_out)(ferry__exit *self);
 };
 
-/* The blocks that an owner keeps. Apart from it, as idle owners without a thread may be many. */
+/* What an owner keeps: blocks, and threads. Apart from it, as idle owners without a thread may be
+ * many. */
 typedef struct ferry__spares {
     ferry__shelf shelves[FERRY__SPARE_BUFFER]; /* for those who post to it; of buffers none */
     ferry__pile piles[FERRY__SPARE_KINDS];     /* its thread's: put there after every turn */
     ferry__parking parking;                    /* for bytes that have come, of any of its streams */
+    ferry__crew crew;                          /* threads of owners that it has supervised */
+    ferry__timer crew_timer;                   /* when to look at it */
 } ferry__spares;
 
 /* What the program wants done on each thread. */
@@ -117,7 +120,6 @@ struct ferry__owner {
     ferry__exit *exit;        /* set while it is in a call; for whoever has claimed it there */
 
     /* The owner's thread. */
-    ferry__crew crew; /* threads of owners that it has supervised */
     ferry__task_row runnable;
     ferry__task_row ahead; /* of those: what mail has woken meanwhile; empty between rounds */
     unsigned room_ahead;   /* how many more may join them */

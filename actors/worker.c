@@ -5,9 +5,12 @@
 #include "core/handover.h"
 #include "core/wake.h"
 
-/* Connections that come and go are few at a time for each thread that accepts them. A worker that
- * sleeps takes 8 KiB of memory, and 16 KiB of the kernel's. */
-enum { MOST_KEPT = 16 };
+/*
+ * Connections that come and go are mostly few at a time for each thread that accepts them. Where
+ * many come at once, the next ones may come as soon. A worker that sleeps takes 8 KiB of memory,
+ * and 16 KiB of the kernel's. To dismiss one takes some 50 us, in which nothing is accepted.
+ */
+enum { KEPT_FOR_LONG = 16, MOST_KEPT = 256, DISMISSED_AT_ONCE = 8 };
 
 /* ferry__worker.order */
 enum { WAIT, HIRED, DISMISSED };
@@ -27,15 +30,16 @@ void ferry__worker_dismiss(ferry__worker *worker)
     (void)pthread_join(thread, NULL);
 }
 
-void ferry__crew_keep(ferry__crew *crew, ferry__worker *worker)
+bool ferry__crew_keep(ferry__crew *crew, ferry__worker *worker)
 {
-    if (crew->count == MOST_KEPT) {
+    if (crew->count < MOST_KEPT) {
+        worker->next = crew->first;
+        crew->first = worker;
+        crew->count++;
+    } else {
         ferry__worker_dismiss(worker);
-        return;
     }
-    worker->next = crew->first;
-    crew->first = worker;
-    crew->count++;
+    return crew->count > KEPT_FOR_LONG;
 }
 
 static ferry__worker *take_first(ferry__crew *crew)
@@ -44,8 +48,21 @@ static ferry__worker *take_first(ferry__crew *crew)
     if (worker != NULL) {
         crew->first = worker->next;
         crew->count--;
+        if (crew->fewest > crew->count)
+            crew->fewest = crew->count;
     }
     return worker;
+}
+
+bool ferry__crew_look(ferry__crew *crew)
+{
+    unsigned floor = KEPT_FOR_LONG;
+    if (crew->fewest > floor + DISMISSED_AT_ONCE)
+        floor = crew->fewest - DISMISSED_AT_ONCE;
+    for (; crew->fewest > floor;)
+        ferry__worker_dismiss(take_first(crew));
+    crew->fewest = crew->count;
+    return crew->count > KEPT_FOR_LONG;
 }
 
 bool ferry__crew_hire(ferry__crew *crew, struct ferry__owner *owner)

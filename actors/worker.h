@@ -34,11 +34,17 @@ typedef struct ferry__worker {
 typedef struct ferry__crew {
     ferry__worker *first;
     unsigned count;
+    unsigned fewest; /* the least count since it was looked at */
 } ferry__crew;
 
 /* The supervisor, once the worker has posted its owner's last mail. Keeps it; or dismisses it,
- * where there are plenty. */
-void ferry__crew_keep(ferry__crew *crew, ferry__worker *worker);
+ * where there are plenty. @return whether there are more than are kept for long: the crew is to be
+ * looked at. */
+bool ferry__crew_keep(ferry__crew *crew, ferry__worker *worker);
+
+/* The supervisor, from time to time. Dismisses some of those that were not needed since it last
+ * looked. @return whether to look again. */
+bool ferry__crew_look(ferry__crew *crew);
 
 /* The supervisor. Has one of them run an owner. @return false: there is none. */
 bool ferry__crew_hire(ferry__crew *crew, struct ferry__owner *owner);

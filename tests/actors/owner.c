@@ -324,23 +324,79 @@ PROMISE(owner, thread_of_one_that_has_ended_runs_the_next)
     wait_for_threads(threads - 1);
 }
 
-PROMISE(owner, few_threads_are_kept_and_all_end_with_their_supervisor)
+/* Whether threads end that are not needed. */
+static atomic_bool time_passes;
+
+WRAPPED(bool, ferry__crew_look, (ferry__crew * crew))
 {
-    enum { MANY = 40, MOST = 16 };
-    ferry__owner *front = owner_start(), *owners[MANY];
-    unsigned threads = count_threads();
-    worker tasks[MANY];
-    for (unsigned i = 0; i < MANY; i++)
+    return atomic_load(&time_passes) ? __real_ferry__crew_look(crew) : true;
+}
+
+/* So many begin and end. @return how many more threads there are then. */
+static unsigned run_at_once(ferry__owner *front, unsigned many)
+{
+    ferry__owner *owners[300];
+    worker tasks[300];
+    unsigned others = count_threads();
+    for (unsigned i = 0; i < many; i++)
         owners[i] = supervised_start(front, &tasks[i]);
-    for (unsigned i = 0; i < MANY; i++) {
+    for (unsigned i = 0; i < many; i++) {
         while (!atomic_load(&tasks[i].done))
             sched_yield();
     }
-    wait_for_threads(threads + MANY);
-    for (unsigned i = 0; i < MANY; i++)
+    for (unsigned i = 0; i < many; i++)
         supervised_end(owners[i]);
     wait_until_alone(front);
+    return count_threads() - others;
+}
+
+PROMISE(owner, threads_of_many_that_ended_are_kept_for_as_many_and_all_end_with_their_supervisor)
+{
+    enum { MANY = 270, MOST = 256 };
+    atomic_store(&time_passes, false);
+    ferry__owner *front = owner_start();
+    unsigned threads = count_threads();
+    check_eq(run_at_once(front, MANY), MOST);
+    check_eq(run_at_once(front, 100), 0);
     check_eq(count_threads(), threads + MOST);
+    owner_end(front);
+    wait_for_threads(threads - 1);
+}
+
+/* How far the clock is ahead of what it is. */
+static _Atomic int64_t skew_ns;
+
+WRAPPED(int64_t, ferry__clock_now, (void))
+{
+    return __real_ferry__clock_now() + atomic_load(&skew_ns);
+}
+
+/* Comes again until nobody is to look at the crew any more. Each round begins a second later. */
+static void let_seconds_pass(ferry__mail *mail, bool)
+{
+    ferry__owner *owner = ferry__thread_current()->owner;
+    if (ferry__timer_is_set(&atomic_load(&owner->spares)->crew_timer)) {
+        atomic_fetch_add(&skew_ns, FERRY__NS_PER_S);
+        ferry__owner_post(owner, mail);
+        return;
+    }
+    atomic_store(&skew_ns, 0);
+    ferry__owner_release(owner);
+}
+
+PROMISE(owner, threads_that_are_not_needed_for_a_while_end_but_for_a_few)
+{
+    enum { FEW = 16 };
+    atomic_store(&time_passes, false);
+    ferry__owner *front = owner_start();
+    unsigned threads = count_threads();
+    check_eq(run_at_once(front, 60), 60);
+    atomic_store(&time_passes, true);
+    ferry__mail passing = {.deliver = let_seconds_pass};
+    ferry__owner_hold(front);
+    ferry__owner_post(front, &passing);
+    wait_until_alone(front);
+    check_eq(count_threads(), threads + FEW);
     owner_end(front);
     wait_for_threads(threads - 1);
 }
@@ -436,14 +492,6 @@ PROMISE(owner, thread_keeps_buffers_that_it_gives_back)
     ferry__mail mail = {.deliver = take_buffers};
     ferry__owner_post(owner, &mail);
     owner_end(owner);
-}
-
-/* How far the clock is ahead of what it is. */
-static _Atomic int64_t skew_ns;
-
-WRAPPED(int64_t, ferry__clock_now, (void))
-{
-    return __real_ferry__clock_now() + atomic_load(&skew_ns);
 }
 
 static void keep_a_buffer(ferry__mail *, bool)

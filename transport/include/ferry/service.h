@@ -13,7 +13,8 @@
  *              What blocks there, a cold disk or a dead network file system, delays nobody else.
  *              While bytes move it sleeps in sendfile(2), on a socket that blocks. It costs a
  *              thread, and two fds once its peer stalls or it is read from. The thread is kept for
- *              the next stream, up to 16 of them. For tens to a few thousand streams.
+ *              the next stream: up to 16 of them, and for some seconds 256. For tens to a few
+ *              thousand streams.
  *   shared     a fixed number of actor threads own all streams. Each stream stays with the thread
  *              that had the fewest open. Streams take turns, a bounded chunk at a time. For
  *              thousands of streams that are mostly idle or short.
