@@ -447,16 +447,18 @@ static bool deliver_mail(ferry__owner *owner)
     return count > 0;
 }
 
-static void give_turn(ferry__owner *owner, ferry__task *task, int64_t now)
+static ferry__turn give_turn(ferry__owner *owner, ferry__task *task, int64_t now)
 {
     task->scheduled = task->is_first = false;
     ferry__activity_begin(&owner->activity, task, now);
-    if (task->turn(task) == FERRY__TURN_AGAIN)
+    ferry__turn turn = task->turn(task);
+    if (turn == FERRY__TURN_AGAIN)
         ferry__owner_schedule(owner, task);
     ferry__activity_end(&owner->activity);
     /* A thread that waits for what this turn settled need not wait for the others' turns. */
     ferry__ringer_flush(&owner->ringer);
     put_spares(owner);
+    return turn;
 }
 
 /*
@@ -472,8 +474,9 @@ static int64_t let_ahead(ferry__owner *owner, int64_t now)
     owner->room_ahead = 0;
     now = ferry__clock_now(); /* what has just come may be younger: its turn is not before that */
     while (owner->ahead.first != NULL) {
-        owner->went_ahead_at = now;
-        give_turn(owner, row_take_first(&owner->ahead), now);
+        /* The others do not hurry for the sake of one that is as large. */
+        if (give_turn(owner, row_take_first(&owner->ahead), now) == FERRY__TURN_OVER)
+            owner->went_ahead_at = now;
         now = ferry__clock_now();
     }
     return now;
@@ -490,7 +493,7 @@ static void give_turns(ferry__owner *owner)
             looked_at = now = let_ahead(owner, now);
         ferry__task *task = row_take_first(&owner->runnable);
         more = task != last;
-        give_turn(owner, task, now);
+        (void)give_turn(owner, task, now);
     }
 }
 
