@@ -49,10 +49,17 @@ static ssize_t real_pwritev2(ferry__calls *calls, int fd, const struct iovec pie
     return ferry__pwritev2(fd, pieces, count, offset, flags);
 }
 
-static ssize_t real_recv(ferry__calls *calls, int fd, void *buffer, size_t size, int flags)
+static ssize_t real_recv(ferry__calls *calls, int fd, void *buffer, size_t size, int flags,
+                         int *ret_flags)
 {
     (void)calls;
-    return recv(fd, buffer, size, flags);
+    if (ret_flags == NULL)
+        return recv(fd, buffer, size, flags);
+    struct iovec piece = {.iov_base = buffer, .iov_len = size};
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
+    ssize_t count = recvmsg(fd, &message, flags);
+    *ret_flags = message.msg_flags;
+    return count;
 }
 
 static int real_open(ferry__calls *calls, int dirfd, const char *path, int flags, mode_t mode,

@@ -42,7 +42,9 @@ struct ferry__calls {
                        off_t offset, int flags);
     ssize_t (*pwritev2)(ferry__calls *calls, int fd, const struct iovec pieces[], int count,
                         off_t offset, int flags); /* offset -1: from the fd's position */
-    ssize_t (*recv)(ferry__calls *calls, int fd, void *buffer, size_t size, int flags);
+    /* @param ret_flags gets recvmsg(2)'s MSG_ flags of what came; NULL: recv(2), which has none. */
+    ssize_t (*recv)(ferry__calls *calls, int fd, void *buffer, size_t size, int flags,
+                    int *ret_flags);
 
     /* Opening. */
     /*

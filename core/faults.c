@@ -228,12 +228,13 @@ static ssize_t faulty_pwritev2(ferry__calls *calls, int fd, const struct iovec p
     return real->pwritev2(real, fd, pieces, count, offset, flags);
 }
 
-static ssize_t faulty_recv(ferry__calls *calls, int fd, void *buffer, size_t size, int flags)
+static ssize_t faulty_recv(ferry__calls *calls, int fd, void *buffer, size_t size, int flags,
+                           int *ret_flags)
 {
     course how = decide((ferry_faults *)calls, FERRY_CALL_READ, -1);
     if (is_answered(how))
         return answer(how);
-    return real->recv(real, fd, buffer, shorten(calls, how, size), flags);
+    return real->recv(real, fd, buffer, shorten(calls, how, size), flags, ret_flags);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */

@@ -125,7 +125,7 @@ static void use_data_calls(ferry__calls *calls)
     off_t offset = 10;
     check_eq(calls->pipe(calls, ends), 0);
     check_eq(calls->sendmsg(calls, both.ours, &message, MSG_NOSIGNAL), 4);
-    check_eq(calls->recv(calls, both.theirs, buffer, sizeof buffer, 0), 4);
+    check_eq(calls->recv(calls, both.theirs, buffer, sizeof buffer, 0, NULL), 4);
     check_eq(calls->writev(calls, ends[1], &piece, 1), 4);
     check_eq(calls->splice(calls, ends[0], NULL, both.ours, NULL, 4, 0), 4);
     check_eq(calls->sendfile(calls, both.ours, file.fd, &offset, 20), 20);
@@ -298,7 +298,7 @@ PROMISE(faults, errno_may_have_either_sign)
     };
     AT_END(bench_clear) test_bench bench = bench_make(faults_make(script, 2));
     char byte;
-    check_fails(bench.calls->recv(bench.calls, bench.out, &byte, 1, 0), EIO);
+    check_fails(bench.calls->recv(bench.calls, bench.out, &byte, 1, 0, NULL), EIO);
     check_fails(read_at(&bench, bench.out, -1, &byte, 1), EIO);
 }
 
@@ -317,7 +317,7 @@ PROMISE(faults, any_call_can_fail)
     check_fails(send_file(&bench, bench.out, NULL, 1), ENOMEM);
     check_fails(calls->splice(calls, bench.out, NULL, bench.in, NULL, 1, 0), ENOMEM);
     check_fails(read_at(&bench, bench.out, -1, &byte, 1), ENOMEM);
-    check_fails(calls->recv(calls, bench.out, &byte, 1, 0), ENOMEM);
+    check_fails(calls->recv(calls, bench.out, &byte, 1, 0, NULL), ENOMEM);
     check_fails(calls->pwritev2(calls, bench.in, &(struct iovec){&byte, 1}, 1, -1, 0), ENOMEM);
     check_fails(calls->open(calls, AT_FDCWD, "/", O_RDONLY, 0, 0), ENOMEM);
     check_fails(calls->fstat(calls, bench.in, &status), ENOMEM);
@@ -338,7 +338,7 @@ PROMISE(faults, any_counts_all_kinds_together)
     AT_END(bench_clear) test_bench bench = bench_failing(FERRY_CALL_ANY, 3, 1, EMFILE);
     char byte;
     check_eq(send_text(&bench, "1"), 1);
-    check_eq(bench.calls->recv(bench.calls, bench.out, &byte, 1, 0), 1);
+    check_eq(bench.calls->recv(bench.calls, bench.out, &byte, 1, 0, NULL), 1);
     check_fails(bench.calls->duplicate(bench.calls, bench.in), EMFILE);
     check_eq(send_text(&bench, "1"), 1);
     check_eq(calls_made(&bench, FERRY_CALL_ANY), 4);
@@ -366,7 +366,7 @@ PROMISE(faults, first_fault_in_the_script_that_has_a_meaning_wins)
     char byte;
     check_fails(send_text(&bench, "1"), EIO);
     check_fails(bench.calls->duplicate(bench.calls, bench.in), EMFILE);
-    check_eq(bench.calls->recv(bench.calls, bench.out, &byte, 1, 0), 0);
+    check_eq(bench.calls->recv(bench.calls, bench.out, &byte, 1, 0, NULL), 0);
     check_eq(injected(&bench), 3);
 }
 
@@ -411,7 +411,7 @@ PROMISE(faults, short_transfers_and_reads_move_one_byte)
     check_eq(offset, 6);
     check_eq(bench.calls->splice(bench.calls, ends[0], NULL, bench.in, NULL, 3, 0), 1);
     check_eq(arrived(&bench), 2);
-    check_eq(bench.calls->recv(bench.calls, bench.out, got, sizeof got, 0), 1);
+    check_eq(bench.calls->recv(bench.calls, bench.out, got, sizeof got, 0, NULL), 1);
     check_eq(read_at(&bench, file.fd, 0, got, sizeof got), 1);
     check_eq(injected(&bench), 4);
     close(ends[0]);
@@ -432,7 +432,7 @@ PROMISE(faults, source_that_ends_answers_0_and_nothing_moves)
     check_eq(offset, 5);
     check_eq(bench.calls->splice(bench.calls, file.fd, &offset, bench.in, NULL, 3, 0), 0);
     check_eq(read_at(&bench, file.fd, 0, got, sizeof got), 0);
-    check_eq(bench.calls->recv(bench.calls, bench.out, got, sizeof got, 0), 0);
+    check_eq(bench.calls->recv(bench.calls, bench.out, got, sizeof got, 0, NULL), 0);
     check_eq(arrived(&bench), 3);
     check_eq(injected(&bench), 4);
 }
@@ -456,7 +456,7 @@ PROMISE(faults, stalled_sink_has_no_room_for_good)
         check_fails(bench.calls->splice(bench.calls, bench.out, NULL, bench.in, NULL, 1, 0),
                     EAGAIN);
     }
-    check_eq(bench.calls->recv(bench.calls, bench.out, got, sizeof got, 0), 4);
+    check_eq(bench.calls->recv(bench.calls, bench.out, got, sizeof got, 0, NULL), 4);
     check_eq(injected(&bench), 40);
 }
 

@@ -524,26 +524,35 @@ static void push(ferry__link *link)
         (void)set_no_delay(link->fd, 0);
 }
 
-static ssize_t receive_with(ferry__link *link, void *data, size_t size, int flags)
+static ssize_t receive_with(ferry__link *link, void *data, size_t size, int flags, int *ret_flags)
 {
     ssize_t count;
     do
-        count = link->calls->recv(link->calls, link->fd, data, size, MSG_DONTWAIT | flags);
+        count =
+            link->calls->recv(link->calls, link->fd, data, size, MSG_DONTWAIT | flags, ret_flags);
     while (count < 0 && errno == EINTR);
     return count >= 0 ? count : -errno;
 }
 
+/*
+ * TCP gives less than was asked for if that is all. A unix socket also does so behind fds, or
+ * before bytes of another sender, where it passes credentials: then it says MSG_CTRUNC, as there is
+ * no room for them.
+ */
 static ssize_t receive(ferry__link *link, void *data, size_t size)
 {
-    ssize_t count = receive_with(link, data, size, 0);
-    link->is_dry = link->is_tcp && count > 0 && (size_t)count < size;
+    bool is_unix = link->outlet == FERRY__OUTLET_UNIX;
+    int flags = 0;
+    ssize_t count = receive_with(link, data, size, 0, is_unix ? &flags : NULL);
+    bool is_all = count > 0 && (size_t)count < size && (flags & MSG_CTRUNC) == 0;
+    link->is_dry = is_all && (link->is_tcp || is_unix);
     return count;
 }
 
 static ssize_t peek(ferry__link *link)
 {
     char first;
-    return receive_with(link, &first, 1, MSG_PEEK);
+    return receive_with(link, &first, 1, MSG_PEEK, NULL);
 }
 
 ssize_t ferry__link_discard_input(ferry__link *link, size_t length)

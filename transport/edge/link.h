@@ -115,7 +115,7 @@ typedef struct ferry__link {
     ferry__guard guard;
     bool is_holding_back : 1; /* the last write said that more follows */
     bool ends_behind : 1;     /* what is written now is followed by the sending direction's end */
-    bool is_dry;              /* TCP: when its type last received, nothing more had come */
+    bool is_dry;              /* when its type last received, nothing more had come: it is known */
     bool owes;                /* its type has bytes to send that nobody writes: flush */
     bool is_held_up;    /* it has said -EAGAIN to sending since it has to receive something first */
     bool may_be_framed; /* the program may have set TCP_ULP, to kernel TLS */

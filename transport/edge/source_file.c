@@ -390,7 +390,7 @@ static ssize_t fill(ferry__source *source, size_t size, ferry__calls *calls)
         if (source->piped > 0) /* only what was spliced from a socket */
             count = calls->preadv2(calls, source->pipe[0], &piece, 1, -1, 0);
         else if (source->way == FERRY__BY_PIPE)
-            count = calls->recv(calls, source->fd, source->buffer, size, MSG_DONTWAIT);
+            count = calls->recv(calls, source->fd, source->buffer, size, MSG_DONTWAIT, NULL);
         else if (source->is_direct)
             count = read_blocks(source, size, calls);
         else if (source->is_seekable)
@@ -569,7 +569,7 @@ static ferry__move find_out_why(ferry__source *source, ferry__link *link, size_t
     char byte;
     ssize_t count;
     do
-        count = calls->recv(calls, source->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        count = calls->recv(calls, source->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT, NULL);
     while (count < 0 && errno == EINTR);
     if (count == 0)
         return ferry__source_at_end(source, link->calls);

@@ -42,7 +42,7 @@ typedef enum ferry_fault_call {
     FERRY_CALL_WRITE,    /* sendmsg(2), writev(2), pwritev2(2) */
     FERRY_CALL_SENDFILE, /* sendfile(2) */
     FERRY_CALL_SPLICE,   /* splice(2) */
-    FERRY_CALL_READ,     /* preadv2(2), recv(2) */
+    FERRY_CALL_READ,     /* preadv2(2), recv(2), recvmsg(2) */
     FERRY_CALL_OPEN,     /* openat(2), openat2(2), fstat(2), duplicating an fd, pipe2(2) */
     FERRY_CALL_POLL,     /* poll(2), epoll_create1(2), epoll_ctl(2) */
     FERRY_CALL_THREAD,   /* pthread_create(3) */

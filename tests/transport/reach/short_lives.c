@@ -72,6 +72,7 @@ WRAP(GETSOCKOPT, int, getsockopt, (int fd, int level, int name, void *value, soc
      level, name, value, size)
 WRAP(IOCTL, int, ioctl, (int fd, unsigned long what, void *value), fd, what, value)
 WRAP(RECV, ssize_t, recv, (int fd, void *data, size_t size, int flags), fd, data, size, flags)
+WRAP(RECV, ssize_t, recvmsg, (int fd, struct msghdr *message, int flags), fd, message, flags)
 WRAP(SETSOCKOPT, int, setsockopt, (int fd, int level, int name, const void *value, socklen_t size),
      fd, level, name, value, size)
 WRAP(SHUTDOWN, int, shutdown, (int fd, int how), fd, how)

@@ -12,11 +12,11 @@ static atomic_uint receives_here, receives_of_owners, epoll_waits;
 /* What comes once this test's thread has found nothing more. */
 static void (*meanwhile)(void);
 
-WRAPPED(ssize_t, recv, (int fd, void *data, size_t size, int flags))
+WRAPPED(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags))
 {
     bool is_here = pthread_equal(pthread_self(), atomic_load(&here));
     atomic_fetch_add(is_here ? &receives_here : &receives_of_owners, 1);
-    ssize_t count = __real_recv(fd, data, size, flags);
+    ssize_t count = __real_recvmsg(fd, message, flags);
     void (*what)(void) = meanwhile;
     if (count < 0 && is_here && what != NULL) {
         int error = errno;

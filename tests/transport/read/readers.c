@@ -58,16 +58,18 @@ PROMISE_EITHER(readers, what_a_reader_on_the_owner_does_not_take_comes_again_wit
 
 /* ---- how much is asked for ------------------------------------------------------------------- */
 
-/* Every recv(2) of ferry's: how many brought something, and what the last one asked for
- * (-Wl,--wrap). */
-static atomic_size_t receives, last_asked;
+/* Every recvmsg(2) of ferry's, from unix sockets: how many there were, how many brought something,
+ * and what the last one asked for (-Wl,--wrap). */
+static atomic_size_t asked, receives, last_asked;
 
-WRAPPED(ssize_t, recv, (int fd, void *data, size_t size, int flags))
+WRAPPED(ssize_t, recvmsg, (int fd, struct msghdr *message, int flags))
 {
     bool is_ferrys = (flags & MSG_DONTWAIT) != 0;
-    if (is_ferrys)
-        atomic_store(&last_asked, size);
-    ssize_t count = __real_recv(fd, data, size, flags);
+    if (is_ferrys) {
+        atomic_fetch_add(&asked, 1);
+        atomic_store(&last_asked, message->msg_iov[0].iov_len);
+    }
+    ssize_t count = __real_recvmsg(fd, message, flags);
     if (is_ferrys && count > 0)
         atomic_fetch_add(&receives, 1);
     return count;
@@ -110,6 +112,138 @@ PROMISE_EITHER(readers, reader_on_the_owner_may_answer)
     }
     stage_hang_up(&s);
     check_eq(ferry_service_drain(s.service, -1), 0);
+}
+
+/* ---- what is known to be all ----------------------------------------------------------------- */
+
+/* A reader on the owner. What it is called with is put together. */
+typedef struct listener {
+    void (*meanwhile)(int fd); /* done once, in its first call: more comes before that returns */
+    int fd;                    /* what for */
+    char text[64];
+    atomic_size_t length;
+} listener;
+
+static size_t listen_on(ferry_stream *, const void *data, size_t length, bool, void *arg)
+{
+    listener *self = arg;
+    size_t before = atomic_load(&self->length);
+    check(before + length < sizeof self->text);
+    memcpy(self->text + before, data, length);
+    void (*meanwhile)(int) = self->meanwhile;
+    self->meanwhile = NULL;
+    if (meanwhile != NULL)
+        meanwhile(self->fd);
+    atomic_store(&self->length, before + length);
+    return length;
+}
+
+static void listener_set(listener *self, ferry_stream *stream)
+{
+    set_reader(stream, (ferry_reader){.on_read = listen_on, .arg = self, .on_owner = true});
+}
+
+static void listener_check(listener *self, const char *expected)
+{
+    while (atomic_load(&self->length) < strlen(expected))
+        sched_yield();
+    check(memcmp(self->text, expected, strlen(expected)) == 0);
+}
+
+PROMISE_EITHER(readers, message_of_a_unix_peer_is_received_by_one_call)
+{
+    enum { MESSAGES = 20 };
+    listener self = {0};
+    AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
+    listener_set(&self, s.stream);
+    wait_until_asleep();
+    atomic_store(&asked, 0);
+    for (unsigned i = 1; i <= MESSAGES; i++) {
+        send_text(s.theirs, "x");
+        while (atomic_load(&self.length) < i)
+            sched_yield();
+        wait_until_asleep();
+    }
+    check_eq(atomic_load(&asked), MESSAGES);
+}
+
+/* Sends bytes with an fd of its own. */
+static void send_with_fd(int fd, const char *text)
+{
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)),
+                          .cmsg_level = SOL_SOCKET,
+                          .cmsg_type = SCM_RIGHTS}};
+    memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
+    struct iovec piece = {.iov_base = (char *)(uintptr_t)text, .iov_len = strlen(text)};
+    struct msghdr message = {.msg_iov = &piece,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    check_eq(sendmsg(fd, &message, MSG_NOSIGNAL), strlen(text));
+}
+
+static void send_fd_then_more(int fd)
+{
+    send_with_fd(fd, "b");
+    send_text(fd, "c");
+    send_with_fd(fd, "d");
+    send_text(fd, "e");
+}
+
+/* Kernels without it say so, and send nothing. */
+static void send_urgent_byte_then_more(int fd)
+{
+    send_text(fd, "b");
+    if (send(fd, "!", 1, MSG_NOSIGNAL | MSG_OOB) < 0)
+        check_eq(errno, EOPNOTSUPP);
+    send_text(fd, "cde");
+}
+
+static void send_apart(ferry_placement placement, bool has_credentials, void (*more)(int))
+{
+    pair both = unix_pair(SOCK_STREAM);
+    const int passes = has_credentials;
+    check_eq(setsockopt(both.ours, SOL_SOCKET, SO_PASSCRED, &passes, sizeof passes), 0);
+    AT_END(stage_end) stage s = stage_open(placement, both);
+    listener self = {.meanwhile = more, .fd = s.theirs};
+    listener_set(&self, s.stream);
+    wait_until_asleep();
+    unsigned fds = count_fds();
+    send_text(s.theirs, "a");
+    listener_check(&self, "abcde");
+    wait_until_asleep();
+    check_eq(count_fds(), fds);
+}
+
+PROMISE_EITHER(readers, bytes_behind_an_fd_that_a_peer_passes_come_at_once_and_the_fd_is_closed)
+{
+    send_apart(placement, false, send_fd_then_more);
+    send_apart(placement, true, send_fd_then_more);
+}
+
+PROMISE_EITHER(readers, bytes_behind_an_urgent_one_come_at_once)
+{
+    send_apart(placement, false, send_urgent_byte_then_more);
+}
+
+PROMISE_EITHER(readers, what_a_script_cuts_short_comes_all_the_same)
+{
+    for (int is_tcp = 0; is_tcp < 2; is_tcp++) {
+        AT_END(drop_faults)
+        ferry_faults *faults = faults_of((ferry_fault){
+            .call = FERRY_CALL_READ, .first = 1, .times = UINT64_MAX, .effect = FERRY_FAULT_SHORT});
+        listener self = {0};
+        AT_END(stage_end)
+        stage s =
+            stage_open_with(placement, any_pair(is_tcp), (ferry_stream_options){.faults = faults});
+        listener_set(&self, s.stream);
+        wait_until_asleep();
+        send_text(s.theirs, "abcde");
+        listener_check(&self, "abcde");
+    }
 }
 
 /* ---- how much waits -------------------------------------------------------------------------- */
