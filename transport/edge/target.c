@@ -89,11 +89,8 @@ static bool open_buffered(ferry__target *target)
     return target->buffered_fd >= 0;
 }
 
-int ferry__target_open(ferry__target *target, ferry__calls *calls)
+int ferry__target_explain(const ferry__target *target, ferry__calls *calls)
 {
-    int error = target->path != NULL && target->fd < 0 ? open_path(target, calls) : 0;
-    if (error != 0)
-        return error;
     struct stat status;
     if (TEMP_FAILURE_RETRY(calls->fstat(calls, target->fd, &status)) < 0)
         return -errno;
@@ -105,9 +102,24 @@ int ferry__target_open(ferry__target *target, ferry__calls *calls)
         return -EOPNOTSUPP;
     if (target->offset != FERRY_CURRENT && lseek(target->fd, 0, SEEK_CUR) < 0)
         return -ESPIPE;
-    if ((target->mode & O_DIRECT) != 0)
-        (void)open_buffered(target);
     return 0;
+}
+
+/* Whether a write does no harm, whatever it is. One to a place fails at once where there are no
+ * places: pipes, sockets and terminals have none. */
+static bool may_be_tried(const ferry__target *target)
+{
+    return target->path == NULL && target->offset != FERRY_CURRENT;
+}
+
+int ferry__target_open(ferry__target *target, bool is_written_next, ferry__calls *calls)
+{
+    int error = target->path != NULL && target->fd < 0 ? open_path(target, calls) : 0;
+    if (error == 0 && !(is_written_next && may_be_tried(target)))
+        error = ferry__target_explain(target, calls);
+    if (error == 0 && (target->mode & O_DIRECT) != 0)
+        (void)open_buffered(target);
+    return error;
 }
 
 static int fd_of(const ferry__target *target)

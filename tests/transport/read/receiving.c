@@ -3,8 +3,11 @@
  * every byte once, and none lost where storing fails. */
 #include "tests/support.h"
 
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -193,8 +196,11 @@ PROMISE_EITHER(receiving, little_is_written_without_a_pipe_and_little_ones_share
     check_content(&set.where, "file", 0, 1, 0, FILES * SIZE);
     wait_until_asleep();
     check_eq(ferry_faults_get_calls(faults, FERRY_CALL_SPLICE), 0);
-    if (!OVER_RECORDS)
-        check(ferry_faults_get_calls(faults, FERRY_CALL_READ) - before <= 2);
+    if (OVER_RECORDS)
+        return;
+    check(ferry_faults_get_calls(faults, FERRY_CALL_READ) - before <= 2);
+    /* What follows another is not looked at before it is written to. */
+    check(ferry_faults_get_calls(faults, FERRY_CALL_OPEN) <= 2);
 }
 
 PROMISE_EITHER(receiving, zero_copy_is_refused_rather_than_copied_and_nothing_is_lost)
@@ -435,6 +441,63 @@ PROMISE_EITHER(receiving, what_cannot_be_opened_fails_in_its_turn_and_consumes_n
     check_next(set.on.stream, 12, 0);
     close(fd);
     close(reading);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* An fd that nothing can be stored to, and why. @return -1: none of that kind can be had here. */
+static int open_unfit(unsigned kind, const scene *set, int *ret_error)
+{
+    *ret_error = kind == 0 ? -EISDIR : kind == 1 ? -EBADF : -EOPNOTSUPP;
+    switch (kind) {
+    case 0:
+        return openat(set->where.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    case 1:
+        return openat(set->where.fd, "file", O_RDONLY | O_CLOEXEC);
+    case 2:
+        return posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    case 3:
+        return eventfd(0, EFD_CLOEXEC);
+    case 4:
+        return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    default:
+        return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    }
+}
+
+/* With bytes that have come, so that it is written to in the same turn. */
+PROMISE_EITHER(receiving, what_nothing_can_be_stored_to_is_refused_and_nothing_is_lost)
+{
+    enum { KINDS = 6 };
+    AT_END(end) scene set = begin(placement);
+    close(openat(set.where.fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    char line[16];
+    const ferry_read wanted = {line, sizeof line, FERRY_READ_UNTIL, "\n", 1};
+    ferry_promise *head;
+    check_eq(ferry_stream_read(set.on.stream, &wanted, NULL, &head), 0);
+    check_eq(send(set.on.theirs, "head\nkept\n", 10, MSG_NOSIGNAL), 10);
+    check_eq(outcome(head).sent, 5);
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        int error;
+        AT_END(close_fd) int fd = open_unfit(kind, &set, &error);
+        ferry_file file = ferry_file_fd(fd);
+        file.offset = 0;
+        file.length = 2;
+        if (fd >= 0)
+            check_refused(set.on.stream, file, error);
+    }
+    int ends[2], count;
+    check_eq(pipe2(ends, O_CLOEXEC), 0);
+    ferry_file file = ferry_file_fd(ends[1]);
+    file.length = 2;
+    for (file.offset = FERRY_CURRENT; file.offset <= 0; file.offset++)
+        check_refused(set.on.stream, file, -EOPNOTSUPP);
+    check_eq(ioctl(ends[0], FIONREAD, &count), 0);
+    check_eq(count, 0);
+    ferry_promise *rest;
+    check_eq(ferry_stream_read(set.on.stream, &wanted, NULL, &rest), 0);
+    check_eq(outcome(rest).sent, 5);
+    check(memcmp(line, "kept\n", 5) == 0);
     close(ends[0]);
     close(ends[1]);
 }
