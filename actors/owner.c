@@ -17,7 +17,8 @@
 
 enum {
     LONG_NS = 20 * 1000, /* after some small turns, or a large one, mail is looked for */
-    HURRY_NS = 10 * FERRY__NS_PER_MS /* a small task's next mail comes within that */
+    HURRY_NS = 10 * FERRY__NS_PER_MS, /* a small task's next mail comes within that */
+    FEW_TURNS = 2                     /* that a small task takes: a head, say, and a file */
 };
 
 #define OWNER_OF(mail, member)                                                                     \
@@ -447,18 +448,22 @@ static bool deliver_mail(ferry__owner *owner)
     return count > 0;
 }
 
-static ferry__turn give_turn(ferry__owner *owner, ferry__task *task, int64_t now)
+static void give_turn(ferry__owner *owner, ferry__task *task, int64_t now)
 {
+    unsigned char turns_ahead = task->turns_ahead;
     task->scheduled = task->is_first = false;
+    task->turns_ahead = 0;
     ferry__activity_begin(&owner->activity, task, now);
-    ferry__turn turn = task->turn(task);
-    if (turn == FERRY__TURN_AGAIN)
+    if (task->turn(task) == FERRY__TURN_AGAIN) {
+        task->turns_ahead = turns_ahead > 0 ? turns_ahead - 1 : 0;
         ferry__owner_schedule(owner, task);
+    } else if (turns_ahead > 0) {
+        owner->went_ahead_at = now;
+    }
     ferry__activity_end(&owner->activity);
     /* A thread that waits for what this turn settled need not wait for the others' turns. */
     ferry__ringer_flush(&owner->ringer);
     put_spares(owner);
-    return turn;
 }
 
 /*
@@ -474,9 +479,9 @@ static int64_t let_ahead(ferry__owner *owner, int64_t now)
     owner->room_ahead = 0;
     now = ferry__clock_now(); /* what has just come may be younger: its turn is not before that */
     while (owner->ahead.first != NULL) {
-        /* The others do not hurry for the sake of one that is as large. */
-        if (give_turn(owner, row_take_first(&owner->ahead), now) == FERRY__TURN_OVER)
-            owner->went_ahead_at = now;
+        ferry__task *task = row_take_first(&owner->ahead);
+        task->turns_ahead = FEW_TURNS;
+        give_turn(owner, task, now);
         now = ferry__clock_now();
     }
     return now;
@@ -493,7 +498,7 @@ static void give_turns(ferry__owner *owner)
             looked_at = now = let_ahead(owner, now);
         ferry__task *task = row_take_first(&owner->runnable);
         more = task != last;
-        (void)give_turn(owner, task, now);
+        give_turn(owner, task, now);
     }
 }
 

@@ -54,6 +54,8 @@ typedef struct ferry__task {
     struct ferry__task *next;                  /* in the owner's row */
     bool scheduled;                            /* it is in a row, */
     bool is_first;                             /* and nothing goes ahead of it */
+    unsigned char turns_ahead; /* 0: it has not gone ahead; else if it is over within so many turns
+                                  the others are to hurry */
 } ferry__task;
 
 /* How many tasks that mail has woken go ahead of one that has waited: so many small turns take
@@ -123,7 +125,7 @@ struct ferry__owner {
     ferry__task_row runnable;
     ferry__task_row ahead; /* of those: what mail has woken meanwhile; empty between rounds */
     unsigned room_ahead;   /* how many more may join them */
-    int64_t went_ahead_at; /* when one did, last; 0: never */
+    int64_t went_ahead_at; /* when one did that was soon over, last; 0: never */
     ferry__timers timers;
     ferry__poller poller;
     int64_t looked_at;         /* when its fds were last looked at */

@@ -56,10 +56,10 @@ static ferry__worker *take_first(ferry__crew *crew)
 
 bool ferry__crew_look(ferry__crew *crew)
 {
-    unsigned floor = KEPT_FOR_LONG;
-    if (crew->fewest > floor + DISMISSED_AT_ONCE)
-        floor = crew->fewest - DISMISSED_AT_ONCE;
-    for (; crew->fewest > floor;)
+    unsigned many = crew->fewest > KEPT_FOR_LONG ? crew->fewest - KEPT_FOR_LONG : 0;
+    if (many > DISMISSED_AT_ONCE)
+        many = DISMISSED_AT_ONCE;
+    for (; many > 0; many--)
         ferry__worker_dismiss(take_first(crew));
     crew->fewest = crew->count;
     return crew->count > KEPT_FOR_LONG;

@@ -23,8 +23,8 @@ typedef struct ferry__timer {
         *referrer; /* what points to it: the root, a child or a sibling; NULL: it is in
                                        no heap */
     /* Called once; the timer is unset by then. It may set the timer again, for later, and set or
-     * cancel others, due ones included. It may only note and schedule, as a watch's ready does: a
-     * promise that it settled would be rung only after the next turn. */
+     * cancel others, due ones included. It settles nothing, as a watch's ready does not: a promise
+     * would be rung only after the next turn. */
     void (*fire)(struct ferry__timer *);
 } ferry__timer;
 

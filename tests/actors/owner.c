@@ -113,6 +113,7 @@ typedef struct crowd {
         bool is_posted; /* its mail has not arrived yet */
     } large[3], small[SMALL];
     unsigned small_ones;
+    unsigned small_turns;   /* of those that count them */
     unsigned turns;         /* of large ones */
     unsigned hurried;       /* of those: how many were to be short */
     char order[16 * TURNS]; /* L: a large one's turn; s: a small one's */
@@ -217,6 +218,21 @@ PROMISE(owner, nobody_is_hurried_where_nobody_goes_ahead)
 {
     AT_END(free_memory) crowd *all = run_crowd(3, 0);
     check_eq(all->hurried, 0);
+}
+
+/* Its first turn sends a head, say. */
+static ferry__turn take_one_of_two_turns(ferry__task *task)
+{
+    crowd *all = ((struct member *)(void *)task)->crowd;
+    bool is_first = all->small_turns++ % 2 == 0;
+    (void)take_small_turn(task);
+    return is_first ? FERRY__TURN_AGAIN : FERRY__TURN_OVER;
+}
+
+PROMISE(owner, what_is_over_with_its_second_turn_hurries_others_too)
+{
+    AT_END(free_memory) crowd *all = run_crowd_with(3, 1, take_one_of_two_turns);
+    check(all->hurried > 0);
 }
 
 PROMISE(owner, nobody_is_hurried_where_what_goes_ahead_is_as_large)
@@ -341,20 +357,33 @@ PROMISE(owner, thread_of_one_that_has_ended_runs_the_next)
     wait_for_threads(threads - 1);
 }
 
-/* Whether threads end that are not needed. */
-static atomic_bool time_passes;
+/* How many more looks at the threads that are kept there are (-Wl,--wrap). */
+static atomic_uint looks_left;
 
 WRAPPED(bool, ferry__crew_look, (ferry__crew * crew))
 {
-    return atomic_load(&time_passes) ? __real_ferry__crew_look(crew) : true;
+    if (atomic_load(&looks_left) == 0)
+        return true;
+    atomic_fetch_sub(&looks_left, 1);
+    return __real_ferry__crew_look(crew);
 }
 
-/* So many begin and end. @return how many more threads there are then. */
+/* Threads that were made (-Wl,--wrap). */
+static atomic_uint threads_made;
+
+WRAPPED(int, pthread_create,
+        (pthread_t * ret_thread, const pthread_attr_t *attributes, void *(*run)(void *), void *arg))
+{
+    atomic_fetch_add(&threads_made, 1);
+    return __real_pthread_create(ret_thread, attributes, run, arg);
+}
+
+/* So many owners run side by side, to their end. @return how many threads were made for them. */
 static unsigned run_at_once(ferry__owner *front, unsigned many)
 {
     ferry__owner *owners[300];
     worker tasks[300];
-    unsigned others = count_threads();
+    atomic_store(&threads_made, 0);
     for (unsigned i = 0; i < many; i++)
         owners[i] = supervised_start(front, &tasks[i]);
     for (unsigned i = 0; i < many; i++) {
@@ -364,18 +393,18 @@ static unsigned run_at_once(ferry__owner *front, unsigned many)
     for (unsigned i = 0; i < many; i++)
         supervised_end(owners[i]);
     wait_until_alone(front);
-    return count_threads() - others;
+    return atomic_load(&threads_made);
 }
 
 PROMISE(owner, threads_of_many_that_ended_are_kept_for_as_many_and_all_end_with_their_supervisor)
 {
     enum { MANY = 270, MOST = 256 };
-    atomic_store(&time_passes, false);
+    atomic_store(&looks_left, 0);
     ferry__owner *front = owner_start();
     unsigned threads = count_threads();
-    check_eq(run_at_once(front, MANY), MOST);
-    check_eq(run_at_once(front, 100), 0);
-    check_eq(count_threads(), threads + MOST);
+    check_eq(run_at_once(front, MANY), MANY);
+    wait_for_threads(threads + MOST);
+    check_eq(run_at_once(front, MOST), 0);
     owner_end(front);
     wait_for_threads(threads - 1);
 }
@@ -388,34 +417,48 @@ WRAPPED(int64_t, ferry__clock_now, (void))
     return __real_ferry__clock_now() + atomic_load(&skew_ns);
 }
 
-/* Comes again until nobody is to look at the crew any more. Each round begins a second later. */
-static void let_seconds_pass(ferry__mail *mail, bool)
+/* Comes again until there are no looks left, or none is due any more. Each round begins a second
+ * later. */
+static void let_looks_pass(ferry__mail *mail, bool)
 {
     ferry__owner *owner = ferry__thread_current()->owner;
-    if (ferry__timer_is_set(&atomic_load(&owner->spares)->crew_timer)) {
+    bool is_due = ferry__timer_is_set(&atomic_load(&owner->spares)->crew_timer);
+    if (is_due && atomic_load(&looks_left) > 0) {
         atomic_fetch_add(&skew_ns, FERRY__NS_PER_S);
         ferry__owner_post(owner, mail);
         return;
     }
-    atomic_store(&skew_ns, 0);
     ferry__owner_release(owner);
 }
 
-PROMISE(owner, threads_that_are_not_needed_for_a_while_end_but_for_a_few)
+/* So many looks at what is kept. */
+static void look(ferry__owner *front, unsigned looks)
 {
-    enum { FEW = 16 };
-    atomic_store(&time_passes, false);
-    ferry__owner *front = owner_start();
-    unsigned threads = count_threads();
-    check_eq(run_at_once(front, 60), 60);
-    atomic_store(&time_passes, true);
-    ferry__mail passing = {.deliver = let_seconds_pass};
+    ferry__mail passing = {.deliver = let_looks_pass};
+    atomic_store(&looks_left, looks);
     ferry__owner_hold(front);
     ferry__owner_post(front, &passing);
     wait_until_alone(front);
-    check_eq(count_threads(), threads + FEW);
+    atomic_store(&looks_left, 0);
+}
+
+PROMISE(owner, threads_that_are_not_needed_for_a_while_end_a_few_at_a_time_but_for_a_few)
+{
+    enum { FEW = 16, AT_ONCE = 8 };
+    atomic_store(&looks_left, 0);
+    ferry__owner *front = owner_start();
+    unsigned threads = count_threads();
+    check_eq(run_at_once(front, 60), 60);
+    look(front, 1); /* until then all were needed */
+    wait_for_threads(threads + 60);
+    check_eq(run_at_once(front, 30), 0);
+    look(front, 1); /* thirty were not */
+    wait_for_threads(threads + 60 - AT_ONCE);
+    look(front, 100);
+    wait_for_threads(threads + FEW);
     owner_end(front);
     wait_for_threads(threads - 1);
+    atomic_store(&skew_ns, 0);
 }
 
 PROMISE(owner, abandoned_owner_leaves_nothing)

@@ -89,8 +89,17 @@ static bool open_buffered(ferry__target *target)
     return target->buffered_fd >= 0;
 }
 
-int ferry__target_explain(const ferry__target *target, ferry__calls *calls)
+/* Of files and disks a write says so itself. A device may take it nevertheless. */
+static bool has_no_places(int fd, mode_t mode)
 {
+    return S_ISCHR(mode) && lseek(fd, 0, SEEK_CUR) < 0;
+}
+
+int ferry__target_open(ferry__target *target, ferry__calls *calls)
+{
+    int error = target->path != NULL && target->fd < 0 ? open_path(target, calls) : 0;
+    if (error != 0)
+        return error;
     struct stat status;
     if (TEMP_FAILURE_RETRY(calls->fstat(calls, target->fd, &status)) < 0)
         return -errno;
@@ -100,26 +109,11 @@ int ferry__target_explain(const ferry__target *target, ferry__calls *calls)
         return -EBADF;
     if (!is_storage(target->fd, status.st_mode))
         return -EOPNOTSUPP;
-    if (target->offset != FERRY_CURRENT && lseek(target->fd, 0, SEEK_CUR) < 0)
+    if (target->offset != FERRY_CURRENT && has_no_places(target->fd, status.st_mode))
         return -ESPIPE;
-    return 0;
-}
-
-/* Whether a write does no harm, whatever it is. One to a place fails at once where there are no
- * places: pipes, sockets and terminals have none. */
-static bool may_be_tried(const ferry__target *target)
-{
-    return target->path == NULL && target->offset != FERRY_CURRENT;
-}
-
-int ferry__target_open(ferry__target *target, bool is_written_next, ferry__calls *calls)
-{
-    int error = target->path != NULL && target->fd < 0 ? open_path(target, calls) : 0;
-    if (error == 0 && !(is_written_next && may_be_tried(target)))
-        error = ferry__target_explain(target, calls);
-    if (error == 0 && (target->mode & O_DIRECT) != 0)
+    if ((target->mode & O_DIRECT) != 0)
         (void)open_buffered(target);
-    return error;
+    return 0;
 }
 
 static int fd_of(const ferry__target *target)

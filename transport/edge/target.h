@@ -37,16 +37,8 @@ int ferry__target_check(const ferry_file *file);
 int ferry__target_take(ferry__target *target, const ferry_file *file, const char *path,
                        ferry__calls *calls);
 
-/*
- * On the owner, as its request starts. Opens and checks.
- * @param is_written_next ferry__target_write follows at once: where that may find out what the
- *        target is nobody else is asked. If it fails ferry__target_explain says why.
- * @return 0, or an errno to settle with.
- */
-int ferry__target_open(ferry__target *target, bool is_written_next, ferry__calls *calls);
-
-/* Why a write to it has failed. @return what ferry__target_open says of its kind; 0: nothing. */
-int ferry__target_explain(const ferry__target *target, ferry__calls *calls);
+/* On the owner, as its request starts. Opens and checks. @return 0, or an errno to settle with. */
+int ferry__target_open(ferry__target *target, ferry__calls *calls);
 
 /* Writes memory. @return how many bytes; or a negative errno. Never 0. */
 ssize_t ferry__target_write(ferry__target *target, const void *data, size_t size,

@@ -210,23 +210,20 @@ static bool is_complete(const ferry__request *request, const storing *self)
     return self->length != FERRY_TO_END && request->promise.result.sent == (uint64_t)self->length;
 }
 
-static int open_target(const ferry__intake *intake, ferry__request *request, storing *self)
+static int open_target(ferry__request *request, storing *self)
 {
     if (self->is_open)
         return 0;
-    bool is_written_next = ferry__bytes_count(&intake->kept) > 0 && !is_complete(request, self);
     ferry__stream_do(request->stream, "opening files");
-    int error = ferry__target_open(&self->target, is_written_next, request->stream->link.calls);
+    int error = ferry__target_open(&self->target, request->stream->link.calls);
     self->is_open = error == 0;
     return error;
 }
 
-/* It may be that nothing could ever be stored there. */
-static ferry__read_step give_up(storing *self, int error)
+/* Writing has failed. Some files tell only now that they have no places. */
+static ferry__read_step give_up(int error)
 {
-    int reason = ferry__target_explain(&self->target, self->request->stream->link.calls);
-    return reason != 0 ? ferry__read_over(reason, FERRY_PHASE_OPEN)
-                       : ferry__read_over(error, FERRY_PHASE_SINK);
+    return ferry__read_over(error, error == -ESPIPE ? FERRY_PHASE_OPEN : FERRY_PHASE_SINK);
 }
 
 /* The target is full for now, or somebody has a lease on it: open(2) and write(2) would wait. */
@@ -243,7 +240,7 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
     storing *self = storing_of(request);
     if (ferry__timer_is_set(&self->again))
         return ferry__read_is(FERRY__READ_WAITING);
-    int error = open_target(intake, request, self);
+    int error = open_target(request, self);
     if (error == -EAGAIN)
         return wait_for_target(self);
     if (error != 0)
@@ -253,13 +250,13 @@ static ferry__read_step feed(ferry__intake *intake, ferry__request *request)
     ferry__stream_do(intake->stream, "storing what came");
     ssize_t count = store_piped(intake, request);
     if (self->is_refused)
-        return give_up(self, -EOPNOTSUPP);
+        return ferry__read_over(-EOPNOTSUPP, FERRY_PHASE_SINK);
     if (count == 0)
         count = store_kept(intake, request);
     if (count == -EAGAIN)
         return wait_for_target(self);
     if (count < 0)
-        return give_up(self, (int)count);
+        return give_up((int)count);
     self->patience_ns = 0;
     if (is_complete(request, self))
         return ferry__read_over(0, FERRY_PHASE_DONE);
