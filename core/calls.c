@@ -58,7 +58,8 @@ static ssize_t real_recv(ferry__calls *calls, int fd, void *buffer, size_t size,
     struct iovec piece = {.iov_base = buffer, .iov_len = size};
     struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1};
     ssize_t count = recvmsg(fd, &message, flags);
-    *ret_flags = message.msg_flags;
+    if (count >= 0)
+        *ret_flags = message.msg_flags;
     return count;
 }
 

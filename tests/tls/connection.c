@@ -34,11 +34,11 @@ static void forge_a_record(int fd)
 }
 
 /* What was said before has arrived; a read then learns of it, and the failure tells. */
-static void check_noticed(ferry_placement placement, interfere *how, int error,
-                          ferry_tls_reason reason)
+static void check_noticed_over(ferry_placement placement, bool is_tcp, interfere *how, int error,
+                               ferry_tls_reason reason)
 {
     AT_END(end_scene) scene *s = scene_open((scene_wish){.placement = placement});
-    pair both = tcp_pair();
+    pair both = any_pair(is_tcp);
     AT_END(close_fd) int duplicate = dup(both.theirs);
     AT_END(drop_stream) ferry_stream *server = scene_adopt_server(s, both.ours);
     AT_END(drop_stream) ferry_stream *client = scene_adopt_client(s, both.theirs);
@@ -50,6 +50,13 @@ static void check_noticed(ferry_placement placement, interfere *how, int error,
     ferry_tls_failure failure;
     check_eq(ferry_tls_get_failure(server, &failure), 0);
     check_eq(failure.reason, reason);
+}
+
+static void check_noticed(ferry_placement placement, interfere *how, int error,
+                          ferry_tls_reason reason)
+{
+    check_noticed_over(placement, true, how, error, reason);
+    check_noticed_over(placement, false, how, error, reason);
 }
 
 PROMISE_BOTH(connection, end_that_was_not_said_in_tls_is_econnaborted)

@@ -537,7 +537,7 @@ static ssize_t receive_with(ferry__link *link, void *data, size_t size, int flag
 /*
  * TCP gives less than was asked for if that is all. A unix socket also does so behind fds, or
  * before bytes of another sender, where it passes credentials: then it says MSG_CTRUNC, as there is
- * no room for them.
+ * no room for them. Urgent bytes that stop it are told by EPOLLPRI, unless the program takes them.
  */
 static ssize_t receive(ferry__link *link, void *data, size_t size)
 {

@@ -11,8 +11,8 @@
  * not called. So it makes no difference that a wish may overtake reads.
  *
  * The kernel is asked once a turn at most, until it has nothing more. Then its next edge is waited
- * for. A short count from a TCP socket says as much, unless an end of file or urgent data may have
- * cut it short.
+ * for. A short count from a TCP or unix socket says as much (is_dry of ferry__link), unless an end
+ * of file or urgent data may have cut it short.
  */
 #ifndef FERRY_TRANSPORT_READ_INTAKE_H
 #define FERRY_TRANSPORT_READ_INTAKE_H

@@ -41,7 +41,7 @@ static void fail(ferry_stream *stream, int error)
 static void conclude(ferry_stream *stream, int error)
 {
     /* What is inside the link by now has no edge any more. */
-    if (stream->watch.awaited != 0)
+    if (stream->watch.registered != 0)
         ferry__poller_unwatch(&stream->owner->poller, &stream->watch);
     stream->sending_is_due = stream->reading_is_due = true;
     if (error != 0 && !ferry__stream_is_cut(stream)) /* else an abort did it, which settles all */

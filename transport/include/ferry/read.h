@@ -113,7 +113,7 @@ typedef struct ferry_reader {
  *         -EDEADLK: called without on_owner on an owner thread, which has no inbox.
  *         -ENOMEM.
  *         -ECHILD: the stream belongs to the parent of this forked process.
- * Source: recv(2).
+ * Source: recv(2), recvmsg(2).
  */
 FERRY_API int ferry_stream_set_reader(ferry_stream *stream, const ferry_reader *reader);
 
@@ -193,7 +193,7 @@ typedef struct ferry_read {
  *   -ECANCELED        it was cancelled, the stream was closed or aborted, or the service was
  *                     destroyed
  *   -ENOMEM
- * Source: recv(2).
+ * Source: recv(2), recvmsg(2).
  */
 FERRY_API int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
                                 const ferry_request_options *options, ferry_promise **ret_promise);
@@ -253,7 +253,7 @@ FERRY_API int ferry_stream_read(ferry_stream *stream, const ferry_read *read,
  *                          destroyed
  * What was taken from the socket and not stored is put back. If there is no memory for that, or no
  * way, reading ends with -ENOMEM, or with what was said: nothing is ever read over a gap.
- * Source: recv(2), pwritev2(2), splice(2), openat(2), openat2(2).
+ * Source: recv(2), recvmsg(2), pwritev2(2), splice(2), openat(2), openat2(2).
  */
 FERRY_API int ferry_stream_read_to_file(ferry_stream *stream, const ferry_file *file,
                                         const ferry_request_options *options,
