@@ -11,14 +11,19 @@
 #include "http_run.h"
 #include "load.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 enum {
     SMALL_BYTES = 1024,
     LARGE_BYTES = 16 * 1024,
+    LONG_BYTES = 128 * 1024,
+    HUGE_BYTES = 10 * 1024 * 1024,
     LISTED = 100,
     MOST_OPEN = 10000, /* files: lighttpd would open all, and may open 16,384 fds */
     CROWD = 5000,      /* connections */
@@ -68,6 +73,18 @@ static unsigned count_many(const shape_run *what)
     return is_quick ? h->many / 100 : h->many;
 }
 
+/* A file of zeros. */
+static int make_zeros(int directory, const char *name, off_t bytes)
+{
+    int error = http_run_make_file(directory, name, content, 0);
+    int fd = error == 0 ? openat(directory, name, O_WRONLY | O_CLOEXEC) : -1;
+    if (error == 0 && (fd < 0 || ftruncate(fd, bytes) < 0))
+        error = -errno;
+    if (fd >= 0)
+        (void)close(fd);
+    return error;
+}
+
 static int make_site(const shape_run *what, const scratch *where, int directory)
 {
     (void)where;
@@ -79,6 +96,10 @@ static int make_site(const shape_run *what, const scratch *where, int directory)
         error = http_run_make_file(directory, "files/small", content, SMALL_BYTES);
     if (error == 0)
         error = http_run_make_file(directory, "files/large", content, LARGE_BYTES);
+    if (error == 0)
+        error = make_zeros(directory, "files/long", LONG_BYTES);
+    if (error == 0)
+        error = make_zeros(directory, "files/huge", HUGE_BYTES);
     if (error == 0)
         error = http_run_make_files(directory, "files/list", LISTED, content, 0);
     if (error == 0)
@@ -188,12 +209,19 @@ static const http_shape ranges = {
     .path = "large",
     .script = "wrk.headers['Range'] = 'bytes=0-1023,4096-5119,8192-9215'\n",
 };
+static const http_shape range = {
+    .path = "huge",
+    .script = "wrk.headers['Range'] = 'bytes=5000000-5001023'\n",
+};
+static const http_shape huge = {.path = "huge", .script = ""};
 static const http_shape missing = {.path = "nothing", .any_status = true, .script = ""};
 static const http_shape many = {.path = "small", .many = 5000};
 static const http_shape very_many = {.path = "small", .many = 100000};
 
 static const http_shape head = {.path = "small", .method = "HEAD", .script = ""};
 static const http_shape local = {.path = "small", .method = "GET", .is_unix = true, .script = ""};
+static const http_shape local_long = {
+    .path = "long", .method = "GET", .is_unix = true, .script = ""};
 static const http_shape crowd = {.path = "small", .method = "GET", .is_crowd = true, .script = ""};
 
 /* Operations are seconds here: the clients count what they get. */
@@ -216,12 +244,15 @@ const shape shape_http[] = {
     HTTP("http-logged", "HTTP, 1 KiB, 64 connections, with a log", 64, &logged),
     HTTP("http-pipelines", "HTTP, 1 KiB, 64 connections, 16 at once, with a log", 64, &pipelines),
     HTTP("http-listing", "HTTP, a listing of 100 files, 64 connections", 64, &listing),
+    HTTP("http-range", "HTTP, a range of 1 KiB, 64 connections", 64, &range),
     HTTP("http-ranges", "HTTP, three ranges of 1 KiB, 64 connections", 64, &ranges),
     HTTP("http-missing", "HTTP, a file that is not there, 64 connections", 64, &missing),
     HTTP("http-many", "HTTP, 5,000 files of 1 KiB at random, 64 connections", 64, &many),
     HTTP("http-100000", "HTTP, 100,000 files of 1 KiB at random, 64 connections", 64, &very_many),
     HTTP("http-head", "HTTP, HEAD, 64 connections", 64, &head),
     HTTP("http-unix", "HTTP, 1 KiB, 64 connections, a unix socket", 64, &local),
+    HTTP("http-unix-long", "HTTP, 128 KiB, 64 connections, a unix socket", 64, &local_long),
+    HTTP("http-huge", "HTTP, 10 MiB, 8 connections", 8, &huge),
     HTTP_WITH("http-crowd", "HTTP, 1 KiB, 5,000 connections that come at once", CROWD, &crowd,
               has_server_for_crowd, .figure_names = {"p99 ms", "CPU us each"}),
     {0},
