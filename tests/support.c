@@ -480,6 +480,33 @@ void wait_until_asleep(void)
         sched_yield();
 }
 
+typedef struct sleeper {
+    void *(*body)(void *);
+    void *arg;
+    atomic_bool is_named;
+} sleeper;
+
+/* By its name it is one of those that are looked at. Its maker waits for no more than that. */
+static void *be_sleeper(void *arg)
+{
+    sleeper *self = arg;
+    void *(*body)(void *) = self->body;
+    void *of_body = self->arg;
+    check_eq(pthread_setname_np(pthread_self(), "ferry-waiter"), 0);
+    atomic_store(&self->is_named, true);
+    return body(of_body);
+}
+
+pthread_t start_sleeper(void *(*body)(void *), void *arg)
+{
+    sleeper self = {.body = body, .arg = arg};
+    pthread_t thread = start_thread(be_sleeper, &self);
+    while (!atomic_load(&self.is_named))
+        sched_yield();
+    wait_until_asleep();
+    return thread;
+}
+
 bool are_others_asleep(void)
 {
     return are_asleep_but(1);

@@ -202,8 +202,7 @@ void ferry__link_limit_unsent(ferry__link *link, uint32_t bytes)
 
 void ferry__link_lend_patience(ferry__link *link, ferry__patience *patience)
 {
-    bool is_fit = link->outlet == FERRY__OUTLET_TCP || link->outlet == FERRY__OUTLET_UNIX;
-    if (!link->is_socket || link->is_message || !is_fit)
+    if (!link->is_socket || !ferry__link_is_stream_socket(link))
         return;
     int flags = link->is_adopted ? fcntl(link->fd, F_GETFL) : 0;
     if (flags < 0 || (flags & O_NONBLOCK) != 0)
@@ -545,7 +544,7 @@ static ssize_t receive(ferry__link *link, void *data, size_t size)
     int flags = 0;
     ssize_t count = receive_with(link, data, size, 0, is_unix ? &flags : NULL);
     bool is_all = count > 0 && (size_t)count < size && (flags & MSG_CTRUNC) == 0;
-    link->is_dry = is_all && (link->is_tcp || is_unix);
+    link->is_dry = is_all && ferry__link_is_stream_socket(link);
     return count;
 }
 

@@ -403,10 +403,10 @@ static inline int64_t ferry__link_unacked(const ferry__link *link)
 }
 
 /*
- * Whether an edge of epoll(7) comes with the room, after the link has said that it is full. It does
- * for stream sockets. A terminal or a device may do as it likes.
+ * Whether it is a TCP or unix stream socket. With these an edge of epoll(7) comes with the room,
+ * after the link has said that it is full. A terminal or a device may do as it likes.
  */
-static inline bool ferry__link_has_edges(const ferry__link *link)
+static inline bool ferry__link_is_stream_socket(const ferry__link *link)
 {
     bool is_known = link->outlet == FERRY__OUTLET_TCP || link->outlet == FERRY__OUTLET_UNIX;
     return is_known && !link->is_message;

@@ -274,7 +274,7 @@ static bool is_pipe(const ferry__part *part)
  * NULL: padding, or what the link owes. */
 static bool comes_with_edge(const ferry_stream *stream, const ferry__part *part)
 {
-    return !is_pipe(part) && ferry__link_has_edges(&stream->link);
+    return !is_pipe(part) && ferry__link_is_stream_socket(&stream->link);
 }
 
 /* Without an epoll set, for want of fds, or where no event comes: looks again soon. */

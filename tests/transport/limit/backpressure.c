@@ -117,7 +117,6 @@ typedef struct waiter {
     ferry_stream *stream;
     ferry_part part;
     int expected; /* what the submit is to come to */
-    atomic_bool is_there;
 } waiter;
 
 static const ferry_request_options without_limit = {.room_timeout_ms = -1};
@@ -125,23 +124,17 @@ static const ferry_request_options without_limit = {.room_timeout_ms = -1};
 static void *wait_for_room(void *arg)
 {
     waiter *self = arg;
-    check_eq(pthread_setname_np(pthread_self(), "ferry-waiter"), 0);
-    atomic_store(&self->is_there, true);
     check_eq(ferry_stream_send(self->stream, &self->part, 1, &without_limit, NULL), self->expected);
     return NULL;
 }
 
-/* Returns once it sleeps: its name makes wait_until_asleep look at it. */
+/* Returns once it sleeps. */
 static void waiter_start(waiter *self, ferry_stream *stream, ferry_part part, int expected)
 {
     self->stream = stream;
     self->part = part;
     self->expected = expected;
-    atomic_init(&self->is_there, false);
-    self->thread = start_thread(wait_for_room, self);
-    while (!atomic_load(&self->is_there))
-        sched_yield();
-    wait_until_asleep();
+    self->thread = start_sleeper(wait_for_room, self);
 }
 
 static void waiter_join(waiter *self)

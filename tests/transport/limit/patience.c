@@ -82,30 +82,11 @@ PROMISE(patience, thread_is_woken_when_nothing_is_let_in_any_more)
 
 /* ---- its end --------------------------------------------------------------------------------- */
 
-typedef struct waiter {
-    ferry_stream *stream;
-    atomic_bool is_there;
-} waiter;
-
-static void *write_one(void *arg)
+static void *write_one(void *stream)
 {
-    waiter *self = arg;
     const ferry_request_options without_limit = {.room_timeout_ms = -1};
-    check_eq(pthread_setname_np(pthread_self(), "ferry-waiter"), 0);
-    atomic_store(&self->is_there, true);
-    check_eq(ferry_stream_write(self->stream, "x", 1, &without_limit, NULL), 0);
+    check_eq(ferry_stream_write(stream, "x", 1, &without_limit, NULL), 0);
     return NULL;
-}
-
-/* Returns once it sleeps: its name makes wait_until_asleep look at it. */
-static pthread_t start_waiter(waiter *self)
-{
-    atomic_store(&self->is_there, false);
-    pthread_t thread = start_thread(write_one, self);
-    while (!atomic_load(&self->is_there))
-        sched_yield();
-    wait_until_asleep();
-    return thread;
 }
 
 /* Nothing else leaves: the queue stands still. */
@@ -120,8 +101,7 @@ PROMISE_EITHER(patience, ends_and_one_request_that_leaves_makes_room)
     for (unsigned i = 1 + WAITS; i < REQUESTS; i++)
         ferry_promise_unref(submit_write(s.stream, "x", 1));
     for (unsigned i = 0; i < WAITS; i++) {
-        waiter waits = {.stream = s.stream};
-        pthread_t thread = start_waiter(&waits);
+        pthread_t thread = start_sleeper(write_one, s.stream);
         check_eq(ferry_promise_cancel(queued[i]), 0);
         check_eq(outcome(queued[i]).error, -ECANCELED);
         check_eq(pthread_join(thread, NULL), 0);

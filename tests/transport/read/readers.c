@@ -116,52 +116,41 @@ PROMISE_EITHER(readers, reader_on_the_owner_may_answer)
 
 /* ---- what is known to be all ----------------------------------------------------------------- */
 
-/* A reader on the owner. What it is called with is put together. */
+/* Notes of a reader on the owner, in whose first call more comes. */
 typedef struct listener {
-    void (*meanwhile)(int fd); /* done once, in its first call: more comes before that returns */
-    int fd;                    /* what for */
-    char text[64];
-    atomic_size_t length;
+    notes seen; /* first */
+    void (*meanwhile)(int fd);
+    int fd; /* what for */
 } listener;
 
-static size_t listen_on(ferry_stream *, const void *data, size_t length, bool, void *arg)
+static size_t listen_on(ferry_stream *stream, const void *data, size_t length, bool at_end,
+                        void *arg)
 {
     listener *self = arg;
-    size_t before = atomic_load(&self->length);
-    check(before + length < sizeof self->text);
-    memcpy(self->text + before, data, length);
     void (*meanwhile)(int) = self->meanwhile;
     self->meanwhile = NULL;
     if (meanwhile != NULL)
         meanwhile(self->fd);
-    atomic_store(&self->length, before + length);
-    return length;
+    return notes_read(stream, data, length, at_end, &self->seen);
 }
 
-static void listener_set(listener *self, ferry_stream *stream)
+static void check_text(notes *seen, const char *expected)
 {
-    set_reader(stream, (ferry_reader){.on_read = listen_on, .arg = self, .on_owner = true});
-}
-
-static void listener_check(listener *self, const char *expected)
-{
-    while (atomic_load(&self->length) < strlen(expected))
-        sched_yield();
-    check(memcmp(self->text, expected, strlen(expected)) == 0);
+    notes_await(seen, strlen(expected));
+    check(memcmp(seen->taken, expected, strlen(expected)) == 0);
 }
 
 PROMISE_EITHER(readers, message_of_a_unix_peer_is_received_by_one_call)
 {
     enum { MESSAGES = 20 };
-    listener self = {0};
+    notes seen = {0};
     AT_END(stage_end) stage s = stage_open(placement, unix_pair(SOCK_STREAM));
-    listener_set(&self, s.stream);
+    notes_set(s.stream, &seen, true);
     wait_until_asleep();
     atomic_store(&asked, 0);
     for (unsigned i = 1; i <= MESSAGES; i++) {
         send_text(s.theirs, "x");
-        while (atomic_load(&self.length) < i)
-            sched_yield();
+        notes_await(&seen, i);
         wait_until_asleep();
     }
     check_eq(atomic_load(&asked), MESSAGES);
@@ -209,11 +198,11 @@ static void send_apart(ferry_placement placement, bool has_credentials, void (*m
     check_eq(setsockopt(both.ours, SOL_SOCKET, SO_PASSCRED, &passes, sizeof passes), 0);
     AT_END(stage_end) stage s = stage_open(placement, both);
     listener self = {.meanwhile = more, .fd = s.theirs};
-    listener_set(&self, s.stream);
+    notes_set_with(s.stream, &self.seen, (ferry_reader){.on_read = listen_on, .on_owner = true});
     wait_until_asleep();
     unsigned fds = count_fds();
     send_text(s.theirs, "a");
-    listener_check(&self, "abcde");
+    check_text(&self.seen, "abcde");
     wait_until_asleep();
     check_eq(count_fds(), fds);
 }
@@ -235,14 +224,14 @@ PROMISE_EITHER(readers, what_a_script_cuts_short_comes_all_the_same)
         AT_END(drop_faults)
         ferry_faults *faults = faults_of((ferry_fault){
             .call = FERRY_CALL_READ, .first = 1, .times = UINT64_MAX, .effect = FERRY_FAULT_SHORT});
-        listener self = {0};
+        notes seen = {0};
         AT_END(stage_end)
         stage s =
             stage_open_with(placement, any_pair(is_tcp), (ferry_stream_options){.faults = faults});
-        listener_set(&self, s.stream);
+        notes_set(s.stream, &seen, true);
         wait_until_asleep();
         send_text(s.theirs, "abcde");
-        listener_check(&self, "abcde");
+        check_text(&seen, "abcde");
     }
 }
 

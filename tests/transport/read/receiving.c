@@ -309,15 +309,35 @@ PROMISE_EITHER(receiving, explicit_offset_leaves_the_position_and_current_moves_
     close(fd);
 }
 
+/* A line of five bytes. */
+static void check_line(ferry_promise *promise, const char *line, const char *expected)
+{
+    check_eq(outcome(promise).sent, 5);
+    check(memcmp(line, expected, 5) == 0);
+}
+
+static ferry_promise *submit_line(scene *set, char line[16])
+{
+    const ferry_read wanted = {line, 16, FERRY_READ_UNTIL, "\n", 1};
+    ferry_promise *promise;
+    check_eq(ferry_stream_read(set->on.stream, &wanted, NULL, &promise), 0);
+    return promise;
+}
+
+/* Has this come and be kept, behind a line that is read. */
+static void let_come(scene *set, const char *kept)
+{
+    char line[16], sent[32];
+    ferry_promise *head = submit_line(set, line);
+    int length = snprintf(sent, sizeof sent, "head\n%s", kept);
+    check_eq(send(set->on.theirs, sent, (size_t)length, MSG_NOSIGNAL), length);
+    check_line(head, line, "head\n");
+}
+
 PROMISE_EITHER(receiving, what_was_kept_goes_first)
 {
     AT_END(end) scene set = begin(placement);
-    char line[16];
-    const ferry_read wanted = {line, sizeof line, FERRY_READ_UNTIL, "\n", 1};
-    ferry_promise *head;
-    check_eq(ferry_stream_read(set.on.stream, &wanted, NULL, &head), 0);
-    check_eq(send(set.on.theirs, "head\nkept", 9, MSG_NOSIGNAL), 9);
-    check_eq(outcome(head).sent, 5);
+    let_come(&set, "kept");
     ferry_file file = file_in(&set.where, "file");
     file.length = 2;
     check_outcome(submit_receive(set.on.stream, file), .sent = 2, .stream_offset = 5,
@@ -482,12 +502,7 @@ PROMISE_EITHER(receiving, what_nothing_can_be_stored_to_is_refused_and_nothing_i
     enum { KINDS = 6 };
     AT_END(end) scene set = begin(placement);
     close(openat(set.where.fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-    char line[16];
-    const ferry_read wanted = {line, sizeof line, FERRY_READ_UNTIL, "\n", 1};
-    ferry_promise *head;
-    check_eq(ferry_stream_read(set.on.stream, &wanted, NULL, &head), 0);
-    check_eq(send(set.on.theirs, "head\nkept\n", 10, MSG_NOSIGNAL), 10);
-    check_eq(outcome(head).sent, 5);
+    let_come(&set, "kept\n");
     for (unsigned kind = 0; kind < KINDS; kind++) {
         int error;
         AT_END(close_fd) int fd = open_unfit(kind, &set, &error);
@@ -505,10 +520,8 @@ PROMISE_EITHER(receiving, what_nothing_can_be_stored_to_is_refused_and_nothing_i
         check_refused(set.on.stream, file, -EOPNOTSUPP);
     check_eq(ioctl(ends[0], FIONREAD, &count), 0);
     check_eq(count, 0);
-    ferry_promise *rest;
-    check_eq(ferry_stream_read(set.on.stream, &wanted, NULL, &rest), 0);
-    check_eq(outcome(rest).sent, 5);
-    check(memcmp(line, "kept\n", 5) == 0);
+    char line[16];
+    check_line(submit_line(&set, line), line, "kept\n");
     close(ends[0]);
     close(ends[1]);
 }
