@@ -331,10 +331,10 @@ void wait_until_stuck(int theirs);
 /* Waits until every thread of ferry's sleeps in the kernel: in a blocked call, or for work. */
 void wait_until_asleep(void);
 
-/* Starts a thread that wait_until_asleep looks at, too, and waits until all sleep. */
-pthread_t start_sleeper(void *(*body)(void *), void *arg);
-
 /* The same, asked on one of ferry's threads of the others. */
 bool are_others_asleep(void);
+
+/* Starts a thread that wait_until_asleep looks at, too, and waits until all sleep. */
+pthread_t start_sleeper(void *(*body)(void *), void *arg);
 
 #endif

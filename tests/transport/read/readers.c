@@ -196,8 +196,8 @@ static void send_apart(ferry_placement placement, bool has_credentials, void (*m
     pair both = unix_pair(SOCK_STREAM);
     const int passes = has_credentials;
     check_eq(setsockopt(both.ours, SOL_SOCKET, SO_PASSCRED, &passes, sizeof passes), 0);
+    listener self = {.meanwhile = more, .fd = both.theirs};
     AT_END(stage_end) stage s = stage_open(placement, both);
-    listener self = {.meanwhile = more, .fd = s.theirs};
     notes_set_with(s.stream, &self.seen, (ferry_reader){.on_read = listen_on, .on_owner = true});
     wait_until_asleep();
     unsigned fds = count_fds();
