@@ -352,10 +352,8 @@ static void put_spares(ferry__owner *owner)
         if (kind < FERRY__SPARE_BUFFER)
             ferry__pile_put(&spares->piles[kind], &spares->shelves[kind]);
     }
-    if (!has_any || ferry__timer_is_set(&owner->spares_timer))
-        return;
-    keep_spares(owner);
-    owner->spares_since = owner->spares_timer.deadline - FERRY__NS_PER_S;
+    if (has_any && !ferry__timer_is_set(&owner->spares_timer))
+        keep_spares(owner);
 }
 
 static void free_spares(ferry__timer *timer)
@@ -372,22 +370,16 @@ static void drop_spares(ferry__owner *owner)
     (void)free_piles(owner);
 }
 
-/* Nothing else is due before them, and for them alone a call is not cut short. */
-static void put_spares_off(ferry__owner *owner)
-{
-    keep_spares(owner);
-    if (owner->spares_timer.deadline - owner->spares_since < 2 * FERRY__NS_PER_S)
-        return;
-    ferry__timers_cancel(&owner->timers, &owner->spares_timer);
-    free_spares(&owner->spares_timer); /* they were put off for a second already */
-}
-
 int64_t ferry__owner_next_timer(ferry__owner *owner)
 {
-    if (ferry__timer_is_set(&owner->spares_timer) &&
-        ferry__timers_nearest(&owner->timers) == owner->spares_timer.deadline)
-        put_spares_off(owner);
-    return ferry__timers_nearest(&owner->timers);
+    ferry__timer *spares = &owner->spares_timer;
+    int64_t nearest = ferry__timers_nearest(&owner->timers), due = spares->deadline;
+    if (!ferry__timer_is_set(spares) || nearest != due)
+        return nearest;
+    ferry__timers_cancel(&owner->timers, spares);
+    nearest = ferry__timers_nearest(&owner->timers);
+    ferry__timers_set(&owner->timers, spares, due);
+    return nearest;
 }
 
 /* ---- threads that are kept ------------------------------------------------------------------- */

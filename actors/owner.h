@@ -133,7 +133,6 @@ struct ferry__owner {
     int start_error;           /* 0, or why no thread could be started for this round */
     void *scratch;             /* NULL until needed */
     ferry__timer spares_timer; /* frees what is on all, a second after the first was piled up */
-    int64_t spares_since;      /* while that is set: when the first was */
     bool looks_out;            /* before it sleeps: the last mail came alone, and was a question */
     bool may_doze;             /* its only task could do nothing with mail that is not urgent */
 };
@@ -276,7 +275,7 @@ bool ferry__owner_enter_call(ferry__owner *owner, ferry__exit *exit);
 /* The call has returned. @return whether it was got out: exit's function has returned, too. */
 bool ferry__owner_leave_call(ferry__owner *owner);
 
-/* When its next timer fires that cannot be put off; FERRY__NEVER: there is none. */
+/* When its next timer fires, spare memory's aside: that can wait. FERRY__NEVER: there is none. */
 int64_t ferry__owner_next_timer(ferry__owner *owner);
 
 /* Calls ferry__poller_watch. Makes the epoll set first, if there is none. */

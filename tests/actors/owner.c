@@ -559,36 +559,39 @@ static void keep_a_buffer(ferry__mail *, bool)
     ferry__buffer_give_back(ferry__buffer_take());
 }
 
-/* Asks for the next timer, as who is about to wait does. @return whether a buffer is still kept. */
-static bool is_kept_after(ferry__owner *owner, int64_t skew)
+static void fire_nothing(ferry__timer *timer)
 {
-    atomic_store(&skew_ns, skew);
-    (void)ferry__owner_next_timer(owner);
-    return atomic_load(&owner->spares)->piles[FERRY__SPARE_BUFFER].first != NULL;
+    (void)timer;
 }
 
 /* Comes again until the round in which the buffer was kept is over. */
-static void put_off(ferry__mail *mail, bool)
+static void ask_for_timer(ferry__mail *mail, bool)
 {
     ferry__owner *owner = ferry__thread_current()->owner;
     if (!ferry__timer_is_set(&owner->spares_timer)) {
         ferry__owner_post(owner, mail);
         return;
     }
-    check(is_kept_after(owner, 9 * (FERRY__NS_PER_S / 10)));
-    check(!is_kept_after(owner, 18 * (FERRY__NS_PER_S / 10)));
-    atomic_store(&skew_ns, 0);
+    int64_t due = owner->spares_timer.deadline;
+    check_eq(ferry__owner_next_timer(owner), FERRY__NEVER);
+    ferry__timer other = {.fire = fire_nothing};
+    ferry__timers_set(&owner->timers, &other, due + 1);
+    check_eq(ferry__owner_next_timer(owner), due + 1);
+    ferry__timers_set(&owner->timers, &other, due - 1);
+    check_eq(ferry__owner_next_timer(owner), due - 1);
+    ferry__timers_cancel(&owner->timers, &other);
+    check(ferry__timer_is_set(&owner->spares_timer));
+    check_eq(owner->spares_timer.deadline, due);
     ferry__owner_release(owner);
 }
 
-/* Where all that it does is a call that waits, again and again. */
-PROMISE(owner, spare_memory_is_put_off_for_a_call_once_and_then_freed)
+PROMISE(owner, call_that_waits_is_not_cut_short_for_spare_memory)
 {
     ferry__owner *owner = owner_start();
     ferry__owner_hold(owner);
-    ferry__mail keep = {.deliver = keep_a_buffer}, off = {.deliver = put_off};
+    ferry__mail keep = {.deliver = keep_a_buffer}, ask = {.deliver = ask_for_timer};
     ferry__owner_post(owner, &keep);
-    ferry__owner_post(owner, &off);
+    ferry__owner_post(owner, &ask);
     owner_end(owner);
 }
 

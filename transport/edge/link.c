@@ -368,6 +368,17 @@ static size_t tcp_room(int fd, int64_t free, uint32_t total, size_t piece)
     return cut_to_unsent(fd, room);
 }
 
+/* Whether the kernel makes packets of what is given to the fd, as it comes. */
+static bool makes_packets(const ferry__link *link)
+{
+    return link->is_tcp && !link->is_framed && ferry__link_is_plain(link);
+}
+
+size_t ferry__link_trim(ferry__link *link, size_t size)
+{
+    return makes_packets(link) ? ferry__segments_trim(&link->segments, link->fd, size) : size;
+}
+
 /*
  * Cuts *length to what a socket has room for, so that sendfile(2) and splice(2), which heed
  * O_NONBLOCK only, cannot wait in it. @param piece what the kernel takes at a time, at least.
@@ -408,7 +419,8 @@ static ssize_t send_message(ferry__link *link, const struct iovec pieces[], int 
     ssize_t sent = link->calls->sendmsg(link->calls, link->fd, &message, flags | MSG_DONTWAIT);
     if (sent >= 0 || errno != EAGAIN || !may_wait(link))
         return sent;
-    return ferry__patience_send(link->patience, link->calls, pieces, count, flags);
+    size_t most = ferry__link_trim(link, FERRY__PIECE_BYTES);
+    return ferry__patience_send(link->patience, link->calls, pieces, count, most, flags);
 }
 
 static ssize_t write_once(ferry__link *link, const struct iovec pieces[], int count, bool more)
@@ -450,8 +462,27 @@ static ssize_t sendfile_once(const ferry__link *link, int source_fd, off_t *posi
     return link->calls->sendfile(link->calls, link->fd, source_fd, position, length);
 }
 
+/* A long one goes packet by packet, and leaves less than one to the next call. @return how many
+ * bytes; or a negative one, and errno. */
+static ssize_t sendfile_pieces(ferry__link *link, int source_fd, off_t *position, size_t length,
+                               bool is_long)
+{
+    size_t sent = 0, piece = length;
+    ssize_t count;
+    do {
+        if (is_long)
+            piece = ferry__segments_piece(&link->segments, link->fd, *position, length - sent);
+        do
+            count = sendfile_once(link, source_fd, position, piece);
+        while (count < 0 && errno == EINTR);
+        sent += count > 0 ? (size_t)count : 0;
+    } while (count == (ssize_t)piece && length - sent >= FILE_PIECE);
+    return sent > 0 ? (ssize_t)sent : count;
+}
+
 static ssize_t send_file(ferry__link *link, int source_fd, int64_t *offset, size_t length)
 {
+    bool is_long = length >= FERRY__LONG && makes_packets(link);
     /* The first of its pages may be a part of one. */
     if (!limit_to_room(link, FILE_PIECE - (size_t)*offset % PAGE, &length))
         return -EAGAIN;
@@ -459,10 +490,7 @@ static ssize_t send_file(ferry__link *link, int source_fd, int64_t *offset, size
         return -ECANCELED;
     off_t position = *offset;
     int flags = borrow_flag(link);
-    ssize_t sent;
-    do
-        sent = sendfile_once(link, source_fd, &position, length);
-    while (sent < 0 && errno == EINTR);
+    ssize_t sent = sendfile_pieces(link, source_fd, &position, length, is_long);
     give_flag_back(link, flags);
     int error = errno;
     leave_call(link);

@@ -67,6 +67,7 @@
 #include "transport/edge/address.h"
 #include "transport/edge/outlet.h"
 #include "transport/edge/patience.h"
+#include "transport/edge/segments.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -115,13 +116,15 @@ typedef struct ferry__link {
     ferry__guard guard;
     bool is_holding_back : 1; /* the last write said that more follows */
     bool ends_behind : 1;     /* what is written now is followed by the sending direction's end */
-    bool is_dry;              /* when its type last received, nothing more had come: it is known */
-    bool owes;                /* its type has bytes to send that nobody writes: flush */
-    bool is_held_up;    /* it has said -EAGAIN to sending since it has to receive something first */
-    bool may_be_framed; /* the program may have set TCP_ULP, to kernel TLS */
-    bool is_framed;     /* its type has done so, and sends by way of it */
-    bool has_no_edge;   /* its type owes what no event tells of: it is looked at again */
-    int fd;             /* -1 once closed */
+    bool owes : 1;            /* its type has bytes to send that nobody writes: flush */
+    bool is_held_up : 1;      /* it has said -EAGAIN to sending since it has to receive first */
+    bool may_be_framed : 1;   /* the program may have set TCP_ULP, to kernel TLS */
+    bool is_framed : 1;       /* its type has done so, and sends by way of it */
+    bool has_no_edge : 1;     /* its type owes what no event tells of: it is looked at again */
+    bool is_dry; /* when its type last received, nothing more had come: it is known; also another
+                    thread, in the owner's stead */
+    ferry__segments segments;
+    int fd; /* -1 once closed */
 } ferry__link;
 
 /* What sort of socket it is. Sockets that a listening one accepts are of its own sort. */
@@ -312,6 +315,9 @@ static inline int ferry__link_cannot_share(ferry__link *link)
     (void)link;
     return -EOPNOTSUPP;
 }
+
+/* The owner. @return how much of size bytes of memory to send at once, where others follow them. */
+size_t ferry__link_trim(ferry__link *link, size_t size);
 
 /* The owner. Lets go of the fd, with its options as they were. Its kind may be left. @return it */
 int ferry__link_leave(ferry__link *link);

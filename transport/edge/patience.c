@@ -83,11 +83,11 @@ void ferry__patience_end(ferry__patience *patience, bool was_got_out)
 }
 
 ssize_t ferry__patience_send(ferry__patience *patience, ferry__calls *calls,
-                             const struct iovec pieces[], int count, int flags)
+                             const struct iovec pieces[], int count, size_t most, int flags)
 {
     if (patience->message_bytes == 0)
         patience->message_bytes = choose_message_bytes(patience->fd);
-    size_t room = patience->message_bytes;
+    size_t room = patience->message_bytes < most ? patience->message_bytes : most;
     struct iovec some[MOST_PIECES];
     struct msghdr message = {.msg_iov = some};
     for (int i = 0; i < count && i < MOST_PIECES && room > 0; i++) {

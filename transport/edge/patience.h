@@ -61,9 +61,10 @@ bool ferry__patience_begin(ferry__patience *patience);
 /* @param was_got_out as ferry__owner_leave_call says: nobody sets the flag any more. */
 void ferry__patience_end(ferry__patience *patience, bool was_got_out);
 
-/* Sends as much of these pieces as may wait, and waits. @return as sendmsg(2). */
+/* Sends as much of these pieces as may wait, at most so many bytes, and waits. @return as
+ * sendmsg(2). */
 ssize_t ferry__patience_send(ferry__patience *patience, ferry__calls *calls,
-                             const struct iovec pieces[], int count, int flags);
+                             const struct iovec pieces[], int count, size_t most, int flags);
 
 /* No call is to wait for a while: the socket is as it came. */
 void ferry__patience_rest(ferry__patience *patience);

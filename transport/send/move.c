@@ -7,10 +7,11 @@
 #include <sys/uio.h>
 
 enum {
-    PIECES = 1024,          /* IOV_MAX: what one sendmsg(2) takes */
-    SMALL_FILE = 16 * 1024, /* to copy so much is cheaper than a call of its own */
-    MOST_OPENED = 4,        /* by path, in one call: if it stalls they stay open, and fds are few */
-    ZEROS = 64 * 1024       /* enough for padding to be quick */
+    PIECES = 1024,              /* IOV_MAX: what one sendmsg(2) takes */
+    SMALL_FILE = 16 * 1024,     /* to copy so much is cheaper than a call of its own */
+    MOST_GATHERED = 512 * 1024, /* it is given back, and filled anew, while the rest leaves */
+    MOST_OPENED = 4,  /* by path, in one call: if it stalls they stay open, and fds are few */
+    ZEROS = 64 * 1024 /* enough for padding to be quick */
 };
 
 /* ---- gathering ------------------------------------------------------------------------------- */
@@ -19,6 +20,7 @@ enum {
 typedef struct gather {
     struct iovec pieces[PIECES];
     int count;
+    size_t bytes;     /* that were added */
     size_t room;      /* bytes that may still be added */
     size_t read;      /* bytes of files, in the owner's scratch memory */
     bool is_full;     /* no room, no pieces, or nothing may follow */
@@ -37,6 +39,7 @@ static void add_piece(gather *all, const ferry__part *part, const void *data, si
     all->is_cut |= size < part->left;
     all->pieces[all->count++] =
         (struct iovec){.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    all->bytes += size;
     all->room -= size < all->room ? size : all->room;
     all->is_full = all->is_message || all->room == 0 || all->count == PIECES;
 }
@@ -68,9 +71,10 @@ static void note_opened(gather *all, const ferry__source *source)
 static bool add_file(gather *all, const ferry__part *part)
 {
     ferry__source *source = part->source;
-    size_t size = portion(all, part);
-    if (!all->takes_files || part->sent + part->left > SMALL_FILE ||
-        size > FERRY__SCRATCH_BYTES - all->read)
+    size_t size = portion(all, part), free = FERRY__SCRATCH_BYTES - all->read;
+    if (size > free)
+        size = free;
+    if (!all->takes_files || part->sent + part->left > SMALL_FILE || size == 0)
         return false;
     unsigned char *scratch = ferry__owner_scratch(all->stream->owner);
     if (scratch == NULL ||
@@ -80,7 +84,7 @@ static bool add_file(gather *all, const ferry__part *part)
     all->read += size;
     note_opened(all, source);
     /* What follows it waits until it was looked at once more. */
-    all->is_full |= (source->flags & FERRY_FILE_STABLE) != 0;
+    all->is_full |= all->is_cut || (source->flags & FERRY_FILE_STABLE) != 0;
     return true;
 }
 
@@ -161,7 +165,8 @@ static void gather_from(gather *all, ferry_stream *stream, size_t chunk)
 {
     const ferry__link *link = &stream->link;
     all->count = 0;
-    all->room = chunk;
+    all->bytes = 0;
+    all->room = chunk < MOST_GATHERED ? chunk : MOST_GATHERED;
     all->read = 0;
     all->opened = 0;
     all->is_full = all->is_cut = all->more = false;
@@ -185,12 +190,34 @@ static ferry__move move_source(ferry_stream *stream, ferry__part *part, size_t c
     return source->type->move(source, &stream->link, is_all ? SIZE_MAX : (size_t)part->left, chunk);
 }
 
+/* Takes the last bytes away again. */
+static void shorten(gather *all, size_t excess)
+{
+    while (excess > 0) {
+        struct iovec *last = &all->pieces[all->count - 1];
+        size_t size = excess < last->iov_len ? excess : last->iov_len;
+        last->iov_len -= size;
+        all->count -= last->iov_len == 0;
+        excess -= size;
+    }
+}
+
+/* Where others follow them the bytes end with a packet. */
+static void trim(gather *all)
+{
+    ferry__link *link = &all->stream->link;
+    bool is_followed = (all->more && !link->ends_behind) || all->is_cut;
+    if (is_followed && !all->is_message)
+        shorten(all, all->bytes - ferry__link_trim(link, all->bytes));
+}
+
 ferry__move ferry__move_part(ferry_stream *stream, ferry__part *part, size_t chunk)
 {
     gather all; /* 16 KiB: not to be zeroed */
     gather_from(&all, stream, chunk);
     if (all.count == 0)
         return move_source(stream, part, chunk);
+    trim(&all);
     ferry__stream_do(stream, "writing");
     return ferry__move_written(ferry__link_write(&stream->link, all.pieces, all.count, all.more),
                                FERRY_METHOD_MEMORY);

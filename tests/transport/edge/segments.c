@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calls that end where TCP's packets do. The kernel's two answers, how large a segment is and how
+ * its window is controlled, are the test's; the sizes of the calls are noted.
+ */
+#include "transport/edge/segments.h"
+
+#include "tests/support.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+enum {
+    ETHERNET = 1448,
+    LOOPBACK = 65483,
+    PACKET = 45 * ETHERNET,
+    PAGE = 4096,
+    AT_ONCE = 16 * PAGE
+};
+
+/* ---- the kernel ------------------------------------------------------------------------------ */
+
+static atomic_int segment; /* what it answers; 0: no answer */
+static const char *_Atomic control;
+static atomic_uint questions;
+
+static int answer_segment(void *value)
+{
+    atomic_fetch_add(&questions, 1);
+    int size = atomic_load(&segment);
+    if (size == 0) {
+        errno = ENOPROTOOPT;
+        return -1;
+    }
+    memcpy(value, &size, sizeof size);
+    return 0;
+}
+
+static int answer_control(void *value, const socklen_t *size)
+{
+    (void)snprintf(value, *size, "%s", atomic_load(&control));
+    return 0;
+}
+
+WRAPPED(int, getsockopt, (int fd, int level, int name, void *value, socklen_t *size))
+{
+    if (level == IPPROTO_TCP && name == TCP_MAXSEG)
+        return answer_segment(value);
+    if (level == IPPROTO_TCP && name == TCP_CONGESTION)
+        return answer_control(value, size);
+    return __real_getsockopt(fd, level, name, value, size);
+}
+
+static void let_kernel_say(int of_segment, const char *of_control)
+{
+    atomic_store(&segment, of_segment);
+    atomic_store(&control, of_control);
+    atomic_store(&questions, 0);
+}
+
+/* What was asked of a call of one kind, in order, and where that would have ended. */
+typedef struct asked {
+    size_t sizes[4096];
+    uint64_t ends[4096];
+    atomic_uint count;
+    _Atomic uint64_t moved;
+} asked;
+
+static asked of_sendmsg, of_sendfile;
+
+static ssize_t note(asked *to, size_t size, ssize_t moved)
+{
+    unsigned at = atomic_fetch_add(&to->count, 1);
+    check(at < sizeof to->sizes / sizeof to->sizes[0]);
+    to->sizes[at] = size;
+    to->ends[at] = atomic_load(&to->moved) + size;
+    if (moved > 0)
+        atomic_fetch_add(&to->moved, (uint64_t)moved);
+    return moved;
+}
+
+WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
+{
+    size_t size = 0;
+    for (size_t i = 0; i < message->msg_iovlen; i++)
+        size += message->msg_iov[i].iov_len;
+    return note(&of_sendmsg, size, __real_sendmsg(fd, message, flags));
+}
+
+WRAPPED(ssize_t, sendfile64, (int sink_fd, int source_fd, off_t *offset, size_t length))
+{
+    return note(&of_sendfile, length, __real_sendfile64(sink_fd, source_fd, offset, length));
+}
+
+/* ---- arithmetic ------------------------------------------------------------------------------ */
+
+PROMISE(segments, end_of_a_call_is_the_end_of_a_packet)
+{
+    let_kernel_say(ETHERNET, "cubic");
+    ferry__segments segments = {0};
+    check_eq(ferry__segments_trim(&segments, -1, 512 * 1024), 8 * PACKET);
+    check_eq(ferry__segments_trim(&segments, -1, PACKET), PACKET);
+    check_eq(ferry__segments_trim(&segments, -1, PACKET - 1), 44 * ETHERNET);
+    let_kernel_say(LOOPBACK, "cubic");
+    segments = (ferry__segments){0};
+    check_eq(ferry__segments_trim(&segments, -1, 65536), LOOPBACK);
+    check_eq(ferry__segments_trim(&segments, -1, 1 << 20), 16 * LOOPBACK);
+}
+
+PROMISE(segments, less_than_a_segment_is_sent_as_it_is)
+{
+    let_kernel_say(LOOPBACK, "cubic");
+    ferry__segments segments = {0};
+    check_eq(ferry__segments_trim(&segments, -1, LOOPBACK - 1), LOOPBACK - 1);
+    check_eq(ferry__segments_trim(&segments, -1, 16 * 1024 - 1), 16 * 1024 - 1);
+    check_eq(atomic_load(&questions), 1); /* not for so little */
+}
+
+PROMISE(segments, socket_that_does_not_say_its_segment_is_sent_all)
+{
+    let_kernel_say(0, "bbr");
+    ferry__segments segments = {0};
+    check_eq(ferry__segments_trim(&segments, -1, 1 << 20), 1 << 20);
+    check_eq(ferry__segments_piece(&segments, -1, 0, 1 << 20), 1 << 20);
+}
+
+/* What sendfile(2) hands on at a time is 16 pages, from the beginning of one. */
+PROMISE(segments, piece_of_a_file_is_one_packet_from_few_pages)
+{
+    let_kernel_say(ETHERNET, "bbr");
+    ferry__segments segments = {0};
+    for (int64_t offset = 0; offset < 3 * PAGE; offset += 100) {
+        size_t piece = ferry__segments_piece(&segments, -1, offset, 1 << 20);
+        size_t most = AT_ONCE - (size_t)offset % PAGE;
+        check(piece % ETHERNET == 0 && piece <= most && piece + ETHERNET > most);
+    }
+    let_kernel_say(LOOPBACK, "bbr2");
+    segments = (ferry__segments){0};
+    check_eq(ferry__segments_piece(&segments, -1, 0, 1 << 20), LOOPBACK);
+    check_eq(ferry__segments_piece(&segments, -1, 1, 1 << 20), LOOPBACK); /* more pages than that */
+}
+
+PROMISE(segments, little_that_would_be_left_of_a_file_goes_along)
+{
+    let_kernel_say(LOOPBACK, "bbr");
+    ferry__segments segments = {0};
+    check_eq(ferry__segments_piece(&segments, -1, 0, LOOPBACK + PAGE - 1), LOOPBACK + PAGE - 1);
+    check_eq(ferry__segments_piece(&segments, -1, 0, LOOPBACK + PAGE), LOOPBACK);
+}
+
+/* A segment grows while a connection begins, and changes with its route. */
+PROMISE(segments, kernel_is_asked_until_it_says_the_same_and_then_now_and_then)
+{
+    ferry__segments segments = {0};
+    static const int grown[] = {32741, 47616, LOOPBACK, LOOPBACK};
+    for (unsigned i = 0; i < 4; i++) {
+        let_kernel_say(grown[i], "cubic");
+        check_eq(ferry__segments_trim(&segments, -1, 1 << 17), (1 << 17) / grown[i] * grown[i]);
+        check_eq(atomic_load(&questions), 1);
+    }
+    let_kernel_say(ETHERNET, "cubic");
+    unsigned uses = 1;
+    while (ferry__segments_trim(&segments, -1, 1 << 17) == 2 * LOOPBACK)
+        uses++;
+    check(uses >= 16 && uses <= 256);
+    check_eq(atomic_load(&questions), 1);
+}
+
+/* ---- streams --------------------------------------------------------------------------------- */
+
+static void forget(asked *calls)
+{
+    atomic_store(&calls->count, 0);
+    atomic_store(&calls->moved, 0);
+}
+
+static stage begin(ferry_placement placement)
+{
+    stage s = stage_open(placement, tcp_pair());
+    stage_let_read(&s);
+    forget(&of_sendmsg);
+    forget(&of_sendfile);
+    return s;
+}
+
+static void check_whole_segments(const asked *calls, uint64_t total, size_t most)
+{
+    unsigned count = atomic_load(&calls->count);
+    check(count > 1);
+    for (unsigned i = 0; i < count; i++) {
+        check(calls->sizes[i] <= most);
+        check(calls->sizes[i] % ETHERNET == 0 || calls->ends[i] == total);
+    }
+}
+
+PROMISE_BOTH(segments, small_files_behind_each_other_leave_in_whole_segments)
+{
+    enum { FILES = 24, SIZE = 16 * 1024 };
+    let_kernel_say(ETHERNET, "cubic");
+    AT_END(file_remove) test_file file = file_make(SIZE, 1);
+    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(ferry_file_at(file.path));
+    stage s = begin(placement);
+    ferry_part parts[FILES];
+    uint64_t sum = DIGEST_BEGIN;
+    for (unsigned i = 0; i < FILES; i++) {
+        parts[i] = ferry_part_file(ferry_file_shared(shared));
+        sum = digest_content(sum, 1, 0, SIZE);
+    }
+    check_outcome(submit_parts(s.stream, parts, FILES, NULL), .error = 0, .sent = FILES * SIZE);
+    if (atomic_load(&of_sendfile.count) == 0) /* /tmp knows RWF_NOWAIT */
+        check_whole_segments(&of_sendmsg, FILES * SIZE, 65536);
+    stage_close_got(&s, FILES * SIZE, sum);
+}
+
+PROMISE_BOTH(segments, memory_leaves_in_whole_segments_half_a_megabyte_at_a_time)
+{
+    enum { SIZE = 8 << 20, MOST = 512 * 1024 };
+    let_kernel_say(ETHERNET, "cubic");
+    stage s = begin(placement);
+    check_outcome(submit_content(s.stream, 2, SIZE), .error = 0, .sent = SIZE);
+    check_whole_segments(&of_sendmsg, SIZE, MOST);
+    stage_close_got_content(&s, 2, SIZE);
+}
+
+PROMISE_BOTH(segments, end_of_a_long_file_is_not_held_back_for_whole_segments)
+{
+    enum { SIZE = (1 << 20) + 1 };
+    let_kernel_say(ETHERNET, "bbr");
+    AT_END(file_remove) test_file file = file_make(SIZE, 3);
+    stage s = begin(placement);
+    check_outcome(submit_file(s.stream, ferry_file_at(file.path)), .error = 0, .sent = SIZE);
+    stage_close_got_content(&s, 3, SIZE);
+}
+
+static void send_long_file(ferry_placement placement, uint64_t size)
+{
+    AT_END(file_remove) test_file file = file_make(size, 4);
+    stage s = begin(placement);
+    check_outcome(submit_file(s.stream, ferry_file_at(file.path)), .error = 0, .sent = size);
+    stage_close_got_content(&s, 4, size);
+}
+
+/* Of calls, without those for the file's last megabyte. */
+static size_t most_of(const asked *calls, uint64_t size)
+{
+    size_t most = 0;
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < atomic_load(&calls->count) && sum + (1 << 20) <= size; i++) {
+        most = calls->sizes[i] > most ? calls->sizes[i] : most;
+        sum += calls->sizes[i];
+    }
+    return most;
+}
+
+PROMISE_BOTH(segments, long_file_leaves_packet_by_packet_where_few_are_under_way)
+{
+    let_kernel_say(ETHERNET, "bbr");
+    send_long_file(placement, 8 << 20);
+    check(most_of(&of_sendfile, 8 << 20) < AT_ONCE + PAGE);
+}
+
+PROMISE_BOTH(segments, file_of_half_a_megabyte_leaves_in_few_calls)
+{
+    let_kernel_say(ETHERNET, "bbr");
+    send_long_file(placement, 512 * 1024);
+    check(atomic_load(&of_sendfile.count) <= 4);
+}
+
+PROMISE_BOTH(segments, long_file_leaves_in_few_calls_where_many_packets_are_under_way)
+{
+    let_kernel_say(ETHERNET, "cubic");
+    send_long_file(placement, 8 << 20);
+    check(most_of(&of_sendfile, 8 << 20) > 2 * AT_ONCE);
+}
