@@ -66,7 +66,7 @@ typedef struct asked {
     _Atomic uint64_t moved;
 } asked;
 
-static asked of_sendmsg, of_sendfile;
+static asked of_send, of_sendfile;
 
 static ssize_t note(asked *to, size_t size, ssize_t moved)
 {
@@ -79,12 +79,17 @@ static ssize_t note(asked *to, size_t size, ssize_t moved)
     return moved;
 }
 
+WRAPPED(ssize_t, send, (int fd, const void *data, size_t size, int flags))
+{
+    return note(&of_send, size, __real_send(fd, data, size, flags));
+}
+
 WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
 {
     size_t size = 0;
     for (size_t i = 0; i < message->msg_iovlen; i++)
         size += message->msg_iov[i].iov_len;
-    return note(&of_sendmsg, size, __real_sendmsg(fd, message, flags));
+    return note(&of_send, size, __real_sendmsg(fd, message, flags));
 }
 
 WRAPPED(ssize_t, sendfile64, (int sink_fd, int source_fd, off_t *offset, size_t length))
@@ -178,7 +183,7 @@ static stage begin(ferry_placement placement)
 {
     stage s = stage_open(placement, tcp_pair());
     stage_let_read(&s);
-    forget(&of_sendmsg);
+    forget(&of_send);
     forget(&of_sendfile);
     return s;
 }
@@ -208,7 +213,7 @@ PROMISE_BOTH(segments, small_files_behind_each_other_leave_in_whole_segments)
     }
     check_outcome(submit_parts(s.stream, parts, FILES, NULL), .error = 0, .sent = FILES * SIZE);
     if (atomic_load(&of_sendfile.count) == 0) /* /tmp knows RWF_NOWAIT */
-        check_whole_segments(&of_sendmsg, FILES * SIZE, 65536);
+        check_whole_segments(&of_send, FILES * SIZE, 65536);
     stage_close_got(&s, FILES * SIZE, sum);
 }
 
@@ -218,7 +223,7 @@ PROMISE_BOTH(segments, memory_leaves_in_whole_segments_half_a_megabyte_at_a_time
     let_kernel_say(ETHERNET, "cubic");
     stage s = begin(placement);
     check_outcome(submit_content(s.stream, 2, SIZE), .error = 0, .sent = SIZE);
-    check_whole_segments(&of_sendmsg, SIZE, MOST);
+    check_whole_segments(&of_send, SIZE, MOST);
     stage_close_got_content(&s, 2, SIZE);
 }
 
