@@ -93,13 +93,24 @@ void response_end_head_without_content(struct response *response)
     response_add_text(response);
 }
 
+/* Whether a part is text that ends where the next text begins. */
+static bool is_before(const ferry_part *part, const char *next)
+{
+    return part->kind == FERRY_PART_COPY && (const char *)part->data + part->length == next;
+}
+
 void response_add_text(struct response *response)
 {
     const struct text *text = &response->text;
     assert(!text->is_cut);
-    response_add(response,
-                 ferry_part_copy(text->data + response->mark, text->length - response->mark));
+    const char *data = text->data + response->mark;
+    size_t length = text->length - response->mark;
     response->mark = text->length;
+    ferry_part *last = response->count > 0 ? &response->parts[response->count - 1] : NULL;
+    if (last != NULL && is_before(last, data))
+        last->length += length;
+    else
+        response_add(response, ferry_part_copy(data, length));
 }
 
 void response_add(struct response *response, ferry_part part)

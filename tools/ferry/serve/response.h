@@ -14,7 +14,7 @@
 #include <ferry/part.h>
 
 enum {
-    RESPONSE_PARTS = 2 * RANGES_LIMIT + 2, /* each range and what stands before it; head and end */
+    RESPONSE_PARTS = 2 * RANGES_LIMIT + 1, /* each range and what stands before it; the end */
     RESPONSE_HEAD_BYTES = 1024,            /* of a head but for a target */
     /* Behind that a target as long as it may be, encoded anew; or the heads of all ranges, of which
      * each has 200 bytes or so. */
