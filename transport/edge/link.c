@@ -26,9 +26,7 @@
 enum { OUTSIDE, IN_CALL, CUTTING, CUTTER_LEFT };
 
 enum {
-    PAGE = 4096,            /* or larger */
-    FILE_PIECE = 16 * PAGE, /* what sendfile(2) hands on at a time */
-    PIPE_PIECE = PAGE,      /* splice(2): as many buffers, which may be small */
+    PIPE_PIECE = FERRY__PAGE, /* splice(2) hands on 16 buffers at a time, which may be small */
     /* Memory that a piece takes beside its bytes: 768 to 832 were seen, and TCP may halve it. */
     PIECE_OVERHEAD = 2048
 };
@@ -402,15 +400,26 @@ static bool limit_to_room(ferry__link *link, size_t piece, size_t *length)
     int64_t free = (int64_t)memory[SK_MEMINFO_SNDBUF] - used;
     size_t room = link->is_tcp ? tcp_room(link->fd, free, memory[SK_MEMINFO_SNDBUF], piece)
                                : unix_room(free, piece);
-    if (room == 0 && !is_ready(link->fd))
+    /* TCP's is full but for a rest, which would leave in ever smaller calls. */
+    bool is_rest = link->is_tcp && room < *length && room < FERRY__PIECE_BYTES;
+    if ((room == 0 || is_rest) && !is_ready(link->fd))
         return false;
     if (room == 0)
         room = 1; /* the call will tell the error that it is ready with */
-    *length = room < *length ? room : *length;
+    if (room < *length)
+        *length = ferry__link_trim(link, room);
     return true;
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
+
+static size_t bytes_of(const struct iovec pieces[], int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += pieces[i].iov_len;
+    return size;
+}
 
 static ssize_t send_message(ferry__link *link, const struct iovec pieces[], int count, bool more)
 {
@@ -419,7 +428,9 @@ static ssize_t send_message(ferry__link *link, const struct iovec pieces[], int 
     ssize_t sent = link->calls->sendmsg(link->calls, link->fd, &message, flags | MSG_DONTWAIT);
     if (sent >= 0 || errno != EAGAIN || !may_wait(link))
         return sent;
-    size_t most = ferry__link_trim(link, FERRY__PIECE_BYTES);
+    size_t most = ferry__patience_most(link->patience);
+    if (bytes_of(pieces, count) > most)
+        most = ferry__link_trim(link, most);
     return ferry__patience_send(link->patience, link->calls, pieces, count, most, flags);
 }
 
@@ -462,35 +473,57 @@ static ssize_t sendfile_once(const ferry__link *link, int source_fd, off_t *posi
     return link->calls->sendfile(link->calls, link->fd, source_fd, position, length);
 }
 
-/* A long one goes packet by packet, and leaves less than one to the next call. @return how many
- * bytes; or a negative one, and errno. */
-static ssize_t sendfile_pieces(ferry__link *link, int source_fd, off_t *position, size_t length,
-                               bool is_long)
+/* Whether an errno is the connection's end, which the kernel tells only once. */
+static bool is_told_once(int error)
 {
+    return error == ECONNRESET || error == ECONNABORTED || error == ETIMEDOUT;
+}
+
+/*
+ * A file of which much is left goes packet by packet. That stops when less than what the kernel
+ * hands on at once is left of length: the next call sends that. @return how many bytes; or a
+ * negative one, and errno. An errno behind bytes that were sent is kept for the next call, or the
+ * kernel tells it again.
+ */
+static ssize_t sendfile_pieces(ferry__link *link, int source_fd, off_t *position, size_t length)
+{
+    /* A script of faults counts calls. */
+    bool by_packet = link->is_long && makes_packets(link) && link->calls == &ferry__calls_real;
     size_t sent = 0, piece = length;
     ssize_t count;
     do {
-        if (is_long)
+        if (by_packet)
             piece = ferry__segments_piece(&link->segments, link->fd, *position, length - sent);
         do
             count = sendfile_once(link, source_fd, position, piece);
         while (count < 0 && errno == EINTR);
         sent += count > 0 ? (size_t)count : 0;
-    } while (count == (ssize_t)piece && length - sent >= FILE_PIECE);
+    } while (count == (ssize_t)piece && length - sent >= FERRY__PIECE_BYTES);
+    if (sent > 0 && count < 0 && is_told_once(errno))
+        link->kept_error = (uint8_t)errno;
     return sent > 0 ? (ssize_t)sent : count;
+}
+
+/* Whether an errno was kept: it is the call's. */
+static bool take_kept_error(ferry__link *link)
+{
+    errno = link->kept_error;
+    link->kept_error = 0;
+    return errno != 0;
 }
 
 static ssize_t send_file(ferry__link *link, int source_fd, int64_t *offset, size_t length)
 {
-    bool is_long = length >= FERRY__LONG && makes_packets(link);
+    if (take_kept_error(link))
+        return -errno;
     /* The first of its pages may be a part of one. */
-    if (!limit_to_room(link, FILE_PIECE - (size_t)*offset % PAGE, &length))
+    if (!limit_to_room(link, FERRY__PIECE_BYTES - (size_t)*offset % FERRY__PAGE, &length))
         return -EAGAIN;
     if (!enter_call(link))
         return -ECANCELED;
     off_t position = *offset;
     int flags = borrow_flag(link);
-    ssize_t sent = sendfile_pieces(link, source_fd, &position, length, is_long);
+    ssize_t sent = sendfile_pieces(link, source_fd, &position, length);
     give_flag_back(link, flags);
     int error = errno;
     leave_call(link);

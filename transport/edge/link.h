@@ -120,9 +120,11 @@ typedef struct ferry__link {
     bool is_held_up : 1;      /* it has said -EAGAIN to sending since it has to receive first */
     bool may_be_framed : 1;   /* the program may have set TCP_ULP, to kernel TLS */
     bool is_framed : 1;       /* its type has done so, and sends by way of it */
+    bool is_long : 1;         /* what is sent now is of a file of which much is left */
     bool has_no_edge : 1;     /* its type owes what no event tells of: it is looked at again */
     bool is_dry; /* when its type last received, nothing more had come: it is known; also another
                     thread, in the owner's stead */
+    uint8_t kept_error; /* an errno that the kernel does not tell again; 0: none */
     ferry__segments segments;
     int fd; /* -1 once closed */
 } ferry__link;
@@ -316,7 +318,7 @@ static inline int ferry__link_cannot_share(ferry__link *link)
     return -EOPNOTSUPP;
 }
 
-/* The owner. @return how much of size bytes of memory to send at once, where others follow them. */
+/* The owner. @return how much of size bytes to send at once, where others follow at once. */
 size_t ferry__link_trim(ferry__link *link, size_t size);
 
 /* The owner. Lets go of the fd, with its options as they were. Its kind may be left. @return it */

@@ -82,12 +82,17 @@ void ferry__patience_end(ferry__patience *patience, bool was_got_out)
         (void)set_blocking(patience->fd, true);
 }
 
-ssize_t ferry__patience_send(ferry__patience *patience, ferry__calls *calls,
-                             const struct iovec pieces[], int count, size_t most, int flags)
+size_t ferry__patience_most(ferry__patience *patience)
 {
     if (patience->message_bytes == 0)
         patience->message_bytes = choose_message_bytes(patience->fd);
-    size_t room = patience->message_bytes < most ? patience->message_bytes : most;
+    return patience->message_bytes;
+}
+
+ssize_t ferry__patience_send(ferry__patience *patience, ferry__calls *calls,
+                             const struct iovec pieces[], int count, size_t most, int flags)
+{
+    size_t room = most;
     struct iovec some[MOST_PIECES];
     struct msghdr message = {.msg_iov = some};
     for (int i = 0; i < count && i < MOST_PIECES && room > 0; i++) {

@@ -25,13 +25,11 @@
 
 #include "actors/owner.h"
 #include "core/calls.h"
+#include "transport/edge/segments.h"
 
 #include <sys/time.h>
 
-enum {
-    FERRY__PATIENCE_MS = 30,
-    FERRY__PIECE_BYTES = 64 * 1024 /* what the kernel moves of a file at a time: 16 pages */
-};
+enum { FERRY__PATIENCE_MS = 30 };
 
 typedef struct ferry__patience {
     ferry__exit exit;         /* what gets a call out; first */
@@ -61,8 +59,11 @@ bool ferry__patience_begin(ferry__patience *patience);
 /* @param was_got_out as ferry__owner_leave_call says: nobody sets the flag any more. */
 void ferry__patience_end(ferry__patience *patience, bool was_got_out);
 
-/* Sends as much of these pieces as may wait, at most so many bytes, and waits. @return as
- * sendmsg(2). */
+/* The most that one call of sendmsg(2) may wait with. */
+size_t ferry__patience_most(ferry__patience *patience);
+
+/* Sends so much of these pieces at most, and waits. @param most as ferry__patience_most says, or
+ * less. @return as sendmsg(2). */
 ssize_t ferry__patience_send(ferry__patience *patience, ferry__calls *calls,
                              const struct iovec pieces[], int count, size_t most, int flags);
 

@@ -7,21 +7,29 @@
 #include <sys/socket.h>
 
 enum {
-    MOST_PACKET = 65536 - 320, /* beside its headers */
-    PAGE = 4096,               /* or larger */
-    MOST_PIECE = 16 * PAGE,    /* what sendfile(2) hands on at a time */
-    LITTLE = 4096,             /* is no call of its own worth */
-    FEW = 16 * 1024,           /* too few to ask the kernel for them */
-    USES = 64                  /* segments grow with the peer's window, and change with the route */
+    MOST_PACKET = 65215, /* 64 KiB without what the kernel keeps for headers */
+    LITTLE = 4096,       /* is not worth a call of its own */
+    FEW = 16 * 1024,     /* too few to ask the kernel for them */
+    MOST_DOUBLINGS = 7,
+    WIDE = 4 << 20 /* bytes under way: a path that is long */
 };
 
-static bool is_narrow(int fd)
+/* Whether BBR controls it, or a later version: it is asked once. */
+static bool is_by_bbr(int fd)
 {
-    static const char paced[] = "bbr"; /* and its later versions */
-    char name[16] = "";                /* TCP_CA_NAME_MAX */
-    socklen_t size = sizeof name;
-    return getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0 &&
-           strncmp(name, paced, sizeof paced - 1) == 0;
+    static const char name[] = "bbr";
+    char control[16] = ""; /* TCP_CA_NAME_MAX */
+    socklen_t size = sizeof control;
+    return getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, control, &size) == 0 &&
+           strncmp(control, name, sizeof name - 1) == 0;
+}
+
+static bool has_few_under_way(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+           (uint64_t)info.tcpi_snd_cwnd * info.tcpi_snd_mss < WIDE;
 }
 
 static void ask(ferry__segments *segments, int fd)
@@ -31,21 +39,28 @@ static void ask(ferry__segments *segments, int fd)
     if (getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, &size) < 0 || segment <= 0 ||
         segment > UINT16_MAX)
         segment = 0;
-    bool is_settled = segment == segments->size;
-    if (segments->size == 0)
-        segments->is_narrow = is_narrow(fd);
+    bool was_asked = segments->doublings > 0, is_same = was_asked && segment == segments->size;
+    if (!was_asked)
+        segments->is_by_bbr = is_by_bbr(fd);
+    segments->is_narrow = segments->is_by_bbr && has_few_under_way(fd);
     segments->size = (uint16_t)segment;
-    segments->uses = is_settled ? USES : 1;
+    if (!is_same)
+        segments->doublings = 1;
+    else if (segments->doublings < MOST_DOUBLINGS)
+        segments->doublings++;
+    segments->left = (uint8_t)(1U << (segments->doublings - 1));
 }
 
+/* Segments grow with the peer's window, and change with the route: the kernel is asked again, less
+ * and less often. */
 static void look(ferry__segments *segments, int fd)
 {
-    if (segments->uses == 0)
+    if (segments->left == 0)
         ask(segments, fd);
-    segments->uses--;
+    segments->left--;
 }
 
-/* As many whole ones of unit as size has room for; 0: none. */
+/* What whole ones of unit take of size. */
 static size_t whole(size_t size, size_t unit)
 {
     return size - size % unit;
@@ -65,8 +80,8 @@ size_t ferry__segments_trim(ferry__segments *segments, int fd, size_t size)
 
 size_t ferry__segments_piece(ferry__segments *segments, int fd, int64_t offset, size_t left)
 {
-    size_t at_once =
-        MOST_PIECE - (size_t)offset % PAGE; /* the first of its pages is a part of one */
+    /* What the kernel hands on at once: the first of its pages may be a part of one. */
+    size_t at_once = FERRY__PIECE_BYTES - (size_t)offset % FERRY__PAGE;
     if (left <= at_once)
         return left;
     look(segments, fd);

@@ -6,9 +6,10 @@
  * Such a packet wakes the peer for little, and counts as much as a full one. So a call behind which
  * more follows ends where a packet does.
  *
- * With BBR, whose congestion window is a few packets, that decides about the speed. On the
- * loopback, whose segments are of 64 KiB, and between network namespaces a file then leaves two to
- * four times as fast if each sendfile(2) moves one packet. Else many packets to a call are faster.
+ * With BBR that decides about the speed where its congestion window is a few packets. On the
+ * loopback, whose segments are of 64 KiB, a long file leaves twice as fast if each sendfile(2)
+ * moves one packet, and between network namespaces three times. Else many packets to a call are
+ * faster.
  *
  * Threads: the owner's.
  */
@@ -19,14 +20,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* So many bytes of a file are long enough for the window to matter. */
-enum { FERRY__LONG = 768 * 1024 };
+enum {
+    FERRY__PAGE = 4096,                    /* or larger */
+    FERRY__PIECE_BYTES = 16 * FERRY__PAGE, /* what the kernel moves of a file at a time */
+    /* Of a file, from so many bytes on the window matters. */
+    FERRY__LONG = 768 * 1024
+};
 
 /* What is known of a socket's. Zeroed at first. */
 typedef struct ferry__segments {
-    uint16_t size;  /* of one; 0: unknown, or not TCP's */
-    uint8_t uses;   /* how often it may be used until the kernel is asked again */
-    bool is_narrow; /* its congestion window is a few packets */
+    uint16_t size;         /* of one; 0: unknown, or not TCP's */
+    uint8_t left;          /* how often it may be used until the kernel is asked again */
+    uint8_t doublings : 4; /* how often that was doubled; 0: it was not asked */
+    bool is_by_bbr : 1;    /* BBR controls it: looked at once; */
+    bool is_narrow : 1;    /* and few bytes are under way at once */
 } ferry__segments;
 
 /* @return the most bytes, size at most, that end where a packet does; if they are less than a

@@ -9,8 +9,9 @@
  *   it has room again         as at first
  *
  * A call does not wait while the stream is read from, since its owner then listens for both. Nor
- * does it wait while there is mail, nor beyond the next timer: it is given no more pieces than it
- * comes out of by itself before that (transport/edge/patience.h). Urgent mail gets it out.
+ * does it wait while there is mail, nor beyond the next timer but that of spare memory: it is given
+ * no more pieces than it comes out of by itself before that (transport/edge/patience.h). Urgent
+ * mail gets it out.
  */
 #ifndef FERRY_TRANSPORT_SEND_BLOCKING_H
 #define FERRY_TRANSPORT_SEND_BLOCKING_H

@@ -24,6 +24,7 @@ typedef struct gather {
     size_t room;      /* bytes that may still be added */
     size_t read;      /* bytes of files, in the owner's scratch memory */
     bool is_full;     /* no room, no pieces, or nothing may follow */
+    bool goes_on;     /* what follows leaves in such a call, too */
     bool is_cut;      /* of a part that was added, bytes are left */
     bool more;        /* bytes follow directly, and surely; or the end of the stream */
     bool may_settle;  /* all that was added settles as soon as it has left */
@@ -71,10 +72,13 @@ static void note_opened(gather *all, const ferry__source *source)
 static bool add_file(gather *all, const ferry__part *part)
 {
     ferry__source *source = part->source;
-    size_t size = portion(all, part), free = FERRY__SCRATCH_BYTES - all->read;
-    if (size > free)
-        size = free;
-    if (!all->takes_files || part->sent + part->left > SMALL_FILE || size == 0)
+    size_t size = portion(all, part), room = FERRY__SCRATCH_BYTES - all->read;
+    if (size > room)
+        size = room;
+    if (!all->takes_files || part->sent + part->left > SMALL_FILE)
+        return false;
+    all->goes_on = size == 0;
+    if (size == 0)
         return false;
     unsigned char *scratch = ferry__owner_scratch(all->stream->owner);
     if (scratch == NULL ||
@@ -90,6 +94,7 @@ static bool add_file(gather *all, const ferry__part *part)
 
 static bool add_part(gather *all, const ferry__part *part)
 {
+    all->goes_on = all->is_full;
     if (all->is_full)
         return false;
     if (part->source != NULL)
@@ -169,7 +174,7 @@ static void gather_from(gather *all, ferry_stream *stream, size_t chunk)
     all->room = chunk < MOST_GATHERED ? chunk : MOST_GATHERED;
     all->read = 0;
     all->opened = 0;
-    all->is_full = all->is_cut = all->more = false;
+    all->is_full = all->goes_on = all->is_cut = all->more = false;
     all->may_settle = true;
     all->is_message = link->is_message;
     all->takes_files = link->is_socket && !link->is_message && link->type->owe == NULL;
@@ -186,6 +191,7 @@ static ferry__move move_source(ferry_stream *stream, ferry__part *part, size_t c
 {
     ferry__source *source = part->source;
     bool is_all = source->is_open_ended || part->left > SIZE_MAX;
+    stream->link.is_long = part->left >= FERRY__LONG && stream->pace == NULL;
     ferry__stream_do(stream, source->type->step);
     return source->type->move(source, &stream->link, is_all ? SIZE_MAX : (size_t)part->left, chunk);
 }
@@ -202,13 +208,13 @@ static void shorten(gather *all, size_t excess)
     }
 }
 
-/* Where others follow them the bytes end with a packet. */
+/* Where the next call goes on with what follows these bytes, they end with a packet. What is paced
+ * waits for leave to go on. */
 static void trim(gather *all)
 {
-    ferry__link *link = &all->stream->link;
-    bool is_followed = (all->more && !link->ends_behind) || all->is_cut;
-    if (is_followed && !all->is_message)
-        shorten(all, all->bytes - ferry__link_trim(link, all->bytes));
+    bool goes_on = (all->goes_on || all->is_cut) && all->stream->pace == NULL;
+    if (goes_on && !all->is_message)
+        shorten(all, all->bytes - ferry__link_trim(&all->stream->link, all->bytes));
 }
 
 ferry__move ferry__move_part(ferry_stream *stream, ferry__part *part, size_t chunk)

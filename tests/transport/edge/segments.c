@@ -9,6 +9,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/mman.h>
 
 enum {
     ETHERNET = 1448,
@@ -22,6 +23,7 @@ enum {
 
 static atomic_int segment; /* what it answers; 0: no answer */
 static const char *_Atomic control;
+static atomic_uint under_way; /* segments */
 static atomic_uint questions;
 
 static int answer_segment(void *value)
@@ -42,12 +44,22 @@ static int answer_control(void *value, const socklen_t *size)
     return 0;
 }
 
+static int answer_info(void *value, const socklen_t *size)
+{
+    struct tcp_info info = {.tcpi_snd_cwnd = atomic_load(&under_way),
+                            .tcpi_snd_mss = (unsigned)atomic_load(&segment)};
+    memcpy(value, &info, *size < sizeof info ? *size : sizeof info);
+    return 0;
+}
+
 WRAPPED(int, getsockopt, (int fd, int level, int name, void *value, socklen_t *size))
 {
     if (level == IPPROTO_TCP && name == TCP_MAXSEG)
         return answer_segment(value);
     if (level == IPPROTO_TCP && name == TCP_CONGESTION)
         return answer_control(value, size);
+    if (level == IPPROTO_TCP && name == TCP_INFO)
+        return answer_info(value, size);
     return __real_getsockopt(fd, level, name, value, size);
 }
 
@@ -55,6 +67,7 @@ static void let_kernel_say(int of_segment, const char *of_control)
 {
     atomic_store(&segment, of_segment);
     atomic_store(&control, of_control);
+    atomic_store(&under_way, 12);
     atomic_store(&questions, 0);
 }
 
@@ -92,8 +105,14 @@ WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
     return note(&of_send, size, __real_sendmsg(fd, message, flags));
 }
 
+static atomic_uint fails_at; /* which sendfile(2), counted from 1; 0: none */
+
 WRAPPED(ssize_t, sendfile64, (int sink_fd, int source_fd, off_t *offset, size_t length))
 {
+    if (atomic_load(&fails_at) == atomic_load(&of_sendfile.count) + 1) {
+        errno = ECONNRESET;
+        return note(&of_sendfile, length, -1);
+    }
     return note(&of_sendfile, length, __real_sendfile64(sink_fd, source_fd, offset, length));
 }
 
@@ -153,22 +172,32 @@ PROMISE(segments, little_that_would_be_left_of_a_file_goes_along)
     check_eq(ferry__segments_piece(&segments, -1, 0, LOOPBACK + PAGE), LOOPBACK);
 }
 
-/* A segment grows while a connection begins, and changes with its route. */
-PROMISE(segments, kernel_is_asked_until_it_says_the_same_and_then_now_and_then)
+PROMISE(segments, long_path_takes_many_packets_to_a_call)
 {
+    let_kernel_say(ETHERNET, "bbr");
+    atomic_store(&under_way, 10000);
     ferry__segments segments = {0};
-    static const int grown[] = {32741, 47616, LOOPBACK, LOOPBACK};
-    for (unsigned i = 0; i < 4; i++) {
+    check_eq(ferry__segments_piece(&segments, -1, 0, 1 << 20), 1 << 20);
+}
+
+/* A segment grows while a connection begins, and changes with its route. */
+PROMISE(segments, kernel_is_asked_anew_after_twice_as_many_uses_until_it_says_something_else)
+{
+    enum { USES = 1 + 2 + 4 + 8 + 16 + 32 + 64 };
+    ferry__segments segments = {0};
+    static const int grown[] = {32741, 47616, LOOPBACK};
+    for (unsigned i = 0; i < 3; i++) {
         let_kernel_say(grown[i], "cubic");
         check_eq(ferry__segments_trim(&segments, -1, 1 << 17), (1 << 17) / grown[i] * grown[i]);
         check_eq(atomic_load(&questions), 1);
     }
+    for (unsigned i = 1; i < USES; i++)
+        (void)ferry__segments_trim(&segments, -1, 1 << 17);
+    check_eq(atomic_load(&questions), 1 + 6);
     let_kernel_say(ETHERNET, "cubic");
-    unsigned uses = 1;
-    while (ferry__segments_trim(&segments, -1, 1 << 17) == 2 * LOOPBACK)
-        uses++;
-    check(uses >= 16 && uses <= 256);
-    check_eq(atomic_load(&questions), 1);
+    for (unsigned i = 0; i < 3; i++)
+        check_eq(ferry__segments_trim(&segments, -1, 1 << 17), 2 * PACKET);
+    check_eq(atomic_load(&questions), 2);
 }
 
 /* ---- streams --------------------------------------------------------------------------------- */
@@ -181,7 +210,10 @@ static void forget(asked *calls)
 
 static stage begin(ferry_placement placement)
 {
-    stage s = stage_open(placement, tcp_pair());
+    pair both = tcp_pair();
+    int memory = 1 << 20; /* of a socket's: enough for large calls */
+    check_eq(setsockopt(both.ours, SOL_SOCKET, SO_SNDBUF, &memory, sizeof memory), 0);
+    stage s = stage_open(placement, both);
     stage_let_read(&s);
     forget(&of_send);
     forget(&of_sendfile);
@@ -200,23 +232,43 @@ static void check_whole_segments(const asked *calls, uint64_t total, size_t most
     }
 }
 
-PROMISE_BOTH(segments, small_files_behind_each_other_leave_in_whole_segments)
+/* A memfd is always read. */
+PROMISE_BOTH(segments, small_files_behind_each_other_fill_packets)
 {
     enum { FILES = 24, SIZE = 16 * 1024 };
+    static unsigned char content[SIZE];
     let_kernel_say(ETHERNET, "cubic");
-    AT_END(file_remove) test_file file = file_make(SIZE, 1);
-    AT_END(drop_shared_file) ferry_shared_file *shared = shared_file_open(ferry_file_at(file.path));
+    fill_content(content, SIZE, 1, 0);
+    AT_END(close_fd) int fd = memfd_create("small", MFD_CLOEXEC);
+    check_eq(write(fd, content, SIZE), SIZE);
     stage s = begin(placement);
     ferry_part parts[FILES];
     uint64_t sum = DIGEST_BEGIN;
     for (unsigned i = 0; i < FILES; i++) {
-        parts[i] = ferry_part_file(ferry_file_shared(shared));
+        parts[i] = ferry_part_file((ferry_file){
+            .dirfd = FERRY_CWD, .fd = fd, .length = FERRY_TO_END, .flags = FERRY_FD_BORROW});
         sum = digest_content(sum, 1, 0, SIZE);
     }
     check_outcome(submit_parts(s.stream, parts, FILES, NULL), .error = 0, .sent = FILES * SIZE);
-    if (atomic_load(&of_sendfile.count) == 0) /* /tmp knows RWF_NOWAIT */
-        check_whole_segments(&of_send, FILES * SIZE, 65536);
+    check_whole_segments(&of_send, FILES * SIZE, 65536);
     stage_close_got(&s, FILES * SIZE, sum);
+}
+
+/* Some are cut, and read again from where they were. */
+PROMISE_BOTH(segments, ranges_from_where_an_fd_stands_arrive_whole)
+{
+    enum { RANGES = 24, SIZE = 15000 };
+    let_kernel_say(ETHERNET, "cubic");
+    AT_END(file_remove) test_file file = file_make(RANGES * SIZE, 5);
+    stage s = begin(placement);
+    ferry_part parts[RANGES];
+    for (unsigned i = 0; i < RANGES; i++) {
+        ferry_file range = ferry_file_fd(file.fd);
+        range.length = SIZE;
+        parts[i] = ferry_part_file(range);
+    }
+    check_outcome(submit_parts(s.stream, parts, RANGES, NULL), .error = 0, .sent = RANGES * SIZE);
+    stage_close_got_content(&s, 5, RANGES * SIZE);
 }
 
 PROMISE_BOTH(segments, memory_leaves_in_whole_segments_half_a_megabyte_at_a_time)
@@ -227,16 +279,6 @@ PROMISE_BOTH(segments, memory_leaves_in_whole_segments_half_a_megabyte_at_a_time
     check_outcome(submit_content(s.stream, 2, SIZE), .error = 0, .sent = SIZE);
     check_whole_segments(&of_send, SIZE, MOST);
     stage_close_got_content(&s, 2, SIZE);
-}
-
-PROMISE_BOTH(segments, end_of_a_long_file_is_not_held_back_for_whole_segments)
-{
-    enum { SIZE = (1 << 20) + 1 };
-    let_kernel_say(ETHERNET, "bbr");
-    AT_END(file_remove) test_file file = file_make(SIZE, 3);
-    stage s = begin(placement);
-    check_outcome(submit_file(s.stream, ferry_file_at(file.path)), .error = 0, .sent = SIZE);
-    stage_close_got_content(&s, 3, SIZE);
 }
 
 static void send_long_file(ferry_placement placement, uint64_t size)
@@ -261,9 +303,32 @@ static size_t most_of(const asked *calls, uint64_t size)
 
 PROMISE_BOTH(segments, long_file_leaves_packet_by_packet_where_few_are_under_way)
 {
+    enum { SIZE = 8 << 20 };
     let_kernel_say(ETHERNET, "bbr");
-    send_long_file(placement, 8 << 20);
-    check(most_of(&of_sendfile, 8 << 20) < AT_ONCE + PAGE);
+    send_long_file(placement, SIZE);
+    check(atomic_load(&of_sendfile.count) > SIZE / AT_ONCE / 2);
+    for (unsigned i = 0; of_sendfile.ends[i] < SIZE - (1 << 20); i++)
+        check(of_sendfile.sizes[i] < AT_ONCE + PAGE && of_sendfile.sizes[i] % ETHERNET == 0);
+}
+
+/* The kernel says so once, and then only that the pipe is broken. */
+PROMISE_BOTH(segments, reset_between_packets_of_a_long_file_is_told)
+{
+    enum { SIZE = 8 << 20, AT = 5 };
+    let_kernel_say(ETHERNET, "bbr");
+    AT_END(file_remove) test_file file = file_make(SIZE, 6);
+    stage s = begin(placement);
+    atomic_store(&fails_at, AT);
+    ferry_result result = outcome(submit_file(s.stream, ferry_file_at(file.path)));
+    atomic_store(&fails_at, 0);
+    check_eq(result.error, -ECONNRESET);
+    check_eq(result.sent, of_sendfile.ends[AT - 2]);
+    check_eq(atomic_load(&of_sendfile.count), AT);
+    ferry_stream_abort(s.stream);
+    s.stream = ferry_stream_unref(s.stream);
+    check(reader_end(s.peer) <= result.sent);
+    s.peer = NULL;
+    stage_end(&s);
 }
 
 PROMISE_BOTH(segments, file_of_half_a_megabyte_leaves_in_few_calls)
