@@ -96,6 +96,32 @@ static long check_lines(const char *text, int count)
     return missing;
 }
 
+/* How many lines a line stands for. */
+static long lines_in(const char *line)
+{
+    return *line == '#' ? strtol(line + 1, NULL, 10) : 1;
+}
+
+/* Reads until so many lines have come, or were said to be missing. */
+static char *read_lines(int pipe_end, int count)
+{
+    char *text = calloc(1, (size_t)count * 110);
+    check(text != NULL);
+    size_t length = 0, begin = 0; /* of the line that is not whole yet */
+    for (long number = 0; number < count;) {
+        struct pollfd pipe = {.fd = pipe_end, .events = POLLIN};
+        check_eq(poll(&pipe, 1, -1), 1);
+        ssize_t got = read(pipe_end, text + length, 4096);
+        check(got > 0);
+        length += (size_t)got;
+        for (char *end; (end = strchr(text + begin, '\n')) != NULL;) {
+            number += lines_in(text + begin);
+            begin = (size_t)(end + 1 - text);
+        }
+    }
+    return text;
+}
+
 /* ---- promises -------------------------------------------------------------------------------- */
 
 PROMISE(log_writer, lines_are_appended_in_order)
@@ -233,18 +259,8 @@ PROMISE(log_writer, reader_that_is_slow_gets_whole_lines_and_is_told_what_is_mis
     start(&logging);
     for (int i = 0; i < COUNT; i++)
         add(&logging, i);
-    char *text = calloc(1, (size_t)COUNT * 110);
-    check(text != NULL);
-    size_t length = 0;
-    while (strstr(text + (length > 40 ? length - 40 : 0), "missing here\n") == NULL) {
-        struct pollfd pipe = {.fd = pipe_end, .events = POLLIN};
-        check_eq(poll(&pipe, 1, -1), 1);
-        ssize_t got = read(pipe_end, text + length, 4096);
-        check(got > 0);
-        length += (size_t)got;
-    }
+    AT_END(free_memory) char *text = read_lines(pipe_end, COUNT);
     check(check_lines(text, COUNT) > 0);
-    free(text);
     close(pipe_end);
     check(log_writer_stop(logging.writer) > 0);
 }
