@@ -401,7 +401,8 @@ static bool limit_to_room(ferry__link *link, size_t piece, size_t *length)
     size_t room = link->is_tcp ? tcp_room(link->fd, free, memory[SK_MEMINFO_SNDBUF], piece)
                                : unix_room(free, piece);
     /* TCP's is full but for a rest, which would leave in ever smaller calls. */
-    bool is_rest = link->is_tcp && room < *length && room < FERRY__PIECE_BYTES;
+    bool is_rest =
+        link->is_tcp && !link->is_holding_back && room < *length && room < FERRY__PIECE_BYTES;
     if ((room == 0 || is_rest) && !is_ready(link->fd))
         return false;
     if (room == 0)
@@ -412,6 +413,24 @@ static bool limit_to_room(ferry__link *link, size_t piece, size_t *length)
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
+
+/*
+ * The kernel tells only once why a connection has ended: then it is a broken pipe. An errno behind
+ * bytes that were sent is kept, since what has moved is told first.
+ */
+static void keep_error(ferry__link *link, int error)
+{
+    bool may_be_told_once = error != EAGAIN && error != EPIPE;
+    if (may_be_told_once && ferry__link_is_gone(link))
+        link->death_kept = (uint8_t)error;
+}
+
+/* Whether the connection has ended by an errno that was kept. From then on it is every call's. */
+static bool has_kept_error(const ferry__link *link)
+{
+    errno = link->death_kept;
+    return errno != 0;
+}
 
 static size_t bytes_of(const struct iovec pieces[], int count)
 {
@@ -450,6 +469,8 @@ static ssize_t write_once(ferry__link *link, const struct iovec pieces[], int co
 
 static ssize_t write_pieces(ferry__link *link, const struct iovec pieces[], int count, bool more)
 {
+    if (has_kept_error(link))
+        return -errno;
     if (!enter_call(link))
         return -ECANCELED;
     ssize_t written;
@@ -473,17 +494,9 @@ static ssize_t sendfile_once(const ferry__link *link, int source_fd, off_t *posi
     return link->calls->sendfile(link->calls, link->fd, source_fd, position, length);
 }
 
-/* Whether an errno is the connection's end, which the kernel tells only once. */
-static bool is_told_once(int error)
-{
-    return error == ECONNRESET || error == ECONNABORTED || error == ETIMEDOUT;
-}
-
 /*
- * A file of which much is left goes packet by packet. That stops when less than what the kernel
- * hands on at once is left of length: the next call sends that. @return how many bytes; or a
- * negative one, and errno. An errno behind bytes that were sent is kept for the next call, or the
- * kernel tells it again.
+ * A file of which much is left goes packet by packet. That stops when less than the last packet is
+ * left of length: the next call sends that. @return how many bytes; or a negative one, and errno.
  */
 static ssize_t sendfile_pieces(ferry__link *link, int source_fd, off_t *position, size_t length)
 {
@@ -498,23 +511,15 @@ static ssize_t sendfile_pieces(ferry__link *link, int source_fd, off_t *position
             count = sendfile_once(link, source_fd, position, piece);
         while (count < 0 && errno == EINTR);
         sent += count > 0 ? (size_t)count : 0;
-    } while (count == (ssize_t)piece && length - sent >= FERRY__PIECE_BYTES);
-    if (sent > 0 && count < 0 && is_told_once(errno))
-        link->kept_error = (uint8_t)errno;
+    } while (count == (ssize_t)piece && length - sent >= piece && piece > 0);
+    if (sent > 0 && count < 0)
+        keep_error(link, errno);
     return sent > 0 ? (ssize_t)sent : count;
-}
-
-/* Whether an errno was kept: it is the call's. */
-static bool take_kept_error(ferry__link *link)
-{
-    errno = link->kept_error;
-    link->kept_error = 0;
-    return errno != 0;
 }
 
 static ssize_t send_file(ferry__link *link, int source_fd, int64_t *offset, size_t length)
 {
-    if (take_kept_error(link))
+    if (has_kept_error(link))
         return -errno;
     /* The first of its pages may be a part of one. */
     if (!limit_to_room(link, FERRY__PIECE_BYTES - (size_t)*offset % FERRY__PAGE, &length))
@@ -537,6 +542,8 @@ static ssize_t send_file(ferry__link *link, int source_fd, int64_t *offset, size
 
 static ssize_t splice_out(ferry__link *link, int pipe_fd, size_t length)
 {
+    if (has_kept_error(link))
+        return -errno;
     if (!limit_to_room(link, PIPE_PIECE, &length))
         return -EAGAIN;
     if (!enter_call(link))

@@ -10,8 +10,8 @@ enum {
     MOST_PACKET = 65215, /* 64 KiB without what the kernel keeps for headers */
     LITTLE = 4096,       /* is not worth a call of its own */
     FEW = 16 * 1024,     /* too few to ask the kernel for them */
-    MOST_DOUBLINGS = 7,
-    WIDE = 4 << 20 /* bytes under way: a path that is long */
+    MOST_QUESTIONS = 7,  /* to be counted */
+    WIDE = 4 << 20       /* bytes under way: a path that is long */
 };
 
 /* Whether BBR controls it, or a later version: it is asked once. */
@@ -39,16 +39,16 @@ static void ask(ferry__segments *segments, int fd)
     if (getsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, &size) < 0 || segment <= 0 ||
         segment > UINT16_MAX)
         segment = 0;
-    bool was_asked = segments->doublings > 0, is_same = was_asked && segment == segments->size;
+    bool was_asked = segments->questions > 0, is_same = was_asked && segment == segments->size;
     if (!was_asked)
         segments->is_by_bbr = is_by_bbr(fd);
     segments->is_narrow = segments->is_by_bbr && has_few_under_way(fd);
     segments->size = (uint16_t)segment;
     if (!is_same)
-        segments->doublings = 1;
-    else if (segments->doublings < MOST_DOUBLINGS)
-        segments->doublings++;
-    segments->left = (uint8_t)(1U << (segments->doublings - 1));
+        segments->questions = 1;
+    else if (segments->questions < MOST_QUESTIONS)
+        segments->questions++;
+    segments->left = (uint8_t)(1U << (segments->questions - 1));
 }
 
 /* Segments grow with the peer's window, and change with the route: the kernel is asked again, less

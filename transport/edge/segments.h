@@ -31,7 +31,7 @@ enum {
 typedef struct ferry__segments {
     uint16_t size;         /* of one; 0: unknown, or not TCP's */
     uint8_t left;          /* how often it may be used until the kernel is asked again */
-    uint8_t doublings : 4; /* how often that was doubled; 0: it was not asked */
+    uint8_t questions : 4; /* in a row with the same answer, 7 at most; left begins at 2^(n - 1) */
     bool is_by_bbr : 1;    /* BBR controls it: looked at once; */
     bool is_narrow : 1;    /* and few bytes are under way at once */
 } ferry__segments;

@@ -396,8 +396,9 @@ static void heed_end(ferry__intake *intake, ssize_t said)
 {
     if (ferry__stream_is_cut(intake->stream))
         return;
-    if (said == 0 && intake->stream->was_told_of_reset)
-        said = -ECONNRESET; /* a write was told of it: the kernel tells once */
+    const ferry_stream *stream = intake->stream;
+    if (said == 0 && (stream->was_told_of_reset || stream->link.death_kept == ECONNRESET))
+        said = -ECONNRESET; /* a call that sent was told of it: the kernel tells once */
     ferry__intake_note_end(intake, (int)said);
 }
 

@@ -68,6 +68,11 @@ static void note_opened(gather *all, const ferry__source *source)
         all->opened = MOST_OPENED;
 }
 
+static bool is_small_file(const gather *all, const ferry__part *part)
+{
+    return all->takes_files && part->sent + part->left <= SMALL_FILE;
+}
+
 /* Reads a small file's bytes. Whether it could. If not they leave by themselves. */
 static bool add_file(gather *all, const ferry__part *part)
 {
@@ -75,7 +80,7 @@ static bool add_file(gather *all, const ferry__part *part)
     size_t size = portion(all, part), room = FERRY__SCRATCH_BYTES - all->read;
     if (size > room)
         size = room;
-    if (!all->takes_files || part->sent + part->left > SMALL_FILE)
+    if (!is_small_file(all, part))
         return false;
     all->goes_on = size == 0;
     if (size == 0)
@@ -94,9 +99,10 @@ static bool add_file(gather *all, const ferry__part *part)
 
 static bool add_part(gather *all, const ferry__part *part)
 {
-    all->goes_on = all->is_full;
-    if (all->is_full)
+    if (all->is_full) {
+        all->goes_on = part->source == NULL || is_small_file(all, part);
         return false;
+    }
     if (part->source != NULL)
         return add_file(all, part);
     add_memory(all, part);
