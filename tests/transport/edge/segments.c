@@ -100,7 +100,7 @@ WRAPPED(ssize_t, send, (int fd, const void *data, size_t size, int flags))
 WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
 {
     size_t size = 0;
-    for (size_t i = 0; i < message->msg_iovlen; i++)
+    for (size_t i = 0; i < (size_t)message->msg_iovlen; i++)
         size += message->msg_iov[i].iov_len;
     return note(&of_send, size, __real_sendmsg(fd, message, flags));
 }
