@@ -124,7 +124,7 @@ typedef struct ferry__link {
     bool has_no_edge : 1;     /* its type owes what no event tells of: it is looked at again */
     bool is_dry; /* when its type last received, nothing more had come: it is known; also another
                     thread, in the owner's stead */
-    uint8_t death_kept; /* the errno of its end, which no call has answered yet; 0: none */
+    uint8_t death_kept; /* the errno of its end, if bytes of the same row were told instead */
     ferry__segments segments;
     int fd; /* -1 once closed */
 } ferry__link;

@@ -997,6 +997,7 @@ PROMISE_EITHER(watermark, is_told_when_writes_that_share_a_request_reach_it)
         check_told(&seen, i == 100, 0);
     }
     open_gate(only.stream, &only.gate);
+    check_eq(outcome(submit_mark(only.stream)).error, 0); /* they have left */
     look_and_check_told(only.stream, &seen, 1, 1);
     check_eq(line_close(&only), 100);
 }
