@@ -15,13 +15,14 @@ fail() {
     exit 1
 }
 
-# until_there FILE : waits until it is. until_said FILE WORDS : until it says so.
+# until_there SOCKET : waits until somebody listens there, which is later than its path is there.
+# until_said FILE WORDS : until it says so.
 until_there() {
     for _ in $(seq 200); do
-        [ -e "$1" ] && return
+        grep -q " 00010000 .*[ /]$1\$" /proc/net/unix && return # __SO_ACCEPTCON
         sleep 0.1
     done
-    fail "there is no $1"
+    fail "nobody listens at $1"
 }
 until_said() {
     for _ in $(seq 200); do
