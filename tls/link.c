@@ -528,14 +528,6 @@ static ssize_t take_pieces(tls_link *self, const struct iovec pieces[], int coun
     return (ssize_t)taken;
 }
 
-static size_t total(const struct iovec pieces[], int count)
-{
-    size_t size = 0;
-    for (int i = 0; i < count; i++)
-        size += pieces[i].iov_len;
-    return size;
-}
-
 /* Whether bytes may wait for those that follow, and share a record with them. */
 static bool may_be_held(const tls_link *self, size_t size, bool more)
 {
@@ -559,7 +551,7 @@ static int begin_write(tls_link *self, const struct iovec pieces[], int count, s
 static ssize_t write_pieces(ferry__link *link, const struct iovec pieces[], int count, bool more)
 {
     tls_link *self = self_of(link);
-    size_t size = total(pieces, count);
+    size_t size = ferry__bytes_of(pieces, count);
     if (self->kernel.encrypts)
         return write_by_kernel(self, pieces, count, size, more);
     if (self->broken != 0)

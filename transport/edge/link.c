@@ -416,28 +416,14 @@ static bool limit_to_room(ferry__link *link, size_t piece, size_t *length)
 
 /*
  * The kernel tells only once why a connection has ended: then it is a broken pipe. An errno behind
- * bytes that were sent is kept, since what has moved is told first.
+ * bytes that were sent is kept, since what has moved is told first. From then on it is every
+ * call's.
  */
 static void keep_error(ferry__link *link, int error)
 {
     bool may_be_told_once = error != EAGAIN && error != EPIPE;
     if (may_be_told_once && ferry__link_is_gone(link))
         link->death_kept = (uint8_t)error;
-}
-
-/* Whether the connection has ended by an errno that was kept. From then on it is every call's. */
-static bool has_kept_error(const ferry__link *link)
-{
-    errno = link->death_kept;
-    return errno != 0;
-}
-
-static size_t bytes_of(const struct iovec pieces[], int count)
-{
-    size_t size = 0;
-    for (int i = 0; i < count; i++)
-        size += pieces[i].iov_len;
-    return size;
 }
 
 static ssize_t send_message(ferry__link *link, const struct iovec pieces[], int count, bool more)
@@ -448,7 +434,7 @@ static ssize_t send_message(ferry__link *link, const struct iovec pieces[], int 
     if (sent >= 0 || errno != EAGAIN || !may_wait(link))
         return sent;
     size_t most = ferry__patience_most(link->patience);
-    if (bytes_of(pieces, count) > most)
+    if (ferry__bytes_of(pieces, count) > most)
         most = ferry__link_trim(link, most);
     return ferry__patience_send(link->patience, link->calls, pieces, count, most, flags);
 }
@@ -469,8 +455,8 @@ static ssize_t write_once(ferry__link *link, const struct iovec pieces[], int co
 
 static ssize_t write_pieces(ferry__link *link, const struct iovec pieces[], int count, bool more)
 {
-    if (has_kept_error(link))
-        return -errno;
+    if (link->death_kept != 0)
+        return -link->death_kept;
     if (!enter_call(link))
         return -ECANCELED;
     ssize_t written;
@@ -519,8 +505,8 @@ static ssize_t sendfile_pieces(ferry__link *link, int source_fd, off_t *position
 
 static ssize_t send_file(ferry__link *link, int source_fd, int64_t *offset, size_t length)
 {
-    if (has_kept_error(link))
-        return -errno;
+    if (link->death_kept != 0)
+        return -link->death_kept;
     /* The first of its pages may be a part of one. */
     if (!limit_to_room(link, FERRY__PIECE_BYTES - (size_t)*offset % FERRY__PAGE, &length))
         return -EAGAIN;
@@ -542,8 +528,8 @@ static ssize_t send_file(ferry__link *link, int source_fd, int64_t *offset, size
 
 static ssize_t splice_out(ferry__link *link, int pipe_fd, size_t length)
 {
-    if (has_kept_error(link))
-        return -errno;
+    if (link->death_kept != 0)
+        return -link->death_kept;
     if (!limit_to_room(link, PIPE_PIECE, &length))
         return -EAGAIN;
     if (!enter_call(link))

@@ -296,6 +296,14 @@ struct ferry__link_type {
     bool may_be_left; /* its fd is of use without it: it may be given back to the program */
 };
 
+static inline size_t ferry__bytes_of(const struct iovec pieces[], int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += pieces[i].iov_len;
+    return size;
+}
+
 /* For kinds whose bytes only memory can hold, beside the fd: what they cannot do. */
 
 static inline ssize_t ferry__link_cannot_sendfile(ferry__link *link, int source_fd, int64_t *offset,

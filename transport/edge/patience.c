@@ -92,14 +92,13 @@ size_t ferry__patience_most(ferry__patience *patience)
 ssize_t ferry__patience_send(ferry__patience *patience, ferry__calls *calls,
                              const struct iovec pieces[], int count, size_t most, int flags)
 {
-    size_t room = most;
     struct iovec some[MOST_PIECES];
     struct msghdr message = {.msg_iov = some};
-    for (int i = 0; i < count && i < MOST_PIECES && room > 0; i++) {
-        size_t size = pieces[i].iov_len < room ? pieces[i].iov_len : room;
+    for (int i = 0; i < count && i < MOST_PIECES && most > 0; i++) {
+        size_t size = pieces[i].iov_len < most ? pieces[i].iov_len : most;
         some[message.msg_iovlen++] =
             (struct iovec){.iov_base = pieces[i].iov_base, .iov_len = size};
-        room -= size;
+        most -= size;
     }
     return calls->sendmsg(calls, patience->fd, &message, flags);
 }

@@ -504,8 +504,9 @@ static ferry__move copy_instead(ferry__source *source, ferry__link *link, size_t
 
 static ferry__move send_file(ferry__source *source, ferry__link *link, size_t wanted, size_t chunk)
 {
-    size_t size =
-        link->is_long ? ferry__link_trim(link, portion(wanted, chunk)) : portion(wanted, chunk);
+    size_t size = portion(wanted, chunk);
+    if (link->is_long && size < wanted)
+        size = ferry__link_trim(link, size);
     ssize_t sent = ferry__link_sendfile(link, source->fd, &source->offset, size);
     if (sent == 0)
         return ferry__source_at_end(source, link->calls);

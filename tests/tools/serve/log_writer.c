@@ -72,6 +72,12 @@ static void await_line(const char *path, const char *words)
         (void)poll(NULL, 0, 1);
 }
 
+/* How many lines a line stands for. */
+static long lines_in(const char *line)
+{
+    return *line == '#' ? strtol(line + 1, NULL, 10) : 1;
+}
+
 /* Goes through a log, whose lines have come in order, or are said to be missing. @return how many
  * are said to be; what is there, is whole and in order, and all together are as many as there
  * were. */
@@ -82,7 +88,7 @@ static long check_lines(const char *text, int count)
         end = strchr(text, '\n');
         check(end != NULL);
         if (*text == '#') {
-            long hole = strtol(text + 1, NULL, 10);
+            long hole = lines_in(text);
             check(hole > 0);
             missing += hole;
             number += hole;
@@ -94,12 +100,6 @@ static long check_lines(const char *text, int count)
     }
     check_eq(number, count);
     return missing;
-}
-
-/* How many lines a line stands for. */
-static long lines_in(const char *line)
-{
-    return *line == '#' ? strtol(line + 1, NULL, 10) : 1;
 }
 
 /* Reads until so many lines have come, or were said to be missing. */
