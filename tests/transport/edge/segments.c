@@ -100,13 +100,21 @@ WRAPPED(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
     return note(&of_send, size, __real_sendmsg(fd, message, flags));
 }
 
-static atomic_int second_resets = -1; /* the peer's fd, which the second sendfile(2) closes */
+/* What the second sendfile(2) does first, and to which fd. */
+static void (*_Atomic before_second)(int fd);
+static atomic_int its_fd;
+
+static void let_second_begin_with(void (*step)(int fd), int fd)
+{
+    atomic_store(&its_fd, fd);
+    atomic_store(&before_second, step);
+}
 
 WRAPPED(ssize_t, sendfile64, (int sink_fd, int source_fd, off_t *offset, size_t length))
 {
-    int peer = atomic_load(&second_resets);
-    if (peer >= 0 && atomic_load(&of_sendfile.count) == 1)
-        close_with_reset(peer);
+    void (*step)(int fd) = atomic_load(&before_second);
+    if (step != NULL && atomic_load(&of_sendfile.count) == 1)
+        step(atomic_load(&its_fd));
     return note(&of_sendfile, length, __real_sendfile64(sink_fd, source_fd, offset, length));
 }
 
@@ -318,15 +326,34 @@ PROMISE_BOTH(segments, reset_between_packets_of_a_long_file_is_told_to_both_dire
     AT_END(file_remove) test_file file = file_make(SIZE, 6);
     notes seen = {0};
     AT_END(stage_end) stage s = begin_unread(placement);
-    atomic_store(&second_resets, s.theirs);
+    let_second_begin_with(close_with_reset, s.theirs);
     ferry_promise *sent = submit_file(s.stream, ferry_file_at(file.path));
     notes_set(s.stream, &seen, false);
     check_outcome(sent, .error = -ECONNRESET, .phase = FERRY_PHASE_SINK, .sent = PACKET);
     notes_await_end(&seen);
     check_eq(seen.error, -ECONNRESET);
     check_eq(atomic_load(&of_sendfile.count), 2);
-    atomic_store(&second_resets, -1);
+    let_second_begin_with(NULL, -1);
     s.theirs = -1;
+}
+
+static void cut_short(int fd)
+{
+    check_eq(ftruncate(fd, PACKET), 0);
+}
+
+PROMISE_BOTH(segments, long_file_that_is_cut_short_between_packets_fails_with_the_exact_count)
+{
+    enum { SIZE = 8 << 20 };
+    let_kernel_say(ETHERNET, "bbr");
+    AT_END(file_remove) test_file file = file_make(SIZE, 7);
+    AT_END(close_fd) int fd = open(file.path, O_WRONLY | O_CLOEXEC);
+    AT_END(stage_end) stage s = begin(placement);
+    let_second_begin_with(cut_short, fd);
+    check_outcome(submit_file(s.stream, ferry_file_at(file.path)), .error = -ENODATA,
+                  .phase = FERRY_PHASE_SOURCE, .sent = PACKET, .remaining = SIZE - PACKET);
+    let_second_begin_with(NULL, -1);
+    (void)stage_close_stream(&s);
 }
 
 PROMISE_BOTH(segments, file_of_half_a_megabyte_leaves_in_few_calls)
