@@ -15,8 +15,12 @@ complain() {
 
 # Each file uses only what its room may, and none of those that use it (tests/rooms.txt).
 cd "$source"
-# What takes the place of TLS is not built where there is TLS.
-find core actors transport tls tools -name '*.[ch]' ! -name 'without_tls.c' >"$work/files"
+# What takes the place of TLS is not built where there is TLS. Where there is none, TLS is not.
+if [ -e "$build/libferry-tls.so" ]; then
+    find core actors transport tls tools -name '*.[ch]' ! -name 'without_tls.c' >"$work/files"
+else
+    find core actors transport tools -name '*.[ch]' ! -name 'with_tls.c' >"$work/files"
+fi
 xargs grep -H '^#include' <"$work/files" >"$work/includes"
 find "$build/CMakeFiles" "$build/tools" -name '*.c.o' >"$work/objects"
 {
