@@ -17,8 +17,9 @@ enum {
     MOST_ARGUMENTS = 9,
     MOST_LOGGED = 2,
     MOST_SECURE = 4,
-    MOST_BYTES = 1 << 30,   /* of a file; they are all in memory, too */
-    MOST_CONNECTIONS = 4000 /* what the servers are told to be ready for, a little rounded */
+    MOST_BYTES = 1 << 30,    /* of a file; they are all in memory, too */
+    MOST_CONNECTIONS = 4000, /* what the servers are told to be ready for, a little rounded */
+    FDS_FOR_LARGE = 131072   /* what lighttpd is told that it may open, for a site of many files */
 };
 
 /*
