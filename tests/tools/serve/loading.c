@@ -14,7 +14,7 @@
 /* ---- counting -------------------------------------------------------------------------------- */
 
 typedef struct calls {
-    unsigned opens, looks, reads, closes;
+    unsigned opens, walks, looks, reads, closes; /* walks: opens from the root of all */
 } calls;
 
 static calls made;
@@ -35,8 +35,14 @@ WRAPPED(int, fstat64, (int fd, struct stat *status))
 /* None of the server's makes a file. */
 WRAPPED(int, open64, (const char *path, int flags, ...))
 {
-    made.opens++;
+    made.walks++;
     return __real_open64(path, flags, 0);
+}
+
+WRAPPED(int, openat64, (int directory, const char *path, int flags, ...))
+{
+    made.opens++;
+    return __real_openat64(directory, path, flags, 0);
 }
 
 WRAPPED(ssize_t, read, (int fd, void *data, size_t size))
@@ -57,6 +63,7 @@ WRAPPED(const char *, http_date_now, (int64_t * ret_seconds))
 static void check_calls(calls expected)
 {
     check_eq(made.opens, expected.opens);
+    check_eq(made.walks, expected.walks);
     check_eq(made.looks, expected.looks);
     check_eq(made.reads, expected.reads);
     check_eq(made.closes, expected.closes);

@@ -10,7 +10,7 @@
 static int try_open(const struct grown_tree *tree, const char *path)
 {
     struct stat opened, seen;
-    AT_END(close_fd) int fd = tree_open(tree->site.root, path, &opened);
+    AT_END(close_fd) int fd = tree_open(tree->site.root, tree->site.own_fds, path, &opened);
     check_eq(tree_look(tree->site.root, path, &seen), fd < 0 ? fd : 0);
     if (fd < 0)
         return fd;
@@ -88,10 +88,10 @@ PROMISE(tree, what_is_neither_file_nor_directory_is_refused_without_waiting)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check_eq(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
     check_eq(tree_look(tree.site.root, "socket", &status), -EACCES);
-    check_eq(tree_open(tree.site.root, "socket", &status), -EACCES);
+    check_eq(tree_open(tree.site.root, tree.site.own_fds, "socket", &status), -EACCES);
     close(fd);
     AT_END(close_fd) int devices = tree_open_root("/dev");
-    check_eq(tree_open(devices, "null", &status), -EACCES);
+    check_eq(tree_open(devices, tree.site.own_fds, "null", &status), -EACCES);
 }
 
 /* Whether somebody has the fifo open for reading: only then a writer gets in. */
@@ -161,7 +161,7 @@ PROMISE(tree, fifo_that_takes_a_files_place_meanwhile_is_not_opened)
     swapper = start_thread(swap, &watching);
     for (int i = 0; i < 2000; i++) {
         struct stat status;
-        int fd = tree_open(tree.site.root, "name", &status);
+        int fd = tree_open(tree.site.root, tree.site.own_fds, "name", &status);
         check(fd >= 0 || fd == -EACCES);
         if (fd >= 0)
             close(fd);
@@ -170,6 +170,24 @@ PROMISE(tree, fifo_that_takes_a_files_place_meanwhile_is_not_opened)
     pthread_join(watcher, NULL);
     pthread_join(swapper, NULL);
     check(!watching.was_let_in);
+}
+
+PROMISE(tree, without_proc_files_are_opened_too_and_nothing_else)
+{
+    enum { NO_PROC = -1 };
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    struct stat status;
+    tree_put(&tree, "file", "x");
+    tree_make_fifo(&tree, "fifo");
+    tree_make_directory(&tree, "a");
+    int file = tree_open(tree.site.root, NO_PROC, "file", &status);
+    check(file >= 0 && status.st_size == 1);
+    int directory = tree_open(tree.site.root, NO_PROC, "a", &status);
+    check(directory >= 0);
+    check_eq(tree_open(tree.site.root, NO_PROC, "fifo", &status), -EACCES);
+    check_eq(tree_open(tree.site.root, NO_PROC, "none", &status), -ENOENT);
+    close(file);
+    close(directory);
 }
 
 PROMISE(tree, root_has_to_be_a_directory)

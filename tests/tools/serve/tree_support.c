@@ -16,9 +16,11 @@ struct grown_tree tree_grow(void)
     check(mkdtemp(tree.path) != NULL && mkdtemp(tree.outside) != NULL);
     tree.types = media_types_load(MEDIA_TYPES_PATH);
     check(tree.types != NULL);
-    tree.site = (struct site){
-        .directory = strdup(tree.path), .root = tree_open_root(tree.path), .types = tree.types};
-    check(tree.site.root >= 0);
+    tree.site = (struct site){.directory = strdup(tree.path),
+                              .root = tree_open_root(tree.path),
+                              .own_fds = tree_open_own_fds(),
+                              .types = tree.types};
+    check(tree.site.root >= 0 && tree.site.own_fds >= 0);
     return tree;
 }
 
@@ -30,6 +32,7 @@ static int remove_one(const char *path, const struct stat *, int, struct FTW *)
 void tree_fell(struct grown_tree *tree)
 {
     close(tree->site.root);
+    close(tree->site.own_fds);
     free((char *)(uintptr_t)tree->site.directory);
     media_types_free(tree->types);
     check_eq(nftw(tree->path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);

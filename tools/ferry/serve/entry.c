@@ -269,7 +269,7 @@ static int take_content(const struct site *site, const char *file, struct conten
     enum { TRIES = 3 };
     for (int tries = 1;; tries++) {
         struct stat status;
-        int fd = tree_open(site->root, file, &status);
+        int fd = tree_open(site->root, site->own_fds, file, &status);
         if (fd < 0)
             return fd;
         int error = take(ret_content, fd, &status);

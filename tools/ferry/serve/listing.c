@@ -128,7 +128,7 @@ static int compare(const void *one, const void *other, void *texts)
 static int open_directory(const struct site *site, const char *path, DIR **ret_directory)
 {
     struct stat status;
-    int fd = tree_open(site->root, path, &status);
+    int fd = tree_open(site->root, site->own_fds, path, &status);
     if (fd < 0)
         return fd;
     *ret_directory = fdopendir(fd);

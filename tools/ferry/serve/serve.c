@@ -338,6 +338,7 @@ static int serve_directory(struct arguments *arguments, const char *directory)
     site->root = tree_open_root(directory);
     if (site->root < 0)
         return complain(arguments->directory, site->root);
+    site->own_fds = tree_open_own_fds();
     struct media_types *types = media_types_load(MEDIA_TYPES_PATH);
     site->types = types;
     size_t fds = (size_t)sysconf(_SC_OPEN_MAX);
@@ -350,6 +351,8 @@ static int serve_directory(struct arguments *arguments, const char *directory)
     addresses_free(&arguments->addresses);
     media_types_free(types);
     (void)close(site->root);
+    if (site->own_fds >= 0)
+        (void)close(site->own_fds);
     return status;
 }
 

@@ -41,6 +41,11 @@ static int check(int fd, struct stat *ret_status)
     return -error;
 }
 
+int tree_open_own_fds(void)
+{
+    return open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
 int tree_open_root(const char *directory)
 {
     int root = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -80,12 +85,14 @@ int tree_follow_root(int root, const char *directory)
  * now.
  * @return an fd; -ENOENT: there is no /proc.
  */
-static int open_place(int place, bool is_directory)
+static int open_place(int place, int own_fds, bool is_directory)
 {
     enum { FLAGS = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC }; /* a lease is not waited for */
-    char path[64];
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", place);
-    int fd = is_directory ? openat(place, ".", FLAGS | O_DIRECTORY) : open(path, FLAGS);
+    if (!is_directory && own_fds < 0)
+        return -ENOENT;
+    char name[16];
+    (void)snprintf(name, sizeof name, "%d", place);
+    int fd = is_directory ? openat(place, ".", FLAGS | O_DIRECTORY) : openat(own_fds, name, FLAGS);
     return fd < 0 ? -errno : fd;
 }
 
@@ -94,12 +101,12 @@ static int open_place(int place, bool is_directory)
  * So this looks first what it is, and then opens the very same. Without /proc it is opened by its
  * path, and has to be looked at again.
  */
-int tree_open(int root, const char *path, struct stat *ret_status)
+int tree_open(int root, int own_fds, const char *path, struct stat *ret_status)
 {
     int place = check(open_beneath(root, path, O_PATH), ret_status);
     if (place < 0)
         return place;
-    int fd = open_place(place, S_ISDIR(ret_status->st_mode));
+    int fd = open_place(place, own_fds, S_ISDIR(ret_status->st_mode));
     (void)close(place);
     if (fd == -ENOENT)
         fd = check(open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY), ret_status);

@@ -24,15 +24,21 @@ int tree_open_root(const char *directory);
  */
 int tree_follow_root(int root, const char *directory);
 
+/* The process' own fds, as a directory: what tree_open needs, and to walk there from "/" takes as
+ * long as to open a file. @return an fd; -1: there is no /proc. */
+int tree_open_own_fds(void);
+
 /*
  * Opens a regular file or a directory for reading. Never waits, and opens nothing else, not even
  * for a moment.
+ * @param own_fds of tree_open_own_fds; -1: the file is opened by its path, and what is not a file
+ *                may be opened for a moment if it takes a file's place right then.
  * @param path relative to the root; "" is the root itself. One that ends in a slash is a directory.
  * @return an fd; -EBUSY: another process has a lease on it, and was asked to give it back; -EXDEV:
  *         it leads out; -EACCES: also for what is neither file nor directory; what
  *         else opening said.
  */
-int tree_open(int root, const char *path, struct stat *ret_status);
+int tree_open(int root, int own_fds, const char *path, struct stat *ret_status);
 
 /* Looks at what a path names without opening it. @return 0, or as tree_open. */
 int tree_look(int root, const char *path, struct stat *ret_status);
