@@ -264,6 +264,41 @@ PROMISE(cache, file_without_length_or_end_is_refused)
     close(site.root);
 }
 
+/* ---- what is not there ----------------------------------------------------------------------- */
+
+PROMISE(cache, file_is_there_as_soon_as_it_is_made)
+{
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
+    struct entry *entry;
+    for (int i = 0; i < 3; i++) {
+        check_eq(look_up(cache, "/later", &entry), -ENOENT);
+        check_eq(look_up(cache, "/a/", &entry), -ENOENT);
+    }
+    tree_put(&tree, "later", "hello");
+    tree_make_directory(&tree, "a");
+    check_in_memory(find(cache, "/later"), "hello");
+    check_eq(look_up(cache, "/a/", &entry), -ENOTEMPTY);
+    tree_remove(&tree, "later");
+    await_next_second();
+    check_eq(look_up(cache, "/later", &entry), -ENOENT);
+}
+
+PROMISE(cache, link_that_leads_out_is_refused_where_nothing_was)
+{
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    AT_END(free_cache) struct cache *cache = cache_create(&tree.site, &plenty);
+    struct entry *entry;
+    tree_make_directory(&tree, "a");
+    check_eq(look_up(cache, "/a/tmp", &entry), -ENOENT);
+    check_eq(look_up(cache, "/link", &entry), -ENOENT);
+    tree_rename(&tree, "a", "b");
+    tree_link(&tree, "a", "/"); /* it has /tmp */
+    tree_link(&tree, "link", "/nowhere");
+    check_eq(look_up(cache, "/a/tmp", &entry), -EXDEV);
+    check_eq(look_up(cache, "/link", &entry), -EXDEV);
+}
+
 /* ---- where the root is ----------------------------------------------------------------------- */
 
 PROMISE(cache, root_that_is_moved_on_or_made_anew_is_followed)

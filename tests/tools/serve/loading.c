@@ -6,6 +6,7 @@
  */
 #include "tests/support.h"
 #include "tests/tools/serve/tree_support.h"
+#include "tools/ferry/serve/cache.h"
 #include "tools/ferry/serve/entry.h"
 #include "tools/ferry/serve/http_date.h"
 
@@ -30,6 +31,12 @@ WRAPPED(int, fstat64, (int fd, struct stat *status))
 {
     made.looks++;
     return __real_fstat64(fd, status);
+}
+
+WRAPPED(int, fstatat64, (int directory, const char *path, struct stat *status, int flags))
+{
+    made.looks++;
+    return __real_fstatat64(directory, path, status, flags);
 }
 
 /* None of the server's makes a file. */
@@ -87,4 +94,24 @@ PROMISE(loading, small_file_is_loaded_by_seven_calls_and_looked_at_by_three)
     check(entry_is_valid(&tree.site, entry, ++second));
     check_calls((calls){.opens = 1, .looks = 1, .closes = 1});
     entry_free(entry);
+}
+
+PROMISE(loading, what_is_still_not_there_is_found_out_by_one_call)
+{
+    AT_END(tree_fell) struct grown_tree tree = tree_grow();
+    const struct cache_limits limits = {.entries = 10, .bytes = 10000, .files = 10};
+    struct cache *cache = cache_create(&tree.site, &limits);
+    struct target target;
+    struct entry *entry;
+    check_eq(target_parse("/none", 5, &target), 0);
+    made = (calls){0};
+    check_eq(cache_find(cache, &target, &entry), -ENOENT);
+    check_calls((calls){.opens = 1});
+    check_eq(cache_find(cache, &target, &entry), -ENOENT);
+    check_eq(cache_find(cache, &target, &entry), -ENOENT);
+    check_calls((calls){.looks = 2});
+    second++; /* the root is looked at anew: two opens, three looks, two closes */
+    check_eq(cache_find(cache, &target, &entry), -ENOENT);
+    check_calls((calls){.walks = 1, .opens = 2, .looks = 3, .closes = 2});
+    cache_free(cache);
 }

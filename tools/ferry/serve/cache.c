@@ -27,6 +27,8 @@ struct place {
 struct bucket {
     struct place *first;
     uint32_t newer, older; /* the last two that were asked for and got no place: of their hashes */
+    uint32_t missing;      /* the last one that named nothing */
+    uint32_t missed_s;     /* when it did not */
 };
 
 struct cache {
@@ -121,11 +123,17 @@ static void make_room(struct cache *cache)
         drop(cache, cache->oldest);
 }
 
+/* What a bucket remembers a path by: the other half of its hash has chosen the bucket. */
+static uint32_t mark_of(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32);
+}
+
 /* Whether a path without a place was asked for of late. From now on it was. */
 static bool was_asked_for(struct cache *cache, uint64_t hash)
 {
     struct bucket *bucket = bucket_of(cache, hash);
-    uint32_t mark = (uint32_t)(hash >> 32); /* the other half has chosen the bucket */
+    uint32_t mark = mark_of(hash);
     bool was = bucket->newer == mark || bucket->older == mark;
     if (bucket->newer != mark) {
         bucket->older = bucket->newer;
@@ -192,6 +200,27 @@ static int load(struct cache *cache, const struct target *target, struct entry *
     return error;
 }
 
+/* ---- what is not there ----------------------------------------------------------------------- */
+
+static void note_missing(struct cache *cache, uint64_t hash, int64_t now_s)
+{
+    struct bucket *bucket = bucket_of(cache, hash);
+    bucket->missing = mark_of(hash);
+    bucket->missed_s = (uint32_t)now_s;
+}
+
+/*
+ * Whether a path that named nothing in this very second still does not. It is asked for again and
+ * again: a page's icon, what robots try. A file that has been made meanwhile is seen at once.
+ */
+static bool is_still_missing(struct cache *cache, uint64_t hash, const struct target *target,
+                             int64_t now_s)
+{
+    const struct bucket *bucket = bucket_of(cache, hash);
+    return bucket->missing == mark_of(hash) && bucket->missed_s == (uint32_t)now_s &&
+           tree_has_nothing(cache->site.root, target->path);
+}
+
 /* ---- the cache ------------------------------------------------------------------------------- */
 
 /* Whether there is a root. It may have been swapped, or made anew. */
@@ -227,8 +256,12 @@ int cache_find(struct cache *cache, const struct target *target, struct entry **
     bool had_place = place != NULL;
     if (had_place)
         drop(cache, place);
+    if (is_still_missing(cache, hash, target, now_s))
+        return -ENOENT;
     struct entry *entry = NULL;
     int error = load(cache, target, &entry);
+    if (error == -ENOENT)
+        note_missing(cache, hash, now_s);
     if (error != 0)
         return error;
     if (had_place || fits(cache, entry) || was_asked_for(cache, hash))

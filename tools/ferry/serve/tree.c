@@ -121,3 +121,10 @@ int tree_look(int root, const char *path, struct stat *ret_status)
     (void)close(fd);
     return 0;
 }
+
+bool tree_has_nothing(int root, const char *path)
+{
+    struct stat status;
+    return fstatat(root, path, &status, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0 &&
+           errno == ENOENT;
+}
